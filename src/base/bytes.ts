@@ -1,0 +1,214 @@
+// latin1Slice and friends live on Buffer, work on every Uint8Array, and are several times faster than TextDecoder on short strings.
+const { latin1Slice, utf8Slice } = Buffer.prototype as unknown as {
+  latin1Slice(this: Uint8Array, start: number, end: number): string
+  utf8Slice(this: Uint8Array, start: number, end: number): string
+}
+
+/** Result of `utf8Error` for text that is fine. */
+const FINE = ''
+
+/**
+ * Says what is wrong with bytes that should be an MQTT string, or '' if nothing is: ill-formed UTF-8, surrogates and overlong
+ * forms (MQTT-1.5.4-1), U+0000 (MQTT-1.5.4-2). Control and non-characters pass, as both standards allow; a BOM stays (MQTT-1.5.4-3).
+ */
+export function utf8Error(bytes: Uint8Array, start: number, end: number): '' | 'U+0000' | 'ill-formed UTF-8' {
+  let at = start
+  while (at < end) {
+    const first = bytes[at]!
+    if (first < 0x80) {
+      if (first === 0) return 'U+0000'
+      at++
+      continue
+    }
+    const size = sequenceSize(bytes, at, end)
+    if (size === 0) return 'ill-formed UTF-8'
+    at += size
+  }
+  return FINE
+}
+
+/** Bytes of the well-formed multi-byte sequence at `at` (Unicode table 3-7), 0 if there is none. */
+function sequenceSize(bytes: Uint8Array, at: number, end: number): number {
+  const first = bytes[at]!
+  const size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2
+  if (first < 0xc2 || first > 0xf4 || at + size > end) return 0
+  const second = bytes[at + 1]!
+  const low = first === 0xe0 ? 0xa0 : first === 0xf0 ? 0x90 : 0x80
+  const high = first === 0xed ? 0x9f : first === 0xf4 ? 0x8f : 0xbf
+  if (second < low || second > high) return 0
+  for (let i = 2; i < size; i++) if ((bytes[at + i]! & 0xc0) !== 0x80) return 0
+  return size
+}
+
+/** Decodes a range that `utf8Error` found fine. */
+export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string {
+  for (let i = start; i < end; i++) if (bytes[i]! >= 0x80) return utf8Slice.call(bytes, start, end)
+  return latin1Slice.call(bytes, start, end)
+}
+
+export const encodeUtf8 = (text: string): Uint8Array => Buffer.from(text, 'utf8')
+export const utf8Length = (text: string): number => Buffer.byteLength(text, 'utf8')
+
+/**
+ * Reads big-endian fields in place. The first read past the end or the first bad string is kept in `error`, every later read
+ * gives 0 or '', so a decoder reads all its fields and looks at `error` once.
+ */
+export class ByteReader {
+  bytes: Uint8Array
+  at: number
+  end: number
+  error = ''
+
+  constructor(bytes: Uint8Array, start = 0, end = bytes.length) {
+    this.bytes = bytes
+    this.at = start
+    this.end = end
+  }
+
+  /** Points this reader at another range, so that a hot path needs only one. */
+  reset(bytes: Uint8Array, start: number, end: number): void {
+    this.bytes = bytes
+    this.at = start
+    this.end = end
+    this.error = ''
+  }
+
+  get remaining(): number {
+    return this.end - this.at
+  }
+
+  fail(error: string): void {
+    if (this.error === '') this.error = error
+    this.at = this.end
+  }
+
+  u8(field: string): number {
+    if (this.at >= this.end) {
+      this.fail(`${field} runs beyond the end`)
+      return 0
+    }
+    return this.bytes[this.at++]!
+  }
+
+  u16(field: string): number {
+    if (this.at + 2 > this.end) {
+      this.fail(`${field} runs beyond the end`)
+      return 0
+    }
+    const value = (this.bytes[this.at]! << 8) | this.bytes[this.at + 1]!
+    this.at += 2
+    return value
+  }
+
+  u32(field: string): number {
+    const high = this.u16(field)
+    return high * 0x10000 + this.u16(field)
+  }
+
+  /** A view of the next `length` bytes, not a copy. */
+  take(length: number, field: string): Uint8Array {
+    if (this.at + length > this.end) {
+      this.fail(`${field} runs beyond the end`)
+      return EMPTY
+    }
+    const view = this.bytes.subarray(this.at, this.at + length)
+    this.at += length
+    return view
+  }
+
+  /** Text of `length` bytes, without a length prefix. */
+  text(length: number, field: string): string {
+    const start = this.at
+    if (start + length > this.end) {
+      this.fail(`${field} runs beyond the end`)
+      return ''
+    }
+    const error = utf8Error(this.bytes, start, start + length)
+    if (error !== FINE) {
+      this.fail(`${error} in ${field}`)
+      return ''
+    }
+    this.at = start + length
+    return decodeUtf8(this.bytes, start, start + length)
+  }
+
+  /** MQTT's string: two length bytes, then UTF-8 [5.0 section 1.5.4]. */
+  string(field: string): string {
+    return this.text(this.u16(field), field)
+  }
+
+  /** MQTT's binary data: two length bytes, then bytes [5.0 section 1.5.6]. A view, not a copy. */
+  binary(field: string): Uint8Array {
+    return this.take(this.u16(field), field)
+  }
+}
+
+const EMPTY = new Uint8Array(0)
+
+/** Appends big-endian fields to a buffer that grows by doubling. */
+export class ByteWriter {
+  bytes: Uint8Array
+  length = 0
+
+  constructor(capacity = 256) {
+    this.bytes = Buffer.allocUnsafeSlow(capacity)
+  }
+
+  /** Makes room for `count` bytes more. */
+  reserve(count: number): void {
+    const wanted = this.length + count
+    if (wanted <= this.bytes.length) return
+    const grown = Buffer.allocUnsafeSlow(Math.max(wanted, this.bytes.length * 2))
+    grown.set(this.bytes.subarray(0, this.length))
+    this.bytes = grown
+  }
+
+  u8(value: number): void {
+    this.reserve(1)
+    this.bytes[this.length++] = value
+  }
+
+  u16(value: number): void {
+    this.reserve(2)
+    this.bytes[this.length++] = value >>> 8
+    this.bytes[this.length++] = value
+  }
+
+  u32(value: number): void {
+    this.u16(Math.floor(value / 0x10000))
+    this.u16(value & 0xffff)
+  }
+
+  raw(bytes: Uint8Array): void {
+    this.reserve(bytes.length)
+    this.bytes.set(bytes, this.length)
+    this.length += bytes.length
+  }
+
+  /** UTF-8 without a length prefix; gives the number of bytes. */
+  text(text: string): number {
+    this.reserve(text.length * 3)
+    const count = (this.bytes as Buffer).write(text, this.length, 'utf8')
+    this.length += count
+    return count
+  }
+
+  /** MQTT's string: two length bytes, then UTF-8. */
+  string(text: string): void {
+    const at = this.length
+    this.u16(0)
+    const count = this.text(text)
+    this.bytes[at] = count >>> 8
+    this.bytes[at + 1] = count
+  }
+
+  binary(bytes: Uint8Array): void {
+    this.u16(bytes.length)
+    this.raw(bytes)
+  }
+
+  /** A copy of what was written so far. */
+  toBytes(): Uint8Array {
+    return Uint8Array.prototype.slice.call(this.bytes, 0, this.length)
+  }
+}

@@ -1,0 +1,71 @@
+import type { Instant } from '../base/machine.ts'
+import type { SessionKey } from '../base/store.ts'
+import type { Packet, QoS, Will } from './packets.ts'
+import type { Publish } from './publish.ts'
+
+export type LinkId = number
+
+/** What sort of client is behind a link: sessions of different kinds never meet (ruling A32). */
+export type ClientKind = 'mqtt' | 'sn'
+
+export interface LinkInfo {
+  readonly kind: ClientKind
+  /** For Notices: `127.0.0.1:51234`. */
+  readonly peer: string
+}
+
+/** One message for one receiver. The object is reused: it is valid until the next `poll` of the same link. */
+export interface Delivery {
+  readonly type: typeof OutgoingType.DELIVERY
+  readonly message: Publish
+  /** The effective QoS: the lower of published and granted. */
+  readonly qos: QoS
+  /** 0 for QoS 0. */
+  readonly packetId: number
+  readonly retain: boolean
+  readonly dup: boolean
+  readonly subscriptionIdentifiers: readonly number[] | undefined
+}
+
+/** The conversation is over: MQTT 5 peers get DISCONNECT with this code (unless CONNACK refused them), then the link is gone. */
+export interface Close {
+  readonly type: typeof OutgoingType.CLOSE
+  readonly reasonCode: number
+  /** False when nothing may be sent any more, as after a refusing CONNACK or before any CONNACK. */
+  readonly disconnect: boolean
+}
+
+/** Told apart from packets by `type`: 0 and 16 are no packet types. */
+export const OutgoingType = { DELIVERY: 0, CLOSE: 16 } as const
+
+export type Outgoing = Delivery | Packet | Close
+
+/**
+ * One client's conversation in typed MQTT packets: the one seam between broker and everything that speaks for clients.
+ *
+ * Everybody pulls: the broker never pushes into a link, it puts it on the ready list (`Uplink.nextReadyLink`), and whoever can
+ * write polls it. A full socket and a sleeping sensor are the same thing: a link that does not listen, whose messages wait in
+ * the session's bounded queue. Keep alive belongs to whoever opened the link.
+ */
+export interface Link {
+  readonly id: LinkId
+  /** `undefined` until CONNECT was accepted. */
+  readonly session: SessionKey | undefined
+  /** Deliveries that wait for this client, in the queue or behind the release gate. 0 and `poll` empty: it has everything. */
+  readonly backlog: number
+  /** Client to broker. 'pause': hand in nothing more until the link is ready again. */
+  send(now: Instant, packet: Packet): 'go' | 'pause'
+  /** Off: no deliveries, and the link counts as offline for shared subscriptions; control packets flow all the same. */
+  listen(now: Instant, on: boolean): void
+  poll(now: Instant): Outgoing | undefined
+  /** The one verb that MQTT lacks: MQTT-SN's WILLTOPICUPD and WILLMSGUPD. `undefined` deletes. */
+  setWill(now: Instant, will: Will | undefined): void
+  /** Vanished without DISCONNECT: the will fires by its rules, the session stays by its expiry. Idempotent. */
+  lost(now: Instant, reason: string): void
+}
+
+export interface Uplink {
+  open(now: Instant, info: LinkInfo): Link
+  /** The next link with something to poll, each once until it is polled empty. */
+  nextReadyLink(): LinkId | undefined
+}

@@ -1,0 +1,99 @@
+import type { Instant } from '../base/machine.ts'
+import type { Lsn, SessionKey } from '../base/store.ts'
+import type { ProtocolVersion, QoS } from './packets.ts'
+import { NO_PROPERTIES, type Properties } from './properties.ts'
+
+/**
+ * A PUBLISH packet as it came in, and the one object that all its receivers share.
+ *
+ * The payload is a range of `buffer`, usually the very chunk that came from the socket: nothing is copied to parse it. Who keeps a
+ * message past the turn calls `own()`, so that ten bytes of payload never hold a whole read buffer in memory. A class, because
+ * this is the one object made per message and its shape must never vary.
+ */
+export class Publish {
+  readonly type = 3
+  topic: string
+  qos: QoS
+  retain: boolean
+  /** As received; never forwarded (MQTT-3.3.1-3). */
+  dup: boolean
+  /** As received; 0 for QoS 0. */
+  packetId: number
+  /** As received; without topicAlias and subscriptionIdentifiers once the broker has taken the message in. */
+  properties: Properties
+
+  /** Holds the payload in [payloadStart, payloadEnd), and the whole packet as received in [frameStart, payloadEnd). */
+  buffer: Uint8Array
+  payloadStart: number
+  payloadEnd: number
+  /** -1 when no packet as received is at hand. */
+  frameStart: number
+  /** Version the frame is written in; 3 and 4 write PUBLISH alike. */
+  frameVersion: ProtocolVersion
+
+  // What the broker notes on the shared message.
+  /** Receipt that must be durable before this message goes to anybody; 0 if none (QoS 0 and 1). */
+  receiptLsn: Lsn = 0
+  /** Name of the message in the store; 0 while it has none. */
+  id = 0
+  from: SessionKey = ''
+  expiresAt: Instant | undefined = undefined
+  /** Wire forms already written for this message, by variant; see encode-publish.ts. */
+  encoded: Uint8Array[] | undefined = undefined
+
+  constructor(
+    topic: string,
+    qos: QoS,
+    retain: boolean,
+    dup: boolean,
+    packetId: number,
+    properties: Properties,
+    buffer: Uint8Array,
+    payloadStart: number,
+    payloadEnd: number,
+    frameStart: number,
+    frameVersion: ProtocolVersion,
+  ) {
+    this.topic = topic
+    this.qos = qos
+    this.retain = retain
+    this.dup = dup
+    this.packetId = packetId
+    this.properties = properties
+    this.buffer = buffer
+    this.payloadStart = payloadStart
+    this.payloadEnd = payloadEnd
+    this.frameStart = frameStart
+    this.frameVersion = frameVersion
+  }
+
+  /** A message that did not come from the wire: a will, a sensor's publish, a test. */
+  static of(
+    topic: string,
+    payload: Uint8Array,
+    qos: QoS = 0,
+    retain = false,
+    packetId = 0,
+    properties: Properties = NO_PROPERTIES,
+  ): Publish {
+    return new Publish(topic, qos, retain, false, packetId, properties, payload, 0, payload.length, -1, 5)
+  }
+
+  get payloadLength(): number {
+    return this.payloadEnd - this.payloadStart
+  }
+
+  /** A view, not a copy: valid as long as the message is. */
+  get payload(): Uint8Array {
+    return this.buffer.subarray(this.payloadStart, this.payloadEnd)
+  }
+
+  /** Takes the payload out of a buffer that it shares with other packets. Idempotent. */
+  own(): void {
+    if (this.frameStart < 0) return
+    this.buffer = this.buffer.slice(this.payloadStart, this.payloadEnd)
+    this.payloadStart = 0
+    this.payloadEnd = this.buffer.length
+    this.frameStart = -1
+  }
+}

@@ -1,0 +1,177 @@
+/** MQTT-SN 1.2 message types [section 5.2.2, table 3]. */
+export const MsgType = {
+  ADVERTISE: 0x00,
+  SEARCHGW: 0x01,
+  GWINFO: 0x02,
+  CONNECT: 0x04,
+  CONNACK: 0x05,
+  WILLTOPICREQ: 0x06,
+  WILLTOPIC: 0x07,
+  WILLMSGREQ: 0x08,
+  WILLMSG: 0x09,
+  REGISTER: 0x0a,
+  REGACK: 0x0b,
+  PUBLISH: 0x0c,
+  PUBACK: 0x0d,
+  PUBCOMP: 0x0e,
+  PUBREC: 0x0f,
+  PUBREL: 0x10,
+  SUBSCRIBE: 0x12,
+  SUBACK: 0x13,
+  UNSUBSCRIBE: 0x14,
+  UNSUBACK: 0x15,
+  PINGREQ: 0x16,
+  PINGRESP: 0x17,
+  DISCONNECT: 0x18,
+  WILLTOPICUPD: 0x1a,
+  WILLTOPICRESP: 0x1b,
+  WILLMSGUPD: 0x1c,
+  WILLMSGRESP: 0x1d,
+} as const
+export type MsgType = (typeof MsgType)[keyof typeof MsgType]
+
+/** Type byte of the forwarder encapsulation [section 5.5]; an envelope around a message, not a message. */
+export const FORWARDER_ENCAPSULATION = 0xfe
+
+/** Return codes [section 5.3.10]; 0x04 to 0xFF are reserved and kept as numbers. */
+export const ReturnCode = { ACCEPTED: 0, CONGESTION: 1, INVALID_TOPIC_ID: 2, NOT_SUPPORTED: 3 } as const
+
+export type SnQoS = -1 | 0 | 1 | 2
+export type WillQoS = 0 | 1 | 2
+
+/** Flags bits 1-0 [section 5.3.4]; the value 0b11 is reserved and malformed. */
+export type TopicIdType = 'normal' | 'predefined' | 'short'
+
+/** For topicIdType 'short' the two octets of the name, high byte first; see `shortTopicName`. */
+export type TopicId = number
+
+export interface Advertise {
+  readonly type: typeof MsgType.ADVERTISE
+  readonly gwId: number
+  /** Seconds until the next ADVERTISE. */
+  readonly duration: number
+}
+export interface SearchGw {
+  readonly type: typeof MsgType.SEARCHGW
+  readonly radius: number
+}
+export interface GwInfo {
+  readonly type: typeof MsgType.GWINFO
+  readonly gwId: number
+  /** Only when a client answers for the gateway. */
+  readonly gwAddr: Uint8Array | undefined
+}
+export interface SnConnect {
+  readonly type: typeof MsgType.CONNECT
+  readonly will: boolean
+  readonly cleanSession: boolean
+  /** 0x01 for MQTT-SN 1.2; others decode, so that they can be answered. */
+  readonly protocolId: number
+  /** Keep alive, seconds. */
+  readonly duration: number
+  readonly clientId: string
+}
+export interface SnConnack {
+  readonly type: typeof MsgType.CONNACK
+  readonly returnCode: number
+}
+/** Messages that are nothing but their type. */
+export interface Bare {
+  readonly type: typeof MsgType.WILLTOPICREQ | typeof MsgType.WILLMSGREQ | typeof MsgType.PINGRESP
+}
+/** Without topic (exactly two octets on the wire): delete the will [section 5.4.7, 5.4.22]. */
+export interface WillTopic {
+  readonly type: typeof MsgType.WILLTOPIC | typeof MsgType.WILLTOPICUPD
+  readonly topic: string | undefined
+  readonly qos: WillQoS
+  readonly retain: boolean
+}
+export interface WillMsg {
+  readonly type: typeof MsgType.WILLMSG | typeof MsgType.WILLMSGUPD
+  readonly message: Uint8Array
+}
+export interface WillResp {
+  readonly type: typeof MsgType.WILLTOPICRESP | typeof MsgType.WILLMSGRESP
+  readonly returnCode: number
+}
+export interface Register {
+  readonly type: typeof MsgType.REGISTER
+  /** 0 from a client. */
+  readonly topicId: TopicId
+  readonly msgId: number
+  readonly topicName: string
+}
+/** REGACK and PUBACK: one shape, told apart by `type`. */
+export interface TopicAck {
+  readonly type: typeof MsgType.REGACK | typeof MsgType.PUBACK
+  readonly topicId: TopicId
+  readonly msgId: number
+  readonly returnCode: number
+}
+export interface SnPublish {
+  readonly type: typeof MsgType.PUBLISH
+  readonly dup: boolean
+  readonly qos: SnQoS
+  readonly retain: boolean
+  readonly topicIdType: TopicIdType
+  readonly topicId: TopicId
+  /** 0 for QoS 0 and -1. */
+  readonly msgId: number
+  readonly data: Uint8Array
+}
+/** PUBREC, PUBREL, PUBCOMP, UNSUBACK. */
+export interface MsgIdOnly {
+  readonly type: typeof MsgType.PUBREC | typeof MsgType.PUBREL | typeof MsgType.PUBCOMP | typeof MsgType.UNSUBACK
+  readonly msgId: number
+}
+/** SUBSCRIBE and UNSUBSCRIBE: a name for topicIdType 'normal', an id otherwise. UNSUBSCRIBE uses neither dup nor qos. */
+export interface TopicRequest {
+  readonly type: typeof MsgType.SUBSCRIBE | typeof MsgType.UNSUBSCRIBE
+  readonly dup: boolean
+  /** As the flags say it: -1 decodes too, and is refused by whoever handles the message. */
+  readonly qos: SnQoS
+  readonly msgId: number
+  readonly topicIdType: TopicIdType
+  /** For 'normal'; empty otherwise. */
+  readonly topicName: string
+  /** For 'predefined' and 'short'; 0 otherwise. */
+  readonly topicId: TopicId
+}
+export interface SnSuback {
+  readonly type: typeof MsgType.SUBACK
+  readonly qos: SnQoS
+  readonly topicId: TopicId
+  readonly msgId: number
+  readonly returnCode: number
+}
+export interface PingReq {
+  readonly type: typeof MsgType.PINGREQ
+  /** Said by a sleeping client that wakes. */
+  readonly clientId: string | undefined
+}
+export interface SnDisconnect {
+  readonly type: typeof MsgType.DISCONNECT
+  /** Seconds of sleep; `undefined` is a plain goodbye. */
+  readonly duration: number | undefined
+}
+
+export type Message =
+  | Advertise
+  | SearchGw
+  | GwInfo
+  | SnConnect
+  | SnConnack
+  | Bare
+  | WillTopic
+  | WillMsg
+  | WillResp
+  | Register
+  | TopicAck
+  | SnPublish
+  | MsgIdOnly
+  | TopicRequest
+  | SnSuback
+  | PingReq
+  | SnDisconnect
+
+export const shortTopicName = (topicId: TopicId): string => String.fromCharCode(topicId >> 8, topicId & 0xff)
