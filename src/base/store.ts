@@ -50,16 +50,17 @@ export type BrokerRecord =
   | { readonly type: 'session-end'; readonly key: SessionKey }
   | { readonly type: 'subscribe'; readonly key: SessionKey; readonly filter: string; readonly options: StoredSubscription }
   | { readonly type: 'unsubscribe'; readonly key: SessionKey; readonly filter: string }
-  | { readonly type: 'retained'; readonly topic: string; readonly message: StoredMessage | null }
   /**
    * A message accepted for these sessions. One record, so that it is whole or absent: with `receipt` it is at once the proof
-   * that the publisher's QoS 2 packet id was taken in.
+   * that the publisher's QoS 2 packet id was taken in, with `retains` it becomes the topic's retained message (an empty payload
+   * clears the topic).
    */
   | {
       readonly type: 'message'
       readonly id: number
       readonly message: StoredMessage
       readonly deliveries: readonly StoredDelivery[]
+      readonly retains?: true
       readonly receipt?: { readonly key: SessionKey; readonly packetId: number }
     }
   /** The message left for this session under this packet id. */

@@ -28,6 +28,8 @@ export class Publish {
   payloadEnd: number
   /** -1 when no packet as received is at hand. */
   frameStart: number
+  /** The buffer holds this message alone. */
+  owned = false
   /** Version the frame is written in; 3 and 4 write PUBLISH alike. */
   frameVersion: ProtocolVersion
 
@@ -79,6 +81,15 @@ export class Publish {
     return new Publish(topic, qos, retain, false, packetId, properties, payload, 0, payload.length, -1, 5)
   }
 
+  /** The same content as a message of its own, without what the broker noted on this one. */
+  copy(): Publish {
+    const copy = Publish.of(this.topic, this.payload, this.qos, this.retain, 0, this.properties)
+    copy.from = this.from
+    copy.expiresAt = this.expiresAt
+    copy.owned = this.owned
+    return copy
+  }
+
   get payloadLength(): number {
     return this.payloadEnd - this.payloadStart
   }
@@ -88,12 +99,15 @@ export class Publish {
     return this.buffer.subarray(this.payloadStart, this.payloadEnd)
   }
 
-  /** Takes the payload out of a buffer that it shares with other packets. Idempotent. */
+  /** Takes the packet out of a buffer that it shares with others. Idempotent. */
   own(): void {
-    if (this.frameStart < 0) return
-    this.buffer = this.buffer.slice(this.payloadStart, this.payloadEnd)
-    this.payloadStart = 0
-    this.payloadEnd = this.buffer.length
-    this.frameStart = -1
+    if (this.owned) return
+    this.owned = true
+    const start = this.frameStart < 0 ? this.payloadStart : this.frameStart
+    // Not `this.buffer.slice`: on a Node Buffer that is a view.
+    this.buffer = Uint8Array.prototype.slice.call(this.buffer, start, this.payloadEnd)
+    this.payloadStart -= start
+    this.payloadEnd -= start
+    if (this.frameStart > 0) this.frameStart = 0
   }
 }

@@ -1,0 +1,263 @@
+import { Fifo } from '../base/fifo.ts'
+import type { Instant } from '../base/machine.ts'
+import type { Lsn, SessionKey } from '../base/store.ts'
+import { type Delivery, type Link, type LinkId, type LinkInfo, type Outgoing, OutgoingType } from '../mqtt/link.ts'
+import { type Connack, type Packet, PacketType, type QoS, type Will } from '../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import type { Publish } from '../mqtt/publish.ts'
+import { Inflight, Queued, type Session } from './session.ts'
+
+/** What a link needs of the broker behind it. */
+export interface LinkOwner {
+  receive(now: Instant, link: ClientLink, packet: Packet): void
+  lost(now: Instant, link: ClientLink, reason: string): void
+  setWill(now: Instant, link: ClientLink, will: Will | undefined): void
+  /** There is something to poll. */
+  markReady(link: ClientLink): void
+  /** What comes next waits for the store: mark ready again when more is durable. */
+  awaitDurable(link: ClientLink): void
+  durable(): Lsn
+  /** Records the packet id under which a message goes to a session. */
+  recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full'
+  /** True if the message expired, and was dropped and counted. */
+  dropIfExpired(now: Instant, session: Session, message: Publish): boolean
+}
+
+/** Control packets that may wait before the client is read no further. */
+const CONTROL_MAX = 1000
+
+/** QoS 2 deliveries whose packet ids are recorded ahead, so that one commit serves many. */
+const GATED_MAX = 64
+
+class LinkDelivery implements Delivery {
+  readonly type = OutgoingType.DELIVERY
+  message!: Publish
+  qos: QoS = 0
+  packetId = 0
+  retain = false
+  dup = false
+  subscriptionIdentifiers: readonly number[] | undefined = undefined
+}
+
+/**
+ * The broker's side of one conversation. Two lanes leave it: control packets, each behind the Lsn it depends on, and deliveries from the
+ * session's queue. Within a lane the order is that of arrival. A control packet that waits for the disk does not hold up deliveries (telemetry
+ * would stall behind every PUBACK), except CONNACK and SUBACK, which clients expect before what follows from them (ruling A29).
+ */
+export class ClientLink implements Link {
+  readonly id: LinkId
+  readonly info: LinkInfo
+  /** Set when CONNECT was accepted; unset when the conversation ended. */
+  client: Session | undefined = undefined
+  /** On the broker's ready list. */
+  ready = false
+  /** On the broker's list of links that wait for the store. */
+  waiting = false
+  closed = false
+  /** Deliveries with QoS above 0 that may be unacknowledged: the lower of the client's Receive Maximum and our own bound. */
+  window = 1
+  listening = true
+  readonly #owner: LinkOwner
+  readonly #control = new Fifo<Outgoing>()
+  readonly #gates = new Fifo<Lsn>()
+  /** QoS 2 deliveries that have their packet id and wait for its record. */
+  #gated: Fifo<Inflight> | undefined = undefined
+  /** What was in flight when the session was resumed, in its order (MQTT-4.4.0-1, MQTT-4.6.0-1). */
+  #resend: Fifo<Inflight> | undefined = undefined
+  readonly #delivery = new LinkDelivery()
+
+  constructor(id: LinkId, info: LinkInfo, owner: LinkOwner) {
+    this.id = id
+    this.info = info
+    this.#owner = owner
+  }
+
+  get session(): SessionKey | undefined {
+    return this.client?.key
+  }
+
+  get backlog(): number {
+    return (this.client?.queueLength ?? 0) + (this.#gated?.length ?? 0) + (this.#resend?.length ?? 0)
+  }
+
+  send(now: Instant, packet: Packet): 'go' | 'pause' {
+    if (!this.closed) this.#owner.receive(now, this, packet)
+    return this.#control.length < CONTROL_MAX ? 'go' : 'pause'
+  }
+
+  listen(_now: Instant, on: boolean): void {
+    if (this.listening === on) return
+    this.listening = on
+    if (on) this.#owner.markReady(this)
+  }
+
+  setWill(now: Instant, will: Will | undefined): void {
+    if (this.client !== undefined) this.#owner.setWill(now, this, will)
+  }
+
+  lost(now: Instant, reason: string): void {
+    if (!this.closed) this.#owner.lost(now, this, reason)
+  }
+
+  /** Queues a control packet that may leave once `lsn` is durable. */
+  push(packet: Outgoing, lsn: Lsn): void {
+    this.#control.push(packet)
+    this.#gates.push(lsn)
+    this.#owner.markReady(this)
+  }
+
+  /** Ends the conversation; what still waits is not sent. */
+  close(reasonCode: number, disconnect: boolean): void {
+    if (this.closed) return
+    this.closed = true
+    this.#control.clear()
+    this.#gates.clear()
+    this.push({ type: OutgoingType.CLOSE, reasonCode, disconnect }, 0)
+  }
+
+  /** Refuses CONNECT: CONNACK is the last word. */
+  refuse(connack: Connack): void {
+    this.push(connack, 0)
+    this.closed = true
+    this.push({ type: OutgoingType.CLOSE, reasonCode: connack.reasonCode, disconnect: false }, 0)
+  }
+
+  /** Takes up a resumed session: everything unacknowledged goes out again first. */
+  resume(session: Session): void {
+    if (session.inflight === undefined || session.inflight.size === 0) return
+    this.#resend = new Fifo()
+    for (const inflight of session.inflight.values()) this.#resend.push(inflight)
+  }
+
+  poll(now: Instant): Outgoing | undefined {
+    const gate = this.#gates.peek()
+    if (gate !== undefined) {
+      if (gate <= this.#owner.durable()) {
+        this.#gates.shift()
+        return this.#control.shift()
+      }
+      this.#owner.awaitDurable(this)
+      const { type } = this.#control.peek()!
+      if (type === PacketType.CONNACK || type === PacketType.SUBACK) return undefined
+    }
+    const session = this.client
+    if (session === undefined || !this.listening) return undefined
+    if (this.#resend !== undefined) {
+      const again = this.#pollResend(session)
+      if (again !== undefined || this.#resend !== undefined) return again
+    }
+    return this.#pollQueue(now, session)
+  }
+
+  #pollResend(session: Session): Outgoing | undefined {
+    const resend = this.#resend!
+    for (let inflight = resend.peek(); inflight !== undefined; inflight = resend.peek()) {
+      // Acknowledged in the meantime by a client that answers out of turn.
+      if (session.inflight?.get(inflight.packetId) !== inflight) {
+        resend.shift()
+        continue
+      }
+      if (this.#blocked(inflight)) return undefined
+      resend.shift()
+      if (resend.length === 0) this.#resend = undefined
+      if (inflight.released)
+        return { type: PacketType.PUBREL, packetId: inflight.packetId, reasonCode: 0, properties: NO_PROPERTIES }
+      return this.#deliver(inflight.queued, inflight.packetId, true)
+    }
+    this.#resend = undefined
+    return undefined
+  }
+
+  #pollQueue(now: Instant, session: Session): Outgoing | undefined {
+    for (;;) {
+      if (this.#gated !== undefined) {
+        this.#gateAhead(now, session)
+        return this.#pollGated()
+      }
+      const entry = session.peekQueue()
+      if (entry === undefined) return undefined
+      if (!(entry instanceof Queued)) {
+        if (entry.receiptLsn > this.#owner.durable()) return this.#wait()
+        session.dequeue()
+        if (entry.expiresAt !== undefined && this.#owner.dropIfExpired(now, session, entry)) continue
+        return this.#deliverPlain(entry)
+      }
+      if (entry.qos > 0 && (session.inflight?.size ?? 0) >= this.window) return undefined
+      if (entry.message.receiptLsn > this.#owner.durable()) return this.#wait()
+      if (entry.qos === 2) {
+        if (!this.#gateAhead(now, session)) return this.#wait()
+        continue
+      }
+      session.dequeue()
+      if (this.#owner.dropIfExpired(now, session, entry.message)) continue
+      if (entry.qos === 0) return this.#deliver(entry, 0, false)
+      const packetId = session.freePacketId()
+      session.inflight ??= new Map()
+      session.inflight.set(packetId, new Inflight(entry, packetId, 0))
+      return this.#deliver(entry, packetId, false)
+    }
+  }
+
+  /** Gives packet ids to the QoS 2 messages at the head of the queue, so that their records share a commit; false if the store is full. */
+  #gateAhead(now: Instant, session: Session): boolean {
+    session.inflight ??= new Map()
+    while ((this.#gated?.length ?? 0) < GATED_MAX && session.inflight.size < this.window) {
+      const entry = session.peekQueue()
+      if (!(entry instanceof Queued) || entry.qos !== 2) return true
+      if (!this.#owner.dropIfExpired(now, session, entry.message)) {
+        const packetId = session.freePacketId()
+        const lsn = this.#owner.recordSent(session, entry.message, packetId)
+        if (lsn === 'full') return false
+        const inflight = new Inflight(entry, packetId, lsn)
+        session.inflight.set(packetId, inflight)
+        this.#gated ??= new Fifo()
+        this.#gated.push(inflight)
+      }
+      session.dequeue()
+    }
+    return true
+  }
+
+  #pollGated(): Outgoing | undefined {
+    const gated = this.#gated!
+    const inflight = gated.peek()!
+    if (this.#blocked(inflight)) return undefined
+    gated.shift()
+    if (gated.length === 0) this.#gated = undefined
+    return this.#deliver(inflight.queued, inflight.packetId, false)
+  }
+
+  /** An outgoing QoS 2 PUBLISH waits for its packet id and for the publisher's receipt to be durable. */
+  #blocked(inflight: Inflight): boolean {
+    const gate = Math.max(inflight.lsn, inflight.queued.message.receiptLsn)
+    if (gate <= this.#owner.durable()) return false
+    this.#owner.awaitDurable(this)
+    return true
+  }
+
+  #wait(): undefined {
+    this.#owner.awaitDurable(this)
+  }
+
+  #deliver(queued: Queued, packetId: number, dup: boolean): Delivery {
+    const delivery = this.#delivery
+    delivery.message = queued.message
+    delivery.qos = queued.qos
+    delivery.packetId = packetId
+    delivery.retain = queued.retain
+    delivery.dup = dup
+    delivery.subscriptionIdentifiers = queued.subscriptionIdentifiers
+    return delivery
+  }
+
+  #deliverPlain(message: Publish): Delivery {
+    const delivery = this.#delivery
+    delivery.message = message
+    delivery.qos = 0
+    delivery.packetId = 0
+    delivery.retain = false
+    delivery.dup = false
+    delivery.subscriptionIdentifiers = undefined
+    return delivery
+  }
+}

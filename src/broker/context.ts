@@ -1,0 +1,24 @@
+import type { NoticeSink } from '../base/notice.ts'
+import type { Store, WallClock } from '../base/store.ts'
+import type { Timers } from '../base/timers.ts'
+import type { Access } from './access.ts'
+import type { BrokerLimits } from './limits.ts'
+import type { Retained } from './retained.ts'
+import type { Router } from './router.ts'
+import type { SessionTimer } from './session.ts'
+import type { Stats } from './stats.ts'
+
+/** What the parts of the broker share. */
+export interface BrokerContext {
+  readonly limits: BrokerLimits
+  readonly store: Store
+  readonly clock: WallClock
+  readonly notice: NoticeSink
+  readonly access: Access
+  /** In [0, 1); injected once, so that a run can be repeated. */
+  readonly random: () => number
+  readonly stats: Stats
+  readonly router: Router
+  readonly retained: Retained
+  readonly timers: Timers<SessionTimer>
+}

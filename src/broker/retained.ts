@@ -1,0 +1,116 @@
+import type { Publish } from '../mqtt/publish.ts'
+import { messageBytes } from './session.ts'
+
+/** The last retained message of each topic [5.0 section 3.3.1.3], as a tree of levels for wildcard subscriptions. */
+export class Retained {
+  readonly #root: Node = { children: undefined, message: undefined }
+  #count = 0
+  #bytes = 0
+
+  get count(): number {
+    return this.#count
+  }
+
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  get(topic: string): Publish | undefined {
+    let node: Node | undefined = this.#root
+    for (const level of topic.split('/')) {
+      node = node.children?.get(level)
+      if (node === undefined) return undefined
+    }
+    return node.message
+  }
+
+  set(topic: string, message: Publish): void {
+    let node = this.#root
+    for (const level of topic.split('/')) {
+      node.children ??= new Map()
+      let child = node.children.get(level)
+      if (child === undefined) {
+        child = { children: undefined, message: undefined }
+        node.children.set(level, child)
+      }
+      node = child
+    }
+    this.#replace(node, message)
+  }
+
+  delete(topic: string): boolean {
+    const path: { node: Node; level: string }[] = []
+    let node: Node = this.#root
+    for (const level of topic.split('/')) {
+      const child = node.children?.get(level)
+      if (child === undefined) return false
+      path.push({ node, level })
+      node = child
+    }
+    if (node.message === undefined) return false
+    this.#replace(node, undefined)
+    for (let i = path.length - 1; i >= 0 && node.message === undefined && node.children === undefined; i--) {
+      const { node: parent, level } = path[i]!
+      parent.children!.delete(level)
+      if (parent.children!.size === 0) parent.children = undefined
+      node = parent
+    }
+    return true
+  }
+
+  /** All retained messages that the filter matches, in the order of the tree. */
+  match(filter: string): Publish[] {
+    const levels = filter.split('/')
+    let nodes: Node[] = [this.#root]
+    for (let i = 0; i < levels.length; i++) {
+      const level = levels[i]!
+      if (level === '#') return nodes.flatMap((node) => below(node, i === 0))
+      const next: Node[] = []
+      for (const node of nodes) {
+        if (node.children === undefined) continue
+        if (level !== '+') {
+          const child = node.children.get(level)
+          if (child !== undefined) next.push(child)
+          continue
+        }
+        for (const [name, child] of node.children) if (i > 0 || !name.startsWith('$')) next.push(child)
+      }
+      nodes = next
+    }
+    return nodes.flatMap(({ message }) => message ?? [])
+  }
+
+  *[Symbol.iterator](): Iterator<Publish> {
+    yield* below(this.#root, false)
+  }
+
+  #replace(node: Node, message: Publish | undefined): void {
+    if (node.message !== undefined) {
+      this.#count--
+      this.#bytes -= messageBytes(node.message)
+    }
+    if (message !== undefined) {
+      this.#count++
+      this.#bytes += messageBytes(message)
+    }
+    node.message = message
+  }
+}
+
+interface Node {
+  children: Map<string, Node> | undefined
+  message: Publish | undefined
+}
+
+/** A node's own message and everything under it, with a stack of our own: topics are as deep as peers make them. */
+function below(top: Node, hideDollar: boolean): Publish[] {
+  const found: Publish[] = []
+  const stack: Node[] = [top]
+  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+    if (node.message !== undefined) found.push(node.message)
+    if (node.children === undefined) continue
+    // Filters that start with a wildcard do not see topics that start with $ (MQTT-4.7.2-1).
+    for (const [name, child] of node.children) if (!(hideDollar && node === top && name.startsWith('$'))) stack.push(child)
+  }
+  return found
+}

@@ -1,0 +1,147 @@
+import { Fifo } from '../base/fifo.ts'
+import type { Lsn, SessionKey } from '../base/store.ts'
+import { Timer } from '../base/timers.ts'
+import type { ClientKind } from '../mqtt/link.ts'
+import type { QoS, Will } from '../mqtt/packets.ts'
+import type { Publish } from '../mqtt/publish.ts'
+import type { Identity } from './access.ts'
+import type { ClientLink } from './client-link.ts'
+
+export interface Subscription {
+  readonly filter: string
+  readonly qos: QoS
+  readonly noLocal: boolean
+  readonly retainAsPublished: boolean
+  readonly retainHandling: 0 | 1 | 2
+  readonly subscriptionIdentifier: number | undefined
+}
+
+/** A message that waits for one client. */
+export class Queued {
+  readonly message: Publish
+  readonly qos: QoS
+  readonly retain: boolean
+  readonly subscriptionIdentifiers: readonly number[] | undefined
+
+  constructor(message: Publish, qos: QoS, retain: boolean, subscriptionIdentifiers: readonly number[] | undefined) {
+    this.message = message
+    this.qos = qos
+    this.retain = retain
+    this.subscriptionIdentifiers = subscriptionIdentifiers
+  }
+}
+
+/** A QoS 1 or 2 delivery that was handed out and is not fully acknowledged. */
+export class Inflight {
+  readonly queued: Queued
+  readonly packetId: number
+  /** QoS 2: the last record of this exchange (packet id, then PUBREC), which must be durable before PUBLISH or PUBREL leaves. */
+  lsn: Lsn
+  /** PUBREC came: PUBREL is what is repeated from here on (MQTT-4.3.3-6). */
+  released = false
+
+  constructor(queued: Queued, packetId: number, lsn: Lsn) {
+    this.queued = queued
+    this.packetId = packetId
+    this.lsn = lsn
+  }
+}
+
+/** What a broker timer is about. */
+export interface SessionTimer {
+  readonly session: Session
+  readonly about: 'expiry' | 'will'
+}
+
+/**
+ * Everything that outlives a connection [5.0 section 4.1]. One object per client whose parts come into being when they are needed,
+ * because a million sessions that merely exist must fit in memory.
+ */
+export class Session implements Identity {
+  readonly key: SessionKey
+  readonly kind: ClientKind
+  readonly clientId: string
+  username: string | undefined = undefined
+  /** The open conversation, if there is one. */
+  link: ClientLink | undefined = undefined
+  /** Seconds that the session outlives its connection; 0 ends with it, Infinity never ends. */
+  expirySeconds = 0
+  /** Has records in the store: the session, its queue and its packet ids survive the process. */
+  persistent = false
+  will: Will | undefined = undefined
+  subscriptions: Map<string, Subscription> | undefined = undefined
+  inflight: Map<number, Inflight> | undefined = undefined
+  /** QoS 2 packet ids taken in and not yet released by PUBREL, with the Lsn of each receipt. */
+  received: Map<number, Lsn> | undefined = undefined
+  expiryTimer: Timer<SessionTimer> | undefined = undefined
+  willTimer: Timer<SessionTimer> | undefined = undefined
+  /** Queued bytes, for the bound. */
+  queuedBytes = 0
+  ended = false
+  /** QoS 0 messages that need nothing else wait as themselves, so that fan-out allocates nothing. */
+  #queue: Fifo<Publish | Queued> | undefined = undefined
+  #nextPacketId = 1
+
+  constructor(kind: ClientKind, clientId: string) {
+    this.kind = kind
+    this.clientId = clientId
+    this.key = sessionKey(kind, clientId)
+  }
+
+  get queueLength(): number {
+    return this.#queue === undefined ? 0 : this.#queue.length
+  }
+
+  enqueue(entry: Publish | Queued): void {
+    this.#queue ??= new Fifo()
+    this.#queue.push(entry)
+    this.queuedBytes += messageBytes(messageOf(entry))
+  }
+
+  peekQueue(): Publish | Queued | undefined {
+    return this.#queue === undefined ? undefined : this.#queue.peek()
+  }
+
+  dequeue(): Publish | Queued | undefined {
+    const entry = this.#queue?.shift()
+    if (entry !== undefined) this.queuedBytes -= messageBytes(messageOf(entry))
+    return entry
+  }
+
+  /** Takes out what does not pass; gives how many went. */
+  filterQueue(keep: (entry: Publish | Queued) => boolean): number {
+    if (this.#queue === undefined) return 0
+    const gone = this.#queue.filter((entry) => {
+      if (keep(entry)) return true
+      this.queuedBytes -= messageBytes(messageOf(entry))
+      return false
+    })
+    if (this.#queue.length === 0) this.#queue = undefined
+    return gone
+  }
+
+  /** A packet id that is not in flight, counting up and around (MQTT-2.2.1-4); the window is smaller than the id space. */
+  freePacketId(): number {
+    let id = this.#nextPacketId
+    while (this.inflight?.has(id)) id = id === 0xffff ? 1 : id + 1
+    this.#nextPacketId = id === 0xffff ? 1 : id + 1
+    return id
+  }
+
+  timer(about: 'expiry' | 'will'): Timer<SessionTimer> {
+    if (about === 'expiry') {
+      this.expiryTimer ??= new Timer({ session: this, about })
+      return this.expiryTimer
+    }
+    this.willTimer ??= new Timer({ session: this, about })
+    return this.willTimer
+  }
+}
+
+export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `${kind}:${clientId}`
+
+export const messageOf = (entry: Publish | Queued): Publish => (entry instanceof Queued ? entry.message : entry)
+export const qosOf = (entry: Publish | Queued): QoS => (entry instanceof Queued ? entry.qos : 0)
+
+/** What a waiting message counts for in the byte bounds; an estimate that needs no encoding. */
+export const messageBytes = (message: Publish): number => message.payloadEnd - message.payloadStart + message.topic.length

@@ -1,0 +1,159 @@
+import type { Instant } from '../base/machine.ts'
+import { type Lsn, type SessionKey, wallTime } from '../base/store.ts'
+import type { ClientKind } from '../mqtt/link.ts'
+import type { Will } from '../mqtt/packets.ts'
+import { Publish } from '../mqtt/publish.ts'
+import type { BrokerContext } from './context.ts'
+import type { Publisher } from './publisher.ts'
+import { Session, sessionKey } from './session.ts'
+import { storedWill } from './stored.ts'
+
+/** What CONNECT asks of its session. */
+export interface SessionRequest {
+  readonly cleanStart: boolean
+  readonly expirySeconds: number
+  readonly will: Will | undefined
+  readonly username: string | undefined
+}
+
+/** The sessions by key: their beginning, their wills, the clocks that run while nobody is connected, and their end. */
+export class Sessions {
+  readonly #context: BrokerContext
+  readonly #publisher: Publisher
+  readonly #byKey = new Map<SessionKey, Session>()
+
+  constructor(context: BrokerContext, publisher: Publisher) {
+    this.#context = context
+    this.#publisher = publisher
+  }
+
+  get size(): number {
+    return this.#byKey.size
+  }
+
+  get(kind: ClientKind, clientId: string): Session | undefined {
+    return this.#byKey.get(sessionKey(kind, clientId))
+  }
+
+  byKey(key: SessionKey): Session | undefined {
+    return this.#byKey.get(key)
+  }
+
+  [Symbol.iterator](): Iterator<Session> {
+    return this.#byKey.values()
+  }
+
+  /** For the replay: a session that the store knows. */
+  restore(session: Session): void {
+    this.#byKey.set(session.key, session)
+  }
+
+  /**
+   * Begins or resumes the session of an accepted CONNECT [5.0 section 3.1.2.4]. 'full': the store cannot record it and nothing
+   * changed, except that a clean start has ended the session before.
+   */
+  begin(
+    now: Instant,
+    kind: ClientKind,
+    clientId: string,
+    request: SessionRequest,
+  ): { session: Session; present: boolean; lsn: Lsn } | 'full' {
+    const old = this.get(kind, clientId)
+    if (old !== undefined && request.cleanStart) this.end(now, old)
+    const present = old !== undefined && !request.cleanStart
+    const session = present ? old : new Session(kind, clientId)
+    // A sensor sleeps with its conversation open, and a will has to fire even if the process dies: both outlast the process.
+    const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
+    let lsn: Lsn | 'full' = 0
+    if (persistent) {
+      const will = request.will === undefined ? null : storedWill(request.will)
+      lsn = this.#context.store.append({ type: 'session', key: session.key, expirySeconds: request.expirySeconds, will })
+      if (lsn === 'full') return 'full'
+    } else if (session.persistent) this.#context.store.append({ type: 'session-end', key: session.key })
+    session.persistent = persistent
+    session.expirySeconds = request.expirySeconds
+    session.will = request.will
+    session.username = request.username
+    if (session.expiryTimer !== undefined) this.#context.timers.disarm(session.expiryTimer)
+    if (session.willTimer !== undefined) this.#context.timers.disarm(session.willTimer)
+    this.#byKey.set(session.key, session)
+    return { session, present, lsn }
+  }
+
+  /** The conversation of a session is over; `will` says whether its end calls for the will [5.0 section 3.1.2.5]. */
+  detach(now: Instant, session: Session, will: boolean): void {
+    session.link = undefined
+    this.#publisher.detach(session)
+    if (!will) session.will = undefined
+    if (session.persistent) {
+      const at = wallTime(this.#context.clock, now)
+      const { key, expirySeconds } = session
+      this.#context.store.append({ type: 'detached', key, at, expirySeconds, will: session.will !== undefined })
+    }
+    this.runDown(now, session, 0)
+  }
+
+  /** Starts the clocks of a session that nobody is connected to, `elapsedMs` after its conversation ended. */
+  runDown(now: Instant, session: Session, elapsedMs: number): void {
+    const { timers } = this.#context
+    if (session.will !== undefined) {
+      const delaySeconds = Math.min(session.will.properties.willDelayInterval ?? 0, session.expirySeconds)
+      const left = delaySeconds * 1000 - elapsedMs
+      if (left <= 0) this.fireWill(now, session)
+      else timers.arm(session.timer('will'), now + left)
+    }
+    const left = session.expirySeconds * 1000 - elapsedMs
+    if (left <= 0) this.end(now, session)
+    else if (left !== Number.POSITIVE_INFINITY) timers.arm(session.timer('expiry'), now + left)
+  }
+
+  setWill(session: Session, will: Will | undefined): Lsn | 'full' {
+    const lsn = this.#context.store.append({ type: 'will', key: session.key, will: will === undefined ? null : storedWill(will) })
+    if (lsn !== 'full') session.will = will
+    return lsn
+  }
+
+  /** Publishes the will and forgets it (MQTT-3.1.2-8, MQTT-3.1.2-10); access is asked again, because rules may have changed. */
+  fireWill(now: Instant, session: Session): void {
+    const { will } = session
+    if (will === undefined) return
+    session.will = undefined
+    const { willDelayInterval: _delay, ...properties } = will.properties
+    const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
+    const refusal = this.#publisher.refusal(session, message)
+    const lsn = refusal === 0 ? this.#publisher.accept(now, session, message, 0) : 0
+    const { notice, stats, store } = this.#context
+    if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
+    if (refusal !== 0 || lsn === 'full') {
+      const reason = refusal !== 0 ? `not allowed on ${will.topic}` : 'the store is full'
+      notice({ code: 'will-refused', level: 'warn', client: session.key, reason })
+      return
+    }
+    stats.willsPublished++
+    notice({ code: 'will-published', level: 'info', client: session.key, reason: `on ${will.topic}` })
+  }
+
+  /** The session ends, with a will that still waited for its delay (MQTT-3.1.3-9 leaves it no later chance). */
+  end(now: Instant, session: Session): void {
+    if (session.ended) return
+    session.ended = true
+    this.fireWill(now, session)
+    const { timers, router, store } = this.#context
+    if (session.expiryTimer !== undefined) timers.disarm(session.expiryTimer)
+    if (session.willTimer !== undefined) timers.disarm(session.willTimer)
+    router.unsubscribeAll(session)
+    if (session.persistent) store.append({ type: 'session-end', key: session.key })
+    this.#byKey.delete(session.key)
+  }
+
+  /** A clock of a session has come to its end. */
+  timedOut(now: Instant, session: Session, about: 'expiry' | 'will'): void {
+    if (about === 'will') {
+      this.fireWill(now, session)
+      return
+    }
+    this.#context.stats.sessionsExpired++
+    this.#context.notice({ code: 'session-expired', level: 'info', client: session.key })
+    this.end(now, session)
+  }
+}

@@ -1,0 +1,77 @@
+import type { Instant } from '../base/machine.ts'
+import { type StoredMessage, type StoredSubscription, type StoredWill, type WallClock, wallTime } from '../base/store.ts'
+import type { Will } from '../mqtt/packets.ts'
+import type { Properties } from '../mqtt/properties.ts'
+import { Publish } from '../mqtt/publish.ts'
+import type { Subscription } from './session.ts'
+
+// Between what the broker works with and what the store keeps: plain data, with wall time in place of instants.
+
+export function storedMessage(clock: WallClock, message: Publish): StoredMessage {
+  return {
+    topic: message.topic,
+    payload: message.payload,
+    qos: message.qos,
+    retain: message.retain,
+    from: message.from,
+    ...(hasAny(message.properties) && { properties: message.properties }),
+    ...(message.expiresAt !== undefined && { expiresAt: wallTime(clock, message.expiresAt) }),
+  }
+}
+
+/** Time that passed while the process was down counts; a clock that went backwards counts as no time. */
+export function restoredMessage(clock: WallClock, now: Instant, stored: StoredMessage): Publish {
+  const properties = (stored.properties ?? {}) as Properties
+  const message = Publish.of(stored.topic, stored.payload, stored.qos, stored.retain, 0, properties)
+  message.owned = true
+  message.from = stored.from
+  if (stored.expiresAt !== undefined) {
+    const left = stored.expiresAt - wallTime(clock, now)
+    const most = (properties.messageExpiryInterval ?? 0) * 1000
+    message.expiresAt = now + Math.min(left, most)
+  }
+  return message
+}
+
+export function storedWill(will: Will): StoredWill {
+  const { willDelayInterval, ...properties } = will.properties
+  return {
+    message: {
+      topic: will.topic,
+      payload: will.payload,
+      qos: will.qos,
+      retain: will.retain,
+      from: '',
+      ...(hasAny(properties) && { properties }),
+    },
+    delaySeconds: willDelayInterval ?? 0,
+  }
+}
+
+export function restoredWill({ message, delaySeconds }: StoredWill): Will {
+  const properties = {
+    ...(message.properties as Properties | undefined),
+    ...(delaySeconds > 0 && { willDelayInterval: delaySeconds }),
+  }
+  return { topic: message.topic, payload: message.payload, qos: message.qos, retain: message.retain, properties }
+}
+
+export function storedSubscription(subscription: Subscription): StoredSubscription {
+  const { qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier } = subscription
+  return {
+    qos,
+    noLocal,
+    retainAsPublished,
+    retainHandling,
+    ...(subscriptionIdentifier !== undefined && { subscriptionIdentifier }),
+  }
+}
+
+export function restoredSubscription(filter: string, stored: StoredSubscription): Subscription {
+  return { filter, ...stored, subscriptionIdentifier: stored.subscriptionIdentifier }
+}
+
+function hasAny(properties: object): boolean {
+  for (const _name in properties) return true
+  return false
+}

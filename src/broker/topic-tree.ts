@@ -1,0 +1,170 @@
+/**
+ * Topic filters with what is subscribed under each, by key [5.0 section 4.7].
+ *
+ * Filters without wildcards are one Map lookup away whatever the topic; the others live in a tree of levels. Matching is a loop over the
+ * topic's levels, not a recursion, and visits at most two branches per node, so neither depth nor wildcards of a peer's choice
+ * can exhaust the stack; the number of levels is bounded by who calls (`max_topic_levels`).
+ */
+export class TopicTree<K, V> {
+  readonly #exact = new Map<string, Map<K, V>>()
+  readonly #root: Node<K, V> = newNode()
+  #size = 0
+  /** Counts changes, so that results of `match` can be kept as long as nothing changed. */
+  generation = 0
+
+  get size(): number {
+    return this.#size
+  }
+
+  /** Nothing is left inside, not even an empty level. */
+  get isBare(): boolean {
+    return this.#exact.size === 0 && isEmpty(this.#root)
+  }
+
+  /** Sets or replaces what `key` has under `filter`. */
+  set(filter: string, key: K, value: V): void {
+    this.generation++
+    const entries = isWild(filter) ? this.#wildEntries(filter) : this.#exactEntries(filter)
+    if (!entries.has(key)) this.#size++
+    entries.set(key, value)
+  }
+
+  /** Gives whether there was something to delete. */
+  delete(filter: string, key: K): boolean {
+    const deleted = isWild(filter) ? this.#deleteWild(filter, key) : this.#deleteExact(filter, key)
+    if (deleted) {
+      this.#size--
+      this.generation++
+    }
+    return deleted
+  }
+
+  /** Everything whose filter matches the topic; a key comes once for each of its matching filters. */
+  match(topic: string): [K, V][] {
+    const found: [K, V][] = []
+    const exact = this.#exact.get(topic)
+    if (exact !== undefined) collect(exact, found)
+    if (isEmpty(this.#root)) return found
+
+    const levels = topic.split('/')
+    // Filters that start with a wildcard do not see topics that start with $ (MQTT-4.7.2-1).
+    const hidden = topic.startsWith('$')
+    let nodes: Node<K, V>[] = [this.#root]
+    for (let i = 0; i < levels.length && nodes.length > 0; i++) {
+      const next: Node<K, V>[] = []
+      for (const node of nodes) {
+        const wild = i > 0 || !hidden
+        if (wild && node.rest !== undefined) collect(node.rest, found)
+        if (wild && node.any !== undefined) next.push(node.any)
+        const child = node.children?.get(levels[i]!)
+        if (child !== undefined) next.push(child)
+      }
+      nodes = next
+    }
+    for (const node of nodes) {
+      if (node.entries !== undefined) collect(node.entries, found)
+      // `a/#` matches `a` too [5.0 section 4.7.1.2].
+      if (node.rest !== undefined) collect(node.rest, found)
+    }
+    return found
+  }
+
+  #exactEntries(filter: string): Map<K, V> {
+    let entries = this.#exact.get(filter)
+    if (entries === undefined) {
+      entries = new Map()
+      this.#exact.set(filter, entries)
+    }
+    return entries
+  }
+
+  #deleteExact(filter: string, key: K): boolean {
+    const entries = this.#exact.get(filter)
+    if (entries === undefined || !entries.delete(key)) return false
+    if (entries.size === 0) this.#exact.delete(filter)
+    return true
+  }
+
+  #wildEntries(filter: string): Map<K, V> {
+    let node = this.#root
+    for (const level of filter.split('/')) {
+      if (level === '#') {
+        node.rest ??= new Map()
+        return node.rest
+      }
+      node = level === '+' ? anyOf(node) : childOf(node, level)
+    }
+    node.entries ??= new Map()
+    return node.entries
+  }
+
+  #deleteWild(filter: string, key: K): boolean {
+    const path: { node: Node<K, V>; level: string }[] = []
+    let node: Node<K, V> | undefined = this.#root
+    let entries: Map<K, V> | undefined
+    for (const level of filter.split('/')) {
+      path.push({ node, level })
+      if (level === '#') {
+        entries = node.rest
+        break
+      }
+      node = level === '+' ? node.any : node.children?.get(level)
+      if (node === undefined) return false
+      entries = node.entries
+    }
+    if (entries === undefined || !entries.delete(key)) return false
+    if (entries.size === 0) prune(path, node)
+    return true
+  }
+}
+
+interface Node<K, V> {
+  children: Map<string, Node<K, V>> | undefined
+  /** Below `+`. */
+  any: Node<K, V> | undefined
+  /** Subscribed under `#` here. */
+  rest: Map<K, V> | undefined
+  entries: Map<K, V> | undefined
+}
+
+const newNode = <K, V>(): Node<K, V> => ({ children: undefined, any: undefined, rest: undefined, entries: undefined })
+
+const isWild = (filter: string): boolean => filter.includes('+') || filter.includes('#')
+
+function collect<K, V>(entries: Map<K, V>, found: [K, V][]): void {
+  for (const entry of entries) found.push(entry)
+}
+
+function anyOf<K, V>(node: Node<K, V>): Node<K, V> {
+  node.any ??= newNode()
+  return node.any
+}
+
+function childOf<K, V>(node: Node<K, V>, level: string): Node<K, V> {
+  node.children ??= new Map()
+  let child = node.children.get(level)
+  if (child === undefined) {
+    child = newNode()
+    node.children.set(level, child)
+  }
+  return child
+}
+
+const isEmpty = <K, V>(node: Node<K, V>): boolean =>
+  node.children === undefined && node.any === undefined && node.rest === undefined && node.entries === undefined
+
+/** Takes away what became empty, from the leaf up, so that a filter that was dropped leaves nothing behind. */
+function prune<K, V>(path: { node: Node<K, V>; level: string }[], leaf: Node<K, V>): void {
+  if (leaf.entries?.size === 0) leaf.entries = undefined
+  if (leaf.rest?.size === 0) leaf.rest = undefined
+  for (let i = path.length - 1; i >= 0; i--) {
+    const { node, level } = path[i]!
+    if (level === '+' && node.any !== undefined && isEmpty(node.any)) node.any = undefined
+    else if (level !== '+' && level !== '#') {
+      const child = node.children?.get(level)
+      if (child !== undefined && isEmpty(child)) node.children!.delete(level)
+      if (node.children?.size === 0) node.children = undefined
+    }
+    if (!isEmpty(node)) return
+  }
+}

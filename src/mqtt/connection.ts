@@ -1,0 +1,61 @@
+import type { Instant } from '../base/machine.ts'
+import { Timer } from '../base/timers.ts'
+import { PacketDecoder } from './decode.ts'
+import { Framer } from './framer.ts'
+import type { Link } from './link.ts'
+import type { Connect } from './packets.ts'
+import { ReasonCode } from './reason-codes.ts'
+
+/** Given by whoever opens the stream. */
+export type ConnectionId = number
+
+/** One byte stream with a client at its other end. */
+export class Connection {
+  readonly id: ConnectionId
+  readonly peer: string
+  readonly link: Link
+  readonly framer: Framer
+  readonly decoder = new PacketDecoder('client')
+  /** The deadline for CONNECT first, keep alive after it. */
+  readonly timer: Timer<Connection> = new Timer<Connection>(this)
+  lastReceived: Instant = 0
+  /** One and a half times what was agreed (MQTT-3.1.2-22); 0 is off. */
+  keepAliveMs = 0
+  isConnected = false
+  /** The broker takes no more packets for now. */
+  paused = false
+  /** The socket takes no more bytes for now. */
+  congested = false
+  gone = false
+  aliases: Map<number, string> | undefined = undefined
+  #connectSeen = false
+
+  constructor(id: ConnectionId, peer: string, link: Link, maxConnectPacketSize: number) {
+    this.id = id
+    this.peer = peer
+    this.link = link
+    this.framer = new Framer(maxConnectPacketSize)
+  }
+
+  /** CONNECT was read: from here on packets may be larger, and lengths must be minimal in 5.0 (MQTT-1.5.5-1). */
+  connecting(connect: Connect, maxPacketSize: number): void {
+    this.#connectSeen = true
+    this.framer.maxPacketSize = maxPacketSize
+    this.framer.minimalLength = connect.protocolVersion === 5
+    this.keepAliveMs = connect.keepAlive * 1500
+  }
+
+  accepted(serverKeepAlive: number | undefined): void {
+    this.isConnected = true
+    if (serverKeepAlive !== undefined) this.keepAliveMs = serverKeepAlive * 1500
+  }
+
+  /**
+   * Whether a CONNECT that does not decode is answered: 5.0 may say why (MQTT-3.1.4-1), 3.x only that the version is not
+   * supported (3.1.1 MQTT-3.1.2-2), and is closed without a word otherwise (3.1.1 MQTT-3.1.4-1).
+   */
+  refusesWithConnack(reasonCode: number): boolean {
+    if (this.#connectSeen) return false
+    return reasonCode === ReasonCode.UNSUPPORTED_PROTOCOL_VERSION || this.decoder.version === 5
+  }
+}

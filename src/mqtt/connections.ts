@@ -1,0 +1,285 @@
+import { ByteWriter } from '../base/bytes.ts'
+import type { Malformed } from '../base/decoded.ts'
+import { Fifo } from '../base/fifo.ts'
+import type { Instant } from '../base/machine.ts'
+import type { NoticeSink } from '../base/notice.ts'
+import { Timers } from '../base/timers.ts'
+import { Connection, type ConnectionId } from './connection.ts'
+import { encodePacket } from './encode.ts'
+import { writeDelivery } from './encode-delivery.ts'
+import { type Close, type LinkId, type Outgoing, OutgoingType, type Uplink } from './link.ts'
+import { type Connack, type Packet, PacketType } from './packets.ts'
+import { NO_PROPERTIES } from './properties.ts'
+import type { Publish } from './publish.ts'
+import { ReasonCode } from './reason-codes.ts'
+import { Slab } from './slab.ts'
+
+export interface ConnectionLimits {
+  /** Bytes of one packet, fixed header included. */
+  readonly maxPacketSize: number
+  /** The same for CONNECT, while nobody knows who is there. */
+  readonly maxConnectPacketSize: number
+  readonly connectTimeoutMs: number
+  readonly maxConnections: number
+  /** Topic aliases a 5.0 client may use; its connection's memory for them. */
+  readonly topicAliasMaximum: number
+}
+
+export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
+  maxPacketSize: 1024 * 1024,
+  maxConnectPacketSize: 64 * 1024,
+  connectTimeoutMs: 10_000,
+  maxConnections: 10_000,
+  topicAliasMaximum: 10,
+}
+
+export type ConnectionOutput =
+  | { readonly kind: 'write'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  /** Everything written before goes out first; then the stream ends, whether the peer reads or not. */
+  | { readonly kind: 'close'; readonly connection: ConnectionId }
+  /** Read nothing more from this peer for now. */
+  | { readonly kind: 'pause' | 'resume'; readonly connection: ConnectionId }
+
+/**
+ * All byte streams that speak MQTT, whatever carries them: chunks in, packets to the broker's links, packets back, one write per
+ * connection and turn. Owns what belongs to a connection and not to a session: framing, version, keep alive, topic aliases.
+ */
+export class Connections {
+  readonly #uplink: Uplink
+  readonly #limits: ConnectionLimits
+  readonly #notice: NoticeSink
+  readonly #connections = new Map<ConnectionId, Connection>()
+  readonly #byLink = new Map<LinkId, Connection>()
+  readonly #timers = new Timers<Connection>()
+  readonly #outputs = new Fifo<ConnectionOutput>()
+  readonly #slab = new Slab()
+  readonly #writer = new ByteWriter(256)
+
+  constructor(uplink: Uplink, limits: Partial<ConnectionLimits>, notice: NoticeSink) {
+    this.#uplink = uplink
+    this.#limits = { ...DEFAULT_CONNECTION_LIMITS, ...limits }
+    this.#notice = notice
+  }
+
+  get size(): number {
+    return this.#connections.size
+  }
+
+  owns(link: LinkId): boolean {
+    return this.#byLink.has(link)
+  }
+
+  open(now: Instant, id: ConnectionId, peer: string): void {
+    if (this.#connections.size >= this.#limits.maxConnections) {
+      this.#notice({ code: 'limit-reached', level: 'warn', peer, reason: 'max_connections' })
+      this.#outputs.push({ kind: 'close', connection: id })
+      return
+    }
+    const link = this.#uplink.open(now, { kind: 'mqtt', peer })
+    const connection = new Connection(id, peer, link, this.#limits.maxConnectPacketSize)
+    this.#connections.set(id, connection)
+    this.#byLink.set(link.id, connection)
+    this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
+  }
+
+  chunk(now: Instant, id: ConnectionId, bytes: Uint8Array): void {
+    const connection = this.#connections.get(id)
+    if (connection === undefined) return
+    connection.framer.push(bytes)
+    if (!connection.paused) this.#read(now, connection)
+  }
+
+  /** The peer's socket takes no more, or takes again: a full socket is a link that does not listen. */
+  congested(now: Instant, id: ConnectionId, on: boolean): void {
+    const connection = this.#connections.get(id)
+    if (connection === undefined) return
+    connection.congested = on
+    connection.link.listen(now, !on)
+    // Who does not read is not read either: its own requests would pile up answers.
+    this.#outputs.push({ kind: on ? 'pause' : 'resume', connection: id })
+  }
+
+  /** The stream is gone. */
+  closed(now: Instant, id: ConnectionId, reason: string): void {
+    const connection = this.#connections.get(id)
+    if (connection === undefined) return
+    this.#forget(connection)
+    connection.link.lost(now, reason)
+  }
+
+  /** The broker has something for this link: writes all it can take. */
+  linkReady(now: Instant, link: LinkId): void {
+    const connection = this.#byLink.get(link)
+    if (connection === undefined) return
+    const { version } = connection.decoder
+    const slab = this.#slab
+    for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
+      if (out.type === OutgoingType.DELIVERY) writeDelivery(slab, out, version, now)
+      else if (out.type === OutgoingType.CLOSE) {
+        this.#close(connection, out)
+        return
+      } else if (out.type === PacketType.CONNACK) this.#connack(now, connection, out)
+      else this.#write(out, connection)
+    }
+    this.#flush(connection)
+    if (connection.paused) this.#resume(now, connection)
+  }
+
+  handleTimeout(now: Instant): void {
+    for (let timer = this.#timers.expired(now); timer !== undefined; timer = this.#timers.expired(now)) {
+      this.#timedOut(now, timer.owner)
+    }
+  }
+
+  nextTimeout(): Instant | undefined {
+    return this.#timers.next()
+  }
+
+  poll(): ConnectionOutput | undefined {
+    return this.#outputs.shift()
+  }
+
+  #read(now: Instant, connection: Connection): void {
+    const { framer, decoder, link } = connection
+    while (framer.next()) {
+      const packet = decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end)
+      if (packet === undefined) {
+        this.#malformed(now, connection, decoder.error!)
+        return
+      }
+      connection.lastReceived = now
+      if (packet.type === PacketType.PUBLISH) {
+        if (packet.properties !== NO_PROPERTIES && !this.#resolveAlias(now, connection, packet)) return
+      } else if (packet.type === PacketType.CONNECT) connection.connecting(packet, this.#limits.maxPacketSize)
+      if (link.send(now, packet) === 'pause') {
+        connection.paused = true
+        this.#outputs.push({ kind: 'pause', connection: connection.id })
+        return
+      }
+      if (connection.gone) return
+    }
+    if (framer.error !== undefined) this.#malformed(now, connection, framer.error)
+  }
+
+  #resume(now: Instant, connection: Connection): void {
+    connection.paused = false
+    this.#read(now, connection)
+    if (!connection.paused && !connection.congested) this.#outputs.push({ kind: 'resume', connection: connection.id })
+  }
+
+  /** Topic aliases live and die with the connection (MQTT-3.3.2-7). */
+  #resolveAlias(now: Instant, connection: Connection, packet: Publish): boolean {
+    const alias = packet.properties.topicAlias
+    if (alias === undefined) return true
+    if (alias > this.#limits.topicAliasMaximum) {
+      const reason = `topic alias ${alias} is above ${this.#limits.topicAliasMaximum}`
+      this.#malformed(now, connection, {
+        kind: 'malformed',
+        reason,
+        rule: 'MQTT-3.3.2-9',
+        reasonCode: ReasonCode.TOPIC_ALIAS_INVALID,
+      })
+      return false
+    }
+    connection.aliases ??= new Map()
+    if (packet.topic !== '') {
+      connection.aliases.set(alias, packet.topic)
+      return true
+    }
+    const topic = connection.aliases.get(alias)
+    if (topic === undefined) {
+      const reason = `topic alias ${alias} was never set`
+      this.#malformed(now, connection, {
+        kind: 'malformed',
+        reason,
+        rule: '5.0 section 3.3.4',
+        reasonCode: ReasonCode.PROTOCOL_ERROR,
+      })
+      return false
+    }
+    packet.topic = topic
+    return true
+  }
+
+  #connack(now: Instant, connection: Connection, connack: Connack): void {
+    if (connack.reasonCode !== 0) {
+      this.#write(connack, connection)
+      return
+    }
+    connection.accepted(connack.properties.serverKeepAlive)
+    if (connection.keepAliveMs > 0) this.#timers.arm(connection.timer, now + connection.keepAliveMs)
+    else this.#timers.disarm(connection.timer)
+    const { topicAliasMaximum, maxPacketSize: maximumPacketSize } = this.#limits
+    this.#write({ ...connack, properties: { ...connack.properties, topicAliasMaximum, maximumPacketSize } }, connection)
+  }
+
+  #write(packet: Packet, connection: Connection): void {
+    const writer = this.#writer
+    writer.length = 0
+    encodePacket(writer, packet, connection.decoder.version)
+    this.#slab.reserve(writer.length)
+    this.#slab.copy(writer.bytes, 0, writer.length)
+  }
+
+  #flush(connection: Connection): void {
+    for (const bytes of this.#slab.take()) this.#outputs.push({ kind: 'write', connection: connection.id, bytes })
+  }
+
+  /** The broker has ended the conversation. */
+  #close(connection: Connection, { disconnect, reasonCode }: Close): void {
+    this.#end(connection, disconnect ? reasonCode : undefined)
+  }
+
+  #timedOut(now: Instant, connection: Connection): void {
+    if (connection.isConnected) {
+      // A packet only notes the time; the deadline moves when it comes.
+      const due = connection.lastReceived + connection.keepAliveMs
+      if (due > now) {
+        this.#timers.arm(connection.timer, due)
+        return
+      }
+      this.#end(connection, ReasonCode.KEEP_ALIVE_TIMEOUT)
+      connection.link.lost(now, 'keep alive')
+      return
+    }
+    this.#notice({
+      code: 'client-refused',
+      level: 'info',
+      peer: connection.peer,
+      reason: 'no CONNECT in time (connect_timeout_seconds)',
+    })
+    this.#end(connection, undefined)
+    connection.link.lost(now, 'no CONNECT in time')
+  }
+
+  #malformed(now: Instant, connection: Connection, { reason, rule, reasonCode }: Malformed): void {
+    const { session } = connection.link
+    const who = session === undefined ? {} : { client: session }
+    const told = rule === undefined ? reason : `${reason} (${rule})`
+    this.#notice({ code: 'malformed-packet', level: 'info', ...who, peer: connection.peer, reason: told })
+    if (!connection.isConnected && connection.refusesWithConnack(reasonCode)) {
+      this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
+    }
+    this.#end(connection, connection.isConnected ? reasonCode : undefined)
+    connection.link.lost(now, told)
+  }
+
+  /** Ends the stream; a connected 5.0 peer is told why (MQTT-3.14.0-1 forbids it before CONNACK). */
+  #end(connection: Connection, reasonCode: number | undefined): void {
+    if (reasonCode !== undefined && connection.isConnected && connection.decoder.version === 5) {
+      this.#write({ type: PacketType.DISCONNECT, reasonCode, properties: NO_PROPERTIES }, connection)
+    }
+    this.#flush(connection)
+    this.#outputs.push({ kind: 'close', connection: connection.id })
+    this.#forget(connection)
+  }
+
+  #forget(connection: Connection): void {
+    connection.gone = true
+    this.#timers.disarm(connection.timer)
+    this.#connections.delete(connection.id)
+    this.#byLink.delete(connection.link.id)
+  }
+}
+
+export type { ConnectionId, Outgoing }

@@ -1,0 +1,95 @@
+import { ByteWriter } from '../base/bytes.ts'
+import type { Instant } from '../base/machine.ts'
+import { encodePacket } from './encode.ts'
+import type { Delivery } from './link.ts'
+import type { ProtocolVersion } from './packets.ts'
+import { NO_PROPERTIES, type Properties } from './properties.ts'
+import { Publish } from './publish.ts'
+import type { Slab } from './slab.ts'
+
+/**
+ * Writes one delivery as a PUBLISH packet. A message is encoded once for each wire variant (with or without packet id, 5.0 or before), not once
+ * for each receiver: flags and packet id are patched into a copy. The variant that came in needs no encoding at all.
+ */
+export function writeDelivery(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant): void {
+  const { message, qos } = delivery
+  const asReceived =
+    message.frameStart >= 0 &&
+    message.qos > 0 === qos > 0 &&
+    (message.frameVersion === 5) === (version === 5) &&
+    message.properties === NO_PROPERTIES &&
+    delivery.subscriptionIdentifiers === undefined
+  if (asReceived) {
+    if (qos === 0 && message.retain === delivery.retain) {
+      slab.append(message.buffer, message.frameStart, message.payloadEnd)
+      return
+    }
+    const idAt = version === 5 ? message.payloadStart - 3 : message.payloadStart - 2
+    writePatched(slab, delivery, message.buffer, message.frameStart, message.payloadEnd, idAt - message.frameStart)
+    return
+  }
+  const own = delivery.subscriptionIdentifiers !== undefined || (version === 5 && message.expiresAt !== undefined)
+  const encoded = own ? encode(delivery, version, now) : shared(delivery, version, now)
+  writePatched(slab, delivery, encoded, 0, encoded.length, idOffset(encoded))
+}
+
+function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array, start: number, end: number, idOffset: number): void {
+  slab.reserve(end - start)
+  const { bytes, at } = slab
+  slab.copy(packet, start, end)
+  bytes[at] = 0x30 | (delivery.dup ? 8 : 0) | (delivery.qos << 1) | (delivery.retain ? 1 : 0)
+  if (delivery.qos === 0) return
+  bytes[at + idOffset] = delivery.packetId >>> 8
+  bytes[at + idOffset + 1] = delivery.packetId
+}
+
+/** The variant of this message that all receivers of the kind share, made when the first one needs it. */
+function shared(delivery: Delivery, version: ProtocolVersion, now: Instant): Uint8Array {
+  const { message, qos } = delivery
+  const variant = (version === 5 ? 2 : 0) + (qos > 0 ? 1 : 0)
+  message.encoded ??= []
+  let encoded = message.encoded[variant]
+  if (encoded === undefined) {
+    encoded = encode(delivery, version, now)
+    message.encoded[variant] = encoded
+  }
+  return encoded
+}
+
+const scratch = new ByteWriter(1024)
+
+function encode(delivery: Delivery, version: ProtocolVersion, now: Instant): Uint8Array {
+  const { message, qos, subscriptionIdentifiers } = delivery
+  let { properties } = message
+  if (version === 5 && (subscriptionIdentifiers !== undefined || message.expiresAt !== undefined)) {
+    const changed: Properties = { ...properties }
+    if (subscriptionIdentifiers !== undefined) changed.subscriptionIdentifiers = subscriptionIdentifiers
+    // What is left of the interval, rounded up so that it never says 0 to a message that still lives (MQTT-3.3.2-6).
+    if (message.expiresAt !== undefined) changed.messageExpiryInterval = Math.ceil((message.expiresAt - now) / 1000)
+    properties = changed
+  }
+  const packet = new Publish(
+    message.topic,
+    qos,
+    false,
+    false,
+    qos > 0 ? 1 : 0,
+    properties,
+    message.buffer,
+    message.payloadStart,
+    message.payloadEnd,
+    -1,
+    version,
+  )
+  scratch.length = 0
+  encodePacket(scratch, packet, version)
+  return scratch.toBytes()
+}
+
+/** Where the packet id of an encoded PUBLISH with QoS above 0 is: behind fixed header and topic. */
+function idOffset(packet: Uint8Array): number {
+  let at = 1
+  while (packet[at]! >= 0x80) at++
+  at++
+  return at + 2 + ((packet[at]! << 8) | packet[at + 1]!)
+}

@@ -1,0 +1,80 @@
+/** A slab is handed out in pieces and never reused: when its last piece is written to a socket, the collector takes it. */
+const SLAB_BYTES = 256 * 1024
+
+/** Below this a loop is faster than making the view that `set` needs. */
+const COPY_BY_HAND_MAX = 48
+
+/**
+ * Where packets for sockets are written, one connection after the other. Everything for one connection in one turn becomes one piece,
+ * and so one write. Packets that go out exactly as they came in, and lie side by side in a read buffer, are copied in one go.
+ */
+export class Slab {
+  bytes: Uint8Array = Buffer.allocUnsafeSlow(SLAB_BYTES)
+  at = 0
+  #start = 0
+  #full: Uint8Array[] = []
+  #run: Uint8Array | undefined = undefined
+  #runStart = 0
+  #runEnd = 0
+
+  /** Makes room for one packet of `count` bytes; write it to `bytes` from `at` on, and move `at`. */
+  reserve(count: number): void {
+    if (this.#run !== undefined) this.#copyRun()
+    this.#room(count)
+  }
+
+  /** Adds a packet as it came in. The copy is made later, so `buffer` must stay as it is until `take`. */
+  append(buffer: Uint8Array, start: number, end: number): void {
+    if (buffer === this.#run && start === this.#runEnd) {
+      this.#runEnd = end
+      return
+    }
+    if (this.#run !== undefined) this.#copyRun()
+    this.#run = buffer
+    this.#runStart = start
+    this.#runEnd = end
+  }
+
+  copy(buffer: Uint8Array, start: number, end: number): void {
+    const { bytes } = this
+    let at = this.at
+    if (end - start <= COPY_BY_HAND_MAX) for (let i = start; i < end; i++) bytes[at++] = buffer[i]!
+    else {
+      bytes.set(buffer.subarray(start, end), at)
+      at += end - start
+    }
+    this.at = at
+  }
+
+  /** Bytes written since the last `take`. */
+  get pending(): number {
+    let pending = this.at - this.#start + (this.#run === undefined ? 0 : this.#runEnd - this.#runStart)
+    for (const piece of this.#full) pending += piece.length
+    return pending
+  }
+
+  /** Everything written since the last `take`, usually one piece. */
+  take(): readonly Uint8Array[] {
+    if (this.#run !== undefined) this.#copyRun()
+    const pieces = this.#full
+    if (this.at > this.#start) pieces.push(this.bytes.subarray(this.#start, this.at))
+    this.#full = []
+    this.#start = this.at
+    return pieces
+  }
+
+  #copyRun(): void {
+    const run = this.#run!
+    this.#run = undefined
+    this.#room(this.#runEnd - this.#runStart)
+    this.copy(run, this.#runStart, this.#runEnd)
+  }
+
+  #room(count: number): void {
+    if (this.at + count <= this.bytes.length) return
+    if (this.at > this.#start) this.#full.push(this.bytes.subarray(this.#start, this.at))
+    this.bytes = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, count))
+    this.#start = 0
+    this.at = 0
+  }
+}

@@ -1,0 +1,149 @@
+import type { Instant, Machine } from './base/machine.ts'
+import type { NoticeSink } from './base/notice.ts'
+import type { GatewayRecord, Store, StoreRecord, WallClock } from './base/store.ts'
+import type { Access } from './broker/access.ts'
+import { Broker } from './broker/broker.ts'
+import type { BrokerLimits } from './broker/limits.ts'
+import { type Datagram, Gateway, type GatewayOptions, type RouteKey } from './gateway/gateway.ts'
+import { type ConnectionId, type ConnectionLimits, type ConnectionOutput, Connections } from './mqtt/connections.ts'
+import { ReasonCode } from './mqtt/reason-codes.ts'
+
+export interface ServerOptions {
+  readonly broker?: Partial<BrokerLimits>
+  readonly connections?: Partial<ConnectionLimits>
+  readonly gateway: GatewayOptions
+  readonly access?: Access
+  readonly store: Store
+  readonly clock: WallClock
+  readonly notice: NoticeSink
+  /** In [0, 1): the only randomness there is, so that a run can be repeated. */
+  readonly random: () => number
+}
+
+export type ServerInput =
+  | { readonly kind: 'opened'; readonly connection: ConnectionId; readonly peer: string }
+  | { readonly kind: 'chunk'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  /** The stream's socket takes no more bytes for now, or takes them again. */
+  | { readonly kind: 'congested'; readonly connection: ConnectionId; readonly on: boolean }
+  | { readonly kind: 'closed'; readonly connection: ConnectionId; readonly reason: string }
+  | { readonly kind: 'datagram'; readonly route: RouteKey; readonly bytes: Uint8Array }
+  /** `store.durable` has advanced. */
+  | { readonly kind: 'durable' }
+
+export type ServerOutput = ConnectionOutput | ({ readonly kind: 'datagram' } & Datagram)
+
+/** Deliveries that may wait for the end of a turn; above it is better to write than to read on. */
+const BACKLOG_MAX = 4096
+
+/**
+ * Broker, MQTT streams and MQTT-SN gateway put together, without a socket, a clock or a disk: the real process and the simulator
+ * drive this very composition.
+ */
+export class Server implements Machine<ServerInput, ServerOutput> {
+  readonly broker: Broker
+  readonly gateway: Gateway
+  readonly connections: Connections
+  readonly #store: Store
+
+  constructor(options: ServerOptions) {
+    const { store, clock, notice, random } = options
+    this.#store = store
+    this.broker = new Broker({
+      store,
+      clock,
+      notice,
+      random,
+      ...(options.broker && { limits: options.broker }),
+      ...(options.access && { access: options.access }),
+    })
+    this.connections = new Connections(this.broker, options.connections ?? {}, notice)
+    this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice)
+  }
+
+  /** Replays the store: to be called once, before any input and before anything listens. */
+  recover(now: Instant): void {
+    for (const record of this.#store.replay()) {
+      if (isGatewayRecord(record)) this.gateway.apply(record)
+      else this.broker.apply(record)
+    }
+    this.broker.recover(now)
+    // Sensors go on where they were, before the clocks of everybody else start.
+    this.gateway.recover(now)
+    this.broker.runDownRecovered(now)
+  }
+
+  handle(now: Instant, input: ServerInput): void {
+    switch (input.kind) {
+      case 'chunk':
+        this.connections.chunk(now, input.connection, input.bytes)
+        return
+      case 'datagram':
+        this.gateway.handleDatagram(now, input.route, input.bytes)
+        return
+      case 'durable':
+        this.broker.handleDurable()
+        this.gateway.durable(now)
+        return
+      case 'opened':
+        this.connections.open(now, input.connection, input.peer)
+        return
+      case 'congested':
+        this.connections.congested(now, input.connection, input.on)
+        return
+      case 'closed':
+        this.connections.closed(now, input.connection, input.reason)
+    }
+  }
+
+  handleTimeout(now: Instant): void {
+    this.connections.handleTimeout(now)
+    this.gateway.handleTimeout(now)
+    this.broker.handleTimeout(now)
+  }
+
+  nextTimeout(): Instant | undefined {
+    return earliest(earliest(this.connections.nextTimeout(), this.gateway.nextTimeout()), this.broker.nextTimeout())
+  }
+
+  /** So much waits to be written that it is time to poll, in the middle of a turn if need be. */
+  get backlogged(): boolean {
+    return this.broker.queued > BACKLOG_MAX
+  }
+
+  poll(now: Instant): ServerOutput | undefined {
+    this.#drain(now)
+    const output = this.connections.poll()
+    if (output !== undefined) return output
+    const datagram = this.gateway.poll(now)
+    return datagram === undefined ? undefined : { kind: 'datagram', route: datagram.route, bytes: datagram.bytes }
+  }
+
+  /**
+   * The process is about to end: wills of MQTT clients first, to all who still listen, then a reason for those who can read one. Sensors
+   * hear nothing and lose nothing. Poll before each half goes out, and once more after.
+   */
+  publishWills(now: Instant): void {
+    this.broker.publishWills(now)
+  }
+
+  shutDown(now: Instant): void {
+    this.broker.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)
+    this.gateway.stop(now)
+  }
+
+  #drain(now: Instant): void {
+    const { broker, connections, gateway } = this
+    for (let link = broker.nextReadyLink(); link !== undefined; link = broker.nextReadyLink()) {
+      if (connections.owns(link)) connections.linkReady(now, link)
+      else if (gateway.owns(link)) gateway.linkReady(now, link)
+    }
+    broker.takeQueued()
+  }
+}
+
+const isGatewayRecord = (record: StoreRecord): record is GatewayRecord => record.type.startsWith('sn-')
+
+function earliest(a: Instant | undefined, b: Instant | undefined): Instant | undefined {
+  if (a === undefined) return b
+  return b === undefined || a <= b ? a : b
+}

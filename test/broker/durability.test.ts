@@ -1,0 +1,265 @@
+import { describe, expect, test } from 'vitest'
+import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
+import { connectPacket, PERSISTENT, TestBroker, will } from './harness.ts'
+
+/** A broker whose store makes nothing durable by itself, with two persistent clients of which `s` subscribed to `a` with QoS 2. */
+function gated(): { world: TestBroker; p: ReturnType<TestBroker['connect']>; s: ReturnType<TestBroker['connect']> } {
+  const world = new TestBroker({}, new DelayedStore())
+  const p = world.connect('p', PERSISTENT)
+  const s = world.connect('s', PERSISTENT)
+  s.subscribe('a', 2)
+  world.commit()
+  s.poll()
+  return { world, p, s }
+}
+
+describe('nothing leaves before the records that it depends on are durable', () => {
+  test('CONNACK with a session', () => {
+    const world = new TestBroker({}, new DelayedStore())
+    const client = world.open()
+    client.send(connectPacket('c', PERSISTENT))
+    expect(client.poll()).toEqual([])
+    world.commit()
+    expect(client.poll()).toEqual(['CONNACK'])
+  })
+
+  test('CONNACK with a will', () => {
+    const world = new TestBroker({}, new DelayedStore())
+    const client = world.open()
+    client.send(connectPacket('c', { will: will('w', 'gone') }))
+    expect(client.poll()).toEqual([])
+    world.commit()
+    expect(client.poll()).toEqual(['CONNACK'])
+  })
+
+  test('CONNACK without either waits for nothing', () => {
+    const world = new TestBroker({}, new DelayedStore())
+    const client = world.open()
+    client.send(connectPacket('c'))
+    expect(client.poll()).toEqual(['CONNACK'])
+  })
+
+  test('SUBACK, and what follows from it behind it', () => {
+    const { world, p } = gated()
+    p.publish('r', 'kept', 0, 0, { retain: true })
+    p.subscribe('r', 1)
+    expect(p.poll()).toEqual([])
+    world.commit()
+    expect(p.poll()).toEqual(['SUBACK #100 1', 'r=kept q0 retain'])
+  })
+
+  test('UNSUBACK', () => {
+    const { world, s } = gated()
+    s.unsubscribe('a')
+    expect(s.poll()).toEqual([])
+    world.commit()
+    expect(s.poll()).toEqual(['UNSUBACK #101'])
+  })
+
+  test('PUBACK', () => {
+    const { world, p, s } = gated()
+    p.publish('a', 'x', 1, 5)
+    expect(p.poll()).toEqual([])
+    // QoS 1 may come twice after a crash, so it does not wait.
+    expect(s.poll()).toEqual(['a=x q1 #1'])
+    world.commit()
+    expect(p.poll()).toEqual(['PUBACK #5'])
+  })
+
+  test('PUBACK of a retained message that nobody subscribes to', () => {
+    const { world, p } = gated()
+    p.publish('r', 'x', 1, 5, { retain: true })
+    expect(p.poll()).toEqual([])
+    world.commit()
+    expect(p.poll()).toEqual(['PUBACK #5 16'])
+  })
+
+  test('PUBREC, also when it is asked for again', () => {
+    const { world, p } = gated()
+    p.publish('a', 'x', 2, 5)
+    p.publish('a', 'x', 2, 5)
+    expect(p.poll()).toEqual([])
+    world.commit()
+    expect(p.poll()).toEqual(['PUBREC #5', 'PUBREC #5'])
+  })
+
+  test('QoS 2: the onward delivery waits for the receipt, even at QoS 0', () => {
+    const { world, p } = gated()
+    const watcher = world.connect('w')
+    watcher.subscribe('#', 0)
+    watcher.poll()
+    p.publish('b', 'x', 2, 5)
+    expect(watcher.poll()).toEqual([])
+    world.commit()
+    expect(watcher.poll()).toEqual(['b=x q0'])
+  })
+
+  test('QoS 2: the outgoing PUBLISH waits for its packet id', () => {
+    const { world, p, s } = gated()
+    p.publish('a', 'x', 2, 5)
+    world.commit()
+    expect(s.poll()).toEqual([])
+    world.commit()
+    expect(s.poll()).toEqual(['a=x q2 #1'])
+  })
+
+  test('PUBREL, also when PUBREC comes again or the client comes back', () => {
+    const { world, p, s } = gated()
+    p.publish('a', 'x', 2, 5)
+    world.commit()
+    s.poll()
+    world.commit()
+    s.poll()
+    s.ack(5, 1)
+    s.ack(5, 1)
+    expect(s.poll()).toEqual([])
+    s.lost()
+    const again = world.open()
+    again.send(connectPacket('s', PERSISTENT))
+    expect(again.poll()).toEqual([])
+    world.commit()
+    expect(again.poll()).toEqual(['CONNACK present', 'PUBREL #1'])
+  })
+
+  test('PUBCOMP', () => {
+    const { world, p } = gated()
+    p.publish('a', 'x', 2, 5)
+    world.commit()
+    p.poll()
+    p.ack(6, 5)
+    expect(p.poll()).toEqual([])
+    world.commit()
+    expect(p.poll()).toEqual(['PUBCOMP #5'])
+  })
+
+  test('an acknowledgement that waits does not hold up telemetry', () => {
+    const { world, p, s } = gated()
+    s.publish('x', 'mine', 2, 9)
+    p.publish('a', 'now', 0)
+    expect(s.poll()).toEqual(['a=now q0'])
+    world.commit()
+    expect(s.poll()).toEqual(['PUBREC #9 16'])
+  })
+})
+
+describe('a store that takes nothing more', () => {
+  test('refuses what it would have to acknowledge, says why, and loses nothing', () => {
+    const { world, p, s } = gated()
+    ;(world.store as DelayedStore).refuse = true
+    s.subscribe('b', 1)
+    expect(s.poll()).toEqual(['SUBACK #100 151'])
+    const client = world.open()
+    client.send(connectPacket('new', PERSISTENT))
+    expect(client.poll()).toEqual(['CONNACK 151', 'CLOSE 151'])
+    p.publish('a', 'x', 1, 5)
+    expect(p.poll()).toEqual(['CLOSE 151'])
+    expect(s.poll()).toEqual([])
+    expect(world.codes()).toContain('store-full')
+  })
+})
+
+describe('after a crash', () => {
+  test('sessions, queues, packet ids, receipts and retained messages are what was durable', () => {
+    const { world, p, s } = gated()
+    p.publish('a', 'one', 1, 1)
+    p.publish('a', 'two', 2, 2)
+    p.publish('r', 'kept', 1, 3, { retain: true })
+    world.commit()
+    expect(p.poll()).toEqual(['PUBACK #1', 'PUBREC #2', 'PUBACK #3 16'])
+    s.poll()
+    world.commit()
+    expect(s.poll()).toEqual(['a=two q2 #2'])
+    p.publish('a', 'never acknowledged', 1, 4)
+
+    const after = TestBroker.restarted(world.store as DelayedStore, 1000)
+    const s2 = after.open()
+    s2.send(connectPacket('s', PERSISTENT))
+    after.commit()
+    expect(s2.poll()).toEqual(['CONNACK present', 'a=two q2 #2 dup', 'a=one q1 #1'])
+    const p2 = after.connect('p', PERSISTENT)
+    p2.publish('a', 'two', 2, 2)
+    after.commit()
+    expect(p2.poll()).toEqual(['PUBREC #2'])
+    expect(s2.poll()).toEqual([])
+    p2.subscribe('r', 0)
+    after.commit()
+    expect(p2.poll()).toEqual(['SUBACK #100', 'r=kept q0 retain'])
+  })
+
+  test('what was acknowledged by a subscriber does not come again', () => {
+    const { world, p, s } = gated()
+    p.publish('a', 'one', 1, 1)
+    p.publish('a', 'two', 2, 2)
+    world.commit()
+    s.poll()
+    world.commit()
+    s.poll()
+    s.ack(4, 1)
+    s.ack(5, 2)
+    world.commit()
+    expect(s.poll()).toEqual(['PUBREL #2'])
+    const after = TestBroker.restarted(world.store as DelayedStore, 0)
+    const s2 = after.open()
+    s2.send(connectPacket('s', PERSISTENT))
+    after.commit()
+    expect(s2.poll()).toEqual(['CONNACK present', 'PUBREL #2'])
+    s2.ack(7, 2)
+    after.commit()
+    const last = TestBroker.restarted(after.store as DelayedStore, 0).open()
+    last.send(connectPacket('s', PERSISTENT))
+    last.world.commit()
+    expect(last.poll()).toEqual(['CONNACK present'])
+  })
+
+  test('retained messages queued for a persistent session before the crash are still owed to it', () => {
+    const { world, p } = gated()
+    p.publish('r', 'kept', 1, 3, { retain: true })
+    p.subscribe('r', 1)
+    world.commit()
+    const after = TestBroker.restarted(world.store as DelayedStore, 0)
+    const p2 = after.open()
+    p2.send(connectPacket('p', PERSISTENT))
+    after.commit()
+    expect(p2.poll()).toEqual(['CONNACK present', 'r=kept q1 #1 retain'])
+  })
+
+  test('MQTT-3.1.2-8: the will of a client that was connected fires, with its delay, unless it resumes', () => {
+    const world = new TestBroker({}, new DelayedStore())
+    const properties = { willDelayInterval: 10 }
+    world.connect('now', { will: will('w/now', 'gone', 1) })
+    world.connect('late', { ...PERSISTENT, will: will('w/late', 'gone', 1, properties) })
+    world.connect('back', { ...PERSISTENT, will: will('w/back', 'gone', 1, properties) })
+    const watcher = world.connect('watcher', PERSISTENT)
+    watcher.subscribe('w/#', 1)
+    world.commit()
+    const after = TestBroker.restarted(world.store as DelayedStore, 5000)
+    after.connect('back', PERSISTENT)
+    after.advance(60_000)
+    const again = after.open()
+    again.send(connectPacket('watcher', PERSISTENT))
+    after.commit()
+    expect(again.poll()).toEqual(['CONNACK present', 'w/now=gone q1 #1', 'w/late=gone q1 #2'])
+  })
+
+  test('expiry clocks count the time that passed, and none where the wall clock went backwards', () => {
+    const world = new TestBroker({}, new DelayedStore(), 1_000_000)
+    world.connect('short', PERSISTENT).lost()
+    world.connect('long', { cleanStart: false, properties: { sessionExpiryInterval: 10_000 } }).lost()
+    world.commit()
+    const present = (epoch: number): string[] => {
+      const after = TestBroker.restarted(world.store as DelayedStore, epoch)
+      after.advance(1)
+      return ['short', 'long'].flatMap((id) => {
+        const client = after.open()
+        client.send(connectPacket(id, PERSISTENT))
+        after.commit()
+        return client.poll()
+      })
+    }
+    expect(present(1_000_000 + 3_599_000)).toEqual(['CONNACK present', 'CONNACK present'])
+    expect(present(1_000_000 + 3_600_000)).toEqual(['CONNACK', 'CONNACK present'])
+    expect(present(0)).toEqual(['CONNACK present', 'CONNACK present'])
+    const after = TestBroker.restarted(world.store as DelayedStore, 0)
+    expect(after.codes()).toContain('clock-backwards')
+  })
+})
