@@ -140,7 +140,7 @@ export class Publisher {
       const target = all.session === from ? all.own : all
       if (target === undefined) continue
       const { session } = target
-      const qos = (target.qos < message.qos ? target.qos : message.qos) as QoS
+      const qos = Math.min(target.qos, message.qos) as QoS
       const retain = message.retain && target.retainAsPublished
       if (qos === 0 && session.link === undefined) {
         // QoS 0 is not kept for those who are away, as Mosquitto's queue_qos0_messages false; counted, and no surprise worth a Notice.

@@ -9,6 +9,9 @@ import { ReasonCode } from './reason-codes.ts'
 /** Given by whoever opens the stream. */
 export type ConnectionId = number
 
+/** Milliseconds of silence per second of keep alive: one and a half times what was agreed (MQTT-3.1.2-22). */
+export const KEEP_ALIVE_FACTOR = 1500
+
 /** One byte stream with a client at its other end. */
 export class Connection {
   readonly id: ConnectionId
@@ -19,8 +22,10 @@ export class Connection {
   /** The deadline for CONNECT first, keep alive after it. */
   readonly timer: Timer<Connection> = new Timer<Connection>(this)
   lastReceived: Instant = 0
-  /** One and a half times what was agreed (MQTT-3.1.2-22); 0 is off. */
+  /** 0 is off. */
   keepAliveMs = 0
+  /** The first byte has come. */
+  started = false
   isConnected = false
   /** The broker takes no more packets for now. */
   paused = false
@@ -42,12 +47,7 @@ export class Connection {
     this.#connectSeen = true
     this.framer.maxPacketSize = maxPacketSize
     this.framer.minimalLength = connect.protocolVersion === 5
-    this.keepAliveMs = connect.keepAlive * 1500
-  }
-
-  accepted(serverKeepAlive: number | undefined): void {
-    this.isConnected = true
-    if (serverKeepAlive !== undefined) this.keepAliveMs = serverKeepAlive * 1500
+    this.keepAliveMs = connect.keepAlive * KEEP_ALIVE_FACTOR
   }
 
   /**

@@ -4,12 +4,12 @@ import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Timers } from '../base/timers.ts'
-import { Connection, type ConnectionId } from './connection.ts'
+import { Connection, type ConnectionId, KEEP_ALIVE_FACTOR } from './connection.ts'
 import { encodePacket } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
-import { type Close, type LinkId, type Outgoing, OutgoingType, type Uplink } from './link.ts'
+import { type Close, type LinkId, OutgoingType, type Uplink } from './link.ts'
 import { type Connack, type Packet, PacketType } from './packets.ts'
-import { NO_PROPERTIES } from './properties.ts'
+import { NO_PROPERTIES, type Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
 import { ReasonCode } from './reason-codes.ts'
 import { Slab } from './slab.ts'
@@ -21,6 +21,8 @@ export interface ConnectionLimits {
   readonly maxConnectPacketSize: number
   readonly connectTimeoutMs: number
   readonly maxConnections: number
+  /** Seconds; a 5.0 client that asks for more is told this instead (MQTT-3.1.2-21). */
+  readonly maxKeepAlive: number
   /** Topic aliases a 5.0 client may use; its connection's memory for them. */
   readonly topicAliasMaximum: number
 }
@@ -30,6 +32,7 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   maxConnectPacketSize: 64 * 1024,
   connectTimeoutMs: 10_000,
   maxConnections: 10_000,
+  maxKeepAlive: 65_535,
   topicAliasMaximum: 10,
 }
 
@@ -85,6 +88,16 @@ export class Connections {
   chunk(now: Instant, id: ConnectionId, bytes: Uint8Array): void {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
+    if (!connection.started) {
+      connection.started = true
+      if (bytes[0]! >> 4 !== PacketType.CONNECT) {
+        // Known from the first byte, so nothing of it is buffered (MQTT-3.1.0-1).
+        this.#notice({ code: 'protocol-error', level: 'info', peer: connection.peer, reason: 'the first packet is not CONNECT' })
+        this.#end(connection, undefined)
+        connection.link.lost(now, 'the first packet is not CONNECT')
+        return
+      }
+    }
     connection.framer.push(bytes)
     if (!connection.paused) this.#read(now, connection)
   }
@@ -206,11 +219,16 @@ export class Connections {
       this.#write(connack, connection)
       return
     }
-    connection.accepted(connack.properties.serverKeepAlive)
+    connection.isConnected = true
+    const { topicAliasMaximum, maxPacketSize: maximumPacketSize, maxKeepAlive } = this.#limits
+    const properties: Properties = { ...connack.properties, topicAliasMaximum, maximumPacketSize }
+    if (connection.decoder.version === 5 && connection.keepAliveMs > maxKeepAlive * KEEP_ALIVE_FACTOR) {
+      properties.serverKeepAlive = maxKeepAlive
+      connection.keepAliveMs = maxKeepAlive * KEEP_ALIVE_FACTOR
+    }
     if (connection.keepAliveMs > 0) this.#timers.arm(connection.timer, now + connection.keepAliveMs)
     else this.#timers.disarm(connection.timer)
-    const { topicAliasMaximum, maxPacketSize: maximumPacketSize } = this.#limits
-    this.#write({ ...connack, properties: { ...connack.properties, topicAliasMaximum, maximumPacketSize } }, connection)
+    this.#write({ ...connack, properties }, connection)
   }
 
   #write(packet: Packet, connection: Connection): void {
@@ -282,4 +300,4 @@ export class Connections {
   }
 }
 
-export type { ConnectionId, Outgoing }
+export type { ConnectionId }

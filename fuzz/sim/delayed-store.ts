@@ -1,0 +1,101 @@
+import { ByteReader, ByteWriter } from '../../src/base/bytes.ts'
+import type { Instant } from '../../src/base/machine.ts'
+import { readRecord, writeRecord } from '../../src/base/records.ts'
+import type { Lsn, Store, StoreRecord } from '../../src/base/store.ts'
+
+export interface Crash {
+  /** Records beyond the durable ones that reached the disk all the same: the commit was written, the news of it was not. */
+  readonly survivors?: number
+  /** The record after those is on the disk in part. */
+  readonly torn?: boolean
+}
+
+/**
+ * A store in which the test decides when records become durable: by `commit`, or by a delay in virtual time. Every record has its own Lsn,
+ * so that what waits for a record waits for that very one.
+ *
+ * Records are kept as bytes, so what is replayed is what was written at the time of the append.
+ */
+export class DelayedStore implements Store {
+  /** Virtual time, to be set before whatever appends is driven. */
+  now: Instant = 0
+  /** `append` gives 'full'. */
+  refuse = false
+  /** Commits do not end, as with a disk that fails. */
+  stalled = false
+  readonly #log: Uint8Array[]
+  readonly #delayMs: number | undefined
+  #durable: Lsn
+  #inFlight: { began: Instant; due: Instant; upTo: Lsn } | undefined
+
+  /** With `delayMs` commits take that long in virtual time, one after the other; without it, only `commit` makes anything durable. */
+  constructor(delayMs?: number, log: Uint8Array[] = []) {
+    this.#delayMs = delayMs
+    this.#log = log
+    this.#durable = log.length
+  }
+
+  get durable(): Lsn {
+    return this.#durable
+  }
+
+  /** Highest Lsn given so far. */
+  get appended(): Lsn {
+    return this.#log.length
+  }
+
+  append(record: StoreRecord): Lsn | 'full' {
+    if (this.refuse) return 'full'
+    const writer = new ByteWriter()
+    writeRecord(writer, record)
+    const lsn = this.#log.push(writer.toBytes())
+    if (this.#inFlight === undefined) this.#begin(this.now)
+    // All that is appended at one instant goes into one commit, as in one turn of the event loop.
+    else if (this.#inFlight.began === this.now) this.#inFlight.upTo = lsn
+    return lsn
+  }
+
+  /** Makes records durable up to this one, all of them by default; gives the highest durable Lsn. */
+  commit(upTo: Lsn = this.#log.length): Lsn {
+    this.#durable = Math.max(this.#durable, Math.min(upTo, this.#log.length))
+    return this.#durable
+  }
+
+  nextTimeout(): Instant | undefined {
+    return this.stalled ? undefined : this.#inFlight?.due
+  }
+
+  /** Ends the commit that is due, and begins the next; read `durable` after it. */
+  handleTimeout(now: Instant): void {
+    if (this.stalled || this.#inFlight === undefined || this.#inFlight.due > now) return
+    this.commit(this.#inFlight.upTo)
+    this.#inFlight = undefined
+    if (this.#durable < this.#log.length) this.#begin(now)
+  }
+
+  #begin(now: Instant): void {
+    if (this.#delayMs !== undefined) this.#inFlight = { began: now, due: now + this.#delayMs, upTo: this.#log.length }
+  }
+
+  /** The store that a new process finds. A torn record is not in it, because commits are whole or absent. */
+  crash({ survivors = 0, torn = false }: Crash = {}): DelayedStore {
+    const kept = Math.min(this.#durable + survivors, this.#log.length)
+    const log = this.#log.slice(0, kept)
+    const next = this.#log[kept]
+    if (torn && next !== undefined) log.push(next.subarray(0, next.length >> 1))
+    const last = log.at(-1)
+    if (last !== undefined && readRecord(new ByteReader(last)) === undefined) log.pop()
+    const store = new DelayedStore(this.#delayMs, log)
+    store.now = this.now
+    return store
+  }
+
+  *replay(): Iterable<StoreRecord> {
+    for (const bytes of this.#log) {
+      const reader = new ByteReader(bytes)
+      const record = readRecord(reader)
+      if (record === undefined || reader.remaining > 0) throw new Error(`record does not round-trip: ${reader.error}`)
+      yield record
+    }
+  }
+}

@@ -1,0 +1,488 @@
+import { assert } from './assert.ts'
+import { type ByteReader, type ByteWriter, decodeUtf8, utf8Error, utf8Length } from './bytes.ts'
+import type {
+  BrokerRecord,
+  GatewayRecord,
+  StoredDelivery,
+  StoredMessage,
+  StoredSubscription,
+  StoredWill,
+  StoreRecord,
+} from './store.ts'
+
+/**
+ * First byte of every stored record. What is on disk outlives the program that wrote it: a number is never given to another
+ * layout, and a layout that changes gets a new number while the old one stays readable.
+ */
+const TAG = {
+  session: 1,
+  will: 2,
+  detached: 3,
+  sessionEnd: 4,
+  subscribe: 5,
+  unsubscribe: 6,
+  message: 7,
+  sent: 8,
+  received: 9,
+  done: 10,
+  released: 11,
+  snClient: 32,
+  snTopic: 33,
+  snEnd: 34,
+} as const
+
+/** Appends one self-delimiting record. Strings are expected to be well-formed Unicode, as every decoder makes them. */
+export function writeRecord(w: ByteWriter, record: StoreRecord): void {
+  switch (record.type) {
+    case 'session':
+      w.u8(TAG.session)
+      writeText(w, record.key)
+      writeNumber(w, record.expirySeconds)
+      writeWill(w, record.will)
+      break
+    case 'will':
+      w.u8(TAG.will)
+      writeText(w, record.key)
+      writeWill(w, record.will)
+      break
+    case 'detached':
+      w.u8(TAG.detached)
+      writeText(w, record.key)
+      writeNumber(w, record.at)
+      writeNumber(w, record.expirySeconds)
+      writeBoolean(w, record.will)
+      break
+    case 'session-end':
+      w.u8(TAG.sessionEnd)
+      writeText(w, record.key)
+      break
+    case 'subscribe':
+      w.u8(TAG.subscribe)
+      writeText(w, record.key)
+      writeText(w, record.filter)
+      writeSubscription(w, record.options)
+      break
+    case 'unsubscribe':
+      w.u8(TAG.unsubscribe)
+      writeText(w, record.key)
+      writeText(w, record.filter)
+      break
+    case 'message':
+      w.u8(TAG.message)
+      writeInteger(w, record.id)
+      w.u8((record.retains === true ? RETAINS : 0) | (record.receipt === undefined ? 0 : HAS_RECEIPT))
+      writeMessage(w, record.message)
+      writeInteger(w, record.deliveries.length)
+      for (const delivery of record.deliveries) writeDelivery(w, delivery)
+      if (record.receipt !== undefined) writePacket(w, record.receipt.key, record.receipt.packetId)
+      break
+    case 'sent':
+      w.u8(TAG.sent)
+      writeInteger(w, record.id)
+      writePacket(w, record.key, record.packetId)
+      break
+    case 'received':
+      w.u8(TAG.received)
+      writePacket(w, record.key, record.packetId)
+      break
+    case 'done':
+      w.u8(TAG.done)
+      writeText(w, record.key)
+      writeInteger(w, record.id)
+      break
+    case 'released':
+      w.u8(TAG.released)
+      writePacket(w, record.key, record.packetId)
+      break
+    case 'sn-client':
+      w.u8(TAG.snClient)
+      writeSnClient(w, record)
+      break
+    case 'sn-topic':
+      w.u8(TAG.snTopic)
+      writeText(w, record.clientId)
+      writeInteger(w, record.topicId)
+      writeText(w, record.topicName)
+      break
+    case 'sn-end':
+      w.u8(TAG.snEnd)
+      writeText(w, record.clientId)
+      break
+  }
+}
+
+/**
+ * Reads one record; `undefined` when the bytes are none, and then `r.error` says why. Never throws. Binary data is copied, so that
+ * a record that lives on does not hold the whole commit that it came from.
+ */
+export function readRecord(r: ByteReader): StoreRecord | undefined {
+  const record = readTagged(r, r.u8('record type'))
+  return r.error === '' ? record : undefined
+}
+
+function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
+  switch (tag) {
+    case TAG.session:
+      return { type: 'session', key: readKey(r), expirySeconds: readNumber(r, 'expiry'), will: readWill(r) }
+    case TAG.will:
+      return { type: 'will', key: readKey(r), will: readWill(r) }
+    case TAG.detached: {
+      const key = readKey(r)
+      const at = readNumber(r, 'time')
+      return { type: 'detached', key, at, expirySeconds: readNumber(r, 'expiry'), will: readBoolean(r, 'will') }
+    }
+    case TAG.sessionEnd:
+      return { type: 'session-end', key: readKey(r) }
+    case TAG.subscribe:
+      return { type: 'subscribe', key: readKey(r), filter: readText(r, 'filter'), options: readSubscription(r) }
+    case TAG.unsubscribe:
+      return { type: 'unsubscribe', key: readKey(r), filter: readText(r, 'filter') }
+    case TAG.message:
+      return readAccepted(r)
+    case TAG.sent: {
+      const id = readInteger(r, 'message id')
+      return { type: 'sent', key: readKey(r), id, packetId: readPacketId(r) }
+    }
+    case TAG.received:
+      return { type: 'received', key: readKey(r), packetId: readPacketId(r) }
+    case TAG.done:
+      return { type: 'done', key: readKey(r), id: readInteger(r, 'message id') }
+    case TAG.released:
+      return { type: 'released', key: readKey(r), packetId: readPacketId(r) }
+    case TAG.snClient:
+      return readSnClient(r)
+    case TAG.snTopic: {
+      const clientId = readText(r, 'client id')
+      return { type: 'sn-topic', clientId, topicId: readInteger(r, 'topic id'), topicName: readText(r, 'topic name') }
+    }
+    case TAG.snEnd:
+      return { type: 'sn-end', clientId: readText(r, 'client id') }
+    default:
+      r.fail(`unknown record type ${tag}`)
+      return undefined
+  }
+}
+
+const RETAINS = 0x01
+const HAS_RECEIPT = 0x02
+
+type Accepted = Extract<BrokerRecord, { type: 'message' }>
+
+function readAccepted(r: ByteReader): Accepted {
+  const id = readInteger(r, 'message id')
+  const flags = readFlags(r, 'record flags', RETAINS | HAS_RECEIPT)
+  const record: { -readonly [K in keyof Accepted]: Accepted[K] } = {
+    type: 'message',
+    id,
+    message: readMessage(r),
+    deliveries: readList(r, 'delivery', readDelivery),
+  }
+  if ((flags & RETAINS) !== 0) record.retains = true
+  if ((flags & HAS_RECEIPT) !== 0) record.receipt = { key: readKey(r), packetId: readPacketId(r) }
+  return record
+}
+
+const RETAIN = 0x04
+const HAS_PROPERTIES = 0x08
+const HAS_EXPIRY = 0x10
+
+function writeMessage(w: ByteWriter, message: StoredMessage): void {
+  const { properties, expiresAt } = message
+  let flags: number = message.qos
+  if (message.retain) flags |= RETAIN
+  if (properties !== undefined) flags |= HAS_PROPERTIES
+  if (expiresAt !== undefined) flags |= HAS_EXPIRY
+  w.u8(flags)
+  writeText(w, message.topic)
+  writeText(w, message.from)
+  writeBytes(w, message.payload)
+  if (properties !== undefined) writeValue(w, properties, 0)
+  if (expiresAt !== undefined) writeNumber(w, expiresAt)
+}
+
+function readMessage(r: ByteReader): StoredMessage {
+  const flags = readFlags(r, 'message flags', 0x1f)
+  const message: { -readonly [K in keyof StoredMessage]: StoredMessage[K] } = {
+    topic: readText(r, 'topic'),
+    from: readText(r, 'publisher'),
+    payload: readBytes(r, 'payload'),
+    qos: qosOf(r, flags),
+    retain: (flags & RETAIN) !== 0,
+  }
+  if ((flags & HAS_PROPERTIES) !== 0) message.properties = readValue(r, 0)
+  if ((flags & HAS_EXPIRY) !== 0) message.expiresAt = readNumber(r, 'message expiry')
+  return message
+}
+
+const HAS_IDENTIFIERS = 0x08
+
+function writeDelivery(w: ByteWriter, delivery: StoredDelivery): void {
+  const identifiers = delivery.subscriptionIdentifiers
+  w.u8(delivery.qos | (delivery.retain ? RETAIN : 0) | (identifiers === undefined ? 0 : HAS_IDENTIFIERS))
+  writeText(w, delivery.key)
+  if (identifiers === undefined) return
+  writeInteger(w, identifiers.length)
+  for (const identifier of identifiers) writeInteger(w, identifier)
+}
+
+function readDelivery(r: ByteReader): StoredDelivery {
+  const flags = readFlags(r, 'delivery flags', 0x0f)
+  const delivery = { key: readKey(r), qos: qosOf(r, flags), retain: (flags & RETAIN) !== 0 }
+  if ((flags & HAS_IDENTIFIERS) === 0) return delivery
+  return { ...delivery, subscriptionIdentifiers: readList(r, 'subscription identifier', readInteger) }
+}
+
+const NO_LOCAL = 0x04
+const RETAIN_AS_PUBLISHED = 0x08
+const RETAIN_HANDLING_SHIFT = 4
+const HAS_IDENTIFIER = 0x40
+
+function writeSubscription(w: ByteWriter, options: StoredSubscription): void {
+  let flags = options.qos | (options.retainHandling << RETAIN_HANDLING_SHIFT)
+  if (options.noLocal) flags |= NO_LOCAL
+  if (options.retainAsPublished) flags |= RETAIN_AS_PUBLISHED
+  if (options.subscriptionIdentifier !== undefined) flags |= HAS_IDENTIFIER
+  w.u8(flags)
+  if (options.subscriptionIdentifier !== undefined) writeInteger(w, options.subscriptionIdentifier)
+}
+
+function readSubscription(r: ByteReader): StoredSubscription {
+  const flags = readFlags(r, 'subscription flags', 0x7f)
+  const retainHandling = (flags >> RETAIN_HANDLING_SHIFT) & 3
+  if (retainHandling === 3) r.fail('retain handling 3')
+  const options = {
+    qos: qosOf(r, flags),
+    noLocal: (flags & NO_LOCAL) !== 0,
+    retainAsPublished: (flags & RETAIN_AS_PUBLISHED) !== 0,
+    retainHandling: retainHandling as 0 | 1 | 2,
+  }
+  if ((flags & HAS_IDENTIFIER) === 0) return options
+  return { ...options, subscriptionIdentifier: readInteger(r, 'subscription identifier') }
+}
+
+function writeWill(w: ByteWriter, will: StoredWill | null): void {
+  writeBoolean(w, will !== null)
+  if (will === null) return
+  writeNumber(w, will.delaySeconds)
+  writeMessage(w, will.message)
+}
+
+function readWill(r: ByteReader): StoredWill | null {
+  if (!readBoolean(r, 'will')) return null
+  const delaySeconds = readNumber(r, 'will delay')
+  return { delaySeconds, message: readMessage(r) }
+}
+
+type SnClient = Extract<GatewayRecord, { type: 'sn-client' }>
+
+/** Append only, like the record types; numbered in this order. */
+const SN_STATE: Readonly<Record<SnClient['state'], number>> = { active: 0, asleep: 1, disconnected: 2, lost: 3 }
+const SN_STATES = Object.keys(SN_STATE) as SnClient['state'][]
+
+function writeSnClient(w: ByteWriter, record: SnClient): void {
+  writeText(w, record.clientId)
+  w.u8(SN_STATE[record.state])
+  writeText(w, record.route)
+  writeNumber(w, record.durationSeconds)
+  writeNumber(w, record.sleepSeconds)
+  writeBoolean(w, record.cleanSession)
+  writeWill(w, record.will)
+  writeNumber(w, record.at)
+}
+
+function readSnClient(r: ByteReader): SnClient {
+  const clientId = readText(r, 'client id')
+  const state = SN_STATES[r.u8('state')]
+  if (state === undefined) r.fail('unknown sensor state')
+  return {
+    type: 'sn-client',
+    clientId,
+    state: state ?? 'lost',
+    route: readText(r, 'route'),
+    durationSeconds: readNumber(r, 'duration'),
+    sleepSeconds: readNumber(r, 'sleep duration'),
+    cleanSession: readBoolean(r, 'clean session'),
+    will: readWill(r),
+    at: readNumber(r, 'time'),
+  }
+}
+
+function writePacket(w: ByteWriter, key: string, packetId: number): void {
+  writeText(w, key)
+  w.u16(packetId)
+}
+
+const readKey = (r: ByteReader): string => readText(r, 'session key')
+const readPacketId = (r: ByteReader): number => r.u16('packet id')
+
+function readFlags(r: ByteReader, field: string, known: number): number {
+  const flags = r.u8(field)
+  if ((flags & ~known) !== 0) r.fail(`unknown ${field}`)
+  return flags
+}
+
+function qosOf(r: ByteReader, flags: number): 0 | 1 | 2 {
+  const qos = flags & 3
+  if (qos === 3) r.fail('QoS 3')
+  return qos as 0 | 1 | 2
+}
+
+/** A list costs at least one byte an entry, so a count that lies ends with the bytes. */
+function readList<T>(r: ByteReader, field: string, read: (r: ByteReader, field: string) => T): T[] {
+  const list: T[] = []
+  for (let left = readInteger(r, `number of ${field} entries`); left > 0 && r.error === ''; left--) list.push(read(r, field))
+  return list
+}
+
+/** Kinds of plain data inside a record. Append only, like the record types. */
+const VALUE = {
+  undefined: 0,
+  null: 1,
+  false: 2,
+  true: 3,
+  integer: 4,
+  number: 5,
+  text: 6,
+  bytes: 7,
+  list: 8,
+  object: 9,
+} as const
+
+/** Levels of lists and objects inside each other: MQTT's properties need three. */
+const VALUE_DEPTH_MAX = 8
+
+/** Plain data: what JSON can say, plus `undefined`, every number and `Uint8Array`; objects keep their keys' order. */
+function writeValue(w: ByteWriter, value: unknown, depth: number): void {
+  if (value === undefined) w.u8(VALUE.undefined)
+  else if (value === null) w.u8(VALUE.null)
+  else if (typeof value === 'boolean') w.u8(value ? VALUE.true : VALUE.false)
+  else if (typeof value === 'number') {
+    const integer = Number.isSafeInteger(value) && value >= 0 && !Object.is(value, -0)
+    w.u8(integer ? VALUE.integer : VALUE.number)
+    if (integer) writeInteger(w, value)
+    else writeNumber(w, value)
+  } else if (typeof value === 'string') {
+    w.u8(VALUE.text)
+    writeText(w, value)
+  } else if (value instanceof Uint8Array) {
+    w.u8(VALUE.bytes)
+    writeBytes(w, value)
+  } else {
+    assert(typeof value === 'object', `a stored value is plain data, not a ${typeof value}`)
+    assert(depth < VALUE_DEPTH_MAX, 'a stored value is not deeper than its bound')
+    writeNested(w, value, depth)
+  }
+}
+
+function writeNested(w: ByteWriter, value: object, depth: number): void {
+  const list = Array.isArray(value)
+  w.u8(list ? VALUE.list : VALUE.object)
+  if (list) {
+    writeInteger(w, value.length)
+    for (const entry of value) writeValue(w, entry, depth + 1)
+    return
+  }
+  const names = Object.keys(value)
+  writeInteger(w, names.length)
+  for (const name of names) {
+    writeText(w, name)
+    writeValue(w, (value as Record<string, unknown>)[name], depth + 1)
+  }
+}
+
+function readValue(r: ByteReader, depth: number): unknown {
+  const kind = r.u8('value kind')
+  switch (kind) {
+    case VALUE.undefined:
+      return undefined
+    case VALUE.null:
+      return null
+    case VALUE.false:
+      return false
+    case VALUE.true:
+      return true
+    case VALUE.integer:
+      return readInteger(r, 'value')
+    case VALUE.number:
+      return readNumber(r, 'value')
+    case VALUE.text:
+      return readText(r, 'value')
+    case VALUE.bytes:
+      return readBytes(r, 'value')
+  }
+  if (depth >= VALUE_DEPTH_MAX) r.fail(`value deeper than ${VALUE_DEPTH_MAX} levels`)
+  else if (kind === VALUE.list) return readList(r, 'value', () => readValue(r, depth + 1))
+  // `fromEntries` defines properties instead of setting them, so that a key such as `__proto__` is only a key.
+  else if (kind === VALUE.object)
+    return Object.fromEntries(readList(r, 'value', () => [readText(r, 'name'), readValue(r, depth + 1)]))
+  else r.fail(`unknown value kind ${kind}`)
+  return undefined
+}
+
+const writeBoolean = (w: ByteWriter, value: boolean): void => w.u8(value ? 1 : 0)
+
+function readBoolean(r: ByteReader, field: string): boolean {
+  return readFlags(r, field, 1) === 1
+}
+
+/** Integers from 0 to 2^53 - 1: seven bits a byte, the lowest first, the high bit says that more follow. */
+function writeInteger(w: ByteWriter, value: number): void {
+  assert(Number.isSafeInteger(value) && value >= 0, 'a stored integer is safe and not negative')
+  let rest = value
+  while (rest >= 0x80) {
+    w.u8((rest % 0x80) | 0x80)
+    rest = Math.floor(rest / 0x80)
+  }
+  w.u8(rest)
+}
+
+function readInteger(r: ByteReader, field: string): number {
+  let value = 0
+  for (let scale = 1; scale <= 2 ** 49; scale *= 0x80) {
+    const byte = r.u8(field)
+    value += (byte & 0x7f) * scale
+    if (byte < 0x80) {
+      if (value > Number.MAX_SAFE_INTEGER) r.fail(`${field} is too large`)
+      return value
+    }
+  }
+  r.fail(`${field} is too large`)
+  return 0
+}
+
+const float = new DataView(new ArrayBuffer(8))
+const floatBytes = new Uint8Array(float.buffer)
+
+/** Any number, Infinity included. */
+function writeNumber(w: ByteWriter, value: number): void {
+  float.setFloat64(0, value)
+  w.raw(floatBytes)
+}
+
+function readNumber(r: ByteReader, field: string): number {
+  const bytes = r.take(8, field)
+  if (bytes.length < 8) return 0
+  floatBytes.set(bytes)
+  return float.getFloat64(0)
+}
+
+function writeText(w: ByteWriter, text: string): void {
+  writeInteger(w, utf8Length(text))
+  w.text(text)
+}
+
+/** Unlike `ByteReader.text` it lets U+0000 pass: what may be in a string is the protocols' matter, here it has to come back as it went. */
+function readText(r: ByteReader, field: string): string {
+  const bytes = r.take(readInteger(r, field), field)
+  if (utf8Error(bytes, 0, bytes.length) === 'ill-formed UTF-8') r.fail(`ill-formed UTF-8 in ${field}`)
+  return r.error === '' ? decodeUtf8(bytes, 0, bytes.length) : ''
+}
+
+function writeBytes(w: ByteWriter, bytes: Uint8Array): void {
+  writeInteger(w, bytes.length)
+  w.raw(bytes)
+}
+
+function readBytes(r: ByteReader, field: string): Uint8Array {
+  return new Uint8Array(r.take(readInteger(r, field), field))
+}

@@ -1,0 +1,115 @@
+import { type Logger, pino } from 'pino'
+import pretty from 'pino-pretty'
+import type { Notice, NoticeCode, NoticeSink } from '../base/notice.ts'
+import type { Config } from '../config.ts'
+
+export type { Logger } from 'pino'
+
+export interface LogOutput {
+  write(text: string): unknown
+}
+
+/** What programs read in a JSON line and people have in the text already. */
+const FIELDS = 'code,client,peer,reason,count,mqtt,sn,store'
+
+/** The log in the format that was asked for: written at once, so that a crash loses no line. */
+export function createLog(config: Pick<Config, 'logLevel' | 'logFormat'>, output: LogOutput, color: boolean): Logger {
+  const format =
+    config.logFormat === 'json'
+      ? (line: string): string => line
+      : pretty.prettyFactory({ colorize: color, ignore: FIELDS, singleLine: true, translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l' })
+  return pino(
+    {
+      level: config.logLevel,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (level) => ({ level }) },
+    },
+    { write: (line: string) => writeOrLose(output, format(line)) },
+  )
+}
+
+/** A full disk or a closed pipe behind the log must not end the broker. */
+function writeOrLose(output: LogOutput, line: string): void {
+  try {
+    output.write(line)
+  } catch {}
+}
+
+/** Lines of one code in one window; what comes beyond it is counted, and told when the window ends. */
+const LINES_PER_WINDOW = 20
+const WINDOW_MS = 10_000
+
+/** Characters of anything that a peer chose. */
+const TEXT_MAX = 256
+
+interface Window {
+  lines: number
+  suppressed: number
+  /** Level of what was suppressed last. */
+  level: Notice['level']
+  readonly timer: NodeJS.Timeout
+}
+
+export interface NoticeLogger extends NoticeSink {
+  /** Tells what is still untold, before the process ends. */
+  flush(): void
+}
+
+/**
+ * Turns Notices into log lines. At most 20 of one code in 10 s, then one line that counts the rest: a flood of malformed datagrams
+ * neither fills the disk nor goes unheard.
+ */
+export function noticeLogger(log: Logger): NoticeLogger {
+  const windows = new Map<NoticeCode, Window>()
+
+  const endWindow = (code: NoticeCode): void => {
+    const window = windows.get(code)
+    if (window === undefined) return
+    clearTimeout(window.timer)
+    windows.delete(code)
+    if (window.suppressed === 0) return
+    log[window.level]({ code, count: window.suppressed }, `${code}: ${window.suppressed} more in the last ${WINDOW_MS / 1000} s`)
+  }
+
+  const sink = (notice: Notice): void => {
+    if (!log.isLevelEnabled(notice.level)) return
+    let window = windows.get(notice.code)
+    if (window === undefined) {
+      window = { lines: 0, suppressed: 0, level: notice.level, timer: setTimeout(endWindow, WINDOW_MS, notice.code).unref() }
+      windows.set(notice.code, window)
+    }
+    if (window.lines === LINES_PER_WINDOW) {
+      window.suppressed += notice.count ?? 1
+      window.level = notice.level
+      return
+    }
+    window.lines++
+    writeNotice(log, notice)
+  }
+
+  return Object.assign(sink, {
+    flush: () => {
+      for (const code of [...windows.keys()]) endWindow(code)
+    },
+  })
+}
+
+function writeNotice(log: Logger, notice: Notice): void {
+  const { code, level, count } = notice
+  const client = notice.client === undefined ? undefined : printable(notice.client)
+  const reason = notice.reason === undefined ? undefined : printable(notice.reason)
+  const peer = notice.peer
+  let text: string = code
+  if (client !== undefined) text += ` ${client}`
+  if (peer !== undefined) text += ` at ${peer}`
+  if (reason !== undefined) text += `: ${reason}`
+  if (count !== undefined && count !== 1) text += ` (${count} times)`
+  log[level]({ code, client, peer, reason, count }, text)
+}
+
+/** Peers choose their names: no line breaks, no terminal escapes, no megabytes. */
+function printable(text: string): string {
+  const short = text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}...` : text
+  return short.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
+}

@@ -1,0 +1,80 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { getSystemErrorMap } from 'node:util'
+import { type Document, isAlias, isMap, isScalar, LineCounter, parseDocument } from 'yaml'
+import { inWords, StartError } from '../config.ts'
+
+/** A key and its value, each with its place: `roost.yaml:3:7`. */
+export interface Pair {
+  readonly key: string
+  readonly keyAt: string
+  readonly value: Value
+}
+
+export interface Value {
+  readonly at: string
+  /** Of a scalar; for anything else see `pairs`. */
+  readonly plain: unknown
+  readonly node: unknown
+}
+
+/** A YAML (or JSON, which is YAML) file whose errors name file, line and column. */
+export class YamlFile {
+  readonly path: string
+  readonly #lines = new LineCounter()
+  readonly #document: Document.Parsed
+
+  /** @throws StartError at the first syntax error. */
+  constructor(path: string, text: string) {
+    this.path = path
+    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false })
+    const error = this.#document.errors[0] ?? this.#document.warnings[0]
+    if (error !== undefined) throw new StartError(`${this.#at(error.pos[0])}: ${error.message.replaceAll(/\s+/g, ' ')}`)
+  }
+
+  /** @throws StartError that starts with `origin`, who named the file. */
+  static read(path: string, cwd: string, origin: string): YamlFile {
+    return new YamlFile(path, readText(path, cwd, origin))
+  }
+
+  /** The whole file; an empty one is an empty map. */
+  get root(): Value {
+    const { contents } = this.#document
+    return contents === null ? { at: this.#at(0), plain: {}, node: undefined } : this.#value(contents, this.#at(0))
+  }
+
+  /** The pairs of a map. @throws StartError `...: expected <expected>, got ...` */
+  pairs(value: Value, expected: string): Pair[] {
+    if (value.node === undefined) return []
+    if (!isMap(value.node)) throw new StartError(`${value.at}: expected ${expected}, got ${inWords(value.plain)}`)
+    return value.node.items.map((pair) => {
+      const { key, value: node } = pair
+      if (!isScalar(key)) throw new StartError(`${value.at}: expected ${expected}, got a map or a list in place of a key`)
+      const keyAt = this.#at(key.range?.[0] ?? 0)
+      return { key: key.source ?? String(key.value), keyAt, value: this.#value(node, keyAt) }
+    })
+  }
+
+  #value(given: unknown, parentAt: string): Value {
+    const node = isAlias(given) ? given.resolve(this.#document) : given
+    const start = (given as { range?: [number, number, number] | null } | null)?.range?.[0]
+    const at = start === undefined ? parentAt : this.#at(start)
+    if (isAlias(given) && node === undefined) throw new StartError(`${at}: no anchor &${given.source} above`)
+    return { at, plain: isScalar(node) ? node.value : isMap(node) ? {} : node === null || node === undefined ? null : [], node }
+  }
+
+  #at(offset: number): string {
+    const { line, col } = this.#lines.linePos(offset)
+    return `${this.path}:${Math.max(1, line)}:${Math.max(1, col)}`
+  }
+}
+
+function readText(path: string, cwd: string, origin: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(resolve(cwd, path)))
+  } catch (error) {
+    const { errno, message } = error as NodeJS.ErrnoException
+    const reason = errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]
+    throw new StartError(`${origin}: cannot read ${path}: ${reason ?? (error instanceof TypeError ? 'not UTF-8 text' : message)}`)
+  }
+}

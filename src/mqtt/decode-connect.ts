@@ -1,0 +1,94 @@
+import type { ByteReader } from '../base/bytes.ts'
+import { type Connect, PacketType, type ProtocolVersion, type QoS, type Will } from './packets.ts'
+import { NO_PROPERTIES, type Properties } from './properties.ts'
+import { readProperties, WILL } from './properties-codec.ts'
+import { topicNameError } from './topics.ts'
+
+/** A CONNECT that cannot be accepted, and the version in which its sender understands an answer. */
+export interface ConnectError {
+  readonly kind: 'error'
+  readonly reason: string
+  readonly rule: string
+  readonly reasonCode: number
+  readonly version?: ProtocolVersion
+}
+
+/** Reads the body of CONNECT [5.0 section 3.1]; a reader that failed is told by the caller. */
+export function connectOf(reader: ByteReader, maxUserProperties: number): Connect | ConnectError {
+  const protocol = reader.string('protocol name')
+  const level = reader.u8('protocol level')
+  if (reader.error !== '') return fail(reader.error, '5.0 section 3.1.2', 0x81)
+  const named = protocol === 'MQIsdp' ? 3 : protocol === 'MQTT' ? 4 : 0
+  if (named === 0) return fail('unknown protocol name', 'MQTT-3.1.2-1', 0x81)
+  // A bridge of Mosquitto's kind sets the high bit of the level, before 5.0.
+  const bridge = level === 0x83 || level === 0x84
+  const version = level & 0x7f
+  const known = named === 3 ? version === 3 : version === 4 || level === 5
+  if (!known || (level > 5 && !bridge))
+    return { ...fail(`protocol level ${level}`, 'MQTT-3.1.2-2', 0x84), version: level > 4 && !bridge ? 5 : 4 }
+  return withVersion(reader, version as ProtocolVersion, bridge, maxUserProperties)
+}
+
+function withVersion(
+  reader: ByteReader,
+  version: ProtocolVersion,
+  bridge: boolean,
+  maxUserProperties: number,
+): Connect | ConnectError {
+  const wrong = (reason: string, rule: string, reasonCode = 0x81): ConnectError => ({
+    ...fail(reason, rule, reasonCode),
+    version,
+  })
+  const flags = reader.u8('connect flags')
+  const keepAlive = reader.u16('keep alive')
+  // MQTT 3.1 reserves nothing here.
+  if (flags & 1 && version > 3) return wrong('reserved connect flag', 'MQTT-3.1.2-3')
+  const hasWill = (flags & 4) !== 0
+  const willQoS = (flags >> 3) & 3
+  if (willQoS === 3) return wrong('will QoS 3', 'MQTT-3.1.2-12')
+  if (!hasWill && willQoS !== 0) return wrong('will QoS without a will', 'MQTT-3.1.2-11')
+  if (!hasWill && flags & 0x20) return wrong('will retain without a will', 'MQTT-3.1.2-13')
+  if (version < 5 && (flags & 0xc0) === 0x40) return wrong('password without user name', '3.1.1 MQTT-3.1.2-22')
+  const properties = version === 5 ? readProperties(reader, PacketType.CONNECT, maxUserProperties) : NO_PROPERTIES
+  if ('rule' in properties) return wrong(properties.reason, properties.rule, properties.reasonCode)
+  if (properties.authenticationData !== undefined && properties.authenticationMethod === undefined) {
+    return wrong('authentication data without method', '5.0 section 3.1.2.11.10', 0x82)
+  }
+  const clientId = reader.string('client id')
+  const will = hasWill ? willOf(reader, version, flags, maxUserProperties) : undefined
+  if (will !== undefined && 'rule' in will) return wrong(will.reason, will.rule, will.reasonCode)
+  const username = flags & 0x80 ? reader.string('user name') : undefined
+  const password = flags & 0x40 ? reader.binary('password') : undefined
+  if (reader.error !== '') return wrong(reader.error, 'MQTT-3.1.3-1')
+  return {
+    type: PacketType.CONNECT,
+    protocolVersion: version,
+    bridge,
+    clientId,
+    cleanStart: (flags & 2) !== 0,
+    keepAlive,
+    will,
+    username,
+    password,
+    properties: properties as Properties,
+  }
+}
+
+function willOf(
+  reader: ByteReader,
+  version: ProtocolVersion,
+  flags: number,
+  maxUserProperties: number,
+): Will | Omit<ConnectError, 'kind'> {
+  const properties = version === 5 ? readProperties(reader, WILL, maxUserProperties) : NO_PROPERTIES
+  if ('rule' in properties) return properties
+  const topic = reader.string('will topic')
+  const payload = reader.binary('will payload')
+  if (reader.error === '') {
+    const wrong = topicNameError(topic)
+    if (wrong !== '') return { reason: `will topic: ${wrong}`, rule: 'MQTT-4.7.3-1', reasonCode: 0x90 }
+  }
+  return { topic, payload, qos: ((flags >> 3) & 3) as QoS, retain: (flags & 0x20) !== 0, properties: properties as Properties }
+}
+
+const fail = (reason: string, rule: string, reasonCode: number): ConnectError => ({ kind: 'error', reason, rule, reasonCode })

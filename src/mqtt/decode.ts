@@ -1,0 +1,249 @@
+import { ByteReader } from '../base/bytes.ts'
+import type { Malformed } from '../base/decoded.ts'
+import { connectOf } from './decode-connect.ts'
+import {
+  type Packet,
+  PacketType,
+  type ProtocolVersion,
+  type PublishResponse,
+  type QoS,
+  type SubscriptionRequest,
+} from './packets.ts'
+import { NO_PROPERTIES, type Properties } from './properties.ts'
+import { readProperties } from './properties-codec.ts'
+import { Publish } from './publish.ts'
+import { mayCarry, ReasonCode, reasonCodeOf } from './reason-codes.ts'
+import { TopicNames } from './topic-names.ts'
+import { topicFilterError } from './topics.ts'
+
+/** User properties of one packet; more are refused, because each costs far more memory than it costs to send. */
+export const USER_PROPERTIES_MAX = 1000
+
+const FROM_CLIENT: readonly number[] = [1, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15]
+const FROM_SERVER: readonly number[] = [2, 3, 4, 5, 6, 7, 9, 11, 13, 14, 15]
+
+/** Makes packets of the bytes that a `Framer` cut out, for one connection: it remembers the version and the topics seen. */
+export class PacketDecoder {
+  /** Set by CONNECT. */
+  version: ProtocolVersion
+  /** What was wrong with the packet for which `decode` gave `undefined`. */
+  error: Malformed | undefined = undefined
+  readonly #types: readonly number[]
+  readonly #reader = new ByteReader(new Uint8Array(0))
+  readonly #topics = new TopicNames()
+
+  constructor(sender: 'client' | 'server', version: ProtocolVersion = 4) {
+    this.version = version
+    this.#types = sender === 'client' ? FROM_CLIENT : FROM_SERVER
+  }
+
+  /** The packet in [start, end), whose fixed header ends at `bodyStart`. */
+  decode(bytes: Uint8Array, start: number, bodyStart: number, end: number): Packet | undefined {
+    const first = bytes[start]!
+    if (first >> 4 === PacketType.PUBLISH) return this.#publish(bytes, start, bodyStart, end)
+    return this.#other(first >> 4, first & 15, bytes, bodyStart, end)
+  }
+
+  #publish(bytes: Uint8Array, start: number, bodyStart: number, end: number): Publish | undefined {
+    const flags = bytes[start]! & 15
+    const qos = ((flags >> 1) & 3) as QoS
+    if ((qos as number) === 3) return this.#fail('QoS 3', 'MQTT-3.3.1-4', 0x81)
+    if (qos === 0 && flags & 8) return this.#fail('DUP with QoS 0', 'MQTT-3.3.1-2', 0x81)
+    let at = bodyStart + 2
+    if (at > end) return this.#fail('topic runs beyond the end', undefined, 0x81)
+    const topicEnd = at + ((bytes[bodyStart]! << 8) | bytes[bodyStart + 1]!)
+    const idEnd = qos === 0 ? topicEnd : topicEnd + 2
+    if (idEnd > end)
+      return this.#fail(topicEnd > end ? 'topic runs beyond the end' : 'packet id runs beyond the end', undefined, 0x81)
+    let topic = ''
+    if (topicEnd > at) {
+      const name = this.#topics.read(bytes, at, topicEnd)
+      if (name === undefined) return this.#fail(this.#topics.error, this.#topics.rule, this.#topics.reasonCode)
+      topic = name
+    }
+    let packetId = 0
+    if (qos > 0) {
+      packetId = (bytes[topicEnd]! << 8) | bytes[topicEnd + 1]!
+      if (packetId === 0) return this.#fail('packet id 0', 'MQTT-2.2.1-3', 0x82)
+    }
+    at = idEnd
+    let properties: Properties = NO_PROPERTIES
+    if (this.version === 5) {
+      // The usual case, no properties at all, without the reader.
+      if (at < end && bytes[at] === 0) at++
+      else {
+        const reader = this.#reader
+        reader.reset(bytes, at, end)
+        const read = this.#properties(reader, PacketType.PUBLISH)
+        if (read === undefined) return undefined
+        properties = read
+        at = reader.at
+      }
+    }
+    if (topic === '' && properties.topicAlias === undefined) return this.#fail('empty topic', 'MQTT-4.7.3-1', 0x82)
+    return new Publish(
+      topic,
+      qos,
+      (flags & 1) !== 0,
+      (flags & 8) !== 0,
+      packetId,
+      properties,
+      bytes,
+      at,
+      end,
+      start,
+      this.version,
+    )
+  }
+
+  #other(type: number, flags: number, bytes: Uint8Array, bodyStart: number, end: number): Packet | undefined {
+    if (!this.#types.includes(type) || (type === PacketType.AUTH && this.version < 5)) {
+      return this.#fail(`packet type ${type} is not for this side to send`, undefined, 0x82)
+    }
+    const wanted = type === PacketType.PUBREL || type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE ? 2 : 0
+    if (flags !== wanted) return this.#fail(`flags ${flags} of packet type ${type} are reserved`, 'MQTT-2.1.3-1', 0x81)
+    const reader = this.#reader
+    reader.reset(bytes, bodyStart, end)
+    const packet = this.#body(type, reader)
+    if (packet === undefined) return undefined
+    if (reader.error !== '') return this.#fail(reader.error, undefined, 0x81)
+    if (reader.remaining > 0) return this.#fail(`${reader.remaining} bytes left behind the last field`, undefined, 0x81)
+    return packet
+  }
+
+  #body(type: number, reader: ByteReader): Packet | undefined {
+    switch (type) {
+      case PacketType.CONNECT:
+        return this.#connect(reader)
+      case PacketType.CONNACK:
+        return this.#connack(reader)
+      case PacketType.SUBSCRIBE:
+        return this.#subscribe(reader)
+      case PacketType.UNSUBSCRIBE:
+        return this.#unsubscribe(reader)
+      case PacketType.SUBACK:
+      case PacketType.UNSUBACK:
+        return this.#listAck(type, reader)
+      case PacketType.PINGREQ:
+      case PacketType.PINGRESP:
+        return { type }
+      case PacketType.DISCONNECT:
+      case PacketType.AUTH:
+        return this.#reasoned(type, reader)
+      default:
+        return this.#response(type as PublishResponse['type'], reader)
+    }
+  }
+
+  #connect(reader: ByteReader): Packet | undefined {
+    const connect = connectOf(reader, USER_PROPERTIES_MAX)
+    if ('kind' in connect) {
+      if (connect.version !== undefined) this.version = connect.version
+      return this.#fail(connect.reason, connect.rule, connect.reasonCode)
+    }
+    this.version = connect.protocolVersion
+    return connect
+  }
+
+  #connack(reader: ByteReader): Packet | undefined {
+    const flags = reader.u8('acknowledge flags')
+    if (flags > 1) return this.#fail('reserved acknowledge flags', 'MQTT-3.2.2-1', 0x81)
+    const code = reader.u8('reason code')
+    const properties = this.version === 5 ? this.#properties(reader, PacketType.CONNACK) : NO_PROPERTIES
+    if (properties === undefined) return undefined
+    const reasonCode = this.version === 5 ? code : reasonCodeOf(code)
+    return { type: PacketType.CONNACK, sessionPresent: flags === 1, reasonCode, properties }
+  }
+
+  #response(type: PublishResponse['type'], reader: ByteReader): Packet | undefined {
+    const packetId = reader.u16('packet id')
+    if (packetId === 0 && reader.error === '') return this.#fail('packet id 0', 'MQTT-2.2.1-3', 0x82)
+    let reasonCode = 0
+    let properties: Properties | undefined = NO_PROPERTIES
+    // The short forms: without properties, or without reason code too [5.0 section 3.4.2.1].
+    if (this.version === 5 && reader.remaining > 0) {
+      reasonCode = reader.u8('reason code')
+      if (!mayCarry(type, reasonCode)) return this.#fail(`reason code ${reasonCode} does not belong here`, 'MQTT-3.4.2-1', 0x82)
+      if (reader.remaining > 0) properties = this.#properties(reader, type)
+    }
+    return properties && { type, packetId, reasonCode, properties }
+  }
+
+  #subscribe(reader: ByteReader): Packet | undefined {
+    const packetId = reader.u16('packet id')
+    if (packetId === 0 && reader.error === '') return this.#fail('packet id 0', 'MQTT-2.2.1-3', 0x82)
+    const properties = this.version === 5 ? this.#properties(reader, PacketType.SUBSCRIBE) : NO_PROPERTIES
+    if (properties === undefined) return undefined
+    const subscriptions: SubscriptionRequest[] = []
+    while (reader.remaining > 0) {
+      const filter = reader.string('topic filter')
+      const options = reader.u8('subscription options')
+      if (reader.error !== '') break
+      const wrong = topicFilterError(filter)
+      if (wrong !== '') return this.#fail(wrong, 'MQTT-4.7.1-1', 0x81)
+      if (options & (this.version === 5 ? 0xc0 : 0xfc)) return this.#fail('reserved subscription options', 'MQTT-3.8.3-5', 0x81)
+      if ((options & 3) === 3) return this.#fail('QoS 3', '5.0 section 3.8.3.1', 0x82)
+      if ((options & 0x30) === 0x30) return this.#fail('retain handling 3', '5.0 section 3.8.3.1', 0x82)
+      const noLocal = (options & 4) !== 0
+      if (noLocal && filter.startsWith('$share/')) return this.#fail('No Local on a shared subscription', 'MQTT-3.8.3-4', 0x82)
+      subscriptions.push({
+        filter,
+        qos: (options & 3) as QoS,
+        noLocal,
+        retainAsPublished: (options & 8) !== 0,
+        retainHandling: ((options >> 4) & 3) as 0 | 1 | 2,
+      })
+    }
+    if (subscriptions.length === 0 && reader.error === '') return this.#fail('no topic filter', 'MQTT-3.8.3-2', 0x82)
+    return { type: PacketType.SUBSCRIBE, packetId, subscriptions, properties }
+  }
+
+  #unsubscribe(reader: ByteReader): Packet | undefined {
+    const packetId = reader.u16('packet id')
+    if (packetId === 0 && reader.error === '') return this.#fail('packet id 0', 'MQTT-2.2.1-3', 0x82)
+    const properties = this.version === 5 ? this.#properties(reader, PacketType.UNSUBSCRIBE) : NO_PROPERTIES
+    if (properties === undefined) return undefined
+    const filters: string[] = []
+    while (reader.remaining > 0) {
+      const filter = reader.string('topic filter')
+      if (reader.error !== '') break
+      const wrong = topicFilterError(filter)
+      if (wrong !== '') return this.#fail(wrong, 'MQTT-4.7.1-1', 0x81)
+      filters.push(filter)
+    }
+    if (filters.length === 0 && reader.error === '') return this.#fail('no topic filter', 'MQTT-3.10.3-2', 0x82)
+    return { type: PacketType.UNSUBSCRIBE, packetId, filters, properties }
+  }
+
+  #listAck(type: typeof PacketType.SUBACK | typeof PacketType.UNSUBACK, reader: ByteReader): Packet | undefined {
+    const packetId = reader.u16('packet id')
+    if (packetId === 0 && reader.error === '') return this.#fail('packet id 0', 'MQTT-2.2.1-3', 0x82)
+    const properties = this.version === 5 ? this.#properties(reader, type) : NO_PROPERTIES
+    if (properties === undefined) return undefined
+    const reasonCodes: number[] = []
+    if (type === PacketType.SUBACK || this.version === 5) while (reader.remaining > 0) reasonCodes.push(reader.u8('reason code'))
+    return { type, packetId, reasonCodes, properties }
+  }
+
+  #reasoned(type: typeof PacketType.DISCONNECT | typeof PacketType.AUTH, reader: ByteReader): Packet | undefined {
+    let reasonCode: number = ReasonCode.SUCCESS
+    let properties: Properties | undefined = NO_PROPERTIES
+    if (this.version === 5 && reader.remaining > 0) {
+      reasonCode = reader.u8('reason code')
+      if (!mayCarry(type, reasonCode)) return this.#fail(`reason code ${reasonCode} does not belong here`, 'MQTT-3.14.2-1', 0x82)
+      if (reader.remaining > 0) properties = this.#properties(reader, type)
+    }
+    return properties && { type, reasonCode, properties }
+  }
+
+  #properties(reader: ByteReader, type: number): Properties | undefined {
+    const properties = readProperties(reader, type, USER_PROPERTIES_MAX)
+    if (reader.error !== '') return this.#fail(reader.error, undefined, 0x81)
+    if ('rule' in properties) return this.#fail(properties.reason, properties.rule, properties.reasonCode)
+    return properties as Properties
+  }
+
+  #fail(reason: string, rule: string | undefined, reasonCode: number): undefined {
+    this.error = { kind: 'malformed', reason, reasonCode, ...(rule !== undefined && { rule }) }
+  }
+}

@@ -1,0 +1,144 @@
+import type { Malformed } from '../base/decoded.ts'
+
+const EMPTY = new Uint8Array(0)
+
+/** Cuts a byte stream into packets. Whole packets in a chunk are given in place; only one that is split over chunks is put together. */
+export class Framer {
+  maxPacketSize: number
+  /** Lengths must take as few bytes as possible (MQTT-1.5.5-1); MQTT 3 has no such rule. */
+  minimalLength = false
+  bytes: Uint8Array = EMPTY
+  start = 0
+  bodyStart = 0
+  end = 0
+  error: Malformed | undefined = undefined
+  #chunk: Uint8Array = EMPTY
+  #at = 0
+  #partial: Uint8Array = EMPTY
+  #partialLength = 0
+  #size = 0
+  #headerLength = 0
+
+  constructor(maxPacketSize: number) {
+    this.maxPacketSize = maxPacketSize
+  }
+
+  /** Bytes kept of a packet that is not whole yet. */
+  get buffered(): number {
+    return this.#partialLength
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#at === this.#chunk.length) {
+      this.#chunk = chunk
+      this.#at = 0
+      return
+    }
+    const rest = this.#chunk.subarray(this.#at)
+    const joined = new Uint8Array(rest.length + chunk.length)
+    joined.set(rest)
+    joined.set(chunk, rest.length)
+    this.#chunk = joined
+    this.#at = 0
+  }
+
+  next(): boolean {
+    if (this.error !== undefined) return false
+    if (this.#partialLength > 0) return this.#continuePartial()
+    const chunk = this.#chunk
+    const at = this.#at
+    const end = chunk.length
+    if (at >= end) return false
+    const size = this.#measure(chunk, at, end)
+    if (size < 0) return false
+    if (size === 0 || at + size > end) {
+      this.#keep(chunk, at, end, size)
+      return false
+    }
+    this.bytes = chunk
+    this.start = at
+    this.bodyStart = at + this.#headerLength
+    this.end = at + size
+    this.#at = at + size
+    return true
+  }
+
+  /** Size of the packet at `at`; 0 if its header is not whole yet, -1 if it is not to be read (`error` is set). */
+  #measure(bytes: Uint8Array, at: number, end: number): number {
+    if (bytes[at]! < 0x10) return this.#fail('packet type 0 is reserved', 'MQTT-2.1.2', 0x81)
+    let length = 0
+    let shift = 0
+    for (let i = at + 1; i < end; i++) {
+      const byte = bytes[i]!
+      length += (byte & 0x7f) * 2 ** shift
+      shift += 7
+      if (byte < 0x80) {
+        if (byte === 0 && shift > 7 && this.minimalLength)
+          return this.#fail('remaining length is not minimal', 'MQTT-1.5.5-1', 0x81)
+        this.#headerLength = i + 1 - at
+        const size = this.#headerLength + length
+        if (size > this.maxPacketSize)
+          return this.#fail(`packet of ${size} bytes is above ${this.maxPacketSize}`, 'MQTT-3.2.2-15', 0x95)
+        return size
+      }
+      if (shift === 28) return this.#fail('remaining length has more than four bytes', '5.0 section 1.5.5', 0x81)
+    }
+    return 0
+  }
+
+  #keep(chunk: Uint8Array, at: number, end: number, size: number): void {
+    this.#size = size
+    this.#partialLength = end - at
+    if (this.#partial.length < this.#partialLength) this.#partial = new Uint8Array(Math.max(64, this.#partialLength))
+    this.#partial.set(chunk.subarray(at, end))
+    this.#at = end
+  }
+
+  #append(bytes: Uint8Array): void {
+    const length = this.#partialLength + bytes.length
+    if (length > this.#partial.length) {
+      const grown = new Uint8Array(
+        this.#size > 0 ? Math.min(this.#size, Math.max(length, this.#partial.length * 2)) : Math.max(length, 64),
+      )
+      grown.set(this.#partial.subarray(0, this.#partialLength))
+      this.#partial = grown
+    }
+    this.#partial.set(bytes, this.#partialLength)
+    this.#partialLength = length
+  }
+
+  #continuePartial(): boolean {
+    while (this.#size === 0) {
+      if (this.#at >= this.#chunk.length) return false
+      this.#append(this.#chunk.subarray(this.#at, this.#at + 1))
+      this.#at++
+      const size = this.#measure(this.#partial, 0, this.#partialLength)
+      if (size < 0) return false
+      this.#size = size
+    }
+    const wanted = this.#size - this.#partialLength
+    const taken = Math.min(wanted, this.#chunk.length - this.#at)
+    if (taken > 0) {
+      this.#append(this.#chunk.subarray(this.#at, this.#at + taken))
+      this.#at += taken
+    }
+    if (taken < wanted) return false
+    this.bytes = this.#partial
+    this.start = 0
+    this.end = this.#size
+    let bodyStart = 1
+    while (this.#partial[bodyStart]! >= 0x80) bodyStart++
+    this.bodyStart = bodyStart + 1
+    this.#partial = EMPTY
+    this.#partialLength = 0
+    this.#size = 0
+    return true
+  }
+
+  #fail(reason: string, rule: string, reasonCode: number): -1 {
+    this.error = { kind: 'malformed', reason, rule, reasonCode }
+    this.#partial = EMPTY
+    this.#partialLength = 0
+    return -1
+  }
+}

@@ -1,0 +1,222 @@
+import type { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { utf8Length } from '../base/bytes.ts'
+import { PacketType } from './packets.ts'
+import { NO_PROPERTIES, type Properties } from './properties.ts'
+
+type Form = 'byte' | 'flag' | 'u16' | 'u32' | 'varint' | 'string' | 'binary' | 'pair'
+type Name = keyof Properties
+
+/** Place of the will properties in the bit set of packets, beside the packet types. */
+export const WILL = 0
+const bits = (...types: number[]): number => types.reduce((set, type) => set | (1 << type), 0)
+const { CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, DISCONNECT, AUTH } =
+  PacketType
+const ACKS = bits(PUBACK, PUBREC, PUBREL, PUBCOMP, SUBACK, UNSUBACK)
+
+/** [5.0 table 2-4]: identifier, name, form, and the packets that may carry it. */
+const TABLE: readonly (readonly [id: number, name: Name, form: Form, packets: number])[] = [
+  [0x01, 'payloadFormatIndicator', 'byte', bits(PUBLISH, WILL)],
+  [0x02, 'messageExpiryInterval', 'u32', bits(PUBLISH, WILL)],
+  [0x03, 'contentType', 'string', bits(PUBLISH, WILL)],
+  [0x08, 'responseTopic', 'string', bits(PUBLISH, WILL)],
+  [0x09, 'correlationData', 'binary', bits(PUBLISH, WILL)],
+  [0x0b, 'subscriptionIdentifiers', 'varint', bits(PUBLISH, SUBSCRIBE)],
+  [0x11, 'sessionExpiryInterval', 'u32', bits(CONNECT, CONNACK, DISCONNECT)],
+  [0x12, 'assignedClientIdentifier', 'string', bits(CONNACK)],
+  [0x13, 'serverKeepAlive', 'u16', bits(CONNACK)],
+  [0x15, 'authenticationMethod', 'string', bits(CONNECT, CONNACK, AUTH)],
+  [0x16, 'authenticationData', 'binary', bits(CONNECT, CONNACK, AUTH)],
+  [0x17, 'requestProblemInformation', 'flag', bits(CONNECT)],
+  [0x18, 'willDelayInterval', 'u32', bits(WILL)],
+  [0x19, 'requestResponseInformation', 'flag', bits(CONNECT)],
+  [0x1a, 'responseInformation', 'string', bits(CONNACK)],
+  [0x1c, 'serverReference', 'string', bits(CONNACK, DISCONNECT)],
+  [0x1f, 'reasonString', 'string', ACKS | bits(CONNACK, DISCONNECT, AUTH)],
+  [0x21, 'receiveMaximum', 'u16', bits(CONNECT, CONNACK)],
+  [0x22, 'topicAliasMaximum', 'u16', bits(CONNECT, CONNACK)],
+  [0x23, 'topicAlias', 'u16', bits(PUBLISH)],
+  [0x24, 'maximumQoS', 'byte', bits(CONNACK)],
+  [0x25, 'retainAvailable', 'flag', bits(CONNACK)],
+  [0x26, 'userProperties', 'pair', ACKS | bits(CONNECT, CONNACK, PUBLISH, WILL, SUBSCRIBE, UNSUBSCRIBE, DISCONNECT, AUTH)],
+  [0x27, 'maximumPacketSize', 'u32', bits(CONNECT, CONNACK)],
+  [0x28, 'wildcardSubscriptionAvailable', 'flag', bits(CONNACK)],
+  [0x29, 'subscriptionIdentifiersAvailable', 'flag', bits(CONNACK)],
+  [0x2a, 'sharedSubscriptionAvailable', 'flag', bits(CONNACK)],
+]
+export const PROPERTY_TABLE = TABLE
+
+const BY_ID: readonly ((typeof TABLE)[number] | undefined)[] = Array.from({ length: 0x2b }, (_, id) =>
+  TABLE.find((row) => row[0] === id),
+)
+
+/** A broken rule, told by the decoder of the packet. */
+export interface PropertyError {
+  readonly reason: string
+  readonly rule: string
+  readonly reasonCode: number
+}
+
+const error = (reason: string, rule: string, reasonCode: number): PropertyError => ({ reason, rule, reasonCode })
+
+/** A variable byte integer [5.0 section 1.5.5]; fails the reader if it has more than four bytes or is not minimal. */
+export function readVarint(reader: ByteReader, field: string): number {
+  let value = 0
+  for (let shift = 0; shift < 28; shift += 7) {
+    const byte = reader.u8(field)
+    value += (byte & 0x7f) * 2 ** shift
+    if (byte < 0x80) {
+      if (byte === 0 && shift > 0) reader.fail(`${field} is not minimal`)
+      return value
+    }
+  }
+  reader.fail(`${field} has more than four bytes`)
+  return 0
+}
+
+/** Reads the properties of a packet (`packet` is its type, or WILL). A reader that failed is told by the caller. */
+export function readProperties(reader: ByteReader, packet: number, maxUserProperties: number): Properties | PropertyError {
+  const length = readVarint(reader, 'property length')
+  if (length === 0) return NO_PROPERTIES
+  const end = reader.at + length
+  if (end > reader.end) {
+    reader.fail('property length runs beyond the end')
+    return NO_PROPERTIES
+  }
+  const properties: Record<string, unknown> = {}
+  let pairs = 0
+  while (reader.at < end && reader.error === '') {
+    const id = readVarint(reader, 'property identifier')
+    const row = BY_ID[id]
+    if (row === undefined) return error(`unknown property 0x${id.toString(16)}`, '5.0 section 2.2.2.2', 0x81)
+    const [, name, form, packets] = row
+    if ((packets & (1 << packet)) === 0) return error(`${name} does not belong in this packet`, '5.0 section 2.2.2.2', 0x81)
+    const known = properties[name]
+    const value = readValue(reader, form, name)
+    if (form === 'pair') {
+      if (++pairs > maxUserProperties) return error(`more than ${maxUserProperties} user properties`, '5.0 section 2.2.2.2', 0x97)
+      if (known === undefined) properties[name] = [value]
+      else (known as unknown[]).push(value)
+    } else if (form === 'varint') {
+      if (value === 0) return error('subscription identifier 0', '5.0 section 3.8.2.1.2', 0x82)
+      if (known !== undefined && packet !== PUBLISH) return error('two subscription identifiers', '5.0 section 3.8.2.1.2', 0x82)
+      if (known === undefined) properties[name] = [value]
+      else (known as unknown[]).push(value)
+    } else if (known !== undefined) return error(`${name} comes twice`, '5.0 section 2.2.2.2', 0x82)
+    else properties[name] = value
+    const wrong = valueError(name, value)
+    if (wrong !== undefined) return wrong
+  }
+  if (reader.at !== end) reader.fail('properties run beyond their length')
+  return properties
+}
+
+function readValue(reader: ByteReader, form: Form, name: string): unknown {
+  switch (form) {
+    case 'byte':
+      return reader.u8(name)
+    case 'flag': {
+      const value = reader.u8(name)
+      return value > 1 ? value : value === 1
+    }
+    case 'u16':
+      return reader.u16(name)
+    case 'u32':
+      return reader.u32(name)
+    case 'varint':
+      return readVarint(reader, name)
+    case 'string':
+      return reader.string(name)
+    case 'binary':
+      return reader.binary(name)
+    case 'pair':
+      return [reader.string(name), reader.string(name)]
+  }
+}
+
+function valueError(name: string, value: unknown): PropertyError | undefined {
+  if (typeof value !== 'number') return undefined
+  const flag =
+    name === 'payloadFormatIndicator' ||
+    name === 'maximumQoS' ||
+    name === 'requestProblemInformation' ||
+    name === 'requestResponseInformation' ||
+    name.endsWith('Available')
+  if (flag && value > 1) return error(`${name} is ${value}`, '5.0 section 2.2.2.2', 0x82)
+  if (value === 0 && (name === 'receiveMaximum' || name === 'maximumPacketSize'))
+    return error(`${name} is 0`, '5.0 section 3.1.2.11', 0x82)
+  if (value === 0 && name === 'topicAlias') return error('topic alias 0', 'MQTT-3.3.2-8', 0x94)
+  return undefined
+}
+
+export const varintLength = (value: number): number => (value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x200000 ? 3 : 4)
+
+export function writeVarint(writer: ByteWriter, value: number): void {
+  while (value >= 0x80) {
+    writer.u8((value & 0x7f) | 0x80)
+    value = Math.floor(value / 0x80)
+  }
+  writer.u8(value)
+}
+
+/** Bytes of the properties themselves, without their length. */
+export function propertiesLength(properties: Properties): number {
+  if (properties === NO_PROPERTIES) return 0
+  let length = 0
+  for (const [, name, form] of TABLE) {
+    const value = properties[name]
+    if (value !== undefined) length += valueLength(form, value)
+  }
+  return length
+}
+
+function valueLength(form: Form, value: unknown): number {
+  switch (form) {
+    case 'byte':
+    case 'flag':
+      return 2
+    case 'u16':
+      return 3
+    case 'u32':
+      return 5
+    case 'varint':
+      return (value as number[]).reduce((sum, id) => sum + 1 + varintLength(id), 0)
+    case 'string':
+      return 3 + utf8Length(value as string)
+    case 'binary':
+      return 3 + (value as Uint8Array).length
+    case 'pair':
+      return (value as [string, string][]).reduce((sum, [key, text]) => sum + 5 + utf8Length(key) + utf8Length(text), 0)
+  }
+}
+
+/** Writes length and properties. */
+export function writeProperties(writer: ByteWriter, properties: Properties, length = propertiesLength(properties)): void {
+  writeVarint(writer, length)
+  if (length === 0) return
+  for (const [id, name, form] of TABLE) {
+    const value = properties[name]
+    if (value !== undefined) writeValue(writer, id, form, value)
+  }
+}
+
+function writeValue(writer: ByteWriter, id: number, form: Form, value: unknown): void {
+  if (form === 'varint')
+    for (const one of value as number[]) {
+      writer.u8(id)
+      writeVarint(writer, one)
+    }
+  else if (form === 'pair')
+    for (const [key, text] of value as [string, string][]) {
+      writer.u8(id)
+      writer.string(key)
+      writer.string(text)
+    }
+  else {
+    writer.u8(id)
+    if (form === 'byte' || form === 'flag') writer.u8(Number(value))
+    else if (form === 'u16') writer.u16(value as number)
+    else if (form === 'u32') writer.u32(value as number)
+    else if (form === 'string') writer.string(value as string)
+    else writer.binary(value as Uint8Array)
+  }
+}

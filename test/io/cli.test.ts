@@ -1,0 +1,138 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { OPTION_GROUPS, options } from '../../src/base/options.ts'
+import { DEFAULT_CONFIG } from '../../src/config.ts'
+import { run } from '../../src/io/cli.ts'
+import { StubHost } from './stub-host.ts'
+
+const ran = async (...argv: string[]) => {
+  const host = new StubHost()
+  return { host, code: await run(argv, host) }
+}
+
+test('roost alone shows the help', async () => {
+  const { host, code } = await ran()
+  expect(code).toBe(0)
+  expect(host.out).toMatch(/^Usage: roost /)
+  expect(host.out).toContain('serve')
+  expect(await ran('--help')).toMatchObject({ code: 0, host: { out: host.out, err: '' } })
+})
+
+test('--version', async () => {
+  expect(await ran('--version')).toMatchObject({ code: 0, host: { out: '1.2.3\n', err: '' } })
+})
+
+test('serve --help has every flag under its heading', async () => {
+  const { host, code } = await ran('serve', '--help')
+  expect(code).toBe(0)
+  const headings = OPTION_GROUPS.map((group) => host.out.indexOf(`\n${group}:\n`))
+  expect(headings).toEqual(headings.toSorted((a, b) => a - b))
+  expect(headings).not.toContain(-1)
+  for (const { flag } of options) expect(host.out).toMatch(new RegExp(`\n {2}${flag} `))
+})
+
+test('serve without flags runs with the defaults', async () => {
+  const { host, code } = await ran('serve')
+  expect(code).toBe(0)
+  expect(host.config).toEqual({ ...DEFAULT_CONFIG, dataDir: '/srv/roost-data' })
+})
+
+describe('every flag reaches the configuration', () => {
+  const files = options.filter(({ placeholder }) => placeholder === 'file')
+  const switches = options.filter(({ placeholder }) => placeholder === undefined)
+  const numbers = options.filter(({ placeholder }) => placeholder === 'number')
+  const words = options.filter((option) => ![...files, ...switches, ...numbers].includes(option))
+
+  test.each(switches)('$flag', async ({ flag, name }) => {
+    expect(await ran('serve', flag)).toMatchObject({ code: 0, host: { err: '', config: { [name]: true } } })
+  })
+  test.each(numbers)('$flag', async ({ flag, name, expected }) => {
+    const largest = /to ([\d.]+)/.exec(expected)?.[1] ?? ''
+    expect(await ran('serve', flag, largest)).toMatchObject({ code: 0, host: { err: '', config: { [name]: Number(largest) } } })
+  })
+  test.each(words)('$flag', async ({ flag, name, placeholder }) => {
+    const samples: Record<string, string> = { address: '127.0.0.9', dir: '/x', level: 'warn', 'json|pretty': 'json' }
+    const text = samples[placeholder ?? ''] ?? ''
+    expect(await ran('serve', flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: text } } })
+  })
+  test.each(files)('$flag', async ({ flag }) => {
+    const err = `${flag}: cannot read gone: no such file or directory\n`
+    expect(await ran('serve', flag, 'gone')).toMatchObject({ code: 2, host: { err } })
+  })
+})
+
+test.each<[string[], string]>([
+  [['srve'], 'srve: unknown command (did you mean serve?); see roost --help'],
+  [['frobnicate'], 'frobnicate: unknown command; see roost --help'],
+  [['--prot'], '--prot: unknown option; see roost --help'],
+  [['serve', '--prot', '1'], '--prot: unknown option (did you mean --port?); see roost serve --help'],
+  [
+    ['serve', '--max_queued_messages=1'],
+    '--max_queued_messages: unknown option (did you mean --max-queued-messages?); see roost serve --help',
+  ],
+  [['serve', '-p', '1'], '-p: unknown option; see roost serve --help'],
+  [['serve', 'now'], 'now: expected no argument; see roost serve --help'],
+  [['serve', '--port'], '--port: expected a value, got nothing'],
+  [['serve', '--port='], '--port: expected a whole number from 0 to 65535, got ""'],
+  [['serve', '--port', 'abc'], '--port: expected a whole number from 0 to 65535, got "abc"'],
+  [['serve', '--port', '-1'], '--port: expected a whole number from 0 to 65535, got -1'],
+  [['serve', '--port', '0x10'], '--port: expected a whole number from 0 to 65535, got "0x10"'],
+  [['serve', '--port', ' '], '--port: expected a whole number from 0 to 65535, got " "'],
+  [['serve', '--memory=no'], '--memory: takes no value'],
+  [['serve', '--log-format', 'xml'], '--log-format: expected one of json, pretty, got "xml"'],
+  [['serve', '--host', '1\n2'], '--host: expected a host name or an IP address, got "1\\n2"'],
+  [['serve', '--memory', '--data-dir', 'x'], '--memory: excludes --data-dir; leave one of them out'],
+  [
+    ['serve', '--host', '::'],
+    '--host: :: is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous',
+  ],
+  [['serve', '--config', '/nowhere/roost.yaml'], '--config: cannot read /nowhere/roost.yaml: no such file or directory'],
+])('%j: one line and exit code 2', async (argv, line) => {
+  const { host, code } = await ran(...argv)
+  expect({ code, err: host.err, out: host.out, config: host.config }).toEqual({
+    code: 2,
+    err: `${line}\n`,
+    out: '',
+    config: undefined,
+  })
+})
+
+describe('with a file', () => {
+  let dir = ''
+  const file = (name: string, text: string): string => {
+    writeFileSync(join(dir, name), text)
+    return join(dir, name)
+  }
+  beforeAll(() => {
+    dir = mkdtempSync(join(tmpdir(), 'roost-cli-'))
+  })
+  afterAll(() => rmSync(dir, { recursive: true }))
+
+  test('flags win over the file, the file over the defaults', async () => {
+    const path = file('good.yaml', 'port: 2883\nsn_port: 2884\nallow_anonymous: true\nhost: 0.0.0.0\n')
+    const { host } = await ran('serve', '--config', path, '--port', '3883')
+    expect(host.config).toMatchObject({ port: 3883, snPort: 2884, gatewayId: 1, host: '0.0.0.0' })
+  })
+
+  test('an error names file, line and column', async () => {
+    const path = file('bad.yaml', 'port: 1\nmax_queue_messages: 1\n')
+    const { host, code } = await ran('serve', '--config', path)
+    expect(code).toBe(2)
+    expect(host.err).toBe(`${path}:2:1: unknown key max_queue_messages (did you mean max_queued_messages?)\n`)
+  })
+
+  test('the refusal to listen names the place that asked for it', async () => {
+    const path = file('open.yaml', 'sn_host: 10.0.0.1\n')
+    expect((await ran('serve', '--config', path)).host.err).toBe(
+      `${path}:1:10: sn_host: 10.0.0.1 is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous\n`,
+    )
+  })
+
+  test('predefined topics', async () => {
+    const path = file('topics.json', '{"clients": {"sensor-*": {"7": "a/b"}}}')
+    const { host } = await ran('serve', '--predefined-topics', path)
+    expect(host.config?.predefinedTopics).toEqual([{ pattern: 'sensor-*', topics: new Map([[7, 'a/b']]) }])
+  })
+})

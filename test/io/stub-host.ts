@@ -1,0 +1,42 @@
+import { EventEmitter } from 'node:events'
+import type { Config } from '../../src/config.ts'
+import type { Logger } from '../../src/io/log.ts'
+import type { Running } from '../../src/io/roost.ts'
+import type { Host } from '../../src/io/serve.ts'
+
+/** A process that only pretends: what `run` does with it is written down here. */
+export class StubHost implements Host {
+  out = ''
+  err = ''
+  readonly stdout = { write: (text: string) => (this.out += text) }
+  readonly stderr = { write: (text: string) => (this.err += text) }
+  readonly color = false
+  readonly cwd = '/srv'
+  readonly version = '1.2.3'
+  readonly events = new EventEmitter()
+  readonly exits: number[] = []
+  readonly exit = (code: number): void => {
+    this.exits.push(code)
+  }
+  config: Config | undefined
+  log: Logger | undefined
+  stops = 0
+  stop: () => Promise<void> = async () => {}
+  /** What happens once everything listens. */
+  started: () => void = () => this.events.emit('SIGTERM')
+
+  readonly start = async (config: Config, log: Logger): Promise<Running> => {
+    this.config = config
+    this.log = log
+    setImmediate(() => this.started())
+    return {
+      mqtt: { host: config.host, port: config.port === 0 ? 40_001 : config.port },
+      sn: { host: config.snHost, port: config.snPort === 0 ? 40_002 : config.snPort },
+      store: config.memory ? 'memory' : config.dataDir,
+      stop: () => {
+        this.stops++
+        return this.stop()
+      },
+    }
+  }
+}
