@@ -28,6 +28,7 @@ class Bench {
       gatewayId: 1,
       tRetryMs: 10_000,
       nRetry: 3,
+      sessionExpirySeconds: Number.POSITIVE_INFINITY,
       maxSessions: 1000,
       maxIdleMs: 0,
       topicsPerClient: 1000,

@@ -243,7 +243,7 @@ export const OPTIONS = {
     group: 'MQTT-SN gateway',
     ...real(1, 100),
     default: 1.5,
-    about: 'A sensor counts as lost after its keep alive or sleep duration times this factor.',
+    about: 'A sensor that sleeps counts as lost after its sleep duration times this factor.',
   },
   max_sn_sessions: {
     group: 'MQTT-SN gateway',
@@ -263,7 +263,7 @@ export const OPTIONS = {
     default: 1000,
     about: 'Topic ids registered for one sensor.',
   },
-  max_wake_messages: {
+  wake_messages: {
     group: 'MQTT-SN gateway',
     ...whole(1, 65_535),
     default: 100,

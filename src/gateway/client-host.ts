@@ -1,0 +1,42 @@
+import type { Instant } from '../base/machine.ts'
+import type { NoticeSink } from '../base/notice.ts'
+import type { Lsn, Store, WallClock } from '../base/store.ts'
+import type { Timers } from '../base/timers.ts'
+import type { Link } from '../mqtt/link.ts'
+import type { Message } from '../mqttsn/messages.ts'
+import type { GatewayOptions } from './options.ts'
+import type { SnClient } from './sn-client.ts'
+import type { PredefinedTopics } from './topic-registry.ts'
+
+/** Opaque: where a client was heard last. Whoever carries datagrams makes them and understands them. */
+export type RouteKey = string
+
+/** What a timer of a client is about. */
+export interface ClientTimer {
+  readonly client: SnClient
+  readonly about: 'retry' | 'supervision'
+}
+
+/** What clients need of the gateway around them. */
+export interface ClientHost {
+  readonly options: GatewayOptions
+  readonly predefined: PredefinedTopics
+  readonly store: Store
+  readonly clock: WallClock
+  readonly notice: NoticeSink
+  readonly timers: Timers<ClientTimer>
+  transmit(route: RouteKey, message: Message): void
+  /** Call `durable` on this client when more is durable. */
+  awaitDurable(client: SnClient): void
+  /** A new conversation with the broker; the one before is forgotten. */
+  openLink(now: Instant, client: SnClient): Link
+  /** The conversation is over. */
+  closeLink(client: SnClient): void
+  /** The client's session is over and nothing of it is left to remember. */
+  forget(client: SnClient): void
+  /** Asks a sender that is not connected to connect, within the budget for such answers. */
+  tellStranger(now: Instant, route: RouteKey): void
+}
+
+/** A record that was appended, or the reason why it was not. */
+export type Recorded = Lsn | 'full'

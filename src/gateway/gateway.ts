@@ -1,0 +1,299 @@
+import { Fifo } from '../base/fifo.ts'
+import type { Instant } from '../base/machine.ts'
+import type { NoticeSink } from '../base/notice.ts'
+import type { GatewayRecord, Store, WallClock } from '../base/store.ts'
+import { Timers } from '../base/timers.ts'
+import type { Link, LinkId, Uplink } from '../mqtt/link.ts'
+import { Publish } from '../mqtt/publish.ts'
+import { topicNameError } from '../mqtt/topics.ts'
+import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
+import { encodedMessage } from '../mqttsn/encode.ts'
+import { unwrap, wrap } from '../mqttsn/forwarder.ts'
+import { type Message, MsgType, ReturnCode, type SnConnect, type SnPublish, shortTopicName } from '../mqttsn/messages.ts'
+import type { ClientHost, ClientTimer, RouteKey } from './client-host.ts'
+import type { GatewayOptions } from './options.ts'
+import { SnClient } from './sn-client.ts'
+import { TokenBucket } from './token-bucket.ts'
+import { PredefinedTopics } from './topic-registry.ts'
+import { connectPacket } from './translate.ts'
+
+export interface Datagram {
+  readonly route: RouteKey
+  readonly bytes: Uint8Array
+}
+
+/** Octets of a client id (ruling A22). */
+const CLIENT_ID_MAX = 64
+const PROTOCOL_ID = 0x01
+/** Between a forwarder's route and the node behind it. */
+const NODE = '/node:'
+
+/**
+ * The MQTT-SN 1.2 gateway: finds the client that a datagram is from, and hands it over. A client is its ClientId; routes are where it was
+ * heard last, and change hands.
+ */
+export class Gateway implements ClientHost {
+  readonly options: GatewayOptions
+  readonly predefined: PredefinedTopics
+  readonly store: Store
+  readonly clock: WallClock
+  readonly notice: NoticeSink
+  readonly timers = new Timers<ClientTimer>()
+  readonly #uplink: Uplink
+  readonly #clients = new Map<string, SnClient>()
+  readonly #byRoute = new Map<RouteKey, SnClient>()
+  readonly #byLink = new Map<LinkId, SnClient>()
+  readonly #outputs = new Fifo<Datagram>()
+  readonly #strangers: TokenBucket
+  #waiting: SnClient[] = []
+  /** Through which QoS -1 messages reach the broker [1.2 section 6.8]; opened when the first one comes. */
+  #qosM1: Link | undefined = undefined
+
+  constructor(options: GatewayOptions, uplink: Uplink, store: Store, clock: WallClock, notice: NoticeSink) {
+    this.options = options
+    this.predefined = new PredefinedTopics(options.predefinedTopics)
+    this.#uplink = uplink
+    this.store = store
+    this.clock = clock
+    this.notice = notice
+    this.#strangers = new TokenBucket(options.unknownSenderPerSecond)
+  }
+
+  get clientCount(): number {
+    return this.#clients.size
+  }
+
+  client(clientId: string): SnClient | undefined {
+    return this.#clients.get(clientId)
+  }
+
+  // --- Inputs
+
+  handleDatagram(now: Instant, route: RouteKey, bytes: Uint8Array): void {
+    const wrapped = unwrap(bytes)
+    if (wrapped === undefined) this.#handle(now, route, bytes, 0, bytes.length)
+    else if ('kind' in wrapped) this.#malformed(route, wrapped.reason, wrapped.rule)
+    else this.#handle(now, `${route}${NODE}${hex(wrapped.nodeId)}`, bytes, wrapped.start, wrapped.end)
+  }
+
+  #handle(now: Instant, route: RouteKey, bytes: Uint8Array, start: number, end: number): void {
+    const message = decodeMessage(bytes, start, end)
+    if (isMalformed(message)) {
+      this.#malformed(route, message.reason, message.rule)
+      return
+    }
+    switch (message.type) {
+      case MsgType.CONNECT:
+        this.#connect(now, route, message)
+        return
+      case MsgType.SEARCHGW:
+        this.transmit(route, { type: MsgType.GWINFO, gwId: this.options.gatewayId, gwAddr: undefined })
+        return
+      case MsgType.PUBLISH:
+        if (message.qos === -1) {
+          this.#publishQosM1(now, route, message)
+          return
+        }
+        break
+      case MsgType.PINGREQ:
+        if (message.clientId !== undefined && !this.#roam(route, message.clientId)) {
+          this.tellStranger(now, route)
+          return
+        }
+        break
+      default:
+    }
+    const client = this.#byRoute.get(route)
+    if (client !== undefined) client.handle(now, message)
+    else if (message.type !== MsgType.DISCONNECT && message.type !== MsgType.PINGRESP && !isDiscovery(message))
+      this.tellStranger(now, route)
+  }
+
+  /** CONNECT says who is at this route from now on, whoever was there before (complaint 21). */
+  #connect(now: Instant, route: RouteKey, message: SnConnect): void {
+    const { clientId, protocolId } = message
+    if (protocolId !== PROTOCOL_ID || clientId === '' || clientId.length > CLIENT_ID_MAX) {
+      this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.NOT_SUPPORTED })
+      return
+    }
+    let client = this.#clients.get(clientId)
+    if (client === undefined) {
+      if (this.#clients.size >= this.options.maxSessions) {
+        this.notice({ code: 'limit-reached', level: 'warn', client: `sn:${clientId}`, peer: route, reason: 'max_sn_sessions' })
+        this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.CONGESTION })
+        return
+      }
+      client = new SnClient(clientId, route, this)
+      this.#clients.set(clientId, client)
+    }
+    this.#bind(client, route)
+    client.handle(now, message)
+  }
+
+  /**
+   * PINGREQ with a client id: a sleeper may wake at another address than it fell asleep at (ruling A7). An active client is only where it says
+   * CONNECT, or anybody could take its messages away. Gives whether the route is the client's.
+   */
+  #roam(route: RouteKey, clientId: string): boolean {
+    const client = this.#clients.get(clientId)
+    if (client === undefined) return false
+    if (client.route === route && this.#byRoute.get(route) === client) return true
+    if (client.state !== 'asleep' && client.state !== 'awake') return false
+    this.#bind(client, route)
+    return true
+  }
+
+  #bind(client: SnClient, route: RouteKey): void {
+    if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
+    client.route = route
+    this.#byRoute.set(route, client)
+  }
+
+  #publishQosM1(now: Instant, route: RouteKey, { topicIdType, topicId, data, retain }: SnPublish): void {
+    // Only predefined ids and short names mean something without a connection [1.2 section 6.8]; there is never an answer.
+    const topic =
+      topicIdType === 'short'
+        ? shortTopicName(topicId)
+        : topicIdType === 'predefined'
+          ? this.predefined.nameOf('', topicId)
+          : undefined
+    if (topic === undefined || topicNameError(topic) !== '') {
+      this.notice({
+        code: 'publish-refused',
+        level: 'debug',
+        peer: route,
+        reason: `QoS -1 with unknown ${topicIdType} topic id ${topicId}`,
+      })
+      return
+    }
+    if (this.#qosM1 === undefined) {
+      this.#qosM1 = this.#uplink.open(now, { kind: 'sn', peer: 'QoS -1' })
+      this.#qosM1.send(now, connectPacket(`roost-gateway-${this.options.gatewayId}-qos-1`, true, 0, undefined))
+    }
+    this.#qosM1.send(now, Publish.of(topic, data, 0, retain))
+  }
+
+  owns(link: LinkId): boolean {
+    return this.#byLink.has(link) || link === this.#qosM1?.id
+  }
+
+  linkReady(now: Instant, link: LinkId): void {
+    const client = this.#byLink.get(link)
+    if (client !== undefined) {
+      client.linkReady(now)
+      return
+    }
+    // The QoS -1 link has nobody to tell; if the broker ends it, the next message opens another.
+    for (let out = this.#qosM1?.poll(now); out !== undefined; out = this.#qosM1?.poll(now)) {
+      if (out.type === 16) this.#qosM1 = undefined
+    }
+  }
+
+  /** `store.durable` has advanced. */
+  durable(_now: Instant): void {
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const client of waiting) {
+      client.awaitsDurable = false
+      client.durable()
+    }
+  }
+
+  handleTimeout(now: Instant): void {
+    for (let timer = this.timers.expired(now); timer !== undefined; timer = this.timers.expired(now)) {
+      const { client, about } = timer.owner
+      if (about === 'retry') client.downlink.timedOut(now)
+      else client.supervisionTimedOut(now)
+    }
+  }
+
+  nextTimeout(): Instant | undefined {
+    return this.timers.next()
+  }
+
+  poll(_now: Instant): Datagram | undefined {
+    return this.#outputs.shift()
+  }
+
+  // --- Restart
+
+  /** One record of the replay; before `recover`. */
+  apply(record: GatewayRecord): void {
+    if (record.type === 'sn-end') {
+      this.#clients.delete(record.clientId)
+      return
+    }
+    let client = this.#clients.get(record.clientId)
+    if (client === undefined) {
+      client = new SnClient(record.clientId, '', this)
+      this.#clients.set(record.clientId, client)
+    }
+    if (record.type === 'sn-topic') client.registry.restore(record.topicId, record.topicName)
+    else {
+      client.route = record.route
+      client.restore(record)
+    }
+  }
+
+  /** After the replay: sensors go on in their states, and hear nothing of it. */
+  recover(now: Instant): void {
+    for (const client of this.#clients.values()) {
+      if (client.route !== '') this.#byRoute.set(client.route, client)
+      client.resumeAfterRestart(now)
+    }
+  }
+
+  /** The process ends: what was not sent by now is not sent, sleepers hear nothing, and nobody is lost. */
+  stop(_now: Instant): void {
+    this.#outputs.clear()
+  }
+
+  // --- What clients ask
+
+  transmit(route: RouteKey, message: Message): void {
+    const bytes = encodedMessage(message)
+    const node = route.indexOf(NODE)
+    if (node < 0) this.#outputs.push({ route, bytes })
+    else this.#outputs.push({ route: route.slice(0, node), bytes: wrap(unhex(route.slice(node + NODE.length)), bytes) })
+  }
+
+  awaitDurable(client: SnClient): void {
+    if (client.awaitsDurable) return
+    client.awaitsDurable = true
+    this.#waiting.push(client)
+  }
+
+  openLink(now: Instant, client: SnClient): Link {
+    this.closeLink(client)
+    const link = this.#uplink.open(now, { kind: 'sn', peer: client.route })
+    this.#byLink.set(link.id, client)
+    return link
+  }
+
+  closeLink(client: SnClient): void {
+    if (client.link !== undefined) this.#byLink.delete(client.link.id)
+  }
+
+  forget(client: SnClient): void {
+    this.#clients.delete(client.clientId)
+    if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
+    this.store.append({ type: 'sn-end', clientId: client.clientId })
+  }
+
+  tellStranger(now: Instant, route: RouteKey): void {
+    if (!this.#strangers.take(now)) return
+    this.notice({ code: 'unknown-sender', level: 'debug', peer: route, reason: 'told to connect' })
+    this.transmit(route, { type: MsgType.DISCONNECT, duration: undefined })
+  }
+
+  #malformed(peer: RouteKey, reason: string, rule: string | undefined): void {
+    this.notice({ code: 'malformed-datagram', level: 'info', peer, reason: rule === undefined ? reason : `${reason} (${rule})` })
+  }
+}
+
+const isDiscovery = ({ type }: Message): boolean => type === MsgType.ADVERTISE || type === MsgType.GWINFO
+
+const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
+const unhex = (text: string): Uint8Array => Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
+
+export type { GatewayOptions, RouteKey }

@@ -1,0 +1,23 @@
+import type { Delivery } from '../mqtt/link.ts'
+import type { QoS } from '../mqtt/packets.ts'
+import type { Publish } from '../mqtt/publish.ts'
+
+/** A delivery on its way to a client. The link's own `Delivery` is good only until its next poll. */
+export interface Held {
+  readonly message: Publish
+  readonly qos: QoS
+  readonly packetId: number
+  readonly retain: boolean
+  readonly dup: boolean
+  /** The client did not know the topic id and was told again: once is enough for one delivery. */
+  registeredAgain: boolean
+}
+
+export const hold = ({ message, qos, packetId, retain, dup }: Delivery): Held => ({
+  message,
+  qos,
+  packetId,
+  retain,
+  dup,
+  registeredAgain: false,
+})

@@ -1,0 +1,181 @@
+import type { Instant } from '../base/machine.ts'
+import type { Lsn } from '../base/store.ts'
+import { PacketType, type PublishResponse, type QoS, type Suback } from '../mqtt/packets.ts'
+import { Publish } from '../mqtt/publish.ts'
+import { topicFilterError, topicNameError } from '../mqtt/topics.ts'
+import {
+  MsgType,
+  type Register,
+  ReturnCode,
+  type SnPublish,
+  shortTopicName,
+  type TopicIdType,
+  type TopicRequest,
+} from '../mqttsn/messages.ts'
+import { fingerprint, HoldDown } from './hold-down.ts'
+import type { SnClient } from './sn-client.ts'
+import { responsePacket, returnCodeOf, subscribePacket, unsubscribePacket } from './translate.ts'
+
+/** Requests of one kind that one client may have open; by the specification it has one. */
+const OPEN_MAX = 16
+
+/** What a client sends: REGISTER, PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the broker's answers to them. */
+export class Inbound {
+  readonly #client: SnClient
+  /** Topic ids of PUBLISHes that the broker has not answered, by message id: PUBACK repeats them. */
+  #published: Map<number, number> | undefined = undefined
+  /** For the SUBACKs that are owed, by message id: the topic id to tell, and its record. */
+  #subscribed: Map<number, { readonly topicId: number; readonly lsn: Lsn }> | undefined = undefined
+  /** Fingerprints of QoS 2 messages that wait for PUBREL, by message id. */
+  #received: Map<number, number> | undefined = undefined
+  #holdDown: HoldDown | undefined = undefined
+
+  constructor(client: SnClient) {
+    this.#client = client
+  }
+
+  register(message: Register): void {
+    const { topicName, msgId } = message
+    const answer = (topicId: number, returnCode: number, lsn = 0): void =>
+      this.#client.send({ type: MsgType.REGACK, topicId, msgId, returnCode }, lsn)
+    if (topicNameError(topicName) !== '') {
+      answer(0, ReturnCode.NOT_SUPPORTED)
+      return
+    }
+    const assigned = this.#client.assignTopicId(topicName)
+    if (typeof assigned === 'string') answer(0, ReturnCode.CONGESTION)
+    else {
+      this.#client.registry.markKnown(assigned.topicId)
+      answer(assigned.topicId, ReturnCode.ACCEPTED, assigned.lsn)
+    }
+  }
+
+  publish(now: Instant, message: SnPublish): void {
+    const { topicId, msgId, qos, topicIdType, data } = message
+    const refuse = (returnCode: number): void => this.#client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
+    const topic = this.topicOf(topicIdType, topicId)
+    if (topic === undefined || topicNameError(topic) !== '') {
+      refuse(ReturnCode.INVALID_TOPIC_ID)
+      return
+    }
+    if (qos > 0 && msgId === 0) {
+      refuse(ReturnCode.NOT_SUPPORTED)
+      return
+    }
+    if (qos === 2 && this.#isLateCopy(now, msgId, topic, data)) {
+      this.#client.send({ type: MsgType.PUBREC, msgId })
+      return
+    }
+    if (qos > 0) {
+      this.#published = remember(this.#published, msgId, topicId)
+      if (qos === 2) this.#received = remember(this.#received, msgId, fingerprint(topic, data))
+    }
+    // The datagram's buffer is this message's alone, so a view of it is enough.
+    const publish = Publish.of(topic, data, qos as QoS, message.retain, msgId)
+    publish.dup = message.dup
+    this.#client.toBroker(now, publish)
+  }
+
+  /** PUBREL: from here on the id may be used again, but a copy of the old PUBLISH may still be on its way. */
+  release(now: Instant, msgId: number): void {
+    const print = this.#received?.get(msgId)
+    if (print !== undefined) {
+      this.#received!.delete(msgId)
+      this.#holdDown ??= new HoldDown()
+      this.#holdDown.add(now, msgId, print, this.#client.host.options.qos2HoldDownMs)
+    }
+    this.#client.toBroker(now, responsePacket(PacketType.PUBREL, msgId))
+  }
+
+  subscribe(now: Instant, message: TopicRequest): void {
+    const { msgId, qos, topicIdType } = message
+    const refuse = (returnCode: number): void =>
+      this.#client.send({ type: MsgType.SUBACK, qos: 0, topicId: 0, msgId, returnCode })
+    const filter = this.#filterOf(message)
+    if (filter === undefined) {
+      refuse(ReturnCode.INVALID_TOPIC_ID)
+      return
+    }
+    if (qos === -1 || topicFilterError(filter) !== '') {
+      refuse(ReturnCode.NOT_SUPPORTED)
+      return
+    }
+    // A name gets an id, so that its messages need no REGISTER; wildcards and short names have none (ruling A13).
+    let topicId = topicIdType === 'predefined' ? message.topicId : 0
+    let lsn = 0
+    if (topicIdType === 'normal' && topicNameError(filter) === '') {
+      const assigned = this.#client.assignTopicId(filter)
+      if (typeof assigned === 'string') {
+        refuse(ReturnCode.CONGESTION)
+        return
+      }
+      ;({ topicId, lsn } = assigned)
+    }
+    this.#subscribed = remember(this.#subscribed, msgId, { topicId, lsn })
+    this.#client.toBroker(now, subscribePacket(msgId, filter, qos))
+  }
+
+  unsubscribe(now: Instant, message: TopicRequest): void {
+    const filter = this.#filterOf(message)
+    // UNSUBACK has no return code: what was never subscribed is unsubscribed.
+    if (filter === undefined || topicFilterError(filter) !== '')
+      this.#client.send({ type: MsgType.UNSUBACK, msgId: message.msgId })
+    else this.#client.toBroker(now, unsubscribePacket(message.msgId, filter))
+  }
+
+  /** The broker's answer to a PUBLISH or PUBREL of this client. */
+  responded({ type, packetId: msgId, reasonCode }: PublishResponse): void {
+    const client = this.#client
+    if (type === PacketType.PUBCOMP) {
+      client.send({ type: MsgType.PUBCOMP, msgId })
+      return
+    }
+    const topicId = this.#published?.get(msgId) ?? 0
+    this.#published?.delete(msgId)
+    const returnCode = returnCodeOf(reasonCode)
+    if (type === PacketType.PUBREC && returnCode === ReturnCode.ACCEPTED) client.send({ type: MsgType.PUBREC, msgId })
+    else {
+      // A refused QoS 2 message is told by PUBACK too: PUBREC has no return code [1.2 section 5.4.13].
+      this.#received?.delete(msgId)
+      client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
+    }
+  }
+
+  subscribeAnswered({ packetId: msgId, reasonCodes }: Suback): void {
+    const granted = reasonCodes[0] ?? 0x80
+    const { topicId, lsn } = this.#subscribed?.get(msgId) ?? { topicId: 0, lsn: 0 }
+    this.#subscribed?.delete(msgId)
+    const returnCode = returnCodeOf(granted)
+    const { registry } = this.#client
+    if (returnCode !== ReturnCode.ACCEPTED) {
+      this.#client.send({ type: MsgType.SUBACK, qos: 0, topicId: 0, msgId, returnCode })
+      return
+    }
+    if (registry.nameOf(topicId) !== undefined) registry.markKnown(topicId)
+    this.#client.send({ type: MsgType.SUBACK, qos: granted as QoS, topicId, msgId, returnCode }, lsn)
+  }
+
+  /** The topic that a client means; `undefined` if the id is unknown. */
+  topicOf(topicIdType: TopicIdType, topicId: number): string | undefined {
+    const { registry, host, clientId } = this.#client
+    if (topicIdType === 'normal') return registry.nameOf(topicId)
+    return topicIdType === 'predefined' ? host.predefined.nameOf(clientId, topicId) : shortTopicName(topicId)
+  }
+
+  #filterOf({ topicIdType, topicName, topicId }: TopicRequest): string | undefined {
+    return topicIdType === 'normal' ? topicName : this.topicOf(topicIdType, topicId)
+  }
+
+  #isLateCopy(now: Instant, msgId: number, topic: string, data: Uint8Array): boolean {
+    return this.#holdDown !== undefined && !this.#received?.has(msgId) && this.#holdDown.has(now, msgId, fingerprint(topic, data))
+  }
+}
+
+/** Notes a value under a message id, the oldest going where a client has more open than it may. */
+function remember<T>(map: Map<number, T> | undefined, msgId: number, value: T): Map<number, T> {
+  const open = map ?? new Map<number, T>()
+  open.delete(msgId)
+  if (open.size >= OPEN_MAX) open.delete(open.keys().next().value!)
+  open.set(msgId, value)
+  return open
+}

@@ -1,0 +1,572 @@
+import { Fifo } from '../base/fifo.ts'
+import type { Instant } from '../base/machine.ts'
+import { type GatewayRecord, type Lsn, type SessionKey, wallTime } from '../base/store.ts'
+import { Timer } from '../base/timers.ts'
+import { type Link, type Outgoing, OutgoingType } from '../mqtt/link.ts'
+import { type Connack, type Packet, PacketType, type Will } from '../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { topicNameError } from '../mqtt/topics.ts'
+import {
+  type Message,
+  MsgType,
+  ReturnCode,
+  type SnConnect,
+  type SnDisconnect,
+  type WillMsg,
+  type WillTopic,
+} from '../mqttsn/messages.ts'
+import type { ClientHost, ClientTimer, Recorded, RouteKey } from './client-host.ts'
+import { Downlink } from './downlink.ts'
+import { Inbound } from './inbound.ts'
+import { STATE_TABLE, type State } from './state-table.ts'
+import { TopicRegistry } from './topic-registry.ts'
+import type { Awaiting } from './transaction.ts'
+import { connectPacket, restoredWill, returnCodeOf, storedWill } from './translate.ts'
+
+/** Replies that may wait for the store for one client. A client that asks more is not answered, and asks again. */
+const WAITING_MAX = 64
+
+/** A sensor: the state table in motion, over one link to the broker. */
+export class SnClient {
+  readonly clientId: string
+  readonly host: ClientHost
+  readonly registry = new TopicRegistry()
+  readonly downlink = new Downlink(this)
+  readonly inbound = new Inbound(this)
+  route: RouteKey
+  state: State = 'disconnected'
+  link: Link | undefined = undefined
+  /** Keep alive, seconds; 0 is no supervision. */
+  durationSeconds = 0
+  sleepSeconds = 0
+  cleanSession = true
+  will: Will | undefined = undefined
+  lastHeard: Instant = 0
+  /** On the gateway's list of those that wait for the store. */
+  awaitsDurable = false
+  /** Whose CONNECT the broker is answering: the client's own, or ours after a restart. */
+  #connecting: 'client' | 'restart' | undefined = undefined
+  /** CONNECT that is being prompted for its will, and the topic once it is known. */
+  #dialogue: { connect: SnConnect; topic: WillTopic | undefined } | undefined = undefined
+  /** Replies behind their Lsn, in order. */
+  #waiting: Fifo<{ readonly message: Message; readonly lsn: Lsn }> | undefined = undefined
+  /** Record of the newest topic id. */
+  #topicLsn: Lsn = 0
+  #supervision: Timer<ClientTimer> | undefined = undefined
+
+  constructor(clientId: string, route: RouteKey, host: ClientHost) {
+    this.clientId = clientId
+    this.route = route
+    this.host = host
+  }
+
+  get key(): SessionKey {
+    return `sn:${this.clientId}`
+  }
+
+  // --- From the sensor
+
+  handle(now: Instant, message: Message): void {
+    this.lastHeard = now
+    switch (STATE_TABLE[message.type][this.state]) {
+      case 'connect':
+        this.#connect(now, message as SnConnect)
+        break
+      case 'willTopic':
+        this.#willTopic(now, message as WillTopic)
+        break
+      case 'willMsg':
+        this.#willMsg(now, message as WillMsg)
+        break
+      case 'connackAgain':
+        this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED })
+        break
+      case 'register':
+        this.inbound.register(message as never)
+        break
+      case 'publish':
+        this.inbound.publish(now, message as never)
+        break
+      case 'release':
+        this.inbound.release(now, (message as { msgId: number }).msgId)
+        break
+      case 'subscribe':
+        this.inbound.subscribe(now, message as never)
+        break
+      case 'unsubscribe':
+        this.inbound.unsubscribe(now, message as never)
+        break
+      case 'answer':
+        this.downlink.answered(now, message as never)
+        break
+      case 'ping':
+        this.send({ type: MsgType.PINGRESP })
+        break
+      case 'wake':
+        this.#wake(now)
+        break
+      case 'disconnect':
+        this.#disconnect(now, message as SnDisconnect)
+        break
+      case 'goodbye':
+        this.send({ type: MsgType.DISCONNECT, duration: undefined })
+        break
+      case 'willTopicUpdate':
+        this.#willTopicUpdate(now, message as WillTopic)
+        break
+      case 'willMsgUpdate':
+        this.#willMsgUpdate(now, message as WillMsg)
+        break
+      case 'stranger':
+        this.host.tellStranger(now, this.route)
+        break
+      case 'ignore':
+        break
+    }
+  }
+
+  /** CONNECT [1.2 section 6.2]. */
+  #connect(now: Instant, message: SnConnect): void {
+    this.#waiting = undefined
+    if (message.will) {
+      this.#dialogue = { connect: message, topic: undefined }
+      this.state = 'willTopic'
+      this.downlink.suspend()
+      this.downlink.prompt(now, 'WILLTOPIC', { type: MsgType.WILLTOPICREQ })
+      this.#supervise(now)
+      return
+    }
+    this.#dialogue = undefined
+    // Section 6.3: a clean session begins without a will, any other keeps the one it had.
+    this.#establish(now, message, message.cleanSession ? undefined : this.will)
+  }
+
+  #willTopic(now: Instant, message: WillTopic): void {
+    const dialogue = this.#dialogue
+    if (dialogue === undefined) return
+    this.downlink.prompted()
+    if (message.topic === undefined) {
+      // An empty WILLTOPIC is no will after all [1.2 section 5.4.7].
+      this.#establish(now, dialogue.connect, undefined)
+      return
+    }
+    dialogue.topic = message
+    this.state = 'willMsg'
+    this.downlink.prompt(now, 'WILLMSG', { type: MsgType.WILLMSGREQ })
+  }
+
+  #willMsg(now: Instant, { message: payload }: WillMsg): void {
+    const dialogue = this.#dialogue
+    if (dialogue?.topic === undefined) return
+    const { topic, qos, retain } = dialogue.topic
+    this.downlink.prompted()
+    if (topic === undefined || topicNameError(topic) !== '') {
+      this.#refuse(ReturnCode.NOT_SUPPORTED)
+      return
+    }
+    this.#establish(now, dialogue.connect, { topic, payload, qos, retain, properties: NO_PROPERTIES })
+  }
+
+  /** Everything that CONNECT needs is known. */
+  #establish(now: Instant, connect: SnConnect, will: Will | undefined): void {
+    this.#dialogue = undefined
+    // The same CONNECT again while the broker, or the disk, is still at it: one answer is enough.
+    if (this.#connecting === 'client' && !connect.will) return
+    const goesOn = this.link !== undefined && !connect.cleanSession && !connect.will && this.#connecting === undefined
+    this.durationSeconds = connect.duration
+    this.registry.forgetKnown()
+    if (goesOn) {
+      // CONNECT again from `active` (CONNACK was lost) or from sleep: the conversation with the broker never ended (rulings A1, A9).
+      this.cleanSession = false
+      this.#activate(now, 'client')
+      return
+    }
+    // Our own replacement of the conversation is not the client's loss, so the old will must not fire.
+    this.link?.setWill(now, undefined)
+    this.downlink.abandon()
+    this.cleanSession = connect.cleanSession
+    this.will = will
+    this.#connecting = 'client'
+    this.link = this.host.openLink(now, this)
+    this.toBroker(now, connectPacket(this.clientId, connect.cleanSession, this.#expirySeconds, will))
+  }
+
+  #connacked(now: Instant, { reasonCode, sessionPresent }: Connack): void {
+    const whose = this.#connecting ?? 'client'
+    this.#connecting = undefined
+    if (reasonCode >= 0x80) {
+      this.host.closeLink(this)
+      this.link = undefined
+      if (whose === 'client') this.#refuse(returnCodeOf(reasonCode))
+      return
+    }
+    if (!sessionPresent && whose === 'client') {
+      if (this.registry.size > 0) this.host.store.append({ type: 'sn-end', clientId: this.clientId })
+      this.registry.clear()
+    }
+    this.#activate(now, whose)
+  }
+
+  #activate(now: Instant, whose: 'client' | 'restart'): void {
+    if (whose === 'restart') {
+      // The sensor knows nothing of our restart, and goes on as it was.
+      this.link!.listen(now, this.state === 'active' && !this.downlink.busy)
+      return
+    }
+    this.state = 'active'
+    this.sleepSeconds = 0
+    const lsn = this.record(now)
+    if (lsn === 'full') {
+      this.#end(now, 'lost')
+      this.#refuse(ReturnCode.CONGESTION)
+      return
+    }
+    this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED }, lsn)
+    this.#supervise(now)
+    this.downlink.resume(now)
+    this.updateListening(now)
+  }
+
+  #refuse(returnCode: number): void {
+    this.#dialogue = undefined
+    this.state = 'disconnected'
+    this.downlink.abandon()
+    this.send({ type: MsgType.CONNACK, returnCode })
+    this.#disarmSupervision()
+    if (this.registry.size === 0 && this.link === undefined) this.host.forget(this)
+  }
+
+  /** DISCONNECT, with a duration to sleep [1.2 sections 6.12, 6.14]. */
+  #disconnect(now: Instant, { duration = 0 }: SnDisconnect): void {
+    const goodbye: Message = { type: MsgType.DISCONNECT, duration: undefined }
+    if (this.link === undefined || this.#connecting !== undefined || this.state === 'willTopic' || this.state === 'willMsg') {
+      this.#end(now, 'disconnected')
+      this.send(goodbye)
+      return
+    }
+    if (duration === 0) {
+      this.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
+      this.#end(now, 'disconnected')
+      const lsn = this.record(now)
+      this.send(goodbye, lsn === 'full' ? 0 : lsn)
+      return
+    }
+    const before = { state: this.state, sleepSeconds: this.sleepSeconds }
+    this.state = 'asleep'
+    this.sleepSeconds = duration
+    const lsn = this.record(now)
+    if (lsn === 'full') {
+      // Not granted, not answered: the client tries again, and sleeps when its sleep can be remembered.
+      Object.assign(this, before)
+      return
+    }
+    this.downlink.suspend()
+    this.updateListening(now)
+    this.send(goodbye, lsn)
+    this.#supervise(now)
+    this.host.notice({ code: 'client-asleep', level: 'debug', client: this.key, peer: this.route, reason: `for ${duration} s` })
+  }
+
+  /** PINGREQ from sleep: everything that waits goes out now, and PINGRESP closes the window [1.2 section 6.14]. */
+  #wake(now: Instant): void {
+    this.state = 'awake'
+    this.downlink.begun = 0
+    this.#supervise(now)
+    this.downlink.resume(now)
+    this.updateListening(now)
+    if (this.link !== undefined) this.linkReady(now)
+    else this.settle(now, true)
+  }
+
+  #willTopicUpdate(now: Instant, { topic, qos, retain }: WillTopic): void {
+    if (topic !== undefined && topicNameError(topic) !== '') {
+      this.send({ type: MsgType.WILLTOPICRESP, returnCode: ReturnCode.NOT_SUPPORTED })
+      return
+    }
+    const payload = this.will?.payload ?? new Uint8Array(0)
+    const will = topic === undefined ? undefined : { topic, payload, qos, retain, properties: NO_PROPERTIES }
+    const lsn = this.#updateWill(now, will)
+    if (lsn === 'full') this.send({ type: MsgType.WILLTOPICRESP, returnCode: ReturnCode.CONGESTION })
+    else this.send({ type: MsgType.WILLTOPICRESP, returnCode: ReturnCode.ACCEPTED }, lsn)
+  }
+
+  #willMsgUpdate(now: Instant, { message: payload }: WillMsg): void {
+    if (this.will === undefined) {
+      this.send({ type: MsgType.WILLMSGRESP, returnCode: ReturnCode.NOT_SUPPORTED })
+      return
+    }
+    const lsn = this.#updateWill(now, { ...this.will, payload })
+    if (lsn === 'full') this.send({ type: MsgType.WILLMSGRESP, returnCode: ReturnCode.CONGESTION })
+    else this.send({ type: MsgType.WILLMSGRESP, returnCode: ReturnCode.ACCEPTED }, lsn)
+  }
+
+  #updateWill(now: Instant, will: Will | undefined): Recorded {
+    const before = this.will
+    this.will = will
+    this.link?.setWill(now, will)
+    // After the broker's own record, so that this Lsn stands for both.
+    const lsn = this.record(now)
+    if (lsn === 'full') this.will = before
+    return lsn
+  }
+
+  // --- To and from the broker
+
+  toBroker(now: Instant, packet: Packet): void {
+    this.link?.send(now, packet)
+  }
+
+  /** The broker has something to say, or listens to us again. */
+  linkReady(now: Instant): void {
+    const link = this.link
+    if (link === undefined) return
+    for (let out = link.poll(now); out !== undefined; out = link.poll(now)) {
+      this.#fromBroker(now, out)
+      if (this.link !== link) return
+    }
+    this.settle(now, false)
+  }
+
+  #fromBroker(now: Instant, out: Outgoing): void {
+    switch (out.type) {
+      case OutgoingType.DELIVERY:
+        this.downlink.begin(now, out)
+        return
+      case PacketType.CONNACK:
+        this.#connacked(now, out)
+        return
+      case PacketType.PUBACK:
+      case PacketType.PUBREC:
+      case PacketType.PUBCOMP:
+        this.inbound.responded(out)
+        return
+      case PacketType.PUBREL:
+        this.downlink.release(now, out.packetId)
+        return
+      case PacketType.SUBACK:
+        this.inbound.subscribeAnswered(out)
+        return
+      case PacketType.UNSUBACK:
+        this.send({ type: MsgType.UNSUBACK, msgId: out.packetId })
+        return
+      case OutgoingType.CLOSE:
+        this.#closedByBroker(now)
+        return
+      default:
+    }
+  }
+
+  #closedByBroker(now: Instant): void {
+    const wasListening = this.state === 'active' || this.state === 'awake'
+    this.host.closeLink(this)
+    this.link = undefined
+    this.#end(now, 'disconnected')
+    if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
+  }
+
+  /** Deliveries are taken while the client can: awake, within the window's number of messages, one at a time. */
+  updateListening(now: Instant): void {
+    const { state, downlink } = this
+    const open = state === 'active' || (state === 'awake' && downlink.begun < this.host.options.wakeMessages)
+    this.link?.listen(now, open && !downlink.busy)
+  }
+
+  /** Ends an awake period when all that it may deliver is delivered; at the latest when told to (ruling A4). */
+  settle(now: Instant, atLast: boolean): void {
+    if (this.state !== 'awake') return
+    if (!atLast) {
+      if (this.downlink.busy) return
+      if (this.link !== undefined && this.link.backlog > 0 && this.downlink.begun < this.host.options.wakeMessages) {
+        this.downlink.watch(now)
+        return
+      }
+    }
+    this.state = 'asleep'
+    this.downlink.suspend()
+    this.updateListening(now)
+    this.send({ type: MsgType.PINGRESP })
+    this.#supervise(now)
+  }
+
+  /** N_retry is used up: an active client is lost, a sleeper is left to its sleep, with its message (ruling A28). */
+  retriesExhausted(now: Instant, awaiting: Awaiting): void {
+    const reason = `no ${awaiting} after ${this.host.options.nRetry} retries`
+    this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
+    if (this.state === 'awake') this.settle(now, true)
+    else this.lose(now, reason)
+  }
+
+  /** The client is gone without a word: its will fires, its session stays by its policy. */
+  lose(now: Instant, reason: string): void {
+    this.link?.lost(now, reason)
+    this.#end(now, 'lost')
+    this.record(now)
+  }
+
+  /** The process ends or begins anew: nothing is said to the sensor. */
+  restore(record: Extract<GatewayRecord, { type: 'sn-client' }>): void {
+    this.state = record.state
+    this.durationSeconds = record.durationSeconds
+    this.sleepSeconds = record.sleepSeconds
+    this.cleanSession = record.cleanSession
+    this.will = record.will === null ? undefined : restoredWill(record.will)
+  }
+
+  /** Takes up the conversation with the broker that the restart broke off; supervision begins anew, as one grace period. */
+  resumeAfterRestart(now: Instant): void {
+    if (this.state !== 'active' && this.state !== 'asleep') return
+    this.lastHeard = now
+    this.#connecting = 'restart'
+    this.link = this.host.openLink(now, this)
+    this.link.listen(now, false)
+    this.toBroker(now, connectPacket(this.clientId, false, this.#expirySeconds, this.will))
+    this.#supervise(now)
+  }
+
+  #end(now: Instant, state: 'disconnected' | 'lost'): void {
+    this.state = state
+    this.#dialogue = undefined
+    this.#connecting = undefined
+    this.downlink.abandon()
+    if (this.link !== undefined) {
+      this.link.lost(now, state)
+      this.host.closeLink(this)
+      this.link = undefined
+    }
+    // A clean session is forgotten when a repeated DISCONNECT can no longer come, any other when it expires.
+    this.#supervise(now)
+  }
+
+  // --- Replies, ids, records, supervision
+
+  /** Sends a message when everything before it has gone and `lsn` is durable. */
+  send(message: Message, lsn: Lsn = 0): void {
+    const waiting = this.#waiting
+    if (lsn <= this.host.store.durable && (waiting === undefined || waiting.length === 0)) {
+      this.host.transmit(this.route, message)
+      return
+    }
+    this.#waiting ??= new Fifo()
+    if (this.#waiting.length >= WAITING_MAX) {
+      const reason = `${WAITING_MAX} replies wait for the store`
+      this.host.notice({ code: 'limit-reached', level: 'warn', client: this.key, peer: this.route, reason })
+      return
+    }
+    this.#waiting.push({ message, lsn })
+    this.host.awaitDurable(this)
+  }
+
+  /** More is durable: what waited for it leaves. */
+  durable(): void {
+    const waiting = this.#waiting
+    for (let head = waiting?.peek(); head !== undefined; head = waiting?.peek()) {
+      if (head.lsn > this.host.store.durable) {
+        this.host.awaitDurable(this)
+        return
+      }
+      waiting!.shift()
+      this.host.transmit(this.route, head.message)
+    }
+  }
+
+  /** The client's id for a topic name, a new one if it has none; or why there is none. */
+  assignTopicId(topicName: string): { topicId: number; lsn: Lsn } | 'too many' | 'store full' {
+    const known = this.registry.idOf(topicName)
+    // Its record may still be on the way; it is older than anything that could be appended now.
+    if (known !== undefined) return { topicId: known, lsn: this.#topicLsn }
+    const { store, options } = this.host
+    const topicId = this.registry.assign(topicName, options.topicsPerClient)
+    if (topicId === undefined) {
+      const reason = `max_sn_topics_per_client (${options.topicsPerClient})`
+      this.host.notice({ code: 'limit-reached', level: 'warn', client: this.key, peer: this.route, reason })
+      return 'too many'
+    }
+    const lsn = store.append({ type: 'sn-topic', clientId: this.clientId, topicId, topicName })
+    if (lsn === 'full') {
+      this.registry.remove(topicId)
+      return 'store full'
+    }
+    this.#topicLsn = lsn
+    return { topicId, lsn }
+  }
+
+  /** Notes state, route and will, so that a restart finds them. */
+  record(now: Instant): Recorded {
+    const { state, clientId, route, durationSeconds, sleepSeconds, cleanSession, will } = this
+    const recorded = state === 'awake' || state === 'willTopic' || state === 'willMsg' ? 'asleep' : state
+    return this.host.store.append({
+      type: 'sn-client',
+      clientId,
+      state: recorded,
+      route,
+      durationSeconds,
+      sleepSeconds,
+      cleanSession,
+      will: will === undefined ? null : storedWill(will),
+      at: wallTime(this.host.clock, now),
+    })
+  }
+
+  get #expirySeconds(): number {
+    return this.cleanSession ? 0 : this.host.options.sessionExpirySeconds
+  }
+
+  /** When this client counts as lost if nothing is heard of it; `undefined` if never. */
+  #deadline(): Instant | undefined {
+    const { tRetryMs, nRetry, sleepMargin, maxIdleMs, sessionExpirySeconds } = this.host.options
+    const retriesMs = tRetryMs * (nRetry + 1)
+    switch (this.state) {
+      case 'asleep':
+      case 'awake': {
+        const sleepMs = this.sleepSeconds * 1000
+        return this.lastHeard + Math.max(sleepMs * sleepMargin, sleepMs + retriesMs)
+      }
+      case 'active': {
+        // Section 7.2: a tolerance of 10 % above a minute, of 50 % below.
+        if (this.durationSeconds > 0) return this.lastHeard + this.durationSeconds * (this.durationSeconds > 60 ? 1100 : 1500)
+        return maxIdleMs > 0 ? this.lastHeard + maxIdleMs : undefined
+      }
+      case 'disconnected':
+      case 'lost':
+        if (this.cleanSession) return this.lastHeard + retriesMs
+        return Number.isFinite(sessionExpirySeconds) ? this.lastHeard + sessionExpirySeconds * 1000 : undefined
+      default:
+        return this.lastHeard + 2 * retriesMs
+    }
+  }
+
+  #supervise(now: Instant): void {
+    const deadline = this.#deadline()
+    if (deadline === undefined) {
+      this.#disarmSupervision()
+      return
+    }
+    this.#supervision ??= new Timer<ClientTimer>({ client: this, about: 'supervision' })
+    this.host.timers.arm(this.#supervision, Math.max(deadline, now))
+  }
+
+  #disarmSupervision(): void {
+    if (this.#supervision !== undefined) this.host.timers.disarm(this.#supervision)
+  }
+
+  /** A message only notes the time; the deadline moves when it comes. */
+  supervisionTimedOut(now: Instant): void {
+    const deadline = this.#deadline()
+    if (deadline === undefined) return
+    if (deadline > now) {
+      this.#supervise(now)
+      return
+    }
+    if (this.state === 'disconnected' || this.state === 'lost') this.host.forget(this)
+    else
+      this.lose(
+        now,
+        this.state === 'active'
+          ? 'keep alive'
+          : this.state === 'asleep' || this.state === 'awake'
+            ? 'sleep duration'
+            : 'will dialogue',
+      )
+  }
+}

@@ -1,0 +1,20 @@
+import type { Message } from '../mqttsn/messages.ts'
+import type { Held } from './held.ts'
+
+/** What the gateway waits for from a client. */
+export type Awaiting = 'WILLTOPIC' | 'WILLMSG' | 'REGACK' | 'PUBACK' | 'PUBREC' | 'PUBCOMP'
+
+/**
+ * One message that was sent and not yet answered [1.2 section 6.13]. A client has at most one: the next begins when it is over,
+ * which is MQTT-SN's window of one.
+ */
+export interface Transaction {
+  readonly awaiting: Awaiting
+  readonly msgId: number
+  /** What is sent again. */
+  readonly message: Message
+  /** The delivery that this is part of; `undefined` in the will dialogue. */
+  readonly held: Held | undefined
+  /** Times that it was sent again. */
+  retries: number
+}

@@ -1,0 +1,85 @@
+import type { StoredWill } from '../base/store.ts'
+import {
+  type Connect,
+  PacketType,
+  type PublishResponse,
+  type QoS,
+  type Subscribe,
+  type Unsubscribe,
+  type Will,
+} from '../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { ReturnCode } from '../mqttsn/messages.ts'
+
+// MQTT-SN 1.2 on one side, MQTT 5 packets on the other.
+
+/** Session Expiry Interval of a session that never expires by itself. */
+const NEVER = 0xffffffff
+
+/** CONNECT as the broker sees it. Keep alive is 0: the gateway supervises its clients itself. */
+export const connectPacket = (clientId: string, cleanStart: boolean, expirySeconds: number, will: Will | undefined): Connect => ({
+  type: PacketType.CONNECT,
+  protocolVersion: 5,
+  bridge: false,
+  clientId,
+  cleanStart,
+  keepAlive: 0,
+  will,
+  username: undefined,
+  password: undefined,
+  // One message in flight is all that MQTT-SN has; the backlog stays in the session's durable queue.
+  properties: { receiveMaximum: 1, sessionExpiryInterval: Math.min(expirySeconds, NEVER) },
+})
+
+export const responsePacket = (type: PublishResponse['type'], packetId: number, reasonCode = 0): PublishResponse => ({
+  type,
+  packetId,
+  reasonCode,
+  properties: NO_PROPERTIES,
+})
+
+export const subscribePacket = (packetId: number, filter: string, qos: QoS): Subscribe => ({
+  type: PacketType.SUBSCRIBE,
+  packetId,
+  subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+  properties: NO_PROPERTIES,
+})
+
+export const unsubscribePacket = (packetId: number, filter: string): Unsubscribe => ({
+  type: PacketType.UNSUBSCRIBE,
+  packetId,
+  filters: [filter],
+  properties: NO_PROPERTIES,
+})
+
+/**
+ * The return code that says an MQTT 5 reason code [1.2 section 5.3.10]. What may pass by waiting is congestion; all else is "not
+ * supported", because congestion makes a node try again for ever and empties its battery (ruling A18).
+ */
+export function returnCodeOf(reasonCode: number): number {
+  if (reasonCode < 0x80) return ReturnCode.ACCEPTED
+  switch (reasonCode) {
+    case ReasonCode.QUOTA_EXCEEDED:
+    case ReasonCode.SERVER_BUSY:
+    case ReasonCode.SERVER_UNAVAILABLE:
+      return ReturnCode.CONGESTION
+    case ReasonCode.TOPIC_NAME_INVALID:
+      return ReturnCode.INVALID_TOPIC_ID
+    default:
+      return ReturnCode.NOT_SUPPORTED
+  }
+}
+
+export const storedWill = (will: Will): StoredWill => ({
+  message: { topic: will.topic, payload: will.payload, qos: will.qos, retain: will.retain, from: '' },
+  delaySeconds: 0,
+})
+
+export const restoredWill = ({ message }: StoredWill): Will => ({
+  topic: message.topic,
+  payload: message.payload,
+  qos: message.qos,
+  retain: message.retain,
+  properties: NO_PROPERTIES,
+})
