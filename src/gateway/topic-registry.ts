@@ -34,8 +34,9 @@ export class TopicRegistry {
     return id
   }
 
-  /** An id that could not be recorded; its number is not given again. */
+  /** Takes back the id assigned last, which could not be recorded and was told to nobody. */
   remove(id: number): void {
+    this.#nextId = id
     const name = this.#nameById.get(id)
     this.#nameById.delete(id)
     if (name !== undefined) this.#idByName.delete(name)

@@ -1,0 +1,222 @@
+import { describe, expect, test } from 'vitest'
+import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
+import type { Message } from '../../src/mqttsn/messages.ts'
+import { say, TestGateway } from './harness.ts'
+
+/** A gateway whose store makes nothing durable by itself, with one connected client that has a will. */
+const gated = (): TestGateway => {
+  const world = new TestGateway({}, new DelayedStore())
+  world.send('r', say.connect('s', { clean: false, will: true }), say.willTopic('gone'), say.willMsg('bye'))
+  world.settle()
+  expect(world.sent('r')).toEqual(['WILLTOPICREQ', 'WILLMSGREQ', 'CONNACK'])
+  return world
+}
+
+/** Commits record by record, and says after how many the answer came and how many there were. */
+const answeredAfterAll = (world: TestGateway): { answers: string[]; early: string[] } => {
+  const store = world.store as DelayedStore
+  const early: string[] = []
+  for (;;) {
+    const last = store.durable + 1 >= store.appended
+    if (last) break
+    store.commit(store.durable + 1)
+    world.broker.handleDurable()
+    world.gateway.durable(world.now)
+    world.send('nobody', { type: 0x17 })
+    early.push(...world.sent('r'))
+  }
+  world.settle()
+  return { answers: world.sent('r'), early }
+}
+
+describe('nothing leaves before the records that it depends on are durable', () => {
+  test('CONNACK', () => {
+    const world = new TestGateway({}, new DelayedStore())
+    world.send('r', say.connect('s'))
+    expect(world.sent('r')).toEqual([])
+    expect(answeredAfterAll(world)).toEqual({ answers: ['CONNACK'], early: [] })
+  })
+
+  const cases: [string, Message, string][] = [
+    ['REGACK', say.register('a'), 'REGACK 0401 #1'],
+    ['SUBACK with a topic id', say.subscribe('a', 1), 'SUBACK 0401 #9 q1'],
+    ['SUBACK of a wildcard', say.subscribe('a/#', 1), 'SUBACK 0000 #9 q1'],
+    ['the DISCONNECT that grants sleep', say.disconnect(60), 'DISCONNECT'],
+    ['the DISCONNECT that says goodbye', say.disconnect(), 'DISCONNECT'],
+    ['WILLTOPICRESP', say.willTopicUpdate('other'), 'WILLTOPICRESP'],
+    ['WILLMSGRESP', say.willMsgUpdate('other'), 'WILLMSGRESP'],
+    ['PUBREC', say.publish(1, 'x', 2, 5, 'predefined'), 'PUBREC #5'],
+  ]
+  for (const [name, message, answer] of cases) {
+    test(name, () => {
+      const world = gated()
+      world.send('r', message)
+      expect(world.sent('r')).toEqual([])
+      expect(answeredAfterAll(world)).toEqual({ answers: [answer], early: [] })
+    })
+  }
+
+  test('PUBACK for a message that waits for somebody', () => {
+    const world = gated()
+    world.send('r', say.subscribeId('predefined', 1, 1))
+    world.settle()
+    world.sent('r')
+    world.send('q', say.connect('t'))
+    world.settle()
+    world.sent('q')
+    world.send('q', say.publish(1, 'x', 1, 5, 'predefined'))
+    expect(world.sent('q')).toEqual([])
+    world.settle()
+    expect(world.sent('q')).toEqual(['PUBACK 0001 #5'])
+  })
+
+  test('PUBCOMP', () => {
+    const world = gated()
+    world.send('r', say.publish(1, 'x', 2, 5, 'predefined'))
+    world.settle()
+    world.sent('r')
+    world.send('r', say.pubrel(5))
+    expect(world.sent('r')).toEqual([])
+    world.settle()
+    expect(world.sent('r')).toEqual(['PUBCOMP #5'])
+  })
+
+  test('the REGISTER of a new topic id', () => {
+    const world = gated()
+    world.send('r', say.subscribe('a/#', 0))
+    world.settle()
+    world.sent('r')
+    world.publish('a/b', 'x', 0)
+    expect(world.sent('r')).toEqual([])
+    world.settle()
+    expect(world.sent('r')).toEqual(['REGISTER 0401=a/b #1'])
+  })
+
+  test('QoS 2 to the client: PUBLISH waits for its packet id, PUBREL for PUBREC', () => {
+    const world = gated()
+    world.send('r', say.subscribe('a', 2))
+    world.settle()
+    world.sent('r')
+    world.publish('a', 'x', 2)
+    expect(world.sent('r')).toEqual([])
+    world.commit()
+    expect(world.sent('r')).toEqual([])
+    world.commit()
+    expect(world.sent('r')).toEqual(['PUBLISH 0401=x #1 q2'])
+    world.send('r', say.pubrec(1))
+    expect(world.sent('r')).toEqual([])
+    world.commit()
+    expect(world.sent('r')).toEqual(['PUBREL #1'])
+  })
+
+  test('PINGRESP waits for messages that wait for the disk, but not for ever', () => {
+    const world = gated()
+    world.send('r', say.subscribe('a', 2), say.disconnect(600))
+    world.settle()
+    world.sent('r')
+    world.publish('a', 'x', 2)
+    world.send('r', say.ping('s'))
+    expect(world.sent('r')).toEqual([])
+    world.advance(40_000)
+    expect(world.sent('r')).toEqual(['PINGRESP'])
+    world.settle()
+    world.send('r', say.ping('s'))
+    world.settle()
+    expect(world.sent('r')).toEqual(['PUBLISH 0401=x #1 q2'])
+  })
+
+  test('a full store: what would have to be remembered is refused with congestion or not answered, and nothing is lost', () => {
+    const world = gated()
+    world.send('r', say.subscribe('a', 1))
+    world.settle()
+    world.sent('r')
+    ;(world.store as DelayedStore).refuse = true
+    world.send('r', say.register('b', 2), say.subscribe('b', 1, 3), say.willMsgUpdate('x'), say.disconnect(60))
+    expect(world.sent('r')).toEqual(['REGACK 0000 #2 rc1', 'SUBACK 0000 #3 q0 rc1', 'WILLMSGRESP rc1'])
+    expect(world.gateway.client('s')?.state).toBe('active')
+    ;(world.store as DelayedStore).refuse = false
+    world.send('r', say.register('b', 4))
+    world.settle()
+    expect(world.sent('r')).toEqual(['REGACK 0402 #4'])
+  })
+})
+
+describe('after kill -9', () => {
+  test('a sleeper wakes to its backlog, with the ids it knows, and never notices', () => {
+    const world = gated()
+    for (const message of [say.subscribe('a', 1), say.register('up', 2), say.disconnect(600)]) {
+      world.send('r', message)
+      world.settle()
+    }
+    world.publish('a', 'one')
+    world.settle()
+    expect(world.sent('r')).toEqual(['SUBACK 0401 #9 q1', 'REGACK 0402 #2', 'DISCONNECT'])
+    const after = world.restarted()
+    after.settle()
+    expect(after.sent('r')).toEqual([])
+    after.publish('a', 'two')
+    after.settle()
+    after.send('r', say.ping('s'))
+    after.settle()
+    expect(after.sent('r')).toEqual(['PUBLISH 0401=one #1 q1'])
+    after.send('r', say.puback(0x401, 1))
+    after.settle()
+    after.send('r', say.puback(0x401, 2))
+    after.settle()
+    expect(after.sent('r')).toEqual(['PUBLISH 0401=two #2 q1', 'PINGRESP'])
+  })
+
+  test('an active client goes on; its will fires once if it does not', () => {
+    const world = gated()
+    const after = world.restarted()
+    after.settle()
+    expect(after.sent('r')).toEqual([])
+    after.send('r', say.publish(1, 'x', 1, 3, 'predefined'))
+    after.settle()
+    expect(after.sent('r')).toEqual(['PUBACK 0001 #3'])
+    const watcher = after.client('w')
+    watcher.subscribe('gone')
+    watcher.poll()
+    after.advance(1e6)
+    expect(watcher.poll()).toEqual(['gone=bye q0'])
+  })
+
+  test('QoS 2 stays exactly once in both directions', () => {
+    const world = gated()
+    world.send('r', say.subscribe('a', 2))
+    world.settle()
+    world.publish('a', 'down', 2)
+    world.settle()
+    world.send('r', say.pubrec(1), say.publish(1, 'up', 2, 5, 'predefined'))
+    world.settle()
+    expect(world.sent('r')).toEqual(['SUBACK 0401 #9 q2', 'PUBLISH 0401=down #1 q2', 'PUBREL #1', 'PUBREC #5'])
+    const after = world.restarted()
+    after.settle()
+    expect(after.sent('r')).toEqual(['PUBREL #1'])
+    const watcher = after.client('w')
+    watcher.subscribe('#')
+    watcher.poll()
+    after.send('r', say.pubcomp(1), say.publish(1, 'up', 2, 5, 'predefined'), say.pubrel(5))
+    after.settle()
+    expect(after.sent('r')).toEqual(['PUBREC #5', 'PUBCOMP #5'])
+    expect(watcher.poll()).toEqual([])
+  })
+
+  test('a will that was updated is the one that fires, one that was deleted does not', () => {
+    for (const [update, expected] of [
+      [say.willMsgUpdate('new'), ['gone=new q0']],
+      [say.willTopicUpdate(undefined), []],
+    ] as const) {
+      const world = gated()
+      world.send('r', update)
+      world.settle()
+      const after = world.restarted()
+      after.settle()
+      const watcher = after.client('w')
+      watcher.subscribe('gone')
+      watcher.poll()
+      after.advance(1e6)
+      expect(watcher.poll()).toEqual(expected)
+    }
+  })
+})

@@ -1,0 +1,246 @@
+import type { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
+import type { Notice } from '../../src/base/notice.ts'
+import { MemoryStore, type Store } from '../../src/base/store.ts'
+import { Broker } from '../../src/broker/broker.ts'
+import { Gateway } from '../../src/gateway/gateway.ts'
+import type { GatewayOptions } from '../../src/gateway/options.ts'
+import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
+import { encodedMessage } from '../../src/mqttsn/encode.ts'
+import { type Message, MsgType, type SnPublish, type SnQoS, type TopicIdType } from '../../src/mqttsn/messages.ts'
+import { TestClient } from '../broker/harness.ts'
+
+export const OPTIONS: GatewayOptions = {
+  gatewayId: 7,
+  tRetryMs: 10_000,
+  nRetry: 3,
+  sessionExpirySeconds: Number.POSITIVE_INFINITY,
+  maxSessions: 100,
+  maxIdleMs: 0,
+  topicsPerClient: 100,
+  sleepMargin: 1.5,
+  wakeMessages: 100,
+  qos2HoldDownMs: 60_000,
+  unknownSenderPerSecond: 100,
+  predefinedTopics: [{ pattern: '*', topics: new Map([[1, 'predefined/one']]) }],
+  maxDatagram: 65_535,
+}
+
+/** The gateway in front of the real broker, with virtual time and sensors that are nothing but routes. */
+export class TestGateway {
+  now = 0
+  readonly notices: Notice[] = []
+  readonly broker: Broker
+  readonly gateway: Gateway
+  readonly store: Store
+  #sent = new Map<string, Message[]>()
+
+  constructor(options: Partial<GatewayOptions> = {}, store: Store = new MemoryStore(), epoch = 0) {
+    this.store = store
+    const clock = { epoch }
+    const notice = (entry: Notice): void => {
+      this.notices.push(entry)
+    }
+    this.broker = new Broker({ store, clock, notice, random: () => 0.5 })
+    this.gateway = new Gateway({ ...OPTIONS, ...options }, this.broker, store, clock, notice)
+    for (const record of store.replay()) {
+      if (record.type === 'sn-client' || record.type === 'sn-topic' || record.type === 'sn-end') this.gateway.apply(record)
+      else this.broker.apply(record)
+    }
+    this.broker.recover(0)
+    this.gateway.recover(0)
+    this.broker.runDownRecovered(0)
+    this.#run()
+  }
+
+  /** A new process on what the store has kept. */
+  restarted(epoch = 0): TestGateway {
+    return new TestGateway({}, (this.store as DelayedStore).crash(), epoch)
+  }
+
+  send(route: string, ...messages: Message[]): void {
+    for (const message of messages) this.sendBytes(route, encodedMessage(message))
+  }
+
+  sendBytes(route: string, bytes: Uint8Array): void {
+    this.gateway.handleDatagram(this.now, route, bytes)
+    this.#run()
+  }
+
+  /** What the gateway has sent there since this was asked last, a line each. */
+  sent(route: string): string[] {
+    const messages = this.#sent.get(route) ?? []
+    this.#sent.delete(route)
+    return messages.map(line)
+  }
+
+  /** The same as messages. */
+  messages(route: string): Message[] {
+    const messages = this.#sent.get(route) ?? []
+    this.#sent.delete(route)
+    return messages
+  }
+
+  advance(ms: number): void {
+    const until = this.now + ms
+    for (;;) {
+      const at = [this.broker.nextTimeout(), this.gateway.nextTimeout()]
+        .filter((next) => next !== undefined)
+        .sort((a, b) => a - b)[0]
+      if (at === undefined || at > until) break
+      this.now = Math.max(this.now, at)
+      this.broker.handleTimeout(this.now)
+      this.gateway.handleTimeout(this.now)
+      this.#run()
+    }
+    this.now = until
+  }
+
+  /** Everything appended so far becomes durable. */
+  commit(): void {
+    ;(this.store as DelayedStore).commit()
+    this.broker.handleDurable()
+    this.gateway.durable(this.now)
+    this.#run()
+  }
+
+  /** Commits until nothing new is appended. */
+  settle(): void {
+    const store = this.store as DelayedStore
+    do this.commit()
+    while (store.durable < store.appended)
+  }
+
+  /** A client at the broker, as over TCP. */
+  client(clientId: string): TestClient {
+    const client = new TestClient(this as never, this.broker.open(this.now, { kind: 'mqtt', peer: 'test' }))
+    client.send({
+      type: 1,
+      protocolVersion: 5,
+      bridge: false,
+      clientId,
+      cleanStart: true,
+      keepAlive: 0,
+      will: undefined,
+      username: undefined,
+      password: undefined,
+      properties: {},
+    })
+    client.poll()
+    return client
+  }
+
+  /** Publishes at the broker, and lets the gateway do what follows. */
+  publish(topic: string, payload: string, qos: 0 | 1 | 2 = 1): void {
+    const client = this.client(`p${this.#publishers++}`)
+    client.publish(topic, payload, qos)
+    this.#run()
+  }
+  #publishers = 0
+
+  codes(): string[] {
+    return this.notices.map(({ code }) => code)
+  }
+
+  #run(): void {
+    for (let link = this.broker.nextReadyLink(); link !== undefined; link = this.broker.nextReadyLink()) {
+      if (this.gateway.owns(link)) this.gateway.linkReady(this.now, link)
+    }
+    for (let out = this.gateway.poll(this.now); out !== undefined; out = this.gateway.poll(this.now)) {
+      const message = decodeMessage(out.bytes)
+      if (isMalformed(message)) throw new Error(`the gateway sent nonsense: ${message.reason}`)
+      const sent = this.#sent.get(out.route) ?? []
+      sent.push(message)
+      this.#sent.set(out.route, sent)
+    }
+  }
+}
+
+const NAMES = new Map(Object.entries(MsgType).map(([name, type]) => [type as number, name]))
+
+/** `PUBLISH 0401=x q1 #1 dup`, `REGISTER 0401=a/b #1`, `SUBACK 0401 #4 q1`, `CONNACK 3`. */
+export function line(message: Message): string {
+  const fields = message as unknown as Record<string, unknown>
+  const words = [NAMES.get(message.type) ?? '?']
+  const id = (value: unknown): string => (value as number).toString(16).padStart(4, '0')
+  if (message.type === MsgType.PUBLISH) {
+    const kind = message.topicIdType === 'normal' ? '' : `${message.topicIdType}:`
+    words.push(`${kind}${id(message.topicId)}=${Buffer.from(message.data).toString()}`)
+  } else if (message.type === MsgType.REGISTER) words.push(`${id(message.topicId)}=${message.topicName}`)
+  else if (typeof fields.topicId === 'number') words.push(id(fields.topicId))
+  if (typeof fields.msgId === 'number' && fields.msgId !== 0) words.push(`#${fields.msgId}`)
+  if (typeof fields.qos === 'number') words.push(`q${fields.qos}`)
+  if (fields.dup === true) words.push('dup')
+  if (fields.retain === true) words.push('retain')
+  if (typeof fields.returnCode === 'number' && fields.returnCode !== 0) words.push(`rc${fields.returnCode}`)
+  return words.join(' ')
+}
+
+// --- What sensors say
+
+const bytes = (text: string): Uint8Array => Buffer.from(text)
+
+export const say = {
+  connect: (clientId: string, { will = false, clean = true, duration = 60, protocolId = 1 } = {}): Message => ({
+    type: MsgType.CONNECT,
+    will,
+    cleanSession: clean,
+    protocolId,
+    duration,
+    clientId,
+  }),
+  willTopic: (topic: string | undefined, qos: 0 | 1 | 2 = 0): Message => ({ type: MsgType.WILLTOPIC, topic, qos, retain: false }),
+  willMsg: (text: string): Message => ({ type: MsgType.WILLMSG, message: bytes(text) }),
+  willTopicUpdate: (topic: string | undefined): Message => ({ type: MsgType.WILLTOPICUPD, topic, qos: 0, retain: false }),
+  willMsgUpdate: (text: string): Message => ({ type: MsgType.WILLMSGUPD, message: bytes(text) }),
+  register: (topicName: string, msgId = 1): Message => ({ type: MsgType.REGISTER, topicId: 0, msgId, topicName }),
+  regack: (topicId: number, msgId: number, returnCode = 0): Message => ({ type: MsgType.REGACK, topicId, msgId, returnCode }),
+  publish: (
+    topicId: number,
+    text: string,
+    qos: SnQoS = 0,
+    msgId = qos > 0 ? 1 : 0,
+    topicIdType: TopicIdType = 'normal',
+  ): SnPublish => ({
+    type: MsgType.PUBLISH,
+    dup: false,
+    qos,
+    retain: false,
+    topicIdType,
+    topicId,
+    msgId,
+    data: bytes(text),
+  }),
+  puback: (topicId: number, msgId: number, returnCode = 0): Message => ({ type: MsgType.PUBACK, topicId, msgId, returnCode }),
+  pubrec: (msgId: number): Message => ({ type: MsgType.PUBREC, msgId }),
+  pubrel: (msgId: number): Message => ({ type: MsgType.PUBREL, msgId }),
+  pubcomp: (msgId: number): Message => ({ type: MsgType.PUBCOMP, msgId }),
+  subscribe: (topicName: string, qos: SnQoS = 1, msgId = 9): Message => ({
+    type: MsgType.SUBSCRIBE,
+    dup: false,
+    qos,
+    msgId,
+    topicIdType: 'normal',
+    topicName,
+    topicId: 0,
+  }),
+  subscribeId: (topicIdType: 'predefined' | 'short', topicId: number, qos: SnQoS = 1, msgId = 9): Message => ({
+    type: MsgType.SUBSCRIBE,
+    dup: false,
+    qos,
+    msgId,
+    topicIdType,
+    topicName: '',
+    topicId,
+  }),
+  unsubscribe: (topicName: string, msgId = 9): Message => ({
+    type: MsgType.UNSUBSCRIBE,
+    dup: false,
+    qos: 0,
+    msgId,
+    topicIdType: 'normal',
+    topicName,
+    topicId: 0,
+  }),
+  ping: (clientId?: string): Message => ({ type: MsgType.PINGREQ, clientId }),
+  disconnect: (duration?: number): Message => ({ type: MsgType.DISCONNECT, duration }),
+}
