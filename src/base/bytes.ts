@@ -209,6 +209,8 @@ export class ByteWriter {
 
   /** A copy of what was written so far. */
   toBytes(): Uint8Array {
-    return Uint8Array.prototype.slice.call(this.bytes, 0, this.length)
+    const bytes = new Uint8Array(this.length)
+    bytes.set(this.bytes.subarray(0, this.length))
+    return bytes
   }
 }
