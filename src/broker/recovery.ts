@@ -20,6 +20,8 @@ interface Restored {
   /** By packet id, in the order of sending. */
   readonly sent: Map<number, { id: number; queued: Queued; released: boolean }>
   readonly received: Set<number>
+  /** Of the message sent last; 0 if none was. */
+  lastPacketId: number
 }
 
 /** Instant at which the log is read: the process has only just begun. */
@@ -66,6 +68,7 @@ export class Recovery {
         session.subscriptions.delete(record.filter)
         break
       case 'sent': {
+        session.lastPacketId = record.packetId
         const queued = session.waiting.get(record.id)
         if (queued === undefined) break
         session.waiting.delete(record.id)
@@ -96,6 +99,7 @@ export class Recovery {
       session.persistent = true
       session.expirySeconds = restored.expirySeconds
       session.will = restored.will
+      session.resumePacketIds(restored.lastPacketId)
       if (restored.received.size > 0) session.received = new Map(Array.from(restored.received, (packetId) => [packetId, 0]))
       for (const [packetId, { queued, released }] of restored.sent) {
         const inflight = new Inflight(queued, packetId, 0)
@@ -156,6 +160,7 @@ export class Recovery {
         waiting: new Map(),
         sent: new Map(),
         received: new Set(),
+        lastPacketId: 0,
       }
       this.#restored.set(key, restored)
     }

@@ -128,6 +128,14 @@ export class Session implements Identity {
     return id
   }
 
+  /**
+   * After a restart ids go on behind the last one that was recorded: a receiver remembers the QoS 2 ids that it finished a short while
+   * ago, and would take a new message under one of them for a late copy of the old.
+   */
+  resumePacketIds(last: number): void {
+    this.#nextPacketId = last === 0xffff ? 1 : last + 1
+  }
+
   timer(about: 'expiry' | 'will'): Timer<SessionTimer> {
     if (about === 'expiry') {
       this.expiryTimer ??= new Timer({ session: this, about })

@@ -90,7 +90,14 @@ export class Downlink {
       this.#client.send(message)
       return
     }
-    this.#open(now, { awaiting: 'PUBCOMP', msgId, message, held: undefined, retries: 0 })
+    const transaction: Transaction = { awaiting: 'PUBCOMP', msgId, message, held: undefined, retries: 0 }
+    if (!this.#client.isReachable) {
+      // PUBREC crossed our PINGRESP: the sleeper hears the answer when it wakes.
+      this.#transaction = transaction
+      this.#disarm()
+      return
+    }
+    this.#open(now, transaction)
     this.#client.send(message)
   }
 

@@ -65,6 +65,11 @@ export class SnClient {
     return `sn:${this.clientId}`
   }
 
+  /** It listens: what is sent now is heard. */
+  get isReachable(): boolean {
+    return this.state === 'active' || this.state === 'awake'
+  }
+
   // --- From the sensor
 
   handle(now: Instant, message: Message): void {
@@ -358,7 +363,7 @@ export class SnClient {
   }
 
   #closedByBroker(now: Instant): void {
-    const wasListening = this.state === 'active' || this.state === 'awake'
+    const wasListening = this.isReachable
     this.host.closeLink(this)
     this.link = undefined
     this.#end(now, 'disconnected')

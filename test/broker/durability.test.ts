@@ -175,7 +175,7 @@ describe('after a crash', () => {
     const s2 = after.open()
     s2.send(connectPacket('s', PERSISTENT))
     after.commit()
-    expect(s2.poll()).toEqual(['CONNACK present', 'a=two q2 #2 dup', 'a=one q1 #1'])
+    expect(s2.poll()).toEqual(['CONNACK present', 'a=two q2 #2 dup', 'a=one q1 #3'])
     const p2 = after.connect('p', PERSISTENT)
     p2.publish('a', 'two', 2, 2)
     after.commit()

@@ -95,6 +95,21 @@ describe('sleep [1.2 section 6.14]', () => {
     expect(world.sent('r')).toEqual(['PUBLISH 0401=x #1 q1 dup', 'PINGRESP'])
   })
 
+  test('PUBREC that crosses PINGRESP is answered at the next wake, not into the sleep', () => {
+    const world = sleeping()
+    world.send('r', say.disconnect(1000))
+    world.publish('a', 'x', 2)
+    world.send('r', say.ping('s'))
+    world.sent('r')
+    world.advance(40_000)
+    world.sent('r')
+    world.send('r', say.pubrec(1))
+    world.advance(100_000)
+    expect(world.sent('r')).toEqual([])
+    world.send('r', say.ping('s'), say.pubcomp(1))
+    expect(world.sent('r')).toEqual(['PUBREL #1', 'PINGRESP'])
+  })
+
   test('CONNECT from sleep drains too (complaint 6, ruling A1)', () => {
     const world = sleeping()
     world.publish('a', 'x', 1)

@@ -1,0 +1,91 @@
+/** One message: who published it where, with which QoS, and which one it was. */
+export interface Sent {
+  readonly publisher: string
+  readonly topic: string
+  readonly qos: -1 | 0 | 1 | 2
+  readonly text: string
+  /** The publisher knows that it arrived. */
+  acknowledged: boolean
+  /** Clients that are owed it: they subscribed, were told so, and keep their session. */
+  readonly owed: readonly string[]
+}
+
+/** What was published, and what was received by whom: the memory against which a run is judged. */
+export class Ledger {
+  readonly sent = new Map<string, Sent>()
+  /** Texts per receiver, in the order of arrival. */
+  readonly #received = new Map<string, string[]>()
+  #count = 0
+
+  publish(publisher: string, topic: string, qos: Sent['qos'], owed: readonly string[]): Sent {
+    const text = `${publisher} ${this.#count++}`
+    const sent: Sent = { publisher, topic, qos, text, acknowledged: false, owed }
+    this.sent.set(text, sent)
+    return sent
+  }
+
+  receive(receiver: string, text: string): void {
+    const texts = this.#received.get(receiver)
+    if (texts === undefined) this.#received.set(receiver, [text])
+    else texts.push(text)
+  }
+
+  received(receiver: string): readonly string[] {
+    return this.#received.get(receiver) ?? []
+  }
+
+  get deliveries(): number {
+    let count = 0
+    for (const texts of this.#received.values()) count += texts.length
+    return count
+  }
+
+  /** QoS 1 and 2: what was acknowledged reached everybody who is owed it. */
+  missing(): string[] {
+    const problems: string[] = []
+    const seen = new Map<string, Set<string>>()
+    for (const [receiver, texts] of this.#received) seen.set(receiver, new Set(texts))
+    for (const { acknowledged, qos, text, topic, owed } of this.sent.values()) {
+      if (!acknowledged || qos < 1) continue
+      for (const receiver of owed)
+        if (!seen.get(receiver)?.has(text)) problems.push(`${receiver} never got "${text}" (${topic}, QoS ${qos})`)
+    }
+    return problems
+  }
+
+  /** QoS 2 comes at most once, and QoS 0 and -1 at most once for each copy of the datagram that the network made. */
+  repeated(copies: number): string[] {
+    const problems: string[] = []
+    for (const [receiver, texts] of this.#received) {
+      const times = new Map<string, number>()
+      for (const text of texts) times.set(text, (times.get(text) ?? 0) + 1)
+      for (const [text, count] of times) {
+        const qos = this.sent.get(text)?.qos
+        if (qos === undefined) problems.push(`${receiver} got "${text}", which nobody sent`)
+        else if (qos === 2 ? count > 1 : qos <= 0 && count > copies)
+          problems.push(`${receiver} got "${text}" (QoS ${qos}) ${count} times`)
+      }
+    }
+    return problems
+  }
+
+  /** First deliveries of QoS 1 and 2 keep the order of their publisher, topic by topic (MQTT-4.6.0-6). */
+  disordered(): string[] {
+    const problems: string[] = []
+    for (const [receiver, texts] of this.#received) {
+      const seen = new Set<string>()
+      const last = new Map<string, number>()
+      for (const text of texts) {
+        if (seen.has(text)) continue
+        seen.add(text)
+        const sent = this.sent.get(text)
+        if (sent === undefined || sent.qos < 1) continue
+        const number = Number(text.split(' ')[1])
+        const line = `${sent.publisher} ${sent.topic} ${sent.qos}`
+        if (number < (last.get(line) ?? -1)) problems.push(`${receiver} got "${text}" after a later one of ${line}`)
+        last.set(line, Math.max(number, last.get(line) ?? -1))
+      }
+    }
+    return problems
+  }
+}

@@ -1,0 +1,285 @@
+import type { Notice } from '../../src/base/notice.ts'
+import { MqttClient, type MqttClientOptions, type MqttEvent } from '../../src/mqtt/client.ts'
+import { SnClient, type SnClientOptions, type SnEvent } from '../../src/mqttsn/client.ts'
+import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
+import { MsgType } from '../../src/mqttsn/messages.ts'
+import { Server, type ServerInput } from '../../src/server.ts'
+import { DelayedStore } from './delayed-store.ts'
+import { Network } from './network.ts'
+import { Random } from './random.ts'
+import { Alarm, Schedule } from './schedule.ts'
+
+const COMMIT_MS = 3
+const STREAM_DELAY_MS = [1, 20] as const
+/** Wall time at which the world begins. */
+const EPOCH = 1_800_000_000_000
+
+/** A sensor somewhere in the radio network. */
+export class Sensor {
+  readonly client: SnClient
+  address: number
+  /** Takes what the sensor tells its application. */
+  onEvent: (event: SnEvent) => void = () => {}
+  readonly #world: World
+  readonly #alarm: Alarm
+
+  constructor(world: World, options: SnClientOptions, address: number) {
+    this.#world = world
+    this.client = new SnClient(options)
+    this.address = address
+    this.#alarm = new Alarm(
+      world.schedule,
+      () => this.client.nextTimeout(),
+      () => this.act((client, now) => client.handleTimeout(now)),
+    )
+  }
+
+  get route(): string {
+    return `sensor:${this.address}`
+  }
+
+  /** Does something with the client, and sends what comes of it. */
+  act(what: (client: SnClient, now: number) => void): void {
+    const { schedule, network } = this.#world
+    what(this.client, schedule.now)
+    for (let out = this.client.poll(); out !== undefined; out = this.client.poll()) {
+      if (out.kind === 'event') {
+        this.onEvent(out)
+        continue
+      }
+      const { bytes } = out
+      const { route } = this
+      this.#world.note('up', route, bytes)
+      network.carry(() => this.#world.input({ kind: 'datagram', route, bytes }))
+    }
+    this.#alarm.update()
+  }
+
+  receive(bytes: Uint8Array): void {
+    this.act((client, now) => client.handleDatagram(now, bytes))
+  }
+}
+
+/** A TCP client, and the stream it has at the moment. */
+export class TcpClient {
+  readonly client: MqttClient
+  onEvent: (event: MqttEvent) => void = () => {}
+  connection: number | undefined = undefined
+  readonly #world: World
+  readonly #alarm: Alarm
+  #arrivesAt = 0
+
+  constructor(world: World, options: MqttClientOptions) {
+    this.#world = world
+    this.client = new MqttClient(options)
+    this.#alarm = new Alarm(
+      world.schedule,
+      () => this.client.nextTimeout(),
+      () => this.act((client, now) => client.handleTimeout(now)),
+    )
+  }
+
+  connect(): void {
+    if (this.connection !== undefined) return
+    this.connection = this.#world.openStream(this)
+    this.act((client, now) => client.connect(now))
+  }
+
+  act(what: (client: MqttClient, now: number) => void): void {
+    what(this.client, this.#world.schedule.now)
+    for (let out = this.client.poll(); out !== undefined; out = this.client.poll()) {
+      if (out.kind === 'event') this.onEvent(out)
+      else if (out.kind === 'close') this.breakStream()
+      else if (this.connection !== undefined) {
+        const { connection } = this
+        const { bytes } = out
+        this.inOrder(() => this.#world.input({ kind: 'chunk', connection, bytes }))
+      }
+    }
+    this.#alarm.update()
+  }
+
+  /** The stream ends for both sides; what was on its way is gone. */
+  breakStream(): void {
+    const { connection } = this
+    if (connection === undefined) return
+    this.connection = undefined
+    this.#world.streamClosed(connection)
+    this.#world.input({ kind: 'closed', connection, reason: 'broken' })
+    this.act((client) => client.handleClosed())
+  }
+
+  receive(bytes: Uint8Array): void {
+    this.act((client, now) => client.handleChunk(now, bytes))
+  }
+
+  /** A stream delays, but never reorders. */
+  inOrder(deliver: () => void): void {
+    const { schedule, random } = this.#world
+    this.#arrivesAt = Math.max(this.#arrivesAt, schedule.now + random.between(...STREAM_DELAY_MS))
+    schedule.at(this.#arrivesAt, deliver)
+  }
+}
+
+/**
+ * The production `Server`, its store, sensors, TCP clients and the networks between them, in one synchronous loop on a virtual clock. Everything
+ * that happens follows from the seed.
+ */
+export class World {
+  readonly schedule = new Schedule()
+  readonly random: Random
+  readonly network: Network
+  readonly notices = new Map<string, number>()
+  /** A line per datagram and write, in the order of happening. */
+  readonly trace: string[] = []
+  /** What must never happen, said at the moment when it did. */
+  readonly violations: string[] = []
+  store = new DelayedStore(COMMIT_MS)
+  server: Server
+  readonly #sensors: Sensor[] = []
+  readonly #streams = new Map<number, TcpClient>()
+  readonly #serverAlarm: Alarm
+  readonly #storeAlarm: Alarm
+  #nextConnection = 1
+  #nextAddress = 1
+
+  constructor(seed: number) {
+    this.random = new Random(seed)
+    this.network = new Network(this.schedule, this.random)
+    this.server = this.#newServer()
+    this.#serverAlarm = new Alarm(
+      this.schedule,
+      () => this.server.nextTimeout(),
+      () => this.#drive(() => this.server.handleTimeout(this.schedule.now)),
+    )
+    this.#storeAlarm = new Alarm(
+      this.schedule,
+      () => this.store.nextTimeout(),
+      () => {
+        this.store.handleTimeout(this.schedule.now)
+        this.input({ kind: 'durable' })
+      },
+    )
+  }
+
+  addSensor(options: SnClientOptions): Sensor {
+    const sensor = new Sensor(this, options, this.#nextAddress++)
+    this.#sensors.push(sensor)
+    return sensor
+  }
+
+  /** The sensor is heard from another address from now on. */
+  move(sensor: Sensor): void {
+    sensor.address = this.#nextAddress++
+  }
+
+  addTcpClient(options: MqttClientOptions): TcpClient {
+    return new TcpClient(this, options)
+  }
+
+  openStream(client: TcpClient): number {
+    const connection = this.#nextConnection++
+    this.#streams.set(connection, client)
+    this.input({ kind: 'opened', connection, peer: `tcp:${connection}` })
+    return connection
+  }
+
+  streamClosed(connection: number): void {
+    this.#streams.delete(connection)
+  }
+
+  input(input: ServerInput): void {
+    this.#drive(() => this.server.handle(this.schedule.now, input))
+  }
+
+  /** kill -9, and a new process on what the store has made durable. Streams break; sensors are told nothing. */
+  crash(): void {
+    this.note('crash', '', new Uint8Array(0))
+    const streams = [...this.#streams.values()]
+    this.#streams.clear()
+    this.store = this.store.crash()
+    this.server = this.#newServer()
+    this.#drive(() => this.server.recover(this.schedule.now))
+    for (const client of streams) {
+      client.connection = undefined
+      client.act((mqtt) => mqtt.handleClosed())
+    }
+  }
+
+  note(what: string, where: string, bytes: Uint8Array): void {
+    this.trace.push(`${this.schedule.now} ${what} ${where} ${Buffer.from(bytes).toString('hex')}`)
+  }
+
+  #newServer(): Server {
+    return new Server({
+      gateway: {
+        gatewayId: 1,
+        tRetryMs: 10_000,
+        nRetry: 3,
+        sessionExpirySeconds: Number.POSITIVE_INFINITY,
+        maxSessions: 1000,
+        maxIdleMs: 0,
+        topicsPerClient: 100,
+        sleepMargin: 1.5,
+        wakeMessages: 100,
+        qos2HoldDownMs: 60_000,
+        unknownSenderPerSecond: 100,
+        predefinedTopics: [{ pattern: '*', topics: new Map([[1, 'anonymous/count']]) }],
+        maxDatagram: 1024,
+      },
+      store: this.store,
+      clock: { epoch: EPOCH },
+      notice: ({ code, count = 1 }: Notice) => this.notices.set(code, (this.notices.get(code) ?? 0) + count),
+      random: this.random.next,
+    })
+  }
+
+  #drive(what: () => void): void {
+    const { now } = this.schedule
+    this.store.now = now
+    what()
+    for (let out = this.server.poll(now); out !== undefined; out = this.server.poll(now)) {
+      if (out.kind === 'datagram') this.#transmit(out.route, out.bytes)
+      else if (out.kind === 'write') this.#write(out.connection, out.bytes)
+      else if (out.kind === 'close') this.#close(out.connection)
+    }
+    this.#serverAlarm.update()
+    this.#storeAlarm.update()
+  }
+
+  #transmit(route: string, bytes: Uint8Array): void {
+    this.note('down', route, bytes)
+    this.#checkRadioSilence(route, bytes)
+    this.network.carry(() => this.#sensors.find((sensor) => sensor.route === route)?.receive(bytes))
+  }
+
+  /** A sleeper gets answers to what it says, and nothing else outside its awake period. */
+  #checkRadioSilence(route: string, bytes: Uint8Array): void {
+    const sensor = this.#sensors.find((each) => each.route === route)
+    if (sensor === undefined || this.server.gateway.client(sensor.client.clientId)?.state !== 'asleep') return
+    const message = decodeMessage(bytes)
+    if (isMalformed(message)) return
+    if (message.type === MsgType.PUBLISH && message.qos === 0) return
+    if (message.type === MsgType.PUBLISH || message.type === MsgType.REGISTER || message.type === MsgType.PUBREL) {
+      this.violations.push(`${this.schedule.now}: ${route} is asleep and was sent type ${message.type}`)
+    }
+  }
+
+  #write(connection: number, bytes: Uint8Array): void {
+    const client = this.#streams.get(connection)
+    if (client === undefined) return
+    this.note('write', `tcp:${connection}`, bytes)
+    const copy = Uint8Array.from(bytes)
+    client.inOrder(() => {
+      if (client.connection === connection) client.receive(copy)
+    })
+  }
+
+  #close(connection: number): void {
+    const client = this.#streams.get(connection)
+    if (client === undefined) return
+    client.inOrder(() => {
+      if (client.connection === connection) client.breakStream()
+    })
+  }
+}
