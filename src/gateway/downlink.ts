@@ -208,6 +208,11 @@ export class Downlink {
       return
     }
     registry.markKnown(topicId)
+    if (!this.#client.isReachable) {
+      // REGACK crossed our PINGRESP: its message goes out at the next wake.
+      this.#transaction = transaction
+      return
+    }
     this.#publish(now, held, { topicIdType: 'normal', topicId })
   }
 
@@ -215,6 +220,7 @@ export class Downlink {
     const { awaiting, held, msgId } = transaction
     if (awaiting !== 'PUBACK' && awaiting !== 'PUBREC') return
     if (returnCode === ReturnCode.INVALID_TOPIC_ID && held !== undefined && !held.registeredAgain) {
+      if (!this.#client.isReachable) return
       this.#transaction = undefined
       this.#disarm()
       this.#start(now, { ...held, registeredAgain: true })

@@ -110,6 +110,25 @@ describe('sleep [1.2 section 6.14]', () => {
     expect(world.sent('r')).toEqual(['PUBREL #1', 'PINGRESP'])
   })
 
+  test('neither is a REGACK or a refusal of the topic id that crosses PINGRESP', () => {
+    const world = sleeping()
+    world.send('r', say.disconnect(1000), say.subscribe('t/#', 1, 10))
+    world.publish('t/x', 'x', 1)
+    world.send('r', say.ping('s'))
+    world.advance(40_000)
+    world.sent('r')
+    world.send('r', say.regack(0x402, 2))
+    expect(world.sent('r')).toEqual([])
+    world.send('r', say.ping('s'))
+    expect(world.sent('r')).toEqual(['PUBLISH 0402=x #1 q1'])
+    world.advance(40_000)
+    world.sent('r')
+    world.send('r', say.puback(0x402, 1, 2))
+    expect(world.sent('r')).toEqual([])
+    world.send('r', say.ping('s'))
+    expect(world.sent('r')).toEqual(['REGISTER 0402=t/x #3'])
+  })
+
   test('CONNECT from sleep drains too (complaint 6, ruling A1)', () => {
     const world = sleeping()
     world.publish('a', 'x', 1)
