@@ -1,0 +1,170 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join, normalize, relative } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { describe, expect, test } from 'vitest'
+
+const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
+/** Files "rarely over 500 lines"; nothing is over this. */
+const LINES_MAX = 600
+
+interface Source {
+  /** From the root of the repository: `src/mqtt/link.ts`. */
+  readonly path: string
+  readonly text: string
+}
+
+interface Import {
+  readonly from: string
+  /** A path like Source.path, or a package. */
+  readonly to: string
+  readonly typeOnly: boolean
+}
+
+function sourcesIn(folder: string): Source[] {
+  return readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts'))
+    .map((name) => ({ path: join(folder, name), text: readFileSync(join(ROOT, folder, name), 'utf8') }))
+    .sort((a, b) => (a.path < b.path ? -1 : 1))
+}
+
+function importsOf({ path, text }: Source): Import[] {
+  const found = text.matchAll(/^\s*(?:import|export)\s+(type\s)?(?:[^'";]*?\sfrom\s+)?'([^']+)'/gm)
+  const lazy = text.matchAll(/\bimport\('([^']+)'\)/g)
+  const resolve = (to: string): string => (to.startsWith('.') ? normalize(join(dirname(path), to)) : to)
+  return [
+    ...Array.from(found, ([, type, to]) => ({ from: path, to: resolve(to!), typeOnly: type !== undefined })),
+    ...Array.from(lazy, ([, to]) => ({ from: path, to: resolve(to!), typeOnly: false })),
+  ]
+}
+
+const isShell = (path: string): boolean => path === 'src/main.ts' || path === 'src/index.ts' || path.includes('/io/')
+/** `base`, `mqtt`, ... or the name of a file directly in src. */
+const roomOf = (path: string): string => relative('src', path).split('/')[0]!
+
+/** Rooms that a room may import; shells see everything. */
+const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  mqtt: ['base'],
+  mqttsn: ['base'],
+  broker: ['base', 'mqtt'],
+  gateway: ['base', 'mqtt', 'mqttsn'],
+  'server.ts': ['base', 'mqtt', 'mqttsn', 'broker', 'gateway'],
+  'config.ts': ['base'],
+}
+/** The options table is made of zod schemas, which are pure. */
+const PURE_PACKAGES: Readonly<Record<string, readonly string[]>> = { 'src/base/options.ts': ['zod'] }
+
+function wrongPackages(imports: readonly Import[]): string[] {
+  return imports
+    .filter(({ from, to }) => !isShell(from) && !to.startsWith('src/') && !PURE_PACKAGES[from]?.includes(to))
+    .map(({ from, to }) => `${from} imports ${to}`)
+}
+
+function wrongDirections(imports: readonly Import[]): string[] {
+  return imports
+    .filter(({ from, to }) => {
+      if (isShell(from) || !to.startsWith('src/')) return false
+      if (isShell(to)) return true
+      return roomOf(from) !== roomOf(to) && !MAY_IMPORT[roomOf(from)]?.includes(roomOf(to))
+    })
+    .map(({ from, to }) => `${from} imports ${to}`)
+}
+
+/** Cycles at run time; types vanish before that. */
+function cycles(imports: readonly Import[]): string[] {
+  const next = new Map<string, string[]>()
+  for (const { from, to, typeOnly } of imports) if (!typeOnly) next.set(from, [...(next.get(from) ?? []), to])
+  const found: string[] = []
+  const done = new Set<string>()
+  const visit = (path: string, way: readonly string[]): void => {
+    if (way.includes(path)) found.push([...way.slice(way.indexOf(path)), path].join(' -> '))
+    else if (!done.has(path)) {
+      for (const to of next.get(path) ?? []) visit(to, [...way, path])
+      done.add(path)
+    }
+  }
+  for (const path of next.keys()) visit(path, [])
+  return found
+}
+
+/** Files that only hand on what others export. */
+function barrels(sources: readonly Source[]): string[] {
+  return sources
+    .filter(({ path, text }) => path !== 'src/index.ts' && /^export (\*|\{[^}]*\}) from/m.test(text))
+    .map(({ path }) => `${path} exports what is another file's`)
+}
+
+/** What depends on the world outside: time, chance, the process. */
+const IMPURE = [
+  /\bDate\b/,
+  /\bMath\.random\b/,
+  /\bset(Timeout|Interval|Immediate)\b/,
+  /\bPromise\b/,
+  /\basync\b/,
+  /\bawait\b/,
+  /\bconsole\./,
+  /\bprocess\./,
+  /\bperformance\./,
+  /\bqueueMicrotask\b/,
+]
+
+function impurities(sources: readonly Source[]): string[] {
+  return sources.flatMap(({ path, text }) => {
+    if (isShell(path)) return []
+    const code = text
+      .replaceAll(/\/\*[\s\S]*?\*\//g, '')
+      .replaceAll(/\/\/.*$/gm, '')
+      .replaceAll(/'[^'\n]*'|`[^`]*`/g, "''")
+    return IMPURE.filter((pattern) => pattern.test(code)).map((pattern) => `${path} uses ${pattern.source}`)
+  })
+}
+
+function tooLong(sources: readonly Source[]): string[] {
+  return sources
+    .map(({ path, text }) => ({ path, lines: text.split('\n').length }))
+    .flatMap(({ path, lines }) => (lines > LINES_MAX ? `${path}: ${lines} lines` : []))
+}
+
+describe('the rules of ARCHITECTURE.md', () => {
+  const sources = sourcesIn('src')
+  const imports = sources.flatMap(importsOf)
+
+  test('the sources were found', () => {
+    expect(sources.length).toBeGreaterThan(40)
+    expect(imports.length).toBeGreaterThan(100)
+  })
+
+  test('only main.ts, index.ts and io/ import node: and packages', () => expect(wrongPackages(imports)).toEqual([]))
+  test('rooms import in one direction, and never a shell', () => expect(wrongDirections(imports)).toEqual([]))
+  test('no import cycles', () => expect(cycles(imports)).toEqual([]))
+  test('no barrels but src/index.ts', () => expect(barrels(sources)).toEqual([]))
+  test('no clocks, timers, promises, chance or console in the core', () => expect(impurities(sources)).toEqual([]))
+  test('no file is too long', () => expect(tooLong([...sources, ...sourcesIn('test'), ...sourcesIn('fuzz')])).toEqual([]))
+})
+
+describe('each rule finds an offender', () => {
+  const offender = (path: string, text: string): Source => ({ path, text })
+
+  test('packages', () => {
+    expect(wrongPackages(importsOf(offender('src/broker/a.ts', "import { x } from 'node:fs'\nimport 'pino'")))).toHaveLength(2)
+    expect(wrongPackages(importsOf(offender('src/broker/io/a.ts', "import { x } from 'node:fs'")))).toEqual([])
+  })
+  test('directions, of types too', () => {
+    expect(wrongDirections(importsOf(offender('src/broker/a.ts', "import type { x } from '../gateway/b.ts'")))).toHaveLength(1)
+    expect(wrongDirections(importsOf(offender('src/mqtt/a.ts', "import {\n  x,\n} from '../broker/b.ts'")))).toHaveLength(1)
+    expect(wrongDirections(importsOf(offender('src/base/a.ts', "import { x } from './io/b.ts'")))).toHaveLength(1)
+    expect(wrongDirections(importsOf(offender('src/gateway/a.ts', "import { x } from '../mqtt/b.ts'")))).toEqual([])
+  })
+  test('cycles', () => {
+    const two = [offender('src/a.ts', "import { b } from './b.ts'"), offender('src/b.ts', "export { a } from './a.ts'")]
+    expect(cycles(two.flatMap(importsOf))).toEqual(['src/a.ts -> src/b.ts -> src/a.ts'])
+    const typed = [offender('src/a.ts', "import type { b } from './b.ts'"), offender('src/b.ts', "import { a } from './a.ts'")]
+    expect(cycles(typed.flatMap(importsOf))).toEqual([])
+  })
+  test('barrels', () => expect(barrels([offender('src/mqtt/index.ts', "export * from './a.ts'")])).toHaveLength(1))
+  test('impurities, but not in comments and strings', () => {
+    expect(impurities([offender('src/broker/a.ts', 'const now = Date.now()\nasync () => {}')])).toHaveLength(2)
+    expect(impurities([offender('src/broker/a.ts', "// Date.now()\n/* async */ const text = 'await'")])).toEqual([])
+  })
+  test('length', () => expect(tooLong([offender('src/a.ts', '\n'.repeat(LINES_MAX + 1))])).toHaveLength(1))
+})
