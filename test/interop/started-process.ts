@@ -1,0 +1,54 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+
+/** What `npm run build` writes, and `npm test` builds first. */
+const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+
+interface Line {
+  readonly msg: string
+  readonly mqtt?: { readonly port: number }
+  readonly sn?: { readonly port: number }
+}
+
+/** `roost serve` as a user starts it, on free ports. Ends only what it started. */
+export class StartedProcess {
+  readonly child: ChildProcess
+  readonly log: string[] = []
+  mqttPort = 0
+  snPort = 0
+
+  private constructor(child: ChildProcess) {
+    this.child = child
+  }
+
+  static async start(...flags: string[]): Promise<StartedProcess> {
+    const argv = [MAIN, 'serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', ...flags]
+    const started = new StartedProcess(spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] }))
+    await new Promise<void>((resolve, reject) => {
+      createInterface({ input: started.child.stdout! }).on('line', (text) => {
+        const line = JSON.parse(text) as Line
+        started.log.push(line.msg)
+        if (line.mqtt !== undefined) started.mqttPort = line.mqtt.port
+        if (line.sn !== undefined) started.snPort = line.sn.port
+        if (line.msg.startsWith('State is kept')) resolve()
+      })
+      started.child.once('exit', (code) => reject(new Error(`ended with ${code} before it listened`)))
+    })
+    return started
+  }
+
+  get isRunning(): boolean {
+    return this.child.exitCode === null && this.child.signalCode === null
+  }
+
+  /** Gives the exit code. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<number | null> {
+    if (!this.isRunning) return this.child.exitCode
+    const exited = once(this.child, 'exit')
+    this.child.kill(signal)
+    const [code] = (await exited) as [number | null]
+    return code
+  }
+}
