@@ -106,12 +106,18 @@ export class ClientLink implements Link {
     this.#owner.markReady(this)
   }
 
-  /** Ends the conversation; what still waits is not sent. */
+  /** Ends the conversation. What may leave already goes before the end; what waits for the store never leaves. */
   close(reasonCode: number, disconnect: boolean): void {
     if (this.closed) return
     this.closed = true
+    const durable = this.#owner.durable()
+    const sendable: Outgoing[] = []
+    for (let gate = this.#gates.shift(); gate !== undefined && gate <= durable; gate = this.#gates.shift()) {
+      sendable.push(this.#control.shift()!)
+    }
     this.#control.clear()
     this.#gates.clear()
+    for (const packet of sendable) this.push(packet, 0)
     this.push({ type: OutgoingType.CLOSE, reasonCode, disconnect }, 0)
   }
 

@@ -7,7 +7,7 @@ import { Timers } from '../base/timers.ts'
 import { Connection, type ConnectionId, KEEP_ALIVE_FACTOR } from './connection.ts'
 import { encodePacket } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
-import { type Close, type LinkId, OutgoingType, type Uplink } from './link.ts'
+import { type LinkId, OutgoingType, type Uplink } from './link.ts'
 import { type Connack, type Packet, PacketType } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
@@ -123,19 +123,24 @@ export class Connections {
   /** The broker has something for this link: writes all it can take. */
   linkReady(now: Instant, link: LinkId): void {
     const connection = this.#byLink.get(link)
-    if (connection === undefined) return
+    if (connection === undefined || !this.#writeAll(now, connection)) return
+    this.#flush(connection)
+    if (connection.paused) this.#resume(now, connection)
+  }
+
+  /** Writes everything that the link gives; false if it gave its end. */
+  #writeAll(now: Instant, connection: Connection): boolean {
     const { version } = connection.decoder
     const slab = this.#slab
     for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
       if (out.type === OutgoingType.DELIVERY) writeDelivery(slab, out, version, now)
       else if (out.type === OutgoingType.CLOSE) {
-        this.#close(connection, out)
-        return
+        this.#end(connection, out.disconnect ? out.reasonCode : undefined)
+        return false
       } else if (out.type === PacketType.CONNACK) this.#connack(now, connection, out)
       else this.#write(out, connection)
     }
-    this.#flush(connection)
-    if (connection.paused) this.#resume(now, connection)
+    return true
   }
 
   handleTimeout(now: Instant): void {
@@ -243,11 +248,6 @@ export class Connections {
     for (const bytes of this.#slab.take()) this.#outputs.push({ kind: 'write', connection: connection.id, bytes })
   }
 
-  /** The broker has ended the conversation. */
-  #close(connection: Connection, { disconnect, reasonCode }: Close): void {
-    this.#end(connection, disconnect ? reasonCode : undefined)
-  }
-
   #timedOut(now: Instant, connection: Connection): void {
     if (connection.isConnected) {
       // A packet only notes the time; the deadline moves when it comes.
@@ -275,6 +275,8 @@ export class Connections {
     const who = session === undefined ? {} : { client: session }
     const told = rule === undefined ? reason : `${reason} (${rule})`
     this.#notice({ code: 'malformed-packet', level: 'info', ...who, peer: connection.peer, reason: told })
+    // The answers to what came before it in the same chunk, CONNACK above all.
+    if (!this.#writeAll(now, connection)) return
     if (!connection.isConnected && connection.refusesWithConnack(reasonCode)) {
       this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
     }
