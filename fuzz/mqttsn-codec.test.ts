@@ -5,6 +5,7 @@ import { decodeMessage, isMalformed } from '../src/mqttsn/decode.ts'
 import { encodedMessage } from '../src/mqttsn/encode.ts'
 import { unwrap, wrap } from '../src/mqttsn/forwarder.ts'
 import { type Message, MsgType, type TopicIdType } from '../src/mqttsn/messages.ts'
+import { runs } from './runs.ts'
 
 const u8 = fc.nat(0xff)
 const u16 = fc.nat(0xffff)
@@ -59,7 +60,7 @@ test('what is encoded decodes to itself, and encodes to the same bytes again', (
       expect(decoded).toEqual(original)
       expect(encodedMessage(decoded as Message)).toEqual(bytes)
     }),
-    { numRuns: 2000 },
+    runs(2000),
   )
 })
 
@@ -70,7 +71,7 @@ test('any bytes are a message or malformed, never an exception; a message encode
       if (!isMalformed(decoded)) expect(decodeMessage(encodedMessage(decoded))).toEqual(decoded)
       unwrap(bytes)
     }),
-    { numRuns: 5000 },
+    runs(5000),
   )
 })
 
@@ -83,7 +84,7 @@ test('every truncation and every flipped bit gives a message or malformed', () =
       flipped[flip % bytes.length]! ^= 1 << (flip % 8)
       decodeMessage(flipped)
     }),
-    { numRuns: 2000 },
+    runs(2000),
   )
 })
 
@@ -95,6 +96,7 @@ test('5.2.1: the long form of Length means the same', () => {
       const long = Uint8Array.of(1, (bytes.length + 2) >> 8, bytes.length + 2, ...bytes.subarray(1))
       expect(decodeMessage(long)).toEqual(original)
     }),
+    runs(100),
   )
 })
 
@@ -107,6 +109,7 @@ test('encapsulation is undone by unwrapping', () => {
       expect({ nodeId: new Uint8Array(inner.nodeId), radius: inner.radius }).toEqual({ nodeId, radius })
       expect(decodeMessage(wrapped, inner.start, inner.end)).toEqual(original)
     }),
+    runs(100),
   )
 })
 
@@ -135,7 +138,7 @@ test('a sensor survives any messages in any order, and stays bounded', () => {
         client.handleTimeout(now)
       }
     }),
-    { numRuns: 300 },
+    runs(300),
   )
 })
 

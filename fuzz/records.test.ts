@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { ByteReader, ByteWriter } from '../src/base/bytes.ts'
 import { readRecord, writeRecord } from '../src/base/records.ts'
 import type { StoredMessage, StoredWill, StoreRecord } from '../src/base/store.ts'
+import { runs } from './runs.ts'
 
 /** Every field, the optional ones too, so that a field which is new in the type does not compile until it is stored. */
 type Fields<T> = { [K in keyof Required<T>]: fc.Arbitrary<Exclude<T[K], undefined>> }
@@ -139,7 +140,7 @@ describe('records', () => {
         const reader = new ByteReader(bytes)
         expect(readRecord(reader) === undefined).toBe(reader.error !== '')
       }),
-      { numRuns: 2000 },
+      runs(2000),
     )
   })
 
@@ -151,7 +152,7 @@ describe('records', () => {
         const reader = new ByteReader(bytes)
         expect(readRecord(reader) === undefined).toBe(reader.error !== '')
       }),
-      { numRuns: 1000 },
+      runs(1000),
     )
   })
 })

@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { TopicTree } from '../src/broker/topic-tree.ts'
+import { runs } from './runs.ts'
 import { topicMatches } from './topic-matches.ts'
 
 // Few letters and short topics, so that filters and topics meet often.
@@ -30,6 +31,7 @@ test('the topic tree finds what the naive matcher finds, after any sequence of c
         expect(tree.match(topic).sort()).toEqual(expected.sort())
       }
     }),
+    runs(100),
   )
 })
 
@@ -42,5 +44,6 @@ test('a tree that everybody left is empty inside', () => {
       expect(tree.size).toBe(0)
       expect(tree.isBare).toBe(true)
     }),
+    runs(100),
   )
 })

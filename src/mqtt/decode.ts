@@ -106,7 +106,7 @@ export class PacketDecoder {
     reader.reset(bytes, bodyStart, end)
     const packet = this.#body(type, reader)
     if (packet === undefined) return undefined
-    if (reader.error !== '') return this.#fail(reader.error, undefined, 0x81)
+    if (reader.error !== '') return this.#fail(reader.error, ruleOf(reader.error), 0x81)
     if (reader.remaining > 0) return this.#fail(`${reader.remaining} bytes left behind the last field`, undefined, 0x81)
     return packet
   }
@@ -180,7 +180,7 @@ export class PacketDecoder {
       const options = reader.u8('subscription options')
       if (reader.error !== '') break
       const wrong = topicFilterError(filter)
-      if (wrong !== '') return this.#fail(wrong, 'MQTT-4.7.1-1', 0x81)
+      if (wrong !== '') return this.#fail(wrong, filterRule(wrong), 0x81)
       if (options & (this.version === 5 ? 0xc0 : 0xfc)) return this.#fail('reserved subscription options', 'MQTT-3.8.3-5', 0x81)
       if ((options & 3) === 3) return this.#fail('QoS 3', '5.0 section 3.8.3.1', 0x82)
       if ((options & 0x30) === 0x30) return this.#fail('retain handling 3', '5.0 section 3.8.3.1', 0x82)
@@ -208,7 +208,7 @@ export class PacketDecoder {
       const filter = reader.string('topic filter')
       if (reader.error !== '') break
       const wrong = topicFilterError(filter)
-      if (wrong !== '') return this.#fail(wrong, 'MQTT-4.7.1-1', 0x81)
+      if (wrong !== '') return this.#fail(wrong, filterRule(wrong), 0x81)
       filters.push(filter)
     }
     if (filters.length === 0 && reader.error === '') return this.#fail('no topic filter', 'MQTT-3.10.3-2', 0x82)
@@ -238,7 +238,7 @@ export class PacketDecoder {
 
   #properties(reader: ByteReader, type: number): Properties | undefined {
     const properties = readProperties(reader, type, USER_PROPERTIES_MAX)
-    if (reader.error !== '') return this.#fail(reader.error, undefined, 0x81)
+    if (reader.error !== '') return this.#fail(reader.error, ruleOf(reader.error), 0x81)
     if ('rule' in properties) return this.#fail(properties.reason, properties.rule, properties.reasonCode)
     return properties as Properties
   }
@@ -246,4 +246,16 @@ export class PacketDecoder {
   #fail(reason: string, rule: string | undefined, reasonCode: number): undefined {
     this.error = { kind: 'malformed', reason, reasonCode, ...(rule !== undefined && { rule }) }
   }
+}
+
+/** The statement behind what a reader found wrong with a string. */
+function ruleOf(error: string): string | undefined {
+  if (error.startsWith('U+0000')) return 'MQTT-1.5.4-2'
+  return error.startsWith('ill-formed') ? 'MQTT-1.5.4-1' : undefined
+}
+
+/** The statement behind what `topicFilterError` found. */
+function filterRule(error: string): string {
+  if (error.startsWith('empty')) return 'MQTT-4.7.3-1'
+  return error.startsWith('#') ? 'MQTT-4.7.1-1' : 'MQTT-4.7.1-2'
 }

@@ -1,0 +1,13 @@
+import { defineConfig } from 'vitest/config'
+
+// `npm run fuzz`: the same properties as in `npm test`, with many more runs and a seed that is printed.
+const seed = process.env.FUZZ_SEED ?? String(Date.now() % 2 ** 31)
+const factor = process.env.FUZZ_RUNS ?? '20'
+process.env.FUZZ_SEED = seed
+process.env.FUZZ_RUNS = factor
+process.stderr.write(`fuzz: FUZZ_SEED=${seed} FUZZ_RUNS=${factor} repeats this run\n`)
+
+export default defineConfig({
+  root: new URL('..', import.meta.url).pathname,
+  test: { include: ['fuzz/**/*.test.ts'], testTimeout: 600_000, env: { FUZZ_SEED: seed, FUZZ_RUNS: factor } },
+})

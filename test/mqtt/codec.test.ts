@@ -1,0 +1,121 @@
+import { describe, expect, test } from 'vitest'
+import { ByteWriter } from '../../src/base/bytes.ts'
+import { PacketDecoder } from '../../src/mqtt/decode.ts'
+import { encodePacket } from '../../src/mqtt/encode.ts'
+import { Framer } from '../../src/mqtt/framer.ts'
+import type { Packet, ProtocolVersion } from '../../src/mqtt/packets.ts'
+import { Publish } from '../../src/mqtt/publish.ts'
+import { MALFORMED_CONNECTS, MQTT_MALFORMED, MQTT_VECTORS } from '../vectors/mqtt.ts'
+
+const unhex = (hex: string): Uint8Array => new Uint8Array(Buffer.from(hex.replaceAll(' ', ''), 'hex'))
+
+/** What a packet says, with its binary fields as hex, so that views and copies compare equal. */
+function plain(packet: Packet | undefined): unknown {
+  const seen = packet instanceof Publish ? pick(packet) : packet
+  return JSON.parse(
+    JSON.stringify(seen ?? null, (_key, value) =>
+      isBytes(value) ? `0x${Buffer.from(value.data ?? value).toString('hex')}` : value,
+    ),
+  )
+}
+const pick = ({ type, topic, qos, retain, dup, packetId, properties, payload }: Publish): object => ({
+  type,
+  topic,
+  qos,
+  retain,
+  dup,
+  packetId,
+  properties,
+  payload,
+})
+const isBytes = (value: unknown): value is { data?: number[] } & Uint8Array =>
+  value instanceof Uint8Array || (typeof value === 'object' && value !== null && (value as { type?: unknown }).type === 'Buffer')
+
+function decode(
+  bytes: Uint8Array,
+  sender: 'client' | 'server',
+  version: ProtocolVersion,
+): { packet: Packet | undefined; decoder: PacketDecoder } {
+  const framer = new Framer(1_000_000)
+  framer.push(bytes)
+  expect(framer.next()).toBe(true)
+  expect([framer.start, framer.end]).toEqual([0, bytes.length])
+  const decoder = new PacketDecoder(sender, version)
+  return { packet: decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end), decoder }
+}
+
+describe.each(MQTT_VECTORS)('$title', ({ hex, packet, sender, version }) => {
+  test('decodes', () => {
+    const { packet: decoded, decoder } = decode(unhex(hex), sender, version)
+    expect(decoder.error).toBeUndefined()
+    expect(plain(decoded)).toEqual(plain(packet))
+  })
+
+  test('encodes', () => {
+    const writer = new ByteWriter(1)
+    encodePacket(writer, packet, version)
+    expect(Buffer.from(writer.toBytes()).toString('hex')).toBe(hex.replaceAll(' ', ''))
+  })
+
+  test('is malformed when it is cut short, wherever', () => {
+    const bytes = unhex(hex)
+    const body = bytes.slice(2)
+    for (let length = 0; length < body.length; length++) {
+      const cut = Uint8Array.of(bytes[0]!, length, ...body.subarray(0, length))
+      const { packet: decoded } = decode(cut, sender, version)
+      // Payloads, lists and short forms may end anywhere; what decodes is of the same type.
+      if (decoded !== undefined) expect(decoded.type).toBe(packet.type)
+    }
+  })
+})
+
+describe('what clients may not send', () => {
+  for (const { title, hex, versions, reasonCode, rule } of MQTT_MALFORMED) {
+    test.each(versions)(`${title} (version %i)`, (version) => {
+      const { packet, decoder } = decode(unhex(hex), 'client', version)
+      expect(packet).toBeUndefined()
+      expect(decoder.error).toMatchObject({ kind: 'malformed', reasonCode, ...(rule !== undefined && { rule }) })
+    })
+  }
+
+  for (const { title, hex, reasonCode, rule, answersAs } of MALFORMED_CONNECTS) {
+    test(`CONNECT: ${title}`, () => {
+      const { packet, decoder } = decode(unhex(hex), 'client', 4)
+      expect(packet).toBeUndefined()
+      expect(decoder.error).toMatchObject({ kind: 'malformed', reasonCode, ...(rule !== undefined && { rule }) })
+      if (answersAs !== undefined) expect(decoder.version).toBe(answersAs)
+    })
+  }
+
+  test('3.1 reserves no connect flag', () => {
+    expect(decode(unhex('100f 0006 4d5149736470 03 03 003c 0001 63'), 'client', 4).packet).toMatchObject({ protocolVersion: 3 })
+  })
+})
+
+describe('PUBLISH', () => {
+  test('is read in place: the payload is a range of the chunk, and a repeated topic is the same string', () => {
+    const chunk = unhex('3007 0003 612f62 6869 3007 0003 612f62 6869')
+    const framer = new Framer(100)
+    framer.push(chunk)
+    const decoder = new PacketDecoder('client')
+    const packets: Publish[] = []
+    while (framer.next()) packets.push(decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end) as Publish)
+    expect(
+      packets.map(({ buffer, payloadStart, payloadEnd, frameStart }) => [buffer === chunk, payloadStart, payloadEnd, frameStart]),
+    ).toEqual([
+      [true, 7, 9, 0],
+      [true, 16, 18, 9],
+    ])
+    expect(packets[1]!.topic).toBe(packets[0]!.topic)
+  })
+
+  test('own() takes the packet out of the chunk', () => {
+    const { packet } = decode(unhex('3007 0003 612f62 6869'), 'client', 4)
+    const publish = packet as Publish
+    const { buffer } = publish
+    publish.own()
+    publish.own()
+    expect(publish.buffer).not.toBe(buffer)
+    expect(Buffer.from(publish.payload).toString()).toBe('hi')
+  })
+})
