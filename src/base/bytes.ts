@@ -46,7 +46,6 @@ export function decodeUtf8(bytes: Uint8Array, start: number, end: number): strin
   return latin1Slice.call(bytes, start, end)
 }
 
-export const encodeUtf8 = (text: string): Uint8Array => Buffer.from(text, 'utf8')
 export const utf8Length = (text: string): number => Buffer.byteLength(text, 'utf8')
 
 /**

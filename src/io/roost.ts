@@ -5,6 +5,7 @@ import { MemoryStore, type Store } from '../base/store.ts'
 import { type Config, StartError } from '../config.ts'
 import { UdpPort } from '../gateway/io/udp.ts'
 import { TcpListener } from '../mqtt/io/tcp.ts'
+import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { Server, type ServerOptions } from '../server.ts'
 import type { Logger } from './log.ts'
 import { noticeLogger } from './log.ts'
@@ -24,9 +25,6 @@ export interface Running {
   /** Ends the process's part in everything, cleanly; state is kept. Rejects if what was left could not be stored. */
   stop(): Promise<void>
 }
-
-/** An MQTT-SN message says its length in two bytes. */
-const MAX_DATAGRAM = 65_535
 
 /** Starts broker and gateway as configured. @throws StartError: one line for the user, that names the flag. */
 export async function startRoost(config: Config, log: Logger): Promise<Running> {
@@ -142,7 +140,7 @@ export function serverOptions(config: Config): Pick<ServerOptions, 'broker' | 'c
       qos2HoldDownMs: config.qos2HoldDownSeconds * 1000,
       unknownSenderPerSecond: config.unknownSenderRepliesPerSecond,
       predefinedTopics: config.predefinedTopics,
-      maxDatagram: MAX_DATAGRAM,
+      maxDatagram: MESSAGE_BYTES_MAX,
     },
   }
 }

@@ -1,7 +1,7 @@
 import { ByteWriter } from '../base/bytes.ts'
-import type { Malformed } from '../base/decoded.ts'
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
+import type { Malformed } from '../base/malformed.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Timers } from '../base/timers.ts'
 import { Connection, type ConnectionId, KEEP_ALIVE_FACTOR } from './connection.ts'
@@ -109,7 +109,8 @@ export class Connections {
     connection.congested = on
     connection.link.listen(now, !on)
     // Who does not read is not read either: its own requests would pile up answers.
-    this.#outputs.push({ kind: on ? 'pause' : 'resume', connection: id })
+    if (on) this.#outputs.push({ kind: 'pause', connection: id })
+    else if (!connection.paused) this.#outputs.push({ kind: 'resume', connection: id })
   }
 
   /** The stream is gone. */

@@ -1,5 +1,5 @@
 import { ByteReader } from '../base/bytes.ts'
-import type { Malformed } from '../base/decoded.ts'
+import type { Malformed } from '../base/malformed.ts'
 import { connectOf } from './decode-connect.ts'
 import {
   type Packet,

@@ -1,4 +1,4 @@
-import type { Malformed } from '../base/decoded.ts'
+import type { Malformed } from '../base/malformed.ts'
 
 const EMPTY = new Uint8Array(0)
 

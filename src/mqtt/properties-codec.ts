@@ -43,7 +43,6 @@ const TABLE: readonly (readonly [id: number, name: Name, form: Form, packets: nu
   [0x29, 'subscriptionIdentifiersAvailable', 'flag', bits(CONNACK)],
   [0x2a, 'sharedSubscriptionAvailable', 'flag', bits(CONNACK)],
 ]
-export const PROPERTY_TABLE = TABLE
 
 const BY_ID: readonly ((typeof TABLE)[number] | undefined)[] = Array.from({ length: 0x2b }, (_, id) =>
   TABLE.find((row) => row[0] === id),
@@ -59,7 +58,7 @@ export interface PropertyError {
 const error = (reason: string, rule: string, reasonCode: number): PropertyError => ({ reason, rule, reasonCode })
 
 /** A variable byte integer [5.0 section 1.5.5]; fails the reader if it has more than four bytes or is not minimal. */
-export function readVarint(reader: ByteReader, field: string): number {
+function readVarint(reader: ByteReader, field: string): number {
   let value = 0
   for (let shift = 0; shift < 28; shift += 7) {
     const byte = reader.u8(field)

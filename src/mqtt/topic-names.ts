@@ -1,8 +1,9 @@
 import { decodeUtf8, utf8Error } from '../base/bytes.ts'
 
-const SLOTS = 256
+/** With the longest topics, 8 KiB for one connection. */
+const SLOTS = 64
 /** Longer topics are not remembered: they are a peer's choice, and memory. */
-const TOPIC_BYTES_MAX = 256
+const TOPIC_BYTES_MAX = 128
 
 interface Slot {
   readonly bytes: Uint8Array

@@ -1,5 +1,5 @@
 import { ByteReader } from '../base/bytes.ts'
-import type { Malformed } from '../base/decoded.ts'
+import type { Malformed } from '../base/malformed.ts'
 import { type Message, MsgType, type SnQoS, type TopicIdType } from './messages.ts'
 
 // Flags [1.2 section 5.3.4].

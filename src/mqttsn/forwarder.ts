@@ -1,4 +1,4 @@
-import type { Malformed } from '../base/decoded.ts'
+import type { Malformed } from '../base/malformed.ts'
 import { FORWARDER_ENCAPSULATION } from './messages.ts'
 
 /** An encapsulated message: from which node, and where in the datagram it lies [1.2 section 5.5]. */

@@ -1,10 +1,4 @@
-/** What a decoder makes of bytes from a peer. Malformed input is a value: no decoder throws. */
-export type Decoded<P> =
-  | { readonly kind: 'packet'; readonly packet: P; readonly size: number }
-  /** Over a stream only: more bytes are needed. */
-  | { readonly kind: 'incomplete' }
-  | Malformed
-
+/** What a decoder found wrong with bytes from a peer. Malformed input is a value: no decoder throws. */
 export interface Malformed {
   readonly kind: 'malformed'
   /** In plain words, for logs: which field, what was wrong. */

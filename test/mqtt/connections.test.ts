@@ -1,0 +1,251 @@
+import { describe, expect, test } from 'vitest'
+import { ByteWriter } from '../../src/base/bytes.ts'
+import type { Notice } from '../../src/base/notice.ts'
+import { MemoryStore } from '../../src/base/store.ts'
+import { Broker } from '../../src/broker/broker.ts'
+import { type ConnectionLimits, Connections } from '../../src/mqtt/connections.ts'
+import { encodePacket } from '../../src/mqtt/encode.ts'
+import type { Connect, Packet, ProtocolVersion } from '../../src/mqtt/packets.ts'
+import { Publish } from '../../src/mqtt/publish.ts'
+
+/** Connections in front of a real broker, with virtual time. */
+class Wire {
+  now = 0
+  readonly notices: Notice[] = []
+  readonly broker = new Broker({ store: new MemoryStore(), clock: { epoch: 0 }, notice: () => {}, random: () => 0.5 })
+  readonly connections: Connections
+  #next = 1
+  readonly #out = new Map<number, string[]>()
+
+  constructor(limits: Partial<ConnectionLimits> = {}) {
+    this.connections = new Connections(this.broker, limits, (notice) => this.notices.push(notice))
+  }
+
+  open(): number {
+    this.connections.open(this.now, this.#next, 'test')
+    this.#run()
+    return this.#next++
+  }
+
+  connect(options: Partial<Connect> = {}): number {
+    const connection = this.open()
+    const version = options.protocolVersion ?? 5
+    const connect: Connect = {
+      type: 1,
+      protocolVersion: version,
+      bridge: false,
+      clientId: `c${connection}`,
+      cleanStart: true,
+      keepAlive: 0,
+      will: undefined,
+      username: undefined,
+      password: undefined,
+      properties: {},
+      ...options,
+    }
+    this.send(connection, connect, version)
+    return connection
+  }
+
+  send(connection: number, packet: Packet, version: ProtocolVersion = 5): void {
+    const writer = new ByteWriter()
+    encodePacket(writer, packet, version)
+    this.sendHex(connection, Buffer.from(writer.toBytes()).toString('hex'))
+  }
+
+  sendHex(connection: number, hex: string): void {
+    this.connections.chunk(this.now, connection, Buffer.from(hex.replaceAll(' ', ''), 'hex'))
+    this.#run()
+  }
+
+  congested(connection: number, on: boolean): void {
+    this.connections.congested(this.now, connection, on)
+    this.#run()
+  }
+
+  advance(ms: number): void {
+    const until = this.now + ms
+    for (let at = this.connections.nextTimeout(); at !== undefined && at <= until; at = this.connections.nextTimeout()) {
+      this.now = Math.max(this.now, at)
+      this.connections.handleTimeout(this.now)
+      this.#run()
+    }
+    this.now = until
+  }
+
+  /** What happened to this connection since this was asked last: hex of writes, 'close', 'pause', 'resume'. */
+  out(connection: number): string[] {
+    const out = this.#out.get(connection) ?? []
+    this.#out.delete(connection)
+    return out
+  }
+
+  #run(): void {
+    for (let link = this.broker.nextReadyLink(); link !== undefined; link = this.broker.nextReadyLink())
+      this.connections.linkReady(this.now, link)
+    for (let out = this.connections.poll(); out !== undefined; out = this.connections.poll()) {
+      const list = this.#out.get(out.connection) ?? []
+      list.push(out.kind === 'write' ? Buffer.from(out.bytes).toString('hex') : out.kind)
+      this.#out.set(out.connection, list)
+    }
+  }
+}
+
+const subscribe = (filter: string): Packet => ({
+  type: 8,
+  packetId: 1,
+  subscriptions: [{ filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+  properties: {},
+})
+const publish = (topic: string, text: string, properties = {}): Publish =>
+  Publish.of(topic, Buffer.from(text), 0, false, 0, properties)
+
+describe('before CONNECT', () => {
+  test('a connection that says nothing, or too slowly, is closed at the deadline', () => {
+    const wire = new Wire({ connectTimeoutMs: 1000 })
+    const silent = wire.open()
+    const slow = wire.open()
+    for (let i = 0; i < 9; i++) {
+      wire.advance(100)
+      wire.sendHex(slow, ['10', '0d', '00', '04', '4d', '51', '54', '54', '04'][i]!)
+    }
+    expect([wire.out(silent), wire.out(slow)]).toEqual([[], []])
+    wire.advance(100)
+    expect([wire.out(silent), wire.out(slow)]).toEqual([['close'], ['close']])
+    expect(wire.connections.size).toBe(0)
+  })
+
+  test('MQTT-3.1.0-1: the first byte tells that it is no CONNECT', () => {
+    const wire = new Wire()
+    const connection = wire.open()
+    wire.sendHex(connection, '30')
+    expect(wire.out(connection)).toEqual(['close'])
+  })
+
+  test('max_connections', () => {
+    const wire = new Wire({ maxConnections: 1 })
+    const first = wire.open()
+    expect(wire.out(wire.open())).toEqual(['close'])
+    expect(wire.out(first)).toEqual([])
+    expect(wire.notices.map(({ code }) => code)).toEqual(['limit-reached'])
+  })
+
+  test('max_connect_packet_size holds for CONNECT, max_packet_size from then on', () => {
+    const wire = new Wire({ maxConnectPacketSize: 40, maxPacketSize: 100 })
+    const long = wire.connect({ clientId: 'x'.repeat(40) })
+    expect(wire.out(long)).toEqual(['close'])
+    const connection = wire.connect({ clientId: 'c' })
+    wire.out(connection)
+    wire.send(connection, publish('a', 'x'.repeat(80)))
+    expect(wire.out(connection)).toEqual([])
+    wire.send(connection, publish('a', 'x'.repeat(100)))
+    expect(wire.out(connection)).toEqual(['e00195', 'close'])
+  })
+})
+
+describe('keep alive', () => {
+  test('MQTT-3.1.2-22: one and a half times, counted from any packet', () => {
+    for (const [version, end] of [
+      [5, ['e0018d', 'close']],
+      [4, ['close']],
+    ] as const) {
+      const wire = new Wire()
+      const connection = wire.connect({ protocolVersion: version, keepAlive: 10 })
+      wire.out(connection)
+      wire.advance(14_999)
+      wire.send(connection, publish('a', 'x'), version)
+      wire.advance(14_999)
+      expect(wire.out(connection)).toEqual([])
+      wire.advance(1)
+      expect(wire.out(connection)).toEqual(end)
+    }
+  })
+
+  test('parts of a packet are no packet', () => {
+    const wire = new Wire()
+    const connection = wire.connect({ keepAlive: 10 })
+    wire.out(connection)
+    wire.advance(14_000)
+    wire.sendHex(connection, '30')
+    wire.advance(1000)
+    expect(wire.out(connection)).toEqual(['e0018d', 'close'])
+  })
+
+  test('0 is never', () => {
+    const wire = new Wire()
+    const connection = wire.connect({ keepAlive: 0 })
+    wire.advance(1e9)
+    expect(wire.out(connection)).toHaveLength(1)
+  })
+
+  test('MQTT-3.1.2-21: max_keepalive is told to a 5.0 client, and holds', () => {
+    const wire = new Wire({ maxKeepAlive: 20 })
+    const connection = wire.connect({ keepAlive: 60 })
+    expect(wire.out(connection)[0]).toContain('130014')
+    wire.advance(30_000)
+    expect(wire.out(connection)).toEqual(['e0018d', 'close'])
+  })
+})
+
+describe('topic aliases of a client', () => {
+  test('MQTT-3.3.2-7 ff.: set, used, replaced; above the maximum and unknown ones end the connection', () => {
+    const wire = new Wire({ topicAliasMaximum: 2 })
+    const watcher = wire.connect()
+    wire.send(watcher, subscribe('#'))
+    wire.out(watcher)
+    const connection = wire.connect()
+    wire.out(connection)
+    wire.send(connection, publish('a', '1', { topicAlias: 1 }))
+    wire.send(connection, publish('', '2', { topicAlias: 1 }))
+    wire.send(connection, publish('b', '3', { topicAlias: 1 }))
+    wire.send(connection, publish('', '4', { topicAlias: 1 }))
+    expect(wire.out(watcher)).toEqual(['300500016100' + '31', '30050001610032', '30050001620033', '30050001620034'])
+    wire.send(connection, publish('', '5', { topicAlias: 2 }))
+    expect(wire.out(connection)).toEqual(['e00182', 'close'])
+    const other = wire.connect()
+    wire.out(other)
+    wire.send(other, publish('a', '6', { topicAlias: 3 }))
+    expect(wire.out(other)).toEqual(['e00194', 'close'])
+  })
+})
+
+describe('a socket that is full', () => {
+  test('is not read and gets no messages, until it takes bytes again', () => {
+    const wire = new Wire()
+    const reader = wire.connect()
+    wire.send(reader, subscribe('a'))
+    wire.out(reader)
+    wire.congested(reader, true)
+    const writer = wire.connect()
+    wire.send(writer, publish('a', 'x'))
+    expect(wire.out(reader)).toEqual(['pause'])
+    wire.congested(reader, false)
+    expect(wire.out(reader).sort()).toEqual(['30050001610078', 'resume'])
+  })
+})
+
+describe('what leaves in one turn', () => {
+  test('is one write, however many packets it is', () => {
+    const wire = new Wire()
+    const reader = wire.connect({ protocolVersion: 4 })
+    wire.send(reader, subscribe('a'), 4)
+    wire.out(reader)
+    const writer = wire.connect({ protocolVersion: 4 })
+    wire.sendHex(writer, '3004000161 31 3004000161 32 3004000161 33')
+    expect(wire.out(reader)).toEqual(['300400016131300400016132300400016133'])
+  })
+
+  test('MQTT 3 and 5 readers of the same message get their own form of it', () => {
+    const wire = new Wire()
+    const four = wire.connect({ protocolVersion: 4 })
+    wire.send(four, subscribe('a'), 4)
+    const five = wire.connect()
+    wire.send(five, subscribe('a'))
+    wire.out(four)
+    wire.out(five)
+    const writer = wire.connect()
+    wire.send(writer, Publish.of('a', Buffer.from('x'), 1, false, 9, { contentType: 't' }))
+    expect(wire.out(four)).toEqual(['32060001610001 78'.replace(' ', '')])
+    expect(wire.out(five)).toEqual(['320b000161000104030001747 8'.replace(' ', '')])
+  })
+})
