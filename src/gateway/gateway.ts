@@ -277,7 +277,7 @@ export class Gateway implements ClientHost {
   forget(client: SnClient): void {
     this.#clients.delete(client.clientId)
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
-    this.store.append({ type: 'sn-end', clientId: client.clientId })
+    if (client.recorded) this.store.append({ type: 'sn-end', clientId: client.clientId })
   }
 
   tellStranger(now: Instant, route: RouteKey): void {

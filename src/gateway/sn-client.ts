@@ -43,6 +43,8 @@ export class SnClient {
   cleanSession = true
   will: Will | undefined = undefined
   lastHeard: Instant = 0
+  /** The store knows of this client, and has to be told when it is forgotten. */
+  recorded = false
   /** On the gateway's list of those that wait for the store. */
   awaitsDurable = false
   /** Whose CONNECT the broker is answering: the client's own, or ours after a restart. */
@@ -167,7 +169,7 @@ export class SnClient {
     const { topic, qos, retain } = dialogue.topic
     this.downlink.prompted()
     if (topic === undefined || topicNameError(topic) !== '') {
-      this.#refuse(ReturnCode.NOT_SUPPORTED)
+      this.#refuse(now, ReturnCode.NOT_SUPPORTED)
       return
     }
     this.#establish(now, dialogue.connect, { topic, payload, qos, retain, properties: NO_PROPERTIES })
@@ -203,7 +205,9 @@ export class SnClient {
     if (reasonCode >= 0x80) {
       this.host.closeLink(this)
       this.link = undefined
-      if (whose === 'client') this.#refuse(returnCodeOf(reasonCode))
+      if (whose === 'client') this.#refuse(now, returnCodeOf(reasonCode))
+      // The broker does not take it back: it is told to connect when it speaks next.
+      else this.#end(now, 'lost')
       return
     }
     if (!sessionPresent && whose === 'client') {
@@ -223,8 +227,7 @@ export class SnClient {
     this.sleepSeconds = 0
     const lsn = this.record(now)
     if (lsn === 'full') {
-      this.#end(now, 'lost')
-      this.#refuse(ReturnCode.CONGESTION)
+      this.#refuse(now, ReturnCode.CONGESTION)
       return
     }
     this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED }, lsn)
@@ -233,13 +236,11 @@ export class SnClient {
     this.updateListening(now)
   }
 
-  #refuse(returnCode: number): void {
-    this.#dialogue = undefined
-    this.state = 'disconnected'
-    this.downlink.abandon()
+  /** CONNECT came to nothing: a conversation that there was before it is over too. */
+  #refuse(now: Instant, returnCode: number): void {
+    this.#end(now, 'disconnected')
     this.send({ type: MsgType.CONNACK, returnCode })
-    this.#disarmSupervision()
-    if (this.registry.size === 0 && this.link === undefined) this.host.forget(this)
+    if (!this.recorded) this.host.forget(this)
   }
 
   /** DISCONNECT, with a duration to sleep [1.2 sections 6.12, 6.14]. */
@@ -411,6 +412,7 @@ export class SnClient {
 
   /** The process ends or begins anew: nothing is said to the sensor. */
   restore(record: Extract<GatewayRecord, { type: 'sn-client' }>): void {
+    this.recorded = true
     this.state = record.state
     this.durationSeconds = record.durationSeconds
     this.sleepSeconds = record.sleepSeconds
@@ -500,6 +502,7 @@ export class SnClient {
   record(now: Instant): Recorded {
     const { state, clientId, route, durationSeconds, sleepSeconds, cleanSession, will } = this
     const recorded = state === 'awake' || state === 'willTopic' || state === 'willMsg' ? 'asleep' : state
+    this.recorded = true
     return this.host.store.append({
       type: 'sn-client',
       clientId,
