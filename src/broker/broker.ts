@@ -299,7 +299,7 @@ export class Broker implements Uplink, LinkOwner {
     }
     const lsn = this.#publisher.accept(now, session, message, qos === 2 ? packetId : 0)
     if (lsn === 'full') {
-      if (qos > 0) this.#full(now, link, 'PUBLISH')
+      this.#publishFull(now, link, qos, packetId)
       return
     }
     if (qos === 0) return
@@ -311,6 +311,17 @@ export class Broker implements Uplink, LinkOwner {
     session.received ??= new Map()
     session.received.set(packetId, lsn)
     link.push(response(PacketType.PUBREC, packetId, reasonCode), lsn)
+  }
+
+  /** Nothing was taken in. 5.0 has a reason code for that; a 3.x client is closed, because any acknowledgement would say that it was. */
+  #publishFull(now: Instant, link: ClientLink, qos: number, packetId: number): void {
+    if (qos === 0 || link.version < 5) {
+      if (qos > 0) this.#full(now, link, 'PUBLISH')
+      else this.#noticeFull(link, 'PUBLISH')
+      return
+    }
+    this.#noticeFull(link, 'PUBLISH')
+    link.push(response(qos === 1 ? PacketType.PUBACK : PacketType.PUBREC, packetId, ReasonCode.QUOTA_EXCEEDED), 0)
   }
 
   #refusePublish(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {

@@ -2,7 +2,7 @@ import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Lsn, SessionKey } from '../base/store.ts'
 import { type Delivery, type Link, type LinkId, type LinkInfo, type Outgoing, OutgoingType } from '../mqtt/link.ts'
-import { type Connack, type Packet, PacketType, type QoS, type Will } from '../mqtt/packets.ts'
+import { type Connack, type Packet, PacketType, type ProtocolVersion, type QoS, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { Inflight, Queued, type Session } from './session.ts'
@@ -57,6 +57,8 @@ export class ClientLink implements Link {
   /** Deliveries with QoS above 0 that may be unacknowledged: the lower of the client's Receive Maximum and our own bound. */
   window = 1
   listening = true
+  /** Of the CONNECT that was accepted. */
+  version: ProtocolVersion = 5
   readonly #owner: LinkOwner
   readonly #control = new Fifo<Outgoing>()
   readonly #gates = new Fifo<Lsn>()

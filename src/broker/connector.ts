@@ -22,7 +22,7 @@ export class Connector {
 
   /** Accepts and pushes CONNACK, or gives the reason code of the refusal. `takeOver` ends the link that holds the session now. */
   connect(now: Instant, link: ClientLink, packet: Connect, takeOver: (old: ClientLink) => void): Session | number {
-    const { access, limits, clock: _clock } = this.#context
+    const { access, limits } = this.#context
     const refusal = this.#refusal(packet) || access.connect(link.info.kind, packet)
     if (refusal !== 0) return refusal
     const clientId = packet.clientId === '' ? this.#assignedId() : packet.clientId
@@ -52,6 +52,7 @@ export class Connector {
     const { session, present, lsn } = begun
     session.link = link
     link.client = session
+    link.version = packet.protocolVersion
     link.window = Math.min(packet.properties.receiveMaximum ?? 0xffff, limits.maxInflightMessages)
     const properties: Properties = { sharedSubscriptionAvailable: false }
     if (packet.clientId === '') properties.assignedClientIdentifier = clientId

@@ -105,8 +105,11 @@ export class Downlink {
   answered(now: Instant, message: TopicAck | MsgIdOnly): void {
     const transaction = this.#transaction
     const { type, msgId } = message
-    if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID)
-      this.#client.registry.markUnknown(message.topicId)
+    if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID) {
+      const refused = transaction?.msgId === msgId ? transaction.message : undefined
+      if (refused?.type !== MsgType.PUBLISH || refused.topicIdType === 'normal')
+        this.#client.registry.markUnknown(message.topicId)
+    }
     if (transaction === undefined || transaction.msgId !== msgId) {
       // PUBREC again: our PUBREL was lost, and its transaction repeats it; PUBREC for nothing we know ends with PUBREL all the same.
       if (type === MsgType.PUBREC && transaction === undefined)
@@ -151,7 +154,7 @@ export class Downlink {
   #start(now: Instant, held: Held): void {
     const client = this.#client
     const { topic } = held.message
-    const reference = this.#reference(topic)
+    const reference = this.#reference(topic, held.registeredAgain)
     if (reference !== undefined) {
       this.#publish(now, held, reference)
       return
@@ -171,11 +174,12 @@ export class Downlink {
     client.send(message, assigned.lsn)
   }
 
-  /** How the client knows this topic; `undefined` if it has to be told. */
-  #reference(topic: string): TopicReference | undefined {
+  /** How the client knows this topic; `undefined` if it has to be told. `normalOnly`: it refused the id that it should have known. */
+  #reference(topic: string, normalOnly: boolean): TopicReference | undefined {
     const { registry, host, clientId } = this.#client
     const normal = registry.idOf(topic)
     if (normal !== undefined && registry.knows(normal)) return { topicIdType: 'normal', topicId: normal }
+    if (normalOnly) return undefined
     const predefined = host.predefined.idOf(clientId, topic)
     if (predefined !== undefined) return { topicIdType: 'predefined', topicId: predefined }
     if (topic.length === 2 && topic.charCodeAt(0) < 0x80 && topic.charCodeAt(1) < 0x80) {

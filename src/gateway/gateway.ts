@@ -9,13 +9,13 @@ import { topicNameError } from '../mqtt/topics.ts'
 import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
 import { encodedMessage } from '../mqttsn/encode.ts'
 import { unwrap, wrap } from '../mqttsn/forwarder.ts'
-import { type Message, MsgType, ReturnCode, type SnConnect, type SnPublish, shortTopicName } from '../mqttsn/messages.ts'
+import { type Message, MsgType, ReturnCode, type SnConnect, type SnPublish } from '../mqttsn/messages.ts'
 import type { ClientHost, ClientTimer, RouteKey } from './client-host.ts'
 import type { GatewayOptions } from './options.ts'
 import { SnClient } from './sn-client.ts'
 import { TokenBucket } from './token-bucket.ts'
 import { PredefinedTopics } from './topic-registry.ts'
-import { connectPacket } from './translate.ts'
+import { connectPacket, shortTopic } from './translate.ts'
 
 export interface Datagram {
   readonly route: RouteKey
@@ -25,6 +25,10 @@ export interface Datagram {
 /** Octets of a client id (ruling A22). */
 const CLIENT_ID_MAX = 64
 const PROTOCOL_ID = 0x01
+/** One stranger is answered so seldom that it cannot use up the answers for all (ruling A8). */
+const TOLD_AGAIN_MS = 1000
+/** Strangers whose last answer is remembered. */
+const TOLD_MAX = 1024
 /** Between a forwarder's route and the node behind it. */
 const NODE = '/node:'
 
@@ -45,6 +49,8 @@ export class Gateway implements ClientHost {
   readonly #byLink = new Map<LinkId, SnClient>()
   readonly #outputs = new Fifo<Datagram>()
   readonly #strangers: TokenBucket
+  /** When strangers were answered last; the oldest goes where there are too many. */
+  readonly #told = new Map<RouteKey, Instant>()
   #waiting: SnClient[] = []
   /** Through which QoS -1 messages reach the broker [1.2 section 6.8]; opened when the first one comes. */
   #qosM1: Link | undefined = undefined
@@ -91,12 +97,14 @@ export class Gateway implements ClientHost {
         return
       case MsgType.PUBLISH:
         if (message.qos === -1) {
+          const sender = this.#byRoute.get(route)
+          if (sender !== undefined) sender.lastHeard = now
           this.#publishQosM1(now, route, message)
           return
         }
         break
       case MsgType.PINGREQ:
-        if (message.clientId !== undefined && !this.#roam(route, message.clientId)) {
+        if (message.clientId !== undefined && !this.#roam(now, route, message.clientId)) {
           this.tellStranger(now, route)
           return
         }
@@ -126,7 +134,7 @@ export class Gateway implements ClientHost {
       client = new SnClient(clientId, route, this)
       this.#clients.set(clientId, client)
     }
-    this.#bind(client, route)
+    this.#bind(now, client, route)
     client.handle(now, message)
   }
 
@@ -134,17 +142,30 @@ export class Gateway implements ClientHost {
    * PINGREQ with a client id: a sleeper may wake at another address than it fell asleep at (ruling A7). An active client is only where it says
    * CONNECT, or anybody could take its messages away. Gives whether the route is the client's.
    */
-  #roam(route: RouteKey, clientId: string): boolean {
+  #roam(now: Instant, route: RouteKey, clientId: string): boolean {
     const client = this.#clients.get(clientId)
     if (client === undefined) return false
     if (client.route === route && this.#byRoute.get(route) === client) return true
     if (client.state !== 'asleep' && client.state !== 'awake') return false
-    this.#bind(client, route)
+    this.#bind(now, client, route)
     return true
   }
 
-  #bind(client: SnClient, route: RouteKey): void {
+  #bind(now: Instant, client: SnClient, route: RouteKey): void {
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
+    const before = this.#byRoute.get(route)
+    if (before !== undefined && before !== client) {
+      // Whatever went there still would be read by the wrong sensor, whose topic ids mean other topics.
+      before.route = ''
+      before.updateListening(now)
+      this.notice({
+        code: 'client-takeover',
+        level: 'info',
+        client: before.key,
+        peer: route,
+        reason: `its address is ${client.key}'s`,
+      })
+    }
     client.route = route
     this.#byRoute.set(route, client)
   }
@@ -153,7 +174,7 @@ export class Gateway implements ClientHost {
     // Only predefined ids and short names mean something without a connection [1.2 section 6.8]; there is never an answer.
     const topic =
       topicIdType === 'short'
-        ? shortTopicName(topicId)
+        ? shortTopic(topicId)
         : topicIdType === 'predefined'
           ? this.predefined.nameOf('', topicId)
           : undefined
@@ -190,12 +211,12 @@ export class Gateway implements ClientHost {
   }
 
   /** `store.durable` has advanced. */
-  durable(_now: Instant): void {
+  durable(now: Instant): void {
     const waiting = this.#waiting
     this.#waiting = []
     for (const client of waiting) {
       client.awaitsDurable = false
-      client.durable()
+      client.durable(now)
     }
   }
 
@@ -251,6 +272,8 @@ export class Gateway implements ClientHost {
   // --- What clients ask
 
   transmit(route: RouteKey, message: Message): void {
+    // Nobody knows where that client is; it will say so.
+    if (route === '') return
     const bytes = encodedMessage(message)
     const node = route.indexOf(NODE)
     if (node < 0) this.#outputs.push({ route, bytes })
@@ -281,7 +304,11 @@ export class Gateway implements ClientHost {
   }
 
   tellStranger(now: Instant, route: RouteKey): void {
-    if (!this.#strangers.take(now)) return
+    const told = this.#told.get(route)
+    if ((told !== undefined && now - told < TOLD_AGAIN_MS) || !this.#strangers.take(now)) return
+    this.#told.delete(route)
+    if (this.#told.size >= TOLD_MAX) this.#told.delete(this.#told.keys().next().value!)
+    this.#told.set(route, now)
     this.notice({ code: 'unknown-sender', level: 'debug', peer: route, reason: 'told to connect' })
     this.transmit(route, { type: MsgType.DISCONNECT, duration: undefined })
   }

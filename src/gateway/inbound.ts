@@ -3,18 +3,10 @@ import type { Lsn } from '../base/store.ts'
 import { PacketType, type PublishResponse, type QoS, type Suback } from '../mqtt/packets.ts'
 import { Publish } from '../mqtt/publish.ts'
 import { topicFilterError, topicNameError } from '../mqtt/topics.ts'
-import {
-  MsgType,
-  type Register,
-  ReturnCode,
-  type SnPublish,
-  shortTopicName,
-  type TopicIdType,
-  type TopicRequest,
-} from '../mqttsn/messages.ts'
+import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, type TopicRequest } from '../mqttsn/messages.ts'
 import { fingerprint, HoldDown } from './hold-down.ts'
 import type { SnClient } from './sn-client.ts'
-import { responsePacket, returnCodeOf, subscribePacket, unsubscribePacket } from './translate.ts'
+import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from './translate.ts'
 
 /** Requests of one kind that one client may have open; by the specification it has one. */
 const OPEN_MAX = 16
@@ -25,13 +17,21 @@ export class Inbound {
   /** Topic ids of PUBLISHes that the broker has not answered, by message id: PUBACK repeats them. */
   #published: Map<number, number> | undefined = undefined
   /** For the SUBACKs that are owed, by message id: the topic id to tell, and its record. */
-  #subscribed: Map<number, { readonly topicId: number; readonly lsn: Lsn }> | undefined = undefined
+  #subscribed: Map<number, { readonly topicId: number; readonly lsn: Lsn; readonly normal: boolean }> | undefined = undefined
   /** Fingerprints of QoS 2 messages that wait for PUBREL, by message id. */
   #received: Map<number, number> | undefined = undefined
   #holdDown: HoldDown | undefined = undefined
 
   constructor(client: SnClient) {
     this.#client = client
+  }
+
+  /** A clean session: message ids begin anew, and what was said before may be said again. */
+  clear(): void {
+    this.#published = undefined
+    this.#subscribed = undefined
+    this.#received = undefined
+    this.#holdDown = undefined
   }
 
   register(message: Register): void {
@@ -58,11 +58,17 @@ export class Inbound {
       refuse(ReturnCode.INVALID_TOPIC_ID)
       return
     }
+    if (qos > 0 && this.#client.isPaused) {
+      refuse(ReturnCode.CONGESTION)
+      return
+    }
     if (qos > 0 && msgId === 0) {
       refuse(ReturnCode.NOT_SUPPORTED)
       return
     }
     if (qos === 2 && this.#isLateCopy(now, msgId, topic, data)) {
+      const { host, key, route: peer } = this.#client
+      host.notice({ code: 'message-dropped', level: 'debug', client: key, peer, reason: `late copy of QoS 2 message ${msgId}` })
       this.#client.send({ type: MsgType.PUBREC, msgId })
       return
     }
@@ -96,6 +102,10 @@ export class Inbound {
       refuse(ReturnCode.INVALID_TOPIC_ID)
       return
     }
+    if (this.#client.isPaused) {
+      refuse(ReturnCode.CONGESTION)
+      return
+    }
     if (qos === -1 || topicFilterError(filter) !== '') {
       refuse(ReturnCode.NOT_SUPPORTED)
       return
@@ -111,7 +121,7 @@ export class Inbound {
       }
       ;({ topicId, lsn } = assigned)
     }
-    this.#subscribed = remember(this.#subscribed, msgId, { topicId, lsn })
+    this.#subscribed = remember(this.#subscribed, msgId, { topicId, lsn, normal: topicIdType === 'normal' })
     this.#client.toBroker(now, subscribePacket(msgId, filter, qos))
   }
 
@@ -143,7 +153,7 @@ export class Inbound {
 
   subscribeAnswered({ packetId: msgId, reasonCodes }: Suback): void {
     const granted = reasonCodes[0] ?? 0x80
-    const { topicId, lsn } = this.#subscribed?.get(msgId) ?? { topicId: 0, lsn: 0 }
+    const { topicId, lsn, normal } = this.#subscribed?.get(msgId) ?? { topicId: 0, lsn: 0, normal: false }
     this.#subscribed?.delete(msgId)
     const returnCode = returnCodeOf(granted)
     const { registry } = this.#client
@@ -151,7 +161,8 @@ export class Inbound {
       this.#client.send({ type: MsgType.SUBACK, qos: 0, topicId: 0, msgId, returnCode })
       return
     }
-    if (registry.nameOf(topicId) !== undefined) registry.markKnown(topicId)
+    // A predefined id is of another space, whatever its number (ruling A11).
+    if (normal && registry.nameOf(topicId) !== undefined) registry.markKnown(topicId)
     this.#client.send({ type: MsgType.SUBACK, qos: granted as QoS, topicId, msgId, returnCode }, lsn)
   }
 
@@ -159,7 +170,7 @@ export class Inbound {
   topicOf(topicIdType: TopicIdType, topicId: number): string | undefined {
     const { registry, host, clientId } = this.#client
     if (topicIdType === 'normal') return registry.nameOf(topicId)
-    return topicIdType === 'predefined' ? host.predefined.nameOf(clientId, topicId) : shortTopicName(topicId)
+    return topicIdType === 'predefined' ? host.predefined.nameOf(clientId, topicId) : shortTopic(topicId)
   }
 
   #filterOf({ topicIdType, topicName, topicId }: TopicRequest): string | undefined {

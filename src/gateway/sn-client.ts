@@ -1,4 +1,3 @@
-import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import { type GatewayRecord, type Lsn, type SessionKey, wallTime } from '../base/store.ts'
 import { Timer } from '../base/timers.ts'
@@ -19,13 +18,12 @@ import {
 import type { ClientHost, ClientTimer, Recorded, RouteKey } from './client-host.ts'
 import { Downlink } from './downlink.ts'
 import { Inbound } from './inbound.ts'
+import { Replies } from './replies.ts'
 import { STATE_TABLE, type State } from './state-table.ts'
+import { silenceMs } from './supervision.ts'
 import { TopicRegistry } from './topic-registry.ts'
 import type { Awaiting } from './transaction.ts'
 import { connectPacket, restoredWill, returnCodeOf, storedWill } from './translate.ts'
-
-/** Replies that may wait for the store for one client. A client that asks more is not answered, and asks again. */
-const WAITING_MAX = 64
 
 /** A sensor: the state table in motion, over one link to the broker. */
 export class SnClient {
@@ -43,6 +41,8 @@ export class SnClient {
   cleanSession = true
   will: Will | undefined = undefined
   lastHeard: Instant = 0
+  /** The broker takes no more requests until it has answered some. */
+  isPaused = false
   /** The store knows of this client, and has to be told when it is forgotten. */
   recorded = false
   /** On the gateway's list of those that wait for the store. */
@@ -51,8 +51,7 @@ export class SnClient {
   #connecting: 'client' | 'restart' | undefined = undefined
   /** CONNECT that is being prompted for its will, and the topic once it is known. */
   #dialogue: { connect: SnConnect; topic: WillTopic | undefined } | undefined = undefined
-  /** Replies behind their Lsn, in order. */
-  #waiting: Fifo<{ readonly message: Message; readonly lsn: Lsn }> | undefined = undefined
+  readonly #replies = new Replies(this)
   /** Record of the newest topic id. */
   #topicLsn: Lsn = 0
   #supervision: Timer<ClientTimer> | undefined = undefined
@@ -96,13 +95,13 @@ export class SnClient {
         this.inbound.publish(now, message as never)
         break
       case 'release':
-        this.inbound.release(now, (message as { msgId: number }).msgId)
+        if (!this.isPaused) this.inbound.release(now, (message as { msgId: number }).msgId)
         break
       case 'subscribe':
         this.inbound.subscribe(now, message as never)
         break
       case 'unsubscribe':
-        this.inbound.unsubscribe(now, message as never)
+        if (!this.isPaused) this.inbound.unsubscribe(now, message as never)
         break
       case 'answer':
         this.downlink.answered(now, message as never)
@@ -135,7 +134,7 @@ export class SnClient {
 
   /** CONNECT [1.2 section 6.2]. */
   #connect(now: Instant, message: SnConnect): void {
-    this.#waiting = undefined
+    this.#replies.clear()
     if (message.will) {
       this.#dialogue = { connect: message, topic: undefined }
       this.state = 'willTopic'
@@ -180,18 +179,20 @@ export class SnClient {
     this.#dialogue = undefined
     // The same CONNECT again while the broker, or the disk, is still at it: one answer is enough.
     if (this.#connecting === 'client' && !connect.will) return
-    const goesOn = this.link !== undefined && !connect.cleanSession && !connect.will && this.#connecting === undefined
+    // A clean session ends with its conversation: to make it last, the broker has to be told.
+    const lasts = !connect.cleanSession && !this.cleanSession
+    const goesOn = this.link !== undefined && lasts && !connect.will && this.#connecting === undefined
     this.durationSeconds = connect.duration
     this.registry.forgetKnown()
     if (goesOn) {
       // CONNECT again from `active` (CONNACK was lost) or from sleep: the conversation with the broker never ended (rulings A1, A9).
-      this.cleanSession = false
       this.#activate(now, 'client')
       return
     }
     // Our own replacement of the conversation is not the client's loss, so the old will must not fire.
     this.link?.setWill(now, undefined)
     this.downlink.abandon()
+    if (connect.cleanSession) this.inbound.clear()
     this.cleanSession = connect.cleanSession
     this.will = will
     this.#connecting = 'client'
@@ -208,6 +209,11 @@ export class SnClient {
       if (whose === 'client') this.#refuse(now, returnCodeOf(reasonCode))
       // The broker does not take it back: it is told to connect when it speaks next.
       else this.#end(now, 'lost')
+      return
+    }
+    if (!sessionPresent && whose === 'restart') {
+      // Its session is gone, and its subscriptions with it: it has to connect to know.
+      this.#end(now, 'lost')
       return
     }
     if (!sessionPresent && whose === 'client') {
@@ -246,12 +252,14 @@ export class SnClient {
   /** DISCONNECT, with a duration to sleep [1.2 sections 6.12, 6.14]. */
   #disconnect(now: Instant, { duration = 0 }: SnDisconnect): void {
     const goodbye: Message = { type: MsgType.DISCONNECT, duration: undefined }
-    if (this.link === undefined || this.#connecting !== undefined || this.state === 'willTopic' || this.state === 'willMsg') {
+    if (this.link === undefined) {
       this.#end(now, 'disconnected')
       this.send(goodbye)
       return
     }
-    if (duration === 0) {
+    const settingUp = this.#connecting === 'client' || this.state === 'willTopic' || this.state === 'willMsg'
+    // Whoever says goodbye is not lost, however far its connection was: its will must not fire.
+    if (duration === 0 || settingUp) {
       this.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
       this.#end(now, 'disconnected')
       const lsn = this.record(now)
@@ -320,7 +328,7 @@ export class SnClient {
   // --- To and from the broker
 
   toBroker(now: Instant, packet: Packet): void {
-    this.link?.send(now, packet)
+    if (this.link !== undefined) this.isPaused = this.link.send(now, packet) === 'pause'
   }
 
   /** The broker has something to say, or listens to us again. */
@@ -328,6 +336,7 @@ export class SnClient {
     const link = this.link
     if (link === undefined) return
     for (let out = link.poll(now); out !== undefined; out = link.poll(now)) {
+      this.isPaused = false
       this.#fromBroker(now, out)
       if (this.link !== link) return
     }
@@ -375,7 +384,8 @@ export class SnClient {
   updateListening(now: Instant): void {
     const { state, downlink } = this
     const open = state === 'active' || (state === 'awake' && downlink.begun < this.host.options.wakeMessages)
-    this.link?.listen(now, open && !downlink.busy)
+    // What is delivered behind a reply that waits for the store would wait with it: it is safer in its queue.
+    this.link?.listen(now, open && !downlink.busy && !this.#replies.blocked && this.route !== '')
   }
 
   /** Ends an awake period when all that it may deliver is delivered; at the latest when told to (ruling A4). */
@@ -449,32 +459,13 @@ export class SnClient {
 
   /** Sends a message when everything before it has gone and `lsn` is durable. */
   send(message: Message, lsn: Lsn = 0): void {
-    const waiting = this.#waiting
-    if (lsn <= this.host.store.durable && (waiting === undefined || waiting.length === 0)) {
-      this.host.transmit(this.route, message)
-      return
-    }
-    this.#waiting ??= new Fifo()
-    if (this.#waiting.length >= WAITING_MAX) {
-      const reason = `${WAITING_MAX} replies wait for the store`
-      this.host.notice({ code: 'limit-reached', level: 'warn', client: this.key, peer: this.route, reason })
-      return
-    }
-    this.#waiting.push({ message, lsn })
-    this.host.awaitDurable(this)
+    this.#replies.send(message, lsn)
   }
 
-  /** More is durable: what waited for it leaves. */
-  durable(): void {
-    const waiting = this.#waiting
-    for (let head = waiting?.peek(); head !== undefined; head = waiting?.peek()) {
-      if (head.lsn > this.host.store.durable) {
-        this.host.awaitDurable(this)
-        return
-      }
-      waiting!.shift()
-      this.host.transmit(this.route, head.message)
-    }
+  /** More is durable: what waited for it leaves, and deliveries may follow. */
+  durable(now: Instant): void {
+    this.#replies.release()
+    this.updateListening(now)
   }
 
   /** The client's id for a topic name, a new one if it has none; or why there is none. */
@@ -520,28 +511,9 @@ export class SnClient {
     return this.cleanSession ? 0 : this.host.options.sessionExpirySeconds
   }
 
-  /** When this client counts as lost if nothing is heard of it; `undefined` if never. */
   #deadline(): Instant | undefined {
-    const { tRetryMs, nRetry, sleepMargin, maxIdleMs, sessionExpirySeconds } = this.host.options
-    const retriesMs = tRetryMs * (nRetry + 1)
-    switch (this.state) {
-      case 'asleep':
-      case 'awake': {
-        const sleepMs = this.sleepSeconds * 1000
-        return this.lastHeard + Math.max(sleepMs * sleepMargin, sleepMs + retriesMs)
-      }
-      case 'active': {
-        // Section 7.2: a tolerance of 10 % above a minute, of 50 % below.
-        if (this.durationSeconds > 0) return this.lastHeard + this.durationSeconds * (this.durationSeconds > 60 ? 1100 : 1500)
-        return maxIdleMs > 0 ? this.lastHeard + maxIdleMs : undefined
-      }
-      case 'disconnected':
-      case 'lost':
-        if (this.cleanSession) return this.lastHeard + retriesMs
-        return Number.isFinite(sessionExpirySeconds) ? this.lastHeard + sessionExpirySeconds * 1000 : undefined
-      default:
-        return this.lastHeard + 2 * retriesMs
-    }
+    const silence = silenceMs(this, this.host.options)
+    return silence === undefined ? undefined : this.lastHeard + silence
   }
 
   #supervise(now: Instant): void {

@@ -1,3 +1,4 @@
+import { decodeUtf8, utf8Error } from '../base/bytes.ts'
 import type { StoredWill } from '../base/store.ts'
 import {
   type Connect,
@@ -69,6 +70,12 @@ export function returnCodeOf(reasonCode: number): number {
     default:
       return ReturnCode.NOT_SUPPORTED
   }
+}
+
+/** A short topic name [1.2 section 6.7]: two octets that any sender chooses, so a name only if they are well-formed (MQTT-1.5.4-1, -2). */
+export function shortTopic(topicId: number): string | undefined {
+  const octets = Uint8Array.of(topicId >> 8, topicId & 0xff)
+  return utf8Error(octets, 0, 2) === '' ? decodeUtf8(octets, 0, 2) : undefined
 }
 
 export const storedWill = (will: Will): StoredWill => ({

@@ -42,7 +42,7 @@ export type WillQoS = 0 | 1 | 2
 /** Flags bits 1-0 [section 5.3.4]; the value 0b11 is reserved and malformed. */
 export type TopicIdType = 'normal' | 'predefined' | 'short'
 
-/** For topicIdType 'short' the two octets of the name, high byte first; see `shortTopicName`. */
+/** For topicIdType 'short' the two octets of the name, high byte first. */
 export type TopicId = number
 
 export interface Advertise {
@@ -173,5 +173,3 @@ export type Message =
   | SnSuback
   | PingReq
   | SnDisconnect
-
-export const shortTopicName = (topicId: TopicId): string => String.fromCharCode(topicId >> 8, topicId & 0xff)

@@ -143,6 +143,14 @@ describe('nothing leaves before the records that it depends on are durable', () 
 })
 
 describe('a store that takes nothing more', () => {
+  test('a 3.1.1 publisher, who cannot be refused, is closed', () => {
+    const { world } = gated()
+    const old = world.connect('old', { protocolVersion: 4, cleanStart: false })
+    ;(world.store as DelayedStore).refuse = true
+    old.publish('a', 'x', 1, 5)
+    expect(old.poll()).toEqual(['CLOSE 151'])
+  })
+
   test('refuses what it would have to acknowledge, says why, and loses nothing', () => {
     const { world, p, s } = gated()
     ;(world.store as DelayedStore).refuse = true
@@ -152,7 +160,8 @@ describe('a store that takes nothing more', () => {
     client.send(connectPacket('new', PERSISTENT))
     expect(client.poll()).toEqual(['CONNACK 151', 'CLOSE 151'])
     p.publish('a', 'x', 1, 5)
-    expect(p.poll()).toEqual(['CLOSE 151'])
+    p.publish('a', 'x', 2, 6)
+    expect(p.poll()).toEqual(['PUBACK #5 151', 'PUBREC #6 151'])
     expect(s.poll()).toEqual([])
     expect(world.codes()).toContain('store-full')
   })

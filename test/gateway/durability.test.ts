@@ -134,14 +134,33 @@ describe('nothing leaves before the records that it depends on are durable', () 
     world.settle()
     world.sent('r')
     ;(world.store as DelayedStore).refuse = true
-    world.send('r', say.register('b', 2), say.subscribe('b', 1, 3), say.willMsgUpdate('x'), say.disconnect(60))
-    expect(world.sent('r')).toEqual(['REGACK 0000 #2 rc1', 'SUBACK 0000 #3 q0 rc1', 'WILLMSGRESP rc1'])
+    world.send(
+      'r',
+      say.register('b', 2),
+      say.subscribe('b', 1, 3),
+      say.willMsgUpdate('x'),
+      say.publish(0x401, 'x', 1, 5),
+      say.disconnect(60),
+    )
+    expect(world.sent('r')).toEqual(['REGACK 0000 #2 rc1', 'SUBACK 0000 #3 q0 rc1', 'WILLMSGRESP rc1', 'PUBACK 0401 #5 rc1'])
     expect(world.gateway.client('s')?.state).toBe('active')
     ;(world.store as DelayedStore).refuse = false
     world.send('r', say.register('b', 4))
     world.settle()
     expect(world.sent('r')).toEqual(['REGACK 0402 #4'])
   })
+})
+
+test('QoS 0 that comes while a reply waits for the store waits in its queue, and is not lost behind it', () => {
+  const world = gated()
+  world.send('r', say.subscribe('a', 0))
+  world.settle()
+  world.sent('r')
+  world.send('r', say.register('b', 2))
+  for (let i = 0; i < 200; i++) world.publish('a', `${i}`, 0)
+  expect(world.sent('r')).toEqual([])
+  world.settle()
+  expect(world.sent('r')).toHaveLength(201)
 })
 
 describe('after kill -9', () => {

@@ -162,7 +162,7 @@ describe('PUBLISH from the client', () => {
     world.send('r', say.publish(0x401, 'y', 2, 3), say.pubrel(3))
     expect(watcher.poll()).toEqual(['a=y q0'])
     world.advance(60_000)
-    world.send('r', say.connect('s', { clean: false }), publish)
+    world.send('r', publish)
     expect(watcher.poll()).toEqual(['a=x q0'])
   })
 
@@ -312,10 +312,16 @@ describe('SUBSCRIBE and what it brings', () => {
 describe('who is where', () => {
   test('a stranger is told to connect, but not in answer to what would go round for ever (ruling A8)', () => {
     const world = new TestGateway({ unknownSenderPerSecond: 3 })
-    world.send('x', say.ping(), say.publish(1, 'a', 1, 1), say.subscribe('a'))
-    expect(world.sent('x')).toEqual(['DISCONNECT', 'DISCONNECT', 'DISCONNECT'])
-    world.send('x', say.ping())
-    expect(world.sent('x')).toEqual([])
+    for (const [route, message] of [
+      ['x', say.ping()],
+      ['y', say.publish(1, 'a', 1, 1)],
+      ['z', say.subscribe('a')],
+    ] as const) {
+      world.send(route, message, message)
+      expect(world.sent(route)).toEqual(['DISCONNECT'])
+    }
+    world.send('w', say.ping())
+    expect(world.sent('w')).toEqual([])
     world.advance(1000)
     world.send(
       'x',

@@ -1,0 +1,57 @@
+import { Fifo } from '../base/fifo.ts'
+import type { Lsn } from '../base/store.ts'
+import type { Message } from '../mqttsn/messages.ts'
+import type { SnClient } from './sn-client.ts'
+
+/** Replies that may wait for the store for one client. A client that asks more is not answered, and asks again. */
+const WAITING_MAX = 64
+
+/** The release gate of one client: what it is told leaves in order, each message when the record that it depends on is durable. */
+export class Replies {
+  readonly #client: SnClient
+  #waiting: Fifo<{ readonly message: Message; readonly lsn: Lsn }> | undefined = undefined
+
+  constructor(client: SnClient) {
+    this.#client = client
+  }
+
+  /** Something waits: what is sent now would wait behind it. */
+  get blocked(): boolean {
+    return this.#waiting !== undefined && this.#waiting.length > 0
+  }
+
+  send(message: Message, lsn: Lsn): void {
+    const { host, route, key } = this.#client
+    if (lsn <= host.store.durable && !this.blocked) {
+      host.transmit(route, message)
+      return
+    }
+    this.#waiting ??= new Fifo()
+    if (this.#waiting.length >= WAITING_MAX) {
+      const reason = `${WAITING_MAX} replies wait for the store`
+      host.notice({ code: 'limit-reached', level: 'warn', client: key, peer: route, reason })
+      return
+    }
+    this.#waiting.push({ message, lsn })
+    host.awaitDurable(this.#client)
+  }
+
+  /** More is durable: what waited for it leaves. */
+  release(): void {
+    const { host, route } = this.#client
+    const waiting = this.#waiting
+    for (let head = waiting?.peek(); head !== undefined; head = waiting?.peek()) {
+      if (head.lsn > host.store.durable) {
+        host.awaitDurable(this.#client)
+        return
+      }
+      waiting!.shift()
+      host.transmit(route, head.message)
+    }
+  }
+
+  /** A new connection: what was owed to the old one is not what the client asks for now. */
+  clear(): void {
+    this.#waiting = undefined
+  }
+}
