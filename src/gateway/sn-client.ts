@@ -24,6 +24,7 @@ import { silenceMs } from './supervision.ts'
 import { TopicRegistry } from './topic-registry.ts'
 import type { Awaiting } from './transaction.ts'
 import { connectPacket, restoredWill, returnCodeOf, storedWill } from './translate.ts'
+import { updateWillMessage, updateWillTopic } from './will-update.ts'
 
 /** A sensor: the state table in motion, over one link to the broker. */
 export class SnClient {
@@ -119,10 +120,10 @@ export class SnClient {
         this.send({ type: MsgType.DISCONNECT, duration: undefined })
         break
       case 'willTopicUpdate':
-        this.#willTopicUpdate(now, message as WillTopic)
+        updateWillTopic(this, now, message as WillTopic)
         break
       case 'willMsgUpdate':
-        this.#willMsgUpdate(now, message as WillMsg)
+        updateWillMessage(this, now, message as WillMsg)
         break
       case 'stranger':
         this.host.tellStranger(now, this.route)
@@ -291,38 +292,6 @@ export class SnClient {
     this.updateListening(now)
     if (this.link !== undefined) this.linkReady(now)
     else this.settle(now, true)
-  }
-
-  #willTopicUpdate(now: Instant, { topic, qos, retain }: WillTopic): void {
-    if (topic !== undefined && topicNameError(topic) !== '') {
-      this.send({ type: MsgType.WILLTOPICRESP, returnCode: ReturnCode.NOT_SUPPORTED })
-      return
-    }
-    const payload = this.will?.payload ?? new Uint8Array(0)
-    const will = topic === undefined ? undefined : { topic, payload, qos, retain, properties: NO_PROPERTIES }
-    const lsn = this.#updateWill(now, will)
-    if (lsn === 'full') this.send({ type: MsgType.WILLTOPICRESP, returnCode: ReturnCode.CONGESTION })
-    else this.send({ type: MsgType.WILLTOPICRESP, returnCode: ReturnCode.ACCEPTED }, lsn)
-  }
-
-  #willMsgUpdate(now: Instant, { message: payload }: WillMsg): void {
-    if (this.will === undefined) {
-      this.send({ type: MsgType.WILLMSGRESP, returnCode: ReturnCode.NOT_SUPPORTED })
-      return
-    }
-    const lsn = this.#updateWill(now, { ...this.will, payload })
-    if (lsn === 'full') this.send({ type: MsgType.WILLMSGRESP, returnCode: ReturnCode.CONGESTION })
-    else this.send({ type: MsgType.WILLMSGRESP, returnCode: ReturnCode.ACCEPTED }, lsn)
-  }
-
-  #updateWill(now: Instant, will: Will | undefined): Recorded {
-    const before = this.will
-    this.will = will
-    this.link?.setWill(now, will)
-    // After the broker's own record, so that this Lsn stands for both.
-    const lsn = this.record(now)
-    if (lsn === 'full') this.will = before
-    return lsn
   }
 
   // --- To and from the broker
