@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { FACTOR, SEED } from './runs.ts'
 import { DAY, Day, type DayOptions } from './sim/day.ts'
 
 /** Copies of one datagram that the network makes at most. */
@@ -48,5 +49,11 @@ describe('a virtual day of 50 sensors and 5 TCP clients on a bad network', () =>
   test('survives crashes of the server: sensors go on, nothing acknowledged is lost', { timeout: 60_000 }, () => {
     const crashes = [1, 2, 3, 4, 5].map((n) => (n * DAY) / 12 + 123_457 * n)
     checked(lived({ seed: 3, sensors: 30, durationMs: DAY / 2, crashes }))
+  })
+
+  const seeds = Array.from({ length: FACTOR }, (_, i) => (SEED ?? 11) + i)
+  test.each(seeds)('holds for seed %i too, with a crash every three hours', { timeout: 60_000 }, (seed) => {
+    const crashes = Array.from({ length: 7 }, (_, i) => ((i + 1) * DAY) / 8 + ((seed * 7919 * (i + 1)) % 600_000))
+    checked(lived({ seed, crashes }))
   })
 })
