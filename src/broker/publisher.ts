@@ -74,6 +74,12 @@ export class Publisher {
 
   /** Queues a retained message for a new subscription; as its own stored message, so that SUBACK can vouch for it. */
   deliverRetained(session: Session, message: Publish, qos: QoS, identifiers: readonly number[] | undefined): Lsn | 'full' {
+    // All retained messages at once may exceed what else may wait, but not again and again for a client that does not read.
+    const { maxQueuedMessages, maxRetainedMessages } = this.#context.limits
+    if (session.queueLength >= maxQueuedMessages + maxRetainedMessages) {
+      this.#dropNewest(session, message)
+      return 0
+    }
     let own = message
     let lsn: Lsn | 'full' = 0
     if (qos > 0 && session.persistent) {

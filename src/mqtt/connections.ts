@@ -117,6 +117,12 @@ export class Connections {
   closed(now: Instant, id: ConnectionId, reason: string): void {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
+    // What had come before the end counts, DISCONNECT above all; nobody is left to answer, so a pause means nothing any more.
+    while (connection.paused && !connection.gone) {
+      connection.paused = false
+      this.#read(now, connection)
+    }
+    if (connection.gone) return
     this.#forget(connection)
     connection.link.lost(now, reason)
   }

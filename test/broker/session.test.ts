@@ -256,4 +256,15 @@ describe('retained messages', () => {
     expect(p.poll()).toEqual(['PUBACK #1 16', 'PUBACK #2 151', 'PUBACK #3 16'])
     expect(world.broker.retained.count).toBe(1)
   })
+
+  test('do not pile up for a client that subscribes again and again and does not read', () => {
+    const world = new TestBroker({ limits: { maxQueuedMessages: 2, maxRetainedMessages: 3 } })
+    const p = world.connect('p')
+    for (const topic of ['a', 'b', 'c']) p.publish(topic, 'x', 0, 0, { retain: true })
+    const client = world.connect('c')
+    client.link.listen(0, false)
+    for (let i = 0; i < 10; i++) client.subscribe('#')
+    expect(client.link.backlog).toBe(5)
+    expect(world.codes()).toContain('queue-full')
+  })
 })

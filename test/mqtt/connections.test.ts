@@ -224,6 +224,22 @@ describe('a socket that is full', () => {
   })
 })
 
+test('what was sent before the stream ended counts, even while the connection was paused', () => {
+  const wire = new Wire()
+  const watcher = wire.connect()
+  wire.send(watcher, subscribe('w'))
+  wire.out(watcher)
+  const will = { topic: 'w', payload: Buffer.from('gone'), qos: 0 as const, retain: false, properties: {} }
+  const connection = wire.connect({ will })
+  wire.out(connection)
+  // More questions in one chunk than answers may wait, and then a goodbye.
+  wire.connections.chunk(0, connection, Buffer.from(`${'c000'.repeat(1500)}e000`, 'hex'))
+  wire.connections.closed(0, connection, 'closed by the client')
+  wire.advance(1)
+  wire.send(watcher, { type: 12 })
+  expect(wire.out(watcher)).toEqual(['d000'])
+})
+
 describe('what leaves in one turn', () => {
   test('is one write, however many packets it is', () => {
     const wire = new Wire()
