@@ -102,8 +102,10 @@ export class Publisher {
   #record(from: Session, message: Publish, targets: readonly Target[], receipt: number): Lsn | 'full' {
     const { store, clock } = this.#context
     const deliveries: StoredDelivery[] = []
-    for (const { session, own, qos, retainAsPublished, subscriptionIdentifiers } of targets) {
-      if (!session.persistent || (session === from && own === undefined)) continue
+    for (const all of targets) {
+      const target = all.session === from ? all.own : all
+      if (target === undefined || !target.session.persistent) continue
+      const { session, qos, retainAsPublished, subscriptionIdentifiers } = target
       const effective = Math.min(qos, message.qos) as QoS
       if (effective === 0 || this.#isOverBound(session, message)) continue
       deliveries.push(storedDelivery(session, effective, message.retain && retainAsPublished, subscriptionIdentifiers))
