@@ -27,6 +27,8 @@ export class Connection {
   /** The first byte has come. */
   started = false
   isConnected = false
+  /** Bytes of the largest packet that the client takes. */
+  maxPacketSize = Number.POSITIVE_INFINITY
   /** The broker takes no more packets for now. */
   paused = false
   /** The socket takes no more bytes for now. */
@@ -47,6 +49,7 @@ export class Connection {
     this.#connectSeen = true
     this.framer.maxPacketSize = maxPacketSize
     this.framer.minimalLength = connect.protocolVersion === 5
+    this.maxPacketSize = connect.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
     this.keepAliveMs = connect.keepAlive * KEEP_ALIVE_FACTOR
   }
 

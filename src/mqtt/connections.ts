@@ -7,7 +7,7 @@ import { Timers } from '../base/timers.ts'
 import { Connection, type ConnectionId, KEEP_ALIVE_FACTOR } from './connection.ts'
 import { encodePacket } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
-import { type LinkId, OutgoingType, type Uplink } from './link.ts'
+import { type Delivery, type LinkId, OutgoingType, type Uplink } from './link.ts'
 import { type Connack, type Packet, PacketType } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
@@ -140,8 +140,9 @@ export class Connections {
     const { version } = connection.decoder
     const slab = this.#slab
     for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
-      if (out.type === OutgoingType.DELIVERY) writeDelivery(slab, out, version, now)
-      else if (out.type === OutgoingType.CLOSE) {
+      if (out.type === OutgoingType.DELIVERY) {
+        if (!writeDelivery(slab, out, version, now, connection.maxPacketSize)) this.#tooLarge(now, connection, out)
+      } else if (out.type === OutgoingType.CLOSE) {
         this.#end(connection, out.disconnect ? out.reasonCode : undefined)
         return false
       } else if (out.type === PacketType.CONNACK) this.#connack(now, connection, out)
@@ -184,6 +185,17 @@ export class Connections {
       if (connection.gone) return
     }
     if (framer.error !== undefined) this.#malformed(now, connection, framer.error)
+  }
+
+  /** The client does not take packets of this size: as if it had been sent and acknowledged (MQTT-3.1.2-25), but not in silence. */
+  #tooLarge(now: Instant, { link, peer, maxPacketSize }: Connection, { message, qos, packetId }: Delivery): void {
+    const client = link.session
+    const reason = `message on ${message.topic} is above the client's Maximum Packet Size of ${maxPacketSize}`
+    this.#notice({ code: 'message-dropped', level: 'info', ...(client !== undefined && { client }), peer, reason })
+    if (qos === 1) link.send(now, { type: PacketType.PUBACK, packetId, reasonCode: 0, properties: NO_PROPERTIES })
+    // A PUBREC that refuses ends the exchange at once.
+    else if (qos === 2)
+      link.send(now, { type: PacketType.PUBREC, packetId, reasonCode: ReasonCode.PACKET_TOO_LARGE, properties: NO_PROPERTIES })
   }
 
   #resume(now: Instant, connection: Connection): void {

@@ -10,8 +10,10 @@ import type { Slab } from './slab.ts'
 /**
  * Writes one delivery as a PUBLISH packet. A message is encoded once for each wire variant (with or without packet id, 5.0 or before), not once
  * for each receiver: flags and packet id are patched into a copy. The variant that came in needs no encoding at all.
+ *
+ * False, and nothing written, if the packet would have more than `limit` bytes (MQTT-3.1.2-24).
  */
-export function writeDelivery(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant): void {
+export function writeDelivery(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): boolean {
   const { message, qos } = delivery
   const asReceived =
     message.frameStart >= 0 &&
@@ -20,17 +22,20 @@ export function writeDelivery(slab: Slab, delivery: Delivery, version: ProtocolV
     message.properties === NO_PROPERTIES &&
     delivery.subscriptionIdentifiers === undefined
   if (asReceived) {
+    if (message.payloadEnd - message.frameStart > limit) return false
     if (qos === 0 && message.retain === delivery.retain) {
       slab.append(message.buffer, message.frameStart, message.payloadEnd)
-      return
+      return true
     }
     const idAt = version === 5 ? message.payloadStart - 3 : message.payloadStart - 2
     writePatched(slab, delivery, message.buffer, message.frameStart, message.payloadEnd, idAt - message.frameStart)
-    return
+    return true
   }
   const own = delivery.subscriptionIdentifiers !== undefined || (version === 5 && message.expiresAt !== undefined)
   const encoded = own ? encode(delivery, version, now) : shared(delivery, version, now)
+  if (encoded.length > limit) return false
   writePatched(slab, delivery, encoded, 0, encoded.length, idOffset(encoded))
+  return true
 }
 
 function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array, start: number, end: number, idOffset: number): void {

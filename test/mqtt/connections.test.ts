@@ -240,6 +240,27 @@ test('what was sent before the stream ended counts, even while the connection wa
   expect(wire.out(watcher)).toEqual(['d000'])
 })
 
+describe("the client's Maximum Packet Size", () => {
+  test('MQTT-3.1.2-24, -25: what is larger is not sent, counts as done, and holds nothing up', () => {
+    const wire = new Wire()
+    const reader = wire.connect({ properties: { maximumPacketSize: 20, receiveMaximum: 1 } })
+    wire.send(reader, {
+      ...subscribe('a'),
+      subscriptions: [{ filter: 'a', qos: 2, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+    } as Packet)
+    wire.out(reader)
+    const writer = wire.connect()
+    const large = 'x'.repeat(30)
+    for (const qos of [0, 1, 2] as const) {
+      wire.send(writer, Publish.of('a', Buffer.from(large), qos, false, qos))
+      wire.send(writer, Publish.of('a', Buffer.from(large), qos, false, qos + 10, { contentType: 't' }))
+    }
+    wire.send(writer, Publish.of('a', Buffer.from('small'), 1, false, 9))
+    expect(wire.out(reader)).toEqual(['320b00016100050 0736d616c6c'.replace(' ', '')])
+    expect(wire.notices.filter(({ code }) => code === 'message-dropped')).toHaveLength(6)
+  })
+})
+
 describe('what leaves in one turn', () => {
   test('is one write, however many packets it is', () => {
     const wire = new Wire()
