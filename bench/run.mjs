@@ -44,7 +44,7 @@ class Bench {
 
   connect(clientId, version) {
     const connection = this.#next++
-    this.server.handle(0, { kind: 'opened', connection, peer: 'bench' })
+    this.server.handle(0, { kind: 'opened', connection, from: { peer: 'bench', listener: 'mqtt' } })
     const connect = {
       type: 1,
       protocolVersion: version,

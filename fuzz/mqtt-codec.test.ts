@@ -266,7 +266,7 @@ test('a broker behind its connections survives any bytes, and forgets who sent t
     fc.property(fc.array(step, { maxLength: 20 }), fc.boolean(), (steps, connected) => {
       const broker = new Broker({ store: new MemoryStore(), clock: { epoch: 0 }, notice: () => {}, random: () => 0.5 })
       const connections = new Connections(broker, {}, () => {})
-      connections.open(0, 1, 'fuzz')
+      connections.open(0, 1, { peer: 'fuzz', listener: 'mqtt' })
       for (const chunk of connected ? [connectFirst, ...steps] : steps) {
         if (chunk.length > 0) connections.chunk(0, 1, chunk)
         for (let link = broker.nextReadyLink(); link !== undefined; link = broker.nextReadyLink()) connections.linkReady(0, link)

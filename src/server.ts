@@ -5,7 +5,13 @@ import type { Access } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
 import { type Datagram, Gateway, type GatewayOptions, type RouteKey } from './gateway/gateway.ts'
-import { type ConnectionId, type ConnectionLimits, type ConnectionOutput, Connections } from './mqtt/connections.ts'
+import {
+  type ConnectionId,
+  type ConnectionLimits,
+  type ConnectionOutput,
+  Connections,
+  type StreamInfo,
+} from './mqtt/connections.ts'
 import { ReasonCode } from './mqtt/reason-codes.ts'
 
 export interface ServerOptions {
@@ -21,7 +27,7 @@ export interface ServerOptions {
 }
 
 export type ServerInput =
-  | { readonly kind: 'opened'; readonly connection: ConnectionId; readonly peer: string }
+  | { readonly kind: 'opened'; readonly connection: ConnectionId; readonly from: StreamInfo }
   | { readonly kind: 'chunk'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
   /** The stream's socket takes no more bytes for now, or takes them again. */
   | { readonly kind: 'congested'; readonly connection: ConnectionId; readonly on: boolean }
@@ -85,7 +91,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
         this.gateway.durable(now)
         return
       case 'opened':
-        this.connections.open(now, input.connection, input.peer)
+        this.connections.open(now, input.connection, input.from)
         return
       case 'congested':
         this.connections.congested(now, input.connection, input.on)

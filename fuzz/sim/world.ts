@@ -180,7 +180,7 @@ export class World {
   openStream(client: TcpClient): number {
     const connection = this.#nextConnection++
     this.#streams.set(connection, client)
-    this.input({ kind: 'opened', connection, peer: `tcp:${connection}` })
+    this.input({ kind: 'opened', connection, from: { peer: `tcp:${connection}`, listener: 'mqtt' } })
     return connection
   }
 

@@ -1,4 +1,4 @@
-import type { ClientKind } from '../mqtt/link.ts'
+import type { ClientKind, LinkId, LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 
 /** Who is asking: what an access rule may look at. */
@@ -6,19 +6,64 @@ export interface Identity {
   readonly kind: ClientKind
   readonly clientId: string
   readonly username: string | undefined
+  /** Name of the listener that the client came by last; '' while nobody knows, as after a restart. */
+  readonly listener: string
+  /** What authentication brought: opaque to the broker, handed back with every question. */
+  readonly grant: object | undefined
 }
 
-/** Who may do what. Decided in memory and at once: only authentication may wait, and it is asked elsewhere. */
+/** Who may do what. Decided in memory and at once: only authentication may wait. */
 export interface Access {
-  /** An MQTT 5 reason code; 0 lets the client in. */
-  connect(kind: ClientKind, connect: Connect): number
+  /** Whether CONNECT is let in: 0, an MQTT 5 reason code that refuses, or 'ask' where somebody has to verify first (`AuthRequest`). */
+  connect(info: LinkInfo, connect: Connect): number | 'ask'
+  /** After the rules have changed: 0 if a connected client may stay, or the reason code that ends its connection. */
+  remains(who: Identity): number
   publish(who: Identity, topic: string): boolean
+  /** Whether everything that the filter matches may be read: covering, not matching, so that `#` is not granted by `a/#`. */
   subscribe(who: Identity, filter: string): boolean
+  /** Whether a message on this topic may be delivered. */
+  read(who: Identity, topic: string): boolean
 }
+
+/**
+ * Asks the shell to verify who is there: a password, a token, one step of enhanced authentication [5.0 section 4.12]. The link is
+ * not read meanwhile.
+ */
+export interface AuthRequest {
+  readonly link: LinkId
+  /** Counts the questions of one link; an answer to an older one is late, and falls flat. */
+  readonly step: number
+  readonly info: LinkInfo
+  /** As CONNECT said it; '' where the broker is to assign one. */
+  readonly clientId: string
+  readonly username: string | undefined
+  readonly password: Uint8Array | undefined
+  /** Enhanced authentication; `step` above 1 or `again` carries on with AUTH. */
+  readonly method: string | undefined
+  readonly data: Uint8Array | undefined
+  /** First step of a re-authentication of a client that is connected as `username`. */
+  readonly again: boolean
+}
+
+export type AuthAnswer =
+  | {
+      readonly kind: 'accepted'
+      readonly username: string | undefined
+      readonly grant: object | undefined
+      /** Of enhanced authentication, for CONNACK or AUTH. */
+      readonly data?: Uint8Array
+      /** Seconds after which the client has to authenticate again, and is closed if it does not; none if absent. */
+      readonly validSeconds?: number
+    }
+  /** Enhanced authentication goes on with this for the client. */
+  | { readonly kind: 'continue'; readonly data: Uint8Array | undefined }
+  | { readonly kind: 'refused'; readonly reasonCode: number; readonly reason: string }
 
 /** Anonymous mode: who reaches the port may do everything. */
 export const OPEN_ACCESS: Access = {
   connect: () => 0,
+  remains: () => 0,
   publish: () => true,
   subscribe: () => true,
+  read: () => true,
 }

@@ -4,6 +4,7 @@ import { PacketType } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { topicNameError } from '../mqtt/topics.ts'
+import type { Identity } from './access.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels } from './limits.ts'
@@ -23,7 +24,8 @@ export class Connector {
   /** Accepts and pushes CONNACK, or gives the reason code of the refusal. `takeOver` ends the link that holds the session now. */
   connect(now: Instant, link: ClientLink, packet: Connect, takeOver: (old: ClientLink) => void): Session | number {
     const { access, limits } = this.#context
-    const refusal = this.#refusal(packet) || access.connect(link.info.kind, packet)
+    const refusal = this.#refusal(packet, link) || access.connect(link.info, packet)
+    if (refusal === 'ask') return ReasonCode.SERVER_UNAVAILABLE
     if (refusal !== 0) return refusal
     const clientId = packet.clientId === '' ? this.#assignedId() : packet.clientId
     const { kind } = link.info
@@ -60,7 +62,7 @@ export class Connector {
     return session
   }
 
-  #refusal(packet: Connect): number {
+  #refusal(packet: Connect, { info }: ClientLink): number {
     // MQTT-3.1.3-8 of 3.1.1: without a name there is nothing to come back to. 5.0 assigns one, whatever Clean Start says (MQTT-3.1.3-6).
     if (packet.clientId === '' && !packet.cleanStart && packet.protocolVersion < 5) return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
     if (packet.properties.authenticationMethod !== undefined) return ReasonCode.BAD_AUTHENTICATION_METHOD
@@ -69,7 +71,8 @@ export class Connector {
     if (topicNameError(will.topic) !== '' || exceedsLevels(will.topic, this.#context.limits.maxTopicLevels)) {
       return ReasonCode.TOPIC_NAME_INVALID
     }
-    const identity = { kind: 'mqtt', clientId: packet.clientId, username: packet.username } as const
+    const { kind, listener } = info
+    const identity: Identity = { kind, clientId: packet.clientId, username: packet.username, listener, grant: undefined }
     return this.#context.access.publish(identity, will.topic) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 

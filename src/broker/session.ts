@@ -62,6 +62,8 @@ export class Session implements Identity {
   readonly kind: ClientKind
   readonly clientId: string
   username: string | undefined = undefined
+  listener = ''
+  grant: object | undefined = undefined
   /** The open conversation, if there is one. */
   link: ClientLink | undefined = undefined
   /** Seconds that the session outlives its connection; 0 ends with it, Infinity never ends. */

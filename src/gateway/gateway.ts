@@ -188,7 +188,7 @@ export class Gateway implements ClientHost {
       return
     }
     if (this.#qosM1 === undefined) {
-      this.#qosM1 = this.#uplink.open(now, { kind: 'sn', peer: 'QoS -1' })
+      this.#qosM1 = this.#uplink.open(now, { kind: 'sn', peer: 'QoS -1', listener: 'sn' })
       this.#qosM1.send(now, connectPacket(`roost-gateway-${this.options.gatewayId}-qos-1`, true, 0, undefined))
     }
     this.#qosM1.send(now, Publish.of(topic, data, 0, retain))
@@ -288,7 +288,7 @@ export class Gateway implements ClientHost {
 
   openLink(now: Instant, client: SnClient): Link {
     this.closeLink(client)
-    const link = this.#uplink.open(now, { kind: 'sn', peer: client.route })
+    const link = this.#uplink.open(now, { kind: 'sn', peer: client.route, listener: 'sn' })
     this.#byLink.set(link.id, client)
     return link
   }

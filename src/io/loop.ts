@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 import type { Instant } from '../base/machine.ts'
 import type { WallClock } from '../base/store.ts'
 import type { RouteKey } from '../gateway/gateway.ts'
-import type { ConnectionId } from '../mqtt/connections.ts'
+import type { ConnectionId, StreamInfo } from '../mqtt/connections.ts'
 import type { Server, ServerInput } from '../server.ts'
 
 /** What the loop writes a connection's bytes to. */
@@ -45,10 +45,10 @@ export class Loop {
     this.#sendDatagram = send
   }
 
-  opened(stream: Stream, peer: string): ConnectionId {
+  opened(stream: Stream, from: StreamInfo): ConnectionId {
     const connection = this.#nextConnection++
     this.#streams.set(connection, stream)
-    this.handle({ kind: 'opened', connection, peer })
+    this.handle({ kind: 'opened', connection, from })
     return connection
   }
 

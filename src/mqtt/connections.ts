@@ -7,7 +7,7 @@ import { Timers } from '../base/timers.ts'
 import { Connection, type ConnectionId, KEEP_ALIVE_FACTOR } from './connection.ts'
 import { encodePacket } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
-import { type Delivery, type LinkId, OutgoingType, type Uplink } from './link.ts'
+import { type Delivery, type LinkId, type LinkInfo, OutgoingType, type Uplink } from './link.ts'
 import { type Connack, type Packet, PacketType } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
@@ -35,6 +35,9 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   maxKeepAlive: 65_535,
   topicAliasMaximum: 10,
 }
+
+/** Where a byte stream comes from, as its listener knows it. */
+export type StreamInfo = Omit<LinkInfo, 'kind'>
 
 export type ConnectionOutput =
   | { readonly kind: 'write'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
@@ -72,13 +75,14 @@ export class Connections {
     return this.#byLink.has(link)
   }
 
-  open(now: Instant, id: ConnectionId, peer: string): void {
+  open(now: Instant, id: ConnectionId, from: StreamInfo): void {
+    const { peer } = from
     if (this.#connections.size >= this.#limits.maxConnections) {
       this.#notice({ code: 'limit-reached', level: 'warn', peer, reason: 'max_connections' })
       this.#outputs.push({ kind: 'close', connection: id })
       return
     }
-    const link = this.#uplink.open(now, { kind: 'mqtt', peer })
+    const link = this.#uplink.open(now, { kind: 'mqtt', ...from })
     const connection = new Connection(id, peer, link, this.#limits.maxConnectPacketSize)
     this.#connections.set(id, connection)
     this.#byLink.set(link.id, connection)

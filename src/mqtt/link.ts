@@ -12,6 +12,10 @@ export interface LinkInfo {
   readonly kind: ClientKind
   /** For Notices: `127.0.0.1:51234`. */
   readonly peer: string
+  /** Name of the listener, for rules that differ between listeners. */
+  readonly listener: string
+  /** Who the transport says it is: the subject of a TLS client certificate (`use_identity_as_username`). */
+  readonly identity?: string
 }
 
 /** One message for one receiver. The object is reused: it is valid until the next `poll` of the same link. */

@@ -67,7 +67,7 @@ export class TestBroker {
   }
 
   open(kind: ClientKind = 'mqtt'): TestClient {
-    return new TestClient(this, this.broker.open(this.now, { kind, peer: 'test' }))
+    return new TestClient(this, this.broker.open(this.now, { kind, peer: 'test', listener: 'mqtt' }))
   }
 
   /** A client whose CONNECT was accepted, with CONNACK taken. */

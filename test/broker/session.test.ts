@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { connectPacket, PERSISTENT, TestBroker, will } from './harness.ts'
 
 describe('sessions', () => {

@@ -112,7 +112,7 @@ export class TestGateway {
 
   /** A client at the broker, as over TCP. */
   client(clientId: string): TestClient {
-    const client = new TestClient(this as never, this.broker.open(this.now, { kind: 'mqtt', peer: 'test' }))
+    const client = new TestClient(this as never, this.broker.open(this.now, { kind: 'mqtt', peer: 'test', listener: 'mqtt' }))
     client.send({
       type: 1,
       protocolVersion: 5,

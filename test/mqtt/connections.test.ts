@@ -22,7 +22,7 @@ class Wire {
   }
 
   open(): number {
-    this.connections.open(this.now, this.#next, 'test')
+    this.connections.open(this.now, this.#next, { peer: 'test', listener: 'mqtt' })
     this.#run()
     return this.#next++
   }

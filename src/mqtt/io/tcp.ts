@@ -66,7 +66,10 @@ export class TcpListener {
       pause: () => socket.pause(),
       resume: () => socket.resume(),
     }
-    const connection: ConnectionId = loop.opened(stream, `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`)
+    const connection: ConnectionId = loop.opened(stream, {
+      peer: `${socket.remoteAddress ?? 'unknown'}:${socket.remotePort ?? 0}`,
+      listener: 'mqtt',
+    })
     socket.on('data', (bytes) => loop.handle({ kind: 'chunk', connection, bytes }))
     socket.on('drain', () => {
       if (!congested) return
