@@ -183,7 +183,7 @@ describe('wills', () => {
 
   test('a will that may not be published is refused at CONNECT, and asked about again when it fires', () => {
     let allowed = true
-    const access = { connect: () => 0, publish: () => allowed, subscribe: () => true }
+    const access = { ...OPEN_ACCESS, connect: () => 0, publish: () => allowed, subscribe: () => true }
     const world = new TestBroker({ access })
     const client = world.connect('c', { will: will('w', 'x') })
     allowed = false
