@@ -29,6 +29,7 @@ const value = fc.letrec((tie) => ({
   ),
 })).any
 
+const owner = fc.record({ username: fc.option(text, { nil: undefined }), listener: text }, { noNullPrototype: true })
 const message = record<StoredMessage>(
   {
     topic: text,
@@ -38,12 +39,13 @@ const message = record<StoredMessage>(
     from: text,
     properties: value.filter((properties) => properties !== undefined),
     expiresAt: number,
+    source: owner,
   },
   ['topic', 'payload', 'qos', 'retain', 'from'],
 )
 const will = fc.option(record<StoredWill>({ message, delaySeconds: number }, ['message', 'delaySeconds']))
 const delivery = record<RecordOf<'message'>['deliveries'][number]>(
-  { key: text, qos, retain: fc.boolean(), subscriptionIdentifiers: fc.array(id, { maxLength: 5 }) },
+  { key: text, qos, retain: fc.boolean(), subscriptionIdentifiers: fc.array(id, { maxLength: 5 }), share: text },
   ['key', 'qos', 'retain'],
 )
 const options = record<RecordOf<'subscribe'>['options']>(
@@ -53,7 +55,7 @@ const options = record<RecordOf<'subscribe'>['options']>(
 
 type Layouts = { [K in StoreRecord['type']]: Omit<Fields<RecordOf<K>>, 'type'> }
 const LAYOUTS: Layouts = {
-  session: { key: text, expirySeconds: number, will },
+  session: { key: text, expirySeconds: number, will, owner },
   will: { key: text, will },
   detached: { key: text, at: number, expirySeconds: number, will: fc.boolean() },
   'session-end': { key: text },

@@ -1,17 +1,13 @@
 import type { Instant, Machine } from './base/machine.ts'
 import type { NoticeSink } from './base/notice.ts'
 import type { GatewayRecord, Store, StoreRecord, WallClock } from './base/store.ts'
-import type { Access } from './broker/access.ts'
+import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
 import { type Datagram, Gateway, type GatewayOptions, type RouteKey } from './gateway/gateway.ts'
-import {
-  type ConnectionId,
-  type ConnectionLimits,
-  type ConnectionOutput,
-  Connections,
-  type StreamInfo,
-} from './mqtt/connections.ts'
+import type { ConnectionLimits } from './mqtt/connection-limits.ts'
+import { type ConnectionId, type ConnectionOutput, Connections, type StreamInfo } from './mqtt/connections.ts'
+import type { LinkId } from './mqtt/link.ts'
 import { ReasonCode } from './mqtt/reason-codes.ts'
 
 export interface ServerOptions {
@@ -33,10 +29,20 @@ export type ServerInput =
   | { readonly kind: 'congested'; readonly connection: ConnectionId; readonly on: boolean }
   | { readonly kind: 'closed'; readonly connection: ConnectionId; readonly reason: string }
   | { readonly kind: 'datagram'; readonly route: RouteKey; readonly bytes: Uint8Array }
+  /** What came of an `auth` output. */
+  | { readonly kind: 'authenticated'; readonly link: LinkId; readonly step: number; readonly answer: AuthAnswer }
+  /** The access rules have changed. */
+  | { readonly kind: 'access-changed' }
+  /** The event loop cannot keep up (or can again): no new connections meanwhile. */
+  | { readonly kind: 'overloaded'; readonly on: boolean }
   /** `store.durable` has advanced. */
   | { readonly kind: 'durable' }
 
-export type ServerOutput = ConnectionOutput | ({ readonly kind: 'datagram' } & Datagram)
+export type ServerOutput =
+  | ConnectionOutput
+  | ({ readonly kind: 'datagram' } & Datagram)
+  /** Somebody has to verify who this is; answered by `authenticated` with the same link and step. */
+  | { readonly kind: 'auth'; readonly request: AuthRequest }
 
 /** Deliveries that may wait for the end of a turn; above it is better to write than to read on. */
 const BACKLOG_MAX = 4096
@@ -86,6 +92,15 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       case 'datagram':
         this.gateway.handleDatagram(now, input.route, input.bytes)
         return
+      case 'authenticated':
+        this.broker.authenticated(now, input.link, input.step, input.answer)
+        return
+      case 'access-changed':
+        this.broker.accessChanged(now)
+        return
+      case 'overloaded':
+        this.connections.overloaded = input.on
+        return
       case 'durable':
         this.broker.handleDurable()
         this.gateway.durable(now)
@@ -121,7 +136,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const output = this.connections.poll()
     if (output !== undefined) return output
     const datagram = this.gateway.poll(now)
-    return datagram === undefined ? undefined : { kind: 'datagram', route: datagram.route, bytes: datagram.bytes }
+    if (datagram !== undefined) return { kind: 'datagram', route: datagram.route, bytes: datagram.bytes }
+    const request = this.broker.nextAuthRequest()
+    return request === undefined ? undefined : { kind: 'auth', request }
   }
 
   /**

@@ -12,6 +12,8 @@ export interface Notice {
   /** In plain words; for peers' errors with the rule that was broken. */
   readonly reason?: string
   readonly count?: number
+  /** The bound that was reached, by its key in the configuration. */
+  readonly limit?: string
 }
 
 export type NoticeCode =
@@ -21,11 +23,13 @@ export type NoticeCode =
   | 'client-refused'
   | 'client-asleep'
   | 'client-takeover'
+  | 'client-revoked'
   | 'session-expired'
   | 'will-published'
   | 'will-refused'
   | 'publish-refused'
   | 'subscribe-refused'
+  | 'subscription-ended'
   | 'protocol-error'
   | 'malformed-packet'
   | 'malformed-datagram'

@@ -5,6 +5,7 @@ import type {
   GatewayRecord,
   StoredDelivery,
   StoredMessage,
+  StoredOwner,
   StoredSubscription,
   StoredWill,
   StoreRecord,
@@ -39,6 +40,7 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
       writeText(w, record.key)
       writeNumber(w, record.expirySeconds)
       writeWill(w, record.will)
+      writeOwner(w, record.owner)
       break
     case 'will':
       w.u8(TAG.will)
@@ -123,7 +125,13 @@ export function readRecord(r: ByteReader): StoreRecord | undefined {
 function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
   switch (tag) {
     case TAG.session:
-      return { type: 'session', key: readKey(r), expirySeconds: readNumber(r, 'expiry'), will: readWill(r) }
+      return {
+        type: 'session',
+        key: readKey(r),
+        expirySeconds: readNumber(r, 'expiry'),
+        will: readWill(r),
+        owner: readOwner(r),
+      }
     case TAG.will:
       return { type: 'will', key: readKey(r), will: readWill(r) }
     case TAG.detached: {
@@ -185,23 +193,26 @@ function readAccepted(r: ByteReader): Accepted {
 const RETAIN = 0x04
 const HAS_PROPERTIES = 0x08
 const HAS_EXPIRY = 0x10
+const HAS_SOURCE = 0x20
 
 function writeMessage(w: ByteWriter, message: StoredMessage): void {
-  const { properties, expiresAt } = message
+  const { properties, expiresAt, source } = message
   let flags: number = message.qos
   if (message.retain) flags |= RETAIN
   if (properties !== undefined) flags |= HAS_PROPERTIES
   if (expiresAt !== undefined) flags |= HAS_EXPIRY
+  if (source !== undefined) flags |= HAS_SOURCE
   w.u8(flags)
   writeText(w, message.topic)
   writeText(w, message.from)
   writeBytes(w, message.payload)
   if (properties !== undefined) writeValue(w, properties, 0)
   if (expiresAt !== undefined) writeNumber(w, expiresAt)
+  if (source !== undefined) writeOwner(w, source)
 }
 
 function readMessage(r: ByteReader): StoredMessage {
-  const flags = readFlags(r, 'message flags', 0x1f)
+  const flags = readFlags(r, 'message flags', 0x3f)
   const message: { -readonly [K in keyof StoredMessage]: StoredMessage[K] } = {
     topic: readText(r, 'topic'),
     from: readText(r, 'publisher'),
@@ -211,25 +222,48 @@ function readMessage(r: ByteReader): StoredMessage {
   }
   if ((flags & HAS_PROPERTIES) !== 0) message.properties = readValue(r, 0)
   if ((flags & HAS_EXPIRY) !== 0) message.expiresAt = readNumber(r, 'message expiry')
+  if ((flags & HAS_SOURCE) !== 0) message.source = readOwner(r)
   return message
 }
 
+function writeOwner(w: ByteWriter, { username, listener }: StoredOwner): void {
+  writeBoolean(w, username !== undefined)
+  if (username !== undefined) writeText(w, username)
+  writeText(w, listener)
+}
+
+function readOwner(r: ByteReader): StoredOwner {
+  const username = readBoolean(r, 'has a user') ? readText(r, 'user name') : undefined
+  return { username, listener: readText(r, 'listener') }
+}
+
 const HAS_IDENTIFIERS = 0x08
+const HAS_SHARE = 0x10
 
 function writeDelivery(w: ByteWriter, delivery: StoredDelivery): void {
-  const identifiers = delivery.subscriptionIdentifiers
-  w.u8(delivery.qos | (delivery.retain ? RETAIN : 0) | (identifiers === undefined ? 0 : HAS_IDENTIFIERS))
+  const { subscriptionIdentifiers: identifiers, share } = delivery
+  let flags = delivery.qos | (delivery.retain ? RETAIN : 0)
+  if (identifiers !== undefined) flags |= HAS_IDENTIFIERS
+  if (share !== undefined) flags |= HAS_SHARE
+  w.u8(flags)
   writeText(w, delivery.key)
-  if (identifiers === undefined) return
-  writeInteger(w, identifiers.length)
-  for (const identifier of identifiers) writeInteger(w, identifier)
+  if (identifiers !== undefined) {
+    writeInteger(w, identifiers.length)
+    for (const identifier of identifiers) writeInteger(w, identifier)
+  }
+  if (share !== undefined) writeText(w, share)
 }
 
 function readDelivery(r: ByteReader): StoredDelivery {
-  const flags = readFlags(r, 'delivery flags', 0x0f)
-  const delivery = { key: readKey(r), qos: qosOf(r, flags), retain: (flags & RETAIN) !== 0 }
-  if ((flags & HAS_IDENTIFIERS) === 0) return delivery
-  return { ...delivery, subscriptionIdentifiers: readList(r, 'subscription identifier', readInteger) }
+  const flags = readFlags(r, 'delivery flags', 0x1f)
+  const delivery: { -readonly [K in keyof StoredDelivery]: StoredDelivery[K] } = {
+    key: readKey(r),
+    qos: qosOf(r, flags),
+    retain: (flags & RETAIN) !== 0,
+  }
+  if ((flags & HAS_IDENTIFIERS) !== 0) delivery.subscriptionIdentifiers = readList(r, 'subscription identifier', readInteger)
+  if ((flags & HAS_SHARE) !== 0) delivery.share = readText(r, 'shared subscription')
+  return delivery
 }
 
 const NO_LOCAL = 0x04

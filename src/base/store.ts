@@ -19,6 +19,15 @@ export interface StoredMessage {
   /** MQTT 5 properties that travel with the message, as plain data. */
   readonly properties?: unknown
   readonly expiresAt?: WallTime
+  /** Of a retained message: who published it, so that its right to do so can be asked about again. */
+  readonly source?: StoredOwner
+}
+
+/** Whose something is, as far as access rules care. */
+export interface StoredOwner {
+  readonly username: string | undefined
+  /** Name of the listener that the client came by. */
+  readonly listener: string
 }
 
 export interface StoredWill {
@@ -32,12 +41,20 @@ export interface StoredDelivery {
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
   readonly subscriptionIdentifiers?: readonly number[]
+  /** The shared subscription that it came by. */
+  readonly share?: string
 }
 
 /** What the broker has to remember across a restart. */
 export type BrokerRecord =
   /** CONNECT was accepted: the session exists from now on, with this expiry (seconds; Infinity is never) and will. */
-  | { readonly type: 'session'; readonly key: SessionKey; readonly expirySeconds: number; readonly will: StoredWill | null }
+  | {
+      readonly type: 'session'
+      readonly key: SessionKey
+      readonly expirySeconds: number
+      readonly will: StoredWill | null
+      readonly owner: StoredOwner
+    }
   | { readonly type: 'will'; readonly key: SessionKey; readonly will: StoredWill | null }
   /** The conversation ended and the expiry clock runs; `will` says whether the will waits for its delay. */
   | {

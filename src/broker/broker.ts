@@ -3,15 +3,17 @@ import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { BrokerRecord, Lsn, Store, WallClock } from '../base/store.ts'
 import { Timers } from '../base/timers.ts'
-import type { LinkId, LinkInfo, Uplink } from '../mqtt/link.ts'
-import { type Connect, type Disconnect, type Packet, PacketType, type PublishResponse, type Will } from '../mqtt/packets.ts'
-import { NO_PROPERTIES, type Properties } from '../mqtt/properties.ts'
+import { DEFAULT_LINK_SETTINGS, type LinkId, type LinkInfo, type LinkSettings, type Uplink } from '../mqtt/link.ts'
+import { type Connect, type Disconnect, type Packet, PacketType, type Will } from '../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { type Access, OPEN_ACCESS } from './access.ts'
+import { type Access, type AuthAnswer, type AuthRequest, OPEN_ACCESS } from './access.ts'
+import { type Admitted, Authentication, type AuthenticationOwner } from './authentication.ts'
 import { ClientLink, type LinkOwner } from './client-link.ts'
-import { Connector } from './connector.ts'
+import { Connector, type Refusal } from './connector.ts'
 import type { BrokerContext } from './context.ts'
+import { Exchanges, response } from './exchanges.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { forwardedProperties, Publisher } from './publisher.ts'
 import { Recovery } from './recovery.ts'
@@ -35,7 +37,7 @@ export interface BrokerOptions {
  * The broker: sessions, subscriptions, retained messages and wills behind the `Uplink` seam. It knows packets and links, neither bytes nor
  * sockets, and never times out a connection: keep alive belongs to whoever opened the link.
  */
-export class Broker implements Uplink, LinkOwner {
+export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   readonly stats = new Stats()
   readonly sessions: Sessions
   readonly retained = new Retained()
@@ -43,6 +45,8 @@ export class Broker implements Uplink, LinkOwner {
   readonly #publisher: Publisher
   readonly #subscriber: Subscriber
   readonly #connector: Connector
+  readonly #exchanges: Exchanges
+  readonly #authentication: Authentication
   readonly #timers = new Timers<SessionTimer>()
   readonly #links = new Map<LinkId, ClientLink>()
   readonly #ready = new Fifo<ClientLink>()
@@ -59,7 +63,7 @@ export class Broker implements Uplink, LinkOwner {
       notice: options.notice,
       random: options.random,
       stats: this.stats,
-      router: new Router(),
+      router: new Router(options.access ?? OPEN_ACCESS),
       retained: this.retained,
       timers: this.#timers,
     }
@@ -69,6 +73,8 @@ export class Broker implements Uplink, LinkOwner {
     this.sessions = new Sessions(this.#context, this.#publisher)
     this.#subscriber = new Subscriber(this.#context, this.#publisher)
     this.#connector = new Connector(this.#context, this.sessions)
+    this.#exchanges = new Exchanges(this.#context, (now, link, what) => this.#full(now, link, what))
+    this.#authentication = new Authentication(this)
   }
 
   // --- Uplink
@@ -109,7 +115,9 @@ export class Broker implements Uplink, LinkOwner {
 
   handleTimeout(now: Instant): void {
     for (let timer = this.#timers.expired(now); timer !== undefined; timer = this.#timers.expired(now)) {
-      this.sessions.timedOut(now, timer.owner.session, timer.owner.about)
+      const { session, about } = timer.owner
+      if (about !== 'grant') this.sessions.timedOut(now, session, about)
+      else if (session.link !== undefined) this.#close(now, session.link, ReasonCode.MAXIMUM_CONNECT_TIME, true)
     }
   }
 
@@ -190,9 +198,13 @@ export class Broker implements Uplink, LinkOwner {
   dropIfExpired(now: Instant, session: Session, message: Publish): boolean {
     if (message.expiresAt === undefined || message.expiresAt > now) return false
     this.stats.publishDropped++
-    this.#recordDone(session, message)
+    this.#exchanges.recordDone(session, message)
     this.#context.notice({ code: 'message-dropped', level: 'debug', client: session.key, reason: `expired on ${message.topic}` })
     return true
+  }
+
+  drained(session: Session): void {
+    if (session.queueLength <= this.#context.limits.maxQueuedMessages * LOW_WATER) this.sessions.letGo(session)
   }
 
   setWill(_now: Instant, link: ClientLink, will: Will | undefined): void {
@@ -212,9 +224,7 @@ export class Broker implements Uplink, LinkOwner {
   receive(now: Instant, link: ClientLink, packet: Packet): void {
     const session = link.client
     if (session === undefined) {
-      // MQTT-3.1.0-1: nothing comes before CONNECT.
-      if (packet.type === PacketType.CONNECT) this.#connect(now, link, packet)
-      else this.#fail(now, link, ReasonCode.PROTOCOL_ERROR, 'packet before CONNECT')
+      this.#beforeConnack(now, link, packet)
       return
     }
     switch (packet.type) {
@@ -224,13 +234,13 @@ export class Broker implements Uplink, LinkOwner {
       case PacketType.PUBACK:
       case PacketType.PUBREC:
       case PacketType.PUBCOMP:
-        this.#acknowledged(now, link, session, packet)
+        this.#exchanges.acknowledged(now, link, session, packet)
         return
       case PacketType.PUBREL:
-        this.#released(now, link, session, packet)
+        this.#exchanges.released(now, link, session, packet)
         return
       case PacketType.SUBSCRIBE: {
-        const { reasonCodes, lsn } = this.#subscriber.subscribe(now, session, packet)
+        const { reasonCodes, lsn } = this.#subscriber.subscribe(now, session, packet, settingsOf(link).maximumQos)
         link.push({ type: PacketType.SUBACK, packetId: packet.packetId, reasonCodes, properties: NO_PROPERTIES }, lsn)
         return
       }
@@ -249,35 +259,115 @@ export class Broker implements Uplink, LinkOwner {
       case PacketType.DISCONNECT:
         this.#disconnect(now, link, session, packet)
         return
+      case PacketType.AUTH:
+        this.#authentication.received(now, link, session, packet)
+        return
       case PacketType.CONNECT:
-        this.#fail(now, link, ReasonCode.PROTOCOL_ERROR, 'second CONNECT (MQTT-3.1.0-2)')
+        this.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'second CONNECT (MQTT-3.1.0-2)')
         return
       default:
-        this.#fail(now, link, ReasonCode.PROTOCOL_ERROR, `packet type ${packet.type} is not for clients to send`)
+        this.fail(now, link, ReasonCode.PROTOCOL_ERROR, `packet type ${packet.type} is not for clients to send`)
     }
   }
 
+  /** MQTT-3.1.0-1: nothing comes before CONNECT; MQTT-4.12.0-6: nothing but AUTH and DISCONNECT before authentication is over. */
+  #beforeConnack(now: Instant, link: ClientLink, packet: Packet): void {
+    // The stream is gone, and nobody will wait for the answer of the shell.
+    if (link.state === 'verifying') return
+    if (packet.type === PacketType.CONNECT && link.authenticating === undefined) this.#connect(now, link, packet)
+    else if (packet.type === PacketType.AUTH) this.#authentication.received(now, link, undefined, packet)
+    else if (packet.type === PacketType.DISCONNECT) link.close(0, false)
+    else this.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'packet before CONNACK')
+  }
+
   #connect(now: Instant, link: ClientLink, packet: Connect): void {
-    const accepted = this.#connector.connect(now, link, packet, (old) =>
+    const wrong = this.#connector.check(link, packet)
+    if (wrong !== undefined) {
+      this.refuse(link, packet, wrong.reasonCode, wrong.reason)
+      return
+    }
+    const admitted = this.#context.access.connect(link.info, packet)
+    if (admitted === 'ask') this.#authentication.begin(link, packet)
+    else if (admitted !== 0) this.refuse(link, packet, admitted, 'not allowed')
+    else {
+      const { identity } = link.info
+      const username = identity ?? packet.username
+      this.admit(now, link, packet, { username, grant: undefined, verified: identity !== undefined })
+    }
+  }
+
+  // --- What comes of authentication
+
+  admit(now: Instant, link: ClientLink, packet: Connect, who: Admitted): void {
+    const admitted = this.#connector.admit(now, link, packet, who, (old) =>
       this.#close(now, old, ReasonCode.SESSION_TAKEN_OVER, true),
     )
-    if (typeof accepted === 'number') {
-      this.stats.refused++
-      const reason = `reason code 0x${accepted.toString(16)}`
-      this.#context.notice({
-        code: 'client-refused',
-        level: 'info',
-        client: `${link.info.kind}:${packet.clientId}`,
-        peer: link.info.peer,
-        reason,
-      })
-      // A refusal is the last word (MQTT-3.2.2-7), and no session is present (MQTT-3.2.2-6).
-      link.refuse({ type: PacketType.CONNACK, sessionPresent: false, reasonCode: accepted, properties: NO_PROPERTIES })
+    if ('reasonCode' in admitted) {
+      this.refuse(link, packet, admitted.reasonCode, admitted.reason)
       return
     }
     this.stats.connected++
-    this.#context.notice({ code: 'client-connected', level: 'info', client: accepted.key, peer: link.info.peer })
-    link.resume(accepted)
+    this.#context.notice({ code: 'client-connected', level: 'info', client: admitted.key, peer: link.info.peer })
+    link.resume(admitted)
+  }
+
+  refuse(link: ClientLink, packet: Connect, reasonCode: number, reason: string): void {
+    this.stats.refused++
+    const { kind, peer } = link.info
+    const told = `${reason} (reason code 0x${reasonCode.toString(16)})`
+    this.#context.notice({ code: 'client-refused', level: 'info', client: `${kind}:${packet.clientId}`, peer, reason: told })
+    // A refusal is the last word (MQTT-3.2.2-7), and no session is present (MQTT-3.2.2-6).
+    link.refuse({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: { reasonString: reason } })
+  }
+
+  renew(now: Instant, session: Session, who: Admitted): void {
+    this.sessions.granted(now, session, who)
+    this.sessions.recheck(session)
+  }
+
+  /** The client broke the protocol, or may not go on: its will fires, its session stays. */
+  fail(now: Instant, link: ClientLink, reasonCode: number, reason: string): void {
+    const connect = link.authenticating?.connect
+    if (connect !== undefined) {
+      this.refuse(link, connect, reasonCode, reason)
+      return
+    }
+    const who = link.client === undefined ? {} : { client: link.client.key }
+    this.#context.notice({ code: 'protocol-error', level: 'info', ...who, peer: link.info.peer, reason })
+    this.#close(now, link, reasonCode, link.client !== undefined, reason)
+  }
+
+  /** The next question about who a client is; answer it with `authenticated`. */
+  nextAuthRequest(): AuthRequest | undefined {
+    return this.#authentication.nextRequest()
+  }
+
+  /** The answer to one step of one link's authentication; a late one falls flat. */
+  authenticated(now: Instant, id: LinkId, step: number, answer: AuthAnswer): void {
+    const link = this.#links.get(id)
+    if (link !== undefined) this.#authentication.answered(now, link, step, answer)
+  }
+
+  /** The rules have changed: who may not stay is told and closed, forbidden subscriptions end, for those who are away too. */
+  accessChanged(now: Instant): void {
+    const { access } = this.#context
+    for (const session of [...this.sessions]) {
+      const { link } = session
+      const reasonCode = link === undefined ? 0 : access.remains(session)
+      if (link !== undefined && reasonCode !== 0) {
+        const { key } = session
+        this.#context.notice({
+          code: 'client-revoked',
+          level: 'warn',
+          client: key,
+          peer: link.info.peer,
+          reason: 'the rules have changed',
+        })
+        this.#close(now, link, reasonCode, true, 'the rules have changed')
+      }
+      if (!session.ended) this.sessions.recheck(session)
+      if (session.link !== undefined) this.markReady(session.link)
+    }
   }
 
   #publish(now: Instant, link: ClientLink, session: Session, message: Publish): void {
@@ -291,6 +381,11 @@ export class Broker implements Uplink, LinkOwner {
         return
       }
     }
+    const wrong = this.#unsupported(link, session, message)
+    if (wrong !== undefined) {
+      this.fail(now, link, wrong.reasonCode, wrong.reason)
+      return
+    }
     forwardedProperties(message)
     const refusal = this.#publisher.refusal(session, message)
     if (refusal !== 0) {
@@ -302,15 +397,40 @@ export class Broker implements Uplink, LinkOwner {
       this.#publishFull(now, link, qos, packetId)
       return
     }
+    const { pressed } = this.#publisher
+    if (pressed !== undefined) {
+      this.#publisher.pressed = undefined
+      this.sessions.hold(now, pressed, link)
+    }
     if (qos === 0) return
     const reasonCode = this.#publisher.reaches(message.topic) ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
     if (qos === 1) {
+      link.unacknowledged++
       link.push(response(PacketType.PUBACK, packetId, reasonCode), lsn)
       return
     }
     session.received ??= new Map()
     session.received.set(packetId, lsn)
     link.push(response(PacketType.PUBREC, packetId, reasonCode), lsn)
+  }
+
+  /** What CONNACK has told the client not to do. */
+  #unsupported(link: ClientLink, session: Session, { qos, retain, packetId }: Publish): Refusal | undefined {
+    const { limits } = this.#context
+    // MQTT-3.2.2-11
+    if (qos > settingsOf(link).maximumQos) return { reasonCode: ReasonCode.QOS_NOT_SUPPORTED, reason: `QoS ${qos} (maximum_qos)` }
+    // MQTT-3.2.2-14
+    if (retain && !limits.retainAvailable) {
+      return { reasonCode: ReasonCode.RETAIN_NOT_SUPPORTED, reason: 'nothing is retained here (retain_available)' }
+    }
+    // MQTT-3.3.4-7, -8: what is not acknowledged yet counts, and a message that comes again counts once. 3.x clients know no such bound.
+    if (qos === 0 || link.version < 5) return undefined
+    const pending = link.unacknowledged + (session.received?.size ?? 0)
+    if (pending < limits.receiveMaximum || session.received?.has(packetId) === true) return undefined
+    return {
+      reasonCode: ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+      reason: `more than ${limits.receiveMaximum} messages (receive_maximum)`,
+    }
   }
 
   /** Nothing was taken in. 5.0 has a reason code for that; a 3.x client is closed, because any acknowledgement would say that it was. */
@@ -321,61 +441,18 @@ export class Broker implements Uplink, LinkOwner {
       return
     }
     this.#noticeFull(link, 'PUBLISH')
+    if (qos === 1) link.unacknowledged++
     link.push(response(qos === 1 ? PacketType.PUBACK : PacketType.PUBREC, packetId, ReasonCode.QUOTA_EXCEEDED), 0)
   }
 
   #refusePublish(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {
     const reason = `${message.topic}: reason code 0x${reasonCode.toString(16)}`
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, reason })
-    if (message.qos === 1) link.push(response(PacketType.PUBACK, message.packetId, reasonCode), 0)
-    else if (message.qos === 2) link.push(response(PacketType.PUBREC, message.packetId, reasonCode), 0)
-    else if (reasonCode === ReasonCode.TOPIC_NAME_INVALID) this.#fail(now, link, reasonCode, reason)
-  }
-
-  /** PUBACK, PUBREC or PUBCOMP for what we sent; for an id that is not in flight it is ignored (PUBREC: answered). */
-  #acknowledged(now: Instant, link: ClientLink, session: Session, packet: PublishResponse): void {
-    const { type, packetId, reasonCode } = packet
-    const inflight = session.inflight?.get(packetId)
-    const { qos, message } = inflight?.queued ?? { qos: 0, message: undefined }
-    if (type === PacketType.PUBREC) {
-      if (qos !== 2) {
-        link.push(response(PacketType.PUBREL, packetId, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 0)
-        return
-      }
-      // MQTT-4.4.0-2: a PUBREC that refuses ends the exchange.
-      if (reasonCode < 0x80) {
-        if (!inflight!.released) {
-          const lsn = this.#recordReceived(session, message!, packetId)
-          if (lsn === 'full') {
-            this.#full(now, link, 'PUBREC')
-            return
-          }
-          inflight!.released = true
-          inflight!.lsn = lsn
-        }
-        link.push(response(PacketType.PUBREL, packetId, 0), inflight!.lsn)
-        return
-      }
-    } else if (qos !== (type === PacketType.PUBACK ? 1 : 2)) return
-    if (inflight === undefined || (type === PacketType.PUBCOMP && !inflight.released)) return
-    session.inflight!.delete(packetId)
-    this.#recordDone(session, inflight.queued.message)
-    this.markReady(link)
-  }
-
-  #released(now: Instant, link: ClientLink, session: Session, packet: PublishResponse): void {
-    const { packetId } = packet
-    let lsn: Lsn | 'full' = 0
-    const known = session.received?.has(packetId) === true
-    if (known && session.persistent) {
-      lsn = this.#context.store.append({ type: 'released', key: session.key, packetId })
-      if (lsn === 'full') {
-        this.#full(now, link, 'PUBREL')
-        return
-      }
-    }
-    session.received?.delete(packetId)
-    link.push(response(PacketType.PUBCOMP, packetId, known ? 0 : ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), lsn)
+    if (message.qos === 1) {
+      link.unacknowledged++
+      link.push(response(PacketType.PUBACK, message.packetId, reasonCode), 0)
+    } else if (message.qos === 2) link.push(response(PacketType.PUBREC, message.packetId, reasonCode), 0)
+    else if (reasonCode === ReasonCode.TOPIC_NAME_INVALID) this.fail(now, link, reasonCode, reason)
   }
 
   #disconnect(now: Instant, link: ClientLink, session: Session, packet: Disconnect): void {
@@ -383,23 +460,17 @@ export class Broker implements Uplink, LinkOwner {
     if (expiry !== undefined) {
       // What CONNECT set to 0 cannot be raised at the end [5.0 section 3.14.2.2.2].
       if (session.expirySeconds === 0 && expiry > 0) {
-        this.#fail(now, link, ReasonCode.PROTOCOL_ERROR, 'DISCONNECT raises Session Expiry Interval from 0')
+        this.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'DISCONNECT raises Session Expiry Interval from 0')
         return
       }
-      session.expirySeconds = expiry === 0xffffffff ? Number.POSITIVE_INFINITY : expiry
+      const asked = expiry === 0xffffffff ? Number.POSITIVE_INFINITY : expiry
+      session.expirySeconds = Math.min(asked, this.#context.limits.persistentClientExpiration)
     }
     this.#context.notice({ code: 'client-disconnected', level: 'info', client: session.key, peer: link.info.peer })
     link.client = undefined
     link.close(0, false)
     // Only reason code 0 takes the will away (MQTT-3.14.4-3).
     this.sessions.detach(now, session, packet.reasonCode !== ReasonCode.SUCCESS)
-  }
-
-  /** The client broke the protocol: its will fires, its session stays. */
-  #fail(now: Instant, link: ClientLink, reasonCode: number, reason: string): void {
-    const who = link.client === undefined ? {} : { client: link.client.key }
-    this.#context.notice({ code: 'protocol-error', level: 'info', ...who, peer: link.info.peer, reason })
-    this.#close(now, link, reasonCode, link.client !== undefined)
   }
 
   /** The store is full: nothing was acknowledged, so the client keeps what it sent and may try again later. */
@@ -413,35 +484,18 @@ export class Broker implements Uplink, LinkOwner {
     this.#context.notice({ code: 'store-full', level: 'error', ...who, peer: link.info.peer, reason: `${what} refused` })
   }
 
-  #close(now: Instant, link: ClientLink, reasonCode: number, disconnect: boolean): void {
+  #close(now: Instant, link: ClientLink, reasonCode: number, disconnect: boolean, reason?: string): void {
     if (link.closed) return
     const session = link.client
     link.client = undefined
-    link.close(reasonCode, disconnect)
+    link.close(reasonCode, disconnect, reason)
     if (session !== undefined) this.sessions.detach(now, session, true)
-  }
-
-  #recordReceived(session: Session, message: Publish, packetId: number): Lsn | 'full' {
-    if (!session.persistent || message.id === 0) return 0
-    return this.#context.store.append({ type: 'received', key: session.key, packetId })
-  }
-
-  /** If the store is full the record is missing, and the message comes again after a restart: allowed for QoS 1, and a late PUBCOMP for QoS 2. */
-  #recordDone(session: Session, message: Publish): void {
-    if (session.persistent && message.id !== 0) this.#context.store.append({ type: 'done', key: session.key, id: message.id })
   }
 }
 
-const PINGRESP = { type: PacketType.PINGRESP } as const
+/** Part of a full queue at which the publishers that were slowed down go on. */
+const LOW_WATER = 0.5
 
-const response = (
-  type: PublishResponse['type'],
-  packetId: number,
-  reasonCode: number,
-  properties: Properties = NO_PROPERTIES,
-): PublishResponse => ({
-  type,
-  packetId,
-  reasonCode,
-  properties,
-})
+const settingsOf = ({ info }: ClientLink): LinkSettings => info.settings ?? DEFAULT_LINK_SETTINGS
+
+const PINGRESP = { type: PacketType.PINGRESP } as const

@@ -5,6 +5,7 @@ import { type Delivery, type Link, type LinkId, type LinkInfo, type Outgoing, Ou
 import { type Connack, type Packet, PacketType, type ProtocolVersion, type QoS, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
+import type { Authenticating } from './authentication.ts'
 import { Inflight, Queued, type Session } from './session.ts'
 
 /** What a link needs of the broker behind it. */
@@ -19,6 +20,8 @@ export interface LinkOwner {
   durable(): Lsn
   /** Records the packet id under which a message goes to a session. */
   recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full'
+  /** A message has left a queue that holds publishers up. */
+  drained(session: Session): void
   /** True if the message expired, and was dropped and counted. */
   dropIfExpired(now: Instant, session: Session, message: Publish): boolean
 }
@@ -56,6 +59,16 @@ export class ClientLink implements Link {
   closed = false
   /** Deliveries with QoS above 0 that may be unacknowledged: the lower of the client's Receive Maximum and our own bound. */
   window = 1
+  /** Their payload and topic bytes. */
+  windowBytes = Number.POSITIVE_INFINITY
+  /** An authentication is going on. */
+  authenticating: Authenticating | undefined = undefined
+  /** Of the CONNECT that was accepted; re-authentication has to use the same (MQTT-4.12.1-1). */
+  authMethod: string | undefined = undefined
+  /** QoS 1 messages taken in whose PUBACK has not left. */
+  unacknowledged = 0
+  /** The session that this client fills faster than it drains. */
+  #pressed: Session | undefined = undefined
   listening = true
   /** Of the CONNECT that was accepted. */
   version: ProtocolVersion = 5
@@ -78,13 +91,38 @@ export class ClientLink implements Link {
     return this.client?.key
   }
 
+  get state(): 'open' | 'held' | 'verifying' {
+    // Only before CONNACK: a client that authenticates again goes on meanwhile.
+    if (this.client === undefined && this.authenticating?.awaits === 'shell') return 'verifying'
+    return this.#pressed === undefined ? 'open' : 'held'
+  }
+
   get backlog(): number {
     return (this.client?.queueLength ?? 0) + (this.#gated?.length ?? 0) + (this.#resend?.length ?? 0)
   }
 
   send(now: Instant, packet: Packet): 'go' | 'pause' {
     if (!this.closed) this.#owner.receive(now, this, packet)
-    return this.#control.length < CONTROL_MAX ? 'go' : 'pause'
+    return this.#control.length < CONTROL_MAX && this.state === 'open' ? 'go' : 'pause'
+  }
+
+  /** There may be something to poll. */
+  wake(): void {
+    this.#owner.markReady(this)
+  }
+
+  /** Until the queue of `session` is shorter, or stands still, this client is not read: its messages would be dropped. */
+  hold(session: Session): void {
+    if (this.#pressed !== undefined || session.link === this) return
+    this.#pressed = session
+    session.held ??= []
+    session.held.push(this)
+  }
+
+  /** The queue that held this client up is shorter, or gone. */
+  letGo(): void {
+    this.#pressed = undefined
+    if (!this.closed) this.#owner.markReady(this)
   }
 
   listen(_now: Instant, on: boolean): void {
@@ -109,7 +147,7 @@ export class ClientLink implements Link {
   }
 
   /** Ends the conversation. What may leave already goes before the end; what waits for the store never leaves. */
-  close(reasonCode: number, disconnect: boolean): void {
+  close(reasonCode: number, disconnect: boolean, reason?: string): void {
     if (this.closed) return
     this.closed = true
     const durable = this.#owner.durable()
@@ -120,14 +158,14 @@ export class ClientLink implements Link {
     this.#control.clear()
     this.#gates.clear()
     for (const packet of sendable) this.push(packet, 0)
-    this.push({ type: OutgoingType.CLOSE, reasonCode, disconnect }, 0)
+    this.push({ type: OutgoingType.CLOSE, reasonCode, disconnect, reason }, 0)
   }
 
   /** Refuses CONNECT: CONNACK is the last word. */
   refuse(connack: Connack): void {
     this.push(connack, 0)
     this.closed = true
-    this.push({ type: OutgoingType.CLOSE, reasonCode: connack.reasonCode, disconnect: false }, 0)
+    this.push({ type: OutgoingType.CLOSE, reasonCode: connack.reasonCode, disconnect: false, reason: undefined }, 0)
   }
 
   /** Takes up a resumed session: everything unacknowledged goes out again first. */
@@ -142,7 +180,9 @@ export class ClientLink implements Link {
     if (gate !== undefined) {
       if (gate <= this.#owner.durable()) {
         this.#gates.shift()
-        return this.#control.shift()
+        const packet = this.#control.shift()!
+        if (packet.type === PacketType.PUBACK) this.unacknowledged--
+        return packet
       }
       this.#owner.awaitDurable(this)
       const { type } = this.#control.peek()!
@@ -180,36 +220,36 @@ export class ClientLink implements Link {
     for (;;) {
       if (this.#gated !== undefined) {
         this.#gateAhead(now, session)
-        return this.#pollGated()
+        const gated = this.#pollGated(session)
+        if (gated !== undefined || this.#gated !== undefined) return gated
+        continue
       }
       const entry = session.peekQueue()
       if (entry === undefined) return undefined
       if (!(entry instanceof Queued)) {
         if (entry.receiptLsn > this.#owner.durable()) return this.#wait()
-        session.dequeue()
+        this.#dequeue(now, session)
         if (entry.expiresAt !== undefined && this.#owner.dropIfExpired(now, session, entry)) continue
         return this.#deliverPlain(entry)
       }
-      if (entry.qos > 0 && (session.inflight?.size ?? 0) >= this.window) return undefined
+      if (entry.qos > 0 && !this.#windowOpen(session)) return undefined
       if (entry.message.receiptLsn > this.#owner.durable()) return this.#wait()
       if (entry.qos === 2) {
         if (!this.#gateAhead(now, session)) return this.#wait()
         continue
       }
-      session.dequeue()
+      this.#dequeue(now, session)
       if (this.#owner.dropIfExpired(now, session, entry.message)) continue
       if (entry.qos === 0) return this.#deliver(entry, 0, false)
       const packetId = session.freePacketId()
-      session.inflight ??= new Map()
-      session.inflight.set(packetId, new Inflight(entry, packetId, 0))
+      session.depart(new Inflight(entry, packetId, 0))
       return this.#deliver(entry, packetId, false)
     }
   }
 
   /** Gives packet ids to the QoS 2 messages at the head of the queue, so that their records share a commit; false if the store is full. */
   #gateAhead(now: Instant, session: Session): boolean {
-    session.inflight ??= new Map()
-    while ((this.#gated?.length ?? 0) < GATED_MAX && session.inflight.size < this.window) {
+    while ((this.#gated?.length ?? 0) < GATED_MAX && this.#windowOpen(session)) {
       const entry = session.peekQueue()
       if (!(entry instanceof Queued) || entry.qos !== 2) return true
       if (!this.#owner.dropIfExpired(now, session, entry.message)) {
@@ -217,22 +257,41 @@ export class ClientLink implements Link {
         const lsn = this.#owner.recordSent(session, entry.message, packetId)
         if (lsn === 'full') return false
         const inflight = new Inflight(entry, packetId, lsn)
-        session.inflight.set(packetId, inflight)
+        session.depart(inflight)
         this.#gated ??= new Fifo()
         this.#gated.push(inflight)
       }
-      session.dequeue()
+      this.#dequeue(now, session)
     }
     return true
   }
 
-  #pollGated(): Outgoing | undefined {
+  /** Both bounds; one message goes out however large it is (MQTT-4.9.0-2). */
+  #windowOpen(session: Session): boolean {
+    const count = session.inflight?.size ?? 0
+    return count < this.window && (count === 0 || session.inflightBytes < this.windowBytes)
+  }
+
+  #dequeue(now: Instant, session: Session): void {
+    session.dequeue()
+    session.drainedAt = now
+    if (session.held !== undefined) this.#owner.drained(session)
+  }
+
+  #pollGated(session: Session): Outgoing | undefined {
     const gated = this.#gated!
-    const inflight = gated.peek()!
-    if (this.#blocked(inflight)) return undefined
-    gated.shift()
-    if (gated.length === 0) this.#gated = undefined
-    return this.#deliver(inflight.queued, inflight.packetId, false)
+    for (let inflight = gated.peek(); inflight !== undefined; inflight = gated.peek()) {
+      // Taken back in the meantime, because it may not be read any more.
+      const gone = session.inflight?.get(inflight.packetId) !== inflight
+      if (!gone && this.#blocked(inflight)) return undefined
+      gated.shift()
+      if (!gone) {
+        if (gated.length === 0) this.#gated = undefined
+        return this.#deliver(inflight.queued, inflight.packetId, false)
+      }
+    }
+    this.#gated = undefined
+    return undefined
   }
 
   /** An outgoing QoS 2 PUBLISH waits for its packet id and for the publisher's receipt to be durable. */

@@ -1,15 +1,24 @@
 import type { Instant } from '../base/machine.ts'
-import type { Connect } from '../mqtt/packets.ts'
-import { PacketType } from '../mqtt/packets.ts'
+import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
+import { type Connect, PacketType } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { topicNameError } from '../mqtt/topics.ts'
 import type { Identity } from './access.ts'
+import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels } from './limits.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
+
+/** Why a CONNECT is not let in. */
+export interface Refusal {
+  readonly reasonCode: number
+  readonly reason: string
+}
+
+const refusal = (reasonCode: number, reason: string): Refusal => ({ reasonCode, reason })
 
 /** CONNECT: who is let in, with which session, and what CONNACK says of it [5.0 sections 3.1, 3.2]. */
 export class Connector {
@@ -21,73 +30,125 @@ export class Connector {
     this.#sessions = sessions
   }
 
-  /** Accepts and pushes CONNACK, or gives the reason code of the refusal. `takeOver` ends the link that holds the session now. */
-  connect(now: Instant, link: ClientLink, packet: Connect, takeOver: (old: ClientLink) => void): Session | number {
-    const { access, limits } = this.#context
-    const refusal = this.#refusal(packet, link) || access.connect(link.info, packet)
-    if (refusal === 'ask') return ReasonCode.SERVER_UNAVAILABLE
-    if (refusal !== 0) return refusal
-    const clientId = packet.clientId === '' ? this.#assignedId() : packet.clientId
-    const { kind } = link.info
+  /** What can be said of a CONNECT before anybody knows whom it is from. */
+  check({ info }: ClientLink, packet: Connect): Refusal | undefined {
+    const { limits } = this.#context
+    const { maximumQos, clientIdPrefix } = info.settings ?? DEFAULT_LINK_SETTINGS
+    const { clientId, will } = packet
+    // MQTT-3.1.3-8 of 3.1.1: without a name there is nothing to come back to. 5.0 assigns one, whatever Clean Start says (MQTT-3.1.3-6).
+    if (clientId === '' && ((!packet.cleanStart && packet.protocolVersion < 5) || !limits.allowZeroLengthClientid)) {
+      return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'a client id is needed here (allow_zero_length_clientid)')
+    }
+    if (clientId !== '' && !clientId.startsWith(clientIdPrefix)) {
+      return refusal(
+        ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
+        'the client id has another prefix than this listener wants (clientid_prefixes)',
+      )
+    }
+    if (will === undefined) return undefined
+    if (topicNameError(will.topic) !== '' || exceedsLevels(will.topic, limits.maxTopicLevels)) {
+      return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic is not valid (max_topic_levels)')
+    }
+    // MQTT-3.2.2-12
+    if (will.qos > maximumQos) return refusal(ReasonCode.QOS_NOT_SUPPORTED, 'the will has a QoS above the maximum (maximum_qos)')
+    // MQTT-3.2.2-13
+    if (will.retain && !limits.retainAvailable) {
+      return refusal(ReasonCode.RETAIN_NOT_SUPPORTED, 'the will is retained, and nothing is here (retain_available)')
+    }
+    if (will.payload.length > limits.messageSizeLimit) {
+      return refusal(ReasonCode.PACKET_TOO_LARGE, 'the will is too large (message_size_limit)')
+    }
+    return undefined
+  }
+
+  /** Lets a client in and pushes CONNACK, or says why not. `takeOver` ends the link that holds the session now. */
+  admit(now: Instant, link: ClientLink, packet: Connect, who: Admitted, takeOver: (old: ClientLink) => void): Session | Refusal {
+    const { access, limits, notice, stats } = this.#context
+    const { info } = link
+    const { kind, listener } = info
+    const clientId = packet.clientId === '' ? this.#assignedId(info.settings ?? DEFAULT_LINK_SETTINGS) : packet.clientId
+    const identity: Identity = { kind, clientId, username: who.username, listener, grant: who.grant }
+    if (packet.will !== undefined && !access.publish(identity, packet.will.topic)) {
+      return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
+    }
     const old = this.#sessions.get(kind, clientId)
     if (this.#sessions.get(kind === 'mqtt' ? 'sn' : 'mqtt', clientId) !== undefined) {
       // Ruling A32: a sensor never meets the session of a TCP client of the same name, nor the other way round.
-      return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
+      return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'the client id is in use by a client of the other protocol')
+    }
+    if (old !== undefined && limits.sessionOwnership && who.verified && old.username !== who.username) {
+      return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')
     }
     if (old === undefined && this.#sessions.size >= limits.maxSessions) {
-      this.#context.notice({ code: 'limit-reached', level: 'warn', peer: link.info.peer, reason: 'max_sessions' })
-      return ReasonCode.QUOTA_EXCEEDED
+      notice({ code: 'limit-reached', level: 'warn', peer: info.peer, limit: 'max_sessions' })
+      return refusal(ReasonCode.QUOTA_EXCEEDED, 'too many sessions (max_sessions)')
     }
     if (old?.link !== undefined) {
-      this.#context.stats.takeovers++
-      const reason = `taken over from ${link.info.peer}`
-      this.#context.notice({ code: 'client-takeover', level: 'info', client: old.key, peer: old.link.info.peer, reason })
+      stats.takeovers++
+      const reason = `taken over from ${info.peer}`
+      notice({ code: 'client-takeover', level: 'info', client: old.key, peer: old.link.info.peer, reason })
       takeOver(old.link)
     }
+    const expirySeconds = this.#expirySeconds(packet)
     const begun = this.#sessions.begin(now, kind, clientId, {
       cleanStart: packet.cleanStart,
-      expirySeconds: this.#expirySeconds(packet),
+      expirySeconds,
       will: packet.will,
-      username: packet.username,
+      identity,
     })
-    if (begun === 'full') return ReasonCode.QUOTA_EXCEEDED
+    if (begun === 'full') return refusal(ReasonCode.QUOTA_EXCEEDED, 'the store is full')
     const { session, present, lsn } = begun
-    session.link = link
-    link.client = session
-    link.version = packet.protocolVersion
-    link.window = Math.min(packet.properties.receiveMaximum ?? 0xffff, limits.maxInflightMessages)
-    const properties: Properties = { sharedSubscriptionAvailable: false }
-    if (packet.clientId === '') properties.assignedClientIdentifier = clientId
+    this.#attach(now, session, link, packet, who)
+    const properties = this.#properties(link, packet, clientId, expirySeconds, who)
     link.push({ type: PacketType.CONNACK, sessionPresent: present, reasonCode: ReasonCode.SUCCESS, properties }, lsn)
     return session
   }
 
-  #refusal(packet: Connect, { info }: ClientLink): number {
-    // MQTT-3.1.3-8 of 3.1.1: without a name there is nothing to come back to. 5.0 assigns one, whatever Clean Start says (MQTT-3.1.3-6).
-    if (packet.clientId === '' && !packet.cleanStart && packet.protocolVersion < 5) return ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
-    if (packet.properties.authenticationMethod !== undefined) return ReasonCode.BAD_AUTHENTICATION_METHOD
-    const { will } = packet
-    if (will === undefined) return 0
-    if (topicNameError(will.topic) !== '' || exceedsLevels(will.topic, this.#context.limits.maxTopicLevels)) {
-      return ReasonCode.TOPIC_NAME_INVALID
+  #attach(now: Instant, session: Session, link: ClientLink, packet: Connect, who: Admitted): void {
+    const { limits } = this.#context
+    session.link = link
+    link.client = session
+    link.version = packet.protocolVersion
+    link.authMethod = packet.properties.authenticationMethod
+    link.window = Math.min(packet.properties.receiveMaximum ?? 0xffff, limits.maxInflightMessages)
+    link.windowBytes = limits.maxInflightBytes
+    this.#sessions.granted(now, session, who)
+  }
+
+  /** What this server can do for this client, where it differs from what the specification assumes [5.0 section 3.2.2.3]. */
+  #properties({ info }: ClientLink, packet: Connect, clientId: string, expirySeconds: number, who: Admitted): Properties {
+    const { limits } = this.#context
+    const { maximumQos } = info.settings ?? DEFAULT_LINK_SETTINGS
+    const properties: Properties = {}
+    if (packet.clientId === '') properties.assignedClientIdentifier = clientId
+    if (limits.receiveMaximum < 0xffff) properties.receiveMaximum = limits.receiveMaximum
+    if (maximumQos < 2) properties.maximumQoS = maximumQos as 0 | 1
+    if (!limits.retainAvailable) properties.retainAvailable = false
+    if (expirySeconds < expiryOf(packet)) properties.sessionExpiryInterval = expirySeconds
+    const { authenticationMethod } = packet.properties
+    if (authenticationMethod !== undefined) {
+      // MQTT-4.12.0-5
+      properties.authenticationMethod = authenticationMethod
+      if (who.data !== undefined) properties.authenticationData = who.data
     }
-    const { kind, listener } = info
-    const identity: Identity = { kind, clientId: packet.clientId, username: packet.username, listener, grant: undefined }
-    return this.#context.access.publish(identity, will.topic) ? 0 : ReasonCode.NOT_AUTHORIZED
+    return properties
   }
 
   #expirySeconds(packet: Connect): number {
-    if (packet.protocolVersion === 5) {
-      const interval = packet.properties.sessionExpiryInterval ?? 0
-      return interval === 0xffffffff ? Number.POSITIVE_INFINITY : interval
-    }
-    return packet.cleanStart ? 0 : this.#context.limits.persistentClientExpiration
+    const { persistentClientExpiration } = this.#context.limits
+    if (packet.protocolVersion === 5) return Math.min(expiryOf(packet), persistentClientExpiration)
+    return packet.cleanStart ? 0 : persistentClientExpiration
   }
 
-  #assignedId(): string {
+  #assignedId({ autoIdPrefix }: LinkSettings): string {
     for (;;) {
-      const id = `roost-${Math.floor(this.#context.random() * 2 ** 48).toString(36)}`
+      const id = `${autoIdPrefix}${Math.floor(this.#context.random() * 2 ** 48).toString(36)}`
       if (this.#sessions.get('mqtt', id) === undefined) return id
     }
   }
+}
+
+/** Seconds that a 5.0 client asks its session to stay. */
+function expiryOf({ properties: { sessionExpiryInterval: interval = 0 } }: Connect): number {
+  return interval === 0xffffffff ? Number.POSITIVE_INFINITY : interval
 }

@@ -2,11 +2,29 @@
 export interface BrokerLimits {
   /** Unacknowledged QoS 1 and 2 deliveries per client, unless the client asks for fewer (Receive Maximum). */
   readonly maxInflightMessages: number
+  /** Their payload and topic bytes. */
+  readonly maxInflightBytes: number
+  /** QoS 1 and 2 messages that one 5.0 client may have on their way to us (our Receive Maximum). */
+  readonly receiveMaximum: number
   /** Messages that wait in one session beyond those in flight. */
   readonly maxQueuedMessages: number
   /** Payload and topic bytes that wait in one session. */
   readonly maxQueuedBytes: number
-  /** Seconds that a persistent session of a 3.x client outlives its connection; Infinity is for ever. */
+  /** What goes when a queue is full and holds no QoS 0 that could go first. */
+  readonly queueFull: 'drop_newest' | 'drop_oldest'
+  /** QoS 0 messages wait for persistent sessions too. */
+  readonly queueQos0Messages: boolean
+  /** Payload bytes of one message. */
+  readonly messageSizeLimit: number
+  readonly retainAvailable: boolean
+  /** Whoever published a retained message must still be allowed to when it is delivered. */
+  readonly checkRetainSource: boolean
+  /** A subscriber gets the QoS that it asked for, even above the publisher's. */
+  readonly upgradeOutgoingQos: boolean
+  readonly allowZeroLengthClientid: boolean
+  /** A session belongs to the authenticated user that made it. */
+  readonly sessionOwnership: boolean
+  /** Seconds that a session outlives its connection at most, and exactly those where a 3.x client asks for one; Infinity is for ever. */
   readonly persistentClientExpiration: number
   readonly maxSessions: number
   readonly maxSubscriptionsPerSession: number
@@ -17,8 +35,18 @@ export interface BrokerLimits {
 
 export const DEFAULT_LIMITS: BrokerLimits = {
   maxInflightMessages: 20,
+  maxInflightBytes: Number.POSITIVE_INFINITY,
+  receiveMaximum: 1000,
   maxQueuedMessages: 1000,
   maxQueuedBytes: 8 * 1024 * 1024,
+  queueFull: 'drop_newest',
+  queueQos0Messages: false,
+  messageSizeLimit: Number.POSITIVE_INFINITY,
+  retainAvailable: true,
+  checkRetainSource: true,
+  upgradeOutgoingQos: false,
+  allowZeroLengthClientid: true,
+  sessionOwnership: true,
   persistentClientExpiration: Number.POSITIVE_INFINITY,
   maxSessions: 100_000,
   maxSubscriptionsPerSession: 10_000,
@@ -35,3 +63,6 @@ export function exceedsLevels(topic: string, most: number): boolean {
   for (let at = topic.indexOf('/'); at >= 0; at = topic.indexOf('/', at + 1)) if (++levels > most) return true
   return false
 }
+
+/** A queue from which nothing has gone for so long (ms) holds no publisher up: its client does not read. */
+export const STANDS_STILL_MS = 1000

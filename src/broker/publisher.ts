@@ -3,14 +3,21 @@ import type { Lsn, StoredDelivery } from '../base/store.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { BrokerContext } from './context.ts'
-import { exceedsLevels } from './limits.ts'
-import type { Target } from './router.ts'
+import { exceedsLevels, STANDS_STILL_MS } from './limits.ts'
+import { hasRoom } from './queue-room.ts'
+import type { Route, Target } from './router.ts'
 import { messageBytes, Queued, qosOf, type Session } from './session.ts'
 import { storedMessage } from './stored.ts'
 
+/** Part of a full queue above which its publishers are slowed down, as long as its client keeps reading. */
+const HIGH_WATER = 0.75
+
 /** A message is taken in from a client (or from a will), recorded where that is owed, and put before everybody who subscribed. */
 export class Publisher {
+  /** The receiver of the last accepted message whose queue is nearly full and moves: whoever fills it had better wait. */
+  pressed: Session | undefined = undefined
   /** Messages queued since the last `takeQueued`: says when it is time to write before reading on. */
   #queued = 0
   #nextMessageId = 1
@@ -44,9 +51,11 @@ export class Publisher {
 
   /** Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. */
   refusal(from: Session, message: Publish): number {
-    if (exceedsLevels(message.topic, this.#context.limits.maxTopicLevels)) return 0x90
-    if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(message)) return 0x97
-    return this.#context.access.publish(from, message.topic) ? 0 : 0x87
+    const { limits, access } = this.#context
+    if (exceedsLevels(message.topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
+    if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
+    if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(message)) return ReasonCode.QUOTA_EXCEEDED
+    return access.publish(from, message.topic) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
   /**
@@ -55,21 +64,24 @@ export class Publisher {
    */
   accept(now: Instant, from: Session, message: Publish, receipt: number): Lsn | 'full' {
     message.from = from.key
+    if (message.retain) message.source = from.owner
     const expiry = message.properties.messageExpiryInterval
     if (expiry !== undefined) message.expiresAt = now + expiry * 1000
-    const targets = this.#context.router.route(message.topic)
+    const route = this.#context.router.route(message.topic)
+    const targets = route.shared.length === 0 ? route.targets : withShared(route)
     const lsn = message.qos === 0 && !message.retain ? 0 : this.#record(from, message, targets, receipt)
     if (lsn === 'full') return 'full'
     // A receipt that a crash forgets makes the publisher send again: nobody may have seen the message by then.
     if (message.qos === 2) message.receiptLsn = lsn
     if (message.retain) this.#retain(message)
-    this.#deliver(from, message, targets)
+    this.#deliver(now, from, message, targets)
     return lsn
   }
 
-  /** How many sessions the last accepted topic reaches, for reason code 0x10. */
+  /** Whether the topic reaches anybody, for reason code 0x10. */
   reaches(topic: string): boolean {
-    return this.#context.router.route(topic).length > 0
+    const { targets, shared } = this.#context.router.route(topic)
+    return targets.length > 0 || shared.some(({ members }) => members.length > 0)
   }
 
   /** Queues a retained message for a new subscription; as its own stored message, so that SUBACK can vouch for it. */
@@ -80,20 +92,64 @@ export class Publisher {
       this.#dropNewest(session, message)
       return 0
     }
+    return this.#queueAlone(session, message, qos, true, identifiers, undefined)
+  }
+
+  /**
+   * A session ended: what waited for it as a member of shared subscriptions goes to another member, QoS 1 in flight included. QoS 2 in
+   * flight stays with the one it was sent to (MQTT-4.8.2-5), and so is gone.
+   */
+  passOn(session: Session): void {
+    for (const { queued } of session.inflight?.values() ?? []) if (queued.qos === 1) this.#passOn(queued)
+    session.filterQueue((entry) => {
+      if (entry instanceof Queued && entry.qos > 0) this.#passOn(entry)
+      return false
+    })
+  }
+
+  #passOn({ message, share }: Queued): void {
+    if (share === undefined) return
+    const shared = this.#context.router.route(message.topic).shared.find(({ group }) => group.name === share)
+    const target = shared?.group.pick(shared.members)
+    if (target === undefined) {
+      this.#context.stats.publishDropped++
+      const reason = `message on ${message.topic}: no member of ${share} is left`
+      this.#context.notice({ code: 'message-dropped', level: 'info', reason })
+      return
+    }
+    const { session, retainAsPublished, subscriptionIdentifiers } = target
+    const retain = message.retain && retainAsPublished
+    const qos = this.#effectiveQos(target, message)
+    if (!hasRoom(this.#context, session, message, qos)) this.#dropNewest(session, message)
+    else if (this.#queueAlone(session, message, qos, retain, subscriptionIdentifiers, share) === 'full') {
+      this.#dropNewest(session, message)
+    }
+  }
+
+  /** Queues a message for one session, recorded under a name of its own. */
+  #queueAlone(
+    session: Session,
+    message: Publish,
+    qos: QoS,
+    retain: boolean,
+    identifiers: readonly number[] | undefined,
+    share: string | undefined,
+  ): Lsn | 'full' {
     let own = message
     let lsn: Lsn | 'full' = 0
     if (qos > 0 && session.persistent) {
       own = message.copy()
+      own.receiptLsn = message.receiptLsn
       own.id = this.nextMessageId()
       lsn = this.#context.store.append({
         type: 'message',
         id: own.id,
         message: storedMessage(this.#context.clock, own),
-        deliveries: [storedDelivery(session, qos, true, identifiers)],
+        deliveries: [storedDelivery(session, qos, retain, identifiers, share)],
       })
       if (lsn === 'full') return 'full'
     }
-    session.enqueue(new Queued(own, qos, true, identifiers))
+    session.enqueue(new Queued(own, qos, retain, identifiers, share))
     this.#queued++
     this.#markReady(session)
     return lsn
@@ -105,10 +161,10 @@ export class Publisher {
     for (const all of targets) {
       const target = all.session === from ? all.own : all
       if (target === undefined || !target.session.persistent) continue
-      const { session, qos, retainAsPublished, subscriptionIdentifiers } = target
-      const effective = Math.min(qos, message.qos) as QoS
-      if (effective === 0 || this.#isOverBound(session, message)) continue
-      deliveries.push(storedDelivery(session, effective, message.retain && retainAsPublished, subscriptionIdentifiers))
+      const { session, retainAsPublished, subscriptionIdentifiers, share } = target
+      const qos = this.#effectiveQos(target, message)
+      if (qos === 0 || !hasRoom(this.#context, session, message, qos)) continue
+      deliveries.push(storedDelivery(session, qos, message.retain && retainAsPublished, subscriptionIdentifiers, share))
     }
     const kept = receipt > 0 && from.persistent
     if (deliveries.length === 0 && !kept && !message.retain) return 0
@@ -142,36 +198,37 @@ export class Publisher {
     return count <= limits.maxRetainedMessages && bytes <= limits.maxRetainedBytes
   }
 
-  #deliver(from: Session, message: Publish, targets: readonly Target[]): void {
+  #deliver(now: Instant, from: Session, message: Publish, targets: readonly Target[]): void {
+    const { limits, stats } = this.#context
     for (let i = 0; i < targets.length; i++) {
       const all = targets[i]!
       const target = all.session === from ? all.own : all
       if (target === undefined) continue
       const { session } = target
-      const qos = Math.min(target.qos, message.qos) as QoS
+      const qos = this.#effectiveQos(target, message)
       const retain = message.retain && target.retainAsPublished
-      if (qos === 0 && session.link === undefined) {
+      if (qos === 0 && session.link === undefined && !limits.queueQos0Messages) {
         // QoS 0 is not kept for those who are away, as Mosquitto's queue_qos0_messages false; counted, and no surprise worth a Notice.
-        this.#context.stats.publishDropped++
+        stats.publishDropped++
         continue
       }
-      if (this.#isOverBound(session, message, qos)) {
+      if (!hasRoom(this.#context, session, message, qos)) {
         this.#dropNewest(session, message)
         continue
       }
-      if (qos > 0 || !session.link!.listening) message.own()
+      if (qos > 0 || session.link?.listening !== true) message.own()
       const plain = qos === 0 && !retain && target.subscriptionIdentifiers === undefined
-      session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers))
+      session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share))
       this.#queued++
+      if (qos > 0 && session.queueLength > limits.maxQueuedMessages * HIGH_WATER && now - session.drainedAt < STANDS_STILL_MS) {
+        this.pressed = session
+      }
       this.#markReady(session)
     }
   }
 
-  /** A client that takes QoS 0 as it comes is bounded by bytes alone: its queue is emptied at the end of the turn. */
-  #isOverBound(session: Session, message: Publish, qos: QoS = 1): boolean {
-    const { maxQueuedMessages, maxQueuedBytes } = this.#context.limits
-    if (session.queuedBytes + messageBytes(message) > maxQueuedBytes && session.queueLength > 0) return true
-    return session.queueLength >= maxQueuedMessages && (qos > 0 || session.link?.listening !== true)
+  #effectiveQos({ qos }: Target, message: Publish): QoS {
+    return qos > message.qos && !this.#context.limits.upgradeOutgoingQos ? message.qos : qos
   }
 
   #dropNewest(session: Session, message: Publish): void {
@@ -187,16 +244,40 @@ export class Publisher {
 
   /** The conversation ended: QoS 0 that was on its way goes with it, the rest must not hold read buffers in memory. */
   detach(session: Session): void {
+    const { queueQos0Messages } = this.#context.limits
     this.#context.stats.publishDropped += session.filterQueue((entry) => {
-      if (qosOf(entry) === 0) return false
+      if (qosOf(entry) === 0 && !queueQos0Messages) return false
       if (entry instanceof Queued) entry.message.own()
+      else entry.own()
       return true
     })
   }
 }
 
-function storedDelivery(session: Session, qos: QoS, retain: boolean, identifiers: readonly number[] | undefined): StoredDelivery {
-  return { key: session.key, qos, retain, ...(identifiers !== undefined && { subscriptionIdentifiers: identifiers }) }
+/** All receivers of a topic, with the chosen member of each shared subscription. */
+function withShared({ targets, shared }: Route): readonly Target[] {
+  const all = [...targets]
+  for (const { group, members } of shared) {
+    const member = group.pick(members)
+    if (member !== undefined) all.push(member)
+  }
+  return all
+}
+
+function storedDelivery(
+  session: Session,
+  qos: QoS,
+  retain: boolean,
+  identifiers: readonly number[] | undefined,
+  share: string | undefined,
+): StoredDelivery {
+  return {
+    key: session.key,
+    qos,
+    retain,
+    ...(identifiers !== undefined && { subscriptionIdentifiers: identifiers }),
+    ...(share !== undefined && { share }),
+  }
 }
 
 /** What of an incoming PUBLISH's properties travels on (MQTT-3.3.2-5 ff.): not those of this one hop. */

@@ -1,5 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import { type BrokerRecord, type SessionKey, type WallTime, wallTime } from '../base/store.ts'
+import { type BrokerRecord, type SessionKey, type StoredOwner, type WallTime, wallTime } from '../base/store.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
 import type { BrokerContext } from './context.ts'
@@ -12,6 +12,7 @@ import { restoredMessage, restoredSubscription, restoredWill } from './stored.ts
 interface Restored {
   expirySeconds: number
   will: Will | undefined
+  owner: StoredOwner | undefined
   /** When its conversation ended; `undefined` if the process took it along. */
   detachedAt: WallTime | undefined
   readonly subscriptions: Map<string, Subscription>
@@ -51,6 +52,7 @@ export class Recovery {
       case 'session':
         session.expirySeconds = record.expirySeconds
         session.will = record.will === null ? undefined : restoredWill(record.will)
+        session.owner = record.owner
         session.detachedAt = undefined
         break
       case 'will':
@@ -99,13 +101,17 @@ export class Recovery {
       session.persistent = true
       session.expirySeconds = restored.expirySeconds
       session.will = restored.will
+      if (restored.owner !== undefined) {
+        session.owner = restored.owner
+        session.username = restored.owner.username
+        session.listener = restored.owner.listener
+      }
       session.resumePacketIds(restored.lastPacketId)
       if (restored.received.size > 0) session.received = new Map(Array.from(restored.received, (packetId) => [packetId, 0]))
       for (const [packetId, { queued, released }] of restored.sent) {
         const inflight = new Inflight(queued, packetId, 0)
         inflight.released = released
-        session.inflight ??= new Map()
-        session.inflight.set(packetId, inflight)
+        session.depart(inflight)
       }
       for (const queued of restored.waiting.values()) session.enqueue(queued)
       for (const subscription of restored.subscriptions.values()) this.#context.router.subscribe(session, subscription)
@@ -140,8 +146,8 @@ export class Recovery {
     this.#highestMessageId = Math.max(this.#highestMessageId, record.id)
     const message = restoredMessage(this.#context.clock, REPLAY, record.message)
     message.id = record.id
-    for (const { key, qos, retain, subscriptionIdentifiers } of record.deliveries) {
-      this.#session(key).waiting.set(record.id, new Queued(message, qos, retain, subscriptionIdentifiers))
+    for (const { key, qos, retain, subscriptionIdentifiers, share } of record.deliveries) {
+      this.#session(key).waiting.set(record.id, new Queued(message, qos, retain, subscriptionIdentifiers, share))
     }
     if (record.receipt !== undefined) this.#session(record.receipt.key).received.add(record.receipt.packetId)
     if (record.retains !== true) return
@@ -155,6 +161,7 @@ export class Recovery {
       restored = {
         expirySeconds: 0,
         will: undefined,
+        owner: undefined,
         detachedAt: undefined,
         subscriptions: new Map(),
         waiting: new Map(),

@@ -1,5 +1,8 @@
 import type { QoS } from '../mqtt/packets.ts'
+import { sharedFilter } from '../mqtt/topics.ts'
+import type { Access } from './access.ts'
 import type { Session, Subscription } from './session.ts'
+import { ShareGroup } from './share-group.ts'
 import { TopicTree } from './topic-tree.ts'
 
 /** One receiver of a topic: what its overlapping subscriptions come to, so that it gets one copy (MQTT-3.3.4-2). */
@@ -12,63 +15,126 @@ export interface Target {
   readonly subscriptionIdentifiers: readonly number[] | undefined
   /** What the session gets of its own messages: itself, unless No Local (MQTT-3.8.3-3) takes some or all of it. */
   readonly own: Target | undefined
+  /** The shared subscription that it stands for. */
+  readonly share: string | undefined
 }
 
+/** A shared subscription that matches a topic, with those of its members who may read it. */
+export interface SharedTargets {
+  readonly group: ShareGroup
+  readonly members: readonly Target[]
+}
+
+/** Everybody who gets a topic: all of `targets`, and one of each of `shared`. */
+export interface Route {
+  readonly targets: readonly Target[]
+  readonly shared: readonly SharedTargets[]
+}
+
+const NOT_SHARED: readonly SharedTargets[] = []
+
 /**
- * Who gets a topic. Telemetry repeats its topics, so results are kept until any subscription changes; one Map lookup on an
- * interned string is all that a repeated topic costs.
+ * Who gets a topic. Telemetry repeats its topics, so results are kept until any subscription or rule changes; one Map lookup on an
+ * interned string is all that a repeated topic costs, access rules included.
  */
 export class Router {
+  readonly #access: Access
   readonly #tree = new TopicTree<Session, Subscription>()
-  readonly #routes = new Map<string, readonly Target[]>()
-  #generation = 0
+  readonly #groups = new Map<string, ShareGroup>()
+  readonly #groupTree = new TopicTree<ShareGroup, ShareGroup>()
+  readonly #routes = new Map<string, Route>()
+  #stale = false
+
+  constructor(access: Access) {
+    this.#access = access
+  }
 
   get subscriptionCount(): number {
-    return this.#tree.size
+    let shared = 0
+    for (const { members } of this.#groups.values()) shared += members.size
+    return this.#tree.size + shared
+  }
+
+  group(name: string): ShareGroup | undefined {
+    return this.#groups.get(name)
+  }
+
+  /** Rules or identities changed: who may read what is asked again. */
+  invalidate(): void {
+    this.#stale = true
   }
 
   /** Gives whether the filter is new to this session. */
   subscribe(session: Session, subscription: Subscription): boolean {
+    const { filter } = subscription
     session.subscriptions ??= new Map()
-    const isNew = !session.subscriptions.has(subscription.filter)
-    session.subscriptions.set(subscription.filter, subscription)
-    this.#tree.set(subscription.filter, session, subscription)
+    const isNew = !session.subscriptions.has(filter)
+    session.subscriptions.set(filter, subscription)
+    const shared = sharedFilter(filter)
+    if (shared === undefined || shared === 'invalid') this.#tree.set(filter, session, subscription)
+    else this.#join(filter, shared.filter, session, subscription)
+    this.#stale = true
     return isNew
   }
 
   unsubscribe(session: Session, filter: string): boolean {
     if (!session.subscriptions?.delete(filter)) return false
-    this.#tree.delete(filter, session)
+    this.#forget(session, filter)
     return true
   }
 
   unsubscribeAll(session: Session): void {
     if (session.subscriptions === undefined) return
-    for (const filter of session.subscriptions.keys()) this.#tree.delete(filter, session)
+    for (const filter of session.subscriptions.keys()) this.#forget(session, filter)
     session.subscriptions = undefined
   }
 
-  route(topic: string): readonly Target[] {
-    if (this.#generation !== this.#tree.generation) {
+  route(topic: string): Route {
+    if (this.#stale) {
       this.#routes.clear()
-      this.#generation = this.#tree.generation
+      this.#stale = false
     }
-    let targets = this.#routes.get(topic)
-    if (targets === undefined) {
-      targets = this.#resolve(topic)
+    let route = this.#routes.get(topic)
+    if (route === undefined) {
+      route = { targets: this.#targets(topic), shared: this.#shared(topic) }
       // Topic names are the peers' choice: a bounded memory, begun anew when it is full.
       if (this.#routes.size >= ROUTES_MAX) this.#routes.clear()
-      if (topic.length <= ROUTE_TOPIC_MAX) this.#routes.set(topic, targets)
+      if (topic.length <= ROUTE_TOPIC_MAX) this.#routes.set(topic, route)
     }
-    return targets
+    return route
   }
 
-  #resolve(topic: string): readonly Target[] {
+  #join(name: string, filter: string, session: Session, subscription: Subscription): void {
+    let group = this.#groups.get(name)
+    if (group === undefined) {
+      group = new ShareGroup(name, filter)
+      this.#groups.set(name, group)
+      this.#groupTree.set(filter, group, group)
+    }
+    group.members.set(session, subscription)
+  }
+
+  #forget(session: Session, filter: string): void {
+    this.#stale = true
+    const group = this.#groups.get(filter)
+    if (group === undefined) {
+      this.#tree.delete(filter, session)
+      return
+    }
+    group.members.delete(session)
+    if (group.members.size > 0) return
+    this.#groups.delete(filter)
+    this.#groupTree.delete(group.filter, group)
+  }
+
+  #targets(topic: string): readonly Target[] {
     const bySession = new Map<Session, Subscription[]>()
     for (const [session, subscription] of this.#tree.match(topic)) {
       const known = bySession.get(session)
-      if (known === undefined) bySession.set(session, [subscription])
-      else known.push(subscription)
+      if (known === undefined) {
+        // A subscription that was allowed to overlap with what is denied, or that rules of today would refuse.
+        if (this.#access.read(session, topic)) bySession.set(session, [subscription])
+      } else known.push(subscription)
     }
     return Array.from(bySession, ([session, subscriptions]) => {
       const local = subscriptions.filter((subscription) => !subscription.noLocal)
@@ -76,12 +142,29 @@ export class Router {
       return merge(session, subscriptions, local.length === 0 ? undefined : merge(session, local, 'self'))
     })
   }
+
+  #shared(topic: string): readonly SharedTargets[] {
+    const matching = this.#groupTree.match(topic)
+    if (matching.length === 0) return NOT_SHARED
+    return matching.map(([group]) => {
+      const members: Target[] = []
+      for (const [session, subscription] of group.members) {
+        if (this.#access.read(session, topic)) members.push(merge(session, [subscription], 'self', group.name))
+      }
+      return { group, members }
+    })
+  }
 }
 
 const ROUTES_MAX = 16_384
 const ROUTE_TOPIC_MAX = 1024
 
-function merge(session: Session, subscriptions: readonly Subscription[], own: Target | 'self' | undefined): Target {
+function merge(
+  session: Session,
+  subscriptions: readonly Subscription[],
+  own: Target | 'self' | undefined,
+  share?: string | undefined,
+): Target {
   const identifiers = subscriptions.flatMap(({ subscriptionIdentifier }) => subscriptionIdentifier ?? [])
   const target = {
     session,
@@ -89,6 +172,7 @@ function merge(session: Session, subscriptions: readonly Subscription[], own: Ta
     retainAsPublished: subscriptions.some(({ retainAsPublished }) => retainAsPublished),
     subscriptionIdentifiers: identifiers.length === 0 ? undefined : identifiers,
     own: undefined as Target | undefined,
+    share,
   }
   target.own = own === 'self' ? target : own
   return target

@@ -1,5 +1,6 @@
 import { Fifo } from '../base/fifo.ts'
-import type { Lsn, SessionKey } from '../base/store.ts'
+import type { Instant } from '../base/machine.ts'
+import type { Lsn, SessionKey, StoredOwner } from '../base/store.ts'
 import { Timer } from '../base/timers.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { QoS, Will } from '../mqtt/packets.ts'
@@ -8,6 +9,7 @@ import type { Identity } from './access.ts'
 import type { ClientLink } from './client-link.ts'
 
 export interface Subscription {
+  /** As the client wrote it, `$share/<group>/` included: what UNSUBSCRIBE has to repeat. */
   readonly filter: string
   readonly qos: QoS
   readonly noLocal: boolean
@@ -22,12 +24,21 @@ export class Queued {
   readonly qos: QoS
   readonly retain: boolean
   readonly subscriptionIdentifiers: readonly number[] | undefined
+  /** The shared subscription it came by: another member gets it if this one's session ends first. */
+  readonly share: string | undefined
 
-  constructor(message: Publish, qos: QoS, retain: boolean, subscriptionIdentifiers: readonly number[] | undefined) {
+  constructor(
+    message: Publish,
+    qos: QoS,
+    retain: boolean,
+    subscriptionIdentifiers: readonly number[] | undefined,
+    share: string | undefined,
+  ) {
     this.message = message
     this.qos = qos
     this.retain = retain
     this.subscriptionIdentifiers = subscriptionIdentifiers
+    this.share = share
   }
 }
 
@@ -50,7 +61,8 @@ export class Inflight {
 /** What a broker timer is about. */
 export interface SessionTimer {
   readonly session: Session
-  readonly about: 'expiry' | 'will'
+  /** `grant`: what authentication granted runs out. `held`: publishers wait for the queue. */
+  readonly about: 'expiry' | 'will' | 'grant' | 'held'
 }
 
 /**
@@ -64,6 +76,8 @@ export class Session implements Identity {
   username: string | undefined = undefined
   listener = ''
   grant: object | undefined = undefined
+  /** User and listener as one object, for what outlives the conversation. */
+  owner: StoredOwner = NOBODY
   /** The open conversation, if there is one. */
   link: ClientLink | undefined = undefined
   /** Seconds that the session outlives its connection; 0 ends with it, Infinity never ends. */
@@ -75,13 +89,19 @@ export class Session implements Identity {
   inflight: Map<number, Inflight> | undefined = undefined
   /** QoS 2 packet ids taken in and not yet released by PUBREL, with the Lsn of each receipt. */
   received: Map<number, Lsn> | undefined = undefined
-  expiryTimer: Timer<SessionTimer> | undefined = undefined
-  willTimer: Timer<SessionTimer> | undefined = undefined
   /** Queued bytes, for the bound. */
   queuedBytes = 0
+  /** Of the queued messages, those with QoS 0: what goes first when room is needed. */
+  queuedQos0 = 0
+  inflightBytes = 0
+  /** When a message last left the queue: says whether a full queue is one that moves. */
+  drainedAt: Instant = Number.NEGATIVE_INFINITY
   ended = false
+  /** Links of publishers that wait until this queue is shorter. */
+  held: ClientLink[] | undefined = undefined
   /** QoS 0 messages that need nothing else wait as themselves, so that fan-out allocates nothing. */
   #queue: Fifo<Publish | Queued> | undefined = undefined
+  #timers: Timer<SessionTimer>[] | undefined = undefined
   #nextPacketId = 1
 
   constructor(kind: ClientKind, clientId: string) {
@@ -98,6 +118,7 @@ export class Session implements Identity {
     this.#queue ??= new Fifo()
     this.#queue.push(entry)
     this.queuedBytes += messageBytes(messageOf(entry))
+    if (qosOf(entry) === 0) this.queuedQos0++
   }
 
   peekQueue(): Publish | Queued | undefined {
@@ -106,7 +127,7 @@ export class Session implements Identity {
 
   dequeue(): Publish | Queued | undefined {
     const entry = this.#queue?.shift()
-    if (entry !== undefined) this.queuedBytes -= messageBytes(messageOf(entry))
+    if (entry !== undefined) this.#left(entry)
     return entry
   }
 
@@ -115,11 +136,27 @@ export class Session implements Identity {
     if (this.#queue === undefined) return 0
     const gone = this.#queue.filter((entry) => {
       if (keep(entry)) return true
-      this.queuedBytes -= messageBytes(messageOf(entry))
+      this.#left(entry)
       return false
     })
     if (this.#queue.length === 0) this.#queue = undefined
     return gone
+  }
+
+  /** A message goes out under a packet id. */
+  depart(inflight: Inflight): void {
+    this.inflight ??= new Map()
+    this.inflight.set(inflight.packetId, inflight)
+    this.inflightBytes += messageBytes(inflight.queued.message)
+  }
+
+  /** The exchange under this packet id is over; its id and its place in the window are free again. */
+  settle(packetId: number): Inflight | undefined {
+    const inflight = this.inflight?.get(packetId)
+    if (inflight === undefined) return undefined
+    this.inflight!.delete(packetId)
+    this.inflightBytes -= messageBytes(inflight.queued.message)
+    return inflight
   }
 
   /** A packet id that is not in flight, counting up and around (MQTT-2.2.1-4); the window is smaller than the id space. */
@@ -138,15 +175,28 @@ export class Session implements Identity {
     this.#nextPacketId = last === 0xffff ? 1 : last + 1
   }
 
-  timer(about: 'expiry' | 'will'): Timer<SessionTimer> {
-    if (about === 'expiry') {
-      this.expiryTimer ??= new Timer({ session: this, about })
-      return this.expiryTimer
-    }
-    this.willTimer ??= new Timer({ session: this, about })
-    return this.willTimer
+  #left(entry: Publish | Queued): void {
+    this.queuedBytes -= messageBytes(messageOf(entry))
+    if (qosOf(entry) === 0) this.queuedQos0--
+  }
+
+  timer(about: SessionTimer['about']): Timer<SessionTimer> {
+    const known = this.#timers?.find(({ owner }) => owner.about === about)
+    if (known !== undefined) return known
+    const timer = new Timer<SessionTimer>({ session: this, about })
+    this.#timers ??= []
+    this.#timers.push(timer)
+    return timer
+  }
+
+  /** Those that were ever needed. */
+  get timers(): readonly Timer<SessionTimer>[] {
+    return this.#timers ?? NO_TIMERS
   }
 }
+
+const NO_TIMERS: readonly Timer<SessionTimer>[] = []
+const NOBODY: StoredOwner = { username: undefined, listener: '' }
 
 export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `${kind}:${clientId}`
 

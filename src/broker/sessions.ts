@@ -3,9 +3,14 @@ import { type Lsn, type SessionKey, wallTime } from '../base/store.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
 import { Publish } from '../mqtt/publish.ts'
+import { realFilter } from '../mqtt/topics.ts'
+import type { Identity } from './access.ts'
+import type { Admitted } from './authentication.ts'
+import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
+import { STANDS_STILL_MS } from './limits.ts'
 import type { Publisher } from './publisher.ts'
-import { Session, sessionKey } from './session.ts'
+import { messageOf, Session, sessionKey } from './session.ts'
 import { storedWill } from './stored.ts'
 
 /** What CONNECT asks of its session. */
@@ -13,7 +18,7 @@ export interface SessionRequest {
   readonly cleanStart: boolean
   readonly expirySeconds: number
   readonly will: Will | undefined
-  readonly username: string | undefined
+  readonly identity: Identity
 }
 
 /** The sessions by key: their beginning, their wills, the clocks that run while nobody is connected, and their end. */
@@ -64,25 +69,70 @@ export class Sessions {
     const session = present ? old : new Session(kind, clientId)
     // A sensor sleeps with its conversation open, and a will has to fire even if the process dies: both outlast the process.
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
+    const { username, listener, grant } = request.identity
+    const owner = { username, listener }
     let lsn: Lsn | 'full' = 0
     if (persistent) {
       const will = request.will === undefined ? null : storedWill(request.will)
-      lsn = this.#context.store.append({ type: 'session', key: session.key, expirySeconds: request.expirySeconds, will })
+      lsn = this.#context.store.append({ type: 'session', key: session.key, expirySeconds: request.expirySeconds, will, owner })
       if (lsn === 'full') return 'full'
     } else if (session.persistent) this.#context.store.append({ type: 'session-end', key: session.key })
     session.persistent = persistent
     session.expirySeconds = request.expirySeconds
     session.will = request.will
-    session.username = request.username
-    if (session.expiryTimer !== undefined) this.#context.timers.disarm(session.expiryTimer)
-    if (session.willTimer !== undefined) this.#context.timers.disarm(session.willTimer)
+    session.username = username
+    session.listener = listener
+    session.grant = grant
+    session.owner = owner
+    this.#disarm(session)
     this.#byKey.set(session.key, session)
+    if (present) this.recheck(session)
     return { session, present, lsn }
+  }
+
+  /** Authentication brought this, now or again. */
+  granted(now: Instant, session: Session, { grant, validSeconds }: Admitted): void {
+    session.grant = grant
+    const { timers } = this.#context
+    const running = session.timers.find(({ owner }) => owner.about === 'grant')
+    if (running !== undefined) timers.disarm(running)
+    if (validSeconds !== undefined) timers.arm(session.timer('grant'), now + validSeconds * 1000)
+  }
+
+  /** Whoever the session belongs to now may have other rights than before: forbidden subscriptions end, with what waits because of them. */
+  recheck(session: Session): void {
+    const { access, router, store, stats, notice } = this.#context
+    router.invalidate()
+    for (const filter of session.subscriptions?.keys() ?? []) {
+      if (access.subscribe(session, realFilter(filter))) continue
+      router.unsubscribe(session, filter)
+      if (session.persistent) store.append({ type: 'unsubscribe', key: session.key, filter })
+      notice({ code: 'subscription-ended', level: 'warn', client: session.key, reason: `${filter} is not allowed any more` })
+    }
+    const readable = (message: Publish): boolean => access.read(session, message.topic)
+    let count = session.filterQueue((entry) => {
+      const message = messageOf(entry)
+      if (readable(message)) return true
+      if (session.persistent && message.id !== 0) store.append({ type: 'done', key: session.key, id: message.id })
+      return false
+    })
+    for (const { queued, packetId, released } of session.inflight?.values() ?? []) {
+      // After PUBREC the message is the client's already; only the exchange is left to end.
+      if (released || readable(queued.message)) continue
+      session.settle(packetId)
+      if (session.persistent && queued.message.id !== 0) store.append({ type: 'done', key: session.key, id: queued.message.id })
+      count++
+    }
+    if (count === 0) return
+    stats.publishDropped += count
+    notice({ code: 'message-dropped', level: 'info', client: session.key, reason: 'not allowed to be read any more', count })
   }
 
   /** The conversation of a session is over; `will` says whether its end calls for the will [5.0 section 3.1.2.5]. */
   detach(now: Instant, session: Session, will: boolean): void {
     session.link = undefined
+    this.#disarm(session)
+    this.letGo(session)
     this.#publisher.detach(session)
     if (!will) session.will = undefined
     if (session.persistent) {
@@ -138,22 +188,47 @@ export class Sessions {
     if (session.ended) return
     session.ended = true
     this.fireWill(now, session)
-    const { timers, router, store } = this.#context
-    if (session.expiryTimer !== undefined) timers.disarm(session.expiryTimer)
-    if (session.willTimer !== undefined) timers.disarm(session.willTimer)
+    const { router, store } = this.#context
+    this.#disarm(session)
     router.unsubscribeAll(session)
+    this.#publisher.passOn(session)
     if (session.persistent) store.append({ type: 'session-end', key: session.key })
     this.#byKey.delete(session.key)
   }
 
-  /** A clock of a session has come to its end. */
-  timedOut(now: Instant, session: Session, about: 'expiry' | 'will'): void {
+  /** A publisher fills this session's queue faster than its client drains it: the publisher is not read until that is better. */
+  hold(now: Instant, session: Session, publisher: ClientLink): void {
+    publisher.hold(session)
+    const timer = session.timer('held')
+    if (!timer.armed) this.#context.timers.arm(timer, now + STANDS_STILL_MS)
+  }
+
+  /** Reads the publishers that wait for this session's queue again. */
+  letGo(session: Session): void {
+    const { held } = session
+    session.held = undefined
+    for (const link of held ?? []) link.letGo()
+  }
+
+  /** A clock of a session has come to its end; that of its grant is the broker's matter. */
+  timedOut(now: Instant, session: Session, about: 'expiry' | 'will' | 'held'): void {
     if (about === 'will') {
       this.fireWill(now, session)
+      return
+    }
+    if (about === 'held') {
+      const still = session.drainedAt + STANDS_STILL_MS
+      // Nobody is held up by a client that does not read at all.
+      if (still <= now) this.letGo(session)
+      else if (session.held !== undefined) this.#context.timers.arm(session.timer('held'), still)
       return
     }
     this.#context.stats.sessionsExpired++
     this.#context.notice({ code: 'session-expired', level: 'info', client: session.key })
     this.end(now, session)
+  }
+
+  #disarm(session: Session): void {
+    for (const timer of session.timers) this.#context.timers.disarm(timer)
   }
 }

@@ -15,6 +15,7 @@ export function storedMessage(clock: WallClock, message: Publish): StoredMessage
     retain: message.retain,
     from: message.from,
     ...(hasAny(message.properties) && { properties: message.properties }),
+    ...(message.source !== undefined && { source: message.source }),
     ...(message.expiresAt !== undefined && { expiresAt: wallTime(clock, message.expiresAt) }),
   }
 }
@@ -25,6 +26,7 @@ export function restoredMessage(clock: WallClock, now: Instant, stored: StoredMe
   const message = Publish.of(stored.topic, stored.payload, stored.qos, stored.retain, 0, properties)
   message.owned = true
   message.from = stored.from
+  message.source = stored.source
   if (stored.expiresAt !== undefined) {
     const left = stored.expiresAt - wallTime(clock, now)
     const most = (properties.messageExpiryInterval ?? 0) * 1000

@@ -1,8 +1,10 @@
 import type { Instant } from '../base/machine.ts'
 import type { Lsn } from '../base/store.ts'
+import type { ClientKind } from '../mqtt/link.ts'
 import type { QoS, Subscribe, SubscriptionRequest, Unsubscribe } from '../mqtt/packets.ts'
+import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { topicFilterError } from '../mqtt/topics.ts'
+import { realFilter, sharedFilter, topicFilterError } from '../mqtt/topics.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels } from './limits.ts'
 import type { Publisher } from './publisher.ts'
@@ -25,11 +27,12 @@ export class Subscriber {
     this.#publisher = publisher
   }
 
-  subscribe(now: Instant, session: Session, packet: Subscribe): Answer {
+  subscribe(now: Instant, session: Session, packet: Subscribe, maximumQos: QoS): Answer {
     const identifier = packet.properties.subscriptionIdentifiers?.[0]
     const reasonCodes: number[] = []
     let lsn = 0
-    for (const request of packet.subscriptions) {
+    for (const asked of packet.subscriptions) {
+      const request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
       const refusal = this.#refusal(session, request)
       if (refusal !== 0) {
         reasonCodes.push(refusal)
@@ -75,15 +78,17 @@ export class Subscriber {
   #refusal(session: Session, { filter }: SubscriptionRequest): number {
     const { limits, access } = this.#context
     if (topicFilterError(filter) !== '' || exceedsLevels(filter, limits.maxTopicLevels)) return ReasonCode.TOPIC_FILTER_INVALID
-    if (filter.startsWith('$share/')) return ReasonCode.SHARED_SUBSCRIPTIONS_NOT_SUPPORTED
+    // MQTT-4.8.2-1, -2
+    if (sharedFilter(filter) === 'invalid') return ReasonCode.TOPIC_FILTER_INVALID
     const { subscriptions } = session
     if (subscriptions !== undefined && subscriptions.size >= limits.maxSubscriptionsPerSession && !subscriptions.has(filter)) {
       return ReasonCode.QUOTA_EXCEEDED
     }
-    return access.subscribe(session, filter) ? 0 : ReasonCode.NOT_AUTHORIZED
+    return access.subscribe(session, realFilter(filter)) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
   #subscribe(now: Instant, session: Session, request: SubscriptionRequest, identifier: number | undefined): Lsn | 'full' {
+    const { access, limits } = this.#context
     const subscription: Subscription = { ...request, subscriptionIdentifier: identifier }
     let lsn: Lsn | 'full' = 0
     if (session.persistent) {
@@ -92,7 +97,9 @@ export class Subscriber {
       if (lsn === 'full') return 'full'
     }
     const isNew = this.#context.router.subscribe(session, subscription)
-    if (request.retainHandling === 2 || (request.retainHandling === 1 && !isNew)) return lsn
+    // Retained messages are not for shared subscriptions [5.0 section 4.8.2].
+    if (request.retainHandling === 2 || (request.retainHandling === 1 && !isNew) || sharedFilter(request.filter) !== undefined)
+      return lsn
     const identifiers = identifier === undefined ? undefined : [identifier]
     for (const message of this.#context.retained.match(request.filter)) {
       if (message.expiresAt !== undefined && message.expiresAt <= now) {
@@ -100,11 +107,21 @@ export class Subscriber {
         continue
       }
       if (request.noLocal && message.from === session.key) continue
-      const qos = Math.min(request.qos, message.qos) as QoS
+      if (!access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
+      const qos = limits.upgradeOutgoingQos ? request.qos : (Math.min(request.qos, message.qos) as QoS)
       const delivered = this.#publisher.deliverRetained(session, message, qos, identifiers)
       if (delivered === 'full') return 'full'
       lsn = Math.max(lsn, delivered)
     }
     return lsn
+  }
+
+  /** A retained message may outlive its publisher's right to publish it (`check_retain_source`). */
+  #mayStillRetain({ topic, from, source }: Publish): boolean {
+    const { access, limits } = this.#context
+    if (!limits.checkRetainSource || source === undefined) return true
+    const colon = from.indexOf(':')
+    const who = { kind: from.slice(0, colon) as ClientKind, clientId: from.slice(colon + 1), ...source, grant: undefined }
+    return access.publish(who, topic)
   }
 }

@@ -9,8 +9,6 @@ export class TopicTree<K, V> {
   readonly #exact = new Map<string, Map<K, V>>()
   readonly #root: Node<K, V> = newNode()
   #size = 0
-  /** Counts changes, so that results of `match` can be kept as long as nothing changed. */
-  generation = 0
 
   get size(): number {
     return this.#size
@@ -23,7 +21,6 @@ export class TopicTree<K, V> {
 
   /** Sets or replaces what `key` has under `filter`. */
   set(filter: string, key: K, value: V): void {
-    this.generation++
     const entries = isWild(filter) ? this.#wildEntries(filter) : this.#exactEntries(filter)
     if (!entries.has(key)) this.#size++
     entries.set(key, value)
@@ -32,10 +29,7 @@ export class TopicTree<K, V> {
   /** Gives whether there was something to delete. */
   delete(filter: string, key: K): boolean {
     const deleted = isWild(filter) ? this.#deleteWild(filter, key) : this.#deleteExact(filter, key)
-    if (deleted) {
-      this.#size--
-      this.generation++
-    }
+    if (deleted) this.#size--
     return deleted
   }
 

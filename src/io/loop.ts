@@ -1,6 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import type { Instant } from '../base/machine.ts'
 import type { WallClock } from '../base/store.ts'
+import type { AuthAnswer, AuthRequest } from '../broker/access.ts'
 import type { RouteKey } from '../gateway/gateway.ts'
 import type { ConnectionId, StreamInfo } from '../mqtt/connections.ts'
 import type { Server, ServerInput } from '../server.ts'
@@ -12,6 +13,12 @@ export interface Stream {
   end(): void
   pause(): void
   resume(): void
+}
+
+const NOBODY_VERIFIES: AuthAnswer = {
+  kind: 'refused',
+  reasonCode: 0x88,
+  reason: 'there is nobody to ask',
 }
 
 /** Milliseconds that setTimeout can count; a later deadline is looked at again when they have passed. */
@@ -28,6 +35,7 @@ export class Loop {
   readonly #server: Server
   readonly #streams = new Map<ConnectionId, Stream>()
   #sendDatagram: (route: RouteKey, bytes: Uint8Array) => void = () => {}
+  #authenticate: (request: AuthRequest) => Promise<AuthAnswer> = () => Promise.resolve(NOBODY_VERIFIES)
   #nextConnection = 1
   #flushing: NodeJS.Immediate | undefined
   #timeout: NodeJS.Timeout | undefined
@@ -43,6 +51,10 @@ export class Loop {
 
   sendDatagramsBy(send: (route: RouteKey, bytes: Uint8Array) => void): void {
     this.#sendDatagram = send
+  }
+
+  authenticateBy(authenticate: (request: AuthRequest) => Promise<AuthAnswer>): void {
+    this.#authenticate = authenticate
   }
 
   opened(stream: Stream, from: StreamInfo): ConnectionId {
@@ -67,6 +79,7 @@ export class Loop {
     const now = instant()
     for (let output = this.#server.poll(now); output !== undefined; output = this.#server.poll(now)) {
       if (output.kind === 'datagram') this.#sendDatagram(output.route, output.bytes)
+      else if (output.kind === 'auth') void this.#verify(output.request)
       else {
         const stream = this.#streams.get(output.connection)
         if (output.kind === 'write') stream?.write(output.bytes)
@@ -84,6 +97,11 @@ export class Loop {
   stop(): void {
     if (this.#flushing !== undefined) clearImmediate(this.#flushing)
     if (this.#timeout !== undefined) clearTimeout(this.#timeout)
+  }
+
+  async #verify(request: AuthRequest): Promise<void> {
+    const answer = await this.#authenticate(request)
+    this.handle({ kind: 'authenticated', link: request.link, step: request.step, answer })
   }
 
   readonly #flushNow = (): void => {

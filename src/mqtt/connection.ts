@@ -1,10 +1,12 @@
 import type { Instant } from '../base/machine.ts'
 import { Timer } from '../base/timers.ts'
+import type { ListenerLimits } from './connection-limits.ts'
 import { PacketDecoder } from './decode.ts'
 import { Framer } from './framer.ts'
 import type { Link } from './link.ts'
 import type { Connect } from './packets.ts'
 import { ReasonCode } from './reason-codes.ts'
+import type { TopicAliases } from './topic-aliases.ts'
 
 /** Given by whoever opens the stream. */
 export type ConnectionId = number
@@ -12,15 +14,25 @@ export type ConnectionId = number
 /** Milliseconds of silence per second of keep alive: one and a half times what was agreed (MQTT-3.1.2-22). */
 export const KEEP_ALIVE_FACTOR = 1500
 
+export interface ConnectionTimer {
+  readonly connection: Connection
+  readonly about: 'silence' | 'write' | 'rate'
+}
+
 /** One byte stream with a client at its other end. */
 export class Connection {
   readonly id: ConnectionId
   readonly peer: string
   readonly link: Link
+  readonly settings: ListenerLimits
   readonly framer: Framer
-  readonly decoder = new PacketDecoder('client')
+  readonly decoder: PacketDecoder
   /** The deadline for CONNECT first, keep alive after it. */
-  readonly timer: Timer<Connection> = new Timer<Connection>(this)
+  readonly timer: Timer<ConnectionTimer> = new Timer<ConnectionTimer>({ connection: this, about: 'silence' })
+  /** The socket takes nothing for too long; made when it first happens. */
+  writeTimer: Timer<ConnectionTimer> | undefined = undefined
+  /** The client may publish again; made when it first has to wait. */
+  rateTimer: Timer<ConnectionTimer> | undefined = undefined
   lastReceived: Instant = 0
   /** 0 is off. */
   keepAliveMs = 0
@@ -34,10 +46,27 @@ export class Connection {
   /** The socket takes no more bytes for now. */
   congested = false
   gone = false
-  aliases: Map<number, string> | undefined = undefined
+  /** It has published faster than it may, and is not read for a moment. */
+  throttled = false
+  /** PUBLISH packets that it may still send at once, as of `tokensAt`. */
+  tokens = 0
+  tokensAt: Instant = 0
+  /** The client wants reason strings and user properties with every answer (MQTT-3.1.2-29). */
+  wantsProblemInformation = true
+  aliases: TopicAliases | undefined = undefined
+  outgoingAliases: TopicAliases | undefined = undefined
   #connectSeen = false
 
-  constructor(id: ConnectionId, peer: string, link: Link, maxConnectPacketSize: number) {
+  constructor(
+    id: ConnectionId,
+    peer: string,
+    link: Link,
+    settings: ListenerLimits,
+    maxConnectPacketSize: number,
+    maxUserProperties: number,
+  ) {
+    this.settings = settings
+    this.decoder = new PacketDecoder('client', 4, maxUserProperties)
     this.id = id
     this.peer = peer
     this.link = link
@@ -50,6 +79,7 @@ export class Connection {
     this.framer.maxPacketSize = maxPacketSize
     this.framer.minimalLength = connect.protocolVersion === 5
     this.maxPacketSize = connect.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
+    this.wantsProblemInformation = connect.properties.requestProblemInformation !== false
     this.keepAliveMs = connect.keepAlive * KEEP_ALIVE_FACTOR
   }
 

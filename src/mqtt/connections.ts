@@ -3,41 +3,23 @@ import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
 import type { NoticeSink } from '../base/notice.ts'
-import { Timers } from '../base/timers.ts'
-import { Connection, type ConnectionId, KEEP_ALIVE_FACTOR } from './connection.ts'
+import { Timer, Timers } from '../base/timers.ts'
+import { Connection, type ConnectionId, type ConnectionTimer, KEEP_ALIVE_FACTOR } from './connection.ts'
+import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS } from './connection-limits.ts'
 import { encodePacket } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
 import { type Delivery, type LinkId, type LinkInfo, OutgoingType, type Uplink } from './link.ts'
-import { type Connack, type Packet, PacketType } from './packets.ts'
+import { MountedLink } from './mounted-link.ts'
+import { type Connack, type Connect, type Packet, PacketType } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
 import { ReasonCode } from './reason-codes.ts'
 import { Slab } from './slab.ts'
-
-export interface ConnectionLimits {
-  /** Bytes of one packet, fixed header included. */
-  readonly maxPacketSize: number
-  /** The same for CONNECT, while nobody knows who is there. */
-  readonly maxConnectPacketSize: number
-  readonly connectTimeoutMs: number
-  readonly maxConnections: number
-  /** Seconds; a 5.0 client that asks for more is told this instead (MQTT-3.1.2-21). */
-  readonly maxKeepAlive: number
-  /** Topic aliases a 5.0 client may use; its connection's memory for them. */
-  readonly topicAliasMaximum: number
-}
-
-export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
-  maxPacketSize: 1024 * 1024,
-  maxConnectPacketSize: 64 * 1024,
-  connectTimeoutMs: 10_000,
-  maxConnections: 10_000,
-  maxKeepAlive: 65_535,
-  topicAliasMaximum: 10,
-}
+import { TopicAliases } from './topic-aliases.ts'
+import { Traffic } from './traffic.ts'
 
 /** Where a byte stream comes from, as its listener knows it. */
-export type StreamInfo = Omit<LinkInfo, 'kind'>
+export type StreamInfo = Pick<LinkInfo, 'peer' | 'listener' | 'identity'>
 
 export type ConnectionOutput =
   | { readonly kind: 'write'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
@@ -46,17 +28,24 @@ export type ConnectionOutput =
   /** Read nothing more from this peer for now. */
   | { readonly kind: 'pause' | 'resume'; readonly connection: ConnectionId }
 
+/** Milliseconds that somebody may take to verify who a client is, before the client is let go. */
+const AUTHENTICATION_MS = 120_000
+
 /**
  * All byte streams that speak MQTT, whatever carries them: chunks in, packets to the broker's links, packets back, one write per
  * connection and turn. Owns what belongs to a connection and not to a session: framing, version, keep alive, topic aliases.
  */
 export class Connections {
+  readonly traffic = new Traffic()
+  /** The process cannot keep up: no new connections for now. */
+  overloaded = false
   readonly #uplink: Uplink
   readonly #limits: ConnectionLimits
   readonly #notice: NoticeSink
   readonly #connections = new Map<ConnectionId, Connection>()
   readonly #byLink = new Map<LinkId, Connection>()
-  readonly #timers = new Timers<Connection>()
+  readonly #perAddress = new Map<string, number>()
+  readonly #timers = new Timers<ConnectionTimer>()
   readonly #outputs = new Fifo<ConnectionOutput>()
   readonly #slab = new Slab()
   readonly #writer = new ByteWriter(256)
@@ -76,22 +65,30 @@ export class Connections {
   }
 
   open(now: Instant, id: ConnectionId, from: StreamInfo): void {
-    const { peer } = from
-    if (this.#connections.size >= this.#limits.maxConnections) {
-      this.#notice({ code: 'limit-reached', level: 'warn', peer, reason: 'max_connections' })
+    const { peer, listener } = from
+    const limit = this.#reachedLimit(peer)
+    if (limit !== undefined) {
+      this.#notice({ code: 'limit-reached', level: 'warn', peer, reason: 'connection refused', limit })
       this.#outputs.push({ kind: 'close', connection: id })
       return
     }
-    const link = this.#uplink.open(now, { kind: 'mqtt', ...from })
-    const connection = new Connection(id, peer, link, this.#limits.maxConnectPacketSize)
+    const settings = this.#limits.listeners.get(listener) ?? DEFAULT_LISTENER_LIMITS
+    const link = this.#uplink.open(now, { kind: 'mqtt', ...from, settings })
+    const mounted = settings.mountPoint === '' ? link : new MountedLink(link, settings.mountPoint)
+    const { maxConnectPacketSize, maxUserProperties } = this.#limits
+    const connection = new Connection(id, peer, mounted, settings, maxConnectPacketSize, maxUserProperties)
     this.#connections.set(id, connection)
     this.#byLink.set(link.id, connection)
+    const address = addressOf(peer)
+    this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1)
+    this.traffic.opened++
     this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
   }
 
   chunk(now: Instant, id: ConnectionId, bytes: Uint8Array): void {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
+    this.traffic.bytesReceived += bytes.length
     if (!connection.started) {
       connection.started = true
       if (bytes[0]! >> 4 !== PacketType.CONNECT) {
@@ -106,10 +103,18 @@ export class Connections {
     if (!connection.paused) this.#read(now, connection)
   }
 
-  /** The peer's socket takes no more, or takes again: a full socket is a link that does not listen. */
+  /**
+   * The peer's socket takes no more, or takes again: a full socket is a link that does not listen. Told again while it is full: it has taken
+   * something in between.
+   */
   congested(now: Instant, id: ConnectionId, on: boolean): void {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
+    if (on) {
+      connection.writeTimer ??= new Timer<ConnectionTimer>({ connection, about: 'write' })
+      this.#timers.arm(connection.writeTimer, now + this.#limits.writeTimeoutMs)
+    } else if (connection.writeTimer !== undefined) this.#timers.disarm(connection.writeTimer)
+    if (connection.congested === on) return
     connection.congested = on
     connection.link.listen(now, !on)
     // Who does not read is not read either: its own requests would pile up answers.
@@ -122,7 +127,7 @@ export class Connections {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
     // What had come before the end counts, DISCONNECT above all; nobody is left to answer, so a pause means nothing any more.
-    while (connection.paused && !connection.gone) {
+    while (connection.paused && !connection.gone && connection.link.state !== 'verifying') {
       connection.paused = false
       this.#read(now, connection)
     }
@@ -136,28 +141,18 @@ export class Connections {
     const connection = this.#byLink.get(link)
     if (connection === undefined || !this.#writeAll(now, connection)) return
     this.#flush(connection)
-    if (connection.paused) this.#resume(now, connection)
-  }
-
-  /** Writes everything that the link gives; false if it gave its end. */
-  #writeAll(now: Instant, connection: Connection): boolean {
-    const { version } = connection.decoder
-    const slab = this.#slab
-    for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
-      if (out.type === OutgoingType.DELIVERY) {
-        if (!writeDelivery(slab, out, version, now, connection.maxPacketSize)) this.#tooLarge(now, connection, out)
-      } else if (out.type === OutgoingType.CLOSE) {
-        this.#end(connection, out.disconnect ? out.reasonCode : undefined)
-        return false
-      } else if (out.type === PacketType.CONNACK) this.#connack(now, connection, out)
-      else this.#write(out, connection)
-    }
-    return true
+    if (connection.paused && !connection.throttled && connection.link.state === 'open') this.#resume(now, connection)
   }
 
   handleTimeout(now: Instant): void {
     for (let timer = this.#timers.expired(now); timer !== undefined; timer = this.#timers.expired(now)) {
-      this.#timedOut(now, timer.owner)
+      const { connection, about } = timer.owner
+      if (about === 'silence') this.#silent(now, connection)
+      else if (about === 'write') this.#stuck(now, connection)
+      else {
+        connection.throttled = false
+        if (connection.link.state === 'open') this.#resume(now, connection)
+      }
     }
   }
 
@@ -169,8 +164,18 @@ export class Connections {
     return this.#outputs.shift()
   }
 
+  /** The bound that keeps one more connection from this peer out. */
+  #reachedLimit(peer: string): string | undefined {
+    const { maxConnections, maxConnectionsPerAddress } = this.#limits
+    if (this.overloaded) return 'max_event_loop_lag_ms'
+    if (this.#connections.size >= maxConnections) return 'max_connections'
+    const sameAddress = this.#perAddress.get(addressOf(peer)) ?? 0
+    return sameAddress >= maxConnectionsPerAddress ? 'max_connections_per_address' : undefined
+  }
+
   #read(now: Instant, connection: Connection): void {
     const { framer, decoder, link } = connection
+    const { traffic } = this
     while (framer.next()) {
       const packet = decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end)
       if (packet === undefined) {
@@ -178,17 +183,98 @@ export class Connections {
         return
       }
       connection.lastReceived = now
+      traffic.packetsReceived++
+      let throttled = false
       if (packet.type === PacketType.PUBLISH) {
+        traffic.publishBytesReceived += packet.payloadEnd - packet.payloadStart
         if (packet.properties !== NO_PROPERTIES && !this.#resolveAlias(now, connection, packet)) return
-      } else if (packet.type === PacketType.CONNECT) connection.connecting(packet, this.#limits.maxPacketSize)
-      if (link.send(now, packet) === 'pause') {
+        if (this.#limits.maxPublishRate > 0) throttled = this.#isTooFast(now, connection)
+      } else if (packet.type === PacketType.CONNECT) {
+        if (!this.#connecting(now, connection, packet)) return
+      } else if (packet.type === PacketType.AUTH && !connection.isConnected) {
+        this.#timers.arm(connection.timer, now + AUTHENTICATION_MS)
+      }
+      if (link.send(now, packet) === 'pause' || throttled) {
         connection.paused = true
-        this.#outputs.push({ kind: 'pause', connection: connection.id })
+        if (!connection.gone) this.#outputs.push({ kind: 'pause', connection: connection.id })
         return
       }
       if (connection.gone) return
     }
     if (framer.error !== undefined) this.#malformed(now, connection, framer.error)
+  }
+
+  /** False if the client was refused. */
+  #connecting(now: Instant, connection: Connection, packet: Connect): boolean {
+    const { maxKeepAlive, maxPacketSize, maxTopicAliasBytes } = this.#limits
+    const { keepAlive, protocolVersion, properties } = packet
+    connection.connecting(packet, maxPacketSize)
+    // Verifying who it is may take its time, which is not the client's.
+    if (!connection.isConnected) this.#timers.arm(connection.timer, now + AUTHENTICATION_MS)
+    const most = Math.min(properties.topicAliasMaximum ?? 0, connection.settings.topicAliasMaximum)
+    if (most > 0 && !connection.isConnected) connection.outgoingAliases = new TopicAliases(most, maxTopicAliasBytes)
+    if (protocolVersion === 5 || maxKeepAlive === 65_535 || (keepAlive > 0 && keepAlive <= maxKeepAlive)) return true
+    // 3.x has no way to say what would be allowed.
+    this.#notice({
+      code: 'client-refused',
+      level: 'info',
+      client: `mqtt:${packet.clientId}`,
+      peer: connection.peer,
+      reason: `keep alive ${keepAlive} is above ${maxKeepAlive} (max_keepalive)`,
+    })
+    const reasonCode = ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
+    this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
+    this.#end(connection, undefined)
+    connection.link.lost(now, 'refused')
+    return false
+  }
+
+  /** Whether the client has to wait before its next PUBLISH; this one counts all the same. */
+  #isTooFast(now: Instant, connection: Connection): boolean {
+    const { maxPublishRate } = this.#limits
+    const earned = ((now - connection.tokensAt) * maxPublishRate) / 1000
+    connection.tokens = Math.min(maxPublishRate, connection.tokens + earned) - 1
+    connection.tokensAt = now
+    if (connection.tokens >= 0) return false
+    connection.throttled = true
+    connection.rateTimer ??= new Timer<ConnectionTimer>({ connection, about: 'rate' })
+    this.#timers.arm(connection.rateTimer, now + (-connection.tokens * 1000) / maxPublishRate)
+    const { session } = connection.link
+    const who = session === undefined ? {} : { client: session }
+    this.#notice({
+      code: 'limit-reached',
+      level: 'info',
+      ...who,
+      peer: connection.peer,
+      reason: 'not read for a moment',
+      limit: 'max_publish_rate',
+    })
+    return true
+  }
+
+  /** Writes everything that the link gives; false if it gave its end. */
+  #writeAll(now: Instant, connection: Connection): boolean {
+    const { version } = connection.decoder
+    const { traffic } = this
+    const slab = this.#slab
+    for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
+      traffic.packetsSent++
+      if (out.type === OutgoingType.DELIVERY) {
+        traffic.publishBytesSent += out.message.payloadEnd - out.message.payloadStart
+        if (!writeDelivery(slab, out, version, now, connection.maxPacketSize, connection.outgoingAliases))
+          this.#tooLarge(now, connection, out)
+      } else if (out.type === OutgoingType.CLOSE) {
+        this.#end(connection, out.disconnect ? out.reasonCode : undefined, out.reason)
+        return false
+      } else if (out.type === PacketType.CONNACK) this.#connack(now, connection, out)
+      else {
+        // Now it is the client's turn.
+        if (out.type === PacketType.AUTH && !connection.isConnected)
+          this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
+        this.#write(out, connection)
+      }
+    }
+    return true
   }
 
   /** The client does not take packets of this size: as if it had been sent and acknowledged (MQTT-3.1.2-25), but not in silence. */
@@ -205,6 +291,7 @@ export class Connections {
   #resume(now: Instant, connection: Connection): void {
     connection.paused = false
     this.#read(now, connection)
+    if (connection.gone) return
     if (!connection.paused && !connection.congested) this.#outputs.push({ kind: 'resume', connection: connection.id })
   }
 
@@ -212,32 +299,26 @@ export class Connections {
   #resolveAlias(now: Instant, connection: Connection, packet: Publish): boolean {
     const alias = packet.properties.topicAlias
     if (alias === undefined) return true
-    if (alias > this.#limits.topicAliasMaximum) {
-      const reason = `topic alias ${alias} is above ${this.#limits.topicAliasMaximum}`
-      this.#malformed(now, connection, {
-        kind: 'malformed',
-        reason,
-        rule: 'MQTT-3.3.2-9',
-        reasonCode: ReasonCode.TOPIC_ALIAS_INVALID,
-      })
+    const { topicAliasMaximum } = connection.settings
+    const refuse = (reason: string, rule: string, reasonCode: number): false => {
+      this.#malformed(now, connection, { kind: 'malformed', reason, rule, reasonCode })
       return false
     }
-    connection.aliases ??= new Map()
+    if (alias > topicAliasMaximum) {
+      return refuse(`topic alias ${alias} is above ${topicAliasMaximum}`, 'MQTT-3.3.2-9', ReasonCode.TOPIC_ALIAS_INVALID)
+    }
+    const { maxTopicAliasBytes } = this.#limits
+    connection.aliases ??= new TopicAliases(topicAliasMaximum, maxTopicAliasBytes)
     if (packet.topic !== '') {
-      connection.aliases.set(alias, packet.topic)
-      return true
+      if (connection.aliases.set(alias, packet.topic)) return true
+      return refuse(
+        `topic aliases hold more than ${maxTopicAliasBytes} bytes`,
+        'max_topic_alias_bytes',
+        ReasonCode.QUOTA_EXCEEDED,
+      )
     }
-    const topic = connection.aliases.get(alias)
-    if (topic === undefined) {
-      const reason = `topic alias ${alias} was never set`
-      this.#malformed(now, connection, {
-        kind: 'malformed',
-        reason,
-        rule: '5.0 section 3.3.4',
-        reasonCode: ReasonCode.PROTOCOL_ERROR,
-      })
-      return false
-    }
+    const topic = connection.aliases.topic(alias)
+    if (topic === undefined) return refuse(`topic alias ${alias} was never set`, '5.0 section 3.3.4', ReasonCode.PROTOCOL_ERROR)
     packet.topic = topic
     return true
   }
@@ -248,11 +329,15 @@ export class Connections {
       return
     }
     connection.isConnected = true
-    const { topicAliasMaximum, maxPacketSize: maximumPacketSize, maxKeepAlive } = this.#limits
-    const properties: Properties = { ...connack.properties, topicAliasMaximum, maximumPacketSize }
-    if (connection.decoder.version === 5 && connection.keepAliveMs > maxKeepAlive * KEEP_ALIVE_FACTOR) {
+    const { maxPacketSize: maximumPacketSize, maxKeepAlive } = this.#limits
+    const { topicAliasMaximum } = connection.settings
+    const properties: Properties = { ...connack.properties, maximumPacketSize }
+    if (topicAliasMaximum > 0) properties.topicAliasMaximum = topicAliasMaximum
+    const most = maxKeepAlive * KEEP_ALIVE_FACTOR
+    const tooLong = connection.keepAliveMs > most || (connection.keepAliveMs === 0 && maxKeepAlive < 65_535)
+    if (connection.decoder.version === 5 && tooLong) {
       properties.serverKeepAlive = maxKeepAlive
-      connection.keepAliveMs = maxKeepAlive * KEEP_ALIVE_FACTOR
+      connection.keepAliveMs = most
     }
     if (connection.keepAliveMs > 0) this.#timers.arm(connection.timer, now + connection.keepAliveMs)
     else this.#timers.disarm(connection.timer)
@@ -261,17 +346,31 @@ export class Connections {
 
   #write(packet: Packet, connection: Connection): void {
     const writer = this.#writer
+    const told = connection.wantsProblemInformation || packet.type === PacketType.CONNACK || packet.type === PacketType.DISCONNECT
     writer.length = 0
-    encodePacket(writer, packet, connection.decoder.version)
+    encodePacket(writer, told ? packet : withoutProblem(packet), connection.decoder.version)
+    if (writer.length > connection.maxPacketSize) {
+      // What is only for people goes first (MQTT-3.2.2-19, MQTT-3.4.2-2 and the like).
+      writer.length = 0
+      encodePacket(writer, withoutProblem(packet), connection.decoder.version)
+      if (writer.length > connection.maxPacketSize) {
+        const reason = `packet type ${packet.type} is above the client's Maximum Packet Size of ${connection.maxPacketSize}`
+        this.#notice({ code: 'message-dropped', level: 'info', peer: connection.peer, reason })
+        return
+      }
+    }
     this.#slab.reserve(writer.length)
     this.#slab.copy(writer.bytes, 0, writer.length)
   }
 
   #flush(connection: Connection): void {
-    for (const bytes of this.#slab.take()) this.#outputs.push({ kind: 'write', connection: connection.id, bytes })
+    for (const bytes of this.#slab.take()) {
+      this.traffic.bytesSent += bytes.length
+      this.#outputs.push({ kind: 'write', connection: connection.id, bytes })
+    }
   }
 
-  #timedOut(now: Instant, connection: Connection): void {
+  #silent(now: Instant, connection: Connection): void {
     if (connection.isConnected) {
       // A packet only notes the time; the deadline moves when it comes.
       const due = connection.lastReceived + connection.keepAliveMs
@@ -283,14 +382,20 @@ export class Connections {
       connection.link.lost(now, 'keep alive')
       return
     }
-    this.#notice({
-      code: 'client-refused',
-      level: 'info',
-      peer: connection.peer,
-      reason: 'no CONNECT in time (connect_timeout_seconds)',
-    })
+    const reason =
+      connection.link.state === 'verifying' ? 'authentication took too long' : 'no CONNECT in time (connect_timeout_seconds)'
+    this.#notice({ code: 'client-refused', level: 'info', peer: connection.peer, reason })
     this.#end(connection, undefined)
-    connection.link.lost(now, 'no CONNECT in time')
+    connection.link.lost(now, reason)
+  }
+
+  #stuck(now: Instant, connection: Connection): void {
+    const { session } = connection.link
+    const who = session === undefined ? {} : { client: session }
+    const reason = 'the socket takes nothing'
+    this.#notice({ code: 'limit-reached', level: 'warn', ...who, peer: connection.peer, reason, limit: 'write_timeout_seconds' })
+    this.#end(connection, undefined)
+    connection.link.lost(now, reason)
   }
 
   #malformed(now: Instant, connection: Connection, { reason, rule, reasonCode }: Malformed): void {
@@ -301,16 +406,19 @@ export class Connections {
     // The answers to what came before it in the same chunk, CONNACK above all.
     if (!this.#writeAll(now, connection)) return
     if (!connection.isConnected && connection.refusesWithConnack(reasonCode)) {
-      this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
+      // Whoever speaks another version may not know what a reason string is.
+      const properties = reasonCode === ReasonCode.UNSUPPORTED_PROTOCOL_VERSION ? NO_PROPERTIES : { reasonString: told }
+      this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties }, connection)
     }
-    this.#end(connection, connection.isConnected ? reasonCode : undefined)
+    this.#end(connection, connection.isConnected ? reasonCode : undefined, told)
     connection.link.lost(now, told)
   }
 
   /** Ends the stream; a connected 5.0 peer is told why (MQTT-3.14.0-1 forbids it before CONNACK). */
-  #end(connection: Connection, reasonCode: number | undefined): void {
+  #end(connection: Connection, reasonCode: number | undefined, reasonString?: string): void {
     if (reasonCode !== undefined && connection.isConnected && connection.decoder.version === 5) {
-      this.#write({ type: PacketType.DISCONNECT, reasonCode, properties: NO_PROPERTIES }, connection)
+      const properties = reasonString === undefined ? NO_PROPERTIES : { reasonString }
+      this.#write({ type: PacketType.DISCONNECT, reasonCode, properties }, connection)
     }
     this.#flush(connection)
     this.#outputs.push({ kind: 'close', connection: connection.id })
@@ -320,9 +428,28 @@ export class Connections {
   #forget(connection: Connection): void {
     connection.gone = true
     this.#timers.disarm(connection.timer)
+    if (connection.writeTimer !== undefined) this.#timers.disarm(connection.writeTimer)
+    if (connection.rateTimer !== undefined) this.#timers.disarm(connection.rateTimer)
     this.#connections.delete(connection.id)
     this.#byLink.delete(connection.link.id)
+    const address = addressOf(connection.peer)
+    const left = this.#perAddress.get(address)! - 1
+    if (left === 0) this.#perAddress.delete(address)
+    else this.#perAddress.set(address, left)
   }
+}
+
+/** Without what is only for people. */
+function withoutProblem<T extends Packet>(packet: T): T {
+  if (!('properties' in packet) || packet.properties === NO_PROPERTIES) return packet
+  const { reasonString: _reason, userProperties: _pairs, ...properties } = packet.properties
+  return { ...packet, properties }
+}
+
+/** The IP address of `192.0.2.1:51234` or `[2001:db8::1]:51234`. */
+function addressOf(peer: string): string {
+  const colon = peer.lastIndexOf(':')
+  return colon < 0 ? peer : peer.slice(0, colon)
 }
 
 export type { ConnectionId }

@@ -17,7 +17,7 @@ import { TopicNames } from './topic-names.ts'
 import { topicFilterError } from './topics.ts'
 
 /** User properties of one packet; more are refused, because each costs far more memory than it costs to send. */
-export const USER_PROPERTIES_MAX = 1000
+const USER_PROPERTIES_MAX = 1000
 
 const FROM_CLIENT: readonly number[] = [1, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15]
 const FROM_SERVER: readonly number[] = [2, 3, 4, 5, 6, 7, 9, 11, 13, 14, 15]
@@ -32,8 +32,11 @@ export class PacketDecoder {
   readonly #reader = new ByteReader(new Uint8Array(0))
   readonly #topics = new TopicNames()
 
-  constructor(sender: 'client' | 'server', version: ProtocolVersion = 4) {
+  readonly #maxUserProperties: number
+
+  constructor(sender: 'client' | 'server', version: ProtocolVersion = 4, maxUserProperties = USER_PROPERTIES_MAX) {
     this.version = version
+    this.#maxUserProperties = maxUserProperties
     this.#types = sender === 'client' ? FROM_CLIENT : FROM_SERVER
   }
 
@@ -136,7 +139,7 @@ export class PacketDecoder {
   }
 
   #connect(reader: ByteReader): Packet | undefined {
-    const connect = connectOf(reader, USER_PROPERTIES_MAX)
+    const connect = connectOf(reader, this.#maxUserProperties)
     if ('kind' in connect) {
       if (connect.version !== undefined) this.version = connect.version
       return this.#fail(connect.reason, connect.rule, connect.reasonCode)
@@ -237,7 +240,7 @@ export class PacketDecoder {
   }
 
   #properties(reader: ByteReader, type: number): Properties | undefined {
-    const properties = readProperties(reader, type, USER_PROPERTIES_MAX)
+    const properties = readProperties(reader, type, this.#maxUserProperties)
     if (reader.error !== '') return this.#fail(reader.error, ruleOf(reader.error), 0x81)
     if ('rule' in properties) return this.#fail(properties.reason, properties.rule, properties.reasonCode)
     return properties as Properties

@@ -6,6 +6,7 @@ import type { ProtocolVersion } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import { Publish } from './publish.ts'
 import type { Slab } from './slab.ts'
+import type { TopicAliases } from './topic-aliases.ts'
 
 /**
  * Writes one delivery as a PUBLISH packet. A message is encoded once for each wire variant (with or without packet id, 5.0 or before), not once
@@ -13,8 +14,16 @@ import type { Slab } from './slab.ts'
  *
  * False, and nothing written, if the packet would have more than `limit` bytes (MQTT-3.1.2-24).
  */
-export function writeDelivery(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): boolean {
+export function writeDelivery(
+  slab: Slab,
+  delivery: Delivery,
+  version: ProtocolVersion,
+  now: Instant,
+  limit: number,
+  aliases?: TopicAliases,
+): boolean {
   const { message, qos } = delivery
+  if (aliases !== undefined && writeAliased(slab, delivery, now, limit, aliases)) return true
   const asReceived =
     message.frameStart >= 0 &&
     message.qos > 0 === qos > 0 &&
@@ -34,6 +43,21 @@ export function writeDelivery(slab: Slab, delivery: Delivery, version: ProtocolV
   const own = delivery.subscriptionIdentifiers !== undefined || (version === 5 && message.expiresAt !== undefined)
   const encoded = own ? encode(delivery, version, now) : shared(delivery, version, now)
   if (encoded.length > limit) return false
+  writePatched(slab, delivery, encoded, 0, encoded.length, idOffset(encoded))
+  return true
+}
+
+/** With an alias in place of the topic, or beside it the first time; false, and nothing written, if there is no alias for it. */
+function writeAliased(slab: Slab, delivery: Delivery, now: Instant, limit: number, aliases: TopicAliases): boolean {
+  const { message } = delivery
+  const known = aliases.alias(message.topic)
+  const topicAlias = known || aliases.assign(message.topic)
+  if (topicAlias === 0) return false
+  const encoded = encode(delivery, 5, now, known === 0 ? message.topic : '', topicAlias)
+  if (encoded.length > limit) {
+    if (known === 0) aliases.withdraw(message.topic)
+    return false
+  }
   writePatched(slab, delivery, encoded, 0, encoded.length, idOffset(encoded))
   return true
 }
@@ -63,18 +87,25 @@ function shared(delivery: Delivery, version: ProtocolVersion, now: Instant): Uin
 
 const scratch = new ByteWriter(1024)
 
-function encode(delivery: Delivery, version: ProtocolVersion, now: Instant): Uint8Array {
+function encode(
+  delivery: Delivery,
+  version: ProtocolVersion,
+  now: Instant,
+  topic: string = delivery.message.topic,
+  topicAlias = 0,
+): Uint8Array {
   const { message, qos, subscriptionIdentifiers } = delivery
   let { properties } = message
-  if (version === 5 && (subscriptionIdentifiers !== undefined || message.expiresAt !== undefined)) {
+  if (version === 5 && (topicAlias > 0 || subscriptionIdentifiers !== undefined || message.expiresAt !== undefined)) {
     const changed: Properties = { ...properties }
+    if (topicAlias > 0) changed.topicAlias = topicAlias
     if (subscriptionIdentifiers !== undefined) changed.subscriptionIdentifiers = subscriptionIdentifiers
     // What is left of the interval, rounded up so that it never says 0 to a message that still lives (MQTT-3.3.2-6).
     if (message.expiresAt !== undefined) changed.messageExpiryInterval = Math.ceil((message.expiresAt - now) / 1000)
     properties = changed
   }
   const packet = new Publish(
-    message.topic,
+    topic,
     qos,
     false,
     false,

@@ -16,7 +16,21 @@ export interface LinkInfo {
   readonly listener: string
   /** Who the transport says it is: the subject of a TLS client certificate (`use_identity_as_username`). */
   readonly identity?: string
+  /** What the listener asks of its clients; the defaults if absent. */
+  readonly settings?: LinkSettings
 }
+
+/** Bounds that may differ from listener to listener. */
+export interface LinkSettings {
+  /** Highest QoS of PUBLISH, and highest that SUBSCRIBE is granted. */
+  readonly maximumQos: QoS
+  /** What every client id has to begin with. */
+  readonly clientIdPrefix: string
+  /** What the ids begin with that the broker assigns. */
+  readonly autoIdPrefix: string
+}
+
+export const DEFAULT_LINK_SETTINGS: LinkSettings = { maximumQos: 2, clientIdPrefix: '', autoIdPrefix: 'auto-' }
 
 /** One message for one receiver. The object is reused: it is valid until the next `poll` of the same link. */
 export interface Delivery {
@@ -37,6 +51,8 @@ export interface Close {
   readonly reasonCode: number
   /** False when nothing may be sent any more, as after a refusing CONNACK or before any CONNACK. */
   readonly disconnect: boolean
+  /** For people, as Reason String. */
+  readonly reason: string | undefined
 }
 
 /** Told apart from packets by `type`: 0 and 16 are no packet types. */
@@ -57,6 +73,8 @@ export interface Link {
   readonly session: SessionKey | undefined
   /** Deliveries that wait for this client, in the queue or behind the release gate. 0 and `poll` empty: it has everything. */
   readonly backlog: number
+  /** Not 'open': hand in nothing until the link is ready again, because a receiver is slower, or somebody verifies who is there. */
+  readonly state: 'open' | 'held' | 'verifying'
   /** Client to broker. 'pause': hand in nothing more until the link is ready again. */
   send(now: Instant, packet: Packet): 'go' | 'pause'
   /** Off: no deliveries, and the link counts as offline for shared subscriptions; control packets flow all the same. */

@@ -1,5 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import type { Lsn, SessionKey } from '../base/store.ts'
+import type { Lsn, SessionKey, StoredOwner } from '../base/store.ts'
 import type { ProtocolVersion, QoS } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 
@@ -39,6 +39,8 @@ export class Publish {
   /** Name of the message in the store; 0 while it has none. */
   id = 0
   from: SessionKey = ''
+  /** Of a retained message: who published it, so that the right to do so can be asked about again. */
+  source: StoredOwner | undefined = undefined
   expiresAt: Instant | undefined = undefined
   /** Wire forms already written for this message, by variant; see encode-publish.ts. */
   encoded: Uint8Array[] | undefined = undefined
@@ -85,6 +87,7 @@ export class Publish {
   copy(): Publish {
     const copy = Publish.of(this.topic, this.payload, this.qos, this.retain, 0, this.properties)
     copy.from = this.from
+    copy.source = this.source
     copy.expiresAt = this.expiresAt
     copy.owned = this.owned
     return copy

@@ -18,3 +18,30 @@ export function topicFilterError(filter: string): string {
   }
   return ''
 }
+
+/** `$share/<group>/<filter>` taken apart [5.0 section 4.8.2]. */
+export interface SharedFilter {
+  readonly group: string
+  /** What the group subscribes to. */
+  readonly filter: string
+}
+
+/**
+ * Takes a shared subscription's filter apart; `undefined` if it is not shared. 'invalid': it starts like one, and has no group
+ * (MQTT-4.8.2-1), a wildcard in it (MQTT-4.8.2-2), or no filter behind it.
+ */
+export function sharedFilter(filter: string): SharedFilter | 'invalid' | undefined {
+  if (!filter.startsWith('$share')) return undefined
+  if (filter.length > 6 && filter[6] !== '/') return undefined
+  const slash = filter.indexOf('/', 7)
+  if (slash <= 7 || slash + 1 === filter.length) return 'invalid'
+  const group = filter.slice(7, slash)
+  if (group.includes('+') || group.includes('#')) return 'invalid'
+  return { group, filter: filter.slice(slash + 1) }
+}
+
+/** The filter that access rules look at: what a shared subscription subscribes to. */
+export function realFilter(filter: string): string {
+  const shared = sharedFilter(filter)
+  return shared === undefined || shared === 'invalid' ? filter : shared.filter
+}

@@ -23,7 +23,7 @@ describe('records', () => {
     ['retain handling 3', '050000 30', 'retain handling 3'],
     ['subscription flags', '050000 80', 'unknown subscription flags'],
     ['message record flags', '0701 04', 'unknown record flags'],
-    ['message flags', '0701 00 20', 'unknown message flags'],
+    ['message flags', '0701 00 40', 'unknown message flags'],
     ['sensor state', '2000 04', 'unknown sensor state'],
     ['property kind', '0701 00 08000000 0a', 'unknown value kind 10'],
     ['lists inside each other', `0701 00 08000000 ${'0801'.repeat(9)}`, 'value deeper than 8 levels'],
@@ -53,9 +53,15 @@ describe('records', () => {
         '6016b0601763ff8000000000000' +
         '0109066d7174743a730107066d7174743a700009',
     )
-    expect(hex({ type: 'session', key: 'k', expirySeconds: Number.POSITIVE_INFINITY, will: null })).toBe(
-      '01016b7ff000000000000000',
-    )
+    expect(
+      hex({
+        type: 'session',
+        key: 'k',
+        expirySeconds: Number.POSITIVE_INFINITY,
+        will: null,
+        owner: { username: 'u', listener: 'l' },
+      }),
+    ).toBe('01016b7ff000000000000000' + '010175016c')
     expect(hex({ type: 'sn-topic', clientId: 'c', topicId: 0x1234, topicName: 't' })).toBe('210163b4240174')
   })
 

@@ -85,7 +85,7 @@ describe('sessions', () => {
     expect(connack).toMatchObject({
       type: 2,
       reasonCode: 0,
-      properties: { assignedClientIdentifier: expect.stringMatching(/^roost-/) },
+      properties: { assignedClientIdentifier: expect.stringMatching(/^auto-/) },
     })
   })
 

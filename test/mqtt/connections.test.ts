@@ -3,10 +3,14 @@ import { ByteWriter } from '../../src/base/bytes.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { MemoryStore } from '../../src/base/store.ts'
 import { Broker } from '../../src/broker/broker.ts'
-import { type ConnectionLimits, Connections } from '../../src/mqtt/connections.ts'
+import { type ConnectionLimits, DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
+import { Connections } from '../../src/mqtt/connections.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import type { Connect, Packet, ProtocolVersion } from '../../src/mqtt/packets.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
+
+/** DISCONNECT with this reason code, whatever its reason string. */
+const disconnect = (reasonCode: number): unknown => expect.stringMatching(new RegExp(`^e0..${reasonCode.toString(16)}`))
 
 /** Connections in front of a real broker, with virtual time. */
 class Wire {
@@ -139,7 +143,7 @@ describe('before CONNECT', () => {
     wire.send(connection, publish('a', 'x'.repeat(80)))
     expect(wire.out(connection)).toEqual([])
     wire.send(connection, publish('a', 'x'.repeat(100)))
-    expect(wire.out(connection)).toEqual(['e00195', 'close'])
+    expect(wire.out(connection)).toEqual([disconnect(0x95), 'close'])
   })
 })
 
@@ -189,7 +193,7 @@ describe('keep alive', () => {
 
 describe('topic aliases of a client', () => {
   test('MQTT-3.3.2-7 ff.: set, used, replaced; above the maximum and unknown ones end the connection', () => {
-    const wire = new Wire({ topicAliasMaximum: 2 })
+    const wire = new Wire({ listeners: new Map([['mqtt', { ...DEFAULT_LISTENER_LIMITS, topicAliasMaximum: 2 }]]) })
     const watcher = wire.connect()
     wire.send(watcher, subscribe('#'))
     wire.out(watcher)
@@ -201,11 +205,11 @@ describe('topic aliases of a client', () => {
     wire.send(connection, publish('', '4', { topicAlias: 1 }))
     expect(wire.out(watcher)).toEqual(['300500016100' + '31', '30050001610032', '30050001620033', '30050001620034'])
     wire.send(connection, publish('', '5', { topicAlias: 2 }))
-    expect(wire.out(connection)).toEqual(['e00182', 'close'])
+    expect(wire.out(connection)).toEqual([disconnect(0x82), 'close'])
     const other = wire.connect()
     wire.out(other)
     wire.send(other, publish('a', '6', { topicAlias: 3 }))
-    expect(wire.out(other)).toEqual(['e00194', 'close'])
+    expect(wire.out(other)).toEqual([disconnect(0x94), 'close'])
   })
 })
 

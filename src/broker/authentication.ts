@@ -1,0 +1,138 @@
+import { Fifo } from '../base/fifo.ts'
+import type { Instant } from '../base/machine.ts'
+import { type Auth, type Connect, PacketType } from '../mqtt/packets.ts'
+import type { Properties } from '../mqtt/properties.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
+import type { AuthAnswer, AuthRequest } from './access.ts'
+import type { ClientLink } from './client-link.ts'
+import type { Session } from './session.ts'
+
+/** Who a client has turned out to be. */
+export interface Admitted {
+  readonly username: string | undefined
+  readonly grant: object | undefined
+  /** Somebody vouches for the user name: it was not only claimed. */
+  readonly verified: boolean
+  /** For CONNACK. */
+  readonly data?: Uint8Array
+  readonly validSeconds?: number
+}
+
+/** Where the authentication of one link stands [5.0 section 4.12]. */
+export interface Authenticating {
+  /** The CONNECT that waits for its answer; `undefined` in a re-authentication. */
+  readonly connect: Connect | undefined
+  readonly method: string | undefined
+  step: number
+  /** Whose turn it is. */
+  awaits: 'shell' | 'client'
+}
+
+/** What comes of an authentication is the broker's to do. */
+export interface AuthenticationOwner {
+  admit(now: Instant, link: ClientLink, connect: Connect, who: Admitted): void
+  refuse(link: ClientLink, connect: Connect, reasonCode: number, reason: string): void
+  renew(now: Instant, session: Session, who: Admitted): void
+  fail(now: Instant, link: ClientLink, reasonCode: number, reason: string): void
+}
+
+/**
+ * Authentication that takes its time: a question to the shell, an answer some turns later, and for enhanced authentication AUTH packets
+ * to and from the client in between. A link that waits for the shell before CONNACK is not read; nobody else notices.
+ */
+export class Authentication {
+  readonly #owner: AuthenticationOwner
+  readonly #requests = new Fifo<AuthRequest>()
+
+  constructor(owner: AuthenticationOwner) {
+    this.#owner = owner
+  }
+
+  /** The next question for the shell. */
+  nextRequest(): AuthRequest | undefined {
+    return this.#requests.shift()
+  }
+
+  /** CONNECT waits until somebody has verified who it is from. */
+  begin(link: ClientLink, connect: Connect): void {
+    const { authenticationMethod: method, authenticationData: data } = connect.properties
+    link.authenticating = { connect, method, step: 0, awaits: 'shell' }
+    this.#ask(link, connect.clientId, connect, method, data, false)
+  }
+
+  /** AUTH from a client, before CONNACK or to authenticate again. */
+  received(now: Instant, link: ClientLink, session: Session | undefined, packet: Auth): void {
+    const { authenticationMethod: method, authenticationData: data } = packet.properties
+    const going = link.authenticating
+    if (going === undefined) {
+      if (session === undefined || link.authMethod === undefined || packet.reasonCode !== ReasonCode.RE_AUTHENTICATE) {
+        this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'AUTH without an authentication')
+        return
+      }
+      if (method !== link.authMethod) {
+        this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'AUTH with another method than CONNECT (MQTT-4.12.1-1)')
+        return
+      }
+      link.authenticating = { connect: undefined, method, step: 0, awaits: 'shell' }
+      this.#ask(link, session.clientId, session, method, data, true)
+      return
+    }
+    if (going.awaits !== 'client' || packet.reasonCode !== ReasonCode.CONTINUE_AUTHENTICATION || method !== going.method) {
+      this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'AUTH out of turn or with another method (MQTT-4.12.0-3, -5)')
+      return
+    }
+    going.awaits = 'shell'
+    this.#ask(link, going.connect?.clientId ?? session!.clientId, going.connect ?? session!, method, data, false)
+  }
+
+  /** The shell's answer; one that nobody waits for any more falls flat. */
+  answered(now: Instant, link: ClientLink, step: number, answer: AuthAnswer): void {
+    const going = link.authenticating
+    if (link.closed || going === undefined || going.step !== step || going.awaits !== 'shell') return
+    const { connect, method } = going
+    if (answer.kind === 'continue') {
+      going.awaits = 'client'
+      link.push(authPacket(ReasonCode.CONTINUE_AUTHENTICATION, method, answer.data), 0)
+      return
+    }
+    link.authenticating = undefined
+    if (answer.kind === 'refused') {
+      if (connect === undefined) this.#owner.fail(now, link, answer.reasonCode, answer.reason)
+      else this.#owner.refuse(link, connect, answer.reasonCode, answer.reason)
+      return
+    }
+    const { kind: _, ...rest } = answer
+    const who: Admitted = { ...rest, verified: true }
+    if (connect !== undefined) {
+      this.#owner.admit(now, link, connect, who)
+      return
+    }
+    const session = link.client!
+    if (answer.username !== session.username) {
+      this.#owner.fail(now, link, ReasonCode.NOT_AUTHORIZED, 're-authentication as another user')
+      return
+    }
+    this.#owner.renew(now, session, who)
+    link.push(authPacket(ReasonCode.SUCCESS, method, answer.data), 0)
+  }
+
+  #ask(
+    link: ClientLink,
+    clientId: string,
+    { username, password }: { username: string | undefined; password?: Uint8Array | undefined },
+    method: string | undefined,
+    data: Uint8Array | undefined,
+    again: boolean,
+  ): void {
+    const step = ++link.authenticating!.step
+    this.#requests.push({ link: link.id, step, info: link.info, clientId, username, password, method, data, again })
+  }
+}
+
+function authPacket(reasonCode: number, method: string | undefined, data: Uint8Array | undefined): Auth {
+  const properties: Properties = {
+    ...(method !== undefined && { authenticationMethod: method }),
+    ...(data !== undefined && { authenticationData: data }),
+  }
+  return { type: PacketType.AUTH, reasonCode, properties }
+}

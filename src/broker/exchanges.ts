@@ -1,0 +1,90 @@
+import type { Instant } from '../base/machine.ts'
+import type { Lsn } from '../base/store.ts'
+import { PacketType, type PublishResponse } from '../mqtt/packets.ts'
+import { NO_PROPERTIES, type Properties } from '../mqtt/properties.ts'
+import type { Publish } from '../mqtt/publish.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
+import type { ClientLink } from './client-link.ts'
+import type { BrokerContext } from './context.ts'
+import type { Session } from './session.ts'
+
+/** What follows a PUBLISH with QoS 1 or 2, in both directions [5.0 section 4.3]. */
+export class Exchanges {
+  readonly #context: BrokerContext
+  /** The store is full: nothing was recorded, and nothing may be acknowledged. */
+  readonly #full: (now: Instant, link: ClientLink, what: string) => void
+
+  constructor(context: BrokerContext, full: (now: Instant, link: ClientLink, what: string) => void) {
+    this.#context = context
+    this.#full = full
+  }
+
+  /** PUBACK, PUBREC or PUBCOMP for what we sent; for an id that is not in flight it is ignored (PUBREC: answered). */
+  acknowledged(now: Instant, link: ClientLink, session: Session, packet: PublishResponse): void {
+    const { type, packetId, reasonCode } = packet
+    const inflight = session.inflight?.get(packetId)
+    const { qos, message } = inflight?.queued ?? { qos: 0, message: undefined }
+    if (type === PacketType.PUBREC) {
+      if (qos !== 2) {
+        link.push(response(PacketType.PUBREL, packetId, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 0)
+        return
+      }
+      // MQTT-4.4.0-2: a PUBREC that refuses ends the exchange.
+      if (reasonCode < 0x80) {
+        if (!inflight!.released) {
+          const lsn = this.#recordReceived(session, message!, packetId)
+          if (lsn === 'full') {
+            this.#full(now, link, 'PUBREC')
+            return
+          }
+          inflight!.released = true
+          inflight!.lsn = lsn
+        }
+        link.push(response(PacketType.PUBREL, packetId, 0), inflight!.lsn)
+        return
+      }
+    } else if (qos !== (type === PacketType.PUBACK ? 1 : 2)) return
+    if (inflight === undefined || (type === PacketType.PUBCOMP && !inflight.released)) return
+    session.settle(packetId)
+    this.recordDone(session, inflight.queued.message)
+    link.wake()
+  }
+
+  /** PUBREL: the publisher knows that its message arrived, and its packet id is free again. */
+  released(now: Instant, link: ClientLink, session: Session, packet: PublishResponse): void {
+    const { packetId } = packet
+    let lsn: Lsn | 'full' = 0
+    const known = session.received?.has(packetId) === true
+    if (known && session.persistent) {
+      lsn = this.#context.store.append({ type: 'released', key: session.key, packetId })
+      if (lsn === 'full') {
+        this.#full(now, link, 'PUBREL')
+        return
+      }
+    }
+    session.received?.delete(packetId)
+    link.push(response(PacketType.PUBCOMP, packetId, known ? 0 : ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), lsn)
+  }
+
+  /** If the store is full the record is missing, and the message comes again after a restart: allowed for QoS 1, and a late PUBCOMP for QoS 2. */
+  recordDone(session: Session, message: Publish): void {
+    if (session.persistent && message.id !== 0) this.#context.store.append({ type: 'done', key: session.key, id: message.id })
+  }
+
+  #recordReceived(session: Session, message: Publish, packetId: number): Lsn | 'full' {
+    if (!session.persistent || message.id === 0) return 0
+    return this.#context.store.append({ type: 'received', key: session.key, packetId })
+  }
+}
+
+export const response = (
+  type: PublishResponse['type'],
+  packetId: number,
+  reasonCode: number,
+  properties: Properties = NO_PROPERTIES,
+): PublishResponse => ({
+  type,
+  packetId,
+  reasonCode,
+  properties,
+})

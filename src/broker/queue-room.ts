@@ -1,0 +1,44 @@
+import type { QoS } from '../mqtt/packets.ts'
+import type { Publish } from '../mqtt/publish.ts'
+import type { BrokerContext } from './context.ts'
+import { messageBytes, messageOf, qosOf, type Session } from './session.ts'
+
+/**
+ * Whether one more message may wait for this session, after making room as configured: QoS 0 goes first, then, with `queue_full:
+ * drop_oldest`, the oldest. What goes is counted and told. Asking twice in a row gives the same answer.
+ */
+export function hasRoom(context: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
+  if (fits(context, session, message, qos)) return true
+  if (qos === 0) return false
+  if (session.queuedQos0 > 0) {
+    dropped(
+      context,
+      session,
+      session.filterQueue((entry) => qosOf(entry) > 0),
+      'QoS 0 goes first',
+    )
+    if (fits(context, session, message, qos)) return true
+  }
+  if (context.limits.queueFull === 'drop_newest') return false
+  let count = 0
+  while (session.queueLength > 0 && !fits(context, session, message, qos)) {
+    const { id } = messageOf(session.dequeue()!)
+    if (session.persistent && id !== 0) context.store.append({ type: 'done', key: session.key, id })
+    count++
+  }
+  dropped(context, session, count, 'the oldest go first')
+  return fits(context, session, message, qos)
+}
+
+/** A client that takes QoS 0 as it comes is bounded by bytes alone: its queue is emptied at the end of the turn. */
+function fits({ limits }: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
+  if (session.queuedBytes + messageBytes(message) > limits.maxQueuedBytes && session.queueLength > 0) return false
+  return session.queueLength < limits.maxQueuedMessages || (qos === 0 && session.link?.listening === true)
+}
+
+function dropped({ stats, notice }: BrokerContext, session: Session, count: number, why: string): void {
+  if (count === 0) return
+  stats.publishDropped += count
+  const reason = `${count} messages dropped: ${why} (max_queued_messages, max_queued_bytes, queue_full)`
+  notice({ code: 'queue-full', level: 'warn', client: session.key, reason, count })
+}

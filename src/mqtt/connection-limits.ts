@@ -1,0 +1,48 @@
+import { DEFAULT_LINK_SETTINGS, type LinkSettings } from './link.ts'
+
+export interface ConnectionLimits {
+  /** Bytes of one packet, fixed header included. */
+  readonly maxPacketSize: number
+  /** The same for CONNECT, while nobody knows who is there. */
+  readonly maxConnectPacketSize: number
+  /** From the first moment to the whole CONNECT, and for each answer that enhanced authentication waits for. */
+  readonly connectTimeoutMs: number
+  readonly maxConnections: number
+  /** From one IP address. */
+  readonly maxConnectionsPerAddress: number
+  /** Seconds; a 5.0 client that asks for more is told this instead (MQTT-3.1.2-21), a 3.x client is refused. */
+  readonly maxKeepAlive: number
+  /** Topic bytes that the aliases of one connection and direction may hold. */
+  readonly maxTopicAliasBytes: number
+  readonly maxUserProperties: number
+  /** PUBLISH packets a second of one client, on average over a second; 0 is no bound. */
+  readonly maxPublishRate: number
+  /** A socket that takes nothing for so long is closed. */
+  readonly writeTimeoutMs: number
+  /** By listener name; the defaults where it has no entry. */
+  readonly listeners: ReadonlyMap<string, ListenerLimits>
+}
+
+/** What differs from listener to listener. */
+export interface ListenerLimits extends LinkSettings {
+  /** Topic aliases that a 5.0 client may use, and that we use towards it at most. */
+  readonly topicAliasMaximum: number
+  /** Put before every topic of its clients; '' for none. */
+  readonly mountPoint: string
+}
+
+export const DEFAULT_LISTENER_LIMITS: ListenerLimits = { ...DEFAULT_LINK_SETTINGS, topicAliasMaximum: 10, mountPoint: '' }
+
+export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
+  maxPacketSize: 1024 * 1024,
+  maxConnectPacketSize: 64 * 1024,
+  connectTimeoutMs: 10_000,
+  maxConnections: 10_000,
+  maxConnectionsPerAddress: 10_000,
+  maxKeepAlive: 65_535,
+  maxTopicAliasBytes: 64 * 1024,
+  maxUserProperties: 1000,
+  maxPublishRate: 0,
+  writeTimeoutMs: 60_000,
+  listeners: new Map(),
+}
