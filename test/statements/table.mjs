@@ -1,0 +1,26 @@
+import { readFileSync } from 'node:fs'
+import { parse } from 'yaml'
+
+export const VERSIONS = ['3.1.1', '5.0']
+
+const read = (name) => readFileSync(new URL(name, import.meta.url), 'utf8')
+
+/** All ids of the normative statements of a version, as its text has them. */
+export const idsOf = (version) => JSON.parse(read('ids.json'))[version]
+
+/**
+ * What is known of each statement of a version, by its id:
+ * - `binds`: `server`, or `client` where nothing is asked of a server;
+ * - `file`, `line`, `disabled`: a piece of code, once in the file, that satisfies the statement, and what takes that away;
+ * - `test`, `title`: the test file, and a part of the title, that fails when `line` is `disabled`;
+ * - `same`: in place of these five, the id (with its version, `5.0 MQTT-...`) of the statement that says the same;
+ * - `by`: in place of all that, why no line of ours can be disabled (the kernel does it, or nothing has to be done).
+ */
+export const tableOf = (version) => new Map(Object.entries(parse(read(`mqtt-${version}.yaml`)) ?? {}))
+
+/** Every row that can be disabled, with the id that it stands for. */
+export function mutations() {
+  return VERSIONS.flatMap((version) =>
+    [...tableOf(version)].filter(([, row]) => row.line !== undefined).map(([id, row]) => ({ id: `${version} ${id}`, ...row })),
+  )
+}
