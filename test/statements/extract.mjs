@@ -6,7 +6,7 @@ const [, , text311, text50] = process.argv
 if (text50 === undefined) throw new Error('usage: node test/statements/extract.mjs <mqtt-3.1.1.txt> <mqtt-5.0.txt>')
 
 const idsOf = (path) => {
-  const found = readFileSync(path, 'utf8').matchAll(/\[(MQTT-\d+\.\d+\.\d+-\d+)\]/g)
+  const found = readFileSync(path, 'utf8').matchAll(/\[(MQTT-\d+(?:\.\d+)+-\d+)\]/g)
   const order = (id) =>
     id
       .match(/\d+/g)
