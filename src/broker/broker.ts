@@ -381,10 +381,12 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
         return
       }
     }
-    const wrong = this.#unsupported(link, session, message)
-    if (wrong !== undefined) {
-      this.fail(now, link, wrong.reasonCode, wrong.reason)
-      return
+    if (qos > 0 || message.retain) {
+      const wrong = this.#unsupported(link, session, message)
+      if (wrong !== undefined) {
+        this.fail(now, link, wrong.reasonCode, wrong.reason)
+        return
+      }
     }
     forwardedProperties(message)
     const refusal = this.#publisher.refusal(session, message)
