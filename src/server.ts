@@ -43,6 +43,8 @@ export type ServerOutput =
   | ({ readonly kind: 'datagram' } & Datagram)
   /** Somebody has to verify who this is; answered by `authenticated` with the same link and step. */
   | { readonly kind: 'auth'; readonly request: AuthRequest }
+  /** The question about this link needs no answer any more. */
+  | { readonly kind: 'auth-abandoned'; readonly link: LinkId }
 
 /** Deliveries that may wait for the end of a turn; above it is better to write than to read on. */
 const BACKLOG_MAX = 4096
@@ -138,7 +140,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const datagram = this.gateway.poll(now)
     if (datagram !== undefined) return { kind: 'datagram', route: datagram.route, bytes: datagram.bytes }
     const request = this.broker.nextAuthRequest()
-    return request === undefined ? undefined : { kind: 'auth', request }
+    if (request !== undefined) return { kind: 'auth', request }
+    const link = this.broker.nextAbandonedAuth()
+    return link === undefined ? undefined : { kind: 'auth-abandoned', link }
   }
 
   /**

@@ -1,5 +1,6 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
+import type { LinkId } from '../mqtt/link.ts'
 import { type Auth, type Connect, PacketType } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
@@ -43,6 +44,7 @@ export interface AuthenticationOwner {
 export class Authentication {
   readonly #owner: AuthenticationOwner
   readonly #requests = new Fifo<AuthRequest>()
+  readonly #abandoned = new Fifo<LinkId>()
 
   constructor(owner: AuthenticationOwner) {
     this.#owner = owner
@@ -51,6 +53,18 @@ export class Authentication {
   /** The next question for the shell. */
   nextRequest(): AuthRequest | undefined {
     return this.#requests.shift()
+  }
+
+  /** The next link whose question needs no answer any more. */
+  nextAbandoned(): LinkId | undefined {
+    return this.#abandoned.shift()
+  }
+
+  /** The link is gone; whoever verifies need not go on. */
+  abandon(link: ClientLink): void {
+    if (link.authenticating === undefined) return
+    link.authenticating = undefined
+    this.#abandoned.push(link.id)
   }
 
   /** CONNECT waits until somebody has verified who it is from. */

@@ -214,6 +214,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   lost(now: Instant, link: ClientLink, reason: string): void {
     const session = link.client
     this.#links.delete(link.id)
+    this.#authentication.abandon(link)
     link.closed = true
     link.client = undefined
     if (session === undefined) return
@@ -340,6 +341,11 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   /** The next question about who a client is; answer it with `authenticated`. */
   nextAuthRequest(): AuthRequest | undefined {
     return this.#authentication.nextRequest()
+  }
+
+  /** The next link whose authentication is over before its answer came. */
+  nextAbandonedAuth(): LinkId | undefined {
+    return this.#authentication.nextAbandoned()
   }
 
   /** The answer to one step of one link's authentication; a late one falls flat. */
@@ -489,6 +495,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   #close(now: Instant, link: ClientLink, reasonCode: number, disconnect: boolean, reason?: string): void {
     if (link.closed) return
     const session = link.client
+    this.#authentication.abandon(link)
     link.client = undefined
     link.close(reasonCode, disconnect, reason)
     if (session !== undefined) this.sessions.detach(now, session, true)

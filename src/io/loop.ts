@@ -4,6 +4,7 @@ import type { WallClock } from '../base/store.ts'
 import type { AuthAnswer, AuthRequest } from '../broker/access.ts'
 import type { RouteKey } from '../gateway/gateway.ts'
 import type { ConnectionId, StreamInfo } from '../mqtt/connections.ts'
+import type { LinkId } from '../mqtt/link.ts'
 import type { Server, ServerInput } from '../server.ts'
 
 /** What the loop writes a connection's bytes to. */
@@ -21,6 +22,13 @@ const NOBODY_VERIFIES: AuthAnswer = {
   reason: 'there is nobody to ask',
 }
 
+/** Who finds out who a client is; never rejects. */
+export interface Verifier {
+  authenticate(request: AuthRequest): Promise<AuthAnswer>
+  /** The client of this link has gone before the answer came. */
+  abandon(link: LinkId): void
+}
+
 /** Milliseconds that setTimeout can count; a later deadline is looked at again when they have passed. */
 const TIMEOUT_MAX = 2 ** 31 - 1
 
@@ -35,7 +43,7 @@ export class Loop {
   readonly #server: Server
   readonly #streams = new Map<ConnectionId, Stream>()
   #sendDatagram: (route: RouteKey, bytes: Uint8Array) => void = () => {}
-  #authenticate: (request: AuthRequest) => Promise<AuthAnswer> = () => Promise.resolve(NOBODY_VERIFIES)
+  #verifier: Verifier | undefined
   #nextConnection = 1
   #flushing: NodeJS.Immediate | undefined
   #timeout: NodeJS.Timeout | undefined
@@ -53,8 +61,8 @@ export class Loop {
     this.#sendDatagram = send
   }
 
-  authenticateBy(authenticate: (request: AuthRequest) => Promise<AuthAnswer>): void {
-    this.#authenticate = authenticate
+  authenticateBy(verifier: Verifier): void {
+    this.#verifier = verifier
   }
 
   opened(stream: Stream, from: StreamInfo): ConnectionId {
@@ -80,6 +88,7 @@ export class Loop {
     for (let output = this.#server.poll(now); output !== undefined; output = this.#server.poll(now)) {
       if (output.kind === 'datagram') this.#sendDatagram(output.route, output.bytes)
       else if (output.kind === 'auth') void this.#verify(output.request)
+      else if (output.kind === 'auth-abandoned') this.#verifier?.abandon(output.link)
       else {
         const stream = this.#streams.get(output.connection)
         if (output.kind === 'write') stream?.write(output.bytes)
@@ -100,7 +109,7 @@ export class Loop {
   }
 
   async #verify(request: AuthRequest): Promise<void> {
-    const answer = await this.#authenticate(request)
+    const answer = (await this.#verifier?.authenticate(request)) ?? NOBODY_VERIFIES
     this.handle({ kind: 'authenticated', link: request.link, step: request.step, answer })
   }
 
