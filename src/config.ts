@@ -12,7 +12,9 @@ export interface PredefinedTopicTable {
 export type PredefinedTopics = readonly PredefinedTopicTable[]
 
 /** All that Roost needs to know to start. Relative paths are relative to the working directory. */
-export type Config = Omit<Settings, 'config' | 'predefinedTopics'> & { readonly predefinedTopics: PredefinedTopics }
+export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'> & {
+  readonly predefinedTopics: PredefinedTopics
+}
 
 /** An error of the person who starts Roost: one line that names the flag or the place in a file. */
 export class StartError extends Error {}
@@ -88,6 +90,6 @@ export function isLoopback(host: string): boolean {
 export const DEFAULT_CONFIG: Config = toConfig(settle(new Map(), new Map()), [])
 
 export function toConfig(settings: Settings, predefinedTopics: PredefinedTopics): Config {
-  const { config: _, ...rest } = settings
+  const { config: _, testConfig: __, ...rest } = settings
   return { ...rest, predefinedTopics }
 }

@@ -44,7 +44,7 @@ describe('values', () => {
     ['port', 1.5, 'expected a whole number from 0 to 65535, got 1.5'],
     ['port', null, 'expected a whole number from 0 to 65535, got nothing'],
     ['sleep_margin', 0.5, 'expected a number from 1 to 100, got 0.5'],
-    ['max_queued_messages', 0, 'expected a whole number from 1 to 10000000, got 0'],
+    ['max_queued_messages', -1, 'expected a whole number from 1 to 10000000, or 0 for the largest, got -1'],
     ['persistent_client_expiration', -1, 'expected a whole number from 1 to 4294967294, or 0 for never, got -1'],
     ['memory', 'yes', 'expected true or false, got "yes"'],
     ['memory', [true], 'expected true or false, got a list'],

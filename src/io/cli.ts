@@ -39,7 +39,10 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
     .action(async (_: unknown, command: Command) => {
       const [extra] = command.args
       if (extra !== undefined) throw new StartError(`${extra}: expected no argument; see roost serve --help`)
-      exitCode = await serve(loadConfig(flagLayer(command), host.cwd), host)
+      const flags = flagLayer(command)
+      const config = loadConfig(flags, host.cwd)
+      if (flags.get('test_config')?.value === true) host.stdout.write('The configuration is valid.\n')
+      else exitCode = await serve(config, host)
     })
   for (const option of options) serveCommand.addOption(flagOption(option))
   serveCommand.addHelpText(
@@ -71,7 +74,8 @@ function flagLayer(command: Command): Layer {
 }
 
 /** A flag's text in the type that the option takes, so that flags and file go through the same check. */
-function fromText(option: Option, text: string): string | number {
+function fromText(option: Option, text: string): string | number | boolean {
+  if (option.placeholder === 'true|false' && /^(true|false)$/.test(text)) return text === 'true'
   return option.placeholder === 'number' && /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
 }
 

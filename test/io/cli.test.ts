@@ -2,7 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { OPTION_GROUPS, options } from '../../src/base/options.ts'
+import { OPTION_GROUPS } from '../../src/base/options/kinds.ts'
+import { options } from '../../src/base/options.ts'
 import { DEFAULT_CONFIG } from '../../src/config.ts'
 import { run } from '../../src/io/cli.ts'
 import { StubHost } from './stub-host.ts'
@@ -39,11 +40,24 @@ test('serve without flags runs with the defaults', async () => {
   expect(host.config).toEqual({ ...DEFAULT_CONFIG, dataDir: '/srv/roost-data' })
 })
 
+/** A value for each placeholder that does not list its values. */
+const SAMPLES: Record<string, string> = {
+  address: '127.0.0.9',
+  dir: '/x',
+  level: 'warn',
+  path: '/x/y',
+  mode: '0600',
+  prefix: 'a/',
+  list: 'AES256',
+  url: 'https://x.example/auth',
+  'file|url': 'https://x.example/keys',
+}
+
 describe('every flag reaches the configuration', () => {
   const files = options.filter(({ placeholder }) => placeholder === 'file')
-  const switches = options.filter(({ placeholder }) => placeholder === undefined)
+  const switches = options.filter(({ placeholder, flagOnly }) => placeholder === undefined && flagOnly !== true)
   const numbers = options.filter(({ placeholder }) => placeholder === 'number')
-  const words = options.filter((option) => ![...files, ...switches, ...numbers].includes(option))
+  const words = options.filter((option) => option.placeholder !== undefined && ![...files, ...numbers].includes(option))
 
   test.each(switches)('$flag', async ({ flag, name }) => {
     expect(await ran('serve', flag)).toMatchObject({ code: 0, host: { err: '', config: { [name]: true } } })
@@ -53,11 +67,11 @@ describe('every flag reaches the configuration', () => {
     expect(await ran('serve', flag, largest)).toMatchObject({ code: 0, host: { err: '', config: { [name]: Number(largest) } } })
   })
   test.each(words)('$flag', async ({ flag, name, placeholder }) => {
-    const samples: Record<string, string> = { address: '127.0.0.9', dir: '/x', level: 'warn', 'json|pretty': 'json' }
-    const text = samples[placeholder ?? ''] ?? ''
-    expect(await ran('serve', flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: text } } })
+    const text = SAMPLES[placeholder ?? ''] ?? placeholder?.split('|')[0] ?? ''
+    const value = text === 'true' ? true : text
+    expect(await ran('serve', flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: value } } })
   })
-  test.each(files)('$flag', async ({ flag }) => {
+  test.each(files.filter(({ key }) => key === 'config' || key === 'predefined_topics'))('$flag', async ({ flag }) => {
     const err = `${flag}: cannot read gone: no such file or directory\n`
     expect(await ran('serve', flag, 'gone')).toMatchObject({ code: 2, host: { err } })
   })
