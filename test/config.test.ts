@@ -80,7 +80,7 @@ describe('memory and data_dir are one choice', () => {
 
 describe('only loopback without a password', () => {
   test.each<OptionKey>(['host', 'sn_host'])('%s', (key) => {
-    const error = `--${key}: 0.0.0.0 is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous`
+    const error = `--${key}: 0.0.0.0 is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous; to prevent it, --password-file`
     expect(() => settle(layer({ [key]: '0.0.0.0' }), none)).toThrow(new Error(error))
     expect(() => settle(none, layer({ [key]: '0.0.0.0' }))).toThrow(new Error(error))
     expect(() => settle(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: false }))).toThrow(new Error(error))

@@ -28,6 +28,11 @@ type ValueOf<E> = E extends Kind<infer T> ? T : never
 /** The value of every option, by its name inside: `max_queued_messages` is `maxQueuedMessages`. */
 export type Settings = { readonly [K in OptionKey as CamelCase<K>]: ValueOf<(typeof OPTIONS)[K]> }
 
+type ListenerKey = { [K in OptionKey]: (typeof OPTIONS)[K] extends { readonly listener: string } ? K : never }[OptionKey]
+
+/** Those of them that each listener may have of its own. */
+export type ListenerSettings = Pick<Settings, CamelCase<ListenerKey>>
+
 export interface Option extends Entry {
   readonly key: OptionKey
   /** `max_queued_messages` */

@@ -8,7 +8,7 @@ import { loadConfig, parseConfigFile } from '../../src/io/config-file.ts'
 import { YamlFile } from '../../src/io/yaml-file.ts'
 
 const parse = (text: string) => parseConfigFile(new YamlFile('roost.yaml', text))
-const values = (text: string) => Object.fromEntries([...parse(text)].map(([key, { value }]) => [key, value]))
+const values = (text: string) => Object.fromEntries([...parse(text).global].map(([key, { value }]) => [key, value]))
 
 test('keys, comments, anchors, JSON, an empty file', () => {
   expect(values('# mine\nport: 2883\nmemory: true # or not\n\nlog_level: debug\n')).toEqual({

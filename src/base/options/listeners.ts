@@ -12,6 +12,9 @@ import {
   wholeOrMost,
 } from './kinds.ts'
 
+/** The key `name` of an entry of `listeners`, the only one that is not also a flag. */
+export const LISTENER_NAME = text(/^[\w.:-]{1,64}$/, 'a name of letters, digits and any of . : _ -', 'name')
+
 /** Where and how clients come in: the default listener's as flags and global keys, and those of each entry of `listeners`. */
 export const LISTENER_OPTIONS = {
   host: {
