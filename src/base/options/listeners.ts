@@ -127,7 +127,7 @@ export const LISTENER_OPTIONS = {
   },
   ciphers: {
     group: 'Listeners',
-    ...optionalText(/^[\w+\-!@:,.]+$/, 'names of ciphers with colons between them', 'list'),
+    ...optionalText(/^[\w+\-!@=:,.]+$/, 'names of ciphers with colons between them', 'list'),
     default: undefined,
     listener: 'own',
     about: "OpenSSL's list of TLS ciphers, those of TLS 1.3 included. Without it: what Node.js holds to be safe.",
