@@ -150,7 +150,7 @@ function uniqueName(name: Given | undefined, { port, socketPath }: ListenerSetti
 }
 
 /** What makes no sense without another option of the same listener. */
-const NEEDS: readonly (readonly [OptionKey, OptionKey])[] = [
+export const NEEDS: readonly (readonly [OptionKey, OptionKey])[] = [
   ['certfile', 'keyfile'],
   ['keyfile', 'certfile'],
   ['cafile', 'certfile'],

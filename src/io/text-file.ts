@@ -26,7 +26,7 @@ const cannotRead = (path: string, origin: string, reason: string): StartError =>
   new StartError(`${origin}: cannot read ${path}: ${reason}`)
 
 /** `no such file or directory` */
-function reasonOf(error: unknown): string {
+export function reasonOf(error: unknown): string {
   const { errno, message } = error as NodeJS.ErrnoException
   return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message
 }
