@@ -1,4 +1,5 @@
-import { type Option, type OptionKey, options, type Settings } from './base/options.ts'
+import type { Kind } from './base/options/kinds.ts'
+import { type ListenerSettings, type Option, type OptionKey, options, type Settings } from './base/options.ts'
 
 /** One predefined topic id table [1.2 section 6.5]: the clients that it is for, and what their ids mean. */
 export interface PredefinedTopicTable {
@@ -11,8 +12,25 @@ export interface PredefinedTopicTable {
 /** In the order of the file. Where several patterns match a client and give the same id, the last one counts. */
 export type PredefinedTopics = readonly PredefinedTopicTable[]
 
-/** All that Roost needs to know to start. Relative paths are relative to the working directory. */
-export type Config = Omit<Settings, 'config' | 'predefinedTopics'> & { readonly predefinedTopics: PredefinedTopics }
+/**
+ * All that Roost needs to know to start. Paths are absolute, or relative to the working directory. What a listener may have of its own
+ * counts for the gateway here, and for MQTT clients in `listeners` alone.
+ */
+export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'> & {
+  readonly predefinedTopics: PredefinedTopics
+  /** At least one. */
+  readonly listeners: readonly ListenerConfig[]
+}
+
+/** Where MQTT clients come in, with all that counts for them there: its own settings, else the global ones, else the defaults. */
+export interface ListenerConfig extends Omit<ListenerSettings, 'allowAnonymous'> {
+  /** Unique; `mqtt-1883` if nobody named it. */
+  readonly name: string
+  /** Who asked for it, for errors: `--host, --port`, or `roost.yaml:3:5: listeners[0]`. */
+  readonly origin: string
+  /** Whether clients that do not authenticate are let in. Also true where nothing can verify anybody: there only this machine can connect. */
+  readonly allowAnonymous: boolean
+}
 
 /** An error of the person who starts Roost: one line that names the flag or the place in a file. */
 export class StartError extends Error {}
@@ -26,8 +44,15 @@ export interface Given {
 /** Checked values of one source of options. */
 export type Layer = ReadonlyMap<OptionKey, Given>
 
+/** An entry of `listeners` as it was written. */
+export interface ListenerLayer {
+  readonly origin: string
+  readonly name: Given | undefined
+  readonly own: Layer
+}
+
 /** Checks one value as it was written. @throws StartError */
-export function given(option: Option, raw: unknown, origin: string): Given {
+export function given(option: Kind<unknown>, raw: unknown, origin: string): Given {
   const parsed = option.schema.safeParse(raw)
   if (!parsed.success || raw === undefined) throw new StartError(`${origin}: expected ${option.expected}, got ${inWords(raw)}`)
   return { value: parsed.data, origin }
@@ -44,39 +69,154 @@ export function inWords(raw: unknown): string {
 
 /**
  * Puts the layers on top of each other: flags win over the file, the file wins over the defaults. `memory` and `data_dir` are one
- * choice, so the flag for the one also wins over the file's other.
+ * choice, so the flag for the one also wins over the file's other; so are host and port on one side and `socket_path`.
  *
  * @throws StartError for options that contradict each other.
  */
-export function settle(flags: Layer, file: Layer): Settings {
+export function settle(flags: Layer, file: Layer, entries: readonly ListenerLayer[] = []): Omit<Config, 'predefinedTopics'> {
   for (const layer of [flags, file]) {
-    const dataDir = layer.get('data_dir')
-    const memory = layer.get('memory')
-    if (dataDir !== undefined && memory?.value === true) {
-      throw new StartError(`${memory.origin}: excludes ${dataDir.origin}; leave one of them out`)
-    }
+    if (layer.get('memory')?.value === true) refuseBoth(layer.get('memory'), layer.get('data_dir'))
+    refuseBoth(layer.get('socket_path'), layer.get('port') ?? layer.get('host'))
   }
   const merged = new Map<OptionKey, Given>([...file, ...flags])
   if (flags.has('data_dir')) merged.delete('memory')
-  refuseStrangers(merged)
-  return Object.fromEntries(
-    options.map(({ key, name, schema, default: byDefault }) => [
+  if (flags.has('host') || flags.has('port')) for (const key of SOCKET_KEYS) if (!flags.has(key)) merged.delete(key)
+  if (flags.has('socket_path')) for (const key of ADDRESS_KEYS) merged.delete(key)
+  const { config: _, testConfig: __, predefinedTopics: ___, ...settings } = valuesOf(options, merged) as unknown as Settings
+  const listeners = resolveListeners(merged, entries)
+  refuseIdle(merged, entries, listeners)
+  refuseSensors(merged, settings)
+  return { ...settings, listeners }
+}
+
+const ADDRESS_KEYS = ['host', 'port'] as const
+const SOCKET_KEYS = ['socket_path', 'socket_mode'] as const
+const listenerOptions = options.filter(({ listener }) => listener !== undefined)
+
+const valuesOf = (some: readonly Option[], layer: Layer): Record<string, unknown> =>
+  Object.fromEntries(
+    some.map(({ key, name, schema, default: byDefault }) => [
       name,
-      merged.has(key) ? merged.get(key)?.value : schema.parse(byDefault),
+      layer.has(key) ? layer.get(key)?.value : schema.parse(byDefault),
     ]),
-  ) as unknown as Settings
+  )
+
+/** `listeners` replace the default listener, unless somebody says where that one is to listen. */
+function resolveListeners(merged: Layer, entries: readonly ListenerLayer[]): ListenerConfig[] {
+  const byDefault: ListenerLayer = {
+    origin: merged.has('socket_path') ? '--socket-path' : '--host, --port',
+    name: undefined,
+    own: new Map(listenerOptions.flatMap(({ key }) => (merged.has(key) ? [[key, merged.get(key)!]] : []))),
+  }
+  const wanted = entries.length === 0 || merged.has('host') || merged.has('port') || merged.has('socket_path')
+  const orphan = listenerOptions.find(({ key, listener }) => listener === 'own' && merged.has(key))
+  if (!wanted && orphan !== undefined) {
+    const { origin } = merged.get(orphan.key)!
+    throw new StartError(`${origin}: belongs to the default listener, which listeners replace: move it there, or give a port too`)
+  }
+  const names = new Map<string, string>()
+  const places = new Map<string, string>()
+  return (wanted ? [byDefault, ...entries] : entries).map((entry) => {
+    refuseContradictions(entry.own)
+    const listener = resolveListener(entry, merged, names)
+    const { host, port, socketPath, name } = listener
+    const place = socketPath ?? (port === 0 ? name : `${host.toLowerCase()} port ${port}`)
+    if (places.has(place)) throw new StartError(`${entry.origin}: listens on ${place}, as does ${places.get(place)}`)
+    places.set(place, entry.origin)
+    return listener
+  })
+}
+
+function resolveListener({ origin, name, own }: ListenerLayer, merged: Layer, names: Map<string, string>): ListenerConfig {
+  const inherited = listenerOptions.flatMap(({ key, listener }) =>
+    listener === 'inherits' && merged.has(key) ? [[key, merged.get(key)!] as const] : [],
+  )
+  const settings = valuesOf(listenerOptions, new Map([...inherited, ...own])) as unknown as ListenerSettings
+  const verifies = authenticates(settings) || (settings.useIdentityAsUsername && settings.requireCertificate === 'required')
+  const host = own.get('host')
+  if (host !== undefined && !isLoopback(String(host.value)) && !verifies && !settings.allowAnonymous) refuseStrangers(host)
+  const listener = { ...settings, origin, allowAnonymous: settings.allowAnonymous || !verifies }
+  return { ...listener, name: uniqueName(name, settings, names) }
+}
+
+function uniqueName(name: Given | undefined, { port, socketPath }: ListenerSettings, names: Map<string, string>): string {
+  const wanted = name === undefined ? `mqtt-${socketPath ?? port}` : String(name.value)
+  if (name !== undefined && names.has(wanted))
+    throw new StartError(`${name.origin}: ${wanted} is already the name of another listener`)
+  let unique = wanted
+  for (let count = 2; names.has(unique); count++) unique = `${wanted}-${count}`
+  names.set(unique, wanted)
+  return unique
+}
+
+/** What makes no sense without another option of the same listener. */
+export const NEEDS: readonly (readonly [OptionKey, OptionKey])[] = [
+  ['certfile', 'keyfile'],
+  ['keyfile', 'certfile'],
+  ['cafile', 'certfile'],
+  ['crlfile', 'cafile'],
+  ['require_certificate', 'cafile'],
+  ['use_identity_as_username', 'require_certificate'],
+  ['tls_version', 'certfile'],
+  ['ciphers', 'certfile'],
+  ['socket_mode', 'socket_path'],
+]
+
+function refuseContradictions(own: Layer): void {
+  refuseBoth(own.get('socket_path'), own.get('port') ?? own.get('host'))
+  for (const [key, needed] of NEEDS) if (isOn(own.get(key)) && !isOn(own.get(needed))) refuseWithout(own.get(key)!, needed)
+  const path = own.get('websockets_path')
+  if (path !== undefined && own.get('protocol')?.value !== 'websockets') refuseWithout(path, 'protocol', ' websockets')
+}
+
+const isOn = (given: Given | undefined): given is Given => given !== undefined && given.value !== false && given.value !== 'no'
+
+function refuseBoth(one: Given | undefined, other: Given | undefined): void {
+  if (one !== undefined && other !== undefined)
+    throw new StartError(`${one.origin}: excludes ${other.origin}; leave one of them out`)
+}
+
+function refuseWithout({ origin }: Given, key: OptionKey, value = ''): never {
+  throw new StartError(`${origin}: needs ${nameLike(origin, key)}${value} too`)
+}
+
+/** As who wrote the one would write the other. */
+const nameLike = (origin: string, key: OptionKey): string => (origin.startsWith('--') ? `--${key.replaceAll('_', '-')}` : key)
+
+/** Ways to verify who is there; an `acl_file` is none. */
+export const authenticates = (
+  access: Pick<Settings, 'passwordFile' | 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks' | 'httpAuthUrl'>,
+): boolean => access.passwordFile !== undefined || access.httpAuthUrl !== undefined || verifiesTokens(access)
+
+const verifiesTokens = (access: Pick<Settings, 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks'>): boolean =>
+  (access.jwtSecretFile ?? access.jwtPublicKeyFile ?? access.jwtJwks) !== undefined
+
+/** A rule for tokens that nothing verifies would look like protection. */
+function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners: readonly ListenerConfig[]): void {
+  for (const layer of [merged, ...entries.map(({ own }) => own)]) {
+    const rule = layer.get('jwt_issuer') ?? layer.get('jwt_audience') ?? layer.get('jwt_username_claim')
+    if (rule !== undefined && !listeners.some(verifiesTokens)) refuseWithout(rule, 'jwt_jwks', ' or another key')
+    const timeout = layer.get('http_auth_timeout_seconds')
+    if (timeout !== undefined && !listeners.some(({ httpAuthUrl }) => httpAuthUrl !== undefined))
+      refuseWithout(timeout, 'http_auth_url')
+  }
+}
+
+/** MQTT-SN has no passwords; where authentication is configured, sensors are let in by its rules (ruling A31). */
+function refuseSensors(merged: Layer, settings: Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'>): void {
+  const host = merged.get('sn_host')
+  if (host === undefined || isLoopback(String(host.value)) || settings.allowAnonymous || authenticates(settings)) return
+  refuseStrangers(host)
 }
 
 /** Nobody opens a broker without passwords to a network by accident. */
-function refuseStrangers(merged: Layer): void {
-  if (merged.get('allow_anonymous')?.value === true) return
-  for (const key of ['host', 'sn_host'] as const) {
-    const host = merged.get(key)
-    if (host === undefined || isLoopback(String(host.value))) continue
-    throw new StartError(
-      `${host.origin}: ${host.value} is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous`,
-    )
-  }
+function refuseStrangers({ value, origin }: Given): never {
+  const [anonymous, file] = origin.includes('listeners[')
+    ? ['allow_anonymous: true', 'password_file']
+    : ['--allow-anonymous', '--password-file']
+  throw new StartError(
+    `${origin}: ${value} is not loopback, and anybody who reaches it could connect without a password: to permit that, add ${anonymous}; to prevent it, ${file}`,
+  )
 }
 
 /** Whether only this machine can reach what listens there. */
@@ -85,9 +225,4 @@ export function isLoopback(host: string): boolean {
 }
 
 /** What Roost runs with when nobody says anything. */
-export const DEFAULT_CONFIG: Config = toConfig(settle(new Map(), new Map()), [])
-
-export function toConfig(settings: Settings, predefinedTopics: PredefinedTopics): Config {
-  const { config: _, ...rest } = settings
-  return { ...rest, predefinedTopics }
-}
+export const DEFAULT_CONFIG: Config = { ...settle(new Map(), new Map()), predefinedTopics: [] }

@@ -1,7 +1,7 @@
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import { type OptionKey, options } from '../src/base/options.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from '../src/broker/limits.ts'
-import { type Config, DEFAULT_CONFIG, given, isLoopback, type Layer, settle } from '../src/config.ts'
+import { type Config, DEFAULT_CONFIG, given, isLoopback, type Layer, type ListenerLayer, settle } from '../src/config.ts'
 
 const layer = (values: Partial<Record<OptionKey, unknown>>, place = '--'): Layer =>
   new Map(
@@ -44,7 +44,7 @@ describe('values', () => {
     ['port', 1.5, 'expected a whole number from 0 to 65535, got 1.5'],
     ['port', null, 'expected a whole number from 0 to 65535, got nothing'],
     ['sleep_margin', 0.5, 'expected a number from 1 to 100, got 0.5'],
-    ['max_queued_messages', 0, 'expected a whole number from 1 to 10000000, got 0'],
+    ['max_queued_messages', -1, 'expected a whole number from 1 to 10000000, or 0 for the largest, got -1'],
     ['persistent_client_expiration', -1, 'expected a whole number from 1 to 4294967294, or 0 for never, got -1'],
     ['memory', 'yes', 'expected true or false, got "yes"'],
     ['memory', [true], 'expected true or false, got a list'],
@@ -80,7 +80,7 @@ describe('memory and data_dir are one choice', () => {
 
 describe('only loopback without a password', () => {
   test.each<OptionKey>(['host', 'sn_host'])('%s', (key) => {
-    const error = `--${key}: 0.0.0.0 is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous`
+    const error = `--${key}: 0.0.0.0 is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous; to prevent it, --password-file`
     expect(() => settle(layer({ [key]: '0.0.0.0' }), none)).toThrow(new Error(error))
     expect(() => settle(none, layer({ [key]: '0.0.0.0' }))).toThrow(new Error(error))
     expect(() => settle(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: false }))).toThrow(new Error(error))
@@ -104,5 +104,128 @@ describe('only loopback without a password', () => {
     '',
   ])('%s is not', (host) => {
     expect(isLoopback(host)).toBe(false)
+  })
+})
+
+describe('listeners', () => {
+  const entry = (values: Partial<Record<OptionKey, unknown>>, name?: string, at = 0): ListenerLayer => ({
+    origin: `r:1:1: listeners[${at}]`,
+    name: name === undefined ? undefined : { value: name, origin: `r:1:1: listeners[${at}].name` },
+    own: layer(values, `r:1:1: listeners[${at}].`),
+  })
+  const listeners = (...entries: ListenerLayer[]) => settle(none, none, entries).listeners
+
+  test('without a list there is the default listener', () => {
+    expect(settle(layer({ port: 7, certfile: 'c', keyfile: 'k' }), none).listeners).toEqual([
+      expect.objectContaining({ name: 'mqtt-7', origin: '--host, --port', host: '127.0.0.1', port: 7, certfile: 'c' }),
+    ])
+    expect(settle(none, layer({ socket_path: '/x' })).listeners).toMatchObject([{ name: 'mqtt-/x', origin: '--socket-path' }])
+  })
+
+  test('a list replaces it, unless somebody says where it is to listen', () => {
+    const ports = (flags: Layer, file: Layer) => settle(flags, file, [entry({ port: 8883 })]).listeners.map(({ port }) => port)
+    expect(ports(none, layer({ max_connections: 5 }))).toEqual([8883])
+    expect(ports(none, layer({ port: 1884 }))).toEqual([1884, 8883])
+    expect(ports(layer({ host: '::1' }), none)).toEqual([1883, 8883])
+    const error = 'certfile: belongs to the default listener, which listeners replace: move it there, or give a port too'
+    const file = layer({ certfile: 'c', keyfile: 'k' }, '')
+    expect(() => settle(none, file, [entry({ port: 1 })])).toThrow(new Error(error))
+  })
+
+  test('its own settings, else the global ones, else the defaults; nobody inherits a certificate', () => {
+    const file = layer({ port: 1, certfile: 'c', keyfile: 'k', acl_file: 'all', maximum_qos: 1, mount_point: 'm/' })
+    const entries = [entry({ port: 2, acl_file: 'own', set_tcp_nodelay: false }), entry({ port: 3 }, 'third', 1)]
+    expect(settle(none, file, entries).listeners).toMatchObject([
+      { name: 'mqtt-1', certfile: 'c', aclFile: 'all', maximumQos: 1, setTcpNodelay: true },
+      { name: 'mqtt-2', certfile: undefined, aclFile: 'own', maximumQos: 1, mountPoint: 'm/', setTcpNodelay: false },
+      { name: 'third', certfile: undefined, aclFile: 'all', maximumQos: 1, protocol: 'mqtt', maxTopicAlias: 10 },
+    ])
+  })
+
+  test('names are unique', () => {
+    const same = [entry({ port: 1 }), entry({ port: 1, host: '::1' }), entry({ port: 0 }), entry({ port: 0 })]
+    expect(listeners(...same).map(({ name }) => name)).toEqual(['mqtt-1', 'mqtt-1-2', 'mqtt-0', 'mqtt-0-2'])
+    expect(() => listeners(entry({ port: 1 }, 'a'), entry({ port: 2 }, 'a', 1))).toThrow(
+      new Error('r:1:1: listeners[1].name: a is already the name of another listener'),
+    )
+    expect(() => listeners(entry({ port: 1 }), entry({ port: 1, host: '127.0.0.1' }, 'b', 1))).toThrow(
+      new Error('r:1:1: listeners[1]: listens on 127.0.0.1 port 1, as does r:1:1: listeners[0]'),
+    )
+  })
+
+  const tls = { port: 1, certfile: 'c', keyfile: 'k' }
+  test.each<[Partial<Record<OptionKey, unknown>>, string]>([
+    [{ port: 1, certfile: 'c' }, 'certfile: needs keyfile too'],
+    [{ port: 1, keyfile: 'c' }, 'keyfile: needs certfile too'],
+    [{ port: 1, ciphers: 'c' }, 'ciphers: needs certfile too'],
+    [{ ...tls, crlfile: 'c' }, 'crlfile: needs cafile too'],
+    [{ ...tls, require_certificate: true }, 'require_certificate: needs cafile too'],
+    [{ ...tls, cafile: 'c', use_identity_as_username: true }, 'use_identity_as_username: needs require_certificate too'],
+    [{ port: 1, socket_path: 'c' }, 'socket_path: excludes r:1:1: listeners[0].port; leave one of them out'],
+    [{ host: 'a', socket_path: 'c' }, 'socket_path: excludes r:1:1: listeners[0].host; leave one of them out'],
+    [{ port: 1, socket_mode: '600' }, 'socket_mode: needs socket_path too'],
+    [{ port: 1, websockets_path: '/a' }, 'websockets_path: needs protocol websockets too'],
+    [{ port: 1, jwt_issuer: 'a' }, 'jwt_issuer: needs jwt_jwks or another key too'],
+    [{ port: 1, http_auth_timeout_seconds: 1 }, 'http_auth_timeout_seconds: needs http_auth_url too'],
+  ])('%j', (values, error) => {
+    expect(() => listeners(entry(values))).toThrow(new Error(`r:1:1: listeners[0].${error}`))
+  })
+
+  test('what is off needs nothing', () => {
+    expect(listeners(entry({ port: 1, require_certificate: false, use_identity_as_username: false }))).toHaveLength(1)
+  })
+
+  test('a flag for host or port wins over the socket of the file, and the other way round', () => {
+    const socket = { socket_path: '/x', socket_mode: '600' }
+    expect(settle(layer({ port: 5 }), layer(socket)).listeners).toMatchObject([{ port: 5, socketPath: undefined }])
+    expect(settle(layer(socket), layer({ host: '0.0.0.0', port: 5 })).listeners).toMatchObject([{ socketPath: '/x' }])
+    expect(() => settle(layer({ socket_path: '/x', port: 5 }), none)).toThrow('--socket_path: excludes --port')
+  })
+
+  describe('who may connect', () => {
+    const open = { host: '0.0.0.0', port: 1 }
+    const ways: Partial<Record<OptionKey, unknown>>[] = [
+      { password_file: 'p' },
+      { jwt_secret_file: 'p' },
+      { jwt_public_key_file: 'p' },
+      { jwt_jwks: 'https://x' },
+      { http_auth_url: 'https://x' },
+    ]
+    const mutual = { ...tls, cafile: 'a', use_identity_as_username: true }
+
+    test.each(ways)('%j verifies everybody: any address will do', (way) => {
+      expect(settle(layer({ ...open, ...way }), none).listeners).toMatchObject([{ allowAnonymous: false }])
+      expect(settle(none, layer(way), [entry(open)]).listeners).toMatchObject([{ allowAnonymous: false }])
+      expect(listeners(entry({ ...open, ...way }))).toMatchObject([{ allowAnonymous: false }])
+      expect(settle(layer({ sn_host: '0.0.0.0', ...way }), none)).toMatchObject({ snHost: '0.0.0.0' })
+      expect(listeners(entry({ ...open, ...way, allow_anonymous: true }))).toMatchObject([{ allowAnonymous: true }])
+    })
+
+    test('so does a certificate that is required and says who it is', () => {
+      expect(listeners(entry({ ...open, ...mutual, require_certificate: 'required' }))).toMatchObject([{ allowAnonymous: false }])
+      const optional = entry({ ...mutual, host: '0.0.0.0', require_certificate: 'optional' })
+      expect(() => listeners(optional)).toThrow('0.0.0.0 is not loopback')
+    })
+
+    test('every listener is asked; an acl_file alone verifies nobody', () => {
+      const error =
+        'r:1:1: listeners[1].host: 0.0.0.0 is not loopback, and anybody who reaches it could connect without a password: to permit that, add allow_anonymous: true; to prevent it, password_file'
+      const first = entry({ host: '0.0.0.0', port: 2, password_file: 'p' })
+      expect(() => listeners(first, entry({ ...open, acl_file: 'a' }, undefined, 1))).toThrow(new Error(error))
+      expect(() => settle(none, layer({ allow_anonymous: true }), [entry({ ...open, allow_anonymous: false })])).toThrow()
+      expect(settle(none, layer({ allow_anonymous: true }), [entry(open)]).listeners).toMatchObject([{ allowAnonymous: true }])
+    })
+
+    test('sensors are not let in by the password file of one listener', () => {
+      const file = layer({ sn_host: '0.0.0.0' }, '')
+      expect(() => settle(none, file, [entry({ port: 1, password_file: 'p' })])).toThrow('sn_host: 0.0.0.0 is not loopback')
+    })
+
+    test('loopback and Unix sockets need nothing: everybody there may connect', () => {
+      expect(listeners(entry({ port: 1 }), entry({ socket_path: '/x' }))).toMatchObject([
+        { allowAnonymous: true },
+        { allowAnonymous: true },
+      ])
+    })
   })
 })

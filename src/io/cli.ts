@@ -2,6 +2,7 @@ import { Command, CommanderError, Option as FlagOption } from 'commander'
 import { didYouMean } from '../base/nearest.ts'
 import { type Option, type OptionKey, options } from '../base/options.ts'
 import { type Given, given, type Layer, StartError } from '../config.ts'
+import { addConfigCommand } from './config-command.ts'
 import { loadConfig } from './config-file.ts'
 import { type Host, serve } from './serve.ts'
 
@@ -39,13 +40,17 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
     .action(async (_: unknown, command: Command) => {
       const [extra] = command.args
       if (extra !== undefined) throw new StartError(`${extra}: expected no argument; see roost serve --help`)
-      exitCode = await serve(loadConfig(flagLayer(command), host.cwd), host)
+      const flags = flagLayer(command)
+      const config = loadConfig(flags, host.cwd)
+      if (flags.get('test_config')?.value === true) host.stdout.write('The configuration is valid.\n')
+      else exitCode = await serve(config, host)
     })
   for (const option of options) serveCommand.addOption(flagOption(option))
   serveCommand.addHelpText(
     'after',
     '\nEvery option but --config can stand in the file that --config names: --max-connections as max_connections.',
   )
+  addConfigCommand(program, host)
   try {
     await program.parseAsync([...argv], { from: 'user' })
   } catch (error) {
@@ -71,20 +76,21 @@ function flagLayer(command: Command): Layer {
 }
 
 /** A flag's text in the type that the option takes, so that flags and file go through the same check. */
-function fromText(option: Option, text: string): string | number {
+function fromText(option: Option, text: string): string | number | boolean {
+  if (option.placeholder === 'true|false' && /^(true|false)$/.test(text)) return text === 'true'
   return option.placeholder === 'number' && /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
 }
 
 /** Commander's errors, in the words of ours. */
 function explained(error: CommanderError, argv: readonly string[], program: Command): Error {
-  const command = program.commands.find((known) => known.name() === argv[0]) ?? program
+  const command = commandOf(argv, program)
   const wrong = /'(.*)'/s.exec(error.message)?.[1] ?? ''
   switch (error.code) {
     case 'commander.unknownOption': {
       const flag = wrong.replace(/=.*/s, '')
       const flags = flagsOf(command)
       if (flags.includes(flag)) return new StartError(`${flag}: takes no value`)
-      return new StartError(`${flag}: unknown option${didYouMean(flag, flags)}; see ${helpOf(command, program)}`)
+      return new StartError(`${flag}: unknown option${didYouMean(flag, flags)}; see ${nameOf(command)} --help`)
     }
     case 'commander.unknownCommand': {
       const names = program.commands.map((known) => known.name())
@@ -98,7 +104,12 @@ function explained(error: CommanderError, argv: readonly string[], program: Comm
 }
 
 const flagsOf = (command: Command): string[] => [...command.options.map(({ long }) => long ?? ''), '--help']
-const helpOf = (command: Command, program: Command): string =>
-  command === program ? 'roost --help' : `roost ${command.name()} --help`
+const nameOf = (command: Command): string => (command.parent === null ? '' : `${nameOf(command.parent)} `) + command.name()
+
+/** The innermost command that the words name. */
+function commandOf([word, ...rest]: readonly string[], command: Command): Command {
+  const inner = command.commands.find((known) => known.name() === word)
+  return inner === undefined ? command : commandOf(rest, inner)
+}
 
 const oneLine = (message: string): string => message.replace(/^error: /, '').replaceAll(/\s*\n\s*/g, ' ')

@@ -1,8 +1,6 @@
-import { readFileSync } from 'node:fs'
-import { resolve } from 'node:path'
-import { getSystemErrorMap } from 'node:util'
-import { type Document, isAlias, isMap, isScalar, LineCounter, parseDocument } from 'yaml'
+import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
 import { inWords, StartError } from '../config.ts'
+import { readText } from './text-file.ts'
 
 /** A key and its value, each with its place: `roost.yaml:3:7`. */
 export interface Pair {
@@ -55,6 +53,12 @@ export class YamlFile {
     })
   }
 
+  /** The items of a list. @throws StartError `...: expected <expected>, got ...` */
+  items(value: Value, expected: string): Value[] {
+    if (isSeq(value.node)) return value.node.items.map((item) => this.#value(item, value.at))
+    throw new StartError(`${value.at}: expected ${expected}, got ${inWords(value.plain)}`)
+  }
+
   #value(given: unknown, parentAt: string): Value {
     const node = isAlias(given) ? given.resolve(this.#document) : given
     const start = (given as { range?: [number, number, number] | null } | null)?.range?.[0]
@@ -66,15 +70,5 @@ export class YamlFile {
   #at(offset: number): string {
     const { line, col } = this.#lines.linePos(offset)
     return `${this.path}:${Math.max(1, line)}:${Math.max(1, col)}`
-  }
-}
-
-function readText(path: string, cwd: string, origin: string): string {
-  try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(resolve(cwd, path)))
-  } catch (error) {
-    const { errno, message } = error as NodeJS.ErrnoException
-    const reason = errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]
-    throw new StartError(`${origin}: cannot read ${path}: ${reason ?? (error instanceof TypeError ? 'not UTF-8 text' : message)}`)
   }
 }

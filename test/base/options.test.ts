@@ -1,6 +1,7 @@
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import { nearest } from '../../src/base/nearest.ts'
-import { OPTION_GROUPS, OPTIONS, options, type Settings } from '../../src/base/options.ts'
+import { OPTION_GROUPS } from '../../src/base/options/kinds.ts'
+import { OPTIONS, type OptionKey, options, type Settings } from '../../src/base/options.ts'
 
 const named = new Map(options.map((option) => [option.key, option]))
 
@@ -37,13 +38,54 @@ describe.each(options)('$key', (option) => {
     expect(option.schema.safeParse(Number(largest)).success).toBe(true)
     expect(option.schema.safeParse(Number(largest) + 1).success).toBe(false)
     expect(option.schema.safeParse(Number.NaN).success).toBe(false)
-    expect(option.schema.safeParse(-1).success).toBe(false)
+    expect(option.schema.safeParse(-1).success).toBe(option.expected.includes('or -1 for'))
+    expect(option.schema.safeParse(-2).success).toBe(false)
   })
 })
 
 test('0 is never, and Infinity inside', () => {
   expect(OPTIONS.persistent_client_expiration.schema.parse(0)).toBe(Number.POSITIVE_INFINITY)
   expect(OPTIONS.persistent_client_expiration.schema.parse(60)).toBe(60)
+})
+
+test('where Mosquitto knows no bound there is a large one, or another one that counts', () => {
+  const { max_queued_messages, max_connections, max_packet_size, max_inflight_bytes, max_publish_rate } = OPTIONS
+  expect(max_queued_messages.schema.parse(0)).toBe(10_000_000)
+  expect(max_connections.schema.parse(-1)).toBe(1_000_000)
+  expect(max_connections.schema.safeParse(0).success).toBe(false)
+  expect(max_packet_size.schema.parse(0)).toBe(268_435_460)
+  expect(max_packet_size.schema.safeParse(19).success).toBe(false)
+  expect(max_inflight_bytes.schema.parse(0)).toBe(Number.POSITIVE_INFINITY)
+  expect(max_publish_rate.schema.parse(7)).toBe(7)
+})
+
+test.each([
+  [true, 'required'],
+  ['true', 'required'],
+  [false, 'no'],
+  ['optional', 'optional'],
+])('require_certificate: %j is %s', (written, inside) => {
+  expect(OPTIONS.require_certificate.schema.parse(written)).toBe(inside)
+})
+
+test.each<[OptionKey, unknown, boolean]>([
+  ['socket_mode', '0660', true],
+  ['socket_mode', '660', true],
+  ['socket_mode', 660, false],
+  ['socket_mode', '0680', false],
+  ['http_auth_url', 'https://localhost:8080/auth?x=1', true],
+  ['http_auth_url', 'ftp://localhost', false],
+  ['http_auth_url', 'localhost', false],
+  ['mount_point', 'house/', true],
+  ['mount_point', 'house/#', false],
+  ['mount_point', '', false],
+  ['auto_id_prefix', '', true],
+  ['websockets_path', '/mqtt', true],
+  ['websockets_path', 'mqtt', false],
+  ['tls_version', 'tlsv1.1', false],
+  ['maximum_qos', 3, false],
+])('%s: %j', (key, written, valid) => {
+  expect(OPTIONS[key].schema.safeParse(written).success).toBe(valid)
 })
 
 test.each([
@@ -54,7 +96,7 @@ test.each([
   ['datadir', 'data_dir'],
   ['sn_prot', 'sn_port'],
   ['gateway_ID', 'gateway_id'],
-  ['listener', undefined],
+  ['max_qos', 'maximum_qos'],
   ['', undefined],
   ['constructor', undefined],
 ])('the name nearest to %s is %s', (wrong, right) => {

@@ -1,8 +1,10 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { OPTION_GROUPS, options } from '../../src/base/options.ts'
+import { OPTION_GROUPS } from '../../src/base/options/kinds.ts'
+import { options } from '../../src/base/options.ts'
 import { DEFAULT_CONFIG } from '../../src/config.ts'
 import { run } from '../../src/io/cli.ts'
 import { StubHost } from './stub-host.ts'
@@ -33,33 +35,78 @@ test('serve --help has every flag under its heading', async () => {
   for (const { flag } of options) expect(host.out).toMatch(new RegExp(`\n {2}${flag} `))
 })
 
+test('--test-config checks everything, and starts nothing', async () => {
+  const { host, code } = await ran('serve', '--test-config', '--port', '2883')
+  expect({ code, out: host.out, err: host.err, config: host.config }).toEqual({
+    code: 0,
+    out: 'The configuration is valid.\n',
+    err: '',
+    config: undefined,
+  })
+  const err = '--acl-file: cannot read gone: no such file or directory\n'
+  expect(await ran('serve', '--acl-file', 'gone', '--test-config')).toMatchObject({ code: 2, host: { out: '', err } })
+})
+
 test('serve without flags runs with the defaults', async () => {
   const { host, code } = await ran('serve')
   expect(code).toBe(0)
   expect(host.config).toEqual({ ...DEFAULT_CONFIG, dataDir: '/srv/roost-data' })
 })
 
+/** A value for each placeholder that does not list its values. */
+const SAMPLES: Record<string, string> = {
+  address: '127.0.0.9',
+  dir: '/x',
+  level: 'warn',
+  path: '/x/y',
+  mode: '0600',
+  prefix: 'a/',
+  list: 'AES256',
+  url: 'https://x.example/auth',
+  'file|url': 'https://x.example/keys',
+}
+
+/** Flags that make no sense alone, and what they need. */
+const FILE = fileURLToPath(import.meta.url)
+const TLS = ['--certfile', FILE, '--keyfile', FILE]
+const NEEDS: Record<string, string[]> = {
+  '--socket-mode': ['--socket-path', '/x'],
+  '--websockets-path': ['--protocol', 'websockets'],
+  '--certfile': ['--keyfile', FILE],
+  '--keyfile': ['--certfile', FILE],
+  '--cafile': TLS,
+  '--crlfile': [...TLS, '--cafile', FILE],
+  '--tls-version': TLS,
+  '--ciphers': TLS,
+  '--use-identity-as-username': [...TLS, '--cafile', FILE, '--require-certificate', 'required'],
+  '--jwt-issuer': ['--jwt-secret-file', FILE],
+  '--jwt-audience': ['--jwt-secret-file', FILE],
+  '--jwt-username-claim': ['--jwt-secret-file', FILE],
+  '--http-auth-timeout-seconds': ['--http-auth-url', 'http://localhost'],
+}
+const served = (flag: string, ...values: string[]) => ran('serve', flag, ...values, ...(NEEDS[flag] ?? []))
+
 describe('every flag reaches the configuration', () => {
   const files = options.filter(({ placeholder }) => placeholder === 'file')
-  const switches = options.filter(({ placeholder }) => placeholder === undefined)
+  const switches = options.filter(({ placeholder, flagOnly }) => placeholder === undefined && flagOnly !== true)
   const numbers = options.filter(({ placeholder }) => placeholder === 'number')
-  const words = options.filter((option) => ![...files, ...switches, ...numbers].includes(option))
+  const words = options.filter((option) => option.placeholder !== undefined && ![...files, ...numbers].includes(option))
 
   test.each(switches)('$flag', async ({ flag, name }) => {
-    expect(await ran('serve', flag)).toMatchObject({ code: 0, host: { err: '', config: { [name]: true } } })
+    expect(await served(flag)).toMatchObject({ code: 0, host: { err: '', config: { [name]: true } } })
   })
   test.each(numbers)('$flag', async ({ flag, name, expected }) => {
     const largest = /to ([\d.]+)/.exec(expected)?.[1] ?? ''
-    expect(await ran('serve', flag, largest)).toMatchObject({ code: 0, host: { err: '', config: { [name]: Number(largest) } } })
+    expect(await served(flag, largest)).toMatchObject({ code: 0, host: { err: '', config: { [name]: Number(largest) } } })
   })
   test.each(words)('$flag', async ({ flag, name, placeholder }) => {
-    const samples: Record<string, string> = { address: '127.0.0.9', dir: '/x', level: 'warn', 'json|pretty': 'json' }
-    const text = samples[placeholder ?? ''] ?? ''
-    expect(await ran('serve', flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: text } } })
+    const text = SAMPLES[placeholder ?? ''] ?? placeholder?.split('|')[0] ?? ''
+    const value = text === 'true' ? true : text
+    expect(await served(flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: value } } })
   })
   test.each(files)('$flag', async ({ flag }) => {
     const err = `${flag}: cannot read gone: no such file or directory\n`
-    expect(await ran('serve', flag, 'gone')).toMatchObject({ code: 2, host: { err } })
+    expect(await served(flag, 'gone')).toMatchObject({ code: 2, host: { err } })
   })
 })
 
@@ -80,13 +127,14 @@ test.each<[string[], string]>([
   [['serve', '--port', '-1'], '--port: expected a whole number from 0 to 65535, got -1'],
   [['serve', '--port', '0x10'], '--port: expected a whole number from 0 to 65535, got "0x10"'],
   [['serve', '--port', ' '], '--port: expected a whole number from 0 to 65535, got " "'],
+  [['serve', '--retain-available', 'yes'], '--retain-available: expected true or false, got "yes"'],
   [['serve', '--memory=no'], '--memory: takes no value'],
   [['serve', '--log-format', 'xml'], '--log-format: expected one of json, pretty, got "xml"'],
   [['serve', '--host', '1\n2'], '--host: expected a host name or an IP address, got "1\\n2"'],
   [['serve', '--memory', '--data-dir', 'x'], '--memory: excludes --data-dir; leave one of them out'],
   [
     ['serve', '--host', '::'],
-    '--host: :: is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous',
+    '--host: :: is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous; to prevent it, --password-file',
   ],
   [['serve', '--config', '/nowhere/roost.yaml'], '--config: cannot read /nowhere/roost.yaml: no such file or directory'],
 ])('%j: one line and exit code 2', async (argv, line) => {
@@ -126,7 +174,7 @@ describe('with a file', () => {
   test('the refusal to listen names the place that asked for it', async () => {
     const path = file('open.yaml', 'sn_host: 10.0.0.1\n')
     expect((await ran('serve', '--config', path)).host.err).toBe(
-      `${path}:1:10: sn_host: 10.0.0.1 is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous\n`,
+      `${path}:1:10: sn_host: 10.0.0.1 is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous; to prevent it, --password-file\n`,
     )
   })
 

@@ -8,7 +8,7 @@ import { loadConfig, parseConfigFile } from '../../src/io/config-file.ts'
 import { YamlFile } from '../../src/io/yaml-file.ts'
 
 const parse = (text: string) => parseConfigFile(new YamlFile('roost.yaml', text))
-const values = (text: string) => Object.fromEntries([...parse(text)].map(([key, { value }]) => [key, value]))
+const values = (text: string) => Object.fromEntries([...parse(text).global].map(([key, { value }]) => [key, value]))
 
 test('keys, comments, anchors, JSON, an empty file', () => {
   expect(values('# mine\nport: 2883\nmemory: true # or not\n\nlog_level: debug\n')).toEqual({
@@ -45,6 +45,38 @@ test.each([
   expect(() => parse(text)).toThrow(new Error(error))
 })
 
+test('listeners', () => {
+  const { listeners, global } = parse('max_queued_messages: 5\nlisteners:\n  - port: 1\n    name: a\n  - {socket_path: run/x}\n')
+  expect(global.size).toBe(1)
+  expect(listeners).toEqual([
+    {
+      origin: 'roost.yaml:3:5: listeners[0]',
+      name: { value: 'a', origin: 'roost.yaml:4:11: listeners[0].name' },
+      own: new Map([['port', { value: 1, origin: 'roost.yaml:3:11: listeners[0].port' }]]),
+    },
+    {
+      origin: 'roost.yaml:5:5: listeners[1]',
+      name: undefined,
+      own: new Map([['socket_path', { value: 'run/x', origin: 'roost.yaml:5:19: listeners[1].socket_path' }]]),
+    },
+  ])
+})
+
+test.each([
+  ['listeners: 1', '1:12: expected a list of listeners, got 1'],
+  ['listeners: []', '1:12: listeners: expected at least one listener, got none'],
+  ['listeners:\n  - 1', '2:5: expected options of listeners[0], one `key: value` a line, got 1'],
+  ['listeners:\n  - host: a', '2:5: listeners[0]: expected port or socket_path, got neither'],
+  ['listeners:\n  - port: 1\n  - prot: 1', '3:5: listeners[1].prot: unknown key (did you mean port?)'],
+  ['listeners:\n  - port: 1\n    max_sessions: 1', '3:5: listeners[0].max_sessions: is no option of a single listener'],
+  ['listeners:\n  - port: x', '2:11: listeners[0].port: expected a whole number from 0 to 65535, got "x"'],
+  ['listeners:\n  - name: a b', '2:11: listeners[0].name: expected a name of letters, digits and any of . : _ -, got "a b"'],
+  ['listener:\n  - port: 1', '1:1: unknown key listener (did you mean listeners?)'],
+  ['name: a', '1:1: unknown key name'],
+])('%j', (text, error) => {
+  expect(() => parse(text)).toThrow(new Error(`roost.yaml:${error}`))
+})
+
 describe('files', () => {
   let dir = ''
   beforeAll(() => {
@@ -78,6 +110,22 @@ describe('files', () => {
     [{ predefined_topics: 'topics.json' }, 'topics.json:1:20: expected a topic id from 1 to 65534, got 65535'],
   ])('%j', (given_, error) => {
     expect(() => loadConfig(flags(given_), dir)).toThrow(new Error(error))
+  })
+
+  test('the files of a listener are beside the configuration, and there', () => {
+    writeFileSync(join(dir, 'etc/pw'), '')
+    writeFileSync(
+      join(dir, 'etc/a.yaml'),
+      'listeners:\n  - port: 1\n    password_file: pw\n    jwt_jwks: https://x.example/keys\n',
+    )
+    expect(loadConfig(flags({ config: 'etc/a.yaml' }), dir).listeners).toMatchObject([
+      { passwordFile: join(dir, 'etc/pw'), jwtJwks: 'https://x.example/keys', origin: 'etc/a.yaml:2:5: listeners[0]' },
+    ])
+    writeFileSync(join(dir, 'etc/b.yaml'), 'listeners:\n  - port: 1\n    password_file: gone\n')
+    const error = 'etc/b.yaml:3:20: listeners[0].password_file: cannot read etc/gone: no such file or directory'
+    expect(() => loadConfig(flags({ config: 'etc/b.yaml' }), dir)).toThrow(new Error(error))
+    const folder = '--acl-file: cannot read etc: it is a directory'
+    expect(() => loadConfig(flags({ acl_file: 'etc' }), dir)).toThrow(new Error(folder))
   })
 
   test('a file that the file names', () => {

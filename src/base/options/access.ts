@@ -1,0 +1,113 @@
+import { type Entry, httpUrl, onOff, optionalFile, optionalText, real, text, trueFalse } from './kinds.ts'
+
+/** Who may connect, as whom, and what they may do. */
+export const ACCESS_OPTIONS = {
+  allow_anonymous: {
+    group: 'Access',
+    ...onOff,
+    default: false,
+    listener: 'inherits',
+    about:
+      'Lets anybody connect without a password, from other machines too. Without it and without any authentication, only this machine may connect.',
+  },
+  password_file: {
+    group: 'Access',
+    ...optionalFile,
+    default: undefined,
+    listener: 'inherits',
+    about: 'File of users and hashed passwords, as mosquitto_passwd and `roost passwd` write it.',
+  },
+  acl_file: {
+    group: 'Access',
+    ...optionalFile,
+    default: undefined,
+    listener: 'inherits',
+    about: "Mosquitto's file of access rules: who may read and write which topics. Says nothing about who may connect.",
+  },
+  jwt_secret_file: {
+    group: 'Access',
+    ...optionalFile,
+    default: undefined,
+    listener: 'inherits',
+    about: 'File of the shared secret (HS256, HS384, HS512) of JSON Web Tokens, which clients send as their password.',
+  },
+  jwt_public_key_file: {
+    group: 'Access',
+    ...optionalFile,
+    default: undefined,
+    listener: 'inherits',
+    about: 'PEM file of the public key or certificate that JSON Web Tokens are verified with.',
+  },
+  jwt_jwks: {
+    group: 'Access',
+    ...optionalFile,
+    expected: 'the path of a file, or an http or https URL',
+    placeholder: 'file|url',
+    default: undefined,
+    listener: 'inherits',
+    about: 'JSON Web Key Set that tokens are verified with: a file, or a URL that is asked again when a key is unknown.',
+  },
+  jwt_issuer: {
+    group: 'Access',
+    ...optionalText(/./, 'a text', 'text'),
+    default: undefined,
+    listener: 'inherits',
+    about: 'The only issuer (`iss`) whose tokens count.',
+  },
+  jwt_audience: {
+    group: 'Access',
+    ...optionalText(/./, 'a text', 'text'),
+    default: undefined,
+    listener: 'inherits',
+    about: 'The audience (`aud`) that a token has to be made for.',
+  },
+  jwt_username_claim: {
+    group: 'Access',
+    ...text(/^\S+$/, 'the name of a claim', 'claim'),
+    default: 'sub',
+    listener: 'inherits',
+    about: 'Claim of a token that says the user name.',
+  },
+  http_auth_url: {
+    group: 'Access',
+    ...httpUrl,
+    default: undefined,
+    listener: 'inherits',
+    about: 'URL of a service that is asked about every client that connects.',
+  },
+  http_auth_timeout_seconds: {
+    group: 'Access',
+    ...real(0.1, 60),
+    default: 5,
+    listener: 'inherits',
+    about: 'Seconds for that service to answer; the client is refused if it does not.',
+  },
+  session_ownership: {
+    group: 'Access',
+    ...trueFalse,
+    default: true,
+    about:
+      'Once authentication is configured, a session belongs to the user who made it: others cannot take it over by its client id.',
+  },
+  clientid_prefixes: {
+    group: 'Access',
+    ...optionalText(/./, 'the beginning of a client id', 'prefix'),
+    default: undefined,
+    listener: 'inherits',
+    about: 'Only clients whose id starts with this may connect.',
+  },
+  allow_zero_length_clientid: {
+    group: 'Access',
+    ...trueFalse,
+    default: true,
+    listener: 'inherits',
+    about: 'Clients without a client id are given one.',
+  },
+  auto_id_prefix: {
+    group: 'Access',
+    ...text(/^[^\0]{0,64}$/, 'a text of at most 64 characters', 'prefix'),
+    default: 'auto-',
+    listener: 'inherits',
+    about: 'Beginning of the client ids that are given.',
+  },
+} as const satisfies Record<string, Entry>

@@ -1,0 +1,187 @@
+import { choice, type Entry, KIB, MIB, onOff, real, secondsOrNever, trueFalse, whole, wholeOrMost, wholeOrOff } from './kinds.ts'
+
+/** Bounds and habits of the broker. */
+export const BROKER_OPTIONS = {
+  max_packet_size: {
+    group: 'MQTT broker',
+    ...wholeOrMost(20, 268_435_460, 0),
+    default: MIB,
+    about:
+      'Bytes of the largest MQTT packet, fixed header included; 0 is 268435460, the largest that MQTT has. A larger one ends its connection before it is read.',
+  },
+  max_connect_packet_size: {
+    group: 'MQTT broker',
+    ...whole(64, 268_435_460),
+    default: 64 * KIB,
+    about: 'Bytes of the largest CONNECT packet: what a stranger may make the broker hold.',
+  },
+  message_size_limit: {
+    group: 'MQTT broker',
+    ...wholeOrOff(1, 268_435_455, 'no bound'),
+    default: 0,
+    about:
+      'Bytes of the largest payload that may be published; 0 leaves it to max_packet_size. A larger message is refused, and its connection stays.',
+  },
+  max_user_properties: {
+    group: 'MQTT broker',
+    ...whole(0, 65_535),
+    default: 1000,
+    about: 'User properties in one packet.',
+  },
+  maximum_qos: {
+    group: 'MQTT broker',
+    ...whole(0, 2),
+    default: 2,
+    listener: 'inherits',
+    about: 'Highest QoS that clients may publish with; MQTT 5 clients are told.',
+  },
+  max_topic_alias: {
+    group: 'MQTT broker',
+    ...whole(0, 65_535),
+    default: 10,
+    listener: 'inherits',
+    about: 'Topic aliases that one MQTT 5 client may use; 0 is none.',
+  },
+  max_topic_alias_bytes: {
+    group: 'MQTT broker',
+    ...whole(KIB, 16 * MIB),
+    default: 64 * KIB,
+    about: 'Bytes of the topics behind the aliases of one connection.',
+  },
+  retain_available: {
+    group: 'MQTT broker',
+    ...trueFalse,
+    default: true,
+    about: 'Retained messages are kept. If false, a client that publishes one is disconnected.',
+  },
+  check_retain_source: {
+    group: 'MQTT broker',
+    ...trueFalse,
+    default: true,
+    about: 'A retained message is delivered only while the client that published it would still be allowed to.',
+  },
+  upgrade_outgoing_qos: {
+    group: 'MQTT broker',
+    ...onOff,
+    default: false,
+    about:
+      'Delivers with the QoS of the subscription even if the message was published with less. Not what the specification says.',
+  },
+  max_inflight_messages: {
+    group: 'MQTT broker',
+    ...wholeOrMost(1, 65_535, 0),
+    default: 20,
+    about: 'QoS 1 and 2 messages on their way to one client at once; a client may ask for fewer (Receive Maximum); 0 is 65535.',
+  },
+  max_inflight_bytes: {
+    group: 'MQTT broker',
+    ...wholeOrOff(1, 16 * KIB * MIB, 'no bound'),
+    default: 0,
+    about:
+      'Bytes of topics and payloads on their way to one client at once, of which one message may be larger; 0 leaves it to max_inflight_messages.',
+  },
+  max_queued_messages: {
+    group: 'MQTT broker',
+    ...wholeOrMost(1, 10_000_000, 0),
+    default: 1000,
+    about: 'Messages that wait in one session beyond those in flight; 0 is 10000000.',
+  },
+  max_queued_bytes: {
+    group: 'MQTT broker',
+    ...wholeOrMost(KIB, 16 * KIB * MIB, 0),
+    default: 8 * MIB,
+    about: 'Bytes of topics and payloads that wait in one session; 0 is 17179869184.',
+  },
+  queue_full: {
+    group: 'MQTT broker',
+    ...choice('drop_newest', 'drop_oldest'),
+    default: 'drop_newest',
+    about:
+      'What a full queue drops, and says so: the new message, as Mosquitto does, or the oldest. Messages with QoS 0 go first either way.',
+  },
+  queue_qos0_messages: {
+    group: 'MQTT broker',
+    ...onOff,
+    default: false,
+    about: 'Keeps messages with QoS 0 for absent clients too.',
+  },
+  connect_timeout_seconds: {
+    group: 'MQTT broker',
+    ...real(0.1, 3600),
+    default: 10,
+    about: 'Seconds that a new connection has to send its whole CONNECT.',
+  },
+  write_timeout_seconds: {
+    group: 'MQTT broker',
+    ...whole(1, 3600),
+    default: 60,
+    about: 'Seconds after which a client is closed whose socket takes nothing of what waits for it.',
+  },
+  max_publish_rate: {
+    group: 'MQTT broker',
+    ...wholeOrOff(1, 1_000_000, 'no bound'),
+    default: 0,
+    about: 'Messages that one client may publish in a second; 0 is no bound. Who publishes faster is read more slowly.',
+  },
+  max_event_loop_lag_ms: {
+    group: 'MQTT broker',
+    ...wholeOrOff(10, 60_000, 'off'),
+    default: 1000,
+    about: 'Milliseconds that the event loop may be late before new connections are refused; 0 is off.',
+  },
+  max_keepalive: {
+    group: 'MQTT broker',
+    ...whole(10, 65_535),
+    default: 65_535,
+    about: 'Longest keep alive of MQTT 5 clients, in seconds: who asks for more is told to use this (Server Keep Alive).',
+  },
+  persistent_client_expiration: {
+    group: 'MQTT broker',
+    ...secondsOrNever(4_294_967_294),
+    default: 0,
+    about:
+      'Seconds after which the session of an absent sensor or MQTT 3 client is forgotten; 0 is never. MQTT 5 clients say it themselves.',
+  },
+  max_sessions: {
+    group: 'MQTT broker',
+    ...whole(1, 10_000_000),
+    default: 100_000,
+    about: 'Sessions, those of absent clients and of sensors included.',
+  },
+  max_subscriptions_per_session: {
+    group: 'MQTT broker',
+    ...whole(1, 1_000_000),
+    default: 10_000,
+    about: 'Topic filters that one session may hold.',
+  },
+  max_topic_levels: {
+    group: 'MQTT broker',
+    ...whole(1, 65_535),
+    default: 128,
+    about: 'Levels of a topic name or filter: `a/b/c` has three.',
+  },
+  max_retained_messages: {
+    group: 'MQTT broker',
+    ...whole(1, 100_000_000),
+    default: 100_000,
+    about: 'Topics that keep a retained message.',
+  },
+  max_retained_bytes: {
+    group: 'MQTT broker',
+    ...whole(KIB, 1024 * KIB * MIB),
+    default: 64 * MIB,
+    about: 'Bytes of topics and payloads of all retained messages.',
+  },
+  socket_buffer_bytes: {
+    group: 'MQTT broker',
+    ...whole(KIB, KIB * MIB),
+    default: MIB,
+    about: 'Bytes that wait to be written to one TCP connection before its messages stay in their queue.',
+  },
+  sys_interval: {
+    group: 'MQTT broker',
+    ...wholeOrOff(1, 65_535, 'off'),
+    default: 10,
+    about: 'Seconds between two updates of the topics under $SYS; 0 is off.',
+  },
+} as const satisfies Record<string, Entry>

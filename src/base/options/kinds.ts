@@ -1,0 +1,131 @@
+import { z } from 'zod'
+
+/** What values an option takes. */
+export interface Kind<T> {
+  readonly schema: z.ZodType<T>
+  /** Completes "expected ..." in an error. */
+  readonly expected: string
+  /** Stands for the value in the help; a switch has none. */
+  readonly placeholder?: string
+  /** Relative to the working directory in a flag, and to the configuration file in that file. A URL is left alone. */
+  readonly path?: true
+}
+
+/** Headings of the help and of the documentation, in their order. */
+export const OPTION_GROUPS = ['Listeners', 'Access', 'State', 'Log', 'MQTT broker', 'MQTT-SN gateway', 'Configuration'] as const
+
+export interface Entry extends Kind<unknown> {
+  readonly group: (typeof OPTION_GROUPS)[number]
+  /** As it would be written in the configuration file. */
+  readonly default: string | number | boolean | undefined
+  /** One or two sentences, with the unit. */
+  readonly about: string
+  /** Has no key in the configuration file. */
+  readonly flagOnly?: true
+  /**
+   * Also a key of an entry of `listeners`. 'own': the global value is that of the default listener alone. 'inherits': the global value
+   * is that of every listener without its own.
+   */
+  readonly listener?: 'own' | 'inherits'
+}
+
+export const KIB = 1024
+export const MIB = 1024 * KIB
+
+export const whole = (min: number, max: number): Kind<number> => ({
+  schema: z.int().min(min).max(max),
+  expected: `a whole number from ${min} to ${max}`,
+  placeholder: 'number',
+})
+
+export const real = (min: number, max: number): Kind<number> => ({
+  schema: z.number().min(min).max(max),
+  expected: `a number from ${min} to ${max}`,
+  placeholder: 'number',
+})
+
+/** A bound that Mosquitto lets one switch off: `unlimited` stands for the largest value, because nothing may grow without end. */
+export const wholeOrMost = (min: number, max: number, unlimited: 0 | -1): Kind<number> => ({
+  schema: z
+    .int()
+    .max(max)
+    .refine((value) => value === unlimited || value >= min)
+    .transform((value) => (value === unlimited ? max : value)),
+  expected: `a whole number from ${min} to ${max}, or ${unlimited} for the largest`,
+  placeholder: 'number',
+})
+
+/** A check that 0 switches off: Infinity inside, so that whoever compares or waits need not ask. */
+export const wholeOrOff = (min: number, max: number, off: string): Kind<number> => ({
+  schema: z
+    .int()
+    .max(max)
+    .refine((value) => value === 0 || value >= min)
+    .transform((value) => (value === 0 ? Number.POSITIVE_INFINITY : value)),
+  expected: `a whole number from ${min} to ${max}, or 0 for ${off}`,
+  placeholder: 'number',
+})
+
+/** Seconds, where 0 is never. */
+export const secondsOrNever = (max: number): Kind<number> => wholeOrOff(1, max, 'never')
+
+export const choice = <const T extends string>(...names: T[]): Kind<T> => ({
+  schema: z.enum(names) as unknown as z.ZodType<T>,
+  expected: `one of ${names.join(', ')}`,
+  placeholder: names.join('|'),
+})
+
+/** Off unless it is there: a flag without a value. */
+export const onOff: Kind<boolean> = { schema: z.boolean(), expected: 'true or false' }
+
+/** On unless somebody says false: a flag with a value, so that it can be said there too. */
+export const trueFalse: Kind<boolean> = { ...onOff, placeholder: 'true|false' }
+
+export const address: Kind<string> = {
+  schema: z.string().regex(/^[^\s/]+$/),
+  expected: 'a host name or an IP address',
+  placeholder: 'address',
+}
+
+export const directory: Kind<string> = {
+  schema: z.string().min(1),
+  expected: 'the path of a directory',
+  placeholder: 'dir',
+  path: true,
+}
+
+export const optionalFile: Kind<string | undefined> = {
+  schema: z.string().min(1).optional(),
+  expected: 'the path of a file',
+  placeholder: 'file',
+  path: true,
+}
+
+export const text = (pattern: RegExp, expected: string, placeholder: string): Kind<string> => ({
+  schema: z.string().regex(pattern),
+  expected,
+  placeholder,
+})
+
+export const optionalText = (pattern: RegExp, expected: string, placeholder: string): Kind<string | undefined> => ({
+  ...text(pattern, expected, placeholder),
+  schema: z.string().regex(pattern).optional(),
+})
+
+export const httpUrl: Kind<string | undefined> = {
+  schema: z.url({ protocol: /^https?$/ }).optional(),
+  expected: 'an http or https URL',
+  placeholder: 'url',
+}
+
+/** Whether a client has to show a certificate; Mosquitto says it with true and false. */
+export const certificates: Kind<'no' | 'optional' | 'required'> = {
+  schema: z
+    .preprocess(
+      (raw) => (String(raw) === 'true' ? 'required' : String(raw) === 'false' ? 'no' : raw),
+      z.enum(['no', 'optional', 'required']),
+    )
+    .pipe(z.enum(['no', 'optional', 'required'])),
+  expected: 'one of no, optional, required, true, false',
+  placeholder: 'no|optional|required',
+}

@@ -1,0 +1,348 @@
+import { dirname, isAbsolute, resolve } from 'node:path'
+import { type Option, type OptionKey, options } from '../base/options.ts'
+import { isLoopback, NEEDS } from '../config.ts'
+import { placeOf, type Setting } from './mosquitto-conf.ts'
+import { COUNTERPARTS, isSecret, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
+import { block, comment, type YamlLine } from './yaml-lines.ts'
+
+/** A mosquitto.conf in our terms. */
+export interface Imported {
+  readonly yaml: string
+  /** What could not be taken as it was, one line each: `mosquitto.conf:12: log_facility 5: no counterpart: ...`. */
+  readonly findings: readonly string[]
+}
+
+type Plain = string | number | boolean
+
+/** The settings of the broker, or of one listener. */
+class Section {
+  readonly lines: YamlLine[] = []
+  /** Something that protected it in Mosquitto is missing. */
+  exposed = false
+  readonly #at = new Map<OptionKey, number>()
+
+  get(key: OptionKey): Plain | undefined {
+    return this.#line(key)?.value
+  }
+
+  /** `mosquitto.conf:12: certfile`, or the key alone where no line says it. */
+  place(key: OptionKey): string {
+    return this.#line(key)?.place ?? key
+  }
+
+  set(key: OptionKey, value: Plain, more: { readonly note?: string; readonly place?: string } = {}): void {
+    this.delete(key)
+    this.#at.set(key, this.lines.length)
+    this.lines.push({ key, value, ...more })
+  }
+
+  delete(key: OptionKey): void {
+    const at = this.#at.get(key)
+    if (at !== undefined) this.lines[at] = {}
+    this.#at.delete(key)
+  }
+
+  #line(key: OptionKey): YamlLine | undefined {
+    return this.lines[this.#at.get(key) ?? -1]
+  }
+}
+
+const byKey = new Map(options.map((option) => [option.key, option]))
+const EVERYWHERE = '::'
+
+/** Translates what `readConf` gave. `path` is the main file: relative paths are relative to its directory. */
+export function importMosquitto(settings: readonly Setting[], path: string): Imported {
+  return new Translation(settings, path).result()
+}
+
+class Translation {
+  readonly #settings: readonly Setting[]
+  readonly #dir: string
+  readonly #findings: string[] = []
+  readonly #broker = new Section()
+  readonly #byDefault = new Section()
+  readonly #listeners: Section[] = []
+  /** The listener that each file is at; an included file starts at the default one, like the main file. */
+  readonly #current = new Map<string, Section>()
+  readonly #perListener: boolean
+  /** Where a finding about the whole points to. */
+  readonly #path: string
+  readonly #startsDefault: boolean
+  readonly #logTypes: Setting[] = []
+  #logNowhere = false
+  #location: Setting | undefined
+
+  constructor(settings: readonly Setting[], path: string) {
+    this.#settings = settings
+    this.#path = path
+    this.#dir = dirname(resolve(path))
+    this.#perListener = settings.some(({ name, value }) => name === 'per_listener_settings' && isTrue(value))
+    const above = new Set<string>()
+    this.#startsDefault = settings.some(({ name, value, file }) => {
+      if (name === 'listener') above.add(file)
+      // These two are the default listener's wherever they stand.
+      return startsDefault(name, value) && (!above.has(file) || name === 'port' || name === 'bind_address')
+    })
+  }
+
+  result(): Imported {
+    for (const setting of this.#settings) this.#take(setting)
+    this.#finishState()
+    this.#finishLog()
+    const sections = this.#sections()
+    for (const section of sections) this.#finishListener(section)
+    this.#finishConnections(sections)
+    return { yaml: this.#yaml(sections), findings: this.#findings }
+  }
+
+  #take(setting: Setting): void {
+    const { name, value, file } = setting
+    const listener = this.#current.get(file) ?? this.#byDefault
+    const reason = noCounterpart(name)
+    const counterpart = COUNTERPARTS.get(name)
+    if (reason !== undefined) {
+      if (protects(name, value))
+        this.#sectionFor(this.#perListener || !isPlugin(name) ? 'listener' : 'broker', listener).exposed = true
+      this.#report(listener, setting, `no counterpart: ${reason}`)
+    } else if (value === '') this.#report(listener, setting, 'not taken: it has no value')
+    else if (counterpart === undefined) this.#translate(setting, listener)
+    else this.#put(this.#sectionFor(counterpart.scope, listener), setting, counterpart.key)
+  }
+
+  #sectionFor(scope: Scope, listener: Section): Section {
+    return scope === 'listener' || (scope === 'either' && this.#perListener) ? listener : this.#broker
+  }
+
+  /** What takes more than a new name. */
+  #translate(setting: Setting, listener: Section): void {
+    const { name, value } = setting
+    const suites = String(listener.get('ciphers') ?? '')
+      .split(':')
+      .filter(Boolean)
+    switch (name) {
+      case 'listener':
+        this.#openListener(setting)
+        break
+      case 'port':
+        this.#put(this.#byDefault, setting, 'port')
+        break
+      case 'bind_address':
+        this.#put(this.#byDefault, setting, 'host')
+        break
+      case 'socket_domain':
+        if (listener.get('host') !== undefined) this.#report(listener, setting, 'not taken: host says which')
+        else this.#put(listener, setting, 'host', value === 'ipv4' ? '0.0.0.0' : EVERYWHERE)
+        break
+      case 'ciphers': {
+        const newer = suites.filter(isTls13)
+        listener.delete('ciphers')
+        this.#put(listener, setting, 'ciphers', [...(newer.length > 0 ? newer : TLS_13), value].join(':'))
+        break
+      }
+      case 'ciphers_tls1.3': {
+        const older = suites.filter((suite) => !isTls13(suite))
+        listener.delete('ciphers')
+        this.#put(listener, setting, 'ciphers', [value, ...(older.length > 0 ? older : ['DEFAULT'])].join(':'))
+        break
+      }
+      case 'persistence':
+      case 'retained_persistence':
+        this.#put(this.#broker, setting, 'memory', !isTrue(value))
+        break
+      case 'persistence_location':
+        this.#location = setting
+        break
+      case 'persistent_client_expiration':
+        this.#put(this.#broker, setting, name, inSeconds(value) ?? value)
+        break
+      case 'log_type':
+        this.#logTypes.push(setting)
+        break
+      case 'log_dest':
+        if (value === 'none') this.#logNowhere = true
+        else if (value !== 'stdout') this.#report(this.#broker, setting, 'no counterpart: Roost logs to standard output')
+        break
+      case 'per_listener_settings':
+        this.#broker.set('per_listener_settings', isTrue(value))
+    }
+  }
+
+  #openListener(setting: Setting): void {
+    const section = new Section()
+    this.#listeners.push(section)
+    this.#current.set(setting.file, section)
+    const [port = '', host] = setting.value.split(/\s+/)
+    if (port === '0' && host?.includes('/')) this.#put(section, setting, 'socket_path', host)
+    else {
+      this.#put(section, setting, 'port', port)
+      if (host !== undefined) this.#put(section, setting, 'host', host)
+    }
+  }
+
+  /** A value that our option takes too; any other is reported. */
+  #put(section: Section, setting: Setting, key: OptionKey, value: Plain = setting.value): void {
+    const option = byKey.get(key)!
+    const plain = key === 'tls_version' && value === 'tlsv1.1' ? 'tlsv1.2' : asWritten(option, value)
+    if (!option.schema.safeParse(plain).success) {
+      section.exposed ||= PROTECTING.has(key)
+      this.#report(section, setting, `not taken: expected ${option.expected}`)
+      return
+    }
+    const before = section.get(key)
+    const path = option.path === true ? resolve(this.#dir, String(plain)) : undefined
+    section.set(key, path ?? plain, { place: placeOf(setting) })
+    if (before !== undefined) this.#report(section, setting, `given again: takes the place of ${before}`)
+    if (path !== undefined && !isAbsolute(String(plain))) this.#report(section, setting, `relative path: taken as ${path}`)
+    if (value === 'tlsv1.1') this.#report(section, setting, 'tlsv1.2 is the oldest that there is')
+  }
+
+  #finishState(): void {
+    const broker = this.#broker
+    if (broker.get('memory') === undefined) broker.set('memory', true, { note: 'Mosquitto keeps nothing unless told to' })
+    if (this.#location === undefined) return
+    if (broker.get('memory') === true) this.#report(broker, this.#location, 'not taken: persistence is off')
+    else this.#put(broker, this.#location, 'data_dir')
+  }
+
+  /** Our levels are in order, Mosquitto's types are a set. */
+  #finishLog(): void {
+    const types = this.#logTypes.map(({ value }) => value)
+    for (const setting of this.#logTypes) {
+      if (!LOG_LEVELS.has(setting.value)) this.#report(this.#broker, setting, 'no counterpart: see log_level')
+    }
+    const level = this.#logNowhere ? 'silent' : [...LOG_LEVELS].find(([type]) => types.includes(type))?.[1]
+    const note = this.#logNowhere ? 'log_dest none' : `log_type ${types.join(', ')}`
+    if (level !== undefined) this.#broker.set('log_level', level, { note })
+  }
+
+  /** Those that Mosquitto starts. */
+  #sections(): Section[] {
+    if (this.#listeners.length === 0) return [this.#byDefault]
+    if (this.#startsDefault) {
+      if (this.#byDefault.get('port') === undefined) this.#byDefault.set('port', 1883)
+      return [this.#byDefault, ...this.#listeners]
+    }
+    for (const { key, value, place, comment: text } of this.#byDefault.lines) {
+      if (text !== undefined) this.#broker.lines.push({ comment: text })
+      if (key !== undefined)
+        this.#tell(this.#broker, `${place}: ${value}: not taken: Mosquitto does not start the default listener`)
+    }
+    return this.#listeners
+  }
+
+  #finishListener(section: Section): void {
+    const local = this.#listeners.length === 0 && !this.#startsDefault
+    // What lacks something takes with it what needs it.
+    for (const _ of NEEDS) {
+      for (const [key, needed] of NEEDS) {
+        const value = section.get(key)
+        if (!isOn(value) || isOn(section.get(needed))) continue
+        this.#tell(section, `${section.place(key)}: ${value}: not taken: needs ${needed} too`)
+        section.delete(key)
+        section.exposed ||= PROTECTING.has(key)
+      }
+    }
+    if (section.get('socket_path') === undefined && section.get('host') === undefined && !local) section.set('host', EVERYWHERE)
+    this.#guard(section, local)
+  }
+
+  /** Nobody may get in who could not get into Mosquitto, and Roost has to take the file. */
+  #guard(section: Section, local: boolean): void {
+    const own = (key: OptionKey): Plain | undefined => section.get(key) ?? this.#broker.get(key)
+    const certified = section.get('use_identity_as_username') === true && isRequired(section.get('require_certificate'))
+    const verifies = own('password_file') !== undefined || certified
+    const exposed = section.exposed || this.#broker.exposed
+    if (local && verifies && own('allow_anonymous') === undefined) {
+      this.#broker.set('allow_anonymous', true, { note: 'without a listener Mosquitto lets in whoever is on this machine' })
+    }
+    const [where, host] = [section.get('socket_path'), section.get('host')]
+    if (where !== undefined && exposed) {
+      this.#tell(section, `${section.place('socket_path')}: ${where}: permissions 0600: ${UNPROTECTED}`)
+      section.set('socket_mode', '0600')
+    }
+    if (host === undefined || isLoopback(String(host)) || (!exposed && (verifies || own('allow_anonymous') === true))) return
+    const why = exposed ? UNPROTECTED : 'nobody could connect to Mosquitto here'
+    this.#tell(section, `${section.place('port')}: ${section.get('port') ?? 1883}: put on 127.0.0.1 instead of ${host}: ${why}`)
+    section.set('host', '127.0.0.1')
+  }
+
+  /** In Mosquitto the listeners share no bound. */
+  #finishConnections(sections: readonly Section[]): void {
+    if (this.#listeners.length === 0) return
+    const most = Number(byKey.get('max_connections')!.default)
+    const counts = sections.map((section) => Number(section.get('max_connections') ?? 0))
+    if (counts.some((count) => count === -1) || counts.reduce((sum, count) => sum + count, 0) > most) {
+      this.#broker.set('max_connections', -1, { note: 'of all listeners together' })
+    }
+  }
+
+  #yaml(sections: readonly Section[]): string {
+    const head = [
+      `Imported from ${this.#path} by \`roost config import\`. Where that says nothing, Roost's defaults hold, which are bounded:`,
+      'max_packet_size, max_queued_bytes and max_connections have no bound in Mosquitto.',
+    ].map((text) => `${comment(text)}\n`)
+    if (this.#listeners.length === 0) return [...head, block([...this.#broker.lines, ...this.#byDefault.lines], '')].join('')
+    const entries = sections.map(({ lines }) => block(lines, '    ', '  - '))
+    return [...head, block(this.#broker.lines, ''), 'listeners:\n', ...entries].join('')
+  }
+
+  #report(section: Section, setting: Setting, what: string): void {
+    const value = isSecret(setting.name) ? '***' : setting.value
+    this.#tell(section, `${placeOf(setting)}${value === '' ? '' : ` ${value}`}: ${what}`)
+  }
+
+  #tell(section: Section, finding: string): void {
+    this.#findings.push(finding)
+    section.lines.push({ comment: finding })
+  }
+}
+
+const UNPROTECTED = 'what protects it in Mosquitto has no counterpart'
+
+/** Without these more is permitted than with them. */
+const PROTECTING: ReadonlySet<OptionKey> = new Set([
+  ...(['acl_file', 'certfile', 'clientid_prefixes', 'crlfile', 'keyfile', 'maximum_qos', 'mount_point'] as const),
+  ...(['require_certificate', 'use_identity_as_username'] as const),
+])
+
+const isPlugin = (name: string): boolean => /plugin$/.test(name)
+
+/** Whether what has no counterpart kept somebody out. */
+const protects = (name: string, value: string): boolean =>
+  isPlugin(name) ||
+  /^(bind_interface|psk_hint|tls_engine|capath)$/.test(name) ||
+  (/^use_(subject_as_username|username_as_clientid)$/.test(name) && isTrue(value))
+
+/** Node.js allows no TLS 1.3 if a list of ciphers has none of it, and nothing older if it has nothing else. */
+const TLS_13 = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256']
+const isTls13 = (suite: string): boolean => suite.startsWith('TLS_')
+
+/** The chattiest first. */
+const LOG_LEVELS: ReadonlyMap<string, string> = new Map([
+  ['all', 'debug'],
+  ['debug', 'debug'],
+  ['information', 'info'],
+  ['notice', 'info'],
+  ['warning', 'warn'],
+  ['error', 'error'],
+  ['none', 'silent'],
+])
+
+const isTrue = (value: string): boolean => value === 'true' || value === '1'
+const isOn = (value: Plain | undefined): boolean => value !== undefined && value !== false && value !== 'no'
+const isRequired = (value: Plain | undefined): boolean => value === true || value === 'required'
+
+/** `14d`; a month has 30 days and a year 365, as in Mosquitto. */
+function inSeconds(value: string): number | undefined {
+  const [, count, unit] = /^(\d+)([hdwmy])$/.exec(value) ?? []
+  const hours = { h: 1, d: 24, w: 168, m: 720, y: 8760 }[unit ?? '']
+  return hours === undefined ? undefined : Number(count) * hours * 3600
+}
+
+/** Mosquitto's text in the type that our option takes. */
+function asWritten({ expected, placeholder, default: byDefault }: Option, value: Plain): Plain {
+  if (typeof value !== 'string') return value
+  if (placeholder === 'number' && /^-?\d+$/.test(value)) return Number(value)
+  const takesBoolean = typeof byDefault === 'boolean' || expected.includes('true')
+  return takesBoolean && /^(true|false|0|1)$/.test(value) ? isTrue(value) : value
+}

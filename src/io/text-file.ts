@@ -1,0 +1,32 @@
+import { accessSync, constants, readFileSync, statSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { getSystemErrorMap } from 'node:util'
+import { StartError } from '../config.ts'
+
+/** A whole file of UTF-8 text. @throws StartError that starts with `origin`, who named the file. */
+export function readText(path: string, cwd: string, origin: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(resolve(cwd, path)))
+  } catch (error) {
+    throw cannotRead(path, origin, error instanceof TypeError ? 'not UTF-8 text' : reasonOf(error))
+  }
+}
+
+/** Whoever needs the file reads it later, perhaps a pipe that can be read but once. @throws StartError like `readText` */
+export function checkReadable(path: string, cwd: string, origin: string): void {
+  try {
+    accessSync(resolve(cwd, path), constants.R_OK)
+  } catch (error) {
+    throw cannotRead(path, origin, reasonOf(error))
+  }
+  if (statSync(resolve(cwd, path)).isDirectory()) throw cannotRead(path, origin, 'it is a directory')
+}
+
+const cannotRead = (path: string, origin: string, reason: string): StartError =>
+  new StartError(`${origin}: cannot read ${path}: ${reason}`)
+
+/** `no such file or directory` */
+export function reasonOf(error: unknown): string {
+  const { errno, message } = error as NodeJS.ErrnoException
+  return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message
+}
