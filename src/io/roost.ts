@@ -4,7 +4,7 @@ import type { NoticeSink } from '../base/notice.ts'
 import { MemoryStore, type Store } from '../base/store.ts'
 import { type Config, StartError } from '../config.ts'
 import { UdpPort } from '../gateway/io/udp.ts'
-import { TcpListener } from '../mqtt/io/tcp.ts'
+import { type Listener, listen } from '../mqtt/io/listen.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { Server, type ServerOptions } from '../server.ts'
 import type { Logger } from './log.ts'
@@ -37,7 +37,7 @@ export async function startRoost(config: Config, log: Logger): Promise<Running> 
     server.recover(instant())
     loop = new Loop(server)
     // The listeners open only when everything that was kept is there again.
-    const tcp = await listenTcp(config, loop)
+    const tcp = await listenTcp(config, loop, notice)
     const udp = await bindUdp(config, loop, notice).catch(async (error: unknown) => {
       await tcp.close()
       throw error
@@ -55,7 +55,7 @@ interface Parts {
   readonly server: Server
   readonly store: Store
   readonly notice: ReturnType<typeof noticeLogger>
-  readonly tcp: TcpListener
+  readonly tcp: Listener
   readonly udp: UdpPort
 }
 
@@ -95,12 +95,14 @@ const closeStore = async (store: Store): Promise<void> => {
   if (store instanceof LmdbStore) await store.close()
 }
 
-const listenTcp = (config: Config, loop: Loop): Promise<TcpListener> =>
-  TcpListener.listen({ host: config.host, port: config.port, socketBufferBytes: config.socketBufferBytes }, loop).catch(
-    (error: unknown) => {
-      throw cannotListen(error, config.host, config.port, '--host', '--port')
-    },
-  )
+const listenTcp = (config: Config, loop: Loop, notice: NoticeSink): Promise<Listener> => {
+  const { host, port, maxConnections, socketBufferBytes, maxPacketSize } = config
+  const stream = { protocol: 'mqtt', proxyProtocol: false, noDelay: true } as const
+  const options = { name: 'mqtt', ...stream, host, port, maxConnections, socketBufferBytes, maxPacketSize }
+  return listen(options, loop, notice).catch((error: unknown) => {
+    throw cannotListen(error, host, port, '--host', '--port')
+  })
+}
 
 const bindUdp = (config: Config, loop: Loop, notice: NoticeSink): Promise<UdpPort> =>
   UdpPort.bind({ host: config.snHost, port: config.snPort }, loop, notice).catch((error: unknown) => {

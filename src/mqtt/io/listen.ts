@@ -1,0 +1,274 @@
+import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import type { Notice, NoticeSink } from '../../base/notice.ts'
+import type { Loop } from '../../io/loop.ts'
+import type { StreamInfo } from '../connections.ts'
+import type { ProxyHeader } from '../proxy-protocol.ts'
+import { takeProxyHeader } from './proxy-protocol.ts'
+import { type Carrier, openSocketStream, type StreamOptions } from './socket-stream.ts'
+import { type TlsOptions, TlsTerminator } from './tls.ts'
+import { listenOnPath } from './unix-socket.ts'
+import { openWebSocketStream, WebSocketUpgrade } from './websocket.ts'
+
+export interface ListenOptions {
+  /** `LinkInfo.listener` of all its clients. */
+  readonly name: string
+  readonly protocol: 'mqtt' | 'websockets'
+  readonly host: string
+  /** 0 picks a free one. */
+  readonly port: number
+  /** Path of a Unix socket, instead of host and port. */
+  readonly socketPath?: string
+  /** Rights of that socket's file, 0o770 if not given: who may write may connect. */
+  readonly socketMode?: number
+  readonly tls?: TlsOptions
+  /**
+   * Every connection starts with a PROXY header, version 1 or 2, that says where its client is. Whoever reaches the listener can claim
+   * any address by it: only the proxy may.
+   */
+  readonly proxyProtocol: boolean
+  /** With proxyProtocol and without tls: the common name that a verifying proxy tells becomes `LinkInfo.identity`. */
+  readonly useProxyIdentityAsUsername?: boolean
+  /** WebSocket upgrades of this URL path only, if given. */
+  readonly path?: string
+  /** Connections of this listener, at least 1; over it they are closed at once. */
+  readonly maxConnections: number
+  /** Bytes that may wait in one socket before its link stops listening; below 16 KiB it counts as that. */
+  readonly socketBufferBytes: number
+  /** Whether small packets leave at once (set_tcp_nodelay); Nagle would hold acknowledgements back for 40 ms. */
+  readonly noDelay: boolean
+  /** Bytes of the largest MQTT packet: bounds what a WebSocket message may hold. */
+  readonly maxPacketSize: number
+  /** Milliseconds for PROXY header, TLS handshake and upgrade, all together; the time for CONNECT starts after them. */
+  readonly connectTimeoutMs?: number
+}
+
+export interface Listener {
+  /** Where it listens: of a Unix socket `path`, of all others `host` and `port`. */
+  readonly address: { readonly host: string; readonly port: number; readonly path?: string }
+  /**
+   * Reads certificate, key, CAs and revocation lists anew, for connections to come; those that are open stay.
+   * @throws StartError that names option and file: then everything stays as it was.
+   */
+  reload(): Promise<void>
+  /** No new connections; those that are open end by themselves or after a second. */
+  close(): Promise<void>
+}
+
+/**
+ * Opens a listener that brings streams of MQTT to the loop.
+ * @throws StartError for files and Unix sockets; the system's error (`EADDRINUSE`, ...) for host and port.
+ */
+export async function listen(options: ListenOptions, loop: Loop, notice: NoticeSink): Promise<Listener> {
+  const listener = new StreamListener(options, loop, notice)
+  await listener.open()
+  return listener
+}
+
+const CONNECT_TIMEOUT_MS = 10_000
+
+/** Connections that the kernel holds for us while we are busy: a site that comes back after a power cut connects all at once. */
+const BACKLOG = 4096
+
+/** A connection from its accept to its end. */
+interface Arrival {
+  peer: string
+  identity: string | undefined
+  /** What it still has to bring before it is a stream; undefined when it is one, or when it was refused. */
+  waitsFor: 'PROXY header' | 'TLS handshake' | 'WebSocket upgrade' | undefined
+  /** Once it is a stream. */
+  carrier: Carrier | undefined
+  /** Ends what is no stream in time. */
+  readonly timer: NodeJS.Timeout
+}
+
+/** Every socket goes the same way: PROXY header, TLS, WebSocket, as far as the options want them, then it is a stream. */
+class StreamListener implements Listener {
+  readonly #options: ListenOptions
+  readonly #notice: NoticeSink
+  readonly #streams: StreamOptions
+  readonly #server: Server
+  /** By the socket that was accepted, which what runs over it is made from. */
+  readonly #arrivals = new Map<Socket, Arrival>()
+  /** Accepted sockets by what runs over them: themselves or TLS. */
+  readonly #accepted = new WeakMap<Socket, Socket>()
+  #tls: TlsTerminator | undefined
+  readonly #upgrade: WebSocketUpgrade | undefined
+
+  constructor(options: ListenOptions, loop: Loop, notice: NoticeSink) {
+    this.#options = options
+    this.#notice = notice
+    this.#streams = { loop, socketBufferBytes: options.socketBufferBytes }
+    const { protocol, path, maxPacketSize, noDelay, maxConnections } = options
+    if (protocol === 'websockets') {
+      this.#upgrade = new WebSocketUpgrade(
+        { path, maxPacketSize },
+        {
+          upgraded: (socket, webSocket) =>
+            this.#opened(socket, (from, refused) => openWebSocketStream(socket, webSocket, from, refused, this.#streams)),
+          refused: (socket, reason) => this.#refused(this.#accepted.get(socket)!, reason, 'info'),
+        },
+      )
+    }
+    this.#server = createServer({ noDelay }, (socket) => this.#accept(socket))
+    this.#server.maxConnections = maxConnections
+    this.#server.on('drop', (from) =>
+      this.#notice({
+        code: 'limit-reached',
+        level: 'warn',
+        peer: this.#peerOf(from ?? {}),
+        reason: `max_connections of listener ${options.name}`,
+      }),
+    )
+  }
+
+  async open(): Promise<void> {
+    const { tls, socketPath, socketMode } = this.#options
+    if (tls !== undefined) {
+      this.#tls = await TlsTerminator.create(tls, {
+        secured: (raw, secure, identity) => this.#secured(raw, secure, identity),
+        failed: (raw, reason, silent) => this.#refused(raw, `TLS handshake: ${reason}`, silent ? 'debug' : 'info'),
+      })
+    }
+    if (socketPath !== undefined) await listenOnPath(this.#server, socketPath, socketMode)
+    else await this.#listenOnPort()
+    // No more file descriptors, above all: no reason to end what is there.
+    this.#server.on('error', ({ message }) =>
+      this.#notice({ code: 'limit-reached', level: 'warn', reason: `listener ${this.#options.name}: ${message}` }),
+    )
+  }
+
+  get address(): Listener['address'] {
+    const address = this.#server.address()
+    if (typeof address === 'string') return { host: '', port: 0, path: address }
+    const { address: host, port } = address as AddressInfo
+    return { host, port }
+  }
+
+  async reload(): Promise<void> {
+    await this.#tls?.reload()
+  }
+
+  close(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#server.close(() => resolve())
+      for (const [socket, { carrier }] of this.#arrivals) {
+        if (carrier === undefined) socket.destroy()
+        else carrier.end()
+      }
+    })
+  }
+
+  #listenOnPort(): Promise<void> {
+    const { host, port } = this.#options
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ host, port, backlog: BACKLOG }, () => {
+        this.#server.off('error', reject)
+        resolve()
+      })
+    })
+  }
+
+  #accept(socket: Socket): void {
+    const { proxyProtocol, connectTimeoutMs } = this.#options
+    const peer = this.#peerOf(socket)
+    const timer = setTimeout(() => this.#timedOut(socket), connectTimeoutMs ?? CONNECT_TIMEOUT_MS)
+    const arrival: Arrival = { peer, identity: undefined, waitsFor: undefined, carrier: undefined, timer }
+    this.#arrivals.set(socket, arrival)
+    // An error is always followed by the close.
+    socket.on('error', () => {})
+    socket.once('close', () => {
+      clearTimeout(timer)
+      if (arrival.waitsFor !== undefined) this.#refused(socket, `closed without ${arrival.waitsFor}`, 'debug')
+      this.#arrivals.delete(socket)
+    })
+    if (!proxyProtocol) {
+      this.#secure(socket, arrival)
+      return
+    }
+    arrival.waitsFor = 'PROXY header'
+    takeProxyHeader(
+      socket,
+      (header) => this.#introduced(socket, arrival, header),
+      (reason) => {
+        this.#refused(socket, `${reason} (proxy_protocol)`, 'info')
+        socket.destroy()
+      },
+    )
+  }
+
+  #introduced(socket: Socket, arrival: Arrival, { peer, commonName }: ProxyHeader): void {
+    const { tls, useProxyIdentityAsUsername = false } = this.#options
+    arrival.peer = peer ?? arrival.peer
+    if (tls === undefined && useProxyIdentityAsUsername) arrival.identity = commonName
+    this.#secure(socket, arrival)
+  }
+
+  #secure(socket: Socket, arrival: Arrival): void {
+    if (this.#tls === undefined) {
+      this.#speak(socket, socket, arrival)
+      return
+    }
+    arrival.waitsFor = 'TLS handshake'
+    this.#tls.accept(socket)
+  }
+
+  #secured(accepted: Socket, secure: Socket, identity: string | undefined): void {
+    const arrival = this.#arrivals.get(accepted)
+    // Closed in the very moment, or too late.
+    if (arrival?.waitsFor === undefined) {
+      secure.destroy()
+      return
+    }
+    arrival.identity = identity
+    secure.on('error', () => {})
+    this.#speak(accepted, secure, arrival)
+  }
+
+  /** All that came before is through: `socket` carries what the client says. */
+  #speak(accepted: Socket, socket: Socket, arrival: Arrival): void {
+    this.#accepted.set(socket, accepted)
+    if (this.#upgrade === undefined) {
+      this.#opened(socket, (from) => openSocketStream(socket, from, this.#streams))
+      // Where a PROXY header was read it is paused.
+      socket.resume()
+      return
+    }
+    arrival.waitsFor = 'WebSocket upgrade'
+    this.#upgrade.accept(socket)
+  }
+
+  #opened(socket: Socket, open: (from: StreamInfo, refused: (reason: string) => void) => Carrier): void {
+    const arrival = this.#arrivals.get(this.#accepted.get(socket)!)!
+    const { peer, identity } = arrival
+    clearTimeout(arrival.timer)
+    arrival.waitsFor = undefined
+    const from = { peer, listener: this.#options.name, ...(identity !== undefined && { identity }) }
+    arrival.carrier = open(from, (reason) => this.#notice({ code: 'protocol-error', level: 'info', peer, reason }))
+  }
+
+  #timedOut(socket: Socket): void {
+    this.#refused(socket, `no ${this.#arrivals.get(socket)?.waitsFor} in time (connect_timeout_seconds)`, 'info')
+    socket.destroy()
+  }
+
+  /** Told once for each connection, with the first reason; the timer ends what does not close by itself. */
+  #refused(socket: Socket, reason: string, level: Notice['level']): void {
+    const arrival = this.#arrivals.get(socket)
+    if (arrival?.waitsFor === undefined) return
+    arrival.waitsFor = undefined
+    this.#notice({ code: 'client-refused', level, peer: arrival.peer, reason })
+  }
+
+  #peerOf({
+    remoteAddress,
+    remotePort,
+  }: {
+    readonly remoteAddress?: string | undefined
+    readonly remotePort?: number | undefined
+  }) {
+    if (this.#options.socketPath !== undefined) return `unix:${this.#options.socketPath}`
+    const host = remoteAddress ?? 'unknown'
+    return `${host.includes(':') ? `[${host}]` : host}:${remotePort ?? 0}`
+  }
+}

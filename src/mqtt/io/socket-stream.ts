@@ -1,0 +1,90 @@
+import type { Socket } from 'node:net'
+import type { Loop } from '../../io/loop.ts'
+import type { StreamInfo } from '../connections.ts'
+
+/** How long a peer that does not read may keep a socket that we have ended. */
+export const LINGER_MS = 1000
+
+/** What carries a stream's bytes: a socket as it is, or WebSocket messages on it. */
+export interface Carrier {
+  send(bytes: Uint8Array): void
+  /** Sends what was written, then ends; the socket is gone `LINGER_MS` later at the latest. */
+  end(): void
+  pause(): void
+  resume(): void
+}
+
+/** What its carrier tells an open stream. */
+export interface OpenStream {
+  chunk(bytes: Uint8Array): void
+  /** Why it is going to close. */
+  failed(reason: string): void
+  closed(): void
+}
+
+export interface StreamOptions {
+  readonly loop: Loop
+  /** Bytes that may wait in one socket before its link stops listening. */
+  readonly socketBufferBytes: number
+}
+
+/** Opens a stream of MQTT in the loop, over a socket of any kind. */
+export function openStream(
+  socket: Socket,
+  carrier: Carrier,
+  from: StreamInfo,
+  { loop, socketBufferBytes }: StreamOptions,
+): OpenStream {
+  let reason = 'connection closed by the client'
+  let congested = false
+  const connection = loop.opened(
+    {
+      write: (bytes) => {
+        carrier.send(bytes)
+        // Only a socket that wants a pause tells when it has drained, however small the bound is.
+        if (congested || !socket.writableNeedDrain || socket.writableLength <= socketBufferBytes) return
+        congested = true
+        loop.handle({ kind: 'congested', connection, on: true })
+      },
+      end: () => carrier.end(),
+      pause: () => carrier.pause(),
+      resume: () => carrier.resume(),
+    },
+    from,
+  )
+  socket.on('drain', () => {
+    if (!congested) return
+    congested = false
+    loop.handle({ kind: 'congested', connection, on: false })
+  })
+  return {
+    chunk: (bytes) => loop.handle({ kind: 'chunk', connection, bytes }),
+    failed: (why) => {
+      reason = why
+    },
+    closed: () => loop.closed(connection, reason),
+  }
+}
+
+/** MQTT on a socket as it is: TCP, TLS or Unix. */
+export function openSocketStream(socket: Socket, from: StreamInfo, options: StreamOptions): Carrier {
+  const carrier: Carrier = {
+    send: (bytes) => socket.write(bytes),
+    end: () => endSoon(socket),
+    pause: () => socket.pause(),
+    resume: () => socket.resume(),
+  }
+  const stream = openStream(socket, carrier, from, options)
+  socket.on('data', (bytes) => stream.chunk(bytes))
+  socket.on('error', (error) => stream.failed(`connection failed: ${error.message}`))
+  socket.on('close', () => stream.closed())
+  return carrier
+}
+
+function endSoon(socket: Socket): void {
+  if (socket.destroyed) return
+  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+  socket.once('close', () => clearTimeout(timer))
+  socket.resume()
+  socket.destroySoon()
+}

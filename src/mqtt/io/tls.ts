@@ -1,0 +1,195 @@
+import { X509Certificate } from 'node:crypto'
+import { readdir, readFile } from 'node:fs/promises'
+import type { Socket } from 'node:net'
+import { join } from 'node:path'
+import { createSecureContext, createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls'
+import { StartError } from '../../config.ts'
+
+export interface TlsOptions {
+  /** PEM: the server's certificate, then those between it and its CA. */
+  readonly certfile: string
+  readonly keyfile: string
+  /** PEM: the CAs that client certificates are verified with. */
+  readonly cafile?: string
+  /** The same as a directory, of files named as `openssl rehash` does. */
+  readonly capath?: string
+  /** PEM: a revocation list of every CA in a client's chain; a chain with a CA that has none is refused. */
+  readonly crlfile?: string
+  /**
+   * Whether clients have to show a certificate. 'optional': those who show none are let in all the same; one that does not verify
+   * ends the connection as it does with 'required'. With 'no' none is asked for.
+   */
+  readonly requireCertificate: 'no' | 'optional' | 'required'
+  /** The common name of a verified client certificate becomes `LinkInfo.identity`. */
+  readonly useIdentityAsUsername: boolean
+  /** The whole subject becomes it, as RFC 2253 writes it: `CN=sensor 1,O=Example`. Wins over useIdentityAsUsername. */
+  readonly useSubjectAsUsername: boolean
+  /** The oldest version that is spoken. */
+  readonly tlsVersion: 'tlsv1.2' | 'tlsv1.3'
+  /** OpenSSL's list, for TLS 1.2 and 1.3; Node's own without it. */
+  readonly ciphers?: string
+}
+
+/** What becomes of a socket that was handed to `TlsTerminator.accept`, by that socket. */
+export interface TlsEvents {
+  /** The handshake is over: identity is what the options make of a verified certificate. */
+  secured(raw: Socket, secure: TLSSocket, identity: string | undefined): void
+  /** The socket is going to close. `silent`: the peer went without a word, as port scanners and health checks do. */
+  failed(raw: Socket, reason: string, silent: boolean): void
+}
+
+/** The server's end of TLS, on sockets that somebody else has accepted. */
+export class TlsTerminator {
+  readonly #options: TlsOptions
+  readonly #server: Server
+
+  private constructor(options: TlsOptions, context: SecureContextOptions, events: TlsEvents) {
+    this.#options = options
+    const { requireCertificate } = options
+    this.#server = createServer({
+      ...context,
+      requestCert: requireCertificate !== 'no',
+      rejectUnauthorized: requireCertificate === 'required',
+    })
+    this.#server.on('secureConnection', (socket) => {
+      const { authorizationError } = socket
+      if (requireCertificate === 'optional' && !socket.authorized && socket.getPeerX509Certificate() !== undefined) {
+        events.failed(rawOf(socket), inWords(authorizationError), false)
+        socket.destroy()
+      } else events.secured(rawOf(socket), socket, identityOf(socket, options))
+    })
+    this.#server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+      const { authorizationError } = socket
+      if (authorizationError) events.failed(rawOf(socket), inWords(authorizationError), false)
+      else events.failed(rawOf(socket), error.message.replaceAll('\n', ' ').trim(), error.code === 'ECONNRESET')
+      socket.destroy()
+    })
+  }
+
+  /** @throws StartError that names option and file */
+  static async create(options: TlsOptions, events: TlsEvents): Promise<TlsTerminator> {
+    return new TlsTerminator(options, await readContext(options), events)
+  }
+
+  /** The socket may hold bytes that were read and put back; they are the start of the handshake. */
+  accept(raw: Socket): void {
+    this.#server.emit('connection', raw)
+  }
+
+  /** Reads all files anew, for connections to come. @throws StartError: then everything stays as it was. */
+  async reload(): Promise<void> {
+    this.#server.setSecureContext(await readContext(this.#options))
+  }
+}
+
+/** Node says which socket TLS runs over only in this property; no public one survives two peers with one address. */
+const rawOf = (socket: TLSSocket): Socket => (socket as TLSSocket & { readonly _parent: Socket })._parent
+
+/** Node's code for a certificate that does not verify; for one that is missing OpenSSL has none. */
+const inWords = (authorizationError: unknown): string => {
+  const code = String(authorizationError)
+  return code === 'UNSPECIFIED' ? 'no client certificate' : `client certificate: ${code}`
+}
+
+function identityOf(socket: TLSSocket, { useIdentityAsUsername, useSubjectAsUsername }: TlsOptions): string | undefined {
+  if (!socket.authorized || !(useIdentityAsUsername || useSubjectAsUsername)) return undefined
+  const name = useSubjectAsUsername ? subjectOf(socket) : commonNameOf(socket)
+  // A NUL would end the name early for whoever compares it in C, and no MQTT string may hold one.
+  return name === undefined || name === '' || name.includes('\0') ? undefined : name
+}
+
+/** The first one, where a subject has several. */
+function commonNameOf(socket: TLSSocket): string | undefined {
+  const name: unknown = socket.getPeerCertificate().subject?.CN
+  const first: unknown = Array.isArray(name) ? name[0] : name
+  return typeof first === 'string' ? first : undefined
+}
+
+/** Node gives a line for each part, in the order of the certificate and already escaped; RFC 2253 starts with the last one. */
+const subjectOf = (socket: TLSSocket): string | undefined =>
+  socket.getPeerX509Certificate()?.subject?.split('\n').reverse().join(',')
+
+/** Reads what the options name, and tries each part by itself, so that an error can name the one file that is wrong. */
+async function readContext(options: TlsOptions): Promise<SecureContextOptions> {
+  const { certfile, keyfile, cafile, capath, crlfile, ciphers, requireCertificate, tlsVersion } = options
+  if (requireCertificate !== 'no' && cafile === undefined && capath === undefined) {
+    // Without one, Node would trust all the public CAs of the web.
+    throw new StartError('require_certificate needs cafile or capath: the CAs that client certificates are verified with')
+  }
+  const cert = await readPem('certfile', certfile)
+  const key = await readPem('keyfile', keyfile)
+  attempt(`certfile ${certfile}`, { cert })
+  attempt(`keyfile ${keyfile}`, { key })
+  attempt(`keyfile ${keyfile}: does not match certfile ${certfile}`, { cert, key })
+  const ca = [
+    ...(cafile === undefined ? [] : certificatesIn(await readPem('cafile', cafile), `cafile ${cafile}`)),
+    ...(capath === undefined ? [] : await readHashedDirectory(capath)),
+  ]
+  const crl = crlfile === undefined ? [] : blocksIn(await readPem('crlfile', crlfile), 'X509 CRL')
+  if (crlfile !== undefined && crl.length === 0) throw new StartError(`crlfile ${crlfile}: holds no PEM revocation list`)
+  if (crlfile !== undefined) attempt(`crlfile ${crlfile}`, { crl })
+  if (ciphers !== undefined) attempt(`ciphers ${ciphers}`, { ciphers })
+  return {
+    cert,
+    key,
+    minVersion: tlsVersion === 'tlsv1.3' ? 'TLSv1.3' : 'TLSv1.2',
+    honorCipherOrder: true,
+    ...(ca.length > 0 && { ca }),
+    ...(crl.length > 0 && { crl }),
+    ...(ciphers !== undefined && { ciphers }),
+  }
+}
+
+function attempt(what: string, context: SecureContextOptions): void {
+  try {
+    createSecureContext(context)
+  } catch (error) {
+    throw new StartError(`${what}: ${(error as Error).message.split('\n')[0]}`)
+  }
+}
+
+async function readPem(option: string, path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8')
+  } catch (error) {
+    throw new StartError(`${option} ${path}: ${reasonOf(error)}`)
+  }
+}
+
+const reasonOf = (error: unknown): string => {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ENOENT') return 'there is no such file'
+  if (code === 'EACCES') return 'this user may not read it'
+  if (code === 'EISDIR') return 'it is a directory'
+  return code ?? message
+}
+
+/** OpenSSL reads over everything around the blocks, and takes a file with none for an empty list. */
+const blocksIn = (pem: string, label: string): string[] =>
+  pem.match(new RegExp(`-----BEGIN ${label}-----[^-]*-----END ${label}-----`, 'g')) ?? []
+
+function certificatesIn(pem: string, what: string): string[] {
+  const blocks = blocksIn(pem, 'CERTIFICATE')
+  if (blocks.length === 0) throw new StartError(`${what}: holds no PEM certificate`)
+  for (const block of blocks) {
+    try {
+      new X509Certificate(block)
+    } catch (error) {
+      throw new StartError(`${what}: ${(error as Error).message}`)
+    }
+  }
+  return blocks
+}
+
+/** Names that `openssl rehash` gives: OpenSSL finds no other file of a capath either. */
+const HASHED = /^[0-9a-f]{8}\.\d+$/
+
+async function readHashedDirectory(path: string): Promise<string[]> {
+  const names = await readdir(path).catch((error: unknown) => {
+    throw new StartError(`capath ${path}: ${reasonOf(error)}`)
+  })
+  const hashed = names.filter((name) => HASHED.test(name))
+  if (hashed.length === 0) throw new StartError(`capath ${path}: holds no certificate that is named as \`openssl rehash\` does`)
+  const files = await Promise.all(hashed.map((name) => readPem('capath', join(path, name))))
+  return files.flatMap((pem, i) => certificatesIn(pem, `capath ${join(path, hashed[i]!)}`))
+}

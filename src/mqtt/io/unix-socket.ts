@@ -1,0 +1,56 @@
+import { lstatSync, unlinkSync } from 'node:fs'
+import { connect, type Server } from 'node:net'
+import { StartError } from '../../config.ts'
+
+/** Owner and group may connect: what Mosquitto leaves of a Unix socket's rights. */
+const MODE = 0o770
+
+/** Bytes of a path that fit into the kernel's sockaddr_un; a longer one would be cut off in silence. */
+const PATH_MAX = process.platform === 'linux' ? 107 : 103
+
+/**
+ * Binds a server to a Unix socket, which goes when the server closes. A file that a killed process has left is removed, if nobody
+ * listens on it.
+ * @param mode rights of the socket file; who may write may connect.
+ * @throws StartError
+ */
+export async function listenOnPath(server: Server, path: string, mode = MODE): Promise<void> {
+  if (Buffer.byteLength(path) > PATH_MAX) throw new StartError(`socket ${path}: the path is longer than ${PATH_MAX} bytes`)
+  await removeStale(path)
+  await new Promise<void>((resolve, reject) => {
+    const failed = ({ code, message }: NodeJS.ErrnoException): void =>
+      reject(new StartError(`socket ${path}: cannot listen: ${code ?? message}`))
+    server.once('error', failed)
+    // Bound at once, with no moment in which the file has more rights than it should.
+    const umask = process.umask(0o777 & ~mode)
+    try {
+      server.listen({ path }, () => {
+        server.off('error', failed)
+        resolve()
+      })
+    } finally {
+      process.umask(umask)
+    }
+  })
+}
+
+async function removeStale(path: string): Promise<void> {
+  const file = lstatSync(path, { throwIfNoEntry: false })
+  if (file === undefined) return
+  if (!file.isSocket()) throw new StartError(`socket ${path}: there is a file of this name, and it is no socket`)
+  const code = await connectError(path)
+  if (code === undefined) throw new StartError(`socket ${path}: somebody listens there already`)
+  if (code !== 'ECONNREFUSED') throw new StartError(`socket ${path}: cannot tell whether somebody listens there: ${code}`)
+  unlinkSync(path)
+}
+
+/** Why nobody can be reached on a socket; undefined if somebody can. */
+const connectError = (path: string): Promise<string | undefined> =>
+  new Promise((resolve) => {
+    const socket = connect(path)
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(undefined)
+    })
+    socket.once('error', ({ code, message }: NodeJS.ErrnoException) => resolve(code ?? message))
+  })

@@ -1,0 +1,125 @@
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { Socket } from 'node:net'
+import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
+import type { StreamInfo } from '../connections.ts'
+import { type Carrier, LINGER_MS, openStream, type StreamOptions } from './socket-stream.ts'
+
+export interface WebSocketOptions {
+  /** Only upgrades of this URL path, if given. */
+  readonly path: string | undefined
+  /** Bytes of the largest MQTT packet. */
+  readonly maxPacketSize: number
+}
+
+/** What becomes of a socket that was handed to `WebSocketUpgrade.accept`: it is upgraded once, or closes. */
+export interface WebSocketEvents {
+  upgraded(socket: Socket, webSocket: WebSocket): void
+  /** The socket is going to close. */
+  refused(socket: Socket, reason: string): void
+}
+
+/** Names of MQTT among the subprotocols: the standard's, and the one that clients of MQTT 3.1 offer. */
+const SUBPROTOCOLS = ['mqtt', 'mqttv3.1'] as const
+
+/** Bytes of the request line and the header fields of an upgrade. */
+const HEADER_MAX = 8 * 1024
+
+/** A message may hold many small packets, even where the largest one is very small. */
+const PAYLOAD_MIN = 64 * 1024
+
+const UPGRADE_REQUIRED = 426
+const BAD_REQUEST = 400
+const CLOSE_NORMAL = 1000
+const CLOSE_UNSUPPORTED_DATA = 1003
+const TEXT_FRAME = 'a text frame (MQTT-6.0.0-1)'
+
+/**
+ * Upgrades sockets, which somebody else has accepted, to MQTT over WebSocket [5.0 section 6]. The Origin is not looked at: a page of
+ * any site may connect, and has to authenticate as every client does; nothing that a browser adds by itself, such as a cookie, counts.
+ *
+ * A message may hold any number of packets (MQTT-6.0.0-2), but no more bytes than the largest packet, or 64 KiB if that is less:
+ * ws keeps it until it is whole.
+ */
+export class WebSocketUpgrade {
+  readonly #http: Server
+  readonly #webSockets: WebSocketServer
+
+  constructor({ path, maxPacketSize }: WebSocketOptions, events: WebSocketEvents) {
+    // The types do not know closeTimeout yet.
+    const options: ServerOptions & { closeTimeout: number } = {
+      noServer: true,
+      clientTracking: false,
+      perMessageDeflate: false,
+      maxPayload: Math.max(maxPacketSize, PAYLOAD_MIN),
+      closeTimeout: LINGER_MS,
+      ...(path !== undefined && { path }),
+      verifyClient: ({ req }: { req: IncomingMessage }, answer: (ok: boolean, code?: number, message?: string) => void) => {
+        if (SUBPROTOCOLS.some((name) => offered(req).includes(name))) {
+          answer(true)
+          return
+        }
+        events.refused(req.socket, 'the subprotocol mqtt was not offered (MQTT-6.0.0-3)')
+        answer(false, BAD_REQUEST, 'Offer the subprotocol mqtt')
+      },
+      handleProtocols: (names) => SUBPROTOCOLS.find((name) => names.has(name)) ?? false,
+    }
+    this.#webSockets = new WebSocketServer(options)
+    this.#http = createServer({ maxHeaderSize: HEADER_MAX }, (request, response) => {
+      events.refused(request.socket, 'an HTTP request that is no upgrade to WebSocket')
+      response.writeHead(UPGRADE_REQUIRED, { connection: 'close', upgrade: 'websocket', 'content-type': 'text/plain' })
+      response.end('MQTT over WebSocket only\n')
+    })
+    this.#http.on('upgrade', (request, socket, head) => {
+      this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => events.upgraded(request.socket, webSocket))
+    })
+  }
+
+  /** The socket may hold bytes that were read and put back; they are the start of the request. */
+  accept(socket: Socket): void {
+    this.#http.emit('connection', socket)
+    socket.resume()
+  }
+}
+
+const offered = ({ headers }: IncomingMessage): string[] =>
+  headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? []
+
+/** MQTT in the binary messages of a WebSocket that runs on this socket. */
+export function openWebSocketStream(
+  socket: Socket,
+  webSocket: WebSocket,
+  from: StreamInfo,
+  refused: (reason: string) => void,
+  options: StreamOptions,
+): Carrier {
+  let isEnding = false
+  const end = (code: number): void => {
+    isEnding = true
+    // The answer to our close frame has to be read.
+    webSocket.resume()
+    webSocket.close(code)
+  }
+  const carrier: Carrier = {
+    send: (bytes) => webSocket.send(bytes, { binary: true }),
+    end: () => end(CLOSE_NORMAL),
+    pause: () => !isEnding && webSocket.pause(),
+    resume: () => webSocket.resume(),
+  }
+  const stream = openStream(socket, carrier, from, options)
+  webSocket.on('message', (data, isBinary) => {
+    if (isEnding) return
+    if (!isBinary) {
+      refused(TEXT_FRAME)
+      end(CLOSE_UNSUPPORTED_DATA)
+      stream.failed(TEXT_FRAME)
+      stream.closed()
+      return
+    }
+    // One Buffer per message, because binaryType is 'nodebuffer'; an empty one is allowed, and says nothing.
+    const bytes = data as Buffer
+    if (bytes.length > 0) stream.chunk(bytes)
+  })
+  webSocket.on('error', (error) => stream.failed(`connection failed: ${error.message}`))
+  webSocket.on('close', () => stream.closed())
+  return carrier
+}
