@@ -219,6 +219,9 @@ function refuseStrangers({ value, origin }: Given): never {
   )
 }
 
+/** Whether sensors, which can show no password, may connect (ruling A31): as long as nobody has to authenticate. */
+export const sensorsAreOpen = (config: Config): boolean => config.allowAnonymous || !authenticates(config)
+
 /** Whether only this machine can reach what listens there. */
 export function isLoopback(host: string): boolean {
   return /^(localhost|::1|127\.\d{1,3}\.\d{1,3}\.\d{1,3})$/i.test(host)

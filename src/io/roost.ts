@@ -2,11 +2,14 @@ import { resolve } from 'node:path'
 import { LmdbStore } from '../base/io/lmdb-store.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { MemoryStore, type Store } from '../base/store.ts'
-import { type Config, StartError } from '../config.ts'
+import { type Config, type ListenerConfig, StartError } from '../config.ts'
 import { UdpPort } from '../gateway/io/udp.ts'
-import { type Listener, listen } from '../mqtt/io/listen.ts'
+import type { ListenerLimits } from '../mqtt/connection-limits.ts'
+import type { QoS } from '../mqtt/packets.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { Server, type ServerOptions } from '../server.ts'
+import { LagMonitor } from './lag.ts'
+import { cannotListen, type OpenListener, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
 import { noticeLogger } from './log.ts'
 import { instant, Loop, wallClock } from './loop.ts'
@@ -17,8 +20,16 @@ export interface Listening {
   readonly port: number
 }
 
+/** Where MQTT clients come in. */
+export interface ListeningMqtt {
+  readonly name: string
+  readonly url: string
+  /** 0 for a Unix socket. */
+  readonly port: number
+}
+
 export interface Running {
-  readonly mqtt: Listening
+  readonly mqtt: readonly ListeningMqtt[]
   readonly sn: Listening
   /** Directory that keeps the state, or 'memory'. */
   readonly store: string
@@ -37,13 +48,15 @@ export async function startRoost(config: Config, log: Logger): Promise<Running> 
     server.recover(instant())
     loop = new Loop(server)
     // The listeners open only when everything that was kept is there again.
-    const tcp = await listenTcp(config, loop, notice)
+    const listeners = await openListeners(config, loop, notice)
     const udp = await bindUdp(config, loop, notice).catch(async (error: unknown) => {
-      await tcp.close()
+      await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })
+    const lag = new LagMonitor()
+    lag.start(config.maxEventLoopLagMs, (on) => loop?.handle({ kind: 'overloaded', on }))
     loop.flush()
-    return running(config, { loop, server, store, notice, tcp, udp })
+    return running(config, { loop, server, store, notice, listeners, udp, lag })
   } catch (error) {
     await closeStore(store)
     throw error instanceof StartError ? error : new StartError((error as Error).message)
@@ -55,13 +68,14 @@ interface Parts {
   readonly server: Server
   readonly store: Store
   readonly notice: ReturnType<typeof noticeLogger>
-  readonly tcp: Listener
+  readonly listeners: readonly OpenListener[]
   readonly udp: UdpPort
+  readonly lag: LagMonitor
 }
 
-function running(config: Config, { loop, server, store, notice, tcp, udp }: Parts): Running {
+function running(config: Config, { loop, server, store, notice, listeners, udp, lag }: Parts): Running {
   return {
-    mqtt: { host: config.host, port: tcp.address.port },
+    mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: { host: config.snHost, port: udp.address.port },
     store: config.memory ? 'memory' : resolve(config.dataDir),
     stop: async () => {
@@ -70,7 +84,8 @@ function running(config: Config, { loop, server, store, notice, tcp, udp }: Part
       server.shutDown(instant())
       loop.flush()
       loop.stop()
-      await Promise.all([tcp.close(), udp.close()])
+      lag.stop()
+      await Promise.all([...listeners.map(({ listener }) => listener.close()), udp.close()])
       await closeStore(store)
       notice.flush()
     },
@@ -95,27 +110,20 @@ const closeStore = async (store: Store): Promise<void> => {
   if (store instanceof LmdbStore) await store.close()
 }
 
-const listenTcp = (config: Config, loop: Loop, notice: NoticeSink): Promise<Listener> => {
-  const { host, port, maxConnections, socketBufferBytes, maxPacketSize } = config
-  const stream = { protocol: 'mqtt', proxyProtocol: false, noDelay: true } as const
-  const options = { name: 'mqtt', ...stream, host, port, maxConnections, socketBufferBytes, maxPacketSize }
-  return listen(options, loop, notice).catch((error: unknown) => {
-    throw cannotListen(error, host, port, '--host', '--port')
-  })
-}
-
 const bindUdp = (config: Config, loop: Loop, notice: NoticeSink): Promise<UdpPort> =>
   UdpPort.bind({ host: config.snHost, port: config.snPort }, loop, notice).catch((error: unknown) => {
-    throw cannotListen(error, config.snHost, config.snPort, '--sn-host', '--sn-port')
+    throw cannotListen(error, config.snHost, config.snPort, '--sn-host, --sn-port')
   })
 
-function cannotListen(error: unknown, host: string, port: number, hostFlag: string, portFlag: string): StartError {
-  const { code, message } = error as NodeJS.ErrnoException
-  if (code === 'EADDRINUSE') return new StartError(`port ${port} on ${host} is already in use (${portFlag})`)
-  if (code === 'EACCES') return new StartError(`port ${port} on ${host} needs more rights than this user has (${portFlag})`)
-  if (code === 'EADDRNOTAVAIL' || code === 'ENOTFOUND')
-    return new StartError(`${host} is no address of this machine (${hostFlag})`)
-  return new StartError(`cannot listen on ${host}:${port}: ${message} (${hostFlag}, ${portFlag})`)
+function listenerLimits(listener: ListenerConfig): ListenerLimits {
+  const { maximumQos, clientidPrefixes, autoIdPrefix, maxTopicAlias, mountPoint } = listener
+  return {
+    maximumQos: maximumQos as QoS,
+    clientIdPrefix: clientidPrefixes ?? '',
+    autoIdPrefix,
+    topicAliasMaximum: maxTopicAlias,
+    mountPoint: mountPoint ?? '',
+  }
 }
 
 /** The configuration, in the units and the shape that the core works with. */
@@ -127,7 +135,13 @@ export function serverOptions(config: Config): Pick<ServerOptions, 'broker' | 'c
       maxConnectPacketSize: config.maxConnectPacketSize,
       connectTimeoutMs: config.connectTimeoutSeconds * 1000,
       maxConnections: config.maxConnections,
+      maxConnectionsPerAddress: config.maxConnectionsPerAddress,
       maxKeepAlive: config.maxKeepalive,
+      maxTopicAliasBytes: config.maxTopicAliasBytes,
+      maxUserProperties: config.maxUserProperties,
+      maxPublishRate: config.maxPublishRate,
+      writeTimeoutMs: config.writeTimeoutSeconds * 1000,
+      listeners: new Map(config.listeners.map((listener) => [listener.name, listenerLimits(listener)])),
     },
     gateway: {
       gatewayId: config.gatewayId,

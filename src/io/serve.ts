@@ -1,6 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import { isIPv6 } from 'node:net'
-import { type Config, isLoopback, StartError } from '../config.ts'
+import { type Config, isLoopback, type ListenerConfig, StartError, sensorsAreOpen } from '../config.ts'
 import { createLog, type Logger } from './log.ts'
 import type { Running } from './roost.ts'
 
@@ -72,28 +72,47 @@ function listenForSignals({ events, exit }: Host): { first: Promise<string>; sto
 /** What listens where, who may connect, where the state is, and how to change each. */
 function tellStart(log: Logger, config: Config, running: Running): void {
   const { mqtt, sn, store } = running
-  log.info({ mqtt }, `MQTT broker on ${url('tcp', mqtt)} (change with --host, --port)`)
-  log.info({ sn }, `MQTT-SN gateway ${config.gatewayId} on ${url('udp', sn)} (change with --sn-host, --sn-port)`)
-  tellAccess(log, config, running)
+  for (const [i, listening] of mqtt.entries()) {
+    const listener = config.listeners[i]!
+    const level = listener.allowAnonymous && !isLocal(listener) ? 'warn' : 'info'
+    log[level](
+      { mqtt: listening },
+      `MQTT broker on ${listening.url}: ${whoMayConnect(listener)} (change with ${listener.origin})`,
+    )
+  }
+  const snUrl = `udp://${isIPv6(sn.host) ? `[${sn.host}]` : sn.host}:${sn.port}`
+  const level = sensorsAreOpen(config) && !isLoopback(config.snHost) ? 'warn' : 'info'
+  log[level](
+    { sn },
+    `MQTT-SN gateway ${config.gatewayId} on ${snUrl}: ${whichSensorsMayConnect(config)} (change with --sn-host, --sn-port)`,
+  )
+  if (mqtt.length === 1 && config.listeners[0]!.allowAnonymous && isLocal(config.listeners[0]!) && isLoopback(config.snHost)) {
+    log.info(
+      'To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
+    )
+  }
   if (config.memory)
     log.info({ store }, 'State is kept in memory only, and gone at the end (change with --data-dir instead of --memory)')
   else log.info({ store }, `State is kept in ${config.dataDir} (change with --data-dir, or --memory to keep nothing)`)
 }
 
-function tellAccess(log: Logger, config: Config, { mqtt, sn }: Running): void {
-  const open: string[] = []
-  if (!isLoopback(config.host)) open.push(url('tcp', mqtt))
-  if (!isLoopback(config.snHost)) open.push(url('udp', sn))
-  if (open.length === 0) {
-    log.info(
-      'Anybody on this machine may connect; nobody else: both listen on loopback only. To open it: --host 0.0.0.0 --sn-host 0.0.0.0 --allow-anonymous',
-    )
-  } else {
-    log.warn(
-      `Anybody who reaches ${open.join(' or ')} may connect, without a password (--allow-anonymous). To close it: leave out --host and --sn-host`,
-    )
-  }
+const isLocal = ({ host, socketPath }: ListenerConfig): boolean => socketPath !== undefined || isLoopback(host)
+
+function whoMayConnect(listener: ListenerConfig): string {
+  const reach = isLocal(listener) ? 'on this machine' : 'who reaches it'
+  if (listener.allowAnonymous) return `anybody ${reach} may connect, without a password (allow_anonymous)`
+  const proofs = [
+    listener.passwordFile !== undefined && 'a password (password_file)',
+    (listener.jwtSecretFile ?? listener.jwtPublicKeyFile ?? listener.jwtJwks) !== undefined && 'a token (jwt)',
+    listener.httpAuthUrl !== undefined && 'what the HTTP service accepts (http_auth_url)',
+    listener.useIdentityAsUsername && 'a client certificate (use_identity_as_username)',
+  ].filter((proof) => proof !== false)
+  return `whoever has ${proofs.join(' or ')} may connect`
 }
 
-const url = (scheme: string, { host, port }: { host: string; port: number }): string =>
-  `${scheme}://${isIPv6(host) ? `[${host}]` : host}:${port}`
+function whichSensorsMayConnect(config: Config): string {
+  const reach = isLoopback(config.snHost) ? 'on this machine' : 'that reach it'
+  return sensorsAreOpen(config)
+    ? `sensors ${reach} may connect`
+    : 'no sensor may connect, because none can authenticate (allow_anonymous)'
+}

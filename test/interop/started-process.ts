@@ -8,7 +8,7 @@ const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
 interface Line {
   readonly msg: string
-  readonly mqtt?: { readonly port: number }
+  readonly mqtt?: { readonly name: string; readonly port: number }
   readonly sn?: { readonly port: number }
 }
 
@@ -16,7 +16,8 @@ interface Line {
 export class StartedProcess {
   readonly child: ChildProcess
   readonly log: string[] = []
-  mqttPort = 0
+  /** Of MQTT listeners, by name. */
+  readonly ports = new Map<string, number>()
   snPort = 0
 
   private constructor(child: ChildProcess) {
@@ -30,13 +31,18 @@ export class StartedProcess {
       createInterface({ input: started.child.stdout! }).on('line', (text) => {
         const line = JSON.parse(text) as Line
         started.log.push(line.msg)
-        if (line.mqtt !== undefined) started.mqttPort = line.mqtt.port
+        if (line.mqtt !== undefined) started.ports.set(line.mqtt.name, line.mqtt.port)
         if (line.sn !== undefined) started.snPort = line.sn.port
         if (line.msg.startsWith('State is kept')) resolve()
       })
       started.child.once('exit', (code) => reject(new Error(`ended with ${code} before it listened`)))
     })
     return started
+  }
+
+  /** Of the first listener. */
+  get mqttPort(): number {
+    return [...this.ports.values()][0] ?? 0
   }
 
   get isRunning(): boolean {

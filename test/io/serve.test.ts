@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
-import { type Config, DEFAULT_CONFIG, StartError } from '../../src/config.ts'
+import type { OptionKey } from '../../src/base/options.ts'
+import { type Config, DEFAULT_CONFIG, StartError, settle } from '../../src/config.ts'
 import { serve } from '../../src/io/serve.ts'
 import { StubHost } from './stub-host.ts'
 
@@ -10,6 +11,14 @@ interface Line {
   readonly msg: string
   readonly err?: { readonly message: string }
 }
+/** As if these had been flags. */
+const settled = (flags: Record<string, unknown>): Partial<Config> =>
+  settle(
+    new Map(
+      Object.entries({ log_format: 'json', ...flags }).map(([key, value]) => [key as OptionKey, { value, origin: `--${key}` }]),
+    ),
+    new Map(),
+  )
 const lines = (host: StubHost): Line[] =>
   host.out
     .trim()
@@ -23,9 +32,9 @@ const told = async (changes: Partial<Config>): Promise<string[]> => {
 
 test('the start says what listens, who may connect, where the state is, and how to change it', async () => {
   expect(await told({})).toEqual([
-    'info MQTT broker on tcp://127.0.0.1:1883 (change with --host, --port)',
-    'info MQTT-SN gateway 1 on udp://127.0.0.1:1884 (change with --sn-host, --sn-port)',
-    'info Anybody on this machine may connect; nobody else: both listen on loopback only. To open it: --host 0.0.0.0 --sn-host 0.0.0.0 --allow-anonymous',
+    'info MQTT broker on tcp://127.0.0.1:1883: anybody on this machine may connect, without a password (allow_anonymous) (change with --host, --port)',
+    'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: sensors on this machine may connect (change with --sn-host, --sn-port)',
+    'info To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
     'info State is kept in /srv/roost-data (change with --data-dir, or --memory to keep nothing)',
     'info SIGTERM: stopping',
     'info stopped',
@@ -33,20 +42,25 @@ test('the start says what listens, who may connect, where the state is, and how 
 })
 
 test('ports that were picked, IPv6, an open door and memory', async () => {
-  const open = { host: '::', port: 0, snPort: 0, gatewayId: 7, allowAnonymous: true, memory: true }
-  expect((await told(open)).slice(0, 4)).toEqual([
-    'info MQTT broker on tcp://[::]:40001 (change with --host, --port)',
-    'info MQTT-SN gateway 7 on udp://127.0.0.1:40002 (change with --sn-host, --sn-port)',
-    'warn Anybody who reaches tcp://[::]:40001 may connect, without a password (--allow-anonymous). To close it: leave out --host and --sn-host',
+  const flags = { host: '::', port: 0, sn_host: '0.0.0.0', sn_port: 0, gateway_id: 7, allow_anonymous: true, memory: true }
+  expect((await told(settled(flags))).slice(0, 3)).toEqual([
+    'warn MQTT broker on tcp://:::40001: anybody who reaches it may connect, without a password (allow_anonymous) (change with --host, --port)',
+    'warn MQTT-SN gateway 7 on udp://0.0.0.0:40002: sensors that reach it may connect (change with --sn-host, --sn-port)',
     'info State is kept in memory only, and gone at the end (change with --data-dir instead of --memory)',
   ])
-  expect((await told({ ...open, snHost: '0.0.0.0' }))[2]).toContain('tcp://[::]:40001 or udp://0.0.0.0:40002 may connect')
+})
+
+test('with passwords: who may connect, and that sensors may not', async () => {
+  expect((await told(settled({ host: '0.0.0.0', password_file: '/srv/passwords' }))).slice(0, 2)).toEqual([
+    'info MQTT broker on tcp://0.0.0.0:1883: whoever has a password (password_file) may connect (change with --host, --port)',
+    'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: no sensor may connect, because none can authenticate (allow_anonymous) (change with --sn-host, --sn-port)',
+  ])
 })
 
 test('programs find the addresses in fields', async () => {
   const host = new StubHost()
-  await serve({ ...config, port: 0 }, host)
-  expect(lines(host)[0]).toMatchObject({ mqtt: { host: '127.0.0.1', port: 40_001 } })
+  await serve({ ...config, ...settled({ port: 0 }) }, host)
+  expect(lines(host)[0]).toMatchObject({ mqtt: { name: 'mqtt-0', url: 'tcp://127.0.0.1:40001', port: 40_001 } })
   expect(lines(host)[1]).toMatchObject({ sn: { host: '127.0.0.1', port: 1884 } })
 })
 

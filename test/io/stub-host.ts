@@ -30,7 +30,10 @@ export class StubHost implements Host {
     this.log = log
     setImmediate(() => this.started())
     return {
-      mqtt: { host: config.host, port: config.port === 0 ? 40_001 : config.port },
+      mqtt: config.listeners.map(({ name, host, port: asked }) => {
+        const port = asked === 0 ? 40_001 : asked
+        return { name, url: `tcp://${host}:${port}`, port }
+      }),
       sn: { host: config.snHost, port: config.snPort === 0 ? 40_002 : config.snPort },
       store: config.memory ? 'memory' : config.dataDir,
       stop: () => {

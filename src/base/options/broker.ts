@@ -73,6 +73,12 @@ export const BROKER_OPTIONS = {
     default: 20,
     about: 'QoS 1 and 2 messages on their way to one client at once; a client may ask for fewer (Receive Maximum); 0 is 65535.',
   },
+  receive_maximum: {
+    group: 'MQTT broker',
+    ...whole(1, 65_535),
+    default: 1000,
+    about: 'QoS 1 and 2 messages that one MQTT 5 client may have on their way to the broker at once (Receive Maximum).',
+  },
   max_inflight_bytes: {
     group: 'MQTT broker',
     ...wholeOrOff(1, 16 * KIB * MIB, 'no bound'),

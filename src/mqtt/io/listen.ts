@@ -46,10 +46,10 @@ export interface Listener {
   /** Where it listens: of a Unix socket `path`, of all others `host` and `port`. */
   readonly address: { readonly host: string; readonly port: number; readonly path?: string }
   /**
-   * Reads certificate, key, CAs and revocation lists anew, for connections to come; those that are open stay.
-   * @throws StartError that names option and file: then everything stays as it was.
+   * Reads certificate, key, CAs and revocation lists anew; what it gives puts them in force for connections to come. Those that are
+   * open stay. @throws StartError that names option and file
    */
-  reload(): Promise<void>
+  prepareReload(): Promise<() => void>
   /** No new connections; those that are open end by themselves or after a second. */
   close(): Promise<void>
 }
@@ -144,8 +144,8 @@ class StreamListener implements Listener {
     return { host, port }
   }
 
-  async reload(): Promise<void> {
-    await this.#tls?.reload()
+  async prepareReload(): Promise<() => void> {
+    return (await this.#tls?.prepareReload()) ?? (() => {})
   }
 
   close(): Promise<void> {

@@ -76,9 +76,10 @@ export class TlsTerminator {
     this.#server.emit('connection', raw)
   }
 
-  /** Reads all files anew, for connections to come. @throws StartError: then everything stays as it was. */
-  async reload(): Promise<void> {
-    this.#server.setSecureContext(await readContext(this.#options))
+  /** Reads all files anew; what it gives puts them in force for connections to come. @throws StartError that names option and file */
+  async prepareReload(): Promise<() => void> {
+    const context = await readContext(this.#options)
+    return () => this.#server.setSecureContext(context)
   }
 }
 
