@@ -24,8 +24,13 @@ export class StartedProcess {
     this.child = child
   }
 
-  static async start(...flags: string[]): Promise<StartedProcess> {
-    const argv = [MAIN, 'serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', ...flags]
+  /** With the default listener on a free port. */
+  static start(...flags: string[]): Promise<StartedProcess> {
+    return StartedProcess.startWith('--port', '0', ...flags)
+  }
+
+  static async startWith(...flags: string[]): Promise<StartedProcess> {
+    const argv = [MAIN, 'serve', '--sn-port', '0', '--log-format', 'json', ...flags]
     const started = new StartedProcess(spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] }))
     await new Promise<void>((resolve, reject) => {
       createInterface({ input: started.child.stdout! }).on('line', (text) => {
