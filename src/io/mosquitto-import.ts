@@ -3,7 +3,7 @@ import { type Option, type OptionKey, options } from '../base/options.ts'
 import { isLoopback, NEEDS } from '../config.ts'
 import { placeOf, type Setting } from './mosquitto-conf.ts'
 import { COUNTERPARTS, isSecret, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
-import { block, comment, type YamlLine } from './yaml-lines.ts'
+import { block, comment, printable, type YamlLine } from './yaml-lines.ts'
 
 /** A mosquitto.conf in our terms. */
 export interface Imported {
@@ -25,9 +25,9 @@ class Section {
     return this.#line(key)?.value
   }
 
-  /** `mosquitto.conf:12: certfile`, or the key alone where no line says it. */
-  place(key: OptionKey): string {
-    return this.#line(key)?.place ?? key
+  /** `mosquitto.conf:12: certfile`; `undefined` where no line says it. */
+  place(key: OptionKey): string | undefined {
+    return this.#line(key)?.place
   }
 
   set(key: OptionKey, value: Plain, more: { readonly note?: string; readonly place?: string } = {}): void {
@@ -103,7 +103,7 @@ class Translation {
     if (reason !== undefined) {
       if (protects(name, value))
         this.#sectionFor(this.#perListener || !isPlugin(name) ? 'listener' : 'broker', listener).exposed = true
-      this.#report(listener, setting, `no counterpart: ${reason}`)
+      this.#report(listener, setting, reason)
     } else if (value === '') this.#report(listener, setting, 'not taken: it has no value')
     else if (counterpart === undefined) this.#translate(setting, listener)
     else this.#put(this.#sectionFor(counterpart.scope, listener), setting, counterpart.key)
@@ -161,6 +161,9 @@ class Translation {
       case 'log_dest':
         if (value === 'none') this.#logNowhere = true
         else if (value !== 'stdout') this.#report(this.#broker, setting, 'no counterpart: Roost logs to standard output')
+        break
+      case 'include_dir':
+        this.#report(this.#broker, setting, 'not taken: only the main file may include others')
         break
       case 'per_listener_settings':
         this.#broker.set('per_listener_settings', isTrue(value))
@@ -225,7 +228,7 @@ class Translation {
     for (const { key, value, place, comment: text } of this.#byDefault.lines) {
       if (text !== undefined) this.#broker.lines.push({ comment: text })
       if (key !== undefined)
-        this.#tell(this.#broker, `${place}: ${value}: not taken: Mosquitto does not start the default listener`)
+        this.#tell(this.#broker, `${place} ${value}: not taken: Mosquitto does not start the default listener`)
     }
     return this.#listeners
   }
@@ -237,7 +240,7 @@ class Translation {
       for (const [key, needed] of NEEDS) {
         const value = section.get(key)
         if (!isOn(value) || isOn(section.get(needed))) continue
-        this.#tell(section, `${section.place(key)}: ${value}: not taken: needs ${needed} too`)
+        this.#tell(section, `${section.place(key)} ${value}: not taken: needs ${needed} too`)
         section.delete(key)
         section.exposed ||= PROTECTING.has(key)
       }
@@ -246,24 +249,30 @@ class Translation {
     this.#guard(section, local)
   }
 
-  /** Nobody may get in who could not get into Mosquitto, and Roost has to take the file. */
+  /**
+   * From other machines nobody may get in who could not get into Mosquitto, and Roost has to take the file. Where this machine can get
+   * in and could not, that is told.
+   */
   #guard(section: Section, local: boolean): void {
     const own = (key: OptionKey): Plain | undefined => section.get(key) ?? this.#broker.get(key)
     const certified = section.get('use_identity_as_username') === true && isRequired(section.get('require_certificate'))
     const verifies = own('password_file') !== undefined || certified
-    const exposed = section.exposed || this.#broker.exposed
+    const anonymous = own('allow_anonymous') ?? local
     if (local && verifies && own('allow_anonymous') === undefined) {
       this.#broker.set('allow_anonymous', true, { note: 'without a listener Mosquitto lets in whoever is on this machine' })
     }
-    const [where, host] = [section.get('socket_path'), section.get('host')]
-    if (where !== undefined && exposed) {
-      this.#tell(section, `${section.place('socket_path')}: ${where}: permissions 0600: ${UNPROTECTED}`)
-      section.set('socket_mode', '0600')
+    const exposed = section.exposed || this.#broker.exposed
+    if (!exposed && (verifies || anonymous === true)) return
+    const [socket, port, host] = [section.get('socket_path'), section.get('port') ?? 1883, section.get('host')]
+    const place =
+      section.place(socket === undefined ? 'port' : 'socket_path') ?? section.place('host') ?? `${this.#path}: default listener`
+    const why = exposed ? 'something that protects it has no counterpart' : 'nobody could connect to Mosquitto here'
+    if (host === undefined || isLoopback(String(host))) {
+      this.#tell(section, `${place} ${socket ?? port}: programs on this machine may connect: ${why}`)
+    } else {
+      this.#tell(section, `${place} ${port}: put on 127.0.0.1 instead of ${host}: ${why}; programs on this machine may`)
+      section.set('host', '127.0.0.1')
     }
-    if (host === undefined || isLoopback(String(host)) || (!exposed && (verifies || own('allow_anonymous') === true))) return
-    const why = exposed ? UNPROTECTED : 'nobody could connect to Mosquitto here'
-    this.#tell(section, `${section.place('port')}: ${section.get('port') ?? 1883}: put on 127.0.0.1 instead of ${host}: ${why}`)
-    section.set('host', '127.0.0.1')
   }
 
   /** In Mosquitto the listeners share no bound. */
@@ -291,13 +300,12 @@ class Translation {
     this.#tell(section, `${placeOf(setting)}${value === '' ? '' : ` ${value}`}: ${what}`)
   }
 
-  #tell(section: Section, finding: string): void {
+  #tell(section: Section, what: string): void {
+    const finding = printable(what)
     this.#findings.push(finding)
     section.lines.push({ comment: finding })
   }
 }
-
-const UNPROTECTED = 'what protects it in Mosquitto has no counterpart'
 
 /** Without these more is permitted than with them. */
 const PROTECTING: ReadonlySet<OptionKey> = new Set([
@@ -310,7 +318,7 @@ const isPlugin = (name: string): boolean => /plugin$/.test(name)
 /** Whether what has no counterpart kept somebody out. */
 const protects = (name: string, value: string): boolean =>
   isPlugin(name) ||
-  /^(bind_interface|psk_hint|tls_engine|capath)$/.test(name) ||
+  /^(bind_interface|psk_hint|tls_engine|capath|websockets_origin)$/.test(name) ||
   (/^use_(subject_as_username|username_as_clientid)$/.test(name) && isTrue(value))
 
 /** Node.js allows no TLS 1.3 if a list of ciphers has none of it, and nothing older if it has nothing else. */

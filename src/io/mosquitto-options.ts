@@ -25,7 +25,7 @@ export const COUNTERPARTS: ReadonlyMap<string, Counterpart> = new Map([
 ])
 
 /** Options that take more than a new name: the translation has code for each. */
-export const TRANSLATED = [
+const TRANSLATED: readonly string[] = [
   'bind_address',
   'ciphers',
   'ciphers_tls1.3',
@@ -40,7 +40,7 @@ export const TRANSLATED = [
   'port',
   'retained_persistence',
   'socket_domain',
-] as const
+]
 
 const because = (reason: string, ...names: string[]): (readonly [string, string])[] => names.map((name) => [name, reason])
 
@@ -54,10 +54,10 @@ const PSK = 'TLS with pre-shared keys is not supported; use certificates'
 const OBSOLETE = 'obsolete; Mosquitto 2.0 ignores it too'
 
 /** Every other option of Mosquitto 2.0, and why Roost has none like it. */
-export const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
+const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ...because(PLUGIN, 'auth_plugin', 'auth_plugin_deny_special_chars', 'plugin', 'global_plugin'),
   ...because(SAVED, 'autosave_interval', 'autosave_on_changes'),
-  ...because('its files have their own names in data_dir', 'persistence_file'),
+  ...because('the files in data_dir have their own names', 'persistence_file'),
   ...because(SERVICE, 'pid_file', 'user'),
   ...because(LOG_STYLE, 'log_facility', 'log_timestamp', 'log_timestamp_format'),
   ...because('connections are logged from log_level info on', 'connection_messages'),
@@ -75,7 +75,7 @@ export const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ...because('the WebSocket library has no such setting', 'websockets_headers_size', 'websockets_log_level'),
   ...because('any origin may connect', 'websockets_origin'),
   ...because('dates of client certificates are always checked', 'disable_client_cert_date_checks'),
-  ...because('a client with topic aliases is not sent any', 'max_topic_alias_broker'),
+  ...because('Roost sends no topic aliases', 'max_topic_alias_broker'),
   ...because('there is no control API', 'enable_control_api'),
   ...because(
     BRIDGE,
@@ -91,11 +91,11 @@ export const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ),
 ])
 
-/** The reason why a setting has no counterpart; `undefined` if it has one. */
+/** Why a setting cannot be taken; `undefined` if it can. */
 export function noCounterpart(name: string): string | undefined {
-  if (/^(auth|plugin)_opt_./.test(name)) return PLUGIN
-  if (COUNTERPARTS.has(name) || (TRANSLATED as readonly string[]).includes(name)) return undefined
-  return NO_COUNTERPART.get(name) ?? 'Mosquitto 2.0 knows no such option'
+  if (COUNTERPARTS.has(name) || TRANSLATED.includes(name)) return undefined
+  const reason = /^(auth|plugin)_opt_./.test(name) ? PLUGIN : NO_COUNTERPART.get(name)
+  return reason === undefined ? 'unknown: Mosquitto 2.0 has no such option' : `no counterpart: ${reason}`
 }
 
 /** Values that must not turn up in a log or on a screen. */
