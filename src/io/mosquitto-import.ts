@@ -235,12 +235,16 @@ class Translation {
 
   #finishListener(section: Section): void {
     const local = this.#listeners.length === 0 && !this.#startsDefault
+    if (section.get('use_identity_as_username') === true && section.get('use_subject_as_username') === true) {
+      this.#tell(section, `${section.place('use_subject_as_username')} true: not taken: use_identity_as_username counts`)
+      section.delete('use_subject_as_username')
+    }
     // What lacks something takes with it what needs it.
     for (const _ of NEEDS) {
-      for (const [key, needed] of NEEDS) {
+      for (const [key, ...needed] of NEEDS) {
         const value = section.get(key)
-        if (!isOn(value) || isOn(section.get(needed))) continue
-        this.#tell(section, `${section.place(key)} ${value}: not taken: needs ${needed} too`)
+        if (!isOn(value) || needed.some((other) => isOn(section.get(other)))) continue
+        this.#tell(section, `${section.place(key)} ${value}: not taken: needs ${needed.join(' or ')} too`)
         section.delete(key)
         section.exposed ||= PROTECTING.has(key)
       }
@@ -255,7 +259,8 @@ class Translation {
    */
   #guard(section: Section, local: boolean): void {
     const own = (key: OptionKey): Plain | undefined => section.get(key) ?? this.#broker.get(key)
-    const certified = section.get('use_identity_as_username') === true && isRequired(section.get('require_certificate'))
+    const named = section.get('use_identity_as_username') === true || section.get('use_subject_as_username') === true
+    const certified = named && isRequired(section.get('require_certificate'))
     const verifies = own('password_file') !== undefined || certified
     const anonymous = own('allow_anonymous') ?? local
     if (local && verifies && own('allow_anonymous') === undefined) {
@@ -310,7 +315,7 @@ class Translation {
 /** Without these more is permitted than with them. */
 const PROTECTING: ReadonlySet<OptionKey> = new Set([
   ...(['acl_file', 'certfile', 'clientid_prefixes', 'crlfile', 'keyfile', 'maximum_qos', 'mount_point'] as const),
-  ...(['require_certificate', 'use_identity_as_username'] as const),
+  ...(['require_certificate', 'use_identity_as_username', 'use_subject_as_username'] as const),
 ])
 
 const isPlugin = (name: string): boolean => /plugin$/.test(name)
@@ -318,8 +323,8 @@ const isPlugin = (name: string): boolean => /plugin$/.test(name)
 /** Whether what has no counterpart kept somebody out. */
 const protects = (name: string, value: string): boolean =>
   isPlugin(name) ||
-  /^(bind_interface|psk_hint|tls_engine|capath|websockets_origin)$/.test(name) ||
-  (/^use_(subject_as_username|username_as_clientid)$/.test(name) && isTrue(value))
+  /^(bind_interface|psk_hint|tls_engine|websockets_origin)$/.test(name) ||
+  (name === 'use_username_as_clientid' && isTrue(value))
 
 /** Node.js allows no TLS 1.3 if a list of ciphers has none of it, and nothing older if it has nothing else. */
 const TLS_13 = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256']

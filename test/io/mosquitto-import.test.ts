@@ -137,6 +137,17 @@ describe('listeners', () => {
     ])
   })
 
+  test('of two names from one certificate Mosquitto takes the common name', () => {
+    const text = 'listener 1\ncertfile /c\nkeyfile /k\ncapath /a\nrequire_certificate true\nuse_subject_as_username true\n'
+    expect(imported(text)).toMatchObject({
+      findings: [],
+      config: { listeners: [{ host: '::', capath: '/a', allowAnonymous: false }] },
+    })
+    const { config, findings: told } = imported(`${text}use_identity_as_username true`)
+    expect(config.listeners).toMatchObject([{ useIdentityAsUsername: true, useSubjectAsUsername: false }])
+    expect(told).toEqual(['m.conf:6: use_subject_as_username true: not taken: use_identity_as_username counts'])
+  })
+
   test('lists of ciphers keep both versions of TLS', () => {
     const tls = 'allow_anonymous true\nlistener 1\ncertfile /c\nkeyfile /k\n'
     const suites = 'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256'
@@ -156,7 +167,7 @@ describe('listeners', () => {
     ['listener 1\npassword_file /p\nbind_interface eth0', 'something that protects it has no counterpart'],
     ['plugin /p.so\nlistener 1\npassword_file /p', 'something that protects it has no counterpart'],
     [
-      'listener 1\npassword_file /p\ncertfile /c\nkeyfile /k\ncapath /a\nrequire_certificate true\nuse_identity_as_username true',
+      'listener 1\npassword_file /p\ncertfile /c\nkeyfile /k\nrequire_certificate true\nuse_identity_as_username true',
       'something that protects it has no counterpart',
     ],
   ])('%j is put on loopback', (text, why) => {
