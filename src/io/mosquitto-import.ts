@@ -3,48 +3,14 @@ import { type Option, type OptionKey, options } from '../base/options.ts'
 import { isLoopback, NEEDS } from '../config.ts'
 import { placeOf, type Setting } from './mosquitto-conf.ts'
 import { COUNTERPARTS, isSecret, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
-import { block, comment, printable, type YamlLine } from './yaml-lines.ts'
+import { type Plain, Section } from './mosquitto-section.ts'
+import { block, comment, printable } from './yaml-lines.ts'
 
 /** A mosquitto.conf in our terms. */
 export interface Imported {
   readonly yaml: string
   /** What could not be taken as it was, one line each: `mosquitto.conf:12: log_facility 5: no counterpart: ...`. */
   readonly findings: readonly string[]
-}
-
-type Plain = string | number | boolean
-
-/** The settings of the broker, or of one listener. */
-class Section {
-  readonly lines: YamlLine[] = []
-  /** Something that protected it in Mosquitto is missing. */
-  exposed = false
-  readonly #at = new Map<OptionKey, number>()
-
-  get(key: OptionKey): Plain | undefined {
-    return this.#line(key)?.value
-  }
-
-  /** `mosquitto.conf:12: certfile`; `undefined` where no line says it. */
-  place(key: OptionKey): string | undefined {
-    return this.#line(key)?.place
-  }
-
-  set(key: OptionKey, value: Plain, more: { readonly note?: string; readonly place?: string } = {}): void {
-    this.delete(key)
-    this.#at.set(key, this.lines.length)
-    this.lines.push({ key, value, ...more })
-  }
-
-  delete(key: OptionKey): void {
-    const at = this.#at.get(key)
-    if (at !== undefined) this.lines[at] = {}
-    this.#at.delete(key)
-  }
-
-  #line(key: OptionKey): YamlLine | undefined {
-    return this.lines[this.#at.get(key) ?? -1]
-  }
 }
 
 const byKey = new Map(options.map((option) => [option.key, option]))
@@ -131,7 +97,9 @@ class Translation {
         break
       case 'socket_domain':
         if (listener.get('host') !== undefined) this.#report(listener, setting, 'not taken: host says which')
-        else this.#put(listener, setting, 'host', value === 'ipv4' ? '0.0.0.0' : EVERYWHERE)
+        else if (value === 'ipv4') this.#put(listener, setting, 'host', '0.0.0.0')
+        else if (value === 'ipv6') this.#put(listener, setting, 'host', EVERYWHERE)
+        else this.#report(listener, setting, 'not taken: expected ipv4 or ipv6')
         break
       case 'ciphers': {
         const newer = suites.filter(isTls13)
@@ -147,7 +115,8 @@ class Translation {
       }
       case 'persistence':
       case 'retained_persistence':
-        this.#put(this.#broker, setting, 'memory', !isTrue(value))
+        if (isBoolean(value)) this.#put(this.#broker, setting, 'memory', !isTrue(value))
+        else this.#report(this.#broker, setting, 'not taken: expected true or false')
         break
       case 'persistence_location':
         this.#location = setting
@@ -166,7 +135,7 @@ class Translation {
         this.#report(this.#broker, setting, 'not taken: only the main file may include others')
         break
       case 'per_listener_settings':
-        this.#broker.set('per_listener_settings', isTrue(value))
+        this.#put(this.#broker, setting, name)
     }
   }
 
@@ -342,6 +311,7 @@ const LOG_LEVELS: ReadonlyMap<string, string> = new Map([
 ])
 
 const isTrue = (value: string): boolean => value === 'true' || value === '1'
+const isBoolean = (value: string): boolean => /^(true|false|0|1)$/.test(value)
 const isOn = (value: Plain | undefined): boolean => value !== undefined && value !== false && value !== 'no'
 const isRequired = (value: Plain | undefined): boolean => value === true || value === 'required'
 
@@ -357,5 +327,5 @@ function asWritten({ expected, placeholder, default: byDefault }: Option, value:
   if (typeof value !== 'string') return value
   if (placeholder === 'number' && /^-?\d+$/.test(value)) return Number(value)
   const takesBoolean = typeof byDefault === 'boolean' || expected.includes('true')
-  return takesBoolean && /^(true|false|0|1)$/.test(value) ? isTrue(value) : value
+  return takesBoolean && isBoolean(value) ? isTrue(value) : value
 }
