@@ -3,12 +3,12 @@ import { type Option, options } from '../src/base/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
-  return [HEAD, ...OPTION_GROUPS.map(section), TOPICS].join('\n')
+  return [HEAD, ...OPTION_GROUPS.map(section), LISTENERS, MOSQUITTO, TOPICS].join('\n')
 }
 
 const HEAD = `# Configuration
 
-<!-- Written by \`npm run docs\` from src/base/options.ts: change it there. -->
+<!-- Written by \`npm run docs\` from src/base/options/: change it there. -->
 
 Roost runs without any configuration. Every option is a flag of \`roost serve\`, and a key of the YAML file that \`--config\` names:
 
@@ -24,7 +24,50 @@ line that names the flag, or the file, line and column, and the name that was pr
 MQTT-SN specification where they have one. Numbers are plain numbers: bytes, seconds, messages. Paths are relative to the working
 directory when they come from a flag, and to the configuration file when they come from there.
 
-Without passwords, Roost listens on loopback only (127.0.0.0/8, ::1, localhost). To listen on anything else it needs \`--allow-anonymous\`.
+\`roost serve --test-config\` with the same flags checks all of it, and the files that it names, without starting anything.
+
+As long as nothing can verify who connects, Roost listens on loopback only (127.0.0.0/8, ::1, localhost, Unix sockets), and any program on
+the machine may connect. To listen on anything else it needs a way to authenticate clients (\`password_file\`, one of the \`jwt_\` keys,
+\`http_auth_url\`, or certificates with \`require_certificate: required\` and a user name from them), or \`--allow-anonymous\`.
+`
+
+const LISTENERS = `## More listeners
+
+The options above describe one listener of the MQTT broker, the default one. \`listeners\` in the file describes any number of others:
+
+    password_file: users
+    listeners:
+      - port: 1883
+      - name: internet
+        host: 0.0.0.0
+        port: 8883
+        certfile: tls/chain.pem
+        keyfile: tls/key.pem
+        max_connections: 500
+      - port: 9001
+        protocol: websockets
+        allow_anonymous: true
+        acl_file: guests.acl
+
+They replace the default listener, unless \`host\`, \`port\` or \`socket_path\` is given too. Each needs \`port\` or \`socket_path\`, may have a
+\`name\`, which is \`mqtt-<port>\` otherwise, and any of these keys of its own:
+
+- ${keys('own')}
+- ${keys('inherits')}; without its own, a listener has the global value.
+
+MQTT-SN has one listener (\`sn_host\`, \`sn_port\`), to which the global values apply.
+`
+
+const MOSQUITTO = `## From Mosquitto
+
+    npx roost config import /etc/mosquitto/mosquitto.conf -o roost.yaml
+
+translates a configuration of Mosquitto 2.0, the files of its \`include_dir\` included. Each setting that has no counterpart is told on standard
+error with its reason, and stands in the file as a comment. Relative paths are taken as relative to the directory of mosquitto.conf. What
+protects a listener in Mosquitto and has no counterpart, such as a plugin, costs it its address: it is put on 127.0.0.1.
+
+Where Mosquitto takes 0 (or -1) for "no bound", so does Roost, for a large one. Differences by default: \`set_tcp_nodelay\` is true,
+\`max_packet_size\`, \`max_queued_bytes\` and \`max_connections\` have a bound, and state is kept on disk.
 `
 
 const TOPICS = `## Predefined topics
@@ -43,6 +86,13 @@ const TOPICS = `## Predefined topics
 A key under \`clients\` is a client id, in which \`*\` stands for any number of any characters. Where several match a client and give the same
 id, the last one counts: the general ones come first.
 `
+
+function keys(listener: 'own' | 'inherits'): string {
+  return options
+    .filter((option) => option.listener === listener)
+    .map(({ key }) => `\`${key}\``)
+    .join(', ')
+}
 
 function section(group: Option['group']): string {
   const rows = options.filter((option) => option.group === group).map(row)

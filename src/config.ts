@@ -132,7 +132,8 @@ function resolveListener({ origin, name, own }: ListenerLayer, merged: Layer, na
     listener === 'inherits' && merged.has(key) ? [[key, merged.get(key)!] as const] : [],
   )
   const settings = valuesOf(listenerOptions, new Map([...inherited, ...own])) as unknown as ListenerSettings
-  const verifies = authenticates(settings) || (settings.useIdentityAsUsername && settings.requireCertificate === 'required')
+  const certified = settings.useIdentityAsUsername || settings.useSubjectAsUsername
+  const verifies = authenticates(settings) || (certified && settings.requireCertificate === 'required')
   const host = own.get('host')
   if (host !== undefined && !isLoopback(String(host.value)) && !verifies && !settings.allowAnonymous) refuseStrangers(host)
   const listener = { ...settings, origin, allowAnonymous: settings.allowAnonymous || !verifies }
@@ -149,14 +150,16 @@ function uniqueName(name: Given | undefined, { port, socketPath }: ListenerSetti
   return unique
 }
 
-/** What makes no sense without another option of the same listener. */
-export const NEEDS: readonly (readonly [OptionKey, OptionKey])[] = [
+/** What makes no sense without another option of the same listener, or one of several. */
+export const NEEDS: readonly (readonly [OptionKey, ...OptionKey[]])[] = [
   ['certfile', 'keyfile'],
   ['keyfile', 'certfile'],
   ['cafile', 'certfile'],
-  ['crlfile', 'cafile'],
-  ['require_certificate', 'cafile'],
-  ['use_identity_as_username', 'require_certificate'],
+  ['capath', 'certfile'],
+  ['crlfile', 'cafile', 'capath'],
+  ['require_certificate', 'cafile', 'capath'],
+  ['use_identity_as_username', 'require_certificate', 'proxy_protocol'],
+  ['use_subject_as_username', 'require_certificate'],
   ['tls_version', 'certfile'],
   ['ciphers', 'certfile'],
   ['socket_mode', 'socket_path'],
@@ -164,9 +167,15 @@ export const NEEDS: readonly (readonly [OptionKey, OptionKey])[] = [
 
 function refuseContradictions(own: Layer): void {
   refuseBoth(own.get('socket_path'), own.get('port') ?? own.get('host'))
-  for (const [key, needed] of NEEDS) if (isOn(own.get(key)) && !isOn(own.get(needed))) refuseWithout(own.get(key)!, needed)
+  if (isOn(own.get('use_identity_as_username')) && isOn(own.get('use_subject_as_username')))
+    refuseBoth(own.get('use_subject_as_username'), own.get('use_identity_as_username'))
+  for (const [key, ...needed] of NEEDS) {
+    const found = own.get(key)
+    if (isOn(found) && !needed.some((other) => isOn(own.get(other)))) refuseWithout(found, ...needed)
+  }
   const path = own.get('websockets_path')
-  if (path !== undefined && own.get('protocol')?.value !== 'websockets') refuseWithout(path, 'protocol', ' websockets')
+  if (path !== undefined && own.get('protocol')?.value !== 'websockets')
+    throw new StartError(`${path.origin}: needs ${nameLike(path.origin, 'protocol')} websockets too`)
 }
 
 const isOn = (given: Given | undefined): given is Given => given !== undefined && given.value !== false && given.value !== 'no'
@@ -176,8 +185,8 @@ function refuseBoth(one: Given | undefined, other: Given | undefined): void {
     throw new StartError(`${one.origin}: excludes ${other.origin}; leave one of them out`)
 }
 
-function refuseWithout({ origin }: Given, key: OptionKey, value = ''): never {
-  throw new StartError(`${origin}: needs ${nameLike(origin, key)}${value} too`)
+function refuseWithout({ origin }: Given, ...keys: OptionKey[]): never {
+  throw new StartError(`${origin}: needs ${keys.map((key) => nameLike(origin, key)).join(' or ')} too`)
 }
 
 /** As who wrote the one would write the other. */
@@ -195,7 +204,8 @@ const verifiesTokens = (access: Pick<Settings, 'jwtSecretFile' | 'jwtPublicKeyFi
 function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners: readonly ListenerConfig[]): void {
   for (const layer of [merged, ...entries.map(({ own }) => own)]) {
     const rule = layer.get('jwt_issuer') ?? layer.get('jwt_audience') ?? layer.get('jwt_username_claim')
-    if (rule !== undefined && !listeners.some(verifiesTokens)) refuseWithout(rule, 'jwt_jwks', ' or another key')
+    if (rule !== undefined && !listeners.some(verifiesTokens))
+      refuseWithout(rule, 'jwt_secret_file', 'jwt_public_key_file', 'jwt_jwks')
     const timeout = layer.get('http_auth_timeout_seconds')
     if (timeout !== undefined && !listeners.some(({ httpAuthUrl }) => httpAuthUrl !== undefined))
       refuseWithout(timeout, 'http_auth_url')

@@ -158,14 +158,21 @@ describe('listeners', () => {
     [{ port: 1, certfile: 'c' }, 'certfile: needs keyfile too'],
     [{ port: 1, keyfile: 'c' }, 'keyfile: needs certfile too'],
     [{ port: 1, ciphers: 'c' }, 'ciphers: needs certfile too'],
-    [{ ...tls, crlfile: 'c' }, 'crlfile: needs cafile too'],
-    [{ ...tls, require_certificate: true }, 'require_certificate: needs cafile too'],
-    [{ ...tls, cafile: 'c', use_identity_as_username: true }, 'use_identity_as_username: needs require_certificate too'],
+    [{ ...tls, crlfile: 'c' }, 'crlfile: needs cafile or capath too'],
+    [{ ...tls, require_certificate: true }, 'require_certificate: needs cafile or capath too'],
+    [
+      { ...tls, cafile: 'c', use_identity_as_username: true },
+      'use_identity_as_username: needs require_certificate or proxy_protocol too',
+    ],
+    [
+      { ...tls, capath: 'c', require_certificate: true, use_identity_as_username: true, use_subject_as_username: true },
+      'use_subject_as_username: excludes r:1:1: listeners[0].use_identity_as_username; leave one of them out',
+    ],
     [{ port: 1, socket_path: 'c' }, 'socket_path: excludes r:1:1: listeners[0].port; leave one of them out'],
     [{ host: 'a', socket_path: 'c' }, 'socket_path: excludes r:1:1: listeners[0].host; leave one of them out'],
     [{ port: 1, socket_mode: '600' }, 'socket_mode: needs socket_path too'],
     [{ port: 1, websockets_path: '/a' }, 'websockets_path: needs protocol websockets too'],
-    [{ port: 1, jwt_issuer: 'a' }, 'jwt_issuer: needs jwt_jwks or another key too'],
+    [{ port: 1, jwt_issuer: 'a' }, 'jwt_issuer: needs jwt_secret_file or jwt_public_key_file or jwt_jwks too'],
     [{ port: 1, http_auth_timeout_seconds: 1 }, 'http_auth_timeout_seconds: needs http_auth_url too'],
   ])('%j', (values, error) => {
     expect(() => listeners(entry(values))).toThrow(new Error(`r:1:1: listeners[0].${error}`))
@@ -203,6 +210,8 @@ describe('listeners', () => {
 
     test('so does a certificate that is required and says who it is', () => {
       expect(listeners(entry({ ...open, ...mutual, require_certificate: 'required' }))).toMatchObject([{ allowAnonymous: false }])
+      const proxied = entry({ ...open, proxy_protocol: true, use_identity_as_username: true })
+      expect(() => listeners(proxied)).toThrow('0.0.0.0 is not loopback')
       const optional = entry({ ...mutual, host: '0.0.0.0', require_certificate: 'optional' })
       expect(() => listeners(optional)).toThrow('0.0.0.0 is not loopback')
     })

@@ -3,48 +3,14 @@ import { type Option, type OptionKey, options } from '../base/options.ts'
 import { isLoopback, NEEDS } from '../config.ts'
 import { placeOf, type Setting } from './mosquitto-conf.ts'
 import { COUNTERPARTS, isSecret, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
-import { block, comment, type YamlLine } from './yaml-lines.ts'
+import { type Plain, Section } from './mosquitto-section.ts'
+import { block, comment, printable } from './yaml-lines.ts'
 
 /** A mosquitto.conf in our terms. */
 export interface Imported {
   readonly yaml: string
   /** What could not be taken as it was, one line each: `mosquitto.conf:12: log_facility 5: no counterpart: ...`. */
   readonly findings: readonly string[]
-}
-
-type Plain = string | number | boolean
-
-/** The settings of the broker, or of one listener. */
-class Section {
-  readonly lines: YamlLine[] = []
-  /** Something that protected it in Mosquitto is missing. */
-  exposed = false
-  readonly #at = new Map<OptionKey, number>()
-
-  get(key: OptionKey): Plain | undefined {
-    return this.#line(key)?.value
-  }
-
-  /** `mosquitto.conf:12: certfile`, or the key alone where no line says it. */
-  place(key: OptionKey): string {
-    return this.#line(key)?.place ?? key
-  }
-
-  set(key: OptionKey, value: Plain, more: { readonly note?: string; readonly place?: string } = {}): void {
-    this.delete(key)
-    this.#at.set(key, this.lines.length)
-    this.lines.push({ key, value, ...more })
-  }
-
-  delete(key: OptionKey): void {
-    const at = this.#at.get(key)
-    if (at !== undefined) this.lines[at] = {}
-    this.#at.delete(key)
-  }
-
-  #line(key: OptionKey): YamlLine | undefined {
-    return this.lines[this.#at.get(key) ?? -1]
-  }
 }
 
 const byKey = new Map(options.map((option) => [option.key, option]))
@@ -103,7 +69,7 @@ class Translation {
     if (reason !== undefined) {
       if (protects(name, value))
         this.#sectionFor(this.#perListener || !isPlugin(name) ? 'listener' : 'broker', listener).exposed = true
-      this.#report(listener, setting, `no counterpart: ${reason}`)
+      this.#report(listener, setting, reason)
     } else if (value === '') this.#report(listener, setting, 'not taken: it has no value')
     else if (counterpart === undefined) this.#translate(setting, listener)
     else this.#put(this.#sectionFor(counterpart.scope, listener), setting, counterpart.key)
@@ -131,7 +97,9 @@ class Translation {
         break
       case 'socket_domain':
         if (listener.get('host') !== undefined) this.#report(listener, setting, 'not taken: host says which')
-        else this.#put(listener, setting, 'host', value === 'ipv4' ? '0.0.0.0' : EVERYWHERE)
+        else if (value === 'ipv4') this.#put(listener, setting, 'host', '0.0.0.0')
+        else if (value === 'ipv6') this.#put(listener, setting, 'host', EVERYWHERE)
+        else this.#report(listener, setting, 'not taken: expected ipv4 or ipv6')
         break
       case 'ciphers': {
         const newer = suites.filter(isTls13)
@@ -147,7 +115,8 @@ class Translation {
       }
       case 'persistence':
       case 'retained_persistence':
-        this.#put(this.#broker, setting, 'memory', !isTrue(value))
+        if (isBoolean(value)) this.#put(this.#broker, setting, 'memory', !isTrue(value))
+        else this.#report(this.#broker, setting, 'not taken: expected true or false')
         break
       case 'persistence_location':
         this.#location = setting
@@ -162,8 +131,11 @@ class Translation {
         if (value === 'none') this.#logNowhere = true
         else if (value !== 'stdout') this.#report(this.#broker, setting, 'no counterpart: Roost logs to standard output')
         break
+      case 'include_dir':
+        this.#report(this.#broker, setting, 'not taken: only the main file may include others')
+        break
       case 'per_listener_settings':
-        this.#broker.set('per_listener_settings', isTrue(value))
+        this.#put(this.#broker, setting, name)
     }
   }
 
@@ -225,19 +197,23 @@ class Translation {
     for (const { key, value, place, comment: text } of this.#byDefault.lines) {
       if (text !== undefined) this.#broker.lines.push({ comment: text })
       if (key !== undefined)
-        this.#tell(this.#broker, `${place}: ${value}: not taken: Mosquitto does not start the default listener`)
+        this.#tell(this.#broker, `${place} ${value}: not taken: Mosquitto does not start the default listener`)
     }
     return this.#listeners
   }
 
   #finishListener(section: Section): void {
     const local = this.#listeners.length === 0 && !this.#startsDefault
+    if (section.get('use_identity_as_username') === true && section.get('use_subject_as_username') === true) {
+      this.#tell(section, `${section.place('use_subject_as_username')} true: not taken: use_identity_as_username counts`)
+      section.delete('use_subject_as_username')
+    }
     // What lacks something takes with it what needs it.
     for (const _ of NEEDS) {
-      for (const [key, needed] of NEEDS) {
+      for (const [key, ...needed] of NEEDS) {
         const value = section.get(key)
-        if (!isOn(value) || isOn(section.get(needed))) continue
-        this.#tell(section, `${section.place(key)}: ${value}: not taken: needs ${needed} too`)
+        if (!isOn(value) || needed.some((other) => isOn(section.get(other)))) continue
+        this.#tell(section, `${section.place(key)} ${value}: not taken: needs ${needed.join(' or ')} too`)
         section.delete(key)
         section.exposed ||= PROTECTING.has(key)
       }
@@ -246,24 +222,31 @@ class Translation {
     this.#guard(section, local)
   }
 
-  /** Nobody may get in who could not get into Mosquitto, and Roost has to take the file. */
+  /**
+   * From other machines nobody may get in who could not get into Mosquitto, and Roost has to take the file. Where this machine can get
+   * in and could not, that is told.
+   */
   #guard(section: Section, local: boolean): void {
     const own = (key: OptionKey): Plain | undefined => section.get(key) ?? this.#broker.get(key)
-    const certified = section.get('use_identity_as_username') === true && isRequired(section.get('require_certificate'))
+    const named = section.get('use_identity_as_username') === true || section.get('use_subject_as_username') === true
+    const certified = named && isRequired(section.get('require_certificate'))
     const verifies = own('password_file') !== undefined || certified
-    const exposed = section.exposed || this.#broker.exposed
+    const anonymous = own('allow_anonymous') ?? local
     if (local && verifies && own('allow_anonymous') === undefined) {
       this.#broker.set('allow_anonymous', true, { note: 'without a listener Mosquitto lets in whoever is on this machine' })
     }
-    const [where, host] = [section.get('socket_path'), section.get('host')]
-    if (where !== undefined && exposed) {
-      this.#tell(section, `${section.place('socket_path')}: ${where}: permissions 0600: ${UNPROTECTED}`)
-      section.set('socket_mode', '0600')
+    const exposed = section.exposed || this.#broker.exposed
+    if (!exposed && (verifies || anonymous === true)) return
+    const [socket, port, host] = [section.get('socket_path'), section.get('port') ?? 1883, section.get('host')]
+    const place =
+      section.place(socket === undefined ? 'port' : 'socket_path') ?? section.place('host') ?? `${this.#path}: default listener`
+    const why = exposed ? 'something that protects it has no counterpart' : 'nobody could connect to Mosquitto here'
+    if (host === undefined || isLoopback(String(host))) {
+      this.#tell(section, `${place} ${socket ?? port}: programs on this machine may connect: ${why}`)
+    } else {
+      this.#tell(section, `${place} ${port}: put on 127.0.0.1 instead of ${host}: ${why}; programs on this machine may`)
+      section.set('host', '127.0.0.1')
     }
-    if (host === undefined || isLoopback(String(host)) || (!exposed && (verifies || own('allow_anonymous') === true))) return
-    const why = exposed ? UNPROTECTED : 'nobody could connect to Mosquitto here'
-    this.#tell(section, `${section.place('port')}: ${section.get('port') ?? 1883}: put on 127.0.0.1 instead of ${host}: ${why}`)
-    section.set('host', '127.0.0.1')
   }
 
   /** In Mosquitto the listeners share no bound. */
@@ -291,18 +274,17 @@ class Translation {
     this.#tell(section, `${placeOf(setting)}${value === '' ? '' : ` ${value}`}: ${what}`)
   }
 
-  #tell(section: Section, finding: string): void {
+  #tell(section: Section, what: string): void {
+    const finding = printable(what)
     this.#findings.push(finding)
     section.lines.push({ comment: finding })
   }
 }
 
-const UNPROTECTED = 'what protects it in Mosquitto has no counterpart'
-
 /** Without these more is permitted than with them. */
 const PROTECTING: ReadonlySet<OptionKey> = new Set([
   ...(['acl_file', 'certfile', 'clientid_prefixes', 'crlfile', 'keyfile', 'maximum_qos', 'mount_point'] as const),
-  ...(['require_certificate', 'use_identity_as_username'] as const),
+  ...(['require_certificate', 'use_identity_as_username', 'use_subject_as_username'] as const),
 ])
 
 const isPlugin = (name: string): boolean => /plugin$/.test(name)
@@ -310,8 +292,8 @@ const isPlugin = (name: string): boolean => /plugin$/.test(name)
 /** Whether what has no counterpart kept somebody out. */
 const protects = (name: string, value: string): boolean =>
   isPlugin(name) ||
-  /^(bind_interface|psk_hint|tls_engine|capath)$/.test(name) ||
-  (/^use_(subject_as_username|username_as_clientid)$/.test(name) && isTrue(value))
+  /^(bind_interface|psk_hint|tls_engine|websockets_origin)$/.test(name) ||
+  (name === 'use_username_as_clientid' && isTrue(value))
 
 /** Node.js allows no TLS 1.3 if a list of ciphers has none of it, and nothing older if it has nothing else. */
 const TLS_13 = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256']
@@ -329,6 +311,7 @@ const LOG_LEVELS: ReadonlyMap<string, string> = new Map([
 ])
 
 const isTrue = (value: string): boolean => value === 'true' || value === '1'
+const isBoolean = (value: string): boolean => /^(true|false|0|1)$/.test(value)
 const isOn = (value: Plain | undefined): boolean => value !== undefined && value !== false && value !== 'no'
 const isRequired = (value: Plain | undefined): boolean => value === true || value === 'required'
 
@@ -344,5 +327,5 @@ function asWritten({ expected, placeholder, default: byDefault }: Option, value:
   if (typeof value !== 'string') return value
   if (placeholder === 'number' && /^-?\d+$/.test(value)) return Number(value)
   const takesBoolean = typeof byDefault === 'boolean' || expected.includes('true')
-  return takesBoolean && /^(true|false|0|1)$/.test(value) ? isTrue(value) : value
+  return takesBoolean && isBoolean(value) ? isTrue(value) : value
 }

@@ -18,14 +18,22 @@ export const COUNTERPARTS: ReadonlyMap<string, Counterpart> = new Map([
   ...same('broker', 'check_retain_source', 'clientid_prefixes', 'max_inflight_bytes', 'max_inflight_messages', 'max_keepalive'),
   ...same('broker', 'max_packet_size', 'max_queued_bytes', 'max_queued_messages', 'message_size_limit', 'queue_qos0_messages'),
   ...same('broker', 'retain_available', 'set_tcp_nodelay', 'sys_interval', 'upgrade_outgoing_qos'),
-  ...same('listener', 'cafile', 'certfile', 'crlfile', 'keyfile', 'max_connections', 'max_topic_alias', 'maximum_qos'),
-  ...same('listener', 'mount_point', 'protocol', 'require_certificate', 'tls_version', 'use_identity_as_username'),
+  ...same('listener', 'cafile', 'capath', 'certfile', 'crlfile', 'keyfile', 'max_connections', 'max_topic_alias', 'maximum_qos'),
+  ...same(
+    'listener',
+    'mount_point',
+    'protocol',
+    'require_certificate',
+    'tls_version',
+    'use_identity_as_username',
+    'use_subject_as_username',
+  ),
   ...same('either', 'acl_file', 'allow_anonymous', 'allow_zero_length_clientid', 'auto_id_prefix', 'password_file'),
   ['max_qos', { scope: 'listener', key: 'maximum_qos' }],
 ])
 
 /** Options that take more than a new name: the translation has code for each. */
-export const TRANSLATED = [
+const TRANSLATED: readonly string[] = [
   'bind_address',
   'ciphers',
   'ciphers_tls1.3',
@@ -40,7 +48,7 @@ export const TRANSLATED = [
   'port',
   'retained_persistence',
   'socket_domain',
-] as const
+]
 
 const because = (reason: string, ...names: string[]): (readonly [string, string])[] => names.map((name) => [name, reason])
 
@@ -54,10 +62,10 @@ const PSK = 'TLS with pre-shared keys is not supported; use certificates'
 const OBSOLETE = 'obsolete; Mosquitto 2.0 ignores it too'
 
 /** Every other option of Mosquitto 2.0, and why Roost has none like it. */
-export const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
+const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ...because(PLUGIN, 'auth_plugin', 'auth_plugin_deny_special_chars', 'plugin', 'global_plugin'),
   ...because(SAVED, 'autosave_interval', 'autosave_on_changes'),
-  ...because('its files have their own names in data_dir', 'persistence_file'),
+  ...because('the files in data_dir have their own names', 'persistence_file'),
   ...because(SERVICE, 'pid_file', 'user'),
   ...because(LOG_STYLE, 'log_facility', 'log_timestamp', 'log_timestamp_format'),
   ...because('connections are logged from log_level info on', 'connection_messages'),
@@ -66,16 +74,14 @@ export const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ...because(OBSOLETE, 'ffdc_output', 'max_log_entries', 'retry_interval', 'store_clean_interval', 'trace_level', 'trace_output'),
   ...because('overlapping subscriptions always deliver as the specification says', 'allow_duplicate_messages'),
   ...because("give the interface's address as host", 'bind_interface'),
-  ...because('put the certificates together in one file, as cafile', 'capath'),
   ...because('Node.js chooses the parameters of the key exchange', 'dhparamfile'),
   ...because('Roost serves no files', 'http_dir'),
   ...because('memory is bounded by the limits of queues, sessions and connections', 'memory_limit'),
-  ...because('user names come from the common name alone; see use_identity_as_username', 'use_subject_as_username'),
   ...because('client ids stay what clients say; session_ownership keeps others out of a session', 'use_username_as_clientid'),
   ...because('the WebSocket library has no such setting', 'websockets_headers_size', 'websockets_log_level'),
   ...because('any origin may connect', 'websockets_origin'),
   ...because('dates of client certificates are always checked', 'disable_client_cert_date_checks'),
-  ...because('a client with topic aliases is not sent any', 'max_topic_alias_broker'),
+  ...because('Roost sends no topic aliases', 'max_topic_alias_broker'),
   ...because('there is no control API', 'enable_control_api'),
   ...because(
     BRIDGE,
@@ -91,11 +97,11 @@ export const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ),
 ])
 
-/** The reason why a setting has no counterpart; `undefined` if it has one. */
+/** Why a setting cannot be taken; `undefined` if it can. */
 export function noCounterpart(name: string): string | undefined {
-  if (/^(auth|plugin)_opt_./.test(name)) return PLUGIN
-  if (COUNTERPARTS.has(name) || (TRANSLATED as readonly string[]).includes(name)) return undefined
-  return NO_COUNTERPART.get(name) ?? 'Mosquitto 2.0 knows no such option'
+  if (COUNTERPARTS.has(name) || TRANSLATED.includes(name)) return undefined
+  const reason = /^(auth|plugin)_opt_./.test(name) ? PLUGIN : NO_COUNTERPART.get(name)
+  return reason === undefined ? 'unknown: Mosquitto 2.0 has no such option' : `no counterpart: ${reason}`
 }
 
 /** Values that must not turn up in a log or on a screen. */

@@ -24,8 +24,12 @@ export function block(lines: readonly YamlLine[], indent: string, first = indent
     .join('')
 }
 
-// biome-ignore lint/suspicious/noControlCharactersInRegex: control characters may not stand in YAML.
-export const comment = (text: string): string => `# ${text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')}`
+export const comment = (text: string): string => `# ${printable(text)}`
+
+/** Without what would end a comment, or do something to a terminal. */
+export const printable = (text: string): string =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there.
+  text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')
 
 /** Plain where nobody could take it for something else; JSON, which is YAML, elsewhere. */
 function scalar(value: string | number | boolean): string {

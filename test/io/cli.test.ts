@@ -76,9 +76,11 @@ const NEEDS: Record<string, string[]> = {
   '--keyfile': ['--certfile', FILE],
   '--cafile': TLS,
   '--crlfile': [...TLS, '--cafile', FILE],
+  '--capath': TLS,
   '--tls-version': TLS,
   '--ciphers': TLS,
   '--use-identity-as-username': [...TLS, '--cafile', FILE, '--require-certificate', 'required'],
+  '--use-subject-as-username': [...TLS, '--cafile', FILE, '--require-certificate', 'required'],
   '--jwt-issuer': ['--jwt-secret-file', FILE],
   '--jwt-audience': ['--jwt-secret-file', FILE],
   '--jwt-username-claim': ['--jwt-secret-file', FILE],
@@ -101,7 +103,7 @@ describe('every flag reaches the configuration', () => {
   })
   test.each(words)('$flag', async ({ flag, name, placeholder }) => {
     const text = SAMPLES[placeholder ?? ''] ?? placeholder?.split('|')[0] ?? ''
-    const value = text === 'true' ? true : text
+    const value = { true: true, '0600': 0o600 }[text] ?? text
     expect(await served(flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: value } } })
   })
   test.each(files)('$flag', async ({ flag }) => {

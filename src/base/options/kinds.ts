@@ -112,6 +112,16 @@ export const optionalText = (pattern: RegExp, expected: string, placeholder: str
   schema: z.string().regex(pattern).optional(),
 })
 
+/** Octal digits in quotes: YAML would read 0660 as six hundred and sixty. A number inside. */
+export const permissions: Kind<number> = {
+  schema: z
+    .string()
+    .regex(/^0?[0-7]{3}$/)
+    .transform((digits) => Number.parseInt(digits, 8)),
+  expected: 'permissions in quotes like "0660"',
+  placeholder: 'mode',
+}
+
 export const httpUrl: Kind<string | undefined> = {
   schema: z.url({ protocol: /^https?$/ }).optional(),
   expected: 'an http or https URL',

@@ -6,6 +6,7 @@ import {
   onOff,
   optionalFile,
   optionalText,
+  permissions,
   text,
   trueFalse,
   whole,
@@ -42,7 +43,7 @@ export const LISTENER_OPTIONS = {
   },
   socket_mode: {
     group: 'Listeners',
-    ...text(/^0?[0-7]{3}$/, 'permissions in quotes like "0660"', 'mode'),
+    ...permissions,
     default: '0660',
     listener: 'own',
     about: 'Permissions of the Unix socket, in octal digits: who may connect there.',
@@ -97,6 +98,15 @@ export const LISTENER_OPTIONS = {
     listener: 'own',
     about: 'PEM file of the authorities whose client certificates count.',
   },
+  capath: {
+    group: 'Listeners',
+    ...optionalFile,
+    expected: 'the path of a directory',
+    placeholder: 'dir',
+    default: undefined,
+    listener: 'own',
+    about: 'Directory of such files, named as `openssl rehash` does.',
+  },
   crlfile: {
     group: 'Listeners',
     ...optionalFile,
@@ -109,7 +119,7 @@ export const LISTENER_OPTIONS = {
     ...certificates,
     default: 'no',
     listener: 'own',
-    about: 'Whether a client has to show a certificate that cafile vouches for: true is required, false is no.',
+    about: 'Whether a client has to show a certificate that cafile or capath vouch for: true is required, false is no.',
   },
   use_identity_as_username: {
     group: 'Listeners',
@@ -117,6 +127,13 @@ export const LISTENER_OPTIONS = {
     default: false,
     listener: 'own',
     about: "Takes the common name (CN) of the client's certificate as its user name: it needs no password then.",
+  },
+  use_subject_as_username: {
+    group: 'Listeners',
+    ...onOff,
+    default: false,
+    listener: 'own',
+    about: 'Takes the whole subject instead, as in `CN=sensor 1,O=Example`.',
   },
   tls_version: {
     group: 'Listeners',
