@@ -10,14 +10,13 @@ export class LagMonitor {
   /** Milliseconds, of the last sample. */
   lag = 0
 
-  /** `boundMs` 0 measures and never tells. */
   start(boundMs: number, onCross: (over: boolean) => void): void {
     this.#due = performance.now() + SAMPLE_MS
     this.#timer = setInterval(() => {
       const now = performance.now()
       this.lag = Math.max(0, now - this.#due)
       this.#due = now + SAMPLE_MS
-      const over = boundMs > 0 && this.lag > boundMs
+      const over = this.lag > boundMs
       if (over === this.#over) return
       this.#over = over
       onCross(over)

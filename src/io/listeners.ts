@@ -39,7 +39,7 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
     protocol: listener.protocol,
     host: listener.host,
     port: listener.port,
-    ...(socketPath !== undefined && { socketPath, socketMode: Number.parseInt(listener.socketMode, 8) }),
+    ...(socketPath !== undefined && { socketPath, socketMode: listener.socketMode }),
     ...(tls !== undefined && { tls }),
     proxyProtocol: listener.proxyProtocol,
     useProxyIdentityAsUsername: listener.useIdentityAsUsername,
@@ -53,17 +53,19 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
 }
 
 function tlsOptions(listener: ListenerConfig): TlsOptions | undefined {
-  const { certfile, keyfile, cafile, crlfile, ciphers, requireCertificate, useIdentityAsUsername, tlsVersion } = listener
+  const { certfile, keyfile, cafile, capath, crlfile, ciphers } = listener
+  const { requireCertificate, useIdentityAsUsername, useSubjectAsUsername, tlsVersion } = listener
   if (certfile === undefined || keyfile === undefined) return undefined
   return {
     certfile,
     keyfile,
     ...(cafile !== undefined && { cafile }),
+    ...(capath !== undefined && { capath }),
     ...(crlfile !== undefined && { crlfile }),
     ...(ciphers !== undefined && { ciphers }),
     requireCertificate,
     useIdentityAsUsername,
-    useSubjectAsUsername: false,
+    useSubjectAsUsername,
     tlsVersion,
   }
 }

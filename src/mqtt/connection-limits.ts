@@ -15,7 +15,7 @@ export interface ConnectionLimits {
   /** Topic bytes that the aliases of one connection and direction may hold. */
   readonly maxTopicAliasBytes: number
   readonly maxUserProperties: number
-  /** PUBLISH packets a second of one client, on average over a second; 0 is no bound. */
+  /** PUBLISH packets a second of one client, on average over a second; Infinity is no bound. */
   readonly maxPublishRate: number
   /** A socket that takes nothing for so long is closed. */
   readonly writeTimeoutMs: number
@@ -42,7 +42,7 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   maxKeepAlive: 65_535,
   maxTopicAliasBytes: 64 * 1024,
   maxUserProperties: 1000,
-  maxPublishRate: 0,
+  maxPublishRate: Number.POSITIVE_INFINITY,
   writeTimeoutMs: 60_000,
   listeners: new Map(),
 }

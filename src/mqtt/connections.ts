@@ -188,7 +188,7 @@ export class Connections {
       if (packet.type === PacketType.PUBLISH) {
         traffic.publishBytesReceived += packet.payloadEnd - packet.payloadStart
         if (packet.properties !== NO_PROPERTIES && !this.#resolveAlias(now, connection, packet)) return
-        if (this.#limits.maxPublishRate > 0) throttled = this.#isTooFast(now, connection)
+        if (this.#limits.maxPublishRate < Number.POSITIVE_INFINITY) throttled = this.#isTooFast(now, connection)
       } else if (packet.type === PacketType.CONNECT) {
         if (!this.#connecting(now, connection, packet)) return
       } else if (packet.type === PacketType.AUTH && !connection.isConnected) {
