@@ -47,6 +47,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   mqtt: ['base'],
   mqttsn: ['base'],
   broker: ['base', 'mqtt'],
+  access: ['base', 'mqtt', 'broker'],
   gateway: ['base', 'mqtt', 'mqttsn'],
   'server.ts': ['base', 'mqtt', 'mqttsn', 'broker', 'gateway'],
   'config.ts': ['base'],

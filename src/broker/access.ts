@@ -10,6 +10,8 @@ export interface Identity {
   readonly listener: string
   /** What authentication brought: opaque to the broker, handed back with every question. */
   readonly grant: object | undefined
+  /** The transport vouches for the user name: a verified TLS certificate. */
+  readonly certified: boolean
 }
 
 /** Who may do what. Decided in memory and at once: only authentication may wait. */

@@ -67,7 +67,14 @@ export class Connector {
     const { info } = link
     const { kind, listener } = info
     const clientId = packet.clientId === '' ? this.#assignedId(info.settings ?? DEFAULT_LINK_SETTINGS) : packet.clientId
-    const identity: Identity = { kind, clientId, username: who.username, listener, grant: who.grant }
+    const identity: Identity = {
+      kind,
+      clientId,
+      username: who.username,
+      listener,
+      grant: who.grant,
+      certified: info.identity !== undefined,
+    }
     if (packet.will !== undefined && !access.publish(identity, packet.will.topic)) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
     }

@@ -76,6 +76,7 @@ export class Session implements Identity {
   username: string | undefined = undefined
   listener = ''
   grant: object | undefined = undefined
+  certified = false
   /** User and listener as one object, for what outlives the conversation. */
   owner: StoredOwner = NOBODY
   /** The open conversation, if there is one. */

@@ -69,7 +69,7 @@ export class Sessions {
     const session = present ? old : new Session(kind, clientId)
     // A sensor sleeps with its conversation open, and a will has to fire even if the process dies: both outlast the process.
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
-    const { username, listener, grant } = request.identity
+    const { username, listener, grant, certified } = request.identity
     const owner = { username, listener }
     let lsn: Lsn | 'full' = 0
     if (persistent) {
@@ -83,6 +83,7 @@ export class Sessions {
     session.username = username
     session.listener = listener
     session.grant = grant
+    session.certified = certified
     session.owner = owner
     this.#disarm(session)
     this.#byKey.set(session.key, session)

@@ -121,7 +121,13 @@ export class Subscriber {
     const { access, limits } = this.#context
     if (!limits.checkRetainSource || source === undefined) return true
     const colon = from.indexOf(':')
-    const who = { kind: from.slice(0, colon) as ClientKind, clientId: from.slice(colon + 1), ...source, grant: undefined }
+    const who = {
+      kind: from.slice(0, colon) as ClientKind,
+      clientId: from.slice(colon + 1),
+      ...source,
+      grant: undefined,
+      certified: false,
+    }
     return access.publish(who, topic)
   }
 }

@@ -45,3 +45,33 @@ export function realFilter(filter: string): string {
   const shared = sharedFilter(filter)
   return shared === undefined || shared === 'invalid' ? filter : shared.filter
 }
+
+/**
+ * Whether every topic that `filter` matches is matched by `rule` too [5.0 section 4.7]: `a/#` covers `a`, `a/+/b` and `a/#`, and `#` covers
+ * nothing that starts with `$`. A topic name is a filter that matches itself, so this says as well whether a filter matches a topic.
+ */
+export function covers(rule: string, filter: string): boolean {
+  // Both match everything with a first level that does not start with $.
+  if (rule === '+/#' && filter === '#') return true
+  let at = 0
+  let from = 0
+  for (;;) {
+    const ruleEnd = levelEnd(rule, at)
+    const end = levelEnd(filter, from)
+    const wild = ruleEnd - at === 1 ? rule[at] : ''
+    // MQTT-4.7.2-1
+    if ((wild === '#' || wild === '+') && from === 0 && filter.startsWith('$')) return false
+    if (wild === '#') return true
+    if (end - from === 1 && filter[from] === '#') return false
+    if (wild !== '+' && (ruleEnd - at !== end - from || !rule.startsWith(filter.slice(from, end), at))) return false
+    if (end === filter.length) return ruleEnd === rule.length || rule.slice(ruleEnd) === '/#'
+    if (ruleEnd === rule.length) return false
+    at = ruleEnd + 1
+    from = end + 1
+  }
+}
+
+function levelEnd(topic: string, from: number): number {
+  const slash = topic.indexOf('/', from)
+  return slash < 0 ? topic.length : slash
+}

@@ -1,0 +1,136 @@
+import { covers, topicFilterError } from '../mqtt/topics.ts'
+
+export type Permission = 'read' | 'write' | 'readwrite' | 'deny'
+
+export interface AclRule {
+  readonly permission: Permission
+  /** May hold %c and %u as whole levels, in a pattern. */
+  readonly filter: string
+}
+
+/** Who the rules are asked about. */
+export interface AclSubject {
+  readonly clientId: string
+  readonly username: string | undefined
+}
+
+/** Where a file is wrong. */
+export interface AclError {
+  readonly line: number
+  readonly reason: string
+}
+
+/** The rules of one `acl_file`, in Mosquitto's format. Without a single rule nobody may do anything. */
+export class Acl {
+  readonly #anonymous: readonly AclRule[]
+  readonly #users: ReadonlyMap<string, readonly AclRule[]>
+  readonly #patterns: readonly AclRule[]
+
+  constructor(anonymous: readonly AclRule[], users: ReadonlyMap<string, readonly AclRule[]>, patterns: readonly AclRule[]) {
+    this.#anonymous = anonymous
+    this.#users = users
+    this.#patterns = patterns
+  }
+
+  /** What this client may do, with its names put into the patterns. */
+  rulesFor({ clientId, username }: AclSubject): RuleSet {
+    const own = username === undefined ? this.#anonymous : (this.#users.get(username) ?? [])
+    const patterns = this.#patterns.flatMap(({ permission, filter }) => {
+      const levels = filter.split('/').map((level) => substituted(level, clientId, username))
+      return levels.includes(undefined) ? [] : [{ permission, filter: levels.join('/') }]
+    })
+    return new RuleSet([...own, ...patterns])
+  }
+}
+
+/**
+ * A level of a pattern with its name in place; `undefined` if that would match more, or something else, than one level with this very text: a client
+ * that calls itself `#` gets nothing.
+ */
+function substituted(level: string, clientId: string, username: string | undefined): string | undefined {
+  if (level !== '%c' && level !== '%u') return level
+  const name = level === '%c' ? clientId : username
+  return name === undefined || name === '' || /[+#/\0]/.test(name) ? undefined : name
+}
+
+/** Topics remembered with their answers, per client and question. */
+const REMEMBERED_MAX = 256
+
+/** The rules of one client. A denial wins over whatever else is allowed; what no rule allows is denied. */
+export class RuleSet {
+  readonly #read: readonly string[]
+  readonly #write: readonly string[]
+  readonly #deny: readonly string[]
+  /** Devices repeat their topics. */
+  readonly #published = new Map<string, boolean>()
+
+  constructor(rules: readonly AclRule[]) {
+    const filtersOf = (...permissions: Permission[]): string[] =>
+      rules.filter(({ permission }) => permissions.includes(permission)).map(({ filter }) => filter)
+    this.#read = filtersOf('read', 'readwrite')
+    this.#write = filtersOf('write', 'readwrite')
+    this.#deny = filtersOf('deny')
+  }
+
+  mayPublish(topic: string): boolean {
+    const known = this.#published.get(topic)
+    if (known !== undefined) return known
+    const may = this.#allows(this.#write, topic)
+    if (this.#published.size >= REMEMBERED_MAX) this.#published.clear()
+    this.#published.set(topic, may)
+    return may
+  }
+
+  /** Whether a message on this topic may be delivered. */
+  mayRead(topic: string): boolean {
+    return this.#allows(this.#read, topic)
+  }
+
+  /** Whether one rule allows all that the filter matches. What a denial takes out of that is held back message by message. */
+  maySubscribe(filter: string): boolean {
+    return this.#allows(this.#read, filter)
+  }
+
+  #allows(filters: readonly string[], topicOrFilter: string): boolean {
+    return filters.some((rule) => covers(rule, topicOrFilter)) && !this.#deny.some((rule) => covers(rule, topicOrFilter))
+  }
+}
+
+/** Reads an `acl_file`: `user <name>`, `topic [permission] <filter>`, `pattern [permission] <filter>`. */
+export function parseAcl(text: string): Acl | AclError {
+  const anonymous: AclRule[] = []
+  const users = new Map<string, AclRule[]>()
+  const patterns: AclRule[] = []
+  let own = anonymous
+  for (const [i, raw] of text.split('\n').entries()) {
+    const line = raw.trim()
+    if (line === '' || line.startsWith('#')) continue
+    const [, keyword, rest] = /^(\S+)\s*(.*)$/s.exec(line)!
+    const wrong = (reason: string): AclError => ({ line: i + 1, reason })
+    if (keyword === 'user') {
+      if (rest === '') return wrong('user needs a name')
+      own = users.get(rest!) ?? []
+      users.set(rest!, own)
+    } else if (keyword === 'topic' || keyword === 'pattern') {
+      const rule = ruleOf(rest!)
+      const reason = ruleError(rule, keyword === 'pattern')
+      if (reason !== '') return wrong(reason)
+      ;(keyword === 'pattern' ? patterns : own).push(rule)
+    } else return wrong(`expected user, topic or pattern, got ${keyword}`)
+  }
+  return new Acl(anonymous, users, patterns)
+}
+
+/** A permission that is left out is `readwrite`; the filter is the rest of the line, spaces included. */
+function ruleOf(text: string): AclRule {
+  const [, permission, filter] = /^(?:(readwrite|read|write|deny)\s+)?(.*)$/s.exec(text)!
+  return { permission: (permission as Permission | undefined) ?? 'readwrite', filter: filter! }
+}
+
+function ruleError({ filter }: AclRule, isPattern: boolean): string {
+  const wrong = topicFilterError(filter)
+  if (wrong !== '') return wrong
+  if (!isPattern) return ''
+  const half = filter.split('/').find((level) => /%[cu]/.test(level) && level !== '%c' && level !== '%u')
+  return half === undefined ? '' : `${half} has %c or %u beside other text: it has to be a whole level`
+}

@@ -1,0 +1,118 @@
+import { readFileSync, statSync } from 'node:fs'
+import { authenticates, type Config, type ListenerConfig, StartError, sensorsAreOpen } from '../../config.ts'
+import { reasonOf } from '../../io/text-file.ts'
+import { type Acl, type AclError, parseAcl } from '../acl.ts'
+import { type PasswordEntry, parsePasswords } from '../password-file.ts'
+import { AccessPolicy, type ListenerPolicy } from '../policy.ts'
+import { Authenticator, type Verifiers } from './authenticator.ts'
+import { HttpCallout } from './http-callout.ts'
+import { PasswordChecker } from './password-hash.ts'
+import { SCRAM_SHA_256 } from './scram.ts'
+import { TokenVerifier } from './token-verifier.ts'
+
+type AccessConfig = Pick<
+  ListenerConfig,
+  | 'allowAnonymous'
+  | 'passwordFile'
+  | 'aclFile'
+  | 'jwtSecretFile'
+  | 'jwtPublicKeyFile'
+  | 'jwtJwks'
+  | 'jwtIssuer'
+  | 'jwtAudience'
+  | 'jwtUsernameClaim'
+  | 'httpAuthUrl'
+  | 'httpAuthTimeoutSeconds'
+>
+
+interface Loaded {
+  readonly policy: ListenerPolicy
+  readonly verifiers: Verifiers
+}
+
+/** The rules as the files have them: the policy that decides, and the authenticator that finds out who is there. */
+export class AccessFiles {
+  readonly policy: AccessPolicy
+  readonly authenticator: Authenticator
+  /** Things that are not wrong and should be told. */
+  warnings: readonly string[] = []
+  readonly #config: Config
+  readonly #checker = new PasswordChecker()
+  #loaded: ReadonlyMap<string, Loaded>
+  #global: Loaded
+
+  /** @throws StartError at the first file that is wrong. */
+  constructor(config: Config) {
+    this.#config = config
+    const { listeners, global, warnings } = load(config)
+    this.#loaded = listeners
+    this.#global = global
+    this.warnings = warnings
+    this.policy = new AccessPolicy(policiesOf(listeners), global.policy)
+    this.authenticator = new Authenticator(this.#checker, (listener) => (this.#loaded.get(listener) ?? this.#global).verifiers)
+  }
+
+  /** Reads all files anew; what it gives puts them in force. @throws StartError at the first that is wrong: then nothing has changed. */
+  prepareReload(): () => void {
+    const { listeners, global, warnings } = load(this.#config)
+    return () => {
+      this.#loaded = listeners
+      this.#global = global
+      this.warnings = warnings
+      this.#checker.forget()
+      this.policy.replace(policiesOf(listeners), global.policy)
+    }
+  }
+}
+
+const policiesOf = (loaded: ReadonlyMap<string, Loaded>): ReadonlyMap<string, ListenerPolicy> =>
+  new Map(Array.from(loaded, ([name, { policy }]) => [name, policy]))
+
+function load(config: Config): { listeners: ReadonlyMap<string, Loaded>; global: Loaded; warnings: readonly string[] } {
+  const warnings = new Set<string>()
+  // Listeners that name the same file share what is in it.
+  const passwords = new Map<string, ReadonlyMap<string, PasswordEntry>>()
+  const acls = new Map<string, Acl>()
+  const one = (access: AccessConfig): Loaded => {
+    const { allowAnonymous, passwordFile, aclFile, httpAuthUrl } = access
+    if (passwordFile !== undefined && !passwords.has(passwordFile))
+      passwords.set(passwordFile, loadPasswords(passwordFile, warnings))
+    if (aclFile !== undefined && !acls.has(aclFile)) acls.set(aclFile, loadAcl(aclFile))
+    const table = passwordFile === undefined ? undefined : passwords.get(passwordFile)
+    const acl = aclFile === undefined ? undefined : acls.get(aclFile)
+    const tokens = TokenVerifier.load(access)
+    const callout = httpAuthUrl === undefined ? undefined : new HttpCallout(httpAuthUrl, access.httpAuthTimeoutSeconds)
+    const methods = table === undefined ? [] : [SCRAM_SHA_256]
+    return {
+      policy: { allowAnonymous, verifies: authenticates(access), methods, passwords: table, acl },
+      verifiers: { passwords: table, tokens, callout },
+    }
+  }
+  const listeners = new Map(config.listeners.map((listener) => [listener.name, one(listener)]))
+  const global = one({ ...config, allowAnonymous: sensorsAreOpen(config) })
+  return { listeners, global, warnings: [...warnings] }
+}
+
+function loadPasswords(path: string, warnings: Set<string>): ReadonlyMap<string, PasswordEntry> {
+  const parsed = parsePasswords(read(path, 'password_file'))
+  if ('reason' in parsed) throw wrong('password_file', path, parsed as AclError)
+  if ((statSync(path).mode & 0o077) !== 0) warnings.add(`password_file ${path} is open to other users of this machine: chmod 600`)
+  return parsed as ReadonlyMap<string, PasswordEntry>
+}
+
+function loadAcl(path: string): Acl {
+  const parsed = parseAcl(read(path, 'acl_file'))
+  if ('reason' in parsed) throw wrong('acl_file', path, parsed)
+  return parsed
+}
+
+const wrong = (option: string, path: string, { line, reason }: AclError): StartError =>
+  new StartError(`${path}:${line}: ${reason} (${option})`)
+
+function read(path: string, option: string): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
+  } catch (error) {
+    throw new StartError(`${option} ${path}: ${error instanceof TypeError ? 'not UTF-8 text' : reasonOf(error)}`)
+  }
+}

@@ -1,0 +1,141 @@
+import type { AuthAnswer, AuthRequest } from '../../broker/access.ts'
+import type { LinkId } from '../../mqtt/link.ts'
+import { ReasonCode } from '../../mqtt/reason-codes.ts'
+import { Acl, type AclRule, type RuleSet } from '../acl.ts'
+import type { PasswordEntry } from '../password-file.ts'
+import { Grant } from '../policy.ts'
+import type { HttpCallout } from './http-callout.ts'
+import type { PasswordChecker } from './password-hash.ts'
+import { SCRAM_SHA_256, ScramExchange } from './scram.ts'
+import type { TokenVerifier } from './token-verifier.ts'
+
+/** Who can be asked about the clients of one listener. */
+export interface Verifiers {
+  readonly passwords: ReadonlyMap<string, PasswordEntry> | undefined
+  readonly tokens: TokenVerifier | undefined
+  readonly callout: HttpCallout | undefined
+}
+
+/** One client whose authentication is under way. */
+interface Pending {
+  readonly gone: AbortController
+  scram: ScramExchange | undefined
+}
+
+/**
+ * Finds out who clients are: by the password file if it knows the user, then by token, then by the HTTP service; or step by step with
+ * SCRAM-SHA-256. Never rejects, and never lets anybody in because something failed.
+ */
+export class Authenticator {
+  readonly #checker: PasswordChecker
+  readonly #verifiersOf: (listener: string) => Verifiers
+  /** As many as there are connections before CONNACK. */
+  readonly #pending = new Map<LinkId, Pending>()
+
+  constructor(checker: PasswordChecker, verifiersOf: (listener: string) => Verifiers) {
+    this.#checker = checker
+    this.#verifiersOf = verifiersOf
+  }
+
+  async authenticate(request: AuthRequest): Promise<AuthAnswer> {
+    const { link, method } = request
+    const pending = this.#pending.get(link) ?? { gone: new AbortController(), scram: undefined }
+    this.#pending.set(link, pending)
+    let answer: AuthAnswer
+    try {
+      answer = method === undefined ? await this.#verify(request, pending.gone.signal) : this.#scram(request, pending)
+    } catch (error) {
+      answer = refused(ReasonCode.SERVER_UNAVAILABLE, (error as Error).message)
+    }
+    if (answer.kind !== 'continue') this.#pending.delete(link)
+    return answer
+  }
+
+  abandon(link: LinkId): void {
+    this.#pending.get(link)?.gone.abort()
+    this.#pending.delete(link)
+  }
+
+  async #verify(request: AuthRequest, signal: AbortSignal): Promise<AuthAnswer> {
+    const { username, password, info } = request
+    const { passwords, tokens, callout } = this.#verifiersOf(info.listener)
+    const entry = username === undefined ? undefined : passwords?.get(username)
+    if (entry?.password !== undefined || (passwords !== undefined && tokens === undefined && callout === undefined)) {
+      const verdict = await this.#checker.check(entry?.password, password ?? NOTHING, signal)
+      if (verdict === 'right') return { kind: 'accepted', username, grant: new Grant(entry!.text, undefined) }
+      return verdict === 'wrong' ? WRONG : refused(ReasonCode.SERVER_BUSY, 'too many clients log in')
+    }
+    if (tokens !== undefined && (callout === undefined || looksLikeToken(password))) {
+      return this.#byToken(request, tokens)
+    }
+    if (callout === undefined) return WRONG
+    const answer = await callout.ask(request, signal)
+    if (answer.kind === 'deny') return WRONG
+    if (answer.kind === 'failed') return refused(ReasonCode.SERVER_UNAVAILABLE, answer.reason)
+    return granted(request, username, answer)
+  }
+
+  async #byToken(request: AuthRequest, tokens: TokenVerifier): Promise<AuthAnswer> {
+    const token = await tokens.verify(Buffer.from(request.password ?? NOTHING).toString())
+    if (typeof token === 'string') return refused(ReasonCode.BAD_USER_NAME_OR_PASSWORD, `token: ${token}`)
+    const { username } = request
+    // Whoever claims a name has to be its bearer.
+    if (username !== undefined && username !== '' && username !== token.username) return WRONG
+    return granted(request, token.username, token)
+  }
+
+  #scram({ info, step, data, method }: AuthRequest, pending: Pending): AuthAnswer {
+    const { passwords } = this.#verifiersOf(info.listener)
+    if (method !== SCRAM_SHA_256 || passwords === undefined) {
+      return refused(ReasonCode.BAD_AUTHENTICATION_METHOD, `no authentication by ${method}`)
+    }
+    if (step === 1) {
+      pending.scram = ScramExchange.begin(data ?? NOTHING, (username) => passwords.get(username)?.scram)
+      if (pending.scram === undefined) return refused(ReasonCode.NOT_AUTHORIZED, 'no SCRAM client-first-message')
+      return { kind: 'continue', data: Buffer.from(pending.scram.serverFirst) }
+    }
+    const { scram } = pending
+    const serverFinal = scram?.finish(data ?? NOTHING)
+    if (scram === undefined || serverFinal === undefined) return refused(ReasonCode.NOT_AUTHORIZED, 'the proof is wrong')
+    const { username } = scram
+    return {
+      kind: 'accepted',
+      username,
+      grant: new Grant(passwords.get(username)?.text, undefined),
+      data: Buffer.from(serverFinal),
+    }
+  }
+}
+
+const NOTHING = new Uint8Array(0)
+
+const refused = (reasonCode: number, reason: string): AuthAnswer => ({ kind: 'refused', reasonCode, reason })
+
+/** The same for an unknown user and a wrong password. */
+const WRONG = refused(ReasonCode.BAD_USER_NAME_OR_PASSWORD, 'user name or password')
+
+/** Three parts of base64url with dots between: worth verifying as a token before the service is asked. */
+const looksLikeToken = (password: Uint8Array | undefined): boolean =>
+  password !== undefined && /^[\w-]+\.[\w-]+\.[\w-]+$/.test(Buffer.from(password).toString('latin1'))
+
+interface Rights {
+  readonly publish: readonly string[] | undefined
+  readonly subscribe: readonly string[] | undefined
+  readonly validSeconds: number | undefined
+}
+
+function granted({ clientId }: AuthRequest, username: string | undefined, rights: Rights): AuthAnswer {
+  const grant = new Grant(undefined, rulesOf(rights, { clientId, username }))
+  const { validSeconds } = rights
+  return { kind: 'accepted', username, grant, ...(validSeconds !== undefined && { validSeconds }) }
+}
+
+/** Rules that came with the proof; one list without the other leaves the other empty. */
+function rulesOf({ publish, subscribe }: Rights, who: { clientId: string; username: string | undefined }): RuleSet | undefined {
+  if (publish === undefined && subscribe === undefined) return undefined
+  const rules: AclRule[] = [
+    ...(publish ?? []).map((filter) => ({ permission: 'write' as const, filter })),
+    ...(subscribe ?? []).map((filter) => ({ permission: 'read' as const, filter })),
+  ]
+  return new Acl([], new Map(), rules).rulesFor(who)
+}

@@ -1,0 +1,110 @@
+import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
+import { promisify } from 'node:util'
+import type { ScramCredential } from '../password-file.ts'
+
+const derive = promisify(pbkdf2)
+
+export const SCRAM_SHA_256 = 'SCRAM-SHA-256'
+
+/** What RFC 7677 asks for at least. */
+export const SCRAM_ITERATIONS = 4096
+const SALT_BYTES = 16
+const KEY_BYTES = 32
+const MESSAGE_MAX = 4096
+
+const hmac = (key: Uint8Array, text: string): Buffer => createHmac('sha256', key).update(text).digest()
+const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest()
+
+/** A `$scram-sha-256$` line for a new password [RFC 5802 section 3]. */
+export async function scramLine(password: string, iterations: number): Promise<string> {
+  const salt = randomBytes(SALT_BYTES)
+  // RFC 5802 asks for SASLprep, which for all but exotic characters is this normalisation.
+  const salted = await derive(password.normalize('NFKC'), salt, iterations, KEY_BYTES, 'sha256')
+  const storedKey = sha256(hmac(salted, 'Client Key')).toString('base64')
+  const serverKey = hmac(salted, 'Server Key').toString('base64')
+  return `$scram-sha-256$${iterations}$${salt.toString('base64')}$${storedKey}$${serverKey}`
+}
+
+/** A user that does not exist gets a challenge all the same, and the same one every time, so that nobody learns which ones do. */
+const FAKE_KEY = randomBytes(32)
+
+function fakeCredential(username: string): ScramCredential {
+  const salt = hmac(FAKE_KEY, `salt ${username}`).subarray(0, SALT_BYTES).toString('base64')
+  const key = hmac(FAKE_KEY, `key ${username}`).toString('base64')
+  return { iterations: SCRAM_ITERATIONS, salt, storedKey: key, serverKey: key }
+}
+
+/** Server's side of one SCRAM-SHA-256 exchange without channel binding [RFC 5802, RFC 7677]: client-first, then client-final. */
+export class ScramExchange {
+  readonly username: string
+  /** For the client. */
+  readonly serverFirst: string
+  readonly #clientFirstBare: string
+  readonly #header: string
+  readonly #nonce: string
+  readonly #credential: ScramCredential
+  readonly #known: boolean
+
+  private constructor(first: ClientFirst, credential: ScramCredential | undefined, nonce: string) {
+    this.username = first.username
+    this.#header = first.header
+    this.#clientFirstBare = first.bare
+    this.#known = credential !== undefined
+    this.#credential = credential ?? fakeCredential(first.username)
+    this.#nonce = first.nonce + nonce
+    this.serverFirst = `r=${this.#nonce},s=${this.#credential.salt},i=${this.#credential.iterations}`
+  }
+
+  /** `undefined` if it is no client-first-message, or asks for channel binding, which there is none for. */
+  static begin(
+    data: Uint8Array,
+    credentialOf: (username: string) => ScramCredential | undefined,
+    nonce: string = randomBytes(18).toString('base64'),
+  ): ScramExchange | undefined {
+    const first = parseFirst(textOf(data))
+    return first === undefined ? undefined : new ScramExchange(first, credentialOf(first.username), nonce)
+  }
+
+  /** The server-final-message for a client-final-message that proves the password; `undefined` for any other. */
+  finish(data: Uint8Array): string | undefined {
+    const text = textOf(data) ?? ''
+    const parts = /^(c=([A-Za-z0-9+/=]+),r=([!-+\--~]+)),p=([A-Za-z0-9+/=]+)$/.exec(text)
+    if (parts === null) return undefined
+    const [, withoutProof, binding, nonce, proof] = parts
+    if (Buffer.from(binding!, 'base64').toString() !== this.#header || nonce !== this.#nonce) return undefined
+    const authMessage = `${this.#clientFirstBare},${this.serverFirst},${withoutProof}`
+    const storedKey = Buffer.from(this.#credential.storedKey, 'base64')
+    const given = Buffer.from(proof!, 'base64')
+    if (given.length !== KEY_BYTES) return undefined
+    const signature = hmac(storedKey, authMessage)
+    const clientKey = given.map((byte, i) => byte ^ signature[i]!)
+    if (!timingSafeEqual(sha256(clientKey), storedKey) || !this.#known) return undefined
+    return `v=${hmac(Buffer.from(this.#credential.serverKey, 'base64'), authMessage).toString('base64')}`
+  }
+}
+
+interface ClientFirst {
+  readonly header: string
+  readonly bare: string
+  readonly username: string
+  readonly nonce: string
+}
+
+function parseFirst(text: string | undefined): ClientFirst | undefined {
+  // Extensions behind the nonce are ignored; a mandatory one (m=) is refused, as the RFC says.
+  const parts = /^([ny],(?:a=[^,]*)?,)(n=([^,]+),r=([!-+\--~]+)(?:,.*)?)$/s.exec(text ?? '')
+  if (parts === null) return undefined
+  const [, header, bare, name, nonce] = parts
+  if (/=(?!2C|3D)/.test(name!)) return undefined
+  const username = name!.replaceAll('=2C', ',').replaceAll('=3D', '=')
+  return { header: header!, bare: bare!, username, nonce: nonce! }
+}
+
+function textOf(data: Uint8Array): string | undefined {
+  if (data.length > MESSAGE_MAX) return undefined
+  try {
+    return new TextDecoder('utf-8', { fatal: true }).decode(data)
+  } catch {
+    return undefined
+  }
+}

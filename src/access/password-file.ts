@@ -1,0 +1,97 @@
+/** A salted hash as mosquitto_passwd writes it: `$7$` is PBKDF2 with SHA-512, `$6$` one round of SHA-512. */
+export interface PasswordHash {
+  readonly kind: 'pbkdf2' | 'sha512'
+  /** 1 for `sha512`. */
+  readonly iterations: number
+  /** Base64, as is the hash of 64 bytes. */
+  readonly salt: string
+  readonly hash: string
+}
+
+/** What SCRAM-SHA-256 needs to know of a password [RFC 5802]; all but the count in base64. */
+export interface ScramCredential {
+  readonly iterations: number
+  readonly salt: string
+  readonly storedKey: string
+  readonly serverKey: string
+}
+
+export interface PasswordEntry {
+  readonly password: PasswordHash | undefined
+  readonly scram: ScramCredential | undefined
+  /** The lines as they are in the file: changes whenever the password does. */
+  readonly text: string
+}
+
+export interface PasswordError {
+  readonly line: number
+  readonly reason: string
+}
+
+/** More would only keep the processor busy at every login. */
+const ITERATIONS_MAX = 10_000_000
+const HASH_BYTES = 64
+const KEY_BYTES = 32
+
+/**
+ * Reads a `password_file` in mosquitto_passwd's format, with lines for SCRAM beside: `<user>:<hash>`. A line that cannot be read is an
+ * error, never a user without a password.
+ */
+export function parsePasswords(text: string): ReadonlyMap<string, PasswordEntry> | PasswordError {
+  const users = new Map<string, PasswordEntry>()
+  for (const [i, raw] of text.split('\n').entries()) {
+    const line = raw.replace(/\r$/, '')
+    if (line.trim() === '' || line.startsWith('#')) continue
+    const wrong = (reason: string): PasswordError => ({ line: i + 1, reason })
+    const colon = line.indexOf(':')
+    if (colon < 1) return wrong('expected <user>:<hash>')
+    const user = line.slice(0, colon)
+    const hash = line.slice(colon + 1)
+    const known = users.get(user)
+    const parsed = parseHash(hash)
+    if (typeof parsed === 'string') return wrong(`${parsed} for user ${user}`)
+    const isScram = 'storedKey' in parsed
+    if (known !== undefined && (isScram ? known.scram : known.password) !== undefined) return wrong(`user ${user} comes twice`)
+    users.set(user, {
+      password: isScram ? known?.password : parsed,
+      scram: isScram ? parsed : known?.scram,
+      text: known === undefined ? hash : `${known.text}\n${hash}`,
+    })
+  }
+  return users
+}
+
+function parseHash(text: string): PasswordHash | ScramCredential | string {
+  const [empty, scheme, ...parts] = text.split('$')
+  if (empty !== '') return 'no hash'
+  switch (scheme) {
+    case '7': {
+      const [iterations = '', salt = '', hash = ''] = parts
+      if (parts.length !== 3 || !isCount(iterations)) return 'a broken $7$ hash'
+      if (!isBase64(salt) || !isBase64(hash, HASH_BYTES)) return 'a broken $7$ hash'
+      return { kind: 'pbkdf2', iterations: Number(iterations), salt, hash }
+    }
+    case '6': {
+      const [salt = '', hash = ''] = parts
+      if (parts.length !== 2 || !isBase64(salt) || !isBase64(hash, HASH_BYTES)) return 'a broken $6$ hash'
+      return { kind: 'sha512', iterations: 1, salt, hash }
+    }
+    case 'scram-sha-256': {
+      const [iterations = '', salt = '', storedKey = '', serverKey = ''] = parts
+      const whole = parts.length === 4 && isCount(iterations) && isBase64(salt)
+      if (!whole || !isBase64(storedKey, KEY_BYTES) || !isBase64(serverKey, KEY_BYTES)) return 'a broken $scram-sha-256$ line'
+      return { iterations: Number(iterations), salt, storedKey, serverKey }
+    }
+    default:
+      return `unknown hash $${scheme}$`
+  }
+}
+
+const isCount = (text: string): boolean => /^[1-9]\d{0,7}$/.test(text) && Number(text) <= ITERATIONS_MAX
+
+/** Whether it is base64, of `bytes` bytes if that is given, of at least one otherwise. */
+function isBase64(text: string, bytes?: number): boolean {
+  if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text) || text.length % 4 !== 0) return false
+  const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0
+  return bytes === undefined || (text.length / 4) * 3 - padding === bytes
+}
