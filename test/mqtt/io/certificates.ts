@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -15,6 +15,10 @@ export class Certificates {
 
   path(name: string): string {
     return join(this.dir, name)
+  }
+
+  read(name: string): string {
+    return readFileSync(this.path(name), 'utf8')
   }
 
   write(name: string, text: string): string {

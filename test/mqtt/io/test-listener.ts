@@ -36,7 +36,7 @@ export class TestListener {
       store: new MemoryStore(),
       clock: wallClock(),
       notice: this.#notice,
-      random: () => 0.5,
+      random: Math.random,
       gateway: OPTIONS,
       access,
     })
@@ -99,7 +99,7 @@ export class RawClient {
       this.hex += bytes.toString('hex')
     })
     socket.on('error', () => {})
-    this.closed = once(socket, 'close')
+    this.closed = new Promise((resolve) => socket.once('close', resolve))
   }
 
   static async connect(to: NetConnectOpts): Promise<RawClient> {
