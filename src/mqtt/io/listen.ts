@@ -184,8 +184,11 @@ class StreamListener implements Listener {
     socket.on('error', () => {})
     socket.once('close', () => {
       clearTimeout(timer)
-      if (arrival.waitsFor !== undefined) this.#refused(socket, `closed without ${arrival.waitsFor}`, 'debug')
-      this.#arrivals.delete(socket)
+      // TLS says what was wrong with a certificate only after the socket has closed.
+      setImmediate(() => {
+        this.#refused(socket, `closed without ${arrival.waitsFor}`, 'debug')
+        this.#arrivals.delete(socket)
+      })
     })
     if (!proxyProtocol) {
       this.#secure(socket, arrival)
