@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { ListenOptions } from '../../../src/mqtt/io/listen.ts'
 import { tlv, v2, v4Addresses, v6Addresses } from '../../vectors/proxy-protocol.ts'
 import { CONNACK, CONNECT, PINGREQ, PINGRESP, RawClient, TestListener } from './test-listener.ts'
@@ -68,6 +68,7 @@ describe('TCP', () => {
     slow.socket.write(Buffer.from('8206000100016100', 'hex'))
     await slow.answer('9003000100')
     slow.socket.pause()
+    const handle = vi.spyOn(roost.loop, 'handle')
     const fast = await connect(roost)
     fast.socket.write(CONNECT)
     await fast.answer(CONNACK)
@@ -83,6 +84,7 @@ describe('TCP', () => {
     slow.socket.resume()
     while (received < 100 * publish.length) await once(slow.socket, 'data')
     expect(received).toBe(100 * publish.length)
+    for (const on of [true, false]) expect(handle).toHaveBeenCalledWith({ kind: 'congested', connection: 1, on })
     expect(roost.notices.filter(({ code }) => code === 'message-dropped' || code === 'queue-full')).toEqual([])
   })
 

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { request } from 'node:http'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
-import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type ClientOptions, WebSocket } from 'ws'
 import type { ListenOptions } from '../../../src/mqtt/io/listen.ts'
 import { v2, v4Addresses } from '../../vectors/proxy-protocol.ts'
@@ -240,6 +240,7 @@ describe('messages', () => {
     await slow.answer('9003000100')
     slow.ws.removeAllListeners('message')
     slow.ws.pause()
+    const handle = vi.spyOn(roost.loop, 'handle')
     const fast = await new WsClient(roost.port).open()
     fast.ws.send(CONNECT)
     await fast.answer(CONNACK)
@@ -257,6 +258,7 @@ describe('messages', () => {
     slow.ws.resume()
     await all
     expect(received).toBe(100 * publish.length)
+    for (const on of [true, false]) expect(handle).toHaveBeenCalledWith({ kind: 'congested', connection: 1, on })
   })
 
   test('the end of the listener ends those that answer and those that do not', async () => {
