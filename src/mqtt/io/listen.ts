@@ -81,6 +81,11 @@ interface Arrival {
   readonly timer: NodeJS.Timeout
 }
 
+interface RemoteAddress {
+  readonly remoteAddress?: string | undefined
+  readonly remotePort?: number | undefined
+}
+
 /** Every socket goes the same way: PROXY header, TLS, WebSocket, as far as the options want them, then it is a stream. */
 class StreamListener implements Listener {
   readonly #options: ListenOptions
@@ -179,8 +184,11 @@ class StreamListener implements Listener {
     socket.on('error', () => {})
     socket.once('close', () => {
       clearTimeout(timer)
-      if (arrival.waitsFor !== undefined) this.#refused(socket, `closed without ${arrival.waitsFor}`, 'debug')
-      this.#arrivals.delete(socket)
+      // TLS says what was wrong with a certificate only after the socket has closed.
+      setImmediate(() => {
+        this.#refused(socket, `closed without ${arrival.waitsFor}`, 'debug')
+        this.#arrivals.delete(socket)
+      })
     })
     if (!proxyProtocol) {
       this.#secure(socket, arrival)
@@ -260,13 +268,7 @@ class StreamListener implements Listener {
     this.#notice({ code: 'client-refused', level, peer: arrival.peer, reason })
   }
 
-  #peerOf({
-    remoteAddress,
-    remotePort,
-  }: {
-    readonly remoteAddress?: string | undefined
-    readonly remotePort?: number | undefined
-  }) {
+  #peerOf({ remoteAddress, remotePort }: RemoteAddress): string {
     if (this.#options.socketPath !== undefined) return `unix:${this.#options.socketPath}`
     const host = remoteAddress ?? 'unknown'
     return `${host.includes(':') ? `[${host}]` : host}:${remotePort ?? 0}`

@@ -1,0 +1,49 @@
+import type { Socket } from 'node:net'
+import { Duplex } from 'node:stream'
+import { expect, test } from 'vitest'
+import type { Loop, Stream } from '../../../src/io/loop.ts'
+import { openSocketStream } from '../../../src/mqtt/io/socket-stream.ts'
+
+/** A stream over a socket whose kernel takes nothing until it is told to. */
+function full(socketBufferBytes: number) {
+  const told: unknown[] = []
+  const written: (() => void)[] = []
+  let stream: Stream | undefined
+  const opened = (it: Stream): number => {
+    stream = it
+    return 1
+  }
+  const loop = { opened, handle: (input: object) => told.push(input), closed: () => {} } as unknown as Loop
+  const socket = new Duplex({ read: () => {}, write: (_, __, done) => written.push(done), highWaterMark: 16 * 1024 })
+  openSocketStream(socket as Socket, { peer: 'p', listener: 'l' }, { loop, socketBufferBytes })
+  const drain = async (): Promise<void> => {
+    for (let done = written.shift(); done !== undefined; done = written.shift()) {
+      done()
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+  return { told, drain, write: (size: number) => stream?.write(Buffer.alloc(size)) }
+}
+
+const congested = (on: boolean) => ({ kind: 'congested', connection: 1, on })
+
+test('congested above the bound, once, until everything is written', async () => {
+  const { told, drain, write } = full(100_000)
+  write(100_000)
+  expect(told).toEqual([])
+  write(1)
+  write(1)
+  expect(told).toEqual([congested(true)])
+  await drain()
+  expect(told).toEqual([congested(true), congested(false)])
+})
+
+test('a bound below what the socket itself waits for never leaves it congested', async () => {
+  const { told, drain, write } = full(1)
+  write(1000)
+  await drain()
+  expect(told).toEqual([])
+  write(16 * 1024)
+  await drain()
+  expect(told).toEqual([congested(true), congested(false)])
+})
