@@ -11,6 +11,7 @@ process.exit(
   await run(process.argv.slice(2), {
     stdout: process.stdout,
     stderr: process.stderr,
+    stdin: process.stdin,
     color: process.stdout.isTTY === true && !process.env.NO_COLOR,
     cwd: process.cwd(),
     version,

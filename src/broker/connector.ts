@@ -148,8 +148,8 @@ export class Connector {
   }
 
   #assignedId({ autoIdPrefix }: LinkSettings): string {
-    for (;;) {
-      const id = `${autoIdPrefix}${Math.floor(this.#context.random() * 2 ** 48).toString(36)}`
+    const random = Math.floor(this.#context.random() * 2 ** 48).toString(36)
+    for (let id = `${autoIdPrefix}${random}`, count = 2; ; id = `${autoIdPrefix}${random}-${count++}`) {
       if (this.#sessions.get('mqtt', id) === undefined) return id
     }
   }

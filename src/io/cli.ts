@@ -4,6 +4,7 @@ import { type Option, type OptionKey, options } from '../base/options.ts'
 import { type Given, given, type Layer, StartError } from '../config.ts'
 import { addConfigCommand } from './config-command.ts'
 import { loadConfig } from './config-file.ts'
+import { addPasswdCommand } from './passwd.ts'
 import { type Host, serve } from './serve.ts'
 
 /** Exit code for what the user can mend: a flag, a file, a port. */
@@ -51,6 +52,7 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
     '\nEvery option but --config can stand in the file that --config names: --max-connections as max_connections.',
   )
   addConfigCommand(program, host)
+  addPasswdCommand(program, host)
   try {
     await program.parseAsync([...argv], { from: 'user' })
   } catch (error) {

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { AccessFiles } from '../access/io/access-files.ts'
 import { LmdbStore } from '../base/io/lmdb-store.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { MemoryStore, type Store } from '../base/store.ts'
@@ -33,6 +34,11 @@ export interface Running {
   readonly sn: Listening
   /** Directory that keeps the state, or 'memory'. */
   readonly store: string
+  /**
+   * Reads passwords, access lists, keys and certificates anew, and puts them in force for those who are connected too. Gives what is
+   * worth a warning. Rejects with a StartError for the first file that is wrong: then nothing has changed.
+   */
+  reload(): Promise<readonly string[]>
   /** Ends the process's part in everything, cleanly; state is kept. Rejects if what was left could not be stored. */
   stop(): Promise<void>
 }
@@ -40,13 +46,17 @@ export interface Running {
 /** Starts broker and gateway as configured. @throws StartError: one line for the user, that names the flag. */
 export async function startRoost(config: Config, log: Logger): Promise<Running> {
   const notice = noticeLogger(log)
+  const access = new AccessFiles(config)
+  for (const warning of access.warnings) log.warn(warning)
   // The store tells its news to a loop that needs the server that needs the store.
   let loop: Loop | undefined
   const store = await openStore(config, notice, () => loop?.handle({ kind: 'durable' }))
-  const server = new Server({ ...serverOptions(config), store, clock: wallClock(), notice, random: Math.random })
+  const shared = { access: access.policy, store, clock: wallClock(), notice, random: Math.random }
+  const server = new Server({ ...serverOptions(config), ...shared })
   try {
     server.recover(instant())
     loop = new Loop(server)
+    loop.authenticateBy(access.authenticator)
     // The listeners open only when everything that was kept is there again.
     const listeners = await openListeners(config, loop, notice)
     const udp = await bindUdp(config, loop, notice).catch(async (error: unknown) => {
@@ -56,7 +66,7 @@ export async function startRoost(config: Config, log: Logger): Promise<Running> 
     const lag = new LagMonitor()
     lag.start(config.maxEventLoopLagMs, (on) => loop?.handle({ kind: 'overloaded', on }))
     loop.flush()
-    return running(config, { loop, server, store, notice, listeners, udp, lag })
+    return running(config, { loop, server, store, notice, access, listeners, udp, lag })
   } catch (error) {
     await closeStore(store)
     throw error instanceof StartError ? error : new StartError((error as Error).message)
@@ -68,16 +78,24 @@ interface Parts {
   readonly server: Server
   readonly store: Store
   readonly notice: ReturnType<typeof noticeLogger>
+  readonly access: AccessFiles
   readonly listeners: readonly OpenListener[]
   readonly udp: UdpPort
   readonly lag: LagMonitor
 }
 
-function running(config: Config, { loop, server, store, notice, listeners, udp, lag }: Parts): Running {
+function running(config: Config, { loop, server, store, notice, access, listeners, udp, lag }: Parts): Running {
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: { host: config.snHost, port: udp.address.port },
     store: config.memory ? 'memory' : resolve(config.dataDir),
+    reload: async () => {
+      // Everything is read before anything is put in force.
+      const inForce = [access.prepareReload(), ...(await Promise.all(listeners.map(({ listener }) => listener.prepareReload())))]
+      for (const put of inForce) put()
+      loop.handle({ kind: 'access-changed' })
+      return access.warnings
+    },
     stop: async () => {
       server.publishWills(instant())
       loop.flush()

@@ -8,6 +8,7 @@ import type { Running } from './roost.ts'
 export interface Host {
   readonly stdout: { write(text: string): unknown }
   readonly stderr: { write(text: string): unknown }
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean; setRawMode?(on: boolean): unknown }
   /** Whether standard output shows colours. */
   readonly color: boolean
   readonly cwd: string
@@ -32,9 +33,15 @@ export async function serve(config: Config, host: Host): Promise<number> {
   }
   host.events.on('uncaughtException', crashed).on('unhandledRejection', crashed)
   const signals = listenForSignals(host)
+  // Until there is something to read anew.
+  let hangUp = (): void => log.warn('SIGHUP: still starting')
+  host.events.on('SIGHUP', hangUp)
   try {
     const running = await host.start(config, log)
     tellStart(log, config, running)
+    host.events.off('SIGHUP', hangUp)
+    hangUp = () => void reload(log, running)
+    host.events.on('SIGHUP', hangUp)
     log.info(`${await signals.first}: stopping`)
     await running.stop()
     log.info('stopped')
@@ -45,7 +52,18 @@ export async function serve(config: Config, host: Host): Promise<number> {
     return 1
   } finally {
     signals.stopListening()
+    host.events.off('SIGHUP', hangUp)
     host.events.off('uncaughtException', crashed).off('unhandledRejection', crashed)
+  }
+}
+
+/** All or nothing: a file that is wrong leaves everything as it was, and is told as loudly as the log can. */
+async function reload(log: Logger, running: Running): Promise<void> {
+  try {
+    for (const warning of await running.reload()) log.warn(warning)
+    log.info('SIGHUP: passwords, access lists and certificates were read anew')
+  } catch (error) {
+    log.error(`SIGHUP: nothing has changed, and the rules from before stay in force: ${(error as Error).message}`)
   }
 }
 

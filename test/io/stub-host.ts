@@ -1,4 +1,5 @@
 import { EventEmitter } from 'node:events'
+import { Readable } from 'node:stream'
 import type { Config } from '../../src/config.ts'
 import type { Logger } from '../../src/io/log.ts'
 import type { Running } from '../../src/io/roost.ts'
@@ -10,6 +11,7 @@ export class StubHost implements Host {
   err = ''
   readonly stdout = { write: (text: string) => (this.out += text) }
   readonly stderr = { write: (text: string) => (this.err += text) }
+  stdin: NodeJS.ReadableStream = Readable.from([])
   readonly color = false
   readonly cwd = '/srv'
   readonly version = '1.2.3'
@@ -36,6 +38,7 @@ export class StubHost implements Host {
       }),
       sn: { host: config.snHost, port: config.snPort === 0 ? 40_002 : config.snPort },
       store: config.memory ? 'memory' : config.dataDir,
+      reload: async () => [],
       stop: () => {
         this.stops++
         return this.stop()

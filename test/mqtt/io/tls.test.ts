@@ -193,7 +193,7 @@ describe('client certificates', () => {
     await login(client)
     roost.infos.length = 0
     certificates.revoke('list.crl', 'sensor')
-    await roost.listener.reload()
+    ;(await roost.listener.prepareReload())()
     client.socket.write(PINGREQ)
     await client.answer(PINGRESP)
     const again = connect(roost.port, { ...pem('sensor'), session: (await session)[0] })
@@ -211,13 +211,13 @@ describe('reload', () => {
     expect(cnOf(first)).toBe('localhost')
 
     certificates.write('live.pem', certificates.read('server2.pem'))
-    await expect(roost.listener.reload()).rejects.toThrow(`keyfile ${keyfile}: does not match certfile ${certfile}`)
+    await expect(roost.listener.prepareReload()).rejects.toThrow(`keyfile ${keyfile}: does not match certfile ${certfile}`)
     const second = connect(roost.port)
     await login(second)
     expect(cnOf(second)).toBe('localhost')
 
     certificates.write('live.key', certificates.read('server2.key'))
-    await roost.listener.reload()
+    ;(await roost.listener.prepareReload())()
     const third = connect(roost.port)
     await login(third)
     expect(cnOf(third)).toBe('second')

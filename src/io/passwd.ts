@@ -1,0 +1,185 @@
+import { chmodSync, closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Command } from 'commander'
+import { DEFAULT_ITERATIONS, hashPassword } from '../access/io/password-hash.ts'
+import { SCRAM_ITERATIONS, scramLine } from '../access/io/scram.ts'
+import { parsePasswords } from '../access/password-file.ts'
+import { StartError } from '../config.ts'
+import type { Host } from './serve.ts'
+import { readText, reasonOf } from './text-file.ts'
+
+interface Flags {
+  readonly create?: true
+  readonly batch?: true
+  readonly delete?: true
+  readonly upgrade?: true
+  readonly scram?: true
+  readonly iterations?: string
+}
+
+/** `roost passwd`, with the flags of mosquitto_passwd. */
+export function addPasswdCommand(program: Command, host: Host): void {
+  program
+    .command('passwd')
+    .description('write the password file that --password-file names')
+    .argument('<file>', 'the password file')
+    .argument('[user]', 'whose password is set or deleted')
+    .argument('[password]', 'with -b only; others can see it in the list of processes')
+    .option('-c, --create', 'begin a new file, in place of one that is there')
+    .option('-b, --batch', 'take the password from the command line')
+    .option('-D, --delete', 'delete the user')
+    .option('-U, --upgrade', 'the file holds passwords in plain text: put hashes in their place')
+    .option('--scram', 'write what SCRAM-SHA-256 needs, beside the hash for ordinary logins')
+    .option('-I, --iterations <number>', `rounds of the hash (default: ${DEFAULT_ITERATIONS}, with --scram ${SCRAM_ITERATIONS})`)
+    .action((file: string, user: string | undefined, password: string | undefined, flags: Flags) =>
+      passwd(resolve(host.cwd, file), user, password, flags, host),
+    )
+}
+
+async function passwd(
+  path: string,
+  user: string | undefined,
+  given: string | undefined,
+  flags: Flags,
+  host: Host,
+): Promise<void> {
+  if (flags.upgrade === true) {
+    await upgrade(path, flags)
+    return
+  }
+  const name = checkedUser(user)
+  if (flags.batch === true && given === undefined) throw new StartError('-b: expected a user and a password')
+  if (flags.batch !== true && given !== undefined) throw new StartError('a password on the command line needs -b')
+  const isNew = flags.create === true || (flags.delete !== true && !existsSync(path))
+  const lines = isNew ? [] : linesOf(path)
+  if (flags.delete === true) {
+    const left = lines.filter((line) => !isOf(line, name))
+    if (left.length === lines.length) throw new StartError(`${path}: no user ${name}`)
+    write(path, left)
+    return
+  }
+  const password = given ?? (await ask(host))
+  if (password === '') throw new StartError('an empty password is none')
+  const line = `${name}:${await hashOf(password, flags)}`
+  const isScram = (old: string): boolean => old.slice(name.length + 1).startsWith('$scram-')
+  const others = lines.filter((old) => !isOf(old, name) || isScram(old) !== (flags.scram === true))
+  write(path, [...others, line])
+}
+
+const hashOf = (password: string, { scram, iterations }: Flags): Promise<string> =>
+  scram === true
+    ? scramLine(password, rounds(iterations, SCRAM_ITERATIONS))
+    : hashPassword(Buffer.from(password), rounds(iterations, DEFAULT_ITERATIONS))
+
+function rounds(given: string | undefined, byDefault: number): number {
+  if (given === undefined) return byDefault
+  const count = /^\d+$/.test(given) ? Number(given) : 0
+  if (count < 1 || count > 10_000_000) throw new StartError(`-I: expected a whole number from 1 to 10000000, got ${given}`)
+  return count
+}
+
+function checkedUser(user: string | undefined): string {
+  if (user === undefined || user === '') throw new StartError('expected a user; see roost passwd --help')
+  if (/[:\p{Cc}]/u.test(user))
+    throw new StartError(`user ${JSON.stringify(user)}: no colon and no control character can be in a name`)
+  if (user.startsWith('#')) throw new StartError(`user ${user}: a line that starts with # is a comment`)
+  if (Buffer.byteLength(user) > 65_535) throw new StartError('user: longer than MQTT can say')
+  return user
+}
+
+const isOf = (line: string, user: string): boolean => line.startsWith(`${user}:`)
+
+/** The lines of a file that is whole: nobody's password gets lost in one that is not. */
+function linesOf(path: string): string[] {
+  const text = readText(path, '/', 'roost passwd')
+  const parsed = parsePasswords(text)
+  if ('reason' in parsed) throw new StartError(`${path}:${String(parsed.line)}: ${String(parsed.reason)}`)
+  return text.split('\n').filter((line) => line !== '')
+}
+
+async function upgrade(path: string, flags: Flags): Promise<void> {
+  const lines: string[] = []
+  for (const [i, line] of readText(path, '/', 'roost passwd').split('\n').entries()) {
+    if (line.trim() === '' || line.startsWith('#')) {
+      if (line !== '') lines.push(line)
+      continue
+    }
+    const colon = line.indexOf(':')
+    const password = line.slice(colon + 1).replace(/\r$/, '')
+    if (colon < 1 || password === '') throw new StartError(`${path}:${i + 1}: expected <user>:<password>`)
+    if (/^\$(6|7|scram-sha-256)\$/.test(password)) lines.push(line)
+    else lines.push(`${line.slice(0, colon)}:${await hashOf(password, flags)}`)
+  }
+  write(path, lines)
+}
+
+/** The file is the old one or the new one, whatever happens meanwhile, and nobody else's to read. */
+function write(path: string, lines: readonly string[]): void {
+  const temporary = `${path}.new-${process.pid}`
+  try {
+    const file = openSync(temporary, 'wx', 0o600)
+    try {
+      writeSync(file, lines.map((line) => `${line}\n`).join(''))
+      fsyncSync(file)
+    } finally {
+      closeSync(file)
+    }
+    chmodSync(temporary, 0o600)
+    renameSync(temporary, path)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw new StartError(`cannot write ${path}: ${reasonOf(error)}`)
+  }
+}
+
+/** Twice and without echo from a terminal, one line from a pipe. */
+async function ask({ stdin, stderr }: Host): Promise<string> {
+  if (stdin.isTTY !== true) return (await lines(stdin, 1))[0] ?? ''
+  stderr.write('Password: ')
+  stdin.setRawMode?.(true)
+  try {
+    const first = await hidden(stdin)
+    stderr.write('\nOnce more: ')
+    const second = await hidden(stdin)
+    stderr.write('\n')
+    if (first !== second) throw new StartError('the two passwords differ; nothing was written')
+    return first
+  } finally {
+    stdin.setRawMode?.(false)
+    stdin.pause()
+  }
+}
+
+async function lines(stdin: NodeJS.ReadableStream, most: number): Promise<string[]> {
+  const read: string[] = []
+  for await (const line of createInterface({ input: stdin })) {
+    read.push(line)
+    if (read.length === most) break
+  }
+  return read
+}
+
+/** A line from a terminal in raw mode; Ctrl-C ends it, backspace works. */
+function hidden(stdin: NodeJS.ReadableStream): Promise<string> {
+  return new Promise((resolveLine, reject) => {
+    let typed = ''
+    const onData = (chunk: Buffer | string): void => {
+      for (const character of String(chunk)) {
+        if (character === '\x03' || character === '\x04') {
+          stdin.off('data', onData)
+          reject(new StartError('nothing was written'))
+          return
+        }
+        if (character === '\r' || character === '\n') {
+          stdin.off('data', onData)
+          resolveLine(typed)
+          return
+        }
+        typed = character === '\x7f' || character === '\b' ? typed.slice(0, -1) : typed + character
+      }
+    }
+    stdin.on('data', onData)
+    stdin.resume()
+  })
+}
