@@ -51,7 +51,7 @@ test('a port that is taken: one line that names the flag, exit code 2', async ()
   const other = createServer().listen(0, '127.0.0.1')
   await once(other, 'listening')
   const { port } = other.address() as AddressInfo
-  const err = `port ${port} on 127.0.0.1 is already in use (--port)\n`
+  const err = `port ${port} on 127.0.0.1 is already in use (--host, --port)\n`
   expect(await ended(roost('serve', '--memory', '--port', String(port), '--sn-port', '0'))).toEqual({ out: '', err, code: 2 })
   other.close()
 })
@@ -67,9 +67,9 @@ describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
     })
     expect(await ended(child)).toMatchObject({ err: '', code: 0 })
     expect(messages).toEqual([
-      expect.stringMatching(/^MQTT broker on tcp:\/\/127\.0\.0\.1:[1-9]\d* /),
-      expect.stringMatching(/^MQTT-SN gateway 1 on udp:\/\/127\.0\.0\.1:[1-9]\d* /),
-      expect.stringMatching(/^Anybody on this machine may connect; nobody else/),
+      expect.stringMatching(/^MQTT broker on tcp:\/\/127\.0\.0\.1:[1-9]\d*: anybody on this machine/),
+      expect.stringMatching(/^MQTT-SN gateway 1 on udp:\/\/127\.0\.0\.1:[1-9]\d*: sensors/),
+      expect.stringMatching(/^To open it to others/),
       `State is kept in ${join(dir, signal)} (change with --data-dir, or --memory to keep nothing)`,
       `${signal}: stopping`,
       'stopped',

@@ -31,7 +31,7 @@ describe('TCP', () => {
     const client = await connect(roost)
     client.socket.write(CONNECT)
     await client.answer(CONNACK)
-    expect(roost.infos).toEqual([{ kind: 'mqtt', listener: 'test', peer: `127.0.0.1:${client.socket.localPort}` }])
+    expect(roost.infos).toMatchObject([{ kind: 'mqtt', listener: 'test', peer: `127.0.0.1:${client.socket.localPort}` }])
     expect(roost.listener.address).toEqual({ host: '127.0.0.1', port: roost.port })
   })
 

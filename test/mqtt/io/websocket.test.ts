@@ -91,7 +91,7 @@ describe('MQTT.js', () => {
     const large = Buffer.alloc(500_000, 'abcdefg')
     expect((await echo(client, Buffer.from('small'))).toString()).toBe('small')
     expect((await echo(client, large)).equals(large)).toBe(true)
-    expect(roost.infos[0]).toEqual({ kind: 'mqtt', listener: 'test', peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/) })
+    expect(roost.infos[0]).toMatchObject({ kind: 'mqtt', listener: 'test', peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/) })
     await client.endAsync()
     await roost.next('client-disconnected')
   })
