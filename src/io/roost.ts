@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { getHeapStatistics } from 'node:v8'
 import { LmdbStore } from '../base/io/lmdb-store.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { MemoryStore, type Store } from '../base/store.ts'
@@ -37,13 +38,27 @@ export interface Running {
   stop(): Promise<void>
 }
 
-/** Starts broker and gateway as configured. @throws StartError: one line for the user, that names the flag. */
-export async function startRoost(config: Config, log: Logger): Promise<Running> {
-  const notice = noticeLogger(log)
+/**
+ * Starts broker and gateway as configured. `version` is for `$SYS/broker/version`. @throws StartError: one line for the user, that
+ * names the flag.
+ */
+export async function startRoost(config: Config, log: Logger, version?: string): Promise<Running> {
+  const logged = noticeLogger(log)
+  const lag = new LagMonitor()
   // The store tells its news to a loop that needs the server that needs the store.
   let loop: Loop | undefined
+  let server: Server | undefined
+  const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
   const store = await openStore(config, notice, () => loop?.handle({ kind: 'durable' }))
-  const server = new Server({ ...serverOptions(config), store, clock: wallClock(), notice, random: Math.random })
+  server = new Server({
+    ...serverOptions(config),
+    store,
+    clock: wallClock(),
+    notice: logged,
+    random: Math.random,
+    version: version === undefined ? 'roost' : `roost version ${version}`,
+    processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
+  })
   try {
     server.recover(instant())
     loop = new Loop(server)
@@ -53,10 +68,9 @@ export async function startRoost(config: Config, log: Logger): Promise<Running> 
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })
-    const lag = new LagMonitor()
     lag.start(config.maxEventLoopLagMs, (on) => loop?.handle({ kind: 'overloaded', on }))
     loop.flush()
-    return running(config, { loop, server, store, notice, listeners, udp, lag })
+    return running(config, { loop, server, store, notice: logged, listeners, udp, lag })
   } catch (error) {
     await closeStore(store)
     throw error instanceof StartError ? error : new StartError((error as Error).message)
@@ -90,6 +104,12 @@ function running(config: Config, { loop, server, store, notice, listeners, udp, 
       notice.flush()
     },
   }
+}
+
+/** What the program holds, message buffers included. */
+function heapBytes(): number {
+  const { used_heap_size: objects, external_memory: buffers } = getHeapStatistics()
+  return objects + buffers
 }
 
 async function openStore(config: Config, notice: NoticeSink, onDurable: () => void): Promise<Store> {
@@ -127,8 +147,9 @@ function listenerLimits(listener: ListenerConfig): ListenerLimits {
 }
 
 /** The configuration, in the units and the shape that the core works with. */
-export function serverOptions(config: Config): Pick<ServerOptions, 'broker' | 'connections' | 'gateway'> {
+export function serverOptions(config: Config): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval'> {
   return {
+    sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
     broker: config,
     connections: {
       maxPacketSize: config.maxPacketSize,
