@@ -18,6 +18,6 @@ process.exit(
     events: process,
     exit: (code) => process.exit(code),
     // Loaded only now, so that help and errors need not wait for the store.
-    start: async (config, log) => (await import('./io/roost.ts')).startRoost(config, log),
+    start: async (config, log) => (await import('./io/roost.ts')).startRoost(config, log, version),
   }),
 )

@@ -1,14 +1,16 @@
 import type { Instant, Machine } from './base/machine.ts'
-import type { NoticeSink } from './base/notice.ts'
+import { NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { GatewayRecord, Store, StoreRecord, WallClock } from './base/store.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
+import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
 import { type Datagram, Gateway, type GatewayOptions, type RouteKey } from './gateway/gateway.ts'
 import type { ConnectionLimits } from './mqtt/connection-limits.ts'
 import { type ConnectionId, type ConnectionOutput, Connections, type StreamInfo } from './mqtt/connections.ts'
 import type { LinkId } from './mqtt/link.ts'
 import { ReasonCode } from './mqtt/reason-codes.ts'
+import type { Traffic } from './mqtt/traffic.ts'
 
 export interface ServerOptions {
   readonly broker?: Partial<BrokerLimits>
@@ -20,6 +22,12 @@ export interface ServerOptions {
   readonly notice: NoticeSink
   /** In [0, 1): the only randomness there is, so that a run can be repeated. */
   readonly random: () => number
+  /** Seconds between two updates of the topics under `$SYS`; 0, or none, is never. */
+  readonly sysInterval?: number
+  /** What `$SYS/broker/version` says. */
+  readonly version?: string
+  /** Asked at every update of the topics under `$SYS`. */
+  readonly processFigures?: () => ProcessFigures
 }
 
 export type ServerInput =
@@ -57,11 +65,28 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly broker: Broker
   readonly gateway: Gateway
   readonly connections: Connections
+  /** How often each Notice came. */
+  readonly notices = new NoticeCounts()
+  /** Counts a Notice and passes it on: for whoever tells of something on the server's behalf. */
+  readonly notice: NoticeSink
   readonly #store: Store
+  readonly #sys: SysTopics | undefined
+  readonly #sysIntervalMs: number
+  readonly #processFigures: () => ProcessFigures
+  /** When the topics under `$SYS` are due; not before `recover`. */
+  #sysDue: Instant | undefined = undefined
 
   constructor(options: ServerOptions) {
-    const { store, clock, notice, random } = options
+    const { store, clock, random, sysInterval = 0 } = options
+    const notice: NoticeSink = (each) => {
+      this.notices.add(each)
+      options.notice(each)
+    }
+    this.notice = notice
     this.#store = store
+    this.#sys = sysInterval > 0 ? new SysTopics(options.version ?? 'roost') : undefined
+    this.#sysIntervalMs = sysInterval * 1000
+    this.#processFigures = options.processFigures ?? (() => ({}))
     this.broker = new Broker({
       store,
       clock,
@@ -84,6 +109,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     // Sensors go on where they were, before the clocks of everybody else start.
     this.gateway.recover(now)
     this.broker.runDownRecovered(now)
+    this.#publishSys(now)
   }
 
   handle(now: Instant, input: ServerInput): void {
@@ -122,10 +148,13 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.connections.handleTimeout(now)
     this.gateway.handleTimeout(now)
     this.broker.handleTimeout(now)
+    if (this.#sysDue !== undefined && this.#sysDue <= now) this.#publishSys(now)
   }
 
   nextTimeout(): Instant | undefined {
-    return earliest(earliest(this.connections.nextTimeout(), this.gateway.nextTimeout()), this.broker.nextTimeout())
+    const { connections, gateway, broker } = this
+    const streams = earliest(connections.nextTimeout(), gateway.nextTimeout())
+    return earliest(earliest(streams, broker.nextTimeout()), this.#sysDue)
   }
 
   /** So much waits to be written that it is time to poll, in the middle of a turn if need be. */
@@ -156,6 +185,45 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   shutDown(now: Instant): void {
     this.broker.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)
     this.gateway.stop(now)
+  }
+
+  #publishSys(now: Instant): void {
+    if (this.#sys === undefined) return
+    this.#sysDue = now + this.#sysIntervalMs
+    for (const { topic, value } of this.#sys.update(now, this.#sysFigures())) this.broker.publishSys(now, topic, value)
+  }
+
+  #sysFigures(): SysFigures {
+    const { broker } = this
+    const { stats, sessions, retained } = broker
+    const streams = this.connections.traffic
+    const datagrams = this.gateway.traffic
+    const sum = (of: (traffic: Traffic) => number): number => of(streams) + of(datagrams)
+    const waiting = broker.waiting()
+    const shared = broker.sharedSubscriptionCount
+    return {
+      clients: {
+        connected: sessions.connected,
+        disconnected: sessions.size - sessions.connected,
+        maximum: sessions.mostConnected,
+        expired: stats.sessionsExpired,
+      },
+      sockets: streams.opened,
+      connects: stats.connected + stats.refused,
+      messages: { received: sum((of) => of.packetsReceived), sent: sum((of) => of.packetsSent) },
+      publishes: {
+        received: stats.publishReceived,
+        sent: sum((of) => of.publishSent),
+        dropped: stats.publishDropped + sum((of) => of.publishDropped),
+      },
+      publishBytes: { received: sum((of) => of.publishBytesReceived), sent: sum((of) => of.publishBytesSent) },
+      bytes: { received: sum((of) => of.bytesReceived), sent: sum((of) => of.bytesSent) },
+      retained: retained.count,
+      stored: { messages: waiting.messages + retained.count, bytes: waiting.bytes + retained.bytes },
+      subscriptions: { plain: broker.subscriptionCount - shared, shared },
+      notices: this.notices,
+      process: this.#processFigures(),
+    }
   }
 
   #drain(now: Instant): void {

@@ -44,3 +44,15 @@ export type NoticeCode =
   | 'clock-backwards'
 
 export type NoticeSink = (notice: Notice) => void
+
+/** How much of each Notice there was, since the start: as many entries as there are codes and bounds, whatever the peers do. */
+export class NoticeCounts {
+  readonly byCode = new Map<NoticeCode, number>()
+  /** By the key of the bound that was reached. */
+  readonly byLimit = new Map<string, number>()
+
+  add({ code, limit, count = 1 }: Notice): void {
+    this.byCode.set(code, (this.byCode.get(code) ?? 0) + count)
+    if (limit !== undefined) this.byLimit.set(limit, (this.byLimit.get(limit) ?? 0) + count)
+  }
+}

@@ -65,6 +65,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
       stats: this.stats,
       router: new Router(options.access ?? OPEN_ACCESS),
       retained: this.retained,
+      sysRetained: new Retained(),
       timers: this.#timers,
     }
     this.#publisher = new Publisher(this.#context, (session) => {
@@ -109,6 +110,26 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
 
   get subscriptionCount(): number {
     return this.#context.router.subscriptionCount
+  }
+
+  get sharedSubscriptionCount(): number {
+    return this.#context.router.sharedSubscriptionCount
+  }
+
+  /** What waits in all sessions, or was sent and is not acknowledged; each receiver's copy counts. Asks every session. */
+  waiting(): { messages: number; bytes: number } {
+    let messages = 0
+    let bytes = 0
+    for (const session of this.sessions) {
+      messages += session.queueLength + (session.inflight?.size ?? 0)
+      bytes += session.queuedBytes + session.inflightBytes
+    }
+    return { messages, bytes }
+  }
+
+  /** Publishes what the broker tells of itself, retained, on a topic under `$SYS`. */
+  publishSys(now: Instant, topic: string, value: string): void {
+    this.#publisher.publishSys(now, topic, value)
   }
 
   // --- Time and the store
@@ -455,7 +476,9 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
 
   #refusePublish(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {
     const reason = `${message.topic}: reason code 0x${reasonCode.toString(16)}`
-    this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, reason })
+    const limit = this.#publisher.refusedBy(message, reasonCode)
+    const what = { reason, ...(limit !== undefined && { limit }) }
+    this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
     if (message.qos === 1) {
       link.unacknowledged++
       link.push(response(PacketType.PUBACK, message.packetId, reasonCode), 0)

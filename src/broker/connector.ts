@@ -3,7 +3,7 @@ import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { topicNameError } from '../mqtt/topics.ts'
+import { isSysTopic, topicNameError } from '../mqtt/topics.ts'
 import type { Identity } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
@@ -49,6 +49,7 @@ export class Connector {
     if (topicNameError(will.topic) !== '' || exceedsLevels(will.topic, limits.maxTopicLevels)) {
       return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic is not valid (max_topic_levels)')
     }
+    if (isSysTopic(will.topic)) return refusal(ReasonCode.NOT_AUTHORIZED, 'the will is on a topic of the broker')
     // MQTT-3.2.2-12
     if (will.qos > maximumQos) return refusal(ReasonCode.QOS_NOT_SUPPORTED, 'the will has a QoS above the maximum (maximum_qos)')
     // MQTT-3.2.2-13
@@ -113,7 +114,7 @@ export class Connector {
 
   #attach(now: Instant, session: Session, link: ClientLink, packet: Connect, who: Admitted): void {
     const { limits } = this.#context
-    session.link = link
+    this.#sessions.attach(session, link)
     link.client = session
     link.version = packet.protocolVersion
     link.authMethod = packet.properties.authenticationMethod

@@ -20,5 +20,7 @@ export interface BrokerContext {
   readonly stats: Stats
   readonly router: Router
   readonly retained: Retained
+  /** Apart from what clients retain: in no bound and in no store. */
+  readonly sysRetained: Retained
   readonly timers: Timers<SessionTimer>
 }

@@ -2,17 +2,20 @@ import type { Instant } from '../base/machine.ts'
 import type { Lsn, StoredDelivery } from '../base/store.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
-import type { Publish } from '../mqtt/publish.ts'
+import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { isSysTopic } from '../mqtt/topics.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels, STANDS_STILL_MS } from './limits.ts'
-import { hasRoom } from './queue-room.ts'
+import { fullOf, hasRoom } from './queue-room.ts'
 import type { Route, Target } from './router.ts'
 import { messageBytes, Queued, qosOf, type Session } from './session.ts'
 import { storedMessage } from './stored.ts'
 
 /** Part of a full queue above which its publishers are slowed down, as long as its client keeps reading. */
 const HIGH_WATER = 0.75
+
+const ENCODER = new TextEncoder()
 
 /** A message is taken in from a client (or from a will), recorded where that is owed, and put before everybody who subscribed. */
 export class Publisher {
@@ -52,10 +55,21 @@ export class Publisher {
   /** Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. */
   refusal(from: Session, message: Publish): number {
     const { limits, access } = this.#context
+    if (isSysTopic(message.topic)) return ReasonCode.NOT_AUTHORIZED
     if (exceedsLevels(message.topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
     if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
     if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(message)) return ReasonCode.QUOTA_EXCEEDED
     return access.publish(from, message.topic) ? 0 : ReasonCode.NOT_AUTHORIZED
+  }
+
+  /** The bound behind a refusal of this message, by its key; none if it is not allowed for other reasons. */
+  refusedBy(message: Publish, reasonCode: number): string | undefined {
+    const { limits, retained } = this.#context
+    if (reasonCode === ReasonCode.TOPIC_NAME_INVALID) return 'max_topic_levels'
+    if (reasonCode !== ReasonCode.QUOTA_EXCEEDED) return undefined
+    if (message.payloadLength > limits.messageSizeLimit) return 'message_size_limit'
+    const isNew = retained.get(message.topic) === undefined
+    return isNew && retained.count >= limits.maxRetainedMessages ? 'max_retained_messages' : 'max_retained_bytes'
   }
 
   /**
@@ -76,6 +90,19 @@ export class Publisher {
     if (message.retain) this.#retain(message)
     this.#deliver(now, from, message, targets)
     return lsn
+  }
+
+  /**
+   * A topic of the broker's own: QoS 0, because the next value replaces this one. It is retained apart from what clients retain, goes to no
+   * store, and whoever is away misses it.
+   */
+  publishSys(now: Instant, topic: string, value: string): void {
+    const { router, sysRetained } = this.#context
+    const message = Publish.of(topic, ENCODER.encode(value), 0, true)
+    message.owned = true
+    sysRetained.set(topic, message)
+    const route = router.route(topic)
+    this.#deliver(now, undefined, message, route.shared.length === 0 ? route.targets : withShared(route))
   }
 
   /** Whether the topic reaches anybody, for reason code 0x10. */
@@ -119,7 +146,7 @@ export class Publisher {
     }
     const { session, retainAsPublished, subscriptionIdentifiers } = target
     const retain = message.retain && retainAsPublished
-    const qos = this.#effectiveQos(target, message)
+    const qos = this.effectiveQos(target, message)
     if (!hasRoom(this.#context, session, message, qos)) this.#dropNewest(session, message)
     else if (this.#queueAlone(session, message, qos, retain, subscriptionIdentifiers, share) === 'full') {
       this.#dropNewest(session, message)
@@ -162,7 +189,7 @@ export class Publisher {
       const target = all.session === from ? all.own : all
       if (target === undefined || !target.session.persistent) continue
       const { session, retainAsPublished, subscriptionIdentifiers, share } = target
-      const qos = this.#effectiveQos(target, message)
+      const qos = this.effectiveQos(target, message)
       if (qos === 0 || !hasRoom(this.#context, session, message, qos)) continue
       deliveries.push(storedDelivery(session, qos, message.retain && retainAsPublished, subscriptionIdentifiers, share))
     }
@@ -198,18 +225,18 @@ export class Publisher {
     return count <= limits.maxRetainedMessages && bytes <= limits.maxRetainedBytes
   }
 
-  #deliver(now: Instant, from: Session, message: Publish, targets: readonly Target[]): void {
+  #deliver(now: Instant, from: Session | undefined, message: Publish, targets: readonly Target[]): void {
     const { limits, stats } = this.#context
     for (let i = 0; i < targets.length; i++) {
       const all = targets[i]!
       const target = all.session === from ? all.own : all
       if (target === undefined) continue
       const { session } = target
-      const qos = this.#effectiveQos(target, message)
+      const qos = this.effectiveQos(target, message)
       const retain = message.retain && target.retainAsPublished
-      if (qos === 0 && session.link === undefined && !limits.queueQos0Messages) {
+      if (qos === 0 && session.link === undefined && (!limits.queueQos0Messages || from === undefined)) {
         // QoS 0 is not kept for those who are away, as Mosquitto's queue_qos0_messages false; counted, and no surprise worth a Notice.
-        stats.publishDropped++
+        if (from !== undefined) stats.publishDropped++
         continue
       }
       if (!hasRoom(this.#context, session, message, qos)) {
@@ -227,8 +254,9 @@ export class Publisher {
     }
   }
 
-  #effectiveQos({ qos }: Target, message: Publish): QoS {
-    return qos > message.qos && !this.#context.limits.upgradeOutgoingQos ? message.qos : qos
+  /** The QoS with which a message goes to who was granted `qos`; what the broker tells of itself is from nobody, and stays QoS 0. */
+  effectiveQos({ qos }: { readonly qos: QoS }, message: Publish): QoS {
+    return qos > message.qos && (!this.#context.limits.upgradeOutgoingQos || message.from === '') ? message.qos : qos
   }
 
   #dropNewest(session: Session, message: Publish): void {
@@ -237,8 +265,9 @@ export class Publisher {
       code: 'queue-full',
       level: 'warn',
       client: session.key,
-      reason: `message on ${message.topic} dropped: ${session.queueLength} messages, ${session.queuedBytes} bytes wait (max_queued_messages, max_queued_bytes)`,
+      reason: `message on ${message.topic} dropped: ${session.queueLength} messages, ${session.queuedBytes} bytes wait`,
       count: 1,
+      limit: fullOf(this.#context.limits, session),
     })
   }
 

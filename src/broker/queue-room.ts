@@ -1,6 +1,7 @@
 import type { QoS } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
+import type { BrokerLimits } from './limits.ts'
 import { messageBytes, messageOf, qosOf, type Session } from './session.ts'
 
 /**
@@ -10,12 +11,14 @@ import { messageBytes, messageOf, qosOf, type Session } from './session.ts'
 export function hasRoom(context: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
   if (fits(context, session, message, qos)) return true
   if (qos === 0) return false
+  const limit = fullOf(context.limits, session)
   if (session.queuedQos0 > 0) {
     dropped(
       context,
       session,
       session.filterQueue((entry) => qosOf(entry) > 0),
       'QoS 0 goes first',
+      limit,
     )
     if (fits(context, session, message, qos)) return true
   }
@@ -26,7 +29,7 @@ export function hasRoom(context: BrokerContext, session: Session, message: Publi
     if (session.persistent && id !== 0) context.store.append({ type: 'done', key: session.key, id })
     count++
   }
-  dropped(context, session, count, 'the oldest go first')
+  dropped(context, session, count, 'the oldest go first', limit)
   return fits(context, session, message, qos)
 }
 
@@ -36,9 +39,14 @@ function fits({ limits }: BrokerContext, session: Session, message: Publish, qos
   return session.queueLength < limits.maxQueuedMessages || (qos === 0 && session.link?.listening === true)
 }
 
-function dropped({ stats, notice }: BrokerContext, session: Session, count: number, why: string): void {
+/** The bound that a full queue has reached, by its key. */
+export function fullOf({ maxQueuedMessages }: BrokerLimits, session: Session): string {
+  return session.queueLength >= maxQueuedMessages ? 'max_queued_messages' : 'max_queued_bytes'
+}
+
+function dropped({ stats, notice }: BrokerContext, session: Session, count: number, why: string, limit: string): void {
   if (count === 0) return
   stats.publishDropped += count
-  const reason = `${count} messages dropped: ${why} (max_queued_messages, max_queued_bytes, queue_full)`
-  notice({ code: 'queue-full', level: 'warn', client: session.key, reason, count })
+  const reason = `${count} messages dropped: ${why} (queue_full)`
+  notice({ code: 'queue-full', level: 'warn', client: session.key, reason, count, limit })
 }

@@ -50,9 +50,14 @@ export class Router {
   }
 
   get subscriptionCount(): number {
+    return this.#tree.size + this.sharedSubscriptionCount
+  }
+
+  /** Of the subscriptions, those that are shared. */
+  get sharedSubscriptionCount(): number {
     let shared = 0
     for (const { members } of this.#groups.values()) shared += members.size
-    return this.#tree.size + shared
+    return shared
   }
 
   group(name: string): ShareGroup | undefined {

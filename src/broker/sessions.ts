@@ -26,6 +26,8 @@ export class Sessions {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
   readonly #byKey = new Map<SessionKey, Session>()
+  #connected = 0
+  #mostConnected = 0
 
   constructor(context: BrokerContext, publisher: Publisher) {
     this.#context = context
@@ -34,6 +36,16 @@ export class Sessions {
 
   get size(): number {
     return this.#byKey.size
+  }
+
+  /** Sessions with somebody connected. */
+  get connected(): number {
+    return this.#connected
+  }
+
+  /** The most that were ever connected at the same time. */
+  get mostConnected(): number {
+    return this.#mostConnected
   }
 
   get(kind: ClientKind, clientId: string): Session | undefined {
@@ -129,9 +141,17 @@ export class Sessions {
     notice({ code: 'message-dropped', level: 'info', client: session.key, reason: 'not allowed to be read any more', count })
   }
 
+  /** A conversation begins, in a session that has none. */
+  attach(session: Session, link: ClientLink): void {
+    session.link = link
+    this.#connected++
+    this.#mostConnected = Math.max(this.#mostConnected, this.#connected)
+  }
+
   /** The conversation of a session is over; `will` says whether its end calls for the will [5.0 section 3.1.2.5]. */
   detach(now: Instant, session: Session, will: boolean): void {
     session.link = undefined
+    this.#connected--
     this.#disarm(session)
     this.letGo(session)
     this.#publisher.detach(session)

@@ -1,7 +1,6 @@
 /** Plain counters, only ever counted up; whoever shows them takes differences. */
 export class Stats {
   publishReceived = 0
-  publishSent = 0
   /** Lost on purpose: over a bound, expired, or QoS 0 for a client that was away. Each also raises a Notice. */
   publishDropped = 0
   connected = 0

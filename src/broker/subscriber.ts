@@ -4,7 +4,7 @@ import type { ClientKind } from '../mqtt/link.ts'
 import type { QoS, Subscribe, SubscriptionRequest, Unsubscribe } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { realFilter, sharedFilter, topicFilterError } from '../mqtt/topics.ts'
+import { isSysTopic, realFilter, sharedFilter, topicFilterError } from '../mqtt/topics.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels } from './limits.ts'
 import type { Publisher } from './publisher.ts'
@@ -41,6 +41,7 @@ export class Subscriber {
           level: 'info',
           client: session.key,
           reason: `${request.filter}: reason code 0x${refusal.toString(16)}`,
+          ...(refusal === ReasonCode.QUOTA_EXCEEDED && { limit: 'max_subscriptions_per_session' }),
         })
         continue
       }
@@ -88,7 +89,7 @@ export class Subscriber {
   }
 
   #subscribe(now: Instant, session: Session, request: SubscriptionRequest, identifier: number | undefined): Lsn | 'full' {
-    const { access, limits } = this.#context
+    const { access, retained, sysRetained } = this.#context
     const subscription: Subscription = { ...request, subscriptionIdentifier: identifier }
     let lsn: Lsn | 'full' = 0
     if (session.persistent) {
@@ -101,14 +102,14 @@ export class Subscriber {
     if (request.retainHandling === 2 || (request.retainHandling === 1 && !isNew) || sharedFilter(request.filter) !== undefined)
       return lsn
     const identifiers = identifier === undefined ? undefined : [identifier]
-    for (const message of this.#context.retained.match(request.filter)) {
+    for (const message of (isSysTopic(request.filter) ? sysRetained : retained).match(request.filter)) {
       if (message.expiresAt !== undefined && message.expiresAt <= now) {
-        this.#context.retained.delete(message.topic)
+        retained.delete(message.topic)
         continue
       }
       if (request.noLocal && message.from === session.key) continue
       if (!access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
-      const qos = limits.upgradeOutgoingQos ? request.qos : (Math.min(request.qos, message.qos) as QoS)
+      const qos = this.#publisher.effectiveQos(request, message)
       const delivered = this.#publisher.deliverRetained(session, message, qos, identifiers)
       if (delivered === 'full') return 'full'
       lsn = Math.max(lsn, delivered)

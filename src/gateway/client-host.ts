@@ -3,6 +3,7 @@ import type { NoticeSink } from '../base/notice.ts'
 import type { Lsn, Store, WallClock } from '../base/store.ts'
 import type { Timers } from '../base/timers.ts'
 import type { Link } from '../mqtt/link.ts'
+import type { Traffic } from '../mqtt/traffic.ts'
 import type { Message } from '../mqttsn/messages.ts'
 import type { GatewayOptions } from './options.ts'
 import type { SnClient } from './sn-client.ts'
@@ -25,6 +26,7 @@ export interface ClientHost {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly timers: Timers<ClientTimer>
+  readonly traffic: Traffic
   transmit(route: RouteKey, message: Message): void
   /** Call `durable` on this client when more is durable. */
   awaitDurable(client: SnClient): void

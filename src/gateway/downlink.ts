@@ -240,6 +240,7 @@ export class Downlink {
   /** The client will never take this message: it counts as delivered, and that is told. */
   #giveUp(now: Instant, held: Held, reason: string): void {
     const client = this.#client
+    client.host.traffic.publishDropped++
     client.host.notice({ code: 'message-dropped', level: 'warn', client: client.key, peer: client.route, reason })
     if (held.qos === 1) this.#done(now, PacketType.PUBACK, held.packetId)
     else if (held.qos === 2) {

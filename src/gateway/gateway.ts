@@ -6,6 +6,7 @@ import { Timers } from '../base/timers.ts'
 import type { Link, LinkId, Uplink } from '../mqtt/link.ts'
 import { Publish } from '../mqtt/publish.ts'
 import { topicNameError } from '../mqtt/topics.ts'
+import { Traffic } from '../mqtt/traffic.ts'
 import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
 import { encodedMessage } from '../mqttsn/encode.ts'
 import { unwrap, wrap } from '../mqttsn/forwarder.ts'
@@ -43,6 +44,7 @@ export class Gateway implements ClientHost {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly timers = new Timers<ClientTimer>()
+  readonly traffic = new Traffic()
   readonly #uplink: Uplink
   readonly #clients = new Map<string, SnClient>()
   readonly #byRoute = new Map<RouteKey, SnClient>()
@@ -76,6 +78,7 @@ export class Gateway implements ClientHost {
   // --- Inputs
 
   handleDatagram(now: Instant, route: RouteKey, bytes: Uint8Array): void {
+    this.traffic.bytesReceived += bytes.length
     const wrapped = unwrap(bytes)
     if (wrapped === undefined) this.#handle(now, route, bytes, 0, bytes.length)
     else if ('kind' in wrapped) this.#malformed(route, wrapped.reason, wrapped.rule)
@@ -88,6 +91,7 @@ export class Gateway implements ClientHost {
       this.#malformed(route, message.reason, message.rule)
       return
     }
+    this.traffic.packetsReceived++
     switch (message.type) {
       case MsgType.CONNECT:
         this.#connect(now, route, message)
@@ -96,6 +100,7 @@ export class Gateway implements ClientHost {
         this.transmit(route, { type: MsgType.GWINFO, gwId: this.options.gatewayId, gwAddr: undefined })
         return
       case MsgType.PUBLISH:
+        this.traffic.publishBytesReceived += message.data.length
         if (message.qos === -1) {
           const sender = this.#byRoute.get(route)
           if (sender !== undefined) sender.lastHeard = now
@@ -127,7 +132,14 @@ export class Gateway implements ClientHost {
     let client = this.#clients.get(clientId)
     if (client === undefined) {
       if (this.#clients.size >= this.options.maxSessions) {
-        this.notice({ code: 'limit-reached', level: 'warn', client: `sn:${clientId}`, peer: route, reason: 'max_sn_sessions' })
+        this.notice({
+          code: 'limit-reached',
+          level: 'warn',
+          client: `sn:${clientId}`,
+          peer: route,
+          reason: 'connection refused',
+          limit: 'max_sn_sessions',
+        })
         this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.CONGESTION })
         return
       }
@@ -276,8 +288,10 @@ export class Gateway implements ClientHost {
     if (route === '') return
     const bytes = encodedMessage(message)
     const node = route.indexOf(NODE)
-    if (node < 0) this.#outputs.push({ route, bytes })
-    else this.#outputs.push({ route: route.slice(0, node), bytes: wrap(unhex(route.slice(node + NODE.length)), bytes) })
+    const datagram =
+      node < 0 ? { route, bytes } : { route: route.slice(0, node), bytes: wrap(unhex(route.slice(node + NODE.length)), bytes) }
+    this.#count(message, datagram.bytes.length)
+    this.#outputs.push(datagram)
   }
 
   awaitDurable(client: SnClient): void {
@@ -311,6 +325,15 @@ export class Gateway implements ClientHost {
     this.#told.set(route, now)
     this.notice({ code: 'unknown-sender', level: 'debug', peer: route, reason: 'told to connect' })
     this.transmit(route, { type: MsgType.DISCONNECT, duration: undefined })
+  }
+
+  #count(sent: Message, bytes: number): void {
+    const { traffic } = this
+    traffic.packetsSent++
+    traffic.bytesSent += bytes
+    if (sent.type !== MsgType.PUBLISH) return
+    traffic.publishSent++
+    traffic.publishBytesSent += sent.data.length
   }
 
   #malformed(peer: RouteKey, reason: string, rule: string | undefined): void {

@@ -445,8 +445,9 @@ export class SnClient {
     const { store, options } = this.host
     const topicId = this.registry.assign(topicName, options.topicsPerClient)
     if (topicId === undefined) {
-      const reason = `max_sn_topics_per_client (${options.topicsPerClient})`
-      this.host.notice({ code: 'limit-reached', level: 'warn', client: this.key, peer: this.route, reason })
+      const reason = `no topic id for ${topicName}`
+      const limit = 'max_sn_topics_per_client'
+      this.host.notice({ code: 'limit-reached', level: 'warn', client: this.key, peer: this.route, reason, limit })
       return 'too many'
     }
     const lsn = store.append({ type: 'sn-topic', clientId: this.clientId, topicId, topicName })

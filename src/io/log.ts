@@ -96,7 +96,7 @@ export function noticeLogger(log: Logger): NoticeLogger {
 }
 
 function writeNotice(log: Logger, notice: Notice): void {
-  const { code, level, count } = notice
+  const { code, level, count, limit } = notice
   const client = notice.client === undefined ? undefined : printable(notice.client)
   const reason = notice.reason === undefined ? undefined : printable(notice.reason)
   const peer = notice.peer
@@ -104,8 +104,9 @@ function writeNotice(log: Logger, notice: Notice): void {
   if (client !== undefined) text += ` ${client}`
   if (peer !== undefined) text += ` at ${peer}`
   if (reason !== undefined) text += `: ${reason}`
+  if (limit !== undefined) text += ` (${limit})`
   if (count !== undefined && count !== 1) text += ` (${count} times)`
-  log[level]({ code, client, peer, reason, count }, text)
+  log[level]({ code, client, peer, reason, count, limit }, text)
 }
 
 /** Peers choose their names: no line breaks, no terminal escapes, no megabytes. */

@@ -1,4 +1,5 @@
 import { resolve } from 'node:path'
+import { getHeapStatistics } from 'node:v8'
 import { AccessFiles } from '../access/io/access-files.ts'
 import { LmdbStore } from '../base/io/lmdb-store.ts'
 import type { NoticeSink } from '../base/notice.ts'
@@ -43,16 +44,30 @@ export interface Running {
   stop(): Promise<void>
 }
 
-/** Starts broker and gateway as configured. @throws StartError: one line for the user, that names the flag. */
-export async function startRoost(config: Config, log: Logger): Promise<Running> {
-  const notice = noticeLogger(log)
+/**
+ * Starts broker and gateway as configured. `version` is for `$SYS/broker/version`. @throws StartError: one line for the user, that
+ * names the flag.
+ */
+export async function startRoost(config: Config, log: Logger, version?: string): Promise<Running> {
+  const logged = noticeLogger(log)
   const access = new AccessFiles(config)
   for (const warning of access.warnings) log.warn(warning)
+  const lag = new LagMonitor()
   // The store tells its news to a loop that needs the server that needs the store.
   let loop: Loop | undefined
+  let server: Server | undefined
+  const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
   const store = await openStore(config, notice, () => loop?.handle({ kind: 'durable' }))
-  const shared = { access: access.policy, store, clock: wallClock(), notice, random: Math.random }
-  const server = new Server({ ...serverOptions(config), ...shared })
+  server = new Server({
+    ...serverOptions(config),
+    access: access.policy,
+    store,
+    clock: wallClock(),
+    notice: logged,
+    random: Math.random,
+    version: version === undefined ? 'roost' : `roost version ${version}`,
+    processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
+  })
   try {
     server.recover(instant())
     loop = new Loop(server)
@@ -63,10 +78,9 @@ export async function startRoost(config: Config, log: Logger): Promise<Running> 
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })
-    const lag = new LagMonitor()
     lag.start(config.maxEventLoopLagMs, (on) => loop?.handle({ kind: 'overloaded', on }))
     loop.flush()
-    return running(config, { loop, server, store, notice, access, listeners, udp, lag })
+    return running(config, { loop, server, store, notice: logged, access, listeners, udp, lag })
   } catch (error) {
     await closeStore(store)
     throw error instanceof StartError ? error : new StartError((error as Error).message)
@@ -110,6 +124,12 @@ function running(config: Config, { loop, server, store, notice, access, listener
   }
 }
 
+/** What the program holds, message buffers included. */
+function heapBytes(): number {
+  const { used_heap_size: objects, external_memory: buffers } = getHeapStatistics()
+  return objects + buffers
+}
+
 async function openStore(config: Config, notice: NoticeSink, onDurable: () => void): Promise<Store> {
   if (config.memory) return new MemoryStore()
   try {
@@ -145,8 +165,9 @@ function listenerLimits(listener: ListenerConfig): ListenerLimits {
 }
 
 /** The configuration, in the units and the shape that the core works with. */
-export function serverOptions(config: Config): Pick<ServerOptions, 'broker' | 'connections' | 'gateway'> {
+export function serverOptions(config: Config): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval'> {
   return {
+    sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
     broker: config,
     connections: {
       maxPacketSize: config.maxPacketSize,

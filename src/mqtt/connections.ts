@@ -220,7 +220,8 @@ export class Connections {
       level: 'info',
       client: `mqtt:${packet.clientId}`,
       peer: connection.peer,
-      reason: `keep alive ${keepAlive} is above ${maxKeepAlive} (max_keepalive)`,
+      reason: `keep alive ${keepAlive} is above ${maxKeepAlive}`,
+      limit: 'max_keepalive',
     })
     const reasonCode = ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
     this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
@@ -258,11 +259,12 @@ export class Connections {
     const { traffic } = this
     const slab = this.#slab
     for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
-      traffic.packetsSent++
       if (out.type === OutgoingType.DELIVERY) {
-        traffic.publishBytesSent += out.message.payloadEnd - out.message.payloadStart
-        if (!writeDelivery(slab, out, version, now, connection.maxPacketSize, connection.outgoingAliases))
-          this.#tooLarge(now, connection, out)
+        if (writeDelivery(slab, out, version, now, connection.maxPacketSize, connection.outgoingAliases)) {
+          traffic.packetsSent++
+          traffic.publishSent++
+          traffic.publishBytesSent += out.message.payloadEnd - out.message.payloadStart
+        } else this.#tooLarge(now, connection, out)
       } else if (out.type === OutgoingType.CLOSE) {
         this.#end(connection, out.disconnect ? out.reasonCode : undefined, out.reason)
         return false
@@ -279,6 +281,7 @@ export class Connections {
 
   /** The client does not take packets of this size: as if it had been sent and acknowledged (MQTT-3.1.2-25), but not in silence. */
   #tooLarge(now: Instant, { link, peer, maxPacketSize }: Connection, { message, qos, packetId }: Delivery): void {
+    this.traffic.publishDropped++
     const client = link.session
     const reason = `message on ${message.topic} is above the client's Maximum Packet Size of ${maxPacketSize}`
     this.#notice({ code: 'message-dropped', level: 'info', ...(client !== undefined && { client }), peer, reason })
@@ -359,6 +362,7 @@ export class Connections {
         return
       }
     }
+    this.traffic.packetsSent++
     this.#slab.reserve(writer.length)
     this.#slab.copy(writer.bytes, 0, writer.length)
   }

@@ -19,6 +19,9 @@ export function topicFilterError(filter: string): string {
   return ''
 }
 
+/** A topic on which nobody but the broker publishes, or a filter that matches such topics: wildcards do not see them (MQTT-4.7.2-1). */
+export const isSysTopic = (topic: string): boolean => topic.startsWith('$SYS') && (topic.length === 4 || topic[4] === '/')
+
 /** `$share/<group>/<filter>` taken apart [5.0 section 4.8.2]. */
 export interface SharedFilter {
   readonly group: string

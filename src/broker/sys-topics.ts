@@ -1,0 +1,170 @@
+import type { Instant } from '../base/machine.ts'
+import type { NoticeCounts } from '../base/notice.ts'
+
+/** What the topics tell, as it is at one moment. Where it says "so far", a counter that only goes up. */
+export interface SysFigures {
+  readonly clients: {
+    readonly connected: number
+    /** Sessions that nobody is connected to. */
+    readonly disconnected: number
+    /** The most that were connected at the same time. */
+    readonly maximum: number
+    /** Sessions that expired so far. */
+    readonly expired: number
+  }
+  /** Connections opened so far. */
+  readonly sockets: number
+  /** CONNECT packets so far. */
+  readonly connects: number
+  /** Packets of all types, so far. */
+  readonly messages: { readonly received: number; readonly sent: number }
+  /** So far. */
+  readonly publishes: { readonly received: number; readonly sent: number; readonly dropped: number }
+  /** Payload bytes of PUBLISH, so far. */
+  readonly publishBytes: { readonly received: number; readonly sent: number }
+  /** So far. */
+  readonly bytes: { readonly received: number; readonly sent: number }
+  /** Messages that clients retain; the topics under `$SYS` are not among them. */
+  readonly retained: number
+  /** Retained messages, and those that wait for a client; each receiver's copy counts, with the bytes of its topic and payload. */
+  readonly stored: { readonly messages: number; readonly bytes: number }
+  readonly subscriptions: { readonly plain: number; readonly shared: number }
+  readonly notices: NoticeCounts
+  readonly process: ProcessFigures
+}
+
+/** What only the process knows; what it does not know has no topic. */
+export interface ProcessFigures {
+  readonly heapBytes?: number
+  /** Milliseconds by which the event loop is late. */
+  readonly eventLoopLagMs?: number
+}
+
+export interface SysValue {
+  readonly topic: string
+  readonly value: string
+}
+
+const ROOT = '$SYS/broker/'
+const AVERAGES_MINUTES = [1, 5, 15] as const
+
+/**
+ * The topics under `$SYS/broker/`: Mosquitto's, by its names and in its formats, and what Roost has beyond them under `roost/`. Gives a value
+ * when it is not what it was the last time.
+ */
+export class SysTopics {
+  readonly #version: string
+  readonly #told = new Map<string, string>()
+  readonly #loads = new Map<string, Load>()
+  #start: Instant | undefined = undefined
+  #last: Instant = 0
+  #heapMaximum = 0
+
+  /** `version` is told as it is: `roost version 1.2.3`. */
+  constructor(version: string) {
+    this.#version = version
+  }
+
+  /** What has changed; at first everything. Uptime and averages count from the first call. */
+  update(now: Instant, figures: SysFigures): SysValue[] {
+    this.#start ??= now
+    const changed: SysValue[] = []
+    const tell = (name: string, value: number | string): void => {
+      const text = String(value)
+      if (this.#told.get(name) === text) return
+      this.#told.set(name, text)
+      changed.push({ topic: ROOT + name, value: text })
+    }
+    tell('version', this.#version)
+    tell('uptime', `${Math.floor((now - this.#start) / 1000)} seconds`)
+    for (const [name, value] of plainTopics(figures)) tell(name, value)
+    const seconds = (now - this.#last) / 1000
+    for (const [name, counter] of loadTopics(figures)) this.#load(name).update(counter, seconds, name, tell)
+    this.#tellProcess(figures.process, tell)
+    for (const [limit, count] of figures.notices.byLimit) tell(`roost/limits/${limit}`, count)
+    for (const [code, count] of figures.notices.byCode) tell(`roost/notices/${code}`, count)
+    this.#last = now
+    return changed
+  }
+
+  #tellProcess({ heapBytes, eventLoopLagMs }: ProcessFigures, tell: Tell): void {
+    if (heapBytes !== undefined) {
+      this.#heapMaximum = Math.max(this.#heapMaximum, heapBytes)
+      tell('heap/current', heapBytes)
+      tell('heap/maximum', this.#heapMaximum)
+    }
+    if (eventLoopLagMs !== undefined) tell('roost/event_loop_lag_ms', Math.round(eventLoopLagMs))
+  }
+
+  #load(name: string): Load {
+    let load = this.#loads.get(name)
+    if (load === undefined) {
+      load = new Load()
+      this.#loads.set(name, load)
+    }
+    return load
+  }
+}
+
+type Tell = (name: string, value: number | string) => void
+
+/** How much of something there is in one minute, averaged over several spans: exponentially, as Mosquitto does. */
+class Load {
+  readonly #averages = AVERAGES_MINUTES.map(() => 0)
+  #counter: number | undefined = undefined
+
+  /** `seconds` since the last update; the first one only notes the counter. */
+  update(counter: number, seconds: number, name: string, tell: Tell): void {
+    const perMinute = this.#counter === undefined || seconds <= 0 ? undefined : ((counter - this.#counter) * 60) / seconds
+    if (perMinute !== undefined || this.#counter === undefined) this.#counter = counter
+    AVERAGES_MINUTES.forEach((minutes, i) => {
+      if (perMinute !== undefined) {
+        const before = this.#averages[i]!
+        this.#averages[i] = perMinute + Math.exp(-seconds / (60 * minutes)) * (before - perMinute)
+      }
+      tell(`load/${name}/${minutes}min`, this.#averages[i]!.toFixed(2))
+    })
+  }
+}
+
+/** Of Mosquitto's topics, those that are one number; some of them twice, under an older name. */
+const plainTopics = (figures: SysFigures): [string, number][] => {
+  const { clients, messages, publishes, publishBytes, bytes, stored, subscriptions } = figures
+  return [
+    ['clients/total', clients.connected + clients.disconnected],
+    ['clients/maximum', clients.maximum],
+    ['clients/connected', clients.connected],
+    ['clients/active', clients.connected],
+    ['clients/disconnected', clients.disconnected],
+    ['clients/inactive', clients.disconnected],
+    ['clients/expired', clients.expired],
+    ['messages/received', messages.received],
+    ['messages/sent', messages.sent],
+    ['messages/stored', stored.messages],
+    ['store/messages/count', stored.messages],
+    ['store/messages/bytes', stored.bytes],
+    ['publish/messages/received', publishes.received],
+    ['publish/messages/sent', publishes.sent],
+    ['publish/messages/dropped', publishes.dropped],
+    ['publish/bytes/received', publishBytes.received],
+    ['publish/bytes/sent', publishBytes.sent],
+    ['bytes/received', bytes.received],
+    ['bytes/sent', bytes.sent],
+    ['retained messages/count', figures.retained],
+    ['subscriptions/count', subscriptions.plain],
+    ['shared_subscriptions/count', subscriptions.shared],
+  ]
+}
+
+/** Counters whose moving averages are told. */
+const loadTopics = ({ messages, publishes, bytes, sockets, connects }: SysFigures): [string, number][] => [
+  ['messages/received', messages.received],
+  ['messages/sent', messages.sent],
+  ['publish/received', publishes.received],
+  ['publish/sent', publishes.sent],
+  ['publish/dropped', publishes.dropped],
+  ['bytes/received', bytes.received],
+  ['bytes/sent', bytes.sent],
+  ['sockets', sockets],
+  ['connections', connects],
+]
