@@ -1,99 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { ByteWriter } from '../../src/base/bytes.ts'
-import type { Notice } from '../../src/base/notice.ts'
-import { MemoryStore } from '../../src/base/store.ts'
-import { Broker } from '../../src/broker/broker.ts'
-import { type ConnectionLimits, DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
-import { Connections } from '../../src/mqtt/connections.ts'
-import { encodePacket } from '../../src/mqtt/encode.ts'
-import type { Connect, Packet, ProtocolVersion } from '../../src/mqtt/packets.ts'
+import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
+import type { Packet } from '../../src/mqtt/packets.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
+import { Wire } from './wire.ts'
 
 /** DISCONNECT with this reason code, whatever its reason string. */
 const disconnect = (reasonCode: number): unknown => expect.stringMatching(new RegExp(`^e0..${reasonCode.toString(16)}`))
-
-/** Connections in front of a real broker, with virtual time. */
-class Wire {
-  now = 0
-  readonly notices: Notice[] = []
-  readonly broker = new Broker({ store: new MemoryStore(), clock: { epoch: 0 }, notice: () => {}, random: () => 0.5 })
-  readonly connections: Connections
-  #next = 1
-  readonly #out = new Map<number, string[]>()
-
-  constructor(limits: Partial<ConnectionLimits> = {}) {
-    this.connections = new Connections(this.broker, limits, (notice) => this.notices.push(notice))
-  }
-
-  open(): number {
-    this.connections.open(this.now, this.#next, { peer: 'test', listener: 'mqtt' })
-    this.#run()
-    return this.#next++
-  }
-
-  connect(options: Partial<Connect> = {}): number {
-    const connection = this.open()
-    const version = options.protocolVersion ?? 5
-    const connect: Connect = {
-      type: 1,
-      protocolVersion: version,
-      bridge: false,
-      clientId: `c${connection}`,
-      cleanStart: true,
-      keepAlive: 0,
-      will: undefined,
-      username: undefined,
-      password: undefined,
-      properties: {},
-      ...options,
-    }
-    this.send(connection, connect, version)
-    return connection
-  }
-
-  send(connection: number, packet: Packet, version: ProtocolVersion = 5): void {
-    const writer = new ByteWriter()
-    encodePacket(writer, packet, version)
-    this.sendHex(connection, Buffer.from(writer.toBytes()).toString('hex'))
-  }
-
-  sendHex(connection: number, hex: string): void {
-    this.connections.chunk(this.now, connection, Buffer.from(hex.replaceAll(' ', ''), 'hex'))
-    this.#run()
-  }
-
-  congested(connection: number, on: boolean): void {
-    this.connections.congested(this.now, connection, on)
-    this.#run()
-  }
-
-  advance(ms: number): void {
-    const until = this.now + ms
-    for (let at = this.connections.nextTimeout(); at !== undefined && at <= until; at = this.connections.nextTimeout()) {
-      this.now = Math.max(this.now, at)
-      this.connections.handleTimeout(this.now)
-      this.#run()
-    }
-    this.now = until
-  }
-
-  /** What happened to this connection since this was asked last: hex of writes, 'close', 'pause', 'resume'. */
-  out(connection: number): string[] {
-    const out = this.#out.get(connection) ?? []
-    this.#out.delete(connection)
-    return out
-  }
-
-  #run(): void {
-    for (let link = this.broker.nextReadyLink(); link !== undefined; link = this.broker.nextReadyLink())
-      this.connections.linkReady(this.now, link)
-    for (let out = this.connections.poll(); out !== undefined; out = this.connections.poll()) {
-      const list = this.#out.get(out.connection) ?? []
-      list.push(out.kind === 'write' ? Buffer.from(out.bytes).toString('hex') : out.kind)
-      this.#out.set(out.connection, list)
-    }
-  }
-}
 
 const subscribe = (filter: string): Packet => ({
   type: 8,

@@ -1,0 +1,147 @@
+import { ByteWriter } from '../../src/base/bytes.ts'
+import type { Notice } from '../../src/base/notice.ts'
+import { MemoryStore } from '../../src/base/store.ts'
+import { Broker, type BrokerOptions } from '../../src/broker/broker.ts'
+import type { ConnectionLimits } from '../../src/mqtt/connection-limits.ts'
+import { Connections, type StreamInfo } from '../../src/mqtt/connections.ts'
+import { PacketDecoder } from '../../src/mqtt/decode.ts'
+import { encodePacket } from '../../src/mqtt/encode.ts'
+import { Framer } from '../../src/mqtt/framer.ts'
+import type { Connect, Packet, ProtocolVersion } from '../../src/mqtt/packets.ts'
+
+const STREAM: StreamInfo = { peer: 'test', listener: 'mqtt' }
+
+type Seen = Packet | 'close' | 'pause' | 'resume'
+
+/** Connections in front of a real broker, with virtual time: bytes in, bytes out, as over a socket. */
+export class Wire {
+  now = 0
+  readonly notices: Notice[] = []
+  readonly broker: Broker
+  readonly connections: Connections
+  #next = 1
+  readonly #out = new Map<number, string[]>()
+  readonly #decoders = new Map<number, { version: ProtocolVersion; framer: Framer; decoder: PacketDecoder }>()
+
+  constructor(limits: Partial<ConnectionLimits> = {}, options: Partial<BrokerOptions> = {}) {
+    const notice = (notice: Notice): void => void this.notices.push(notice)
+    this.broker = new Broker({ store: new MemoryStore(), clock: { epoch: 0 }, notice, random: () => 0.5, ...options })
+    this.connections = new Connections(this.broker, limits, notice)
+  }
+
+  open(from: Partial<StreamInfo> = {}): number {
+    this.connections.open(this.now, this.#next, { ...STREAM, ...from })
+    this.run()
+    return this.#next++
+  }
+
+  /** Opens a stream and sends CONNECT; the answer is for `out` or `packets`. */
+  connect(options: Partial<Connect> = {}, from: Partial<StreamInfo> = {}): number {
+    const connection = this.open(from)
+    const version = options.protocolVersion ?? 5
+    const connect: Connect = {
+      type: 1,
+      protocolVersion: version,
+      bridge: false,
+      clientId: `c${connection}`,
+      cleanStart: true,
+      keepAlive: 0,
+      will: undefined,
+      username: undefined,
+      password: undefined,
+      properties: {},
+      ...options,
+    }
+    this.send(connection, connect, version)
+    return connection
+  }
+
+  send(connection: number, packet: Packet, version: ProtocolVersion = this.#of(connection).version): void {
+    if (packet.type === 1) this.#of(connection).version = packet.protocolVersion
+    const writer = new ByteWriter()
+    encodePacket(writer, packet, version)
+    this.sendHex(connection, Buffer.from(writer.toBytes()).toString('hex'))
+  }
+
+  sendHex(connection: number, hex: string): void {
+    this.connections.chunk(this.now, connection, Buffer.from(hex.replaceAll(' ', ''), 'hex'))
+    this.run()
+  }
+
+  /** The peer closes its stream, without a word. */
+  close(connection: number): void {
+    this.connections.closed(this.now, connection, 'closed by the client')
+    this.run()
+  }
+
+  congested(connection: number, on: boolean): void {
+    this.connections.congested(this.now, connection, on)
+    this.run()
+  }
+
+  advance(ms: number): void {
+    const until = this.now + ms
+    for (let at = this.nextTimeout(); at <= until; at = this.nextTimeout()) {
+      this.now = Math.max(this.now, at)
+      this.broker.handleTimeout(this.now)
+      this.connections.handleTimeout(this.now)
+      this.run()
+    }
+    this.now = until
+  }
+
+  nextTimeout(): number {
+    return Math.min(
+      this.broker.nextTimeout() ?? Number.POSITIVE_INFINITY,
+      this.connections.nextTimeout() ?? Number.POSITIVE_INFINITY,
+    )
+  }
+
+  /** What happened to this connection since this was asked last: hex of writes, 'close', 'pause', 'resume'. */
+  out(connection: number): string[] {
+    const out = this.#out.get(connection) ?? []
+    this.#out.delete(connection)
+    return out
+  }
+
+  /** As `out`, with the packets that were written, as a client reads them. */
+  packets(connection: number): Seen[] {
+    const { framer, decoder, version } = this.#of(connection)
+    decoder.version = version
+    return this.out(connection).flatMap((out): Seen[] => {
+      if (out === 'close' || out === 'pause' || out === 'resume') return [out]
+      framer.push(Buffer.from(out, 'hex'))
+      const packets: Packet[] = []
+      while (framer.next()) {
+        const packet = decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end)
+        if (packet === undefined) throw new Error(`the broker sent what no client can read: ${decoder.error?.reason}`)
+        packets.push(packet)
+      }
+      return packets
+    })
+  }
+
+  codes(): string[] {
+    return this.notices.map(({ code }) => code)
+  }
+
+  /** Everything that can leave leaves. */
+  run(): void {
+    for (let link = this.broker.nextReadyLink(); link !== undefined; link = this.broker.nextReadyLink())
+      this.connections.linkReady(this.now, link)
+    for (let out = this.connections.poll(); out !== undefined; out = this.connections.poll()) {
+      const list = this.#out.get(out.connection) ?? []
+      list.push(out.kind === 'write' ? Buffer.from(out.bytes).toString('hex') : out.kind)
+      this.#out.set(out.connection, list)
+    }
+  }
+
+  #of(connection: number): { version: ProtocolVersion; framer: Framer; decoder: PacketDecoder } {
+    let found = this.#decoders.get(connection)
+    if (found === undefined) {
+      found = { version: 5, framer: new Framer(0xfffffff), decoder: new PacketDecoder('server', 5) }
+      this.#decoders.set(connection, found)
+    }
+    return found
+  }
+}
