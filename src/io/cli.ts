@@ -1,7 +1,7 @@
 import { Command, CommanderError, Option as FlagOption } from 'commander'
 import { didYouMean } from '../base/nearest.ts'
 import { type Option, type OptionKey, options } from '../base/options.ts'
-import { type Given, given, type Layer, StartError } from '../config.ts'
+import { type Config, type Given, given, type Layer, StartError } from '../config.ts'
 import { addConfigCommand } from './config-command.ts'
 import { loadConfig } from './config-file.ts'
 import { addPasswdCommand } from './passwd.ts'
@@ -43,7 +43,7 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
       if (extra !== undefined) throw new StartError(`${extra}: expected no argument; see roost serve --help`)
       const flags = flagLayer(command)
       const config = loadConfig(flags, host.cwd)
-      if (flags.get('test_config')?.value === true) host.stdout.write('The configuration is valid.\n')
+      if (flags.get('test_config')?.value === true) await testConfig(config, host)
       else exitCode = await serve(config, host)
     })
   for (const option of options) serveCommand.addOption(flagOption(option))
@@ -59,6 +59,13 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
     throw error instanceof CommanderError ? explained(error, argv, program) : error
   }
   return exitCode
+}
+
+async function testConfig(config: Config, { stdout, stderr }: Host): Promise<void> {
+  // Loaded only now, so that help and errors need not wait for it.
+  const { checkFiles } = await import('./check-files.ts')
+  for (const warning of await checkFiles(config)) stderr.write(`warning: ${warning}\n`)
+  stdout.write('The configuration is valid.\n')
 }
 
 function flagOption({ flag, placeholder, about, group, default: byDefault }: Option): FlagOption {

@@ -52,7 +52,8 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
   }
 }
 
-function tlsOptions(listener: ListenerConfig): TlsOptions | undefined {
+/** What the listener says of TLS; undefined where it says nothing. */
+export function tlsOptions(listener: ListenerConfig): TlsOptions | undefined {
   const { certfile, keyfile, cafile, capath, crlfile, ciphers } = listener
   const { requireCertificate, useIdentityAsUsername, useSubjectAsUsername, tlsVersion } = listener
   if (certfile === undefined || keyfile === undefined) return undefined

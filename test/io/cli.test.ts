@@ -47,6 +47,26 @@ test('--test-config checks everything, and starts nothing', async () => {
   expect(await ran('serve', '--acl-file', 'gone', '--test-config')).toMatchObject({ code: 2, host: { out: '', err } })
 })
 
+test('--test-config reads the files as a start would: access list, passwords, certificates', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'roost-'))
+  const file = (name: string, content: string): string => {
+    writeFileSync(join(folder, name), content, { mode: 0o644 })
+    return join(folder, name)
+  }
+  try {
+    const acl = file('acl', 'user a\nread x\n')
+    const pem = file('pem', 'nothing')
+    const passwords = file('passwords', '')
+    expect((await ran('serve', '--test-config', '--acl-file', acl)).host.err).toMatch(`${acl}:2: `)
+    const tls = await ran('serve', '--test-config', '--certfile', pem, '--keyfile', pem)
+    expect(tls).toMatchObject({ code: 2, host: { out: '', err: expect.stringMatching(`certfile ${pem}: `) } })
+    const lax = await ran('serve', '--test-config', '--password-file', passwords)
+    expect(lax).toMatchObject({ code: 0, host: { err: expect.stringMatching(/^warning: password_file .*: chmod 600\n$/) } })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
 test('serve without flags runs with the defaults', async () => {
   const { host, code } = await ran('serve')
   expect(code).toBe(0)

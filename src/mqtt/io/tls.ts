@@ -68,7 +68,7 @@ export class TlsTerminator {
 
   /** @throws StartError that names option and file */
   static async create(options: TlsOptions, events: TlsEvents): Promise<TlsTerminator> {
-    return new TlsTerminator(options, await readContext(options), events)
+    return new TlsTerminator(options, await readTlsContext(options), events)
   }
 
   /** The socket may hold bytes that were read and put back; they are the start of the handshake. */
@@ -78,7 +78,7 @@ export class TlsTerminator {
 
   /** Reads all files anew; what it gives puts them in force for connections to come. @throws StartError that names option and file */
   async prepareReload(): Promise<() => void> {
-    const context = await readContext(this.#options)
+    const context = await readTlsContext(this.#options)
     return () => this.#server.setSecureContext(context)
   }
 }
@@ -110,8 +110,8 @@ function commonNameOf(socket: TLSSocket): string | undefined {
 const subjectOf = (socket: TLSSocket): string | undefined =>
   socket.getPeerX509Certificate()?.subject?.split('\n').reverse().join(',')
 
-/** Reads what the options name, and tries each part by itself, so that an error can name the one file that is wrong. */
-async function readContext(options: TlsOptions): Promise<SecureContextOptions> {
+/** Reads what the options name, and tries each part by itself. @throws StartError that names the option and the one file that is wrong */
+export async function readTlsContext(options: TlsOptions): Promise<SecureContextOptions> {
   const { certfile, keyfile, cafile, capath, crlfile, ciphers, requireCertificate, tlsVersion } = options
   if (requireCertificate !== 'no' && cafile === undefined && capath === undefined) {
     // Without one, Node would trust all the public CAs of the web.
