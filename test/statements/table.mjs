@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { parse } from 'yaml'
 
 export const VERSIONS = ['3.1.1', '5.0']
@@ -9,14 +9,18 @@ const read = (name) => readFileSync(new URL(name, import.meta.url), 'utf8')
 export const idsOf = (version) => JSON.parse(read('ids.json'))[version]
 
 /**
- * What is known of each statement of a version, by its id:
+ * What is known of each statement of a version, by its id, from the files of its chapters:
  * - `binds`: `server`, or `client` where nothing is asked of a server;
  * - `file`, `line`, `disabled`: a piece of code, once in the file, that satisfies the statement, and what takes that away;
  * - `test`, `title`: the test file, and a part of the title, that fails when `line` is `disabled`;
  * - `same`: in place of these five, the id (with its version, `5.0 MQTT-...`) of the statement that says the same;
  * - `by`: in place of all that, why no line of ours can be disabled (the kernel does it, or nothing has to be done).
  */
-export const tableOf = (version) => new Map(Object.entries(parse(read(`mqtt-${version}.yaml`)) ?? {}))
+export function tableOf(version) {
+  const folder = `mqtt-${version}`
+  const files = readdirSync(new URL(folder, import.meta.url)).filter((name) => name.endsWith('.yaml'))
+  return new Map(files.sort().flatMap((name) => Object.entries(parse(read(`${folder}/${name}`)) ?? {})))
+}
 
 /** Every row that can be disabled, with the id that it stands for. */
 export function mutations() {
