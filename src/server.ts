@@ -35,6 +35,8 @@ export type ServerInput =
   | { readonly kind: 'chunk'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
   /** The stream's socket takes no more bytes for now, or takes them again. */
   | { readonly kind: 'congested'; readonly connection: ConnectionId; readonly on: boolean }
+  /** For too long the stream's socket has taken nothing of what waits for it. */
+  | { readonly kind: 'stuck'; readonly connection: ConnectionId }
   | { readonly kind: 'closed'; readonly connection: ConnectionId; readonly reason: string }
   | { readonly kind: 'datagram'; readonly route: RouteKey; readonly bytes: Uint8Array }
   /** What came of an `auth` output. */
@@ -138,6 +140,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
         return
       case 'congested':
         this.connections.congested(now, input.connection, input.on)
+        return
+      case 'stuck':
+        this.connections.stuck(now, input.connection)
         return
       case 'closed':
         this.connections.closed(now, input.connection, input.reason)

@@ -7,4 +7,6 @@ export interface Malformed {
   readonly rule?: string
   /** MQTT 5 reason code with which the peer is told: 0x81 malformed packet, 0x82 protocol error, 0x84, 0x94, 0x95 ... */
   readonly reasonCode: number
+  /** The bound that was exceeded, by its key in the configuration. */
+  readonly limit?: string
 }

@@ -16,6 +16,7 @@ import type { BrokerContext } from './context.ts'
 import { Exchanges, response } from './exchanges.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { forwardedProperties, Publisher } from './publisher.ts'
+import { isFuller } from './queue-room.ts'
 import { Recovery } from './recovery.ts'
 import { Retained } from './retained.ts'
 import { Router } from './router.ts'
@@ -224,8 +225,19 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     return true
   }
 
-  drained(session: Session): void {
-    if (session.queueLength <= this.#context.limits.maxQueuedMessages * LOW_WATER) this.sessions.letGo(session)
+  drained(now: Instant, session: Session): void {
+    if (isFuller(this.#context.limits, session, LOW_WATER)) return
+    this.sessions.letGo(now, session)
+  }
+
+  windowFull(link: ClientLink, session: Session): void {
+    const { maxInflightMessages } = this.#context.limits
+    const isCount = (session.inflight?.size ?? 0) >= link.window
+    // What the client itself asked for is no bound of ours.
+    if (isCount && link.window < maxInflightMessages) return
+    const limit = isCount ? 'max_inflight_messages' : 'max_inflight_bytes'
+    const reason = 'the rest waits for acknowledgements'
+    this.#context.notice({ code: 'limit-reached', level: 'debug', client: session.key, peer: link.info.peer, reason, limit })
   }
 
   setWill(_now: Instant, link: ClientLink, will: Will | undefined): void {
@@ -305,7 +317,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   #connect(now: Instant, link: ClientLink, packet: Connect): void {
     const wrong = this.#connector.check(link, packet)
     if (wrong !== undefined) {
-      this.refuse(link, packet, wrong.reasonCode, wrong.reason)
+      this.refuse(link, packet, wrong.reasonCode, wrong.reason, wrong.limit)
       return
     }
     const admitted = this.#context.access.connect(link.info, packet)
@@ -325,7 +337,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
       this.#close(now, old, ReasonCode.SESSION_TAKEN_OVER, true),
     )
     if ('reasonCode' in admitted) {
-      this.refuse(link, packet, admitted.reasonCode, admitted.reason)
+      this.refuse(link, packet, admitted.reasonCode, admitted.reason, admitted.limit)
       return
     }
     this.stats.connected++
@@ -333,11 +345,11 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     link.resume(admitted)
   }
 
-  refuse(link: ClientLink, packet: Connect, reasonCode: number, reason: string): void {
+  refuse(link: ClientLink, packet: Connect, reasonCode: number, reason: string, limit?: string): void {
     this.stats.refused++
     const { kind, peer } = link.info
-    const told = `${reason} (reason code 0x${reasonCode.toString(16)})`
-    this.#context.notice({ code: 'client-refused', level: 'info', client: `${kind}:${packet.clientId}`, peer, reason: told })
+    const told = { reason: `${reason} (reason code 0x${reasonCode.toString(16)})`, ...(limit !== undefined && { limit }) }
+    this.#context.notice({ code: 'client-refused', level: 'info', client: `${kind}:${packet.clientId}`, peer, ...told })
     // A refusal is the last word (MQTT-3.2.2-7), and no session is present (MQTT-3.2.2-6).
     link.refuse({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: { reasonString: reason } })
   }
@@ -348,13 +360,13 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   }
 
   /** The client broke the protocol, or may not go on: its will fires, its session stays. */
-  fail(now: Instant, link: ClientLink, reasonCode: number, reason: string): void {
+  fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string): void {
     const connect = link.authenticating?.connect
     if (connect !== undefined) {
       this.refuse(link, connect, reasonCode, reason)
       return
     }
-    const who = link.client === undefined ? {} : { client: link.client.key }
+    const who = { ...(link.client !== undefined && { client: link.client.key }), ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'protocol-error', level: 'info', ...who, peer: link.info.peer, reason })
     this.#close(now, link, reasonCode, link.client !== undefined, reason)
   }
@@ -411,7 +423,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     if (qos > 0 || message.retain) {
       const wrong = this.#unsupported(link, session, message)
       if (wrong !== undefined) {
-        this.fail(now, link, wrong.reasonCode, wrong.reason)
+        this.fail(now, link, wrong.reasonCode, wrong.reason, wrong.limit)
         return
       }
     }
@@ -459,6 +471,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     return {
       reasonCode: ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
       reason: `more than ${limits.receiveMaximum} messages (receive_maximum)`,
+      limit: 'receive_maximum',
     }
   }
 

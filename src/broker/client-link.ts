@@ -6,6 +6,7 @@ import { type Connack, type Packet, PacketType, type ProtocolVersion, type QoS, 
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { Authenticating } from './authentication.ts'
+import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
 import { Inflight, Queued, type Session } from './session.ts'
 
 /** What a link needs of the broker behind it. */
@@ -21,7 +22,9 @@ export interface LinkOwner {
   /** Records the packet id under which a message goes to a session. */
   recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full'
   /** A message has left a queue that holds publishers up. */
-  drained(session: Session): void
+  drained(now: Instant, session: Session): void
+  /** No more may be in flight, and something waits. */
+  windowFull(link: ClientLink, session: Session): void
   /** True if the message expired, and was dropped and counted. */
   dropIfExpired(now: Instant, session: Session, message: Publish): boolean
 }
@@ -80,6 +83,7 @@ export class ClientLink implements Link {
   /** What was in flight when the session was resumed, in its order (MQTT-4.4.0-1, MQTT-4.6.0-1). */
   #resend: Fifo<Inflight> | undefined = undefined
   readonly #delivery = new LinkDelivery()
+  #windowTold = false
 
   constructor(id: LinkId, info: LinkInfo, owner: LinkOwner) {
     this.id = id
@@ -112,11 +116,11 @@ export class ClientLink implements Link {
   }
 
   /** Until the queue of `session` is shorter, or stands still, this client is not read: its messages would be dropped. */
-  hold(session: Session): void {
+  hold(now: Instant, session: Session): void {
     if (this.#pressed !== undefined || session.link === this) return
     this.#pressed = session
-    session.held ??= []
-    session.held.push(this)
+    session.held ??= { since: now, links: [] }
+    session.held.links.push(this)
   }
 
   /** The queue that held this client up is shorter, or gone. */
@@ -225,14 +229,17 @@ export class ClientLink implements Link {
         continue
       }
       const entry = session.peekQueue()
-      if (entry === undefined) return undefined
+      if (entry === undefined) {
+        this.#windowTold = false
+        return undefined
+      }
       if (!(entry instanceof Queued)) {
         if (entry.receiptLsn > this.#owner.durable()) return this.#wait()
         this.#dequeue(now, session)
         if (entry.expiresAt !== undefined && this.#owner.dropIfExpired(now, session, entry)) continue
         return this.#deliverPlain(entry)
       }
-      if (entry.qos > 0 && !this.#windowOpen(session)) return undefined
+      if (entry.qos > 0 && !this.#windowOpen(session)) return this.#windowFull(session)
       if (entry.message.receiptLsn > this.#owner.durable()) return this.#wait()
       if (entry.qos === 2) {
         if (!this.#gateAhead(now, session)) return this.#wait()
@@ -272,10 +279,18 @@ export class ClientLink implements Link {
     return count < this.window && (count === 0 || session.inflightBytes < this.windowBytes)
   }
 
+  /** Told once, until everything that waits has left. */
+  #windowFull(session: Session): undefined {
+    if (this.#windowTold) return
+    this.#windowTold = true
+    this.#owner.windowFull(this, session)
+  }
+
   #dequeue(now: Instant, session: Session): void {
     session.dequeue()
     session.drainedAt = now
-    if (session.held !== undefined) this.#owner.drained(session)
+    if (session.patienceMs < PATIENCE_MS) session.patienceMs += PATIENCE_PER_MESSAGE_MS
+    if (session.held !== undefined) this.#owner.drained(now, session)
   }
 
   #pollGated(session: Session): Outgoing | undefined {

@@ -16,9 +16,15 @@ import type { Sessions } from './sessions.ts'
 export interface Refusal {
   readonly reasonCode: number
   readonly reason: string
+  /** The bound that was reached, by its key in the configuration. */
+  readonly limit?: string
 }
 
-const refusal = (reasonCode: number, reason: string): Refusal => ({ reasonCode, reason })
+const refusal = (reasonCode: number, reason: string, limit?: string): Refusal => ({
+  reasonCode,
+  reason: limit === undefined ? reason : `${reason} (${limit})`,
+  ...(limit !== undefined && { limit }),
+})
 
 /** CONNECT: who is let in, with which session, and what CONNACK says of it [5.0 sections 3.1, 3.2]. */
 export class Connector {
@@ -33,10 +39,10 @@ export class Connector {
   /** What can be said of a CONNECT before anybody knows whom it is from. */
   check({ info }: ClientLink, packet: Connect): Refusal | undefined {
     const { limits } = this.#context
-    const { maximumQos, clientIdPrefix } = info.settings ?? DEFAULT_LINK_SETTINGS
+    const { maximumQos, clientIdPrefix, allowZeroLengthClientid } = info.settings ?? DEFAULT_LINK_SETTINGS
     const { clientId, will } = packet
     // MQTT-3.1.3-8 of 3.1.1: without a name there is nothing to come back to. 5.0 assigns one, whatever Clean Start says (MQTT-3.1.3-6).
-    if (clientId === '' && ((!packet.cleanStart && packet.protocolVersion < 5) || !limits.allowZeroLengthClientid)) {
+    if (clientId === '' && ((!packet.cleanStart && packet.protocolVersion < 5) || !allowZeroLengthClientid)) {
       return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'a client id is needed here (allow_zero_length_clientid)')
     }
     if (clientId !== '' && !clientId.startsWith(clientIdPrefix)) {
@@ -46,8 +52,9 @@ export class Connector {
       )
     }
     if (will === undefined) return undefined
-    if (topicNameError(will.topic) !== '' || exceedsLevels(will.topic, limits.maxTopicLevels)) {
-      return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic is not valid (max_topic_levels)')
+    if (topicNameError(will.topic) !== '') return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic is not valid')
+    if (exceedsLevels(will.topic, limits.maxTopicLevels)) {
+      return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic has too many levels', 'max_topic_levels')
     }
     if (isSysTopic(will.topic)) return refusal(ReasonCode.NOT_AUTHORIZED, 'the will is on a topic of the broker')
     // MQTT-3.2.2-12
@@ -57,7 +64,7 @@ export class Connector {
       return refusal(ReasonCode.RETAIN_NOT_SUPPORTED, 'the will is retained, and nothing is here (retain_available)')
     }
     if (will.payload.length > limits.messageSizeLimit) {
-      return refusal(ReasonCode.PACKET_TOO_LARGE, 'the will is too large (message_size_limit)')
+      return refusal(ReasonCode.PACKET_TOO_LARGE, 'the will is too large', 'message_size_limit')
     }
     return undefined
   }

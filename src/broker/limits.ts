@@ -21,7 +21,6 @@ export interface BrokerLimits {
   readonly checkRetainSource: boolean
   /** A subscriber gets the QoS that it asked for, even above the publisher's. */
   readonly upgradeOutgoingQos: boolean
-  readonly allowZeroLengthClientid: boolean
   /** A session belongs to the authenticated user that made it. */
   readonly sessionOwnership: boolean
   /** Seconds that a session outlives its connection at most, and exactly those where a 3.x client asks for one; Infinity is for ever. */
@@ -45,7 +44,6 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   retainAvailable: true,
   checkRetainSource: true,
   upgradeOutgoingQos: false,
-  allowZeroLengthClientid: true,
   sessionOwnership: true,
   persistentClientExpiration: Number.POSITIVE_INFINITY,
   maxSessions: 100_000,
@@ -66,3 +64,10 @@ export function exceedsLevels(topic: string, most: number): boolean {
 
 /** A queue from which nothing has gone for so long (ms) holds no publisher up: its client does not read. */
 export const STANDS_STILL_MS = 1000
+
+/**
+ * Milliseconds for which the queue of one client may hold publishers up, and what each message that leaves it earns of them anew. A client that
+ * reads fast is waited for as often as it takes; one that reads slowly, or pretends to, delays everybody else by this much and no more.
+ */
+export const PATIENCE_MS = 1000
+export const PATIENCE_PER_MESSAGE_MS = 1

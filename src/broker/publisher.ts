@@ -7,13 +7,16 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isSysTopic } from '../mqtt/topics.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels, STANDS_STILL_MS } from './limits.ts'
-import { fullOf, hasRoom } from './queue-room.ts'
+import { fullOf, hasRoom, isFuller } from './queue-room.ts'
 import type { Route, Target } from './router.ts'
 import { messageBytes, Queued, qosOf, type Session } from './session.ts'
 import { storedMessage } from './stored.ts'
 
 /** Part of a full queue above which its publishers are slowed down, as long as its client keeps reading. */
 const HIGH_WATER = 0.75
+
+/** Below this waiting would help nobody. */
+const PATIENCE_LEAST_MS = 10
 
 const ENCODER = new TextEncoder()
 
@@ -247,9 +250,7 @@ export class Publisher {
       const plain = qos === 0 && !retain && target.subscriptionIdentifiers === undefined
       session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share))
       this.#queued++
-      if (qos > 0 && session.queueLength > limits.maxQueuedMessages * HIGH_WATER && now - session.drainedAt < STANDS_STILL_MS) {
-        this.pressed = session
-      }
+      if (qos > 0 && isFuller(limits, session, HIGH_WATER) && isWorthWaitingFor(now, session)) this.pressed = session
       this.#markReady(session)
     }
   }
@@ -282,6 +283,10 @@ export class Publisher {
     })
   }
 }
+
+/** Whether its client reads, and has not held publishers up for too long already. */
+const isWorthWaitingFor = (now: Instant, { drainedAt, patienceMs }: Session): boolean =>
+  now - drainedAt < STANDS_STILL_MS && patienceMs >= PATIENCE_LEAST_MS
 
 /** All receivers of a topic, with the chosen member of each shared subscription. */
 function withShared({ targets, shared }: Route): readonly Target[] {

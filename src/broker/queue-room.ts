@@ -39,6 +39,10 @@ function fits({ limits }: BrokerContext, session: Session, message: Publish, qos
   return session.queueLength < limits.maxQueuedMessages || (qos === 0 && session.link?.listening === true)
 }
 
+/** Whether the queue holds more than this part of what it may. */
+export const isFuller = ({ maxQueuedMessages, maxQueuedBytes }: BrokerLimits, session: Session, part: number): boolean =>
+  session.queueLength > maxQueuedMessages * part || session.queuedBytes > maxQueuedBytes * part
+
 /** The bound that a full queue has reached, by its key. */
 export function fullOf({ maxQueuedMessages }: BrokerLimits, session: Session): string {
   return session.queueLength >= maxQueuedMessages ? 'max_queued_messages' : 'max_queued_bytes'

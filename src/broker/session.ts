@@ -7,6 +7,7 @@ import type { QoS, Will } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { Identity } from './access.ts'
 import type { ClientLink } from './client-link.ts'
+import { PATIENCE_MS } from './limits.ts'
 
 export interface Subscription {
   /** As the client wrote it, `$share/<group>/` included: what UNSUBSCRIBE has to repeat. */
@@ -58,6 +59,12 @@ export class Inflight {
   }
 }
 
+/** Links that are not read, and since when the first of them is not. */
+export interface Held {
+  readonly since: Instant
+  readonly links: ClientLink[]
+}
+
 /** What a broker timer is about. */
 export interface SessionTimer {
   readonly session: Session
@@ -98,8 +105,10 @@ export class Session implements Identity {
   /** When a message last left the queue: says whether a full queue is one that moves. */
   drainedAt: Instant = Number.NEGATIVE_INFINITY
   ended = false
-  /** Links of publishers that wait until this queue is shorter. */
-  held: ClientLink[] | undefined = undefined
+  /** Publishers that wait until this queue is shorter. */
+  held: Held | undefined = undefined
+  /** What is left of `PATIENCE_MS`. */
+  patienceMs = PATIENCE_MS
   /** QoS 0 messages that need nothing else wait as themselves, so that fan-out allocates nothing. */
   #queue: Fifo<Publish | Queued> | undefined = undefined
   #timers: Timer<SessionTimer>[] | undefined = undefined

@@ -8,7 +8,6 @@ import type { Identity } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
-import { STANDS_STILL_MS } from './limits.ts'
 import type { Publisher } from './publisher.ts'
 import { messageOf, Session, sessionKey } from './session.ts'
 import { storedWill } from './stored.ts'
@@ -153,7 +152,7 @@ export class Sessions {
     session.link = undefined
     this.#connected--
     this.#disarm(session)
-    this.letGo(session)
+    this.letGo(now, session)
     this.#publisher.detach(session)
     if (!will) session.will = undefined
     if (session.persistent) {
@@ -196,8 +195,10 @@ export class Sessions {
     const { notice, stats, store } = this.#context
     if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
     if (refusal !== 0 || lsn === 'full') {
-      const reason = refusal !== 0 ? `not allowed on ${will.topic}` : 'the store is full'
-      notice({ code: 'will-refused', level: 'warn', client: session.key, reason })
+      const limit = refusal === 0 ? undefined : this.#publisher.refusedBy(message, refusal)
+      const why = limit === undefined ? `not allowed on ${will.topic}` : `a bound is reached on ${will.topic}`
+      const reason = refusal === 0 ? 'the store is full' : why
+      notice({ code: 'will-refused', level: 'warn', client: session.key, reason, ...(limit !== undefined && { limit }) })
       return
     }
     stats.willsPublished++
@@ -219,16 +220,19 @@ export class Sessions {
 
   /** A publisher fills this session's queue faster than its client drains it: the publisher is not read until that is better. */
   hold(now: Instant, session: Session, publisher: ClientLink): void {
-    publisher.hold(session)
+    publisher.hold(now, session)
     const timer = session.timer('held')
-    if (!timer.armed) this.#context.timers.arm(timer, now + STANDS_STILL_MS)
+    if (session.held !== undefined && !timer.armed) this.#context.timers.arm(timer, now + session.patienceMs)
   }
 
   /** Reads the publishers that wait for this session's queue again. */
-  letGo(session: Session): void {
+  letGo(now: Instant, session: Session): void {
     const { held } = session
+    if (held === undefined) return
     session.held = undefined
-    for (const link of held ?? []) link.letGo()
+    session.patienceMs = Math.max(0, session.patienceMs - Math.ceil(now - held.since))
+    this.#context.timers.disarm(session.timer('held'))
+    for (const link of held.links) link.letGo()
   }
 
   /** A clock of a session has come to its end; that of its grant is the broker's matter. */
@@ -238,10 +242,7 @@ export class Sessions {
       return
     }
     if (about === 'held') {
-      const still = session.drainedAt + STANDS_STILL_MS
-      // Nobody is held up by a client that does not read at all.
-      if (still <= now) this.letGo(session)
-      else if (session.held !== undefined) this.#context.timers.arm(session.timer('held'), still)
+      this.letGo(now, session)
       return
     }
     this.#context.stats.sessionsExpired++

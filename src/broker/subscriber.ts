@@ -41,7 +41,7 @@ export class Subscriber {
           level: 'info',
           client: session.key,
           reason: `${request.filter}: reason code 0x${refusal.toString(16)}`,
-          ...(refusal === ReasonCode.QUOTA_EXCEEDED && { limit: 'max_subscriptions_per_session' }),
+          ...refusedBy(refusal, request.filter, this.#context.limits.maxTopicLevels),
         })
         continue
       }
@@ -131,4 +131,11 @@ export class Subscriber {
     }
     return access.publish(who, topic)
   }
+}
+
+/** The bound behind a refusal, if there is one. */
+function refusedBy(reasonCode: number, filter: string, maxTopicLevels: number): { limit?: string } {
+  if (reasonCode === ReasonCode.QUOTA_EXCEEDED) return { limit: 'max_subscriptions_per_session' }
+  const isTooDeep = reasonCode === ReasonCode.TOPIC_FILTER_INVALID && exceedsLevels(filter, maxTopicLevels)
+  return isTooDeep ? { limit: 'max_topic_levels' } : {}
 }

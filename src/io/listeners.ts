@@ -46,6 +46,7 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
     ...(websocketsPath !== undefined && { path: websocketsPath }),
     maxConnections: listener.maxConnections,
     socketBufferBytes: config.socketBufferBytes,
+    writeTimeoutMs: config.writeTimeoutSeconds * 1000,
     noDelay: listener.setTcpNodelay,
     maxPacketSize: config.maxPacketSize,
     connectTimeoutMs: config.connectTimeoutSeconds * 1000,

@@ -154,11 +154,12 @@ const bindUdp = (config: Config, loop: Loop, notice: NoticeSink): Promise<UdpPor
   })
 
 function listenerLimits(listener: ListenerConfig): ListenerLimits {
-  const { maximumQos, clientidPrefixes, autoIdPrefix, maxTopicAlias, mountPoint } = listener
+  const { maximumQos, clientidPrefixes, autoIdPrefix, allowZeroLengthClientid, maxTopicAlias, mountPoint } = listener
   return {
     maximumQos: maximumQos as QoS,
     clientIdPrefix: clientidPrefixes ?? '',
     autoIdPrefix,
+    allowZeroLengthClientid,
     topicAliasMaximum: maxTopicAlias,
     mountPoint: mountPoint ?? '',
   }
@@ -179,7 +180,6 @@ export function serverOptions(config: Config): Pick<ServerOptions, 'broker' | 'c
       maxTopicAliasBytes: config.maxTopicAliasBytes,
       maxUserProperties: config.maxUserProperties,
       maxPublishRate: config.maxPublishRate,
-      writeTimeoutMs: config.writeTimeoutSeconds * 1000,
       listeners: new Map(config.listeners.map((listener) => [listener.name, listenerLimits(listener)])),
     },
     gateway: {

@@ -17,8 +17,6 @@ export interface ConnectionLimits {
   readonly maxUserProperties: number
   /** PUBLISH packets a second of one client, on average over a second; Infinity is no bound. */
   readonly maxPublishRate: number
-  /** A socket that takes nothing for so long is closed. */
-  readonly writeTimeoutMs: number
   /** By listener name; the defaults where it has no entry. */
   readonly listeners: ReadonlyMap<string, ListenerLimits>
 }
@@ -43,6 +41,5 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   maxTopicAliasBytes: 64 * 1024,
   maxUserProperties: 1000,
   maxPublishRate: Number.POSITIVE_INFINITY,
-  writeTimeoutMs: 60_000,
   listeners: new Map(),
 }

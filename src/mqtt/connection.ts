@@ -16,7 +16,7 @@ export const KEEP_ALIVE_FACTOR = 1500
 
 export interface ConnectionTimer {
   readonly connection: Connection
-  readonly about: 'silence' | 'write' | 'rate'
+  readonly about: 'silence' | 'rate'
 }
 
 /** One byte stream with a client at its other end. */
@@ -29,8 +29,6 @@ export class Connection {
   readonly decoder: PacketDecoder
   /** The deadline for CONNECT first, keep alive after it. */
   readonly timer: Timer<ConnectionTimer> = new Timer<ConnectionTimer>({ connection: this, about: 'silence' })
-  /** The socket takes nothing for too long; made when it first happens. */
-  writeTimer: Timer<ConnectionTimer> | undefined = undefined
   /** The client may publish again; made when it first has to wait. */
   rateTimer: Timer<ConnectionTimer> | undefined = undefined
   lastReceived: Instant = 0
@@ -48,8 +46,8 @@ export class Connection {
   gone = false
   /** It has published faster than it may, and is not read for a moment. */
   throttled = false
-  /** PUBLISH packets that it may still send at once, as of `tokensAt`. */
-  tokens = 0
+  /** PUBLISH packets that it may still send at once, as of `tokensAt`; at most a second's worth count. */
+  tokens = Number.POSITIVE_INFINITY
   tokensAt: Instant = 0
   /** The client wants reason strings and user properties with every answer (MQTT-3.1.2-29). */
   wantsProblemInformation = true
@@ -71,12 +69,14 @@ export class Connection {
     this.peer = peer
     this.link = link
     this.framer = new Framer(maxConnectPacketSize)
+    this.framer.sizeLimit = 'max_connect_packet_size'
   }
 
   /** CONNECT was read: from here on packets may be larger, and lengths must be minimal in 5.0 (MQTT-1.5.5-1). */
   connecting(connect: Connect, maxPacketSize: number): void {
     this.#connectSeen = true
     this.framer.maxPacketSize = maxPacketSize
+    this.framer.sizeLimit = 'max_packet_size'
     this.framer.minimalLength = connect.protocolVersion === 5
     this.maxPacketSize = connect.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
     this.wantsProblemInformation = connect.properties.requestProblemInformation !== false

@@ -104,22 +104,32 @@ export class Connections {
   }
 
   /**
-   * The peer's socket takes no more, or takes again: a full socket is a link that does not listen. Told again while it is full: it has taken
-   * something in between.
+   * The peer's socket takes no more, or takes again: a full socket is a link that does not listen.
    */
   congested(now: Instant, id: ConnectionId, on: boolean): void {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
-    if (on) {
-      connection.writeTimer ??= new Timer<ConnectionTimer>({ connection, about: 'write' })
-      this.#timers.arm(connection.writeTimer, now + this.#limits.writeTimeoutMs)
-    } else if (connection.writeTimer !== undefined) this.#timers.disarm(connection.writeTimer)
     if (connection.congested === on) return
     connection.congested = on
     connection.link.listen(now, !on)
     // Who does not read is not read either: its own requests would pile up answers.
     if (on) this.#outputs.push({ kind: 'pause', connection: id })
-    else if (!connection.paused) this.#outputs.push({ kind: 'resume', connection: id })
+    else {
+      connection.lastReceived = now
+      if (!connection.paused) this.#outputs.push({ kind: 'resume', connection: id })
+    }
+  }
+
+  /** For `write_timeout_seconds` the socket has taken nothing of what waits for it. */
+  stuck(now: Instant, id: ConnectionId): void {
+    const connection = this.#connections.get(id)
+    if (connection === undefined) return
+    const { session } = connection.link
+    const who = session === undefined ? {} : { client: session }
+    const reason = 'the socket takes nothing'
+    this.#notice({ code: 'limit-reached', level: 'warn', ...who, peer: connection.peer, reason, limit: 'write_timeout_seconds' })
+    this.#end(connection, undefined)
+    connection.link.lost(now, reason)
   }
 
   /** The stream is gone. */
@@ -148,7 +158,6 @@ export class Connections {
     for (let timer = this.#timers.expired(now); timer !== undefined; timer = this.#timers.expired(now)) {
       const { connection, about } = timer.owner
       if (about === 'silence') this.#silent(now, connection)
-      else if (about === 'write') this.#stuck(now, connection)
       else {
         connection.throttled = false
         if (connection.link.state === 'open') this.#resume(now, connection)
@@ -293,6 +302,7 @@ export class Connections {
 
   #resume(now: Instant, connection: Connection): void {
     connection.paused = false
+    connection.lastReceived = now
     this.#read(now, connection)
     if (connection.gone) return
     if (!connection.paused && !connection.congested) this.#outputs.push({ kind: 'resume', connection: connection.id })
@@ -303,22 +313,20 @@ export class Connections {
     const alias = packet.properties.topicAlias
     if (alias === undefined) return true
     const { topicAliasMaximum } = connection.settings
-    const refuse = (reason: string, rule: string, reasonCode: number): false => {
-      this.#malformed(now, connection, { kind: 'malformed', reason, rule, reasonCode })
+    const refuse = (reason: string, rule: string, reasonCode: number, limit?: string): false => {
+      this.#malformed(now, connection, { kind: 'malformed', reason, rule, reasonCode, ...(limit !== undefined && { limit }) })
       return false
     }
     if (alias > topicAliasMaximum) {
-      return refuse(`topic alias ${alias} is above ${topicAliasMaximum}`, 'MQTT-3.3.2-9', ReasonCode.TOPIC_ALIAS_INVALID)
+      const reason = `topic alias ${alias} is above ${topicAliasMaximum}`
+      return refuse(reason, 'MQTT-3.3.2-9', ReasonCode.TOPIC_ALIAS_INVALID, 'max_topic_alias')
     }
     const { maxTopicAliasBytes } = this.#limits
     connection.aliases ??= new TopicAliases(topicAliasMaximum, maxTopicAliasBytes)
     if (packet.topic !== '') {
       if (connection.aliases.set(alias, packet.topic)) return true
-      return refuse(
-        `topic aliases hold more than ${maxTopicAliasBytes} bytes`,
-        'max_topic_alias_bytes',
-        ReasonCode.QUOTA_EXCEEDED,
-      )
+      const reason = `topic aliases hold more than ${maxTopicAliasBytes} bytes`
+      return refuse(reason, '5.0 section 3.3.2.3.4', ReasonCode.QUOTA_EXCEEDED, 'max_topic_alias_bytes')
     }
     const topic = connection.aliases.topic(alias)
     if (topic === undefined) return refuse(`topic alias ${alias} was never set`, '5.0 section 3.3.4', ReasonCode.PROTOCOL_ERROR)
@@ -376,6 +384,8 @@ export class Connections {
 
   #silent(now: Instant, connection: Connection): void {
     if (connection.isConnected) {
+      // What it says while it is not read, nobody can hear.
+      if (connection.paused || connection.congested) connection.lastReceived = now
       // A packet only notes the time; the deadline moves when it comes.
       const due = connection.lastReceived + connection.keepAliveMs
       if (due > now) {
@@ -386,25 +396,17 @@ export class Connections {
       connection.link.lost(now, 'keep alive')
       return
     }
-    const reason =
-      connection.link.state === 'verifying' ? 'authentication took too long' : 'no CONNECT in time (connect_timeout_seconds)'
-    this.#notice({ code: 'client-refused', level: 'info', peer: connection.peer, reason })
+    const verifying = connection.link.state === 'verifying'
+    const reason = verifying ? 'authentication took too long' : 'no CONNECT in time'
+    const limit = verifying ? {} : { limit: 'connect_timeout_seconds' }
+    this.#notice({ code: 'client-refused', level: 'info', peer: connection.peer, reason, ...limit })
     this.#end(connection, undefined)
     connection.link.lost(now, reason)
   }
 
-  #stuck(now: Instant, connection: Connection): void {
+  #malformed(now: Instant, connection: Connection, { reason, rule, reasonCode, limit }: Malformed): void {
     const { session } = connection.link
-    const who = session === undefined ? {} : { client: session }
-    const reason = 'the socket takes nothing'
-    this.#notice({ code: 'limit-reached', level: 'warn', ...who, peer: connection.peer, reason, limit: 'write_timeout_seconds' })
-    this.#end(connection, undefined)
-    connection.link.lost(now, reason)
-  }
-
-  #malformed(now: Instant, connection: Connection, { reason, rule, reasonCode }: Malformed): void {
-    const { session } = connection.link
-    const who = session === undefined ? {} : { client: session }
+    const who = { ...(session !== undefined && { client: session }), ...(limit !== undefined && { limit }) }
     const told = rule === undefined ? reason : `${reason} (${rule})`
     this.#notice({ code: 'malformed-packet', level: 'info', ...who, peer: connection.peer, reason: told })
     // The answers to what came before it in the same chunk, CONNACK above all.
@@ -432,7 +434,6 @@ export class Connections {
   #forget(connection: Connection): void {
     connection.gone = true
     this.#timers.disarm(connection.timer)
-    if (connection.writeTimer !== undefined) this.#timers.disarm(connection.writeTimer)
     if (connection.rateTimer !== undefined) this.#timers.disarm(connection.rateTimer)
     this.#connections.delete(connection.id)
     this.#byLink.delete(connection.link.id)

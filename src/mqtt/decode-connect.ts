@@ -1,7 +1,7 @@
 import type { ByteReader } from '../base/bytes.ts'
 import { type Connect, PacketType, type ProtocolVersion, type QoS, type Will } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
-import { readProperties, WILL } from './properties-codec.ts'
+import { type PropertyError, readProperties, WILL } from './properties-codec.ts'
 import { topicNameError } from './topics.ts'
 
 /** A CONNECT that cannot be accepted, and the version in which its sender understands an answer. */
@@ -11,6 +11,7 @@ export interface ConnectError {
   readonly rule: string
   readonly reasonCode: number
   readonly version?: ProtocolVersion
+  readonly limit?: string
 }
 
 /** Reads the body of CONNECT [5.0 section 3.1]; a reader that failed is told by the caller. */
@@ -50,13 +51,13 @@ function withVersion(
   if (!hasWill && flags & 0x20) return wrong('will retain without a will', 'MQTT-3.1.2-13')
   if (version < 5 && (flags & 0xc0) === 0x40) return wrong('password without user name', '3.1.1 MQTT-3.1.2-22')
   const properties = version === 5 ? readProperties(reader, PacketType.CONNECT, maxUserProperties) : NO_PROPERTIES
-  if ('rule' in properties) return wrong(properties.reason, properties.rule, properties.reasonCode)
+  if ('rule' in properties) return { kind: 'error', version, ...(properties as PropertyError) }
   if (properties.authenticationData !== undefined && properties.authenticationMethod === undefined) {
     return wrong('authentication data without method', '5.0 section 3.1.2.11.10', 0x82)
   }
   const clientId = reader.string('client id')
   const will = hasWill ? willOf(reader, version, flags, maxUserProperties) : undefined
-  if (will !== undefined && 'rule' in will) return wrong(will.reason, will.rule, will.reasonCode)
+  if (will !== undefined && 'rule' in will) return { kind: 'error', version, ...will }
   const username = flags & 0x80 ? reader.string('user name') : undefined
   const password = flags & 0x40 ? reader.binary('password') : undefined
   if (reader.error !== '') return wrong(reader.error, 'MQTT-3.1.3-1')
@@ -74,14 +75,9 @@ function withVersion(
   }
 }
 
-function willOf(
-  reader: ByteReader,
-  version: ProtocolVersion,
-  flags: number,
-  maxUserProperties: number,
-): Will | Omit<ConnectError, 'kind'> {
+function willOf(reader: ByteReader, version: ProtocolVersion, flags: number, maxUserProperties: number): Will | PropertyError {
   const properties = version === 5 ? readProperties(reader, WILL, maxUserProperties) : NO_PROPERTIES
-  if ('rule' in properties) return properties
+  if ('rule' in properties) return properties as PropertyError
   const topic = reader.string('will topic')
   const payload = reader.binary('will payload')
   if (reader.error === '') {

@@ -10,7 +10,7 @@ import {
   type SubscriptionRequest,
 } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
-import { readProperties } from './properties-codec.ts'
+import { type PropertyError, readProperties } from './properties-codec.ts'
 import { Publish } from './publish.ts'
 import { mayCarry, ReasonCode, reasonCodeOf } from './reason-codes.ts'
 import { TopicNames } from './topic-names.ts'
@@ -142,7 +142,7 @@ export class PacketDecoder {
     const connect = connectOf(reader, this.#maxUserProperties)
     if ('kind' in connect) {
       if (connect.version !== undefined) this.version = connect.version
-      return this.#fail(connect.reason, connect.rule, connect.reasonCode)
+      return this.#fail(connect.reason, connect.rule, connect.reasonCode, connect.limit)
     }
     this.version = connect.protocolVersion
     return connect
@@ -242,12 +242,16 @@ export class PacketDecoder {
   #properties(reader: ByteReader, type: number): Properties | undefined {
     const properties = readProperties(reader, type, this.#maxUserProperties)
     if (reader.error !== '') return this.#fail(reader.error, ruleOf(reader.error), 0x81)
-    if ('rule' in properties) return this.#fail(properties.reason, properties.rule, properties.reasonCode)
+    if ('rule' in properties) {
+      const { reason, rule, reasonCode, limit } = properties as PropertyError
+      return this.#fail(reason, rule, reasonCode, limit)
+    }
     return properties as Properties
   }
 
-  #fail(reason: string, rule: string | undefined, reasonCode: number): undefined {
-    this.error = { kind: 'malformed', reason, reasonCode, ...(rule !== undefined && { rule }) }
+  #fail(reason: string, rule: string | undefined, reasonCode: number, limit?: string): undefined {
+    const more = { ...(rule !== undefined && { rule }), ...(limit !== undefined && { limit }) }
+    this.error = { kind: 'malformed', reason, reasonCode, ...more }
   }
 }
 

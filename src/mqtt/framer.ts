@@ -5,6 +5,8 @@ const EMPTY = new Uint8Array(0)
 /** Cuts a byte stream into packets. Whole packets in a chunk are given in place; only one that is split over chunks is put together. */
 export class Framer {
   maxPacketSize: number
+  /** The key of that bound. */
+  sizeLimit = 'max_packet_size'
   /** Lengths must take as few bytes as possible (MQTT-1.5.5-1); MQTT 3 has no such rule. */
   minimalLength = false
   bytes: Uint8Array = EMPTY
@@ -78,7 +80,7 @@ export class Framer {
         this.#headerLength = i + 1 - at
         const size = this.#headerLength + length
         if (size > this.maxPacketSize)
-          return this.#fail(`packet of ${size} bytes is above ${this.maxPacketSize}`, 'MQTT-3.2.2-15', 0x95)
+          return this.#fail(`packet of ${size} bytes is above ${this.maxPacketSize}`, 'MQTT-3.2.2-15', 0x95, this.sizeLimit)
         return size
       }
       if (shift === 28) return this.#fail('remaining length has more than four bytes', '5.0 section 1.5.5', 0x81)
@@ -135,8 +137,8 @@ export class Framer {
     return true
   }
 
-  #fail(reason: string, rule: string, reasonCode: number): -1 {
-    this.error = { kind: 'malformed', reason, rule, reasonCode }
+  #fail(reason: string, rule: string, reasonCode: number, limit?: string): -1 {
+    this.error = { kind: 'malformed', reason, rule, reasonCode, ...(limit !== undefined && { limit }) }
     this.#partial = EMPTY
     this.#partialLength = 0
     return -1

@@ -28,9 +28,16 @@ export interface LinkSettings {
   readonly clientIdPrefix: string
   /** What the ids begin with that the broker assigns. */
   readonly autoIdPrefix: string
+  /** Clients without an id are given one. */
+  readonly allowZeroLengthClientid: boolean
 }
 
-export const DEFAULT_LINK_SETTINGS: LinkSettings = { maximumQos: 2, clientIdPrefix: '', autoIdPrefix: 'auto-' }
+export const DEFAULT_LINK_SETTINGS: LinkSettings = {
+  maximumQos: 2,
+  clientIdPrefix: '',
+  autoIdPrefix: 'auto-',
+  allowZeroLengthClientid: true,
+}
 
 /** One message for one receiver. The object is reused: it is valid until the next `poll` of the same link. */
 export interface Delivery {

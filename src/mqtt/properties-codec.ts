@@ -53,6 +53,7 @@ export interface PropertyError {
   readonly reason: string
   readonly rule: string
   readonly reasonCode: number
+  readonly limit?: string
 }
 
 const error = (reason: string, rule: string, reasonCode: number): PropertyError => ({ reason, rule, reasonCode })
@@ -92,7 +93,10 @@ export function readProperties(reader: ByteReader, packet: number, maxUserProper
     const known = properties[name]
     const value = readValue(reader, form, name)
     if (form === 'pair') {
-      if (++pairs > maxUserProperties) return error(`more than ${maxUserProperties} user properties`, '5.0 section 2.2.2.2', 0x97)
+      if (++pairs > maxUserProperties) {
+        const limit = 'max_user_properties'
+        return { ...error(`more than ${maxUserProperties} user properties`, '5.0 section 2.2.2.2', 0x97), limit }
+      }
       if (known === undefined) properties[name] = [value]
       else (known as unknown[]).push(value)
     } else if (form === 'varint') {

@@ -34,6 +34,8 @@ export interface ListenOptions {
   readonly maxConnections: number
   /** Bytes that may wait in one socket before its link stops listening; below 16 KiB it counts as that. */
   readonly socketBufferBytes: number
+  /** Milliseconds after which a connection ends whose socket takes nothing of what waits for it; a minute if not given. */
+  readonly writeTimeoutMs?: number
   /** Whether small packets leave at once (set_tcp_nodelay); Nagle would hold acknowledgements back for 40 ms. */
   readonly noDelay: boolean
   /** Bytes of the largest MQTT packet: bounds what a WebSocket message may hold. */
@@ -65,6 +67,7 @@ export async function listen(options: ListenOptions, loop: Loop, notice: NoticeS
 }
 
 const CONNECT_TIMEOUT_MS = 10_000
+const WRITE_TIMEOUT_MS = 60_000
 
 /** Connections that the kernel holds for us while we are busy: a site that comes back after a power cut connects all at once. */
 const BACKLOG = 4096
@@ -102,7 +105,8 @@ class StreamListener implements Listener {
   constructor(options: ListenOptions, loop: Loop, notice: NoticeSink) {
     this.#options = options
     this.#notice = notice
-    this.#streams = { loop, socketBufferBytes: options.socketBufferBytes }
+    const { socketBufferBytes, writeTimeoutMs = WRITE_TIMEOUT_MS } = options
+    this.#streams = { loop, socketBufferBytes, writeTimeoutMs }
     const { protocol, path, maxPacketSize, noDelay, maxConnections } = options
     if (protocol === 'websockets') {
       this.#upgrade = new WebSocketUpgrade(
@@ -121,7 +125,8 @@ class StreamListener implements Listener {
         code: 'limit-reached',
         level: 'warn',
         peer: this.#peerOf(from ?? {}),
-        reason: `max_connections of listener ${options.name}`,
+        reason: `listener ${options.name} is full`,
+        limit: 'max_connections',
       }),
     )
   }
@@ -256,16 +261,16 @@ class StreamListener implements Listener {
   }
 
   #timedOut(socket: Socket): void {
-    this.#refused(socket, `no ${this.#arrivals.get(socket)?.waitsFor} in time (connect_timeout_seconds)`, 'info')
+    this.#refused(socket, `no ${this.#arrivals.get(socket)?.waitsFor} in time`, 'info', 'connect_timeout_seconds')
     socket.destroy()
   }
 
   /** Told once for each connection, with the first reason; the timer ends what does not close by itself. */
-  #refused(socket: Socket, reason: string, level: Notice['level']): void {
+  #refused(socket: Socket, reason: string, level: Notice['level'], limit?: string): void {
     const arrival = this.#arrivals.get(socket)
     if (arrival?.waitsFor === undefined) return
     arrival.waitsFor = undefined
-    this.#notice({ code: 'client-refused', level, peer: arrival.peer, reason })
+    this.#notice({ code: 'client-refused', level, peer: arrival.peer, reason, ...(limit !== undefined && { limit }) })
   }
 
   #peerOf({ remoteAddress, remotePort }: RemoteAddress): string {

@@ -26,6 +26,8 @@ export interface StreamOptions {
   readonly loop: Loop
   /** Bytes that may wait in one socket before its link stops listening. */
   readonly socketBufferBytes: number
+  /** Milliseconds that a socket may take nothing of what waits for it. */
+  readonly writeTimeoutMs: number
 }
 
 /** Opens a stream of MQTT in the loop, over a socket of any kind. */
@@ -33,16 +35,23 @@ export function openStream(
   socket: Socket,
   carrier: Carrier,
   from: StreamInfo,
-  { loop, socketBufferBytes }: StreamOptions,
+  { loop, socketBufferBytes, writeTimeoutMs }: StreamOptions,
 ): OpenStream {
   let reason = 'connection closed by the client'
   let congested = false
+  let draining = false
   const connection = loop.opened(
     {
       write: (bytes) => {
         carrier.send(bytes)
         // Only a socket that wants a pause tells when it has drained, however small the bound is.
-        if (congested || !socket.writableNeedDrain || socket.writableLength <= socketBufferBytes) return
+        if (!socket.writableNeedDrain) return
+        if (!draining) {
+          draining = true
+          // Node looks at what the kernel has taken: who reads slowly does not time out, who reads nothing does.
+          socket.setTimeout(writeTimeoutMs)
+        }
+        if (congested || socket.writableLength <= socketBufferBytes) return
         congested = true
         loop.handle({ kind: 'congested', connection, on: true })
       },
@@ -52,7 +61,12 @@ export function openStream(
     },
     from,
   )
+  socket.on('timeout', () => draining && loop.handle({ kind: 'stuck', connection }))
   socket.on('drain', () => {
+    if (draining) {
+      draining = false
+      socket.setTimeout(0)
+    }
     if (!congested) return
     congested = false
     loop.handle({ kind: 'congested', connection, on: false })

@@ -51,7 +51,7 @@ describe('TCP', () => {
     await first.answer(CONNACK)
     const second = await connect(roost)
     await second.closed
-    expect(await roost.next('limit-reached')).toBe('warn PEER: max_connections of listener test')
+    expect(await roost.next('limit-reached')).toBe('warn PEER: listener test is full (max_connections)')
     first.socket.end(Buffer.from('e000', 'hex'))
     await first.closed
     await roost.next('client-disconnected')

@@ -15,7 +15,11 @@ function full(socketBufferBytes: number) {
   }
   const loop = { opened, handle: (input: object) => told.push(input), closed: () => {} } as unknown as Loop
   const socket = new Duplex({ read: () => {}, write: (_, __, done) => written.push(done), highWaterMark: 16 * 1024 })
-  openSocketStream(socket as Socket, { peer: 'p', listener: 'l' }, { loop, socketBufferBytes })
+  openSocketStream(
+    Object.assign(socket, { setTimeout: () => {} }) as unknown as Socket,
+    { peer: 'p', listener: 'l' },
+    { loop, socketBufferBytes, writeTimeoutMs: 1000 },
+  )
   const drain = async (): Promise<void> => {
     for (let done = written.shift(); done !== undefined; done = written.shift()) {
       done()

@@ -62,8 +62,9 @@ export class TestListener {
     for (;;) {
       const at = this.notices.findIndex((notice) => notice.code === code)
       if (at >= 0) {
-        const [{ level, reason, peer }] = this.notices.splice(at, 1) as [Notice]
-        return `${level} ${peer}: ${reason}`.replace(/127\.0\.0\.1:\d+/, 'PEER')
+        const [{ level, reason, peer, limit }] = this.notices.splice(at, 1) as [Notice]
+        const bound = limit === undefined ? '' : ` (${limit})`
+        return `${level} ${peer}: ${reason}${bound}`.replace(/127\.0\.0\.1:\d+/, 'PEER')
       }
       await new Promise<void>((resolve) => {
         this.#wake = resolve

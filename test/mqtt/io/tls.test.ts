@@ -106,7 +106,7 @@ test('a connection above the bound is closed, and those in a handshake count', a
   const roost = await open({}, { maxConnections: 1 })
   const first = await RawClient.connect({ host: '127.0.0.1', port: roost.port })
   await connect(roost.port).closed
-  expect(await roost.next('limit-reached')).toContain('max_connections of listener test')
+  expect(await roost.next('limit-reached')).toContain('listener test is full (max_connections)')
   first.socket.destroy()
   await roost.next('client-refused')
   await login(connect(roost.port))

@@ -1,0 +1,204 @@
+import { describe, expect, test } from 'vitest'
+import type { BrokerLimits } from '../../src/broker/limits.ts'
+import type { QoS } from '../../src/mqtt/packets.ts'
+import { PERSISTENT, TestBroker, type TestClient, text } from './harness.ts'
+
+/** A reader with a small window, whose queue a publisher fills; everything else is at its default. */
+class Site {
+  readonly world: TestBroker
+  readonly reader: TestClient
+  readonly publisher: TestClient
+  readonly other: TestClient
+  #sent = 0
+
+  constructor(limits: Partial<BrokerLimits> = {}) {
+    this.world = new TestBroker({ limits: { maxQueuedMessages: 100, ...limits } })
+    this.reader = this.world.connect('reader')
+    this.other = this.world.connect('other')
+    for (const client of [this.reader, this.other]) {
+      client.subscribe('a', 1)
+      client.poll()
+    }
+    this.publisher = this.world.connect('publisher')
+  }
+
+  /** Publishes until the publisher is held up, at most so many; gives how many it took. */
+  publish(most: number, payload = 'x', qos: QoS = 1): number {
+    for (let count = 1; count <= most; count++) {
+      this.#sent = (this.#sent % 60_000) + 1
+      this.publisher.publish('a', payload, qos, qos === 0 ? 0 : this.#sent)
+      this.take(this.other, 1)
+      this.publisher.poll()
+      if (this.publisher.link.state === 'held') return count
+    }
+    return most
+  }
+
+  /** The client takes and acknowledges what it can get, at most so many. */
+  take(client: TestClient, most: number): number {
+    let count = 0
+    while (count < most) {
+      const out = client.link.poll(this.world.now)
+      if (out === undefined) break
+      if (out.type !== 0) continue
+      count++
+      if (out.qos > 0) client.ack(4, out.packetId)
+    }
+    return count
+  }
+
+  get held(): boolean {
+    return this.publisher.link.state === 'held'
+  }
+
+  get dropped(): number {
+    return this.world.notices.filter(({ code }) => code === 'queue-full').length
+  }
+}
+
+describe('a publisher is paused before its messages are dropped', () => {
+  test('at three quarters of the queue, until it is half empty', () => {
+    const site = new Site()
+    site.publish(50)
+    site.take(site.reader, 1)
+    expect(site.publish(1000)).toBeLessThan(100)
+    expect(site.dropped).toBe(0)
+    while (site.held) site.take(site.reader, 1)
+    expect(site.world.broker.sessions.get('mqtt', 'reader')!.queueLength).toBe(50)
+    // As often as it takes: 10,000 messages come through a queue of 100.
+    let through = 0
+    while (through < 10_000) {
+      through += site.publish(1000)
+      site.world.advance(1)
+      site.take(site.reader, 60)
+    }
+    expect(site.dropped).toBe(0)
+  })
+
+  test('by bytes as well as by messages', () => {
+    const site = new Site({ maxQueuedMessages: 100_000, maxQueuedBytes: 100_000 })
+    site.publish(5, 'x'.repeat(1000))
+    site.take(site.reader, 1)
+    expect(site.publish(1000, 'x'.repeat(1000))).toBeLessThan(100)
+    expect(site.held).toBe(true)
+    expect(site.dropped).toBe(0)
+    while (site.held) site.take(site.reader, 1)
+    expect(site.world.broker.sessions.get('mqtt', 'reader')!.queuedBytes).toBeLessThanOrEqual(50_000)
+  })
+})
+
+describe('a reader that does not read delays nobody', () => {
+  test('one that has taken nothing for a while holds no publisher up, and loses what its queue does not hold', () => {
+    const site = new Site()
+    site.world.advance(2000)
+    expect(site.publish(1000)).toBe(1000)
+    expect(site.held).toBe(false)
+    expect(site.dropped).toBeGreaterThan(800)
+  })
+
+  test('one that stops in the middle holds a publisher up for a second in all', () => {
+    const site = new Site()
+    site.publish(50)
+    site.take(site.reader, 1)
+    site.publish(1000)
+    site.world.advance(999)
+    expect(site.held).toBe(true)
+    site.world.advance(1)
+    expect(site.held).toBe(false)
+    expect(site.publish(1000)).toBe(1000)
+  })
+
+  test('one that takes a message now and then, to look alive, does not either', () => {
+    const site = new Site()
+    site.publish(50)
+    let heldMs = 0
+    let published = 0
+    // One message every 100 ms for ten minutes, in front of a publisher that never stops.
+    for (let turn = 0; turn < 6000; turn++) {
+      site.take(site.reader, 1)
+      published += site.publish(10)
+      for (let ms = 0; ms < 100; ms++) {
+        if (site.held) heldMs++
+        site.world.advance(1)
+      }
+    }
+    // A second to begin with, and a millisecond for each of the 6000 messages.
+    expect(heldMs).toBeLessThan(1000 + 6000)
+    expect(published).toBeGreaterThan(0.9 * 60_000)
+    expect(site.dropped).toBeGreaterThan(0)
+  })
+
+  test('a full socket holds nobody up: the others get everything at once', () => {
+    const site = new Site()
+    site.reader.link.listen(0, false)
+    site.world.advance(2000)
+    let got = 0
+    for (let i = 0; i < 500; i++) {
+      site.publisher.publish('a', 'x', 1, i + 1)
+      got += site.take(site.other, 1)
+    }
+    expect(got).toBe(500)
+    expect(site.held).toBe(false)
+  })
+
+  test('a publisher is let go when the reader that held it up is gone', () => {
+    const site = new Site()
+    site.publish(50)
+    site.take(site.reader, 1)
+    site.publish(1000)
+    expect(site.held).toBe(true)
+    site.reader.lost()
+    expect(site.held).toBe(false)
+  })
+})
+
+describe('what a full queue drops', () => {
+  const queued = (limits: Partial<BrokerLimits>, messages: readonly [string, QoS][]): string[] => {
+    const world = new TestBroker({ limits: { queueQos0Messages: true, ...limits } })
+    const reader = world.connect('reader', PERSISTENT)
+    reader.subscribe('a', 2)
+    reader.poll()
+    reader.lost()
+    const publisher = world.connect('publisher')
+    for (const [i, [payload, qos]] of messages.entries()) publisher.publish('a', payload, qos, qos === 0 ? 0 : i + 1)
+    const again = world.connect('reader', PERSISTENT)
+    const got: string[] = []
+    for (let out = again.link.poll(world.now); out !== undefined; out = again.link.poll(world.now)) {
+      if (out.type === 0) got.push(text(out.message.payload))
+    }
+    return got
+  }
+  const four: [string, QoS][] = [
+    ['1', 1],
+    ['2', 1],
+    ['3', 1],
+    ['4', 1],
+  ]
+
+  test('drop_newest and drop_oldest', () => {
+    expect(queued({ maxQueuedMessages: 2 }, four)).toEqual(['1', '2'])
+    expect(queued({ maxQueuedMessages: 2, queueFull: 'drop_oldest' }, four)).toEqual(['3', '4'])
+  })
+
+  test('by bytes too, each message with its topic', () => {
+    const large = four.map(([name, qos]): [string, QoS] => [name.repeat(49), qos])
+    expect(queued({ maxQueuedBytes: 100 }, large)).toEqual(['1'.repeat(49), '2'.repeat(49)])
+    expect(queued({ maxQueuedBytes: 100, queueFull: 'drop_oldest' }, large)).toEqual(['3'.repeat(49), '4'.repeat(49)])
+  })
+
+  test('QoS 0 goes first, under either rule', () => {
+    const mixed: [string, QoS][] = [
+      ['zero', 0],
+      ['one', 1],
+      ['zero again', 0],
+      ['two', 2],
+      ['three', 1],
+    ]
+    expect(queued({ maxQueuedMessages: 3 }, mixed)).toEqual(['one', 'two', 'three'])
+    expect(queued({ maxQueuedMessages: 3, queueFull: 'drop_oldest' }, mixed)).toEqual(['one', 'two', 'three'])
+  })
+
+  test('a message with QoS 0 never takes the place of another', () => {
+    expect(queued({ maxQueuedMessages: 2, queueFull: 'drop_oldest' }, [...four.slice(0, 2), ['zero', 0]])).toEqual(['1', '2'])
+  })
+})
