@@ -87,6 +87,20 @@ describe('keep alive', () => {
     expect(wire.out(connection)).toEqual(['e0018d', 'close'])
   })
 
+  test('does not run while the broker itself does not read: a slow reader is no silent one', () => {
+    const wire = new Wire()
+    const reader = wire.connect({ keepAlive: 10 })
+    wire.congested(reader, true)
+    wire.out(reader)
+    wire.advance(60_000)
+    expect(wire.out(reader)).toEqual([])
+    wire.congested(reader, false)
+    wire.advance(14_999)
+    expect(wire.out(reader)).toEqual(['resume'])
+    wire.advance(1)
+    expect(wire.out(reader)).toEqual(['e0018d', 'close'])
+  })
+
   test('0 is never', () => {
     const wire = new Wire()
     const connection = wire.connect({ keepAlive: 0 })
@@ -138,6 +152,38 @@ describe('a socket that is full', () => {
     wire.congested(reader, false)
     expect(wire.out(reader).sort()).toEqual(['30050001610078', 'resume'])
   })
+})
+
+test('write_timeout_seconds: a connection whose socket takes nothing ends, its will fires and its session stays', () => {
+  const wire = new Wire()
+  const watcher = wire.connect()
+  wire.send(watcher, subscribe('w'))
+  const will = { topic: 'w', payload: Buffer.from('stuck'), qos: 0 as const, retain: false, properties: {} }
+  const reader = wire.connect({ clientId: 'reader', will, properties: { sessionExpiryInterval: 60 } })
+  wire.congested(reader, true)
+  for (const connection of [watcher, reader]) wire.out(connection)
+  wire.connections.stuck(wire.now, reader)
+  wire.run()
+  expect(wire.out(reader)).toEqual(['close'])
+  expect(wire.packets(watcher)).toMatchObject([{ type: 3, topic: 'w' }])
+  expect(wire.broker.sessions.get('mqtt', 'reader')).toBeDefined()
+})
+
+test('max_publish_rate: so many at once, and then one by one; nothing is lost', () => {
+  const wire = new Wire({ maxPublishRate: 10 })
+  const watcher = wire.connect()
+  wire.send(watcher, subscribe('a'))
+  wire.out(watcher)
+  const connection = wire.connect()
+  wire.out(connection)
+  wire.sendHex(connection, '30040001 6100'.repeat(40))
+  expect(wire.packets(watcher)).toHaveLength(11)
+  expect(wire.out(connection)).toEqual(['pause'])
+  wire.advance(1000)
+  expect(wire.packets(watcher)).toHaveLength(10)
+  wire.advance(2000)
+  expect(wire.packets(watcher)).toHaveLength(19)
+  expect(wire.out(connection).at(-1)).toBe('resume')
 })
 
 test('what was sent before the stream ended counts, even while the connection was paused', () => {

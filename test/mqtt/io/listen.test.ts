@@ -88,6 +88,40 @@ describe('TCP', () => {
     expect(roost.notices.filter(({ code }) => code === 'message-dropped' || code === 'queue-full')).toEqual([])
   })
 
+  test('a client that takes nothing is closed after the write timeout, and one that only reads slowly is not', async () => {
+    const roost = await open({ socketBufferBytes: 1, writeTimeoutMs: 400 })
+    const connected = async (): Promise<RawClient> => {
+      const client = await connect(roost)
+      client.socket.write(CONNECT)
+      await client.answer(CONNACK)
+      return client
+    }
+    const [stuck, slow, fast] = [await connected(), await connected(), await connected()]
+    for (const { socket, closed } of [stuck, slow]) {
+      socket.write(Buffer.from('8206000100016100', 'hex'))
+      await once(socket, 'data')
+      void closed
+      socket.removeAllListeners('data').pause()
+    }
+    const started = performance.now()
+    // More than the buffers of the kernel hold.
+    const publish = Buffer.concat([Buffer.from('30e3ff030001', 'hex'), Buffer.from('a'), Buffer.alloc(65_504, 'x')])
+    for (let i = 0; i < 100; i++) fast.socket.write(publish)
+    let received = 0
+    slow.socket.on('data', (bytes: Buffer) => {
+      received += bytes.length
+      slow.socket.pause()
+      setTimeout(() => slow.socket.resume(), 10)
+    })
+    slow.socket.resume()
+    expect(await roost.next('limit-reached')).toBe('warn PEER: the socket takes nothing (write_timeout_seconds)')
+    expect(performance.now() - started).toBeGreaterThan(399)
+    while (received < 100 * publish.length && !slow.socket.closed) await new Promise((resolve) => setTimeout(resolve, 50))
+    expect(received).toBe(100 * publish.length)
+    expect(performance.now() - started).toBeGreaterThan(800)
+    expect(roost.notices.filter(({ code }) => code === 'limit-reached')).toEqual([])
+  })
+
   test('close ends connections, those of peers that do not answer too, and lets nobody in', async () => {
     const roost = await open({ proxyProtocol: false })
     const client = await connect(roost)
