@@ -112,24 +112,33 @@ export function parseAcl(text: string): Acl | AclError {
       own = users.get(rest!) ?? []
       users.set(rest!, own)
     } else if (keyword === 'topic' || keyword === 'pattern') {
-      const rule = ruleOf(rest!)
-      const reason = ruleError(rule, keyword === 'pattern')
-      if (reason !== '') return wrong(reason)
+      const rule = ruleOf(rest!, keyword === 'pattern')
+      if (typeof rule === 'string') return wrong(rule)
       ;(keyword === 'pattern' ? patterns : own).push(rule)
     } else return wrong(`expected user, topic or pattern, got ${keyword}`)
   }
   return new Acl(anonymous, users, patterns)
 }
 
-/** A permission that is left out is `readwrite`; the filter is the rest of the line, spaces included. */
-function ruleOf(text: string): AclRule {
-  const [, permission, filter] = /^(?:(readwrite|read|write|deny)\s+)?(.*)$/s.exec(text)!
-  return { permission: (permission as Permission | undefined) ?? 'readwrite', filter: filter! }
+const isPermission = (word: string): word is Permission => /^(read|write|readwrite|deny)$/.test(word)
+
+/**
+ * One rule, or what is wrong with it. A permission that is left out is `readwrite`. A filter with spaces needs one, as with Mosquitto: otherwise a
+ * `deny` with a letter wrong would be a strange topic, and nothing denied.
+ */
+function ruleOf(text: string, isPattern: boolean): AclRule | string {
+  const [, word, rest] = /^(\S*)\s*(.*)$/s.exec(text)!
+  if (isPermission(word!)) {
+    if (rest === '') return `${word} needs a topic filter`
+  } else if (rest !== '') return `expected read, write, readwrite or deny, got ${word}`
+  const rule: AclRule = isPermission(word!) ? { permission: word, filter: rest! } : { permission: 'readwrite', filter: word! }
+  return ruleError(rule, isPattern) || rule
 }
 
 function ruleError({ filter }: AclRule, isPattern: boolean): string {
   const wrong = topicFilterError(filter)
   if (wrong !== '') return wrong
+  if (filter.includes('\0')) return 'no topic has a NUL'
   if (!isPattern) return ''
   const half = filter.split('/').find((level) => /%[cu]/.test(level) && level !== '%c' && level !== '%u')
   return half === undefined ? '' : `${half} has %c or %u beside other text: it has to be a whole level`

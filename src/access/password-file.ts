@@ -63,7 +63,7 @@ export function parsePasswords(text: string): ReadonlyMap<string, PasswordEntry>
 
 function parseHash(text: string): PasswordHash | ScramCredential | string {
   const [empty, scheme, ...parts] = text.split('$')
-  if (empty !== '') return 'no hash'
+  if (empty !== '' || scheme === undefined) return 'no hash'
   switch (scheme) {
     case '7': {
       const [iterations = '', salt = '', hash = ''] = parts
@@ -83,7 +83,8 @@ function parseHash(text: string): PasswordHash | ScramCredential | string {
       return { iterations: Number(iterations), salt, storedKey, serverKey }
     }
     default:
-      return `unknown hash $${scheme}$`
+      // What stands there may be a password in plain text: it is not for the log.
+      return 'a hash that is neither $7$ nor $6$ nor $scram-sha-256$'
   }
 }
 

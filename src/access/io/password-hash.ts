@@ -9,7 +9,8 @@ const derive = promisify(pbkdf2)
 
 /** OWASP's figure for PBKDF2 with SHA-512. */
 export const DEFAULT_ITERATIONS = 210_000
-const SALT_BYTES = 16
+/** The only length that Mosquitto 2.0 reads. */
+const SALT_BYTES = 12
 const HASH_BYTES = 64
 
 /** A `$7$` hash of a new password. */
