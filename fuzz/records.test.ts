@@ -29,7 +29,10 @@ const value = fc.letrec((tie) => ({
   ),
 })).any
 
-const owner = fc.record({ username: fc.option(text, { nil: undefined }), listener: text }, { noNullPrototype: true })
+const owner = fc.record(
+  { username: fc.option(text, { nil: undefined }), listener: text, verified: fc.boolean(), rights: text },
+  { requiredKeys: ['username', 'listener', 'verified'], noNullPrototype: true },
+)
 const message = record<StoredMessage>(
   {
     topic: text,

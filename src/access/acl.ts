@@ -58,6 +58,7 @@ const REMEMBERED_MAX = 256
 
 /** The rules of one client. A denial wins over whatever else is allowed; what no rule allows is denied. */
 export class RuleSet {
+  readonly rules: readonly AclRule[]
   readonly #read: readonly string[]
   readonly #write: readonly string[]
   readonly #deny: readonly string[]
@@ -65,6 +66,7 @@ export class RuleSet {
   readonly #published = new Map<string, boolean>()
 
   constructor(rules: readonly AclRule[]) {
+    this.rules = rules
     const filtersOf = (...permissions: Permission[]): string[] =>
       rules.filter(({ permission }) => permissions.includes(permission)).map(({ filter }) => filter)
     this.#read = filtersOf('read', 'readwrite')

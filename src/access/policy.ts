@@ -2,7 +2,7 @@ import type { Access, Identity } from '../broker/access.ts'
 import type { LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import type { Acl, RuleSet } from './acl.ts'
+import { type Acl, type AclRule, RuleSet } from './acl.ts'
 import type { PasswordEntry } from './password-file.ts'
 
 /** What one listener asks of its clients. */
@@ -13,19 +13,29 @@ export interface ListenerPolicy {
   /** Methods of enhanced authentication. */
   readonly methods: readonly string[]
   readonly passwords: ReadonlyMap<string, PasswordEntry> | undefined
+  /** Keys whose tokens count. */
+  readonly tokenKeys: ReadonlySet<string>
   /** None: whoever is let in may do everything. */
   readonly acl: Acl | undefined
 }
 
+/** What vouched for a client: as long as that is in force, the client may stay. */
+export type Proof =
+  /** Its lines in the password file, as they were (`PasswordEntry.text`). */
+  | { readonly kind: 'password'; readonly lines: string }
+  | { readonly kind: 'token'; readonly key: string }
+  /** The HTTP service said so, and is not asked again before `expires_in`. */
+  | { readonly kind: 'service' }
+
 /** What a client has proved, for as long as it is connected. */
 export class Grant {
-  /** Line of the password file that it was verified with; `undefined` if something else did. */
-  readonly credential: string | undefined
+  /** `undefined` after a restart, when only the rights are known. */
+  readonly proof: Proof | undefined
   /** Rules that came with the proof, in place of the ACL file's. */
   readonly rules: RuleSet | undefined
 
-  constructor(credential: string | undefined, rules: RuleSet | undefined) {
-    this.credential = credential
+  constructor(proof: Proof | undefined, rules: RuleSet | undefined) {
+    this.proof = proof
     this.rules = rules
   }
 }
@@ -37,6 +47,8 @@ export class AccessPolicy implements Access {
   #global: ListenerPolicy
   /** Rules by client, with its names put in; begun anew when policies change. */
   #compiled = new WeakMap<Identity, Compiled>()
+  /** A client's retained messages all have the same rights. */
+  readonly #restored = new Map<string, Grant>()
 
   constructor(listeners: ReadonlyMap<string, ListenerPolicy>, global: ListenerPolicy) {
     this.#listeners = listeners
@@ -67,11 +79,7 @@ export class AccessPolicy implements Access {
   remains(who: Identity): number {
     const policy = this.#policy(who.listener)
     if (who.kind === 'sn') return policy.allowAnonymous || !policy.verifies ? 0 : ReasonCode.NOT_AUTHORIZED
-    if (who.grant instanceof Grant) {
-      const { credential } = who.grant
-      if (credential === undefined) return 0
-      return policy.passwords?.get(who.username ?? '')?.text === credential ? 0 : ReasonCode.NOT_AUTHORIZED
-    }
+    if (who.grant instanceof Grant) return isInForce(who.grant.proof, who.username, policy) ? 0 : ReasonCode.NOT_AUTHORIZED
     return who.certified || policy.allowAnonymous ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
@@ -85,6 +93,20 @@ export class AccessPolicy implements Access {
 
   read(who: Identity, topic: string): boolean {
     return this.#rules(who)?.mayRead(topic) ?? true
+  }
+
+  stored(grant: object | undefined): string | undefined {
+    return grant instanceof Grant && grant.rules !== undefined ? JSON.stringify(grant.rules.rules) : undefined
+  }
+
+  restored(rights: string): object {
+    let grant = this.#restored.get(rights)
+    if (grant === undefined) {
+      grant = new Grant(undefined, new RuleSet(JSON.parse(rights) as AclRule[]))
+      if (this.#restored.size >= RESTORED_MAX) this.#restored.clear()
+      this.#restored.set(rights, grant)
+    }
+    return grant
   }
 
   #policy(listener: string): ListenerPolicy {
@@ -103,6 +125,13 @@ export class AccessPolicy implements Access {
     this.#compiled.set(who, { username, listener, rules })
     return rules
   }
+}
+
+const RESTORED_MAX = 256
+
+function isInForce(proof: Proof | undefined, username: string | undefined, { passwords, tokenKeys }: ListenerPolicy): boolean {
+  if (proof?.kind === 'password') return passwords?.get(username ?? '')?.text === proof.lines
+  return proof?.kind === 'token' ? tokenKeys.has(proof.key) : proof !== undefined
 }
 
 interface Compiled {

@@ -226,15 +226,27 @@ function readMessage(r: ByteReader): StoredMessage {
   return message
 }
 
-function writeOwner(w: ByteWriter, { username, listener }: StoredOwner): void {
-  writeBoolean(w, username !== undefined)
+const HAS_USERNAME = 0x01
+const IS_VERIFIED = 0x02
+const HAS_RIGHTS = 0x04
+
+function writeOwner(w: ByteWriter, { username, listener, verified, rights }: StoredOwner): void {
+  let flags = 0
+  if (username !== undefined) flags |= HAS_USERNAME
+  if (verified) flags |= IS_VERIFIED
+  if (rights !== undefined) flags |= HAS_RIGHTS
+  w.u8(flags)
   if (username !== undefined) writeText(w, username)
   writeText(w, listener)
+  if (rights !== undefined) writeText(w, rights)
 }
 
 function readOwner(r: ByteReader): StoredOwner {
-  const username = readBoolean(r, 'has a user') ? readText(r, 'user name') : undefined
-  return { username, listener: readText(r, 'listener') }
+  const flags = readFlags(r, 'owner flags', 0x07)
+  const username = (flags & HAS_USERNAME) !== 0 ? readText(r, 'user name') : undefined
+  const listener = readText(r, 'listener')
+  const rights = (flags & HAS_RIGHTS) !== 0 ? { rights: readText(r, 'rights') } : {}
+  return { username, listener, verified: (flags & IS_VERIFIED) !== 0, ...rights }
 }
 
 const HAS_IDENTIFIERS = 0x08

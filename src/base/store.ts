@@ -28,6 +28,10 @@ export interface StoredOwner {
   readonly username: string | undefined
   /** Name of the listener that the client came by. */
   readonly listener: string
+  /** Somebody vouched for the user name: it was not only claimed. */
+  readonly verified: boolean
+  /** Rights that came with authentication, in the words of the access rules. */
+  readonly rights?: string
 }
 
 export interface StoredWill {

@@ -25,6 +25,10 @@ export interface Access {
   subscribe(who: Identity, filter: string): boolean
   /** Whether a message on this topic may be delivered. */
   read(who: Identity, topic: string): boolean
+  /** The rights that came with a grant, as text for the store; `undefined` if none did. */
+  stored(grant: object | undefined): string | undefined
+  /** A grant with the rights of such a text: for who is away, and for messages that outlive the conversation. */
+  restored(rights: string): object
 }
 
 /**
@@ -68,4 +72,6 @@ export const OPEN_ACCESS: Access = {
   publish: () => true,
   subscribe: () => true,
   read: () => true,
+  stored: () => undefined,
+  restored: () => ({}),
 }

@@ -33,7 +33,8 @@ export interface Authenticating {
 export interface AuthenticationOwner {
   admit(now: Instant, link: ClientLink, connect: Connect, who: Admitted): void
   refuse(link: ClientLink, connect: Connect, reasonCode: number, reason: string): void
-  renew(now: Instant, session: Session, who: Admitted): void
+  /** Gives 0, or the reason code with which the client has to go after all. */
+  renew(now: Instant, session: Session, who: Admitted): number
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string): void
 }
 
@@ -126,7 +127,11 @@ export class Authentication {
       this.#owner.fail(now, link, ReasonCode.NOT_AUTHORIZED, 're-authentication as another user')
       return
     }
-    this.#owner.renew(now, session, who)
+    const standing = this.#owner.renew(now, session, who)
+    if (standing !== 0) {
+      this.#owner.fail(now, link, standing, 'the rules have changed')
+      return
+    }
     link.push(authPacket(ReasonCode.SUCCESS, method, answer.data), 0)
   }
 

@@ -354,9 +354,13 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     link.refuse({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: { reasonString: reason } })
   }
 
-  renew(now: Instant, session: Session, who: Admitted): void {
+  renew(now: Instant, session: Session, who: Admitted): number {
+    const { kind, clientId, username, listener, certified } = session
+    const standing = this.#context.access.remains({ kind, clientId, username, listener, grant: who.grant, certified })
+    if (standing !== 0) return standing
     this.sessions.granted(now, session, who)
     this.sessions.recheck(session)
+    return 0
   }
 
   /** The client broke the protocol, or may not go on: its will fires, its session stays. */
@@ -389,7 +393,9 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
 
   /** The rules have changed: who may not stay is told and closed, forbidden subscriptions end, for those who are away too. */
   accessChanged(now: Instant): void {
-    const { access } = this.#context
+    const { access, router } = this.#context
+    // Wills of those who are closed go to nobody who may not read them any more.
+    router.invalidate()
     for (const session of [...this.sessions]) {
       const { link } = session
       const reasonCode = link === undefined ? 0 : access.remains(session)

@@ -83,6 +83,9 @@ export class Connector {
       grant: who.grant,
       certified: info.identity !== undefined,
     }
+    // The rules may have changed while somebody verified who this is.
+    const standing = access.remains(identity)
+    if (standing !== 0) return refusal(standing, 'the rules have changed')
     if (packet.will !== undefined && !access.publish(identity, packet.will.topic)) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
     }
@@ -91,7 +94,8 @@ export class Connector {
       // Ruling A32: a sensor never meets the session of a TCP client of the same name, nor the other way round.
       return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'the client id is in use by a client of the other protocol')
     }
-    if (old !== undefined && limits.sessionOwnership && who.verified && old.username !== who.username) {
+    // What nobody was verified for belongs to nobody: devices find their sessions again when a site introduces passwords.
+    if (old?.owner.verified === true && limits.sessionOwnership && old.username !== who.username) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')
     }
     if (old === undefined && this.#sessions.size >= limits.maxSessions) {
@@ -110,6 +114,7 @@ export class Connector {
       expirySeconds,
       will: packet.will,
       identity,
+      verified: who.verified,
     })
     if (begun === 'full') return refusal(ReasonCode.QUOTA_EXCEEDED, 'the store is full')
     const { session, present, lsn } = begun

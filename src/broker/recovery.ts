@@ -105,6 +105,7 @@ export class Recovery {
         session.owner = restored.owner
         session.username = restored.owner.username
         session.listener = restored.owner.listener
+        if (restored.owner.rights !== undefined) session.grant = this.#context.access.restored(restored.owner.rights)
       }
       session.resumePacketIds(restored.lastPacketId)
       if (restored.received.size > 0) session.received = new Map(Array.from(restored.received, (packetId) => [packetId, 0]))

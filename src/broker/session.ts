@@ -206,7 +206,7 @@ export class Session implements Identity {
 }
 
 const NO_TIMERS: readonly Timer<SessionTimer>[] = []
-const NOBODY: StoredOwner = { username: undefined, listener: '' }
+const NOBODY: StoredOwner = { username: undefined, listener: '', verified: false }
 
 export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `${kind}:${clientId}`
 

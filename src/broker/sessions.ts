@@ -18,6 +18,8 @@ export interface SessionRequest {
   readonly expirySeconds: number
   readonly will: Will | undefined
   readonly identity: Identity
+  /** Somebody vouches for the user name. */
+  readonly verified: boolean
 }
 
 /** The sessions by key: their beginning, their wills, the clocks that run while nobody is connected, and their end. */
@@ -81,7 +83,8 @@ export class Sessions {
     // A sensor sleeps with its conversation open, and a will has to fire even if the process dies: both outlast the process.
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
     const { username, listener, grant, certified } = request.identity
-    const owner = { username, listener }
+    const rights = this.#context.access.stored(grant)
+    const owner = { username, listener, verified: request.verified, ...(rights !== undefined && { rights }) }
     let lsn: Lsn | 'full' = 0
     if (persistent) {
       const will = request.will === undefined ? null : storedWill(request.will)

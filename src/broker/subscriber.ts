@@ -122,11 +122,13 @@ export class Subscriber {
     const { access, limits } = this.#context
     if (!limits.checkRetainSource || source === undefined) return true
     const colon = from.indexOf(':')
+    const { username, listener, rights } = source
     const who = {
       kind: from.slice(0, colon) as ClientKind,
       clientId: from.slice(colon + 1),
-      ...source,
-      grant: undefined,
+      username,
+      listener,
+      grant: rights === undefined ? undefined : access.restored(rights),
       certified: false,
     }
     return access.publish(who, topic)

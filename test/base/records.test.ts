@@ -59,9 +59,9 @@ describe('records', () => {
         key: 'k',
         expirySeconds: Number.POSITIVE_INFINITY,
         will: null,
-        owner: { username: 'u', listener: 'l' },
+        owner: { username: 'u', listener: 'l', verified: true },
       }),
-    ).toBe('01016b7ff000000000000000' + '010175016c')
+    ).toBe('01016b7ff000000000000000' + '030175016c')
     expect(hex({ type: 'sn-topic', clientId: 'c', topicId: 0x1234, topicName: 't' })).toBe('210163b4240174')
   })
 

@@ -84,7 +84,14 @@ function load(config: Config): { listeners: ReadonlyMap<string, Loaded>; global:
     const callout = httpAuthUrl === undefined ? undefined : new HttpCallout(httpAuthUrl, access.httpAuthTimeoutSeconds)
     const methods = table === undefined ? [] : [SCRAM_SHA_256]
     return {
-      policy: { allowAnonymous, verifies: authenticates(access), methods, passwords: table, acl },
+      policy: {
+        allowAnonymous,
+        verifies: authenticates(access),
+        methods,
+        passwords: table,
+        tokenKeys: new Set(tokens?.keys),
+        acl,
+      },
       verifiers: { passwords: table, tokens, callout },
     }
   }

@@ -3,9 +3,9 @@ import type { LinkId } from '../../mqtt/link.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import { Acl, type AclRule, type RuleSet } from '../acl.ts'
 import type { PasswordEntry } from '../password-file.ts'
-import { Grant } from '../policy.ts'
+import { Grant, type Proof } from '../policy.ts'
 import type { HttpCallout } from './http-callout.ts'
-import type { PasswordChecker } from './password-hash.ts'
+import { nobodyAmong, type PasswordChecker } from './password-hash.ts'
 import { SCRAM_SHA_256, ScramExchange } from './scram.ts'
 import type { TokenVerifier } from './token-verifier.ts'
 
@@ -19,7 +19,7 @@ export interface Verifiers {
 /** One client whose authentication is under way. */
 interface Pending {
   readonly gone: AbortController
-  scram: ScramExchange | undefined
+  scram: { readonly exchange: ScramExchange; readonly lines: string } | undefined
 }
 
 /**
@@ -61,9 +61,10 @@ export class Authenticator {
     const { passwords, tokens, callout } = this.#verifiersOf(info.listener)
     const entry = username === undefined ? undefined : passwords?.get(username)
     if (entry?.password !== undefined || (passwords !== undefined && tokens === undefined && callout === undefined)) {
-      const verdict = await this.#checker.check(entry?.password, password ?? NOTHING, signal)
-      if (verdict === 'right') return { kind: 'accepted', username, grant: new Grant(entry!.text, undefined) }
-      return verdict === 'wrong' ? WRONG : refused(ReasonCode.SERVER_BUSY, 'too many clients log in')
+      const verdict = await this.#checker.check(entry?.password ?? nobodyAmong(passwords), password ?? NOTHING, signal)
+      if (verdict === 'busy' || verdict === 'abandoned') return refused(ReasonCode.SERVER_BUSY, 'too many clients log in')
+      if (verdict === 'wrong' || entry?.password === undefined) return WRONG
+      return { kind: 'accepted', username, grant: new Grant({ kind: 'password', lines: entry.text }, undefined) }
     }
     if (tokens !== undefined && (callout === undefined || looksLikeToken(password))) {
       return this.#byToken(request, tokens)
@@ -72,7 +73,7 @@ export class Authenticator {
     const answer = await callout.ask(request, signal)
     if (answer.kind === 'deny') return WRONG
     if (answer.kind === 'failed') return refused(ReasonCode.SERVER_UNAVAILABLE, answer.reason)
-    return granted(request, username, answer)
+    return granted(request, username, { kind: 'service' }, answer)
   }
 
   async #byToken(request: AuthRequest, tokens: TokenVerifier): Promise<AuthAnswer> {
@@ -81,7 +82,7 @@ export class Authenticator {
     const { username } = request
     // Whoever claims a name has to be its bearer.
     if (username !== undefined && username !== '' && username !== token.username) return WRONG
-    return granted(request, token.username, token)
+    return granted(request, token.username, { kind: 'token', key: token.key }, token)
   }
 
   #scram({ info, step, data, method }: AuthRequest, pending: Pending): AuthAnswer {
@@ -90,20 +91,18 @@ export class Authenticator {
       return refused(ReasonCode.BAD_AUTHENTICATION_METHOD, `no authentication by ${method}`)
     }
     if (step === 1) {
-      pending.scram = ScramExchange.begin(data ?? NOTHING, (username) => passwords.get(username)?.scram)
-      if (pending.scram === undefined) return refused(ReasonCode.NOT_AUTHORIZED, 'no SCRAM client-first-message')
-      return { kind: 'continue', data: Buffer.from(pending.scram.serverFirst) }
+      const exchange = ScramExchange.begin(data ?? NOTHING, passwords)
+      if (exchange === undefined) return refused(ReasonCode.NOT_AUTHORIZED, 'no SCRAM client-first-message')
+      // As they are now: the proof is made with them.
+      pending.scram = { exchange, lines: passwords.get(exchange.username)?.text ?? '' }
+      return { kind: 'continue', data: Buffer.from(exchange.serverFirst) }
     }
     const { scram } = pending
-    const serverFinal = scram?.finish(data ?? NOTHING)
+    const serverFinal = scram?.exchange.finish(data ?? NOTHING)
     if (scram === undefined || serverFinal === undefined) return refused(ReasonCode.NOT_AUTHORIZED, 'the proof is wrong')
-    const { username } = scram
-    return {
-      kind: 'accepted',
-      username,
-      grant: new Grant(passwords.get(username)?.text, undefined),
-      data: Buffer.from(serverFinal),
-    }
+    const { exchange, lines } = scram
+    const grant = new Grant({ kind: 'password', lines }, undefined)
+    return { kind: 'accepted', username: exchange.username, grant, data: Buffer.from(serverFinal) }
   }
 }
 
@@ -124,8 +123,8 @@ interface Rights {
   readonly validSeconds: number | undefined
 }
 
-function granted({ clientId }: AuthRequest, username: string | undefined, rights: Rights): AuthAnswer {
-  const grant = new Grant(undefined, rulesOf(rights, { clientId, username }))
+function granted({ clientId }: AuthRequest, username: string | undefined, proof: Proof, rights: Rights): AuthAnswer {
+  const grant = new Grant(proof, rulesOf(rights, { clientId, username }))
   const { validSeconds } = rights
   return { kind: 'accepted', username, grant, ...(validSeconds !== undefined && { validSeconds }) }
 }

@@ -1,7 +1,7 @@
 import type { AuthRequest } from '../../broker/access.ts'
 import { filtersOf } from './token-verifier.ts'
 
-/** What the service said of a client; 'unknown' leaves it to nobody else to say. */
+/** What the service said of a client. */
 export type CalloutAnswer =
   | {
       readonly kind: 'allow'
@@ -18,8 +18,9 @@ const WAITING_MAX = 10_000
 const BODY_MAX = 64 * 1024
 
 /**
- * Asks an HTTP service about each client that connects: POST with JSON `{username, password, client_id, peer, listener}`. 2xx lets it in, with
- * `{"result": "deny"}` or 4xx it does not; `publish`, `subscribe` (lists of filters) and `expires_in` (seconds) may come along.
+ * Asks an HTTP service about each client that connects: POST with JSON `{username, password, client_id, peer, listener}`. 2xx without a body
+ * lets it in, and so does `{"result": "allow"}`; `{"result": "deny"}` or 4xx do not. `publish`, `subscribe` (lists of filters) and
+ * `expires_in` (seconds) may come along.
  */
 export class HttpCallout {
   readonly #url: string
@@ -101,7 +102,7 @@ function understood(body: string): CalloutAnswer {
     return nonsense('the answer is not JSON')
   }
   if (typeof answer !== 'object' || answer === null) return nonsense('the answer is no JSON object')
-  const { result = 'allow', publish, subscribe, expires_in: validSeconds } = answer as Record<string, unknown>
+  const { result, publish, subscribe, expires_in: validSeconds } = answer as Record<string, unknown>
   if (result === 'deny') return { kind: 'deny' }
   if (result !== 'allow') return nonsense('result is neither allow nor deny')
   const mayPublish = filtersOf(publish)

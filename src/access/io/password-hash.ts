@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import { promisify } from 'node:util'
 import { Fifo } from '../../base/fifo.ts'
-import type { PasswordHash } from '../password-file.ts'
+import type { PasswordEntry, PasswordHash } from '../password-file.ts'
 
 const derive = promisify(pbkdf2)
 
@@ -20,13 +20,13 @@ export async function hashPassword(password: Uint8Array, iterations: number): Pr
   return `$7$${iterations}$${salt.toString('base64')}$${hash.toString('base64')}`
 }
 
-/** A user that does not exist takes as long as one that does. */
-const NOBODY: PasswordHash = {
-  kind: 'pbkdf2',
-  iterations: DEFAULT_ITERATIONS,
-  salt: randomBytes(SALT_BYTES).toString('base64'),
-  hash: randomBytes(HASH_BYTES).toString('base64'),
+/** The hash of no password: a user that is not in the file takes as long as the first one that is. */
+export function nobodyAmong(users: ReadonlyMap<string, PasswordEntry> | undefined): PasswordHash {
+  for (const { password } of users?.values() ?? []) if (password !== undefined) return { ...password, hash: NO_HASH }
+  return { kind: 'pbkdf2', iterations: DEFAULT_ITERATIONS, salt: NO_HASH, hash: NO_HASH }
 }
+
+const NO_HASH = randomBytes(HASH_BYTES).toString('base64')
 
 /** Checks that wait; beyond it newcomers are told to come back. */
 const WAITING_MAX = 10_000
@@ -56,12 +56,11 @@ export class PasswordChecker {
   readonly #remembered = new Map<string, number>()
   readonly #key = randomBytes(32)
 
-  /** `hash` is undefined for a user that does not exist. */
-  check(hash: PasswordHash | undefined, password: Uint8Array, signal: AbortSignal): Promise<Verdict> {
-    if (hash !== undefined && this.#remembers(hash, password)) return Promise.resolve('right')
+  check(hash: PasswordHash, password: Uint8Array, signal: AbortSignal): Promise<Verdict> {
+    if (this.#remembers(hash, password)) return Promise.resolve('right')
     if (this.#waiting.length >= WAITING_MAX) return Promise.resolve('busy')
     return new Promise((resolve) => {
-      this.#waiting.push({ hash: hash ?? NOBODY, password, signal, resolve })
+      this.#waiting.push({ hash, password, signal, resolve })
       this.#next()
     })
   }

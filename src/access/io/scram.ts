@@ -1,6 +1,6 @@
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { promisify } from 'node:util'
-import type { ScramCredential } from '../password-file.ts'
+import type { PasswordEntry, ScramCredential } from '../password-file.ts'
 
 const derive = promisify(pbkdf2)
 
@@ -28,10 +28,16 @@ export async function scramLine(password: string, iterations: number): Promise<s
 /** A user that does not exist gets a challenge all the same, and the same one every time, so that nobody learns which ones do. */
 const FAKE_KEY = randomBytes(32)
 
-function fakeCredential(username: string): ScramCredential {
+function fakeCredential(username: string, users: ReadonlyMap<string, PasswordEntry>): ScramCredential {
+  let iterations = SCRAM_ITERATIONS
+  for (const { scram } of users.values()) {
+    if (scram === undefined) continue
+    iterations = scram.iterations
+    break
+  }
   const salt = hmac(FAKE_KEY, `salt ${username}`).subarray(0, SALT_BYTES).toString('base64')
   const key = hmac(FAKE_KEY, `key ${username}`).toString('base64')
-  return { iterations: SCRAM_ITERATIONS, salt, storedKey: key, serverKey: key }
+  return { iterations, salt, storedKey: key, serverKey: key }
 }
 
 /** Server's side of one SCRAM-SHA-256 exchange without channel binding [RFC 5802, RFC 7677]: client-first, then client-final. */
@@ -45,12 +51,13 @@ export class ScramExchange {
   readonly #credential: ScramCredential
   readonly #known: boolean
 
-  private constructor(first: ClientFirst, credential: ScramCredential | undefined, nonce: string) {
+  private constructor(first: ClientFirst, users: ReadonlyMap<string, PasswordEntry>, nonce: string) {
+    const credential = users.get(first.username)?.scram
     this.username = first.username
     this.#header = first.header
     this.#clientFirstBare = first.bare
     this.#known = credential !== undefined
-    this.#credential = credential ?? fakeCredential(first.username)
+    this.#credential = credential ?? fakeCredential(first.username, users)
     this.#nonce = first.nonce + nonce
     this.serverFirst = `r=${this.#nonce},s=${this.#credential.salt},i=${this.#credential.iterations}`
   }
@@ -58,11 +65,11 @@ export class ScramExchange {
   /** `undefined` if it is no client-first-message, or asks for channel binding, which there is none for. */
   static begin(
     data: Uint8Array,
-    credentialOf: (username: string) => ScramCredential | undefined,
+    users: ReadonlyMap<string, PasswordEntry>,
     nonce: string = randomBytes(18).toString('base64'),
   ): ScramExchange | undefined {
     const first = parseFirst(textOf(data))
-    return first === undefined ? undefined : new ScramExchange(first, credentialOf(first.username), nonce)
+    return first === undefined ? undefined : new ScramExchange(first, users, nonce)
   }
 
   /** The server-final-message for a client-final-message that proves the password; `undefined` for any other. */
@@ -92,10 +99,12 @@ interface ClientFirst {
 
 function parseFirst(text: string | undefined): ClientFirst | undefined {
   // Extensions behind the nonce are ignored; a mandatory one (m=) is refused, as the RFC says.
-  const parts = /^([ny],(?:a=[^,]*)?,)(n=([^,]+),r=([!-+\--~]+)(?:,.*)?)$/s.exec(text ?? '')
+  const parts = /^([ny],(?:a=([^,]*))?,)(n=([^,]+),r=([!-+\--~]+)(?:,.*)?)$/s.exec(text ?? '')
   if (parts === null) return undefined
-  const [, header, bare, name, nonce] = parts
+  const [, header, authzid, bare, name, nonce] = parts
   if (/=(?!2C|3D)/.test(name!)) return undefined
+  // Nobody acts as somebody else here.
+  if (authzid !== undefined && authzid !== name) return undefined
   const username = name!.replaceAll('=2C', ',').replaceAll('=3D', '=')
   return { header: header!, bare: bare!, username, nonce: nonce! }
 }

@@ -1,8 +1,17 @@
-import { createPublicKey, createSecretKey, type KeyObject, X509Certificate } from 'node:crypto'
+import { createHash, createPublicKey, createSecretKey, KeyObject, type webcrypto, X509Certificate } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { createLocalJWKSet, createRemoteJWKSet, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose'
+import {
+  createLocalJWKSet,
+  createRemoteJWKSet,
+  errors,
+  type JSONWebKeySet,
+  type JWTPayload,
+  type JWTVerifyResult,
+  jwtVerify,
+} from 'jose'
 import { StartError } from '../../config.ts'
 import { reasonOf } from '../../io/text-file.ts'
+import { topicFilterError } from '../../mqtt/topics.ts'
 
 export interface TokenOptions {
   readonly jwtSecretFile: string | undefined
@@ -20,9 +29,20 @@ export interface TokenClaims {
   readonly publish: readonly string[] | undefined
   readonly subscribe: readonly string[] | undefined
   readonly validSeconds: number | undefined
+  /** The key that it was verified with: one of `TokenVerifier.keys`. */
+  readonly key: string
 }
 
-type Keys = KeyObject | ReturnType<typeof createLocalJWKSet> | ReturnType<typeof createRemoteJWKSet>
+type KeySet = ReturnType<typeof createLocalJWKSet> | ReturnType<typeof createRemoteJWKSet>
+
+/** Keys from one place, and what may be signed with them. */
+interface Source {
+  readonly keys: KeyObject | KeySet
+  readonly algorithms: string[]
+  /** Of each key; of a set behind a URL, which may change at any time, the URL. */
+  readonly names: readonly string[]
+  readonly url?: string
+}
 
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512']
 const PUBLIC_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
@@ -32,39 +52,44 @@ const REMOTE_TIMEOUT_MS = 5000
 
 /** Verifies JSON Web Tokens, which clients send in place of a password. */
 export class TokenVerifier {
+  /** What tokens may be verified with, as names that change when the keys do. */
+  readonly keys: readonly string[]
   readonly #options: TokenOptions
-  readonly #keys: readonly { readonly keys: Keys; readonly algorithms: string[] }[]
+  readonly #sources: readonly Source[]
 
-  private constructor(options: TokenOptions, keys: readonly { keys: Keys; algorithms: string[] }[]) {
+  private constructor(options: TokenOptions, sources: readonly Source[]) {
+    this.keys = sources.flatMap(({ names }) => names)
     this.#options = options
-    this.#keys = keys
+    this.#sources = sources
   }
 
   /** `undefined` if no key is configured. @throws StartError that names option and file */
   static load(options: TokenOptions): TokenVerifier | undefined {
     const { jwtSecretFile, jwtPublicKeyFile, jwtJwks } = options
-    const keys: { keys: Keys; algorithms: string[] }[] = []
-    if (jwtSecretFile !== undefined) keys.push({ keys: secretOf(jwtSecretFile), algorithms: SECRET_ALGORITHMS })
-    if (jwtPublicKeyFile !== undefined) keys.push({ keys: publicKeyOf(jwtPublicKeyFile), algorithms: PUBLIC_ALGORITHMS })
-    // Only public keys: a shared secret has no place in a set that is fetched.
-    if (jwtJwks !== undefined) keys.push({ keys: keySetOf(jwtJwks), algorithms: PUBLIC_ALGORITHMS })
-    return keys.length === 0 ? undefined : new TokenVerifier(options, keys)
+    const sources: Source[] = []
+    if (jwtSecretFile !== undefined) sources.push(single(secretOf(jwtSecretFile), SECRET_ALGORITHMS))
+    if (jwtPublicKeyFile !== undefined) sources.push(single(publicKeyOf(jwtPublicKeyFile), PUBLIC_ALGORITHMS))
+    if (jwtJwks !== undefined) sources.push(keySetOf(jwtJwks))
+    return sources.length === 0 ? undefined : new TokenVerifier(options, sources)
   }
 
   /** Why it is refused, as text, or what it claims. */
   async verify(token: string): Promise<TokenClaims | string> {
     let reason = 'no key'
-    for (const { keys, algorithms } of this.#keys) {
+    for (const source of this.#sources) {
       const { jwtIssuer, jwtAudience } = this.#options
       const options = {
-        algorithms,
+        algorithms: source.algorithms,
         clockTolerance: CLOCK_TOLERANCE,
         ...(jwtIssuer !== undefined && { issuer: jwtIssuer }),
         ...(jwtAudience !== undefined && { audience: jwtAudience }),
       }
       try {
-        const { payload } = await jwtVerify(token, keys as KeyObject, options)
-        return this.#claims(payload)
+        const { payload, key } = await verifyWith(source.keys, token, options)
+        return this.#claims(
+          payload,
+          source.url ?? nameOf(key instanceof KeyObject ? key : KeyObject.from(key as webcrypto.CryptoKey)),
+        )
       } catch (error) {
         reason = (error as Error).message
       }
@@ -72,7 +97,7 @@ export class TokenVerifier {
     return reason
   }
 
-  #claims(payload: JWTPayload): TokenClaims | string {
+  #claims(payload: JWTPayload, key: string): TokenClaims | string {
     const { jwtUsernameClaim } = this.#options
     const username = payload[jwtUsernameClaim]
     if (typeof username !== 'string' || username === '') return `no claim ${jwtUsernameClaim}`
@@ -80,15 +105,45 @@ export class TokenVerifier {
     const subscribe = filtersOf(payload.subscribe)
     if (publish === 'invalid' || subscribe === 'invalid') return 'publish and subscribe have to be lists of topic filters'
     const validSeconds = payload.exp === undefined ? undefined : Math.max(0, payload.exp - Date.now() / 1000)
-    return { username, publish, subscribe, validSeconds }
+    return { username, publish, subscribe, validSeconds, key }
   }
 }
 
-/** Rights in a token or an answer: a list of texts, absent, or wrong. */
+/** Rights in a token or an answer: a list of topic filters, absent, or wrong. */
 export function filtersOf(value: unknown): readonly string[] | 'invalid' | undefined {
   if (value === undefined) return undefined
-  return Array.isArray(value) && value.every((filter) => typeof filter === 'string') ? value : 'invalid'
+  const isFilter = (each: unknown): boolean => typeof each === 'string' && topicFilterError(each) === ''
+  return Array.isArray(value) && value.every(isFilter) ? (value as string[]) : 'invalid'
 }
+
+type Verified = Pick<JWTVerifyResult, 'payload'> & { readonly key: unknown }
+
+async function verifyWith(keys: KeyObject | KeySet, token: string, options: Parameters<typeof jwtVerify>[2]): Promise<Verified> {
+  if (keys instanceof KeyObject) return { payload: (await jwtVerify(token, keys, options)).payload, key: keys }
+  try {
+    return await jwtVerify(token, keys, options)
+  } catch (error) {
+    // A set whose keys have no names, and a token that names none: each that fits may be the one.
+    if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
+    let last: unknown = error
+    for await (const key of error) {
+      try {
+        return { payload: (await jwtVerify(token, key, options)).payload, key }
+      } catch (failed) {
+        last = failed
+      }
+    }
+    throw last
+  }
+}
+
+const single = (key: KeyObject, algorithms: string[]): Source => ({ keys: key, algorithms, names: [nameOf(key)] })
+
+/** Tells keys apart, and tells nobody the key. */
+const nameOf = (key: KeyObject): string =>
+  createHash('sha256')
+    .update(key.type === 'secret' ? key.export() : key.export({ type: 'spki', format: 'der' }))
+    .digest('base64')
 
 function secretOf(path: string): KeyObject {
   const secret = read(path, 'jwt_secret_file')
@@ -108,10 +163,23 @@ function publicKeyOf(path: string): KeyObject {
   }
 }
 
-function keySetOf(source: string): Keys {
-  if (/^https?:/.test(source)) return createRemoteJWKSet(new URL(source), { timeoutDuration: REMOTE_TIMEOUT_MS })
+/** Only public keys count: a shared secret has no place in a set that is fetched. */
+function keySetOf(source: string): Source {
+  const algorithms = PUBLIC_ALGORITHMS
+  if (/^https?:/.test(source)) {
+    return {
+      keys: createRemoteJWKSet(new URL(source), { timeoutDuration: REMOTE_TIMEOUT_MS }),
+      algorithms,
+      names: [source],
+      url: source,
+    }
+  }
   try {
-    return createLocalJWKSet(JSON.parse(read(source, 'jwt_jwks').toString()) as JSONWebKeySet)
+    const set = JSON.parse(read(source, 'jwt_jwks').toString()) as JSONWebKeySet
+    const names = set.keys
+      .filter(({ kty }) => kty === 'RSA' || kty === 'EC' || kty === 'OKP')
+      .map((jwk) => nameOf(createPublicKey({ key: jwk, format: 'jwk' })))
+    return { keys: createLocalJWKSet(set), algorithms, names }
   } catch (error) {
     throw error instanceof StartError ? error : new StartError(`jwt_jwks ${source}: holds no JSON Web Key Set`)
   }

@@ -17,7 +17,7 @@ export const MAP_BYTES = 1024 * 1024 * 1024
  * Version of everything below: two databases, `meta` (name -> bytes) with this version under 'format', and `log` (Lsn of the commit, 8 bytes
  * big-endian -> CRC-32 and records). Commits are numbered from 1 without gaps.
  */
-const FORMAT_VERSION = 2
+const FORMAT_VERSION = 3
 const FORMAT_KEY = Buffer.from('format')
 const FIRST_LSN = 1
 

@@ -147,7 +147,7 @@ describe('LmdbStore', () => {
     await close(await open())
     await tamper((_log, meta) => meta.put(Buffer.from('format'), Buffer.from([9])))
     for (let i = 0; i < 2; i++) {
-      await expect(open()).rejects.toThrow(`store ${dir}: format version 9 is not known to this version of Roost, which knows 2`)
+      await expect(open()).rejects.toThrow(`store ${dir}: format version 9 is not known to this version of Roost, which knows 3`)
     }
   })
 
