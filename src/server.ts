@@ -98,7 +98,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       ...(options.access && { access: options.access }),
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice)
-    this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice)
+    this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random)
   }
 
   /** Replays the store: to be called once, before any input and before anything listens. */
@@ -169,10 +169,13 @@ export class Server implements Machine<ServerInput, ServerOutput> {
 
   poll(now: Instant): ServerOutput | undefined {
     this.#drain(now)
-    const output = this.connections.poll()
-    if (output !== undefined) return output
-    const datagram = this.gateway.poll(now)
-    if (datagram !== undefined) return { kind: 'datagram', route: datagram.route, bytes: datagram.bytes }
+    // A message that has left its port lets its client listen again.
+    do {
+      const output = this.connections.poll()
+      if (output !== undefined) return output
+      const datagram = this.gateway.poll(now)
+      if (datagram !== undefined) return { kind: 'datagram', route: datagram.route, bytes: datagram.bytes }
+    } while (this.#drain(now))
     const request = this.broker.nextAuthRequest()
     if (request !== undefined) return { kind: 'auth', request }
     const link = this.broker.nextAbandonedAuth()
@@ -231,13 +234,17 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     }
   }
 
-  #drain(now: Instant): void {
+  /** Gives whether any link had something to say. */
+  #drain(now: Instant): boolean {
     const { broker, connections, gateway } = this
+    let any = false
     for (let link = broker.nextReadyLink(); link !== undefined; link = broker.nextReadyLink()) {
+      any = true
       if (connections.owns(link)) connections.linkReady(now, link)
       else if (gateway.owns(link)) gateway.linkReady(now, link)
     }
     broker.takeQueued()
+    return any
   }
 }
 

@@ -6,6 +6,7 @@ import type { Link } from '../mqtt/link.ts'
 import type { Traffic } from '../mqtt/traffic.ts'
 import type { Message } from '../mqttsn/messages.ts'
 import type { GatewayOptions } from './options.ts'
+import type { Ports } from './ports.ts'
 import type { SnClient } from './sn-client.ts'
 import type { PredefinedTopics } from './topic-registry.ts'
 
@@ -27,7 +28,12 @@ export interface ClientHost {
   readonly notice: NoticeSink
   readonly timers: Timers<ClientTimer>
   readonly traffic: Traffic
+  readonly ports: Ports
+  /** In [0, 1). */
+  chance(): number
   transmit(route: RouteKey, message: Message): void
+  /** The address there has repeated a message id that is ours: it is no forgery (ruling A20). */
+  proved(route: RouteKey): void
   /** Call `durable` on this client when more is durable. */
   awaitDurable(client: SnClient): void
   /** A new conversation with the broker; the one before is forgotten. */

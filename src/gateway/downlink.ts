@@ -14,6 +14,7 @@ import {
 } from '../mqttsn/messages.ts'
 import type { ClientTimer } from './client-host.ts'
 import { type Held, hold } from './held.ts'
+import { allTriesMs, retryDelayMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
 import type { Transaction } from './transaction.ts'
 import { responsePacket } from './translate.ts'
@@ -116,6 +117,7 @@ export class Downlink {
         this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
     }
+    if (type !== MsgType.PUBCOMP) this.#client.host.proved(this.#client.route)
     if (type === MsgType.REGACK && transaction.awaiting === 'REGACK') this.#registered(now, transaction, message.returnCode)
     else if (type === MsgType.PUBACK) this.#acknowledged(now, transaction, message.returnCode)
     else if (type === MsgType.PUBREC && transaction.awaiting === 'PUBREC') {
@@ -134,12 +136,18 @@ export class Downlink {
       this.#client.settle(now, true)
       return
     }
-    if (transaction.retries >= host.options.nRetry) {
+    if (host.ports.isWaiting(this.#client.route)) {
+      // It has not even left.
+      if (this.#client.state === 'awake') this.#client.settle(now, true)
+      else this.#await(now, transaction.retries)
+      return
+    }
+    if (transaction.retries >= this.#client.retryProfile.nRetry) {
       this.#client.retriesExhausted(now, transaction.awaiting)
       return
     }
     transaction.retries++
-    host.timers.arm(this.#timer(), now + host.options.tRetryMs)
+    this.#await(now, transaction.retries)
     const { message } = transaction
     this.#client.send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
   }
@@ -147,8 +155,13 @@ export class Downlink {
   /** Looks again after T_retry, although nothing is open: an awake period that waits for the store must end too. */
   watch(now: Instant): void {
     const timer = this.#timer()
-    const { options, timers } = this.#client.host
-    if (!timer.armed) timers.arm(timer, now + options.tRetryMs * (options.nRetry + 1))
+    const { host, retryProfile } = this.#client
+    if (!timer.armed) host.timers.arm(timer, now + allTriesMs(retryProfile))
+  }
+
+  /** What waited for its port is on its way: only now its answer can be waited for. */
+  left(now: Instant): void {
+    if (this.#transaction !== undefined && this.#timer().armed) this.#await(now, this.#transaction.retries)
   }
 
   #start(now: Instant, held: Held): void {
@@ -166,7 +179,7 @@ export class Downlink {
     }
     const msgId = this.#registerId(held.packetId)
     const message: Message = { type: MsgType.REGISTER, topicId: assigned.topicId, msgId, topicName: topic }
-    if (messageLength(message) > client.host.options.maxDatagram) {
+    if (messageLength(message) > client.host.ports.roomTo(client.route)) {
       this.#giveUp(now, held, `${topic} is too long for REGISTER`)
       return
     }
@@ -191,7 +204,7 @@ export class Downlink {
   #publish(now: Instant, held: Held, { topicIdType, topicId }: TopicReference): void {
     const { message, qos, retain, dup, packetId: msgId } = held
     const publish: SnPublish = { type: MsgType.PUBLISH, dup, qos, retain, topicIdType, topicId, msgId, data: message.payload }
-    if (messageLength(publish) > this.#client.host.options.maxDatagram) {
+    if (messageLength(publish) > this.#client.host.ports.roomTo(this.#client.route)) {
       this.#giveUp(now, held, `${message.payloadLength} octets on ${message.topic} are too long for a datagram`)
       return
     }
@@ -258,8 +271,7 @@ export class Downlink {
 
   #open(now: Instant, transaction: Transaction): void {
     this.#transaction = transaction
-    const { timers, options } = this.#client.host
-    timers.arm(this.#timer(), now + options.tRetryMs)
+    this.#await(now, 0)
     this.#client.updateListening(now)
   }
 
@@ -268,6 +280,11 @@ export class Downlink {
     this.#disarm()
     this.#client.updateListening(now)
     this.#client.settle(now, false)
+  }
+
+  #await(now: Instant, retries: number): void {
+    const { host, retryProfile } = this.#client
+    host.timers.arm(this.#timer(), now + retryDelayMs(retryProfile, retries, host.chance()))
   }
 
   #timer(): Timer<ClientTimer> {

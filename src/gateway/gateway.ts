@@ -1,4 +1,3 @@
-import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { GatewayRecord, Store, WallClock } from '../base/store.ts'
@@ -11,17 +10,16 @@ import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
 import { encodedMessage } from '../mqttsn/encode.ts'
 import { unwrap, wrap } from '../mqttsn/forwarder.ts'
 import { type Message, MsgType, ReturnCode, type SnConnect, type SnPublish } from '../mqttsn/messages.ts'
+import { AddressProof } from './address-proof.ts'
 import type { ClientHost, ClientTimer, RouteKey } from './client-host.ts'
 import type { GatewayOptions } from './options.ts'
+import type { Port } from './port.ts'
+import { type Datagram, Ports } from './ports.ts'
+import { carrierOf, DEFAULT_PORT, nodeIdOf, nodeRoute } from './route.ts'
 import { SnClient } from './sn-client.ts'
 import { TokenBucket } from './token-bucket.ts'
 import { PredefinedTopics } from './topic-registry.ts'
 import { connectPacket, shortTopic } from './translate.ts'
-
-export interface Datagram {
-  readonly route: RouteKey
-  readonly bytes: Uint8Array
-}
 
 /** Octets of a client id (ruling A22). */
 const CLIENT_ID_MAX = 64
@@ -30,8 +28,9 @@ const PROTOCOL_ID = 0x01
 const TOLD_AGAIN_MS = 1000
 /** Strangers whose last answer is remembered. */
 const TOLD_MAX = 1024
-/** Between a forwarder's route and the node behind it. */
-const NODE = '/node:'
+/** Addresses without proof that are remembered, and messages to them a second, if nobody says otherwise. */
+const MAX_UNPROVEN = 10_000
+const UNPROVEN_PER_SECOND = 10
 
 /**
  * The MQTT-SN 1.2 gateway: finds the client that a datagram is from, and hands it over. A client is its ClientId; routes are where it was
@@ -45,11 +44,13 @@ export class Gateway implements ClientHost {
   readonly notice: NoticeSink
   readonly timers = new Timers<ClientTimer>()
   readonly traffic = new Traffic()
+  readonly ports: Ports
+  readonly chance: () => number
   readonly #uplink: Uplink
   readonly #clients = new Map<string, SnClient>()
   readonly #byRoute = new Map<RouteKey, SnClient>()
   readonly #byLink = new Map<LinkId, SnClient>()
-  readonly #outputs = new Fifo<Datagram>()
+  readonly #proof: AddressProof
   readonly #strangers: TokenBucket
   /** When strangers were answered last; the oldest goes where there are too many. */
   readonly #told = new Map<RouteKey, Instant>()
@@ -57,18 +58,43 @@ export class Gateway implements ClientHost {
   /** Through which QoS -1 messages reach the broker [1.2 section 6.8]; opened when the first one comes. */
   #qosM1: Link | undefined = undefined
 
-  constructor(options: GatewayOptions, uplink: Uplink, store: Store, clock: WallClock, notice: NoticeSink) {
+  /** Of the input that is being worked on, for what is sent because of it. */
+  #now: Instant = 0
+
+  constructor(
+    options: GatewayOptions,
+    uplink: Uplink,
+    store: Store,
+    clock: WallClock,
+    notice: NoticeSink,
+    chance: () => number = () => 0,
+  ) {
     this.options = options
     this.predefined = new PredefinedTopics(options.predefinedTopics)
     this.#uplink = uplink
     this.store = store
     this.clock = clock
     this.notice = notice
+    this.chance = chance
     this.#strangers = new TokenBucket(options.unknownSenderPerSecond)
+    const proof = {
+      trusted: options.trustedNetworks,
+      maxUnproven: options.maxUnprovenAddresses ?? MAX_UNPROVEN,
+      maxProven: options.maxSessions,
+      largePerSecond: options.unprovenPerSecond ?? UNPROVEN_PER_SECOND,
+    }
+    this.#proof = new AddressProof(proof, notice)
+    const [first = plainPort(options), ...others] = options.ports ?? []
+    this.ports = new Ports([first, ...others], this.#proof, this.traffic, notice)
   }
 
   get clientCount(): number {
     return this.#clients.size
+  }
+
+  /** Sender addresses outside the trusted networks that are remembered. */
+  get rememberedAddresses(): number {
+    return this.#proof.size
   }
 
   client(clientId: string): SnClient | undefined {
@@ -78,11 +104,13 @@ export class Gateway implements ClientHost {
   // --- Inputs
 
   handleDatagram(now: Instant, route: RouteKey, bytes: Uint8Array): void {
+    this.#now = now
     this.traffic.bytesReceived += bytes.length
+    this.#proof.received(route, bytes.length)
     const wrapped = unwrap(bytes)
     if (wrapped === undefined) this.#handle(now, route, bytes, 0, bytes.length)
     else if ('kind' in wrapped) this.#malformed(route, wrapped.reason, wrapped.rule)
-    else this.#handle(now, `${route}${NODE}${hex(wrapped.nodeId)}`, bytes, wrapped.start, wrapped.end)
+    else this.#handle(now, nodeRoute(route, wrapped.nodeId), bytes, wrapped.start, wrapped.end)
   }
 
   #handle(now: Instant, route: RouteKey, bytes: Uint8Array, start: number, end: number): void {
@@ -92,6 +120,7 @@ export class Gateway implements ClientHost {
       return
     }
     this.traffic.packetsReceived++
+    this.ports.heard(now, route)
     switch (message.type) {
       case MsgType.CONNECT:
         this.#connect(now, route, message)
@@ -117,6 +146,7 @@ export class Gateway implements ClientHost {
       default:
     }
     const client = this.#byRoute.get(route)
+    if (client?.state === 'asleep' && message.type === MsgType.PINGREQ) this.#proof.woke(route)
     if (client !== undefined) client.handle(now, message)
     else if (message.type !== MsgType.DISCONNECT && message.type !== MsgType.PINGRESP && !isDiscovery(message))
       this.tellStranger(now, route)
@@ -147,6 +177,7 @@ export class Gateway implements ClientHost {
       this.#clients.set(clientId, client)
     }
     this.#bind(now, client, route)
+    if (client.state === 'asleep') this.#proof.woke(route)
     client.handle(now, message)
   }
 
@@ -165,6 +196,7 @@ export class Gateway implements ClientHost {
 
   #bind(now: Instant, client: SnClient, route: RouteKey): void {
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
+    if (client.route !== route) this.ports.withdraw(client.route)
     const before = this.#byRoute.get(route)
     if (before !== undefined && before !== client) {
       // Whatever went there still would be read by the wrong sensor, whose topic ids mean other topics.
@@ -211,6 +243,7 @@ export class Gateway implements ClientHost {
   }
 
   linkReady(now: Instant, link: LinkId): void {
+    this.#now = now
     const client = this.#byLink.get(link)
     if (client !== undefined) {
       client.linkReady(now)
@@ -224,6 +257,7 @@ export class Gateway implements ClientHost {
 
   /** `store.durable` has advanced. */
   durable(now: Instant): void {
+    this.#now = now
     const waiting = this.#waiting
     this.#waiting = []
     for (const client of waiting) {
@@ -233,6 +267,7 @@ export class Gateway implements ClientHost {
   }
 
   handleTimeout(now: Instant): void {
+    this.#now = now
     for (let timer = this.timers.expired(now); timer !== undefined; timer = this.timers.expired(now)) {
       const { client, about } = timer.owner
       if (about === 'retry') client.downlink.timedOut(now)
@@ -241,11 +276,22 @@ export class Gateway implements ClientHost {
   }
 
   nextTimeout(): Instant | undefined {
-    return this.timers.next()
+    const [timer, port] = [this.timers.next(), this.ports.nextTimeout()]
+    return timer === undefined || (port !== undefined && port < timer) ? port : timer
   }
 
-  poll(_now: Instant): Datagram | undefined {
-    return this.#outputs.shift()
+  poll(now: Instant): Datagram | undefined {
+    this.#now = now
+    for (;;) {
+      const datagram = this.ports.poll(now)
+      let route = this.ports.nextChanged()
+      // Clients that listen again, or have said all that they can, may lead to more.
+      if (datagram !== undefined || route === undefined) {
+        for (; route !== undefined; route = this.ports.nextChanged()) this.#byRoute.get(route)?.portChanged(now)
+        return datagram
+      }
+      for (; route !== undefined; route = this.ports.nextChanged()) this.#byRoute.get(route)?.portChanged(now)
+    }
   }
 
   // --- Restart
@@ -278,7 +324,7 @@ export class Gateway implements ClientHost {
 
   /** The process ends: what was not sent by now is not sent, sleepers hear nothing, and nobody is lost. */
   stop(_now: Instant): void {
-    this.#outputs.clear()
+    this.ports.clear()
   }
 
   // --- What clients ask
@@ -287,11 +333,15 @@ export class Gateway implements ClientHost {
     // Nobody knows where that client is; it will say so.
     if (route === '') return
     const bytes = encodedMessage(message)
-    const node = route.indexOf(NODE)
-    const datagram =
-      node < 0 ? { route, bytes } : { route: route.slice(0, node), bytes: wrap(unhex(route.slice(node + NODE.length)), bytes) }
-    this.#count(message, datagram.bytes.length)
-    this.#outputs.push(datagram)
+    const nodeId = nodeIdOf(route)
+    const frame = nodeId === undefined ? bytes : wrap(nodeId, bytes)
+    this.#count(message, frame.length)
+    this.ports.send(this.#now, carrierOf(route), route, frame, message)
+  }
+
+  proved(route: RouteKey): void {
+    this.#proof.proved(route)
+    this.ports.heard(this.#now, route)
   }
 
   awaitDurable(client: SnClient): void {
@@ -343,7 +393,13 @@ export class Gateway implements ClientHost {
 
 const isDiscovery = ({ type }: Message): boolean => type === MsgType.ADVERTISE || type === MsgType.GWINFO
 
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-const unhex = (text: string): Uint8Array => Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
+const plainPort = ({ tRetryMs, nRetry, maxDatagram }: GatewayOptions): Port => ({
+  name: DEFAULT_PORT,
+  maxFrame: maxDatagram,
+  retry: { tRetryMs, nRetry, backoff: 1, jitter: 0 },
+  maxQueued: 0,
+  broadcast: 'none',
+  tAdvSeconds: 0,
+})
 
-export type { GatewayOptions, RouteKey }
+export type { Datagram, GatewayOptions, RouteKey }

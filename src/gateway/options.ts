@@ -1,3 +1,6 @@
+import type { Network } from './networks.ts'
+import type { Port } from './port.ts'
+
 /** One predefined topic id table: the clients that it is for, and what their ids mean. */
 export interface PredefinedTopicTable {
   /** A client id; `*` stands for any number of any characters. */
@@ -28,6 +31,14 @@ export interface GatewayOptions {
   /** Answers to senders that nobody knows, all of them together (ruling A8). */
   readonly unknownSenderPerSecond: number
   readonly predefinedTopics: readonly PredefinedTopicTable[]
-  /** Octets of the largest message that is sent. */
+  /** Octets of the largest message that is sent, where `ports` say nothing else. */
   readonly maxDatagram: number
+  /** The first one is that of routes which name none; none is a port that sends everything at once, and repeats after T_retry. */
+  readonly ports?: readonly Port[]
+  /** Where sender addresses need no proof (ruling A20); everywhere if it is not there. */
+  readonly trustedNetworks?: readonly Network[]
+  /** Addresses without proof that are remembered. */
+  readonly maxUnprovenAddresses?: number
+  /** Messages larger than their address has earned, all of them together (ruling A20). */
+  readonly unprovenPerSecond?: number
 }

@@ -19,6 +19,7 @@ import type { ClientHost, ClientTimer, Recorded, RouteKey } from './client-host.
 import { Downlink } from './downlink.ts'
 import { Inbound } from './inbound.ts'
 import { Replies } from './replies.ts'
+import type { RetryProfile } from './retry-profile.ts'
 import { STATE_TABLE, type State } from './state-table.ts'
 import { silenceMs } from './supervision.ts'
 import { TopicRegistry } from './topic-registry.ts'
@@ -70,6 +71,11 @@ export class SnClient {
   /** It listens: what is sent now is heard. */
   get isReachable(): boolean {
     return this.state === 'active' || this.state === 'awake'
+  }
+
+  /** How what it does not answer is repeated. */
+  get retryProfile(): RetryProfile {
+    return this.host.ports.of(this.route).retry
   }
 
   // --- From the sensor
@@ -278,6 +284,7 @@ export class SnClient {
     }
     this.downlink.suspend()
     this.updateListening(now)
+    this.host.ports.withdraw(this.route)
     this.send(goodbye, lsn)
     this.#supervise(now)
     this.host.notice({ code: 'client-asleep', level: 'debug', client: this.key, peer: this.route, reason: `for ${duration} s` })
@@ -353,8 +360,10 @@ export class SnClient {
   updateListening(now: Instant): void {
     const { state, downlink } = this
     const open = state === 'active' || (state === 'awake' && downlink.begun < this.host.options.wakeMessages)
-    // What is delivered behind a reply that waits for the store would wait with it: it is safer in its queue.
-    this.link?.listen(now, open && !downlink.busy && !this.#replies.blocked && this.route !== '')
+    // What is delivered behind a reply that waits for the store, or a message that waits for its port, would wait with it: it is
+    // safer in its queue.
+    const waits = this.#replies.blocked || this.host.ports.isWaiting(this.route)
+    this.link?.listen(now, open && !downlink.busy && !waits && this.route !== '')
   }
 
   /** Ends an awake period when all that it may deliver is delivered; at the latest when told to (ruling A4). */
@@ -362,6 +371,10 @@ export class SnClient {
     if (this.state !== 'awake') return
     if (!atLast) {
       if (this.downlink.busy) return
+      if (this.host.ports.isWaiting(this.route)) {
+        this.downlink.watch(now)
+        return
+      }
       if (this.link !== undefined && this.link.backlog > 0 && this.downlink.begun < this.host.options.wakeMessages) {
         this.downlink.watch(now)
         return
@@ -370,13 +383,25 @@ export class SnClient {
     this.state = 'asleep'
     this.downlink.suspend()
     this.updateListening(now)
+    this.host.ports.withdraw(this.route)
     this.send({ type: MsgType.PINGRESP })
     this.#supervise(now)
   }
 
+  /** Its last message has left the port, or has to wait for its address to prove itself: that ends an awake period, or nothing would. */
+  portChanged(now: Instant): void {
+    const { ports } = this.host
+    this.updateListening(now)
+    if (ports.isHeld(this.route)) this.settle(now, true)
+    else if (!ports.isWaiting(this.route)) {
+      this.downlink.left(now)
+      this.settle(now, false)
+    }
+  }
+
   /** N_retry is used up: an active client is lost, a sleeper is left to its sleep, with its message (ruling A28). */
   retriesExhausted(now: Instant, awaiting: Awaiting): void {
-    const reason = `no ${awaiting} after ${this.host.options.nRetry} retries`
+    const reason = `no ${awaiting} after ${this.retryProfile.nRetry} retries`
     this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
     if (this.state === 'awake') this.settle(now, true)
     else this.lose(now, reason)
@@ -415,6 +440,7 @@ export class SnClient {
     this.#dialogue = undefined
     this.#connecting = undefined
     this.downlink.abandon()
+    this.host.ports.withdraw(this.route)
     if (this.link !== undefined) {
       this.link.lost(now, state)
       this.host.closeLink(this)
@@ -482,7 +508,7 @@ export class SnClient {
   }
 
   #deadline(): Instant | undefined {
-    const silence = silenceMs(this, this.host.options)
+    const silence = silenceMs(this, this.host.options, this.retryProfile)
     return silence === undefined ? undefined : this.lastHeard + silence
   }
 

@@ -1,4 +1,5 @@
 import type { GatewayOptions } from './options.ts'
+import { allTriesMs, type RetryProfile } from './retry-profile.ts'
 import type { State } from './state-table.ts'
 
 /** What supervision looks at. */
@@ -14,9 +15,9 @@ export interface Supervised {
  * Silence, in milliseconds, after which a client in this state counts as lost, or as forgotten if it is gone already; `undefined` is
  * never [1.2 sections 6.11, 6.14, 7.2].
  */
-export function silenceMs(client: Supervised, options: GatewayOptions): number | undefined {
-  const { tRetryMs, nRetry, sleepMargin, maxIdleMs, sessionExpirySeconds } = options
-  const retriesMs = tRetryMs * (nRetry + 1)
+export function silenceMs(client: Supervised, options: GatewayOptions, retry: RetryProfile): number | undefined {
+  const { sleepMargin, maxIdleMs, sessionExpirySeconds } = options
+  const retriesMs = allTriesMs(retry)
   switch (client.state) {
     case 'asleep':
     case 'awake': {

@@ -4,8 +4,10 @@ import { MemoryStore, type Store } from '../../src/base/store.ts'
 import { Broker } from '../../src/broker/broker.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
 import type { GatewayOptions } from '../../src/gateway/options.ts'
+import { carrierOf, nodeIdOf, nodeRoute } from '../../src/gateway/route.ts'
 import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
+import { unwrap, wrap } from '../../src/mqttsn/forwarder.ts'
 import { type Message, MsgType, type SnPublish, type SnQoS, type TopicIdType } from '../../src/mqttsn/messages.ts'
 import { TestClient } from '../broker/harness.ts'
 
@@ -62,7 +64,8 @@ export class TestGateway {
   }
 
   sendBytes(route: string, bytes: Uint8Array): void {
-    this.gateway.handleDatagram(this.now, route, bytes)
+    const nodeId = nodeIdOf(route)
+    this.gateway.handleDatagram(this.now, carrierOf(route), nodeId === undefined ? bytes : wrap(nodeId, bytes))
     this.#run()
   }
 
@@ -142,16 +145,28 @@ export class TestGateway {
   }
 
   #run(): void {
+    while (this.#runOnce());
+  }
+
+  /** Gives whether anything happened. */
+  #runOnce(): boolean {
+    let any = false
     for (let link = this.broker.nextReadyLink(); link !== undefined; link = this.broker.nextReadyLink()) {
+      any = true
       if (this.gateway.owns(link)) this.gateway.linkReady(this.now, link)
     }
     for (let out = this.gateway.poll(this.now); out !== undefined; out = this.gateway.poll(this.now)) {
-      const message = decodeMessage(out.bytes)
+      any = true
+      const inner = unwrap(out.bytes)
+      if (inner !== undefined && 'kind' in inner) throw new Error(`the gateway sent nonsense: ${inner.reason}`)
+      const message = decodeMessage(out.bytes, inner?.start, inner?.end)
       if (isMalformed(message)) throw new Error(`the gateway sent nonsense: ${message.reason}`)
-      const sent = this.#sent.get(out.route) ?? []
+      const route = inner === undefined ? out.route : nodeRoute(out.route, inner.nodeId)
+      const sent = this.#sent.get(route) ?? []
       sent.push(message)
-      this.#sent.set(out.route, sent)
+      this.#sent.set(route, sent)
     }
+    return any
   }
 }
 

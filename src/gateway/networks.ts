@@ -1,0 +1,58 @@
+/** A range of IP addresses: `192.168.0.0/16`, `fe80::/10`, `::1`. */
+export interface Network {
+  readonly words: readonly number[]
+  readonly prefixLength: number
+}
+
+/** Where nobody forges addresses from outside: loopback, link-local and private ranges. */
+export const PRIVATE_NETWORKS = '127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1 fe80::/10 fc00::/7'.split(
+  ' ',
+)
+
+/** Gives `undefined` for what is no network. */
+export function parseNetwork(text: string): Network | undefined {
+  const [ip = '', prefix, ...rest] = text.split('/')
+  const words = parseIp(ip)
+  if (words === undefined || rest.length > 0 || (prefix !== undefined && !/^\d{1,3}$/.test(prefix))) return undefined
+  const isV4 = ip.includes('.') && !ip.includes(':')
+  const width = isV4 ? 32 : 128
+  const length = prefix === undefined ? width : Number(prefix)
+  return length > width ? undefined : { words, prefixLength: isV4 ? 96 + length : length }
+}
+
+/** IPv4 in IPv6 (`::ffff:192.0.2.1`) counts as the IPv4 that it is; a zone (`%eth0`) does not count. */
+export function isWithin(ip: string, networks: readonly Network[]): boolean {
+  const words = parseIp(ip)
+  return words !== undefined && networks.some((network) => matches(words, network))
+}
+
+function matches(words: readonly number[], { words: base, prefixLength }: Network): boolean {
+  for (let i = 0, left = prefixLength; left > 0; i++, left -= 16) {
+    const mask = left >= 16 ? 0xffff : (0xffff << (16 - left)) & 0xffff
+    if (((words[i]! ^ base[i]!) & mask) !== 0) return false
+  }
+  return true
+}
+
+/** Eight words of sixteen bits; of IPv4 as mapped into IPv6. */
+function parseIp(text: string): number[] | undefined {
+  const ip = text.replace(/%.*$/, '')
+  const dotted = /^(.*?)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(ip)
+  if (dotted === null) return parseV6(ip)
+  const [head = '', ...octets] = dotted.slice(1)
+  const [a, b, c, d] = octets.map(Number) as [number, number, number, number]
+  if (Math.max(a, b, c, d) > 255) return undefined
+  const tail = [(a << 8) | b, (c << 8) | d]
+  if (head === '') return [0, 0, 0, 0, 0, 0xffff, ...tail]
+  return parseV6(`${head}${tail.map((word) => word.toString(16)).join(':')}`)
+}
+
+function parseV6(ip: string): number[] | undefined {
+  const halves = ip.split('::')
+  if (halves.length > 2 || !ip.includes(':')) return undefined
+  const [front, back] = halves.map((half) => (half === '' ? [] : half.split(':')))
+  const zeros = 8 - front!.length - (back?.length ?? 0)
+  if (back === undefined ? zeros !== 0 : zeros < 1) return undefined
+  const words = [...front!, ...new Array<string>(back === undefined ? 0 : zeros).fill('0'), ...(back ?? [])]
+  return words.every((word) => /^[\da-f]{1,4}$/i.test(word)) ? words.map((word) => Number.parseInt(word, 16)) : undefined
+}

@@ -1,0 +1,262 @@
+import { Fifo } from '../base/fifo.ts'
+import type { Instant } from '../base/machine.ts'
+import type { NoticeSink } from '../base/notice.ts'
+import type { Traffic } from '../mqtt/traffic.ts'
+import { type Message, MsgType } from '../mqttsn/messages.ts'
+import type { AddressProof } from './address-proof.ts'
+import { Airtime } from './airtime.ts'
+import type { RouteKey } from './client-host.ts'
+import type { Port } from './port.ts'
+import { nodeIdOf, portNameOf } from './route.ts'
+
+export interface Datagram {
+  readonly route: RouteKey
+  readonly bytes: Uint8Array
+}
+
+/** A datagram that may have to wait. */
+interface Frame extends Datagram {
+  /** Whom it is for, behind a forwarder if need be. */
+  readonly client: RouteKey
+  readonly type: MsgType
+  /** Nobody will send it again. */
+  readonly once: boolean
+}
+
+/** The way out of one port with an airtime budget. */
+interface Outlet {
+  readonly port: Port
+  readonly airtime: Airtime
+  /** Acknowledgements, PINGRESP and other answers. */
+  readonly urgent: Fifo<Frame>
+  /** PUBLISH, REGISTER, ADVERTISE. */
+  readonly messages: Fifo<Frame>
+}
+
+/** Octets of a forwarder's envelope without the node id. */
+const ENVELOPE = 3
+/** Messages that wait for one address to prove itself; a client has one at a time. */
+const HELD_MAX = 64
+
+/**
+ * The ways out: a frame leaves at once, or when its port has airtime for it, or when its address has proved that it is not forged. What waits is
+ * bounded, because a client whose message waits does not listen.
+ */
+export class Ports {
+  readonly #byName: ReadonlyMap<string, Port>
+  readonly #default: Port
+  readonly #proof: AddressProof
+  readonly #notice: NoticeSink
+  readonly #traffic: Traffic
+  readonly #ready = new Fifo<Datagram>()
+  readonly #outlets = new Map<string, Outlet>()
+  /** Messages that their address has not earned yet, by client. */
+  readonly #held = new Map<RouteKey, Fifo<Frame>>()
+  /** How many messages for a client wait, for whatever reason. */
+  readonly #waiting = new Map<RouteKey, number>()
+  /** Clients whose last message has left, or has begun to wait for proof. */
+  readonly #changed = new Set<RouteKey>()
+
+  constructor(ports: readonly [Port, ...Port[]], proof: AddressProof, traffic: Traffic, notice: NoticeSink) {
+    this.#byName = new Map(ports.map((port) => [port.name, port]))
+    this.#default = ports[0]
+    this.#proof = proof
+    this.#traffic = traffic
+    this.#notice = notice
+    for (const port of ports) {
+      if (port.airtime === undefined) continue
+      const outlet = { port, airtime: new Airtime(port.airtime), urgent: new Fifo<Frame>(), messages: new Fifo<Frame>() }
+      this.#outlets.set(port.name, outlet)
+    }
+  }
+
+  [Symbol.iterator](): Iterator<Port> {
+    return this.#byName.values()
+  }
+
+  /** That of a port which is no longer configured has the habits of the first one. */
+  of(route: RouteKey): Port {
+    return this.#byName.get(portNameOf(route)) ?? this.#default
+  }
+
+  /** Octets of the largest message that one frame can bring there. */
+  roomTo(route: RouteKey): number {
+    const nodeId = nodeIdOf(route)
+    return this.of(route).maxFrame - (nodeId === undefined ? 0 : ENVELOPE + nodeId.length)
+  }
+
+  /** A message for this client waits: the next one is better off in the client's queue. */
+  isWaiting(client: RouteKey): boolean {
+    return this.#waiting.size > 0 && this.#waiting.has(client)
+  }
+
+  /** It waits for more from its address, and not for airtime. */
+  isHeld(client: RouteKey): boolean {
+    return this.#held.size > 0 && this.#held.has(client)
+  }
+
+  /** `route`: where the datagram goes; `client`: whom it is for. */
+  send(now: Instant, route: RouteKey, client: RouteKey, bytes: Uint8Array, message: Message): void {
+    const { type } = message
+    const port = this.of(route)
+    if (bytes.length > port.maxFrame) {
+      this.#drop(
+        { client, type, once: isOnce(message) },
+        `${bytes.length} octets are too many for a frame at ${port.name}`,
+        'sn_max_frame',
+      )
+      return
+    }
+    const urgent = isUrgent(type)
+    const limited = this.#outlets.has(port.name)
+    if (!limited && this.#proof.isProven(route)) {
+      this.#ready.push({ route, bytes })
+      return
+    }
+    const frame: Frame = { route, bytes, client, type, once: isOnce(message) }
+    if (!urgent) {
+      this.#waiting.set(client, (this.#waiting.get(client) ?? 0) + 1)
+      if (this.#held.has(client)) {
+        this.#hold(frame)
+        return
+      }
+    }
+    if (this.#admits(now, frame)) this.#forward(frame)
+    else if (urgent) this.#drop(frame, 'the address has not proved itself')
+    else this.#hold(frame)
+  }
+
+  /** Everybody at this port. */
+  broadcast(port: Port, route: RouteKey, bytes: Uint8Array, type: MsgType): void {
+    if (bytes.length <= port.maxFrame) this.#forward({ route, bytes, client: route, type, once: false })
+  }
+
+  /** The address was heard, or has proved itself: what waits for that may go. */
+  heard(now: Instant, client: RouteKey): void {
+    const held = this.#held.get(client)
+    if (held === undefined) return
+    for (let frame = held.peek(); frame !== undefined && this.#admits(now, frame); frame = held.peek()) {
+      held.shift()
+      this.#forward(frame)
+    }
+    if (held.length === 0) this.#held.delete(client)
+  }
+
+  /** The client is not there any more, or asleep: what waits for it would reach nobody. Answers still go. */
+  withdraw(client: RouteKey): void {
+    if (!this.isWaiting(client)) return
+    const gone = (frame: Frame): boolean => {
+      if (frame.client !== client) return false
+      if (frame.once) this.#drop(frame, 'the client went to sleep before it could be sent')
+      return true
+    }
+    for (const frame of this.#held.get(client) ?? []) gone(frame)
+    this.#held.delete(client)
+    this.#outlets.get(this.of(client).name)?.messages.filter((frame) => !gone(frame))
+    this.#waiting.delete(client)
+    this.#changed.delete(client)
+  }
+
+  /** The next datagram that may leave. */
+  poll(now: Instant): Datagram | undefined {
+    const ready = this.#ready.shift()
+    if (ready !== undefined) return ready
+    for (const { airtime, urgent, messages } of this.#outlets.values()) {
+      const lane = urgent.length > 0 ? urgent : messages
+      const frame = lane.peek()
+      if (frame === undefined || airtime.earliest(frame.bytes.length) > now) continue
+      lane.shift()
+      airtime.spend(now, frame.bytes.length)
+      this.#left(frame)
+      return frame
+    }
+    return undefined
+  }
+
+  nextTimeout(): Instant | undefined {
+    let next: Instant | undefined
+    for (const { airtime, urgent, messages } of this.#outlets.values()) {
+      const frame = urgent.peek() ?? messages.peek()
+      if (frame === undefined) continue
+      const at = airtime.earliest(frame.bytes.length)
+      if (next === undefined || at < next) next = at
+    }
+    return next
+  }
+
+  /** A client for which nothing waits any more, or whose message has begun to wait for proof; each once. */
+  nextChanged(): RouteKey | undefined {
+    if (this.#changed.size === 0) return undefined
+    const client = this.#changed.values().next().value!
+    this.#changed.delete(client)
+    return client
+  }
+
+  clear(): void {
+    this.#ready.clear()
+    for (const { urgent, messages } of this.#outlets.values()) {
+      urgent.clear()
+      messages.clear()
+    }
+    this.#held.clear()
+    this.#waiting.clear()
+    this.#changed.clear()
+  }
+
+  #admits(now: Instant, { route, bytes, type, once }: Frame): boolean {
+    return this.#proof.admits(now, route, bytes.length, isUrgent(type), !once)
+  }
+
+  #hold(frame: Frame): void {
+    const held = this.#held.get(frame.client) ?? new Fifo<Frame>()
+    if (held.length >= HELD_MAX) {
+      this.#drop(frame, `${HELD_MAX} messages wait for the address to prove itself`)
+      this.#left(frame)
+      return
+    }
+    held.push(frame)
+    this.#held.set(frame.client, held)
+    this.#changed.add(frame.client)
+  }
+
+  #forward(frame: Frame): void {
+    const outlet = this.#outlets.get(portNameOf(frame.route))
+    if (outlet === undefined) {
+      this.#ready.push(frame)
+      this.#left(frame)
+      return
+    }
+    const { airtime, urgent, messages, port } = outlet
+    const lane = isUrgent(frame.type) ? urgent : messages
+    if (lane.length < port.maxQueued && airtime.fits(frame.bytes.length)) {
+      lane.push(frame)
+      return
+    }
+    this.#drop(frame, `too much waits for airtime at ${port.name}`, 'sn_max_queued_frames')
+    this.#left(frame)
+  }
+
+  /** It waits no longer. */
+  #left({ client, type }: Frame): void {
+    const waiting = this.#waiting.get(client)
+    if (waiting === undefined || isUrgent(type)) return
+    if (waiting > 1) this.#waiting.set(client, waiting - 1)
+    else {
+      this.#waiting.delete(client)
+      this.#changed.add(client)
+    }
+  }
+
+  /** QoS 1 and 2 come again by their transaction; what was sent once is gone. */
+  #drop({ client: peer, type, once }: Pick<Frame, 'client' | 'type' | 'once'>, reason: string, limit?: string): void {
+    if (once) this.#traffic.publishDropped++
+    const what = `${nameOf(type)} not sent: ${reason}`
+    this.#notice({ code: 'message-dropped', level: 'warn', peer, reason: what, ...(limit !== undefined && { limit }) })
+  }
+}
+
+const isOnce = (message: Message): boolean => message.type === MsgType.PUBLISH && message.qos <= 0
+const nameOf = (type: MsgType): string => Object.entries(MsgType).find(([, value]) => value === type)![0]
+
+/** What ends something for a client that waits with its radio on. */
+const isUrgent = (type: MsgType): boolean => type !== MsgType.PUBLISH && type !== MsgType.REGISTER && type !== MsgType.ADVERTISE
