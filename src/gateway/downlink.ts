@@ -139,7 +139,7 @@ export class Downlink {
     if (host.ports.isWaiting(this.#client.route)) {
       // It has not even left.
       if (this.#client.state === 'awake') this.#client.settle(now, true)
-      else this.#await(now, transaction.retries)
+      else this.#armRetry(now, transaction.retries)
       return
     }
     if (transaction.retries >= this.#client.retryProfile.nRetry) {
@@ -147,7 +147,7 @@ export class Downlink {
       return
     }
     transaction.retries++
-    this.#await(now, transaction.retries)
+    this.#armRetry(now, transaction.retries)
     const { message } = transaction
     this.#client.send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
   }
@@ -161,7 +161,7 @@ export class Downlink {
 
   /** What waited for its port is on its way: only now its answer can be waited for. */
   left(now: Instant): void {
-    if (this.#transaction !== undefined && this.#timer().armed) this.#await(now, this.#transaction.retries)
+    if (this.#transaction !== undefined && this.#timer().armed) this.#armRetry(now, this.#transaction.retries)
   }
 
   #start(now: Instant, held: Held): void {
@@ -271,7 +271,7 @@ export class Downlink {
 
   #open(now: Instant, transaction: Transaction): void {
     this.#transaction = transaction
-    this.#await(now, 0)
+    this.#armRetry(now, 0)
     this.#client.updateListening(now)
   }
 
@@ -282,7 +282,7 @@ export class Downlink {
     this.#client.settle(now, false)
   }
 
-  #await(now: Instant, retries: number): void {
+  #armRetry(now: Instant, retries: number): void {
     const { host, retryProfile } = this.#client
     host.timers.arm(this.#timer(), now + retryDelayMs(retryProfile, retries, host.chance()))
   }
