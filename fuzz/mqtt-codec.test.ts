@@ -121,7 +121,7 @@ function packets(v: ProtocolVersion, sender: Sender): fc.Arbitrary<Packet> {
   return fc.oneof(
     ...common,
     of(2, {
-      sessionPresent: fc.boolean(),
+      sessionPresent: v === 3 ? fc.constant(false) : fc.boolean(),
       reasonCode: fc.constantFrom(0, 0x84, 0x85, 0x87),
       properties: properties({
         serverKeepAlive: u16,
@@ -187,6 +187,12 @@ test('what is encoded decodes to itself, and encodes to the same bytes again', (
   )
 })
 
+/** A second one is malformed, whatever it says. */
+const withOneConnect = (list: Packet[]): Packet[] => {
+  const first = list.find(({ type }) => type === 1)
+  return list.filter((packet) => packet.type !== 1 || packet === first)
+}
+
 test('any chunking of a stream gives the same packets', () => {
   const stream = fc
     .tuple(version, fc.constantFrom<Sender>('client', 'server'))
@@ -194,7 +200,7 @@ test('any chunking of a stream gives the same packets', () => {
       fc.tuple(
         fc.constant(v),
         fc.constant(sender),
-        fc.array(packets(v, sender), { maxLength: 6 }),
+        fc.array(packets(v, sender), { maxLength: 6 }).map(withOneConnect),
         fc.array(fc.nat(), { maxLength: 8 }),
       ),
     )

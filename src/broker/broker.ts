@@ -21,7 +21,7 @@ import { Recovery } from './recovery.ts'
 import { Retained } from './retained.ts'
 import { Router } from './router.ts'
 import type { Session, SessionTimer } from './session.ts'
-import { Sessions } from './sessions.ts'
+import { Sessions, willDelaySeconds } from './sessions.ts'
 import { Stats } from './stats.ts'
 import { Subscriber } from './subscriber.ts'
 
@@ -181,9 +181,8 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   publishWills(now: Instant): void {
     for (const link of this.#links.values()) {
       const session = link.client
-      if (session !== undefined && link.info.kind === 'mqtt' && (session.will?.properties.willDelayInterval ?? 0) === 0) {
+      if (session !== undefined && link.info.kind === 'mqtt' && willDelaySeconds(session) === 0)
         this.sessions.fireWill(now, session)
-      }
     }
   }
 

@@ -39,13 +39,13 @@ export class Connector {
   /** What can be said of a CONNECT before anybody knows whom it is from. */
   check({ info }: ClientLink, packet: Connect): Refusal | undefined {
     const { limits } = this.#context
-    const { maximumQos, clientIdPrefix, allowZeroLengthClientid } = info.settings ?? DEFAULT_LINK_SETTINGS
+    const { maximumQos, clientIdPrefix, autoIdPrefix, allowZeroLengthClientid } = info.settings ?? DEFAULT_LINK_SETTINGS
     const { clientId, will } = packet
-    // MQTT-3.1.3-8 of 3.1.1: without a name there is nothing to come back to. 5.0 assigns one, whatever Clean Start says (MQTT-3.1.3-6).
-    if (clientId === '' && ((!packet.cleanStart && packet.protocolVersion < 5) || !allowZeroLengthClientid)) {
+    if (clientId === '' && (!mayBeNameless(packet) || !allowZeroLengthClientid)) {
       return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'a client id is needed here (allow_zero_length_clientid)')
     }
-    if (clientId !== '' && !clientId.startsWith(clientIdPrefix)) {
+    // An id that is assigned opens no door that one of the client's own would not.
+    if (!(clientId === '' ? autoIdPrefix : clientId).startsWith(clientIdPrefix)) {
       return refusal(
         ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
         'the client id has another prefix than this listener wants (clientid_prefixes)',
@@ -163,9 +163,18 @@ export class Connector {
   #assignedId({ autoIdPrefix }: LinkSettings): string {
     const random = Math.floor(this.#context.random() * 2 ** 48).toString(36)
     for (let id = `${autoIdPrefix}${random}`, count = 2; ; id = `${autoIdPrefix}${random}-${count++}`) {
-      if (this.#sessions.get('mqtt', id) === undefined) return id
+      // MQTT-3.2.2-16
+      if (this.#sessions.get('mqtt', id) === undefined && this.#sessions.get('sn', id) === undefined) return id
     }
   }
+}
+
+/**
+ * 5.0 assigns a name, whatever Clean Start says (MQTT-3.1.3-6); in 3.1.1 there is nothing to come back to without one
+ * (3.1.1 MQTT-3.1.3-8), and 3.1 knows no client without.
+ */
+function mayBeNameless({ protocolVersion, cleanStart }: Connect): boolean {
+  return protocolVersion === 5 || (protocolVersion === 4 && cleanStart)
 }
 
 /** Seconds that a 5.0 client asks its session to stay. */

@@ -12,6 +12,10 @@ import type { Publisher } from './publisher.ts'
 import { messageOf, Session, sessionKey } from './session.ts'
 import { storedWill } from './stored.ts'
 
+/** Seconds that the will of a session waits after its conversation: for its delay, or for the end of the session if that is sooner. */
+export const willDelaySeconds = ({ will, expirySeconds }: Session): number =>
+  Math.min(will?.properties.willDelayInterval ?? 0, expirySeconds)
+
 /** What CONNECT asks of its session. */
 export interface SessionRequest {
   readonly cleanStart: boolean
@@ -170,8 +174,7 @@ export class Sessions {
   runDown(now: Instant, session: Session, elapsedMs: number): void {
     const { timers } = this.#context
     if (session.will !== undefined) {
-      const delaySeconds = Math.min(session.will.properties.willDelayInterval ?? 0, session.expirySeconds)
-      const left = delaySeconds * 1000 - elapsedMs
+      const left = willDelaySeconds(session) * 1000 - elapsedMs
       if (left <= 0) this.fireWill(now, session)
       else timers.arm(session.timer('will'), now + left)
     }

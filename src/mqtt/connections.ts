@@ -277,8 +277,9 @@ export class Connections {
       } else if (out.type === OutgoingType.CLOSE) {
         this.#end(connection, out.disconnect ? out.reasonCode : undefined, out.reason)
         return false
-      } else if (out.type === PacketType.CONNACK) this.#connack(now, connection, out)
-      else {
+      } else if (out.type === PacketType.CONNACK) {
+        if (!this.#connack(now, connection, out)) return false
+      } else {
         // Now it is the client's turn.
         if (out.type === PacketType.AUTH && !connection.isConnected)
           this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
@@ -334,12 +335,12 @@ export class Connections {
     return true
   }
 
-  #connack(now: Instant, connection: Connection, connack: Connack): void {
+  /** False if that was its end. */
+  #connack(now: Instant, connection: Connection, connack: Connack): boolean {
     if (connack.reasonCode !== 0) {
       this.#write(connack, connection)
-      return
+      return true
     }
-    connection.isConnected = true
     const { maxPacketSize: maximumPacketSize, maxKeepAlive } = this.#limits
     const { topicAliasMaximum } = connection.settings
     const properties: Properties = { ...connack.properties, maximumPacketSize }
@@ -352,10 +353,16 @@ export class Connections {
     }
     if (connection.keepAliveMs > 0) this.#timers.arm(connection.timer, now + connection.keepAliveMs)
     else this.#timers.disarm(connection.timer)
-    this.#write({ ...connack, properties }, connection)
+    connection.isConnected = this.#write({ ...connack, properties }, connection)
+    if (connection.isConnected) return true
+    // Nothing may come before CONNACK, so nothing can come at all (MQTT-3.2.0-1).
+    this.#end(connection, undefined)
+    connection.link.lost(now, 'CONNACK is above its Maximum Packet Size')
+    return false
   }
 
-  #write(packet: Packet, connection: Connection): void {
+  /** False if the client takes no packets of this size, and it was not sent. */
+  #write(packet: Packet, connection: Connection): boolean {
     const writer = this.#writer
     const told = connection.wantsProblemInformation || packet.type === PacketType.CONNACK || packet.type === PacketType.DISCONNECT
     writer.length = 0
@@ -367,12 +374,13 @@ export class Connections {
       if (writer.length > connection.maxPacketSize) {
         const reason = `packet type ${packet.type} is above the client's Maximum Packet Size of ${connection.maxPacketSize}`
         this.#notice({ code: 'message-dropped', level: 'info', peer: connection.peer, reason })
-        return
+        return false
       }
     }
     this.traffic.packetsSent++
     this.#slab.reserve(writer.length)
     this.#slab.copy(writer.bytes, 0, writer.length)
+    return true
   }
 
   #flush(connection: Connection): void {

@@ -46,9 +46,12 @@ function withVersion(
   if (flags & 1 && version > 3) return wrong('reserved connect flag', 'MQTT-3.1.2-3')
   const hasWill = (flags & 4) !== 0
   const willQoS = (flags >> 3) & 3
-  if (willQoS === 3) return wrong('will QoS 3', 'MQTT-3.1.2-12')
-  if (!hasWill && willQoS !== 0) return wrong('will QoS without a will', 'MQTT-3.1.2-11')
-  if (!hasWill && flags & 0x20) return wrong('will retain without a will', 'MQTT-3.1.2-13')
+  // MQTT 3.1 disregards what is said of a will that is not there.
+  if (hasWill || version > 3) {
+    if (willQoS === 3) return wrong('will QoS 3', 'MQTT-3.1.2-12')
+    if (!hasWill && willQoS !== 0) return wrong('will QoS without a will', 'MQTT-3.1.2-11')
+    if (!hasWill && flags & 0x20) return wrong('will retain without a will', 'MQTT-3.1.2-13')
+  }
   if (version < 5 && (flags & 0xc0) === 0x40) return wrong('password without user name', '3.1.1 MQTT-3.1.2-22')
   const properties = version === 5 ? readProperties(reader, PacketType.CONNECT, maxUserProperties) : NO_PROPERTIES
   if ('rule' in properties) return { kind: 'error', version, ...(properties as PropertyError) }
@@ -58,8 +61,10 @@ function withVersion(
   const clientId = reader.string('client id')
   const will = hasWill ? willOf(reader, version, flags, maxUserProperties) : undefined
   if (will !== undefined && 'rule' in will) return { kind: 'error', version, ...will }
-  const username = flags & 0x80 ? reader.string('user name') : undefined
-  const password = flags & 0x40 ? reader.binary('password') : undefined
+  // The end of the packet counts for more than the flags in MQTT 3.1: both fields may be missing.
+  const mayEnd = (): boolean => version === 3 && reader.remaining === 0 && reader.error === ''
+  const username = flags & 0x80 && !mayEnd() ? reader.string('user name') : undefined
+  const password = flags & 0x40 && !mayEnd() ? reader.binary('password') : undefined
   if (reader.error !== '') return wrong(reader.error, 'MQTT-3.1.3-1')
   return {
     type: PacketType.CONNECT,

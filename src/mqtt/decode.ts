@@ -10,7 +10,7 @@ import {
   type SubscriptionRequest,
 } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
-import { type PropertyError, readProperties } from './properties-codec.ts'
+import { type PropertyError, readProperties, varintLength } from './properties-codec.ts'
 import { Publish } from './publish.ts'
 import { mayCarry, ReasonCode, reasonCodeOf } from './reason-codes.ts'
 import { TopicNames } from './topic-names.ts'
@@ -28,6 +28,8 @@ export class PacketDecoder {
   version: ProtocolVersion
   /** What was wrong with the packet for which `decode` gave `undefined`. */
   error: Malformed | undefined = undefined
+  /** CONNECT has come: it says the version, once. */
+  #connected = false
   readonly #types: readonly number[]
   readonly #reader = new ByteReader(new Uint8Array(0))
   readonly #topics = new TopicNames()
@@ -44,7 +46,7 @@ export class PacketDecoder {
   decode(bytes: Uint8Array, start: number, bodyStart: number, end: number): Packet | undefined {
     const first = bytes[start]!
     if (first >> 4 === PacketType.PUBLISH) return this.#publish(bytes, start, bodyStart, end)
-    return this.#other(first >> 4, first & 15, bytes, bodyStart, end)
+    return this.#other(first >> 4, first & 15, bytes, start, bodyStart, end)
   }
 
   #publish(bytes: Uint8Array, start: number, bodyStart: number, end: number): Publish | undefined {
@@ -99,16 +101,21 @@ export class PacketDecoder {
     )
   }
 
-  #other(type: number, flags: number, bytes: Uint8Array, bodyStart: number, end: number): Packet | undefined {
+  #other(type: number, flags: number, bytes: Uint8Array, start: number, bodyStart: number, end: number): Packet | undefined {
     if (!this.#types.includes(type) || (type === PacketType.AUTH && this.version < 5)) {
       return this.#fail(`packet type ${type} is not for this side to send`, undefined, 0x82)
     }
     const wanted = type === PacketType.PUBREL || type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE ? 2 : 0
-    if (flags !== wanted) return this.#fail(`flags ${flags} of packet type ${type} are reserved`, 'MQTT-2.1.3-1', 0x81)
+    // Packets with QoS 1 may have DUP set in 3.1.
+    if (flags !== wanted && !(this.version === 3 && wanted === 2 && flags === 10))
+      return this.#fail(`flags ${flags} of packet type ${type} are reserved`, 'MQTT-2.1.3-1', 0x81)
     const reader = this.#reader
     reader.reset(bytes, bodyStart, end)
     const packet = this.#body(type, reader)
     if (packet === undefined) return undefined
+    if (type === PacketType.CONNECT && this.version === 5 && bodyStart - start - 1 > varintLength(end - bodyStart)) {
+      return this.#fail('remaining length is not minimal', 'MQTT-1.5.5-1', 0x81)
+    }
     if (reader.error !== '') return this.#fail(reader.error, ruleOf(reader.error), 0x81)
     if (reader.remaining > 0) return this.#fail(`${reader.remaining} bytes left behind the last field`, undefined, 0x81)
     return packet
@@ -139,6 +146,9 @@ export class PacketDecoder {
   }
 
   #connect(reader: ByteReader): Packet | undefined {
+    // Before anything of it is read: another version would have the refusal written in its shape.
+    if (this.#connected) return this.#fail('second CONNECT', 'MQTT-3.1.0-2', 0x82)
+    this.#connected = true
     const connect = connectOf(reader, this.#maxUserProperties)
     if ('kind' in connect) {
       if (connect.version !== undefined) this.version = connect.version

@@ -61,7 +61,8 @@ export function encodePacket(writer: ByteWriter, packet: Packet, version: Protoc
 
 function writeConnack(writer: ByteWriter, packet: Connack, version: ProtocolVersion): void {
   writeHeader(writer, 0x20, 2 + (version === 5 ? blockLength(packet.properties) : 0))
-  writer.u8(packet.sessionPresent ? 1 : 0)
+  // MQTT 3.1 has no such flag: the byte is reserved there.
+  writer.u8(packet.sessionPresent && version > 3 ? 1 : 0)
   writer.u8(version === 5 ? packet.reasonCode : connackReturnCode(packet.reasonCode))
   if (version === 5) writeProperties(writer, packet.properties)
 }

@@ -92,6 +92,25 @@ describe('what clients may not send', () => {
   })
 })
 
+test('3.1 disregards what is said of a will that is not there', () => {
+  expect(decode(unhex('100f 0006 4d5149736470 03 3a 003c 0001 63'), 'client', 4).packet).toMatchObject({ will: undefined })
+})
+
+test.each(['8a06 0001 0001 61 00', '6a02 0001', 'aa05 0001 0001 61'])(
+  '3.1 repeats what it sends with QoS 1: DUP of %s',
+  (hex) => {
+    expect(decode(unhex(hex), 'client', 3).packet).toMatchObject({ packetId: 1 })
+    expect(decode(unhex(hex), 'client', 4).decoder.error).toMatchObject({ rule: 'MQTT-2.1.3-1' })
+  },
+)
+
+test('MQTT-1.5.5-1: the length of CONNECT is minimal in 5.0, which only its body tells', () => {
+  expect(decode(unhex('108e00 0004 4d515454 05 02 0000 00 0001 63'), 'client', 4).decoder.error).toMatchObject({
+    rule: 'MQTT-1.5.5-1',
+  })
+  expect(decode(unhex('108d00 0004 4d515454 04 02 0000 0001 63'), 'client', 4).packet).toMatchObject({ clientId: 'c' })
+})
+
 describe('PUBLISH', () => {
   test('is read in place: the payload is a range of the chunk, and a repeated topic is the same string', () => {
     const chunk = unhex('3007 0003 612f62 6869 3007 0003 612f62 6869')

@@ -1,6 +1,7 @@
+import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { ByteWriter } from '../../src/base/bytes.ts'
 import type { Notice } from '../../src/base/notice.ts'
-import { MemoryStore } from '../../src/base/store.ts'
+import { MemoryStore, type Store } from '../../src/base/store.ts'
 import { Broker, type BrokerOptions } from '../../src/broker/broker.ts'
 import type { ConnectionLimits } from '../../src/mqtt/connection-limits.ts'
 import { Connections, type StreamInfo } from '../../src/mqtt/connections.ts'
@@ -8,6 +9,7 @@ import { PacketDecoder } from '../../src/mqtt/decode.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import { Framer } from '../../src/mqtt/framer.ts'
 import type { Connect, Packet, ProtocolVersion } from '../../src/mqtt/packets.ts'
+import { packetLine } from './packet-line.ts'
 
 const STREAM: StreamInfo = { peer: 'test', listener: 'mqtt' }
 
@@ -19,14 +21,37 @@ export class Wire {
   readonly notices: Notice[] = []
   readonly broker: Broker
   readonly connections: Connections
+  readonly #store: Store
+  readonly #limits: Partial<ConnectionLimits>
+  readonly #options: Partial<BrokerOptions>
   #next = 1
   readonly #out = new Map<number, string[]>()
   readonly #decoders = new Map<number, { version: ProtocolVersion; framer: Framer; decoder: PacketDecoder }>()
 
   constructor(limits: Partial<ConnectionLimits> = {}, options: Partial<BrokerOptions> = {}) {
     const notice = (notice: Notice): void => void this.notices.push(notice)
-    this.broker = new Broker({ store: new MemoryStore(), clock: { epoch: 0 }, notice, random: () => 0.5, ...options })
+    this.#limits = limits
+    this.#options = options
+    this.#store = options.store ?? new MemoryStore()
+    this.broker = new Broker({ clock: { epoch: 0 }, notice, random: () => 0.5, ...options, store: this.#store })
     this.connections = new Connections(this.broker, limits, notice)
+  }
+
+  /** With a store that outlives the process: everything is durable as soon as it is appended. */
+  static stored(limits: Partial<ConnectionLimits> = {}, options: Partial<BrokerOptions> = {}): Wire {
+    return new Wire(limits, { ...options, store: new DelayedStore() })
+  }
+
+  /** A new process on what the store has kept, after `downMs` in which there was none. */
+  restarted(downMs = 0): Wire {
+    const { epoch } = this.#options.clock ?? { epoch: 0 }
+    const clock = { epoch: epoch + this.now + downMs }
+    const again = new Wire(this.#limits, { ...this.#options, clock, store: (this.#store as DelayedStore).crash() })
+    for (const record of again.#store.replay()) again.broker.apply(record as never)
+    again.broker.recover(0)
+    again.broker.runDownRecovered(0)
+    again.run()
+    return again
   }
 
   open(from: Partial<StreamInfo> = {}): number {
@@ -121,12 +146,27 @@ export class Wire {
     })
   }
 
+  /** As `packets`, a line each: `CONNACK present`, `a/b=x q1 #1 retain`, `DISCONNECT 0x8e`, `close`. */
+  lines(connection: number): string[] {
+    return this.packets(connection).map((seen) => (typeof seen === 'string' ? seen : packetLine(seen)))
+  }
+
   codes(): string[] {
     return this.notices.map(({ code }) => code)
   }
 
   /** Everything that can leave leaves. */
   run(): void {
+    this.#leave()
+    if (!(this.#store instanceof DelayedStore)) return
+    while (this.#store.durable < this.#store.appended) {
+      this.#store.commit()
+      this.broker.handleDurable()
+      this.#leave()
+    }
+  }
+
+  #leave(): void {
     for (let link = this.broker.nextReadyLink(); link !== undefined; link = this.broker.nextReadyLink())
       this.connections.linkReady(this.now, link)
     for (let out = this.connections.poll(); out !== undefined; out = this.connections.poll()) {
