@@ -13,7 +13,7 @@ import { MountedLink } from './mounted-link.ts'
 import { type Connack, type Connect, type Packet, PacketType } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
-import { ReasonCode } from './reason-codes.ts'
+import { hasReturnCode, ReasonCode } from './reason-codes.ts'
 import { Slab } from './slab.ts'
 import { TopicAliases } from './topic-aliases.ts'
 import { Traffic } from './traffic.ts'
@@ -338,7 +338,7 @@ export class Connections {
   /** False if that was its end. */
   #connack(now: Instant, connection: Connection, connack: Connack): boolean {
     if (connack.reasonCode !== 0) {
-      this.#write(connack, connection)
+      if (connection.decoder.version === 5 || hasReturnCode(connack.reasonCode)) this.#write(connack, connection)
       return true
     }
     const { maxPacketSize: maximumPacketSize, maxKeepAlive } = this.#limits

@@ -162,6 +162,9 @@ export class PacketDecoder {
     const flags = reader.u8('acknowledge flags')
     if (flags > 1) return this.#fail('reserved acknowledge flags', 'MQTT-3.2.2-1', 0x81)
     const code = reader.u8('reason code')
+    if (this.version === 5 && !mayCarry(PacketType.CONNACK, code)) {
+      return this.#fail(`reason code ${code} does not belong here`, 'MQTT-3.2.2-8', 0x82)
+    }
     const properties = this.version === 5 ? this.#properties(reader, PacketType.CONNACK) : NO_PROPERTIES
     if (properties === undefined) return undefined
     const reasonCode = this.version === 5 ? code : reasonCodeOf(code)

@@ -46,6 +46,12 @@ export const ReasonCode = {
 } as const
 export type ReasonCode = (typeof ReasonCode)[keyof typeof ReasonCode]
 
+/** What no 3.x return code says, not even that the server is unavailable for now: it is wrong today and tomorrow. */
+const UNKNOWN_TO_3 = new Set([0x81, 0x82, 0x90, 0x95, 0x99, 0x9a, 0x9b])
+
+/** Whether a 3.x client can be told that this is why it is refused; else it is closed without CONNACK (3.1.1 MQTT-3.2.2-6). */
+export const hasReturnCode = (reasonCode: number): boolean => !UNKNOWN_TO_3.has(reasonCode)
+
 /** The 3.x return code [3.1.1 section 3.2.2.3] that comes closest to an MQTT 5 reason code. */
 export function connackReturnCode(reasonCode: number): number {
   switch (reasonCode) {
@@ -71,6 +77,10 @@ export function reasonCodeOf(returnCode: number): number {
   return [0, 0x84, 0x85, 0x88, 0x86, 0x87][returnCode] ?? 0x80
 }
 
+const CONNACK = new Set([
+  0x00, 0x80, 0x81, 0x82, 0x83, 0x84, 0x85, 0x86, 0x87, 0x88, 0x89, 0x8a, 0x8c, 0x90, 0x95, 0x97, 0x99, 0x9a, 0x9b, 0x9c, 0x9d,
+  0x9f,
+])
 const ACK = new Set([0x00, 0x10, 0x80, 0x83, 0x87, 0x90, 0x91, 0x97, 0x99])
 const RELEASE = new Set([0x00, 0x92])
 const DISCONNECT = new Set([
@@ -82,6 +92,8 @@ const AUTH = new Set([0x00, 0x18, 0x19])
 /** Whether this packet type may carry this reason code [5.0 section 2.4]. */
 export function mayCarry(type: number, reasonCode: number): boolean {
   switch (type) {
+    case 2:
+      return CONNACK.has(reasonCode)
     case 4:
     case 5:
       return ACK.has(reasonCode)
