@@ -72,9 +72,11 @@ const LAYOUTS: Layouts = {
     receipt: fc.record({ key: text, packetId: u16 }, { noNullPrototype: true }),
   },
   sent: { key: text, id, packetId: u16 },
-  received: { key: text, packetId: u16 },
+  received: { key: text, id, packetId: u16 },
   done: { key: text, id },
   released: { key: text, packetId: u16 },
+  delivery: { id, delivery },
+  receipt: { key: text, packetId: u16 },
   'sn-client': {
     clientId: text,
     state: fc.constantFrom('active', 'asleep', 'disconnected', 'lost'),

@@ -2,12 +2,15 @@ import { ByteReader, ByteWriter } from '../../src/base/bytes.ts'
 import type { Instant } from '../../src/base/machine.ts'
 import { readRecord, writeRecord } from '../../src/base/records.ts'
 import type { Lsn, Store, StoreRecord } from '../../src/base/store.ts'
+import { MapRows } from './map-rows.ts'
 
 export interface Crash {
   /** Records beyond the durable ones that reached the disk all the same: the commit was written, the news of it was not. */
   readonly survivors?: number
   /** The record after those is on the disk in part. */
   readonly torn?: boolean
+  /** So many of the records had been folded into rows. */
+  readonly folded?: number
 }
 
 /**
@@ -23,14 +26,16 @@ export class DelayedStore implements Store {
   refuse = false
   /** Commits do not end, as with a disk that fails. */
   stalled = false
+  readonly #rows: MapRows
   readonly #log: Uint8Array[]
   readonly #delayMs: number | undefined
   #durable: Lsn
   #inFlight: { began: Instant; due: Instant; upTo: Lsn } | undefined
 
   /** With `delayMs` commits take that long in virtual time, one after the other; without it, only `commit` makes anything durable. */
-  constructor(delayMs?: number, log: Uint8Array[] = []) {
+  constructor(delayMs?: number, log: Uint8Array[] = [], rows = new MapRows()) {
     this.#delayMs = delayMs
+    this.#rows = rows
     this.#log = log
     this.#durable = log.length
   }
@@ -78,24 +83,29 @@ export class DelayedStore implements Store {
   }
 
   /** The store that a new process finds. A torn record is not in it, because commits are whole or absent. */
-  crash({ survivors = 0, torn = false }: Crash = {}): DelayedStore {
+  crash({ survivors = 0, torn = false, folded = 0 }: Crash = {}): DelayedStore {
     const kept = Math.min(this.#durable + survivors, this.#log.length)
     const log = this.#log.slice(0, kept)
     const next = this.#log[kept]
     if (torn && next !== undefined) log.push(next.subarray(0, next.length >> 1))
     const last = log.at(-1)
     if (last !== undefined && readRecord(new ByteReader(last)) === undefined) log.pop()
-    const store = new DelayedStore(this.#delayMs, log)
+    const rows = this.#rows.copy()
+    rows.fold(log.splice(0, folded).map(parsed))
+    const store = new DelayedStore(this.#delayMs, log, rows)
     store.now = this.now
     return store
   }
 
   *replay(): Iterable<StoreRecord> {
-    for (const bytes of this.#log) {
-      const reader = new ByteReader(bytes)
-      const record = readRecord(reader)
-      if (record === undefined || reader.remaining > 0) throw new Error(`record does not round-trip: ${reader.error}`)
-      yield record
-    }
+    yield* this.#rows.records()
+    for (const bytes of this.#log) yield parsed(bytes)
   }
+}
+
+function parsed(bytes: Uint8Array): StoreRecord {
+  const reader = new ByteReader(bytes)
+  const record = readRecord(reader)
+  if (record === undefined || reader.remaining > 0) throw new Error(`record does not round-trip: ${reader.error}`)
+  return record
 }

@@ -24,9 +24,13 @@ const TAG = {
   unsubscribe: 6,
   message: 7,
   sent: 8,
-  received: 9,
+  /** Formats 2 and 3: without the id of the message. */
+  receivedUnnamed: 9,
   done: 10,
   released: 11,
+  received: 12,
+  delivery: 13,
+  receipt: 14,
   snClient: 32,
   snTopic: 33,
   snEnd: 34,
@@ -85,6 +89,7 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
       break
     case 'received':
       w.u8(TAG.received)
+      writeInteger(w, record.id)
       writePacket(w, record.key, record.packetId)
       break
     case 'done':
@@ -94,6 +99,15 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
       break
     case 'released':
       w.u8(TAG.released)
+      writePacket(w, record.key, record.packetId)
+      break
+    case 'delivery':
+      w.u8(TAG.delivery)
+      writeInteger(w, record.id)
+      writeDelivery(w, record.delivery)
+      break
+    case 'receipt':
+      w.u8(TAG.receipt)
       writePacket(w, record.key, record.packetId)
       break
     case 'sn-client':
@@ -151,8 +165,16 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
       const id = readInteger(r, 'message id')
       return { type: 'sent', key: readKey(r), id, packetId: readPacketId(r) }
     }
-    case TAG.received:
-      return { type: 'received', key: readKey(r), packetId: readPacketId(r) }
+    case TAG.receivedUnnamed:
+      return { type: 'received', key: readKey(r), id: 0, packetId: readPacketId(r) }
+    case TAG.received: {
+      const id = readInteger(r, 'message id')
+      return { type: 'received', key: readKey(r), id, packetId: readPacketId(r) }
+    }
+    case TAG.delivery:
+      return { type: 'delivery', id: readInteger(r, 'message id'), delivery: readDelivery(r) }
+    case TAG.receipt:
+      return { type: 'receipt', key: readKey(r), packetId: readPacketId(r) }
     case TAG.done:
       return { type: 'done', key: readKey(r), id: readInteger(r, 'message id') }
     case TAG.released:

@@ -84,14 +84,18 @@ export type BrokerRecord =
       readonly retains?: true
       readonly receipt?: { readonly key: SessionKey; readonly packetId: number }
     }
-  /** The message left for this session under this packet id. */
+  /** The message left for this session under this packet id. Id 0: nothing is in flight, but this was the last packet id. */
   | { readonly type: 'sent'; readonly key: SessionKey; readonly id: number; readonly packetId: number }
-  /** PUBREC came: from here on PUBREL is what is repeated. */
-  | { readonly type: 'received'; readonly key: SessionKey; readonly packetId: number }
+  /** PUBREC came: from here on PUBREL is what is repeated. Id 0 in what formats 2 and 3 wrote: only the packet id says which message. */
+  | { readonly type: 'received'; readonly key: SessionKey; readonly id: number; readonly packetId: number }
   /** PUBACK or PUBCOMP came, or the message was given up: it leaves this session's queue. */
   | { readonly type: 'done'; readonly key: SessionKey; readonly id: number }
   /** The publisher's PUBREL came: its packet id is free again. */
   | { readonly type: 'released'; readonly key: SessionKey; readonly packetId: number }
+  /** Only in rows: the message with this id, whose `message` record came before and had no deliveries, waits for one more session. */
+  | { readonly type: 'delivery'; readonly id: number; readonly delivery: StoredDelivery }
+  /** Only in rows: the QoS 2 packet id of this publisher was taken in. */
+  | { readonly type: 'receipt'; readonly key: SessionKey; readonly packetId: number }
 
 export interface StoredSubscription {
   readonly qos: 0 | 1 | 2

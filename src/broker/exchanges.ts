@@ -73,7 +73,7 @@ export class Exchanges {
 
   #recordReceived(session: Session, message: Publish, packetId: number): Lsn | 'full' {
     if (!session.persistent || message.id === 0) return 0
-    return this.#context.store.append({ type: 'received', key: session.key, packetId })
+    return this.#context.store.append({ type: 'received', key: session.key, id: message.id, packetId })
   }
 }
 

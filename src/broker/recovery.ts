@@ -1,37 +1,45 @@
 import type { Instant } from '../base/machine.ts'
-import { type BrokerRecord, type SessionKey, type StoredOwner, type WallTime, wallTime } from '../base/store.ts'
+import { type BrokerRecord, type SessionKey, type StoredDelivery, type WallTime, wallTime } from '../base/store.ts'
 import type { ClientKind } from '../mqtt/link.ts'
-import type { Will } from '../mqtt/packets.ts'
+import type { Publish } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
-import { Inflight, Queued, Session, type Subscription } from './session.ts'
+import { Inflight, Queued, Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import { restoredMessage, restoredSubscription, restoredWill } from './stored.ts'
 
-/** A session as the log tells it, before it becomes one. */
-interface Restored {
-  expirySeconds: number
-  will: Will | undefined
-  owner: StoredOwner | undefined
-  /** When its conversation ended; `undefined` if the process took it along. */
-  detachedAt: WallTime | undefined
-  readonly subscriptions: Map<string, Subscription>
-  /** By message id, in the order of arrival. */
-  readonly waiting: Map<number, Queued>
-  /** By packet id, in the order of sending. */
-  readonly sent: Map<number, { id: number; queued: Queued; released: boolean }>
-  readonly received: Set<number>
-  /** Of the message sent last; 0 if none was. */
-  lastPacketId: number
+/** What a message has come to in one session. */
+interface Waiting {
+  readonly queued: Queued
+  /** 0 until it was sent. */
+  packetId: number
+  released: boolean
 }
 
-/** Instant at which the log is read: the process has only just begun. */
+/** A session as the store tells it: the session itself, and what it will have once everything is known. Parts come when they are needed. */
+class Restored {
+  readonly session: Session
+  /** When its conversation ended; `undefined` if the process took it along. */
+  detachedAt: WallTime | undefined = undefined
+  /** By message id, in the order of arrival. */
+  waiting: Map<number, Waiting> | undefined = undefined
+  /** Message ids by packet id, in the order of sending. */
+  sent: Map<number, number> | undefined = undefined
+
+  constructor(session: Session) {
+    this.session = session
+  }
+}
+
+/** Instant at which the store is read: the process has only just begun. */
 const REPLAY: Instant = 0
 
 /** Rebuilds sessions, queues and retained messages from the records of the store. */
 export class Recovery {
   readonly #context: BrokerContext
   readonly #restored = new Map<SessionKey, Restored>()
+  /** Messages that came without deliveries, for the `delivery` records that follow. */
+  readonly #payloads = new Map<number, Publish>()
   #highestMessageId = 0
 
   constructor(context: BrokerContext) {
@@ -39,83 +47,71 @@ export class Recovery {
   }
 
   apply(record: BrokerRecord): void {
-    if (record.type === 'message') {
-      this.#message(record)
-      return
+    switch (record.type) {
+      case 'message':
+        this.#message(record)
+        return
+      case 'delivery': {
+        const message = this.#payloads.get(record.id)
+        if (message !== undefined) this.#queue(record.delivery, message)
+        return
+      }
+      case 'session-end': {
+        const ended = this.#restored.get(record.key)
+        if (ended !== undefined) this.#context.router.unsubscribeAll(ended.session)
+        this.#restored.delete(record.key)
+        return
+      }
     }
-    if (record.type === 'session-end') {
-      this.#restored.delete(record.key)
-      return
-    }
-    const session = this.#session(record.key)
+    const restored = this.#session(record.key)
+    const { session } = restored
     switch (record.type) {
       case 'session':
         session.expirySeconds = record.expirySeconds
         session.will = record.will === null ? undefined : restoredWill(record.will)
         session.owner = record.owner
-        session.detachedAt = undefined
+        session.username = record.owner.username
+        session.listener = record.owner.listener
+        session.grant = record.owner.rights === undefined ? undefined : this.#context.access.restored(record.owner.rights)
+        restored.detachedAt = undefined
         break
       case 'will':
         session.will = record.will === null ? undefined : restoredWill(record.will)
         break
       case 'detached':
         session.expirySeconds = record.expirySeconds
-        session.detachedAt = record.at
+        restored.detachedAt = record.at
         if (!record.will) session.will = undefined
         break
       case 'subscribe':
-        session.subscriptions.set(record.filter, restoredSubscription(record.filter, record.options))
+        this.#context.router.subscribe(session, restoredSubscription(record.filter, record.options))
         break
       case 'unsubscribe':
-        session.subscriptions.delete(record.filter)
+        this.#context.router.unsubscribe(session, record.filter)
         break
-      case 'sent': {
-        session.lastPacketId = record.packetId
-        const queued = session.waiting.get(record.id)
-        if (queued === undefined) break
-        session.waiting.delete(record.id)
-        session.sent.set(record.packetId, { id: record.id, queued, released: false })
-        break
-      }
-      case 'received': {
-        const sent = session.sent.get(record.packetId)
-        if (sent !== undefined) sent.released = true
-        break
-      }
-      case 'done':
-        session.waiting.delete(record.id)
-        for (const [packetId, { id }] of session.sent) if (id === record.id) session.sent.delete(packetId)
+      case 'receipt':
+        receive(session, record.packetId)
         break
       case 'released':
-        session.received.delete(record.packetId)
+        session.received?.delete(record.packetId)
         break
+      default:
+        track(restored, record)
     }
   }
 
   /** Makes the sessions; nobody is connected to any of them yet. */
   finish(now: Instant, sessions: Sessions, publisher: Publisher): void {
     publisher.skipMessageIds(this.#highestMessageId)
-    for (const [key, restored] of this.#restored) {
-      const colon = key.indexOf(':')
-      const session = new Session(key.slice(0, colon) as ClientKind, key.slice(colon + 1))
-      session.persistent = true
-      session.expirySeconds = restored.expirySeconds
-      session.will = restored.will
-      if (restored.owner !== undefined) {
-        session.owner = restored.owner
-        session.username = restored.owner.username
-        session.listener = restored.owner.listener
-        if (restored.owner.rights !== undefined) session.grant = this.#context.access.restored(restored.owner.rights)
-      }
-      session.resumePacketIds(restored.lastPacketId)
-      if (restored.received.size > 0) session.received = new Map(Array.from(restored.received, (packetId) => [packetId, 0]))
-      for (const [packetId, { queued, released }] of restored.sent) {
+    this.#payloads.clear()
+    for (const { session, waiting, sent } of this.#restored.values()) {
+      for (const id of sent?.values() ?? []) {
+        const { queued, packetId, released } = waiting!.get(id)!
         const inflight = new Inflight(queued, packetId, 0)
         inflight.released = released
         session.depart(inflight)
       }
-      for (const queued of restored.waiting.values()) session.enqueue(queued)
-      for (const subscription of restored.subscriptions.values()) this.#context.router.subscribe(session, subscription)
+      for (const { queued, packetId } of waiting?.values() ?? []) if (packetId === 0) session.enqueue(queued)
       sessions.restore(session)
     }
     const { retained } = this.#context
@@ -129,12 +125,11 @@ export class Recovery {
     const { clock, store, notice } = this.#context
     const wall = wallTime(clock, now)
     let backwards = 0
-    for (const [key, { detachedAt }] of this.#restored) {
-      const session = sessions.byKey(key)
-      if (session === undefined || session.link !== undefined) continue
-      if (detachedAt === undefined) {
-        store.append({ type: 'detached', key, at: wall, expirySeconds: session.expirySeconds, will: session.will !== undefined })
-      } else if (detachedAt > wall) backwards++
+    for (const { session, detachedAt } of this.#restored.values()) {
+      if (session.ended || session.link !== undefined) continue
+      const { key, expirySeconds, will } = session
+      if (detachedAt === undefined) store.append({ type: 'detached', key, at: wall, expirySeconds, will: will !== undefined })
+      else if (detachedAt > wall) backwards++
       sessions.runDown(now, session, detachedAt === undefined ? 0 : Math.max(0, wall - detachedAt))
     }
     if (backwards > 0) {
@@ -144,34 +139,61 @@ export class Recovery {
   }
 
   #message(record: Extract<BrokerRecord, { type: 'message' }>): void {
-    this.#highestMessageId = Math.max(this.#highestMessageId, record.id)
+    const { id, deliveries, receipt, retains } = record
+    this.#highestMessageId = Math.max(this.#highestMessageId, id)
     const message = restoredMessage(this.#context.clock, REPLAY, record.message)
-    message.id = record.id
-    for (const { key, qos, retain, subscriptionIdentifiers, share } of record.deliveries) {
-      this.#session(key).waiting.set(record.id, new Queued(message, qos, retain, subscriptionIdentifiers, share))
+    message.id = id
+    for (const delivery of deliveries) this.#queue(delivery, message)
+    if (receipt !== undefined) receive(this.#session(receipt.key).session, receipt.packetId)
+    if (retains !== true) {
+      if (deliveries.length === 0 && receipt === undefined) this.#payloads.set(id, message)
+      return
     }
-    if (record.receipt !== undefined) this.#session(record.receipt.key).received.add(record.receipt.packetId)
-    if (record.retains !== true) return
     if (message.payloadLength === 0) this.#context.retained.delete(message.topic)
     else this.#context.retained.set(message.topic, message)
+  }
+
+  #queue({ key, qos, retain, subscriptionIdentifiers, share }: StoredDelivery, message: Publish): void {
+    const restored = this.#session(key)
+    restored.waiting ??= new Map()
+    const queued = new Queued(message, qos, retain, subscriptionIdentifiers, share)
+    restored.waiting.set(message.id, { queued, packetId: 0, released: false })
   }
 
   #session(key: SessionKey): Restored {
     let restored = this.#restored.get(key)
     if (restored === undefined) {
-      restored = {
-        expirySeconds: 0,
-        will: undefined,
-        owner: undefined,
-        detachedAt: undefined,
-        subscriptions: new Map(),
-        waiting: new Map(),
-        sent: new Map(),
-        received: new Set(),
-        lastPacketId: 0,
-      }
+      const colon = key.indexOf(':')
+      const session = new Session(key.slice(0, colon) as ClientKind, key.slice(colon + 1))
+      session.persistent = true
+      restored = new Restored(session)
       this.#restored.set(key, restored)
     }
     return restored
   }
+}
+
+/** How far a message has come on its way to the client. */
+function track(restored: Restored, record: Extract<BrokerRecord, { type: 'sent' | 'received' | 'done' }>): void {
+  const { session, waiting } = restored
+  if (record.type === 'sent') {
+    session.resumePacketIds(record.packetId)
+    const message = waiting?.get(record.id)
+    if (message === undefined) return
+    message.packetId = record.packetId
+    restored.sent ??= new Map()
+    restored.sent.set(record.packetId, record.id)
+  } else if (record.type === 'received') {
+    const message = waiting?.get(restored.sent?.get(record.packetId) ?? 0)
+    if (message !== undefined) message.released = true
+  } else {
+    const message = waiting?.get(record.id)
+    waiting?.delete(record.id)
+    if (message !== undefined && restored.sent?.get(message.packetId) === record.id) restored.sent.delete(message.packetId)
+  }
+}
+
+function receive(session: Session, packetId: number): void {
+  session.received ??= new Map()
+  session.received.set(packetId, 0)
 }

@@ -134,6 +134,8 @@ async function openStore(config: Config, notice: NoticeSink, onDurable: () => vo
   if (config.memory) return new MemoryStore()
   try {
     return await LmdbStore.open(config.dataDir, {
+      durability: config.durability,
+      maxBytes: config.maxDataBytes,
       onDurable,
       onFailed: (reason) =>
         notice({ code: 'store-failed', level: 'error', reason: `${reason}; nothing is acknowledged until it works again` }),

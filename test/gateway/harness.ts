@@ -54,9 +54,9 @@ export class TestGateway {
     this.#run()
   }
 
-  /** A new process on what the store has kept. */
-  restarted(epoch = 0): TestGateway {
-    return new TestGateway({}, (this.store as DelayedStore).crash(), epoch)
+  /** A new process on what the store has kept, of which so many records were folded into rows. */
+  restarted(epoch = 0, folded = (this.store as DelayedStore).durable): TestGateway {
+    return new TestGateway({}, (this.store as DelayedStore).crash({ folded }), epoch)
   }
 
   send(route: string, ...messages: Message[]): void {

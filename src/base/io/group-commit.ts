@@ -2,6 +2,7 @@ import { crc32 } from 'node:zlib'
 import { ByteReader, ByteWriter } from '../bytes.ts'
 import { readRecord, writeRecord } from '../records.ts'
 import type { Lsn, StoreRecord } from '../store.ts'
+import { commitFailure } from './commit-failure.ts'
 
 export interface CommitListener {
   /** Everything up to this Lsn is durable. */
@@ -28,16 +29,25 @@ const RETRY_MAX_MS = 5_000
 /** A commit that takes longer is reported as failing, although it may still succeed. */
 const COMMIT_SLOW_MS = 10_000
 
+/** A commit that is larger is divided, so that nobody has to look at more than this in one go. */
+const COMMIT_BYTES = 1024 * 1024
+
 /** A buffer that grew beyond this for one commit is not kept for the next. */
-const BUFFER_KEPT_BYTES = 1024 * 1024
+const BUFFER_KEPT_BYTES = 2 * COMMIT_BYTES
 const BUFFER_FIRST_BYTES = 64 * 1024
 
 /** CRC-32 of the records that follow it, because lmdb has no checksums of its own. */
 const HEADER_BYTES = 4
 
+interface Commit {
+  readonly lsn: Lsn
+  readonly buffer: ByteWriter
+  readonly value: Uint8Array
+}
+
 /**
- * Gathers records into commits. At most one commit is in flight; all records since it began form the next one, and share its Lsn, the
- * number of the commit. Commits that fail are tried again for ever, with the same bytes under the same Lsn.
+ * Gathers records into commits. At most one commit is in flight, or several that share one transaction; all records since it began form the
+ * next one, and share its Lsn, the number of the commit. Commits that fail are tried again for ever, with the same bytes under the same Lsn.
  */
 export class GroupCommit {
   readonly #put: PutCommit
@@ -46,10 +56,15 @@ export class GroupCommit {
   readonly #retryMs: number
   #durable: Lsn
   #open = newBuffer()
-  #spare = newBuffer()
+  #spare: ByteWriter | undefined = newBuffer()
   /** Number of the commit that records go into now. */
   #openLsn: Lsn
   #inFlightBytes = 0
+  /** Commits that are complete and wait for those in flight. */
+  #sealed: Commit[] = []
+  #sealedBytes = 0
+  #lastAt = 0
+  #lastBytes = 0
   /** From the first record that waits until none does. */
   #busy = false
   #failing = false
@@ -73,6 +88,20 @@ export class GroupCommit {
     return this.#durable
   }
 
+  /** Commits fail, or do not end. */
+  get failing(): boolean {
+    return this.#failing
+  }
+
+  /** Offset, in its commit, of the record that was appended last. */
+  get lastAt(): number {
+    return this.#lastAt
+  }
+
+  get lastBytes(): number {
+    return this.#lastBytes
+  }
+
   /** Serialises at once. 'full': the bound is reached, or `close` was called, and nothing was appended. */
   append(record: StoreRecord): Lsn | 'full' {
     if (this.#closing) return 'full'
@@ -85,7 +114,7 @@ export class GroupCommit {
       open.length = before
       throw error
     }
-    if (open.length + this.#inFlightBytes > this.#maxBufferedBytes) {
+    if (open.length + this.#sealedBytes + this.#inFlightBytes > this.#maxBufferedBytes) {
       open.length = before
       return 'full'
     }
@@ -94,7 +123,11 @@ export class GroupCommit {
       // After the I/O of this turn of the loop, so that all that it brought goes into one commit.
       setImmediate(() => void this.#run())
     }
-    return this.#openLsn
+    this.#lastAt = before
+    this.#lastBytes = open.length - before
+    const lsn = this.#openLsn
+    if (open.length >= COMMIT_BYTES) this.#seal()
+    return lsn
   }
 
   /**
@@ -110,20 +143,35 @@ export class GroupCommit {
       })
     }
     clearTimeout(this.#slow)
-    if (this.#open.length > HEADER_BYTES || this.#inFlightBytes > 0) {
+    if (this.#hasMore || this.#inFlightBytes > 0) {
       throw new Error(`closed with commit ${this.#durable + 1} not stored: ${this.#failure}`)
     }
   }
 
+  get #hasMore(): boolean {
+    return this.#open.length > HEADER_BYTES || this.#sealed.length > 0
+  }
+
+  #seal(): void {
+    const buffer = this.#open
+    const value = seal(buffer)
+    this.#sealed.push({ lsn: this.#openLsn++, buffer, value })
+    this.#sealedBytes += value.length
+    this.#open = this.#spare ?? newBuffer()
+    this.#spare = undefined
+  }
+
   async #run(): Promise<void> {
-    while (this.#open.length > HEADER_BYTES) {
-      const buffer = this.#open
-      const lsn = this.#openLsn++
-      this.#open = this.#spare
-      this.#inFlightBytes = buffer.length
-      if (!(await this.#commit(lsn, seal(buffer)))) break
+    while (this.#hasMore) {
+      if (this.#open.length > HEADER_BYTES) this.#seal()
+      const commits = this.#sealed
+      this.#inFlightBytes = this.#sealedBytes
+      this.#sealed = []
+      this.#sealedBytes = 0
+      if (!(await this.#commit(commits))) break
       this.#inFlightBytes = 0
-      this.#spare = buffer.bytes.length > BUFFER_KEPT_BYTES ? newBuffer() : emptied(buffer)
+      const { lsn, buffer } = commits.at(-1)!
+      this.#spare = buffer.bytes.length > BUFFER_KEPT_BYTES ? undefined : emptied(buffer)
       this.#durable = lsn
       this.#listener.onDurable(lsn)
     }
@@ -131,11 +179,13 @@ export class GroupCommit {
     this.#ended?.()
   }
 
-  async #commit(lsn: Lsn, value: Uint8Array): Promise<boolean> {
+  async #commit(commits: readonly Commit[]): Promise<boolean> {
     for (let pauseMs = this.#retryMs; ; pauseMs = Math.min(pauseMs * 2, RETRY_MAX_MS)) {
       const last = this.#closing
       this.#slow.refresh()
-      const error = await this.#attempt(lsn, value)
+      // In one turn of the loop, so that lmdb makes one transaction of them.
+      const errors = await Promise.all(commits.map(({ lsn, value }) => this.#attempt(lsn, value)))
+      const error = errors.find((each) => each !== undefined)
       if (error === undefined) {
         if (this.#failing) this.#listener.onRecovered()
         this.#failing = false
@@ -178,19 +228,36 @@ export class GroupCommit {
   }
 }
 
-/** The records of one commit, or in one line what is wrong with its bytes. */
-export function readCommit(value: Uint8Array): StoreRecord[] | string {
+/** The records of one commit with their offsets, or in one line what is wrong with its bytes. */
+export function readCommit(
+  value: Uint8Array,
+  each: (record: StoreRecord, at: number, bytes: number) => void,
+): string | undefined {
   const reader = new ByteReader(value)
   const sum = reader.u32('checksum')
   if (reader.error !== '') return reader.error
   if (sum !== crc32(value.subarray(HEADER_BYTES))) return 'checksum does not match'
-  const records: StoreRecord[] = []
-  while (reader.remaining > 0) {
+  for (let count = 1; reader.remaining > 0; count++) {
+    const { at } = reader
     const record = readRecord(reader)
-    if (record === undefined) return `record ${records.length + 1}: ${reader.error}`
-    records.push(record)
+    if (record === undefined) return `record ${count}: ${reader.error}`
+    each(record, at, reader.at - at)
   }
-  return records
+  return undefined
+}
+
+/** A CRC-32 of the bytes, and the bytes. */
+export function withChecksum(bytes: Uint8Array): Uint8Array {
+  const buffer = newBuffer(HEADER_BYTES + bytes.length)
+  buffer.raw(bytes)
+  return seal(buffer)
+}
+
+/** The bytes without their checksum; `undefined` if it is not theirs. */
+export function checked(value: Uint8Array): Uint8Array | undefined {
+  const bytes = value.subarray(HEADER_BYTES)
+  const reader = new ByteReader(value)
+  return reader.u32('checksum') === crc32(bytes) && reader.error === '' ? bytes : undefined
 }
 
 function seal(buffer: ByteWriter): Uint8Array {
@@ -202,20 +269,9 @@ function seal(buffer: ByteWriter): Uint8Array {
   return buffer.bytes.subarray(0, length)
 }
 
-const newBuffer = (): ByteWriter => emptied(new ByteWriter(BUFFER_FIRST_BYTES))
+const newBuffer = (bytes = BUFFER_FIRST_BYTES): ByteWriter => emptied(new ByteWriter(bytes))
 
 function emptied(buffer: ByteWriter): ByteWriter {
   buffer.length = HEADER_BYTES
   return buffer
-}
-
-/**
- * lmdb rejects with "Commit failed" and a promise that rejects with the reason, in the same turn of the loop; left alone that promise
- * would be an unhandled rejection. It is not waited for longer, because it need not settle.
- */
-async function commitFailure(error: unknown): Promise<string> {
-  const { message, commitError } = error as { message?: string; commitError?: Promise<never> }
-  const endOfTurn = new Promise<undefined>((resolve) => setImmediate(() => resolve(undefined)))
-  const reason = await Promise.race([commitError, endOfTurn]).catch((cause: Error) => cause.message)
-  return reason ?? message ?? String(error)
 }

@@ -1,4 +1,4 @@
-import { choice, directory, type Entry, onOff, optionalFile } from './kinds.ts'
+import { choice, directory, type Entry, MIB, onOff, optionalFile, wholeOrOff } from './kinds.ts'
 
 /** Where the process keeps its state, and how it logs. */
 export const PROCESS_OPTIONS = {
@@ -13,6 +13,20 @@ export const PROCESS_OPTIONS = {
     ...onOff,
     default: false,
     about: 'Keeps the state in memory only: faster, and nothing survives a restart. Excludes data_dir.',
+  },
+  durability: {
+    group: 'State',
+    ...choice('fsync', 'process'),
+    default: 'fsync',
+    about:
+      'What an acknowledgement waits for. fsync: the disk has it, and a power cut loses nothing. process: the system has it, which is faster and survives the end of the process alone.',
+  },
+  max_data_bytes: {
+    group: 'State',
+    ...wholeOrOff(MIB, Number.MAX_SAFE_INTEGER, 'no bound'),
+    default: 16 * 1024 * MIB,
+    about:
+      'Bytes that the state may take on the disk; 0 is no bound. Above it nothing new is taken in (reason code 0x97, congestion), until there is room again.',
   },
   log_level: {
     group: 'Log',

@@ -1,8 +1,14 @@
 import { describe, expect, it, vi } from 'vitest'
-import { GroupCommit, type GroupCommitOptions, readCommit } from '../../../src/base/io/group-commit.ts'
+import { GroupCommit, type GroupCommitOptions, readCommit as readEach } from '../../../src/base/io/group-commit.ts'
 import type { Lsn, StoreRecord } from '../../../src/base/store.ts'
 
 const record = (id: number): StoreRecord => ({ type: 'done', key: 'mqtt:c', id })
+
+/** The records of a commit, or what is wrong with it. */
+function readCommit(value: Uint8Array): StoreRecord[] | string {
+  const records: StoreRecord[] = []
+  return readEach(value, (each) => records.push(each)) ?? records
+}
 
 /** A disk whose commits end when the test says so. */
 class Disk {
@@ -234,6 +240,35 @@ describe('GroupCommit', () => {
       await disk.commits().close()
       expect(disk.puts).toEqual([])
     })
+  })
+})
+
+describe('a commit that becomes large', () => {
+  const large: StoreRecord = {
+    type: 'subscribe',
+    key: 'mqtt:c',
+    filter: 'f'.repeat(60_000),
+    options: { qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 },
+  }
+
+  it('is divided into several that share a transaction, and become durable together', async () => {
+    const disk = new Disk()
+    const commits = disk.commits()
+    const lsns = Array.from({ length: 40 }, () => commits.append(large))
+    expect(lsns).toEqual([...Array(18).fill(1), ...Array(18).fill(2), ...Array(4).fill(3)])
+    const third = await disk.nth(3)
+    expect(disk.puts.map(({ lsn, records }) => [lsn, (records as []).length])).toEqual([
+      [1, 18],
+      [2, 18],
+      [3, 4],
+    ])
+    for (const put of disk.puts.slice(0, 2)) put.end()
+    third.end(new Error('no room'))
+    const again = await disk.nth(6)
+    expect(again.lsn).toBe(3)
+    for (const put of disk.puts.slice(3)) put.end()
+    await commits.close()
+    expect(disk.events).toEqual(['failed no room', 'recovered', 'durable 3'])
   })
 })
 

@@ -1,9 +1,12 @@
-import { mkdtemp, readdir, rm, stat } from 'node:fs/promises'
+import { mkdir, mkdtemp, readdir, rm, stat } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { open as openLmdb } from 'lmdb'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { ByteWriter } from '../../../src/base/bytes.ts'
+import { withChecksum } from '../../../src/base/io/group-commit.ts'
 import { LmdbStore, type LmdbStoreOptions } from '../../../src/base/io/lmdb-store.ts'
+import { writeRecord } from '../../../src/base/records.ts'
 import type { Lsn, StoreRecord } from '../../../src/base/store.ts'
 
 let dir: string
@@ -42,13 +45,22 @@ async function close(store: LmdbStore): Promise<void> {
   await store.close()
 }
 
-const record = (id: number, bytes = 2): StoreRecord => ({
+const record = (id: number, bytes = 2): Extract<StoreRecord, { type: 'message' }> => ({
   type: 'message',
   id,
   message: { topic: 'a/b', payload: new Uint8Array(bytes).fill(id), qos: 1, retain: false, from: 'mqtt:p' },
   deliveries: [{ key: 'mqtt:s', qos: 1, retain: false }],
 })
-const records = (from: number, to: number): StoreRecord[] => Array.from({ length: to - from }, (_, i) => record(from + i))
+const records = (from: number, to: number): Extract<StoreRecord, { type: 'message' }>[] =>
+  Array.from({ length: to - from }, (_, i) => record(from + i))
+
+/** What the rows say of those: all messages, and then the queue of their session. */
+const rows = (from: number, to: number): StoreRecord[] => [
+  ...records(from, to).map((each) => ({ ...each, deliveries: [] }) as StoreRecord),
+  ...records(from, to).map(
+    ({ id }): StoreRecord => ({ type: 'delivery', id, delivery: { key: 'mqtt:s', qos: 1, retain: false } }),
+  ),
+]
 
 /** Appends each in a commit of its own. */
 async function commitEach(store: LmdbStore, from: number, to: number): Promise<void> {
@@ -62,10 +74,32 @@ async function commitEach(store: LmdbStore, from: number, to: number): Promise<v
   }
 }
 
+/** What a version of Roost with format 2 or 3 left behind: a QoS 2 message for which PUBREC had come, its record without the message's id. */
+async function writeFormat(format: number): Promise<void> {
+  const commit = (...records: StoreRecord[]): Uint8Array => {
+    const writer = new ByteWriter()
+    for (const each of records) writeRecord(writer, each)
+    return writer.toBytes()
+  }
+  const message: StoreRecord = { ...record(7), deliveries: [{ key: 'mqtt:s', qos: 2, retain: false }] }
+  const owner = { username: undefined, listener: 'l', verified: false }
+  const received = Buffer.concat([Buffer.from([9, 6]), Buffer.from('mqtt:s'), Buffer.from([0, 3])])
+  const first = commit({ type: 'session', key: 'mqtt:s', expirySeconds: 60, will: null, owner }, message)
+  const second = Buffer.concat([commit({ type: 'sent', key: 'mqtt:s', id: 7, packetId: 3 }), received])
+  await mkdir(dir)
+  await tamper(async (log, meta) => {
+    await meta.put(Buffer.from('format'), Buffer.from([format]))
+    await log.put(key(1), withChecksum(first))
+    await log.put(key(2), withChecksum(second))
+  })
+}
+
+type Bytes = ReturnType<typeof database>
+
 /** Changes the store behind its back, through lmdb itself. */
-async function tamper(change: (log: ReturnType<typeof database>, meta: ReturnType<typeof database>) => unknown): Promise<void> {
+async function tamper(change: (log: Bytes, meta: Bytes, rows: Bytes) => unknown): Promise<void> {
   const root = openLmdb(dir, { noSubdir: false, overlappingSync: false, encoding: 'binary', keyEncoding: 'binary' } as never)
-  await change(database(root, 'log'), database(root, 'meta'))
+  await change(database(root, 'log'), database(root, 'meta'), database(root, 'rows'))
   await root.close()
 }
 const database = (root: ReturnType<typeof openLmdb>, name: string) =>
@@ -81,40 +115,41 @@ describe('LmdbStore', () => {
     const first = await open()
     expect([first.durable, [...first.replay()]]).toEqual([0, []])
     // More than 255 commits, so that numeric order and the order of the last byte differ.
-    await commitEach(first, 0, 300)
+    await commitEach(first, 1, 301)
     await close(first)
     expect(durable).toEqual(Array.from({ length: 300 }, (_, i) => i + 1))
     const second = await open()
     expect(second.durable).toBe(300)
-    expect([...second.replay()]).toEqual(records(0, 300))
-    expect(second.append(record(300))).toBe(301)
+    expect([...second.replay()]).toEqual(rows(1, 301))
+    expect(second.append(record(301))).toBe(301)
     await close(second)
-    expect([...(await open()).replay()]).toEqual(records(0, 301))
+    expect([...(await open()).replay()]).toEqual(rows(1, 302))
   })
 
   it('commits 100 appends of one turn at once', async () => {
     const store = await open()
-    for (const each of records(0, 100)) expect(store.append(each)).toBe(1)
+    for (const each of records(1, 101)) expect(store.append(each)).toBe(1)
     await close(store)
     expect(durable).toEqual([1])
     await tamper((log) => expect(log.getCount()).toBe(1))
-    expect([...(await open()).replay()]).toEqual(records(0, 100))
+    expect([...(await open()).replay()]).toEqual(rows(1, 101))
   })
 
   it('has committed before it says so', async () => {
     const store = await open()
-    await commitEach(store, 0, 1)
-    expect([store.durable, [...store.replay()]]).toEqual([1, [record(0)]])
+    await commitEach(store, 1, 2)
+    await tamper((log) => expect(log.getCount()).toBe(1))
+    expect(store.durable).toBe(1)
   })
 
   it('keeps commits of many megabytes', async () => {
     const store = await open({ mapBytes: 1024 * 1024 })
     const sizes = [3_000_000, 10, 5_000_000]
-    for (const [id, size] of sizes.entries()) store.append(record(id, size))
+    for (const [id, size] of sizes.entries()) store.append(record(id + 1, size))
     await close(store)
-    const payloads = [...(await open()).replay()].map((each) => (each.type === 'message' ? each.message.payload : each.type))
+    const payloads = [...(await open()).replay()].flatMap((each) => (each.type === 'message' ? [each.message.payload] : []))
     expect(payloads.map((payload) => payload.length)).toEqual(sizes)
-    expect(payloads.map((payload) => Buffer.from(payload).every((byte) => byte === payloads.indexOf(payload)))).toEqual([
+    expect(payloads.map((payload) => Buffer.from(payload).every((byte) => byte === payloads.indexOf(payload) + 1))).toEqual([
       true,
       true,
       true,
@@ -126,7 +161,7 @@ describe('LmdbStore', () => {
     expect(store.append(record(1, 900))).toBe(1)
     expect(store.append(record(2, 900))).toBe('full')
     await close(store)
-    expect([...(await open()).replay()]).toEqual([record(1, 900)])
+    expect([...(await open()).replay()]).toHaveLength(2)
   })
 
   it('refuses a second opener in one line that names the directory', async () => {
@@ -147,7 +182,9 @@ describe('LmdbStore', () => {
     await close(await open())
     await tamper((_log, meta) => meta.put(Buffer.from('format'), Buffer.from([9])))
     for (let i = 0; i < 2; i++) {
-      await expect(open()).rejects.toThrow(`store ${dir}: format version 9 is not known to this version of Roost, which knows 3`)
+      await expect(open()).rejects.toThrow(
+        `store ${dir}: format version 9 is not known to this version of Roost, which knows 2, 3, 4`,
+      )
     }
   })
 
@@ -160,44 +197,115 @@ describe('LmdbStore', () => {
     await expect(open()).rejects.toThrow(`store ${dir}: it has a log but no format version`)
   })
 
-  describe('replay', () => {
+  describe('checkpoints', () => {
+    const SMALL = { checkpointBytes: 2000 }
+    const done = (id: number): StoreRecord => ({ type: 'done', key: 'mqtt:s', id })
+
+    /** All that is in the databases: numbers of log entries and rows. */
+    async function counts(): Promise<{ log: number; rows: number }> {
+      let counts = { log: 0, rows: 0 }
+      await tamper((log, _meta, rows) => {
+        counts = { log: log.getCount(), rows: rows.getCount() }
+      })
+      return counts
+    }
+
+    it('keep the log short, and lose nothing', async () => {
+      const store = await open(SMALL)
+      await commitEach(store, 1, 500)
+      await close(store)
+      expect((await counts()).log).toBeLessThan(100)
+      const again = await open(SMALL)
+      expect([...again.replay()]).toEqual(rows(1, 500))
+      expect(again.append(record(500))).toBe(500)
+    })
+
+    it('leave no row of what came and went', async () => {
+      const store = await open(SMALL)
+      for (let id = 1; id < 300; id++) {
+        store.append(record(id))
+        await commitEach(store, 1000 + id, 1001 + id)
+        store.append(done(id))
+        store.append(done(1000 + id))
+      }
+      await close(store)
+      await close(await open(SMALL))
+      expect(await counts()).toEqual({ log: 0, rows: 0 })
+    })
+
+    it('empty the rows of a session that ended, payloads included', async () => {
+      const store = await open(SMALL)
+      await commitEach(store, 1, 300)
+      store.append({ type: 'session-end', key: 'mqtt:s' })
+      await close(store)
+      const again = await open(SMALL)
+      expect([...again.replay()]).toEqual([])
+      await close(again)
+      await close(await open(SMALL))
+      expect(await counts()).toEqual({ log: 0, rows: 0 })
+    })
+
+    it('keep one payload for all who wait for it', async () => {
+      const store = await open(SMALL)
+      const keys = Array.from({ length: 50 }, (_, i) => `mqtt:s${i}`)
+      store.append({ ...record(1, 3000), deliveries: keys.map((key) => ({ key, qos: 1, retain: false })) })
+      await close(store)
+      await close(await open(SMALL))
+      expect(await counts()).toEqual({ log: 0, rows: 51 })
+      const again = await open(SMALL)
+      expect([...again.replay()].filter(({ type }) => type === 'delivery')).toHaveLength(50)
+      for (const key of keys) again.append({ type: 'done', key, id: 1 })
+      await commitEach(again, 2, 3)
+      await close(again)
+      const third = await open(SMALL)
+      expect([...third.replay()].map(({ type }) => type)).toEqual(['message', 'delivery'])
+    })
+  })
+
+  it.each([2, 3])('reads a store of format %i, which was a log and nothing else', async (format) => {
+    await writeFormat(format)
+    const store = await open()
+    expect(store.durable).toBe(2)
+    expect([...store.replay()]).toEqual([
+      { type: 'message', id: 7, message: record(7).message, deliveries: [] },
+      { type: 'delivery', id: 7, delivery: { key: 'mqtt:s', qos: 2, retain: false } },
+      {
+        type: 'session',
+        key: 'mqtt:s',
+        expirySeconds: 60,
+        will: null,
+        owner: { username: undefined, listener: 'l', verified: false },
+      },
+      { type: 'sent', key: 'mqtt:s', id: 7, packetId: 3 },
+      { type: 'received', key: 'mqtt:s', id: 7, packetId: 3 },
+      { type: 'sent', key: 'mqtt:s', id: 0, packetId: 3 },
+    ])
+    await tamper((_log, meta) => expect([...meta.get(Buffer.from('format'))!]).toEqual([4]))
+  })
+
+  describe('with a log that is damaged', () => {
     beforeEach(async () => {
       const store = await open()
       await commitEach(store, 1, 4)
       await close(store)
     })
 
-    async function replayUntilError(): Promise<{ read: StoreRecord[]; error: string }> {
-      const read: StoreRecord[] = []
-      try {
-        for (const each of (await open()).replay()) read.push(each)
-      } catch (error) {
-        return { read, error: (error as Error).message }
-      }
-      return { read, error: '' }
-    }
-
     it.each([
       ['a flipped bit', (value: Uint8Array) => value.map((byte, i) => (i === 20 ? byte ^ 1 : byte)), 'checksum does not match'],
       ['an empty commit', () => new Uint8Array(0), 'checksum runs beyond the end'],
-    ])('stops at %s with the path and the Lsn', async (_what, change, error) => {
+    ])('does not open over %s, and says where it is', async (_what, change, error) => {
       await tamper((log) => log.put(key(2), change(log.get(key(2))!)))
-      expect(await replayUntilError()).toEqual({ read: [record(1)], error: `store ${dir}: commit 2: ${error}` })
+      await expect(open()).rejects.toThrow(`store ${dir}: commit 2: ${error}`)
     })
 
-    it('stops at a commit that is missing', async () => {
-      await tamper((log) => log.remove(key(2)))
-      expect(await replayUntilError()).toEqual({ read: [record(1)], error: `store ${dir}: commit 2: missing, 3 follows` })
+    it.each([1, 2])('does not open if commit %i is missing', async (lsn) => {
+      await tamper((log) => log.remove(key(lsn)))
+      await expect(open()).rejects.toThrow(`store ${dir}: commit ${lsn}: missing`)
     })
 
-    it('stops when the first commit is missing', async () => {
-      await tamper((log) => log.remove(key(1)))
-      expect(await replayUntilError()).toEqual({ read: [], error: `store ${dir}: commit 1: missing, 2 follows` })
-    })
-
-    it('stops at a key that is no Lsn', async () => {
+    it('does not open over a key that is no Lsn', async () => {
       await tamper((log) => log.put(Buffer.alloc(7), Buffer.alloc(4)))
-      expect(await replayUntilError()).toEqual({ read: [], error: `store ${dir}: commit 1: log key of 7 bytes` })
+      await expect(open()).rejects.toThrow(`store ${dir}: log key of 7 bytes`)
     })
   })
 })
