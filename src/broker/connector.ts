@@ -3,7 +3,7 @@ import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { isSysTopic, topicNameError } from '../mqtt/topics.ts'
+import { isReservedTopic, topicNameError } from '../mqtt/topics.ts'
 import type { Identity } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
@@ -56,7 +56,7 @@ export class Connector {
     if (exceedsLevels(will.topic, limits.maxTopicLevels)) {
       return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic has too many levels', 'max_topic_levels')
     }
-    if (isSysTopic(will.topic)) return refusal(ReasonCode.NOT_AUTHORIZED, 'the will is on a topic of the broker')
+    if (isReservedTopic(will.topic)) return refusal(ReasonCode.NOT_AUTHORIZED, 'the will is on a topic of the broker')
     // MQTT-3.2.2-12
     if (will.qos > maximumQos) return refusal(ReasonCode.QOS_NOT_SUPPORTED, 'the will has a QoS above the maximum (maximum_qos)')
     // MQTT-3.2.2-13

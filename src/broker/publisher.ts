@@ -4,7 +4,7 @@ import type { QoS } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { isSysTopic } from '../mqtt/topics.ts'
+import { isReservedTopic } from '../mqtt/topics.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels, STANDS_STILL_MS } from './limits.ts'
 import { fullOf, hasRoom, isFuller } from './queue-room.ts'
@@ -58,7 +58,7 @@ export class Publisher {
   /** Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. */
   refusal(from: Session, message: Publish): number {
     const { limits, access } = this.#context
-    if (isSysTopic(message.topic)) return ReasonCode.NOT_AUTHORIZED
+    if (isReservedTopic(message.topic)) return ReasonCode.NOT_AUTHORIZED
     if (exceedsLevels(message.topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
     if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
     if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(message)) return ReasonCode.QUOTA_EXCEEDED

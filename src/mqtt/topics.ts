@@ -22,6 +22,10 @@ export function topicFilterError(filter: string): string {
 /** A topic on which nobody but the broker publishes, or a filter that matches such topics: wildcards do not see them (MQTT-4.7.2-1). */
 export const isSysTopic = (topic: string): boolean => topic.startsWith('$SYS') && (topic.length === 4 || topic[4] === '/')
 
+/** A topic on which clients may not publish: the broker's own, and `$CONTROL`, where clients of Mosquitto expect to change its users. */
+export const isReservedTopic = (topic: string): boolean =>
+  topic.startsWith('$') && (isSysTopic(topic) || topic === '$CONTROL' || topic.startsWith('$CONTROL/'))
+
 /** `$share/<group>/<filter>` taken apart [5.0 section 4.8.2]. */
 export interface SharedFilter {
   readonly group: string

@@ -1,0 +1,14 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+
+const LESSONS = 25
+
+test('each of the lessons stands in the title of a test', () => {
+  const titles = readdirSync(import.meta.dirname)
+    .filter((name) => name.endsWith('.test.ts') && name !== 'all.test.ts')
+    .flatMap((name) => readFileSync(new URL(name, import.meta.url), 'utf8').split('\n'))
+    .filter((line) => /'lesson \d/.test(line) && !line.trim().startsWith('describe'))
+    .join('\n')
+  const named = new Set(Array.from(titles.matchAll(/lesson (\d+)/g), ([, number]) => Number(number)))
+  expect([...named].sort((a, b) => a - b)).toEqual(Array.from({ length: LESSONS }, (_, i) => i + 1))
+})
