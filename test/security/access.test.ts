@@ -36,6 +36,7 @@ const ruled = (rules: string): ListenerPolicy => ({
   verifies: false,
   methods: [],
   passwords: undefined,
+  tokenKeys: new Set(),
   acl: acl(rules),
 })
 
