@@ -1,0 +1,132 @@
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { AccessFiles } from '../../../src/access/io/access-files.ts'
+import { hashPassword } from '../../../src/access/io/password-hash.ts'
+import type { OptionKey } from '../../../src/base/options.ts'
+import { type Config, StartError, settle } from '../../../src/config.ts'
+import { connectPacket } from '../../broker/harness.ts'
+
+let dir: string
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'roost-access-'))
+})
+afterEach(() => rmSync(dir, { recursive: true }))
+const file = (name: string, text: string | Uint8Array, mode = 0o600): string => {
+  writeFileSync(join(dir, name), text, { mode })
+  chmodSync(join(dir, name), mode)
+  return join(dir, name)
+}
+const layer = (values: Record<string, unknown>) =>
+  new Map(Object.entries(values).map(([key, value]) => [key as OptionKey, { value, origin: key }]))
+const config = (values: Record<string, unknown>, ...listeners: Record<string, unknown>[]): Config => ({
+  ...settle(
+    layer(values),
+    new Map(),
+    listeners.map(({ name, ...own }, i) => ({
+      origin: `listeners[${i}]`,
+      name: { value: name, origin: 'name' },
+      own: layer(own),
+    })),
+  ),
+  predefinedTopics: [],
+})
+const hash = await hashPassword(Buffer.from('secret'), 1)
+const info = (listener: string) => ({ kind: 'mqtt' as const, peer: 'p', listener })
+const named = connectPacket('c', { username: 'alice', password: Buffer.from('secret') })
+
+test.each<[string, string | Uint8Array, RegExp]>([
+  ['password_file', `alice:${hash}\nbob:secret\n`, /^\S+\/f:2: no hash for user bob \(password_file\)$/],
+  ['password_file', 'alice\n', /^\S+\/f:1: expected <user>:<hash> \(password_file\)$/],
+  ['password_file', Buffer.from([0x61, 0xff]), /^password_file \S+\/f: not UTF-8 text$/],
+  ['acl_file', 'topic a\nbogus\n', /^\S+\/f:2: expected user, topic or pattern, got bogus \(acl_file\)$/],
+  ['acl_file', Buffer.from([0xff]), /^acl_file \S+\/f: not UTF-8 text$/],
+])('%s: a start is refused with the file, the line and the reason', (option, text, line) => {
+  const path = file('f', text)
+  const load = () => new AccessFiles(config({ [option]: path }))
+  expect(load).toThrow(StartError)
+  expect(load).toThrow(line)
+})
+
+test.each(['password_file', 'acl_file'])('%s: one that cannot be read is refused, never taken for an empty one', (option) => {
+  expect(() => new AccessFiles(config({ [option]: join(dir, 'none') }))).toThrow(/^\S+ \S+none: no such file or directory$/)
+  expect(() => new AccessFiles(config({ [option]: dir }))).toThrow(/: illegal operation on a directory$/)
+})
+
+test('a password file that others can read is worth a warning', () => {
+  const path = file('f', `alice:${hash}\n`, 0o644)
+  expect(new AccessFiles(config({ password_file: path })).warnings).toEqual([
+    `password_file ${path} is open to other users of this machine: chmod 600`,
+  ])
+  chmodSync(path, 0o600)
+  expect(new AccessFiles(config({ password_file: path })).warnings).toEqual([])
+})
+
+test('each listener has its own files, else the global ones', () => {
+  const own = file('own', `bob:${hash}\n`)
+  const files = new AccessFiles(
+    config(
+      { password_file: file('all', `alice:${hash}\n`), acl_file: file('acl', 'user alice\ntopic a\n') },
+      { name: 'inherits', port: 1 },
+      { name: 'own', port: 2, password_file: own, acl_file: file('acl2', 'user bob\ntopic b\n') },
+      { name: 'open', port: 3, allow_anonymous: true },
+    ),
+  )
+  const may = (listener: string, username: string, topic: string) =>
+    files.policy.publish({ kind: 'mqtt', clientId: 'c', username, listener, grant: undefined, certified: false }, topic)
+  expect([
+    may('inherits', 'alice', 'a'),
+    may('inherits', 'alice', 'b'),
+    may('own', 'bob', 'b'),
+    may('own', 'alice', 'a'),
+  ]).toEqual([true, false, true, false])
+  expect(files.policy.connect(info('open'), connectPacket('c'))).toBe(0)
+  for (const listener of ['inherits', 'own']) expect(files.policy.connect(info(listener), connectPacket('c'))).toBe(0x87)
+})
+
+test('all or nothing: what is read anew is in force only when it is put there, and a bad file changes nothing', async () => {
+  const passwords = file('passwords', `alice:${hash}\n`)
+  const acl = file('acl', 'user alice\ntopic a\n')
+  const files = new AccessFiles(config({ password_file: passwords, acl_file: acl }))
+  const login = async (): Promise<string> => {
+    const { username, password } = named
+    const request = { link: 1, step: 1, info: info('mqtt-1883'), clientId: 'c', username, password }
+    return (await files.authenticator.authenticate({ ...request, method: undefined, data: undefined, again: false })).kind
+  }
+  const mayPublish = (topic: string): boolean =>
+    files.policy.publish(
+      { kind: 'mqtt', clientId: 'c', username: 'alice', listener: 'mqtt-1883', grant: undefined, certified: false },
+      topic,
+    )
+  expect([await login(), mayPublish('a'), mayPublish('b')]).toEqual(['accepted', true, false])
+
+  file('passwords', '')
+  file('acl', 'user alice\ntopic a/#/b\n')
+  expect(() => files.prepareReload()).toThrow(`${acl}:2: # is not the last level (acl_file)`)
+  expect([await login(), mayPublish('a'), mayPublish('b')]).toEqual(['accepted', true, false])
+
+  file('acl', 'user alice\ntopic b\n')
+  const put = files.prepareReload()
+  expect([await login(), mayPublish('a'), mayPublish('b')]).toEqual(['accepted', true, false])
+  put()
+  expect([await login(), mayPublish('a'), mayPublish('b')]).toEqual(['refused', false, true])
+})
+
+test('an empty access list denies, an empty password file knows nobody', () => {
+  const files = new AccessFiles(config({ acl_file: file('acl', '# topic #\n'), password_file: file('passwords', '\n') }))
+  const who = {
+    kind: 'mqtt' as const,
+    clientId: 'c',
+    username: 'alice',
+    listener: 'mqtt-1883',
+    grant: undefined,
+    certified: false,
+  }
+  expect([files.policy.publish(who, 'a'), files.policy.subscribe(who, 'a'), files.policy.read(who, 'a')]).toEqual([
+    false,
+    false,
+    false,
+  ])
+  expect(files.policy.connect(info('mqtt-1883'), connectPacket('c'))).toBe(0x87)
+})

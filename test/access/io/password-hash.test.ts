@@ -1,0 +1,92 @@
+import { createHash, randomBytes } from 'node:crypto'
+import { describe, expect, test } from 'vitest'
+import { DEFAULT_ITERATIONS, hashPassword, nobodyAmong, PasswordChecker } from '../../../src/access/io/password-hash.ts'
+import { type PasswordEntry, type PasswordHash, parsePasswords } from '../../../src/access/password-file.ts'
+
+const bytes = (text: string): Uint8Array => Buffer.from(text)
+const SIGNAL = new AbortController().signal
+const entries = (text: string): ReadonlyMap<string, PasswordEntry> => parsePasswords(text) as ReadonlyMap<string, PasswordEntry>
+const hashOf = (line: string): PasswordHash => entries(`u:${line}\n`).get('u')!.password!
+
+/** Written by mosquitto_passwd 2.0.11, with `-H sha512-pbkdf2` and `-H sha512`: password p1, p3. */
+const MOSQUITTO_7 =
+  '$7$101$sn3PDPydOX3b0j51$jP7P3zmcd5rN+AaY559IgtjtJ4LN714jqupMSxdk1VvoyDhQBtWFFwhT3vMeAfq54ckEzi1xxfVO6bXPyeD8Dw=='
+const MOSQUITTO_6 = '$6$MX7ShwZ/N6ikGjTC$puzAmQUEyewOUbqQFj09ud22yxCEKbceYRt9jjNSfArko/HtWoqvGkbOfWKB8Ec+yc4UtvUxJvCU8bZ5ENpjHw=='
+
+test.each([
+  ['$7$', MOSQUITTO_7, 'p1'],
+  ['$6$', MOSQUITTO_6, 'p3'],
+])('a %s hash of mosquitto_passwd', async (_, line, password) => {
+  const checker = new PasswordChecker()
+  expect(await checker.check(hashOf(line), bytes(password), SIGNAL)).toBe('right')
+  for (const wrong of ['', 'p', `${password} `, password.toUpperCase()])
+    expect(await checker.check(hashOf(line), bytes(wrong), SIGNAL)).toBe('wrong')
+})
+
+test('what is written can be read, with any bytes in it, and never the same twice', async () => {
+  const password = Buffer.concat([randomBytes(100), Buffer.from([0, 0x0a, 0xff])])
+  const [one, two] = [await hashPassword(password, 3), await hashPassword(password, 3)]
+  expect(one).not.toBe(two)
+  expect(one).toMatch(/^\$7\$3\$[A-Za-z0-9+/]{16}\$/)
+  expect(await new PasswordChecker().check(hashOf(one), password, SIGNAL)).toBe('right')
+  expect(await new PasswordChecker().check(hashOf(one), password.subarray(1), SIGNAL)).toBe('wrong')
+})
+
+describe('a password that was right a short while ago', () => {
+  const slow = hashPassword(bytes('secret'), 300_000)
+
+  test('costs no hash again, and a wrong one still does', async () => {
+    const checker = new PasswordChecker()
+    const hash = hashOf(await slow)
+    expect(await checker.check(hash, bytes('secret'), SIGNAL)).toBe('right')
+    const answers: string[] = []
+    const wrong = checker.check(hash, bytes('secreT'), SIGNAL).then((verdict) => answers.push(verdict))
+    for (let i = 0; i < 100; i++) answers.push(await checker.check(hash, bytes('secret'), SIGNAL))
+    expect(new Set(answers)).toEqual(new Set(['right']))
+    await wrong
+    expect(answers.at(-1)).toBe('wrong')
+  })
+
+  test('is asked for again when the rules are read anew, and when its hash has changed', async () => {
+    const checker = new PasswordChecker()
+    const hash = hashOf(await slow)
+    await checker.check(hash, bytes('secret'), SIGNAL)
+    const changed = hashOf(await hashPassword(bytes('other'), 3))
+    expect(await checker.check(changed, bytes('secret'), SIGNAL)).toBe('wrong')
+    checker.forget()
+    let done = false
+    const again = checker.check(hash, bytes('secret'), SIGNAL).then(() => {
+      done = true
+    })
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(done).toBe(false)
+    await again
+  })
+})
+
+test('who is not in the file takes as long as who is, and is never right', async () => {
+  const file = entries(`a:${MOSQUITTO_7}\n`)
+  const nobody = nobodyAmong(file)
+  expect(nobody).toMatchObject({ kind: 'pbkdf2', iterations: 101, salt: file.get('a')!.password!.salt })
+  expect(nobodyAmong(entries(`a:${MOSQUITTO_6}\n`)).kind).toBe('sha512')
+  for (const none of [undefined, new Map()]) expect(nobodyAmong(none).iterations).toBe(DEFAULT_ITERATIONS)
+  expect(await new PasswordChecker().check(nobody, bytes('p1'), SIGNAL)).toBe('wrong')
+})
+
+test('who has left does not cost a hash, and the bound for those who wait is kept', async () => {
+  const checker = new PasswordChecker()
+  const slow = hashOf(await hashPassword(bytes('secret'), 100_000))
+  const quick = { ...slow, iterations: 1, hash: createHash('sha512').digest('base64') }
+  const gone = new AbortController()
+  const first = checker.check(slow, bytes('secret'), SIGNAL)
+  const second = checker.check({ ...slow, iterations: 100_001 }, bytes('x'), SIGNAL)
+  const left = Array.from({ length: 10_000 }, () => checker.check(slow, bytes('y'), gone.signal))
+  expect(await checker.check(quick, bytes('z'), SIGNAL)).toBe('busy')
+  gone.abort()
+  expect(await first).toBe('right')
+  await second
+  const verdicts = await Promise.all(left)
+  // Those that were already at work end as they would have.
+  expect(verdicts.filter((verdict) => verdict === 'abandoned').length).toBeGreaterThan(9990)
+  expect(await checker.check(quick, bytes('z'), SIGNAL)).toBe('wrong')
+})

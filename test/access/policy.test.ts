@@ -1,0 +1,122 @@
+import { describe, expect, test } from 'vitest'
+import { type Acl, parseAcl, RuleSet } from '../../src/access/acl.ts'
+import { AccessPolicy, Grant, type ListenerPolicy } from '../../src/access/policy.ts'
+import type { Identity } from '../../src/broker/access.ts'
+import { connectPacket } from '../broker/harness.ts'
+
+const OPEN: ListenerPolicy = {
+  allowAnonymous: true,
+  verifies: false,
+  methods: [],
+  passwords: undefined,
+  tokenKeys: new Set(),
+  acl: undefined,
+}
+const CLOSED: ListenerPolicy = { ...OPEN, allowAnonymous: false, verifies: true, methods: ['SCRAM-SHA-256'] }
+const entry = (text: string) => ({ password: undefined, scram: undefined, text })
+const who = (more: Partial<Identity> = {}): Identity => ({
+  kind: 'mqtt',
+  clientId: 'c',
+  username: undefined,
+  listener: 'mqtt',
+  grant: undefined,
+  certified: false,
+  ...more,
+})
+const only = (policy: ListenerPolicy): AccessPolicy => new AccessPolicy(new Map([['mqtt', policy]]), policy)
+const info = (more: object = {}) => ({ kind: 'mqtt' as const, peer: 'p', listener: 'mqtt', ...more })
+const named = { username: 'alice', password: Buffer.from('x') }
+
+describe('CONNECT', () => {
+  test.each<[string, ListenerPolicy, object, object, number | 'ask']>([
+    ['open: without a name', OPEN, {}, {}, 0],
+    ['open: a name that nobody can verify', OPEN, {}, named, 0],
+    ['closed: without a name', CLOSED, {}, {}, 0x87],
+    ['closed: with a name', CLOSED, {}, named, 'ask'],
+    ['closed: a name without a password', CLOSED, {}, { username: 'alice' }, 'ask'],
+    ['closed: a password without a name, as a token', CLOSED, {}, { password: Buffer.from('x') }, 'ask'],
+    ['closed: an empty name', CLOSED, {}, { username: '' }, 'ask'],
+    ['closed: named by a certificate', CLOSED, { identity: 'alice' }, {}, 0],
+    ['closed: named by a certificate, and with a password', CLOSED, { identity: 'alice' }, named, 0],
+    ['both: without a name', { ...CLOSED, allowAnonymous: true }, {}, {}, 0],
+    ['both: whoever says a name has to prove it', { ...CLOSED, allowAnonymous: true }, {}, named, 'ask'],
+    ['certificates only: no certificate', { ...CLOSED, verifies: false }, {}, named, 0x87],
+    ['certificates only: no certificate, no name', { ...CLOSED, verifies: false }, {}, {}, 0x87],
+    ['a method that is known', CLOSED, {}, { properties: { authenticationMethod: 'SCRAM-SHA-256' } }, 'ask'],
+    ['a method that is not', CLOSED, {}, { properties: { authenticationMethod: 'PLAIN' } }, 0x8c],
+    ['a method on an open listener', OPEN, {}, { properties: { authenticationMethod: 'SCRAM-SHA-256' } }, 0x8c],
+  ])('%s', (_, policy, link, packet, answer) => {
+    expect(only(policy).connect(info(link), connectPacket('c', packet))).toBe(answer)
+  })
+})
+
+test('each listener has rules of its own, and one that nobody knows has the global ones', () => {
+  const acl = parseAcl('topic a') as Acl
+  const policy = new AccessPolicy(
+    new Map([
+      ['open', OPEN],
+      ['mqtt', { ...CLOSED, acl }],
+    ]),
+    { ...CLOSED, acl },
+  )
+  expect(policy.connect(info({ listener: 'open' }), connectPacket('c'))).toBe(0)
+  expect(policy.connect(info({ listener: 'gone' }), connectPacket('c'))).toBe(0x87)
+  expect(policy.connect(info({ listener: '__proto__' }), connectPacket('c'))).toBe(0x87)
+  expect(policy.publish(who({ listener: 'open' }), 'b')).toBe(true)
+  expect(policy.publish(who({ listener: '' }), 'b')).toBe(false)
+})
+
+describe('who may stay when the rules have changed', () => {
+  const proved = (proof: ConstructorParameters<typeof Grant>[0]) => who({ username: 'alice', grant: new Grant(proof, undefined) })
+  const passwords = new Map([['alice', entry('hash 1')]])
+
+  test.each<[string, Identity, Partial<ListenerPolicy>, number]>([
+    ['the same password', proved({ kind: 'password', lines: 'hash 1' }), { passwords }, 0],
+    ['another password', proved({ kind: 'password', lines: 'hash 0' }), { passwords }, 0x87],
+    ['no such user any more', proved({ kind: 'password', lines: 'hash 1' }), { passwords: new Map() }, 0x87],
+    ['no password file any more', proved({ kind: 'password', lines: 'hash 1' }), {}, 0x87],
+    ['a token whose key is there', proved({ kind: 'token', key: 'k' }), { tokenKeys: new Set(['k']) }, 0],
+    ['a token whose key is gone', proved({ kind: 'token', key: 'k' }), { tokenKeys: new Set(['l']) }, 0x87],
+    ['whom the service has let in', proved({ kind: 'service' }), {}, 0],
+    ['a grant of which only the rights are known', proved(undefined), { passwords }, 0x87],
+    ['a certificate', who({ certified: true, username: 'alice' }), {}, 0],
+    ['nobody in particular', who(), {}, 0x87],
+    ['nobody in particular where that is allowed', who(), { allowAnonymous: true }, 0],
+  ])('%s', (_, identity, more, code) => expect(only({ ...CLOSED, ...more }).remains(identity)).toBe(code))
+})
+
+describe('rights', () => {
+  test('without a list everything is allowed; those of a grant are in place of the list', () => {
+    const acl = parseAcl('user alice\ntopic read a\n') as Acl
+    const grant = new Grant({ kind: 'service' }, new RuleSet([{ permission: 'write', filter: 'b' }]))
+    for (const may of ['publish', 'subscribe', 'read'] as const) expect(only(OPEN)[may](who(), 'x')).toBe(true)
+    const policy = only({ ...OPEN, acl })
+    expect([policy.read(who({ username: 'alice' }), 'a'), policy.publish(who({ username: 'alice' }), 'b')]).toEqual([true, false])
+    expect([policy.read(who({ username: 'alice', grant }), 'a'), policy.publish(who({ grant }), 'b')]).toEqual([false, true])
+    const none = new Grant({ kind: 'service' }, new RuleSet([]))
+    expect(only(OPEN).publish(who({ grant: none }), 'a')).toBe(false)
+  })
+
+  test('the same client object with another name or listener has other rights, and a new list counts at once', () => {
+    const acl = parseAcl('topic a\nuser alice\ntopic b\n') as Acl
+    const policy = only({ ...OPEN, acl })
+    const session = who() as { -readonly [K in keyof Identity]: Identity[K] }
+    expect([policy.publish(session, 'a'), policy.publish(session, 'b')]).toEqual([true, false])
+    session.username = 'alice'
+    expect([policy.publish(session, 'a'), policy.publish(session, 'b')]).toEqual([false, true])
+    policy.replace(new Map([['mqtt', { ...OPEN, acl: parseAcl('') as Acl }]]), OPEN)
+    expect(policy.publish(session, 'b')).toBe(false)
+    session.listener = 'other'
+    expect(policy.publish(session, 'b')).toBe(true)
+  })
+
+  test('rights go to the store as text and come back, those without any as nothing', () => {
+    const policy = only(OPEN)
+    const rules = new RuleSet([{ permission: 'read', filter: 'a/#' }])
+    const stored = policy.stored(new Grant({ kind: 'service' }, rules))!
+    const grant = policy.restored(stored)
+    expect(policy.subscribe(who({ grant }), 'a/+')).toBe(true)
+    expect(policy.publish(who({ grant }), 'a/b')).toBe(false)
+    expect([policy.stored(undefined), policy.stored(new Grant({ kind: 'service' }, undefined))]).toEqual([undefined, undefined])
+  })
+})
