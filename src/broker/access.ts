@@ -1,5 +1,6 @@
 import type { ClientKind, LinkId, LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
 
 /** Who is asking: what an access rule may look at. */
 export interface Identity {
@@ -67,7 +68,8 @@ export type AuthAnswer =
 
 /** Anonymous mode: who reaches the port may do everything. */
 export const OPEN_ACCESS: Access = {
-  connect: () => 0,
+  // MQTT-4.12.0-1: there is nobody who could carry on such an authentication.
+  connect: (_info, { properties }) => (properties.authenticationMethod === undefined ? 0 : ReasonCode.BAD_AUTHENTICATION_METHOD),
   remains: () => 0,
   publish: () => true,
   subscribe: () => true,

@@ -273,8 +273,14 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
         this.#exchanges.released(now, link, session, packet)
         return
       case PacketType.SUBSCRIBE: {
-        const { reasonCodes, lsn } = this.#subscriber.subscribe(now, session, packet, settingsOf(link).maximumQos)
-        link.push({ type: PacketType.SUBACK, packetId: packet.packetId, reasonCodes, properties: NO_PROPERTIES }, lsn)
+        const { maximumQos } = settingsOf(link)
+        const answer = this.#subscriber.subscribe(now, session, packet, { maximumQos, version: link.version })
+        if (answer === 'full') this.#full(now, link, 'SUBSCRIBE')
+        else {
+          const { reasonCodes, lsn, reason } = answer
+          const properties = reason === undefined ? NO_PROPERTIES : { reasonString: reason }
+          link.push({ type: PacketType.SUBACK, packetId: packet.packetId, reasonCodes, properties }, lsn)
+        }
         return
       }
       case PacketType.UNSUBSCRIBE: {
@@ -501,7 +507,8 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
       link.unacknowledged++
       link.push(response(PacketType.PUBACK, message.packetId, reasonCode), 0)
     } else if (message.qos === 2) link.push(response(PacketType.PUBREC, message.packetId, reasonCode), 0)
-    else if (reasonCode === ReasonCode.TOPIC_NAME_INVALID) this.fail(now, link, reasonCode, reason)
+    else if (reasonCode === ReasonCode.TOPIC_NAME_INVALID)
+      this.fail(now, link, reasonCode, 'the topic name is too long (max_topic_levels)')
   }
 
   #disconnect(now: Instant, link: ClientLink, session: Session, packet: Disconnect): void {

@@ -3,7 +3,7 @@ import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { isReservedTopic, topicNameError } from '../mqtt/topics.ts'
+import { exceedsBytes, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
 import type { Identity } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
@@ -52,7 +52,9 @@ export class Connector {
       )
     }
     if (will === undefined) return undefined
-    if (topicNameError(will.topic) !== '') return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic is not valid')
+    if (topicNameError(will.topic) !== '' || exceedsBytes(will.topic)) {
+      return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic is not valid')
+    }
     if (exceedsLevels(will.topic, limits.maxTopicLevels)) {
       return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic has too many levels', 'max_topic_levels')
     }

@@ -1,3 +1,5 @@
+import { exceedsBytes } from '../mqtt/topics.ts'
+
 /** Every bound of the broker, by the name it has in the configuration. Reaching one raises a Notice. */
 export interface BrokerLimits {
   /** Unacknowledged QoS 1 and 2 deliveries per client, unless the client asks for fewer (Receive Maximum). */
@@ -53,7 +55,10 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxRetainedBytes: 64 * 1024 * 1024,
 }
 
-/** Whether a topic name or filter has more than `most` levels; counted without splitting it. */
+/** Whether a topic name or filter is longer than it may be: in bytes, or with more than `most` levels. */
+export const isTooLong = (topic: string, most: number): boolean => exceedsLevels(topic, most) || exceedsBytes(topic)
+
+/** Counted without splitting it. */
 export function exceedsLevels(topic: string, most: number): boolean {
   // A topic shorter than the bound cannot have that many slashes.
   if (topic.length < most) return false

@@ -6,7 +6,7 @@ import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { BrokerContext } from './context.ts'
-import { exceedsLevels, STANDS_STILL_MS } from './limits.ts'
+import { exceedsLevels, isTooLong, STANDS_STILL_MS } from './limits.ts'
 import { fullOf, hasRoom, isFuller } from './queue-room.ts'
 import type { Route, Target } from './router.ts'
 import { messageBytes, Queued, qosOf, type Session } from './session.ts'
@@ -59,7 +59,7 @@ export class Publisher {
   refusal(from: Session, message: Publish): number {
     const { limits, access } = this.#context
     if (isReservedTopic(message.topic)) return ReasonCode.NOT_AUTHORIZED
-    if (exceedsLevels(message.topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
+    if (isTooLong(message.topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
     if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
     if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(message)) return ReasonCode.QUOTA_EXCEEDED
     return access.publish(from, message.topic) ? 0 : ReasonCode.NOT_AUTHORIZED
@@ -68,7 +68,9 @@ export class Publisher {
   /** The bound behind a refusal of this message, by its key; none if it is not allowed for other reasons. */
   refusedBy(message: Publish, reasonCode: number): string | undefined {
     const { limits, retained } = this.#context
-    if (reasonCode === ReasonCode.TOPIC_NAME_INVALID) return 'max_topic_levels'
+    if (reasonCode === ReasonCode.TOPIC_NAME_INVALID) {
+      return exceedsLevels(message.topic, limits.maxTopicLevels) ? 'max_topic_levels' : undefined
+    }
     if (reasonCode !== ReasonCode.QUOTA_EXCEEDED) return undefined
     if (message.payloadLength > limits.messageSizeLimit) return 'message_size_limit'
     const isNew = retained.get(message.topic) === undefined
@@ -85,7 +87,7 @@ export class Publisher {
     const expiry = message.properties.messageExpiryInterval
     if (expiry !== undefined) message.expiresAt = now + expiry * 1000
     const route = this.#context.router.route(message.topic)
-    const targets = route.shared.length === 0 ? route.targets : withShared(route)
+    const targets = route.shared.length === 0 ? route.targets : this.#withShared(route)
     const lsn = message.qos === 0 && !message.retain ? 0 : this.#record(from, message, targets, receipt)
     if (lsn === 'full') return 'full'
     // A receipt that a crash forgets makes the publisher send again: nobody may have seen the message by then.
@@ -105,7 +107,7 @@ export class Publisher {
     message.owned = true
     sysRetained.set(topic, message)
     const route = router.route(topic)
-    this.#deliver(now, undefined, message, route.shared.length === 0 ? route.targets : withShared(route))
+    this.#deliver(now, undefined, message, route.shared.length === 0 ? route.targets : this.#withShared(route))
   }
 
   /** Whether the topic reaches anybody, for reason code 0x10. */
@@ -140,7 +142,7 @@ export class Publisher {
   #passOn({ message, share }: Queued): void {
     if (share === undefined) return
     const shared = this.#context.router.route(message.topic).shared.find(({ group }) => group.name === share)
-    const target = shared?.group.pick(shared.members)
+    const target = shared?.group.pick(shared.members, this.#context.limits.queueQos0Messages)
     if (target === undefined) {
       this.#context.stats.publishDropped++
       const reason = `message on ${message.topic}: no member of ${share} is left`
@@ -183,6 +185,16 @@ export class Publisher {
     this.#queued++
     this.#markReady(session)
     return lsn
+  }
+
+  /** All receivers of a topic, with the chosen member of each shared subscription. */
+  #withShared({ targets, shared }: Route): readonly Target[] {
+    const all = [...targets]
+    for (const { group, members } of shared) {
+      const member = group.pick(members, this.#context.limits.queueQos0Messages)
+      if (member !== undefined) all.push(member)
+    }
+    return all
   }
 
   #record(from: Session, message: Publish, targets: readonly Target[], receipt: number): Lsn | 'full' {
@@ -287,16 +299,6 @@ export class Publisher {
 /** Whether its client reads, and has not held publishers up for too long already. */
 const isWorthWaitingFor = (now: Instant, { drainedAt, patienceMs }: Session): boolean =>
   now - drainedAt < STANDS_STILL_MS && patienceMs >= PATIENCE_LEAST_MS
-
-/** All receivers of a topic, with the chosen member of each shared subscription. */
-function withShared({ targets, shared }: Route): readonly Target[] {
-  const all = [...targets]
-  for (const { group, members } of shared) {
-    const member = group.pick(members)
-    if (member !== undefined) all.push(member)
-  }
-  return all
-}
 
 function storedDelivery(
   session: Session,

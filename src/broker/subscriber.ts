@@ -1,12 +1,12 @@
 import type { Instant } from '../base/machine.ts'
 import type { Lsn } from '../base/store.ts'
 import type { ClientKind } from '../mqtt/link.ts'
-import type { QoS, Subscribe, SubscriptionRequest, Unsubscribe } from '../mqtt/packets.ts'
+import type { ProtocolVersion, QoS, Subscribe, SubscriptionRequest, Unsubscribe } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isSysTopic, realFilter, sharedFilter, topicFilterError } from '../mqtt/topics.ts'
 import type { BrokerContext } from './context.ts'
-import { exceedsLevels } from './limits.ts'
+import { exceedsLevels, isTooLong } from './limits.ts'
 import type { Publisher } from './publisher.ts'
 import type { Session, Subscription } from './session.ts'
 import { storedSubscription } from './stored.ts'
@@ -15,7 +15,22 @@ import { storedSubscription } from './stored.ts'
 export interface Answer {
   readonly reasonCodes: number[]
   readonly lsn: Lsn
+  /** For people: why something was refused. */
+  readonly reason?: string | undefined
 }
+
+/** What the conversation says about a SUBSCRIBE. */
+export interface SubscribeTerms {
+  /** Highest QoS that is granted. */
+  readonly maximumQos: QoS
+  readonly version: ProtocolVersion
+}
+
+const REFUSALS: ReadonlyMap<number, string> = new Map([
+  [ReasonCode.TOPIC_FILTER_INVALID, 'the topic filter is not valid, or too long (max_topic_levels)'],
+  [ReasonCode.QUOTA_EXCEEDED, 'too many subscriptions (max_subscriptions_per_session)'],
+  [ReasonCode.NOT_AUTHORIZED, 'not allowed'],
+])
 
 /** SUBSCRIBE and UNSUBSCRIBE [5.0 sections 3.8, 3.10]. */
 export class Subscriber {
@@ -27,15 +42,19 @@ export class Subscriber {
     this.#publisher = publisher
   }
 
-  subscribe(now: Instant, session: Session, packet: Subscribe, maximumQos: QoS): Answer {
+  /** 'full': the store cannot record what the acknowledgement would vouch for. */
+  subscribe(now: Instant, session: Session, packet: Subscribe, { maximumQos, version }: SubscribeTerms): Answer | 'full' {
     const identifier = packet.properties.subscriptionIdentifiers?.[0]
     const reasonCodes: number[] = []
     let lsn = 0
+    let reason: string | undefined
     for (const asked of packet.subscriptions) {
       const request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
       const refusal = this.#refusal(session, request)
       if (refusal !== 0) {
-        reasonCodes.push(refusal)
+        // 3.1 cannot say no: what is refused is acknowledged as if it were granted, and nothing ever comes of it [3.1 section 3.8].
+        reasonCodes.push(version === 3 ? request.qos : refusal)
+        reason ??= REFUSALS.get(refusal)
         this.#context.notice({
           code: 'subscribe-refused',
           level: 'info',
@@ -46,15 +65,17 @@ export class Subscriber {
         continue
       }
       const done = this.#subscribe(now, session, request, identifier)
-      if (done === 'full') {
+      if (done === 'unrecorded' && version > 3) {
         reasonCodes.push(ReasonCode.QUOTA_EXCEEDED)
+        reason ??= 'the store is full'
         continue
       }
+      if (done === 'unrecorded' || done === 'full') return 'full'
       lsn = Math.max(lsn, done)
       // The granted QoS [5.0 section 3.9.3].
       reasonCodes.push(request.qos)
     }
-    return { reasonCodes, lsn }
+    return { reasonCodes, lsn, reason }
   }
 
   unsubscribe(session: Session, packet: Unsubscribe): Answer | 'full' {
@@ -78,7 +99,7 @@ export class Subscriber {
 
   #refusal(session: Session, { filter }: SubscriptionRequest): number {
     const { limits, access } = this.#context
-    if (topicFilterError(filter) !== '' || exceedsLevels(filter, limits.maxTopicLevels)) return ReasonCode.TOPIC_FILTER_INVALID
+    if (topicFilterError(filter) !== '' || isTooLong(filter, limits.maxTopicLevels)) return ReasonCode.TOPIC_FILTER_INVALID
     // MQTT-4.8.2-1, -2
     if (sharedFilter(filter) === 'invalid') return ReasonCode.TOPIC_FILTER_INVALID
     const { subscriptions } = session
@@ -88,14 +109,20 @@ export class Subscriber {
     return access.subscribe(session, realFilter(filter)) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
-  #subscribe(now: Instant, session: Session, request: SubscriptionRequest, identifier: number | undefined): Lsn | 'full' {
+  /** 'unrecorded': nothing has happened; 'full': it has, but not all retained messages could be recorded. */
+  #subscribe(
+    now: Instant,
+    session: Session,
+    request: SubscriptionRequest,
+    identifier: number | undefined,
+  ): Lsn | 'unrecorded' | 'full' {
     const { access, retained, sysRetained } = this.#context
     const subscription: Subscription = { ...request, subscriptionIdentifier: identifier }
     let lsn: Lsn | 'full' = 0
     if (session.persistent) {
       const { filter } = request
       lsn = this.#context.store.append({ type: 'subscribe', key: session.key, filter, options: storedSubscription(subscription) })
-      if (lsn === 'full') return 'full'
+      if (lsn === 'full') return 'unrecorded'
     }
     const isNew = this.#context.router.subscribe(session, subscription)
     // Retained messages are not for shared subscriptions [5.0 section 4.8.2].

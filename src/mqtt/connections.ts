@@ -13,7 +13,7 @@ import { MountedLink } from './mounted-link.ts'
 import { type Connack, type Connect, type Packet, PacketType } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
-import { hasReturnCode, ReasonCode } from './reason-codes.ts'
+import { disconnectCode, hasReturnCode, ReasonCode } from './reason-codes.ts'
 import { Slab } from './slab.ts'
 import { TopicAliases } from './topic-aliases.ts'
 import { Traffic } from './traffic.ts'
@@ -424,7 +424,7 @@ export class Connections {
       const properties = reasonCode === ReasonCode.UNSUPPORTED_PROTOCOL_VERSION ? NO_PROPERTIES : { reasonString: told }
       this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties }, connection)
     }
-    this.#end(connection, connection.isConnected ? reasonCode : undefined, told)
+    this.#end(connection, reasonCode, told)
     connection.link.lost(now, told)
   }
 
@@ -432,7 +432,7 @@ export class Connections {
   #end(connection: Connection, reasonCode: number | undefined, reasonString?: string): void {
     if (reasonCode !== undefined && connection.isConnected && connection.decoder.version === 5) {
       const properties = reasonString === undefined ? NO_PROPERTIES : { reasonString }
-      this.#write({ type: PacketType.DISCONNECT, reasonCode, properties }, connection)
+      this.#write({ type: PacketType.DISCONNECT, reasonCode: disconnectCode(reasonCode), properties }, connection)
     }
     this.#flush(connection)
     this.#outputs.push({ kind: 'close', connection: connection.id })

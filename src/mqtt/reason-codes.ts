@@ -72,6 +72,12 @@ export function connackReturnCode(reasonCode: number): number {
   }
 }
 
+/** The reason code of DISCONNECT that comes closest to one of CONNACK: a login that fails later on has no code of its own (MQTT-3.14.2-1). */
+export function disconnectCode(reasonCode: number): number {
+  if (mayCarry(14, reasonCode)) return reasonCode
+  return connackReturnCode(reasonCode) >= 4 ? ReasonCode.NOT_AUTHORIZED : ReasonCode.UNSPECIFIED_ERROR
+}
+
 /** The MQTT 5 reason code for a 3.x return code. */
 export function reasonCodeOf(returnCode: number): number {
   return [0, 0x84, 0x85, 0x88, 0x86, 0x87][returnCode] ?? 0x80

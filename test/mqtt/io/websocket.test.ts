@@ -52,7 +52,9 @@ class WsClient {
   }
 
   async answer(hex: string): Promise<void> {
-    while (this.hex.length < hex.length) await once(this.ws, 'message')
+    const early = this.closed.then((code) => Promise.reject(new Error(`closed with ${code}`)))
+    while (this.hex.length < hex.length) await Promise.race([once(this.ws, 'message'), early])
+    early.catch(() => {})
     const { hex: answered } = this
     this.hex = ''
     expect(answered).toBe(hex)

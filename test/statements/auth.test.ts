@@ -1,0 +1,196 @@
+import { describe, expect, test } from 'vitest'
+import { AccessPolicy } from '../../src/access/policy.ts'
+import type { AuthAnswer, AuthRequest } from '../../src/broker/access.ts'
+import type { Connect, Will } from '../../src/mqtt/packets.ts'
+import type { Wire } from '../mqtt/wire.ts'
+import { WireClient, world } from '../mqtt/wire-client.ts'
+
+const METHOD = { authenticationMethod: 'M' }
+const with_ = (data: string): object => ({ ...METHOD, authenticationData: Buffer.from(data) })
+const ACCEPTED: AuthAnswer = { kind: 'accepted', username: 'u', grant: undefined, data: Buffer.from('final') }
+const CONTINUE: AuthAnswer = { kind: 'continue', data: Buffer.from('challenge') }
+const REFUSED: AuthAnswer = { kind: 'refused', reasonCode: 0x87, reason: 'the proof is wrong' }
+const will: Will = { topic: 'w', payload: Buffer.from('gone'), qos: 0, retain: false, properties: {} }
+
+/** Method M is asked about; whoever uses none is let in. */
+const POLICY = { allowAnonymous: true, verifies: false, methods: ['M'], passwords: undefined, tokenKeys: undefined, acl: undefined }
+const access = new AccessPolicy(new Map(), POLICY)
+
+/** Answers the question that waits. */
+function answer(wire: Wire, answered: AuthAnswer): AuthRequest {
+  const request = wire.broker.nextAuthRequest()
+  if (request === undefined) throw new Error('nothing was asked')
+  wire.broker.authenticated(wire.now, request.link, request.step, answered)
+  wire.run()
+  return request
+}
+
+/** A client that has sent CONNECT with method M. */
+const asking = (options: Partial<Connect> = {}): { wire: Wire; client: WireClient } => {
+  const wire = world({ access })
+  return { wire, client: new WireClient(wire, { properties: with_('first'), ...options }) }
+}
+
+/** The same, let in. */
+const joined = (options: Partial<Connect> = {}): { wire: Wire; client: WireClient } => {
+  const { wire, client } = asking(options)
+  answer(wire, ACCEPTED)
+  client.hears()
+  return { wire, client }
+}
+
+describe('AUTH [5.0 section 3.15]', () => {
+  test('MQTT-3.15.1-1: reserved bits in the fixed header are malformed', () => {
+    const { client } = joined()
+    client.sendHex('f1 06 19 04 15 0001 4d')
+    expect(client.hears()).toEqual(['DISCONNECT 129', 'close'])
+  })
+
+  test('MQTT-3.15.2-1: no other reason codes than those of AUTH, from either side', () => {
+    const { wire, client } = asking()
+    answer(wire, CONTINUE)
+    expect(client.hears()).toEqual(['AUTH 24'])
+    client.auth(0x18, with_('proof'))
+    answer(wire, ACCEPTED)
+    expect(client.hears()).toEqual(['CONNACK'])
+    client.auth(0x19, with_('first'))
+    answer(wire, ACCEPTED)
+    expect(client.hears()).toEqual(['AUTH'])
+    client.sendHex('f0 06 01 04 15 0001 4d')
+    expect(client.hears()).toEqual(['DISCONNECT 130', 'close'])
+  })
+})
+
+describe('enhanced authentication [5.0 section 4.12]', () => {
+  test('MQTT-4.12.0-1: a method that nobody knows is refused with 0x8C, and the connection is closed', () => {
+    for (const wire of [world({ access }), world()]) {
+      const client = new WireClient(wire, { properties: { authenticationMethod: 'other' } })
+      expect(client.hears()).toEqual(['CONNACK 140', 'close'])
+    }
+  })
+
+  test('MQTT-4.12.0-2, -3: AUTH carries it on with 0x18, from either side', () => {
+    const { wire, client } = asking()
+    expect(answer(wire, CONTINUE)).toMatchObject({ method: 'M', data: Buffer.from('first'), again: false })
+    expect(client.packets()).toEqual([{ type: 15, reasonCode: 0x18, properties: with_('challenge') }])
+    client.auth(0x18, with_('proof'))
+    expect(answer(wire, ACCEPTED)).toMatchObject({ method: 'M', data: Buffer.from('proof') })
+    expect(client.hears()).toEqual(['CONNACK'])
+    for (const reasonCode of [0x00, 0x19]) {
+      const { wire, client } = asking()
+      answer(wire, CONTINUE)
+      client.hears()
+      client.auth(reasonCode, with_('proof'))
+      expect(client.hears()).toEqual(['CONNACK 130', 'close'])
+    }
+  })
+
+  test('MQTT-4.12.0-4: refused at any point, with CONNACK and the end of the connection', () => {
+    const first = asking()
+    answer(first.wire, REFUSED)
+    expect(first.client.hears()).toEqual(['CONNACK 135', 'close'])
+    const second = asking()
+    answer(second.wire, CONTINUE)
+    second.client.hears()
+    second.client.auth(0x18, with_('proof'))
+    answer(second.wire, REFUSED)
+    expect(second.client.hears()).toEqual(['CONNACK 135', 'close'])
+    expect(second.wire.broker.sessions.size).toBe(0)
+  })
+
+  test('MQTT-4.12.0-5: the method stands in every AUTH and in CONNACK', () => {
+    const { wire, client } = asking()
+    answer(wire, CONTINUE)
+    expect(client.packets()).toEqual([{ type: 15, reasonCode: 0x18, properties: with_('challenge') }])
+    client.auth(0x18, with_('proof'))
+    answer(wire, ACCEPTED)
+    expect(client.packets()).toEqual([expect.objectContaining({ type: 2, properties: expect.objectContaining(with_('final')) })])
+    client.auth(0x19, with_('first'))
+    answer(wire, ACCEPTED)
+    expect(client.packets()).toEqual([{ type: 15, reasonCode: 0, properties: with_('final') }])
+  })
+
+  test('MQTT-4.12.0-5: one without the method, or with another, ends it', () => {
+    for (const properties of [{}, { authenticationMethod: 'N' }]) {
+      const { wire, client } = asking()
+      answer(wire, CONTINUE)
+      client.hears()
+      client.auth(0x18, properties)
+      expect(client.hears()).toEqual(['CONNACK 130', 'close'])
+    }
+  })
+
+  test('MQTT-4.12.0-6: without a method in CONNECT there is none in CONNACK, and no AUTH', () => {
+    const client = new WireClient(world({ access }))
+    const [connack, ...rest] = client.packets()
+    expect(connack).toMatchObject({ type: 2, reasonCode: 0 })
+    expect(connack).not.toHaveProperty('properties.authenticationMethod')
+    expect(rest).toEqual([])
+  })
+
+  test('MQTT-4.12.0-7: AUTH from a client that has named no method breaks the protocol', () => {
+    for (const properties of [{}, METHOD]) {
+      const client = WireClient.connect(world({ access }))
+      client.auth(0x19, properties)
+      expect(client.hears()).toEqual(['DISCONNECT 130', 'close'])
+    }
+  })
+
+  test('5.0 section 4.12: nothing but AUTH and DISCONNECT comes from the client before CONNACK', () => {
+    const packets: readonly [string, string[]][] = [
+      ['c000', ['CONNACK 130', 'close']],
+      ['30040001 61 00', ['CONNACK 130', 'close']],
+      ['8207 0001 00 0001 61 00', ['CONNACK 130', 'close']],
+      ['e000', ['close']],
+    ]
+    for (const [hex, heard] of packets) {
+      const { wire, client } = asking({ will })
+      const watcher = WireClient.connect(wire).subscribed(['w', 'a'])
+      answer(wire, CONTINUE)
+      client.hears()
+      client.sendHex(hex)
+      expect(client.hears()).toEqual(heard)
+      expect(watcher.hears()).toEqual([])
+    }
+  })
+})
+
+describe('re-authentication [5.0 section 4.12.1]', () => {
+  test('MQTT-4.12.1-1: with 0x19 and the method of CONNECT, while messages go on', () => {
+    const { wire, client } = joined()
+    client.subscribed('a')
+    client.auth(0x19, with_('again'))
+    client.publish('a', 'meanwhile')
+    client.sendHex('c000')
+    expect(client.hears()).toEqual(['a=meanwhile q0', 'PINGRESP'])
+    expect(answer(wire, CONTINUE)).toMatchObject({ again: true, username: 'u' })
+    expect(client.hears()).toEqual(['AUTH 24'])
+    client.auth(0x18, with_('proof'))
+    answer(wire, ACCEPTED)
+    expect(client.hears()).toEqual(['AUTH'])
+  })
+
+  test('MQTT-4.12.1-1: with another method it breaks the protocol', () => {
+    for (const properties of [{}, { authenticationMethod: 'N' }]) {
+      const { client } = joined()
+      client.auth(0x19, properties)
+      expect(client.hears()).toEqual(['DISCONNECT 130', 'close'])
+    }
+  })
+
+  test('MQTT-4.12.1-2: one that fails ends the connection with DISCONNECT, and the will fires', () => {
+    for (const [refusal, heard] of [
+      [REFUSED, 'DISCONNECT 135'],
+      [{ kind: 'refused', reasonCode: 0x8c, reason: 'x' }, 'DISCONNECT 135'],
+      [{ kind: 'refused', reasonCode: 0x88, reason: 'x' }, 'DISCONNECT 128'],
+      [{ ...ACCEPTED, username: 'somebody else' }, 'DISCONNECT 135'],
+    ] as const) {
+      const { wire, client } = joined({ will })
+      const watcher = WireClient.connect(wire).subscribed('w')
+      client.auth(0x19, with_('again'))
+      answer(wire, refusal as AuthAnswer)
+      expect(client.hears()).toEqual([heard, 'close'])
+      expect(watcher.hears()).toEqual(['w=gone q0'])
+    }
+  })
+})

@@ -1,0 +1,279 @@
+import { describe, expect, test } from 'vitest'
+import { OPEN_ACCESS } from '../../src/broker/access.ts'
+import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
+import { Wire } from '../mqtt/wire.ts'
+import { persistent, VERSIONS, WireClient, world } from '../mqtt/wire-client.ts'
+
+/** What a client hears when its packet is malformed, or breaks the protocol. */
+const refused = (version: number, reasonCode: number): string[] =>
+  version === 5 ? [`DISCONNECT ${reasonCode}`, 'close'] : ['close']
+
+describe.each(VERSIONS)('SUBSCRIBE in version %i', (protocolVersion) => {
+  const joined = (wire = world()): WireClient => WireClient.connect(wire, { protocolVersion })
+  const properties = protocolVersion === 5 ? '00' : ''
+
+  test('MQTT-3.8.1-1: other flags in the fixed header than 0010 are malformed', () => {
+    for (const flags of ['0', '1', '3', '6']) {
+      const client = joined()
+      client.sendHex(`8${flags}${protocolVersion === 5 ? '07' : '06'} 0001 ${properties} 0001 61 00`)
+      expect(client.hears()).toEqual(refused(protocolVersion, 0x81))
+    }
+  })
+
+  test('MQTT-3.8.3-1: a filter that is not UTF-8 is malformed', () => {
+    for (const bytes of ['c080', 'ffff', 'eda080']) {
+      const client = joined()
+      const length = bytes.length / 2
+      const body = `0001 ${properties} 000${length} ${bytes} 00`.replaceAll(' ', '')
+      client.sendHex(`82${(body.length / 2).toString(16).padStart(2, '0')}${body}`)
+      expect(client.hears()).toEqual(refused(protocolVersion, 0x81))
+    }
+  })
+
+  test('MQTT-3.8.3-2: one without any filter breaks the protocol', () => {
+    const client = joined()
+    client.subscribe([])
+    expect(client.hears()).toEqual(refused(protocolVersion, 0x82))
+  })
+
+  test('MQTT-3.8.3-5: reserved bits of the options must be 0', () => {
+    for (const options of protocolVersion === 5 ? ['40', '80', 'c1'] : ['04', '08', '10', '80']) {
+      const client = joined()
+      client.sendHex(`82${protocolVersion === 5 ? '07' : '06'} 0001 ${properties} 0001 61 ${options}`)
+      expect(client.hears()).toEqual(refused(protocolVersion, 0x81))
+    }
+  })
+
+  test('MQTT-3.8.4-1, -2: SUBACK answers, with the same packet id', () => {
+    const client = joined()
+    for (const packetId of [1, 7, 65_535]) {
+      client.subscribe('a', 1, {}, packetId)
+      expect(client.hears()).toEqual([`SUBACK #${packetId} 1`])
+    }
+  })
+
+  test('MQTT-3.8.4-3: the same filter again replaces the subscription', () => {
+    const wire = world()
+    const client = joined(wire).subscribed('a', 0)
+    const other = WireClient.connect(wire)
+    other.publish('a', 'low', 2)
+    expect(client.hears()).toEqual(['a=low q0'])
+    client.subscribed('a', 2)
+    expect(wire.broker.subscriptionCount).toBe(1)
+    other.publish('a', 'high', 2)
+    expect(client.hears()).toEqual(['a=high q2 #1'])
+  })
+
+  test('MQTT-3.8.4-4: retained messages come again with it, and none that waits is lost', () => {
+    const wire = world()
+    const other = WireClient.connect(wire)
+    other.publish('a', 'retained', 1, { retain: true })
+    const client = joined(wire).subscribed('a', 1)
+    client.ack(4, 1)
+    wire.congested(client.connection, true)
+    client.hears()
+    other.publish('a', 'live', 1)
+    client.subscribe('a', 1)
+    wire.congested(client.connection, false)
+    expect(client.hears().filter((heard) => heard.includes('='))).toEqual(['a=live q1 #2', 'a=retained q1 #3 retain'])
+  })
+
+  test('MQTT-3.8.4-5, -6: many filters are as many packets, with one SUBACK that has a code for each', () => {
+    const wire = world()
+    const client = joined(wire)
+    client.subscribe([
+      { filter: 'a', qos: 2 },
+      { filter: 'b', qos: 0 },
+      { filter: 'c/#', qos: 1 },
+      { filter: 'a', qos: 1 },
+    ])
+    expect(client.hears()).toEqual(['SUBACK #100 2,0,1,1'])
+    expect(wire.broker.subscriptionCount).toBe(3)
+    const other = WireClient.connect(wire)
+    for (const topic of ['a', 'b', 'c']) other.publish(topic, 'x', 2)
+    expect(client.hears()).toEqual(['a=x q1 #1', 'b=x q0', 'c=x q1 #2'])
+  })
+
+  test('MQTT-3.8.4-7: the code is the QoS that is granted, with no more than that granted', () => {
+    const wire = new Wire({ listeners: new Map([['mqtt', { ...DEFAULT_LISTENER_LIMITS, maximumQos: 1 as const }]]) })
+    const client = joined(wire)
+    client.subscribe([
+      { filter: 'a', qos: 0 },
+      { filter: 'b', qos: 1 },
+      { filter: 'c', qos: 2 },
+    ])
+    expect(client.hears()).toEqual(['SUBACK #100 0,1,1'])
+    WireClient.connect(wire, {}, { listener: 'other' }).publish('c', 'x', 2)
+    expect(client.hears()).toEqual(['c=x q1 #1'])
+  })
+
+  test('MQTT-3.8.4-8: messages come with the lower of published and granted QoS', () => {
+    const wire = world()
+    const other = WireClient.connect(wire)
+    for (const granted of [0, 1, 2] as const) {
+      const client = joined(wire).subscribed('a', granted)
+      for (const published of [0, 1, 2] as const) {
+        other.publish('a', 'x', published)
+        const qos = Math.min(granted, published)
+        expect(client.hears()).toEqual([`a=x q${qos}${qos === 0 ? '' : ` #${published}`}`])
+      }
+      client.lost()
+    }
+  })
+
+  test('MQTT-3.9.3-1: codes are in the order of the filters, refusals too', () => {
+    const client = joined()
+    client.subscribe([{ filter: 'a', qos: 1 }, '$share//b', { filter: 'c', qos: 2 }])
+    // 3.1 has no code for a refusal.
+    const refusal = { 3: 0, 4: 0x80, 5: 0x8f }[protocolVersion]
+    expect(client.hears()).toEqual([`SUBACK #100 1,${refusal},2`])
+  })
+
+  test('MQTT-3.9.3-2: no other codes than those of this packet', () => {
+    const access = { ...OPEN_ACCESS, subscribe: () => false }
+    const client = joined(world({ access }))
+    client.subscribe(['a', '$share/g/'], 2)
+    expect(client.hears()).toEqual([`SUBACK #100 ${{ 3: '2,2', 4: '128,128', 5: '135,143' }[protocolVersion]}`])
+  })
+})
+
+describe('SUBSCRIBE of 5.0', () => {
+  test('5.0 MQTT-3.8.3-3: No Local keeps the own messages away, after a reconnect too', () => {
+    const wire = world()
+    const client = WireClient.connect(wire, { clientId: 'c', ...persistent(5) }).subscribed({
+      filter: 'a',
+      noLocal: true,
+      qos: 1,
+    })
+    client.publish('a', 'mine')
+    WireClient.connect(wire).publish('a', 'theirs')
+    expect(client.hears()).toEqual(['a=theirs q0'])
+    client.lost()
+    const again = WireClient.connect(wire, { clientId: 'c', ...persistent(5) })
+    again.publish('a', 'mine again', 1)
+    expect(again.hears()).toEqual(['PUBACK #1'])
+  })
+
+  test('5.0 MQTT-3.8.3-4: No Local on a shared subscription breaks the protocol', () => {
+    const client = WireClient.connect(world())
+    client.subscribe(['a', { filter: '$share/g/a', noLocal: true }])
+    expect(client.hears()).toEqual(['DISCONNECT 130', 'close'])
+  })
+
+  test('5.0 MQTT-3.9.2-1: SUBACK says why something is refused, unless the client takes no packet of that size', () => {
+    const told = (properties: object): unknown => {
+      const client = WireClient.connect(world(), { properties })
+      client.subscribe(['a', '$share/g/'])
+      return client.packets()
+    }
+    const suback = { type: 9, packetId: 100, reasonCodes: [0, 0x8f] }
+    const reasonString = 'the topic filter is not valid, or too long (max_topic_levels)'
+    expect(told({})).toEqual([{ ...suback, properties: { reasonString } }])
+    expect(told({ maximumPacketSize: 40 })).toEqual([{ ...suback, properties: {} }])
+    expect(told({ requestProblemInformation: false })).toEqual([{ ...suback, properties: {} }])
+  })
+})
+
+describe.each(VERSIONS)('UNSUBSCRIBE in version %i', (protocolVersion) => {
+  const joined = (wire = world()): WireClient => WireClient.connect(wire, { protocolVersion })
+  const properties = protocolVersion === 5 ? '00' : ''
+  const unsuback = (codes: string, packetId = 101): string[] => [
+    `UNSUBACK #${packetId}${protocolVersion === 5 ? ` ${codes}` : ''}`,
+  ]
+
+  test('MQTT-3.10.1-1: other flags in the fixed header than 0010 are malformed', () => {
+    for (const flags of ['0', '1', '3', '6']) {
+      const client = joined()
+      client.sendHex(`a${flags}${protocolVersion === 5 ? '06' : '05'} 0001 ${properties} 0001 61`)
+      expect(client.hears()).toEqual(refused(protocolVersion, 0x81))
+    }
+  })
+
+  test('MQTT-3.10.3-1: a filter that is not UTF-8 is malformed', () => {
+    const client = joined()
+    client.sendHex(`a2${protocolVersion === 5 ? '07' : '06'} 0001 ${properties} 0002 c080`)
+    expect(client.hears()).toEqual(refused(protocolVersion, 0x81))
+  })
+
+  test('MQTT-3.10.3-2: one without any filter breaks the protocol', () => {
+    const client = joined()
+    client.unsubscribe([])
+    expect(client.hears()).toEqual(refused(protocolVersion, 0x82))
+  })
+
+  test('MQTT-3.10.4-1: filters are compared character by character, and what is the same is deleted', () => {
+    const wire = world()
+    const client = joined(wire).subscribed(['a/+', 'a/#', 'A/b', '$share/g/a/b'])
+    client.unsubscribe(['a/b', 'a', 'A/B', '+/b', '$share/h/a/b', 'a/+/'])
+    client.hears()
+    expect(wire.broker.subscriptionCount).toBe(4)
+    client.unsubscribe(['a/#', '$share/g/a/b'])
+    expect(client.hears()).toEqual(unsuback('0,0'))
+    expect(wire.broker.subscriptionCount).toBe(2)
+  })
+
+  test('MQTT-3.10.4-2: no new messages are added, only those of other subscriptions', () => {
+    const wire = world()
+    const client = joined(wire).subscribed(['a', 'a/#', 'b'], 1)
+    const other = WireClient.connect(wire)
+    other.publish('a', 'both')
+    client.unsubscribe('a/#')
+    other.publish('a', 'one')
+    client.unsubscribe('a')
+    other.publish('a', 'none')
+    other.publish('b', 'still')
+    expect(client.hears().filter((heard) => heard.includes('='))).toEqual(['a=both q0', 'a=one q0', 'b=still q0'])
+  })
+
+  test('MQTT-3.10.4-3: what was sent of QoS 1 and 2 is delivered to its end, after a reconnect too', () => {
+    const wire = world()
+    const options = { clientId: 'c', ...persistent(protocolVersion) }
+    const client = WireClient.connect(wire, options).subscribed('a', 2)
+    const other = WireClient.connect(wire)
+    other.publish('a', 'one', 1)
+    other.publish('a', 'two', 2)
+    client.unsubscribe('a')
+    expect(client.hears()).toEqual(['a=one q1 #1', 'a=two q2 #2', ...unsuback('0')])
+    client.ack(5, 2)
+    expect(client.hears()).toEqual(['PUBREL #2'])
+    client.lost()
+    const again = WireClient.connect(wire, options)
+    again.lost()
+    const third = new WireClient(wire, options)
+    expect(third.hears()).toEqual(['CONNACK present', 'a=one q1 #1 dup', 'PUBREL #2'])
+    third.ack(4, 1)
+    third.ack(7, 2)
+    expect(wire.broker.waiting().messages).toBe(0)
+  })
+
+  test('MQTT-3.10.4-4, -5: UNSUBACK answers with the same packet id, whether anything was deleted or not', () => {
+    const client = joined().subscribed('a')
+    client.unsubscribe('a', 7)
+    client.unsubscribe('a', 65_535)
+    expect(client.hears()).toEqual([...unsuback('0', 7), ...unsuback('17', 65_535)])
+  })
+
+  test('MQTT-3.10.4-6: many filters are as many packets, with one UNSUBACK', () => {
+    const wire = world()
+    const client = joined(wire).subscribed(['a', 'b', 'c'])
+    client.unsubscribe(['a', 'b', 'c'])
+    expect(client.hears()).toEqual(unsuback('0,0,0'))
+    expect(wire.broker.subscriptionCount).toBe(0)
+  })
+})
+
+describe('UNSUBACK of 5.0', () => {
+  test('5.0 MQTT-3.11.3-1, -2: a code for each filter, in their order', () => {
+    const client = WireClient.connect(world()).subscribed(['b', '$share/g/d'])
+    client.unsubscribe(['a', 'b', 'c', '$share/g/d', 'd'])
+    expect(client.hears()).toEqual(['UNSUBACK #101 17,0,17,0,17'])
+  })
+})
+
+describe.each(VERSIONS)('PINGREQ in version %i', (protocolVersion) => {
+  test('MQTT-3.12.4-1: PINGRESP answers each', () => {
+    const client = WireClient.connect(world(), { protocolVersion })
+    client.sendHex('c000c000')
+    expect(client.hears()).toEqual(['PINGRESP', 'PINGRESP'])
+  })
+})
