@@ -13,7 +13,14 @@ const REFUSED: AuthAnswer = { kind: 'refused', reasonCode: 0x87, reason: 'the pr
 const will: Will = { topic: 'w', payload: Buffer.from('gone'), qos: 0, retain: false, properties: {} }
 
 /** Method M is asked about; whoever uses none is let in. */
-const POLICY = { allowAnonymous: true, verifies: false, methods: ['M'], passwords: undefined, tokenKeys: undefined, acl: undefined }
+const POLICY = {
+  allowAnonymous: true,
+  verifies: false,
+  methods: ['M'],
+  passwords: undefined,
+  tokenKeys: new Set<string>(),
+  acl: undefined,
+}
 const access = new AccessPolicy(new Map(), POLICY)
 
 /** Answers the question that waits. */
