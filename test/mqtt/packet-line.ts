@@ -2,12 +2,14 @@ import { type Packet, PacketType } from '../../src/mqtt/packets.ts'
 
 const NAMES = ['', ...Object.keys(PacketType)]
 
-/** What a packet says, for people: `CONNACK present`, `a/b=x q1 #1 dup retain`, `PUBACK #1 0x10`, `DISCONNECT 0x8e`. */
+/** What a packet says, for people: `CONNACK present`, `a/b=x q1 #1 dup retain ids 3,9`, `PUBACK #1 0x10`, `DISCONNECT 0x8e`. */
 export function packetLine(packet: Packet): string {
   if (packet.type === PacketType.PUBLISH) {
-    const { topic, payload, qos, packetId, dup, retain } = packet
+    const { topic, payload, qos, packetId, dup, retain, properties } = packet
     const id = packetId === 0 ? '' : ` #${packetId}`
-    return `${topic}=${Buffer.from(payload).toString()} q${qos}${id}${dup ? ' dup' : ''}${retain ? ' retain' : ''}`
+    const flags = `${dup ? ' dup' : ''}${retain ? ' retain' : ''}`
+    const ids = properties.subscriptionIdentifiers
+    return `${topic}=${Buffer.from(payload).toString()} q${qos}${id}${flags}${ids === undefined ? '' : ` ids ${ids.join()}`}`
   }
   const words = [NAMES[packet.type]!]
   if ('packetId' in packet) words.push(`#${packet.packetId}`)

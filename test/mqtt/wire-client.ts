@@ -10,6 +10,7 @@ import {
 } from '../../src/mqtt/packets.ts'
 import type { Properties } from '../../src/mqtt/properties.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
+import { packetLine } from './packet-line.ts'
 import { Wire } from './wire.ts'
 
 export const VERSIONS = [3, 4, 5] as const
@@ -20,6 +21,9 @@ export const persistent = (version: ProtocolVersion): Partial<Connect> => ({
   cleanStart: false,
   ...(version === 5 && { properties: { sessionExpiryInterval: 3600 } }),
 })
+
+/** CONNACK for a session that was there: 3.1 cannot say so. */
+export const resumed = (version: ProtocolVersion): string => (version === 3 ? 'CONNACK' : 'CONNACK present')
 
 /** Requests of one SUBSCRIBE: `a/b`, or with options. */
 export type Asked = string | (Partial<SubscriptionRequest> & { readonly filter: string })
@@ -99,9 +103,9 @@ export class WireClient {
     this.wire.close(this.connection)
   }
 
-  /** What came since this was asked last: `a/b=x q1 #1 dup retain ids 3,9`, `SUBACK #100 0,143`, `DISCONNECT 130`, `close`. */
+  /** What came since this was asked last: `a/b=x q1 #1 dup retain ids 3,9`, `SUBACK #100 0x00 0x8f`, `DISCONNECT 0x82`, `close`. */
   hears(): string[] {
-    return this.packets().map((seen) => (seen === 'close' ? seen : line(seen)))
+    return this.packets().map((seen) => (seen === 'close' ? seen : packetLine(seen)))
   }
 
   /** The same as packets. */
@@ -111,25 +115,3 @@ export class WireClient {
 }
 
 export const world = (options: Partial<BrokerOptions> = {}): Wire => new Wire({}, options)
-
-const NAMES = ['', ...Object.keys(PacketType)]
-
-function line(packet: Packet): string {
-  if (packet.type === PacketType.PUBLISH) {
-    const { topic, payload, qos, packetId, dup, retain, properties } = packet
-    const ids = properties.subscriptionIdentifiers
-    return [
-      `${topic}=${Buffer.from(payload).toString()} q${qos}`,
-      packetId > 0 && `#${packetId}`,
-      dup && 'dup',
-      retain && 'retain',
-      ids && `ids ${ids.join(',')}`,
-    ]
-      .filter(Boolean)
-      .join(' ')
-  }
-  const id = 'packetId' in packet ? ` #${packet.packetId}` : ''
-  const codes = 'reasonCodes' in packet ? packet.reasonCodes.join() : 'reasonCode' in packet ? String(packet.reasonCode) : ''
-  const present = 'sessionPresent' in packet && packet.sessionPresent ? ' present' : ''
-  return `${NAMES[packet.type]}${id}${codes === '' || (codes === '0' && !('reasonCodes' in packet)) ? '' : ` ${codes}`}${present}`
-}

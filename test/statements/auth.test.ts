@@ -50,13 +50,13 @@ describe('AUTH [5.0 section 3.15]', () => {
   test('MQTT-3.15.1-1: reserved bits in the fixed header are malformed', () => {
     const { client } = joined()
     client.sendHex('f1 06 19 04 15 0001 4d')
-    expect(client.hears()).toEqual(['DISCONNECT 129', 'close'])
+    expect(client.hears()).toEqual(['DISCONNECT 0x81', 'close'])
   })
 
   test('MQTT-3.15.2-1: no other reason codes than those of AUTH, from either side', () => {
     const { wire, client } = asking()
     answer(wire, CONTINUE)
-    expect(client.hears()).toEqual(['AUTH 24'])
+    expect(client.hears()).toEqual(['AUTH 0x18'])
     client.auth(0x18, with_('proof'))
     answer(wire, ACCEPTED)
     expect(client.hears()).toEqual(['CONNACK'])
@@ -64,7 +64,7 @@ describe('AUTH [5.0 section 3.15]', () => {
     answer(wire, ACCEPTED)
     expect(client.hears()).toEqual(['AUTH'])
     client.sendHex('f0 06 01 04 15 0001 4d')
-    expect(client.hears()).toEqual(['DISCONNECT 130', 'close'])
+    expect(client.hears()).toEqual(['DISCONNECT 0x82', 'close'])
   })
 })
 
@@ -72,7 +72,7 @@ describe('enhanced authentication [5.0 section 4.12]', () => {
   test('MQTT-4.12.0-1: a method that nobody knows is refused with 0x8C, and the connection is closed', () => {
     for (const wire of [world({ access }), world()]) {
       const client = new WireClient(wire, { properties: { authenticationMethod: 'other' } })
-      expect(client.hears()).toEqual(['CONNACK 140', 'close'])
+      expect(client.hears()).toEqual(['CONNACK 0x8c', 'close'])
     }
   })
 
@@ -88,20 +88,20 @@ describe('enhanced authentication [5.0 section 4.12]', () => {
       answer(wire, CONTINUE)
       client.hears()
       client.auth(reasonCode, with_('proof'))
-      expect(client.hears()).toEqual(['CONNACK 130', 'close'])
+      expect(client.hears()).toEqual(['CONNACK 0x82', 'close'])
     }
   })
 
   test('MQTT-4.12.0-4: refused at any point, with CONNACK and the end of the connection', () => {
     const first = asking()
     answer(first.wire, REFUSED)
-    expect(first.client.hears()).toEqual(['CONNACK 135', 'close'])
+    expect(first.client.hears()).toEqual(['CONNACK 0x87', 'close'])
     const second = asking()
     answer(second.wire, CONTINUE)
     second.client.hears()
     second.client.auth(0x18, with_('proof'))
     answer(second.wire, REFUSED)
-    expect(second.client.hears()).toEqual(['CONNACK 135', 'close'])
+    expect(second.client.hears()).toEqual(['CONNACK 0x87', 'close'])
     expect(second.wire.broker.sessions.size).toBe(0)
   })
 
@@ -123,7 +123,7 @@ describe('enhanced authentication [5.0 section 4.12]', () => {
       answer(wire, CONTINUE)
       client.hears()
       client.auth(0x18, properties)
-      expect(client.hears()).toEqual(['CONNACK 130', 'close'])
+      expect(client.hears()).toEqual(['CONNACK 0x82', 'close'])
     }
   })
 
@@ -139,15 +139,15 @@ describe('enhanced authentication [5.0 section 4.12]', () => {
     for (const properties of [{}, METHOD]) {
       const client = WireClient.connect(world({ access }))
       client.auth(0x19, properties)
-      expect(client.hears()).toEqual(['DISCONNECT 130', 'close'])
+      expect(client.hears()).toEqual(['DISCONNECT 0x82', 'close'])
     }
   })
 
   test('5.0 section 4.12: nothing but AUTH and DISCONNECT comes from the client before CONNACK', () => {
     const packets: readonly [string, string[]][] = [
-      ['c000', ['CONNACK 130', 'close']],
-      ['30040001 61 00', ['CONNACK 130', 'close']],
-      ['8207 0001 00 0001 61 00', ['CONNACK 130', 'close']],
+      ['c000', ['CONNACK 0x82', 'close']],
+      ['30040001 61 00', ['CONNACK 0x82', 'close']],
+      ['8207 0001 00 0001 61 00', ['CONNACK 0x82', 'close']],
       ['e000', ['close']],
     ]
     for (const [hex, heard] of packets) {
@@ -171,7 +171,7 @@ describe('re-authentication [5.0 section 4.12.1]', () => {
     client.sendHex('c000')
     expect(client.hears()).toEqual(['a=meanwhile q0', 'PINGRESP'])
     expect(answer(wire, CONTINUE)).toMatchObject({ again: true, username: 'u' })
-    expect(client.hears()).toEqual(['AUTH 24'])
+    expect(client.hears()).toEqual(['AUTH 0x18'])
     client.auth(0x18, with_('proof'))
     answer(wire, ACCEPTED)
     expect(client.hears()).toEqual(['AUTH'])
@@ -181,16 +181,16 @@ describe('re-authentication [5.0 section 4.12.1]', () => {
     for (const properties of [{}, { authenticationMethod: 'N' }]) {
       const { client } = joined()
       client.auth(0x19, properties)
-      expect(client.hears()).toEqual(['DISCONNECT 130', 'close'])
+      expect(client.hears()).toEqual(['DISCONNECT 0x82', 'close'])
     }
   })
 
   test('MQTT-4.12.1-2: one that fails ends the connection with DISCONNECT, and the will fires', () => {
     for (const [refusal, heard] of [
-      [REFUSED, 'DISCONNECT 135'],
-      [{ kind: 'refused', reasonCode: 0x8c, reason: 'x' }, 'DISCONNECT 135'],
-      [{ kind: 'refused', reasonCode: 0x88, reason: 'x' }, 'DISCONNECT 128'],
-      [{ ...ACCEPTED, username: 'somebody else' }, 'DISCONNECT 135'],
+      [REFUSED, 'DISCONNECT 0x87'],
+      [{ kind: 'refused', reasonCode: 0x8c, reason: 'x' }, 'DISCONNECT 0x87'],
+      [{ kind: 'refused', reasonCode: 0x88, reason: 'x' }, 'DISCONNECT 0x80'],
+      [{ ...ACCEPTED, username: 'somebody else' }, 'DISCONNECT 0x87'],
     ] as const) {
       const { wire, client } = joined({ will })
       const watcher = WireClient.connect(wire).subscribed('w')

@@ -14,7 +14,7 @@ describe.each(VERSIONS)('DISCONNECT in version %i', (protocolVersion) => {
     const watcher = WireClient.connect(wire).subscribed('w')
     const client = WireClient.connect(wire, { protocolVersion, will })
     client.sendHex('e100')
-    expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 129', 'close'] : ['close'])
+    expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 0x81', 'close'] : ['close'])
     expect(watcher.hears()).toEqual(['w=gone q0'])
   })
 
@@ -31,19 +31,19 @@ describe.each(VERSIONS)('DISCONNECT in version %i', (protocolVersion) => {
   test('MQTT-4.13.1-1: whoever breaks the protocol is closed, and told why if it speaks 5.0', () => {
     const client = WireClient.connect(world(), { protocolVersion })
     client.sendHex(SUBSCRIBE_NOTHING[protocolVersion])
-    expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 130', 'close'] : ['close'])
+    expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 0x82', 'close'] : ['close'])
   })
 
   test('MQTT-4.13.2-1: what is no packet of a client closes too', () => {
     for (const hex of ['20020000', '90030001' + '00', 'b0020001', 'd000']) {
       const client = WireClient.connect(world(), { protocolVersion })
       client.sendHex(hex)
-      expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 130', 'close'] : ['close'])
+      expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 0x82', 'close'] : ['close'])
     }
     const client = WireClient.connect(world(), { protocolVersion })
     client.wire.broker.closeAll(0, 0x8b)
     client.wire.run()
-    expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 139', 'close'] : ['close'])
+    expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 0x8b', 'close'] : ['close'])
   })
 })
 
@@ -66,10 +66,10 @@ describe('DISCONNECT of 5.0', () => {
     const client = WireClient.connect(world())
     client.wire.broker.closeAll(0, 0x86)
     client.wire.run()
-    expect(client.hears()).toEqual(['DISCONNECT 135', 'close'])
+    expect(client.hears()).toEqual(['DISCONNECT 0x87', 'close'])
     const other = WireClient.connect(world())
     other.sendHex('e00186')
-    expect(other.hears()).toEqual(['DISCONNECT 130', 'close'])
+    expect(other.hears()).toEqual(['DISCONNECT 0x82', 'close'])
   })
 
   test('5.0 MQTT-3.14.2-2, -3: says why, and nothing else; not even that to a client that takes no packet of that size', () => {
@@ -92,7 +92,7 @@ describe('DISCONNECT of 5.0', () => {
     client.sendHex('c000')
     client.sendHex(SUBSCRIBE_NOTHING[5])
     wire.advance(1e6)
-    expect(client.hears()).toEqual(['DISCONNECT 130', 'close'])
+    expect(client.hears()).toEqual(['DISCONNECT 0x82', 'close'])
   })
 
   test('5.0 MQTT-3.14.4-3: 0x00 takes the will away, every other reason code sends it', () => {
@@ -129,7 +129,7 @@ describe('a store that is full', () => {
       const client = new WireClient(wire, { clientId: 'c', ...persistent(protocolVersion) })
       client.subscribe('a', 1)
       settle()
-      expect(client.hears()).toEqual(['CONNACK', 'SUBACK #100 1'])
+      expect(client.hears()).toEqual(['CONNACK', 'SUBACK #100 0x01'])
       store.refuse = true
       act(client)
       settle()
@@ -140,8 +140,8 @@ describe('a store that is full', () => {
   test('refuses a subscription with 0x97, or the connection where 3.1 has no code for it', () => {
     for (const [protocolVersion, answer] of [
       [3, ['close']],
-      [4, ['SUBACK #100 128']],
-      [5, ['SUBACK #100 151']],
+      [4, ['SUBACK #100 0x80']],
+      [5, ['SUBACK #100 0x97']],
     ] as const) {
       const store = new DelayedStore()
       const wire = new Wire({}, { store })
@@ -169,6 +169,6 @@ describe('a store that is full', () => {
     const append = store.append.bind(store)
     store.append = (record) => (record.type === 'message' ? 'full' : append(record))
     client.subscribe('a', 1)
-    expect(client.hears()).toEqual(['DISCONNECT 151', 'close'])
+    expect(client.hears()).toEqual(['DISCONNECT 0x97', 'close'])
   })
 })

@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest'
 import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
 import { Wire } from '../mqtt/wire.ts'
-import { persistent, VERSIONS, WireClient, world } from '../mqtt/wire-client.ts'
+import { persistent, resumed, VERSIONS, WireClient, world } from '../mqtt/wire-client.ts'
 
 describe.each(VERSIONS)('topics in version %i', (protocolVersion) => {
   const joined = (wire = world()): WireClient => WireClient.connect(wire, { protocolVersion })
-  const malformed = (reasonCode: number): string[] => (protocolVersion === 5 ? [`DISCONNECT ${reasonCode}`, 'close'] : ['close'])
+  const malformed = (reasonCode: number): string[] =>
+    protocolVersion === 5 ? [`DISCONNECT 0x${reasonCode.toString(16)}`, 'close'] : ['close']
 
   test('MQTT-4.7.0-1: a topic name has no wildcards', () => {
     for (const topic of ['+', '#', 'a/+', 'a/#', 'a+b', '#a', '/+/']) {
@@ -23,7 +24,7 @@ describe.each(VERSIONS)('topics in version %i', (protocolVersion) => {
     }
     const client = joined()
     client.subscribe(['#', 'a/#', '/#', 'a/+/#'])
-    expect(client.hears()).toEqual(['SUBACK #100 0,0,0,0'])
+    expect(client.hears()).toEqual(['SUBACK #100 0x00 0x00 0x00 0x00'])
   })
 
   test('MQTT-4.7.1-2: + is a whole level of a filter', () => {
@@ -34,7 +35,7 @@ describe.each(VERSIONS)('topics in version %i', (protocolVersion) => {
     }
     const client = joined()
     client.subscribe(['+', '+/a', 'a/+', '+/+', '/+', '+/'])
-    expect(client.hears()).toEqual(['SUBACK #100 0,0,0,0,0,0'])
+    expect(client.hears()).toEqual(['SUBACK #100 0x00 0x00 0x00 0x00 0x00 0x00'])
   })
 
   test('MQTT-4.7.2-1: wildcards at the start do not see topics that start with $', () => {
@@ -89,12 +90,12 @@ describe.each(VERSIONS)('topics in version %i', (protocolVersion) => {
     const publisher = WireClient.connect(behind, { protocolVersion }, { listener: 'mounted' })
     publisher.publish(longest, 'y', 1, { retain: true })
     // 3.x has no code for a refusal.
-    expect(publisher.hears()).toEqual([protocolVersion === 5 ? 'PUBACK #1 144' : 'PUBACK #1'])
+    expect(publisher.hears()).toEqual([protocolVersion === 5 ? 'PUBACK #1 0x90' : 'PUBACK #1'])
     publisher.publish('x'.repeat(65_535 - 8), 'y', 1)
     expect(watcher.hears()).toEqual([`mounted/${'x'.repeat(65_527)}=y q1 #1`])
     expect(behind.broker.retained.count).toBe(0)
     publisher.subscribe(longest)
-    expect(publisher.hears().at(-1)).toBe(`SUBACK #100 ${{ 3: 0, 4: 0x80, 5: 0x8f }[protocolVersion]}`)
+    expect(publisher.hears().at(-1)).toBe(`SUBACK #100 ${{ 3: '0x00', 4: '0x80', 5: '0x8f' }[protocolVersion]}`)
     expect(behind.broker.subscriptionCount).toBe(1)
   })
 
@@ -118,12 +119,12 @@ describe.each(VERSIONS)('topics in version %i', (protocolVersion) => {
 
 describe.each(VERSIONS)('shared subscriptions in version %i', (protocolVersion) => {
   const joined = (wire = world()): WireClient => WireClient.connect(wire, { protocolVersion })
-  const INVALID = { 3: 0, 4: 0x80, 5: 0x8f }[protocolVersion]
+  const INVALID = { 3: '0x00', 4: '0x80', 5: '0x8f' }[protocolVersion]
   const invalid = (filters: readonly string[]): void => {
     const wire = world()
     const client = joined(wire)
     client.subscribe(filters)
-    expect(client.hears()).toEqual([`SUBACK #100 ${filters.map(() => INVALID).join()}`])
+    expect(client.hears()).toEqual([`SUBACK #100 ${filters.map(() => INVALID).join(' ')}`])
     expect(wire.broker.subscriptionCount).toBe(0)
   }
 
@@ -131,14 +132,14 @@ describe.each(VERSIONS)('shared subscriptions in version %i', (protocolVersion) 
     invalid(['$share//a', '$share/', '$share', '$share//#'])
     const client = joined()
     client.subscribe(['$share/g/a', '$shared/a', '$share/é/a'])
-    expect(client.hears()).toEqual(['SUBACK #100 0,0,0'])
+    expect(client.hears()).toEqual(['SUBACK #100 0x00 0x00 0x00'])
   })
 
   test('MQTT-4.8.2-2: no wildcard in the name, and a filter behind it', () => {
     invalid(['$share/+/a', '$share/#', '$share/g/', '$share/g', '$share/+'])
     const client = joined()
     client.subscribe(['$share/g/#', '$share/g/+', '$share/g//', '$share/g//a'])
-    expect(client.hears()).toEqual(['SUBACK #100 0,0,0,0'])
+    expect(client.hears()).toEqual(['SUBACK #100 0x00 0x00 0x00 0x00'])
   })
 
   test('MQTT-4.8.2-3: each member gets the QoS that it was granted', () => {
@@ -166,7 +167,7 @@ describe.each(VERSIONS)('shared subscriptions in version %i', (protocolVersion) 
     first.lost()
     expect(second.hears()).toEqual([])
     const again = new WireClient(wire, options)
-    expect(again.hears()).toEqual(['CONNACK present', 'a=sent q2 #1 dup', 'PUBREL #2'])
+    expect(again.hears()).toEqual([resumed(protocolVersion), 'a=sent q2 #1 dup', 'PUBREL #2'])
     again.ack(5, 1)
     again.ack(7, 1)
     again.ack(7, 2)
