@@ -81,7 +81,7 @@ const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ...because('the WebSocket library has no such setting', 'websockets_headers_size', 'websockets_log_level'),
   ...because('any origin may connect', 'websockets_origin'),
   ...because('dates of client certificates are always checked', 'disable_client_cert_date_checks'),
-  ...because('Roost sends no topic aliases', 'max_topic_alias_broker'),
+  ...because('max_topic_alias counts for both directions', 'max_topic_alias_broker'),
   ...because('there is no control API', 'enable_control_api'),
   ...because(
     BRIDGE,

@@ -24,7 +24,8 @@ export class MqttJs {
   }
 
   static async connect(port: number, options: IClientOptions): Promise<MqttJs> {
-    const js = new MqttJs(connect(`mqtt://127.0.0.1:${port}`, { reconnectPeriod: 0, ...options }))
+    const { protocol = 'mqtt' } = options
+    const js = new MqttJs(connect(`${protocol}://localhost:${port}`, { reconnectPeriod: 0, ...options }))
     await js.event('connect')
     return js
   }

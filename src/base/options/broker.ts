@@ -121,7 +121,7 @@ export const BROKER_OPTIONS = {
     group: 'MQTT broker',
     ...whole(1, 3600),
     default: 60,
-    about: 'Seconds after which a client is closed whose socket takes nothing of what waits for it.',
+    about: 'Seconds after which a client is closed whose socket takes nothing of what waits for it; one that is only slow stays.',
   },
   max_publish_rate: {
     group: 'MQTT broker',
@@ -139,14 +139,15 @@ export const BROKER_OPTIONS = {
     group: 'MQTT broker',
     ...whole(10, 65_535),
     default: 65_535,
-    about: 'Longest keep alive of MQTT 5 clients, in seconds: who asks for more is told to use this (Server Keep Alive).',
+    about:
+      'Longest keep alive, in seconds: MQTT 5 clients that ask for more are told to use this (Server Keep Alive), others are refused.',
   },
   persistent_client_expiration: {
     group: 'MQTT broker',
     ...secondsOrNever(4_294_967_294),
     default: 0,
     about:
-      'Seconds after which the session of an absent sensor or MQTT 3 client is forgotten; 0 is never. MQTT 5 clients say it themselves.',
+      'Seconds after which the session of an absent sensor or MQTT 3 client is forgotten, and the longest that MQTT 5 clients may ask for; 0 is never.',
   },
   max_sessions: {
     group: 'MQTT broker',
