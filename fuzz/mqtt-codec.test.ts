@@ -35,7 +35,7 @@ const PUBLISHED = {
   payloadFormatIndicator: fc.constantFrom(0, 1),
   messageExpiryInterval: u32,
   contentType: text,
-  responseTopic: text,
+  responseTopic: topic,
   correlationData: data,
   ...USER,
 }
@@ -82,7 +82,7 @@ function packets(v: ProtocolVersion, sender: Sender): fc.Arbitrary<Packet> {
       fc.boolean(),
       fc.boolean(),
       id,
-      properties({ ...PUBLISHED, topicAlias: id, subscriptionIdentifiers: identifiers(3) }),
+      properties({ ...PUBLISHED, topicAlias: id, ...(sender === 'server' && { subscriptionIdentifiers: identifiers(3) }) }),
     )
     .map(([name, payload, level, retain, dup, packetId, props]) => {
       const packet = Publish.of(name, payload, level as 0 | 1 | 2, retain, level === 0 ? 0 : packetId, props)

@@ -423,20 +423,19 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   #publish(now: Instant, link: ClientLink, session: Session, message: Publish): void {
     this.stats.publishReceived++
     const { packetId, qos } = message
-    if (qos === 2) {
-      const receipt = session.received?.get(packetId)
-      if (receipt !== undefined) {
-        // The same message again: acknowledged again, delivered once (MQTT-4.3.3-10).
-        link.push(response(PacketType.PUBREC, packetId, 0), receipt)
-        return
-      }
-    }
     if (qos > 0 || message.retain) {
       const wrong = this.#unsupported(link, session, message)
       if (wrong !== undefined) {
         this.fail(now, link, wrong.reasonCode, wrong.reason, wrong.limit)
         return
       }
+    }
+    const receipt = qos === 2 ? session.received?.get(packetId) : undefined
+    if (receipt !== undefined) {
+      // The same message again: acknowledged again, delivered once (MQTT-4.3.3-10).
+      link.carried?.delete(packetId)
+      link.push(response(PacketType.PUBREC, packetId, 0), receipt)
+      return
     }
     forwardedProperties(message)
     const refusal = this.#publisher.refusal(session, message)
@@ -477,8 +476,9 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     }
     // MQTT-3.3.4-7, -8: what is not acknowledged yet counts, and a message that comes again counts once. 3.x clients know no such bound.
     if (qos === 0 || link.version < 5) return undefined
-    const pending = link.unacknowledged + (session.received?.size ?? 0)
-    if (pending < limits.receiveMaximum || session.received?.has(packetId) === true) return undefined
+    if (qos === 2 && session.received?.has(packetId) === true && link.carried?.has(packetId) !== true) return undefined
+    const pending = link.unacknowledged + (session.received?.size ?? 0) - (link.carried?.size ?? 0)
+    if (pending < limits.receiveMaximum) return undefined
     return {
       reasonCode: ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
       reason: `more than ${limits.receiveMaximum} messages (receive_maximum)`,
@@ -495,7 +495,8 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     }
     this.#noticeFull(link, 'PUBLISH')
     if (qos === 1) link.unacknowledged++
-    link.push(response(qos === 1 ? PacketType.PUBACK : PacketType.PUBREC, packetId, ReasonCode.QUOTA_EXCEEDED), 0)
+    const type = qos === 1 ? PacketType.PUBACK : PacketType.PUBREC
+    link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: 'the store is full' }), 0)
   }
 
   #refusePublish(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {
@@ -503,10 +504,11 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     const limit = this.#publisher.refusedBy(message, reasonCode)
     const what = { reason, ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
+    const told = { reasonString: limit === undefined ? 'not allowed' : `beyond ${limit}` }
     if (message.qos === 1) {
       link.unacknowledged++
-      link.push(response(PacketType.PUBACK, message.packetId, reasonCode), 0)
-    } else if (message.qos === 2) link.push(response(PacketType.PUBREC, message.packetId, reasonCode), 0)
+      link.push(response(PacketType.PUBACK, message.packetId, reasonCode, told), 0)
+    } else if (message.qos === 2) link.push(response(PacketType.PUBREC, message.packetId, reasonCode, told), 0)
     else if (reasonCode === ReasonCode.TOPIC_NAME_INVALID)
       this.fail(now, link, reasonCode, 'the topic name is too long (max_topic_levels)')
   }

@@ -70,6 +70,8 @@ export class ClientLink implements Link {
   authMethod: string | undefined = undefined
   /** QoS 1 messages taken in whose PUBACK has not left. */
   unacknowledged = 0
+  /** QoS 2 packet ids of earlier conversations: they count against our Receive Maximum when they come again [5.0 section 4.9]. */
+  carried: Set<number> | undefined = undefined
   /** The session that this client fills faster than it drains. */
   #pressed: Session | undefined = undefined
   listening = true
@@ -82,6 +84,8 @@ export class ClientLink implements Link {
   #gated: Fifo<Inflight> | undefined = undefined
   /** What was in flight when the session was resumed, in its order (MQTT-4.4.0-1, MQTT-4.6.0-1). */
   #resend: Fifo<Inflight> | undefined = undefined
+  /** Of that, what awaits PUBCOMP: no window holds PUBREL up (MQTT-3.3.4-10), so it goes first. */
+  #releases: Fifo<Inflight> | undefined = undefined
   readonly #delivery = new LinkDelivery()
   #windowTold = false
 
@@ -102,7 +106,8 @@ export class ClientLink implements Link {
   }
 
   get backlog(): number {
-    return (this.client?.queueLength ?? 0) + (this.#gated?.length ?? 0) + (this.#resend?.length ?? 0)
+    const again = (this.#resend?.length ?? 0) + (this.#releases?.length ?? 0)
+    return (this.client?.queueLength ?? 0) + (this.#gated?.length ?? 0) + again
   }
 
   send(now: Instant, packet: Packet): 'go' | 'pause' {
@@ -172,11 +177,20 @@ export class ClientLink implements Link {
     this.push({ type: OutgoingType.CLOSE, reasonCode: connack.reasonCode, disconnect: false, reason: undefined }, 0)
   }
 
-  /** Takes up a resumed session: everything unacknowledged goes out again first. */
+  /** Takes up a session: everything unacknowledged goes out again first. */
   resume(session: Session): void {
-    if (session.inflight === undefined || session.inflight.size === 0) return
-    this.#resend = new Fifo()
-    for (const inflight of session.inflight.values()) this.#resend.push(inflight)
+    if (session.received !== undefined && session.received.size > 0) this.carried = new Set(session.received.keys())
+    session.outstanding = 0
+    for (const inflight of session.inflight?.values() ?? []) {
+      inflight.counts = false
+      if (inflight.released) {
+        this.#releases ??= new Fifo()
+        this.#releases.push(inflight)
+      } else {
+        this.#resend ??= new Fifo()
+        this.#resend.push(inflight)
+      }
+    }
   }
 
   poll(now: Instant): Outgoing | undefined {
@@ -194,6 +208,10 @@ export class ClientLink implements Link {
     }
     const session = this.client
     if (session === undefined || !this.listening) return undefined
+    if (this.#releases !== undefined) {
+      const again = this.#pollReleases(session)
+      if (again !== undefined) return again
+    }
     if (this.#resend !== undefined) {
       const again = this.#pollResend(session)
       if (again !== undefined || this.#resend !== undefined) return again
@@ -201,20 +219,30 @@ export class ClientLink implements Link {
     return this.#pollQueue(now, session)
   }
 
+  #pollReleases(session: Session): Outgoing | undefined {
+    const releases = this.#releases!
+    for (let inflight = releases.peek(); inflight !== undefined; inflight = releases.peek()) {
+      const { packetId } = inflight
+      const over = session.inflight?.get(packetId) !== inflight
+      if (!over && this.#blocked(inflight)) return undefined
+      releases.shift()
+      if (!over) return { type: PacketType.PUBREL, packetId, reasonCode: 0, properties: NO_PROPERTIES }
+    }
+    this.#releases = undefined
+    return undefined
+  }
+
   #pollResend(session: Session): Outgoing | undefined {
     const resend = this.#resend!
     for (let inflight = resend.peek(); inflight !== undefined; inflight = resend.peek()) {
       // Acknowledged in the meantime by a client that answers out of turn.
-      if (session.inflight?.get(inflight.packetId) !== inflight) {
-        resend.shift()
-        continue
-      }
-      if (this.#blocked(inflight)) return undefined
+      const answered = session.inflight?.get(inflight.packetId) !== inflight || inflight.released
+      if (!answered && (session.outstanding >= this.window || this.#blocked(inflight))) return undefined
       resend.shift()
+      if (answered) continue
       if (resend.length === 0) this.#resend = undefined
-      if (inflight.released)
-        return { type: PacketType.PUBREL, packetId: inflight.packetId, reasonCode: 0, properties: NO_PROPERTIES }
-      return this.#deliver(inflight.queued, inflight.packetId, true)
+      session.takePlace(inflight)
+      return this.#deliverInflight(inflight)
     }
     this.#resend = undefined
     return undefined
@@ -248,9 +276,9 @@ export class ClientLink implements Link {
       this.#dequeue(now, session)
       if (this.#owner.dropIfExpired(now, session, entry.message)) continue
       if (entry.qos === 0) return this.#deliver(entry, 0, false)
-      const packetId = session.freePacketId()
-      session.depart(new Inflight(entry, packetId, 0))
-      return this.#deliver(entry, packetId, false)
+      const inflight = new Inflight(entry, session.freePacketId(), 0)
+      session.depart(inflight)
+      return this.#deliverInflight(inflight)
     }
   }
 
@@ -302,7 +330,7 @@ export class ClientLink implements Link {
       gated.shift()
       if (!gone) {
         if (gated.length === 0) this.#gated = undefined
-        return this.#deliver(inflight.queued, inflight.packetId, false)
+        return this.#deliverInflight(inflight)
       }
     }
     this.#gated = undefined
@@ -319,6 +347,13 @@ export class ClientLink implements Link {
 
   #wait(): undefined {
     this.#owner.awaitDurable(this)
+  }
+
+  /** DUP tells a repetition, and nothing else (MQTT-3.3.1-1, -3). */
+  #deliverInflight(inflight: Inflight): Delivery {
+    const dup = inflight.departed
+    inflight.departed = true
+    return this.#deliver(inflight.queued, inflight.packetId, dup)
   }
 
   #deliver(queued: Queued, packetId: number, dup: boolean): Delivery {

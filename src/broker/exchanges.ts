@@ -37,8 +37,7 @@ export class Exchanges {
             this.#full(now, link, 'PUBREC')
             return
           }
-          inflight!.released = true
-          inflight!.lsn = lsn
+          session.release(inflight!, lsn)
         }
         link.push(response(PacketType.PUBREL, packetId, 0), inflight!.lsn)
         return
@@ -63,6 +62,7 @@ export class Exchanges {
       }
     }
     session.received?.delete(packetId)
+    link.carried?.delete(packetId)
     link.push(response(PacketType.PUBCOMP, packetId, known ? 0 : ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), lsn)
   }
 

@@ -319,6 +319,6 @@ function storedDelivery(
 /** What of an incoming PUBLISH's properties travels on (MQTT-3.3.2-5 ff.): not those of this one hop. */
 export function forwardedProperties(message: Publish): void {
   if (message.properties === NO_PROPERTIES) return
-  const { topicAlias: _alias, subscriptionIdentifiers: _identifiers, ...travelling } = message.properties
+  const { topicAlias: _alias, ...travelling } = message.properties
   message.properties = travelling
 }

@@ -109,6 +109,7 @@ export class Recovery {
         const { queued, packetId, released } = waiting!.get(id)!
         const inflight = new Inflight(queued, packetId, 0)
         inflight.released = released
+        inflight.departed = true
         session.depart(inflight)
       }
       for (const { queued, packetId } of waiting?.values() ?? []) if (packetId === 0) session.enqueue(queued)

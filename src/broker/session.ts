@@ -51,6 +51,10 @@ export class Inflight {
   lsn: Lsn
   /** PUBREC came: PUBREL is what is repeated from here on (MQTT-4.3.3-6). */
   released = false
+  /** Its PUBLISH has left, perhaps in an earlier conversation: another one is a repetition. */
+  departed = false
+  /** Its PUBLISH takes a place in the window of this conversation; PUBREL alone takes none [5.0 section 4.9]. */
+  counts = false
 
   constructor(queued: Queued, packetId: number, lsn: Lsn) {
     this.queued = queued
@@ -102,6 +106,8 @@ export class Session implements Identity {
   /** Of the queued messages, those with QoS 0: what goes first when room is needed. */
   queuedQos0 = 0
   inflightBytes = 0
+  /** Of what is in flight, what takes a place in the window of this conversation. */
+  outstanding = 0
   /** When a message last left the queue: says whether a full queue is one that moves. */
   drainedAt: Instant = Number.NEGATIVE_INFINITY
   ended = false
@@ -158,6 +164,21 @@ export class Session implements Identity {
     this.inflight ??= new Map()
     this.inflight.set(inflight.packetId, inflight)
     this.inflightBytes += messageBytes(inflight.queued.message)
+    this.takePlace(inflight)
+  }
+
+  /** Its PUBLISH goes out, or goes out again in another conversation. */
+  takePlace(inflight: Inflight): void {
+    inflight.counts = true
+    this.outstanding++
+  }
+
+  /** PUBREC came. PUBRELs are repeated in the order of the PUBRECs (3.1.1 MQTT-4.6.0-4, -6). */
+  release(inflight: Inflight, lsn: Lsn): void {
+    inflight.released = true
+    inflight.lsn = lsn
+    this.inflight!.delete(inflight.packetId)
+    this.inflight!.set(inflight.packetId, inflight)
   }
 
   /** The exchange under this packet id is over; its id and its place in the window are free again. */
@@ -166,6 +187,7 @@ export class Session implements Identity {
     if (inflight === undefined) return undefined
     this.inflight!.delete(packetId)
     this.inflightBytes -= messageBytes(inflight.queued.message)
+    if (inflight.counts) this.outstanding--
     return inflight
   }
 

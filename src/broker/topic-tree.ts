@@ -1,3 +1,5 @@
+import { hasWildcard } from '../mqtt/topics.ts'
+
 /**
  * Topic filters with what is subscribed under each, by key [5.0 section 4.7].
  *
@@ -21,14 +23,14 @@ export class TopicTree<K, V> {
 
   /** Sets or replaces what `key` has under `filter`. */
   set(filter: string, key: K, value: V): void {
-    const entries = isWild(filter) ? this.#wildEntries(filter) : this.#exactEntries(filter)
+    const entries = hasWildcard(filter) ? this.#wildEntries(filter) : this.#exactEntries(filter)
     if (!entries.has(key)) this.#size++
     entries.set(key, value)
   }
 
   /** Gives whether there was something to delete. */
   delete(filter: string, key: K): boolean {
-    const deleted = isWild(filter) ? this.#deleteWild(filter, key) : this.#deleteExact(filter, key)
+    const deleted = hasWildcard(filter) ? this.#deleteWild(filter, key) : this.#deleteExact(filter, key)
     if (deleted) this.#size--
     return deleted
   }
@@ -122,8 +124,6 @@ interface Node<K, V> {
 }
 
 const newNode = <K, V>(): Node<K, V> => ({ children: undefined, any: undefined, rest: undefined, entries: undefined })
-
-const isWild = (filter: string): boolean => filter.includes('+') || filter.includes('#')
 
 function collect<K, V>(entries: Map<K, V>, found: [K, V][]): void {
   for (const entry of entries) found.push(entry)

@@ -81,6 +81,9 @@ export class PacketDecoder {
         reader.reset(bytes, at, end)
         const read = this.#properties(reader, PacketType.PUBLISH)
         if (read === undefined) return undefined
+        if (read.subscriptionIdentifiers !== undefined && this.#types === FROM_CLIENT) {
+          return this.#fail('a subscription identifier from a client', 'MQTT-3.3.4-6', 0x82)
+        }
         properties = read
         at = reader.at
       }

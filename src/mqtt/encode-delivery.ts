@@ -100,8 +100,9 @@ function encode(
     const changed: Properties = { ...properties }
     if (topicAlias > 0) changed.topicAlias = topicAlias
     if (subscriptionIdentifiers !== undefined) changed.subscriptionIdentifiers = subscriptionIdentifiers
-    // What is left of the interval, rounded up so that it never says 0 to a message that still lives (MQTT-3.3.2-6).
-    if (message.expiresAt !== undefined) changed.messageExpiryInterval = Math.ceil((message.expiresAt - now) / 1000)
+    // What is left of the interval, rounded up so that it never says 0 to a message that still lives (MQTT-3.3.2-6); what was sent before
+    // it expired is sent again with nothing left.
+    if (message.expiresAt !== undefined) changed.messageExpiryInterval = Math.max(0, Math.ceil((message.expiresAt - now) / 1000))
     properties = changed
   }
   const packet = new Publish(

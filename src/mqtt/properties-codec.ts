@@ -2,6 +2,7 @@ import type { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { utf8Length } from '../base/bytes.ts'
 import { PacketType } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
+import { hasWildcard } from './topics.ts'
 
 type Form = 'byte' | 'flag' | 'u16' | 'u32' | 'varint' | 'string' | 'binary' | 'pair'
 type Name = keyof Properties
@@ -137,6 +138,9 @@ function readValue(reader: ByteReader, form: Form, name: string): unknown {
 }
 
 function valueError(name: string, value: unknown): PropertyError | undefined {
+  if (name === 'responseTopic' && hasWildcard(value as string)) {
+    return error('wildcard in the response topic', 'MQTT-3.3.2-14', 0x82)
+  }
   if (typeof value !== 'number') return undefined
   const flag =
     name === 'payloadFormatIndicator' ||

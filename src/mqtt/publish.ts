@@ -19,7 +19,7 @@ export class Publish {
   dup: boolean
   /** As received; 0 for QoS 0. */
   packetId: number
-  /** As received; without topicAlias and subscriptionIdentifiers once the broker has taken the message in. */
+  /** As received; without topicAlias once the broker has taken the message in. */
   properties: Properties
 
   /** Holds the payload in [payloadStart, payloadEnd), and the whole packet as received in [frameStart, payloadEnd). */

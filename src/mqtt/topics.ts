@@ -3,12 +3,13 @@ import { utf8Length } from '../base/bytes.ts'
 /** What is wrong with a topic name [5.0 section 4.7], '' if nothing is. */
 export function topicNameError(name: string): string {
   if (name === '') return 'empty topic name'
-  if (name.includes('+') || name.includes('#')) return 'wildcard in a topic name'
-  return ''
+  return hasWildcard(name) ? 'wildcard in a topic name' : ''
 }
 
 /** More bytes than a string can have (MQTT-4.7.3-3): with a mount point in front, a topic may become too long. */
 export const exceedsBytes = (topic: string): boolean => topic.length > 0xffff / 3 && utf8Length(topic) > 0xffff
+
+export const hasWildcard = (topic: string): boolean => topic.includes('+') || topic.includes('#')
 
 /** What is wrong with a topic filter: empty (MQTT-4.7.3-1), `#` (MQTT-4.7.1-1) or `+` (MQTT-4.7.1-2) out of place; '' if nothing is. */
 export function topicFilterError(filter: string): string {

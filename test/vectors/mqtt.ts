@@ -186,7 +186,7 @@ export const MQTT_VECTORS: readonly MqttVector[] = [
   {
     title: '5.0 PUBLISH with all properties',
     version: 5,
-    sender: 'client',
+    sender: 'server',
     hex: '3027 0001 61 22 01 01 02 0000000a 03 0001 74 08 0001 72 09 0001 01 0b 05 0b 8001 23 0003 26 0001 61 0001 62 78',
     packet: publish('a', 'x', 0, 0, {
       payloadFormatIndicator: 1,
@@ -382,6 +382,20 @@ export const MQTT_MALFORMED: readonly MalformedVector[] = [
     reasonCode: 0x81,
   },
   { title: 'a property length that is not minimal', versions: FIVE, hex: '3005 0001 61 8000', reasonCode: 0x81 },
+  {
+    title: 'a response topic with a wildcard',
+    versions: FIVE,
+    hex: '3008 0001 61 04 08 0001 2b',
+    reasonCode: 0x82,
+    rule: 'MQTT-3.3.2-14',
+  },
+  {
+    title: 'a subscription identifier from a client',
+    versions: FIVE,
+    hex: '3006 0001 61 02 0b05',
+    reasonCode: 0x82,
+    rule: 'MQTT-3.3.4-6',
+  },
   { title: 'payload format indicator 2', versions: FIVE, hex: '3006 0001 61 02 0102', reasonCode: 0x82 },
   { title: 'topic alias 0', versions: FIVE, hex: '3007 0001 61 03 230000', reasonCode: 0x94, rule: 'MQTT-3.3.2-8' },
   { title: 'SUBSCRIBE without a filter', versions: OLD, hex: '82020001', reasonCode: 0x82, rule: 'MQTT-3.8.3-2' },
