@@ -85,7 +85,8 @@ export class Publisher {
     message.from = from.key
     if (message.retain) message.source = from.owner
     const expiry = message.properties.messageExpiryInterval
-    if (expiry !== undefined) message.expiresAt = now + expiry * 1000
+    // 0 is for whoever listens now: nothing lives for less than the second that it is counted in.
+    if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000
     const route = this.#context.router.route(message.topic)
     const targets = route.shared.length === 0 ? route.targets : this.#withShared(route)
     const lsn = message.qos === 0 && !message.retain ? 0 : this.#record(from, message, targets, receipt)

@@ -100,9 +100,7 @@ function encode(
     const changed: Properties = { ...properties }
     if (topicAlias > 0) changed.topicAlias = topicAlias
     if (subscriptionIdentifiers !== undefined) changed.subscriptionIdentifiers = subscriptionIdentifiers
-    // What is left of the interval, rounded up so that it never says 0 to a message that still lives (MQTT-3.3.2-6); what was sent before
-    // it expired is sent again with nothing left.
-    if (message.expiresAt !== undefined) changed.messageExpiryInterval = Math.max(0, Math.ceil((message.expiresAt - now) / 1000))
+    if (message.expiresAt !== undefined) changed.messageExpiryInterval = secondsLeft(message, now)
     properties = changed
   }
   const packet = new Publish(
@@ -121,6 +119,15 @@ function encode(
   scratch.length = 0
   encodePacket(scratch, packet, version)
   return scratch.toBytes()
+}
+
+/**
+ * What is left of a Message Expiry Interval, rounded up so that it never says 0 to a message that still lives (MQTT-3.3.2-6). What was sent
+ * before it expired is sent again with nothing left.
+ */
+function secondsLeft({ properties, expiresAt }: Publish, now: Instant): number {
+  const left = Math.ceil((expiresAt! - now) / 1000)
+  return Math.max(0, Math.min(left, properties.messageExpiryInterval!))
 }
 
 /** Where the packet id of an encoded PUBLISH with QoS above 0 is: behind fixed header and topic. */

@@ -5,6 +5,7 @@ import type { ConnectionLimits } from '../../src/mqtt/connection-limits.ts'
 import { type Connect, type Packet, PacketType, type QoS, type SubscriptionRequest } from '../../src/mqtt/packets.ts'
 import type { Properties } from '../../src/mqtt/properties.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
+import { packetLine } from './packet-line.ts'
 import { Wire } from './wire.ts'
 
 export interface WorldOptions {
@@ -23,37 +24,29 @@ export const OLD: Partial<Connect> = { protocolVersion: 4 }
 
 /** A real broker behind real bytes, in virtual time, and clients that a test plays packet by packet. */
 export class World extends Wire {
-  readonly #store: DelayedStore | undefined
+  readonly #options: WorldOptions
 
-  constructor({ connections = {}, broker = {}, access, store, epoch = 0 }: WorldOptions = {}) {
+  constructor(options: WorldOptions = {}) {
+    const { connections = {}, broker = {}, access, store, epoch = 0 } = options
     super(connections, { limits: broker, clock: { epoch }, ...(access && { access }), ...(store && { store }) })
-    this.#store = store
+    this.#options = options
+    this.commitsAtOnce = store === undefined
   }
 
-  /** A new process on what the store of the old one has kept, `downMs` later. */
-  restarted(downMs = 0, options: WorldOptions = {}): World {
-    const store = this.#store!.crash()
-    const again = new World({ ...options, store, epoch: this.now + downMs })
-    for (const record of store.replay()) if (!record.type.startsWith('sn-')) again.broker.apply(record as never)
+  override restarted(downMs = 0): World {
+    const { store, epoch = 0 } = this.#options
+    const kept = store!.crash()
+    const again = new World({ ...this.#options, store: kept, epoch: epoch + this.now + downMs })
+    for (const record of kept.replay()) again.broker.apply(record as never)
     again.broker.recover(0)
     again.broker.runDownRecovered(0)
     return again
   }
 
-  /** Everything appended so far becomes durable, and what follows from that, until nothing more does. */
-  commit(): void {
-    const store = this.#store!
-    while (store.durable < store.appended) {
-      store.commit()
-      this.broker.handleDurable()
-      this.run()
-    }
-  }
-
-  /** A client whose CONNECT was answered; `greeting` is the answer. */
+  /** A client whose CONNECT was answered. */
   peer(clientId: string, options: Partial<Connect> = {}): Peer {
     const connection = this.connect({ clientId, ...options })
-    if (this.#store !== undefined) this.commit()
+    this.commit()
     return new Peer(this, connection)
   }
 }
@@ -80,7 +73,7 @@ export class Peer {
     this.world = world
     this.connection = connection
     const seen = world.packets(connection)
-    this.greeting = seen.map(line).join()
+    this.greeting = seen.map((each) => (typeof each === 'string' ? each : packetLine(each))).join()
     this.greeted = seen.filter((each) => each instanceof Publish)
   }
 
@@ -130,20 +123,6 @@ export class Peer {
 
   /** What came since this was asked last, a line each: `a/b=x q1 #1 dup retain`, `PUBREC #1 0x10`, `DISCONNECT 0x93`, `close`. */
   read(): string[] {
-    return this.world.packets(this.connection).map(line)
+    return this.world.lines(this.connection)
   }
-}
-
-const NAMES = ['', ...Object.keys(PacketType)]
-
-function line(packet: Packet | string): string {
-  if (typeof packet === 'string') return packet
-  const id = 'packetId' in packet && packet.packetId > 0 ? ` #${packet.packetId}` : ''
-  if (packet instanceof Publish) {
-    const { topic, payload, qos, dup, retain } = packet
-    return `${topic}=${Buffer.from(payload)} q${qos}${id}${dup ? ' dup' : ''}${retain ? ' retain' : ''}`
-  }
-  const codes = 'reasonCodes' in packet ? packet.reasonCodes : 'reasonCode' in packet ? [packet.reasonCode] : []
-  const code = codes.every((each) => each === 0) ? '' : ` ${codes.map((each) => `0x${each.toString(16)}`).join()}`
-  return `${NAMES[packet.type]}${id}${code}${'sessionPresent' in packet && packet.sessionPresent ? ' present' : ''}`
 }

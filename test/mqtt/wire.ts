@@ -21,6 +21,8 @@ export class Wire {
   readonly notices: Notice[] = []
   readonly broker: Broker
   readonly connections: Connections
+  /** Off: nothing is durable before `commit`. */
+  commitsAtOnce = true
   readonly #store: Store
   readonly #limits: Partial<ConnectionLimits>
   readonly #options: Partial<BrokerOptions>
@@ -158,6 +160,11 @@ export class Wire {
   /** Everything that can leave leaves. */
   run(): void {
     this.#leave()
+    if (this.commitsAtOnce) this.commit()
+  }
+
+  /** Everything appended so far becomes durable, and what follows from that, until nothing more does. */
+  commit(): void {
     if (!(this.#store instanceof DelayedStore)) return
     while (this.#store.durable < this.#store.appended) {
       this.#store.commit()

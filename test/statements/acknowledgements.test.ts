@@ -138,5 +138,5 @@ test('3.1 sections 3.6, 3.8 and 3.10: PUBREL, SUBSCRIBE and UNSUBSCRIBE may have
   const peer = new World().peer('c', { protocolVersion: 3 })
   peer.publish('a', 'x', { qos: 2 })
   peer.sendHex('6a02 0001 8a06 0002 0001 61 00 aa05 0003 0001 61')
-  expect(peer.read()).toEqual(['PUBREC #1', 'PUBCOMP #1', 'SUBACK #2', 'UNSUBACK #3'])
+  expect(peer.read()).toEqual(['PUBREC #1', 'PUBCOMP #1', 'SUBACK #2 0x00', 'UNSUBACK #3'])
 })

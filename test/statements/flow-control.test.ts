@@ -154,7 +154,7 @@ describe('while the window is shut', () => {
     peer.publish('c', 'x', { qos: 2, id: 6 })
     peer.ack('PUBREL', 6)
     peer.ack('PUBREC', 1)
-    expect(peer.read()).toEqual(['PINGRESP', 'SUBACK #99 0x1', 'PUBACK #5 0x10', 'PUBREC #6 0x10', 'PUBCOMP #6', 'PUBREL #1'])
+    expect(peer.read()).toEqual(['PINGRESP', 'SUBACK #99 0x01', 'PUBACK #5 0x10', 'PUBREC #6 0x10', 'PUBCOMP #6', 'PUBREL #1'])
   })
 
   test('MQTT-4.9.0-3: what the client sends is processed', () => {
@@ -162,7 +162,7 @@ describe('while the window is shut', () => {
     const watcher = world.peer('w').subscribed('c')
     peer.publish('c', 'x', { qos: 2, id: 6 })
     peer.send({ type: 10, packetId: 7, filters: ['a'], properties: {} })
-    expect(peer.read()).toEqual(['PUBREC #6', 'UNSUBACK #7'])
+    expect(peer.read()).toEqual(['PUBREC #6', 'UNSUBACK #7 0x00'])
     expect(watcher.read()).toEqual(['c=x q0'])
   })
 

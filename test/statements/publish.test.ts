@@ -61,7 +61,7 @@ describe.each(BOTH)('PUBLISH flags, %s', (_version, fresh, stays) => {
     publisher.publish('a', 'new', { qos: 1, retain: true })
     const late = world.peer('s', fresh)
     late.subscribe('+', 2)
-    expect(late.read()).toEqual(['SUBACK #99 0x2', 'a=new q1 #1 retain'])
+    expect(late.read()).toEqual(['SUBACK #99 0x02', 'a=new q1 #1 retain'])
   })
 
   test('MQTT-3.3.1-6: an empty retained message is delivered, and nothing is retained any more', () => {
@@ -73,7 +73,7 @@ describe.each(BOTH)('PUBLISH flags, %s', (_version, fresh, stays) => {
     expect(live.read()).toEqual(['a=kept q0', 'a= q0'])
     const late = world.peer('s', fresh)
     late.subscribe('a')
-    expect(late.read()).toEqual(['SUBACK #99'])
+    expect(late.read()).toEqual(['SUBACK #99 0x00'])
   })
 
   test('MQTT-3.3.1-7: an empty message is never retained itself', () => {
@@ -82,7 +82,7 @@ describe.each(BOTH)('PUBLISH flags, %s', (_version, fresh, stays) => {
     expect(world.broker.retained.count).toBe(0)
     const late = world.peer('s', fresh)
     late.subscribe('a')
-    expect(late.read()).toEqual(['SUBACK #99'])
+    expect(late.read()).toEqual(['SUBACK #99 0x00'])
   })
 
   test('MQTT-3.3.1-8: a message without RETAIN leaves alone what is retained', () => {
@@ -94,7 +94,7 @@ describe.each(BOTH)('PUBLISH flags, %s', (_version, fresh, stays) => {
     publisher.publish('b', 'live')
     const late = world.peer('s', fresh)
     late.subscribe('#')
-    expect(late.read()).toEqual(['SUBACK #99', 'a=kept q0 retain'])
+    expect(late.read()).toEqual(['SUBACK #99 0x00', 'a=kept q0 retain'])
   })
 
   test('MQTT-3.3.1-9: a subscription gets what is retained, each time it is made, with RETAIN set', () => {
@@ -106,7 +106,7 @@ describe.each(BOTH)('PUBLISH flags, %s', (_version, fresh, stays) => {
     const receiver = world.peer('s', fresh)
     for (let i = 0; i < 2; i++) {
       receiver.subscribe('a/+')
-      expect(receiver.read().sort()).toEqual(['SUBACK #99', 'a/b=x q0 retain', 'a/c=y q0 retain'])
+      expect(receiver.read().sort()).toEqual(['SUBACK #99 0x00', 'a/b=x q0 retain', 'a/c=y q0 retain'])
     }
   })
 
@@ -158,7 +158,7 @@ describe('retained messages of 3.1.1', () => {
     for (const qos of [0, 1, 2] as const) publisher.publish(`a${qos}`, 'x', { qos, id: 1 + qos, retain: true })
     const late = world.peer('s', OLD)
     late.subscribe('#', 2)
-    expect(late.read().sort()).toEqual(['SUBACK #99 0x2', 'a0=x q0 retain', 'a1=x q1 #2 retain', 'a2=x q2 #1 retain'].sort())
+    expect(late.read().sort()).toEqual(['SUBACK #99 0x02', 'a0=x q0 retain', 'a1=x q1 #2 retain', 'a2=x q2 #1 retain'].sort())
   })
 
   test('3.1.1 MQTT-3.3.1-6: the last of each matching topic goes to a new subscription', () => {
@@ -170,7 +170,7 @@ describe('retained messages of 3.1.1', () => {
     }
     const late = world.peer('s', OLD)
     late.subscribe('a/#')
-    expect(late.read().sort()).toEqual(['SUBACK #99', 'a/b=3 q0 retain', 'a/c=3 q0 retain'])
+    expect(late.read().sort()).toEqual(['SUBACK #99 0x00', 'a/b=3 q0 retain', 'a/c=3 q0 retain'])
   })
 
   test('3.1.1 MQTT-3.3.1-7: one with QoS 0 takes the place of one with QoS 1', () => {
@@ -180,7 +180,7 @@ describe('retained messages of 3.1.1', () => {
     publisher.publish('a', 'zero', { retain: true })
     const late = world.peer('s', OLD)
     late.subscribe('a', 1)
-    expect(late.read()).toEqual(['SUBACK #99 0x1', 'a=zero q0 retain'])
+    expect(late.read()).toEqual(['SUBACK #99 0x01', 'a=zero q0 retain'])
   })
 
   test('3.1.1 MQTT-3.3.1-8: come with RETAIN set', () => {
@@ -188,7 +188,7 @@ describe('retained messages of 3.1.1', () => {
     world.peer('p', OLD).publish('a', 'x', { qos: 1, retain: true })
     const late = world.peer('s', OLD)
     late.subscribe('a', 1)
-    expect(late.read()).toEqual(['SUBACK #99 0x1', 'a=x q1 #1 retain'])
+    expect(late.read()).toEqual(['SUBACK #99 0x01', 'a=x q1 #1 retain'])
   })
 })
 
