@@ -84,7 +84,7 @@ export class ClientLink implements Link {
   #gated: Fifo<Inflight> | undefined = undefined
   /** What was in flight when the session was resumed, in its order (MQTT-4.4.0-1, MQTT-4.6.0-1). */
   #resend: Fifo<Inflight> | undefined = undefined
-  /** Of that, what awaits PUBCOMP: no window holds PUBREL up (MQTT-3.3.4-10), so it goes first. */
+  /** Of that, what awaits PUBCOMP: a shut window does not hold PUBREL up (MQTT-3.3.4-10). */
   #releases: Fifo<Inflight> | undefined = undefined
   readonly #delivery = new LinkDelivery()
   #windowTold = false
@@ -208,15 +208,15 @@ export class ClientLink implements Link {
     }
     const session = this.client
     if (session === undefined || !this.listening) return undefined
+    if (this.#resend !== undefined) {
+      const again = this.#pollResend(session)
+      if (again !== undefined) return again
+    }
     if (this.#releases !== undefined) {
       const again = this.#pollReleases(session)
       if (again !== undefined) return again
     }
-    if (this.#resend !== undefined) {
-      const again = this.#pollResend(session)
-      if (again !== undefined || this.#resend !== undefined) return again
-    }
-    return this.#pollQueue(now, session)
+    return this.#resend === undefined ? this.#pollQueue(now, session) : undefined
   }
 
   #pollReleases(session: Session): Outgoing | undefined {
