@@ -1,5 +1,5 @@
 import { OPTION_GROUPS } from '../src/base/options/kinds.ts'
-import { type Option, options } from '../src/base/options.ts'
+import { type Option, options, snEntryKey } from '../src/base/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
@@ -55,7 +55,28 @@ They replace the default listener, unless \`host\`, \`port\` or \`socket_path\` 
 - ${keys('own')}
 - ${keys('inherits')}; without its own, a listener has the global value.
 
-MQTT-SN has one listener (\`sn_host\`, \`sn_port\`), to which the global values apply.
+## More ports for sensors
+
+The options above describe one port, UDP or a serial device. \`sn_listeners\` in the file describes any number of others:
+
+    sn_listeners:
+      - port: 1884
+        host: 0.0.0.0
+      - name: field
+        device: /dev/ttyUSB0
+        baud_rate: 57600
+        max_frame: 100
+        t_retry: 30
+        bytes_per_second: 680
+        duty_cycle: 1
+        t_adv: 3600
+
+They replace the port of the flags, unless \`sn_port\`, \`sn_host\` or \`sn_device\` is given too. Each needs \`port\` or \`device\`, and may have
+a \`name\`, which is \`sn-<port>\` or \`sn-<device>\` otherwise. Where a sensor was heard last is stored by that name: who renames a port makes
+its sensors connect again. Keys of their own, without \`sn_\`:
+
+- ${snKeys('own')}
+- ${snKeys('inherits')}; without its own, a port has the global value, which has \`sn_\` in front where the flag has \`--sn-\`.
 `
 
 const MOSQUITTO = `## From Mosquitto
@@ -91,6 +112,13 @@ function keys(listener: 'own' | 'inherits'): string {
   return options
     .filter((option) => option.listener === listener)
     .map(({ key }) => `\`${key}\``)
+    .join(', ')
+}
+
+function snKeys(snListener: 'own' | 'inherits'): string {
+  return options
+    .filter((option) => option.snListener === snListener)
+    .map(({ key }) => `\`${snEntryKey(key)}\``)
     .join(', ')
 }
 

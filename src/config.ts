@@ -1,5 +1,13 @@
 import type { Kind } from './base/options/kinds.ts'
-import { type ListenerSettings, type Option, type OptionKey, options, type Settings } from './base/options.ts'
+import {
+  type ListenerSettings,
+  type Option,
+  type OptionKey,
+  options,
+  type Settings,
+  type SnListenerSettings,
+  snEntryKey,
+} from './base/options.ts'
 
 /** One predefined topic id table [1.2 section 6.5]: the clients that it is for, and what their ids mean. */
 export interface PredefinedTopicTable {
@@ -20,6 +28,8 @@ export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'
   readonly predefinedTopics: PredefinedTopics
   /** At least one. */
   readonly listeners: readonly ListenerConfig[]
+  /** At least one. */
+  readonly snListeners: readonly SnListenerConfig[]
 }
 
 /** Where MQTT clients come in, with all that counts for them there: its own settings, else the global ones, else the defaults. */
@@ -30,6 +40,13 @@ export interface ListenerConfig extends Omit<ListenerSettings, 'allowAnonymous'>
   readonly origin: string
   /** Whether clients that do not authenticate are let in. Also true where nothing can verify anybody: there only this machine can connect. */
   readonly allowAnonymous: boolean
+}
+
+/** One way in for sensors: a UDP socket, or a serial device if there is one. */
+export interface SnListenerConfig extends SnListenerSettings {
+  /** Unique; part of where sensors are, and so of what is stored. `sn` is the one of the flags. */
+  readonly name: string
+  readonly origin: string
 }
 
 /** An error of the person who starts Roost: one line that names the flag or the place in a file. */
@@ -73,23 +90,32 @@ export function inWords(raw: unknown): string {
  *
  * @throws StartError for options that contradict each other.
  */
-export function settle(flags: Layer, file: Layer, entries: readonly ListenerLayer[] = []): Omit<Config, 'predefinedTopics'> {
+export function settle(
+  flags: Layer,
+  file: Layer,
+  entries: readonly ListenerLayer[] = [],
+  snEntries: readonly ListenerLayer[] = [],
+): Omit<Config, 'predefinedTopics'> {
   for (const layer of [flags, file]) {
     if (layer.get('memory')?.value === true) refuseBoth(layer.get('memory'), layer.get('data_dir'))
     refuseBoth(layer.get('socket_path'), layer.get('port') ?? layer.get('host'))
+    refuseBoth(layer.get('sn_device'), layer.get('sn_port') ?? layer.get('sn_host'))
   }
   const merged = new Map<OptionKey, Given>([...file, ...flags])
   if (flags.has('data_dir')) merged.delete('memory')
   if (flags.has('host') || flags.has('port')) for (const key of SOCKET_KEYS) if (!flags.has(key)) merged.delete(key)
   if (flags.has('socket_path')) for (const key of ADDRESS_KEYS) merged.delete(key)
+  if (flags.has('sn_device')) for (const key of SN_ADDRESS_KEYS) merged.delete(key)
+  else if (flags.has('sn_host') || flags.has('sn_port')) merged.delete('sn_device')
   const { config: _, testConfig: __, predefinedTopics: ___, ...settings } = valuesOf(options, merged) as unknown as Settings
   const listeners = resolveListeners(merged, entries)
   refuseIdle(merged, entries, listeners)
-  refuseSensors(merged, settings)
-  return { ...settings, listeners }
+  const snListeners = resolveSnListeners(merged, snEntries, settings)
+  return { ...settings, listeners, snListeners }
 }
 
 const ADDRESS_KEYS = ['host', 'port'] as const
+const SN_ADDRESS_KEYS = ['sn_host', 'sn_port'] as const
 const SOCKET_KEYS = ['socket_path', 'socket_mode'] as const
 const listenerOptions = options.filter(({ listener }) => listener !== undefined)
 
@@ -190,7 +216,8 @@ function refuseWithout({ origin }: Given, ...keys: OptionKey[]): never {
 }
 
 /** As who wrote the one would write the other. */
-const nameLike = (origin: string, key: OptionKey): string => (origin.startsWith('--') ? `--${key.replaceAll('_', '-')}` : key)
+const nameLike = (origin: string, key: OptionKey): string =>
+  origin.startsWith('--') ? `--${key.replaceAll('_', '-')}` : origin.includes('sn_listeners[') ? snEntryKey(key) : key
 
 /** Ways to verify who is there; an `acl_file` is none. */
 export const authenticates = (
@@ -212,11 +239,90 @@ function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners:
   }
 }
 
-/** MQTT-SN has no passwords; where authentication is configured, sensors are let in by its rules (ruling A31). */
-function refuseSensors(merged: Layer, settings: Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'>): void {
-  const host = merged.get('sn_host')
-  if (host === undefined || isLoopback(String(host.value)) || settings.allowAnonymous || authenticates(settings)) return
-  refuseStrangers(host)
+const snOptions = options.filter(({ snListener }) => snListener !== undefined)
+/** What makes no sense at a UDP port, or at a serial device. */
+const ONLY_SERIAL = ['sn_baud_rate', 'sn_framing'] as const
+const ONLY_UDP = ['sn_host', 'sn_port', 'multicast_group', 'multicast_interface'] as const
+
+/** `sn_listeners` replace the port of the flags, unless somebody says where that one is. */
+function resolveSnListeners(
+  merged: Layer,
+  entries: readonly ListenerLayer[],
+  settings: Pick<Settings, 'allowAnonymous'> & Parameters<typeof authenticates>[0],
+): SnListenerConfig[] {
+  const own = snOptions.flatMap(({ key }) => (merged.has(key) ? [[key, merged.get(key)!] as const] : []))
+  const byDefault = {
+    origin: merged.has('sn_device') ? '--sn-device' : '--sn-host, --sn-port',
+    name: undefined,
+    own: new Map(own),
+  }
+  const wanted = entries.length === 0 || merged.has('sn_host') || merged.has('sn_port') || merged.has('sn_device')
+  const orphan = snOptions.find(({ key, snListener }) => snListener === 'own' && merged.has(key))
+  if (!wanted && orphan !== undefined) {
+    const { origin } = merged.get(orphan.key)!
+    throw new StartError(
+      `${origin}: belongs to the port of the flags, which sn_listeners replace: move it there, or give sn_port too`,
+    )
+  }
+  const names = new Set<string>(wanted ? ['sn'] : [])
+  const listeners = entries.map((entry) => resolveSnListener(entry, merged, names))
+  if (wanted) listeners.unshift({ ...snSettings(byDefault.own), name: 'sn', origin: byDefault.origin })
+  for (const [i, listener] of listeners.entries()) {
+    const layer = [...(wanted ? [byDefault] : []), ...entries][i]!.own
+    refuseWrongKind(layer, listener)
+    refuseTooLittleAirtime(layer.get('sn_duty_cycle') ?? merged.get('sn_duty_cycle'), listener)
+    const host = layer.get('sn_host')
+    if (host !== undefined && !isLoopback(String(host.value)) && !settings.allowAnonymous && !authenticates(settings))
+      refuseStrangers(host)
+  }
+  refuseSamePlace(listeners)
+  return listeners
+}
+
+function resolveSnListener({ origin, name, own }: ListenerLayer, merged: Layer, names: Set<string>): SnListenerConfig {
+  const inherited = snOptions.flatMap(({ key, snListener }) =>
+    snListener === 'inherits' && merged.has(key) ? [[key, merged.get(key)!] as const] : [],
+  )
+  const settings = snSettings(new Map([...inherited, ...own]))
+  if (name !== undefined && names.has(String(name.value)))
+    throw new StartError(`${name.origin}: ${String(name.value)} is already the name of another port`)
+  const device = settings.device?.replace(/^.*\//, '').replaceAll(/[^\w.-]/g, '-')
+  const wanted = name === undefined ? `sn-${device ?? settings.port}` : String(name.value)
+  let unique = wanted
+  for (let count = 2; names.has(unique); count++) unique = `${wanted}-${count}`
+  names.add(unique)
+  return { ...settings, name: unique, origin }
+}
+
+const snSettings = (layer: Layer): SnListenerSettings =>
+  Object.fromEntries(
+    Object.entries(valuesOf(snOptions, layer)).map(([name, value]) => [
+      name.replace(/^sn([A-Z])/, (_, letter: string) => letter.toLowerCase()),
+      value,
+    ]),
+  ) as unknown as SnListenerSettings
+
+/** What the other kind of port has would be ignored in silence. */
+function refuseWrongKind(own: Layer, { device }: SnListenerSettings): void {
+  const wrong = (device === undefined ? ONLY_SERIAL : ONLY_UDP).map((key) => own.get(key)).find((found) => found !== undefined)
+  if (wrong !== undefined)
+    throw new StartError(`${wrong.origin}: ${device === undefined ? 'is for serial devices only' : 'is for UDP ports only'}`)
+}
+
+function refuseTooLittleAirtime(duty: Given | undefined, { dutyCycle, bytesPerSecond, maxFrame }: SnListenerSettings): void {
+  if (duty === undefined || dutyCycle === 100) return
+  if (!Number.isFinite(bytesPerSecond)) refuseWithout(duty, 'sn_bytes_per_second')
+  if (maxFrame > bytesPerSecond * 36 * dutyCycle)
+    throw new StartError(`${duty.origin}: an hour has no airtime for a frame of ${maxFrame} bytes: lower max_frame`)
+}
+
+function refuseSamePlace(listeners: readonly SnListenerConfig[]): void {
+  const places = new Map<string, string>()
+  for (const { device, host, port, name, origin } of listeners) {
+    const place = device ?? (port === 0 ? name : `${host.toLowerCase()} port ${port}`)
+    if (places.has(place)) throw new StartError(`${origin}: listens on ${place}, as does ${places.get(place)}`)
+    places.set(place, origin)
+  }
 }
 
 /** Nobody opens a broker without passwords to a network by accident. */

@@ -1,4 +1,4 @@
-import type { Instant, Machine } from './base/machine.ts'
+import { earliest, type Instant, type Machine } from './base/machine.ts'
 import { NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { GatewayRecord, Store, StoreRecord, WallClock } from './base/store.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
@@ -249,8 +249,3 @@ export class Server implements Machine<ServerInput, ServerOutput> {
 }
 
 const isGatewayRecord = (record: StoreRecord): record is GatewayRecord => record.type.startsWith('sn-')
-
-function earliest(a: Instant | undefined, b: Instant | undefined): Instant | undefined {
-  if (a === undefined) return b
-  return b === undefined || a <= b ? a : b
-}

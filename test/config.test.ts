@@ -238,3 +238,71 @@ describe('listeners', () => {
     })
   })
 })
+
+describe('ports for sensors', () => {
+  const entry = (values: Partial<Record<OptionKey, unknown>>, name?: string): ListenerLayer => ({
+    origin: 'f: sn_listeners[0]',
+    name: name === undefined ? undefined : { value: name, origin: 'f: sn_listeners[0].name' },
+    own: layer(values, 'f: sn_listeners[0].'),
+  })
+  const ports = (file: Layer, ...entries: ListenerLayer[]) => settle(none, file, [], entries).snListeners
+
+  test('the flags describe one, by the name sn', () => {
+    expect(settle(layer({ sn_port: 5, t_retry: 20 }), none).snListeners).toMatchObject([
+      {
+        name: 'sn',
+        host: '127.0.0.1',
+        port: 5,
+        device: undefined,
+        tRetry: 20,
+        nRetry: 3,
+        maxFrame: 65_535,
+        origin: '--sn-host, --sn-port',
+      },
+    ])
+    expect(settle(layer({ sn_device: '/dev/x' }), none).snListeners).toMatchObject([
+      { name: 'sn', device: '/dev/x', baudRate: 115_200, framing: 'slip', origin: '--sn-device' },
+    ])
+  })
+
+  test('a list replaces it, unless it is asked for; each has its own habits, or the global ones', () => {
+    const global = layer({ t_retry: 30, n_retry: 5 }, 'f: ')
+    expect(
+      ports(global, entry({ sn_port: 1 }), entry({ sn_device: '/dev/ttyUSB0', n_retry: 9 }), entry({ sn_port: 2 }, 'hall')),
+    ).toMatchObject([
+      { name: 'sn-1', port: 1, tRetry: 30, nRetry: 5 },
+      { name: 'sn-ttyUSB0', device: '/dev/ttyUSB0', tRetry: 30, nRetry: 9 },
+      { name: 'hall', port: 2 },
+    ])
+    expect(settle(layer({ sn_port: 7 }), none, [], [entry({ sn_port: 1 })]).snListeners.map(({ name }) => name)).toEqual([
+      'sn',
+      'sn-1',
+    ])
+  })
+
+  test.each<[string, Partial<Record<OptionKey, unknown>>, string]>([
+    ['a place twice', { sn_port: 1884 }, 'f: sn_listeners[0]: listens on 127.0.0.1 port 1884, as does --sn-host, --sn-port'],
+    ['serial habits over UDP', { sn_port: 1, sn_baud_rate: 9600 }, 'f: sn_listeners[0].sn_baud_rate: is for serial devices only'],
+    [
+      'UDP habits over serial',
+      { sn_device: '/x', multicast_group: 'none' },
+      'f: sn_listeners[0].multicast_group: is for UDP ports only',
+    ],
+    ['a duty cycle of nothing', { sn_port: 1, sn_duty_cycle: 1 }, 'f: sn_listeners[0].sn_duty_cycle: needs bytes_per_second too'],
+    [
+      'a frame that no hour has room for',
+      { sn_port: 1, sn_duty_cycle: 0.1, sn_bytes_per_second: 100, sn_max_frame: 400 },
+      'f: sn_listeners[0].sn_duty_cycle: an hour has no airtime for a frame of 400 bytes: lower max_frame',
+    ],
+    ['a network', { sn_host: '0.0.0.0', sn_port: 1 }, 'f: sn_listeners[0].sn_host: 0.0.0.0 is not loopback'],
+  ])('%s', (_, values, error) => {
+    expect(() => settle(layer({ sn_port: 1884 }), none, [], [entry(values)])).toThrow(error)
+  })
+
+  test('what is asked of the port of the flags belongs into the list', () => {
+    expect(() => ports(layer({ multicast_group: 'none' }, 'f: '), entry({ sn_port: 1 }))).toThrow(
+      'f: multicast_group: belongs to the port of the flags, which sn_listeners replace',
+    )
+    expect(() => settle(layer({ sn_device: '/x', sn_port: 1 }), none)).toThrow('--sn_device: excludes --sn_port')
+  })
+})

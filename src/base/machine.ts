@@ -15,3 +15,9 @@ export interface Machine<In, Out> {
   /** To be called until it returns `undefined`. */
   poll(now: Instant): Out | undefined
 }
+
+/** The earlier of two deadlines, of which either may not be there. */
+export function earliest(a: Instant | undefined, b: Instant | undefined): Instant | undefined {
+  if (a === undefined) return b
+  return b === undefined || a <= b ? a : b
+}

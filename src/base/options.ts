@@ -4,6 +4,7 @@ import { GATEWAY_OPTIONS } from './options/gateway.ts'
 import type { Entry, Kind } from './options/kinds.ts'
 import { LISTENER_OPTIONS } from './options/listeners.ts'
 import { CONFIGURATION_OPTIONS, PROCESS_OPTIONS } from './options/process.ts'
+import { SN_PORT_OPTIONS } from './options/sn-ports.ts'
 
 /**
  * Every option there is, by its key in the configuration file: the one source of flags, keys, defaults, bounds and their
@@ -16,6 +17,7 @@ export const OPTIONS = {
   ...PROCESS_OPTIONS,
   ...BROKER_OPTIONS,
   ...GATEWAY_OPTIONS,
+  ...SN_PORT_OPTIONS,
   ...CONFIGURATION_OPTIONS,
 } as const satisfies Record<string, Entry>
 
@@ -32,6 +34,17 @@ type ListenerKey = { [K in OptionKey]: (typeof OPTIONS)[K] extends { readonly li
 
 /** Those of them that each listener may have of its own. */
 export type ListenerSettings = Pick<Settings, CamelCase<ListenerKey>>
+
+type WithoutSn<K extends string> = K extends `sn_${infer Rest}` ? Rest : K
+type SnListenerKey = { [K in OptionKey]: (typeof OPTIONS)[K] extends { readonly snListener: string } ? K : never }[OptionKey]
+
+/** Those that each port for sensors may have of its own, by their name in an entry of `sn_listeners`. */
+export type SnListenerSettings = {
+  readonly [K in SnListenerKey as CamelCase<WithoutSn<K>>]: ValueOf<(typeof OPTIONS)[K]>
+}
+
+/** `port` of an entry of `sn_listeners` is `sn_port`. */
+export const snEntryKey = (key: OptionKey): string => key.replace(/^sn_/, '')
 
 export interface Option extends Entry {
   readonly key: OptionKey

@@ -1,7 +1,7 @@
 import type { Instant } from '../base/machine.ts'
+import { isWithin, type Network } from '../base/networks.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { RouteKey } from './client-host.ts'
-import { isWithin, type Network } from './networks.ts'
 import { carrierOf, ipOf } from './route.ts'
 import { TokenBucket } from './token-bucket.ts'
 

@@ -1,4 +1,4 @@
-import type { Instant } from '../base/machine.ts'
+import { earliest, type Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { GatewayRecord, Store, WallClock } from '../base/store.ts'
 import { Timers } from '../base/timers.ts'
@@ -12,6 +12,7 @@ import { unwrap, wrap } from '../mqttsn/forwarder.ts'
 import { type Message, MsgType, ReturnCode, type SnConnect, type SnPublish } from '../mqttsn/messages.ts'
 import { AddressProof } from './address-proof.ts'
 import type { ClientHost, ClientTimer, RouteKey } from './client-host.ts'
+import { Discovery } from './discovery.ts'
 import type { GatewayOptions } from './options.ts'
 import type { Port } from './port.ts'
 import { type Datagram, Ports } from './ports.ts'
@@ -51,6 +52,7 @@ export class Gateway implements ClientHost {
   readonly #byRoute = new Map<RouteKey, SnClient>()
   readonly #byLink = new Map<LinkId, SnClient>()
   readonly #proof: AddressProof
+  readonly #discovery: Discovery
   readonly #strangers: TokenBucket
   /** When strangers were answered last; the oldest goes where there are too many. */
   readonly #told = new Map<RouteKey, Instant>()
@@ -86,6 +88,11 @@ export class Gateway implements ClientHost {
     this.#proof = new AddressProof(proof, notice)
     const [first = plainPort(options), ...others] = options.ports ?? []
     this.ports = new Ports([first, ...others], this.#proof, this.traffic, notice)
+    this.#discovery = new Discovery(this.ports, this, notice)
+  }
+
+  get gatewayId(): number {
+    return this.options.gatewayId
   }
 
   get clientCount(): number {
@@ -110,7 +117,10 @@ export class Gateway implements ClientHost {
     const wrapped = unwrap(bytes)
     if (wrapped === undefined) this.#handle(now, route, bytes, 0, bytes.length)
     else if ('kind' in wrapped) this.#malformed(route, wrapped.reason, wrapped.rule)
-    else this.#handle(now, nodeRoute(route, wrapped.nodeId), bytes, wrapped.start, wrapped.end)
+    else {
+      this.#discovery.forwarded(route, wrapped.nodeId.length)
+      this.#handle(now, nodeRoute(route, wrapped.nodeId), bytes, wrapped.start, wrapped.end)
+    }
   }
 
   #handle(now: Instant, route: RouteKey, bytes: Uint8Array, start: number, end: number): void {
@@ -126,7 +136,10 @@ export class Gateway implements ClientHost {
         this.#connect(now, route, message)
         return
       case MsgType.SEARCHGW:
-        this.transmit(route, { type: MsgType.GWINFO, gwId: this.options.gatewayId, gwAddr: undefined })
+        this.#discovery.searched(now, route, this.ports.of(route), message.radius)
+        return
+      case MsgType.ADVERTISE:
+        this.#discovery.advertised(now, route, this.ports.of(route), message)
         return
       case MsgType.PUBLISH:
         this.traffic.publishBytesReceived += message.data.length
@@ -148,7 +161,7 @@ export class Gateway implements ClientHost {
     const client = this.#byRoute.get(route)
     if (client?.state === 'asleep' && message.type === MsgType.PINGREQ) this.#proof.woke(route)
     if (client !== undefined) client.handle(now, message)
-    else if (message.type !== MsgType.DISCONNECT && message.type !== MsgType.PINGRESP && !isDiscovery(message))
+    else if (message.type !== MsgType.DISCONNECT && message.type !== MsgType.PINGRESP && message.type !== MsgType.GWINFO)
       this.tellStranger(now, route)
   }
 
@@ -273,11 +286,11 @@ export class Gateway implements ClientHost {
       if (about === 'retry') client.downlink.timedOut(now)
       else client.supervisionTimedOut(now)
     }
+    this.#discovery.handleTimeout(now)
   }
 
   nextTimeout(): Instant | undefined {
-    const [timer, port] = [this.timers.next(), this.ports.nextTimeout()]
-    return timer === undefined || (port !== undefined && port < timer) ? port : timer
+    return earliest(earliest(this.timers.next(), this.ports.nextTimeout()), this.#discovery.nextTimeout())
   }
 
   poll(now: Instant): Datagram | undefined {
@@ -320,6 +333,7 @@ export class Gateway implements ClientHost {
       if (client.route !== '') this.#byRoute.set(client.route, client)
       client.resumeAfterRestart(now)
     }
+    this.#discovery.start(now)
   }
 
   /** The process ends: what was not sent by now is not sent, sleepers hear nothing, and nobody is lost. */
@@ -329,14 +343,18 @@ export class Gateway implements ClientHost {
 
   // --- What clients ask
 
-  transmit(route: RouteKey, message: Message): void {
+  transmit(route: RouteKey, message: Message, radius = 0): void {
     // Nobody knows where that client is; it will say so.
     if (route === '') return
     const bytes = encodedMessage(message)
     const nodeId = nodeIdOf(route)
-    const frame = nodeId === undefined ? bytes : wrap(nodeId, bytes)
+    const frame = nodeId === undefined ? bytes : wrap(nodeId, bytes, radius)
     this.#count(message, frame.length)
     this.ports.send(this.#now, carrierOf(route), route, frame, message)
+  }
+
+  isProven(route: RouteKey): boolean {
+    return this.#proof.isProven(route)
   }
 
   proved(route: RouteKey): void {
@@ -391,15 +409,11 @@ export class Gateway implements ClientHost {
   }
 }
 
-const isDiscovery = ({ type }: Message): boolean => type === MsgType.ADVERTISE || type === MsgType.GWINFO
-
 const plainPort = ({ tRetryMs, nRetry, maxDatagram }: GatewayOptions): Port => ({
   name: DEFAULT_PORT,
   maxFrame: maxDatagram,
   retry: { tRetryMs, nRetry, backoff: 1, jitter: 0 },
   maxQueued: 0,
-  broadcast: 'none',
-  tAdvSeconds: 0,
 })
 
 export type { Datagram, GatewayOptions, RouteKey }

@@ -1,4 +1,4 @@
-import type { Network } from './networks.ts'
+import type { Network } from '../base/networks.ts'
 import type { Port } from './port.ts'
 
 /** One predefined topic id table: the clients that it is for, and what their ids mean. */

@@ -126,11 +126,6 @@ export class Ports {
     else this.#hold(frame)
   }
 
-  /** Everybody at this port. */
-  broadcast(port: Port, route: RouteKey, bytes: Uint8Array, type: MsgType): void {
-    if (bytes.length <= port.maxFrame) this.#forward({ route, bytes, client: route, type, once: false })
-  }
-
   /** The address was heard, or has proved itself: what waits for that may go. */
   heard(now: Instant, client: RouteKey): void {
     const held = this.#held.get(client)

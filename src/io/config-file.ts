@@ -1,7 +1,7 @@
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { didYouMean } from '../base/nearest.ts'
 import { LISTENER_NAME } from '../base/options/listeners.ts'
-import { type Option, type OptionKey, options } from '../base/options.ts'
+import { type Option, type OptionKey, options, snEntryKey } from '../base/options.ts'
 import { type Config, type Given, given, type Layer, type ListenerLayer, StartError, settle } from '../config.ts'
 import { parsePredefinedTopics } from './predefined-topics.ts'
 import { checkReadable } from './text-file.ts'
@@ -11,11 +11,14 @@ import { type Pair, type Value, YamlFile } from './yaml-file.ts'
 interface FileOptions {
   readonly global: Layer
   readonly listeners: readonly ListenerLayer[]
+  readonly snListeners: readonly ListenerLayer[]
 }
 
 const byKey = new Map(options.map((option) => [option.key as string, option]))
-const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key), 'listeners']
-const listenerKeys = ['name', ...options.filter(({ listener }) => listener !== undefined).map(({ key }) => key)]
+const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key), 'listeners', 'sn_listeners']
+/** Options of an entry, by what they are called there. */
+const mqttEntry = new Map(options.flatMap((option) => (option.listener === undefined ? [] : [[option.key as string, option]])))
+const snEntry = new Map(options.flatMap((option) => (option.snListener === undefined ? [] : [[snEntryKey(option.key), option]])))
 
 /**
  * The configuration from flags, from the file that `--config` names, and from the defaults, together with the files that these name.
@@ -24,10 +27,10 @@ const listenerKeys = ['name', ...options.filter(({ listener }) => listener !== u
  */
 export function loadConfig(flags: Layer, cwd: string): Config {
   const path = flags.get('config')
-  const none: FileOptions = { global: new Map(), listeners: [] }
+  const none: FileOptions = { global: new Map(), listeners: [], snListeners: [] }
   const file = path === undefined ? none : parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
   const entries = file.listeners.map((entry) => ({ ...entry, own: absolute(entry.own, cwd) }))
-  const settings = settle(absolute(flags, cwd), absolute(file.global, cwd), entries)
+  const settings = settle(absolute(flags, cwd), absolute(file.global, cwd), entries, file.snListeners)
   const merged = new Map([...file.global, ...flags])
   for (const layer of [merged, ...file.listeners.map(({ own }) => own)]) checkFiles(layer, cwd)
   const topics = merged.get('predefined_topics')
@@ -40,36 +43,54 @@ export function loadConfig(flags: Layer, cwd: string): Config {
 export function parseConfigFile(file: YamlFile): FileOptions {
   const global = new Map<OptionKey, Given>()
   let listeners: readonly ListenerLayer[] = []
+  let snListeners: readonly ListenerLayer[] = []
   for (const pair of file.pairs(file.root, 'options, one `key: value` a line')) {
     const { key, keyAt, value } = pair
     if (!globalKeys.includes(key)) throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, globalKeys)}`)
-    if (key === 'listeners') listeners = parseListeners(file, value)
+    if (key === 'listeners') listeners = parseListeners(file, key, value, mqttEntry, ['port', 'socket_path'])
+    else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, snEntry, ['port', 'device'])
     else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
   }
-  return { global, listeners }
+  return { global, listeners, snListeners }
 }
 
-function parseListeners(file: YamlFile, value: Value): ListenerLayer[] {
+type EntryOptions = ReadonlyMap<string, Option>
+
+/** `places`: keys of which each entry needs one. */
+function parseListeners(
+  file: YamlFile,
+  list: string,
+  value: Value,
+  known: EntryOptions,
+  places: readonly [string, string],
+): ListenerLayer[] {
   const items = file.items(value, 'a list of listeners')
-  if (items.length === 0) throw new StartError(`${value.at}: listeners: expected at least one listener, got none`)
-  return items.map((item, index) => parseListener(file, item, `listeners[${index}]`))
+  if (items.length === 0) throw new StartError(`${value.at}: ${list}: expected at least one listener, got none`)
+  return items.map((item, index) => {
+    const path = `${list}[${index}]`
+    const layer = parseListener(file, item, path, known)
+    if (places.every((key) => !layer.own.has(known.get(key)!.key)))
+      throw new StartError(`${layer.origin}: expected ${places.join(' or ')}, got neither`)
+    return layer
+  })
 }
 
-function parseListener(file: YamlFile, item: Value, path: string): ListenerLayer {
+function parseListener(file: YamlFile, item: Value, path: string, known: EntryOptions): ListenerLayer {
   const own = new Map<OptionKey, Given>()
   let name: Given | undefined
   for (const pair of file.pairs(item, `options of ${path}, one \`key: value\` a line`)) {
     const { key, keyAt, value } = pair
-    if (!listenerKeys.includes(key)) {
-      const why = byKey.has(key) ? 'is no option of a single listener' : `unknown key${didYouMean(key, listenerKeys)}`
+    const option = known.get(key)
+    if (key === 'name') name = given(LISTENER_NAME, value.plain, `${value.at}: ${path}.name`)
+    else if (option !== undefined) own.set(option.key, valueIn(file, pair, option, `${path}.`))
+    else {
+      const why = byKey.has(key)
+        ? 'is no option of a single listener'
+        : `unknown key${didYouMean(key, ['name', ...known.keys()])}`
       throw new StartError(`${keyAt}: ${path}.${key}: ${why}`)
     }
-    if (key === 'name') name = given(LISTENER_NAME, value.plain, `${value.at}: ${path}.name`)
-    else own.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, `${path}.`))
   }
-  const origin = `${item.at}: ${path}`
-  if (!own.has('port') && !own.has('socket_path')) throw new StartError(`${origin}: expected port or socket_path, got neither`)
-  return { origin, name, own }
+  return { origin: `${item.at}: ${path}`, name, own }
 }
 
 function valueIn(file: YamlFile, { key, value }: Pair, option: Option, path: string): Given {

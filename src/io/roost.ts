@@ -5,21 +5,25 @@ import { LmdbStore } from '../base/io/lmdb-store.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { MemoryStore, type Store } from '../base/store.ts'
 import { type Config, type ListenerConfig, StartError } from '../config.ts'
-import { UdpPort } from '../gateway/io/udp.ts'
 import type { ListenerLimits } from '../mqtt/connection-limits.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { Server, type ServerOptions } from '../server.ts'
 import { LagMonitor } from './lag.ts'
-import { cannotListen, type OpenListener, openListeners } from './listeners.ts'
+import { type OpenListener, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
 import { noticeLogger } from './log.ts'
 import { instant, Loop, wallClock } from './loop.ts'
+import { corePort, SnPorts } from './sn-ports.ts'
 
-/** Where something listens. */
-export interface Listening {
-  readonly host: string
+/** Where sensors come in. */
+export interface ListeningSn {
+  readonly name: string
+  readonly url: string
+  /** 0 for a serial device. */
   readonly port: number
+  /** Where the gateway advertises itself, in words; undefined if nowhere. */
+  readonly broadcasts: string | undefined
 }
 
 /** Where MQTT clients come in. */
@@ -32,7 +36,7 @@ export interface ListeningMqtt {
 
 export interface Running {
   readonly mqtt: readonly ListeningMqtt[]
-  readonly sn: Listening
+  readonly sn: readonly ListeningSn[]
   /** Directory that keeps the state, or 'memory'. */
   readonly store: string
   /**
@@ -74,13 +78,13 @@ export async function startRoost(config: Config, log: Logger, version?: string):
     loop.authenticateBy(access.authenticator)
     // The listeners open only when everything that was kept is there again.
     const listeners = await openListeners(config, loop, notice)
-    const udp = await bindUdp(config, loop, notice).catch(async (error: unknown) => {
+    const snPorts = await SnPorts.open(config, loop, notice).catch(async (error: unknown) => {
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })
     lag.start(config.maxEventLoopLagMs, (on) => loop?.handle({ kind: 'overloaded', on }))
     loop.flush()
-    return running(config, { loop, server, store, notice: logged, access, listeners, udp, lag })
+    return running(config, { loop, server, store, notice: logged, access, listeners, snPorts, lag })
   } catch (error) {
     await closeStore(store)
     throw error instanceof StartError ? error : new StartError((error as Error).message)
@@ -94,14 +98,14 @@ interface Parts {
   readonly notice: ReturnType<typeof noticeLogger>
   readonly access: AccessFiles
   readonly listeners: readonly OpenListener[]
-  readonly udp: UdpPort
+  readonly snPorts: SnPorts
   readonly lag: LagMonitor
 }
 
-function running(config: Config, { loop, server, store, notice, access, listeners, udp, lag }: Parts): Running {
+function running(config: Config, { loop, server, store, notice, access, listeners, snPorts, lag }: Parts): Running {
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
-    sn: { host: config.snHost, port: udp.address.port },
+    sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
     store: config.memory ? 'memory' : resolve(config.dataDir),
     reload: async () => {
       // Everything is read before anything is put in force.
@@ -117,7 +121,7 @@ function running(config: Config, { loop, server, store, notice, access, listener
       loop.flush()
       loop.stop()
       lag.stop()
-      await Promise.all([...listeners.map(({ listener }) => listener.close()), udp.close()])
+      await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close()])
       await closeStore(store)
       notice.flush()
     },
@@ -149,11 +153,6 @@ async function openStore(config: Config, notice: NoticeSink, onDurable: () => vo
 const closeStore = async (store: Store): Promise<void> => {
   if (store instanceof LmdbStore) await store.close()
 }
-
-const bindUdp = (config: Config, loop: Loop, notice: NoticeSink): Promise<UdpPort> =>
-  UdpPort.bind({ host: config.snHost, port: config.snPort }, loop, notice).catch((error: unknown) => {
-    throw cannotListen(error, config.snHost, config.snPort, '--sn-host, --sn-port')
-  })
 
 function listenerLimits(listener: ListenerConfig): ListenerLimits {
   const { maximumQos, clientidPrefixes, autoIdPrefix, allowZeroLengthClientid, maxTopicAlias, mountPoint } = listener
@@ -198,6 +197,10 @@ export function serverOptions(config: Config): Pick<ServerOptions, 'broker' | 'c
       unknownSenderPerSecond: config.unknownSenderRepliesPerSecond,
       predefinedTopics: config.predefinedTopics,
       maxDatagram: MESSAGE_BYTES_MAX,
+      ports: config.snListeners.map(corePort),
+      trustedNetworks: config.trustedNetworks,
+      maxUnprovenAddresses: config.maxSnUnprovenAddresses,
+      unprovenPerSecond: config.unprovenMessagesPerSecond,
     },
   }
 }

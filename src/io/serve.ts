@@ -1,8 +1,7 @@
 import type { EventEmitter } from 'node:events'
-import { isIPv6 } from 'node:net'
-import { type Config, isLoopback, type ListenerConfig, StartError, sensorsAreOpen } from '../config.ts'
+import { type Config, isLoopback, type ListenerConfig, type SnListenerConfig, StartError, sensorsAreOpen } from '../config.ts'
 import { createLog, type Logger } from './log.ts'
-import type { Running } from './roost.ts'
+import type { ListeningSn, Running } from './roost.ts'
 
 /** The process as `serve` sees it, so that tests can stand in for it. */
 export interface Host {
@@ -98,13 +97,13 @@ function tellStart(log: Logger, config: Config, running: Running): void {
       `MQTT broker on ${listening.url}: ${whoMayConnect(listener)} (change with ${listener.origin})`,
     )
   }
-  const snUrl = `udp://${isIPv6(sn.host) ? `[${sn.host}]` : sn.host}:${sn.port}`
-  const level = sensorsAreOpen(config) && !isLoopback(config.snHost) ? 'warn' : 'info'
-  log[level](
-    { sn },
-    `MQTT-SN gateway ${config.gatewayId} on ${snUrl}: ${whichSensorsMayConnect(config)} (change with --sn-host, --sn-port)`,
-  )
-  if (mqtt.length === 1 && config.listeners[0]!.allowAnonymous && isLocal(config.listeners[0]!) && isLoopback(config.snHost)) {
+  for (const [i, listening] of sn.entries()) tellSensors(log, config, config.snListeners[i]!, listening)
+  if (
+    mqtt.length === 1 &&
+    config.listeners[0]!.allowAnonymous &&
+    isLocal(config.listeners[0]!) &&
+    config.snListeners.every(isLocalSn)
+  ) {
     log.info(
       'To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
     )
@@ -128,8 +127,19 @@ function whoMayConnect(listener: ListenerConfig): string {
   return `whoever has ${proofs.join(' or ')} may connect`
 }
 
-function whichSensorsMayConnect(config: Config): string {
-  const reach = isLoopback(config.snHost) ? 'on this machine' : 'that reach it'
+function tellSensors(log: Logger, config: Config, listener: SnListenerConfig, sn: ListeningSn): void {
+  const level = sensorsAreOpen(config) && listener.device === undefined && !isLocalSn(listener) ? 'warn' : 'info'
+  const where = `MQTT-SN gateway ${config.gatewayId} on ${sn.url}`
+  log[level]({ sn }, `${where}: ${whichSensorsMayConnect(config, listener)} (change with ${listener.origin})`)
+  if (sn.broadcasts === undefined) return
+  const every = Number.isFinite(listener.tAdv) ? `advertises itself every ${listener.tAdv} s` : 'can be searched for'
+  log.info({ sn }, `${where}: ${every} in ${sn.broadcasts} (change with t_adv, multicast_group)`)
+}
+
+const isLocalSn = ({ device, host }: SnListenerConfig): boolean => device === undefined && isLoopback(host)
+
+function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): string {
+  const reach = isLocalSn(listener) ? 'on this machine' : 'that reach it'
   return sensorsAreOpen(config)
     ? `sensors ${reach} may connect`
     : 'no sensor may connect, because none can authenticate (allow_anonymous)'

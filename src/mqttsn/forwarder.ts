@@ -15,7 +15,7 @@ export interface Encapsulated {
 export function unwrap(bytes: Uint8Array): Encapsulated | Malformed | undefined {
   if (bytes.length < 2 || bytes[1] !== FORWARDER_ENCAPSULATION) return undefined
   const header = bytes[0]!
-  if (header < 4 || header === 255 || header > bytes.length) return malformed(`encapsulation header of ${header} octets`)
+  if (header < 4 || header > bytes.length) return malformed(`encapsulation header of ${header} octets`)
   if (header === bytes.length) return malformed('nothing is encapsulated')
   if (bytes[header + 1] === FORWARDER_ENCAPSULATION) return malformed('encapsulation in an encapsulation')
   return { nodeId: bytes.subarray(3, header), radius: bytes[2]! & 3, start: header, end: bytes.length }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { isWithin, PRIVATE_NETWORKS, parseNetwork } from '../../src/base/networks.ts'
 import { Airtime } from '../../src/gateway/airtime.ts'
-import { isWithin, PRIVATE_NETWORKS, parseNetwork } from '../../src/gateway/networks.ts'
 import { allTriesMs, retryDelayMs } from '../../src/gateway/retry-profile.ts'
 
 const HOUR = 3_600_000

@@ -30,6 +30,8 @@ export const OPTIONS: GatewayOptions = {
 /** The gateway in front of the real broker, with virtual time and sensors that are nothing but routes. */
 export class TestGateway {
   now = 0
+  /** What chance decides. */
+  chance = 0
   readonly notices: Notice[] = []
   readonly broker: Broker
   readonly gateway: Gateway
@@ -43,7 +45,7 @@ export class TestGateway {
       this.notices.push(entry)
     }
     this.broker = new Broker({ store, clock, notice, random: () => 0.5 })
-    this.gateway = new Gateway({ ...OPTIONS, ...options }, this.broker, store, clock, notice)
+    this.gateway = new Gateway({ ...OPTIONS, ...options }, this.broker, store, clock, notice, () => this.chance)
     for (const record of store.replay()) {
       if (record.type === 'sn-client' || record.type === 'sn-topic' || record.type === 'sn-end') this.gateway.apply(record)
       else this.broker.apply(record)

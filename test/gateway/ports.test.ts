@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { PRIVATE_NETWORKS, parseNetwork } from '../../src/gateway/networks.ts'
+import { PRIVATE_NETWORKS, parseNetwork } from '../../src/base/networks.ts'
 import type { Port } from '../../src/gateway/port.ts'
 import { addressOf, carrierOf, ipOf, nodeIdOf, nodeRoute, portNameOf, routeAt } from '../../src/gateway/route.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
@@ -11,8 +11,6 @@ const RADIO: Port = {
   retry: { tRetryMs: 30_000, nRetry: 2, backoff: 2, jitter: 0 },
   airtime: { bytesPerSecond: 10, dutyCycle: 1 },
   maxQueued: 8,
-  broadcast: 'medium',
-  tAdvSeconds: 0,
 }
 const LAN: Port = {
   ...RADIO,

@@ -9,7 +9,7 @@ const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 interface Line {
   readonly msg: string
   readonly mqtt?: { readonly name: string; readonly port: number }
-  readonly sn?: { readonly port: number }
+  readonly sn?: { readonly name: string; readonly port: number }
 }
 
 /** `roost serve` as a user starts it, on free ports. Ends only what it started. */
@@ -18,7 +18,8 @@ export class StartedProcess {
   readonly log: string[] = []
   /** Of MQTT listeners, by name. */
   readonly ports = new Map<string, number>()
-  snPort = 0
+  /** Of ports for sensors, by name. */
+  readonly snPorts = new Map<string, number>()
 
   private constructor(child: ChildProcess) {
     this.child = child
@@ -37,7 +38,7 @@ export class StartedProcess {
         const line = JSON.parse(text) as Line
         started.log.push(line.msg)
         if (line.mqtt !== undefined) started.ports.set(line.mqtt.name, line.mqtt.port)
-        if (line.sn !== undefined) started.snPort = line.sn.port
+        if (line.sn !== undefined) started.snPorts.set(line.sn.name, line.sn.port)
         if (line.msg.startsWith('State is kept')) resolve()
       })
       started.child.once('exit', (code) => reject(new Error(`ended with ${code} before it listened`)))
@@ -48,6 +49,11 @@ export class StartedProcess {
   /** Of the first listener. */
   get mqttPort(): number {
     return [...this.ports.values()][0] ?? 0
+  }
+
+  /** Of the first port for sensors. */
+  get snPort(): number {
+    return [...this.snPorts.values()][0] ?? 0
   }
 
   get isRunning(): boolean {

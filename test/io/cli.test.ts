@@ -83,6 +83,9 @@ const SAMPLES: Record<string, string> = {
   prefix: 'a/',
   list: 'AES256',
   url: 'https://x.example/auth',
+  group: '225.1.1.9',
+  interface: 'eth0',
+  networks: '::1',
   'file|url': 'https://x.example/keys',
 }
 
@@ -104,6 +107,9 @@ const NEEDS: Record<string, string[]> = {
   '--jwt-issuer': ['--jwt-secret-file', FILE],
   '--jwt-audience': ['--jwt-secret-file', FILE],
   '--jwt-username-claim': ['--jwt-secret-file', FILE],
+  '--sn-baud-rate': ['--sn-device', '/x'],
+  '--sn-framing': ['--sn-device', '/x'],
+  '--sn-duty-cycle': ['--sn-bytes-per-second', '100'],
   '--http-auth-timeout-seconds': ['--http-auth-url', 'http://localhost'],
 }
 const served = (flag: string, ...values: string[]) => ran('serve', flag, ...values, ...(NEEDS[flag] ?? []))
@@ -123,7 +129,7 @@ describe('every flag reaches the configuration', () => {
   })
   test.each(words)('$flag', async ({ flag, name, placeholder }) => {
     const text = SAMPLES[placeholder ?? ''] ?? placeholder?.split('|')[0] ?? ''
-    const value = { true: true, '0600': 0o600 }[text] ?? text
+    const value = { true: true, '0600': 0o600, '::1': [{ prefixLength: 128 }] }[text] ?? text
     expect(await served(flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: value } } })
   })
   test.each(files)('$flag', async ({ flag }) => {

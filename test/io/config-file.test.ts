@@ -134,3 +134,17 @@ describe('files', () => {
     expect(() => loadConfig(flags({ config: 'bad.yaml' }), dir)).toThrow(new Error(error))
   })
 })
+
+test('sn_listeners: keys without sn_, and errors that name the place', () => {
+  const parse = (text: string) => parseConfigFile(new YamlFile('f.yaml', text))
+  const [lan, radio] = parse(
+    'sn_listeners:\n  - port: 1884\n    host: 127.0.0.1\n  - name: radio\n    device: /dev/ttyUSB0\n    max_frame: 100\n    t_retry: 30',
+  ).snListeners
+  expect(Array.from(lan!.own, ([key, { value }]) => `${key} ${value}`)).toEqual(['sn_port 1884', 'sn_host 127.0.0.1'])
+  expect(radio).toMatchObject({ origin: 'f.yaml:4:5: sn_listeners[1]', name: { value: 'radio' } })
+  expect(radio!.own.get('sn_max_frame')).toEqual({ value: 100, origin: 'f.yaml:6:16: sn_listeners[1].max_frame' })
+  expect(() => parse('sn_listeners:\n  - host: ::1')).toThrow('f.yaml:2:5: sn_listeners[0]: expected port or device, got neither')
+  expect(() => parse('sn_listeners:\n  - port: 1\n    t_rety: 1')).toThrow(
+    'f.yaml:3:5: sn_listeners[0].t_rety: unknown key (did you mean t_retry?)',
+  )
+})

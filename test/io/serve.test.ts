@@ -61,7 +61,7 @@ test('programs find the addresses in fields', async () => {
   const host = new StubHost()
   await serve({ ...config, ...settled({ port: 0 }) }, host)
   expect(lines(host)[0]).toMatchObject({ mqtt: { name: 'mqtt-0', url: 'tcp://127.0.0.1:40001', port: 40_001 } })
-  expect(lines(host)[1]).toMatchObject({ sn: { host: '127.0.0.1', port: 1884 } })
+  expect(lines(host)[1]).toMatchObject({ sn: { name: 'sn', url: 'udp://127.0.0.1:1884', port: 1884 } })
 })
 
 test.each(['SIGINT', 'SIGTERM'])('%s stops once and leaves no listener', async (signal) => {

@@ -36,7 +36,10 @@ export class StubHost implements Host {
         const port = asked === 0 ? 40_001 : asked
         return { name, url: `tcp://${host}:${port}`, port }
       }),
-      sn: { host: config.snHost, port: config.snPort === 0 ? 40_002 : config.snPort },
+      sn: config.snListeners.map(({ name, host, port: asked }) => {
+        const port = asked === 0 ? 40_002 : asked
+        return { name, url: `udp://${host}:${port}`, port, broadcasts: undefined }
+      }),
       store: config.memory ? 'memory' : config.dataDir,
       reload: async () => [],
       stop: () => {

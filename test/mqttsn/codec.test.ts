@@ -71,8 +71,8 @@ describe('forwarder encapsulation [1.2 section 5.5]', () => {
     expect(unwrap(wrapped)).toEqual({ nodeId: Uint8Array.of(0xaa, 0xbb), radius: 1, start: 5, end: 7 })
   })
 
-  test('node ids of 1 to 251 octets (ruling A26)', () => {
-    for (const size of [1, 251]) {
+  test('A26: node ids of 1 to 252 octets', () => {
+    for (const size of [1, 251, 252]) {
       const unwrapped = unwrap(wrap(new Uint8Array(size).fill(3), unhex('0217')))
       expect(unwrapped).toMatchObject({ nodeId: new Uint8Array(size).fill(3) })
     }

@@ -14,18 +14,6 @@ export const GATEWAY_OPTIONS = {
     default: undefined,
     about: 'YAML or JSON file of predefined topic ids.',
   },
-  t_retry: {
-    group: 'MQTT-SN gateway',
-    ...real(0.1, 3600),
-    default: 10,
-    about: "Seconds to wait for a sensor's answer before a message is sent again (T_retry).",
-  },
-  n_retry: {
-    group: 'MQTT-SN gateway',
-    ...whole(1, 100),
-    default: 3,
-    about: 'Times that a message is sent again before the sensor counts as lost (N_retry).',
-  },
   sleep_margin: {
     group: 'MQTT-SN gateway',
     ...real(1, 100),

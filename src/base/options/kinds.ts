@@ -12,7 +12,16 @@ export interface Kind<T> {
 }
 
 /** Headings of the help and of the documentation, in their order. */
-export const OPTION_GROUPS = ['Listeners', 'Access', 'State', 'Log', 'MQTT broker', 'MQTT-SN gateway', 'Configuration'] as const
+export const OPTION_GROUPS = [
+  'Listeners',
+  'Access',
+  'State',
+  'Log',
+  'MQTT broker',
+  'MQTT-SN gateway',
+  'MQTT-SN ports',
+  'Configuration',
+] as const
 
 export interface Entry extends Kind<unknown> {
   readonly group: (typeof OPTION_GROUPS)[number]
@@ -27,6 +36,8 @@ export interface Entry extends Kind<unknown> {
    * is that of every listener without its own.
    */
   readonly listener?: 'own' | 'inherits'
+  /** The same for an entry of `sn_listeners`, where `sn_` is left out of the key. */
+  readonly snListener?: 'own' | 'inherits'
 }
 
 export const KIB = 1024
@@ -110,6 +121,18 @@ export const text = (pattern: RegExp, expected: string, placeholder: string): Ki
 export const optionalText = (pattern: RegExp, expected: string, placeholder: string): Kind<string | undefined> => ({
   ...text(pattern, expected, placeholder),
   schema: z.string().regex(pattern).optional(),
+})
+
+/** Texts with commas between them; each is parsed, which gives `undefined` for what is wrong. */
+export const listOf = <T>(expected: string, placeholder: string, parse: (text: string) => T | undefined): Kind<readonly T[]> => ({
+  schema: z
+    .string()
+    .transform((text) => text.split(/[\s,]+/).filter((part) => part !== ''))
+    .transform((parts) => parts.map(parse))
+    .refine((parsed) => !parsed.includes(undefined))
+    .transform((parsed) => parsed.filter((each) => each !== undefined)) as z.ZodType<readonly T[]>,
+  expected: `${expected}, with commas between them`,
+  placeholder,
 })
 
 /** Octal digits in quotes: YAML would read 0660 as six hundred and sixty. A number inside. */

@@ -176,16 +176,4 @@ export const LISTENER_OPTIONS = {
     default: false,
     about: 'Taken for compatibility and without effect: a setting of a listener always wins over the global one.',
   },
-  sn_host: {
-    group: 'Listeners',
-    ...address,
-    default: '127.0.0.1',
-    about: 'Address on which the MQTT-SN gateway listens (UDP).',
-  },
-  sn_port: {
-    group: 'Listeners',
-    ...whole(0, 65_535),
-    default: 1884,
-    about: 'UDP port of the MQTT-SN gateway; 0 picks a free one.',
-  },
 } as const satisfies Record<string, Entry>

@@ -1,0 +1,130 @@
+import type { Instant } from '../base/machine.ts'
+import type { NoticeSink } from '../base/notice.ts'
+import { type Advertise, type GwInfo, type Message, MsgType } from '../mqttsn/messages.ts'
+import type { RouteKey } from './client-host.ts'
+import type { DiscoveryHabits, Port } from './port.ts'
+import { everybodyAt, nodeIdOf, nodeRoute, portNameOf } from './route.ts'
+
+/** What discovery needs of the gateway around it. */
+export interface DiscoveryHost {
+  readonly gatewayId: number
+  /** `radius` is for forwarders, 0 to 3. */
+  transmit(route: RouteKey, message: Message, radius?: number): void
+  /** Whether the address is one that nobody forged. */
+  isProven(route: RouteKey): boolean
+  chance(): number
+}
+
+/** Forwarders that are remembered for ADVERTISE, those that were heard last. */
+const FORWARDERS_MAX = 256
+/** Forwarders know 0 to 3; more is the same as all. */
+const RADIUS_MAX = 3
+
+interface Place {
+  readonly port: Port
+  readonly habits: DiscoveryHabits
+  advertiseAt: Instant | undefined
+  /** A GWINFO that waits for its moment, and how far it goes. */
+  answer: { readonly at: Instant; readonly radius: number } | undefined
+  /** Until when the other gateways that are heard here count as there, by GwId. */
+  readonly others: Map<number, Instant>
+}
+
+/** Lets sensors find the gateway: ADVERTISE, and GWINFO in answer to SEARCHGW [1.2 section 6.1; rulings A25, A26]. */
+export class Discovery {
+  readonly #host: DiscoveryHost
+  readonly #notice: NoticeSink
+  readonly #places: readonly Place[]
+  /** With the length of their nodes' ids. */
+  readonly #forwarders = new Map<RouteKey, number>()
+
+  constructor(ports: Iterable<Port>, host: DiscoveryHost, notice: NoticeSink) {
+    this.#host = host
+    this.#notice = notice
+    this.#places = Array.from(ports).flatMap((port) =>
+      port.discovery === undefined
+        ? []
+        : [{ port, habits: port.discovery, advertiseAt: undefined, answer: undefined, others: new Map<number, Instant>() }],
+    )
+  }
+
+  /** From now on the gateway advertises itself; one in standby listens first. */
+  start(now: Instant): void {
+    for (const place of this.#places) {
+      const { tAdvSeconds, nAdv, standby } = place.habits
+      if (tAdvSeconds > 0) place.advertiseAt = standby ? now + nAdv * tAdvSeconds * 1000 : now
+    }
+  }
+
+  /** SEARCHGW: its sender is answered at once, unless everybody hears the answer anyway (ruling A25). */
+  searched(now: Instant, route: RouteKey, port: Port, radius: number): void {
+    const place = this.#places.find((each) => each.port === port)
+    if (place?.habits.broadcast === 'medium' && nodeIdOf(route) === undefined) {
+      const at = now + this.#host.chance() * place.habits.tGwinfoMs
+      place.answer ??= { at, radius }
+    } else this.#host.transmit(route, this.#gwInfo, Math.min(radius, RADIUS_MAX))
+  }
+
+  /** ADVERTISE of another gateway. Our own comes back from a multicast group too. */
+  advertised(now: Instant, route: RouteKey, port: Port, { gwId, duration }: Advertise): void {
+    const place = this.#places.find((each) => each.port === port)
+    if (place === undefined || gwId === this.#host.gatewayId) return
+    const { others, habits } = place
+    const until = now + habits.nAdv * duration * 1000
+    if ((others.get(gwId) ?? 0) <= now)
+      this.#notice({
+        code: 'gateway-heard',
+        level: 'info',
+        peer: route,
+        reason: `gateway ${gwId} advertises itself at ${port.name}`,
+      })
+    others.set(gwId, until)
+    if (habits.standby && place.advertiseAt !== undefined) place.advertiseAt = Math.max(place.advertiseAt, until)
+  }
+
+  /** A node behind a forwarder was heard. */
+  forwarded(forwarder: RouteKey, nodeIdLength: number): void {
+    this.#forwarders.delete(forwarder)
+    if (this.#forwarders.size >= FORWARDERS_MAX) this.#forwarders.delete(this.#forwarders.keys().next().value!)
+    this.#forwarders.set(forwarder, nodeIdLength)
+  }
+
+  handleTimeout(now: Instant): void {
+    for (const place of this.#places) {
+      if (place.answer !== undefined && place.answer.at <= now) {
+        place.answer = undefined
+        this.#host.transmit(everybodyAt(place.port.name), this.#gwInfo)
+      }
+      if (place.advertiseAt !== undefined && place.advertiseAt <= now) this.#advertise(now, place)
+    }
+  }
+
+  nextTimeout(): Instant | undefined {
+    let next: Instant | undefined
+    for (const { answer, advertiseAt } of this.#places) {
+      for (const at of [answer?.at, advertiseAt]) if (at !== undefined && (next === undefined || at < next)) next = at
+    }
+    return next
+  }
+
+  #advertise(now: Instant, place: Place): void {
+    const { port, habits, others } = place
+    for (const [gwId, until] of others) {
+      if (until > now) continue
+      others.delete(gwId)
+      this.#notice({ code: 'gateway-gone', level: 'info', reason: `gateway ${gwId} is not heard at ${port.name} any more` })
+    }
+    place.advertiseAt = now + habits.tAdvSeconds * 1000
+    const message: Message = { type: MsgType.ADVERTISE, gwId: this.#host.gatewayId, duration: habits.tAdvSeconds }
+    this.#host.transmit(everybodyAt(port.name), message)
+    for (const [forwarder, nodeIdLength] of this.#forwarders) {
+      if (!this.#host.isProven(forwarder) || portNameOf(forwarder) !== port.name) continue
+      // The id of all ones is everybody's, as in IEEE 802.15.4.
+      this.#host.transmit(nodeRoute(forwarder, new Uint8Array(nodeIdLength).fill(0xff)), message, habits.radius)
+    }
+  }
+
+  get #gwInfo(): GwInfo {
+    return { type: MsgType.GWINFO, gwId: this.#host.gatewayId, gwAddr: undefined }
+  }
+}

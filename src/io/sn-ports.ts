@@ -1,0 +1,77 @@
+import type { NoticeSink } from '../base/notice.ts'
+import { type Config, type SnListenerConfig, StartError } from '../config.ts'
+import type { RouteKey } from '../gateway/client-host.ts'
+import type { DatagramPort } from '../gateway/io/datagram-port.ts'
+import { UdpPort } from '../gateway/io/udp.ts'
+import type { Port } from '../gateway/port.ts'
+import { portNameOf } from '../gateway/route.ts'
+import { cannotListen } from './listeners.ts'
+import type { Loop } from './loop.ts'
+
+/** The ports for sensors that are open, and which of them a datagram leaves by. */
+export class SnPorts {
+  readonly all: readonly DatagramPort[]
+  readonly #byName: ReadonlyMap<string, DatagramPort>
+
+  private constructor(ports: readonly DatagramPort[]) {
+    this.all = ports
+    this.#byName = new Map(ports.map((port) => [port.name, port]))
+  }
+
+  /** Opens all or none. @throws StartError that names the option, or the place in the file. */
+  static async open(config: Config, loop: Loop, notice: NoticeSink): Promise<SnPorts> {
+    const open: DatagramPort[] = []
+    try {
+      for (const one of config.snListeners) open.push(await openPort(one, loop, notice))
+    } catch (error) {
+      await Promise.all(open.map((port) => port.close()))
+      throw error
+    }
+    const ports = new SnPorts(open)
+    loop.sendDatagramsBy((route, bytes) => ports.#send(route, bytes))
+    return ports
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.all.map((port) => port.close()))
+  }
+
+  /** Sensors of a port that is no longer configured cannot be reached; they will be heard at another one. */
+  #send(route: RouteKey, bytes: Uint8Array): void {
+    this.#byName.get(portNameOf(route))?.send(route, bytes)
+  }
+}
+
+async function openPort(one: SnListenerConfig, loop: Loop, notice: NoticeSink): Promise<DatagramPort> {
+  const receive = (route: RouteKey, bytes: Uint8Array): void => loop.handle({ kind: 'datagram', route, bytes })
+  const { name, host, port, multicastGroup, multicastInterface, multicastTtl, origin } = one
+  const multicast = { group: multicastGroup, interface: multicastInterface, ttl: multicastTtl }
+  return UdpPort.bind({ name, host, port, multicast }, receive, notice).catch((error: unknown) => {
+    if (!(error instanceof Error && 'code' in error)) throw new StartError(`${origin}: ${(error as Error).message}`)
+    throw cannotListen(error, host, port, origin)
+  })
+}
+
+/** The port as the core works with it. */
+export function corePort(one: SnListenerConfig): Port {
+  const { name, device, bytesPerSecond, dutyCycle } = one
+  const broadcast = device === undefined ? 'multicast' : 'medium'
+  return {
+    name,
+    maxFrame: one.maxFrame,
+    retry: { tRetryMs: one.tRetry * 1000, nRetry: one.nRetry, backoff: one.retryBackoff, jitter: one.retryJitter },
+    airtime: Number.isFinite(bytesPerSecond) ? { bytesPerSecond, dutyCycle: dutyCycle / 100 } : undefined,
+    maxQueued: one.maxQueuedFrames,
+    discovery:
+      one.multicastGroup === 'none'
+        ? undefined
+        : {
+            broadcast,
+            tAdvSeconds: Number.isFinite(one.tAdv) ? one.tAdv : 0,
+            nAdv: one.nAdv,
+            tGwinfoMs: one.tGwinfo * 1000,
+            standby: one.standby,
+            radius: one.advRadius,
+          },
+  }
+}
