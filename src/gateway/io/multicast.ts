@@ -19,7 +19,8 @@ export function groupFor(
   { group, interface: given }: MulticastOptions,
 ): { group: string; via: string | undefined } | undefined {
   const type = isIPv6(host) ? 'udp6' : 'udp4'
-  const wanted = group ?? DEFAULT_GROUPS[type]
+  // Linux has no IPv6 multicast on its loopback interface.
+  const wanted = group ?? (host === '::1' ? 'none' : DEFAULT_GROUPS[type])
   if (wanted === 'none') return undefined
   const fits =
     type === 'udp6' ? isIPv6(wanted) && /^ff/i.test(wanted) : isIPv4(wanted) && (Number.parseInt(wanted, 10) & 0xf0) === 224
