@@ -66,7 +66,8 @@ describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
       if (msg.startsWith('State')) child.kill(signal)
     })
     expect(await ended(child)).toMatchObject({ err: '', code: 0 })
-    expect(messages).toEqual([
+    // Whether there is multicast depends on the machine.
+    expect(messages.filter((message) => !message.includes('multicast'))).toEqual([
       expect.stringMatching(/^MQTT broker on tcp:\/\/127\.0\.0\.1:[1-9]\d*: anybody on this machine/),
       expect.stringMatching(/^MQTT-SN gateway 1 on udp:\/\/127\.0\.0\.1:[1-9]\d*: sensors/),
       expect.stringMatching(/^To open it to others/),
