@@ -2,7 +2,7 @@ import type { Instant } from '../base/machine.ts'
 import type { Lsn } from '../base/store.ts'
 import { PacketType, type PublishResponse, type QoS, type Suback } from '../mqtt/packets.ts'
 import { Publish } from '../mqtt/publish.ts'
-import { topicFilterError, topicNameError } from '../mqtt/topics.ts'
+import { realFilter, topicFilterError, topicNameError } from '../mqtt/topics.ts'
 import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, type TopicRequest } from '../mqttsn/messages.ts'
 import { fingerprint, HoldDown } from './hold-down.ts'
 import type { SnClient } from './sn-client.ts'
@@ -113,8 +113,10 @@ export class Inbound {
     // A name gets an id, so that its messages need no REGISTER; wildcards and short names have none (ruling A13).
     let topicId = topicIdType === 'predefined' ? message.topicId : 0
     let lsn = 0
-    if (topicIdType === 'normal' && topicNameError(filter) === '') {
-      const assigned = this.#client.assignTopicId(filter)
+    // The messages of a shared subscription have the topic behind `$share/<group>/`.
+    const name = realFilter(filter)
+    if (topicIdType === 'normal' && topicNameError(name) === '') {
+      const assigned = this.#client.assignTopicId(name)
       if (typeof assigned === 'string') {
         refuse(ReturnCode.CONGESTION)
         return

@@ -1,50 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { AccessPolicy } from '../../src/access/policy.ts'
-import type { AuthAnswer, AuthRequest } from '../../src/broker/access.ts'
-import type { Connect, Will } from '../../src/mqtt/packets.ts'
-import type { Wire } from '../mqtt/wire.ts'
+import type { AuthAnswer } from '../../src/broker/access.ts'
+import type { Will } from '../../src/mqtt/packets.ts'
+import { ACCEPTED, access, answerAuth, asking, CONTINUE, joined, METHOD, REFUSED, withData } from '../mqtt/enhanced-auth.ts'
 import { WireClient, world } from '../mqtt/wire-client.ts'
 
-const METHOD = { authenticationMethod: 'M' }
-const with_ = (data: string): object => ({ ...METHOD, authenticationData: Buffer.from(data) })
-const ACCEPTED: AuthAnswer = { kind: 'accepted', username: 'u', grant: undefined, data: Buffer.from('final') }
-const CONTINUE: AuthAnswer = { kind: 'continue', data: Buffer.from('challenge') }
-const REFUSED: AuthAnswer = { kind: 'refused', reasonCode: 0x87, reason: 'the proof is wrong' }
 const will: Will = { topic: 'w', payload: Buffer.from('gone'), qos: 0, retain: false, properties: {} }
-
-/** Method M is asked about; whoever uses none is let in. */
-const POLICY = {
-  allowAnonymous: true,
-  verifies: false,
-  methods: ['M'],
-  passwords: undefined,
-  tokenKeys: new Set<string>(),
-  acl: undefined,
-}
-const access = new AccessPolicy(new Map(), POLICY)
-
-/** Answers the question that waits. */
-function answer(wire: Wire, answered: AuthAnswer): AuthRequest {
-  const request = wire.broker.nextAuthRequest()
-  if (request === undefined) throw new Error('nothing was asked')
-  wire.broker.authenticated(wire.now, request.link, request.step, answered)
-  wire.run()
-  return request
-}
-
-/** A client that has sent CONNECT with method M. */
-const asking = (options: Partial<Connect> = {}): { wire: Wire; client: WireClient } => {
-  const wire = world({ access })
-  return { wire, client: new WireClient(wire, { properties: with_('first'), ...options }) }
-}
-
-/** The same, let in. */
-const joined = (options: Partial<Connect> = {}): { wire: Wire; client: WireClient } => {
-  const { wire, client } = asking(options)
-  answer(wire, ACCEPTED)
-  client.hears()
-  return { wire, client }
-}
 
 describe('AUTH [5.0 section 3.15]', () => {
   test('MQTT-3.15.1-1: reserved bits in the fixed header are malformed', () => {
@@ -55,13 +15,13 @@ describe('AUTH [5.0 section 3.15]', () => {
 
   test('MQTT-3.15.2-1: no other reason codes than those of AUTH, from either side', () => {
     const { wire, client } = asking()
-    answer(wire, CONTINUE)
+    answerAuth(wire, CONTINUE)
     expect(client.hears()).toEqual(['AUTH 0x18'])
-    client.auth(0x18, with_('proof'))
-    answer(wire, ACCEPTED)
+    client.auth(0x18, withData('proof'))
+    answerAuth(wire, ACCEPTED)
     expect(client.hears()).toEqual(['CONNACK'])
-    client.auth(0x19, with_('first'))
-    answer(wire, ACCEPTED)
+    client.auth(0x19, withData('first'))
+    answerAuth(wire, ACCEPTED)
     expect(client.hears()).toEqual(['AUTH'])
     client.sendHex('f0 06 01 04 15 0001 4d')
     expect(client.hears()).toEqual(['DISCONNECT 0x82', 'close'])
@@ -78,49 +38,51 @@ describe('enhanced authentication [5.0 section 4.12]', () => {
 
   test('MQTT-4.12.0-2, -3: AUTH carries it on with 0x18, from either side', () => {
     const { wire, client } = asking()
-    expect(answer(wire, CONTINUE)).toMatchObject({ method: 'M', data: Buffer.from('first'), again: false })
-    expect(client.packets()).toEqual([{ type: 15, reasonCode: 0x18, properties: with_('challenge') }])
-    client.auth(0x18, with_('proof'))
-    expect(answer(wire, ACCEPTED)).toMatchObject({ method: 'M', data: Buffer.from('proof') })
+    expect(answerAuth(wire, CONTINUE)).toMatchObject({ method: 'M', data: Buffer.from('first'), again: false })
+    expect(client.packets()).toEqual([{ type: 15, reasonCode: 0x18, properties: withData('challenge') }])
+    client.auth(0x18, withData('proof'))
+    expect(answerAuth(wire, ACCEPTED)).toMatchObject({ method: 'M', data: Buffer.from('proof') })
     expect(client.hears()).toEqual(['CONNACK'])
     for (const reasonCode of [0x00, 0x19]) {
       const { wire, client } = asking()
-      answer(wire, CONTINUE)
+      answerAuth(wire, CONTINUE)
       client.hears()
-      client.auth(reasonCode, with_('proof'))
+      client.auth(reasonCode, withData('proof'))
       expect(client.hears()).toEqual(['CONNACK 0x82', 'close'])
     }
   })
 
   test('MQTT-4.12.0-4: refused at any point, with CONNACK and the end of the connection', () => {
     const first = asking()
-    answer(first.wire, REFUSED)
+    answerAuth(first.wire, REFUSED)
     expect(first.client.hears()).toEqual(['CONNACK 0x87', 'close'])
     const second = asking()
-    answer(second.wire, CONTINUE)
+    answerAuth(second.wire, CONTINUE)
     second.client.hears()
-    second.client.auth(0x18, with_('proof'))
-    answer(second.wire, REFUSED)
+    second.client.auth(0x18, withData('proof'))
+    answerAuth(second.wire, REFUSED)
     expect(second.client.hears()).toEqual(['CONNACK 0x87', 'close'])
     expect(second.wire.broker.sessions.size).toBe(0)
   })
 
   test('MQTT-4.12.0-5: the method stands in every AUTH and in CONNACK', () => {
     const { wire, client } = asking()
-    answer(wire, CONTINUE)
-    expect(client.packets()).toEqual([{ type: 15, reasonCode: 0x18, properties: with_('challenge') }])
-    client.auth(0x18, with_('proof'))
-    answer(wire, ACCEPTED)
-    expect(client.packets()).toEqual([expect.objectContaining({ type: 2, properties: expect.objectContaining(with_('final')) })])
-    client.auth(0x19, with_('first'))
-    answer(wire, ACCEPTED)
-    expect(client.packets()).toEqual([{ type: 15, reasonCode: 0, properties: with_('final') }])
+    answerAuth(wire, CONTINUE)
+    expect(client.packets()).toEqual([{ type: 15, reasonCode: 0x18, properties: withData('challenge') }])
+    client.auth(0x18, withData('proof'))
+    answerAuth(wire, ACCEPTED)
+    expect(client.packets()).toEqual([
+      expect.objectContaining({ type: 2, properties: expect.objectContaining(withData('final')) }),
+    ])
+    client.auth(0x19, withData('first'))
+    answerAuth(wire, ACCEPTED)
+    expect(client.packets()).toEqual([{ type: 15, reasonCode: 0, properties: withData('final') }])
   })
 
   test('MQTT-4.12.0-5: one without the method, or with another, ends it', () => {
     for (const properties of [{}, { authenticationMethod: 'N' }]) {
       const { wire, client } = asking()
-      answer(wire, CONTINUE)
+      answerAuth(wire, CONTINUE)
       client.hears()
       client.auth(0x18, properties)
       expect(client.hears()).toEqual(['CONNACK 0x82', 'close'])
@@ -153,7 +115,7 @@ describe('enhanced authentication [5.0 section 4.12]', () => {
     for (const [hex, heard] of packets) {
       const { wire, client } = asking({ will })
       const watcher = WireClient.connect(wire).subscribed(['w', 'a'])
-      answer(wire, CONTINUE)
+      answerAuth(wire, CONTINUE)
       client.hears()
       client.sendHex(hex)
       expect(client.hears()).toEqual(heard)
@@ -166,14 +128,14 @@ describe('re-authentication [5.0 section 4.12.1]', () => {
   test('MQTT-4.12.1-1: with 0x19 and the method of CONNECT, while messages go on', () => {
     const { wire, client } = joined()
     client.subscribed('a')
-    client.auth(0x19, with_('again'))
+    client.auth(0x19, withData('again'))
     client.publish('a', 'meanwhile')
     client.sendHex('c000')
     expect(client.hears()).toEqual(['a=meanwhile q0', 'PINGRESP'])
-    expect(answer(wire, CONTINUE)).toMatchObject({ again: true, username: 'u' })
+    expect(answerAuth(wire, CONTINUE)).toMatchObject({ again: true, username: 'u' })
     expect(client.hears()).toEqual(['AUTH 0x18'])
-    client.auth(0x18, with_('proof'))
-    answer(wire, ACCEPTED)
+    client.auth(0x18, withData('proof'))
+    answerAuth(wire, ACCEPTED)
     expect(client.hears()).toEqual(['AUTH'])
   })
 
@@ -194,8 +156,8 @@ describe('re-authentication [5.0 section 4.12.1]', () => {
     ] as const) {
       const { wire, client } = joined({ will })
       const watcher = WireClient.connect(wire).subscribed('w')
-      client.auth(0x19, with_('again'))
-      answer(wire, refusal as AuthAnswer)
+      client.auth(0x19, withData('again'))
+      answerAuth(wire, refusal as AuthAnswer)
       expect(client.hears()).toEqual([heard, 'close'])
       expect(watcher.hears()).toEqual(['w=gone q0'])
     }

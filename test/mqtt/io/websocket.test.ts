@@ -2,11 +2,11 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
-import { type ClientOptions, WebSocket } from 'ws'
 import type { ListenOptions } from '../../../src/mqtt/io/listen.ts'
 import { v2, v4Addresses } from '../../vectors/proxy-protocol.ts'
 import { Certificates } from './certificates.ts'
 import { CONNACK, CONNECT, PINGREQ, PINGRESP, RawClient, TestListener } from './test-listener.ts'
+import { refusal, WsClient } from './ws-client.ts'
 
 let certificates: Certificates
 let server: { certfile: string; keyfile: string }
@@ -26,50 +26,9 @@ const open = async (options: Partial<ListenOptions> = {}): Promise<TestListener>
 }
 afterEach(async () => {
   for (const end of ends.splice(0)) end()
+  WsClient.terminateAll()
   for (const listener of opened.splice(0)) await listener.close()
 })
-
-/** What comes back, as one stream of bytes. */
-class WsClient {
-  readonly ws: WebSocket
-  hex = ''
-  /** The code of its end. */
-  readonly closed: Promise<number>
-
-  constructor(port: number, protocols: string[] = ['mqtt'], options: ClientOptions = {}, path = '') {
-    this.ws = new WebSocket(`ws://127.0.0.1:${port}${path}`, protocols, options)
-    this.closed = new Promise((resolve) => this.ws.once('close', resolve))
-    this.ws.on('error', () => {})
-    this.ws.on('message', (data: Buffer) => {
-      this.hex += data.toString('hex')
-    })
-    ends.push(() => this.ws.terminate())
-  }
-
-  async open(): Promise<this> {
-    await once(this.ws, 'open')
-    return this
-  }
-
-  async answer(hex: string): Promise<void> {
-    const early = this.closed.then((code) => Promise.reject(new Error(`closed with ${code}`)))
-    while (this.hex.length < hex.length) await Promise.race([once(this.ws, 'message'), early])
-    early.catch(() => {})
-    const { hex: answered } = this
-    this.hex = ''
-    expect(answered).toBe(hex)
-  }
-}
-
-/** The status with which an upgrade is refused. */
-const refusal = ({ ws }: WsClient): Promise<number | undefined> =>
-  new Promise((resolve) => {
-    ws.once('unexpected-response', (_, response) => {
-      response.resume()
-      resolve(response.statusCode)
-    })
-    ws.once('open', () => resolve(101))
-  })
 
 const mqttJs = async (url: string, options: IClientOptions = {}): Promise<MqttClient> => {
   const client = await connectAsync(url, { reconnectPeriod: 0, ...options })
