@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
 /** Things that brokers get wrong, and this one does not: each has tests that name it by its number. */
-const FIRST = 33
-const LAST = 44
+const COUNT = 44
+const PENDING = [25, 26, 27, 28, 29, 30, 31, 32]
 
 const titles = readdirSync(import.meta.dirname)
   .filter((name) => name.endsWith('.test.ts') && name !== 'all.test.ts')
@@ -11,6 +11,6 @@ const titles = readdirSync(import.meta.dirname)
 
 test('each behaviour stands in the title of a test', () => {
   const named = new Set(titles.map(([, number]) => Number(number)))
-  const numbers = Array.from({ length: LAST - FIRST + 1 }, (_, i) => FIRST + i)
-  expect(numbers.filter((number) => !named.has(number))).toEqual([])
+  const missing = Array.from({ length: COUNT }, (_, i) => i + 1).filter((number) => !named.has(number))
+  expect(missing.filter((number) => !PENDING.includes(number))).toEqual([])
 })
