@@ -26,7 +26,7 @@ export function connectOf(reader: ByteReader, maxUserProperties: number): Connec
   const version = level & 0x7f
   const known = named === 3 ? version === 3 : version === 4 || level === 5
   if (!known || (level > 5 && !bridge))
-    return { ...fail(`protocol level ${level}`, 'MQTT-3.1.2-2', 0x84), version: level > 4 && !bridge ? 5 : 4 }
+    return { ...fail(`protocol level ${level}`, 'MQTT-3.1.2-2', 0x84), version: named === 4 && level > 4 && !bridge ? 5 : 4 }
   return withVersion(reader, version as ProtocolVersion, bridge, maxUserProperties)
 }
 
@@ -55,7 +55,7 @@ function withVersion(
   if (version < 5 && (flags & 0xc0) === 0x40) return wrong('password without user name', '3.1.1 MQTT-3.1.2-22')
   const properties = version === 5 ? readProperties(reader, PacketType.CONNECT, maxUserProperties) : NO_PROPERTIES
   if ('rule' in properties) return { kind: 'error', version, ...(properties as PropertyError) }
-  if (properties.authenticationData !== undefined && properties.authenticationMethod === undefined) {
+  if (reader.error === '' && properties.authenticationData !== undefined && properties.authenticationMethod === undefined) {
     return wrong('authentication data without method', '5.0 section 3.1.2.11.10', 0x82)
   }
   const clientId = reader.string('client id')

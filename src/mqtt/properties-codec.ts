@@ -93,6 +93,9 @@ export function readProperties(reader: ByteReader, packet: number, maxUserProper
     if ((packets & (1 << packet)) === 0) return error(`${name} does not belong in this packet`, '5.0 section 2.2.2.2', 0x81)
     const known = properties[name]
     const value = readValue(reader, form, name)
+    // What is cut off has no value that could be wrong.
+    if (reader.at > end) reader.fail(`${name} runs beyond the properties`)
+    if (reader.error !== '') return properties
     if (form === 'pair') {
       if (++pairs > maxUserProperties) {
         const limit = 'max_user_properties'
