@@ -96,6 +96,8 @@ function logOf(all: readonly Step[]): StoreRecord[] {
       })
     } else if (what === 'topic') {
       if (model.sensors.has(key)) add({ type: 'sn-topic', clientId: key, topicId: back + 1, topicName: `t${other}` })
+      if (model.sensors.has(key))
+        add({ type: 'sn-qos2', clientId: key, slot: other, msgId: back + 1, fingerprint: id, until: back })
     } else if (what === 'sensor-end') add({ type: 'sn-end', clientId: key })
     else if (what === 'message') {
       const deliveries = [key, NAMES[other]!].filter((name, i, list) => model.sessions.has(name) && list.indexOf(name) === i)
@@ -144,7 +146,7 @@ interface ModelSession {
 class Model {
   readonly sessions = new Map<string, ModelSession>()
   readonly retained = new Map<string, string>()
-  readonly sensors = new Map<string, { client: unknown; topics: Map<number, string> }>()
+  readonly sensors = new Map<string, { client: unknown; topics: Map<number, string>; qos2: Map<number, string> }>()
   readonly #payloads = new Map<number, string>()
 
   constructor(records: Iterable<StoreRecord> = []) {
@@ -163,6 +165,8 @@ class Model {
     if (record.type === 'sn-end') this.sensors.delete(record.clientId)
     else if (record.type === 'sn-client') this.#sensor(record.clientId).client = record
     else if (record.type === 'sn-topic') this.#sensor(record.clientId).topics.set(record.topicId, record.topicName)
+    else if (record.type === 'sn-qos2')
+      this.#sensor(record.clientId).qos2.set(record.slot, `${record.msgId} ${record.fingerprint} ${record.until}`)
     else if (record.type === 'session-end') this.sessions.delete(record.key)
     else if (record.type === 'delivery') this.#queue(record.id, record.delivery, this.#payloads.get(record.id)!)
     else if (record.type === 'message') {
@@ -208,10 +212,10 @@ class Model {
     return session
   }
 
-  #sensor(clientId: string): { client: unknown; topics: Map<number, string> } {
+  #sensor(clientId: string): { client: unknown; topics: Map<number, string>; qos2: Map<number, string> } {
     let sensor = this.sensors.get(clientId)
     if (sensor === undefined) {
-      sensor = { client: undefined, topics: new Map() }
+      sensor = { client: undefined, topics: new Map(), qos2: new Map() }
       this.sensors.set(clientId, sensor)
     }
     return sensor

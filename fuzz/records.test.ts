@@ -88,6 +88,7 @@ const LAYOUTS: Layouts = {
     at: number,
   },
   'sn-topic': { clientId: text, topicId: u16, topicName: text },
+  'sn-qos2': { clientId: text, slot: fc.nat(255), msgId: u16, fingerprint: fc.nat(0xffffffff), until: number },
   'sn-end': { clientId: text },
 }
 

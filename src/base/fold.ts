@@ -119,6 +119,7 @@ export class Fold {
         rowFold(this.#sensors, record.clientId).cells.set(cellOf(record), record)
         return
       case 'sn-topic':
+      case 'sn-qos2':
         rowFold(this.#sensors, record.clientId).cells.set(cellOf(record), record)
         return
       case 'delivery':
@@ -336,6 +337,8 @@ function cellOf(record: BrokerRecord | GatewayRecord): string {
       return 'client'
     case 'sn-topic':
       return `topic:${record.topicId}`
+    case 'sn-qos2':
+      return `qos2:${record.slot}`
     default:
       return record.type
   }

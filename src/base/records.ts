@@ -33,7 +33,9 @@ const TAG = {
   receipt: 14,
   snClient: 32,
   snTopic: 33,
+
   snEnd: 34,
+  snQos2: 35,
 } as const
 
 /** Appends one self-delimiting record. Strings are expected to be well-formed Unicode, as every decoder makes them. */
@@ -120,6 +122,14 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
       writeInteger(w, record.topicId)
       writeText(w, record.topicName)
       break
+    case 'sn-qos2':
+      w.u8(TAG.snQos2)
+      writeText(w, record.clientId)
+      w.u8(record.slot)
+      writeInteger(w, record.msgId)
+      w.u32(record.fingerprint)
+      writeNumber(w, record.until)
+      break
     case 'sn-end':
       w.u8(TAG.snEnd)
       writeText(w, record.clientId)
@@ -184,6 +194,11 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
     case TAG.snTopic: {
       const clientId = readText(r, 'client id')
       return { type: 'sn-topic', clientId, topicId: readInteger(r, 'topic id'), topicName: readText(r, 'topic name') }
+    }
+    case TAG.snQos2: {
+      const clientId = readText(r, 'client id')
+      const [slot, msgId] = [r.u8('slot'), readInteger(r, 'message id')]
+      return { type: 'sn-qos2', clientId, slot, msgId, fingerprint: r.u32('fingerprint'), until: readNumber(r, 'time') }
     }
     case TAG.snEnd:
       return { type: 'sn-end', clientId: readText(r, 'client id') }

@@ -10,7 +10,7 @@ import type { SessionKey, StoreRecord } from './store.ts'
  *     02 <session> 00 <message id>          delivery: one place in one session's queue
  *     02 <session> 01                       session, will, detached, subscribe, receipt, sent and received, in that order of their first writing
  *     03 <topic>                            message that is retained
- *     04 <client id>                        sn-client, sn-topic
+ *     04 <client id>                        sn-client, sn-topic, sn-qos2
  *
  * A name is its length in one byte and its UTF-8; one that is longer than `NAME_MAX` is ff and its digest, because keys have a bound.
  */

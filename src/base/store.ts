@@ -122,6 +122,16 @@ export type GatewayRecord =
       readonly at: WallTime
     }
   | { readonly type: 'sn-topic'; readonly clientId: string; readonly topicId: number; readonly topicName: string }
+  /** A QoS 2 message id that the client has used: `until` is 0 from PUBLISH to PUBREL, and then when a late copy can come no more. */
+  | {
+      readonly type: 'sn-qos2'
+      readonly clientId: string
+      /** One of few places: a later record takes it over. */
+      readonly slot: number
+      readonly msgId: number
+      readonly fingerprint: number
+      readonly until: WallTime
+    }
   | { readonly type: 'sn-end'; readonly clientId: string }
 
 export type StoreRecord = BrokerRecord | GatewayRecord

@@ -136,7 +136,7 @@ export class Downlink {
       this.#client.settle(now, true)
       return
     }
-    if (host.ports.isWaiting(this.#client.route)) {
+    if (host.ports.isWaiting(this.#client.route) || this.#client.awaitsStore) {
       // It has not even left.
       if (this.#client.state === 'awake') this.#client.settle(now, true)
       else this.#armRetry(now, transaction.retries)
@@ -159,7 +159,7 @@ export class Downlink {
     if (!timer.armed) host.timers.arm(timer, now + allTriesMs(retryProfile))
   }
 
-  /** What waited for its port is on its way: only now its answer can be waited for. */
+  /** What waited for its port, or for the store, is on its way: only now its answer can be waited for. */
   left(now: Instant): void {
     if (this.#transaction !== undefined && this.#timer().armed) this.#armRetry(now, this.#transaction.retries)
   }

@@ -321,6 +321,7 @@ export class Gateway implements ClientHost {
       this.#clients.set(record.clientId, client)
     }
     if (record.type === 'sn-topic') client.registry.restore(record.topicId, record.topicName)
+    else if (record.type === 'sn-qos2') client.inbound.restore(record)
     else {
       client.route = record.route
       client.restore(record)

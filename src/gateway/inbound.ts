@@ -1,10 +1,10 @@
 import type { Instant } from '../base/machine.ts'
-import type { Lsn } from '../base/store.ts'
+import { type GatewayRecord, type Lsn, wallTime } from '../base/store.ts'
 import { PacketType, type PublishResponse, type QoS, type Suback } from '../mqtt/packets.ts'
 import { Publish } from '../mqtt/publish.ts'
 import { realFilter, topicFilterError, topicNameError } from '../mqtt/topics.ts'
 import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, type TopicRequest } from '../mqttsn/messages.ts'
-import { fingerprint, HoldDown } from './hold-down.ts'
+import { fingerprint, Qos2Ids } from './qos2-ids.ts'
 import type { SnClient } from './sn-client.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from './translate.ts'
 
@@ -18,9 +18,7 @@ export class Inbound {
   #published: Map<number, number> | undefined = undefined
   /** For the SUBACKs that are owed, by message id: the topic id to tell, and its record. */
   #subscribed: Map<number, { readonly topicId: number; readonly lsn: Lsn; readonly normal: boolean }> | undefined = undefined
-  /** Fingerprints of QoS 2 messages that wait for PUBREL, by message id. */
-  #received: Map<number, number> | undefined = undefined
-  #holdDown: HoldDown | undefined = undefined
+  #qos2: Qos2Ids | undefined = undefined
 
   constructor(client: SnClient) {
     this.#client = client
@@ -30,8 +28,7 @@ export class Inbound {
   clear(): void {
     this.#published = undefined
     this.#subscribed = undefined
-    this.#received = undefined
-    this.#holdDown = undefined
+    this.#qos2 = undefined
   }
 
   register(message: Register): void {
@@ -66,15 +63,18 @@ export class Inbound {
       refuse(ReturnCode.NOT_SUPPORTED)
       return
     }
-    if (qos === 2 && this.#isLateCopy(now, msgId, topic, data)) {
+    if (qos === 2 && this.#qos2?.isLateCopy(now, msgId, fingerprint(topic, data))) {
       const { host, key, route: peer } = this.#client
       host.notice({ code: 'message-dropped', level: 'debug', client: key, peer, reason: `late copy of QoS 2 message ${msgId}` })
       this.#client.send({ type: MsgType.PUBREC, msgId })
       return
     }
     if (qos > 0) {
+      if (qos === 2 && !this.#noteOpen(now, msgId, fingerprint(topic, data))) {
+        refuse(ReturnCode.CONGESTION)
+        return
+      }
       this.#published = remember(this.#published, msgId, topicId)
-      if (qos === 2) this.#received = remember(this.#received, msgId, fingerprint(topic, data))
     }
     // The datagram's buffer is this message's alone, so a view of it is enough.
     const publish = Publish.of(topic, data, qos as QoS, message.retain, msgId)
@@ -84,12 +84,11 @@ export class Inbound {
 
   /** PUBREL: from here on the id may be used again, but a copy of the old PUBLISH may still be on its way. */
   release(now: Instant, msgId: number): void {
-    const print = this.#received?.get(msgId)
-    if (print !== undefined) {
-      this.#received!.delete(msgId)
-      this.#holdDown ??= new HoldDown()
-      this.#holdDown.add(now, msgId, print, this.#client.host.options.qos2HoldDownMs)
-    }
+    const { host } = this.#client
+    const until = now + host.options.qos2HoldDownMs
+    const released = this.#qos2?.release(msgId, until)
+    // Before the broker's own record, so that PUBCOMP waits for both.
+    if (released !== undefined) this.#record({ ...released, msgId, until: wallTime(host.clock, until) })
     this.#client.toBroker(now, responsePacket(PacketType.PUBREL, msgId))
   }
 
@@ -148,7 +147,7 @@ export class Inbound {
     if (type === PacketType.PUBREC && returnCode === ReturnCode.ACCEPTED) client.send({ type: MsgType.PUBREC, msgId })
     else {
       // A refused QoS 2 message is told by PUBACK too: PUBREC has no return code [1.2 section 5.4.13].
-      this.#received?.delete(msgId)
+      this.#qos2?.refused(msgId)
       client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
     }
   }
@@ -179,8 +178,35 @@ export class Inbound {
     return topicIdType === 'normal' ? topicName : this.topicOf(topicIdType, topicId)
   }
 
-  #isLateCopy(now: Instant, msgId: number, topic: string, data: Uint8Array): boolean {
-    return this.#holdDown !== undefined && !this.#received?.has(msgId) && this.#holdDown.has(now, msgId, fingerprint(topic, data))
+  /** Some ids of QoS 2 messages are remembered: they belong to a conversation that a clean session ends. */
+  get remembersIds(): boolean {
+    return this.#qos2 !== undefined
+  }
+
+  /** For the replay. */
+  restore({ slot, msgId, fingerprint, until }: Extract<GatewayRecord, { type: 'sn-qos2' }>): void {
+    this.#qos2 ??= new Qos2Ids()
+    const { epoch } = this.#client.host.clock
+    this.#qos2.restore(slot, { msgId, fingerprint, until: until === 0 ? undefined : until - epoch })
+  }
+
+  /** After the replay: a wall clock that went backwards must not make a hold-down longer than it is. */
+  recover(now: Instant): void {
+    this.#qos2?.limit(now + this.#client.host.options.qos2HoldDownMs)
+  }
+
+  /** Notes the id of a QoS 2 message, before the broker's receipt, so that PUBREC waits for both; false if the store is full. */
+  #noteOpen(now: Instant, msgId: number, fingerprint: number): boolean {
+    this.#qos2 ??= new Qos2Ids()
+    const slot = this.#qos2.open(now, msgId, fingerprint)
+    if (slot === undefined || this.#record({ slot, msgId, fingerprint, until: 0 })) return true
+    this.#qos2.refused(msgId)
+    return false
+  }
+
+  #record(id: { slot: number; msgId: number; fingerprint: number; until: number }): boolean {
+    const { host, clientId } = this.#client
+    return host.store.append({ type: 'sn-qos2', clientId, ...id }) !== 'full'
   }
 }
 

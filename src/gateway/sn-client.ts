@@ -199,7 +199,6 @@ export class SnClient {
     // Our own replacement of the conversation is not the client's loss, so the old will must not fire.
     this.link?.setWill(now, undefined)
     this.downlink.abandon()
-    if (connect.cleanSession) this.inbound.clear()
     this.cleanSession = connect.cleanSession
     this.will = will
     this.#connecting = 'client'
@@ -224,8 +223,10 @@ export class SnClient {
       return
     }
     if (!sessionPresent && whose === 'client') {
-      if (this.registry.size > 0) this.host.store.append({ type: 'sn-end', clientId: this.clientId })
-      this.registry.clear()
+      const { registry, inbound } = this
+      if (registry.size > 0 || inbound.remembersIds) this.host.store.append({ type: 'sn-end', clientId: this.clientId })
+      registry.clear()
+      inbound.clear()
     }
     this.#activate(now, whose)
   }
@@ -409,6 +410,8 @@ export class SnClient {
 
   /** The client is gone without a word: its will fires, its session stays by its policy. */
   lose(now: Instant, reason: string): void {
+    // An answer that still waits for the store would come to a client that has to connect anew.
+    this.#replies.clear()
     this.link?.lost(now, reason)
     this.#end(now, 'lost')
     this.record(now)
@@ -426,6 +429,7 @@ export class SnClient {
 
   /** Takes up the conversation with the broker that the restart broke off; supervision begins anew, as one grace period. */
   resumeAfterRestart(now: Instant): void {
+    this.inbound.recover(now)
     if (this.state !== 'active' && this.state !== 'asleep') return
     this.lastHeard = now
     this.#connecting = 'restart'
@@ -460,7 +464,13 @@ export class SnClient {
   /** More is durable: what waited for it leaves, and deliveries may follow. */
   durable(now: Instant): void {
     this.#replies.release()
+    if (!this.#replies.blocked) this.downlink.left(now)
     this.updateListening(now)
+  }
+
+  /** What is said to it now waits for the store. */
+  get awaitsStore(): boolean {
+    return this.#replies.blocked
   }
 
   /** The client's id for a topic name, a new one if it has none; or why there is none. */

@@ -224,6 +224,29 @@ describe('after kill -9', () => {
     expect(watcher.poll()).toEqual([])
   })
 
+  test('a late copy of a QoS 2 message that was finished before is no new message, for as long as a datagram may live', () => {
+    const world = gated()
+    world.send('r', say.publish(1, 'up', 2, 5, 'predefined'))
+    world.settle()
+    world.send('r', say.pubrel(5))
+    world.settle()
+    expect(world.sent('r')).toEqual(['PUBREC #5', 'PUBCOMP #5'])
+    // Half of the hold-down has passed before the new process is there.
+    const after = world.restarted(30_000)
+    after.settle()
+    const watcher = after.client('w')
+    watcher.subscribe('#')
+    watcher.poll()
+    after.advance(29_000)
+    after.send('r', say.publish(1, 'up', 2, 5, 'predefined'))
+    after.settle()
+    expect(watcher.poll()).toEqual([])
+    after.advance(2_000)
+    after.send('r', say.publish(1, 'up', 2, 5, 'predefined'))
+    after.settle()
+    expect(watcher.poll()).toEqual(['predefined/one=up q0'])
+  })
+
   test('a will that was updated is the one that fires, one that was deleted does not', () => {
     for (const [update, expected] of [
       [say.willMsgUpdate('new'), ['gone=new q0']],

@@ -47,7 +47,8 @@ export class TestGateway {
     this.broker = new Broker({ store, clock, notice, random: () => 0.5 })
     this.gateway = new Gateway({ ...OPTIONS, ...options }, this.broker, store, clock, notice, () => this.chance)
     for (const record of store.replay()) {
-      if (record.type === 'sn-client' || record.type === 'sn-topic' || record.type === 'sn-end') this.gateway.apply(record)
+      if (record.type === 'sn-client' || record.type === 'sn-topic' || record.type === 'sn-qos2' || record.type === 'sn-end')
+        this.gateway.apply(record)
       else this.broker.apply(record)
     }
     this.broker.recover(0)
