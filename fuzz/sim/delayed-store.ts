@@ -97,6 +97,11 @@ export class DelayedStore implements Store {
     return store
   }
 
+  /** The records behind `from`, up to and including `upTo`. */
+  *records(from: Lsn, upTo: Lsn): Iterable<StoreRecord> {
+    for (const bytes of this.#log.slice(from, upTo)) yield readRecord(new ByteReader(bytes))!
+  }
+
   *replay(): Iterable<StoreRecord> {
     yield* this.#rows.records()
     for (const bytes of this.#log) yield parsed(bytes)

@@ -15,8 +15,14 @@ export const PERFECT: NetworkFaults = { loss: 0, duplication: 0, detour: 0 }
 const DELAY_MS = [5, 150] as const
 const DETOUR_MS = [500, 3000] as const
 
+/** Whatever carries datagrams between one sensor and the gateway. */
+export interface Carrier {
+  /** `link` is a sensor and a direction: `s1 up`, `s1 down`. */
+  carry(link: string, deliver: () => void): void
+}
+
 /** The radio: decides for each datagram whether, how often and when it arrives. */
-export class Network {
+export class Network implements Carrier {
   faults: NetworkFaults = LOSSY
   sent = 0
   lost = 0
@@ -29,7 +35,7 @@ export class Network {
     this.#random = random
   }
 
-  carry(deliver: () => void): void {
+  carry(_link: string, deliver: () => void): void {
     this.sent++
     const { loss, duplication, detour } = this.faults
     if (this.#random.chance(loss)) {

@@ -1,11 +1,12 @@
 import type { Notice } from '../../src/base/notice.ts'
+import type { GatewayOptions } from '../../src/gateway/options.ts'
 import { MqttClient, type MqttClientOptions, type MqttEvent } from '../../src/mqtt/client.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../../src/mqttsn/client.ts'
 import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
 import { MsgType } from '../../src/mqttsn/messages.ts'
 import { Server, type ServerInput } from '../../src/server.ts'
-import { DelayedStore } from './delayed-store.ts'
-import { Network } from './network.ts'
+import { type Crash, DelayedStore } from './delayed-store.ts'
+import { type Carrier, Network } from './network.ts'
 import { Random } from './random.ts'
 import { Alarm, Schedule } from './schedule.ts'
 
@@ -14,10 +15,22 @@ const STREAM_DELAY_MS = [1, 20] as const
 /** Wall time at which the world begins. */
 const EPOCH = 1_800_000_000_000
 
+/** Sees everything that goes in and out of the server, at the moment when it does. */
+export interface Observer {
+  datagramIn?(sensor: Sensor, bytes: Uint8Array): void
+  datagramOut?(sensor: Sensor, bytes: Uint8Array): void
+  written?(client: TcpClient, bytes: Uint8Array): void
+  notice?(notice: Notice): void
+  /** The server was killed; the next one is about to read its store. */
+  crashed?(): void
+}
+
 /** A sensor somewhere in the radio network. */
 export class Sensor {
   readonly client: SnClient
   address: number
+  /** How fast its clock runs: a cheap crystal is off by a few per mille. */
+  rate = 1
   /** Takes what the sensor tells its application. */
   onEvent: (event: SnEvent) => void = () => {}
   readonly #world: World
@@ -29,7 +42,10 @@ export class Sensor {
     this.address = address
     this.#alarm = new Alarm(
       world.schedule,
-      () => this.client.nextTimeout(),
+      () => {
+        const at = this.client.nextTimeout()
+        return at === undefined ? undefined : at / this.rate
+      },
       () => this.act((client, now) => client.handleTimeout(now)),
     )
   }
@@ -40,8 +56,9 @@ export class Sensor {
 
   /** Does something with the client, and sends what comes of it. */
   act(what: (client: SnClient, now: number) => void): void {
-    const { schedule, network } = this.#world
-    what(this.client, schedule.now)
+    const { schedule, carrier } = this.#world
+    // A timer that rings a rounding error early would ring for ever.
+    what(this.client, Math.ceil(schedule.now * this.rate))
     for (let out = this.client.poll(); out !== undefined; out = this.client.poll()) {
       if (out.kind === 'event') {
         this.onEvent(out)
@@ -50,7 +67,7 @@ export class Sensor {
       const { bytes } = out
       const { route } = this
       this.#world.note('up', route, bytes)
-      network.carry(() => this.#world.input({ kind: 'datagram', route, bytes }))
+      carrier.carry(`${this.client.clientId} up`, () => this.#world.datagram(this, route, bytes))
     }
     this.#alarm.update()
   }
@@ -128,7 +145,10 @@ export class TcpClient {
 export class World {
   readonly schedule = new Schedule()
   readonly random: Random
+  /** The radio that is there unless another one carries. */
   readonly network: Network
+  carrier: Carrier
+  readonly observers: Observer[] = []
   readonly notices = new Map<string, number>()
   /** A line per datagram and write, in the order of happening. */
   readonly trace: string[] = []
@@ -136,6 +156,7 @@ export class World {
   readonly violations: string[] = []
   store = new DelayedStore(COMMIT_MS)
   server: Server
+  readonly #options: Partial<GatewayOptions>
   readonly #sensors: Sensor[] = []
   readonly #streams = new Map<number, TcpClient>()
   readonly #serverAlarm: Alarm
@@ -143,9 +164,11 @@ export class World {
   #nextConnection = 1
   #nextAddress = 1
 
-  constructor(seed: number) {
+  constructor(seed: number, options: Partial<GatewayOptions> = {}) {
+    this.#options = options
     this.random = new Random(seed)
     this.network = new Network(this.schedule, this.random)
+    this.carrier = this.network
     this.server = this.#newServer()
     this.#serverAlarm = new Alarm(
       this.schedule,
@@ -188,23 +211,42 @@ export class World {
     this.#streams.delete(connection)
   }
 
+  datagram(sensor: Sensor, route: string, bytes: Uint8Array): void {
+    for (const observer of this.observers) observer.datagramIn?.(sensor, bytes)
+    this.input({ kind: 'datagram', route, bytes })
+  }
+
   input(input: ServerInput): void {
     this.#drive(() => this.server.handle(this.schedule.now, input))
   }
 
   /** kill -9, and a new process on what the store has made durable. Streams break; sensors are told nothing. */
-  crash(): void {
+  crash(crash: Crash = {}): void {
     this.note('crash', '', new Uint8Array(0))
     const streams = [...this.#streams.values()]
     this.#streams.clear()
     // A checkpoint was there before, and the log goes on from it.
-    this.store = this.store.crash({ folded: this.store.durable >> 1 })
+    this.store = this.store.crash({ folded: this.store.durable >> 1, ...crash })
+    for (const observer of this.observers) observer.crashed?.()
     this.server = this.#newServer()
     this.#drive(() => this.server.recover(this.schedule.now))
     for (const client of streams) {
       client.connection = undefined
       client.act((mqtt) => mqtt.handleClosed())
     }
+  }
+
+  /** SIGTERM, and a new process on the same store: everything that was appended is durable at the end of the old one. */
+  stopAndStart(): void {
+    this.#drive(() => this.server.publishWills(this.schedule.now))
+    this.#drive(() => this.server.shutDown(this.schedule.now))
+    if (!this.store.stalled) this.store.commit()
+    this.crash()
+  }
+
+  /** The store goes on after a stall. */
+  wakeStore(): void {
+    this.input({ kind: 'durable' })
   }
 
   note(what: string, where: string, bytes: Uint8Array): void {
@@ -227,10 +269,15 @@ export class World {
         unknownSenderPerSecond: 100,
         predefinedTopics: [{ pattern: '*', topics: new Map([[1, 'anonymous/count']]) }],
         maxDatagram: 1024,
+        ...this.#options,
       },
       store: this.store,
       clock: { epoch: EPOCH },
-      notice: ({ code, count = 1 }: Notice) => this.notices.set(code, (this.notices.get(code) ?? 0) + count),
+      notice: (notice: Notice) => {
+        const { code, count = 1 } = notice
+        this.notices.set(code, (this.notices.get(code) ?? 0) + count)
+        for (const observer of this.observers) observer.notice?.(notice)
+      },
       random: this.random.next,
     })
   }
@@ -251,7 +298,12 @@ export class World {
   #transmit(route: string, bytes: Uint8Array): void {
     this.note('down', route, bytes)
     this.#checkRadioSilence(route, bytes)
-    this.network.carry(() => this.#sensors.find((sensor) => sensor.route === route)?.receive(bytes))
+    const sensor = this.#sensors.find((each) => each.route === route)
+    if (sensor === undefined) return
+    for (const observer of this.observers) observer.datagramOut?.(sensor, bytes)
+    this.carrier.carry(`${sensor.client.clientId} down`, () => {
+      if (sensor.route === route) sensor.receive(bytes)
+    })
   }
 
   /** A sleeper gets answers to what it says, and nothing else outside its awake period. */
@@ -270,6 +322,7 @@ export class World {
     const client = this.#streams.get(connection)
     if (client === undefined) return
     this.note('write', `tcp:${connection}`, bytes)
+    for (const observer of this.observers) observer.written?.(client, bytes)
     const copy = Uint8Array.from(bytes)
     client.inOrder(() => {
       if (client.connection === connection) client.receive(copy)

@@ -1,0 +1,36 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { FACTOR, SEED } from './runs.ts'
+import { Life, live } from './sim/life.ts'
+import type { Step } from './sim/site.ts'
+import { commands, steps } from './sim/steps.ts'
+
+const REGRESSIONS = new URL('regressions/', import.meta.url)
+const seeded = SEED === undefined ? {} : { seed: SEED }
+
+describe('a site, with everything that can happen to it', () => {
+  test('keeps its promises', { timeout: 600_000 }, () => {
+    const lives = fc.property(commands(60), (happening) => {
+      const life = new Life()
+      fc.modelRun(() => ({ model: life.site.claims, real: life }), happening)
+      expect(life.finish()).toEqual([])
+    })
+    fc.assert(lives, { numRuns: 200 * FACTOR, ...seeded })
+  })
+
+  test('is the same to the byte for the same steps', { timeout: 60_000 }, () => {
+    const twice = fc.property(steps(30), (taken) => {
+      expect(live(taken).trace).toEqual(live(taken).trace)
+    })
+    fc.assert(twice, { numRuns: 3 * FACTOR, ...seeded })
+  })
+
+  test.each(readdirSync(REGRESSIONS).filter((name) => name.endsWith('.json')))(
+    'what once went wrong does not again: %s',
+    (name) => {
+      const taken = JSON.parse(readFileSync(new URL(name, REGRESSIONS), 'utf8')) as Step[]
+      expect(live(taken).found).toEqual([])
+    },
+  )
+})

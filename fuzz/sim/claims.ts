@@ -1,0 +1,124 @@
+import { topicMatches } from '../topic-matches.ts'
+
+export type QoS = -1 | 0 | 1 | 2
+
+/** One message that an application published. */
+export interface Published {
+  readonly number: number
+  readonly text: string
+  readonly publisher: string
+  readonly topic: string
+  readonly qos: QoS
+  /** The publisher was told that it has arrived. */
+  acknowledged: boolean
+  /** Copies of its datagram that reached the server; a stream has one. */
+  arrived: number
+  /** Who is owed it, and how often each had given up its claims by then. */
+  readonly owed: ReadonlyMap<string, number>
+}
+
+/** What one application may count on. */
+export interface Receiver {
+  readonly id: string
+  /** Its session outlasts its connections. */
+  readonly lasting: boolean
+  /** The only QoS with which it ever subscribes. */
+  readonly qos: 0 | 1 | 2
+  /** Filters that it was told are granted. */
+  readonly granted: Set<string>
+  /** How often it gave up what it was owed: by unsubscribing, or by beginning anew. */
+  forfeits: number
+  /** Number of the last message that was published before it lost its memory. */
+  forgotBefore: number
+  /** Texts in the order of arrival. */
+  readonly got: string[]
+}
+
+/**
+ * What the applications of a site did, and what follows from it that they may count on. This is the model against which the server is held: it
+ * knows the promises of MQTT, and nothing of how they are kept.
+ */
+export class Claims {
+  readonly published = new Map<string, Published>()
+  readonly receivers = new Map<string, Receiver>()
+  #count = 0
+
+  receiver(id: string, lasting: boolean, qos: 0 | 1 | 2): Receiver {
+    const receiver = { id, lasting, qos, granted: new Set<string>(), forfeits: 0, forgotBefore: -1, got: [] }
+    this.receivers.set(id, receiver)
+    return receiver
+  }
+
+  publish(publisher: string, topic: string, qos: QoS): Published {
+    const owed = new Map<string, number>()
+    for (const { id, lasting, qos: most, granted, forfeits } of this.receivers.values()) {
+      if (lasting && most > 0 && [...granted].some((filter) => topicMatches(filter, topic))) owed.set(id, forfeits)
+    }
+    const number = this.#count++
+    const one: Published = {
+      number,
+      text: `${publisher} ${number}`,
+      publisher,
+      topic,
+      qos,
+      acknowledged: false,
+      arrived: 0,
+      owed,
+    }
+    this.published.set(one.text, one)
+    return one
+  }
+
+  /** It forgets what it has received: what was published by now may come again. */
+  forget(receiver: Receiver): void {
+    receiver.forgotBefore = this.#count - 1
+  }
+
+  forfeit(receiver: Receiver): void {
+    receiver.forfeits++
+    receiver.granted.clear()
+  }
+
+  /** QoS 1 and 2: what was acknowledged reaches everybody who is owed it, at least once, across crashes. */
+  lost(): string[] {
+    const seen = new Map([...this.receivers].map(([id, { got }]) => [id, new Set(got)]))
+    return [...this.published.values()]
+      .filter(({ acknowledged, qos }) => acknowledged && qos > 0)
+      .flatMap(({ text, topic, qos, owed }) =>
+        [...owed]
+          .filter(([id, forfeits]) => this.receivers.get(id)!.forfeits === forfeits && !seen.get(id)!.has(text))
+          .map(([id]) => `${id} never got "${text}" on ${topic} with QoS ${qos}`),
+      )
+  }
+
+  /** QoS 2 comes once; QoS 0 and -1 at most once for each datagram that arrived; nothing comes that nobody sent. */
+  repeated(exactlyOnce: (publisher: string) => boolean): string[] {
+    return [...this.receivers.values()].flatMap(({ id, qos: most, got, forgotBefore }) => {
+      const times = new Map<string, number>()
+      for (const text of got) times.set(text, (times.get(text) ?? 0) + 1)
+      return [...times].flatMap(([text, count]) => {
+        const one = this.published.get(text)
+        if (one === undefined) return [`${id} got "${text}", which nobody published`]
+        if (one.qos <= 0 && count > one.arrived)
+          return [`${id} got "${text}" ${count} times, and it arrived ${one.arrived} times`]
+        const once = one.qos === 2 && most === 2 && exactlyOnce(one.publisher) && one.number > forgotBefore
+        return once && count > 1 ? [`${id} got "${text}" with QoS 2 ${count} times`] : []
+      })
+    })
+  }
+
+  /** First deliveries keep the order of their publisher, topic by topic (MQTT-4.6.0-6). */
+  disordered(): string[] {
+    return [...this.receivers.values()].flatMap(({ id, got }) => {
+      const last = new Map<string, number>()
+      return [...new Set(got)].flatMap((text) => {
+        const one = this.published.get(text)
+        if (one === undefined || one.qos < 1) return []
+        const line = `${one.publisher} ${one.topic} ${one.qos}`
+        const before = last.get(line) ?? -1
+        last.set(line, Math.max(before, one.number))
+        return one.number < before ? [`${id} got "${text}" after a later one of ${one.publisher} on ${one.topic}`] : []
+      })
+    })
+  }
+}

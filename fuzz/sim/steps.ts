@@ -1,0 +1,74 @@
+import fc from 'fast-check'
+import type { Claims } from './claims.ts'
+import type { Life } from './life.ts'
+import { FILTERS, type Step, TOPICS } from './site.ts'
+import { FATES } from './tape-network.ts'
+
+const NODES = 3
+const node = fc.nat(NODES - 1)
+const anybody = fc.nat(2 * NODES - 1)
+const topic = fc.nat(TOPICS.length - 1)
+const filter = fc.nat(FILTERS.length - 1)
+const qos = fc.constantFrom(-1, 0, 1, 1, 2, 2)
+const fates = fc.array(fc.constantFrom(...FATES), { minLength: 1, maxLength: 6 })
+
+const of = <T extends Step['do']>(doing: T, rest: Record<string, fc.Arbitrary<unknown>> = {}): fc.Arbitrary<Step> =>
+  fc.record({ do: fc.constant(doing), ...rest }) as unknown as fc.Arbitrary<Step>
+
+/** Life goes on most of the time; faults are rarer, and do not all come at once. */
+const STEP: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: of('connect', { who: anybody }) },
+  { weight: 4, arbitrary: of('subscribe', { who: anybody, filter }) },
+  { weight: 10, arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.constantFrom(false, false, false, true) }) },
+  { weight: 3, arbitrary: of('sleep', { who: node, seconds: fc.constantFrom(60, 300, 3600) }) },
+  { weight: 3, arbitrary: of('wake', { who: node }) },
+  { weight: 8, arbitrary: of('advance', { ms: fc.constantFrom(50, 1000, 15_000, 60_000, 600_000, 7_200_000) }) },
+  { weight: 4, arbitrary: of('tape', { who: node, up: fc.boolean(), fates }) },
+  { weight: 1, arbitrary: of('register', { who: node, topic }) },
+  { weight: 1, arbitrary: of('unsubscribe', { who: anybody, filter }) },
+  { weight: 1, arbitrary: of('ping', { who: node }) },
+  { weight: 1, arbitrary: of('will', { who: node }) },
+  { weight: 1, arbitrary: of('disconnect', { who: anybody }) },
+  { weight: 1, arbitrary: of('break', { who: anybody }) },
+  { weight: 1, arbitrary: of('roam', { who: node }) },
+  { weight: 1, arbitrary: of('reboot', { who: node }) },
+  { weight: 1, arbitrary: of('partition', { who: node }) },
+  { weight: 1, arbitrary: of('heal') },
+  { weight: 1, arbitrary: of('stall') },
+  { weight: 1, arbitrary: of('unstall') },
+  { weight: 1, arbitrary: of('fill') },
+  { weight: 1, arbitrary: of('empty') },
+  { weight: 1, arbitrary: of('restart') },
+  { weight: 2, arbitrary: of('crash', { survivors: fc.nat(3), torn: fc.boolean() }) },
+)
+
+/** What happens to a site, in order. */
+export const steps = (most: number): fc.Arbitrary<Step[]> => fc.array(STEP, { minLength: 1, maxLength: most, size: 'max' })
+
+/** The same as commands of model-based testing: `Claims` is the model, and the life around the production server is what it is held against. */
+export const commands = (most: number): fc.Arbitrary<Iterable<Happens>> =>
+  fc.commands<Claims, Life>([STEP.map((step) => new Happens(step))], { maxCommands: most, size: 'max' }) as fc.Arbitrary<
+    Iterable<Happens>
+  >
+
+class Happens implements fc.Command<Claims, Life> {
+  readonly #step: Step
+
+  constructor(step: Step) {
+    this.#step = step
+  }
+
+  check(): boolean {
+    return true
+  }
+
+  run(_claims: Claims, life: Life): void {
+    if (!life.site.allows(this.#step)) return
+    const found = life.take(this.#step)
+    if (found.length > 0) throw new Error(found.join('\n'))
+  }
+
+  toString(): string {
+    return JSON.stringify(this.#step)
+  }
+}
