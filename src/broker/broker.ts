@@ -449,10 +449,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
       return
     }
     const { pressed } = this.#publisher
-    if (pressed !== undefined) {
-      this.#publisher.pressed = undefined
-      this.sessions.hold(now, pressed, link)
-    }
+    if (pressed !== undefined) this.sessions.hold(now, pressed, link)
     if (qos === 0) return
     const reasonCode = this.#publisher.reaches(message.topic) ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
     if (qos === 1) {

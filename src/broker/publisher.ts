@@ -82,6 +82,7 @@ export class Publisher {
    * store cannot record it. `receipt` is the packet id of a QoS 2 publisher.
    */
   accept(now: Instant, from: Session, message: Publish, receipt: number): Lsn | 'full' {
+    this.pressed = undefined
     message.from = from.key
     if (message.retain) message.source = from.owner
     const expiry = message.properties.messageExpiryInterval

@@ -72,10 +72,10 @@ describe('behaviour 13: the will fires when the connection ends without a goodby
 
   test.each(VERSIONS)('DISCONNECT takes it away, for good (version %i)', (protocolVersion) => {
     const wire = Wire.stored()
-    watcherOf(wire)
-    wire.send(connected(wire, { clientId: 'c', protocolVersion, will: will('w/c', 'gone') }), disconnect())
+    const watcher = watcherOf(wire)
+    wire.send(connected(wire, { clientId: 'c', protocolVersion, will: will('w/c', 'gone', 1) }), disconnect())
     wire.advance(1000)
-    expect(heard(wire)).toEqual([])
+    expect(heard(wire, watcher)).toEqual([])
     const again = wire.restarted()
     again.advance(1e9)
     expect(heard(again)).toEqual([])

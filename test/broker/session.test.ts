@@ -181,6 +181,19 @@ describe('wills', () => {
     expect(world.broker.retained.count).toBe(0)
   })
 
+  test('a will that nearly fills a queue holds up nobody else', () => {
+    const world = new TestBroker({ limits: { maxQueuedMessages: 4, maxInflightMessages: 1 } })
+    const reader = world.connect('reader')
+    reader.subscribe('#', 1)
+    const writer = world.connect('writer')
+    for (let id = 1; id <= 4; id++) writer.publish('a', 'x', 1, id)
+    reader.poll()
+    world.connect('c', { will: will('w', 'x', 1) }).lost()
+    const other = world.connect('other')
+    other.publish('elsewhere/not/read', 'x', 0)
+    expect(other.link.state).toBe('open')
+  })
+
   test('a will that may not be published is refused at CONNECT, and asked about again when it fires', () => {
     let allowed = true
     const access = { ...OPEN_ACCESS, connect: () => 0, publish: () => allowed, subscribe: () => true }
