@@ -104,6 +104,17 @@ export class ByteReader {
     return high * 0x10000 + this.u16(field)
   }
 
+  /** Where the next `length` bytes begin, for who reads them in place; -1 if they are not there. */
+  skip(length: number, field: string): number {
+    if (this.at + length > this.end) {
+      this.fail(`${field} runs beyond the end`)
+      return -1
+    }
+    const start = this.at
+    this.at += length
+    return start
+  }
+
   /** A view of the next `length` bytes, not a copy. */
   take(length: number, field: string): Uint8Array {
     if (this.at + length > this.end) {

@@ -45,6 +45,7 @@ export type NoticeCode =
   | 'store-failed'
   | 'store-full'
   | 'store-recovered'
+  | 'store-damaged'
   | 'clock-backwards'
 
 export type NoticeSink = (notice: Notice) => void

@@ -543,9 +543,9 @@ function writeNumber(w: ByteWriter, value: number): void {
 }
 
 function readNumber(r: ByteReader, field: string): number {
-  const bytes = r.take(8, field)
-  if (bytes.length < 8) return 0
-  floatBytes.set(bytes)
+  const start = r.skip(8, field)
+  if (start < 0) return 0
+  for (let i = 0; i < 8; i++) floatBytes[i] = r.bytes[start + i]!
   return float.getFloat64(0)
 }
 
@@ -556,9 +556,14 @@ function writeText(w: ByteWriter, text: string): void {
 
 /** Unlike `ByteReader.text` it lets U+0000 pass: what may be in a string is the protocols' matter, here it has to come back as it went. */
 function readText(r: ByteReader, field: string): string {
-  const bytes = r.take(readInteger(r, field), field)
-  if (utf8Error(bytes, 0, bytes.length) === 'ill-formed UTF-8') r.fail(`ill-formed UTF-8 in ${field}`)
-  return r.error === '' ? decodeUtf8(bytes, 0, bytes.length) : ''
+  const length = readInteger(r, field)
+  const start = r.skip(length, field)
+  if (start < 0) return ''
+  if (utf8Error(r.bytes, start, start + length) === 'ill-formed UTF-8') {
+    r.fail(`ill-formed UTF-8 in ${field}`)
+    return ''
+  }
+  return decodeUtf8(r.bytes, start, start + length)
 }
 
 function writeBytes(w: ByteWriter, bytes: Uint8Array): void {

@@ -26,9 +26,9 @@ export const MAP_BYTES = 1024 * 1024 * 1024
  * Formats 2 and 3 had no rows, and a log from 1 on; that is what format 4 has before its first checkpoint.
  */
 export const FORMAT_VERSION = 4
-const READABLE = [2, 3, FORMAT_VERSION]
-const FORMAT_KEY = Buffer.from('format')
-const CHECKPOINT_KEY = Buffer.from('checkpoint')
+export const READABLE = [2, 3, FORMAT_VERSION]
+export const FORMAT_KEY = Buffer.from('format')
+export const CHECKPOINT_KEY = Buffer.from('checkpoint')
 
 // Binary keys, because lmdb's own uint32 keys would last a busy broker for seven weeks.
 const BYTES = { encoding: 'binary', keyEncoding: 'binary' } as const

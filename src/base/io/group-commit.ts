@@ -255,9 +255,10 @@ export function withChecksum(bytes: Uint8Array): Uint8Array {
 
 /** The bytes without their checksum; `undefined` if it is not theirs. */
 export function checked(value: Uint8Array): Uint8Array | undefined {
+  if (value.length < HEADER_BYTES) return undefined
   const bytes = value.subarray(HEADER_BYTES)
-  const reader = new ByteReader(value)
-  return reader.u32('checksum') === crc32(bytes) && reader.error === '' ? bytes : undefined
+  const sum = value[0]! * 0x100_0000 + ((value[1]! << 16) | (value[2]! << 8) | value[3]!)
+  return sum === crc32(bytes) ? bytes : undefined
 }
 
 function seal(buffer: ByteWriter): Uint8Array {

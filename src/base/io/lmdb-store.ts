@@ -1,17 +1,21 @@
 import { mkdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
-import { readRow } from '../rows.ts'
+import { ByteReader } from '../bytes.ts'
+import { readRecord } from '../records.ts'
 import type { Lsn, Store, StoreRecord } from '../store.ts'
 import { CHECKPOINT_BYTES, Checkpoints, type LogRecord } from './checkpoints.ts'
 import { type DatabaseOptions, Databases, keyLsn, lsnKey, syncDirectories } from './databases.ts'
 import { DirectoryLock } from './directory-lock.ts'
 import { checked, GroupCommit, type GroupCommitOptions, readCommit } from './group-commit.ts'
+import { mend, type Salvage } from './salvage.ts'
 
 export interface LmdbStoreOptions extends GroupCommitOptions, DatabaseOptions {
   /** Bytes of pages in use above which nothing new is taken in. */
   readonly maxBytes?: number
   /** Bytes of log after which it is folded into rows. */
   readonly checkpointBytes?: number
+  /** The store was damaged; what could be read of it is there. */
+  onDamaged?(salvage: Salvage): void
 }
 
 /** Full at the byte bound, a store looks for room by a checkpoint that often (ms). */
@@ -54,7 +58,7 @@ export class LmdbStore implements Store {
 
   /**
    * Opens the store in `dir`, and makes it if there is none. Rejects with a one-line error that names the directory: another process uses it,
-   * it was written by a version of Roost that this one does not know, it cannot be read, or lmdb cannot open it.
+   * it was written by a version of Roost that this one does not know, or lmdb cannot open it. A damaged store is moved aside first.
    */
   static async open(dir: string, options: LmdbStoreOptions): Promise<LmdbStore> {
     const path = resolve(dir)
@@ -62,6 +66,8 @@ export class LmdbStore implements Store {
     const lock = await DirectoryLock.acquire(path)
     let databases: Databases | undefined
     try {
+      const salvage = await mend(path, new Date())
+      if (salvage !== undefined) options.onDamaged?.(salvage)
       databases = new Databases(path, options)
       if (databases.isNew) await syncDirectories(path, made === undefined ? path : dirname(made))
       const { maxBytes = Number.POSITIVE_INFINITY, checkpointBytes = CHECKPOINT_BYTES } = options
@@ -115,11 +121,16 @@ export class LmdbStore implements Store {
 
   /** Reads the rows, which hold everything that there was at the start. Throws a one-line error with the path at the first that cannot be read. */
   *replay(): Iterable<StoreRecord> {
+    const reader = new ByteReader(new Uint8Array(0))
     for (const { key, value } of this.#databases.rows.getRange()) {
       const bytes = checked(value)
-      const records = bytes === undefined ? 'checksum does not match' : readRow(bytes)
-      if (typeof records === 'string') throw new Error(`store ${this.#dir}: row ${Buffer.from(key).toString('hex')}: ${records}`)
-      yield* records
+      if (bytes === undefined) reader.fail('checksum does not match')
+      else reader.reset(bytes, 0, bytes.length)
+      while (reader.remaining > 0) {
+        const record = readRecord(reader)
+        if (record !== undefined) yield record
+      }
+      if (reader.error !== '') throw new Error(`store ${this.#dir}: row ${Buffer.from(key).toString('hex')}: ${reader.error}`)
     }
   }
 
