@@ -6,6 +6,7 @@ import { addConfigCommand } from './config-command.ts'
 import { loadConfig } from './config-file.ts'
 import { addPasswdCommand } from './passwd.ts'
 import { type Host, serve } from './serve.ts'
+import { addSnCommand } from './sn/command.ts'
 
 /** Exit code for what the user can mend: a flag, a file, a port. */
 const USER_ERROR = 2
@@ -53,6 +54,7 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
   )
   addConfigCommand(program, host)
   addPasswdCommand(program, host)
+  addSnCommand(program, host)
   try {
     await program.parseAsync([...argv], { from: 'user' })
   } catch (error) {
@@ -106,7 +108,7 @@ function explained(error: CommanderError, argv: readonly string[], program: Comm
       return new StartError(`${wrong}: unknown command${didYouMean(wrong, names)}; see roost --help`)
     }
     case 'commander.optionMissingArgument':
-      return new StartError(`${wrong.split(' ')[0]}: expected a value, got nothing`)
+      return new StartError(`${wrong.split(/[ ,]/)[0]}: expected a value, got nothing`)
     default:
       return error
   }

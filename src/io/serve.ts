@@ -5,7 +5,7 @@ import type { ListeningSn, Running } from './roost.ts'
 
 /** The process as `serve` sees it, so that tests can stand in for it. */
 export interface Host {
-  readonly stdout: { write(text: string): unknown }
+  readonly stdout: { write(text: string | Uint8Array): unknown }
   readonly stderr: { write(text: string): unknown }
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean; setRawMode?(on: boolean): unknown }
   /** Whether standard output shows colours. */

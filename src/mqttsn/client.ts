@@ -30,6 +30,7 @@ export type SnEvent =
   | { readonly event: 'connected' }
   | { readonly event: 'refused'; readonly returnCode: number }
   | { readonly event: 'registered'; readonly topicName: string; readonly topicId: number }
+  | { readonly event: 'registerRefused'; readonly topicName: string; readonly returnCode: number }
   /** A QoS 1 or 2 message is fully acknowledged, or refused with this return code. */
   | { readonly event: 'published'; readonly msgId: number; readonly returnCode: number }
   | { readonly event: 'subscribed'; readonly topicId: number; readonly returnCode: number }
@@ -314,7 +315,7 @@ export class SnClient {
         if (message.returnCode === ReturnCode.ACCEPTED) {
           this.#learn(open.topicName!, message.topicId)
           this.#tell({ event: 'registered', topicName: open.topicName!, topicId: message.topicId })
-        }
+        } else this.#tell({ event: 'registerRefused', topicName: open.topicName!, returnCode: message.returnCode })
         break
       case MsgType.PUBACK:
         if (message.returnCode === ReturnCode.INVALID_TOPIC_ID && open.topicName !== undefined)

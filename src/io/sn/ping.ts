@@ -1,0 +1,39 @@
+import { performance } from 'node:perf_hooks'
+import { type Command, Option } from 'commander'
+import type { Host } from '../serve.ts'
+import { Conversation } from './conversation.ts'
+import { real, type SensorFlags, sensorFlags, whole } from './options.ts'
+
+interface PingFlags extends SensorFlags {
+  readonly count: string
+  readonly interval: string
+}
+
+/** `roost sn ping` */
+export function addPing(sn: Command, host: Host): void {
+  const ping = sn
+    .command('ping')
+    .description('connect as a sensor, and tell how long the gateway takes to answer PINGREQ')
+    .helpOption('--help', 'print this help')
+    .addOption(new Option('-C, --count <number>', 'how often').default('3'))
+    .addOption(new Option('-I, --interval <seconds>', 'time between two').default('1'))
+    .action((flags: PingFlags) => pingGateway(flags, host))
+  for (const option of sensorFlags()) ping.addOption(option)
+}
+
+async function pingGateway(flags: PingFlags, host: Host): Promise<void> {
+  const count = whole(flags.count, '-C', 1, 1_000_000_000)
+  const interval = real(flags.interval, '-I', 0, 86_400) * 1000
+  await Conversation.hold(flags, true, host, async (conversation) => {
+    const { sensor } = conversation
+    if (!(await conversation.connect())) return
+    for (let i = 1; i <= count; i++) {
+      const began = performance.now()
+      sensor.act((client, now) => client.ping(now))
+      if (!(await conversation.until('pong'))) break
+      host.stdout.write(`PINGRESP from ${sensor.gateway}: ${i} time=${(performance.now() - began).toFixed(2)} ms\n`)
+      if (i < count && interval > 0) await conversation.next(interval)
+    }
+    await conversation.leave(0)
+  })
+}
