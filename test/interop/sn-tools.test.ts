@@ -86,7 +86,7 @@ describeWithMosquitto('roost sn pub, with mosquitto_sub on the other side', () =
     ['a predefined topic', ['-T', '7', '-m', 'z', '-q', '1'], '', ['site/seven z']],
     ['a line each', ['-t', 'sn/l', '-l', '-q', '1'], 'one\ntwo\nthree\n', ['sn/l one', 'sn/l two', 'sn/l three']],
     ['all of standard input', ['-t', 'sn/s', '-s'], 'all of it', ['sn/s all of it']],
-    ['a file', ['-t', 'sn/f', '-f', 'topics.yaml'], '', ['sn/f clients:', '  "*":', '    7: site/seven']],
+    ['a file', ['-t', 'sn/f', '-f', 'topics.yaml'], '', ['sn/f clients:', '  "*":', '    7: site/seven', '']],
     ['nothing', ['-t', 'sn/n', '-n', '-q', '1'], '', ['sn/n (null)']],
     ['through a forwarder', ['-t', 'sn/fe', '-m', 'x', '--fe', '--wlnid', '0x0a0b0c', '-q', '1'], '', ['sn/fe x']],
     ['more than 255 octets', ['-t', 'sn/long', '-m', 'x'.repeat(3000), '-q', '1'], '', [`sn/long ${'x'.repeat(3000)}`]],
