@@ -6,7 +6,7 @@ import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
-import type { Session } from './session.ts'
+import type { Inflight, Session } from './session.ts'
 
 /** What follows a PUBLISH with QoS 1 or 2, in both directions [5.0 section 4.3]. */
 export class Exchanges {
@@ -19,34 +19,35 @@ export class Exchanges {
     this.#full = full
   }
 
-  /** PUBACK, PUBREC or PUBCOMP for what we sent; for an id that is not in flight it is ignored (PUBREC: answered). */
+  /** PUBACK, PUBREC or PUBCOMP for what we sent; of the wrong kind, or for an id that is not in flight, it is ignored (PUBREC: answered). */
   acknowledged(now: Instant, link: ClientLink, session: Session, packet: PublishResponse): void {
     const { type, packetId, reasonCode } = packet
     const inflight = session.inflight?.get(packetId)
-    const { qos, message } = inflight?.queued ?? { qos: 0, message: undefined }
-    if (type === PacketType.PUBREC) {
-      if (qos !== 2) {
-        link.push(response(PacketType.PUBREL, packetId, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 0)
-        return
-      }
-      // MQTT-4.4.0-2: a PUBREC that refuses ends the exchange.
-      if (reasonCode < 0x80) {
-        if (!inflight!.released) {
-          const lsn = this.#recordReceived(session, message!, packetId)
-          if (lsn === 'full') {
-            this.#full(now, link, 'PUBREC')
-            return
-          }
-          session.release(inflight!, lsn)
-        }
-        link.push(response(PacketType.PUBREL, packetId, 0), inflight!.lsn)
-        return
-      }
-    } else if (qos !== (type === PacketType.PUBACK ? 1 : 2)) return
-    if (inflight === undefined || (type === PacketType.PUBCOMP && !inflight.released)) return
+    const qos = inflight?.queued.qos
+    // MQTT-4.4.0-2: a PUBREC that refuses ends the exchange, and is not answered.
+    if (type === PacketType.PUBREC && reasonCode < 0x80) {
+      if (qos === 2) this.#received(now, link, session, inflight!)
+      else link.push(response(PacketType.PUBREL, packetId, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 0)
+      return
+    }
+    if (inflight === undefined || qos !== (type === PacketType.PUBACK ? 1 : 2)) return
+    if (type === PacketType.PUBCOMP && !inflight.released) return
     session.settle(packetId)
     this.recordDone(session, inflight.queued.message)
     link.wake()
+  }
+
+  #received(now: Instant, link: ClientLink, session: Session, inflight: Inflight): void {
+    const { packetId, queued, released } = inflight
+    if (!released) {
+      const lsn = this.#recordReceived(session, queued.message, packetId)
+      if (lsn === 'full') {
+        this.#full(now, link, 'PUBREC')
+        return
+      }
+      session.release(inflight, lsn)
+    }
+    link.push(response(PacketType.PUBREL, packetId, 0), inflight.lsn)
   }
 
   /** PUBREL: the publisher knows that its message arrived, and its packet id is free again. */
