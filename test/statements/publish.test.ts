@@ -270,7 +270,7 @@ describe('properties that travel with a message', () => {
   test('MQTT-3.3.2-18: user properties stay in their order, and may repeat', () => {
     const world = new World()
     const receiver = world.peer('s').subscribed('a')
-    const pairs = '26 0001 62 0001 31 26 0001 61 0001 32 26 0001 62 0001 31'
+    const pairs = '26 0001 62 0001 31 26 0001 61 0001 32 26 0001 62 0001 33'
     world.peer('p').sendHex(withProperties(pairs))
     expect(world.out(receiver.connection)).toEqual([withProperties(pairs)])
     expect(travelled({ userProperties: PAIRS }).map(({ userProperties }) => userProperties)).toEqual(Array(5).fill(PAIRS))
