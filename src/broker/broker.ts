@@ -438,7 +438,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
       return
     }
     forwardedProperties(message)
-    const refusal = this.#publisher.refusal(session, message)
+    const refusal = this.#publisher.refusal(now, session, message)
     if (refusal !== 0) {
       this.#refusePublish(now, link, session, message, refusal)
       return

@@ -20,6 +20,12 @@ const PATIENCE_LEAST_MS = 10
 
 const ENCODER = new TextEncoder()
 
+/** Who gets a message, and who of them another copy of it. */
+interface Receivers {
+  readonly targets: readonly Target[]
+  readonly again?: readonly Target[]
+}
+
 /** A message is taken in from a client (or from a will), recorded where that is owed, and put before everybody who subscribed. */
 export class Publisher {
   /** The receiver of the last accepted message whose queue is nearly full and moves: whoever fills it had better wait. */
@@ -56,12 +62,12 @@ export class Publisher {
   }
 
   /** Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. */
-  refusal(from: Session, message: Publish): number {
+  refusal(now: Instant, from: Session, message: Publish): number {
     const { limits, access } = this.#context
     if (isReservedTopic(message.topic)) return ReasonCode.NOT_AUTHORIZED
     if (isTooLong(message.topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
     if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
-    if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(message)) return ReasonCode.QUOTA_EXCEEDED
+    if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(now, message)) return ReasonCode.QUOTA_EXCEEDED
     return access.publish(from, message.topic) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
@@ -89,14 +95,15 @@ export class Publisher {
     // 0 is for whoever listens now: nothing lives for less than the second that it is counted in.
     if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000
     const route = this.#context.router.route(message.topic)
-    const targets = route.shared.length === 0 ? route.targets : this.#withShared(route)
+    const { targets, again } = this.#receivers(route, message)
     const lsn = message.qos === 0 && !message.retain ? 0 : this.#record(from, message, targets, receipt)
     if (lsn === 'full') return 'full'
     // A receipt that a crash forgets makes the publisher send again: nobody may have seen the message by then.
     if (message.qos === 2) message.receiptLsn = lsn
     if (message.retain) this.#retain(message)
     this.#deliver(now, from, message, targets)
-    return lsn
+    if (again === undefined) return lsn
+    return again.reduce((last, target) => Math.max(last, this.#deliverCopy(target, message)), lsn)
   }
 
   /**
@@ -109,7 +116,8 @@ export class Publisher {
     message.owned = true
     sysRetained.set(topic, message)
     const route = router.route(topic)
-    this.#deliver(now, undefined, message, route.shared.length === 0 ? route.targets : this.#withShared(route))
+    const { targets } = this.#receivers(route, message)
+    this.#deliver(now, undefined, message, targets)
   }
 
   /** Whether the topic reaches anybody, for reason code 0x10. */
@@ -151,13 +159,21 @@ export class Publisher {
       this.#context.notice({ code: 'message-dropped', level: 'info', reason })
       return
     }
-    const { session, retainAsPublished, subscriptionIdentifiers } = target
-    const retain = message.retain && retainAsPublished
+    this.#deliverCopy(target, message)
+  }
+
+  /** One more copy of a message, with a record of its own; gives what its acknowledgement waits for. */
+  #deliverCopy(target: Target, message: Publish): Lsn {
+    const { session, retainAsPublished, subscriptionIdentifiers, share } = target
     const qos = this.effectiveQos(target, message)
-    if (!hasRoom(this.#context, session, message, qos)) this.#dropNewest(session, message)
-    else if (this.#queueAlone(session, message, qos, retain, subscriptionIdentifiers, share) === 'full') {
-      this.#dropNewest(session, message)
+    if (hasRoom(this.#context, session, message, qos)) {
+      message.own()
+      const retain = message.retain && retainAsPublished
+      const lsn = this.#queueAlone(session, message, qos, retain, subscriptionIdentifiers, share)
+      if (lsn !== 'full') return lsn
     }
+    this.#dropNewest(session, message)
+    return 0
   }
 
   /** Queues a message for one session, recorded under a name of its own. */
@@ -189,14 +205,22 @@ export class Publisher {
     return lsn
   }
 
-  /** All receivers of a topic, with the chosen member of each shared subscription. */
-  #withShared({ targets, shared }: Route): readonly Target[] {
-    const all = [...targets]
-    for (const { group, members } of shared) {
+  /**
+   * All receivers of a topic, with the chosen member of each shared subscription. `again`: those who get a copy by another subscription
+   * already; the store tells the copies of one session apart by their names, so each needs its own.
+   */
+  #receivers(route: Route, message: Publish): Receivers {
+    if (route.shared.length === 0) return route
+    const all = [...route.targets]
+    const again: Target[] = []
+    for (const { group, members } of route.shared) {
       const member = group.pick(members, this.#context.limits.queueQos0Messages)
-      if (member !== undefined) all.push(member)
+      if (member === undefined) continue
+      const recorded = member.session.persistent && this.effectiveQos(member, message) > 0
+      if (recorded && all.some(({ session }) => session === member.session)) again.push(member)
+      else all.push(member)
     }
-    return all
+    return { targets: all, again }
   }
 
   #record(from: Session, message: Publish, targets: readonly Target[], receipt: number): Lsn | 'full' {
@@ -234,7 +258,12 @@ export class Publisher {
     retained.set(message.topic, message)
   }
 
-  #hasRoomToRetain(message: Publish): boolean {
+  /** What has expired makes room. */
+  #hasRoomToRetain(now: Instant, message: Publish): boolean {
+    return this.#fitsRetained(message) || (this.#context.retained.dropExpired(now) && this.#fitsRetained(message))
+  }
+
+  #fitsRetained(message: Publish): boolean {
     const { retained, limits } = this.#context
     const old = retained.get(message.topic)
     const count = retained.count + (old === undefined ? 1 : 0)

@@ -1,3 +1,4 @@
+import type { Instant } from '../base/machine.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { messageBytes } from './session.ts'
 
@@ -6,6 +7,8 @@ export class Retained {
   readonly #root: Node = { children: undefined, message: undefined }
   #count = 0
   #bytes = 0
+  /** None of them expires before; perhaps none at all by then. */
+  #nextExpiry: Instant = Number.POSITIVE_INFINITY
 
   get count(): number {
     return this.#count
@@ -36,6 +39,20 @@ export class Retained {
       node = child
     }
     this.#replace(node, message)
+    if (message.expiresAt !== undefined) this.#nextExpiry = Math.min(this.#nextExpiry, message.expiresAt)
+  }
+
+  /** Takes away what has expired [5.0 section 3.3.1.3]; gives whether there was any. Looks at everything, at most once for each that expires. */
+  dropExpired(now: Instant): boolean {
+    if (now < this.#nextExpiry) return false
+    const before = this.#count
+    this.#nextExpiry = Number.POSITIVE_INFINITY
+    for (const { topic, expiresAt } of this) {
+      if (expiresAt === undefined) continue
+      if (expiresAt <= now) this.delete(topic)
+      else this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt)
+    }
+    return this.#count < before
   }
 
   delete(topic: string): boolean {

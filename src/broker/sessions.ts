@@ -196,7 +196,7 @@ export class Sessions {
     session.will = undefined
     const { willDelayInterval: _delay, ...properties } = will.properties
     const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
-    const refusal = this.#publisher.refusal(session, message)
+    const refusal = this.#publisher.refusal(now, session, message)
     const lsn = refusal === 0 ? this.#publisher.accept(now, session, message, 0) : 0
     const { notice, stats, store } = this.#context
     if (session.persistent) store.append({ type: 'will', key: session.key, will: null })

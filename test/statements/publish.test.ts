@@ -330,6 +330,22 @@ describe('Message Expiry Interval', () => {
   })
 })
 
+test('5.0 section 3.3.1.3: a retained message that has expired takes no place in what may be retained', () => {
+  const world = new World({ broker: { maxRetainedMessages: 2 } })
+  const publisher = world.peer('p')
+  const retain = (topic: string, properties: Properties = {}): void =>
+    publisher.publish(topic, 'x', { qos: 1, retain: true, properties })
+  retain('a', { messageExpiryInterval: 5 })
+  retain('b', { messageExpiryInterval: 9 })
+  retain('c')
+  world.advance(5000)
+  retain('c')
+  retain('d')
+  world.advance(5000)
+  retain('d')
+  expect(publisher.read().map((line) => line.slice(-4))).toEqual(['0x10', '0x10', '0x97', '0x10', '0x97', '0x10'])
+})
+
 describe('topic aliases', () => {
   test('MQTT-3.3.2-7: end with the connection', () => {
     const world = new World(aliases(5))

@@ -224,3 +224,29 @@ test('MQTT-4.3.3-13: the exchange goes on after the message has expired', () => 
   expect(peer.read()).toEqual(['PUBREC #4', 'PUBREC #4', 'PUBCOMP #4'])
   expect(world.peer('s', STAYS).greeting).toBe('CONNACK present')
 })
+
+test.each([1, 2] as const)(
+  'what one session gets by a plain and a shared subscription is two copies, each with an end of its own, over a restart too, QoS %i',
+  (qos) => {
+    const world = new World({ store: new DelayedStore() })
+    const receiver = world.peer('s', STAYS)
+    receiver.subscribe('a', 2)
+    receiver.subscribe('$share/g/a', 2)
+    world.commit()
+    receiver.lost()
+    world.peer('p').publish('a', 'x', { qos })
+    world.commit()
+    const after = world.restarted()
+    const again = after.peer('s', STAYS)
+    expect(again.greeting).toBe(`CONNACK present,a=x q${qos} #1,a=x q${qos} #2`)
+    if (qos === 1) again.ack('PUBACK', 1)
+    else {
+      again.ack('PUBREC', 1)
+      after.commit()
+      again.ack('PUBCOMP', 1)
+    }
+    after.commit()
+    const last = after.restarted().peer('s', STAYS)
+    expect(last.greeting).toMatch(/^CONNACK present,a=x q. #\d( dup)?$/)
+  },
+)
