@@ -26,6 +26,7 @@ interface Step {
     | 'released'
     | 'sensor'
     | 'topic'
+    | 'topic-end'
     | 'sensor-end'
   readonly who: number
   readonly other: number
@@ -52,6 +53,7 @@ const WHATS: Step['what'][] = [
   'released',
   'sensor',
   'topic',
+  'topic-end',
   'sensor-end',
 ]
 const steps = fc.array(
@@ -98,6 +100,8 @@ function logOf(all: readonly Step[]): StoreRecord[] {
       if (model.sensors.has(key)) add({ type: 'sn-topic', clientId: key, topicId: back + 1, topicName: `t${other}` })
       if (model.sensors.has(key))
         add({ type: 'sn-qos2', clientId: key, slot: other, msgId: back + 1, fingerprint: id, until: back })
+    } else if (what === 'topic-end') {
+      if (model.sensors.has(key)) add({ type: 'sn-topic-end', clientId: key, topicId: back + 1 })
     } else if (what === 'sensor-end') add({ type: 'sn-end', clientId: key })
     else if (what === 'message') {
       const deliveries = [key, NAMES[other]!].filter((name, i, list) => model.sessions.has(name) && list.indexOf(name) === i)
@@ -167,6 +171,7 @@ class Model {
     else if (record.type === 'sn-topic') this.#sensor(record.clientId).topics.set(record.topicId, record.topicName)
     else if (record.type === 'sn-qos2')
       this.#sensor(record.clientId).qos2.set(record.slot, `${record.msgId} ${record.fingerprint} ${record.until}`)
+    else if (record.type === 'sn-topic-end') this.#sensor(record.clientId).topics.delete(record.topicId)
     else if (record.type === 'session-end') this.sessions.delete(record.key)
     else if (record.type === 'delivery') this.#queue(record.id, record.delivery, this.#payloads.get(record.id)!)
     else if (record.type === 'message') {

@@ -89,6 +89,7 @@ const LAYOUTS: Layouts = {
   },
   'sn-topic': { clientId: text, topicId: u16, topicName: text },
   'sn-qos2': { clientId: text, slot: fc.nat(255), msgId: u16, fingerprint: fc.nat(0xffffffff), until: number },
+  'sn-topic-end': { clientId: text, topicId: u16 },
   'sn-end': { clientId: text },
 }
 

@@ -126,6 +126,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
         this.broker.authenticated(now, input.link, input.step, input.answer)
         return
       case 'access-changed':
+        this.gateway.accessChanged(now)
         this.broker.accessChanged(now)
         return
       case 'overloaded':
@@ -248,4 +249,4 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   }
 }
 
-const isGatewayRecord = (record: StoreRecord): record is GatewayRecord => record.type.startsWith('sn-')
+export const isGatewayRecord = (record: StoreRecord): record is GatewayRecord => record.type.startsWith('sn-')

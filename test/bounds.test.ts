@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { NoticeCounts } from '../src/base/notice.ts'
 import { OPTIONS, type OptionKey } from '../src/base/options.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from '../src/broker/limits.ts'
+import { connectPacket } from '../src/gateway/translate.ts'
 import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS } from '../src/mqtt/connection-limits.ts'
 import type { Packet, QoS } from '../src/mqtt/packets.ts'
 import type { Properties } from '../src/mqtt/properties.ts'
@@ -179,6 +180,18 @@ const BOUNDS: readonly Bound[] = [
     key: 'max_queued_messages',
     broker: { maxQueuedMessages: 2, queueFull: 'drop_oldest' },
     reach: (wire) => {
+      const publisher = awaySubscriber(wire)
+      for (const id of [1, 2, 3]) wire.send(publisher, publish('queue', 1, { qos: 1, id }))
+    },
+  },
+  {
+    key: 'queue_limit',
+    broker: { queueLimit: 2 },
+    reach: (wire) => {
+      const sensor = wire.broker.open(wire.now, { kind: 'sn', peer: 'r', listener: 'sn' })
+      sensor.send(wire.now, connectPacket('sleeper', false, 60, undefined))
+      sensor.send(wire.now, subscribe('queue'))
+      sensor.listen(wire.now, false)
       const publisher = awaySubscriber(wire)
       for (const id of [1, 2, 3]) wire.send(publisher, publish('queue', 1, { qos: 1, id }))
     },

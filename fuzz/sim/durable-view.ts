@@ -42,6 +42,7 @@ export class DurableView {
   #apply(record: StoreRecord): void {
     if (record.type === 'sn-client') this.sensors.set(record.clientId, record)
     else if (record.type === 'sn-topic') this.topics.set(`${record.clientId} ${record.topicId}`, record.topicName)
+    else if (record.type === 'sn-topic-end') this.topics.delete(`${record.clientId} ${record.topicId}`)
     else if (record.type === 'sn-end') this.#forgetSensor(record.clientId)
     else if (record.type === 'sn-qos2') return
     else this.#applyBroker(record)

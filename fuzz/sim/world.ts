@@ -1,5 +1,5 @@
 import type { Notice } from '../../src/base/notice.ts'
-import type { GatewayOptions } from '../../src/gateway/options.ts'
+import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/options.ts'
 import { MqttClient, type MqttClientOptions, type MqttEvent } from '../../src/mqtt/client.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../../src/mqttsn/client.ts'
 import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
@@ -265,6 +265,16 @@ export class World {
         topicsPerClient: 100,
         sleepMargin: 1.5,
         wakeMessages: 100,
+        tWaitMs: 300_000,
+        maxClientIdLength: 64,
+        inflightMessages: 1,
+        wakeBytes: Number.POSITIVE_INFINITY,
+        roam: 'asleep',
+        register: 'lazy',
+        strictSleep: false,
+        qosM1InlineTopic: false,
+        forwarders: true,
+        users: ANONYMOUS_SENSORS,
         qos2HoldDownMs: 60_000,
         unknownSenderPerSecond: 100,
         predefinedTopics: [{ pattern: '*', topics: new Map([[1, 'anonymous/count']]) }],

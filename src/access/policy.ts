@@ -63,8 +63,8 @@ export class AccessPolicy implements Access {
 
   connect({ kind, listener, identity }: LinkInfo, packet: Connect): number | 'ask' {
     const policy = this.#policy(listener)
-    // Ruling A31: sensors have nothing to authenticate with.
-    if (kind === 'sn') return policy.allowAnonymous || !policy.verifies ? 0 : ReasonCode.NOT_AUTHORIZED
+    // Ruling A31: sensors have nothing to authenticate with; the gateway's rules say who they are.
+    if (kind === 'sn') return isOpen(policy) || identity !== undefined ? 0 : ReasonCode.NOT_AUTHORIZED
     const { authenticationMethod: method } = packet.properties
     if (method !== undefined) return policy.methods.includes(method) ? 'ask' : ReasonCode.BAD_AUTHENTICATION_METHOD
     // The certificate has said who it is.
@@ -78,7 +78,7 @@ export class AccessPolicy implements Access {
 
   remains(who: Identity): number {
     const policy = this.#policy(who.listener)
-    if (who.kind === 'sn') return policy.allowAnonymous || !policy.verifies ? 0 : ReasonCode.NOT_AUTHORIZED
+    if (who.kind === 'sn') return isOpen(policy) || who.certified ? 0 : ReasonCode.NOT_AUTHORIZED
     if (who.grant instanceof Grant) return isInForce(who.grant.proof, who.username, policy) ? 0 : ReasonCode.NOT_AUTHORIZED
     return who.certified || policy.allowAnonymous ? 0 : ReasonCode.NOT_AUTHORIZED
   }
@@ -126,6 +126,8 @@ export class AccessPolicy implements Access {
     return rules
   }
 }
+
+const isOpen = ({ allowAnonymous, verifies }: ListenerPolicy): boolean => allowAnonymous || !verifies
 
 const RESTORED_MAX = 256
 

@@ -122,6 +122,9 @@ export class Fold {
       case 'sn-qos2':
         rowFold(this.#sensors, record.clientId).cells.set(cellOf(record), record)
         return
+      case 'sn-topic-end':
+        rowFold(this.#sensors, record.clientId).cells.set(topicCell(record.topicId), undefined)
+        return
       case 'delivery':
         assert(false, 'a delivery is in rows, not in the log')
         return
@@ -322,6 +325,7 @@ function* recordsOf(cells: Map<string, StoreRecord>, flights: Map<number, Flight
 }
 
 const subscriptionCell = (filter: string): string => `subscription:${filter}`
+const topicCell = (topicId: number): string => `topic:${topicId}`
 const receiptCell = (packetId: number): string => `receipt:${packetId}`
 
 /** What a record of a session's or a sensor's row is about. */
@@ -336,7 +340,7 @@ function cellOf(record: BrokerRecord | GatewayRecord): string {
     case 'sn-client':
       return 'client'
     case 'sn-topic':
-      return `topic:${record.topicId}`
+      return topicCell(record.topicId)
     case 'sn-qos2':
       return `qos2:${record.slot}`
     default:

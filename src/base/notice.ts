@@ -33,6 +33,7 @@ export type NoticeCode =
   | 'protocol-error'
   | 'malformed-packet'
   | 'malformed-datagram'
+  | 'forwarder-refused'
   | 'unknown-sender'
   | 'retries-exhausted'
   | 'gateway-heard'

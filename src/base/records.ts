@@ -36,6 +36,7 @@ const TAG = {
 
   snEnd: 34,
   snQos2: 35,
+  snTopicEnd: 36,
 } as const
 
 /** Appends one self-delimiting record. Strings are expected to be well-formed Unicode, as every decoder makes them. */
@@ -130,6 +131,11 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
       w.u32(record.fingerprint)
       writeNumber(w, record.until)
       break
+    case 'sn-topic-end':
+      w.u8(TAG.snTopicEnd)
+      writeText(w, record.clientId)
+      writeInteger(w, record.topicId)
+      break
     case 'sn-end':
       w.u8(TAG.snEnd)
       writeText(w, record.clientId)
@@ -199,6 +205,10 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
       const clientId = readText(r, 'client id')
       const [slot, msgId] = [r.u8('slot'), readInteger(r, 'message id')]
       return { type: 'sn-qos2', clientId, slot, msgId, fingerprint: r.u32('fingerprint'), until: readNumber(r, 'time') }
+    }
+    case TAG.snTopicEnd: {
+      const clientId = readText(r, 'client id')
+      return { type: 'sn-topic-end', clientId, topicId: readInteger(r, 'topic id') }
     }
     case TAG.snEnd:
       return { type: 'sn-end', clientId: readText(r, 'client id') }

@@ -132,6 +132,8 @@ export type GatewayRecord =
       readonly fingerprint: number
       readonly until: WallTime
     }
+  /** The topic id means nothing any more; its number is not given again. */
+  | { readonly type: 'sn-topic-end'; readonly clientId: string; readonly topicId: number }
   | { readonly type: 'sn-end'; readonly clientId: string }
 
 export type StoreRecord = BrokerRecord | GatewayRecord

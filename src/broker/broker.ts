@@ -239,8 +239,14 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     this.#context.notice({ code: 'limit-reached', level: 'debug', client: session.key, peer: link.info.peer, reason, limit })
   }
 
-  setWill(_now: Instant, link: ClientLink, will: Will | undefined): void {
-    if (this.sessions.setWill(link.client!, will) === 'full') this.#noticeFull(link, 'will update')
+  setWill(link: ClientLink, session: Session, will: Will | undefined): number {
+    const wrong = will === undefined ? undefined : this.#connector.willRefusal(link, will)
+    if (wrong !== undefined) return wrong.reasonCode
+    // It is asked again when the will fires.
+    if (will !== undefined && !this.#context.access.publish(session, will.topic)) return ReasonCode.NOT_AUTHORIZED
+    if (this.sessions.setWill(session, will) !== 'full') return ReasonCode.SUCCESS
+    this.#noticeFull(link, 'will update')
+    return ReasonCode.QUOTA_EXCEEDED
   }
 
   lost(now: Instant, link: ClientLink, reason: string): void {

@@ -5,6 +5,7 @@ import { type Delivery, type Link, type LinkId, type LinkInfo, type Outgoing, Ou
 import { type Connack, type Packet, PacketType, type ProtocolVersion, type QoS, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Authenticating } from './authentication.ts'
 import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
 import { Inflight, Queued, type Session } from './session.ts'
@@ -13,7 +14,7 @@ import { Inflight, Queued, type Session } from './session.ts'
 export interface LinkOwner {
   receive(now: Instant, link: ClientLink, packet: Packet): void
   lost(now: Instant, link: ClientLink, reason: string): void
-  setWill(now: Instant, link: ClientLink, will: Will | undefined): void
+  setWill(link: ClientLink, session: Session, will: Will | undefined): number
   /** There is something to poll. */
   markReady(link: ClientLink): void
   /** What comes next waits for the store: mark ready again when more is durable. */
@@ -140,8 +141,8 @@ export class ClientLink implements Link {
     if (on) this.#owner.markReady(this)
   }
 
-  setWill(now: Instant, will: Will | undefined): void {
-    if (this.client !== undefined) this.#owner.setWill(now, this, will)
+  setWill(_now: Instant, will: Will | undefined): number {
+    return this.client === undefined ? ReasonCode.UNSPECIFIED_ERROR : this.#owner.setWill(this, this.client, will)
   }
 
   lost(now: Instant, reason: string): void {

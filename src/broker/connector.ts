@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
-import { type Connect, PacketType } from '../mqtt/packets.ts'
+import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsBytes, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
@@ -37,9 +37,9 @@ export class Connector {
   }
 
   /** What can be said of a CONNECT before anybody knows whom it is from. */
-  check({ info }: ClientLink, packet: Connect): Refusal | undefined {
-    const { limits } = this.#context
-    const { maximumQos, clientIdPrefix, autoIdPrefix, allowZeroLengthClientid } = info.settings ?? DEFAULT_LINK_SETTINGS
+  check(link: ClientLink, packet: Connect): Refusal | undefined {
+    const { info } = link
+    const { clientIdPrefix, autoIdPrefix, allowZeroLengthClientid } = info.settings ?? DEFAULT_LINK_SETTINGS
     const { clientId, will } = packet
     if (clientId === '' && (!mayBeNameless(packet) || !allowZeroLengthClientid)) {
       return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'a client id is needed here (allow_zero_length_clientid)')
@@ -51,7 +51,13 @@ export class Connector {
         'the client id has another prefix than this listener wants (clientid_prefixes)',
       )
     }
-    if (will === undefined) return undefined
+    return will === undefined ? undefined : this.willRefusal(link, will)
+  }
+
+  /** Why nobody could have this will here. */
+  willRefusal({ info }: ClientLink, will: Will): Refusal | undefined {
+    const { limits } = this.#context
+    const { maximumQos } = info.settings ?? DEFAULT_LINK_SETTINGS
     if (topicNameError(will.topic) !== '' || exceedsBytes(will.topic)) {
       return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic is not valid')
     }

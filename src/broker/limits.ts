@@ -1,3 +1,4 @@
+import type { ClientKind } from '../mqtt/link.ts'
 import { exceedsBytes } from '../mqtt/topics.ts'
 
 /** Every bound of the broker, by the name it has in the configuration. Reaching one raises a Notice. */
@@ -10,6 +11,8 @@ export interface BrokerLimits {
   readonly receiveMaximum: number
   /** Messages that wait in one session beyond those in flight. */
   readonly maxQueuedMessages: number
+  /** The same for one sensor; Infinity is no bound of its own. */
+  readonly queueLimit: number
   /** Payload and topic bytes that wait in one session. */
   readonly maxQueuedBytes: number
   /** What goes when a queue is full and holds no QoS 0 that could go first. */
@@ -39,6 +42,7 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxInflightBytes: Number.POSITIVE_INFINITY,
   receiveMaximum: 1000,
   maxQueuedMessages: 1000,
+  queueLimit: Number.POSITIVE_INFINITY,
   maxQueuedBytes: 8 * 1024 * 1024,
   queueFull: 'drop_newest',
   queueQos0Messages: false,
@@ -54,6 +58,10 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxRetainedMessages: 100_000,
   maxRetainedBytes: 64 * 1024 * 1024,
 }
+
+/** Messages that may wait in a session of this kind. */
+export const queueBound = ({ queueLimit, maxQueuedMessages }: BrokerLimits, kind: ClientKind): number =>
+  kind === 'sn' && queueLimit !== Number.POSITIVE_INFINITY ? queueLimit : maxQueuedMessages
 
 /** Whether a topic name or filter is longer than it may be: in bytes, or with more than `most` levels. */
 export const isTooLong = (topic: string, most: number): boolean => exceedsLevels(topic, most) || exceedsBytes(topic)

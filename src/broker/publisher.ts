@@ -6,7 +6,7 @@ import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { BrokerContext } from './context.ts'
-import { exceedsLevels, isTooLong, STANDS_STILL_MS } from './limits.ts'
+import { exceedsLevels, isTooLong, queueBound, STANDS_STILL_MS } from './limits.ts'
 import { fullOf, hasRoom, isFuller } from './queue-room.ts'
 import type { Route, Target } from './router.ts'
 import { messageBytes, Queued, qosOf, type Session } from './session.ts'
@@ -129,8 +129,8 @@ export class Publisher {
   /** Queues a retained message for a new subscription; as its own stored message, so that SUBACK can vouch for it. */
   deliverRetained(session: Session, message: Publish, qos: QoS, identifiers: readonly number[] | undefined): Lsn | 'full' {
     // All retained messages at once may exceed what else may wait, but not again and again for a client that does not read.
-    const { maxQueuedMessages, maxRetainedMessages } = this.#context.limits
-    if (session.queueLength >= maxQueuedMessages + maxRetainedMessages) {
+    const { limits } = this.#context
+    if (session.queueLength >= queueBound(limits, session.kind) + limits.maxRetainedMessages) {
       this.#dropNewest(session, message)
       return 0
     }

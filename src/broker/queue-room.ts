@@ -1,7 +1,7 @@
 import type { QoS } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
-import type { BrokerLimits } from './limits.ts'
+import { type BrokerLimits, queueBound } from './limits.ts'
 import { messageBytes, messageOf, qosOf, type Session } from './session.ts'
 
 /**
@@ -36,16 +36,18 @@ export function hasRoom(context: BrokerContext, session: Session, message: Publi
 /** A client that takes QoS 0 as it comes is bounded by bytes alone: its queue is emptied at the end of the turn. */
 function fits({ limits }: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
   if (session.queuedBytes + messageBytes(message) > limits.maxQueuedBytes && session.queueLength > 0) return false
-  return session.queueLength < limits.maxQueuedMessages || (qos === 0 && session.link?.listening === true)
+  return session.queueLength < queueBound(limits, session.kind) || (qos === 0 && session.link?.listening === true)
 }
 
 /** Whether the queue holds more than this part of what it may. */
-export const isFuller = ({ maxQueuedMessages, maxQueuedBytes }: BrokerLimits, session: Session, part: number): boolean =>
-  session.queueLength > maxQueuedMessages * part || session.queuedBytes > maxQueuedBytes * part
+export const isFuller = (limits: BrokerLimits, session: Session, part: number): boolean =>
+  session.queueLength > queueBound(limits, session.kind) * part || session.queuedBytes > limits.maxQueuedBytes * part
 
 /** The bound that a full queue has reached, by its key. */
-export function fullOf({ maxQueuedMessages }: BrokerLimits, session: Session): string {
-  return session.queueLength >= maxQueuedMessages ? 'max_queued_messages' : 'max_queued_bytes'
+export function fullOf(limits: BrokerLimits, session: Session): string {
+  const bound = queueBound(limits, session.kind)
+  if (session.queueLength < bound) return 'max_queued_bytes'
+  return bound === limits.queueLimit ? 'queue_limit' : 'max_queued_messages'
 }
 
 function dropped({ stats, notice }: BrokerContext, session: Session, count: number, why: string, limit: string): void {

@@ -16,7 +16,7 @@ export type RouteKey = string
 /** What a timer of a client is about. */
 export interface ClientTimer {
   readonly client: SnClient
-  readonly about: 'retry' | 'supervision'
+  readonly about: 'retry' | 'dialogue' | 'supervision'
 }
 
 /** What clients need of the gateway around them. */
@@ -36,14 +36,14 @@ export interface ClientHost {
   proved(route: RouteKey): void
   /** Call `durable` on this client when more is durable. */
   awaitDurable(client: SnClient): void
-  /** A new conversation with the broker; the one before is forgotten. */
+  /** A new conversation with the broker, as the client's user; the one before is forgotten. */
   openLink(now: Instant, client: SnClient): Link
   /** The conversation is over. */
   closeLink(client: SnClient): void
   /** The client's session is over and nothing of it is left to remember. */
   forget(client: SnClient): void
-  /** Asks a sender that is not connected to connect, within the budget for such answers. */
-  tellStranger(now: Instant, route: RouteKey): void
+  /** Tells a sender that it is not connected, within the budget for such answers. */
+  tellStranger(now: Instant, route: RouteKey, why: string): void
 }
 
 /** A record that was appended, or the reason why it was not. */

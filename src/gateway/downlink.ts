@@ -7,6 +7,7 @@ import {
   type Message,
   type MsgIdOnly,
   MsgType,
+  type Register,
   ReturnCode,
   type SnPublish,
   type TopicAck,
@@ -16,8 +17,8 @@ import type { ClientTimer } from './client-host.ts'
 import { type Held, hold } from './held.ts'
 import { allTriesMs, retryDelayMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
-import type { Transaction } from './transaction.ts'
-import { responsePacket } from './translate.ts'
+import type { Awaiting, Transaction } from './transaction.ts'
+import { OWN_REQUEST, responsePacket, unsubscribePacket } from './translate.ts'
 
 interface TopicReference {
   readonly topicIdType: TopicIdType
@@ -29,10 +30,13 @@ interface TopicReference {
  * end of its acknowledgement. While one is open the link does not listen, so everything else waits in the session's queue, in order.
  */
 export class Downlink {
-  /** Deliveries begun in this awake period. */
-  begun = 0
+  /** Deliveries begun in this awake period, and the octets that it took. */
+  #begun = 0
+  #octets = 0
   readonly #client: SnClient
   #transaction: Transaction | undefined = undefined
+  /** What was open when the client was told its ids again. */
+  #interrupted: Transaction | undefined = undefined
   #retryTimer: Timer<ClientTimer> | undefined = undefined
   #lastRegisterId = 0
 
@@ -40,26 +44,38 @@ export class Downlink {
     this.#client = client
   }
 
+  /** What the client has not answered yet. */
+  get awaiting(): Awaiting | undefined {
+    return this.#transaction?.awaiting
+  }
+
   get busy(): boolean {
     return this.#transaction !== undefined
   }
 
+  beginWake(): void {
+    this.#begun = 0
+    this.#octets = 0
+  }
+
+  /** Another delivery is within what one awake period may bring (ruling A5). */
+  get mayBegin(): boolean {
+    const { wakeMessages, wakeBytes } = this.#client.host.options
+    return this.#begun < wakeMessages && this.#octets < wakeBytes
+  }
+
   /** A delivery from the broker. */
   begin(now: Instant, delivery: Delivery): void {
-    this.begun++
+    this.#begun++
     this.#start(now, hold(delivery))
   }
 
-  /** Sends a message of the will dialogue, until it is answered. */
-  prompt(now: Instant, awaiting: 'WILLTOPIC' | 'WILLMSG', message: Message): void {
-    this.#open(now, { awaiting, msgId: 0, message, held: undefined, retries: 0 })
-    this.#client.send(message)
-  }
-
-  /** The will dialogue went on, or ended. */
-  prompted(): void {
-    if (this.#transaction?.held === undefined) this.#transaction = undefined
-    this.#disarm()
+  /** Tells the client all ids of its session that it may have forgotten, then goes on with what is open (`register: eager`, ruling A10). */
+  registerAll(now: Instant): void {
+    const open = this.#transaction
+    if (open !== undefined && !isOwnRegister(open)) this.#interrupted = open
+    this.#transaction = undefined
+    this.#registerNext(now)
   }
 
   /** The client sleeps: an open transaction waits with it. */
@@ -72,7 +88,8 @@ export class Downlink {
     const transaction = this.#transaction
     if (transaction === undefined) return
     this.#transaction = undefined
-    if (transaction.awaiting === 'PUBCOMP') this.release(now, transaction.msgId)
+    if (isOwnRegister(transaction)) this.#registerNext(now)
+    else if (transaction.awaiting === 'PUBCOMP') this.release(now, transaction.msgId)
     else if (transaction.held !== undefined)
       this.#start(now, { ...transaction.held, dup: transaction.awaiting !== 'REGACK', registeredAgain: false })
   }
@@ -80,6 +97,7 @@ export class Downlink {
   /** The connection is over: what was open is the broker's to send again. */
   abandon(): void {
     this.#transaction = undefined
+    this.#interrupted = undefined
     this.#disarm()
   }
 
@@ -88,10 +106,10 @@ export class Downlink {
     const message: Message = { type: MsgType.PUBREL, msgId }
     if (this.#transaction !== undefined && this.#transaction.msgId !== msgId) {
       // An answer to a PUBREC that nobody waits for, in the middle of something else: said once, the client asks again if it is lost.
-      this.#client.send(message)
+      this.#send(message)
       return
     }
-    const transaction: Transaction = { awaiting: 'PUBCOMP', msgId, message, held: undefined, retries: 0 }
+    const transaction: Transaction = { awaiting: 'PUBCOMP', msgId, message, held: undefined, retries: 0, rests: false }
     if (!this.#client.isReachable) {
       // PUBREC crossed our PINGRESP: the sleeper hears the answer when it wakes.
       this.#transaction = transaction
@@ -99,7 +117,7 @@ export class Downlink {
       return
     }
     this.#open(now, transaction)
-    this.#client.send(message)
+    this.#send(message)
   }
 
   /** REGACK, PUBACK, PUBREC or PUBCOMP from the client. What answers nothing that is open is ignored. */
@@ -107,9 +125,7 @@ export class Downlink {
     const transaction = this.#transaction
     const { type, msgId } = message
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID) {
-      const refused = transaction?.msgId === msgId ? transaction.message : undefined
-      if (refused?.type !== MsgType.PUBLISH || refused.topicIdType === 'normal')
-        this.#client.registry.markUnknown(message.topicId)
+      this.#unknownTopicId(message.topicId, transaction?.msgId === msgId ? transaction.message : undefined)
     }
     if (transaction === undefined || transaction.msgId !== msgId) {
       // PUBREC again: our PUBREL was lost, and its transaction repeats it; PUBREC for nothing we know ends with PUBREL all the same.
@@ -131,12 +147,15 @@ export class Downlink {
   /** T_retry has passed. */
   timedOut(now: Instant): void {
     const transaction = this.#transaction
-    const { host } = this.#client
     if (transaction === undefined) {
       this.#client.settle(now, true)
       return
     }
-    if (host.ports.isWaiting(this.#client.route) || this.#client.awaitsStore) {
+    if (transaction.rests) {
+      this.resume(now)
+      return
+    }
+    if (this.#client.host.ports.isWaiting(this.#client.route) || this.#client.awaitsStore) {
       // It has not even left.
       if (this.#client.state === 'awake') this.#client.settle(now, true)
       else this.#armRetry(now, transaction.retries)
@@ -149,7 +168,7 @@ export class Downlink {
     transaction.retries++
     this.#armRetry(now, transaction.retries)
     const { message } = transaction
-    this.#client.send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
+    this.#send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
   }
 
   /** Looks again after T_retry, although nothing is open: an awake period that waits for the store must end too. */
@@ -161,18 +180,23 @@ export class Downlink {
 
   /** What waited for its port, or for the store, is on its way: only now its answer can be waited for. */
   left(now: Instant): void {
-    if (this.#transaction !== undefined && this.#timer().armed) this.#armRetry(now, this.#transaction.retries)
+    const transaction = this.#transaction
+    if (transaction !== undefined && !transaction.rests && this.#timer().armed) this.#armRetry(now, transaction.retries)
   }
 
   #start(now: Instant, held: Held): void {
     const client = this.#client
     const { topic } = held.message
+    if (client.registry.refuses(topic)) {
+      this.#giveUp(now, held, `the client has refused to register ${topic}`)
+      return
+    }
     const reference = this.#reference(topic, held.registeredAgain)
     if (reference !== undefined) {
       this.#publish(now, held, reference)
       return
     }
-    const assigned = client.assignTopicId(topic)
+    const assigned = client.topicIds.idFor(topic, true)
     if (typeof assigned === 'string') {
       this.#giveUp(now, held, `no topic id for ${topic}: ${assigned}`)
       return
@@ -183,8 +207,8 @@ export class Downlink {
       this.#giveUp(now, held, `${topic} is too long for REGISTER`)
       return
     }
-    this.#open(now, { awaiting: 'REGACK', msgId, message, held, retries: 0 })
-    client.send(message, assigned.lsn)
+    this.#open(now, { awaiting: 'REGACK', msgId, message, held, retries: 0, rests: false })
+    this.#send(message, assigned.lsn)
   }
 
   /** How the client knows this topic; `undefined` if it has to be told. `normalOnly`: it refused the id that it should have known. */
@@ -194,7 +218,8 @@ export class Downlink {
     if (normal !== undefined && registry.knows(normal)) return { topicIdType: 'normal', topicId: normal }
     if (normalOnly) return undefined
     const predefined = host.predefined.idOf(clientId, topic)
-    if (predefined !== undefined) return { topicIdType: 'predefined', topicId: predefined }
+    if (predefined !== undefined && registry.knowsPredefined(predefined))
+      return { topicIdType: 'predefined', topicId: predefined }
     if (topic.length === 2 && topic.charCodeAt(0) < 0x80 && topic.charCodeAt(1) < 0x80) {
       return { topicIdType: 'short', topicId: (topic.charCodeAt(0) << 8) | topic.charCodeAt(1) }
     }
@@ -208,23 +233,36 @@ export class Downlink {
       this.#giveUp(now, held, `${message.payloadLength} octets on ${message.topic} are too long for a datagram`)
       return
     }
-    if (qos > 0) this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, held, retries: 0 })
-    this.#client.send(publish)
+    if (qos > 0)
+      this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, held, retries: 0, rests: false })
+    this.#send(publish)
     if (qos === 0) this.#close(now)
   }
 
   #registered(now: Instant, transaction: Transaction, returnCode: number): void {
-    const held = transaction.held!
+    if (returnCode === ReturnCode.CONGESTION) {
+      this.#rest(now, transaction)
+      return
+    }
+    const { held } = transaction
     this.#transaction = undefined
     this.#disarm()
     const { registry } = this.#client
-    const topicId = registry.idOf(held.message.topic)
+    const { topicName } = transaction.message as Register
+    const topicId = registry.idOf(topicName)
     if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) {
-      // Section 6.10: a client may refuse a topic, and then does not want its messages.
-      this.#giveUp(now, held, `the client refused to register ${held.message.topic}`)
+      // Section 6.10: this corresponds to an unsubscribe from that name; from a wildcard nobody can unsubscribe like that.
+      registry.markRefused(topicName)
+      this.#client.toBroker(now, unsubscribePacket(OWN_REQUEST, topicName))
+    } else registry.markKnown(topicId)
+    if (held === undefined) {
+      this.#registerNext(now)
       return
     }
-    registry.markKnown(topicId)
+    if (topicId === undefined || registry.refuses(topicName)) {
+      this.#giveUp(now, held, `the client refused to register ${topicName}`)
+      return
+    }
     if (!this.#client.isReachable) {
       // REGACK crossed our PINGRESP: its message goes out at the next wake.
       this.#transaction = transaction
@@ -241,6 +279,10 @@ export class Downlink {
       this.#transaction = undefined
       this.#disarm()
       this.#start(now, { ...held, registeredAgain: true })
+      return
+    }
+    if (returnCode === ReturnCode.CONGESTION) {
+      this.#rest(now, transaction)
       return
     }
     if (returnCode !== ReturnCode.ACCEPTED) {
@@ -267,6 +309,46 @@ export class Downlink {
   #done(now: Instant, type: typeof PacketType.PUBACK | typeof PacketType.PUBCOMP, packetId: number): void {
     this.#client.toBroker(now, responsePacket(type, packetId))
     this.#close(now)
+  }
+
+  /** The client is congested: it is left alone for T_WAIT, or until its next awake period, and its message waits [1.2 section 6.5]. */
+  #rest(now: Instant, transaction: Transaction): void {
+    const { host, state } = this.#client
+    transaction.retries = 0
+    transaction.rests = true
+    if (state === 'active') host.timers.arm(this.#timer(), now + host.options.tWaitMs)
+    else this.#client.settle(now, true)
+  }
+
+  /** The client does not know a topic id that it was sent [1.2 section 6.10]. */
+  #unknownTopicId(topicId: number, refused: Message | undefined): void {
+    const { registry, host, clientId } = this.#client
+    const isPredefined = refused?.type === MsgType.PUBLISH && refused.topicIdType !== 'normal'
+    // QoS 0 has no message id that would say which space is meant.
+    if (isPredefined || (refused === undefined && host.predefined.nameOf(clientId, topicId) !== undefined))
+      registry.markNotPredefined(topicId)
+    if (!isPredefined) registry.markUnknown(topicId)
+  }
+
+  #registerNext(now: Instant): void {
+    const { registry } = this.#client
+    const topicId = registry.nextUnknown()
+    if (topicId === undefined) {
+      this.#transaction = this.#interrupted
+      this.#interrupted = undefined
+      if (this.#transaction !== undefined) this.resume(now)
+      else this.#close(now)
+      return
+    }
+    const msgId = this.#registerId(this.#interrupted?.msgId ?? 0)
+    const message: Message = { type: MsgType.REGISTER, topicId, msgId, topicName: registry.nameOf(topicId)! }
+    this.#open(now, { awaiting: 'REGACK', msgId, message, held: undefined, retries: 0, rests: false })
+    this.#send(message)
+  }
+
+  #send(message: Message, lsn = 0): void {
+    this.#octets += messageLength(message)
+    this.#client.send(message, lsn)
   }
 
   #open(now: Instant, transaction: Transaction): void {
@@ -303,3 +385,6 @@ export class Downlink {
     return this.#lastRegisterId
   }
 }
+
+/** A REGISTER that no message waits for. */
+const isOwnRegister = ({ awaiting, held }: Transaction): boolean => awaiting === 'REGACK' && held === undefined

@@ -1,29 +1,26 @@
+import { utf8Length } from '../base/bytes.ts'
 import { earliest, type Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { GatewayRecord, Store, WallClock } from '../base/store.ts'
 import { Timers } from '../base/timers.ts'
 import type { Link, LinkId, Uplink } from '../mqtt/link.ts'
-import { Publish } from '../mqtt/publish.ts'
-import { topicNameError } from '../mqtt/topics.ts'
 import { Traffic } from '../mqtt/traffic.ts'
 import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
 import { encodedMessage } from '../mqttsn/encode.ts'
 import { unwrap, wrap } from '../mqttsn/forwarder.ts'
-import { type Message, MsgType, ReturnCode, type SnConnect, type SnPublish } from '../mqttsn/messages.ts'
+import { type Message, MsgType, ReturnCode, type SnConnect } from '../mqttsn/messages.ts'
 import { AddressProof } from './address-proof.ts'
 import type { ClientHost, ClientTimer, RouteKey } from './client-host.ts'
 import { Discovery } from './discovery.ts'
 import type { GatewayOptions } from './options.ts'
 import type { Port } from './port.ts'
 import { type Datagram, Ports } from './ports.ts'
+import { QosM1 } from './qos-m1.ts'
 import { carrierOf, DEFAULT_PORT, nodeIdOf, nodeRoute } from './route.ts'
 import { SnClient } from './sn-client.ts'
 import { TokenBucket } from './token-bucket.ts'
 import { PredefinedTopics } from './topic-registry.ts'
-import { connectPacket, shortTopic } from './translate.ts'
 
-/** Octets of a client id (ruling A22). */
-const CLIENT_ID_MAX = 64
 const PROTOCOL_ID = 0x01
 /** One stranger is answered so seldom that it cannot use up the answers for all (ruling A8). */
 const TOLD_AGAIN_MS = 1000
@@ -57,8 +54,7 @@ export class Gateway implements ClientHost {
   /** When strangers were answered last; the oldest goes where there are too many. */
   readonly #told = new Map<RouteKey, Instant>()
   #waiting: SnClient[] = []
-  /** Through which QoS -1 messages reach the broker [1.2 section 6.8]; opened when the first one comes. */
-  #qosM1: Link | undefined = undefined
+  readonly #qosM1: QosM1
 
   /** Of the input that is being worked on, for what is sent because of it. */
   #now: Instant = 0
@@ -89,6 +85,7 @@ export class Gateway implements ClientHost {
     const [first = plainPort(options), ...others] = options.ports ?? []
     this.ports = new Ports([first, ...others], this.#proof, this.traffic, notice)
     this.#discovery = new Discovery(this.ports, this, notice)
+    this.#qosM1 = new QosM1(this, uplink)
   }
 
   get gatewayId(): number {
@@ -117,6 +114,8 @@ export class Gateway implements ClientHost {
     const wrapped = unwrap(bytes)
     if (wrapped === undefined) this.#handle(now, route, bytes, 0, bytes.length)
     else if ('kind' in wrapped) this.#malformed(route, wrapped.reason, wrapped.rule)
+    else if (!this.options.forwarders)
+      this.notice({ code: 'forwarder-refused', level: 'info', peer: route, reason: 'no forwarders here (forwarders)' })
     else {
       this.#discovery.forwarded(route, wrapped.nodeId.length)
       this.#handle(now, nodeRoute(route, wrapped.nodeId), bytes, wrapped.start, wrapped.end)
@@ -146,13 +145,13 @@ export class Gateway implements ClientHost {
         if (message.qos === -1) {
           const sender = this.#byRoute.get(route)
           if (sender !== undefined) sender.lastHeard = now
-          this.#publishQosM1(now, route, message)
+          this.#qosM1.publish(now, route, message)
           return
         }
         break
       case MsgType.PINGREQ:
         if (message.clientId !== undefined && !this.#roam(now, route, message.clientId)) {
-          this.tellStranger(now, route)
+          this.tellStranger(now, route, 'told to connect')
           return
         }
         break
@@ -162,17 +161,20 @@ export class Gateway implements ClientHost {
     if (client?.state === 'asleep' && message.type === MsgType.PINGREQ) this.#proof.woke(route)
     if (client !== undefined) client.handle(now, message)
     else if (message.type !== MsgType.DISCONNECT && message.type !== MsgType.PINGRESP && message.type !== MsgType.GWINFO)
-      this.tellStranger(now, route)
+      this.tellStranger(now, route, 'told to connect')
   }
 
   /** CONNECT says who is at this route from now on, whoever was there before (complaint 21). */
   #connect(now: Instant, route: RouteKey, message: SnConnect): void {
-    const { clientId, protocolId } = message
-    if (protocolId !== PROTOCOL_ID || clientId === '' || clientId.length > CLIENT_ID_MAX) {
-      this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.NOT_SUPPORTED })
+    const { clientId } = message
+    let client = this.#clients.get(clientId)
+    const refusal = this.#refusal(route, message, client)
+    if (refusal !== '') {
+      const notSupported = ReturnCode.NOT_SUPPORTED
+      this.notice({ code: 'client-refused', level: 'info', client: `sn:${clientId}`, peer: route, reason: refusal })
+      this.transmit(route, { type: MsgType.CONNACK, returnCode: notSupported })
       return
     }
-    let client = this.#clients.get(clientId)
     if (client === undefined) {
       if (this.#clients.size >= this.options.maxSessions) {
         this.notice({
@@ -181,7 +183,7 @@ export class Gateway implements ClientHost {
           client: `sn:${clientId}`,
           peer: route,
           reason: 'connection refused',
-          limit: 'max_sn_sessions',
+          limit: 'max_sessions',
         })
         this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.CONGESTION })
         return
@@ -194,6 +196,17 @@ export class Gateway implements ClientHost {
     client.handle(now, message)
   }
 
+  /** Why a CONNECT is not worth a conversation; whoever has that client id now is not disturbed by it. */
+  #refusal(route: RouteKey, { clientId, protocolId }: SnConnect, known: SnClient | undefined): string {
+    const { maxClientIdLength, users } = this.options
+    if (protocolId !== PROTOCOL_ID) return `protocol id ${protocolId}`
+    if (clientId === '') return 'no client id (ruling A22)'
+    if (utf8Length(clientId) > maxClientIdLength) return 'the client id is too long (max_sn_client_id_length)'
+    const user = users.userOf(clientId, route)
+    if (user === undefined) return 'no rule lets it in (sn_users)'
+    return known?.link !== undefined && known.username !== user.username ? 'connected as another user (sn_users)' : ''
+  }
+
   /**
    * PINGREQ with a client id: a sleeper may wake at another address than it fell asleep at (ruling A7). An active client is only where it says
    * CONNECT, or anybody could take its messages away. Gives whether the route is the client's.
@@ -203,7 +216,13 @@ export class Gateway implements ClientHost {
     if (client === undefined) return false
     if (client.route === route && this.#byRoute.get(route) === client) return true
     if (client.state !== 'asleep' && client.state !== 'awake') return false
+    const { roam, users } = this.options
+    if (roam === 'never' && client.route !== route) return false
+    const user = users.userOf(clientId, route)
+    if (user === undefined || user.username !== client.username) return false
     this.#bind(now, client, route)
+    // If the store is full, a restart finds the sleeper where it was before, and it roams again.
+    client.record(now)
     return true
   }
 
@@ -227,32 +246,8 @@ export class Gateway implements ClientHost {
     this.#byRoute.set(route, client)
   }
 
-  #publishQosM1(now: Instant, route: RouteKey, { topicIdType, topicId, data, retain }: SnPublish): void {
-    // Only predefined ids and short names mean something without a connection [1.2 section 6.8]; there is never an answer.
-    const topic =
-      topicIdType === 'short'
-        ? shortTopic(topicId)
-        : topicIdType === 'predefined'
-          ? this.predefined.nameOf('', topicId)
-          : undefined
-    if (topic === undefined || topicNameError(topic) !== '') {
-      this.notice({
-        code: 'publish-refused',
-        level: 'debug',
-        peer: route,
-        reason: `QoS -1 with unknown ${topicIdType} topic id ${topicId}`,
-      })
-      return
-    }
-    if (this.#qosM1 === undefined) {
-      this.#qosM1 = this.#uplink.open(now, { kind: 'sn', peer: 'QoS -1', listener: 'sn' })
-      this.#qosM1.send(now, connectPacket(`roost-gateway-${this.options.gatewayId}-qos-1`, true, 0, undefined))
-    }
-    this.#qosM1.send(now, Publish.of(topic, data, 0, retain))
-  }
-
   owns(link: LinkId): boolean {
-    return this.#byLink.has(link) || link === this.#qosM1?.id
+    return this.#byLink.has(link) || this.#qosM1.owns(link)
   }
 
   linkReady(now: Instant, link: LinkId): void {
@@ -262,10 +257,7 @@ export class Gateway implements ClientHost {
       client.linkReady(now)
       return
     }
-    // The QoS -1 link has nobody to tell; if the broker ends it, the next message opens another.
-    for (let out = this.#qosM1?.poll(now); out !== undefined; out = this.#qosM1?.poll(now)) {
-      if (out.type === 16) this.#qosM1 = undefined
-    }
+    this.#qosM1.linkReady(now, link)
   }
 
   /** `store.durable` has advanced. */
@@ -284,9 +276,16 @@ export class Gateway implements ClientHost {
     for (let timer = this.timers.expired(now); timer !== undefined; timer = this.timers.expired(now)) {
       const { client, about } = timer.owner
       if (about === 'retry') client.downlink.timedOut(now)
+      else if (about === 'dialogue') client.dialogueTimedOut(now)
       else client.supervisionTimedOut(now)
     }
     this.#discovery.handleTimeout(now)
+  }
+
+  /** The rules of who may connect have changed. */
+  accessChanged(now: Instant): void {
+    for (const client of [...this.#clients.values()]) client.accessChanged(now)
+    this.#qosM1.accessChanged(now)
   }
 
   nextTimeout(): Instant | undefined {
@@ -312,6 +311,8 @@ export class Gateway implements ClientHost {
   /** One record of the replay; before `recover`. */
   apply(record: GatewayRecord): void {
     if (record.type === 'sn-end') {
+      const ended = this.#clients.get(record.clientId)
+      if (ended !== undefined && this.#byRoute.get(ended.route) === ended) this.#byRoute.delete(ended.route)
       this.#clients.delete(record.clientId)
       return
     }
@@ -322,18 +323,28 @@ export class Gateway implements ClientHost {
     }
     if (record.type === 'sn-topic') client.registry.restore(record.topicId, record.topicName)
     else if (record.type === 'sn-qos2') client.inbound.restore(record)
+    else if (record.type === 'sn-topic-end') client.registry.remove(record.topicId)
     else {
-      client.route = record.route
+      if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
       client.restore(record)
+      this.#restoreRoute(client)
+    }
+  }
+
+  /** An address changes hands without a record of whoever had it before: whoever was recorded last has it. */
+  #restoreRoute(client: SnClient): void {
+    const other = this.#byRoute.get(client.route)
+    if (client.route === '' || other === client) return
+    if (other !== undefined && other.recordedAt > client.recordedAt) client.route = ''
+    else {
+      if (other !== undefined) other.route = ''
+      this.#byRoute.set(client.route, client)
     }
   }
 
   /** After the replay: sensors go on in their states, and hear nothing of it. */
   recover(now: Instant): void {
-    for (const client of this.#clients.values()) {
-      if (client.route !== '') this.#byRoute.set(client.route, client)
-      client.resumeAfterRestart(now)
-    }
+    for (const client of this.#clients.values()) client.resumeAfterRestart(now)
     this.#discovery.start(now)
   }
 
@@ -371,7 +382,13 @@ export class Gateway implements ClientHost {
 
   openLink(now: Instant, client: SnClient): Link {
     this.closeLink(client)
-    const link = this.#uplink.open(now, { kind: 'sn', peer: client.route, listener: 'sn' })
+    const { route: peer, username } = client
+    const link = this.#uplink.open(now, {
+      kind: 'sn',
+      peer,
+      listener: 'sn',
+      ...(username !== undefined && { identity: username }),
+    })
     this.#byLink.set(link.id, client)
     return link
   }
@@ -386,13 +403,13 @@ export class Gateway implements ClientHost {
     if (client.recorded) this.store.append({ type: 'sn-end', clientId: client.clientId })
   }
 
-  tellStranger(now: Instant, route: RouteKey): void {
+  tellStranger(now: Instant, route: RouteKey, why: string): void {
     const told = this.#told.get(route)
     if ((told !== undefined && now - told < TOLD_AGAIN_MS) || !this.#strangers.take(now)) return
     this.#told.delete(route)
     if (this.#told.size >= TOLD_MAX) this.#told.delete(this.#told.keys().next().value!)
     this.#told.set(route, now)
-    this.notice({ code: 'unknown-sender', level: 'debug', peer: route, reason: 'told to connect' })
+    this.notice({ code: 'unknown-sender', level: 'debug', peer: route, reason: why })
     this.transmit(route, { type: MsgType.DISCONNECT, duration: undefined })
   }
 

@@ -5,6 +5,7 @@ import { Publish } from '../mqtt/publish.ts'
 import { realFilter, topicFilterError, topicNameError } from '../mqtt/topics.ts'
 import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, type TopicRequest } from '../mqttsn/messages.ts'
 import { fingerprint, Qos2Ids } from './qos2-ids.ts'
+import { allTriesMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from './translate.ts'
 
@@ -19,6 +20,10 @@ export class Inbound {
   /** For the SUBACKs that are owed, by message id: the topic id to tell, and its record. */
   #subscribed: Map<number, { readonly topicId: number; readonly lsn: Lsn; readonly normal: boolean }> | undefined = undefined
   #qos2: Qos2Ids | undefined = undefined
+  /** QoS 1 and 2 messages that are not fully acknowledged, by message id, and when they were heard last. */
+  #open: Map<number, Instant> | undefined = undefined
+  /** What the broker can do, by its CONNACK. */
+  allowed = { retain: true, qos: 2 }
 
   constructor(client: SnClient) {
     this.#client = client
@@ -26,9 +31,15 @@ export class Inbound {
 
   /** A clean session: message ids begin anew, and what was said before may be said again. */
   clear(): void {
+    this.#open = undefined
     this.#published = undefined
     this.#subscribed = undefined
     this.#qos2 = undefined
+  }
+
+  /** A new connection: whatever was on its way counts no longer. */
+  reconnected(): void {
+    this.#open = undefined
   }
 
   register(message: Register): void {
@@ -39,10 +50,12 @@ export class Inbound {
       answer(0, ReturnCode.NOT_SUPPORTED)
       return
     }
-    const assigned = this.#client.assignTopicId(topicName)
+    const assigned = this.#client.topicIds.idFor(topicName, false)
     if (typeof assigned === 'string') answer(0, ReturnCode.CONGESTION)
     else {
-      this.#client.registry.markKnown(assigned.topicId)
+      const { registry } = this.#client
+      registry.markKnown(assigned.topicId)
+      registry.markWanted(topicName)
       answer(assigned.topicId, ReturnCode.ACCEPTED, assigned.lsn)
     }
   }
@@ -59,8 +72,13 @@ export class Inbound {
       refuse(ReturnCode.CONGESTION)
       return
     }
-    if (qos > 0 && msgId === 0) {
+    if ((qos > 0 && msgId === 0) || qos > this.allowed.qos || (message.retain && !this.allowed.retain)) {
       refuse(ReturnCode.NOT_SUPPORTED)
+      return
+    }
+    if (qos > 0 && this.#isFull(now, msgId)) {
+      // A client has one message on its way, by section 6.6 (ruling A15).
+      refuse(ReturnCode.CONGESTION)
       return
     }
     if (qos === 2 && this.#qos2?.isLateCopy(now, msgId, fingerprint(topic, data))) {
@@ -74,6 +92,7 @@ export class Inbound {
         refuse(ReturnCode.CONGESTION)
         return
       }
+      this.#open = remember(this.#open, msgId, now)
       this.#published = remember(this.#published, msgId, topicId)
     }
     // The datagram's buffer is this message's alone, so a view of it is enough.
@@ -84,6 +103,7 @@ export class Inbound {
 
   /** PUBREL: from here on the id may be used again, but a copy of the old PUBLISH may still be on its way. */
   release(now: Instant, msgId: number): void {
+    this.#open?.delete(msgId)
     const { host } = this.#client
     const until = now + host.options.qos2HoldDownMs
     const released = this.#qos2?.release(msgId, until)
@@ -115,15 +135,16 @@ export class Inbound {
     // The messages of a shared subscription have the topic behind `$share/<group>/`.
     const name = realFilter(filter)
     if (topicIdType === 'normal' && topicNameError(name) === '') {
-      const assigned = this.#client.assignTopicId(name)
+      const assigned = this.#client.topicIds.idFor(name, false)
       if (typeof assigned === 'string') {
         refuse(ReturnCode.CONGESTION)
         return
       }
       ;({ topicId, lsn } = assigned)
+      this.#client.registry.markWanted(name)
     }
     this.#subscribed = remember(this.#subscribed, msgId, { topicId, lsn, normal: topicIdType === 'normal' })
-    this.#client.toBroker(now, subscribePacket(msgId, filter, qos))
+    this.#client.toBroker(now, subscribePacket(msgId, filter, qos, message.dup))
   }
 
   unsubscribe(now: Instant, message: TopicRequest): void {
@@ -146,6 +167,7 @@ export class Inbound {
     const returnCode = returnCodeOf(reasonCode)
     if (type === PacketType.PUBREC && returnCode === ReturnCode.ACCEPTED) client.send({ type: MsgType.PUBREC, msgId })
     else {
+      this.#open?.delete(msgId)
       // A refused QoS 2 message is told by PUBACK too: PUBREC has no return code [1.2 section 5.4.13].
       this.#qos2?.refused(msgId)
       client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
@@ -176,6 +198,17 @@ export class Inbound {
 
   #filterOf({ topicIdType, topicName, topicId }: TopicRequest): string | undefined {
     return topicIdType === 'normal' ? topicName : this.topicOf(topicIdType, topicId)
+  }
+
+  /** As many are on their way as may be; one that comes again counts once, and one whose client fell silent not at all. */
+  #isFull(now: Instant, msgId: number): boolean {
+    const open = this.#open
+    if (open === undefined || open.size === 0 || open.has(msgId)) return false
+    const { host, retryProfile } = this.#client
+    const since = now - allTriesMs(retryProfile)
+    let count = 0
+    for (const heard of open.values()) if (heard > since) count++
+    return count >= host.options.inflightMessages
   }
 
   /** Some ids of QoS 2 messages are remembered: they belong to a conversation that a clean session ends. */

@@ -1,4 +1,5 @@
 import type { Network } from '../base/networks.ts'
+import type { RouteKey } from './client-host.ts'
 import type { Port } from './port.ts'
 
 /** One predefined topic id table: the clients that it is for, and what their ids mean. */
@@ -8,6 +9,20 @@ export interface PredefinedTopicTable {
   readonly topics: ReadonlyMap<number, string>
 }
 
+/** As whom sensors connect, which have no credentials to show (ruling A31). */
+export interface SensorUsers {
+  /** `undefined`: it may not connect. Without a user name it is anonymous, and the broker says whether that is enough. */
+  userOf(clientId: string, route: RouteKey): { readonly username: string | undefined } | undefined
+  /** The user of QoS -1 messages from this route; `undefined`: they are not taken. */
+  qosM1User(route: RouteKey): { readonly username: string | undefined } | undefined
+}
+
+/** Everybody is anonymous. */
+export const ANONYMOUS_SENSORS: SensorUsers = {
+  userOf: () => ({ username: undefined }),
+  qosM1User: () => ({ username: undefined }),
+}
+
 /** Settings of the gateway, by the specification's names where it has one. */
 export interface GatewayOptions {
   readonly gatewayId: number
@@ -15,6 +30,8 @@ export interface GatewayOptions {
   readonly tRetryMs: number
   /** Times that it is sent again (N_retry). */
   readonly nRetry: number
+  /** For which a client is left alone that answered with congestion (T_WAIT). */
+  readonly tWaitMs: number
   /** For which the session of an absent client is kept, unless it asked for a clean one; Infinity is for ever. */
   readonly sessionExpirySeconds: number
   /** Clients that are remembered, in whatever state. */
@@ -22,10 +39,27 @@ export interface GatewayOptions {
   /** Silence after which a client that asked for no supervision is lost; 0 is never (ruling A21). */
   readonly maxIdleMs: number
   readonly topicsPerClient: number
+  /** Octets of a client id (ruling A22). */
+  readonly maxClientIdLength: number
+  /** QoS 1 and 2 messages that a client may have on their way to the broker at once (ruling A15). */
+  readonly inflightMessages: number
   /** A sleeper is lost after its sleep duration times this (ruling A2). */
   readonly sleepMargin: number
   /** Messages delivered in one awake period (ruling A5). */
   readonly wakeMessages: number
+  /** Octets after which an awake period begins no further message (ruling A5); Infinity is no bound. */
+  readonly wakeBytes: number
+  /** Whether a sleeper that wakes at another address is followed there (ruling A7). */
+  readonly roam: 'asleep' | 'never'
+  /** When a client that connects is told the ids of its session again (ruling A10). */
+  readonly register: 'lazy' | 'eager' | 'never'
+  /** A sleeper that wants more than its messages has to connect first (ruling A23). */
+  readonly strictSleep: boolean
+  /** QoS -1 with a topic name inside, as RSMB takes it (ruling A24). */
+  readonly qosM1InlineTopic: boolean
+  /** Messages that come through a forwarder are taken (ruling A31). */
+  readonly forwarders: boolean
+  readonly users: SensorUsers
   /** For which a finished QoS 2 message id is remembered. */
   readonly qos2HoldDownMs: number
   /** Answers to senders that nobody knows, all of them together (ruling A8). */

@@ -1,6 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import { type GatewayRecord, type Lsn, type SessionKey, wallTime } from '../base/store.ts'
-import { Timer } from '../base/timers.ts'
+import { type GatewayRecord, type Lsn, type SessionKey, type WallTime, wallTime } from '../base/store.ts'
 import { type Link, type Outgoing, OutgoingType } from '../mqtt/link.ts'
 import { type Connack, type Packet, PacketType, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
@@ -15,16 +14,18 @@ import {
   type WillMsg,
   type WillTopic,
 } from '../mqttsn/messages.ts'
-import type { ClientHost, ClientTimer, Recorded, RouteKey } from './client-host.ts'
+import type { ClientHost, Recorded, RouteKey } from './client-host.ts'
 import { Downlink } from './downlink.ts'
 import { Inbound } from './inbound.ts'
 import { Replies } from './replies.ts'
 import type { RetryProfile } from './retry-profile.ts'
-import { STATE_TABLE, type State } from './state-table.ts'
-import { silenceMs } from './supervision.ts'
+import { ACTIVE_ONLY, type Reaction, STATE_TABLE, type State } from './state-table.ts'
+import { Supervision } from './supervision.ts'
+import { TopicAssignment } from './topic-assignment.ts'
 import { TopicRegistry } from './topic-registry.ts'
 import type { Awaiting } from './transaction.ts'
-import { connectPacket, restoredWill, returnCodeOf, storedWill } from './translate.ts'
+import { connectPacket, OWN_REQUEST, restoredWill, returnCodeOf, storedWill } from './translate.ts'
+import { WillDialogue } from './will-dialogue.ts'
 import { updateWillMessage, updateWillTopic } from './will-update.ts'
 
 /** A sensor: the state table in motion, over one link to the broker. */
@@ -32,6 +33,7 @@ export class SnClient {
   readonly clientId: string
   readonly host: ClientHost
   readonly registry = new TopicRegistry()
+  readonly topicIds = new TopicAssignment(this)
   readonly downlink = new Downlink(this)
   readonly inbound = new Inbound(this)
   route: RouteKey
@@ -43,20 +45,27 @@ export class SnClient {
   cleanSession = true
   will: Will | undefined = undefined
   lastHeard: Instant = 0
+  /** End of the last awake period. */
+  sleepsSince: Instant = 0
   /** The broker takes no more requests until it has answered some. */
   isPaused = false
   /** The store knows of this client, and has to be told when it is forgotten. */
   recorded = false
+  /** When that was. */
+  recordedAt: WallTime = 0
   /** On the gateway's list of those that wait for the store. */
   awaitsDurable = false
+  /** The user that the link is open as. */
+  username: string | undefined = undefined
   /** Whose CONNECT the broker is answering: the client's own, or ours after a restart. */
   #connecting: 'client' | 'restart' | undefined = undefined
-  /** CONNECT that is being prompted for its will, and the topic once it is known. */
-  #dialogue: { connect: SnConnect; topic: WillTopic | undefined } | undefined = undefined
+  /** The client's CONNECT that the broker is answering. */
+  #connect: SnConnect | undefined = undefined
+  /** The conversation that it ends, if the broker takes it. */
+  #replaced: Link | undefined = undefined
+  #dialogue: WillDialogue | undefined = undefined
   readonly #replies = new Replies(this)
-  /** Record of the newest topic id. */
-  #topicLsn: Lsn = 0
-  #supervision: Timer<ClientTimer> | undefined = undefined
+  readonly #supervision = new Supervision(this)
 
   constructor(clientId: string, route: RouteKey, host: ClientHost) {
     this.clientId = clientId
@@ -82,9 +91,9 @@ export class SnClient {
 
   handle(now: Instant, message: Message): void {
     this.lastHeard = now
-    switch (STATE_TABLE[message.type][this.state]) {
+    switch (this.#reaction(message)) {
       case 'connect':
-        this.#connect(now, message as SnConnect)
+        this.#connected(now, message as SnConnect)
         break
       case 'willTopic':
         this.#willTopic(now, message as WillTopic)
@@ -123,7 +132,8 @@ export class SnClient {
         this.#disconnect(now, message as SnDisconnect)
         break
       case 'goodbye':
-        this.send({ type: MsgType.DISCONNECT, duration: undefined })
+        // Within the budget for strangers, or two gateways could say goodbye to each other for ever.
+        this.host.tellStranger(now, this.route, 'told goodbye again')
         break
       case 'willTopicUpdate':
         updateWillTopic(this, now, message as WillTopic)
@@ -131,34 +141,46 @@ export class SnClient {
       case 'willMsgUpdate':
         updateWillMessage(this, now, message as WillMsg)
         break
+      case 'crossed':
+        this.#crossed(now, message)
+        break
       case 'stranger':
-        this.host.tellStranger(now, this.route)
+        this.host.tellStranger(now, this.route, 'told to connect')
         break
       case 'ignore':
         break
     }
   }
 
+  #reaction(message: Message): Reaction {
+    const { state, host } = this
+    const reaction = STATE_TABLE[message.type][state]
+    const asleep = state === 'asleep' || state === 'awake'
+    return asleep && host.options.strictSleep && ACTIVE_ONLY.has(reaction) ? 'stranger' : reaction
+  }
+
   /** CONNECT [1.2 section 6.2]. */
-  #connect(now: Instant, message: SnConnect): void {
+  #connected(now: Instant, message: SnConnect): void {
     this.#replies.clear()
-    if (message.will) {
-      this.#dialogue = { connect: message, topic: undefined }
-      this.state = 'willTopic'
-      this.downlink.suspend()
-      this.downlink.prompt(now, 'WILLTOPIC', { type: MsgType.WILLTOPICREQ })
-      this.#supervise(now)
+    const before = this.#dialogue?.before ?? (this.state === 'awake' ? 'asleep' : this.state)
+    this.#dialogue?.end()
+    this.#dialogue = undefined
+    if (!message.will) {
+      // Section 6.3: a clean session begins without a will, any other keeps the one it had.
+      this.#establish(now, message, message.cleanSession ? undefined : this.will)
       return
     }
-    this.#dialogue = undefined
-    // Section 6.3: a clean session begins without a will, any other keeps the one it had.
-    this.#establish(now, message, message.cleanSession ? undefined : this.will)
+    this.#dialogue = new WillDialogue(this, message, before)
+    this.state = 'willTopic'
+    this.downlink.suspend()
+    this.updateListening(now)
+    this.#supervision.arm(now)
+    this.#dialogue.prompt(now)
   }
 
   #willTopic(now: Instant, message: WillTopic): void {
     const dialogue = this.#dialogue
     if (dialogue === undefined) return
-    this.downlink.prompted()
     if (message.topic === undefined) {
       // An empty WILLTOPIC is no will after all [1.2 section 5.4.7].
       this.#establish(now, dialogue.connect, undefined)
@@ -166,14 +188,13 @@ export class SnClient {
     }
     dialogue.topic = message
     this.state = 'willMsg'
-    this.downlink.prompt(now, 'WILLMSG', { type: MsgType.WILLMSGREQ })
+    dialogue.prompt(now)
   }
 
   #willMsg(now: Instant, { message: payload }: WillMsg): void {
     const dialogue = this.#dialogue
     if (dialogue?.topic === undefined) return
     const { topic, qos, retain } = dialogue.topic
-    this.downlink.prompted()
     if (topic === undefined || topicNameError(topic) !== '') {
       this.#refuse(now, ReturnCode.NOT_SUPPORTED)
       return
@@ -181,16 +202,52 @@ export class SnClient {
     this.#establish(now, dialogue.connect, { topic, payload, qos, retain, properties: NO_PROPERTIES })
   }
 
+  /** Nobody answered the prompts: the CONNECT was a late copy, or the client is out of reach, which supervision will find. */
+  dialogueUnanswered(now: Instant, reason: string): void {
+    this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
+    this.#breakOffDialogue(now)
+    if (this.link === undefined && !this.recorded) this.host.forget(this)
+  }
+
+  dialogueTimedOut(now: Instant): void {
+    this.#dialogue?.timedOut(now)
+  }
+
+  supervisionTimedOut(now: Instant): void {
+    this.#supervision.timedOut(now)
+  }
+
+  /** Something other than an answer to a prompt: whoever was connected before goes on, anybody else has yet to answer. */
+  #crossed(now: Instant, message: Message): void {
+    if (this.link === undefined) return
+    this.#breakOffDialogue(now)
+    this.handle(now, message)
+  }
+
+  #breakOffDialogue(now: Instant): void {
+    const dialogue = this.#dialogue!
+    dialogue.end()
+    this.#dialogue = undefined
+    this.state = dialogue.before
+    if (this.state === 'active') this.downlink.resume(now)
+    this.updateListening(now)
+    this.#supervision.arm(now)
+  }
+
   /** Everything that CONNECT needs is known. */
   #establish(now: Instant, connect: SnConnect, will: Will | undefined): void {
+    this.#dialogue?.end()
     this.#dialogue = undefined
     // The same CONNECT again while the broker, or the disk, is still at it: one answer is enough.
-    if (this.#connecting === 'client' && !connect.will) return
+    if (this.#connecting === 'client' && !connect.will && sameConnect(connect, this.#connect)) return
+    const username = this.host.options.users.userOf(this.clientId, this.route)?.username
     // A clean session ends with its conversation: to make it last, the broker has to be told.
     const lasts = !connect.cleanSession && !this.cleanSession
-    const goesOn = this.link !== undefined && lasts && !connect.will && this.#connecting === undefined
+    const sameUser = this.link !== undefined && username === this.username
+    const goesOn = sameUser && lasts && !connect.will && this.#connecting === undefined
     this.durationSeconds = connect.duration
-    this.registry.forgetKnown()
+    this.registry.reconnected(this.host.options.register === 'never' && !connect.cleanSession)
+    this.inbound.reconnected()
     if (goesOn) {
       // CONNECT again from `active` (CONNACK was lost) or from sleep: the conversation with the broker never ended (rulings A1, A9).
       this.#activate(now, 'client')
@@ -202,13 +259,20 @@ export class SnClient {
     this.cleanSession = connect.cleanSession
     this.will = will
     this.#connecting = 'client'
+    this.#connect = connect
+    this.username = username
+    this.#replaced = this.link
     this.link = this.host.openLink(now, this)
     this.toBroker(now, connectPacket(this.clientId, connect.cleanSession, this.#expirySeconds, will))
   }
 
-  #connacked(now: Instant, { reasonCode, sessionPresent }: Connack): void {
+  #connacked(now: Instant, { reasonCode, sessionPresent, properties }: Connack): void {
     const whose = this.#connecting ?? 'client'
     this.#connecting = undefined
+    this.#connect = undefined
+    this.inbound.allowed = { retain: properties.retainAvailable !== false, qos: properties.maximumQoS ?? 2 }
+    if (reasonCode >= 0x80) this.#replaced?.lost(now, 'refused')
+    this.#replaced = undefined
     if (reasonCode >= 0x80) {
       this.host.closeLink(this)
       this.link = undefined
@@ -245,8 +309,9 @@ export class SnClient {
       return
     }
     this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED }, lsn)
-    this.#supervise(now)
-    this.downlink.resume(now)
+    this.#supervision.arm(now)
+    if (this.host.options.register === 'eager') this.downlink.registerAll(now)
+    else this.downlink.resume(now)
     this.updateListening(now)
   }
 
@@ -265,7 +330,10 @@ export class SnClient {
       this.send(goodbye)
       return
     }
-    const settingUp = this.#connecting === 'client' || this.state === 'willTopic' || this.state === 'willMsg'
+    const dialogue = this.#dialogue
+    if (dialogue !== undefined) this.#breakOffDialogue(now)
+    const settingUp =
+      this.#connecting === 'client' || (dialogue !== undefined && dialogue.before !== 'active' && dialogue.before !== 'asleep')
     // Whoever says goodbye is not lost, however far its connection was: its will must not fire.
     if (duration === 0 || settingUp) {
       this.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
@@ -287,15 +355,15 @@ export class SnClient {
     this.updateListening(now)
     this.host.ports.withdraw(this.route)
     this.send(goodbye, lsn)
-    this.#supervise(now)
+    this.#supervision.arm(now)
     this.host.notice({ code: 'client-asleep', level: 'debug', client: this.key, peer: this.route, reason: `for ${duration} s` })
   }
 
   /** PINGREQ from sleep: everything that waits goes out now, and PINGRESP closes the window [1.2 section 6.14]. */
   #wake(now: Instant): void {
     this.state = 'awake'
-    this.downlink.begun = 0
-    this.#supervise(now)
+    this.downlink.beginWake()
+    this.#supervision.arm(now)
     this.downlink.resume(now)
     this.updateListening(now)
     if (this.link !== undefined) this.linkReady(now)
@@ -334,13 +402,15 @@ export class SnClient {
         this.inbound.responded(out)
         return
       case PacketType.PUBREL:
-        this.downlink.release(now, out.packetId)
+        if (out.reasonCode === 0) this.downlink.release(now, out.packetId)
+        // A PUBREC that answers nothing of ours ends like this, whether the client hears it or not.
+        else if (this.isReachable) this.send({ type: MsgType.PUBREL, msgId: out.packetId })
         return
       case PacketType.SUBACK:
         this.inbound.subscribeAnswered(out)
         return
       case PacketType.UNSUBACK:
-        this.send({ type: MsgType.UNSUBACK, msgId: out.packetId })
+        if (out.packetId !== OWN_REQUEST) this.send({ type: MsgType.UNSUBACK, msgId: out.packetId })
         return
       case OutgoingType.CLOSE:
         this.#closedByBroker(now)
@@ -357,10 +427,10 @@ export class SnClient {
     if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
   }
 
-  /** Deliveries are taken while the client can: awake, within the window's number of messages, one at a time. */
+  /** Deliveries are taken while the client can: awake, within what one awake period may bring, one at a time. */
   updateListening(now: Instant): void {
     const { state, downlink } = this
-    const open = state === 'active' || (state === 'awake' && downlink.begun < this.host.options.wakeMessages)
+    const open = state === 'active' || (state === 'awake' && downlink.mayBegin)
     // What is delivered behind a reply that waits for the store, or a message that waits for its port, would wait with it: it is
     // safer in its queue.
     const waits = this.#replies.blocked || this.host.ports.isWaiting(this.route)
@@ -376,17 +446,18 @@ export class SnClient {
         this.downlink.watch(now)
         return
       }
-      if (this.link !== undefined && this.link.backlog > 0 && this.downlink.begun < this.host.options.wakeMessages) {
+      if (this.link !== undefined && this.link.backlog > 0 && this.downlink.mayBegin) {
         this.downlink.watch(now)
         return
       }
     }
     this.state = 'asleep'
+    this.sleepsSince = now
     this.downlink.suspend()
     this.updateListening(now)
     this.host.ports.withdraw(this.route)
     this.send({ type: MsgType.PINGRESP })
-    this.#supervise(now)
+    this.#supervision.arm(now)
   }
 
   /** Its last message has left the port, or has to wait for its address to prove itself: that ends an awake period, or nothing would. */
@@ -420,6 +491,8 @@ export class SnClient {
   /** The process ends or begins anew: nothing is said to the sensor. */
   restore(record: Extract<GatewayRecord, { type: 'sn-client' }>): void {
     this.recorded = true
+    this.recordedAt = record.at
+    this.route = record.route
     this.state = record.state
     this.durationSeconds = record.durationSeconds
     this.sleepSeconds = record.sleepSeconds
@@ -432,17 +505,38 @@ export class SnClient {
     this.inbound.recover(now)
     if (this.state !== 'active' && this.state !== 'asleep') return
     this.lastHeard = now
+    const user = this.host.options.users.userOf(this.clientId, this.route)
+    if (user === undefined) {
+      // The rules have changed while nobody was there to apply them.
+      this.lose(now, 'no rule of sn_users lets it in')
+      return
+    }
     this.#connecting = 'restart'
+    this.username = user.username
     this.link = this.host.openLink(now, this)
     this.link.listen(now, false)
     this.toBroker(now, connectPacket(this.clientId, false, this.#expirySeconds, this.will))
-    this.#supervise(now)
+    this.#supervision.arm(now)
+  }
+
+  /** The rules have changed: whoever may not stay, or not as whom it came, has to connect again. */
+  accessChanged(now: Instant): void {
+    if (this.link === undefined) return
+    const user = this.host.options.users.userOf(this.clientId, this.route)
+    if (user !== undefined && user.username === this.username) return
+    const reason = 'the rules have changed (sn_users)'
+    this.host.notice({ code: 'client-revoked', level: 'warn', client: this.key, peer: this.route, reason })
+    const wasListening = this.isReachable
+    this.lose(now, reason)
+    if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
   }
 
   #end(now: Instant, state: 'disconnected' | 'lost'): void {
     this.state = state
+    this.#dialogue?.end()
     this.#dialogue = undefined
     this.#connecting = undefined
+    this.#connect = undefined
     this.downlink.abandon()
     this.host.ports.withdraw(this.route)
     if (this.link !== undefined) {
@@ -451,7 +545,7 @@ export class SnClient {
       this.link = undefined
     }
     // A clean session is forgotten when a repeated DISCONNECT can no longer come, any other when it expires.
-    this.#supervise(now)
+    this.#supervision.arm(now)
   }
 
   // --- Replies, ids, records, supervision
@@ -473,33 +567,14 @@ export class SnClient {
     return this.#replies.blocked
   }
 
-  /** The client's id for a topic name, a new one if it has none; or why there is none. */
-  assignTopicId(topicName: string): { topicId: number; lsn: Lsn } | 'too many' | 'store full' {
-    const known = this.registry.idOf(topicName)
-    // Its record may still be on the way; it is older than anything that could be appended now.
-    if (known !== undefined) return { topicId: known, lsn: this.#topicLsn }
-    const { store, options } = this.host
-    const topicId = this.registry.assign(topicName, options.topicsPerClient)
-    if (topicId === undefined) {
-      const reason = `no topic id for ${topicName}`
-      const limit = 'max_sn_topics_per_client'
-      this.host.notice({ code: 'limit-reached', level: 'warn', client: this.key, peer: this.route, reason, limit })
-      return 'too many'
-    }
-    const lsn = store.append({ type: 'sn-topic', clientId: this.clientId, topicId, topicName })
-    if (lsn === 'full') {
-      this.registry.remove(topicId)
-      return 'store full'
-    }
-    this.#topicLsn = lsn
-    return { topicId, lsn }
-  }
-
   /** Notes state, route and will, so that a restart finds them. */
   record(now: Instant): Recorded {
     const { state, clientId, route, durationSeconds, sleepSeconds, cleanSession, will } = this
-    const recorded = state === 'awake' || state === 'willTopic' || state === 'willMsg' ? 'asleep' : state
+    const settled = this.#dialogue?.before ?? state
+    const recorded = settled === 'awake' || settled === 'willTopic' || settled === 'willMsg' ? 'asleep' : settled
+    const at = wallTime(this.host.clock, now)
     this.recorded = true
+    this.recordedAt = at
     return this.host.store.append({
       type: 'sn-client',
       clientId,
@@ -509,50 +584,15 @@ export class SnClient {
       sleepSeconds,
       cleanSession,
       will: will === undefined ? null : storedWill(will),
-      at: wallTime(this.host.clock, now),
+      at,
     })
   }
 
   get #expirySeconds(): number {
     return this.cleanSession ? 0 : this.host.options.sessionExpirySeconds
   }
-
-  #deadline(): Instant | undefined {
-    const silence = silenceMs(this, this.host.options, this.retryProfile)
-    return silence === undefined ? undefined : this.lastHeard + silence
-  }
-
-  #supervise(now: Instant): void {
-    const deadline = this.#deadline()
-    if (deadline === undefined) {
-      this.#disarmSupervision()
-      return
-    }
-    this.#supervision ??= new Timer<ClientTimer>({ client: this, about: 'supervision' })
-    this.host.timers.arm(this.#supervision, Math.max(deadline, now))
-  }
-
-  #disarmSupervision(): void {
-    if (this.#supervision !== undefined) this.host.timers.disarm(this.#supervision)
-  }
-
-  /** A message only notes the time; the deadline moves when it comes. */
-  supervisionTimedOut(now: Instant): void {
-    const deadline = this.#deadline()
-    if (deadline === undefined) return
-    if (deadline > now) {
-      this.#supervise(now)
-      return
-    }
-    if (this.state === 'disconnected' || this.state === 'lost') this.host.forget(this)
-    else
-      this.lose(
-        now,
-        this.state === 'active'
-          ? 'keep alive'
-          : this.state === 'asleep' || this.state === 'awake'
-            ? 'sleep duration'
-            : 'will dialogue',
-      )
-  }
 }
+
+/** What two copies of one CONNECT have in common. */
+const sameConnect = (a: SnConnect, b: SnConnect | undefined): boolean =>
+  b !== undefined && a.will === b.will && a.cleanSession === b.cleanSession && a.duration === b.duration

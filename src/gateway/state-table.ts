@@ -8,8 +8,8 @@ export type State = 'willTopic' | 'willMsg' | 'active' | 'asleep' | 'awake' | 'd
 export const STATES: readonly State[] = ['willTopic', 'willMsg', 'active', 'asleep', 'awake', 'disconnected', 'lost']
 
 /**
- * What a message does in a state. `ignore` is a decision and counted as heard; `stranger` tells the sender to connect; the others are methods of
- * `SnClient` or of its parts.
+ * What a message does in a state. `ignore` is a decision and counted as heard; `stranger` tells the sender to connect; `crossed` means that a client
+ * that was connected before a will dialogue is so still, because its CONNECT was a late copy; the others are methods of `SnClient` or of its parts.
  */
 export type Reaction =
   | 'connect'
@@ -28,6 +28,7 @@ export type Reaction =
   | 'goodbye'
   | 'willTopicUpdate'
   | 'willMsgUpdate'
+  | 'crossed'
   | 'ignore'
   | 'stranger'
 
@@ -45,9 +46,22 @@ const row = (
 
 const everywhere = (reaction: Reaction): Row => row(reaction, reaction, reaction, reaction, reaction, reaction, reaction)
 /** While connected, awake or not: a sleeper that sends without waking costs itself nothing by it (ruling A23). */
-const connected = (reaction: Reaction): Row => row('ignore', 'ignore', reaction, reaction, reaction, 'stranger', 'stranger')
+const connected = (reaction: Reaction): Row => row('crossed', 'crossed', reaction, reaction, reaction, 'stranger', 'stranger')
+/** To what was sent before: it counts in a will dialogue and in sleep too, where it has crossed our last message. */
+const ANSWER = row('answer', 'answer', 'answer', 'answer', 'answer', 'stranger', 'stranger')
 /** Only gateways say this; a client that does is confused, and an answer would not help it. */
 const NOT_FOR_CLIENTS = everywhere('ignore')
+
+/** What a sleeper should not ask by the letter of section 6.14 without connecting first (ruling A23). */
+export const ACTIVE_ONLY: ReadonlySet<Reaction> = new Set([
+  'register',
+  'publish',
+  'release',
+  'subscribe',
+  'unsubscribe',
+  'willTopicUpdate',
+  'willMsgUpdate',
+])
 
 /** Every message in every state: a missing cell would be a crash or a sensor that waits for ever. */
 export const STATE_TABLE: Readonly<Record<MsgType, Row>> = {
@@ -62,13 +76,12 @@ export const STATE_TABLE: Readonly<Record<MsgType, Row>> = {
   [MsgType.PUBREL]: connected('release'),
   [MsgType.SUBSCRIBE]: connected('subscribe'),
   [MsgType.UNSUBSCRIBE]: connected('unsubscribe'),
-  // Asleep: an acknowledgement that crossed our PINGRESP still counts.
-  [MsgType.REGACK]: connected('answer'),
-  [MsgType.PUBACK]: connected('answer'),
-  [MsgType.PUBREC]: connected('answer'),
-  [MsgType.PUBCOMP]: connected('answer'),
+  [MsgType.REGACK]: ANSWER,
+  [MsgType.PUBACK]: ANSWER,
+  [MsgType.PUBREC]: ANSWER,
+  [MsgType.PUBCOMP]: ANSWER,
   // Awake: a PINGREQ again while its messages are on their way; they and PINGRESP will come.
-  [MsgType.PINGREQ]: row('ignore', 'ignore', 'ping', 'wake', 'ignore', 'stranger', 'stranger'),
+  [MsgType.PINGREQ]: row('crossed', 'crossed', 'ping', 'wake', 'ignore', 'stranger', 'stranger'),
   // Never answered with DISCONNECT, or two gateways would answer each other for ever (ruling A8).
   [MsgType.PINGRESP]: everywhere('ignore'),
   // Our answer was lost, if it says goodbye again.

@@ -1,5 +1,9 @@
+import type { Instant } from '../base/machine.ts'
+import { Timer } from '../base/timers.ts'
+import type { ClientTimer } from './client-host.ts'
 import type { GatewayOptions } from './options.ts'
 import { allTriesMs, type RetryProfile } from './retry-profile.ts'
+import type { SnClient } from './sn-client.ts'
 import type { State } from './state-table.ts'
 
 /** What supervision looks at. */
@@ -35,6 +39,44 @@ export function silenceMs(client: Supervised, options: GatewayOptions, retry: Re
       if (client.cleanSession) return retriesMs
       return Number.isFinite(sessionExpirySeconds) ? sessionExpirySeconds * 1000 : undefined
     default:
-      return 2 * retriesMs
+      // A will dialogue has its own end.
+      return undefined
+  }
+}
+
+/** The clock that runs while a client is silent. A message only notes the time; the deadline moves when it comes. */
+export class Supervision {
+  readonly #client: SnClient
+  #timer: Timer<ClientTimer> | undefined = undefined
+
+  constructor(client: SnClient) {
+    this.#client = client
+  }
+
+  /** To be called when the state has changed. */
+  arm(now: Instant): void {
+    const { timers } = this.#client.host
+    const deadline = this.#deadline()
+    if (deadline === undefined) {
+      if (this.#timer !== undefined) timers.disarm(this.#timer)
+      return
+    }
+    this.#timer ??= new Timer<ClientTimer>({ client: this.#client, about: 'supervision' })
+    timers.arm(this.#timer, Math.max(deadline, now))
+  }
+
+  timedOut(now: Instant): void {
+    const deadline = this.#deadline()
+    if (deadline === undefined) return
+    const { state, host } = this.#client
+    if (deadline > now) this.arm(now)
+    else if (state === 'disconnected' || state === 'lost') host.forget(this.#client)
+    else this.#client.lose(now, state === 'active' ? 'keep alive' : 'sleep duration')
+  }
+
+  #deadline(): Instant | undefined {
+    const client = this.#client
+    const silence = silenceMs(client, client.host.options, client.retryProfile)
+    return silence === undefined ? undefined : Math.max(client.lastHeard, client.sleepsSince) + silence
   }
 }

@@ -2,7 +2,7 @@ import type { Message } from '../mqttsn/messages.ts'
 import type { Held } from './held.ts'
 
 /** What the gateway waits for from a client. */
-export type Awaiting = 'WILLTOPIC' | 'WILLMSG' | 'REGACK' | 'PUBACK' | 'PUBREC' | 'PUBCOMP'
+export type Awaiting = 'REGACK' | 'PUBACK' | 'PUBREC' | 'PUBCOMP'
 
 /**
  * One message that was sent and not yet answered [1.2 section 6.13]. A client has at most one: the next begins when it is over,
@@ -13,8 +13,10 @@ export interface Transaction {
   readonly msgId: number
   /** What is sent again. */
   readonly message: Message
-  /** The delivery that this is part of; `undefined` in the will dialogue. */
+  /** The delivery that this is part of, if there is one. */
   readonly held: Held | undefined
   /** Times that it was sent again. */
   retries: number
+  /** The client has answered with congestion. */
+  rests: boolean
 }

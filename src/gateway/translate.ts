@@ -18,6 +18,9 @@ import { ReturnCode } from '../mqttsn/messages.ts'
 /** Session Expiry Interval of a session that never expires by itself. */
 const NEVER = 0xffffffff
 
+/** Packet id of requests that the gateway makes on its own account; no client can have it. */
+export const OWN_REQUEST = 0x10000
+
 /** CONNECT as the broker sees it. Keep alive is 0: the gateway supervises its clients itself. */
 export const connectPacket = (clientId: string, cleanStart: boolean, expirySeconds: number, will: Will | undefined): Connect => ({
   type: PacketType.CONNECT,
@@ -40,10 +43,11 @@ export const responsePacket = (type: PublishResponse['type'], packetId: number, 
   properties: NO_PROPERTIES,
 })
 
-export const subscribePacket = (packetId: number, filter: string, qos: QoS): Subscribe => ({
+/** `again`: the client had no SUBACK. If only that was lost, it has its retained messages already. */
+export const subscribePacket = (packetId: number, filter: string, qos: QoS, again: boolean): Subscribe => ({
   type: PacketType.SUBSCRIBE,
   packetId,
-  subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }],
+  subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: again ? 1 : 0 }],
   properties: NO_PROPERTIES,
 })
 

@@ -1,10 +1,12 @@
 import type { Instant } from '../base/machine.ts'
+import type { Lsn } from '../base/store.ts'
 import type { Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { topicNameError } from '../mqtt/topics.ts'
 import { MsgType, ReturnCode, type WillMsg, type WillTopic } from '../mqttsn/messages.ts'
-import type { Recorded } from './client-host.ts'
 import type { SnClient } from './sn-client.ts'
+import { returnCodeOf } from './translate.ts'
 
 /** WILLTOPICUPD: a new topic keeps the message, an empty one deletes the will [1.2 section 5.4.22]. */
 export function updateWillTopic(client: SnClient, now: Instant, { topic, qos, retain }: WillTopic): void {
@@ -13,31 +15,31 @@ export function updateWillTopic(client: SnClient, now: Instant, { topic, qos, re
     return
   }
   const payload = client.will?.payload ?? new Uint8Array(0)
-  const recorded = update(
-    client,
-    now,
-    topic === undefined ? undefined : { topic, payload, qos, retain, properties: NO_PROPERTIES },
-  )
-  answer(client, MsgType.WILLTOPICRESP, recorded)
+  const will = topic === undefined ? undefined : { topic, payload, qos, retain, properties: NO_PROPERTIES }
+  const { returnCode, lsn } = update(client, now, will)
+  client.send({ type: MsgType.WILLTOPICRESP, returnCode }, lsn)
 }
 
 /** WILLMSGUPD: a message without a will that it could belong to is refused [1.2 section 5.4.23]. */
 export function updateWillMessage(client: SnClient, now: Instant, { message: payload }: WillMsg): void {
-  if (client.will === undefined) client.send({ type: MsgType.WILLMSGRESP, returnCode: ReturnCode.NOT_SUPPORTED })
-  else answer(client, MsgType.WILLMSGRESP, update(client, now, { ...client.will, payload }))
+  const type = MsgType.WILLMSGRESP
+  if (client.will === undefined) client.send({ type, returnCode: ReturnCode.NOT_SUPPORTED })
+  else {
+    const { returnCode, lsn } = update(client, now, { ...client.will, payload })
+    client.send({ type, returnCode }, lsn)
+  }
 }
 
-function update(client: SnClient, now: Instant, will: Will | undefined): Recorded {
+/** Gives the return code, and the record that has to be durable before it is told. */
+function update(client: SnClient, now: Instant, will: Will | undefined): { returnCode: number; lsn: Lsn } {
   const before = client.will
+  const refusal = client.link?.setWill(now, will) ?? ReasonCode.UNSPECIFIED_ERROR
+  if (refusal !== 0) return { returnCode: returnCodeOf(refusal), lsn: 0 }
   client.will = will
-  client.link?.setWill(now, will)
   // After the broker's own record, so that this Lsn stands for both.
   const lsn = client.record(now)
-  if (lsn === 'full') client.will = before
-  return lsn
-}
-
-function answer(client: SnClient, type: typeof MsgType.WILLTOPICRESP | typeof MsgType.WILLMSGRESP, recorded: Recorded): void {
-  if (recorded === 'full') client.send({ type, returnCode: ReturnCode.CONGESTION })
-  else client.send({ type, returnCode: ReturnCode.ACCEPTED }, recorded)
+  if (lsn !== 'full') return { returnCode: ReturnCode.ACCEPTED, lsn }
+  client.will = before
+  client.link?.setWill(now, before)
+  return { returnCode: ReturnCode.CONGESTION, lsn: 0 }
 }

@@ -4,7 +4,9 @@ import { AccessFiles } from '../access/io/access-files.ts'
 import { LmdbStore } from '../base/io/lmdb-store.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { MemoryStore, type Store } from '../base/store.ts'
-import { type Config, type ListenerConfig, StartError } from '../config.ts'
+import { type Config, type ListenerConfig, StartError, sensorsAreOpen } from '../config.ts'
+import type { SensorUsers } from '../gateway/options.ts'
+import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { ListenerLimits } from '../mqtt/connection-limits.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
@@ -14,6 +16,7 @@ import { type OpenListener, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
 import { noticeLogger } from './log.ts'
 import { instant, Loop, wallClock } from './loop.ts'
+import { openSensorUsers, readSensorRules } from './sensor-users.ts'
 import { corePort, SnPorts } from './sn-ports.ts'
 
 /** Where sensors come in. */
@@ -56,6 +59,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
   const logged = noticeLogger(log)
   const access = new AccessFiles(config)
   for (const warning of access.warnings) log.warn(warning)
+  const users = openSensorUsers(config)
   const lag = new LagMonitor()
   // The store tells its news to a loop that needs the server that needs the store.
   let loop: Loop | undefined
@@ -63,7 +67,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
   const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
   const store = await openStore(config, notice, () => loop?.handle({ kind: 'durable' }))
   server = new Server({
-    ...serverOptions(config),
+    ...serverOptions(config, users),
     access: access.policy,
     store,
     clock: wallClock(),
@@ -84,7 +88,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
     })
     lag.start(config.maxEventLoopLagMs, (on) => loop?.handle({ kind: 'overloaded', on }))
     loop.flush()
-    return running(config, { loop, server, store, notice: logged, access, listeners, snPorts, lag })
+    return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, lag })
   } catch (error) {
     await closeStore(store)
     throw error instanceof StartError ? error : new StartError((error as Error).message)
@@ -97,19 +101,25 @@ interface Parts {
   readonly store: Store
   readonly notice: ReturnType<typeof noticeLogger>
   readonly access: AccessFiles
+  readonly users: SensorRules
   readonly listeners: readonly OpenListener[]
   readonly snPorts: SnPorts
   readonly lag: LagMonitor
 }
 
-function running(config: Config, { loop, server, store, notice, access, listeners, snPorts, lag }: Parts): Running {
+function running(config: Config, { loop, server, store, notice, access, users, listeners, snPorts, lag }: Parts): Running {
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
     store: config.memory ? 'memory' : resolve(config.dataDir),
     reload: async () => {
       // Everything is read before anything is put in force.
-      const inForce = [access.prepareReload(), ...(await Promise.all(listeners.map(({ listener }) => listener.prepareReload())))]
+      const rules = readSensorRules(config)
+      const inForce = [
+        access.prepareReload(),
+        () => users.replace(rules),
+        ...(await Promise.all(listeners.map(({ listener }) => listener.prepareReload()))),
+      ]
       for (const put of inForce) put()
       loop.handle({ kind: 'access-changed' })
       return access.warnings
@@ -171,7 +181,10 @@ function listenerLimits(listener: ListenerConfig): ListenerLimits {
 }
 
 /** The configuration, in the units and the shape that the core works with. */
-export function serverOptions(config: Config): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval'> {
+export function serverOptions(
+  config: Config,
+  users: SensorUsers = openSensorUsers(config),
+): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval'> {
   return {
     sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
     broker: config,
@@ -192,11 +205,21 @@ export function serverOptions(config: Config): Pick<ServerOptions, 'broker' | 'c
       tRetryMs: config.tRetry * 1000,
       nRetry: config.nRetry,
       sessionExpirySeconds: config.persistentClientExpiration,
-      maxSessions: config.maxSnSessions,
+      maxSessions: config.maxSessions,
       maxIdleMs: Number.isFinite(config.maxSnIdleSeconds) ? config.maxSnIdleSeconds * 1000 : 0,
       topicsPerClient: config.maxSnTopicsPerClient,
+      tWaitMs: config.tWait * 1000,
+      maxClientIdLength: config.maxSnClientIdLength,
+      inflightMessages: config.snInflightMessages,
       sleepMargin: config.sleepMargin,
       wakeMessages: config.wakeMessages,
+      wakeBytes: config.wakeBytes,
+      roam: config.roam,
+      register: config.register,
+      strictSleep: config.strictSleep,
+      qosM1InlineTopic: config.qosM1InlineTopic,
+      forwarders: config.forwarders ?? sensorsAreOpen(config),
+      users,
       qos2HoldDownMs: config.qos2HoldDownSeconds * 1000,
       unknownSenderPerSecond: config.unknownSenderRepliesPerSecond,
       predefinedTopics: config.predefinedTopics,

@@ -140,7 +140,15 @@ const isLocalSn = ({ device, host }: SnListenerConfig): boolean => device === un
 
 function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): string {
   const reach = isLocalSn(listener) ? 'on this machine' : 'that reach it'
-  return sensorsAreOpen(config)
-    ? `sensors ${reach} may connect`
-    : 'no sensor may connect, because none can authenticate (allow_anonymous)'
+  const { snUsers, snUsername, qosM1, qosM1Username, forwarders } = config
+  if (sensorsAreOpen(config)) {
+    const but = [qosM1 === false && 'no QoS -1', forwarders === false && 'no forwarders'].filter((what) => what !== false)
+    return `sensors ${reach} may connect${but.length === 0 ? '' : ` (${but.join(', ')})`}`
+  }
+  const sensors =
+    (snUsers ?? snUsername) === undefined
+      ? 'no sensor may connect, because none can authenticate and no rule says who they are (sn_users, sn_username)'
+      : `sensors ${reach} may connect as the users of sn_users and sn_username`
+  const anybody = qosM1 !== false && qosM1Username !== undefined
+  return `${sensors}; QoS -1 is ${anybody ? `published as ${qosM1Username}` : 'not taken (qos_m1_username)'}, forwarders are ${forwarders === true ? '' : 'not '}taken (forwarders)`
 }

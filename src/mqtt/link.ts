@@ -87,8 +87,11 @@ export interface Link {
   /** Off: no deliveries, and the link counts as offline for shared subscriptions; control packets flow all the same. */
   listen(now: Instant, on: boolean): void
   poll(now: Instant): Outgoing | undefined
-  /** The one verb that MQTT lacks: MQTT-SN's WILLTOPICUPD and WILLMSGUPD. `undefined` deletes. */
-  setWill(now: Instant, will: Will | undefined): void
+  /**
+   * The one verb that MQTT lacks: MQTT-SN's WILLTOPICUPD and WILLMSGUPD. `undefined` deletes. Gives 0, or the MQTT 5 reason code of a refusal, by
+   * which nothing has changed.
+   */
+  setWill(now: Instant, will: Will | undefined): number
   /** Vanished without DISCONNECT: the will fires by its rules, the session stays by its expiry. Idempotent. */
   lost(now: Instant, reason: string): void
 }

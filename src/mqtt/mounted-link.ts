@@ -51,8 +51,8 @@ export class MountedLink implements Link {
     return { type, message: unmounted, qos, packetId, retain, dup, subscriptionIdentifiers } satisfies Delivery
   }
 
-  setWill(now: Instant, will: Will | undefined): void {
-    this.#link.setWill(now, will && this.#mountedWill(will))
+  setWill(now: Instant, will: Will | undefined): number {
+    return this.#link.setWill(now, will && this.#mountedWill(will))
   }
 
   lost(now: Instant, reason: string): void {

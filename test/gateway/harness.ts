@@ -1,14 +1,20 @@
 import type { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { MemoryStore, type Store } from '../../src/base/store.ts'
+import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
 import { Broker } from '../../src/broker/broker.ts'
+import type { BrokerLimits } from '../../src/broker/limits.ts'
 import { Gateway } from '../../src/gateway/gateway.ts'
-import type { GatewayOptions } from '../../src/gateway/options.ts'
+import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/options.ts'
 import { carrierOf, nodeIdOf, nodeRoute } from '../../src/gateway/route.ts'
+import { OWN_REQUEST } from '../../src/gateway/translate.ts'
+import type { Uplink } from '../../src/mqtt/link.ts'
+import { type Packet, PacketType, type Will } from '../../src/mqtt/packets.ts'
 import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
 import { unwrap, wrap } from '../../src/mqttsn/forwarder.ts'
 import { type Message, MsgType, type SnPublish, type SnQoS, type TopicIdType } from '../../src/mqttsn/messages.ts'
+import { isGatewayRecord } from '../../src/server.ts'
 import { TestClient } from '../broker/harness.ts'
 
 export const OPTIONS: GatewayOptions = {
@@ -21,10 +27,30 @@ export const OPTIONS: GatewayOptions = {
   topicsPerClient: 100,
   sleepMargin: 1.5,
   wakeMessages: 100,
+  tWaitMs: 300_000,
+  maxClientIdLength: 64,
+  inflightMessages: 1,
+  wakeBytes: Number.POSITIVE_INFINITY,
+  roam: 'asleep',
+  register: 'lazy',
+  strictSleep: false,
+  qosM1InlineTopic: false,
+  forwarders: true,
+  users: ANONYMOUS_SENSORS,
   qos2HoldDownMs: 60_000,
   unknownSenderPerSecond: 100,
   predefinedTopics: [{ pattern: '*', topics: new Map([[1, 'predefined/one']]) }],
   maxDatagram: 65_535,
+}
+
+/** What the gateway stands in. */
+export interface Surroundings {
+  /** Wall time at the beginning. */
+  readonly epoch?: number
+  readonly access?: Access
+  readonly limits?: Partial<BrokerLimits>
+  /** Notes what the broker is told, for `up`. */
+  readonly spies?: boolean
 }
 
 /** The gateway in front of the real broker, with virtual time and sensors that are nothing but routes. */
@@ -37,18 +63,20 @@ export class TestGateway {
   readonly gateway: Gateway
   readonly store: Store
   #sent = new Map<string, Message[]>()
+  #up: string[] = []
 
-  constructor(options: Partial<GatewayOptions> = {}, store: Store = new MemoryStore(), epoch = 0) {
+  constructor(options: Partial<GatewayOptions> = {}, store: Store = new MemoryStore(), around: Surroundings = {}) {
     this.store = store
+    const { epoch = 0, access = OPEN_ACCESS, limits = {}, spies = false } = around
     const clock = { epoch }
     const notice = (entry: Notice): void => {
       this.notices.push(entry)
     }
-    this.broker = new Broker({ store, clock, notice, random: () => 0.5 })
-    this.gateway = new Gateway({ ...OPTIONS, ...options }, this.broker, store, clock, notice, () => this.chance)
+    this.broker = new Broker({ access, limits, store, clock, notice, random: () => 0.5 })
+    const uplink = spies ? spied(this.broker, (line) => this.#up.push(line)) : this.broker
+    this.gateway = new Gateway({ ...OPTIONS, ...options }, uplink, store, clock, notice, () => this.chance)
     for (const record of store.replay()) {
-      if (record.type === 'sn-client' || record.type === 'sn-topic' || record.type === 'sn-qos2' || record.type === 'sn-end')
-        this.gateway.apply(record)
+      if (isGatewayRecord(record)) this.gateway.apply(record)
       else this.broker.apply(record)
     }
     this.broker.recover(0)
@@ -59,7 +87,7 @@ export class TestGateway {
 
   /** A new process on what the store has kept, of which so many records were folded into rows. */
   restarted(epoch = 0, folded = (this.store as DelayedStore).durable): TestGateway {
-    return new TestGateway({}, (this.store as DelayedStore).crash({ folded }), epoch)
+    return new TestGateway({}, (this.store as DelayedStore).crash({ folded }), { epoch })
   }
 
   send(route: string, ...messages: Message[]): void {
@@ -72,11 +100,21 @@ export class TestGateway {
     this.#run()
   }
 
+  /** Through a forwarder; what comes back is `sent(nodeRoute(forwarder, nodeId))`. */
+  sendVia(forwarder: string, nodeId: Uint8Array, ...messages: Message[]): void {
+    for (const message of messages) this.sendBytes(forwarder, wrap(nodeId, encodedMessage(message)))
+  }
+
   /** What the gateway has sent there since this was asked last, a line each. */
   sent(route: string): string[] {
     const messages = this.#sent.get(route) ?? []
     this.#sent.delete(route)
     return messages.map(line)
+  }
+
+  /** What the gateway has told the broker since this was asked last, a line each; for a world that spies. */
+  up(): string[] {
+    return this.#up.splice(0)
   }
 
   /** The same as messages. */
@@ -171,6 +209,53 @@ export class TestGateway {
     }
     return any
   }
+}
+
+/** Tells all that is said to the broker. */
+function spied(broker: Broker, tell: (line: string) => void): Uplink {
+  return {
+    nextReadyLink: () => broker.nextReadyLink(),
+    open: (now, info) => {
+      const link = broker.open(now, info)
+      const who = info.peer === 'QoS -1' ? 'QoS -1: ' : ''
+      let over = false
+      const { send, setWill, lost } = link
+      link.send = (at, packet) => {
+        tell(who + packetLine(packet))
+        over ||= packet.type === PacketType.DISCONNECT
+        return send.call(link, at, packet)
+      }
+      link.setWill = (at, will) => {
+        tell(`${who}will ${willLine(will)}`)
+        return setWill.call(link, at, will)
+      }
+      link.lost = (at, reason) => {
+        if (!over) tell(`${who}lost`)
+        over = true
+        lost.call(link, at, reason)
+      }
+      return link
+    },
+  }
+}
+
+const PACKETS = new Map(Object.entries(PacketType).map(([name, type]) => [type as number, name]))
+const willLine = (will: Will | undefined): string =>
+  will === undefined ? 'none' : `${will.topic}=${Buffer.from(will.payload).toString()}`
+
+/** `CONNECT clean`, `CONNECT will gone=bye`, `PUBLISH a=x q1 #7`, `SUBSCRIBE a q1 #7`, `PUBREC #1 0x83`. */
+function packetLine(packet: Packet): string {
+  const words = [PACKETS.get(packet.type)!]
+  if (packet.type === PacketType.CONNECT) {
+    if (packet.cleanStart) words.push('clean')
+    if (packet.will !== undefined) words.push(`will ${willLine(packet.will)}`)
+  } else if (packet.type === PacketType.PUBLISH)
+    words.push(`${packet.topic}=${Buffer.from(packet.payload).toString()}`, `q${packet.qos}`)
+  else if (packet.type === PacketType.SUBSCRIBE) words.push(...packet.subscriptions.map(({ filter, qos }) => `${filter} q${qos}`))
+  else if (packet.type === PacketType.UNSUBSCRIBE) words.push(...packet.filters)
+  if ('packetId' in packet && packet.packetId !== 0 && packet.packetId !== OWN_REQUEST) words.push(`#${packet.packetId}`)
+  if ('reasonCode' in packet && packet.reasonCode !== 0) words.push(`0x${packet.reasonCode.toString(16)}`)
+  return words.join(' ')
 }
 
 const NAMES = new Map(Object.entries(MsgType).map(([name, type]) => [type as number, name]))

@@ -153,7 +153,8 @@ export const BROKER_OPTIONS = {
     group: 'MQTT broker',
     ...whole(1, 10_000_000),
     default: 100_000,
-    about: 'Sessions, those of absent clients and of sensors included.',
+    about:
+      'Sessions, those of absent clients and of sensors included: who would be one more is told that the quota is exceeded, a sensor congestion.',
   },
   max_subscriptions_per_session: {
     group: 'MQTT broker',

@@ -1,4 +1,15 @@
-import { type Entry, optionalFile, real, secondsOrNever, whole } from './kinds.ts'
+import {
+  choice,
+  type Entry,
+  onOff,
+  optionalFile,
+  optionalText,
+  optionalTrueFalse,
+  real,
+  secondsOrNever,
+  whole,
+  wholeOrOff,
+} from './kinds.ts'
 
 /** Settings of the MQTT-SN gateway. */
 export const GATEWAY_OPTIONS = {
@@ -14,17 +25,23 @@ export const GATEWAY_OPTIONS = {
     default: undefined,
     about: 'YAML or JSON file of predefined topic ids.',
   },
+  t_wait: {
+    group: 'MQTT-SN gateway',
+    ...real(0.1, 86_400),
+    default: 300,
+    about: 'Seconds for which a sensor is left alone that answers with congestion (T_WAIT). Its messages wait.',
+  },
   sleep_margin: {
     group: 'MQTT-SN gateway',
     ...real(1, 100),
     default: 1.5,
     about: 'A sensor that sleeps counts as lost after its sleep duration times this factor.',
   },
-  max_sn_sessions: {
+  queue_limit: {
     group: 'MQTT-SN gateway',
-    ...whole(1, 10_000_000),
-    default: 100_000,
-    about: 'Sensors that the gateway remembers, asleep and lost ones included.',
+    ...wholeOrOff(1, 10_000_000, 'max_queued_messages'),
+    default: 0,
+    about: 'Messages that wait for one sensor, while it sleeps above all; 0 is as many as for others (max_queued_messages).',
   },
   max_sn_idle_seconds: {
     group: 'MQTT-SN gateway',
@@ -36,13 +53,94 @@ export const GATEWAY_OPTIONS = {
     group: 'MQTT-SN gateway',
     ...whole(1, 64_000),
     default: 1000,
-    about: 'Topic ids registered for one sensor.',
+    about:
+      'Topic ids registered for one sensor. Above it the sensor is told congestion; for a message to it the id that was used least recently gives way.',
+  },
+  max_sn_client_id_length: {
+    group: 'MQTT-SN gateway',
+    ...whole(1, 200),
+    default: 64,
+    about: 'Bytes of the longest client id of a sensor. The specification says 23, and many sensors have more.',
+  },
+  sn_inflight_messages: {
+    group: 'MQTT-SN gateway',
+    ...whole(1, 16),
+    default: 1,
+    about:
+      'QoS 1 and 2 messages that one sensor may have on their way to the broker at once; what is more is told congestion. By the specification it is one.',
   },
   wake_messages: {
     group: 'MQTT-SN gateway',
     ...whole(1, 65_535),
     default: 100,
     about: 'Messages delivered in one awake period; the rest waits for the next PINGREQ.',
+  },
+  wake_bytes: {
+    group: 'MQTT-SN gateway',
+    ...wholeOrOff(1, 1_000_000_000, 'no bound'),
+    default: 0,
+    about:
+      'Bytes sent in one awake period after which no further message begins: what its airtime may cost; the rest waits for the next PINGREQ. 0 is no bound.',
+  },
+  roam: {
+    group: 'MQTT-SN gateway',
+    ...choice('asleep', 'never'),
+    default: 'asleep',
+    about:
+      'Whether a sleeping sensor that wakes at another address is followed there, or has to connect again. One that is awake always has to.',
+  },
+  register: {
+    group: 'MQTT-SN gateway',
+    ...choice('lazy', 'eager', 'never'),
+    default: 'lazy',
+    about:
+      'When a sensor that connects again without a clean session is told the topic ids of its session: before the first message with each, all at once, or not at all, because it never forgets.',
+  },
+  strict_sleep: {
+    group: 'MQTT-SN gateway',
+    ...onOff,
+    default: false,
+    about:
+      'A sleeping sensor that publishes or subscribes is told to connect first, by the letter of the specification. Otherwise it is served, and sleeps on.',
+  },
+  sn_users: {
+    group: 'MQTT-SN gateway',
+    ...optionalFile,
+    default: undefined,
+    about: 'YAML or JSON file of rules: which sensor connects as which user, and which may not connect.',
+  },
+  sn_username: {
+    group: 'MQTT-SN gateway',
+    ...optionalText(/./, 'a user name', 'name'),
+    default: undefined,
+    about: 'User that sensors connect as which no rule of sn_users fits; %c stands for the client id.',
+  },
+  forwarders: {
+    group: 'MQTT-SN gateway',
+    ...optionalTrueFalse,
+    default: undefined,
+    about:
+      'Takes sensors behind forwarders. Without it: as long as sensors need no user (allow_anonymous, or nothing that authenticates).',
+  },
+  qos_m1: {
+    group: 'MQTT-SN gateway',
+    ...optionalTrueFalse,
+    default: undefined,
+    about:
+      'Takes messages with QoS -1, which need no connection. Without it: as long as sensors need no user, or if qos_m1_username says whose they are.',
+  },
+  qos_m1_username: {
+    group: 'MQTT-SN gateway',
+    ...optionalText(/./, 'a user name', 'name'),
+    default: undefined,
+    about: 'User that messages with QoS -1 are published as.',
+  },
+  qos_m1_inline_topic: {
+    group: 'MQTT-SN gateway',
+    ...onOff,
+    default: false,
+    about:
+      'Takes QoS -1 messages that have their topic name inside and its length as topic id, as RSMB and some Paho clients do. The specification forbids them.',
   },
   qos2_hold_down_seconds: {
     group: 'MQTT-SN gateway',

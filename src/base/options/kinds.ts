@@ -92,6 +92,9 @@ export const onOff: Kind<boolean> = { schema: z.boolean(), expected: 'true or fa
 /** On unless somebody says false: a flag with a value, so that it can be said there too. */
 export const trueFalse: Kind<boolean> = { ...onOff, placeholder: 'true|false' }
 
+/** What nobody has to say, because it depends on the rest. */
+export const optionalTrueFalse: Kind<boolean | undefined> = { ...trueFalse, schema: z.boolean().optional() }
+
 export const address: Kind<string> = {
   schema: z.string().regex(/^[^\s/]+$/),
   expected: 'a host name or an IP address',

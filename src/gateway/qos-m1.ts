@@ -1,0 +1,85 @@
+import { decodeUtf8, utf8Error } from '../base/bytes.ts'
+import type { Instant } from '../base/machine.ts'
+import { type Link, type LinkId, OutgoingType, type Uplink } from '../mqtt/link.ts'
+import { PacketType } from '../mqtt/packets.ts'
+import { Publish } from '../mqtt/publish.ts'
+import { topicNameError } from '../mqtt/topics.ts'
+import type { SnPublish } from '../mqttsn/messages.ts'
+import type { ClientHost, RouteKey } from './client-host.ts'
+import { connectPacket, shortTopic } from './translate.ts'
+
+/** PUBLISH with QoS -1 [1.2 section 6.8]: from anybody, without a connection, and never answered. One link to the broker serves all of it. */
+export class QosM1 {
+  readonly #host: ClientHost
+  readonly #uplink: Uplink
+  /** Opened when the first message comes. */
+  #link: Link | undefined = undefined
+  #username: string | undefined = undefined
+  #retains = true
+
+  constructor(host: ClientHost, uplink: Uplink) {
+    this.#host = host
+    this.#uplink = uplink
+  }
+
+  publish(now: Instant, route: RouteKey, message: SnPublish): void {
+    const { topicIdType, topicId, retain } = message
+    const user = this.#host.options.users.qosM1User(route)
+    if (user === undefined) {
+      this.#refused(route, 'QoS -1 is not taken from here (qos_m1, sn_users)')
+      return
+    }
+    const { topic, data } = this.#contentOf(message)
+    if (topic === undefined || topicNameError(topic) !== '') {
+      this.#refused(route, `QoS -1 with unknown ${topicIdType} topic id ${topicId}`)
+      return
+    }
+    if (this.#link === undefined || this.#username !== user.username) this.#open(now, user.username)
+    if (retain && !this.#retains) {
+      this.#refused(route, 'nothing is retained here (retain_available)')
+      return
+    }
+    this.#link?.send(now, Publish.of(topic, data, 0, retain))
+  }
+
+  owns(link: LinkId): boolean {
+    return link === this.#link?.id
+  }
+
+  /** There is nobody to tell; if the broker ends the link, the next message opens another. */
+  linkReady(now: Instant, id: LinkId): void {
+    for (let out = this.#link?.poll(now); out !== undefined; out = this.#link?.poll(now)) {
+      if (out.type === OutgoingType.CLOSE) this.#link = undefined
+      else if (out.type === PacketType.CONNACK) this.#retains = out.properties.retainAvailable !== false
+      if (this.#link?.id !== id) return
+    }
+  }
+
+  /** Rules have changed: the next message opens a link as whom it may. */
+  accessChanged(now: Instant): void {
+    this.#link?.lost(now, 'the rules have changed')
+    this.#link = undefined
+  }
+
+  #open(now: Instant, username: string | undefined): void {
+    this.#link?.lost(now, 'another user')
+    this.#username = username
+    const identity = username === undefined ? {} : { identity: username }
+    this.#link = this.#uplink.open(now, { kind: 'sn', peer: 'QoS -1', listener: 'sn', ...identity })
+    const id = `roost-gateway-${this.#host.options.gatewayId}-qos-1`
+    this.#link.send(now, connectPacket(id, true, 0, undefined))
+  }
+
+  /** Only predefined ids and short names mean something without a connection; a name inside by configuration (ruling A24). */
+  #contentOf({ topicIdType, topicId, data }: SnPublish): { topic: string | undefined; data: Uint8Array } {
+    if (topicIdType === 'short') return { topic: shortTopic(topicId), data }
+    if (topicIdType === 'predefined') return { topic: this.#host.predefined.nameOf('', topicId), data }
+    // The topic id is the length of the name, which is in front of the data.
+    const inline = this.#host.options.qosM1InlineTopic && topicId <= data.length && utf8Error(data, 0, topicId) === ''
+    return inline ? { topic: decodeUtf8(data, 0, topicId), data: data.subarray(topicId) } : { topic: undefined, data }
+  }
+
+  #refused(peer: RouteKey, reason: string): void {
+    this.#host.notice({ code: 'publish-refused', level: 'debug', peer, reason })
+  }
+}

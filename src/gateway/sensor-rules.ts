@@ -1,0 +1,62 @@
+import { isWithin, type Network } from '../base/networks.ts'
+import type { RouteKey } from './client-host.ts'
+import type { ClientPattern } from './client-pattern.ts'
+import type { SensorUsers } from './options.ts'
+import { ipOf } from './route.ts'
+
+/** Who sensors are, and who may not connect. The first rule that fits counts. */
+export interface SensorRule {
+  /** Client ids, `*` standing for any number of any characters; none is everybody. */
+  readonly clients: readonly ClientPattern[] | undefined
+  /** Where the sender, or the forwarder in front of it, is; none is anywhere. A route without an IP address is in no network. */
+  readonly networks: readonly Network[] | undefined
+  /** `deny`: it may not connect. A user name may be `%c`, which stands for the client id. */
+  readonly user: { readonly name: string } | 'deny'
+}
+
+/** What is set beside the rules. */
+export interface SensorDefaults {
+  /** User of sensors that no rule fits. */
+  readonly username: string | undefined
+  /** QoS -1 is taken, as this user. */
+  readonly qosM1: boolean
+  readonly qosM1Username: string | undefined
+}
+
+/** The users of sensors, by rule (rulings A31, A32). */
+export class SensorRules implements SensorUsers {
+  readonly #defaults: SensorDefaults
+  #rules: readonly SensorRule[]
+
+  constructor(rules: readonly SensorRule[], defaults: SensorDefaults) {
+    this.#rules = rules
+    this.#defaults = defaults
+  }
+
+  replace(rules: readonly SensorRule[]): void {
+    this.#rules = rules
+  }
+
+  userOf(clientId: string, route: RouteKey): { readonly username: string | undefined } | undefined {
+    const rule = this.#rules.find(({ clients, networks }) => {
+      const isNamed = clients === undefined || clients.some((pattern) => pattern.fits(clientId))
+      return isNamed && isFrom(route, networks)
+    })
+    if (rule?.user === 'deny') return undefined
+    const name = rule?.user.name ?? this.#defaults.username
+    return { username: name?.replaceAll('%c', () => clientId) }
+  }
+
+  /** There is no client id, so only rules about networks alone can fit; they can deny. */
+  qosM1User(route: RouteKey): { readonly username: string | undefined } | undefined {
+    const { qosM1, qosM1Username } = this.#defaults
+    const rule = this.#rules.find(({ clients, networks }) => clients === undefined && isFrom(route, networks))
+    return qosM1 && rule?.user !== 'deny' ? { username: qosM1Username } : undefined
+  }
+}
+
+function isFrom(route: RouteKey, networks: readonly Network[] | undefined): boolean {
+  if (networks === undefined) return true
+  const ip = ipOf(route)
+  return ip !== undefined && isWithin(ip, networks)
+}

@@ -1,0 +1,52 @@
+import type { Instant } from '../base/machine.ts'
+import { Timer } from '../base/timers.ts'
+import { type Message, MsgType, type SnConnect, type WillTopic } from '../mqttsn/messages.ts'
+import type { ClientTimer } from './client-host.ts'
+import { retryDelayMs } from './retry-profile.ts'
+import type { SnClient } from './sn-client.ts'
+import type { State } from './state-table.ts'
+
+/** CONNECT with the Will flag: WILLTOPICREQ, then WILLMSGREQ, each sent again until it is answered [1.2 section 6.2]. */
+export class WillDialogue {
+  readonly connect: SnConnect
+  /** What the client was before: it stays that if nobody answers. */
+  readonly before: State
+  topic: WillTopic | undefined = undefined
+  readonly #client: SnClient
+  readonly #timer: Timer<ClientTimer>
+  #retries = 0
+
+  constructor(client: SnClient, connect: SnConnect, before: State) {
+    this.#client = client
+    this.connect = connect
+    this.before = before
+    this.#timer = new Timer<ClientTimer>({ client, about: 'dialogue' })
+  }
+
+  /** Asks for the topic, or for the message once the topic is known. */
+  prompt(now: Instant): void {
+    this.#retries = 0
+    this.#ask(now)
+  }
+
+  timedOut(now: Instant): void {
+    const { nRetry } = this.#client.retryProfile
+    if (this.#retries >= nRetry) {
+      this.#client.dialogueUnanswered(now, `no ${this.topic === undefined ? 'WILLTOPIC' : 'WILLMSG'} after ${nRetry} retries`)
+      return
+    }
+    this.#retries++
+    this.#ask(now)
+  }
+
+  end(): void {
+    this.#client.host.timers.disarm(this.#timer)
+  }
+
+  #ask(now: Instant): void {
+    const { host, retryProfile } = this.#client
+    const message: Message = { type: this.topic === undefined ? MsgType.WILLTOPICREQ : MsgType.WILLMSGREQ }
+    host.timers.arm(this.#timer, now + retryDelayMs(retryProfile, this.#retries, host.chance()))
+    this.#client.send(message)
+  }
+}
