@@ -145,10 +145,11 @@ function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): str
     const but = [qosM1 === false && 'no QoS -1', forwarders === false && 'no forwarders'].filter((what) => what !== false)
     return `sensors ${reach} may connect${but.length === 0 ? '' : ` (${but.join(', ')})`}`
   }
+  // Ruling A31: none can authenticate.
   const sensors =
     (snUsers ?? snUsername) === undefined
-      ? 'no sensor may connect, because none can authenticate and no rule says who they are (sn_users, sn_username)'
-      : `sensors ${reach} may connect as the users of sn_users and sn_username`
-  const anybody = qosM1 !== false && qosM1Username !== undefined
-  return `${sensors}; QoS -1 is ${anybody ? `published as ${qosM1Username}` : 'not taken (qos_m1_username)'}, forwarders are ${forwarders === true ? '' : 'not '}taken (forwarders)`
+      ? 'no sensor may connect, because none has a user (sn_users, sn_username)'
+      : `sensors ${reach} may connect that have a user (sn_users, sn_username)`
+  const anybody = qosM1 !== false && qosM1Username !== undefined ? `as ${qosM1Username}` : 'no'
+  return `${sensors}; QoS -1: ${anybody} (qos_m1_username), forwarders: ${forwarders === true ? 'yes' : 'no'} (forwarders)`
 }

@@ -53,7 +53,7 @@ test('ports that were picked, IPv6, an open door and memory', async () => {
 test('with passwords: who may connect, and that sensors may not', async () => {
   expect((await told(settled({ host: '0.0.0.0', password_file: '/srv/passwords' }))).slice(0, 2)).toEqual([
     'info MQTT broker on tcp://0.0.0.0:1883: whoever has a password (password_file) may connect (change with --host, --port)',
-    'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: no sensor may connect, because none can authenticate (allow_anonymous) (change with --sn-host, --sn-port)',
+    'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: no sensor may connect, because none has a user (sn_users, sn_username); QoS -1: no (qos_m1_username), forwarders: no (forwarders) (change with --sn-host, --sn-port)',
   ])
 })
 
