@@ -210,7 +210,7 @@ export class ClientLink implements Link {
     const session = this.client
     if (session === undefined || !this.listening) return undefined
     if (this.#resend !== undefined) {
-      const again = this.#pollResend(session)
+      const again = this.#pollResend(now, session)
       if (again !== undefined) return again
     }
     if (this.#releases !== undefined) {
@@ -233,11 +233,16 @@ export class ClientLink implements Link {
     return undefined
   }
 
-  #pollResend(session: Session): Outgoing | undefined {
+  #pollResend(now: Instant, session: Session): Outgoing | undefined {
     const resend = this.#resend!
     for (let inflight = resend.peek(); inflight !== undefined; inflight = resend.peek()) {
       // Acknowledged in the meantime by a client that answers out of turn.
       const answered = session.inflight?.get(inflight.packetId) !== inflight || inflight.released
+      // It had a packet id, and never left.
+      if (!answered && !inflight.departed && this.#owner.dropIfExpired(now, session, inflight.queued.message)) {
+        session.settle(inflight.packetId)
+        continue
+      }
       if (!answered && (session.outstanding >= this.window || this.#blocked(inflight))) return undefined
       resend.shift()
       if (answered) continue

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
+import type { Connect } from '../../src/mqtt/packets.ts'
 import type { Properties } from '../../src/mqtt/properties.ts'
 import type { Publish } from '../../src/mqtt/publish.ts'
 import { OLD, type Peer, STAYS, STAYS_OLD, World } from '../mqtt/peers.ts'
@@ -16,6 +17,23 @@ const aliasesOf = (messages: readonly Publish[]): [string, number | undefined][]
 const withAliases = (topicAliasMaximum: number) => ({
   connections: { listeners: new Map([['mqtt', { ...DEFAULT_LISTENER_LIMITS, topicAliasMaximum }]]) },
 })
+
+/** A subscriber with QoS 2 messages that have their packet ids, which are not durable yet, so that nothing has left. */
+function withRecordedIds(publish: (publisher: Peer) => void, stays: Partial<Connect> = STAYS): { world: World; peer: Peer } {
+  const store = new DelayedStore()
+  const world = new World({ store })
+  const peer = world.peer('s', stays)
+  peer.subscribe('a', 2)
+  world.commit()
+  peer.read()
+  publish(world.peer('p'))
+  store.commit()
+  world.broker.handleDurable()
+  world.run()
+  expect(store.appended).toBeGreaterThan(store.durable)
+  expect(peer.read()).toEqual([])
+  return { world, peer }
+}
 
 describe.each(BOTH)('behaviour 17: flags that no PUBLISH may have, %s', (version, fresh) => {
   test.each([
@@ -50,12 +68,8 @@ describe.each(BOTH)('behaviour 18: DUP goes out only with what goes out again, %
   })
 
   test('a message that had a packet id and never left goes out without it', () => {
-    const world = new World({ store: new DelayedStore() })
-    const first = world.peer('s', stays)
-    first.subscribe('a', 2)
-    world.commit()
-    world.peer('p').publish('a', 'x', { qos: 2 })
-    first.lost()
+    const { world, peer } = withRecordedIds((publisher) => publisher.publish('a', 'x', { qos: 2 }), stays)
+    peer.lost()
     expect(world.peer('s', stays).greeting).toBe('CONNACK present,a=x q2 #1')
   })
 })
@@ -171,6 +185,32 @@ describe('behaviour 21: Message Expiry Interval', () => {
     expect(left(world.peer('s', STAYS).greeted)).toEqual([1, 1])
     world.advance(1000)
     expect(retained(world)).toEqual([])
+  })
+
+  test('holds for what waits behind a full socket', () => {
+    const world = new World()
+    const receiver = world.peer('s').subscribed('a', 2).subscribed('b', 2, { retainAsPublished: true })
+    world.congested(receiver.connection, true)
+    const publisher = world.peer('p')
+    for (const qos of [0, 1, 2] as const) {
+      publisher.publish('a', 'x', { qos, properties: EXPIRES })
+      publisher.publish('b', 'x', { qos, id: 2, retain: true, properties: { messageExpiryInterval: 20 } })
+      publisher.ack('PUBREL', 1)
+    }
+    world.advance(30_000)
+    world.congested(receiver.connection, false)
+    expect(left(receiver.published())).toEqual([30, 30, 30])
+  })
+
+  test('ends what had a packet id and never left', () => {
+    const { world, peer } = withRecordedIds((publisher) => {
+      publisher.publish('a', '1', { qos: 2, id: 1, properties: EXPIRES })
+      publisher.publish('a', '2', { qos: 2, id: 2 })
+    })
+    peer.lost()
+    world.advance(60_000)
+    expect(world.peer('s', STAYS).greeting).toBe('CONNACK present,a=2 q2 #2')
+    expect(world.broker.waiting().messages).toBe(1)
   })
 
   test('counts the time that the broker was down, retained and queued', () => {
