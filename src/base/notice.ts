@@ -48,6 +48,7 @@ export type NoticeCode =
   | 'store-recovered'
   | 'store-damaged'
   | 'clock-backwards'
+  | 'reload-failed'
 
 export type NoticeSink = (notice: Notice) => void
 

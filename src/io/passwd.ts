@@ -1,4 +1,16 @@
-import { chmodSync, closeSync, existsSync, fsyncSync, openSync, renameSync, rmSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  existsSync,
+  fchmodSync,
+  fchownSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { resolve } from 'node:path'
 import { createInterface } from 'node:readline'
 import type { Command } from 'commander'
@@ -114,19 +126,27 @@ async function upgrade(path: string, flags: Flags): Promise<void> {
   write(path, lines)
 }
 
-/** The file is the old one or the new one, whatever happens meanwhile, and nobody else's to read. */
+/**
+ * The file is the old one or the new one, whatever happens meanwhile, and nobody else's to read. It stays its owner's: whoever sets a password as root
+ * must not lock the broker out.
+ */
 function write(path: string, lines: readonly string[]): void {
-  const temporary = `${path}.new-${process.pid}`
+  const target = existsSync(path) ? realpathSync(path) : path
+  const temporary = `${target}.new-${process.pid}`
   try {
     const file = openSync(temporary, 'wx', 0o600)
     try {
+      if (existsSync(target)) {
+        const { uid, gid } = statSync(target)
+        fchownSync(file, uid, gid)
+      }
       writeSync(file, lines.map((line) => `${line}\n`).join(''))
+      fchmodSync(file, 0o600)
       fsyncSync(file)
     } finally {
       closeSync(file)
     }
-    chmodSync(temporary, 0o600)
-    renameSync(temporary, path)
+    renameSync(temporary, target)
   } catch (error) {
     rmSync(temporary, { force: true })
     throw new StartError(`cannot write ${path}: ${reasonOf(error)}`)
@@ -135,51 +155,47 @@ function write(path: string, lines: readonly string[]): void {
 
 /** Twice and without echo from a terminal, one line from a pipe. */
 async function ask({ stdin, stderr }: Host): Promise<string> {
-  if (stdin.isTTY !== true) return (await lines(stdin, 1))[0] ?? ''
-  stderr.write('Password: ')
+  if (stdin.isTTY !== true) return firstLine(stdin)
+  const typed = typedLines(stdin)
   stdin.setRawMode?.(true)
   try {
-    const first = await hidden(stdin)
+    stderr.write('Password: ')
+    const first = await nextLine(typed)
     stderr.write('\nOnce more: ')
-    const second = await hidden(stdin)
-    stderr.write('\n')
+    const second = await nextLine(typed)
     if (first !== second) throw new StartError('the two passwords differ; nothing was written')
     return first
   } finally {
+    stderr.write('\n')
     stdin.setRawMode?.(false)
-    stdin.pause()
+    await typed.return(undefined)
   }
 }
 
-async function lines(stdin: NodeJS.ReadableStream, most: number): Promise<string[]> {
-  const read: string[] = []
-  for await (const line of createInterface({ input: stdin })) {
-    read.push(line)
-    if (read.length === most) break
-  }
-  return read
+async function firstLine(stdin: NodeJS.ReadableStream): Promise<string> {
+  for await (const line of createInterface({ input: stdin })) return line
+  return ''
 }
 
-/** A line from a terminal in raw mode; Ctrl-C ends it, backspace works. */
-function hidden(stdin: NodeJS.ReadableStream): Promise<string> {
-  return new Promise((resolveLine, reject) => {
-    let typed = ''
-    const onData = (chunk: Buffer | string): void => {
-      for (const character of String(chunk)) {
-        if (character === '\x03' || character === '\x04') {
-          stdin.off('data', onData)
-          reject(new StartError('nothing was written'))
-          return
-        }
-        if (character === '\r' || character === '\n') {
-          stdin.off('data', onData)
-          resolveLine(typed)
-          return
-        }
-        typed = character === '\x7f' || character === '\b' ? typed.slice(0, -1) : typed + character
-      }
+async function nextLine(typed: AsyncGenerator<string>): Promise<string> {
+  const { value, done } = await typed.next()
+  if (done === true) throw new StartError('nothing was written')
+  return value
+}
+
+/** Lines from a terminal in raw mode, however they arrive; backspace works, Ctrl-C and Ctrl-D end them. */
+async function* typedLines(stdin: NodeJS.ReadableStream): AsyncGenerator<string, undefined> {
+  const decoder = new TextDecoder()
+  let typed: string[] = []
+  for await (const chunk of stdin) {
+    for (const character of typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true })) {
+      if (character === '\x03' || character === '\x04') return
+      if (character === '\r' || character === '\n') {
+        const line = typed.join('')
+        typed = []
+        yield line
+      } else if (character === '\x7f' || character === '\b') typed.pop()
+      else typed.push(character)
     }
-    stdin.on('data', onData)
-    stdin.resume()
-  })
+  }
 }

@@ -44,9 +44,9 @@ export interface Running {
   readonly store: string
   /**
    * Reads passwords, access lists, keys and certificates anew, and puts them in force for those who are connected too. Gives what is
-   * worth a warning. Rejects with a StartError for the first file that is wrong: then nothing has changed.
+   * worth a warning. 'failed': a file is wrong, which a Notice has told, and nothing has changed. One after the other if asked again meanwhile.
    */
-  reload(): Promise<readonly string[]>
+  reload(): Promise<readonly string[] | 'failed'>
   /** Ends the process's part in everything, cleanly; state is kept. Rejects if what was left could not be stored. */
   stop(): Promise<void>
 }
@@ -107,22 +107,38 @@ interface Parts {
   readonly lag: LagMonitor
 }
 
-function running(config: Config, { loop, server, store, notice, access, users, listeners, snPorts, lag }: Parts): Running {
+/** Everything is read before anything is put in force. */
+async function reload(config: Config, parts: Parts): Promise<readonly string[] | 'failed'> {
+  const { loop, server, access, users, listeners } = parts
+  try {
+    const rules = readSensorRules(config)
+    const inForce = [
+      access.prepareReload(),
+      () => users.replace(rules),
+      ...(await Promise.all(listeners.map(({ listener }) => listener.prepareReload()))),
+    ]
+    for (const put of inForce) put()
+  } catch (error) {
+    const reason = `nothing has changed, and the rules from before stay in force: ${(error as Error).message}`
+    server.notice({ code: 'reload-failed', level: 'error', reason })
+    return 'failed'
+  }
+  loop.handle({ kind: 'access-changed' })
+  return access.warnings
+}
+
+function running(config: Config, parts: Parts): Running {
+  const { loop, server, store, notice, listeners, snPorts, lag } = parts
+  let reloading: Promise<unknown> = Promise.resolve()
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
     store: config.memory ? 'memory' : resolve(config.dataDir),
-    reload: async () => {
-      // Everything is read before anything is put in force.
-      const rules = readSensorRules(config)
-      const inForce = [
-        access.prepareReload(),
-        () => users.replace(rules),
-        ...(await Promise.all(listeners.map(({ listener }) => listener.prepareReload()))),
-      ]
-      for (const put of inForce) put()
-      loop.handle({ kind: 'access-changed' })
-      return access.warnings
+    reload: () => {
+      // What was read earlier never comes after what was read later.
+      const next = reloading.then(() => reload(config, parts))
+      reloading = next
+      return next
     },
     stop: async () => {
       server.publishWills(instant())

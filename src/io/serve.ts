@@ -56,14 +56,11 @@ export async function serve(config: Config, host: Host): Promise<number> {
   }
 }
 
-/** All or nothing: a file that is wrong leaves everything as it was, and is told as loudly as the log can. */
 async function reload(log: Logger, running: Running): Promise<void> {
-  try {
-    for (const warning of await running.reload()) log.warn(warning)
-    log.info('SIGHUP: passwords, access lists and certificates were read anew')
-  } catch (error) {
-    log.error(`SIGHUP: nothing has changed, and the rules from before stay in force: ${(error as Error).message}`)
-  }
+  const warnings = await running.reload()
+  if (warnings === 'failed') return
+  for (const warning of warnings) log.warn(warning)
+  log.info('SIGHUP: passwords, access lists and certificates were read anew')
 }
 
 function listenForSignals({ events, exit }: Host): { first: Promise<string>; stopListening: () => void } {

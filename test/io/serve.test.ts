@@ -125,3 +125,37 @@ test('a stop that fails is logged, exit code 1', async () => {
   expect(await serve(config, host)).toBe(1)
   expect(lines(host).at(-1)).toMatchObject({ level: 'fatal', err: { message: 'a bug' } })
 })
+
+test('SIGHUP reads files anew: what is worth a warning is told, and a failure is told by who found it', async () => {
+  const host = new StubHost()
+  const answers = [['the file is open to others'], 'failed' as const, []]
+  let reloads = 0
+  host.reload = async () => answers[reloads++]!
+  host.started = async () => {
+    for (const _ of answers) {
+      host.events.emit('SIGHUP')
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    host.events.emit('SIGTERM')
+  }
+  await serve(config, host)
+  expect(reloads).toBe(3)
+  expect(
+    lines(host)
+      .map(({ level, msg }) => `${level} ${msg}`)
+      .slice(4, -2),
+  ).toEqual([
+    'warn the file is open to others',
+    'info SIGHUP: passwords, access lists and certificates were read anew',
+    'info SIGHUP: passwords, access lists and certificates were read anew',
+  ])
+})
+
+test('SIGHUP while it starts changes nothing and ends nothing', async () => {
+  const host = new StubHost()
+  host.reload = () => Promise.reject(new Error('not yet'))
+  const served = serve(config, host)
+  host.events.emit('SIGHUP')
+  expect(await served).toBe(0)
+  expect(lines(host)[0]).toMatchObject({ level: 'warn', msg: 'SIGHUP: still starting' })
+})

@@ -24,6 +24,7 @@ export class StubHost implements Host {
   log: Logger | undefined
   stops = 0
   stop: () => Promise<void> = async () => {}
+  reload: Running['reload'] = async () => []
   /** What happens once everything listens. */
   started: () => void = () => this.events.emit('SIGTERM')
 
@@ -41,7 +42,7 @@ export class StubHost implements Host {
         return { name, url: `udp://${host}:${port}`, port, broadcasts: undefined }
       }),
       store: config.memory ? 'memory' : config.dataDir,
-      reload: async () => [],
+      reload: () => this.reload(),
       stop: () => {
         this.stops++
         return this.stop()
