@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
 
 interface Line {
+  readonly level: string
   readonly msg: string
   readonly mqtt?: { readonly name: string; readonly port: number }
   readonly sn?: { readonly name: string; readonly port: number }
@@ -16,10 +17,14 @@ interface Line {
 export class StartedProcess {
   readonly child: ChildProcess
   readonly log: string[] = []
+  /** The same with levels: `error reload-failed: ...`. */
+  readonly levels: string[] = []
+  #wake: (() => void) | undefined
   /** Of MQTT listeners, by name. */
   readonly ports = new Map<string, number>()
   /** Of ports for sensors, by name. */
   readonly snPorts = new Map<string, number>()
+  #read = 0
 
   private constructor(child: ChildProcess) {
     this.child = child
@@ -37,6 +42,8 @@ export class StartedProcess {
       createInterface({ input: started.child.stdout! }).on('line', (text) => {
         const line = JSON.parse(text) as Line
         started.log.push(line.msg)
+        started.levels.push(`${line.level} ${line.msg}`)
+        started.#wake?.()
         if (line.mqtt !== undefined) started.ports.set(line.mqtt.name, line.mqtt.port)
         if (line.sn !== undefined) started.snPorts.set(line.sn.name, line.sn.port)
         if (line.msg.startsWith('State is kept')) resolve()
@@ -58,6 +65,20 @@ export class StartedProcess {
 
   get isRunning(): boolean {
     return this.child.exitCode === null && this.child.signalCode === null
+  }
+
+  /** The next line of the log, from the beginning or after those that were asked for before, that matches. */
+  async logged(pattern: RegExp): Promise<string> {
+    for (;;) {
+      const at = this.levels.findIndex((line, i) => i >= this.#read && pattern.test(line))
+      if (at >= 0) {
+        this.#read = at + 1
+        return this.levels[at]!
+      }
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
   }
 
   /** Gives the exit code. */

@@ -1,0 +1,76 @@
+import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe } from 'vitest'
+
+const missing = spawnSync('mosquitto', ['-h']).error !== undefined || spawnSync('mosquitto_passwd', []).error !== undefined
+
+if (missing && process.env.CI === 'true') throw new Error('mosquitto is not installed, and CI skips nothing')
+if (missing)
+  process.stderr.write('skipped: the comparison with the broker mosquitto, which is not installed (Debian: mosquitto)\n')
+
+/** For tests that hold Roost against the real broker. */
+export const describeWithMosquittoBroker = describe.skipIf(missing)
+
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** The real `mosquitto`, on a port of its own. */
+export class MosquittoBroker {
+  readonly port: number
+  readonly #child: ChildProcess
+  readonly #directory: string
+
+  private constructor(child: ChildProcess, port: number, directory: string) {
+    this.#child = child
+    this.port = port
+    this.#directory = directory
+  }
+
+  /** `lines` are those of its mosquitto.conf, beside the listener's. */
+  static async start(...lines: string[]): Promise<MosquittoBroker> {
+    const port = await freePort()
+    const directory = mkdtempSync(join(tmpdir(), 'roost-mosquitto-'))
+    const conf = join(directory, 'mosquitto.conf')
+    writeFileSync(conf, ['user root', `listener ${port} 127.0.0.1`, ...lines, ''].join('\n'))
+    const child = spawn('mosquitto', ['-c', conf], { stdio: ['ignore', 'ignore', 'pipe'] })
+    let said = ''
+    child.stderr.on('data', (bytes) => {
+      said += String(bytes)
+    })
+    const broker = new MosquittoBroker(child, port, directory)
+    while (!(await reachable(port))) {
+      if (child.exitCode !== null) throw new Error(`mosquitto ended: ${said}`)
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    }
+    return broker
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode === null) {
+      const exited = once(this.#child, 'exit')
+      this.#child.kill()
+      await exited
+    }
+    rmSync(this.#directory, { recursive: true })
+  }
+}
+
+const reachable = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const socket = connect(port, '127.0.0.1', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
