@@ -50,6 +50,19 @@ describe('CONNECT', () => {
   })
 })
 
+test('sensors, which can show nothing, are let in where nobody has to show anything', () => {
+  const sensor = info({ kind: 'sn', listener: '' })
+  for (const [policy, answer] of [
+    [OPEN, 0],
+    [CLOSED, 0x87],
+    [{ ...CLOSED, allowAnonymous: true }, 0],
+  ] as const) {
+    expect(only(policy).connect(sensor, connectPacket('s'))).toBe(answer)
+    expect(only(policy).connect(sensor, connectPacket('s', named))).toBe(answer)
+    expect(only(policy).remains(who({ kind: 'sn', listener: '' }))).toBe(answer)
+  }
+})
+
 test('each listener has rules of its own, and one that nobody knows has the global ones', () => {
   const acl = parseAcl('topic a') as Acl
   const policy = new AccessPolicy(
