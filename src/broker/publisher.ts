@@ -7,9 +7,10 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels, isTooLong, queueBound, STANDS_STILL_MS } from './limits.ts'
-import { fullOf, hasRoom, isFuller } from './queue-room.ts'
+import { fits, fullOf, hasRoom, isFuller } from './queue-room.ts'
 import type { Route, Target } from './router.ts'
 import { messageBytes, Queued, qosOf, type Session } from './session.ts'
+import type { Room } from './share-group.ts'
 import { storedMessage } from './stored.ts'
 
 /** Part of a full queue above which its publishers are slowed down, as long as its client keeps reading. */
@@ -35,9 +36,15 @@ export class Publisher {
   #nextMessageId = 1
   readonly #context: BrokerContext
   readonly #markReady: (session: Session) => void
+  /** For shared subscriptions. */
+  readonly #room: Room
 
   constructor(context: BrokerContext, markReady: (session: Session) => void) {
     this.#context = context
+    this.#room = {
+      keepsQos0: context.limits.queueQos0Messages,
+      fits: (session, message, qos) => fits(context, session, message, qos),
+    }
     this.#markReady = markReady
   }
 
@@ -138,11 +145,13 @@ export class Publisher {
   }
 
   /**
-   * A session ended: what waited for it as a member of shared subscriptions goes to another member, QoS 1 in flight included. QoS 2 in
-   * flight stays with the one it was sent to (MQTT-4.8.2-5), and so is gone.
+   * A session ended: what waited for it as a member of shared subscriptions goes to another member, QoS 1 in flight included. QoS 2 that
+   * has left stays with the one it was sent to (MQTT-4.8.2-5), and so is gone.
    */
   passOn(session: Session): void {
-    for (const { queued } of session.inflight?.values() ?? []) if (queued.qos === 1) this.#passOn(queued)
+    for (const { queued, departed } of session.inflight?.values() ?? []) {
+      if (queued.qos === 1 || !departed) this.#passOn(queued)
+    }
     session.filterQueue((entry) => {
       if (entry instanceof Queued && entry.qos > 0) this.#passOn(entry)
       return false
@@ -152,7 +161,7 @@ export class Publisher {
   #passOn({ message, share }: Queued): void {
     if (share === undefined) return
     const shared = this.#context.router.route(message.topic).shared.find(({ group }) => group.name === share)
-    const target = shared?.group.pick(shared.members, this.#context.limits.queueQos0Messages)
+    const target = shared?.group.pick(shared.members, message, this.#room)
     if (target === undefined) {
       this.#context.stats.publishDropped++
       const reason = `message on ${message.topic}: no member of ${share} is left`
@@ -214,7 +223,7 @@ export class Publisher {
     const all = [...route.targets]
     const again: Target[] = []
     for (const { group, members } of route.shared) {
-      const member = group.pick(members, this.#context.limits.queueQos0Messages)
+      const member = group.pick(members, message, this.#room)
       if (member === undefined) continue
       const recorded = member.session.persistent && this.effectiveQos(member, message) > 0
       if (recorded && all.some(({ session }) => session === member.session)) again.push(member)

@@ -34,7 +34,7 @@ export function hasRoom(context: BrokerContext, session: Session, message: Publi
 }
 
 /** A client that takes QoS 0 as it comes is bounded by bytes alone: its queue is emptied at the end of the turn. */
-function fits({ limits }: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
+export function fits({ limits }: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
   if (session.queuedBytes + messageBytes(message) > limits.maxQueuedBytes && session.queueLength > 0) return false
   return session.queueLength < queueBound(limits, session.kind) || (qos === 0 && session.link?.listening === true)
 }

@@ -1,4 +1,5 @@
 import type { QoS } from '../mqtt/packets.ts'
+import type { Publish } from '../mqtt/publish.ts'
 import type { Session, Subscription } from './session.ts'
 
 /** The members of one shared subscription [5.0 section 4.8.2]: each message goes to one of them. */
@@ -17,17 +18,17 @@ export class ShareGroup {
 
   /**
    * The member with the least to do among those who listen, or, with all of them away, the one for whom the fewest messages wait. Equals
-   * take turns. A member that is asleep, or whose socket takes nothing, counts as away. For one that is away and was granted QoS 0, messages
-   * wait only if `keepsQos0`: without, it is the last choice of all.
+   * take turns. A member that is asleep, or whose socket takes nothing, counts as away. One whose queue is full comes behind those who have
+   * room, and one that is away and for whom nothing is kept is the last choice of all.
    */
-  pick<T extends { readonly session: Session; readonly qos: QoS }>(members: readonly T[], keepsQos0: boolean): T | undefined {
+  pick<T extends Member>(members: readonly T[], message: Publish, room: Room): T | undefined {
     const count = members.length
     let best: T | undefined
     let bestLoad = Number.POSITIVE_INFINITY
     this.#turn = (this.#turn + 1) % Math.max(1, count)
     for (let i = 0; i < count; i++) {
       const member = members[(this.#turn + i) % count]!
-      const load = loadOf(member.session, keepsQos0 || member.qos > 0)
+      const load = loadOf(member, message, room)
       if (load === 0) return member
       if (load < bestLoad) {
         best = member
@@ -38,14 +39,27 @@ export class ShareGroup {
   }
 }
 
-/** Everybody who is away has more to do than anybody who is there. */
-const AWAY = 2 ** 40
+interface Member {
+  readonly session: Session
+  readonly qos: QoS
+}
 
-/** Whoever keeps nothing while away comes behind those who do. */
+/** Where messages may wait. */
+export interface Room {
+  /** QoS 0 waits for those who are away. */
+  readonly keepsQos0: boolean
+  /** Whether one more message fits into the queue of this session as it is. */
+  fits(session: Session, message: Publish, qos: QoS): boolean
+}
+
+// Added to what a member has to do, so that each outweighs everything before it.
+const FULL = 2 ** 39
+const AWAY = 2 ** 40
 const LOST = 2 ** 41
 
-function loadOf(session: Session, keeps: boolean): number {
+function loadOf({ session, qos }: Member, message: Publish, room: Room): number {
   const load = session.queueLength + (session.inflight?.size ?? 0)
-  if (session.link?.listening === true) return load
-  return (keeps ? AWAY : LOST) + load
+  const isThere = session.link?.listening === true
+  if (!isThere && qos === 0 && !room.keepsQos0) return LOST + load
+  return load + (isThere ? 0 : AWAY) + (load === 0 || room.fits(session, message, qos) ? 0 : FULL)
 }

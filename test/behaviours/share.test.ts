@@ -1,6 +1,8 @@
 import { describe, expect, test } from 'vitest'
+import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import type { QoS } from '../../src/mqtt/packets.ts'
+import { PERSISTENT, TestBroker } from '../broker/harness.ts'
 import { say, TestGateway } from '../gateway/harness.ts'
 import { Wire } from '../mqtt/wire.ts'
 import { persistent, resumed, VERSIONS, WireClient, world } from '../mqtt/wire-client.ts'
@@ -117,6 +119,21 @@ describe.each(VERSIONS)('behaviour 41: shared subscriptions (version %i)', (prot
     expect(messages(new WireClient(wire, lasting('one')))).toEqual(['0 q1 #1', '1 q1 #2', '2 q1 #3'])
   })
 
+  test('a member whose queue is full comes behind those who have room, among those who are away too', () => {
+    const wire = world({ limits: { maxQueuedBytes: 100 } })
+    const large = 'x'.repeat(90)
+    for (const id of ['1', '2']) member(wire, id, 1).lost()
+    // One large message waits for the first, and two small ones for the second.
+    WireClient.connect(wire, lasting('1')).subscribed('large', 1).lost()
+    WireClient.connect(wire, lasting('2')).subscribed('small', 1).lost()
+    const other = WireClient.connect(wire)
+    other.publish('large', large, 1)
+    for (let i = 0; i < 2; i++) other.publish('small', 'x', 1)
+    other.publish('a', 'y'.repeat(50), 1)
+    expect(wire.codes()).not.toContain('queue-full')
+    expect(messages(new WireClient(wire, lasting('2')))).toHaveLength(3)
+  })
+
   test('QoS 2 stays with its member, whatever becomes of the connection', () => {
     const wire = Wire.stored()
     const first = member(wire, '1')
@@ -153,6 +170,20 @@ describe.each(VERSIONS)('behaviour 41: shared subscriptions (version %i)', (prot
     expect(messages(second)).toEqual(['0 q1 #1', '1 q1 #2', '2 q1 #3'])
     // They are on its disk too.
     expect(messages(new WireClient(wire.restarted(), lasting('2')))).toEqual(['0 q1 #1', '1 q1 #2', '2 q1 #3'])
+  })
+
+  test('they go to another after a restart too, when the time of the session is over', () => {
+    let wire = Wire.stored({}, { limits: { persistentClientExpiration: 3600 } })
+    member(wire, '1').lost()
+    const other = WireClient.connect(wire)
+    for (const qos of [1, 2] as const) other.publish('a', String(qos), qos)
+    member(wire, '2').lost()
+    wire = wire.restarted(1000)
+    wire.advance(1000)
+    const second = WireClient.connect(wire, lasting('2'))
+    expect(messages(second)).toEqual([])
+    wire.advance(3_600_000)
+    expect(messages(second)).toEqual(['1 q1 #1', '2 q2 #2'])
   })
 
   test('what waits for the last member goes with its session, and that is told', () => {
@@ -210,6 +241,24 @@ describe.each(VERSIONS)('behaviour 41: shared subscriptions (version %i)', (prot
     other.publish('a/hidden')
     expect(messages(first)).toEqual([])
   })
+})
+
+test('behaviour 41: QoS 2 that has not left because its packet id is not on disk yet moves like what waits', () => {
+  const world = new TestBroker({}, new DelayedStore())
+  const first = world.connect('1', PERSISTENT)
+  first.subscribe('$share/g/a', 2)
+  const publisher = world.connect('p')
+  world.commit()
+  first.poll()
+  publisher.publish('a', 'x', 2)
+  world.commit()
+  expect(first.poll()).toEqual([])
+  const second = world.connect('2')
+  second.subscribe('$share/g/a', 2)
+  second.poll()
+  first.disconnect(0, { sessionExpiryInterval: 0 })
+  world.commit()
+  expect(second.poll().at(-1)).toBe('a=x q2 #1')
 })
 
 describe('behaviour 41: a sleeping sensor as a member', () => {

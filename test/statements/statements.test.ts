@@ -4,13 +4,15 @@ import { idsOf, type Row, tableOf, VERSIONS } from './table.mjs'
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
+const TABLES = new Map<string, ReadonlyMap<string, Row>>(VERSIONS.map((version) => [version, tableOf(version)]))
+
 /** What is missing in a row; '' if nothing is. */
 function missing(row: Row): string {
   if (row.binds === 'client') return ''
   if (row.by !== undefined) return row.by.length < 20 ? 'a reason' : ''
   if (row.same !== undefined) {
     const [version, id] = row.same.split(' ')
-    const other = version === '3.1.1' || version === '5.0' ? tableOf(version).get(id!) : undefined
+    const other = TABLES.get(version!)?.get(id!)
     return other?.line === undefined && other?.by === undefined ? `a row ${row.same}` : ''
   }
   const { file, line, disabled, test: testFile, title } = row
@@ -22,7 +24,7 @@ function missing(row: Row): string {
 }
 
 describe.each(VERSIONS)('normative statements of MQTT %s', (version) => {
-  const table = tableOf(version)
+  const table = TABLES.get(version)!
 
   // Every row or none: CI takes a skipped test for a failure.
   const filled = test.skipIf(table.size < idsOf(version).length)
@@ -30,7 +32,7 @@ describe.each(VERSIONS)('normative statements of MQTT %s', (version) => {
     expect([...table.keys()].toSorted()).toEqual([...idsOf(version)].toSorted())
   })
 
-  filled('every statement that binds a server names a line that satisfies it, and a test that fails without', () => {
+  test('every statement that binds a server names a line that satisfies it, and a test that fails without', () => {
     const incomplete = [...table].filter(([, row]) => missing(row) !== '').map(([id, row]) => `${id} lacks ${missing(row)}`)
     expect(incomplete).toEqual([])
   })
