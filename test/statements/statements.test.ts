@@ -26,9 +26,7 @@ function missing(row: Row): string {
 describe.each(VERSIONS)('normative statements of MQTT %s', (version) => {
   const table = TABLES.get(version)!
 
-  // Every row or none: CI takes a skipped test for a failure.
-  const filled = test.skipIf(table.size < idsOf(version).length)
-  filled('the table has a row for every id of the text, and no other', () => {
+  test('the table has a row for every id of the text, and no other', () => {
     expect([...table.keys()].toSorted()).toEqual([...idsOf(version)].toSorted())
   })
 
