@@ -145,13 +145,13 @@ describe('will', () => {
 
 describe('retained messages', () => {
   test('are delivered if the rules of now allow to read them', () => {
-    const world = Guarded.with('topic #\n')
-    const client = world.connect('c')
-    client.publish('a/b', 'x', 0, 0, { retain: true })
-    client.publish('a/secret', 'y', 0, 0, { retain: true })
-    world.reload('topic a/#\ntopic deny a/secret\n')
-    client.subscribe('a/#')
-    expect(client.poll()).toEqual(['SUBACK #100', 'a/b=x q0 retain'])
+    const world = Guarded.with('topic #\nuser alice\ntopic #\n')
+    const writer = world.connect('w', alice)
+    for (const topic of ['a/b', 'a/secret']) writer.publish(topic, 'x', 0, 0, { retain: true })
+    world.reload('topic read a/#\ntopic deny a/secret\nuser alice\ntopic #\n')
+    const reader = world.connect('reader')
+    reader.subscribe('a/#')
+    expect(reader.poll()).toEqual(['SUBACK #100', 'a/b=x q0 retain'])
   })
 
   test.each([true, false])(
@@ -276,20 +276,24 @@ describe('new rules for those who are connected', () => {
     expect(world.codes()).toContain('client-revoked')
   })
 
-  test('the will of one who is closed goes by the new rules, and so do those who get it', () => {
-    const world = Guarded.with('topic #\n')
-    const spy = world.connect('0spy', alice)
-    world.reload('topic #\nuser alice\ntopic #\n')
-    spy.subscribe('last', 1)
-    spy.poll()
-    // Asked once, so that who gets the topic is remembered.
+  // Whoever of the group would be next.
+  test.each([1, 2, 3, 4])('the will of one who is closed goes to the member of a group that may read it (turn %i)', (turn) => {
+    const everybody = 'topic #\nuser alice\ntopic #\nuser bob\ntopic #\n'
+    const world = Guarded.with(everybody)
     const victim = world.connect('victim', { will: will('last', 'gone', 1) })
-    victim.publish('last', 'before', 1)
-    expect(spy.poll()).toEqual(['last=before q1 #1'])
-    const grant = new Grant({ kind: 'service' }, undefined)
-    Object.assign(world.broker.sessions.get('mqtt', '0spy')!, { grant })
-    world.reload('topic #\nuser alice\ntopic write #\n', { allowAnonymous: false })
-    expect(spy.poll()).toEqual([])
+    const members = ['alice', 'alice', 'bob', 'alice'].map((username, i) => {
+      const member = world.connect(`m${i}`, { username })
+      const grant = new Grant({ kind: 'service' }, undefined)
+      Object.assign(world.broker.sessions.get('mqtt', `m${i}`)!, { grant })
+      member.subscribe('$share/g/last', 1)
+      member.poll()
+      return member
+    })
+    for (let id = 1; id <= turn; id++) victim.publish('last', 'before', 1, id)
+    expect(members.flatMap((member) => member.poll())).toHaveLength(turn)
+    world.reload(everybody.replace('alice\ntopic #', 'alice\ntopic write #'), { allowAnonymous: false })
+    expect(victim.link.closed).toBe(true)
+    expect(members.map((member) => member.poll().filter((line) => line.startsWith('last=gone')).length)).toEqual([0, 0, 1, 0])
   })
 })
 
