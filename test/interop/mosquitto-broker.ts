@@ -1,13 +1,16 @@
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe } from 'vitest'
 
-const missing = spawnSync('mosquitto', ['-h']).error !== undefined || spawnSync('mosquitto_passwd', []).error !== undefined
+/** Debian has it where only root looks. */
+const PROGRAM = existsSync('/usr/sbin/mosquitto') ? '/usr/sbin/mosquitto' : 'mosquitto'
+
+const missing = spawnSync(PROGRAM, ['-h']).error !== undefined || spawnSync('mosquitto_passwd', []).error !== undefined
 
 if (missing && process.env.CI === 'true') throw new Error('mosquitto is not installed, and CI skips nothing')
 if (missing)
@@ -43,7 +46,7 @@ export class MosquittoBroker {
     const directory = mkdtempSync(join(tmpdir(), 'roost-mosquitto-'))
     const conf = join(directory, 'mosquitto.conf')
     writeFileSync(conf, ['user root', `listener ${port} 127.0.0.1`, ...lines, ''].join('\n'))
-    const child = spawn('mosquitto', ['-c', conf], { stdio: ['ignore', 'ignore', 'pipe'] })
+    const child = spawn(PROGRAM, ['-c', conf], { stdio: ['ignore', 'ignore', 'pipe'] })
     let said = ''
     child.stderr.on('data', (bytes) => {
       said += String(bytes)
