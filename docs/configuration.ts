@@ -3,7 +3,7 @@ import { type Option, options, snEntryKey } from '../src/base/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
-  return [HEAD, ...OPTION_GROUPS.map(section), LISTENERS, MOSQUITTO, TOPICS].join('\n')
+  return [HEAD, ...OPTION_GROUPS.map(section), LISTENERS, MOSQUITTO, TOPICS, SENSORS].join('\n')
 }
 
 const HEAD = `# Configuration
@@ -106,6 +106,28 @@ const TOPICS = `## Predefined topics
 
 A key under \`clients\` is a client id, in which \`*\` stands for any number of any characters. Where several match a client and give the same
 id, the last one counts: the general ones come first.
+`
+
+const SENSORS = `## Users of sensors
+
+MQTT-SN 1.2 has no passwords. While nobody has to authenticate, sensors need no user either. Where clients have to, a sensor connects as the user that
+\`sn_users\` or \`sn_username\` gives it, or not at all; \`acl_file\` then says what that user may do. \`sn_users\` names a YAML or JSON file of rules, of which the
+first that fits counts:
+
+    - clients: sensor-*
+      networks: [10.1.0.0/16, "fd00::/8"]
+      username: sensors
+    - clients: [test-1, "lab-*"]
+      deny: true
+    - networks: 192.0.2.0/24
+      username: "%c"
+
+\`clients\` are client ids, in which \`*\` stands for any number of any characters; \`networks\` say where the sensor is, or the forwarder in front of it; without
+the one or the other a rule fits everybody. \`%c\` stands for the client id. \`deny: true\` refuses, also where nobody has to authenticate: a list of those who
+may connect ends with \`- deny: true\`. A session belongs to its user. SIGHUP reads the file anew, and whoever may not stay is disconnected.
+
+Messages with QoS -1 have no client id: they are published as \`qos_m1_username\`, and only rules without \`clients\` can deny them. UDP addresses can be forged
+where the network lets them.
 `
 
 function keys(listener: 'own' | 'inherits'): string {

@@ -91,7 +91,11 @@ export class Downlink {
     if (isOwnRegister(transaction)) this.#registerNext(now)
     else if (transaction.awaiting === 'PUBCOMP') this.release(now, transaction.msgId)
     else if (transaction.held !== undefined)
-      this.#start(now, { ...transaction.held, dup: transaction.awaiting !== 'REGACK', registeredAgain: false })
+      this.#start(now, {
+        ...transaction.held,
+        dup: transaction.held.dup || transaction.awaiting !== 'REGACK',
+        registeredAgain: false,
+      })
   }
 
   /** The connection is over: what was open is the broker's to send again. */
@@ -197,7 +201,11 @@ export class Downlink {
       return
     }
     const assigned = client.topicIds.idFor(topic, true)
-    if (typeof assigned === 'string') {
+    if (assigned === 'store full') {
+      this.#awaitStore(now, held)
+      return
+    }
+    if (assigned === 'too many') {
       this.#giveUp(now, held, `no topic id for ${topic}: ${assigned}`)
       return
     }
@@ -318,6 +326,17 @@ export class Downlink {
     transaction.rests = true
     if (state === 'active') host.timers.arm(this.#timer(), now + host.options.tWaitMs)
     else this.#client.settle(now, true)
+  }
+
+  /** The topic id of this message cannot be recorded: it is tried again, for as long as it takes. */
+  #awaitStore(now: Instant, held: Held): void {
+    const client = this.#client
+    const { topic: topicName } = held.message
+    const reason = `no topic id for ${topicName}`
+    client.host.notice({ code: 'store-full', level: 'error', client: client.key, peer: client.route, reason })
+    const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }
+    this.#open(now, { awaiting: 'REGACK', msgId: 0, message, held, retries: 0, rests: true })
+    client.settle(now, true)
   }
 
   /** The client does not know a topic id that it was sent [1.2 section 6.10]. */

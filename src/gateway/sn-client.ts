@@ -219,7 +219,8 @@ export class SnClient {
 
   /** Something other than an answer to a prompt: whoever was connected before goes on, anybody else has yet to answer. */
   #crossed(now: Instant, message: Message): void {
-    if (this.link === undefined) return
+    // Once the dialogue is answered, CONNACK is all that it can wait for.
+    if (this.link === undefined || this.#dialogue === undefined) return
     this.#breakOffDialogue(now)
     this.handle(now, message)
   }

@@ -221,6 +221,10 @@ export class SnClient {
     }
     // While messages come in answer to PINGREQ, the gateway lives: wait on [1.2 section 6.14].
     if (this.state === 'awake' && this.#open?.message.type === MsgType.PINGREQ) this.#retryAt = now + this.#options.tRetryMs
+    if (this.#isNotYetMine(message)) {
+      this.ignored++
+      return
+    }
     switch (message.type) {
       case MsgType.WILLTOPICREQ:
         if (this.state === 'connecting' && this.#will !== undefined) this.#send(now, { type: MsgType.WILLTOPIC, ...this.#will })
@@ -277,6 +281,12 @@ export class SnClient {
   }
 
   // --- Inside
+
+  /** Before CONNACK it belongs to the connection before, whose topic ids may mean nothing in the next one. */
+  #isNotYetMine({ type }: Message): boolean {
+    const isNew = this.state === 'connecting' || this.state === 'disconnected'
+    return isNew && (type === MsgType.REGISTER || type === MsgType.PUBLISH)
+  }
 
   #message(now: Instant, message: SnPublish): void {
     const { qos, msgId, topicId, topicIdType } = message

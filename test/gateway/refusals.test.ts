@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { say, TestGateway } from './harness.ts'
 
@@ -96,6 +97,27 @@ describe('what the client does not want [1.2 section 6.10]', () => {
     world.publish('a', 'y', 0)
     expect(world.sent('r')).toEqual(['PUBLISH 0401=x q0', 'REGISTER 0401=a #1'])
   })
+})
+
+test('a message whose topic id the store cannot record waits for it, and is not given up', () => {
+  const store = new DelayedStore()
+  const world = new TestGateway({}, store)
+  for (const message of [say.connect('s', { clean: false, duration: 0 }), say.subscribe('t/#')]) {
+    world.send('r', message)
+    world.settle()
+  }
+  world.sent('r')
+  world.client('p').publish('t/x', 'x', 1)
+  store.refuse = true
+  world.settle()
+  expect(world.sent('r')).toEqual([])
+  world.advance(20_000)
+  expect(world.sent('r')).toEqual([])
+  store.refuse = false
+  world.advance(10_000)
+  world.settle()
+  expect(world.sent('r')).toEqual(['REGISTER 0401=t/x #2'])
+  expect(world.codes()).not.toContain('message-dropped')
 })
 
 describe('what the broker does not do', () => {

@@ -161,6 +161,17 @@ describe('sessions', () => {
 })
 
 describe('a store that stalls', () => {
+  test('while CONNACK waits for it, what else comes is not answered and does no harm, in a will dialogue too', () => {
+    const world = new TestGateway({}, new DelayedStore())
+    world.send('r', ...WILL)
+    expect(world.sent('r')).toEqual(['WILLTOPICREQ', 'WILLMSGREQ'])
+    world.send('r', say.ping(), say.register('a'), say.publish(1, 'x', 1, 5, 'predefined'), WILL[1], WILL[2])
+    expect(world.sent('r')).toEqual([])
+    world.settle()
+    expect(world.sent('r')).toEqual(['CONNACK'])
+    expect(world.gateway.client('s')?.will?.topic).toBe('gone')
+  })
+
   test('a client whose requests pile up is told congestion, and taken again when they are answered', () => {
     const world = gated()
     world.send('r', say.subscribe('x/#', 1))

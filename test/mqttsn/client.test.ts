@@ -108,6 +108,14 @@ describe('SnClient', () => {
     ])
   })
 
+  test('what belongs to the connection before CONNACK is not taken: its topic ids may be nothing in the next one', () => {
+    const bench = Bench.connected()
+    bench.client.connect(0)
+    bench.hear({ type: 0x0a, topicId: 0x401, msgId: 1, topicName: 'a' }, say.publish(0x401, 'x', 1, 2))
+    expect(bench.out()).toEqual(['CONNECT'])
+    expect([bench.client.topicId('a'), bench.client.ignored]).toEqual([undefined, 2])
+  })
+
   test('an unknown topic id is answered with 0x02 [1.2 section 6.10]', () => {
     const bench = Bench.connected()
     bench.hear(say.publish(0x999, 'x', 1, 5))
