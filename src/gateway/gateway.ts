@@ -201,6 +201,7 @@ export class Gateway implements ClientHost {
     const { maxClientIdLength, users } = this.options
     if (protocolId !== PROTOCOL_ID) return `protocol id ${protocolId}`
     if (clientId === '') return 'no client id (ruling A22)'
+    if (clientId === this.#qosM1.clientId) return 'the client id is that of QoS -1 messages'
     if (utf8Length(clientId) > maxClientIdLength) return 'the client id is too long (max_sn_client_id_length)'
     const user = users.userOf(clientId, route)
     if (user === undefined) return 'no rule lets it in (sn_users)'

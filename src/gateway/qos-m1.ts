@@ -29,7 +29,7 @@ export class QosM1 {
       this.#refused(route, 'QoS -1 is not taken from here (qos_m1, sn_users)')
       return
     }
-    const { topic, data } = this.#contentOf(message)
+    const topic = this.#topicOf(message)
     if (topic === undefined || topicNameError(topic) !== '') {
       this.#refused(route, `QoS -1 with unknown ${topicIdType} topic id ${topicId}`)
       return
@@ -39,7 +39,14 @@ export class QosM1 {
       this.#refused(route, 'nothing is retained here (retain_available)')
       return
     }
+    // The topic id of a name inside is its length.
+    const data = topicIdType === 'normal' ? message.data.subarray(topicId) : message.data
     this.#link?.send(now, Publish.of(topic, data, 0, retain))
+  }
+
+  /** No sensor may have it. */
+  get clientId(): string {
+    return `roost-gateway-${this.#host.options.gatewayId}-qos-1`
   }
 
   owns(link: LinkId): boolean {
@@ -66,17 +73,15 @@ export class QosM1 {
     this.#username = username
     const identity = username === undefined ? {} : { identity: username }
     this.#link = this.#uplink.open(now, { kind: 'sn', peer: 'QoS -1', listener: 'sn', ...identity })
-    const id = `roost-gateway-${this.#host.options.gatewayId}-qos-1`
-    this.#link.send(now, connectPacket(id, true, 0, undefined))
+    this.#link.send(now, connectPacket(this.clientId, true, 0, undefined))
   }
 
   /** Only predefined ids and short names mean something without a connection; a name inside by configuration (ruling A24). */
-  #contentOf({ topicIdType, topicId, data }: SnPublish): { topic: string | undefined; data: Uint8Array } {
-    if (topicIdType === 'short') return { topic: shortTopic(topicId), data }
-    if (topicIdType === 'predefined') return { topic: this.#host.predefined.nameOf('', topicId), data }
-    // The topic id is the length of the name, which is in front of the data.
-    const inline = this.#host.options.qosM1InlineTopic && topicId <= data.length && utf8Error(data, 0, topicId) === ''
-    return inline ? { topic: decodeUtf8(data, 0, topicId), data: data.subarray(topicId) } : { topic: undefined, data }
+  #topicOf({ topicIdType, topicId, data }: SnPublish): string | undefined {
+    if (topicIdType === 'short') return shortTopic(topicId)
+    if (topicIdType === 'predefined') return this.#host.predefined.nameOf('', topicId)
+    const isInside = this.#host.options.qosM1InlineTopic && topicId <= data.length && utf8Error(data, 0, topicId) === ''
+    return isInside ? decodeUtf8(data, 0, topicId) : undefined
   }
 
   #refused(peer: RouteKey, reason: string): void {

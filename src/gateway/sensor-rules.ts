@@ -25,12 +25,16 @@ export interface SensorDefaults {
 
 /** The users of sensors, by rule (rulings A31, A32). */
 export class SensorRules implements SensorUsers {
-  readonly #defaults: SensorDefaults
+  readonly #username: string | undefined
+  /** Made once: these messages are many. */
+  readonly #qosM1User: { readonly username: string | undefined } | undefined
   #rules: readonly SensorRule[]
 
   constructor(rules: readonly SensorRule[], defaults: SensorDefaults) {
+    const { username, qosM1, qosM1Username } = defaults
     this.#rules = rules
-    this.#defaults = defaults
+    this.#username = username
+    this.#qosM1User = qosM1 ? { username: qosM1Username } : undefined
   }
 
   replace(rules: readonly SensorRule[]): void {
@@ -43,15 +47,15 @@ export class SensorRules implements SensorUsers {
       return isNamed && isFrom(route, networks)
     })
     if (rule?.user === 'deny') return undefined
-    const name = rule?.user.name ?? this.#defaults.username
+    const name = rule?.user.name ?? this.#username
     return { username: name?.replaceAll('%c', () => clientId) }
   }
 
   /** There is no client id, so only rules about networks alone can fit; they can deny. */
   qosM1User(route: RouteKey): { readonly username: string | undefined } | undefined {
-    const { qosM1, qosM1Username } = this.#defaults
+    if (this.#rules.length === 0) return this.#qosM1User
     const rule = this.#rules.find(({ clients, networks }) => clients === undefined && isFrom(route, networks))
-    return qosM1 && rule?.user !== 'deny' ? { username: qosM1Username } : undefined
+    return rule?.user === 'deny' ? undefined : this.#qosM1User
   }
 }
 

@@ -320,7 +320,8 @@ export class SnClient {
   #refuse(now: Instant, returnCode: number): void {
     this.#end(now, 'disconnected')
     this.send({ type: MsgType.CONNACK, returnCode })
-    if (!this.recorded) this.host.forget(this)
+    if (this.recorded) this.record(now)
+    else this.host.forget(this)
   }
 
   /** DISCONNECT, with a duration to sleep [1.2 sections 6.12, 6.14]. */
@@ -425,6 +426,7 @@ export class SnClient {
     this.host.closeLink(this)
     this.link = undefined
     this.#end(now, 'disconnected')
+    if (this.recorded) this.record(now)
     if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
   }
 

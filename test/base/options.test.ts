@@ -12,6 +12,22 @@ test('flags have hyphens, names inside are camelCase', () => {
   expect(named.get('host')).toMatchObject({ flag: '--host', name: 'host' })
 })
 
+test('timers and counters of MQTT-SN have the names and the units of the specification', () => {
+  const defaults = {
+    t_retry: 10,
+    n_retry: 3,
+    t_wait: 300,
+    t_adv: 900,
+    n_adv: 3,
+    t_gwinfo: 5,
+    sleep_margin: 1.5,
+    wake_messages: 100,
+  }
+  for (const [key, byDefault] of Object.entries(defaults))
+    expect([key, named.get(key as OptionKey)?.default]).toEqual([key, byDefault])
+  for (const key of ['max_sessions', 'queue_limit'] as const) expect(named.has(key)).toBe(true)
+})
+
 test('the type of the settings follows from the table', () => {
   expectTypeOf<Settings['maxQueuedMessages']>().toEqualTypeOf<number>()
   expectTypeOf<Settings['memory']>().toEqualTypeOf<boolean>()

@@ -137,6 +137,13 @@ describe('ruling A31: once somebody has to authenticate', () => {
     expect(site.broker.sessions.get('sn', 'roost-gateway-7-qos-1')?.username).toBe('anybody')
   })
 
+  test("the client id of QoS -1 messages is nobody else's", () => {
+    const site = world(rulesOf([], { qosM1Username: 'anybody' }), policy({ acl: undefined }))
+    site.send('x', say.publish(1, 'x', -1, 0, 'predefined'))
+    site.send('r', say.connect('roost-gateway-7-qos-1'))
+    expect(site.sent('r')).toEqual(['CONNACK rc3'])
+  })
+
   test('a network is that of the forwarder in front of a node', () => {
     const site = world(rulesOf([rule('sensors', undefined, ['10.0.0.0/8'])]))
     site.sendVia('10.0.0.1:1', Uint8Array.of(1), say.connect('s'))
