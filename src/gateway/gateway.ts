@@ -277,7 +277,7 @@ export class Gateway implements ClientHost {
     for (let timer = this.timers.expired(now); timer !== undefined; timer = this.timers.expired(now)) {
       const { client, about } = timer.owner
       if (about === 'retry') client.downlink.timedOut(now)
-      else if (about === 'dialogue') client.dialogueTimedOut(now)
+      else if (about === 'dialogue') client.setup.timedOut(now)
       else client.supervisionTimedOut(now)
     }
     this.#discovery.handleTimeout(now)
@@ -345,7 +345,7 @@ export class Gateway implements ClientHost {
 
   /** After the replay: sensors go on in their states, and hear nothing of it. */
   recover(now: Instant): void {
-    for (const client of this.#clients.values()) client.resumeAfterRestart(now)
+    for (const client of this.#clients.values()) client.setup.resume(now)
     this.#discovery.start(now)
   }
 

@@ -1,10 +1,9 @@
 import type { Instant } from '../base/machine.ts'
 import { type GatewayRecord, type Lsn, type SessionKey, type WallTime, wallTime } from '../base/store.ts'
 import { type Link, type Outgoing, OutgoingType } from '../mqtt/link.ts'
-import { type Connack, type Packet, PacketType, type Will } from '../mqtt/packets.ts'
+import { type Packet, PacketType, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { topicNameError } from '../mqtt/topics.ts'
 import {
   type Message,
   MsgType,
@@ -15,6 +14,7 @@ import {
   type WillTopic,
 } from '../mqttsn/messages.ts'
 import type { ClientHost, Recorded, RouteKey } from './client-host.ts'
+import { ConnectionSetup } from './connection-setup.ts'
 import { Downlink } from './downlink.ts'
 import { Inbound } from './inbound.ts'
 import { Replies } from './replies.ts'
@@ -24,8 +24,7 @@ import { Supervision } from './supervision.ts'
 import { TopicAssignment } from './topic-assignment.ts'
 import { TopicRegistry } from './topic-registry.ts'
 import type { Awaiting } from './transaction.ts'
-import { connectPacket, OWN_REQUEST, restoredWill, returnCodeOf, storedWill } from './translate.ts'
-import { WillDialogue } from './will-dialogue.ts'
+import { OWN_REQUEST, restoredWill, storedWill } from './translate.ts'
 import { updateWillMessage, updateWillTopic } from './will-update.ts'
 
 /** A sensor: the state table in motion, over one link to the broker. */
@@ -57,15 +56,9 @@ export class SnClient {
   awaitsDurable = false
   /** The user that the link is open as. */
   username: string | undefined = undefined
-  /** Whose CONNECT the broker is answering: the client's own, or ours after a restart. */
-  #connecting: 'client' | 'restart' | undefined = undefined
-  /** The client's CONNECT that the broker is answering. */
-  #connect: SnConnect | undefined = undefined
-  /** The conversation that it ends, if the broker takes it. */
-  #replaced: Link | undefined = undefined
-  #dialogue: WillDialogue | undefined = undefined
-  readonly #replies = new Replies(this)
-  readonly #supervision = new Supervision(this)
+  readonly replies = new Replies(this)
+  readonly supervision = new Supervision(this)
+  readonly setup = new ConnectionSetup(this)
 
   constructor(clientId: string, route: RouteKey, host: ClientHost) {
     this.clientId = clientId
@@ -93,13 +86,13 @@ export class SnClient {
     this.lastHeard = now
     switch (this.#reaction(message)) {
       case 'connect':
-        this.#connected(now, message as SnConnect)
+        this.setup.connected(now, message as SnConnect)
         break
       case 'willTopic':
-        this.#willTopic(now, message as WillTopic)
+        this.setup.willTopic(now, message as WillTopic)
         break
       case 'willMsg':
-        this.#willMsg(now, message as WillMsg)
+        this.setup.willMsg(now, message as WillMsg)
         break
       case 'connackAgain':
         this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED })
@@ -142,7 +135,7 @@ export class SnClient {
         updateWillMessage(this, now, message as WillMsg)
         break
       case 'crossed':
-        this.#crossed(now, message)
+        this.setup.crossed(now, message)
         break
       case 'stranger':
         this.host.tellStranger(now, this.route, 'told to connect')
@@ -159,187 +152,26 @@ export class SnClient {
     return asleep && host.options.strictSleep && ACTIVE_ONLY.has(reaction) ? 'stranger' : reaction
   }
 
-  /** CONNECT [1.2 section 6.2]. */
-  #connected(now: Instant, message: SnConnect): void {
-    this.#replies.clear()
-    const before = this.#dialogue?.before ?? (this.state === 'awake' ? 'asleep' : this.state)
-    this.#dialogue?.end()
-    this.#dialogue = undefined
-    if (!message.will) {
-      // Section 6.3: a clean session begins without a will, any other keeps the one it had.
-      this.#establish(now, message, message.cleanSession ? undefined : this.will)
-      return
-    }
-    this.#dialogue = new WillDialogue(this, message, before)
-    this.state = 'willTopic'
-    this.downlink.suspend()
-    this.updateListening(now)
-    this.#supervision.arm(now)
-    this.#dialogue.prompt(now)
-  }
-
-  #willTopic(now: Instant, message: WillTopic): void {
-    const dialogue = this.#dialogue
-    if (dialogue === undefined) return
-    if (message.topic === undefined) {
-      // An empty WILLTOPIC is no will after all [1.2 section 5.4.7].
-      this.#establish(now, dialogue.connect, undefined)
-      return
-    }
-    dialogue.topic = message
-    this.state = 'willMsg'
-    dialogue.prompt(now)
-  }
-
-  #willMsg(now: Instant, { message: payload }: WillMsg): void {
-    const dialogue = this.#dialogue
-    if (dialogue?.topic === undefined) return
-    const { topic, qos, retain } = dialogue.topic
-    if (topic === undefined || topicNameError(topic) !== '') {
-      this.#refuse(now, ReturnCode.NOT_SUPPORTED)
-      return
-    }
-    this.#establish(now, dialogue.connect, { topic, payload, qos, retain, properties: NO_PROPERTIES })
-  }
-
-  /** Nobody answered the prompts: the CONNECT was a late copy, or the client is out of reach, which supervision will find. */
-  dialogueUnanswered(now: Instant, reason: string): void {
-    this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
-    this.#breakOffDialogue(now)
-    if (this.link === undefined && !this.recorded) this.host.forget(this)
-  }
-
-  dialogueTimedOut(now: Instant): void {
-    this.#dialogue?.timedOut(now)
-  }
-
   supervisionTimedOut(now: Instant): void {
-    this.#supervision.timedOut(now)
-  }
-
-  /** Something other than an answer to a prompt: whoever was connected before goes on, anybody else has yet to answer. */
-  #crossed(now: Instant, message: Message): void {
-    // Once the dialogue is answered, CONNACK is all that it can wait for.
-    if (this.link === undefined || this.#dialogue === undefined) return
-    this.#breakOffDialogue(now)
-    this.handle(now, message)
-  }
-
-  #breakOffDialogue(now: Instant): void {
-    const dialogue = this.#dialogue!
-    dialogue.end()
-    this.#dialogue = undefined
-    this.state = dialogue.before
-    if (this.state === 'active') this.downlink.resume(now)
-    this.updateListening(now)
-    this.#supervision.arm(now)
-  }
-
-  /** Everything that CONNECT needs is known. */
-  #establish(now: Instant, connect: SnConnect, will: Will | undefined): void {
-    this.#dialogue?.end()
-    this.#dialogue = undefined
-    // The same CONNECT again while the broker, or the disk, is still at it: one answer is enough.
-    if (this.#connecting === 'client' && !connect.will && sameConnect(connect, this.#connect)) return
-    const username = this.host.options.users.userOf(this.clientId, this.route)?.username
-    // A clean session ends with its conversation: to make it last, the broker has to be told.
-    const lasts = !connect.cleanSession && !this.cleanSession
-    const sameUser = this.link !== undefined && username === this.username
-    const goesOn = sameUser && lasts && !connect.will && this.#connecting === undefined
-    this.durationSeconds = connect.duration
-    this.registry.reconnected(this.host.options.register === 'never' && !connect.cleanSession)
-    this.inbound.reconnected()
-    if (goesOn) {
-      // CONNECT again from `active` (CONNACK was lost) or from sleep: the conversation with the broker never ended (rulings A1, A9).
-      this.#activate(now, 'client')
-      return
-    }
-    // Our own replacement of the conversation is not the client's loss, so the old will must not fire.
-    this.link?.setWill(now, undefined)
-    this.downlink.abandon()
-    this.cleanSession = connect.cleanSession
-    this.will = will
-    this.#connecting = 'client'
-    this.#connect = connect
-    this.username = username
-    this.#replaced = this.link
-    this.link = this.host.openLink(now, this)
-    this.toBroker(now, connectPacket(this.clientId, connect.cleanSession, this.#expirySeconds, will))
-  }
-
-  #connacked(now: Instant, { reasonCode, sessionPresent, properties }: Connack): void {
-    const whose = this.#connecting ?? 'client'
-    this.#connecting = undefined
-    this.#connect = undefined
-    this.inbound.allowed = { retain: properties.retainAvailable !== false, qos: properties.maximumQoS ?? 2 }
-    if (reasonCode >= 0x80) this.#replaced?.lost(now, 'refused')
-    this.#replaced = undefined
-    if (reasonCode >= 0x80) {
-      this.host.closeLink(this)
-      this.link = undefined
-      if (whose === 'client') this.#refuse(now, returnCodeOf(reasonCode))
-      // The broker does not take it back: it is told to connect when it speaks next.
-      else this.#end(now, 'lost')
-      return
-    }
-    if (!sessionPresent && whose === 'restart') {
-      // Its session is gone, and its subscriptions with it: it has to connect to know.
-      this.#end(now, 'lost')
-      return
-    }
-    if (!sessionPresent && whose === 'client') {
-      const { registry, inbound } = this
-      if (registry.size > 0 || inbound.remembersIds) this.host.store.append({ type: 'sn-end', clientId: this.clientId })
-      registry.clear()
-      inbound.clear()
-    }
-    this.#activate(now, whose)
-  }
-
-  #activate(now: Instant, whose: 'client' | 'restart'): void {
-    if (whose === 'restart') {
-      // The sensor knows nothing of our restart, and goes on as it was.
-      this.link!.listen(now, this.state === 'active' && !this.downlink.busy)
-      return
-    }
-    this.state = 'active'
-    this.sleepSeconds = 0
-    const lsn = this.record(now)
-    if (lsn === 'full') {
-      this.#refuse(now, ReturnCode.CONGESTION)
-      return
-    }
-    this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED }, lsn)
-    this.#supervision.arm(now)
-    if (this.host.options.register === 'eager') this.downlink.registerAll(now)
-    else this.downlink.resume(now)
-    this.updateListening(now)
-  }
-
-  /** CONNECT came to nothing: a conversation that there was before it is over too. */
-  #refuse(now: Instant, returnCode: number): void {
-    this.#end(now, 'disconnected')
-    this.send({ type: MsgType.CONNACK, returnCode })
-    if (this.recorded) this.record(now)
-    else this.host.forget(this)
+    this.supervision.timedOut(now)
   }
 
   /** DISCONNECT, with a duration to sleep [1.2 sections 6.12, 6.14]. */
   #disconnect(now: Instant, { duration = 0 }: SnDisconnect): void {
     const goodbye: Message = { type: MsgType.DISCONNECT, duration: undefined }
     if (this.link === undefined) {
-      this.#end(now, 'disconnected')
+      this.end(now, 'disconnected')
       this.send(goodbye)
       return
     }
-    const dialogue = this.#dialogue
-    if (dialogue !== undefined) this.#breakOffDialogue(now)
+    const { before: dialogueBefore } = this.setup
+    if (dialogueBefore !== undefined) this.setup.breakOff(now)
     const settingUp =
-      this.#connecting === 'client' || (dialogue !== undefined && dialogue.before !== 'active' && dialogue.before !== 'asleep')
+      this.setup.isUnderWay || (dialogueBefore !== undefined && dialogueBefore !== 'active' && dialogueBefore !== 'asleep')
     // Whoever says goodbye is not lost, however far its connection was: its will must not fire.
     if (duration === 0 || settingUp) {
       this.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
-      this.#end(now, 'disconnected')
+      this.end(now, 'disconnected')
       const lsn = this.record(now)
       this.send(goodbye, lsn === 'full' ? 0 : lsn)
       return
@@ -357,7 +189,7 @@ export class SnClient {
     this.updateListening(now)
     this.host.ports.withdraw(this.route)
     this.send(goodbye, lsn)
-    this.#supervision.arm(now)
+    this.supervision.arm(now)
     this.host.notice({ code: 'client-asleep', level: 'debug', client: this.key, peer: this.route, reason: `for ${duration} s` })
   }
 
@@ -365,7 +197,7 @@ export class SnClient {
   #wake(now: Instant): void {
     this.state = 'awake'
     this.downlink.beginWake()
-    this.#supervision.arm(now)
+    this.supervision.arm(now)
     this.downlink.resume(now)
     this.updateListening(now)
     if (this.link !== undefined) this.linkReady(now)
@@ -396,7 +228,7 @@ export class SnClient {
         this.downlink.begin(now, out)
         return
       case PacketType.CONNACK:
-        this.#connacked(now, out)
+        this.setup.connacked(now, out)
         return
       case PacketType.PUBACK:
       case PacketType.PUBREC:
@@ -425,7 +257,7 @@ export class SnClient {
     const wasListening = this.isReachable
     this.host.closeLink(this)
     this.link = undefined
-    this.#end(now, 'disconnected')
+    this.end(now, 'disconnected')
     if (this.recorded) this.record(now)
     if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
   }
@@ -436,7 +268,7 @@ export class SnClient {
     const open = state === 'active' || (state === 'awake' && downlink.mayBegin)
     // What is delivered behind a reply that waits for the store, or a message that waits for its port, would wait with it: it is
     // safer in its queue.
-    const waits = this.#replies.blocked || this.host.ports.isWaiting(this.route)
+    const waits = this.replies.blocked || this.host.ports.isWaiting(this.route)
     this.link?.listen(now, open && !downlink.busy && !waits && this.route !== '')
   }
 
@@ -460,7 +292,7 @@ export class SnClient {
     this.updateListening(now)
     this.host.ports.withdraw(this.route)
     this.send({ type: MsgType.PINGRESP })
-    this.#supervision.arm(now)
+    this.supervision.arm(now)
   }
 
   /** Its last message has left the port, or has to wait for its address to prove itself: that ends an awake period, or nothing would. */
@@ -485,9 +317,9 @@ export class SnClient {
   /** The client is gone without a word: its will fires, its session stays by its policy. */
   lose(now: Instant, reason: string): void {
     // An answer that still waits for the store would come to a client that has to connect anew.
-    this.#replies.clear()
+    this.replies.clear()
     this.link?.lost(now, reason)
-    this.#end(now, 'lost')
+    this.end(now, 'lost')
     this.record(now)
   }
 
@@ -503,25 +335,6 @@ export class SnClient {
     this.will = record.will === null ? undefined : restoredWill(record.will)
   }
 
-  /** Takes up the conversation with the broker that the restart broke off; supervision begins anew, as one grace period. */
-  resumeAfterRestart(now: Instant): void {
-    this.inbound.recover(now)
-    if (this.state !== 'active' && this.state !== 'asleep') return
-    this.lastHeard = now
-    const user = this.host.options.users.userOf(this.clientId, this.route)
-    if (user === undefined) {
-      // The rules have changed while nobody was there to apply them.
-      this.lose(now, 'no rule of sn_users lets it in')
-      return
-    }
-    this.#connecting = 'restart'
-    this.username = user.username
-    this.link = this.host.openLink(now, this)
-    this.link.listen(now, false)
-    this.toBroker(now, connectPacket(this.clientId, false, this.#expirySeconds, this.will))
-    this.#supervision.arm(now)
-  }
-
   /** The rules have changed: whoever may not stay, or not as whom it came, has to connect again. */
   accessChanged(now: Instant): void {
     if (this.link === undefined) return
@@ -534,12 +347,10 @@ export class SnClient {
     if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
   }
 
-  #end(now: Instant, state: 'disconnected' | 'lost'): void {
+  /** The conversation is over, and nothing of it is left to do. */
+  end(now: Instant, state: 'disconnected' | 'lost'): void {
     this.state = state
-    this.#dialogue?.end()
-    this.#dialogue = undefined
-    this.#connecting = undefined
-    this.#connect = undefined
+    this.setup.abandon(now)
     this.downlink.abandon()
     this.host.ports.withdraw(this.route)
     if (this.link !== undefined) {
@@ -548,32 +359,32 @@ export class SnClient {
       this.link = undefined
     }
     // A clean session is forgotten when a repeated DISCONNECT can no longer come, any other when it expires.
-    this.#supervision.arm(now)
+    this.supervision.arm(now)
   }
 
   // --- Replies, ids, records, supervision
 
   /** Sends a message when everything before it has gone and `lsn` is durable. */
   send(message: Message, lsn: Lsn = 0): void {
-    this.#replies.send(message, lsn)
+    this.replies.send(message, lsn)
   }
 
   /** More is durable: what waited for it leaves, and deliveries may follow. */
   durable(now: Instant): void {
-    this.#replies.release()
-    if (!this.#replies.blocked) this.downlink.left(now)
+    this.replies.release()
+    if (!this.replies.blocked) this.downlink.left(now)
     this.updateListening(now)
   }
 
   /** What is said to it now waits for the store. */
   get awaitsStore(): boolean {
-    return this.#replies.blocked
+    return this.replies.blocked
   }
 
   /** Notes state, route and will, so that a restart finds them. */
   record(now: Instant): Recorded {
     const { state, clientId, route, durationSeconds, sleepSeconds, cleanSession, will } = this
-    const settled = this.#dialogue?.before ?? state
+    const settled = this.setup.before ?? state
     const recorded = settled === 'awake' || settled === 'willTopic' || settled === 'willMsg' ? 'asleep' : settled
     const at = wallTime(this.host.clock, now)
     this.recorded = true
@@ -591,11 +402,8 @@ export class SnClient {
     })
   }
 
-  get #expirySeconds(): number {
+  /** How long its session outlives the conversation. */
+  get expirySeconds(): number {
     return this.cleanSession ? 0 : this.host.options.sessionExpirySeconds
   }
 }
-
-/** What two copies of one CONNECT have in common. */
-const sameConnect = (a: SnConnect, b: SnConnect | undefined): boolean =>
-  b !== undefined && a.will === b.will && a.cleanSession === b.cleanSession && a.duration === b.duration

@@ -32,7 +32,7 @@ export class WillDialogue {
   timedOut(now: Instant): void {
     const { nRetry } = this.#client.retryProfile
     if (this.#retries >= nRetry) {
-      this.#client.dialogueUnanswered(now, `no ${this.topic === undefined ? 'WILLTOPIC' : 'WILLMSG'} after ${nRetry} retries`)
+      this.#client.setup.unanswered(now, `no ${this.topic === undefined ? 'WILLTOPIC' : 'WILLMSG'} after ${nRetry} retries`)
       return
     }
     this.#retries++

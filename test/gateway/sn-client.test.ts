@@ -161,6 +161,19 @@ describe('sessions', () => {
 })
 
 describe('a store that stalls', () => {
+  test('a client that begins its will dialogue anew meanwhile is connected, and stays so', () => {
+    const world = new TestGateway({}, new DelayedStore())
+    world.send('r', ...WILL)
+    world.advance(10_000)
+    world.send('r', WILL[0], say.ping())
+    expect(world.sent('r')).toEqual(['WILLTOPICREQ', 'WILLMSGREQ', 'WILLTOPICREQ'])
+    world.settle()
+    expect(world.sent('r')).toEqual(['CONNACK'])
+    world.advance(50_000)
+    world.send('r', say.ping())
+    expect(world.sent('r')).toEqual(['PINGRESP'])
+  })
+
   test('while CONNACK waits for it, what else comes is not answered and does no harm, in a will dialogue too', () => {
     const world = new TestGateway({}, new DelayedStore())
     world.send('r', ...WILL)

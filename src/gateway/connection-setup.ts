@@ -1,0 +1,251 @@
+import type { Instant } from '../base/machine.ts'
+import type { Link } from '../mqtt/link.ts'
+import type { Connack, Will } from '../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import { topicNameError } from '../mqtt/topics.ts'
+import { type Message, MsgType, ReturnCode, type SnConnect, type WillMsg, type WillTopic } from '../mqttsn/messages.ts'
+import type { SnClient } from './sn-client.ts'
+import type { State } from './state-table.ts'
+import { connectPacket, returnCodeOf } from './translate.ts'
+import { WillDialogue } from './will-dialogue.ts'
+
+/** How a client gets from CONNECT to CONNACK [1.2 sections 6.2, 6.3]: the will dialogue, and the broker's answer. */
+export class ConnectionSetup {
+  readonly #client: SnClient
+  /** Whose CONNECT the broker is answering: the client's own, or ours after a restart. */
+  #connecting: 'client' | 'restart' | undefined = undefined
+  /** The client's CONNECT that the broker is answering. */
+  #connect: SnConnect | undefined = undefined
+  /** The conversation that it ends, if the broker takes it. */
+  #replaced: Link | undefined = undefined
+  #dialogue: WillDialogue | undefined = undefined
+
+  constructor(client: SnClient) {
+    this.#client = client
+  }
+
+  /** CONNECT has come. */
+  connected(now: Instant, message: SnConnect): void {
+    const client = this.#client
+    client.replies.clear()
+    const before = this.#dialogue?.before ?? settledState(client.state)
+    this.#dialogue?.end()
+    this.#dialogue = undefined
+    if (!message.will) {
+      // Section 6.3: a clean session begins without a will, any other keeps the one it had.
+      this.#establish(now, message, message.cleanSession ? undefined : client.will)
+      return
+    }
+    this.#dialogue = new WillDialogue(client, message, before)
+    client.state = 'willTopic'
+    client.downlink.suspend()
+    client.updateListening(now)
+    client.supervision.arm(now)
+    this.#dialogue.prompt(now)
+  }
+
+  willTopic(now: Instant, message: WillTopic): void {
+    const client = this.#client
+    const dialogue = this.#dialogue
+    if (dialogue === undefined) return
+    if (message.topic === undefined) {
+      // An empty WILLTOPIC is no will after all [1.2 section 5.4.7].
+      this.#establish(now, dialogue.connect, undefined)
+      return
+    }
+    dialogue.topic = message
+    client.state = 'willMsg'
+    dialogue.prompt(now)
+  }
+
+  willMsg(now: Instant, { message: payload }: WillMsg): void {
+    const dialogue = this.#dialogue
+    if (dialogue?.topic === undefined) return
+    const { topic, qos, retain } = dialogue.topic
+    if (topic === undefined || topicNameError(topic) !== '') {
+      this.#refuse(now, ReturnCode.NOT_SUPPORTED)
+      return
+    }
+    this.#establish(now, dialogue.connect, { topic, payload, qos, retain, properties: NO_PROPERTIES })
+  }
+
+  /** Nobody answered the prompts: the CONNECT was a late copy, or the client is out of reach, which supervision will find. */
+  unanswered(now: Instant, reason: string): void {
+    const client = this.#client
+    client.host.notice({ code: 'retries-exhausted', level: 'info', client: client.key, peer: client.route, reason })
+    this.breakOff(now)
+    if (client.link === undefined && !client.recorded) client.host.forget(client)
+  }
+
+  timedOut(now: Instant): void {
+    this.#dialogue?.timedOut(now)
+  }
+
+  /** Something other than an answer to a prompt: whoever was connected before goes on, anybody else has yet to answer. */
+  crossed(now: Instant, message: Message): void {
+    const client = this.#client
+    // Once a dialogue is answered, CONNACK is all that the client can wait for.
+    if (client.link === undefined || this.#dialogue === undefined || this.isUnderWay) return
+    this.breakOff(now)
+    client.handle(now, message)
+  }
+
+  /** The client is what it was before the dialogue. */
+  breakOff(now: Instant): void {
+    const client = this.#client
+    const dialogue = this.#dialogue!
+    dialogue.end()
+    this.#dialogue = undefined
+    client.state = dialogue.before
+    if (client.state === 'active') client.downlink.resume(now)
+    client.updateListening(now)
+    client.supervision.arm(now)
+  }
+
+  /** Everything that CONNECT needs is known. */
+  #establish(now: Instant, connect: SnConnect, will: Will | undefined): void {
+    const client = this.#client
+    this.#dialogue?.end()
+    this.#dialogue = undefined
+    // The same CONNECT again while the broker, or the disk, is still at it: one answer is enough.
+    if (this.#connecting === 'client' && !connect.will && sameConnect(connect, this.#connect)) return
+    const username = client.host.options.users.userOf(client.clientId, client.route)?.username
+    // A clean session ends with its conversation: to make it last, the broker has to be told.
+    const lasts = !connect.cleanSession && !client.cleanSession
+    const sameUser = client.link !== undefined && username === client.username
+    const goesOn = sameUser && lasts && !connect.will && this.#connecting === undefined
+    client.durationSeconds = connect.duration
+    client.registry.reconnected(client.host.options.register === 'never' && !connect.cleanSession)
+    client.inbound.reconnected()
+    if (goesOn) {
+      // CONNECT again from `active` (CONNACK was lost) or from sleep: the conversation with the broker never ended (rulings A1, A9).
+      this.#activate(now, 'client')
+      return
+    }
+    // Our own replacement of the conversation is not the client's loss, so the old will must not fire.
+    client.link?.setWill(now, undefined)
+    client.downlink.abandon()
+    client.cleanSession = connect.cleanSession
+    client.will = will
+    this.#connecting = 'client'
+    this.#connect = connect
+    client.username = username
+    this.#replaced = client.link
+    client.link = client.host.openLink(now, client)
+    client.toBroker(now, connectPacket(client.clientId, connect.cleanSession, client.expirySeconds, will))
+  }
+
+  /** The broker's answer. */
+  connacked(now: Instant, { reasonCode, sessionPresent, properties }: Connack): void {
+    const client = this.#client
+    const whose = this.#connecting ?? 'client'
+    this.#connecting = undefined
+    this.#connect = undefined
+    client.inbound.allowed = { retain: properties.retainAvailable !== false, qos: properties.maximumQoS ?? 2 }
+    if (reasonCode >= 0x80) this.#replaced?.lost(now, 'refused')
+    this.#replaced = undefined
+    if (reasonCode >= 0x80) {
+      client.host.closeLink(client)
+      client.link = undefined
+      if (whose === 'client') this.#refuse(now, returnCodeOf(reasonCode))
+      // The broker does not take it back: it is told to connect when it speaks next.
+      else client.end(now, 'lost')
+      return
+    }
+    if (!sessionPresent && whose === 'restart') {
+      // Its session is gone, and its subscriptions with it: it has to connect to know.
+      client.end(now, 'lost')
+      return
+    }
+    if (!sessionPresent && whose === 'client') {
+      const { registry, inbound } = client
+      if (registry.size > 0 || inbound.remembersIds) client.host.store.append({ type: 'sn-end', clientId: client.clientId })
+      registry.clear()
+      inbound.clear()
+    }
+    this.#activate(now, whose)
+  }
+
+  #activate(now: Instant, whose: 'client' | 'restart'): void {
+    const client = this.#client
+    if (whose === 'restart') {
+      // The sensor knows nothing of our restart, and goes on as it was.
+      client.link!.listen(now, client.state === 'active' && !client.downlink.busy)
+      return
+    }
+    // The broker took its time, and the client has begun anew: it is connected all the same.
+    this.#dialogue?.end()
+    this.#dialogue = undefined
+    client.state = 'active'
+    client.sleepSeconds = 0
+    const lsn = client.record(now)
+    if (lsn === 'full') {
+      this.#refuse(now, ReturnCode.CONGESTION)
+      return
+    }
+    client.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED }, lsn)
+    client.supervision.arm(now)
+    if (client.host.options.register === 'eager') client.downlink.registerAll(now)
+    else client.downlink.resume(now)
+    client.updateListening(now)
+  }
+
+  /** CONNECT came to nothing: a conversation that there was before it is over too. */
+  #refuse(now: Instant, returnCode: number): void {
+    const client = this.#client
+    client.end(now, 'disconnected')
+    client.send({ type: MsgType.CONNACK, returnCode })
+    if (client.recorded) client.record(now)
+    else client.host.forget(client)
+  }
+
+  /** Takes up the conversation with the broker that the restart broke off; supervision begins anew, as one grace period. */
+  resume(now: Instant): void {
+    const client = this.#client
+    client.inbound.recover(now)
+    if (client.state !== 'active' && client.state !== 'asleep') return
+    client.lastHeard = now
+    const user = client.host.options.users.userOf(client.clientId, client.route)
+    if (user === undefined) {
+      // The rules have changed while nobody was there to apply them.
+      client.lose(now, 'no rule of sn_users lets it in')
+      return
+    }
+    this.#connecting = 'restart'
+    client.username = user.username
+    client.link = client.host.openLink(now, client)
+    client.link.listen(now, false)
+    client.toBroker(now, connectPacket(client.clientId, false, client.expirySeconds, client.will))
+    client.supervision.arm(now)
+  }
+
+  /** The client is gone, or the broker has ended the conversation: nothing of a CONNECT goes on. */
+  abandon(now: Instant): void {
+    this.#dialogue?.end()
+    this.#dialogue = undefined
+    this.#connecting = undefined
+    this.#connect = undefined
+    this.#replaced?.lost(now, 'abandoned')
+    this.#replaced = undefined
+  }
+
+  /** The broker is answering the client's CONNECT. */
+  get isUnderWay(): boolean {
+    return this.#connecting === 'client'
+  }
+
+  /** What the client was before its will dialogue; `undefined` if there is none. */
+  get before(): State | undefined {
+    return this.#dialogue?.before
+  }
+}
+
+/** What a client is apart from what is going on with it. */
+function settledState(state: State): State {
+  if (state === 'awake') return 'asleep'
+  return state === 'willTopic' || state === 'willMsg' ? 'disconnected' : state
+}
+
+/** What two copies of one CONNECT have in common. */
+const sameConnect = (a: SnConnect, b: SnConnect | undefined): boolean =>
+  b !== undefined && a.will === b.will && a.cleanSession === b.cleanSession && a.duration === b.duration
