@@ -132,7 +132,7 @@ export class Gateway implements ClientHost {
     this.ports.heard(now, route)
     switch (message.type) {
       case MsgType.CONNECT:
-        this.#connect(now, route, message)
+        this.#connect(now, route, this.#named(route, message))
         return
       case MsgType.SEARCHGW:
         this.#discovery.searched(now, route, this.ports.of(route), message.radius)
@@ -194,6 +194,13 @@ export class Gateway implements ClientHost {
     this.#bind(now, client, route)
     if (client.state === 'asleep') this.#proof.woke(route)
     client.handle(now, message)
+  }
+
+  /** A client without a name has that of its line, if there is one (ruling A22). */
+  #named(route: RouteKey, message: SnConnect): SnConnect {
+    if (message.clientId !== '' || nodeIdOf(route) !== undefined) return message
+    const { defaultClientId } = this.ports.of(route)
+    return defaultClientId === undefined ? message : { ...message, clientId: defaultClientId }
   }
 
   /** Why a CONNECT is not worth a conversation; whoever has that client id now is not disturbed by it. */

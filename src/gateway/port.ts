@@ -7,6 +7,8 @@ export interface Port {
   /** Octets of the largest frame, a forwarder's envelope included. Nothing is split. */
   readonly maxFrame: number
   readonly retry: RetryProfile
+  /** Of a client that has none, at the end of a line with a single one (ruling A22). */
+  readonly defaultClientId?: string | undefined
   /** None: frames leave at once. */
   readonly airtime?: AirtimeLimits | undefined
   /** Frames that may wait for airtime: this many messages, and as many acknowledgements. */

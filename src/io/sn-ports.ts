@@ -59,6 +59,7 @@ export function corePort(one: SnListenerConfig): Port {
   return {
     name,
     maxFrame: one.maxFrame,
+    defaultClientId: one.defaultClientId,
     retry: { tRetryMs: one.tRetry * 1000, nRetry: one.nRetry, backoff: one.retryBackoff, jitter: one.retryJitter },
     airtime: Number.isFinite(bytesPerSecond) ? { bytesPerSecond, dutyCycle: dutyCycle / 100 } : undefined,
     maxQueued: one.maxQueuedFrames,

@@ -42,6 +42,14 @@ export const SN_PORT_OPTIONS = {
     about:
       "How frames are told apart on the serial line: SLIP (RFC 1055) with a CRC-16, or by MQTT-SN's own Length on a line that loses nothing.",
   },
+  sn_default_client_id: {
+    group: GROUP,
+    ...optionalText(/^[^\0]{1,64}$/, 'a client id', 'id'),
+    default: undefined,
+    snListener: 'own',
+    about:
+      'Client id of a sensor that connects without one, where there is only one: at the end of a line. Without it such a sensor is refused.',
+  },
   sn_max_frame: {
     ...HABITS,
     ...whole(16, 65_535),

@@ -164,6 +164,19 @@ test('ruling A22: client ids have 1 to max_sn_client_id_length bytes; others are
   expect(long.sent('r')).toEqual(['CONNACK', 'CONNACK rc3'])
 })
 
+test('ruling A22: at the end of a line with a single client, one without a name may have one by configuration', () => {
+  const line = { name: 'sn', maxFrame: 255, retry: { tRetryMs: 10_000, nRetry: 3, backoff: 1, jitter: 0 }, maxQueued: 10 }
+  const world = new TestGateway({ ports: [{ ...line, defaultClientId: 'pump' }] })
+  world.send('r', say.connect('', { clean: false }), say.subscribe('a'), say.disconnect(60))
+  world.publish('a', 'x')
+  world.send('r', say.ping(), say.puback(0x401, 1))
+  expect(world.sent('r')).toEqual(['CONNACK', 'SUBACK 0401 #9 q1', 'DISCONNECT', 'PUBLISH 0401=x #1 q1', 'PINGRESP'])
+  expect(stateOf(world, 'pump')).toBe('asleep')
+  // Not behind a forwarder, where there are many.
+  world.sendVia('r', Uint8Array.of(1), say.connect(''))
+  expect(world.sent(nodeRoute('r', Uint8Array.of(1)))).toEqual(['CONNACK rc3'])
+})
+
 describe('ruling A23: a sleeper that asks for more than its messages', () => {
   const requests = [
     say.register('b'),
