@@ -1,0 +1,171 @@
+// `roost serve` as a separate process whose memory can be looked at, and clients that say whatever a check wants, byte by byte.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import process from 'node:process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { WebSocket } from 'ws'
+import { ByteWriter } from '../../../dist/base/bytes.js'
+import { PacketDecoder } from '../../../dist/mqtt/decode.js'
+import { encodePacket } from '../../../dist/mqtt/encode.js'
+import { Framer } from '../../../dist/mqtt/framer.js'
+import { Publish } from '../../../dist/mqtt/publish.js'
+
+const MAIN = fileURLToPath(new URL('../../../dist/main.js', import.meta.url))
+export const MIB = 1024 * 1024
+
+export class Started {
+  static async start(...flags) {
+    const started = new Started()
+    const argv = ['--inspect=127.0.0.1:0', MAIN, 'serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', ...flags]
+    started.child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] })
+    started.child.once('exit', (code, signal) => {
+      started.ended = code ?? signal
+    })
+    const inspector = new Promise((resolve) => {
+      createInterface({ input: started.child.stderr }).on('line', (line) => {
+        const url = /ws:\/\/\S+/.exec(line)
+        if (url !== null) resolve(url[0])
+      })
+    })
+    await new Promise((resolve) => {
+      createInterface({ input: started.child.stdout }).on('line', (text) => {
+        const line = JSON.parse(text)
+        if (line.mqtt !== undefined) started.port = line.mqtt.port
+        if (line.msg.startsWith('State is kept')) resolve()
+      })
+    })
+    started.inspector = new WebSocket(await inspector)
+    await once(started.inspector, 'open')
+    return started
+  }
+
+  /** Exit code, or the signal that ended it before. */
+  async stop() {
+    this.inspector.close()
+    if (this.ended !== undefined) return this.ended
+    const exited = once(this.child, 'exit')
+    this.child.kill('SIGTERM')
+    const [code, signal] = await exited
+    return code ?? signal
+  }
+
+  /** Resident bytes of the process. */
+  get rss() {
+    return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.child.pid}/status`, 'utf8'))[1]) * 1024
+  }
+
+  /** Bytes of everything that is reachable in it, buffers included. */
+  async heap() {
+    await this.#ask('HeapProfiler.collectGarbage')
+    const { usedSize, backingStorageSize = 0 } = await this.#ask('Runtime.getHeapUsage')
+    return usedSize + backingStorageSize
+  }
+
+  async #ask(method) {
+    const id = Math.floor(Math.random() * 1e9)
+    this.inspector.send(JSON.stringify({ id, method }))
+    for (;;) {
+      const [data] = await once(this.inspector, 'message')
+      const answer = JSON.parse(data)
+      if (answer.id === id) return answer.result
+    }
+  }
+}
+
+export function encoded(packet, version = 5) {
+  const writer = new ByteWriter()
+  encodePacket(writer, packet, version)
+  return Buffer.from(writer.toBytes())
+}
+
+export const CONNECT = {
+  type: 1,
+  protocolVersion: 5,
+  bridge: false,
+  clientId: '',
+  cleanStart: true,
+  keepAlive: 0,
+  will: undefined,
+  username: undefined,
+  password: undefined,
+  properties: {},
+}
+
+/** A stream of MQTT; what comes back waits until it is asked for. */
+export class Client {
+  packets = []
+  received = 0
+  #wake = () => {}
+
+  /** From an address of its own, if that is given: there are only so many ports for each. */
+  static async open(port, { localAddress, version = 5, count = false } = {}) {
+    const client = new Client()
+    client.version = version
+    client.socket = connect({ port, host: '127.0.0.1', noDelay: true, ...(localAddress && { localAddress }) })
+    client.socket.on('error', () => {})
+    client.closed = new Promise((resolve) => client.socket.once('close', resolve))
+    const framer = new Framer(0xfffffff)
+    const decoder = new PacketDecoder('server', version, 65_535)
+    client.socket.on('data', (bytes) => {
+      framer.push(bytes)
+      while (framer.next()) {
+        client.received++
+        if (count) continue
+        client.packets.push(decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end))
+      }
+      client.#wake()
+    })
+    await Promise.race([once(client.socket, 'connect'), client.closed]).catch(() => {})
+    return client
+  }
+
+  static async connected(port, options = {}, more = {}) {
+    const client = await Client.open(port, { version: options.protocolVersion ?? 5, ...more })
+    client.send({ ...CONNECT, ...options })
+    client.connack = await client.next()
+    return client
+  }
+
+  send(packet) {
+    return this.socket.write(encoded(packet, this.version))
+  }
+
+  publish(topic, payload, { qos = 0, packetId = qos, retain = false, properties = {} } = {}) {
+    return this.send(Publish.of(topic, Buffer.from(payload), qos, retain, packetId, properties))
+  }
+
+  subscribe(filter, qos = 1) {
+    const subscriptions = [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }]
+    this.send({ type: 8, packetId: 1, subscriptions, properties: {} })
+  }
+
+  /** The next packet; undefined when the stream has ended. */
+  async next() {
+    while (this.packets.length === 0 && !this.socket.closed) {
+      await Promise.race([new Promise((resolve) => (this.#wake = resolve)), this.closed])
+    }
+    return this.packets.shift()
+  }
+
+  /** Waits until it has received so many packets, or has ended. */
+  async count(wanted) {
+    while (this.received < wanted && !this.socket.closed) {
+      await Promise.race([new Promise((resolve) => (this.#wake = resolve)), this.closed])
+    }
+  }
+
+  /** Milliseconds until PINGREQ is answered. */
+  async ping() {
+    const started = performance.now()
+    this.send({ type: 12 })
+    while ((await this.next())?.type !== 13) if (this.socket.closed) throw new Error('the connection ended')
+    return performance.now() - started
+  }
+
+  end() {
+    this.socket.destroy()
+  }
+}
