@@ -163,9 +163,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     return earliest(earliest(streams, broker.nextTimeout()), this.#sysDue)
   }
 
-  /** So much waits to be written that it is time to poll, in the middle of a turn if need be. */
+  /** So much waits to be written, or somebody so much, that it is time to poll, in the middle of a turn if need be. */
   get backlogged(): boolean {
-    return this.broker.queued > BACKLOG_MAX
+    return this.broker.queued > BACKLOG_MAX || this.connections.urgent
   }
 
   poll(now: Instant): ServerOutput | undefined {

@@ -100,6 +100,10 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     return this.#publisher.takeQueued()
   }
 
+  get work(): number {
+    return this.#publisher.work
+  }
+
   /** Deliveries queued since `takeQueued`. */
   get queued(): number {
     return this.#publisher.queued

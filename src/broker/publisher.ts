@@ -31,8 +31,9 @@ interface Receivers {
 export class Publisher {
   /** The receiver of the last accepted message whose queue is nearly full and moves: whoever fills it had better wait. */
   pressed: Session | undefined = undefined
-  /** Messages queued since the last `takeQueued`: says when it is time to write before reading on. */
-  #queued = 0
+  /** Messages queued so far. */
+  work = 0
+  #taken = 0
   #nextMessageId = 1
   readonly #context: BrokerContext
   readonly #markReady: (session: Session) => void
@@ -49,13 +50,14 @@ export class Publisher {
   }
 
   takeQueued(): number {
-    const queued = this.#queued
-    this.#queued = 0
+    const { queued } = this
+    this.#taken = this.work
     return queued
   }
 
+  /** Messages queued since the last `takeQueued`: says when it is time to write before reading on. */
   get queued(): number {
-    return this.#queued
+    return this.work - this.#taken
   }
 
   /** A name for a message in the store, never given before. */
@@ -209,7 +211,7 @@ export class Publisher {
       if (lsn === 'full') return 'full'
     }
     session.enqueue(new Queued(own, qos, retain, identifiers, share))
-    this.#queued++
+    this.work++
     this.#markReady(session)
     return lsn
   }
@@ -301,7 +303,7 @@ export class Publisher {
       if (qos > 0 || session.link?.listening !== true) message.own()
       const plain = qos === 0 && !retain && target.subscriptionIdentifiers === undefined
       session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share))
-      this.#queued++
+      this.work++
       if (qos > 0 && isFuller(limits, session, HIGH_WATER) && isWorthWaitingFor(now, session)) this.pressed = session
       this.#markReady(session)
     }

@@ -48,6 +48,7 @@ export class Loop {
   #flushing: NodeJS.Immediate | undefined
   #timeout: NodeJS.Timeout | undefined
   #timeoutAt: Instant | undefined
+  #due: NodeJS.Immediate | undefined
 
   constructor(server: Server) {
     this.#server = server
@@ -106,6 +107,7 @@ export class Loop {
   stop(): void {
     if (this.#flushing !== undefined) clearImmediate(this.#flushing)
     if (this.#timeout !== undefined) clearTimeout(this.#timeout)
+    if (this.#due !== undefined) clearImmediate(this.#due)
   }
 
   async #verify(request: AuthRequest): Promise<void> {
@@ -121,12 +123,26 @@ export class Loop {
   readonly #timedOut = (): void => {
     this.#timeout = undefined
     this.#timeoutAt = undefined
+    this.#expire()
+  }
+
+  readonly #dueNow = (): void => {
+    this.#due = undefined
+    this.#expire()
+  }
+
+  #expire(): void {
     this.#server.handleTimeout(instant())
     this.flush()
   }
 
   #setTimer(now: Instant): void {
     const at = this.#server.nextTimeout()
+    if (at !== undefined && at <= now) {
+      // Due already, but everybody else's turn comes first.
+      this.#due ??= setImmediate(this.#dueNow)
+      return
+    }
     if (at === this.#timeoutAt) return
     if (this.#timeout !== undefined) clearTimeout(this.#timeout)
     this.#timeoutAt = at

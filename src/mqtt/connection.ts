@@ -44,6 +44,11 @@ export class Connection {
   /** The socket takes no more bytes for now. */
   congested = false
   gone = false
+  /** Others have their turn first, because it has said so much in this one. */
+  resting = false
+  /** What it has cost in the turn that `turn` counts. */
+  spent = 0
+  turn = 0
   /** It has published faster than it may, and is not read for a moment. */
   throttled = false
   /** PUBLISH packets that it may still send at once, as of `tokensAt`; at most a second's worth count. */

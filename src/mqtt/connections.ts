@@ -17,6 +17,7 @@ import { disconnectCode, hasReturnCode, ReasonCode } from './reason-codes.ts'
 import { Slab } from './slab.ts'
 import { TopicAliases } from './topic-aliases.ts'
 import { Traffic } from './traffic.ts'
+import { costOf, Turns } from './turns.ts'
 
 /** Where a byte stream comes from, as its listener knows it. */
 export type StreamInfo = Pick<LinkInfo, 'peer' | 'listener' | 'identity'>
@@ -39,6 +40,8 @@ export class Connections {
   readonly traffic = new Traffic()
   /** The process cannot keep up: no new connections for now. */
   overloaded = false
+  /** A peer is not to be read for now, and its socket does not know yet. */
+  urgent = false
   readonly #uplink: Uplink
   readonly #limits: ConnectionLimits
   readonly #notice: NoticeSink
@@ -48,6 +51,7 @@ export class Connections {
   readonly #timers = new Timers<ConnectionTimer>()
   readonly #outputs = new Fifo<ConnectionOutput>()
   readonly #slab = new Slab()
+  readonly #turns = new Turns()
   readonly #writer = new ByteWriter(256)
 
   constructor(uplink: Uplink, limits: Partial<ConnectionLimits>, notice: NoticeSink) {
@@ -113,7 +117,7 @@ export class Connections {
     connection.congested = on
     connection.link.listen(now, !on)
     // Who does not read is not read either: its own requests would pile up answers.
-    if (on) this.#outputs.push({ kind: 'pause', connection: id })
+    if (on) this.#pause(connection)
     else {
       connection.lastReceived = now
       if (!connection.paused) this.#outputs.push({ kind: 'resume', connection: id })
@@ -139,6 +143,7 @@ export class Connections {
     // What had come before the end counts, DISCONNECT above all; nobody is left to answer, so a pause means nothing any more.
     while (connection.paused && !connection.gone && connection.link.state !== 'verifying') {
       connection.paused = false
+      connection.spent = 0
       this.#read(now, connection)
     }
     if (connection.gone) return
@@ -151,26 +156,32 @@ export class Connections {
     const connection = this.#byLink.get(link)
     if (connection === undefined || !this.#writeAll(now, connection)) return
     this.#flush(connection)
-    if (connection.paused && !connection.throttled && connection.link.state === 'open') this.#resume(now, connection)
+    if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
   }
 
   handleTimeout(now: Instant): void {
+    for (const connection of this.#turns.take()) if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
     for (let timer = this.#timers.expired(now); timer !== undefined; timer = this.#timers.expired(now)) {
       const { connection, about } = timer.owner
       if (about === 'silence') this.#silent(now, connection)
       else {
         connection.throttled = false
-        if (connection.link.state === 'open') this.#resume(now, connection)
+        if (!isWaiting(connection)) this.#resume(now, connection)
       }
     }
   }
 
   nextTimeout(): Instant | undefined {
-    return this.#timers.next()
+    return this.#turns.next() ?? this.#timers.next()
   }
 
+  /** Nothing more: the turn is over. */
   poll(): ConnectionOutput | undefined {
-    return this.#outputs.shift()
+    const output = this.#outputs.shift()
+    if (output !== undefined) return output
+    this.#turns.end()
+    this.urgent = false
+    return undefined
   }
 
   /** The bound that keeps one more connection from this peer out. */
@@ -203,14 +214,23 @@ export class Connections {
       } else if (packet.type === PacketType.AUTH && !connection.isConnected) {
         this.#timers.arm(connection.timer, now + AUTHENTICATION_MS)
       }
-      if (link.send(now, packet) === 'pause' || throttled) {
+      const before = this.#uplink.work
+      const goOn = link.send(now, packet) === 'go'
+      const isOver = this.#turns.spend(now, connection, costOf(packet) + this.#uplink.work - before)
+      if (!goOn || throttled || isOver) {
         connection.paused = true
-        if (!connection.gone) this.#outputs.push({ kind: 'pause', connection: connection.id })
+        if (!connection.gone) this.#pause(connection)
         return
       }
       if (connection.gone) return
     }
     if (framer.error !== undefined) this.#malformed(now, connection, framer.error)
+  }
+
+  /** Told at once: what the socket brings meanwhile would only pile up. */
+  #pause({ id }: Connection): void {
+    this.urgent = true
+    this.#outputs.push({ kind: 'pause', connection: id })
   }
 
   /** False if the client was refused. */
@@ -451,6 +471,10 @@ export class Connections {
     else this.#perAddress.set(address, left)
   }
 }
+
+/** Whether there is a reason not to read it, beside answers that are still to leave. */
+const isWaiting = ({ throttled, resting, gone, link }: Connection): boolean =>
+  throttled || resting || gone || link.state !== 'open'
 
 /** Without what is only for people. */
 function withoutProblem<T extends Packet>(packet: T): T {

@@ -154,6 +154,63 @@ describe('a socket that is full', () => {
   })
 })
 
+describe('who says a lot', () => {
+  const answers = (wire: Wire, connection: number): number =>
+    wire.packets(connection).filter((one) => typeof one === 'object').length
+
+  test.each([
+    ['PINGREQ', 'c000', 2],
+    ['PUBLISH that nobody gets, with QoS 1', '32060001610001 00'.replace(' ', ''), 1],
+    ['SUBSCRIBE', '8207000100 00016100'.replace(' ', ''), 16],
+  ])('is read on when the others have had their turn: %s', (_title, hex, cost) => {
+    const wire = new Wire()
+    const loud = wire.connect()
+    const quiet = wire.connect()
+    for (const connection of [loud, quiet]) wire.out(connection)
+    const count = 20_000
+    wire.connections.chunk(0, loud, Buffer.from(hex.repeat(count), 'hex'))
+    wire.sendHex(quiet, 'c000')
+    expect(answers(wire, quiet)).toBe(1)
+    const first = answers(wire, loud)
+    expect(first).toBeGreaterThan(0)
+    expect(first).toBeLessThanOrEqual(4096 / cost + 1)
+    // In virtual time the turns follow at once; nothing is lost, and it is read again when all of it has been heard.
+    wire.advance(0)
+    const rest = wire.packets(loud)
+    expect(first + rest.filter((one) => typeof one === 'object').length).toBe(count)
+    expect(rest.filter((one) => one === 'resume')).toHaveLength(1)
+  })
+
+  test('shares what one turn may cost with others that do', () => {
+    const wire = new Wire()
+    const loud = Array.from({ length: 10 }, () => wire.connect())
+    for (const connection of loud) {
+      wire.out(connection)
+      wire.connections.chunk(0, connection, Buffer.from('c000'.repeat(5000), 'hex'))
+    }
+    wire.run()
+    for (const connection of loud) wire.out(connection)
+    wire.now = 1
+    wire.connections.handleTimeout(1)
+    wire.run()
+    const all = loud.reduce((sum, connection) => sum + answers(wire, connection), 0)
+    expect(all).toBeLessThan(6000)
+    wire.advance(0)
+    for (const connection of loud) expect(wire.packets(connection)).toContain('resume')
+  })
+
+  test('a message for many counts for as many', () => {
+    const wire = new Wire()
+    for (let i = 0; i < 1000; i++) wire.send(wire.connect(), subscribe('a'))
+    const loud = wire.connect()
+    wire.connections.chunk(0, loud, Buffer.from('300400016100'.repeat(100), 'hex'))
+    wire.run()
+    expect(wire.broker.stats.publishReceived).toBeLessThanOrEqual(5)
+    wire.advance(0)
+    expect(wire.broker.stats.publishReceived).toBe(100)
+  })
+})
+
 test('write_timeout_seconds: a connection whose socket takes nothing ends, its will fires and its session stays', () => {
   const wire = new Wire()
   const watcher = wire.connect()

@@ -19,11 +19,12 @@ const subscribe = (filter: string): Packet => ({
 })
 const unsubscribe = (filter: string): Packet => ({ type: 10, packetId: 2, filters: [filter], properties: {} })
 
-/** Milliseconds that it takes. */
+/** Milliseconds of the processor that it takes; other tests run at the same time. */
 function timed(work: () => void): number {
-  const started = performance.now()
+  const started = process.cpuUsage()
   work()
-  return performance.now() - started
+  const { user, system } = process.cpuUsage(started)
+  return (user + system) / 1000
 }
 
 describe('lesson 3: a topic of 65,535 slashes', () => {

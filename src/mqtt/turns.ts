@@ -1,0 +1,59 @@
+import type { Instant } from '../base/machine.ts'
+import type { Connection } from './connection.ts'
+import { type Packet, PacketType } from './packets.ts'
+
+/** What connections may cost in one turn, counted in packets and deliveries: some two milliseconds, which those share that want more. */
+const TURN_COST = 4096
+const SHARE_LEAST = 64
+/** What a topic filter counts for, and a packet that is no PUBLISH and is answered. */
+const FILTER_COST = 16
+const ANSWER_COST = 2
+
+/** Shares the turns of the event loop among connections: who says a lot is read on when the others have had their turn. */
+export class Turns {
+  #turn = 1
+  #share = TURN_COST
+  #resting: Connection[] = []
+  #since: Instant = 0
+
+  /** When those who rest are due: at once, which is after everybody else. */
+  next(): Instant | undefined {
+    return this.#resting.length === 0 ? undefined : this.#since
+  }
+
+  /** Notes what a packet has cost; true if the connection has had its share of this turn, and rests. */
+  spend(now: Instant, connection: Connection, cost: number): boolean {
+    if (connection.turn !== this.#turn) {
+      connection.turn = this.#turn
+      connection.spent = 0
+    }
+    connection.spent += cost
+    if (connection.spent < this.#share) return false
+    if (!connection.resting) {
+      connection.resting = true
+      this.#since = now
+      this.#resting.push(connection)
+    }
+    return true
+  }
+
+  /** Those who have rested. */
+  take(): readonly Connection[] {
+    const rested = this.#resting
+    this.#resting = []
+    for (const connection of rested) connection.resting = false
+    return rested
+  }
+
+  end(): void {
+    this.#turn++
+    this.#share = Math.max(SHARE_LEAST, TURN_COST / Math.max(1, this.#resting.length))
+  }
+}
+
+/** What a packet costs, beside the deliveries that it leads to. */
+export function costOf(packet: Packet): number {
+  if (packet.type === PacketType.PUBLISH) return 1
+  if (packet.type === PacketType.SUBSCRIBE) return packet.subscriptions.length * FILTER_COST
+  return packet.type === PacketType.UNSUBSCRIBE ? packet.filters.length * FILTER_COST : ANSWER_COST
+}
