@@ -116,8 +116,10 @@ function logOf(all: readonly Step[]): StoreRecord[] {
         ...(session !== undefined && { receipt: { key, packetId: back + 1 } }),
       })
     } else if (session === undefined) continue
-    else if (what === 'will') add({ type: 'will', key, will: flag ? will : null })
-    else if (what === 'detached') add({ type: 'detached', key, at: back, expirySeconds: other, will: flag })
+    // Who is away sets no will, and has none that comes back.
+    else if (what === 'will') add({ type: 'will', key, will: flag && isAttached(session.fields) ? will : null })
+    else if (what === 'detached')
+      add({ type: 'detached', key, at: back, expirySeconds: other, will: flag && hasWill(session.fields) })
     else if (what === 'session-end') add({ type: 'session-end', key })
     else if (what === 'subscribe') {
       add({
@@ -226,6 +228,9 @@ class Model {
     return sensor
   }
 }
+
+const isAttached = (fields: unknown): boolean => (fields as { at: unknown }).at === undefined
+const hasWill = (fields: unknown): boolean => (fields as { will: unknown }).will !== null
 
 /** Cuts a log into stretches at these places. */
 function stretches(log: readonly StoreRecord[], cuts: readonly number[]): StoreRecord[][] {
