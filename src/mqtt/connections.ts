@@ -216,7 +216,7 @@ export class Connections {
       }
       const before = this.#uplink.work
       const goOn = link.send(now, packet) === 'go'
-      const isOver = this.#turns.spend(now, connection, costOf(packet) + this.#uplink.work - before)
+      const isOver = this.#turns.spend(now, connection, costOf(packet, this.#uplink.work - before))
       if (!goOn || throttled || isOver) {
         connection.paused = true
         if (!connection.gone) this.#pause(connection)

@@ -214,6 +214,9 @@ export class TestGateway {
 /** Tells all that is said to the broker. */
 function spied(broker: Broker, tell: (line: string) => void): Uplink {
   return {
+    get work() {
+      return broker.work
+    },
     nextReadyLink: () => broker.nextReadyLink(),
     open: (now, info) => {
       const link = broker.open(now, info)

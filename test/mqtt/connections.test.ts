@@ -199,13 +199,13 @@ describe('who says a lot', () => {
     for (const connection of loud) expect(wire.packets(connection)).toContain('resume')
   })
 
-  test('a message for many counts for as many', () => {
+  test('a message for many counts for more', () => {
     const wire = new Wire()
     for (let i = 0; i < 1000; i++) wire.send(wire.connect(), subscribe('a'))
     const loud = wire.connect()
     wire.connections.chunk(0, loud, Buffer.from('300400016100'.repeat(100), 'hex'))
     wire.run()
-    expect(wire.broker.stats.publishReceived).toBeLessThanOrEqual(5)
+    expect(wire.broker.stats.publishReceived).toBeLessThanOrEqual(4096 / 126 + 1)
     wire.advance(0)
     expect(wire.broker.stats.publishReceived).toBe(100)
   })
