@@ -49,6 +49,7 @@ export class Loop {
   #timeout: NodeJS.Timeout | undefined
   #timeoutAt: Instant | undefined
   #due: NodeJS.Immediate | undefined
+  #writing = false
 
   constructor(server: Server) {
     this.#server = server
@@ -79,6 +80,8 @@ export class Loop {
 
   handle(input: ServerInput): void {
     this.#server.handle(instant(), input)
+    // What a socket says while it is written to is for the loop that writes.
+    if (this.#writing) return
     if (this.#server.backlogged) this.flush()
     else this.#flushing ??= setImmediate(this.#flushNow)
   }
@@ -86,6 +89,7 @@ export class Loop {
   /** Writes everything that the server has to say, and sets the timer for what it waits for. */
   flush(): void {
     const now = instant()
+    this.#writing = true
     for (let output = this.#server.poll(now); output !== undefined; output = this.#server.poll(now)) {
       if (output.kind === 'datagram') this.#sendDatagram(output.route, output.bytes)
       else if (output.kind === 'auth') void this.#verify(output.request)
@@ -101,6 +105,7 @@ export class Loop {
         }
       }
     }
+    this.#writing = false
     this.#setTimer(now)
   }
 
