@@ -91,7 +91,11 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     const link = this.#ready.shift()
     if (link === undefined) return undefined
     link.ready = false
-    if (link.closed) this.#links.delete(link.id)
+    if (link.closed) {
+      this.#links.delete(link.id)
+      // Whoever verifies this client need not go on, however it ended.
+      this.#authentication.abandon(link)
+    }
     return link.id
   }
 
@@ -552,7 +556,6 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   #close(now: Instant, link: ClientLink, reasonCode: number, disconnect: boolean, reason?: string): void {
     if (link.closed) return
     const session = link.client
-    this.#authentication.abandon(link)
     link.client = undefined
     link.close(reasonCode, disconnect, reason)
     if (session !== undefined) this.sessions.detach(now, session, true)

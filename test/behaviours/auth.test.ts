@@ -90,4 +90,24 @@ describe('behaviour 44: AUTH', () => {
     wire.run()
     expect(wire.broker.sessions.size).toBe(0)
   })
+
+  test.each([
+    ['says goodbye instead of an answer', (client: WireClient) => client.disconnect()],
+    ['sends something else', (client: WireClient) => client.publish('t', 'x')],
+    ['answers with another method', (client: WireClient) => client.auth(0x18, { authenticationMethod: 'other' })],
+  ])('nobody goes on to verify a client that %s', (_, ends) => {
+    const { wire, client } = asking()
+    const { link } = answerAuth(wire, CONTINUE)
+    ends(client)
+    expect(wire.broker.nextAbandonedAuth()).toBe(link)
+    expect(wire.broker.nextAbandonedAuth()).toBeUndefined()
+  })
+
+  test('nor one that leaves in the middle of a re-authentication', () => {
+    const { wire, client } = joined()
+    client.auth(0x19, withData('again'))
+    const { link } = wire.broker.nextAuthRequest()!
+    client.disconnect()
+    expect(wire.broker.nextAbandonedAuth()).toBe(link)
+  })
 })
