@@ -123,6 +123,7 @@ export class Connector {
       will: packet.will,
       identity,
       verified: who.verified,
+      mountPoint: (info.settings ?? DEFAULT_LINK_SETTINGS).mountPoint,
     })
     if (begun === 'full') return refusal(ReasonCode.QUOTA_EXCEEDED, 'the store is full')
     const { session, present, lsn } = begun

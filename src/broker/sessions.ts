@@ -24,6 +24,8 @@ export interface SessionRequest {
   readonly identity: Identity
   /** Somebody vouches for the user name. */
   readonly verified: boolean
+  /** Where the topics of this conversation begin: the client names none outside, and is shown none. */
+  readonly mountPoint: string
 }
 
 /** The sessions by key: their beginning, their wills, the clocks that run while nobody is connected, and their end. */
@@ -105,7 +107,7 @@ export class Sessions {
     session.owner = owner
     this.#disarm(session)
     this.#byKey.set(session.key, session)
-    if (present) this.recheck(session)
+    if (present) this.recheck(session, request.mountPoint)
     return { session, present, lsn }
   }
 
@@ -119,16 +121,17 @@ export class Sessions {
   }
 
   /** Whoever the session belongs to now may have other rights than before: forbidden subscriptions end, with what waits because of them. */
-  recheck(session: Session): void {
+  recheck(session: Session, mountPoint = ''): void {
     const { access, router, store, stats, notice } = this.#context
     router.invalidate()
     for (const filter of session.subscriptions?.keys() ?? []) {
-      if (access.subscribe(session, realFilter(filter))) continue
+      const real = realFilter(filter)
+      if (real.startsWith(mountPoint) && access.subscribe(session, real)) continue
       router.unsubscribe(session, filter)
       if (session.persistent) store.append({ type: 'unsubscribe', key: session.key, filter })
       notice({ code: 'subscription-ended', level: 'warn', client: session.key, reason: `${filter} is not allowed any more` })
     }
-    const readable = (message: Publish): boolean => access.read(session, message.topic)
+    const readable = ({ topic }: Publish): boolean => topic.startsWith(mountPoint) && access.read(session, topic)
     let count = session.filterQueue((entry) => {
       const message = messageOf(entry)
       if (readable(message)) return true

@@ -25,11 +25,9 @@ export interface ConnectionLimits {
 export interface ListenerLimits extends LinkSettings {
   /** Topic aliases that a 5.0 client may use, and that we use towards it at most. */
   readonly topicAliasMaximum: number
-  /** Put before every topic of its clients; '' for none. */
-  readonly mountPoint: string
 }
 
-export const DEFAULT_LISTENER_LIMITS: ListenerLimits = { ...DEFAULT_LINK_SETTINGS, topicAliasMaximum: 10, mountPoint: '' }
+export const DEFAULT_LISTENER_LIMITS: ListenerLimits = { ...DEFAULT_LINK_SETTINGS, topicAliasMaximum: 10 }
 
 export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   maxPacketSize: 1024 * 1024,

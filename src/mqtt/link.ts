@@ -30,6 +30,8 @@ export interface LinkSettings {
   readonly autoIdPrefix: string
   /** Clients without an id are given one. */
   readonly allowZeroLengthClientid: boolean
+  /** Put before every topic of its clients; '' for none. */
+  readonly mountPoint: string
 }
 
 export const DEFAULT_LINK_SETTINGS: LinkSettings = {
@@ -37,6 +39,7 @@ export const DEFAULT_LINK_SETTINGS: LinkSettings = {
   clientIdPrefix: '',
   autoIdPrefix: 'auto-',
   allowZeroLengthClientid: true,
+  mountPoint: '',
 }
 
 /** One message for one receiver. The object is reused: it is valid until the next `poll` of the same link. */

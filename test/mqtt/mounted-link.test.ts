@@ -1,0 +1,42 @@
+import { expect, test } from 'vitest'
+import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
+import { Wire } from './wire.ts'
+import { persistent, WireClient } from './wire-client.ts'
+
+const mounted = { ...DEFAULT_LISTENER_LIMITS, mountPoint: 'devices/' }
+const INSIDE = { listener: 'mounted' }
+const wire = (): Wire => new Wire({ listeners: new Map([['mounted', mounted]]) })
+
+test('what a session has subscribed to elsewhere ends where it comes back below a mount point, with what waits', () => {
+  const world = wire()
+  const away = { ...persistent(5), clientId: 'roams' }
+  WireClient.connect(world, away).subscribed(['a/b/longer-than-the-prefix', 'devices/d', '$share/g/other'], 1).disconnect()
+  const outside = WireClient.connect(world)
+  outside.publish('a/b/longer-than-the-prefix', 'secret', 1)
+  outside.publish('devices/d', 'mine', 1)
+  const client = new WireClient(world, away, INSIDE)
+  expect(client.hears()).toEqual(['CONNACK present', 'd=mine q1 #1'])
+  outside.publish('a/b/longer-than-the-prefix', 'secret', 1)
+  outside.publish('other', 'secret', 1)
+  expect(client.hears()).toEqual([])
+  expect(world.broker.subscriptionCount).toBe(1)
+})
+
+test('wills, shared subscriptions, retained messages and No Local stay below the mount point', () => {
+  const world = wire()
+  const outside = WireClient.connect(world).subscribed('#')
+  const will = { topic: 'gone', payload: Buffer.from('x'), qos: 0, retain: false, properties: {} } as const
+  const inside = WireClient.connect(world, { will }, INSIDE)
+  inside.publish('kept', 'r', 0, { retain: true })
+  inside.subscribed(['$share/g/work', { filter: '#', noLocal: true }])
+  expect(inside.hears()).toEqual([])
+  const other = WireClient.connect(world, {}, INSIDE)
+  other.subscribe('#')
+  expect(other.hears()).toEqual(['SUBACK #100 0x00', 'kept=r q0 retain'])
+  outside.publish('work', 'not theirs')
+  outside.publish('devices/work', 'theirs')
+  expect(inside.hears()).toEqual(['work=theirs q0', 'work=theirs q0'])
+  inside.lost()
+  expect(other.hears()).toEqual(['work=theirs q0', 'gone=x q0'])
+  expect(outside.hears()).toEqual(['devices/kept=r q0', 'work=not theirs q0', 'devices/work=theirs q0', 'devices/gone=x q0'])
+})
