@@ -133,6 +133,24 @@ function taken(world: TestGateway, what: Step, options: object): TestGateway {
   return world
 }
 
+/** What the client at `new` is sent, with each message acknowledged. */
+function acknowledged(world: TestGateway): string[] {
+  const heard: string[] = []
+  for (;;) {
+    world.settle()
+    const messages = world.messages('new')
+    if (messages.length === 0) return heard
+    for (const each of messages) {
+      if (each.type !== MsgType.PUBLISH) {
+        if (each.type === MsgType.PINGRESP) heard.push('PINGRESP')
+        continue
+      }
+      heard.push(Buffer.from(each.data).toString())
+      world.send('new', say.puback(each.topicId, each.msgId))
+    }
+  }
+}
+
 describe('a gateway to which clients say anything', () => {
   test('never throws, and a client that connects anew is served as ever', () => {
     const property = fc.property(OPTIONS, fc.array(step, { maxLength: 80 }), (chosen, steps) => {
@@ -148,9 +166,19 @@ describe('a gateway to which clients say anything', () => {
         world.settle()
       }
       expect(world.sent('new')).toEqual(['CONNACK', 'SUBACK 0401 #5 q1'])
-      world.publish('a', '!', 0)
+      for (const text of ['1', '2', '3']) world.publish('a', text)
+      expect(acknowledged(world)).toEqual(['1', '2', '3'])
+      world.send('new', say.disconnect(60))
       world.settle()
-      expect(world.sent('new')).toEqual(['PUBLISH 0401=! q0'])
+      for (const text of ['4', '5', '6']) world.publish('a', text)
+      world.settle()
+      expect(world.sent('new')).toEqual(['DISCONNECT'])
+      const wakes = Array.from({ length: 3 / Math.min(3, rest.wakeMessages) }, () => {
+        world.send('new', say.ping('s'))
+        return acknowledged(world)
+      })
+      expect(wakes.flat().filter((text) => text !== 'PINGRESP')).toEqual(['4', '5', '6'])
+      expect(wakes.every((heard) => heard.at(-1) === 'PINGRESP')).toBe(true)
     })
     fc.assert(property, runs(300))
   })

@@ -132,7 +132,7 @@ export class ConnectionSetup {
     client.username = username
     this.#replaced = client.link
     client.link = client.host.openLink(now, client)
-    client.toBroker(now, connectPacket(client.clientId, connect.cleanSession, client.expirySeconds, will))
+    client.toBroker(now, connectPacket(client.clientId, connect.cleanSession, client.expirySeconds, will, this.#window))
   }
 
   /** The broker's answer. */
@@ -170,7 +170,7 @@ export class ConnectionSetup {
     const client = this.#client
     if (whose === 'restart') {
       // The sensor knows nothing of our restart, and goes on as it was.
-      client.link!.listen(now, client.state === 'active' && !client.downlink.busy)
+      client.link!.listen(now, client.state === 'active' && !client.downlink.full)
       return
     }
     // The broker took its time, and the client has begun anew: it is connected all the same.
@@ -215,7 +215,7 @@ export class ConnectionSetup {
     client.username = user.username
     client.link = client.host.openLink(now, client)
     client.link.listen(now, false)
-    client.toBroker(now, connectPacket(client.clientId, false, client.expirySeconds, client.will))
+    client.toBroker(now, connectPacket(client.clientId, false, client.expirySeconds, client.will, this.#window))
     client.supervision.arm(now)
   }
 
@@ -227,6 +227,11 @@ export class ConnectionSetup {
     this.#connect = undefined
     this.#replaced?.lost(now, 'abandoned')
     this.#replaced = undefined
+  }
+
+  /** Messages that the broker may have on their way to the client. */
+  get #window(): number {
+    return this.#client.host.options.inflightMessages
   }
 
   /** The broker is answering the client's CONNECT. */

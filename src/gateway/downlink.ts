@@ -26,17 +26,23 @@ interface TopicReference {
 }
 
 /**
- * Messages on their way to one client, one transaction at a time: REGISTER where the client does not know the topic's id, then PUBLISH, to the
- * end of its acknowledgement. While one is open the link does not listen, so everything else waits in the session's queue, in order.
+ * Messages on their way to one client, one transaction each: REGISTER where the client does not know the topic's id, then PUBLISH, to the end of its
+ * acknowledgement. While as many are open as may be, by default one, the link does not listen, so everything else waits in the session's
+ * queue, in order. What is not answered is sent again together, and any progress begins the retries anew.
  */
 export class Downlink {
   /** Deliveries begun in this awake period, and the octets that it took. */
   #begun = 0
   #octets = 0
   readonly #client: SnClient
-  #transaction: Transaction | undefined = undefined
-  /** What was open when the client was told its ids again. */
-  #interrupted: Transaction | undefined = undefined
+  /** Sent and not fully answered, in order. */
+  #transactions: Transaction[] = []
+  /** To be begun again, before anything new. */
+  #again: Transaction[] = []
+  /** Times that what is open was sent again. */
+  #retries = 0
+  /** The client has answered with congestion, or the store is full. */
+  #rests = false
   #retryTimer: Timer<ClientTimer> | undefined = undefined
   #lastRegisterId = 0
 
@@ -46,11 +52,22 @@ export class Downlink {
 
   /** What the client has not answered yet. */
   get awaiting(): Awaiting | undefined {
-    return this.#transaction?.awaiting
+    return this.#transactions[0]?.awaiting
   }
 
+  /** Something is on its way, or waits to be begun again. */
   get busy(): boolean {
-    return this.#transaction !== undefined
+    return this.#transactions.length > 0 || this.#again.length > 0
+  }
+
+  /** Nothing more may be begun: the window is full, or an id has to be known first. */
+  get full(): boolean {
+    return this.#again.length > 0 || this.#blocked
+  }
+
+  get #blocked(): boolean {
+    const open = this.#transactions
+    return open.length >= this.#client.host.options.inflightMessages || this.#rests || open.some(isRegister)
   }
 
   beginWake(): void {
@@ -72,107 +89,117 @@ export class Downlink {
 
   /** Tells the client all ids of its session that it may have forgotten, then goes on with what is open (`register: eager`, ruling A10). */
   registerAll(now: Instant): void {
-    const open = this.#transaction
-    if (open !== undefined && !isOwnRegister(open)) this.#interrupted = open
-    this.#transaction = undefined
+    this.#interrupt()
     this.#registerNext(now)
   }
 
-  /** The client sleeps: an open transaction waits with it. */
+  /** The client sleeps: what is open waits with it. */
   suspend(): void {
     this.#disarm()
   }
 
-  /** The client listens again: an open transaction goes on from its beginning, with what the client may have forgotten. */
+  /** The client listens again: what is open goes on from its beginning, with what the client may have forgotten. */
   resume(now: Instant): void {
-    const transaction = this.#transaction
-    if (transaction === undefined) return
-    this.#transaction = undefined
-    if (isOwnRegister(transaction)) this.#registerNext(now)
-    else if (transaction.awaiting === 'PUBCOMP') this.release(now, transaction.msgId)
-    else if (transaction.held !== undefined)
-      this.#start(now, {
-        ...transaction.held,
-        dup: transaction.held.dup || transaction.awaiting !== 'REGACK',
-        registeredAgain: false,
-      })
+    if (this.#transactions.length > 0 && isOwnRegister(this.#transactions[0]!)) this.registerAll(now)
+    else if (this.busy) {
+      this.#interrupt()
+      this.#goOn(now)
+    }
+  }
+
+  /** What is open is to be begun again; an id that was only told is told again in any case. */
+  #interrupt(): void {
+    this.#again = [...this.#transactions.filter((transaction) => !isOwnRegister(transaction)), ...this.#again]
+    this.#transactions = []
+    this.#retries = 0
+    this.#rests = false
+    this.#disarm()
+  }
+
+  #goOn(now: Instant): void {
+    while (this.#again.length > 0 && !this.#blocked) {
+      const { awaiting, held, msgId } = this.#again.shift()!
+      if (awaiting === 'PUBCOMP') this.release(now, msgId)
+      else if (held !== undefined) this.#start(now, { ...held, dup: held.dup || awaiting !== 'REGACK', registeredAgain: false })
+    }
   }
 
   /** The connection is over: what was open is the broker's to send again. */
   abandon(): void {
-    this.#transaction = undefined
-    this.#interrupted = undefined
+    this.#transactions = []
+    this.#again = []
+    this.#retries = 0
+    this.#rests = false
     this.#disarm()
   }
 
   /** The broker's PUBREL, recorded by now: it goes to the client until PUBCOMP comes. */
   release(now: Instant, msgId: number): void {
     const message: Message = { type: MsgType.PUBREL, msgId }
-    if (this.#transaction !== undefined && this.#transaction.msgId !== msgId) {
+    const known = this.#transactions.findIndex((transaction) => !isRegister(transaction) && transaction.msgId === msgId)
+    if (known < 0 && this.#blocked) {
       // An answer to a PUBREC that nobody waits for, in the middle of something else: said once, the client asks again if it is lost.
       this.#send(message)
       return
     }
-    const transaction: Transaction = { awaiting: 'PUBCOMP', msgId, message, held: undefined, retries: 0, rests: false }
-    if (!this.#client.isReachable) {
-      // PUBREC crossed our PINGRESP: the sleeper hears the answer when it wakes.
-      this.#transaction = transaction
-      this.#disarm()
-      return
-    }
-    this.#open(now, transaction)
+    const transaction: Transaction = { awaiting: 'PUBCOMP', msgId, message, held: undefined }
+    if (known >= 0) this.#transactions[known] = transaction
+    else this.#transactions.push(transaction)
+    // If PUBREC crossed our PINGRESP, the sleeper hears the answer when it wakes.
+    if (!this.#client.isReachable) return
+    this.#progressed(now)
     this.#send(message)
   }
 
   /** REGACK, PUBACK, PUBREC or PUBCOMP from the client. What answers nothing that is open is ignored. */
   answered(now: Instant, message: TopicAck | MsgIdOnly): void {
-    const transaction = this.#transaction
     const { type, msgId } = message
+    const isForRegister = type === MsgType.REGACK
+    const transaction = this.#transactions.find((open) => open.msgId === msgId && isRegister(open) === isForRegister)
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID) {
-      this.#unknownTopicId(message.topicId, transaction?.msgId === msgId ? transaction.message : undefined)
+      this.#unknownTopicId(message.topicId, transaction?.message)
     }
-    if (transaction === undefined || transaction.msgId !== msgId) {
+    if (transaction === undefined) {
       // PUBREC again: our PUBREL was lost, and its transaction repeats it; PUBREC for nothing we know ends with PUBREL all the same.
-      if (type === MsgType.PUBREC && transaction === undefined)
-        this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
+      if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
     }
     if (type !== MsgType.PUBCOMP) this.#client.host.proved(this.#client.route)
-    if (type === MsgType.REGACK && transaction.awaiting === 'REGACK') this.#registered(now, transaction, message.returnCode)
+    if (type === MsgType.REGACK) this.#registered(now, transaction, message.returnCode)
     else if (type === MsgType.PUBACK) this.#acknowledged(now, transaction, message.returnCode)
     else if (type === MsgType.PUBREC && transaction.awaiting === 'PUBREC') {
       // The broker records it, and its PUBREL comes back when that is durable.
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
     } else if (type === MsgType.PUBCOMP && transaction.awaiting === 'PUBCOMP') {
-      this.#done(now, PacketType.PUBCOMP, msgId)
+      this.#done(now, PacketType.PUBCOMP, transaction)
     }
   }
 
   /** T_retry has passed. */
   timedOut(now: Instant): void {
-    const transaction = this.#transaction
-    if (transaction === undefined) {
+    const first = this.#transactions[0]
+    if (first === undefined) {
       this.#client.settle(now, true)
       return
     }
-    if (transaction.rests) {
+    if (this.#rests) {
       this.resume(now)
       return
     }
     if (this.#client.host.ports.isWaiting(this.#client.route) || this.#client.awaitsStore) {
       // It has not even left.
       if (this.#client.state === 'awake') this.#client.settle(now, true)
-      else this.#armRetry(now, transaction.retries)
+      else this.#armRetry(now)
       return
     }
-    if (transaction.retries >= this.#client.retryProfile.nRetry) {
-      this.#client.retriesExhausted(now, transaction.awaiting)
+    if (this.#retries >= this.#client.retryProfile.nRetry) {
+      this.#client.retriesExhausted(now, first.awaiting)
       return
     }
-    transaction.retries++
-    this.#armRetry(now, transaction.retries)
-    const { message } = transaction
-    this.#send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
+    this.#retries++
+    this.#armRetry(now)
+    for (const { message } of this.#transactions)
+      this.#send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
   }
 
   /** Looks again after T_retry, although nothing is open: an awake period that waits for the store must end too. */
@@ -184,8 +211,7 @@ export class Downlink {
 
   /** What waited for its port, or for the store, is on its way: only now its answer can be waited for. */
   left(now: Instant): void {
-    const transaction = this.#transaction
-    if (transaction !== undefined && !transaction.rests && this.#timer().armed) this.#armRetry(now, transaction.retries)
+    if (this.#transactions.length > 0 && !this.#rests && this.#timer().armed) this.#armRetry(now)
   }
 
   #start(now: Instant, held: Held): void {
@@ -215,7 +241,7 @@ export class Downlink {
       this.#giveUp(now, held, `${topic} is too long for REGISTER`)
       return
     }
-    this.#open(now, { awaiting: 'REGACK', msgId, message, held, retries: 0, rests: false })
+    this.#open(now, { awaiting: 'REGACK', msgId, message, held })
     this.#send(message, assigned.lsn)
   }
 
@@ -241,20 +267,18 @@ export class Downlink {
       this.#giveUp(now, held, `${message.payloadLength} octets on ${message.topic} are too long for a datagram`)
       return
     }
-    if (qos > 0)
-      this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, held, retries: 0, rests: false })
+    if (qos > 0) this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, held })
     this.#send(publish)
-    if (qos === 0) this.#close(now)
+    if (qos === 0) this.#close(now, undefined)
+    else this.#goOn(now)
   }
 
   #registered(now: Instant, transaction: Transaction, returnCode: number): void {
     if (returnCode === ReturnCode.CONGESTION) {
-      this.#rest(now, transaction)
+      this.#rest(now)
       return
     }
     const { held } = transaction
-    this.#transaction = undefined
-    this.#disarm()
     const { registry } = this.#client
     const { topicName } = transaction.message as Register
     const topicId = registry.idOf(topicName)
@@ -263,6 +287,11 @@ export class Downlink {
       registry.markRefused(topicName)
       this.#client.toBroker(now, unsubscribePacket(OWN_REQUEST, topicName))
     } else registry.markKnown(topicId)
+    if (held !== undefined && topicId !== undefined && !registry.refuses(topicName) && !this.#client.isReachable) {
+      // REGACK crossed our PINGRESP: its message goes out at the next wake.
+      return
+    }
+    this.#remove(transaction)
     if (held === undefined) {
       this.#registerNext(now)
       return
@@ -271,33 +300,28 @@ export class Downlink {
       this.#giveUp(now, held, `the client refused to register ${topicName}`)
       return
     }
-    if (!this.#client.isReachable) {
-      // REGACK crossed our PINGRESP: its message goes out at the next wake.
-      this.#transaction = transaction
-      return
-    }
     this.#publish(now, held, { topicIdType: 'normal', topicId })
   }
 
   #acknowledged(now: Instant, transaction: Transaction, returnCode: number): void {
-    const { awaiting, held, msgId } = transaction
+    const { awaiting, held } = transaction
     if (awaiting !== 'PUBACK' && awaiting !== 'PUBREC') return
     if (returnCode === ReturnCode.INVALID_TOPIC_ID && held !== undefined && !held.registeredAgain) {
       if (!this.#client.isReachable) return
-      this.#transaction = undefined
-      this.#disarm()
+      this.#remove(transaction)
       this.#start(now, { ...held, registeredAgain: true })
       return
     }
     if (returnCode === ReturnCode.CONGESTION) {
-      this.#rest(now, transaction)
+      this.#rest(now)
       return
     }
     if (returnCode !== ReturnCode.ACCEPTED) {
+      this.#remove(transaction)
       this.#giveUp(now, held!, `the client answered with return code ${returnCode}`)
       return
     }
-    if (awaiting === 'PUBACK') this.#done(now, PacketType.PUBACK, msgId)
+    if (awaiting === 'PUBACK') this.#done(now, PacketType.PUBACK, transaction)
   }
 
   /** The client will never take this message: it counts as delivered, and that is told. */
@@ -305,25 +329,20 @@ export class Downlink {
     const client = this.#client
     client.host.traffic.publishDropped++
     client.host.notice({ code: 'message-dropped', level: 'warn', client: client.key, peer: client.route, reason })
-    if (held.qos === 1) this.#done(now, PacketType.PUBACK, held.packetId)
-    else if (held.qos === 2) {
-      this.#transaction = undefined
-      this.#disarm()
-      client.toBroker(now, responsePacket(PacketType.PUBREC, held.packetId, 0x83))
-      this.#close(now)
-    } else this.#close(now)
+    if (held.qos === 1) client.toBroker(now, responsePacket(PacketType.PUBACK, held.packetId))
+    else if (held.qos === 2) client.toBroker(now, responsePacket(PacketType.PUBREC, held.packetId, 0x83))
+    this.#close(now, undefined)
   }
 
-  #done(now: Instant, type: typeof PacketType.PUBACK | typeof PacketType.PUBCOMP, packetId: number): void {
-    this.#client.toBroker(now, responsePacket(type, packetId))
-    this.#close(now)
+  #done(now: Instant, type: typeof PacketType.PUBACK | typeof PacketType.PUBCOMP, transaction: Transaction): void {
+    this.#client.toBroker(now, responsePacket(type, transaction.msgId))
+    this.#close(now, transaction)
   }
 
-  /** The client is congested: it is left alone for T_WAIT, or until its next awake period, and its message waits [1.2 section 6.5]. */
-  #rest(now: Instant, transaction: Transaction): void {
+  /** The client is congested: it is left alone for T_WAIT, or until its next awake period, and its messages wait [1.2 section 6.5]. */
+  #rest(now: Instant): void {
     const { host, state } = this.#client
-    transaction.retries = 0
-    transaction.rests = true
+    this.#rests = true
     if (state === 'active') host.timers.arm(this.#timer(), now + host.options.tWaitMs)
     else this.#client.settle(now, true)
   }
@@ -335,7 +354,8 @@ export class Downlink {
     const reason = `no topic id for ${topicName}`
     client.host.notice({ code: 'store-full', level: 'error', client: client.key, peer: client.route, reason })
     const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }
-    this.#open(now, { awaiting: 'REGACK', msgId: 0, message, held, retries: 0, rests: true })
+    this.#open(now, { awaiting: 'REGACK', msgId: 0, message, held })
+    this.#rests = true
     client.settle(now, true)
   }
 
@@ -353,15 +373,12 @@ export class Downlink {
     const { registry } = this.#client
     const topicId = registry.nextUnknown()
     if (topicId === undefined) {
-      this.#transaction = this.#interrupted
-      this.#interrupted = undefined
-      if (this.#transaction !== undefined) this.resume(now)
-      else this.#close(now)
+      this.#close(now, undefined)
       return
     }
-    const msgId = this.#registerId(this.#interrupted?.msgId ?? 0)
+    const msgId = this.#registerId(0)
     const message: Message = { type: MsgType.REGISTER, topicId, msgId, topicName: registry.nameOf(topicId)! }
-    this.#open(now, { awaiting: 'REGACK', msgId, message, held: undefined, retries: 0, rests: false })
+    this.#open(now, { awaiting: 'REGACK', msgId, message, held: undefined })
     this.#send(message)
   }
 
@@ -371,21 +388,38 @@ export class Downlink {
   }
 
   #open(now: Instant, transaction: Transaction): void {
-    this.#transaction = transaction
-    this.#armRetry(now, 0)
+    this.#transactions.push(transaction)
+    this.#rests = false
+    this.#progressed(now)
     this.#client.updateListening(now)
   }
 
-  #close(now: Instant): void {
-    this.#transaction = undefined
-    this.#disarm()
+  /** A transaction is over, or a message needed none: what is to be begun again comes next, and then what is new. */
+  #close(now: Instant, transaction: Transaction | undefined): void {
+    if (transaction !== undefined) {
+      this.#remove(transaction)
+      this.#rests = false
+    }
+    if (this.#client.isReachable) this.#goOn(now)
+    if (this.#transactions.length === 0) this.#disarm()
+    else if (transaction !== undefined && this.#client.isReachable) this.#progressed(now)
     this.#client.updateListening(now)
     this.#client.settle(now, false)
   }
 
-  #armRetry(now: Instant, retries: number): void {
+  #remove(transaction: Transaction): void {
+    this.#transactions = this.#transactions.filter((open) => open !== transaction)
+  }
+
+  /** The client is there: the retries of what is open begin anew. */
+  #progressed(now: Instant): void {
+    this.#retries = 0
+    this.#armRetry(now)
+  }
+
+  #armRetry(now: Instant): void {
     const { host, retryProfile } = this.#client
-    host.timers.arm(this.#timer(), now + retryDelayMs(retryProfile, retries, host.chance()))
+    host.timers.arm(this.#timer(), now + retryDelayMs(retryProfile, this.#retries, host.chance()))
   }
 
   #timer(): Timer<ClientTimer> {
@@ -397,13 +431,16 @@ export class Downlink {
     if (this.#retryTimer !== undefined) this.#client.host.timers.disarm(this.#retryTimer)
   }
 
-  /** Message ids of our REGISTERs: their own count, and never that of the PUBLISH which follows (ruling A14). */
+  /** Message ids of our REGISTERs: their own count, and never that of a message on its way (ruling A14). */
   #registerId(packetId: number): number {
+    const isTaken = (msgId: number): boolean => [...this.#transactions, ...this.#again].some((open) => open.msgId === msgId)
     do this.#lastRegisterId = this.#lastRegisterId === 0xffff ? 1 : this.#lastRegisterId + 1
-    while (this.#lastRegisterId === packetId)
+    while (this.#lastRegisterId === packetId || isTaken(this.#lastRegisterId))
     return this.#lastRegisterId
   }
 }
+
+const isRegister = ({ awaiting }: Transaction): boolean => awaiting === 'REGACK'
 
 /** A REGISTER that no message waits for. */
 const isOwnRegister = ({ awaiting, held }: Transaction): boolean => awaiting === 'REGACK' && held === undefined

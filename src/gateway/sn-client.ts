@@ -269,7 +269,7 @@ export class SnClient {
     // What is delivered behind a reply that waits for the store, or a message that waits for its port, would wait with it: it is
     // safer in its queue.
     const waits = this.replies.blocked || this.host.ports.isWaiting(this.route)
-    this.link?.listen(now, open && !downlink.busy && !waits && this.route !== '')
+    this.link?.listen(now, open && !downlink.full && !waits && this.route !== '')
   }
 
   /** Ends an awake period when all that it may deliver is delivered; at the latest when told to (ruling A4). */

@@ -4,10 +4,7 @@ import type { Held } from './held.ts'
 /** What the gateway waits for from a client. */
 export type Awaiting = 'REGACK' | 'PUBACK' | 'PUBREC' | 'PUBCOMP'
 
-/**
- * One message that was sent and not yet answered [1.2 section 6.13]. A client has at most one: the next begins when it is over,
- * which is MQTT-SN's window of one.
- */
+/** One message that was sent and not yet answered [1.2 section 6.13]. */
 export interface Transaction {
   readonly awaiting: Awaiting
   readonly msgId: number
@@ -15,8 +12,4 @@ export interface Transaction {
   readonly message: Message
   /** The delivery that this is part of, if there is one. */
   readonly held: Held | undefined
-  /** Times that it was sent again. */
-  retries: number
-  /** The client has answered with congestion. */
-  rests: boolean
 }

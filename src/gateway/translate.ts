@@ -22,7 +22,13 @@ const NEVER = 0xffffffff
 export const OWN_REQUEST = 0x10000
 
 /** CONNECT as the broker sees it. Keep alive is 0: the gateway supervises its clients itself. */
-export const connectPacket = (clientId: string, cleanStart: boolean, expirySeconds: number, will: Will | undefined): Connect => ({
+export const connectPacket = (
+  clientId: string,
+  cleanStart: boolean,
+  expirySeconds: number,
+  will: Will | undefined,
+  window = 1,
+): Connect => ({
   type: PacketType.CONNECT,
   protocolVersion: 5,
   bridge: false,
@@ -32,8 +38,8 @@ export const connectPacket = (clientId: string, cleanStart: boolean, expirySecon
   will,
   username: undefined,
   password: undefined,
-  // One message in flight is all that MQTT-SN has; the backlog stays in the session's durable queue.
-  properties: { receiveMaximum: 1, sessionExpiryInterval: Math.min(expirySeconds, NEVER) },
+  // The backlog stays in the session's durable queue.
+  properties: { receiveMaximum: window, sessionExpiryInterval: Math.min(expirySeconds, NEVER) },
 })
 
 export const responsePacket = (type: PublishResponse['type'], packetId: number, reasonCode = 0): PublishResponse => ({

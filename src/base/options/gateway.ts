@@ -67,7 +67,7 @@ export const GATEWAY_OPTIONS = {
     ...whole(1, 16),
     default: 1,
     about:
-      'QoS 1 and 2 messages that one sensor may have on their way to the broker at once; what is more is told congestion. By the specification it is one.',
+      'QoS 1 and 2 messages that may be on their way between the gateway and one sensor at once, in each direction; what a sensor sends above it is told congestion. By the specification it is one.',
   },
   wake_messages: {
     group: 'MQTT-SN gateway',
