@@ -53,6 +53,10 @@ export class ConnectionSetup {
       this.#establish(now, dialogue.connect, undefined)
       return
     }
+    if (topicNameError(message.topic) !== '') {
+      this.#refuse(now, ReturnCode.NOT_SUPPORTED)
+      return
+    }
     dialogue.topic = message
     client.state = 'willMsg'
     dialogue.prompt(now)
@@ -61,11 +65,7 @@ export class ConnectionSetup {
   willMsg(now: Instant, { message: payload }: WillMsg): void {
     const dialogue = this.#dialogue
     if (dialogue?.topic === undefined) return
-    const { topic, qos, retain } = dialogue.topic
-    if (topic === undefined || topicNameError(topic) !== '') {
-      this.#refuse(now, ReturnCode.NOT_SUPPORTED)
-      return
-    }
+    const { topic = '', qos, retain } = dialogue.topic
     this.#establish(now, dialogue.connect, { topic, payload, qos, retain, properties: NO_PROPERTIES })
   }
 

@@ -408,7 +408,8 @@ export class Downlink {
   }
 
   #remove(transaction: Transaction): void {
-    this.#transactions = this.#transactions.filter((open) => open !== transaction)
+    const at = this.#transactions.indexOf(transaction)
+    if (at >= 0) this.#transactions.splice(at, 1)
   }
 
   /** The client is there: the retries of what is open begin anew. */
