@@ -205,6 +205,17 @@ const BOUNDS: readonly Bound[] = [
     },
   },
   {
+    key: 'max_queued_bytes',
+    broker: { maxQueuedBytes: 1000, maxRetainedBytes: 1000 },
+    reach: (wire) => {
+      wire.send(wire.connect(), publish('kept', 900, { retain: true }))
+      const reader = wire.connect()
+      wire.congested(reader, true)
+      for (let times = 0; times < 4; times++) wire.send(reader, subscribe('kept'))
+      expect(wire.broker.waiting()).toEqual({ messages: 3, bytes: 2712 })
+    },
+  },
+  {
     key: 'max_retained_messages',
     broker: { maxRetainedMessages: 2 },
     reach: (wire) => {
@@ -227,6 +238,16 @@ const BOUNDS: readonly Bound[] = [
     reach: (wire) => {
       const connection = wire.connect()
       for (const id of [1, 2]) wire.send(connection, publish(`t${id}`, 60, { qos: 1, id, retain: true }))
+    },
+    told: 0x97,
+  },
+  {
+    key: 'max_retained_lookups_per_second',
+    broker: { maxRetainedLookupsPerSecond: 1000 },
+    reach: (wire) => {
+      const connection = wire.connect()
+      for (let i = 0; i < 100; i++) wire.send(connection, publish(`t/${i}`, 1, { retain: true }))
+      wire.send(connection, subscribe(...Array.from({ length: 10 }, (_, i) => `+/+/${i}`), 't/1', 'once/too/often/#'))
     },
     told: 0x97,
   },

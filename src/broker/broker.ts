@@ -3,6 +3,7 @@ import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { BrokerRecord, Lsn, Store, WallClock } from '../base/store.ts'
 import { Timers } from '../base/timers.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
 import { DEFAULT_LINK_SETTINGS, type LinkId, type LinkInfo, type LinkSettings, type Uplink } from '../mqtt/link.ts'
 import { type Connect, type Disconnect, type Packet, PacketType, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
@@ -288,7 +289,9 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
         return
       case PacketType.SUBSCRIBE: {
         const { maximumQos } = settingsOf(link)
-        const answer = this.#subscriber.subscribe(now, session, packet, { maximumQos, version: link.version })
+        link.lookups ??= new TokenBucket(this.#context.limits.maxRetainedLookupsPerSecond)
+        const terms = { maximumQos, version: link.version, lookups: link.lookups }
+        const answer = this.#subscriber.subscribe(now, session, packet, terms)
         if (answer === 'full') this.#full(now, link, 'SUBSCRIBE')
         else {
           const { reasonCodes, lsn, reason } = answer

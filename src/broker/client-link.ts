@@ -1,6 +1,7 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Lsn, SessionKey } from '../base/store.ts'
+import type { TokenBucket } from '../base/token-bucket.ts'
 import { type Delivery, type Link, type LinkId, type LinkInfo, type Outgoing, OutgoingType } from '../mqtt/link.ts'
 import { type Connack, type Packet, PacketType, type ProtocolVersion, type QoS, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
@@ -73,6 +74,8 @@ export class ClientLink implements Link {
   unacknowledged = 0
   /** QoS 2 packet ids of earlier conversations: they count against our Receive Maximum when they come again [5.0 section 4.9]. */
   carried: Set<number> | undefined = undefined
+  /** What is left to its wildcards of retained messages to look through; made when it first subscribes. */
+  lookups: TokenBucket | undefined = undefined
   /** The session that this client fills faster than it drains. */
   #pressed: Session | undefined = undefined
   listening = true

@@ -35,6 +35,8 @@ export interface BrokerLimits {
   readonly maxTopicLevels: number
   readonly maxRetainedMessages: number
   readonly maxRetainedBytes: number
+  /** Levels of retained topics that the wildcards of one client may be compared with. */
+  readonly maxRetainedLookupsPerSecond: number
 }
 
 export const DEFAULT_LIMITS: BrokerLimits = {
@@ -57,6 +59,7 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxTopicLevels: 128,
   maxRetainedMessages: 100_000,
   maxRetainedBytes: 64 * 1024 * 1024,
+  maxRetainedLookupsPerSecond: 2_000_000,
 }
 
 /** Messages that may wait in a session of this kind. */

@@ -135,14 +135,15 @@ export class Publisher {
     return targets.length > 0 || shared.some(({ members }) => members.length > 0)
   }
 
+  /** All retained messages at once may exceed what else may wait, but not again and again for a client that does not read. */
+  hasRoomForRetained({ kind, queueLength, queuedBytes }: Session): boolean {
+    const { limits } = this.#context
+    const { maxRetainedMessages, maxQueuedBytes, maxRetainedBytes } = limits
+    return queueLength < queueBound(limits, kind) + maxRetainedMessages && queuedBytes <= maxQueuedBytes + maxRetainedBytes
+  }
+
   /** Queues a retained message for a new subscription; as its own stored message, so that SUBACK can vouch for it. */
   deliverRetained(session: Session, message: Publish, qos: QoS, identifiers: readonly number[] | undefined): Lsn | 'full' {
-    // All retained messages at once may exceed what else may wait, but not again and again for a client that does not read.
-    const { limits } = this.#context
-    if (session.queueLength >= queueBound(limits, session.kind) + limits.maxRetainedMessages) {
-      this.#dropNewest(session, message)
-      return 0
-    }
     return this.#queueAlone(session, message, qos, true, identifiers, undefined)
   }
 
@@ -183,7 +184,7 @@ export class Publisher {
       const lsn = this.#queueAlone(session, message, qos, retain, subscriptionIdentifiers, share)
       if (lsn !== 'full') return lsn
     }
-    this.#dropNewest(session, message)
+    this.dropNewest(session, message)
     return 0
   }
 
@@ -297,7 +298,7 @@ export class Publisher {
         continue
       }
       if (!hasRoom(this.#context, session, message, qos)) {
-        this.#dropNewest(session, message)
+        this.dropNewest(session, message)
         continue
       }
       if (qos > 0 || session.link?.listening !== true) message.own()
@@ -314,14 +315,15 @@ export class Publisher {
     return qos > message.qos && (!this.#context.limits.upgradeOutgoingQos || message.from === '') ? message.qos : qos
   }
 
-  #dropNewest(session: Session, message: Publish): void {
-    this.#context.stats.publishDropped++
+  /** What cannot wait, and so many in all. */
+  dropNewest(session: Session, message: Publish, count = 1): void {
+    this.#context.stats.publishDropped += count
     this.#context.notice({
       code: 'queue-full',
       level: 'warn',
       client: session.key,
       reason: `message on ${message.topic} dropped: ${session.queueLength} messages, ${session.queuedBytes} bytes wait`,
-      count: 1,
+      count,
       limit: fullOf(this.#context.limits, session),
     })
   }

@@ -4,6 +4,8 @@ import { messageBytes } from './session.ts'
 
 /** The last retained message of each topic [5.0 section 3.3.1.3], as a tree of levels for wildcard subscriptions. */
 export class Retained {
+  /** Levels that `match` has compared so far: what it costs. */
+  looked = 0
   readonly #root: Node = { children: undefined, message: undefined }
   #count = 0
   #bytes = 0
@@ -81,10 +83,11 @@ export class Retained {
     let nodes: Node[] = [this.#root]
     for (let i = 0; i < levels.length; i++) {
       const level = levels[i]!
-      if (level === '#') return nodes.flatMap((node) => below(node, i === 0))
+      if (level === '#') return nodes.flatMap((node) => this.#below(node, i === 0))
       const next: Node[] = []
       for (const node of nodes) {
         if (node.children === undefined) continue
+        this.looked += level === '+' ? node.children.size : 1
         if (level !== '+') {
           const child = node.children.get(level)
           if (child !== undefined) next.push(child)
@@ -98,7 +101,21 @@ export class Retained {
   }
 
   *[Symbol.iterator](): Iterator<Publish> {
-    yield* below(this.#root, false)
+    yield* this.#below(this.#root, false)
+  }
+
+  /** A node's own message and everything under it, with a stack of our own: topics are as deep as peers make them. */
+  #below(top: Node, hideDollar: boolean): Publish[] {
+    const found: Publish[] = []
+    const stack: Node[] = [top]
+    for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
+      this.looked++
+      if (node.message !== undefined) found.push(node.message)
+      if (node.children === undefined) continue
+      // Filters that start with a wildcard do not see topics that start with $ (MQTT-4.7.2-1).
+      for (const [name, child] of node.children) if (!(hideDollar && node === top && name.startsWith('$'))) stack.push(child)
+    }
+    return found
   }
 
   #replace(node: Node, message: Publish | undefined): void {
@@ -117,17 +134,4 @@ export class Retained {
 interface Node {
   children: Map<string, Node> | undefined
   message: Publish | undefined
-}
-
-/** A node's own message and everything under it, with a stack of our own: topics are as deep as peers make them. */
-function below(top: Node, hideDollar: boolean): Publish[] {
-  const found: Publish[] = []
-  const stack: Node[] = [top]
-  for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-    if (node.message !== undefined) found.push(node.message)
-    if (node.children === undefined) continue
-    // Filters that start with a wildcard do not see topics that start with $ (MQTT-4.7.2-1).
-    for (const [name, child] of node.children) if (!(hideDollar && node === top && name.startsWith('$'))) stack.push(child)
-  }
-  return found
 }

@@ -1,10 +1,12 @@
 import type { Instant } from '../base/machine.ts'
-import type { Lsn } from '../base/store.ts'
+import type { Lsn, SessionKey, StoredOwner } from '../base/store.ts'
+import type { TokenBucket } from '../base/token-bucket.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { ProtocolVersion, QoS, Subscribe, SubscriptionRequest, Unsubscribe } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { isSysTopic, realFilter, sharedFilter, topicFilterError } from '../mqtt/topics.ts'
+import { hasWildcard, isSysTopic, realFilter, sharedFilter, topicFilterError } from '../mqtt/topics.ts'
+import type { Identity } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels, isTooLong } from './limits.ts'
 import type { Publisher } from './publisher.ts'
@@ -24,18 +26,40 @@ export interface SubscribeTerms {
   /** Highest QoS that is granted. */
   readonly maximumQos: QoS
   readonly version: ProtocolVersion
+  /** For what its wildcards cost among the retained messages. */
+  readonly lookups: TokenBucket
 }
 
-const REFUSALS: ReadonlyMap<number, string> = new Map([
-  [ReasonCode.TOPIC_FILTER_INVALID, 'the topic filter is not valid, or too long (max_topic_levels)'],
-  [ReasonCode.QUOTA_EXCEEDED, 'too many subscriptions (max_subscriptions_per_session)'],
-  [ReasonCode.NOT_AUTHORIZED, 'not allowed'],
-])
+/** Why a filter is not subscribed to, with the bound that it has reached. */
+interface Refused {
+  readonly reasonCode: number
+  readonly reason: string
+  readonly limit?: string
+}
+
+const INVALID: Refused = {
+  reasonCode: ReasonCode.TOPIC_FILTER_INVALID,
+  reason: 'the topic filter is not valid, or too long (max_topic_levels)',
+}
+const TOO_DEEP: Refused = { ...INVALID, limit: 'max_topic_levels' }
+const TOO_MANY: Refused = {
+  reasonCode: ReasonCode.QUOTA_EXCEEDED,
+  reason: 'too many subscriptions (max_subscriptions_per_session)',
+  limit: 'max_subscriptions_per_session',
+}
+const TOO_COSTLY: Refused = {
+  reasonCode: ReasonCode.QUOTA_EXCEEDED,
+  reason: 'too many retained messages to look through (max_retained_lookups_per_second)',
+  limit: 'max_retained_lookups_per_second',
+}
+const FORBIDDEN: Refused = { reasonCode: ReasonCode.NOT_AUTHORIZED, reason: 'not allowed' }
 
 /** SUBSCRIBE and UNSUBSCRIBE [5.0 sections 3.8, 3.10]. */
 export class Subscriber {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
+  /** Who has retained what, as one object for all messages of a conversation: rules are made ready for each. */
+  readonly #publishers = new WeakMap<StoredOwner, Identity>()
 
   constructor(context: BrokerContext, publisher: Publisher) {
     this.#context = context
@@ -43,28 +67,29 @@ export class Subscriber {
   }
 
   /** 'full': the store cannot record what the acknowledgement would vouch for. */
-  subscribe(now: Instant, session: Session, packet: Subscribe, { maximumQos, version }: SubscribeTerms): Answer | 'full' {
+  subscribe(now: Instant, session: Session, packet: Subscribe, terms: SubscribeTerms): Answer | 'full' {
+    const { maximumQos, version } = terms
     const identifier = packet.properties.subscriptionIdentifiers?.[0]
     const reasonCodes: number[] = []
     let lsn = 0
     let reason: string | undefined
     for (const asked of packet.subscriptions) {
       const request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
-      const refusal = this.#refusal(session, request)
-      if (refusal !== 0) {
+      const refused = this.#refused(now, session, request, terms)
+      if (refused !== undefined) {
         // 3.1 cannot say no: what is refused is acknowledged as if it were granted, and nothing ever comes of it [3.1 section 3.8].
-        reasonCodes.push(version === 3 ? request.qos : refusal)
-        reason ??= REFUSALS.get(refusal)
+        reasonCodes.push(version === 3 ? request.qos : refused.reasonCode)
+        reason ??= refused.reason
         this.#context.notice({
           code: 'subscribe-refused',
           level: 'info',
           client: session.key,
-          reason: `${request.filter}: reason code 0x${refusal.toString(16)}`,
-          ...refusedBy(refusal, request.filter, this.#context.limits.maxTopicLevels),
+          reason: `${request.filter}: reason code 0x${refused.reasonCode.toString(16)}`,
+          ...(refused.limit !== undefined && { limit: refused.limit }),
         })
         continue
       }
-      const done = this.#subscribe(now, session, request, identifier)
+      const done = this.#subscribe(now, session, request, identifier, terms)
       if (done === 'unrecorded' && version > 3) {
         reasonCodes.push(ReasonCode.QUOTA_EXCEEDED)
         reason ??= 'the store is full'
@@ -97,16 +122,20 @@ export class Subscriber {
     return { reasonCodes, lsn }
   }
 
-  #refusal(session: Session, { filter }: SubscriptionRequest): number {
+  #refused(now: Instant, session: Session, request: SubscriptionRequest, { lookups }: SubscribeTerms): Refused | undefined {
     const { limits, access } = this.#context
-    if (topicFilterError(filter) !== '' || isTooLong(filter, limits.maxTopicLevels)) return ReasonCode.TOPIC_FILTER_INVALID
+    const { filter } = request
+    if (exceedsLevels(filter, limits.maxTopicLevels)) return TOO_DEEP
     // MQTT-4.8.2-1, -2
-    if (sharedFilter(filter) === 'invalid') return ReasonCode.TOPIC_FILTER_INVALID
+    if (topicFilterError(filter) !== '' || isTooLong(filter, limits.maxTopicLevels) || sharedFilter(filter) === 'invalid')
+      return INVALID
     const { subscriptions } = session
     if (subscriptions !== undefined && subscriptions.size >= limits.maxSubscriptionsPerSession && !subscriptions.has(filter)) {
-      return ReasonCode.QUOTA_EXCEEDED
+      return TOO_MANY
     }
-    return access.subscribe(session, realFilter(filter)) ? 0 : ReasonCode.NOT_AUTHORIZED
+    if (!access.subscribe(session, realFilter(filter))) return FORBIDDEN
+    const isSearch = request.retainHandling !== 2 && hasWildcard(filter) && sharedFilter(filter) === undefined
+    return isSearch && !lookups.has(now) ? TOO_COSTLY : undefined
   }
 
   /** 'unrecorded': nothing has happened; 'full': it has, but not all retained messages could be recorded. */
@@ -115,6 +144,7 @@ export class Subscriber {
     session: Session,
     request: SubscriptionRequest,
     identifier: number | undefined,
+    { lookups }: SubscribeTerms,
   ): Lsn | 'unrecorded' | 'full' {
     const { access, retained, sysRetained } = this.#context
     const subscription: Subscription = { ...request, subscriptionIdentifier: identifier }
@@ -129,13 +159,21 @@ export class Subscriber {
     if (request.retainHandling === 2 || (request.retainHandling === 1 && !isNew) || sharedFilter(request.filter) !== undefined)
       return lsn
     const identifiers = identifier === undefined ? undefined : [identifier]
-    for (const message of (isSysTopic(request.filter) ? sysRetained : retained).match(request.filter)) {
+    const tree = isSysTopic(request.filter) ? sysRetained : retained
+    const before = tree.looked
+    const found = tree.match(request.filter)
+    lookups.spend(tree.looked - before)
+    for (const [i, message] of found.entries()) {
       if (message.expiresAt !== undefined && message.expiresAt <= now) {
         retained.delete(message.topic)
         continue
       }
       if (request.noLocal && message.from === session.key) continue
       if (!access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
+      if (!this.#publisher.hasRoomForRetained(session)) {
+        this.#publisher.dropNewest(session, message, found.length - i)
+        return lsn
+      }
       const qos = this.#publisher.effectiveQos(request, message)
       const delivered = this.#publisher.deliverRetained(session, message, qos, identifiers)
       if (delivered === 'full') return 'full'
@@ -148,23 +186,23 @@ export class Subscriber {
   #mayStillRetain({ topic, from, source }: Publish): boolean {
     const { access, limits } = this.#context
     if (!limits.checkRetainSource || source === undefined) return true
+    let publisher = this.#publishers.get(source)
+    if (publisher === undefined) {
+      publisher = this.#identityOf(from, source)
+      this.#publishers.set(source, publisher)
+    }
+    return access.publish(publisher, topic)
+  }
+
+  #identityOf(from: SessionKey, { username, listener, rights }: StoredOwner): Identity {
     const colon = from.indexOf(':')
-    const { username, listener, rights } = source
-    const who = {
+    return {
       kind: from.slice(0, colon) as ClientKind,
       clientId: from.slice(colon + 1),
       username,
       listener,
-      grant: rights === undefined ? undefined : access.restored(rights),
+      grant: rights === undefined ? undefined : this.#context.access.restored(rights),
       certified: false,
     }
-    return access.publish(who, topic)
   }
-}
-
-/** The bound behind a refusal, if there is one. */
-function refusedBy(reasonCode: number, filter: string, maxTopicLevels: number): { limit?: string } {
-  if (reasonCode === ReasonCode.QUOTA_EXCEEDED) return { limit: 'max_subscriptions_per_session' }
-  const isTooDeep = reasonCode === ReasonCode.TOPIC_FILTER_INVALID && exceedsLevels(filter, maxTopicLevels)
-  return isTooDeep ? { limit: 'max_topic_levels' } : {}
 }

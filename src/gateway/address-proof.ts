@@ -1,9 +1,9 @@
 import type { Instant } from '../base/machine.ts'
 import { isWithin, type Network } from '../base/networks.ts'
 import type { NoticeSink } from '../base/notice.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
 import type { RouteKey } from './client-host.ts'
 import { carrierOf, ipOf } from './route.ts'
-import { TokenBucket } from './token-bucket.ts'
 
 export interface AddressProofOptions {
   /** Whose addresses nobody forges, everybody's if it is not there; what is no IP address is trusted as well. */

@@ -180,6 +180,13 @@ export const BROKER_OPTIONS = {
     default: 64 * MIB,
     about: 'Bytes of topics and payloads of all retained messages.',
   },
+  max_retained_lookups_per_second: {
+    group: 'MQTT broker',
+    ...whole(1000, 1_000_000_000),
+    default: 2_000_000,
+    about:
+      'Retained topics, in levels, that the wildcards of one client may be compared with in a second. Whoever has had them all may subscribe with wildcards a little later.',
+  },
   socket_buffer_bytes: {
     group: 'MQTT broker',
     ...whole(KIB, KIB * MIB),
