@@ -85,6 +85,9 @@ const conversation: fc.Arbitrary<Message[]> = fc
       [say.connect(clientId, { will: true, clean }), say.willTopic('gone'), say.willMsg('bye')],
       [say.connect(clientId, { clean }), say.subscribe(filter, 2), say.disconnect(60)],
       [say.connect(clientId, { clean }), say.subscribe(filter, 1), say.connect(clientId, { will: true, clean })],
+      [say.connect(clientId, { clean: false }), say.register('a'), say.register('b', 2), say.disconnect()],
+      [say.connect(clientId, { clean: false }), say.disconnect(60), say.regack(0x401, 1), say.regack(0x401, 2)],
+      [say.disconnect(60), say.ping(clientId), say.puback(0x401, 1), say.pubrec(1), say.pubcomp(1)],
     ),
   )
 
@@ -157,7 +160,11 @@ describe('a gateway to which clients say anything', () => {
       const { trustedNetworks, ...rest } = chosen
       const options = { ...rest, ...(trustedNetworks !== undefined && { trustedNetworks }) }
       let world = new TestGateway(options, new DelayedStore())
-      for (const what of steps) world = taken(world, what, options)
+      for (const what of steps) {
+        const before = world
+        world = taken(world, what, options)
+        expect(before.disturbances).toEqual([])
+      }
       ;(world.store as DelayedStore).refuse = false
       world.settle()
       world.sent('new')

@@ -287,10 +287,8 @@ export class Downlink {
       registry.markRefused(topicName)
       this.#client.toBroker(now, unsubscribePacket(OWN_REQUEST, topicName))
     } else registry.markKnown(topicId)
-    if (held !== undefined && topicId !== undefined && !registry.refuses(topicName) && !this.#client.isReachable) {
-      // REGACK crossed our PINGRESP: its message goes out at the next wake.
-      return
-    }
+    // REGACK crossed our PINGRESP: its message goes out, or the next id is told, at the next wake.
+    if (!this.#client.isReachable && (held === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
     this.#remove(transaction)
     if (held === undefined) {
       this.#registerNext(now)

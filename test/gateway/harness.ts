@@ -64,6 +64,8 @@ export class TestGateway {
   readonly store: Store
   #sent = new Map<string, Message[]>()
   #up: string[] = []
+  /** What was sent to sleepers outside their awake periods, and is no answer. */
+  readonly disturbances: string[] = []
 
   constructor(options: Partial<GatewayOptions> = {}, store: Store = new MemoryStore(), around: Surroundings = {}) {
     this.store = store
@@ -189,6 +191,15 @@ export class TestGateway {
     while (this.#runOnce());
   }
 
+  #listenForDisturbance(route: string, message: Message): void {
+    const isCall = message.type === MsgType.REGISTER || message.type === MsgType.PUBREL
+    if (!isCall && !(message.type === MsgType.PUBLISH && message.qos > 0)) return
+    const sleeper = ['s', 't'].find(
+      (id) => this.gateway.client(id)?.route === route && this.gateway.client(id)?.state === 'asleep',
+    )
+    if (sleeper !== undefined) this.disturbances.push(`${sleeper}: ${line(message)}`)
+  }
+
   /** Gives whether anything happened. */
   #runOnce(): boolean {
     let any = false
@@ -205,6 +216,7 @@ export class TestGateway {
       const route = inner === undefined ? out.route : nodeRoute(out.route, inner.nodeId)
       const sent = this.#sent.get(route) ?? []
       sent.push(message)
+      this.#listenForDisturbance(route, message)
       this.#sent.set(route, sent)
     }
     return any

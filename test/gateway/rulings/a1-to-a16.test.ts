@@ -265,6 +265,16 @@ describe('ruling A10: ids live as long as the session', () => {
     expect(world.sent('r')).toEqual(['PUBLISH 0401=y #2 q1'])
   })
 
+  test('eager: a client that went to sleep meanwhile is told the rest when it wakes', () => {
+    const world = again('eager')
+    world.send('r', say.disconnect(60), say.regack(0x401, 1))
+    expect(world.sent('r')).toEqual(['CONNACK', 'REGISTER 0401=a #1', 'DISCONNECT'])
+    world.send('r', say.ping('s'))
+    expect(world.sent('r')).toEqual(['REGISTER 0402=b #2'])
+    world.send('r', say.regack(0x402, 2), say.puback(0x401, 1))
+    expect(world.sent('r')).toEqual(['PUBLISH 0401=x #1 q1', 'PINGRESP'])
+  })
+
   test('never: a client that forgets nothing is told nothing', () => {
     expect(again('never').sent('r')).toEqual(['CONNACK', 'PUBLISH 0401=x #1 q1'])
   })
