@@ -236,11 +236,16 @@ export class SnClient {
         else this.ignored++
         return
       case MsgType.REGISTER:
+        if (this.#beginsAnew) {
+          this.ignored++
+          return
+        }
         this.#learn(message.topicName, message.topicId)
         this.#send(now, { type: MsgType.REGACK, topicId: message.topicId, msgId: message.msgId, returnCode: ReturnCode.ACCEPTED })
         return
       case MsgType.PUBLISH:
-        this.#message(now, message)
+        if (this.#beginsAnew) this.ignored++
+        else this.#message(now, message)
         return
       case MsgType.PUBREL:
         if (this.#received.delete(message.msgId)) this.#finished = [message.msgId, ...this.#finished].slice(0, FINISHED_MAX)
@@ -259,6 +264,11 @@ export class SnClient {
       default:
     }
     this.#reply(now, message)
+  }
+
+  /** What still comes of the session that its CONNECT is about to end means nothing to it, topic ids least of all. */
+  get #beginsAnew(): boolean {
+    return this.state === 'connecting' && this.#options.cleanSession
   }
 
   handleTimeout(now: Instant): void {
