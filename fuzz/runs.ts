@@ -6,3 +6,6 @@ export const SEED = process.env.FUZZ_SEED === undefined ? undefined : Number(pro
 
 /** Parameters for a property that `npm test` runs `n` times: FUZZ_RUNS multiplies it, FUZZ_SEED makes it repeatable. */
 export const runs = <T>(n: number): Parameters<T> => ({ numRuns: n * FACTOR, ...(SEED !== undefined && { seed: SEED }) })
+
+/** Kinds of steps that are left out of the runs of a site, with commas between. */
+export const WITHOUT: readonly string[] = process.env.FUZZ_WITHOUT?.split(',') ?? []

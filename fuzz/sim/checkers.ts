@@ -133,13 +133,24 @@ export class BacklogFirst extends SiteChecker {
 /** Both ends mean the same topic by the same id, whenever no REGISTER is under way. */
 export class SameTopicIds extends SiteChecker {
   readonly name = 'topic ids agree'
+  /** A late copy of its CONNECT has ended their session, and they will learn of that when they use an id. */
+  readonly #beyond = new Set<string>()
+
+  datagramIn(sensor: Sensor, datagram: Uint8Array): void {
+    const message = messageOf(datagram)
+    if (message?.type !== MsgType.CONNECT) return
+    const { id } = this.nodeOf(sensor)
+    if (message.cleanSession && sensor.client.state !== 'connecting') this.#beyond.add(id)
+    else this.#beyond.delete(id)
+  }
 
   look(): void {
     const { gateway } = this.site.world.server
     for (const { id, sensor } of this.site.nodes) {
       const { client } = sensor
       const ours = gateway.client(id)
-      if (ours === undefined || !client.idle || (client.state !== 'active' && client.state !== 'asleep')) continue
+      if (ours === undefined || this.#beyond.has(id) || !client.idle || (client.state !== 'active' && client.state !== 'asleep'))
+        continue
       if (ours.state !== 'active' && ours.state !== 'asleep') continue
       for (const topic of TOPICS) {
         const theirs = client.topicId(topic)

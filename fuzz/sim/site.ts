@@ -258,6 +258,13 @@ export class Site {
         const one = this.claims.published.get(textOf(message.data))
         if (one !== undefined) one.arrived++
       },
+      datagramOut: (sensor, datagram) => {
+        const message = decodeMessage(datagram)
+        if (isMalformed(message) || message.type !== MsgType.PUBLISH) return
+        const handed = this.claims.published.get(textOf(message.data))?.handed
+        const { clientId } = sensor.client
+        handed?.set(clientId, (handed.get(clientId) ?? 0) + 1)
+      },
     })
     this.nodes = [
       new Node(this, 's0', true, 2, true, 1),
@@ -266,7 +273,7 @@ export class Site {
     ]
     this.collector = new Station(this, 'collector', true, 2)
     this.stations = [this.collector, new Station(this, 'm1', true, 1), new Station(this, 'm2', false, 2)]
-    for (const station of this.stations) station.connect()
+    this.collector.connect()
     this.run(SECOND)
     this.collector.subscribe('#')
     this.run(SECOND)

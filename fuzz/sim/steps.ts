@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import { WITHOUT } from '../runs.ts'
 import type { Claims } from './claims.ts'
 import type { Life } from './life.ts'
 import { FILTERS, type Step, TOPICS } from './site.ts'
@@ -16,7 +17,7 @@ const of = <T extends Step['do']>(doing: T, rest: Record<string, fc.Arbitrary<un
   fc.record({ do: fc.constant(doing), ...rest }) as unknown as fc.Arbitrary<Step>
 
 /** Life goes on most of the time; faults are rarer, and do not all come at once. */
-const STEP: fc.Arbitrary<Step> = fc.oneof(
+const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step> }[] = [
   { weight: 6, arbitrary: of('connect', { who: anybody }) },
   { weight: 4, arbitrary: of('subscribe', { who: anybody, filter }) },
   { weight: 10, arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.constantFrom(false, false, false, true) }) },
@@ -40,7 +41,9 @@ const STEP: fc.Arbitrary<Step> = fc.oneof(
   { weight: 1, arbitrary: of('empty') },
   { weight: 1, arbitrary: of('restart') },
   { weight: 2, arbitrary: of('crash', { survivors: fc.nat(3), torn: fc.boolean() }) },
-)
+]
+
+const STEP: fc.Arbitrary<Step> = fc.oneof(...ALL).filter((step) => !WITHOUT.includes(step.do))
 
 /** What happens to a site, in order. */
 export const steps = (most: number): fc.Arbitrary<Step[]> => fc.array(STEP, { minLength: 1, maxLength: most, size: 'max' })

@@ -1,0 +1,8 @@
+export interface Bug {
+  readonly name: string
+  readonly breaks: string
+  readonly file: string
+  readonly line: string
+  readonly planted: string
+}
+export function bugs(): readonly Bug[]
