@@ -68,6 +68,8 @@ export class ClientLink implements Link {
   windowBytes = Number.POSITIVE_INFINITY
   /** An authentication is going on. */
   authenticating: Authenticating | undefined = undefined
+  /** Its session was there before. */
+  resumed = false
   /** Of the CONNECT that was accepted; re-authentication has to use the same (MQTT-4.12.1-1). */
   authMethod: string | undefined = undefined
   /** QoS 1 messages taken in whose PUBACK has not left. */

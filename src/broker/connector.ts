@@ -128,6 +128,7 @@ export class Connector {
     if (begun === 'full') return refusal(ReasonCode.QUOTA_EXCEEDED, 'the store is full')
     const { session, present, lsn } = begun
     this.#attach(now, session, link, packet, who)
+    link.resumed = present
     const properties = this.#properties(link, packet, clientId, expirySeconds, who)
     link.push({ type: PacketType.CONNACK, sessionPresent: present, reasonCode: ReasonCode.SUCCESS, properties }, lsn)
     return session

@@ -64,7 +64,9 @@ export class Exchanges {
     }
     session.received?.delete(packetId)
     link.carried?.delete(packetId)
-    link.push(response(PacketType.PUBCOMP, packetId, known ? 0 : ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), lsn)
+    // After a reconnect it is no error: our PUBCOMP was lost [5.0 section 3.7.2.1], and clients would report a message as failed that was delivered.
+    const isMismatch = !known && !link.resumed
+    link.push(response(PacketType.PUBCOMP, packetId, isMismatch ? ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0), lsn)
   }
 
   /** If the store is full the record is missing, and the message comes again after a restart: allowed for QoS 1, and a late PUBCOMP for QoS 2. */

@@ -68,6 +68,17 @@ describe('behaviour 26: a PUBREL for an id that nobody knows', () => {
     expect(peer.read()).toEqual([`PUBREC #77${known}`, 'PUBCOMP #77'])
   })
 
+  test('is no error after a reconnect, when the PUBCOMP was lost: the message has arrived', () => {
+    const world = new World()
+    const before = world.peer('c', STAYS)
+    before.publish('a', 'x', { qos: 2, id: 7 })
+    before.ack('PUBREL', 7)
+    before.lost()
+    const peer = world.peer('c', STAYS)
+    peer.ack('PUBREL', 7)
+    expect(peer.read()).toEqual(['PUBCOMP #7'])
+  })
+
   test('does not open or close the exchange of another id', () => {
     const peer = new World().peer('c')
     peer.publish('a', 'x', { qos: 2, id: 1 })
