@@ -67,6 +67,15 @@ export class Loop {
     this.#verifier = verifier
   }
 
+  /** As `Connections.arriving`. */
+  arriving(peer: string): string | undefined {
+    return this.#server.connections.arriving(peer)
+  }
+
+  arrived(peer: string): void {
+    this.#server.connections.arrived(peer)
+  }
+
   opened(stream: Stream, from: StreamInfo): ConnectionId {
     const connection = this.#nextConnection++
     this.#streams.set(connection, stream)

@@ -48,6 +48,7 @@ export class Connections {
   readonly #connections = new Map<ConnectionId, Connection>()
   readonly #byLink = new Map<LinkId, Connection>()
   readonly #perAddress = new Map<string, number>()
+  #arriving = 0
   readonly #timers = new Timers<ConnectionTimer>()
   readonly #outputs = new Fifo<ConnectionOutput>()
   readonly #slab = new Slab()
@@ -68,6 +69,27 @@ export class Connections {
     return this.#byLink.has(link)
   }
 
+  /**
+   * Somebody is on the way to a stream, by a TLS handshake or an upgrade, and counts as one until `arrived`. Gives the bound that keeps
+   * it out: then it does not count.
+   */
+  arriving(peer: string): string | undefined {
+    const limit = this.#reachedLimit(peer)
+    if (limit !== undefined) {
+      this.#notice({ code: 'limit-reached', level: 'warn', peer, reason: 'connection refused', limit })
+      return limit
+    }
+    this.#arriving++
+    this.#count(peer, 1)
+    return undefined
+  }
+
+  /** It is gone, or about to be opened. */
+  arrived(peer: string): void {
+    this.#arriving--
+    this.#count(peer, -1)
+  }
+
   open(now: Instant, id: ConnectionId, from: StreamInfo): void {
     const { peer, listener } = from
     const limit = this.#reachedLimit(peer)
@@ -83,8 +105,7 @@ export class Connections {
     const connection = new Connection(id, peer, mounted, settings, maxConnectPacketSize, maxUserProperties)
     this.#connections.set(id, connection)
     this.#byLink.set(link.id, connection)
-    const address = addressOf(peer)
-    this.#perAddress.set(address, (this.#perAddress.get(address) ?? 0) + 1)
+    this.#count(peer, 1)
     this.traffic.opened++
     this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
   }
@@ -188,7 +209,7 @@ export class Connections {
   #reachedLimit(peer: string): string | undefined {
     const { maxConnections, maxConnectionsPerAddress } = this.#limits
     if (this.overloaded) return 'max_event_loop_lag_ms'
-    if (this.#connections.size >= maxConnections) return 'max_connections'
+    if (this.#connections.size + this.#arriving >= maxConnections) return 'max_connections'
     const sameAddress = this.#perAddress.get(addressOf(peer)) ?? 0
     return sameAddress >= maxConnectionsPerAddress ? 'max_connections_per_address' : undefined
   }
@@ -465,10 +486,14 @@ export class Connections {
     if (connection.rateTimer !== undefined) this.#timers.disarm(connection.rateTimer)
     this.#connections.delete(connection.id)
     this.#byLink.delete(connection.link.id)
-    const address = addressOf(connection.peer)
-    const left = this.#perAddress.get(address)! - 1
-    if (left === 0) this.#perAddress.delete(address)
-    else this.#perAddress.set(address, left)
+    this.#count(connection.peer, -1)
+  }
+
+  #count(peer: string, more: 1 | -1): void {
+    const address = addressOf(peer)
+    const count = (this.#perAddress.get(address) ?? 0) + more
+    if (count === 0) this.#perAddress.delete(address)
+    else this.#perAddress.set(address, count)
   }
 }
 

@@ -78,6 +78,8 @@ interface Arrival {
   identity: string | undefined
   /** What it still has to bring before it is a stream; undefined when it is one, or when it was refused. */
   waitsFor: 'PROXY header' | 'TLS handshake' | 'WebSocket upgrade' | undefined
+  /** Among the connections, while it is no stream yet. */
+  counts: boolean
   /** Once it is a stream. */
   carrier: Carrier | undefined
   /** Ends what is no stream in time. */
@@ -183,12 +185,13 @@ class StreamListener implements Listener {
     const { proxyProtocol, connectTimeoutMs } = this.#options
     const peer = this.#peerOf(socket)
     const timer = setTimeout(() => this.#timedOut(socket), connectTimeoutMs ?? CONNECT_TIMEOUT_MS)
-    const arrival: Arrival = { peer, identity: undefined, waitsFor: undefined, carrier: undefined, timer }
+    const arrival: Arrival = { peer, identity: undefined, waitsFor: undefined, counts: false, carrier: undefined, timer }
     this.#arrivals.set(socket, arrival)
     // An error is always followed by the close.
     socket.on('error', () => {})
     socket.once('close', () => {
       clearTimeout(timer)
+      this.#arrived(arrival)
       // TLS says what was wrong with a certificate only after the socket has closed.
       setImmediate(() => {
         this.#refused(socket, `closed without ${arrival.waitsFor}`, 'debug')
@@ -218,6 +221,15 @@ class StreamListener implements Listener {
   }
 
   #secure(socket: Socket, arrival: Arrival): void {
+    // A handshake costs more than anything else that a stranger may ask for.
+    if (this.#tls !== undefined || this.#upgrade !== undefined) {
+      arrival.waitsFor = undefined
+      if (this.#streams.loop.arriving(arrival.peer) !== undefined) {
+        socket.destroy()
+        return
+      }
+      arrival.counts = true
+    }
     if (this.#tls === undefined) {
       this.#speak(socket, socket, arrival)
       return
@@ -256,8 +268,14 @@ class StreamListener implements Listener {
     const { peer, identity } = arrival
     clearTimeout(arrival.timer)
     arrival.waitsFor = undefined
+    this.#arrived(arrival)
     const from = { peer, listener: this.#options.name, ...(identity !== undefined && { identity }) }
     arrival.carrier = open(from, (reason) => this.#notice({ code: 'protocol-error', level: 'info', peer, reason }))
+  }
+
+  #arrived(arrival: Arrival): void {
+    if (arrival.counts) this.#streams.loop.arrived(arrival.peer)
+    arrival.counts = false
   }
 
   #timedOut(socket: Socket): void {

@@ -4,6 +4,7 @@ import type { Notice, NoticeCode } from '../../../src/base/notice.ts'
 import { MemoryStore } from '../../../src/base/store.ts'
 import { OPEN_ACCESS } from '../../../src/broker/access.ts'
 import { Loop, wallClock } from '../../../src/io/loop.ts'
+import type { ConnectionLimits } from '../../../src/mqtt/connection-limits.ts'
 import { type Listener, type ListenOptions, listen } from '../../../src/mqtt/io/listen.ts'
 import type { LinkInfo } from '../../../src/mqtt/link.ts'
 import { Server } from '../../../src/server.ts'
@@ -30,7 +31,7 @@ export class TestListener {
   #listener: Listener | undefined
   #wake: () => void = () => {}
 
-  private constructor() {
+  private constructor(connections: Partial<ConnectionLimits>) {
     const access = { ...OPEN_ACCESS, connect: (info: LinkInfo) => this.infos.push(info) && 0 }
     const server = new Server({
       store: new MemoryStore(),
@@ -39,12 +40,13 @@ export class TestListener {
       random: Math.random,
       gateway: OPTIONS,
       access,
+      connections,
     })
     this.loop = new Loop(server)
   }
 
-  static async open(options: Partial<ListenOptions> = {}): Promise<TestListener> {
-    const opened = new TestListener()
+  static async open(options: Partial<ListenOptions> = {}, connections: Partial<ConnectionLimits> = {}): Promise<TestListener> {
+    const opened = new TestListener(connections)
     opened.#listener = await listen({ ...DEFAULTS, ...options }, opened.loop, opened.#notice)
     return opened
   }

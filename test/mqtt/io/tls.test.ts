@@ -3,6 +3,7 @@ import { copyFileSync, mkdirSync } from 'node:fs'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { StartError } from '../../../src/config.ts'
+import type { ConnectionLimits } from '../../../src/mqtt/connection-limits.ts'
 import type { ListenOptions } from '../../../src/mqtt/io/listen.ts'
 import type { TlsOptions } from '../../../src/mqtt/io/tls.ts'
 import { Certificates } from './certificates.ts'
@@ -36,8 +37,12 @@ const plain = {
   useSubjectAsUsername: false,
   tlsVersion: 'tlsv1.2',
 } as const
-const open = async (tls: Partial<TlsOptions> = {}, options: Partial<ListenOptions> = {}): Promise<TestListener> => {
-  const listener = await TestListener.open({ tls: { ...server, ...plain, ...tls }, ...options })
+const open = async (
+  tls: Partial<TlsOptions> = {},
+  options: Partial<ListenOptions> = {},
+  connections: Partial<ConnectionLimits> = {},
+): Promise<TestListener> => {
+  const listener = await TestListener.open({ tls: { ...server, ...plain, ...tls }, ...options }, connections)
   opened.push(listener)
   return listener
 }
@@ -109,6 +114,24 @@ test('a connection above the bound is closed, and those in a handshake count', a
   expect(await roost.next('limit-reached')).toContain('listener test is full (max_connections)')
   first.socket.destroy()
   await roost.next('client-refused')
+  await login(connect(roost.port))
+})
+
+test('who is in a handshake counts among all connections; while the event loop is late nobody gets as far as one', async () => {
+  const roost = await open({}, {}, { maxConnectionsPerAddress: 1 })
+  const first = await RawClient.connect({ host: '127.0.0.1', port: roost.port })
+  await connect(roost.port).closed
+  expect(await roost.next('limit-reached')).toBe('warn PEER: connection refused (max_connections_per_address)')
+  first.socket.destroy()
+  await roost.next('client-refused')
+  const client = connect(roost.port)
+  await login(client)
+  client.socket.destroy()
+  await roost.next('client-lost')
+  roost.loop.handle({ kind: 'overloaded', on: true })
+  await connect(roost.port).closed
+  expect(await roost.next('limit-reached')).toBe('warn PEER: connection refused (max_event_loop_lag_ms)')
+  roost.loop.handle({ kind: 'overloaded', on: false })
   await login(connect(roost.port))
 })
 
