@@ -233,6 +233,23 @@ const BOUNDS: readonly Bound[] = [
     },
   },
   {
+    key: 'max_queued_bytes',
+    broker: { maxQueuedBytes: 1000 },
+    reach: (wire) => {
+      const publisher = awaySubscriber(wire)
+      for (const id of [1, 2]) wire.send(publisher, publish('queue', 1, { qos: 1, id, properties: pairs(6) }))
+    },
+  },
+  {
+    key: 'max_retained_bytes',
+    broker: { maxRetainedBytes: 1000 },
+    reach: (wire) => {
+      const properties = { correlationData: Buffer.alloc(400), responseTopic: 'r'.repeat(400) }
+      for (const id of [1, 2]) wire.send(wire.connect(), publish(`t${id}`, 1, { qos: 1, id, retain: true, properties }))
+    },
+    told: 0x97,
+  },
+  {
     key: 'max_retained_bytes',
     broker: { maxRetainedBytes: 100 },
     reach: (wire) => {

@@ -64,7 +64,7 @@ export class ClientLink implements Link {
   closed = false
   /** Deliveries with QoS above 0 that may be unacknowledged: the lower of the client's Receive Maximum and our own bound. */
   window = 1
-  /** Their payload and topic bytes. */
+  /** Their bytes: topic, payload and properties. */
   windowBytes = Number.POSITIVE_INFINITY
   /** An authentication is going on. */
   authenticating: Authenticating | undefined = undefined

@@ -5,7 +5,7 @@ import { exceedsBytes } from '../mqtt/topics.ts'
 export interface BrokerLimits {
   /** Unacknowledged QoS 1 and 2 deliveries per client, unless the client asks for fewer (Receive Maximum). */
   readonly maxInflightMessages: number
-  /** Their payload and topic bytes. */
+  /** Their bytes: topic, payload and properties. */
   readonly maxInflightBytes: number
   /** QoS 1 and 2 messages that one 5.0 client may have on their way to us (our Receive Maximum). */
   readonly receiveMaximum: number
@@ -13,7 +13,7 @@ export interface BrokerLimits {
   readonly maxQueuedMessages: number
   /** The same for one sensor; Infinity is no bound of its own. */
   readonly queueLimit: number
-  /** Payload and topic bytes that wait in one session. */
+  /** Bytes of topics, payloads and properties that wait in one session. */
   readonly maxQueuedBytes: number
   /** What goes when a queue is full and holds no QoS 0 that could go first. */
   readonly queueFull: 'drop_newest' | 'drop_oldest'

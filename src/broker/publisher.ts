@@ -9,7 +9,7 @@ import type { BrokerContext } from './context.ts'
 import { exceedsLevels, isTooLong, queueBound, STANDS_STILL_MS } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller } from './queue-room.ts'
 import type { Route, Target } from './router.ts'
-import { messageBytes, Queued, qosOf, type Session } from './session.ts'
+import { Queued, qosOf, type Session } from './session.ts'
 import type { Room } from './share-group.ts'
 import { storedMessage } from './stored.ts'
 
@@ -279,7 +279,7 @@ export class Publisher {
     const { retained, limits } = this.#context
     const old = retained.get(message.topic)
     const count = retained.count + (old === undefined ? 1 : 0)
-    const bytes = retained.bytes + messageBytes(message) - (old === undefined ? 0 : messageBytes(old))
+    const bytes = retained.bytes + message.weight - (old === undefined ? 0 : old.weight)
     return count <= limits.maxRetainedMessages && bytes <= limits.maxRetainedBytes
   }
 

@@ -2,7 +2,7 @@ import type { QoS } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
 import { type BrokerLimits, queueBound } from './limits.ts'
-import { messageBytes, messageOf, qosOf, type Session } from './session.ts'
+import { messageOf, qosOf, type Session } from './session.ts'
 
 /**
  * Whether one more message may wait for this session, after making room as configured: QoS 0 goes first, then, with `queue_full:
@@ -35,7 +35,7 @@ export function hasRoom(context: BrokerContext, session: Session, message: Publi
 
 /** A client that takes QoS 0 as it comes is bounded by bytes alone: its queue is emptied at the end of the turn. */
 export function fits({ limits }: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
-  if (session.queuedBytes + messageBytes(message) > limits.maxQueuedBytes && session.queueLength > 0) return false
+  if (session.queuedBytes + message.weight > limits.maxQueuedBytes && session.queueLength > 0) return false
   return session.queueLength < queueBound(limits, session.kind) || (qos === 0 && session.link?.listening === true)
 }
 

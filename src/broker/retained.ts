@@ -1,6 +1,5 @@
 import type { Instant } from '../base/machine.ts'
 import type { Publish } from '../mqtt/publish.ts'
-import { messageBytes } from './session.ts'
 
 /** The last retained message of each topic [5.0 section 3.3.1.3], as a tree of levels for wildcard subscriptions. */
 export class Retained {
@@ -121,11 +120,11 @@ export class Retained {
   #replace(node: Node, message: Publish | undefined): void {
     if (node.message !== undefined) {
       this.#count--
-      this.#bytes -= messageBytes(node.message)
+      this.#bytes -= node.message.weight
     }
     if (message !== undefined) {
       this.#count++
-      this.#bytes += messageBytes(message)
+      this.#bytes += message.weight
     }
     node.message = message
   }

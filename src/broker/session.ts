@@ -133,7 +133,7 @@ export class Session implements Identity {
   enqueue(entry: Publish | Queued): void {
     this.#queue ??= new Fifo()
     this.#queue.push(entry)
-    this.queuedBytes += messageBytes(messageOf(entry))
+    this.queuedBytes += messageOf(entry).weight
     if (qosOf(entry) === 0) this.queuedQos0++
   }
 
@@ -163,7 +163,7 @@ export class Session implements Identity {
   depart(inflight: Inflight): void {
     this.inflight ??= new Map()
     this.inflight.set(inflight.packetId, inflight)
-    this.inflightBytes += messageBytes(inflight.queued.message)
+    this.inflightBytes += inflight.queued.message.weight
     this.takePlace(inflight)
   }
 
@@ -186,7 +186,7 @@ export class Session implements Identity {
     const inflight = this.inflight?.get(packetId)
     if (inflight === undefined) return undefined
     this.inflight!.delete(packetId)
-    this.inflightBytes -= messageBytes(inflight.queued.message)
+    this.inflightBytes -= inflight.queued.message.weight
     if (inflight.counts) this.outstanding--
     return inflight
   }
@@ -208,7 +208,7 @@ export class Session implements Identity {
   }
 
   #left(entry: Publish | Queued): void {
-    this.queuedBytes -= messageBytes(messageOf(entry))
+    this.queuedBytes -= messageOf(entry).weight
     if (qosOf(entry) === 0) this.queuedQos0--
   }
 
@@ -234,6 +234,3 @@ export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `$
 
 export const messageOf = (entry: Publish | Queued): Publish => (entry instanceof Queued ? entry.message : entry)
 export const qosOf = (entry: Publish | Queued): QoS => (entry instanceof Queued ? entry.qos : 0)
-
-/** What a waiting message counts for in the byte bounds; an estimate that needs no encoding. */
-export const messageBytes = (message: Publish): number => message.payloadEnd - message.payloadStart + message.topic.length

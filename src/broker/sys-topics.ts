@@ -26,7 +26,7 @@ export interface SysFigures {
   readonly bytes: { readonly received: number; readonly sent: number }
   /** Messages that clients retain; the topics under `$SYS` are not among them. */
   readonly retained: number
-  /** Retained messages, and those that wait for a client; each receiver's copy counts, with the bytes of its topic and payload. */
+  /** Retained messages, and those that wait for a client; each receiver's copy counts, with the bytes of its topic, payload and properties. */
   readonly stored: { readonly messages: number; readonly bytes: number }
   readonly subscriptions: { readonly plain: number; readonly shared: number }
   readonly notices: NoticeCounts

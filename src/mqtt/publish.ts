@@ -42,6 +42,7 @@ export class Publish {
   /** Of a retained message: who published it, so that the right to do so can be asked about again. */
   source: StoredOwner | undefined = undefined
   expiresAt: Instant | undefined = undefined
+  #propertyBytes = -1
   /** Wire forms already written for this message, by variant; see encode-publish.ts. */
   encoded: Uint8Array[] | undefined = undefined
 
@@ -93,6 +94,13 @@ export class Publish {
     return copy
   }
 
+  /** What it counts for in bounds: bytes of topic, payload and properties, all of them the publisher's choice. An estimate that needs no encoding. */
+  get weight(): number {
+    const { properties, topic, payloadEnd, payloadStart } = this
+    if (this.#propertyBytes < 0) this.#propertyBytes = properties === NO_PROPERTIES ? 0 : bytesOf(properties)
+    return payloadEnd - payloadStart + topic.length + this.#propertyBytes
+  }
+
   get payloadLength(): number {
     return this.payloadEnd - this.payloadStart
   }
@@ -112,5 +120,16 @@ export class Publish {
     this.payloadStart -= start
     this.payloadEnd -= start
     if (this.frameStart > 0) this.frameStart = 0
+    const { correlationData } = this.properties
+    if (correlationData !== undefined) this.properties = { ...this.properties, correlationData: new Uint8Array(correlationData) }
   }
+}
+
+/** What a user property takes in memory beside its text. */
+const PAIR_BYTES = 100
+
+function bytesOf({ userProperties = [], responseTopic = '', contentType = '', correlationData }: Properties): number {
+  let bytes = responseTopic.length + contentType.length + (correlationData?.length ?? 0)
+  for (const [name, value] of userProperties) bytes += name.length + value.length + PAIR_BYTES
+  return bytes
 }

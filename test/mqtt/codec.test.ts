@@ -128,6 +128,16 @@ describe('PUBLISH', () => {
     expect(packets[1]!.topic).toBe(packets[0]!.topic)
   })
 
+  test('own() leaves nothing in the chunk, correlation data included', () => {
+    const chunk = Buffer.alloc(64 * 1024)
+    const properties = { correlationData: chunk.subarray(100, 103) }
+    const publish = new Publish('a', 1, false, false, 1, properties, chunk, 10, 20, -1, 5)
+    publish.own()
+    expect(publish.buffer.buffer.byteLength).toBe(10)
+    expect(publish.properties.correlationData).toEqual(new Uint8Array(3))
+    expect(publish.properties.correlationData!.buffer.byteLength).toBe(3)
+  })
+
   test('own() takes the packet out of the chunk', () => {
     const { packet } = decode(unhex('3007 0003 612f62 6869'), 'client', 4)
     const publish = packet as Publish

@@ -84,7 +84,7 @@ export const BROKER_OPTIONS = {
     ...wholeOrOff(1, 16 * KIB * MIB, 'no bound'),
     default: 0,
     about:
-      'Bytes of topics and payloads on their way to one client at once, of which one message may be larger; 0 leaves it to max_inflight_messages.',
+      'Bytes of topics, payloads and properties on their way to one client at once, of which one message may be larger; 0 leaves it to max_inflight_messages.',
   },
   max_queued_messages: {
     group: 'MQTT broker',
@@ -96,7 +96,7 @@ export const BROKER_OPTIONS = {
     group: 'MQTT broker',
     ...wholeOrMost(KIB, 16 * KIB * MIB, 0),
     default: 8 * MIB,
-    about: 'Bytes of topics and payloads that wait in one session; 0 is 17179869184.',
+    about: 'Bytes of topics, payloads and properties that wait in one session; 0 is 17179869184.',
   },
   queue_full: {
     group: 'MQTT broker',
@@ -178,7 +178,7 @@ export const BROKER_OPTIONS = {
     group: 'MQTT broker',
     ...whole(KIB, 1024 * KIB * MIB),
     default: 64 * MIB,
-    about: 'Bytes of topics and payloads of all retained messages.',
+    about: 'Bytes of topics, payloads and properties of all retained messages.',
   },
   max_retained_lookups_per_second: {
     group: 'MQTT broker',
