@@ -60,12 +60,8 @@ export class Downlink {
     return this.#transactions.length > 0 || this.#again.length > 0
   }
 
-  /** Nothing more may be begun: the window is full, or an id has to be known first. */
+  /** Nothing more may be begun: the window is full, an id has to be known first, or the client is left alone. */
   get full(): boolean {
-    return this.#again.length > 0 || this.#blocked
-  }
-
-  get #blocked(): boolean {
     const open = this.#transactions
     return open.length >= this.#client.host.options.inflightMessages || this.#rests || open.some(isRegister)
   }
@@ -117,7 +113,7 @@ export class Downlink {
   }
 
   #goOn(now: Instant): void {
-    while (this.#again.length > 0 && !this.#blocked) {
+    while (this.#again.length > 0 && !this.full) {
       const { awaiting, held, msgId } = this.#again.shift()!
       if (awaiting === 'PUBCOMP') this.release(now, msgId)
       else if (held !== undefined) this.#start(now, { ...held, dup: held.dup || awaiting !== 'REGACK', registeredAgain: false })
@@ -137,7 +133,7 @@ export class Downlink {
   release(now: Instant, msgId: number): void {
     const message: Message = { type: MsgType.PUBREL, msgId }
     const known = this.#transactions.findIndex((transaction) => !isRegister(transaction) && transaction.msgId === msgId)
-    if (known < 0 && this.#blocked) {
+    if (known < 0 && this.full) {
       // An answer to a PUBREC that nobody waits for, in the middle of something else: said once, the client asks again if it is lost.
       this.#send(message)
       return

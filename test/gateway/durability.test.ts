@@ -164,6 +164,23 @@ test('QoS 0 that comes while a reply waits for the store waits in its queue, and
 })
 
 describe('after kill -9', () => {
+  test('an address that changed hands is with whoever had it last, also when the log was folded', () => {
+    const world = new TestGateway({}, new DelayedStore())
+    for (const [route, clientId] of [
+      ['q', 'a'],
+      ['r', 'b'],
+      ['r', 'a'],
+    ] as const) {
+      world.advance(1000)
+      world.send(route, say.connect(clientId, { clean: false }))
+      world.settle()
+    }
+    for (const after of [world.restarted(), world.restarted(0, 0)]) {
+      after.settle()
+      expect([after.gateway.client('a')?.route, after.gateway.client('b')?.route]).toEqual(['r', ''])
+    }
+  })
+
   test('a sleeper wakes to its backlog, with the ids it knows, and never notices', () => {
     const world = gated()
     for (const message of [say.subscribe('a', 1), say.register('up', 2), say.disconnect(600)]) {

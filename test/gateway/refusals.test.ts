@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
+import { type Lsn, MemoryStore, type StoreRecord } from '../../src/base/store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { say, TestGateway } from './harness.ts'
 
@@ -118,6 +119,27 @@ test('a message whose topic id the store cannot record waits for it, and is not 
   world.settle()
   expect(world.sent('r')).toEqual(['REGISTER 0401=t/x #2'])
   expect(world.codes()).not.toContain('message-dropped')
+})
+
+test('a will update that the store took only in part changes nothing', () => {
+  class FullForSensors extends MemoryStore {
+    full = false
+    override append(record: StoreRecord): Lsn {
+      return this.full && record.type === 'sn-client' ? ('full' as never) : super.append(record)
+    }
+  }
+  const store = new FullForSensors()
+  const world = new TestGateway({}, store)
+  const gone = world.client('watcher')
+  gone.subscribe('gone')
+  gone.poll()
+  world.send('r', say.connect('s', { clean: false, will: true, duration: 10 }), say.willTopic('gone'), say.willMsg('bye'))
+  world.sent('r')
+  store.full = true
+  world.send('r', say.willMsgUpdate('new'), say.willTopicUpdate(undefined))
+  expect(world.sent('r')).toEqual(['WILLMSGRESP rc1', 'WILLTOPICRESP rc1'])
+  world.advance(20_000)
+  expect(gone.poll()).toEqual(['gone=bye q0'])
 })
 
 describe('what the broker does not do', () => {

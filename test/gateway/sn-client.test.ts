@@ -161,6 +161,24 @@ describe('sessions', () => {
 })
 
 describe('a store that stalls', () => {
+  test('CONNECT that comes again meanwhile is answered once; one that asks for something else counts', () => {
+    const connect = say.connect('s', { clean: false })
+    const world = new TestGateway({}, new DelayedStore())
+    world.send('r', connect, connect)
+    world.settle()
+    expect([world.sent('r'), world.codes().filter((code) => code === 'client-connected')]).toEqual([
+      ['CONNACK'],
+      ['client-connected'],
+    ])
+    world.send('r', say.register('a'))
+    world.settle()
+    world.sent('r')
+    world.send('r', say.connect('s', { clean: true }), say.connect('s', { clean: true }), connect)
+    world.settle()
+    expect(world.sent('r')).toEqual(['CONNACK'])
+    expect([world.gateway.client('s')?.cleanSession, world.gateway.client('s')?.registry.size]).toEqual([false, 0])
+  })
+
   test('a client that begins its will dialogue anew meanwhile is connected, and stays so', () => {
     const world = new TestGateway({}, new DelayedStore())
     world.send('r', ...WILL)

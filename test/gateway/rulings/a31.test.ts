@@ -138,7 +138,7 @@ describe('ruling A31: once somebody has to authenticate', () => {
   })
 
   test("the client id of QoS -1 messages is nobody else's", () => {
-    const site = world(rulesOf([], { qosM1Username: 'anybody' }), policy({ acl: undefined }))
+    const site = world(rulesOf([]), policy({ allowAnonymous: true, verifies: false, acl: undefined }))
     site.send('x', say.publish(1, 'x', -1, 0, 'predefined'))
     site.send('r', say.connect('roost-gateway-7-qos-1'))
     expect(site.sent('r')).toEqual(['CONNACK rc3'])
