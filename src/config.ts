@@ -312,7 +312,8 @@ function refuseWrongKind(own: Layer, { device }: SnListenerSettings): void {
 function refuseTooLittleAirtime(duty: Given | undefined, { dutyCycle, bytesPerSecond, maxFrame }: SnListenerSettings): void {
   if (duty === undefined || dutyCycle === 100) return
   if (!Number.isFinite(bytesPerSecond)) refuseWithout(duty, 'sn_bytes_per_second')
-  if (maxFrame > bytesPerSecond * 36 * dutyCycle)
+  // Of an hour of that many percent, a tenth is kept for answers.
+  if (maxFrame > bytesPerSecond * 36 * dutyCycle * 0.9)
     throw new StartError(`${duty.origin}: an hour has no airtime for a frame of ${maxFrame} bytes: lower max_frame`)
 }
 

@@ -1,3 +1,4 @@
+import type { GatewayOptions } from '../../src/gateway/options.ts'
 import type { SnEvent } from '../../src/mqttsn/client.ts'
 import { Ledger, type Sent } from './ledger.ts'
 import { PERFECT } from './network.ts'
@@ -170,6 +171,8 @@ export interface DayOptions {
   readonly durationMs?: number
   /** Instants at which the server is killed and started again. */
   readonly crashes?: readonly number[]
+  /** What the gateway is told beside the world's own settings. */
+  readonly gateway?: Partial<GatewayOptions>
 }
 
 /** A day in the life of a site: sensors that mostly sleep, and the TCP clients that talk to them. */
@@ -180,9 +183,9 @@ export class Day {
   readonly #commanders: Commander[] = []
   readonly #durationMs: number
 
-  constructor({ seed, sensors = 50, durationMs = DAY, crashes = [] }: DayOptions) {
+  constructor({ seed, sensors = 50, durationMs = DAY, crashes = [], gateway = {} }: DayOptions) {
     this.#durationMs = durationMs
-    this.world = new World(seed)
+    this.world = new World(seed, gateway)
     const { schedule, random } = this.world
     this.#collect('collector', '#', 2)
     for (let i = 0; i < 4; i++) {

@@ -35,17 +35,21 @@ export class Airtime {
     return (octets * 1000) / this.#limits.bytesPerSecond
   }
 
-  /** A frame that no hour has room for will never be sent. */
-  fits(octets: number): boolean {
-    return this.of(octets) <= this.#budgetMs
+  /** A frame that no hour has room for, or that share of it, will never be sent. */
+  fits(octets: number, share = 1): boolean {
+    return this.of(octets) <= this.#budgetMs * share
   }
 
-  /** When a frame of this size may be sent, if none is sent before; may have passed. Only for what `fits`. */
-  earliest(octets: number): Instant {
+  /**
+   * When a frame of this size may be sent, if none is sent before; may have passed. Only for what `fits`. `share`: how much of the hour's
+   * airtime it may use up.
+   */
+  earliest(octets: number, share = 1): Instant {
+    const budgetMs = this.#budgetMs * share
     let used = this.of(octets)
     for (const bin of this.#used) used += bin
     let at = this.#freeAt
-    for (let bin = this.#newestBin - BINS + 1; used > this.#budgetMs && bin <= this.#newestBin; bin++) {
+    for (let bin = this.#newestBin - BINS + 1; used > budgetMs && bin <= this.#newestBin; bin++) {
       const released = this.#used[index(bin)]!
       if (released === 0) continue
       used -= released

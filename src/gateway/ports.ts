@@ -35,6 +35,8 @@ interface Outlet {
 
 /** Octets of a forwarder's envelope without the node id. */
 const ENVELOPE = 3
+/** Share of an hour's airtime that messages may use up: the rest is for answers, so that nobody waits for one with its radio on. */
+export const MESSAGE_SHARE = 0.9
 /** Messages that wait for one address to prove itself; a client has one at a time. */
 const HELD_MAX = 64
 
@@ -97,23 +99,21 @@ export class Ports {
 
   /** `route`: where the datagram goes; `client`: whom it is for. */
   send(now: Instant, route: RouteKey, client: RouteKey, bytes: Uint8Array, message: Message): void {
-    const { type } = message
-    const port = this.of(route)
-    if (bytes.length > port.maxFrame) {
-      this.#drop(
-        { client, type, once: isOnce(message) },
-        `${bytes.length} octets are too many for a frame at ${port.name}`,
-        'sn_max_frame',
-      )
-      return
-    }
-    const urgent = isUrgent(type)
-    const limited = this.#outlets.has(port.name)
-    if (!limited && this.#proof.isProven(route)) {
+    const port = this.#byName.get(portNameOf(route))
+    if (port !== undefined && bytes.length <= port.maxFrame && !this.#outlets.has(port.name) && this.#proof.isProven(route)) {
       this.#ready.push({ route, bytes })
       return
     }
-    const frame: Frame = { route, bytes, client, type, once: isOnce(message) }
+    const frame: Frame = { route, bytes, client, type: message.type, once: isOnce(message) }
+    if (port === undefined) {
+      this.#drop(frame, `there is no port ${portNameOf(route)} any more`)
+      return
+    }
+    if (bytes.length > port.maxFrame) {
+      this.#drop(frame, `${bytes.length} octets are too many for a frame at ${port.name}`, 'sn_max_frame')
+      return
+    }
+    const urgent = isUrgent(frame.type)
     if (!urgent) {
       this.#waiting.set(client, (this.#waiting.get(client) ?? 0) + 1)
       if (this.#held.has(client)) {
@@ -159,7 +159,7 @@ export class Ports {
     for (const { airtime, urgent, messages } of this.#outlets.values()) {
       const lane = urgent.length > 0 ? urgent : messages
       const frame = lane.peek()
-      if (frame === undefined || airtime.earliest(frame.bytes.length) > now) continue
+      if (frame === undefined || earliestFor(airtime, frame) > now) continue
       lane.shift()
       airtime.spend(now, frame.bytes.length)
       this.#left(frame)
@@ -173,7 +173,7 @@ export class Ports {
     for (const { airtime, urgent, messages } of this.#outlets.values()) {
       const frame = urgent.peek() ?? messages.peek()
       if (frame === undefined) continue
-      const at = airtime.earliest(frame.bytes.length)
+      const at = earliestFor(airtime, frame)
       if (next === undefined || at < next) next = at
     }
     return next
@@ -199,7 +199,8 @@ export class Ports {
   }
 
   #admits(now: Instant, { route, bytes, type, once }: Frame): boolean {
-    return this.#proof.admits(now, route, bytes.length, isUrgent(type), !once)
+    const urgent = isUrgent(type)
+    return this.#proof.admits(now, route, bytes.length, urgent, !urgent && !once)
   }
 
   #hold(frame: Frame): void {
@@ -223,7 +224,7 @@ export class Ports {
     }
     const { airtime, urgent, messages, port } = outlet
     const lane = isUrgent(frame.type) ? urgent : messages
-    if (lane.length < port.maxQueued && airtime.fits(frame.bytes.length)) {
+    if (lane.length < port.maxQueued && airtime.fits(frame.bytes.length, shareOf(frame))) {
       lane.push(frame)
       return
     }
@@ -250,6 +251,8 @@ export class Ports {
   }
 }
 
+const shareOf = ({ type }: Frame): number => (isUrgent(type) ? 1 : MESSAGE_SHARE)
+const earliestFor = (airtime: Airtime, frame: Frame): Instant => airtime.earliest(frame.bytes.length, shareOf(frame))
 const isOnce = (message: Message): boolean => message.type === MsgType.PUBLISH && message.qos <= 0
 const nameOf = (type: MsgType): string => Object.entries(MsgType).find(([, value]) => value === type)![0]
 

@@ -1,10 +1,13 @@
 import type { NoticeSink } from '../base/notice.ts'
 import { type Config, type SnListenerConfig, StartError } from '../config.ts'
 import type { RouteKey } from '../gateway/client-host.ts'
-import type { DatagramPort } from '../gateway/io/datagram-port.ts'
-import { UdpPort } from '../gateway/io/udp.ts'
+import { LengthFraming, SlipFraming } from '../gateway/framing.ts'
+import type { DatagramPort, Receive } from '../gateway/io/datagram-port.ts'
+import { SerialDevice } from '../gateway/io/serial.ts'
+import { mtuAt, UdpPort } from '../gateway/io/udp.ts'
 import type { Port } from '../gateway/port.ts'
 import { portNameOf } from '../gateway/route.ts'
+import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { cannotListen } from './listeners.ts'
 import type { Loop } from './loop.ts'
 
@@ -44,7 +47,8 @@ export class SnPorts {
 
 async function openPort(one: SnListenerConfig, loop: Loop, notice: NoticeSink): Promise<DatagramPort> {
   const receive = (route: RouteKey, bytes: Uint8Array): void => loop.handle({ kind: 'datagram', route, bytes })
-  const { name, host, port, multicastGroup, multicastInterface, multicastTtl, origin } = one
+  const { name, device, host, port, multicastGroup, multicastInterface, multicastTtl, origin } = one
+  if (device !== undefined) return openSerial(one, device, receive, notice)
   const multicast = { group: multicastGroup, interface: multicastInterface, ttl: multicastTtl }
   return UdpPort.bind({ name, host, port, multicast }, receive, notice).catch((error: unknown) => {
     if (!(error instanceof Error && 'code' in error)) throw new StartError(`${origin}: ${(error as Error).message}`)
@@ -52,13 +56,27 @@ async function openPort(one: SnListenerConfig, loop: Loop, notice: NoticeSink): 
   })
 }
 
+async function openSerial(one: SnListenerConfig, device: string, receive: Receive, notice: NoticeSink): Promise<DatagramPort> {
+  const { name, baudRate, origin } = one
+  const framing = one.framing === 'slip' ? new SlipFraming(MESSAGE_BYTES_MAX) : new LengthFraming(MESSAGE_BYTES_MAX)
+  return SerialDevice.open({ name, device, baudRate, framing }, receive, notice).catch((error: unknown) => {
+    throw new StartError(`${origin}: ${(error as Error).message}`)
+  })
+}
+
+/** Bits on the line for each octet: with start and stop. */
+const BITS_PER_OCTET = 10
+
 /** The port as the core works with it. */
 export function corePort(one: SnListenerConfig): Port {
-  const { name, device, bytesPerSecond, dutyCycle } = one
+  const { name, device, dutyCycle } = one
+  // What a line cannot carry would only wait behind it.
+  const bytesPerSecond =
+    device === undefined || Number.isFinite(one.bytesPerSecond) ? one.bytesPerSecond : one.baudRate / BITS_PER_OCTET
   const broadcast = device === undefined ? 'multicast' : 'medium'
   return {
     name,
-    maxFrame: one.maxFrame,
+    maxFrame: device === undefined ? Math.min(one.maxFrame, mtuAt(one.host)) : one.maxFrame,
     defaultClientId: one.defaultClientId,
     retry: { tRetryMs: one.tRetry * 1000, nRetry: one.nRetry, backoff: one.retryBackoff, jitter: one.retryJitter },
     airtime: Number.isFinite(bytesPerSecond) ? { bytesPerSecond, dutyCycle: dutyCycle / 100 } : undefined,

@@ -22,6 +22,8 @@ describe('airtime', () => {
     expect(airtime.earliest(100)).toBe(60_000 + HOUR)
     expect(airtime.fits(3600)).toBe(true)
     expect(airtime.fits(3601)).toBe(false)
+    // A share of it may be kept back.
+    expect([airtime.fits(3240, 0.9), airtime.fits(3241, 0.9)]).toEqual([true, false])
     airtime.spend(60_000 + HOUR, 100)
     airtime.spend(10 * HOUR, 3500)
     expect(airtime.earliest(100)).toBe(10 * HOUR + 35_000)

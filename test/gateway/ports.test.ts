@@ -66,6 +66,20 @@ describe('airtime', () => {
     expect(gateway.sent(A)).toEqual(['PUBLISH 0401=3 q0'])
   })
 
+  test('a tenth of the airtime of an hour is for answers alone', () => {
+    // 36 s: messages may use 32.4 s of it.
+    const gateway = withRadio({ airtime: { bytesPerSecond: 10, dutyCycle: 0.01 } })
+    subscribed(gateway, A, 0)
+    for (let i = 0; i < 40; i++) gateway.publish('t', '0123456789abc', 0)
+    gateway.advance(600_000)
+    // 11 octets for CONNACK and SUBACK, 20 for each message.
+    expect(gateway.sent(A).length).toBe(15)
+    gateway.send(A, say.ping())
+    expect(gateway.sent(A)).toEqual(['PINGRESP'])
+    gateway.advance(3_600_000)
+    expect(gateway.sent(A).length).toBe(16)
+  })
+
   test('another port does not wait for it', () => {
     const gateway = withRadio()
     subscribed(gateway, A, 0)
@@ -157,6 +171,15 @@ describe('airtime', () => {
     expect(gateway.sent(A)).toEqual([`PUBLISH 0401=${'x'.repeat(53)} #2 q1`])
     expect(gateway.notices.filter(({ code }) => code === 'message-dropped')).toMatchObject([
       { client: 'sn:s', reason: '54 octets on t are too long for a datagram' },
+    ])
+  })
+
+  test('a sensor at a port that is no longer configured is told about, and lost when it does not come back', () => {
+    const gateway = withRadio()
+    gateway.send('10.0.0.1:5@gone', say.connect('s'))
+    expect(gateway.sent('10.0.0.1:5@gone')).toEqual([])
+    expect(gateway.notices.filter(({ code }) => code === 'message-dropped')).toMatchObject([
+      { peer: '10.0.0.1:5@gone', reason: 'CONNACK not sent: there is no port gone any more' },
     ])
   })
 
@@ -255,7 +278,8 @@ describe('A20: an address that has not proved itself', () => {
 
   test('private addresses and serial lines need no proof', () => {
     for (const route of ['192.168.1.5:5000', '[fe80::1%eth0]:5000', 'line@radio']) {
-      const gateway = open()
+      const ports = [LAN, { ...RADIO, airtime: undefined, maxFrame: 1000 }]
+      const gateway = new TestGateway({ trustedNetworks: trusted, ports })
       gateway.send(route, say.connect('s'), say.subscribe('tt', 0))
       for (const text of ['1', '2', '3']) gateway.publish('tt', text.repeat(300), 0)
       expect(gateway.sent(route).filter((line) => line.startsWith('PUBLISH'))).toHaveLength(3)

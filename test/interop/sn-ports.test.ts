@@ -28,6 +28,11 @@ sn_listeners:
   - name: hidden
     port: 0
     multicast_group: none
+  - name: any
+    port: 0
+    host: 0.0.0.0
+    multicast_group: 239.1.2.3
+    multicast_interface: 127.0.0.1
 `
 
 /** An address that IPv6 multicast leaves from: that of loopback has none on Linux. */
@@ -126,6 +131,12 @@ describe('discovery over real sockets', () => {
     )
   })
 
+  test('a port on all addresses hears SEARCHGW in its group', async () => {
+    const sensor = await open('udp4')
+    sensor.socket.send(hex('03 01 00'), roost.snPorts.get('any')!, '239.1.2.3')
+    expect(await sensor.next()).toBe(`030201 from ${roost.snPorts.get('any')!}`)
+  })
+
   test('without a group it answers whoever knows its address', async () => {
     const sensor = await open('udp4')
     sensor.socket.send(hex('03 01 00'), roost.snPorts.get('hidden')!, '127.0.0.1')
@@ -168,8 +179,14 @@ describe('frames over a real socket', () => {
     }
     // The long form of a short message.
     socket.send(publish(12, 99, true), port, '127.0.0.1')
-    expect(await next()).toMatch(/^070d|^0a0c/)
+    const last = [await next(), await next()].find((answer) => /^0a0c22/.test(answer))!
+    socket.send(hex(`07 0d 6672 ${last.slice(10, 14)} 00`), port, '127.0.0.1')
     await mqtt.unsubscribeAsync('fr')
+    // One octet more than UDP can carry: told, and the next message comes.
+    await mqtt.publishAsync('fr', 'x'.repeat(65_499), { qos: 1 })
+    await mqtt.publishAsync('fr', 'y', { qos: 1 })
+    for (let delivered = ''; !delivered.startsWith('080c226672'); delivered = await next());
+    expect(roost.log.some((line) => line.includes('65499 octets on fr are too long for a datagram'))).toBe(true)
   })
 
   test('what does not fit the port is told and given up, and what comes behind it arrives', async () => {

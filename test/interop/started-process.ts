@@ -26,6 +26,8 @@ export class StartedProcess {
   readonly snPorts = new Map<string, number>()
   #read = 0
 
+  #wake: () => void = () => {}
+
   private constructor(child: ChildProcess) {
     this.child = child
   }
@@ -35,15 +37,24 @@ export class StartedProcess {
     return StartedProcess.startWith('--port', '0', ...flags)
   }
 
-  static async startWith(...flags: string[]): Promise<StartedProcess> {
-    const argv = [MAIN, 'serve', '--sn-port', '0', '--log-format', 'json', ...flags]
+  static startWith(...flags: string[]): Promise<StartedProcess> {
+    return StartedProcess.startWithoutUdp('--sn-port', '0', ...flags)
+  }
+
+  /** Without any port for sensors but those of the flags. */
+  static async startWithoutUdp(...flags: string[]): Promise<StartedProcess> {
+    const argv = [MAIN, 'serve', '--log-format', 'json', ...flags]
     const started = new StartedProcess(spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] }))
     await new Promise<void>((resolve, reject) => {
       createInterface({ input: started.child.stdout! }).on('line', (text) => {
         const line = JSON.parse(text) as Line
         started.log.push(line.msg)
+<<<<<<< HEAD
         started.levels.push(`${line.level} ${line.msg}`)
         started.#wake?.()
+=======
+        started.#wake()
+>>>>>>> 700b004 (gateway: serial ports, SLIP with a CRC-16 or MQTT-SN's own Length, opened again when the device vanishes)
         if (line.mqtt !== undefined) started.ports.set(line.mqtt.name, line.mqtt.port)
         if (line.sn !== undefined) started.snPorts.set(line.sn.name, line.sn.port)
         if (line.msg.startsWith('State is kept')) resolve()
@@ -61,6 +72,17 @@ export class StartedProcess {
   /** Of the first port for sensors. */
   get snPort(): number {
     return [...this.snPorts.values()][0] ?? 0
+  }
+
+  /** The first line of the log that is so, when it comes; `after` lines are passed over. */
+  async until(isIt: (line: string) => boolean, after = 0): Promise<string> {
+    for (;;) {
+      const found = this.log.slice(after).find(isIt)
+      if (found !== undefined) return found
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve
+      })
+    }
   }
 
   get isRunning(): boolean {

@@ -17,9 +17,12 @@ export interface UdpOptions {
 
 /** A site that wakes at the same minute sends thousands of datagrams at once; the kernel may grant less (net.core.rmem_max). */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
-/** Octets of 65,535 that the headers of IPv4 and UDP leave, and of UDP over IPv6. */
+/** Octets of 65,535 that the headers of IPv4 and UDP leave, and that of UDP over IPv6. */
 const MTU_V4 = 65_507
 const MTU_V6 = 65_527
+
+/** Octets of the largest datagram of a socket that is bound there; `::` also speaks IPv4. */
+export const mtuAt = (host: string): number => (isIPv6(host) && !isWildcard(host) ? MTU_V6 : MTU_V4)
 
 /** MQTT-SN over UDP. A sensor is its sender address: `127.0.0.1:51234` or `[::1]:51234`. */
 export class UdpPort implements DatagramPort {
@@ -39,7 +42,7 @@ export class UdpPort implements DatagramPort {
     this.#receive = receive
     this.#notice = notice
     this.#socket = this.#open(false)
-    this.mtu = isIPv6(options.host) ? MTU_V6 : MTU_V4
+    this.mtu = mtuAt(options.host)
   }
 
   /** @throws the system's error (`EADDRINUSE`, ...) for host and port, an Error that names the option for a group that is none. */
