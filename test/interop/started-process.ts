@@ -26,8 +26,6 @@ export class StartedProcess {
   readonly snPorts = new Map<string, number>()
   #read = 0
 
-  #wake: () => void = () => {}
-
   private constructor(child: ChildProcess) {
     this.child = child
   }
@@ -49,12 +47,8 @@ export class StartedProcess {
       createInterface({ input: started.child.stdout! }).on('line', (text) => {
         const line = JSON.parse(text) as Line
         started.log.push(line.msg)
-<<<<<<< HEAD
         started.levels.push(`${line.level} ${line.msg}`)
         started.#wake?.()
-=======
-        started.#wake()
->>>>>>> 700b004 (gateway: serial ports, SLIP with a CRC-16 or MQTT-SN's own Length, opened again when the device vanishes)
         if (line.mqtt !== undefined) started.ports.set(line.mqtt.name, line.mqtt.port)
         if (line.sn !== undefined) started.snPorts.set(line.sn.name, line.sn.port)
         if (line.msg.startsWith('State is kept')) resolve()
@@ -72,17 +66,6 @@ export class StartedProcess {
   /** Of the first port for sensors. */
   get snPort(): number {
     return [...this.snPorts.values()][0] ?? 0
-  }
-
-  /** The first line of the log that is so, when it comes; `after` lines are passed over. */
-  async until(isIt: (line: string) => boolean, after = 0): Promise<string> {
-    for (;;) {
-      const found = this.log.slice(after).find(isIt)
-      if (found !== undefined) return found
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve
-      })
-    }
   }
 
   get isRunning(): boolean {
