@@ -240,6 +240,7 @@ export class Gateway implements ClientHost {
     const before = this.#byRoute.get(route)
     if (before !== undefined && before !== client) {
       // Whatever went there still would be read by the wrong sensor, whose topic ids mean other topics.
+      this.ports.withdraw(route)
       before.route = ''
       before.updateListening(now)
       this.notice({
@@ -304,13 +305,10 @@ export class Gateway implements ClientHost {
     this.#now = now
     for (;;) {
       const datagram = this.ports.poll(now)
-      let route = this.ports.nextChanged()
+      const first = this.ports.nextChanged()
+      for (let route = first; route !== undefined; route = this.ports.nextChanged()) this.#byRoute.get(route)?.portChanged(now)
       // Clients that listen again, or have said all that they can, may lead to more.
-      if (datagram !== undefined || route === undefined) {
-        for (; route !== undefined; route = this.ports.nextChanged()) this.#byRoute.get(route)?.portChanged(now)
-        return datagram
-      }
-      for (; route !== undefined; route = this.ports.nextChanged()) this.#byRoute.get(route)?.portChanged(now)
+      if (datagram !== undefined || first === undefined) return datagram
     }
   }
 

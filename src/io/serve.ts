@@ -130,7 +130,8 @@ function tellSensors(log: Logger, config: Config, listener: SnListenerConfig, sn
   log[level]({ sn }, `${where}: ${whichSensorsMayConnect(config, listener)} (change with ${listener.origin})`)
   if (sn.broadcasts === undefined) return
   const every = Number.isFinite(listener.tAdv) ? `advertises itself every ${listener.tAdv} s` : 'can be searched for'
-  log.info({ sn }, `${where}: ${every} in ${sn.broadcasts} (change with t_adv, multicast_group)`)
+  const change = listener.device === undefined ? 't_adv, multicast_group' : 't_adv'
+  log.info({ sn }, `${where}: ${every} ${sn.broadcasts} (change with ${change})`)
 }
 
 const isLocalSn = ({ device, host }: SnListenerConfig): boolean => device === undefined && isLoopback(host)

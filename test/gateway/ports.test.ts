@@ -80,6 +80,21 @@ describe('airtime', () => {
     expect(gateway.sent(A).length).toBe(16)
   })
 
+  test('what waits for a sensor does not reach another one that comes to its address', () => {
+    const gateway = withRadio({ airtime: { bytesPerSecond: 1, dutyCycle: 1 } })
+    gateway.send(A, say.connect('s', { duration: 3000, clean: false }), say.subscribe('t', 1))
+    gateway.advance(60_000)
+    gateway.sent(A)
+    gateway.send(A, say.register('a'))
+    gateway.publish('t', 'for s', 1)
+    gateway.send(A, say.connect('other', { duration: 3000 }))
+    gateway.advance(600_000)
+    expect(gateway.sent(A)).toEqual(['REGACK 0402 #1', 'CONNACK'])
+    gateway.send(A, say.connect('s', { duration: 3000, clean: false }))
+    gateway.advance(60_000)
+    expect(gateway.sent(A).slice(0, 2)).toEqual(['CONNACK', 'REGISTER 0401=t #2'])
+  })
+
   test('another port does not wait for it', () => {
     const gateway = withRadio()
     subscribed(gateway, A, 0)

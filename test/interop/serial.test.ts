@@ -131,6 +131,18 @@ describe.skipIf(missing)('MQTT-SN over a serial line', () => {
     ).toBe(true)
   })
 
+  test('the log says how it advertises itself, and it does', async () => {
+    const cable = new Cable()
+    await cable.plug()
+    const node = await Node.open(cable.sensor, new SlipFraming(1000))
+    const roost = await StartedProcess.startWithoutUdp('--port', '0', '--memory', '--sn-device', cable.gateway, '--t-adv', '2')
+    cleanUp.push(() => roost.stop())
+    expect(await node.next()).toBe('0500010002')
+    expect(roost.log).toContain(
+      `MQTT-SN gateway 1 on serial:${cable.gateway}: advertises itself every 2 s on ${cable.gateway} (change with t_adv)`,
+    )
+  })
+
   test('noise on the line is counted, and costs no frame but its own', async () => {
     const cable = new Cable()
     await cable.plug()

@@ -9,7 +9,7 @@ export interface DatagramPort {
   readonly port: number
   /** Octets of the largest datagram that it can carry at all. */
   readonly mtu: number
-  /** Where ADVERTISE goes, in words; none if nowhere. */
+  /** Where ADVERTISE goes, in words (`in multicast group 225.1.1.1 port 1884`); undefined if nowhere. */
   readonly broadcasts: string | undefined
   /** Not awaited: what the network loses is repeated by the protocol, whatever the port says of it. */
   send(route: RouteKey, bytes: Uint8Array): void

@@ -66,7 +66,7 @@ export class SerialDevice implements DatagramPort {
   }
 
   get broadcasts(): string {
-    return `all that hear ${this.#options.device}`
+    return `on ${this.#options.device}`
   }
 
   send(_route: RouteKey, bytes: Uint8Array): void {

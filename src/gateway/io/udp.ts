@@ -65,7 +65,7 @@ export class UdpPort implements DatagramPort {
   }
 
   get broadcasts(): string | undefined {
-    return this.#group === undefined ? undefined : `multicast group ${this.#group.name} port ${this.port}`
+    return this.#group === undefined ? undefined : `in multicast group ${this.#group.name} port ${this.port}`
   }
 
   send(route: RouteKey, bytes: Uint8Array): void {
