@@ -242,7 +242,7 @@ function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners:
 const snOptions = options.filter(({ snListener }) => snListener !== undefined)
 /** What makes no sense at a UDP port, or at a serial device. */
 const ONLY_SERIAL = ['sn_baud_rate', 'sn_framing'] as const
-const ONLY_UDP = ['sn_host', 'sn_port', 'multicast_group', 'multicast_interface'] as const
+const ONLY_UDP = ['sn_host', 'sn_port', 'multicast_group', 'multicast_port', 'multicast_interface'] as const
 
 /** `sn_listeners` replace the port of the flags, unless somebody says where that one is. */
 function resolveSnListeners(

@@ -47,9 +47,9 @@ export class SnPorts {
 
 async function openPort(one: SnListenerConfig, loop: Loop, notice: NoticeSink): Promise<DatagramPort> {
   const receive = (route: RouteKey, bytes: Uint8Array): void => loop.handle({ kind: 'datagram', route, bytes })
-  const { name, device, host, port, multicastGroup, multicastInterface, multicastTtl, origin } = one
+  const { name, device, host, port, multicastGroup, multicastPort, multicastInterface, multicastTtl, origin } = one
   if (device !== undefined) return openSerial(one, device, receive, notice)
-  const multicast = { group: multicastGroup, interface: multicastInterface, ttl: multicastTtl }
+  const multicast = { group: multicastGroup, port: multicastPort, interface: multicastInterface, ttl: multicastTtl }
   return UdpPort.bind({ name, host, port, multicast }, receive, notice).catch((error: unknown) => {
     if (!(error instanceof Error && 'code' in error)) throw new StartError(`${origin}: ${(error as Error).message}`)
     throw cannotListen(error, host, port, origin)

@@ -33,6 +33,10 @@ sn_listeners:
     host: 0.0.0.0
     multicast_group: 239.1.2.3
     multicast_interface: 127.0.0.1
+  - name: elsewhere
+    port: 0
+    t_adv: 1
+    multicast_port: GROUP_PORT
 `
 
 /** An address that IPv6 multicast leaves from: that of loopback has none on Linux. */
@@ -47,9 +51,11 @@ if (six === undefined) process.stderr.write('without an IPv6 address but ::1: no
 let roost: StartedProcess
 let mqtt: MqttClient
 let dir: string
+let groupPort: number
 beforeAll(async () => {
+  groupPort = await freePort()
   dir = mkdtempSync(join(tmpdir(), 'roost-ports-'))
-  writeFileSync(join(dir, 'roost.yaml'), CONFIG.replace('HOST6', six ?? '::1'))
+  writeFileSync(join(dir, 'roost.yaml'), CONFIG.replace('HOST6', six ?? '::1').replace('GROUP_PORT', String(groupPort)))
   roost = await StartedProcess.startWith('--port', '0', '--config', join(dir, 'roost.yaml'))
   mqtt = await connectAsync(`mqtt://127.0.0.1:${roost.mqttPort}`, { reconnectPeriod: 0 })
 })
@@ -94,6 +100,15 @@ async function open(
   return { socket, next }
 }
 
+/** A UDP port that nobody has. */
+async function freePort(): Promise<number> {
+  const socket = createSocket('udp4').bind(0, '127.0.0.1')
+  await once(socket, 'listening')
+  const { port } = socket.address()
+  await new Promise<void>((resolve) => socket.close(() => resolve()))
+  return port
+}
+
 const hex = (text: string): Buffer => Buffer.from(text.replaceAll(' ', ''), 'hex')
 
 describe('discovery over real sockets', () => {
@@ -129,6 +144,15 @@ describe('discovery over real sockets', () => {
         `${start} udp://127.0.0.1:${small}: can be searched for in multicast group 225.1.1.1 port ${small} (change with t_adv, multicast_group)`,
       ]),
     )
+  })
+
+  test('the group may have a port of its own', async () => {
+    const listener = await open('udp4', groupPort, '225.1.1.1')
+    const port = roost.snPorts.get('elsewhere')!
+    expect(await listener.next()).toBe(`0500010001 from ${port}`)
+    const sensor = await open('udp4')
+    sensor.socket.send(hex('03 01 00'), groupPort, '225.1.1.1')
+    expect(await sensor.next()).toBe(`030201 from ${port}`)
   })
 
   test('a port on all addresses hears SEARCHGW in its group', async () => {

@@ -136,7 +136,14 @@ export const SN_PORT_OPTIONS = {
     default: undefined,
     snListener: 'own',
     about:
-      'Group that ADVERTISE goes to and in which SEARCHGW is heard, at the UDP port of the listener. Without it 225.1.1.1 or ff1e:feed:caca:dead::feed, as the Paho gateway has it.',
+      'Group that ADVERTISE goes to and in which SEARCHGW is heard. Without it 225.1.1.1 or ff1e:feed:caca:dead::feed:caca:dead, as the Paho gateway has it.',
+  },
+  multicast_port: {
+    group: GROUP,
+    ...whole(0, 65_535),
+    default: 0,
+    snListener: 'own',
+    about: 'UDP port of the group; 0 is that of the listener.',
   },
   multicast_interface: {
     group: GROUP,

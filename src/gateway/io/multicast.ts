@@ -5,13 +5,15 @@ import { networkInterfaces } from 'node:os'
 export interface MulticastOptions {
   /** An IPv4 or IPv6 group, or 'none'; undefined is the one that the Paho gateway has by default. */
   readonly group: string | undefined
+  /** 0 is that of the socket. */
+  readonly port: number
   /** Of IPv4 an address of the interface, of IPv6 its name. */
   readonly interface: string | undefined
   /** Hops. */
   readonly ttl: number
 }
 
-const DEFAULT_GROUPS = { udp4: '225.1.1.1', udp6: 'ff1e:feed:caca:dead::feed' } as const
+const DEFAULT_GROUPS = { udp4: '225.1.1.1', udp6: 'ff1e:feed:caca:dead::feed:caca:dead' } as const
 
 /** The group of a socket that is bound to `host`; none if it is to have none. @throws Error that names the option */
 export function groupFor(

@@ -59,19 +59,23 @@ export class UdpPort implements DatagramPort {
     return this.#socket.socket.address().port
   }
 
+  get #groupPort(): number {
+    return this.#options.multicast.port || this.port
+  }
+
   get url(): string {
     const { host } = this.#options
     return `udp://${isIPv6(host) ? `[${host}]` : host}:${this.port}`
   }
 
   get broadcasts(): string | undefined {
-    return this.#group === undefined ? undefined : `in multicast group ${this.#group.name} port ${this.port}`
+    return this.#group === undefined ? undefined : `in multicast group ${this.#group.name} port ${this.#groupPort}`
   }
 
   send(route: RouteKey, bytes: Uint8Array): void {
     const address = addressOf(route)
     if (address === '*') {
-      if (this.#group !== undefined) this.#socket.socket.send(bytes, this.port, this.#group.address)
+      if (this.#group !== undefined) this.#socket.socket.send(bytes, this.#groupPort, this.#group.address)
       return
     }
     const colon = address.lastIndexOf(':')
@@ -111,11 +115,11 @@ export class UdpPort implements DatagramPort {
     const address = zone !== undefined && /^ff.[12]/i.test(group) ? `${group}%${zone}` : group
     let listening = main
     try {
-      if (!isWildcard(host)) {
+      if (!isWildcard(host) || this.#groupPort !== this.port) {
         this.#groupSocket = this.#open(true)
         listening = this.#groupSocket.socket
         // Bound to the group, so that it hears nothing that is for somebody else.
-        await this.#groupSocket.bind({ address, port: this.port })
+        await this.#groupSocket.bind({ address, port: this.#groupPort })
         this.#prepare(listening)
       }
       listening.addMembership(group, via)
