@@ -176,14 +176,15 @@ export class Gateway implements ClientHost {
       return
     }
     if (client === undefined) {
-      if (this.#clients.size >= this.options.maxSessions) {
+      const limit = this.#limitReached(route)
+      if (limit !== undefined) {
         this.notice({
           code: 'limit-reached',
           level: 'warn',
           client: `sn:${clientId}`,
           peer: route,
           reason: 'connection refused',
-          limit: 'max_sessions',
+          limit,
         })
         this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.CONGESTION })
         return
@@ -194,6 +195,13 @@ export class Gateway implements ClientHost {
     this.#bind(now, client, route)
     if (client.state === 'asleep') this.#proof.woke(route)
     client.handle(now, message)
+  }
+
+  /** The bound that leaves no place for one more client from there. Forged senders do not take the place of all others. */
+  #limitReached(route: RouteKey): string | undefined {
+    const { maxSessions, maxUnprovenSessions = maxSessions } = this.options
+    if (this.#clients.size >= maxSessions) return 'max_sessions'
+    return this.#clients.size >= maxUnprovenSessions && !this.#proof.isProven(route) ? 'max_sn_unproven_sessions' : undefined
   }
 
   /** A client without a name has that of its line, if there is one (ruling A22). */

@@ -73,6 +73,8 @@ export interface GatewayOptions {
   readonly trustedNetworks?: readonly Network[]
   /** Addresses without proof that are remembered. */
   readonly maxUnprovenAddresses?: number
+  /** Clients above which no new one is taken from an address without proof; `maxSessions` if it is not there. */
+  readonly maxUnprovenSessions?: number
   /** Messages larger than their address has earned, all of them together (ruling A20). */
   readonly unprovenPerSecond?: number
 }

@@ -243,6 +243,7 @@ export function serverOptions(
       ports: config.snListeners.map(corePort),
       trustedNetworks: config.trustedNetworks,
       maxUnprovenAddresses: config.maxSnUnprovenAddresses,
+      maxUnprovenSessions: config.maxSnUnprovenSessions,
       unprovenPerSecond: config.unprovenMessagesPerSecond,
     },
   }

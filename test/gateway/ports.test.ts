@@ -291,6 +291,17 @@ describe('A20: an address that has not proved itself', () => {
     expect(routes.filter((route) => gateway.sent(route).some((line) => line.startsWith('PUBLISH')))).toHaveLength(1)
   })
 
+  test('forged senders do not take the place of those whose addresses are trusted', () => {
+    const gateway = new TestGateway({ trustedNetworks: trusted, maxSessions: 20, maxUnprovenSessions: 10 })
+    for (let i = 0; i < 30; i++) gateway.send(`203.0.113.${i}:9`, say.connect(`forged${i}`))
+    expect([9, 10].map((i) => gateway.sent(`203.0.113.${i}:9`))).toEqual([['CONNACK'], ['CONNACK rc1']])
+    expect(gateway.notices.filter(({ limit }) => limit === 'max_sn_unproven_sessions')).toHaveLength(20)
+    // Whoever was there before connects anew; who is trusted comes in.
+    gateway.send('203.0.113.9:9', say.connect('forged9'))
+    gateway.send('192.168.1.5:5000', say.connect('mine'))
+    expect([gateway.sent('203.0.113.9:9'), gateway.sent('192.168.1.5:5000')]).toEqual([['CONNACK'], ['CONNACK']])
+  })
+
   test('private addresses and serial lines need no proof', () => {
     for (const route of ['192.168.1.5:5000', '[fe80::1%eth0]:5000', 'line@radio']) {
       const ports = [LAN, { ...RADIO, airtime: undefined, maxFrame: 1000 }]

@@ -171,6 +171,13 @@ export const SN_PORT_OPTIONS = {
     default: 10_000,
     about: 'Addresses outside trusted_networks without such proof that are remembered.',
   },
+  max_sn_unproven_sessions: {
+    group: GROUP,
+    ...whole(1, 10_000_000),
+    default: 50_000,
+    about:
+      'Sensors above which no new one is taken from such an address: so forged senders leave room for others within max_sessions.',
+  },
   unproven_messages_per_second: {
     group: GROUP,
     ...whole(0, 1_000_000),
