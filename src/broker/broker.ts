@@ -106,7 +106,8 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   }
 
   get work(): number {
-    return this.#publisher.work
+    const { router, retained, sysRetained } = this.#context
+    return this.#publisher.work + router.looked + retained.looked + sysRetained.looked
   }
 
   /** Deliveries queued since `takeQueued`. */

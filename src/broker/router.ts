@@ -49,6 +49,11 @@ export class Router {
     this.#access = access
   }
 
+  /** Levels and subscriptions looked at so far. */
+  get looked(): number {
+    return this.#tree.looked + this.#groupTree.looked
+  }
+
   get subscriptionCount(): number {
     return this.#tree.size + this.sharedSubscriptionCount
   }
@@ -173,7 +178,8 @@ function merge(
   const identifiers = subscriptions.flatMap(({ subscriptionIdentifier }) => subscriptionIdentifier ?? [])
   const target = {
     session,
-    qos: Math.max(...subscriptions.map(({ qos }) => qos)) as QoS,
+    // Not Math.max with all of them: so many arguments no stack holds.
+    qos: subscriptions.reduce<number>((most, { qos }) => Math.max(most, qos), 0) as QoS,
     retainAsPublished: subscriptions.some(({ retainAsPublished }) => retainAsPublished),
     subscriptionIdentifiers: identifiers.length === 0 ? undefined : identifiers,
     own: undefined as Target | undefined,

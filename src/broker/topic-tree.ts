@@ -11,6 +11,8 @@ export class TopicTree<K, V> {
   readonly #exact = new Map<string, Map<K, V>>()
   readonly #root: Node<K, V> = newNode()
   #size = 0
+  /** Levels and subscriptions that `match` has looked at so far: what it costs. */
+  looked = 0
 
   get size(): number {
     return this.#size
@@ -40,7 +42,10 @@ export class TopicTree<K, V> {
     const found: [K, V][] = []
     const exact = this.#exact.get(topic)
     if (exact !== undefined) collect(exact, found)
-    if (isEmpty(this.#root)) return found
+    if (isEmpty(this.#root)) {
+      this.looked += found.length
+      return found
+    }
 
     const levels = topic.split('/')
     // Filters that start with a wildcard do not see topics that start with $ (MQTT-4.7.2-1).
@@ -48,6 +53,7 @@ export class TopicTree<K, V> {
     let nodes: Node<K, V>[] = [this.#root]
     for (let i = 0; i < levels.length && nodes.length > 0; i++) {
       const next: Node<K, V>[] = []
+      this.looked += nodes.length
       for (const node of nodes) {
         const wild = i > 0 || !hidden
         if (wild && node.rest !== undefined) collect(node.rest, found)
@@ -62,6 +68,7 @@ export class TopicTree<K, V> {
       // `a/#` matches `a` too [5.0 section 4.7.1.2].
       if (node.rest !== undefined) collect(node.rest, found)
     }
+    this.looked += found.length
     return found
   }
 

@@ -100,7 +100,7 @@ export interface Link {
 }
 
 export interface Uplink {
-  /** Deliveries queued so far: what a packet has cost beyond itself. */
+  /** Deliveries queued so far, and levels and subscriptions looked at to find them: what a packet has cost beyond itself. */
   readonly work: number
   open(now: Instant, info: LinkInfo): Link
   /** The next link with something to poll, each once until it is polled empty. */

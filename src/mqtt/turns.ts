@@ -7,7 +7,7 @@ const TURN_COST = 4096
 const SHARE_LEAST = 64
 /** What a topic filter counts for, and a packet that is no PUBLISH and is answered. */
 const FILTER_COST = 16
-const DELIVERY_COST = 1 / 8
+const WORK_COST = 1 / 8
 const ANSWER_COST = 2
 
 /** Shares the turns of the event loop among connections: who says a lot is read on when the others have had their turn. */
@@ -53,11 +53,11 @@ export class Turns {
 }
 
 /**
- * What a packet costs that led to so many deliveries. They count for little, because what many get is written in one go with what follows it:
- * a turn that ended after one message for thousands would cost a write for each of them.
+ * What a packet costs that led to so much work: deliveries, and looking for them. That counts for little, because what many get is written in one go
+ * with what follows it: a turn that ended after one message for thousands would cost a write for each of them.
  */
-export function costOf(packet: Packet, deliveries: number): number {
-  if (packet.type === PacketType.PUBLISH) return 1 + deliveries * DELIVERY_COST
-  if (packet.type === PacketType.SUBSCRIBE) return packet.subscriptions.length * FILTER_COST
+export function costOf(packet: Packet, work: number): number {
+  if (packet.type === PacketType.PUBLISH) return 1 + work * WORK_COST
+  if (packet.type === PacketType.SUBSCRIBE) return packet.subscriptions.length * FILTER_COST + work * WORK_COST
   return packet.type === PacketType.UNSUBSCRIBE ? packet.filters.length * FILTER_COST : ANSWER_COST
 }

@@ -1,5 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { ByteWriter } from '../../src/base/bytes.ts'
 import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
+import { encodePacket } from '../../src/mqtt/encode.ts'
 import type { Packet } from '../../src/mqtt/packets.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
 import { Wire } from './wire.ts'
@@ -154,6 +156,13 @@ describe('a socket that is full', () => {
   })
 })
 
+/** In one chunk. */
+function sendTogether(wire: Wire, connection: number, packets: readonly Packet[]): void {
+  const writer = new ByteWriter()
+  for (const packet of packets) encodePacket(writer, packet, 5)
+  wire.sendHex(connection, Buffer.from(writer.toBytes()).toString('hex'))
+}
+
 describe('who says a lot', () => {
   const answers = (wire: Wire, connection: number): number =>
     wire.packets(connection).filter((one) => typeof one === 'object').length
@@ -197,6 +206,38 @@ describe('who says a lot', () => {
     expect(all).toBeLessThan(6000)
     wire.advance(0)
     for (const connection of loud) expect(wire.packets(connection)).toContain('resume')
+  })
+
+  test('looking for who gets a message counts, and so does looking for what is retained', () => {
+    const wire = new Wire()
+    const loud = wire.connect()
+    for (let i = 0; i < 2 ** 12; i++) {
+      const levels = Array.from({ length: 12 }, (_, bit) => ((i >> bit) & 1 ? '+' : 'a'))
+      wire.send(loud, subscribe(`${levels.join('/')}/#`))
+    }
+    const topic = 'a/'.repeat(12)
+    const publish = (end: number) => Publish.of(`${topic}${end}`, new Uint8Array(1), 0, true)
+    const received = wire.broker.stats.publishReceived
+    sendTogether(
+      wire,
+      loud,
+      Array.from({ length: 20 }, (_, i) => publish(i)),
+    )
+    expect(wire.broker.stats.publishReceived - received).toBeLessThanOrEqual(3)
+    wire.advance(0)
+    expect(wire.broker.stats.publishReceived - received).toBe(20)
+
+    const other = wire.connect()
+    for (let i = 0; i < 20_000; i++) wire.send(other, Publish.of(`r/${i}`, new Uint8Array(1), 0, true))
+    const subscribed = wire.broker.subscriptionCount
+    sendTogether(
+      wire,
+      other,
+      Array.from({ length: 10 }, (_, i) => subscribe(`+/+/${i}`)),
+    )
+    expect(wire.broker.subscriptionCount - subscribed).toBeLessThanOrEqual(3)
+    wire.advance(0)
+    expect(wire.broker.subscriptionCount - subscribed).toBe(10)
   })
 
   test('a message for many counts for more', () => {
