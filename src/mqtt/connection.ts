@@ -44,6 +44,8 @@ export class Connection {
   /** The socket takes no more bytes for now. */
   congested = false
   gone = false
+  /** The stream is gone, for this reason; something that it had brought is still to be heard. */
+  ended: string | undefined = undefined
   /** Others have their turn first, because it has said so much in this one. */
   resting = false
   /** What it has cost in the turn that `turn` counts. */

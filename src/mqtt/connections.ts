@@ -161,27 +161,35 @@ export class Connections {
   closed(now: Instant, id: ConnectionId, reason: string): void {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
-    // What had come before the end counts, DISCONNECT above all; nobody is left to answer, so a pause means nothing any more.
-    while (connection.paused && !connection.gone && connection.link.state !== 'verifying') {
+    connection.ended = reason
+    this.#turns.last(connection)
+    this.#finish(now, connection)
+  }
+
+  /** What had come before the end counts, DISCONNECT above all; nobody is left to answer, so only its share of the turn ends the reading. */
+  #finish(now: Instant, connection: Connection): void {
+    while (connection.paused && !connection.resting && !connection.gone && connection.link.state !== 'verifying') {
       connection.paused = false
-      connection.spent = 0
       this.#read(now, connection)
     }
-    if (connection.gone) return
+    if (connection.gone || connection.resting) return
     this.#forget(connection)
-    connection.link.lost(now, reason)
+    connection.link.lost(now, connection.ended!)
   }
 
   /** The broker has something for this link: writes all it can take. */
   linkReady(now: Instant, link: LinkId): void {
     const connection = this.#byLink.get(link)
-    if (connection === undefined || !this.#writeAll(now, connection)) return
+    if (connection === undefined || connection.ended !== undefined || !this.#writeAll(now, connection)) return
     this.#flush(connection)
     if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
   }
 
   handleTimeout(now: Instant): void {
-    for (const connection of this.#turns.take()) if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
+    for (const connection of this.#turns.take()) {
+      if (connection.ended !== undefined) this.#finish(now, connection)
+      else if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
+    }
     for (let timer = this.#timers.expired(now); timer !== undefined; timer = this.#timers.expired(now)) {
       const { connection, about } = timer.owner
       if (about === 'silence') this.#silent(now, connection)
@@ -498,8 +506,8 @@ export class Connections {
 }
 
 /** Whether there is a reason not to read it, beside answers that are still to leave. */
-const isWaiting = ({ throttled, resting, gone, link }: Connection): boolean =>
-  throttled || resting || gone || link.state !== 'open'
+const isWaiting = ({ throttled, resting, gone, ended, link }: Connection): boolean =>
+  throttled || resting || gone || ended !== undefined || link.state !== 'open'
 
 /** Without what is only for people. */
 function withoutProblem<T extends Packet>(packet: T): T {

@@ -4,6 +4,8 @@ import { type Packet, PacketType } from './packets.ts'
 
 /** What connections may cost in one turn, counted in packets: some milliseconds, which those share that want more. */
 const TURN_COST = 4096
+/** How much more of it one may have that has ended: what a socket brings at once, unless it is out of the ordinary. */
+const LAST_COST = 8 * TURN_COST
 const SHARE_LEAST = 64
 /** What a topic filter counts for, and a packet that is no PUBLISH and is answered. */
 const FILTER_COST = 16
@@ -36,6 +38,13 @@ export class Turns {
       this.#resting.push(connection)
     }
     return true
+  }
+
+  /** The stream of this connection is gone: what it has said is heard now, before its client may come back. */
+  last(connection: Connection): void {
+    connection.turn = this.#turn
+    connection.spent = -LAST_COST
+    connection.resting = false
   }
 
   /** Those who have rested. */

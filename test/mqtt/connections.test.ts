@@ -240,6 +240,31 @@ describe('who says a lot', () => {
     expect(wire.broker.subscriptionCount - subscribed).toBe(10)
   })
 
+  test('is heard to the end when its stream is gone: at once, or in turns if that would hold the others up', () => {
+    const wire = new Wire()
+    const watcher = wire.connect()
+    wire.send(watcher, subscribe('w'))
+    wire.out(watcher)
+    const will = { topic: 'w', payload: new Uint8Array(1), qos: 0, retain: false, properties: {} } as const
+    const goodbye: Packet = { type: 14, reasonCode: 0, properties: {} }
+    const said = (count: number) => Array.from({ length: count }, () => Publish.of('a', new Uint8Array(1)))
+    const quick = wire.connect({ will })
+    sendTogether(wire, quick, [...said(10_000), goodbye])
+    wire.close(quick)
+    expect(wire.broker.sessions.connected).toBe(1)
+
+    for (let i = 0; i < 1000; i++) wire.send(wire.connect(), subscribe('a'))
+    const received = wire.broker.stats.publishReceived
+    const loud = wire.connect({ will })
+    sendTogether(wire, loud, [...said(1000), goodbye])
+    wire.close(loud)
+    expect(wire.broker.stats.publishReceived - received).toBeLessThan(500)
+    wire.advance(0)
+    expect(wire.broker.stats.publishReceived - received).toBe(1000)
+    expect([wire.broker.sessions.connected, wire.connections.size]).toEqual([1001, 1001])
+    expect(wire.out(watcher)).toEqual([])
+  })
+
   test('a message for many counts for more', () => {
     const wire = new Wire()
     for (let i = 0; i < 1000; i++) wire.send(wire.connect(), subscribe('a'))
