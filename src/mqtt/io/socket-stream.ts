@@ -43,7 +43,8 @@ export function openStream(
   const connection = loop.opened(
     {
       write: (bytes) => {
-        carrier.send(bytes)
+        // What has to wait is taken out of its slab: ten bytes for a slow reader would keep all that was written to others beside them.
+        carrier.send(socket.writableLength > 0 ? Buffer.from(bytes) : bytes)
         // Only a socket that wants a pause tells when it has drained, however small the bound is.
         if (!socket.writableNeedDrain) return
         if (!draining) {

@@ -8,13 +8,18 @@ import { openSocketStream } from '../../../src/mqtt/io/socket-stream.ts'
 function full(socketBufferBytes: number) {
   const told: unknown[] = []
   const written: (() => void)[] = []
+  const chunks: Buffer[] = []
   let stream: Stream | undefined
   const opened = (it: Stream): number => {
     stream = it
     return 1
   }
   const loop = { opened, handle: (input: object) => told.push(input), closed: () => {} } as unknown as Loop
-  const socket = new Duplex({ read: () => {}, write: (_, __, done) => written.push(done), highWaterMark: 16 * 1024 })
+  const write = (chunk: Buffer, _: string, done: () => void): void => {
+    chunks.push(chunk)
+    written.push(done)
+  }
+  const socket = new Duplex({ read: () => {}, write, highWaterMark: 16 * 1024 })
   openSocketStream(
     Object.assign(socket, { setTimeout: () => {} }) as unknown as Socket,
     { peer: 'p', listener: 'l' },
@@ -26,7 +31,7 @@ function full(socketBufferBytes: number) {
       await new Promise((resolve) => setImmediate(resolve))
     }
   }
-  return { told, drain, write: (size: number) => stream?.write(Buffer.alloc(size)) }
+  return { told, chunks, drain, write: (size: number) => stream?.write(Buffer.alloc(size)), stream: stream! }
 }
 
 const congested = (on: boolean) => ({ kind: 'congested', connection: 1, on })
@@ -50,4 +55,16 @@ test('a bound below what the socket itself waits for never leaves it congested',
   write(16 * 1024)
   await drain()
   expect(told).toEqual([congested(true), congested(false)])
+})
+
+test('what waits for a slow reader does not hold what was written beside it', async () => {
+  const { chunks, drain, stream } = full(100_000)
+  const slab = new Uint8Array(256 * 1024)
+  stream.write(slab.subarray(0, 10))
+  stream.write(slab.subarray(10, 20))
+  await drain()
+  expect(chunks.map(({ length, buffer }) => [length, buffer === slab.buffer])).toEqual([
+    [10, true],
+    [10, false],
+  ])
 })
