@@ -51,6 +51,8 @@ const BOUNDS: readonly Bound[] = [
     connections: { maxConnectionsPerAddress: 2 },
     reach: (wire) => {
       for (const peer of ['192.0.2.1:1', '192.0.2.2:2', '192.0.2.1:3', '[2001:db8::1]:4']) wire.open({ peer })
+      // Programs of one machine are many peers.
+      for (let i = 0; i < 3; i++) wire.open({ peer: 'unix:/run/roost.sock' })
       expect(wire.codes()).not.toContain('limit-reached')
       wire.open({ peer: '192.0.2.1:5' })
     },

@@ -218,6 +218,8 @@ export class Connections {
     const { maxConnections, maxConnectionsPerAddress } = this.#limits
     if (this.overloaded) return 'max_event_loop_lag_ms'
     if (this.#connections.size + this.#arriving >= maxConnections) return 'max_connections'
+    // A Unix socket has no address that could be one peer's.
+    if (peer.startsWith('unix:')) return undefined
     const sameAddress = this.#perAddress.get(addressOf(peer)) ?? 0
     return sameAddress >= maxConnectionsPerAddress ? 'max_connections_per_address' : undefined
   }
