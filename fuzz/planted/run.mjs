@@ -31,7 +31,13 @@ function judged(copy) {
   // The first line of what was found: `<checker>: <when>: <what>`.
   const first = /Caused by: Error: (.*)|[+] {3}"(.*)",/.exec(output.slice(output.indexOf('Caused by')))
   const found = (first?.[1] ?? first?.[2])?.split(': ')[0]
-  return { failed: run.status !== 0, found: found ?? 'the traces differ', seconds, output }
+  // Without a checker's name it is the trace that is not the same twice.
+  return {
+    failed: run.status !== 0,
+    found: found === undefined || /^\d/.test(found) ? 'the same steps, another trace' : found,
+    seconds,
+    output,
+  }
 }
 
 const copy = mkdtempSync(join(tmpdir(), 'roost-planted-'))

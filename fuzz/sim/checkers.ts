@@ -169,20 +169,36 @@ export class WillOnce extends SiteChecker {
   readonly #published = new Map<string, number>()
   /** Lost, and not published. */
   readonly #due = new Set<string>()
+  /** Has said goodbye; `true` once that was answered. */
+  readonly #gone = new Map<string, boolean>()
 
   look(): void {
     for (const id of this.#due) this.tell(`${id} was lost, and its will was not published`)
   }
 
   datagramIn(sensor: Sensor, datagram: Uint8Array): void {
-    if (messageOf(datagram)?.type === MsgType.CONNECT) this.#published.delete(this.nodeOf(sensor).id)
+    const message = messageOf(datagram)
+    const { id } = this.nodeOf(sensor)
+    if (message?.type === MsgType.CONNECT) {
+      this.#published.delete(id)
+      this.#gone.delete(id)
+    }
+    const { server, store } = this.site.world
+    // Of an address that it has not connected from nobody knows who it is; and a full disk cannot remember that it left.
+    const known = server.gateway.client(id)?.route === sensor.route && !store.refuse
+    if (message?.type === MsgType.DISCONNECT && message.duration === undefined && known) this.#gone.set(id, false)
+  }
+
+  datagramOut(sensor: Sensor, datagram: Uint8Array): void {
+    const { id } = this.nodeOf(sensor)
+    if (messageOf(datagram)?.type === MsgType.DISCONNECT && this.#gone.has(id)) this.#gone.set(id, true)
   }
 
   notice({ code, client }: Notice): void {
     if (client === undefined) return
     const id = client.slice(client.indexOf(':') + 1)
-    if (code === 'client-lost' && client.startsWith('sn:') && this.site.nodes.find((node) => node.id === id)?.hasWill)
-      this.#due.add(id)
+    const hasWill = client.startsWith('sn:') && this.site.nodes.find((node) => node.id === id)?.hasWill === true
+    if (code === 'client-lost' && hasWill) this.#due.add(id)
     // Refused by a full disk, and told.
     if (code === 'will-refused') this.#due.delete(id)
     if (code !== 'will-published') return
@@ -190,14 +206,26 @@ export class WillOnce extends SiteChecker {
     const count = (this.#published.get(id) ?? 0) + 1
     this.#published.set(id, count)
     if (count > 1) this.tell(`the will of ${id} was published ${count} times`)
-    if (this.site.nodes.find((node) => node.id === id)?.left)
-      this.tell(`the will of ${id} was published although it had said goodbye`)
+    if (this.#gone.has(id)) this.tell(`the will of ${id} was published although it had said goodbye`)
   }
 
-  /** A crash forgets that a will was published, if the record of that was not durable: then nobody has seen it either. */
+  /** What was not durable has not happened: neither that a will was published, nor a goodbye that was not answered. */
   crashed(): void {
     this.#published.clear()
     this.#due.clear()
+    for (const [id, answered] of this.#gone) if (!answered) this.#gone.delete(id)
+  }
+}
+
+/** Whoever is connected has a session. */
+export class SessionsLive extends SiteChecker {
+  readonly name = 'a connected client has its session'
+
+  look(): void {
+    const { sessions } = this.site.world.server.broker
+    for (const { id, tcp } of this.site.stations) {
+      if (tcp.client.state === 'connected' && sessions.get('mqtt', id) === undefined) this.tell(`${id} is connected and has none`)
+    }
   }
 }
 
@@ -263,6 +291,7 @@ export class AcknowledgedIsDurable extends SiteChecker {
       case MsgType.PUBLISH: {
         const onward = this.#unseen(message.data)
         if (onward !== '' || message.qos !== 2) return onward
+        if (session?.received.has(message.msgId)) return `PUBLISH ${message.msgId} again after its PUBREC (MQTT-4.3.3-6)`
         return session?.sent.has(message.msgId) ? '' : `PUBLISH ${message.msgId} with QoS 2 before its record`
       }
       case MsgType.PUBREL:
@@ -349,6 +378,7 @@ export class AcknowledgedIsDurable extends SiteChecker {
       case PacketType.PUBLISH: {
         const onward = this.#unseen(packet.payload)
         if (onward !== '' || packet.qos !== 2) return onward
+        if (session?.received.has(packet.packetId)) return `PUBLISH ${packet.packetId} again after its PUBREC (MQTT-4.3.3-6)`
         return session?.sent.has(packet.packetId) ? '' : `PUBLISH ${packet.packetId} with QoS 2 before its record`
       }
       case PacketType.PUBREL:
@@ -402,6 +432,7 @@ export const checkersFor = (site: Site): Checker[] => [
   new BacklogFirst(site),
   new SameTopicIds(site),
   new WillOnce(site),
+  new SessionsLive(site),
   new AcknowledgedIsDurable(site),
   new BoundsHold(site),
   new PromisesKept(site),

@@ -70,7 +70,8 @@ export class DurableView {
     else if (record.type === 'unsubscribe') session.filters.delete(record.filter)
     else if (record.type === 'sent') {
       // Id 0 is only there to say which packet id was the last.
-      if (record.id !== 0) session.sent.set(record.packetId, record.id)
+      if (record.id === 0) return
+      session.sent.set(record.packetId, record.id)
       session.received.delete(record.packetId)
     } else if (record.type === 'done') {
       for (const [packetId, message] of session.sent) if (message === record.id) session.sent.delete(packetId)

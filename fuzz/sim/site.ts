@@ -9,6 +9,9 @@ const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
 /** For which the gateway keeps the session of a sensor that is gone. */
 const SESSION_SECONDS = 7 * 24 * 3600
+const SHORT_SECONDS = 30
+/** Between two steps: less than an exchange takes, so that things happen in the middle of it. */
+const STEP_MS = 30
 
 /** `pre/one` is predefined with id 1, `xy` is a short name, the others have to be registered. */
 export const TOPICS = ['room/a', 'room/b/c', 'pre/one', 'xy'] as const
@@ -39,8 +42,6 @@ export class Node {
   readonly sensor: Sensor
   readonly receiver: Receiver
   readonly hasWill: boolean
-  /** It has said goodbye and been answered: its will must not come. */
-  left = true
   readonly #site: Site
   readonly #waiting = new Map<number, Published>()
   readonly #subscribing: string[] = []
@@ -69,14 +70,9 @@ export class Node {
         // What is retained comes again with every subscription.
         const text = textOf(event.message.data)
         if (!event.message.retain && text !== '' && !text.endsWith('gone')) this.receiver.got.push(text)
-      } else if (event.event === 'disconnected') {
-        // A full disk cannot remember that it left; a restart takes it for lost then.
-        if (this.#leaving && !site.world.store.refuse) this.left = true
-        this.#giveUp()
-      } else if (event.event === 'timedOut' || event.event === 'refused') this.#giveUp()
+      } else if (event.event === 'disconnected' || event.event === 'timedOut' || event.event === 'refused') this.#giveUp()
     }
   }
-  #leaving = false
 
   get known(): boolean {
     return this.sensor.client.state !== 'disconnected'
@@ -88,15 +84,12 @@ export class Node {
       this.#site.claims.forfeit(receiver)
       this.#site.claims.forget(receiver)
     }
-    this.#leaving = false
-    this.left = false
     this.#giveUp()
     this.sensor.act((sn, now) => sn.connect(now))
   }
 
   disconnect(): void {
     if (!this.known) return
-    this.#leaving = true
     this.#giveUp()
     this.sensor.act((sn, now) => sn.disconnect(now))
   }
@@ -127,7 +120,6 @@ export class Node {
   /** Loses everything but its name. */
   reboot(): void {
     this.#site.claims.forget(this.receiver)
-    this.#leaving = false
     this.#giveUp()
     this.sensor.act((sn) => sn.reboot())
   }
@@ -159,9 +151,10 @@ export class Station {
     this.receiver = site.claims.receiver(id, lasting, qos)
     this.tcp = site.world.addTcpClient({
       clientId: id,
-      cleanStart: !lasting,
+      cleanStart: false,
       keepAliveSeconds: 60,
-      properties: lasting ? { sessionExpiryInterval: SESSION_SECONDS } : {},
+      // One that does not last may still be there when its client is back soon: nothing is promised of it.
+      properties: { sessionExpiryInterval: lasting ? SESSION_SECONDS : SHORT_SECONDS },
     })
     this.tcp.onEvent = (event) => {
       if (event.event === 'published') {
@@ -260,7 +253,8 @@ export class Site {
       },
       datagramOut: (sensor, datagram) => {
         const message = decodeMessage(datagram)
-        if (isMalformed(message) || message.type !== MsgType.PUBLISH) return
+        // What is retained comes again with every subscription.
+        if (isMalformed(message) || message.type !== MsgType.PUBLISH || message.retain) return
         const handed = this.claims.published.get(textOf(message.data))?.handed
         const { clientId } = sensor.client
         handed?.set(clientId, (handed.get(clientId) ?? 0) + 1)
@@ -306,7 +300,7 @@ export class Site {
   take(step: Step): void {
     if ('who' in step) this.#takeOf(step)
     else this.#takeOfServer(step)
-    this.run(step.do === 'advance' ? step.ms : 100)
+    this.run(step.do === 'advance' ? step.ms : STEP_MS)
   }
 
   #takeOf(step: Extract<Step, { who: number }>): void {
