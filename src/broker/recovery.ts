@@ -128,6 +128,8 @@ export class Recovery {
     let backwards = 0
     for (const { session, detachedAt } of this.#restored.values()) {
       if (session.ended || session.link !== undefined) continue
+      // A sensor that the gateway does not know was still connecting: nobody has told it that its will is kept.
+      if (session.kind === 'sn' && detachedAt === undefined) session.will = undefined
       const { key, expirySeconds, will } = session
       if (detachedAt === undefined) store.append({ type: 'detached', key, at: wall, expirySeconds, will: will !== undefined })
       else if (detachedAt > wall) backwards++
