@@ -25,8 +25,12 @@ class Cast {
   tcp(clientId: string, options: Partial<Parameters<Stage['tcp']>[0]> = {}): TcpPeer {
     const peer = this.stage.tcp({ clientId, properties: { sessionExpiryInterval: 86_400 }, ...options })
     peer.onEvent = (event) => {
-      if (event.event === 'message') this.#receive(clientId, textOf(event.message.payload))
-      else if (event.event === 'published') this.#published(`${clientId} ${event.packetId}`, event.reasonCode)
+      if (event.event === 'message') {
+        const text = textOf(event.message.payload)
+        if (text === 'new will' && event.message.topic !== 'gone/new')
+          this.stage.violated('a will was published on its old topic')
+        this.#receive(clientId, text)
+      } else if (event.event === 'published') this.#published(`${clientId} ${event.packetId}`, event.reasonCode)
       else if (event.event === 'subscribed' || event.event === 'unsubscribed') this.granted.add(`${clientId} ${event.packetId}`)
       else if (event.event === 'refused') this.stage.violated(`${clientId} was refused with ${event.reasonCode}`)
       else if (event.event === 'connected') {

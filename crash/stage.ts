@@ -4,6 +4,7 @@ import type { StoreRecord } from '../src/base/store.ts'
 import { MqttClient, type MqttClientOptions, type MqttEvent } from '../src/mqtt/client.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../src/mqttsn/client.ts'
 import type { Server, ServerOptions } from '../src/server.ts'
+import { OPTIONS } from '../test/gateway/harness.ts'
 
 /** The server under test: that of src, or of a copy with a bug in it. */
 export type ServerClass = new (options: ServerOptions) => Server
@@ -319,21 +320,7 @@ export class Stage {
 
   #newServer(): Server {
     return new this.#options.server({
-      gateway: {
-        gatewayId: 1,
-        tRetryMs: 10_000,
-        nRetry: 30,
-        sessionExpirySeconds: Number.POSITIVE_INFINITY,
-        maxSessions: 1000,
-        maxIdleMs: 0,
-        topicsPerClient: 100,
-        sleepMargin: 1.5,
-        wakeMessages: 100,
-        qos2HoldDownMs: 60_000,
-        unknownSenderPerSecond: 100,
-        predefinedTopics: [{ pattern: '*', topics: new Map([[1, 'predefined/one']]) }],
-        maxDatagram: 1024,
-      },
+      gateway: { ...OPTIONS, nRetry: 30 },
       store: this.store,
       clock: { epoch: EPOCH },
       notice: () => {},

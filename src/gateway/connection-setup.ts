@@ -170,7 +170,7 @@ export class ConnectionSetup {
     const client = this.#client
     if (whose === 'restart') {
       // The sensor knows nothing of our restart, and goes on as it was.
-      client.link!.listen(now, client.state === 'active' && !client.downlink.full)
+      client.updateListening(now)
       return
     }
     // The broker took its time, and the client has begun anew: it is connected all the same.

@@ -205,6 +205,20 @@ describe('after kill -9', () => {
     expect(after.sent('r')).toEqual(['PUBLISH 0401=two #2 q1', 'PINGRESP'])
   })
 
+  test('a sleeper that wakes before its session is taken up again gets its backlog too', () => {
+    const world = gated()
+    for (const message of [say.subscribe('a', 1), say.disconnect(600)]) {
+      world.send('r', message)
+      world.settle()
+    }
+    world.publish('a', 'one')
+    world.settle()
+    const after = world.restarted()
+    after.send('r', say.ping('s'))
+    after.settle()
+    expect(after.sent('r')).toEqual(['PUBLISH 0401=one #1 q1'])
+  })
+
   test('an active client goes on; its will fires once if it does not', () => {
     const world = gated()
     const after = world.restarted()

@@ -50,6 +50,8 @@ export class Checkpoints {
   /** Payloads that nobody waits for. */
   #unused: number[] = []
   #running: Promise<void> | undefined
+  /** The last transaction failed, and that was told. */
+  #failing = false
   readonly #stopped = new AbortController()
 
   constructor(databases: Databases, bytes: number, onError: (error: string) => void) {
@@ -149,8 +151,8 @@ export class Checkpoints {
       last = slice.last
       await this.#transaction(() => {
         for (const { key, value } of slice.changes) {
-          if (value === undefined) void databases.rows.remove(key)
-          else void databases.rows.put(key, withChecksum(value))
+          if (value === undefined) databases.rows.remove(key).catch(told)
+          else databases.rows.put(key, withChecksum(value)).catch(told)
         }
         if (last) databases.putCheckpoint(upTo)
       })
@@ -166,7 +168,7 @@ export class Checkpoints {
       const keys = [...log.getKeys({ limit: SLICE_CHANGES, end: lsnKey(upTo + 1) })]
       if (keys.length === 0) return
       await this.#transaction(() => {
-        for (const key of keys) void log.remove(key)
+        for (const key of keys) log.remove(key).catch(told)
       })
     }
   }
@@ -195,9 +197,12 @@ export class Checkpoints {
       this.longestSliceMs = Math.max(this.longestSliceMs, performance.now() - began)
       try {
         await commit
+        this.#failing = false
         return
       } catch (error) {
-        this.#onError(`checkpoint: ${await commitFailure(error)}`)
+        const reason = await commitFailure(error)
+        if (!this.#failing) this.#onError(`checkpoint: ${reason}`)
+        this.#failing = true
         await sleep(RETRY_MS, undefined, { signal: this.#stopped.signal }).catch(() => {})
       }
     }
@@ -220,3 +225,6 @@ export class Checkpoints {
     return record
   }
 }
+
+/** A transaction that fails rejects every one of its promises; the batch is the one that is looked at. */
+const told = (): void => {}

@@ -73,7 +73,8 @@ export class Databases implements Rows {
   }
 
   putCheckpoint(lsn: Lsn): void {
-    void this.meta.put(CHECKPOINT_KEY, lsnKey(lsn))
+    // Its transaction tells whether it failed.
+    this.meta.put(CHECKPOINT_KEY, lsnKey(lsn)).catch(() => {})
   }
 
   /** Of the commit that was made last; 0 if none was. */
@@ -128,6 +129,8 @@ function lmdbOptions({
   return {
     // With the default, true, a put resolves before its pages are flushed.
     overlappingSync: false,
+    // With the default, true, lmdb makes a promise for each turn of the loop that nobody can get at, and whose rejection ends the process.
+    eventTurnBatching: false,
     noSync: durability === 'process',
     mapSize: mapBytes,
     permissionsMode: 0o600,
