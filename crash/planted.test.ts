@@ -75,8 +75,8 @@ const BUGS: readonly Bug[] = [
   },
   {
     what: 'PUBCOMP',
-    says: 'ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), lsn)',
-    but: 'ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 0)',
+    says: 'ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0), lsn)',
+    but: 'ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0), 0)',
   },
   { what: 'SUBACK', says: 'reasonCodes, properties }, lsn)', but: 'reasonCodes, properties }, 0)' },
   {

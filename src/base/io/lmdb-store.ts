@@ -116,6 +116,8 @@ export class LmdbStore implements Store {
     const now = performance.now()
     if (now - this.#hurriedAt < HURRY_MS || this.#commits.failing) return
     this.#hurriedAt = now
+    // Where everything is refused no commit comes by that would look.
+    this.#usedBytes = this.#databases.usedBytes
     this.#checkpoints.hurry(this.durable)
   }
 

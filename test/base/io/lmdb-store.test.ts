@@ -245,6 +245,18 @@ describe('LmdbStore', () => {
       expect(await counts()).toEqual({ log: 0, rows: 0 })
     })
 
+    it("end what was 'full' at the byte bound, when what was there has gone and nothing else happens", {
+      timeout: 20_000,
+    }, async () => {
+      const store = await open({ maxBytes: 400_000 })
+      let id = 0
+      const pause = (): Promise<void> => new Promise((resolve) => setTimeout(resolve, 5))
+      while (store.append(record(++id, 3000)) !== 'full') await pause()
+      expect(id).toBeGreaterThan(50)
+      for (let gone = 1; gone < id; gone++) expect(store.append(done(gone))).not.toBe('full')
+      while (store.append(record(id, 10)) === 'full') await pause()
+    })
+
     it('keep one payload for all who wait for it', async () => {
       const store = await open(SMALL)
       const keys = Array.from({ length: 50 }, (_, i) => `mqtt:s${i}`)
