@@ -14,6 +14,8 @@ const SEED = Number(process.env.CRASH_SEED ?? Date.now() % 2 ** 31)
 const WINDOW = 8
 /** How long everything that is owed may take to arrive after a restart, ms. */
 const DRAIN_MS = 30_000
+/** How long a round waits for a moment at which a kill counts, ms. */
+const COUNTS_MS = 1000
 /** Rounds that do not count, because nothing was on its way or nobody slept, for each that does. */
 const SPARE = 3
 
@@ -66,14 +68,19 @@ class Site implements Run {
     return this.clients.reduce((sum, { open }) => sum + open.size, 0)
   }
 
-  /** Publishes for a while, as much as the windows take. */
-  async traffic(ms: number): Promise<void> {
+  /** Something is on its way, and somebody sleeps. */
+  get counts(): boolean {
+    return this.openCount > 0 && this.sleepers.some(({ isAsleep }) => isAsleep)
+  }
+
+  /** Publishes until it is told to stop, as much as the windows take. */
+  async traffic(stop: AbortSignal): Promise<void> {
     const { random } = this
     const tcp = ['s1', 's2']
     const sleepers = ['z1', 'z2', 'z3']
     // One of the subscribers is away half of the time, so that its queue is in the store.
     this.subscribers[1]!.away = random.chance(0.5)
-    for (const until = Date.now() + ms; Date.now() < until; await sleep(random.between(1, 8))) {
+    for (; !stop.aborted; await sleep(random.between(1, 8))) {
       for (const [i, publisher] of this.publishers.entries()) {
         if (publisher.open.size >= WINDOW) continue
         if (random.chance(0.1)) publisher.publish(`down/${i}`, random.chance(0.5) ? 1 : 2, sleepers)
@@ -116,12 +123,17 @@ test(`nothing acknowledged is lost in ${ROUNDS} kills at random instants`, { tim
     while (!site.clients.every((client) => client.ready)) await sleep(20)
     for (let round = 1; counted < ROUNDS; round++) {
       expect(round, 'rounds in which something was on its way and somebody slept').toBeLessThanOrEqual(ROUNDS * SPARE)
-      const traffic = site.traffic(site.random.between(100, 700))
+      const stop = new AbortController()
+      const traffic = site.traffic(stop.signal)
       await sleep(site.random.between(60, 650))
-      // All in one turn of the loop, so that what is counted is what the process leaves behind.
-      const counts = site.openCount > 0 && site.sleepers.some(({ isAsleep }) => isAsleep)
+      // A moment that counts, if there is one soon; and no turn of the loop between that and the kill.
+      for (const until = Date.now() + COUNTS_MS; !site.counts && Date.now() < until; ) await sleep(1)
+      const { counts } = site
       const killed = site.roost!.stop('SIGKILL')
-      await Promise.all([killed, traffic])
+      // Some go on publishing to a process that is gone.
+      await Promise.all([killed, sleep(site.random.between(0, 50))])
+      stop.abort()
+      await traffic
       await site.start()
       await site.settle(round)
       if (counts) counted++
