@@ -59,7 +59,7 @@ beforeAll(async () => {
   base = await mkdtemp(join(tmpdir(), 'roost-salvage-'))
   dir = join(base, 'data')
   const store = await open({ checkpointBytes: 8000 })
-  for (let i = 1; i <= 40; i++) {
+  for (let i = 1; i <= 80; i++) {
     const lsns = session(i).map((record) => store.append(record))
     while (store.durable < Number(lsns.at(-1))) await new Promise(setImmediate)
   }
@@ -137,7 +137,7 @@ describe('a store whose file', () => {
       const { salvage, records, aside } = await openedWith(bytes)
       expect(records.filter((record) => !known.has(record))).toEqual([])
       if (salvage === undefined) expect(records).toEqual(wholeRecords)
-      // A row is a page's at most, and a commit of the log is on one or two.
+      // A page holds about a hundred records at most: of small rows, or of the commits of the log.
       else expect(records.length).toBeGreaterThan(wholeRecords.length * 0.6)
       for (const name of aside) await rm(join(base, name), { recursive: true })
     }
