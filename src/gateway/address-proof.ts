@@ -85,19 +85,28 @@ export class AddressProof {
     if (account !== undefined) account.mayExceed = true
   }
 
+  /** Whether a message of so many octets, not an answer, is within what the address has earned. Counts nothing. */
+  hasEarned(route: RouteKey, octets: number): boolean {
+    const carrier = carrierOf(route)
+    return this.isProven(carrier) || octets <= this.#left(this.#account(carrier), RESERVED)
+  }
+
   /** Whether so much may be sent there now, and if so counts it as sent. `canProve`: a REGISTER, or a PUBLISH with QoS 1 or 2. */
   admits(now: Instant, route: RouteKey, octets: number, urgent: boolean, canProve: boolean): boolean {
     const carrier = carrierOf(route)
     if (this.#trusts(carrier) || this.#proven.has(carrier)) return true
     const account = this.#account(carrier)
-    const left = account.received * FACTOR - account.sent - (urgent ? 0 : RESERVED)
-    if (octets <= left) {
+    if (octets <= this.#left(account, urgent ? 0 : RESERVED)) {
       account.sent += octets
       return true
     }
     if (!canProve || !account.mayExceed || !this.#large.take(now)) return false
     account.mayExceed = false
     return true
+  }
+
+  #left({ received, sent }: Account, reserved: number): number {
+    return received * FACTOR - sent - reserved
   }
 
   #account(carrier: RouteKey): Account {

@@ -222,6 +222,13 @@ export class Downlink {
       this.#publish(now, held, reference)
       return
     }
+    this.#register(now, held)
+  }
+
+  /** Tells the client the id of a topic; its message follows. */
+  #register(now: Instant, held: Held): void {
+    const client = this.#client
+    const { topic } = held.message
     const assigned = client.topicIds.idFor(topic, true)
     if (assigned === 'store full') {
       this.#awaitStore(now, held)
@@ -258,9 +265,16 @@ export class Downlink {
 
   #publish(now: Instant, held: Held, { topicIdType, topicId }: TopicReference): void {
     const { message, qos, retain, dup, packetId: msgId } = held
+    const { route, host } = this.#client
     const publish: SnPublish = { type: MsgType.PUBLISH, dup, qos, retain, topicIdType, topicId, msgId, data: message.payload }
-    if (messageLength(publish) > this.#client.host.ports.roomTo(this.#client.route)) {
+    const octets = messageLength(publish)
+    if (octets > host.ports.roomTo(route)) {
       this.#giveUp(now, held, `${message.payloadLength} octets on ${message.topic} are too long for a datagram`)
+      return
+    }
+    if (qos === 0 && host.ports.needsProof(route, octets)) {
+      // Nobody acknowledges QoS 0: without a REGISTER, the address would never prove itself (ruling A20).
+      this.#register(now, held)
       return
     }
     if (qos > 0) this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, held })
@@ -278,6 +292,14 @@ export class Downlink {
     const { registry } = this.#client
     const { topicName } = transaction.message as Register
     const topicId = registry.idOf(topicName)
+    const known = held === undefined ? undefined : this.#reference(topicName, held.registeredAgain)
+    if (held !== undefined && known !== undefined && returnCode !== ReturnCode.ACCEPTED) {
+      // It was asked for the sake of its address, and does not need the id.
+      if (!this.#client.isReachable) return
+      this.#remove(transaction)
+      this.#publish(now, held, known)
+      return
+    }
     if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) {
       // Section 6.10: this corresponds to an unsubscribe from that name; from a wildcard nobody can unsubscribe like that.
       registry.markRefused(topicName)

@@ -83,8 +83,7 @@ export class Ports {
 
   /** Octets of the largest message that one frame can bring there. */
   roomTo(route: RouteKey): number {
-    const nodeId = nodeIdOf(route)
-    return this.of(route).maxFrame - (nodeId === undefined ? 0 : ENVELOPE + nodeId.length)
+    return this.of(route).maxFrame - envelopeOf(route)
   }
 
   /** A message for this client waits: the next one is better off in the client's queue. */
@@ -95,6 +94,11 @@ export class Ports {
   /** It waits for more from its address, and not for airtime. */
   isHeld(client: RouteKey): boolean {
     return this.#held.size > 0 && this.#held.has(client)
+  }
+
+  /** A message of so many octets would wait for its address to prove itself. */
+  needsProof(client: RouteKey, octets: number): boolean {
+    return !this.#proof.hasEarned(client, octets + envelopeOf(client))
   }
 
   /** `route`: where the datagram goes; `client`: whom it is for. */
@@ -253,6 +257,12 @@ export class Ports {
 
 const shareOf = ({ type }: Frame): number => (isUrgent(type) ? 1 : MESSAGE_SHARE)
 const earliestFor = (airtime: Airtime, frame: Frame): Instant => airtime.earliest(frame.bytes.length, shareOf(frame))
+/** Octets that a forwarder's envelope takes there. */
+function envelopeOf(route: RouteKey): number {
+  const nodeId = nodeIdOf(route)
+  return nodeId === undefined ? 0 : ENVELOPE + nodeId.length
+}
+
 const isOnce = (message: Message): boolean => message.type === MsgType.PUBLISH && message.qos <= 0
 const nameOf = (type: MsgType): string => Object.entries(MsgType).find(([, value]) => value === type)![0]
 

@@ -262,6 +262,31 @@ describe('A20: an address that has not proved itself', () => {
     expect(sent).toBeGreaterThan(received)
   })
 
+  test('a subscriber of QoS 0 is asked for its proof by a REGISTER, and then hears everything', () => {
+    const gateway = open()
+    gateway.send(FAR, say.connect('s'), say.subscribe('site/commands', 0), say.subscribeId('short', 0x7474, 0))
+    gateway.sent(FAR)
+    for (const text of ['1', '2', '3']) gateway.publish('site/commands', text.repeat(300), 0)
+    expect(gateway.sent(FAR)).toEqual(['REGISTER 0401=site/commands #1'])
+    gateway.send(FAR, say.regack(0x401, 1))
+    expect(gateway.sent(FAR)).toEqual(['1', '2', '3'].map((text) => `PUBLISH 0401=${text.repeat(300)} q0`))
+    gateway.publish('tt', 'x'.repeat(300), 0)
+    expect(gateway.sent(FAR)).toEqual([`PUBLISH short:7474=${'x'.repeat(300)} q0`])
+  })
+
+  test.each([2, 3])(
+    'who refuses that REGISTER with %i has proved itself too, and is told by the id that it knows',
+    (returnCode) => {
+      const gateway = open()
+      gateway.send(FAR, say.connect('s'), say.subscribeId('short', 0x7474, 0))
+      gateway.sent(FAR)
+      for (const text of ['1', '2']) gateway.publish('tt', text.repeat(300), 0)
+      expect(gateway.sent(FAR)).toEqual(['REGISTER 0401=tt #1'])
+      gateway.send(FAR, say.regack(0x401, 1, returnCode))
+      expect(gateway.sent(FAR)).toEqual(['1', '2'].map((text) => `PUBLISH short:7474=${text.repeat(300)} q0`))
+    },
+  )
+
   test('a sleeper there hears PINGRESP at once when the rest has to wait, and gets one message a wake', () => {
     const gateway = open()
     gateway.send(FAR, say.connect('s', { clean: false }), say.subscribe('tt', 1), say.disconnect(600))
