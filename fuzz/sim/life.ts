@@ -57,7 +57,7 @@ export function live(steps: readonly Step[]): Lived {
 
 /** What is still under way although nothing stands in its way any more. */
 function pending({ world, nodes, stations }: Site): string[] {
-  const { gateway } = world.server
+  const { broker, gateway } = world.server
   return [
     ...nodes.flatMap(({ id, sensor: { client } }) => {
       const backlog = gateway.client(id)?.link?.backlog ?? 0
@@ -66,6 +66,9 @@ function pending({ world, nodes, stations }: Site): string[] {
         ...(client.idle ? [] : [`${id} waits for an answer`]),
       ]
     }),
+    ...[...broker.sessions].flatMap(({ key, inflight }) =>
+      inflight === undefined || inflight.size === 0 ? [] : [`${key} has not acknowledged ${inflight.size} messages to the end`],
+    ),
     ...stations.flatMap(({ id, tcp }) => (tcp.client.idle ? [] : [`${id} waits for an acknowledgement`])),
   ].map((what) => `pending: ${what}`)
 }
