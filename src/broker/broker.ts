@@ -4,19 +4,20 @@ import type { NoticeSink } from '../base/notice.ts'
 import type { BrokerRecord, Lsn, Store, WallClock } from '../base/store.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
-import { DEFAULT_LINK_SETTINGS, type LinkId, type LinkInfo, type LinkSettings, type Uplink } from '../mqtt/link.ts'
+import type { LinkId, LinkInfo, Uplink } from '../mqtt/link.ts'
 import { type Connect, type Disconnect, type Packet, PacketType, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type Access, type AuthAnswer, type AuthRequest, OPEN_ACCESS } from './access.ts'
 import { type Admitted, Authentication, type AuthenticationOwner } from './authentication.ts'
-import { ClientLink, type LinkOwner } from './client-link.ts'
-import { Connector, type Refusal } from './connector.ts'
+import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
+import { Connector } from './connector.ts'
 import type { BrokerContext } from './context.ts'
-import { Exchanges, response } from './exchanges.ts'
+import { Exchanges } from './exchanges.ts'
+import { Intake, type IntakeOwner } from './intake.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
-import { forwardedProperties, Publisher } from './publisher.ts'
+import { Publisher } from './publisher.ts'
 import { isFuller } from './queue-room.ts'
 import { Recovery } from './recovery.ts'
 import { Retained } from './retained.ts'
@@ -39,7 +40,7 @@ export interface BrokerOptions {
  * The broker: sessions, subscriptions, retained messages and wills behind the `Uplink` seam. It knows packets and links, neither bytes nor
  * sockets, and never times out a connection: keep alive belongs to whoever opened the link.
  */
-export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
+export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwner {
   readonly stats = new Stats()
   readonly sessions: Sessions
   readonly retained = new Retained()
@@ -48,6 +49,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   readonly #subscriber: Subscriber
   readonly #connector: Connector
   readonly #exchanges: Exchanges
+  readonly #intake: Intake
   readonly #authentication: Authentication
   readonly #timers = new Timers<SessionTimer>()
   readonly #links = new Map<LinkId, ClientLink>()
@@ -76,7 +78,8 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     this.sessions = new Sessions(this.#context, this.#publisher)
     this.#subscriber = new Subscriber(this.#context, this.#publisher)
     this.#connector = new Connector(this.#context, this.sessions)
-    this.#exchanges = new Exchanges(this.#context, (now, link, what) => this.#full(now, link, what))
+    this.#exchanges = new Exchanges(this.#context, (now, link, what) => this.storeFull(now, link, what))
+    this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
     this.#authentication = new Authentication(this)
   }
 
@@ -255,7 +258,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     // It is asked again when the will fires.
     if (will !== undefined && !this.#context.access.publish(session, will.topic)) return ReasonCode.NOT_AUTHORIZED
     if (this.sessions.setWill(session, will) !== 'full') return ReasonCode.SUCCESS
-    this.#noticeFull(link, 'will update')
+    this.noticeFull(link, 'will update')
     return ReasonCode.QUOTA_EXCEEDED
   }
 
@@ -278,7 +281,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     }
     switch (packet.type) {
       case PacketType.PUBLISH:
-        this.#publish(now, link, session, packet)
+        this.#intake.publish(now, link, session, packet)
         return
       case PacketType.PUBACK:
       case PacketType.PUBREC:
@@ -293,7 +296,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
         link.lookups ??= new TokenBucket(this.#context.limits.maxRetainedLookupsPerSecond)
         const terms = { maximumQos, version: link.version, lookups: link.lookups }
         const answer = this.#subscriber.subscribe(now, session, packet, terms)
-        if (answer === 'full') this.#full(now, link, 'SUBSCRIBE')
+        if (answer === 'full') this.storeFull(now, link, 'SUBSCRIBE')
         else {
           const { reasonCodes, lsn, reason } = answer
           const properties = reason === undefined ? NO_PROPERTIES : { reasonString: reason }
@@ -303,7 +306,7 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
       }
       case PacketType.UNSUBSCRIBE: {
         const answer = this.#subscriber.unsubscribe(session, packet)
-        if (answer === 'full') this.#full(now, link, 'UNSUBSCRIBE')
+        if (answer === 'full') this.storeFull(now, link, 'UNSUBSCRIBE')
         else {
           const { reasonCodes, lsn } = answer
           link.push({ type: PacketType.UNSUBACK, packetId: packet.packetId, reasonCodes, properties: NO_PROPERTIES }, lsn)
@@ -438,96 +441,6 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
     }
   }
 
-  #publish(now: Instant, link: ClientLink, session: Session, message: Publish): void {
-    this.stats.publishReceived++
-    const { packetId, qos } = message
-    if (qos > 0 || message.retain) {
-      const wrong = this.#unsupported(link, session, message)
-      if (wrong !== undefined) {
-        this.fail(now, link, wrong.reasonCode, wrong.reason, wrong.limit)
-        return
-      }
-    }
-    const receipt = qos === 2 ? session.received?.get(packetId) : undefined
-    if (receipt !== undefined) {
-      // The same message again: acknowledged again, delivered once (MQTT-4.3.3-10).
-      link.carried?.delete(packetId)
-      link.push(response(PacketType.PUBREC, packetId, 0), receipt)
-      return
-    }
-    forwardedProperties(message)
-    const refusal = this.#publisher.refusal(now, session, message)
-    if (refusal !== 0) {
-      this.#refusePublish(now, link, session, message, refusal)
-      return
-    }
-    const lsn = this.#publisher.accept(now, session, message, qos === 2 ? packetId : 0)
-    if (lsn === 'full') {
-      this.#publishFull(now, link, qos, packetId)
-      return
-    }
-    const { pressed } = this.#publisher
-    if (pressed !== undefined) this.sessions.hold(now, pressed, link)
-    if (qos === 0) return
-    const reasonCode = this.#publisher.reaches(message.topic) ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
-    if (qos === 1) {
-      link.unacknowledged++
-      link.push(response(PacketType.PUBACK, packetId, reasonCode), lsn)
-      return
-    }
-    session.received ??= new Map()
-    session.received.set(packetId, lsn)
-    link.push(response(PacketType.PUBREC, packetId, reasonCode), lsn)
-  }
-
-  /** What CONNACK has told the client not to do. */
-  #unsupported(link: ClientLink, session: Session, { qos, retain, packetId }: Publish): Refusal | undefined {
-    const { limits } = this.#context
-    // MQTT-3.2.2-11
-    if (qos > settingsOf(link).maximumQos) return { reasonCode: ReasonCode.QOS_NOT_SUPPORTED, reason: `QoS ${qos} (maximum_qos)` }
-    // MQTT-3.2.2-14
-    if (retain && !limits.retainAvailable) {
-      return { reasonCode: ReasonCode.RETAIN_NOT_SUPPORTED, reason: 'nothing is retained here (retain_available)' }
-    }
-    // MQTT-3.3.4-7, -8: what is not acknowledged yet counts, and a message that comes again counts once. 3.x clients know no such bound.
-    if (qos === 0 || link.version < 5) return undefined
-    if (qos === 2 && session.received?.has(packetId) === true && link.carried?.has(packetId) !== true) return undefined
-    const pending = link.unacknowledged + (session.received?.size ?? 0) - (link.carried?.size ?? 0)
-    if (pending < limits.receiveMaximum) return undefined
-    return {
-      reasonCode: ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
-      reason: `more than ${limits.receiveMaximum} messages (receive_maximum)`,
-      limit: 'receive_maximum',
-    }
-  }
-
-  /** Nothing was taken in. 5.0 has a reason code for that; a 3.x client is closed, because any acknowledgement would say that it was. */
-  #publishFull(now: Instant, link: ClientLink, qos: number, packetId: number): void {
-    if (qos === 0 || link.version < 5) {
-      if (qos > 0) this.#full(now, link, 'PUBLISH')
-      else this.#noticeFull(link, 'PUBLISH')
-      return
-    }
-    this.#noticeFull(link, 'PUBLISH')
-    if (qos === 1) link.unacknowledged++
-    const type = qos === 1 ? PacketType.PUBACK : PacketType.PUBREC
-    link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: 'the store is full' }), 0)
-  }
-
-  #refusePublish(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {
-    const reason = `${message.topic}: reason code 0x${reasonCode.toString(16)}`
-    const limit = this.#publisher.refusedBy(message, reasonCode)
-    const what = { reason, ...(limit !== undefined && { limit }) }
-    this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
-    const told = { reasonString: limit === undefined ? 'not allowed' : `beyond ${limit}` }
-    if (message.qos === 1) {
-      link.unacknowledged++
-      link.push(response(PacketType.PUBACK, message.packetId, reasonCode, told), 0)
-    } else if (message.qos === 2) link.push(response(PacketType.PUBREC, message.packetId, reasonCode, told), 0)
-    else if (reasonCode === ReasonCode.TOPIC_NAME_INVALID)
-      this.fail(now, link, reasonCode, 'the topic name is too long (max_topic_levels)')
-  }
-
   #disconnect(now: Instant, link: ClientLink, session: Session, packet: Disconnect): void {
     const expiry = packet.properties.sessionExpiryInterval
     if (expiry !== undefined) {
@@ -547,12 +460,12 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
   }
 
   /** The store is full: nothing was acknowledged, so the client keeps what it sent and may try again later. */
-  #full(now: Instant, link: ClientLink, what: string): void {
-    this.#noticeFull(link, what)
+  storeFull(now: Instant, link: ClientLink, what: string): void {
+    this.noticeFull(link, what)
     this.#close(now, link, ReasonCode.QUOTA_EXCEEDED, true)
   }
 
-  #noticeFull(link: ClientLink, what: string): void {
+  noticeFull(link: ClientLink, what: string): void {
     const who = link.client === undefined ? {} : { client: link.client.key }
     this.#context.notice({ code: 'store-full', level: 'error', ...who, peer: link.info.peer, reason: `${what} refused` })
   }
@@ -568,7 +481,5 @@ export class Broker implements Uplink, LinkOwner, AuthenticationOwner {
 
 /** Part of a full queue at which the publishers that were slowed down go on. */
 const LOW_WATER = 0.5
-
-const settingsOf = ({ info }: ClientLink): LinkSettings => info.settings ?? DEFAULT_LINK_SETTINGS
 
 const PINGRESP = { type: PacketType.PINGRESP } as const

@@ -2,7 +2,16 @@ import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Lsn, SessionKey } from '../base/store.ts'
 import type { TokenBucket } from '../base/token-bucket.ts'
-import { type Delivery, type Link, type LinkId, type LinkInfo, type Outgoing, OutgoingType } from '../mqtt/link.ts'
+import {
+  DEFAULT_LINK_SETTINGS,
+  type Delivery,
+  type Link,
+  type LinkId,
+  type LinkInfo,
+  type LinkSettings,
+  type Outgoing,
+  OutgoingType,
+} from '../mqtt/link.ts'
 import { type Connack, type Packet, PacketType, type ProtocolVersion, type QoS, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
@@ -389,3 +398,5 @@ export class ClientLink implements Link {
     return delivery
   }
 }
+
+export const settingsOf = ({ info }: ClientLink): LinkSettings => info.settings ?? DEFAULT_LINK_SETTINGS

@@ -1,0 +1,124 @@
+import type { Instant } from '../base/machine.ts'
+import { PacketType } from '../mqtt/packets.ts'
+import type { Publish } from '../mqtt/publish.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { type ClientLink, settingsOf } from './client-link.ts'
+import type { Refusal } from './connector.ts'
+import type { BrokerContext } from './context.ts'
+import { response } from './exchanges.ts'
+import { forwardedProperties, type Publisher } from './publisher.ts'
+import type { Session } from './session.ts'
+import type { Sessions } from './sessions.ts'
+
+/** How a conversation goes on that cannot go on. */
+export interface IntakeOwner {
+  fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string): void
+  /** Tells it, and ends the conversation. */
+  storeFull(now: Instant, link: ClientLink, what: string): void
+  noticeFull(link: ClientLink, what: string): void
+}
+
+/** PUBLISH from a client: taken in and acknowledged, or refused [5.0 sections 3.3, 4.3]. */
+export class Intake {
+  readonly #context: BrokerContext
+  readonly #publisher: Publisher
+  readonly #sessions: Sessions
+  readonly #owner: IntakeOwner
+
+  constructor(context: BrokerContext, publisher: Publisher, sessions: Sessions, owner: IntakeOwner) {
+    this.#context = context
+    this.#publisher = publisher
+    this.#sessions = sessions
+    this.#owner = owner
+  }
+
+  publish(now: Instant, link: ClientLink, session: Session, message: Publish): void {
+    this.#context.stats.publishReceived++
+    const { packetId, qos } = message
+    if (qos > 0 || message.retain) {
+      const wrong = this.#unsupported(link, session, message)
+      if (wrong !== undefined) {
+        this.#owner.fail(now, link, wrong.reasonCode, wrong.reason, wrong.limit)
+        return
+      }
+    }
+    const receipt = qos === 2 ? session.received?.get(packetId) : undefined
+    if (receipt !== undefined) {
+      // The same message again: acknowledged again, delivered once (MQTT-4.3.3-10).
+      link.carried?.delete(packetId)
+      link.push(response(PacketType.PUBREC, packetId, 0), receipt)
+      return
+    }
+    forwardedProperties(message)
+    const refusal = this.#publisher.refusal(now, session, message)
+    if (refusal !== 0) {
+      this.#refuse(now, link, session, message, refusal)
+      return
+    }
+    const lsn = this.#publisher.accept(now, session, message, qos === 2 ? packetId : 0)
+    if (lsn === 'full') {
+      this.#full(now, link, qos, packetId)
+      return
+    }
+    const { pressed } = this.#publisher
+    if (pressed !== undefined) this.#sessions.hold(now, pressed, link)
+    if (qos === 0) return
+    const reasonCode = this.#publisher.reaches(message.topic) ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
+    if (qos === 1) {
+      link.unacknowledged++
+      link.push(response(PacketType.PUBACK, packetId, reasonCode), lsn)
+      return
+    }
+    session.received ??= new Map()
+    session.received.set(packetId, lsn)
+    link.push(response(PacketType.PUBREC, packetId, reasonCode), lsn)
+  }
+
+  /** What CONNACK has told the client not to do. */
+  #unsupported(link: ClientLink, session: Session, { qos, retain, packetId }: Publish): Refusal | undefined {
+    const { limits } = this.#context
+    // MQTT-3.2.2-11
+    if (qos > settingsOf(link).maximumQos) return { reasonCode: ReasonCode.QOS_NOT_SUPPORTED, reason: `QoS ${qos} (maximum_qos)` }
+    // MQTT-3.2.2-14
+    if (retain && !limits.retainAvailable) {
+      return { reasonCode: ReasonCode.RETAIN_NOT_SUPPORTED, reason: 'nothing is retained here (retain_available)' }
+    }
+    // MQTT-3.3.4-7, -8: what is not acknowledged yet counts, and a message that comes again counts once. 3.x clients know no such bound.
+    if (qos === 0 || link.version < 5) return undefined
+    if (qos === 2 && session.received?.has(packetId) === true && link.carried?.has(packetId) !== true) return undefined
+    const pending = link.unacknowledged + (session.received?.size ?? 0) - (link.carried?.size ?? 0)
+    if (pending < limits.receiveMaximum) return undefined
+    return {
+      reasonCode: ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
+      reason: `more than ${limits.receiveMaximum} messages (receive_maximum)`,
+      limit: 'receive_maximum',
+    }
+  }
+
+  /** Nothing was taken in. 5.0 has a reason code for that; a 3.x client is closed, because any acknowledgement would say that it was. */
+  #full(now: Instant, link: ClientLink, qos: number, packetId: number): void {
+    if (qos === 0 || link.version < 5) {
+      if (qos > 0) this.#owner.storeFull(now, link, 'PUBLISH')
+      else this.#owner.noticeFull(link, 'PUBLISH')
+      return
+    }
+    this.#owner.noticeFull(link, 'PUBLISH')
+    if (qos === 1) link.unacknowledged++
+    const type = qos === 1 ? PacketType.PUBACK : PacketType.PUBREC
+    link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: 'the store is full' }), 0)
+  }
+
+  #refuse(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {
+    const reason = `${message.topic}: reason code 0x${reasonCode.toString(16)}`
+    const limit = this.#publisher.refusedBy(message, reasonCode)
+    const what = { reason, ...(limit !== undefined && { limit }) }
+    this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
+    const told = { reasonString: limit === undefined ? 'not allowed' : `beyond ${limit}` }
+    if (message.qos === 1) {
+      link.unacknowledged++
+      link.push(response(PacketType.PUBACK, message.packetId, reasonCode, told), 0)
+    } else if (message.qos === 2) link.push(response(PacketType.PUBREC, message.packetId, reasonCode, told), 0)
+    else if (reasonCode === ReasonCode.TOPIC_NAME_INVALID)
+      this.#owner.fail(now, link, reasonCode, 'the topic name is too long (max_topic_levels)')
+  }
+}
