@@ -29,7 +29,7 @@ function judged(copy) {
   const seconds = ((Date.now() - began) / 1000).toFixed(0)
   const output = run.stdout + run.stderr
   // The first line of what was found: `<checker>: <when>: <what>`.
-  const first = /Caused by: Error: (.*)|[+] {3}"(.*)",/.exec(output.slice(output.indexOf('Caused by')))
+  const first = /Caused by: Error: (.*)|[+] {3}"(.*)",/.exec(output.slice(Math.max(0, output.indexOf('Caused by'))))
   const found = (first?.[1] ?? first?.[2])?.split(': ')[0]
   // Without a checker's name it is the trace that is not the same twice.
   return {
