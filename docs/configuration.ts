@@ -105,7 +105,8 @@ const TOPICS = `## Predefined topics
         3: lab/humidity
 
 A key under \`clients\` is a client id, in which \`*\` stands for any number of any characters. Where several match a client and give the same
-id, the last one counts: the general ones come first.
+id, the last one counts: the general ones come first. Messages with QoS -1 have no client id: from the address of a connected sensor its ids
+count, from anywhere else those of \`*\`.
 `
 
 const SENSORS = `## Users of sensors

@@ -52,6 +52,7 @@ describe('values', () => {
     ['host', 'tcp://0.0.0.0', 'expected a host name or an IP address, got "tcp://0.0.0.0"'],
     ['host', { a: 1 }, 'expected a host name or an IP address, got a map'],
     ['log_format', 'xml', 'expected one of json, pretty, got "xml"'],
+    ['multicast_group', '1.2.3.4', 'expected an IPv4 or IPv6 multicast address, or none, got "1.2.3.4"'],
     ['data_dir', '', 'expected the path of a directory, got ""'],
     ['predefined_topics', null, 'expected the path of a file, got nothing'],
     ['log_format', 'a\nb'.repeat(99), `expected one of json, pretty, got "${'a\\nb'.repeat(99).slice(0, 59)}...`],

@@ -145,7 +145,7 @@ export class Gateway implements ClientHost {
         if (message.qos === -1) {
           const sender = this.#byRoute.get(route)
           if (sender !== undefined) sender.lastHeard = now
-          this.#qosM1.publish(now, route, message)
+          this.#qosM1.publish(now, route, message, sender?.link === undefined ? '' : sender.clientId)
           return
         }
         break

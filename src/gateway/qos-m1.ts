@@ -22,14 +22,15 @@ export class QosM1 {
     this.#uplink = uplink
   }
 
-  publish(now: Instant, route: RouteKey, message: SnPublish): void {
+  /** `sender`: the client id of whoever is connected there, whose own predefined topics count; empty if nobody is. */
+  publish(now: Instant, route: RouteKey, message: SnPublish, sender: string): void {
     const { topicIdType, topicId, retain } = message
     const user = this.#host.options.users.qosM1User(route)
     if (user === undefined) {
       this.#refused(route, 'QoS -1 is not taken from here (qos_m1, sn_users)')
       return
     }
-    const topic = this.#topicOf(message)
+    const topic = this.#topicOf(message, sender)
     if (topic === undefined || topicNameError(topic) !== '') {
       this.#refused(route, `QoS -1 with unknown ${topicIdType} topic id ${topicId}`)
       return
@@ -77,9 +78,9 @@ export class QosM1 {
   }
 
   /** Only predefined ids and short names mean something without a connection; a name inside by configuration (ruling A24). */
-  #topicOf({ topicIdType, topicId, data }: SnPublish): string | undefined {
+  #topicOf({ topicIdType, topicId, data }: SnPublish, sender: string): string | undefined {
     if (topicIdType === 'short') return shortTopic(topicId)
-    if (topicIdType === 'predefined') return this.#host.predefined.nameOf('', topicId)
+    if (topicIdType === 'predefined') return this.#host.predefined.nameOf(sender, topicId)
     const isInside = this.#host.options.qosM1InlineTopic && topicId <= data.length && utf8Error(data, 0, topicId) === ''
     return isInside ? decodeUtf8(data, 0, topicId) : undefined
   }

@@ -150,6 +150,22 @@ describe('sessions', () => {
     expect(watcher.poll()).toEqual(['predefined/one=boot q0', 'predefined/one=boot q0'])
   })
 
+  test('a predefined topic id of QoS -1 means to a connected client what its own table says, and to others the common one', () => {
+    const world = new TestGateway({
+      predefinedTopics: [
+        { pattern: '*', topics: new Map([[1, 'common']]) },
+        { pattern: 'dev-*', topics: new Map([[1, 'own']]) },
+      ],
+    })
+    const listener = world.client('listener')
+    listener.subscribe('#')
+    listener.poll()
+    world.send('r', say.connect('dev-1'), say.disconnect(60), say.publish(1, 'a', -1, 0, 'predefined'))
+    world.send('x', say.publish(1, 'b', -1, 0, 'predefined'))
+    world.send('r', say.disconnect(), say.publish(1, 'c', -1, 0, 'predefined'))
+    expect(listener.poll()).toEqual(['own=a q0', 'common=b q0', 'common=c q0'])
+  })
+
   test('QoS -1 from a connected client counts as heard', () => {
     const world = connected()
     for (let i = 0; i < 5; i++) {

@@ -132,7 +132,7 @@ export const SN_PORT_OPTIONS = {
   },
   multicast_group: {
     group: GROUP,
-    ...optionalText(/^(none|[\da-f.:]+)$/i, 'an IPv4 or IPv6 multicast address, or none', 'group'),
+    ...optionalText(/^(none|(22[4-9]|23\d)(\.\d{1,3}){3}|ff[\da-f.:]+)$/i, 'an IPv4 or IPv6 multicast address, or none', 'group'),
     default: undefined,
     snListener: 'own',
     about:
