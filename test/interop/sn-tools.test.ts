@@ -183,6 +183,17 @@ describe('errors are one line, and exit code 2', () => {
     })
   })
 
+  test('a message that no datagram can bring', async () => {
+    const pub = new Tool('pub', '-p', String(roost.snPort), '-t', 'a/b', '-q', '1', '-s')
+    expect(await pub.end('x'.repeat(65_499))).toEqual({
+      code: 2,
+      out: '',
+      err: '65499 octets are too many for one datagram, which takes 65498\n',
+    })
+    const largest = new Tool('pub', '-p', String(roost.snPort), '-t', 'a/b', '-q', '1', '-s')
+    expect(await largest.end('x'.repeat(65_498))).toEqual({ code: 0, out: '', err: '' })
+  })
+
   test('a gateway that does not answer', async () => {
     // It is there, but what it says is for somebody else's version of the protocol.
     const { createSocket } = await import('node:dgram')

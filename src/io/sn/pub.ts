@@ -55,6 +55,8 @@ async function publish(flags: PubFlags, host: Host): Promise<void> {
     const { sensor } = conversation
     if (qos !== -1 && !(await conversation.connect())) return
     for await (const message of messages) {
+      if (message.length > sensor.payloadMax)
+        throw new StartError(`${message.length} octets are too many for one datagram, which takes ${sensor.payloadMax}`)
       sensor.act((client, now) => client.publish(now, topic, message, qos, flags.retain === true))
       if (qos > 0 && !(await conversation.until('published'))) break
       // With QoS 0 only the registration is waited for.

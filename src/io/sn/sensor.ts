@@ -3,6 +3,7 @@ import { lookup } from 'node:dns/promises'
 import { isIPv6 } from 'node:net'
 import { performance } from 'node:perf_hooks'
 import { StartError } from '../../config.ts'
+import { mtuAt } from '../../gateway/io/udp.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../../mqttsn/client.ts'
 import { describeDatagram } from '../../mqttsn/describe.ts'
 import { unwrap, wrap } from '../../mqttsn/forwarder.ts'
@@ -18,6 +19,9 @@ export interface SensorOptions extends SnClientOptions {
   readonly trace?: ((line: string) => void) | undefined
 }
 
+/** Octets of a PUBLISH with the long form of Length around its payload, and of a forwarder's envelope without the node id. */
+const PUBLISH_HEADER = 9
+const ENVELOPE = 3
 /** Milliseconds that setTimeout can count. */
 const TIMEOUT_MAX = 2 ** 31 - 1
 
@@ -60,6 +64,12 @@ export class Sensor {
   get gateway(): string {
     const { host, port } = this.#options
     return `${isIPv6(host) ? `[${host}]` : host}:${port}`
+  }
+
+  /** Octets of the largest payload that one datagram brings to the gateway. */
+  get payloadMax(): number {
+    const { host, nodeId } = this.#options
+    return mtuAt(host) - PUBLISH_HEADER - (nodeId === undefined ? 0 : ENVELOPE + nodeId.length)
   }
 
   /** Does something with the client, and sends what comes of it. */
