@@ -1,4 +1,3 @@
-import { mkdir } from 'node:fs/promises'
 import { dirname, resolve } from 'node:path'
 import { ByteReader } from '../bytes.ts'
 import { readRecord } from '../records.ts'
@@ -7,6 +6,7 @@ import { CHECKPOINT_BYTES, Checkpoints, type LogRecord } from './checkpoints.ts'
 import { type DatabaseOptions, Databases, keyLsn, lsnKey, syncDirectories } from './databases.ts'
 import { DirectoryLock } from './directory-lock.ts'
 import { checked, GroupCommit, type GroupCommitOptions, readCommit } from './group-commit.ts'
+import { makeDirectory } from './make-directory.ts'
 import { mend, type Salvage } from './salvage.ts'
 
 export interface LmdbStoreOptions extends GroupCommitOptions, DatabaseOptions {
@@ -62,7 +62,7 @@ export class LmdbStore implements Store {
    */
   static async open(dir: string, options: LmdbStoreOptions): Promise<LmdbStore> {
     const path = resolve(dir)
-    const made = await mkdir(path, { recursive: true, mode: 0o700 })
+    const made = await makeDirectory(path)
     const lock = await DirectoryLock.acquire(path)
     let databases: Databases | undefined
     try {
