@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
-import { Fold, type LogPlace, type References } from '../../src/base/fold.ts'
-import { type RowChange, RowKeys, type Rows, readRow } from '../../src/base/rows.ts'
+import { Fold, type LogPlace, References } from '../../src/base/fold.ts'
+import { idOf, isPayload, type RowChange, RowKeys, type Rows, readRow } from '../../src/base/rows.ts'
 import type { StoreRecord } from '../../src/base/store.ts'
 
 export const KEYS = new RowKeys((text) => createHash('sha256').update(text).digest())
@@ -40,8 +40,16 @@ export class MapRows implements Rows {
   }
 
   /** Folds a stretch of a log in which every record is a commit of its own. */
-  fold(records: readonly StoreRecord[], references?: References): void {
-    for (const change of changesOf(records, this, references)) this.change(change)
+  fold(records: readonly StoreRecord[], references?: References, again = false): void {
+    for (const change of changesOf(records, this, references, again)) this.change(change)
+  }
+
+  /** As a new process counts them. */
+  references(): References {
+    const references = new References()
+    for (const key of this.keys.map((each) => Buffer.from(each, 'hex')))
+      if (idOf(key) !== 0) references.add(idOf(key), isPayload(key) ? 0 : 1)
+    return references
   }
 
   *records(): Iterable<StoreRecord> {
@@ -53,8 +61,13 @@ export class MapRows implements Rows {
   }
 }
 
-export function changesOf(records: readonly StoreRecord[], rows: Rows, references?: References): Iterable<RowChange> {
-  const fold = new Fold(KEYS)
+export function changesOf(
+  records: readonly StoreRecord[],
+  rows: Rows,
+  references?: References,
+  again = false,
+): Iterable<RowChange> {
+  const fold = new Fold(KEYS, again)
   for (const [lsn, record] of records.entries()) fold.add(record, lsn, 0)
   return fold.changes(rows, ({ lsn }: LogPlace) => records[lsn]!, references)
 }

@@ -77,12 +77,14 @@ export class References {
  * What one stretch of the log has changed, as changes of rows. What came and went within it leaves no trace.
  *
  * A change says what a row is, never what to add to it. So the changes of a stretch may be made in any number of transactions, and if the
- * process dies between them, folding the same stretch again over the rows as they are then gives the same rows.
+ * process dies between them, folding the same stretch again over the rows as they are then gives the same rows. Where the new process may cut
+ * the log in other places, what came and went may have rows after all: it folds `again`, and takes them away.
  */
 export class Fold {
   /** Bytes of log that were folded. */
   bytes = 0
   readonly #keys: RowKeys
+  readonly #again: boolean
   readonly #messages = new Map<number, Waiting>()
   readonly #sessions = new Map<SessionKey, RowFold>()
   readonly #sensors = new Map<string, RowFold>()
@@ -90,8 +92,10 @@ export class Fold {
   readonly #retained = new Map<string, LogPlace | undefined>()
   #highestId = 0
 
-  constructor(keys: RowKeys) {
+  /** `again`: a process that died may have written rows for a part of this stretch, which it cut in other places. */
+  constructor(keys: RowKeys, again = false) {
     this.#keys = keys
+    this.#again = again
   }
 
   /** The next record of the log, which begins at `at` in commit `lsn`. */
@@ -165,14 +169,13 @@ export class Fold {
 
   #done(key: SessionKey, id: number): void {
     const message = this.#messages.get(id)
-    if (message === undefined) {
+    if (message === undefined || this.#again) {
       const session = rowFold(this.#sessions, key)
       session.flights?.delete(id)
       session.done ??= new Set()
       session.done.add(id)
-      return
-    }
-    this.#sessions.get(key)?.flights?.delete(id)
+    } else this.#sessions.get(key)?.flights?.delete(id)
+    if (message === undefined) return
     if (message.gone?.has(key)) return
     if (--message.left === 0) this.#messages.delete(id)
     else {

@@ -76,10 +76,7 @@ export class Checkpoints {
     if (this.#fold.bytes >= this.#bytes && this.#lsn <= upTo) this.#freeze()
     const frozen = this.#frozen
     if (frozen === undefined || frozen.upTo > upTo || this.#running !== undefined) return
-    this.#running = this.#write(frozen.fold, frozen.upTo).finally(() => {
-      this.#running = undefined
-      this.#frozen = undefined
-    })
+    this.#running = this.#write(frozen.fold, frozen.upTo)
   }
 
   /** Begins a checkpoint although the log is short, if there is anything in it that is durable: it may make room. */
@@ -112,6 +109,7 @@ export class Checkpoints {
     // A crash in the middle of a checkpoint may have left payloads that nobody waits for.
     this.#unused = [...this.references.unused()]
     for (const id of this.#unused) this.references.forget(id)
+    this.#fold = new Fold(KEYS, true)
     for (const { record, lsn, at, bytes } of records) {
       if (lsn !== this.#lsn && this.#fold.bytes >= this.#bytes) await this.#writeAll()
       this.#lsn = lsn
@@ -119,12 +117,13 @@ export class Checkpoints {
       this.#fold.bytes += bytes
     }
     if (this.#fold.bytes > 0) await this.#writeAll()
+    this.#fold = new Fold(KEYS)
     await this.#trim(this.#databases.checkpoint)
   }
 
   async #writeAll(): Promise<void> {
     const fold = this.#fold
-    this.#fold = new Fold(KEYS)
+    this.#fold = new Fold(KEYS, true)
     await this.#writeRows(fold, this.#lsn)
   }
 
@@ -138,8 +137,13 @@ export class Checkpoints {
     try {
       await this.#writeRows(fold, upTo)
     } catch (error) {
-      if (!this.#stopped.signal.aborted) this.#onError(`checkpoint ${upTo}: ${(error as Error).message}`)
+      // No other stretch may pass this one, or the log of this one would go with it: the log is kept for the next start.
+      if (!this.#stopped.signal.aborted)
+        this.#onError(`checkpoint ${upTo}: ${(error as Error).message}; no more until the next start`)
+      return
     }
+    this.#running = undefined
+    this.#frozen = undefined
   }
 
   /** The last transaction says that the rows stand up to this Lsn; until it is there, the log from before counts. */

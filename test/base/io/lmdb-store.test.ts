@@ -4,9 +4,11 @@ import { join } from 'node:path'
 import { open as openLmdb } from 'lmdb'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { ByteWriter } from '../../../src/base/bytes.ts'
+import { KEYS } from '../../../src/base/io/databases.ts'
 import { withChecksum } from '../../../src/base/io/group-commit.ts'
 import { LmdbStore, type LmdbStoreOptions } from '../../../src/base/io/lmdb-store.ts'
 import { writeRecord } from '../../../src/base/records.ts'
+import { rowOf } from '../../../src/base/rows.ts'
 import type { Lsn, StoreRecord } from '../../../src/base/store.ts'
 
 let dir: string
@@ -93,6 +95,8 @@ async function writeFormat(format: number): Promise<void> {
     await log.put(key(2), withChecksum(second))
   })
 }
+
+const SUBSCRIPTION = { qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const
 
 type Bytes = ReturnType<typeof database>
 
@@ -321,6 +325,52 @@ describe('LmdbStore', () => {
     it('does not open over a key that is no Lsn', async () => {
       await tamper((log) => log.put(Buffer.alloc(7), Buffer.alloc(4)))
       await expect(open()).rejects.toThrow(`store ${dir}: log key of 7 bytes`)
+    })
+  })
+})
+
+describe('a checkpoint', () => {
+  const session: StoreRecord = {
+    type: 'session',
+    key: 'mqtt:s',
+    expirySeconds: 60,
+    will: null,
+    owner: { username: undefined, listener: 'l', verified: false },
+  }
+
+  it('that a crash cut short brings back nothing that was done after it, although the next start folds more at once', async () => {
+    await close(await open())
+    const commit = (each: StoreRecord): Uint8Array => withChecksum(rowOf([each]))
+    const log = [session, record(1), { type: 'sent', key: 'mqtt:s', id: 1, packetId: 1 }, { type: 'done', key: 'mqtt:s', id: 1 }]
+    await tamper(async (logged, _meta, rows) => {
+      for (const [i, each] of log.entries()) await logged.put(key(i + 1), commit(each as StoreRecord))
+      // The first of two transactions of a checkpoint that went up to the second commit.
+      await rows.put(KEYS.payload(1), commit({ ...record(1), deliveries: [] }))
+      await rows.put(KEYS.queued('mqtt:s', 1), commit({ type: 'delivery', id: 1, delivery: record(1).deliveries[0]! }))
+    })
+    expect([...(await open()).replay()]).toEqual([session, { type: 'sent', key: 'mqtt:s', id: 0, packetId: 1 }])
+  })
+
+  it('that fails on a row it cannot read keeps the log, also of what came before the next one', async () => {
+    const failed: string[] = []
+    const options = { checkpointBytes: 1000, onFailed: (error: string) => void failed.push(error) }
+    const first = await open(options)
+    first.append(session)
+    await commitEach(first, 1, 2)
+    await close(first)
+    const second = await open(options)
+    // Behind the back of the store that is open, as a disk does.
+    await tamper((_log, _meta, rows) => rows.put(KEYS.session('mqtt:s'), Buffer.from('not what was written')))
+    second.append({ type: 'subscribe', key: 'mqtt:s', filter: 'f', options: SUBSCRIPTION })
+    await commitEach(second, 2, 102)
+    expect(failed).toEqual([
+      expect.stringMatching(/^checkpoint \d+: row .*: checksum does not match; no more until the next start$/),
+    ])
+    await close(second)
+    await tamper(async (log) => {
+      const kept = [...log.getKeys()].map((each) => Number(Buffer.from(each).readBigUInt64BE()))
+      expect(kept).toEqual(Array.from({ length: kept.length }, (_, i) => i + kept[0]!))
+      expect(kept.length).toBeGreaterThan(90)
     })
   })
 })
