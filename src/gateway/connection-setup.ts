@@ -199,12 +199,12 @@ export class ConnectionSetup {
     else client.host.forget(client)
   }
 
-  /** Takes up the conversation with the broker that the restart broke off; supervision begins anew, as one grace period. */
-  resume(now: Instant): void {
+  /** Takes up the conversation with the broker that the restart broke off, so long after the client's last record (ms). */
+  resume(now: Instant, elapsedMs: number): void {
     const client = this.#client
     client.inbound.recover(now)
+    client.supervision.resume(now, elapsedMs)
     if (client.state !== 'active' && client.state !== 'asleep') return
-    client.lastHeard = now
     const user = client.host.options.users.userOf(client.clientId, client.route)
     if (user === undefined) {
       // The rules have changed while nobody was there to apply them.
@@ -216,7 +216,6 @@ export class ConnectionSetup {
     client.link = client.host.openLink(now, client)
     client.link.listen(now, false)
     client.toBroker(now, connectPacket(client.clientId, false, client.expirySeconds, client.will, this.#window))
-    client.supervision.arm(now)
   }
 
   /** The client is gone, or the broker has ended the conversation: nothing of a CONNECT goes on. */

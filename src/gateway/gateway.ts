@@ -1,7 +1,7 @@
 import { utf8Length } from '../base/bytes.ts'
 import { earliest, type Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
-import type { GatewayRecord, Store, WallClock } from '../base/store.ts'
+import { type GatewayRecord, type Store, type WallClock, wallTime } from '../base/store.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import type { Link, LinkId, Uplink } from '../mqtt/link.ts'
@@ -358,7 +358,16 @@ export class Gateway implements ClientHost {
 
   /** After the replay: sensors go on in their states, and hear nothing of it. */
   recover(now: Instant): void {
-    for (const client of this.#clients.values()) client.setup.resume(now)
+    const wall = wallTime(this.clock, now)
+    let backwards = 0
+    for (const client of this.#clients.values()) {
+      if (client.recordedAt > wall) backwards++
+      client.setup.resume(now, Math.max(0, wall - client.recordedAt))
+    }
+    if (backwards > 0) {
+      const reason = 'the wall clock is behind the stored times of sensors: the time since counts as none'
+      this.notice({ code: 'clock-backwards', level: 'warn', reason, count: backwards })
+    }
     this.#discovery.start(now)
   }
 

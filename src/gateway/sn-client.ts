@@ -20,7 +20,7 @@ import { Inbound } from './inbound.ts'
 import { Replies } from './replies.ts'
 import type { RetryProfile } from './retry-profile.ts'
 import { ACTIVE_ONLY, type Reaction, STATE_TABLE, type State } from './state-table.ts'
-import { Supervision } from './supervision.ts'
+import { Supervision, sleepGraceMs } from './supervision.ts'
 import { TopicAssignment } from './topic-assignment.ts'
 import { TopicRegistry } from './topic-registry.ts'
 import type { Awaiting } from './transaction.ts'
@@ -84,6 +84,7 @@ export class SnClient {
 
   handle(now: Instant, message: Message): void {
     this.lastHeard = now
+    if (this.state === 'asleep') this.#recordHeard(now)
     switch (this.#reaction(message)) {
       case 'connect':
         this.setup.connected(now, message as SnConnect)
@@ -143,6 +144,11 @@ export class SnClient {
       case 'ignore':
         break
     }
+  }
+
+  /** A restart counts the sleep from the last record, which is therefore never older than its grace period. */
+  #recordHeard(now: Instant): void {
+    if (this.recorded && wallTime(this.host.clock, now) - this.recordedAt >= sleepGraceMs(this.sleepSeconds)) this.record(now)
   }
 
   #reaction(message: Message): Reaction {

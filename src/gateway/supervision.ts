@@ -44,6 +44,22 @@ export function silenceMs(client: Supervised, options: GatewayOptions, retry: Re
   }
 }
 
+/**
+ * One grace period, in milliseconds, for a sleeper to be heard after a restart. Its wakes are recorded so often that the time of the last record
+ * is never further behind.
+ */
+export const sleepGraceMs = (sleepSeconds: number): number => sleepSeconds * 500
+
+/**
+ * For how long a client counts as silent when the process begins anew, in milliseconds: `elapsedMs` is the wall time since its last record. Keep
+ * alive begins anew, which is its grace period; what is left of a sleep runs on, and of the expiry of who is gone.
+ */
+export function silentBefore(client: Supervised, elapsedMs: number, silence: number): number {
+  if (client.state === 'active') return 0
+  const graceMs = client.state === 'asleep' ? Math.min(sleepGraceMs(client.sleepSeconds), silence) : 0
+  return Math.max(0, Math.min(elapsedMs, silence) - graceMs)
+}
+
 /** The clock that runs while a client is silent. A message only notes the time; the deadline moves when it comes. */
 export class Supervision {
   readonly #client: SnClient
@@ -63,6 +79,15 @@ export class Supervision {
     }
     this.#timer ??= new Timer<ClientTimer>({ client: this.#client, about: 'supervision' })
     timers.arm(this.#timer, Math.max(deadline, now))
+  }
+
+  /** The process begins anew, so long after the client's last record (ms). */
+  resume(now: Instant, elapsedMs: number): void {
+    const client = this.#client
+    const silence = silenceMs(client, client.host.options, client.retryProfile)
+    client.lastHeard = now - (silence === undefined ? 0 : silentBefore(client, elapsedMs, silence))
+    client.sleepsSince = client.lastHeard
+    this.arm(now)
   }
 
   timedOut(now: Instant): void {

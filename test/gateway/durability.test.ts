@@ -219,6 +219,68 @@ describe('after kill -9', () => {
     expect(after.sent('r')).toEqual(['PUBLISH 0401=one #1 q1'])
   })
 
+  describe('the sleep of 600 s runs on, with one grace period of half of it', () => {
+    const asleep = (): TestGateway => {
+      const world = gated()
+      world.send('r', say.disconnect(600))
+      world.settle()
+      return world
+    }
+    /** Seconds after a restart at this wall time at which the sleeper is lost. */
+    const lostAfter = (world: TestGateway, wallSeconds: number): number => {
+      const after = world.restarted(wallSeconds * 1000)
+      after.settle()
+      for (let seconds = 0; seconds < 2000; seconds += 10) {
+        if (after.gateway.client('s')?.state === 'lost') return seconds
+        after.advance(10_000)
+        after.settle()
+      }
+      return Number.POSITIVE_INFINITY
+    }
+
+    test.each([
+      ['at once', 0, 900],
+      ['within the grace period', 300, 900],
+      ['later', 500, 700],
+      ['when it is overdue', 900, 300],
+      ['long after', 1e6, 300],
+      ['when the wall clock has gone backwards', -1e6, 900],
+    ])('restarted %s', (_when, wallSeconds, seconds) => {
+      expect(lostAfter(asleep(), wallSeconds)).toBe(seconds)
+    })
+
+    test('a wall clock that is behind is told', () => {
+      expect(asleep().restarted(-1e6).codes()).toContain('clock-backwards')
+    })
+
+    test('a wake counts, and is recorded once in half a sleep at most', () => {
+      const world = asleep()
+      const { appended } = world.store as DelayedStore
+      for (let i = 0; i < 60; i++) {
+        world.advance(10_000)
+        world.send('r', say.ping('s'))
+        world.settle()
+      }
+      expect((world.store as DelayedStore).appended - appended).toBe(2)
+      expect(lostAfter(world, 600)).toBe(900)
+      expect(lostAfter(asleep(), 600)).toBe(600)
+    })
+  })
+
+  test('who is gone is forgotten when its session expires, the time that the process was away included', () => {
+    const world = new TestGateway({ sessionExpirySeconds: 1000 }, new DelayedStore())
+    for (const message of [say.connect('s', { clean: false }), say.disconnect()]) {
+      world.send('r', message)
+      world.settle()
+    }
+    const store = (world.store as DelayedStore).crash({})
+    const after = new TestGateway({ sessionExpirySeconds: 1000 }, store, { epoch: 400_000 })
+    after.advance(599_000)
+    expect(after.gateway.client('s')).toBeDefined()
+    after.advance(2000)
+    expect(after.gateway.client('s')).toBeUndefined()
+  })
+
   test('an active client goes on; its will fires once if it does not', () => {
     const world = gated()
     const after = world.restarted()
