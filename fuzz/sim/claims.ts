@@ -34,6 +34,8 @@ export interface Receiver {
   forgotBefore: number
   /** Texts in the order of arrival. */
   readonly got: string[]
+  /** Of retained messages, which come again with every subscription. */
+  readonly kept: string[]
 }
 
 /**
@@ -46,7 +48,7 @@ export class Claims {
   #count = 0
 
   receiver(id: string, lasting: boolean, qos: 0 | 1 | 2): Receiver {
-    const receiver = { id, lasting, qos, granted: new Set<string>(), forfeits: 0, forgotBefore: -1, got: [] }
+    const receiver = { id, lasting, qos, granted: new Set<string>(), forfeits: 0, forgotBefore: -1, got: [], kept: [] }
     this.receivers.set(id, receiver)
     return receiver
   }

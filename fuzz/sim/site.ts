@@ -69,7 +69,8 @@ export class Node {
       } else if (event.event === 'message') {
         // What is retained comes again with every subscription.
         const text = textOf(event.message.data)
-        if (!event.message.retain && text !== '' && !text.endsWith('gone')) this.receiver.got.push(text)
+        const { got, kept } = this.receiver
+        if (text !== '' && !text.endsWith('gone')) (event.message.retain ? kept : got).push(text)
       } else if (event.event === 'disconnected' || event.event === 'timedOut' || event.event === 'refused') this.#giveUp()
     }
   }
@@ -171,7 +172,7 @@ export class Station {
       } else if (event.event === 'message') {
         const text = textOf(event.message.payload)
         if (event.message.topic === WILL_TOPIC) this.wills.push(text)
-        else if (!event.message.retain && text !== '') this.receiver.got.push(text)
+        else if (text !== '') (event.message.retain ? this.receiver.kept : this.receiver.got).push(text)
       } else if (event.event === 'unsubscribed') this.#unsubscribing.delete(event.packetId)
       else if (event.event === 'disconnected') {
         this.#subscribing.clear()
