@@ -124,6 +124,15 @@ describe('behaviour 13: the will fires when the connection ends without a goodby
     expect(heard(last).filter((line) => !line.includes('dup'))).toEqual([])
   })
 
+  test('what was published once is not published at the next start, even if its message needed no record', () => {
+    const wire = Wire.stored()
+    wire.close(connected(wire, { clientId: 'c', ...LASTING, will: will('w/c', 'gone', 0) }))
+    expect(wire.codes()).toContain('will-published')
+    const again = wire.restarted()
+    again.advance(1000)
+    expect(again.codes()).not.toContain('will-published')
+  })
+
   test.each(VERSIONS)('the end of the process, without any warning: at the next start (version %i)', (protocolVersion) => {
     const wire = Wire.stored()
     watcherOf(wire)
