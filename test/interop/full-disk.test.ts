@@ -1,9 +1,10 @@
-import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync, statSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { closeSync, mkdtempSync, openSync, rmSync, statSync, writeSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, describe, expect, test } from 'vitest'
+import { LmdbStore } from '../../src/base/io/lmdb-store.ts'
 import { MqttJs } from './mqttjs.ts'
 import { RawSensor } from './raw-sensor.ts'
 import { StartedProcess } from './started-process.ts'
@@ -133,4 +134,31 @@ describe('max_data_bytes', () => {
     while ((await writer.publish()) !== 0) await sleep(100)
     expect(roost.isRunning).toBe(true)
   })
+})
+
+test('a damaged store that cannot be salvaged for want of room ends the start with one line, and is salvaged when there is room', async () => {
+  const dir = temporaryDirectory()
+  const store = await LmdbStore.open(dir, {
+    durability: 'process',
+    checkpointBytes: 20_000,
+    onDurable: () => {},
+    onFailed: () => {},
+    onRecovered: () => {},
+  })
+  for (let id = 1; id <= 1000; id++) {
+    const message = { topic: 'a', payload: PAYLOAD, qos: 1, retain: false, from: 'mqtt:p' } as const
+    store.append({ type: 'message', id, message, deliveries: [{ key: 'mqtt:s', qos: 1, retain: false }] })
+    if (id % 20 === 0) await sleep(1)
+  }
+  await store.close()
+  const data = join(dir, 'data.mdb')
+  const file = openSync(data, 'r+')
+  writeSync(file, Buffer.alloc(4096, 7), 0, 4096, 100 * 4096)
+  closeSync(file)
+  const limited = 'trap "" XFSZ; ulimit -f 400; exec "$0" dist/main.js serve --port 0 --sn-port 0 --data-dir "$1"'
+  const { status, stderr } = spawnSync('bash', ['-c', limited, process.execPath, dir], { encoding: 'utf8', timeout: 20_000 })
+  expect(stderr).toMatch(/store .*: it is damaged, and its salvage failed: .* \(--data-dir\)\n$/)
+  expect(status).toBe(2)
+  const roost = await start(dir)
+  expect(roost.log.some((line) => line.startsWith('store-damaged'))).toBe(true)
 })

@@ -3,6 +3,7 @@ import { mkdir, open, rename, rm } from 'node:fs/promises'
 import { basename, dirname, join } from 'node:path'
 import { readRow } from '../rows.ts'
 import type { Lsn } from '../store.ts'
+import { commitFailure } from './commit-failure.ts'
 import { CHECKPOINT_KEY, Databases, FORMAT_KEY, keyLsn, lsnKey, READABLE, syncDirectories } from './databases.ts'
 import { checked } from './group-commit.ts'
 import { type Damage, PageFile } from './lmdb-pages.ts'
@@ -46,6 +47,7 @@ export async function mend(dir: string, now: Date): Promise<Salvage | undefined>
   if (damage === undefined) return undefined
   await mkdir(salvaged, { mode: 0o700 })
   const { rows, commits } = await salvage(path, salvaged)
+  await syncDirectories(salvaged, dir)
   const movedTo = await moveAside(dir, now)
   await rename(join(salvaged, DATA), path)
   await rm(salvaged, { recursive: true, force: true })
@@ -93,20 +95,24 @@ async function salvage(path: string, to: string): Promise<{ rows: number; commit
   const { rows, log, checkpoint } = readAll(path)
   const databases = new Databases(to, { durability: 'process' })
   try {
-    let lsn = 0
     let bytes = 0
-    let put: Promise<unknown> = Promise.resolve()
+    let puts: Promise<unknown>[] = []
     for (const [key, value] of rows) {
-      put = databases.rows.put(Buffer.from(key, 'latin1'), value)
+      puts.push(databases.rows.put(Buffer.from(key, 'latin1'), value).catch(commitFailure))
       bytes += value.length
       if (bytes < BATCH_BYTES) continue
-      await put
+      await all(puts)
+      puts = []
       bytes = 0
     }
-    await put
     const commits = [...log].filter(([number]) => number > checkpoint).sort(([a], [b]) => a - b)
     // Numbered anew, because what could not be read has left gaps.
-    for (const [, value] of commits) await databases.log.put(lsnKey(++lsn), value)
+    for (const [i, [, value]] of commits.entries()) {
+      puts.push(databases.log.put(lsnKey(i + 1), value).catch(commitFailure))
+      await all(puts)
+      puts = []
+    }
+    await all(puts)
     return { rows: rows.size, commits: commits.length }
   } finally {
     await databases.close()
@@ -114,6 +120,13 @@ async function salvage(path: string, to: string): Promise<{ rows: number; commit
     const file = await open(join(to, DATA), 'r')
     await file.sync().finally(() => file.close())
   }
+}
+
+/** Each put of a transaction that fails rejects, and its reason has to be looked at in that turn. Rejects with why it failed. */
+async function all(puts: readonly Promise<unknown>[]): Promise<void> {
+  const errors = await Promise.all(puts)
+  const failed = errors.find((error) => typeof error === 'string')
+  if (failed !== undefined) throw new Error(`it is damaged, and its salvage failed: ${failed}`)
 }
 
 /** Rows by their keys (latin1), commits by their numbers. */
