@@ -169,6 +169,12 @@ async function openStore(config: Config, notice: NoticeSink, onDurable: () => vo
       onDurable,
       onFailed: (reason) =>
         notice({ code: 'store-failed', level: 'error', reason: `${reason}; nothing is acknowledged until it works again` }),
+      onCheckpointFailed: (reason) =>
+        notice({
+          code: 'store-failed',
+          level: 'error',
+          reason: `${reason}; the log keeps everything, and grows until that works again`,
+        }),
       onDamaged: ({ damage, movedTo, rows, commits }) => {
         const reason = `${damage}; it is in ${movedTo} now, and ${rows} rows and ${commits} commits of it were salvaged`
         notice({ code: 'store-damaged', level: 'error', reason })

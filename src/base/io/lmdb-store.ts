@@ -16,6 +16,8 @@ export interface LmdbStoreOptions extends GroupCommitOptions, DatabaseOptions {
   readonly checkpointBytes?: number
   /** The store was damaged; what could be read of it is there. */
   onDamaged?(salvage: Salvage): void
+  /** The log cannot be folded for now, and grows; commits are not affected. Without this, `onFailed` is told. */
+  onCheckpointFailed?(error: string): void
 }
 
 /** Full at the byte bound, a store looks for room by a checkpoint that often (ms). */
@@ -71,7 +73,11 @@ export class LmdbStore implements Store {
       databases = new Databases(path, options)
       if (databases.isNew) await syncDirectories(path, made === undefined ? path : dirname(made))
       const { maxBytes = Number.POSITIVE_INFINITY, checkpointBytes = CHECKPOINT_BYTES } = options
-      const checkpoints = new Checkpoints(databases, Math.min(checkpointBytes, maxBytes / 8), options.onFailed)
+      const checkpoints = new Checkpoints(
+        databases,
+        Math.min(checkpointBytes, maxBytes / 8),
+        options.onCheckpointFailed ?? options.onFailed,
+      )
       await checkpoints.begin(logOf(databases))
       return new LmdbStore(path, lock, databases, checkpoints, options)
     } catch (error) {
