@@ -1,3 +1,5 @@
+import { NO_TEXT } from './no-text.ts'
+
 /** How a server has to answer what it cannot accept. */
 export type Reaction =
   /** The connection ends, and not a byte is sent. */
@@ -237,20 +239,6 @@ const prolonged = (sample: Sample): Broken[] =>
         hex: packet(sample.type, sample.flags, bodyOf(sample.fields) + more),
         code: MALFORMED,
       }))
-
-/** [5.0 section 1.5.4]: what is no UTF-8, and U+0000. */
-const NO_TEXT: readonly (readonly [string, string])[] = [
-  ['a stray continuation byte', '80'],
-  ['a sequence without its end', 'c3'],
-  ['a sequence with another byte in it', 'c328'],
-  ['an overlong slash', 'c0af'],
-  ['an overlong form of three bytes', 'e08080'],
-  ['a high surrogate', 'eda080'],
-  ['a low surrogate', 'edbfbf'],
-  ['a character above U+10FFFF', 'f4908080'],
-  ['a byte that UTF-8 never has', 'ff'],
-  ['U+0000', '610062'],
-]
 
 function wrongTexts(sample: Sample): Broken[] {
   return sample.fields.flatMap((field, at) => {

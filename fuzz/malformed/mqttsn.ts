@@ -1,3 +1,5 @@
+import { NO_TEXT } from './no-text.ts'
+
 export interface MalformedDatagram {
   /** The message, and what is wrong with it. */
   readonly title: string
@@ -93,20 +95,6 @@ function wrongLengths({ type, body }: Sample): Broken[] {
     ...long.map((length) => ({ why: `long Length ${length} of ${size + 2}`, hex: `01${u16(length)}${u8(type)}${body}` })),
   ]
 }
-
-/** [5.0 section 1.5.4], which holds for the topics and client ids that go on to the broker. */
-const NO_TEXT: readonly (readonly [string, string])[] = [
-  ['a stray continuation byte', '80'],
-  ['a sequence without its end', 'c3'],
-  ['a sequence with another byte in it', 'c328'],
-  ['an overlong slash', 'c0af'],
-  ['an overlong form of three bytes', 'e08080'],
-  ['a high surrogate', 'eda080'],
-  ['a low surrogate', 'edbfbf'],
-  ['a character above U+10FFFF', 'f4908080'],
-  ['a byte that UTF-8 never has', 'ff'],
-  ['U+0000', '610062'],
-]
 
 function wrongTexts({ type, body, textAt }: Sample): Broken[] {
   if (textAt === undefined) return []
