@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FACTOR, SEED } from './runs.ts'
 import { Life, live } from './sim/life.ts'
-import type { Step } from './sim/site.ts'
+import type { Step } from './sim/step.ts'
 import { commands, steps } from './sim/steps.ts'
 
 const REGRESSIONS = new URL('regressions/', import.meta.url)

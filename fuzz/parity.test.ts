@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { runs } from './runs.ts'
-import { FILTERS, Site, TOPICS } from './sim/site.ts'
+import { Site } from './sim/site.ts'
+import { FILTERS, TOPICS } from './sim/step.ts'
 
 /** Longer than anything takes on a network that loses nothing. */
 const STEP_MS = 5_000

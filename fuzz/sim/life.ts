@@ -1,5 +1,7 @@
-import { type Checker, checkersFor } from './checkers.ts'
-import { Site, type Step } from './site.ts'
+import type { Checker } from './checkers/checker.ts'
+import { checkersFor } from './checkers/index.ts'
+import { Site } from './site.ts'
+import type { Step } from './step.ts'
 
 /** What a run came to. */
 export interface Lived {

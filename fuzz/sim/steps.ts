@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { WITHOUT } from '../runs.ts'
 import type { Claims } from './claims.ts'
 import type { Life } from './life.ts'
-import { FILTERS, type Step, TOPICS } from './site.ts'
+import { FILTERS, type Step, TOPICS } from './step.ts'
 import { FATES } from './tape-network.ts'
 
 const NODES = 3

@@ -1,0 +1,170 @@
+import { PacketDecoder } from '../../../src/mqtt/decode.ts'
+import { Framer } from '../../../src/mqtt/framer.ts'
+import { type Packet, PacketType } from '../../../src/mqtt/packets.ts'
+import { type Message, MsgType } from '../../../src/mqttsn/messages.ts'
+import { DurableView } from '../durable-view.ts'
+import type { Station } from '../station.ts'
+import type { Sensor, TcpClient } from '../world.ts'
+import { messageOf, SiteChecker } from './checker.ts'
+
+/** Nothing leaves before the records that it depends on are durable. */
+export class AcknowledgedIsDurable extends SiteChecker {
+  readonly name = 'nothing acknowledged before it is durable'
+  readonly #view = new DurableView()
+  readonly #streams = new Map<TcpClient, { connection: number | undefined; framer: Framer; decoder: PacketDecoder }>()
+  /** What each client has asked and not been answered, by client and message id. */
+  readonly #asked = new Map<string, string>()
+
+  crashed(): void {
+    this.#view.restart(this.site.world.store)
+  }
+
+  datagramIn(sensor: Sensor, datagram: Uint8Array): void {
+    const message = messageOf(datagram)
+    const { id } = this.nodeOf(sensor)
+    const isRequest = message?.type === MsgType.SUBSCRIBE || message?.type === MsgType.UNSUBSCRIBE
+    if (isRequest && message.topicIdType === 'normal') this.#asked.set(`${id} ${message.msgId}`, message.topicName)
+    if (message?.type === MsgType.PUBLISH) this.#asked.set(`${id} ${message.msgId}`, Buffer.from(message.data).toString())
+  }
+
+  datagramOut(sensor: Sensor, datagram: Uint8Array): void {
+    const message = messageOf(datagram)
+    if (message === undefined) return
+    this.#view.update(this.site.world.store)
+    const { id } = this.nodeOf(sensor)
+    const wrong = this.#wrongForSensor(id, message)
+    if (wrong !== '') this.tell(`${id}: ${wrong}`)
+  }
+
+  #wrongForSensor(id: string, message: Message): string {
+    const view = this.#view
+    const session = view.sessions.get(`sn:${id}`)
+    switch (message.type) {
+      case MsgType.CONNACK: {
+        // One that was lost while the disk stood still is told late, and that record is durable too.
+        const { state } = this.site.world.server.gateway.client(id) ?? {}
+        return message.returnCode === 0 && state === 'active' && view.sensors.get(id)?.state !== state
+          ? 'CONNACK before its record'
+          : ''
+      }
+      case MsgType.REGACK:
+        return message.returnCode === 0 && !view.topics.has(`${id} ${message.topicId}`)
+          ? `REGACK ${message.topicId} before its record`
+          : ''
+      case MsgType.REGISTER:
+        return view.topics.has(`${id} ${message.topicId}`) ? '' : `REGISTER ${message.topicId} before its record`
+      case MsgType.SUBACK: {
+        const filter = this.#asked.get(`${id} ${message.msgId}`)
+        if (message.returnCode !== 0 || filter === undefined) return ''
+        return session?.filters.has(filter) ? '' : `SUBACK for ${filter} before its record`
+      }
+      case MsgType.UNSUBACK:
+        return session?.filters.has(this.#asked.get(`${id} ${message.msgId}`) ?? '') ? 'UNSUBACK before its record' : ''
+      case MsgType.PUBACK:
+        return message.returnCode === 0 ? this.#unrecorded('PUBACK', this.#asked.get(`${id} ${message.msgId}`)) : ''
+      case MsgType.PUBREC:
+        return session?.receipts.has(message.msgId) ? '' : this.#unrecorded('PUBREC', this.#asked.get(`${id} ${message.msgId}`))
+      case MsgType.PUBCOMP:
+        return session?.receipts.has(message.msgId) ? `PUBCOMP ${message.msgId} before its record` : ''
+      case MsgType.PUBLISH: {
+        const onward = this.#unseen(message.data)
+        if (onward !== '' || message.qos !== 2) return onward
+        if (session?.received.has(message.msgId)) return `PUBLISH ${message.msgId} again after its PUBREC (MQTT-4.3.3-6)`
+        return session?.sent.has(message.msgId) ? '' : `PUBLISH ${message.msgId} with QoS 2 before its record`
+      }
+      case MsgType.PUBREL:
+        return session?.sent.has(message.msgId) && !session.received.has(message.msgId)
+          ? `PUBREL ${message.msgId} before its record`
+          : ''
+      case MsgType.DISCONNECT: {
+        const state = this.site.world.server.gateway.client(id)?.state
+        return state === 'asleep' && view.sensors.get(id)?.state !== 'asleep' ? 'sleep granted before its record' : ''
+      }
+      case MsgType.WILLMSGRESP:
+        return message.returnCode === 0 &&
+          !Buffer.from(view.sensors.get(id)?.will?.message.payload ?? [])
+            .toString()
+            .includes('long')
+          ? 'WILLMSGRESP before its record'
+          : ''
+      default:
+        return ''
+    }
+  }
+
+  /** A forgotten receipt would make the publisher's next attempt a second delivery. */
+  #unseen(payload: Uint8Array): string {
+    const text = Buffer.from(payload).toString()
+    const one = this.site.claims.published.get(text)
+    if (one?.qos !== 2 || !this.site.claims.receivers.get(one.publisher)!.lasting) return ''
+    return this.#view.messages.has(text) ? '' : `"${text}", published with QoS 2, goes on before its receipt is recorded`
+  }
+
+  /** A message that waits for the collector, which has a lasting session and QoS 2, has a record. */
+  #unrecorded(what: string, text: string | undefined): string {
+    const one = this.site.claims.published.get(text ?? '')
+    const owed = one?.owed.has('collector') && this.site.collector.receiver.granted.size > 0
+    return one !== undefined && one.qos > 0 && owed && !this.#view.messages.has(one.text)
+      ? `${what} for "${text}" before its record`
+      : ''
+  }
+
+  written(tcp: TcpClient, bytes: Uint8Array): void {
+    this.#view.update(this.site.world.store)
+    const station = this.stationOf(tcp)
+    for (const packet of this.#packets(tcp, bytes)) {
+      const wrong = this.#wrongForStation(station, packet)
+      if (wrong !== '') this.tell(`${station.id}: ${wrong}`)
+    }
+  }
+
+  #packets(tcp: TcpClient, bytes: Uint8Array): Packet[] {
+    let stream = this.#streams.get(tcp)
+    if (stream === undefined || stream.connection !== tcp.connection) {
+      stream = { connection: tcp.connection, framer: new Framer(1 << 20), decoder: new PacketDecoder('server', 5) }
+      this.#streams.set(tcp, stream)
+    }
+    const { framer, decoder } = stream
+    framer.push(Uint8Array.from(bytes))
+    const packets: Packet[] = []
+    while (framer.next()) packets.push(decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end)!)
+    return packets
+  }
+
+  #wrongForStation({ id, receiver }: Station, packet: Packet): string {
+    if (!receiver.lasting) return ''
+    const session = this.#view.sessions.get(`mqtt:${id}`)
+    switch (packet.type) {
+      case PacketType.CONNACK:
+        return packet.reasonCode === 0 && session === undefined ? 'CONNACK before its record' : ''
+      case PacketType.PUBACK:
+      case PacketType.PUBREC: {
+        if (packet.reasonCode >= 0x80) return ''
+        const one = this.site.stationPublished(id, packet.packetId)
+        return this.#unrecorded(packet.type === PacketType.PUBACK ? 'PUBACK' : 'PUBREC', one?.text)
+      }
+      case PacketType.PUBCOMP:
+        return session?.receipts.has(packet.packetId) ? `PUBCOMP ${packet.packetId} before its record` : ''
+      case PacketType.SUBACK: {
+        const filter = this.site.stationSubscribing(id, packet.packetId)
+        return packet.reasonCodes[0]! < 0x80 && filter !== undefined && !session?.filters.has(filter)
+          ? `SUBACK for ${filter} before its record`
+          : ''
+      }
+      case PacketType.UNSUBACK:
+        return session?.filters.has(this.site.stationSubscribing(id, packet.packetId) ?? '') ? 'UNSUBACK before its record' : ''
+      case PacketType.PUBLISH: {
+        const onward = this.#unseen(packet.payload)
+        if (onward !== '' || packet.qos !== 2) return onward
+        if (session?.received.has(packet.packetId)) return `PUBLISH ${packet.packetId} again after its PUBREC (MQTT-4.3.3-6)`
+        return session?.sent.has(packet.packetId) ? '' : `PUBLISH ${packet.packetId} with QoS 2 before its record`
+      }
+      case PacketType.PUBREL:
+        return session?.sent.has(packet.packetId) && !session.received.has(packet.packetId)
+          ? `PUBREL ${packet.packetId} before its record`
+          : ''
+      default:
+        return ''
+    }
+  }
+}

@@ -1,0 +1,29 @@
+import type { Notice } from '../../../src/base/notice.ts'
+import { MsgType } from '../../../src/mqttsn/messages.ts'
+import type { Sensor } from '../world.ts'
+import { messageOf, SiteChecker } from './checker.ts'
+
+/** An awake period ends when nothing waits, when the limit is reached, or when the sensor does not answer (rulings A4, A5). */
+export class BacklogFirst extends SiteChecker {
+  readonly name = 'backlog before PINGRESP'
+  readonly #excused = new Set<string>()
+
+  datagramIn(sensor: Sensor, datagram: Uint8Array): void {
+    if (messageOf(datagram)?.type === MsgType.PINGREQ) this.#excused.delete(this.nodeOf(sensor).id)
+  }
+
+  notice({ code, client }: Notice): void {
+    if (code === 'retries-exhausted' && client !== undefined) this.#excused.add(client.slice('sn:'.length))
+  }
+
+  datagramOut(sensor: Sensor, datagram: Uint8Array): void {
+    if (messageOf(datagram)?.type !== MsgType.PINGRESP) return
+    const { id } = this.nodeOf(sensor)
+    const client = this.site.world.server.gateway.client(id)
+    // Whoever is active is told what waits for it at once, and answered at once.
+    if (client?.state !== 'asleep' || this.#excused.has(id) || this.site.world.store.stalled || this.site.world.store.refuse)
+      return
+    const { backlog } = client.link ?? { backlog: 0 }
+    if (backlog > 0) this.tell(`PINGRESP to ${id} with ${backlog} messages left`)
+  }
+}

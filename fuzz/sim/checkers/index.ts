@@ -1,0 +1,24 @@
+import type { Site } from '../site.ts'
+import { AcknowledgedIsDurable } from './acknowledged-is-durable.ts'
+import { BacklogFirst } from './backlog-first.ts'
+import { BoundsHold } from './bounds-hold.ts'
+import type { Checker } from './checker.ts'
+import { OneExchange } from './one-exchange.ts'
+import { PromisesKept } from './promises-kept.ts'
+import { RadioSilence } from './radio-silence.ts'
+import { SameTopicIds } from './same-topic-ids.ts'
+import { SessionsLive } from './sessions-live.ts'
+import { WillOnce } from './will-once.ts'
+
+/** One for each promise. */
+export const checkersFor = (site: Site): Checker[] => [
+  new OneExchange(site),
+  new BacklogFirst(site),
+  new SameTopicIds(site),
+  new WillOnce(site),
+  new SessionsLive(site),
+  new AcknowledgedIsDurable(site),
+  new BoundsHold(site),
+  new PromisesKept(site),
+  new RadioSilence(site),
+]

@@ -1,0 +1,14 @@
+import { SiteChecker } from './checker.ts'
+
+/** QoS 0 to 2 as promised, in order; asked of what the applications got. */
+export class PromisesKept extends SiteChecker {
+  readonly name = 'once, and in order'
+
+  look(): void {
+    const { claims } = this.site
+    // Without a lasting session a publisher that comes back after a crash cannot know what arrived.
+    const exactlyOnce = (publisher: string): boolean => claims.receivers.get(publisher)!.lasting
+    for (const what of [...claims.repeated(exactlyOnce), ...claims.disordered()])
+      if (!this.found.some((told) => told.endsWith(what))) this.tell(what)
+  }
+}

@@ -1,0 +1,103 @@
+import type { Published, QoS, Receiver } from './claims.ts'
+import type { Site } from './site.ts'
+import { WILL_TOPIC } from './step.ts'
+import { bytes, textOf } from './texts.ts'
+import type { Sensor } from './world.ts'
+
+/** An application on a sensor. */
+export class Node {
+  readonly id: string
+  readonly sensor: Sensor
+  readonly receiver: Receiver
+  readonly hasWill: boolean
+  readonly #site: Site
+  readonly #waiting = new Map<number, Published>()
+  readonly #subscribing: string[] = []
+
+  constructor(site: Site, id: string, lasting: boolean, qos: 0 | 1 | 2, withWill: boolean, rate: number) {
+    this.#site = site
+    this.id = id
+    this.hasWill = withWill
+    this.receiver = site.claims.receiver(id, lasting, qos)
+    this.sensor = site.world.addSensor({
+      clientId: id,
+      cleanSession: !lasting,
+      keepAliveSeconds: 120,
+      ...(withWill && { will: { topic: WILL_TOPIC, message: bytes(`${id} is gone`), qos: 1, retain: false } }),
+    })
+    this.sensor.rate = rate
+    this.sensor.onEvent = (event) => {
+      if (event.event === 'published') {
+        const one = this.#waiting.get(event.msgId)
+        if (one !== undefined && event.returnCode === 0) one.acknowledged = true
+        this.#waiting.delete(event.msgId)
+      } else if (event.event === 'subscribed') {
+        const filter = this.#subscribing.shift()
+        if (filter !== undefined && event.returnCode === 0) this.receiver.granted.add(filter)
+      } else if (event.event === 'message') {
+        // What is retained comes again with every subscription.
+        const text = textOf(event.message.data)
+        const { got, kept } = this.receiver
+        if (text !== '' && !text.endsWith('gone')) (event.message.retain ? kept : got).push(text)
+      } else if (event.event === 'disconnected' || event.event === 'timedOut' || event.event === 'refused') this.#giveUp()
+    }
+  }
+
+  get known(): boolean {
+    return this.sensor.client.state !== 'disconnected'
+  }
+
+  connect(): void {
+    const { receiver } = this
+    if (!receiver.lasting) {
+      this.#site.claims.forfeit(receiver)
+      this.#site.claims.forget(receiver)
+    }
+    this.#giveUp()
+    this.sensor.act((sn, now) => sn.connect(now))
+  }
+
+  disconnect(): void {
+    if (!this.known) return
+    this.#giveUp()
+    this.sensor.act((sn, now) => sn.disconnect(now))
+  }
+
+  publish(topic: string, qos: QoS, retain: boolean): void {
+    const { state } = this.sensor.client
+    if (qos >= 0 && state !== 'active') return
+    if (qos === -1 && topic !== 'pre/one' && topic !== 'xy') return
+    const one = this.#site.claims.publish(this.id, topic, qos)
+    this.sensor.act((sn, now) => {
+      const msgId = sn.publish(now, qos === -1 ? anonymous(topic) : topic, bytes(one.text), qos, retain)
+      if (qos > 0) this.#waiting.set(msgId, one)
+    })
+  }
+
+  subscribe(filter: string): void {
+    if (this.sensor.client.state !== 'active') return
+    this.#subscribing.push(filter)
+    this.sensor.act((sn, now) => sn.subscribe(now, filter, this.receiver.qos))
+  }
+
+  unsubscribe(filter: string): void {
+    if (this.sensor.client.state !== 'active') return
+    this.#site.claims.forfeit(this.receiver)
+    this.sensor.act((sn, now) => sn.unsubscribe(now, filter))
+  }
+
+  /** Loses everything but its name. */
+  reboot(): void {
+    this.#site.claims.forget(this.receiver)
+    this.#giveUp()
+    this.sensor.act((sn) => sn.reboot())
+  }
+
+  #giveUp(): void {
+    this.#waiting.clear()
+    this.#subscribing.length = 0
+  }
+}
+
+const anonymous = (topic: string): { topicIdType: 'predefined' | 'short'; topicId: number } =>
+  topic === 'pre/one' ? { topicIdType: 'predefined', topicId: 1 } : { topicIdType: 'short', topicId: 0x7879 }

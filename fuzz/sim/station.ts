@@ -1,0 +1,104 @@
+import type { Published, Receiver } from './claims.ts'
+import { SESSION_SECONDS, type Site } from './site.ts'
+import { WILL_TOPIC } from './step.ts'
+import { bytes, textOf } from './texts.ts'
+import type { TcpClient } from './world.ts'
+
+const SHORT_SECONDS = 30
+
+/** An application on a TCP connection. */
+export class Station {
+  readonly id: string
+  readonly tcp: TcpClient
+  readonly receiver: Receiver
+  readonly #site: Site
+  readonly #waiting = new Map<number, Published>()
+  readonly #subscribing = new Map<number, string>()
+  readonly #unsubscribing = new Map<number, string>()
+  /** Wills that it has heard of. */
+  readonly wills: string[] = []
+
+  constructor(site: Site, id: string, lasting: boolean, qos: 0 | 1 | 2) {
+    this.#site = site
+    this.id = id
+    this.receiver = site.claims.receiver(id, lasting, qos)
+    this.tcp = site.world.addTcpClient({
+      clientId: id,
+      cleanStart: false,
+      keepAliveSeconds: 60,
+      // One that does not last may still be there when its client is back soon: nothing is promised of it.
+      properties: { sessionExpiryInterval: lasting ? SESSION_SECONDS : SHORT_SECONDS },
+    })
+    this.tcp.onEvent = (event) => {
+      if (event.event === 'published') {
+        const one = this.#waiting.get(event.packetId)
+        if (one !== undefined && event.reasonCode < 0x80) one.acknowledged = true
+        this.#waiting.delete(event.packetId)
+      } else if (event.event === 'subscribed') {
+        const filter = this.#subscribing.get(event.packetId)
+        if (filter !== undefined && event.reasonCodes[0]! < 0x80) this.receiver.granted.add(filter)
+        this.#subscribing.delete(event.packetId)
+      } else if (event.event === 'connected' && !event.sessionPresent) {
+        site.claims.forfeit(this.receiver)
+        site.claims.forget(this.receiver)
+      } else if (event.event === 'message') {
+        const text = textOf(event.message.payload)
+        if (event.message.topic === WILL_TOPIC) this.wills.push(text)
+        else if (text !== '') (event.message.retain ? this.receiver.kept : this.receiver.got).push(text)
+      } else if (event.event === 'unsubscribed') this.#unsubscribing.delete(event.packetId)
+      else if (event.event === 'disconnected') {
+        this.#subscribing.clear()
+        this.#unsubscribing.clear()
+      }
+    }
+  }
+
+  connect(): void {
+    this.tcp.connect()
+  }
+
+  published(packetId: number): Published | undefined {
+    return this.#waiting.get(packetId)
+  }
+
+  subscribing(packetId: number): string | undefined {
+    return this.#subscribing.get(packetId) ?? this.#unsubscribing.get(packetId)
+  }
+
+  publish(topic: string, qos: 0 | 1 | 2, retain: boolean): void {
+    if (this.tcp.client.state !== 'connected') return
+    const one = this.#site.claims.publish(this.id, topic, qos)
+    // A stream loses nothing while it lasts, and repeats nothing.
+    one.arrived = 1
+    this.tcp.act((mqtt, now) => {
+      const packetId = mqtt.publish(now, { topic, payload: bytes(one.text), qos, retain })
+      if (qos > 0 && packetId !== undefined) this.#waiting.set(packetId, one)
+    })
+  }
+
+  /** Takes the retained message of a topic away. */
+  clear(topic: string): void {
+    this.tcp.act((mqtt, now) => mqtt.publish(now, { topic, payload: bytes(''), qos: 1, retain: true }))
+  }
+
+  subscribe(filter: string): void {
+    if (this.tcp.client.state !== 'connected') return
+    this.tcp.act((mqtt, now) => {
+      const packetId = mqtt.subscribe(now, [{ filter, qos: this.receiver.qos }])
+      this.#subscribing.set(packetId, filter)
+    })
+  }
+
+  unsubscribe(filter: string): void {
+    if (this.tcp.client.state !== 'connected') return
+    this.#site.claims.forfeit(this.receiver)
+    this.tcp.act((mqtt, now) => {
+      const packetId = mqtt.unsubscribe(now, [filter])
+      this.#unsubscribing.set(packetId, filter)
+    })
+  }
+
+  disconnect(): void {
+    this.tcp.act((mqtt, now) => mqtt.disconnect(now))
+  }
+}

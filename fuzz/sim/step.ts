@@ -1,0 +1,22 @@
+import type { QoS } from './claims.ts'
+import type { Fate } from './tape-network.ts'
+
+/** `pre/one` is predefined with id 1, `xy` is a short name, the others have to be registered. */
+export const TOPICS = ['room/a', 'room/b/c', 'pre/one', 'xy'] as const
+export const FILTERS = ['room/a', 'room/#', '+/one', 'xy', 'pre/one'] as const
+export const WILL_TOPIC = 'gone'
+
+/** One thing that happens, as plain data: a failing run is a list of these in a file. */
+export type Step =
+  | {
+      readonly do: 'connect' | 'disconnect' | 'wake' | 'ping' | 'roam' | 'reboot' | 'will' | 'break' | 'partition'
+      readonly who: number
+    }
+  | { readonly do: 'sleep'; readonly who: number; readonly seconds: number }
+  | { readonly do: 'register'; readonly who: number; readonly topic: number }
+  | { readonly do: 'publish'; readonly who: number; readonly topic: number; readonly qos: QoS; readonly retain: boolean }
+  | { readonly do: 'subscribe' | 'unsubscribe'; readonly who: number; readonly filter: number }
+  | { readonly do: 'tape'; readonly who: number; readonly up: boolean; readonly fates: readonly Fate[] }
+  | { readonly do: 'heal' | 'stall' | 'unstall' | 'fill' | 'empty' | 'restart' }
+  | { readonly do: 'crash'; readonly survivors: number; readonly torn: boolean }
+  | { readonly do: 'advance'; readonly ms: number }
