@@ -1,6 +1,8 @@
 export interface Bug {
   readonly name: string
   readonly breaks: string
+  /** `model`, `real`, or the path of a test file from `fuzz/`. */
+  readonly suite: string
   readonly file: string
   readonly line: string
   readonly planted: string

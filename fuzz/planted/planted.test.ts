@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { bugs } from './planted.mjs'
 
@@ -9,4 +9,9 @@ test('every planted bug still has its place in the source, once', () => {
   })
   expect(homeless.map(({ name }) => name)).toEqual([])
   expect(bugs().length).toBeGreaterThanOrEqual(30)
+})
+
+test('every planted bug has a suite that there is', () => {
+  const isThere = (suite: string) => ['model', 'real'].includes(suite) || existsSync(new URL(`../${suite}`, import.meta.url))
+  expect(bugs().filter(({ suite }) => !isThere(suite))).toEqual([])
 })

@@ -1,0 +1,50 @@
+import { spawnSync } from 'node:child_process'
+
+const SECONDS_MAX = 600
+
+/** What a run of a suite in a copy says: whether it failed, what it was that failed there, and after how many seconds. */
+export function judged(suite, copy, options) {
+  const began = Date.now()
+  const verdict = suite === 'real' ? soak(copy, options) : tests(suite === 'model' ? 'model.test.ts' : suite, copy, options)
+  return { ...verdict, seconds: Math.round((Date.now() - began) / 1000) }
+}
+
+function node(copy, env, ...args) {
+  const { status, stdout, stderr } = spawnSync(process.execPath, args, {
+    cwd: copy,
+    encoding: 'utf8',
+    timeout: SECONDS_MAX * 1000,
+    env: { ...process.env, ...env, NO_COLOR: '1' },
+  })
+  return { failed: status !== 0, output: stdout + stderr }
+}
+
+/** A test file of `fuzz/`. What found it is the checker that an error names, or else the title of the test. */
+function tests(file, copy, { runs, seed }) {
+  const env = { FUZZ_RUNS: runs, FUZZ_SEED: seed }
+  const { failed, output } = node(copy, env, 'node_modules/vitest/vitest.mjs', 'run', `fuzz/${file}`, '--bail', '1')
+  if (!failed) return { failed, output }
+  // Without a title nothing was tested at all: the copy cannot be run.
+  const title = /FAIL {2}\S+ > (.*)/.exec(output)?.[1]
+  if (title === undefined) throw new Error(`fuzz/${file} could not be run:\n${output}`)
+  return { failed, output, found: file === 'model.test.ts' ? checker(output) : title.split(' > ').at(-1) }
+}
+
+/** The first line of what was found: `<checker>: <when>: <what>`. Without one it is the trace that is not the same twice. */
+function checker(output) {
+  const first = /Caused by: Error: (.*)|[+] {3}"(.*)",/.exec(output.slice(Math.max(0, output.indexOf('Caused by'))))
+  const found = (first?.[1] ?? first?.[2])?.split(': ')[0]
+  return found === undefined || /^\d/.test(found) ? 'the same steps, another trace' : found
+}
+
+/** The soak over real sockets, for a minute. */
+function soak(copy, { seed }) {
+  // A planted line may leave something unused, which does not keep it from running.
+  node(copy, {}, 'node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json')
+  const size = ['--minutes', '1', '--clients', '60', '--interval', '8', '--seed', seed]
+  const { failed, output } = node(copy, {}, 'fuzz/soak-real/run.mjs', ...size)
+  if (!failed) return { failed, output }
+  const found = /^FAILED: (.*)/m.exec(output)?.[1]
+  if (found === undefined) throw new Error(`the soak could not be run:\n${output}`)
+  return { failed, output, found }
+}
