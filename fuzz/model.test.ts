@@ -3,6 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { FACTOR, SEED } from './runs.ts'
 import { Life, live } from './sim/life.ts'
+import { report } from './sim/report.ts'
 import type { Step } from './sim/step.ts'
 import { commands, steps } from './sim/steps.ts'
 
@@ -11,12 +12,19 @@ const seeded = SEED === undefined ? {} : { seed: SEED }
 
 describe('a site, with everything that can happen to it', () => {
   test('keeps its promises', { timeout: 600_000 }, () => {
+    let failing: readonly Step[] = []
     const lives = fc.property(commands(60), (happening) => {
       const life = new Life()
-      fc.modelRun(() => ({ model: life.site.claims, real: life }), happening)
-      expect(life.finish()).toEqual([])
+      try {
+        fc.modelRun(() => ({ model: life.site.claims, real: life }), happening)
+        expect(life.finish()).toEqual([])
+      } catch (error) {
+        failing = life.taken
+        throw error
+      }
     })
-    fc.assert(lives, { numRuns: 200 * FACTOR, ...seeded })
+    const details = fc.check(lives, { numRuns: 200 * FACTOR, ...seeded })
+    if (details.failed) expect.fail(report(details.seed, failing))
   })
 
   test('is the same to the byte for the same steps', { timeout: 60_000 }, () => {

@@ -9,3 +9,6 @@ export const runs = <T>(n: number): Parameters<T> => ({ numRuns: n * FACTOR, ...
 
 /** Kinds of steps that are left out of the runs of a site, with commas between. */
 export const WITHOUT: readonly string[] = process.env.FUZZ_WITHOUT?.split(',') ?? []
+
+/** A failing life of a site is kept as a file. */
+export const KEEP = process.env.FUZZ_KEEP !== undefined

@@ -43,7 +43,7 @@ for (let seed = first; Date.now() < until; seed++) {
   const run = spawnSync(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', 'fuzz/model.test.ts'], {
     cwd: ROOT,
     encoding: 'utf8',
-    env: { ...process.env, ...env, NO_COLOR: '1' },
+    env: { ...process.env, ...env, FUZZ_KEEP: '1', NO_COLOR: '1' },
   })
   if (run.status !== 0) {
     process.stdout.write(`${run.stdout}\nfound; this repeats it:\n${line} npx vitest run fuzz/model.test.ts\n`)

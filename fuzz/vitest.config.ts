@@ -9,5 +9,5 @@ process.stderr.write(`fuzz: FUZZ_SEED=${seed} FUZZ_RUNS=${factor} repeats this r
 
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
-  test: { include: ['fuzz/**/*.test.ts'], testTimeout: 600_000, env: { FUZZ_SEED: seed, FUZZ_RUNS: factor } },
+  test: { include: ['fuzz/**/*.test.ts'], testTimeout: 600_000, env: { FUZZ_SEED: seed, FUZZ_RUNS: factor, FUZZ_KEEP: '1' } },
 })

@@ -32,7 +32,8 @@ function tests(file, copy, { runs, seed }) {
 
 /** The first line of what was found: `<checker>: <when>: <what>`. Without one it is the trace that is not the same twice. */
 function checker(output) {
-  const first = /Caused by: Error: (.*)|[+] {3}"(.*)",/.exec(output.slice(Math.max(0, output.indexOf('Caused by'))))
+  // A life that was found, or one from `regressions/`.
+  const first = /found: (.*)|[+] {3}"(.*)",/.exec(output)
   const found = (first?.[1] ?? first?.[2])?.split(': ')[0]
   return found === undefined || /^\d/.test(found) ? 'the same steps, another trace' : found
 }

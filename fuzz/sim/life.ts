@@ -13,6 +13,8 @@ export interface Lived {
 /** A site with its checkers: safety is looked at after every step, liveness at the end. */
 export class Life {
   readonly site = new Site()
+  /** The steps so far. */
+  readonly taken: Step[] = []
   readonly #checkers: readonly Checker[]
 
   constructor() {
@@ -26,6 +28,7 @@ export class Life {
 
   /** Takes a step, and gives what is wrong after it. */
   take(step: Step): string[] {
+    this.taken.push(step)
     this.site.world.trace.push(JSON.stringify(step))
     this.site.take(step)
     return this.#wrong()

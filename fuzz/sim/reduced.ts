@@ -1,0 +1,50 @@
+import type { Step } from './step.ts'
+
+type Fails = (candidate: readonly Step[]) => boolean
+
+/**
+ * As few of these steps as still fail. fast-check shrinks what it generates, and keeps many a step that plays no part; here every step that may go goes,
+ * and every fate of a tape, until what is left is needed.
+ */
+export function reduced(steps: readonly Step[], fails: Fails): readonly Step[] {
+  let kept = steps
+  for (let before = Number.POSITIVE_INFINITY; weight(kept) < before; ) {
+    before = weight(kept)
+    kept = withoutSteps(kept, fails)
+    kept = withoutFates(kept, fails)
+  }
+  return kept
+}
+
+const weight = (steps: readonly Step[]): number =>
+  steps.reduce((sum, step) => sum + 1 + (step.do === 'tape' ? step.fates.length : 0), 0)
+
+/** Leaves out long rows of steps first, then single ones. */
+function withoutSteps(steps: readonly Step[], fails: Fails): readonly Step[] {
+  let kept = steps
+  for (let length = steps.length >> 1; length > 0; length >>= 1) {
+    for (let at = kept.length - length; at >= 0; at -= length) {
+      const candidate = kept.toSpliced(at, length)
+      if (fails(candidate)) kept = candidate
+    }
+  }
+  return kept
+}
+
+/** A fate that plays no part is `arrives`, and what arrives at the end of a tape needs no tape. */
+function withoutFates(steps: readonly Step[], fails: Fails): readonly Step[] {
+  let kept = steps
+  for (const [at, step] of steps.entries()) {
+    if (step.do !== 'tape') continue
+    let { fates } = step
+    for (let entry = fates.length - 1; entry >= 0; entry--) {
+      if (fates[entry] === 'arrives' && entry < fates.length - 1) continue
+      const fewer = entry === fates.length - 1 ? fates.slice(0, -1) : fates.with(entry, 'arrives')
+      const candidate = kept.with(at, { ...step, fates: fewer })
+      if (!fails(candidate)) continue
+      fates = fewer
+      kept = candidate
+    }
+  }
+  return kept
+}
