@@ -4,6 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { FACTOR, SEED } from './runs.ts'
 import { Life, live } from './sim/life.ts'
 import { report } from './sim/report.ts'
+import { setups } from './sim/setup.ts'
 import type { Step } from './sim/step.ts'
 import { commands, steps } from './sim/steps.ts'
 
@@ -13,8 +14,8 @@ const seeded = SEED === undefined ? {} : { seed: SEED }
 describe('a site, with everything that can happen to it', () => {
   test('keeps its promises', { timeout: 600_000 }, () => {
     let failing: readonly Step[] = []
-    const lives = fc.property(commands(60), (happening) => {
-      const life = new Life()
+    const lives = fc.property(setups(), commands(60), (scarce, happening) => {
+      const life = new Life(scarce)
       try {
         fc.modelRun(() => ({ model: life.site.claims, real: life }), happening)
         expect(life.finish()).toEqual([])

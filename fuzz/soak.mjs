@@ -19,6 +19,23 @@ const KINDS = [
   'fill',
   'restart',
   'crash',
+  'look-away',
+  // What is not scarce, by its name in `sim/setup.ts`.
+  'maxFrame',
+  'airtime',
+  'linkBytesPerSecond',
+  'inflightMessages',
+  'wakeMessages',
+  'wakeBytes',
+  'topicsPerClient',
+  'maxSessions',
+  'maxQueuedMessages',
+  'maxQueuedBytes',
+  'queueLimit',
+  'maxInflightMessages',
+  'receiveMaximum',
+  'messageSizeLimit',
+  'maxRetainedMessages',
 ]
 const number = (name, byDefault) => {
   const at = process.argv.indexOf(name)

@@ -13,11 +13,15 @@ export interface Published {
   acknowledged: boolean
   /** Copies of its datagram that reached the server; a stream has one. */
   arrived: number
-  /** Datagrams that carried it to a sensor, by sensor. */
+  /** Its publisher was told at least once that it is not taken. */
+  refused: boolean
+  /** How often it went out to whom. */
   readonly handed: Map<string, number>
   /** Who is owed it, and how often each had given up its claims by then. */
   readonly owed: ReadonlyMap<string, number>
 }
+
+const LONG = 'and what else there is to say'
 
 /** What one application may count on. */
 export interface Receiver {
@@ -36,6 +40,10 @@ export interface Receiver {
   readonly got: string[]
   /** Of retained messages, which come again with every subscription. */
   readonly kept: string[]
+  /** Texts in the order in which they were first sent to it, if that is another than the order of arrival. */
+  readonly sent: string[] | undefined
+  /** Messages for it that were dropped, by what was told of that. */
+  dropped: number
 }
 
 /**
@@ -47,13 +55,25 @@ export class Claims {
   readonly receivers = new Map<string, Receiver>()
   #count = 0
 
-  receiver(id: string, lasting: boolean, qos: 0 | 1 | 2): Receiver {
-    const receiver = { id, lasting, qos, granted: new Set<string>(), forfeits: 0, forgotBefore: -1, got: [], kept: [] }
+  /** `window`: messages that may be on their way to it at once, over a network that reorders. */
+  receiver(id: string, lasting: boolean, qos: 0 | 1 | 2, window = 1): Receiver {
+    const receiver: Receiver = {
+      id,
+      lasting,
+      qos,
+      granted: new Set<string>(),
+      forfeits: 0,
+      forgotBefore: -1,
+      got: [],
+      kept: [],
+      sent: window > 1 ? [] : undefined,
+      dropped: 0,
+    }
     this.receivers.set(id, receiver)
     return receiver
   }
 
-  publish(publisher: string, topic: string, qos: QoS): Published {
+  publish(publisher: string, topic: string, qos: QoS, long = false): Published {
     const owed = new Map<string, number>()
     for (const { id, lasting, qos: most, granted, forfeits } of this.receivers.values()) {
       if (lasting && most > 0 && [...granted].some((filter) => topicMatches(filter, topic))) owed.set(id, forfeits)
@@ -61,17 +81,27 @@ export class Claims {
     const number = this.#count++
     const one: Published = {
       number,
-      text: `${publisher} ${number}`,
+      text: `${publisher} ${number}${long ? ` ${LONG}` : ''}`,
       publisher,
       topic,
       qos,
       acknowledged: false,
       arrived: 0,
+      refused: false,
       handed: new Map(),
       owed,
     }
     this.published.set(one.text, one)
     return one
+  }
+
+  /** A datagram or a stream carries it to a receiver. */
+  hand(text: string, id: string): void {
+    const one = this.published.get(text)
+    const receiver = this.receivers.get(id)
+    if (one === undefined || receiver === undefined) return
+    one.handed.set(id, (one.handed.get(id) ?? 0) + 1)
+    receiver.sent?.push(text)
   }
 
   /** It forgets what it has received: what was published by now may come again. */
@@ -84,16 +114,19 @@ export class Claims {
     receiver.granted.clear()
   }
 
-  /** QoS 1 and 2: what was acknowledged reaches everybody who is owed it, at least once, across crashes. */
+  /** QoS 1 and 2: what was acknowledged reaches everybody who is owed it, at least once, across crashes, or its drop was told. */
   lost(): string[] {
-    const seen = new Map([...this.receivers].map(([id, { got }]) => [id, new Set(got)]))
-    return [...this.published.values()]
-      .filter(({ acknowledged, qos }) => acknowledged && qos > 0)
-      .flatMap(({ text, topic, qos, owed }) =>
-        [...owed]
-          .filter(([id, forfeits]) => this.receivers.get(id)!.forfeits === forfeits && !seen.get(id)!.has(text))
-          .map(([id]) => `${id} never got "${text}" on ${topic} with QoS ${qos}`),
+    return [...this.receivers.values()].flatMap(({ id, forfeits, got, dropped }) => {
+      const seen = new Set(got)
+      const missing = [...this.published.values()].filter(
+        ({ text, qos, acknowledged, owed }) => acknowledged && qos > 0 && owed.get(id) === forfeits && !seen.has(text),
       )
+      return missing.length <= dropped
+        ? []
+        : missing.map(
+            ({ text, topic, qos }) => `${id} never got "${text}" on ${topic} with QoS ${qos}, and ${dropped} drops were told`,
+          )
+    })
   }
 
   /** QoS 2 comes once; QoS 0 and -1 at most once for each datagram that arrived; nothing comes that nobody sent. */
@@ -115,13 +148,17 @@ export class Claims {
     })
   }
 
-  /** First deliveries keep the order of their publisher, topic by topic (MQTT-4.6.0-6). */
+  /**
+   * First deliveries keep the order of their publisher, topic by topic (MQTT-4.6.0-6). Of several datagrams on their way at once one may be lost, and
+   * come again behind the others: then it is the order in which they left (ruling A15).
+   */
   disordered(): string[] {
-    return [...this.receivers.values()].flatMap(({ id, got }) => {
+    return [...this.receivers.values()].flatMap(({ id, got, sent }) => {
       const last = new Map<string, number>()
-      return [...new Set(got)].flatMap((text) => {
+      return [...new Set(sent ?? got)].flatMap((text) => {
         const one = this.published.get(text)
-        if (one === undefined || one.qos < 1) return []
+        // What was refused, and comes again all the same, comes late.
+        if (one === undefined || one.qos < 1 || one.refused) return []
         const line = `${one.publisher} ${one.topic} ${one.qos}`
         const before = last.get(line) ?? -1
         last.set(line, Math.max(before, one.number))

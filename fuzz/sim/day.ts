@@ -2,7 +2,8 @@ import type { GatewayOptions } from '../../src/gateway/options.ts'
 import type { SnEvent } from '../../src/mqttsn/client.ts'
 import { Ledger, type Sent } from './ledger.ts'
 import { PERFECT } from './network.ts'
-import { type Sensor, type TcpClient, World } from './world.ts'
+import type { TcpClient } from './tcp-client.ts'
+import { type Sensor, World } from './world.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND

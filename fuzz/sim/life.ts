@@ -1,5 +1,6 @@
 import type { Checker } from './checkers/checker.ts'
 import { checkersFor } from './checkers/index.ts'
+import type { Scarce } from './setup.ts'
 import { Site } from './site.ts'
 import type { Step } from './step.ts'
 
@@ -12,12 +13,14 @@ export interface Lived {
 
 /** A site with its checkers: safety is looked at after every step, liveness at the end. */
 export class Life {
-  readonly site = new Site()
+  readonly site: Site
   /** The steps so far. */
   readonly taken: Step[] = []
   readonly #checkers: readonly Checker[]
 
-  constructor() {
+  constructor(scarce: Scarce = {}) {
+    this.site = new Site(scarce)
+    if (Object.keys(scarce).length > 0) this.taken.push({ do: 'build', ...scarce })
     this.#checkers = checkersFor(this.site)
     this.site.world.observers.push(...this.#checkers)
   }
@@ -50,9 +53,10 @@ export class Life {
 }
 
 /** Lives through the steps, up to the first at which something is wrong, and to the end if nothing is. */
-export function live(steps: readonly Step[]): Lived {
-  const life = new Life()
-  for (const step of steps) {
+export function live([first, ...others]: readonly Step[]): Lived {
+  const { do: built, ...scarce } = first?.do === 'build' ? first : { do: 'build' }
+  const life = new Life(scarce)
+  for (const step of first?.do === 'build' || first === undefined ? others : [first, ...others]) {
     if (!life.site.allows(step)) continue
     const found = life.take(step)
     if (found.length > 0) return { found, trace: life.trace }

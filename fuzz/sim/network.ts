@@ -18,7 +18,7 @@ const DETOUR_MS = [500, 3000] as const
 /** Whatever carries datagrams between one sensor and the gateway. */
 export interface Carrier {
   /** `link` is a sensor and a direction: `s1 up`, `s1 down`. */
-  carry(link: string, deliver: () => void): void
+  carry(link: string, octets: number, deliver: () => void): void
 }
 
 /** The radio: decides for each datagram whether, how often and when it arrives. */
@@ -35,7 +35,7 @@ export class Network implements Carrier {
     this.#random = random
   }
 
-  carry(_link: string, deliver: () => void): void {
+  carry(_link: string, _octets: number, deliver: () => void): void {
     this.sent++
     const { loss, duplication, detour } = this.faults
     if (this.#random.chance(loss)) {

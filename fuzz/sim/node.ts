@@ -18,7 +18,7 @@ export class Node {
     this.#site = site
     this.id = id
     this.hasWill = withWill
-    this.receiver = site.claims.receiver(id, lasting, qos)
+    this.receiver = site.claims.receiver(id, lasting, qos, site.setup.inflightMessages)
     this.sensor = site.world.addSensor({
       clientId: id,
       cleanSession: !lasting,
@@ -47,6 +47,11 @@ export class Node {
     return this.sensor.client.state !== 'disconnected'
   }
 
+  /** What it has published under this message id and waits to be told of. */
+  published(msgId: number): Published | undefined {
+    return this.#waiting.get(msgId)
+  }
+
   connect(): void {
     const { receiver } = this
     if (!receiver.lasting) {
@@ -63,11 +68,11 @@ export class Node {
     this.sensor.act((sn, now) => sn.disconnect(now))
   }
 
-  publish(topic: string, qos: QoS, retain: boolean): void {
+  publish(topic: string, qos: QoS, retain: boolean, long = false): void {
     const { state } = this.sensor.client
     if (qos >= 0 && state !== 'active') return
     if (qos === -1 && topic !== 'pre/one' && topic !== 'xy') return
-    const one = this.#site.claims.publish(this.id, topic, qos)
+    const one = this.#site.claims.publish(this.id, topic, qos, long)
     this.sensor.act((sn, now) => {
       const msgId = sn.publish(now, qos === -1 ? anonymous(topic) : topic, bytes(one.text), qos, retain)
       if (qos > 0) this.#waiting.set(msgId, one)

@@ -12,12 +12,13 @@ export function reduced(steps: readonly Step[], fails: Fails): readonly Step[] {
     before = weight(kept)
     kept = withoutSteps(kept, fails)
     kept = withoutFates(kept, fails)
+    kept = withoutScarcity(kept, fails)
   }
   return kept
 }
 
 const weight = (steps: readonly Step[]): number =>
-  steps.reduce((sum, step) => sum + 1 + (step.do === 'tape' ? step.fates.length : 0), 0)
+  steps.reduce((sum, step) => sum + (step.do === 'tape' ? 1 + step.fates.length : Object.keys(step).length), 0)
 
 /** Leaves out long rows of steps first, then single ones. */
 function withoutSteps(steps: readonly Step[], fails: Fails): readonly Step[] {
@@ -29,6 +30,18 @@ function withoutSteps(steps: readonly Step[], fails: Fails): readonly Step[] {
     }
   }
   return kept
+}
+
+/** There is plenty of what plays no part. */
+function withoutScarcity([build, ...others]: readonly Step[], fails: Fails): readonly Step[] {
+  if (build?.do !== 'build') return build === undefined ? [] : [build, ...others]
+  let kept: Step = build
+  for (const name of Object.keys(build)) {
+    if (name === 'do') continue
+    const candidate = Object.fromEntries(Object.entries(kept).filter(([other]) => other !== name)) as Step
+    if (fails([candidate, ...others])) kept = candidate
+  }
+  return [kept, ...others]
 }
 
 /** A fate that plays no part is `arrives`, and what arrives at the end of a tape needs no tape. */

@@ -1,11 +1,13 @@
-import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
-import { MsgType } from '../../src/mqttsn/messages.ts'
+import type { Notice } from '../../src/base/notice.ts'
 import { Claims, type Published } from './claims.ts'
+import { dropsTold } from './drops-told.ts'
 import { Node } from './node.ts'
+import { brokerLimits, gatewayOptions, PLAIN, type Scarce, type Setup } from './setup.ts'
 import { Station } from './station.ts'
 import { FILTERS, type Step, TOPICS } from './step.ts'
 import { TapeNetwork } from './tape-network.ts'
-import { bytes, textOf } from './texts.ts'
+import { bytes } from './texts.ts'
+import { Wire } from './wire.ts'
 import { World } from './world.ts'
 
 const SECOND = 1000
@@ -18,6 +20,7 @@ const STEP_MS = 30
 
 /** Sensors and TCP clients around the production server, to which steps happen. */
 export class Site {
+  readonly setup: Setup
   readonly world: World
   readonly network: TapeNetwork
   readonly claims = new Claims()
@@ -26,24 +29,16 @@ export class Site {
   /** Subscribes to everything with QoS 2 and never goes away for long: sees the wills. */
   readonly collector: Station
 
-  constructor() {
-    this.world = new World(1, { sessionExpirySeconds: SESSION_SECONDS, maxIdleMs: HOUR, predefinedTopics: [PREDEFINED] })
-    this.network = new TapeNetwork(this.world.schedule)
+  constructor(scarce: Scarce = {}) {
+    this.setup = { ...PLAIN, ...scarce }
+    const always = { sessionExpirySeconds: SESSION_SECONDS, maxIdleMs: HOUR, predefinedTopics: [PREDEFINED] }
+    this.world = new World(1, { ...always, ...gatewayOptions(this.setup) }, brokerLimits(this.setup))
+    this.network = new TapeNetwork(this.world.schedule, this.setup)
     this.world.carrier = this.network
-    this.world.observers.push({
-      datagramIn: (_sensor, datagram) => {
-        const message = decodeMessage(datagram)
-        if (isMalformed(message) || message.type !== MsgType.PUBLISH) return
-        const one = this.claims.published.get(textOf(message.data))
-        if (one !== undefined) one.arrived++
-      },
-      datagramOut: (sensor, datagram) => {
-        const message = decodeMessage(datagram)
-        // What is retained comes again with every subscription.
-        if (isMalformed(message) || message.type !== MsgType.PUBLISH || message.retain) return
-        const handed = this.claims.published.get(textOf(message.data))?.handed
-        const { clientId } = sensor.client
-        handed?.set(clientId, (handed.get(clientId) ?? 0) + 1)
+    this.world.observers.push(new Wire(this), {
+      notice: (notice) => {
+        const receiver = this.claims.receivers.get(this.#receiverOf(notice) ?? '')
+        if (receiver !== undefined) receiver.dropped += dropsTold(notice)
       },
     })
     this.nodes = [
@@ -57,6 +52,11 @@ export class Site {
     this.run(SECOND)
     this.collector.subscribe('#')
     this.run(SECOND)
+  }
+
+  /** Id of the client that a Notice is about, which may only say where it is. */
+  #receiverOf({ client, peer }: Notice): string | undefined {
+    return client?.slice(client.indexOf(':') + 1) ?? this.nodes.find(({ sensor }) => sensor.route === peer)?.id
   }
 
   /** What a station has published under this packet id and waits to be told of. */
@@ -98,7 +98,10 @@ export class Site {
   #takeOfStation(step: Extract<Step, { who: number }>, station: Station): void {
     if (step.do === 'connect') station.connect()
     else if (step.do === 'break') station.tcp.breakStream()
-    else if (step.do === 'publish') station.publish(TOPICS[step.topic]!, Math.max(0, step.qos) as 0 | 1 | 2, step.retain)
+    else if (step.do === 'publish')
+      station.publish(TOPICS[step.topic]!, Math.max(0, step.qos) as 0 | 1 | 2, step.retain, step.long === true)
+    else if (step.do === 'look-away') station.tcp.lookAway()
+    else if (step.do === 'look-back') station.tcp.lookBack()
     else if (station === this.collector) return
     else if (step.do === 'disconnect') station.disconnect()
     else if (step.do === 'subscribe') station.subscribe(FILTERS[step.filter]!)
@@ -111,7 +114,7 @@ export class Site {
     const active = state === 'active'
     if (step.do === 'connect') node.connect()
     else if (step.do === 'disconnect') node.disconnect()
-    else if (step.do === 'publish') node.publish(TOPICS[step.topic]!, step.qos, step.retain)
+    else if (step.do === 'publish') node.publish(TOPICS[step.topic]!, step.qos, step.retain, step.long === true)
     else if (step.do === 'subscribe') node.subscribe(FILTERS[step.filter]!)
     else if (step.do === 'unsubscribe') node.unsubscribe(FILTERS[step.filter]!)
     else if (step.do === 'reboot') node.reboot()
@@ -149,7 +152,10 @@ export class Site {
     this.network.heal()
     this.world.store.refuse = false
     this.#unstall()
+    // Where airtime is scarce, what waits for it may wait for an hour.
+    const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 11 * MINUTE : MINUTE
     for (let round = 0; round < 12; round++) {
+      for (const { tcp } of this.stations) tcp.lookBack()
       for (const station of this.stations) station.connect()
       for (const { sensor } of this.nodes) {
         const { state } = sensor.client
@@ -157,7 +163,7 @@ export class Site {
         else if (state === 'active') sensor.act((sn, now) => sn.ping(now))
       }
       for (const node of this.nodes) if (node.sensor.client.state === 'disconnected') node.connect()
-      this.run(MINUTE)
+      this.run(roundMs)
     }
   }
 
@@ -173,4 +179,13 @@ export class Site {
 }
 
 const PREDEFINED = { pattern: '*', topics: new Map([[1, 'pre/one']]) }
-const SPOKEN_BY_STATIONS = new Set(['connect', 'disconnect', 'break', 'publish', 'subscribe', 'unsubscribe'])
+const SPOKEN_BY_STATIONS = new Set([
+  'connect',
+  'disconnect',
+  'break',
+  'publish',
+  'subscribe',
+  'unsubscribe',
+  'look-away',
+  'look-back',
+])

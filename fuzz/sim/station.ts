@@ -1,8 +1,8 @@
 import type { Published, Receiver } from './claims.ts'
 import { SESSION_SECONDS, type Site } from './site.ts'
 import { WILL_TOPIC } from './step.ts'
+import type { TcpClient } from './tcp-client.ts'
 import { bytes, textOf } from './texts.ts'
-import type { TcpClient } from './world.ts'
 
 const SHORT_SECONDS = 30
 
@@ -65,9 +65,9 @@ export class Station {
     return this.#subscribing.get(packetId) ?? this.#unsubscribing.get(packetId)
   }
 
-  publish(topic: string, qos: 0 | 1 | 2, retain: boolean): void {
+  publish(topic: string, qos: 0 | 1 | 2, retain: boolean, long = false): void {
     if (this.tcp.client.state !== 'connected') return
-    const one = this.#site.claims.publish(this.id, topic, qos)
+    const one = this.#site.claims.publish(this.id, topic, qos, long)
     // A stream loses nothing while it lasts, and repeats nothing.
     one.arrived = 1
     this.tcp.act((mqtt, now) => {

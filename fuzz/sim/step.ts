@@ -1,20 +1,33 @@
 import type { QoS } from './claims.ts'
+import type { Scarce } from './setup.ts'
 import type { Fate } from './tape-network.ts'
 
 /** `pre/one` is predefined with id 1, `xy` is a short name, the others have to be registered. */
-export const TOPICS = ['room/a', 'room/b/c', 'pre/one', 'xy'] as const
-export const FILTERS = ['room/a', 'room/#', '+/one', 'xy', 'pre/one'] as const
+export const TOPICS = ['room/a', 'room/b/c', 'pre/one', 'xy', 'room/at/the/end/of/the/corridor'] as const
+export const FILTERS = ['room/a', 'room/#', '+/one', 'xy', 'pre/one', 'room/at/the/end/of/the/corridor'] as const
 export const WILL_TOPIC = 'gone'
 
 /** One thing that happens, as plain data: a failing run is a list of these in a file. */
 export type Step =
+  /** The first one, if anything is scarce at the site. */
+  | ({ readonly do: 'build' } & Scarce)
   | {
       readonly do: 'connect' | 'disconnect' | 'wake' | 'ping' | 'roam' | 'reboot' | 'will' | 'break' | 'partition'
       readonly who: number
     }
+  /** A TCP client takes nothing from its socket, or again what waits there. */
+  | { readonly do: 'look-away' | 'look-back'; readonly who: number }
   | { readonly do: 'sleep'; readonly who: number; readonly seconds: number }
   | { readonly do: 'register'; readonly who: number; readonly topic: number }
-  | { readonly do: 'publish'; readonly who: number; readonly topic: number; readonly qos: QoS; readonly retain: boolean }
+  | {
+      readonly do: 'publish'
+      readonly who: number
+      readonly topic: number
+      readonly qos: QoS
+      readonly retain: boolean
+      /** More than a small frame takes. */
+      readonly long?: boolean
+    }
   | { readonly do: 'subscribe' | 'unsubscribe'; readonly who: number; readonly filter: number }
   | { readonly do: 'tape'; readonly who: number; readonly up: boolean; readonly fates: readonly Fate[] }
   | { readonly do: 'heal' | 'stall' | 'unstall' | 'fill' | 'empty' | 'restart' }

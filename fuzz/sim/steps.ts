@@ -2,15 +2,18 @@ import fc from 'fast-check'
 import { WITHOUT } from '../runs.ts'
 import type { Claims } from './claims.ts'
 import type { Life } from './life.ts'
+import { setups } from './setup.ts'
 import { FILTERS, type Step, TOPICS } from './step.ts'
 import { FATES } from './tape-network.ts'
 
 const NODES = 3
 const node = fc.nat(NODES - 1)
+const station = fc.integer({ min: NODES, max: 2 * NODES - 1 })
 const anybody = fc.nat(2 * NODES - 1)
 const topic = fc.nat(TOPICS.length - 1)
 const filter = fc.nat(FILTERS.length - 1)
 const qos = fc.constantFrom(-1, 0, 1, 1, 2, 2)
+const long = fc.constantFrom(false, false, true)
 const fates = fc.array(fc.constantFrom(...FATES), { minLength: 1, maxLength: 6 })
 
 const of = <T extends Step['do']>(doing: T, rest: Record<string, fc.Arbitrary<unknown>> = {}): fc.Arbitrary<Step> =>
@@ -20,7 +23,10 @@ const of = <T extends Step['do']>(doing: T, rest: Record<string, fc.Arbitrary<un
 const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step> }[] = [
   { weight: 6, arbitrary: of('connect', { who: anybody }) },
   { weight: 4, arbitrary: of('subscribe', { who: anybody, filter }) },
-  { weight: 10, arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.constantFrom(false, false, false, true) }) },
+  {
+    weight: 10,
+    arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.constantFrom(false, false, false, true), long }),
+  },
   { weight: 3, arbitrary: of('sleep', { who: node, seconds: fc.constantFrom(60, 300, 3600) }) },
   { weight: 3, arbitrary: of('wake', { who: node }) },
   { weight: 8, arbitrary: of('advance', { ms: fc.constantFrom(50, 1000, 15_000, 60_000, 600_000, 7_200_000) }) },
@@ -34,6 +40,8 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('roam', { who: node }) },
   { weight: 1, arbitrary: of('reboot', { who: node }) },
   { weight: 1, arbitrary: of('partition', { who: node }) },
+  { weight: 1, arbitrary: of('look-away', { who: station }) },
+  { weight: 1, arbitrary: of('look-back', { who: station }) },
   { weight: 1, arbitrary: of('heal') },
   { weight: 1, arbitrary: of('stall') },
   { weight: 1, arbitrary: of('unstall') },
@@ -45,8 +53,11 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
 
 const STEP: fc.Arbitrary<Step> = fc.oneof(...ALL).filter((step) => !WITHOUT.includes(step.do))
 
-/** What happens to a site, in order. */
-export const steps = (most: number): fc.Arbitrary<Step[]> => fc.array(STEP, { minLength: 1, maxLength: most, size: 'max' })
+/** What happens to a site, in order: it is built first. */
+export const steps = (most: number): fc.Arbitrary<Step[]> =>
+  fc
+    .tuple(setups(), fc.array(STEP, { minLength: 1, maxLength: most, size: 'max' }))
+    .map(([scarce, taken]) => [{ do: 'build', ...scarce }, ...taken])
 
 /** The same as commands of model-based testing: `Claims` is the model, and the life around the production server is what it is held against. */
 export const commands = (most: number): fc.Arbitrary<Iterable<Happens>> =>

@@ -1,6 +1,7 @@
 import type { Notice } from '../../src/base/notice.ts'
+import type { BrokerLimits } from '../../src/broker/limits.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/options.ts'
-import { MqttClient, type MqttClientOptions, type MqttEvent } from '../../src/mqtt/client.ts'
+import type { MqttClientOptions } from '../../src/mqtt/client.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../../src/mqttsn/client.ts'
 import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
 import { MsgType } from '../../src/mqttsn/messages.ts'
@@ -9,9 +10,9 @@ import { type Crash, DelayedStore } from './delayed-store.ts'
 import { type Carrier, Network } from './network.ts'
 import { Random } from './random.ts'
 import { Alarm, Schedule } from './schedule.ts'
+import { TcpClient } from './tcp-client.ts'
 
 const COMMIT_MS = 3
-const STREAM_DELAY_MS = [1, 20] as const
 /** Wall time at which the world begins. */
 const EPOCH = 1_800_000_000_000
 
@@ -19,6 +20,7 @@ const EPOCH = 1_800_000_000_000
 export interface Observer {
   datagramIn?(sensor: Sensor, bytes: Uint8Array): void
   datagramOut?(sensor: Sensor, bytes: Uint8Array): void
+  chunkIn?(client: TcpClient, bytes: Uint8Array): void
   written?(client: TcpClient, bytes: Uint8Array): void
   notice?(notice: Notice): void
   /** The server was killed; the next one is about to read its store. */
@@ -67,74 +69,13 @@ export class Sensor {
       const { bytes } = out
       const { route } = this
       this.#world.note('up', route, bytes)
-      carrier.carry(`${this.client.clientId} up`, () => this.#world.datagram(this, route, bytes))
+      carrier.carry(`${this.client.clientId} up`, bytes.length, () => this.#world.datagram(this, route, bytes))
     }
     this.#alarm.update()
   }
 
   receive(bytes: Uint8Array): void {
     this.act((client, now) => client.handleDatagram(now, bytes))
-  }
-}
-
-/** A TCP client, and the stream it has at the moment. */
-export class TcpClient {
-  readonly client: MqttClient
-  onEvent: (event: MqttEvent) => void = () => {}
-  connection: number | undefined = undefined
-  readonly #world: World
-  readonly #alarm: Alarm
-  #arrivesAt = 0
-
-  constructor(world: World, options: MqttClientOptions) {
-    this.#world = world
-    this.client = new MqttClient(options)
-    this.#alarm = new Alarm(
-      world.schedule,
-      () => this.client.nextTimeout(),
-      () => this.act((client, now) => client.handleTimeout(now)),
-    )
-  }
-
-  connect(): void {
-    if (this.connection !== undefined) return
-    this.connection = this.#world.openStream(this)
-    this.act((client, now) => client.connect(now))
-  }
-
-  act(what: (client: MqttClient, now: number) => void): void {
-    what(this.client, this.#world.schedule.now)
-    for (let out = this.client.poll(); out !== undefined; out = this.client.poll()) {
-      if (out.kind === 'event') this.onEvent(out)
-      else if (out.kind === 'close') this.breakStream()
-      else if (this.connection !== undefined) {
-        const { connection } = this
-        const { bytes } = out
-        this.inOrder(() => this.#world.input({ kind: 'chunk', connection, bytes }))
-      }
-    }
-    this.#alarm.update()
-  }
-
-  /** The stream ends for both sides; what was on its way is gone. */
-  breakStream(): void {
-    const { connection } = this
-    if (connection === undefined) return
-    this.connection = undefined
-    this.#world.streamClosed(connection)
-    this.#world.input({ kind: 'closed', connection, reason: 'broken' })
-    this.act((client) => client.handleClosed())
-  }
-
-  receive(bytes: Uint8Array): void {
-    this.act((client, now) => client.handleChunk(now, bytes))
-  }
-
-  /** A stream delays, but never reorders. */
-  inOrder(deliver: () => void): void {
-    const { schedule, random } = this.#world
-    this.#arrivesAt = Math.max(this.#arrivesAt, schedule.now + random.between(...STREAM_DELAY_MS))
-    schedule.at(this.#arrivesAt, deliver)
   }
 }
 
@@ -157,6 +98,7 @@ export class World {
   store = new DelayedStore(COMMIT_MS)
   server: Server
   readonly #options: Partial<GatewayOptions>
+  readonly #limits: Partial<BrokerLimits>
   readonly #sensors: Sensor[] = []
   readonly #streams = new Map<number, TcpClient>()
   readonly #serverAlarm: Alarm
@@ -164,8 +106,9 @@ export class World {
   #nextConnection = 1
   #nextAddress = 1
 
-  constructor(seed: number, options: Partial<GatewayOptions> = {}) {
+  constructor(seed: number, options: Partial<GatewayOptions> = {}, limits: Partial<BrokerLimits> = {}) {
     this.#options = options
+    this.#limits = limits
     this.random = new Random(seed)
     this.network = new Network(this.schedule, this.random)
     this.carrier = this.network
@@ -216,6 +159,11 @@ export class World {
     this.input({ kind: 'datagram', route, bytes })
   }
 
+  chunk(client: TcpClient, connection: number, bytes: Uint8Array): void {
+    for (const observer of this.observers) observer.chunkIn?.(client, bytes)
+    this.input({ kind: 'chunk', connection, bytes })
+  }
+
   input(input: ServerInput): void {
     this.#drive(() => this.server.handle(this.schedule.now, input))
   }
@@ -231,8 +179,7 @@ export class World {
     this.server = this.#newServer()
     this.#drive(() => this.server.recover(this.schedule.now))
     for (const client of streams) {
-      client.connection = undefined
-      client.act((mqtt) => mqtt.handleClosed())
+      client.streamLost()
     }
   }
 
@@ -281,6 +228,7 @@ export class World {
         maxDatagram: 1024,
         ...this.#options,
       },
+      broker: this.#limits,
       store: this.store,
       clock: { epoch: EPOCH },
       notice: (notice: Notice) => {
@@ -300,6 +248,8 @@ export class World {
       if (out.kind === 'datagram') this.#transmit(out.route, out.bytes)
       else if (out.kind === 'write') this.#write(out.connection, out.bytes)
       else if (out.kind === 'close') this.#close(out.connection)
+      else if (out.kind === 'pause') this.#streams.get(out.connection)?.pause()
+      else if (out.kind === 'resume') this.#streams.get(out.connection)?.resume()
     }
     this.#serverAlarm.update()
     this.#storeAlarm.update()
@@ -311,7 +261,7 @@ export class World {
     const sensor = this.#sensors.find((each) => each.route === route)
     if (sensor === undefined) return
     for (const observer of this.observers) observer.datagramOut?.(sensor, bytes)
-    this.carrier.carry(`${sensor.client.clientId} down`, () => {
+    this.carrier.carry(`${sensor.client.clientId} down`, bytes.length, () => {
       if (sensor.route === route) sensor.receive(bytes)
     })
   }
@@ -333,10 +283,9 @@ export class World {
     if (client === undefined) return
     this.note('write', `tcp:${connection}`, bytes)
     for (const observer of this.observers) observer.written?.(client, bytes)
-    const copy = Uint8Array.from(bytes)
-    client.inOrder(() => {
-      if (client.connection === connection) client.receive(copy)
-    })
+    // Of a congested socket the server hears in the middle of its writing.
+    const congested = (): void => this.server.handle(this.schedule.now, { kind: 'congested', connection, on: true })
+    client.write(Uint8Array.from(bytes), congested)
   }
 
   #close(connection: number): void {

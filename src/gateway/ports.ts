@@ -250,7 +250,7 @@ export class Ports {
   /** QoS 1 and 2 come again by their transaction; what was sent once is gone. */
   #drop({ client: peer, type, once }: Pick<Frame, 'client' | 'type' | 'once'>, reason: string, limit?: string): void {
     if (once) this.#traffic.publishDropped++
-    const what = `${nameOf(type)} not sent: ${reason}`
+    const what = `${once ? 'PUBLISH with QoS 0' : nameOf(type)} not sent: ${reason}`
     this.#notice({ code: 'message-dropped', level: 'warn', peer, reason: what, ...(limit !== undefined && { limit }) })
   }
 }

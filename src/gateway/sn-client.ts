@@ -126,6 +126,8 @@ export class SnClient {
         this.#disconnect(now, message as SnDisconnect)
         break
       case 'goodbye':
+        // The answer to the first one still waits for the store, and will do for this one too.
+        if (this.replies.blocked) break
         // Within the budget for strangers, or two gateways could say goodbye to each other for ever.
         this.host.tellStranger(now, this.route, 'told goodbye again')
         break

@@ -1,17 +1,17 @@
-import { PacketDecoder } from '../../../src/mqtt/decode.ts'
-import { Framer } from '../../../src/mqtt/framer.ts'
 import { type Packet, PacketType } from '../../../src/mqtt/packets.ts'
 import { type Message, MsgType } from '../../../src/mqttsn/messages.ts'
 import { DurableView } from '../durable-view.ts'
+import { PacketStreams } from '../packet-streams.ts'
 import type { Station } from '../station.ts'
-import type { Sensor, TcpClient } from '../world.ts'
+import type { TcpClient } from '../tcp-client.ts'
+import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
 /** Nothing leaves before the records that it depends on are durable. */
 export class AcknowledgedIsDurable extends SiteChecker {
   readonly name = 'nothing acknowledged before it is durable'
   readonly #view = new DurableView()
-  readonly #streams = new Map<TcpClient, { connection: number | undefined; framer: Framer; decoder: PacketDecoder }>()
+  readonly #streams = new PacketStreams('server')
   /** What each client has asked and not been answered, by client and message id. */
   readonly #asked = new Map<string, string>()
 
@@ -112,23 +112,10 @@ export class AcknowledgedIsDurable extends SiteChecker {
   written(tcp: TcpClient, bytes: Uint8Array): void {
     this.#view.update(this.site.world.store)
     const station = this.stationOf(tcp)
-    for (const packet of this.#packets(tcp, bytes)) {
+    for (const packet of this.#streams.read(tcp, bytes)) {
       const wrong = this.#wrongForStation(station, packet)
       if (wrong !== '') this.tell(`${station.id}: ${wrong}`)
     }
-  }
-
-  #packets(tcp: TcpClient, bytes: Uint8Array): Packet[] {
-    let stream = this.#streams.get(tcp)
-    if (stream === undefined || stream.connection !== tcp.connection) {
-      stream = { connection: tcp.connection, framer: new Framer(1 << 20), decoder: new PacketDecoder('server', 5) }
-      this.#streams.set(tcp, stream)
-    }
-    const { framer, decoder } = stream
-    framer.push(Uint8Array.from(bytes))
-    const packets: Packet[] = []
-    while (framer.next()) packets.push(decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end)!)
-    return packets
   }
 
   #wrongForStation({ id, receiver }: Station, packet: Packet): string {

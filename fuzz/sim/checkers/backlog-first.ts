@@ -1,5 +1,6 @@
 import type { Notice } from '../../../src/base/notice.ts'
 import { MsgType } from '../../../src/mqttsn/messages.ts'
+import { PLAIN } from '../setup.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
@@ -23,6 +24,9 @@ export class BacklogFirst extends SiteChecker {
     // Whoever is active is told what waits for it at once, and answered at once.
     if (client?.state !== 'asleep' || this.#excused.has(id) || this.site.world.store.stalled || this.site.world.store.refuse)
       return
+    // What one awake period may bring, and what its port has airtime for, may be less than what waits.
+    const { wakeMessages, wakeBytes, airtime } = this.site.setup
+    if (wakeMessages < PLAIN.wakeMessages || wakeBytes < PLAIN.wakeBytes || airtime !== null) return
     const { backlog } = client.link ?? { backlog: 0 }
     if (backlog > 0) this.tell(`PINGRESP to ${id} with ${backlog} messages left`)
   }

@@ -3,7 +3,8 @@ import type { Message } from '../../../src/mqttsn/messages.ts'
 import type { Node } from '../node.ts'
 import type { Site } from '../site.ts'
 import type { Station } from '../station.ts'
-import type { Observer, Sensor, TcpClient } from '../world.ts'
+import type { TcpClient } from '../tcp-client.ts'
+import type { Observer, Sensor } from '../world.ts'
 
 /** Looks on at a site, and says what must not have happened. */
 export interface Checker extends Observer {

@@ -13,21 +13,28 @@ interface Exchange {
   times: number
 }
 
-/** One exchange at a time towards each sensor [1.2 section 6.13]; repeated not before T_retry, and at most N_retry times. */
+/**
+ * As many exchanges at a time towards each sensor as its setup allows, by default one [1.2 section 6.13]; repeated not before T_retry, and at most
+ * N_retry times. Of several, any answer begins the retries of all anew (ruling A15).
+ */
 export class OneExchange extends SiteChecker {
   readonly name = 'one exchange at a time, retried in time'
-  readonly #open = new Map<string, Exchange>()
+  readonly #open = new Map<string, Exchange[]>()
 
   datagramIn(sensor: Sensor, datagram: Uint8Array): void {
     const message = messageOf(datagram)
     const { id } = this.nodeOf(sensor)
     const open = this.#open.get(id)
     if (open === undefined || message === undefined) return
-    const answers = 'msgId' in message && message.msgId === open.msgId
+    const answered = 'msgId' in message ? open.findIndex(({ msgId }) => msgId === message.msgId) : -1
     const answer = message.type === MsgType.REGACK || message.type === MsgType.PUBACK || message.type === MsgType.PUBCOMP
     // A sensor that connects, wakes, pings or leaves begins anew, and so may the gateway.
     const anew = [MsgType.CONNECT, MsgType.PINGREQ, MsgType.DISCONNECT].includes(message.type as never)
-    if (anew || (answers && (answer || message.type === MsgType.PUBREC))) this.#open.delete(id)
+    if (anew) this.#open.delete(id)
+    else if (answered >= 0 && (answer || message.type === MsgType.PUBREC)) {
+      open.splice(answered, 1)
+      for (const each of open) each.times = 1
+    }
   }
 
   datagramOut(sensor: Sensor, datagram: Uint8Array): void {
@@ -43,18 +50,20 @@ export class OneExchange extends SiteChecker {
       .toString('hex')
       .replace(/^(..0c)[89a-f]/, (_, head: string) => `${head}*`)
       .replace(/^(..0c)[0-7]/, '$1*')
-    const open = this.#open.get(id)
-    if (open === undefined) {
-      this.#open.set(id, { key, msgId: message.msgId, sentAt: now, times: 1 })
+    const open = this.#open.get(id) ?? []
+    this.#open.set(id, open)
+    const again = open.find((each) => each.key === key)
+    if (again === undefined) {
+      const { inflightMessages } = this.site.setup
+      if (open.length >= inflightMessages) this.tell(`${id} was sent ${key} while ${open.map((each) => each.key)} is open`)
+      open.push({ key, msgId: message.msgId, sentAt: now, times: 1 })
       return
     }
-    if (open.key !== key) {
-      this.tell(`${id} was sent ${key} while ${open.key} is open`)
-      return
-    }
-    if (now - open.sentAt < T_RETRY_MS) this.tell(`${key} was sent to ${id} again after ${now - open.sentAt} ms`)
-    if (++open.times > N_RETRY + 1) this.tell(`${key} was sent to ${id} ${open.times} times`)
-    open.sentAt = now
+    const waited = now - again.sentAt
+    if (waited < T_RETRY_MS * this.site.setup.backoff ** (again.times - 1))
+      this.tell(`${key} was sent to ${id} again after ${waited} ms`)
+    if (++again.times > N_RETRY + 1) this.tell(`${key} was sent to ${id} ${again.times} times`)
+    again.sentAt = now
   }
 
   crashed(): void {

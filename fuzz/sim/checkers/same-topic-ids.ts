@@ -1,4 +1,5 @@
 import { MsgType } from '../../../src/mqttsn/messages.ts'
+import { PLAIN } from '../setup.ts'
 import { TOPICS } from '../step.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
@@ -8,6 +9,14 @@ export class SameTopicIds extends SiteChecker {
   readonly name = 'topic ids agree'
   /** A late copy of its CONNECT has ended their session, and they will learn of that when they use an id. */
   readonly #beyond = new Set<string>()
+  /** Ids that were told in this session, and in earlier ones: `s2 1025 room/a`. A REGISTER that the network has held back may come in the next one, and nothing in it says so. */
+  readonly #told = new Set<string>()
+  readonly #toldBefore = new Set<string>()
+
+  datagramOut(sensor: Sensor, datagram: Uint8Array): void {
+    const message = messageOf(datagram)
+    if (message?.type === MsgType.REGISTER) this.#told.add(`${this.nodeOf(sensor).id} ${message.topicId} ${message.topicName}`)
+  }
 
   datagramIn(sensor: Sensor, datagram: Uint8Array): void {
     const message = messageOf(datagram)
@@ -15,6 +24,12 @@ export class SameTopicIds extends SiteChecker {
     const { id } = this.nodeOf(sensor)
     if (message.cleanSession && sensor.client.state !== 'connecting') this.#beyond.add(id)
     else this.#beyond.delete(id)
+    if (!message.cleanSession) return
+    for (const each of this.#told) {
+      if (!each.startsWith(`${id} `)) continue
+      this.#told.delete(each)
+      this.#toldBefore.add(each)
+    }
   }
 
   look(): void {
@@ -29,6 +44,9 @@ export class SameTopicIds extends SiteChecker {
         const theirs = client.topicId(topic)
         if (theirs === undefined) continue
         const known = ours.registry.nameOf(theirs)
+        // An id that was used least recently gives way where there are too many, and no other topic gets it (ruling A27).
+        if (known === undefined && this.site.setup.topicsPerClient < PLAIN.topicsPerClient) continue
+        if (this.#toldBefore.has(`${id} ${theirs} ${topic}`)) continue
         if (known !== topic) this.tell(`${id} calls ${topic} ${theirs}, which is ${known ?? 'nothing'} to the gateway`)
       }
     }

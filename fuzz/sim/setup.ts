@@ -1,0 +1,144 @@
+import fc from 'fast-check'
+import type { BrokerLimits } from '../../src/broker/limits.ts'
+import type { AirtimeLimits } from '../../src/gateway/airtime.ts'
+import type { GatewayOptions } from '../../src/gateway/options.ts'
+import { WITHOUT } from '../runs.ts'
+
+/**
+ * How a site is built: the bounds that its server has, and what its radio can do. Each has a name of its own here, a plain value in which nothing is
+ * scarce, and others in which something is.
+ */
+export interface Setup {
+  /** Octets of the largest frame: of what the gateway sends (sn_max_frame), and of what the radio carries. */
+  readonly maxFrame: number
+  /** Of the gateway's port; none is no bound. */
+  readonly airtime: AirtimeLimits | null
+  readonly maxQueuedFrames: number
+  /** Of each link of the radio, on which no datagram overtakes another; 0 takes no time. */
+  readonly linkBytesPerSecond: number
+  readonly backoff: number
+  readonly jitter: number
+  readonly inflightMessages: number
+  readonly wakeMessages: number
+  readonly wakeBytes: number
+  readonly topicsPerClient: number
+  readonly register: 'lazy' | 'eager'
+  readonly roam: 'asleep' | 'never'
+  readonly strictSleep: boolean
+  /** Of the broker, and of the gateway. */
+  readonly maxSessions: number
+  readonly maxQueuedMessages: number
+  readonly maxQueuedBytes: number
+  readonly queueLimit: number
+  readonly queueFull: 'drop_newest' | 'drop_oldest'
+  readonly queueQos0Messages: boolean
+  readonly maxInflightMessages: number
+  readonly receiveMaximum: number
+  readonly messageSizeLimit: number
+  readonly maxRetainedMessages: number
+  readonly maxRetainedBytes: number
+  readonly maxSubscriptions: number
+}
+
+/** More than anybody here ever needs. */
+const PLENTY = 1_000_000
+
+/** The plain value of each first. */
+const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup[Name][]] } = {
+  maxFrame: [1024, 40, 24],
+  airtime: [
+    null,
+    { bytesPerSecond: 500, dutyCycle: 1 },
+    { bytesPerSecond: 50, dutyCycle: 1 },
+    { bytesPerSecond: 50, dutyCycle: 0.01 },
+  ],
+  maxQueuedFrames: [1000, 1, 3],
+  linkBytesPerSecond: [0, 200, 20],
+  backoff: [1, 2],
+  jitter: [0, 0.5],
+  inflightMessages: [1, 2, 3],
+  wakeMessages: [100, 1],
+  wakeBytes: [PLENTY, 20],
+  topicsPerClient: [100, 2, 1],
+  register: ['lazy', 'eager'],
+  roam: ['asleep', 'never'],
+  strictSleep: [false, true],
+  maxSessions: [1000, 4],
+  maxQueuedMessages: [1000, 3, 1],
+  maxQueuedBytes: [PLENTY, 60],
+  queueLimit: [PLENTY, 2],
+  queueFull: ['drop_newest', 'drop_oldest'],
+  queueQos0Messages: [false, true],
+  maxInflightMessages: [20, 1, 2],
+  receiveMaximum: [1000, 1, 2],
+  messageSizeLimit: [PLENTY, 40],
+  maxRetainedMessages: [100, 1],
+  maxRetainedBytes: [PLENTY, 30],
+  maxSubscriptions: [100, 1],
+}
+
+/** Nothing is scarce. */
+export const PLAIN = Object.fromEntries(Object.entries(CHOICES).map(([name, [plain]]) => [name, plain])) as unknown as Setup
+
+/** What differs from the plain setup. */
+export type Scarce = Partial<Setup>
+
+/** One thing in five is scarce, and in every third life nothing is; a setup shrinks to the plain one. */
+export const setups = (): fc.Arbitrary<Scarce> => {
+  const choices = Object.entries(CHOICES).filter(([name]) => !WITHOUT.includes(name))
+  const scarce = fc.record(
+    Object.fromEntries(
+      choices.map(([name, [plain, ...others]]) => [
+        name,
+        fc.oneof(
+          { withCrossShrink: true },
+          { weight: 4, arbitrary: fc.constant(plain) },
+          { weight: 1, arbitrary: fc.constantFrom<unknown>(...others) },
+        ),
+      ]),
+    ),
+  )
+  return fc
+    .oneof({ withCrossShrink: true }, { weight: 1, arbitrary: fc.constant({}) }, { weight: 2, arbitrary: scarce })
+    .map(onlyScarce)
+}
+
+const onlyScarce = (setup: object): Scarce =>
+  Object.fromEntries(Object.entries(setup).filter(([name, value]) => value !== PLAIN[name as keyof Setup]))
+
+/** As the gateway is configured with it. */
+export const gatewayOptions = (setup: Setup): Partial<GatewayOptions> => ({
+  ports: [
+    {
+      name: 'sn',
+      maxFrame: setup.maxFrame,
+      retry: { tRetryMs: 10_000, nRetry: 3, backoff: setup.backoff, jitter: setup.jitter },
+      airtime: setup.airtime ?? undefined,
+      maxQueued: setup.maxQueuedFrames,
+    },
+  ],
+  inflightMessages: setup.inflightMessages,
+  wakeMessages: setup.wakeMessages,
+  wakeBytes: setup.wakeBytes,
+  topicsPerClient: setup.topicsPerClient,
+  register: setup.register,
+  roam: setup.roam,
+  strictSleep: setup.strictSleep,
+  maxSessions: setup.maxSessions,
+})
+
+/** As the broker is configured with it. */
+export const brokerLimits = (setup: Setup): Partial<BrokerLimits> => ({
+  maxSessions: setup.maxSessions,
+  maxQueuedMessages: setup.maxQueuedMessages,
+  maxQueuedBytes: setup.maxQueuedBytes,
+  queueLimit: setup.queueLimit === PLENTY ? Number.POSITIVE_INFINITY : setup.queueLimit,
+  queueFull: setup.queueFull,
+  queueQos0Messages: setup.queueQos0Messages,
+  maxInflightMessages: setup.maxInflightMessages,
+  receiveMaximum: setup.receiveMaximum,
+  messageSizeLimit: setup.messageSizeLimit,
+  maxRetainedMessages: setup.maxRetainedMessages,
+  maxRetainedBytes: setup.maxRetainedBytes,
+  maxSubscriptionsPerSession: setup.maxSubscriptions,
+})
