@@ -62,6 +62,8 @@ interface Request {
 const QUEUE_MAX = 100
 /** Finished QoS 2 message ids that are remembered, so that a late copy of their PUBLISH is not taken for a new message. */
 const FINISHED_MAX = 8
+/** What a shared subscription has before the topic that its messages have, and that the id of its SUBACK means. */
+const SHARED = /^\$share\/[^/]+\//
 
 /**
  * A sensor: an MQTT-SN 1.2 client without a socket, for tests, the simulator and the command line. One request is open at a time and repeated by
@@ -151,7 +153,7 @@ export class SnClient {
     const named = typeof topic === 'string'
     const about = named ? { topicIdType: 'normal' as TopicIdType, topicName: topic, topicId: 0 } : { ...topic, topicName: '' }
     const message: Message = { type: MsgType.SUBSCRIBE, dup: false, qos, msgId, ...about }
-    this.#request(now, { message, awaits: [MsgType.SUBACK], msgId, ...(named && { topicName: topic }) })
+    this.#request(now, { message, awaits: [MsgType.SUBACK], msgId, ...(named && { topicName: topic.replace(SHARED, '') }) })
   }
 
   unsubscribe(now: Instant, topic: TopicRef): void {

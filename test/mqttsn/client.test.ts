@@ -54,6 +54,13 @@ class Bench {
 const CONNACK: Message = { type: 0x05, returnCode: 0 }
 
 describe('SnClient', () => {
+  test('the id in the SUBACK of a shared subscription is that of the topic behind the group', () => {
+    const bench = Bench.connected()
+    bench.client.subscribe(0, '$share/group/room/a', 1)
+    bench.hear({ type: 0x13, qos: 1, topicId: 5, msgId: 1, returnCode: 0 })
+    expect(bench.client.topicId('room/a')).toBe(5)
+  })
+
   test('answers will prompts as often as they come [1.2 section 6.2]', () => {
     const bench = new Bench({ will: { topic: 'w', message: bytes('x'), qos: 1, retain: false } })
     bench.client.connect(0)
