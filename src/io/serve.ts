@@ -22,6 +22,9 @@ export interface Host {
 
 /** Exit codes of shells for a process that a signal ended. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const
+type Signal = keyof typeof SIGNALS
+/** How long a signal waits for a start to be over. What that waits for, room on the disk for example, may never come. */
+export const START_PATIENCE_MS = 5000
 
 /** Runs Roost until a signal ends it; gives the exit code. A second signal does not wait. */
 export async function serve(config: Config, host: Host): Promise<number> {
@@ -36,7 +39,12 @@ export async function serve(config: Config, host: Host): Promise<number> {
   let hangUp = (): void => log.warn('SIGHUP: still starting')
   host.events.on('SIGHUP', hangUp)
   try {
-    const running = await host.start(config, log)
+    const running = await Promise.race([host.start(config, log), signals.first.then(patience)])
+    if (typeof running === 'string') {
+      log.warn(`${running}: stopped before the start was over`)
+      host.exit(SIGNALS[running])
+      return SIGNALS[running]
+    }
     tellStart(log, config, running)
     host.events.off('SIGHUP', hangUp)
     hangUp = () => void reload(log, running)
@@ -56,6 +64,9 @@ export async function serve(config: Config, host: Host): Promise<number> {
   }
 }
 
+const patience = (signal: Signal): Promise<Signal> =>
+  new Promise((resolve) => setTimeout(resolve, START_PATIENCE_MS, signal).unref())
+
 async function reload(log: Logger, running: Running): Promise<void> {
   const warnings = await running.reload()
   if (warnings === 'failed') return
@@ -63,15 +74,15 @@ async function reload(log: Logger, running: Running): Promise<void> {
   log.info('SIGHUP: passwords, access lists and certificates were read anew')
 }
 
-function listenForSignals({ events, exit }: Host): { first: Promise<string>; stopListening: () => void } {
+function listenForSignals({ events, exit }: Host): { first: Promise<Signal>; stopListening: () => void } {
   let stopListening = (): void => {}
-  const first = new Promise<string>((resolve) => {
+  const first = new Promise<Signal>((resolve) => {
     let stopping = false
     const on = Object.entries(SIGNALS).map(([signal, code]) => {
       const listener = (): void => {
         if (stopping) exit(code)
         stopping = true
-        resolve(signal)
+        resolve(signal as Signal)
       }
       events.on(signal, listener)
       return { signal, listener }

@@ -1,7 +1,7 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
 import type { OptionKey } from '../../src/base/options.ts'
 import { type Config, DEFAULT_CONFIG, StartError, settle } from '../../src/config.ts'
-import { serve } from '../../src/io/serve.ts'
+import { START_PATIENCE_MS, serve } from '../../src/io/serve.ts'
 import { StubHost } from './stub-host.ts'
 
 const config: Config = { ...DEFAULT_CONFIG, logFormat: 'json', dataDir: '/srv/roost-data' }
@@ -79,6 +79,23 @@ test('a signal while it starts stops it as soon as it has started', async () => 
   host.events.emit('SIGINT')
   expect(await served).toBe(0)
   expect(host.stops).toBe(1)
+})
+
+test('a signal while a start waits for something that does not come ends it after five seconds', async () => {
+  vi.useFakeTimers()
+  try {
+    const host = Object.assign(new StubHost(), { start: () => new Promise<never>(() => {}) })
+    const served = serve(config, host)
+    host.events.emit('SIGTERM')
+    await vi.advanceTimersByTimeAsync(START_PATIENCE_MS - 1)
+    expect(host.exits).toEqual([])
+    await vi.advanceTimersByTimeAsync(1)
+    expect(await served).toBe(143)
+    expect(host.exits).toEqual([143])
+    expect(lines(host).map(({ msg }) => msg)).toEqual(['SIGTERM: stopped before the start was over'])
+  } finally {
+    vi.useRealTimers()
+  }
 })
 
 test.each([
