@@ -65,7 +65,7 @@ describe('a virtual half day of 20 sensors behind a slow radio', () => {
     const day = new Day({ seed: 5, sensors: 20, durationMs: DAY / 2, crashes: [DAY / 5], gateway: { ports: [radio] } })
     day.run()
     const { world, ledger } = day
-    expect(world.violations).toEqual([])
+    expect(day.radioSilence.found).toEqual([])
     expect(ledger.missing()).toEqual([])
     expect(ledger.repeated(2)).toEqual([])
     expect(ledger.disordered()).toEqual([])

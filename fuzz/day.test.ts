@@ -15,8 +15,8 @@ function lived(options: DayOptions): Day {
 }
 
 function checked(day: Day): void {
-  const { ledger, world } = day
-  expect(world.violations).toEqual([])
+  const { ledger } = day
+  expect(day.radioSilence.found).toEqual([])
   expect(ledger.missing()).toEqual([])
   expect(ledger.repeated(COPIES)).toEqual([])
   expect(ledger.disordered()).toEqual([])

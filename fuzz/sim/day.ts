@@ -1,5 +1,6 @@
 import type { GatewayOptions } from '../../src/gateway/options.ts'
 import type { SnEvent } from '../../src/mqttsn/client.ts'
+import { RadioSilence } from './checkers/radio-silence.ts'
 import { Ledger, type Sent } from './ledger.ts'
 import { PERFECT } from './network.ts'
 import type { TcpClient } from './tcp-client.ts'
@@ -179,6 +180,7 @@ export interface DayOptions {
 /** A day in the life of a site: sensors that mostly sleep, and the TCP clients that talk to them. */
 export class Day {
   readonly world: World
+  readonly radioSilence: RadioSilence
   readonly ledger = new Ledger()
   readonly devices: Device[] = []
   readonly #commanders: Commander[] = []
@@ -187,6 +189,8 @@ export class Day {
   constructor({ seed, sensors = 50, durationMs = DAY, crashes = [], gateway = {} }: DayOptions) {
     this.#durationMs = durationMs
     this.world = new World(seed, gateway)
+    this.radioSilence = new RadioSilence(this.world)
+    this.world.observers.push(this.radioSilence)
     const { schedule, random } = this.world
     this.#collect('collector', '#', 2)
     for (let i = 0; i < 4; i++) {

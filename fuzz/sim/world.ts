@@ -3,8 +3,6 @@ import type { BrokerLimits } from '../../src/broker/limits.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/options.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../../src/mqttsn/client.ts'
-import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
-import { MsgType } from '../../src/mqttsn/messages.ts'
 import { Server, type ServerInput } from '../../src/server.ts'
 import { type Crash, DelayedStore } from './delayed-store.ts'
 import { type Carrier, Network } from './network.ts'
@@ -18,8 +16,12 @@ const EPOCH = 1_800_000_000_000
 
 /** Sees everything that goes in and out of the server, at the moment when it does. */
 export interface Observer {
-  datagramIn?(sensor: Sensor, bytes: Uint8Array): void
+  /** `route`: where the sensor was when it said this. */
+  datagramIn?(sensor: Sensor, bytes: Uint8Array, route: string): void
   datagramOut?(sensor: Sensor, bytes: Uint8Array): void
+  /** At the sensor's end of the radio, before the network has its way, and behind it. */
+  said?(sensor: Sensor, bytes: Uint8Array): void
+  heard?(sensor: Sensor, bytes: Uint8Array): void
   chunkIn?(client: TcpClient, bytes: Uint8Array): void
   written?(client: TcpClient, bytes: Uint8Array): void
   notice?(notice: Notice): void
@@ -68,6 +70,7 @@ export class Sensor {
       }
       const { bytes } = out
       const { route } = this
+      for (const observer of this.#world.observers) observer.said?.(this, bytes)
       this.#world.note('up', route, bytes)
       carrier.carry(`${this.client.clientId} up`, bytes.length, () => this.#world.datagram(this, route, bytes))
     }
@@ -75,6 +78,7 @@ export class Sensor {
   }
 
   receive(bytes: Uint8Array): void {
+    for (const observer of this.#world.observers) observer.heard?.(this, bytes)
     this.act((client, now) => client.handleDatagram(now, bytes))
   }
 }
@@ -93,8 +97,6 @@ export class World {
   readonly notices = new Map<string, number>()
   /** A line per datagram and write, in the order of happening. */
   readonly trace: string[] = []
-  /** What must never happen, said at the moment when it did. */
-  readonly violations: string[] = []
   store = new DelayedStore(COMMIT_MS)
   server: Server
   readonly #options: Partial<GatewayOptions>
@@ -155,7 +157,7 @@ export class World {
   }
 
   datagram(sensor: Sensor, route: string, bytes: Uint8Array): void {
-    for (const observer of this.observers) observer.datagramIn?.(sensor, bytes)
+    for (const observer of this.observers) observer.datagramIn?.(sensor, bytes, route)
     this.input({ kind: 'datagram', route, bytes })
   }
 
@@ -257,25 +259,12 @@ export class World {
 
   #transmit(route: string, bytes: Uint8Array): void {
     this.note('down', route, bytes)
-    this.#checkRadioSilence(route, bytes)
     const sensor = this.#sensors.find((each) => each.route === route)
     if (sensor === undefined) return
     for (const observer of this.observers) observer.datagramOut?.(sensor, bytes)
     this.carrier.carry(`${sensor.client.clientId} down`, bytes.length, () => {
       if (sensor.route === route) sensor.receive(bytes)
     })
-  }
-
-  /** A sleeper gets answers to what it says, and nothing else outside its awake period. */
-  #checkRadioSilence(route: string, bytes: Uint8Array): void {
-    const sensor = this.#sensors.find((each) => each.route === route)
-    if (sensor === undefined || this.server.gateway.client(sensor.client.clientId)?.state !== 'asleep') return
-    const message = decodeMessage(bytes)
-    if (isMalformed(message)) return
-    if (message.type === MsgType.PUBLISH && message.qos === 0) return
-    if (message.type === MsgType.PUBLISH || message.type === MsgType.REGISTER || message.type === MsgType.PUBREL) {
-      this.violations.push(`${this.schedule.now}: ${route} is asleep and was sent type ${message.type}`)
-    }
   }
 
   #write(connection: number, bytes: Uint8Array): void {

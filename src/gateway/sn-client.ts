@@ -126,8 +126,6 @@ export class SnClient {
         this.#disconnect(now, message as SnDisconnect)
         break
       case 'goodbye':
-        // The answer to the first one still waits for the store, and will do for this one too.
-        if (this.replies.blocked) break
         // Within the budget for strangers, or two gateways could say goodbye to each other for ever.
         this.host.tellStranger(now, this.route, 'told goodbye again')
         break
@@ -156,6 +154,13 @@ export class SnClient {
   #reaction(message: Message): Reaction {
     const { state, host } = this
     const reaction = STATE_TABLE[message.type][state]
+    if (this.setup.isUnderWay) {
+      // Its CONNECT has been heard, and is not answered yet: it is gone only if it says so.
+      if (reaction === 'goodbye') return 'disconnect'
+      if (reaction === 'stranger') return 'ignore'
+    }
+    // The answer to its goodbye waits for the store: to say it now would promise that its will never fires.
+    if (this.awaitsStore && (reaction === 'goodbye' || reaction === 'stranger')) return 'ignore'
     const asleep = state === 'asleep' || state === 'awake'
     return asleep && host.options.strictSleep && ACTIVE_ONLY.has(reaction) ? 'stranger' : reaction
   }

@@ -101,6 +101,8 @@ export class Supervision {
 
   #deadline(): Instant | undefined {
     const client = this.#client
+    // Whoever is about to be connected is not about to be forgotten, or the broker's answer would find nobody.
+    if (client.setup.isUnderWay && (client.state === 'disconnected' || client.state === 'lost')) return undefined
     const silence = silenceMs(client, client.host.options, client.retryProfile)
     return silence === undefined ? undefined : Math.max(client.lastHeard, client.sleepsSince) + silence
   }

@@ -20,5 +20,5 @@ export const checkersFor = (site: Site): Checker[] => [
   new AcknowledgedIsDurable(site),
   new BoundsHold(site),
   new PromisesKept(site),
-  new RadioSilence(site),
+  new RadioSilence(site.world),
 ]
