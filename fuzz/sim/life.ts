@@ -40,6 +40,7 @@ export class Life {
   /** Faults end: what is owed has to arrive, and when everybody is gone for good everything has to be forgotten. */
   finish(): string[] {
     this.site.settle()
+    for (const checker of this.#checkers) checker.settled?.()
     const found = [...this.#wrong(), ...pending(this.site), ...this.site.claims.lost().map((what) => `at least once: ${what}`)]
     if (found.length > 0) return found
     this.site.abandon()

@@ -47,11 +47,6 @@ export class Node {
     return this.sensor.client.state !== 'disconnected'
   }
 
-  /** What it has published under this message id and waits to be told of. */
-  published(msgId: number): Published | undefined {
-    return this.#waiting.get(msgId)
-  }
-
   connect(): void {
     const { receiver } = this
     if (!receiver.lasting) {

@@ -12,8 +12,7 @@ export interface Setup {
   /** Octets of the largest frame: of what the gateway sends (sn_max_frame), and of what the radio carries. */
   readonly maxFrame: number
   /** Of the gateway's port; none is no bound. */
-  readonly airtime: AirtimeLimits | null
-  readonly maxQueuedFrames: number
+  readonly airtime: (AirtimeLimits & { readonly maxQueued: number }) | null
   /** Of each link of the radio, on which no datagram overtakes another; 0 takes no time. */
   readonly linkBytesPerSecond: number
   readonly backoff: number
@@ -25,6 +24,8 @@ export interface Setup {
   readonly register: 'lazy' | 'eager'
   readonly roam: 'asleep' | 'never'
   readonly strictSleep: boolean
+  /** A sensor that refuses the REGISTER of one topic. */
+  readonly choosy: boolean
   /** Of the broker, and of the gateway. */
   readonly maxSessions: number
   readonly maxQueuedMessages: number
@@ -48,11 +49,11 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   maxFrame: [1024, 40, 24],
   airtime: [
     null,
-    { bytesPerSecond: 500, dutyCycle: 1 },
-    { bytesPerSecond: 50, dutyCycle: 1 },
-    { bytesPerSecond: 50, dutyCycle: 0.01 },
+    { bytesPerSecond: 500, dutyCycle: 1, maxQueued: 1 },
+    { bytesPerSecond: 50, dutyCycle: 1, maxQueued: 1 },
+    { bytesPerSecond: 50, dutyCycle: 1, maxQueued: 100 },
+    { bytesPerSecond: 50, dutyCycle: 0.005, maxQueued: 100 },
   ],
-  maxQueuedFrames: [1000, 1, 3],
   linkBytesPerSecond: [0, 200, 20],
   backoff: [1, 2],
   jitter: [0, 0.5],
@@ -63,6 +64,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   register: ['lazy', 'eager'],
   roam: ['asleep', 'never'],
   strictSleep: [false, true],
+  choosy: [false, true],
   maxSessions: [1000, 4],
   maxQueuedMessages: [1000, 3, 1],
   maxQueuedBytes: [PLENTY, 60],
@@ -114,7 +116,7 @@ export const gatewayOptions = (setup: Setup): Partial<GatewayOptions> => ({
       maxFrame: setup.maxFrame,
       retry: { tRetryMs: 10_000, nRetry: 3, backoff: setup.backoff, jitter: setup.jitter },
       airtime: setup.airtime ?? undefined,
-      maxQueued: setup.maxQueuedFrames,
+      maxQueued: setup.airtime?.maxQueued ?? 0,
     },
   ],
   inflightMessages: setup.inflightMessages,

@@ -37,7 +37,7 @@ export class Site {
     this.world.carrier = this.network
     this.world.observers.push(new Wire(this), {
       notice: (notice) => {
-        const receiver = this.claims.receivers.get(this.#receiverOf(notice) ?? '')
+        const receiver = this.claims.receivers.get(this.clientOf(notice) ?? '')
         if (receiver !== undefined) receiver.dropped += dropsTold(notice)
       },
     })
@@ -46,6 +46,7 @@ export class Site {
       new Node(this, 's1', true, 1, false, 1.003),
       new Node(this, 's2', false, 2, true, 0.997),
     ]
+    if (this.setup.choosy) this.nodes[1]!.sensor.refuses = (topicName) => topicName === TOPICS[1]
     this.collector = new Station(this, 'collector', true, 2)
     this.stations = [this.collector, new Station(this, 'm1', true, 1), new Station(this, 'm2', false, 2)]
     this.collector.connect()
@@ -55,8 +56,9 @@ export class Site {
   }
 
   /** Id of the client that a Notice is about, which may only say where it is. */
-  #receiverOf({ client, peer }: Notice): string | undefined {
-    return client?.slice(client.indexOf(':') + 1) ?? this.nodes.find(({ sensor }) => sensor.route === peer)?.id
+  clientOf({ client, peer }: Notice): string | undefined {
+    if (client !== undefined) return client.slice(client.indexOf(':') + 1)
+    return this.nodes.find(({ sensor }) => sensor.route === peer || sensor.formerRoutes.has(peer ?? ''))?.id
   }
 
   /** What a station has published under this packet id and waits to be told of. */
@@ -152,8 +154,8 @@ export class Site {
     this.network.heal()
     this.world.store.refuse = false
     this.#unstall()
-    // Where airtime is scarce, what waits for it may wait for an hour.
-    const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 11 * MINUTE : MINUTE
+    // Where airtime is scarce, what waits for it may wait for hours.
+    const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 31 * MINUTE : MINUTE
     for (let round = 0; round < 12; round++) {
       for (const { tcp } of this.stations) tcp.lookBack()
       for (const station of this.stations) station.connect()

@@ -94,6 +94,10 @@ export class TcpClient {
 
   // --- What a socket can do
 
+  get unreadBytes(): number {
+    return this.#unread?.reduce((sum, { length }) => sum + length, 0) ?? 0
+  }
+
   /** The server writes; calls `congested` if the socket takes no more after this. */
   write(bytes: Uint8Array, congested: () => void): void {
     const { connection } = this
@@ -104,8 +108,7 @@ export class TcpClient {
       return
     }
     this.#unread.push(bytes)
-    const octets = this.#unread.reduce((sum, { length }) => sum + length, 0)
-    if (this.#congested || octets <= SOCKET_BYTES) return
+    if (this.#congested || this.unreadBytes <= SOCKET_BYTES) return
     this.#congested = true
     const { schedule } = this.#world
     const unread = this.#unread

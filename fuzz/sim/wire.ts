@@ -1,6 +1,8 @@
 import { type Packet, PacketType } from '../../src/mqtt/packets.ts'
+import type { Publish } from '../../src/mqtt/publish.ts'
 import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
 import { MsgType } from '../../src/mqttsn/messages.ts'
+import type { Published } from './claims.ts'
 import { PacketStreams } from './packet-streams.ts'
 import type { Site } from './site.ts'
 import type { TcpClient } from './tcp-client.ts'
@@ -10,17 +12,22 @@ import type { Observer, Sensor } from './world.ts'
 /** Notes what goes over the wires of a site: which messages arrive at the server, are refused, and are handed to whom. */
 export class Wire implements Observer {
   readonly #site: Site
+  readonly #up = new PacketStreams('client')
   readonly #down = new PacketStreams('server')
+  /** What arrived last under which id: `s1 7`. */
+  readonly #said = new Map<string, Published>()
 
   constructor(site: Site) {
     this.#site = site
   }
 
-  datagramIn(_sensor: Sensor, datagram: Uint8Array): void {
+  datagramIn(sensor: Sensor, datagram: Uint8Array): void {
     const message = decodeMessage(datagram)
     if (isMalformed(message) || message.type !== MsgType.PUBLISH) return
     const one = this.#site.claims.published.get(textOf(message.data))
-    if (one !== undefined) one.arrived++
+    if (one === undefined) return
+    one.arrived++
+    this.#said.set(`${sensor.client.clientId} ${message.msgId}`, one)
   }
 
   datagramOut(sensor: Sensor, datagram: Uint8Array): void {
@@ -28,22 +35,29 @@ export class Wire implements Observer {
     if (isMalformed(message)) return
     const { clientId } = sensor.client
     if (message.type === MsgType.PUBLISH && !message.retain) this.#site.claims.hand(textOf(message.data), clientId)
-    else if (message.type === MsgType.PUBACK && message.returnCode !== 0) {
-      const one = this.#site.nodes.find(({ id }) => id === clientId)?.published(message.msgId)
-      if (one !== undefined) one.refused = true
+    else if (message.type === MsgType.PUBACK && message.returnCode !== 0) this.#refused(clientId, message.msgId)
+  }
+
+  chunkIn(tcp: TcpClient, bytes: Uint8Array): void {
+    for (const packet of this.#up.read(tcp, bytes)) {
+      const one = packet.type === PacketType.PUBLISH ? this.#site.claims.published.get(textOf(packet.payload)) : undefined
+      if (one !== undefined) this.#said.set(`${tcp.client.clientId} ${(packet as Publish).packetId}`, one)
     }
   }
 
+  #refused(id: string, packetId: number): void {
+    const one = this.#said.get(`${id} ${packetId}`)
+    if (one !== undefined) one.refused = true
+  }
+
   written(tcp: TcpClient, bytes: Uint8Array): void {
-    const { id } = this.#site.stations.find((station) => station.tcp === tcp)!
+    const id = tcp.client.clientId
     for (const packet of this.#down.read(tcp, bytes)) this.#written(id, packet)
   }
 
   #written(id: string, packet: Packet): void {
     if (packet.type === PacketType.PUBLISH && !packet.retain) this.#site.claims.hand(textOf(packet.payload), id)
-    else if ((packet.type === PacketType.PUBACK || packet.type === PacketType.PUBREC) && packet.reasonCode >= 0x80) {
-      const one = this.#site.stationPublished(id, packet.packetId)
-      if (one !== undefined) one.refused = true
-    }
+    else if ((packet.type === PacketType.PUBACK || packet.type === PacketType.PUBREC) && packet.reasonCode >= 0x80)
+      this.#refused(id, packet.packetId)
   }
 }

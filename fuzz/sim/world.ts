@@ -3,6 +3,9 @@ import type { BrokerLimits } from '../../src/broker/limits.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/options.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../../src/mqttsn/client.ts'
+import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
+import { encodedMessage } from '../../src/mqttsn/encode.ts'
+import { MsgType, ReturnCode } from '../../src/mqttsn/messages.ts'
 import { Server, type ServerInput } from '../../src/server.ts'
 import { type Crash, DelayedStore } from './delayed-store.ts'
 import { type Carrier, Network } from './network.ts'
@@ -35,6 +38,9 @@ export class Sensor {
   address: number
   /** How fast its clock runs: a cheap crystal is off by a few per mille. */
   rate = 1
+  /** Names whose REGISTER it refuses, because it has no use for them. */
+  refuses: (topicName: string) => boolean = () => false
+  readonly formerRoutes = new Set<string>()
   /** Takes what the sensor tells its application. */
   onEvent: (event: SnEvent) => void = () => {}
   readonly #world: World
@@ -68,17 +74,31 @@ export class Sensor {
         this.onEvent(out)
         continue
       }
-      const { bytes } = out
-      const { route } = this
-      for (const observer of this.#world.observers) observer.said?.(this, bytes)
-      this.#world.note('up', route, bytes)
-      carrier.carry(`${this.client.clientId} up`, bytes.length, () => this.#world.datagram(this, route, bytes))
+      this.#send(carrier, out.bytes)
     }
     this.#alarm.update()
   }
 
+  #send(carrier: Carrier, bytes: Uint8Array): void {
+    const { route } = this
+    for (const observer of this.#world.observers) observer.said?.(this, bytes)
+    this.#world.note('up', route, bytes)
+    carrier.carry(`${this.client.clientId} up`, bytes.length, () => this.#world.datagram(this, route, bytes))
+  }
+
   receive(bytes: Uint8Array): void {
     for (const observer of this.#world.observers) observer.heard?.(this, bytes)
+    const message = decodeMessage(bytes)
+    const { state } = this.client
+    const listens = state === 'active' || state === 'asleep' || state === 'awake'
+    if (listens && !isMalformed(message) && message.type === MsgType.REGISTER && this.refuses(message.topicName)) {
+      const { topicId, msgId } = message
+      this.#send(
+        this.#world.carrier,
+        encodedMessage({ type: MsgType.REGACK, topicId, msgId, returnCode: ReturnCode.NOT_SUPPORTED }),
+      )
+      return
+    }
     this.act((client, now) => client.handleDatagram(now, bytes))
   }
 }
@@ -138,6 +158,7 @@ export class World {
 
   /** The sensor is heard from another address from now on. */
   move(sensor: Sensor): void {
+    sensor.formerRoutes.add(sensor.route)
     sensor.address = this.#nextAddress++
   }
 

@@ -76,6 +76,13 @@ export class Ports {
     return this.#byName.values()
   }
 
+  /** Frames that wait for airtime, at all ports. */
+  get queuedFrames(): number {
+    let count = 0
+    for (const { urgent, messages } of this.#outlets.values()) count += urgent.length + messages.length
+    return count
+  }
+
   /** That of a port which is no longer configured has the habits of the first one. */
   of(route: RouteKey): Port {
     return this.#byName.get(portNameOf(route)) ?? this.#default

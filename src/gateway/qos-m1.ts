@@ -36,13 +36,17 @@ export class QosM1 {
       return
     }
     if (this.#link === undefined || this.#username !== user.username) this.#open(now, user.username)
+    if (this.#link?.session === undefined) {
+      this.#refused(route, 'the broker takes no QoS -1 messages at the moment')
+      return
+    }
     if (retain && !this.#retains) {
       this.#refused(route, 'nothing is retained here (retain_available)')
       return
     }
     // The topic id of a name inside is its length.
     const data = topicIdType === 'normal' ? message.data.subarray(topicId) : message.data
-    this.#link?.send(now, Publish.of(topic, data, 0, retain))
+    this.#link.send(now, Publish.of(topic, data, 0, retain))
   }
 
   /** No sensor may have it. */

@@ -100,10 +100,11 @@ export class AcknowledgedIsDurable extends SiteChecker {
     return this.#view.messages.has(text) ? '' : `"${text}", published with QoS 2, goes on before its receipt is recorded`
   }
 
-  /** A message that waits for the collector, which has a lasting session and QoS 2, has a record. */
+  /** A message that waits for the collector, which has a lasting session and QoS 2, has a record; one for which there was no room has none. */
   #unrecorded(what: string, text: string | undefined): string {
     const one = this.site.claims.published.get(text ?? '')
-    const owed = one?.owed.has('collector') && this.site.collector.receiver.granted.size > 0
+    const { granted, dropped } = this.site.collector.receiver
+    const owed = one?.owed.has('collector') && granted.size > 0 && dropped === 0
     return one !== undefined && one.qos > 0 && owed && !this.#view.messages.has(one.text)
       ? `${what} for "${text}" before its record`
       : ''

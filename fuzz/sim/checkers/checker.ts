@@ -13,6 +13,8 @@ export interface Checker extends Observer {
   readonly found: readonly string[]
   /** Looks at the state between two steps. */
   look?(): void
+  /** Faults have ended, everybody has come back, and has had the time that what is owed may take. */
+  settled?(): void
 }
 
 export const messageOf = (datagram: Uint8Array): Message | undefined => {

@@ -3,6 +3,7 @@ import { AcknowledgedIsDurable } from './acknowledged-is-durable.ts'
 import { BacklogFirst } from './backlog-first.ts'
 import { BoundsHold } from './bounds-hold.ts'
 import type { Checker } from './checker.ts'
+import { DropsTold } from './drops-told.ts'
 import { OneExchange } from './one-exchange.ts'
 import { PromisesKept } from './promises-kept.ts'
 import { RadioSilence } from './radio-silence.ts'
@@ -19,6 +20,7 @@ export const checkersFor = (site: Site): Checker[] => [
   new SessionsLive(site),
   new AcknowledgedIsDurable(site),
   new BoundsHold(site),
+  new DropsTold(site),
   new PromisesKept(site),
   new RadioSilence(site.world),
 ]

@@ -144,6 +144,15 @@ describe('ruling A31: once somebody has to authenticate', () => {
     expect(site.sent('r')).toEqual(['CONNACK rc3'])
   })
 
+  test('what the broker has no room for is told, message by message', () => {
+    const site = new TestGateway({}, undefined, { limits: { maxSessions: 0 } })
+    site.send('x', say.publish(1, 'x', -1, 0, 'predefined'), say.publish(1, 'y', -1, 0, 'predefined'))
+    expect(site.notices.filter(({ code }) => code === 'publish-refused')).toMatchObject([
+      { peer: 'x', reason: 'the broker takes no QoS -1 messages at the moment' },
+      { peer: 'x' },
+    ])
+  })
+
   test('a network is that of the forwarder in front of a node', () => {
     const site = world(rulesOf([rule('sensors', undefined, ['10.0.0.0/8'])]))
     site.sendVia('10.0.0.1:1', Uint8Array.of(1), say.connect('s'))

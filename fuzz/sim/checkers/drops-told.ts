@@ -1,0 +1,154 @@
+import type { Notice } from '../../../src/base/notice.ts'
+import { PacketType } from '../../../src/mqtt/packets.ts'
+import { MsgType } from '../../../src/mqttsn/messages.ts'
+import { topicMatches } from '../../topic-matches.ts'
+import type { Published, Receiver } from '../claims.ts'
+import { dropsTold } from '../drops-told.ts'
+import { PacketStreams } from '../packet-streams.ts'
+import type { TcpClient } from '../tcp-client.ts'
+import type { Sensor } from '../world.ts'
+import { messageOf, SiteChecker } from './checker.ts'
+
+/** A message that arrived at the server, and somebody who was granted its topic. */
+interface Owed {
+  readonly one: Published
+  readonly receiver: Receiver
+  readonly forfeits: number
+  readonly at: number
+}
+
+/** What ends a conversation, and with it what is only for those who listen. */
+const ENDS: ReadonlySet<string> = new Set([
+  'client-lost',
+  'client-disconnected',
+  'client-takeover',
+  'client-connected',
+  'session-expired',
+  'protocol-error',
+  'store-full',
+])
+/** What tells that a message of this client is not taken. */
+const REFUSES: ReadonlySet<string> = new Set(['publish-refused', 'store-full', 'protocol-error', 'malformed-packet'])
+
+/** As whom the gateway publishes what comes with QoS -1. */
+const QOS_M1 = 'roost-gateway-1-qos-1'
+
+/**
+ * Every drop has its Notice: what arrived at the server goes out to everybody who was granted its topic, or waits for them, or a Notice says that it
+ * was dropped for them, or its publisher was told that it is not taken. No drops are: QoS 0 for somebody whose conversation is over; what a session
+ * takes along that ends; and what a crash takes along that was not acknowledged.
+ */
+export class DropsTold extends SiteChecker {
+  readonly name = 'every drop is told'
+  readonly #up = new PacketStreams('client')
+  #owed: Owed[] = []
+  /** When drops were told, by the client that they are about. */
+  readonly #told = new Map<string, number[]>()
+  #toldCount = 0
+  /** `$SYS` counts of servers before this one. */
+  #droppedBefore = 0
+  /** Arrivals with QoS 0: those for somebody who is away are counted, and not told. */
+  #unheard = 0
+
+  datagramIn(sensor: Sensor, datagram: Uint8Array): void {
+    const message = messageOf(datagram)
+    if (message?.type !== MsgType.PUBLISH) return
+    const { server } = this.site.world
+    const { id } = this.nodeOf(sensor)
+    const client = server.gateway.client(id)
+    const open = client?.state === 'active' || (!this.site.setup.strictSleep && ['asleep', 'awake'].includes(client?.state ?? ''))
+    const connected = open && client?.link !== undefined && client.route === sensor.route
+    if (message.qos === -1 || connected) this.#arrived(Buffer.from(message.data).toString())
+  }
+
+  chunkIn(tcp: TcpClient, bytes: Uint8Array): void {
+    for (const packet of this.#up.read(tcp, bytes))
+      if (packet.type === PacketType.PUBLISH) this.#arrived(Buffer.from(packet.payload).toString())
+  }
+
+  #arrived(text: string): void {
+    const { claims, world, setup } = this.site
+    const one = claims.published.get(text)
+    if (one === undefined) return
+    if (one.qos <= 0) this.#unheard += claims.receivers.size
+    for (const receiver of claims.receivers.values()) {
+      const { id, forfeits, granted, lasting } = receiver
+      if (![...granted].some((filter) => topicMatches(filter, one.topic))) continue
+      // A copy of it may be recognised as one.
+      if (this.#owed.some((other) => other.one === one && other.receiver === receiver) || one.handed.has(id)) continue
+      const { sessions } = world.server.broker
+      const session = sessions.get('sn', id) ?? sessions.get('mqtt', id)
+      if (session === undefined && !lasting) continue
+      if (one.qos <= 0 && session?.link === undefined && !setup.queueQos0Messages) continue
+      this.#owed.push({ one, receiver, forfeits, at: world.schedule.now })
+    }
+  }
+
+  notice(notice: Notice): void {
+    const { now } = this.site.world.schedule
+    const id = this.site.clientOf(notice)
+    const count = dropsTold(notice)
+    this.#toldCount += count
+    if (id === undefined) return
+    if (count > 0) this.#told.set(id, [...(this.#told.get(id) ?? []), ...Array(count).fill(now)])
+    if (ENDS.has(notice.code)) this.#ended(id, notice.code === 'session-expired')
+    // What it has said may be heard only when it is read again.
+    const refused = ({ publisher, qos }: Published): boolean => (id === QOS_M1 ? qos === -1 : publisher === id && qos <= 0)
+    if (REFUSES.has(notice.code)) this.#owed = this.#owed.filter(({ one }) => !refused(one))
+  }
+
+  /** A conversation is over. */
+  #ended(id: string, forGood: boolean): void {
+    this.#owed = this.#owed.filter(
+      ({ one, receiver }) => receiver.id !== id || (one.qos > 0 && receiver.lasting && !forGood) || this.#keeps(receiver, one),
+    )
+  }
+
+  #keeps({ lasting }: Receiver, { qos }: Published): boolean {
+    return lasting && qos <= 0 && this.site.setup.queueQos0Messages
+  }
+
+  crashed(): void {
+    this.#droppedBefore += this.#dropped()
+    this.#owed = this.#owed.filter(({ one, receiver }) => receiver.lasting && one.qos > 0 && one.acknowledged)
+  }
+
+  /** As `$SYS/broker/publish/messages/dropped` has it, of this process. */
+  #dropped(): number {
+    const { broker, gateway, connections } = this.site.world.server
+    return broker.stats.publishDropped + gateway.traffic.publishDropped + connections.traffic.publishDropped
+  }
+
+  look(): void {
+    const counted = this.#droppedBefore + this.#dropped()
+    if (counted < this.#toldCount) this.tell(`${this.#toldCount} drops were told, and ${counted} counted`)
+    if (counted > this.#toldCount + this.#unheard)
+      this.tell(
+        `${counted} drops were counted, and ${this.#toldCount} told; at most ${this.#unheard} were QoS 0 for somebody who was away`,
+      )
+  }
+
+  settled(): void {
+    for (const receiver of this.site.claims.receivers.values()) {
+      const missing = this.#owed.filter(
+        ({ one, forfeits, ...owed }) =>
+          owed.receiver === receiver && forfeits === receiver.forfeits && !one.refused && !one.handed.has(receiver.id),
+      )
+      const told = this.#told.get(receiver.id) ?? []
+      const waiting = this.#waiting(receiver.id)
+      for (const { one, at } of missing) {
+        const since = missing.filter((other) => other.at >= at).length
+        if (since > told.filter((when) => when >= at).length + waiting)
+          this.tell(
+            `"${one.text}" on ${one.topic} with QoS ${one.qos}, which arrived at ${at} ms, never went out to ${receiver.id}`,
+          )
+      }
+    }
+  }
+
+  #waiting(id: string): number {
+    const { sessions } = this.site.world.server.broker
+    const { queueLength = 0, inflight = undefined } = sessions.get('sn', id) ?? sessions.get('mqtt', id) ?? {}
+    return queueLength + (inflight?.size ?? 0)
+  }
+}
