@@ -304,6 +304,20 @@ describe('rows that a log was folded into', () => {
     )
   })
 
+  it('have no will that a goodbye took along, though the row knew of a goodbye before it knew of the will', () => {
+    const key = 'sn:a'
+    const will = {
+      message: { topic: 'w', payload: Buffer.from('gone'), qos: 1 as const, retain: false, from: '' },
+      delaySeconds: 0,
+    }
+    const comes: StoreRecord = { type: 'session', key, expirySeconds: 1, will: null, owner: OWNER }
+    const goes: StoreRecord = { type: 'detached', key, at: 1, expirySeconds: 1, will: false }
+    const rows = new MapRows()
+    rows.fold([comes])
+    rows.fold([goes, comes, { type: 'will', key, will }, goes])
+    expect(new Model(rows.records()).sessions.get(key)?.fields).toMatchObject({ will: null })
+  })
+
   it('are not touched by what came and went in one stretch', () => {
     const message = { topic: 'a', payload: Buffer.from('x'), qos: 2 as const, retain: false, from: 'mqtt:p' }
     const came: StoreRecord[] = [

@@ -319,7 +319,10 @@ function parseRow(value: Uint8Array): ParsedRow {
 
 function* recordsOf(cells: Map<string, StoreRecord>, flights: Map<number, Flight>): Iterable<StoreRecord> {
   const last = cells.get('last')
-  for (const [cell, record] of cells) if (cell !== 'last') yield record
+  const detached = cells.get('detached')
+  for (const [cell, record] of cells) if (cell !== 'last' && cell !== 'detached') yield record
+  // Who is away sets no will: the goodbye takes the will along, whichever of the two was in this row first.
+  if (detached !== undefined) yield detached
   for (const { sent, received } of flights.values()) {
     yield sent
     if (received !== undefined) yield received
