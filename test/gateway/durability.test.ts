@@ -59,6 +59,14 @@ describe('nothing leaves before the records that it depends on are durable', () 
     })
   }
 
+  test('the DISCONNECT that says goodbye, asked for again meanwhile', () => {
+    const world = gated()
+    world.send('r', say.disconnect())
+    world.send('r', say.disconnect())
+    expect(world.sent('r')).toEqual([])
+    expect(answeredAfterAll(world)).toEqual({ answers: ['DISCONNECT'], early: [] })
+  })
+
   test('PUBACK for a message that waits for somebody', () => {
     const world = gated()
     world.send('r', say.subscribeId('predefined', 1, 1))
