@@ -91,7 +91,7 @@ export class DelayedStore implements Store {
     const last = log.at(-1)
     if (last !== undefined && readRecord(new ByteReader(last)) === undefined) log.pop()
     const rows = this.#rows.copy()
-    rows.fold(log.splice(0, folded).map(parsed))
+    rows.fold(log.splice(0, folded).map(parsed), rows.references())
     const store = new DelayedStore(this.#delayMs, log, rows)
     store.now = this.now
     return store
