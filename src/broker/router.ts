@@ -43,7 +43,6 @@ export class Router {
   readonly #groups = new Map<string, ShareGroup>()
   readonly #groupTree = new TopicTree<ShareGroup, ShareGroup>()
   readonly #routes = new Map<string, Route>()
-  #stale = false
 
   constructor(access: Access) {
     this.#access = access
@@ -69,9 +68,9 @@ export class Router {
     return this.#groups.get(name)
   }
 
-  /** Rules or identities changed: who may read what is asked again. */
+  /** Rules or identities changed: who may read what is asked again. At once, so that no route keeps a session that has ended. */
   invalidate(): void {
-    this.#stale = true
+    if (this.#routes.size > 0) this.#routes.clear()
   }
 
   /** Gives whether the filter is new to this session. */
@@ -83,7 +82,7 @@ export class Router {
     const shared = sharedFilter(filter)
     if (shared === undefined || shared === 'invalid') this.#tree.set(filter, session, subscription)
     else this.#join(filter, shared.filter, session, subscription)
-    this.#stale = true
+    this.invalidate()
     return isNew
   }
 
@@ -100,10 +99,6 @@ export class Router {
   }
 
   route(topic: string): Route {
-    if (this.#stale) {
-      this.#routes.clear()
-      this.#stale = false
-    }
     let route = this.#routes.get(topic)
     if (route === undefined) {
       route = { targets: this.#targets(topic), shared: this.#shared(topic) }
@@ -125,7 +120,7 @@ export class Router {
   }
 
   #forget(session: Session, filter: string): void {
-    this.#stale = true
+    this.invalidate()
     const group = this.#groups.get(filter)
     if (group === undefined) {
       this.#tree.delete(filter, session)
