@@ -31,8 +31,7 @@ export class Site {
 
   constructor(scarce: Scarce = {}) {
     this.setup = { ...PLAIN, ...scarce }
-    const always = { sessionExpirySeconds: SESSION_SECONDS, maxIdleMs: HOUR, predefinedTopics: [PREDEFINED] }
-    this.world = new World(1, { ...always, ...gatewayOptions(this.setup) }, brokerLimits(this.setup))
+    this.world = worldOf(this.setup)
     this.network = new TapeNetwork(this.world.schedule, this.setup)
     this.world.carrier = this.network
     this.world.observers.push(new Wire(this), {
@@ -176,8 +175,19 @@ export class Site {
     this.run(MINUTE)
     for (const node of this.nodes) node.disconnect()
     for (const station of this.stations) station.disconnect()
+    this.outliveSessions()
+  }
+
+  /** The time passes for which anybody's session is kept. */
+  outliveSessions(): void {
     this.world.schedule.runUntil(this.world.schedule.now + 2 * SESSION_SECONDS * SECOND)
   }
+}
+
+/** With nobody in it. */
+export function worldOf(setup: Setup): World {
+  const always = { sessionExpirySeconds: SESSION_SECONDS, maxIdleMs: HOUR, predefinedTopics: [PREDEFINED] }
+  return new World(1, { ...always, ...gatewayOptions(setup) }, brokerLimits(setup))
 }
 
 const PREDEFINED = { pattern: '*', topics: new Map([[1, 'pre/one']]) }

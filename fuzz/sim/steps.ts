@@ -51,7 +51,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 2, arbitrary: of('crash', { survivors: fc.nat(3), torn: fc.boolean() }) },
 ]
 
-const STEP: fc.Arbitrary<Step> = fc.oneof(...ALL).filter((step) => !WITHOUT.includes(step.do))
+export const STEP: fc.Arbitrary<Step> = fc.oneof(...ALL).filter((step) => !WITHOUT.includes(step.do))
 
 /** What happens to a site, in order: it is built first. */
 export const steps = (most: number): fc.Arbitrary<Step[]> =>

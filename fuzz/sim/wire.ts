@@ -39,10 +39,16 @@ export class Wire implements Observer {
   }
 
   chunkIn(tcp: TcpClient, bytes: Uint8Array): void {
+    if (!this.#knows(tcp)) return
     for (const packet of this.#up.read(tcp, bytes)) {
       const one = packet.type === PacketType.PUBLISH ? this.#site.claims.published.get(textOf(packet.payload)) : undefined
       if (one !== undefined) this.#said.set(`${tcp.client.clientId} ${(packet as Publish).packetId}`, one)
     }
+  }
+
+  /** Of guests nothing is claimed. */
+  #knows({ client }: TcpClient): boolean {
+    return this.#site.claims.receivers.has(client.clientId)
   }
 
   #refused(id: string, packetId: number): void {
@@ -51,6 +57,7 @@ export class Wire implements Observer {
   }
 
   written(tcp: TcpClient, bytes: Uint8Array): void {
+    if (!this.#knows(tcp)) return
     const id = tcp.client.clientId
     for (const packet of this.#down.read(tcp, bytes)) this.#written(id, packet)
   }

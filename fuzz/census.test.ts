@@ -1,0 +1,75 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { runs } from './runs.ts'
+import { type Census, census } from './sim/census.ts'
+import { bidFarewell, FAREWELLS, type Farewell, openOwnSession } from './sim/farewell.ts'
+import { Guests } from './sim/guests.ts'
+import { type Setup, setups } from './sim/setup.ts'
+import { Site, worldOf } from './sim/site.ts'
+import type { Step } from './sim/step.ts'
+import { STEP } from './sim/steps.ts'
+
+/** What may differ between a server that has lived and one to which nothing has happened. */
+const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
+  [/^(Stats|Traffic|NoticeCounts)\.|\.looked$|^Publisher\.(work|#taken)$|^Sessions\.#mostConnected$/, 'counts what has happened'],
+  [
+    /\.#next(LinkId|MessageId)$|^ClientLink\.id$|^Timers\.#order$|^Turns\.#turn$/,
+    'the next number of those that are never given twice',
+  ],
+  [/^Gateway\.#now$|^TokenBucket\.#filledAt$|^Turns\.#since$|^Airtime\.(#newestBin|#freeAt)$/, 'a moment'],
+  [/^Fifo\.#head$|^Slab\.(at|#start|#runStart|#runEnd|bytes)$|^ByteWriter\./, 'a place in a buffer that is used again'],
+  [/^TokenBucket\.#tokens$|^Airtime\.#used$/, 'an allowance, of which some is used up'],
+  [/^Gateway\.#told$/, 'strangers that were answered last: at most 1,024'],
+  [/^Router\.#routes$/, 'topics without receivers that were published on last: at most 16,384'],
+]
+
+/** The gateway's own session, for messages with QoS -1. */
+const GATEWAY = 'sn:roost-gateway'
+
+/** A server to which nothing has happened. */
+function untouched(setup: Setup): Census {
+  const world = worldOf(setup)
+  openOwnSession(world)
+  return census(world.server, new Set([world.store]))
+}
+
+/**
+ * What is left of a site when everybody has gone for good, in memory and in the store. A store that was full may not have been told of an end: the
+ * next process tells it.
+ */
+function left(site: Site, taken: readonly Step[], farewell: Farewell): Census {
+  const guests = new Guests(site.world)
+  for (const [i, step] of taken.entries()) {
+    if (i % 5 === 0) guests.come()
+    if (site.allows(step)) site.take(step)
+  }
+  bidFarewell(site, guests, farewell)
+  const counts = new Map(census(site.world.server, new Set([site.world.store])))
+  if (taken.some((step) => step.do === 'fill')) {
+    site.world.stopAndStart()
+    site.outliveSessions()
+  }
+  const { store } = site.world
+  for (const record of store.crash({ folded: store.appended }).replay()) {
+    if ('key' in record && record.key.startsWith(GATEWAY)) continue
+    const at = `stored.${record.type}`
+    counts.set(at, (counts.get(at) ?? 0) + 1)
+  }
+  return counts
+}
+
+/** Where there is something else than there would be if nothing had happened. */
+function differences(counts: Census, wanted: Census): string[] {
+  return [...new Set([...counts.keys(), ...wanted.keys()])]
+    .filter((at) => !Object.is(counts.get(at) ?? 0, wanted.get(at) ?? 0) && !MAY_DIFFER.some(([names]) => names.test(at)))
+    .map((at) => `${at}: ${counts.get(at) ?? 0} instead of ${wanted.get(at) ?? 0}`)
+}
+
+test('after all sessions have expired every map and tree is empty', { timeout: 600_000 }, () => {
+  const steps = fc.array(STEP, { minLength: 1, maxLength: 60, size: 'max' })
+  const lives = fc.property(setups(), steps, fc.constantFrom(...FAREWELLS), (scarce, taken, farewell) => {
+    const site = new Site(scarce)
+    expect(differences(left(site, taken, farewell), untouched(site.setup))).toEqual([])
+  })
+  fc.assert(lives, runs(80))
+})
