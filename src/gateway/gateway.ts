@@ -421,6 +421,7 @@ export class Gateway implements ClientHost {
   }
 
   forget(client: SnClient): void {
+    client.supervision.stop()
     this.#clients.delete(client.clientId)
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
     if (client.recorded) this.store.append({ type: 'sn-end', clientId: client.clientId })

@@ -74,11 +74,16 @@ export class Supervision {
     const { timers } = this.#client.host
     const deadline = this.#deadline()
     if (deadline === undefined) {
-      if (this.#timer !== undefined) timers.disarm(this.#timer)
+      this.stop()
       return
     }
     this.#timer ??= new Timer<ClientTimer>({ client: this.#client, about: 'supervision' })
     timers.arm(this.#timer, Math.max(deadline, now))
+  }
+
+  /** Nobody is left to supervise: whoever comes by that name next is another. */
+  stop(): void {
+    if (this.#timer !== undefined) this.#client.host.timers.disarm(this.#timer)
   }
 
   /** The process begins anew, so long after the client's last record (ms). */

@@ -142,6 +142,25 @@ test('a will update that the store took only in part changes nothing', () => {
   expect(gone.poll()).toEqual(['gone=bye q0'])
 })
 
+test('the clock of a client that was refused does not forget the one that comes after it', () => {
+  class FullAtFirst extends MemoryStore {
+    full = true
+    override append(record: StoreRecord): Lsn {
+      return this.full ? ('full' as never) : super.append(record)
+    }
+  }
+  const store = new FullAtFirst()
+  const world = new TestGateway({}, store)
+  world.send('r', say.connect('s'))
+  expect(world.sent('r')).toEqual(['CONNACK rc1'])
+  store.full = false
+  world.send('r', say.connect('s'))
+  expect(world.sent('r')).toEqual(['CONNACK'])
+  world.advance(50_000)
+  expect(world.gateway.client('s')?.state).toBe('active')
+  expect(world.gateway.clientCount).toBe(1)
+})
+
 describe('what the broker does not do', () => {
   test('nothing is retained: a retained PUBLISH is refused, and the session stays', () => {
     const world = new TestGateway({}, undefined, { limits: { retainAvailable: false } })
