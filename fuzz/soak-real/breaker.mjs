@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { generate } from 'mqtt-packet'
 
 /** A raw socket that breaks off in the middle of a packet, or never begins one. None of its messages is ever complete. */
@@ -46,11 +45,11 @@ export class Breaker {
       socket.write(random.chance(0.2) ? Buffer.from([0x00, 0x00]) : half(publish))
     }
     this.#soak.breaks++
-    await sleep(random.between(0, 2000))
+    await this.#soak.while(random.between(0, 2000))
     if (random.chance(0.5)) socket.resetAndDestroy()
     else socket.end()
     await closed
-    await sleep(random.between(500, 3000))
+    await this.#soak.while(random.between(500, 3000))
   }
 
   async comeHome() {}

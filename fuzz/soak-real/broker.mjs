@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
@@ -9,13 +9,28 @@ import { fileURLToPath } from 'node:url'
 import { WebSocket } from 'ws'
 
 const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
-/** What a run of the process answers about itself. */
+/** From SIGTERM to the end of the process. */
+const GOODBYE_MS = 20_000
+/** What the process says of itself. */
 const INSIDE = `(() => {
   const { heapUsed, external } = process.memoryUsage()
   const count = {}
   for (const what of process.getActiveResourcesInfo()) count[what] = (count[what] ?? 0) + 1
-  return { held: heapUsed + external, timers: count.Timeout ?? 0, sockets: count.TCPSocketWrap ?? 0 }
+  return { held: heapUsed + external, timers: count.Timeout ?? 0 }
 })()`
+/** Counts objects by their class, and what is in those that hold others. */
+const CENSUS = `function () {
+  const count = { __proto__: null }
+  const add = (what, many) => { count[what] = (count[what] ?? 0) + many }
+  for (const each of this) {
+    add(Object.getPrototypeOf(each)?.constructor?.name || 'without a class', 1)
+    const isPrototype = Object.hasOwn(each, 'constructor')
+    if (each instanceof Map && !isPrototype) add('entries of Map', each.size)
+    else if (each instanceof Set && !isPrototype) add('entries of Set', each.size)
+    else if (Array.isArray(each)) add('entries of Array', each.length)
+  }
+  return { ...count }
+}`
 
 /** The started process with a durable store, and what it costs: seen from outside by /proc, and from inside by its inspector. */
 export class Broker {
@@ -47,6 +62,9 @@ export class Broker {
       '1048576',
       '--max-connections-per-address',
       '0',
+      // An eighth of it is what a checkpoint takes: many of them come by, and the file has its size soon.
+      '--max-data-bytes',
+      String(4 * 2 ** 20),
     ]
     this.#child = spawn(process.execPath, ['--inspect=127.0.0.1:0', MAIN, ...serve, ...limits], {
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -67,9 +85,12 @@ export class Broker {
     this.#inspector = new WebSocket(await address)
     await once(this.#inspector, 'open')
     this.#inspector.on('message', (text) => {
-      const { id, result } = JSON.parse(text)
-      this.#asked.get(id)?.(result)
+      const { id, result, error } = JSON.parse(text)
+      const { resolve, reject } = this.#asked.get(id)
       this.#asked.delete(id)
+      const thrown = error?.message ?? result.exceptionDetails?.exception.description
+      if (thrown === undefined) resolve(result)
+      else reject(new Error(`inspector: ${thrown}`))
     })
   }
 
@@ -83,8 +104,8 @@ export class Broker {
 
   #ask(method, params = {}) {
     const id = ++this.#lastId
-    return new Promise((resolve) => {
-      this.#asked.set(id, resolve)
+    return new Promise((resolve, reject) => {
+      this.#asked.set(id, { resolve, reject })
       this.#inspector.send(JSON.stringify({ id, method, params }))
     })
   }
@@ -97,8 +118,10 @@ export class Broker {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8')
     const ticks = readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')
     return {
-      rss: Number(/VmRSS:\s+(\d+)/.exec(status)[1]) / 1024,
+      // Without the pages of files: those of the store's are the kernel's cache, and come in as the file grows.
+      resident: Number(/RssAnon:\s+(\d+)/.exec(status)[1]) / 1024,
       heap: result.value.held / 2 ** 20,
+      store: statSync(join(this.#directory, 'data', 'data.mdb')).size / 2 ** 20,
       timers: result.value.timers,
       handles: readdirSync(`/proc/${pid}/fd`).length,
       // Clock ticks of 10 ms, user and system.
@@ -106,14 +129,27 @@ export class Broker {
     }
   }
 
+  /** How many objects of each class there are, after a collection of garbage. */
+  async census() {
+    const objectGroup = 'census'
+    const root = await this.#ask('Runtime.evaluate', { expression: 'Object.prototype', objectGroup })
+    const { objects } = await this.#ask('Runtime.queryObjects', { prototypeObjectId: root.result.objectId, objectGroup })
+    const { objectId } = objects
+    const { result } = await this.#ask('Runtime.callFunctionOn', { objectId, functionDeclaration: CENSUS, returnByValue: true })
+    await this.#ask('Runtime.releaseObjectGroup', { objectGroup })
+    return result.value
+  }
+
   async stop() {
     this.#stopping = true
     this.#inspector?.terminate()
     if (this.#child.exitCode === null && this.#child.signalCode === null) {
       const exited = once(this.#child, 'exit')
+      const patience = setTimeout(() => this.#child.kill('SIGKILL'), GOODBYE_MS)
       this.#child.kill()
-      const [code] = await exited
-      if (code !== 0) this.complaints.push(`the broker ended with exit code ${code}`)
+      const [code, signal] = await exited
+      clearTimeout(patience)
+      if (code !== 0) this.complaints.push(`the broker ended with ${code ?? signal}`)
     }
     rmSync(this.#directory, { recursive: true })
   }

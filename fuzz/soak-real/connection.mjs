@@ -4,7 +4,9 @@ import { connect, UniqueMessageIdProvider } from 'mqtt'
 /** QoS 1 and 2 messages that the broker may have on their way to one client. */
 const WINDOW = 20
 /** A connection that has lasted so long has had everything again that was sent before it. */
-const SETTLED_MS = 2000
+const SETTLED_MS = 5000
+/** From DISCONNECT, with all acknowledgements before it, to the end of the connection. */
+const GOODBYE_MS = 30_000
 
 /** One connection of MQTT.js, with an account of the PUBLISH packets that it carried. */
 export class Connection {
@@ -74,13 +76,25 @@ export class Connection {
     if (this.#keepsSession && this.#opened > 0 && !settled) delivered.doubt += WINDOW
   }
 
-  /** By DISCONNECT, when everything is acknowledged. */
+  /** By DISCONNECT, when everything is acknowledged. The broker closes; a client that waits in vain for that goes by itself. */
   leave() {
     this.#graceful = true
+    const { client } = this
     return new Promise((resolve) => {
-      if (!this.client.connected) resolve()
-      else this.client.once('close', resolve)
-      this.client.end(false)
+      if (!client.connected) {
+        client.end(false)
+        resolve()
+        return
+      }
+      const patience = setTimeout(() => {
+        this.#ledger.problem?.(`${client.options.clientId} was not let go after DISCONNECT`)
+        client.stream.destroy()
+      }, GOODBYE_MS)
+      client.once('close', () => {
+        clearTimeout(patience)
+        resolve()
+      })
+      client.end(false)
     })
   }
 

@@ -42,18 +42,20 @@ export class Device {
     const random = this.#random
     for (let left = random.between(1, 6); left > 0 && !this.#soak.calm; left--) {
       this.publish(random.between(1, 2))
-      await sleep(random.between(500, 6000))
+      await this.#soak.while(random.between(500, 6000))
     }
     if (this.#flaps) {
-      this.publish(1)
+      this.publish(random.between(1, 2))
       await this.#connect()
       if (random.chance(0.5)) await this.#connect()
       return
     }
     this.publish(2)
+    // Before, within or after its exchange.
+    await sleep(random.between(0, 10))
     if (random.chance(0.5)) await this.#connection.breakOff()
     else await this.#connection.leave()
-    await sleep(random.between(200, 4000))
+    await this.#soak.while(random.between(200, 4000))
     await this.#connect()
   }
 
@@ -99,8 +101,8 @@ export class Device {
     if (cmd === 'publish') {
       if (qos === 2 && this.#received.has(messageId)) return
       if (qos === 2) this.#received.add(messageId)
-      // Marked as a copy, and yet the first: the one before it was sent to a connection that had broken.
-      if (ledger.receive(this.id, payload.toString(), qos) && dup) ledger.delivered.certain++
+      // Marked as a copy, and yet the first: the one before it was sent to a connection that had broken, or is still to be read from it.
+      if (ledger.receive(this.id, payload.toString(), qos) && dup) ledger.delivered.doubt++
     } else if (cmd === 'pubrel') this.#received.delete(messageId)
     else if (cmd === 'puback' || cmd === 'pubcomp' || (cmd === 'pubrec' && reasonCode >= 0x80)) {
       const text = this.#open.get(messageId)

@@ -1,10 +1,10 @@
 import { createSocket } from 'node:dgram'
 import { performance } from 'node:perf_hooks'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { SnClient } from '../../dist/mqttsn/client.js'
 
 const PUBLISH = 0x0c
 const DUP = 0x80
+const CONGESTION = 1
 /** PUBLISH of one message that the gateway may have sent to a socket that is gone: the first and its repetitions. */
 const COPIES = 4
 
@@ -53,7 +53,7 @@ export class Sensor {
 
   async errand() {
     const random = this.#random
-    await sleep(random.between(500, 4000))
+    await this.#soak.while(random.between(500, 4000))
     if (this.#client.state === 'asleep') {
       await this.fetch()
       if (random.chance(0.6)) return
@@ -118,7 +118,7 @@ export class Sensor {
     this.#socket.close()
     this.#soak.ledger.delivered.doubt += COPIES
     this.#soak.roams++
-    await sleep(this.#random.between(0, 1000))
+    await this.#soak.while(this.#random.between(0, 1000))
     await this.#bind()
     await this.#connect()
   }
@@ -189,11 +189,19 @@ export class Sensor {
     const text = this.#open.get(msgId)
     this.#open.delete(msgId)
     if (text === undefined) return
-    if (returnCode === 0) ledger.acknowledge(text)
-    else {
-      ledger.giveUp(text)
-      ledger.problem(`${this.id}: "${text}" was refused with ${returnCode}`)
+    if (returnCode === 0) {
+      ledger.acknowledge(text)
+      return
     }
+    ledger.giveUp(text)
+    if (returnCode !== CONGESTION) {
+      ledger.problem(`${this.id}: "${text}" was refused with ${returnCode}`)
+      return
+    }
+    // Somebody reads too slowly, and sensors have no window to be held by. It may not have come as far as the broker.
+    this.#soak.congestions++
+    ledger.published.certain--
+    ledger.published.doubt++
   }
 
   #until(wanted) {

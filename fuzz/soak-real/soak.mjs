@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Breaker } from './breaker.mjs'
 import { Connection } from './connection.mjs'
@@ -28,12 +29,17 @@ export class Soak {
   breaks = 0
   roams = 0
   timeouts = 0
+  congestions = 0
   clients = []
   #sys = new SysReader()
   #streamer = new Streamer()
   #random
   #running = []
   #home = 0
+  /** Ends when everybody is called home. */
+  #outing = new AbortController()
+  /** What the process needs without any client. */
+  #idle
 
   constructor(broker, random, count) {
     this.broker = broker
@@ -74,6 +80,7 @@ export class Soak {
 
   /** Everybody is there, and has subscribed. */
   async begin() {
+    this.#idle = await this.broker.figures()
     await this.#sys.begin(this)
     await this.#streamer.begin(this)
     // A few at a time: a storm of logins is another test.
@@ -97,8 +104,16 @@ export class Soak {
   /** Lets everybody go about. */
   async bustle(ms) {
     this.calm = false
+    this.#outing = new AbortController()
+    setMaxListeners(0, this.#outing.signal)
     await sleep(ms)
     this.calm = true
+    this.#outing.abort()
+  }
+
+  /** So many milliseconds, or until everybody is called home. */
+  async while(ms) {
+    await sleep(ms, undefined, { signal: this.#outing.signal }).catch(() => {})
   }
 
   /** Everybody is home, and everything has arrived. Gives the seconds that it took. */
@@ -127,11 +142,15 @@ export class Soak {
   /** What the broker says, and what the ledger says to that, for every figure that can be compared. */
   async counts() {
     await this.#sys.fresh()
+    const { handles, timers } = await this.broker.figures()
     const { published, delivered, retained } = this.ledger
     const { count, bytes } = this.#sys.before
     const number = (name) => this.#sys.number(name)
     const present = this.clients.filter(({ id }) => !/^(guest|breaker)/.test(id)).length + 1
     const slow = this.clients.filter((client) => client instanceof SlowReader)
+    const streams = this.clients.filter(
+      (client) => !(client instanceof Sensor || client instanceof Guest || client instanceof Breaker),
+    )
     const lost = slow.reduce((sum, { streamed }) => sum + this.#streamer.streamed - streamed, 0)
     return {
       'clients connected': { broker: number('clients/connected'), ledger: present, doubt: 0 },
@@ -143,6 +162,9 @@ export class Soak {
       },
       'retained messages': { broker: number('retained messages/count'), ledger: retained.size, doubt: 0 },
       'waiting messages': { broker: number('messages/stored'), ledger: retained.size, doubt: 0 },
+      // One for each client with a connection, and for the reader of these figures.
+      handles: { broker: handles, ledger: this.#idle.handles + streams.length + 1, doubt: 0 },
+      timers: { broker: timers, ledger: this.#idle.timers, doubt: 0 },
       'publishes dropped': { broker: number('publish/messages/dropped'), ledger: lost, doubt: 0 },
       'publishes received': { broker: number('publish/messages/received'), ledger: published.certain, doubt: published.doubt },
       'publishes sent': { broker: number('publish/messages/sent'), ledger: delivered.certain + count, doubt: delivered.doubt },

@@ -8,7 +8,7 @@ export class Streamer {
   subscriptions = 0
   streamed = 0
   #connection
-  #payload = Buffer.alloc(32_768, 'x')
+  #payload = Buffer.alloc(65_536, 'x')
 
   async begin(soak) {
     this.#connection = await Connection.open(soak.broker.mqttPort, soak.ledger, { clientId: this.id, protocolVersion: 5 })
@@ -17,7 +17,7 @@ export class Streamer {
   async errand() {
     this.streamed++
     this.#connection.client.publish(STREAM, this.#payload, { qos: 0 })
-    await sleep(50)
+    await sleep(40)
   }
 
   /** An acknowledged message says that those before it have arrived. */

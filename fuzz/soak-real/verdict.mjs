@@ -1,12 +1,17 @@
-/** A resource may grow by this part of what it was after the warm-up, and by so much besides. */
+/** By how much a resource may grow over a run: by this part of what it was after the warm-up, and by so much besides. MB. */
 const FLAT = {
-  rss: { part: 0.15, more: 24 },
-  heap: { part: 0.1, more: 4 },
-  timers: { part: 0, more: 3 },
-  handles: { part: 0, more: 0 },
+  resident: { part: 0.1, more: 8 },
+  heap: { part: 0.02, more: 1 },
+  store: { part: 0, more: 1 },
 }
+/** And how many objects of a class there may be more. */
+const CENSUS = { part: 0.15, more: 50 }
+/** Entries rise and fall with what the next checkpoint is going to write. */
+const ENTRIES = { part: 0.3, more: 50 }
 /** Part of the run that is warm-up. */
 const WARM_UP = 0.25
+/** Samples after it that say something. */
+const SAMPLES_MIN = 3
 
 /** Everything that is checked, and how often it held. */
 export class Verdict {
@@ -51,29 +56,47 @@ export class Verdict {
   }
 
   ledger(ledger, before) {
-    const problems = ledger.problems - before
-    this.check(problems === 0, `${problems} problems in the ledger`)
-    for (const what of ledger.shown.splice(0)) this.#tell(`  ${what}`)
+    const [first, ...more] = ledger.shown.splice(0)
+    this.check(ledger.problems === before, `the ledger has ${ledger.problems - before} problems: ${first}`)
+    for (const what of more) this.#tell(`  ${what}`)
   }
 
-  sample(seconds, figures) {
-    this.#samples.push({ seconds, ...figures })
+  sample(seconds, figures, census) {
+    this.#samples.push({ seconds, figures, census })
   }
 
-  /** Whether memory, timers and handles have stayed; a line is fitted to what came after the warm-up. */
+  /** Whether memory has stayed, and what is in it; a line is fitted to what came after the warm-up. */
   trend() {
-    const warm = this.#samples.slice(Math.min(this.#samples.length - 2, Math.ceil(this.#samples.length * WARM_UP)))
-    if (warm.length < 2) return
-    for (const [name, { part, more }] of Object.entries(FLAT)) {
-      const { first, slope } = lineThrough(warm.map((sample) => [sample.seconds, sample[name]]))
-      const growth = slope * (warm.at(-1).seconds - warm[0].seconds)
-      const perMinute = (slope * 60).toFixed(2)
+    const warm = this.#samples.slice(Math.ceil(this.#samples.length * WARM_UP))
+    if (warm.length < SAMPLES_MIN) {
+      this.#tell('too short to say whether memory grows')
+      return
+    }
+    for (const [name, bound] of Object.entries(FLAT)) {
+      const { first, growth, perMinute } = trendOf(warm, ({ figures }) => figures[name])
       this.#tell(
-        `${name}: ${first.toFixed(1)} after the warm-up, ${growth >= 0 ? '+' : ''}${growth.toFixed(1)} since (${perMinute} a minute)`,
+        `${name}: ${first.toFixed(1)} MB after the warm-up, ${signed(growth, 1)} since (${signed(perMinute, 3)} a minute)`,
       )
-      this.check(growth <= first * part + more, `${name} grows`)
+      this.#flat(name, first, growth, bound)
+    }
+    const names = new Set(warm.flatMap(({ census }) => Object.keys(census)))
+    for (const name of names) {
+      const { first, growth } = trendOf(warm, ({ census }) => census[name] ?? 0)
+      this.#flat(name, first, growth, name.startsWith('entries') ? ENTRIES : CENSUS)
     }
   }
+
+  #flat(name, first, growth, { part, more }) {
+    this.check(growth <= first * part + more, `${name} grows: ${first.toFixed(1)} after the warm-up, ${signed(growth, 1)} since`)
+  }
+}
+
+const signed = (value, digits) => `${value >= 0 ? '+' : ''}${value.toFixed(digits)}`
+
+/** What it was after the warm-up, and what it has grown by since. */
+function trendOf(samples, figure) {
+  const { first, slope } = lineThrough(samples.map((sample) => [sample.seconds, figure(sample)]))
+  return { first, growth: slope * (samples.at(-1).seconds - samples[0].seconds), perMinute: slope * 60 }
 }
 
 /** Least squares: where the line begins, and how steep it is. */
