@@ -1,29 +1,35 @@
 import type { Published, QoS, Receiver } from './claims.ts'
 import type { Site } from './site.ts'
 import { WILL_TOPIC } from './step.ts'
-import { bytes, textOf } from './texts.ts'
+import { bytes, isWill, textOf, willText } from './texts.ts'
 import type { Sensor } from './world.ts'
+
+export interface NodeWill {
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+}
 
 /** An application on a sensor. */
 export class Node {
   readonly id: string
   readonly sensor: Sensor
   readonly receiver: Receiver
-  readonly hasWill: boolean
+  readonly will: NodeWill | undefined
+  #willUpdates = 0
   readonly #site: Site
   readonly #waiting = new Map<number, Published>()
   readonly #subscribing: string[] = []
 
-  constructor(site: Site, id: string, lasting: boolean, qos: 0 | 1 | 2, withWill: boolean, rate: number) {
+  constructor(site: Site, id: string, lasting: boolean, qos: 0 | 1 | 2, rate: number, will?: NodeWill) {
     this.#site = site
     this.id = id
-    this.hasWill = withWill
+    this.will = will
     this.receiver = site.claims.receiver(id, lasting, qos, site.setup.inflightMessages)
     this.sensor = site.world.addSensor({
       clientId: id,
       cleanSession: !lasting,
       keepAliveSeconds: 120,
-      ...(withWill && { will: { topic: WILL_TOPIC, message: bytes(`${id} is gone`), qos: 1, retain: false } }),
+      ...(will !== undefined && { will: { topic: WILL_TOPIC, message: bytes(willText(id)), ...will } }),
     })
     this.sensor.rate = rate
     this.sensor.onEvent = (event) => {
@@ -38,7 +44,7 @@ export class Node {
         // What is retained comes again with every subscription.
         const text = textOf(event.message.data)
         const { got, kept } = this.receiver
-        if (text !== '' && !text.endsWith('gone')) (event.message.retain ? kept : got).push(text)
+        if (text !== '' && !isWill(text)) (event.message.retain ? kept : got).push(text)
       } else if (event.event === 'disconnected' || event.event === 'timedOut' || event.event === 'refused') this.#giveUp()
     }
   }
@@ -84,6 +90,10 @@ export class Node {
     if (this.sensor.client.state !== 'active') return
     this.#site.claims.forfeit(this.receiver)
     this.sensor.act((sn, now) => sn.unsubscribe(now, filter))
+  }
+
+  updateWill(): void {
+    this.sensor.act((sn, now) => sn.updateWillMessage(now, bytes(willText(this.id, ++this.#willUpdates))))
   }
 
   /** Loses everything but its name. */

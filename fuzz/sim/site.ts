@@ -4,9 +4,8 @@ import { dropsTold } from './drops-told.ts'
 import { Node } from './node.ts'
 import { brokerLimits, gatewayOptions, PLAIN, type Scarce, type Setup } from './setup.ts'
 import { Station } from './station.ts'
-import { FILTERS, type Step, TOPICS } from './step.ts'
+import { FILTERS, type Step, TOPICS, WILL_TOPIC } from './step.ts'
 import { TapeNetwork } from './tape-network.ts'
-import { bytes } from './texts.ts'
 import { Wire } from './wire.ts'
 import { World } from './world.ts'
 
@@ -41,13 +40,18 @@ export class Site {
       },
     })
     this.nodes = [
-      new Node(this, 's0', true, 2, true, 1),
-      new Node(this, 's1', true, 1, false, 1.003),
-      new Node(this, 's2', false, 2, true, 0.997),
+      new Node(this, 's0', true, 2, 1, { qos: 0, retain: false }),
+      new Node(this, 's1', true, 1, 1.003),
+      new Node(this, 's2', false, 2, 0.997, { qos: 1, retain: false }),
     ]
     if (this.setup.choosy) this.nodes[1]!.sensor.refuses = (topicName) => topicName === TOPICS[1]
     this.collector = new Station(this, 'collector', true, 2)
-    this.stations = [this.collector, new Station(this, 'm1', true, 1), new Station(this, 'm2', false, 2)]
+    this.stations = [
+      this.collector,
+      new Station(this, 'm1', true, 1, { qos: 1, retain: false, delaySeconds: 20 }),
+      // Its session ends before its will would be due.
+      new Station(this, 'm2', false, 2, { qos: 2, retain: true, delaySeconds: 60 }),
+    ]
     this.collector.connect()
     this.run(SECOND)
     this.collector.subscribe('#')
@@ -105,6 +109,7 @@ export class Site {
     else if (step.do === 'look-back') station.tcp.lookBack()
     else if (station === this.collector) return
     else if (step.do === 'disconnect') station.disconnect()
+    else if (step.do === 'disconnect-with-will') station.disconnect(true)
     else if (step.do === 'subscribe') station.subscribe(FILTERS[step.filter]!)
     else if (step.do === 'unsubscribe') station.unsubscribe(FILTERS[step.filter]!)
   }
@@ -127,7 +132,7 @@ export class Site {
       if (active || state === 'asleep') sensor.act((sn, now) => sn.sleep(now, step.seconds))
     } else if (active && step.do === 'ping') sensor.act((sn, now) => sn.ping(now))
     else if (active && step.do === 'register') sensor.act((sn, now) => sn.register(now, TOPICS[step.topic]!))
-    else if (active && step.do === 'will') sensor.act((sn, now) => sn.updateWillMessage(now, bytes(`${id} is long gone`)))
+    else if (active && step.do === 'will') node.updateWill()
   }
 
   #takeOfServer(step: Exclude<Step, { who: number }>): void {
@@ -171,7 +176,7 @@ export class Site {
   /** Everybody goes, and nobody comes back before their sessions are forgotten. */
   abandon(): void {
     this.collector.unsubscribe('#')
-    for (const topic of TOPICS) this.collector.clear(topic)
+    for (const topic of [...TOPICS, WILL_TOPIC]) this.collector.clear(topic)
     this.run(MINUTE)
     for (const node of this.nodes) node.disconnect()
     for (const station of this.stations) station.disconnect()
@@ -194,6 +199,7 @@ const PREDEFINED = { pattern: '*', topics: new Map([[1, 'pre/one']]) }
 const SPOKEN_BY_STATIONS = new Set([
   'connect',
   'disconnect',
+  'disconnect-with-will',
   'break',
   'publish',
   'subscribe',

@@ -1,15 +1,25 @@
+import { ReasonCode } from '../../src/mqtt/reason-codes.ts'
 import type { Published, Receiver } from './claims.ts'
 import { SESSION_SECONDS, type Site } from './site.ts'
 import { WILL_TOPIC } from './step.ts'
 import type { TcpClient } from './tcp-client.ts'
-import { bytes, textOf } from './texts.ts'
+import { bytes, textOf, willText } from './texts.ts'
 
 const SHORT_SECONDS = 30
+
+export interface StationWill {
+  readonly qos: 0 | 1 | 2
+  readonly retain: boolean
+  readonly delaySeconds: number
+}
 
 /** An application on a TCP connection. */
 export class Station {
   readonly id: string
   readonly tcp: TcpClient
+  readonly will: StationWill | undefined
+  /** Between its loss and its will. */
+  readonly willDelayMs: number
   readonly receiver: Receiver
   readonly #site: Site
   readonly #waiting = new Map<number, Published>()
@@ -18,9 +28,11 @@ export class Station {
   /** Wills that it has heard of. */
   readonly wills: string[] = []
 
-  constructor(site: Site, id: string, lasting: boolean, qos: 0 | 1 | 2) {
+  constructor(site: Site, id: string, lasting: boolean, qos: 0 | 1 | 2, will?: StationWill) {
     this.#site = site
     this.id = id
+    this.will = will
+    this.willDelayMs = 1000 * Math.min(will?.delaySeconds ?? 0, lasting ? SESSION_SECONDS : SHORT_SECONDS)
     this.receiver = site.claims.receiver(id, lasting, qos)
     this.tcp = site.world.addTcpClient({
       clientId: id,
@@ -28,6 +40,15 @@ export class Station {
       keepAliveSeconds: 60,
       // One that does not last may still be there when its client is back soon: nothing is promised of it.
       properties: { sessionExpiryInterval: lasting ? SESSION_SECONDS : SHORT_SECONDS },
+      ...(will !== undefined && {
+        will: {
+          topic: WILL_TOPIC,
+          payload: bytes(willText(id)),
+          qos: will.qos,
+          retain: will.retain,
+          properties: { willDelayInterval: will.delaySeconds },
+        },
+      }),
     })
     this.tcp.onEvent = (event) => {
       if (event.event === 'published') {
@@ -98,7 +119,8 @@ export class Station {
     })
   }
 
-  disconnect(): void {
-    this.tcp.act((mqtt, now) => mqtt.disconnect(now))
+  /** `withWill`: its will shall be published all the same. */
+  disconnect(withWill = false): void {
+    this.tcp.act((mqtt, now) => mqtt.disconnect(now, withWill ? ReasonCode.DISCONNECT_WITH_WILL_MESSAGE : 0))
   }
 }

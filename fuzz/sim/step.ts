@@ -15,6 +15,8 @@ export type Step =
       readonly do: 'connect' | 'disconnect' | 'wake' | 'ping' | 'roam' | 'reboot' | 'will' | 'break' | 'partition'
       readonly who: number
     }
+  /** A TCP client leaves, and wants its will to be published (reason code 0x04). */
+  | { readonly do: 'disconnect-with-will'; readonly who: number }
   /** A TCP client takes nothing from its socket, or again what waits there. */
   | { readonly do: 'look-away' | 'look-back'; readonly who: number }
   | { readonly do: 'sleep'; readonly who: number; readonly seconds: number }

@@ -36,6 +36,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('ping', { who: node }) },
   { weight: 1, arbitrary: of('will', { who: node }) },
   { weight: 1, arbitrary: of('disconnect', { who: anybody }) },
+  { weight: 1, arbitrary: of('disconnect-with-will', { who: anybody }) },
   { weight: 1, arbitrary: of('break', { who: anybody }) },
   { weight: 1, arbitrary: of('roam', { who: node }) },
   { weight: 1, arbitrary: of('reboot', { who: node }) },

@@ -1,4 +1,5 @@
 import type { Notice } from '../../src/base/notice.ts'
+import type { Lsn } from '../../src/base/store.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/options.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
@@ -28,8 +29,10 @@ export interface Observer {
   chunkIn?(client: TcpClient, bytes: Uint8Array): void
   written?(client: TcpClient, bytes: Uint8Array): void
   notice?(notice: Notice): void
-  /** The server was killed; the next one is about to read its store. */
-  crashed?(): void
+  /** A stream is over, because its client broke it off, or because the server ends it. */
+  closed?(client: TcpClient, by: 'client' | 'server'): void
+  /** The server was killed; the next one is about to read its store, in which the records up to `survived` are. */
+  crashed?(survived: Lsn): void
 }
 
 /** A sensor somewhere in the radio network. */
@@ -174,6 +177,8 @@ export class World {
   }
 
   streamClosed(connection: number): void {
+    const client = this.#streams.get(connection)
+    if (client !== undefined) for (const observer of this.observers) observer.closed?.(client, 'client')
     this.#streams.delete(connection)
   }
 
@@ -196,9 +201,10 @@ export class World {
     this.note('crash', '', new Uint8Array(0))
     const streams = [...this.#streams.values()]
     this.#streams.clear()
+    const survived = Math.min(this.store.durable + (crash.survivors ?? 0), this.store.appended)
     // A checkpoint was there before, and the log goes on from it.
     this.store = this.store.crash({ folded: this.store.durable >> 1, ...crash })
-    for (const observer of this.observers) observer.crashed?.()
+    for (const observer of this.observers) observer.crashed?.(survived)
     this.server = this.#newServer()
     this.#drive(() => this.server.recover(this.schedule.now))
     for (const client of streams) {
@@ -301,6 +307,7 @@ export class World {
   #close(connection: number): void {
     const client = this.#streams.get(connection)
     if (client === undefined) return
+    for (const observer of this.observers) observer.closed?.(client, 'server')
     client.inOrder(() => {
       if (client.connection === connection) client.breakStream()
     })

@@ -1,7 +1,8 @@
 import type { Instant } from '../base/machine.ts'
 import type { Link } from '../mqtt/link.ts'
-import type { Connack, Will } from '../mqtt/packets.ts'
+import { type Connack, PacketType, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { topicNameError } from '../mqtt/topics.ts'
 import { type Message, MsgType, ReturnCode, type SnConnect, type WillMsg, type WillTopic } from '../mqttsn/messages.ts'
 import type { SnClient } from './sn-client.ts'
@@ -153,8 +154,10 @@ export class ConnectionSetup {
       return
     }
     if (!sessionPresent && whose === 'restart') {
-      // Its session is gone, and its subscriptions with it: it has to connect to know.
+      // Its session is over, with its will, published or not: only the record of that did not get to the disk. It has to connect to know.
+      client.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
       client.end(now, 'lost')
+      client.record(now)
       return
     }
     if (!sessionPresent && whose === 'client') {

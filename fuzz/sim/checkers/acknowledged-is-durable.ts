@@ -4,6 +4,7 @@ import { DurableView } from '../durable-view.ts'
 import { PacketStreams } from '../packet-streams.ts'
 import type { Station } from '../station.ts'
 import type { TcpClient } from '../tcp-client.ts'
+import { textOf } from '../texts.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
@@ -14,8 +15,11 @@ export class AcknowledgedIsDurable extends SiteChecker {
   readonly #streams = new PacketStreams('server')
   /** What each client has asked and not been answered, by client and message id. */
   readonly #asked = new Map<string, string>()
+  /** Will messages that each sensor has asked to be kept, and not been answered, in order. */
+  readonly #willsAsked = new Map<string, string[]>()
 
   crashed(): void {
+    this.#willsAsked.clear()
     this.#view.restart(this.site.world.store)
   }
 
@@ -24,6 +28,9 @@ export class AcknowledgedIsDurable extends SiteChecker {
     const { id } = this.nodeOf(sensor)
     const isRequest = message?.type === MsgType.SUBSCRIBE || message?.type === MsgType.UNSUBSCRIBE
     if (isRequest && message.topicIdType === 'normal') this.#asked.set(`${id} ${message.msgId}`, message.topicName)
+    if (message?.type === MsgType.CONNECT) this.#willsAsked.delete(id)
+    if (message?.type === MsgType.WILLMSGUPD)
+      this.#willsAsked.set(id, [...(this.#willsAsked.get(id) ?? []), textOf(message.message)])
     if (message?.type === MsgType.PUBLISH) this.#asked.set(`${id} ${message.msgId}`, Buffer.from(message.data).toString())
   }
 
@@ -81,15 +88,19 @@ export class AcknowledgedIsDurable extends SiteChecker {
         return state === 'asleep' && view.sensors.get(id)?.state !== 'asleep' ? 'sleep granted before its record' : ''
       }
       case MsgType.WILLMSGRESP:
-        return message.returnCode === 0 &&
-          !Buffer.from(view.sensors.get(id)?.will?.message.payload ?? [])
-            .toString()
-            .includes('long')
-          ? 'WILLMSGRESP before its record'
-          : ''
+        return this.#willIsKept(id) || message.returnCode !== 0 ? '' : 'WILLMSGRESP before its record'
       default:
         return ''
     }
+  }
+
+  /** The one that is answered now, or one that was asked for after it. */
+  #willIsKept(id: string): boolean {
+    const asked = this.#willsAsked.get(id) ?? []
+    const kept = this.#view.sensors.get(id)?.will?.message.payload
+    const found = kept !== undefined && asked.includes(textOf(kept))
+    this.#willsAsked.set(id, asked.slice(1))
+    return found
   }
 
   /** A forgotten receipt would make the publisher's next attempt a second delivery. */

@@ -89,6 +89,9 @@ export class DropsTold extends SiteChecker {
     const id = this.site.clientOf(notice)
     const count = dropsTold(notice)
     this.#toldCount += count
+    // Nobody but the collector subscribes to wills.
+    if (notice.code === 'will-published' && this.site.nodes.some((node) => node.id === id && node.will?.qos === 0))
+      this.#unheard++
     if (id === undefined) return
     if (count > 0) this.#told.set(id, [...(this.#told.get(id) ?? []), ...Array(count).fill(now)])
     if (ENDS.has(notice.code)) this.#ended(id, notice.code === 'session-expired')

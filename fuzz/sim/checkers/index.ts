@@ -9,6 +9,7 @@ import { PromisesKept } from './promises-kept.ts'
 import { RadioSilence } from './radio-silence.ts'
 import { SameTopicIds } from './same-topic-ids.ts'
 import { SessionsLive } from './sessions-live.ts'
+import { WillInTime } from './will-in-time.ts'
 import { WillOnce } from './will-once.ts'
 
 /** One for each promise. */
@@ -17,6 +18,7 @@ export const checkersFor = (site: Site): Checker[] => [
   new BacklogFirst(site),
   new SameTopicIds(site),
   new WillOnce(site),
+  new WillInTime(site),
   new SessionsLive(site),
   new AcknowledgedIsDurable(site),
   new BoundsHold(site),

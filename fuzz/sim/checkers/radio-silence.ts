@@ -16,6 +16,8 @@ const ANSWERS: ReadonlyMap<MsgType, readonly MsgType[]> = new Map<MsgType, reado
 ])
 const nameOf = (type: MsgType): string => Object.entries(MsgType).find(([, value]) => value === type)![0]
 
+type Asked = typeof MsgType.PINGREQ | typeof MsgType.DISCONNECT | typeof MsgType.CONNECT
+
 /** When a sensor listens, as far as the wire tells. */
 class Radio {
   /** From its CONNECT until its DISCONNECT, with a duration or without, is answered. */
@@ -24,13 +26,15 @@ class Radio {
   unrecorded = false
   /** It has said that it goes, and the store can remember that: nothing new is begun. */
   leaving = false
-  /** PINGREQ and DISCONNECT that are not answered, in order, as answers are. */
-  asked: (typeof MsgType.PINGREQ | typeof MsgType.DISCONNECT)[] = []
+  /** PINGREQ and DISCONNECT that are not answered, and CONNECT behind such a one, in order, as answers are. */
+  asked: Asked[] = []
   /** Answers that are due, by type and message id. */
   readonly #due = new Map<string, number>()
 
-  get listens(): boolean {
-    return (this.on && !this.leaving) || this.asked.includes(MsgType.PINGREQ)
+  /** Whoever is about to leave still hears what was said before, but no new message. */
+  hears(type: MsgType): boolean {
+    const isMessage = type === MsgType.PUBLISH || type === MsgType.REGISTER
+    return (this.on && !(this.leaving && isMessage)) || this.asked.includes(MsgType.PINGREQ)
   }
 
   owe(what: string): void {
@@ -43,7 +47,7 @@ class Radio {
     return count > 0
   }
 
-  answered(type: typeof MsgType.PINGREQ | typeof MsgType.DISCONNECT): boolean {
+  answered(type: Asked): boolean {
     const at = this.asked.indexOf(type)
     this.asked.splice(0, at + 1)
     return at >= 0
@@ -73,8 +77,11 @@ export class RadioSilence implements Checker {
     // What comes from where it was before opens a way to there, where nobody listens.
     if (route !== sensor.route) return
     const { store } = this.#world
-    if (message.type === MsgType.CONNECT) Object.assign(radio, { on: true, unrecorded: false, leaving: false, asked: [] })
-    else if (message.type === MsgType.PINGREQ) {
+    if (message.type === MsgType.CONNECT) {
+      // An answer to what it said before may still wait for airtime.
+      const asked = radio.asked.includes(MsgType.DISCONNECT) ? [...radio.asked, message.type] : []
+      Object.assign(radio, { on: true, unrecorded: false, leaving: false, asked })
+    } else if (message.type === MsgType.PINGREQ) {
       // Awake already, it is not answered again, unless the answer before waits for the store.
       if (store.stalled || radio.asked.at(-1) !== message.type) radio.asked.push(message.type)
     } else if (message.type === MsgType.DISCONNECT) {
@@ -91,14 +98,15 @@ export class RadioSilence implements Checker {
     const { type } = message
     const msgId = 'msgId' in message ? message.msgId : 0
     const isAnswer = radio.pay(`${type} ${msgId}`)
-    const { listens } = radio
+    const listens = radio.hears(type)
     if (type === MsgType.DISCONNECT) {
       // One that answers no DISCONNECT tells a stranger to connect, whatever else it asked.
       if (!radio.answered(type)) radio.asked = []
-      this.#gone(radio)
+      if (!radio.asked.includes(MsgType.CONNECT)) this.#gone(radio)
       return
     }
     if (type === MsgType.PINGRESP) radio.answered(MsgType.PINGREQ)
+    if (type === MsgType.CONNACK) radio.answered(MsgType.CONNECT)
     if (type === MsgType.CONNACK && listens) {
       if (message.returnCode !== 0) this.#gone(radio)
       return

@@ -1,59 +1,164 @@
 import type { Notice } from '../../../src/base/notice.ts'
+import type { Lsn } from '../../../src/base/store.ts'
 import { MsgType } from '../../../src/mqttsn/messages.ts'
+import type { Site } from '../site.ts'
+import { textOf, willText } from '../texts.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
-/** A will is published once for a sensor that is lost, and never for one that has said goodbye. */
+/** A will that was published. */
+interface Publication {
+  readonly id: string
+  /** A store that has this record knows of it. */
+  lsn: Lsn
+  /** What it may say. */
+  readonly allowed: ReadonlySet<string>
+  /** A crash has undone it: it may have been heard, and will be published again. */
+  undone: boolean
+}
+
+/** What the wire says of the will of one sensor. */
+class SensorWill {
+  /** Since its connection began. */
+  published: Publication[] = []
+  /** It is lost, and its will not published. */
+  due = false
+  /** It has said goodbye. */
+  gone: 'said' | 'answered' | undefined = undefined
+  /** The text that it knows to be kept. */
+  kept: string | undefined = undefined
+  /** Texts that it has asked to be kept instead, in order, and not been told of. */
+  asked: string[] = []
+  /** It will not be told of these any more. */
+  readonly untold = new Set<string>()
+  /** Parts of a new will that its CONNECT has brought. */
+  readonly brought = new Set<MsgType>()
+
+  get allowed(): ReadonlySet<string> {
+    return new Set([...(this.kept === undefined ? [] : [this.kept]), ...this.asked, ...this.untold])
+  }
+}
+
+/**
+ * A will is published once for a sensor that is lost, and never for one that has said goodbye; it says what was acknowledged last, or what was under way;
+ * and it arrives as often as it was published. Those of TCP clients are timed, too: see `WillInTime`.
+ */
 export class WillOnce extends SiteChecker {
   readonly name = 'will exactly once or not at all'
-  /** Published, by client, since its connection began. */
-  readonly #published = new Map<string, number>()
-  /** Lost, and not published. */
-  readonly #due = new Set<string>()
-  /** Has said goodbye; `true` once that was answered. */
-  readonly #gone = new Map<string, boolean>()
+  readonly #wills = new Map<string, SensorWill>()
+  readonly #publications: Publication[] = []
+  #heard = 0
+
+  constructor(site: Site) {
+    super(site)
+    for (const { id, will } of site.nodes) if (will !== undefined) this.#wills.set(id, new SensorWill())
+  }
 
   look(): void {
-    for (const id of this.#due) this.tell(`${id} was lost, and its will was not published`)
+    for (const [id, { due }] of this.#wills) if (due) this.tell(`${id} was lost, and its will was not published`)
+    const { wills } = this.site.collector
+    for (; this.#heard < wills.length; this.#heard++) {
+      const text = wills[this.#heard]!
+      if (!this.#publications.some(({ allowed }) => allowed.has(text))) this.tell(`"${text}" is not the will of anybody`)
+    }
+  }
+
+  settled(): void {
+    const { collector, nodes, stations } = this.site
+    let missing = 0
+    for (const { id, will } of [...nodes, ...stations]) {
+      if (will === undefined) continue
+      const published = this.#publications.filter((each) => each.id === id)
+      const certain = published.filter(({ undone }) => !undone).length
+      const arrived = collector.wills.filter((text) => text.startsWith(id)).length
+      if (will.qos > 0) missing += Math.max(0, certain - arrived)
+      // With QoS 1 it may come again.
+      if (will.qos !== 1 && arrived > published.length)
+        this.tell(`the will of ${id} was published ${published.length} times, and came ${arrived} times`)
+    }
+    if (missing > collector.receiver.dropped) this.tell(`${missing} wills were published, and never came`)
   }
 
   datagramIn(sensor: Sensor, datagram: Uint8Array): void {
+    const will = this.#wills.get(this.nodeOf(sensor).id)
     const message = messageOf(datagram)
-    const { id } = this.nodeOf(sensor)
-    if (message?.type === MsgType.CONNECT) {
-      this.#published.delete(id)
-      this.#gone.delete(id)
+    if (will === undefined || message === undefined) return
+    switch (message.type) {
+      case MsgType.CONNECT:
+        Object.assign(will, { published: [], gone: undefined })
+        will.brought.clear()
+        for (const text of will.asked.splice(0)) will.untold.add(text)
+        return
+      case MsgType.WILLTOPIC:
+      case MsgType.WILLMSG:
+        will.brought.add(message.type)
+        if (message.type === MsgType.WILLMSG) will.untold.add(textOf(message.message))
+        return
+      case MsgType.WILLMSGUPD:
+        will.asked.push(textOf(message.message))
+        return
+      case MsgType.DISCONNECT: {
+        const { server, store } = this.site.world
+        // Of an address that it has not connected from nobody knows who it is; and a full disk cannot remember that it left.
+        const known = server.gateway.client(sensor.client.clientId)?.route === sensor.route && !store.refuse
+        if (message.duration === undefined && known) will.gone = 'said'
+        return
+      }
+      default:
     }
-    const { server, store } = this.site.world
-    // Of an address that it has not connected from nobody knows who it is; and a full disk cannot remember that it left.
-    const known = server.gateway.client(id)?.route === sensor.route && !store.refuse
-    if (message?.type === MsgType.DISCONNECT && message.duration === undefined && known) this.#gone.set(id, false)
   }
 
   datagramOut(sensor: Sensor, datagram: Uint8Array): void {
     const { id } = this.nodeOf(sensor)
-    if (messageOf(datagram)?.type === MsgType.DISCONNECT && this.#gone.has(id)) this.#gone.set(id, true)
+    const will = this.#wills.get(id)
+    const message = messageOf(datagram)
+    if (will === undefined || message === undefined) return
+    if (message.type === MsgType.DISCONNECT && will.gone !== undefined) will.gone = 'answered'
+    else if (message.type === MsgType.CONNACK && message.returnCode === 0 && will.brought.size === 2) {
+      this.#keep(will, willText(id))
+      will.brought.clear()
+    } else if (message.type === MsgType.WILLMSGRESP) {
+      const text = will.asked.shift()
+      if (message.returnCode === 0 && text !== undefined) this.#keep(will, text)
+    }
+  }
+
+  #keep(will: SensorWill, text: string): void {
+    will.kept = text
+    will.untold.clear()
   }
 
   notice({ code, client }: Notice): void {
     if (client === undefined) return
     const id = client.slice(client.indexOf(':') + 1)
-    const hasWill = client.startsWith('sn:') && this.site.nodes.find((node) => node.id === id)?.hasWill === true
-    if (code === 'client-lost' && hasWill) this.#due.add(id)
+    const will = client.startsWith('sn:') ? this.#wills.get(id) : undefined
+    if (code === 'client-lost' && will !== undefined) will.due = true
     // Refused by a full disk, and told.
-    if (code === 'will-refused') this.#due.delete(id)
+    if (code === 'will-refused' && will !== undefined) will.due = false
     if (code !== 'will-published') return
-    this.#due.delete(id)
-    const count = (this.#published.get(id) ?? 0) + 1
-    this.#published.set(id, count)
-    if (count > 1) this.tell(`the will of ${id} was published ${count} times`)
-    if (this.#gone.has(id)) this.tell(`the will of ${id} was published although it had said goodbye`)
+    const { store } = this.site.world
+    const lsn = store.refuse ? Number.POSITIVE_INFINITY : store.appended
+    const publication = { id, lsn, allowed: will?.allowed ?? new Set([willText(id)]), undone: false }
+    this.#publications.push(publication)
+    if (will === undefined) return
+    will.due = false
+    will.published.push(publication)
+    if (will.published.length > 1) this.tell(`the will of ${id} was published ${will.published.length} times`)
+    if (will.gone !== undefined) this.tell(`the will of ${id} was published although it had said goodbye`)
   }
 
   /** What was not durable has not happened: neither that a will was published, nor a goodbye that was not answered. */
-  crashed(): void {
-    this.#published.clear()
-    this.#due.clear()
-    for (const [id, answered] of this.#gone) if (!answered) this.#gone.delete(id)
+  crashed(survived: Lsn): void {
+    for (const publication of this.#publications) {
+      if (publication.lsn > survived) publication.undone = true
+      // The next process counts its records anew.
+      publication.lsn = 0
+    }
+    for (const will of this.#wills.values()) {
+      will.due = false
+      will.published = will.published.filter(({ undone }) => !undone)
+      if (will.gone === 'said') will.gone = undefined
+      for (const text of will.asked.splice(0)) will.untold.add(text)
+    }
   }
 }
