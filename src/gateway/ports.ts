@@ -148,8 +148,9 @@ export class Ports {
     if (held.length === 0) this.#held.delete(client)
   }
 
-  /** The client is not there any more, or asleep: what waits for it would reach nobody. Answers still go. */
+  /** The client is not there any more, or asleep: what waits for it would reach nobody. Answers still go, but no questions about its will. */
   withdraw(client: RouteKey): void {
+    this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client || !isPrompt(frame.type))
     if (!this.isWaiting(client)) return
     const gone = (frame: Frame): boolean => {
       if (frame.client !== client) return false
@@ -158,7 +159,7 @@ export class Ports {
     }
     for (const frame of this.#held.get(client) ?? []) gone(frame)
     this.#held.delete(client)
-    this.#outlets.get(this.of(client).name)?.messages.filter((frame) => !gone(frame))
+    this.#outletOf(client)?.messages.filter((frame) => !gone(frame))
     this.#waiting.delete(client)
     this.#changed.delete(client)
   }
@@ -207,6 +208,10 @@ export class Ports {
     this.#held.clear()
     this.#waiting.clear()
     this.#changed.clear()
+  }
+
+  #outletOf(client: RouteKey): Outlet | undefined {
+    return this.#outlets.get(this.of(client).name)
   }
 
   #admits(now: Instant, { route, bytes, type, once }: Frame): boolean {
@@ -272,6 +277,8 @@ function envelopeOf(route: RouteKey): number {
 
 const isOnce = (message: Message): boolean => message.type === MsgType.PUBLISH && message.qos <= 0
 const nameOf = (type: MsgType): string => Object.entries(MsgType).find(([, value]) => value === type)![0]
+
+const isPrompt = (type: MsgType): boolean => type === MsgType.WILLTOPICREQ || type === MsgType.WILLMSGREQ
 
 /** What ends something for a client that waits with its radio on. */
 const isUrgent = (type: MsgType): boolean => type !== MsgType.PUBLISH && type !== MsgType.REGISTER && type !== MsgType.ADVERTISE

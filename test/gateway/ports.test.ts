@@ -157,6 +157,15 @@ describe('airtime', () => {
     }
   })
 
+  test('a client that has said goodbye is asked nothing about its will', () => {
+    const gateway = withRadio()
+    const connect = say.connect('s', { clean: false, will: true })
+    // The question is asked again while the first one (2 octets, 200 ms) is under way.
+    gateway.send(A, connect, connect, say.disconnect())
+    gateway.advance(5000)
+    expect(gateway.sent(A)).toEqual(['WILLTOPICREQ', 'DISCONNECT'])
+  })
+
   test('the queue of a port is bounded, and a client at a full port loses nothing of QoS 1', () => {
     const gateway = withRadio({ airtime: { bytesPerSecond: 1, dutyCycle: 1 }, maxQueued: 2 })
     const nodes = [1, 2, 3, 4].map((id) => nodeRoute(A, Uint8Array.of(id)))
