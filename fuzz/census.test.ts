@@ -71,5 +71,5 @@ test('after all sessions have expired every map and tree is empty', { timeout: 6
     const site = new Site(scarce)
     expect(differences(left(site, taken, farewell), untouched(site.setup))).toEqual([])
   })
-  fc.assert(lives, runs(80))
+  fc.assert(lives, runs(50))
 })

@@ -7,6 +7,9 @@ export const SEED = process.env.FUZZ_SEED === undefined ? undefined : Number(pro
 /** Parameters for a property that `npm test` runs `n` times: FUZZ_RUNS multiplies it, FUZZ_SEED makes it repeatable. */
 export const runs = <T>(n: number): Parameters<T> => ({ numRuns: n * FACTOR, ...(SEED !== undefined && { seed: SEED }) })
 
+/** `npm run fuzz`: neither seed nor number of runs matters to the other tests, and `npm test` has them. */
+export const ONLY_RANDOM = process.env.FUZZ_ONLY_RANDOM !== undefined
+
 /** Kinds of steps that are left out of the runs of a site, with commas between. */
 export const WITHOUT: readonly string[] = process.env.FUZZ_WITHOUT?.split(',') ?? []
 

@@ -9,5 +9,11 @@ process.stderr.write(`fuzz: FUZZ_SEED=${seed} FUZZ_RUNS=${factor} repeats this r
 
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
-  test: { include: ['fuzz/**/*.test.ts'], testTimeout: 600_000, env: { FUZZ_SEED: seed, FUZZ_RUNS: factor, FUZZ_KEEP: '1' } },
+  test: {
+    // What is in folders, and what passes years, is the same whatever the seed.
+    include: ['fuzz/*.test.ts'],
+    exclude: ['fuzz/years.test.ts'],
+    testTimeout: 600_000,
+    env: { FUZZ_SEED: seed, FUZZ_RUNS: factor, FUZZ_KEEP: '1', FUZZ_ONLY_RANDOM: '1' },
+  },
 })
