@@ -15,6 +15,8 @@ export interface Published {
   arrived: number
   /** Its publisher was told at least once that it is not taken. */
   refused: boolean
+  /** It was published again, with DUP. */
+  resent: boolean
   /** How often it went out to whom. */
   readonly handed: Map<string, number>
   /** Who is owed it, and how often each had given up its claims by then. */
@@ -44,6 +46,8 @@ export interface Receiver {
   readonly sent: string[] | undefined
   /** Messages for it that were dropped, by what was told of that. */
   dropped: number
+  /** A frame for it found no room at its port. */
+  overflowed: boolean
 }
 
 /**
@@ -68,6 +72,7 @@ export class Claims {
       kept: [],
       sent: window > 1 ? [] : undefined,
       dropped: 0,
+      overflowed: false,
     }
     this.receivers.set(id, receiver)
     return receiver
@@ -88,6 +93,7 @@ export class Claims {
       acknowledged: false,
       arrived: 0,
       refused: false,
+      resent: false,
       handed: new Map(),
       owed,
     }
@@ -153,12 +159,16 @@ export class Claims {
    * come again behind the others: then it is the order in which they left (ruling A15).
    */
   disordered(): string[] {
-    return [...this.receivers.values()].flatMap(({ id, got, sent }) => {
+    return [...this.receivers.values()].flatMap(({ id, got, sent, dropped, overflowed }) => {
+      // Of several, one that found no room has not left, and comes again behind the others.
+      if (sent !== undefined && overflowed) return []
       const last = new Map<string, number>()
       return [...new Set(sent ?? got)].flatMap((text) => {
         const one = this.published.get(text)
         // What was refused, and comes again all the same, comes late.
         if (one === undefined || one.qos < 1 || one.refused) return []
+        // So does what was dropped for want of room, and was said again because its acknowledgement was lost.
+        if (one.resent && dropped > 0) return []
         const line = `${one.publisher} ${one.topic} ${one.qos}`
         const before = last.get(line) ?? -1
         last.set(line, Math.max(before, one.number))

@@ -28,13 +28,14 @@ export class DelayedStore implements Store {
   stalled = false
   readonly #rows: MapRows
   readonly #log: Uint8Array[]
-  readonly #delayMs: number | undefined
+  /** How long a commit takes; none ends by itself without it. */
+  delayMs: number | undefined
   #durable: Lsn
   #inFlight: { began: Instant; due: Instant; upTo: Lsn } | undefined
 
   /** With `delayMs` commits take that long in virtual time, one after the other; without it, only `commit` makes anything durable. */
   constructor(delayMs?: number, log: Uint8Array[] = [], rows = new MapRows()) {
-    this.#delayMs = delayMs
+    this.delayMs = delayMs
     this.#rows = rows
     this.#log = log
     this.#durable = log.length
@@ -79,7 +80,7 @@ export class DelayedStore implements Store {
   }
 
   #begin(now: Instant): void {
-    if (this.#delayMs !== undefined) this.#inFlight = { began: now, due: now + this.#delayMs, upTo: this.#log.length }
+    if (this.delayMs !== undefined) this.#inFlight = { began: now, due: now + this.delayMs, upTo: this.#log.length }
   }
 
   /** The store that a new process finds. A torn record is not in it, because commits are whole or absent. */
@@ -92,7 +93,7 @@ export class DelayedStore implements Store {
     if (last !== undefined && readRecord(new ByteReader(last)) === undefined) log.pop()
     const rows = this.#rows.copy()
     rows.fold(log.splice(0, folded).map(parsed), rows.references())
-    const store = new DelayedStore(this.#delayMs, log, rows)
+    const store = new DelayedStore(this.delayMs, log, rows)
     store.now = this.now
     return store
   }

@@ -7,7 +7,7 @@ import { Station } from './station.ts'
 import { FILTERS, type Step, TOPICS, WILL_TOPIC } from './step.ts'
 import { TapeNetwork } from './tape-network.ts'
 import { Wire } from './wire.ts'
-import { World } from './world.ts'
+import { COMMIT_MS, World } from './world.ts'
 
 const SECOND = 1000
 const MINUTE = 60 * SECOND
@@ -36,7 +36,9 @@ export class Site {
     this.world.observers.push(new Wire(this), {
       notice: (notice) => {
         const receiver = this.claims.receivers.get(this.clientOf(notice) ?? '')
-        if (receiver !== undefined) receiver.dropped += dropsTold(notice)
+        if (receiver === undefined) return
+        receiver.dropped += dropsTold(notice)
+        receiver.overflowed ||= notice.limit === 'sn_max_queued_frames'
       },
     })
     this.nodes = [
@@ -89,8 +91,11 @@ export class Site {
   }
 
   take(step: Step): void {
-    if ('who' in step) this.#takeOf(step)
-    else this.#takeOfServer(step)
+    const times = step.do === 'publish' ? (step.times ?? 1) : 1
+    for (let time = 0; time < times; time++) {
+      if ('who' in step) this.#takeOf(step)
+      else this.#takeOfServer(step)
+    }
     this.run(step.do === 'advance' ? step.ms : STEP_MS)
   }
 
@@ -140,6 +145,7 @@ export class Site {
     if (step.do === 'heal') this.network.heal()
     else if (step.do === 'stall') world.store.stalled = true
     else if (step.do === 'unstall') this.#unstall()
+    else if (step.do === 'slow') world.store.delayMs = step.ms
     else if (step.do === 'fill') world.store.refuse = true
     else if (step.do === 'empty') world.store.refuse = false
     else if (step.do === 'restart') world.stopAndStart()
@@ -157,6 +163,7 @@ export class Site {
   settle(): void {
     this.network.heal()
     this.world.store.refuse = false
+    this.world.store.delayMs = COMMIT_MS
     this.#unstall()
     // Where airtime is scarce, what waits for it may wait for hours.
     const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 31 * MINUTE : MINUTE

@@ -29,9 +29,13 @@ export type Step =
       readonly retain: boolean
       /** More than a small frame takes. */
       readonly long?: boolean
+      /** So many in a row. */
+      readonly times?: number
     }
   | { readonly do: 'subscribe' | 'unsubscribe'; readonly who: number; readonly filter: number }
   | { readonly do: 'tape'; readonly who: number; readonly up: boolean; readonly fates: readonly Fate[] }
   | { readonly do: 'heal' | 'stall' | 'unstall' | 'fill' | 'empty' | 'restart' }
+  /** From now on each commit takes so long. */
+  | { readonly do: 'slow'; readonly ms: number }
   | { readonly do: 'crash'; readonly survivors: number; readonly torn: boolean }
   | { readonly do: 'advance'; readonly ms: number }

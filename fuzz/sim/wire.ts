@@ -27,6 +27,7 @@ export class Wire implements Observer {
     const one = this.#site.claims.published.get(textOf(message.data))
     if (one === undefined) return
     one.arrived++
+    one.resent ||= message.dup
     this.#said.set(`${sensor.client.clientId} ${message.msgId}`, one)
   }
 
@@ -42,7 +43,9 @@ export class Wire implements Observer {
     if (!this.#knows(tcp)) return
     for (const packet of this.#up.read(tcp, bytes)) {
       const one = packet.type === PacketType.PUBLISH ? this.#site.claims.published.get(textOf(packet.payload)) : undefined
-      if (one !== undefined) this.#said.set(`${tcp.client.clientId} ${(packet as Publish).packetId}`, one)
+      if (one === undefined) continue
+      one.resent ||= (packet as Publish).dup
+      this.#said.set(`${tcp.client.clientId} ${(packet as Publish).packetId}`, one)
     }
   }
 

@@ -14,7 +14,7 @@ import { Random } from './random.ts'
 import { Alarm, Schedule } from './schedule.ts'
 import { TcpClient } from './tcp-client.ts'
 
-const COMMIT_MS = 3
+export const COMMIT_MS = 3
 /** Wall time at which the world begins. */
 const EPOCH = 1_800_000_000_000
 
@@ -33,6 +33,8 @@ export interface Observer {
   closed?(client: TcpClient, by: 'client' | 'server'): void
   /** The server was killed; the next one is about to read its store, in which the records up to `survived` are. */
   crashed?(survived: Lsn): void
+  /** It has read it, and has said nothing yet. */
+  recovered?(): void
 }
 
 /** A sensor somewhere in the radio network. */
@@ -206,7 +208,9 @@ export class World {
     this.store = this.store.crash({ folded: this.store.durable >> 1, ...crash })
     for (const observer of this.observers) observer.crashed?.(survived)
     this.server = this.#newServer()
-    this.#drive(() => this.server.recover(this.schedule.now))
+    this.server.recover(this.schedule.now)
+    for (const observer of this.observers) observer.recovered?.()
+    this.#drive(() => {})
     for (const client of streams) {
       client.streamLost()
     }

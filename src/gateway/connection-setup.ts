@@ -91,15 +91,15 @@ export class ConnectionSetup {
     client.handle(now, message)
   }
 
-  /** The client is what it was before the dialogue. */
-  breakOff(now: Instant): void {
+  /** The client is what it was before the dialogue. `leaves`: it has said goodbye, and hears nothing more. */
+  breakOff(now: Instant, leaves = false): void {
     const client = this.#client
     const dialogue = this.#dialogue!
     dialogue.end()
     this.#dialogue = undefined
     client.state = dialogue.before
-    if (client.state === 'active') client.downlink.resume(now)
-    client.updateListening(now)
+    if (client.state === 'active' && !leaves) client.downlink.resume(now)
+    if (!leaves) client.updateListening(now)
     client.supervision.arm(now)
   }
 
@@ -165,6 +165,8 @@ export class ConnectionSetup {
       if (registry.size > 0 || inbound.remembersIds) client.host.store.append({ type: 'sn-end', clientId: client.clientId })
       registry.clear()
       inbound.clear()
+      // What still waits for airtime names topics by the ids of the session that is over.
+      client.host.ports.withdraw(client.route, 'its session is over')
     }
     this.#activate(now, whose)
   }

@@ -113,15 +113,18 @@ export class Downlink {
   }
 
   #goOn(now: Instant): void {
-    while (this.#again.length > 0 && !this.full) {
+    // What overtakes a frame that waits may find no room behind it, and would leave behind what comes later (ruling A15).
+    while (this.#again.length > 0 && !this.full && !this.#waitsForPort) {
       const { awaiting, held, msgId } = this.#again.shift()!
       if (awaiting === 'PUBCOMP') this.release(now, msgId)
       else if (held !== undefined) this.#start(now, { ...held, dup: held.dup || awaiting !== 'REGACK', registeredAgain: false })
     }
   }
 
-  /** The connection is over: what was open is the broker's to send again. */
+  /** The connection is over: what was open is the broker's to send again, but for QoS 0, which it has handed out. */
   abandon(): void {
+    for (const { held } of [...this.#transactions, ...this.#again])
+      if (held?.qos === 0) this.#tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
     this.#transactions = []
     this.#again = []
     this.#retries = 0
@@ -182,7 +185,7 @@ export class Downlink {
       this.resume(now)
       return
     }
-    if (this.#client.host.ports.isWaiting(this.#client.route) || this.#client.awaitsStore) {
+    if (this.#waitsForPort || this.#client.awaitsStore) {
       // It has not even left.
       if (this.#client.state === 'awake') this.#client.settle(now, true)
       else this.#armRetry(now)
@@ -207,6 +210,7 @@ export class Downlink {
 
   /** What waited for its port, or for the store, is on its way: only now its answer can be waited for. */
   left(now: Instant): void {
+    if (this.#client.isReachable) this.#goOn(now)
     if (this.#transactions.length > 0 && !this.#rests && this.#timer().armed) this.#armRetry(now)
   }
 
@@ -279,8 +283,13 @@ export class Downlink {
     }
     if (qos > 0) this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, held })
     this.#send(publish)
-    if (qos === 0) this.#close(now, undefined)
-    else this.#goOn(now)
+    if (qos === 0) {
+      this.#close(now, undefined)
+      return
+    }
+    this.#goOn(now)
+    // It may wait for its port, and nothing new is asked for behind it.
+    this.#client.updateListening(now)
   }
 
   #registered(now: Instant, transaction: Transaction, returnCode: number): void {
@@ -343,11 +352,20 @@ export class Downlink {
   /** The client will never take this message: it counts as delivered, and that is told. */
   #giveUp(now: Instant, held: Held, reason: string): void {
     const client = this.#client
-    client.host.traffic.publishDropped++
-    client.host.notice({ code: 'message-dropped', level: 'warn', client: client.key, peer: client.route, reason })
+    this.#tellDropped(reason)
     if (held.qos === 1) client.toBroker(now, responsePacket(PacketType.PUBACK, held.packetId))
     else if (held.qos === 2) client.toBroker(now, responsePacket(PacketType.PUBREC, held.packetId, 0x83))
     this.#close(now, undefined)
+  }
+
+  #tellDropped(reason: string): void {
+    const { host, key, route } = this.#client
+    host.traffic.publishDropped++
+    host.notice({ code: 'message-dropped', level: 'warn', client: key, peer: route, reason })
+  }
+
+  get #waitsForPort(): boolean {
+    return this.#client.host.ports.isWaiting(this.#client.route)
   }
 
   #done(now: Instant, type: typeof PacketType.PUBACK | typeof PacketType.PUBCOMP, transaction: Transaction): void {

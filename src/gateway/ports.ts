@@ -149,12 +149,12 @@ export class Ports {
   }
 
   /** The client is not there any more, or asleep: what waits for it would reach nobody. Answers still go, but no questions about its will. */
-  withdraw(client: RouteKey): void {
+  withdraw(client: RouteKey, why = 'the client went to sleep'): void {
     this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client || !isPrompt(frame.type))
     if (!this.isWaiting(client)) return
     const gone = (frame: Frame): boolean => {
       if (frame.client !== client) return false
-      if (frame.once) this.#drop(frame, 'the client went to sleep before it could be sent')
+      if (frame.once) this.#drop(frame, `${why} before it could be sent`)
       return true
     }
     for (const frame of this.#held.get(client) ?? []) gone(frame)

@@ -178,7 +178,7 @@ export class SnClient {
       return
     }
     const { before: dialogueBefore } = this.setup
-    if (dialogueBefore !== undefined) this.setup.breakOff(now)
+    if (dialogueBefore !== undefined) this.setup.breakOff(now, true)
     const settingUp =
       this.setup.isUnderWay || (dialogueBefore !== undefined && dialogueBefore !== 'active' && dialogueBefore !== 'asleep')
     // Whoever says goodbye is not lost, however far its connection was: its will must not fire.
@@ -196,6 +196,7 @@ export class SnClient {
     if (lsn === 'full') {
       // Not granted, not answered: the client tries again, and sleeps when its sleep can be remembered.
       Object.assign(this, before)
+      if (dialogueBefore !== undefined) this.#goOn(now)
       return
     }
     this.downlink.suspend()
@@ -204,6 +205,12 @@ export class SnClient {
     this.send(goodbye, lsn)
     this.supervision.arm(now)
     this.host.notice({ code: 'client-asleep', level: 'debug', client: this.key, peer: this.route, reason: `for ${duration} s` })
+  }
+
+  /** What its dialogue has interrupted. */
+  #goOn(now: Instant): void {
+    if (this.state === 'active') this.downlink.resume(now)
+    this.updateListening(now)
   }
 
   /** PINGREQ from sleep: everything that waits goes out now, and PINGRESP closes the window [1.2 section 6.14]. */

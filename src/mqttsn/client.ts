@@ -61,7 +61,7 @@ interface Request {
 /** Requests that may wait for the one that is open. */
 const QUEUE_MAX = 100
 /** Finished QoS 2 message ids that are remembered, so that a late copy of their PUBLISH is not taken for a new message. */
-const FINISHED_MAX = 8
+const FINISHED_MAX = 256
 /** What a shared subscription has before the topic that its messages have, and that the id of its SUBACK means. */
 const SHARED = /^\$share\/[^/]+\//
 

@@ -60,7 +60,8 @@ export class OneExchange extends SiteChecker {
       return
     }
     const waited = now - again.sentAt
-    if (waited < T_RETRY_MS * this.site.setup.backoff ** (again.times - 1))
+    // A clock of milliseconds in floating point.
+    if (waited + 1e-6 < T_RETRY_MS * this.site.setup.backoff ** (again.times - 1))
       this.tell(`${key} was sent to ${id} again after ${waited} ms`)
     if (++again.times > N_RETRY + 1) this.tell(`${key} was sent to ${id} ${again.times} times`)
     again.sentAt = now

@@ -22,7 +22,7 @@ type Asked = typeof MsgType.PINGREQ | typeof MsgType.DISCONNECT | typeof MsgType
 class Radio {
   /** From its CONNECT until its DISCONNECT, with a duration or without, is answered. */
   on = false
-  /** A full store could not record that it is gone: a new process takes it for connected. */
+  /** A full store could not record that it is gone, or a slow one has not yet: a new process takes it for connected. */
   unrecorded = false
   /** It has said that it goes, and the store can remember that: nothing new is begun. */
   leaving = false
@@ -83,7 +83,7 @@ export class RadioSilence implements Checker {
       Object.assign(radio, { on: true, unrecorded: false, leaving: false, asked })
     } else if (message.type === MsgType.PINGREQ) {
       // Awake already, it is not answered again, unless the answer before waits for the store.
-      if (store.stalled || radio.asked.at(-1) !== message.type) radio.asked.push(message.type)
+      if (store.durable < store.appended || radio.asked.at(-1) !== message.type) radio.asked.push(message.type)
     } else if (message.type === MsgType.DISCONNECT) {
       radio.asked.push(message.type)
       // What waited for the store before it still goes before its answer; a full store cannot grant sleep.
@@ -116,7 +116,8 @@ export class RadioSilence implements Checker {
 
   /** The store does not stand in the way: an awake period is answered once, however often it was asked for. */
   look(): void {
-    if (this.#world.store.stalled) return
+    const { store } = this.#world
+    if (store.durable < store.appended) return
     for (const radio of this.#radios.values()) if (radio.asked.length > 1) radio.asked = radio.asked.slice(-1)
   }
 
@@ -128,7 +129,8 @@ export class RadioSilence implements Checker {
   }
 
   #gone(radio: Radio): void {
-    radio.unrecorded ||= radio.on && this.#world.store.refuse
+    const { store } = this.#world
+    radio.unrecorded ||= radio.on && (store.refuse || store.durable < store.appended)
     radio.on = false
   }
 
