@@ -3,6 +3,8 @@ export interface Bug {
   readonly breaks: string
   /** `model`, `real`, or the path of a test file from `fuzz/`. */
   readonly suite: string
+  /** Of the soak, if not one. */
+  readonly minutes?: number
   readonly file: string
   readonly line: string
   readonly planted: string

@@ -28,14 +28,14 @@ const chosen = bugs().filter(
 const copy = mkdtempSync(join(tmpdir(), 'roost-planted-'))
 const tell = (line) => process.stdout.write(`${line}\n`)
 
-function judge(suite) {
-  const verdict = judged(suite, copy, values)
+function judge(suite, minutes = 1) {
+  const verdict = judged(suite, copy, { ...values, minutes })
   if (values.verbose) process.stdout.write(verdict.output)
   return verdict
 }
 
 /** Gives whether it was found. */
-function plant({ name, suite, file, line, planted }) {
+function plant({ name, suite, minutes, file, line, planted }) {
   const path = join(copy, file)
   const text = readFileSync(path, 'utf8')
   if (text.split(line).length !== 2) throw new Error(`${name}: the line is not once in ${file}`)
@@ -43,7 +43,7 @@ function plant({ name, suite, file, line, planted }) {
     path,
     text.replace(line, () => planted),
   )
-  const { failed, found, seconds } = judge(suite)
+  const { failed, found, seconds } = judge(suite, minutes)
   writeFileSync(path, text)
   tell(`| ${name} | ${failed ? found : 'NOT FOUND'} | ${seconds} s |`)
   return failed

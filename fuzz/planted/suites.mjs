@@ -1,4 +1,6 @@
 import { spawnSync } from 'node:child_process'
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
 
 const SECONDS_MAX = 600
 
@@ -38,11 +40,12 @@ function checker(output) {
   return found === undefined || /^\d/.test(found) ? 'the same steps, another trace' : found
 }
 
-/** The soak over real sockets, for a minute. */
-function soak(copy, { seed }) {
+/** The soak over real sockets. */
+function soak(copy, { seed, minutes }) {
+  rmSync(join(copy, 'dist'), { recursive: true, force: true })
   // A planted line may leave something unused, which does not keep it from running.
   node(copy, {}, 'node_modules/typescript/bin/tsc', '-p', 'tsconfig.build.json')
-  const size = ['--minutes', '1', '--clients', '60', '--interval', '8', '--seed', seed]
+  const size = ['--minutes', String(minutes), '--clients', '60', '--interval', '8', '--seed', seed]
   const { failed, output } = node(copy, {}, 'fuzz/soak-real/run.mjs', ...size)
   if (!failed) return { failed, output }
   const found = /^FAILED: (.*)/m.exec(output)?.[1]
