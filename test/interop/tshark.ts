@@ -12,7 +12,10 @@ if (missing) process.stderr.write('skipped: what tshark reads in our messages, b
 /** For tests that need Debian's tshark. */
 export const describeWithTshark = describe.skipIf(missing)
 
-/** What tshark says of one MQTT-SN message, by its names for the fields. */
+/**
+ * What tshark says of one MQTT-SN message, by its names for the fields; `<name>_raw` begins with the octets of the field as hexadecimal digits, or with
+ * the value of its bits.
+ */
 export type Dissected = Readonly<Record<string, unknown>>
 
 const PORT = 1884
@@ -25,7 +28,7 @@ export function dissect(datagrams: readonly Uint8Array[]): (Dissected | undefine
   try {
     const file = join(dir, 'messages.pcap')
     writeFileSync(file, Buffer.concat([fileHeader(), ...datagrams.flatMap(packet)]))
-    const argv = ['-r', file, '-d', `udp.port==${PORT},mqttsn`, '-T', 'json', '-J', 'mqttsn', '--no-duplicate-keys']
+    const argv = ['-r', file, '-d', `udp.port==${PORT},mqttsn`, '-T', 'json', '-J', 'mqttsn', '--no-duplicate-keys', '-x']
     const { stdout, stderr, status } = spawnSync('tshark', argv, { encoding: 'utf8', maxBuffer: 64 * 1024 * 1024 })
     if (status !== 0) throw new Error(`tshark ended with ${status}: ${stderr}`)
     const packets = JSON.parse(stdout) as { _source: { layers: { mqttsn?: { 'mqttsn.msg'?: Dissected } } } }[]
