@@ -24,12 +24,17 @@ export class DelayedStore implements Store {
   now: Instant = 0
   /** `append` gives 'full'. */
   refuse = false
+  /** How often it did. */
+  refusals = 0
   /** Commits do not end, as with a disk that fails. */
   stalled = false
   readonly #rows: MapRows
   readonly #log: Uint8Array[]
   /** How long a commit takes; none ends by itself without it. */
   delayMs: number | undefined
+  /** When each record was appended, behind those that were there from the beginning. */
+  readonly #instants: Instant[] = []
+  readonly #inherited: number
   #durable: Lsn
   #inFlight: { began: Instant; due: Instant; upTo: Lsn } | undefined
 
@@ -38,6 +43,7 @@ export class DelayedStore implements Store {
     this.delayMs = delayMs
     this.#rows = rows
     this.#log = log
+    this.#inherited = log.length
     this.#durable = log.length
   }
 
@@ -51,10 +57,14 @@ export class DelayedStore implements Store {
   }
 
   append(record: StoreRecord): Lsn | 'full' {
-    if (this.refuse) return 'full'
+    if (this.refuse) {
+      this.refusals++
+      return 'full'
+    }
     const writer = new ByteWriter()
     writeRecord(writer, record)
     const lsn = this.#log.push(writer.toBytes())
+    this.#instants.push(this.now)
     if (this.#inFlight === undefined) this.#begin(this.now)
     // All that is appended at one instant goes into one commit, as in one turn of the event loop.
     else if (this.#inFlight.began === this.now) this.#inFlight.upTo = lsn
@@ -81,6 +91,15 @@ export class DelayedStore implements Store {
 
   #begin(now: Instant): void {
     if (this.delayMs !== undefined) this.#inFlight = { began: now, due: now + this.delayMs, upTo: this.#log.length }
+  }
+
+  /** So many survivors, and what was appended at the same instant as the last of them: it goes into the same commit. */
+  withWholeTurns(survivors: number): number {
+    if (survivors === 0) return 0
+    const instantOf = (lsn: Lsn): Instant | undefined => this.#instants[lsn - 1 - this.#inherited]
+    let kept = Math.min(this.#durable + survivors, this.appended)
+    while (kept < this.appended && instantOf(kept + 1) === instantOf(kept)) kept++
+    return kept - this.#durable
   }
 
   /** The store that a new process finds. A torn record is not in it, because commits are whole or absent. */

@@ -15,6 +15,7 @@ export class Wire implements Observer {
   readonly #up = new PacketStreams('client')
   readonly #down = new PacketStreams('server')
   /** What arrived last under which id: `s1 7`. */
+  readonly #heard = new Set<Published>()
   readonly #said = new Map<string, Published>()
 
   constructor(site: Site) {
@@ -44,7 +45,9 @@ export class Wire implements Observer {
     for (const packet of this.#up.read(tcp, bytes)) {
       const one = packet.type === PacketType.PUBLISH ? this.#site.claims.published.get(textOf(packet.payload)) : undefined
       if (one === undefined) continue
-      one.resent ||= (packet as Publish).dup
+      // Without its session a client says it anew, and not again.
+      one.resent ||= (packet as Publish).dup || this.#heard.has(one)
+      this.#heard.add(one)
       this.#said.set(`${tcp.client.clientId} ${(packet as Publish).packetId}`, one)
     }
   }

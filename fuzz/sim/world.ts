@@ -31,8 +31,11 @@ export interface Observer {
   notice?(notice: Notice): void
   /** A stream is over, because its client broke it off, or because the server ends it. */
   closed?(client: TcpClient, by: 'client' | 'server'): void
-  /** The server was killed; the next one is about to read its store, in which the records up to `survived` are. */
-  crashed?(survived: Lsn): void
+  /**
+   * The server was killed; the next one is about to read its store, in which the records up to `survived` are, of those that were appended. `refused`:
+   * some were not taken.
+   */
+  crashed?(survived: Lsn, appended: Lsn, refused: boolean): void
   /** It has read it, and has said nothing yet. */
   recovered?(): void
 }
@@ -203,10 +206,12 @@ export class World {
     this.note('crash', '', new Uint8Array(0))
     const streams = [...this.#streams.values()]
     this.#streams.clear()
-    const survived = Math.min(this.store.durable + (crash.survivors ?? 0), this.store.appended)
+    const { appended, refusals } = this.store
+    const survivors = this.store.withWholeTurns(crash.survivors ?? 0)
+    const survived = this.store.durable + survivors
     // A checkpoint was there before, and the log goes on from it.
-    this.store = this.store.crash({ folded: this.store.durable >> 1, ...crash })
-    for (const observer of this.observers) observer.crashed?.(survived)
+    this.store = this.store.crash({ folded: this.store.durable >> 1, ...crash, survivors })
+    for (const observer of this.observers) observer.crashed?.(survived, appended, refusals > 0)
     this.server = this.#newServer()
     this.server.recover(this.schedule.now)
     for (const observer of this.observers) observer.recovered?.()

@@ -7,6 +7,7 @@ import { DropsTold } from './drops-told.ts'
 import { OneExchange } from './one-exchange.ts'
 import { PromisesKept } from './promises-kept.ts'
 import { RadioSilence } from './radio-silence.ts'
+import { RecoversTheSame } from './recovers-the-same.ts'
 import { SameTopicIds } from './same-topic-ids.ts'
 import { SessionsLive } from './sessions-live.ts'
 import { WillInTime } from './will-in-time.ts'
@@ -25,4 +26,5 @@ export const checkersFor = (site: Site): Checker[] => [
   new DropsTold(site),
   new PromisesKept(site),
   new RadioSilence(site.world),
+  new RecoversTheSame(site),
 ]

@@ -1,0 +1,76 @@
+import type { Lsn } from '../../../src/base/store.ts'
+import { messageOf, qosOf, type Session } from '../../../src/broker/session.ts'
+import { TOPICS } from '../step.ts'
+import { textOf } from '../texts.ts'
+import { SiteChecker } from './checker.ts'
+
+/** What has to be there again, each thing as a line. */
+type Kept = ReadonlyMap<string, string>
+
+/**
+ * A new process that finds all records of the one before has its state: sessions with what they subscribe to, what waits for them and how far each
+ * exchange has come; retained messages; sensors, their topic ids and wills. Of streams nothing is left, and QoS 0 waits for nobody.
+ */
+export class RecoversTheSame extends SiteChecker {
+  readonly name = 'a restart changes nothing'
+  #before: Kept | undefined = undefined
+
+  crashed(survived: Lsn, appended: Lsn, refused: boolean): void {
+    // What the store has refused is in no record.
+    this.#before = survived === appended && !refused ? this.#kept() : undefined
+  }
+
+  recovered(): void {
+    const before = this.#before
+    if (before === undefined) return
+    const after = this.#kept()
+    for (const [what, was] of before) {
+      const is = after.get(what)
+      if (is !== was) this.tell(`${what} was ${was}, and is ${is ?? 'gone'}`)
+    }
+    this.#before = undefined
+  }
+
+  #kept(): Kept {
+    const { broker, gateway } = this.site.world.server
+    const kept = new Map<string, string>()
+    for (const { id } of this.site.nodes) {
+      const client = gateway.client(id)
+      // Whoever is in the middle of a change is recorded as it was before.
+      if (client?.link === undefined || (client.state !== 'active' && client.state !== 'asleep') || client.setup.isUnderWay)
+        continue
+      const { state, durationSeconds, sleepSeconds, cleanSession, will, registry, route } = client
+      const ids = TOPICS.map((topic) => registry.idOf(topic) ?? 0)
+      kept.set(`sensor ${id}`, `${state} ${durationSeconds} ${sleepSeconds} ${cleanSession} at ${route}, ids ${ids}`)
+      kept.set(`will of ${id}`, will === undefined ? 'none' : textOf(will.payload))
+      const session = broker.sessions.get('sn', id)
+      if (session !== undefined) kept.set(session.key, lineOf(session))
+    }
+    for (const { id } of this.site.stations) {
+      const session = broker.sessions.get('mqtt', id)
+      if (session !== undefined && session.expirySeconds > 0) kept.set(session.key, lineOf(session))
+    }
+    for (const topic of TOPICS) kept.set(`retained on ${topic}`, textOf(broker.retained.get(topic)?.payload ?? new Uint8Array()))
+    return kept
+  }
+}
+
+/** The session without what belongs to its conversation. */
+function lineOf(session: Session): string {
+  const { subscriptions, inflight, received, expirySeconds } = session
+  const filters = [...(subscriptions?.values() ?? [])].map(({ filter, qos }) => `${filter} ${qos}`)
+  const waiting: string[] = []
+  session.filterQueue((entry) => {
+    const message = messageOf(entry)
+    if (message.id !== 0 && qosOf(entry) > 0) waiting.push(textOf(message.payload))
+    return true
+  })
+  const exchanges: string[] = []
+  for (const { queued, packetId, released } of inflight?.values() ?? []) {
+    if (!released && queued.message.id !== 0) waiting.push(textOf(queued.message.payload))
+    // The id of QoS 1 has no record.
+    if (queued.qos === 2) exchanges.push(`${packetId}${released ? ' released' : ''}`)
+  }
+  const parts = [filters, waiting, exchanges, [...(received?.keys() ?? [])]]
+  return `expiry ${expirySeconds}, subscribed to, waiting, under way, received: ${parts.map((part) => `[${part.sort()}]`).join(' ')}`
+}
