@@ -229,6 +229,12 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     return this.#context.store.append({ type: 'sent', key: session.key, id: message.id, packetId })
   }
 
+  mayTakePacketId(session: Session): boolean {
+    if (session.kind !== 'sn' || !session.persistent) return true
+    const { store } = this.#context
+    return session.mayTakePacketId(store.durable, (packetId) => store.append({ type: 'sent', key: session.key, id: 0, packetId }))
+  }
+
   dropIfExpired(now: Instant, session: Session, message: Publish): boolean {
     if (message.expiresAt === undefined || message.expiresAt > now) return false
     this.stats.publishDropped++

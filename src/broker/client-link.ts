@@ -32,6 +32,8 @@ export interface LinkOwner {
   durable(): Lsn
   /** Records the packet id under which a message goes to a session. */
   recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full'
+  /** Whether the next QoS 1 message of this session has a packet id; if not, something has to be durable first. */
+  mayTakePacketId(session: Session): boolean
   /** A message has left a queue that holds publishers up. */
   drained(now: Instant, session: Session): void
   /** No more may be in flight, and something waits. */
@@ -293,6 +295,7 @@ export class ClientLink implements Link {
         if (!this.#gateAhead(now, session)) return this.#wait()
         continue
       }
+      if (entry.qos === 1 && !this.#owner.mayTakePacketId(session)) return this.#wait()
       this.#dequeue(now, session)
       if (this.#owner.dropIfExpired(now, session, entry.message)) continue
       if (entry.qos === 0) return this.#deliver(entry, 0, false)

@@ -169,6 +169,7 @@ export class Recovery {
       const colon = key.indexOf(':')
       const session = new Session(key.slice(0, colon) as ClientKind, key.slice(colon + 1))
       session.persistent = true
+      session.resumePacketIds(0)
       restored = new Restored(session)
       this.#restored.set(key, restored)
     }

@@ -119,6 +119,10 @@ export class Session implements Identity {
   #queue: Fifo<Publish | Queued> | undefined = undefined
   #timers: Timer<SessionTimer>[] | undefined = undefined
   #nextPacketId = 1
+  /** From a record with this packet id a new process knows where ids go on. */
+  #recordedId = 0
+  /** Such a record that may not be durable yet. */
+  #recording: { readonly packetId: number; readonly lsn: Lsn } | undefined = undefined
 
   constructor(kind: ClientKind, clientId: string) {
     this.kind = kind
@@ -201,10 +205,31 @@ export class Session implements Identity {
 
   /**
    * After a restart ids go on behind the last one that was recorded: a receiver remembers the QoS 2 ids that it finished a short while
-   * ago, and would take a new message under one of them for a late copy of the old.
+   * ago, and would take a new message under one of them for a late copy of the old. Of the ids that QoS 1 takes most have no record; where a late
+   * PUBACK may still come, they go on behind all that can have been used.
    */
   resumePacketIds(last: number): void {
-    this.#nextPacketId = last === 0xffff ? 1 : last + 1
+    const next = last + (this.kind === 'sn' ? UNRECORDED_MAX : 1)
+    this.#nextPacketId = next > 0xffff ? next - 0xffff : next
+    this.#recordedId = last
+  }
+
+  /**
+   * Whether a QoS 1 message for a sensor may take the next packet id. A sensor does not notice that the process is another one, and its PUBACK from before must not
+   * be taken for that of another message: it may not where a new process would use it again. `record` notes an id, and gives its Lsn.
+   */
+  mayTakePacketId(durable: Lsn, record: (packetId: number) => Lsn | 'full'): boolean {
+    if (this.#recording !== undefined && this.#recording.lsn <= durable) {
+      this.#recordedId = this.#recording.packetId
+      this.#recording = undefined
+    }
+    const ahead = (this.#nextPacketId - this.#recordedId + 0xffff) % 0xffff
+    if (ahead < UNRECORDED_MAX / 2) return true
+    if (this.#recording === undefined) {
+      const lsn = record(this.#nextPacketId)
+      if (lsn !== 'full') this.#recording = { packetId: this.#nextPacketId, lsn }
+    }
+    return ahead < UNRECORDED_MAX - WINDOW_MAX || (this.#recording !== undefined && this.#recording.lsn <= durable)
   }
 
   #left(entry: Publish | Queued): void {
@@ -227,6 +252,10 @@ export class Session implements Identity {
   }
 }
 
+/** Packet ids of a sensor that may be used beyond the last one that is in a record. */
+const UNRECORDED_MAX = 64
+/** Ids that are passed over because they are in flight: as many as a sensor's window may be (sn_inflight_messages). */
+const WINDOW_MAX = 16
 const NO_TIMERS: readonly Timer<SessionTimer>[] = []
 const NOBODY: StoredOwner = { username: undefined, listener: '', verified: false }
 

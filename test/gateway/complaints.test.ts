@@ -178,7 +178,7 @@ describe('the will and the connection', () => {
     after.settle()
     after.send('r', say.ping('s'))
     after.settle()
-    expect(after.sent('r')).toEqual(['PUBLISH 0401=x #1 q1'])
+    expect(after.sent('r')).toEqual(['PUBLISH 0401=x #64 q1'])
   })
 
   test('complaints 13, 14: clean session 0 brings subscriptions, backlog and retained messages, and registers again', () => {

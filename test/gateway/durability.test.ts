@@ -205,12 +205,12 @@ describe('after kill -9', () => {
     after.settle()
     after.send('r', say.ping('s'))
     after.settle()
-    expect(after.sent('r')).toEqual(['PUBLISH 0401=one #1 q1'])
-    after.send('r', say.puback(0x401, 1))
+    expect(after.sent('r')).toEqual(['PUBLISH 0401=one #64 q1'])
+    after.send('r', say.puback(0x401, 64))
     after.settle()
-    after.send('r', say.puback(0x401, 2))
+    after.send('r', say.puback(0x401, 65))
     after.settle()
-    expect(after.sent('r')).toEqual(['PUBLISH 0401=two #2 q1', 'PINGRESP'])
+    expect(after.sent('r')).toEqual(['PUBLISH 0401=two #65 q1', 'PINGRESP'])
   })
 
   test('a sleeper that wakes before its session is taken up again gets its backlog too', () => {
@@ -224,7 +224,47 @@ describe('after kill -9', () => {
     const after = world.restarted()
     after.send('r', say.ping('s'))
     after.settle()
-    expect(after.sent('r')).toEqual(['PUBLISH 0401=one #1 q1'])
+    expect(after.sent('r')).toEqual(['PUBLISH 0401=one #64 q1'])
+  })
+
+  test('a PUBACK that is late is not taken for that of another message, however often the process ends', () => {
+    let world = gated()
+    world.send('r', say.subscribe('a', 1))
+    world.settle()
+    for (const text of ['one', 'two', 'three']) world.publish('a', text)
+    world.settle()
+    expect(world.sent('r')).toEqual(['SUBACK 0401 #9 q1', 'PUBLISH 0401=one #1 q1'])
+    for (const first of [64, 128, 192]) {
+      world = world.restarted()
+      world.settle()
+      expect(world.sent('r')).toEqual([`PUBLISH 0401=one #${first} q1`])
+      for (let msgId = 1; msgId < first; msgId++) world.send('r', say.puback(0x401, msgId))
+      world.settle()
+      expect(world.sent('r')).toEqual([])
+    }
+    world.send('r', say.puback(0x401, 192))
+    world.settle()
+    expect(world.sent('r')).toEqual(['PUBLISH 0401=two #193 q1'])
+  })
+
+  test('an id is recorded before a new process could use it again, and no message waits for that while there is time', () => {
+    const world = gated()
+    world.send('r', say.subscribe('a', 1))
+    world.settle()
+    world.sent('r')
+    const { store } = world
+    for (let msgId = 1; msgId < 200; msgId++) {
+      world.publish('a', 'x')
+      world.settle()
+      expect(world.sent('r')).toEqual([`PUBLISH 0401=x #${msgId} q1`])
+      if (msgId % 50 === 49) {
+        const next = world.restarted().broker.sessions.get('sn', 's')!.freePacketId()
+        expect(next).toBeGreaterThan(msgId)
+        expect(next).toBeLessThanOrEqual(msgId + 64)
+      }
+      world.send('r', say.puback(0x401, msgId))
+    }
+    expect([...store.replay()].filter((record) => record.type === 'sent').length).toBeLessThan(8)
   })
 
   describe('the sleep of 600 s runs on, with one grace period of half of it', () => {
