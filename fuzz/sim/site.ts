@@ -3,7 +3,7 @@ import { Claims, type Published } from './claims.ts'
 import { dropsTold } from './drops-told.ts'
 import { Node } from './node.ts'
 import { brokerLimits, gatewayOptions, PLAIN, type Scarce, type Setup } from './setup.ts'
-import { Station } from './station.ts'
+import { SHORT_SECONDS, Station } from './station.ts'
 import { FILTERS, type Step, TOPICS, WILL_TOPIC } from './step.ts'
 import { TapeNetwork } from './tape-network.ts'
 import { Wire } from './wire.ts'
@@ -12,6 +12,7 @@ import { COMMIT_MS, World } from './world.ts'
 const SECOND = 1000
 const MINUTE = 60 * SECOND
 const HOUR = 60 * MINUTE
+const HOUR_SECONDS = 3600
 /** For which the gateway keeps the session of a sensor that is gone. */
 export const SESSION_SECONDS = 7 * 24 * 3600
 /** Between two steps: less than an exchange takes, so that things happen in the middle of it. */
@@ -47,12 +48,12 @@ export class Site {
       new Node(this, 's2', false, 2, 0.997, { qos: 1, retain: false }),
     ]
     if (this.setup.choosy) this.nodes[1]!.sensor.refuses = (topicName) => topicName === TOPICS[1]
-    this.collector = new Station(this, 'collector', true, 2)
+    this.collector = new Station(this, 'collector', SESSION_SECONDS, 2)
     this.stations = [
       this.collector,
-      new Station(this, 'm1', true, 1, { qos: 1, retain: false, delaySeconds: 20 }),
+      new Station(this, 'm1', HOUR_SECONDS, 1, { qos: 1, retain: false, delaySeconds: 20 }),
       // Its session ends before its will would be due.
-      new Station(this, 'm2', false, 2, { qos: 2, retain: true, delaySeconds: 60 }),
+      new Station(this, 'm2', SHORT_SECONDS, 2, { qos: 2, retain: true, delaySeconds: 60 }),
     ]
     this.collector.connect()
     this.run(SECOND)

@@ -1,11 +1,12 @@
 import { ReasonCode } from '../../src/mqtt/reason-codes.ts'
 import type { Published, Receiver } from './claims.ts'
-import { SESSION_SECONDS, type Site } from './site.ts'
+import type { Site } from './site.ts'
 import { WILL_TOPIC } from './step.ts'
 import type { TcpClient } from './tcp-client.ts'
 import { bytes, textOf, willText } from './texts.ts'
 
-const SHORT_SECONDS = 30
+/** A session that ends so soon promises nothing. */
+export const SHORT_SECONDS = 30
 
 export interface StationWill {
   readonly qos: 0 | 1 | 2
@@ -18,6 +19,8 @@ export class Station {
   readonly id: string
   readonly tcp: TcpClient
   readonly will: StationWill | undefined
+  /** For which its session outlives its stream. */
+  readonly lastsSeconds: number
   /** Between its loss and its will. */
   readonly willDelayMs: number
   readonly receiver: Receiver
@@ -28,18 +31,20 @@ export class Station {
   /** Wills that it has heard of. */
   readonly wills: string[] = []
 
-  constructor(site: Site, id: string, lasting: boolean, qos: 0 | 1 | 2, will?: StationWill) {
+  constructor(site: Site, id: string, lastsSeconds: number, qos: 0 | 1 | 2, will?: StationWill) {
+    const lasting = lastsSeconds > SHORT_SECONDS
     this.#site = site
     this.id = id
     this.will = will
-    this.willDelayMs = 1000 * Math.min(will?.delaySeconds ?? 0, lasting ? SESSION_SECONDS : SHORT_SECONDS)
+    this.lastsSeconds = lastsSeconds
+    this.willDelayMs = 1000 * Math.min(will?.delaySeconds ?? 0, lastsSeconds)
     this.receiver = site.claims.receiver(id, lasting, qos)
     this.tcp = site.world.addTcpClient({
       clientId: id,
       cleanStart: false,
       keepAliveSeconds: 60,
       // One that does not last may still be there when its client is back soon: nothing is promised of it.
-      properties: { sessionExpiryInterval: lasting ? SESSION_SECONDS : SHORT_SECONDS },
+      properties: { sessionExpiryInterval: lastsSeconds },
       ...(will !== undefined && {
         will: {
           topic: WILL_TOPIC,

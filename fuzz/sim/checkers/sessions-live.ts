@@ -1,8 +1,30 @@
+import { PacketType } from '../../../src/mqtt/packets.ts'
+import { PacketStreams } from '../packet-streams.ts'
+import type { TcpClient } from '../tcp-client.ts'
 import { SiteChecker } from './checker.ts'
 
-/** Whoever is connected has a session. */
+/** Whoever is connected has a session, and finds it again when it comes back before its time is over, crashes or not [5.0 section 4.1]. */
 export class SessionsLive extends SiteChecker {
-  readonly name = 'a connected client has its session'
+  readonly name = 'sessions live'
+  readonly #down = new PacketStreams('server')
+  /** When a lasting client was last seen to have a session. */
+  readonly #seen = new Map<string, number>()
+
+  written(tcp: TcpClient, bytes: Uint8Array): void {
+    const station = this.stationOf(tcp)
+    if (station === undefined || !station.receiver.lasting) return
+    const { id, lastsSeconds } = station
+    const { now } = this.site.world.schedule
+    for (const packet of this.#down.read(tcp, bytes)) {
+      if (packet.type === PacketType.CONNACK) {
+        if (packet.reasonCode !== 0) continue
+        const seen = this.#seen.get(id)
+        if (!packet.sessionPresent && seen !== undefined && now - seen < lastsSeconds * 1000)
+          this.tell(`${id} comes back after ${now - seen} ms, and its session is gone`)
+      }
+      this.#seen.set(id, now)
+    }
+  }
 
   look(): void {
     const { sessions } = this.site.world.server.broker
