@@ -4,6 +4,7 @@ import { BacklogFirst } from './backlog-first.ts'
 import { BoundsHold } from './bounds-hold.ts'
 import type { Checker } from './checker.ts'
 import { DropsTold } from './drops-told.ts'
+import { KnownIds } from './known-ids.ts'
 import { OneExchange } from './one-exchange.ts'
 import { PromisesKept } from './promises-kept.ts'
 import { RadioSilence } from './radio-silence.ts'
@@ -18,6 +19,7 @@ export const checkersFor = (site: Site): Checker[] => [
   new OneExchange(site),
   new BacklogFirst(site),
   new SameTopicIds(site),
+  new KnownIds(site),
   new WillOnce(site),
   new WillInTime(site),
   new SessionsLive(site),

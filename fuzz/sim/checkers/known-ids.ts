@@ -1,0 +1,33 @@
+import { MsgType } from '../../../src/mqttsn/messages.ts'
+import { TOPICS } from '../step.ts'
+import type { Sensor } from '../world.ts'
+import { messageOf, SiteChecker } from './checker.ts'
+
+/** A message comes under an id that its sensor knows: one that it was told in this session, and has not lost with its memory [1.2 section 6.10]. */
+export class KnownIds extends SiteChecker {
+  readonly name = 'ids are known'
+  /** When CONNECT of each sensor arrived last. */
+  readonly #connected = new Map<string, number>()
+  /** When the server began anew: it takes what it has recorded for known, until it is told otherwise (ruling A10). */
+  #beganAt = Number.NEGATIVE_INFINITY
+
+  datagramIn(sensor: Sensor, datagram: Uint8Array): void {
+    if (messageOf(datagram)?.type === MsgType.CONNECT) this.#connected.set(this.nodeOf(sensor).id, this.site.world.schedule.now)
+  }
+
+  datagramOut(sensor: Sensor, datagram: Uint8Array): void {
+    const message = messageOf(datagram)
+    if (message?.type !== MsgType.PUBLISH || message.topicIdType !== 'normal') return
+    const { id, rebootedAt } = this.nodeOf(sensor)
+    const { client } = sensor
+    const connectedAt = this.#connected.get(id) ?? Number.NEGATIVE_INFINITY
+    // In the middle of a request it may not know yet what the answer to it tells.
+    if (connectedAt <= rebootedAt || connectedAt <= this.#beganAt || client.state === 'connecting' || !client.idle) return
+    if (!TOPICS.some((topic) => client.topicId(topic) === message.topicId))
+      this.tell(`${id} was sent a message under ${message.topicId}, which it does not know`)
+  }
+
+  crashed(): void {
+    this.#beganAt = this.site.world.schedule.now
+  }
+}
