@@ -23,6 +23,7 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   [/^Router\.#routes$/, 'topics without receivers that were published on last: at most 16,384'],
 ]
 
+const MINUTE = 60_000
 /** The gateway's own session, for messages with QoS -1. */
 const GATEWAY = 'sn:roost-gateway'
 
@@ -47,7 +48,9 @@ function left(site: Site, taken: readonly Step[], farewell: Farewell): Census {
   const counts = new Map(census(site.world.server, new Set([site.world.store])))
   if (taken.some((step) => step.do === 'fill')) {
     site.world.stopAndStart()
-    site.outliveSessions()
+    // Wills that the full store did not take are published now.
+    site.run(5 * MINUTE)
+    site.abandon()
   }
   const { store } = site.world
   for (const record of store.crash({ folded: store.appended }).replay()) {
