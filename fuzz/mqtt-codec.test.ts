@@ -19,7 +19,7 @@ test('what is encoded decodes to itself, and encodes to the same bytes again', (
       expect(found.map(said)).toEqual([said(packet)])
       expect(encoded(found[0]!, v)).toEqual(bytes)
     }),
-    runs(2000),
+    runs(1000),
   )
 })
 

@@ -66,6 +66,6 @@ for (let seed = first; Date.now() < until; seed++) {
     process.stdout.write(`${run.stdout}\nfound; this repeats it:\n${line} npx vitest run fuzz/model.test.ts\n`)
     process.exit(1)
   }
-  lives += 1500
+  lives += 1000
 }
 process.stdout.write(`${lives} lives, nothing found\n`)
