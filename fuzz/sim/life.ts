@@ -1,6 +1,6 @@
 import type { Checker } from './checkers/checker.ts'
 import { checkersFor } from './checkers/index.ts'
-import type { Scarce } from './setup.ts'
+import { PLAIN, type Scarce } from './setup.ts'
 import { Site } from './site.ts'
 import type { Step } from './step.ts'
 
@@ -23,6 +23,7 @@ export class Life {
     if (Object.keys(scarce).length > 0) this.taken.push({ do: 'build', ...scarce })
     this.#checkers = checkersFor(this.site)
     this.site.world.observers.push(...this.#checkers)
+    this.site.begin()
   }
 
   get trace(): readonly string[] {
@@ -66,7 +67,7 @@ export function live([first, ...others]: readonly Step[]): Lived {
 }
 
 /** What is still under way although nothing stands in its way any more. */
-function pending({ world, nodes, stations }: Site): string[] {
+function pending({ setup, world, nodes, stations }: Site): string[] {
   const { broker, gateway } = world.server
   return [
     ...nodes.flatMap(({ id, sensor: { client } }) => {
@@ -79,7 +80,11 @@ function pending({ world, nodes, stations }: Site): string[] {
     ...[...broker.sessions].flatMap(({ key, inflight }) =>
       inflight === undefined || inflight.size === 0 ? [] : [`${key} has not acknowledged ${inflight.size} messages to the end`],
     ),
-    ...stations.flatMap(({ id, tcp }) => (tcp.client.idle ? [] : [`${id} waits for an acknowledgement`])),
+    ...stations.flatMap(({ id, tcp: { client } }) => {
+      // There may be no room for its session.
+      const isOut = setup.maxSessions < PLAIN.maxSessions && client.state !== 'connected'
+      return client.idle || isOut ? [] : [`${id} waits for an acknowledgement`]
+    }),
   ].map((what) => `pending: ${what}`)
 }
 

@@ -20,7 +20,7 @@ export class Node {
   /** When it lost its memory last. */
   rebootedAt = Number.NEGATIVE_INFINITY
   readonly #waiting = new Map<number, Published>()
-  readonly #subscribing: string[] = []
+  readonly #subscribing: (string | undefined)[] = []
 
   constructor(site: Site, id: string, lasting: boolean, qos: 0 | 1 | 2, rate: number, will?: NodeWill) {
     this.#site = site
@@ -91,6 +91,8 @@ export class Node {
   unsubscribe(filter: string): void {
     if (this.sensor.client.state !== 'active') return
     this.#site.claims.forfeit(this.receiver)
+    // What is granted from now on was asked before.
+    this.#subscribing.fill(undefined)
     this.sensor.act((sn, now) => sn.unsubscribe(now, filter))
   }
 

@@ -9,6 +9,8 @@ import { WITHOUT } from '../runs.ts'
  * scarce, and others in which something is.
  */
 export interface Setup {
+  /** Who is there at the beginning: the collector alone, or all who are connected, or all who are subscribed to the rooms. */
+  readonly begins: 'alone' | 'connected' | 'subscribed'
   /** Octets of the largest frame: of what the gateway sends (sn_max_frame), and of what the radio carries. */
   readonly maxFrame: number
   /** Of the gateway's port; none is no bound. */
@@ -46,6 +48,7 @@ const PLENTY = 1_000_000
 
 /** The plain value of each first. */
 const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup[Name][]] } = {
+  begins: ['alone', 'connected', 'subscribed', 'subscribed'],
   maxFrame: [1024, 40, 24],
   airtime: [
     null,
@@ -94,7 +97,7 @@ export const setups = (): fc.Arbitrary<Scarce> => {
         name,
         fc.oneof(
           { withCrossShrink: true },
-          { weight: 4, arbitrary: fc.constant(plain) },
+          { weight: name === 'begins' ? 1 : 4, arbitrary: fc.constant(plain) },
           { weight: 1, arbitrary: fc.constantFrom<unknown>(...others) },
         ),
       ]),

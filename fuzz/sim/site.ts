@@ -61,6 +61,18 @@ export class Site {
     this.run(SECOND)
   }
 
+  /** Whoever is there at the beginning comes. */
+  begin(): void {
+    const everybody = [...this.nodes, ...this.stations.slice(1)]
+    const { begins } = this.setup
+    if (begins === 'alone') return
+    for (const each of everybody) each.connect()
+    this.run(2 * SECOND)
+    if (begins === 'connected') return
+    for (const each of everybody) each.subscribe('room/#')
+    this.run(2 * SECOND)
+  }
+
   /** Id of the client that a Notice is about, which may only say where it is. */
   clientOf({ client, peer }: Notice): string | undefined {
     if (client !== undefined) return client.slice(client.indexOf(':') + 1)

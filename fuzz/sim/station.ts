@@ -27,6 +27,8 @@ export class Station {
   readonly #site: Site
   readonly #waiting = new Map<number, Published>()
   readonly #subscribing = new Map<number, string>()
+  /** What was asked before the last UNSUBSCRIBE, and is granted after it. */
+  readonly #forgone = new Set<number>()
   readonly #unsubscribing = new Map<number, string>()
   /** Wills that it has heard of. */
   readonly wills: string[] = []
@@ -62,7 +64,8 @@ export class Station {
         this.#waiting.delete(event.packetId)
       } else if (event.event === 'subscribed') {
         const filter = this.#subscribing.get(event.packetId)
-        if (filter !== undefined && event.reasonCodes[0]! < 0x80) this.receiver.granted.add(filter)
+        const forgone = this.#forgone.delete(event.packetId)
+        if (filter !== undefined && !forgone && event.reasonCodes[0]! < 0x80) this.receiver.granted.add(filter)
         this.#subscribing.delete(event.packetId)
       } else if (event.event === 'connected' && !event.sessionPresent) {
         site.claims.forfeit(this.receiver)
@@ -74,6 +77,7 @@ export class Station {
       } else if (event.event === 'unsubscribed') this.#unsubscribing.delete(event.packetId)
       else if (event.event === 'disconnected') {
         this.#subscribing.clear()
+        this.#forgone.clear()
         this.#unsubscribing.clear()
       }
     }
@@ -118,6 +122,7 @@ export class Station {
   unsubscribe(filter: string): void {
     if (this.tcp.client.state !== 'connected') return
     this.#site.claims.forfeit(this.receiver)
+    for (const packetId of this.#subscribing.keys()) this.#forgone.add(packetId)
     this.tcp.act((mqtt, now) => {
       const packetId = mqtt.unsubscribe(now, [filter])
       this.#unsubscribing.set(packetId, filter)

@@ -14,6 +14,7 @@ const topic = fc.nat(TOPICS.length - 1)
 const filter = fc.nat(FILTERS.length - 1)
 const qos = fc.constantFrom(-1, 0, 1, 1, 2, 2)
 const long = fc.constantFrom(false, false, true)
+const times = fc.constantFrom(1, 1, 1, 5)
 const fates = fc.array(fc.constantFrom(...FATES), { minLength: 1, maxLength: 6 })
 
 const of = <T extends Step['do']>(doing: T, rest: Record<string, fc.Arbitrary<unknown>> = {}): fc.Arbitrary<Step> =>
@@ -25,7 +26,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 4, arbitrary: of('subscribe', { who: anybody, filter }) },
   {
     weight: 10,
-    arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.constantFrom(false, false, false, true), long }),
+    arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.constantFrom(false, false, false, true), long, times }),
   },
   { weight: 3, arbitrary: of('sleep', { who: node, seconds: fc.constantFrom(60, 300, 3600) }) },
   { weight: 3, arbitrary: of('wake', { who: node }) },

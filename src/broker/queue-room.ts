@@ -33,10 +33,15 @@ export function hasRoom(context: BrokerContext, session: Session, message: Publi
   return fits(context, session, message, qos)
 }
 
-/** A client that takes QoS 0 as it comes is bounded by bytes alone: its queue is emptied at the end of the turn. */
+/**
+ * A client that takes QoS 0 as it comes is bounded by bytes alone: its queue is emptied at the end of the turn, or when the disk is done with what
+ * comes before. Behind a message that waits for an acknowledgement QoS 0 counts like any other.
+ */
 export function fits({ limits }: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
   if (session.queuedBytes + message.weight > limits.maxQueuedBytes && session.queueLength > 0) return false
-  return session.queueLength < queueBound(limits, session.kind) || (qos === 0 && session.link?.listening === true)
+  const { queueLength, queuedQos0, link } = session
+  if (queueLength < queueBound(limits, session.kind)) return true
+  return qos === 0 && link?.listening === true && queuedQos0 === queueLength
 }
 
 /** Whether the queue holds more than this part of what it may. */

@@ -29,6 +29,7 @@ export class ConnectionSetup {
   connected(now: Instant, message: SnConnect): void {
     const client = this.#client
     client.replies.clear()
+    client.host.ports.forget(client.route)
     const before = this.#dialogue?.before ?? settledState(client.state)
     this.#dialogue?.end()
     this.#dialogue = undefined

@@ -63,7 +63,10 @@ export class Downlink {
   /** Nothing more may be begun: the window is full, an id has to be known first, or the client is left alone. */
   get full(): boolean {
     const open = this.#transactions
-    return open.length >= this.#client.host.options.inflightMessages || this.#rests || open.some(isRegister)
+    const { route, host } = this.#client
+    // What found no place at its port is sent again before anything that comes behind it.
+    const waits = this.#rests || (open.length > 0 && host.ports.hasRefused(route))
+    return open.length >= host.options.inflightMessages || waits || open.some(isRegister)
   }
 
   beginWake(): void {
@@ -176,13 +179,13 @@ export class Downlink {
 
   /** T_retry has passed. */
   timedOut(now: Instant): void {
+    if (this.#rests) {
+      this.resume(now)
+      return
+    }
     const first = this.#transactions[0]
     if (first === undefined) {
       this.#client.settle(now, true)
-      return
-    }
-    if (this.#rests) {
-      this.resume(now)
       return
     }
     if (this.#waitsForPort || this.#client.awaitsStore) {
@@ -233,6 +236,10 @@ export class Downlink {
   #register(now: Instant, held: Held): void {
     const client = this.#client
     const { topic } = held.message
+    if (!this.#canRegister(topic)) {
+      this.#giveUp(now, held, `${topic} is too long for REGISTER`)
+      return
+    }
     const assigned = client.topicIds.idFor(topic, true)
     if (assigned === 'store full') {
       this.#awaitStore(now, held)
@@ -244,12 +251,14 @@ export class Downlink {
     }
     const msgId = this.#registerId(held.packetId)
     const message: Message = { type: MsgType.REGISTER, topicId: assigned.topicId, msgId, topicName: topic }
-    if (messageLength(message) > client.host.ports.roomTo(client.route)) {
-      this.#giveUp(now, held, `${topic} is too long for REGISTER`)
-      return
-    }
     this.#open(now, { awaiting: 'REGACK', msgId, message, held })
     this.#send(message, assigned.lsn)
+  }
+
+  /** A REGISTER for it fits into a frame. */
+  #canRegister(topicName: string): boolean {
+    const { route, host } = this.#client
+    return messageLength({ type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }) <= host.ports.roomTo(route)
   }
 
   /** How the client knows this topic; `undefined` if it has to be told. `normalOnly`: it refused the id that it should have known. */
@@ -388,8 +397,10 @@ export class Downlink {
     const reason = `no topic id for ${topicName}`
     client.host.notice({ code: 'store-full', level: 'error', client: client.key, peer: client.route, reason })
     const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }
-    this.#open(now, { awaiting: 'REGACK', msgId: 0, message, held })
+    this.#again.unshift({ awaiting: 'REGACK', msgId: 0, message, held })
     this.#rests = true
+    this.#progressed(now)
+    client.updateListening(now)
     client.settle(now, true)
   }
 
@@ -405,7 +416,7 @@ export class Downlink {
 
   #registerNext(now: Instant): void {
     const { registry } = this.#client
-    const topicId = registry.nextUnknown()
+    const topicId = registry.nextUnknown((topicName) => this.#canRegister(topicName))
     if (topicId === undefined) {
       this.#close(now, undefined)
       return
@@ -435,8 +446,9 @@ export class Downlink {
       this.#rests = false
     }
     if (this.#client.isReachable) this.#goOn(now)
-    if (this.#transactions.length === 0) this.#disarm()
-    else if (transaction !== undefined && this.#client.isReachable) this.#progressed(now)
+    if (this.#transactions.length === 0) {
+      if (!this.#rests) this.#disarm()
+    } else if (transaction !== undefined && this.#client.isReachable) this.#progressed(now)
     this.#client.updateListening(now)
     this.#client.settle(now, false)
   }

@@ -54,6 +54,8 @@ export class Ports {
   readonly #outlets = new Map<string, Outlet>()
   /** Messages that their address has not earned yet, by client. */
   readonly #held = new Map<RouteKey, Fifo<Frame>>()
+  /** Clients whose last message found no place, and comes again. */
+  readonly #refused = new Set<RouteKey>()
   /** How many messages for a client wait, for whatever reason. */
   readonly #waiting = new Map<RouteKey, number>()
   /** Clients whose last message has left, or has begun to wait for proof. */
@@ -96,6 +98,11 @@ export class Ports {
   /** A message for this client waits: the next one is better off in the client's queue. */
   isWaiting(client: RouteKey): boolean {
     return this.#waiting.size > 0 && this.#waiting.has(client)
+  }
+
+  /** Its last message found no place among those that wait, and comes again. */
+  hasRefused(client: RouteKey): boolean {
+    return this.#refused.size > 0 && this.#refused.has(client)
   }
 
   /** It waits for more from its address, and not for airtime. */
@@ -150,6 +157,7 @@ export class Ports {
 
   /** The client is not there any more, or asleep: what waits for it would reach nobody. Answers still go, but no questions about its will. */
   withdraw(client: RouteKey, why = 'the client went to sleep'): void {
+    this.#refused.delete(client)
     this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client || !isPrompt(frame.type))
     if (!this.isWaiting(client)) return
     const gone = (frame: Frame): boolean => {
@@ -162,6 +170,15 @@ export class Ports {
     this.#outletOf(client)?.messages.filter((frame) => !gone(frame))
     this.#waiting.delete(client)
     this.#changed.delete(client)
+  }
+
+  /**
+   * The client begins anew: answers to what it said before would be taken for answers to what it says now, and messages name topic ids that it may have
+   * forgotten.
+   */
+  forget(client: RouteKey): void {
+    this.withdraw(client, 'the client has connected anew')
+    this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client)
   }
 
   /** The next datagram that may leave. */
@@ -206,6 +223,7 @@ export class Ports {
       messages.clear()
     }
     this.#held.clear()
+    this.#refused.clear()
     this.#waiting.clear()
     this.#changed.clear()
   }
@@ -239,11 +257,14 @@ export class Ports {
       return
     }
     const { airtime, urgent, messages, port } = outlet
-    const lane = isUrgent(frame.type) ? urgent : messages
+    const isAnswer = isUrgent(frame.type)
+    const lane = isAnswer ? urgent : messages
     if (lane.length < port.maxQueued && airtime.fits(frame.bytes.length, shareOf(frame))) {
       lane.push(frame)
+      if (!isAnswer) this.#refused.delete(frame.client)
       return
     }
+    if (!isAnswer && !frame.once) this.#refused.add(frame.client)
     this.#drop(frame, `too much waits for airtime at ${port.name}`, 'sn_max_queued_frames')
     this.#left(frame)
   }

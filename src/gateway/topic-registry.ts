@@ -94,9 +94,10 @@ export class TopicRegistry {
     this.#known.delete(id)
   }
 
-  /** One that the client does not know in this connection, and has not refused. */
-  nextUnknown(): number | undefined {
-    for (const { id, name } of this.#byId.values()) if (!this.#known.has(id) && !this.refuses(name)) return id
+  /** One that the client does not know in this connection and has not refused, and that it can be told. */
+  nextUnknown(canRegister: (name: string) => boolean): number | undefined {
+    for (const { id, name } of this.#byId.values())
+      if (!this.#known.has(id) && !this.refuses(name) && canRegister(name)) return id
     return undefined
   }
 

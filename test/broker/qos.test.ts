@@ -165,6 +165,19 @@ describe('delivery', () => {
     expect(again.poll()).toEqual(['a=1 q1 #1', 'a=2 q1 #2', 'a=3 q1 #3'])
   })
 
+  test('QoS 0 behind a message that waits for an acknowledgement is bounded like any other', () => {
+    const world = new TestBroker({ limits: { maxQueuedMessages: 3, maxInflightMessages: 1 } })
+    const reader = world.connect('reader')
+    reader.subscribe('#', 1)
+    const writer = world.connect('writer')
+    writer.publish('a', '1', 1, 1)
+    writer.publish('a', '2', 1, 2)
+    expect(reader.poll()).toEqual(['SUBACK #100 1', 'a=1 q1 #1'])
+    for (let i = 0; i < 10; i++) writer.publish('a', String(i), 0)
+    expect(reader.link.backlog).toBe(3)
+    expect(world.codes().filter((code) => code === 'queue-full')).toHaveLength(8)
+  })
+
   test('MQTT-3.3.2-5: a message that expired while it waited is not delivered, and takes no place', () => {
     const world = new TestBroker()
     const client = world.connect('c', PERSISTENT)

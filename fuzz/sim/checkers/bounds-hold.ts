@@ -1,4 +1,5 @@
 import type { Session } from '../../../src/broker/session.ts'
+import { PLAIN } from '../setup.ts'
 import type { Sensor } from '../world.ts'
 import { SiteChecker } from './checker.ts'
 
@@ -61,13 +62,16 @@ export class BoundsHold extends SiteChecker {
     for (const { id, tcp } of stations) this.#atMost(tcp.unreadBytes, UNREAD_MAX, `bytes in the socket of ${id}`)
   }
 
-  #lookAt({ key, kind, queueLength, queuedBytes, inflight, received, subscriptions, link }: Session): void {
+  #lookAt({ key, kind, queueLength, queuedQos0, queuedBytes, inflight, received, subscriptions, link }: Session): void {
     const { setup } = this.site
+    const { store } = this.site.world
+    // QoS 0 that only the disk keeps from leaving is bounded by its bytes.
+    const waitsForDisk = link?.listening === true && store.durable < store.appended && queuedQos0 === queueLength
     const { maxQueuedMessages, queueLimit, maxQueuedBytes } = setup
     const window = kind === 'sn' ? Math.min(setup.inflightMessages, setup.maxInflightMessages) : setup.maxInflightMessages
-    const most = kind === 'sn' ? Math.min(queueLimit, maxQueuedMessages) : maxQueuedMessages
+    const most = kind === 'sn' && queueLimit < PLAIN.queueLimit ? queueLimit : maxQueuedMessages
     const again = this.#crashed ? setup.maxInflightMessages : 0
-    this.#atMost(queueLength, most + this.#mostRetained + again, `messages wait for ${key}`)
+    this.#atMost(waitsForDisk ? 0 : queueLength, most + this.#mostRetained + again, `messages wait for ${key}`)
     const bytes = maxQueuedBytes + (this.#mostRetained + again + 1) * MESSAGE_MAX
     this.#atMost(queuedBytes, bytes, `bytes wait for ${key}`)
     this.#atMost(inflight?.size ?? 0, window, `messages are in flight to ${key}`)

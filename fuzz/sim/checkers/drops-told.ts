@@ -42,6 +42,7 @@ export class DropsTold extends SiteChecker {
   readonly name = 'every drop is told'
   readonly #up = new PacketStreams('client')
   #owed: Owed[] = []
+  readonly #known = new Set<Published>()
   /** When drops were told, by the client that they are about. */
   readonly #told = new Map<string, number[]>()
   #toldCount = 0
@@ -50,14 +51,14 @@ export class DropsTold extends SiteChecker {
   /** Arrivals with QoS 0: those for somebody who is away are counted, and not told. */
   #unheard = 0
 
-  datagramIn(sensor: Sensor, datagram: Uint8Array): void {
+  datagramIn(sensor: Sensor, datagram: Uint8Array, route: string): void {
     const message = messageOf(datagram)
     if (message?.type !== MsgType.PUBLISH) return
     const { server } = this.site.world
     const { id } = this.nodeOf(sensor)
     const client = server.gateway.client(id)
     const open = client?.state === 'active' || (!this.site.setup.strictSleep && ['asleep', 'awake'].includes(client?.state ?? ''))
-    const connected = open && client?.link !== undefined && client.route === sensor.route
+    const connected = open && client?.link !== undefined && client.route === route
     if (message.qos === -1 || connected) this.#arrived(Buffer.from(message.data).toString())
   }
 
@@ -71,6 +72,9 @@ export class DropsTold extends SiteChecker {
     const one = claims.published.get(text)
     if (one === undefined) return
     if (one.qos <= 0) this.#unheard += claims.receivers.size
+    // The same message again, for which everything has been decided.
+    if (one.qos === 2 && this.#known.has(one)) return
+    this.#known.add(one)
     for (const receiver of claims.receivers.values()) {
       const { id, forfeits, granted, lasting } = receiver
       if (![...granted].some((filter) => topicMatches(filter, one.topic))) continue

@@ -86,8 +86,9 @@ export class RadioSilence implements Checker {
       if (store.durable < store.appended || radio.asked.at(-1) !== message.type) radio.asked.push(message.type)
     } else if (message.type === MsgType.DISCONNECT) {
       radio.asked.push(message.type)
-      // What waited for the store before it still goes before its answer; a full store cannot grant sleep.
-      radio.leaving = store.durable === store.appended && !store.stalled && !store.refuse
+      // What waited for the store, or for airtime, before it still goes before its answer; a full store cannot grant sleep.
+      const { queuedFrames } = this.#world.server.gateway.ports
+      radio.leaving = store.durable === store.appended && !store.stalled && !store.refuse && queuedFrames === 0
     }
   }
 
