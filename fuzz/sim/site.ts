@@ -39,7 +39,6 @@ export class Site {
         const receiver = this.claims.receivers.get(this.clientOf(notice) ?? '')
         if (receiver === undefined) return
         receiver.dropped += dropsTold(notice)
-        if (notice.code === 'session-expired') this.claims.expired(receiver)
         receiver.overflowed ||= notice.limit === 'sn_max_queued_frames'
       },
     })
@@ -107,7 +106,8 @@ export class Site {
   take(step: Step): void {
     const times = step.do === 'publish' ? (step.times ?? 1) : 1
     for (let time = 0; time < times; time++) {
-      if ('who' in step) this.#takeOf(step)
+      if (step.do === 'join') this.#join(step.who, FILTERS[step.filter]!)
+      else if ('who' in step) this.#takeOf(step)
       else this.#takeOfServer(step)
     }
     this.run(step.do === 'advance' ? step.ms : STEP_MS)
@@ -117,6 +117,18 @@ export class Site {
     const node = this.nodes[step.who]
     if (node === undefined) this.#takeOfStation(step, this.stations[step.who - this.nodes.length]!)
     else this.#takeOfNode(step, node)
+  }
+
+  #join(who: number, filter: string): void {
+    const node = this.nodes[who]
+    const station = this.stations[who - this.nodes.length]
+    if (station === this.collector) return
+    if (node !== undefined && !node.known) node.connect()
+    station?.connect()
+    this.run(SECOND)
+    node?.subscribe(filter)
+    station?.subscribe(filter)
+    this.run(SECOND)
   }
 
   #takeOfStation(step: Extract<Step, { who: number }>, station: Station): void {
@@ -152,6 +164,7 @@ export class Site {
     } else if (active && step.do === 'ping') sensor.act((sn, now) => sn.ping(now))
     else if (active && step.do === 'register') sensor.act((sn, now) => sn.register(now, TOPICS[step.topic]!))
     else if (active && step.do === 'will') node.updateWill()
+    else if (step.do === 'congest') sensor.congested = true
   }
 
   #takeOfServer(step: Exclude<Step, { who: number }>): void {
@@ -181,6 +194,7 @@ export class Site {
     this.#unstall()
     // Where airtime is scarce, what waits for it may wait for hours.
     const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 31 * MINUTE : MINUTE
+    for (const { sensor } of this.nodes) sensor.congested = false
     for (let round = 0; round < 12; round++) {
       for (const { tcp } of this.stations) tcp.lookBack()
       for (const station of this.stations) station.connect()
@@ -219,6 +233,7 @@ export function worldOf(setup: Setup): World {
 const PREDEFINED = { pattern: '*', topics: new Map([[1, 'pre/one']]) }
 const SPOKEN_BY_STATIONS = new Set([
   'connect',
+  'join',
   'disconnect',
   'disconnect-with-will',
   'break',

@@ -12,9 +12,11 @@ export type Step =
   /** The first one, if anything is scarce at the site. */
   | ({ readonly do: 'build' } & Scarce)
   | {
-      readonly do: 'connect' | 'disconnect' | 'wake' | 'ping' | 'roam' | 'reboot' | 'will' | 'break' | 'partition'
+      readonly do: 'connect' | 'disconnect' | 'wake' | 'ping' | 'congest' | 'roam' | 'reboot' | 'will' | 'break' | 'partition'
       readonly who: number
     }
+  /** Connects if need be, and subscribes, before anything else happens. */
+  | { readonly do: 'join'; readonly who: number; readonly filter: number }
   /** A TCP client leaves, and wants its will to be published (reason code 0x04). */
   | { readonly do: 'disconnect-with-will'; readonly who: number }
   /** A TCP client takes nothing from its socket, or again what waits there. */

@@ -24,6 +24,7 @@ const of = <T extends Step['do']>(doing: T, rest: Record<string, fc.Arbitrary<un
 const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<Step> }[] = [
   { weight: 6, arbitrary: of('connect', { who: anybody }) },
   { weight: 4, arbitrary: of('subscribe', { who: anybody, filter }) },
+  { weight: 7, arbitrary: of('join', { who: anybody, filter }) },
   {
     weight: 10,
     arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.constantFrom(false, false, false, true), long, times }),
@@ -36,6 +37,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('unsubscribe', { who: anybody, filter }) },
   { weight: 1, arbitrary: of('ping', { who: node }) },
   { weight: 1, arbitrary: of('will', { who: node }) },
+  { weight: 3, arbitrary: of('congest', { who: node }) },
   { weight: 1, arbitrary: of('disconnect', { who: anybody }) },
   { weight: 1, arbitrary: of('disconnect-with-will', { who: anybody }) },
   { weight: 1, arbitrary: of('break', { who: anybody }) },

@@ -6,7 +6,7 @@ import type { MqttClientOptions } from '../../src/mqtt/client.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../../src/mqttsn/client.ts'
 import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
-import { MsgType, ReturnCode } from '../../src/mqttsn/messages.ts'
+import { type Message, MsgType, ReturnCode } from '../../src/mqttsn/messages.ts'
 import { Server, type ServerInput } from '../../src/server.ts'
 import { type Crash, DelayedStore } from './delayed-store.ts'
 import { type Carrier, Network } from './network.ts'
@@ -48,6 +48,8 @@ export class Sensor {
   rate = 1
   /** Names whose REGISTER it refuses, because it has no use for them. */
   refuses: (topicName: string) => boolean = () => false
+  /** It has no room for the next message that it is sent. */
+  congested = false
   readonly formerRoutes = new Set<string>()
   /** Takes what the sensor tells its application. */
   onEvent: (event: SnEvent) => void = () => {}
@@ -99,15 +101,22 @@ export class Sensor {
     const message = decodeMessage(bytes)
     const { state } = this.client
     const listens = state === 'active' || state === 'asleep' || state === 'awake'
-    if (listens && !isMalformed(message) && message.type === MsgType.REGISTER && this.refuses(message.topicName)) {
+    const answer = listens && !isMalformed(message) ? this.#refusal(message) : undefined
+    if (answer !== undefined) this.#send(this.#world.carrier, encodedMessage(answer))
+    else this.act((client, now) => client.handleDatagram(now, bytes))
+  }
+
+  /** What it does not take, it answers itself: its client hears nothing of it. */
+  #refusal(message: Message): Message | undefined {
+    const isRegister = message.type === MsgType.REGISTER
+    if (isRegister && this.refuses(message.topicName)) {
       const { topicId, msgId } = message
-      this.#send(
-        this.#world.carrier,
-        encodedMessage({ type: MsgType.REGACK, topicId, msgId, returnCode: ReturnCode.NOT_SUPPORTED }),
-      )
-      return
+      return { type: MsgType.REGACK, topicId, msgId, returnCode: ReturnCode.NOT_SUPPORTED }
     }
-    this.act((client, now) => client.handleDatagram(now, bytes))
+    if (!this.congested || !(isRegister || (message.type === MsgType.PUBLISH && message.qos > 0))) return undefined
+    this.congested = false
+    const { topicId, msgId } = message
+    return { type: isRegister ? MsgType.REGACK : MsgType.PUBACK, topicId, msgId, returnCode: ReturnCode.CONGESTION }
   }
 }
 

@@ -386,6 +386,8 @@ export class Downlink {
   #rest(now: Instant): void {
     const { host, state } = this.#client
     this.#rests = true
+    // There may be room in the window, and there is none at the client.
+    this.#client.updateListening(now)
     if (state === 'active') host.timers.arm(this.#timer(), now + host.options.tWaitMs)
     else this.#client.settle(now, true)
   }

@@ -28,7 +28,6 @@ export class AcknowledgedIsDurable extends SiteChecker {
     const { id } = this.nodeOf(sensor)
     const isRequest = message?.type === MsgType.SUBSCRIBE || message?.type === MsgType.UNSUBSCRIBE
     if (isRequest && message.topicIdType === 'normal') this.#asked.set(`${id} ${message.msgId}`, message.topicName)
-    if (message?.type === MsgType.CONNECT) this.#willsAsked.delete(id)
     if (message?.type === MsgType.WILLMSGUPD)
       this.#willsAsked.set(id, [...(this.#willsAsked.get(id) ?? []), textOf(message.message)])
     if (message?.type === MsgType.PUBLISH) this.#asked.set(`${id} ${message.msgId}`, Buffer.from(message.data).toString())
@@ -55,7 +54,8 @@ export class AcknowledgedIsDurable extends SiteChecker {
           : ''
       }
       case MsgType.REGACK:
-        return message.returnCode === 0 && !view.topics.has(`${id} ${message.topicId}`)
+        // A sensor that has gone in the meantime has taken its ids along.
+        return message.returnCode === 0 && view.sensors.has(id) && !view.topics.has(`${id} ${message.topicId}`)
           ? `REGACK ${message.topicId} before its record`
           : ''
       case MsgType.REGISTER:

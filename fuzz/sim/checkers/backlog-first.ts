@@ -1,5 +1,5 @@
 import type { Notice } from '../../../src/base/notice.ts'
-import { MsgType } from '../../../src/mqttsn/messages.ts'
+import { MsgType, ReturnCode } from '../../../src/mqttsn/messages.ts'
 import { PLAIN } from '../setup.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
@@ -10,7 +10,12 @@ export class BacklogFirst extends SiteChecker {
   readonly #excused = new Set<string>()
 
   datagramIn(sensor: Sensor, datagram: Uint8Array): void {
-    if (messageOf(datagram)?.type === MsgType.PINGREQ) this.#excused.delete(this.nodeOf(sensor).id)
+    const message = messageOf(datagram)
+    const { id } = this.nodeOf(sensor)
+    if (message?.type === MsgType.PINGREQ) this.#excused.delete(id)
+    // It has no room for more, and is left alone until its next awake period.
+    const answer = message?.type === MsgType.PUBACK || message?.type === MsgType.REGACK
+    if (answer && message.returnCode === ReturnCode.CONGESTION) this.#excused.add(id)
   }
 
   notice({ code, client }: Notice): void {

@@ -6,6 +6,7 @@ import type { Checker } from './checker.ts'
 import { DropsTold } from './drops-told.ts'
 import { KnownIds } from './known-ids.ts'
 import { OneExchange } from './one-exchange.ts'
+import { OwnExchange } from './own-exchange.ts'
 import { PromisesKept } from './promises-kept.ts'
 import { RadioSilence } from './radio-silence.ts'
 import { RecoversTheSame } from './recovers-the-same.ts'
@@ -17,6 +18,7 @@ import { WillOnce } from './will-once.ts'
 /** One for each promise. */
 export const checkersFor = (site: Site): Checker[] => [
   new OneExchange(site),
+  new OwnExchange(site),
   new BacklogFirst(site),
   new SameTopicIds(site),
   new KnownIds(site),

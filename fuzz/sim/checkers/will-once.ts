@@ -6,6 +6,9 @@ import { textOf, willText } from '../texts.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
+/** What follows the will in the commit that a loss is: the end of its session, and the state of the sensor. */
+const LOSS_RECORDS = 2
+
 /** A will that was published. */
 interface Publication {
   readonly id: string
@@ -137,7 +140,7 @@ export class WillOnce extends SiteChecker {
     if (code === 'will-refused' && will !== undefined) will.due = false
     if (code !== 'will-published') return
     const { store } = this.site.world
-    const lsn = store.refuse ? Number.POSITIVE_INFINITY : store.appended
+    const lsn = store.refuse ? Number.POSITIVE_INFINITY : store.appended + LOSS_RECORDS
     const publication = { id, lsn, allowed: will?.allowed ?? new Set([willText(id)]), undone: false }
     this.#publications.push(publication)
     if (will === undefined) return
