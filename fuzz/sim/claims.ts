@@ -17,8 +17,6 @@ export interface Published {
   refused: boolean
   /** It was published again, with DUP. */
   resent: boolean
-  /** Its publisher found no session any more, and published it anew. */
-  anew: boolean
   /** How often it went out to whom. */
   readonly handed: Map<string, number>
   /** Who is owed it, and how often each had given up its claims by then. */
@@ -40,6 +38,8 @@ export interface Receiver {
   forfeits: number
   /** Number of the last message that was published before it lost its memory. */
   forgotBefore: number
+  /** Number of the last message that was published before the server forgot its session. */
+  expiredBefore: number
   /** Texts in the order of arrival. */
   readonly got: string[]
   /** Of retained messages, which come again with every subscription. */
@@ -70,6 +70,7 @@ export class Claims {
       granted: new Set<string>(),
       forfeits: 0,
       forgotBefore: -1,
+      expiredBefore: -1,
       got: [],
       kept: [],
       sent: window > 1 ? [] : undefined,
@@ -95,7 +96,6 @@ export class Claims {
       acknowledged: false,
       arrived: 0,
       refused: false,
-      anew: false,
       resent: false,
       handed: new Map(),
       owed,
@@ -116,6 +116,13 @@ export class Claims {
   /** It forgets what it has received: what was published by now may come again. */
   forget(receiver: Receiver): void {
     receiver.forgotBefore = this.#count - 1
+  }
+
+  /** Its session is over, and was kept for as long as promised. */
+  expired(receiver: Receiver): void {
+    this.forfeit(receiver)
+    this.forget(receiver)
+    receiver.expiredBefore = this.#count - 1
   }
 
   forfeit(receiver: Receiver): void {
@@ -139,7 +146,7 @@ export class Claims {
   }
 
   /** QoS 2 comes once; QoS 0 and -1 at most once for each datagram that arrived; nothing comes that nobody sent. */
-  repeated(exactlyOnce: (publisher: string) => boolean): string[] {
+  repeated(exactlyOnce: (one: Published) => boolean): string[] {
     return [...this.receivers.values()].flatMap(({ id, qos: most, got, forgotBefore }) => {
       const times = new Map<string, number>()
       for (const text of got) times.set(text, (times.get(text) ?? 0) + 1)
@@ -151,7 +158,7 @@ export class Claims {
         if (one.qos <= 0 && handed > one.arrived) {
           return [`${id} was given "${text}" ${handed} times, and it arrived ${one.arrived} times`]
         }
-        const once = one.qos === 2 && !one.anew && most === 2 && exactlyOnce(one.publisher) && one.number > forgotBefore
+        const once = one.qos === 2 && most === 2 && exactlyOnce(one) && one.number > forgotBefore
         return once && count > 1 ? [`${id} got "${text}" with QoS 2 ${count} times`] : []
       })
     })

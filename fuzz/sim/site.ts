@@ -39,6 +39,7 @@ export class Site {
         const receiver = this.claims.receivers.get(this.clientOf(notice) ?? '')
         if (receiver === undefined) return
         receiver.dropped += dropsTold(notice)
+        if (notice.code === 'session-expired') this.claims.expired(receiver)
         receiver.overflowed ||= notice.limit === 'sn_max_queued_frames'
       },
     })

@@ -68,7 +68,6 @@ export class Station {
         if (filter !== undefined && !forgone && event.reasonCodes[0]! < 0x80) this.receiver.granted.add(filter)
         this.#subscribing.delete(event.packetId)
       } else if (event.event === 'connected' && !event.sessionPresent) {
-        for (const one of this.#waiting.values()) one.anew = true
         site.claims.forfeit(this.receiver)
         site.claims.forget(this.receiver)
       } else if (event.event === 'message') {

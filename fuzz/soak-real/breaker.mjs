@@ -45,11 +45,11 @@ export class Breaker {
       socket.write(random.chance(0.2) ? Buffer.from([0x00, 0x00]) : half(publish))
     }
     this.#soak.breaks++
-    await this.#soak.while(random.between(0, 2000))
+    await this.#soak.pause(random.between(0, 2000))
     if (random.chance(0.5)) socket.resetAndDestroy()
     else socket.end()
     await closed
-    await this.#soak.while(random.between(500, 3000))
+    await this.#soak.pause(random.between(500, 3000))
   }
 
   async comeHome() {}

@@ -42,7 +42,7 @@ export class Device {
     const random = this.#random
     for (let left = random.between(1, 6); left > 0 && !this.#soak.calm; left--) {
       this.publish(random.between(1, 2))
-      await this.#soak.while(random.between(500, 6000))
+      await this.#soak.pause(random.between(500, 6000))
     }
     if (this.#flaps) {
       this.publish(random.between(1, 2))
@@ -55,7 +55,7 @@ export class Device {
     await sleep(random.between(0, 10))
     if (random.chance(0.5)) await this.#connection.breakOff()
     else await this.#connection.leave()
-    await this.#soak.while(random.between(200, 4000))
+    await this.#soak.pause(random.between(200, 4000))
     await this.#connect()
   }
 

@@ -38,13 +38,13 @@ export class Guest {
     await client.subscribeAsync(FILTER, { qos: random.between(0, 1) })
     for (let left = random.between(0, 2); left > 0; left--) {
       await this.#retain(client)
-      await this.#soak.while(random.between(200, 3000))
+      await this.#soak.pause(random.between(200, 3000))
     }
     await client.unsubscribeAsync(FILTER)
     // Messages that wait for the disk may come after UNSUBACK. When this one is acknowledged they have come.
     await this.#retain(client)
     await connection.leave()
-    await this.#soak.while(random.between(200, 3000))
+    await this.#soak.pause(random.between(200, 3000))
   }
 
   /** Another retained message, or the end of the one that there is. */

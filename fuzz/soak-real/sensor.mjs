@@ -53,7 +53,7 @@ export class Sensor {
 
   async errand() {
     const random = this.#random
-    await this.#soak.while(random.between(500, 4000))
+    await this.#soak.pause(random.between(500, 4000))
     if (this.#client.state === 'asleep') {
       await this.fetch()
       if (random.chance(0.6)) return
@@ -118,7 +118,7 @@ export class Sensor {
     this.#socket.close()
     this.#soak.ledger.delivered.doubt += COPIES
     this.#soak.roams++
-    await this.#soak.while(this.#random.between(0, 1000))
+    await this.#soak.pause(this.#random.between(0, 1000))
     await this.#bind()
     await this.#connect()
   }

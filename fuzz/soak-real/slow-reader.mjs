@@ -45,9 +45,9 @@ export class SlowReader {
 
   async errand() {
     this.#socket.pause()
-    for (let left = this.#random.between(2, 20); left > 0 && !this.#soak.calm; left--) await this.#soak.while(1000)
+    for (let left = this.#random.between(2, 20); left > 0 && !this.#soak.calm; left--) await this.#soak.pause(1000)
     this.#socket.resume()
-    await this.#soak.while(this.#random.between(1000, 5000))
+    await this.#soak.pause(this.#random.between(1000, 5000))
   }
 
   async comeHome() {}

@@ -112,7 +112,7 @@ export class Soak {
   }
 
   /** So many milliseconds, or until everybody is called home. */
-  async while(ms) {
+  async pause(ms) {
     await sleep(ms, undefined, { signal: this.#outing.signal }).catch(() => {})
   }
 
