@@ -9,7 +9,7 @@ import { WITHOUT } from '../runs.ts'
  * scarce, and others in which something is.
  */
 export interface Setup {
-  /** Who is there at the beginning: the collector alone, or all who are connected, or all who are subscribed to the rooms. */
+  /** Who is there at the beginning: the collector alone, or all who are connected, or all who are subscribed to most. */
   readonly begins: 'alone' | 'connected' | 'subscribed'
   /** Octets of the largest frame: of what the gateway sends (sn_max_frame), and of what the radio carries. */
   readonly maxFrame: number
@@ -48,7 +48,7 @@ const PLENTY = 1_000_000
 
 /** The plain value of each first. */
 const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup[Name][]] } = {
-  begins: ['alone', 'connected', 'subscribed', 'subscribed'],
+  begins: ['alone', 'connected', 'subscribed', 'subscribed', 'subscribed'],
   maxFrame: [1024, 40, 24],
   airtime: [
     null,
@@ -82,6 +82,9 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   maxSubscriptions: [100, 1],
 }
 
+/** Odds of the plain value, where others than four to one make for more to see. */
+const USUAL: { readonly [Name in keyof Setup]?: number } = { begins: 1, airtime: 2 }
+
 /** Nothing is scarce. */
 export const PLAIN = Object.fromEntries(Object.entries(CHOICES).map(([name, [plain]]) => [name, plain])) as unknown as Setup
 
@@ -97,7 +100,7 @@ export const setups = (): fc.Arbitrary<Scarce> => {
         name,
         fc.oneof(
           { withCrossShrink: true },
-          { weight: name === 'begins' ? 1 : 4, arbitrary: fc.constant(plain) },
+          { weight: USUAL[name as keyof Setup] ?? 4, arbitrary: fc.constant(plain) },
           { weight: 1, arbitrary: fc.constantFrom<unknown>(...others) },
         ),
       ]),

@@ -70,7 +70,7 @@ export class Site {
     for (const each of everybody) each.connect()
     this.run(2 * SECOND)
     if (begins === 'connected') return
-    for (const each of everybody) each.subscribe('room/#')
+    for (const filter of ['room/#', 'xy']) for (const each of everybody) each.subscribe(filter)
     this.run(2 * SECOND)
   }
 
