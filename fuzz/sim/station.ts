@@ -91,6 +91,11 @@ export class Station {
     return this.#waiting.get(packetId)
   }
 
+  /** It has asked for the end of a subscription, and has no answer. */
+  unsubscribes(filter: string): boolean {
+    return [...this.#unsubscribing.values()].includes(filter)
+  }
+
   subscribing(packetId: number): string | undefined {
     return this.#subscribing.get(packetId) ?? this.#unsubscribing.get(packetId)
   }

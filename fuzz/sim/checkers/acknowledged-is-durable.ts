@@ -146,9 +146,10 @@ export class AcknowledgedIsDurable extends SiteChecker {
         return session?.receipts.has(packet.packetId) ? `PUBCOMP ${packet.packetId} before its record` : ''
       case PacketType.SUBACK: {
         const filter = this.site.stationSubscribing(id, packet.packetId)
-        return packet.reasonCodes[0]! < 0x80 && filter !== undefined && !session?.filters.has(filter)
-          ? `SUBACK for ${filter} before its record`
-          : ''
+        if (packet.reasonCodes[0]! >= 0x80 || filter === undefined || session?.filters.has(filter)) return ''
+        // One commit may have both the subscription and its end.
+        const ends = this.site.stations.some((station) => station.id === id && station.unsubscribes(filter))
+        return ends ? '' : `SUBACK for ${filter} before its record`
       }
       case PacketType.UNSUBACK:
         return session?.filters.has(this.site.stationSubscribing(id, packet.packetId) ?? '') ? 'UNSUBACK before its record' : ''
