@@ -28,8 +28,10 @@ export class KnownIds extends SiteChecker {
     if (message?.type !== MsgType.PUBLISH || message.topicIdType !== 'normal') return
     const { client } = sensor
     const connectedAt = this.#connected.get(id) ?? Number.NEGATIVE_INFINITY
+    // A sensor that is not connected takes no message; its CONNECT may have left before its reboot, and come after it.
+    if (client.state === 'connecting' || client.state === 'disconnected') return
     // In the middle of a request it may not know yet what the answer to it tells.
-    if (connectedAt <= rebootedAt || connectedAt <= this.#beganAt || client.state === 'connecting' || !client.idle) return
+    if (connectedAt <= rebootedAt || connectedAt <= this.#beganAt || !client.idle) return
     if (this.#answered.get(id)?.has(message.topicId)) return
     if (!TOPICS.some((topic) => client.topicId(topic) === message.topicId))
       this.tell(`${id} was sent a message under ${message.topicId}, which it does not know`)
