@@ -74,6 +74,7 @@ export class DelayedStore implements Store {
   /** Makes records durable up to this one, all of them by default; gives the highest durable Lsn. */
   commit(upTo: Lsn = this.#log.length): Lsn {
     this.#durable = Math.max(this.#durable, Math.min(upTo, this.#log.length))
+    if (this.#inFlight !== undefined && this.#inFlight.upTo <= this.#durable) this.#inFlight = undefined
     return this.#durable
   }
 
@@ -85,7 +86,6 @@ export class DelayedStore implements Store {
   handleTimeout(now: Instant): void {
     if (this.stalled || this.#inFlight === undefined || this.#inFlight.due > now) return
     this.commit(this.#inFlight.upTo)
-    this.#inFlight = undefined
     if (this.#durable < this.#log.length) this.#begin(now)
   }
 

@@ -17,8 +17,6 @@ export class Node {
   readonly will: NodeWill | undefined
   #willUpdates = 0
   readonly #site: Site
-  /** When it lost its memory last. */
-  rebootedAt = Number.NEGATIVE_INFINITY
   readonly #waiting = new Map<number, Published>()
   readonly #subscribing: (string | undefined)[] = []
 
@@ -102,7 +100,6 @@ export class Node {
 
   /** Loses everything but its name. */
   reboot(): void {
-    this.rebootedAt = this.#site.world.schedule.now
     this.#site.claims.forget(this.receiver)
     this.#giveUp()
     this.sensor.act((sn) => sn.reboot())

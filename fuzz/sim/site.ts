@@ -192,11 +192,13 @@ export class Site {
     this.network.heal()
     this.world.store.refuse = false
     this.world.store.delayMs = COMMIT_MS
+    this.world.store.commit()
+    this.world.wakeStore()
     this.#unstall()
     // Where airtime is scarce, what waits for it may wait for hours.
     const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 31 * MINUTE : MINUTE
     for (const { sensor } of this.nodes) sensor.congested = false
-    for (let round = 0; round < 12; round++) {
+    for (let round = 0; round < 12 || (round < 100 && this.#waits); round++) {
       for (const { tcp } of this.stations) tcp.lookBack()
       for (const station of this.stations) station.connect()
       for (const { sensor } of this.nodes) {
@@ -207,6 +209,12 @@ export class Site {
       for (const node of this.nodes) if (node.sensor.client.state === 'disconnected') node.connect()
       this.run(roundMs)
     }
+  }
+
+  /** An awake period may bring little. */
+  get #waits(): boolean {
+    const { gateway } = this.world.server
+    return this.nodes.some(({ id }) => (gateway.client(id)?.link?.backlog ?? 0) > 0)
   }
 
   /** Everybody goes, and nobody comes back before their sessions are forgotten. */

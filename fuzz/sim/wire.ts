@@ -40,6 +40,10 @@ export class Wire implements Observer {
     else if (message.type === MsgType.PUBACK && message.returnCode !== 0) this.#refused(clientId, message.msgId)
   }
 
+  strayed(sensor: Sensor, datagram: Uint8Array): void {
+    this.datagramOut(sensor, datagram)
+  }
+
   chunkIn(tcp: TcpClient, bytes: Uint8Array): void {
     if (!this.#knows(tcp)) return
     for (const packet of this.#up.read(tcp, bytes)) {

@@ -23,6 +23,8 @@ export interface Observer {
   /** `route`: where the sensor was when it said this. */
   datagramIn?(sensor: Sensor, bytes: Uint8Array, route: string): void
   datagramOut?(sensor: Sensor, bytes: Uint8Array): void
+  /** Sent to where it was before: nobody hears it there. */
+  strayed?(sensor: Sensor, bytes: Uint8Array): void
   /** At the sensor's end of the radio, before the network has its way, and behind it. */
   said?(sensor: Sensor, bytes: Uint8Array): void
   heard?(sensor: Sensor, bytes: Uint8Array): void
@@ -305,7 +307,11 @@ export class World {
   #transmit(route: string, bytes: Uint8Array): void {
     this.note('down', route, bytes)
     const sensor = this.#sensors.find((each) => each.route === route)
-    if (sensor === undefined) return
+    if (sensor === undefined) {
+      const moved = this.#sensors.find(({ formerRoutes }) => formerRoutes.has(route))
+      if (moved !== undefined) for (const observer of this.observers) observer.strayed?.(moved, bytes)
+      return
+    }
     for (const observer of this.observers) observer.datagramOut?.(sensor, bytes)
     this.carrier.carry(`${sensor.client.clientId} down`, bytes.length, () => {
       if (sensor.route === route) sensor.receive(bytes)

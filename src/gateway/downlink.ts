@@ -127,7 +127,7 @@ export class Downlink {
   /** The connection is over: what was open is the broker's to send again, but for QoS 0, which it has handed out. */
   abandon(): void {
     for (const { held } of [...this.#transactions, ...this.#again])
-      if (held?.qos === 0) this.#tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
+      if (held?.qos === 0) this.tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
     this.#transactions = []
     this.#again = []
     this.#retries = 0
@@ -361,13 +361,14 @@ export class Downlink {
   /** The client will never take this message: it counts as delivered, and that is told. */
   #giveUp(now: Instant, held: Held, reason: string): void {
     const client = this.#client
-    this.#tellDropped(reason)
+    this.tellDropped(reason)
     if (held.qos === 1) client.toBroker(now, responsePacket(PacketType.PUBACK, held.packetId))
     else if (held.qos === 2) client.toBroker(now, responsePacket(PacketType.PUBREC, held.packetId, 0x83))
     this.#close(now, undefined)
   }
 
-  #tellDropped(reason: string): void {
+  /** A message that has no transaction, or will have none again, is gone. */
+  tellDropped(reason: string): void {
     const { host, key, route } = this.#client
     host.traffic.publishDropped++
     host.notice({ code: 'message-dropped', level: 'warn', client: key, peer: route, reason })

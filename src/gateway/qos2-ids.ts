@@ -1,7 +1,7 @@
 import type { Instant } from '../base/machine.ts'
 
-/** Ids that are remembered for one client. It has one exchange at a time, so these are many datagram lifetimes. */
-const SLOTS = 16
+/** Ids that are remembered for one client at most: those of 17 exchanges a second for a minute. */
+const SLOTS = 1024
 
 export interface Qos2Id {
   readonly msgId: number

@@ -1,6 +1,6 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Lsn } from '../base/store.ts'
-import type { Message } from '../mqttsn/messages.ts'
+import { type Message, MsgType } from '../mqttsn/messages.ts'
 import type { SnClient } from './sn-client.ts'
 
 /** Replies that may wait for the store for one client. A client that asks more is not answered, and asks again. */
@@ -50,8 +50,22 @@ export class Replies {
     }
   }
 
+  /** The client sleeps: answers go on waiting, messages do not, because what has a transaction is begun again by it. */
+  withdraw(): void {
+    const isMessage = ({ type }: Message): boolean => type === MsgType.PUBLISH || type === MsgType.REGISTER
+    this.#drop(isMessage, 'the client went to sleep before QoS 0 could be sent')
+  }
+
   /** A new connection: what was owed to the old one is not what the client asks for now. */
   clear(): void {
-    this.#waiting = undefined
+    this.#drop(() => true, 'the client connected anew before QoS 0 could be sent')
+  }
+
+  #drop(gone: (message: Message) => boolean, reason: string): void {
+    this.#waiting?.filter(({ message }) => {
+      if (!gone(message)) return true
+      if (message.type === MsgType.PUBLISH && message.qos <= 0) this.#client.downlink.tellDropped(reason)
+      return false
+    })
   }
 }

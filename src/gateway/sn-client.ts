@@ -173,8 +173,10 @@ export class SnClient {
   #disconnect(now: Instant, { duration = 0 }: SnDisconnect): void {
     const goodbye: Message = { type: MsgType.DISCONNECT, duration: undefined }
     if (this.link === undefined) {
+      // A late copy of CONNECT may have come between two of its goodbyes, of which the first is not durable yet.
       this.end(now, 'disconnected')
-      this.send(goodbye)
+      const lsn = this.recorded ? this.record(now) : 0
+      this.send(goodbye, lsn === 'full' ? 0 : lsn)
       return
     }
     const { before: dialogueBefore } = this.setup
@@ -201,10 +203,16 @@ export class SnClient {
     }
     this.downlink.suspend()
     this.updateListening(now)
-    this.host.ports.withdraw(this.route)
+    this.#withdraw()
     this.send(goodbye, lsn)
     this.supervision.arm(now)
     this.host.notice({ code: 'client-asleep', level: 'debug', client: this.key, peer: this.route, reason: `for ${duration} s` })
+  }
+
+  /** It sleeps: messages that still wait for the store, or for their port, would reach nobody. */
+  #withdraw(): void {
+    this.replies.withdraw()
+    this.host.ports.withdraw(this.route)
   }
 
   /** What its dialogue has interrupted. */
@@ -310,7 +318,7 @@ export class SnClient {
     this.sleepsSince = now
     this.downlink.suspend()
     this.updateListening(now)
-    this.host.ports.withdraw(this.route)
+    this.#withdraw()
     this.send({ type: MsgType.PINGRESP })
     this.supervision.arm(now)
   }

@@ -4,6 +4,9 @@ import { PLAIN } from '../setup.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
+/** What has not left the store by then keeps nobody awake. */
+const T_RETRY_MS = 10_000
+
 /** An awake period ends when nothing waits, when the limit is reached, or when the sensor does not answer (rulings A4, A5). */
 export class BacklogFirst extends SiteChecker {
   readonly name = 'backlog before PINGRESP'
@@ -27,8 +30,8 @@ export class BacklogFirst extends SiteChecker {
     const { id } = this.nodeOf(sensor)
     const client = this.site.world.server.gateway.client(id)
     // Whoever is active is told what waits for it at once, and answered at once.
-    if (client?.state !== 'asleep' || this.#excused.has(id) || this.site.world.store.stalled || this.site.world.store.refuse)
-      return
+    const { stalled, refuse, delayMs = 0 } = this.site.world.store
+    if (client?.state !== 'asleep' || this.#excused.has(id) || stalled || refuse || delayMs >= T_RETRY_MS) return
     // What one awake period may bring, and what its port has airtime for, may be less than what waits.
     const { wakeMessages, wakeBytes, airtime } = this.site.setup
     if (wakeMessages < PLAIN.wakeMessages || wakeBytes < PLAIN.wakeBytes || airtime !== null) return

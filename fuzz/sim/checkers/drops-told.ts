@@ -72,6 +72,8 @@ export class DropsTold extends SiteChecker {
     const one = claims.published.get(text)
     if (one === undefined) return
     if (one.qos <= 0) this.#unheard += claims.receivers.size
+    // A full store takes it from nobody, and its publisher is told, if what it is told is not forgotten with the conversation.
+    else if (world.store.refuse) return
     // The same message again, for which everything has been decided.
     if (one.qos === 2 && this.#known.has(one)) return
     this.#known.add(one)
@@ -100,8 +102,10 @@ export class DropsTold extends SiteChecker {
     if (count > 0) this.#told.set(id, [...(this.#told.get(id) ?? []), ...Array(count).fill(now)])
     if (ENDS.has(notice.code)) this.#ended(id, notice.code === 'session-expired')
     // What it has said may be heard only when it is read again.
-    const refused = ({ publisher, qos }: Published): boolean => (id === QOS_M1 ? qos === -1 : publisher === id && qos <= 0)
-    if (REFUSES.has(notice.code)) this.#owed = this.#owed.filter(({ one }) => !refused(one))
+    // Of QoS 1 and 2 it is the one that has just arrived: its refusal may still wait for airtime, and be forgotten with what was said before CONNECT.
+    const refused = ({ one: { publisher, qos }, at }: Owed): boolean =>
+      id === QOS_M1 ? qos === -1 : publisher === id && (qos <= 0 || at === now)
+    if (REFUSES.has(notice.code)) this.#owed = this.#owed.filter((owed) => !refused(owed))
   }
 
   /** A conversation is over. */

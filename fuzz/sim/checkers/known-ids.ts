@@ -1,43 +1,47 @@
 import { MsgType } from '../../../src/mqttsn/messages.ts'
-import { TOPICS } from '../step.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
-/** A message comes under an id that its sensor knows: one that it was told in this session, and has not lost with its memory [1.2 section 6.10]. */
+/** A message comes under an id that its sensor was told since it connected: what it knew before, its CONNECT may have made it forget (ruling A10). */
 export class KnownIds extends SiteChecker {
   readonly name = 'ids are known'
-  /** When CONNECT of each sensor arrived last. */
-  readonly #connected = new Map<string, number>()
-  /** Ids that each was told in answer to a request since then: of one that the network has held back nobody waits for the answer any more. */
-  readonly #answered = new Map<string, Set<number>>()
-  /** When the server began anew: it takes what it has recorded for known, until it is told otherwise (ruling A10). */
-  #beganAt = Number.NEGATIVE_INFINITY
+  readonly #told = new Map<string, Set<number>>()
+  /** Since its last CONNECT arrived, which may come to nothing. */
+  readonly #since = new Map<string, Set<number>>()
+  /** The server has begun anew since: it takes what it has recorded for known, until it is told otherwise. */
+  readonly #trusting = new Set<string>()
 
   datagramIn(sensor: Sensor, datagram: Uint8Array): void {
-    if (messageOf(datagram)?.type !== MsgType.CONNECT) return
+    const message = messageOf(datagram)
     const { id } = this.nodeOf(sensor)
-    this.#connected.set(id, this.site.world.schedule.now)
-    this.#answered.delete(id)
+    if (message?.type === MsgType.CONNECT) this.#since.set(id, new Set())
+    else if (message?.type === MsgType.REGACK && message.returnCode === 0) this.#note(id, message.topicId)
   }
 
   datagramOut(sensor: Sensor, datagram: Uint8Array): void {
     const message = messageOf(datagram)
-    const { id, rebootedAt } = this.nodeOf(sensor)
-    if (message?.type === MsgType.REGACK || message?.type === MsgType.SUBACK)
-      this.#answered.set(id, new Set([...(this.#answered.get(id) ?? []), message.topicId]))
-    if (message?.type !== MsgType.PUBLISH || message.topicIdType !== 'normal') return
-    const { client } = sensor
-    const connectedAt = this.#connected.get(id) ?? Number.NEGATIVE_INFINITY
-    // A sensor that is not connected takes no message; its CONNECT may have left before its reboot, and come after it.
-    if (client.state === 'connecting' || client.state === 'disconnected') return
-    // In the middle of a request it may not know yet what the answer to it tells.
-    if (connectedAt <= rebootedAt || connectedAt <= this.#beganAt || !client.idle) return
-    if (this.#answered.get(id)?.has(message.topicId)) return
-    if (!TOPICS.some((topic) => client.topicId(topic) === message.topicId))
-      this.tell(`${id} was sent a message under ${message.topicId}, which it does not know`)
+    const { id } = this.nodeOf(sensor)
+    if (message?.type === MsgType.SUBACK || message?.type === MsgType.REGACK) this.#note(id, message.topicId)
+    else if (message?.type === MsgType.CONNACK && message.returnCode === 0) this.#connected(id)
+    if (message?.type !== MsgType.PUBLISH || message.topicIdType !== 'normal' || this.#trusting.has(id)) return
+    if (this.#told.get(id)?.has(message.topicId) !== true)
+      this.tell(`${id} was sent a message under ${message.topicId}, which it was not told`)
+  }
+
+  /** Unless its CONNECT came to the process before. */
+  #connected(id: string): void {
+    const since = this.#since.get(id)
+    if (since === undefined) return
+    this.#told.set(id, new Set(since))
+    this.#trusting.delete(id)
+  }
+
+  #note(id: string, topicId: number): void {
+    for (const told of [this.#told.get(id), this.#since.get(id)]) told?.add(topicId)
   }
 
   crashed(): void {
-    this.#beganAt = this.site.world.schedule.now
+    this.#since.clear()
+    for (const { id } of this.site.nodes) this.#trusting.add(id)
   }
 }

@@ -39,9 +39,9 @@ export class RecoversTheSame extends SiteChecker {
       // Whoever is in the middle of a change is recorded as it was before.
       if (client?.link === undefined || (client.state !== 'active' && client.state !== 'asleep') || client.setup.isUnderWay)
         continue
-      const { state, durationSeconds, sleepSeconds, cleanSession, will, registry, route } = client
+      const { state, durationSeconds, sleepSeconds, cleanSession, will, registry } = client
       const ids = TOPICS.map((topic) => registry.idOf(topic) ?? 0)
-      kept.set(`sensor ${id}`, `${state} ${durationSeconds} ${sleepSeconds} ${cleanSession} at ${route}, ids ${ids}`)
+      kept.set(`sensor ${id}`, `${state} ${durationSeconds} ${sleepSeconds} ${cleanSession}, ids ${ids}`)
       kept.set(`will of ${id}`, will === undefined ? 'none' : textOf(will.payload))
       const session = broker.sessions.get('sn', id)
       if (session !== undefined) kept.set(session.key, lineOf(session))
