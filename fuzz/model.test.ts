@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { FACTOR, LIVES, ONLY_RANDOM, SEED } from './runs.ts'
+import { FACTOR, ONLY_RANDOM, SEED } from './runs.ts'
 import { Life, live } from './sim/life.ts'
 import { report } from './sim/report.ts'
 import { setups } from './sim/setup.ts'
@@ -24,7 +24,7 @@ describe('a site, with everything that can happen to it', () => {
         throw error
       }
     })
-    const details = fc.check(lives, { numRuns: LIVES, ...seeded })
+    const details = fc.check(lives, { numRuns: 200 * FACTOR, ...seeded })
     if (details.failed) expect.fail(report(details.seed, failing))
   })
 

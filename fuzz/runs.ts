@@ -10,9 +10,6 @@ export const runs = <T>(n: number): Parameters<T> => ({ numRuns: n * FACTOR, ...
 /** `npm run fuzz`: neither seed nor number of runs matters to the other tests, and `npm test` has them. */
 export const ONLY_RANDOM = process.env.FUZZ_ONLY_RANDOM !== undefined
 
-/** Lives of a site: they get a third of the time of `npm run fuzz`. */
-export const LIVES = 200 * FACTOR * (ONLY_RANDOM ? 3 : 1)
-
 /** Kinds of steps that are left out of the runs of a site, with commas between. */
 export const WITHOUT: readonly string[] = process.env.FUZZ_WITHOUT?.split(',') ?? []
 
