@@ -306,6 +306,7 @@ export class Downlink {
       this.#rest(now)
       return
     }
+    this.#rests = false
     const { held } = transaction
     const { registry } = this.#client
     const { topicName } = transaction.message as Register
@@ -350,6 +351,7 @@ export class Downlink {
       this.#rest(now)
       return
     }
+    this.#rests = false
     if (returnCode !== ReturnCode.ACCEPTED) {
       this.#remove(transaction)
       this.#giveUp(now, held!, `the client answered with return code ${returnCode}`)

@@ -71,6 +71,8 @@ export class OneExchange extends SiteChecker {
     if (again === undefined) {
       const { inflightMessages } = this.site.setup
       if (open.length >= inflightMessages) this.tell(`${id} was sent ${key} while ${open.map((each) => each.key)} is open`)
+      // What is begun is repeated together with the others, which begin anew with it.
+      for (const each of open) each.times = 1
       open.push({ key, msgId: message.msgId, isRegister: message.type === MsgType.REGISTER, sentAt: now, times: 1 })
       return
     }

@@ -118,17 +118,16 @@ export class WillOnce extends SiteChecker {
     if (will === undefined || message === undefined) return
     if (message.type === MsgType.DISCONNECT && will.gone !== undefined) will.gone = 'answered'
     else if (message.type === MsgType.CONNACK && message.returnCode === 0 && will.brought.size === 2) {
-      this.#keep(will, willText(id))
+      // Over a slow radio it may answer an earlier CONNECT, and an update may have come in between.
+      if (will.kept !== undefined) will.untold.add(will.kept)
+      will.kept = willText(id)
       will.brought.clear()
     } else if (message.type === MsgType.WILLMSGRESP) {
       const text = will.asked.shift()
-      if (message.returnCode === 0 && text !== undefined) this.#keep(will, text)
+      if (message.returnCode !== 0 || text === undefined) return
+      will.kept = text
+      will.untold.clear()
     }
-  }
-
-  #keep(will: SensorWill, text: string): void {
-    will.kept = text
-    will.untold.clear()
   }
 
   notice({ code, client }: Notice): void {
