@@ -30,6 +30,9 @@ const ENDS: ReadonlySet<string> = new Set([
 /** What tells that a message of this client is not taken. */
 const REFUSES: ReadonlySet<string> = new Set(['publish-refused', 'store-full', 'protocol-error', 'malformed-packet'])
 
+/** For which what has arrived may wait to be read, while its publisher is held up. */
+const UNREAD_MS = 5000
+
 /** As whom the gateway publishes what comes with QoS -1. */
 const QOS_M1 = 'roost-gateway-1-qos-1'
 
@@ -131,6 +134,7 @@ export class DropsTold extends SiteChecker {
   }
 
   look(): void {
+    this.#judgeSensors()
     const counted = this.#droppedBefore + this.#dropped()
     if (counted < this.#toldCount) this.tell(`${this.#toldCount} drops were told, and ${counted} counted`)
     if (counted > this.#toldCount + this.#unheard)
@@ -140,20 +144,39 @@ export class DropsTold extends SiteChecker {
   }
 
   settled(): void {
-    for (const receiver of this.site.claims.receivers.values()) {
-      const missing = this.#owed.filter(
-        ({ one, forfeits, ...owed }) =>
-          owed.receiver === receiver && forfeits === receiver.forfeits && !one.refused && !one.handed.has(receiver.id),
-      )
-      const told = this.#told.get(receiver.id) ?? []
-      const waiting = this.#waiting(receiver.id)
-      for (const { one, at } of missing) {
-        const since = missing.filter((other) => other.at >= at).length
-        if (since > told.filter((when) => when >= at).length + waiting)
-          this.tell(
-            `"${one.text}" on ${one.topic} with QoS ${one.qos}, which arrived at ${at} ms, never went out to ${receiver.id}`,
-          )
-      }
+    for (const receiver of this.site.claims.receivers.values())
+      this.#judge(receiver, this.#waiting(receiver.id), Number.POSITIVE_INFINITY)
+  }
+
+  /** What neither waits for a sensor nor is on its way to it will never come. */
+  #judgeSensors(): void {
+    const { schedule, server, store } = this.site.world
+    const { ports } = server.gateway
+    if (ports.queuedFrames > 0 || store.durable < store.appended) return
+    for (const { id, receiver } of this.site.nodes) {
+      const client = server.gateway.client(id)
+      const idle = client?.link !== undefined && client.link.backlog === 0 && !client.downlink.busy
+      if (idle && this.#waiting(id) === 0) this.#judge(receiver, 0, schedule.now - UNREAD_MS)
+    }
+  }
+
+  /** `until`: looks at what arrived before; `waiting`: so many may still come. */
+  #judge(receiver: Receiver, waiting: number, until: number): void {
+    const missing = this.#owed.filter(
+      ({ one, forfeits, at, ...owed }) =>
+        owed.receiver === receiver &&
+        forfeits === receiver.forfeits &&
+        !one.refused &&
+        !one.handed.has(receiver.id) &&
+        at < until,
+    )
+    const told = this.#told.get(receiver.id) ?? []
+    for (const { one, at } of missing) {
+      const since = missing.filter((other) => other.at >= at).length
+      if (since > told.filter((when) => when >= at).length + waiting)
+        this.tell(
+          `"${one.text}" on ${one.topic} with QoS ${one.qos}, which arrived at ${at} ms, never went out to ${receiver.id}`,
+        )
     }
   }
 
