@@ -153,16 +153,16 @@ export class SnClient {
 
   #reaction(message: Message): Reaction {
     const { state, host } = this
-    const reaction = STATE_TABLE[message.type][state]
+    const asleep = state === 'asleep' || state === 'awake'
+    const usual = STATE_TABLE[message.type][state]
+    const reaction = asleep && host.options.strictSleep && ACTIVE_ONLY.has(usual) ? 'stranger' : usual
     if (this.setup.isUnderWay) {
       // Its CONNECT has been heard, and is not answered yet: it is gone only if it says so.
       if (reaction === 'goodbye') return 'disconnect'
       if (reaction === 'stranger') return 'ignore'
     }
-    // The answer to its goodbye waits for the store: to say it now would promise that its will never fires.
-    if (this.awaitsStore && (reaction === 'goodbye' || reaction === 'stranger')) return 'ignore'
-    const asleep = state === 'asleep' || state === 'awake'
-    return asleep && host.options.strictSleep && ACTIVE_ONLY.has(reaction) ? 'stranger' : reaction
+    // The answer to its DISCONNECT waits for the store: to say it now would promise that it may sleep, or that its will never fires.
+    return this.awaitsStore && (reaction === 'goodbye' || reaction === 'stranger') ? 'ignore' : reaction
   }
 
   supervisionTimedOut(now: Instant): void {
