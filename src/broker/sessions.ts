@@ -33,6 +33,8 @@ export class Sessions {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
   readonly #byKey = new Map<SessionKey, Session>()
+  /** Sessions whose end the store had no room for: a new one under the same key must not find what they have left there. */
+  readonly #untold = new Set<SessionKey>()
   #connected = 0
   #mostConnected = 0
 
@@ -88,6 +90,8 @@ export class Sessions {
     const session = present ? old : new Session(kind, clientId)
     // A sensor sleeps with its conversation open, and a will has to fire even if the process dies: both outlast the process.
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
+    this.#tellEnds()
+    if (this.#untold.has(session.key) && (persistent || !present)) return 'full'
     const { username, listener, grant, certified } = request.identity
     const rights = this.#context.access.stored(grant)
     const owner = { username, listener, verified: request.verified, ...(rights !== undefined && { rights }) }
@@ -96,7 +100,7 @@ export class Sessions {
       const will = request.will === undefined ? null : storedWill(request.will)
       lsn = this.#context.store.append({ type: 'session', key: session.key, expirySeconds: request.expirySeconds, will, owner })
       if (lsn === 'full') return 'full'
-    } else if (session.persistent) this.#context.store.append({ type: 'session-end', key: session.key })
+    } else if (session.persistent) this.#recordEnd(session.key)
     session.persistent = persistent
     session.expirySeconds = request.expirySeconds
     session.will = request.will
@@ -219,12 +223,24 @@ export class Sessions {
     if (session.ended) return
     session.ended = true
     this.fireWill(now, session)
-    const { router, store } = this.#context
+    const { router } = this.#context
     this.#disarm(session)
     router.unsubscribeAll(session)
     this.#publisher.passOn(session)
-    if (session.persistent) store.append({ type: 'session-end', key: session.key })
+    if (session.persistent) this.#recordEnd(session.key)
     this.#byKey.delete(session.key)
+  }
+
+  #recordEnd(key: SessionKey): void {
+    this.#untold.add(key)
+    this.#tellEnds()
+  }
+
+  #tellEnds(): void {
+    for (const key of this.#untold) {
+      if (this.#context.store.append({ type: 'session-end', key }) === 'full') return
+      this.#untold.delete(key)
+    }
   }
 
   /** A publisher fills this session's queue faster than its client drains it: the publisher is not read until that is better. */

@@ -167,6 +167,22 @@ describe('a store that takes nothing more', () => {
   })
 })
 
+test('the end of a session that a full store was not told of is told before the next one begins', () => {
+  const { world } = gated()
+  const store = world.store as DelayedStore
+  store.refuse = true
+  const clean = world.open()
+  clean.send(connectPacket('s', { cleanStart: true }))
+  expect(clean.poll()).toEqual(['CONNACK 151', 'CLOSE 151'])
+  store.refuse = false
+  const next = world.open()
+  next.send(connectPacket('s', PERSISTENT))
+  world.commit()
+  expect(next.poll()).toEqual(['CONNACK'])
+  const after = TestBroker.restarted(store, 1000)
+  expect(after.broker.subscriptionCount).toBe(0)
+})
+
 describe('after a crash', () => {
   test('sessions, queues, packet ids, receipts and retained messages are what was durable', () => {
     const { world, p, s } = gated()
