@@ -50,6 +50,8 @@ export interface Receiver {
   dropped: number
   /** A frame for it found no room at its port. */
   overflowed: boolean
+  /** A message for it was dropped, and the store could not be told: a new process may deliver it after all. */
+  revives: boolean
 }
 
 /**
@@ -76,6 +78,7 @@ export class Claims {
       sent: window > 1 ? [] : undefined,
       dropped: 0,
       overflowed: false,
+      revives: false,
     }
     this.receivers.set(id, receiver)
     return receiver
@@ -169,16 +172,17 @@ export class Claims {
    * come again behind the others: then it is the order in which they left (ruling A15).
    */
   disordered(): string[] {
-    return [...this.receivers.values()].flatMap(({ id, got, sent, dropped, overflowed }) => {
+    return [...this.receivers.values()].flatMap(({ id, got, sent, dropped, overflowed, revives }) => {
       // Of several, one that found no room has not left, and comes again behind the others.
-      if (sent !== undefined && overflowed) return []
+      if ((sent !== undefined && overflowed) || revives) return []
       const last = new Map<string, number>()
       return [...new Set(sent ?? got)].flatMap((text) => {
         const one = this.published.get(text)
         // What was refused, and comes again all the same, comes late.
         if (one === undefined || one.qos < 1 || one.refused) return []
         // So does what was dropped for want of room, and was said again because its acknowledgement was lost.
-        if (one.resent && dropped > 0) return []
+        // And what a receiver was not owed when it was said, but has subscribed to by the time that a copy comes.
+        if ((one.resent || one.arrived > 1) && (dropped > 0 || !one.owed.has(id))) return []
         const line = `${one.publisher} ${one.topic} ${one.qos}`
         const before = last.get(line) ?? -1
         last.set(line, Math.max(before, one.number))

@@ -2,7 +2,8 @@ import type { Guests } from './guests.ts'
 import type { Site } from './site.ts'
 import type { World } from './world.ts'
 
-const MINUTE = 60_000
+const SECOND = 1000
+const MINUTE = 60 * SECOND
 const PREDEFINED = { topicIdType: 'predefined', topicId: 1 } as const
 
 /** How everybody goes: when nothing is owed any more, in the middle of it, or without a word. */
@@ -17,7 +18,9 @@ export function openOwnSession(world: World): void {
 
 /** Faults end, everybody goes for good, and the time comes at which all of them are forgotten. */
 export function bidFarewell(site: Site, guests: Guests, how: Farewell): void {
-  for (const cure of ['heal', 'empty', 'unstall'] as const) site.take({ do: cure })
+  site.take({ do: 'heal' })
+  site.mendStore()
+  site.run(SECOND)
   for (const { tcp } of site.stations) tcp.lookBack()
   if (how === 'settled') site.settle()
   const silently = how === 'silence'

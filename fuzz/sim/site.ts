@@ -41,6 +41,7 @@ export class Site {
         receiver.dropped += dropsTold(notice)
         if (notice.code === 'session-expired') this.claims.expired(receiver)
         receiver.overflowed ||= notice.limit === 'sn_max_queued_frames'
+        receiver.revives ||= dropsTold(notice) > 0 && this.world.store.refusals > 0
       },
     })
     this.nodes = [
@@ -180,6 +181,16 @@ export class Site {
     else if (step.do === 'crash') world.crash({ survivors: step.survivors, torn: step.torn })
   }
 
+  /** The disk has room, and is as fast as ever. */
+  mendStore(): void {
+    const { world } = this
+    world.store.refuse = false
+    world.store.delayMs = COMMIT_MS
+    this.#unstall()
+    world.store.commit()
+    world.wakeStore()
+  }
+
   #unstall(): void {
     const { world } = this
     if (!world.store.stalled) return
@@ -190,11 +201,7 @@ export class Site {
   /** Faults end, everybody comes back, and gets the time that what is owed may take. */
   settle(): void {
     this.network.heal()
-    this.world.store.refuse = false
-    this.world.store.delayMs = COMMIT_MS
-    this.world.store.commit()
-    this.world.wakeStore()
-    this.#unstall()
+    this.mendStore()
     // Where airtime is scarce, what waits for it may wait for hours.
     const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 31 * MINUTE : MINUTE
     for (const { sensor } of this.nodes) sensor.congested = false

@@ -5,6 +5,7 @@ import type { Life } from './life.ts'
 import { setups } from './setup.ts'
 import { FILTERS, type Step, TOPICS } from './step.ts'
 import { FATES } from './tape-network.ts'
+import { COMMIT_MS } from './world.ts'
 
 const NODES = 3
 const node = fc.nat(NODES - 1)
@@ -14,7 +15,7 @@ const topic = fc.nat(TOPICS.length - 1)
 const filter = fc.nat(FILTERS.length - 1)
 const qos = fc.constantFrom(-1, 0, 1, 1, 2, 2)
 const long = fc.constantFrom(false, false, true)
-const times = fc.constantFrom(1, 1, 1, 5)
+const times = fc.constantFrom(1, 1, 1, 3, 12)
 const fates = fc.array(fc.constantFrom(...FATES), { minLength: 1, maxLength: 6 })
 
 const of = <T extends Step['do']>(doing: T, rest: Record<string, fc.Arbitrary<unknown>> = {}): fc.Arbitrary<Step> =>
@@ -49,6 +50,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('heal') },
   { weight: 1, arbitrary: of('stall') },
   { weight: 1, arbitrary: of('unstall') },
+  { weight: 1, arbitrary: of('slow', { ms: fc.constantFrom(COMMIT_MS, 500, 20_000) }) },
   { weight: 1, arbitrary: of('fill') },
   { weight: 1, arbitrary: of('empty') },
   { weight: 1, arbitrary: of('restart') },

@@ -119,6 +119,8 @@ export class ConnectionSetup {
     client.durationSeconds = connect.duration
     client.registry.reconnected(client.host.options.register === 'never' && !connect.cleanSession)
     client.inbound.reconnected()
+    // What still waits for airtime has a transaction that begins anew, with what the client may have forgotten.
+    client.host.ports.withdraw(client.route, 'the client connected anew')
     if (goesOn) {
       // CONNECT again from `active` (CONNACK was lost) or from sleep: the conversation with the broker never ended (rulings A1, A9).
       this.#activate(now, 'client')
@@ -166,8 +168,6 @@ export class ConnectionSetup {
       if (registry.size > 0 || inbound.remembersIds) client.host.store.append({ type: 'sn-end', clientId: client.clientId })
       registry.clear()
       inbound.clear()
-      // What still waits for airtime names topics by the ids of the session that is over.
-      client.host.ports.withdraw(client.route, 'its session is over')
     }
     this.#activate(now, whose)
   }

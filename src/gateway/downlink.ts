@@ -429,7 +429,7 @@ export class Downlink {
     const msgId = this.#registerId(0)
     const message: Message = { type: MsgType.REGISTER, topicId, msgId, topicName: registry.nameOf(topicId)! }
     this.#open(now, { awaiting: 'REGACK', msgId, message, held: undefined })
-    this.#send(message)
+    this.#send(message, this.#client.topicIds.lsn)
   }
 
   #send(message: Message, lsn = 0): void {

@@ -50,10 +50,10 @@ export class Replies {
     }
   }
 
-  /** The client sleeps: answers go on waiting, messages do not, because what has a transaction is begun again by it. */
+  /** The client sleeps, or is gone: answers go on waiting, messages do not, because what has a transaction is begun again by it. */
   withdraw(): void {
     const isMessage = ({ type }: Message): boolean => type === MsgType.PUBLISH || type === MsgType.REGISTER
-    this.#drop(isMessage, 'the client went to sleep before QoS 0 could be sent')
+    this.#drop(isMessage, 'the client went to sleep, or away, before QoS 0 could be sent')
   }
 
   /** A new connection: what was owed to the old one is not what the client asks for now. */

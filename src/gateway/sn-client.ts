@@ -209,7 +209,7 @@ export class SnClient {
     this.host.notice({ code: 'client-asleep', level: 'debug', client: this.key, peer: this.route, reason: `for ${duration} s` })
   }
 
-  /** It sleeps: messages that still wait for the store, or for their port, would reach nobody. */
+  /** It sleeps, or is gone: messages that still wait for the store, or for their port, would reach nobody. */
   #withdraw(): void {
     this.replies.withdraw()
     this.host.ports.withdraw(this.route)
@@ -380,7 +380,7 @@ export class SnClient {
     this.state = state
     this.setup.abandon(now)
     this.downlink.abandon()
-    this.host.ports.withdraw(this.route)
+    this.#withdraw()
     if (this.link !== undefined) {
       this.link.lost(now, state)
       this.host.closeLink(this)

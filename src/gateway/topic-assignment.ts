@@ -6,8 +6,8 @@ export type Assignment = { readonly topicId: number; readonly lsn: Lsn } | 'too 
 /** Gives topic names of one client their ids, and records them. */
 export class TopicAssignment {
   readonly #client: SnClient
-  /** Record of the newest topic id. */
-  #lsn: Lsn = 0
+  /** Record of the newest topic id: no id may be told before it is durable. */
+  lsn: Lsn = 0
 
   constructor(client: SnClient) {
     this.#client = client
@@ -21,7 +21,7 @@ export class TopicAssignment {
     const { registry, host, clientId } = this.#client
     const known = registry.idOf(topicName)
     // Its record may still be on the way; it is older than anything that could be appended now.
-    if (known !== undefined) return { topicId: known, lsn: this.#lsn }
+    if (known !== undefined) return { topicId: known, lsn: this.lsn }
     const { store, options } = host
     let topicId = registry.assign(topicName, options.topicsPerClient)
     if (topicId === undefined) {
@@ -37,7 +37,7 @@ export class TopicAssignment {
       registry.undo(topicId)
       return 'store full'
     }
-    this.#lsn = lsn
+    this.lsn = lsn
     return { topicId, lsn }
   }
 

@@ -64,17 +64,18 @@ export class BoundsHold extends SiteChecker {
 
   #lookAt({ key, kind, queueLength, queuedQos0, queuedBytes, inflight, received, subscriptions, link }: Session): void {
     const { setup } = this.site
-    const { store } = this.site.world
-    // QoS 0 that only the disk keeps from leaving is bounded by its bytes.
-    const waitsForDisk = link?.listening === true && store.durable < store.appended && queuedQos0 === queueLength
+    // QoS 0 that came in one turn, while its receiver listened, is bounded by its bytes.
+    const isFleeting = queuedQos0 === queueLength
     const { maxQueuedMessages, queueLimit, maxQueuedBytes } = setup
     const window = kind === 'sn' ? Math.min(setup.inflightMessages, setup.maxInflightMessages) : setup.maxInflightMessages
     const most = kind === 'sn' && queueLimit < PLAIN.queueLimit ? queueLimit : maxQueuedMessages
     const again = this.#crashed ? setup.maxInflightMessages : 0
-    this.#atMost(waitsForDisk ? 0 : queueLength, most + this.#mostRetained + again, `messages wait for ${key}`)
+    // What is retained comes with every subscription.
+    this.#atMost(isFleeting ? 0 : queueLength, most + 2 * this.#mostRetained + again, `messages wait for ${key}`)
     const bytes = maxQueuedBytes + (this.#mostRetained + again + 1) * MESSAGE_MAX
     this.#atMost(queuedBytes, bytes, `bytes wait for ${key}`)
-    this.#atMost(inflight?.size ?? 0, window, `messages are in flight to ${key}`)
+    // What a full store was not told of is in flight again.
+    this.#atMost(inflight?.size ?? 0, window + again, `messages are in flight to ${key}`)
     this.#atMost(subscriptions?.size ?? 0, setup.maxSubscriptions, `subscriptions of ${key}`)
     this.#atMost((received?.size ?? 0) + (link?.unacknowledged ?? 0), setup.receiveMaximum, `messages are in flight from ${key}`)
   }

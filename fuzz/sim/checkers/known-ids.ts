@@ -1,3 +1,4 @@
+import type { Notice } from '../../../src/base/notice.ts'
 import { MsgType } from '../../../src/mqttsn/messages.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
@@ -38,6 +39,12 @@ export class KnownIds extends SiteChecker {
 
   #note(id: string, topicId: number): void {
     for (const told of [this.#told.get(id), this.#since.get(id)]) told?.add(topicId)
+  }
+
+  /** Its SUBACK may have found no room at the port. */
+  notice(notice: Notice): void {
+    const id = notice.limit === 'sn_max_queued_frames' ? this.site.clientOf(notice) : undefined
+    if (id !== undefined) this.#trusting.add(id)
   }
 
   crashed(): void {

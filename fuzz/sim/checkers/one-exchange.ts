@@ -1,5 +1,5 @@
 import { MsgType, ReturnCode } from '../../../src/mqttsn/messages.ts'
-import type { Sensor } from '../world.ts'
+import { COMMIT_MS, type Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
 const T_RETRY_MS = 10_000
@@ -45,7 +45,7 @@ export class OneExchange extends SiteChecker {
       const { now } = this.site.world.schedule
       const fits = message.type === (isRegister ? MsgType.REGACK : MsgType.PUBACK)
       if (fits && message.returnCode === ReturnCode.CONGESTION) this.#congested.set(id, now)
-    }
+    } else if (message.type === MsgType.PUBCOMP) for (const each of open) each.times = 1
   }
 
   datagramOut(sensor: Sensor, datagram: Uint8Array): void {
@@ -57,9 +57,10 @@ export class OneExchange extends SiteChecker {
     if (message.type !== MsgType.REGISTER && message.type !== MsgType.PUBLISH) return
     const { now } = this.site.world.schedule
     const rested = now - (this.#congested.get(id) ?? Number.NEGATIVE_INFINITY)
-    // What has begun to wait for airtime before it is on its way.
-    if (rested < T_WAIT_MS && this.site.setup.airtime === null)
-      this.tell(`${id} was sent more ${rested} ms after it was congested`)
+    // What has begun to wait for airtime, or for a slow disk, before it is on its way.
+    const { world, setup } = this.site
+    const leavesAtOnce = setup.airtime === null && world.store.delayMs === COMMIT_MS && !world.store.stalled
+    if (rested < T_WAIT_MS && leavesAtOnce) this.tell(`${id} was sent more ${rested} ms after it was congested`)
     if (message.type === MsgType.PUBLISH && message.qos <= 0) return
     const key = Buffer.from(datagram)
       .toString('hex')

@@ -48,7 +48,9 @@ export class OwnExchange extends SiteChecker {
     const wakesAgain = givenUp && message.type === MsgType.PINGREQ
     if (open?.key === key && !wakesAgain) this.#again(id, open, now)
     else {
-      if (open !== undefined && !anew && !givenUp) this.tell(`${id} said ${key} while ${open.key} is open`)
+      // Whoever has moved is answered as a stranger is, with the same DISCONNECT that grants its sleep.
+      const mayBeAnswered = open?.type === MsgType.DISCONNECT
+      if (open !== undefined && !anew && !givenUp && !mayBeAnswered) this.tell(`${id} said ${key} while ${open.key} is open`)
       this.#open.set(id, { key, type: message.type, msgId: msgIdOf(message), saidAt: now, times: 1 })
     }
   }

@@ -134,7 +134,7 @@ export class RadioSilence implements Checker {
 
   #gone(radio: Radio): void {
     const { store } = this.#world
-    radio.unrecorded ||= radio.on && (store.refuse || store.durable < store.appended)
+    radio.unrecorded ||= radio.on && (store.refusals > 0 || store.durable < store.appended)
     radio.on = false
   }
 

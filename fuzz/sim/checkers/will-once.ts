@@ -160,6 +160,8 @@ export class WillOnce extends SiteChecker {
       will.due = false
       will.published = will.published.filter(({ undone }) => !undone)
       if (will.gone === 'said') will.gone = undefined
+      // Of a dialogue that has begun the next process knows nothing.
+      will.brought.clear()
       for (const text of will.asked.splice(0)) will.untold.add(text)
     }
   }
