@@ -54,6 +54,19 @@ class Bench {
 const CONNACK: Message = { type: 0x05, returnCode: 0 }
 
 describe('SnClient', () => {
+  test('of the QoS 2 messages that it has finished it remembers the newest', () => {
+    const bench = Bench.connected()
+    bench.client.subscribe(0, 'a', 2)
+    bench.hear({ type: 0x13, qos: 2, topicId: 5, msgId: 1, returnCode: 0 })
+    bench.out()
+    const publish = (msgId: number): Message => say.publish(5, 'x', 2, msgId)
+    for (let msgId = 1; msgId <= 300; msgId++) bench.hear(publish(msgId), say.pubrel(msgId))
+    expect(bench.out().filter((line) => line === '(message)').length).toBe(300)
+    // Copies of the last hundred come late.
+    for (let msgId = 201; msgId <= 300; msgId++) bench.hear(publish(msgId))
+    expect(bench.out()).not.toContain('(message)')
+  })
+
   test('the id in the SUBACK of a shared subscription is that of the topic behind the group', () => {
     const bench = Bench.connected()
     bench.client.subscribe(0, '$share/group/room/a', 1)
