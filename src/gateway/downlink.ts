@@ -167,6 +167,7 @@ export class Downlink {
       return
     }
     if (type !== MsgType.PUBCOMP) this.#client.host.proved(this.#client.route)
+    if (type !== MsgType.REGACK) this.#client.host.ports.retract(this.#client.route, msgId)
     if (type === MsgType.REGACK) this.#registered(now, transaction, message.returnCode)
     else if (type === MsgType.PUBACK) this.#acknowledged(now, transaction, message.returnCode)
     else if (type === MsgType.PUBREC && transaction.awaiting === 'PUBREC') {

@@ -19,6 +19,8 @@ interface Frame extends Datagram {
   /** Whom it is for, behind a forwarder if need be. */
   readonly client: RouteKey
   readonly type: MsgType
+  /** 0 if it has none. */
+  readonly msgId: number
   /** Nobody will send it again. */
   readonly once: boolean
 }
@@ -122,7 +124,7 @@ export class Ports {
       this.#ready.push({ route, bytes })
       return
     }
-    const frame: Frame = { route, bytes, client, type: message.type, once: isOnce(message) }
+    const frame: Frame = { route, bytes, client, type: message.type, msgId: msgIdOf(message), once: isOnce(message) }
     if (port === undefined) {
       this.#drop(frame, `there is no port ${portNameOf(route)} any more`)
       return
@@ -179,6 +181,16 @@ export class Ports {
   forget(client: RouteKey): void {
     this.withdraw(client, 'the client has connected anew')
     this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client)
+  }
+
+  /** The client has answered this message: what still waits of it must not follow the answer to that (MQTT-4.3.3-6). */
+  retract(client: RouteKey, msgId: number): void {
+    if (!this.isWaiting(client)) return
+    this.#outletOf(client)?.messages.filter((frame) => {
+      if (frame.client !== client || frame.type !== MsgType.PUBLISH || frame.once || frame.msgId !== msgId) return true
+      this.#left(frame)
+      return false
+    })
   }
 
   /** The next datagram that may leave. */
@@ -296,6 +308,7 @@ function envelopeOf(route: RouteKey): number {
   return nodeId === undefined ? 0 : ENVELOPE + nodeId.length
 }
 
+const msgIdOf = (message: Message): number => ('msgId' in message ? message.msgId : 0)
 const isOnce = (message: Message): boolean => message.type === MsgType.PUBLISH && message.qos <= 0
 const nameOf = (type: MsgType): string => Object.entries(MsgType).find(([, value]) => value === type)![0]
 
