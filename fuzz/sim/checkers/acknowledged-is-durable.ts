@@ -97,8 +97,10 @@ export class AcknowledgedIsDurable extends SiteChecker {
   /** The one that is answered now, or one that was asked for after it. */
   #willIsKept(id: string): boolean {
     const asked = this.#willsAsked.get(id) ?? []
-    const kept = this.#view.sensors.get(id)?.will?.message.payload
-    const found = kept !== undefined && asked.includes(textOf(kept))
+    const { will, state } = this.#view.sensors.get(id) ?? {}
+    // One commit may have both the will and the goodbye that takes it along.
+    const isOver = state === undefined || (will === null && (state === 'disconnected' || state === 'lost'))
+    const found = isOver || (will?.message !== undefined && asked.includes(textOf(will.message.payload)))
     this.#willsAsked.set(id, asked.slice(1))
     return found
   }

@@ -56,9 +56,12 @@ export class DropsTold extends SiteChecker {
 
   datagramIn(sensor: Sensor, datagram: Uint8Array, route: string): void {
     const message = messageOf(datagram)
+    const { id } = this.nodeOf(sensor)
+    // Answers that wait for airtime are forgotten then, refusals among them; what is not acknowledged may be lost.
+    if (message?.type === MsgType.CONNECT)
+      this.#owed = this.#owed.filter(({ one }) => one.publisher !== id || one.qos <= 0 || one.acknowledged)
     if (message?.type !== MsgType.PUBLISH) return
     const { server } = this.site.world
-    const { id } = this.nodeOf(sensor)
     const client = server.gateway.client(id)
     const open = client?.state === 'active' || (!this.site.setup.strictSleep && ['asleep', 'awake'].includes(client?.state ?? ''))
     const connected = open && client?.link !== undefined && client.route === route
