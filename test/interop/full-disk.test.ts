@@ -123,12 +123,14 @@ describe('max_data_bytes', () => {
     await reader.client.subscribeAsync('a', { qos: 1 })
     await reader.client.endAsync()
     const writer = new Writer(await connect(roost, 'writer'), 'w')
-    expect(await writer.untilNot(() => false)).toBe(0x97)
-    expect(writer.acknowledged.size).toBeGreaterThan(50)
     const sensor = await RawSensor.open(roost.snPort)
     cleanUp.push(() => sensor.close())
-    sensor.sendHex(SENSOR_CONNECT)
-    expect(await sensor.next()).toBe(CONGESTION)
+    // A checkpoint may make a little room, for as long as nobody writes.
+    for (let answer = ''; answer !== CONGESTION; answer = await sensor.next()) {
+      expect(await writer.untilNot(() => false)).toBe(0x97)
+      sensor.sendHex(SENSOR_CONNECT)
+    }
+    expect(writer.acknowledged.size).toBeGreaterThan(50)
     const again = await connect(roost, 'reader')
     for (let i = 0; i < writer.acknowledged.size; i++) await again.next()
     while ((await writer.publish()) !== 0) await sleep(100)

@@ -104,8 +104,8 @@ describe.each(['SIGTERM', 'SIGKILL'] as const)('after %s and a start on the same
     expect((await again.next()).text).toBe('state')
     // The same sensor at another address, as after a change of its NAT binding.
     const moved = await openSensor(after)
-    expect(await moved.ask('wake')).toBe('0b0c20040200016f70656e')
-    moved.sendHex('070d0402000100')
+    expect(await moved.ask('wake')).toBe('0b0c20040200406f70656e')
+    moved.sendHex('070d0402004000')
     expect(await moved.next()).toBe('0217')
     expect(await moved.ask('connect, keep alive 60 s, lasting session')).toBe('030500')
     expect(await moved.ask('register sensors/s1')).toBe('070b0401000100')

@@ -9,7 +9,7 @@ export class KnownIds extends SiteChecker {
   readonly #told = new Map<string, Set<number>>()
   /** Since its last CONNECT arrived, which may come to nothing. */
   readonly #since = new Map<string, Set<number>>()
-  /** The server has begun anew since: it takes what it has recorded for known, until it is told otherwise. */
+  /** The server has begun anew: it takes what it has recorded for known, until it is told otherwise (ruling A10). */
   readonly #trusting = new Set<string>()
 
   datagramIn(sensor: Sensor, datagram: Uint8Array): void {
@@ -34,7 +34,6 @@ export class KnownIds extends SiteChecker {
     const since = this.#since.get(id)
     if (since === undefined) return
     this.#told.set(id, new Set(since))
-    this.#trusting.delete(id)
   }
 
   #note(id: string, topicId: number): void {
