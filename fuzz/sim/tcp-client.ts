@@ -18,6 +18,8 @@ export class TcpClient {
   #arrivesAt = 0
   /** What waits in its socket, because it does not read. */
   #unread: Uint8Array[] | undefined = undefined
+  /** Bytes that the server has written, and that have not arrived. */
+  #onItsWay = 0
   #congested = false
   /** What waits in the server's socket, because the server does not read. */
   #held: Uint8Array[] = []
@@ -101,14 +103,13 @@ export class TcpClient {
   /** The server writes; calls `congested` if the socket takes no more after this. */
   write(bytes: Uint8Array, congested: () => void): void {
     const { connection } = this
-    if (this.#unread === undefined) {
-      this.inOrder(() => {
-        if (this.connection === connection) this.#arrived(bytes)
-      })
-      return
-    }
-    this.#unread.push(bytes)
-    if (this.#congested || this.unreadBytes <= SOCKET_BYTES) return
+    this.#onItsWay += bytes.length
+    this.inOrder(() => {
+      if (this.connection !== connection) return
+      this.#onItsWay -= bytes.length
+      this.#arrived(bytes)
+    })
+    if (this.#unread === undefined || this.#congested || this.unreadBytes + this.#onItsWay <= SOCKET_BYTES) return
     this.#congested = true
     const { schedule } = this.#world
     const unread = this.#unread
@@ -158,6 +159,7 @@ export class TcpClient {
   #forgetStream(): void {
     this.connection = undefined
     this.#unread = undefined
+    this.#onItsWay = 0
     this.#congested = false
     this.#held = []
     this.#paused = false

@@ -215,8 +215,8 @@ export class Session implements Identity {
   }
 
   /**
-   * Whether a QoS 1 message for a sensor may take the next packet id. A sensor does not notice that the process is another one, and its PUBACK from before must not
-   * be taken for that of another message: it may not where a new process would use it again. `record` notes an id, and gives its Lsn.
+   * Whether a QoS 1 message for a sensor may take the next packet id: not where a new process would use it again. A sensor does not notice that the
+   * process is another one, and its PUBACK from before must not be taken for that of another message. `record` notes an id, and gives its Lsn.
    */
   mayTakePacketId(durable: Lsn, record: (packetId: number) => Lsn | 'full'): boolean {
     if (this.#recording !== undefined && this.#recording.lsn <= durable) {

@@ -119,8 +119,6 @@ export class ConnectionSetup {
     client.durationSeconds = connect.duration
     client.registry.reconnected(client.host.options.register === 'never' && !connect.cleanSession)
     client.inbound.reconnected()
-    // What still waits for airtime has a transaction that begins anew, with what the client may have forgotten.
-    client.host.ports.withdraw(client.route, 'the client connected anew')
     if (goesOn) {
       // CONNECT again from `active` (CONNACK was lost) or from sleep: the conversation with the broker never ended (rulings A1, A9).
       this.#activate(now, 'client')

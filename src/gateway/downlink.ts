@@ -17,13 +17,9 @@ import type { ClientTimer } from './client-host.ts'
 import { type Held, hold } from './held.ts'
 import { allTriesMs, retryDelayMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
+import { type TopicReference, topicReference } from './topic-reference.ts'
 import type { Awaiting, Transaction } from './transaction.ts'
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from './translate.ts'
-
-interface TopicReference {
-  readonly topicIdType: TopicIdType
-  readonly topicId: number
-}
 
 /**
  * Messages on their way to one client, one transaction each: REGISTER where the client does not know the topic's id, then PUBLISH, to the end of its
@@ -157,7 +153,9 @@ export class Downlink {
   answered(now: Instant, message: TopicAck | MsgIdOnly): void {
     const { type, msgId } = message
     const isForRegister = type === MsgType.REGACK
-    const transaction = this.#transactions.find((open) => open.msgId === msgId && isRegister(open) === isForRegister)
+    const transaction = this.#transactions.find(
+      (open) => open.msgId === msgId && (isForRegister ? isRegister(open) && isAbout(open, message.topicId) : !isRegister(open)),
+    )
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID) {
       this.#unknownTopicId(message.topicId, transaction?.message)
     }
@@ -167,9 +165,12 @@ export class Downlink {
       return
     }
     if (type !== MsgType.PUBCOMP) this.#client.host.proved(this.#client.route)
-    if (type !== MsgType.REGACK) this.#client.host.ports.retract(this.#client.route, msgId)
-    if (type === MsgType.REGACK) this.#registered(now, transaction, message.returnCode)
-    else if (type === MsgType.PUBACK) this.#acknowledged(now, transaction, message.returnCode)
+    if (type === MsgType.REGACK) {
+      this.#registered(now, transaction, message.returnCode)
+      return
+    }
+    this.#client.host.ports.retract(this.#client.route, msgId)
+    if (type === MsgType.PUBACK) this.#acknowledged(now, transaction, message.returnCode)
     else if (type === MsgType.PUBREC && transaction.awaiting === 'PUBREC') {
       // The broker records it, and its PUBREL comes back when that is durable.
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
@@ -225,7 +226,7 @@ export class Downlink {
       this.#giveUp(now, held, `the client has refused to register ${topic}`)
       return
     }
-    const reference = this.#reference(topic, held.registeredAgain)
+    const reference = topicReference(this.#client, topic, held.registeredAgain)
     if (reference !== undefined) {
       this.#publish(now, held, reference)
       return
@@ -262,21 +263,6 @@ export class Downlink {
     return messageLength({ type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }) <= host.ports.roomTo(route)
   }
 
-  /** How the client knows this topic; `undefined` if it has to be told. `normalOnly`: it refused the id that it should have known. */
-  #reference(topic: string, normalOnly: boolean): TopicReference | undefined {
-    const { registry, host, clientId } = this.#client
-    const normal = registry.idOf(topic)
-    if (normal !== undefined && registry.knows(normal)) return { topicIdType: 'normal', topicId: normal }
-    if (normalOnly) return undefined
-    const predefined = host.predefined.idOf(clientId, topic)
-    if (predefined !== undefined && registry.knowsPredefined(predefined))
-      return { topicIdType: 'predefined', topicId: predefined }
-    if (topic.length === 2 && topic.charCodeAt(0) < 0x80 && topic.charCodeAt(1) < 0x80) {
-      return { topicIdType: 'short', topicId: (topic.charCodeAt(0) << 8) | topic.charCodeAt(1) }
-    }
-    return undefined
-  }
-
   #publish(now: Instant, held: Held, { topicIdType, topicId }: TopicReference): void {
     const { message, qos, retain, dup, packetId: msgId } = held
     const { route, host } = this.#client
@@ -286,8 +272,8 @@ export class Downlink {
       this.#giveUp(now, held, `${message.payloadLength} octets on ${message.topic} are too long for a datagram`)
       return
     }
-    if (qos === 0 && host.ports.needsProof(route, octets)) {
-      // Nobody acknowledges QoS 0: without a REGISTER, the address would never prove itself (ruling A20).
+    if (qos === 0 && (host.ports.needsProof(route, octets) || this.#mayBeForgotten(topicIdType, topicId))) {
+      // Nobody acknowledges QoS 0: without a REGISTER, the address would never prove itself (ruling A20), and a lost id never show (ruling A10).
       this.#register(now, held)
       return
     }
@@ -302,6 +288,11 @@ export class Downlink {
     this.#client.updateListening(now)
   }
 
+  /** The client was told this id before the process began anew, and nothing has shown since that it still knows it. */
+  #mayBeForgotten(topicIdType: TopicIdType, topicId: number): boolean {
+    return topicIdType === 'normal' && this.#client.registry.isTrusted(topicId)
+  }
+
   #registered(now: Instant, transaction: Transaction, returnCode: number): void {
     if (returnCode === ReturnCode.CONGESTION) {
       this.#rest(now)
@@ -312,7 +303,9 @@ export class Downlink {
     const { registry } = this.#client
     const { topicName } = transaction.message as Register
     const topicId = registry.idOf(topicName)
-    const known = held === undefined ? undefined : this.#reference(topicName, held.registeredAgain)
+    // What it was told before a restart it has forgotten, or does not want.
+    if (returnCode !== ReturnCode.ACCEPTED && topicId !== undefined && registry.isTrusted(topicId)) registry.markUnknown(topicId)
+    const known = held === undefined ? undefined : topicReference(this.#client, topicName, held.registeredAgain)
     if (held !== undefined && known !== undefined && returnCode !== ReturnCode.ACCEPTED) {
       // It was asked for the sake of its address, and does not need the id.
       if (!this.#client.isReachable) return
@@ -494,6 +487,9 @@ export class Downlink {
 }
 
 const isRegister = ({ awaiting }: Transaction): boolean => awaiting === 'REGACK'
+
+/** A REGACK from before a restart may have the message id of another REGISTER. Some clients leave the topic id out. */
+const isAbout = ({ message }: Transaction, topicId: number): boolean => topicId === 0 || (message as Register).topicId === topicId
 
 /** A REGISTER that no message waits for. */
 const isOwnRegister = ({ awaiting, held }: Transaction): boolean => awaiting === 'REGACK' && held === undefined

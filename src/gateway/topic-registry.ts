@@ -21,6 +21,8 @@ export class TopicRegistry {
   readonly #byId = new Map<number, Assigned>()
   /** Ids that the client is sure to know in this connection; others are registered before they are used. */
   readonly #known = new Set<number>()
+  /** Ids that a process before this one has recorded: the client was told them, and may have lost them since. */
+  #trusted: Set<number> | undefined = undefined
   /** Names whose REGISTER the client refused in this connection: it does not want their messages [1.2 section 6.10]. */
   #refused: Set<string> | undefined = undefined
   /** Predefined ids that the client turned out not to know. */
@@ -64,7 +66,7 @@ export class TopicRegistry {
     if (assigned === undefined) return
     this.#byId.delete(id)
     this.#byName.delete(assigned.name)
-    this.#known.delete(id)
+    this.markUnknown(id)
   }
 
   /** The id that was used least recently; `undefined` if another could not take its place, because the numbers have run out. */
@@ -78,26 +80,33 @@ export class TopicRegistry {
   /** For the replay. What the store knows was told to the client, or will be told again when it says that it does not know. */
   restore(id: number, name: string): void {
     this.#add(id, name)
-    this.#known.add(id)
+    this.#trusted ??= new Set()
+    this.#trusted.add(id)
     this.#nextId = Math.max(this.#nextId, id + 1)
   }
 
   knows(id: number): boolean {
-    return this.#known.has(id)
+    return this.#known.has(id) || this.isTrusted(id)
+  }
+
+  /** Known by record alone: good enough for a message whose refusal would be heard. */
+  isTrusted(id: number): boolean {
+    return this.#trusted?.has(id) === true
   }
 
   markKnown(id: number): void {
     this.#known.add(id)
+    this.#trusted?.delete(id)
   }
 
   markUnknown(id: number): void {
     this.#known.delete(id)
+    this.#trusted?.delete(id)
   }
 
   /** One that the client does not know in this connection and has not refused, and that it can be told. */
   nextUnknown(canRegister: (name: string) => boolean): number | undefined {
-    for (const { id, name } of this.#byId.values())
-      if (!this.#known.has(id) && !this.refuses(name) && canRegister(name)) return id
+    for (const { id, name } of this.#byId.values()) if (!this.knows(id) && !this.refuses(name) && canRegister(name)) return id
     return undefined
   }
 
@@ -127,7 +136,7 @@ export class TopicRegistry {
 
   /** A new connection: the client may have lost its memory, unless somebody vouches that it never does. */
   reconnected(remembers: boolean): void {
-    if (!remembers) this.#known.clear()
+    if (!remembers) this.#forgetKnown()
     this.#refused = undefined
     this.#notPredefined = undefined
   }
@@ -135,10 +144,15 @@ export class TopicRegistry {
   clear(): void {
     this.#byName.clear()
     this.#byId.clear()
-    this.#known.clear()
+    this.#forgetKnown()
     this.#refused = undefined
     this.#notPredefined = undefined
     this.#nextId = FIRST_ID
+  }
+
+  #forgetKnown(): void {
+    this.#known.clear()
+    this.#trusted = undefined
   }
 
   #add(id: number, name: string): void {
