@@ -1,7 +1,7 @@
 import type { BrokerRecord, GatewayRecord, Lsn, StoreRecord } from '../../src/base/store.ts'
 import type { DelayedStore } from './delayed-store.ts'
 
-interface SessionView {
+export interface SessionView {
   readonly filters: Set<string>
   /** Packet ids under which QoS 2 messages left, with the message's id, until it is done. */
   readonly sent: Map<number, number>

@@ -1,6 +1,6 @@
 import { type Packet, PacketType } from '../../../src/mqtt/packets.ts'
 import { type Message, MsgType } from '../../../src/mqttsn/messages.ts'
-import { DurableView } from '../durable-view.ts'
+import { DurableView, type SessionView } from '../durable-view.ts'
 import { PacketStreams } from '../packet-streams.ts'
 import type { Station } from '../station.ts'
 import type { TcpClient } from '../tcp-client.ts'
@@ -77,17 +77,11 @@ export class AcknowledgedIsDurable extends SiteChecker {
       case MsgType.PUBREC:
         return session?.receipts.has(message.msgId) ? '' : this.#unrecorded('PUBREC', this.#asked.get(`${id} ${message.msgId}`))
       case MsgType.PUBCOMP:
-        return session?.receipts.has(message.msgId) ? `PUBCOMP ${message.msgId} before its record` : ''
-      case MsgType.PUBLISH: {
-        const onward = this.#unseen(message.data)
-        if (onward !== '' || message.qos !== 2) return onward
-        if (session?.received.has(message.msgId)) return `PUBLISH ${message.msgId} again after its PUBREC (MQTT-4.3.3-6)`
-        return session?.sent.has(message.msgId) ? '' : `PUBLISH ${message.msgId} with QoS 2 before its record`
-      }
+        return wrongPubcomp(session, message.msgId)
+      case MsgType.PUBLISH:
+        return this.#unseen(message.data) || (message.qos === 2 ? wrongPublish(session, message.msgId) : '')
       case MsgType.PUBREL:
-        return session?.sent.has(message.msgId) && !session.received.has(message.msgId)
-          ? `PUBREL ${message.msgId} before its record`
-          : ''
+        return wrongPubrel(session, message.msgId)
       case MsgType.DISCONNECT: {
         const state = this.site.world.server.gateway.client(id)?.state
         return state === 'asleep' && view.sensors.get(id)?.state !== 'asleep' ? 'sleep granted before its record' : ''
@@ -150,7 +144,7 @@ export class AcknowledgedIsDurable extends SiteChecker {
         return this.#unrecorded(packet.type === PacketType.PUBACK ? 'PUBACK' : 'PUBREC', one?.text)
       }
       case PacketType.PUBCOMP:
-        return session?.receipts.has(packet.packetId) ? `PUBCOMP ${packet.packetId} before its record` : ''
+        return wrongPubcomp(session, packet.packetId)
       case PacketType.SUBACK: {
         const filter = this.site.stationSubscribing(id, packet.packetId)
         if (packet.reasonCodes[0]! >= 0x80 || filter === undefined || session?.filters.has(filter)) return ''
@@ -160,18 +154,25 @@ export class AcknowledgedIsDurable extends SiteChecker {
       }
       case PacketType.UNSUBACK:
         return session?.filters.has(this.site.stationSubscribing(id, packet.packetId) ?? '') ? 'UNSUBACK before its record' : ''
-      case PacketType.PUBLISH: {
-        const onward = this.#unseen(packet.payload)
-        if (onward !== '' || packet.qos !== 2) return onward
-        if (session?.received.has(packet.packetId)) return `PUBLISH ${packet.packetId} again after its PUBREC (MQTT-4.3.3-6)`
-        return session?.sent.has(packet.packetId) ? '' : `PUBLISH ${packet.packetId} with QoS 2 before its record`
-      }
+      case PacketType.PUBLISH:
+        return this.#unseen(packet.payload) || (packet.qos === 2 ? wrongPublish(session, packet.packetId) : '')
       case PacketType.PUBREL:
-        return session?.sent.has(packet.packetId) && !session.received.has(packet.packetId)
-          ? `PUBREL ${packet.packetId} before its record`
-          : ''
+        return wrongPubrel(session, packet.packetId)
       default:
         return ''
     }
   }
 }
+
+// --- QoS 2, which is the same for both protocols
+
+function wrongPublish(session: SessionView | undefined, packetId: number): string {
+  if (session?.received.has(packetId)) return `PUBLISH ${packetId} again after its PUBREC (MQTT-4.3.3-6)`
+  return session?.sent.has(packetId) ? '' : `PUBLISH ${packetId} with QoS 2 before its record`
+}
+
+const wrongPubrel = (session: SessionView | undefined, packetId: number): string =>
+  session?.sent.has(packetId) && !session.received.has(packetId) ? `PUBREL ${packetId} before its record` : ''
+
+const wrongPubcomp = (session: SessionView | undefined, packetId: number): string =>
+  session?.receipts.has(packetId) ? `PUBCOMP ${packetId} before its record` : ''

@@ -35,10 +35,10 @@ export class KnownIds extends SiteChecker {
       this.tell(`${id} was sent a message under ${message.topicId}, which it was not told`)
   }
 
-  /** Unless its CONNECT came to the process before, or to nothing: then CONNACK is only said again. */
+  /** Unless its CONNECT came to the process before, or to nothing: then CONNACK is only said again, if it was said before. */
   #connected(id: string): void {
     const since = this.#since.get(id)
-    if (since === undefined || since.wants !== undefined) return
+    if (since === undefined || (since.wants !== undefined && this.#told.has(id))) return
     this.#told.set(id, new Set(since.ids))
     this.#trusting.delete(id)
   }
