@@ -1,6 +1,7 @@
 // What "acknowledged means durable" costs: 100 publishers with 16 QoS 1 messages on their way each, to 100 persistent QoS 1 subscribers, one
 // for each publisher, (a) connected and (b) away; memory mode and the durable store, each against a process started fresh.
-// `node bench/durability.mjs [--messages 1000] [--strace]`; --strace counts and times fdatasync, which slows everything else down.
+// `node bench/durability.mjs [--messages 1000] [--strace]`; --strace counts and times syncs, which slows everything else down.
+// `node bench/durability.mjs --against DIR [--rounds 11]` alternates with another checkout that has been built, in both orders, and prints the medians.
 import { spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { connect } from 'node:net'
@@ -12,7 +13,12 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const { values } = parseArgs({
-  options: { messages: { type: 'string', default: '900' }, strace: { type: 'boolean', default: false } },
+  options: {
+    messages: { type: 'string', default: '900' },
+    strace: { type: 'boolean', default: false },
+    against: { type: 'string' },
+    rounds: { type: 'string', default: '11' },
+  },
 })
 const PAIRS = 100
 const WINDOW = 16
@@ -20,7 +26,7 @@ const WINDOW = 16
 const MESSAGES = Number(values.messages)
 const PAYLOAD_BYTES = 64
 const PAUSES = fileURLToPath(new URL('pauses.mjs', import.meta.url))
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url))
+const HERE = fileURLToPath(new URL('../', import.meta.url))
 
 const string = (text) => Buffer.concat([Buffer.from([text.length >> 8, text.length & 255]), Buffer.from(text)])
 const packet = (type, ...parts) => {
@@ -70,13 +76,13 @@ class Client {
   }
 }
 
-async function start(args, dir) {
+async function start(args, dir, checkout) {
   const traced = values.strace && dir !== undefined
   const node = [
     process.execPath,
     '--import',
     PAUSES,
-    MAIN,
+    join(checkout, 'dist/main.js'),
     'serve',
     '--port',
     '0',
@@ -111,8 +117,8 @@ function usage(pid) {
   return { cpuMs: (Number(ticks[11]) + Number(ticks[12])) * 10, written: Number(written) }
 }
 
-async function run(args, connected, dir) {
-  const server = await start(args, dir)
+async function run(args, connected, dir, checkout = HERE) {
+  const server = await start(args, dir, checkout)
   const puback = (high, low) => Buffer.from([0x40, 2, high, low])
   let delivered = 0
   let settled = () => {}
@@ -186,6 +192,7 @@ async function run(args, connected, dir) {
     pauseMs,
     p50: latencies[latencies.length >> 1],
     p99: latencies[Math.floor(latencies.length * 0.99)],
+    max: latencies.at(-1),
     syncs: dir !== undefined && values.strace ? syncsOf(join(dir, 'trace')) : undefined,
   }
 }
@@ -198,11 +205,11 @@ function syncsOf(file) {
   return { count: times.length, p50: times[times.length >> 1], p99: times[Math.floor(times.length * 0.99)] }
 }
 
-const line = (what, { cpuUs, perSecond, writtenPerByte, pauseMs, p50, p99, syncs }) => {
+const line = (what, { cpuUs, perSecond, writtenPerByte, pauseMs, p50, p99, max, syncs }) => {
   const parts = [
     `${cpuUs.toFixed(1)} us CPU per message`,
     `${Math.round(perSecond)} messages/s`,
-    `PUBACK p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms`,
+    `PUBACK p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, max ${max.toFixed(1)} ms`,
     `longest pause of the event loop ${pauseMs.toFixed(1)} ms`,
   ]
   if (writtenPerByte > 0) parts.push(`${writtenPerByte.toFixed(1)} bytes written per payload byte`)
@@ -215,15 +222,54 @@ const line = (what, { cpuUs, perSecond, writtenPerByte, pauseMs, p50, p99, syncs
   process.stdout.write(`${what.padEnd(22)} ${parts.join('; ')}\n`)
 }
 
-for (const connected of [true, false]) {
-  const where = connected ? 'connected' : 'away'
-  const memory = await run(['--memory'], connected)
-  line(`memory, ${where}`, memory)
-  for (const durability of ['fsync', 'process']) {
-    const dir = mkdtempSync(join(tmpdir(), 'roost-durability-'))
-    const durable = await run(['--data-dir', join(dir, 'data'), '--durability', durability], connected, dir)
-    line(`${durability}, ${where}`, durable)
-    process.stdout.write(`${' '.repeat(22)} ${(durable.cpuUs / memory.cpuUs).toFixed(2)} times the CPU of memory mode\n`)
+async function durable(durability, connected, checkout) {
+  const dir = mkdtempSync(join(tmpdir(), 'roost-durability-'))
+  try {
+    return await run(['--data-dir', join(dir, 'data'), '--durability', durability], connected, dir, checkout)
+  } finally {
     rmSync(dir, { recursive: true })
   }
 }
+
+const WHERE = [
+  ['connected', true],
+  ['away', false],
+]
+
+async function alone() {
+  for (const [where, connected] of WHERE) {
+    const memory = await run(['--memory'], connected)
+    line(`memory, ${where}`, memory)
+    for (const durability of ['fsync', 'process']) {
+      const figures = await durable(durability, connected, HERE)
+      line(`${durability}, ${where}`, figures)
+      process.stdout.write(`${' '.repeat(22)} ${(figures.cpuUs / memory.cpuUs).toFixed(2)} times the CPU of memory mode\n`)
+    }
+  }
+}
+
+const median = (numbers) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]
+
+/** Each figure's median of this checkout and of the other, and the median of the ratios of the pairs. */
+async function against(other) {
+  const figures = ['cpuUs', 'writtenPerByte', 'p50', 'p99', 'max', 'pauseMs', 'perSecond']
+  for (const [where, connected] of WHERE) {
+    const pairs = []
+    for (let round = 0; round < Number(values.rounds); round++) {
+      const order = round % 2 === 0 ? [HERE, other] : [other, HERE]
+      const results = new Map()
+      for (const checkout of order) results.set(checkout, await durable('fsync', connected, checkout))
+      pairs.push([results.get(HERE), results.get(other)])
+    }
+    process.stdout.write(`fsync, ${where}, ${pairs.length} alternations\n`)
+    for (const figure of figures) {
+      const [mine, theirs] = [0, 1].map((i) => median(pairs.map((pair) => pair[i][figure])))
+      const ratio = median(pairs.map(([a, b]) => a[figure] / b[figure]))
+      process.stdout.write(
+        `  ${figure.padEnd(15)} ${mine.toFixed(1).padStart(9)} against ${theirs.toFixed(1).padStart(9)}, ratio ${ratio.toFixed(2)}\n`,
+      )
+    }
+  }
+}
+
+await (values.against === undefined ? alone() : against(values.against))

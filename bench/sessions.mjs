@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
-import { LmdbStore } from '../dist/base/io/lmdb-store.js'
+import { SqliteStore } from '../dist/store/io/sqlite-store.js'
 
 const { values } = parseArgs({ options: { count: { type: 'string', default: '1000000' }, dir: { type: 'string' } } })
 const COUNT = Number(values.count)
@@ -24,7 +24,7 @@ function appended(store, record) {
 }
 
 async function generate() {
-  const store = await LmdbStore.open(dir, {
+  const store = await SqliteStore.open(dir, {
     onDurable: () => {},
     onFailed: (error) => process.stderr.write(`${error}\n`),
     onRecovered: () => {},
@@ -67,7 +67,7 @@ async function start() {
 const began = performance.now()
 await generate()
 process.stdout.write(
-  `${COUNT} sessions generated in ${seconds(began)} s, ${Math.round(statSync(join(dir, 'data.mdb')).size / 2 ** 20)} MiB\n`,
+  `${COUNT} sessions generated in ${seconds(began)} s, ${Math.round(statSync(join(dir, 'roost.db')).size / 2 ** 20)} MiB\n`,
 )
 for (const what of ['first start, which folds what is left of the log', 'second start']) {
   const { took, cpu, rss } = await start()

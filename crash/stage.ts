@@ -1,9 +1,9 @@
 import { DelayedStore } from '../fuzz/sim/delayed-store.ts'
 import { Ledger, type Sent } from '../fuzz/sim/ledger.ts'
-import type { StoreRecord } from '../src/base/store.ts'
 import { MqttClient, type MqttClientOptions, type MqttEvent } from '../src/mqtt/client.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../src/mqttsn/client.ts'
 import type { Server, ServerOptions } from '../src/server.ts'
+import type { StoreRecord } from '../src/store/store.ts'
 import { OPTIONS } from '../test/gateway/harness.ts'
 
 /** The server under test: that of src, or of a copy with a bug in it. */

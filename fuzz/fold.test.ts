@@ -1,8 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { References } from '../src/base/fold.ts'
-import { idOf, isPayload } from '../src/base/rows.ts'
-import type { StoredDelivery, StoreRecord } from '../src/base/store.ts'
+import { References } from '../src/store/fold.ts'
+import type { StoredDelivery, StoreRecord } from '../src/store/store.ts'
 import { runs } from './runs.ts'
 import { changesOf, MapRows } from './sim/map-rows.ts'
 
@@ -296,8 +295,8 @@ describe('rows that a log was folded into', () => {
         const references = new References()
         for (const stretch of stretches(log, at)) rows.fold(stretch, references)
         const waiting = new Set([...new Model(log).sessions.values()].flatMap(({ queue }) => [...queue.keys()]))
-        const payloads = rows.keys.map((key) => Buffer.from(key, 'hex')).filter(isPayload)
-        expect(new Set(payloads.map(idOf))).toEqual(waiting)
+        const payloads = rows.keys.filter(({ table }) => table === 'messages')
+        expect(new Set(payloads.map(({ id }) => id))).toEqual(waiting)
         expect(payloads).toHaveLength(waiting.size)
       }),
       runs(500),

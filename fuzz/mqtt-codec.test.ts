@@ -1,10 +1,10 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { MemoryStore } from '../src/base/store.ts'
 import { Broker } from '../src/broker/broker.ts'
 import { Connections } from '../src/mqtt/connections.ts'
 import { Framer } from '../src/mqtt/framer.ts'
 import type { Packet, ProtocolVersion } from '../src/mqtt/packets.ts'
+import { MemoryStore } from '../src/store/store.ts'
 import { decodeAll, encoded, packets, type Sender, said, sent } from './packets.ts'
 import { runs } from './runs.ts'
 

@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { ByteReader, ByteWriter } from '../src/base/bytes.ts'
-import { readRecord, writeRecord } from '../src/base/records.ts'
-import type { StoredMessage, StoredWill, StoreRecord } from '../src/base/store.ts'
+import { readRecord, writeRecord } from '../src/store/records.ts'
+import type { StoredMessage, StoredWill, StoreRecord } from '../src/store/store.ts'
 import { runs } from './runs.ts'
 
 /** Every field, the optional ones too, so that a field which is new in the type does not compile until it is stored. */

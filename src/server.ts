@@ -1,6 +1,5 @@
 import { earliest, type Instant, type Machine } from './base/machine.ts'
 import { NoticeCounts, type NoticeSink } from './base/notice.ts'
-import type { GatewayRecord, Store, StoreRecord, WallClock } from './base/store.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
@@ -11,6 +10,7 @@ import { type ConnectionId, type ConnectionOutput, Connections, type StreamInfo 
 import type { LinkId } from './mqtt/link.ts'
 import { ReasonCode } from './mqtt/reason-codes.ts'
 import type { Traffic } from './mqtt/traffic.ts'
+import type { GatewayRecord, Store, StoreRecord, WallClock } from './store/store.ts'
 
 export interface ServerOptions {
   readonly broker?: Partial<BrokerLimits>

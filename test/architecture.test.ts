@@ -44,12 +44,13 @@ const roomOf = (path: string): string => relative('src', path).split('/')[0]!
 /** Rooms that a room may import; shells see everything. */
 const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   base: [],
-  mqtt: ['base'],
+  store: ['base'],
+  mqtt: ['base', 'store'],
   mqttsn: ['base'],
-  broker: ['base', 'mqtt'],
-  access: ['base', 'mqtt', 'broker'],
-  gateway: ['base', 'mqtt', 'mqttsn'],
-  'server.ts': ['base', 'mqtt', 'mqttsn', 'broker', 'gateway'],
+  broker: ['base', 'store', 'mqtt'],
+  access: ['base', 'store', 'mqtt', 'broker'],
+  gateway: ['base', 'store', 'mqtt', 'mqttsn'],
+  'server.ts': ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway'],
   'config.ts': ['base'],
 }
 /** The options table is made of zod schemas, which are pure. */

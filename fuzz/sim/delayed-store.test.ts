@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import type { StoreRecord } from '../../src/base/store.ts'
+import type { StoreRecord } from '../../src/store/store.ts'
 import { DelayedStore } from './delayed-store.ts'
 
 const record = (id: number): StoreRecord => ({ type: 'done', key: 'mqtt:c', id })

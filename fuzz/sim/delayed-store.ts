@@ -1,7 +1,7 @@
 import { ByteReader, ByteWriter } from '../../src/base/bytes.ts'
 import type { Instant } from '../../src/base/machine.ts'
-import { readRecord, writeRecord } from '../../src/base/records.ts'
-import type { Lsn, Store, StoreRecord } from '../../src/base/store.ts'
+import { readRecord, writeRecord } from '../../src/store/records.ts'
+import type { Lsn, Store, StoreRecord } from '../../src/store/store.ts'
 import { MapRows } from './map-rows.ts'
 
 export interface Crash {

@@ -1,4 +1,4 @@
-import type { BrokerRecord, GatewayRecord, Lsn, StoreRecord } from '../../src/base/store.ts'
+import type { BrokerRecord, GatewayRecord, Lsn, StoreRecord } from '../../src/store/store.ts'
 import type { DelayedStore } from './delayed-store.ts'
 
 export interface SessionView {

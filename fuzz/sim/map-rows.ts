@@ -1,11 +1,8 @@
-import { createHash } from 'node:crypto'
-import { Fold, type LogPlace, References } from '../../src/base/fold.ts'
-import { idOf, isPayload, type RowChange, RowKeys, type Rows, readRow } from '../../src/base/rows.ts'
-import type { StoreRecord } from '../../src/base/store.ts'
+import { Fold, type LogPlace, References } from '../../src/store/fold.ts'
+import { ROW_TABLES, type RowChange, type RowKey, type Rows, readRow } from '../../src/store/rows.ts'
+import type { SessionKey, StoreRecord } from '../../src/store/store.ts'
 
-export const KEYS = new RowKeys((text) => createHash('sha256').update(text).digest())
-
-/** Rows in memory, in the order of their keys. */
+/** Rows in memory, in the order in which the store replays them. */
 export class MapRows implements Rows {
   readonly #rows: Map<string, Uint8Array>
 
@@ -21,22 +18,21 @@ export class MapRows implements Rows {
     return this.#rows.size
   }
 
-  /** As hexadecimal digits, sorted. */
-  get keys(): string[] {
-    return [...this.#rows.keys()].sort()
+  get keys(): RowKey[] {
+    return [...this.#rows.keys()].map(keyOf).sort(inOrder)
   }
 
-  get(key: Uint8Array): Uint8Array | undefined {
-    return this.#rows.get(hex(key))
+  get(key: RowKey): Uint8Array | undefined {
+    return this.#rows.get(textOf(key))
   }
 
-  *keysUnder(prefix: Uint8Array): Iterable<Uint8Array> {
-    for (const key of this.keys) if (key.startsWith(hex(prefix))) yield Buffer.from(key, 'hex')
+  queueOf(session: SessionKey): number[] {
+    return this.keys.flatMap(({ table, name, id }) => (table === 'queue' && name === session ? [id] : []))
   }
 
   change({ key, value }: RowChange): void {
-    if (value === undefined) this.#rows.delete(hex(key))
-    else this.#rows.set(hex(key), value)
+    if (value === undefined) this.#rows.delete(textOf(key))
+    else this.#rows.set(textOf(key), value)
   }
 
   /** Folds a stretch of a log in which every record is a commit of its own. */
@@ -47,14 +43,13 @@ export class MapRows implements Rows {
   /** As a new process counts them. */
   references(): References {
     const references = new References()
-    for (const key of this.keys.map((each) => Buffer.from(each, 'hex')))
-      if (idOf(key) !== 0) references.add(idOf(key), isPayload(key) ? 0 : 1)
+    for (const { table, id } of this.keys) if (id !== 0) references.add(id, table === 'messages' ? 0 : 1)
     return references
   }
 
   *records(): Iterable<StoreRecord> {
     for (const key of this.keys) {
-      const records = readRow(this.#rows.get(key)!)
+      const records = readRow(this.get(key)!)
       if (typeof records === 'string') throw new Error(records)
       yield* records
     }
@@ -67,9 +62,19 @@ export function changesOf(
   references?: References,
   again = false,
 ): Iterable<RowChange> {
-  const fold = new Fold(KEYS, again)
+  const fold = new Fold(again)
   for (const [lsn, record] of records.entries()) fold.add(record, lsn, 0)
   return fold.changes(rows, ({ lsn }: LogPlace) => records[lsn]!, references)
 }
 
-const hex = (bytes: Uint8Array): string => Buffer.from(bytes).toString('hex')
+const textOf = ({ table, name, id }: RowKey): string => JSON.stringify([table, name, id])
+
+function keyOf(text: string): RowKey {
+  const [table, name, id] = JSON.parse(text)
+  return { table, name, id }
+}
+
+function inOrder(a: RowKey, b: RowKey): number {
+  if (a.table !== b.table) return ROW_TABLES.indexOf(a.table) - ROW_TABLES.indexOf(b.table)
+  return a.name === b.name ? a.id - b.id : Buffer.compare(Buffer.from(a.name), Buffer.from(b.name))
+}

@@ -121,7 +121,7 @@ export class Broker {
       // Without the pages of files: those of the store's are the kernel's cache, and come in as the file grows.
       resident: Number(/RssAnon:\s+(\d+)/.exec(status)[1]) / 1024,
       heap: result.value.held / 2 ** 20,
-      store: statSync(join(this.#directory, 'data', 'data.mdb')).size / 2 ** 20,
+      store: statSync(join(this.#directory, 'data', 'roost.db')).size / 2 ** 20,
       timers: result.value.timers,
       handles: readdirSync(`/proc/${pid}/fd`).length,
       // Clock ticks of 10 ms, user and system.

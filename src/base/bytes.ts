@@ -160,8 +160,9 @@ export class ByteWriter {
   bytes: Uint8Array
   length = 0
 
-  constructor(capacity = 256) {
-    this.bytes = Buffer.allocUnsafeSlow(capacity)
+  /** `capacity` in bytes, or memory to write into. */
+  constructor(capacity: number | ArrayBuffer = 256) {
+    this.bytes = typeof capacity === 'number' ? Buffer.allocUnsafeSlow(capacity) : Buffer.from(capacity)
   }
 
   /** Makes room for `count` bytes more. */

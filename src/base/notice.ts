@@ -45,6 +45,7 @@ export type NoticeCode =
   | 'limit-reached'
   | 'store-failed'
   | 'store-full'
+  | 'store-blocked'
   | 'store-recovered'
   | 'store-damaged'
   | 'clock-backwards'

@@ -1,6 +1,5 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
-import type { Lsn, SessionKey } from '../base/store.ts'
 import type { TokenBucket } from '../base/token-bucket.ts'
 import {
   DEFAULT_LINK_SETTINGS,
@@ -16,6 +15,7 @@ import { type Connack, type Packet, PacketType, type ProtocolVersion, type QoS, 
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
+import type { Lsn, SessionKey } from '../store/store.ts'
 import type { Authenticating } from './authentication.ts'
 import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
 import { Inflight, Queued, type Session } from './session.ts'

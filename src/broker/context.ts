@@ -1,6 +1,6 @@
 import type { NoticeSink } from '../base/notice.ts'
-import type { Store, WallClock } from '../base/store.ts'
 import type { Timers } from '../base/timers.ts'
+import type { Store, WallClock } from '../store/store.ts'
 import type { Access } from './access.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Retained } from './retained.ts'

@@ -1,7 +1,7 @@
 import type { Instant } from '../base/machine.ts'
-import { type BrokerRecord, type SessionKey, type StoredDelivery, type WallTime, wallTime } from '../base/store.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Publish } from '../mqtt/publish.ts'
+import { type BrokerRecord, type SessionKey, type StoredDelivery, type WallTime, wallTime } from '../store/store.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { Inflight, Queued, Session } from './session.ts'

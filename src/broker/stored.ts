@@ -1,8 +1,8 @@
 import type { Instant } from '../base/machine.ts'
-import { type StoredMessage, type StoredSubscription, type StoredWill, type WallClock, wallTime } from '../base/store.ts'
 import type { Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { Publish } from '../mqtt/publish.ts'
+import { type StoredMessage, type StoredSubscription, type StoredWill, type WallClock, wallTime } from '../store/store.ts'
 import type { Subscription } from './session.ts'
 
 // Between what the broker works with and what the store keeps: plain data, with wall time in place of instants.

@@ -1,6 +1,6 @@
 import { Fifo } from '../base/fifo.ts'
-import type { Lsn } from '../base/store.ts'
 import { type Message, MsgType } from '../mqttsn/messages.ts'
+import type { Lsn } from '../store/store.ts'
 import type { SnClient } from './sn-client.ts'
 
 /** Replies that may wait for the store for one client. A client that asks more is not answered, and asks again. */

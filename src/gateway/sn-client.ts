@@ -1,5 +1,4 @@
 import type { Instant } from '../base/machine.ts'
-import { type GatewayRecord, type Lsn, type SessionKey, type WallTime, wallTime } from '../base/store.ts'
 import { type Link, type Outgoing, OutgoingType } from '../mqtt/link.ts'
 import { type Packet, PacketType, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
@@ -13,6 +12,7 @@ import {
   type WillMsg,
   type WillTopic,
 } from '../mqttsn/messages.ts'
+import { type GatewayRecord, type Lsn, type SessionKey, type WallTime, wallTime } from '../store/store.ts'
 import type { ClientHost, Recorded, RouteKey } from './client-host.ts'
 import { ConnectionSetup } from './connection-setup.ts'
 import { Downlink } from './downlink.ts'

@@ -1,4 +1,4 @@
-import type { Lsn } from '../base/store.ts'
+import type { Lsn } from '../store/store.ts'
 import type { SnClient } from './sn-client.ts'
 
 export type Assignment = { readonly topicId: number; readonly lsn: Lsn } | 'too many' | 'store full'

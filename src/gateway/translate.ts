@@ -1,5 +1,4 @@
 import { decodeUtf8, utf8Error } from '../base/bytes.ts'
-import type { StoredWill } from '../base/store.ts'
 import {
   type Connect,
   PacketType,
@@ -12,6 +11,7 @@ import {
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { ReturnCode } from '../mqttsn/messages.ts'
+import type { StoredWill } from '../store/store.ts'
 
 // MQTT-SN 1.2 on one side, MQTT 5 packets on the other.
 

@@ -1,10 +1,10 @@
 import type { Instant } from '../base/machine.ts'
-import type { Lsn } from '../base/store.ts'
 import type { Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { topicNameError } from '../mqtt/topics.ts'
 import { MsgType, ReturnCode, type WillMsg, type WillTopic } from '../mqttsn/messages.ts'
+import type { Lsn } from '../store/store.ts'
 import type { SnClient } from './sn-client.ts'
 import { returnCodeOf } from './translate.ts'
 

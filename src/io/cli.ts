@@ -7,6 +7,7 @@ import { loadConfig } from './config-file.ts'
 import { addPasswdCommand } from './passwd.ts'
 import { type Host, serve } from './serve.ts'
 import { addSnCommand } from './sn/command.ts'
+import { addStoreCommand } from './store-command.ts'
 
 /** Exit code for what the user can mend: a flag, a file, a port. */
 const USER_ERROR = 2
@@ -55,6 +56,9 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
   addConfigCommand(program, host)
   addPasswdCommand(program, host)
   addSnCommand(program, host)
+  addStoreCommand(program, host, (code) => {
+    exitCode = code
+  })
   try {
     await program.parseAsync([...argv], { from: 'user' })
   } catch (error) {

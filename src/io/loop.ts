@@ -1,11 +1,11 @@
 import { performance } from 'node:perf_hooks'
 import type { Instant } from '../base/machine.ts'
-import type { WallClock } from '../base/store.ts'
 import type { AuthAnswer, AuthRequest } from '../broker/access.ts'
 import type { RouteKey } from '../gateway/gateway.ts'
 import type { ConnectionId, StreamInfo } from '../mqtt/connections.ts'
 import type { LinkId } from '../mqtt/link.ts'
 import type { Server, ServerInput } from '../server.ts'
+import type { WallClock } from '../store/store.ts'
 
 /** What the loop writes a connection's bytes to. */
 export interface Stream {

@@ -1,9 +1,7 @@
 import { resolve } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
 import { AccessFiles } from '../access/io/access-files.ts'
-import { LmdbStore } from '../base/io/lmdb-store.ts'
-import type { NoticeSink } from '../base/notice.ts'
-import { MemoryStore, type Store } from '../base/store.ts'
+import type { Notice, NoticeSink } from '../base/notice.ts'
 import { type Config, type ListenerConfig, StartError, sensorsAreOpen } from '../config.ts'
 import type { SensorUsers } from '../gateway/options.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
@@ -11,6 +9,9 @@ import type { ListenerLimits } from '../mqtt/connection-limits.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { Server, type ServerOptions } from '../server.ts'
+import type { StoreNews } from '../store/io/protocol.ts'
+import { SqliteStore } from '../store/io/sqlite-store.ts'
+import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
 import { LagMonitor } from './lag.ts'
 import { type OpenListener, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
@@ -42,6 +43,8 @@ export interface Running {
   readonly sn: readonly ListeningSn[]
   /** Directory that keeps the state, or 'memory'. */
   readonly store: string
+  /** What keeps it: `SQLite 3.51.3`; undefined for memory. */
+  readonly storeEngine: string | undefined
   /**
    * Reads passwords, access lists, keys and certificates anew, and puts them in force for those who are connected too. Gives what is
    * worth a warning. 'failed': a file is wrong, which a Notice has told, and nothing has changed. One after the other if asked again meanwhile.
@@ -65,7 +68,12 @@ export async function startRoost(config: Config, log: Logger, version?: string):
   let loop: Loop | undefined
   let server: Server | undefined
   const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
-  const store = await openStore(config, notice, () => loop?.handle({ kind: 'durable' }))
+  const store = await openStore(config, {
+    notice,
+    version,
+    onDurable: () => loop?.handle({ kind: 'durable' }),
+    hasSession: (key) => server?.broker.sessions.byKey(key)?.persistent === true,
+  })
   server = new Server({
     ...serverOptions(config, users),
     access: access.policy,
@@ -134,6 +142,7 @@ function running(config: Config, parts: Parts): Running {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
     store: config.memory ? 'memory' : resolve(config.dataDir),
+    storeEngine: config.memory ? undefined : SqliteStore.engine,
     reload: () => {
       // What was read earlier never comes after what was read later.
       const next = reloading.then(() => reload(config, parts))
@@ -160,34 +169,58 @@ function heapBytes(): number {
   return objects + buffers
 }
 
-async function openStore(config: Config, notice: NoticeSink, onDurable: () => void): Promise<Store> {
+interface StoreListener {
+  readonly notice: NoticeSink
+  readonly version: string | undefined
+  onDurable(): void
+  hasSession(key: SessionKey): boolean
+}
+
+async function openStore(config: Config, { notice, version, onDurable, hasSession }: StoreListener): Promise<Store> {
   if (config.memory) return new MemoryStore()
   try {
-    return await LmdbStore.open(config.dataDir, {
+    return await SqliteStore.open(config.dataDir, {
       durability: config.durability,
       maxBytes: config.maxDataBytes,
+      writtenBy: version === undefined ? 'roost' : `roost ${version}`,
       onDurable,
+      hasSession,
       onFailed: (reason) =>
         notice({ code: 'store-failed', level: 'error', reason: `${reason}; nothing is acknowledged until it works again` }),
-      onCheckpointFailed: (reason) =>
-        notice({
-          code: 'store-failed',
-          level: 'error',
-          reason: `${reason}; the log keeps everything, and grows until that works again`,
-        }),
-      onDamaged: ({ damage, movedTo, rows, commits }) => {
-        const reason = `${damage}; it is in ${movedTo} now, and ${rows} rows and ${commits} commits of it were salvaged`
-        notice({ code: 'store-damaged', level: 'error', reason })
-      },
       onRecovered: () => notice({ code: 'store-recovered', level: 'warn', reason: 'the store works again' }),
+      onNews: (news) => notice(storeNotice(news, config.dataDir)),
     })
   } catch (error) {
     throw new StartError(`${(error as Error).message} (--data-dir)`)
   }
 }
 
+function storeNotice({ kind, reason }: StoreNews, dir: string): Notice {
+  switch (kind) {
+    case 'full':
+      return { code: 'store-full', level: 'error', reason: `${reason}; until there is room only what ends something is taken in` }
+    case 'fold-failed':
+      return {
+        code: 'store-failed',
+        level: 'error',
+        reason: `${reason}; the log keeps everything, and grows until that works again`,
+      }
+    case 'blocked':
+    case 'wal-held':
+      return { code: 'store-blocked', level: 'warn', reason }
+    case 'damaged':
+      return {
+        code: 'store-damaged',
+        level: 'error',
+        reason: `${reason}; nothing is written or acknowledged any more: stop Roost, and see roost store check ${dir}`,
+      }
+    case 'recovered':
+      return { code: 'store-recovered', level: 'warn', reason }
+  }
+}
+
 const closeStore = async (store: Store): Promise<void> => {
-  if (store instanceof LmdbStore) await store.close()
+  if (store instanceof SqliteStore) await store.close()
 }
 
 function listenerLimits(listener: ListenerConfig): ListenerLimits {

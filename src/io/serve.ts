@@ -96,7 +96,7 @@ function listenForSignals({ events, exit }: Host): { first: Promise<Signal>; sto
 
 /** What listens where, who may connect, where the state is, and how to change each. */
 function tellStart(log: Logger, config: Config, running: Running): void {
-  const { mqtt, sn, store } = running
+  const { mqtt, sn, store, storeEngine } = running
   for (const [i, listening] of mqtt.entries()) {
     const listener = config.listeners[i]!
     const level = listener.allowAnonymous && !isLocal(listener) ? 'warn' : 'info'
@@ -118,7 +118,11 @@ function tellStart(log: Logger, config: Config, running: Running): void {
   }
   if (config.memory)
     log.info({ store }, 'State is kept in memory only, and gone at the end (change with --data-dir instead of --memory)')
-  else log.info({ store }, `State is kept in ${config.dataDir} (change with --data-dir, or --memory to keep nothing)`)
+  else
+    log.info(
+      { store },
+      `State is kept in ${config.dataDir}, ${storeEngine} (change with --data-dir, or --memory to keep nothing)`,
+    )
 }
 
 const isLocal = ({ host, socketPath }: ListenerConfig): boolean => socketPath !== undefined || isLoopback(host)

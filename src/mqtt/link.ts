@@ -1,5 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import type { SessionKey } from '../base/store.ts'
+import type { SessionKey } from '../store/store.ts'
 import type { Packet, QoS, Will } from './packets.ts'
 import type { Publish } from './publish.ts'
 

@@ -1,5 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import type { Lsn, SessionKey, StoredOwner } from '../base/store.ts'
+import type { Lsn, SessionKey, StoredOwner } from '../store/store.ts'
 import type { ProtocolVersion, QoS } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 

@@ -1,13 +1,13 @@
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { assert } from '../../src/base/assert.ts'
 import type { Notice } from '../../src/base/notice.ts'
-import { MemoryStore, type Store } from '../../src/base/store.ts'
 import { Broker, type BrokerOptions } from '../../src/broker/broker.ts'
 import type { ClientLink } from '../../src/broker/client-link.ts'
 import type { ClientKind } from '../../src/mqtt/link.ts'
 import { type Connect, type Packet, PacketType, type QoS, type SubscriptionRequest, type Will } from '../../src/mqtt/packets.ts'
 import { NO_PROPERTIES, type Properties } from '../../src/mqtt/properties.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
+import { MemoryStore, type Store } from '../../src/store/store.ts'
 
 export const text = (bytes: Uint8Array): string => Buffer.from(bytes).toString()
 export const bytes = (value: string): Uint8Array => Buffer.from(value)

@@ -1,11 +1,11 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { type Notice, NoticeCounts } from '../../src/base/notice.ts'
-import { type Lsn, MemoryStore, type StoreRecord } from '../../src/base/store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { type SysFigures, SysTopics } from '../../src/broker/sys-topics.ts'
 import { MqttClient, type MqttClientOptions } from '../../src/mqtt/client.ts'
 import { Server, type ServerOptions } from '../../src/server.ts'
+import { type Lsn, MemoryStore, type StoreRecord } from '../../src/store/store.ts'
 import { OPTIONS } from '../gateway/harness.ts'
 import { bytes, text, will } from './harness.ts'
 

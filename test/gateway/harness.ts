@@ -1,6 +1,5 @@
 import type { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import type { Notice } from '../../src/base/notice.ts'
-import { MemoryStore, type Store } from '../../src/base/store.ts'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
 import { Broker } from '../../src/broker/broker.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
@@ -15,6 +14,7 @@ import { encodedMessage } from '../../src/mqttsn/encode.ts'
 import { unwrap, wrap } from '../../src/mqttsn/forwarder.ts'
 import { type Message, MsgType, type SnPublish, type SnQoS, type TopicIdType } from '../../src/mqttsn/messages.ts'
 import { isGatewayRecord } from '../../src/server.ts'
+import { MemoryStore, type Store } from '../../src/store/store.ts'
 import { TestClient } from '../broker/harness.ts'
 
 export const OPTIONS: GatewayOptions = {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
-import { type Lsn, MemoryStore, type StoreRecord } from '../../src/base/store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
+import { type Lsn, MemoryStore, type StoreRecord } from '../../src/store/store.ts'
 import { say, TestGateway } from './harness.ts'
 
 /** A connected client `s` at `r`, whose session lasts, subscribed to `a` and to `t/#` with QoS 1. */

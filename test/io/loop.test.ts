@@ -1,11 +1,11 @@
 import { afterEach, expect, test } from 'vitest'
 import { ByteWriter } from '../../src/base/bytes.ts'
-import { MemoryStore } from '../../src/base/store.ts'
 import { Loop, wallClock } from '../../src/io/loop.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import type { Packet } from '../../src/mqtt/packets.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
 import { Server } from '../../src/server.ts'
+import { MemoryStore } from '../../src/store/store.ts'
 import { connectPacket } from '../broker/harness.ts'
 import { OPTIONS } from '../gateway/harness.ts'
 

@@ -35,7 +35,7 @@ test('the start says what listens, who may connect, where the state is, and how 
     'info MQTT broker on tcp://127.0.0.1:1883: anybody on this machine may connect, without a password (allow_anonymous) (change with --host, --port)',
     'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: sensors on this machine may connect (change with --sn-host, --sn-port)',
     'info To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
-    'info State is kept in /srv/roost-data (change with --data-dir, or --memory to keep nothing)',
+    'info State is kept in /srv/roost-data, SQLite 3.50.0 (change with --data-dir, or --memory to keep nothing)',
     'info SIGTERM: stopping',
     'info stopped',
   ])

@@ -42,6 +42,7 @@ export class StubHost implements Host {
         return { name, url: `udp://${host}:${port}`, port, broadcasts: undefined }
       }),
       store: config.memory ? 'memory' : config.dataDir,
+      storeEngine: config.memory ? undefined : 'SQLite 3.50.0',
       reload: () => this.reload(),
       stop: () => {
         this.stops++

@@ -1,7 +1,6 @@
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { ByteWriter } from '../../src/base/bytes.ts'
 import type { Notice } from '../../src/base/notice.ts'
-import { MemoryStore, type Store } from '../../src/base/store.ts'
 import { Broker, type BrokerOptions } from '../../src/broker/broker.ts'
 import type { ConnectionLimits } from '../../src/mqtt/connection-limits.ts'
 import { Connections, type StreamInfo } from '../../src/mqtt/connections.ts'
@@ -9,6 +8,7 @@ import { PacketDecoder } from '../../src/mqtt/decode.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import { Framer } from '../../src/mqtt/framer.ts'
 import type { Connect, Packet, ProtocolVersion } from '../../src/mqtt/packets.ts'
+import { MemoryStore, type Store } from '../../src/store/store.ts'
 import { packetLine } from './packet-line.ts'
 
 const STREAM: StreamInfo = { peer: 'test', listener: 'mqtt' }

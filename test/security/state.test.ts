@@ -4,11 +4,11 @@ import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
 import { Random } from '../../fuzz/sim/random.ts'
 import { AccessFiles } from '../../src/access/io/access-files.ts'
-import { LmdbStore } from '../../src/base/io/lmdb-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { DEFAULT_CONFIG } from '../../src/config.ts'
 import type { ConnectionId } from '../../src/mqtt/connection.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
+import { SqliteStore, startHere } from '../../src/store/io/sqlite-store.ts'
 import { PERSISTENT, TestBroker } from '../broker/harness.ts'
 import { Wire } from '../mqtt/wire.ts'
 import { MIB, reachableBytes } from './heap.ts'
@@ -161,21 +161,26 @@ describe('takeover', () => {
 
 describe('files', () => {
   const mode = (path: string): string => (statSync(path).mode & 0o777).toString(8)
+  const expectPrivate = (path: string): void => {
+    expect(mode(path)).toBe('700')
+    const files = readdirSync(path)
+    expect(files).toContain('roost.db')
+    for (const name of files) expect([name, Number.parseInt(mode(join(path, name)), 8) & 0o077]).toEqual([name, 0])
+  }
 
   test('lesson 23: what is kept can be read by nobody else, whatever the umask is, and a password file that others can read is told', async () => {
     const path = join(dir, 'data')
     const umask = process.umask(0)
     try {
-      const store = await LmdbStore.open(path, { onDurable: () => {}, onFailed: () => {}, onRecovered: () => {} })
+      const listener = { onDurable: () => {}, onFailed: () => {}, onRecovered: () => {} }
+      const store = await SqliteStore.open(path, listener, startHere)
       store.append({ type: 'session-end', key: 'mqtt:c' })
+      expectPrivate(path)
       await store.close()
+      expectPrivate(path)
     } finally {
       process.umask(umask)
     }
-    expect(mode(path)).toBe('700')
-    const files = readdirSync(path)
-    expect(files).not.toEqual([])
-    for (const name of files) expect([name, Number.parseInt(mode(join(path, name)), 8) & 0o077]).toEqual([name, 0])
     const passwordFile = join(dir, 'passwords')
     writeFileSync(passwordFile, '', { mode: 0o644 })
     const listeners = [{ ...DEFAULT_CONFIG.listeners[0]!, passwordFile }]

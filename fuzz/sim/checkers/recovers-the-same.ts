@@ -1,5 +1,5 @@
-import type { Lsn } from '../../../src/base/store.ts'
 import { messageOf, qosOf, type Session } from '../../../src/broker/session.ts'
+import type { Lsn } from '../../../src/store/store.ts'
 import { TOPICS } from '../step.ts'
 import { textOf } from '../texts.ts'
 import { SiteChecker } from './checker.ts'

@@ -1,7 +1,7 @@
 import type { Instant } from '../../../src/base/machine.ts'
 import type { Notice } from '../../../src/base/notice.ts'
-import type { Lsn } from '../../../src/base/store.ts'
 import { PacketType } from '../../../src/mqtt/packets.ts'
+import type { Lsn } from '../../../src/store/store.ts'
 import { PacketStreams } from '../packet-streams.ts'
 import type { Site } from '../site.ts'
 import type { Station } from '../station.ts'

@@ -1,6 +1,6 @@
 import type { Notice } from '../../../src/base/notice.ts'
-import type { Lsn } from '../../../src/base/store.ts'
 import { MsgType } from '../../../src/mqttsn/messages.ts'
+import type { Lsn } from '../../../src/store/store.ts'
 import type { Site } from '../site.ts'
 import { textOf, willText } from '../texts.ts'
 import type { Sensor } from '../world.ts'

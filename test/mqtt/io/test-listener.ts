@@ -1,13 +1,13 @@
 import { once } from 'node:events'
 import { connect as connectNet, type NetConnectOpts, type Socket } from 'node:net'
 import type { Notice, NoticeCode } from '../../../src/base/notice.ts'
-import { MemoryStore } from '../../../src/base/store.ts'
 import { OPEN_ACCESS } from '../../../src/broker/access.ts'
 import { Loop, wallClock } from '../../../src/io/loop.ts'
 import type { ConnectionLimits } from '../../../src/mqtt/connection-limits.ts'
 import { type Listener, type ListenOptions, listen } from '../../../src/mqtt/io/listen.ts'
 import type { LinkInfo } from '../../../src/mqtt/link.ts'
 import { Server } from '../../../src/server.ts'
+import { MemoryStore } from '../../../src/store/store.ts'
 import { OPTIONS } from '../../gateway/harness.ts'
 
 const DEFAULTS: ListenOptions = {

@@ -1,0 +1,537 @@
+import { closeSync, openSync, statSync } from 'node:fs'
+import { crc32 } from 'node:zlib'
+import { References } from '../fold.ts'
+import { ROW_TABLES, type RowKey, type Rows, rowName } from '../rows.ts'
+import type { Lsn, SessionKey } from '../store.ts'
+import type { Owner } from './owner.ts'
+import {
+  APPLICATION_ID,
+  commitChecksum,
+  Digest,
+  FORMAT,
+  KEY_COLUMNS,
+  LABEL_COLUMNS,
+  rowChecksum,
+  SCHEMA,
+  TABLES,
+  type Table,
+} from './schema.ts'
+import { type Connection, openDatabase, type Row, type Statement, type Value } from './sqlite.ts'
+
+/** The store is not what was written to it. The message is one line that says where. */
+export class DamageError extends Error {}
+
+/** Another process owns the store now. */
+export class FencedError extends Error {}
+
+export interface DatabaseOptions {
+  /** `fsync`: a commit is on the disk. `process`: the system has it, so that it outlives the process but perhaps no power cut. */
+  readonly durability?: 'fsync' | 'process'
+  /** Bytes to which the WAL file is cut when it begins again. */
+  readonly walBytes?: number
+}
+
+/** What `meta` says. */
+export interface Meta {
+  readonly format: number
+  readonly writtenBy: string
+  /** How often the store has been opened for writing. */
+  readonly epoch: number
+  /** `undefined` after a clean end. */
+  readonly owner: Owner | undefined
+  /** Device and inode of the file that the owner has open. A copy says the same of another file. */
+  readonly ownerFile: string
+  /** The last commit. */
+  readonly lsn: Lsn
+  /** The last commit whose records are in the rows. */
+  readonly folded: Lsn
+  readonly rows: number
+  readonly digest: string
+}
+
+/** Memory for pages, KiB. */
+const CACHE_KIB = 16 * 1024
+
+/** Milliseconds that SQLite waits for another process's lock before it says so. */
+const BUSY_MS = 1000
+
+interface TableStatements {
+  readonly get: Statement
+  readonly checksum: Statement
+  readonly insert: Statement
+  readonly update: Statement
+  readonly delete: Statement
+}
+
+/** The database of a store: rows and log, their checksums, and the digest over all of them. Everything in it throws. */
+export class Database implements Rows {
+  readonly #path: string
+  readonly #connection: Connection
+  readonly #durability: 'fsync' | 'process'
+  readonly #statements = new Map<Table, TableStatements>()
+  readonly #queueOf: Statement
+  readonly #dataVersion: Statement
+  readonly #begin: Statement
+  readonly #commit: Statement
+  readonly #used: readonly Statement[]
+  readonly #saveMeta: Statement
+  readonly #oldCommits: Statement
+  #meta: Meta
+  #digest: Digest
+  /** Changes when another connection has written; `undefined` before the first transaction. */
+  #version: Value | undefined
+  #owner: Owner | undefined
+  #usedBytes = 0
+  #freeBytes = 0
+
+  /** Opens a store that is there. @throws DamageError if it is none, or its format is not known */
+  constructor(path: string, readOnly: boolean, options: DatabaseOptions = {}) {
+    this.#path = path
+    this.#durability = options.durability ?? 'fsync'
+    this.#connection = openDatabase(path, readOnly)
+    try {
+      this.#connection.exec(
+        `PRAGMA busy_timeout = ${BUSY_MS}; PRAGMA mmap_size = 0; PRAGMA cache_size = -${CACHE_KIB}; PRAGMA trusted_schema = OFF`,
+      )
+      if (!readOnly) {
+        this.#connection.exec(
+          'PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0; PRAGMA secure_delete = OFF; PRAGMA temp_store = MEMORY; ' +
+            `PRAGMA journal_size_limit = ${options.walBytes ?? -1}; PRAGMA synchronous = ${this.#synchronous}`,
+        )
+      }
+      this.#checkSchema(path)
+      const prepare = (sql: string): Statement => this.#connection.prepare(sql)
+      for (const table of TABLES) this.#statements.set(table, statementsOf(table, prepare))
+      this.#queueOf = prepare('SELECT message FROM queue WHERE session = ?')
+      this.#dataVersion = prepare('PRAGMA data_version')
+      this.#begin = prepare('BEGIN IMMEDIATE')
+      this.#commit = prepare('COMMIT')
+      this.#used = ['page_count', 'freelist_count', 'page_size'].map((name) => prepare(`PRAGMA ${name}`))
+      this.#saveMeta = prepare(
+        'UPDATE meta SET lsn = ?, folded = ?, rows = ?, digest = ?, checksum = ? WHERE id = 1 AND owner_token = ?',
+      )
+      this.#oldCommits = prepare('SELECT lsn, checksum, length(records) AS bytes FROM log WHERE lsn <= ? ORDER BY lsn LIMIT ?')
+      this.#meta = this.#readMeta()
+      this.#digest = new Digest(this.#meta.rows, this.#meta.digest)
+    } catch (error) {
+      this.#connection.close()
+      throw error
+    }
+  }
+
+  /** Makes an empty store, readable by its owner alone. It is complete, and on the disk, when this returns. */
+  static create(path: string, writtenBy: string): void {
+    closeSync(openSync(path, 'wx', 0o600))
+    const connection = openDatabase(path)
+    try {
+      connection.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${FORMAT}; PRAGMA journal_mode = WAL`)
+      connection.exec(`PRAGMA synchronous = FULL; BEGIN; ${Object.values(SCHEMA).join('; ')}`)
+      const digest = new Digest()
+      connection
+        .prepare(
+          'INSERT INTO meta (id, format, written_by, epoch, lsn, folded, rows, digest, checksum) VALUES (1, ?, ?, 0, 0, 0, 0, ?, ?)',
+        )
+        .run(FORMAT, writtenBy, digest.toString(), metaChecksum(0, 0, 0, 0, digest.toString(), null))
+      connection.exec('COMMIT')
+    } finally {
+      connection.close()
+    }
+  }
+
+  get #synchronous(): string {
+    return this.#durability === 'fsync' ? 'FULL' : 'NORMAL'
+  }
+
+  get meta(): Meta {
+    return this.#meta
+  }
+
+  /** Bytes of the pages that hold something, as of the last transaction. */
+  get usedBytes(): number {
+    return this.#usedBytes
+  }
+
+  /** Bytes of the pages of the file that are there to be used again, as of the last transaction. */
+  get freeBytes(): number {
+    return this.#freeBytes
+  }
+
+  #checkSchema(path: string): void {
+    const [id] = Object.values(this.#connection.prepare('PRAGMA application_id').get()!)
+    if (id !== APPLICATION_ID) throw new DamageError(`${path} is not a store of Roost`)
+    const [format] = Object.values(this.#connection.prepare('PRAGMA user_version').get()!)
+    if (format !== FORMAT) {
+      throw new DamageError(`format version ${format} is not known to this version of Roost, which knows ${FORMAT}`)
+    }
+    const found = new Map<Value, Value>()
+    for (const { name, sql } of this.#connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").all())
+      found.set(name!, sql!)
+    for (const [name, sql] of Object.entries(SCHEMA))
+      if (found.get(name) !== sql) throw new DamageError(`table ${name} is not as it should be`)
+  }
+
+  #readMeta(): Meta {
+    const row = this.#connection.prepare('SELECT * FROM meta').get()
+    if (row === undefined) throw new DamageError('meta is empty')
+    const meta = checkedMeta(row)
+    if (meta === undefined) throw new DamageError('meta: checksum does not match')
+    return meta
+  }
+
+  /** Makes this connection the store's only writer. @throws FencedError if `meta` has changed since this connection was opened */
+  own(owner: Owner, writtenBy: string): void {
+    this.#begin.run()
+    try {
+      const { epoch, lsn, owner: before } = this.#readMeta()
+      if (epoch !== this.#meta.epoch || lsn !== this.#meta.lsn || before?.token !== this.#meta.owner?.token) {
+        throw new FencedError('another process opened it at the same time')
+      }
+      this.#setOwner(owner, writtenBy, epoch + 1)
+      this.#version = this.#dataVersionNow
+      this.#commit.run()
+    } catch (error) {
+      this.#rollback()
+      throw error
+    }
+    this.#owner = owner
+    this.#meta = this.#readMeta()
+  }
+
+  /** Goes on as the owner after the connection was opened again, and looks at everything once more. @throws FencedError, DamageError */
+  resume(owner: Owner): void {
+    this.#begin.run()
+    try {
+      const meta = this.#readMeta()
+      const found = meta.owner
+      if (found?.token !== owner.token) throw new FencedError(fencedBy(found))
+      this.verify((problem) => {
+        throw new DamageError(problem)
+      })
+      this.#version = this.#dataVersionNow
+      this.#meta = meta
+      this.#digest = new Digest(meta.rows, meta.digest)
+    } finally {
+      this.#rollback()
+    }
+    this.#owner = owner
+  }
+
+  /** Gives the store up. It counts as closed cleanly from here on. */
+  disown(): void {
+    this.transaction(() => {}, true)
+    this.#begin.run()
+    this.#setOwner(undefined, this.#meta.writtenBy, this.#meta.epoch)
+    this.#commit.run()
+  }
+
+  #setOwner(owner: Owner | undefined, writtenBy: string, epoch: number): void {
+    const { lsn, folded, rows, digest } = this.#meta
+    const values =
+      owner === undefined
+        ? [null, null, null, null, null]
+        : [owner.pid, owner.bootId, owner.started, owner.token, fileId(this.#path)]
+    this.#connection
+      .prepare(
+        'UPDATE meta SET owner_pid = ?, owner_boot_id = ?, owner_started = ?, owner_token = ?, owner_file = ?, written_by = ?, ' +
+          'epoch = ?, checksum = ?',
+      )
+      .run(...values, writtenBy, epoch, metaChecksum(epoch, lsn, folded, rows, digest, owner?.token ?? null))
+  }
+
+  /**
+   * Runs `action` in a transaction of the owner, which is all or nothing. `durable` false leaves the sync of the disk to the next one.
+   * @throws FencedError, DamageError, and what SQLite says
+   */
+  transaction(action: () => void, durable: boolean): void {
+    const [meta, digest] = [this.#meta, this.#digest.copy()]
+    const relaxed = !durable && this.#durability === 'fsync'
+    if (relaxed) this.#connection.exec('PRAGMA synchronous = NORMAL')
+    try {
+      this.#begin.run()
+      this.#checkOthers()
+      action()
+      this.#writeMeta()
+      const [pages, free, pageBytes] = this.#used.map((statement) => Number(Object.values(statement.get()!)[0]))
+      this.#commit.run()
+      this.#usedBytes = (pages! - free!) * pageBytes!
+      this.#freeBytes = free! * pageBytes!
+    } catch (error) {
+      this.#meta = meta
+      this.#digest = digest
+      this.#rollback()
+      throw error
+    } finally {
+      if (relaxed) this.#connection.exec(`PRAGMA synchronous = ${this.#synchronous}`)
+    }
+  }
+
+  #rollback(): void {
+    try {
+      this.#connection.exec('ROLLBACK')
+    } catch {
+      // SQLite has rolled back by itself, as it does after some errors.
+    }
+  }
+
+  /** A write by another process is damage, unless it left everything as it was (as a checkpoint of the WAL does). */
+  #checkOthers(): void {
+    const version = this.#dataVersionNow
+    if (this.#version !== undefined && this.#version !== version) {
+      const { owner, lsn, digest } = metaOf(this.#connection.prepare('SELECT * FROM meta').get() ?? {})
+      if (owner?.token !== this.#owner?.token) throw new FencedError(fencedBy(owner))
+      if (lsn !== this.#meta.lsn || digest !== this.#meta.digest) throw new DamageError('another process has written to it')
+      this.verify((problem) => {
+        throw new DamageError(`another process has written to it: ${problem}`)
+      })
+    }
+    this.#version = version
+  }
+
+  get #dataVersionNow(): Value {
+    return Object.values(this.#dataVersion.get()!)[0]!
+  }
+
+  #writeMeta(): void {
+    const { epoch, lsn, folded } = this.#meta
+    const digest = this.#digest.toString()
+    const token = this.#owner?.token ?? null
+    const checksum = metaChecksum(epoch, lsn, folded, this.#digest.rows, digest, token)
+    const { changes } = this.#saveMeta.run(lsn, folded, this.#digest.rows, digest, checksum, token)
+    this.#meta = { ...this.#meta, rows: this.#digest.rows, digest }
+    if (Number(changes) === 1) return
+    throw new FencedError(fencedBy(metaOf(this.#connection.prepare('SELECT * FROM meta').get() ?? {}).owner))
+  }
+
+  /** Appends a commit to the log, or writes it again in place of one that may have survived a failure. In a transaction only. */
+  putCommit(lsn: Lsn, value: Uint8Array): void {
+    const checksum = commitChecksum(lsn, value)
+    this.#put('log', [lsn], [checksum, value], checksum)
+    this.#meta = { ...this.#meta, lsn: Math.max(lsn, this.#meta.lsn) }
+  }
+
+  /** Sets what a recovered store continues from; the epoch is stored by `disown`. In a transaction only. */
+  restoreCounters({ epoch, lsn, folded }: Pick<Meta, 'epoch' | 'lsn' | 'folded'>): void {
+    this.#meta = { ...this.#meta, epoch, lsn, folded }
+  }
+
+  /** The records of a commit that is in the log. @throws DamageError */
+  commitOf(lsn: Lsn): Uint8Array {
+    const row = this.#statements.get('log')!.get.get(lsn)
+    if (row === undefined) throw new DamageError(`commit ${lsn} is missing`)
+    const value = row.records as Uint8Array
+    if (row.checksum !== commitChecksum(lsn, value)) throw new DamageError(`commit ${lsn}: checksum does not match`)
+    return value
+  }
+
+  /** Up to here all records are in the rows. In a transaction only. */
+  putFolded(folded: Lsn): void {
+    this.#meta = { ...this.#meta, folded }
+  }
+
+  /** Deletes the oldest commits up to and including `upTo`, at most `count` of them and about `bytes`. False when none is left. In a transaction only. */
+  trim(upTo: Lsn, count: number, bytes: number): boolean {
+    const found = this.#oldCommits.all(upTo, count)
+    let sum = 0
+    for (const commit of found) {
+      this.#statements.get('log')!.delete.run(commit.lsn!)
+      this.#digest.remove(commit.checksum as number)
+      sum += commit.bytes as number
+      if (sum >= bytes) return true
+    }
+    return found.length === count
+  }
+
+  /** Bytes of log that are not in the rows yet. */
+  get unfoldedBytes(): number {
+    const sum = this.#connection.prepare('SELECT sum(length(records)) AS bytes FROM log WHERE lsn > ?').get(this.#meta.folded)
+    return Number(sum?.bytes ?? 0)
+  }
+
+  /** @throws DamageError */
+  get(key: RowKey): Uint8Array | undefined {
+    const row = this.#statements.get(key.table)!.get.get(...keyValues(key))
+    if (row === undefined) return undefined
+    const value = row.records as Uint8Array
+    if (row.checksum !== rowChecksum(key, value)) throw new DamageError(`row ${rowName(key)}: checksum does not match`)
+    return value
+  }
+
+  queueOf(session: SessionKey): readonly number[] {
+    return this.#queueOf.all(session).map((row) => row.message as number)
+  }
+
+  /** How many sessions wait for each message that has a row. */
+  references(): References {
+    const references = new References()
+    for (const { id } of this.#connection.prepare('SELECT id FROM messages').iterate()) references.add(id as number, 0)
+    for (const { message } of this.#connection.prepare('SELECT message FROM queue').iterate())
+      references.add(message as number, 1)
+    return references
+  }
+
+  /** Writes or deletes a row; `label` is for the column that only people read. In a transaction only. */
+  putRow(key: RowKey, value: Uint8Array | undefined, label = ''): void {
+    const values = keyValues(key)
+    if (value !== undefined) {
+      const labels = LABEL_COLUMNS[key.table] === undefined ? [] : [label]
+      const checksum = rowChecksum(key, value)
+      this.#put(key.table, values, [...labels, checksum, value], checksum)
+      return
+    }
+    const before = this.#statements.get(key.table)!.checksum.get(...values)
+    if (before === undefined) return
+    this.#statements.get(key.table)!.delete.run(...values)
+    this.#digest.remove(before.checksum as number)
+  }
+
+  #put(table: Table, key: readonly Value[], values: readonly Value[], checksum: number): void {
+    const statements = this.#statements.get(table)!
+    const before = statements.checksum.get(...key)
+    if (before === undefined) statements.insert.run(...key, ...values)
+    else {
+      this.#digest.remove(before.checksum as number)
+      statements.update.run(...values, ...key)
+    }
+    this.#digest.add(checksum)
+  }
+
+  /** All rows but the log's, in the order in which a new process reads them. Checksums are checked. @throws DamageError */
+  *rows(): Iterable<{ key: RowKey; value: Uint8Array }> {
+    for (const table of ROW_TABLES) {
+      for (const row of this.#scan(table)) {
+        const key = rowKeyOf(table, row)
+        const value = row.records as Uint8Array
+        if (row.checksum !== rowChecksum(key, value)) throw new DamageError(`row ${rowName(key)}: checksum does not match`)
+        yield { key, value }
+      }
+    }
+  }
+
+  #scan(table: Table): Iterable<Row> {
+    const columns = KEY_COLUMNS[table].join(', ')
+    return this.#connection.prepare(`SELECT ${columns}, checksum, records FROM ${table} ORDER BY ${columns}`).iterate()
+  }
+
+  /**
+   * Reads everything, and compares each row with its checksum and all of them with the digest. `onProblem` gets one line for each difference;
+   * `onRow` sees the keys. Outside a transaction the rows are those of one moment.
+   */
+  verify(onProblem: (problem: string) => void, onRow: (key: RowKey) => void = () => {}): void {
+    const meta = metaOf(this.#connection.prepare('SELECT * FROM meta').get() ?? {})
+    const digest = new Digest()
+    for (const table of TABLES) {
+      for (const row of this.#scan(table)) {
+        const value = row.records as Uint8Array
+        const key = table === 'log' ? undefined : rowKeyOf(table, row)
+        const checksum = key === undefined ? commitChecksum(row.lsn as Lsn, value) : rowChecksum(key, value)
+        if (row.checksum !== checksum) {
+          onProblem(`${key === undefined ? `commit ${row.lsn}` : `row ${rowName(key)}`}: checksum does not match`)
+        }
+        digest.add(checksum)
+        if (key !== undefined) onRow(key)
+      }
+    }
+    if (digest.rows !== meta.rows) onProblem(`${digest.rows} rows are there, and ${meta.rows} should be`)
+    else if (digest.toString() !== meta.digest) onProblem('its rows are not of one moment: some are older or newer than others')
+  }
+
+  /** Runs `action` on the store as it is at one moment. */
+  snapshot<T>(action: () => T): T {
+    this.#connection.exec('BEGIN')
+    try {
+      return action()
+    } finally {
+      this.#rollback()
+    }
+  }
+
+  /** What SQLite finds wrong with the structure of the file, one line for each problem. */
+  *structureProblems(): Iterable<string> {
+    for (const row of this.#connection.prepare('PRAGMA quick_check').iterate()) {
+      const [text] = Object.values(row)
+      // One row of the result has up to a hundred lines, the first of which is a heading.
+      for (const line of `${text}`.split('\n')) if (line !== 'ok' && !line.startsWith('*** ')) yield line
+    }
+  }
+
+  /** Copies what it can of the WAL into the database. Returns the pages in the WAL, and how many of them are in the database. */
+  checkpoint(mode: 'PASSIVE' | 'TRUNCATE' = 'PASSIVE'): { pages: number; copied: number } {
+    const row = this.#connection.prepare(`PRAGMA wal_checkpoint(${mode})`).get()!
+    return { pages: Number(row.log), copied: Number(row.checkpointed) }
+  }
+
+  /** Cuts a WAL that has been copied, unless another process reads it. */
+  emptyWal(): void {
+    this.#connection.exec('PRAGMA busy_timeout = 0')
+    try {
+      this.checkpoint('TRUNCATE')
+    } finally {
+      this.#connection.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
+    }
+  }
+
+  close(): void {
+    this.#connection.close()
+  }
+}
+
+function statementsOf(table: Table, prepare: (sql: string) => Statement): TableStatements {
+  const key = KEY_COLUMNS[table]
+  const label = LABEL_COLUMNS[table]
+  const values = [...(label === undefined ? [] : [label]), 'checksum', 'records']
+  const where = key.map((column) => `${column} = ?`).join(' AND ')
+  const columns = [...key, ...values]
+  return {
+    get: prepare(`SELECT checksum, records FROM ${table} WHERE ${where}`),
+    checksum: prepare(`SELECT checksum FROM ${table} WHERE ${where}`),
+    insert: prepare(`INSERT INTO ${table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')})`),
+    update: prepare(`UPDATE ${table} SET ${values.map((column) => `${column} = ?`).join(', ')} WHERE ${where}`),
+    delete: prepare(`DELETE FROM ${table} WHERE ${where}`),
+  }
+}
+
+/** Names a file whatever its path. */
+export function fileId(path: string): string {
+  const { dev, ino } = statSync(path)
+  return `${dev}:${ino}`
+}
+
+function keyValues({ table, name, id }: RowKey): Value[] {
+  if (table === 'messages') return [id]
+  return table === 'queue' ? [name, id] : [name]
+}
+
+export function rowKeyOf(table: Exclude<Table, 'log'>, row: Row): RowKey {
+  if (table === 'messages') return { table, name: '', id: row.id as number }
+  if (table === 'queue') return { table, name: row.session as string, id: row.message as number }
+  return { table, name: row[KEY_COLUMNS[table][0]!] as string, id: 0 }
+}
+
+/** What a row of `meta` says; undefined if its checksum does not match. */
+export function checkedMeta(row: Row): Meta | undefined {
+  const meta = metaOf(row)
+  const { epoch, lsn, folded, rows, digest, owner } = meta
+  return row.checksum === metaChecksum(epoch, lsn, folded, rows, digest, owner?.token ?? null) ? meta : undefined
+}
+
+function metaOf(row: Row): Meta {
+  const { owner_pid: pid, owner_boot_id: bootId, owner_started: started, owner_token: token } = row
+  return {
+    format: Number(row.format),
+    writtenBy: `${row.written_by}`,
+    epoch: Number(row.epoch),
+    owner: token == null ? undefined : { pid: Number(pid), bootId: `${bootId}`, started: `${started}`, token: `${token}` },
+    ownerFile: `${row.owner_file}`,
+    lsn: Number(row.lsn),
+    folded: Number(row.folded),
+    rows: Number(row.rows),
+    digest: `${row.digest}`,
+  }
+}
+
+function metaChecksum(epoch: number, lsn: Lsn, folded: Lsn, rows: number, digest: string, token: string | null): number {
+  return crc32(`meta ${FORMAT} ${epoch} ${lsn} ${folded} ${rows} ${digest} ${token ?? ''}`)
+}
+
+const fencedBy = (owner: Owner | undefined): string =>
+  owner === undefined ? 'another process has written to it' : `process ${owner.pid} has taken it over`

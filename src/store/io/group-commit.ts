@@ -1,0 +1,204 @@
+import { ByteWriter } from '../../base/bytes.ts'
+import { writeRecord } from '../records.ts'
+import type { Lsn, StoreRecord } from '../store.ts'
+import type { Commit } from './protocol.ts'
+
+export interface CommitListener {
+  /** Everything up to this Lsn is durable. */
+  onDurable(upTo: Lsn): void
+  /** Commits fail, or do not end; called once until `onRecovered`. Nothing is lost meanwhile: records wait, up to the bound. */
+  onFailed(error: string): void
+  onRecovered(): void
+}
+
+export interface GroupCommitOptions extends CommitListener {
+  /** Bytes of records that are not durable yet; beyond it `append` gives 'full'. */
+  readonly maxBufferedBytes?: number
+  /** Milliseconds until a commit that failed is tried again the first time; doubles up to `RETRY_MAX_MS`. */
+  readonly retryMs?: number
+}
+
+/** What came of a transaction: the same commits, whose bytes may be used again, and why it failed if it did. */
+export interface Answer {
+  readonly commits: readonly Commit[]
+  readonly error: string | undefined
+}
+
+/** Makes commits durable in one transaction, all or none. Their bytes belong to it until it answers. Never rejects. */
+export type PutCommits = (commits: readonly Commit[]) => Promise<Answer>
+
+export const MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+const RETRY_MS = 100
+const RETRY_MAX_MS = 5_000
+
+/** A commit that takes longer is reported as failing, although it may still succeed. */
+const COMMIT_SLOW_MS = 10_000
+
+/** A commit that is larger is divided, so that nobody has to look at more than this in one go. */
+const COMMIT_BYTES = 1024 * 1024
+
+/** A buffer that grew beyond this for one commit is not kept for the next. */
+const BUFFER_KEPT_BYTES = 2 * COMMIT_BYTES
+const BUFFER_FIRST_BYTES = 64 * 1024
+
+/**
+ * Gathers records into commits. At most one commit is in flight, or several that share one transaction; all records since it began form the
+ * next one, and share its Lsn, the number of the commit. Commits that fail are tried again for ever, with the same bytes under the same Lsn.
+ */
+export class GroupCommit {
+  readonly #put: PutCommits
+  readonly #listener: CommitListener
+  readonly #maxBufferedBytes: number
+  readonly #retryMs: number
+  #durable: Lsn
+  #open = new ByteWriter(BUFFER_FIRST_BYTES)
+  #spare: ByteWriter | undefined = new ByteWriter(BUFFER_FIRST_BYTES)
+  /** Number of the commit that records go into now. */
+  #openLsn: Lsn
+  #inFlightBytes = 0
+  /** Commits that are complete and wait for those in flight. */
+  #sealed: Commit[] = []
+  #sealedBytes = 0
+  /** From the first record that waits until none does. */
+  #busy = false
+  #failing = false
+  #closing = false
+  #failure = ''
+  #endPause: (() => void) | undefined
+  #ended: (() => void) | undefined
+  readonly #slow: NodeJS.Timeout
+
+  constructor(put: PutCommits, durable: Lsn, options: GroupCommitOptions) {
+    this.#put = put
+    this.#listener = options
+    this.#maxBufferedBytes = options.maxBufferedBytes ?? MAX_BUFFERED_BYTES
+    this.#retryMs = options.retryMs ?? RETRY_MS
+    this.#durable = durable
+    this.#openLsn = durable + 1
+    this.#slow = setTimeout(() => this.#reportSlow(), COMMIT_SLOW_MS).unref()
+  }
+
+  get durable(): Lsn {
+    return this.#durable
+  }
+
+  /** Commits fail, or do not end. */
+  get failing(): boolean {
+    return this.#failing
+  }
+
+  /** Serialises at once. 'full': the bound is reached, or `close` was called, and nothing was appended. */
+  append(record: StoreRecord): Lsn | 'full' {
+    if (this.#closing) return 'full'
+    const open = this.#open
+    const before = open.length
+    try {
+      writeRecord(open, record)
+    } catch (error) {
+      // A bug of ours must not also leave half a record in the log.
+      open.length = before
+      throw error
+    }
+    if (open.length + this.#sealedBytes + this.#inFlightBytes > this.#maxBufferedBytes) {
+      open.length = before
+      return 'full'
+    }
+    if (!this.#busy) {
+      this.#busy = true
+      // After the I/O of this turn of the loop, so that all that it brought goes into one commit.
+      setImmediate(() => void this.#run())
+    }
+    const lsn = this.#openLsn
+    if (open.length >= COMMIT_BYTES) this.#seal()
+    return lsn
+  }
+
+  /**
+   * Commits what is left. If the commit fails now it is tried once more and then given up: nothing that depends on it was acknowledged.
+   * Rejects in that case.
+   */
+  async close(): Promise<void> {
+    this.#closing = true
+    if (this.#busy) {
+      this.#endPause?.()
+      await new Promise<void>((resolve) => {
+        this.#ended = resolve
+      })
+    }
+    clearTimeout(this.#slow)
+    if (this.#hasMore || this.#inFlightBytes > 0) {
+      throw new Error(`closed with commit ${this.#durable + 1} not stored: ${this.#failure}`)
+    }
+  }
+
+  get #hasMore(): boolean {
+    return this.#open.length > 0 || this.#sealed.length > 0
+  }
+
+  #seal(): void {
+    const { bytes, length } = this.#open
+    this.#sealed.push({ lsn: this.#openLsn++, bytes: bytes.subarray(0, length) })
+    this.#sealedBytes += length
+    this.#open = this.#spare ?? new ByteWriter(BUFFER_FIRST_BYTES)
+    this.#spare = undefined
+  }
+
+  async #run(): Promise<void> {
+    while (this.#hasMore) {
+      if (this.#open.length > 0) this.#seal()
+      const commits = this.#sealed
+      this.#inFlightBytes = this.#sealedBytes
+      this.#sealed = []
+      this.#sealedBytes = 0
+      const done = await this.#commit(commits)
+      if (done === undefined) break
+      this.#inFlightBytes = 0
+      const { lsn, bytes } = done.at(-1)!
+      this.#spare = bytes.buffer.byteLength > BUFFER_KEPT_BYTES ? undefined : new ByteWriter(bytes.buffer as ArrayBuffer)
+      this.#durable = lsn
+      this.#listener.onDurable(lsn)
+    }
+    this.#busy = false
+    this.#ended?.()
+  }
+
+  /** The commits as they came back, when they are durable; `undefined` if they never will be. */
+  async #commit(commits: readonly Commit[]): Promise<readonly Commit[] | undefined> {
+    let sent = commits
+    for (let pauseMs = this.#retryMs; ; pauseMs = Math.min(pauseMs * 2, RETRY_MAX_MS)) {
+      const last = this.#closing
+      this.#slow.refresh()
+      const { commits: returned, error } = await this.#put(sent)
+      sent = returned
+      if (error === undefined) {
+        if (this.#failing) this.#listener.onRecovered()
+        this.#failing = false
+        return sent
+      }
+      this.#fail(error)
+      if (last) return undefined
+      if (!this.#closing) await this.#pause(pauseMs)
+    }
+  }
+
+  #pause(ms: number): Promise<void> {
+    return new Promise((resolve) => {
+      const timer = setTimeout(resolve, ms)
+      this.#endPause = () => {
+        clearTimeout(timer)
+        resolve()
+      }
+    })
+  }
+
+  #fail(error: string): void {
+    this.#failure = error
+    if (this.#failing) return
+    this.#failing = true
+    this.#listener.onFailed(error)
+  }
+
+  #reportSlow(): void {
+    if (this.#inFlightBytes > 0) this.#fail(`commit ${this.#durable + 1} takes longer than ${COMMIT_SLOW_MS / 1000} s`)
+  }
+}

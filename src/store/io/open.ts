@@ -1,0 +1,138 @@
+import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { DamageError, Database, fileId } from './database.ts'
+import { closeAsItIs, StoreFiles, syncDirectories } from './files.ts'
+import { makeDirectory } from './make-directory.ts'
+import { DirectoryLock, isRunning, type Owner, thisProcess } from './owner.ts'
+import type { ThreadOptions } from './protocol.ts'
+import { DATABASE_FILE, LOCK_FILE, RESERVE_FILE } from './schema.ts'
+import { failureOf } from './sqlite.ts'
+import { probe, systemFailure } from './system-failure.ts'
+import { openForWriting } from './writer.ts'
+
+/** The file of stores before format 5. */
+const LMDB_FILE = 'data.mdb'
+
+export interface OpenStore {
+  readonly database: Database
+  readonly owner: Owner
+  readonly lock: DirectoryLock
+}
+
+/**
+ * Opens the store in `options.dir` for writing, and makes it if there is none. Everything in it is looked at before anything is written, so that
+ * a damaged store stays as it is. @throws an error of one line
+ */
+export function openStore(options: ThreadOptions): OpenStore {
+  const { dir } = options
+  if (existsSync(join(dir, LMDB_FILE))) {
+    throw new Error(`${LMDB_FILE} is a store of an older version (lmdb), which this version cannot read: move it away`)
+  }
+  let lock: DirectoryLock | undefined
+  try {
+    const made = makeDirectory(dir)
+    const path = join(dir, LOCK_FILE)
+    const owner = thisProcess()
+    // Had this process the store open, it would hold the lock. A file that was not there says nothing: it may have been removed.
+    const mayBeOurs = !existsSync(path)
+    lock = DirectoryLock.acquire(path)
+    if (lock === undefined) throw new Error(usedBy(ownerOf(join(dir, DATABASE_FILE))?.pid))
+    const isInUse = (before: Owner): boolean =>
+      before.token !== owner.token &&
+      isRunning(before) &&
+      (mayBeOurs || before.pid !== owner.pid || before.started !== owner.started)
+    return { database: withReserve(dir, () => openLocked(options, owner, isInUse, made)), owner, lock }
+  } catch (error) {
+    lock?.release()
+    const { kind, reason } = failureOf(error)
+    if (error instanceof DamageError || kind === 'damaged') {
+      throw new Error(`${reason}. Nothing was changed; see roost store check ${dir}, and roost store recover ${dir} NEW`)
+    }
+    throw new Error(systemFailure(error)?.reason ?? (kind === 'io' ? (probe(dir)?.reason ?? reason) : reason))
+  }
+}
+
+/** Runs `open`; on a full disk once more, with the room that the reserve takes. */
+function withReserve<T>(dir: string, open: () => T): T {
+  const reserve = join(dir, RESERVE_FILE)
+  try {
+    return open()
+  } catch (error) {
+    const { kind } = failureOf(error)
+    const isFull = kind === 'full' || (kind === 'io' && probe(dir)?.isFull === true)
+    if (!isFull || !existsSync(reserve)) throw error
+    rmSync(reserve, { force: true })
+    return open()
+  }
+}
+
+function openLocked(
+  options: ThreadOptions,
+  owner: Owner,
+  isInUse: (before: Owner) => boolean,
+  made: string | undefined,
+): Database {
+  const { dir, writtenBy } = options
+  const path = join(dir, DATABASE_FILE)
+  if (!existsSync(path)) create(path, writtenBy)
+  // Before SQLite makes files beside it. A process before this one may have ended between the two.
+  syncDirectories(dir, made === undefined ? dir : dirname(made))
+  // The lock does not say so: its file may have been removed while its holder lives.
+  const before = ownerOf(path)
+  if (before !== undefined && isInUse(before)) throw new Error(usedBy(before.pid))
+  inspect(path)
+  const database = openForWriting(path, options)
+  try {
+    // What is acknowledged from here on depends on what is there, and the process before may have ended after a sync had failed.
+    new StoreFiles(dir).rewriteWal()
+    database.own(owner, writtenBy)
+    return database
+  } catch (error) {
+    closeAsItIs(database, path)
+    throw error
+  }
+}
+
+/** Makes the database under another name first, so that one that is cut short is never taken for an empty store. */
+function create(path: string, writtenBy: string): void {
+  const rest = readdirSync(dirname(path)).find((name) => name === RESERVE_FILE || name.startsWith(`${DATABASE_FILE}-`))
+  if (rest !== undefined) throw new DamageError(`${DATABASE_FILE} is missing, and ${rest} is there`)
+  const temporary = `${path}.new`
+  for (const suffix of ['', '-journal', '-wal', '-shm']) rmSync(temporary + suffix, { force: true })
+  Database.create(temporary, writtenBy)
+  // SQLite does not report that the WAL could not be copied into the database when it was closed.
+  if (existsSync(`${temporary}-wal`)) throw Object.assign(new Error('it is not complete'), { code: 'SQLITE_IOERR' })
+  renameSync(temporary, path)
+}
+
+/** Looks at everything in a store, with a connection that writes nothing: not even the WAL goes into the database. @throws DamageError */
+function inspect(path: string): void {
+  const database = new Database(path, true)
+  try {
+    database.snapshot(() => {
+      for (const problem of database.structureProblems()) throw new DamageError(problem)
+      database.verify((problem) => {
+        throw new DamageError(problem)
+      })
+    })
+  } finally {
+    database.close()
+  }
+}
+
+/** The process that has this very file open, if it has not ended in between. A copy has no owner. */
+function ownerOf(path: string): Owner | undefined {
+  try {
+    const database = new Database(path, true)
+    try {
+      const { owner, ownerFile } = database.meta
+      return ownerFile === fileId(path) ? owner : undefined
+    } finally {
+      database.close()
+    }
+  } catch {
+    return undefined
+  }
+}
+
+const usedBy = (pid: number | undefined): string => (pid === undefined ? 'another process uses it' : `process ${pid} uses it`)

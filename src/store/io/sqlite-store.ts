@@ -1,0 +1,194 @@
+import { join, resolve } from 'node:path'
+import { performance } from 'node:perf_hooks'
+import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import { ByteReader } from '../../base/bytes.ts'
+import { readRecord } from '../records.ts'
+import { rowName } from '../rows.ts'
+import type { Lsn, SessionKey, Store, StoreRecord } from '../store.ts'
+import { Database } from './database.ts'
+import { FOLD_BYTES } from './folding.ts'
+import { type Answer, GroupCommit, type GroupCommitOptions } from './group-commit.ts'
+import type { Commit, Reply, Request, Room, StoreNews, ThreadOptions } from './protocol.ts'
+import { DATABASE_FILE } from './schema.ts'
+import { sqliteVersion } from './sqlite.ts'
+import { serveStore } from './thread.ts'
+
+export interface SqliteStoreOptions extends GroupCommitOptions {
+  readonly durability?: ThreadOptions['durability']
+  /** Bytes on the disk above which nothing new is taken in. */
+  readonly maxBytes?: number
+  /** Bytes of log after which it is folded into rows. */
+  readonly foldBytes?: number
+  /** Name of the program, as the store will say it. */
+  readonly writtenBy?: string
+  /** Whether a session is in the store: where the store is full, it may be resumed, and others may not begin. */
+  hasSession?(key: SessionKey): boolean
+  /** What is worth a line in the log, apart from commits that fail. */
+  onNews?(news: StoreNews): void
+}
+
+/** Full at the byte bound, a store looks for room that often (ms). */
+const HURRY_MS = 1000
+
+/** Starts the store's thread; its replies come to the port that is returned. */
+export type StartThread = (options: ThreadOptions) => MessagePort | Worker
+
+export const startWorker: StartThread = (options) =>
+  new Worker(new URL('./worker.js', import.meta.url), { workerData: options, name: 'store' })
+
+/** The store without a thread of its own: for tests, and where nothing else has to go on meanwhile. */
+export const startHere: StartThread = (options) => {
+  const { port1, port2 } = new MessageChannel()
+  serveStore(port1, options)
+  return port2
+}
+
+/** The durable store: a log of commits in SQLite, folded into rows, written by a thread of its own. */
+export class SqliteStore implements Store {
+  readonly #dir: string
+  readonly #thread: MessagePort | Worker
+  readonly #commits: GroupCommit
+  readonly #options: SqliteStoreOptions
+  #room: Room
+  #hurriedAt = Number.NEGATIVE_INFINITY
+  #answered: ((answer: Answer) => void) | undefined
+  #closed: (() => void) | undefined
+
+  private constructor(dir: string, thread: MessagePort | Worker, opened: Room & { lsn: Lsn }, options: SqliteStoreOptions) {
+    this.#dir = dir
+    this.#thread = thread
+    this.#options = options
+    this.#room = opened
+    this.#commits = new GroupCommit((commits) => this.#put(commits), opened.lsn, options)
+    thread.on('message', (reply: Reply) => this.#handle(reply))
+  }
+
+  /**
+   * Opens the store in `dir`, and makes it if there is none. Rejects with a one-line error that names the directory: another process uses it, it is
+   * damaged, it was written by a version of Roost that this one does not know, or SQLite cannot open it.
+   */
+  static async open(dir: string, options: SqliteStoreOptions, start = startWorker): Promise<SqliteStore> {
+    const path = resolve(dir)
+    const { durability = 'fsync', maxBytes = Number.POSITIVE_INFINITY, foldBytes = FOLD_BYTES, writtenBy = 'roost' } = options
+    const thread = start({ dir: path, durability, maxBytes, foldBytes: Math.min(foldBytes, maxBytes / 8), writtenBy })
+    const news: StoreNews[] = []
+    const opened = await new Promise<Reply>((done, failed) => {
+      const listener = (reply: Reply): void => {
+        if (reply.kind === 'news') news.push(reply.news)
+        else {
+          // From here on an error of the thread is a bug of ours, and ends the process.
+          thread.off('message', listener).off('error', failed)
+          done(reply)
+        }
+      }
+      thread.on('message', listener).on('error', failed)
+    })
+    if (opened.kind !== 'opened') throw new Error(`store ${path}: ${opened.kind === 'refused' ? opened.reason : opened.kind}`)
+    const store = new SqliteStore(path, thread, opened, options)
+    for (const each of news) options.onNews?.(each)
+    return store
+  }
+
+  /** For messages to people: `SQLite 3.51.3`. */
+  static get engine(): string {
+    return `SQLite ${sqliteVersion()}`
+  }
+
+  get durable(): Lsn {
+    return this.#commits.durable
+  }
+
+  append(record: StoreRecord): Lsn | 'full' {
+    if (this.#isFull && this.#grows(record)) {
+      this.#hurry()
+      return 'full'
+    }
+    return this.#commits.append(record)
+  }
+
+  get #isFull(): boolean {
+    const { usedBytes, isTight } = this.#room
+    return isTight || this.#commits.failing || usedBytes >= (this.#options.maxBytes ?? Number.POSITIVE_INFINITY)
+  }
+
+  /** What ends something, or takes it further towards its end, is taken in as long as there is any room for it. */
+  #grows(record: StoreRecord): boolean {
+    switch (record.type) {
+      case 'message':
+      case 'subscribe':
+      case 'sn-topic':
+        return true
+      case 'will':
+        return record.will !== null
+      case 'session':
+        return this.#options.hasSession?.(record.key) !== true
+      default:
+        return false
+    }
+  }
+
+  #hurry(): void {
+    const now = performance.now()
+    if (now - this.#hurriedAt < HURRY_MS || this.#commits.failing) return
+    this.#hurriedAt = now
+    this.#send({ kind: 'make-room' })
+  }
+
+  #put(commits: readonly Commit[]): Promise<Answer> {
+    return new Promise((answered) => {
+      this.#answered = answered
+      this.#send(
+        { kind: 'commit', commits },
+        commits.map(({ bytes }) => bytes.buffer as ArrayBuffer),
+      )
+    })
+  }
+
+  #send(request: Request, transfer: readonly ArrayBuffer[] = []): void {
+    this.#thread.postMessage(request, [...transfer])
+  }
+
+  #handle(reply: Reply): void {
+    if (reply.kind === 'news') this.#options.onNews?.(reply.news)
+    else if (reply.kind === 'closed') this.#closed?.()
+    else if (reply.kind !== 'refused') {
+      const { usedBytes, isTight } = reply
+      this.#room = { usedBytes, isTight }
+      if (reply.kind === 'answer') this.#answered?.(reply)
+    }
+  }
+
+  /** Reads the rows, which hold everything that there was at the start. Throws a one-line error with the path at the first that cannot be read. */
+  *replay(): Iterable<StoreRecord> {
+    const database = new Database(join(this.#dir, DATABASE_FILE), true)
+    const reader = new ByteReader(new Uint8Array(0))
+    try {
+      for (const { key, value } of database.rows()) {
+        reader.reset(value, 0, value.length)
+        while (reader.remaining > 0) {
+          const record = readRecord(reader)
+          if (record !== undefined) yield record
+        }
+        if (reader.error !== '') throw new Error(`store ${this.#dir}: row ${rowName(key)}: ${reader.error}`)
+      }
+    } finally {
+      database.close()
+    }
+  }
+
+  /** Commits what is left; rejects if that could not be stored. The directory is free for others in either case. */
+  async close(): Promise<void> {
+    this.#send({ kind: 'stop-waiting' })
+    try {
+      await this.#commits.close()
+    } catch (error) {
+      throw new Error(`store ${this.#dir}: ${(error as Error).message}`)
+    } finally {
+      const closed = new Promise<void>((done) => {
+        this.#closed = done
+      })
+      this.#send({ kind: 'close' })
+      await closed
+    }
+  }
+}

@@ -1,0 +1,181 @@
+import { assert } from '../base/assert.ts'
+import { type ByteReader, type ByteWriter, decodeUtf8, utf8Error, utf8Length } from '../base/bytes.ts'
+
+// The fields that stored records consist of; see records.ts for how long a layout has to be kept.
+
+export function readFlags(r: ByteReader, field: string, known: number): number {
+  const flags = r.u8(field)
+  if ((flags & ~known) !== 0) r.fail(`unknown ${field}`)
+  return flags
+}
+
+export function qosOf(r: ByteReader, flags: number): 0 | 1 | 2 {
+  const qos = flags & 3
+  if (qos === 3) r.fail('QoS 3')
+  return qos as 0 | 1 | 2
+}
+
+/** A list costs at least one byte an entry, so a count that lies ends with the bytes. */
+export function readList<T>(r: ByteReader, field: string, read: (r: ByteReader, field: string) => T): T[] {
+  const list: T[] = []
+  for (let left = readInteger(r, `number of ${field} entries`); left > 0 && r.error === ''; left--) list.push(read(r, field))
+  return list
+}
+
+/** Kinds of plain data inside a record. Append only, like the record types. */
+const VALUE = {
+  undefined: 0,
+  null: 1,
+  false: 2,
+  true: 3,
+  integer: 4,
+  number: 5,
+  text: 6,
+  bytes: 7,
+  list: 8,
+  object: 9,
+} as const
+
+/** Levels of lists and objects inside each other: MQTT's properties need three. */
+const VALUE_DEPTH_MAX = 8
+
+/** Plain data: what JSON can say, plus `undefined`, every number and `Uint8Array`; objects keep their keys' order. */
+export function writeValue(w: ByteWriter, value: unknown, depth: number): void {
+  if (value === undefined) w.u8(VALUE.undefined)
+  else if (value === null) w.u8(VALUE.null)
+  else if (typeof value === 'boolean') w.u8(value ? VALUE.true : VALUE.false)
+  else if (typeof value === 'number') {
+    const integer = Number.isSafeInteger(value) && value >= 0 && !Object.is(value, -0)
+    w.u8(integer ? VALUE.integer : VALUE.number)
+    if (integer) writeInteger(w, value)
+    else writeNumber(w, value)
+  } else if (typeof value === 'string') {
+    w.u8(VALUE.text)
+    writeText(w, value)
+  } else if (value instanceof Uint8Array) {
+    w.u8(VALUE.bytes)
+    writeBytes(w, value)
+  } else {
+    assert(typeof value === 'object', `a stored value is plain data, not a ${typeof value}`)
+    assert(depth < VALUE_DEPTH_MAX, 'a stored value is not deeper than its bound')
+    writeNested(w, value, depth)
+  }
+}
+
+function writeNested(w: ByteWriter, value: object, depth: number): void {
+  const list = Array.isArray(value)
+  w.u8(list ? VALUE.list : VALUE.object)
+  if (list) {
+    writeInteger(w, value.length)
+    for (const entry of value) writeValue(w, entry, depth + 1)
+    return
+  }
+  const names = Object.keys(value)
+  writeInteger(w, names.length)
+  for (const name of names) {
+    writeText(w, name)
+    writeValue(w, (value as Record<string, unknown>)[name], depth + 1)
+  }
+}
+
+export function readValue(r: ByteReader, depth: number): unknown {
+  const kind = r.u8('value kind')
+  switch (kind) {
+    case VALUE.undefined:
+      return undefined
+    case VALUE.null:
+      return null
+    case VALUE.false:
+      return false
+    case VALUE.true:
+      return true
+    case VALUE.integer:
+      return readInteger(r, 'value')
+    case VALUE.number:
+      return readNumber(r, 'value')
+    case VALUE.text:
+      return readText(r, 'value')
+    case VALUE.bytes:
+      return readBytes(r, 'value')
+  }
+  if (depth >= VALUE_DEPTH_MAX) r.fail(`value deeper than ${VALUE_DEPTH_MAX} levels`)
+  else if (kind === VALUE.list) return readList(r, 'value', () => readValue(r, depth + 1))
+  // `fromEntries` defines properties instead of setting them, so that a key such as `__proto__` is only a key.
+  else if (kind === VALUE.object)
+    return Object.fromEntries(readList(r, 'value', () => [readText(r, 'name'), readValue(r, depth + 1)]))
+  else r.fail(`unknown value kind ${kind}`)
+  return undefined
+}
+
+export const writeBoolean = (w: ByteWriter, value: boolean): void => w.u8(value ? 1 : 0)
+
+export function readBoolean(r: ByteReader, field: string): boolean {
+  return readFlags(r, field, 1) === 1
+}
+
+/** Integers from 0 to 2^53 - 1: seven bits a byte, the lowest first, the high bit says that more follow. */
+export function writeInteger(w: ByteWriter, value: number): void {
+  assert(Number.isSafeInteger(value) && value >= 0, 'a stored integer is safe and not negative')
+  let rest = value
+  while (rest >= 0x80) {
+    w.u8((rest % 0x80) | 0x80)
+    rest = Math.floor(rest / 0x80)
+  }
+  w.u8(rest)
+}
+
+export function readInteger(r: ByteReader, field: string): number {
+  let value = 0
+  for (let scale = 1; scale <= 2 ** 49; scale *= 0x80) {
+    const byte = r.u8(field)
+    value += (byte & 0x7f) * scale
+    if (byte < 0x80) {
+      if (value > Number.MAX_SAFE_INTEGER) r.fail(`${field} is too large`)
+      return value
+    }
+  }
+  r.fail(`${field} is too large`)
+  return 0
+}
+
+const float = new DataView(new ArrayBuffer(8))
+const floatBytes = new Uint8Array(float.buffer)
+
+/** Any number, Infinity included. */
+export function writeNumber(w: ByteWriter, value: number): void {
+  float.setFloat64(0, value)
+  w.raw(floatBytes)
+}
+
+export function readNumber(r: ByteReader, field: string): number {
+  const start = r.skip(8, field)
+  if (start < 0) return 0
+  for (let i = 0; i < 8; i++) floatBytes[i] = r.bytes[start + i]!
+  return float.getFloat64(0)
+}
+
+export function writeText(w: ByteWriter, text: string): void {
+  writeInteger(w, utf8Length(text))
+  w.text(text)
+}
+
+/** Unlike `ByteReader.text` it lets U+0000 pass: what may be in a string is the protocols' matter, here it has to come back as it went. */
+export function readText(r: ByteReader, field: string): string {
+  const length = readInteger(r, field)
+  const start = r.skip(length, field)
+  if (start < 0) return ''
+  if (utf8Error(r.bytes, start, start + length) === 'ill-formed UTF-8') {
+    r.fail(`ill-formed UTF-8 in ${field}`)
+    return ''
+  }
+  return decodeUtf8(r.bytes, start, start + length)
+}
+
+export function writeBytes(w: ByteWriter, bytes: Uint8Array): void {
+  writeInteger(w, bytes.length)
+  w.raw(bytes)
+}
+
+export function readBytes(r: ByteReader, field: string): Uint8Array {
+  return new Uint8Array(r.take(readInteger(r, field), field))
+}
