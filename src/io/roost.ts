@@ -17,6 +17,7 @@ import { type OpenListener, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
 import { noticeLogger } from './log.ts'
 import { instant, Loop, wallClock } from './loop.ts'
+import { StopError } from './serve.ts'
 import { openSensorUsers, readSensorRules } from './sensor-users.ts'
 import { corePort, SnPorts } from './sn-ports.ts'
 
@@ -219,8 +220,12 @@ function storeNotice({ kind, reason }: StoreNews, dir: string): Notice {
   }
 }
 
-const closeStore = async (store: Store): Promise<void> => {
-  if (store instanceof SqliteStore) await store.close()
+async function closeStore(store: Store): Promise<void> {
+  try {
+    if (store instanceof SqliteStore) await store.close()
+  } catch (error) {
+    throw new StopError((error as Error).message)
+  }
 }
 
 function listenerLimits(listener: ListenerConfig): ListenerLimits {

@@ -20,6 +20,9 @@ export interface Host {
   start(config: Config, log: Logger): Promise<Running>
 }
 
+/** The process ends, but what was left to do could not be done. The message is one line. */
+export class StopError extends Error {}
+
 /** Exit codes of shells for a process that a signal ended. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const
 type Signal = keyof typeof SIGNALS
@@ -55,6 +58,10 @@ export async function serve(config: Config, host: Host): Promise<number> {
     return 0
   } catch (error) {
     if (error instanceof StartError) throw error
+    if (error instanceof StopError) {
+      log.error(`stopped; ${error.message}`)
+      return 1
+    }
     log.fatal({ err: error }, 'unexpected error')
     return 1
   } finally {

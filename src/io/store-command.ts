@@ -18,7 +18,7 @@ type Exit = (code: number) => void
 export function addStoreCommand(program: Command, host: Host, exit: Exit): void {
   const store = program
     .command('store')
-    .description('inspect, check and recover the data directory of --data-dir')
+    .description('inspect, check and recover data directories')
     .allowExcessArguments(true)
     .action((_: unknown, command: Command) => {
       const [extra] = command.args
@@ -34,12 +34,13 @@ export function addStoreCommand(program: Command, host: Host, exit: Exit): void 
 function addInfo(store: Command, { cwd, stdout }: Host): void {
   store
     .command('info')
-    .description('print version, owner, number of rows, and sizes of a store')
+    .description('print the version, the owner, the number of rows and the sizes of a store')
     .argument('<dir>', 'the data directory')
+    .allowExcessArguments(false)
     .option('--json', 'print JSON')
     .addHelpText(
       'after',
-      '\nRoost may be running. Rows lag behind the last commit by the part of the log that is not in rows yet.',
+      '\nRoost may be running. The numbers of rows do not include the part of the log that is not in\nrows yet.',
     )
     .action((dir: string, { json }: { json?: true }) =>
       refusing(resolve(cwd, dir), async (path) => {
@@ -53,11 +54,13 @@ function addInfo(store: Command, { cwd, stdout }: Host): void {
 function addCheck(store: Command, { cwd, stdout }: Host, exit: Exit): void {
   store
     .command('check')
-    .description('read everything in a store and print what is damaged or missing')
+    .description('read all of a store, and report what is damaged or missing')
     .argument('<dir>', 'the data directory')
+    .allowExcessArguments(false)
     .addHelpText(
       'after',
-      '\nRoost may be running. Nothing is changed. The exit code is 0 if the store is sound, 1 if there are problems, and 2 if there is no store.',
+      '\nRoost may be running. Nothing is written. Exit codes: 0 if the store is sound, 1 if there are\nproblems, 2 if' +
+        ' there is no store.',
     )
     .action((dir: string) =>
       refusing(resolve(cwd, dir), async (path) => {
@@ -78,13 +81,15 @@ function addCheck(store: Command, { cwd, stdout }: Host, exit: Exit): void {
 function addRecover(store: Command, { cwd, stdout, version }: Host, exit: Exit): void {
   store
     .command('recover')
-    .description('write everything that can be read of a damaged store to a new one')
-    .argument('<old>', 'the data directory of the damaged store, in which nothing is written')
-    .argument('<new>', 'a directory for the new store, which must be empty or must not exist')
+    .description('write everything that can be read of a damaged store to a new store')
+    .argument('<old>', 'the data directory of the damaged store; nothing is written there')
+    .argument('<new>', 'the directory for the new store, which must be empty or not exist')
+    .allowExcessArguments(false)
     .addHelpText(
       'after',
-      '\nStop Roost first: a store that a running process has open is refused.\nThe new directory needs room for two copies of the store. The exit' +
-        ' code is 0 if nothing is known to be missing, 1 if something is, and 2 if\nnothing was recovered.',
+      '\nStop Roost first. To use the new store, put it in the place of the old one, or name it with --data-dir.\n<new> needs' +
+        ' room for two copies of the store while the command runs. Exit codes: 0 if nothing is known to\nbe missing, 1 if' +
+        ' something is, 2 if nothing was recovered.',
     )
     .action((from: string, to: string) =>
       refusing(resolve(cwd, to), async (path) => {

@@ -152,6 +152,7 @@ describe('max_data_bytes', () => {
 interface Disk {
   readonly dir: string
   readonly env: Readonly<Record<string, string>>
+  readonly flags: readonly string[]
   /** Bytes of a message. */
   readonly payload: number
   makeRoom(): void
@@ -166,13 +167,15 @@ function smallDisk(): Disk {
   } catch {
     const control = new FaultControl(mount)
     cleanUp.push(() => control.close())
-    control.fillDisk({ room: 12_000_000 })
-    return { dir, env: control.env, payload: 200, makeRoom: () => control.fillDisk({ room: 12_000_000 }) }
+    control.fillDisk({ room: 8_000_000 })
+    const makeRoom = (): void => control.fillDisk({ room: 8_000_000 })
+    // The system still says that there is much room; the bound tells the store to keep its log short.
+    return { dir, env: control.env, flags: ['--max-data-bytes', `${2 ** 24}`], payload: 500, makeRoom }
   }
   cleanUp.push(() => execFileSync('umount', [mount]))
   const filler = join(mount, 'filler')
   writeFileSync(filler, Buffer.alloc(8_000_000, 1))
-  return { dir, env: {}, payload: 2000, makeRoom: () => rmSync(filler) }
+  return { dir, env: {}, flags: [], payload: 2000, makeRoom: () => rmSync(filler) }
 }
 
 /** Publishes retained messages, many at a time, until one is refused. */
@@ -225,7 +228,7 @@ describe('a disk that is full', () => {
     timeout: 120_000,
   }, async () => {
     const disk = smallDisk()
-    const roost = await start(disk.dir, disk.env)
+    const roost = await start(disk.dir, disk.env, ...disk.flags)
     const reader = await connect(roost, 'reader')
     await reader.client.subscribeAsync('queue', { qos: 1 })
     await reader.client.endAsync()
@@ -246,7 +249,7 @@ describe('a disk that is full', () => {
     expect((await third.next()).text).toBe('the next')
 
     await roost.stop('SIGKILL')
-    const second = await start(disk.dir, disk.env)
+    const second = await start(disk.dir, disk.env, ...disk.flags)
     await expectRetained(second, acknowledged)
     const late = await MqttJs.connect(second.mqttPort, { protocolVersion: 5 })
     cleanUp.push(() => late.client.endAsync(true))
@@ -257,13 +260,14 @@ describe('a disk that is full', () => {
     await untilAccepted(late, 'kept/late')
     expect(await second.logged(/store-recovered/)).toBe('warn store-recovered: there is room on the disk again')
     await second.stop('SIGKILL')
-    await expectRetained(await start(disk.dir, disk.env), new Set([...acknowledged, 'late']))
+    await expectRetained(await start(disk.dir, disk.env, ...disk.flags), new Set([...acknowledged, 'late']))
   })
 
   test('takes messages again when a subscriber has emptied the queue that filled it', { timeout: 120_000 }, async () => {
     const disk = smallDisk()
     disk.makeRoom()
-    const roost = await start(disk.dir, disk.env, '--max-queued-messages', '1000000', '--max-queued-bytes', `${2 ** 26}`)
+    const queues = ['--max-queued-messages', '1000000', '--max-queued-bytes', `${2 ** 26}`]
+    const roost = await start(disk.dir, disk.env, ...disk.flags, ...queues)
     const reader = await connect(roost, 'reader')
     await reader.client.subscribeAsync('queue', { qos: 1 })
     await reader.client.endAsync()

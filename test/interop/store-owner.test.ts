@@ -1,7 +1,9 @@
 import { cpSync, existsSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { expectMessages, NumberedPublisher, publishAll, type ServedStore, StoreSite } from './store-site.ts'
+
+vi.setConfig({ testTimeout: 60_000 })
 
 let site: StoreSite
 beforeEach(() => {
@@ -38,70 +40,71 @@ describe('one owner', () => {
     await roost.stop('SIGKILL')
     await expectMessages(site, await site.start(), publisher.acknowledged)
   })
+
+  test('of several processes that start at the same time one gets the store', async () => {
+    for (const _time of ['a new one', 'one whose process was killed']) {
+      const started = await Promise.all(Array.from({ length: 3 }, () => site.tryStart()))
+      const running = started.filter((each) => typeof each !== 'string')
+      expect(running).toHaveLength(1)
+      const refused = `store ${site.dir}: (another process|process ${running[0]!.child.pid}) uses it \\(--data-dir\\)`
+      for (const each of started) if (typeof each === 'string') expect(each).toMatch(new RegExp(`^${refused}$`))
+      await running[0]!.stop('SIGKILL')
+    }
+  })
 })
 
-/** Quality: congestion or a full store. */
+/** Reason code of a refused publication. */
 const QUOTA_EXCEEDED = 0x97
 
-/** Publishes a message that is not acknowledged, because the files are lost: one line of the log says why. Resolves when it is acknowledged. */
+/** Publishes a message that is not acknowledged: one line of the log has to say why. Returns its answer, which may come later. */
 async function publishLost(
   roost: ServedStore,
   publisher: NumberedPublisher,
   reason: string,
 ): Promise<{ answer: Promise<number> }> {
   const { size } = publisher.acknowledged
+  const before = roost.storeLines
   const answer = publisher.publish()
   const line = `error store-failed: ${reason} while it was in use; nothing is acknowledged until it works again`
-  expect(await roost.logged(/ store-/)).toBe(line)
+  await roost.logged(line)
   expect(await other.publish()).toBe(QUOTA_EXCEEDED)
   expect(publisher.acknowledged.size).toBe(size)
-  expect(roost.storeLines).toEqual([line])
+  expect(roost.storeLines).toEqual([...before, line])
   return { answer }
 }
 
-describe('files of a running store', () => {
-  test.each([
-    [
-      'the directory is moved away',
-      '',
-      () => renameSync(site.dir, `${site.dir}.away`),
-      () => renameSync(`${site.dir}.away`, site.dir),
-    ],
-    [
-      'the database is moved away',
-      'roost.db',
-      () => renameSync(path('roost.db'), path('away')),
-      () => renameSync(path('away'), path('roost.db')),
-    ],
-    [
-      'the WAL is moved away',
-      'roost.db-wal',
-      () => renameSync(path('roost.db-wal'), path('away')),
-      () => renameSync(path('away'), path('roost.db-wal')),
-    ],
-  ])('%s: nothing is acknowledged until it is back', async (_title, name, away, back) => {
-    const [roost, publisher] = await startWithMessages()
-    away()
-    const { answer } = await publishLost(roost, publisher, `${join(site.dir, name)} has been removed`)
-    back()
-    expect(await answer).toBe(0)
-    expect(await roost.logged(/store-recovered/)).toBe('warn store-recovered: the store works again')
-    await publishAll(publisher, 20)
-    expect(roost.storeLines).toHaveLength(2)
-    await roost.stop('SIGKILL')
-    await expectMessages(site, await site.start(), publisher.acknowledged)
-  })
+const move = (from: string, to: string): (() => void) => {
+  renameSync(from, to)
+  return () => renameSync(to, from)
+}
 
-  test('the database is replaced by an older copy: nothing is acknowledged until it is back', async () => {
+describe('files of a running store', () => {
+  test('nothing is acknowledged while one of them is moved away or replaced, and work goes on when it is back', async () => {
     const [roost, publisher] = await startWithMessages()
     cpSync(path('roost.db'), path('older'))
     await publishAll(publisher, 20)
-    renameSync(path('roost.db'), path('newer'))
-    renameSync(path('older'), path('roost.db'))
-    const { answer } = await publishLost(roost, publisher, `${path('roost.db')} has been replaced`)
-    renameSync(path('newer'), path('roost.db'))
-    expect(await answer).toBe(0)
-    await publishAll(publisher, 20)
+    const lose: [reason: string, lose: () => () => void][] = [
+      [`${site.dir} has been removed`, () => move(site.dir, `${site.dir}.away`)],
+      [`${path('roost.db')} has been removed`, () => move(path('roost.db'), path('away'))],
+      [`${path('roost.db-wal')} has been removed`, () => move(path('roost.db-wal'), path('away'))],
+      [
+        `${path('roost.db')} has been replaced`,
+        () => {
+          const back = move(path('roost.db'), path('newer'))
+          renameSync(path('older'), path('roost.db'))
+          return back
+        },
+      ],
+    ]
+    for (const [i, [reason, away]] of lose.entries()) {
+      const back = away()
+      const { answer } = await publishLost(roost, publisher, reason)
+      back()
+      expect(await answer).toBe(0)
+      await roost.until(() => roost.storeLines.length === 2 * (i + 1))
+      expect(roost.storeLines.at(-1)).toBe('warn store-recovered: the store works again')
+      await publishAll(publisher, 20)
+    }
     await roost.stop('SIGKILL')
     await expectMessages(site, await site.start(), publisher.acknowledged)
   })

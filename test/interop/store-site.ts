@@ -67,12 +67,10 @@ export class ServedStore {
     for (const wake of this.#waiting) wake()
   }
 
-  /** The first line of the log that matches, among the first `from` lines left out; rejects if the process ends without one. */
-  async logged(pattern: RegExp, from = 0): Promise<string> {
-    for (;;) {
-      const found = this.lines.slice(from).find((line) => pattern.test(line))
-      if (found !== undefined) return found
-      if (this.#hasEnded) throw new Error(`ended without ${pattern}: ${this.stderr}`)
+  /** Resolves when `holds` does, which is asked after each line of the log; rejects if the process ends first. */
+  async until(holds: () => boolean): Promise<void> {
+    while (!holds()) {
+      if (this.#hasEnded) throw new Error(`ended before: ${this.stderr}`)
       await new Promise<void>((resolve) => {
         const wake = (): void => {
           this.#waiting.delete(wake)
@@ -81,6 +79,13 @@ export class ServedStore {
         this.#waiting.add(wake)
       })
     }
+  }
+
+  /** The first line of the log that matches, or is the text. */
+  async logged(pattern: RegExp | string): Promise<string> {
+    const matches = (line: string): boolean => (typeof pattern === 'string' ? line === pattern : pattern.test(line))
+    await this.until(() => this.lines.some(matches))
+    return this.lines.find(matches)!
   }
 
   /** Lines of the log about the store, but not those about what a client was refused. */
@@ -113,9 +118,21 @@ export class StoreSite {
     return roost
   }
 
-  /** A process that is expected not to start: the one line that it says instead. Its exit code has to be 2. */
+  /** Starts a process that has to end with exit code 2, and returns the one line that it writes to standard error. */
   async refused(dir = this.dir): Promise<string> {
+    const line = await this.tryStart(dir)
+    expect(line).toBeTypeOf('string')
+    return line as string
+  }
+
+  /** Resolves when it listens, or with the one line that it writes to standard error before it ends with exit code 2. */
+  async tryStart(dir = this.dir): Promise<ServedStore | string> {
     const roost = this.#spawn(dir, [])
+    const listens = roost.logged(/^info State is kept/).then(
+      () => true,
+      () => false,
+    )
+    if (await listens) return roost
     expect([await roost.ended, roost.lines]).toEqual([2, []])
     const { stderr } = roost
     expect(stderr).toMatch(/^[^\n]+\n$/)
@@ -158,31 +175,32 @@ export class StoreSite {
 }
 
 const TOPICS = 7
-const RETAINED_EACH = 5
 
 /** Topic of a message by its number. */
 export const topicOf = (number: number): string => `t/${number % TOPICS}`
-export const isRetained = (number: number): boolean => number % RETAINED_EACH === 0
 
-/** Publishes messages that are numbered from 1, with QoS 1. */
+/** Publishes messages that are numbered from 1, with QoS 1. One of `retainEach` is retained. */
 export class NumberedPublisher {
   readonly acknowledged = new Set<number>()
   /** How many were published. */
   count = 0
   readonly #js: MqttJs
   readonly #padding: string
+  readonly #retainEach: number
   readonly #waiting = new Set<() => void>()
 
-  constructor(js: MqttJs, bytes = 0) {
+  constructor(js: MqttJs, bytes = 0, retainEach = 5) {
     this.#js = js
     this.#padding = 'x'.repeat(bytes)
+    this.#retainEach = retainEach
   }
 
   /** Publishes the next message; resolves with the reason code of its acknowledgement. */
   async publish(): Promise<number> {
     const number = ++this.count
     try {
-      await this.#js.client.publishAsync(topicOf(number), `${number} ${this.#padding}`, { qos: 1, retain: isRetained(number) })
+      const retain = number % this.#retainEach === 0
+      await this.#js.client.publishAsync(topicOf(number), `${number} ${this.#padding}`, { qos: 1, retain })
     } catch (error) {
       const { code } = error as { code?: unknown }
       if (typeof code === 'number') return code

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import type { OptionKey } from '../../src/base/options.ts'
 import { type Config, DEFAULT_CONFIG, StartError, settle } from '../../src/config.ts'
-import { START_PATIENCE_MS, serve } from '../../src/io/serve.ts'
+import { START_PATIENCE_MS, StopError, serve } from '../../src/io/serve.ts'
 import { StubHost } from './stub-host.ts'
 
 const config: Config = { ...DEFAULT_CONFIG, logFormat: 'json', dataDir: '/srv/roost-data' }
@@ -141,6 +141,14 @@ test('a stop that fails is logged, exit code 1', async () => {
   host.stop = () => Promise.reject(new Error('a bug'))
   expect(await serve(config, host)).toBe(1)
   expect(lines(host).at(-1)).toMatchObject({ level: 'fatal', err: { message: 'a bug' } })
+})
+
+test('a stop that could not store everything is one line, exit code 1', async () => {
+  const host = new StubHost()
+  host.stop = () => Promise.reject(new StopError('store /srv/roost-data: closed with commit 3 not stored: no space left on device'))
+  expect(await serve(config, host)).toBe(1)
+  const reason = 'stopped; store /srv/roost-data: closed with commit 3 not stored: no space left on device'
+  expect(lines(host).at(-1)).toMatchObject({ level: 'error', msg: reason })
 })
 
 test('SIGHUP reads files anew: what is worth a warning is told, and a failure is told by who found it', async () => {

@@ -24,13 +24,13 @@ export class Traffic {
     this.#payloadMax = payloadMax
   }
 
-  /** The sessions and sensors that all else is about. */
-  first(): StoreRecord[] {
-    return [
-      ...SESSIONS.map((key) => this.#session(key)),
-      ...[...SENSORS, COUNTER].map((clientId) => this.#sensor(clientId)),
-      this.#counted(),
+  /** Those of the sessions and sensors that all else is about that are not there: at first, and where the store has lost the end of a step. */
+  missing({ sessions, sensors }: Contents): StoreRecord[] {
+    const records = [
+      ...SESSIONS.filter((key) => !sessions.has(key)).map((key) => this.#session(key)),
+      ...[...SENSORS, COUNTER].filter((clientId) => !sensors.has(clientId)).map((clientId) => this.#sensor(clientId)),
     ]
+    return records.length === 0 ? [] : [...records, this.#counted()]
   }
 
   /** A few records, the last of which is counted. `contents` is what the store holds. */

@@ -161,7 +161,7 @@ export class Database implements Rows {
     if (id !== APPLICATION_ID) throw new DamageError(`${path} is not a store of Roost`)
     const [format] = Object.values(this.#connection.prepare('PRAGMA user_version').get()!)
     if (format !== FORMAT) {
-      throw new DamageError(`format version ${format} is not known to this version of Roost, which knows ${FORMAT}`)
+      throw new Error(`format version ${format} is not known to this version of Roost, which knows ${FORMAT}`)
     }
     const found = new Map<Value, Value>()
     for (const { name, sql } of this.#connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").all())
@@ -409,7 +409,9 @@ export class Database implements Rows {
 
   #scan(table: Table): Iterable<Row> {
     const columns = KEY_COLUMNS[table].join(', ')
-    return this.#connection.prepare(`SELECT ${columns}, checksum, records FROM ${table} ORDER BY ${columns}`).iterate()
+    // As they lie in the file; in the order of their topics, retained messages would be read all over it.
+    const order = table === 'retained' ? 'rowid' : columns
+    return this.#connection.prepare(`SELECT ${columns}, checksum, records FROM ${table} ORDER BY ${order}`).iterate()
   }
 
   /**
@@ -468,6 +470,11 @@ export class Database implements Rows {
     } finally {
       this.#connection.exec(`PRAGMA busy_timeout = ${BUSY_MS}`)
     }
+  }
+
+  /** From here on another process's lock is an error at once. */
+  stopWaiting(): void {
+    this.#connection.exec('PRAGMA busy_timeout = 0')
   }
 
   close(): void {

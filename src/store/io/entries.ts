@@ -45,15 +45,17 @@ function keyOf(table: RowKey['table'], [first, second]: readonly Column[]): RowK
 const COLUMNS = new Map(
   TABLES.map((table) => [table, KEY_COLUMNS[table].length + (LABEL_COLUMNS[table] === undefined ? 0 : 1) + 2]),
 )
-/** Tables whose key is the rowid. */
+/** Tables that have rowids. */
+const WITH_ROWID: readonly Table[] = ['log', 'messages', 'retained']
+/** Those of them whose key is the rowid. */
 const NUMBERED: readonly Table[] = ['log', 'messages']
 
 /** The entry in a cell of a database file. Its table is the one for which the checksum matches. */
 export function entryOfCell({ columns, rowid }: Cell): Entry | undefined {
   const [checksum = null, value = null] = columns.slice(-2)
   for (const table of TABLES) {
-    if (NUMBERED.includes(table) !== (rowid !== undefined) || COLUMNS.get(table) !== columns.length) continue
-    const id = rowid === undefined ? columns.slice(0, KEY_COLUMNS[table].length) : [rowid]
+    if (WITH_ROWID.includes(table) !== (rowid !== undefined) || COLUMNS.get(table) !== columns.length) continue
+    const id = rowid !== undefined && NUMBERED.includes(table) ? [rowid] : columns.slice(0, KEY_COLUMNS[table].length)
     const entry = entryOf(table, id, checksum, value)
     if (entry !== undefined) return entry
   }

@@ -36,7 +36,7 @@ export function openStore(options: ThreadOptions): OpenStore {
     // Had this process the store open, it would hold the lock. A file that was not there says nothing: it may have been removed.
     const mayBeOurs = !existsSync(path)
     lock = DirectoryLock.acquire(path)
-    if (lock === undefined) throw new Error(usedBy(ownerOf(join(dir, DATABASE_FILE))?.pid))
+    if (lock === undefined) throw new Error(usedBy(runningOwnerOf(join(dir, DATABASE_FILE))))
     const isInUse = (before: Owner): boolean =>
       before.token !== owner.token &&
       isRunning(before) &&
@@ -79,7 +79,7 @@ function openLocked(
   syncDirectories(dir, made === undefined ? dir : dirname(made))
   // The lock does not say so: its file may have been removed while its holder lives.
   const before = ownerOf(path)
-  if (before !== undefined && isInUse(before)) throw new Error(usedBy(before.pid))
+  if (before !== undefined && isInUse(before)) throw new Error(usedBy(before))
   inspect(path)
   const database = openForWriting(path, options)
   try {
@@ -135,4 +135,11 @@ function ownerOf(path: string): Owner | undefined {
   }
 }
 
-const usedBy = (pid: number | undefined): string => (pid === undefined ? 'another process uses it' : `process ${pid} uses it`)
+/** Not the one in `meta` if that has ended: then another has taken the lock, and has not written its name there yet. */
+function runningOwnerOf(path: string): Owner | undefined {
+  const owner = ownerOf(path)
+  return owner !== undefined && isRunning(owner) ? owner : undefined
+}
+
+const usedBy = (owner: Owner | undefined): string =>
+  owner === undefined ? 'another process uses it' : `process ${owner.pid} uses it`

@@ -185,7 +185,7 @@ class Attempt {
         page = cell.page
         const entry = entryOfCell(cell)
         if (entry !== undefined) rebuild.add(entry, !cell.isReachable)
-        else rebuild.meta = newer(rebuild.meta, metaOfColumns(cell.columns))
+        else rebuild.meta ??= metaOfColumns(cell.columns)
       }
     } finally {
       reader.close()
@@ -236,11 +236,6 @@ function* readers(path: string): Iterable<StoreReader> {
 
 function* metas(reader: StoreReader): Iterable<Meta | undefined> {
   yield reader.meta
-}
-
-function newer(known: Meta | undefined, found: Meta | undefined): Meta | undefined {
-  if (known === undefined || found === undefined) return known ?? found
-  return found.epoch > known.epoch || (found.epoch === known.epoch && found.lsn > known.lsn) ? found : known
 }
 
 /** What is missing by the numbers of the rows and of the commits that are there. */

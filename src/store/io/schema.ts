@@ -44,7 +44,8 @@ export const SCHEMA: Readonly<Record<Table | 'meta', string>> = {
     'CREATE TABLE queue (session TEXT NOT NULL, message INTEGER NOT NULL, checksum INTEGER NOT NULL, records BLOB NOT NULL, ' +
     'PRIMARY KEY (session, message)) WITHOUT ROWID',
   sessions: named('sessions', 'name TEXT PRIMARY KEY NOT NULL, state TEXT NOT NULL'),
-  retained: named('retained', 'topic TEXT PRIMARY KEY NOT NULL'),
+  // Retained payloads may be long, and a table without rowids puts what is over 1,000 bytes on pages of its own.
+  retained: 'CREATE TABLE retained (topic TEXT PRIMARY KEY NOT NULL, checksum INTEGER NOT NULL, records BLOB NOT NULL)',
   sensors: named('sensors', 'client_id TEXT PRIMARY KEY NOT NULL, state TEXT NOT NULL'),
 }
 

@@ -34,7 +34,8 @@ const HURRY_MS = 1000
 export type StartThread = (options: ThreadOptions) => MessagePort | Worker
 
 export const startWorker: StartThread = (options) =>
-  new Worker(new URL('./worker.js', import.meta.url), { workerData: options, name: 'store' })
+  // Flags of this process, such as --input-type, are not for the thread.
+  new Worker(new URL('./worker.js', import.meta.url), { workerData: options, name: 'store', execArgv: [] })
 
 /** The store without a thread of its own: for tests, and where nothing else has to go on meanwhile. */
 export const startHere: StartThread = (options) => {

@@ -68,7 +68,10 @@ class StoreThread {
     }
     if (request.kind === 'commit') this.#commit(request.commits)
     else if (request.kind === 'make-room') this.#writer.makeRoom()
-    else this.#mayWait = false
+    else {
+      this.#mayWait = false
+      this.#writer.stopWaiting()
+    }
     this.#schedule(this.#waiting === undefined ? Date.now() : Number.POSITIVE_INFINITY)
   }
 

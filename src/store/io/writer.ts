@@ -72,6 +72,8 @@ export class StoreWriter {
   #foldBytes = 0
   /** When to look for room for the reserve. */
   #reserveAt = 0
+  /** When to copy the WAL once more of which not all could be copied. */
+  #checkpointAt = Number.POSITIVE_INFINITY
   /** When the last commit, or other work, began. */
   #now = 0
   /** Since when the WAL has been larger than `WAL_HELD_BYTES`. */
@@ -118,14 +120,17 @@ export class StoreWriter {
     return undefined
   }
 
-  /** As `#try`; on a full disk once more, with the room that the reserve takes. */
+  /** As `#try`; on a full disk once more, with the room that the reserve takes, or else the WAL. */
   #withReserve(action: () => void): Failure | undefined {
     const failure = this.#try(action)
-    if (failure?.kind !== 'full' || !this.#reserve.release()) return failure
+    if (failure?.kind !== 'full') return failure
     // Not made again before its room could be used.
     this.#reserveAt = this.#now + RETRY_MS
-    this.#measureRoom()
-    this.#watchRoom(failure.reason)
+    this.#hurried = true
+    if (this.#reserve.release()) {
+      this.#measureRoom()
+      this.#watchRoom(failure.reason)
+    } else if (this.#try(() => this.#checkpoint()) !== undefined) return failure
     return this.#try(action)
   }
 
@@ -183,13 +188,18 @@ export class StoreWriter {
 
   /** Pages of the WAL after which it is copied. */
   get #walLimit(): number {
-    return this.#reserve.isThere ? this.#walPages : Math.min(TIGHT_WAL_PAGES, this.#walPages)
+    return this.#reserve.isThere ? this.#walPages : Math.min(TIGHT_WAL_PAGES, this.#walPages / 4)
   }
 
   /** Something makes room, or may: fold now, and begin a WAL again that has grown beyond its measure. */
   makeRoom(): void {
     this.#hurried = true
     if (this.#files.walBytes > walBytesOf(this.#options)) this.#pages = this.#walPages
+  }
+
+  /** From here on commits that another process's lock keeps waiting fail at once. */
+  stopWaiting(): void {
+    this.#database?.stopWaiting()
   }
 
   /** Does a little of what is due between commits. Returns when there is more to do: at once, at a time, or not before the next commit. Never throws. */
@@ -214,7 +224,7 @@ export class StoreWriter {
   #workOn(now: number): void {
     const database = this.#opened()
     if (!this.#reserve.isThere && now >= this.#reserveAt) this.#makeReserve(now)
-    if (this.#pages >= this.#walLimit) {
+    if (this.#pages >= this.#walLimit || now >= this.#checkpointAt) {
       this.#checkpoint()
       return
     }
@@ -242,7 +252,8 @@ export class StoreWriter {
   #due(now: number): number {
     if (this.#folding.isBusy || this.#hurried || this.#logBytes >= this.#foldBytes || this.#pages >= this.#walLimit) return now
     const fold = this.#logBytes > 0 ? this.#logSince + FOLD_AFTER_MS : Number.POSITIVE_INFINITY
-    return this.#reserve.isThere ? fold : Math.min(fold, this.#reserveAt)
+    const soonest = Math.min(fold, this.#checkpointAt)
+    return this.#reserve.isThere ? soonest : Math.min(soonest, this.#reserveAt)
   }
 
   /** Copies the WAL into the database, and watches whether it can begin again. */
@@ -251,6 +262,8 @@ export class StoreWriter {
     const database = this.#opened()
     const { pages, copied } = database.checkpoint()
     this.#pages = 0
+    // A reader stands in the way; when it is gone, nothing else may happen that would look.
+    this.#checkpointAt = copied < pages ? this.#now + RETRY_MS : Number.POSITIVE_INFINITY
     const bytes = pages * PAGE_BYTES
     if (copied === pages && this.#files.walBytes > walBytesOf(this.#options)) {
       // Otherwise it would be cut with the next transaction, which may not come while the store is full.

@@ -1,5 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Database } from '../../../src/store/io/database.ts'
+import { Database, type Meta } from '../../../src/store/io/database.ts'
+import type { Entry } from '../../../src/store/io/entries.ts'
+import { Rebuild } from '../../../src/store/io/rebuild.ts'
 import { commitChecksum, rowChecksum } from '../../../src/store/io/schema.ts'
 import { messageKey, queueKey, rowOf, sessionKey } from '../../../src/store/rows.ts'
 import type { StoreRecord } from '../../../src/store/store.ts'
@@ -100,7 +102,7 @@ describe('a message that is missing', () => {
     expect(linesIn(copies.recovered)).toEqual(linesOf([...session, ...row(1), ...row(3)]))
   })
 
-  test('is not in later commits either, apart from the packet id that was the last one', async () => {
+  test('is not in later commits either', async () => {
     put([
       [message(7)],
       [message(8), sent(7, 14), sent(8, 15), received(7, 14)],
@@ -126,6 +128,14 @@ describe('a message that is missing', () => {
     expect(await copies.replayed()).toEqual(linesOf([...session, ...row(1), ...row(2), ...row(8)]))
   })
 
+  test('leaves the packet id that was the last one', async () => {
+    put([[message(7)], [sent(7, 14)]])
+    copies.execute('DELETE FROM log WHERE lsn = 1')
+    copies.recover()
+    expect(copies.commits()).toEqual([[sent(0, 14)]])
+    expect(await copies.replayed()).toContain(linesOf([sent(0, 14)])[0])
+  })
+
   test('is left alone as long as everything is there', () => {
     put([[sent(9, 20), { type: 'done', key, id: 9 }]])
     copies.recover()
@@ -148,5 +158,35 @@ describe('what this version cannot read although its checksum matches', () => {
       `commit ${fixture.first} is left out: record 1: unknown record type 255`,
     ])
     expect(counts.get('log')).toBe(COMMITS - 1)
+  })
+})
+
+describe('commits on pages that belong to no table any more', () => {
+  const settled = (meta: Meta | undefined, found: readonly number[], strays: readonly number[]): number[] => {
+    copies.put(undefined)
+    const rebuild = new Rebuild(copies.path, 'test')
+    const value = rowOf([SESSION])
+    const commit = (lsn: number): Entry => ({ table: 'log', key: undefined, lsn, checksum: commitChecksum(lsn, value), value })
+    for (const lsn of found) rebuild.add(commit(lsn), false)
+    for (const lsn of strays) rebuild.add(commit(lsn), true)
+    rebuild.meta = meta
+    const lsns = rebuild.settleCommits()
+    rebuild.close()
+    return lsns
+  }
+  const folded = (lsn: number): Meta => ({ ...copies.meta(copies.dir)!, folded: lsn })
+
+  test('count from the last one on that is in the rows', () => {
+    copies.put(fixture.whole)
+    expect(settled(folded(2), [7, 8], [1, 2, 4, 5])).toEqual([4, 5, 7, 8])
+    copies.put(fixture.whole)
+    expect(settled(folded(8), [7, 8], [1, 2, 9])).toEqual([9])
+  })
+
+  test('count, without meta, as far as they are complete up to those in the log', () => {
+    expect(settled(undefined, [7, 9], [1, 2, 5, 6, 8, 12])).toEqual([5, 6, 7, 8, 9, 12])
+    expect(settled(undefined, [], [1, 2, 4, 5])).toEqual([4, 5])
+    expect(settled(undefined, [7], [])).toEqual([7])
+    expect(settled(undefined, [], [])).toEqual([])
   })
 })

@@ -275,8 +275,14 @@ describe('a store that is refused', () => {
     expect(await stores.replayed()).toHaveLength(7)
   })
 
+  it('of a format that is not known is refused without a word about damage', async () => {
+    stores.query('PRAGMA user_version = 9')
+    await expect(stores.open()).rejects.toThrow(
+      new RegExp(`^store ${stores.dir}: format version 9 is not known to this version of Roost, which knows 5$`),
+    )
+  })
+
   it.each([
-    ['another format', 'PRAGMA user_version = 9', 'format version 9 is not known to this version of Roost, which knows 5'],
     ['no meta', 'DELETE FROM meta', 'meta is empty'],
     ['another meta', 'UPDATE meta SET lsn = 2', 'meta: checksum does not match'],
     ['no table meta', 'DROP TABLE meta', 'table meta is not as it should be'],

@@ -1,0 +1,12 @@
+import { defineConfig } from 'vitest/config'
+
+// The second half of `npm run test:full`: the store at full size. 1,000 kills, 500 power cuts, every failure of the disk, 200 copies under traffic.
+export default defineConfig({
+  root: new URL('..', import.meta.url).pathname,
+  test: {
+    include: ['crash/process.test.ts', 'test/store/**/*.test.ts', 'test/interop/store-*.test.ts'],
+    testTimeout: 7_200_000,
+    fileParallelism: false,
+    env: { FULL: '1', CRASH_ROUNDS: process.env.CRASH_ROUNDS ?? '1000' },
+  },
+})
