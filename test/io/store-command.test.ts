@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -93,10 +93,10 @@ describe('info', () => {
       'retained:     2',
       'messages:     0',
       'queue places: 0',
-      'database:     36.0 KiB',
+      `database:     ${statSync(join(dir, DATABASE_FILE)).size / 1024}.0 KiB`,
       'WAL:          0 bytes',
       'reserve:      3.0 MiB',
-      'free pages:   0 of 9, 0 bytes',
+      expect.stringMatching(/^free pages: {3}0 of \d+, 0 bytes$/),
       '',
     ])
   })
@@ -115,8 +115,8 @@ describe('info', () => {
       lastCommit: 2,
       log: { commits: 2, bytes: 16 },
       rows: { sessions: 3, sensors: 1, retained: 2, messages: 0, queue: 0 },
-      bytes: { database: 36_864, wal: 0, reserve: 3 * 2 ** 20 },
-      pages: { size: 4096, total: 9, free: 0 },
+      bytes: { database: statSync(join(dir, DATABASE_FILE)).size, wal: 0, reserve: 3 * 2 ** 20 },
+      pages: { size: 4096, total: statSync(join(dir, DATABASE_FILE)).size / 4096, free: 0 },
     })
     const age = Date.now() - Date.parse((await info()).owner.since)
     expect(Math.abs(age - process.uptime() * 1000)).toBeLessThan(5000)

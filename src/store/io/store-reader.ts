@@ -100,12 +100,13 @@ export class StoreReader {
     }
   }
 
-  /** All rows of a table, in the order of their keys. */
+  /** All rows of a table, in the order of their keys; retained messages in that of their rowids, which needs no index. */
   *rows(table: Table): Iterable<FoundRow> {
     const columns = KEY_COLUMNS[table]
     const keys = columns.join(', ')
     const label = LABEL_COLUMNS[table] ?? "''"
-    const sql = `SELECT ${keys}, ${label} AS label, checksum, records FROM ${table} ORDER BY ${keys}`
+    const order = table === 'retained' ? 'rowid' : keys
+    const sql = `SELECT ${keys}, ${label} AS label, checksum, records FROM ${table} ORDER BY ${order}`
     for (const row of this.#connection.prepare(sql).iterate()) {
       const id = columns.map((column) => row[column]!)
       const { label: text = null, checksum = null, records = null } = row
