@@ -28,7 +28,7 @@ directory when they come from a flag, and to the configuration file when they co
 
 As long as nothing can verify who connects, Roost listens on loopback only (127.0.0.0/8, ::1, localhost, Unix sockets), and any program on
 the machine may connect. To listen on anything else it needs a way to authenticate clients (\`password_file\`, one of the \`jwt_\` keys,
-\`http_auth_url\`, or certificates with \`require_certificate: required\` and a user name from them), or \`--allow-anonymous\`.
+\`http_auth_url\`, or user names from client certificates), or \`--allow-anonymous\`.
 `
 
 const LISTENERS = `## More listeners

@@ -38,7 +38,10 @@ export interface ListenerConfig extends Omit<ListenerSettings, 'allowAnonymous'>
   readonly name: string
   /** Who asked for it, for errors: `--host, --port`, or `roost.yaml:3:5: listeners[0]`. */
   readonly origin: string
-  /** Whether clients that do not authenticate are let in. Also true where nothing can verify anybody: there only this machine can connect. */
+  /**
+   * Whether clients that do not authenticate are accepted: `allow_anonymous` where it is set; otherwise true only if no authentication is
+   * configured, in which case the listener is on loopback.
+   */
   readonly allowAnonymous: boolean
 }
 
@@ -158,11 +161,12 @@ function resolveListener({ origin, name, own }: ListenerLayer, merged: Layer, na
     listener === 'inherits' && merged.has(key) ? [[key, merged.get(key)!] as const] : [],
   )
   const settings = valuesOf(listenerOptions, new Map([...inherited, ...own])) as unknown as ListenerSettings
-  const certified = settings.useIdentityAsUsername || settings.useSubjectAsUsername
-  const verifies = authenticates(settings) || (certified && settings.requireCertificate === 'required')
+  const verifies = authenticates(settings) || certificateRole(settings) === 'needed'
   const host = own.get('host')
   if (host !== undefined && !isLoopback(String(host.value)) && !verifies && !settings.allowAnonymous) refuseStrangers(host)
-  const listener = { ...settings, origin, allowAnonymous: settings.allowAnonymous || !verifies }
+  const isConfigured = authenticates(settings) || certificateRole(settings) !== 'none'
+  // Set to false, it stays false even if that leaves no client that could connect.
+  const listener = { ...settings, origin, allowAnonymous: settings.allowAnonymous ?? !isConfigured }
   return { ...listener, name: uniqueName(name, settings, names) }
 }
 
@@ -184,8 +188,8 @@ export const NEEDS: readonly (readonly [OptionKey, ...OptionKey[]])[] = [
   ['capath', 'certfile'],
   ['crlfile', 'cafile', 'capath'],
   ['require_certificate', 'cafile', 'capath'],
-  ['use_identity_as_username', 'require_certificate', 'proxy_protocol'],
-  ['use_subject_as_username', 'require_certificate'],
+  ['use_identity_as_username', 'cafile', 'capath', 'proxy_protocol'],
+  ['use_subject_as_username', 'cafile', 'capath'],
   ['tls_version', 'certfile'],
   ['ciphers', 'certfile'],
   ['socket_mode', 'socket_path'],
@@ -218,6 +222,22 @@ function refuseWithout({ origin }: Given, ...keys: OptionKey[]): never {
 /** As who wrote the one would write the other. */
 const nameLike = (origin: string, key: OptionKey): string =>
   origin.startsWith('--') ? `--${key.replaceAll('_', '-')}` : origin.includes('sn_listeners[') ? snEntryKey(key) : key
+
+/**
+ * What client certificates are for on a listener that takes user names from them (`use_identity_as_username`, `use_subject_as_username`).
+ * 'needed': no client is accepted without one, as with Mosquitto. 'enough': a client without one may authenticate by other means, which
+ * `require_certificate: optional` asks for, and which is so behind a proxy that ends TLS.
+ */
+export function certificateRole(listener: CertificateSettings): 'none' | 'enough' | 'needed' {
+  if (!listener.useIdentityAsUsername && !listener.useSubjectAsUsername) return 'none'
+  const endsTls = listener.certfile !== undefined
+  return endsTls && listener.requireCertificate !== 'optional' ? 'needed' : 'enough'
+}
+
+export type CertificateSettings = Pick<
+  ListenerSettings,
+  'useIdentityAsUsername' | 'useSubjectAsUsername' | 'certfile' | 'requireCertificate'
+>
 
 /** Ways to verify who is there; an `acl_file` is none. */
 export const authenticates = (
@@ -336,8 +356,8 @@ function refuseStrangers({ value, origin }: Given): never {
   )
 }
 
-/** Whether sensors, which can show no password, may connect (ruling A31): as long as nobody has to authenticate. */
-export const sensorsAreOpen = (config: Config): boolean => config.allowAnonymous || !authenticates(config)
+/** Whether sensors, which can show no password, may connect without a user (ruling A31): as long as clients need not authenticate. */
+export const sensorsAreOpen = (config: Config): boolean => config.allowAnonymous ?? !authenticates(config)
 
 /** Whether only this machine can reach what listens there. */
 export function isLoopback(host: string): boolean {

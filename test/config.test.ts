@@ -1,7 +1,16 @@
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import { type OptionKey, options } from '../src/base/options.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from '../src/broker/limits.ts'
-import { type Config, DEFAULT_CONFIG, given, isLoopback, type Layer, type ListenerLayer, settle } from '../src/config.ts'
+import {
+  type Config,
+  DEFAULT_CONFIG,
+  given,
+  isLoopback,
+  type Layer,
+  type ListenerLayer,
+  sensorsAreOpen,
+  settle,
+} from '../src/config.ts'
 
 const layer = (values: Partial<Record<OptionKey, unknown>>, place = '--'): Layer =>
   new Map(
@@ -19,7 +28,7 @@ test('the defaults are those of the README, and of the rooms that have their own
     snPort: 1884,
     gatewayId: 1,
     predefinedTopics: [],
-    allowAnonymous: false,
+    allowAnonymous: undefined,
     dataDir: 'roost-data',
     memory: false,
     logLevel: 'info',
@@ -86,7 +95,7 @@ describe('only loopback without a password', () => {
     expect(() => settle(none, layer({ [key]: '0.0.0.0' }))).toThrow(new Error(error))
     expect(() => settle(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: false }))).toThrow(new Error(error))
     expect(settle(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: true }))).toMatchObject({ allowAnonymous: true })
-    expect(settle(layer({ [key]: '127.0.0.2' }), layer({ [key]: '0.0.0.0' }))).toMatchObject({ allowAnonymous: false })
+    expect(settle(layer({ [key]: '127.0.0.2' }), layer({ [key]: '0.0.0.0' }))).toMatchObject({ allowAnonymous: undefined })
   })
 
   test.each(['127.0.0.1', '127.255.0.3', '::1', 'localhost', 'LOCALHOST'])('%s is loopback', (host) => {
@@ -161,10 +170,7 @@ describe('listeners', () => {
     [{ port: 1, ciphers: 'c' }, 'ciphers: needs certfile too'],
     [{ ...tls, crlfile: 'c' }, 'crlfile: needs cafile or capath too'],
     [{ ...tls, require_certificate: true }, 'require_certificate: needs cafile or capath too'],
-    [
-      { ...tls, cafile: 'c', use_identity_as_username: true },
-      'use_identity_as_username: needs require_certificate or proxy_protocol too',
-    ],
+    [{ ...tls, use_identity_as_username: true }, 'use_identity_as_username: needs cafile or capath or proxy_protocol too'],
     [
       { ...tls, capath: 'c', require_certificate: true, use_identity_as_username: true, use_subject_as_username: true },
       'use_subject_as_username: excludes r:1:1: listeners[0].use_identity_as_username; leave one of them out',
@@ -229,6 +235,30 @@ describe('listeners', () => {
     test('sensors are not let in by the password file of one listener', () => {
       const file = layer({ sn_host: '0.0.0.0' }, '')
       expect(() => settle(none, file, [entry({ port: 1, password_file: 'p' })])).toThrow('sn_host: 0.0.0.0 is not loopback')
+    })
+
+    test('where user names come from certificates, a certificate is needed by default', () => {
+      expect(listeners(entry({ ...mutual, host: '0.0.0.0' }))).toMatchObject([
+        { allowAnonymous: false, requireCertificate: 'no' },
+      ])
+      // Other means of authentication, or none, have to be asked for.
+      const local = { ...mutual, require_certificate: 'optional' }
+      expect(listeners(entry(local))).toMatchObject([{ allowAnonymous: false }])
+      expect(listeners(entry({ ...local, allow_anonymous: true }))).toMatchObject([{ allowAnonymous: true }])
+      expect(listeners(entry({ port: 1, proxy_protocol: true, use_identity_as_username: true }))).toMatchObject([
+        { allowAnonymous: false },
+      ])
+    })
+
+    test('allow_anonymous: false is never overruled, for clients and sensors', () => {
+      const closed = { ...settle(none, layer({ allow_anonymous: false })), predefinedTopics: [] }
+      expect(closed.listeners).toMatchObject([{ allowAnonymous: false }])
+      expect(sensorsAreOpen(closed)).toBe(false)
+      expect(settle(none, layer({ allow_anonymous: false }), [entry({ port: 1 })]).listeners).toMatchObject([
+        { allowAnonymous: false },
+      ])
+      expect(listeners(entry({ port: 1, allow_anonymous: false }))).toMatchObject([{ allowAnonymous: false }])
+      expect(sensorsAreOpen(DEFAULT_CONFIG)).toBe(true)
     })
 
     test('loopback and Unix sockets need nothing: everybody there may connect', () => {

@@ -8,6 +8,8 @@ import type { PasswordEntry } from './password-file.ts'
 /** What one listener asks of its clients. */
 export interface ListenerPolicy {
   readonly allowAnonymous: boolean
+  /** What client certificates are for: see `certificateRole`. */
+  readonly certificate?: 'none' | 'enough' | 'needed' | undefined
   /** There is somebody who can verify a password or a token. */
   readonly verifies: boolean
   /** Methods of enhanced authentication. */
@@ -64,21 +66,23 @@ export class AccessPolicy implements Access {
   connect({ kind, listener, identity }: LinkInfo, packet: Connect): number | 'ask' {
     const policy = this.#policy(listener)
     // Ruling A31: sensors have nothing to authenticate with; the gateway's rules say who they are.
-    if (kind === 'sn') return isOpen(policy) || identity !== undefined ? 0 : ReasonCode.NOT_AUTHORIZED
+    if (kind === 'sn') return policy.allowAnonymous || identity !== undefined ? 0 : ReasonCode.NOT_AUTHORIZED
+    // As with Mosquitto: the user name comes from the certificate, so that without one it is bad.
+    if (identity === undefined && policy.certificate === 'needed') return ReasonCode.BAD_USER_NAME_OR_PASSWORD
     const { authenticationMethod: method } = packet.properties
     if (method !== undefined) return policy.methods.includes(method) ? 'ask' : ReasonCode.BAD_AUTHENTICATION_METHOD
     // The certificate has said who it is.
     if (identity !== undefined) return 0
-    if (packet.username === undefined && packet.password === undefined) {
-      return policy.allowAnonymous ? 0 : ReasonCode.NOT_AUTHORIZED
-    }
-    if (policy.verifies) return 'ask'
-    return policy.allowAnonymous ? 0 : ReasonCode.NOT_AUTHORIZED
+    const isNamed = packet.username !== undefined || packet.password !== undefined
+    if (isNamed && policy.verifies) return 'ask'
+    if (policy.allowAnonymous) return 0
+    const { certificate, verifies } = policy
+    return certificate === 'enough' && !verifies ? ReasonCode.BAD_USER_NAME_OR_PASSWORD : ReasonCode.NOT_AUTHORIZED
   }
 
   remains(who: Identity): number {
     const policy = this.#policy(who.listener)
-    if (who.kind === 'sn') return isOpen(policy) || who.certified ? 0 : ReasonCode.NOT_AUTHORIZED
+    if (who.kind === 'sn') return policy.allowAnonymous || who.certified ? 0 : ReasonCode.NOT_AUTHORIZED
     if (who.grant instanceof Grant) return isInForce(who.grant.proof, who.username, policy) ? 0 : ReasonCode.NOT_AUTHORIZED
     return who.certified || policy.allowAnonymous ? 0 : ReasonCode.NOT_AUTHORIZED
   }
@@ -126,8 +130,6 @@ export class AccessPolicy implements Access {
     return rules
   }
 }
-
-const isOpen = ({ allowAnonymous, verifies }: ListenerPolicy): boolean => allowAnonymous || !verifies
 
 const RESTORED_MAX = 256
 

@@ -1,6 +1,6 @@
 import { isIPv6 } from 'node:net'
 import type { NoticeSink } from '../base/notice.ts'
-import { type Config, type ListenerConfig, StartError } from '../config.ts'
+import { type Config, certificateRole, type ListenerConfig, StartError } from '../config.ts'
 import { type Listener, type ListenOptions, listen } from '../mqtt/io/listen.ts'
 import type { TlsOptions } from '../mqtt/io/tls.ts'
 import type { Loop } from './loop.ts'
@@ -56,8 +56,11 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
 /** What the listener says of TLS; undefined where it says nothing. */
 export function tlsOptions(listener: ListenerConfig): TlsOptions | undefined {
   const { certfile, keyfile, cafile, capath, crlfile, ciphers } = listener
-  const { requireCertificate, useIdentityAsUsername, useSubjectAsUsername, tlsVersion } = listener
+  const { useIdentityAsUsername, useSubjectAsUsername, tlsVersion } = listener
   if (certfile === undefined || keyfile === undefined) return undefined
+  // A client without the certificate that it needs is refused by CONNACK, unless its certificate is required for the handshake.
+  const isNamed = certificateRole(listener) !== 'none'
+  const requireCertificate = isNamed && listener.requireCertificate === 'no' ? 'optional' : listener.requireCertificate
   return {
     certfile,
     keyfile,

@@ -215,6 +215,7 @@ class Translation {
         if (!isOn(value) || needed.some((other) => isOn(section.get(other)))) continue
         this.#tell(section, `${section.place(key)} ${value}: not taken: needs ${needed.join(' or ')} too`)
         section.delete(key)
+        section.closed ||= CERTIFIED.has(key) && (section.exposed || section.get('certfile') !== undefined)
         section.exposed ||= PROTECTING.has(key)
       }
     }
@@ -223,14 +224,18 @@ class Translation {
   }
 
   /**
-   * From other machines nobody may get in who could not get into Mosquitto, and Roost has to take the file. Where this machine can get
-   * in and could not, that is told.
+   * A client that could not connect to Mosquitto from another machine must not be able to connect to Roost, and Roost has to accept the
+   * file. Where Mosquitto accepted no client at all, `allow_anonymous: false` says so, which Roost never overrules.
    */
   #guard(section: Section, local: boolean): void {
     const own = (key: OptionKey): Plain | undefined => section.get(key) ?? this.#broker.get(key)
-    const named = section.get('use_identity_as_username') === true || section.get('use_subject_as_username') === true
-    const certified = named && isRequired(section.get('require_certificate'))
+    // Without a certificate Roost refuses such a client, as Mosquitto does, whether require_certificate is true or not.
+    const certified = [...CERTIFIED].some((key) => section.get(key) === true)
     const verifies = own('password_file') !== undefined || certified
+    if (section.closed)
+      section.set('allow_anonymous', false, { note: 'without a certificate no client could connect to Mosquitto' })
+    else if (!local && !verifies && own('allow_anonymous') === undefined)
+      section.set('allow_anonymous', false, { note: "Mosquitto's default where a listener is given" })
     const anonymous = own('allow_anonymous') ?? local
     if (local && verifies && own('allow_anonymous') === undefined) {
       this.#broker.set('allow_anonymous', true, { note: 'without a listener Mosquitto lets in whoever is on this machine' })
@@ -241,10 +246,11 @@ class Translation {
     const place =
       section.place(socket === undefined ? 'port' : 'socket_path') ?? section.place('host') ?? `${this.#path}: default listener`
     const why = exposed ? 'something that protects it has no counterpart' : 'nobody could connect to Mosquitto here'
-    if (host === undefined || isLoopback(String(host))) {
-      this.#tell(section, `${place} ${socket ?? port}: programs on this machine may connect: ${why}`)
-    } else {
-      this.#tell(section, `${place} ${port}: put on 127.0.0.1 instead of ${host}: ${why}; programs on this machine may`)
+    const isClosed = !verifies && anonymous !== true
+    const reach = isClosed ? 'no client can connect' : 'programs on this machine may connect'
+    if (host === undefined || isLoopback(String(host))) this.#tell(section, `${place} ${socket ?? port}: ${reach}: ${why}`)
+    else {
+      this.#tell(section, `${place} ${port}: put on 127.0.0.1 instead of ${host}: ${why}; ${reach}`)
       section.set('host', '127.0.0.1')
     }
   }
@@ -287,6 +293,9 @@ const PROTECTING: ReadonlySet<OptionKey> = new Set([
   ...(['require_certificate', 'use_identity_as_username', 'use_subject_as_username'] as const),
 ])
 
+/** Options by which the user name comes from the certificate. */
+const CERTIFIED: ReadonlySet<OptionKey> = new Set(['use_identity_as_username', 'use_subject_as_username'] as const)
+
 const isPlugin = (name: string): boolean => /plugin$/.test(name)
 
 /** Whether what has no counterpart kept somebody out. */
@@ -313,7 +322,6 @@ const LOG_LEVELS: ReadonlyMap<string, string> = new Map([
 const isTrue = (value: string): boolean => value === 'true' || value === '1'
 const isBoolean = (value: string): boolean => /^(true|false|0|1)$/.test(value)
 const isOn = (value: Plain | undefined): boolean => value !== undefined && value !== false && value !== 'no'
-const isRequired = (value: Plain | undefined): boolean => value === true || value === 'required'
 
 /** `14d`; a month has 30 days and a year 365, as in Mosquitto. */
 function inSeconds(value: string): number | undefined {

@@ -8,6 +8,8 @@ export class Section {
   readonly lines: YamlLine[] = []
   /** Something that protected it in Mosquitto is missing. */
   exposed = false
+  /** Only clients whose name Roost cannot take from their certificate could connect. */
+  closed = false
   readonly #at = new Map<OptionKey, number>()
 
   get(key: OptionKey): Plain | undefined {

@@ -1,5 +1,14 @@
 import type { EventEmitter } from 'node:events'
-import { type Config, isLoopback, type ListenerConfig, type SnListenerConfig, StartError, sensorsAreOpen } from '../config.ts'
+import {
+  authenticates,
+  type Config,
+  certificateRole,
+  isLoopback,
+  type ListenerConfig,
+  type SnListenerConfig,
+  StartError,
+  sensorsAreOpen,
+} from '../config.ts'
 import { createLog, type Logger } from './log.ts'
 import type { ListeningSn, Running } from './roost.ts'
 
@@ -106,7 +115,7 @@ function tellStart(log: Logger, config: Config, running: Running): void {
   const { mqtt, sn, store, storeEngine } = running
   for (const [i, listening] of mqtt.entries()) {
     const listener = config.listeners[i]!
-    const level = listener.allowAnonymous && !isLocal(listener) ? 'warn' : 'info'
+    const level = isClosed(listener) || (listener.allowAnonymous && !isLocal(listener)) ? 'warn' : 'info'
     log[level](
       { mqtt: listening },
       `MQTT broker on ${listening.url}: ${whoMayConnect(listener)} (change with ${listener.origin})`,
@@ -132,16 +141,23 @@ function tellStart(log: Logger, config: Config, running: Running): void {
     )
 }
 
+/** Set so by `allow_anonymous: false`, or by an import of a configuration that let no client in. */
+const isClosed = (listener: ListenerConfig): boolean =>
+  !listener.allowAnonymous && !authenticates(listener) && certificateRole(listener) === 'none'
+
 const isLocal = ({ host, socketPath }: ListenerConfig): boolean => socketPath !== undefined || isLoopback(host)
 
 function whoMayConnect(listener: ListenerConfig): string {
   const reach = isLocal(listener) ? 'on this machine' : 'who reaches it'
   if (listener.allowAnonymous) return `anybody ${reach} may connect, without a password (allow_anonymous)`
+  if (isClosed(listener))
+    return 'no client can connect: allow_anonymous is false, and neither passwords, tokens nor certificates are configured'
   const proofs = [
     listener.passwordFile !== undefined && 'a password (password_file)',
     (listener.jwtSecretFile ?? listener.jwtPublicKeyFile ?? listener.jwtJwks) !== undefined && 'a token (jwt)',
     listener.httpAuthUrl !== undefined && 'what the HTTP service accepts (http_auth_url)',
     listener.useIdentityAsUsername && 'a client certificate (use_identity_as_username)',
+    listener.useSubjectAsUsername && 'a client certificate (use_subject_as_username)',
   ].filter((proof) => proof !== false)
   return `whoever has ${proofs.join(' or ')} may connect`
 }

@@ -42,6 +42,21 @@ describe('CONNECT', () => {
     ['both: whoever says a name has to prove it', { ...CLOSED, allowAnonymous: true }, {}, named, 'ask'],
     ['certificates only: no certificate', { ...CLOSED, verifies: false }, {}, named, 0x87],
     ['certificates only: no certificate, no name', { ...CLOSED, verifies: false }, {}, {}, 0x87],
+    ['nothing verifies, and no anonymous clients: no name', { ...OPEN, allowAnonymous: false }, {}, {}, 0x87],
+    ['nothing verifies, and no anonymous clients: a name', { ...OPEN, allowAnonymous: false }, {}, named, 0x87],
+    ['a certificate is needed: none', { ...CLOSED, certificate: 'needed' }, {}, {}, 0x86],
+    ['a certificate is needed: a password instead', { ...CLOSED, certificate: 'needed' }, {}, named, 0x86],
+    ['a certificate is needed: none, anonymous clients', { ...OPEN, certificate: 'needed' }, {}, {}, 0x86],
+    [
+      'a certificate is needed: enhanced authentication instead',
+      { ...CLOSED, certificate: 'needed' },
+      {},
+      { properties: { authenticationMethod: 'SCRAM-SHA-256' } },
+      0x86,
+    ],
+    ['a certificate is needed: it is there', { ...CLOSED, certificate: 'needed' }, { identity: 'alice' }, {}, 0],
+    ['a certificate is enough: none', { ...CLOSED, verifies: false, certificate: 'enough' }, {}, {}, 0x86],
+    ['a certificate is enough: a password instead', { ...CLOSED, certificate: 'enough' }, {}, named, 'ask'],
     ['a method that is known', CLOSED, {}, { properties: { authenticationMethod: 'SCRAM-SHA-256' } }, 'ask'],
     ['a method that is not', CLOSED, {}, { properties: { authenticationMethod: 'PLAIN' } }, 0x8c],
     ['a method on an open listener', OPEN, {}, { properties: { authenticationMethod: 'SCRAM-SHA-256' } }, 0x8c],
@@ -55,6 +70,7 @@ test('sensors, which can show nothing, are let in where nobody has to show anyth
   for (const [policy, answer] of [
     [OPEN, 0],
     [CLOSED, 0x87],
+    [{ ...OPEN, allowAnonymous: false }, 0x87],
     [{ ...CLOSED, allowAnonymous: true }, 0],
   ] as const) {
     expect(only(policy).connect(sensor, connectPacket('s'))).toBe(answer)

@@ -160,6 +160,13 @@ describe.each(GROUPS)('%s over %j', (place, transports) => {
     })
   })
 
+  test('allow_anonymous: false without any authentication accepts no client, on this machine either', async () => {
+    await onEach(settled({ allow_anonymous: false }, '127.0.0.1'), transports, async (ask) => {
+      expect(await ask(ANONYMOUS)).toEqual([REFUSED])
+      expect(await ask(named('alice', 'secret'))).toEqual([REFUSED])
+    })
+  })
+
   test('an access list on this machine: who has no name has the rights of nobody', async () => {
     await onEach(settled({ acl_file: files.acl }, '127.0.0.1'), transports, async (ask) => {
       expect(await ask(ANONYMOUS, subscribe('open'), subscribe('hers'))).toEqual([IN, GRANTED, FORBIDDEN])
@@ -180,6 +187,14 @@ test('client certificates, over TLS and over WSS: who shows none has no name, an
     expect(await ask(ANONYMOUS)).toEqual(['closed'])
     const shown = answer(open(transport, port, key), ANONYMOUS, subscribe('hers'), subscribe('open'))
     expect(await shown).toEqual([IN, GRANTED, FORBIDDEN])
+  })
+  // Without require_certificate the certificate is asked for, and a client without one is refused as by Mosquitto, whatever else it shows.
+  const byCertificate = settled({ password_file: files.passwords, allow_anonymous: true })
+  await onEach(byCertificate, secure, async (ask, port, transport) => {
+    const key = { cert: certificates.read('alice.pem'), key: certificates.read('alice.key') }
+    expect(await ask(ANONYMOUS)).toEqual([WRONG])
+    expect(await ask(named('alice', 'secret'))).toEqual([WRONG])
+    expect(await answer(open(transport, port, key), ANONYMOUS)).toEqual([IN])
   })
   await onEach(settled({ require_certificate: 'optional', password_file: files.passwords }), secure, async (ask) => {
     expect(await ask(ANONYMOUS)).toEqual([REFUSED])

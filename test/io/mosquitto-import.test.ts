@@ -152,6 +152,14 @@ describe('listeners', () => {
     expect(told).toEqual(['m.conf:6: use_subject_as_username true: not taken: use_identity_as_username counts'])
   })
 
+  test('a user name from the certificate needs no require_certificate', () => {
+    const text = 'listener 1\ncertfile /c\nkeyfile /k\ncafile /a\nuse_identity_as_username true\n'
+    expect(imported(text)).toMatchObject({
+      findings: [],
+      config: { listeners: [{ host: '::', useIdentityAsUsername: true, allowAnonymous: false }] },
+    })
+  })
+
   test('lists of ciphers keep both versions of TLS', () => {
     const tls = 'allow_anonymous true\nlistener 1\ncertfile /c\nkeyfile /k\n'
     const suites = 'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256'
@@ -165,6 +173,7 @@ describe('listeners', () => {
     ['listener 1', 'nobody could connect to Mosquitto here'],
     ['listener 1\nallow_anonymous false\nacl_file /a', 'nobody could connect to Mosquitto here'],
     ['port 1', 'nobody could connect to Mosquitto here'],
+    ['plugin /p.so\nlistener 1', 'something that protects it has no counterpart; no client can connect'],
     ['listener 1\nallow_anonymous true\npsk_hint x', 'something that protects it has no counterpart'],
     ['listener 1\npassword_file /p\nuse_username_as_clientid true', 'something that protects it has no counterpart'],
     ['listener 1\npassword_file /p\nmount_point +', 'something that protects it has no counterpart'],
@@ -180,8 +189,16 @@ describe('listeners', () => {
     expect(told).toContainEqual(expect.stringMatching(new RegExp(`1: put on 127.0.0.1 instead of ::: ${why}`)))
   })
 
-  test('who could not connect from this machine and now can is told too', () => {
-    const why = 'programs on this machine may connect: nobody could connect to Mosquitto here'
+  test('where no client could connect to Mosquitto, none can connect here', () => {
+    const why = 'no client can connect: nobody could connect to Mosquitto here'
+    for (const text of [
+      'listener 1 127.0.0.1',
+      'listener 0 /x',
+      'listener 1883 127.0.0.1\nallow_anonymous false\nauth_plugin x.so',
+      'allow_anonymous true\nlistener 1\ncertfile /c\nkeyfile /k\nuse_identity_as_username true',
+      'per_listener_settings true\nallow_anonymous true\nlistener 1\nallow_anonymous false',
+    ])
+      expect([text, of(text).map(({ allowAnonymous }) => allowAnonymous)]).toEqual([text, [false]])
     expect(findings('listener 1 127.0.0.1')).toEqual([`m.conf:1: listener 1: ${why}`])
     expect(findings('listener 0 /x')).toEqual([`m.conf:1: listener /x: ${why}`])
     expect(findings('allow_anonymous true\nlistener 0 /x')).toEqual([])

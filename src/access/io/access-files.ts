@@ -1,5 +1,5 @@
 import { readFileSync, statSync } from 'node:fs'
-import { authenticates, type Config, type ListenerConfig, StartError, sensorsAreOpen } from '../../config.ts'
+import { authenticates, type Config, certificateRole, type ListenerConfig, StartError, sensorsAreOpen } from '../../config.ts'
 import { reasonOf } from '../../io/text-file.ts'
 import { type Acl, type AclError, parseAcl } from '../acl.ts'
 import { type PasswordEntry, parsePasswords } from '../password-file.ts'
@@ -73,7 +73,7 @@ function load(config: Config): { listeners: ReadonlyMap<string, Loaded>; global:
   // Listeners that name the same file share what is in it.
   const passwords = new Map<string, ReadonlyMap<string, PasswordEntry>>()
   const acls = new Map<string, Acl>()
-  const one = (access: AccessConfig): Loaded => {
+  const one = (access: AccessConfig, certificate: ListenerPolicy['certificate']): Loaded => {
     const { allowAnonymous, passwordFile, aclFile, httpAuthUrl } = access
     if (passwordFile !== undefined && !passwords.has(passwordFile))
       passwords.set(passwordFile, loadPasswords(passwordFile, warnings))
@@ -86,6 +86,7 @@ function load(config: Config): { listeners: ReadonlyMap<string, Loaded>; global:
     return {
       policy: {
         allowAnonymous,
+        certificate,
         verifies: authenticates(access),
         methods,
         passwords: table,
@@ -95,8 +96,8 @@ function load(config: Config): { listeners: ReadonlyMap<string, Loaded>; global:
       verifiers: { passwords: table, tokens, callout },
     }
   }
-  const listeners = new Map(config.listeners.map((listener) => [listener.name, one(listener)]))
-  const global = one({ ...config, allowAnonymous: sensorsAreOpen(config) })
+  const listeners = new Map(config.listeners.map((listener) => [listener.name, one(listener, certificateRole(listener))]))
+  const global = one({ ...config, allowAnonymous: sensorsAreOpen(config) }, 'none')
   return { listeners, global, warnings: [...warnings] }
 }
 

@@ -1,14 +1,14 @@
-import { type Entry, httpUrl, onOff, optionalFile, optionalText, real, text, trueFalse } from './kinds.ts'
+import { type Entry, httpUrl, optionalFile, optionalOnOff, optionalText, real, text, trueFalse } from './kinds.ts'
 
 /** Who may connect, as whom, and what they may do. */
 export const ACCESS_OPTIONS = {
   allow_anonymous: {
     group: 'Access',
-    ...onOff,
-    default: false,
+    ...optionalOnOff,
+    default: undefined,
     listener: 'inherits',
     about:
-      'Lets anybody connect without a password, from other machines too. Without it and without any authentication, only this machine may connect.',
+      'true lets clients connect without a password, from other machines too. false never does, so that without any authentication no client is accepted. Left out, clients on this machine may connect as long as no authentication is configured.',
   },
   password_file: {
     group: 'Access',

@@ -89,6 +89,9 @@ export const choice = <const T extends string>(...names: T[]): Kind<T> => ({
 /** Off unless it is there: a flag without a value. */
 export const onOff: Kind<boolean> = { schema: z.boolean(), expected: 'true or false' }
 
+/** A flag without a value, whose default depends on the rest of the configuration. */
+export const optionalOnOff: Kind<boolean | undefined> = { ...onOff, schema: z.boolean().optional() }
+
 /** On unless somebody says false: a flag with a value, so that it can be said there too. */
 export const trueFalse: Kind<boolean> = { ...onOff, placeholder: 'true|false' }
 
