@@ -33,32 +33,58 @@ const ITERATIONS_MAX = 10_000_000
 const HASH_BYTES = 64
 const KEY_BYTES = 32
 
-/**
- * Reads a `password_file` in mosquitto_passwd's format, with lines for SCRAM beside: `<user>:<hash>`. A line that cannot be read is an
- * error, never a user without a password.
- */
+/** A password file, line by line. */
+export interface PasswordLines {
+  /** Users of broken lines included: they are refused (`isRefused`). */
+  readonly users: ReadonlyMap<string, PasswordEntry>
+  /** In the order of the file. */
+  readonly broken: readonly PasswordError[]
+}
+
+/** True for a user whose line in the file cannot be read: no password matches, and no other way to authenticate is tried. */
+export const isRefused = ({ password, scram }: PasswordEntry): boolean => password === undefined && scram === undefined
+
+/** The users of a `password_file` without broken lines, or its first broken line. */
 export function parsePasswords(text: string): ReadonlyMap<string, PasswordEntry> | PasswordError {
+  const { users, broken } = parsePasswordLines(text)
+  return broken[0] ?? users
+}
+
+/**
+ * Reads a `password_file` in mosquitto_passwd's format, with lines for SCRAM beside: `<user>:<hash>`. A line that cannot be read makes its
+ * user one that is refused, never one without a password.
+ */
+export function parsePasswordLines(text: string): PasswordLines {
   const users = new Map<string, PasswordEntry>()
+  const broken: PasswordError[] = []
   for (const [i, raw] of text.split('\n').entries()) {
     const line = raw.replace(/\r$/, '')
     if (line.trim() === '' || line.startsWith('#')) continue
-    const wrong = (reason: string): PasswordError => ({ line: i + 1, reason })
     const colon = line.indexOf(':')
-    if (colon < 1) return wrong('expected <user>:<hash>')
-    const user = line.slice(0, colon)
-    const hash = line.slice(colon + 1)
+    const user = colon < 0 ? line : line.slice(0, colon)
+    const hash = colon < 0 ? '' : line.slice(colon + 1)
     const known = users.get(user)
-    const parsed = parseHash(hash)
-    if (typeof parsed === 'string') return wrong(`${parsed} for user ${user}`)
-    const isScram = 'storedKey' in parsed
-    if (known !== undefined && (isScram ? known.scram : known.password) !== undefined) return wrong(`user ${user} comes twice`)
-    users.set(user, {
-      password: isScram ? known?.password : parsed,
-      scram: isScram ? parsed : known?.scram,
-      text: known === undefined ? hash : `${known.text}\n${hash}`,
-    })
+    const entry = colon < 1 ? 'expected <user>:<hash>' : withLine(known, user, hash)
+    if (typeof entry === 'string') {
+      broken.push({ line: i + 1, reason: entry })
+      users.set(user, { password: undefined, scram: undefined, text: hash })
+      // Lines that were right, or will be, do not make up for one that is wrong.
+    } else users.set(user, known !== undefined && isRefused(known) ? known : entry)
   }
-  return users
+  return { users, broken }
+}
+
+/** The entry with one more line, or why that line is wrong. */
+function withLine(known: PasswordEntry | undefined, user: string, hash: string): PasswordEntry | string {
+  const parsed = parseHash(hash)
+  if (typeof parsed === 'string') return `${parsed} for user ${user}`
+  const isScram = 'storedKey' in parsed
+  if (known !== undefined && (isScram ? known.scram : known.password) !== undefined) return `user ${user} comes twice`
+  return {
+    password: isScram ? known?.password : parsed,
+    scram: isScram ? parsed : known?.scram,
+    text: known === undefined ? hash : `${known.text}\n${hash}`,
+  }
 }
 
 function parseHash(text: string): PasswordHash | ScramCredential | string {

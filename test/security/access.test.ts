@@ -6,7 +6,7 @@ import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { Random } from '../../fuzz/sim/random.ts'
 import { type Acl, parseAcl } from '../../src/access/acl.ts'
 import { AccessFiles } from '../../src/access/io/access-files.ts'
-import { parsePasswords } from '../../src/access/password-file.ts'
+import { isRefused, parsePasswordLines, parsePasswords } from '../../src/access/password-file.ts'
 import { AccessPolicy, type ListenerPolicy } from '../../src/access/policy.ts'
 import type { OptionKey } from '../../src/base/options.ts'
 import { type Config, DEFAULT_CONFIG, settle } from '../../src/config.ts'
@@ -118,7 +118,11 @@ describe('files', () => {
     `alice:$6$!$${'A'.repeat(86)}==`,
   ])('lesson 10: a line of a password file that is wrong is no user without a password: %j', (line) => {
     expect(parsePasswords(`bob:${HASH}\n${line}\n`)).toMatchObject({ line: 2 })
-    expect(() => new AccessFiles(config(write(`${line}\n`), write('topic a\n')))).toThrow(/:1: .*\(password_file\)/)
+    const { users } = parsePasswordLines(`bob:${HASH}\n${line}\n`)
+    for (const [user, entry] of users) expect([user, isRefused(entry)]).toEqual([user, user !== 'bob'])
+    const access = new AccessFiles(config(write(`${line}\n`), write('topic a\n')))
+    expect(access.warnings).toEqual([expect.stringMatching(/:1: .*\(password_file\): this user is refused$/)])
+    expect(() => access.prepareReload()).toThrow(/:1: .*\(password_file\)$/)
   })
 
   test('lesson 10, lesson 11: a reload takes everything or nothing', () => {

@@ -2,7 +2,7 @@ import { readFileSync, statSync } from 'node:fs'
 import { authenticates, type Config, certificateRole, type ListenerConfig, StartError, sensorsAreOpen } from '../../config.ts'
 import { reasonOf } from '../../io/text-file.ts'
 import { type Acl, type AclError, parseAcl } from '../acl.ts'
-import { type PasswordEntry, parsePasswords } from '../password-file.ts'
+import { type PasswordEntry, parsePasswordLines } from '../password-file.ts'
 import { AccessPolicy, type ListenerPolicy } from '../policy.ts'
 import { Authenticator, type Verifiers } from './authenticator.ts'
 import { HttpCallout } from './http-callout.ts'
@@ -44,7 +44,7 @@ export class AccessFiles {
   /** @throws StartError at the first file that is wrong. */
   constructor(config: Config) {
     this.#config = config
-    const { listeners, global, warnings } = load(config)
+    const { listeners, global, warnings } = load(config, 'start')
     this.#loaded = listeners
     this.#global = global
     this.warnings = warnings
@@ -52,9 +52,12 @@ export class AccessFiles {
     this.authenticator = new Authenticator(this.#checker, (listener) => (this.#loaded.get(listener) ?? this.#global).verifiers)
   }
 
-  /** Reads all files anew; what it gives puts them in force. @throws StartError at the first that is wrong: then nothing has changed. */
+  /**
+   * Reads all files again; the function it returns puts them in force. A broken line of a password file, with which a start goes on, is an
+   * error here: the users in force are better than fewer. @throws StartError at the first error: then nothing has changed.
+   */
   prepareReload(): () => void {
-    const { listeners, global, warnings } = load(this.#config)
+    const { listeners, global, warnings } = load(this.#config, 'reload')
     return () => {
       this.#loaded = listeners
       this.#global = global
@@ -68,7 +71,10 @@ export class AccessFiles {
 const policiesOf = (loaded: ReadonlyMap<string, Loaded>): ReadonlyMap<string, ListenerPolicy> =>
   new Map(Array.from(loaded, ([name, { policy }]) => [name, policy]))
 
-function load(config: Config): { listeners: ReadonlyMap<string, Loaded>; global: Loaded; warnings: readonly string[] } {
+function load(
+  config: Config,
+  when: 'start' | 'reload',
+): { listeners: ReadonlyMap<string, Loaded>; global: Loaded; warnings: readonly string[] } {
   const warnings = new Set<string>()
   // Listeners that name the same file share what is in it.
   const passwords = new Map<string, ReadonlyMap<string, PasswordEntry>>()
@@ -76,7 +82,7 @@ function load(config: Config): { listeners: ReadonlyMap<string, Loaded>; global:
   const one = (access: AccessConfig, certificate: ListenerPolicy['certificate']): Loaded => {
     const { allowAnonymous, passwordFile, aclFile, httpAuthUrl } = access
     if (passwordFile !== undefined && !passwords.has(passwordFile))
-      passwords.set(passwordFile, loadPasswords(passwordFile, warnings))
+      passwords.set(passwordFile, loadPasswords(passwordFile, when, warnings))
     if (aclFile !== undefined && !acls.has(aclFile)) acls.set(aclFile, loadAcl(aclFile))
     const table = passwordFile === undefined ? undefined : passwords.get(passwordFile)
     const acl = aclFile === undefined ? undefined : acls.get(aclFile)
@@ -101,11 +107,18 @@ function load(config: Config): { listeners: ReadonlyMap<string, Loaded>; global:
   return { listeners, global, warnings: [...warnings] }
 }
 
-function loadPasswords(path: string, warnings: Set<string>): ReadonlyMap<string, PasswordEntry> {
-  const parsed = parsePasswords(read(path, 'password_file'))
-  if ('reason' in parsed) throw wrong('password_file', path, parsed as AclError)
+/** Broken lines of one file that a warning names each. */
+const BROKEN_LINES_MAX = 10
+
+function loadPasswords(path: string, when: 'start' | 'reload', warnings: Set<string>): ReadonlyMap<string, PasswordEntry> {
+  const { users, broken } = parsePasswordLines(read(path, 'password_file'))
+  if (broken[0] !== undefined && when === 'reload') throw wrong('password_file', path, broken[0])
+  for (const each of broken.slice(0, BROKEN_LINES_MAX))
+    warnings.add(`${wrong('password_file', path, each).message}: this user is refused`)
+  if (broken.length > BROKEN_LINES_MAX)
+    warnings.add(`${path}: ${broken.length - BROKEN_LINES_MAX} more broken lines, whose users are refused (password_file)`)
   if ((statSync(path).mode & 0o077) !== 0) warnings.add(`password_file ${path} is open to other users of this machine: chmod 600`)
-  return parsed as ReadonlyMap<string, PasswordEntry>
+  return users
 }
 
 function loadAcl(path: string): Acl {

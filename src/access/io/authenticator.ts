@@ -2,7 +2,7 @@ import type { AuthAnswer, AuthRequest } from '../../broker/access.ts'
 import type { LinkId } from '../../mqtt/link.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import { Acl, type AclRule, type RuleSet } from '../acl.ts'
-import type { PasswordEntry } from '../password-file.ts'
+import { isRefused, type PasswordEntry } from '../password-file.ts'
 import { Grant, type Proof } from '../policy.ts'
 import type { HttpCallout } from './http-callout.ts'
 import { nobodyAmong, type PasswordChecker } from './password-hash.ts'
@@ -43,7 +43,7 @@ export class Authenticator {
     this.#pending.set(link, pending)
     let answer: AuthAnswer
     try {
-      answer = method === undefined ? await this.#verify(request, pending.gone.signal) : this.#scram(request, pending)
+      answer = method === undefined ? await this.#verify(request, pending.gone.signal) : await this.#scram(request, pending)
     } catch (error) {
       answer = refused(ReasonCode.SERVER_UNAVAILABLE, (error as Error).message)
     }
@@ -60,7 +60,8 @@ export class Authenticator {
     const { username, password, info } = request
     const { passwords, tokens, callout } = this.#verifiersOf(info.listener)
     const entry = username === undefined ? undefined : passwords?.get(username)
-    if (entry?.password !== undefined || (passwords !== undefined && tokens === undefined && callout === undefined)) {
+    const isOurs = entry?.password !== undefined || (entry !== undefined && isRefused(entry))
+    if (isOurs || (passwords !== undefined && tokens === undefined && callout === undefined)) {
       const verdict = await this.#checker.check(entry?.password ?? nobodyAmong(passwords), password ?? NOTHING, signal)
       if (verdict === 'busy' || verdict === 'abandoned') return refused(ReasonCode.SERVER_BUSY, 'too many clients log in')
       if (verdict === 'wrong' || entry?.password === undefined) return WRONG
@@ -85,7 +86,7 @@ export class Authenticator {
     return granted(request, token.username, { kind: 'token', key: token.key }, token)
   }
 
-  #scram({ info, step, data, method }: AuthRequest, pending: Pending): AuthAnswer {
+  async #scram({ info, step, data, method }: AuthRequest, pending: Pending): Promise<AuthAnswer> {
     const { passwords } = this.#verifiersOf(info.listener)
     if (method !== SCRAM_SHA_256 || passwords === undefined) {
       return refused(ReasonCode.BAD_AUTHENTICATION_METHOD, `no authentication by ${method}`)
@@ -101,6 +102,7 @@ export class Authenticator {
     const serverFinal = scram?.exchange.finish(data ?? NOTHING)
     if (scram === undefined || serverFinal === undefined) return refused(ReasonCode.NOT_AUTHORIZED, 'the proof is wrong')
     const { exchange, lines } = scram
+    if (await exchange.hasEmptyPassword()) return refused(ReasonCode.NOT_AUTHORIZED, 'the password is empty')
     const grant = new Grant({ kind: 'password', lines }, undefined)
     return { kind: 'accepted', username: exchange.username, grant, data: Buffer.from(serverFinal) }
   }

@@ -56,7 +56,9 @@ export class PasswordChecker {
   readonly #remembered = new Map<string, number>()
   readonly #key = randomBytes(32)
 
+  /** An empty password never matches, even if the hash is that of one: mosquitto_passwd writes such hashes. */
   check(hash: PasswordHash, password: Uint8Array, signal: AbortSignal): Promise<Verdict> {
+    if (password.length === 0) return Promise.resolve('wrong')
     if (this.#remembers(hash, password)) return Promise.resolve('right')
     if (this.#waiting.length >= WAITING_MAX) return Promise.resolve('busy')
     return new Promise((resolve) => {

@@ -88,6 +88,26 @@ export class ScramExchange {
     if (!timingSafeEqual(sha256(clientKey), storedKey) || !this.#known) return undefined
     return `v=${hmac(Buffer.from(this.#credential.serverKey, 'base64'), authMessage).toString('base64')}`
   }
+
+  /** To be asked after the proof was right, so that only a client that knows the password can make the server derive it. */
+  hasEmptyPassword(): Promise<boolean> {
+    return isOfEmptyPassword(this.#credential)
+  }
+}
+
+/** Whether a credential is that of an empty password, by credential: deriving it takes a while. */
+const empty = new WeakMap<ScramCredential, Promise<boolean>>()
+
+function isOfEmptyPassword(credential: ScramCredential): Promise<boolean> {
+  let answer = empty.get(credential)
+  if (answer === undefined) {
+    const salt = Buffer.from(credential.salt, 'base64')
+    answer = derive('', salt, credential.iterations, KEY_BYTES, 'sha256').then((salted) =>
+      timingSafeEqual(sha256(hmac(salted, 'Client Key')), Buffer.from(credential.storedKey, 'base64')),
+    )
+    empty.set(credential, answer)
+  }
+  return answer
 }
 
 interface ClientFirst {

@@ -37,8 +37,6 @@ const info = (listener: string) => ({ kind: 'mqtt' as const, peer: 'p', listener
 const named = connectPacket('c', { username: 'alice', password: Buffer.from('secret') })
 
 test.each<[string, string | Uint8Array, RegExp]>([
-  ['password_file', `alice:${hash}\nbob:secret\n`, /^\S+\/f:2: no hash for user bob \(password_file\)$/],
-  ['password_file', 'alice\n', /^\S+\/f:1: expected <user>:<hash> \(password_file\)$/],
   ['password_file', Buffer.from([0x61, 0xff]), /^password_file \S+\/f: not UTF-8 text$/],
   ['acl_file', 'topic a\nbogus\n', /^\S+\/f:2: expected user, topic or pattern, got bogus \(acl_file\)$/],
   ['acl_file', Buffer.from([0xff]), /^acl_file \S+\/f: not UTF-8 text$/],
@@ -52,6 +50,30 @@ test.each<[string, string | Uint8Array, RegExp]>([
 test.each(['password_file', 'acl_file'])('%s: one that cannot be read is refused, never taken for an empty one', (option) => {
   expect(() => new AccessFiles(config({ [option]: join(dir, 'none') }))).toThrow(/^\S+ \S+none: no such file or directory$/)
   expect(() => new AccessFiles(config({ [option]: dir }))).toThrow(/: illegal operation on a directory$/)
+})
+
+test('a broken line of a password file: its user is refused, with a warning, and at a reload the users from before stay', async () => {
+  const path = file('f', `alice:${hash}\nbob:secret\ncarol\n`)
+  const files = new AccessFiles(config({ password_file: path }))
+  expect(files.warnings).toEqual([
+    `${path}:2: no hash for user bob (password_file): this user is refused`,
+    `${path}:3: expected <user>:<hash> (password_file): this user is refused`,
+  ])
+  const login = async (username: string): Promise<string> => {
+    const request = { link: 1, step: 1, info: info('mqtt-1883'), clientId: 'c', username, password: Buffer.from('secret') }
+    return (await files.authenticator.authenticate({ ...request, method: undefined, data: undefined, again: false })).kind
+  }
+  expect([await login('alice'), await login('bob'), await login('carol')]).toEqual(['accepted', 'refused', 'refused'])
+  file('f', 'alice:oops\n')
+  expect(() => files.prepareReload()).toThrow(`${path}:1: no hash for user alice (password_file)`)
+  expect(await login('alice')).toBe('accepted')
+})
+
+test('of many broken lines the first ten are named', () => {
+  const path = file('f', 'x:y\n'.repeat(25))
+  const { warnings } = new AccessFiles(config({ password_file: path }))
+  expect(warnings).toHaveLength(11)
+  expect(warnings.at(-1)).toBe(`${path}: 15 more broken lines, whose users are refused (password_file)`)
 })
 
 test('a password file that others can read is worth a warning', () => {

@@ -6,9 +6,10 @@ import { HttpCallout } from '../../../src/access/io/http-callout.ts'
 import { hashPassword, PasswordChecker } from '../../../src/access/io/password-hash.ts'
 import { scramLine } from '../../../src/access/io/scram.ts'
 import type { TokenVerifier } from '../../../src/access/io/token-verifier.ts'
-import { type PasswordEntry, parsePasswords } from '../../../src/access/password-file.ts'
+import { type PasswordEntry, parsePasswordLines, parsePasswords } from '../../../src/access/password-file.ts'
 import { Grant } from '../../../src/access/policy.ts'
 import type { AuthAnswer, AuthRequest } from '../../../src/broker/access.ts'
+import { clientFinal } from './scram-client.ts'
 
 const alice = await hashPassword(Buffer.from('secret'), 1)
 const passwords = parsePasswords(`alice:${alice}\nscram:${await scramLine('x', 4096)}\n`) as ReadonlyMap<string, PasswordEntry>
@@ -96,6 +97,29 @@ describe('a token', () => {
     expect(code(await ask({ passwords, tokens, callout: anybody }, { username: 'alice', secret: 'a.b.c' }))).toBe(0x86)
     expect(await ask({ passwords, tokens }, { username: 'bob', secret: 'a.b.c' })).toMatchObject({ kind: 'accepted' })
   })
+})
+
+test('an empty password never matches, even where the file has the hash of one', async () => {
+  const { users } = parsePasswordLines(`alice:${await hashPassword(Buffer.alloc(0), 1)}\nscram:${await scramLine('', 4096)}\n`)
+  expect(code(await ask({ passwords: users }, { username: 'alice', secret: '' }))).toBe(0x86)
+  expect(code(await ask({ passwords: users }, { username: 'alice' }))).toBe(0x86)
+  const authenticator = new Authenticator(new PasswordChecker(), () => ({ ...NONE, passwords: users }))
+  const step = async (at: number, data: string): Promise<AuthAnswer> =>
+    authenticator.authenticate({
+      ...{ link: 1, step: at, info: { kind: 'mqtt', peer: 'p', listener: 'l' }, clientId: 'c', username: undefined },
+      ...{ password: undefined, method: 'SCRAM-SHA-256', data: Buffer.from(data), again: false },
+    })
+  const first = await step(1, 'n,,n=scram,r=abc')
+  const serverFirst = Buffer.from((first as { data: Uint8Array }).data).toString()
+  expect(code(await step(2, clientFinal(serverFirst, 'n=scram,r=abc', '')))).toBe(0x87)
+})
+
+test('the user of a broken line is refused, whatever else there is, and the others are not', async () => {
+  const { users } = parsePasswordLines(`alice:${alice}\ncarol:secret\nbob:${alice}\nbob:$scram-sha-256$broken\ncarol:${alice}\n`)
+  const callout = await service(200, '')
+  for (const username of ['carol', 'bob'])
+    expect(code(await ask({ passwords: users, tokens, callout }, { username, secret: 'secret' }))).toBe(0x86)
+  expect(await ask({ passwords: users }, { username: 'alice', secret: 'secret' })).toMatchObject({ kind: 'accepted' })
 })
 
 describe('a service', () => {

@@ -2,6 +2,7 @@ import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
 import { SCRAM_ITERATIONS, ScramExchange, scramLine } from '../../../src/access/io/scram.ts'
 import { type PasswordEntry, parsePasswords } from '../../../src/access/password-file.ts'
+import { clientFinal } from './scram-client.ts'
 
 /** The example of RFC 7677 section 3: user `user`, password `pencil`. */
 const RFC = {
@@ -23,16 +24,6 @@ function line(user: string, password: string, salt: string, iterations: number):
 }
 const users = (text: string): ReadonlyMap<string, PasswordEntry> => parsePasswords(text) as ReadonlyMap<string, PasswordEntry>
 const USERS = users(line('user', 'pencil', 'W22ZaJ0SNY7soEsUEjb6gQ==', 4096))
-
-/** The client's side, so that every part of it can be made wrong. */
-function clientFinal(serverFirst: string, bare: string, password: string, header = 'biws'): string {
-  const [, nonce, salt, iterations] = /^r=(.*),s=(.*),i=(\d+)$/.exec(serverFirst)!
-  const salted = pbkdf2Sync(password, Buffer.from(salt!, 'base64'), Number(iterations), 32, 'sha256')
-  const clientKey = hmac(salted, 'Client Key')
-  const withoutProof = `c=${header},r=${nonce}`
-  const signature = hmac(sha256(clientKey), `${bare},${serverFirst},${withoutProof}`)
-  return `${withoutProof},p=${Buffer.from(clientKey.map((byte, i) => byte ^ signature[i]!)).toString('base64')}`
-}
 
 test('the example of RFC 7677', () => {
   const exchange = ScramExchange.begin(bytes(RFC.clientFirst), USERS, RFC.nonce)!
