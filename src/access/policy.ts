@@ -1,5 +1,5 @@
 import type { Access, Identity } from '../broker/access.ts'
-import type { LinkInfo } from '../mqtt/link.ts'
+import type { ClientKind, LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type Acl, type AclRule, RuleSet } from './acl.ts'
@@ -64,7 +64,7 @@ export class AccessPolicy implements Access {
   }
 
   connect({ kind, listener, identity }: LinkInfo, packet: Connect): number | 'ask' {
-    const policy = this.#policy(listener)
+    const policy = this.#policy(kind, listener)
     // Ruling A31: sensors have nothing to authenticate with; the gateway's rules say who they are.
     if (kind === 'sn') return policy.allowAnonymous || identity !== undefined ? 0 : ReasonCode.NOT_AUTHORIZED
     // As with Mosquitto: the user name comes from the certificate, so that without one it is bad.
@@ -81,7 +81,7 @@ export class AccessPolicy implements Access {
   }
 
   remains(who: Identity): number {
-    const policy = this.#policy(who.listener)
+    const policy = this.#policy(who.kind, who.listener)
     if (who.kind === 'sn') return policy.allowAnonymous || who.certified ? 0 : ReasonCode.NOT_AUTHORIZED
     if (who.grant instanceof Grant) return isInForce(who.grant.proof, who.username, policy) ? 0 : ReasonCode.NOT_AUTHORIZED
     return who.certified || policy.allowAnonymous ? 0 : ReasonCode.NOT_AUTHORIZED
@@ -113,14 +113,15 @@ export class AccessPolicy implements Access {
     return grant
   }
 
-  #policy(listener: string): ListenerPolicy {
-    return this.#listeners.get(listener) ?? this.#global
+  /** Sensors come by ports, never by a listener of MQTT, whatever that is named. */
+  #policy(kind: ClientKind, listener: string): ListenerPolicy {
+    return (kind === 'mqtt' ? this.#listeners.get(listener) : undefined) ?? this.#global
   }
 
   /** None: everything is allowed. */
   #rules(who: Identity): RuleSet | undefined {
     if (who.grant instanceof Grant && who.grant.rules !== undefined) return who.grant.rules
-    const { acl } = this.#policy(who.listener)
+    const { acl } = this.#policy(who.kind, who.listener)
     if (acl === undefined) return undefined
     const { username, listener } = who
     const known = this.#compiled.get(who)

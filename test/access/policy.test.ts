@@ -95,6 +95,16 @@ test('each listener has rules of its own, and one that nobody knows has the glob
   expect(policy.publish(who({ listener: '' }), 'b')).toBe(false)
 })
 
+test('a listener named like the port of sensors says nothing about sensors', () => {
+  const acl = parseAcl('topic a') as Acl
+  const policy = new AccessPolicy(new Map([['sn', OPEN]]), { ...CLOSED, acl })
+  const sensor = who({ kind: 'sn', listener: 'sn' })
+  expect(policy.connect(info({ kind: 'sn', listener: 'sn' }), connectPacket('s'))).toBe(0x87)
+  expect(policy.remains(sensor)).toBe(0x87)
+  expect([policy.publish(sensor, 'b'), policy.subscribe(sensor, 'b'), policy.read(sensor, 'b')]).toEqual([false, false, false])
+  expect(policy.connect(info({ listener: 'sn' }), connectPacket('c'))).toBe(0)
+})
+
 describe('who may stay when the rules have changed', () => {
   const proved = (proof: ConstructorParameters<typeof Grant>[0]) => who({ username: 'alice', grant: new Grant(proof, undefined) })
   const passwords = new Map([['alice', entry('hash 1')]])
