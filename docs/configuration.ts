@@ -83,9 +83,13 @@ const MOSQUITTO = `## From Mosquitto
 
     npx roost config import /etc/mosquitto/mosquitto.conf -o roost.yaml
 
-translates a configuration of Mosquitto 2.0, the files of its \`include_dir\` included. Each setting that has no counterpart is told on standard
-error with its reason, and stands in the file as a comment. Relative paths are taken as relative to the directory of mosquitto.conf. What
-protects a listener in Mosquitto and has no counterpart, such as a plugin, costs it its address: it is put on 127.0.0.1.
+translates a configuration of Mosquitto 2.0, the files of its \`include_dir\` included. Each setting that has no counterpart is reported on
+standard error with its reason, and stands in the file as a comment. Relative paths are relative to the directory of mosquitto.conf. Mosquitto's
+saved state (\`mosquitto.db\`) is not imported. The report ends with a summary: carried over, needs attention, lost.
+
+A listener that loses a setting which protects it, such as a plugin, or one that is unknown and may, is put on 127.0.0.1, and the exit code is
+3, or 0 with \`--accept-losses\`. A listener on which Mosquitto accepts no client gets \`allow_anonymous: false\`, and accepts none here either.
+An output file that exists is an error (exit code 2), unless \`--force\` is given.
 
 Where Mosquitto takes 0 (or -1) for "no bound", so does Roost, for a large one. Differences by default: \`set_tcp_nodelay\` is true,
 \`max_packet_size\`, \`max_queued_bytes\` and \`max_connections\` have a bound, and state is kept on disk.

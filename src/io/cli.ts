@@ -53,7 +53,9 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
     'after',
     '\nEvery option but --config can stand in the file that --config names: --max-connections as max_connections.',
   )
-  addConfigCommand(program, host)
+  addConfigCommand(program, host, (code) => {
+    exitCode = code
+  })
   addPasswdCommand(program, host)
   addSnCommand(program, host)
   addStoreCommand(program, host, (code) => {

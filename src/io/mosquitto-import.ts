@@ -2,7 +2,7 @@ import { dirname, isAbsolute, resolve } from 'node:path'
 import { type Option, type OptionKey, options } from '../base/options.ts'
 import { isLoopback, NEEDS } from '../config.ts'
 import { placeOf, type Setting } from './mosquitto-conf.ts'
-import { COUNTERPARTS, isSecret, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
+import { COUNTERPARTS, isSecret, isUnknown, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
 import { type Plain, Section } from './mosquitto-section.ts'
 import { block, comment, printable } from './yaml-lines.ts'
 
@@ -11,6 +11,21 @@ export interface Imported {
   readonly yaml: string
   /** What could not be taken as it was, one line each: `mosquitto.conf:12: log_facility 5: no counterpart: ...`. */
   readonly findings: readonly string[]
+  /** The findings in numbers and short. */
+  readonly summary: ImportSummary
+}
+
+export interface ImportSummary {
+  /** Settings that are in the file that was written. */
+  readonly carriedOver: number
+  /** Settings that are there in another form, and listeners that are not as they were. */
+  readonly attention: number
+  /** Names of settings that are not there. */
+  readonly lost: readonly string[]
+  /** True if one of them, or one that is not known, kept clients or messages away from a listener. */
+  readonly losesProtection: boolean
+  /** Mosquitto's saved state, which is not imported; undefined if it keeps none. */
+  readonly state: string | undefined
 }
 
 const byKey = new Map(options.map((option) => [option.key, option]))
@@ -34,7 +49,12 @@ class Translation {
   /** Where a finding about the whole points to. */
   readonly #path: string
   readonly #startsDefault: boolean
-  readonly #logTypes: Setting[] = []
+  readonly #lost: string[] = []
+  /** Settings that a later one took the place of. */
+  #replaced = 0
+  #attention = 0
+  #losesProtection = false
+  #logTypes: Setting[] = []
   #logNowhere = false
   #location: Setting | undefined
 
@@ -58,7 +78,14 @@ class Translation {
     const sections = this.#sections()
     for (const section of sections) this.#finishListener(section)
     this.#finishConnections(sections)
-    return { yaml: this.#yaml(sections), findings: this.#findings }
+    const summary = {
+      carriedOver: this.#settings.length - this.#lost.length - this.#replaced,
+      attention: this.#attention,
+      lost: [...new Set(this.#lost)],
+      losesProtection: this.#losesProtection,
+      state: this.#savedState(),
+    }
+    return { yaml: this.#yaml(sections), findings: this.#findings, summary }
   }
 
   #take(setting: Setting): void {
@@ -69,9 +96,14 @@ class Translation {
     if (reason !== undefined) {
       if (protects(name, value))
         this.#sectionFor(this.#perListener || !isPlugin(name) ? 'listener' : 'broker', listener).exposed = true
-      this.#report(listener, setting, reason)
-    } else if (value === '') this.#report(listener, setting, 'not taken: it has no value')
-    else if (counterpart === undefined) this.#translate(setting, listener)
+      // Above all listeners it may have been for each of them.
+      if (isUnknown(name) && listener === this.#byDefault) this.#broker.exposed = true
+      this.#lose(listener, setting, reason)
+    } else if (value === '') {
+      if (counterpart !== undefined && PROTECTING.has(counterpart.key))
+        this.#sectionFor(counterpart.scope, listener).exposed = true
+      this.#lose(listener, setting, 'not taken: it has no value')
+    } else if (counterpart === undefined) this.#translate(setting, listener)
     else this.#put(this.#sectionFor(counterpart.scope, listener), setting, counterpart.key)
   }
 
@@ -96,10 +128,10 @@ class Translation {
         this.#put(this.#byDefault, setting, 'host')
         break
       case 'socket_domain':
-        if (listener.get('host') !== undefined) this.#report(listener, setting, 'not taken: host says which')
+        if (listener.get('host') !== undefined) this.#lose(listener, setting, 'not taken: host says which')
         else if (value === 'ipv4') this.#put(listener, setting, 'host', '0.0.0.0')
         else if (value === 'ipv6') this.#put(listener, setting, 'host', EVERYWHERE)
-        else this.#report(listener, setting, 'not taken: expected ipv4 or ipv6')
+        else this.#lose(listener, setting, 'not taken: expected ipv4 or ipv6')
         break
       case 'ciphers': {
         const newer = suites.filter(isTls13)
@@ -116,7 +148,7 @@ class Translation {
       case 'persistence':
       case 'retained_persistence':
         if (isBoolean(value)) this.#put(this.#broker, setting, 'memory', !isTrue(value))
-        else this.#report(this.#broker, setting, 'not taken: expected true or false')
+        else this.#lose(this.#broker, setting, 'not taken: expected true or false')
         break
       case 'persistence_location':
         this.#location = setting
@@ -125,14 +157,21 @@ class Translation {
         this.#put(this.#broker, setting, name, inSeconds(value) ?? value)
         break
       case 'log_type':
-        this.#logTypes.push(setting)
+        // Types add up; none takes away those before it.
+        this.#logTypes = value === 'none' ? [setting] : [...this.#logTypes.filter((one) => one.value !== 'none'), setting]
         break
       case 'log_dest':
-        if (value === 'none') this.#logNowhere = true
-        else if (value !== 'stdout') this.#report(this.#broker, setting, 'no counterpart: Roost logs to standard output')
+        // So do destinations.
+        this.#logNowhere = value === 'none'
+        if (value !== 'stdout' && value !== 'none')
+          this.#lose(this.#broker, setting, 'no counterpart: Roost logs to standard output')
+        break
+      case 'enable_proxy_protocol':
+        if (value === '1' || value === '2') this.#put(listener, setting, 'proxy_protocol', true)
+        else this.#lose(listener, setting, 'not taken: expected 1 or 2')
         break
       case 'include_dir':
-        this.#report(this.#broker, setting, 'not taken: only the main file may include others')
+        this.#lose(this.#broker, setting, 'not taken: only the main file may include others')
         break
       case 'per_listener_settings':
         this.#put(this.#broker, setting, name)
@@ -157,13 +196,16 @@ class Translation {
     const plain = key === 'tls_version' && value === 'tlsv1.1' ? 'tlsv1.2' : asWritten(option, value)
     if (!option.schema.safeParse(plain).success) {
       section.exposed ||= PROTECTING.has(key)
-      this.#report(section, setting, `not taken: expected ${option.expected}`)
+      this.#lose(section, setting, `not taken: expected ${option.expected}`)
       return
     }
     const before = section.get(key)
     const path = option.path === true ? resolve(this.#dir, String(plain)) : undefined
     section.set(key, path ?? plain, { place: placeOf(setting) })
-    if (before !== undefined) this.#report(section, setting, `given again: takes the place of ${before}`)
+    if (before !== undefined) {
+      this.#replaced++
+      this.#report(section, setting, `given again: takes the place of ${before}`)
+    }
     if (path !== undefined && !isAbsolute(String(plain))) this.#report(section, setting, `relative path: taken as ${path}`)
     if (value === 'tlsv1.1') this.#report(section, setting, 'tlsv1.2 is the oldest that there is')
   }
@@ -172,7 +214,7 @@ class Translation {
     const broker = this.#broker
     if (broker.get('memory') === undefined) broker.set('memory', true, { note: 'Mosquitto keeps nothing unless told to' })
     if (this.#location === undefined) return
-    if (broker.get('memory') === true) this.#report(broker, this.#location, 'not taken: persistence is off')
+    if (broker.get('memory') === true) this.#lose(broker, this.#location, 'not taken: persistence is off')
     else this.#put(broker, this.#location, 'data_dir')
   }
 
@@ -180,7 +222,7 @@ class Translation {
   #finishLog(): void {
     const types = this.#logTypes.map(({ value }) => value)
     for (const setting of this.#logTypes) {
-      if (!LOG_LEVELS.has(setting.value)) this.#report(this.#broker, setting, 'no counterpart: see log_level')
+      if (!LOG_LEVELS.has(setting.value)) this.#lose(this.#broker, setting, 'no counterpart: see log_level')
     }
     const level = this.#logNowhere ? 'silent' : [...LOG_LEVELS].find(([type]) => types.includes(type))?.[1]
     const note = this.#logNowhere ? 'log_dest none' : `log_type ${types.join(', ')}`
@@ -196,8 +238,9 @@ class Translation {
     }
     for (const { key, value, place, comment: text } of this.#byDefault.lines) {
       if (text !== undefined) this.#broker.lines.push({ comment: text })
-      if (key !== undefined)
-        this.#tell(this.#broker, `${place} ${value}: not taken: Mosquitto does not start the default listener`)
+      if (key === undefined) continue
+      this.#tell(this.#broker, `${place} ${value}: not taken: Mosquitto does not start the default listener`)
+      this.#lost.push(key)
     }
     return this.#listeners
   }
@@ -207,6 +250,7 @@ class Translation {
     if (section.get('use_identity_as_username') === true && section.get('use_subject_as_username') === true) {
       this.#tell(section, `${section.place('use_subject_as_username')} true: not taken: use_identity_as_username counts`)
       section.delete('use_subject_as_username')
+      this.#lost.push('use_subject_as_username')
     }
     // What lacks something takes with it what needs it.
     for (const _ of NEEDS) {
@@ -215,6 +259,7 @@ class Translation {
         if (!isOn(value) || needed.some((other) => isOn(section.get(other)))) continue
         this.#tell(section, `${section.place(key)} ${value}: not taken: needs ${needed.join(' or ')} too`)
         section.delete(key)
+        this.#lost.push(key)
         section.closed ||= CERTIFIED.has(key) && (section.exposed || section.get('certfile') !== undefined)
         section.exposed ||= PROTECTING.has(key)
       }
@@ -242,6 +287,8 @@ class Translation {
     }
     const exposed = section.exposed || this.#broker.exposed
     if (!exposed && (verifies || anonymous === true)) return
+    this.#losesProtection ||= exposed
+    this.#attention++
     const [socket, port, host] = [section.get('socket_path'), section.get('port') ?? 1883, section.get('host')]
     const place =
       section.place(socket === undefined ? 'port' : 'socket_path') ?? section.place('host') ?? `${this.#path}: default listener`
@@ -275,7 +322,26 @@ class Translation {
     return [...head, block(this.#broker.lines, ''), 'listeners:\n', ...entries].join('')
   }
 
+  /** Where Mosquitto keeps sessions and messages. */
+  #savedState(): string | undefined {
+    const of = (name: string): string | undefined => this.#settings.findLast((setting) => setting.name === name)?.value
+    if (this.#broker.get('memory') === true) return undefined
+    return resolve(this.#dir, of('persistence_location') ?? '', of('persistence_file') || 'mosquitto.db')
+  }
+
+  /** A setting that is not in the file. */
+  #lose(section: Section, setting: Setting, what: string): void {
+    this.#lost.push(setting.name)
+    this.#finding(section, setting, what)
+  }
+
+  /** A setting that is in the file in another form. */
   #report(section: Section, setting: Setting, what: string): void {
+    this.#attention++
+    this.#finding(section, setting, what)
+  }
+
+  #finding(section: Section, setting: Setting, what: string): void {
     const value = isSecret(setting.name) ? '***' : setting.value
     this.#tell(section, `${placeOf(setting)}${value === '' ? '' : ` ${value}`}: ${what}`)
   }
@@ -291,16 +357,19 @@ class Translation {
 const PROTECTING: ReadonlySet<OptionKey> = new Set([
   ...(['acl_file', 'certfile', 'clientid_prefixes', 'crlfile', 'keyfile', 'maximum_qos', 'mount_point'] as const),
   ...(['require_certificate', 'use_identity_as_username', 'use_subject_as_username'] as const),
+  // Without a value for these the listener would be another one than Mosquitto's.
+  ...(['allow_anonymous', 'host', 'password_file', 'protocol', 'proxy_protocol'] as const),
 ])
 
 /** Options by which the user name comes from the certificate. */
 const CERTIFIED: ReadonlySet<OptionKey> = new Set(['use_identity_as_username', 'use_subject_as_username'] as const)
 
-const isPlugin = (name: string): boolean => /plugin$/.test(name)
+const isPlugin = (name: string): boolean => /plugin$|^plugin_(load|use)$/.test(name)
 
 /** Whether what has no counterpart kept somebody out. */
 const protects = (name: string, value: string): boolean =>
   isPlugin(name) ||
+  isUnknown(name) ||
   /^(bind_interface|psk_hint|tls_engine|websockets_origin)$/.test(name) ||
   (name === 'use_username_as_clientid' && isTrue(value))
 

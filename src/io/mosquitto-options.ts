@@ -13,7 +13,7 @@ interface Counterpart {
 
 const same = (scope: Scope, ...keys: OptionKey[]): (readonly [string, Counterpart])[] => keys.map((key) => [key, { scope, key }])
 
-/** Options of Mosquitto 2.0 that Roost has with the same meaning. */
+/** Options of Mosquitto that Roost has with the same meaning. */
 export const COUNTERPARTS: ReadonlyMap<string, Counterpart> = new Map([
   ...same('broker', 'check_retain_source', 'clientid_prefixes', 'max_inflight_bytes', 'max_inflight_messages', 'max_keepalive'),
   ...same('broker', 'max_packet_size', 'max_queued_bytes', 'max_queued_messages', 'message_size_limit', 'queue_qos0_messages'),
@@ -30,6 +30,9 @@ export const COUNTERPARTS: ReadonlyMap<string, Counterpart> = new Map([
   ),
   ...same('either', 'acl_file', 'allow_anonymous', 'allow_zero_length_clientid', 'auto_id_prefix', 'password_file'),
   ['max_qos', { scope: 'listener', key: 'maximum_qos' }],
+  // Those of Mosquitto 2.1, which are for the listener above without per_listener_settings too.
+  ['listener_allow_anonymous', { scope: 'listener', key: 'allow_anonymous' }],
+  ['listener_auto_id_prefix', { scope: 'listener', key: 'auto_id_prefix' }],
 ])
 
 /** Options that take more than a new name: the translation has code for each. */
@@ -37,6 +40,7 @@ const TRANSLATED: readonly string[] = [
   'bind_address',
   'ciphers',
   'ciphers_tls1.3',
+  'enable_proxy_protocol',
   'include_dir',
   'listener',
   'log_dest',
@@ -103,6 +107,9 @@ export function noCounterpart(name: string): string | undefined {
   const reason = /^(auth|plugin)_opt_./.test(name) ? PLUGIN : NO_COUNTERPART.get(name)
   return reason === undefined ? 'unknown: Mosquitto 2.0 has no such option' : `no counterpart: ${reason}`
 }
+
+/** Whether no version of Mosquitto that is known here has the option: it may protect a listener. */
+export const isUnknown = (name: string): boolean => noCounterpart(name)?.startsWith('unknown') === true && !/^bridge_/.test(name)
 
 /** Values that must not turn up in a log or on a screen. */
 export const isSecret = (name: string): boolean => /password$|psk$|kpass|_opt_/.test(name)

@@ -69,7 +69,12 @@ mount_point home/
 
   test('what has no counterpart is told on standard error, and stands in the file', () => {
     expect(told).toBe(
-      `${join(dir, 'mosquitto.conf')}:3: pid_file /run/mosquitto/mosquitto.pid: no counterpart: left to what starts the process, such as systemd\n`,
+      `${join(dir, 'mosquitto.conf')}:3: pid_file /run/mosquitto/mosquitto.pid: no counterpart: left to what starts the process, such as systemd
+Carried over: 15 settings.
+Needs attention: nothing.
+Lost: pid_file.
+Not imported: sessions, queued and retained messages, which stay behind in ${join(dir, 'state', 'mosquitto.db')}.
+`,
     )
     expect(readFileSync(join(dir, 'roost.yaml'), 'utf8')).toContain('pid_file')
   })

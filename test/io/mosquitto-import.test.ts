@@ -12,10 +12,10 @@ import { YamlFile } from '../../src/io/yaml-file.ts'
 import { StubHost } from './stub-host.ts'
 
 const imported = (text: string) => {
-  const { yaml, findings } = importMosquitto(parseConf(text, 'm.conf'), '/etc/m/m.conf')
+  const { yaml, findings, summary } = importMosquitto(parseConf(text, 'm.conf'), '/etc/m/m.conf')
   const { global, listeners } = parseConfigFile(new YamlFile('roost.yaml', yaml))
   // Whatever comes out, our own loader takes it.
-  return { yaml, findings, config: settle(new Map(), global, listeners) }
+  return { yaml, findings, summary, config: settle(new Map(), global, listeners) }
 }
 const findings = (text: string) => imported(text).findings
 
@@ -52,8 +52,19 @@ describe('the broker', () => {
     ['log_type all\n', { logLevel: 'debug' }],
     ['log_type all\nlog_dest none\n', { logLevel: 'silent' }],
     ['log_dest stdout\n', { logLevel: 'info' }],
+    // Destinations and types add up; none takes away those before it.
+    ['log_dest none\nlog_dest stdout\n', { logLevel: 'info' }],
+    ['log_dest stdout\nlog_dest none\n', { logLevel: 'silent' }],
+    ['log_type none\nlog_type error\n', { logLevel: 'error' }],
+    ['log_type error\nlog_type none\n', { logLevel: 'silent' }],
+    ['log_type error\nlog_type none\nlog_type warning\n', { logLevel: 'warn' }],
   ])('%j', (text, config) => {
     expect(imported(text)).toMatchObject({ config, findings: [] })
+  })
+
+  test('log_dest none before a file is not silence', () => {
+    expect(imported('log_dest none\nlog_dest file /var/log/m.log').config.logLevel).toBe('info')
+    expect(imported('log_dest file /var/log/m.log\nlog_dest none').config.logLevel).toBe('silent')
   })
 
   test.each([
@@ -173,6 +184,11 @@ describe('listeners', () => {
     ['listener 1', 'nobody could connect to Mosquitto here'],
     ['listener 1\nallow_anonymous false\nacl_file /a', 'nobody could connect to Mosquitto here'],
     ['port 1', 'nobody could connect to Mosquitto here'],
+    ['listener 1\nallow_anonymous true\nfrobnicate', 'something that protects it has no counterpart'],
+    ['frobnicate 1\nallow_anonymous true\nlistener 1', 'something that protects it has no counterpart'],
+    ['listener 1\nallow_anonymous true\nprotocol http_api', 'something that protects it has no counterpart'],
+    ['allow_anonymous true\nlistener 1\nacl_file\nmount_point', 'something that protects it has no counterpart'],
+    ['listener 1\nallow_anonymous true\nproxy_protocol_v2_require_tls true', 'something that protects it has no counterpart'],
     ['plugin /p.so\nlistener 1', 'something that protects it has no counterpart; no client can connect'],
     ['listener 1\nallow_anonymous true\npsk_hint x', 'something that protects it has no counterpart'],
     ['listener 1\npassword_file /p\nuse_username_as_clientid true', 'something that protects it has no counterpart'],
@@ -205,6 +221,33 @@ describe('listeners', () => {
   })
 })
 
+test('options of Mosquitto 2.1 that are for one listener', () => {
+  const { config, summary } = imported(
+    'allow_anonymous true\nlistener 1\nlistener_allow_anonymous false\nlistener 2\nlistener_auto_id_prefix x-\nenable_proxy_protocol 2',
+  )
+  expect(config.listeners).toMatchObject([
+    { allowAnonymous: false, host: '127.0.0.1' },
+    { allowAnonymous: true, host: '::', autoIdPrefix: 'x-', proxyProtocol: true },
+  ])
+  expect(summary).toMatchObject({ carriedOver: 6, lost: [], losesProtection: false })
+})
+
+test('an unknown option below a listener closes that one alone', () => {
+  const { config, summary } = imported('allow_anonymous true\nlistener 1\nfrobnicate\nlistener 2\nbridge_frobnicate')
+  expect(config.listeners).toMatchObject([{ host: '127.0.0.1' }, { host: '::' }])
+  expect(summary).toEqual({
+    ...{ carriedOver: 3, attention: 1, lost: ['frobnicate', 'bridge_frobnicate'], losesProtection: true, state: undefined },
+  })
+})
+
+test('the saved state of Mosquitto stays behind', () => {
+  expect(imported('persistence true').summary.state).toBe('/etc/m/mosquitto.db')
+  expect(imported('persistence true\npersistence_location /var/lib/m/\npersistence_file x.db').summary.state).toBe(
+    '/var/lib/m/x.db',
+  )
+  expect(imported('persistence false\npersistence_location /var/lib/m/').summary.state).toBeUndefined()
+})
+
 describe('files', () => {
   let dir = ''
   const put = (name: string, text: string): string => {
@@ -229,7 +272,11 @@ describe('files', () => {
     const { code, err } = await ran('import', main, '-o', join(dir, 'roost.yaml'))
     expect({ code, err }).toEqual({
       code: 0,
-      err: `${dir}/conf.d/b.conf:2: sys_interval 2: given again: takes the place of 3\n`,
+      err: `${dir}/conf.d/b.conf:2: sys_interval 2: given again: takes the place of 3
+Carried over: 5 settings.
+Needs attention: 1 finding above.
+Lost: no setting.
+`,
     })
     const { sysInterval, listeners } = loadConfig(new Map([['config', { value: 'roost.yaml', origin: '--config' }]]), dir)
     expect(sysInterval).toBe(2)
@@ -254,7 +301,35 @@ describe('files', () => {
     expect(await ran('import', main)).toEqual({ code: 2, out: '', err: error })
     const fine = put('fine.conf', '')
     const cannot = `--output: cannot write ${dir}: illegal operation on a directory\n`
-    expect(await ran('import', fine, '--output', dir)).toEqual({ code: 2, out: '', err: cannot })
+    expect(await ran('import', fine, '--output', dir, '--force')).toEqual({ code: 2, out: '', err: cannot })
+  })
+
+  test('an output that exists is overwritten with --force alone', async () => {
+    const main = put('again.conf', 'sys_interval 5\n')
+    const output = put('kept.yaml', 'port: 1\n')
+    const error = `--output: ${output} exists already; --force overwrites it\n`
+    expect(await ran('import', main, '-o', output)).toEqual({ code: 2, out: '', err: error })
+    expect(readFileSync(output, 'utf8')).toBe('port: 1\n')
+    expect(await ran('import', main, '-o', output, '--force')).toMatchObject({ code: 0 })
+    expect(readFileSync(output, 'utf8')).toContain('sys_interval: 5')
+  })
+
+  test('options that protect a listener and are lost: exit code 3, or 0 with --accept-losses', async () => {
+    const main = put('lossy.conf', 'listener 1\nallow_anonymous true\npsk_hint x\nuser mosquitto\npersistence true\n')
+    const { code, out, err } = await ran('import', main)
+    expect(code).toBe(3)
+    expect(out).toContain('host: "127.0.0.1"')
+    expect(err.split('\n').slice(-6)).toEqual([
+      'Carried over: 3 settings.',
+      'Needs attention: 1 finding above.',
+      'Lost: psk_hint, user.',
+      `Not imported: sessions, queued and retained messages, which stay behind in ${dir}/mosquitto.db.`,
+      'Some of what is lost protects a listener, or may: such listeners are on 127.0.0.1 (--accept-losses exits with 0).',
+      '',
+    ])
+    expect(await ran('import', main, '--accept-losses')).toEqual({ code: 0, out, err })
+    const harmless = put('harmless.conf', 'user mosquitto\n')
+    expect(await ran('import', harmless)).toMatchObject({ code: 0 })
   })
 
   test('a file that Mosquitto would not take either is told as such', async () => {
