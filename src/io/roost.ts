@@ -51,7 +51,10 @@ export interface Running {
    * worth a warning. 'failed': a file is wrong, which a Notice has told, and nothing has changed. One after the other if asked again meanwhile.
    */
   reload(): Promise<readonly string[] | 'failed'>
-  /** Ends the process's part in everything, cleanly; state is kept. Rejects if what was left could not be stored. */
+  /**
+   * Ends the process's part in everything, cleanly; state is kept. Rejects if what was left could not be stored. Called again, it returns
+   * the same promise.
+   */
   stop(): Promise<void>
 }
 
@@ -139,6 +142,18 @@ async function reload(config: Config, parts: Parts): Promise<readonly string[] |
 function running(config: Config, parts: Parts): Running {
   const { loop, server, store, notice, listeners, snPorts, lag } = parts
   let reloading: Promise<unknown> = Promise.resolve()
+  const stop = async (): Promise<void> => {
+    server.publishWills(instant())
+    loop.flush()
+    server.shutDown(instant())
+    loop.flush()
+    loop.stop()
+    lag.stop()
+    await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close()])
+    await closeStore(store)
+    notice.flush()
+  }
+  let stopped: Promise<void> | undefined
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
@@ -150,16 +165,9 @@ function running(config: Config, parts: Parts): Running {
       reloading = next
       return next
     },
-    stop: async () => {
-      server.publishWills(instant())
-      loop.flush()
-      server.shutDown(instant())
-      loop.flush()
-      loop.stop()
-      lag.stop()
-      await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close()])
-      await closeStore(store)
-      notice.flush()
+    stop: () => {
+      stopped ??= stop()
+      return stopped
     },
   }
 }
