@@ -1,6 +1,15 @@
 #!/usr/bin/env node
 import { readFileSync } from 'node:fs'
-import { run } from './io/cli.ts'
+
+/**
+ * Caught before anything else is loaded: at SIGUSR1 Node.js would open its debugger, and SIGUSR2 or an early SIGHUP would end the process
+ * without a line. `serve` writes the line.
+ */
+const earlySignals = new Set<NodeJS.Signals>()
+const caught: NodeJS.Signals[] = process.argv[2] === 'serve' ? ['SIGUSR1', 'SIGUSR2', 'SIGHUP'] : ['SIGUSR1', 'SIGUSR2']
+for (const signal of caught) process.on(signal, () => earlySignals.add(signal))
+
+const { run } = await import('./io/cli.ts')
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -16,6 +25,7 @@ process.exit(
     cwd: process.cwd(),
     version,
     events: process,
+    earlySignals,
     exit: (code) => process.exit(code),
     // Loaded only now, so that help and errors need not wait for the store.
     start: async (config, log) => (await import('./io/roost.ts')).startRoost(config, log, version),

@@ -56,6 +56,26 @@ test('a port that is taken: one line that names the flag, exit code 2', async ()
   other.close()
 })
 
+test.runIf(process.platform === 'linux')('SIGUSR1 and SIGUSR2 are caught before the command line is loaded', async () => {
+  const child = roost('serve', '--memory', '--port', '0', '--sn-port', '0', '--log-format', 'json')
+  // Node.js itself has started as soon as it holds no default action for them.
+  const caught = (): boolean => {
+    const [, mask] = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8')) ?? []
+    return (BigInt(`0x${mask ?? '0'}`) & (1n << 11n)) !== 0n
+  }
+  while (!caught()) await new Promise((resolve) => setImmediate(resolve))
+  child.kill('SIGUSR1')
+  child.kill('SIGUSR2')
+  const messages: string[] = []
+  createInterface({ input: child.stdout! }).on('line', (line) => {
+    const { msg } = JSON.parse(line) as { msg: string }
+    messages.push(msg)
+    if (msg.startsWith('State')) child.kill('SIGTERM')
+  })
+  expect(await ended(child)).toMatchObject({ err: '', code: 0 })
+  expect(messages.slice(0, 2).sort()).toEqual(['SIGUSR1: has no effect', 'SIGUSR2: has no effect'])
+})
+
 describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
   test('ends it cleanly with exit code 0, and the state is in --data-dir', async () => {
     const child = roost('serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', '--data-dir', signal)

@@ -4,6 +4,7 @@ import { type Config, certificateRole, type ListenerConfig, StartError } from '.
 import { type Listener, type ListenOptions, listen } from '../mqtt/io/listen.ts'
 import type { TlsOptions } from '../mqtt/io/tls.ts'
 import type { Loop } from './loop.ts'
+import { descriptorsForConnections, openFilesLimit } from './open-files.ts'
 
 /** A listener for MQTT clients that is open. */
 export interface OpenListener {
@@ -32,6 +33,7 @@ export async function openListeners(config: Config, loop: Loop, notice: NoticeSi
 }
 
 function listenOptions(config: Config, listener: ListenerConfig): ListenOptions {
+  const openFiles = openFilesLimit()
   const { socketPath, websocketsPath } = listener
   const tls = tlsOptions(listener)
   return {
@@ -45,6 +47,7 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
     useProxyIdentityAsUsername: listener.useIdentityAsUsername,
     ...(websocketsPath !== undefined && { path: websocketsPath }),
     maxConnections: listener.maxConnections,
+    maxDescriptor: openFiles === undefined ? undefined : descriptorsForConnections(openFiles),
     socketBufferBytes: config.socketBufferBytes,
     writeTimeoutMs: config.writeTimeoutSeconds * 1000,
     noDelay: listener.setTcpNodelay,

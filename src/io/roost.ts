@@ -17,8 +17,9 @@ import { type OpenListener, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
 import { noticeLogger } from './log.ts'
 import { instant, Loop, wallClock } from './loop.ts'
-import { StopError } from './serve.ts'
+import { openFilesLimit, openFilesWarning } from './open-files.ts'
 import { openSensorUsers, readSensorRules } from './sensor-users.ts'
+import { StopError } from './serve.ts'
 import { corePort, SnPorts } from './sn-ports.ts'
 
 /** Where sensors come in. */
@@ -65,7 +66,8 @@ export interface Running {
 export async function startRoost(config: Config, log: Logger, version?: string): Promise<Running> {
   const logged = noticeLogger(log)
   const access = new AccessFiles(config)
-  for (const warning of access.warnings) log.warn(warning)
+  const openFiles = openFilesWarning(config, openFilesLimit())
+  for (const warning of [...access.warnings, ...(openFiles === undefined ? [] : [openFiles])]) log.warn(warning)
   const users = openSensorUsers(config)
   const lag = new LagMonitor()
   // The store tells its news to a loop that needs the server that needs the store.

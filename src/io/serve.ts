@@ -23,6 +23,8 @@ export interface Host {
   readonly version: string
   /** Signals and crashes: `process` itself. */
   readonly events: EventEmitter
+  /** Signals that came before there was a log; none if absent. */
+  readonly earlySignals?: ReadonlySet<string>
   /** Ends the process at once. */
   exit(code: number): void
   /** Rejects with a StartError for what the user can mend. */
@@ -47,9 +49,11 @@ export async function serve(config: Config, host: Host): Promise<number> {
   }
   host.events.on('uncaughtException', crashed).on('unhandledRejection', crashed)
   const signals = listenForSignals(host)
+  const ignored = ignoreSignals(host, log)
   // Until there is something to read anew.
   let hangUp = (): void => log.warn('SIGHUP: still starting')
   host.events.on('SIGHUP', hangUp)
+  if (host.earlySignals?.has('SIGHUP')) hangUp()
   try {
     const running = await Promise.race([host.start(config, log), signals.first.then(patience)])
     if (typeof running === 'string') {
@@ -75,6 +79,7 @@ export async function serve(config: Config, host: Host): Promise<number> {
     return 1
   } finally {
     signals.stopListening()
+    ignored.stopListening()
     host.events.off('SIGHUP', hangUp)
     host.events.off('uncaughtException', crashed).off('unhandledRejection', crashed)
   }
@@ -88,6 +93,23 @@ async function reload(log: Logger, running: Running): Promise<void> {
   if (warnings === 'failed') return
   for (const warning of warnings) log.warn(warning)
   log.info('SIGHUP: passwords, access lists and certificates were read anew')
+}
+
+/** Node.js would open its debugger at the first, and end the process at the second. */
+const IGNORED = ['SIGUSR1', 'SIGUSR2'] as const
+
+function ignoreSignals({ events, earlySignals }: Host, log: Logger): { stopListening: () => void } {
+  const on = IGNORED.map((signal) => {
+    const listener = (): void => log.info(`${signal}: has no effect`)
+    if (earlySignals?.has(signal)) listener()
+    events.on(signal, listener)
+    return { signal, listener }
+  })
+  return {
+    stopListening: () => {
+      for (const { signal, listener } of on) events.off(signal, listener)
+    },
+  }
 }
 
 function listenForSignals({ events, exit }: Host): { first: Promise<Signal>; stopListening: () => void } {

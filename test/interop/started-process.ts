@@ -40,9 +40,18 @@ export class StartedProcess {
   }
 
   /** Without any port for sensors but those of the flags. */
-  static async startWithoutUdp(...flags: string[]): Promise<StartedProcess> {
-    const argv = [MAIN, 'serve', '--log-format', 'json', ...flags]
-    const started = new StartedProcess(spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] }))
+  static startWithoutUdp(...flags: string[]): Promise<StartedProcess> {
+    return StartedProcess.#of(process.execPath, [MAIN, 'serve', '--log-format', 'json', ...flags])
+  }
+
+  /** With so many files and sockets that it may have open. */
+  static startLimited(openFiles: number, ...flags: string[]): Promise<StartedProcess> {
+    const argv = [MAIN, 'serve', '--log-format', 'json', '--port', '0', '--sn-port', '0', ...flags]
+    return StartedProcess.#of('sh', ['-c', `ulimit -n ${openFiles} && exec "$@"`, 'sh', process.execPath, ...argv])
+  }
+
+  static async #of(command: string, argv: readonly string[]): Promise<StartedProcess> {
+    const started = new StartedProcess(spawn(command, argv, { stdio: ['ignore', 'pipe', 'inherit'] }))
     await new Promise<void>((resolve, reject) => {
       createInterface({ input: started.child.stdout! }).on('line', (text) => {
         const line = JSON.parse(text) as Line

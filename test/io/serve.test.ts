@@ -176,6 +176,23 @@ test('SIGHUP reads files anew: what is worth a warning is told, and a failure is
   ])
 })
 
+test('SIGUSR1 and SIGUSR2 have no effect, before there is a log and after', async () => {
+  const host = Object.assign(new StubHost(), { earlySignals: new Set(['SIGUSR2', 'SIGHUP']) })
+  host.started = () => {
+    for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGTERM']) host.events.emit(signal)
+  }
+  expect(await serve(config, host)).toBe(0)
+  const messages = lines(host).map(({ level, msg }) => `${level} ${msg}`)
+  expect(messages.slice(0, 2)).toEqual(['info SIGUSR2: has no effect', 'warn SIGHUP: still starting'])
+  expect(messages.slice(-4)).toEqual([
+    'info SIGUSR1: has no effect',
+    'info SIGUSR2: has no effect',
+    'info SIGTERM: stopping',
+    'info stopped',
+  ])
+  expect(host.events.eventNames()).toEqual([])
+})
+
 test('SIGHUP while it starts changes nothing and ends nothing', async () => {
   const host = new StubHost()
   host.reload = () => Promise.reject(new Error('not yet'))

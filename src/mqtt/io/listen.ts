@@ -32,6 +32,8 @@ export interface ListenOptions {
   readonly path?: string
   /** Connections of this listener, at least 1; over it they are closed at once. */
   readonly maxConnections: number
+  /** Descriptors of the process that connections may use; one above is refused with a Notice. No bound if not given. */
+  readonly maxDescriptor?: number | undefined
   /** Bytes that may wait in one socket before its link stops listening; below 16 KiB it counts as that. */
   readonly socketBufferBytes: number
   /** Milliseconds after which a connection ends whose socket takes nothing of what waits for it; a minute if not given. */
@@ -85,6 +87,13 @@ interface Arrival {
   /** Ends what is no stream in time. */
   readonly timer: NodeJS.Timeout
 }
+
+/**
+ * The number of the socket's descriptor; -1 where there is none, as on Windows. Without any left, Node itself accepts and closes
+ * connections, and reports that nowhere.
+ */
+const descriptorOf = (socket: Socket): number =>
+  (socket as Socket & { readonly _handle?: { readonly fd?: number } | null })._handle?.fd ?? -1
 
 interface RemoteAddress {
   readonly remoteAddress?: string | undefined
@@ -143,9 +152,14 @@ class StreamListener implements Listener {
     }
     if (socketPath !== undefined) await listenOnPath(this.#server, socketPath, socketMode)
     else await this.#listenOnPort()
-    // No more file descriptors, above all: no reason to end what is there.
-    this.#server.on('error', ({ message }) =>
-      this.#notice({ code: 'limit-reached', level: 'warn', reason: `listener ${this.#options.name}: ${message}` }),
+    // No more descriptors, above all: no reason to end what is there.
+    this.#server.on('error', ({ code, message }: NodeJS.ErrnoException) =>
+      this.#notice({
+        code: 'limit-reached',
+        level: 'warn',
+        reason: `listener ${this.#options.name}: ${message}`,
+        ...((code === 'EMFILE' || code === 'ENFILE') && { limit: 'open_files' }),
+      }),
     )
   }
 
@@ -184,6 +198,12 @@ class StreamListener implements Listener {
   #accept(socket: Socket): void {
     const { proxyProtocol, connectTimeoutMs } = this.#options
     const peer = this.#peerOf(socket)
+    if (descriptorOf(socket) > (this.#options.maxDescriptor ?? Number.POSITIVE_INFINITY)) {
+      const reason = `listener ${this.#options.name}: refused, this process has as many files and sockets open as it may`
+      this.#notice({ code: 'limit-reached', level: 'warn', peer, reason, limit: 'open_files' })
+      socket.destroy()
+      return
+    }
     const timer = setTimeout(() => this.#timedOut(socket), connectTimeoutMs ?? CONNECT_TIMEOUT_MS)
     const arrival: Arrival = { peer, identity: undefined, waitsFor: undefined, counts: false, carrier: undefined, timer }
     this.#arrivals.set(socket, arrival)

@@ -1,0 +1,54 @@
+import { once } from 'node:events'
+import { connect, type Socket } from 'node:net'
+import { expect, test } from 'vitest'
+import { StartedProcess } from './started-process.ts'
+
+const CONNECT = Buffer.from('100c00044d5154540402003c0000', 'hex')
+/** Enough for Node.js to load all modules. */
+const LIMIT = 160
+
+test.runIf(process.platform === 'linux')(
+  'a process without free descriptors refuses connections with a line and a count, and serves those that it has',
+  async () => {
+    const roost = await StartedProcess.startLimited(LIMIT, '--memory', '--max-connections', '1000')
+    const sockets: Socket[] = []
+    const open = async (): Promise<Socket> => {
+      const socket = connect(roost.mqttPort, '127.0.0.1')
+      socket.on('error', () => {})
+      sockets.push(socket)
+      await once(socket, 'connect')
+      return socket
+    }
+    try {
+      expect(roost.levels).toContainEqual(
+        expect.stringMatching(/^warn max_connections is 1000, but this process may open only 160 files and sockets/),
+      )
+      const first = await open()
+      first.write(CONNECT)
+      expect(((await once(first, 'data')) as [Buffer])[0].toString('hex')).toBe('20020000')
+      const others = await Promise.all(Array.from({ length: LIMIT }, open))
+      await roost.logged(/^warn limit-reached at 127\.0\.0\.1:\d+: listener mqtt-0: refused, .* \(open_files\)$/)
+      first.write(Buffer.from('c000', 'hex'))
+      expect(((await once(first, 'data')) as [Buffer])[0].toString('hex')).toBe('d000')
+      // With descriptors free again, connections are accepted again.
+      for (const socket of others) socket.destroy()
+      for (;;) {
+        const again = await open()
+        again.write(CONNECT)
+        const answer = await Promise.race([once(again, 'data'), once(again, 'close')])
+        if (answer[0] instanceof Buffer) break
+      }
+    } finally {
+      for (const socket of sockets) socket.destroy()
+      await roost.stop()
+    }
+  },
+)
+
+test.each(['SIGUSR1', 'SIGUSR2'] as const)('%s neither ends the process nor opens a debugger', async (signal) => {
+  const roost = await StartedProcess.start('--memory')
+  roost.child.kill(signal)
+  await roost.logged(new RegExp(`^info ${signal}: has no effect$`))
+  expect(roost.isRunning).toBe(true)
+  expect(await roost.stop()).toBe(0)
+})
