@@ -26,6 +26,9 @@ export function isWithin(ip: string, networks: readonly Network[]): boolean {
   return words !== undefined && networks.some((network) => matches(words, network))
 }
 
+/** The IPv4 address that an IPv6 socket shows as `::ffff:192.0.2.1`; any other text as it is. */
+export const withoutMapping = (ip: string): string => /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1] ?? ip
+
 function matches(words: readonly number[], { words: base, prefixLength }: Network): boolean {
   for (let i = 0, left = prefixLength; left > 0; i++, left -= 16) {
     const mask = left >= 16 ? 0xffff : (0xffff << (16 - left)) & 0xffff

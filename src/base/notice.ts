@@ -7,6 +7,8 @@ export interface Notice {
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   /** Session key, `mqtt:<clientId>` or `sn:<clientId>`. */
   readonly client?: string
+  /** User name that the client gave; nothing may have verified it. */
+  readonly user?: string
   /** Where the peer is: `127.0.0.1:51234`. */
   readonly peer?: string
   /** In plain words; for peers' errors with the rule that was broken. */

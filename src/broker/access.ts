@@ -64,7 +64,13 @@ export type AuthAnswer =
     }
   /** Enhanced authentication goes on with this for the client. */
   | { readonly kind: 'continue'; readonly data: Uint8Array | undefined }
-  | { readonly kind: 'refused'; readonly reasonCode: number; readonly reason: string }
+  | {
+      readonly kind: 'refused'
+      readonly reasonCode: number
+      readonly reason: string
+      /** For Notices: the user that enhanced authentication was about. */
+      readonly username?: string
+    }
 
 /** Anonymous mode: who reaches the port may do everything. */
 export const OPEN_ACCESS: Access = {

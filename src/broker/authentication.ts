@@ -32,7 +32,7 @@ export interface Authenticating {
 /** What comes of an authentication is the broker's to do. */
 export interface AuthenticationOwner {
   admit(now: Instant, link: ClientLink, connect: Connect, who: Admitted): void
-  refuse(link: ClientLink, connect: Connect, reasonCode: number, reason: string): void
+  refuse(link: ClientLink, connect: Connect, reasonCode: number, reason: string, limit?: string, username?: string): void
   /** Gives 0, or the reason code with which the client has to go after all. */
   renew(now: Instant, session: Session, who: Admitted): number
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string): void
@@ -113,7 +113,7 @@ export class Authentication {
     link.authenticating = undefined
     if (answer.kind === 'refused') {
       if (connect === undefined) this.#owner.fail(now, link, answer.reasonCode, answer.reason)
-      else this.#owner.refuse(link, connect, answer.reasonCode, answer.reason)
+      else this.#owner.refuse(link, connect, answer.reasonCode, answer.reason, undefined, answer.username)
       return
     }
     const { kind: _, ...rest } = answer

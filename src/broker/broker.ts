@@ -377,10 +377,15 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     link.resume(admitted)
   }
 
-  refuse(link: ClientLink, packet: Connect, reasonCode: number, reason: string, limit?: string): void {
+  refuse(link: ClientLink, packet: Connect, reasonCode: number, reason: string, limit?: string, username?: string): void {
     this.stats.refused++
-    const { kind, peer } = link.info
-    const told = { reason: `${reason} (reason code 0x${reasonCode.toString(16)})`, ...(limit !== undefined && { limit }) }
+    const { kind, peer, identity } = link.info
+    const user = username ?? identity ?? packet.username
+    const told = {
+      reason: `${reason} (reason code 0x${reasonCode.toString(16)})`,
+      ...(limit !== undefined && { limit }),
+      ...(user !== undefined && { user }),
+    }
     this.#context.notice({ code: 'client-refused', level: 'info', client: `${kind}:${packet.clientId}`, peer, ...told })
     // A refusal is the last word (MQTT-3.2.2-7), and no session is present (MQTT-3.2.2-6).
     link.refuse({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: { reasonString: reason } })

@@ -10,7 +10,7 @@ export interface LogOutput {
 }
 
 /** What programs read in a JSON line and people have in the text already. */
-const FIELDS = 'code,client,peer,reason,count,mqtt,sn,store'
+const FIELDS = 'code,client,user,peer,reason,count,limit,mqtt,sn,store'
 
 /** The log in the format that was asked for: written at once, so that a crash loses no line. */
 export function createLog(config: Pick<Config, 'logLevel' | 'logFormat'>, output: LogOutput, color: boolean): Logger {
@@ -98,16 +98,22 @@ export function noticeLogger(log: Logger): NoticeLogger {
 function writeNotice(log: Logger, notice: Notice): void {
   const { code, level, count, limit } = notice
   const client = notice.client === undefined ? undefined : printable(notice.client)
+  const user = notice.user === undefined ? undefined : printable(notice.user)
   const reason = notice.reason === undefined ? undefined : printable(notice.reason)
-  const peer = notice.peer
+  // A proxy may say that its client is at the path of a Unix socket, which can hold any character.
+  const peer = notice.peer === undefined ? undefined : printable(unmapped(notice.peer))
   let text: string = code
   if (client !== undefined) text += ` ${client}`
+  if (user !== undefined) text += ` (user ${user})`
   if (peer !== undefined) text += ` at ${peer}`
   if (reason !== undefined) text += `: ${reason}`
-  if (limit !== undefined) text += ` (${limit})`
+  if (limit !== undefined && reason?.includes(`(${limit})`) !== true) text += ` (${limit})`
   if (count !== undefined && count !== 1) text += ` (${count} times)`
-  log[level]({ code, client, peer, reason, count, limit }, text)
+  log[level]({ code, client, user, peer, reason, count, limit }, text)
 }
+
+/** Sensors at a port for IPv4 and IPv6 are where their socket says: `[::ffff:192.0.2.1]:1884`. */
+const unmapped = (peer: string): string => peer.replace(/^\[::ffff:(\d+\.\d+\.\d+\.\d+)\]/i, '$1')
 
 /** Peers choose their names: no line breaks, no terminal escapes, no megabytes. */
 function printable(text: string): string {

@@ -279,6 +279,7 @@ export class Connections {
       code: 'client-refused',
       level: 'info',
       client: `mqtt:${packet.clientId}`,
+      ...(packet.username !== undefined && { user: packet.username }),
       peer: connection.peer,
       reason: `keep alive ${keepAlive} is above ${maxKeepAlive}`,
       limit: 'max_keepalive',

@@ -1,4 +1,5 @@
 import { decodeUtf8, utf8Error } from '../base/bytes.ts'
+import { withoutMapping } from '../base/networks.ts'
 
 /** What a proxy says of the connection that it hands on (PROXY protocol, versions 1 and 2, of HAProxy). */
 export interface ProxyHeader {
@@ -29,6 +30,8 @@ const V2_SIGNATURE = Uint8Array.of(0x0d, 0x0a, 0x0d, 0x0a, 0x00, 0x0d, 0x0a, 0x5
 
 /** Bytes of source and destination in the address block, by family: AF_UNSPEC, AF_INET, AF_INET6, AF_UNIX. */
 const ADDRESS_BYTES = [0, 12, 36, 216] as const
+/** First bytes of an IPv4 address in IPv6, `::ffff:192.0.2.1`. */
+const IPV4_MAPPED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff] as const
 const STREAM = 1
 const TLV_SSL = 0x20
 const TLV_SSL_CN = 0x22
@@ -71,7 +74,8 @@ function readV1(bytes: Uint8Array): ProxyHeader | ProxyError | undefined {
   if (source === undefined || Number(port) > 0xffff || Number(destinationPort) > 0xffff) return error('malformed PROXY header')
   const isAddress = family === '4' ? (text: string) => IPV4.test(text) : isIPv6
   if (!isAddress(source) || !isAddress(destination!)) return error(`PROXY header with an address that is not of TCP${family}`)
-  return { ...header, peer: family === '4' ? `${source}:${port}` : `[${source}]:${port}` }
+  const host = withoutMapping(source)
+  return { ...header, peer: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}` }
 }
 
 const isIPv6 = (text: string): boolean => URL.canParse(`http://[${text}]`)
@@ -110,6 +114,7 @@ function readV2(bytes: Uint8Array): ProxyHeader | ProxyError | undefined {
 function peerOf(family: number, block: Uint8Array): string | undefined {
   const at = (offset: number): number => (block[offset]! << 8) | block[offset + 1]!
   if (family === 1) return `${block.subarray(0, 4).join('.')}:${at(8)}`
+  if (family === 2 && IPV4_MAPPED.every((byte, i) => block[i] === byte)) return `${block.subarray(12, 16).join('.')}:${at(32)}`
   if (family === 2) {
     const groups = Array.from({ length: 8 }, (_, i) => at(2 * i).toString(16))
     // In its short form: `[2001:db8::1]`.

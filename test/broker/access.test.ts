@@ -468,6 +468,20 @@ describe('rules that change while somebody is being verified', () => {
     expect(client.poll()).toEqual(['CONNACK 135', 'CLOSE 135'])
   })
 
+  test('the Notice of a refused login names the user, that of enhanced authentication too', () => {
+    const world = Guarded.with('')
+    world.reload('', file('old'))
+    const wrong = { kind: 'refused', reasonCode: 0x86, reason: 'user name or password' } as const
+    world.open().send(connectPacket('c', { username: 'alice', password: bytes('x') }))
+    world.answer(world.broker.nextAuthRequest(), wrong)
+    world.open().send(connectPacket('d', { properties: { authenticationMethod: 'SCRAM-SHA-256' } }))
+    world.answer(world.broker.nextAuthRequest(), { ...wrong, username: 'bob' })
+    expect(world.notices.filter(({ code }) => code === 'client-refused')).toMatchObject([
+      { client: 'mqtt:c', user: 'alice' },
+      { client: 'mqtt:d', user: 'bob' },
+    ])
+  })
+
   test('and so is a re-authentication', () => {
     const world = Guarded.with('')
     world.reload('', file('old'))

@@ -99,6 +99,35 @@ describe('notices', () => {
     )
   })
 
+  test('the path of a Unix socket that a proxy names cannot forge a line', () => {
+    const { lines, log } = written('pretty')
+    noticeLogger(log)({ code: 'client-connected', level: 'info', peer: 'unix:/x\n[2026-01-01 00:00:00.000] INFO: forged' })
+    expect(lines.join('')).toMatch(/INFO: client-connected at unix:\/x\\u\{a\}\[2026.* INFO: forged\n$/)
+    expect(lines.join('').split('\n')).toHaveLength(2)
+  })
+
+  test('a limit stands in the text once', () => {
+    const { lines, log } = written('pretty')
+    const sink = noticeLogger(log)
+    sink({ code: 'limit-reached', level: 'warn', reason: 'listener a is full', limit: 'max_connections' })
+    sink({ code: 'client-refused', level: 'info', reason: 'too many sessions (max_sessions)', limit: 'max_sessions' })
+    expect(lines.map((line) => line.replace(/^\[[^\]]*\] /, ''))).toEqual([
+      'WARN: limit-reached: listener a is full (max_connections)\n',
+      'INFO: client-refused: too many sessions (max_sessions)\n',
+    ])
+  })
+
+  test('the user of a refused login, and an IPv4 peer at a port for both', () => {
+    const { lines, log } = written('json')
+    noticeLogger(log)({
+      ...{ code: 'client-refused', level: 'info', client: 'mqtt:c', user: 'a\nb', reason: 'user name or password' },
+      peer: '[::ffff:192.0.2.1]:1884',
+    } as Notice)
+    expect(parsed(lines)).toMatchObject([
+      { user: 'a\\u{a}b', msg: 'client-refused mqtt:c (user a\\u{a}b) at 192.0.2.1:1884: user name or password' },
+    ])
+  })
+
   test('20 of one code in 10 s, then one line that counts the rest', () => {
     const { lines, log } = written('json')
     const sink = noticeLogger(log)

@@ -11,7 +11,7 @@ describe('version 1', () => {
     ['PROXY TCP4 192.0.2.1 198.51.100.9 51234 1883\r\n', '192.0.2.1:51234'],
     ['PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n', '255.255.255.255:65535'],
     ['PROXY TCP6 2001:db8::1 ::1 0 1883\r\n', '[2001:db8::1]:0'],
-    ['PROXY TCP6 ::ffff:192.0.2.1 ::1 1 1883\r\n', '[::ffff:192.0.2.1]:1'],
+    ['PROXY TCP6 ::ffff:192.0.2.1 ::1 1 1883\r\n', '192.0.2.1:1'],
     ['PROXY UNKNOWN\r\n', undefined],
     ['PROXY UNKNOWN ffff:f...f:ffff ffff:f...f:ffff 65535 65535\r\n', undefined],
   ])('%j', (line, peer) => {
@@ -101,4 +101,11 @@ describe('version 2', () => {
     const largest = v2(0x21, 0x11, v4, tlv(0x04, Buffer.alloc(4096 - 12 - 3)))
     expect(readBytes(largest)).toEqual(header(16 + 4096, '192.0.2.1:51234'))
   })
+})
+
+test('an IPv4 address in IPv6 is the IPv4 address, so that bounds for one address count it once', () => {
+  const mapped = v6Addresses('00000000000000000000ffffc0000201', 51_234)
+  expect(readProxyHeader(v2(0x21, 0x21, mapped))).toMatchObject({ peer: '192.0.2.1:51234' })
+  const line = Buffer.from('PROXY TCP6 ::ffff:192.0.2.1 ::1 51234 1883\r\n')
+  expect(readProxyHeader(line)).toMatchObject({ peer: '192.0.2.1:51234' })
 })

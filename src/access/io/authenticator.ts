@@ -99,18 +99,24 @@ export class Authenticator {
       return { kind: 'continue', data: Buffer.from(exchange.serverFirst) }
     }
     const { scram } = pending
-    const serverFinal = scram?.exchange.finish(data ?? NOTHING)
-    if (scram === undefined || serverFinal === undefined) return refused(ReasonCode.NOT_AUTHORIZED, 'the proof is wrong')
+    if (scram === undefined) return refused(ReasonCode.NOT_AUTHORIZED, 'the proof is wrong')
     const { exchange, lines } = scram
-    if (await exchange.hasEmptyPassword()) return refused(ReasonCode.NOT_AUTHORIZED, 'the password is empty')
+    const { username } = exchange
+    const serverFinal = exchange.finish(data ?? NOTHING)
+    if (serverFinal === undefined) return { ...refused(ReasonCode.NOT_AUTHORIZED, 'the proof is wrong'), username }
+    if (await exchange.hasEmptyPassword()) return { ...refused(ReasonCode.NOT_AUTHORIZED, 'the password is empty'), username }
     const grant = new Grant({ kind: 'password', lines }, undefined)
-    return { kind: 'accepted', username: exchange.username, grant, data: Buffer.from(serverFinal) }
+    return { kind: 'accepted', username, grant, data: Buffer.from(serverFinal) }
   }
 }
 
 const NOTHING = new Uint8Array(0)
 
-const refused = (reasonCode: number, reason: string): AuthAnswer => ({ kind: 'refused', reasonCode, reason })
+const refused = (reasonCode: number, reason: string): AuthAnswer & { kind: 'refused' } => ({
+  kind: 'refused',
+  reasonCode,
+  reason,
+})
 
 /** The same for an unknown user and a wrong password. */
 const WRONG = refused(ReasonCode.BAD_USER_NAME_OR_PASSWORD, 'user name or password')

@@ -1,4 +1,5 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
+import { withoutMapping } from '../../base/networks.ts'
 import type { Notice, NoticeSink } from '../../base/notice.ts'
 import type { Loop } from '../../io/loop.ts'
 import type { StreamInfo } from '../connections.ts'
@@ -313,7 +314,7 @@ class StreamListener implements Listener {
 
   #peerOf({ remoteAddress, remotePort }: RemoteAddress): string {
     if (this.#options.socketPath !== undefined) return `unix:${this.#options.socketPath}`
-    const host = remoteAddress ?? 'unknown'
+    const host = withoutMapping(remoteAddress ?? 'unknown')
     return `${host.includes(':') ? `[${host}]` : host}:${remotePort ?? 0}`
   }
 }

@@ -44,6 +44,21 @@ describe('TCP', () => {
     client.socket.destroy()
   })
 
+  test('an IPv4 client of a listener for both is where it is in IPv4', async () => {
+    const roost = await open({ host: '::' })
+    const client = await RawClient.connect({ host: '127.0.0.1', port: roost.port })
+    client.socket.write(CONNECT)
+    await client.answer(CONNACK)
+    expect(roost.infos[0]?.peer).toMatch(/^127\.0\.0\.1:\d+$/)
+  })
+
+  test('a connection whose descriptor is above the bound is closed with a Notice', async () => {
+    const roost = await open({ maxDescriptor: 1 })
+    const client = await RawClient.connect({ host: '127.0.0.1', port: roost.port })
+    await client.closed
+    expect(await roost.next('limit-reached')).toMatch(/^warn PEER: listener test: refused, .* \(open_files\)$/)
+  })
+
   test('a connection above the bound is closed at once, and one that leaves makes room', async () => {
     const roost = await open({ maxConnections: 1 })
     const first = await connect(roost)
