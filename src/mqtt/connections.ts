@@ -6,7 +6,7 @@ import type { NoticeSink } from '../base/notice.ts'
 import { Timer, Timers } from '../base/timers.ts'
 import { Connection, type ConnectionId, type ConnectionTimer, KEEP_ALIVE_FACTOR } from './connection.ts'
 import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS } from './connection-limits.ts'
-import { encodePacket } from './encode.ts'
+import { encodePacket, PACKET_MAX } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
 import { type Delivery, type LinkId, type LinkInfo, OutgoingType, type Uplink } from './link.ts'
 import { MountedLink } from './mounted-link.ts'
@@ -345,7 +345,11 @@ export class Connections {
   #tooLarge(now: Instant, { link, peer, maxPacketSize }: Connection, { message, qos, packetId }: Delivery): void {
     this.traffic.publishDropped++
     const client = link.session
-    const reason = `message on ${message.topic} is above the client's Maximum Packet Size of ${maxPacketSize}`
+    const most =
+      maxPacketSize > PACKET_MAX
+        ? `in the form for this client above ${PACKET_MAX} bytes, the largest packet of MQTT`
+        : `above the client's Maximum Packet Size of ${maxPacketSize}`
+    const reason = `message on ${message.topic} is ${most}`
     this.#notice({ code: 'message-dropped', level: 'info', ...(client !== undefined && { client }), peer, reason })
     if (qos === 1) link.send(now, { type: PacketType.PUBACK, packetId, reasonCode: 0, properties: NO_PROPERTIES })
     // A PUBREC that refuses ends the exchange at once.

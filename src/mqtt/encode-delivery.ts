@@ -1,6 +1,6 @@
 import { ByteWriter } from '../base/bytes.ts'
 import type { Instant } from '../base/machine.ts'
-import { encodePacket } from './encode.ts'
+import { encodePacket, publishLength } from './encode.ts'
 import type { Delivery } from './link.ts'
 import type { ProtocolVersion } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
@@ -12,7 +12,8 @@ import type { TopicAliases } from './topic-aliases.ts'
  * Writes one delivery as a PUBLISH packet. A message is encoded once for each wire variant (with or without packet id, 5.0 or before), not once
  * for each receiver: flags and packet id are patched into a copy. The variant that came in needs no encoding at all.
  *
- * False, and nothing written, if the packet would have more than `limit` bytes (MQTT-3.1.2-24).
+ * False, and nothing written, if the packet would have more than `limit` bytes (MQTT-3.1.2-24), or more than MQTT can express: a message that came
+ * in as the largest packet of MQTT 3.1.1 has no form in 5.0, nor with a packet id, a subscription identifier or the topic of a mount point added.
  */
 export function writeDelivery(
   slab: Slab,
@@ -41,8 +42,8 @@ export function writeDelivery(
     return true
   }
   const own = delivery.subscriptionIdentifiers !== undefined || (version === 5 && message.expiresAt !== undefined)
-  const encoded = own ? encode(delivery, version, now) : shared(delivery, version, now)
-  if (encoded.length > limit) return false
+  const encoded = own ? encode(delivery, version, now, limit) : shared(delivery, version, now, limit)
+  if (encoded === undefined) return false
   writePatched(slab, delivery, encoded, 0, encoded.length, idOffset(encoded))
   return true
 }
@@ -53,8 +54,8 @@ function writeAliased(slab: Slab, delivery: Delivery, now: Instant, limit: numbe
   const known = aliases.alias(message.topic)
   const topicAlias = known || aliases.assign(message.topic)
   if (topicAlias === 0) return false
-  const encoded = encode(delivery, 5, now, known === 0 ? message.topic : '', topicAlias)
-  if (encoded.length > limit) {
+  const encoded = encode(delivery, 5, now, limit, known === 0 ? message.topic : '', topicAlias)
+  if (encoded === undefined) {
     if (known === 0) aliases.withdraw(message.topic)
     return false
   }
@@ -72,28 +73,31 @@ function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array, start:
   bytes[at + idOffset + 1] = delivery.packetId
 }
 
-/** The variant of this message that all receivers of the kind share, made when the first one needs it. */
-function shared(delivery: Delivery, version: ProtocolVersion, now: Instant): Uint8Array {
+/** The variant of this message that all receivers of the kind share, made when the first one needs it; `undefined` above `limit` bytes. */
+function shared(delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): Uint8Array | undefined {
   const { message, qos } = delivery
   const variant = (version === 5 ? 2 : 0) + (qos > 0 ? 1 : 0)
   message.encoded ??= []
-  let encoded = message.encoded[variant]
-  if (encoded === undefined) {
-    encoded = encode(delivery, version, now)
-    message.encoded[variant] = encoded
-  }
+  const known = message.encoded[variant]
+  if (known !== undefined) return known.length > limit ? undefined : known
+  const encoded = encode(delivery, version, now, limit)
+  if (encoded !== undefined) message.encoded[variant] = encoded
   return encoded
 }
 
-const scratch = new ByteWriter(1024)
+/** The scratch buffer is replaced after a packet that made it larger than this. */
+const SCRATCH_MAX = 1024 * 1024
+let scratch = new ByteWriter(1024)
 
+/** `undefined`, and no work done, if the packet would have more than `limit` bytes, or more than MQTT can express. */
 function encode(
   delivery: Delivery,
   version: ProtocolVersion,
   now: Instant,
+  limit: number,
   topic: string = delivery.message.topic,
   topicAlias = 0,
-): Uint8Array {
+): Uint8Array | undefined {
   const { message, qos, subscriptionIdentifiers } = delivery
   let { properties } = message
   if (version === 5 && (topicAlias > 0 || subscriptionIdentifiers !== undefined || message.expiresAt !== undefined)) {
@@ -116,9 +120,13 @@ function encode(
     -1,
     version,
   )
+  const length = publishLength(packet, version)
+  if (length > limit || length === Number.POSITIVE_INFINITY) return undefined
   scratch.length = 0
   encodePacket(scratch, packet, version)
-  return scratch.toBytes()
+  const bytes = scratch.toBytes()
+  if (scratch.bytes.length > SCRATCH_MAX) scratch = new ByteWriter(1024)
+  return bytes
 }
 
 /**

@@ -17,6 +17,11 @@ import { propertiesLength, varintLength, writeProperties, writeVarint } from './
 import type { Publish } from './publish.ts'
 import { connackReturnCode } from './reason-codes.ts'
 
+/** Largest remaining length of a packet [5.0 section 1.5.5]. */
+const REMAINING_MAX = 268_435_455
+/** Size of the largest packet that MQTT has, fixed header included. */
+export const PACKET_MAX = REMAINING_MAX + 5
+
 /** Appends a packet in the shape of this version. What a version cannot say (properties, reason codes before 5.0) is left out. */
 export function encodePacket(writer: ByteWriter, packet: Packet, version: ProtocolVersion): void {
   switch (packet.type) {
@@ -77,7 +82,7 @@ function writeReasoned(writer: ByteWriter, packet: Disconnect | Auth, version: P
 }
 
 function writeHeader(writer: ByteWriter, first: number, remaining: number): void {
-  assert(remaining <= 268_435_455, 'packet within 268,435,455 bytes')
+  assert(remaining <= REMAINING_MAX, 'packet within 268,435,455 bytes')
   writer.u8(first)
   writeVarint(writer, remaining)
 }
@@ -90,14 +95,19 @@ function blockLength(properties: Properties): number {
 
 const stringLength = (text: string): number => 2 + utf8Length(text)
 
+/** Size of a PUBLISH packet in the shape of this version, fixed header included; Infinity if MQTT cannot express its length. */
+export function publishLength(packet: Publish, version: ProtocolVersion): number {
+  const remaining = publishRemaining(packet, version)
+  return remaining > REMAINING_MAX ? Number.POSITIVE_INFINITY : 1 + varintLength(remaining) + remaining
+}
+
+function publishRemaining({ qos, topic, payloadLength, properties }: Publish, version: ProtocolVersion): number {
+  return stringLength(topic) + (qos > 0 ? 2 : 0) + (version === 5 ? blockLength(properties) : 0) + payloadLength
+}
+
 function writePublish(writer: ByteWriter, packet: Publish, version: ProtocolVersion): void {
-  const { qos, topic, payloadLength } = packet
-  const extra = version === 5 ? blockLength(packet.properties) : 0
-  writeHeader(
-    writer,
-    0x30 | (packet.dup ? 8 : 0) | (qos << 1) | (packet.retain ? 1 : 0),
-    stringLength(topic) + (qos > 0 ? 2 : 0) + extra + payloadLength,
-  )
+  const { qos, topic } = packet
+  writeHeader(writer, 0x30 | (packet.dup ? 8 : 0) | (qos << 1) | (packet.retain ? 1 : 0), publishRemaining(packet, version))
   writer.string(topic)
   if (qos > 0) writer.u16(packet.packetId)
   if (version === 5) writeProperties(writer, packet.properties)
