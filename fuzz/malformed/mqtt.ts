@@ -110,6 +110,8 @@ function samples(version: Version): Sample[] {
     fields: five ? [id(7), reason(0), ...properties(name, `1f${str('why')}`)] : [id(7)],
     ...(five && { ends: [2, 3] }),
   })
+  // MQTT 3.1 does not use the flags of CONNECT.
+  const unused = version === 3 ? { otherFlags: Array.from({ length: 16 }, (_, i) => i) } : {}
   const head = [PROTOCOL[version], raw(u8(version))]
   const publish = (qos: number): Sample => ({
     name: `PUBLISH with QoS ${qos}`,
@@ -129,11 +131,12 @@ function samples(version: Version): Sample[] {
     raw(str('gone')),
   ]
   return [
-    { name: 'CONNECT', type: 1, flags: 0, fields: [...head, raw('02003c'), ...properties('CONNECT'), text('c')] },
+    { name: 'CONNECT', type: 1, flags: 0, ...unused, fields: [...head, raw('02003c'), ...properties('CONNECT'), text('c')] },
     {
       name: 'CONNECT with a will and credentials',
       type: 1,
       flags: 0,
+      ...unused,
       fields: [...withWill, text('user'), raw(str('pass'))],
       // The end of the packet counts for more than the flags in MQTT 3.1.
       ...(version === 3 && { ends: [lengthOf(withWill), lengthOf([...withWill, text('user')])] }),

@@ -138,6 +138,7 @@ export class Site {
     else if (step.do === 'break') station.tcp.breakStream()
     else if (step.do === 'publish')
       station.publish(TOPICS[step.topic]!, Math.max(0, step.qos) as 0 | 1 | 2, step.retain, step.long === true)
+    else if (step.do === 'forge') station.forge(step.packetId)
     else if (step.do === 'look-away') station.tcp.lookAway()
     else if (step.do === 'look-back') station.tcp.lookBack()
     else if (station === this.collector) return
@@ -256,6 +257,7 @@ const SPOKEN_BY_STATIONS = new Set([
   'publish',
   'subscribe',
   'unsubscribe',
+  'forge',
   'look-away',
   'look-back',
 ])

@@ -1,3 +1,6 @@
+import { ByteWriter } from '../../src/base/bytes.ts'
+import { encodePacket } from '../../src/mqtt/encode.ts'
+import { PacketType } from '../../src/mqtt/packets.ts'
 import { ReasonCode } from '../../src/mqtt/reason-codes.ts'
 import type { Published, Receiver } from './claims.ts'
 import type { Site } from './site.ts'
@@ -132,6 +135,18 @@ export class Station {
       const packetId = mqtt.unsubscribe(now, [filter])
       this.#unsubscribing.set(packetId, filter)
     })
+  }
+
+  /**
+   * Answers what it was never sent, or has not answered in full: PUBCOMP before PUBREL, or PUBREC where it only ever subscribed with QoS 1. A right
+   * answer in advance would be a promise of its own.
+   */
+  forge(packetId: number): void {
+    if (this.tcp.client.state !== 'connected') return
+    const type = this.receiver.qos === 1 && packetId % 2 === 0 ? PacketType.PUBREC : PacketType.PUBCOMP
+    const writer = new ByteWriter()
+    encodePacket(writer, { type, packetId, reasonCode: 0, properties: {} }, 5)
+    this.tcp.say(writer.toBytes())
   }
 
   /** `withWill`: its will shall be published all the same. */

@@ -19,6 +19,8 @@ export type Step =
   | { readonly do: 'join'; readonly who: number; readonly filter: number }
   /** A TCP client leaves, and wants its will to be published (reason code 0x04). */
   | { readonly do: 'disconnect-with-will'; readonly who: number }
+  /** A TCP client acknowledges a packet id with a packet that cannot be the answer, whether something is in flight under that id or not. */
+  | { readonly do: 'forge'; readonly who: number; readonly packetId: number }
   /** A TCP client takes nothing from its socket, or again what waits there. */
   | { readonly do: 'look-away' | 'look-back'; readonly who: number }
   | { readonly do: 'sleep'; readonly who: number; readonly seconds: number }

@@ -46,17 +46,20 @@ export class TcpClient {
     for (let out = this.client.poll(); out !== undefined; out = this.client.poll()) {
       if (out.kind === 'event') this.onEvent(out)
       else if (out.kind === 'close') this.#end()
-      else if (this.connection !== undefined) {
-        const { connection } = this
-        const { bytes } = out
-        this.inOrder(() => {
-          if (this.connection !== connection) return
-          this.#held.push(bytes)
-          this.#read()
-        })
-      }
+      else this.say(out.bytes)
     }
     this.#alarm.update()
+  }
+
+  /** Bytes leave for the server, behind everything that was said before. */
+  say(bytes: Uint8Array): void {
+    const { connection } = this
+    if (connection === undefined) return
+    this.inOrder(() => {
+      if (this.connection !== connection) return
+      this.#held.push(bytes)
+      this.#read()
+    })
   }
 
   /** Behind everything that it has said. */

@@ -78,7 +78,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     this.sessions = new Sessions(this.#context, this.#publisher)
     this.#subscriber = new Subscriber(this.#context, this.#publisher)
     this.#connector = new Connector(this.#context, this.sessions)
-    this.#exchanges = new Exchanges(this.#context, (now, link, what) => this.storeFull(now, link, what))
+    this.#exchanges = new Exchanges(this.#context, this)
     this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
     this.#authentication = new Authentication(this)
   }

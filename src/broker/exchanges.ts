@@ -8,30 +8,46 @@ import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import type { Inflight, Session } from './session.ts'
 
+/** What the exchanges need of the broker behind them. */
+export interface ExchangesOwner {
+  fail(now: Instant, link: ClientLink, reasonCode: number, reason: string): void
+  /** The store is full: nothing was recorded, and nothing may be acknowledged. */
+  storeFull(now: Instant, link: ClientLink, what: string): void
+}
+
 /** What follows a PUBLISH with QoS 1 or 2, in both directions [5.0 section 4.3]. */
 export class Exchanges {
   readonly #context: BrokerContext
-  /** The store is full: nothing was recorded, and nothing may be acknowledged. */
-  readonly #full: (now: Instant, link: ClientLink, what: string) => void
+  readonly #owner: ExchangesOwner
 
-  constructor(context: BrokerContext, full: (now: Instant, link: ClientLink, what: string) => void) {
+  constructor(context: BrokerContext, owner: ExchangesOwner) {
     this.#context = context
-    this.#full = full
+    this.#owner = owner
   }
 
-  /** PUBACK, PUBREC or PUBCOMP for what we sent; of the wrong kind, or for an id that is not in flight, it is ignored (PUBREC: answered). */
+  /**
+   * PUBACK, PUBREC or PUBCOMP for what we sent. One of the wrong kind ends the connection, and the message stays in flight; one for a packet id
+   * that is not in flight is ignored (PUBREC: answered), because the message may have been taken back since.
+   */
   acknowledged(now: Instant, link: ClientLink, session: Session, packet: PublishResponse): void {
     const { type, packetId, reasonCode } = packet
     const inflight = session.inflight?.get(packetId)
     const qos = inflight?.queued.qos
+    if (inflight !== undefined && isWrongKind(inflight, type)) {
+      const reason = `${nameOf(type)} for packet id ${packetId}, in flight with QoS ${qos}${inflight.released ? ' and released' : ''}`
+      // A datagram may be a late copy, of an exchange that used this message id before.
+      if (link.info.kind === 'mqtt')
+        this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, `${reason} (MQTT-4.13.1-1)`)
+      else this.#context.notice({ code: 'protocol-error', level: 'debug', client: session.key, peer: link.info.peer, reason })
+      return
+    }
     // MQTT-4.4.0-2: a PUBREC that refuses ends the exchange, and is not answered.
     if (type === PacketType.PUBREC && reasonCode < 0x80) {
-      if (qos === 2) this.#received(now, link, session, inflight!)
+      if (inflight !== undefined) this.#received(now, link, session, inflight)
       else link.push(response(PacketType.PUBREL, packetId, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 0)
       return
     }
-    if (inflight === undefined || qos !== (type === PacketType.PUBACK ? 1 : 2)) return
-    if (type === PacketType.PUBCOMP && !inflight.released) return
+    if (inflight === undefined) return
     session.settle(packetId)
     this.recordDone(session, inflight.queued.message)
     link.wake()
@@ -42,7 +58,7 @@ export class Exchanges {
     if (!released) {
       const lsn = this.#recordReceived(session, queued.message, packetId)
       if (lsn === 'full') {
-        this.#full(now, link, 'PUBREC')
+        this.#owner.storeFull(now, link, 'PUBREC')
         return
       }
       session.release(inflight, lsn)
@@ -58,7 +74,7 @@ export class Exchanges {
     if (known && session.persistent) {
       lsn = this.#context.store.append({ type: 'released', key: session.key, packetId })
       if (lsn === 'full') {
-        this.#full(now, link, 'PUBREL')
+        this.#owner.storeFull(now, link, 'PUBREL')
         return
       }
     }
@@ -79,6 +95,15 @@ export class Exchanges {
     return this.#context.store.append({ type: 'received', key: session.key, id: message.id, packetId })
   }
 }
+
+/** PUBACK answers QoS 1 alone, PUBREC and PUBCOMP answer QoS 2, and PUBCOMP answers PUBREL. */
+function isWrongKind({ queued, released }: Inflight, type: PublishResponse['type']): boolean {
+  if (queued.qos === 1) return type !== PacketType.PUBACK
+  return type === PacketType.PUBACK || (type === PacketType.PUBCOMP && !released)
+}
+
+const nameOf = (type: PublishResponse['type']): string =>
+  type === PacketType.PUBACK ? 'PUBACK' : type === PacketType.PUBREC ? 'PUBREC' : 'PUBCOMP'
 
 export const response = (
   type: PublishResponse['type'],

@@ -15,6 +15,7 @@ import {
 } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import { Publish } from './publish.ts'
+import { ReasonCode } from './reason-codes.ts'
 
 export interface MqttClientOptions {
   readonly clientId: string
@@ -300,6 +301,11 @@ export class MqttClient {
 
   #acknowledged(now: Instant, { type, packetId, reasonCode }: PublishResponse): void {
     const inflight = this.#inflight.get(packetId)
+    if (inflight !== undefined && isWrongKind(inflight, type)) {
+      this.#send(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.PROTOCOL_ERROR, properties: NO_PROPERTIES })
+      this.#end(ReasonCode.PROTOCOL_ERROR, 'acknowledgement of the wrong kind')
+      return
+    }
     if (type === PacketType.PUBREC && reasonCode < 0x80) {
       if (inflight !== undefined) inflight.released = true
       this.#send(now, response(PacketType.PUBREL, packetId))
@@ -348,6 +354,12 @@ export class MqttClient {
     while (this.#inflight.has(this.#lastPacketId) || this.#requests.has(this.#lastPacketId))
     return this.#lastPacketId
   }
+}
+
+/** PUBACK answers QoS 1 alone, PUBREC and PUBCOMP answer QoS 2, and PUBCOMP answers PUBREL. */
+function isWrongKind({ message, released }: { message: Publish; released: boolean }, type: PublishResponse['type']): boolean {
+  if (message.qos === 1) return type !== PacketType.PUBACK
+  return type === PacketType.PUBACK || (type === PacketType.PUBCOMP && !released)
 }
 
 const response = (type: PublishResponse['type'], packetId: number): PublishResponse => ({

@@ -109,8 +109,10 @@ export class PacketDecoder {
       return this.#fail(`packet type ${type} is not for this side to send`, undefined, 0x82)
     }
     const wanted = type === PacketType.PUBREL || type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE ? 2 : 0
-    // Packets with QoS 1 may have DUP set in 3.1.
-    if (flags !== wanted && !(this.version === 3 && wanted === 2 && flags === 10))
+    // In MQTT 3.1 packets with QoS 1 may have DUP set, and CONNECT does not use the flags: Mosquitto does not look at them.
+    const isUnused =
+      this.version === 3 ? wanted === 2 && flags === 10 : type === PacketType.CONNECT && isMqtt31(bytes, bodyStart, end)
+    if (flags !== wanted && !isUnused)
       return this.#fail(`flags ${flags} of packet type ${type} are reserved`, 'MQTT-2.1.3-1', 0x81)
     const reader = this.#reader
     reader.reset(bytes, bodyStart, end)
@@ -270,6 +272,12 @@ export class PacketDecoder {
     this.error = { kind: 'malformed', reason, reasonCode, ...more }
   }
 }
+
+const MQTT_31 = [0, 6, 0x4d, 0x51, 0x49, 0x73, 0x64, 0x70]
+
+/** Whether the body of a CONNECT names MQTT 3.1. */
+const isMqtt31 = (bytes: Uint8Array, start: number, end: number): boolean =>
+  start + MQTT_31.length <= end && MQTT_31.every((byte, i) => bytes[start + i] === byte)
 
 /** The statement behind what a reader found wrong with a string. */
 function ruleOf(error: string): string | undefined {

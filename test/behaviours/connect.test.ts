@@ -95,6 +95,13 @@ describe('behaviour 3: the reserved connect flag', () => {
     expect([connack?.slice(0, 2), connack?.slice(4, 8), closed]).toEqual(['20', '0081', 'close'])
   })
 
+  test('3.1 does not use the flags of the fixed header either, as with Mosquitto; 3.1.1 and 5.0 reserve them', () => {
+    expect(answerTo('13 0f 0006 4d5149736470 03 02 003c 0001 63')).toEqual(['20020000'])
+    expect(answerTo('13 0f 0006 4d5149736470 03 03 003c 0001 63')).toEqual(['20020000'])
+    expect(answerTo('13 0d 0004 4d515454 04 02 003c 0001 63')).toEqual(['close'])
+    expect(answerTo('13 0e 0004 4d515454 05 02 003c 00 0001 63')).toEqual(['close'])
+  })
+
   test('3.1 has none: any value will do', () => {
     expect(answerTo('100f 0006 4d5149736470 03 03 0000 0001 63')).toEqual(['20020000'])
   })

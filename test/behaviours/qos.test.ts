@@ -146,35 +146,33 @@ describe.each(BOTH)('behaviour 28: an acknowledgement of the wrong kind, %s,', (
     return { world, receiver }
   }
 
-  test('PUBACK or PUBCOMP for QoS 2 before PUBREC: the message stays in flight', () => {
+  const closed = stays === STAYS ? ['DISCONNECT 0x82', 'close'] : ['close']
+  const told = (world: World): string[] =>
+    world.notices.filter(({ code }) => code === 'protocol-error').map(({ reason }) => reason!.replace(/ \(.*/, ''))
+
+  test.each([
+    ['PUBACK', 1, 2, 'in flight with QoS 2', 'a=x q2 #1 dup'],
+    ['PUBCOMP', 1, 2, 'in flight with QoS 2', 'a=x q2 #1 dup'],
+    ['PUBREC', 1, 1, 'in flight with QoS 1', 'a=x q1 #1 dup'],
+    ['PUBCOMP', 1, 1, 'in flight with QoS 1', 'a=x q1 #1 dup'],
+  ] as const)('%s #%i for QoS %i ends the connection, and the message stays in flight', (ack, id, qos, why, again) => {
+    const { world, receiver } = inFlight(qos)
+    receiver.ack(ack, id)
+    expect(receiver.read()).toEqual(closed)
+    expect(told(world)).toEqual([`${ack} for packet id ${id}, ${why}`])
+    expect(world.peer('s', stays).greeting).toBe(`CONNACK present,${again}`)
+  })
+
+  test('PUBACK after PUBREC ends the connection, and PUBREL is repeated', () => {
     const { world, receiver } = inFlight(2)
+    receiver.ack('PUBREC', 1)
     receiver.ack('PUBACK', 1)
-    receiver.ack('PUBCOMP', 1)
-    expect(receiver.read()).toEqual([])
-    receiver.lost()
-    const again = world.peer('s', stays)
-    expect(again.greeting).toBe('CONNACK present,a=x q2 #1 dup')
-    again.ack('PUBREC', 1)
-    again.ack('PUBACK', 1)
-    expect(again.read()).toEqual(['PUBREL #1'])
-    again.lost()
+    expect(receiver.read()).toEqual(['PUBREL #1', ...closed])
+    expect(told(world)).toEqual(['PUBACK for packet id 1, in flight with QoS 2 and released'])
     const last = world.peer('s', stays)
     expect(last.greeting).toBe('CONNACK present,PUBREL #1')
     last.ack('PUBCOMP', 1)
     last.lost()
-    expect(world.peer('s', stays).greeting).toBe('CONNACK present')
-  })
-
-  test('PUBREC or PUBCOMP for QoS 1: the message stays in flight', () => {
-    const { world, receiver } = inFlight(1)
-    receiver.ack('PUBREC', 1)
-    receiver.ack('PUBCOMP', 1)
-    expect(receiver.read()).toEqual([stays === STAYS ? 'PUBREL #1 0x92' : 'PUBREL #1'])
-    receiver.lost()
-    const again = world.peer('s', stays)
-    expect(again.greeting).toBe('CONNACK present,a=x q1 #1 dup')
-    again.ack('PUBACK', 1)
-    again.lost()
     expect(world.peer('s', stays).greeting).toBe('CONNACK present')
   })
 

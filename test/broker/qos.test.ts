@@ -97,7 +97,7 @@ describe('delivery', () => {
     expect(client.poll()).toEqual(['a=2 q2 #2'])
   })
 
-  test('an acknowledgement of the wrong kind, or for an unknown id, changes nothing', () => {
+  test('an acknowledgement for an unknown id changes nothing', () => {
     const world = new TestBroker()
     const client = world.connect('c', { properties: { receiveMaximum: 1 } })
     client.subscribe('a', 2)
@@ -105,9 +105,8 @@ describe('delivery', () => {
     client.publish('a', '1', 2, 1)
     client.publish('a', '2', 1, 2)
     client.poll()
-    client.ack(4, 1)
-    client.ack(7, 1)
     client.ack(4, 77)
+    client.ack(7, 77)
     expect(client.poll()).toEqual([])
     client.ack(5, 77)
     expect(client.poll()).toEqual(['PUBREL #77 146'])
@@ -115,6 +114,20 @@ describe('delivery', () => {
     client.ack(5, 1)
     client.ack(7, 1)
     expect(client.poll()).toEqual(['PUBREL #1', 'PUBREL #1', 'a=2 q1 #2'])
+  })
+
+  test('a late copy of a datagram of the wrong kind changes nothing for a sensor', () => {
+    const world = new TestBroker()
+    const sensor = world.connect('s', {}, 'sn')
+    sensor.subscribe('a', 1)
+    sensor.poll()
+    world.connect('p').publish('a', '1', 1)
+    expect(sensor.poll()).toEqual(['a=1 q1 #1'])
+    sensor.ack(5, 1)
+    expect(world.notices.at(-1)).toMatchObject({ code: 'protocol-error', level: 'debug', client: 'sn:s' })
+    expect([sensor.poll(), sensor.link.closed, world.broker.waiting().messages]).toEqual([[], false, 1])
+    sensor.ack(4, 1)
+    expect(world.broker.waiting().messages).toBe(0)
   })
 
   test('MQTT-4.4.0-1: on reconnect what is unacknowledged goes out again, in its order, PUBREL in place of PUBLISH', () => {

@@ -76,6 +76,20 @@ describe('MqttClient', () => {
     expect(bench.client.idle).toBe(true)
   })
 
+  test.each([
+    [1, 5],
+    [1, 7],
+    [2, 4],
+    [2, 7],
+  ] as const)('a server that answers QoS %i with packet type %i is left', (qos, type) => {
+    const bench = Bench.connected()
+    bench.client.publish(0, { topic: 'a', payload: bytes('x'), qos })
+    bench.out()
+    bench.hear(ack(type, 1))
+    expect(bench.out()).toEqual(['DISCONNECT', 'close', '(disconnected)'])
+    expect(bench.client.idle).toBe(false)
+  })
+
   test('MQTT-4.4.0-1: over a new stream what is unacknowledged goes out again, in order', () => {
     const bench = Bench.connected()
     for (const qos of [1, 2, 1] as const) bench.client.publish(0, { topic: 'a', payload: bytes('x'), qos })
