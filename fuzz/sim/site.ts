@@ -137,7 +137,7 @@ export class Site {
     if (step.do === 'connect') station.connect()
     else if (step.do === 'break') station.tcp.breakStream()
     else if (step.do === 'publish')
-      station.publish(TOPICS[step.topic]!, Math.max(0, step.qos) as 0 | 1 | 2, step.retain, step.long === true)
+      station.publish(TOPICS[step.topic]!, Math.max(0, step.qos) as 0 | 1 | 2, step.retain, step.long === true, step.expires)
     else if (step.do === 'forge') station.forge(step.packetId)
     else if (step.do === 'look-away') station.tcp.lookAway()
     else if (step.do === 'look-back') station.tcp.lookBack()

@@ -103,13 +103,15 @@ export class Station {
     return this.#subscribing.get(packetId) ?? this.#unsubscribing.get(packetId)
   }
 
-  publish(topic: string, qos: 0 | 1 | 2, retain: boolean, long = false): void {
+  /** `expiresSeconds`: 0 is never. */
+  publish(topic: string, qos: 0 | 1 | 2, retain: boolean, long = false, expiresSeconds = 0): void {
     if (this.tcp.client.state !== 'connected') return
     const one = this.#site.claims.publish(this.id, topic, qos, long)
     // A stream loses nothing while it lasts, and repeats nothing.
     one.arrived = 1
     this.tcp.act((mqtt, now) => {
-      const packetId = mqtt.publish(now, { topic, payload: bytes(one.text), qos, retain })
+      const properties = expiresSeconds > 0 ? { messageExpiryInterval: expiresSeconds } : {}
+      const packetId = mqtt.publish(now, { topic, payload: bytes(one.text), qos, retain, properties })
       if (qos > 0 && packetId !== undefined) this.#waiting.set(packetId, one)
     })
   }

@@ -33,6 +33,8 @@ export type Step =
       readonly retain: boolean
       /** More than a small frame takes. */
       readonly long?: boolean
+      /** Of a TCP client: Message Expiry Interval, seconds. */
+      readonly expires?: number
       /** So many in a row. */
       readonly times?: number
     }

@@ -15,6 +15,8 @@ const topic = fc.nat(TOPICS.length - 1)
 const filter = fc.nat(FILTERS.length - 1)
 const qos = fc.constantFrom(-1, 0, 1, 1, 2, 2)
 const long = fc.constantFrom(false, false, true)
+/** 0 is none. */
+const expires = fc.constantFrom(0, 0, 0, 0, 5, 60, 3600)
 const times = fc.constantFrom(1, 1, 1, 3, 12)
 const fates = fc.array(fc.constantFrom(...FATES), { minLength: 1, maxLength: 6 })
 
@@ -28,7 +30,15 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 7, arbitrary: of('join', { who: anybody, filter }) },
   {
     weight: 10,
-    arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.constantFrom(false, false, false, true), long, times }),
+    arbitrary: of('publish', {
+      who: anybody,
+      topic,
+      qos,
+      retain: fc.constantFrom(false, false, false, true),
+      long,
+      times,
+      expires,
+    }),
   },
   { weight: 3, arbitrary: of('sleep', { who: node, seconds: fc.constantFrom(60, 300, 3600) }) },
   { weight: 3, arbitrary: of('wake', { who: node }) },

@@ -62,6 +62,11 @@ export class Timers<T> {
     return this.#heap[0]?.deadline
   }
 
+  /** The timer with the earliest deadline. */
+  first(): Timer<T> | undefined {
+    return this.#heap[0]
+  }
+
   /** Takes out one timer whose deadline has come; to be called until it gives `undefined`. */
   expired(now: Instant): Timer<T> | undefined {
     const first = this.#heap[0]

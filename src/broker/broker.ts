@@ -1,5 +1,5 @@
 import { Fifo } from '../base/fifo.ts'
-import type { Instant } from '../base/machine.ts'
+import { earliest, type Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
@@ -15,6 +15,7 @@ import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
 import { Connector } from './connector.ts'
 import type { BrokerContext } from './context.ts'
 import { Exchanges } from './exchanges.ts'
+import { Expiry } from './expiry.ts'
 import { Intake, type IntakeOwner } from './intake.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { Publisher } from './publisher.ts'
@@ -59,6 +60,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   #nextLinkId = 1
 
   constructor(options: BrokerOptions) {
+    const { store, clock, notice } = options
+    const parts = { store, clock, notice, stats: this.stats, retained: this.retained }
     this.#context = {
       limits: { ...DEFAULT_LIMITS, ...options.limits },
       access: options.access ?? OPEN_ACCESS,
@@ -71,6 +74,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       retained: this.retained,
       sysRetained: new Retained(),
       timers: this.#timers,
+      expiry: new Expiry(parts, () => this.#publisher.nextMessageId()),
     }
     this.#publisher = new Publisher(this.#context, (session) => {
       if (session.link !== undefined) this.markReady(session.link)
@@ -154,10 +158,11 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       if (about !== 'grant') this.sessions.timedOut(now, session, about)
       else if (session.link !== undefined) this.#close(now, session.link, ReasonCode.MAXIMUM_CONNECT_TIME, true)
     }
+    this.#context.expiry.handleTimeout(now)
   }
 
   nextTimeout(): Instant | undefined {
-    return this.#timers.next()
+    return earliest(this.#timers.next(), this.#context.expiry.next())
   }
 
   /** More became durable: links that waited for it may have something to say. */
@@ -185,6 +190,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   runDownRecovered(now: Instant): void {
     this.#recovery?.runDown(now, this.sessions)
     this.#recovery = undefined
+    this.#context.expiry.handleTimeout(now)
   }
 
   /**

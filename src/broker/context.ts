@@ -2,6 +2,7 @@ import type { NoticeSink } from '../base/notice.ts'
 import type { Timers } from '../base/timers.ts'
 import type { Store, WallClock } from '../store/store.ts'
 import type { Access } from './access.ts'
+import type { Expiry } from './expiry.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Retained } from './retained.ts'
 import type { Router } from './router.ts'
@@ -23,4 +24,5 @@ export interface BrokerContext {
   /** Apart from what clients retain: in no bound and in no store. */
   readonly sysRetained: Retained
   readonly timers: Timers<SessionTimer>
+  readonly expiry: Expiry
 }

@@ -36,8 +36,7 @@ export class Exchanges {
     if (inflight !== undefined && isWrongKind(inflight, type)) {
       const reason = `${nameOf(type)} for packet id ${packetId}, in flight with QoS ${qos}${inflight.released ? ' and released' : ''}`
       // A datagram may be a late copy, of an exchange that used this message id before.
-      if (link.info.kind === 'mqtt')
-        this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, `${reason} (MQTT-4.13.1-1)`)
+      if (link.info.kind === 'mqtt') this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, `${reason} (MQTT-4.13.1-1)`)
       else this.#context.notice({ code: 'protocol-error', level: 'debug', client: session.key, peer: link.info.peer, reason })
       return
     }

@@ -105,14 +105,14 @@ export class Publisher {
     if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000
     const route = this.#context.router.route(message.topic)
     const { targets, again } = this.#receivers(route, message)
-    const lsn = message.qos === 0 && !message.retain ? 0 : this.#record(from, message, targets, receipt)
+    const lsn = message.qos === 0 && !message.retain ? 0 : this.#record(now, from, message, targets, receipt)
     if (lsn === 'full') return 'full'
     // A receipt that a crash forgets makes the publisher send again: nobody may have seen the message by then.
     if (message.qos === 2) message.receiptLsn = lsn
     if (message.retain) this.#retain(message)
     this.#deliver(now, from, message, targets)
     if (again === undefined) return lsn
-    return again.reduce((last, target) => Math.max(last, this.#deliverCopy(target, message)), lsn)
+    return again.reduce((last, target) => Math.max(last, this.#deliverCopy(now, target, message)), lsn)
   }
 
   /**
@@ -151,17 +151,17 @@ export class Publisher {
    * A session ended: what waited for it as a member of shared subscriptions goes to another member, QoS 1 in flight included. QoS 2 that
    * has left stays with the one it was sent to (MQTT-4.8.2-5), and so is gone.
    */
-  passOn(session: Session): void {
+  passOn(now: Instant, session: Session): void {
     for (const { queued, departed } of session.inflight?.values() ?? []) {
-      if (queued.qos === 1 || !departed) this.#passOn(queued)
+      if (queued.qos === 1 || !departed) this.#passOn(now, queued)
     }
     session.filterQueue((entry) => {
-      if (entry instanceof Queued && entry.qos > 0) this.#passOn(entry)
+      if (entry instanceof Queued && entry.qos > 0) this.#passOn(now, entry)
       return false
     })
   }
 
-  #passOn({ message, share }: Queued): void {
+  #passOn(now: Instant, { message, share }: Queued): void {
     if (share === undefined) return
     const shared = this.#context.router.route(message.topic).shared.find(({ group }) => group.name === share)
     const target = shared?.group.pick(shared.members, message, this.#room)
@@ -171,14 +171,14 @@ export class Publisher {
       this.#context.notice({ code: 'message-dropped', level: 'info', reason })
       return
     }
-    this.#deliverCopy(target, message)
+    this.#deliverCopy(now, target, message)
   }
 
   /** One more copy of a message, with a record of its own; gives what its acknowledgement waits for. */
-  #deliverCopy(target: Target, message: Publish): Lsn {
+  #deliverCopy(now: Instant, target: Target, message: Publish): Lsn {
     const { session, retainAsPublished, subscriptionIdentifiers, share } = target
     const qos = this.effectiveQos(target, message)
-    if (hasRoom(this.#context, session, message, qos)) {
+    if (hasRoom(this.#context, now, session, message, qos)) {
       message.own()
       const retain = message.retain && retainAsPublished
       const lsn = this.#queueAlone(session, message, qos, retain, subscriptionIdentifiers, share)
@@ -212,6 +212,7 @@ export class Publisher {
       if (lsn === 'full') return 'full'
     }
     session.enqueue(new Queued(own, qos, retain, identifiers, share))
+    this.#context.expiry.queued(session, own.expiresAt)
     this.work++
     this.#markReady(session)
     return lsn
@@ -235,7 +236,7 @@ export class Publisher {
     return { targets: all, again }
   }
 
-  #record(from: Session, message: Publish, targets: readonly Target[], receipt: number): Lsn | 'full' {
+  #record(now: Instant, from: Session, message: Publish, targets: readonly Target[], receipt: number): Lsn | 'full' {
     const { store, clock } = this.#context
     const deliveries: StoredDelivery[] = []
     for (const all of targets) {
@@ -243,7 +244,7 @@ export class Publisher {
       if (target === undefined || !target.session.persistent) continue
       const { session, retainAsPublished, subscriptionIdentifiers, share } = target
       const qos = this.effectiveQos(target, message)
-      if (qos === 0 || !hasRoom(this.#context, session, message, qos)) continue
+      if (qos === 0 || !hasRoom(this.#context, now, session, message, qos)) continue
       deliveries.push(storedDelivery(session, qos, message.retain && retainAsPublished, subscriptionIdentifiers, share))
     }
     const kept = receipt > 0 && from.persistent
@@ -272,7 +273,7 @@ export class Publisher {
 
   /** What has expired makes room. */
   #hasRoomToRetain(now: Instant, message: Publish): boolean {
-    return this.#fitsRetained(message) || (this.#context.retained.dropExpired(now) && this.#fitsRetained(message))
+    return this.#fitsRetained(message) || (this.#context.expiry.dropRetained(now) && this.#fitsRetained(message))
   }
 
   #fitsRetained(message: Publish): boolean {
@@ -297,13 +298,14 @@ export class Publisher {
         if (from !== undefined) stats.publishDropped++
         continue
       }
-      if (!hasRoom(this.#context, session, message, qos)) {
+      if (!hasRoom(this.#context, now, session, message, qos)) {
         this.dropNewest(session, message)
         continue
       }
       if (qos > 0 || session.link?.listening !== true) message.own()
       const plain = qos === 0 && !retain && target.subscriptionIdentifiers === undefined
       session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share))
+      if (message.expiresAt !== undefined) this.#context.expiry.queued(session, message.expiresAt)
       this.work++
       if (qos > 0 && isFuller(limits, session, HIGH_WATER) && isWorthWaitingFor(now, session)) this.pressed = session
       this.#markReady(session)

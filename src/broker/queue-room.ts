@@ -1,3 +1,4 @@
+import type { Instant } from '../base/machine.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
@@ -5,11 +6,12 @@ import { type BrokerLimits, queueBound } from './limits.ts'
 import { messageOf, qosOf, type Session } from './session.ts'
 
 /**
- * Whether one more message may wait for this session, after making room as configured: QoS 0 goes first, then, with `queue_full:
+ * Whether one more message may wait for this session, after making room as configured: what has expired goes first, then QoS 0, then, with `queue_full:
  * drop_oldest`, the oldest. What goes is counted and told. Asking twice in a row gives the same answer.
  */
-export function hasRoom(context: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
+export function hasRoom(context: BrokerContext, now: Instant, session: Session, message: Publish, qos: QoS): boolean {
   if (fits(context, session, message, qos)) return true
+  if (context.expiry.dropQueued(now, session) && fits(context, session, message, qos)) return true
   if (qos === 0) return false
   const limit = fullOf(context.limits, session)
   if (session.queuedQos0 > 0) {

@@ -6,7 +6,7 @@ import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { Inflight, Queued, Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
-import { restoredMessage, restoredSubscription, restoredWill } from './stored.ts'
+import { capExpiry, restoredMessage, restoredSubscription, restoredWill } from './stored.ts'
 
 /** What a message has come to in one session. */
 interface Waiting {
@@ -30,9 +30,6 @@ class Restored {
     this.session = session
   }
 }
-
-/** Instant at which the store is read: the process has only just begun. */
-const REPLAY: Instant = 0
 
 /** Rebuilds sessions, queues and retained messages from the records of the store. */
 export class Recovery {
@@ -102,6 +99,7 @@ export class Recovery {
 
   /** Makes the sessions; nobody is connected to any of them yet. */
   finish(now: Instant, sessions: Sessions, publisher: Publisher): void {
+    const { expiry, retained } = this.#context
     publisher.skipMessageIds(this.#highestMessageId)
     this.#payloads.clear()
     for (const { session, waiting, sent } of this.#restored.values()) {
@@ -112,12 +110,18 @@ export class Recovery {
         inflight.departed = true
         session.depart(inflight)
       }
-      for (const { queued, packetId } of waiting?.values() ?? []) if (packetId === 0) session.enqueue(queued)
+      for (const { queued, packetId } of waiting?.values() ?? []) {
+        capExpiry(now, queued.message)
+        if (packetId !== 0) continue
+        session.enqueue(queued)
+        expiry.queued(session, queued.message.expiresAt)
+      }
       sessions.restore(session)
     }
-    const { retained } = this.#context
     for (const message of retained) {
-      if (message.expiresAt !== undefined && message.expiresAt <= now) retained.delete(message.topic)
+      if (message.expiresAt === undefined) continue
+      capExpiry(now, message)
+      retained.set(message.topic, message)
     }
   }
 
@@ -144,7 +148,7 @@ export class Recovery {
   #message(record: Extract<BrokerRecord, { type: 'message' }>): void {
     const { id, deliveries, receipt, retains } = record
     this.#highestMessageId = Math.max(this.#highestMessageId, id)
-    const message = restoredMessage(this.#context.clock, REPLAY, record.message)
+    const message = restoredMessage(this.#context.clock, record.message)
     message.id = id
     for (const delivery of deliveries) this.#queue(delivery, message)
     if (receipt !== undefined) receive(this.#session(receipt.key).session, receipt.packetId)

@@ -1,15 +1,16 @@
 import type { Instant } from '../base/machine.ts'
+import { Timer, Timers } from '../base/timers.ts'
 import type { Publish } from '../mqtt/publish.ts'
 
 /** The last retained message of each topic [5.0 section 3.3.1.3], as a tree of levels for wildcard subscriptions. */
 export class Retained {
   /** Levels that `match` has compared so far: what it costs. */
   looked = 0
-  readonly #root: Node = { children: undefined, message: undefined }
+  readonly #root: Node = newNode()
   #count = 0
   #bytes = 0
-  /** None of them expires before; perhaps none at all by then. */
-  #nextExpiry: Instant = Number.POSITIVE_INFINITY
+  /** Those that expire. */
+  readonly #expiries = new Timers<Publish>()
 
   get count(): number {
     return this.#count
@@ -34,26 +35,23 @@ export class Retained {
       node.children ??= new Map()
       let child = node.children.get(level)
       if (child === undefined) {
-        child = { children: undefined, message: undefined }
+        child = newNode()
         node.children.set(level, child)
       }
       node = child
     }
     this.#replace(node, message)
-    if (message.expiresAt !== undefined) this.#nextExpiry = Math.min(this.#nextExpiry, message.expiresAt)
   }
 
-  /** Takes away what has expired [5.0 section 3.3.1.3]; gives whether there was any. Looks at everything, at most once for each that expires. */
-  dropExpired(now: Instant): boolean {
-    if (now < this.#nextExpiry) return false
-    const before = this.#count
-    this.#nextExpiry = Number.POSITIVE_INFINITY
-    for (const { topic, expiresAt } of this) {
-      if (expiresAt === undefined) continue
-      if (expiresAt <= now) this.delete(topic)
-      else this.#nextExpiry = Math.min(this.#nextExpiry, expiresAt)
-    }
-    return this.#count < before
+  /** When the next of them expires, perhaps in the past. */
+  nextExpiry(): Instant | undefined {
+    return this.#expiries.next()
+  }
+
+  /** The one that expired first, if any has. */
+  firstExpired(now: Instant): Publish | undefined {
+    const first = this.#expiries.first()
+    return first !== undefined && first.deadline <= now ? first.owner : undefined
   }
 
   delete(topic: string): boolean {
@@ -127,10 +125,18 @@ export class Retained {
       this.#bytes += message.weight
     }
     node.message = message
+    if (node.expiry !== undefined) this.#expiries.disarm(node.expiry)
+    node.expiry = undefined
+    if (message?.expiresAt === undefined) return
+    node.expiry = new Timer(message)
+    this.#expiries.arm(node.expiry, message.expiresAt)
   }
 }
 
 interface Node {
   children: Map<string, Node> | undefined
   message: Publish | undefined
+  expiry: Timer<Publish> | undefined
 }
+
+const newNode = (): Node => ({ children: undefined, message: undefined, expiry: undefined })

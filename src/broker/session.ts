@@ -111,6 +111,10 @@ export class Session implements Identity {
   /** When a message last left the queue: says whether a full queue is one that moves. */
   drainedAt: Instant = Number.NEGATIVE_INFINITY
   ended = false
+  /** No queued message expires before; perhaps none at all by then. */
+  firstExpiry: Instant = Number.POSITIVE_INFINITY
+  /** Made for the first queued message that expires. */
+  expiryTimer: Timer<Session> | undefined = undefined
   /** Publishers that wait until this queue is shorter. */
   held: Held | undefined = undefined
   /** What is left of `PATIENCE_MS`. */

@@ -223,10 +223,11 @@ export class Sessions {
     if (session.ended) return
     session.ended = true
     this.fireWill(now, session)
-    const { router } = this.#context
+    const { router, expiry } = this.#context
     this.#disarm(session)
+    expiry.forget(session)
     router.unsubscribeAll(session)
-    this.#publisher.passOn(session)
+    this.#publisher.passOn(now, session)
     if (session.persistent) this.#recordEnd(session.key)
     this.#byKey.delete(session.key)
   }

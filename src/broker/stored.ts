@@ -20,19 +20,22 @@ export function storedMessage(clock: WallClock, message: Publish): StoredMessage
   }
 }
 
-/** Time that passed while the process was down counts; a clock that went backwards counts as no time. */
-export function restoredMessage(clock: WallClock, now: Instant, stored: StoredMessage): Publish {
+/** Its time of expiry is that of the wall clock, until `capExpiry`. */
+export function restoredMessage(clock: WallClock, stored: StoredMessage): Publish {
   const properties = (stored.properties ?? {}) as Properties
   const message = Publish.of(stored.topic, stored.payload, stored.qos, stored.retain, 0, properties)
   message.owned = true
   message.from = stored.from
   message.source = stored.source
-  if (stored.expiresAt !== undefined) {
-    const left = stored.expiresAt - wallTime(clock, now)
-    const most = (properties.messageExpiryInterval ?? 0) * 1000
-    message.expiresAt = now + Math.min(left, most)
-  }
+  if (stored.expiresAt !== undefined) message.expiresAt = stored.expiresAt - clock.epoch
   return message
+}
+
+/** Time that passed while the process was down counts; a clock that went backwards counts as no time. */
+export function capExpiry(now: Instant, message: Publish): void {
+  if (message.expiresAt === undefined) return
+  const most = Math.max(1, message.properties.messageExpiryInterval ?? 0) * 1000
+  message.expiresAt = Math.min(message.expiresAt, now + most)
 }
 
 export function storedWill(will: Will): StoredWill {

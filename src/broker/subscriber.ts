@@ -164,10 +164,7 @@ export class Subscriber {
     const found = tree.match(request.filter)
     lookups.spend(tree.looked - before)
     for (const [i, message] of found.entries()) {
-      if (message.expiresAt !== undefined && message.expiresAt <= now) {
-        retained.delete(message.topic)
-        continue
-      }
+      if (message.expiresAt !== undefined && message.expiresAt <= now) continue
       if (request.noLocal && message.from === session.key) continue
       if (!access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
       if (!this.#publisher.hasRoomForRetained(session)) {

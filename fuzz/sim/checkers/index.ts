@@ -4,6 +4,7 @@ import { BacklogFirst } from './backlog-first.ts'
 import { BoundsHold } from './bounds-hold.ts'
 import type { Checker } from './checker.ts'
 import { DropsTold } from './drops-told.ts'
+import { ExpiredLeaves } from './expired-leaves.ts'
 import { KnownIds } from './known-ids.ts'
 import { OneExchange } from './one-exchange.ts'
 import { OwnExchange } from './own-exchange.ts'
@@ -27,6 +28,7 @@ export const checkersFor = (site: Site): Checker[] => [
   new SessionsLive(site),
   new AcknowledgedIsDurable(site),
   new BoundsHold(site),
+  new ExpiredLeaves(site),
   new DropsTold(site),
   new PromisesKept(site),
   new RadioSilence(site.world),

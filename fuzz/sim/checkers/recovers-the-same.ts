@@ -1,4 +1,5 @@
 import { messageOf, qosOf, type Session } from '../../../src/broker/session.ts'
+import type { Publish } from '../../../src/mqtt/publish.ts'
 import type { Lsn } from '../../../src/store/store.ts'
 import { TOPICS } from '../step.ts'
 import { textOf } from '../texts.ts'
@@ -44,33 +45,41 @@ export class RecoversTheSame extends SiteChecker {
       kept.set(`sensor ${id}`, `${state} ${durationSeconds} ${sleepSeconds} ${cleanSession}, ids ${ids}`)
       kept.set(`will of ${id}`, will === undefined ? 'none' : textOf(will.payload))
       const session = broker.sessions.get('sn', id)
-      if (session !== undefined) kept.set(session.key, lineOf(session))
+      if (session !== undefined) kept.set(session.key, this.#lineOf(session))
     }
     for (const { id } of this.site.stations) {
       const session = broker.sessions.get('mqtt', id)
-      if (session !== undefined && session.expirySeconds > 0) kept.set(session.key, lineOf(session))
+      if (session !== undefined && session.expirySeconds > 0) kept.set(session.key, this.#lineOf(session))
     }
-    for (const topic of TOPICS) kept.set(`retained on ${topic}`, textOf(broker.retained.get(topic)?.payload ?? new Uint8Array()))
+    for (const topic of TOPICS) {
+      const message = broker.retained.get(topic)
+      kept.set(`retained on ${topic}`, message === undefined || this.#hasExpired(message) ? '' : textOf(message.payload))
+    }
     return kept
   }
-}
 
-/** The session without what belongs to its conversation. */
-function lineOf(session: Session): string {
-  const { subscriptions, inflight, received, expirySeconds } = session
-  const filters = [...(subscriptions?.values() ?? [])].map(({ filter, qos }) => `${filter} ${qos}`)
-  const waiting: string[] = []
-  session.filterQueue((entry) => {
-    const message = messageOf(entry)
-    if (message.id !== 0 && qosOf(entry) > 0) waiting.push(textOf(message.payload))
-    return true
-  })
-  const exchanges: string[] = []
-  for (const { queued, packetId, released } of inflight?.values() ?? []) {
-    if (!released && queued.message.id !== 0) waiting.push(textOf(queued.message.payload))
-    // The id of QoS 1 has no record.
-    if (queued.qos === 2) exchanges.push(`${packetId}${released ? ' released' : ''}`)
+  /** The session without what belongs to its conversation. */
+  #lineOf(session: Session): string {
+    const { subscriptions, inflight, received, expirySeconds } = session
+    const filters = [...(subscriptions?.values() ?? [])].map(({ filter, qos }) => `${filter} ${qos}`)
+    const waiting: string[] = []
+    session.filterQueue((entry) => {
+      const message = messageOf(entry)
+      if (message.id !== 0 && qosOf(entry) > 0 && !this.#hasExpired(message)) waiting.push(textOf(message.payload))
+      return true
+    })
+    const exchanges: string[] = []
+    for (const { queued, packetId, released } of inflight?.values() ?? []) {
+      if (!released && queued.message.id !== 0) waiting.push(textOf(queued.message.payload))
+      // The id of QoS 1 has no record.
+      if (queued.qos === 2) exchanges.push(`${packetId}${released ? ' released' : ''}`)
+    }
+    const parts = [filters, waiting, exchanges, [...(received?.keys() ?? [])]]
+    return `expiry ${expirySeconds}, subscribed to, waiting, under way, received: ${parts.map((part) => `[${part.sort()}]`).join(' ')}`
   }
-  const parts = [filters, waiting, exchanges, [...(received?.keys() ?? [])]]
-  return `expiry ${expirySeconds}, subscribed to, waiting, under way, received: ${parts.map((part) => `[${part.sort()}]`).join(' ')}`
+
+  /** It may leave at any moment. */
+  #hasExpired({ expiresAt }: Publish): boolean {
+    return expiresAt !== undefined && expiresAt <= this.site.world.schedule.now
+  }
 }

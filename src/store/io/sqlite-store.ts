@@ -116,6 +116,7 @@ export class SqliteStore implements Store {
   #grows(record: StoreRecord): boolean {
     switch (record.type) {
       case 'message':
+        return !clears(record)
       case 'subscribe':
       case 'sn-topic':
         return true
@@ -193,3 +194,7 @@ export class SqliteStore implements Store {
     }
   }
 }
+
+/** Whether all that the record does is to clear a retained topic. */
+const clears = ({ message, deliveries, receipt, retains }: Extract<StoreRecord, { type: 'message' }>): boolean =>
+  retains === true && message.payload.length === 0 && deliveries.length === 0 && receipt === undefined

@@ -233,6 +233,12 @@ describe('maxBytes', () => {
     const again = await stores.open({ maxBytes: 1_000_000 })
     expect(again.append(message(200))).toBe('full')
     expect(again.append(done(1))).toBe(again.durable + 1)
+    // What clears a retained topic deletes a row; with a receipt or a delivery it makes others.
+    const { message: kept } = message(200)
+    const cleared = { ...message(201), message: { ...kept, payload: new Uint8Array() }, deliveries: [], retains: true } as const
+    expect(again.append(cleared)).toBe(again.durable + 1)
+    expect(again.append({ ...cleared, receipt: { key: 'mqtt:c', packetId: 1 } })).toBe('full')
+    expect(again.append({ ...cleared, deliveries: message(1).deliveries })).toBe('full')
   })
 })
 

@@ -1,0 +1,33 @@
+import { EXPIRY_GRAIN_MS } from '../../../src/broker/expiry.ts'
+import { messageOf } from '../../../src/broker/session.ts'
+import { textOf } from '../texts.ts'
+import { SiteChecker } from './checker.ts'
+
+/** A store that refused a deletion is asked again after this long. */
+const RETRY_MS = 10_000
+
+/** Expired messages leave queues and retained messages in time, whether anybody asks for them or not. */
+export class ExpiredLeaves extends SiteChecker {
+  readonly name = 'what expires leaves'
+  #refusedAt = Number.NEGATIVE_INFINITY
+
+  look(): void {
+    const { world } = this.site
+    const { broker } = world.server
+    const { now } = world.schedule
+    if (world.store.refuse) this.#refusedAt = now
+    for (const session of broker.sessions) {
+      session.filterQueue((entry) => {
+        const { expiresAt, payload } = messageOf(entry)
+        if (expiresAt !== undefined && expiresAt + EXPIRY_GRAIN_MS < now)
+          this.tell(`"${textOf(payload)}" waits for ${session.key}, and expired at ${expiresAt} ms`)
+        return true
+      })
+    }
+    if (now < this.#refusedAt + RETRY_MS) return
+    for (const { topic, expiresAt } of broker.retained) {
+      if (expiresAt !== undefined && expiresAt < now)
+        this.tell(`a message is retained on ${topic}, and expired at ${expiresAt} ms`)
+    }
+  }
+}

@@ -1,0 +1,114 @@
+import type { Instant } from '../base/machine.ts'
+import { Timer, Timers } from '../base/timers.ts'
+import { Publish } from '../mqtt/publish.ts'
+import type { BrokerContext } from './context.ts'
+import { messageOf, type Session } from './session.ts'
+import { storedMessage } from './stored.ts'
+
+/** A queue is looked through for expired messages at most this often (ms), and so they leave it at most this late. */
+export const EXPIRY_GRAIN_MS = 10_000
+/** Queued and retained messages that one step looks at; the next step follows when all others have had their turn. */
+const STEP_MESSAGES = 4096
+/** The store took nothing: the next attempt to delete retained messages is this much later (ms). */
+const RETRY_MS = 10_000
+
+type Parts = Pick<BrokerContext, 'store' | 'clock' | 'notice' | 'stats' | 'retained'>
+
+/**
+ * Message Expiry Interval [5.0 section 3.3.2.3.3] for messages that nobody asks for: they leave the retained messages and the queues of absent
+ * clients, in memory, on disk and in the counts, in steps of bounded size.
+ */
+export class Expiry {
+  readonly #parts: Parts
+  readonly #nextMessageId: () => number
+  readonly #sessions = new Timers<Session>()
+  #retryAt: Instant = Number.NEGATIVE_INFINITY
+
+  constructor(parts: Parts, nextMessageId: () => number) {
+    this.#parts = parts
+    this.#nextMessageId = nextMessageId
+  }
+
+  next(): Instant | undefined {
+    const queued = this.#sessions.next()
+    const retained = this.#parts.retained.nextExpiry()
+    if (retained === undefined) return queued
+    return Math.min(queued ?? Number.POSITIVE_INFINITY, Math.max(retained, this.#retryAt))
+  }
+
+  /** One step; `next` is in the past while there is more to do. */
+  handleTimeout(now: Instant): void {
+    let left = STEP_MESSAGES
+    while (left > 0) {
+      const timer = this.#sessions.expired(now)
+      if (timer === undefined) break
+      left -= 1 + timer.owner.queueLength
+      this.dropQueued(now, timer.owner)
+    }
+    this.dropRetained(now, left)
+  }
+
+  /** A message that expires then was queued for this session. */
+  queued(session: Session, expiresAt: Instant | undefined): void {
+    if (expiresAt === undefined || expiresAt >= session.firstExpiry) return
+    session.firstExpiry = expiresAt
+    const due = Math.ceil(expiresAt / EXPIRY_GRAIN_MS) * EXPIRY_GRAIN_MS
+    session.expiryTimer ??= new Timer(session)
+    if (!session.expiryTimer.armed || session.expiryTimer.deadline > due) this.#sessions.arm(session.expiryTimer, due)
+  }
+
+  /** The session is over. */
+  forget({ expiryTimer }: Session): void {
+    if (expiryTimer !== undefined) this.#sessions.disarm(expiryTimer)
+  }
+
+  /** Drops what has expired in the queue of this session; returns whether anything has. */
+  dropQueued(now: Instant, session: Session): boolean {
+    if (session.firstExpiry > now) return false
+    const { store, stats, notice } = this.#parts
+    let first: Publish | undefined
+    let next = Number.POSITIVE_INFINITY
+    const count = session.filterQueue((entry) => {
+      const message = messageOf(entry)
+      if (message.expiresAt === undefined) return true
+      if (message.expiresAt > now) {
+        next = Math.min(next, message.expiresAt)
+        return true
+      }
+      first ??= message
+      if (session.persistent && message.id !== 0) store.append({ type: 'done', key: session.key, id: message.id })
+      return false
+    })
+    session.firstExpiry = Number.POSITIVE_INFINITY
+    if (next < Number.POSITIVE_INFINITY) this.queued(session, next)
+    if (count === 0) return false
+    stats.publishDropped += count
+    const reason = count === 1 ? `expired on ${first!.topic}` : `expired, the first of ${count} on ${first!.topic}`
+    notice({ code: 'message-dropped', level: 'debug', client: session.key, reason, count })
+    return true
+  }
+
+  /** Deletes retained messages that have expired, at most so many; returns whether there was any. */
+  dropRetained(now: Instant, most = STEP_MESSAGES): boolean {
+    const { retained, store, clock } = this.#parts
+    let any = false
+    for (let left = most; left > 0 && now >= this.#retryAt; left--) {
+      const message = retained.firstExpired(now)
+      if (message === undefined) break
+      // As if somebody had cleared the topic, so that its row goes too.
+      const cleared = Publish.of(message.topic, EMPTY, 0, true)
+      const id = this.#nextMessageId()
+      if (
+        store.append({ type: 'message', id, message: storedMessage(clock, cleared), deliveries: [], retains: true }) === 'full'
+      ) {
+        this.#retryAt = now + RETRY_MS
+        break
+      }
+      retained.delete(message.topic)
+      any = true
+    }
+    return any
+  }
+}
+
+const EMPTY = new Uint8Array(0)
