@@ -402,6 +402,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     const standing = this.#context.access.remains({ kind, clientId, username, listener, grant: who.grant, certified })
     if (standing !== 0) return standing
     this.sessions.granted(now, session, who)
+    this.#context.router.invalidateOf(session)
     this.sessions.recheck(session)
     return 0
   }

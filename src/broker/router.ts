@@ -1,6 +1,7 @@
 import type { QoS } from '../mqtt/packets.ts'
-import { sharedFilter } from '../mqtt/topics.ts'
+import { realFilter, sharedFilter } from '../mqtt/topics.ts'
 import type { Access } from './access.ts'
+import { RouteCache } from './route-cache.ts'
 import type { Session, Subscription } from './session.ts'
 import { ShareGroup } from './share-group.ts'
 import { TopicTree } from './topic-tree.ts'
@@ -34,7 +35,7 @@ export interface Route {
 const NOT_SHARED: readonly SharedTargets[] = []
 
 /**
- * Who gets a topic. Telemetry repeats its topics, so results are kept until any subscription or rule changes; one Map lookup on an
+ * Who gets a topic. Telemetry repeats its topics, so results are kept until a subscription to the topic changes, or a rule; one Map lookup on an
  * interned string is all that a repeated topic costs, access rules included.
  */
 export class Router {
@@ -42,7 +43,7 @@ export class Router {
   readonly #tree = new TopicTree<Session, Subscription>()
   readonly #groups = new Map<string, ShareGroup>()
   readonly #groupTree = new TopicTree<ShareGroup, ShareGroup>()
-  readonly #routes = new Map<string, Route>()
+  readonly #routes = new RouteCache<Route>()
 
   constructor(access: Access) {
     this.#access = access
@@ -50,7 +51,7 @@ export class Router {
 
   /** Levels and subscriptions looked at so far. */
   get looked(): number {
-    return this.#tree.looked + this.#groupTree.looked
+    return this.#tree.looked + this.#groupTree.looked + this.#routes.looked
   }
 
   get subscriptionCount(): number {
@@ -68,22 +69,29 @@ export class Router {
     return this.#groups.get(name)
   }
 
-  /** Rules or identities changed: who may read what is asked again. At once, so that no route keeps a session that has ended. */
+  /** Rules changed: who may read what is asked again. */
   invalidate(): void {
-    if (this.#routes.size > 0) this.#routes.clear()
+    this.#routes.clear()
+  }
+
+  /** The identity behind a session changed: what it may read is asked again. */
+  invalidateOf(session: Session): void {
+    for (const filter of session.subscriptions?.keys() ?? []) this.#routes.invalidate(realFilter(filter))
   }
 
   /** Gives whether the filter is new to this session. */
   subscribe(session: Session, subscription: Subscription): boolean {
     const { filter } = subscription
     session.subscriptions ??= new Map()
-    const isNew = !session.subscriptions.has(filter)
+    const before = session.subscriptions.get(filter)
+    // Clients subscribe again each time they connect.
+    if (before !== undefined && isSame(before, subscription)) return false
     session.subscriptions.set(filter, subscription)
     const shared = sharedFilter(filter)
     if (shared === undefined || shared === 'invalid') this.#tree.set(filter, session, subscription)
     else this.#join(filter, shared.filter, session, subscription)
-    this.invalidate()
-    return isNew
+    this.#routes.invalidate(realFilter(filter))
+    return before === undefined
   }
 
   unsubscribe(session: Session, filter: string): boolean {
@@ -102,9 +110,7 @@ export class Router {
     let route = this.#routes.get(topic)
     if (route === undefined) {
       route = { targets: this.#targets(topic), shared: this.#shared(topic) }
-      // Topic names are the peers' choice: a bounded memory, begun anew when it is full.
-      if (this.#routes.size >= ROUTES_MAX) this.#routes.clear()
-      if (topic.length <= ROUTE_TOPIC_MAX) this.#routes.set(topic, route)
+      this.#routes.set(topic, route)
     }
     return route
   }
@@ -119,8 +125,9 @@ export class Router {
     group.members.set(session, subscription)
   }
 
+  /** At once, so that no route keeps a session that has ended. */
   #forget(session: Session, filter: string): void {
-    this.invalidate()
+    this.#routes.invalidate(realFilter(filter))
     const group = this.#groups.get(filter)
     if (group === undefined) {
       this.#tree.delete(filter, session)
@@ -161,8 +168,15 @@ export class Router {
   }
 }
 
-const ROUTES_MAX = 16_384
-const ROUTE_TOPIC_MAX = 1024
+function isSame(a: Subscription, b: Subscription): boolean {
+  return (
+    a.qos === b.qos &&
+    a.noLocal === b.noLocal &&
+    a.retainAsPublished === b.retainAsPublished &&
+    a.retainHandling === b.retainHandling &&
+    a.subscriptionIdentifier === b.subscriptionIdentifier
+  )
+}
 
 function merge(
   session: Session,

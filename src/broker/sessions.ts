@@ -101,6 +101,8 @@ export class Sessions {
       lsn = this.#context.store.append({ type: 'session', key: session.key, expirySeconds: request.expirySeconds, will, owner })
       if (lsn === 'full') return 'full'
     } else if (session.persistent) this.#recordEnd(session.key)
+    const isSameIdentity =
+      session.username === username && session.listener === listener && session.certified === certified && session.grant === grant
     session.persistent = persistent
     session.expirySeconds = request.expirySeconds
     session.will = request.will
@@ -111,6 +113,8 @@ export class Sessions {
     session.owner = owner
     this.#disarm(session)
     this.#byKey.set(session.key, session)
+    // A client that only comes back may read what it did: nothing in the routes depends on its connection.
+    if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
     if (present) this.recheck(session, request.mountPoint)
     return { session, present, lsn }
   }
@@ -127,7 +131,6 @@ export class Sessions {
   /** Whoever the session belongs to now may have other rights than before: forbidden subscriptions end, with what waits because of them. */
   recheck(session: Session, mountPoint = ''): void {
     const { access, router, store, stats, notice } = this.#context
-    router.invalidate()
     for (const filter of session.subscriptions?.keys() ?? []) {
       const real = realFilter(filter)
       if (real.startsWith(mountPoint) && access.subscribe(session, real)) continue

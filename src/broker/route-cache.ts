@@ -1,0 +1,133 @@
+import { hasWildcard } from '../mqtt/topics.ts'
+
+/** Topics whose route is kept, and their longest name in characters: topic names are the peers' choice. */
+const ROUTES_MAX = 16_384
+const TOPIC_MAX = 1024
+/** Levels of their names, those that several share counted once. */
+const LEVELS_MAX = 65_536
+/** Levels that changes may look at for each route that was made: what it costs to make the route again is about as much. */
+const LOOKS_PER_ROUTE = 64
+
+/**
+ * Results by topic, which a change of a filter invalidates for the topics that the filter matches, and for no others. Their names stand in a tree
+ * of levels, so that a filter with wildcards looks at those branches alone that it can match. When that costs more than the routes are worth, or
+ * there is no room, all are forgotten.
+ */
+export class RouteCache<R> {
+  /** Levels that changes have looked at so far: what they cost. */
+  looked = 0
+  readonly #routes = new Map<string, R>()
+  #root: Node = newNode()
+  #levels = 0
+  #credit = 0
+
+  get size(): number {
+    return this.#routes.size
+  }
+
+  get(topic: string): R | undefined {
+    return this.#routes.get(topic)
+  }
+
+  set(topic: string, route: R): void {
+    if (topic.length > TOPIC_MAX) return
+    if (this.#routes.size >= ROUTES_MAX || this.#levels >= LEVELS_MAX) this.clear()
+    this.#routes.set(topic, route)
+    this.#credit += LOOKS_PER_ROUTE
+    let node = this.#root
+    for (const level of topic.split('/')) {
+      node.children ??= new Map()
+      let child = node.children.get(level)
+      if (child === undefined) {
+        child = newNode()
+        node.children.set(level, child)
+        this.#levels++
+      }
+      node = child
+    }
+    node.topic = topic
+  }
+
+  clear(): void {
+    if (this.#routes.size === 0) return
+    this.#routes.clear()
+    this.#root = newNode()
+    this.#levels = 0
+    this.#credit = 0
+  }
+
+  /** Forgets the routes of all topics that the filter matches. */
+  invalidate(filter: string): void {
+    if (this.#routes.size === 0) return
+    if (!hasWildcard(filter)) {
+      if (this.#routes.has(filter)) this.#delete(filter)
+      return
+    }
+    const found = this.#match(filter)
+    if (found === undefined || found.length === this.#routes.size) this.clear()
+    else for (const topic of found) this.#delete(topic)
+  }
+
+  /** `undefined` if that costs too much. */
+  #match(filter: string): string[] | undefined {
+    let nodes: Node[] = [this.#root]
+    for (const level of filter.split('/')) {
+      if (level === '#') return this.#below(nodes)
+      const next: Node[] = []
+      for (const { children } of nodes) {
+        if (children === undefined) continue
+        if (!this.#look(level === '+' ? children.size : 1)) return undefined
+        const child = children.get(level)
+        if (level === '+') for (const each of children.values()) next.push(each)
+        else if (child !== undefined) next.push(child)
+      }
+      nodes = next
+    }
+    return topicsOf(nodes)
+  }
+
+  #below(nodes: Node[]): string[] | undefined {
+    // `a/#` matches `a` too [5.0 section 4.7.1.2].
+    const found: string[] = []
+    for (let node = nodes.pop(); node !== undefined; node = nodes.pop()) {
+      if (!this.#look(1)) return undefined
+      if (node.topic !== undefined) found.push(node.topic)
+      for (const child of node.children?.values() ?? []) nodes.push(child)
+    }
+    return found
+  }
+
+  /** False if that costs more than the routes are worth. */
+  #look(levels: number): boolean {
+    this.looked += levels
+    this.#credit -= levels
+    return this.#credit >= 0
+  }
+
+  #delete(topic: string): void {
+    this.#routes.delete(topic)
+    const path: { readonly node: Node; readonly level: string }[] = []
+    let node = this.#root
+    for (const level of topic.split('/')) {
+      path.push({ node, level })
+      node = node.children!.get(level)!
+    }
+    node.topic = undefined
+    for (let at = path.pop(); at !== undefined && isEmpty(node); at = path.pop()) {
+      const { children } = at.node
+      children!.delete(at.level)
+      this.#levels--
+      if (children!.size === 0) at.node.children = undefined
+      node = at.node
+    }
+  }
+}
+
+interface Node {
+  children: Map<string, Node> | undefined
+  topic: string | undefined
+}
+
+const newNode = (): Node => ({ children: undefined, topic: undefined })
+const isEmpty = ({ children, topic }: Node): boolean => children === undefined && topic === undefined
+const topicsOf = (nodes: readonly Node[]): string[] => nodes.flatMap(({ topic }) => topic ?? [])
