@@ -306,7 +306,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       case PacketType.SUBSCRIBE: {
         const { maximumQos } = settingsOf(link)
         link.lookups ??= new TokenBucket(this.#context.limits.maxRetainedLookupsPerSecond)
-        const terms = { maximumQos, version: link.version, lookups: link.lookups }
+        const terms = { maximumQos, version: link.version, bridge: link.bridge, lookups: link.lookups }
         const answer = this.#subscriber.subscribe(now, session, packet, terms)
         if (answer === 'full') this.storeFull(now, link, 'SUBSCRIBE')
         else {

@@ -92,6 +92,8 @@ export class ClientLink implements Link {
   /** The session that this client fills faster than it drains. */
   #pressed: Session | undefined = undefined
   listening = true
+  /** Its CONNECT said that it is a bridge of Mosquitto's kind. */
+  bridge = false
   /** Of the CONNECT that was accepted. */
   version: ProtocolVersion = 5
   readonly #owner: LinkOwner

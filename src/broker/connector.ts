@@ -124,6 +124,7 @@ export class Connector {
       identity,
       verified: who.verified,
       mountPoint: (info.settings ?? DEFAULT_LINK_SETTINGS).mountPoint,
+      bridge: packet.bridge,
     })
     if (begun === 'full') return refusal(ReasonCode.QUOTA_EXCEEDED, 'the store is full')
     const { session, present, lsn } = begun
@@ -139,6 +140,7 @@ export class Connector {
     this.#sessions.attach(session, link)
     link.client = session
     link.version = packet.protocolVersion
+    link.bridge = packet.bridge
     link.authMethod = packet.properties.authenticationMethod
     link.window = Math.min(packet.properties.receiveMaximum ?? 0xffff, limits.maxInflightMessages)
     link.windowBytes = limits.maxInflightBytes

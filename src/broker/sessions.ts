@@ -9,8 +9,9 @@ import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
-import { messageOf, Session, sessionKey } from './session.ts'
-import { storedWill } from './stored.ts'
+import { messageOf, Session, type Subscription, sessionKey } from './session.ts'
+import { storedSubscription, storedWill } from './stored.ts'
+import { bridgeOptions } from './subscriber.ts'
 
 /** Seconds that the will of a session waits after its conversation: for its delay, or for the end of the session if that is sooner. */
 export const willDelaySeconds = ({ will, expirySeconds }: Session): number =>
@@ -26,6 +27,7 @@ export interface SessionRequest {
   readonly verified: boolean
   /** Where the topics of this conversation begin: the client names none outside, and is shown none. */
   readonly mountPoint: string
+  readonly bridge: boolean
 }
 
 /** The sessions by key: their beginning, their wills, the clocks that run while nobody is connected, and their end. */
@@ -116,7 +118,25 @@ export class Sessions {
     // A client that only comes back may read what it did: nothing in the routes depends on its connection.
     if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
     if (present) this.recheck(session, request.mountPoint)
+    if (request.bridge) lsn = Math.max(lsn, this.#subscribeAsBridge(session))
     return { session, present, lsn }
+  }
+
+  /** What was subscribed to before the client said that it is a bridge, or by a version of Roost that did not know the bit; returns the last record. */
+  #subscribeAsBridge(session: Session): Lsn {
+    const { router, store } = this.#context
+    let last: Lsn = 0
+    for (const before of session.subscriptions?.values() ?? []) {
+      const subscription: Subscription = { ...before, ...bridgeOptions(before.filter) }
+      if (before.noLocal === subscription.noLocal && before.retainAsPublished) continue
+      router.subscribe(session, subscription)
+      if (!session.persistent) continue
+      const { filter } = subscription
+      const lsn = store.append({ type: 'subscribe', key: session.key, filter, options: storedSubscription(subscription) })
+      // A full store is told when the bridge connects again.
+      if (lsn !== 'full') last = lsn
+    }
+    return last
   }
 
   /** Authentication brought this, now or again. */

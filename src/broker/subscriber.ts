@@ -26,6 +26,8 @@ export interface SubscribeTerms {
   /** Highest QoS that is granted. */
   readonly maximumQos: QoS
   readonly version: ProtocolVersion
+  /** The client is a bridge of Mosquitto's kind. */
+  readonly bridge: boolean
   /** For what its wildcards cost among the retained messages. */
   readonly lookups: TokenBucket
 }
@@ -54,6 +56,15 @@ const TOO_COSTLY: Refused = {
 }
 const FORBIDDEN: Refused = { reasonCode: ReasonCode.NOT_AUTHORIZED, reason: 'not allowed' }
 
+/**
+ * Subscription options of a bridge that speaks MQTT 3: what it publishes does not come back to it, and what is retained stays so. No Local has no
+ * meaning for a shared subscription (MQTT-3.8.3-4).
+ */
+export const bridgeOptions = (filter: string): { noLocal: boolean; retainAsPublished: true } => ({
+  noLocal: sharedFilter(filter) === undefined,
+  retainAsPublished: true,
+})
+
 /** SUBSCRIBE and UNSUBSCRIBE [5.0 sections 3.8, 3.10]. */
 export class Subscriber {
   readonly #context: BrokerContext
@@ -68,13 +79,14 @@ export class Subscriber {
 
   /** 'full': the store cannot record what the acknowledgement would vouch for. */
   subscribe(now: Instant, session: Session, packet: Subscribe, terms: SubscribeTerms): Answer | 'full' {
-    const { maximumQos, version } = terms
+    const { maximumQos, version, bridge } = terms
     const identifier = packet.properties.subscriptionIdentifiers?.[0]
     const reasonCodes: number[] = []
     let lsn = 0
     let reason: string | undefined
     for (const asked of packet.subscriptions) {
-      const request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
+      let request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
+      if (bridge) request = { ...request, ...bridgeOptions(request.filter) }
       const refused = this.#refused(now, session, request, terms)
       if (refused !== undefined) {
         // 3.1 cannot say no: what is refused is acknowledged as if it were granted, and nothing ever comes of it [3.1 section 3.8].
