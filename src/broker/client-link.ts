@@ -121,7 +121,7 @@ export class ClientLink implements Link {
   get state(): 'open' | 'held' | 'verifying' {
     // Only before CONNACK: a client that authenticates again goes on meanwhile.
     if (this.client === undefined && this.authenticating?.awaits === 'shell') return 'verifying'
-    return this.#pressed === undefined ? 'open' : 'held'
+    return this.#pressed === undefined && this.#control.length < CONTROL_MAX ? 'open' : 'held'
   }
 
   get backlog(): number {
@@ -131,7 +131,7 @@ export class ClientLink implements Link {
 
   send(now: Instant, packet: Packet): 'go' | 'pause' {
     if (!this.closed) this.#owner.receive(now, this, packet)
-    return this.#control.length < CONTROL_MAX && this.state === 'open' ? 'go' : 'pause'
+    return this.state === 'open' ? 'go' : 'pause'
   }
 
   /** There may be something to poll. */

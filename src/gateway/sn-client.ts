@@ -46,8 +46,6 @@ export class SnClient {
   lastHeard: Instant = 0
   /** End of the last awake period. */
   sleepsSince: Instant = 0
-  /** The broker takes no more requests until it has answered some. */
-  isPaused = false
   /** The store knows of this client, and has to be told when it is forgotten. */
   recorded = false
   /** When that was. */
@@ -73,6 +71,11 @@ export class SnClient {
   /** It listens: what is sent now is heard. */
   get isReachable(): boolean {
     return this.state === 'active' || this.state === 'awake'
+  }
+
+  /** True while the broker takes no more requests. Asked of the link each time, because the link does not report when that ends. */
+  get isPaused(): boolean {
+    return this.link !== undefined && this.link.state !== 'open'
   }
 
   /** How what it does not answer is repeated. */
@@ -235,7 +238,7 @@ export class SnClient {
   // --- To and from the broker
 
   toBroker(now: Instant, packet: Packet): void {
-    if (this.link !== undefined) this.isPaused = this.link.send(now, packet) === 'pause'
+    this.link?.send(now, packet)
   }
 
   /** The broker has something to say, or listens to us again. */
@@ -243,7 +246,6 @@ export class SnClient {
     const link = this.link
     if (link === undefined) return
     for (let out = link.poll(now); out !== undefined; out = link.poll(now)) {
-      this.isPaused = false
       this.#fromBroker(now, out)
       if (this.link !== link) return
     }

@@ -83,7 +83,10 @@ export interface Link {
   readonly session: SessionKey | undefined
   /** Deliveries that wait for this client, in the queue or behind the release gate. 0 and `poll` empty: it has everything. */
   readonly backlog: number
-  /** Not 'open': hand in nothing until the link is ready again, because a receiver is slower, or somebody verifies who is there. */
+  /**
+   * Not 'open': hand in nothing until the link is ready again, because a receiver is slower, too many answers wait for the store, or the client is
+   * being authenticated.
+   */
   readonly state: 'open' | 'held' | 'verifying'
   /** Client to broker. 'pause': hand in nothing more until the link is ready again. */
   send(now: Instant, packet: Packet): 'go' | 'pause'
