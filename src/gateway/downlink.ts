@@ -159,6 +159,7 @@ export class Downlink {
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID) {
       this.#unknownTopicId(message.topicId, transaction?.message)
     }
+    if (transaction === undefined && !isForRegister && this.#answersAhead(now, message)) return
     if (transaction === undefined) {
       // PUBREC again: our PUBREL was lost, and its transaction repeats it; PUBREC for nothing we know ends with PUBREL all the same.
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
@@ -177,6 +178,57 @@ export class Downlink {
     } else if (type === MsgType.PUBCOMP && transaction.awaiting === 'PUBCOMP') {
       this.#done(now, PacketType.PUBCOMP, transaction)
     }
+    // The address has proved itself: a REGISTER may have been for that alone.
+    this.reconsider(now)
+  }
+
+  /**
+   * PUBACK or PUBREC for a message whose topic is being registered again: the client has it, and the REGISTER needs no answer any more. Returns
+   * whether it was that.
+   */
+  #answersAhead(now: Instant, message: TopicAck | MsgIdOnly): boolean {
+    const { type, msgId } = message
+    const qos = type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED ? 1 : type === MsgType.PUBREC ? 2 : 0
+    const register = this.#transactions.find(({ awaiting, held }) => {
+      const wasSent = held !== undefined && (held.dup || held.registeredAgain)
+      return awaiting === 'REGACK' && wasSent && held.qos === qos && held.packetId === msgId
+    })
+    if (qos === 0 || register === undefined) return false
+    const { route, host } = this.#client
+    host.ports.retract(route, register.msgId, MsgType.REGISTER)
+    if (qos === 1) {
+      this.#client.toBroker(now, responsePacket(PacketType.PUBACK, msgId))
+      this.#close(now, register)
+    } else {
+      // Its PUBREL comes back from the broker, as for any PUBREC.
+      this.#transactions[this.#transactions.indexOf(register)] = { ...register, awaiting: 'PUBREC', msgId }
+      this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
+    }
+    return true
+  }
+
+  /**
+   * The client has been told an id by SUBACK or REGACK, or its address has proved itself: ends the REGISTER that is open, if that was all that it
+   * was for.
+   */
+  reconsider(now: Instant): void {
+    const client = this.#client
+    const register = this.#transactions.find(isRegister)
+    if (register === undefined || this.#rests || !client.isReachable) return
+    const { held } = register
+    const { topicId, topicName } = register.message as Register
+    if (held === undefined) {
+      if (!client.registry.knows(topicId) || client.registry.isTrusted(topicId)) return
+      this.#remove(register)
+      client.host.ports.retract(client.route, register.msgId, MsgType.REGISTER)
+      this.#registerNext(now)
+      return
+    }
+    const reference = topicReference(client, topicName, held.registeredAgain)
+    if (reference === undefined || this.#needsRegack(held, reference)) return
+    this.#remove(register)
+    client.host.ports.retract(client.route, register.msgId, MsgType.REGISTER)
+    this.#publish(now, held, reference)
   }
 
   /** T_retry has passed. */
@@ -263,17 +315,15 @@ export class Downlink {
     return messageLength({ type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }) <= host.ports.roomTo(route)
   }
 
-  #publish(now: Instant, held: Held, { topicIdType, topicId }: TopicReference): void {
-    const { message, qos, retain, dup, packetId: msgId } = held
+  #publish(now: Instant, held: Held, reference: TopicReference): void {
+    const { message, qos, packetId: msgId } = held
     const { route, host } = this.#client
-    const publish: SnPublish = { type: MsgType.PUBLISH, dup, qos, retain, topicIdType, topicId, msgId, data: message.payload }
-    const octets = messageLength(publish)
-    if (octets > host.ports.roomTo(route)) {
+    const publish = publishOf(held, reference)
+    if (messageLength(publish) > host.ports.roomTo(route)) {
       this.#giveUp(now, held, `${message.payloadLength} octets on ${message.topic} are too long for a datagram`)
       return
     }
-    if (qos === 0 && (host.ports.needsProof(route, octets) || this.#mayBeForgotten(topicIdType, topicId))) {
-      // Nobody acknowledges QoS 0: without a REGISTER, the address would never prove itself (ruling A20), and a lost id never show (ruling A10).
+    if (this.#needsRegack(held, reference)) {
       this.#register(now, held)
       return
     }
@@ -286,6 +336,14 @@ export class Downlink {
     this.#goOn(now)
     // It may wait for its port, and nothing new is asked for behind it.
     this.#client.updateListening(now)
+  }
+
+  /** QoS 0 is not acknowledged: without a REGACK the address would never prove itself (ruling A20), and a lost id never show (ruling A10). */
+  #needsRegack(held: Held, reference: TopicReference): boolean {
+    if (held.qos > 0) return false
+    const { route, host } = this.#client
+    const needsProof = host.ports.needsProof(route, messageLength(publishOf(held, reference)))
+    return needsProof || this.#mayBeForgotten(reference.topicIdType, reference.topicId)
   }
 
   /** The client was told this id before the process began anew, and nothing has shown since that it still knows it. */
@@ -485,6 +543,20 @@ export class Downlink {
     return this.#lastRegisterId
   }
 }
+
+const publishOf = (
+  { message, qos, retain, dup, packetId: msgId }: Held,
+  { topicIdType, topicId }: TopicReference,
+): SnPublish => ({
+  type: MsgType.PUBLISH,
+  dup,
+  qos,
+  retain,
+  topicIdType,
+  topicId,
+  msgId,
+  data: message.payload,
+})
 
 const isRegister = ({ awaiting }: Transaction): boolean => awaiting === 'REGACK'
 

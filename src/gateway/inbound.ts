@@ -42,7 +42,7 @@ export class Inbound {
     this.#open = undefined
   }
 
-  register(message: Register): void {
+  register(now: Instant, message: Register): void {
     const { topicName, msgId } = message
     const answer = (topicId: number, returnCode: number, lsn = 0): void =>
       this.#client.send({ type: MsgType.REGACK, topicId, msgId, returnCode }, lsn)
@@ -57,6 +57,7 @@ export class Inbound {
       registry.markKnown(assigned.topicId)
       registry.markWanted(topicName)
       answer(assigned.topicId, ReturnCode.ACCEPTED, assigned.lsn)
+      this.#client.downlink.reconsider(now)
     }
   }
 
@@ -174,7 +175,7 @@ export class Inbound {
     }
   }
 
-  subscribeAnswered({ packetId: msgId, reasonCodes }: Suback): void {
+  subscribeAnswered(now: Instant, { packetId: msgId, reasonCodes }: Suback): void {
     const granted = reasonCodes[0] ?? 0x80
     const { topicId, lsn, normal } = this.#subscribed?.get(msgId) ?? { topicId: 0, lsn: 0, normal: false }
     this.#subscribed?.delete(msgId)
@@ -187,6 +188,7 @@ export class Inbound {
     // A predefined id is of another space, whatever its number (ruling A11).
     if (normal && registry.nameOf(topicId) !== undefined) registry.markKnown(topicId)
     this.#client.send({ type: MsgType.SUBACK, qos: granted as QoS, topicId, msgId, returnCode }, lsn)
+    this.#client.downlink.reconsider(now)
   }
 
   /** The topic that a client means; `undefined` if the id is unknown. */

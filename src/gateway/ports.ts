@@ -183,11 +183,11 @@ export class Ports {
     this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client)
   }
 
-  /** The client has answered this message: what still waits of it must not follow the answer to that (MQTT-4.3.3-6). */
-  retract(client: RouteKey, msgId: number): void {
+  /** The client has answered this message, or need not: what still waits of it must not follow the answer to that (MQTT-4.3.3-6). */
+  retract(client: RouteKey, msgId: number, type: MsgType = MsgType.PUBLISH): void {
     if (!this.isWaiting(client)) return
     this.#outletOf(client)?.messages.filter((frame) => {
-      if (frame.client !== client || frame.type !== MsgType.PUBLISH || frame.once || frame.msgId !== msgId) return true
+      if (frame.client !== client || frame.type !== type || frame.once || frame.msgId !== msgId) return true
       this.#left(frame)
       return false
     })

@@ -102,7 +102,7 @@ export class SnClient {
         this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED })
         break
       case 'register':
-        this.inbound.register(message as never)
+        this.inbound.register(now, message as never)
         break
       case 'publish':
         this.inbound.publish(now, message as never)
@@ -271,7 +271,7 @@ export class SnClient {
         else if (this.isReachable) this.send({ type: MsgType.PUBREL, msgId: out.packetId })
         return
       case PacketType.SUBACK:
-        this.inbound.subscribeAnswered(out)
+        this.inbound.subscribeAnswered(now, out)
         return
       case PacketType.UNSUBACK:
         if (out.packetId !== OWN_REQUEST) this.send({ type: MsgType.UNSUBACK, msgId: out.packetId })
