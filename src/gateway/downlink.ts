@@ -1,5 +1,4 @@
 import type { Instant } from '../base/machine.ts'
-import { Timer } from '../base/timers.ts'
 import type { Delivery } from '../mqtt/link.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import { messageLength } from '../mqttsn/encode.ts'
@@ -13,12 +12,12 @@ import {
   type TopicAck,
   type TopicIdType,
 } from '../mqttsn/messages.ts'
-import type { ClientTimer } from './client-host.ts'
 import { type Held, hold } from './held.ts'
-import { allTriesMs, retryDelayMs } from './retry-profile.ts'
+import { Retries } from './retries.ts'
+import { allTriesMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
 import { type TopicReference, topicReference } from './topic-reference.ts'
-import type { Awaiting, Transaction } from './transaction.ts'
+import { type Awaiting, isOwnRegister, type Transaction, Transactions } from './transaction.ts'
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from './translate.ts'
 
 /**
@@ -31,38 +30,33 @@ export class Downlink {
   #begun = 0
   #octets = 0
   readonly #client: SnClient
-  /** Sent and not fully answered, in order. */
-  #transactions: Transaction[] = []
-  /** To be begun again, before anything new. */
-  #again: Transaction[] = []
-  /** Times that what is open was sent again. */
-  #retries = 0
+  readonly #transactions = new Transactions()
   /** The client has answered with congestion, or the store is full. */
   #rests = false
-  #retryTimer: Timer<ClientTimer> | undefined = undefined
-  #lastRegisterId = 0
+  readonly #retries: Retries
 
   constructor(client: SnClient) {
     this.#client = client
+    this.#retries = new Retries(client)
   }
 
   /** What the client has not answered yet. */
   get awaiting(): Awaiting | undefined {
-    return this.#transactions[0]?.awaiting
+    return this.#transactions.open[0]?.awaiting
   }
 
   /** Something is on its way, or waits to be begun again. */
   get busy(): boolean {
-    return this.#transactions.length > 0 || this.#again.length > 0
+    return this.#transactions.busy
   }
 
   /** Nothing more may be begun: the window is full, an id has to be known first, or the client is left alone. */
   get full(): boolean {
-    const open = this.#transactions
+    const { open, register } = this.#transactions
     const { route, host } = this.#client
     // What found no place at its port is sent again before anything that comes behind it.
     const waits = this.#rests || (open.length > 0 && host.ports.hasRefused(route))
-    return open.length >= host.options.inflightMessages || waits || open.some(isRegister)
+    return open.length >= host.options.inflightMessages || waits || register !== undefined
   }
 
   beginWake(): void {
@@ -90,12 +84,13 @@ export class Downlink {
 
   /** The client sleeps: what is open waits with it. */
   suspend(): void {
-    this.#disarm()
+    this.#retries.disarm()
   }
 
   /** The client listens again: what is open goes on from its beginning, with what the client may have forgotten. */
   resume(now: Instant): void {
-    if (this.#transactions.length > 0 && isOwnRegister(this.#transactions[0]!)) this.registerAll(now)
+    const first = this.#transactions.open[0]
+    if (first !== undefined && isOwnRegister(first)) this.registerAll(now)
     else if (this.busy) {
       this.#interrupt()
       this.#goOn(now)
@@ -104,17 +99,16 @@ export class Downlink {
 
   /** What is open is to be begun again; an id that was only told is told again in any case. */
   #interrupt(): void {
-    this.#again = [...this.#transactions.filter((transaction) => !isOwnRegister(transaction)), ...this.#again]
-    this.#transactions = []
-    this.#retries = 0
+    this.#transactions.interrupt()
     this.#rests = false
-    this.#disarm()
+    this.#retries.reset()
   }
 
   #goOn(now: Instant): void {
     // What overtakes a frame that waits may find no room behind it, and would leave behind what comes later (ruling A15).
-    while (this.#again.length > 0 && !this.full && !this.#waitsForPort) {
-      const { awaiting, held, msgId } = this.#again.shift()!
+    const { again } = this.#transactions
+    while (again.length > 0 && !this.full && !this.#waitsForPort) {
+      const { awaiting, held, msgId } = again.shift()!
       if (awaiting === 'PUBCOMP') this.release(now, msgId)
       else if (held !== undefined) this.#start(now, { ...held, dup: held.dup || awaiting !== 'REGACK', registeredAgain: false })
     }
@@ -122,44 +116,44 @@ export class Downlink {
 
   /** The connection is over: what was open is the broker's to send again, but for QoS 0, which it has handed out. */
   abandon(): void {
-    for (const { held } of [...this.#transactions, ...this.#again])
+    const { open, again } = this.#transactions
+    for (const { held } of [...open, ...again])
       if (held?.qos === 0) this.tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
-    this.#transactions = []
-    this.#again = []
-    this.#retries = 0
+    this.#transactions.clear()
     this.#rests = false
-    this.#disarm()
+    this.#retries.reset()
   }
 
   /** The broker's PUBREL, recorded by now: it goes to the client until PUBCOMP comes. */
   release(now: Instant, msgId: number): void {
     const message: Message = { type: MsgType.PUBREL, msgId }
-    const known = this.#transactions.findIndex((transaction) => !isRegister(transaction) && transaction.msgId === msgId)
-    if (known < 0 && this.full) {
+    const known = this.#transactions.ofMessage(msgId)
+    if (known === undefined && this.full) {
       // An answer to a PUBREC that nobody waits for, in the middle of something else: said once, the client asks again if it is lost.
       this.#send(message)
       return
     }
     const transaction: Transaction = { awaiting: 'PUBCOMP', msgId, message, held: undefined }
-    if (known >= 0) this.#transactions[known] = transaction
-    else this.#transactions.push(transaction)
+    if (known !== undefined) this.#transactions.replace(known, transaction)
+    else this.#transactions.open.push(transaction)
     // If PUBREC crossed our PINGRESP, the sleeper hears the answer when it wakes.
     if (!this.#client.isReachable) return
-    this.#progressed(now)
+    this.#retries.restart(now)
     this.#send(message)
   }
 
   /** REGACK, PUBACK, PUBREC or PUBCOMP from the client. What answers nothing that is open is ignored. */
   answered(now: Instant, message: TopicAck | MsgIdOnly): void {
     const { type, msgId } = message
-    const isForRegister = type === MsgType.REGACK
-    const transaction = this.#transactions.find(
-      (open) => open.msgId === msgId && (isForRegister ? isRegister(open) && isAbout(open, message.topicId) : !isRegister(open)),
-    )
+    const transaction = this.#transactions.answeredBy(message)
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID) {
       this.#unknownTopicId(message.topicId, transaction?.message)
     }
-    if (transaction === undefined && !isForRegister && this.#answersAhead(now, message)) return
+    if (transaction === undefined && type === MsgType.REGACK) {
+      this.#answeredLate(now, message)
+      return
+    }
+    if (transaction === undefined && this.#answersAhead(now, message)) return
     if (transaction === undefined) {
       // PUBREC again: our PUBREL was lost, and its transaction repeats it; PUBREC for nothing we know ends with PUBREL all the same.
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
@@ -174,6 +168,7 @@ export class Downlink {
     if (type === MsgType.PUBACK) this.#acknowledged(now, transaction, message.returnCode)
     else if (type === MsgType.PUBREC && transaction.awaiting === 'PUBREC') {
       // The broker records it, and its PUBREL comes back when that is durable.
+      this.#transactions.replace(transaction, { ...transaction, answered: true })
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
     } else if (type === MsgType.PUBCOMP && transaction.awaiting === 'PUBCOMP') {
       this.#done(now, PacketType.PUBCOMP, transaction)
@@ -188,20 +183,16 @@ export class Downlink {
    */
   #answersAhead(now: Instant, message: TopicAck | MsgIdOnly): boolean {
     const { type, msgId } = message
-    const qos = type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED ? 1 : type === MsgType.PUBREC ? 2 : 0
-    const register = this.#transactions.find(({ awaiting, held }) => {
-      const wasSent = held !== undefined && (held.dup || held.registeredAgain)
-      return awaiting === 'REGACK' && wasSent && held.qos === qos && held.packetId === msgId
-    })
-    if (qos === 0 || register === undefined) return false
+    const register = this.#transactions.acknowledgedAhead(message)
+    if (register === undefined) return false
     const { route, host } = this.#client
     host.ports.retract(route, register.msgId, MsgType.REGISTER)
-    if (qos === 1) {
+    if (type === MsgType.PUBACK) {
       this.#client.toBroker(now, responsePacket(PacketType.PUBACK, msgId))
       this.#close(now, register)
     } else {
       // Its PUBREL comes back from the broker, as for any PUBREC.
-      this.#transactions[this.#transactions.indexOf(register)] = { ...register, awaiting: 'PUBREC', msgId }
+      this.#transactions.replace(register, { ...register, awaiting: 'PUBREC', msgId, answered: true })
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
     }
     return true
@@ -213,20 +204,20 @@ export class Downlink {
    */
   reconsider(now: Instant): void {
     const client = this.#client
-    const register = this.#transactions.find(isRegister)
+    const { register } = this.#transactions
     if (register === undefined || this.#rests || !client.isReachable) return
     const { held } = register
     const { topicId, topicName } = register.message as Register
     if (held === undefined) {
       if (!client.registry.knows(topicId) || client.registry.isTrusted(topicId)) return
-      this.#remove(register)
+      this.#transactions.remove(register)
       client.host.ports.retract(client.route, register.msgId, MsgType.REGISTER)
       this.#registerNext(now)
       return
     }
     const reference = topicReference(client, topicName, held.registeredAgain)
     if (reference === undefined || this.#needsRegack(held, reference)) return
-    this.#remove(register)
+    this.#transactions.remove(register)
     client.host.ports.retract(client.route, register.msgId, MsgType.REGISTER)
     this.#publish(now, held, reference)
   }
@@ -237,7 +228,7 @@ export class Downlink {
       this.resume(now)
       return
     }
-    const first = this.#transactions[0]
+    const first = this.#transactions.open[0]
     if (first === undefined) {
       this.#client.settle(now, true)
       return
@@ -245,30 +236,102 @@ export class Downlink {
     if (this.#waitsForPort || this.#client.awaitsStore) {
       // It has not even left.
       if (this.#client.state === 'awake') this.#client.settle(now, true)
-      else this.#armRetry(now)
+      else this.#retries.arm(now)
       return
     }
-    if (this.#retries >= this.#client.retryProfile.nRetry) {
-      this.#client.retriesExhausted(now, first.awaiting)
+    if (this.#retries.usedUp) {
+      this.#unanswered(now, first.awaiting)
       return
     }
-    this.#retries++
-    this.#armRetry(now)
-    for (const { message } of this.#transactions)
+    this.#retries.again(now)
+    for (const { message } of this.#transactions.open)
       this.#send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
   }
 
   /** Looks again after T_retry, although nothing is open: an awake period that waits for the store must end too. */
   watch(now: Instant): void {
-    const timer = this.#timer()
-    const { host, retryProfile } = this.#client
-    if (!timer.armed) host.timers.arm(timer, now + allTriesMs(retryProfile))
+    this.#retries.watch(now)
   }
 
   /** What waited for its port, or for the store, is on its way: only now its answer can be waited for. */
   left(now: Instant): void {
+    if (this.#transactions.open.length > 0 && !this.#rests) this.#retries.left(now)
+  }
+
+  /** Nothing waits any more: what is to be begun again may follow. */
+  goOn(now: Instant): void {
     if (this.#client.isReachable) this.#goOn(now)
-    if (this.#transactions.length > 0 && !this.#rests && this.#timer().armed) this.#armRetry(now)
+  }
+
+  /** The client has sent something; what it answers is no longer open. */
+  heard(now: Instant): void {
+    if (this.#retries.exhausted && this.#client.isReachable) this.#giveUpUnanswered(now)
+  }
+
+  /**
+   * N_retry is used up. Silence since the first attempt means that the client is lost. One that was heard is there, and does not answer. If that was
+   * before the last attempt, it may have gone since: the next message shows, or its keep alive.
+   */
+  #unanswered(now: Instant, awaiting: Awaiting): void {
+    const { state, durationSeconds, retryProfile } = this.#client
+    const retries = this.#retries
+    if (state === 'active' && retries.heardSinceLast) this.#giveUpUnanswered(now)
+    else if (state === 'active' && retries.heardSinceFirst && !retries.exhausted) {
+      retries.exhausted = true
+      if (durationSeconds === 0) retries.armFor(now, allTriesMs(retryProfile))
+    } else this.#client.retriesExhausted(now, awaiting)
+  }
+
+  /** The client is there and does not answer: what it was sent is dropped, or waits, and the rest continues (ruling A28). */
+  #giveUpUnanswered(now: Instant): void {
+    const { host, key, route: peer, retryProfile } = this.#client
+    const open = this.#transactions.open.filter(({ answered }) => answered !== true)
+    const keeps = host.options.unanswered === 'keep'
+    const reason = (awaiting: Awaiting): string => `no ${awaiting} after ${retryProfile.nRetry} retries`
+    if (open.length > 0) {
+      const why = `${reason(open[0]!.awaiting)}, but the client is heard`
+      host.notice({ code: 'retries-exhausted', level: 'info', client: key, peer, reason: why })
+    }
+    for (const transaction of open) {
+      if (keeps && transaction.held !== undefined && transaction.held.qos > 0) continue
+      this.#transactions.remove(transaction)
+      this.#giveUpTransaction(now, transaction, reason(transaction.awaiting))
+    }
+    if (keeps && open.some((transaction) => this.#transactions.open.includes(transaction))) this.#rest(now)
+    else if (this.#transactions.open.length > 0 && !this.#rests) this.#retries.restart(now)
+  }
+
+  #giveUpTransaction(now: Instant, { awaiting, held, message, msgId }: Transaction, reason: string): void {
+    const client = this.#client
+    if (awaiting === 'PUBCOMP') {
+      // The client has the message: only the end of its acknowledgement is missing.
+      client.toBroker(now, responsePacket(PacketType.PUBCOMP, msgId))
+      this.#close(now, undefined)
+      return
+    }
+    if (message.type === MsgType.REGISTER) {
+      const { topicId, topicName } = message
+      // Otherwise it was for the sake of the address.
+      if (!client.registry.knows(topicId) || client.registry.isTrusted(topicId))
+        client.registry.markUnanswered(topicName, topicId, msgId)
+    }
+    if (held === undefined) this.#registerNext(now)
+    else this.#giveUp(now, held, `${reason}: message on ${held.message.topic}`)
+  }
+
+  /** REGACK for a REGISTER that was given up. */
+  #answeredLate(now: Instant, { topicId, msgId, returnCode }: TopicAck): void {
+    const { registry } = this.#client
+    const late = registry.answeredLate(topicId, msgId)
+    if (late === undefined) return
+    if (returnCode === ReturnCode.ACCEPTED) registry.markKnown(late.topicId)
+    else if (returnCode !== ReturnCode.CONGESTION) this.#refused(now, late.topicName)
+  }
+
+  /** Section 6.10: this corresponds to an unsubscribe from that name; from a wildcard nobody can unsubscribe like that. */
+  #refused(now: Instant, topicName: string): void {
+    this.#client.registry.markRefused(topicName)
+    this.#client.toBroker(now, unsubscribePacket(OWN_REQUEST, topicName))
   }
 
   #start(now: Instant, held: Held): void {
@@ -281,6 +344,10 @@ export class Downlink {
     const reference = topicReference(this.#client, topic, held.registeredAgain)
     if (reference !== undefined) {
       this.#publish(now, held, reference)
+      return
+    }
+    if (client.registry.ignores(topic)) {
+      this.#giveUp(now, held, `the client did not answer REGISTER for ${topic}`)
       return
     }
     this.#register(now, held)
@@ -303,7 +370,7 @@ export class Downlink {
       this.#giveUp(now, held, `no topic id for ${topic}: ${assigned}`)
       return
     }
-    const msgId = this.#registerId(held.packetId)
+    const msgId = this.#transactions.nextRegisterId(held.packetId)
     const message: Message = { type: MsgType.REGISTER, topicId: assigned.topicId, msgId, topicName: topic }
     this.#open(now, { awaiting: 'REGACK', msgId, message, held })
     this.#send(message, assigned.lsn)
@@ -367,18 +434,16 @@ export class Downlink {
     if (held !== undefined && known !== undefined && returnCode !== ReturnCode.ACCEPTED) {
       // It was asked for the sake of its address, and does not need the id.
       if (!this.#client.isReachable) return
-      this.#remove(transaction)
+      this.#transactions.remove(transaction)
       this.#publish(now, held, known)
       return
     }
     if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) {
-      // Section 6.10: this corresponds to an unsubscribe from that name; from a wildcard nobody can unsubscribe like that.
-      registry.markRefused(topicName)
-      this.#client.toBroker(now, unsubscribePacket(OWN_REQUEST, topicName))
+      this.#refused(now, topicName)
     } else registry.markKnown(topicId)
     // REGACK crossed our PINGRESP: its message goes out, or the next id is told, at the next wake.
     if (!this.#client.isReachable && (held === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
-    this.#remove(transaction)
+    this.#transactions.remove(transaction)
     if (held === undefined) {
       this.#registerNext(now)
       return
@@ -395,7 +460,7 @@ export class Downlink {
     if (awaiting !== 'PUBACK' && awaiting !== 'PUBREC') return
     if (returnCode === ReturnCode.INVALID_TOPIC_ID && held !== undefined && !held.registeredAgain) {
       if (!this.#client.isReachable) return
-      this.#remove(transaction)
+      this.#transactions.remove(transaction)
       this.#start(now, { ...held, registeredAgain: true })
       return
     }
@@ -405,7 +470,7 @@ export class Downlink {
     }
     this.#rests = false
     if (returnCode !== ReturnCode.ACCEPTED) {
-      this.#remove(transaction)
+      this.#transactions.remove(transaction)
       this.#giveUp(now, held!, `the client answered with return code ${returnCode}`)
       return
     }
@@ -443,7 +508,7 @@ export class Downlink {
     this.#rests = true
     // There may be room in the window, and there is none at the client.
     this.#client.updateListening(now)
-    if (state === 'active') host.timers.arm(this.#timer(), now + host.options.tWaitMs)
+    if (state === 'active') this.#retries.armFor(now, host.options.tWaitMs)
     else this.#client.settle(now, true)
   }
 
@@ -454,9 +519,9 @@ export class Downlink {
     const reason = `no topic id for ${topicName}`
     client.host.notice({ code: 'store-full', level: 'error', client: client.key, peer: client.route, reason })
     const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }
-    this.#again.unshift({ awaiting: 'REGACK', msgId: 0, message, held })
+    this.#transactions.again.unshift({ awaiting: 'REGACK', msgId: 0, message, held })
     this.#rests = true
-    this.#progressed(now)
+    this.#retries.restart(now)
     client.updateListening(now)
     client.settle(now, true)
   }
@@ -478,7 +543,7 @@ export class Downlink {
       this.#close(now, undefined)
       return
     }
-    const msgId = this.#registerId(0)
+    const msgId = this.#transactions.nextRegisterId(0)
     const message: Message = { type: MsgType.REGISTER, topicId, msgId, topicName: registry.nameOf(topicId)! }
     this.#open(now, { awaiting: 'REGACK', msgId, message, held: undefined })
     this.#send(message, this.#client.topicIds.lsn)
@@ -490,57 +555,24 @@ export class Downlink {
   }
 
   #open(now: Instant, transaction: Transaction): void {
-    this.#transactions.push(transaction)
+    this.#transactions.open.push(transaction)
     this.#rests = false
-    this.#progressed(now)
+    this.#retries.restart(now)
     this.#client.updateListening(now)
   }
 
   /** A transaction is over, or a message needed none: what is to be begun again comes next, and then what is new. */
   #close(now: Instant, transaction: Transaction | undefined): void {
     if (transaction !== undefined) {
-      this.#remove(transaction)
+      this.#transactions.remove(transaction)
       this.#rests = false
     }
     if (this.#client.isReachable) this.#goOn(now)
-    if (this.#transactions.length === 0) {
-      if (!this.#rests) this.#disarm()
-    } else if (transaction !== undefined && this.#client.isReachable) this.#progressed(now)
+    if (this.#transactions.open.length === 0) {
+      if (!this.#rests) this.#retries.disarm()
+    } else if (transaction !== undefined && this.#client.isReachable) this.#retries.restart(now)
     this.#client.updateListening(now)
     this.#client.settle(now, false)
-  }
-
-  #remove(transaction: Transaction): void {
-    const at = this.#transactions.indexOf(transaction)
-    if (at >= 0) this.#transactions.splice(at, 1)
-  }
-
-  /** The client is there: the retries of what is open begin anew. */
-  #progressed(now: Instant): void {
-    this.#retries = 0
-    this.#armRetry(now)
-  }
-
-  #armRetry(now: Instant): void {
-    const { host, retryProfile } = this.#client
-    host.timers.arm(this.#timer(), now + retryDelayMs(retryProfile, this.#retries, host.chance()))
-  }
-
-  #timer(): Timer<ClientTimer> {
-    this.#retryTimer ??= new Timer<ClientTimer>({ client: this.#client, about: 'retry' })
-    return this.#retryTimer
-  }
-
-  #disarm(): void {
-    if (this.#retryTimer !== undefined) this.#client.host.timers.disarm(this.#retryTimer)
-  }
-
-  /** Message ids of our REGISTERs: their own count, and never that of a message on its way (ruling A14). */
-  #registerId(packetId: number): number {
-    const isTaken = (msgId: number): boolean => [...this.#transactions, ...this.#again].some((open) => open.msgId === msgId)
-    do this.#lastRegisterId = this.#lastRegisterId === 0xffff ? 1 : this.#lastRegisterId + 1
-    while (this.#lastRegisterId === packetId || isTaken(this.#lastRegisterId))
-    return this.#lastRegisterId
   }
 }
 
@@ -557,11 +589,3 @@ const publishOf = (
   msgId,
   data: message.payload,
 })
-
-const isRegister = ({ awaiting }: Transaction): boolean => awaiting === 'REGACK'
-
-/** A REGACK from before a restart may have the message id of another REGISTER. Some clients leave the topic id out. */
-const isAbout = ({ message }: Transaction, topicId: number): boolean => topicId === 0 || (message as Register).topicId === topicId
-
-/** A REGISTER that no message waits for. */
-const isOwnRegister = ({ awaiting, held }: Transaction): boolean => awaiting === 'REGACK' && held === undefined

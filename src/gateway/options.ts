@@ -43,6 +43,8 @@ export interface GatewayOptions {
   readonly maxClientIdLength: number
   /** QoS 1 and 2 messages that a client may have on their way to the broker at once (ruling A15). */
   readonly inflightMessages: number
+  /** What becomes of a message with QoS 1 or 2 that a client does not answer although it is heard (ruling A28); `drop` if it is not there. */
+  readonly unanswered?: 'drop' | 'keep'
   /** A sleeper is lost after its sleep duration times this (ruling A2). */
   readonly sleepMargin: number
   /** Messages delivered in one awake period (ruling A5). */

@@ -36,23 +36,25 @@ export class Replies {
     host.awaitDurable(this.#client)
   }
 
-  /** More is durable: what waited for it leaves. */
-  release(): void {
+  /** More is durable: what waited for it leaves. Returns whether that was a message which the client has to answer. */
+  release(): boolean {
     const { host, route } = this.#client
     const waiting = this.#waiting
+    let left = false
     for (let head = waiting?.peek(); head !== undefined; head = waiting?.peek()) {
       if (head.lsn > host.store.durable) {
         host.awaitDurable(this.#client)
-        return
+        return left
       }
       waiting!.shift()
       host.transmit(route, head.message)
+      left ||= isMessage(head.message) || head.message.type === MsgType.PUBREL
     }
+    return left
   }
 
   /** The client sleeps, or is gone: answers go on waiting, messages do not, because what has a transaction is begun again by it. */
   withdraw(): void {
-    const isMessage = ({ type }: Message): boolean => type === MsgType.PUBLISH || type === MsgType.REGISTER
     this.#drop(isMessage, 'the client went to sleep, or away, before QoS 0 could be sent')
   }
 
@@ -69,3 +71,5 @@ export class Replies {
     })
   }
 }
+
+const isMessage = ({ type }: Message): boolean => type === MsgType.PUBLISH || type === MsgType.REGISTER

@@ -147,6 +147,7 @@ export class SnClient {
       case 'ignore':
         break
     }
+    this.downlink.heard(now)
   }
 
   /** A restart counts the sleep from the last record, which is therefore never older than its grace period. */
@@ -331,12 +332,13 @@ export class SnClient {
     this.updateListening(now)
     if (ports.isHeld(this.route)) this.settle(now, true)
     else if (!ports.isWaiting(this.route)) {
+      this.downlink.goOn(now)
       this.downlink.left(now)
       this.settle(now, false)
     }
   }
 
-  /** N_retry is used up: an active client is lost, a sleeper is left to its sleep, with its message (ruling A28). */
+  /** N_retry is used up in silence: an active client is lost, a sleeper is left to its sleep, with its message (ruling A28). */
   retriesExhausted(now: Instant, awaiting: Awaiting): void {
     const reason = `no ${awaiting} after ${this.retryProfile.nRetry} retries`
     this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
@@ -401,8 +403,8 @@ export class SnClient {
 
   /** More is durable: what waited for it leaves, and deliveries may follow. */
   durable(now: Instant): void {
-    this.replies.release()
-    if (!this.replies.blocked) this.downlink.left(now)
+    if (this.replies.release()) this.downlink.left(now)
+    if (!this.replies.blocked) this.downlink.goOn(now)
     this.updateListening(now)
   }
 

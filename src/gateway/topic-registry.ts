@@ -25,6 +25,8 @@ export class TopicRegistry {
   #trusted: Set<number> | undefined = undefined
   /** Names whose REGISTER the client refused in this connection: it does not want their messages [1.2 section 6.10]. */
   #refused: Set<string> | undefined = undefined
+  /** Names whose REGISTER the client has not answered in this connection, although it was heard: the REGISTER, by topic id and message id. */
+  #unanswered: Map<string, { readonly topicId: number; readonly msgId: number }> | undefined = undefined
   /** Predefined ids that the client turned out not to know. */
   #notPredefined: Set<number> | undefined = undefined
   #nextId = FIRST_ID
@@ -106,7 +108,8 @@ export class TopicRegistry {
 
   /** One that the client does not know in this connection and has not refused, and that it can be told. */
   nextUnknown(canRegister: (name: string) => boolean): number | undefined {
-    for (const { id, name } of this.#byId.values()) if (!this.knows(id) && !this.refuses(name) && canRegister(name)) return id
+    for (const { id, name } of this.#byId.values())
+      if (!this.knows(id) && !this.refuses(name) && !this.ignores(name) && canRegister(name)) return id
     return undefined
   }
 
@@ -116,8 +119,30 @@ export class TopicRegistry {
     if (this.#refused.size < REFUSED_MAX) this.#refused.add(name)
   }
 
+  /** The client subscribes to the name or registers it: it may be sent REGISTER again. */
   markWanted(name: string): void {
     this.#refused?.delete(name)
+    this.#unanswered?.delete(name)
+  }
+
+  /** The client does not answer REGISTER for this name. */
+  markUnanswered(name: string, topicId: number, msgId: number): void {
+    this.#unanswered ??= new Map()
+    if (this.#unanswered.size < REFUSED_MAX) this.#unanswered.set(name, { topicId, msgId })
+  }
+
+  ignores(name: string): boolean {
+    return this.#unanswered?.has(name) === true
+  }
+
+  /** REGACK has come after all, from some clients without the topic id: removes the mark, and returns what it was about. */
+  answeredLate(topicId: number, msgId: number): { readonly topicName: string; readonly topicId: number } | undefined {
+    for (const [topicName, register] of this.#unanswered ?? []) {
+      if (register.msgId !== msgId || (topicId !== 0 && register.topicId !== topicId)) continue
+      this.#unanswered!.delete(topicName)
+      return this.idOf(topicName) === register.topicId ? { topicName, topicId: register.topicId } : undefined
+    }
+    return undefined
   }
 
   refuses(name: string): boolean {
@@ -138,6 +163,7 @@ export class TopicRegistry {
   reconnected(remembers: boolean): void {
     if (!remembers) this.#forgetKnown()
     this.#refused = undefined
+    this.#unanswered = undefined
     this.#notPredefined = undefined
   }
 
@@ -146,6 +172,7 @@ export class TopicRegistry {
     this.#byId.clear()
     this.#forgetKnown()
     this.#refused = undefined
+    this.#unanswered = undefined
     this.#notPredefined = undefined
     this.#nextId = FIRST_ID
   }

@@ -1,4 +1,4 @@
-import type { Message } from '../mqttsn/messages.ts'
+import { type Message, type MsgIdOnly, MsgType, type Register, ReturnCode, type TopicAck } from '../mqttsn/messages.ts'
 import type { Held } from './held.ts'
 
 /** What the gateway waits for from a client. */
@@ -12,4 +12,84 @@ export interface Transaction {
   readonly message: Message
   /** The delivery that this is part of, if there is one. */
   readonly held: Held | undefined
+  /** PUBREC has come, and the broker has still to record it. */
+  readonly answered?: true
 }
+
+/** The transactions of one client. */
+export class Transactions {
+  /** Sent and not fully answered, in order. */
+  open: Transaction[] = []
+  /** To be begun again, before anything new. */
+  again: Transaction[] = []
+  #lastRegisterId = 0
+
+  get busy(): boolean {
+    return this.open.length > 0 || this.again.length > 0
+  }
+
+  /** The REGISTER that is open: there is one at a time. */
+  get register(): Transaction | undefined {
+    return this.open.find(isRegister)
+  }
+
+  /** What this REGACK, PUBACK, PUBREC or PUBCOMP answers. A REGACK from before a restart may have the message id of another REGISTER. */
+  answeredBy(message: TopicAck | MsgIdOnly): Transaction | undefined {
+    const { type, msgId } = message
+    if (type === MsgType.REGACK)
+      return this.open.find((each) => each.msgId === msgId && isRegister(each) && isAbout(each, message.topicId))
+    return this.open.find((each) => each.msgId === msgId && !isRegister(each))
+  }
+
+  /** The open REGISTER of a message that this PUBACK or PUBREC acknowledges, because it was sent before with another id, or in another connection. */
+  acknowledgedAhead(message: TopicAck | MsgIdOnly): Transaction | undefined {
+    const { type, msgId } = message
+    const isPuback = type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED
+    if (!isPuback && type !== MsgType.PUBREC) return undefined
+    return this.open.find(({ awaiting, held }) => {
+      const wasSent = held !== undefined && (held.dup || held.registeredAgain)
+      return awaiting === 'REGACK' && wasSent && held.qos === (isPuback ? 1 : 2) && held.packetId === msgId
+    })
+  }
+
+  /** The transaction of a message with this id; REGISTER has ids of its own. */
+  ofMessage(msgId: number): Transaction | undefined {
+    return this.open.find((each) => !isRegister(each) && each.msgId === msgId)
+  }
+
+  replace(transaction: Transaction, by: Transaction): void {
+    this.open[this.open.indexOf(transaction)] = by
+  }
+
+  remove(transaction: Transaction): void {
+    const at = this.open.indexOf(transaction)
+    if (at >= 0) this.open.splice(at, 1)
+  }
+
+  /** What is open is to be begun again; a REGISTER that no message waits for is sent again in any case. */
+  interrupt(): void {
+    this.again = [...this.open.filter((transaction) => !isOwnRegister(transaction)), ...this.again]
+    this.open = []
+  }
+
+  clear(): void {
+    this.open = []
+    this.again = []
+  }
+
+  /** Message ids of our REGISTERs: their own count, and never that of a message on its way (ruling A14). */
+  nextRegisterId(packetId: number): number {
+    const isTaken = (msgId: number): boolean => [...this.open, ...this.again].some((each) => each.msgId === msgId)
+    do this.#lastRegisterId = this.#lastRegisterId === 0xffff ? 1 : this.#lastRegisterId + 1
+    while (this.#lastRegisterId === packetId || isTaken(this.#lastRegisterId))
+    return this.#lastRegisterId
+  }
+}
+
+const isRegister = ({ awaiting }: Transaction): boolean => awaiting === 'REGACK'
+
+/** Some clients leave the topic id out. */
+const isAbout = ({ message }: Transaction, topicId: number): boolean => topicId === 0 || (message as Register).topicId === topicId
+
+/** A REGISTER that no message waits for. */
+export const isOwnRegister = ({ awaiting, held }: Transaction): boolean => awaiting === 'REGACK' && held === undefined

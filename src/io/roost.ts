@@ -287,6 +287,7 @@ export function serverOptions(
       roam: config.roam,
       register: config.register,
       strictSleep: config.strictSleep,
+      unanswered: config.snUnanswered,
       qosM1InlineTopic: config.qosM1InlineTopic,
       forwarders: config.forwarders ?? sensorsAreOpen(config),
       users,

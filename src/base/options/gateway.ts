@@ -31,6 +31,13 @@ export const GATEWAY_OPTIONS = {
     default: 300,
     about: 'Seconds for which a sensor is left alone that answers with congestion (T_WAIT). Its messages wait.',
   },
+  sn_unanswered: {
+    group: 'MQTT-SN gateway',
+    ...choice('drop', 'keep'),
+    default: 'drop',
+    about:
+      'What becomes of a message with QoS 1 or 2 that a sensor does not acknowledge after all retries, although it is heard: it is dropped and the next one follows, or it is sent again after t_wait and the others wait behind it.',
+  },
   sleep_margin: {
     group: 'MQTT-SN gateway',
     ...real(1, 100),
