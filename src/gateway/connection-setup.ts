@@ -127,6 +127,7 @@ export class ConnectionSetup {
     // Our own replacement of the conversation is not the client's loss, so the old will must not fire.
     client.link?.setWill(now, undefined)
     client.downlink.abandon()
+    client.inbound.abandon()
     client.cleanSession = connect.cleanSession
     client.will = will
     this.#connecting = 'client'

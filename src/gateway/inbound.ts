@@ -9,16 +9,29 @@ import { allTriesMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from './translate.ts'
 
-/** Requests of one kind that one client may have open; by the specification it has one. */
+/** SUBSCRIBEs, and PUBLISHes, of one client that the broker has still to answer; by the specification it is one. */
 const OPEN_MAX = 16
+
+/** A SUBSCRIBE that the broker has still to answer: the topic id of its SUBACK, and the record of that id. */
+interface Subscribing {
+  readonly msgId: number
+  readonly topicId: number
+  readonly lsn: Lsn
+  readonly normal: boolean
+}
+
+/** A PUBLISH that the broker has still to answer: PUBACK repeats its topic id. */
+interface Publishing {
+  readonly msgId: number
+  readonly topicId: number
+}
 
 /** What a client sends: REGISTER, PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the broker's answers to them. */
 export class Inbound {
   readonly #client: SnClient
-  /** Topic ids of PUBLISHes that the broker has not answered, by message id: PUBACK repeats them. */
-  #published: Map<number, number> | undefined = undefined
-  /** For the SUBACKs that are owed, by message id: the topic id to tell, and its record. */
-  #subscribed: Map<number, { readonly topicId: number; readonly lsn: Lsn; readonly normal: boolean }> | undefined = undefined
+  /** In the order in which the broker answers. A message id may be there twice: the client repeats what is not answered in time. */
+  #publishing: Publishing[] = []
+  #subscribing: Subscribing[] = []
   #qos2: Qos2Ids | undefined = undefined
   /** QoS 1 and 2 messages that are not fully acknowledged, by message id, and when they were heard last. */
   #open: Map<number, Instant> | undefined = undefined
@@ -32,9 +45,13 @@ export class Inbound {
   /** A clean session: message ids begin anew, and what was said before may be said again. */
   clear(): void {
     this.#open = undefined
-    this.#published = undefined
-    this.#subscribed = undefined
     this.#qos2 = undefined
+  }
+
+  /** The conversation with the broker is over: it answers nothing any more. */
+  abandon(): void {
+    this.#publishing = []
+    this.#subscribing = []
   }
 
   /** A new connection: whatever was on its way counts no longer. */
@@ -82,6 +99,13 @@ export class Inbound {
       refuse(ReturnCode.CONGESTION)
       return
     }
+    // It comes again before the broker has answered it, and one answer is enough.
+    if (qos > 0 && message.dup && this.#publishing.some((open) => open.msgId === msgId && open.topicId === topicId)) return
+    if (qos > 0 && this.#publishing.length >= OPEN_MAX) {
+      this.#tooMany('PUBLISH')
+      refuse(ReturnCode.CONGESTION)
+      return
+    }
     if (qos === 2 && this.#qos2?.isLateCopy(now, msgId, fingerprint(topic, data))) {
       const { host, key, route: peer } = this.#client
       host.notice({ code: 'message-dropped', level: 'debug', client: key, peer, reason: `late copy of QoS 2 message ${msgId}` })
@@ -94,7 +118,7 @@ export class Inbound {
         return
       }
       this.#open = remember(this.#open, msgId, now)
-      this.#published = remember(this.#published, msgId, topicId)
+      this.#publishing.push({ msgId, topicId })
     }
     // The datagram's buffer is this message's alone, so a view of it is enough.
     const publish = Publish.of(topic, data, qos as QoS, message.retain, msgId)
@@ -130,8 +154,13 @@ export class Inbound {
       refuse(ReturnCode.NOT_SUPPORTED)
       return
     }
-    // A name gets an id, so that its messages need no REGISTER; wildcards and short names have none (ruling A13).
-    let topicId = topicIdType === 'predefined' ? message.topicId : 0
+    if (this.#subscribing.length >= OPEN_MAX) {
+      this.#tooMany('SUBSCRIBE')
+      refuse(ReturnCode.CONGESTION)
+      return
+    }
+    // A name gets an id, so that its messages need no REGISTER; a short name is its own, and a wildcard has none (ruling A13).
+    let topicId = topicIdType === 'normal' ? 0 : message.topicId
     let lsn = 0
     // The messages of a shared subscription have the topic behind `$share/<group>/`.
     const name = realFilter(filter)
@@ -144,7 +173,7 @@ export class Inbound {
       ;({ topicId, lsn } = assigned)
       this.#client.registry.markWanted(name)
     }
-    this.#subscribed = remember(this.#subscribed, msgId, { topicId, lsn, normal: topicIdType === 'normal' })
+    this.#subscribing.push({ msgId, topicId, lsn, normal: topicIdType === 'normal' })
     this.#client.toBroker(now, subscribePacket(msgId, filter, qos, message.dup))
   }
 
@@ -163,8 +192,7 @@ export class Inbound {
       client.send({ type: MsgType.PUBCOMP, msgId })
       return
     }
-    const topicId = this.#published?.get(msgId) ?? 0
-    this.#published?.delete(msgId)
+    const topicId = takeFirst(this.#publishing, msgId)?.topicId ?? 0
     const returnCode = returnCodeOf(reasonCode)
     if (type === PacketType.PUBREC && returnCode === ReturnCode.ACCEPTED) client.send({ type: MsgType.PUBREC, msgId })
     else {
@@ -177,8 +205,9 @@ export class Inbound {
 
   subscribeAnswered(now: Instant, { packetId: msgId, reasonCodes }: Suback): void {
     const granted = reasonCodes[0] ?? 0x80
-    const { topicId, lsn, normal } = this.#subscribed?.get(msgId) ?? { topicId: 0, lsn: 0, normal: false }
-    this.#subscribed?.delete(msgId)
+    const subscribing = takeFirst(this.#subscribing, msgId)
+    if (subscribing === undefined) return
+    const { topicId, lsn, normal } = subscribing
     const returnCode = returnCodeOf(granted)
     const { registry } = this.#client
     if (returnCode !== ReturnCode.ACCEPTED) {
@@ -189,6 +218,11 @@ export class Inbound {
     if (normal && registry.nameOf(topicId) !== undefined) registry.markKnown(topicId)
     this.#client.send({ type: MsgType.SUBACK, qos: granted as QoS, topicId, msgId, returnCode }, lsn)
     this.#client.downlink.reconsider(now)
+  }
+
+  #tooMany(what: string): void {
+    const { host, key, route: peer } = this.#client
+    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason: `${OPEN_MAX} ${what}s wait for the broker` })
   }
 
   /** The topic that a client means; `undefined` if the id is unknown. */
@@ -252,4 +286,10 @@ function remember<T>(map: Map<number, T> | undefined, msgId: number, value: T): 
   if (open.size >= OPEN_MAX) open.delete(open.keys().next().value!)
   open.set(msgId, value)
   return open
+}
+
+/** Takes out the request with this message id that came first: the broker answers in order. */
+function takeFirst<T extends { readonly msgId: number }>(requests: T[], msgId: number): T | undefined {
+  const at = requests.findIndex((request) => request.msgId === msgId)
+  return at < 0 ? undefined : requests.splice(at, 1)[0]
 }

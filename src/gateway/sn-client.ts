@@ -384,6 +384,7 @@ export class SnClient {
     this.state = state
     this.setup.abandon(now)
     this.downlink.abandon()
+    this.inbound.abandon()
     this.#withdraw()
     if (this.link !== undefined) {
       this.link.lost(now, state)

@@ -1,5 +1,6 @@
 import type { TopicIdType } from '../mqttsn/messages.ts'
 import type { SnClient } from './sn-client.ts'
+import { shortTopicId } from './translate.ts'
 
 /** A topic as a PUBLISH names it [1.2 section 5.4.12]. */
 export interface TopicReference {
@@ -18,8 +19,6 @@ export function topicReference(
   if (normalOnly) return undefined
   const predefined = host.predefined.idOf(clientId, topic)
   if (predefined !== undefined && registry.knowsPredefined(predefined)) return { topicIdType: 'predefined', topicId: predefined }
-  if (topic.length === 2 && topic.charCodeAt(0) < 0x80 && topic.charCodeAt(1) < 0x80) {
-    return { topicIdType: 'short', topicId: (topic.charCodeAt(0) << 8) | topic.charCodeAt(1) }
-  }
-  return undefined
+  const short = shortTopicId(topic)
+  return short === undefined ? undefined : { topicIdType: 'short', topicId: short }
 }

@@ -88,6 +88,14 @@ export function shortTopic(topicId: number): string | undefined {
   return utf8Error(octets, 0, 2) === '' ? decodeUtf8(octets, 0, 2) : undefined
 }
 
+/** The octets of a topic that is a short topic name, as an id; `undefined` if it has more or fewer than two. */
+export function shortTopicId(topic: string): number | undefined {
+  const [first, second] = [topic.charCodeAt(0), topic.charCodeAt(1)]
+  if (topic.length === 2 && first < 0x80 && second < 0x80) return (first << 8) | second
+  if (topic.length === 1 && first >= 0x80 && first < 0x800) return ((0xc0 | (first >> 6)) << 8) | 0x80 | (first & 0x3f)
+  return undefined
+}
+
 export const storedWill = (will: Will): StoredWill => ({
   message: { topic: will.topic, payload: will.payload, qos: will.qos, retain: will.retain, from: '' },
   delaySeconds: 0,

@@ -190,7 +190,7 @@ describe('PUBLISH from the client', () => {
 })
 
 describe('SUBSCRIBE and what it brings', () => {
-  test('a name gets its id; wildcards, short and predefined ids none of their own (rulings A12, A13)', () => {
+  test('a name gets its id, short and predefined ids are repeated, wildcards have none (rulings A12, A13)', () => {
     const world = connected()
     world.send(
       'r',
@@ -203,7 +203,7 @@ describe('SUBSCRIBE and what it brings', () => {
     expect(world.sent('r')).toEqual([
       'SUBACK 0401 #1 q2',
       'SUBACK 0000 #2 q1',
-      'SUBACK 0000 #3 q0',
+      'SUBACK 6162 #3 q0',
       'SUBACK 0001 #4 q1',
       'SUBACK 0000 #5 q0 rc2',
       'SUBACK 0000 #6 q0 rc3',

@@ -303,10 +303,10 @@ test('ruling A12: a name gets a normal id even if it is predefined too, because 
   expect(world.sent('r')).toEqual(['PUBLISH 0401=x q0'])
 })
 
-test('ruling A13: SUBACK of a wildcard and of a short name has topic id 0x0000', () => {
+test('ruling A13: SUBACK of a wildcard has topic id 0x0000, that of a short name its two octets', () => {
   const world = connected()
   world.send('r', say.subscribe('a/+', 1, 1), say.subscribeId('short', 0x6162, 1, 2))
-  expect(world.sent('r')).toEqual(['SUBACK 0000 #1 q1', 'SUBACK 0000 #2 q1'])
+  expect(world.sent('r')).toEqual(['SUBACK 0000 #1 q1', 'SUBACK 6162 #2 q1'])
 })
 
 test('ruling A14: message ids of both directions are apart, PUBLISH keeps its id over a reconnect, REGISTER takes one that is free', () => {
