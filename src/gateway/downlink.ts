@@ -31,6 +31,8 @@ export class Downlink {
   #octets = 0
   readonly #client: SnClient
   readonly #transactions = new Transactions()
+  /** The client's own message, which waits for its PUBACK to leave first. */
+  #own: Held | undefined = undefined
   /** The client has answered with congestion, or the store is full. */
   #rests = false
   readonly #retries: Retries
@@ -47,7 +49,7 @@ export class Downlink {
 
   /** Something is on its way, or waits to be begun again. */
   get busy(): boolean {
-    return this.#transactions.busy
+    return this.#transactions.busy || this.#own !== undefined
   }
 
   /** Nothing more may be begun: the window is full, an id has to be known first, or the client is left alone. */
@@ -55,7 +57,7 @@ export class Downlink {
     const { open, register } = this.#transactions
     const { route, host } = this.#client
     // What found no place at its port is sent again before anything that comes behind it.
-    const waits = this.#rests || (open.length > 0 && host.ports.hasRefused(route))
+    const waits = this.#rests || this.#own !== undefined || (open.length > 0 && host.ports.hasRefused(route))
     return open.length >= host.options.inflightMessages || waits || register !== undefined
   }
 
@@ -73,7 +75,23 @@ export class Downlink {
   /** A delivery from the broker. */
   begin(now: Instant, delivery: Delivery): void {
     this.#begun++
-    this.#start(now, hold(delivery))
+    const held = hold(delivery)
+    if (this.#client.inbound.isUnanswered(held.message)) {
+      this.#own = held
+      this.#retries.watch(now)
+      this.#client.updateListening(now)
+    } else this.#start(now, held)
+  }
+
+  /** The broker has answered a PUBLISH of the client: what was to follow the acknowledgement follows. */
+  publishAnswered(now: Instant): void {
+    const held = this.#own
+    if (held === undefined || this.#client.inbound.isUnanswered(held.message)) return
+    this.#own = undefined
+    this.#transactions.postpone(held, 'last')
+    if (this.#client.isReachable) this.#goOn(now)
+    this.#client.updateListening(now)
+    this.#client.settle(now, false)
   }
 
   /** Tells the client all ids of its session that it may have forgotten, then goes on with what is open (`register: eager`, ruling A10). */
@@ -117,9 +135,10 @@ export class Downlink {
   /** The connection is over: what was open is the broker's to send again, but for QoS 0, which it has handed out. */
   abandon(): void {
     const { open, again } = this.#transactions
-    for (const { held } of [...open, ...again])
+    for (const held of [...open, ...again].map((transaction) => transaction.held).concat(this.#own))
       if (held?.qos === 0) this.tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
     this.#transactions.clear()
+    this.#own = undefined
     this.#rests = false
     this.#retries.reset()
   }
@@ -518,8 +537,7 @@ export class Downlink {
     const { topic: topicName } = held.message
     const reason = `no topic id for ${topicName}`
     client.host.notice({ code: 'store-full', level: 'error', client: client.key, peer: client.route, reason })
-    const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }
-    this.#transactions.again.unshift({ awaiting: 'REGACK', msgId: 0, message, held })
+    this.#transactions.postpone(held, 'first')
     this.#rests = true
     this.#retries.restart(now)
     client.updateListening(now)

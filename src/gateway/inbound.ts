@@ -24,6 +24,7 @@ interface Subscribing {
 interface Publishing {
   readonly msgId: number
   readonly topicId: number
+  readonly message: Publish
 }
 
 /** What a client sends: REGISTER, PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the broker's answers to them. */
@@ -118,11 +119,11 @@ export class Inbound {
         return
       }
       this.#open = remember(this.#open, msgId, now)
-      this.#publishing.push({ msgId, topicId })
     }
     // The datagram's buffer is this message's alone, so a view of it is enough.
     const publish = Publish.of(topic, data, qos as QoS, message.retain, msgId)
     publish.dup = message.dup
+    if (qos > 0) this.#publishing.push({ msgId, topicId, message: publish })
     this.#client.toBroker(now, publish)
   }
 
@@ -186,7 +187,7 @@ export class Inbound {
   }
 
   /** The broker's answer to a PUBLISH or PUBREL of this client. */
-  responded({ type, packetId: msgId, reasonCode }: PublishResponse): void {
+  responded(now: Instant, { type, packetId: msgId, reasonCode }: PublishResponse): void {
     const client = this.#client
     if (type === PacketType.PUBCOMP) {
       client.send({ type: MsgType.PUBCOMP, msgId })
@@ -201,6 +202,12 @@ export class Inbound {
       this.#qos2?.refused(msgId)
       client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
     }
+    client.downlink.publishAnswered(now)
+  }
+
+  /** The client's own message, which is still to be acknowledged: it comes back behind its PUBACK. */
+  isUnanswered(message: Publish): boolean {
+    return this.#publishing.some((open) => open.message === message)
   }
 
   subscribeAnswered(now: Instant, { packetId: msgId, reasonCodes }: Suback): void {

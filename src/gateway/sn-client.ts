@@ -264,7 +264,7 @@ export class SnClient {
       case PacketType.PUBACK:
       case PacketType.PUBREC:
       case PacketType.PUBCOMP:
-        this.inbound.responded(out)
+        this.inbound.responded(now, out)
         return
       case PacketType.PUBREL:
         if (out.reasonCode === 0) this.downlink.release(now, out.packetId)
@@ -307,7 +307,10 @@ export class SnClient {
   settle(now: Instant, atLast: boolean): void {
     if (this.state !== 'awake') return
     if (!atLast) {
-      if (this.downlink.busy) return
+      if (this.downlink.busy) {
+        this.downlink.watch(now)
+        return
+      }
       if (this.host.ports.isWaiting(this.route)) {
         this.downlink.watch(now)
         return

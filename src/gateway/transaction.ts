@@ -72,6 +72,14 @@ export class Transactions {
     this.open = []
   }
 
+  /** A delivery of which nothing was sent is to be begun before anything new. */
+  postpone(held: Held, place: 'first' | 'last'): void {
+    const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName: held.message.topic }
+    const transaction: Transaction = { awaiting: 'REGACK', msgId: 0, message, held }
+    if (place === 'first') this.again.unshift(transaction)
+    else this.again.push(transaction)
+  }
+
   clear(): void {
     this.open = []
     this.again = []
