@@ -25,9 +25,10 @@ export function silenceMs(client: Supervised, options: GatewayOptions, retry: Re
   switch (client.state) {
     case 'asleep':
     case 'awake': {
-      // Keep alive does not run; the clocks of radios drift (rulings A2, A3).
+      // Keep alive does not run; the clocks of radios drift, and a PINGREQ may have to be repeated (rulings A2, A3).
       const sleepMs = client.sleepSeconds * 1000
-      return Math.max(sleepMs * sleepMargin, sleepMs + retriesMs)
+      const againMs = client.state === 'asleep' ? retry.tRetryMs : retriesMs
+      return Math.max(sleepMs * sleepMargin, sleepMs + againMs)
     }
     case 'active':
       // Section 7.2: a tolerance of 10 % above a minute, of 50 % below.

@@ -42,7 +42,8 @@ export const GATEWAY_OPTIONS = {
     group: 'MQTT-SN gateway',
     ...real(1, 100),
     default: 1.5,
-    about: 'A sensor that sleeps counts as lost after its sleep duration times this factor.',
+    about:
+      'A sensor that sleeps counts as lost after the larger of its sleep duration times this factor and its sleep duration plus t_retry: after 20 seconds for a sleep of 10, after 90 for one of 60.',
   },
   queue_limit: {
     group: 'MQTT-SN gateway',

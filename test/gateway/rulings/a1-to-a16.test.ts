@@ -55,11 +55,14 @@ describe('ruling A1: CONNECT from sleep counts, with its flags', () => {
   })
 })
 
-test('ruling A2: a sleeper is lost after its duration times the margin, and never before it could be asked again', () => {
+test('ruling A2: a sleeper is lost after its duration times the margin, or its duration and T_retry if that is longer', () => {
   for (const [seconds, options, ms] of [
     [1000, {}, 1_500_000],
     [1000, { sleepMargin: 1.1 }, 1_100_000],
-    [10, {}, 50_000],
+    [10, {}, 20_000],
+    [20, {}, 30_000],
+    [21, {}, 31_500],
+    [100, { sleepMargin: 1 }, 110_000],
   ] as const) {
     const world = asleep(options)
     world.send('r', say.disconnect(seconds))
@@ -81,7 +84,7 @@ test('ruling A2: the sleep begins with PINGRESP, however long the awake period w
   world.send('r', say.ping('s'))
   world.advance(40_000)
   expect(world.sent('r').at(-1)).toBe('PINGRESP')
-  world.advance(139_999)
+  world.advance(109_999)
   expect(stateOf(world)).toBe('asleep')
   world.advance(2)
   expect(stateOf(world)).toBe('lost')

@@ -72,7 +72,7 @@ describe('ruling A19: the will by section 6.3', () => {
       [say.connect('s', { clean: false, will: true, duration: 10 }), say.willTopic('gone'), say.willMsg('new')],
       ['gone=new q0'],
     ],
-    ['DISCONNECT does not fire it, and neither does sleep', [say.disconnect(10)], []],
+    ['DISCONNECT does not fire it, and neither does sleep', [say.disconnect(11)], []],
     ['DISCONNECT for good does not fire it', [say.disconnect()], []],
   ] as const)('%s', (_what, messages, expected) => {
     const world = withWill()
