@@ -189,6 +189,7 @@ interface StoreListener {
 
 async function openStore(config: Config, { notice, version, onDurable, hasSession }: StoreListener): Promise<Store> {
   if (config.memory) return new MemoryStore()
+  let isDamaged = false
   try {
     return await SqliteStore.open(config.dataDir, {
       durability: config.durability,
@@ -196,10 +197,16 @@ async function openStore(config: Config, { notice, version, onDurable, hasSessio
       writtenBy: version === undefined ? 'roost' : `roost ${version}`,
       onDurable,
       hasSession,
-      onFailed: (reason) =>
-        notice({ code: 'store-failed', level: 'error', reason: `${reason}; nothing is acknowledged until it works again` }),
+      onFailed: (reason) => {
+        // Damage has been reported, with what to do about it.
+        if (isDamaged) return
+        notice({ code: 'store-failed', level: 'error', reason: `${reason}; nothing is acknowledged until it works again` })
+      },
       onRecovered: () => notice({ code: 'store-recovered', level: 'warn', reason: 'the store works again' }),
-      onNews: (news) => notice(storeNotice(news, config.dataDir)),
+      onNews: (news) => {
+        isDamaged ||= news.kind === 'damaged'
+        notice(storeNotice(news, config.dataDir))
+      },
     })
   } catch (error) {
     throw new StartError(`${(error as Error).message} (--data-dir)`)

@@ -32,12 +32,13 @@ function make(sessions: number, owner: Owner): void {
   const database = new Database(join(dir, DATABASE_FILE), false)
   database.own(owner, 'roost 0.9.1')
   database.transaction(() => {
-    const put = (key: RowKey): void => database.putRow(key, rowOf([]), key.table === 'sessions' ? 'connected' : '')
+    const value = rowOf([{ type: 'session-end', key: 'mqtt:0' }])
+    const put = (key: RowKey): void => database.putRow(key, value, key.table === 'sessions' ? 'connected' : '')
     for (let i = 0; i < sessions; i++) put(sessionKey(`mqtt:${i}\nline`))
     put(retainedKey('a/b'))
     put(retainedKey('x'.repeat(1000)))
     put(sensorKey('s'))
-    for (const lsn of [1, 2]) database.putCommit(lsn, rowOf([{ type: 'session-end', key: 'mqtt:0' }]))
+    for (const lsn of [1, 2]) database.putCommit(lsn, value)
   }, true)
   database.close()
   writeFileSync(join(dir, RESERVE_FILE), Buffer.alloc(3 * 2 ** 20))
@@ -237,7 +238,7 @@ describe('recover', () => {
     expect(await ran('recover', dir, inFile)).toEqual({
       code: 2,
       out: '',
-      err: expect.stringMatching(/^\S+: not a directory \(ENOTDIR\)\n$/),
+      err: expect.stringMatching(/^\S+: .*ENOTDIR.*\n$/),
     })
   })
 })

@@ -7,6 +7,9 @@ const SENSORS = Array.from({ length: 6 }, (_, i) => `s${i}`)
 const OWNER = { username: 'u', listener: 'tcp', verified: true }
 /** Messages of a session above which more leave its queue than come. */
 const QUEUE_MAX = 40
+/** Longest payloads, bytes. */
+const SHORT_PAYLOAD = 2000
+const LONG_PAYLOAD = 40_000
 /** 2026-01-01 */
 const TODAY = 1_767_225_600_000
 
@@ -15,13 +18,11 @@ export type Growth = 'grows' | 'shrinks'
 /** Records of all kinds that fit to what a store holds, the same for the same seed. */
 export class Traffic {
   readonly #random: Random
-  readonly #payloadMax: number
   #count = 0
   #messageId = 0
 
-  constructor(seed: number, payloadMax = 2000) {
+  constructor(seed: number) {
     this.#random = new Random(seed)
-    this.#payloadMax = payloadMax
   }
 
   /** Those of the sessions and sensors that all else is about that are not there: at first, and where the store has lost the end of a step. */
@@ -62,7 +63,8 @@ export class Traffic {
 
   #payload(): Uint8Array {
     const { next } = this.#random
-    const length = Math.floor(next() ** 3 * this.#payloadMax)
+    // Some are longer than a page.
+    const length = Math.floor(next() ** 3 * (next() < 0.04 ? LONG_PAYLOAD : SHORT_PAYLOAD))
     const payload = new Uint8Array(length)
     for (let i = 0; i < length; i++) payload[i] = next() * 256
     return payload

@@ -16,7 +16,7 @@ import {
   TABLES,
   type Table,
 } from './schema.ts'
-import { type Connection, openDatabase, type Row, type Statement, type Value } from './sqlite.ts'
+import { type Connection, failureOf, openDatabase, type Row, type Statement, type Value } from './sqlite.ts'
 
 /** The store is not what was written to it. The message is one line that says where. */
 export class DamageError extends Error {}
@@ -164,8 +164,11 @@ export class Database implements Rows {
       throw new Error(`format version ${format} is not known to this version of Roost, which knows ${FORMAT}`)
     }
     const found = new Map<Value, Value>()
-    for (const { name, sql } of this.#connection.prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").all())
-      found.set(name!, sql!)
+    for (const { type, name, sql } of this.#connection.prepare('SELECT type, name, sql FROM sqlite_schema').all()) {
+      // It would run inside our transactions.
+      if (type === 'trigger') throw new DamageError(`it has a trigger, ${name}`)
+      if (type === 'table') found.set(name!, sql!)
+    }
     for (const [name, sql] of Object.entries(SCHEMA))
       if (found.get(name) !== sql) throw new DamageError(`table ${name} is not as it should be`)
   }
@@ -280,6 +283,11 @@ export class Database implements Rows {
       const { owner, lsn, digest } = metaOf(this.#connection.prepare('SELECT * FROM meta').get() ?? {})
       if (owner?.token !== this.#owner?.token) throw new FencedError(fencedBy(owner))
       if (lsn !== this.#meta.lsn || digest !== this.#meta.digest) throw new DamageError('another process has written to it')
+      try {
+        this.#checkSchema(this.#path)
+      } catch (error) {
+        throw new DamageError(`another process has written to it: ${failureOf(error).reason}`)
+      }
       this.verify((problem) => {
         throw new DamageError(`another process has written to it: ${problem}`)
       })

@@ -14,6 +14,9 @@ export class StoreFiles {
   readonly #known = new Map<string, Stats>()
   /** Size of the WAL at the last `check`, bytes. */
   walBytes = 0
+  /** Another process has written to the database since `noteWrites`, as far as its size and its time say so. */
+  hasForeignWrites = false
+  #written = ''
 
   constructor(dir: string) {
     this.dir = dir
@@ -27,6 +30,14 @@ export class StoreFiles {
       const found = statSync(path, { throwIfNoEntry: false })
       if (found !== undefined) this.#known.set(path, found)
     }
+    this.noteWrites()
+  }
+
+  /** What is in the database now was written by this process. */
+  noteWrites(): void {
+    const found = statSync(this.database, { throwIfNoEntry: false })
+    this.#written = found === undefined ? '' : writtenAt(found)
+    this.hasForeignWrites = false
   }
 
   /** What has happened to a file, in one line; `undefined` if all are in their places. */
@@ -36,6 +47,7 @@ export class StoreFiles {
       if (found === undefined) return `${path} has been removed while it was in use`
       if (found.ino !== known.ino || found.dev !== known.dev) return `${path} has been replaced while it was in use`
       if (path === this.wal) this.walBytes = found.size
+      else if (path === this.database) this.hasForeignWrites = writtenAt(found) !== this.#written
     }
     return undefined
   }
@@ -56,6 +68,8 @@ export class StoreFiles {
     }
   }
 }
+
+const writtenAt = ({ size, mtimeMs }: Stats): string => `${size} ${mtimeMs}`
 
 function copyOverItself(path: string): void {
   const file = openSync(path, 'r+')

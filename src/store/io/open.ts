@@ -46,11 +46,15 @@ export function openStore(options: ThreadOptions): OpenStore {
     lock?.release()
     const { kind, reason } = failureOf(error)
     if (error instanceof DamageError || kind === 'damaged') {
-      throw new Error(`${reason}. Nothing was changed; see roost store check ${dir}, and roost store recover ${dir} NEW`)
+      throw new Error(adviceOnDamage(reason, dir))
     }
     throw new Error(systemFailure(error)?.reason ?? (kind === 'io' ? (probe(dir)?.reason ?? reason) : reason))
   }
 }
+
+/** What a person can do about damage. */
+export const adviceOnDamage = (reason: string, dir: string): string =>
+  `${reason}. Nothing was changed; see roost store check ${dir}, and roost store recover ${dir} NEW`
 
 /** Runs `open`; on a full disk once more, with the room that the reserve takes. */
 function withReserve<T>(dir: string, open: () => T): T {
@@ -59,7 +63,7 @@ function withReserve<T>(dir: string, open: () => T): T {
     return open()
   } catch (error) {
     const { kind } = failureOf(error)
-    const isFull = kind === 'full' || (kind === 'io' && probe(dir)?.isFull === true)
+    const isFull = kind === 'full' || (systemFailure(error) ?? (kind === 'io' ? probe(dir) : undefined))?.isFull === true
     if (!isFull || !existsSync(reserve)) throw error
     rmSync(reserve, { force: true })
     return open()

@@ -1,5 +1,5 @@
 import type { MessagePort } from 'node:worker_threads'
-import { openStore } from './open.ts'
+import { adviceOnDamage, openStore } from './open.ts'
 import type { DirectoryLock } from './owner.ts'
 import type { Commit, Reply, Request, ThreadOptions } from './protocol.ts'
 import { failureOf } from './sqlite.ts'
@@ -20,7 +20,9 @@ export function serveStore(port: MessagePort, options: ThreadOptions): void {
     try {
       writer = new StoreWriter(database, owner, options, (news) => send({ kind: 'news', news }))
       const failure = writer.start()
-      if (failure !== undefined) throw new Error(failure.reason)
+      if (failure !== undefined) {
+        throw new Error(failure.kind === 'damaged' ? adviceOnDamage(failure.reason, options.dir) : failure.reason)
+      }
     } catch (error) {
       if (writer === undefined) database.close()
       else writer.close()

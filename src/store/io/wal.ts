@@ -36,7 +36,7 @@ export interface Wal {
   readonly rest: readonly Frame[]
   /** A line about damage that makes SQLite ignore durable transactions. */
   readonly damage: string | undefined
-  /** The newest `meta` of the store. Undefined if it is damaged. */
+  /** `meta` as SQLite reads it; undefined if it is damaged. */
   readonly meta: Meta | undefined
 }
 
@@ -58,17 +58,16 @@ export function readWal({ database, wal }: StorePaths): Wal {
     const soundCount = 1 + frames.slice(0, broken < 0 ? frames.length : broken).findLastIndex(isLast)
     const count = 1 + frames.findLastIndex((frame) => frame.isIntact && isLast(frame))
     const [sound, rest] = [frames.slice(0, soundCount), frames.slice(soundCount, count)]
-    const base = newestMeta(sound) ?? meta
+    const base = sound.findLast((frame) => frame.meta !== undefined)?.meta ?? meta
     const isDamaged = ignoresDurable(frames.slice(soundCount), base?.lsn ?? 0)
     const name = reader.isHeaderSound ? `frame ${broken + 1}` : 'the header'
     const damage = isDamaged ? `${basename(wal)}: ${name} is damaged, so that SQLite ignores later transactions` : undefined
-    return { pageSize: reader.pageSize, sound, rest, damage, meta: (isDamaged ? newestMeta(rest) : undefined) ?? base }
+    return { pageSize: reader.pageSize, sound, rest, damage, meta: base }
   } finally {
     closeSync(file)
   }
 }
 
-const newestMeta = (frames: readonly Frame[]): Meta | undefined => frames.findLast(({ meta }) => meta !== undefined)?.meta
 const isLast = ({ databasePages }: Frame): boolean => databasePages > 0
 
 /**

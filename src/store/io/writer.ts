@@ -154,10 +154,31 @@ export class StoreWriter {
       for (const { lsn, bytes } of commits) database.putCommit(lsn, bytes)
     }, true)
     const lost = this.#files.check()
-    if (lost === undefined) return
+    if (lost === undefined) {
+      if (this.#files.hasForeignWrites) this.#verifyFile()
+      return
+    }
     // This connection still has a WAL that was removed: what was acknowledged before goes into the database.
     database.checkpoint()
     throw new LostFilesError(lost)
+  }
+
+  /**
+   * Reads everything once more, from the file and not from memory. A checkpoint of another process leaves all as it is; a file that was copied over
+   * the database does not. @throws DamageError
+   */
+  #verifyFile(): void {
+    const database = new Database(this.#files.database, true)
+    try {
+      database.snapshot(() =>
+        database.verify((problem) => {
+          throw new DamageError(`another process has written to it: ${problem}`)
+        }),
+      )
+    } finally {
+      database.close()
+    }
+    this.#files.noteWrites()
   }
 
   /** Folds everything there is, and makes the reserve, before the first commit. Returns why it cannot. */
@@ -260,7 +281,9 @@ export class StoreWriter {
   #checkpoint(): void {
     this.#measureRoom()
     const database = this.#opened()
+    if (this.#files.check() === undefined && this.#files.hasForeignWrites) this.#verifyFile()
     const { pages, copied } = database.checkpoint()
+    this.#files.noteWrites()
     this.#pages = 0
     // A reader stands in the way; when it is gone, nothing else may happen that would look.
     this.#checkpointAt = copied < pages ? this.#now + RETRY_MS : Number.POSITIVE_INFINITY
@@ -268,6 +291,7 @@ export class StoreWriter {
     if (copied === pages && this.#files.walBytes > walBytesOf(this.#options)) {
       // Otherwise it would be cut with the next transaction, which may not come while the store is full.
       database.emptyWal()
+      this.#files.noteWrites()
       this.#files.check()
     }
     if (copied < pages && bytes >= WAL_HELD_BYTES) {
@@ -302,6 +326,7 @@ export class StoreWriter {
       closeAsItIs(database, this.#files.database)
       throw error
     }
+    this.#files.noteWrites()
     this.#database = database
     this.#isInDoubt = false
     return database

@@ -180,6 +180,16 @@ describe('files', () => {
     expect(check()).toEqual(['roost.db is missing, and roost.db-wal is there'])
   })
 
+  test('of which messages are lost: their places in queues are not problems of their own', () => {
+    leave()
+    const root = Number(stores.query("SELECT rootpage FROM sqlite_schema WHERE name = 'messages'")[0]!.rootpage)
+    const bytes = readFileSync(stores.path)
+    writeFileSync(stores.path, bytes.fill(0, (root - 1) * 4096, root * 4096))
+    const problems = check()
+    expect(problems).toContain('table messages: the database file is damaged (SQLITE_CORRUPT)')
+    expect(problems.filter((problem) => problem.includes('queue'))).toEqual([])
+  })
+
   test('whose keys are out of order, so that rows are not found', () => {
     leave()
     const bytes = readFileSync(stores.path)

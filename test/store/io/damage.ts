@@ -189,9 +189,6 @@ const LISTENER = { onDurable: () => {}, onFailed: (reason: string) => expect.unr
 
 function* rowGroups(ledger: DamageLedger): Iterable<StoreRecord[]> {
   const inRow = (name: string) => (lost: ReadonlySet<string>) => !lost.has(name)
-  // Their rows are written and deleted again, and nothing may bring them back.
-  const ended = Array.from({ length: 150 }, (_, i) => `mqtt:ended-${i}`)
-  yield ended.flatMap((key) => new DamageLedger().session(key, () => false))
   for (let i = 0; i < SESSIONS; i++) {
     const key = `mqtt:s${i}`
     const group = [...ledger.session(key, inRow(`row sessions ${key}`))]
@@ -201,7 +198,6 @@ function* rowGroups(ledger: DamageLedger): Iterable<StoreRecord[]> {
     group.push(...ledger.sensor(`${i}`, inRow(`row sensors ${i}`)))
     yield group
   }
-  yield ended.map((key): StoreRecord => ({ type: 'session-end', key }))
 }
 
 /** One commit, which stays in the log. */

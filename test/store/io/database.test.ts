@@ -272,6 +272,16 @@ describe('Database', () => {
         'another process has written to it: row sessions a: checksum does not match',
       ],
       ['changes meta', 'UPDATE meta SET lsn = lsn + 1', 'another process has written to it'],
+      [
+        'makes a trigger',
+        'CREATE TRIGGER theirs AFTER INSERT ON sessions BEGIN DELETE FROM queue; END',
+        'another process has written to it: it has a trigger, theirs',
+      ],
+      [
+        'changes the format',
+        'PRAGMA user_version = 9',
+        'another process has written to it: format version 9 is not known to this version of Roost, which knows 5',
+      ],
     ])('is damage where it %s', (_what, sql, reason) => {
       const database = own()
       put(database, 'a', 'x')

@@ -1,4 +1,4 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { cpSync, existsSync, mkdirSync, renameSync, rmdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
@@ -202,6 +202,28 @@ describe('files that go away while a store is open', () => {
     await stores.close(store)
     const ids = (await stores.replayed()).flatMap((record) => (record.type === 'message' ? [record.id] : []))
     expect(ids).toEqual([2, 3, 4, 5, 6, 7, 8, 9, 10, 11])
+  })
+
+  it('an older copy that was written over the database is damage, and nothing is acknowledged into it', async () => {
+    const small = { retryMs: 1, maxBytes: 2 ** 20 }
+    const first = await stores.open(small)
+    for (const each of messages(1, 5)) await commit(first, each)
+    await stores.close(first)
+    const older = join(stores.dir, 'older')
+    // By a process of its own: a file that this process closes takes SQLite's locks along.
+    execFileSync('cp', [stores.path, older])
+    const store = await stores.open(small)
+    // Far enough for the WAL to be copied into the database.
+    for (let id = 5; id < 80; id++) await commit(store, message(id, 3000))
+    execFileSync('cp', [older, stores.path])
+    const { durable } = store
+    expect(store.append(message(80))).toBe(durable + 1)
+    await vi.waitUntil(() => stores.news.length > 0, { timeout: 10_000 })
+    expect(stores.news).toEqual([
+      { kind: 'damaged', reason: expect.stringMatching(/^another process has written to it: |damaged/) },
+    ])
+    expect(store.durable).toBe(durable)
+    await expect(stores.close(store)).rejects.toThrow('not stored')
   })
 
   it('the end of the store says what was not stored', async () => {
