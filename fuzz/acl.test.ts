@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Acl, type AclSubject, type Permission, parseAcl } from '../src/access/acl.ts'
+import { intersection } from '../src/mqtt/topics.ts'
 import { runs } from './runs.ts'
 import { topicMatches } from './topic-matches.ts'
 
@@ -37,6 +38,16 @@ const name = fc.oneof(
   fc.string({ maxLength: 4 }),
 )
 const who: fc.Arbitrary<AclSubject> = fc.record({ clientId: name, username: fc.option(name, { nil: undefined }) })
+
+/** Topics that the filter matches, with levels in place of wildcards that no rule names. */
+function instancesOf(filter: string): string[] {
+  const levels = filter.split('/').map((level) => (level === '+' ? 'fresh' : level))
+  if (levels.at(-1) !== '#') return [levels.join('/')]
+  const parent = levels.slice(0, -1)
+  return [parent, [...parent, 'fresh'], [...parent, 'fresh', 'fresh']]
+    .filter(({ length }) => length > 0)
+    .map((all) => all.join('/'))
+}
 
 interface Rule {
   readonly kind: 'topic' | 'pattern'
@@ -107,6 +118,22 @@ test('a filter that is granted matches no topic that no rule allows to read, and
         if (!topicMatches(filter, topic)) continue
         expect(granting.some((rule) => applies(rule, who, topic))).toBe(true)
         expect(set.mayRead(topic)).toBe(allows(rules, who, topic, 'read'))
+      }
+    }),
+    runs(1000),
+  )
+})
+
+test('a filter is granted in part if and only if it matches a topic that may be read', () => {
+  fc.assert(
+    fc.property(rules, who, filter, fc.array(topic, { minLength: 1, maxLength: 20 }), (rules, who, filter, topics) => {
+      const set = aclOf(rules).rulesFor(who)
+      const readable = (topic: string): boolean => topicMatches(filter, topic) && set.mayRead(topic)
+      if (!set.mayReadSome(filter)) for (const topic of topics) expect([topic, readable(topic)]).toEqual([topic, false])
+      // Several denials together may leave nothing of what one of them leaves something of.
+      else if (rules.filter(({ permission }) => permission === 'deny').length <= 1) {
+        const parts = set.rules.map((rule) => intersection(rule.filter, filter)).filter((part) => part !== undefined)
+        expect(parts.flatMap(instancesOf).some(readable)).toBe(true)
       }
     }),
     runs(1000),

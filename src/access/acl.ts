@@ -1,4 +1,4 @@
-import { covers, topicFilterError } from '../mqtt/topics.ts'
+import { covers, intersection, topicFilterError } from '../mqtt/topics.ts'
 
 export type Permission = 'read' | 'write' | 'readwrite' | 'deny'
 
@@ -86,6 +86,14 @@ export class RuleSet {
   /** Whether a message on this topic may be delivered. */
   mayRead(topic: string): boolean {
     return this.#allows(this.#read, topic)
+  }
+
+  /** Whether any topic that the filter matches may be read, unless several denials together leave nothing of it. */
+  mayReadSome(filter: string): boolean {
+    return this.#read.some((rule) => {
+      const part = intersection(rule, filter)
+      return part !== undefined && !this.#deny.some((denied) => covers(denied, part))
+    })
   }
 
   /** Whether one rule allows all that the filter matches. What a denial takes out of that is held back message by message. */

@@ -19,6 +19,8 @@ export interface ListenerPolicy {
   readonly tokenKeys: ReadonlySet<string>
   /** None: whoever is let in may do everything. */
   readonly acl: Acl | undefined
+  /** What of a subscription has to be allowed; 'filtered' if not given. */
+  readonly subscriptionAccess?: 'filtered' | 'whole'
 }
 
 /** What vouched for a client: as long as that is in force, the client may stay. */
@@ -92,7 +94,13 @@ export class AccessPolicy implements Access {
   }
 
   subscribe(who: Identity, filter: string): boolean {
-    return this.#rules(who)?.maySubscribe(filter) ?? true
+    const rules = this.#rules(who)
+    if (rules === undefined) return true
+    return this.keepsSubscriptions(who) ? rules.mayReadSome(filter) : rules.maySubscribe(filter)
+  }
+
+  keepsSubscriptions({ kind, listener }: Identity): boolean {
+    return this.#policy(kind, listener).subscriptionAccess !== 'whole'
   }
 
   read(who: Identity, topic: string): boolean {

@@ -22,8 +22,13 @@ export interface Access {
   /** After the rules have changed: 0 if a connected client may stay, or the reason code that ends its connection. */
   remains(who: Identity): number
   publish(who: Identity, topic: string): boolean
-  /** Whether everything that the filter matches may be read: covering, not matching, so that `#` is not granted by `a/#`. */
+  /**
+   * Whether the filter may be subscribed to: because everything that it matches may be read (covering, not matching, so that `#` is not
+   * granted by `a/#`), or, where subscriptions are filtered, because some of it may.
+   */
   subscribe(who: Identity, filter: string): boolean
+  /** Whether a subscription stays when the rules take its rights away, because each delivery is checked. Not if it is not there. */
+  keepsSubscriptions?(who: Identity): boolean
   /** Whether a message on this topic may be delivered. */
   read(who: Identity, topic: string): boolean
   /** The rights that came with a grant, as text for the store; `undefined` if none did. */

@@ -148,12 +148,16 @@ export class Sessions {
     if (validSeconds !== undefined) timers.arm(session.timer('grant'), now + validSeconds * 1000)
   }
 
-  /** Whoever the session belongs to now may have other rights than before: forbidden subscriptions end, with what waits because of them. */
+  /**
+   * Rights, or the user of the session, may have changed: messages in its queue that may not be read any more are dropped, and forbidden
+   * subscriptions end, unless they are filtered: then deliveries stop, and resume when the right returns.
+   */
   recheck(session: Session, mountPoint = ''): void {
     const { access, router, store, stats, notice } = this.#context
+    const keeps = access.keepsSubscriptions?.(session) === true
     for (const filter of session.subscriptions?.keys() ?? []) {
       const real = realFilter(filter)
-      if (real.startsWith(mountPoint) && access.subscribe(session, real)) continue
+      if (real.startsWith(mountPoint) && (keeps || access.subscribe(session, real))) continue
       router.unsubscribe(session, filter)
       if (session.persistent) store.append({ type: 'unsubscribe', key: session.key, filter })
       notice({ code: 'subscription-ended', level: 'warn', client: session.key, reason: `${filter} is not allowed any more` })

@@ -84,6 +84,26 @@ export function covers(rule: string, filter: string): boolean {
   }
 }
 
+/**
+ * The filter that matches what both match: of `a/+` and `+/b` it is `a/b`, of `a/#` and `a` it is `a`. `undefined` if no topic matches both.
+ * Wildcards of the first level match nothing that starts with `$` (MQTT-4.7.2-1).
+ */
+export function intersection(one: string, other: string): string | undefined {
+  const [a, b] = [one.split('/'), other.split('/')]
+  const isHidden = (levels: string[], wild: string[]): boolean =>
+    levels[0]!.startsWith('$') && (wild[0] === '+' || wild[0] === '#')
+  if (isHidden(a, b) || isHidden(b, a)) return undefined
+  const common: string[] = []
+  for (let i = 0; ; i++) {
+    const [left, right] = [a[i], b[i]]
+    if (left === '#') return [...common, ...b.slice(i)].join('/')
+    if (right === '#') return [...common, ...a.slice(i)].join('/')
+    if (left === undefined || right === undefined) return left === right ? common.join('/') : undefined
+    if (left !== '+' && right !== '+' && left !== right) return undefined
+    common.push(left === '+' ? right : left)
+  }
+}
+
 function levelEnd(topic: string, from: number): number {
   const slash = topic.indexOf('/', from)
   return slash < 0 ? topic.length : slash

@@ -7,12 +7,12 @@ import type { BrokerOptions } from '../../src/broker/broker.ts'
 import { PacketType } from '../../src/mqtt/packets.ts'
 import { bytes, connectPacket, PERSISTENT, TestBroker, type TestClient, will } from './harness.ts'
 
-/** Everybody is let in, and may do what the file says. */
+/** Everybody is let in, and may do what the file says; subscriptions are not filtered, unless `more` says so. */
 const policy = (acl: string, more: Partial<ListenerPolicy> = {}): ListenerPolicy => {
   const parsed = parseAcl(acl)
   if (!(parsed instanceof Acl)) throw new Error(parsed.reason)
   const nobody = { verifies: false, methods: [], passwords: undefined, tokenKeys: new Set<string>() }
-  return { allowAnonymous: true, ...nobody, acl: parsed, ...more }
+  return { allowAnonymous: true, ...nobody, acl: parsed, subscriptionAccess: 'whole', ...more }
 }
 
 /** A broker with an access list, which can be exchanged as SIGHUP does it. */
@@ -26,6 +26,10 @@ class Guarded extends TestBroker {
 
   static with(acl: string, options: Partial<BrokerOptions> = {}, store?: DelayedStore): Guarded {
     return new Guarded(new AccessPolicy(new Map(), policy(acl)), options, store)
+  }
+
+  static filtered(acl: string): Guarded {
+    return new Guarded(new AccessPolicy(new Map(), policy(acl, FILTERED)), {})
   }
 
   reload(acl: string, more: Partial<ListenerPolicy> = {}): void {
@@ -43,6 +47,7 @@ class Guarded extends TestBroker {
 }
 
 const alice = { username: 'alice' }
+const FILTERED = { subscriptionAccess: 'filtered' } as const
 const FIVE = { protocolVersion: 5 as const }
 
 describe('publish', () => {
@@ -103,6 +108,77 @@ describe('subscribe', () => {
     writer.publish('a/b', 'y')
     expect(reader.poll()).toEqual(['SUBACK #100', 'a/b=y q0'])
     expect(member.poll()).toEqual(['SUBACK #100', 'a/b=y q0'])
+  })
+})
+
+describe('subscription_access: filtered', () => {
+  test('a subscription wider than the rights is granted, and what may be read is delivered: messages, wills, retained', () => {
+    const world = Guarded.filtered('topic read owntracks/alice/#\ntopic deny owntracks/alice/private\nuser alice\ntopic #\n')
+    const writer = world.connect('w', alice)
+    for (const topic of ['owntracks/alice/phone', 'owntracks/bob/phone', 'owntracks/alice/private'])
+      writer.publish(topic, 'kept', 0, 0, { retain: true })
+    const reader = world.connect('reader')
+    reader.subscribe('owntracks/+/+')
+    expect(reader.poll()).toEqual(['SUBACK #100', 'owntracks/alice/phone=kept q0 retain'])
+    reader.subscribe('#')
+    expect(reader.poll()).toEqual(['SUBACK #100', 'owntracks/alice/phone=kept q0 retain'])
+    const member = world.connect('member')
+    member.subscribe('$share/g/#')
+    expect(member.poll()).toEqual(['SUBACK #100'])
+    for (const topic of ['owntracks/bob/x', 'owntracks/alice/private', 'owntracks/alice/x']) writer.publish(topic, 'y')
+    for (const topic of ['owntracks/bob/will', 'owntracks/alice/will'])
+      world.connect('dying', { ...alice, will: will(topic, 'gone') }).lost()
+    const readable = ['owntracks/alice/x=y q0', 'owntracks/alice/will=gone q0']
+    expect([reader.poll(), member.poll()]).toEqual([readable, readable])
+  })
+
+  test.each([
+    ['topic read a/#', 'b/+', false],
+    ['topic write a/#', 'a/#', false],
+    ['topic read a/#\ntopic deny a/#', '#', false],
+    ['topic read a/b\ntopic deny a/+', '#', false],
+    ['topic read a/#\ntopic deny a/secret', 'a/secret', false],
+    ['topic read a/#\ntopic deny a/secret', '+/secret', false],
+    ['topic read a/#\ntopic deny a/secret', '+/+', true],
+    ['topic read $SYS/#', '#', false],
+    ['topic read #', '$SYS/#', false],
+    ['topic read +/b', 'a/#', true],
+    ['topic read a', 'a/#', true],
+    ['topic read a/#', '$share/g/#', true],
+    ['topic read $share/#', '$share/g/a', false],
+  ])('%j: %s is granted: %s', (acl, filter, granted) => {
+    const world = Guarded.filtered(`${acl}\n`)
+    const client = world.connect('c')
+    client.subscribe(filter)
+    expect(client.poll()).toEqual([granted ? 'SUBACK #100' : 'SUBACK #100 135'])
+  })
+
+  test('a right that returns: deliveries stop and resume, connected and away, and nothing ends', () => {
+    const rules = (right: string): string => `user alice\ntopic ${right}\nuser writer\ntopic #\n`
+    const world = Guarded.filtered(rules('read a/#'))
+    const client = world.connect('c', { ...PERSISTENT, ...alice, protocolVersion: 4, cleanStart: false })
+    client.subscribe('a/#', 1)
+    client.poll()
+    const writer = world.connect('w', { username: 'writer' })
+    writer.publish('a/1', 'before', 1, 1)
+    expect(client.poll()).toEqual(['a/1=before q1 #1'])
+    world.reload(rules('read b'), FILTERED)
+    writer.publish('a/2', 'not this', 1, 2)
+    expect(client.poll()).toEqual([])
+    world.reload(rules('read a/#'), FILTERED)
+    writer.publish('a/3', 'after', 1, 3)
+    expect(client.poll()).toEqual(['a/3=after q1 #2'])
+    client.lost()
+    for (const [right, text] of [
+      ['read b', 'nor this'],
+      ['read a/#', 'at last'],
+    ] as const) {
+      world.reload(rules(right), FILTERED)
+      writer.publish('a/4', text, 1, 4)
+    }
+    const again = world.connect('c', { ...PERSISTENT, ...alice, protocolVersion: 4, cleanStart: false })
+    expect(again.poll().at(-1)).toBe('a/4=at last q1 #3')
+    expect(world.reasons('subscription-ended')).toEqual([])
   })
 })
 

@@ -31,27 +31,31 @@ const acl = (text: string): Acl => {
   return parsed
 }
 /** Whoever says a name has it, and may do what the rules allow. */
-const ruled = (rules: string): ListenerPolicy => ({
+const ruled = (rules: string, subscriptionAccess: 'filtered' | 'whole' = 'filtered'): ListenerPolicy => ({
   allowAnonymous: true,
   verifies: false,
   methods: [],
   passwords: undefined,
   tokenKeys: new Set(),
   acl: acl(rules),
+  subscriptionAccess,
 })
 
 /** A broker with rules that can change. */
 class Ruled extends TestBroker {
   readonly policy: AccessPolicy
 
-  constructor(rules: string, store?: DelayedStore) {
-    const policy = new AccessPolicy(new Map(), ruled(rules))
+  readonly #subscriptionAccess: 'filtered' | 'whole'
+
+  constructor(rules: string, store?: DelayedStore, subscriptionAccess: 'filtered' | 'whole' = 'filtered') {
+    const policy = new AccessPolicy(new Map(), ruled(rules, subscriptionAccess))
     super({ access: policy }, store)
     this.policy = policy
+    this.#subscriptionAccess = subscriptionAccess
   }
 
   change(rules: string): void {
-    this.policy.replace(new Map(), ruled(rules))
+    this.policy.replace(new Map(), ruled(rules, this.#subscriptionAccess))
     this.broker.accessChanged(this.now)
   }
 }
@@ -237,24 +241,30 @@ describe('what was allowed once', () => {
     }
   })
 
-  test('lesson 14: a subscription that is revoked delivers nothing more, neither now nor to who comes back', () => {
-    const world = new Ruled('topic readwrite #\n')
-    const writer = world.connect('w')
-    const [here, away] = [world.connect('here'), world.connect('away', PERSISTENT)]
-    for (const client of [here, away]) subscribed(client, 'secret')
-    away.lost()
-    writer.publish('secret', 'waits', 1)
-    writer.poll()
-    here.poll()
-    world.change('topic write #\ntopic read public\n')
-    expect(world.codes().filter((code) => code === 'subscription-ended')).toHaveLength(2)
-    writer.publish('secret', 'x', 1, 2)
-    expect(here.poll()).toEqual([])
-    const back = world.open()
-    back.send(connectPacket('away', PERSISTENT))
-    expect(back.poll()).toEqual(['CONNACK present'])
-    expect(world.broker.subscriptionCount).toBe(0)
-  })
+  test.each([
+    ['filtered', 0],
+    ['whole', 2],
+  ] as const)(
+    'lesson 14: a subscription that is revoked delivers nothing more, neither now nor to who comes back (%s)',
+    (mode, ended) => {
+      const world = new Ruled('topic readwrite #\n', undefined, mode)
+      const writer = world.connect('w')
+      const [here, away] = [world.connect('here'), world.connect('away', PERSISTENT)]
+      for (const client of [here, away]) subscribed(client, 'secret')
+      away.lost()
+      writer.publish('secret', 'waits', 1)
+      writer.poll()
+      here.poll()
+      world.change('topic write #\ntopic read public\n')
+      expect(world.codes().filter((code) => code === 'subscription-ended')).toHaveLength(ended)
+      writer.publish('secret', 'x', 1, 2)
+      expect(here.poll()).toEqual([])
+      const back = world.open()
+      back.send(connectPacket('away', PERSISTENT))
+      expect(back.poll()).toEqual(['CONNACK present'])
+      expect(world.broker.subscriptionCount).toBe(2 - ended)
+    },
+  )
 
   test('lesson 15: a QoS 2 exchange that is resumed after the right was revoked delivers nothing', () => {
     const world = new Ruled('topic readwrite #\n')
@@ -299,8 +309,12 @@ describe('what was allowed once', () => {
   })
 
   test('lesson 17: a shared subscription is asked about by its real filter, and a rule has to cover all of it', () => {
-    const world = new Ruled('topic readwrite a/#\ntopic read b/+/c\ntopic read $share/g/secret\ntopic read $SYS/#\n')
+    const rules = 'topic readwrite a/#\ntopic read b/+/c\ntopic read $share/g/secret\ntopic read $SYS/#\n'
+    const world = new Ruled(rules, undefined, 'whole')
     const client = world.connect('c')
+    const filtering = new Ruled(rules).connect('c')
+    for (const filter of ['$share/g/secret', 'secret', '$share/g/b/1', '$share/g/c/#'])
+      expect(subscribed(filtering, filter), filter).toEqual(['SUBACK #100 135'])
     for (const filter of [
       '$share',
       '$share/',

@@ -15,6 +15,7 @@ type AccessConfig = Pick<
   | 'allowAnonymous'
   | 'passwordFile'
   | 'aclFile'
+  | 'subscriptionAccess'
   | 'jwtSecretFile'
   | 'jwtPublicKeyFile'
   | 'jwtJwks'
@@ -98,6 +99,7 @@ function load(
         passwords: table,
         tokenKeys: new Set(tokens?.keys),
         acl,
+        subscriptionAccess: access.subscriptionAccess,
       },
       verifiers: { passwords: table, tokens, callout },
     }

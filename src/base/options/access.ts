@@ -1,4 +1,4 @@
-import { type Entry, httpUrl, optionalFile, optionalOnOff, optionalText, real, text, trueFalse } from './kinds.ts'
+import { choice, type Entry, httpUrl, optionalFile, optionalOnOff, optionalText, real, text, trueFalse } from './kinds.ts'
 
 /** Who may connect, as whom, and what they may do. */
 export const ACCESS_OPTIONS = {
@@ -23,6 +23,14 @@ export const ACCESS_OPTIONS = {
     default: undefined,
     listener: 'inherits',
     about: "Mosquitto's file of access rules: who may read and write which topics. Says nothing about who may connect.",
+  },
+  subscription_access: {
+    group: 'Access',
+    ...choice('filtered', 'whole'),
+    default: 'filtered',
+    listener: 'inherits',
+    about:
+      'What of a subscription the access rules have to allow. filtered: any part of it, and each message is checked before it is delivered, as with Mosquitto. whole: all that it can match, or it is refused.',
   },
   jwt_secret_file: {
     group: 'Access',
