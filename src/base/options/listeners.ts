@@ -112,14 +112,16 @@ export const LISTENER_OPTIONS = {
     ...optionalFile,
     default: undefined,
     listener: 'own',
-    about: 'PEM file of the client certificates that were revoked.',
+    about:
+      'PEM file of revocation lists, with one of each CA that issues client certificates. CAs above that are checked where there is a list for them.',
   },
   require_certificate: {
     group: 'Listeners',
     ...certificates,
     default: 'no',
     listener: 'own',
-    about: 'Whether a client has to show a certificate that cafile or capath vouch for: true is required, false is no.',
+    about:
+      'Whether a client has to show a certificate that cafile or capath verify: true is required, false is no. With a user name from the certificate, no asks for one too and refuses a client without at CONNECT.',
   },
   use_identity_as_username: {
     group: 'Listeners',

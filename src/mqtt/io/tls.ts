@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { createSecureContext, createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls'
 import { StartError } from '../../config.ts'
+import { RevocationLists } from './revocation.ts'
 
 export interface TlsOptions {
   /** PEM: the server's certificate, then those between it and its CA. */
@@ -13,7 +14,7 @@ export interface TlsOptions {
   readonly cafile?: string
   /** The same as a directory, of files named as `openssl rehash` does. */
   readonly capath?: string
-  /** PEM: a revocation list of every CA in a client's chain; a chain with a CA that has none is refused. */
+  /** PEM: revocation lists, among them one of each CA that issues client certificates; a client of any other is refused. */
   readonly crlfile?: string
   /**
    * Whether clients have to show a certificate. 'optional': those who show none are let in all the same; one that does not verify
@@ -42,9 +43,11 @@ export interface TlsEvents {
 export class TlsTerminator {
   readonly #options: TlsOptions
   readonly #server: Server
+  #revoked: RevocationLists | undefined
 
-  private constructor(options: TlsOptions, context: SecureContextOptions, events: TlsEvents) {
+  private constructor(options: TlsOptions, { context, revoked }: TlsFiles, events: TlsEvents) {
     this.#options = options
+    this.#revoked = revoked
     const { requireCertificate } = options
     this.#server = createServer({
       ...context,
@@ -55,6 +58,12 @@ export class TlsTerminator {
       const { authorizationError } = socket
       if (requireCertificate === 'optional' && !socket.authorized && socket.getPeerX509Certificate() !== undefined) {
         events.failed(rawOf(socket), inWords(authorizationError), false)
+        socket.destroy()
+        return
+      }
+      const revocation = this.#revocationOf(socket)
+      if (revocation !== undefined) {
+        events.failed(rawOf(socket), inWords(revocation), false)
         socket.destroy()
       } else events.secured(rawOf(socket), socket, identityOf(socket, options))
     })
@@ -78,8 +87,16 @@ export class TlsTerminator {
 
   /** Reads all files anew; what it gives puts them in force for connections to come. @throws StartError that names option and file */
   async prepareReload(): Promise<() => void> {
-    const context = await readTlsContext(this.#options)
-    return () => this.#server.setSecureContext(context)
+    const { context, revoked } = await readTlsContext(this.#options)
+    return () => {
+      this.#server.setSecureContext(context)
+      this.#revoked = revoked
+    }
+  }
+
+  #revocationOf(socket: TLSSocket): string | undefined {
+    const certificate = this.#revoked === undefined ? undefined : socket.getPeerX509Certificate()
+    return certificate === undefined ? undefined : this.#revoked?.check(certificate, Date.now())
   }
 }
 
@@ -110,8 +127,14 @@ function commonNameOf(socket: TLSSocket): string | undefined {
 const subjectOf = (socket: TLSSocket): string | undefined =>
   socket.getPeerX509Certificate()?.subject?.split('\n').reverse().join(',')
 
+export interface TlsFiles {
+  readonly context: SecureContextOptions
+  /** Checked after the handshake, not by OpenSSL: see `RevocationLists`. */
+  readonly revoked: RevocationLists | undefined
+}
+
 /** Reads what the options name, and tries each part by itself. @throws StartError that names the option and the one file that is wrong */
-export async function readTlsContext(options: TlsOptions): Promise<SecureContextOptions> {
+export async function readTlsContext(options: TlsOptions): Promise<TlsFiles> {
   const { certfile, keyfile, cafile, capath, crlfile, ciphers, requireCertificate, tlsVersion } = options
   if (requireCertificate !== 'no' && cafile === undefined && capath === undefined) {
     // Without one, Node would trust all the public CAs of the web.
@@ -130,14 +153,26 @@ export async function readTlsContext(options: TlsOptions): Promise<SecureContext
   if (crlfile !== undefined && crl.length === 0) throw new StartError(`crlfile ${crlfile}: holds no PEM revocation list`)
   if (crlfile !== undefined) attempt(`crlfile ${crlfile}`, { crl })
   if (ciphers !== undefined) attempt(`ciphers ${ciphers}`, { ciphers })
-  return {
+  const context: SecureContextOptions = {
     cert,
     key,
     minVersion: tlsVersion === 'tlsv1.3' ? 'TLSv1.3' : 'TLSv1.2',
     honorCipherOrder: true,
     ...(ca.length > 0 && { ca }),
-    ...(crl.length > 0 && { crl }),
     ...(ciphers !== undefined && { ciphers }),
+  }
+  return { context, revoked: crlfile === undefined ? undefined : revocationLists(crl, ca, crlfile) }
+}
+
+function revocationLists(crl: readonly string[], ca: readonly string[], path: string): RevocationLists {
+  const ders = crl.map((pem) => Buffer.from(pem.replaceAll(/-----[^-]+-----/g, ''), 'base64'))
+  try {
+    return new RevocationLists(
+      ders,
+      ca.map((pem) => new X509Certificate(pem)),
+    )
+  } catch (error) {
+    throw new StartError(`crlfile ${path}: ${(error as Error).message}`)
   }
 }
 

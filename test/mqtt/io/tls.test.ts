@@ -208,6 +208,27 @@ describe('client certificates', () => {
     expect(roost.infos[0]?.identity).toBe('sensor 1')
   })
 
+  test.each(['in cafile', 'sent by the client'])('an intermediate CA with a list of its own, %s', async (where) => {
+    certificates.issue('signing', '/CN=Signing CA', 'ca')
+    for (const name of ['good', 'bad']) {
+      certificates.issue(name, `/CN=${name}`, 'client', 'signing')
+      certificates.write(`${name}-chain.pem`, certificates.read(`${name}.pem`) + certificates.read('signing.pem'))
+    }
+    const crlfile = certificates.revokeBy('signing', 'signing.crl', ['bad'])
+    const both = certificates.write('both.pem', certificates.read('ca.pem') + certificates.read('signing.pem'))
+    const isSent = where === 'sent by the client'
+    const roost = await open({ cafile: isSent ? ca : both, crlfile, requireCertificate: 'required' })
+    const shown = (name: string) => ({ certFile: isSent ? `${name}-chain.pem` : `${name}.pem`, keyFile: `${name}.key` })
+    const first = connect(roost.port, shown('good'))
+    const session = once(first.socket, 'session') as Promise<[Buffer]>
+    await login(first)
+    await login(connect(roost.port, { ...shown('good'), session: (await session)[0] }))
+    expect(roost.infos.splice(0).map(({ identity }) => identity)).toEqual(['good', 'good'])
+    expect(await refusal(roost, connect(roost.port, shown('bad')))).toBe(
+      'info PEER: TLS handshake: client certificate: CERT_REVOKED',
+    )
+  })
+
   test('one that is revoked is refused after a reload, also when it resumes its session', async () => {
     const crlfile = certificates.revoke('list.crl')
     const roost = await open({ cafile: ca, crlfile, requireCertificate: 'required' })
@@ -270,6 +291,11 @@ describe('a start names the option and the file', () => {
     ],
     ['a missing directory of CAs', () => ({ capath: '/none' }), /^capath \/none: there is no such file$/],
     ['a list that is none', () => ({ crlfile: server.certfile }), /^crlfile .*server\.pem: holds no PEM revocation list$/],
+    [
+      'a list that is cut',
+      () => ({ cafile: ca, crlfile: certificates.write('cut.crl', '-----BEGIN X509 CRL-----\nMAAw\n-----END X509 CRL-----\n') }),
+      /^crlfile .*cut\.crl: .+$/,
+    ],
     ['ciphers that nobody knows', () => ({ ciphers: 'NONESUCH' }), /^ciphers NONESUCH: .+$/],
     ['nothing to verify with', () => ({ requireCertificate: 'optional' }), /^require_certificate needs cafile or capath/],
   ])('%s', async (_, tls, line) => {
