@@ -83,6 +83,12 @@ export class RuleSet {
     return may
   }
 
+  /** `undefined` if no rule names the topic. */
+  publishRule(topic: string): boolean | undefined {
+    if (this.#deny.some((rule) => covers(rule, topic))) return false
+    return this.#write.some((rule) => covers(rule, topic)) ? true : undefined
+  }
+
   /** Whether a message on this topic may be delivered. */
   mayRead(topic: string): boolean {
     return this.#allows(this.#read, topic)

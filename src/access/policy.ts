@@ -93,6 +93,10 @@ export class AccessPolicy implements Access {
     return this.#rules(who)?.mayPublish(topic) ?? true
   }
 
+  publishRule(who: Identity, topic: string): boolean | undefined {
+    return this.#rules(who)?.publishRule(topic)
+  }
+
   subscribe(who: Identity, filter: string): boolean {
     const rules = this.#rules(who)
     if (rules === undefined) return true

@@ -1,6 +1,7 @@
 import type { ClientKind, LinkId, LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { bridgeOfStateTopic, isReservedTopic } from '../mqtt/topics.ts'
 
 /** Who is asking: what an access rule may look at. */
 export interface Identity {
@@ -22,6 +23,8 @@ export interface Access {
   /** After the rules have changed: 0 if a connected client may stay, or the reason code that ends its connection. */
   remains(who: Identity): number
   publish(who: Identity, topic: string): boolean
+  /** What the rules themselves say about publishing on this topic; `undefined` where none names it, or there are none. */
+  publishRule?(who: Identity, topic: string): boolean | undefined
   /**
    * Whether the filter may be subscribed to: because everything that it matches may be read (covering, not matching, so that `#` is not
    * granted by `a/#`), or, where subscriptions are filtered, because some of it may.
@@ -76,6 +79,16 @@ export type AuthAnswer =
       /** For Notices: the user that enhanced authentication was about. */
       readonly username?: string
     }
+
+/**
+ * Whether a client may publish on this topic, or have its will there. Of the broker's own topics only the state of bridges is open to clients: to a
+ * bridge its own, unless a rule denies it, and to others where a rule allows it.
+ */
+export function mayPublish(access: Access, who: Identity, topic: string, isBridge: boolean): boolean {
+  if (!isReservedTopic(topic)) return access.publish(who, topic)
+  const bridge = bridgeOfStateTopic(topic)
+  return bridge !== undefined && (access.publishRule?.(who, topic) ?? (isBridge && bridge === who.clientId))
+}
 
 /** Anonymous mode: who reaches the port may do everything. */
 export const OPEN_ACCESS: Access = {

@@ -9,7 +9,7 @@ import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { BrokerRecord, Lsn, Store, WallClock } from '../store/store.ts'
-import { type Access, type AuthAnswer, type AuthRequest, OPEN_ACCESS } from './access.ts'
+import { type Access, type AuthAnswer, type AuthRequest, mayPublish, OPEN_ACCESS } from './access.ts'
 import { type Admitted, Authentication, type AuthenticationOwner } from './authentication.ts'
 import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
 import { Connector } from './connector.ts'
@@ -268,7 +268,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     const wrong = will === undefined ? undefined : this.#connector.willRefusal(link, will)
     if (wrong !== undefined) return wrong.reasonCode
     // It is asked again when the will fires.
-    if (will !== undefined && !this.#context.access.publish(session, will.topic)) return ReasonCode.NOT_AUTHORIZED
+    if (will !== undefined && !mayPublish(this.#context.access, session, will.topic, link.bridge))
+      return ReasonCode.NOT_AUTHORIZED
     if (this.sessions.setWill(session, will) !== 'full') return ReasonCode.SUCCESS
     this.noticeFull(link, 'will update')
     return ReasonCode.QUOTA_EXCEEDED

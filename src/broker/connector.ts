@@ -3,8 +3,8 @@ import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { exceedsBytes, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
-import type { Identity } from './access.ts'
+import { bridgeOfStateTopic, exceedsBytes, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
+import { type Identity, mayPublish } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
@@ -64,7 +64,8 @@ export class Connector {
     if (exceedsLevels(will.topic, limits.maxTopicLevels)) {
       return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic has too many levels', 'max_topic_levels')
     }
-    if (isReservedTopic(will.topic)) return refusal(ReasonCode.NOT_AUTHORIZED, 'the will is on a topic of the broker')
+    if (isReservedTopic(will.topic) && bridgeOfStateTopic(will.topic) === undefined)
+      return refusal(ReasonCode.NOT_AUTHORIZED, 'the will is on a topic of the broker')
     // MQTT-3.2.2-12
     if (will.qos > maximumQos) return refusal(ReasonCode.QOS_NOT_SUPPORTED, 'the will has a QoS above the maximum (maximum_qos)')
     // MQTT-3.2.2-13
@@ -94,7 +95,7 @@ export class Connector {
     // The rules may have changed while somebody verified who this is.
     const standing = access.remains(identity)
     if (standing !== 0) return refusal(standing, 'the rules have changed')
-    if (packet.will !== undefined && !access.publish(identity, packet.will.topic)) {
+    if (packet.will !== undefined && !mayPublish(access, identity, packet.will.topic, packet.bridge)) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
     }
     const old = this.#sessions.get(kind, clientId)

@@ -50,7 +50,7 @@ export class Intake {
       return
     }
     forwardedProperties(message)
-    const refusal = this.#publisher.refusal(now, session, message)
+    const refusal = this.#publisher.refusal(now, session, message, link.bridge)
     if (refusal !== 0) {
       this.#refuse(now, link, session, message, refusal)
       return

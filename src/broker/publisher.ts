@@ -5,6 +5,7 @@ import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn, StoredDelivery } from '../store/store.ts'
+import { mayPublish } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels, isTooLong, queueBound, STANDS_STILL_MS } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller } from './queue-room.ts'
@@ -70,14 +71,14 @@ export class Publisher {
     this.#nextMessageId = Math.max(this.#nextMessageId, upTo + 1)
   }
 
-  /** Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. */
-  refusal(now: Instant, from: Session, message: Publish): number {
+  /** Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. `isBridge`: its CONNECT said so. */
+  refusal(now: Instant, from: Session, message: Publish, isBridge: boolean): number {
     const { limits, access } = this.#context
-    if (isReservedTopic(message.topic)) return ReasonCode.NOT_AUTHORIZED
+    if (isReservedTopic(message.topic) && !mayPublish(access, from, message.topic, isBridge)) return ReasonCode.NOT_AUTHORIZED
     if (isTooLong(message.topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
     if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
     if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(now, message)) return ReasonCode.QUOTA_EXCEEDED
-    return access.publish(from, message.topic) ? 0 : ReasonCode.NOT_AUTHORIZED
+    return mayPublish(access, from, message.topic, isBridge) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
   /** The bound behind a refusal of this message, by its key; none if it is not allowed for other reasons. */

@@ -230,7 +230,8 @@ export class Sessions {
     session.will = undefined
     const { willDelayInterval: _delay, ...properties } = will.properties
     const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
-    const refusal = this.#publisher.refusal(now, session, message)
+    // That a bridge may have its will there was asked when it connected.
+    const refusal = this.#publisher.refusal(now, session, message, true)
     const lsn = refusal === 0 ? this.#publisher.accept(now, session, message, 0) : 0
     const { notice, stats, store } = this.#context
     if (session.persistent) store.append({ type: 'will', key: session.key, will: null })

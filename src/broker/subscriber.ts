@@ -6,7 +6,7 @@ import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { hasWildcard, isSysTopic, realFilter, sharedFilter, topicFilterError } from '../mqtt/topics.ts'
 import type { Lsn, SessionKey, StoredOwner } from '../store/store.ts'
-import type { Identity } from './access.ts'
+import { type Identity, mayPublish } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels, isTooLong } from './limits.ts'
 import type { Publisher } from './publisher.ts'
@@ -84,9 +84,9 @@ export class Subscriber {
     const reasonCodes: number[] = []
     let lsn = 0
     let reason: string | undefined
-    for (const asked of packet.subscriptions) {
-      let request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
-      if (bridge) request = { ...request, ...bridgeOptions(request.filter) }
+    for (const wanted of packet.subscriptions) {
+      const asked = bridge ? { ...wanted, ...bridgeOptions(wanted.filter) } : wanted
+      const request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
       const refused = this.#refused(now, session, request, terms)
       if (refused !== undefined) {
         // 3.1 cannot say no: what is refused is acknowledged as if it were granted, and nothing ever comes of it [3.1 section 3.8].
@@ -171,10 +171,10 @@ export class Subscriber {
     if (request.retainHandling === 2 || (request.retainHandling === 1 && !isNew) || sharedFilter(request.filter) !== undefined)
       return lsn
     const identifiers = identifier === undefined ? undefined : [identifier]
-    const tree = isSysTopic(request.filter) ? sysRetained : retained
-    const before = tree.looked
-    const found = tree.match(request.filter)
-    lookups.spend(tree.looked - before)
+    const before = retained.looked + sysRetained.looked
+    const found = retained.match(request.filter)
+    if (isSysTopic(request.filter)) found.push(...sysRetained.match(request.filter))
+    lookups.spend(retained.looked + sysRetained.looked - before)
     for (const [i, message] of found.entries()) {
       if (message.expiresAt !== undefined && message.expiresAt <= now) continue
       if (request.noLocal && message.from === session.key) continue
@@ -200,7 +200,8 @@ export class Subscriber {
       publisher = this.#identityOf(from, source)
       this.#publishers.set(source, publisher)
     }
-    return access.publish(publisher, topic)
+    // Of a bridge only its own state is retained among the topics of the broker.
+    return mayPublish(access, publisher, topic, true)
   }
 
   #identityOf(from: SessionKey, { username, listener, rights }: StoredOwner): Identity {

@@ -32,6 +32,12 @@ export const isSysTopic = (topic: string): boolean => topic.startsWith('$SYS') &
 export const isReservedTopic = (topic: string): boolean =>
   topic.startsWith('$') && (isSysTopic(topic) || topic === '$CONTROL' || topic.startsWith('$CONTROL/'))
 
+/** Where a bridge of Mosquitto's kind says whether it is connected: the only topics of the broker on which clients may publish. */
+const BRIDGE_STATE = /^\$SYS\/broker\/connection\/([^/]+)\/state$/
+
+/** The client id in `$SYS/broker/connection/<client id>/state`; `undefined` for any other topic. */
+export const bridgeOfStateTopic = (topic: string): string | undefined => BRIDGE_STATE.exec(topic)?.[1]
+
 /** `$share/<group>/<filter>` taken apart [5.0 section 4.8.2]. */
 export interface SharedFilter {
   readonly group: string

@@ -1,4 +1,6 @@
 import { describe, expect, test } from 'vitest'
+import { type Acl, parseAcl } from '../../src/access/acl.ts'
+import { AccessPolicy } from '../../src/access/policy.ts'
 import type { ProtocolVersion, Will } from '../../src/mqtt/packets.ts'
 import { Wire } from '../mqtt/wire.ts'
 import { VERSIONS, WireClient } from '../mqtt/wire-client.ts'
@@ -61,4 +63,63 @@ test('a client that is no bridge gets its own messages, and RETAIN is lost', () 
     client.publish('a', 'x', 0, { retain: true })
     expect(client.hears()).toEqual(['a=x q0'])
   }
+})
+
+describe("the state of a bridge, where Mosquitto's bridge says it", () => {
+  const STATE = '$SYS/broker/connection/house.b1/state'
+  const state = (topic: string): Will => ({ topic, payload: Buffer.from('0'), qos: 1, retain: true, properties: {} })
+  const string = (text: string): string => (0x10000 + text.length).toString(16).slice(1) + Buffer.from(text).toString('hex')
+
+  test('is accepted as its will and as a retained message, in its own octets', () => {
+    const world = Wire.stored()
+    const watcher = WireClient.connect(world, { clientId: 'watcher' }).subscribed('$SYS/broker/connection/#', 1)
+    const body = `00044d515454 84 2c 003c ${string('house.b1')} ${string(STATE)} ${string('0')}`.replaceAll(' ', '')
+    const connection = world.open()
+    world.sendHex(connection, `10${(body.length / 2).toString(16)}${body}`)
+    expect(world.out(connection)).toEqual(['20020000'])
+    world.sendHex(connection, `33 2a ${string(STATE)} 0001 31`)
+    expect(world.out(connection)).toEqual(['40020001'])
+    expect(watcher.hears()).toEqual([`${STATE}=1 q1 #1`])
+    world.close(connection)
+    expect(watcher.hears()).toEqual([`${STATE}=0 q1 #2`])
+    const again = world.restarted()
+    const late = WireClient.connect(again)
+    late.subscribe('$SYS/#')
+    expect(late.hears()).toContain(`${STATE}=0 q0 retain`)
+    late.subscribe('#')
+    expect(late.hears()).toEqual(['SUBACK #100 0x00'])
+  })
+
+  test.each([
+    '$SYS/broker/connection/another/state',
+    '$SYS/broker/connection/house.b1/state/x',
+    '$SYS/broker/connection/house.b1',
+    '$SYS/broker/connection/house.b1/x',
+    '$SYS/broker/uptime',
+    '$CONTROL/dynamic-security/v1',
+  ])('it may not publish on %s', (topic) => {
+    const world = new Wire()
+    expect(new WireClient(world, bridge(4, { will: state(topic) })).hears()).toEqual(['CONNACK 0x87', 'close'])
+    WireClient.connect(world, bridge(4)).publish(topic, 'x', 1, { retain: true })
+    expect(world.broker.retained.count).toBe(0)
+    expect(world.codes()).toContain('publish-refused')
+  })
+
+  test('another client may say it only where a rule allows that', () => {
+    const ruled = (acl: string | undefined) => {
+      const policy = { allowAnonymous: true, verifies: false, methods: [], passwords: undefined, tokenKeys: new Set<string>() }
+      const parsed = acl === undefined ? undefined : (parseAcl(acl) as Acl)
+      return new Wire({}, { access: new AccessPolicy(new Map(), { ...policy, acl: parsed }) })
+    }
+    const connack = (acl: string | undefined, isBridge: boolean, topic = STATE): string | undefined => {
+      const client = new WireClient(ruled(acl), { ...bridge(4, { will: state(topic) }), bridge: isBridge })
+      return client.hears()[0]
+    }
+    expect(connack(undefined, false)).toBe('CONNACK 0x87')
+    expect(connack('topic readwrite #', false)).toBe('CONNACK 0x87')
+    expect(connack('topic write $SYS/broker/connection/+/state', false)).toBe('CONNACK')
+    expect(connack('topic write $SYS/#', false, '$SYS/broker/uptime')).toBe('CONNACK 0x87')
+    expect(connack('topic readwrite #', true)).toBe('CONNACK')
+    expect(connack('topic deny $SYS/#', true)).toBe('CONNACK 0x87')
+  })
 })

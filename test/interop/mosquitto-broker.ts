@@ -59,13 +59,21 @@ export class MosquittoBroker {
     return broker
   }
 
+  /** Ends it without a word to anybody. */
+  kill(): Promise<void> {
+    return this.#end('SIGKILL')
+  }
+
   async stop(): Promise<void> {
-    if (this.#child.exitCode === null) {
-      const exited = once(this.#child, 'exit')
-      this.#child.kill()
-      await exited
-    }
+    await this.#end('SIGTERM')
     rmSync(this.#directory, { recursive: true })
+  }
+
+  async #end(signal: NodeJS.Signals): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const exited = once(this.#child, 'exit')
+    this.#child.kill(signal)
+    await exited
   }
 }
 
