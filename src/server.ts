@@ -33,6 +33,8 @@ export interface ServerOptions {
 export type ServerInput =
   | { readonly kind: 'opened'; readonly connection: ConnectionId; readonly from: StreamInfo }
   | { readonly kind: 'chunk'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  /** So many bytes of what the stream is to bring wait in front of it, because it does not bring them in parts. */
+  | { readonly kind: 'buffering'; readonly connection: ConnectionId; readonly bytes: number }
   /** The stream's socket takes no more bytes for now, or takes them again. */
   | { readonly kind: 'congested'; readonly connection: ConnectionId; readonly on: boolean }
   /** For too long the stream's socket has taken nothing of what waits for it. */
@@ -138,6 +140,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
         return
       case 'opened':
         this.connections.open(now, input.connection, input.from)
+        return
+      case 'buffering':
+        this.connections.buffering(now, input.connection, input.bytes)
         return
       case 'congested':
         this.connections.congested(now, input.connection, input.on)

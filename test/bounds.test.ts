@@ -85,6 +85,18 @@ const BOUNDS: readonly Bound[] = [
     told: 0x95,
   },
   {
+    key: 'max_receive_buffer_bytes',
+    connections: { maxPacketSize: 100_000, maxReceiveBufferBytes: 50_000 },
+    reach: (wire) => {
+      const [first, second] = [wire.connect(), wire.connect()]
+      const begun = `30ffff03${'00'.repeat(60_000)}`
+      wire.sendHex(first, begun)
+      expect(wire.out(first)).toHaveLength(1)
+      wire.sendHex(second, begun.slice(0, 20_000))
+    },
+    told: 0x97,
+  },
+  {
     key: 'message_size_limit',
     broker: { messageSizeLimit: 10 },
     reach: (wire) => {

@@ -34,6 +34,7 @@ export type NoticeCode =
   | 'subscription-ended'
   | 'protocol-error'
   | 'malformed-packet'
+  | 'packet-too-large'
   | 'malformed-datagram'
   | 'forwarder-refused'
   | 'unknown-sender'

@@ -267,6 +267,7 @@ export function serverOptions(
     broker: config,
     connections: {
       maxPacketSize: config.maxPacketSize,
+      maxReceiveBufferBytes: config.maxReceiveBufferBytes,
       maxConnectPacketSize: config.maxConnectPacketSize,
       connectTimeoutMs: config.connectTimeoutSeconds * 1000,
       maxConnections: config.maxConnections,

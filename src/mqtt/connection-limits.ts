@@ -3,7 +3,9 @@ import { DEFAULT_LINK_SETTINGS, type LinkSettings } from './link.ts'
 export interface ConnectionLimits {
   /** Bytes of one packet, fixed header included. */
   readonly maxPacketSize: number
-  /** The same for CONNECT, while nobody knows who is there. */
+  /** Bytes of packets that are not whole yet, of all connections together; one packet may be larger. */
+  readonly maxReceiveBufferBytes: number
+  /** Bytes of a CONNECT packet. */
   readonly maxConnectPacketSize: number
   /** From the first moment to the whole CONNECT, and for each answer that enhanced authentication waits for. */
   readonly connectTimeoutMs: number
@@ -30,7 +32,8 @@ export interface ListenerLimits extends LinkSettings {
 export const DEFAULT_LISTENER_LIMITS: ListenerLimits = { ...DEFAULT_LINK_SETTINGS, topicAliasMaximum: 10 }
 
 export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
-  maxPacketSize: 1024 * 1024,
+  maxPacketSize: 16 * 1024 * 1024,
+  maxReceiveBufferBytes: 128 * 1024 * 1024,
   maxConnectPacketSize: 64 * 1024,
   connectTimeoutMs: 10_000,
   maxConnections: 10_000,

@@ -32,6 +32,14 @@ export class Connection {
   /** The client may publish again; made when it first has to wait. */
   rateTimer: Timer<ConnectionTimer> | undefined = undefined
   lastReceived: Instant = 0
+  /** Packets read so far. */
+  packets = 0
+  /** Bytes of a packet that is not whole, as far as they are counted among those of all connections. */
+  buffered = 0
+  /** Packets read when they were counted. */
+  packetsWhenBuffered = 0
+  /** Of those bytes, what waits in front of the framer: a WebSocket message that is not whole. */
+  bufferedInFront = 0
   /** 0 is off. */
   keepAliveMs = 0
   /** The first byte has come. */

@@ -14,6 +14,7 @@ import { type Connack, type Connect, type Packet, PacketType } from './packets.t
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
 import { disconnectCode, hasReturnCode, ReasonCode } from './reason-codes.ts'
+import { ReceiveBuffers } from './receive-buffers.ts'
 import { Slab } from './slab.ts'
 import { TopicAliases } from './topic-aliases.ts'
 import { Traffic } from './traffic.ts'
@@ -53,12 +54,14 @@ export class Connections {
   readonly #outputs = new Fifo<ConnectionOutput>()
   readonly #slab = new Slab()
   readonly #turns = new Turns()
+  readonly #buffers: ReceiveBuffers
   readonly #writer = new ByteWriter(256)
 
   constructor(uplink: Uplink, limits: Partial<ConnectionLimits>, notice: NoticeSink) {
     this.#uplink = uplink
     this.#limits = { ...DEFAULT_CONNECTION_LIMITS, ...limits }
     this.#notice = notice
+    this.#buffers = new ReceiveBuffers(this.#limits.maxReceiveBufferBytes)
   }
 
   get size(): number {
@@ -124,8 +127,37 @@ export class Connections {
         return
       }
     }
+    connection.bufferedInFront = 0
     connection.framer.push(bytes)
     if (!connection.paused) this.#read(now, connection)
+    this.#boundBuffers(now, connection)
+  }
+
+  /** So many bytes of what the stream is to bring wait in front of it. */
+  buffering(now: Instant, id: ConnectionId, bytes: number): void {
+    const connection = this.#connections.get(id)
+    if (connection === undefined) return
+    connection.bufferedInFront = bytes
+    this.#boundBuffers(now, connection)
+  }
+
+  #boundBuffers(now: Instant, connection: Connection): void {
+    this.#buffers.update(connection)
+    for (let oldest = this.#buffers.excess(); oldest !== undefined; oldest = this.#buffers.excess()) {
+      const limit = 'max_receive_buffer_bytes'
+      const reason = `a packet of which ${oldest.buffered} bytes have arrived is given up`
+      const { session } = oldest.link
+      this.#notice({
+        code: 'limit-reached',
+        level: 'warn',
+        ...(session !== undefined && { client: session }),
+        peer: oldest.peer,
+        reason,
+        limit,
+      })
+      this.#end(oldest, ReasonCode.QUOTA_EXCEEDED, `${reason} (${limit})`)
+      oldest.link.lost(now, reason)
+    }
   }
 
   /**
@@ -225,6 +257,12 @@ export class Connections {
   }
 
   #read(now: Instant, connection: Connection): void {
+    this.#readPackets(now, connection)
+    connection.framer.release()
+    connection.decoder.release()
+  }
+
+  #readPackets(now: Instant, connection: Connection): void {
     const { framer, decoder, link } = connection
     const { traffic } = this
     while (framer.next()) {
@@ -235,6 +273,7 @@ export class Connections {
       }
       connection.lastReceived = now
       traffic.packetsReceived++
+      connection.packets++
       let throttled = false
       if (packet.type === PacketType.PUBLISH) {
         traffic.publishBytesReceived += packet.payloadEnd - packet.payloadStart
@@ -361,6 +400,7 @@ export class Connections {
     connection.paused = false
     connection.lastReceived = now
     this.#read(now, connection)
+    this.#boundBuffers(now, connection)
     if (connection.gone) return
     if (!connection.paused && !connection.congested) this.#outputs.push({ kind: 'resume', connection: connection.id })
   }
@@ -472,7 +512,16 @@ export class Connections {
     const { session } = connection.link
     const who = { ...(session !== undefined && { client: session }), ...(limit !== undefined && { limit }) }
     const told = rule === undefined ? reason : `${reason} (${rule})`
-    this.#notice({ code: 'malformed-packet', level: 'info', ...who, peer: connection.peer, reason: told })
+    const isTooLarge = limit === 'max_packet_size' || limit === 'max_connect_packet_size'
+    // Before CONNECT it is nobody's message that is lost.
+    const level = limit === 'max_packet_size' ? 'warn' : 'info'
+    this.#notice({
+      code: isTooLarge ? 'packet-too-large' : 'malformed-packet',
+      level,
+      ...who,
+      peer: connection.peer,
+      reason: told,
+    })
     // The answers to what came before it in the same chunk, CONNACK above all.
     if (!this.#writeAll(now, connection)) return
     if (!connection.isConnected && connection.refusesWithConnack(reasonCode)) {
@@ -497,6 +546,7 @@ export class Connections {
 
   #forget(connection: Connection): void {
     connection.gone = true
+    this.#buffers.update(connection)
     this.#timers.disarm(connection.timer)
     if (connection.rateTimer !== undefined) this.#timers.disarm(connection.rateTimer)
     this.#connections.delete(connection.id)

@@ -19,6 +19,8 @@ import { topicFilterError } from './topics.ts'
 /** User properties of one packet; more are refused, because each costs far more memory than it costs to send. */
 const USER_PROPERTIES_MAX = 1000
 
+const NOTHING = new Uint8Array(0)
+
 const FROM_CLIENT: readonly number[] = [1, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15]
 const FROM_SERVER: readonly number[] = [2, 3, 4, 5, 6, 7, 9, 11, 13, 14, 15]
 
@@ -31,7 +33,7 @@ export class PacketDecoder {
   /** CONNECT has come: it says the version, once. */
   #connected = false
   readonly #types: readonly number[]
-  readonly #reader = new ByteReader(new Uint8Array(0))
+  readonly #reader = new ByteReader(NOTHING)
   readonly #topics = new TopicNames()
 
   readonly #maxUserProperties: number
@@ -40,6 +42,11 @@ export class PacketDecoder {
     this.version = version
     this.#maxUserProperties = maxUserProperties
     this.#types = sender === 'client' ? FROM_CLIENT : FROM_SERVER
+  }
+
+  /** Lets go of the bytes that were read last. */
+  release(): void {
+    this.#reader.reset(NOTHING, 0, 0)
   }
 
   /** The packet in [start, end), whose fixed header ends at `bodyStart`. */

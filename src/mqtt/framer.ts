@@ -30,6 +30,20 @@ export class Framer {
     return this.#partialLength
   }
 
+  /** Bytes of memory held: those of a packet that is not whole, and of a chunk that was not read to its end. */
+  get held(): number {
+    const partial = this.#partialLength > 0 ? this.#partial.length : 0
+    return partial + (this.#at < this.#chunk.length ? this.#chunk.length : 0)
+  }
+
+  /** Lets go of what was read, which a connection that says nothing more would hold. */
+  release(): void {
+    this.bytes = EMPTY
+    if (this.#at < this.#chunk.length) return
+    this.#chunk = EMPTY
+    this.#at = 0
+  }
+
   push(chunk: Uint8Array): void {
     if (this.#at === this.#chunk.length) {
       this.#chunk = chunk

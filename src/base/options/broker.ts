@@ -5,9 +5,16 @@ export const BROKER_OPTIONS = {
   max_packet_size: {
     group: 'MQTT broker',
     ...wholeOrMost(20, 268_435_460, 0),
-    default: MIB,
+    default: 16 * MIB,
     about:
       'Bytes of the largest MQTT packet, fixed header included; 0 is 268435460, the largest that MQTT has. A larger one ends its connection before it is read.',
+  },
+  max_receive_buffer_bytes: {
+    group: 'MQTT broker',
+    ...whole(MIB, 16 * KIB * MIB),
+    default: 128 * MIB,
+    about:
+      'Bytes of packets that have not arrived as a whole yet, of all connections together, of which one packet may be larger. Above it the connection is closed whose packet began first.',
   },
   max_connect_packet_size: {
     group: 'MQTT broker',

@@ -284,14 +284,17 @@ class StreamListener implements Listener {
     this.#upgrade.accept(socket)
   }
 
-  #opened(socket: Socket, open: (from: StreamInfo, refused: (reason: string) => void) => Carrier): void {
+  #opened(socket: Socket, open: (from: StreamInfo, refused: (reason: string, limit?: string) => void) => Carrier): void {
     const arrival = this.#arrivals.get(this.#accepted.get(socket)!)!
     const { peer, identity } = arrival
     clearTimeout(arrival.timer)
     arrival.waitsFor = undefined
     this.#arrived(arrival)
     const from = { peer, listener: this.#options.name, ...(identity !== undefined && { identity }) }
-    arrival.carrier = open(from, (reason) => this.#notice({ code: 'protocol-error', level: 'info', peer, reason }))
+    arrival.carrier = open(from, (reason, limit) => {
+      if (limit === undefined) this.#notice({ code: 'protocol-error', level: 'info', peer, reason })
+      else this.#notice({ code: 'packet-too-large', level: 'warn', peer, reason, limit })
+    })
   }
 
   #arrived(arrival: Arrival): void {

@@ -17,6 +17,8 @@ export interface Carrier {
 /** What its carrier tells an open stream. */
 export interface OpenStream {
   chunk(bytes: Uint8Array): void
+  /** Bytes that are there and are no chunk yet. */
+  buffering(bytes: number): void
   /** Why it is going to close. */
   failed(reason: string): void
   closed(): void
@@ -74,6 +76,7 @@ export function openStream(
   })
   return {
     chunk: (bytes) => loop.handle({ kind: 'chunk', connection, bytes }),
+    buffering: (bytes) => loop.handle({ kind: 'buffering', connection, bytes }),
     failed: (why) => {
       reason = why
     },

@@ -27,6 +27,9 @@ const HEADER_MAX = 8 * 1024
 /** A message may hold many small packets, even where the largest one is very small. */
 const PAYLOAD_MIN = 64 * 1024
 
+/** The core counts what a connection holds in steps of this many bytes. */
+const REPORT_BYTES = 64 * 1024
+
 const UPGRADE_REQUIRED = 426
 const BAD_REQUEST = 400
 const CLOSE_NORMAL = 1000
@@ -89,7 +92,7 @@ export function openWebSocketStream(
   socket: Socket,
   webSocket: WebSocket,
   from: StreamInfo,
-  refused: (reason: string) => void,
+  refused: (reason: string, limit?: string) => void,
   options: StreamOptions,
 ): Carrier {
   let isEnding = false
@@ -106,7 +109,18 @@ export function openWebSocketStream(
     resume: () => webSocket.resume(),
   }
   const stream = openStream(socket, carrier, from, options)
+  // What ws holds of a message that is not whole.
+  let held = 0
+  let reported = 0
+  socket.on('data', ({ length }: Buffer) => {
+    held += length
+    if (held < reported + REPORT_BYTES || isEnding) return
+    reported = held
+    stream.buffering(held)
+  })
   webSocket.on('message', (data, isBinary) => {
+    held = 0
+    reported = 0
     if (isEnding) return
     if (!isBinary) {
       refused(TEXT_FRAME)
@@ -119,7 +133,12 @@ export function openWebSocketStream(
     const bytes = data as Buffer
     if (bytes.length > 0) stream.chunk(bytes)
   })
-  webSocket.on('error', (error) => stream.failed(`connection failed: ${error.message}`))
+  webSocket.on('error', (error) => {
+    if ((error as NodeJS.ErrnoException).code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') {
+      refused('a WebSocket message is above the largest packet (MQTT-3.2.2-15)', 'max_packet_size')
+    }
+    stream.failed(`connection failed: ${error.message}`)
+  })
   webSocket.on('close', () => stream.closed())
   return carrier
 }

@@ -184,6 +184,7 @@ describe('messages', () => {
     const { roost, client } = await connected({ maxPacketSize: 1000 })
     client.ws.send(Buffer.alloc(64 * 1024 + 1))
     expect(await client.closed).toBe(1009)
+    expect(await roost.next('packet-too-large')).toContain('above the largest packet')
     expect(await roost.next('client-lost')).toContain('Max payload size exceeded')
   })
 
