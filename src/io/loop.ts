@@ -72,6 +72,10 @@ export class Loop {
     return this.#server.connections.arriving(peer)
   }
 
+  lingering(peer: string): void {
+    this.#server.connections.lingering(peer)
+  }
+
   arrived(peer: string): void {
     this.#server.connections.arrived(peer)
   }

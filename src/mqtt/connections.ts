@@ -87,6 +87,12 @@ export class Connections {
     return undefined
   }
 
+  /** A stream of this peer has been ended, and its socket is not closed yet: it counts as a connection until `arrived`. */
+  lingering(peer: string): void {
+    this.#arriving++
+    this.#count(peer, 1)
+  }
+
   /** It is gone, or about to be opened. */
   arrived(peer: string): void {
     this.#arriving--

@@ -2,13 +2,16 @@ import type { Socket } from 'node:net'
 import type { Loop } from '../../io/loop.ts'
 import type { StreamInfo } from '../connections.ts'
 
-/** How long a peer that does not read may keep a socket that we have ended. */
+/** Milliseconds after which a socket that we have ended is destroyed, whatever its peer does. */
 export const LINGER_MS = 1000
 
 /** What carries a stream's bytes: a socket as it is, or WebSocket messages on it. */
 export interface Carrier {
   send(bytes: Uint8Array): void
-  /** Sends what was written, then ends; the socket is gone `LINGER_MS` later at the latest. */
+  /**
+   * Sends what was written, then FIN, and discards what still comes until the peer ends too: destroyed with bytes unread, the socket would be reset,
+   * and the peer would lose the packet that says why. The socket is gone `LINGER_MS` later at the latest.
+   */
   end(): void
   pause(): void
   resume(): void
@@ -86,23 +89,33 @@ export function openStream(
 
 /** MQTT on a socket as it is: TCP, TLS or Unix. */
 export function openSocketStream(socket: Socket, from: StreamInfo, options: StreamOptions): Carrier {
+  let isEnding = false
   const carrier: Carrier = {
     send: (bytes) => socket.write(bytes),
-    end: () => endSoon(socket),
-    pause: () => socket.pause(),
+    end: () => {
+      if (isEnding) return
+      isEnding = true
+      linger(socket, from.peer, options.loop)
+      const timer = setTimeout(() => socket.destroy(), LINGER_MS)
+      socket.once('close', () => clearTimeout(timer))
+      socket.resume()
+      socket.end()
+    },
+    pause: () => !isEnding && socket.pause(),
     resume: () => socket.resume(),
   }
   const stream = openStream(socket, carrier, from, options)
-  socket.on('data', (bytes) => stream.chunk(bytes))
+  socket.on('data', (bytes) => {
+    if (!isEnding) stream.chunk(bytes)
+  })
   socket.on('error', (error) => stream.failed(`connection failed: ${error.message}`))
   socket.on('close', () => stream.closed())
   return carrier
 }
 
-function endSoon(socket: Socket): void {
-  if (socket.destroyed) return
-  const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-  socket.once('close', () => clearTimeout(timer))
-  socket.resume()
-  socket.destroySoon()
+/** A socket that has been ended counts among the connections of its peer until it is closed. */
+export function linger(socket: Socket, peer: string, loop: Loop): void {
+  if (socket.closed) return
+  loop.lingering(peer)
+  socket.once('close', () => loop.arrived(peer))
 }

@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import type { StreamInfo } from '../connections.ts'
-import { type Carrier, LINGER_MS, openStream, type StreamOptions } from './socket-stream.ts'
+import { type Carrier, LINGER_MS, linger, openStream, type StreamOptions } from './socket-stream.ts'
 
 export interface WebSocketOptions {
   /** Only upgrades of this URL path, if given. */
@@ -97,6 +97,7 @@ export function openWebSocketStream(
 ): Carrier {
   let isEnding = false
   const end = (code: number): void => {
+    if (!isEnding) linger(socket, from.peer, options.loop)
     isEnding = true
     // The answer to our close frame has to be read.
     webSocket.resume()
