@@ -141,6 +141,7 @@ export class Downlink {
     this.#own = undefined
     this.#rests = false
     this.#retries.reset()
+    this.#retries.isIgnored = false
   }
 
   /** The broker's PUBREL, recorded by now: it goes to the client until PUBCOMP comes. */
@@ -178,6 +179,7 @@ export class Downlink {
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
     }
+    this.#retries.isIgnored = false
     if (type !== MsgType.PUBCOMP) this.#client.host.proved(this.#client.route)
     if (type === MsgType.REGACK) {
       this.#registered(now, transaction, message.returnCode)
@@ -263,6 +265,10 @@ export class Downlink {
       return
     }
     this.#retries.again(now)
+    this.#sendAgain()
+  }
+
+  #sendAgain(): void {
     for (const { message } of this.#transactions.open)
       this.#send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
   }
@@ -303,6 +309,12 @@ export class Downlink {
 
   /** The client is there and does not answer: what it was sent is dropped, or waits, and the rest continues (ruling A28). */
   #giveUpUnanswered(now: Instant): void {
+    const isMessageOpen = this.#transactions.open.some(({ awaiting }) => awaiting !== 'PUBCOMP')
+    if (isMessageOpen && this.#retries.beginRound(now)) {
+      this.#sendAgain()
+      return
+    }
+    this.#retries.isIgnored = isMessageOpen
     const { host, key, route: peer, retryProfile } = this.#client
     const open = this.#transactions.open.filter(({ answered }) => answered !== true)
     const keeps = host.options.unanswered === 'keep'

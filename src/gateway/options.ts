@@ -45,6 +45,8 @@ export interface GatewayOptions {
   readonly inflightMessages: number
   /** What becomes of a message with QoS 1 or 2 that a client does not answer although it is heard (ruling A28); `drop` if it is not there. */
   readonly unanswered?: 'drop' | 'keep'
+  /** How often all retries are made for a client that is heard and does not answer; 3 by default. */
+  readonly unansweredRounds?: number
   /** A sleeper is lost after its sleep duration times this (ruling A2). */
   readonly sleepMargin: number
   /** Messages delivered in one awake period (ruling A5). */

@@ -7,7 +7,7 @@ const FAR = '192.0.2.1:1'
 
 /** A connected sensor `s` at `r` with a will, and somebody who sees it. */
 const withWill = (options = {}, duration = 60, store?: DelayedStore): { world: TestGateway; gone: { poll(): string[] } } => {
-  const world = new TestGateway(options, store)
+  const world = new TestGateway({ unansweredRounds: 1, ...options }, store)
   const gone = world.client('watcher')
   gone.subscribe('gone', 0)
   gone.poll()
@@ -50,6 +50,16 @@ describe('a sensor that is heard and does not answer REGISTER', () => {
       expect(world.codes()).toContain('retries-exhausted')
     })
   }
+
+  test('gets all retries three times, because the network may have lost them, and once when it has ignored those', () => {
+    const { world } = withWill({ unansweredRounds: 3 })
+    world.publish('a/1', 'x')
+    expect(chatting(world, 121_000).filter((each) => each.startsWith('REGISTER 0402=a/1'))).toHaveLength(12)
+    world.publish('a/2', 'y')
+    expect(chatting(world, 41_000).filter((each) => each.startsWith('REGISTER 0403=a/2'))).toHaveLength(4)
+    expect(dropped(world)).toHaveLength(2)
+    expect(stateOf(world)).toBe('active')
+  })
 
   test('is not asked for that topic again in this connection, and the next message on it is dropped with a notice', () => {
     const { world } = withWill()
@@ -124,7 +134,7 @@ describe('a sensor that is heard and does not answer REGISTER', () => {
   })
 
   test('a REGISTER for the sake of the address says nothing about the topic', () => {
-    const world = new TestGateway({ trustedNetworks: [] })
+    const world = new TestGateway({ unansweredRounds: 1, trustedNetworks: [] })
     world.send(FAR, say.connect('s'), say.subscribe('b', 0))
     for (let i = 0; i < 12; i++) world.send(FAR, say.ping())
     world.publish('b', 'x'.repeat(400), 0)
