@@ -16,6 +16,16 @@ export class Ledger {
   /** Texts per receiver, in the order of arrival. */
   readonly #received = new Map<string, string[]>()
   #count = 0
+  /** What was published before, of which copies may still arrive. */
+  #before: Ledger | undefined
+
+  /** `before`: the ledger that this one follows, whose texts it does not use again. */
+  constructor(before?: Ledger) {
+    this.#before = before
+    if (before === undefined) return
+    this.#count = before.#count
+    before.#before = undefined
+  }
 
   publish(publisher: string, topic: string, qos: Sent['qos'], owed: readonly string[]): Sent {
     const text = `${publisher} ${this.#count++}`
@@ -25,6 +35,10 @@ export class Ledger {
   }
 
   receive(receiver: string, text: string): void {
+    if (!this.sent.has(text) && this.#before?.sent.has(text)) {
+      this.#before.receive(receiver, text)
+      return
+    }
     const texts = this.#received.get(receiver)
     if (texts === undefined) this.#received.set(receiver, [text])
     else texts.push(text)
@@ -55,7 +69,7 @@ export class Ledger {
 
   /** QoS 2 comes at most once, and QoS 0 and -1 at most once for each copy of the datagram that the network made. */
   repeated(copies: number): string[] {
-    const problems: string[] = []
+    const problems = this.#before?.repeated(copies) ?? []
     for (const [receiver, texts] of this.#received) {
       const times = new Map<string, number>()
       for (const text of texts) times.set(text, (times.get(text) ?? 0) + 1)
