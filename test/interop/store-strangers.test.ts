@@ -125,10 +125,13 @@ describe('sqlite3', () => {
     await start()
     const other = new NumberedPublisher(await site.connect(roost, 'other'))
     await publishAll(publisher, 20)
+    // Folding may take its time.
+    const isFolded = "SELECT count(*) > 0 FROM queue, retained WHERE retained.topic = 't/1'"
+    await vi.waitUntil(async () => (await sqlite3('-readonly', database(), isFolded))[0] === '1', { timeout: 30_000 })
     await sqlite3('-cmd', '.timeout 5000', database(), sql)
     const { size } = publisher.acknowledged
     const answer = Promise.race([publisher.publish(), roost.ended])
-    await roost.logged(/store-failed/)
+    await roost.logged(/store-damaged/)
     expect(await other.publish()).toBe(QUOTA_EXCEEDED)
     expect(publisher.acknowledged.size).toBe(size)
     const line = `; nothing is written or acknowledged any more: stop Roost, and see roost store check ${site.dir}`
