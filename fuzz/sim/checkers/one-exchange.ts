@@ -11,25 +11,32 @@ interface Exchange {
   readonly key: string
   readonly msgId: number
   readonly isRegister: boolean
+  /** Of a REGISTER. */
+  readonly topicId: number
   sentAt: number
   times: number
 }
 
 /**
  * As many exchanges at a time towards each sensor as its setup allows, by default one [1.2 section 6.13]; repeated not before T_retry, and at most
- * N_retry times. Of several, any answer begins the retries of all anew (ruling A15).
+ * N_retry times. Of several, any answer begins the retries of all anew (ruling A15). A REGISTER is over when the sensor is told the id otherwise, or
+ * acknowledges the message that it is for; what is not answered to the end by a sensor that is heard is given up (ruling A28).
  */
 export class OneExchange extends SiteChecker {
   readonly name = 'one exchange at a time, retried in time'
   readonly #open = new Map<string, Exchange[]>()
   /** When a sensor answered with congestion: it is left alone for T_WAIT, or until it begins anew [1.2 sections 6.5, 6.6]. */
   readonly #congested = new Map<string, number>()
+  readonly #heardAt = new Map<string, number>()
+  /** Message ids of PUBLISHes to each sensor: a PUBACK for one of them may come while its topic is registered again. */
+  readonly #published = new Map<string, Set<number>>()
 
   datagramIn(sensor: Sensor, datagram: Uint8Array): void {
     const message = messageOf(datagram)
     const { id } = this.nodeOf(sensor)
     const open = this.#open.get(id) ?? []
     if (message === undefined) return
+    this.#heardAt.set(id, this.site.world.schedule.now)
     const answered = 'msgId' in message ? open.findIndex(({ msgId }) => msgId === message.msgId) : -1
     const answer = message.type === MsgType.REGACK || message.type === MsgType.PUBACK || message.type === MsgType.PUBCOMP
     // A sensor that connects, wakes, pings or leaves begins anew, and so may the gateway.
@@ -46,6 +53,18 @@ export class OneExchange extends SiteChecker {
       const fits = message.type === (isRegister ? MsgType.REGACK : MsgType.PUBACK)
       if (fits && message.returnCode === ReturnCode.CONGESTION) this.#congested.set(id, now)
     } else if (message.type === MsgType.PUBCOMP) for (const each of open) each.times = 1
+    else if (message.type === MsgType.PUBREC || (message.type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED)) {
+      if (this.#published.get(id)?.has(message.msgId)) this.#end(id, ({ isRegister }) => isRegister)
+    }
+  }
+
+  #end(id: string, isOver: (exchange: Exchange) => boolean): void {
+    const open = this.#open.get(id)
+    if (open !== undefined)
+      this.#open.set(
+        id,
+        open.filter((each) => !isOver(each)),
+      )
   }
 
   datagramOut(sensor: Sensor, datagram: Uint8Array): void {
@@ -54,6 +73,8 @@ export class OneExchange extends SiteChecker {
     if (message === undefined) return
     // PINGRESP ends an awake period, with whatever was open.
     if (message.type === MsgType.PINGRESP || message.type === MsgType.DISCONNECT) this.#open.delete(id)
+    if ((message.type === MsgType.SUBACK || message.type === MsgType.REGACK) && message.returnCode === ReturnCode.ACCEPTED)
+      this.#end(id, ({ isRegister, topicId }) => isRegister && topicId === message.topicId)
     if (message.type !== MsgType.REGISTER && message.type !== MsgType.PUBLISH) return
     const { now } = this.site.world.schedule
     const rested = now - (this.#congested.get(id) ?? Number.NEGATIVE_INFINITY)
@@ -66,6 +87,12 @@ export class OneExchange extends SiteChecker {
       .toString('hex')
       .replace(/^(..0c)[89a-f]/, (_, head: string) => `${head}*`)
       .replace(/^(..0c)[0-7]/, '$1*')
+    if (message.type === MsgType.PUBLISH) {
+      const published = this.#published.get(id) ?? new Set()
+      this.#published.set(id, published.add(message.msgId))
+    }
+    const heardAt = this.#heardAt.get(id) ?? Number.NEGATIVE_INFINITY
+    this.#end(id, (each) => each.key !== key && each.times > N_RETRY && heardAt > each.sentAt)
     const open = this.#open.get(id) ?? []
     this.#open.set(id, open)
     const again = open.find((each) => each.key === key)
@@ -74,7 +101,8 @@ export class OneExchange extends SiteChecker {
       if (open.length >= inflightMessages) this.tell(`${id} was sent ${key} while ${open.map((each) => each.key)} is open`)
       // What is begun is repeated together with the others, which begin anew with it.
       for (const each of open) each.times = 1
-      open.push({ key, msgId: message.msgId, isRegister: message.type === MsgType.REGISTER, sentAt: now, times: 1 })
+      const isRegister = message.type === MsgType.REGISTER
+      open.push({ key, msgId: message.msgId, isRegister, topicId: isRegister ? message.topicId : 0, sentAt: now, times: 1 })
       return
     }
     const waited = now - again.sentAt
