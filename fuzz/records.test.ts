@@ -87,13 +87,13 @@ const LAYOUTS: Layouts = {
     will,
     at: number,
   },
-  'sn-topic': { clientId: text, topicId: u16, topicName: text },
+  'sn-topic': { clientId: text, topicId: u16, topicName: text, offered: fc.constantFrom('first', 'again') },
   'sn-qos2': { clientId: text, slot: fc.nat(255), msgId: u16, fingerprint: fc.nat(0xffffffff), until: number },
   'sn-topic-end': { clientId: text, topicId: u16 },
   'sn-end': { clientId: text },
 }
 
-const OPTIONAL = new Set(['retains', 'receipt'])
+const OPTIONAL = new Set(['retains', 'receipt', 'offered'])
 
 function arbitrary(type: StoreRecord['type']): fc.Arbitrary<StoreRecord> {
   const fields: Record<string, fc.Arbitrary<unknown>> = { type: fc.constant(type), ...LAYOUTS[type] }

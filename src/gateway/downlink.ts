@@ -61,6 +61,16 @@ export class Downlink {
     return open.length >= host.options.inflightMessages || waits || register !== undefined
   }
 
+  /** Topic ids of which the client was sent a REGISTER, or also a PUBLISH, that it has not answered. */
+  topicIdsInUse(inPublishes: boolean): ReadonlySet<number> {
+    const ids = new Set<number>()
+    for (const { message } of this.#transactions.open) {
+      const inUse = message.type === MsgType.PUBLISH && inPublishes && message.topicIdType === 'normal'
+      if (inUse || message.type === MsgType.REGISTER) ids.add(message.topicId)
+    }
+    return ids
+  }
+
   beginWake(): void {
     this.#begun = 0
     this.#octets = 0
@@ -392,12 +402,12 @@ export class Downlink {
       this.#giveUp(now, held, `${topic} is too long for REGISTER`)
       return
     }
-    const assigned = client.topicIds.idFor(topic, true)
+    const assigned = client.topicIds.offered(topic)
     if (assigned === 'store full') {
       this.#awaitStore(now, held)
       return
     }
-    if (assigned === 'too many') {
+    if (typeof assigned === 'string') {
       this.#giveUp(now, held, `no topic id for ${topic}: ${assigned}`)
       return
     }

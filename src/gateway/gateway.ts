@@ -335,7 +335,7 @@ export class Gateway implements ClientHost {
       client = new SnClient(record.clientId, '', this)
       this.#clients.set(record.clientId, client)
     }
-    if (record.type === 'sn-topic') client.registry.restore(record.topicId, record.topicName)
+    if (record.type === 'sn-topic') client.registry.restore(record.topicId, record.topicName, record.offered)
     else if (record.type === 'sn-qos2') client.inbound.restore(record)
     else if (record.type === 'sn-topic-end') client.registry.remove(record.topicId)
     else {

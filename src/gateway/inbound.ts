@@ -17,6 +17,8 @@ interface Subscribing {
   readonly msgId: number
   readonly topicId: number
   readonly lsn: Lsn
+  /** The topic had no id before. */
+  readonly isNew: boolean
   readonly normal: boolean
 }
 
@@ -68,8 +70,8 @@ export class Inbound {
       answer(0, ReturnCode.NOT_SUPPORTED)
       return
     }
-    const assigned = this.#client.topicIds.idFor(topicName, false)
-    if (typeof assigned === 'string') answer(0, ReturnCode.CONGESTION)
+    const assigned = this.#client.topicIds.asked(topicName)
+    if (typeof assigned === 'string') answer(0, codeOf(assigned))
     else {
       const { registry } = this.#client
       registry.markKnown(assigned.topicId)
@@ -163,18 +165,19 @@ export class Inbound {
     // A name gets an id, so that its messages need no REGISTER; a short name is its own, and a wildcard has none (ruling A13).
     let topicId = topicIdType === 'normal' ? 0 : message.topicId
     let lsn = 0
+    let isNew = false
     // The messages of a shared subscription have the topic behind `$share/<group>/`.
     const name = realFilter(filter)
     if (topicIdType === 'normal' && topicNameError(name) === '') {
-      const assigned = this.#client.topicIds.idFor(name, false)
+      const assigned = this.#client.topicIds.asked(name)
       if (typeof assigned === 'string') {
-        refuse(ReturnCode.CONGESTION)
+        refuse(codeOf(assigned))
         return
       }
-      ;({ topicId, lsn } = assigned)
+      ;({ topicId, lsn, isNew } = assigned)
       this.#client.registry.markWanted(name)
     }
-    this.#subscribing.push({ msgId, topicId, lsn, normal: topicIdType === 'normal' })
+    this.#subscribing.push({ msgId, topicId, lsn, isNew, normal: topicIdType === 'normal' })
     this.#client.toBroker(now, subscribePacket(msgId, filter, qos, message.dup))
   }
 
@@ -214,10 +217,11 @@ export class Inbound {
     const granted = reasonCodes[0] ?? 0x80
     const subscribing = takeFirst(this.#subscribing, msgId)
     if (subscribing === undefined) return
-    const { topicId, lsn, normal } = subscribing
+    const { topicId, lsn, normal, isNew } = subscribing
     const returnCode = returnCodeOf(granted)
     const { registry } = this.#client
     if (returnCode !== ReturnCode.ACCEPTED) {
+      if (isNew && !this.#subscribing.some((open) => open.topicId === topicId)) this.#client.topicIds.takeBack(topicId)
       this.#client.send({ type: MsgType.SUBACK, qos: 0, topicId: 0, msgId, returnCode })
       return
     }
@@ -235,7 +239,7 @@ export class Inbound {
   /** The topic that a client means; `undefined` if the id is unknown. */
   topicOf(topicIdType: TopicIdType, topicId: number): string | undefined {
     const { registry, host, clientId } = this.#client
-    if (topicIdType === 'normal') return registry.nameOf(topicId)
+    if (topicIdType === 'normal') return registry.topicOf(topicId)
     return topicIdType === 'predefined' ? host.predefined.nameOf(clientId, topicId) : shortTopic(topicId)
   }
 
@@ -294,6 +298,10 @@ function remember<T>(map: Map<number, T> | undefined, msgId: number, value: T): 
   open.set(msgId, value)
   return open
 }
+
+/** Waiting helps where the store is full or an id is in use, and not where the client has asked for all ids that it can have. */
+const codeOf = (refusal: 'too many' | 'in use' | 'store full'): number =>
+  refusal === 'too many' ? ReturnCode.NOT_SUPPORTED : ReturnCode.CONGESTION
 
 /** Takes out the request with this message id that came first: the broker answers in order. */
 function takeFirst<T extends { readonly msgId: number }>(requests: T[], msgId: number): T | undefined {

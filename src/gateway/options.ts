@@ -39,6 +39,8 @@ export interface GatewayOptions {
   /** Silence after which a client that asked for no supervision is lost; 0 is never (ruling A21). */
   readonly maxIdleMs: number
   readonly topicsPerClient: number
+  /** The highest topic id; 0xFFFE if it is not there. Lower ones are for tests, in which the numbers are to run out soon. */
+  readonly lastTopicId?: number
   /** Octets of a client id (ruling A22). */
   readonly maxClientIdLength: number
   /** QoS 1 and 2 messages that a client may have on their way to the broker at once (ruling A15). */

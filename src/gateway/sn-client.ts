@@ -31,7 +31,7 @@ import { updateWillMessage, updateWillTopic } from './will-update.ts'
 export class SnClient {
   readonly clientId: string
   readonly host: ClientHost
-  readonly registry = new TopicRegistry()
+  readonly registry: TopicRegistry
   readonly topicIds = new TopicAssignment(this)
   readonly downlink = new Downlink(this)
   readonly inbound = new Inbound(this)
@@ -62,6 +62,7 @@ export class SnClient {
     this.clientId = clientId
     this.route = route
     this.host = host
+    this.registry = new TopicRegistry(host.options.lastTopicId)
   }
 
   get key(): SessionKey {

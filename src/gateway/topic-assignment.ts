@@ -1,7 +1,12 @@
 import type { Lsn } from '../store/store.ts'
 import type { SnClient } from './sn-client.ts'
 
-export type Assignment = { readonly topicId: number; readonly lsn: Lsn } | 'too many' | 'store full'
+/** `isNew`: the name had no id before. */
+export type Assignment =
+  | { readonly topicId: number; readonly lsn: Lsn; readonly isNew: boolean }
+  | 'too many'
+  | 'in use'
+  | 'store full'
 
 /** Gives topic names of one client their ids, and records them. */
 export class TopicAssignment {
@@ -13,37 +18,72 @@ export class TopicAssignment {
     this.#client = client
   }
 
-  /**
-   * The id for a topic name, a new one if it has none; or why there is none. `evict`: what was used least recently gives way, because the
-   * client will be told (ruling A27).
-   */
-  idFor(topicName: string, evict: boolean): Assignment {
-    const { registry, host, clientId } = this.#client
+  /** The id of a topic that the client registers or subscribes to: it keeps it while the session lasts; or why there is none. */
+  asked(topicName: string): Assignment {
+    const { registry } = this.#client
     const known = registry.idOf(topicName)
-    // Its record may still be on the way; it is older than anything that could be appended now.
-    if (known !== undefined) return { topicId: known, lsn: this.lsn }
-    const { store, options } = host
-    let topicId = registry.assign(topicName, options.topicsPerClient)
-    if (topicId === undefined) {
-      this.#noticeFull(topicName)
-      const oldest = evict ? registry.leastRecentlyUsed() : undefined
-      if (oldest === undefined) return 'too many'
-      if (store.append({ type: 'sn-topic-end', clientId, topicId: oldest }) === 'full') return 'store full'
-      registry.remove(oldest)
-      topicId = registry.assign(topicName, options.topicsPerClient)!
-    }
-    const lsn = store.append({ type: 'sn-topic', clientId, topicId, topicName })
-    if (lsn === 'full') {
-      registry.undo(topicId)
-      return 'store full'
-    }
-    this.lsn = lsn
-    return { topicId, lsn }
+    if (known === undefined || registry.isDoubtful(known)) return this.#assign(topicName, true)
+    if (registry.isAsked(known)) return this.#told(known)
+    const lsn = this.#record(known, topicName, undefined)
+    if (lsn === 'full') return 'store full'
+    registry.markAsked(known)
+    return { topicId: known, lsn, isNew: false }
   }
 
-  #noticeFull(topicName: string): void {
+  /** The id of a topic of a message to the client: what was used least recently gives way, because the client will be told (ruling A27). */
+  offered(topicName: string): Assignment {
+    const known = this.#client.registry.idOf(topicName)
+    return known === undefined ? this.#assign(topicName, false) : this.#told(known)
+  }
+
+  /** The client was not told the new id that it has asked for, because its subscription was refused. */
+  takeBack(topicId: number): void {
+    const { registry, host, clientId } = this.#client
+    if (registry.undo(topicId)) host.store.append({ type: 'sn-topic-end', clientId, topicId })
+  }
+
+  /** Its record may still be on the way; it is older than anything that could be appended now. */
+  #told(topicId: number): Assignment {
+    return { topicId, lsn: this.lsn, isNew: false }
+  }
+
+  #assign(topicName: string, asked: boolean): Assignment {
+    const { registry, host, clientId } = this.#client
+    const most = host.options.topicsPerClient
+    const free = registry.freeNumber(asked, most)
+    let oldest: number | undefined
+    if (registry.size >= most || free === undefined) {
+      this.#noticeFull(topicName, registry.size >= most)
+      if (asked && free === undefined) return 'too many'
+      const inUse = this.#client.downlink.topicIdsInUse(free === undefined)
+      oldest = registry.leastRecentlyUsed(inUse)
+      if (oldest === undefined) return inUse.size > 0 ? 'in use' : 'too many'
+    }
+    const { id, offered } = free ?? { id: oldest!, offered: 'again' as const }
+    const before = registry.idOf(topicName)
+    const lsn = this.#record(id, topicName, offered)
+    if (lsn === 'full') return 'store full'
+    registry.add(id, topicName, offered)
+    for (const gone of [oldest, before]) {
+      // The row of the highest number says, after a restart, which numbers were given.
+      if (gone === undefined || gone === id) continue
+      if (gone !== registry.highest) host.store.append({ type: 'sn-topic-end', clientId, topicId: gone })
+      registry.remove(gone)
+    }
+    return { topicId: id, lsn, isNew: true }
+  }
+
+  #record(topicId: number, topicName: string, offered: 'first' | 'again' | undefined): Lsn | 'full' {
+    const { host, clientId } = this.#client
+    const lsn = host.store.append({ type: 'sn-topic', clientId, topicId, topicName, ...(offered !== undefined && { offered }) })
+    if (lsn !== 'full') this.lsn = lsn
+    return lsn
+  }
+
+  #noticeFull(topicName: string, tooMany: boolean): void {
     const { host, key, route: peer } = this.#client
-    const reason = `no topic id for ${topicName}`
-    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason, limit: 'max_sn_topics_per_client' })
+    const reason = `no topic id for ${topicName}${tooMany ? '' : ': all numbers are in use'}`
+    const limit = tooMany ? { limit: 'max_sn_topics_per_client' } : {}
+    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason, ...limit })
   }
 }

@@ -5,17 +5,27 @@ import type { PredefinedTopicTable } from './options.ts'
 const FIRST_ID = 0x0401
 /** 0x0000 and 0xFFFF are reserved [1.2 section 5.3.11]. */
 const LAST_ID = 0xfffe
-/** Names and ids that one client may refuse in one connection. */
+/** Names and ids refused by one client in one connection that are remembered. */
 const REFUSED_MAX = 1000
+
+/** How the client comes to an id: it has asked for it (REGACK, SUBACK), or the gateway has offered it (REGISTER), see `sn-topic`. */
+export type Offered = 'first' | 'again' | undefined
 
 interface Assigned {
   readonly id: number
   readonly name: string
+  offered: Offered
+  /** The client was told by REGACK or SUBACK, or has acknowledged a REGISTER, in whatever connection. */
+  acknowledged: boolean
   /** Counts up with every use: the lowest was used least recently. */
   used: number
 }
 
-/** The normal topic ids of one client: a name keeps its id for the life of the session, and no id is given twice in it (ruling A10). */
+/**
+ * The normal topic ids of one client (ruling A10). An id that the client has asked for keeps its topic for the life of the session. One that the gateway
+ * has offered for a message gives way where there are too many, and when the numbers have run out its number is given again, the one given
+ * longest ago first; until the client has acknowledged it with the new name, nothing is sent under it and nothing taken.
+ */
 export class TopicRegistry {
   readonly #byName = new Map<string, Assigned>()
   readonly #byId = new Map<number, Assigned>()
@@ -29,8 +39,17 @@ export class TopicRegistry {
   #unanswered: Map<string, { readonly topicId: number; readonly msgId: number }> | undefined = undefined
   /** Predefined ids that the client turned out not to know. */
   #notPredefined: Set<number> | undefined = undefined
+  readonly #lastId: number
+  /** Numbers from here on were never given. */
   #nextId = FIRST_ID
+  /** Where the search for a number to give again continues. */
+  #cursor = FIRST_ID
+  #asked = 0
   #uses = 0
+
+  constructor(lastId = LAST_ID) {
+    this.#lastId = lastId
+  }
 
   get size(): number {
     return this.#byId.size
@@ -48,43 +67,99 @@ export class TopicRegistry {
     return assigned?.id
   }
 
-  /** A new id for a name that has none; `undefined` when there are `most` already or the numbers have run out. */
-  assign(name: string, most: number): number | undefined {
-    if (this.size >= most || this.#nextId > LAST_ID) return undefined
-    const id = this.#nextId++
-    this.#add(id, name)
-    return id
+  /** The topic that the client means by an id. */
+  topicOf(id: number): string | undefined {
+    const assigned = this.#byId.get(id)
+    return assigned?.offered === 'again' && !assigned.acknowledged ? undefined : this.nameOf(id)
   }
 
-  /** Takes back the id assigned last, which could not be recorded and was told to nobody. */
-  undo(id: number): void {
+  /** The client has asked for this id. */
+  isAsked(id: number): boolean {
+    const assigned = this.#byId.get(id)
+    return assigned !== undefined && assigned.offered === undefined
+  }
+
+  /** The number meant another topic before, and the client may still think so. */
+  isDoubtful(id: number): boolean {
+    const assigned = this.#byId.get(id)
+    return assigned?.offered === 'again' && !assigned.acknowledged
+  }
+
+  /**
+   * A number that no name has, and whether it had one before; `undefined` if there is none. Of those that were never given, some are kept for what the
+   * client itself may still ask for: `most` ids in all, or half of all numbers if these are fewer.
+   */
+  freeNumber(asked: boolean, most: number): { readonly id: number; readonly offered: Offered } | undefined {
+    const left = this.#lastId - this.#nextId + 1
+    if (asked) return left > 0 ? { id: this.#nextId, offered: undefined } : undefined
+    const half = Math.floor((this.#lastId - FIRST_ID + 1) / 2)
+    if (left > Math.max(0, Math.min(most, half) - this.#asked)) return { id: this.#nextId, offered: 'first' }
+    for (let tried = FIRST_ID; tried < this.#nextId; tried++) {
+      const id = this.#cursor < this.#nextId ? this.#cursor : FIRST_ID
+      this.#cursor = id + 1
+      if (!this.#byId.has(id)) return { id, offered: 'again' }
+    }
+    return undefined
+  }
+
+  /** Gives a number to a name. */
+  add(id: number, name: string, offered: Offered): void {
     this.remove(id)
-    this.#nextId = id
+    const before = this.#byName.get(name)
+    if (before !== undefined) this.remove(before.id)
+    const assigned: Assigned = { id, name, offered, acknowledged: false, used: ++this.#uses }
+    this.#byName.set(name, assigned)
+    this.#byId.set(id, assigned)
+    if (offered === undefined) this.#asked++
+    this.#nextId = Math.max(this.#nextId, id + 1)
   }
 
-  /** Forgets an id, whose number is never given again. */
+  /** The client asks for an id that it was offered. */
+  markAsked(id: number): void {
+    const assigned = this.#byId.get(id)
+    if (assigned === undefined || assigned.offered === undefined) return
+    assigned.offered = undefined
+    this.#asked++
+  }
+
+  /** Takes back an id that the client was not told: its number was never given. False if it was told. */
+  undo(id: number): boolean {
+    if (this.#byId.get(id)?.acknowledged !== false) return false
+    this.remove(id)
+    if (id === this.highest) this.#nextId = id
+    return true
+  }
+
   remove(id: number): void {
     const assigned = this.#byId.get(id)
     if (assigned === undefined) return
     this.#byId.delete(id)
     this.#byName.delete(assigned.name)
+    if (assigned.offered === undefined) this.#asked--
     this.markUnknown(id)
   }
 
-  /** The id that was used least recently; `undefined` if another could not take its place, because the numbers have run out. */
-  leastRecentlyUsed(): number | undefined {
-    if (this.#nextId > LAST_ID) return undefined
+  /** The highest number that was given. */
+  get highest(): number {
+    return this.#nextId - 1
+  }
+
+  /** Of the ids that the client has not asked for, the one that was used least recently, leaving out these. */
+  leastRecentlyUsed(except: ReadonlySet<number>): number | undefined {
     let oldest: Assigned | undefined
-    for (const assigned of this.#byId.values()) if (oldest === undefined || assigned.used < oldest.used) oldest = assigned
+    for (const assigned of this.#byId.values()) {
+      const mayGo = assigned.offered !== undefined && !except.has(assigned.id)
+      if (mayGo && (oldest === undefined || assigned.used < oldest.used)) oldest = assigned
+    }
     return oldest?.id
   }
 
   /** For the replay. What the store knows was told to the client, or will be told again when it says that it does not know. */
-  restore(id: number, name: string): void {
-    this.#add(id, name)
+  restore(id: number, name: string, offered: Offered): void {
+    this.add(id, name, offered)
+    if (offered === 'again') return
     this.#trusted ??= new Set()
     this.#trusted.add(id)
-    this.#nextId = Math.max(this.#nextId, id + 1)
   }
 
   knows(id: number): boolean {
@@ -97,6 +172,8 @@ export class TopicRegistry {
   }
 
   markKnown(id: number): void {
+    const assigned = this.#byId.get(id)
+    if (assigned !== undefined) assigned.acknowledged = true
     this.#known.add(id)
     this.#trusted?.delete(id)
   }
@@ -116,7 +193,8 @@ export class TopicRegistry {
   /** The client does not want what this name brings. */
   markRefused(name: string): void {
     this.#refused ??= new Set()
-    if (this.#refused.size < REFUSED_MAX) this.#refused.add(name)
+    makeRoom(this.#refused)
+    this.#refused.add(name)
   }
 
   /** The client subscribes to the name or registers it: it may be sent REGISTER again. */
@@ -128,7 +206,8 @@ export class TopicRegistry {
   /** The client does not answer REGISTER for this name. */
   markUnanswered(name: string, topicId: number, msgId: number): void {
     this.#unanswered ??= new Map()
-    if (this.#unanswered.size < REFUSED_MAX) this.#unanswered.set(name, { topicId, msgId })
+    makeRoom(this.#unanswered)
+    this.#unanswered.set(name, { topicId, msgId })
   }
 
   ignores(name: string): boolean {
@@ -152,7 +231,8 @@ export class TopicRegistry {
   /** The client does not know a predefined id after all. */
   markNotPredefined(id: number): void {
     this.#notPredefined ??= new Set()
-    if (this.#notPredefined.size < REFUSED_MAX) this.#notPredefined.add(id)
+    makeRoom(this.#notPredefined)
+    this.#notPredefined.add(id)
   }
 
   knowsPredefined(id: number): boolean {
@@ -175,18 +255,19 @@ export class TopicRegistry {
     this.#unanswered = undefined
     this.#notPredefined = undefined
     this.#nextId = FIRST_ID
+    this.#cursor = FIRST_ID
+    this.#asked = 0
   }
 
   #forgetKnown(): void {
     this.#known.clear()
     this.#trusted = undefined
   }
+}
 
-  #add(id: number, name: string): void {
-    const assigned: Assigned = { id, name, used: ++this.#uses }
-    this.#byName.set(name, assigned)
-    this.#byId.set(id, assigned)
-  }
+/** The oldest goes where there are too many: what the client refuses now counts more than what it refused long ago. */
+function makeRoom<T>(refused: Set<T> | Map<T, unknown>): void {
+  if (refused.size >= REFUSED_MAX) refused.delete(refused.keys().next().value!)
 }
 
 /** The predefined topic ids of a client [1.2 section 6.7]: all tables whose pattern fits its id, a later table over an earlier one. */

@@ -444,6 +444,9 @@ export class SnClient {
   }
 
   #learn(topicName: string, topicId: number): void {
+    // A number that is given again means the new topic alone.
+    const before = this.#nameById.get(topicId)
+    if (before !== undefined && before !== topicName) this.#idByName.delete(before)
     this.#idByName.set(topicName, topicId)
     this.#nameById.set(topicId, topicName)
   }

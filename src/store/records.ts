@@ -53,6 +53,8 @@ const TAG = {
   snEnd: 34,
   snQos2: 35,
   snTopicEnd: 36,
+  /** An `sn-topic` that is offered. */
+  snTopicOffered: 37,
 } as const
 
 /** Appends one self-delimiting record. Strings are expected to be well-formed Unicode, as every decoder makes them. */
@@ -134,10 +136,11 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
       writeSnClient(w, record)
       break
     case 'sn-topic':
-      w.u8(TAG.snTopic)
+      w.u8(record.offered === undefined ? TAG.snTopic : TAG.snTopicOffered)
       writeText(w, record.clientId)
       writeInteger(w, record.topicId)
       writeText(w, record.topicName)
+      if (record.offered !== undefined) writeBoolean(w, record.offered === 'again')
       break
     case 'sn-qos2':
       w.u8(TAG.snQos2)
@@ -216,6 +219,11 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
     case TAG.snTopic: {
       const clientId = readText(r, 'client id')
       return { type: 'sn-topic', clientId, topicId: readInteger(r, 'topic id'), topicName: readText(r, 'topic name') }
+    }
+    case TAG.snTopicOffered: {
+      const [clientId, topicId] = [readText(r, 'client id'), readInteger(r, 'topic id')]
+      const topicName = readText(r, 'topic name')
+      return { type: 'sn-topic', clientId, topicId, topicName, offered: readBoolean(r, 'again') ? 'again' : 'first' }
     }
     case TAG.snQos2: {
       const clientId = readText(r, 'client id')

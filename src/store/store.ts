@@ -121,7 +121,14 @@ export type GatewayRecord =
       readonly will: StoredWill | null
       readonly at: WallTime
     }
-  | { readonly type: 'sn-topic'; readonly clientId: string; readonly topicId: number; readonly topicName: string }
+  | {
+      readonly type: 'sn-topic'
+      readonly clientId: string
+      readonly topicId: number
+      readonly topicName: string
+      /** The gateway chose the id for a message to the client, which never asked for it; `again`: the number has meant another topic before. */
+      readonly offered?: 'first' | 'again'
+    }
   /** A QoS 2 message id that the client has used: `until` is 0 from PUBLISH to PUBREL, and then when a late copy can come no more. */
   | {
       readonly type: 'sn-qos2'

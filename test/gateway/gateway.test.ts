@@ -116,10 +116,10 @@ describe('topics [1.2 sections 6.5, 6.7]', () => {
     expect(world.sent('r')).toEqual(['CONNACK', 'REGACK 0401 #6'])
   })
 
-  test('wildcards cannot be registered, and ids run out with 0x01 (ruling A27)', () => {
+  test('wildcards cannot be registered, and ids run out with 0x03 (ruling A27)', () => {
     const world = connected({ topicsPerClient: 1 })
     world.send('r', say.register('a/#'), say.register('a', 2), say.register('b', 3), say.subscribe('c', 0, 4))
-    expect(world.sent('r')).toEqual(['REGACK 0000 #1 rc3', 'REGACK 0401 #2', 'REGACK 0000 #3 rc1', 'SUBACK 0000 #4 q0 rc1'])
+    expect(world.sent('r')).toEqual(['REGACK 0000 #1 rc3', 'REGACK 0401 #2', 'REGACK 0000 #3 rc3', 'SUBACK 0000 #4 q0 rc3'])
   })
 
   test('normal, predefined and short ids are spaces of their own', () => {

@@ -63,6 +63,7 @@ describe('records', () => {
       }),
     ).toBe('01016b7ff000000000000000' + '030175016c')
     expect(hex({ type: 'sn-topic', clientId: 'c', topicId: 0x1234, topicName: 't' })).toBe('210163b4240174')
+    expect(hex({ type: 'sn-topic', clientId: 'c', topicId: 0x1234, topicName: 't', offered: 'again' })).toBe('250163b424017401')
     expect(hex({ type: 'sn-qos2', clientId: 'c', slot: 3, msgId: 5, fingerprint: 0xdeadbeef, until: 0 })).toBe(
       `2301630305deadbeef${'00'.repeat(8)}`,
     )

@@ -62,7 +62,7 @@ export const GATEWAY_OPTIONS = {
     ...whole(1, 64_000),
     default: 1000,
     about:
-      'Topic ids registered for one sensor. Above it the sensor is told congestion; for a message to it the id that was used least recently gives way.',
+      'Topic ids registered for one sensor. Above it a REGISTER or SUBSCRIBE is refused; for a message to the sensor the id that was used least recently gives way, of those that the sensor did not ask for itself.',
   },
   max_sn_client_id_length: {
     group: 'MQTT-SN gateway',

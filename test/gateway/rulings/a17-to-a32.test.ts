@@ -262,35 +262,43 @@ describe('ruling A26: encapsulation', () => {
 })
 
 describe('ruling A27: topic ids that cannot be had', () => {
-  test('a wildcard is refused with 0x03, exhaustion with 0x01', () => {
+  test('a wildcard is refused with 0x03, and so is a name when the client has asked for all ids that it may have', () => {
     const world = connected({ topicsPerClient: 1 })
     world.send('r', say.register('a/+'), say.register('a', 2), say.register('b', 3), say.subscribe('c', 1, 4))
-    expect(world.sent('r')).toEqual(['REGACK 0000 #1 rc3', 'REGACK 0401 #2', 'REGACK 0000 #3 rc1', 'SUBACK 0000 #4 q0 rc1'])
+    expect(world.sent('r')).toEqual(['REGACK 0000 #1 rc3', 'REGACK 0401 #2', 'REGACK 0000 #3 rc3', 'SUBACK 0000 #4 q0 rc3'])
     expect(world.notices.find(({ code }) => code === 'limit-reached')?.limit).toBe('max_sn_topics_per_client')
   })
 
-  test('for a message of ours the id that was used least recently gives way, and its number is not given again', () => {
-    const world = connected({ topicsPerClient: 2 })
-    world.send('r', say.subscribe('t/#'), say.register('a'), say.register('b', 2), say.publish(0x401, 'used'))
+  test('for a message of ours the id that was used least recently gives way, of those that the client has not asked for', () => {
+    const world = connected({ topicsPerClient: 3 })
+    world.send('r', say.subscribe('t/#'), say.register('a'))
     world.sent('r')
-    world.publish('t/x', 'x', 0)
-    expect(world.sent('r')).toEqual(['REGISTER 0403=t/x #1'])
-    world.send('r', say.regack(0x403, 1), say.publish(0x402, 'x', 1, 7), say.publish(0x401, 'x', 1, 8))
-    expect(world.sent('r')).toEqual(['PUBLISH 0403=t/x q0'.replace('t/x', 'x'), 'PUBACK 0402 #7 rc2', 'PUBACK 0401 #8'])
+    for (const [i, topic] of ['t/x', 't/y', 't/z'].entries()) {
+      world.publish(topic, 'x', 0)
+      expect(world.sent('r')).toEqual([`REGISTER 040${i + 2}=${topic} #${i + 1}`])
+      world.send('r', say.regack(0x402 + i, i + 1))
+      expect(world.sent('r')).toEqual([`PUBLISH 040${i + 2}=x q0`])
+    }
+    // Its number is not given again as long as there are others.
+    world.send('r', say.publish(0x402, 'x', 1, 7), say.publish(0x401, 'x', 1, 8), say.publish(0x403, 'x', 1, 9))
+    expect(world.sent('r').slice(0, 3)).toEqual(['PUBACK 0402 #7 rc2', 'PUBACK 0401 #8', 'PUBACK 0403 #9'])
   })
 
   test('the same after a restart', () => {
     const world = new TestGateway({ topicsPerClient: 2 }, new DelayedStore())
-    for (const message of [say.connect('s', { clean: false }), say.subscribe('t/#'), say.register('a'), say.register('b', 2)]) {
+    for (const message of [say.connect('s', { clean: false }), say.subscribe('t/#'), say.register('a')]) {
       world.send('r', message)
       world.settle()
     }
-    world.publish('t/x', 'x', 0)
-    world.settle()
+    for (const [i, topic] of ['t/x', 't/y'].entries()) {
+      world.publish(topic, 'x', 0)
+      world.settle()
+      world.send('r', say.regack(0x402 + i, i + 1))
+    }
     const after = world.restarted()
     after.settle()
     const { registry } = after.gateway.client('s')!
-    expect([0x401, 0x402, 0x403].map((id) => registry.nameOf(id))).toEqual([undefined, 'b', 't/x'])
+    expect([0x401, 0x402, 0x403].map((id) => registry.nameOf(id))).toEqual(['a', undefined, 't/y'])
     after.send('r', say.register('c'))
     after.settle()
     expect(registry.idOf('c')).toBe(0x404)
