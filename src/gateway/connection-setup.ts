@@ -144,7 +144,8 @@ export class ConnectionSetup {
     const whose = this.#connecting ?? 'client'
     this.#connecting = undefined
     this.#connect = undefined
-    client.inbound.allowed = { retain: properties.retainAvailable !== false, qos: properties.maximumQoS ?? 2 }
+    const { retainAvailable, maximumQoS: qos = 2, receiveMaximum = 0xffff } = properties
+    client.inbound.allowed = { retain: retainAvailable !== false, qos, receiveMaximum }
     if (reasonCode >= 0x80) this.#replaced?.lost(now, 'refused')
     this.#replaced = undefined
     if (reasonCode >= 0x80) {

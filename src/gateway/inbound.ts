@@ -5,12 +5,15 @@ import { realFilter, topicFilterError, topicNameError } from '../mqtt/topics.ts'
 import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, type TopicRequest } from '../mqttsn/messages.ts'
 import { type GatewayRecord, type Lsn, wallTime } from '../store/store.ts'
 import { fingerprint, Qos2Ids } from './qos2-ids.ts'
-import { allTriesMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from './translate.ts'
 
-/** SUBSCRIBEs, and PUBLISHes, of one client that the broker has still to answer; by the specification it is one. */
-const OPEN_MAX = 16
+/** SUBSCRIBEs of one client that the broker has still to answer; by the specification it is one. */
+const SUBSCRIBING_MAX = 16
+/** PUBLISHes of one client that the broker has still to answer, those included whose client has connected again meanwhile. */
+const PUBLISHING_MAX = 64
+/** QoS 1 and 2 messages that a client may have on their way, where the options say nothing. */
+const UPLINK_MESSAGES = 16
 
 /** A SUBSCRIBE that the broker has still to answer: the topic id of its SUBACK, and the record of that id. */
 interface Subscribing {
@@ -29,6 +32,13 @@ interface Publishing {
   readonly message: Publish
 }
 
+/** A QoS 1 or 2 message on its way from the client. */
+interface Uplinked {
+  heardAt: Instant
+  /** PUBREC was sent: PUBREL is the client's to send. */
+  answered: boolean
+}
+
 /** What a client sends: REGISTER, PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the broker's answers to them. */
 export class Inbound {
   readonly #client: SnClient
@@ -36,10 +46,12 @@ export class Inbound {
   #publishing: Publishing[] = []
   #subscribing: Subscribing[] = []
   #qos2: Qos2Ids | undefined = undefined
-  /** QoS 1 and 2 messages that are not fully acknowledged, by message id, and when they were heard last. */
-  #open: Map<number, Instant> | undefined = undefined
+  /** QoS 1 and 2 messages that are not fully acknowledged, by message id: no more than the broker takes. */
+  readonly #open = new Map<number, Uplinked>()
+  /** QoS 2 messages that the client has left, whose PUBCOMP it does not get. */
+  readonly #left = new Set<number>()
   /** What the broker can do, by its CONNACK. */
-  allowed = { retain: true, qos: 2 }
+  allowed = { retain: true, qos: 2, receiveMaximum: 0xffff }
 
   constructor(client: SnClient) {
     this.#client = client
@@ -47,7 +59,6 @@ export class Inbound {
 
   /** A clean session: message ids begin anew, and what was said before may be said again. */
   clear(): void {
-    this.#open = undefined
     this.#qos2 = undefined
   }
 
@@ -55,11 +66,13 @@ export class Inbound {
   abandon(): void {
     this.#publishing = []
     this.#subscribing = []
+    this.#open.clear()
+    this.#left.clear()
   }
 
-  /** A new connection: whatever was on its way counts no longer. */
+  /** A new connection: the client has left whatever was on its way. */
   reconnected(): void {
-    this.#open = undefined
+    for (const uplinked of this.#open.values()) uplinked.heardAt = Number.NEGATIVE_INFINITY
   }
 
   register(now: Instant, message: Register): void {
@@ -98,14 +111,14 @@ export class Inbound {
       return
     }
     if (qos > 0 && this.#isFull(now, msgId)) {
-      // A client has one message on its way, by section 6.6 (ruling A15).
+      // By section 6.6 a client has one message on its way, and many have several (ruling A15).
       refuse(ReturnCode.CONGESTION)
       return
     }
     // It comes again before the broker has answered it, and one answer is enough.
     if (qos > 0 && message.dup && this.#publishing.some((open) => open.msgId === msgId && open.topicId === topicId)) return
-    if (qos > 0 && this.#publishing.length >= OPEN_MAX) {
-      this.#tooMany('PUBLISH')
+    if (qos > 0 && this.#publishing.length >= PUBLISHING_MAX) {
+      this.#tooMany('PUBLISH', PUBLISHING_MAX)
       refuse(ReturnCode.CONGESTION)
       return
     }
@@ -120,7 +133,7 @@ export class Inbound {
         refuse(ReturnCode.CONGESTION)
         return
       }
-      this.#open = remember(this.#open, msgId, now)
+      this.#open.set(msgId, { heardAt: now, answered: false })
     }
     // The datagram's buffer is this message's alone, so a view of it is enough.
     const publish = Publish.of(topic, data, qos as QoS, message.retain, msgId)
@@ -131,13 +144,17 @@ export class Inbound {
 
   /** PUBREL: from here on the id may be used again, but a copy of the old PUBLISH may still be on its way. */
   release(now: Instant, msgId: number): void {
-    this.#open?.delete(msgId)
+    this.#open.delete(msgId)
+    this.#released(now, msgId)
+    this.#client.toBroker(now, responsePacket(PacketType.PUBREL, msgId))
+  }
+
+  /** A copy of the PUBLISH is recognised for a while. Recorded before the broker's own record, so that PUBCOMP waits for both. */
+  #released(now: Instant, msgId: number): void {
     const { host } = this.#client
     const until = now + host.options.qos2HoldDownMs
     const released = this.#qos2?.release(msgId, until)
-    // Before the broker's own record, so that PUBCOMP waits for both.
     if (released !== undefined) this.#record({ ...released, msgId, until: wallTime(host.clock, until) })
-    this.#client.toBroker(now, responsePacket(PacketType.PUBREL, msgId))
   }
 
   subscribe(now: Instant, message: TopicRequest): void {
@@ -157,8 +174,8 @@ export class Inbound {
       refuse(ReturnCode.NOT_SUPPORTED)
       return
     }
-    if (this.#subscribing.length >= OPEN_MAX) {
-      this.#tooMany('SUBSCRIBE')
+    if (this.#subscribing.length >= SUBSCRIBING_MAX) {
+      this.#tooMany('SUBSCRIBE', SUBSCRIBING_MAX)
       refuse(ReturnCode.CONGESTION)
       return
     }
@@ -193,14 +210,18 @@ export class Inbound {
   responded(now: Instant, { type, packetId: msgId, reasonCode }: PublishResponse): void {
     const client = this.#client
     if (type === PacketType.PUBCOMP) {
+      if (this.#left.delete(msgId)) return
       client.send({ type: MsgType.PUBCOMP, msgId })
       return
     }
     const topicId = takeFirst(this.#publishing, msgId)?.topicId ?? 0
     const returnCode = returnCodeOf(reasonCode)
-    if (type === PacketType.PUBREC && returnCode === ReturnCode.ACCEPTED) client.send({ type: MsgType.PUBREC, msgId })
-    else {
-      this.#open?.delete(msgId)
+    if (type === PacketType.PUBREC && returnCode === ReturnCode.ACCEPTED) {
+      const uplinked = this.#open.get(msgId)
+      if (uplinked !== undefined) uplinked.answered = true
+      client.send({ type: MsgType.PUBREC, msgId })
+    } else {
+      this.#open.delete(msgId)
       // A refused QoS 2 message is told by PUBACK too: PUBREC has no return code [1.2 section 5.4.13].
       this.#qos2?.refused(msgId)
       client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
@@ -231,9 +252,9 @@ export class Inbound {
     this.#client.downlink.reconsider(now)
   }
 
-  #tooMany(what: string): void {
+  #tooMany(what: string, most: number): void {
     const { host, key, route: peer } = this.#client
-    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason: `${OPEN_MAX} ${what}s wait for the broker` })
+    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason: `${most} ${what}s wait for the broker` })
   }
 
   /** The topic that a client means; `undefined` if the id is unknown. */
@@ -247,15 +268,26 @@ export class Inbound {
     return topicIdType === 'normal' ? topicName : this.topicOf(topicIdType, topicId)
   }
 
-  /** As many are on their way as may be; one that comes again counts once, and one whose client fell silent not at all. */
+  /**
+   * As many are on their way as may be. One that comes again counts once, and a QoS 2 message whose client has not sent PUBREL for T_retry not at all:
+   * the client has left it, but may still return to it. The broker counts it all the same, so it is released there when there is no room for another.
+   */
   #isFull(now: Instant, msgId: number): boolean {
     const open = this.#open
-    if (open === undefined || open.size === 0 || open.has(msgId)) return false
+    if (open.size === 0 || open.has(msgId)) return false
     const { host, retryProfile } = this.#client
-    const since = now - allTriesMs(retryProfile)
+    const hasLeft = ({ answered, heardAt }: Uplinked): boolean => answered && heardAt <= now - retryProfile.tRetryMs
     let count = 0
-    for (const heard of open.values()) if (heard > since) count++
-    return count >= host.options.inflightMessages
+    for (const uplinked of open.values()) if (!hasLeft(uplinked)) count++
+    if (count >= (host.options.uplinkMessages ?? UPLINK_MESSAGES)) return true
+    if (open.size < this.allowed.receiveMaximum) return false
+    for (const [id, uplinked] of open) {
+      if (!hasLeft(uplinked)) continue
+      this.release(now, id)
+      this.#left.add(id)
+      return false
+    }
+    return true
   }
 
   /** Some ids of QoS 2 messages are remembered: they belong to a conversation that a clean session ends. */
@@ -288,15 +320,6 @@ export class Inbound {
     const { host, clientId } = this.#client
     return host.store.append({ type: 'sn-qos2', clientId, ...id }) !== 'full'
   }
-}
-
-/** Notes a value under a message id, the oldest going where a client has more open than it may. */
-function remember<T>(map: Map<number, T> | undefined, msgId: number, value: T): Map<number, T> {
-  const open = map ?? new Map<number, T>()
-  open.delete(msgId)
-  if (open.size >= OPEN_MAX) open.delete(open.keys().next().value!)
-  open.set(msgId, value)
-  return open
 }
 
 /** Waiting helps where the store is full or an id is in use, and not where the client has asked for all ids that it can have. */

@@ -43,8 +43,10 @@ export interface GatewayOptions {
   readonly lastTopicId?: number
   /** Octets of a client id (ruling A22). */
   readonly maxClientIdLength: number
-  /** QoS 1 and 2 messages that a client may have on their way to the broker at once (ruling A15). */
+  /** QoS 1 and 2 messages that may be on their way to a client at once (ruling A15). */
   readonly inflightMessages: number
+  /** QoS 1 and 2 messages that a client may have on their way to the broker at once (ruling A15); 16 if it is not there. */
+  readonly uplinkMessages?: number
   /** What becomes of a message with QoS 1 or 2 that a client does not answer although it is heard (ruling A28); `drop` if it is not there. */
   readonly unanswered?: 'drop' | 'keep'
   /** How often all retries are made for a client that is heard and does not answer; 3 by default. */

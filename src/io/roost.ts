@@ -289,6 +289,7 @@ export function serverOptions(
       tWaitMs: config.tWait * 1000,
       maxClientIdLength: config.maxSnClientIdLength,
       inflightMessages: config.snInflightMessages,
+      uplinkMessages: config.snUplinkMessages,
       sleepMargin: config.sleepMargin,
       wakeMessages: config.wakeMessages,
       wakeBytes: config.wakeBytes,

@@ -75,7 +75,14 @@ export const GATEWAY_OPTIONS = {
     ...whole(1, 16),
     default: 1,
     about:
-      'QoS 1 and 2 messages that may be on their way between the gateway and one sensor at once, in each direction; what a sensor sends above it is told congestion. By the specification it is one.',
+      'QoS 1 and 2 messages that may be on their way from the gateway to one sensor at once. By the specification it is one.',
+  },
+  sn_uplink_messages: {
+    group: 'MQTT-SN gateway',
+    ...whole(1, 64),
+    default: 16,
+    about:
+      'QoS 1 and 2 messages that one sensor may have on their way to the gateway at once; what it sends above it is told congestion. By the specification it is one, but many clients send several.',
   },
   wake_messages: {
     group: 'MQTT-SN gateway',

@@ -329,9 +329,9 @@ test('ruling A14: message ids of both directions are apart, PUBLISH keeps its id
   expect(world.sent('q')).toEqual(['PUBLISH 0401=x #1 q1 dup'])
 })
 
-describe('ruling A15: one message on its way in each direction', () => {
+describe('ruling A15: as many messages on their way as may be in each direction', () => {
   test('towards the broker: what is more is told congestion, what comes again is not more', () => {
-    const world = connected()
+    const world = connected({ uplinkMessages: 1 })
     world.send('r', say.register('a'), say.publish(0x401, 'x', 2, 5))
     expect(world.sent('r')).toEqual(['REGACK 0401 #1', 'PUBREC #5'])
     world.send('r', say.publish(0x401, 'y', 1, 6), { ...say.publish(0x401, 'x', 2, 5), dup: true })
@@ -350,8 +350,8 @@ describe('ruling A15: one message on its way in each direction', () => {
     expect(world.sent('r')).toEqual(['PUBACK 0401 #7'])
   })
 
-  test('sn_inflight_messages allows more', () => {
-    const world = connected({ inflightMessages: 2 })
+  test('sn_uplink_messages allows more', () => {
+    const world = connected({ uplinkMessages: 2 })
     world.send('r', say.register('a'))
     world.sent('r')
     world.send('r', say.publish(0x401, 'x', 2, 5), say.publish(0x401, 'y', 2, 6), say.publish(0x401, 'z', 2, 7))
