@@ -8,15 +8,14 @@ import {
   MsgType,
   type Register,
   ReturnCode,
-  type SnPublish,
   type TopicAck,
   type TopicIdType,
 } from '../mqttsn/messages.ts'
-import { type Held, hold } from './held.ts'
+import { type Held, hold, publishOf } from './held.ts'
 import { Retries } from './retries.ts'
 import { allTriesMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
-import { type TopicReference, topicReference } from './topic-reference.ts'
+import { markUnknownTopicId, type TopicReference, topicReference } from './topic-reference.ts'
 import { type Awaiting, isOwnRegister, type Transaction, Transactions } from './transaction.ts'
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from './translate.ts'
 
@@ -146,7 +145,8 @@ export class Downlink {
   abandon(): void {
     const { open, again } = this.#transactions
     for (const held of [...open, ...again].map((transaction) => transaction.held).concat(this.#own))
-      if (held?.qos === 0) this.tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
+      if (held?.qos === 0)
+        this.#client.tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
     this.#transactions.clear()
     this.#own = undefined
     this.#rests = false
@@ -177,7 +177,7 @@ export class Downlink {
     const { type, msgId } = message
     const transaction = this.#transactions.answeredBy(message)
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID) {
-      this.#unknownTopicId(message.topicId, transaction?.message)
+      markUnknownTopicId(this.#client, message.topicId, transaction?.message)
     }
     if (transaction === undefined && type === MsgType.REGACK) {
       this.#answeredLate(now, message)
@@ -521,17 +521,10 @@ export class Downlink {
   /** The client will never take this message: it counts as delivered, and that is told. */
   #giveUp(now: Instant, held: Held, reason: string): void {
     const client = this.#client
-    this.tellDropped(reason)
+    this.#client.tellDropped(reason)
     if (held.qos === 1) client.toBroker(now, responsePacket(PacketType.PUBACK, held.packetId))
     else if (held.qos === 2) client.toBroker(now, responsePacket(PacketType.PUBREC, held.packetId, 0x83))
     this.#close(now, undefined)
-  }
-
-  /** A message that has no transaction, or will have none again, is gone. */
-  tellDropped(reason: string): void {
-    const { host, key, route } = this.#client
-    host.traffic.publishDropped++
-    host.notice({ code: 'message-dropped', level: 'warn', client: key, peer: route, reason })
   }
 
   get #waitsForPort(): boolean {
@@ -564,16 +557,6 @@ export class Downlink {
     this.#retries.restart(now)
     client.updateListening(now)
     client.settle(now, true)
-  }
-
-  /** The client does not know a topic id that it was sent [1.2 section 6.10]. */
-  #unknownTopicId(topicId: number, refused: Message | undefined): void {
-    const { registry, host, clientId } = this.#client
-    const isPredefined = refused?.type === MsgType.PUBLISH && refused.topicIdType !== 'normal'
-    // QoS 0 has no message id that would say which space is meant.
-    if (isPredefined || (refused === undefined && host.predefined.nameOf(clientId, topicId) !== undefined))
-      registry.markNotPredefined(topicId)
-    if (!isPredefined) registry.markUnknown(topicId)
   }
 
   #registerNext(now: Instant): void {
@@ -615,17 +598,3 @@ export class Downlink {
     this.#client.settle(now, false)
   }
 }
-
-const publishOf = (
-  { message, qos, retain, dup, packetId: msgId }: Held,
-  { topicIdType, topicId }: TopicReference,
-): SnPublish => ({
-  type: MsgType.PUBLISH,
-  dup,
-  qos,
-  retain,
-  topicIdType,
-  topicId,
-  msgId,
-  data: message.payload,
-})

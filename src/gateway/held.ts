@@ -1,6 +1,8 @@
 import type { Delivery } from '../mqtt/link.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
+import { MsgType, type SnPublish } from '../mqttsn/messages.ts'
+import type { TopicReference } from './topic-reference.ts'
 
 /** A delivery on its way to a client. The link's own `Delivery` is good only until its next poll. */
 export interface Held {
@@ -20,4 +22,19 @@ export const hold = ({ message, qos, packetId, retain, dup }: Delivery): Held =>
   retain,
   dup,
   registeredAgain: false,
+})
+
+/** The PUBLISH that delivers it, under this topic id. */
+export const publishOf = (
+  { message, qos, retain, dup, packetId: msgId }: Held,
+  { topicIdType, topicId }: TopicReference,
+): SnPublish => ({
+  type: MsgType.PUBLISH,
+  dup,
+  qos,
+  retain,
+  topicIdType,
+  topicId,
+  msgId,
+  data: message.payload,
 })

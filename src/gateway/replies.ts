@@ -66,7 +66,7 @@ export class Replies {
   #drop(gone: (message: Message) => boolean, reason: string): void {
     this.#waiting?.filter(({ message }) => {
       if (!gone(message)) return true
-      if (message.type === MsgType.PUBLISH && message.qos <= 0) this.#client.downlink.tellDropped(reason)
+      if (message.type === MsgType.PUBLISH && message.qos <= 0) this.#client.tellDropped(reason)
       return false
     })
   }

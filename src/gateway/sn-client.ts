@@ -342,6 +342,13 @@ export class SnClient {
     }
   }
 
+  /** A message that has no transaction, or will have none again, is gone. */
+  tellDropped(reason: string): void {
+    const { host, key, route } = this
+    host.traffic.publishDropped++
+    host.notice({ code: 'message-dropped', level: 'warn', client: key, peer: route, reason })
+  }
+
   /** N_retry is used up in silence: an active client is lost, a sleeper is left to its sleep, with its message (ruling A28). */
   retriesExhausted(now: Instant, awaiting: Awaiting): void {
     const reason = `no ${awaiting} after ${this.retryProfile.nRetry} retries`

@@ -1,4 +1,4 @@
-import type { TopicIdType } from '../mqttsn/messages.ts'
+import { type Message, MsgType, type TopicIdType } from '../mqttsn/messages.ts'
 import type { SnClient } from './sn-client.ts'
 import { shortTopicId } from './translate.ts'
 
@@ -21,4 +21,14 @@ export function topicReference(
   if (predefined !== undefined && registry.knowsPredefined(predefined)) return { topicIdType: 'predefined', topicId: predefined }
   const short = shortTopicId(topic)
   return short === undefined ? undefined : { topicIdType: 'short', topicId: short }
+}
+
+/** The client does not know a topic id that it was sent [1.2 section 6.10]; `refused` is the message that it answers, if that is known. */
+export function markUnknownTopicId({ registry, host, clientId }: SnClient, topicId: number, refused: Message | undefined): void {
+  const isPredefined = refused?.type === MsgType.PUBLISH && refused.topicIdType !== 'normal'
+  // QoS 0 has no message id that would say which space is meant.
+  if (isPredefined || (refused === undefined && host.predefined.nameOf(clientId, topicId) !== undefined)) {
+    registry.markNotPredefined(topicId)
+  }
+  if (!isPredefined) registry.markUnknown(topicId)
 }

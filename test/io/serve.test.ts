@@ -145,7 +145,8 @@ test('a stop that fails is logged, exit code 1', async () => {
 
 test('a stop that could not store everything is one line, exit code 1', async () => {
   const host = new StubHost()
-  host.stop = () => Promise.reject(new StopError('store /srv/roost-data: closed with commit 3 not stored: no space left on device'))
+  host.stop = () =>
+    Promise.reject(new StopError('store /srv/roost-data: closed with commit 3 not stored: no space left on device'))
   expect(await serve(config, host)).toBe(1)
   const reason = 'stopped; store /srv/roost-data: closed with commit 3 not stored: no space left on device'
   expect(lines(host).at(-1)).toMatchObject({ level: 'error', msg: reason })

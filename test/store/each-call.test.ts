@@ -4,8 +4,11 @@ import type { DiskError } from './faults/faults.ts'
 import { StoreRun } from './store-run.ts'
 
 /** Without FULL, only some of the calls fail. */
-const STEP = process.env.FULL ? 1 : 13
-const TIMEOUT = process.env.FULL ? 600_000 : 60_000
+const STEP = process.env.FULL ? 1 : 29
+const TIMEOUT = process.env.FULL ? 3_600_000 : 60_000
+
+/** Calls that the store makes while it commits, folds and copies its WAL, all of them several times. */
+const CALLS = 150
 
 let run: StoreRun
 beforeAll(async () => {
@@ -85,7 +88,7 @@ test.each(ERRORS)(
     run.renew()
     await run.open()
     await run.steps(20)
-    for (let skip = 0; skip < 150; skip += STEP) {
+    for (let skip = 0; skip < CALLS; skip += STEP) {
       await run.whenDurable()
       run.control.fail({ operations: 'any', error, mode: 'once', skip })
       for (let i = 0; i < 10 && run.control.isFailing; i++) await run.steps(10)

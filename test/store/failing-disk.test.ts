@@ -78,18 +78,18 @@ describe('while it runs', () => {
     return run.control.injected > injected
   }
 
-  test.each(some(7).map((each) => [titleOf(each), each] as const))('%s, once', async (_, each) => {
+  test.each(some(11).map((each) => [titleOf(each), each] as const))('%s, once', async (_, each) => {
     await meets(each, 'once')
     await recovers(each)
   })
 
-  test.each(some(11).map((each) => [titleOf(each), each] as const))('%s, for a while', async (_, each) => {
+  test.each(some(17).map((each) => [titleOf(each), each] as const))('%s, for a while', async (_, each) => {
     const { injected } = run.control
     if (await meets(each, 'until-changed')) await run.control.whenInjected(injected + 3)
     await recovers(each)
   })
 
-  test.each(some(13).map((each) => [titleOf(each), each] as const))('%s, until SIGKILL', async (_, each) => {
+  test.each(some(23).map((each) => [titleOf(each), each] as const))('%s, until SIGKILL', async (_, each) => {
     const { injected } = run.control
     if (await meets(each, 'until-changed')) await run.control.whenInjected(injected + 2)
     await run.kill()
@@ -145,18 +145,18 @@ describe('when it opens and closes', () => {
         .map((mode) => [titleOf(each), mode, each] as const),
     )
 
-  test.each(cases(11))('%s, %s, at the first start', async (_, mode, each) => {
+  test.each(cases(17))('%s, %s, at the first start', async (_, mode, each) => {
     await opens(each, mode)
   })
 
-  test.each(cases(13))('%s, %s, after a clean end', async (_, mode, each) => {
+  test.each(cases(19))('%s, %s, after a clean end', async (_, mode, each) => {
     await run.open()
     await run.steps(20)
     await run.close()
     await opens(each, mode)
   })
 
-  test.each(cases(17))('%s, %s, at the end, and then at the start', async (_, mode, each) => {
+  test.each(cases(23))('%s, %s, at the end, and then at the start', async (_, mode, each) => {
     await run.open()
     await run.steps(20)
     run.control.fail(fault(each, mode))
@@ -201,6 +201,8 @@ describe('a full disk', () => {
     run.control.clear()
     await whenReserved(run)
     await run.process.until(() => openFailures(run.process.events).length === 0)
+    // Commits and folds had the room that they needed.
+    expect(run.process.events.filter((event) => !event.startsWith('full: ') && !event.startsWith('recovered: '))).toEqual([])
     // The news may come before the store has taken notice of it.
     while ((await run.steps(1, 'grows')) > 0) await sleep(5)
     expect(await run.steps(20, 'grows')).toBe(0)

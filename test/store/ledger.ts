@@ -226,8 +226,8 @@ export class Ledger {
     for (const record of records) this.append(record)
   }
 
-  /** How many records are behind what a store replays, or in a few lines what is wrong with it. */
-  find(replayed: Iterable<StoreRecord>, acknowledged = this.#acknowledged): number | string {
+  /** How many of the records make what a store replays, or in a few lines what is wrong with it. */
+  find(replayed: Iterable<StoreRecord>): number | string {
     const records = [...replayed]
     const count = records.reduce((max, record) => Math.max(max, countOf(record) ?? 0), 0)
     const at = this.#counts.findIndex((each) => each.count === count)
@@ -242,9 +242,7 @@ export class Ledger {
       if (contents.lines().join('\n') === text) found.push(n)
       if (n < last) contents.apply(this.#records[n]!)
     }
-    const most = found.at(-1)
-    if (most === undefined) return `not what records 0 to ${last} make: ${differences(contents.lines(), lines)}`
-    return most >= acknowledged ? most : `${most} records, and ${acknowledged} were acknowledged`
+    return found.at(-1) ?? `not what the first ${first} to ${last} records make: ${differences(contents.lines(), lines)}`
   }
 }
 

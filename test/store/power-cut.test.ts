@@ -129,6 +129,20 @@ test('a power cut loses nothing that was acknowledged', async () => {
   expect(await cutPower(recording)).toEqual({ cuts: CUTS, lost: 0, problems: [] })
 }, 200_000)
 
+test('a commit whose sync failed is durable when it is acknowledged after all', async () => {
+  const recording = await record('fsync', [
+    async (run) => {
+      await run.steps(50)
+      for (let i = 0; i < 30 * SCALE; i++) {
+        run.control.fail({ operations: 'sync', files: '-wal', error: 'EIO', mode: 'once' })
+        await run.steps(3, undefined, 1)
+        await run.whenDurable()
+      }
+    },
+  ])
+  expect(await cutPower(recording)).toEqual({ cuts: CUTS, lost: 0, problems: [] })
+}, 200_000)
+
 test('after a failed sync and SIGKILL, the next process does not build on what only seems to be on the disk', async () => {
   const life: Life = async (run) => {
     await work(run, 60, 2)

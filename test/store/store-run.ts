@@ -66,6 +66,8 @@ export class StoreRun {
 
   #settle(count: number | string): void {
     if (typeof count === 'string') throw new Error(count)
+    const { acknowledged } = this.#ledger
+    if (count < acknowledged) throw new Error(`${count} records are there, and ${acknowledged} were acknowledged`)
     this.#ledger.settle(count)
   }
 
@@ -134,12 +136,7 @@ export class StoreRun {
 }
 
 /** What `Ledger.find` says about a store that is opened in this process, or why it cannot be opened. */
-export async function replayed(
-  dir: string,
-  options: ProcessOptions,
-  ledger: Ledger,
-  acknowledged?: number,
-): Promise<number | string> {
+export async function replayed(dir: string, options: ProcessOptions, ledger: Ledger): Promise<number | string> {
   const ignore = (): void => {}
   let store: SqliteStore
   try {
@@ -148,7 +145,7 @@ export async function replayed(
     return (error as Error).message
   }
   try {
-    return ledger.find(store.replay(), acknowledged)
+    return ledger.find(store.replay())
   } finally {
     await store.close()
   }

@@ -3,8 +3,8 @@ import { uptime } from 'node:os'
 import { join } from 'node:path'
 import { isRunning, type Owner } from './owner.ts'
 import { RESERVE_FILE } from './schema.ts'
-import { failureOf, openDatabase, sqliteVersion } from './sqlite.ts'
-import { ownerIn, RefusedError, StoreReader, storeIn } from './store-reader.ts'
+import { openDatabase, sqliteVersion } from './sqlite.ts'
+import { damageOf, ownerIn, RefusedError, StoreReader, storeIn } from './store-reader.ts'
 
 /** What an operator may want to know about a store. */
 export interface StoreInfo {
@@ -54,8 +54,8 @@ export function storeInfo(dir: string): StoreInfo {
       reader.close()
     }
   } catch (error) {
-    if (error instanceof RefusedError || !('code' in (error as object))) throw error
-    throw new RefusedError(`${database}: ${failureOf(error).reason}; see roost store check ${dir}`)
+    if (error instanceof RefusedError) throw error
+    throw new RefusedError(`${database}: ${damageOf(error, database)}; see roost store check ${dir}`)
   }
 }
 

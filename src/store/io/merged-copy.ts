@@ -7,10 +7,9 @@ const CHUNK_BYTES = 1024 * 1024
 /** What is given up where the disk cannot read. */
 const PIECE_BYTES = 4096
 
-/** How a WAL is merged into the copy of a database. */
-export interface MergeOptions {
-  /** Also what SQLite ignores because it comes after damage in the WAL. */
-  readonly withRest: boolean
+/** What of a WAL is merged into the copy of a database. */
+export interface Merge {
+  readonly frames: readonly Frame[]
   /** Overwrites pages with zeros whose newest version is damaged in the WAL, because an older one may not be taken for the current one. */
   readonly blank: boolean
 }
@@ -21,15 +20,15 @@ export interface MergeOptions {
  */
 export function copyMerged(
   paths: StorePaths,
-  wal: Wal,
+  { pageSize }: Wal,
   to: string,
-  options: MergeOptions,
+  merge: Merge,
   onProblem: (problem: string) => void,
 ): void {
   const target = openSync(to, 'wx', 0o600)
   try {
     if (existsSync(paths.database)) copyReadable(paths.database, target, onProblem)
-    merge(paths.wal, wal, target, options)
+    mergeInto(target, paths.wal, pageSize, merge)
   } finally {
     closeSync(target)
   }
@@ -67,8 +66,7 @@ function readInto(file: number, bytes: Buffer, at: number): string | undefined {
   }
 }
 
-function merge(path: string, { pageSize, sound, rest }: Wal, target: number, { withRest, blank }: MergeOptions): void {
-  const frames = withRest ? [...sound, ...rest] : sound
+function mergeInto(target: number, path: string, pageSize: number, { frames, blank }: Merge): void {
   const last = frames.findLast(({ isIntact, databasePages }) => isIntact && databasePages > 0)
   if (last === undefined) return
   const source = openSync(path, 'r')

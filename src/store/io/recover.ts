@@ -1,15 +1,15 @@
 import { chownSync, existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
-import { dirname, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative, resolve } from 'node:path'
 import type { Lsn } from '../store.ts'
 import type { Meta } from './database.ts'
 import { entryOfCell, metaOfColumns } from './entries.ts'
 import { syncDirectories } from './files.ts'
 import { makeDirectory } from './make-directory.ts'
-import { copyMerged, type MergeOptions } from './merged-copy.ts'
-import { isRunning } from './owner.ts'
+import { copyMerged, type Merge } from './merged-copy.ts'
+import { isRunning, type Owner } from './owner.ts'
 import { PageReader } from './page-reader.ts'
 import { Rebuild } from './rebuild.ts'
-import { DATABASE_FILE, LOCK_FILE, TABLES, type Table } from './schema.ts'
+import { DATABASE_FILE, FORMAT, LOCK_FILE, TABLES, type Table } from './schema.ts'
 import { type Connection, failureOf, openDatabase } from './sqlite.ts'
 import { damageOf, ownerIn, RefusedError, StoreReader, storeIn } from './store-reader.ts'
 import { readWal, type StorePaths, type Wal } from './wal.ts'
@@ -38,7 +38,11 @@ export interface Recovered {
 export function recoverStore(from: string, to: string, options: RecoverOptions): Recovered {
   const source = storeIn(from)
   checkTarget(from, to)
-  const unlock = lockOut(from, source)
+  const { meta, format } = readWal(source)
+  if (meta === undefined && format !== undefined && format !== FORMAT) {
+    throw new RefusedError(`${from}: format version ${format} is not known to this version of Roost, which knows ${FORMAT}`)
+  }
+  const unlock = lockOut(from, ownerIn(meta, source.database))
   try {
     const isNew = !existsSync(to)
     const made = makeDirectory(to)
@@ -73,8 +77,7 @@ function realPath(path: string): string {
  * Keeps other processes from opening the store until the returned function is called, without writing anything: a lock for reading excludes
  * the one for writing. @throws RefusedError if a process has the store open
  */
-function lockOut(dir: string, source: StorePaths): () => void {
-  const owner = ownerIn(readWal(source).meta, source.database)
+function lockOut(dir: string, owner: Owner | undefined): () => void {
   if (owner !== undefined && isRunning(owner)) throw new RefusedError(`${dir}: process ${owner.pid} uses it; stop it first`)
   const path = join(dir, LOCK_FILE)
   if (!existsSync(path)) return () => {}
@@ -116,12 +119,13 @@ function recoverInto(to: string, source: StorePaths, { writtenBy }: RecoverOptio
   }
 }
 
-/** Where a page is damaged in the WAL, the database itself may have its newest version, or an old one. */
-function mergesOf({ damage }: Wal): readonly MergeOptions[] {
-  if (damage === undefined) return [{ withRest: false, blank: false }]
+/** What to try, until everything that was in the store is found. Where a page is damaged in the WAL, the database itself may have its newest version. */
+function mergesOf({ sound, rest, isOutdated, damage }: Wal): readonly Merge[] {
+  if (damage === undefined) return [{ frames: sound, blank: false }]
+  const frames = [...sound, ...rest]
   return [
-    { withRest: true, blank: false },
-    { withRest: true, blank: true },
+    { frames: isOutdated ? [] : frames, blank: false },
+    { frames, blank: true },
   ]
 }
 
@@ -155,9 +159,14 @@ class Attempt {
   }
 
   /** `copy` is where the copy will be. */
-  read(source: StorePaths, wal: Wal, copy: string, merge: MergeOptions): void {
+  read(source: StorePaths, wal: Wal, copy: string, merge: Merge): void {
     const onProblem = (problem: string): void => void this.#problems.push(problem)
     if (wal.damage !== undefined) onProblem(wal.damage)
+    if (merge.frames.some(({ page, isIntact }) => page === 0 && !isIntact)) {
+      onProblem(
+        `${basename(source.wal)}: frames are damaged of which nothing says what page they are, so that some rows may be outdated`,
+      )
+    }
     copyMerged(source, wal, copy, merge, onProblem)
     this.#readBySql(copy)
     if (!this.#rebuild.isComplete) this.#readByPages(copy)

@@ -134,6 +134,9 @@ export class StoreReader {
 export function damageOf(error: unknown, path: string): string {
   const { kind, reason } = failureOf(error)
   if (kind === 'other' && !('code' in (error as object))) throw error
-  if (/SQLITE_(BUSY|CANTOPEN|READONLY)/.test(reason)) throw new RefusedError(`${path}: ${reason}`)
+  if (/SQLITE_BUSY/.test(reason)) throw new RefusedError(`${path}: ${reason}`)
+  // The index of a WAL is a file, which readers share with the writer.
+  if (/SQLITE_(CANTOPEN|READONLY)/.test(reason))
+    throw new RefusedError(`${path}: ${reason}; SQLite has to write to its directory`)
   return reason
 }

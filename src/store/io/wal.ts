@@ -5,6 +5,7 @@ import type { Lsn } from '../store.ts'
 import type { Meta } from './database.ts'
 import { metaOfColumns } from './entries.ts'
 import type { Column } from './page-reader.ts'
+import { APPLICATION_ID } from './schema.ts'
 
 /** [sqlite.org/fileformat2.html#walformat] The lowest bit says that checksums are sums of big-endian words. */
 const MAGIC = 0x377f0682
@@ -16,6 +17,7 @@ const META_PAGE = 2
 
 /** One version of one page. */
 export interface Frame {
+  /** 0 if the header of the frame is damaged. */
   readonly page: number
   /** Offset of the page in the WAL. */
   readonly at: number
@@ -34,10 +36,14 @@ export interface Wal {
   readonly sound: readonly Frame[]
   /** The frames after these, up to the last complete transaction. */
   readonly rest: readonly Frame[]
+  /** Whether all that can be read here is older than the database. SQLite would put it in the place of what is newer. */
+  readonly isOutdated: boolean
   /** A line about damage that makes SQLite ignore durable transactions. */
   readonly damage: string | undefined
-  /** `meta` as SQLite reads it; undefined if it is damaged. */
+  /** The newest `meta` up to the first damaged frame; undefined if it is damaged, or of another format. */
   readonly meta: Meta | undefined
+  /** The version in the header of the database; undefined if that is damaged. */
+  readonly format: number | undefined
 }
 
 /** The database and its WAL as files. */
@@ -48,9 +54,9 @@ export interface StorePaths {
 
 /** Reads the WAL without SQLite. @throws the system's error if a file is there and cannot be opened */
 export function readWal({ database, wal }: StorePaths): Wal {
-  const { pageSize, meta } = databaseHeader(database)
+  const { pageSize, meta, format } = databaseHeader(database)
   const file = openIfThere(wal)
-  if (file === undefined) return { pageSize, sound: [], rest: [], damage: undefined, meta }
+  if (file === undefined) return { pageSize, sound: [], rest: [], isOutdated: false, damage: undefined, meta, format }
   try {
     const reader = new FrameReader(file, pageSize)
     const frames = [...reader.frames()]
@@ -58,17 +64,32 @@ export function readWal({ database, wal }: StorePaths): Wal {
     const soundCount = 1 + frames.slice(0, broken < 0 ? frames.length : broken).findLastIndex(isLast)
     const count = 1 + frames.findLastIndex((frame) => frame.isIntact && isLast(frame))
     const [sound, rest] = [frames.slice(0, soundCount), frames.slice(soundCount, count)]
-    const base = sound.findLast((frame) => frame.meta !== undefined)?.meta ?? meta
-    const isDamaged = ignoresDurable(frames.slice(soundCount), base?.lsn ?? 0)
+    const last = sound.findLast((frame) => frame.meta !== undefined)?.meta
+    // What is in the database was in the WAL before, and on the disk.
+    const isBehind = last !== undefined && meta !== undefined && isOlder(last, meta)
+    const newest = isBehind ? meta : (last ?? meta)
+    const isDamaged = ignoresDurable(frames.slice(soundCount), newest?.lsn ?? 0)
     const name = reader.isHeaderSound ? `frame ${broken + 1}` : 'the header'
-    const damage = isDamaged ? `${basename(wal)}: ${name} is damaged, so that SQLite ignores later transactions` : undefined
-    return { pageSize: reader.pageSize, sound, rest, damage, meta: base }
+    const reason = isDamaged ? `${name} is damaged, so that SQLite ignores later transactions` : 'it is older than the database'
+    return {
+      pageSize: reader.pageSize,
+      sound,
+      rest,
+      isOutdated: isBehind && !isDamaged,
+      damage: isBehind || isDamaged ? `${basename(wal)}: ${reason}` : undefined,
+      meta: newest,
+      format,
+    }
   } finally {
     closeSync(file)
   }
 }
 
 const isLast = ({ databasePages }: Frame): boolean => databasePages > 0
+
+function isOlder(a: Meta, b: Meta): boolean {
+  return a.epoch !== b.epoch ? a.epoch < b.epoch : a.lsn !== b.lsn ? a.lsn < b.lsn : a.folded < b.folded
+}
 
 /**
  * Whether frames that SQLite ignores hold a durable transaction. After a power cut the last transaction may be incomplete and was never
@@ -121,7 +142,7 @@ class FrameReader {
       const sum = this.#sum(this.#sum(before, frame.subarray(0, 8)), page)
       before = stored
       const isIntact = found === salt && sum[0] === stored[0] && sum[1] === stored[1]
-      const number = frame.readUInt32BE(0)
+      const number = found === salt ? frame.readUInt32BE(0) : 0
       const meta = isIntact && number === META_PAGE ? metaOnPage(page) : undefined
       yield { page: number, at: at + FRAME_HEADER_BYTES, databasePages: frame.readUInt32BE(4), isIntact, meta }
     }
@@ -141,10 +162,10 @@ class FrameReader {
   }
 }
 
-/** The page size of a database, and `meta` as it is in the file itself. */
-function databaseHeader(path: string): { readonly pageSize: number; readonly meta: Meta | undefined } {
+/** What a database says of itself without its WAL. */
+function databaseHeader(path: string): Pick<Wal, 'pageSize' | 'meta' | 'format'> {
   const file = openIfThere(path)
-  if (file === undefined) return { pageSize: 4096, meta: undefined }
+  if (file === undefined) return { pageSize: 4096, meta: undefined, format: undefined }
   try {
     const header = Buffer.alloc(100)
     readAt(file, header, 0)
@@ -152,7 +173,8 @@ function databaseHeader(path: string): { readonly pageSize: number; readonly met
     const pageSize = size >= 512 && (size & (size - 1)) === 0 ? size : 4096
     const page = Buffer.alloc(pageSize)
     readAt(file, page, (META_PAGE - 1) * pageSize)
-    return { pageSize, meta: metaOnPage(page) }
+    const format = header.readUInt32BE(68) === APPLICATION_ID ? header.readUInt32BE(60) : undefined
+    return { pageSize, meta: metaOnPage(page), format }
   } finally {
     closeSync(file)
   }

@@ -267,6 +267,10 @@ describe('the WAL', () => {
       without(lines, linesOf([...keys.flatMap((key) => session(key, 2)), ...session('mqtt:new', 1), ...session('mqtt:new', 2)])),
     ).toEqual([])
     expect(missing).toContain(`${202 - lines.length} of 202 rows and commits are missing`)
+    copies.put(whole, wal.fill(0, frameAt(leaf), frameAt(leaf) + 1000))
+    expect(copies.recover().missing).toContain(
+      'roost.db-wal: frames are damaged of which nothing says what page they are, so that some rows may be outdated',
+    )
   })
 
   test('has a damaged page number: nothing is written far behind the end of the file', () => {
@@ -291,11 +295,17 @@ describe('the WAL', () => {
     expect(linesIn(copies.recovered)).toEqual(linesOf(session('mqtt:a')))
   })
 
-  test('has a flipped bit, and was copied into the database before: all of it is recovered', () => {
-    const newest = frames().findLastIndex(({ page, databasePages }) => page > 3 && databasePages === 0)
-    put((wal) => flip(wal, frameAt(newest) + 1000), fixture.whole)
-    expect(copies.check()).toContain(`roost.db-wal: frame ${newest + 1} is damaged, so that SQLite ignores later transactions`)
-    expect(recoverWithout(new Set(), {})).toEqual([])
+  test('has a flipped bit, or is cut off, and was copied into the database before: all of it is recovered', () => {
+    const last = frames().findLastIndex(({ page, databasePages }) => page > 3 && databasePages === 0)
+    for (const damage of [
+      (wal: Buffer) => flip(wal, frameAt(last) + 1000),
+      (wal: Buffer) => flip(wal, frameAt(4) + 1000),
+      (wal: Buffer) => wal.subarray(0, frameAt(20)),
+    ]) {
+      put(damage, fixture.whole)
+      expect(copies.check()).toContain('roost.db-wal: it is older than the database')
+      expect(recoverWithout(new Set(), {})).toEqual([])
+    }
   })
 
   test.each([0, 6, 17, 25])('has a damaged header (byte %i): all of it is recovered', (at) => {
@@ -368,6 +378,17 @@ describe('refuses', () => {
     await store.close()
     copies.put(bytes[0], bytes[1])
     expect(copies.recover().missing).toEqual([])
+  })
+
+  test('a store of another format, but not one that only its header calls so', () => {
+    copies.put(fixture.whole)
+    copies.execute('PRAGMA user_version = 6')
+    expect(copies.recover().missing).toEqual([])
+    copies.put(fixture.whole)
+    copies.execute('PRAGMA user_version = 6; UPDATE meta SET format = 6, checksum = 1')
+    expect(recover(copies.dir, copies.recovered)).toThrow(
+      /: format version 6 is not known to this version of Roost, which knows 5$/,
+    )
   })
 
   test('directories that are not for it', () => {
