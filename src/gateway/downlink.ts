@@ -208,10 +208,7 @@ export class Downlink {
     this.reconsider(now)
   }
 
-  /**
-   * PUBACK or PUBREC for a message whose topic is being registered again: the client has it, and the REGISTER needs no answer any more. Returns
-   * whether it was that.
-   */
+  /** PUBACK or PUBREC for a message whose topic is being registered again: the REGISTER needs no answer any more. True if it was that. */
   #answersAhead(now: Instant, message: TopicAck | MsgIdOnly): boolean {
     const { type, msgId } = message
     const register = this.#transactions.acknowledgedAhead(message)
