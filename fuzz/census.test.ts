@@ -20,7 +20,7 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   [/^Fifo\.#head$|^Slab\.(at|#start|#runStart|#runEnd|bytes)$|^ByteWriter\./, 'a place in a buffer that is used again'],
   [/^TokenBucket\.#tokens$|^Airtime\.#used$/, 'an allowance, of which some is used up'],
   [/^Gateway\.#told$/, 'strangers that were answered last: at most 1,024'],
-  [/^Router\.#routes$/, 'topics without receivers that were published on last: at most 16,384'],
+  [/^RouteCache\./, 'topics without receivers that were published on last: at most 16,384'],
 ]
 
 const MINUTE = 60_000

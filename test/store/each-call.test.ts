@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { openFailures, REASONS } from './failures.ts'
-import type { DiskError } from './faults/faults.ts'
+import type { DiskError, Fault } from './faults/faults.ts'
 import { StoreRun } from './store-run.ts'
 
 /** Without FULL, only some of the calls fail. */
@@ -26,12 +26,14 @@ async function failEachCall(
   error: DiskError,
   first: () => Promise<unknown>,
   act: () => Promise<string | undefined>,
+  calls: Pick<Fault, 'operations' | 'files'> = { operations: 'any' },
+  step = STEP,
 ): Promise<void> {
-  for (let skip = 0; ; skip += STEP) {
+  for (let skip = 0; ; skip += step) {
     run.renew()
     await first()
     const { injected } = run.control
-    run.control.fail({ operations: 'any', error, mode: 'once', skip })
+    run.control.fail({ ...calls, error, mode: 'once', skip })
     const reason = await act()
     run.control.clear()
     if (reason !== undefined) expect(reason).toMatch(REASONS[error])
@@ -51,7 +53,15 @@ async function openAndClose(): Promise<string | undefined> {
 
 const ERRORS: readonly DiskError[] = ['EIO', 'ENOSPC']
 
-test.each(ERRORS)('%s in a first start', (error) => failEachCall(error, async () => {}, openAndClose), TIMEOUT)
+const nothing = async (): Promise<void> => {}
+
+test.each(ERRORS)('%s in a first start', (error) => failEachCall(error, nothing, openAndClose), TIMEOUT)
+
+test(
+  'EIO in each write of a new database',
+  () => failEachCall('EIO', nothing, openAndClose, { operations: 'write', files: '.db.new' }, 1),
+  TIMEOUT,
+)
 
 test.each(ERRORS)(
   '%s in a start after an end that failed',

@@ -29,32 +29,29 @@ interface Recording {
   readonly processes: readonly { readonly start: number; readonly ledger: Ledger }[]
 }
 
-/** What happens in a process once the store is open. */
-type Life = (run: StoreRun) => Promise<void>
+/** What happens in a process once the store is open. With a fault, the store cannot be opened. */
+type Life = ((run: StoreRun) => Promise<void>) | Fault
 
-/** Records a store, which each of the processes has open for a while. With `refusal`, the first process cannot open it. */
-async function record(durability: 'fsync' | 'process', lives: readonly Life[], refusal?: Fault): Promise<Recording> {
+/** Records a store, which each of the processes has open for a while. */
+async function record(durability: 'fsync' | 'process', lives: readonly Life[]): Promise<Recording> {
   const options = { durability, maxBytes: 2 * 1024 * 1024, foldBytes: 20_000 }
   const run = new StoreRun(options)
   cleanUp.push(() => run.end())
   const journals: string[] = []
   const ledgers: Ledger[] = []
-  if (refusal !== undefined) {
+  for (const life of lives) {
     const { env, journal } = run.control.record()
     journals.push(journal)
-    run.control.fail(refusal)
-    await expect(run.start(env)).rejects.toThrow()
-    run.control.clear()
-    await run.kill()
-    ledgers.push(run.ledger.copy())
-  }
-  for (const live of lives) {
-    const { env, journal } = run.control.record()
-    journals.push(journal)
-    await run.start(env)
-    // What a new process has found and builds on has to stay.
-    appendMark(journal, `${run.ledger.length}`)
-    await live(run)
+    if (typeof life === 'function') {
+      await run.start(env)
+      // What a new process has found and builds on has to stay.
+      appendMark(journal, `${run.ledger.length}`)
+      await life(run)
+    } else {
+      run.control.fail(life)
+      await expect(run.start(env)).rejects.toThrow()
+      await run.kill()
+    }
     run.control.clear()
     ledgers.push(run.ledger.copy())
   }
@@ -144,14 +141,15 @@ test('a commit whose sync failed is durable when it is acknowledged after all', 
 }, 200_000)
 
 test('after a failed sync and SIGKILL, the next process does not build on what only seems to be on the disk', async () => {
-  const life: Life = async (run) => {
+  const life = async (run: StoreRun): Promise<void> => {
     await work(run, 60, 2)
     run.control.fail({ operations: 'sync', files: '-wal', error: 'EIO', mode: 'until-changed' })
     await run.steps(10)
     await run.process.event('failed')
     await run.kill()
   }
-  const recording = await record('fsync', [life, life, life, life, life, life])
+  const fault = { operations: 'sync', files: '-wal', error: 'EIO', mode: 'once' } as const
+  const recording = await record('fsync', [life, life, fault, life, fault, life, fault])
   expect(await cutPower(recording)).toEqual({ cuts: CUTS, lost: 0, problems: [] })
 }, 200_000)
 
@@ -172,6 +170,6 @@ test('with durability process, a power cut loses the newest records at most', as
 
 test('a directory whose first sync failed is synced by the next process', async () => {
   const fault = { operations: 'sync', files: '/', error: 'EIO', mode: 'until-changed' } as const
-  const recording = await record('fsync', [(run) => work(run, 20, 1)], fault)
+  const recording = await record('fsync', [fault, (run) => work(run, 20, 1)])
   expect(await cutPower(recording)).toEqual({ cuts: CUTS, lost: 0, problems: [] })
 }, 200_000)

@@ -7,6 +7,8 @@ import type { StoreRecord } from '../../src/store/store.ts'
 
 const PROGRAM = fileURLToPath(new URL('./store-process.mjs', import.meta.url))
 
+const SILENCE_MS = 15_000
+
 export interface ProcessOptions {
   readonly durability?: 'fsync' | 'process'
   readonly foldBytes?: number
@@ -67,15 +69,20 @@ export class StoreProcess {
     for (const wake of this.#waiting) wake()
   }
 
-  /** Resolves when `holds` does, which is asked after each event. Rejects if the process ends first. */
+  /** Resolves when `holds` does, which is asked after each event. Rejects if the process ends first, or nothing happens for long. */
   async until(holds: () => boolean): Promise<void> {
     while (!holds()) {
       if (this.#hasExited) throw new Error(`the process ended with ${this.#end}: ${this.stderr}`)
-      await new Promise<void>((resolve) => {
+      await new Promise<void>((resolve, reject) => {
         const wake = (): void => {
+          clearTimeout(timer)
           this.#waiting.delete(wake)
           resolve()
         }
+        const timer = setTimeout(() => {
+          this.#waiting.delete(wake)
+          reject(new Error([`nothing happened for ${SILENCE_MS / 1000} s after:`, ...this.events, this.stderr].join('\n')))
+        }, SILENCE_MS)
         this.#waiting.add(wake)
       })
     }
