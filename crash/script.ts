@@ -266,8 +266,11 @@ function cleanSensor(cast: Cast, p: TcpPeer): void {
   const m = cast.sensor('m', { cleanSession: true })
   cast.ask(m, 'connected', (now) => m.client.connect(now))
   cast.ask(m, 'registered', (now) => m.client.register(now, 'm/one'))
+  cast.ask(m, 'registered', (now) => m.client.register(now, 'm/two'))
   cast.topicIds.clear()
   cast.ask(m, 'connected', (now) => m.client.connect(now))
+  // The other way round, so that each name has the id that was the other's.
+  cast.ask(m, 'registered', (now) => m.client.register(now, 'm/two'))
   cast.ask(m, 'registered', (now) => m.client.register(now, 'm/two'))
   cast.ask(m, 'subscribed', (now) => m.client.subscribe(now, 'm/#', 1))
   cast.rest()

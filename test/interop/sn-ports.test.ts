@@ -184,7 +184,7 @@ describe('frames over a real socket', () => {
     socket.send(hex('08 04 04 01 003c 6631'), port, '127.0.0.1')
     expect(await next()).toMatch(/^030500/)
     socket.send(hex('07 12 22 0001 6672'), port, '127.0.0.1')
-    expect(await next()).toMatch(/^08132000000001/)
+    expect(await next()).toMatch(/^08132066720001/)
     const sizes = [8, 9, 253, 254, 255, 256, 257, 258, 259, 260, 1500, 65_507]
     for (const [i, frame] of sizes.entries()) {
       const seen = new Promise<Buffer>((resolve) => mqtt.once('message', (_, payload) => resolve(payload)))

@@ -186,10 +186,13 @@ describe('a full disk', () => {
     .flatMap((error) => [0, 6000, 100_000].flatMap((room) => [false, true].map((partial) => ({ error, room, partial }))))
     .filter((_, i) => FULL || [0, 5, 8].includes(i))
 
-  /** Appends until something is refused. */
+  /** Appends until something is refused; not much at a time, because what is on its way then has to fit into the reserve. */
   async function fill(run: StoreRun): Promise<void> {
     let refused = 0
-    for (let i = 0; i < 200 && refused === 0; i++) refused += await run.steps(10, 'grows')
+    for (let i = 0; i < 200 && refused === 0; i++) {
+      refused += await run.steps(10, 'grows')
+      await run.whenDurable()
+    }
     expect(refused).toBeGreaterThan(0)
   }
 

@@ -142,14 +142,16 @@ test('a commit whose sync failed is durable when it is acknowledged after all', 
 
 test('after a failed sync and SIGKILL, the next process does not build on what only seems to be on the disk', async () => {
   const life = async (run: StoreRun): Promise<void> => {
-    await work(run, 60, 2)
+    // So little that the WAL is not copied into the database soon.
+    await run.steps(4, undefined, 1)
+    await run.whenDurable()
     run.control.fail({ operations: 'sync', files: '-wal', error: 'EIO', mode: 'until-changed' })
-    await run.steps(10)
+    await run.steps(2)
     await run.process.event('failed')
     await run.kill()
   }
   const fault = { operations: 'sync', files: '-wal', error: 'EIO', mode: 'once' } as const
-  const recording = await record('fsync', [life, life, fault, life, fault, life, fault])
+  const recording = await record('fsync', [life, life, fault, life, fault, life, life, fault, life, life])
   expect(await cutPower(recording)).toEqual({ cuts: CUTS, lost: 0, problems: [] })
 }, 200_000)
 
