@@ -104,7 +104,7 @@ describe('info', () => {
 
   test('as JSON, of a store that this process has open, and of a copy of one', async () => {
     make(3, thisProcess())
-    const info = async () => JSON.parse((await ran('info', dir, '--json')).out)
+    const info = async (of = dir) => JSON.parse((await ran('info', of, '--json')).out)
     expect(await info()).toEqual({
       directory: dir,
       format: 5,
@@ -122,9 +122,13 @@ describe('info', () => {
     const age = Date.now() - Date.parse((await info()).owner.since)
     expect(Math.abs(age - process.uptime() * 1000)).toBeLessThan(5000)
     expect((await ran('info', dir)).out).toMatch(/owner: +process \d+, running since 20/)
-    execute("UPDATE meta SET owner_file = '1:1'")
-    expect((await info()).owner).toEqual({ pid: process.pid, isRunning: false, since: null, isCopy: true })
-    expect((await ran('info', dir)).out).toContain(`owner:        none; a copy of a store that process ${process.pid} had open\n`)
+    const copy = join(dir, 'copy')
+    mkdirSync(copy)
+    execute(`VACUUM INTO '${join(copy, DATABASE_FILE)}'`)
+    expect((await info(copy)).owner).toEqual({ pid: process.pid, isRunning: false, since: null, isCopy: true })
+    expect((await ran('info', copy)).out).toContain(
+      `owner:        none; a copy of a store that process ${process.pid} had open\n`,
+    )
     execute('UPDATE meta SET owner_pid = NULL, owner_boot_id = NULL, owner_started = NULL, owner_token = NULL')
     expect(await ran('info', dir)).toMatchObject({
       code: 2,

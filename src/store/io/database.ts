@@ -24,9 +24,11 @@ export class DamageError extends Error {}
 /** Another process owns the store now. */
 export class FencedError extends Error {}
 
+/** `fsync`: a commit is on the disk. `process`: the system has it, so that it outlives the process but perhaps no power cut. */
+type Durability = 'fsync' | 'process'
+
 export interface DatabaseOptions {
-  /** `fsync`: a commit is on the disk. `process`: the system has it, so that it outlives the process but perhaps no power cut. */
-  readonly durability?: 'fsync' | 'process'
+  readonly durability?: Durability
   /** Bytes to which the WAL file is cut when it begins again. */
   readonly walBytes?: number
 }
@@ -41,6 +43,8 @@ export interface Meta {
   readonly owner: Owner | undefined
   /** Device and inode of the file that the owner has open. A copy says the same of another file. */
   readonly ownerFile: string
+  /** How the owner commits; `undefined` after a clean end. */
+  readonly ownerDurability: Durability | undefined
   /** The last commit. */
   readonly lsn: Lsn
   /** The last commit whose records are in the rows. */
@@ -67,7 +71,7 @@ interface TableStatements {
 export class Database implements Rows {
   readonly #path: string
   readonly #connection: Connection
-  readonly #durability: 'fsync' | 'process'
+  readonly #durability: Durability
   readonly #statements = new Map<Table, TableStatements>()
   readonly #queueOf: Statement
   readonly #dataVersion: Statement
@@ -126,12 +130,13 @@ export class Database implements Rows {
     try {
       connection.exec(`PRAGMA application_id = ${APPLICATION_ID}; PRAGMA user_version = ${FORMAT}; PRAGMA journal_mode = WAL`)
       connection.exec(`PRAGMA synchronous = FULL; BEGIN; ${Object.values(SCHEMA).join('; ')}`)
-      const digest = new Digest()
+      const counters = { epoch: 0, lsn: 0, folded: 0, rows: 0, digest: new Digest().toString() }
+      const meta = { format: FORMAT, writtenBy, owner: undefined, ownerFile: '', ownerDurability: undefined, ...counters }
       connection
         .prepare(
           'INSERT INTO meta (id, format, written_by, epoch, lsn, folded, rows, digest, checksum) VALUES (1, ?, ?, 0, 0, 0, 0, ?, ?)',
         )
-        .run(FORMAT, writtenBy, digest.toString(), metaChecksum(0, 0, 0, 0, digest.toString(), null))
+        .run(FORMAT, writtenBy, meta.digest, metaChecksum(meta))
       connection.exec('COMMIT')
     } finally {
       connection.close()
@@ -228,17 +233,19 @@ export class Database implements Rows {
   }
 
   #setOwner(owner: Owner | undefined, writtenBy: string, epoch: number): void {
-    const { lsn, folded, rows, digest } = this.#meta
+    const ownerFile = owner === undefined ? '' : fileId(this.#path)
+    const ownerDurability = owner === undefined ? undefined : this.#durability
+    const meta = { ...this.#meta, writtenBy, epoch, owner, ownerFile, ownerDurability }
     const values =
       owner === undefined
-        ? [null, null, null, null, null]
-        : [owner.pid, owner.bootId, owner.started, owner.token, fileId(this.#path)]
+        ? [null, null, null, null, null, null]
+        : [owner.pid, owner.bootId, owner.started, owner.token, ownerFile, this.#durability]
     this.#connection
       .prepare(
-        'UPDATE meta SET owner_pid = ?, owner_boot_id = ?, owner_started = ?, owner_token = ?, owner_file = ?, written_by = ?, ' +
-          'epoch = ?, checksum = ?',
+        'UPDATE meta SET owner_pid = ?, owner_boot_id = ?, owner_started = ?, owner_token = ?, owner_file = ?, owner_durability = ?, ' +
+          'written_by = ?, epoch = ?, checksum = ?',
       )
-      .run(...values, writtenBy, epoch, metaChecksum(epoch, lsn, folded, rows, digest, owner?.token ?? null))
+      .run(...values, writtenBy, epoch, metaChecksum(meta))
   }
 
   /**
@@ -280,9 +287,11 @@ export class Database implements Rows {
   #checkOthers(): void {
     const version = this.#dataVersionNow
     if (this.#version !== undefined && this.#version !== version) {
-      const { owner, lsn, digest } = metaOf(this.#connection.prepare('SELECT * FROM meta').get() ?? {})
+      const row = this.#connection.prepare('SELECT * FROM meta').get() ?? {}
+      const { owner } = metaOf(row)
       if (owner?.token !== this.#owner?.token) throw new FencedError(fencedBy(owner))
-      if (lsn !== this.#meta.lsn || digest !== this.#meta.digest) throw new DamageError('another process has written to it')
+      const isOurs = checkedMeta(row) !== undefined && row.checksum === metaChecksum(this.#meta)
+      if (!isOurs) throw new DamageError('another process has written to it')
       try {
         this.#checkSchema(this.#path)
       } catch (error) {
@@ -300,12 +309,9 @@ export class Database implements Rows {
   }
 
   #writeMeta(): void {
-    const { epoch, lsn, folded } = this.#meta
-    const digest = this.#digest.toString()
-    const token = this.#owner?.token ?? null
-    const checksum = metaChecksum(epoch, lsn, folded, this.#digest.rows, digest, token)
-    const { changes } = this.#saveMeta.run(lsn, folded, this.#digest.rows, digest, checksum, token)
-    this.#meta = { ...this.#meta, rows: this.#digest.rows, digest }
+    this.#meta = { ...this.#meta, rows: this.#digest.rows, digest: this.#digest.toString() }
+    const { lsn, folded, rows, digest } = this.#meta
+    const { changes } = this.#saveMeta.run(lsn, folded, rows, digest, metaChecksum(this.#meta), this.#owner?.token ?? null)
     if (Number(changes) === 1) return
     throw new FencedError(fencedBy(metaOf(this.#connection.prepare('SELECT * FROM meta').get() ?? {}).owner))
   }
@@ -531,8 +537,7 @@ export function rowKeyOf(table: Exclude<Table, 'log'>, row: Row): RowKey {
 /** What a row of `meta` says; undefined if its checksum does not match. */
 export function checkedMeta(row: Row): Meta | undefined {
   const meta = metaOf(row)
-  const { epoch, lsn, folded, rows, digest, owner } = meta
-  return row.checksum === metaChecksum(epoch, lsn, folded, rows, digest, owner?.token ?? null) ? meta : undefined
+  return row.checksum === metaChecksum(meta) ? meta : undefined
 }
 
 function metaOf(row: Row): Meta {
@@ -542,7 +547,8 @@ function metaOf(row: Row): Meta {
     writtenBy: `${row.written_by}`,
     epoch: Number(row.epoch),
     owner: token == null ? undefined : { pid: Number(pid), bootId: `${bootId}`, started: `${started}`, token: `${token}` },
-    ownerFile: `${row.owner_file}`,
+    ownerFile: row.owner_file == null ? '' : `${row.owner_file}`,
+    ownerDurability: row.owner_durability == null ? undefined : row.owner_durability === 'fsync' ? 'fsync' : 'process',
     lsn: Number(row.lsn),
     folded: Number(row.folded),
     rows: Number(row.rows),
@@ -550,8 +556,11 @@ function metaOf(row: Row): Meta {
   }
 }
 
-function metaChecksum(epoch: number, lsn: Lsn, folded: Lsn, rows: number, digest: string, token: string | null): number {
-  return crc32(`meta ${FORMAT} ${epoch} ${lsn} ${folded} ${rows} ${digest} ${token ?? ''}`)
+/** Over everything in `meta`. The statement that saves a commit sets the counters alone, which is why all the rest has to be known to it. */
+function metaChecksum({ format, writtenBy, epoch, owner, ownerFile, ownerDurability, lsn, folded, rows, digest }: Meta): number {
+  const { pid, bootId, started, token } = owner ?? {}
+  const ownerFields = [pid, bootId, started, token, ownerFile, ownerDurability]
+  return crc32(`meta ${JSON.stringify([format, writtenBy, epoch, ...ownerFields, lsn, folded, rows, digest])}`)
 }
 
 const fencedBy = (owner: Owner | undefined): string =>

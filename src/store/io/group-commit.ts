@@ -146,10 +146,10 @@ export class GroupCommit {
   async #run(): Promise<void> {
     while (this.#hasMore) {
       if (this.#open.length > 0) this.#seal()
-      const commits = this.#sealed
-      this.#inFlightBytes = this.#sealedBytes
-      this.#sealed = []
-      this.#sealedBytes = 0
+      // One at a time while they fail: on a full disk there may be room for the next one, and not for all.
+      const commits = this.#sealed.splice(0, this.#failing ? 1 : this.#sealed.length)
+      this.#inFlightBytes = bytesOf(commits)
+      this.#sealedBytes -= this.#inFlightBytes
       const done = await this.#commit(commits)
       if (done === undefined) break
       this.#inFlightBytes = 0
@@ -170,9 +170,18 @@ export class GroupCommit {
       this.#slow.refresh()
       const { commits: returned, error } = await this.#put(sent)
       sent = returned
+      if (error !== undefined && sent.length > 1) {
+        const rest = sent.slice(1)
+        sent = sent.slice(0, 1)
+        this.#sealed.unshift(...rest)
+        this.#sealedBytes += bytesOf(rest)
+        this.#inFlightBytes -= bytesOf(rest)
+      }
       if (error === undefined) {
-        if (this.#failing) this.#listener.onRecovered()
-        this.#failing = false
+        if (this.#failing && this.#sealed.length === 0) {
+          this.#failing = false
+          this.#listener.onRecovered()
+        }
         return sent
       }
       this.#fail(error)
@@ -202,3 +211,5 @@ export class GroupCommit {
     if (this.#inFlightBytes > 0) this.#fail(`commit ${this.#durable + 1} takes longer than ${COMMIT_SLOW_MS / 1000} s`)
   }
 }
+
+const bytesOf = (commits: readonly Commit[]): number => commits.reduce((sum, { bytes }) => sum + bytes.length, 0)

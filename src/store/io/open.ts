@@ -8,6 +8,7 @@ import type { ThreadOptions } from './protocol.ts'
 import { DATABASE_FILE, LOCK_FILE, RESERVE_FILE } from './schema.ts'
 import { failureOf } from './sqlite.ts'
 import { probe, systemFailure } from './system-failure.ts'
+import { readWal, type Wal } from './wal.ts'
 import { openForWriting } from './writer.ts'
 
 /** The file of stores before format 5. */
@@ -122,6 +123,17 @@ function inspect(path: string): void {
   } finally {
     database.close()
   }
+  const wal = readWal({ database: path, wal: `${path}-wal` })
+  if (wal.damage !== undefined && isOrdered(wal)) throw new DamageError(wal.damage)
+}
+
+/**
+ * Whether the frames of a WAL are on the disk in the order in which they were written, so that a gap is damage. Without a sync after each commit a
+ * power cut leaves gaps: the newest commits are gone then, as `durability: process` says.
+ */
+function isOrdered({ rest, meta }: Wal): boolean {
+  const { owner, ownerDurability } = rest.findLast((frame) => frame.meta !== undefined)?.meta ?? meta ?? {}
+  return ownerDurability !== 'process' || (owner?.bootId !== '' && owner?.bootId === thisProcess().bootId)
 }
 
 /** The process that has this very file open, if it has not ended in between. A copy has no owner. */

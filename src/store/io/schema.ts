@@ -9,7 +9,7 @@ export const RESERVE_FILE = 'roost.reserve'
 /**
  * Version of everything below. `meta` has one row. `lsn` is the last commit and `folded` the last one whose records are in the rows; the log
  * has those in between. `rows` and `digest` are the number and the digest of all rows, log included. `owner_*` names the process that has the
- * store open, and the file that it has open, and is null after a clean end. Formats up to 4 were lmdb's.
+ * store open, the file that it has open, and whether it syncs each commit, and is null after a clean end. Formats up to 4 were lmdb's.
  */
 export const FORMAT = 5
 
@@ -35,7 +35,7 @@ export const TABLES: readonly Table[] = ['log', ...ROW_TABLES]
 export const SCHEMA: Readonly<Record<Table | 'meta', string>> = {
   meta:
     'CREATE TABLE meta (id INTEGER PRIMARY KEY CHECK (id = 1), format INTEGER NOT NULL, written_by TEXT NOT NULL, ' +
-    'epoch INTEGER NOT NULL, owner_pid INTEGER, owner_boot_id TEXT, owner_started TEXT, owner_token TEXT, owner_file TEXT, ' +
+    'epoch INTEGER NOT NULL, owner_pid INTEGER, owner_boot_id TEXT, owner_started TEXT, owner_token TEXT, owner_file TEXT, owner_durability TEXT, ' +
     'lsn INTEGER NOT NULL, folded INTEGER NOT NULL, rows INTEGER NOT NULL, digest TEXT NOT NULL, checksum INTEGER NOT NULL)',
   log: 'CREATE TABLE log (lsn INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, records BLOB NOT NULL)',
   messages:

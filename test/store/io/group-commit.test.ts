@@ -243,11 +243,25 @@ describe('a commit that becomes large', () => {
       [2, 18],
       [3, 4],
     ])
-    first.end('no room')
-    const again = await disk.nth(2)
-    expect(again.records).toEqual(first.records)
-    again.end()
+    first.end()
     await commits.close()
-    expect(disk.events).toEqual(['failed no room', 'recovered', 'durable 3'])
+    expect(disk.events).toEqual(['durable 3'])
+  })
+
+  it('is tried piece by piece once it has failed: there may be room for one, and not for all', async () => {
+    const disk = new Disk()
+    const commits = disk.commits()
+    for (let i = 0; i < 40; i++) commits.append(large)
+    const lsns: Lsn[][] = []
+    for (const [i, error] of ['no room', undefined, undefined, 'no room', undefined, undefined].entries()) {
+      const put = await disk.nth(i + 1)
+      lsns.push(put.commits.map(({ lsn }) => lsn))
+      if (i === 3) expect(commits.append(record(7))).toBe(4)
+      put.end(error)
+    }
+    await commits.close()
+    expect(lsns).toEqual([[1, 2, 3], [1], [2], [3], [3], [4]])
+    expect([...disk.stored.keys()]).toEqual([1, 2, 3, 4])
+    expect(disk.events).toEqual(['failed no room', 'durable 1', 'durable 2', 'recovered', 'durable 3', 'durable 4'])
   })
 })

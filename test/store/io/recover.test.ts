@@ -3,9 +3,10 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { Random } from '../../../fuzz/sim/random.ts'
 import { Database } from '../../../src/store/io/database.ts'
-import { DirectoryLock } from '../../../src/store/io/owner.ts'
+import { DirectoryLock, thisProcess } from '../../../src/store/io/owner.ts'
 import { recoverStore } from '../../../src/store/io/recover.ts'
 import { DATABASE_FILE, LOCK_FILE } from '../../../src/store/io/schema.ts'
+import { SqliteStore, startHere } from '../../../src/store/io/sqlite-store.ts'
 import { readWal } from '../../../src/store/io/wal.ts'
 import { rowOf, sessionKey } from '../../../src/store/rows.ts'
 import type { StoreRecord } from '../../../src/store/store.ts'
@@ -243,6 +244,51 @@ describe('the WAL', () => {
       expect(problems).toEqual([`roost.db-wal: frame ${i + 1} is damaged, so that SQLite ignores later transactions`])
       recoverWithout(onPages([all[i]!.page]), { i })
     }
+  })
+
+  const open = async (): Promise<number> => {
+    const listener = { onDurable: () => {}, onFailed: (reason: string) => expect.unreachable(reason), onRecovered: () => {} }
+    const store = await SqliteStore.open(copies.dir, listener, startHere)
+    const commits = store.durable
+    await store.close()
+    return commits
+  }
+
+  test('has a flipped bit: no process goes on from an earlier commit', async () => {
+    const random = new Random(4)
+    const all = frames()
+    for (let i = 0; i < all.length - 7; i += 9) {
+      put((wal) => flip(wal, frameAt(i) + random.between(0, FRAME - 1), random.between(0, 7)))
+      const before = copies.files
+      await expect(open()).rejects.toThrow(
+        /roost\.db-wal: frame \d+ is damaged, so that SQLite ignores later transactions\. Nothing was/,
+      )
+      expect({ ...copies.files, '.': '' }).toMatchObject({
+        'roost.db': before['roost.db'],
+        'roost.db-wal': before['roost.db-wal'],
+      })
+    }
+  })
+
+  test.each([
+    ['a power cut', 'process', GONE, 1],
+    ['a crash', 'process', { ...GONE, bootId: thisProcess().bootId, pid: 2 ** 22 + 1 }, undefined],
+    ['a power cut', 'fsync', GONE, undefined],
+  ] as const)('has a gap after %s with durability %s', async (_what, durability, owner, commits) => {
+    copies.put(undefined)
+    Database.create(copies.path, 'test')
+    const database = new Database(copies.path, false, { durability })
+    database.own(owner, 'test')
+    for (const lsn of [1, 2, 3, 4]) database.transaction(() => database.putCommit(lsn, rowOf(session('mqtt:new', lsn))), true)
+    const files = [readFileSync(copies.path), readFileSync(`${copies.path}-wal`)] as const
+    database.close()
+    copies.put(...files)
+    const ends = readWal({ database: copies.path, wal: `${copies.path}-wal` }).sound.flatMap((frame, i) =>
+      frame.databasePages > 0 ? [i] : [],
+    )
+    copies.put(files[0], flip(files[1], frameAt(ends[2]!) + 1000))
+    if (commits === undefined) await expect(open()).rejects.toThrow('is damaged, so that SQLite ignores later transactions')
+    else expect(await open()).toBe(commits)
   })
 
   test('has a damaged version of a page: its rows are missing rather than outdated', () => {
