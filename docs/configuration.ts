@@ -92,7 +92,7 @@ A listener that loses a setting which protects it, such as a plugin, or one that
 An output file that exists is an error (exit code 2), unless \`--force\` is given.
 
 Where Mosquitto takes 0 (or -1) for "no bound", so does Roost, for a large one. Differences by default: \`set_tcp_nodelay\` is true,
-\`max_packet_size\`, \`max_queued_bytes\` and \`max_connections\` have a bound, and state is kept on disk.
+\`max_packet_size\`, \`max_queued_bytes\` and \`max_connections\` have a bound, and state is kept on disk. What else is different: [migrating.md](migrating.md).
 `
 
 const TOPICS = `## Predefined topics

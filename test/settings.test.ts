@@ -119,6 +119,12 @@ describe('for all listeners', () => {
     expect(wire.messages(reader)).toHaveLength(1)
     wire.send(reader, { type: 4, packetId: 1, reasonCode: 0, properties: {} })
     expect(wire.messages(reader)).toHaveLength(1)
+    // Payloads alone count, as with Mosquitto: after 49 bytes one more goes out.
+    const other = new Configured('max_inflight_bytes: 50')
+    const second = other.connect()
+    other.subscribe(second, 'a')
+    for (const id of [1, 2, 3]) other.publish(other.connect(), 'a', { qos: 1, id, text: String(id).repeat(49) })
+    expect(other.messages(second)).toHaveLength(2)
   })
 
   test('max_queued_messages: no more wait for who is away', () => {

@@ -140,7 +140,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     let bytes = 0
     for (const session of this.sessions) {
       messages += session.queueLength + (session.inflight?.size ?? 0)
-      bytes += session.queuedBytes + session.inflightBytes
+      bytes += session.queuedBytes
+      for (const { queued } of session.inflight?.values() ?? []) bytes += queued.message.weight
     }
     return { messages, bytes }
   }

@@ -75,7 +75,7 @@ export class ClientLink implements Link {
   closed = false
   /** Deliveries with QoS above 0 that may be unacknowledged: the lower of the client's Receive Maximum and our own bound. */
   window = 1
-  /** Their bytes: topic, payload and properties. */
+  /** Bytes of their payloads above which no more go out. */
   windowBytes = Number.POSITIVE_INFINITY
   /** An authentication is going on. */
   authenticating: Authenticating | undefined = undefined

@@ -174,7 +174,9 @@ export class Connector {
   }
 
   #assignedId({ autoIdPrefix }: LinkSettings): string {
-    const random = Math.floor(this.#context.random() * 2 ** 48).toString(36)
+    // 96 bits: whoever knows the id may take the session over.
+    const part = (): string => Math.floor(this.#context.random() * 2 ** 48).toString(36)
+    const random = part() + part()
     for (let id = `${autoIdPrefix}${random}`, count = 2; ; id = `${autoIdPrefix}${random}-${count++}`) {
       // MQTT-3.2.2-16
       if (this.#sessions.get('mqtt', id) === undefined && this.#sessions.get('sn', id) === undefined) return id

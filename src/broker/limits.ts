@@ -5,7 +5,7 @@ import { exceedsBytes } from '../mqtt/topics.ts'
 export interface BrokerLimits {
   /** Unacknowledged QoS 1 and 2 deliveries per client, unless the client asks for fewer (Receive Maximum). */
   readonly maxInflightMessages: number
-  /** Their bytes: topic, payload and properties. */
+  /** Bytes of their payloads above which no more go out. */
   readonly maxInflightBytes: number
   /** QoS 1 and 2 messages that one 5.0 client may have on their way to us (our Receive Maximum). */
   readonly receiveMaximum: number

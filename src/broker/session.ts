@@ -105,6 +105,7 @@ export class Session implements Identity {
   queuedBytes = 0
   /** Of the queued messages, those with QoS 0: what goes first when room is needed. */
   queuedQos0 = 0
+  /** Payloads that were sent and are not acknowledged, bytes, for `max_inflight_bytes`. */
   inflightBytes = 0
   /** Of what is in flight, what takes a place in the window of this conversation. */
   outstanding = 0
@@ -171,7 +172,7 @@ export class Session implements Identity {
   depart(inflight: Inflight): void {
     this.inflight ??= new Map()
     this.inflight.set(inflight.packetId, inflight)
-    this.inflightBytes += inflight.queued.message.weight
+    this.inflightBytes += inflight.queued.message.payloadLength
     this.takePlace(inflight)
   }
 
@@ -194,7 +195,7 @@ export class Session implements Identity {
     const inflight = this.inflight?.get(packetId)
     if (inflight === undefined) return undefined
     this.inflight!.delete(packetId)
-    this.inflightBytes -= inflight.queued.message.weight
+    this.inflightBytes -= inflight.queued.message.payloadLength
     if (inflight.counts) this.outstanding--
     return inflight
   }

@@ -1,3 +1,4 @@
+import { randomInt } from 'node:crypto'
 import { resolve } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
 import { AccessFiles } from '../access/io/access-files.ts'
@@ -21,6 +22,9 @@ import { openFilesLimit, openFilesWarning } from './open-files.ts'
 import { openSensorUsers, readSensorRules } from './sensor-users.ts'
 import { StopError } from './serve.ts'
 import { corePort, SnPorts } from './sn-ports.ts'
+
+/** The most that `randomInt` takes. */
+const RANDOM_STEPS = 2 ** 48 - 1
 
 /** Where sensors come in. */
 export interface ListeningSn {
@@ -86,7 +90,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
     store,
     clock: wallClock(),
     notice: logged,
-    random: Math.random,
+    random: () => randomInt(RANDOM_STEPS) / RANDOM_STEPS,
     version: version === undefined ? 'roost' : `roost version ${version}`,
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
   })

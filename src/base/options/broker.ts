@@ -91,7 +91,7 @@ export const BROKER_OPTIONS = {
     ...wholeOrOff(1, 16 * KIB * MIB, 'no bound'),
     default: 0,
     about:
-      'Bytes of topics, payloads and properties on their way to one client at once, of which one message may be larger; 0 leaves it to max_inflight_messages.',
+      'Bytes of payloads of QoS 1 and 2 on their way to one client at once: while there are fewer, one more message goes out, however large, as with Mosquitto; 0 leaves it to max_inflight_messages.',
   },
   max_queued_messages: {
     group: 'MQTT broker',
