@@ -381,7 +381,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       return
     }
     this.stats.connected++
-    this.#context.notice({ code: 'client-connected', level: 'info', client: admitted.key, peer: link.info.peer })
+    if (link.info.isRestored !== true)
+      this.#context.notice({ code: 'client-connected', level: 'info', client: admitted.key, peer: link.info.peer })
     link.resume(admitted)
   }
 

@@ -36,8 +36,8 @@ export interface ClientHost {
   proved(route: RouteKey): void
   /** Call `durable` on this client when more is durable. */
   awaitDurable(client: SnClient): void
-  /** A new conversation with the broker, as the client's user; the one before is forgotten. */
-  openLink(now: Instant, client: SnClient): Link
+  /** A new conversation with the broker, as the client's user; the one before is forgotten. `isRestored`: it goes on after a restart. */
+  openLink(now: Instant, client: SnClient, isRestored?: boolean): Link
   /** The conversation is over. */
   closeLink(client: SnClient): void
   /** The client's session is over and nothing of it is left to remember. */

@@ -4,6 +4,7 @@ import { type Connack, PacketType, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { topicNameError } from '../mqtt/topics.ts'
+import { typeName } from '../mqttsn/describe.ts'
 import { type Message, MsgType, ReturnCode, type SnConnect, type WillMsg, type WillTopic } from '../mqttsn/messages.ts'
 import type { SnClient } from './sn-client.ts'
 import type { State } from './state-table.ts'
@@ -55,8 +56,9 @@ export class ConnectionSetup {
       this.#establish(now, dialogue.connect, undefined)
       return
     }
-    if (topicNameError(message.topic) !== '') {
-      this.#refuse(now, ReturnCode.NOT_SUPPORTED)
+    const wrong = topicNameError(message.topic)
+    if (wrong !== '') {
+      this.#refuse(now, ReturnCode.NOT_SUPPORTED, `WILLTOPIC, ${wrong}`)
       return
     }
     dialogue.topic = message
@@ -88,6 +90,7 @@ export class ConnectionSetup {
     const client = this.#client
     // Once a dialogue is answered, CONNACK is all that the client can wait for.
     if (client.link === undefined || this.#dialogue === undefined || this.isUnderWay) return
+    client.tellIgnored(`${typeName(message.type)} ends the will dialogue that its CONNECT began`)
     this.breakOff(now)
     client.handle(now, message)
   }
@@ -186,7 +189,7 @@ export class ConnectionSetup {
     client.sleepSeconds = 0
     const lsn = client.record(now)
     if (lsn === 'full') {
-      this.#refuse(now, ReturnCode.CONGESTION)
+      this.#refuse(now, ReturnCode.CONGESTION, 'the store is full')
       return
     }
     client.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED }, lsn)
@@ -197,10 +200,10 @@ export class ConnectionSetup {
   }
 
   /** CONNECT came to nothing: a conversation that there was before it is over too. */
-  #refuse(now: Instant, returnCode: number): void {
+  #refuse(now: Instant, returnCode: number, why?: string): void {
     const client = this.#client
     client.end(now, 'disconnected')
-    client.send({ type: MsgType.CONNACK, returnCode })
+    client.send({ type: MsgType.CONNACK, returnCode }, 0, why)
     if (client.recorded) client.record(now)
     else client.host.forget(client)
   }
@@ -219,7 +222,7 @@ export class ConnectionSetup {
     }
     this.#connecting = 'restart'
     client.username = user.username
-    client.link = client.host.openLink(now, client)
+    client.link = client.host.openLink(now, client, true)
     client.link.listen(now, false)
     client.toBroker(now, connectPacket(client.clientId, false, client.expirySeconds, client.will, this.#window))
   }

@@ -57,17 +57,16 @@ export class Downlink {
     const { route, host } = this.#client
     // What found no place at its port is sent again before anything that comes behind it.
     const waits = this.#rests || this.#own !== undefined || (open.length > 0 && host.ports.hasRefused(route))
-    return open.length >= host.options.inflightMessages || waits || register !== undefined
+    return this.windowFull || waits || register !== undefined
+  }
+
+  get windowFull(): boolean {
+    return this.#transactions.open.length >= this.#client.host.options.inflightMessages
   }
 
   /** Topic ids of which the client was sent a REGISTER, or also a PUBLISH, that it has not answered. */
   topicIdsInUse(inPublishes: boolean): ReadonlySet<number> {
-    const ids = new Set<number>()
-    for (const { message } of this.#transactions.open) {
-      const inUse = message.type === MsgType.PUBLISH && inPublishes && message.topicIdType === 'normal'
-      if (inUse || message.type === MsgType.REGISTER) ids.add(message.topicId)
-    }
-    return ids
+    return this.#transactions.topicIds(inPublishes)
   }
 
   beginWake(): void {
@@ -425,7 +424,7 @@ export class Downlink {
     const { route, host } = this.#client
     const publish = publishOf(held, reference)
     if (messageLength(publish) > host.ports.roomTo(route)) {
-      this.#giveUp(now, held, `${message.payloadLength} octets on ${message.topic} are too long for a datagram`)
+      this.#giveUp(now, held, `${message.payloadLength} octets on ${message.topic} are too long for a datagram`, 'sn_max_frame')
       return
     }
     if (this.#needsRegack(held, reference)) {
@@ -516,9 +515,9 @@ export class Downlink {
   }
 
   /** The client will never take this message: it counts as delivered, and that is told. */
-  #giveUp(now: Instant, held: Held, reason: string): void {
+  #giveUp(now: Instant, held: Held, reason: string, limit?: string): void {
     const client = this.#client
-    this.#client.tellDropped(reason)
+    this.#client.tellDropped(reason, limit)
     if (held.qos === 1) client.toBroker(now, responsePacket(PacketType.PUBACK, held.packetId))
     else if (held.qos === 2) client.toBroker(now, responsePacket(PacketType.PUBREC, held.packetId, 0x83))
     this.#close(now, undefined)

@@ -1,5 +1,7 @@
 import { utf8Length } from '../base/bytes.ts'
+import { foreignProtocol } from '../base/foreign-protocol.ts'
 import { earliest, type Instant } from '../base/machine.ts'
+import type { Malformed } from '../base/malformed.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
@@ -113,7 +115,7 @@ export class Gateway implements ClientHost {
     this.#proof.received(route, bytes.length)
     const wrapped = unwrap(bytes)
     if (wrapped === undefined) this.#handle(now, route, bytes, 0, bytes.length)
-    else if ('kind' in wrapped) this.#malformed(route, wrapped.reason, wrapped.rule)
+    else if ('kind' in wrapped) this.#malformed(route, bytes, wrapped)
     else if (!this.options.forwarders)
       this.notice({ code: 'forwarder-refused', level: 'info', peer: route, reason: 'no forwarders here (forwarders)' })
     else {
@@ -125,7 +127,7 @@ export class Gateway implements ClientHost {
   #handle(now: Instant, route: RouteKey, bytes: Uint8Array, start: number, end: number): void {
     const message = decodeMessage(bytes, start, end)
     if (isMalformed(message)) {
-      this.#malformed(route, message.reason, message.rule)
+      this.#malformed(route, bytes, message)
       return
     }
     this.traffic.packetsReceived++
@@ -171,7 +173,8 @@ export class Gateway implements ClientHost {
     const refusal = this.#refusal(route, message, client)
     if (refusal !== '') {
       const notSupported = ReturnCode.NOT_SUPPORTED
-      this.notice({ code: 'client-refused', level: 'info', client: `sn:${clientId}`, peer: route, reason: refusal })
+      const limit = refusal === ID_TOO_LONG ? { limit: 'max_sn_client_id_length' } : {}
+      this.notice({ code: 'client-refused', level: 'info', client: `sn:${clientId}`, peer: route, reason: refusal, ...limit })
       this.transmit(route, { type: MsgType.CONNACK, returnCode: notSupported })
       return
     }
@@ -217,7 +220,7 @@ export class Gateway implements ClientHost {
     if (protocolId !== PROTOCOL_ID) return `protocol id ${protocolId}`
     if (clientId === '') return 'no client id (ruling A22)'
     if (clientId === this.#qosM1.clientId) return 'the client id is that of QoS -1 messages'
-    if (utf8Length(clientId) > maxClientIdLength) return 'the client id is too long (max_sn_client_id_length)'
+    if (utf8Length(clientId) > maxClientIdLength) return ID_TOO_LONG
     const user = users.userOf(clientId, route)
     if (user === undefined) return 'no rule lets it in (sn_users)'
     return known?.link !== undefined && known.username !== user.username ? 'connected as another user (sn_users)' : ''
@@ -244,20 +247,30 @@ export class Gateway implements ClientHost {
 
   #bind(now: Instant, client: SnClient, route: RouteKey): void {
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
-    if (client.route !== route) this.ports.withdraw(client.route)
+    if (client.route !== route) {
+      this.ports.withdraw(client.route)
+      if (client.link !== undefined && client.route !== '') {
+        const reason = `it was at ${client.route}`
+        this.notice({
+          code: 'client-moved',
+          level: client.state === 'active' ? 'info' : 'debug',
+          client: client.key,
+          peer: route,
+          reason,
+        })
+      }
+    }
     const before = this.#byRoute.get(route)
     if (before !== undefined && before !== client) {
       // Whatever went there still would be read by the wrong sensor, whose topic ids mean other topics.
       this.ports.withdraw(route)
       before.route = ''
       before.updateListening(now)
-      this.notice({
-        code: 'client-takeover',
-        level: 'info',
-        client: before.key,
-        peer: route,
-        reason: `its address is ${client.key}'s`,
-      })
+      // Whoever has said goodbye has left the address to others.
+      if (before.link !== undefined) {
+        const reason = `its address is ${client.key}'s`
+        this.notice({ code: 'client-takeover', level: 'info', client: before.key, peer: route, reason })
+      }
     }
     client.route = route
     this.#byRoute.set(route, client)
@@ -403,7 +416,7 @@ export class Gateway implements ClientHost {
     this.#waiting.push(client)
   }
 
-  openLink(now: Instant, client: SnClient): Link {
+  openLink(now: Instant, client: SnClient, isRestored = false): Link {
     this.closeLink(client)
     const { route: peer, username } = client
     const link = this.#uplink.open(now, {
@@ -411,6 +424,7 @@ export class Gateway implements ClientHost {
       peer,
       listener: 'sn',
       ...(username !== undefined && { identity: username }),
+      ...(isRestored && { isRestored: true as const }),
     })
     this.#byLink.set(link.id, client)
     return link
@@ -429,7 +443,12 @@ export class Gateway implements ClientHost {
 
   tellStranger(now: Instant, route: RouteKey, why: string): void {
     const told = this.#told.get(route)
-    if ((told !== undefined && now - told < TOLD_AGAIN_MS) || !this.#strangers.take(now)) return
+    if (told !== undefined && now - told < TOLD_AGAIN_MS) return
+    if (!this.#strangers.take(now)) {
+      const limit = 'unknown_sender_replies_per_second'
+      this.notice({ code: 'limit-reached', level: 'warn', peer: route, reason: 'an unknown sender is not answered', limit })
+      return
+    }
     this.#told.delete(route)
     if (this.#told.size >= TOLD_MAX) this.#told.delete(this.#told.keys().next().value!)
     this.#told.set(route, now)
@@ -446,10 +465,19 @@ export class Gateway implements ClientHost {
     traffic.publishBytesSent += sent.data.length
   }
 
-  #malformed(peer: RouteKey, reason: string, rule: string | undefined): void {
-    this.notice({ code: 'malformed-datagram', level: 'info', peer, reason: rule === undefined ? reason : `${reason} (${rule})` })
+  #malformed(peer: RouteKey, bytes: Uint8Array, { reason, rule }: Malformed): void {
+    const foreign = foreignProtocol(bytes)
+    const told =
+      foreign !== undefined
+        ? `this is ${foreign}, and MQTT-SN is spoken here`
+        : rule === undefined
+          ? reason
+          : `${reason} (${rule})`
+    this.notice({ code: 'malformed-datagram', level: 'info', peer, reason: told })
   }
 }
+
+const ID_TOO_LONG = 'the client id is too long (max_sn_client_id_length)'
 
 const plainPort = ({ tRetryMs, nRetry, maxDatagram }: GatewayOptions): Port => ({
   name: DEFAULT_PORT,

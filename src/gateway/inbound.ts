@@ -77,14 +77,15 @@ export class Inbound {
 
   register(now: Instant, message: Register): void {
     const { topicName, msgId } = message
-    const answer = (topicId: number, returnCode: number, lsn = 0): void =>
-      this.#client.send({ type: MsgType.REGACK, topicId, msgId, returnCode }, lsn)
-    if (topicNameError(topicName) !== '') {
-      answer(0, ReturnCode.NOT_SUPPORTED)
+    const answer = (topicId: number, returnCode: number, lsn = 0, why = ''): void =>
+      this.#client.send({ type: MsgType.REGACK, topicId, msgId, returnCode }, lsn, `REGISTER of ${topicName}, ${why}`)
+    const wrong = topicNameError(topicName)
+    if (wrong !== '') {
+      answer(0, ReturnCode.NOT_SUPPORTED, 0, wrong)
       return
     }
     const assigned = this.#client.topicIds.asked(topicName)
-    if (typeof assigned === 'string') answer(0, codeOf(assigned))
+    if (typeof assigned === 'string') answer(0, codeOf(assigned), 0, NO_ID[assigned])
     else {
       const { registry } = this.#client
       registry.markKnown(assigned.topicId)
@@ -96,30 +97,33 @@ export class Inbound {
 
   publish(now: Instant, message: SnPublish): void {
     const { topicId, msgId, qos, topicIdType, data } = message
-    const refuse = (returnCode: number): void => this.#client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
+    const refuse = (returnCode: number, why: string): void => {
+      const about = `PUBLISH with QoS ${qos} to ${topicKind(topicIdType)}, ${why}`
+      this.#client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode }, 0, about)
+    }
     const topic = this.topicOf(topicIdType, topicId)
     if (topic === undefined || topicNameError(topic) !== '') {
-      refuse(ReturnCode.INVALID_TOPIC_ID)
+      refuse(ReturnCode.INVALID_TOPIC_ID, topic === undefined ? 'which stands for no topic here' : 'which is no topic name')
       return
     }
     if (qos > 0 && this.#client.isPaused) {
-      refuse(ReturnCode.CONGESTION)
+      refuse(ReturnCode.CONGESTION, PAUSED)
       return
     }
-    if ((qos > 0 && msgId === 0) || qos > this.allowed.qos || (message.retain && !this.allowed.retain)) {
-      refuse(ReturnCode.NOT_SUPPORTED)
+    const wrong = this.#publishError(message)
+    if (wrong !== '') {
+      refuse(ReturnCode.NOT_SUPPORTED, wrong)
       return
     }
     if (qos > 0 && this.#isFull(now, msgId)) {
       // By section 6.6 a client has one message on its way, and many have several (ruling A15).
-      refuse(ReturnCode.CONGESTION)
+      refuse(ReturnCode.CONGESTION, 'too many are on their way (sn_uplink_messages)')
       return
     }
     // It comes again before the broker has answered it, and one answer is enough.
     if (qos > 0 && message.dup && this.#publishing.some((open) => open.msgId === msgId && open.topicId === topicId)) return
     if (qos > 0 && this.#publishing.length >= PUBLISHING_MAX) {
-      this.#tooMany('PUBLISH', PUBLISHING_MAX)
-      refuse(ReturnCode.CONGESTION)
+      refuse(ReturnCode.CONGESTION, this.#tooMany('PUBLISH', PUBLISHING_MAX))
       return
     }
     if (qos === 2 && this.#qos2?.isLateCopy(now, msgId, fingerprint(topic, data))) {
@@ -130,7 +134,7 @@ export class Inbound {
     }
     if (qos > 0) {
       if (qos === 2 && !this.#noteOpen(now, msgId, fingerprint(topic, data))) {
-        refuse(ReturnCode.CONGESTION)
+        refuse(ReturnCode.CONGESTION, 'the store is full')
         return
       }
       this.#open.set(msgId, { heardAt: now, answered: false })
@@ -140,6 +144,12 @@ export class Inbound {
     publish.dup = message.dup
     if (qos > 0) this.#publishing.push({ msgId, topicId, message: publish })
     this.#client.toBroker(now, publish)
+  }
+
+  #publishError({ qos, msgId, retain }: SnPublish): string {
+    if (qos > 0 && msgId === 0) return 'without a message id'
+    if (qos > this.allowed.qos) return 'more than may be published here (maximum_qos)'
+    return retain && !this.allowed.retain ? 'retained, which is not kept here (retain_available)' : ''
   }
 
   /** PUBREL: from here on the id may be used again, but a copy of the old PUBLISH may still be on its way. */
@@ -159,24 +169,25 @@ export class Inbound {
 
   subscribe(now: Instant, message: TopicRequest): void {
     const { msgId, qos, topicIdType } = message
-    const refuse = (returnCode: number): void =>
-      this.#client.send({ type: MsgType.SUBACK, qos: 0, topicId: 0, msgId, returnCode })
     const filter = this.#filterOf(message)
+    const refuse = (returnCode: number, why: string): void => {
+      const about = `SUBSCRIBE to ${filter ?? `${topicKind(topicIdType)} ${message.topicId}`}, ${why}`
+      this.#client.send({ type: MsgType.SUBACK, qos: 0, topicId: 0, msgId, returnCode }, 0, about)
+    }
     if (filter === undefined) {
-      refuse(ReturnCode.INVALID_TOPIC_ID)
+      refuse(ReturnCode.INVALID_TOPIC_ID, 'which stands for no topic here')
       return
     }
     if (this.#client.isPaused) {
-      refuse(ReturnCode.CONGESTION)
+      refuse(ReturnCode.CONGESTION, PAUSED)
       return
     }
     if (qos === -1 || topicFilterError(filter) !== '') {
-      refuse(ReturnCode.NOT_SUPPORTED)
+      refuse(ReturnCode.NOT_SUPPORTED, qos === -1 ? 'with QoS -1' : topicFilterError(filter))
       return
     }
     if (this.#subscribing.length >= SUBSCRIBING_MAX) {
-      this.#tooMany('SUBSCRIBE', SUBSCRIBING_MAX)
-      refuse(ReturnCode.CONGESTION)
+      refuse(ReturnCode.CONGESTION, this.#tooMany('SUBSCRIBE', SUBSCRIBING_MAX))
       return
     }
     // A name gets an id, so that its messages need no REGISTER; a short name is its own, and a wildcard has none (ruling A13).
@@ -188,7 +199,7 @@ export class Inbound {
     if (topicIdType === 'normal' && topicNameError(name) === '') {
       const assigned = this.#client.topicIds.asked(name)
       if (typeof assigned === 'string') {
-        refuse(codeOf(assigned))
+        refuse(codeOf(assigned), NO_ID[assigned])
         return
       }
       ;({ topicId, lsn, isNew } = assigned)
@@ -252,9 +263,11 @@ export class Inbound {
     this.#client.downlink.reconsider(now)
   }
 
-  #tooMany(what: string, most: number): void {
+  #tooMany(what: string, most: number): string {
     const { host, key, route: peer } = this.#client
-    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason: `${most} ${what}s wait for the broker` })
+    const reason = `${most} ${what}s wait for the broker`
+    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason })
+    return reason
   }
 
   /** The topic that a client means; `undefined` if the id is unknown. */
@@ -325,6 +338,17 @@ export class Inbound {
 /** Waiting helps where the store is full or an id is in use, and not where the client has asked for all ids that it can have. */
 const codeOf = (refusal: 'too many' | 'in use' | 'store full'): number =>
   refusal === 'too many' ? ReturnCode.NOT_SUPPORTED : ReturnCode.CONGESTION
+
+const NO_ID = {
+  'too many': 'which has no id, and no more are given (max_sn_topics_per_client)',
+  'in use': 'which has no id, and all of them are in use',
+  'store full': 'whose id cannot be stored',
+}
+
+const PAUSED = 'while the broker takes no more'
+
+const topicKind = (type: TopicIdType): string =>
+  ({ normal: 'a topic id', predefined: 'a predefined topic id', short: 'a short topic name' })[type]
 
 /** Takes out the request with this message id that came first: the broker answers in order. */
 function takeFirst<T extends { readonly msgId: number }>(requests: T[], msgId: number): T | undefined {

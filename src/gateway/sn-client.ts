@@ -3,6 +3,7 @@ import { type Link, type Outgoing, OutgoingType } from '../mqtt/link.ts'
 import { type Packet, PacketType, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { describeMessage, typeName } from '../mqttsn/describe.ts'
 import {
   type Message,
   MsgType,
@@ -54,6 +55,7 @@ export class SnClient {
   awaitsDurable = false
   /** The user that the link is open as. */
   username: string | undefined = undefined
+  #windowTold = false
   readonly replies = new Replies(this)
   readonly supervision = new Supervision(this)
   readonly setup = new ConnectionSetup(this)
@@ -146,6 +148,7 @@ export class SnClient {
         this.host.tellStranger(now, this.route, 'told to connect')
         break
       case 'ignore':
+        this.tellIgnored(`${typeName(message.type)} out of turn (${this.state})`)
         break
     }
     this.downlink.heard(now)
@@ -301,7 +304,19 @@ export class SnClient {
     // What is delivered behind a reply that waits for the store, or a message that waits for its port, would wait with it: it is
     // safer in its queue.
     const waits = this.replies.blocked || this.host.ports.isWaiting(this.route)
+    if (open && downlink.windowFull) this.#tellWindowFull()
     this.link?.listen(now, open && !downlink.full && !waits && this.route !== '')
+  }
+
+  /** Told once, until everything that waits has left. */
+  #tellWindowFull(): void {
+    const backlog = this.link?.backlog ?? 0
+    if (backlog > 0 && !this.#windowTold) {
+      const { host, key, route: peer } = this
+      const reason = 'the rest waits for acknowledgements'
+      host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: 'sn_inflight_messages' })
+    }
+    this.#windowTold = backlog > 0
   }
 
   /** Ends an awake period when all that it may deliver is delivered; at the latest when told to (ruling A4). */
@@ -320,6 +335,7 @@ export class SnClient {
         this.downlink.watch(now)
         return
       }
+      this.#tellWakeFull()
     }
     this.state = 'asleep'
     this.sleepsSince = now
@@ -328,6 +344,13 @@ export class SnClient {
     this.#withdraw()
     this.send({ type: MsgType.PINGRESP })
     this.supervision.arm(now)
+  }
+
+  #tellWakeFull(): void {
+    const { host, key, route: peer, link } = this
+    if (link === undefined || link.backlog === 0) return
+    const reason = `${link.backlog} messages wait for its next awake period`
+    host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: 'wake_messages' })
   }
 
   /** Its last message has left the port, or has to wait for its address to prove itself: that ends an awake period, or nothing would. */
@@ -343,10 +366,11 @@ export class SnClient {
   }
 
   /** A message that has no transaction, or will have none again, is gone. */
-  tellDropped(reason: string): void {
+  tellDropped(reason: string, limit?: string): void {
     const { host, key, route } = this
     host.traffic.publishDropped++
-    host.notice({ code: 'message-dropped', level: 'warn', client: key, peer: route, reason })
+    const about = { client: key, peer: route, ...(limit !== undefined && { limit }) }
+    host.notice({ code: 'message-dropped', level: 'warn', ...about, reason })
   }
 
   /** N_retry is used up in silence: an active client is lost, a sleeper is left to its sleep, with its message (ruling A28). */
@@ -408,9 +432,21 @@ export class SnClient {
 
   // --- Replies, ids, records, supervision
 
-  /** Sends a message when everything before it has gone and `lsn` is durable. */
-  send(message: Message, lsn: Lsn = 0): void {
+  /** Sends a message when everything before it has gone and `lsn` is durable. `why` says what a refusal is about, unless the broker has told it. */
+  send(message: Message, lsn: Lsn = 0, why?: string): void {
+    if ('returnCode' in message && message.returnCode !== ReturnCode.ACCEPTED) this.#tellRefusal(message, why)
     this.replies.send(message, lsn)
+  }
+
+  #tellRefusal(message: Message, why: string | undefined): void {
+    const level = why === undefined ? 'debug' : 'info'
+    const reason = `${describeMessage(message)}${why === undefined ? '' : `: ${why}`}`
+    this.host.notice({ code: 'request-refused', level, client: this.key, peer: this.route, reason })
+  }
+
+  /** What comes out of turn, and is often a late copy. */
+  tellIgnored(reason: string): void {
+    this.host.notice({ code: 'protocol-error', level: 'debug', client: this.key, peer: this.route, reason })
   }
 
   /** More is durable: what waited for it leaves, and deliveries may follow. */

@@ -57,6 +57,16 @@ export class Transactions {
     return this.open.find((each) => !isRegister(each) && each.msgId === msgId)
   }
 
+  /** Those in REGISTER, or also in PUBLISH. */
+  topicIds(inPublishes: boolean): ReadonlySet<number> {
+    const ids = new Set<number>()
+    for (const { message } of this.open) {
+      const inUse = message.type === MsgType.PUBLISH && inPublishes && message.topicIdType === 'normal'
+      if (inUse || message.type === MsgType.REGISTER) ids.add(message.topicId)
+    }
+    return ids
+  }
+
   replace(transaction: Transaction, by: Transaction): void {
     this.open[this.open.indexOf(transaction)] = by
   }

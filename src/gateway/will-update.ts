@@ -11,7 +11,11 @@ import { returnCodeOf } from './translate.ts'
 /** WILLTOPICUPD: a new topic keeps the message, an empty one deletes the will [1.2 section 5.4.22]. */
 export function updateWillTopic(client: SnClient, now: Instant, { topic, qos, retain }: WillTopic): void {
   if (topic !== undefined && topicNameError(topic) !== '') {
-    client.send({ type: MsgType.WILLTOPICRESP, returnCode: ReturnCode.NOT_SUPPORTED })
+    client.send(
+      { type: MsgType.WILLTOPICRESP, returnCode: ReturnCode.NOT_SUPPORTED },
+      0,
+      `WILLTOPICUPD, ${topicNameError(topic)}`,
+    )
     return
   }
   const payload = client.will?.payload ?? new Uint8Array(0)
@@ -23,7 +27,8 @@ export function updateWillTopic(client: SnClient, now: Instant, { topic, qos, re
 /** WILLMSGUPD: a message without a will that it could belong to is refused [1.2 section 5.4.23]. */
 export function updateWillMessage(client: SnClient, now: Instant, { message: payload }: WillMsg): void {
   const type = MsgType.WILLMSGRESP
-  if (client.will === undefined) client.send({ type, returnCode: ReturnCode.NOT_SUPPORTED })
+  if (client.will === undefined)
+    client.send({ type, returnCode: ReturnCode.NOT_SUPPORTED }, 0, 'WILLMSGUPD, and there is no will')
   else {
     const { returnCode, lsn } = update(client, now, { ...client.will, payload })
     client.send({ type, returnCode }, lsn)

@@ -16,7 +16,7 @@ import type { Logger } from './log.ts'
 import { type Running, startRoost as start } from './roost.ts'
 
 /** Levels of the lines that a started Roost writes. */
-const LEVELS = ['debug', 'info', 'warn', 'error'] as const
+const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 type Level = (typeof LEVELS)[number]
 
 /** Where log lines go: pino, `console`, or any of their methods. A method that is missing drops the lines of its level. */
@@ -142,6 +142,8 @@ function asLogger(log: EmbeddedLog): Logger {
     }
   }
   const methods = Object.fromEntries(LEVELS.map((level) => [level, safe(level)]))
-  const isLevelEnabled = (level: Level): boolean => log.isLevelEnabled?.(level) ?? typeof log[level] === 'function'
+  // `console.trace` is something else.
+  const isLevelEnabled = (level: Level): boolean =>
+    log.isLevelEnabled?.(level) ?? (level !== 'trace' && typeof log[level] === 'function')
   return { ...methods, isLevelEnabled } as unknown as Logger
 }

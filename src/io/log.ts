@@ -116,7 +116,7 @@ function writeNotice(log: Logger, notice: Notice): void {
 const unmapped = (peer: string): string => peer.replace(/^\[::ffff:(\d+\.\d+\.\d+\.\d+)\]/i, '$1')
 
 /** Peers choose their names: no line breaks, no terminal escapes, no megabytes. */
-function printable(text: string): string {
+export function printable(text: string): string {
   const short = text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}...` : text
   return short.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
 }

@@ -100,7 +100,8 @@ export async function startRoost(config: Config, log: Logger, version?: string):
     loop.authenticateBy(access.authenticator)
     // The listeners open only when everything that was kept is there again.
     const listeners = await openListeners(config, loop, notice)
-    const snPorts = await SnPorts.open(config, loop, notice).catch(async (error: unknown) => {
+    const trace = log.isLevelEnabled('trace') ? (line: string): void => log.trace(line) : undefined
+    const snPorts = await SnPorts.open(config, loop, notice, trace).catch(async (error: unknown) => {
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })

@@ -7,8 +7,10 @@ import { SerialDevice } from '../gateway/io/serial.ts'
 import { mtuAt, UdpPort } from '../gateway/io/udp.ts'
 import type { Port } from '../gateway/port.ts'
 import { portNameOf } from '../gateway/route.ts'
+import { describeDatagram } from '../mqttsn/describe.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { cannotListen } from './listeners.ts'
+import { printable } from './log.ts'
 import type { Loop } from './loop.ts'
 
 /** The ports for sensors that are open, and which of them a datagram leaves by. */
@@ -21,17 +23,20 @@ export class SnPorts {
     this.#byName = new Map(ports.map((port) => [port.name, port]))
   }
 
-  /** Opens all or none. @throws StartError that names the option, or the place in the file. */
-  static async open(config: Config, loop: Loop, notice: NoticeSink): Promise<SnPorts> {
+  /** Opens all or none. `trace` gets a line for each datagram. @throws StartError that names the option, or the place in the file. */
+  static async open(config: Config, loop: Loop, notice: NoticeSink, trace?: (line: string) => void): Promise<SnPorts> {
     const open: DatagramPort[] = []
+    const receive = (route: RouteKey, bytes: Uint8Array): void => loop.handle({ kind: 'datagram', route, bytes })
+    const traced = trace === undefined ? receive : tracing('from', receive, trace)
     try {
-      for (const one of config.snListeners) open.push(await openPort(one, loop, notice))
+      for (const one of config.snListeners) open.push(await openPort(one, traced, notice))
     } catch (error) {
       await Promise.all(open.map((port) => port.close()))
       throw error
     }
     const ports = new SnPorts(open)
-    loop.sendDatagramsBy((route, bytes) => ports.#send(route, bytes))
+    const send = (route: RouteKey, bytes: Uint8Array): void => ports.#send(route, bytes)
+    loop.sendDatagramsBy(trace === undefined ? send : tracing('to', send, trace))
     return ports
   }
 
@@ -45,8 +50,14 @@ export class SnPorts {
   }
 }
 
-async function openPort(one: SnListenerConfig, loop: Loop, notice: NoticeSink): Promise<DatagramPort> {
-  const receive = (route: RouteKey, bytes: Uint8Array): void => loop.handle({ kind: 'datagram', route, bytes })
+function tracing(way: 'from' | 'to', pass: Receive, trace: (line: string) => void): Receive {
+  return (route, bytes) => {
+    trace(`${way} ${printable(route)}: ${describeDatagram(bytes)}`)
+    pass(route, bytes)
+  }
+}
+
+async function openPort(one: SnListenerConfig, receive: Receive, notice: NoticeSink): Promise<DatagramPort> {
   const { name, device, host, port, multicastGroup, multicastPort, multicastInterface, multicastTtl, origin } = one
   if (device !== undefined) return openSerial(one, device, receive, notice)
   const multicast = { group: multicastGroup, port: multicastPort, interface: multicastInterface, ttl: multicastTtl }

@@ -1,5 +1,6 @@
 import { ByteWriter } from '../base/bytes.ts'
 import { Fifo } from '../base/fifo.ts'
+import { foreignProtocol } from '../base/foreign-protocol.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
 import type { NoticeSink } from '../base/notice.ts'
@@ -29,6 +30,9 @@ export type ConnectionOutput =
   | { readonly kind: 'close'; readonly connection: ConnectionId }
   /** Read nothing more from this peer for now. */
   | { readonly kind: 'pause' | 'resume'; readonly connection: ConnectionId }
+
+/** Packet type and flags (MQTT-2.1.3-1). */
+const CONNECT_HEADER = PacketType.CONNECT << 4
 
 /** Milliseconds that somebody may take to verify who a client is, before the client is let go. */
 const AUTHENTICATION_MS = 120_000
@@ -125,11 +129,15 @@ export class Connections {
     this.traffic.bytesReceived += bytes.length
     if (!connection.started) {
       connection.started = true
-      if (bytes[0]! >> 4 !== PacketType.CONNECT) {
-        // Known from the first byte, so nothing of it is buffered (MQTT-3.1.0-1).
-        this.#notice({ code: 'protocol-error', level: 'info', peer: connection.peer, reason: 'the first packet is not CONNECT' })
+      // A handshake of TLS begins as CONNECT does, but for flags that are reserved.
+      const foreign = bytes[0] === CONNECT_HEADER ? undefined : foreignProtocol(bytes)
+      if (foreign !== undefined || bytes[0]! >> 4 !== PacketType.CONNECT) {
+        // Known from the first bytes, so nothing of it is buffered (MQTT-3.1.0-1).
+        const reason =
+          foreign === undefined ? 'the first packet is not CONNECT' : `this is ${foreign}, and plain MQTT is spoken here`
+        this.#notice({ code: 'protocol-error', level: 'info', peer: connection.peer, reason })
         this.#end(connection, undefined)
-        connection.link.lost(now, 'the first packet is not CONNECT')
+        connection.link.lost(now, reason)
         return
       }
     }

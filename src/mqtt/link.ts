@@ -16,6 +16,8 @@ export interface LinkInfo {
   readonly listener: string
   /** Who the transport says it is: the subject of a TLS client certificate (`use_identity_as_username`). */
   readonly identity?: string
+  /** The client was connected when the process before this one ended, and knows nothing of it. */
+  readonly isRestored?: true
   /** What the listener asks of its clients; the defaults if absent. */
   readonly settings?: LinkSettings
 }

@@ -33,6 +33,8 @@ export type SnEvent =
   | { readonly event: 'registerRefused'; readonly topicName: string; readonly returnCode: number }
   /** A QoS 1 or 2 message is fully acknowledged, or refused with this return code. */
   | { readonly event: 'published'; readonly msgId: number; readonly returnCode: number }
+  /** A QoS 0 message was refused: nothing else answers it. */
+  | { readonly event: 'rejected'; readonly topicId: number; readonly returnCode: number }
   | { readonly event: 'subscribed'; readonly topicId: number; readonly returnCode: number }
   | { readonly event: 'unsubscribed' }
   | { readonly event: 'message'; readonly topic: string | undefined; readonly message: SnPublish }
@@ -320,6 +322,10 @@ export class SnClient {
   #reply(now: Instant, message: Message): void {
     const open = this.#open
     const msgId = 'msgId' in message ? message.msgId : 0
+    if (message.type === MsgType.PUBACK && msgId === 0 && message.returnCode !== ReturnCode.ACCEPTED) {
+      this.#tell({ event: 'rejected', topicId: message.topicId, returnCode: message.returnCode })
+      return
+    }
     if (open === undefined || !open.awaits.includes(message.type) || open.msgId !== msgId) {
       this.ignored++
       return

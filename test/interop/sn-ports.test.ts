@@ -228,3 +228,13 @@ describe('frames over a real socket', () => {
     expect(await next()).toMatch(/^280ca2736d/)
   })
 })
+
+test('log_level: trace tells each datagram, and what it means', async () => {
+  const traced = await StartedProcess.start('--memory', '--log-level', 'trace')
+  const { socket, next } = await open('udp4')
+  socket.send(hex('08 04 04 01 003c 7431'), traced.snPort, '127.0.0.1')
+  await next()
+  await traced.logged(/^trace from 127\.0\.0\.1:\d+: CONNECT clean protocol=1 duration=60 client="t1"$/)
+  await traced.logged(/^trace to 127\.0\.0\.1:\d+: CONNACK accepted$/)
+  await traced.stop()
+})

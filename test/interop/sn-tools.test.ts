@@ -176,11 +176,13 @@ describe('errors are one line, and exit code 2', () => {
       out: '',
       err: `${gateway} has rejected REGISTER a/#: not supported\n`,
     })
-    expect(await tool('pub', '-T', '99', '-m', 'x', '-q', '1').end()).toEqual({
-      code: 2,
-      out: '',
-      err: `${gateway} has rejected PUBLISH: invalid topic id\n`,
-    })
+    for (const qos of ['0', '1']) {
+      expect(await tool('pub', '-T', '99', '-m', 'x', '-q', qos).end()).toEqual({
+        code: 2,
+        out: '',
+        err: `${gateway} has rejected PUBLISH: invalid topic id\n`,
+      })
+    }
   })
 
   test('a message that no datagram can bring', async () => {

@@ -33,7 +33,8 @@ export const PROCESS_OPTIONS = {
     ...choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
     placeholder: 'level',
     default: 'info',
-    about: 'Least important level that is logged: trace, debug, info, warn, error, fatal or silent.',
+    about:
+      'Least important level that is logged: trace, debug, info, warn, error, fatal or silent. With trace each datagram from and to sensors is a line that says what it means.',
   },
   log_format: {
     group: 'Log',

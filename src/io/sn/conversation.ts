@@ -45,7 +45,8 @@ export class Conversation {
     if (event.event === 'refused') throw this.#rejected('CONNECT', event.returnCode)
     if (event.event === 'registerRefused') throw this.#rejected(`REGISTER ${event.topicName}`, event.returnCode)
     if (event.event === 'subscribed' && event.returnCode > 0) throw this.#rejected('SUBSCRIBE', event.returnCode)
-    if (event.event === 'published' && event.returnCode > 0) throw this.#rejected('PUBLISH', event.returnCode)
+    const isRefused = event.event === 'rejected' || (event.event === 'published' && event.returnCode > 0)
+    if (isRefused) throw this.#rejected('PUBLISH', event.returnCode)
     return event
   }
 
