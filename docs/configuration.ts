@@ -17,14 +17,15 @@ Roost runs without any configuration. Every option is a flag of \`roost serve\`,
     max_queued_messages: 5000
     data_dir: /var/lib/roost
 
-    npx roost serve --config roost.yaml --port 2883
+    roost serve --config roost.yaml --port 2883
 
 Flags win over the file, and the file wins over the defaults. A key or a value that Roost does not know ends it with exit code 2 and one
 line that names the flag, or the file, line and column, and the name that was probably meant. Keys are Mosquitto's names or those of the
 MQTT-SN specification where they have one. Numbers are plain numbers: bytes, seconds, messages. Paths are relative to the working
 directory when they come from a flag, and to the configuration file when they come from there.
 
-\`roost serve --test-config\` with the same flags checks all of it, and the files that it names, without starting anything.
+\`roost serve --test-config\` with the same flags checks all of it, the files that it names, and that the data directory and sockets can be
+written, without starting anything. Ports that others use, and a store that is damaged or in use, show at the start.
 
 As long as nothing can verify who connects, Roost listens on loopback only (127.0.0.0/8, ::1, localhost, Unix sockets), and any program on
 the machine may connect. To listen on anything else it needs a way to authenticate clients (\`password_file\`, one of the \`jwt_\` keys,
@@ -81,7 +82,7 @@ its sensors connect again. Keys of their own, without \`sn_\`:
 
 const MOSQUITTO = `## From Mosquitto
 
-    npx roost config import /etc/mosquitto/mosquitto.conf -o roost.yaml
+    roost config import /etc/mosquitto/mosquitto.conf -o roost.yaml
 
 translates a configuration of Mosquitto 2.0, the files of its \`include_dir\` included. Each setting that has no counterpart is reported on
 standard error with its reason, and stands in the file as a comment. Relative paths are relative to the directory of mosquitto.conf. Mosquitto's

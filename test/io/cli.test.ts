@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -36,7 +36,7 @@ test('serve --help has every flag under its heading', async () => {
 })
 
 test('--test-config checks everything, and starts nothing', async () => {
-  const { host, code } = await ran('serve', '--test-config', '--port', '2883')
+  const { host, code } = await ran('serve', '--test-config', '--memory', '--port', '2883')
   expect({ code, out: host.out, err: host.err, config: host.config }).toEqual({
     code: 0,
     out: 'The configuration is valid.\n',
@@ -58,10 +58,37 @@ test('--test-config reads the files as a start would: access list, passwords, ce
     const pem = file('pem', 'nothing')
     const passwords = file('passwords', '')
     expect((await ran('serve', '--test-config', '--acl-file', acl)).host.err).toMatch(`${acl}:2: `)
-    const tls = await ran('serve', '--test-config', '--certfile', pem, '--keyfile', pem)
+    const tls = await ran('serve', '--test-config', '--memory', '--certfile', pem, '--keyfile', pem)
     expect(tls).toMatchObject({ code: 2, host: { out: '', err: expect.stringMatching(`certfile ${pem}: `) } })
-    const lax = await ran('serve', '--test-config', '--password-file', passwords)
+    const lax = await ran('serve', '--test-config', '--memory', '--password-file', passwords)
     expect(lax).toMatchObject({ code: 0, host: { err: expect.stringMatching(/^warning: password_file .*: chmod 600\n$/) } })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})
+
+test('--test-config looks whether the store and the sockets have a place, and makes nothing', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'roost-'))
+  const at = (name: string): string => join(folder, name)
+  const checked = (...flags: string[]) => ran('serve', '--test-config', ...flags)
+  writeFileSync(at('file'), '')
+  try {
+    expect(await checked('--data-dir', at('made/when/it/starts'))).toMatchObject({ code: 0 })
+    expect(await checked('--data-dir', at('file/below'))).toMatchObject({
+      code: 2,
+      host: { err: `--data-dir: ${at('file')} is not a directory\n` },
+    })
+    expect(await checked('--memory', '--socket-path', at('gone/roost.sock'))).toMatchObject({
+      code: 2,
+      host: { err: `--socket-path: cannot write to ${at('gone')}: no such file or directory\n` },
+    })
+    expect(await checked('--memory', '--socket-path', at('roost.sock'))).toMatchObject({ code: 0 })
+    expect(readdirSync(folder)).toEqual(['file'])
+    writeFileSync(at('data.mdb'), '')
+    expect(await checked('--data-dir', folder)).toMatchObject({
+      code: 2,
+      host: { err: `--data-dir: ${at('data.mdb')} is a store of an older version\n` },
+    })
   } finally {
     rmSync(folder, { recursive: true })
   }

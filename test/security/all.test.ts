@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 
-const LESSONS = 25
+const ALL = Array.from({ length: 25 }, (_, i) => i + 1)
 
 test('each of the lessons stands in the title of a test', () => {
   const titles = readdirSync(import.meta.dirname)
@@ -10,5 +10,11 @@ test('each of the lessons stands in the title of a test', () => {
     .filter((line) => /'lesson \d/.test(line) && !line.trim().startsWith('describe'))
     .join('\n')
   const named = new Set(Array.from(titles.matchAll(/lesson (\d+)/g), ([, number]) => Number(number)))
-  expect([...named].sort((a, b) => a - b)).toEqual(Array.from({ length: LESSONS }, (_, i) => i + 1))
+  expect([...named].sort((a, b) => a - b)).toEqual(ALL)
+})
+
+test('docs/security.md says where each of them was learned', () => {
+  const page = readFileSync(new URL('../../docs/security.md', import.meta.url), 'utf8')
+  const rows = [...page.matchAll(/^\| (\d+) \| (?:\S+: |CVE-)\S.* \| \S.* \|$/gm)]
+  expect(rows.map(([, number]) => Number(number))).toEqual(ALL)
 })
