@@ -103,12 +103,22 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random)
   }
 
-  /** Replays the store: to be called once, before any input and before anything listens. */
+  /** Takes up what the store has kept: to be called once, before any input and before anything listens. */
   recover(now: Instant): void {
+    this.replay()
+    this.resume(now)
+  }
+
+  /** The first half of `recover`: reads the store, and appends nothing to it. */
+  replay(): void {
     for (const record of this.#store.replay()) {
       if (isGatewayRecord(record)) this.gateway.apply(record)
       else this.broker.apply(record)
     }
+  }
+
+  /** The second half of `recover`. */
+  resume(now: Instant): void {
     this.broker.recover(now)
     // Sensors go on where they were, before the clocks of everybody else start.
     this.gateway.recover(now)

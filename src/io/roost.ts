@@ -95,7 +95,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
   })
   try {
-    server.recover(instant())
+    await recover(server, store)
     loop = new Loop(server)
     loop.authenticateBy(access.authenticator)
     // The listeners open only when everything that was kept is there again.
@@ -112,6 +112,21 @@ export async function startRoost(config: Config, log: Logger, version?: string):
     await closeStore(store)
     throw error instanceof StartError ? error : new StartError((error as Error).message)
   }
+}
+
+/** The store is read while its thread inspects it; nothing is made of what was read before that has ended well. */
+async function recover(server: Server, store: Store): Promise<void> {
+  try {
+    server.replay()
+  } finally {
+    // A store that is refused says more than what reading it has led to.
+    if (store instanceof SqliteStore) await store.opened.catch(refusedStart)
+  }
+  server.resume(instant())
+}
+
+function refusedStart(error: Error): never {
+  throw new StartError(`${error.message} (--data-dir)`)
 }
 
 interface Parts {
@@ -192,11 +207,12 @@ interface StoreListener {
   hasSession(key: SessionKey): boolean
 }
 
+/** A store that can be read; it is open when `opened` has resolved. */
 async function openStore(config: Config, { notice, version, onDurable, hasSession }: StoreListener): Promise<Store> {
   if (config.memory) return new MemoryStore()
   let isDamaged = false
   try {
-    return await SqliteStore.open(config.dataDir, {
+    return await SqliteStore.openToRead(config.dataDir, {
       durability: config.durability,
       maxBytes: config.maxDataBytes,
       writtenBy: version === undefined ? 'roost' : `roost ${version}`,
@@ -214,7 +230,7 @@ async function openStore(config: Config, { notice, version, onDurable, hasSessio
       },
     })
   } catch (error) {
-    throw new StartError(`${(error as Error).message} (--data-dir)`)
+    return refusedStart(error as Error)
   }
 }
 

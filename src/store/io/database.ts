@@ -84,6 +84,8 @@ export class Database implements Rows {
   #digest: Digest
   /** Changes when another connection has written; `undefined` before the first transaction. */
   #version: Value | undefined
+  /** The same, when this connection was opened. */
+  readonly #firstVersion: Value
   #owner: Owner | undefined
   #usedBytes = 0
   #freeBytes = 0
@@ -103,11 +105,12 @@ export class Database implements Rows {
             `PRAGMA journal_size_limit = ${options.walBytes ?? -1}; PRAGMA synchronous = ${this.#synchronous}`,
         )
       }
+      this.#dataVersion = this.#connection.prepare('PRAGMA data_version')
+      this.#firstVersion = this.#dataVersionNow
       this.#checkSchema(path)
       const prepare = (sql: string): Statement => this.#connection.prepare(sql)
       for (const table of TABLES) this.#statements.set(table, statementsOf(table, prepare))
       this.#queueOf = prepare('SELECT message FROM queue WHERE session = ?')
-      this.#dataVersion = prepare('PRAGMA data_version')
       this.#begin = prepare('BEGIN IMMEDIATE')
       this.#commit = prepare('COMMIT')
       this.#used = ['page_count', 'freelist_count', 'page_size'].map((name) => prepare(`PRAGMA ${name}`))
@@ -186,13 +189,22 @@ export class Database implements Rows {
     return meta
   }
 
-  /** Makes this connection the store's only writer. @throws FencedError if `meta` has changed since this connection was opened */
-  own(owner: Owner, writtenBy: string): void {
+  /**
+   * Makes this connection the store's only writer. `inspected` is the connection that has found the store sound; what was written since it was opened
+   * is looked at once more. @throws FencedError if another process has opened the store since, DamageError
+   */
+  own(owner: Owner, writtenBy: string, inspected: Database = this): void {
     this.#begin.run()
     try {
       const { epoch, lsn, owner: before } = this.#readMeta()
-      if (epoch !== this.#meta.epoch || lsn !== this.#meta.lsn || before?.token !== this.#meta.owner?.token) {
+      const { meta } = inspected
+      if (epoch !== meta.epoch || lsn !== meta.lsn || before?.token !== meta.owner?.token) {
         throw new FencedError('another process opened it at the same time')
+      }
+      if (inspected.#dataVersionNow !== inspected.#firstVersion) {
+        this.verify((problem) => {
+          throw new DamageError(`another process has written to it: ${problem}`)
+        })
       }
       this.#setOwner(owner, writtenBy, epoch + 1)
       this.#version = this.#dataVersionNow
@@ -411,14 +423,17 @@ export class Database implements Rows {
     this.#digest.add(checksum)
   }
 
-  /** All rows but the log's, in the order in which a new process reads them. Checksums are checked. @throws DamageError */
+  /** All rows but the log's, in the order in which a new process reads them. Checks their checksums, and that they are no more than `meta` says. @throws DamageError */
   *rows(): Iterable<{ key: RowKey; value: Uint8Array }> {
+    let count = 0
     for (const table of ROW_TABLES) {
       for (const row of this.#scan(table)) {
         const key = rowKeyOf(table, row)
         const value = row.records as Uint8Array
         if (!isBlob(value) || row.checksum !== rowChecksum(key, value))
           throw new DamageError(`row ${rowName(key)}: checksum does not match`)
+        // A damaged tree may lead to the same pages again and again.
+        if (++count > this.#meta.rows) throw new DamageError(`more than ${this.#meta.rows} rows are there`)
         yield { key, value }
       }
     }

@@ -1,5 +1,6 @@
 import { existsSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { dirname, join } from 'node:path'
+import type { Lsn } from '../store.ts'
 import { DamageError, Database, fileId } from './database.ts'
 import { closeAsItIs, StoreFiles, syncDirectories } from './files.ts'
 import { makeDirectory } from './make-directory.ts'
@@ -22,9 +23,11 @@ export interface OpenStore {
 
 /**
  * Opens the store in `options.dir` for writing, and makes it if there is none. Everything in it is looked at before anything is written, so that
- * a damaged store stays as it is. @throws an error of one line
+ * a damaged store stays as it is. Where its rows are all there is, `onReadable` is called with the number of the last commit before they are
+ * looked at: another thread may read them meanwhile, and must not use what it has read before this function has returned.
+ * @throws an error of one line
  */
-export function openStore(options: ThreadOptions): OpenStore {
+export function openStore(options: ThreadOptions, onReadable: (lsn: Lsn) => void): OpenStore {
   const { dir } = options
   if (existsSync(join(dir, LMDB_FILE))) {
     throw new Error(`${LMDB_FILE} is a store of an older version (lmdb), which this version cannot read: move it away`)
@@ -42,7 +45,15 @@ export function openStore(options: ThreadOptions): OpenStore {
       before.token !== owner.token &&
       isRunning(before) &&
       (mayBeOurs || before.pid !== owner.pid || before.started !== owner.started)
-    return { database: withReserve(dir, () => openLocked(options, owner, isInUse, made)), owner, lock }
+    const inspected = withReserve(dir, () => openLocked(options, isInUse, made))
+    try {
+      const { lsn, folded } = inspected.meta
+      if (folded === lsn) onReadable(lsn)
+      inspect(inspected)
+      return { database: withReserve(dir, () => takeOver(options, owner, inspected)), owner, lock }
+    } finally {
+      inspected.close()
+    }
   } catch (error) {
     lock?.release()
     const { kind, reason } = failureOf(error)
@@ -71,13 +82,8 @@ function withReserve<T>(dir: string, open: () => T): T {
   }
 }
 
-function openLocked(
-  options: ThreadOptions,
-  owner: Owner,
-  isInUse: (before: Owner) => boolean,
-  made: string | undefined,
-): Database {
-  const { dir, writtenBy } = options
+/** Opens the store for reading, and makes it if there is none. @throws DamageError */
+function openLocked({ dir, writtenBy }: ThreadOptions, isInUse: (before: Owner) => boolean, made: string | undefined): Database {
   const path = join(dir, DATABASE_FILE)
   if (!existsSync(path)) create(path, writtenBy)
   // Before SQLite makes files beside it. A process before this one may have ended between the two.
@@ -85,12 +91,21 @@ function openLocked(
   // The lock does not say so: its file may have been removed while its holder lives.
   const before = ownerOf(path)
   if (before !== undefined && isInUse(before)) throw new Error(usedBy(before))
-  inspect(path)
+  // While no connection is open: a file that this process closes takes the locks along that SQLite holds on it.
+  const wal = readWal({ database: path, wal: `${path}-wal` })
+  if (wal.damage !== undefined && isOrdered(wal)) throw new DamageError(wal.damage)
+  // With a connection that writes nothing: not even the WAL goes into the database.
+  return new Database(path, true)
+}
+
+/** Opens a store that was found sound for writing, for this owner. @throws */
+function takeOver(options: ThreadOptions, owner: Owner, inspected: Database): Database {
+  const path = join(options.dir, DATABASE_FILE)
   const database = openForWriting(path, options)
   try {
     // What is acknowledged from here on depends on what is there, and the process before may have ended after a sync had failed.
-    new StoreFiles(dir).rewriteWal()
-    database.own(owner, writtenBy)
+    new StoreFiles(options.dir).rewriteWal()
+    database.own(owner, options.writtenBy, inspected)
     return database
   } catch (error) {
     closeAsItIs(database, path)
@@ -110,21 +125,14 @@ function create(path: string, writtenBy: string): void {
   renameSync(temporary, path)
 }
 
-/** Looks at everything in a store, with a connection that writes nothing: not even the WAL goes into the database. @throws DamageError */
-function inspect(path: string): void {
-  const database = new Database(path, true)
-  try {
-    database.snapshot(() => {
-      for (const problem of database.structureProblems()) throw new DamageError(problem)
-      database.verify((problem) => {
-        throw new DamageError(problem)
-      })
+/** Looks at everything in a store. @throws DamageError */
+function inspect(database: Database): void {
+  database.snapshot(() => {
+    for (const problem of database.structureProblems()) throw new DamageError(problem)
+    database.verify((problem) => {
+      throw new DamageError(problem)
     })
-  } finally {
-    database.close()
-  }
-  const wal = readWal({ database: path, wal: `${path}-wal` })
-  if (wal.damage !== undefined && isOrdered(wal)) throw new DamageError(wal.damage)
+  })
 }
 
 /**

@@ -37,11 +37,17 @@ export interface Room {
 }
 
 export type Reply =
+  /**
+   * Comes before `opened` where nothing has to be folded: the rows are all there is, and may be read while they are inspected. `opened` or `refused`
+   * follows.
+   */
+  | { readonly kind: 'readable'; readonly lsn: Lsn }
   | ({ readonly kind: 'opened'; readonly lsn: Lsn } & Room)
   | { readonly kind: 'refused'; readonly reason: string }
   /** The answer to `commit`; without `error` it is durable. */
   | ({ readonly kind: 'answer'; readonly commits: readonly Commit[]; readonly error: string | undefined } & Room)
   | ({ readonly kind: 'room' } & Room)
+  /** Not before `opened`. */
   | { readonly kind: 'news'; readonly news: StoreNews }
   | { readonly kind: 'closed' }
 

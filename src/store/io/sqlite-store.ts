@@ -1,16 +1,17 @@
 import { join, resolve } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
+import { assert } from '../../base/assert.ts'
 import { ByteReader } from '../../base/bytes.ts'
 import { readRecord } from '../records.ts'
 import { rowName } from '../rows.ts'
 import type { Lsn, SessionKey, Store, StoreRecord } from '../store.ts'
-import { Database } from './database.ts'
+import { DamageError, Database } from './database.ts'
 import { FOLD_BYTES } from './folding.ts'
 import { type Answer, GroupCommit, type GroupCommitOptions } from './group-commit.ts'
 import type { Commit, Reply, Request, Room, StoreNews, ThreadOptions } from './protocol.ts'
 import { DATABASE_FILE } from './schema.ts'
-import { sqliteVersion } from './sqlite.ts'
+import { failureOf, sqliteVersion } from './sqlite.ts'
 import { serveStore } from './thread.ts'
 
 export interface SqliteStoreOptions extends GroupCommitOptions {
@@ -50,18 +51,28 @@ export class SqliteStore implements Store {
   readonly #thread: MessagePort | Worker
   readonly #commits: GroupCommit
   readonly #options: SqliteStoreOptions
-  #room: Room
+  /**
+   * Resolves when everything that was kept has been found sound and the store can be written to; rejects, as `open` does, if it is refused.
+   * Nothing that `replay` returned may be used before.
+   */
+  readonly opened: Promise<void>
+  #isOpen = false
+  #settle!: { opened(): void; refused(error: Error): void }
+  #room: Room = { usedBytes: 0, isTight: false }
   #hurriedAt = Number.NEGATIVE_INFINITY
   #answered: ((answer: Answer) => void) | undefined
   #closed: (() => void) | undefined
 
-  private constructor(dir: string, thread: MessagePort | Worker, opened: Room & { lsn: Lsn }, options: SqliteStoreOptions) {
+  private constructor(dir: string, thread: MessagePort | Worker, lsn: Lsn, options: SqliteStoreOptions) {
     this.#dir = dir
     this.#thread = thread
     this.#options = options
-    this.#room = opened
-    this.#commits = new GroupCommit((commits) => this.#put(commits), opened.lsn, options)
-    thread.on('message', (reply: Reply) => this.#handle(reply))
+    this.#commits = new GroupCommit((commits) => this.#put(commits), lsn, options)
+    this.opened = new Promise((opened, refused) => {
+      this.#settle = { opened, refused }
+    })
+    // Whoever reads the store meanwhile asks later.
+    this.opened.catch(() => {})
   }
 
   /**
@@ -69,25 +80,37 @@ export class SqliteStore implements Store {
    * damaged, it was written by a version of Roost that this one does not know, or SQLite cannot open it.
    */
   static async open(dir: string, options: SqliteStoreOptions, start = startWorker): Promise<SqliteStore> {
+    const store = await SqliteStore.openToRead(dir, options, start)
+    await store.opened
+    return store
+  }
+
+  /**
+   * As `open`, but where nothing has to be folded it resolves as soon as `replay` can be called, while the store's thread inspects everything. The
+   * store must not be used otherwise before `opened` has resolved.
+   */
+  static openToRead(dir: string, options: SqliteStoreOptions, start = startWorker): Promise<SqliteStore> {
     const path = resolve(dir)
     const { durability = 'fsync', maxBytes = Number.POSITIVE_INFINITY, foldBytes = FOLD_BYTES, writtenBy = 'roost' } = options
     const thread = start({ dir: path, durability, maxBytes, foldBytes: Math.min(foldBytes, maxBytes / 8), writtenBy })
-    const news: StoreNews[] = []
-    const opened = await new Promise<Reply>((done, failed) => {
-      const listener = (reply: Reply): void => {
-        if (reply.kind === 'news') news.push(reply.news)
-        else {
-          // From here on an error of the thread is a bug of ours, and ends the process.
-          thread.off('message', listener).off('error', failed)
-          done(reply)
-        }
+    return new Promise((done, refused) => {
+      let store: SqliteStore | undefined
+      const refuse = (error: Error): void => {
+        refused(error)
+        if (store !== undefined) store.#settle.refused(error)
       }
-      thread.on('message', listener).on('error', failed)
+      thread.on('error', refuse)
+      thread.on('message', (reply: Reply) => {
+        if (reply.kind === 'refused') refuse(new Error(`store ${path}: ${reply.reason}`))
+        // From here on an error of the thread is a bug of ours, and ends the process.
+        if (reply.kind === 'opened') thread.off('error', refuse)
+        if (store === undefined && (reply.kind === 'readable' || reply.kind === 'opened')) {
+          store = new SqliteStore(path, thread, reply.lsn, options)
+          done(store)
+        }
+        if (store !== undefined) store.#handle(reply)
+      })
     })
-    if (opened.kind !== 'opened') throw new Error(`store ${path}: ${opened.kind === 'refused' ? opened.reason : opened.kind}`)
-    const store = new SqliteStore(path, thread, opened, options)
-    for (const each of news) options.onNews?.(each)
-    return store
   }
 
   /** For messages to people: `SQLite 3.51.3`. */
@@ -100,6 +123,7 @@ export class SqliteStore implements Store {
   }
 
   append(record: StoreRecord): Lsn | 'full' {
+    assert(this.#isOpen, 'nothing is appended to a store that has not been found sound')
     if (this.#isFull && this.#grows(record)) {
       this.#hurry()
       return 'full'
@@ -153,10 +177,14 @@ export class SqliteStore implements Store {
   #handle(reply: Reply): void {
     if (reply.kind === 'news') this.#options.onNews?.(reply.news)
     else if (reply.kind === 'closed') this.#closed?.()
-    else if (reply.kind !== 'refused') {
+    else if (reply.kind !== 'refused' && reply.kind !== 'readable') {
       const { usedBytes, isTight } = reply
       this.#room = { usedBytes, isTight }
       if (reply.kind === 'answer') this.#answered?.(reply)
+      else if (reply.kind === 'opened') {
+        this.#isOpen = true
+        this.#settle.opened()
+      }
     }
   }
 
@@ -171,8 +199,10 @@ export class SqliteStore implements Store {
           const record = readRecord(reader)
           if (record !== undefined) yield record
         }
-        if (reader.error !== '') throw new Error(`store ${this.#dir}: row ${rowName(key)}: ${reader.error}`)
+        if (reader.error !== '') throw new DamageError(`row ${rowName(key)}: ${reader.error}`)
       }
+    } catch (error) {
+      throw new Error(`store ${this.#dir}: ${failureOf(error).reason}; see roost store check ${this.#dir}`)
     } finally {
       database.close()
     }
@@ -180,6 +210,12 @@ export class SqliteStore implements Store {
 
   /** Commits what is left; rejects if that could not be stored. The directory is free for others in either case. */
   async close(): Promise<void> {
+    try {
+      await this.opened
+    } catch {
+      // The thread has ended.
+      return
+    }
     this.#send({ kind: 'stop-waiting' })
     try {
       await this.#commits.close()

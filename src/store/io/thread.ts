@@ -1,7 +1,7 @@
 import type { MessagePort } from 'node:worker_threads'
 import { adviceOnDamage, openStore } from './open.ts'
 import type { DirectoryLock } from './owner.ts'
-import type { Commit, Reply, Request, ThreadOptions } from './protocol.ts'
+import type { Commit, Reply, Request, StoreNews, ThreadOptions } from './protocol.ts'
 import { failureOf } from './sqlite.ts'
 import { StoreWriter } from './writer.ts'
 
@@ -9,16 +9,22 @@ import { StoreWriter } from './writer.ts'
 const BLOCKED_MS = 1000
 
 /**
- * Runs a store behind a message port: `opened` or `refused` first, then one `answer` for each `commit`. The thread that calls this may block on the
- * disk for as long as the disk takes.
+ * Runs a store behind a message port: `opened` or `refused` first, after `readable` where the rows can be read before, then one `answer` for each
+ * `commit`. The thread that calls this may block on the disk for as long as the disk takes.
  */
 export function serveStore(port: MessagePort, options: ThreadOptions): void {
   const send = (reply: Reply, transfer: readonly ArrayBuffer[] = []): void => port.postMessage(reply, [...transfer])
   try {
-    const { database, owner, lock } = openStore(options)
+    const { database, owner, lock } = openStore(options, (lsn) => send({ kind: 'readable', lsn }))
     let writer: StoreWriter | undefined
+    // A store that is refused has no news.
+    let early: StoreNews[] | undefined = []
+    const tell = (news: StoreNews): void => {
+      if (early === undefined) send({ kind: 'news', news })
+      else early.push(news)
+    }
     try {
-      writer = new StoreWriter(database, owner, options, (news) => send({ kind: 'news', news }))
+      writer = new StoreWriter(database, owner, options, tell)
       const failure = writer.start()
       if (failure !== undefined) {
         throw new Error(failure.kind === 'damaged' ? adviceOnDamage(failure.reason, options.dir) : failure.reason)
@@ -32,6 +38,9 @@ export function serveStore(port: MessagePort, options: ThreadOptions): void {
     const thread = new StoreThread(port, send, writer, lock)
     port.on('message', (request: Request) => thread.handle(request))
     send({ kind: 'opened', lsn: writer.durable, ...writer.room })
+    const held = early
+    early = undefined
+    held.forEach(tell)
     thread.work()
   } catch (error) {
     send({ kind: 'refused', reason: failureOf(error).reason })
