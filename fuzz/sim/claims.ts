@@ -15,6 +15,8 @@ export interface Published {
   arrived: number
   /** Its publisher was told at least once that it is not taken. */
   refused: boolean
+  /** It was sent together with others, which the network may let overtake it. */
+  inBurst: boolean
   /** It was published again, with DUP. */
   resent: boolean
   /** How often it went out to whom. */
@@ -99,6 +101,7 @@ export class Claims {
       acknowledged: false,
       arrived: 0,
       refused: false,
+      inBurst: false,
       resent: false,
       handed: new Map(),
       owed,
@@ -179,7 +182,7 @@ export class Claims {
       return [...new Set(sent ?? got)].flatMap((text) => {
         const one = this.published.get(text)
         // What was refused, and comes again all the same, comes late.
-        if (one === undefined || one.qos < 1 || one.refused) return []
+        if (one === undefined || one.qos < 1 || one.refused || one.inBurst) return []
         // So does what was dropped for want of room, and was said again because its acknowledgement was lost.
         // And what a receiver was not owed when it was said, but has subscribed to by the time that a copy comes.
         if ((one.resent || one.arrived > 1) && (dropped > 0 || !one.owed.has(id))) return []

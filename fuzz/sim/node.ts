@@ -1,3 +1,4 @@
+import { type Message, MsgType } from '../../src/mqttsn/messages.ts'
 import type { Published, QoS, Receiver } from './claims.ts'
 import type { Site } from './site.ts'
 import { WILL_TOPIC } from './step.ts'
@@ -19,6 +20,9 @@ export class Node {
   readonly #site: Site
   readonly #waiting = new Map<number, Published>()
   readonly #subscribing: (string | undefined)[] = []
+  /** Of what was said in bursts, by message id. */
+  readonly #burst = new Map<number, Published>()
+  #lastBurstId = BURST_IDS
 
   constructor(site: Site, id: string, lasting: boolean, qos: 0 | 1 | 2, rate: number, will?: NodeWill) {
     this.#site = site
@@ -80,6 +84,33 @@ export class Node {
     })
   }
 
+  /** Several messages at once, as clients do that have a window of their own. Their ids are not those of its client. */
+  burst(times: number): void {
+    if (this.sensor.client.state !== 'active') return
+    for (let i = 0; i < times; i++) {
+      const one = this.#site.claims.publish(this.id, 'xy', 1)
+      one.inBurst = true
+      const msgId = ++this.#lastBurstId
+      this.#burst.set(msgId, one)
+      this.sensor.say({
+        type: MsgType.PUBLISH,
+        dup: false,
+        qos: 1,
+        retain: false,
+        ...(anonymous('xy') as { topicIdType: 'short'; topicId: number }),
+        msgId,
+        data: bytes(one.text),
+      })
+    }
+  }
+
+  /** A datagram that answers a message of a burst, whatever its client makes of it. */
+  heard(message: Message): void {
+    if (message.type !== MsgType.PUBACK) return
+    const one = this.#burst.get(message.msgId)
+    if (one !== undefined && message.returnCode === 0) one.acknowledged = true
+  }
+
   subscribe(filter: string): void {
     if (this.sensor.client.state !== 'active') return
     this.#subscribing.push(filter)
@@ -110,6 +141,8 @@ export class Node {
     this.#subscribing.length = 0
   }
 }
+
+const BURST_IDS = 0x8000
 
 const anonymous = (topic: string): { topicIdType: 'predefined' | 'short'; topicId: number } =>
   topic === 'pre/one' ? { topicIdType: 'predefined', topicId: 1 } : { topicIdType: 'short', topicId: 0x7879 }

@@ -28,6 +28,12 @@ export interface Setup {
   readonly strictSleep: boolean
   /** A sensor that refuses the REGISTER of one topic. */
   readonly choosy: boolean
+  /** A sensor that does not answer the REGISTER of one topic, because its table is full. */
+  readonly ignoresRegister: boolean
+  /** How long a sensor takes to hear what has arrived: one that is slow answers what was repeated meanwhile. */
+  readonly hearsAfterMs: number
+  /** The last normal topic id: those of a life run out, and are given again. */
+  readonly lastTopicId: number
   /** Of the broker, and of the gateway. */
   readonly maxSessions: number
   readonly maxQueuedMessages: number
@@ -68,6 +74,9 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   roam: ['asleep', 'never'],
   strictSleep: [false, true],
   choosy: [false, true],
+  ignoresRegister: [false, true],
+  hearsAfterMs: [0, 12_000],
+  lastTopicId: [0xfffe, 0x0402, 0x0401],
   maxSessions: [1000, 4],
   maxQueuedMessages: [1000, 3, 1],
   maxQueuedBytes: [PLENTY, 60],
@@ -129,6 +138,7 @@ export const gatewayOptions = (setup: Setup): Partial<GatewayOptions> => ({
   wakeMessages: setup.wakeMessages,
   wakeBytes: setup.wakeBytes,
   topicsPerClient: setup.topicsPerClient,
+  lastTopicId: setup.lastTopicId,
   register: setup.register,
   roam: setup.roam,
   strictSleep: setup.strictSleep,

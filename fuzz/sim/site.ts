@@ -49,6 +49,8 @@ export class Site {
       new Node(this, 's1', true, 1, 1.003),
       new Node(this, 's2', false, 2, 0.997, { qos: 1, retain: false }),
     ]
+    if (this.setup.ignoresRegister) this.nodes[0]!.sensor.ignores = (topicName) => topicName === TOPICS[1]
+    this.nodes[2]!.sensor.hearsAfterMs = this.setup.hearsAfterMs
     if (this.setup.choosy) this.nodes[1]!.sensor.refuses = (topicName) => topicName === TOPICS[1]
     this.collector = new Station(this, 'collector', SESSION_SECONDS, 2)
     this.stations = [
@@ -155,6 +157,7 @@ export class Site {
     if (step.do === 'connect') node.connect()
     else if (step.do === 'disconnect') node.disconnect()
     else if (step.do === 'publish') node.publish(TOPICS[step.topic]!, step.qos, step.retain, step.long === true)
+    else if (step.do === 'burst') node.burst(step.times)
     else if (step.do === 'subscribe') node.subscribe(FILTERS[step.filter]!)
     else if (step.do === 'unsubscribe') node.unsubscribe(FILTERS[step.filter]!)
     else if (step.do === 'reboot') node.reboot()

@@ -38,6 +38,8 @@ export type Step =
       /** So many in a row. */
       readonly times?: number
     }
+  /** A sensor sends so many QoS 1 messages at once, each with an id of its own, and none of them again. */
+  | { readonly do: 'burst'; readonly who: number; readonly times: number }
   | { readonly do: 'subscribe' | 'unsubscribe'; readonly who: number; readonly filter: number }
   | { readonly do: 'tape'; readonly who: number; readonly up: boolean; readonly fates: readonly Fate[] }
   | { readonly do: 'heal' | 'stall' | 'unstall' | 'fill' | 'empty' | 'restart' }

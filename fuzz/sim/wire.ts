@@ -40,6 +40,11 @@ export class Wire implements Observer {
     else if (message.type === MsgType.PUBACK && message.returnCode !== 0) this.#refused(clientId, message.msgId)
   }
 
+  heard(sensor: Sensor, datagram: Uint8Array): void {
+    const message = decodeMessage(datagram)
+    if (!isMalformed(message)) this.#site.nodes.find((node) => node.sensor === sensor)?.heard(message)
+  }
+
   strayed(sensor: Sensor, datagram: Uint8Array): void {
     this.datagramOut(sensor, datagram)
   }

@@ -50,6 +50,10 @@ export class Sensor {
   rate = 1
   /** Names whose REGISTER it refuses, because it has no use for them. */
   refuses: (topicName: string) => boolean = () => false
+  /** Names whose REGISTER it does not answer. */
+  ignores: (topicName: string) => boolean = () => false
+  /** How long it takes to hear what has arrived. */
+  hearsAfterMs = 0
   /** It has no room for the next message that it is sent. */
   congested = false
   readonly formerRoutes = new Set<string>()
@@ -91,6 +95,11 @@ export class Sensor {
     this.#alarm.update()
   }
 
+  /** Says what its client knows nothing of. */
+  say(message: Message): void {
+    this.#send(this.#world.carrier, encodedMessage(message))
+  }
+
   #send(carrier: Carrier, bytes: Uint8Array): void {
     const { route } = this
     for (const observer of this.#world.observers) observer.said?.(this, bytes)
@@ -98,10 +107,16 @@ export class Sensor {
     carrier.carry(`${this.client.clientId} up`, bytes.length, () => this.#world.datagram(this, route, bytes))
   }
 
+  arrived(bytes: Uint8Array): void {
+    if (this.hearsAfterMs === 0) this.receive(bytes)
+    else this.#world.schedule.after(this.hearsAfterMs, () => this.receive(bytes))
+  }
+
   receive(bytes: Uint8Array): void {
     for (const observer of this.#world.observers) observer.heard?.(this, bytes)
     const message = decodeMessage(bytes)
     const { state } = this.client
+    if (!isMalformed(message) && message.type === MsgType.REGISTER && this.ignores(message.topicName)) return
     const listens = state === 'active' || state === 'asleep' || state === 'awake'
     const answer = listens && !isMalformed(message) ? this.#refusal(message) : undefined
     if (answer !== undefined) this.#send(this.#world.carrier, encodedMessage(answer))
@@ -314,7 +329,7 @@ export class World {
     }
     for (const observer of this.observers) observer.datagramOut?.(sensor, bytes)
     this.carrier.carry(`${sensor.client.clientId} down`, bytes.length, () => {
-      if (sensor.route === route) sensor.receive(bytes)
+      if (sensor.route === route) sensor.arrived(bytes)
     })
   }
 

@@ -188,7 +188,7 @@ export class Downlink {
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
     }
-    this.#retries.isIgnored = false
+    this.#retries.answered()
     if (type !== MsgType.PUBCOMP) this.#client.host.proved(this.#client.route)
     if (type === MsgType.REGACK) {
       this.#registered(now, transaction, message.returnCode)
@@ -306,11 +306,19 @@ export class Downlink {
   #unanswered(now: Instant, awaiting: Awaiting): void {
     const { state, durationSeconds, retryProfile } = this.#client
     const retries = this.#retries
-    if (state === 'active' && retries.heardSinceLast) this.#giveUpUnanswered(now)
+    if (retries.wasFruitless || (state === 'active' && retries.heardSinceLast)) this.#giveUpUnanswered(now)
     else if (state === 'active' && retries.heardSinceFirst && !retries.exhausted) {
       retries.exhausted = true
       if (durationSeconds === 0) retries.armFor(now, allTriesMs(retryProfile))
-    } else this.#client.retriesExhausted(now, awaiting)
+    } else {
+      if (state === 'awake') retries.fruitless++
+      this.#client.retriesExhausted(now, awaiting)
+    }
+  }
+
+  /** The client was lost for what it did not answer, and has been there all along. */
+  wasThere(): void {
+    this.#retries.fruitless++
   }
 
   /** The client is there and does not answer: what it was sent is dropped, or waits, and the rest continues (ruling A28). */

@@ -56,6 +56,8 @@ export class SnClient {
   /** The user that the link is open as. */
   username: string | undefined = undefined
   #windowTold = false
+  /** It was lost because it did not answer, and has not been heard since. */
+  #lostUnanswered = false
   readonly replies = new Replies(this)
   readonly supervision = new Supervision(this)
   readonly setup = new ConnectionSetup(this)
@@ -93,6 +95,7 @@ export class SnClient {
     if (this.state === 'asleep') this.#recordHeard(now)
     switch (this.#reaction(message)) {
       case 'connect':
+        this.#lostUnanswered = false
         this.setup.connected(now, message as SnConnect)
         break
       case 'willTopic':
@@ -145,6 +148,8 @@ export class SnClient {
         this.setup.crossed(now, message)
         break
       case 'stranger':
+        if (this.#lostUnanswered) this.downlink.wasThere()
+        this.#lostUnanswered = false
         this.host.tellStranger(now, this.route, 'told to connect')
         break
       case 'ignore':
@@ -378,7 +383,10 @@ export class SnClient {
     const reason = `no ${awaiting} after ${this.retryProfile.nRetry} retries`
     this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
     if (this.state === 'awake') this.settle(now, true)
-    else this.lose(now, reason)
+    else {
+      this.lose(now, reason)
+      this.#lostUnanswered = true
+    }
   }
 
   /** The client is gone without a word: its will fires, its session stays by its policy. */

@@ -28,7 +28,13 @@ const ENDS: ReadonlySet<string> = new Set([
   'store-full',
 ])
 /** What tells that a message of this client is not taken. */
-const REFUSES: ReadonlySet<string> = new Set(['publish-refused', 'store-full', 'protocol-error', 'malformed-packet'])
+const REFUSES: ReadonlySet<string> = new Set([
+  'publish-refused',
+  'request-refused',
+  'store-full',
+  'protocol-error',
+  'malformed-packet',
+])
 
 /** For which what has arrived may wait to be read, while its publisher is held up. */
 const UNREAD_MS = 5000

@@ -92,7 +92,13 @@ export class OneExchange extends SiteChecker {
       this.#published.set(id, published.add(message.msgId))
     }
     const heardAt = this.#heardAt.get(id) ?? Number.NEGATIVE_INFINITY
-    this.#end(id, (each) => each.key !== key && each.times > N_RETRY && heardAt > each.sentAt)
+    // Or it has left the same unanswered in its conversations before this one.
+    const isGivenUp = ({ sentAt, times }: Exchange): boolean =>
+      heardAt > sentAt || now - sentAt + 1e-6 >= T_RETRY_MS * this.site.setup.backoff ** (times - 1)
+    // A sleeper asks again by PINGREQ, which is answered by the next attempt.
+    const isLast = ({ times }: Exchange): boolean =>
+      times > N_RETRY || this.site.world.server.gateway.client(id)?.state === 'awake'
+    this.#end(id, (each) => each.key !== key && isLast(each) && isGivenUp(each))
     const open = this.#open.get(id) ?? []
     this.#open.set(id, open)
     const again = open.find((each) => each.key === key)
@@ -107,8 +113,12 @@ export class OneExchange extends SiteChecker {
     }
     const waited = now - again.sentAt
     // A clock of milliseconds in floating point.
-    if (waited + 1e-6 < T_RETRY_MS * this.site.setup.backoff ** (again.times - 1))
+    // What waits for airtime may leave behind the answer that begins its retries anew.
+    const { airtime, backoff } = this.site.setup
+    if (waited + 1e-6 < T_RETRY_MS * (airtime === null ? backoff : 1) ** (again.times - 1))
       this.tell(`${key} was sent to ${id} again after ${waited} ms`)
+    // Whoever is heard is asked in rounds.
+    if (again.times > N_RETRY && heardAt > again.sentAt) again.times = 0
     if (++again.times > N_RETRY + 1) this.tell(`${key} was sent to ${id} ${again.times} times`)
     again.sentAt = now
   }

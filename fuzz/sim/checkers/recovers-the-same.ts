@@ -70,7 +70,8 @@ export class RecoversTheSame extends SiteChecker {
     })
     const exchanges: string[] = []
     for (const { queued, packetId, released } of inflight?.values() ?? []) {
-      if (!released && queued.message.id !== 0) waiting.push(textOf(queued.message.payload))
+      const counts = queued.message.id !== 0 && (queued.qos === 2 || !this.#hasExpired(queued.message))
+      if (!released && counts) waiting.push(textOf(queued.message.payload))
       // The id of QoS 1 has no record.
       if (queued.qos === 2) exchanges.push(`${packetId}${released ? ' released' : ''}`)
     }

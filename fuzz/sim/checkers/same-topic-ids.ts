@@ -45,8 +45,12 @@ export class SameTopicIds extends SiteChecker {
         if (theirs === undefined) continue
         const known = ours.registry.nameOf(theirs)
         // An id that was used least recently gives way where there are too many, and no other topic gets it (ruling A27).
-        if (known === undefined && this.site.setup.topicsPerClient < PLAIN.topicsPerClient) continue
+        const { topicsPerClient, lastTopicId } = this.site.setup
+        const areScarce = topicsPerClient < PLAIN.topicsPerClient || lastTopicId < PLAIN.lastTopicId
+        if (known === undefined && areScarce) continue
         if (this.#toldBefore.has(`${id} ${theirs} ${topic}`)) continue
+        // A number that is given again means nothing until its REGISTER is acknowledged.
+        if (ours.registry.isDoubtful(theirs)) continue
         if (known !== topic) this.tell(`${id} calls ${topic} ${theirs}, which is ${known ?? 'nothing'} to the gateway`)
       }
     }
