@@ -32,8 +32,15 @@ export interface ClientHost {
   /** In [0, 1). */
   chance(): number
   transmit(route: RouteKey, message: Message): void
-  /** The address there has repeated a message id that is ours: it is no forgery (ruling A20). */
-  proved(route: RouteKey): void
+  /**
+   * A message id for a REGISTER or a PUBLISH with QoS 1 of so many octets, by which the address there proves itself; `undefined` where any id will do
+   * (ruling A20). `before`: the id that the message had when it was sent before.
+   */
+  challenge(route: RouteKey, octets: number, before: number, isTaken: (msgId: number) => boolean): number | undefined
+  /** REGACK or PUBACK has come from there. True if its message id proves the address. */
+  acknowledged(route: RouteKey, msgId: number): boolean
+  /** REGACK or PUBACK has come from there for nothing that was sent. */
+  guessed(route: RouteKey): void
   /** Call `durable` on this client when more is durable. */
   awaitDurable(client: SnClient): void
   /** A new conversation with the broker, as the client's user; the one before is forgotten. `isRestored`: it goes on after a restart. */

@@ -2,20 +2,13 @@ import type { Instant } from '../base/machine.ts'
 import type { Delivery } from '../mqtt/link.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import { messageLength } from '../mqttsn/encode.ts'
-import {
-  type Message,
-  type MsgIdOnly,
-  MsgType,
-  type Register,
-  ReturnCode,
-  type TopicAck,
-  type TopicIdType,
-} from '../mqttsn/messages.ts'
+import { type Message, type MsgIdOnly, MsgType, type Register, ReturnCode, type TopicAck } from '../mqttsn/messages.ts'
 import { type Held, hold, publishOf } from './held.ts'
+import { publishId, registerId } from './message-ids.ts'
 import { Retries } from './retries.ts'
 import { allTriesMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
-import { markUnknownTopicId, type TopicReference, topicReference } from './topic-reference.ts'
+import { canRegister, markUnknownTopicId, needsRegack, type TopicReference, topicReference } from './topic-reference.ts'
 import { type Awaiting, isOwnRegister, type Transaction, Transactions } from './transaction.ts'
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from './translate.ts'
 
@@ -57,7 +50,7 @@ export class Downlink {
     const { route, host } = this.#client
     // What found no place at its port is sent again before anything that comes behind it.
     const waits = this.#rests || this.#own !== undefined || (open.length > 0 && host.ports.hasRefused(route))
-    return this.windowFull || waits || register !== undefined
+    return this.windowFull || waits || register !== undefined || this.#transactions.renumbered
   }
 
   get windowFull(): boolean {
@@ -156,7 +149,7 @@ export class Downlink {
   /** The broker's PUBREL, recorded by now: it goes to the client until PUBCOMP comes. */
   release(now: Instant, msgId: number): void {
     const message: Message = { type: MsgType.PUBREL, msgId }
-    const known = this.#transactions.ofMessage(msgId)
+    const known = this.#transactions.ofQos2(msgId)
     if (known === undefined && this.full) {
       // An answer to a PUBREC that nobody waits for, in the middle of something else: said once, the client asks again if it is lost.
       this.#send(message)
@@ -175,21 +168,19 @@ export class Downlink {
   answered(now: Instant, message: TopicAck | MsgIdOnly): void {
     const { type, msgId } = message
     const transaction = this.#transactions.answeredBy(message)
+    const proves = isOfProof(message) && this.#client.host.acknowledged(this.#client.route, msgId)
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID) {
       markUnknownTopicId(this.#client, message.topicId, transaction?.message)
     }
-    if (transaction === undefined && type === MsgType.REGACK) {
-      this.#answeredLate(now, message)
-      return
-    }
-    if (transaction === undefined && this.#answersAhead(now, message)) return
     if (transaction === undefined) {
+      const isKnown = type === MsgType.REGACK ? this.#answeredLate(now, message) : this.#answersAhead(now, message)
+      if (isKnown) return
+      if (isOfProof(message) && !proves) this.#client.host.guessed(this.#client.route)
       // PUBREC again: our PUBREL was lost, and its transaction repeats it; PUBREC for nothing we know ends with PUBREL all the same.
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
     }
     this.#retries.answered()
-    if (type !== MsgType.PUBCOMP) this.#client.host.proved(this.#client.route)
     if (type === MsgType.REGACK) {
       this.#registered(now, transaction, message.returnCode)
       return
@@ -215,7 +206,7 @@ export class Downlink {
     const { route, host } = this.#client
     host.ports.retract(route, register.msgId, MsgType.REGISTER)
     if (type === MsgType.PUBACK) {
-      this.#client.toBroker(now, responsePacket(PacketType.PUBACK, msgId))
+      this.#client.toBroker(now, responsePacket(PacketType.PUBACK, register.held!.packetId))
       this.#close(now, register)
     } else {
       // Its PUBREL comes back from the broker, as for any PUBREC.
@@ -243,7 +234,7 @@ export class Downlink {
       return
     }
     const reference = topicReference(client, topicName, held.registeredAgain)
-    if (reference === undefined || this.#needsRegack(held, reference)) return
+    if (reference === undefined || needsRegack(now, client, held, reference)) return
     this.#transactions.remove(register)
     client.host.ports.retract(client.route, register.msgId, MsgType.REGISTER)
     this.#publish(now, held, reference)
@@ -364,13 +355,14 @@ export class Downlink {
     else this.#giveUp(now, held, `${reason}: message on ${held.message.topic}`)
   }
 
-  /** REGACK for a REGISTER that was given up. */
-  #answeredLate(now: Instant, { topicId, msgId, returnCode }: TopicAck): void {
+  /** REGACK for a REGISTER that was given up. True if it was that. */
+  #answeredLate(now: Instant, { topicId, msgId, returnCode }: TopicAck): boolean {
     const { registry } = this.#client
     const late = registry.answeredLate(topicId, msgId)
-    if (late === undefined) return
+    if (late === undefined) return false
     if (returnCode === ReturnCode.ACCEPTED) registry.markKnown(late.topicId)
     else if (returnCode !== ReturnCode.CONGESTION) this.#refused(now, late.topicName)
+    return true
   }
 
   /** Section 6.10: this corresponds to an unsubscribe from that name; from a wildcard nobody can unsubscribe like that. */
@@ -402,7 +394,7 @@ export class Downlink {
   #register(now: Instant, held: Held): void {
     const client = this.#client
     const { topic } = held.message
-    if (!this.#canRegister(topic)) {
+    if (!canRegister(client, topic)) {
       this.#giveUp(now, held, `${topic} is too long for REGISTER`)
       return
     }
@@ -415,29 +407,30 @@ export class Downlink {
       this.#giveUp(now, held, `no topic id for ${topic}: ${assigned}`)
       return
     }
-    const msgId = this.#transactions.nextRegisterId(held.packetId)
+    const msgId = registerId(client, this.#transactions, topic, held.packetId)
     const message: Message = { type: MsgType.REGISTER, topicId: assigned.topicId, msgId, topicName: topic }
     this.#open(now, { awaiting: 'REGACK', msgId, message, held })
     this.#send(message, assigned.lsn)
   }
 
-  /** A REGISTER for it fits into a frame. */
-  #canRegister(topicName: string): boolean {
-    const { route, host } = this.#client
-    return messageLength({ type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }) <= host.ports.roomTo(route)
-  }
-
-  #publish(now: Instant, held: Held, reference: TopicReference): void {
-    const { message, qos, packetId: msgId } = held
-    const { route, host } = this.#client
-    const publish = publishOf(held, reference)
-    if (messageLength(publish) > host.ports.roomTo(route)) {
+  #publish(now: Instant, delivery: Held, reference: TopicReference): void {
+    const { message, qos } = delivery
+    const client = this.#client
+    let held = delivery
+    let publish = publishOf(held, reference)
+    const octets = messageLength(publish)
+    if (octets > client.host.ports.roomTo(client.route)) {
       this.#giveUp(now, held, `${message.payloadLength} octets on ${message.topic} are too long for a datagram`, 'sn_max_frame')
       return
     }
-    if (this.#needsRegack(held, reference)) {
+    if (needsRegack(now, client, held, reference)) {
       this.#register(now, held)
       return
+    }
+    const msgId = publishId(client, this.#transactions, held, octets)
+    if (msgId !== held.msgId) {
+      held = { ...held, msgId }
+      publish = publishOf(held, reference)
     }
     if (qos > 0) this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, held })
     this.#send(publish)
@@ -448,19 +441,6 @@ export class Downlink {
     this.#goOn(now)
     // It may wait for its port, and nothing new is asked for behind it.
     this.#client.updateListening(now)
-  }
-
-  /** QoS 0 is not acknowledged: without a REGACK the address would never prove itself (ruling A20), and a lost id never show (ruling A10). */
-  #needsRegack(held: Held, reference: TopicReference): boolean {
-    if (held.qos > 0) return false
-    const { route, host } = this.#client
-    const needsProof = host.ports.needsProof(route, messageLength(publishOf(held, reference)))
-    return needsProof || this.#mayBeForgotten(reference.topicIdType, reference.topicId)
-  }
-
-  /** The client was told this id before the process began anew, and nothing has shown since that it still knows it. */
-  #mayBeForgotten(topicIdType: TopicIdType, topicId: number): boolean {
-    return topicIdType === 'normal' && this.#client.registry.isTrusted(topicId)
   }
 
   #registered(now: Instant, transaction: Transaction, returnCode: number): void {
@@ -536,7 +516,7 @@ export class Downlink {
   }
 
   #done(now: Instant, type: typeof PacketType.PUBACK | typeof PacketType.PUBCOMP, transaction: Transaction): void {
-    this.#client.toBroker(now, responsePacket(type, transaction.msgId))
+    this.#client.toBroker(now, responsePacket(type, transaction.held?.packetId ?? transaction.msgId))
     this.#close(now, transaction)
   }
 
@@ -565,13 +545,14 @@ export class Downlink {
 
   #registerNext(now: Instant): void {
     const { registry } = this.#client
-    const topicId = registry.nextUnknown((topicName) => this.#canRegister(topicName))
+    const topicId = registry.nextUnknown((name) => canRegister(this.#client, name))
     if (topicId === undefined) {
       this.#close(now, undefined)
       return
     }
-    const msgId = this.#transactions.nextRegisterId(0)
-    const message: Message = { type: MsgType.REGISTER, topicId, msgId, topicName: registry.nameOf(topicId)! }
+    const topicName = registry.nameOf(topicId)!
+    const msgId = registerId(this.#client, this.#transactions, topicName, 0)
+    const message: Message = { type: MsgType.REGISTER, topicId, msgId, topicName }
     this.#open(now, { awaiting: 'REGACK', msgId, message, held: undefined })
     this.#send(message, this.#client.topicIds.lsn)
   }
@@ -602,3 +583,7 @@ export class Downlink {
     this.#client.settle(now, false)
   }
 }
+
+/** What may prove an address by its message id, which is 0 where the client refuses a message with QoS 0. */
+const isOfProof = ({ type, msgId }: TopicAck | MsgIdOnly): boolean =>
+  (type === MsgType.REGACK || type === MsgType.PUBACK) && msgId !== 0

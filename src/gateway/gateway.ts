@@ -83,7 +83,7 @@ export class Gateway implements ClientHost {
       maxProven: options.maxSessions,
       largePerSecond: options.unprovenPerSecond ?? UNPROVEN_PER_SECOND,
     }
-    this.#proof = new AddressProof(proof, notice)
+    this.#proof = new AddressProof(proof, notice, chance)
     const [first = plainPort(options), ...others] = options.ports ?? []
     this.ports = new Ports([first, ...others], this.#proof, this.traffic, notice)
     this.#discovery = new Discovery(this.ports, this, notice)
@@ -405,9 +405,18 @@ export class Gateway implements ClientHost {
     return this.#proof.isProven(route)
   }
 
-  proved(route: RouteKey): void {
-    this.#proof.proved(route)
+  challenge(route: RouteKey, octets: number, before: number, isTaken: (msgId: number) => boolean): number | undefined {
+    return this.#proof.challenge(this.#now, route, octets, before, isTaken)
+  }
+
+  acknowledged(route: RouteKey, msgId: number): boolean {
+    if (!this.#proof.answered(route, msgId)) return false
     this.ports.heard(this.#now, route)
+    return true
+  }
+
+  guessed(route: RouteKey): void {
+    this.#proof.guessed(this.#now, route)
   }
 
   awaitDurable(client: SnClient): void {

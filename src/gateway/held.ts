@@ -9,6 +9,8 @@ export interface Held {
   readonly message: Publish
   readonly qos: QoS
   readonly packetId: number
+  /** The message id on the way to the client: with QoS 1 another one than the packet id, if it has to prove the client's address (ruling A20). */
+  readonly msgId: number
   readonly retain: boolean
   readonly dup: boolean
   /** The client did not know the topic id and was told again: once is enough for one delivery. */
@@ -19,16 +21,14 @@ export const hold = ({ message, qos, packetId, retain, dup }: Delivery): Held =>
   message,
   qos,
   packetId,
+  msgId: packetId,
   retain,
   dup,
   registeredAgain: false,
 })
 
 /** The PUBLISH that delivers it, under this topic id. */
-export const publishOf = (
-  { message, qos, retain, dup, packetId: msgId }: Held,
-  { topicIdType, topicId }: TopicReference,
-): SnPublish => ({
+export const publishOf = ({ message, qos, retain, dup, msgId }: Held, { topicIdType, topicId }: TopicReference): SnPublish => ({
   type: MsgType.PUBLISH,
   dup,
   qos,

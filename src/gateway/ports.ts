@@ -21,6 +21,8 @@ interface Frame extends Datagram {
   readonly type: MsgType
   /** 0 if it has none. */
   readonly msgId: number
+  /** The same, if its answer may prove the address, else 0. */
+  readonly provingId: number
   /** Nobody will send it again. */
   readonly once: boolean
 }
@@ -113,18 +115,20 @@ export class Ports {
   }
 
   /** A message of so many octets would wait for its address to prove itself. */
-  needsProof(client: RouteKey, octets: number): boolean {
-    return !this.#proof.hasEarned(client, octets + envelopeOf(client))
+  needsProof(now: Instant, client: RouteKey, octets: number): boolean {
+    return this.#proof.needsProof(now, client, octets + envelopeOf(client))
   }
 
   /** `route`: where the datagram goes; `client`: whom it is for. */
   send(now: Instant, route: RouteKey, client: RouteKey, bytes: Uint8Array, message: Message): void {
     const port = this.#byName.get(portNameOf(route))
-    if (port !== undefined && bytes.length <= port.maxFrame && !this.#outlets.has(port.name) && this.#proof.isProven(route)) {
+    const provingId = provingIdOf(message)
+    const isPlain = port !== undefined && bytes.length <= port.maxFrame && !this.#outlets.has(port.name)
+    if (isPlain && this.#proof.spends(route, bytes.length, provingId)) {
       this.#ready.push({ route, bytes })
       return
     }
-    const frame: Frame = { route, bytes, client, type: message.type, msgId: msgIdOf(message), once: isOnce(message) }
+    const frame: Frame = { route, bytes, client, type: message.type, msgId: msgIdOf(message), provingId, once: isOnce(message) }
     if (port === undefined) {
       this.#drop(frame, `there is no port ${portNameOf(route)} any more`)
       return
@@ -244,9 +248,8 @@ export class Ports {
     return this.#outlets.get(this.of(client).name)
   }
 
-  #admits(now: Instant, { route, bytes, type, once }: Frame): boolean {
-    const urgent = isUrgent(type)
-    return this.#proof.admits(now, route, bytes.length, urgent, !urgent && !once)
+  #admits(now: Instant, { route, bytes, type, provingId }: Frame): boolean {
+    return this.#proof.admits(now, route, bytes.length, isUrgent(type), provingId)
   }
 
   #hold(frame: Frame): void {
@@ -310,6 +313,9 @@ function envelopeOf(route: RouteKey): number {
 
 const msgIdOf = (message: Message): number => ('msgId' in message ? message.msgId : 0)
 const isOnce = (message: Message): boolean => message.type === MsgType.PUBLISH && message.qos <= 0
+/** 0 if its answer cannot prove an address. With QoS 2 it cannot: the receiver remembers the ids, so they are not chosen for an address. */
+const provingIdOf = (message: Message): number =>
+  message.type === MsgType.REGISTER || (message.type === MsgType.PUBLISH && message.qos === 1) ? message.msgId : 0
 const nameOf = (type: MsgType): string => Object.entries(MsgType).find(([, value]) => value === type)![0]
 
 const isPrompt = (type: MsgType): boolean => type === MsgType.WILLTOPICREQ || type === MsgType.WILLMSGREQ

@@ -1,4 +1,7 @@
+import type { Instant } from '../base/machine.ts'
+import { messageLength } from '../mqttsn/encode.ts'
 import { type Message, MsgType, type TopicIdType } from '../mqttsn/messages.ts'
+import { type Held, publishOf } from './held.ts'
 import type { SnClient } from './sn-client.ts'
 import { shortTopicId } from './translate.ts'
 
@@ -21,6 +24,25 @@ export function topicReference(
   if (predefined !== undefined && registry.knowsPredefined(predefined)) return { topicIdType: 'predefined', topicId: predefined }
   const short = shortTopicId(topic)
   return short === undefined ? undefined : { topicIdType: 'short', topicId: short }
+}
+
+/** A REGISTER for it fits into a frame. */
+export function canRegister({ route, host }: SnClient, topicName: string): boolean {
+  return messageLength({ type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }) <= host.ports.roomTo(route)
+}
+
+/**
+ * QoS 0 is not acknowledged, and QoS 2 not under an id that is chosen for the address: without a REGACK the address would never prove itself (ruling
+ * A20), and with QoS 0 a lost id never show (ruling A10).
+ */
+export function needsRegack(now: Instant, client: SnClient, held: Held, reference: TopicReference): boolean {
+  if (held.qos === 1) return false
+  const { route, host, registry } = client
+  const { topicIdType, topicId } = reference
+  const needsProof = host.ports.needsProof(now, route, messageLength(publishOf(held, reference)))
+  if (needsProof && canRegister(client, held.message.topic)) return true
+  // The client was told this id before the process began anew, and nothing has shown since that it still knows it.
+  return held.qos === 0 && topicIdType === 'normal' && registry.isTrusted(topicId)
 }
 
 /** The client does not know a topic id that it was sent [1.2 section 6.10]; `refused` is the message that it answers, if that is known. */

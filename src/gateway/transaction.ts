@@ -48,13 +48,23 @@ export class Transactions {
     if (!isPuback && type !== MsgType.PUBREC) return undefined
     return this.open.find(({ awaiting, held }) => {
       const wasSent = held !== undefined && (held.dup || held.registeredAgain)
-      return awaiting === 'REGACK' && wasSent && held.qos === (isPuback ? 1 : 2) && held.packetId === msgId
+      return awaiting === 'REGACK' && wasSent && held.qos === (isPuback ? 1 : 2) && held.msgId === msgId
     })
   }
 
-  /** The transaction of a message with this id; REGISTER has ids of its own. */
-  ofMessage(msgId: number): Transaction | undefined {
-    return this.open.find((each) => !isRegister(each) && each.msgId === msgId)
+  /** The transaction of a QoS 2 message with this id. */
+  ofQos2(msgId: number): Transaction | undefined {
+    return this.open.find(({ awaiting, msgId: id }) => (awaiting === 'PUBREC' || awaiting === 'PUBCOMP') && id === msgId)
+  }
+
+  /** A message is on its way with another id than its packet id, which might be the packet id of the next one: until it is over, there is no next one. */
+  get renumbered(): boolean {
+    return this.open.some(({ held }) => held !== undefined && held.msgId !== held.packetId)
+  }
+
+  /** Something that is open, or to be begun again, has this message id. */
+  isTaken(msgId: number): boolean {
+    return [...this.open, ...this.again].some((each) => each.msgId === msgId)
   }
 
   /** Those in REGISTER, or also in PUBLISH. */
@@ -97,9 +107,8 @@ export class Transactions {
 
   /** Message ids of our REGISTERs: their own count, and never that of a message on its way (ruling A14). */
   nextRegisterId(packetId: number): number {
-    const isTaken = (msgId: number): boolean => [...this.open, ...this.again].some((each) => each.msgId === msgId)
     do this.#lastRegisterId = this.#lastRegisterId === 0xffff ? 1 : this.#lastRegisterId + 1
-    while (this.#lastRegisterId === packetId || isTaken(this.#lastRegisterId))
+    while (this.#lastRegisterId === packetId || this.isTaken(this.#lastRegisterId))
     return this.#lastRegisterId
   }
 }

@@ -58,6 +58,8 @@ export class TestGateway {
   now = 0
   /** What chance decides. */
   chance = 0
+  /** Takes its place, where ids must not be guessed. */
+  draw: () => number = () => this.chance
   readonly notices: Notice[] = []
   readonly broker: Broker
   readonly gateway: Gateway
@@ -76,7 +78,7 @@ export class TestGateway {
     }
     this.broker = new Broker({ access, limits, store, clock, notice, random: () => 0.5 })
     const uplink = spies ? spied(this.broker, (line) => this.#up.push(line)) : this.broker
-    this.gateway = new Gateway({ ...OPTIONS, ...options }, uplink, store, clock, notice, () => this.chance)
+    this.gateway = new Gateway({ ...OPTIONS, ...options }, uplink, store, clock, notice, () => this.draw())
     for (const record of store.replay()) {
       if (isGatewayRecord(record)) this.gateway.apply(record)
       else this.broker.apply(record)

@@ -153,3 +153,39 @@ test('asymcute: an abandoned QoS 2 exchange does not keep QoS 1 from being taken
   expect(await asks(asymcute, `080c42${hex('ab')}000178`)).toBe('040f0001')
   expect(await asks(asymcute, `080c22${hex('ab')}000278`)).toBe(`070d${hex('ab')}000200`)
 })
+
+test('emcute outside trusted_networks: QoS 1 that is larger than what it has sent arrives at once, message after message', async () => {
+  const roost = await started('--trusted-networks', '192.0.2.0/24', '--t-adv', '0')
+  const publisher = await publisherOf(roost)
+  const emcute = await sensorOf(roost)
+  expect(await asks(emcute, EMCUTE_CONNECT)).toBe(ACCEPTED)
+  expect(await asks(emcute, EMCUTE_SUBSCRIBE)).toBe(`${SUBACK}00`)
+  for (let i = 0; i < 3; i++) {
+    const text = `${i}${'x'.repeat(200)}`
+    expect(await publisher.publish('20', text)).toMatch(/^070d0401....00$/)
+    const message = await emcute.next()
+    expect(message).toMatch(new RegExp(`^d00c200401....${hex(text)}$`))
+    emcute.sendHex(`070d0401${message.slice(10, 14)}00`)
+  }
+  expect(await asks(emcute, PINGREQ)).toBe(PINGRESP)
+  expect(roost.log.filter((line) => line.startsWith('limit-reached'))).toEqual([])
+})
+
+test('asymcute outside trusted_networks: five QoS 1 messages at once come back, one behind the other', async () => {
+  const roost = await started('--trusted-networks', '192.0.2.0/24', '--t-adv', '0', '--sn-inflight-messages', '5')
+  const asymcute = await sensorOf(roost)
+  expect(await asks(asymcute, `0a0404010168${hex('asym')}`)).toBe(ACCEPTED)
+  expect(await asks(asymcute, `0b0a00000009${hex('as/ym')}`)).toBe('070b0401000900')
+  expect(await asks(asymcute, `0a1220000a${hex('as/ym')}`)).toBe('0813200401000a00')
+  const ids = ['000b', '000c', '000d', '000e', '000f']
+  for (const [i, id] of ids.entries()) asymcute.sendHex(`080c200401${id}3${i}`)
+  const heard: string[] = []
+  while (heard.length < ids.length) {
+    const datagram = await asymcute.next()
+    if (datagram.startsWith('070d')) continue
+    heard.push(datagram.slice(14))
+    asymcute.sendHex(`070d0401${datagram.slice(10, 14)}00`)
+  }
+  expect(heard).toEqual(ids.map((_, i) => `3${i}`))
+  expect(await asks(asymcute, PINGREQ)).toBe(PINGRESP)
+})
