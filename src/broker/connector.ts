@@ -99,10 +99,6 @@ export class Connector {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
     }
     const old = this.#sessions.get(kind, clientId)
-    if (this.#sessions.get(kind === 'mqtt' ? 'sn' : 'mqtt', clientId) !== undefined) {
-      // Ruling A32: a sensor never meets the session of a TCP client of the same name, nor the other way round.
-      return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'the client id is in use by a client of the other protocol')
-    }
     // What nobody was verified for belongs to nobody: devices find their sessions again when a site introduces passwords.
     if (old?.owner.verified === true && limits.sessionOwnership && old.username !== who.username) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')

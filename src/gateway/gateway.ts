@@ -18,7 +18,7 @@ import { Discovery } from './discovery.ts'
 import type { GatewayOptions } from './options.ts'
 import type { Port } from './port.ts'
 import { type Datagram, Ports } from './ports.ts'
-import { QosM1 } from './qos-m1.ts'
+import { isQosM1ClientId, QosM1 } from './qos-m1.ts'
 import { carrierOf, DEFAULT_PORT, nodeIdOf, nodeRoute } from './route.ts'
 import { SnClient } from './sn-client.ts'
 import { PredefinedTopics } from './topic-registry.ts'
@@ -219,7 +219,7 @@ export class Gateway implements ClientHost {
     const { maxClientIdLength, users } = this.options
     if (protocolId !== PROTOCOL_ID) return `protocol id ${protocolId}`
     if (clientId === '') return 'no client id (ruling A22)'
-    if (clientId === this.#qosM1.clientId) return 'the client id is that of QoS -1 messages'
+    if (isQosM1ClientId(clientId)) return 'the client id is that of QoS -1 messages'
     if (utf8Length(clientId) > maxClientIdLength) return ID_TOO_LONG
     const user = users.userOf(clientId, route)
     if (user === undefined) return 'no rule lets it in (sn_users)'

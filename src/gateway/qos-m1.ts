@@ -8,6 +8,9 @@ import type { SnPublish } from '../mqttsn/messages.ts'
 import type { ClientHost, RouteKey } from './client-host.ts'
 import { connectPacket, shortTopic } from './translate.ts'
 
+/** No sensor may have such a client id: its session would be in the way of the gateway's own, now or when the gateway is given that id. */
+export const isQosM1ClientId = (clientId: string): boolean => /^roost-gateway-\d+-qos-1$/.test(clientId)
+
 /** PUBLISH with QoS -1 [1.2 section 6.8]: from anybody, without a connection, and never answered. One link to the broker serves all of it. */
 export class QosM1 {
   readonly #host: ClientHost
@@ -49,11 +52,6 @@ export class QosM1 {
     this.#link.send(now, Publish.of(topic, data, 0, retain))
   }
 
-  /** No sensor may have it. */
-  get clientId(): string {
-    return `roost-gateway-${this.#host.options.gatewayId}-qos-1`
-  }
-
   owns(link: LinkId): boolean {
     return link === this.#link?.id
   }
@@ -78,7 +76,7 @@ export class QosM1 {
     this.#username = username
     const identity = username === undefined ? {} : { identity: username }
     this.#link = this.#uplink.open(now, { kind: 'sn', peer: 'QoS -1', listener: 'sn', ...identity })
-    this.#link.send(now, connectPacket(this.clientId, true, 0, undefined))
+    this.#link.send(now, connectPacket(`roost-gateway-${this.#host.options.gatewayId}-qos-1`, true, 0, undefined))
   }
 
   /** Only predefined ids and short names mean something without a connection; a name inside by configuration (ruling A24). */

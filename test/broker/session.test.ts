@@ -66,12 +66,13 @@ describe('sessions', () => {
     const world = new TestBroker()
     world.connect('c', PERSISTENT)
     const sensor = world.open('sn')
-    sensor.send(connectPacket('c'))
-    expect(sensor.poll()).toEqual(['CONNACK 133', 'CLOSE 133'])
+    sensor.send(connectPacket('c', PERSISTENT))
+    expect(sensor.poll()).toEqual(['CONNACK'])
     world.connect('s', {}, 'sn')
     const client = world.open()
-    client.send(connectPacket('s'))
-    expect(client.poll()).toEqual(['CONNACK 133', 'CLOSE 133'])
+    client.send(connectPacket('s', PERSISTENT))
+    expect(client.poll()).toEqual(['CONNACK'])
+    expect(sensor.poll()).toEqual([])
   })
 
   test('3.1.1 MQTT-3.1.3-8: no name and no clean session is refused; MQTT-3.1.3-6: 5.0 assigns a name', () => {

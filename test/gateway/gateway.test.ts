@@ -83,14 +83,6 @@ describe('CONNECT [1.2 section 6.2]', () => {
     expect(world.codes()).toContain('limit-reached')
   })
 
-  test('a TCP client of the same name keeps its session (ruling A32)', () => {
-    const world = new TestGateway()
-    world.client('homeassistant')
-    world.send('r', say.connect('homeassistant'))
-    expect(world.sent('r')).toEqual(['CONNACK rc3'])
-    expect(world.gateway.clientCount).toBe(0)
-  })
-
   test('section 6.3: clean session 0 without a will keeps the will it had', () => {
     const world = new TestGateway()
     const watcher = world.client('w')
