@@ -1,6 +1,7 @@
 import type { Notice } from '../../src/base/notice.ts'
 import { Claims, type Published } from './claims.ts'
 import { dropsTold } from './drops-told.ts'
+import { Namesakes } from './namesakes.ts'
 import { Node } from './node.ts'
 import { brokerLimits, gatewayOptions, PLAIN, type Scarce, type Setup } from './setup.ts'
 import { SHORT_SECONDS, Station } from './station.ts'
@@ -28,6 +29,7 @@ export class Site {
   readonly stations: readonly Station[]
   /** Subscribes to everything with QoS 2 and never goes away for long: sees the wills. */
   readonly collector: Station
+  readonly namesakes = new Namesakes(this)
 
   constructor(scarce: Scarce = {}) {
     this.setup = { ...PLAIN, ...scarce }
@@ -171,6 +173,7 @@ export class Site {
     else if (active && step.do === 'register') sensor.act((sn, now) => sn.register(now, TOPICS[step.topic]!))
     else if (active && step.do === 'will') node.updateWill()
     else if (step.do === 'congest') sensor.congested = true
+    else if (step.do === 'namesake') this.namesakes.comeOrGo(id)
   }
 
   #takeOfServer(step: Exclude<Step, { who: number }>): void {
@@ -235,6 +238,7 @@ export class Site {
     this.run(MINUTE)
     for (const node of this.nodes) node.disconnect()
     for (const station of this.stations) station.disconnect()
+    this.namesakes.leave()
     this.outliveSessions()
   }
 

@@ -17,6 +17,8 @@ export type Step =
     }
   /** Connects if need be, and subscribes, before anything else happens. */
   | { readonly do: 'join'; readonly who: number; readonly filter: number }
+  /** A TCP client with the client id of this sensor comes, or goes if it is there. */
+  | { readonly do: 'namesake'; readonly who: number }
   /** A TCP client leaves, and wants its will to be published (reason code 0x04). */
   | { readonly do: 'disconnect-with-will'; readonly who: number }
   /** A TCP client acknowledges a packet id with a packet that cannot be the answer, whether something is in flight under that id or not. */

@@ -56,6 +56,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('roam', { who: node }) },
   { weight: 1, arbitrary: of('reboot', { who: node }) },
   { weight: 1, arbitrary: of('partition', { who: node }) },
+  { weight: 1, arbitrary: of('namesake', { who: node }) },
   { weight: 1, arbitrary: of('look-away', { who: station }) },
   { weight: 1, arbitrary: of('forge', { who: station, packetId: fc.integer({ min: 1, max: 6 }) }) },
   { weight: 1, arbitrary: of('look-back', { who: station }) },

@@ -156,6 +156,8 @@ export class World {
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   readonly #sensors: Sensor[] = []
+  readonly #unobserved = new Set<TcpClient>()
+  readonly #unobservedKeys = new Set<string>()
   readonly #streams = new Map<number, TcpClient>()
   readonly #serverAlarm: Alarm
   readonly #storeAlarm: Alarm
@@ -196,8 +198,18 @@ export class World {
     sensor.address = this.#nextAddress++
   }
 
-  addTcpClient(options: MqttClientOptions): TcpClient {
-    return new TcpClient(this, options)
+  /** `unobserved`: observers hear nothing of it, nor of Notices about its session. */
+  addTcpClient(options: MqttClientOptions, unobserved?: 'unobserved'): TcpClient {
+    const client = new TcpClient(this, options)
+    if (unobserved === 'unobserved') {
+      this.#unobserved.add(client)
+      this.#unobservedKeys.add(`mqtt:${options.clientId}`)
+    }
+    return client
+  }
+
+  #observersOf(client: TcpClient): readonly Observer[] {
+    return this.#unobserved.has(client) ? [] : this.observers
   }
 
   openStream(client: TcpClient): number {
@@ -209,7 +221,7 @@ export class World {
 
   streamClosed(connection: number): void {
     const client = this.#streams.get(connection)
-    if (client !== undefined) for (const observer of this.observers) observer.closed?.(client, 'client')
+    if (client !== undefined) for (const observer of this.#observersOf(client)) observer.closed?.(client, 'client')
     this.#streams.delete(connection)
   }
 
@@ -219,7 +231,7 @@ export class World {
   }
 
   chunk(client: TcpClient, connection: number, bytes: Uint8Array): void {
-    for (const observer of this.observers) observer.chunkIn?.(client, bytes)
+    for (const observer of this.#observersOf(client)) observer.chunkIn?.(client, bytes)
     this.input({ kind: 'chunk', connection, bytes })
   }
 
@@ -298,6 +310,7 @@ export class World {
       notice: (notice: Notice) => {
         const { code, count = 1 } = notice
         this.notices.set(code, (this.notices.get(code) ?? 0) + count)
+        if (notice.client !== undefined && this.#unobservedKeys.has(notice.client)) return
         for (const observer of this.observers) observer.notice?.(notice)
       },
       random: this.random.next,
@@ -337,7 +350,7 @@ export class World {
     const client = this.#streams.get(connection)
     if (client === undefined) return
     this.note('write', `tcp:${connection}`, bytes)
-    for (const observer of this.observers) observer.written?.(client, bytes)
+    for (const observer of this.#observersOf(client)) observer.written?.(client, bytes)
     // Of a congested socket the server hears in the middle of its writing.
     const congested = (): void => this.server.handle(this.schedule.now, { kind: 'congested', connection, on: true })
     client.write(Uint8Array.from(bytes), congested)
@@ -346,7 +359,7 @@ export class World {
   #close(connection: number): void {
     const client = this.#streams.get(connection)
     if (client === undefined) return
-    for (const observer of this.observers) observer.closed?.(client, 'server')
+    for (const observer of this.#observersOf(client)) observer.closed?.(client, 'server')
     client.inOrder(() => {
       if (client.connection === connection) client.breakStream()
     })

@@ -6,6 +6,7 @@ import type { Checker } from './checker.ts'
 import { DropsTold } from './drops-told.ts'
 import { ExpiredLeaves } from './expired-leaves.ts'
 import { KnownIds } from './known-ids.ts'
+import { NobodyKeptOut } from './nobody-kept-out.ts'
 import { OneExchange } from './one-exchange.ts'
 import { OwnExchange } from './own-exchange.ts'
 import { PromisesKept } from './promises-kept.ts'
@@ -33,4 +34,5 @@ export const checkersFor = (site: Site): Checker[] => [
   new PromisesKept(site),
   new RadioSilence(site.world),
   new RecoversTheSame(site),
+  new NobodyKeptOut(site),
 ]
