@@ -26,6 +26,8 @@ export interface Setup {
   readonly register: 'lazy' | 'eager'
   readonly roam: 'asleep' | 'never'
   readonly strictSleep: boolean
+  /** Whether addresses of sensors may be forged, so that they have to prove themselves (ruling A20). */
+  readonly addresses: 'trusted' | 'unproven'
   /** A sensor that refuses the REGISTER of one topic. */
   readonly choosy: boolean
   /** A sensor that does not answer the REGISTER of one topic, because its table is full. */
@@ -73,6 +75,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   register: ['lazy', 'eager'],
   roam: ['asleep', 'never'],
   strictSleep: [false, true],
+  addresses: ['trusted', 'unproven'],
   choosy: [false, true],
   ignoresRegister: [false, true],
   hearsAfterMs: [0, 12_000],
@@ -143,6 +146,7 @@ export const gatewayOptions = (setup: Setup): Partial<GatewayOptions> => ({
   roam: setup.roam,
   strictSleep: setup.strictSleep,
   maxSessions: setup.maxSessions,
+  ...(setup.addresses === 'unproven' && { trustedNetworks: [] }),
 })
 
 /** As the broker is configured with it. */

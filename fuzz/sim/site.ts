@@ -110,7 +110,7 @@ export class Site {
   }
 
   take(step: Step): void {
-    const times = step.do === 'publish' ? (step.times ?? 1) : 1
+    const times = step.do === 'publish' || step.do === 'guess' ? (step.times ?? 1) : 1
     for (let time = 0; time < times; time++) {
       if (step.do === 'join') this.#join(step.who, FILTERS[step.filter]!)
       else if ('who' in step) this.#takeOf(step)
@@ -173,6 +173,7 @@ export class Site {
     else if (active && step.do === 'register') sensor.act((sn, now) => sn.register(now, TOPICS[step.topic]!))
     else if (active && step.do === 'will') node.updateWill()
     else if (step.do === 'congest') sensor.congested = true
+    else if (step.do === 'guess') sensor.forge(step.msgId)
     else if (step.do === 'namesake') this.namesakes.comeOrGo(id)
   }
 

@@ -23,6 +23,8 @@ export type Step =
   | { readonly do: 'disconnect-with-will'; readonly who: number }
   /** A TCP client acknowledges a packet id with a packet that cannot be the answer, whether something is in flight under that id or not. */
   | { readonly do: 'forge'; readonly who: number; readonly packetId: number }
+  /** Somebody at the address of a sensor acknowledges a message id that the sensor was never sent. */
+  | { readonly do: 'guess'; readonly who: number; readonly msgId: number; readonly times?: number }
   /** A TCP client takes nothing from its socket, or again what waits there. */
   | { readonly do: 'look-away' | 'look-back'; readonly who: number }
   | { readonly do: 'sleep'; readonly who: number; readonly seconds: number }

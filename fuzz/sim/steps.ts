@@ -57,6 +57,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('reboot', { who: node }) },
   { weight: 1, arbitrary: of('partition', { who: node }) },
   { weight: 1, arbitrary: of('namesake', { who: node }) },
+  { weight: 1, arbitrary: of('guess', { who: node, msgId: fc.constantFrom(1, 2, 3, 66, 40_000), times: fc.constantFrom(1, 5) }) },
   { weight: 1, arbitrary: of('look-away', { who: station }) },
   { weight: 1, arbitrary: of('forge', { who: station, packetId: fc.integer({ min: 1, max: 6 }) }) },
   { weight: 1, arbitrary: of('look-back', { who: station }) },

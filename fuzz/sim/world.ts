@@ -57,6 +57,8 @@ export class Sensor {
   /** It has no room for the next message that it is sent. */
   congested = false
   readonly formerRoutes = new Set<string>()
+  /** Message ids that it was sent: what anybody else says of others is a wrong guess. */
+  readonly #ids = new Set<number>()
   /** Takes what the sensor tells its application. */
   onEvent: (event: SnEvent) => void = () => {}
   readonly #world: World
@@ -77,7 +79,7 @@ export class Sensor {
   }
 
   get route(): string {
-    return `sensor:${this.address}`
+    return this.#world.routeTo(this.address)
   }
 
   /** Does something with the client, and sends what comes of it. */
@@ -110,6 +112,20 @@ export class Sensor {
   arrived(bytes: Uint8Array): void {
     if (this.hearsAfterMs === 0) this.receive(bytes)
     else this.#world.schedule.after(this.hearsAfterMs, () => this.receive(bytes))
+  }
+
+  /** Somebody forges its address, and acknowledges what was never sent there. */
+  forge(msgId: number): void {
+    if (this.#ids.has(msgId)) return
+    const forged = [MsgType.PUBACK, MsgType.REGACK] as const
+    for (const type of forged)
+      this.#world.datagram(this, this.route, encodedMessage({ type, topicId: 0, msgId, returnCode: ReturnCode.ACCEPTED }))
+  }
+
+  /** The server sends it this message. */
+  sent(bytes: Uint8Array): void {
+    const message = decodeMessage(bytes)
+    if (!isMalformed(message) && 'msgId' in message) this.#ids.add(message.msgId)
   }
 
   receive(bytes: Uint8Array): void {
@@ -190,6 +206,11 @@ export class World {
     const sensor = new Sensor(this, options, this.#nextAddress++)
     this.#sensors.push(sensor)
     return sensor
+  }
+
+  /** A place on a line of its own, or one at an IP address where senders may be forged. */
+  routeTo(address: number): string {
+    return this.#options.trustedNetworks === undefined ? `sensor:${address}` : `198.51.100.7:${1024 + address}`
   }
 
   /** The sensor is heard from another address from now on. */
@@ -340,6 +361,7 @@ export class World {
       if (moved !== undefined) for (const observer of this.observers) observer.strayed?.(moved, bytes)
       return
     }
+    sensor.sent(bytes)
     for (const observer of this.observers) observer.datagramOut?.(sensor, bytes)
     this.carrier.carry(`${sensor.client.clientId} down`, bytes.length, () => {
       if (sensor.route === route) sensor.arrived(bytes)

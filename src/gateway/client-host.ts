@@ -37,6 +37,7 @@ export interface ClientHost {
    * (ruling A20). `before`: the id that the message had when it was sent before.
    */
   challenge(route: RouteKey, octets: number, before: number, isTaken: (msgId: number) => boolean): number | undefined
+  isProven(route: RouteKey): boolean
   /** REGACK or PUBACK has come from there. True if its message id proves the address. */
   acknowledged(route: RouteKey, msgId: number): boolean
   /** REGACK or PUBACK has come from there for nothing that was sent. */

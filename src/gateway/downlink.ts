@@ -168,6 +168,9 @@ export class Downlink {
   answered(now: Instant, message: TopicAck | MsgIdOnly): void {
     const { type, msgId } = message
     const transaction = this.#transactions.answeredBy(message)
+    // A copy that still waits must not leave because of the answer to the one before.
+    if (transaction !== undefined)
+      this.#client.host.ports.retract(this.#client.route, msgId, type === MsgType.REGACK ? MsgType.REGISTER : MsgType.PUBLISH)
     const proves = isOfProof(message) && this.#client.host.acknowledged(this.#client.route, msgId)
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID) {
       markUnknownTopicId(this.#client, message.topicId, transaction?.message)
@@ -185,7 +188,6 @@ export class Downlink {
       this.#registered(now, transaction, message.returnCode)
       return
     }
-    this.#client.host.ports.retract(this.#client.route, msgId)
     if (type === MsgType.PUBACK) this.#acknowledged(now, transaction, message.returnCode)
     else if (type === MsgType.PUBREC && transaction.awaiting === 'PUBREC') {
       // The broker records it, and its PUBREL comes back when that is durable.
@@ -233,6 +235,8 @@ export class Downlink {
       this.#registerNext(now)
       return
     }
+    // That more was earned meanwhile is no reason to send a second message before the first is answered.
+    if (register.forAddress === true && !client.host.isProven(client.route)) return
     const reference = topicReference(client, topicName, held.registeredAgain)
     if (reference === undefined || needsRegack(now, client, held, reference)) return
     this.#transactions.remove(register)
@@ -391,7 +395,7 @@ export class Downlink {
   }
 
   /** Tells the client the id of a topic; its message follows. */
-  #register(now: Instant, held: Held): void {
+  #register(now: Instant, held: Held, forAddress = false): void {
     const client = this.#client
     const { topic } = held.message
     if (!canRegister(client, topic)) {
@@ -409,7 +413,7 @@ export class Downlink {
     }
     const msgId = registerId(client, this.#transactions, topic, held.packetId)
     const message: Message = { type: MsgType.REGISTER, topicId: assigned.topicId, msgId, topicName: topic }
-    this.#open(now, { awaiting: 'REGACK', msgId, message, held })
+    this.#open(now, { awaiting: 'REGACK', msgId, message, held, ...(forAddress && { forAddress }) })
     this.#send(message, assigned.lsn)
   }
 
@@ -424,7 +428,7 @@ export class Downlink {
       return
     }
     if (needsRegack(now, client, held, reference)) {
-      this.#register(now, held)
+      this.#register(now, held, qos > 0 || !client.registry.isTrusted(reference.topicId))
       return
     }
     const msgId = publishId(client, this.#transactions, held, octets)

@@ -131,7 +131,12 @@ export class Gateway implements ClientHost {
       return
     }
     this.traffic.packetsReceived++
+    this.#take(now, route, message)
+    // Only now: a copy that waits must not leave because of the answer to the one before.
     this.ports.heard(now, route)
+  }
+
+  #take(now: Instant, route: RouteKey, message: Message): void {
     switch (message.type) {
       case MsgType.CONNECT:
         this.#connect(now, route, this.#named(route, message))

@@ -190,11 +190,15 @@ export class Ports {
   /** The client has answered this message, or need not: what still waits of it must not follow the answer to that (MQTT-4.3.3-6). */
   retract(client: RouteKey, msgId: number, type: MsgType = MsgType.PUBLISH): void {
     if (!this.isWaiting(client)) return
-    this.#outletOf(client)?.messages.filter((frame) => {
+    const stays = (frame: Frame): boolean => {
       if (frame.client !== client || frame.type !== type || frame.once || frame.msgId !== msgId) return true
       this.#left(frame)
       return false
-    })
+    }
+    this.#outletOf(client)?.messages.filter(stays)
+    const held = this.#held.get(client)
+    held?.filter(stays)
+    if (held?.length === 0) this.#held.delete(client)
   }
 
   /** The next datagram that may leave. */

@@ -12,6 +12,8 @@ export interface Transaction {
   readonly message: Message
   /** The delivery that this is part of, if there is one. */
   readonly held: Held | undefined
+  /** A REGISTER of a topic that the client knows, for the proof of its address alone. */
+  readonly forAddress?: true
   /** PUBREC has come, and the broker has still to record it. */
   readonly answered?: true
 }

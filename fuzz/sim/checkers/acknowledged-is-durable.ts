@@ -67,7 +67,9 @@ export class AcknowledgedIsDurable extends SiteChecker {
         const filter = this.#asked.get(`${id} ${message.msgId}`)
         if (message.returnCode !== 0 || filter === undefined) return ''
         // One commit may have both the subscription and its end, and a late copy may ask for what has ended since.
-        const holds = session?.filters.has(filter) || this.#ended.has(`${id} ${filter}`)
+        // One that waits for airtime may leave when a clean session has ended, with all that was recorded of it.
+        const hasEnded = session === undefined && this.site.claims.receivers.get(id)?.lasting === false
+        const holds = session?.filters.has(filter) || this.#ended.has(`${id} ${filter}`) || hasEnded
         return holds ? '' : `SUBACK for ${filter} before its record`
       }
       case MsgType.UNSUBACK:
