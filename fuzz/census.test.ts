@@ -20,6 +20,10 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   [/^Fifo\.#head$|^Slab\.(at|#start|#runStart|#runEnd|bytes)$|^ByteWriter\./, 'a place in a buffer that is used again'],
   [/^TokenBucket\.#tokens$|^Airtime\.#used$/, 'an allowance, of which some is used up'],
   [/^Gateway\.#told$/, 'strangers that were answered last: at most 1,024'],
+  [
+    /^AddressProof\.#(unproven|proven|isTrusted)\b/,
+    'addresses that were heard last: at most max_sn_unproven_addresses, max_sessions and 10,000',
+  ],
   [/^RouteCache\./, 'topics without receivers that were published on last: at most 16,384'],
 ]
 
