@@ -1,6 +1,7 @@
 import type { Instant } from '../base/machine.ts'
 import type { Delivery } from '../mqtt/link.ts'
 import { PacketType } from '../mqtt/packets.ts'
+import { typeName } from '../mqttsn/describe.ts'
 import { messageLength } from '../mqttsn/encode.ts'
 import { type Message, type MsgIdOnly, MsgType, type Register, ReturnCode, type TopicAck } from '../mqttsn/messages.ts'
 import { type Held, hold, publishOf } from './held.ts'
@@ -179,6 +180,7 @@ export class Downlink {
       const isKnown = type === MsgType.REGACK ? this.#answeredLate(now, message) : this.#answersAhead(now, message)
       if (isKnown) return
       if (isOfProof(message) && !proves) this.#client.host.guessed(this.#client.route)
+      this.#client.tellIgnored(`${typeName(type)} with message id ${msgId} answers nothing that is open`)
       // PUBREC again: our PUBREL was lost, and its transaction repeats it; PUBREC for nothing we know ends with PUBREL all the same.
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return

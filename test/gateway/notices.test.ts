@@ -89,6 +89,15 @@ describe('what comes out of turn is told to whoever debugs', () => {
     expect(lines(world)).toEqual(['debug protocol-error sn:s at r WILLTOPIC out of turn (active)'])
   })
 
+  test('an answer to nothing that is open', () => {
+    const world = connected()
+    world.send('r', say.puback(0x401, 77), say.pubrec(78))
+    expect(lines(world)).toEqual([
+      'debug protocol-error sn:s at r PUBACK with message id 77 answers nothing that is open',
+      'debug protocol-error sn:s at r PUBREC with message id 78 answers nothing that is open',
+    ])
+  })
+
   test('something else in the middle of a will dialogue', () => {
     const world = connected()
     world.send('r', say.connect('s', { will: true, clean: false }), say.ping())

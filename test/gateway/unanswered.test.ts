@@ -258,6 +258,53 @@ describe('silence', () => {
   })
 })
 
+describe('a sensor that speaks seldom and never answers one REGISTER', () => {
+  /** The sensor is lost, is told so when it speaks next, and comes back. */
+  const lostAndBack = (world: TestGateway): void => {
+    world.advance(41_000)
+    expect(stateOf(world)).toBe('lost')
+    world.send('r', say.ping())
+    expect(world.sent('r').at(-1)).toBe('DISCONNECT')
+    world.send('r', say.connect('s', { clean: false }))
+    expect(world.sent('r')[0]).toBe('CONNACK')
+  }
+
+  test('is not lost for it for ever: once it has come back that often, the message is dropped, with a notice, and the rest is delivered', () => {
+    const { world } = withWill({ unansweredRounds: 2 })
+    world.publish('a/1', 'x')
+    world.publish('b', 'y')
+    for (let i = 0; i < 2; i++) lostAndBack(world)
+    world.advance(41_000)
+    expect(stateOf(world)).toBe('active')
+    expect(dropped(world)).toEqual([['warn', 'sn:s', 'no REGACK after 3 retries: message on a/1']])
+    expect(world.sent('r').some((each) => each.startsWith('REGISTER') && each.includes('=b '))).toBe(true)
+  })
+
+  test('one that does not hear anything is lost each time, and its message waits', () => {
+    const { world } = withWill({ unansweredRounds: 2 })
+    world.publish('a/1', 'x')
+    for (let i = 0; i < 4; i++) {
+      world.advance(41_000)
+      expect(stateOf(world)).toBe('lost')
+      world.send('r', say.connect('s', { clean: false }))
+    }
+    expect(dropped(world)).toEqual([])
+  })
+
+  test('as a sleeper fetches the rest', () => {
+    const { world } = withWill({ unansweredRounds: 2 })
+    world.send('r', say.disconnect(600))
+    world.publish('a/1', 'x')
+    world.publish('b', 'y', 0)
+    for (let i = 0; i < 3; i++) {
+      world.send('r', say.ping('s'))
+      world.advance(41_000)
+    }
+    expect(dropped(world)).toEqual([['warn', 'sn:s', 'no REGACK after 3 retries: message on a/1']])
+    expect(world.sent('r').filter((each) => each.startsWith('PUBLISH'))).toEqual(['PUBLISH 0401=y q0'])
+  })
+})
+
 test('requests that wait for the store do not put off the retries of what the sensor has not answered', () => {
   const store = new DelayedStore()
   const { world } = withWill({}, 60, store)
