@@ -200,15 +200,18 @@ export class Server implements Machine<ServerInput, ServerOutput> {
 
   /**
    * The process is about to end: wills of MQTT clients first, to all who still listen, then a reason for those who can read one. Sensors
-   * hear nothing and lose nothing. Poll before each half goes out, and once more after.
+   * hear nothing and lose nothing. Each returns false while there is more to do: then poll, give the store time, and call it again. Nothing is lost if that
+   * is not done to the end: the next process goes on with it.
    */
-  publishWills(now: Instant): void {
-    this.broker.publishWills(now)
+  publishWills(now: Instant): boolean {
+    return this.broker.publishWills(now)
   }
 
-  shutDown(now: Instant): void {
-    this.broker.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)
+  /** Second half of the end; poll once more after it. */
+  shutDown(now: Instant): boolean {
+    if (!this.broker.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)) return false
     this.gateway.stop(now)
+    return true
   }
 
   #publishSys(now: Instant): void {

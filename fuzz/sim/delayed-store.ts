@@ -26,6 +26,8 @@ export class DelayedStore implements Store {
   refuse = false
   /** How often it did. */
   refusals = 0
+  /** Bytes that may wait to become durable, as `GroupCommit.maxBufferedBytes`. */
+  maxBytes = Number.POSITIVE_INFINITY
   /** Commits do not end, as with a disk that fails. */
   stalled = false
   readonly #rows: MapRows
@@ -36,6 +38,7 @@ export class DelayedStore implements Store {
   readonly #instants: Instant[] = []
   readonly #inherited: number
   #durable: Lsn
+  #waitingBytes = 0
   #inFlight: { began: Instant; due: Instant; upTo: Lsn } | undefined
 
   /** With `delayMs` commits take that long in virtual time, one after the other; without it, only `commit` makes anything durable. */
@@ -56,13 +59,18 @@ export class DelayedStore implements Store {
     return this.#log.length
   }
 
+  get hasRoom(): boolean {
+    return this.#waitingBytes <= this.maxBytes / 4
+  }
+
   append(record: StoreRecord): Lsn | 'full' {
-    if (this.refuse) {
+    const writer = new ByteWriter()
+    writeRecord(writer, record)
+    if (this.refuse || this.#waitingBytes + writer.length > this.maxBytes) {
       this.refusals++
       return 'full'
     }
-    const writer = new ByteWriter()
-    writeRecord(writer, record)
+    this.#waitingBytes += writer.length
     const lsn = this.#log.push(writer.toBytes())
     this.#instants.push(this.now)
     if (this.#inFlight === undefined) this.#begin(this.now)
@@ -73,7 +81,9 @@ export class DelayedStore implements Store {
 
   /** Makes records durable up to this one, all of them by default; gives the highest durable Lsn. */
   commit(upTo: Lsn = this.#log.length): Lsn {
-    this.#durable = Math.max(this.#durable, Math.min(upTo, this.#log.length))
+    const durable = Math.max(this.#durable, Math.min(upTo, this.#log.length))
+    for (let lsn = this.#durable; lsn < durable; lsn++) this.#waitingBytes -= this.#log[lsn]!.length
+    this.#durable = durable
     if (this.#inFlight !== undefined && this.#inFlight.upTo <= this.#durable) this.#inFlight = undefined
     return this.#durable
   }
@@ -114,6 +124,7 @@ export class DelayedStore implements Store {
     rows.fold(log.splice(0, folded).map(parsed), rows.references())
     const store = new DelayedStore(this.delayMs, log, rows)
     store.now = this.now
+    store.maxBytes = this.maxBytes
     return store
   }
 

@@ -49,6 +49,8 @@ export interface Setup {
   readonly maxRetainedMessages: number
   readonly maxRetainedBytes: number
   readonly maxSubscriptions: number
+  /** Bytes of records that may wait to become durable. */
+  readonly storeBytes: number
 }
 
 /** More than anybody here ever needs. */
@@ -92,6 +94,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   maxRetainedMessages: [100, 1],
   maxRetainedBytes: [PLENTY, 30],
   maxSubscriptions: [100, 1],
+  storeBytes: [PLENTY, 2000],
 }
 
 /** Odds of the plain value, where others than four to one make for more to see. */

@@ -34,6 +34,7 @@ export class Site {
   constructor(scarce: Scarce = {}) {
     this.setup = { ...PLAIN, ...scarce }
     this.world = worldOf(this.setup)
+    this.world.store.maxBytes = this.setup.storeBytes
     this.network = new TapeNetwork(this.world.schedule, this.setup)
     this.world.carrier = this.network
     this.world.observers.push(new Wire(this), {
@@ -180,6 +181,7 @@ export class Site {
   #takeOfServer(step: Exclude<Step, { who: number }>): void {
     const { world } = this
     if (step.do === 'heal') this.network.heal()
+    else if (step.do === 'break-all') for (const { tcp } of this.stations) tcp.breakStream()
     else if (step.do === 'stall') world.store.stalled = true
     else if (step.do === 'unstall') this.#unstall()
     else if (step.do === 'slow') world.store.delayMs = step.ms

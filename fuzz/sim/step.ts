@@ -47,6 +47,8 @@ export type Step =
   | { readonly do: 'subscribe' | 'unsubscribe'; readonly who: number; readonly filter: number }
   | { readonly do: 'tape'; readonly who: number; readonly up: boolean; readonly fates: readonly Fate[] }
   | { readonly do: 'heal' | 'stall' | 'unstall' | 'fill' | 'empty' | 'restart' }
+  /** All streams break in one turn of the event loop. */
+  | { readonly do: 'break-all' }
   /** From now on each commit takes so long. */
   | { readonly do: 'slow'; readonly ms: number }
   | { readonly do: 'crash'; readonly survivors: number; readonly torn: boolean }

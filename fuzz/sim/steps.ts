@@ -53,6 +53,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('disconnect', { who: anybody }) },
   { weight: 1, arbitrary: of('disconnect-with-will', { who: anybody }) },
   { weight: 1, arbitrary: of('break', { who: anybody }) },
+  { weight: 1, arbitrary: of('break-all') },
   { weight: 1, arbitrary: of('roam', { who: node }) },
   { weight: 1, arbitrary: of('reboot', { who: node }) },
   { weight: 1, arbitrary: of('partition', { who: node }) },

@@ -7,6 +7,7 @@ import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
 import { type Message, MsgType, ReturnCode } from '../../src/mqttsn/messages.ts'
 import { Server, type ServerInput } from '../../src/server.ts'
+import { NO_ROOM_RETRY_MS } from '../../src/store/pace.ts'
 import type { Lsn } from '../../src/store/store.ts'
 import { type Crash, DelayedStore } from './delayed-store.ts'
 import { type Carrier, Network } from './network.ts'
@@ -15,6 +16,8 @@ import { Alarm, Schedule } from './schedule.ts'
 import { TcpClient } from './tcp-client.ts'
 
 export const COMMIT_MS = 3
+/** As the real process ends. */
+const HALF_STOP_MS = 5000
 /** Wall time at which the world begins. */
 const EPOCH = 1_800_000_000_000
 
@@ -282,10 +285,21 @@ export class World {
 
   /** SIGTERM, and a new process on the same store: everything that was appended is durable at the end of the old one. */
   stopAndStart(): void {
-    this.#drive(() => this.server.publishWills(this.schedule.now))
-    this.#drive(() => this.server.shutDown(this.schedule.now))
+    this.#inPieces(() => this.server.publishWills(this.schedule.now))
+    this.#inPieces(() => this.server.shutDown(this.schedule.now))
     if (!this.store.stalled) this.store.commit()
     this.crash()
+  }
+
+  /** Time passes between the pieces; where the store stands still the process ends all the same. */
+  #inPieces(piece: () => boolean): void {
+    const until = this.schedule.now + HALF_STOP_MS
+    for (let done = false; !done && this.schedule.now < until; ) {
+      this.#drive(() => {
+        done = piece()
+      })
+      if (!done) this.schedule.runUntil(this.schedule.now + (this.store.hasRoom ? 0 : NO_ROOM_RETRY_MS))
+    }
   }
 
   /** The store goes on after a stall. */

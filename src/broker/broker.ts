@@ -8,6 +8,7 @@ import { type Connect, type Disconnect, type Packet, PacketType, type Will } fro
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import type { BrokerRecord, Lsn, Store, WallClock } from '../store/store.ts'
 import { type Access, type AuthAnswer, type AuthRequest, mayPublish, OPEN_ACCESS } from './access.ts'
 import { type Admitted, Authentication, type AuthenticationOwner } from './authentication.ts'
@@ -23,7 +24,7 @@ import { isFuller } from './queue-room.ts'
 import { Recovery } from './recovery.ts'
 import { Retained } from './retained.ts'
 import { Router } from './router.ts'
-import type { Session, SessionTimer } from './session.ts'
+import type { Session, SessionClock, SessionTimer } from './session.ts'
 import { Sessions, willDelaySeconds } from './sessions.ts'
 import { Stats } from './stats.ts'
 import { Subscriber } from './subscriber.ts'
@@ -53,6 +54,12 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   readonly #intake: Intake
   readonly #authentication: Authentication
   readonly #timers = new Timers<SessionTimer>()
+  readonly #clocks = new Timers<SessionTimer>()
+  readonly #pace: Pace
+  /** Sessions that have not been held against the new access rules. */
+  #unchecked: Iterator<Session> | undefined
+  /** Links that `publishWills` and `closeAll` have still to come to. */
+  #leaving: Iterator<ClientLink> | undefined
   readonly #links = new Map<LinkId, ClientLink>()
   readonly #ready = new Fifo<ClientLink>()
   #waiting: ClientLink[] = []
@@ -61,6 +68,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   constructor(options: BrokerOptions) {
     const { store, clock, notice } = options
+    this.#pace = new Pace(store)
     const parts = { store, clock, notice, stats: this.stats, retained: this.retained }
     this.#context = {
       limits: { ...DEFAULT_LIMITS, ...options.limits },
@@ -74,6 +82,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       retained: this.retained,
       sysRetained: new Retained(),
       timers: this.#timers,
+      clocks: this.#clocks,
       expiry: new Expiry(parts, () => this.#publisher.nextMessageId()),
     }
     this.#publisher = new Publisher(this.#context, (session) => {
@@ -122,6 +131,11 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     return this.#publisher.queued
   }
 
+  /** As `Store.hasRoom`. */
+  get hasRoom(): boolean {
+    return this.#context.store.hasRoom
+  }
+
   get linkCount(): number {
     return this.#links.size
   }
@@ -154,16 +168,27 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   // --- Time and the store
 
   handleTimeout(now: Instant): void {
-    for (let timer = this.#timers.expired(now); timer !== undefined; timer = this.#timers.expired(now)) {
+    for (let left = STEPS_PER_TURN; left > 0; left--) {
+      const timer = this.#timers.expired(now)
+      if (timer === undefined) break
       const { session, about } = timer.owner
-      if (about !== 'grant') this.sessions.timedOut(now, session, about)
+      if (about === 'held') this.sessions.letGo(now, session)
       else if (session.link !== undefined) this.#close(now, session.link, ReasonCode.MAXIMUM_CONNECT_TIME, true)
     }
+    this.#pace.run(now, () => {
+      const timer = this.#clocks.expired(now)
+      if (timer === undefined) return false
+      const { session, about } = timer.owner
+      this.sessions.timedOut(now, session, about as SessionClock)
+      return true
+    })
+    this.#checkOn(now)
     this.#context.expiry.handleTimeout(now)
   }
 
   nextTimeout(): Instant | undefined {
-    return earliest(this.#timers.next(), this.#context.expiry.next())
+    const clocks = this.#unchecked === undefined ? this.#clocks.next() : OVERDUE
+    return earliest(earliest(this.#timers.next(), this.#pace.after(clocks)), this.#context.expiry.next())
   }
 
   /** More became durable: links that waited for it may have something to say. */
@@ -191,26 +216,35 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   runDownRecovered(now: Instant): void {
     this.#recovery?.runDown(now, this.sessions)
     this.#recovery = undefined
-    this.#context.expiry.handleTimeout(now)
+    this.handleTimeout(now)
   }
 
   /**
    * The process ends. Wills of MQTT clients are published, because their connections are closed by us [5.0 section 3.1.2.5]; sensors
-   * stay what they are, and go on after the restart.
+   * stay what they are, and go on after the restart. False: there are more, to be called again. A will that the store refuses is published by the next
+   * process.
    */
-  publishWills(now: Instant): void {
-    for (const link of this.#links.values()) {
-      const session = link.client
-      if (session !== undefined && link.info.kind === 'mqtt' && willDelaySeconds(session) === 0)
-        this.sessions.fireWill(now, session)
-    }
+  publishWills(now: Instant): boolean {
+    return this.#leave(now, ({ client }) => {
+      if (client !== undefined && willDelaySeconds(client) === 0) this.sessions.fireWill(now, client)
+    })
   }
 
-  /** Second half of the end: MQTT 5 clients are told why, 3.x connections are closed. */
-  closeAll(now: Instant, reasonCode: number): void {
-    for (const link of [...this.#links.values()]) {
-      if (link.info.kind === 'mqtt') this.#close(now, link, reasonCode, true)
-    }
+  /** Second half of the end: MQTT 5 clients are told why, 3.x connections are closed. False: there are more, to be called again. */
+  closeAll(now: Instant, reasonCode: number): boolean {
+    return this.#leave(now, (link) => this.#close(now, link, reasonCode, true))
+  }
+
+  #leave(now: Instant, leave: (link: ClientLink) => void): boolean {
+    this.#leaving ??= this.#links.values()
+    const links = this.#leaving
+    const done = this.#pace.run(now, () => {
+      const link = links.next().value
+      if (link?.info.kind === 'mqtt') leave(link)
+      return link !== undefined
+    })
+    if (done) this.#leaving = undefined
+    return done
   }
 
   // --- What links ask
@@ -438,28 +472,39 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     if (link !== undefined) this.#authentication.answered(now, link, step, answer)
   }
 
-  /** The rules have changed: who may not stay is told and closed, forbidden subscriptions end, for those who are away too. */
+  /**
+   * The rules have changed: who may not stay is told and closed, forbidden subscriptions end, for those who are away too. Where there are many, one
+   * after the other over several turns; what each publishes and is sent meanwhile is held against the new rules already.
+   */
   accessChanged(now: Instant): void {
-    const { access, router } = this.#context
     // Wills of those who are closed go to nobody who may not read them any more.
-    router.invalidate()
-    for (const session of [...this.sessions]) {
-      const { link } = session
-      const reasonCode = link === undefined ? 0 : access.remains(session)
-      if (link !== undefined && reasonCode !== 0) {
-        const { key } = session
-        this.#context.notice({
-          code: 'client-revoked',
-          level: 'warn',
-          client: key,
-          peer: link.info.peer,
-          reason: 'the rules have changed',
-        })
-        this.#close(now, link, reasonCode, true, 'the rules have changed')
-      }
-      if (!session.ended) this.sessions.recheck(session)
-      if (session.link !== undefined) this.markReady(session.link)
+    this.#context.router.invalidate()
+    this.#unchecked = this.sessions[Symbol.iterator]()
+    this.#checkOn(now)
+  }
+
+  #checkOn(now: Instant): void {
+    const sessions = this.#unchecked
+    if (sessions === undefined) return
+    const done = this.#pace.run(now, () => {
+      const session = sessions.next().value
+      if (session !== undefined) this.#check(now, session)
+      return session !== undefined
+    })
+    if (done) this.#unchecked = undefined
+  }
+
+  #check(now: Instant, session: Session): void {
+    const { access, notice } = this.#context
+    const { link, key } = session
+    const reasonCode = link === undefined ? 0 : access.remains(session)
+    if (link !== undefined && reasonCode !== 0) {
+      const reason = 'the rules have changed'
+      notice({ code: 'client-revoked', level: 'warn', client: key, peer: link.info.peer, reason })
+      this.#close(now, link, reasonCode, true, reason)
     }
+    if (!session.ended) this.sessions.recheck(session)
+    if (session.link !== undefined) this.markReady(session.link)
   }
 
   #disconnect(now: Instant, link: ClientLink, session: Session, packet: Disconnect): void {
@@ -502,5 +547,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
 /** Part of a full queue at which the publishers that were slowed down go on. */
 const LOW_WATER = 0.5
+
+/** Before any instant: work that goes on as soon as the others have had their turn. */
+const OVERDUE = 0
 
 const PINGRESP = { type: PacketType.PINGRESP } as const

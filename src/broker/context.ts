@@ -23,6 +23,9 @@ export interface BrokerContext {
   readonly retained: Retained
   /** Apart from what clients retain: in no bound and in no store. */
   readonly sysRetained: Retained
+  /** Grants, and publishers that are held. */
   readonly timers: Timers<SessionTimer>
+  /** Of sessions that nobody is connected to. */
+  readonly clocks: Timers<SessionTimer>
   readonly expiry: Expiry
 }

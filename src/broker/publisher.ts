@@ -113,7 +113,14 @@ export class Publisher {
     if (message.retain) this.#retain(message)
     this.#deliver(now, from, message, targets)
     if (again === undefined) return lsn
-    return again.reduce((last, target) => Math.max(last, this.#deliverCopy(now, target, message)), lsn)
+    return again.reduce((last, target) => Math.max(last, this.#deliverAgain(now, target, message)), lsn)
+  }
+
+  #deliverAgain(now: Instant, target: Target, message: Publish): Lsn {
+    const lsn = this.#deliverCopy(now, target, message)
+    if (lsn !== 'full') return lsn
+    this.dropNewest(target.session, message)
+    return 0
   }
 
   /**
@@ -150,40 +157,42 @@ export class Publisher {
 
   /**
    * A session ended: what waited for it as a member of shared subscriptions goes to another member, QoS 1 in flight included. QoS 2 that
-   * has left stays with the one it was sent to (MQTT-4.8.2-5), and so is gone.
+   * has left stays with the one it was sent to (MQTT-4.8.2-5), and so is gone. False if the store has no room: the rest is still in the session.
    */
-  passOn(now: Instant, session: Session): void {
-    for (const { queued, departed } of session.inflight?.values() ?? []) {
-      if (queued.qos === 1 || !departed) this.#passOn(now, queued)
+  passOn(now: Instant, session: Session): boolean {
+    for (const { queued, packetId, departed } of session.inflight?.values() ?? []) {
+      if ((queued.qos === 1 || !departed) && !this.#passOn(now, queued)) return false
+      session.settle(packetId)
     }
-    session.filterQueue((entry) => {
-      if (entry instanceof Queued && entry.qos > 0) this.#passOn(now, entry)
-      return false
-    })
+    for (let entry = session.peekQueue(); entry !== undefined; entry = session.peekQueue()) {
+      if (entry instanceof Queued && entry.qos > 0 && !this.#passOn(now, entry)) return false
+      session.dequeue()
+    }
+    return true
   }
 
-  #passOn(now: Instant, { message, share }: Queued): void {
-    if (share === undefined) return
+  #passOn(now: Instant, { message, share }: Queued): boolean {
+    if (share === undefined) return true
+    if (!this.#context.store.hasRoom) return false
     const shared = this.#context.router.route(message.topic).shared.find(({ group }) => group.name === share)
     const target = shared?.group.pick(shared.members, message, this.#room)
     if (target === undefined) {
       this.#context.stats.publishDropped++
       const reason = `message on ${message.topic}: no member of ${share} is left`
       this.#context.notice({ code: 'message-dropped', level: 'info', reason })
-      return
+      return true
     }
-    this.#deliverCopy(now, target, message)
+    return this.#deliverCopy(now, target, message) !== 'full'
   }
 
-  /** One more copy of a message, with a record of its own; gives what its acknowledgement waits for. */
-  #deliverCopy(now: Instant, target: Target, message: Publish): Lsn {
+  /** One more copy of a message, with a record of its own; returns what its acknowledgement waits for. */
+  #deliverCopy(now: Instant, target: Target, message: Publish): Lsn | 'full' {
     const { session, retainAsPublished, subscriptionIdentifiers, share } = target
     const qos = this.effectiveQos(target, message)
     if (hasRoom(this.#context, now, session, message, qos)) {
       message.own()
       const retain = message.retain && retainAsPublished
-      const lsn = this.#queueAlone(session, message, qos, retain, subscriptionIdentifiers, share)
-      if (lsn !== 'full') return lsn
+      return this.#queueAlone(session, message, qos, retain, subscriptionIdentifiers, share)
     }
     this.dropNewest(session, message)
     return 0

@@ -102,7 +102,8 @@ export class Recovery {
     const { expiry, retained } = this.#context
     publisher.skipMessageIds(this.#highestMessageId)
     this.#payloads.clear()
-    for (const { session, waiting, sent } of this.#restored.values()) {
+    for (const { session, detachedAt, waiting, sent } of this.#restored.values()) {
+      session.recordedAsConnected = detachedAt === undefined
       for (const id of sent?.values() ?? []) {
         const { queued, packetId, released } = waiting!.get(id)!
         const inflight = new Inflight(queued, packetId, 0)
@@ -127,17 +128,16 @@ export class Recovery {
 
   /** Starts the clocks of everybody who has not come back by now. */
   runDown(now: Instant, sessions: Sessions): void {
-    const { clock, store, notice } = this.#context
+    const { clock, notice } = this.#context
     const wall = wallTime(clock, now)
     let backwards = 0
     for (const { session, detachedAt } of this.#restored.values()) {
       if (session.ended || session.link !== undefined) continue
       // A sensor that the gateway does not know was still connecting: nobody has told it that its will is kept.
       if (session.kind === 'sn' && detachedAt === undefined) session.will = undefined
-      const { key, expirySeconds, will } = session
-      if (detachedAt === undefined) store.append({ type: 'detached', key, at: wall, expirySeconds, will: will !== undefined })
-      else if (detachedAt > wall) backwards++
-      sessions.runDown(now, session, detachedAt === undefined ? 0 : Math.max(0, wall - detachedAt))
+      if (detachedAt === undefined) sessions.abandoned(now, session)
+      else sessions.runDown(now, session, Math.max(0, wall - detachedAt))
+      if (detachedAt !== undefined && detachedAt > wall) backwards++
     }
     if (backwards > 0) {
       const reason = 'the wall clock is behind the stored times: the time since counts as none'

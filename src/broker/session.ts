@@ -72,9 +72,14 @@ export interface Held {
 /** What a broker timer is about. */
 export interface SessionTimer {
   readonly session: Session
-  /** `grant`: what authentication granted runs out. `held`: publishers wait for the queue. */
-  readonly about: 'expiry' | 'will' | 'grant' | 'held'
+  readonly about: SessionClock | 'grant' | 'held'
 }
+
+/**
+ * Clocks of a session that nobody is connected to; what they lead to is recorded, and waits for room in the store. `detached`: the store does not
+ * know yet that the conversation is over. Besides these, `grant`: what authentication granted runs out; `held`: publishers wait for the queue.
+ */
+export type SessionClock = 'detached' | 'will' | 'expiry'
 
 /**
  * Everything that outlives a connection [5.0 section 4.1]. One object per client whose parts come into being when they are needed,
@@ -97,6 +102,10 @@ export class Session implements Identity {
   /** Has records in the store: the session, its queue and its packet ids survive the process. */
   persistent = false
   will: Will | undefined = undefined
+  /** What was due and the store had no room for: it is tried again, and comes before whatever its client wants. */
+  refused: 'will' | 'end' | undefined = undefined
+  /** After a restart: the store has the session as connected, with this will, expiry and owner. */
+  recordedAsConnected = false
   subscriptions: Map<string, Subscription> | undefined = undefined
   inflight: Map<number, Inflight> | undefined = undefined
   /** QoS 2 packet ids taken in and not yet released by PUBREL, with the Lsn of each receipt. */

@@ -1,17 +1,22 @@
 import type { Instant } from '../base/machine.ts'
+import type { Timers } from '../base/timers.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
 import { Publish } from '../mqtt/publish.ts'
 import { realFilter } from '../mqtt/topics.ts'
-import { type Lsn, type SessionKey, wallTime } from '../store/store.ts'
+import { NO_ROOM_RETRY_MS } from '../store/pace.ts'
+import { type Lsn, type SessionKey, type StoredOwner, wallTime } from '../store/store.ts'
 import type { Identity } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
-import { messageOf, Session, type Subscription, sessionKey } from './session.ts'
+import { messageOf, Session, type SessionClock, type SessionTimer, type Subscription, sessionKey } from './session.ts'
 import { storedSubscription, storedWill } from './stored.ts'
 import { bridgeOptions } from './subscriber.ts'
+
+/** Milliseconds until a will or an end is tried again that a full disk has refused. */
+const FULL_RETRY_MS = 10_000
 
 /** Seconds that the will of a session waits after its conversation: for its delay, or for the end of the session if that is sooner. */
 export const willDelaySeconds = ({ will, expirySeconds }: Session): number =>
@@ -78,7 +83,7 @@ export class Sessions {
 
   /**
    * Begins or resumes the session of an accepted CONNECT [5.0 section 3.1.2.4]. 'full': the store cannot record it and nothing
-   * changed, except that a clean start has ended the session before.
+   * changed, except that a clean start may have ended the session before.
    */
   begin(
     now: Instant,
@@ -86,9 +91,12 @@ export class Sessions {
     clientId: string,
     request: SessionRequest,
   ): { session: Session; present: boolean; lsn: Lsn } | 'full' {
-    const old = this.get(kind, clientId)
-    if (old !== undefined && request.cleanStart) this.end(now, old)
-    const present = old !== undefined && !request.cleanStart
+    const known = this.get(kind, clientId)
+    if (known !== undefined && !this.#catchUp(now, known)) return 'full'
+    if (known !== undefined && request.cleanStart && !this.end(now, known)) return 'full'
+    // Its end may have been due.
+    const old = known?.ended === true ? undefined : known
+    const present = old !== undefined
     const session = present ? old : new Session(kind, clientId)
     // A sensor sleeps with its conversation open, and a will has to fire even if the process dies: both outlast the process.
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
@@ -98,11 +106,12 @@ export class Sessions {
     const rights = this.#context.access.stored(grant)
     const owner = { username, listener, verified: request.verified, ...(rights !== undefined && { rights }) }
     let lsn: Lsn | 'full' = 0
-    if (persistent) {
+    if (persistent && !(present && isRecorded(session, request, owner))) {
       const will = request.will === undefined ? null : storedWill(request.will)
       lsn = this.#context.store.append({ type: 'session', key: session.key, expirySeconds: request.expirySeconds, will, owner })
       if (lsn === 'full') return 'full'
-    } else if (session.persistent) this.#recordEnd(session.key)
+    } else if (!persistent && session.persistent) this.#recordEnd(session.key)
+    session.recordedAsConnected = false
     const isSameIdentity =
       session.username === username && session.listener === listener && session.certified === certified && session.grant === grant
     session.persistent = persistent
@@ -196,25 +205,67 @@ export class Sessions {
     this.letGo(now, session)
     this.#publisher.detach(session)
     if (!will) session.will = undefined
-    if (session.persistent) {
-      const at = wallTime(this.#context.clock, now)
-      const { key, expirySeconds } = session
-      this.#context.store.append({ type: 'detached', key, at, expirySeconds, will: session.will !== undefined })
+    this.#recordDetached(now, session)
+    if (session.expirySeconds === 0 && (!session.persistent || this.#context.store.hasRoom)) this.end(now, session)
+    else {
+      this.runDown(now, session, 0)
+      if (this.#context.store.hasRoom) this.#catchUp(now, session)
     }
+  }
+
+  /** Nobody has resumed the session after a restart: it counts as disconnected now. */
+  abandoned(now: Instant, session: Session): void {
+    this.#context.clocks.arm(session.timer('detached'), now)
     this.runDown(now, session, 0)
   }
 
-  /** Starts the clocks of a session that nobody is connected to, `elapsedMs` after its conversation ended. */
+  /**
+   * Starts the clocks of a session that nobody is connected to, `elapsedMs` after its conversation ended. What is due already follows in its turn: there
+   * may be any number of such sessions.
+   */
   runDown(now: Instant, session: Session, elapsedMs: number): void {
-    const { timers } = this.#context
-    if (session.will !== undefined) {
-      const left = willDelaySeconds(session) * 1000 - elapsedMs
-      if (left <= 0) this.fireWill(now, session)
-      else timers.arm(session.timer('will'), now + left)
+    const { clocks } = this.#context
+    const arm = (clock: SessionClock, seconds: number): void => {
+      const left = Math.max(0, seconds * 1000 - elapsedMs)
+      if (left !== Number.POSITIVE_INFINITY) clocks.arm(session.timer(clock), now + left)
     }
-    const left = session.expirySeconds * 1000 - elapsedMs
-    if (left <= 0) this.end(now, session)
-    else if (left !== Number.POSITIVE_INFINITY) timers.arm(session.timer('expiry'), now + left)
+    if (session.will !== undefined) arm('will', willDelaySeconds(session))
+    arm('expiry', session.expirySeconds)
+  }
+
+  /** Does what is due of a session that nobody is connected to. False if the store has no room for it; then it stays due. */
+  #catchUp(now: Instant, session: Session): boolean {
+    if (session.refused === 'end') return this.end(now, session)
+    if (session.refused === 'will' && !this.fireWill(now, session)) return false
+    for (const { armed, deadline, owner } of [...session.timers]) {
+      const { about } = owner
+      if (!armed || deadline > now || about === 'grant' || about === 'held' || about === 'detached') continue
+      if (!(about === 'will' ? this.fireWill(now, session) : this.#expire(now, session))) return false
+    }
+    return true
+  }
+
+  #recordDetached(now: Instant, session: Session): boolean {
+    session.recordedAsConnected = false
+    if (!session.persistent) return true
+    const { key, expirySeconds, will } = session
+    const at = wallTime(this.#context.clock, now)
+    const { store } = this.#context
+    if (store.append({ type: 'detached', key, at, expirySeconds, will: will !== undefined }) !== 'full') return true
+    this.#retry(now, session, 'detached')
+    return false
+  }
+
+  /** The store has no room for what was due. */
+  #retry(now: Instant, session: Session, clock: SessionClock): void {
+    const { clocks, store } = this.#context
+    clocks.arm(session.timer(clock), now + (store.hasRoom ? FULL_RETRY_MS : NO_ROOM_RETRY_MS))
+  }
+
+  #refuse(now: Instant, session: Session, what: 'will' | 'end'): false {
+    session.refused = what
+    if (session.link === undefined) this.#retry(now, session, what === 'will' ? 'will' : 'expiry')
+    return false
   }
 
   setWill(session: Session, will: Will | undefined): Lsn | 'full' {
@@ -223,41 +274,53 @@ export class Sessions {
     return lsn
   }
 
-  /** Publishes the will and forgets it (MQTT-3.1.2-8, MQTT-3.1.2-10); access is asked again, because rules may have changed. */
-  fireWill(now: Instant, session: Session): void {
+  /**
+   * Publishes the will and forgets it (MQTT-3.1.2-8, MQTT-3.1.2-10); access is asked again, because rules may have changed. False if the store has no
+   * room for it: it stays due, and is tried again.
+   */
+  fireWill(now: Instant, session: Session): boolean {
     const { will } = session
-    if (will === undefined) return
-    session.will = undefined
+    if (will === undefined) return true
     const { willDelayInterval: _delay, ...properties } = will.properties
     const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
     // That a bridge may have its will there was asked when it connected.
     const refusal = this.#publisher.refusal(now, session, message, true)
-    const lsn = refusal === 0 ? this.#publisher.accept(now, session, message, 0) : 0
     const { notice, stats, store } = this.#context
+    if (refusal === 0 && this.#publisher.accept(now, session, message, 0) === 'full') {
+      if (session.refused === undefined)
+        notice({ code: 'store-full', level: 'error', client: session.key, reason: 'its will waits for room' })
+      return this.#refuse(now, session, 'will')
+    }
+    session.will = undefined
+    if (session.refused === 'will') session.refused = undefined
     if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
-    if (refusal !== 0 || lsn === 'full') {
-      const limit = refusal === 0 ? undefined : this.#publisher.refusedBy(message, refusal)
-      const why = limit === undefined ? `not allowed on ${will.topic}` : `a bound is reached on ${will.topic}`
-      const reason = refusal === 0 ? 'the store is full' : why
+    if (refusal !== 0) {
+      const limit = this.#publisher.refusedBy(message, refusal)
+      const reason = limit === undefined ? `not allowed on ${will.topic}` : `a bound is reached on ${will.topic}`
       notice({ code: 'will-refused', level: 'warn', client: session.key, reason, ...(limit !== undefined && { limit }) })
-      return
+      return true
     }
     stats.willsPublished++
     notice({ code: 'will-published', level: 'info', client: session.key, reason: `on ${will.topic}` })
+    return true
   }
 
-  /** The session ends, with a will that still waited for its delay (MQTT-3.1.3-9 leaves it no later chance). */
-  end(now: Instant, session: Session): void {
-    if (session.ended) return
-    session.ended = true
-    this.fireWill(now, session)
+  /**
+   * The session ends, with a will that still waited for its delay (MQTT-3.1.3-9 leaves it no later chance). False if the store has no room for what that
+   * leads to: the end is tried again.
+   */
+  end(now: Instant, session: Session): boolean {
+    if (session.ended) return true
+    if (!this.fireWill(now, session)) return this.#refuse(now, session, 'end')
     const { router, expiry } = this.#context
+    router.unsubscribeAll(session)
+    if (!this.#publisher.passOn(now, session)) return this.#refuse(now, session, 'end')
+    session.ended = true
     this.#disarm(session)
     expiry.forget(session)
-    router.unsubscribeAll(session)
-    this.#publisher.passOn(now, session)
     if (session.persistent) this.#recordEnd(session.key)
     this.#byKey.delete(session.key)
+    return true
   }
 
   #recordEnd(key: SessionKey): void {
@@ -289,22 +352,47 @@ export class Sessions {
     for (const link of held.links) link.letGo()
   }
 
-  /** A clock of a session has come to its end; that of its grant is the broker's matter. */
-  timedOut(now: Instant, session: Session, about: 'expiry' | 'will' | 'held'): void {
-    if (about === 'will') {
-      this.fireWill(now, session)
-      return
-    }
-    if (about === 'held') {
-      this.letGo(now, session)
-      return
-    }
+  /** A clock of a session that nobody is connected to has come to its end. */
+  timedOut(now: Instant, session: Session, about: SessionClock): void {
+    if (about === 'detached') this.#recordDetached(now, session)
+    else if (about === 'will') this.fireWill(now, session)
+    else this.#expire(now, session)
+  }
+
+  #expire(now: Instant, session: Session): boolean {
+    if (!this.end(now, session)) return false
+    if (session.expirySeconds === 0) return true
     this.#context.stats.sessionsExpired++
     this.#context.notice({ code: 'session-expired', level: 'info', client: session.key })
-    this.end(now, session)
+    return true
   }
 
   #disarm(session: Session): void {
-    for (const timer of session.timers) this.#context.timers.disarm(timer)
+    for (const timer of session.timers) heapOf(this.#context, timer.owner.about).disarm(timer)
   }
+}
+
+const heapOf = ({ timers, clocks }: BrokerContext, about: SessionTimer['about']): Timers<SessionTimer> =>
+  about === 'grant' || about === 'held' ? timers : clocks
+
+/** Whether the store has what this CONNECT would record, as it has for each sensor after a restart: then nothing has to be written. */
+function isRecorded(session: Session, { expirySeconds, will }: SessionRequest, owner: StoredOwner): boolean {
+  const { username, listener, verified, rights } = session.owner
+  return (
+    session.recordedAsConnected &&
+    session.expirySeconds === expirySeconds &&
+    isSameWill(session.will, will) &&
+    username === owner.username &&
+    listener === owner.listener &&
+    verified === owner.verified &&
+    rights === owner.rights
+  )
+}
+
+/** Wills with properties, which sensors do not have, count as different. */
+function isSameWill(a: Will | undefined, b: Will | undefined): boolean {
+  if (a === undefined || b === undefined) return a === b
+  const isPlain = Object.keys(a.properties).length === 0 && Object.keys(b.properties).length === 0
+  const isSame = a.topic === b.topic && a.qos === b.qos && a.retain === b.retain
+  return isPlain && isSame && a.payload.length === b.payload.length && a.payload.every((byte, i) => byte === b.payload[i])
 }

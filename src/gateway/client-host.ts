@@ -16,7 +16,7 @@ export type RouteKey = string
 /** What a timer of a client is about. */
 export interface ClientTimer {
   readonly client: SnClient
-  readonly about: 'retry' | 'dialogue' | 'supervision'
+  readonly about: 'retry' | 'dialogue'
 }
 
 /** What clients need of the gateway around them. */
@@ -27,6 +27,8 @@ export interface ClientHost {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly timers: Timers<ClientTimer>
+  /** When clients have been silent for too long. What follows is recorded, and waits for room in the store. */
+  readonly silences: Timers<SnClient>
   readonly traffic: Traffic
   readonly ports: Ports
   /** In [0, 1). */

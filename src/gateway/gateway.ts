@@ -11,6 +11,7 @@ import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
 import { encodedMessage } from '../mqttsn/encode.ts'
 import { unwrap, wrap } from '../mqttsn/forwarder.ts'
 import { type Message, MsgType, ReturnCode, type SnConnect } from '../mqttsn/messages.ts'
+import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import { type GatewayRecord, type Store, type WallClock, wallTime } from '../store/store.ts'
 import { AddressProof } from './address-proof.ts'
 import type { ClientHost, ClientTimer, RouteKey } from './client-host.ts'
@@ -28,6 +29,8 @@ const PROTOCOL_ID = 0x01
 const TOLD_AGAIN_MS = 1000
 /** Strangers whose last answer is remembered. */
 const TOLD_MAX = 1024
+/** Before any instant: work that goes on as soon as the others have had their turn. */
+const OVERDUE = 0
 /** Addresses without proof that are remembered, and messages to them a second, if nobody says otherwise. */
 const MAX_UNPROVEN = 10_000
 const UNPROVEN_PER_SECOND = 10
@@ -43,6 +46,7 @@ export class Gateway implements ClientHost {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly timers = new Timers<ClientTimer>()
+  readonly silences = new Timers<SnClient>()
   readonly traffic = new Traffic()
   readonly ports: Ports
   readonly chance: () => number
@@ -57,6 +61,9 @@ export class Gateway implements ClientHost {
   readonly #told = new Map<RouteKey, Instant>()
   #waiting: SnClient[] = []
   readonly #qosM1: QosM1
+  readonly #pace: Pace
+  /** Clients that have not been held against the new access rules. */
+  #unchecked: Iterator<SnClient> | undefined
 
   /** Of the input that is being worked on, for what is sent because of it. */
   #now: Instant = 0
@@ -88,6 +95,7 @@ export class Gateway implements ClientHost {
     this.ports = new Ports([first, ...others], this.#proof, this.traffic, notice)
     this.#discovery = new Discovery(this.ports, this, notice)
     this.#qosM1 = new QosM1(this, uplink)
+    this.#pace = new Pace(store)
   }
 
   get gatewayId(): number {
@@ -308,23 +316,43 @@ export class Gateway implements ClientHost {
 
   handleTimeout(now: Instant): void {
     this.#now = now
-    for (let timer = this.timers.expired(now); timer !== undefined; timer = this.timers.expired(now)) {
+    for (let left = STEPS_PER_TURN; left > 0; left--) {
+      const timer = this.timers.expired(now)
+      if (timer === undefined) break
       const { client, about } = timer.owner
       if (about === 'retry') client.downlink.timedOut(now)
-      else if (about === 'dialogue') client.setup.timedOut(now)
-      else client.supervisionTimedOut(now)
+      else client.setup.timedOut(now)
     }
+    this.#pace.run(now, () => {
+      const timer = this.silences.expired(now)
+      timer?.owner.supervision.timedOut(now)
+      return timer !== undefined
+    })
+    this.#checkOn(now)
     this.#discovery.handleTimeout(now)
   }
 
-  /** The rules of who may connect have changed. */
+  /** The rules of who may connect have changed. Where there are many clients, they are checked over several turns. */
   accessChanged(now: Instant): void {
-    for (const client of [...this.#clients.values()]) client.accessChanged(now)
+    this.#unchecked = this.#clients.values()
+    this.#checkOn(now)
     this.#qosM1.accessChanged(now)
   }
 
+  #checkOn(now: Instant): void {
+    const clients = this.#unchecked
+    if (clients === undefined) return
+    const done = this.#pace.run(now, () => {
+      const client = clients.next().value
+      client?.accessChanged(now)
+      return client !== undefined
+    })
+    if (done) this.#unchecked = undefined
+  }
+
   nextTimeout(): Instant | undefined {
-    return earliest(earliest(this.timers.next(), this.ports.nextTimeout()), this.#discovery.nextTimeout())
+    const clients = earliest(this.timers.next(), this.#pace.after(this.#unchecked === undefined ? this.silences.next() : OVERDUE))
+    return earliest(earliest(clients, this.ports.nextTimeout()), this.#discovery.nextTimeout())
   }
 
   poll(now: Instant): Datagram | undefined {

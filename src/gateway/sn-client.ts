@@ -178,10 +178,6 @@ export class SnClient {
     return this.awaitsStore && (reaction === 'goodbye' || reaction === 'stranger') ? 'ignore' : reaction
   }
 
-  supervisionTimedOut(now: Instant): void {
-    this.supervision.timedOut(now)
-  }
-
   /** DISCONNECT, with a duration to sleep [1.2 sections 6.12, 6.14]. */
   #disconnect(now: Instant, { duration = 0 }: SnDisconnect): void {
     const goodbye: Message = { type: MsgType.DISCONNECT, duration: undefined }

@@ -1,6 +1,5 @@
 import type { Instant } from '../base/machine.ts'
 import { Timer } from '../base/timers.ts'
-import type { ClientTimer } from './client-host.ts'
 import type { GatewayOptions } from './options.ts'
 import { allTriesMs, type RetryProfile } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
@@ -64,7 +63,7 @@ export function silentBefore(client: Supervised, elapsedMs: number, silence: num
 /** The clock that runs while a client is silent. A message only notes the time; the deadline moves when it comes. */
 export class Supervision {
   readonly #client: SnClient
-  #timer: Timer<ClientTimer> | undefined = undefined
+  #timer: Timer<SnClient> | undefined = undefined
 
   constructor(client: SnClient) {
     this.#client = client
@@ -72,19 +71,19 @@ export class Supervision {
 
   /** To be called when the state has changed. */
   arm(now: Instant): void {
-    const { timers } = this.#client.host
+    const { silences } = this.#client.host
     const deadline = this.#deadline()
     if (deadline === undefined) {
       this.stop()
       return
     }
-    this.#timer ??= new Timer<ClientTimer>({ client: this.#client, about: 'supervision' })
-    timers.arm(this.#timer, Math.max(deadline, now))
+    this.#timer ??= new Timer(this.#client)
+    silences.arm(this.#timer, Math.max(deadline, now))
   }
 
   /** Nobody is left to supervise: whoever comes by that name next is another. */
   stop(): void {
-    if (this.#timer !== undefined) this.#client.host.timers.disarm(this.#timer)
+    if (this.#timer !== undefined) this.#client.host.silences.disarm(this.#timer)
   }
 
   /** The process begins anew, so long after the client's last record (ms). */

@@ -165,12 +165,10 @@ function running(config: Config, parts: Parts): Running {
   const { loop, server, store, notice, listeners, snPorts, lag } = parts
   let reloading: Promise<unknown> = Promise.resolve()
   const stop = async (): Promise<void> => {
-    server.publishWills(instant())
-    loop.flush()
-    server.shutDown(instant())
-    loop.flush()
-    loop.stop()
     lag.stop()
+    await inPieces(parts, () => server.publishWills(instant()))
+    await inPieces(parts, () => server.shutDown(instant()))
+    loop.stop()
     await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close()])
     await closeStore(store)
     notice.flush()
@@ -192,6 +190,21 @@ function running(config: Config, parts: Parts): Running {
       return stopped
     },
   }
+}
+
+/** Milliseconds that each half of the end may take. What it has not come to by then, the next process does. */
+const HALF_STOP_MS = 5_000
+/** Milliseconds until the store is asked for room again. */
+const ROOM_MS = 20
+
+/** Takes one piece per turn of the event loop, while the store has room, until there are no more. */
+async function inPieces({ loop, store }: Parts, piece: () => boolean): Promise<void> {
+  const until = instant() + HALF_STOP_MS
+  while (!piece() && instant() < until) {
+    loop.flush()
+    await new Promise((next) => (store.hasRoom ? setImmediate(next) : setTimeout(next, ROOM_MS)))
+  }
+  loop.flush()
 }
 
 /** What the program holds, message buffers included. */

@@ -37,6 +37,11 @@ const CONNECT_HEADER = PacketType.CONNECT << 4
 /** Milliseconds that somebody may take to verify who a client is, before the client is let go. */
 const AUTHENTICATION_MS = 120_000
 
+/** Timers that one turn of the event loop deals with; the others follow when everybody has had a turn. */
+const TIMEOUTS_PER_TURN = 256
+/** The store has no room for what the end of a silent client leads to: it is given up this much later (ms). */
+const NO_ROOM_RETRY_MS = 1000
+
 /**
  * All byte streams that speak MQTT, whatever carries them: chunks in, packets to the broker's links, packets back, one write per
  * connection and turn. Owns what belongs to a connection and not to a session: framing, version, keep alive, topic aliases.
@@ -236,7 +241,9 @@ export class Connections {
       if (connection.ended !== undefined) this.#finish(now, connection)
       else if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
     }
-    for (let timer = this.#timers.expired(now); timer !== undefined; timer = this.#timers.expired(now)) {
+    for (let left = TIMEOUTS_PER_TURN; left > 0; left--) {
+      const timer = this.#timers.expired(now)
+      if (timer === undefined) break
       const { connection, about } = timer.owner
       if (about === 'silence') this.#silent(now, connection)
       else {
@@ -508,6 +515,10 @@ export class Connections {
       const due = connection.lastReceived + connection.keepAliveMs
       if (due > now) {
         this.#timers.arm(connection.timer, due)
+        return
+      }
+      if (!this.#uplink.hasRoom) {
+        this.#timers.arm(connection.timer, now + NO_ROOM_RETRY_MS)
         return
       }
       this.#end(connection, ReasonCode.KEEP_ALIVE_TIMEOUT)

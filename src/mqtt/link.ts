@@ -107,6 +107,8 @@ export interface Link {
 export interface Uplink {
   /** Deliveries queued so far, and levels and subscriptions looked at to find them: what a packet has cost beyond itself. */
   readonly work: number
+  /** As `Store.hasRoom`: while false, clients that have been silent for too long are not given up yet. */
+  readonly hasRoom: boolean
   open(now: Instant, info: LinkInfo): Link
   /** The next link with something to poll, each once until it is polled empty. */
   nextReadyLink(): LinkId | undefined

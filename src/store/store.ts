@@ -154,6 +154,11 @@ export interface Store {
   append(record: StoreRecord): Lsn | 'full'
   /** Highest Lsn known to be durable; Infinity in memory mode, where everything is durable at once. */
   readonly durable: Lsn
+  /**
+   * False while much of what was appended is not durable yet. Work that can wait, such as the ends of many sessions, is put off until then, so that
+   * its records leave room for those that a client waits for.
+   */
+  readonly hasRoom: boolean
   /** All records in the order of their appends; read once, before anything else is called. */
   replay(): Iterable<StoreRecord>
 }
@@ -161,6 +166,7 @@ export interface Store {
 /** Memory mode: nothing survives, so nothing has to wait. */
 export class MemoryStore implements Store {
   readonly durable: Lsn = Number.POSITIVE_INFINITY
+  readonly hasRoom = true
   append(_record: StoreRecord): Lsn {
     return 0
   }

@@ -231,6 +231,9 @@ function spied(broker: Broker, tell: (line: string) => void): Uplink {
     get work() {
       return broker.work
     },
+    get hasRoom() {
+      return broker.hasRoom
+    },
     nextReadyLink: () => broker.nextReadyLink(),
     open: (now, info) => {
       const link = broker.open(now, info)

@@ -22,6 +22,9 @@ export const messageOf = (datagram: Uint8Array): Message | undefined => {
   return isMalformed(message) ? undefined : message
 }
 
+/** Until what a store has refused is tried again, and has had its turn. */
+const STORE_RETRY_MS = 11_000
+
 export abstract class SiteChecker implements Checker {
   abstract readonly name: string
   readonly found: string[] = []
@@ -33,6 +36,17 @@ export abstract class SiteChecker implements Checker {
 
   protected tell(what: string): void {
     this.found.push(`${this.site.world.schedule.now} ms: ${what}`)
+  }
+
+  #refusals = 0
+  #waitsUntil = Number.NEGATIVE_INFINITY
+
+  /** The store has refused something, or has no room, or has had so a moment ago: what is due may wait for it, and is tried again. To be asked in `look`. */
+  protected storeMayWait(): boolean {
+    const { store, schedule } = this.site.world
+    if (store.refuse || !store.hasRoom || store.refusals !== this.#refusals) this.#waitsUntil = schedule.now + STORE_RETRY_MS
+    this.#refusals = store.refusals
+    return schedule.now < this.#waitsUntil
   }
 
   protected nodeOf(sensor: Sensor): Node {

@@ -57,7 +57,8 @@ export class WillInTime extends SiteChecker {
     if (will === undefined) return
     for (const packet of this.#down.read(tcp, bytes)) {
       if (packet.type !== PacketType.CONNACK) continue
-      if (packet.reasonCode === 0) Object.assign(will, { kept: 'yes', due: undefined, from: undefined, recorded: 0 })
+      if (packet.reasonCode === 0)
+        Object.assign(will, { kept: 'yes', due: undefined, from: undefined, over: undefined, recorded: 0 })
       else will.kept = 'no'
     }
   }
@@ -101,6 +102,7 @@ export class WillInTime extends SiteChecker {
 
   look(): void {
     const { now } = this.site.world.schedule
+    if (this.storeMayWait()) return
     for (const [id, { due }] of this.#wills)
       if (due !== undefined && now > due + SLACK_MS) this.tell(`the will of ${id} was due at ${due} ms, and was not published`)
   }

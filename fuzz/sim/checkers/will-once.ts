@@ -58,7 +58,8 @@ export class WillOnce extends SiteChecker {
   }
 
   look(): void {
-    for (const [id, { due }] of this.#wills) if (due) this.tell(`${id} was lost, and its will was not published`)
+    const late = this.storeMayWait()
+    for (const [id, { due }] of this.#wills) if (due && !late) this.tell(`${id} was lost, and its will was not published`)
     const { wills } = this.site.collector
     for (; this.#heard < wills.length; this.#heard++) {
       const text = wills[this.#heard]!
@@ -116,6 +117,8 @@ export class WillOnce extends SiteChecker {
     const will = this.#wills.get(id)
     const message = messageOf(datagram)
     if (will === undefined || message === undefined) return
+    // A will that waited for the store was published before.
+    if (message.type === MsgType.CONNACK && message.returnCode === 0) will.published = []
     if (message.type === MsgType.DISCONNECT && will.gone !== undefined) will.gone = 'answered'
     else if (message.type === MsgType.CONNACK && message.returnCode === 0 && will.brought.size === 2) {
       // Over a slow radio it may answer an earlier CONNECT, and an update may have come in between.
@@ -135,7 +138,7 @@ export class WillOnce extends SiteChecker {
     const id = client.slice(client.indexOf(':') + 1)
     const will = client.startsWith('sn:') ? this.#wills.get(id) : undefined
     if (code === 'client-lost' && will !== undefined) will.due = true
-    // Refused by a full disk, and told.
+    // Refused at a bound, and told.
     if (code === 'will-refused' && will !== undefined) will.due = false
     if (code !== 'will-published') return
     const { store } = this.site.world

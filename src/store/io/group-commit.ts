@@ -12,7 +12,7 @@ export interface CommitListener {
 }
 
 export interface GroupCommitOptions extends CommitListener {
-  /** Bytes of records that are not durable yet; beyond it `append` gives 'full'. */
+  /** Bytes of records that are not durable yet; beyond it `append` returns 'full', unless the record ends something. */
   readonly maxBufferedBytes?: number
   /** Milliseconds until a commit that failed is tried again the first time; doubles up to `RETRY_MAX_MS`. */
   readonly retryMs?: number
@@ -28,6 +28,10 @@ export interface Answer {
 export type PutCommits = (commits: readonly Commit[]) => Promise<Answer>
 
 export const MAX_BUFFERED_BYTES = 64 * 1024 * 1024
+/** Part of the bound up to which there is room for what can wait. */
+const ROOM = 0.25
+/** Part of the bound by which records may exceed it that end something: they are small, and nobody would send them again. */
+const ENDS = 0.25
 const RETRY_MS = 100
 const RETRY_MAX_MS = 5_000
 
@@ -87,8 +91,16 @@ export class GroupCommit {
     return this.#failing
   }
 
-  /** Serialises at once. 'full': the bound is reached, or `close` was called, and nothing was appended. */
-  append(record: StoreRecord): Lsn | 'full' {
+  /** As `Store.hasRoom`. */
+  get hasRoom(): boolean {
+    return this.#bytes <= this.#maxBufferedBytes * ROOM
+  }
+
+  /**
+   * Serialises at once. 'full': the bound is reached, or `close` was called, and nothing was appended. `ends`: the record ends something, and may
+   * exceed the bound by a quarter.
+   */
+  append(record: StoreRecord, ends = false): Lsn | 'full' {
     if (this.#closing) return 'full'
     const open = this.#open
     const before = open.length
@@ -99,7 +111,7 @@ export class GroupCommit {
       open.length = before
       throw error
     }
-    if (open.length + this.#sealedBytes + this.#inFlightBytes > this.#maxBufferedBytes) {
+    if (this.#bytes > this.#maxBufferedBytes * (ends ? 1 + ENDS : 1)) {
       open.length = before
       return 'full'
     }
@@ -129,6 +141,11 @@ export class GroupCommit {
     if (this.#hasMore || this.#inFlightBytes > 0) {
       throw new Error(`closed with commit ${this.#durable + 1} not stored: ${this.#failure}`)
     }
+  }
+
+  /** Bytes of records that are not durable yet. */
+  get #bytes(): number {
+    return this.#open.length + this.#sealedBytes + this.#inFlightBytes
   }
 
   get #hasMore(): boolean {

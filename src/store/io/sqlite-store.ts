@@ -122,13 +122,18 @@ export class SqliteStore implements Store {
     return this.#commits.durable
   }
 
+  get hasRoom(): boolean {
+    return this.#commits.hasRoom
+  }
+
   append(record: StoreRecord): Lsn | 'full' {
     assert(this.#isOpen, 'nothing is appended to a store that has not been found sound')
-    if (this.#isFull && this.#grows(record)) {
+    const ends = !this.#grows(record)
+    if (this.#isFull && !ends) {
       this.#hurry()
       return 'full'
     }
-    return this.#commits.append(record)
+    return this.#commits.append(record, ends)
   }
 
   get #isFull(): boolean {

@@ -129,6 +129,23 @@ describe('GroupCommit', () => {
     ])
   })
 
+  it('has room below a quarter of the bound, and takes in what ends something up to a quarter above it', async () => {
+    const disk = new Disk()
+    const size = 9
+    const commits = disk.commits({ maxBufferedBytes: 4 * size })
+    commits.append(record(1))
+    expect(commits.hasRoom).toBe(true)
+    commits.append(record(2))
+    expect(commits.hasRoom).toBe(false)
+    commits.append(record(3))
+    commits.append(record(4))
+    expect(commits.append(record(5))).toBe('full')
+    expect([commits.append(record(6), true), commits.append(record(7), true)]).toEqual([1, 'full'])
+    ;(await disk.nth(1)).end()
+    await commits.close()
+    expect(commits.hasRoom).toBe(true)
+  })
+
   it("gives 'full' at the bound, in flight included, keeps what it has, and takes more when there is room", async () => {
     const disk = new Disk()
     const size = 9 // tag, length and six bytes of key, id
