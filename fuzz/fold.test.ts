@@ -80,6 +80,7 @@ function logOf(all: readonly Step[]): StoreRecord[] {
   for (const { what, who, other, back, flag } of all) {
     const key = NAMES[who]!
     const session = model.sessions.get(key)
+    if (log.length % 7 === 6) add({ type: 'clock', at: log.length, wall: back, bootId: key, uptime: who })
     const waiting = session === undefined ? undefined : [...session.queue.entries()].at(-1 - back)
     const payload = new Uint8Array(Buffer.from(flag ? '' : `${id}`))
     const will = { message: { topic: 'w', payload, qos: 0 as const, retain: false, from: '' }, delaySeconds: back }
@@ -152,6 +153,7 @@ interface ModelSession {
 class Model {
   readonly sessions = new Map<string, ModelSession>()
   readonly retained = new Map<string, string>()
+  clock: StoreRecord | undefined = undefined
   readonly sensors = new Map<string, { client: unknown; topics: Map<number, string>; qos2: Map<number, string> }>()
   readonly #payloads = new Map<number, string>()
 
@@ -164,7 +166,7 @@ class Model {
     const sessions = [...this.sessions].filter(([, { fields }]) => fields !== undefined)
     const sensors = [...this.sensors].filter(([, { client }]) => client !== undefined)
     const sorted = (entries: [string, unknown][]): unknown => entries.sort(([a], [b]) => (a < b ? -1 : 1))
-    return { sessions: sorted(sessions), retained: sorted([...this.retained]), sensors: sorted(sensors) }
+    return { sessions: sorted(sessions), retained: sorted([...this.retained]), sensors: sorted(sensors), clock: this.clock }
   }
 
   add(record: StoreRecord): void {
@@ -183,7 +185,8 @@ class Model {
       if (record.receipt !== undefined) this.#session(record.receipt.key).receipts.add(record.receipt.packetId)
       if (record.retains && payload === '') this.retained.delete(record.message.topic)
       else if (record.retains) this.retained.set(record.message.topic, payload)
-    } else this.#inSession(record, this.#session(record.key))
+    } else if (record.type === 'clock') this.clock = record
+    else this.#inSession(record, this.#session(record.key))
   }
 
   #inSession(record: Extract<StoreRecord, { key: string }>, session: ModelSession): void {

@@ -91,6 +91,7 @@ const LAYOUTS: Layouts = {
   'sn-qos2': { clientId: text, slot: fc.nat(255), msgId: u16, fingerprint: fc.nat(0xffffffff), until: number },
   'sn-topic-end': { clientId: text, topicId: u16 },
   'sn-end': { clientId: text },
+  clock: { at: number, wall: number, bootId: text, uptime: number },
 }
 
 const OPTIONAL = new Set(['retains', 'receipt', 'offered'])

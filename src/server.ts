@@ -10,6 +10,7 @@ import { type ConnectionId, type ConnectionOutput, Connections, type StreamInfo 
 import type { LinkId } from './mqtt/link.ts'
 import { ReasonCode } from './mqtt/reason-codes.ts'
 import type { Traffic } from './mqtt/traffic.ts'
+import { type ClockReading, StoreClock } from './store/clock.ts'
 import type { GatewayRecord, Store, StoreRecord, WallClock } from './store/store.ts'
 
 export interface ServerOptions {
@@ -18,6 +19,7 @@ export interface ServerOptions {
   readonly gateway: GatewayOptions
   readonly access?: Access
   readonly store: Store
+  /** What the wall clock says, as long as nothing else is known. */
   readonly clock: WallClock
   readonly notice: NoticeSink
   /** In [0, 1): the only randomness there is, so that a run can be repeated. */
@@ -49,6 +51,10 @@ export type ServerInput =
   | { readonly kind: 'overloaded'; readonly on: boolean }
   /** `store.durable` has advanced. */
   | { readonly kind: 'durable' }
+  /** What the machine's clocks say; about once a second. */
+  | { readonly kind: 'clock'; readonly reading: ClockReading }
+  /** The process did not run for so many milliseconds. What waits in its sockets is to follow before the next `handleTimeout`. */
+  | { readonly kind: 'paused'; readonly ms: number }
 
 export type ServerOutput =
   | ConnectionOutput
@@ -57,6 +63,9 @@ export type ServerOutput =
   | { readonly kind: 'auth'; readonly request: AuthRequest }
   /** The question about this link needs no answer any more. */
   | { readonly kind: 'auth-abandoned'; readonly link: LinkId }
+
+/** Milliseconds of a pause that are worth a line in the log. */
+const NOTED_PAUSE_MS = 5_000
 
 /** Deliveries that may wait for the end of a turn; above it is better to write than to read on. */
 const BACKLOG_MAX = 4096
@@ -74,6 +83,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   /** Counts a Notice and passes it on: for whoever tells of something on the server's behalf. */
   readonly notice: NoticeSink
   readonly #store: Store
+  readonly #clock: StoreClock
   readonly #sys: SysTopics | undefined
   readonly #sysIntervalMs: number
   readonly #processFigures: () => ProcessFigures
@@ -81,13 +91,15 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   #sysDue: Instant | undefined = undefined
 
   constructor(options: ServerOptions) {
-    const { store, clock, random, sysInterval = 0 } = options
+    const { store, random, sysInterval = 0 } = options
     const notice: NoticeSink = (each) => {
       this.notices.add(each)
       options.notice(each)
     }
     this.notice = notice
     this.#store = store
+    const clock = new StoreClock(options.clock.epoch, store, notice)
+    this.#clock = clock
     this.#sys = sysInterval > 0 ? new SysTopics(options.version ?? 'roost') : undefined
     this.#sysIntervalMs = sysInterval * 1000
     this.#processFigures = options.processFigures ?? (() => ({}))
@@ -104,21 +116,23 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   }
 
   /** Takes up what the store has kept: to be called once, before any input and before anything listens. */
-  recover(now: Instant): void {
+  recover(now: Instant, reading?: ClockReading): void {
     this.replay()
-    this.resume(now)
+    this.resume(now, reading)
   }
 
   /** The first half of `recover`: reads the store, and appends nothing to it. */
   replay(): void {
     for (const record of this.#store.replay()) {
+      this.#clock.apply(record)
       if (isGatewayRecord(record)) this.gateway.apply(record)
-      else this.broker.apply(record)
+      else if (record.type !== 'clock') this.broker.apply(record)
     }
   }
 
   /** The second half of `recover`. */
-  resume(now: Instant): void {
+  resume(now: Instant, reading: ClockReading = { wall: this.#clock.epoch + now, bootId: '', uptime: 0 }): void {
+    this.#clock.recover(now, reading)
     this.broker.recover(now)
     // Sensors go on where they were, before the clocks of everybody else start.
     this.gateway.recover(now)
@@ -147,6 +161,12 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       case 'durable':
         this.broker.handleDurable()
         this.gateway.durable(now)
+        return
+      case 'clock':
+        this.#clock.look(now, input.reading)
+        return
+      case 'paused':
+        this.#paused(now, input.ms)
         return
       case 'opened':
         this.connections.open(now, input.connection, input.from)
@@ -212,6 +232,14 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     if (!this.broker.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)) return false
     this.gateway.stop(now)
     return true
+  }
+
+  #paused(now: Instant, ms: number): void {
+    this.connections.paused(now, ms)
+    this.gateway.paused(now, ms)
+    if (ms < NOTED_PAUSE_MS) return
+    const reason = `for ${Math.round(ms / 1000)} s: what clients have sent meanwhile is read before any of them counts as lost`
+    this.notice({ code: 'process-paused', level: 'warn', reason })
   }
 
   #publishSys(now: Instant): void {

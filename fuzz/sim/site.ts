@@ -181,6 +181,8 @@ export class Site {
   #takeOfServer(step: Exclude<Step, { who: number }>): void {
     const { world } = this
     if (step.do === 'heal') this.network.heal()
+    else if (step.do === 'set-clock') world.setClock(step.by)
+    else if (step.do === 'pause') this.#pause(step.ms)
     else if (step.do === 'break-all') for (const { tcp } of this.stations) tcp.breakStream()
     else if (step.do === 'stall') world.store.stalled = true
     else if (step.do === 'unstall') this.#unstall()
@@ -189,6 +191,12 @@ export class Site {
     else if (step.do === 'empty') world.store.refuse = false
     else if (step.do === 'restart') world.stopAndStart()
     else if (step.do === 'crash') world.crash({ survivors: step.survivors, torn: step.torn })
+  }
+
+  /** Time passes, and the process does not run. */
+  #pause(ms: number): void {
+    this.world.pause(ms)
+    this.run(ms)
   }
 
   /** The disk has room, and is as fast as ever. */

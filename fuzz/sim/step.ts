@@ -49,6 +49,10 @@ export type Step =
   | { readonly do: 'heal' | 'stall' | 'unstall' | 'fill' | 'empty' | 'restart' }
   /** All streams break in one turn of the event loop. */
   | { readonly do: 'break-all' }
+  /** The wall clock is set, forward or back (ms). */
+  | { readonly do: 'set-clock'; readonly by: number }
+  /** The process does not run for so long, and then reads what waits in its sockets. */
+  | { readonly do: 'pause'; readonly ms: number }
   /** From now on each commit takes so long. */
   | { readonly do: 'slow'; readonly ms: number }
   | { readonly do: 'crash'; readonly survivors: number; readonly torn: boolean }

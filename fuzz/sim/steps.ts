@@ -7,6 +7,8 @@ import { FILTERS, type Step, TOPICS } from './step.ts'
 import { FATES } from './tape-network.ts'
 import { COMMIT_MS } from './world.ts'
 
+const HOUR = 3600_000
+const DAY = 24 * HOUR
 const NODES = 3
 const node = fc.nat(NODES - 1)
 const station = fc.integer({ min: NODES, max: 2 * NODES - 1 })
@@ -54,6 +56,8 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('disconnect-with-will', { who: anybody }) },
   { weight: 1, arbitrary: of('break', { who: anybody }) },
   { weight: 1, arbitrary: of('break-all') },
+  { weight: 2, arbitrary: of('set-clock', { by: fc.constantFrom(-30 * DAY, -HOUR, 10_000, HOUR, 30 * DAY) }) },
+  { weight: 2, arbitrary: of('pause', { ms: fc.constantFrom(700, 5000, 60_000, 600_000) }) },
   { weight: 1, arbitrary: of('roam', { who: node }) },
   { weight: 1, arbitrary: of('reboot', { who: node }) },
   { weight: 1, arbitrary: of('partition', { who: node }) },

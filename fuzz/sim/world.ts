@@ -7,6 +7,7 @@ import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
 import { type Message, MsgType, ReturnCode } from '../../src/mqttsn/messages.ts'
 import { Server, type ServerInput } from '../../src/server.ts'
+import type { ClockReading } from '../../src/store/clock.ts'
 import { NO_ROOM_RETRY_MS } from '../../src/store/pace.ts'
 import type { Lsn } from '../../src/store/store.ts'
 import { type Crash, DelayedStore } from './delayed-store.ts'
@@ -172,6 +173,12 @@ export class World {
   readonly trace: string[] = []
   store = new DelayedStore(COMMIT_MS)
   server: Server
+  /** By how much the wall clock has been set since the beginning. */
+  #clockSet = 0
+  /** End of the last pause of the process: what happened in it, it saw then. */
+  runsAt = 0
+  /** Input that waits in sockets, while the process is paused. */
+  #unread: ServerInput[] | undefined
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   readonly #sensors: Sensor[] = []
@@ -190,9 +197,10 @@ export class World {
     this.network = new Network(this.schedule, this.random)
     this.carrier = this.network
     this.server = this.#newServer()
+    this.server.recover(this.schedule.now, this.#reading())
     this.#serverAlarm = new Alarm(
       this.schedule,
-      () => this.server.nextTimeout(),
+      () => (this.#unread === undefined ? this.server.nextTimeout() : undefined),
       () => this.#drive(() => this.server.handleTimeout(this.schedule.now)),
     )
     this.#storeAlarm = new Alarm(
@@ -259,13 +267,48 @@ export class World {
     this.input({ kind: 'chunk', connection, bytes })
   }
 
+  /** The wall clock is set; a process that runs sees it a second later. */
+  setClock(by: number): void {
+    this.#clockSet += by
+    this.schedule.after(1000, () => this.#look())
+  }
+
+  #look(): void {
+    if (this.#unread === undefined) this.input({ kind: 'clock', reading: this.#reading() })
+  }
+
+  #reading(): ClockReading {
+    const { now } = this.schedule
+    return { wall: EPOCH + now + this.#clockSet, bootId: 'boot', uptime: now }
+  }
+
+  /** The process does not run for so long, as after SIGSTOP: what comes waits in its sockets, and is read before any timer is looked at. */
+  pause(ms: number): void {
+    if (this.#unread !== undefined) return
+    this.#unread = []
+    this.runsAt = this.schedule.now + ms
+    const { server } = this
+    this.schedule.after(ms, () => {
+      const unread = this.#unread ?? []
+      this.#unread = undefined
+      if (server !== this.server) return
+      this.input({ kind: 'paused', ms })
+      for (const input of unread) this.input(input)
+      this.#look()
+      this.#serverAlarm.update()
+    })
+  }
+
   input(input: ServerInput): void {
-    this.#drive(() => this.server.handle(this.schedule.now, input))
+    if (this.#unread !== undefined) this.#unread.push(input)
+    else this.#drive(() => this.server.handle(this.schedule.now, input))
   }
 
   /** kill -9, and a new process on what the store has made durable. Streams break; sensors are told nothing. */
   crash(crash: Crash = {}): void {
     this.note('crash', '', new Uint8Array(0))
+    this.#unread = undefined
+    this.runsAt = Math.min(this.runsAt, this.schedule.now)
     const streams = [...this.#streams.values()]
     this.#streams.clear()
     const { appended, refusals } = this.store
@@ -275,7 +318,7 @@ export class World {
     this.store = this.store.crash({ folded: this.store.durable >> 1, ...crash, survivors })
     for (const observer of this.observers) observer.crashed?.(survived, appended, refusals > 0)
     this.server = this.#newServer()
-    this.server.recover(this.schedule.now)
+    this.server.recover(this.schedule.now, this.#reading())
     for (const observer of this.observers) observer.recovered?.()
     this.#drive(() => {})
     for (const client of streams) {

@@ -59,3 +59,9 @@ function parseV6(ip: string): number[] | undefined {
   const words = [...front!, ...new Array<string>(back === undefined ? 0 : zeros).fill('0'), ...(back ?? [])]
   return words.every((word) => /^[\da-f]{1,4}$/i.test(word)) ? words.map((word) => Number.parseInt(word, 16)) : undefined
 }
+
+/** The IP address of `192.0.2.1:51234` or `[2001:db8::1]:51234`. */
+export function addressOf(peer: string): string {
+  const colon = peer.lastIndexOf(':')
+  return colon < 0 ? peer : peer.slice(0, colon)
+}

@@ -54,6 +54,8 @@ export type NoticeCode =
   | 'store-recovered'
   | 'store-damaged'
   | 'clock-backwards'
+  | 'clock-jumped'
+  | 'process-paused'
   | 'reload-failed'
 
 export type NoticeSink = (notice: Notice) => void

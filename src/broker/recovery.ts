@@ -6,7 +6,7 @@ import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { Inflight, Queued, Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
-import { capExpiry, restoredMessage, restoredSubscription, restoredWill } from './stored.ts'
+import { restoredMessage, restoredSubscription, restoredWill, restoreExpiry } from './stored.ts'
 
 /** What a message has come to in one session. */
 interface Waiting {
@@ -37,6 +37,8 @@ export class Recovery {
   readonly #restored = new Map<SessionKey, Restored>()
   /** Messages that came without deliveries, for the `delivery` records that follow. */
   readonly #payloads = new Map<number, Publish>()
+  /** Messages that expire, in whichever places they are. */
+  #expiring: Publish[] = []
   #highestMessageId = 0
 
   constructor(context: BrokerContext) {
@@ -99,7 +101,9 @@ export class Recovery {
 
   /** Makes the sessions; nobody is connected to any of them yet. */
   finish(now: Instant, sessions: Sessions, publisher: Publisher): void {
-    const { expiry, retained } = this.#context
+    const { expiry, retained, clock } = this.#context
+    for (const message of this.#expiring) restoreExpiry(clock, now, message)
+    this.#expiring = []
     publisher.skipMessageIds(this.#highestMessageId)
     this.#payloads.clear()
     for (const { session, detachedAt, waiting, sent } of this.#restored.values()) {
@@ -112,43 +116,32 @@ export class Recovery {
         session.depart(inflight)
       }
       for (const { queued, packetId } of waiting?.values() ?? []) {
-        capExpiry(now, queued.message)
         if (packetId !== 0) continue
         session.enqueue(queued)
         expiry.queued(session, queued.message.expiresAt)
       }
       sessions.restore(session)
     }
-    for (const message of retained) {
-      if (message.expiresAt === undefined) continue
-      capExpiry(now, message)
-      retained.set(message.topic, message)
-    }
+    for (const message of retained) if (message.expiresAt !== undefined) retained.set(message.topic, message)
   }
 
   /** Starts the clocks of everybody who has not come back by now. */
   runDown(now: Instant, sessions: Sessions): void {
-    const { clock, notice } = this.#context
-    const wall = wallTime(clock, now)
-    let backwards = 0
+    const wall = wallTime(this.#context.clock, now)
     for (const { session, detachedAt } of this.#restored.values()) {
       if (session.ended || session.link !== undefined) continue
       // A sensor that the gateway does not know was still connecting: nobody has told it that its will is kept.
       if (session.kind === 'sn' && detachedAt === undefined) session.will = undefined
       if (detachedAt === undefined) sessions.abandoned(now, session)
       else sessions.runDown(now, session, Math.max(0, wall - detachedAt))
-      if (detachedAt !== undefined && detachedAt > wall) backwards++
-    }
-    if (backwards > 0) {
-      const reason = 'the wall clock is behind the stored times: the time since counts as none'
-      notice({ code: 'clock-backwards', level: 'warn', reason, count: backwards })
     }
   }
 
   #message(record: Extract<BrokerRecord, { type: 'message' }>): void {
     const { id, deliveries, receipt, retains } = record
     this.#highestMessageId = Math.max(this.#highestMessageId, id)
-    const message = restoredMessage(this.#context.clock, record.message)
+    const message = restoredMessage(record.message)
+    if (message.expiresAt !== undefined) this.#expiring.push(message)
     message.id = id
     for (const delivery of deliveries) this.#queue(delivery, message)
     if (receipt !== undefined) receive(this.#session(receipt.key).session, receipt.packetId)

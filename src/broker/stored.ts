@@ -20,22 +20,21 @@ export function storedMessage(clock: WallClock, message: Publish): StoredMessage
   }
 }
 
-/** Its time of expiry is that of the wall clock, until `capExpiry`. */
-export function restoredMessage(clock: WallClock, stored: StoredMessage): Publish {
+/** Its time of expiry is by the store's time line, until `restoreExpiry`. */
+export function restoredMessage(stored: StoredMessage): Publish {
   const properties = (stored.properties ?? {}) as Properties
   const message = Publish.of(stored.topic, stored.payload, stored.qos, stored.retain, 0, properties)
   message.owned = true
   message.from = stored.from
   message.source = stored.source
-  if (stored.expiresAt !== undefined) message.expiresAt = stored.expiresAt - clock.epoch
+  if (stored.expiresAt !== undefined) message.expiresAt = stored.expiresAt
   return message
 }
 
-/** Time that passed while the process was down counts; a clock that went backwards counts as no time. */
-export function capExpiry(now: Instant, message: Publish): void {
-  if (message.expiresAt === undefined) return
+/** To be called once for each restored message that expires. Time that passed while the process was down counts; it never has more left than it began with. */
+export function restoreExpiry(clock: WallClock, now: Instant, message: Publish): void {
   const most = Math.max(1, message.properties.messageExpiryInterval ?? 0) * 1000
-  message.expiresAt = Math.min(message.expiresAt, now + most)
+  message.expiresAt = Math.min(message.expiresAt! - clock.epoch, now + most)
 }
 
 export function storedWill(will: Will): StoredWill {

@@ -1,5 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
+import type { Pauses } from '../base/pauses.ts'
 import type { Timers } from '../base/timers.ts'
 import type { Link } from '../mqtt/link.ts'
 import type { Traffic } from '../mqtt/traffic.ts'
@@ -29,6 +30,7 @@ export interface ClientHost {
   readonly timers: Timers<ClientTimer>
   /** When clients have been silent for too long. What follows is recorded, and waits for room in the store. */
   readonly silences: Timers<SnClient>
+  readonly pauses: Pauses
   readonly traffic: Traffic
   readonly ports: Ports
   /** In [0, 1). */

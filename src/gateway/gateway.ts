@@ -3,6 +3,7 @@ import { foreignProtocol } from '../base/foreign-protocol.ts'
 import { earliest, type Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
 import type { NoticeSink } from '../base/notice.ts'
+import { Pauses } from '../base/pauses.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import type { Link, LinkId, Uplink } from '../mqtt/link.ts'
@@ -47,6 +48,7 @@ export class Gateway implements ClientHost {
   readonly notice: NoticeSink
   readonly timers = new Timers<ClientTimer>()
   readonly silences = new Timers<SnClient>()
+  readonly pauses = new Pauses()
   readonly traffic = new Traffic()
   readonly ports: Ports
   readonly chance: () => number
@@ -332,6 +334,11 @@ export class Gateway implements ClientHost {
     this.#discovery.handleTimeout(now)
   }
 
+  /** The process did not run for so many milliseconds. */
+  paused(now: Instant, ms: number): void {
+    this.pauses.ended(now, ms)
+  }
+
   /** The rules of who may connect have changed. Where there are many clients, they are checked over several turns. */
   accessChanged(now: Instant): void {
     this.#unchecked = this.#clients.values()
@@ -405,15 +412,7 @@ export class Gateway implements ClientHost {
   /** After the replay: sensors go on in their states, and hear nothing of it. */
   recover(now: Instant): void {
     const wall = wallTime(this.clock, now)
-    let backwards = 0
-    for (const client of this.#clients.values()) {
-      if (client.recordedAt > wall) backwards++
-      client.setup.resume(now, Math.max(0, wall - client.recordedAt))
-    }
-    if (backwards > 0) {
-      const reason = 'the wall clock is behind the stored times of sensors: the time since counts as none'
-      this.notice({ code: 'clock-backwards', level: 'warn', reason, count: backwards })
-    }
+    for (const client of this.#clients.values()) client.setup.resume(now, Math.max(0, wall - client.recordedAt))
     this.#discovery.start(now)
   }
 

@@ -311,13 +311,13 @@ export class Inbound {
   /** For the replay. */
   restore({ slot, msgId, fingerprint, until }: Extract<GatewayRecord, { type: 'sn-qos2' }>): void {
     this.#qos2 ??= new Qos2Ids()
-    const { epoch } = this.#client.host.clock
-    this.#qos2.restore(slot, { msgId, fingerprint, until: until === 0 ? undefined : until - epoch })
+    this.#qos2.restore(slot, { msgId, fingerprint, until: until === 0 ? undefined : until })
   }
 
-  /** After the replay: a wall clock that went backwards must not make a hold-down longer than it is. */
+  /** After the replay. */
   recover(now: Instant): void {
-    this.#qos2?.limit(now + this.#client.host.options.qos2HoldDownMs)
+    const { clock, options } = this.#client.host
+    this.#qos2?.recover(clock, now + options.qos2HoldDownMs)
   }
 
   /** Notes the id of a QoS 2 message, before the broker's receipt, so that PUBREC waits for both; false if the store is full. */

@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import type { WallClock } from '../store/store.ts'
 
 /** Ids that are remembered for one client at most: those of 17 exchanges a second for a minute. */
 const SLOTS = 1024
@@ -54,9 +55,10 @@ export class Qos2Ids {
     this.#slots[slot] = id
   }
 
-  /** Nothing is held for longer than until then. */
-  limit(until: Instant): void {
-    for (const [slot, id] of this.#slots.entries()) if ((id.until ?? 0) > until) this.#slots[slot] = { ...id, until }
+  /** Ends the replay, in which times are by the store's time line. Nothing is held for longer than until `most`. */
+  recover({ epoch }: WallClock, most: Instant): void {
+    for (const [slot, id] of this.#slots.entries())
+      if (id.until !== undefined) this.#slots[slot] = { ...id, until: Math.min(id.until - epoch, most) }
   }
 
   #opened(msgId: number): number {

@@ -109,6 +109,7 @@ export class Supervision {
     // Whoever is about to be connected is not about to be forgotten, or the broker's answer would find nobody.
     if (client.setup.isUnderWay && (client.state === 'disconnected' || client.state === 'lost')) return undefined
     const silence = silenceMs(client, client.host.options, client.retryProfile)
-    return silence === undefined ? undefined : Math.max(client.lastHeard, client.sleepsSince) + silence
+    if (silence === undefined) return undefined
+    return client.host.pauses.extend(Math.max(client.lastHeard, client.sleepsSince) + silence, silence)
   }
 }

@@ -1,3 +1,4 @@
+import { uptime } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import type { Instant } from '../base/machine.ts'
 import type { AuthAnswer, AuthRequest } from '../broker/access.ts'
@@ -5,6 +6,8 @@ import type { RouteKey } from '../gateway/gateway.ts'
 import type { ConnectionId, StreamInfo } from '../mqtt/connections.ts'
 import type { LinkId } from '../mqtt/link.ts'
 import type { Server, ServerInput } from '../server.ts'
+import type { ClockReading } from '../store/clock.ts'
+import { bootId } from '../store/io/owner.ts'
 import type { WallClock } from '../store/store.ts'
 
 /** What the loop writes a connection's bytes to. */
@@ -35,6 +38,18 @@ const TIMEOUT_MAX = 2 ** 31 - 1
 export const instant = (): Instant => performance.now()
 export const wallClock = (): WallClock => ({ epoch: Date.now() - performance.now() })
 
+const BOOT_ID = bootId()
+export const readClocks = (): ClockReading => ({ wall: Date.now(), bootId: BOOT_ID, uptime: uptime() * 1000 })
+
+/** Milliseconds between two looks at the time, as long as nothing else happens. */
+const BEAT_MS = 250
+/** Beats between two looks at the machine's clocks. */
+const BEATS_PER_READING = 4
+/** A beat that is so late says that the process has not run meanwhile (ms). */
+const PAUSE_MS = 500
+/** After a pause, milliseconds in which input comes before timers, or until there is no more of it. */
+const CATCH_UP_MS = 1000
+
 /**
  * Drives the server with real time. Inputs of one turn of the event loop are taken in first, then everything that they led to is written,
  * so that a socket gets one write per turn however many packets that is.
@@ -50,9 +65,18 @@ export class Loop {
   #timeoutAt: Instant | undefined
   #due: NodeJS.Immediate | undefined
   #writing = false
+  readonly #beat: NodeJS.Timeout
+  #beats = 0
+  /** When the process was last seen running. */
+  #ranAt = instant()
+  #catchUpUntil: Instant = Number.NEGATIVE_INFINITY
+  #inputs = 0
+  /** Inputs when it was last asked whether there were any. */
+  #inputsSeen = 0
 
   constructor(server: Server) {
     this.#server = server
+    this.#beat = setInterval(() => this.#onBeat(), BEAT_MS).unref()
   }
 
   get connectionCount(): number {
@@ -91,8 +115,14 @@ export class Loop {
     if (this.#streams.delete(connection)) this.handle({ kind: 'closed', connection, reason })
   }
 
+  /** The process was paused a moment ago: a peer may have done long since what it seems not to have done. */
+  get wasPaused(): boolean {
+    return this.#enter() < this.#catchUpUntil
+  }
+
   handle(input: ServerInput): void {
-    this.#server.handle(instant(), input)
+    this.#inputs++
+    this.#server.handle(this.#enter(), input)
     // What a socket says while it is written to is for the loop that writes.
     if (this.#writing) return
     if (this.#server.backlogged) this.flush()
@@ -123,6 +153,7 @@ export class Loop {
   }
 
   stop(): void {
+    clearInterval(this.#beat)
     if (this.#flushing !== undefined) clearImmediate(this.#flushing)
     if (this.#timeout !== undefined) clearTimeout(this.#timeout)
     if (this.#due !== undefined) clearImmediate(this.#due)
@@ -150,8 +181,39 @@ export class Loop {
   }
 
   #expire(): void {
-    this.#server.handleTimeout(instant())
+    const now = this.#enter()
+    if (this.#isCatchingUp(now)) {
+      this.#due ??= setImmediate(this.#dueNow)
+      return
+    }
+    this.#server.handleTimeout(now)
     this.flush()
+  }
+
+  #onBeat(): void {
+    this.#enter()
+    if (this.#beats++ % BEATS_PER_READING === 0) this.handle({ kind: 'clock', reading: readClocks() })
+  }
+
+  /** The time. Finds out whether the process has just been paused: by SIGSTOP, for example, or with its machine. */
+  #enter(): Instant {
+    const now = instant()
+    const ms = now - this.#ranAt
+    this.#ranAt = now
+    if (ms < BEAT_MS + PAUSE_MS) return now
+    this.#catchUpUntil = now + CATCH_UP_MS
+    this.#inputsSeen = -1
+    this.#server.handle(now, { kind: 'paused', ms })
+    return now
+  }
+
+  /** Whether sockets may still hold what came during a pause. A turn that has brought nothing says that they do not. */
+  #isCatchingUp(now: Instant): boolean {
+    if (now >= this.#catchUpUntil) return false
+    const hadInput = this.#inputs !== this.#inputsSeen
+    this.#inputsSeen = this.#inputs
+    if (!hadInput) this.#catchUpUntil = Number.NEGATIVE_INFINITY
+    return hadInput
   }
 
   #setTimer(now: Instant): void {

@@ -17,7 +17,7 @@ import { LagMonitor } from './lag.ts'
 import { type OpenListener, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
 import { noticeLogger } from './log.ts'
-import { instant, Loop, wallClock } from './loop.ts'
+import { instant, Loop, readClocks, wallClock } from './loop.ts'
 import { openFilesLimit, openFilesWarning } from './open-files.ts'
 import { openSensorUsers, readSensorRules } from './sensor-users.ts'
 import { StopError } from './serve.ts'
@@ -122,7 +122,7 @@ async function recover(server: Server, store: Store): Promise<void> {
     // A store that is refused says more than what reading it has led to.
     if (store instanceof SqliteStore) await store.opened.catch(refusedStart)
   }
-  server.resume(instant())
+  server.resume(instant(), readClocks())
 }
 
 function refusedStart(error: Error): never {

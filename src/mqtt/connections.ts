@@ -3,7 +3,9 @@ import { Fifo } from '../base/fifo.ts'
 import { foreignProtocol } from '../base/foreign-protocol.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
+import { addressOf } from '../base/networks.ts'
 import type { NoticeSink } from '../base/notice.ts'
+import { Pauses } from '../base/pauses.ts'
 import { Timer, Timers } from '../base/timers.ts'
 import { Connection, type ConnectionId, type ConnectionTimer, KEEP_ALIVE_FACTOR } from './connection.ts'
 import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS } from './connection-limits.ts'
@@ -11,7 +13,7 @@ import { encodePacket, PACKET_MAX } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
 import { type Delivery, type LinkId, type LinkInfo, OutgoingType, type Uplink } from './link.ts'
 import { MountedLink } from './mounted-link.ts'
-import { type Connack, type Connect, type Packet, PacketType } from './packets.ts'
+import { type Connack, type Connect, type Packet, PacketType, withoutProblem } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
 import { disconnectCode, hasReturnCode, ReasonCode } from './reason-codes.ts'
@@ -63,6 +65,7 @@ export class Connections {
   readonly #outputs = new Fifo<ConnectionOutput>()
   readonly #slab = new Slab()
   readonly #turns = new Turns()
+  readonly #pauses = new Pauses()
   readonly #buffers: ReceiveBuffers
   readonly #writer = new ByteWriter(256)
 
@@ -234,6 +237,11 @@ export class Connections {
     if (connection === undefined || connection.ended !== undefined || !this.#writeAll(now, connection)) return
     this.#flush(connection)
     if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
+  }
+
+  /** The process did not run for so many milliseconds. */
+  paused(now: Instant, ms: number): void {
+    this.#pauses.ended(now, ms)
   }
 
   handleTimeout(now: Instant): void {
@@ -508,19 +516,18 @@ export class Connections {
   }
 
   #silent(now: Instant, connection: Connection): void {
-    if (connection.isConnected) {
-      // What it says while it is not read, nobody can hear.
-      if (connection.paused || connection.congested) connection.lastReceived = now
-      // A packet only notes the time; the deadline moves when it comes.
-      const due = connection.lastReceived + connection.keepAliveMs
-      if (due > now) {
-        this.#timers.arm(connection.timer, due)
-        return
-      }
-      if (!this.#uplink.hasRoom) {
-        this.#timers.arm(connection.timer, now + NO_ROOM_RETRY_MS)
-        return
-      }
+    const { timer, isConnected, keepAliveMs } = connection
+    // What it says while it is not read, nobody can hear.
+    if (isConnected && (connection.paused || connection.congested)) connection.lastReceived = now
+    // A packet only notes the time; the deadline moves when it comes.
+    const due = isConnected
+      ? this.#pauses.extend(connection.lastReceived + keepAliveMs, keepAliveMs)
+      : this.#pauses.extend(timer.deadline, this.#limits.connectTimeoutMs)
+    if (due > now || (isConnected && !this.#uplink.hasRoom)) {
+      this.#timers.arm(timer, due > now ? due : now + NO_ROOM_RETRY_MS)
+      return
+    }
+    if (isConnected) {
       this.#end(connection, ReasonCode.KEEP_ALIVE_TIMEOUT)
       connection.link.lost(now, 'keep alive')
       return
@@ -590,18 +597,5 @@ export class Connections {
 /** Whether there is a reason not to read it, beside answers that are still to leave. */
 const isWaiting = ({ throttled, resting, gone, ended, link }: Connection): boolean =>
   throttled || resting || gone || ended !== undefined || link.state !== 'open'
-
-/** Without what is only for people. */
-function withoutProblem<T extends Packet>(packet: T): T {
-  if (!('properties' in packet) || packet.properties === NO_PROPERTIES) return packet
-  const { reasonString: _reason, userProperties: _pairs, ...properties } = packet.properties
-  return { ...packet, properties }
-}
-
-/** The IP address of `192.0.2.1:51234` or `[2001:db8::1]:51234`. */
-function addressOf(peer: string): string {
-  const colon = peer.lastIndexOf(':')
-  return colon < 0 ? peer : peer.slice(0, colon)
-}
 
 export type { ConnectionId }

@@ -1,4 +1,4 @@
-import type { Properties } from './properties.ts'
+import { NO_PROPERTIES, type Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
 
 export type QoS = 0 | 1 | 2
@@ -134,3 +134,10 @@ export type Packet =
   | Ping
   | Disconnect
   | Auth
+
+/** Without what is only for people. */
+export function withoutProblem<T extends Packet>(packet: T): T {
+  if (!('properties' in packet) || packet.properties === NO_PROPERTIES) return packet
+  const { reasonString: _reason, userProperties: _pairs, ...properties } = packet.properties
+  return { ...packet, properties }
+}

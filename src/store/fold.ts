@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts'
 import {
+  CLOCK_KEY,
   labelOf,
   messageKey,
   queueKey,
@@ -13,7 +14,7 @@ import {
   sensorKey,
   sessionKey,
 } from './rows.ts'
-import type { BrokerRecord, GatewayRecord, Lsn, SessionKey, StoredDelivery, StoreRecord } from './store.ts'
+import type { BrokerRecord, ClockRecord, Lsn, SessionKey, StoredDelivery, StoreRecord } from './store.ts'
 
 /** Where in the log a record is. */
 export interface LogPlace {
@@ -102,6 +103,7 @@ export class Fold {
   readonly #sensors = new Map<string, RowFold>()
   /** By topic; `undefined` where it was cleared. */
   readonly #retained = new Map<string, LogPlace | undefined>()
+  #clock: ClockRecord | undefined
   #highestId = 0
 
   /** `again`: a process that died may have written rows for a part of this stretch, which it cut in other places. */
@@ -139,6 +141,9 @@ export class Fold {
         return
       case 'sn-topic-end':
         rowFold(this.#sensors, record.clientId).cells.set(topicCell(record.topicId), undefined)
+        return
+      case 'clock':
+        this.#clock = record
         return
       case 'delivery':
         assert(false, 'a delivery is in rows, not in the log')
@@ -231,6 +236,7 @@ export class Fold {
       if (place !== undefined) yield { key, value: rowOf([withoutDeliveries(read(place))]) }
       else if (rows.get(key) !== undefined) yield { key, value: undefined }
     }
+    if (this.#clock !== undefined) yield { key: CLOCK_KEY, value: rowOf([this.#clock]), label: labelOf(CLOCK_KEY, [this.#clock]) }
     for (const [clientId, sensor] of this.#sensors) yield* this.#row(sensorKey(clientId), sensor, rows, 'client')
   }
 
@@ -353,7 +359,7 @@ const topicCell = (topicId: number): string => `topic:${topicId}`
 const receiptCell = (packetId: number): string => `receipt:${packetId}`
 
 /** What a record of a session's or a sensor's row is about. */
-function cellOf(record: BrokerRecord | GatewayRecord): string {
+function cellOf(record: StoreRecord): string {
   switch (record.type) {
     case 'subscribe':
       return subscriptionCell(record.filter)

@@ -55,6 +55,8 @@ const TAG = {
   snTopicEnd: 36,
   /** An `sn-topic` that is offered. */
   snTopicOffered: 37,
+
+  clock: 48,
 } as const
 
 /** Appends one self-delimiting record. Strings are expected to be well-formed Unicode, as every decoder makes them. */
@@ -159,6 +161,13 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
       w.u8(TAG.snEnd)
       writeText(w, record.clientId)
       break
+    case 'clock':
+      w.u8(TAG.clock)
+      writeNumber(w, record.at)
+      writeNumber(w, record.wall)
+      writeText(w, record.bootId)
+      writeNumber(w, record.uptime)
+      break
   }
 }
 
@@ -236,6 +245,10 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
     }
     case TAG.snEnd:
       return { type: 'sn-end', clientId: readText(r, 'client id') }
+    case TAG.clock: {
+      const [at, wall] = [readNumber(r, 'time'), readNumber(r, 'wall clock')]
+      return { type: 'clock', at, wall, bootId: readText(r, 'boot id'), uptime: readNumber(r, 'uptime') }
+    }
     default:
       r.fail(`unknown record type ${tag}`)
       return undefined

@@ -11,6 +11,8 @@ import type { SessionKey, StoreRecord } from './store.ts'
  *     retained   the retained message of a topic
  *     sensors    sn-client, sn-topic, sn-qos2
  *
+ * The last clock record is the row `clock` in `sessions`, whose names otherwise all have a colon.
+ *
  * Replaying the tables in this order gives a new process every record it needs, each message before the sessions that wait for it.
  */
 export const ROW_TABLES = ['messages', 'queue', 'sessions', 'retained', 'sensors'] as const
@@ -50,6 +52,7 @@ export function labelOf({ table }: RowKey, records: readonly StoreRecord[]): str
     if (record.type === 'message') label = record.message.topic
     else if (record.type === 'sn-client') label = record.state
     else if (record.type === 'detached') label = 'disconnected'
+    else if (record.type === 'clock') label = ''
   }
   return label
 }
@@ -59,6 +62,8 @@ export const queueKey = (session: SessionKey, id: number): RowKey => ({ table: '
 export const sessionKey = (session: SessionKey): RowKey => ({ table: 'sessions', name: session, id: 0 })
 export const retainedKey = (topic: string): RowKey => ({ table: 'retained', name: topic, id: 0 })
 export const sensorKey = (clientId: string): RowKey => ({ table: 'sensors', name: clientId, id: 0 })
+
+export const CLOCK_KEY: RowKey = sessionKey('clock')
 
 /** How a row is called in messages to people. */
 export function rowName({ table, name, id }: RowKey): string {

@@ -6,7 +6,10 @@ export type Lsn = number
 /** `mqtt:<clientId>` or `sn:<clientId>`: sessions never cross kinds (ruling A32). */
 export type SessionKey = string
 
-/** Milliseconds since 1970, for what must outlast the process; everything else is an `Instant`. */
+/**
+ * Milliseconds since 1970 by the store's time line, for what must outlast the process; everything else is an `Instant`. It does not follow when the wall
+ * clock is set: see `StoreClock`.
+ */
 export type WallTime = number
 
 export interface StoredMessage {
@@ -143,7 +146,19 @@ export type GatewayRecord =
   | { readonly type: 'sn-topic-end'; readonly clientId: string; readonly topicId: number }
   | { readonly type: 'sn-end'; readonly clientId: string }
 
-export type StoreRecord = BrokerRecord | GatewayRecord
+/** What the clocks of the machine said when the store's time was `at`; the last one counts. */
+export interface ClockRecord {
+  readonly type: 'clock'
+  readonly at: WallTime
+  /** Milliseconds since 1970 by the wall clock. */
+  readonly wall: number
+  /** Changes with each boot of the machine; empty where the system has none. */
+  readonly bootId: string
+  /** Milliseconds since that boot. */
+  readonly uptime: number
+}
+
+export type StoreRecord = BrokerRecord | GatewayRecord | ClockRecord
 
 /**
  * One log for broker and gateway. `append` returns at once; the record is durable when the server is told
@@ -175,9 +190,9 @@ export class MemoryStore implements Store {
   }
 }
 
-/** Converts between the two time lines: fixed when the process starts, moved only by an explicit `clock` input. */
+/** Converts between the two time lines; fixed once the store has been read. */
 export interface WallClock {
-  /** Wall time at instant 0. */
+  /** The store's time at instant 0. */
   readonly epoch: WallTime
 }
 

@@ -393,7 +393,7 @@ describe('they are rebuilt at every start', () => {
     world.subscribe(away, '$SYS/#', { qos: 2 })
     world.disconnect(away)
     world.advance(100_000)
-    expect(world.store.records.map(({ type }) => type)).toEqual(['session', 'subscribe', 'detached'])
+    expect(world.store.records.map(({ type }) => type)).toEqual(['clock', 'session', 'subscribe', 'detached'])
     expect(world.server.broker.waiting()).toEqual({ messages: 0, bytes: 0 })
     expect(world.value('publish/messages/dropped')).toBe('0')
   })

@@ -339,10 +339,6 @@ describe('after kill -9', () => {
       expect(lostAfter(asleep(), wallSeconds)).toBe(seconds)
     })
 
-    test('a wall clock that is behind is told', () => {
-      expect(asleep().restarted(-1e6).codes()).toContain('clock-backwards')
-    })
-
     test('a wake counts, and is recorded once in half a sleep at most', () => {
       const world = asleep()
       const { appended } = world.store as DelayedStore

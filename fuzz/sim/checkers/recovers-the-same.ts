@@ -18,7 +18,15 @@ export class RecoversTheSame extends SiteChecker {
 
   crashed(survived: Lsn, appended: Lsn, refused: boolean): void {
     // What the store has refused is in no record.
-    this.#before = survived === appended && !refused ? this.#kept() : undefined
+    this.#before = survived === appended && !refused && !this.#isBehind() ? this.#kept() : undefined
+  }
+
+  /** A will or an end of a session is due and waits for room in the store: the next process finds room. */
+  #isBehind(): boolean {
+    const { server, schedule } = this.site.world
+    return [...server.broker.sessions].some(({ timers }) =>
+      timers.some(({ armed, deadline, owner }) => armed && owner.about !== 'grant' && deadline <= schedule.now),
+    )
   }
 
   recovered(): void {

@@ -72,7 +72,8 @@ export class WillInTime extends SiteChecker {
 
   #lost({ willDelayMs }: Station, will: StationWill, known: number): void {
     if (will.kept === 'no') return
-    const at = this.site.world.schedule.now + willDelayMs
+    const { schedule, runsAt } = this.site.world
+    const at = Math.max(schedule.now, runsAt) + willDelayMs
     will.from = Math.min(will.from ?? at, at - known)
     if (will.kept === 'yes') will.due = at
     will.kept = 'no'
@@ -101,10 +102,11 @@ export class WillInTime extends SiteChecker {
   }
 
   look(): void {
-    const { now } = this.site.world.schedule
+    const { schedule, runsAt } = this.site.world
     if (this.storeMayWait()) return
     for (const [id, { due }] of this.#wills)
-      if (due !== undefined && now > due + SLACK_MS) this.tell(`the will of ${id} was due at ${due} ms, and was not published`)
+      if (due !== undefined && schedule.now > Math.max(due, runsAt) + SLACK_MS)
+        this.tell(`the will of ${id} was due at ${due} ms, and was not published`)
   }
 
   /** A new process finds everybody gone, and counts from there what it does not know better. */

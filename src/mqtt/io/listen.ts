@@ -205,7 +205,11 @@ class StreamListener implements Listener {
       socket.destroy()
       return
     }
-    const timer = setTimeout(() => this.#timedOut(socket), connectTimeoutMs ?? CONNECT_TIMEOUT_MS)
+    const timedOut = (): void => {
+      if (this.#streams.loop.wasPaused) timer.refresh()
+      else this.#timedOut(socket)
+    }
+    const timer: NodeJS.Timeout = setTimeout(timedOut, connectTimeoutMs ?? CONNECT_TIMEOUT_MS)
     const arrival: Arrival = { peer, identity: undefined, waitsFor: undefined, counts: false, carrier: undefined, timer }
     this.#arrivals.set(socket, arrival)
     // An error is always followed by the close.

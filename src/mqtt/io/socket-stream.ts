@@ -67,7 +67,12 @@ export function openStream(
     },
     from,
   )
-  socket.on('timeout', () => draining && loop.handle({ kind: 'stuck', connection }))
+  socket.on('timeout', () => {
+    if (!draining) return
+    // The kernel may have sent all that it had, and the process has not seen it yet.
+    if (loop.wasPaused) socket.setTimeout(writeTimeoutMs)
+    else loop.handle({ kind: 'stuck', connection })
+  })
   socket.on('drain', () => {
     if (draining) {
       draining = false

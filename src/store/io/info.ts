@@ -1,6 +1,7 @@
 import { existsSync, statSync } from 'node:fs'
 import { uptime } from 'node:os'
 import { join } from 'node:path'
+import { CLOCK_KEY } from '../rows.ts'
 import { isRunning, type Owner } from './owner.ts'
 import { RESERVE_FILE } from './schema.ts'
 import { openDatabase, sqliteVersion } from './sqlite.ts'
@@ -76,7 +77,7 @@ function read(reader: StoreReader, dir: string, { database, wal }: ReturnType<ty
     lastCommit: meta.lsn,
     log: reader.logAfter(meta.folded),
     rows: {
-      sessions: reader.count('sessions'),
+      sessions: reader.count('sessions', `name <> '${CLOCK_KEY.name}'`),
       sensors: reader.count('sensors'),
       retained: reader.count('retained'),
       messages: reader.count('messages'),

@@ -33,7 +33,8 @@ export function isRunning(owner: Omit<Owner, 'token'>): boolean {
   return started === '' || owner.started === '' || started === owner.started
 }
 
-function bootId(): string {
+/** Empty where the system has none. */
+export function bootId(): string {
   try {
     return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
   } catch {

@@ -114,8 +114,9 @@ export class StoreReader {
     }
   }
 
-  count(table: Table): number {
-    return Number(this.#connection.prepare(`SELECT count(*) AS count FROM ${table}`).get()!.count)
+  /** Rows of a table, or those that an SQL condition selects. */
+  count(table: Table, where = 'true'): number {
+    return Number(this.#connection.prepare(`SELECT count(*) AS count FROM ${table} WHERE ${where}`).get()!.count)
   }
 
   /** Number and bytes of the commits after this one. */

@@ -1,0 +1,103 @@
+import type { Instant } from '../base/machine.ts'
+import type { NoticeSink } from '../base/notice.ts'
+import type { ClockRecord, Store, StoreRecord, WallClock, WallTime } from './store.ts'
+
+/** What the clocks of the machine say at one moment. */
+export interface ClockReading {
+  /** Milliseconds since 1970. */
+  readonly wall: number
+  /** Changes with each boot of the machine; empty where the system has none. */
+  readonly bootId: string
+  /** Milliseconds since that boot. */
+  readonly uptime: number
+}
+
+/** Milliseconds by which the wall clock has to differ from what is expected of it to count as set. */
+export const JUMP_MS = 5_000
+
+/**
+ * The time line of the store. It runs at the pace of the monotonic clock and begins as the wall clock of the first start; where the wall clock is set
+ * later, only its distance changes, which is recorded. So every stored time keeps its meaning, and a jump costs nobody a session.
+ *
+ * Between two processes of one boot the uptime says how long it was. Across boots only the wall clock can: forward counts as time that has passed,
+ * backward as none.
+ */
+export class StoreClock implements WallClock {
+  epoch: WallTime
+  readonly #store: Store
+  readonly #notice: NoticeSink
+  #mark: ClockRecord | undefined
+  /** The latest time in the store: it is not earlier now. */
+  #latest: WallTime = Number.NEGATIVE_INFINITY
+  /** By how much the wall clock is ahead of the store's time. */
+  #ahead = 0
+  /** The store has had no room for the last mark. */
+  #isUnrecorded = false
+
+  constructor(epoch: WallTime, store: Store, notice: NoticeSink) {
+    this.epoch = epoch
+    this.#store = store
+    this.#notice = notice
+  }
+
+  /** One record of the replay, of any kind; before `recover`. */
+  apply(record: StoreRecord): void {
+    if (record.type === 'clock') this.#mark = record
+    if (record.type === 'clock' || record.type === 'detached' || record.type === 'sn-client')
+      this.#latest = Math.max(this.#latest, record.at)
+  }
+
+  /** Ends the replay: from here on `epoch` stands. */
+  recover(now: Instant, reading: ClockReading): void {
+    const { wall, bootId, uptime } = reading
+    const mark = this.#mark
+    let at = mark === undefined ? wall : mark.at + wall - mark.wall
+    const isSameBoot = mark !== undefined && bootId !== '' && mark.bootId === bootId && uptime >= mark.uptime
+    if (isSameBoot) {
+      const passed = mark.at + uptime - mark.uptime
+      this.#tell(at - passed, 'since the last start')
+      at = passed
+    }
+    if (at < this.#latest) {
+      const behind = this.#latest - at
+      if (behind >= JUMP_MS) {
+        const reason = `the wall clock is ${span(behind)} behind the times in the store: the time since counts as none`
+        this.#notice({ code: 'clock-backwards', level: 'warn', reason })
+      }
+      at = this.#latest
+    }
+    this.epoch = at - now
+    this.#ahead = wall - at
+    const isKnown = isSameBoot && Math.abs(wall - at - (mark.wall - mark.at)) < JUMP_MS
+    if (!isKnown) this.#record({ type: 'clock', at, ...reading })
+  }
+
+  /** To be called about once a second. */
+  look(now: Instant, reading: ClockReading): void {
+    const at = this.epoch + now
+    const jump = reading.wall - at - this.#ahead
+    if (Math.abs(jump) < JUMP_MS && !this.#isUnrecorded) return
+    this.#tell(jump, 'while running')
+    if (Math.abs(jump) >= JUMP_MS) this.#ahead += jump
+    this.#record({ type: 'clock', at, ...reading })
+  }
+
+  #tell(jump: number, when: string): void {
+    if (Math.abs(jump) < JUMP_MS) return
+    const way = jump > 0 ? 'forward' : 'back'
+    const reason = `the wall clock went ${way} by ${span(Math.abs(jump))} ${when}: sessions and messages last as long as before`
+    this.#notice({ code: 'clock-jumped', level: 'warn', reason })
+  }
+
+  #record(mark: ClockRecord): void {
+    this.#isUnrecorded = this.#store.append(mark) === 'full'
+  }
+}
+
+/** `30 days`, in the largest unit of which there are at least two. */
+function span(ms: number): string {
+  const seconds = Math.round(ms / 1000)
+  if (seconds >= 2 * 86_400) return `${Math.round(seconds / 86_400)} days`
+  if (seconds >= 2 * 3600) return `${Math.round(seconds / 3600)} hours`
+  return seconds >= 120 ? `${Math.round(seconds / 60)} minutes` : `${seconds} seconds`
+}
