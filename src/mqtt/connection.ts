@@ -13,6 +13,8 @@ export type ConnectionId = number
 
 /** Milliseconds of silence per second of keep alive: one and a half times what was agreed (MQTT-3.1.2-22). */
 export const KEEP_ALIVE_FACTOR = 1500
+/** The store has no room for what the end of a silent client leads to: it is given up this much later (ms). */
+export const SILENCE_RETRY_MS = 1000
 
 export interface ConnectionTimer {
   readonly connection: Connection

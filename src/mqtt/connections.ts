@@ -7,7 +7,8 @@ import { addressOf } from '../base/networks.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timer, Timers } from '../base/timers.ts'
-import { Connection, type ConnectionId, type ConnectionTimer, KEEP_ALIVE_FACTOR } from './connection.ts'
+import { STEPS_PER_TURN } from '../store/pace.ts'
+import { Connection, type ConnectionId, type ConnectionTimer, KEEP_ALIVE_FACTOR, SILENCE_RETRY_MS } from './connection.ts'
 import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS } from './connection-limits.ts'
 import { encodePacket, PACKET_MAX } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
@@ -38,11 +39,6 @@ const CONNECT_HEADER = PacketType.CONNECT << 4
 
 /** Milliseconds that somebody may take to verify who a client is, before the client is let go. */
 const AUTHENTICATION_MS = 120_000
-
-/** Timers that one turn of the event loop deals with; the others follow when everybody has had a turn. */
-const TIMEOUTS_PER_TURN = 256
-/** The store has no room for what the end of a silent client leads to: it is given up this much later (ms). */
-const NO_ROOM_RETRY_MS = 1000
 
 /**
  * All byte streams that speak MQTT, whatever carries them: chunks in, packets to the broker's links, packets back, one write per
@@ -249,7 +245,7 @@ export class Connections {
       if (connection.ended !== undefined) this.#finish(now, connection)
       else if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
     }
-    for (let left = TIMEOUTS_PER_TURN; left > 0; left--) {
+    for (let left = STEPS_PER_TURN; left > 0; left--) {
       const timer = this.#timers.expired(now)
       if (timer === undefined) break
       const { connection, about } = timer.owner
@@ -524,7 +520,7 @@ export class Connections {
       ? this.#pauses.extend(connection.lastReceived + keepAliveMs, keepAliveMs)
       : this.#pauses.extend(timer.deadline, this.#limits.connectTimeoutMs)
     if (due > now || (isConnected && !this.#uplink.hasRoom)) {
-      this.#timers.arm(timer, due > now ? due : now + NO_ROOM_RETRY_MS)
+      this.#timers.arm(timer, due > now ? due : now + SILENCE_RETRY_MS)
       return
     }
     if (isConnected) {
