@@ -4,6 +4,7 @@ import { PacketType } from '../mqtt/packets.ts'
 import { typeName } from '../mqttsn/describe.ts'
 import { messageLength } from '../mqttsn/encode.ts'
 import { type Message, type MsgIdOnly, MsgType, type Register, ReturnCode, type TopicAck } from '../mqttsn/messages.ts'
+import { Fruitless } from './fruitless.ts'
 import { type Held, hold, publishOf } from './held.ts'
 import { publishId, registerId } from './message-ids.ts'
 import { Retries } from './retries.ts'
@@ -24,6 +25,7 @@ export class Downlink {
   #octets = 0
   readonly #client: SnClient
   readonly #transactions = new Transactions()
+  readonly fruitless = new Fruitless()
   /** The client's own message, which waits for its PUBACK to leave first. */
   #own: Held | undefined = undefined
   /** The client has answered with congestion, or the store is full. */
@@ -185,7 +187,8 @@ export class Downlink {
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
     }
-    this.#retries.answered()
+    this.#retries.isIgnored = false
+    this.fruitless.answered(transaction)
     if (type === MsgType.REGACK) {
       this.#registered(now, transaction, message.returnCode)
       return
@@ -264,7 +267,7 @@ export class Downlink {
       return
     }
     if (this.#retries.usedUp) {
-      this.#unanswered(now, first.awaiting)
+      this.#unanswered(now, first)
       return
     }
     this.#retries.again(now)
@@ -300,28 +303,26 @@ export class Downlink {
    * N_retry is used up. Silence since the first attempt means that the client is lost. One that was heard is there, and does not answer. If that was
    * before the last attempt, it may have gone since: the next message shows, or its keep alive.
    */
-  #unanswered(now: Instant, awaiting: Awaiting): void {
+  #unanswered(now: Instant, first: Transaction): void {
     const { state, durationSeconds, retryProfile } = this.#client
     const retries = this.#retries
-    if (retries.wasFruitless || (state === 'active' && retries.heardSinceLast)) this.#giveUpUnanswered(now)
+    const isFruitless = this.fruitless.count(first) >= retries.rounds
+    if (isFruitless || (state === 'active' && retries.heardSinceLast)) this.#giveUpUnanswered(now)
     else if (state === 'active' && retries.heardSinceFirst && !retries.exhausted) {
       retries.exhausted = true
       if (durationSeconds === 0) retries.armFor(now, allTriesMs(retryProfile))
     } else {
-      if (state === 'awake') retries.fruitless++
-      this.#client.retriesExhausted(now, awaiting)
+      if (state === 'awake') this.fruitless.add(first)
+      else this.fruitless.lost(first)
+      this.#client.retriesExhausted(now, first.awaiting)
     }
-  }
-
-  /** The client was lost for what it did not answer, and has been there all along. */
-  wasThere(): void {
-    this.#retries.fruitless++
   }
 
   /** The client is there and does not answer: what it was sent is dropped, or waits, and the rest continues (ruling A28). */
   #giveUpUnanswered(now: Instant): void {
     const isMessageOpen = this.#transactions.open.some(({ awaiting }) => awaiting !== 'PUBCOMP')
-    if (isMessageOpen && this.#retries.beginRound(now)) {
+    const isFruitless = this.#transactions.open.some((each) => this.fruitless.count(each) >= this.#retries.rounds)
+    if (isMessageOpen && !isFruitless && this.#retries.beginRound(now)) {
       this.#sendAgain()
       return
     }

@@ -11,7 +11,7 @@ import type { Transactions } from './transaction.ts'
 export function registerId({ host, route }: SnClient, open: Transactions, topicName: string, packetId: number): number {
   const octets = messageLength({ type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName })
   const isTaken = (msgId: number): boolean => msgId === packetId || open.isTaken(msgId)
-  return host.challenge(route, octets, 0, isTaken) ?? open.nextRegisterId(packetId)
+  return host.challenge(route, octets, 0, isTaken) ?? open.nextRegisterId(packetId, () => host.chance())
 }
 
 /**

@@ -23,11 +23,6 @@ export class Retries {
   isIgnored = false
   /** How often all attempts have been made. */
   #round = 1
-  /**
-   * How many conversations and awake periods have ended over something that the client did not answer, although it was there: a conversation ended
-   * so if the client was heard afterwards without having connected anew. Until it answers anything.
-   */
-  fruitless = 0
   /** N_retry is used up, and whether the client is still there is not decided. */
   exhausted = false
 
@@ -61,7 +56,7 @@ export class Retries {
 
   /** Makes all attempts once more, for a client that is heard: on a lossy network it may have received none. False after the last round. */
   beginRound(now: Instant): boolean {
-    if (this.isIgnored || this.#round >= this.#rounds || this.wasFruitless) return false
+    if (this.isIgnored || this.#round >= this.rounds) return false
     this.exhausted = false
     this.#round++
     this.#count = 0
@@ -69,19 +64,8 @@ export class Retries {
     return true
   }
 
-  /** The client leaves unanswered what it gets, conversation after conversation. */
-  get wasFruitless(): boolean {
-    return this.fruitless >= this.#rounds
-  }
-
-  get #rounds(): number {
+  get rounds(): number {
     return this.#client.host.options.unansweredRounds ?? ROUNDS
-  }
-
-  /** The client has answered something. */
-  answered(): void {
-    this.isIgnored = false
-    this.fruitless = 0
   }
 
   /** Counts one more attempt. */

@@ -56,8 +56,6 @@ export class SnClient {
   /** The user that the link is open as. */
   username: string | undefined = undefined
   #windowTold = false
-  /** It was lost because it did not answer, and has not been heard since. */
-  #lostUnanswered = false
   readonly replies = new Replies(this)
   readonly supervision = new Supervision(this)
   readonly setup = new ConnectionSetup(this)
@@ -95,7 +93,7 @@ export class SnClient {
     if (this.state === 'asleep') this.#recordHeard(now)
     switch (this.#reaction(message)) {
       case 'connect':
-        this.#lostUnanswered = false
+        this.downlink.fruitless.heard(true)
         this.setup.connected(now, message as SnConnect)
         break
       case 'willTopic':
@@ -148,8 +146,7 @@ export class SnClient {
         this.setup.crossed(now, message)
         break
       case 'stranger':
-        if (this.#lostUnanswered) this.downlink.wasThere()
-        this.#lostUnanswered = false
+        this.downlink.fruitless.heard(false)
         this.host.tellStranger(now, this.route, 'told to connect')
         break
       case 'ignore':
@@ -379,10 +376,7 @@ export class SnClient {
     const reason = `no ${awaiting} after ${this.retryProfile.nRetry} retries`
     this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
     if (this.state === 'awake') this.settle(now, true)
-    else {
-      this.lose(now, reason)
-      this.#lostUnanswered = true
-    }
+    else this.lose(now, reason)
   }
 
   /** The client is gone without a word: its will fires, its session stays by its policy. */

@@ -24,7 +24,7 @@ export class Transactions {
   open: Transaction[] = []
   /** To be begun again, before anything new. */
   again: Transaction[] = []
-  #lastRegisterId = 0
+  #lastRegisterId: number | undefined = undefined
 
   get busy(): boolean {
     return this.open.length > 0 || this.again.length > 0
@@ -107,11 +107,16 @@ export class Transactions {
     this.again = []
   }
 
-  /** Message ids of our REGISTERs: their own count, and never that of a message on its way (ruling A14). */
-  nextRegisterId(packetId: number): number {
-    do this.#lastRegisterId = this.#lastRegisterId === 0xffff ? 1 : this.#lastRegisterId + 1
-    while (this.#lastRegisterId === packetId || this.isTaken(this.#lastRegisterId))
-    return this.#lastRegisterId
+  /**
+   * Message ids of our REGISTERs: their own count, and never that of a message on its way (ruling A14). It begins by chance, in [0, 1): answers to the
+   * REGISTERs of a process before this one may still be on their way.
+   */
+  nextRegisterId(packetId: number, chance: () => number): number {
+    let id = this.#lastRegisterId ?? Math.floor(chance() * 0xffff)
+    do id = id === 0xffff ? 1 : id + 1
+    while (id === packetId || this.isTaken(id))
+    this.#lastRegisterId = id
+    return id
   }
 }
 
