@@ -25,7 +25,7 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
     'addresses that were heard last: at most max_sn_unproven_addresses, max_sessions and 10,000',
   ],
   [/^stored\.clock$/, 'what the clocks of the machine said, in one row'],
-  [/^Pauses\.#|^StoreClock\.|^Pace\.#notBefore$/, 'a moment, or a length of time'],
+  [/^Pauses\.#|^StoreClock\.|^(Pace\.#notBefore|Expiry\.#retryAt)$/, 'a moment, or a length of time'],
   [/^RouteCache\./, 'topics without receivers that were published on last: at most 16,384'],
 ]
 
