@@ -60,6 +60,7 @@ export class SqliteStore implements Store {
   #settle!: { opened(): void; refused(error: Error): void }
   #room: Room = { usedBytes: 0, isTight: false }
   #hurriedAt = Number.NEGATIVE_INFINITY
+  #isDamaged = false
   #answered: ((answer: Answer) => void) | undefined
   #closed: (() => void) | undefined
 
@@ -138,7 +139,9 @@ export class SqliteStore implements Store {
 
   get #isFull(): boolean {
     const { usedBytes, isTight } = this.#room
-    return isTight || this.#commits.failing || usedBytes >= (this.#options.maxBytes ?? Number.POSITIVE_INFINITY)
+    return (
+      isTight || this.#isDamaged || this.#commits.failing || usedBytes >= (this.#options.maxBytes ?? Number.POSITIVE_INFINITY)
+    )
   }
 
   /** What ends something, or takes it further towards its end, is taken in as long as there is any room for it. */
@@ -180,7 +183,7 @@ export class SqliteStore implements Store {
   }
 
   #handle(reply: Reply): void {
-    if (reply.kind === 'news') this.#options.onNews?.(reply.news)
+    if (reply.kind === 'news') this.#tell(reply.news)
     else if (reply.kind === 'closed') this.#closed?.()
     else if (reply.kind !== 'refused' && reply.kind !== 'readable') {
       const { usedBytes, isTight } = reply
@@ -191,6 +194,12 @@ export class SqliteStore implements Store {
         this.#settle.opened()
       }
     }
+  }
+
+  #tell(news: StoreNews): void {
+    // Folding may find it before a commit does, and what is taken in now would never be answered.
+    this.#isDamaged ||= news.kind === 'damaged'
+    this.#options.onNews?.(news)
   }
 
   /** Reads the rows, which hold everything that there was at the start. Throws a one-line error with the path at the first that cannot be read. */

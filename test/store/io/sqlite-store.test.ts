@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { MessageChannel } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { Database } from '../../../src/store/io/database.ts'
-import type { SqliteStore } from '../../../src/store/io/sqlite-store.ts'
+import type { StoreNews } from '../../../src/store/io/protocol.ts'
+import { SqliteStore } from '../../../src/store/io/sqlite-store.ts'
 import { messageKey, queueKey, rowOf, sessionKey } from '../../../src/store/rows.ts'
 import type { StoreRecord } from '../../../src/store/store.ts'
 import { commit, commitEach, done, message, messages, SESSION, Stores, subscribe } from './stores.ts'
@@ -392,4 +394,22 @@ describe('damage while it is open', () => {
     stores.orphan()
     await expect(stores.open()).rejects.toThrow(`${damage}. Nothing was changed`)
   })
+})
+
+it('takes nothing in once its thread has found damage, whether a commit has met it or not', async () => {
+  const { port1: thread, port2 } = new MessageChannel()
+  thread.postMessage({ kind: 'opened', lsn: 0, usedBytes: 0, isTight: false })
+  const news: StoreNews[] = []
+  const listener = {
+    onDurable: () => {},
+    onFailed: () => {},
+    onRecovered: () => {},
+    onNews: (each: StoreNews) => void news.push(each),
+  }
+  const store = await SqliteStore.open(stores.dir, listener, () => port2)
+  expect(store.append(message(1))).toBe(1)
+  thread.postMessage({ kind: 'news', news: { kind: 'damaged', reason: 'a row is missing' } })
+  await vi.waitUntil(() => news.length > 0)
+  expect(store.append(message(2))).toBe('full')
+  thread.close()
 })
