@@ -275,8 +275,9 @@ export class Downlink {
   }
 
   #sendAgain(): void {
-    for (const { message } of this.#transactions.open)
-      this.#send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
+    // A PUBLISH is not repeated behind its PUBREC (MQTT-4.3.3-6), which the broker may still have to record.
+    for (const { message, answered } of this.#transactions.open)
+      if (answered !== true) this.#send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
   }
 
   /** Looks again after T_retry, although nothing is open: an awake period that waits for the store must end too. */

@@ -10,12 +10,14 @@ const RETRY_MS = 10_000
 export class ExpiredLeaves extends SiteChecker {
   readonly name = 'what expires leaves'
   #refusedAt = Number.NEGATIVE_INFINITY
+  #refusals = 0
 
   look(): void {
     const { world } = this.site
     const { broker } = world.server
     const { now } = world.schedule
-    if (world.store.refuse) this.#refusedAt = now
+    if (world.store.refuse || world.store.refusals !== this.#refusals) this.#refusedAt = now
+    this.#refusals = world.store.refusals
     for (const session of broker.sessions) {
       session.filterQueue((entry) => {
         const { expiresAt, payload } = messageOf(entry)

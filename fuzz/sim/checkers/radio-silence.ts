@@ -106,7 +106,8 @@ export class RadioSilence implements Checker {
     const msgId = 'msgId' in message ? message.msgId : 0
     const isAnswer = radio.pay(`${type} ${msgId}`)
     const { now } = this.#world.schedule
-    const listens = radio.hears(type) || (SETTING_UP.has(type) && now - radio.connectAt < SETTING_UP_MS)
+    const listens =
+      radio.hears(type) || (SETTING_UP.has(type) && now - Math.max(radio.connectAt, this.#world.runsAt) < SETTING_UP_MS)
     if (type === MsgType.DISCONNECT) {
       // One that answers no DISCONNECT tells a stranger to connect, whatever else it asked.
       if (!radio.answered(type)) radio.asked = []
