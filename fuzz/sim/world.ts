@@ -178,7 +178,7 @@ export class World {
   /** End of the last pause of the process: what happened in it, it saw then. */
   runsAt = 0
   /** Input that waits in sockets, while the process is paused. */
-  #unread: ServerInput[] | undefined
+  #unread: (() => void)[] | undefined
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   readonly #sensors: Sensor[] = []
@@ -258,13 +258,17 @@ export class World {
   }
 
   datagram(sensor: Sensor, route: string, bytes: Uint8Array): void {
-    for (const observer of this.observers) observer.datagramIn?.(sensor, bytes, route)
-    this.input({ kind: 'datagram', route, bytes })
+    this.#read(() => {
+      for (const observer of this.observers) observer.datagramIn?.(sensor, bytes, route)
+      this.input({ kind: 'datagram', route, bytes })
+    })
   }
 
   chunk(client: TcpClient, connection: number, bytes: Uint8Array): void {
-    for (const observer of this.#observersOf(client)) observer.chunkIn?.(client, bytes)
-    this.input({ kind: 'chunk', connection, bytes })
+    this.#read(() => {
+      for (const observer of this.#observersOf(client)) observer.chunkIn?.(client, bytes)
+      this.input({ kind: 'chunk', connection, bytes })
+    })
   }
 
   /** The wall clock is set; a process that runs sees it a second later. */
@@ -293,15 +297,20 @@ export class World {
       this.#unread = undefined
       if (server !== this.server) return
       this.input({ kind: 'paused', ms })
-      for (const input of unread) this.input(input)
+      for (const read of unread) read()
       this.#look()
       this.#serverAlarm.update()
     })
   }
 
   input(input: ServerInput): void {
-    if (this.#unread !== undefined) this.#unread.push(input)
-    else this.#drive(() => this.server.handle(this.schedule.now, input))
+    this.#read(() => this.#drive(() => this.server.handle(this.schedule.now, input)))
+  }
+
+  /** At once, or when the process runs again. */
+  #read(read: () => void): void {
+    if (this.#unread !== undefined) this.#unread.push(read)
+    else read()
   }
 
   /** kill -9, and a new process on what the store has made durable. Streams break; sensors are told nothing. */

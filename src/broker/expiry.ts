@@ -44,6 +44,8 @@ export class Expiry {
       if (timer === undefined) break
       left -= 1 + timer.owner.queueLength
       this.dropQueued(now, timer.owner)
+      // What it was set for may have gone before, and other messages wait.
+      this.#arm(timer.owner)
     }
     this.dropRetained(now, left)
   }
@@ -52,7 +54,12 @@ export class Expiry {
   queued(session: Session, expiresAt: Instant | undefined): void {
     if (expiresAt === undefined || expiresAt >= session.firstExpiry) return
     session.firstExpiry = expiresAt
-    const due = Math.ceil(expiresAt / EXPIRY_GRAIN_MS) * EXPIRY_GRAIN_MS
+    this.#arm(session)
+  }
+
+  #arm(session: Session): void {
+    if (session.firstExpiry === Number.POSITIVE_INFINITY) return
+    const due = Math.ceil(session.firstExpiry / EXPIRY_GRAIN_MS) * EXPIRY_GRAIN_MS
     session.expiryTimer ??= new Timer(session)
     if (!session.expiryTimer.armed || session.expiryTimer.deadline > due) this.#sessions.arm(session.expiryTimer, due)
   }
