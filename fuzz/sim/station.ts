@@ -99,6 +99,11 @@ export class Station {
     return [...this.#unsubscribing.values()].includes(filter)
   }
 
+  /** It has asked for a subscription, and has no answer. */
+  subscribes(filter: string): boolean {
+    return [...this.#subscribing.values()].includes(filter)
+  }
+
   subscribing(packetId: number): string | undefined {
     return this.#subscribing.get(packetId) ?? this.#unsubscribing.get(packetId)
   }

@@ -120,10 +120,12 @@ export class Sensor {
 
   /** Somebody forges its address, and acknowledges what was never sent there. */
   forge(msgId: number): void {
-    if (this.#ids.has(msgId)) return
-    const forged = [MsgType.PUBACK, MsgType.REGACK] as const
-    for (const type of forged)
-      this.#world.datagram(this, this.route, encodedMessage({ type, topicId: 0, msgId, returnCode: ReturnCode.ACCEPTED }))
+    const { route } = this
+    this.#world.read(() => {
+      if (this.#ids.has(msgId)) return
+      for (const type of [MsgType.PUBACK, MsgType.REGACK] as const)
+        this.#world.datagram(this, route, encodedMessage({ type, topicId: 0, msgId, returnCode: ReturnCode.ACCEPTED }))
+    })
   }
 
   /** The server sends it this message. */
@@ -252,20 +254,22 @@ export class World {
   }
 
   streamClosed(connection: number): void {
-    const client = this.#streams.get(connection)
-    if (client !== undefined) for (const observer of this.#observersOf(client)) observer.closed?.(client, 'client')
-    this.#streams.delete(connection)
+    this.read(() => {
+      const client = this.#streams.get(connection)
+      if (client !== undefined) for (const observer of this.#observersOf(client)) observer.closed?.(client, 'client')
+      this.#streams.delete(connection)
+    })
   }
 
   datagram(sensor: Sensor, route: string, bytes: Uint8Array): void {
-    this.#read(() => {
+    this.read(() => {
       for (const observer of this.observers) observer.datagramIn?.(sensor, bytes, route)
       this.input({ kind: 'datagram', route, bytes })
     })
   }
 
   chunk(client: TcpClient, connection: number, bytes: Uint8Array): void {
-    this.#read(() => {
+    this.read(() => {
       for (const observer of this.#observersOf(client)) observer.chunkIn?.(client, bytes)
       this.input({ kind: 'chunk', connection, bytes })
     })
@@ -304,13 +308,13 @@ export class World {
   }
 
   input(input: ServerInput): void {
-    this.#read(() => this.#drive(() => this.server.handle(this.schedule.now, input)))
+    this.read(() => this.#drive(() => this.server.handle(this.schedule.now, input)))
   }
 
-  /** At once, or when the process runs again. */
-  #read(read: () => void): void {
-    if (this.#unread !== undefined) this.#unread.push(read)
-    else read()
+  /** What reaches the process: at once, or when it runs again. */
+  read(read: () => void): void {
+    if (this.#unread === undefined) read()
+    else this.#unread.push(read)
   }
 
   /** kill -9, and a new process on what the store has made durable. Streams break; sensors are told nothing. */
@@ -439,6 +443,8 @@ export class World {
     if (client === undefined) return
     this.note('write', `tcp:${connection}`, bytes)
     for (const observer of this.#observersOf(client)) observer.written?.(client, bytes)
+    // Its client has gone, and the server has still to read that.
+    if (client.connection !== connection) return
     // Of a congested socket the server hears in the middle of its writing.
     const congested = (): void => this.server.handle(this.schedule.now, { kind: 'congested', connection, on: true })
     client.write(Uint8Array.from(bytes), congested)

@@ -154,8 +154,12 @@ export class AcknowledgedIsDurable extends SiteChecker {
         const ends = this.site.stations.some((station) => station.id === id && station.unsubscribes(filter))
         return ends ? '' : `SUBACK for ${filter} before its record`
       }
-      case PacketType.UNSUBACK:
-        return session?.filters.has(this.site.stationSubscribing(id, packet.packetId) ?? '') ? 'UNSUBACK before its record' : ''
+      case PacketType.UNSUBACK: {
+        const filter = this.site.stationSubscribing(id, packet.packetId) ?? ''
+        // One commit may have both the end and the next subscription.
+        const again = this.site.stations.some((station) => station.id === id && station.subscribes(filter))
+        return session?.filters.has(filter) && !again ? 'UNSUBACK before its record' : ''
+      }
       case PacketType.PUBLISH:
         return this.#unseen(packet.payload) || (packet.qos === 2 ? wrongPublish(session, packet.packetId) : '')
       case PacketType.PUBREL:
