@@ -18,9 +18,11 @@ export class KnownIds extends SiteChecker {
     const message = messageOf(datagram)
     const { id } = this.nodeOf(sensor)
     const since = this.#since.get(id)
-    if (message?.type === MsgType.CONNECT)
+    if (message?.type === MsgType.CONNECT) {
       this.#since.set(id, { ids: new Set(), wants: message.will ? MsgType.WILLTOPIC : undefined })
-    else if (message !== undefined && since?.wants === message.type)
+      // A dialogue that comes to nothing changes nothing, but answers that waited for the store are gone.
+      if (message.will) this.#trusting.add(id)
+    } else if (message !== undefined && since?.wants === message.type)
       since.wants = message.type === MsgType.WILLTOPIC ? MsgType.WILLMSG : undefined
     else if (message?.type === MsgType.REGACK && message.returnCode === 0) this.#note(id, message.topicId)
   }

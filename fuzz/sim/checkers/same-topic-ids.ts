@@ -48,7 +48,10 @@ export class SameTopicIds extends SiteChecker {
         const { topicsPerClient, lastTopicId } = this.site.setup
         const areScarce = topicsPerClient < PLAIN.topicsPerClient || lastTopicId < PLAIN.lastTopicId
         if (known === undefined && areScarce) continue
-        if (this.#toldBefore.has(`${id} ${theirs} ${topic}`)) continue
+        const told = `${id} ${theirs} ${topic}`
+        if (this.#toldBefore.has(told)) continue
+        // So may a late copy of the REGISTER with which the number was given before.
+        if (lastTopicId < PLAIN.lastTopicId && this.#told.has(told)) continue
         // A number that is given again means nothing until its REGISTER is acknowledged.
         if (ours.registry.isDoubtful(theirs)) continue
         if (known !== topic) this.tell(`${id} calls ${topic} ${theirs}, which is ${known ?? 'nothing'} to the gateway`)
