@@ -101,11 +101,6 @@ const BUGS: readonly Bug[] = [
   },
   { what: 'REGACK', says: 'ReturnCode.ACCEPTED, assigned.lsn)', but: 'ReturnCode.ACCEPTED, 0)' },
   {
-    what: 'SUBACK (MQTT-SN)',
-    says: 'topicId, msgId, returnCode }, lsn)',
-    but: 'topicId, msgId, returnCode }, 0)',
-  },
-  {
     what: 'the DISCONNECT that grants sleep',
     says: 'this.send(goodbye, lsn);',
     but: 'this.send(goodbye, 0);',
