@@ -111,6 +111,8 @@ export class Connector {
       stats.takeovers++
       const reason = `taken over from ${info.peer}`
       notice({ code: 'client-takeover', level: 'info', client: old.key, peer: old.link.info.peer, reason })
+      // The gateway replaces the conversation of a sensor that is there. It has taken the will away, unless the store was full.
+      if (kind === 'sn') old.will = undefined
       takeOver(old.link)
     }
     const expirySeconds = this.#expirySeconds(packet)
