@@ -20,6 +20,13 @@ const KINDS = [
   'restart',
   'crash',
   'look-away',
+  'burst',
+  'break-all',
+  'set-clock',
+  'pause',
+  'namesake',
+  'guess',
+  'forge',
   // What is not scarce, by its name in `sim/setup.ts`.
   'maxFrame',
   'airtime',
@@ -36,6 +43,15 @@ const KINDS = [
   'receiveMaximum',
   'messageSizeLimit',
   'maxRetainedMessages',
+  'maxRetainedBytes',
+  'maxSubscriptions',
+  'addresses',
+  'choosy',
+  'ignoresRegister',
+  'hearsAfterMs',
+  'lastTopicId',
+  'queueQos0Messages',
+  'storeBytes',
 ]
 const number = (name, byDefault) => {
   const at = process.argv.indexOf(name)

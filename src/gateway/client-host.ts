@@ -35,7 +35,8 @@ export interface ClientHost {
   readonly ports: Ports
   /** In [0, 1). */
   chance(): number
-  transmit(route: RouteKey, message: Message): void
+  /** False if it will never leave. */
+  transmit(route: RouteKey, message: Message): boolean
   /**
    * A message id for a REGISTER or a PUBLISH with QoS 1 of so many octets, by which the address there proves itself; `undefined` where any id will do
    * (ruling A20). `before`: the id that the message had when it was sent before.

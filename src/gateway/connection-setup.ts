@@ -30,7 +30,7 @@ export class ConnectionSetup {
   connected(now: Instant, message: SnConnect): void {
     const client = this.#client
     client.replies.clear()
-    client.host.ports.forget(client.route)
+    for (const id of client.host.ports.forget(client.route)) client.registry.markUnknown(id)
     const before = this.#dialogue?.before ?? settledState(client.state)
     this.#dialogue?.end()
     this.#dialogue = undefined

@@ -423,14 +423,14 @@ export class Gateway implements ClientHost {
 
   // --- What clients ask
 
-  transmit(route: RouteKey, message: Message, radius = 0): void {
+  transmit(route: RouteKey, message: Message, radius = 0): boolean {
     // Nobody knows where that client is; it will say so.
-    if (route === '') return
+    if (route === '') return false
     const bytes = encodedMessage(message)
     const nodeId = nodeIdOf(route)
     const frame = nodeId === undefined ? bytes : wrap(nodeId, bytes, radius)
     this.#count(message, frame.length)
-    this.ports.send(this.#now, carrierOf(route), route, frame, message)
+    return this.ports.send(this.#now, carrierOf(route), route, frame, message)
   }
 
   isProven(route: RouteKey): boolean {

@@ -2,7 +2,7 @@ import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { Traffic } from '../mqtt/traffic.ts'
-import { type Message, MsgType } from '../mqttsn/messages.ts'
+import { type Message, MsgType, ReturnCode } from '../mqttsn/messages.ts'
 import type { AddressProof } from './address-proof.ts'
 import { Airtime } from './airtime.ts'
 import type { RouteKey } from './client-host.ts'
@@ -23,6 +23,8 @@ interface Frame extends Datagram {
   readonly msgId: number
   /** The same, if its answer may prove the address, else 0. */
   readonly provingId: number
+  /** See `idToldBy`. */
+  readonly tells: number
   /** Nobody will send it again. */
   readonly once: boolean
 }
@@ -119,35 +121,27 @@ export class Ports {
     return this.#proof.needsProof(now, client, octets + envelopeOf(client))
   }
 
-  /** `route`: where the datagram goes; `client`: whom it is for. */
-  send(now: Instant, route: RouteKey, client: RouteKey, bytes: Uint8Array, message: Message): void {
+  /** `route`: where the datagram goes; `client`: whom it is for. False if it will never leave. */
+  send(now: Instant, route: RouteKey, client: RouteKey, bytes: Uint8Array, message: Message): boolean {
     const port = this.#byName.get(portNameOf(route))
     const provingId = provingIdOf(message)
     const isPlain = port !== undefined && bytes.length <= port.maxFrame && !this.#outlets.has(port.name)
     if (isPlain && this.#proof.spends(route, bytes.length, provingId)) {
       this.#ready.push({ route, bytes })
-      return
+      return true
     }
-    const frame: Frame = { route, bytes, client, type: message.type, msgId: msgIdOf(message), provingId, once: isOnce(message) }
-    if (port === undefined) {
-      this.#drop(frame, `there is no port ${portNameOf(route)} any more`)
-      return
-    }
-    if (bytes.length > port.maxFrame) {
-      this.#drop(frame, `${bytes.length} octets are too many for a frame at ${port.name}`, 'sn_max_frame')
-      return
-    }
+    const [type, msgId, tells, once] = [message.type, msgIdOf(message), idToldBy(message), isOnce(message)]
+    const frame: Frame = { route, bytes, client, type, msgId, provingId, tells, once }
+    if (port === undefined) return this.#drop(frame, `there is no port ${portNameOf(route)} any more`)
+    if (bytes.length > port.maxFrame)
+      return this.#drop(frame, `${bytes.length} octets are too many for a frame at ${port.name}`, 'sn_max_frame')
     const urgent = isUrgent(frame.type)
     if (!urgent) {
       this.#waiting.set(client, (this.#waiting.get(client) ?? 0) + 1)
-      if (this.#held.has(client)) {
-        this.#hold(frame)
-        return
-      }
+      if (this.#held.has(client)) return this.#hold(frame)
     }
-    if (this.#admits(now, frame)) this.#forward(frame)
-    else if (urgent) this.#drop(frame, 'the address has not proved itself')
-    else this.#hold(frame)
+    if (this.#admits(now, frame)) return this.#forward(frame)
+    return urgent ? this.#drop(frame, 'the address has not proved itself') : this.#hold(frame)
   }
 
   /** The address was heard, or has proved itself: what waits for that may go. */
@@ -180,11 +174,16 @@ export class Ports {
 
   /**
    * The client begins anew: answers to what it said before would be taken for answers to what it says now, and messages name topic ids that it may have
-   * forgotten.
+   * forgotten. Returns the topic ids that it was not told for that.
    */
-  forget(client: RouteKey): void {
+  forget(client: RouteKey): number[] {
     this.withdraw(client, 'the client has connected anew')
-    this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client)
+    const untold: number[] = []
+    this.#outletOf(client)?.urgent.filter((frame) => {
+      if (frame.client === client && frame.tells !== 0) untold.push(frame.tells)
+      return frame.client !== client
+    })
+    return untold
   }
 
   /** The client has answered this message, or need not: what still waits of it must not follow the answer to that (MQTT-4.3.3-6). */
@@ -256,24 +255,24 @@ export class Ports {
     return this.#proof.admits(now, route, bytes.length, isUrgent(type), provingId)
   }
 
-  #hold(frame: Frame): void {
+  #hold(frame: Frame): boolean {
     const held = this.#held.get(frame.client) ?? new Fifo<Frame>()
     if (held.length >= HELD_MAX) {
-      this.#drop(frame, `${HELD_MAX} messages wait for the address to prove itself`)
       this.#left(frame)
-      return
+      return this.#drop(frame, `${HELD_MAX} messages wait for the address to prove itself`)
     }
     held.push(frame)
     this.#held.set(frame.client, held)
     this.#changed.add(frame.client)
+    return true
   }
 
-  #forward(frame: Frame): void {
+  #forward(frame: Frame): boolean {
     const outlet = this.#outlets.get(portNameOf(frame.route))
     if (outlet === undefined) {
       this.#ready.push(frame)
       this.#left(frame)
-      return
+      return true
     }
     const { airtime, urgent, messages, port } = outlet
     const isAnswer = isUrgent(frame.type)
@@ -281,11 +280,11 @@ export class Ports {
     if (lane.length < port.maxQueued && airtime.fits(frame.bytes.length, shareOf(frame))) {
       lane.push(frame)
       if (!isAnswer) this.#refused.delete(frame.client)
-      return
+      return true
     }
     if (!isAnswer && !frame.once) this.#refused.add(frame.client)
-    this.#drop(frame, `too much waits for airtime at ${port.name}`, 'sn_max_queued_frames')
     this.#left(frame)
+    return this.#drop(frame, `too much waits for airtime at ${port.name}`, 'sn_max_queued_frames')
   }
 
   /** It waits no longer. */
@@ -300,10 +299,11 @@ export class Ports {
   }
 
   /** QoS 1 and 2 come again by their transaction; what was sent once is gone. */
-  #drop({ client: peer, type, once }: Pick<Frame, 'client' | 'type' | 'once'>, reason: string, limit?: string): void {
+  #drop({ client: peer, type, once }: Frame, reason: string, limit?: string): false {
     if (once) this.#traffic.publishDropped++
     const what = `${once ? 'PUBLISH with QoS 0' : nameOf(type)} not sent: ${reason}`
     this.#notice({ code: 'message-dropped', level: 'warn', peer, reason: what, ...(limit !== undefined && { limit }) })
+    return false
   }
 }
 
@@ -320,6 +320,11 @@ const isOnce = (message: Message): boolean => message.type === MsgType.PUBLISH &
 /** 0 if its answer cannot prove an address. With QoS 2 it cannot: the receiver remembers the ids, so they are not chosen for an address. */
 const provingIdOf = (message: Message): number =>
   message.type === MsgType.REGISTER || (message.type === MsgType.PUBLISH && message.qos === 1) ? message.msgId : 0
+/** The topic id that this answer tells, else 0. That of a SUBACK may be a predefined one or a short name. */
+export const idToldBy = (message: Message): number =>
+  (message.type === MsgType.REGACK || message.type === MsgType.SUBACK) && message.returnCode === ReturnCode.ACCEPTED
+    ? message.topicId
+    : 0
 const nameOf = (type: MsgType): string => Object.entries(MsgType).find(([, value]) => value === type)![0]
 
 const isPrompt = (type: MsgType): boolean => type === MsgType.WILLTOPICREQ || type === MsgType.WILLMSGREQ

@@ -1,6 +1,7 @@
 import { Fifo } from '../base/fifo.ts'
 import { type Message, MsgType } from '../mqttsn/messages.ts'
 import type { Lsn } from '../store/store.ts'
+import { idToldBy } from './ports.ts'
 import type { SnClient } from './sn-client.ts'
 
 /** Replies that may wait for the store for one client. A client that asks more is not answered, and asks again. */
@@ -23,13 +24,14 @@ export class Replies {
   send(message: Message, lsn: Lsn): void {
     const { host, route, key } = this.#client
     if (lsn <= host.store.durable && !this.blocked) {
-      host.transmit(route, message)
+      this.#transmit(message)
       return
     }
     this.#waiting ??= new Fifo()
     if (this.#waiting.length >= WAITING_MAX) {
       const reason = `${WAITING_MAX} replies wait for the store`
       host.notice({ code: 'limit-reached', level: 'warn', client: key, peer: route, reason })
+      this.#unsaid(message)
       return
     }
     this.#waiting.push({ message, lsn })
@@ -38,7 +40,7 @@ export class Replies {
 
   /** More is durable: what waited for it leaves. Returns whether that was a message which the client has to answer. */
   release(): boolean {
-    const { host, route } = this.#client
+    const { host } = this.#client
     const waiting = this.#waiting
     let left = false
     for (let head = waiting?.peek(); head !== undefined; head = waiting?.peek()) {
@@ -47,7 +49,7 @@ export class Replies {
         return left
       }
       waiting!.shift()
-      host.transmit(route, head.message)
+      this.#transmit(head.message)
       left ||= isMessage(head.message) || head.message.type === MsgType.PUBREL
     }
     return left
@@ -66,9 +68,21 @@ export class Replies {
   #drop(gone: (message: Message) => boolean, reason: string): void {
     this.#waiting?.filter(({ message }) => {
       if (!gone(message)) return true
+      this.#unsaid(message)
       if (message.type === MsgType.PUBLISH && message.qos <= 0) this.#client.tellDropped(reason)
       return false
     })
+  }
+
+  #transmit(message: Message): void {
+    const { host, route } = this.#client
+    if (!host.transmit(route, message)) this.#unsaid(message)
+  }
+
+  /** An answer that will never leave tells no topic id. (That of a predefined or short name may be another's number, which is then registered once more than it need be.) */
+  #unsaid(message: Message): void {
+    const id = idToldBy(message)
+    if (id !== 0) this.#client.registry.markUnknown(id)
   }
 }
 

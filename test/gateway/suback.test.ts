@@ -135,3 +135,61 @@ describe('more open requests than are remembered', () => {
     expect(world.sent('r')).toEqual(['SUBACK 0401 #9 q1'])
   })
 })
+
+describe('an answer that never leaves tells no topic id, so that a message under it is registered first', () => {
+  const retry = { tRetryMs: 60_000, nRetry: 3, backoff: 1, jitter: 0 }
+  /** An octet a second, and one answer that waits at most. */
+  const slow = (): TestGateway => {
+    const airtime = { bytesPerSecond: 1, dutyCycle: 1 }
+    const world = new TestGateway({ ports: [{ name: 'sn', maxFrame: 100, retry, airtime, maxQueued: 1 }] })
+    world.send('r', say.connect('s', { clean: false, duration: 6000 }))
+    world.advance(60_000)
+    expect(world.sent('r')).toEqual(['CONNACK'])
+    return world
+  }
+
+  test.each([
+    ['SUBACK', say.subscribe('a', 0)],
+    ['REGACK', say.register('a', 9)],
+  ])('%s without room at its port', (name, request) => {
+    const world = slow()
+    world.send('r', say.subscribe('+', 0, 1))
+    world.advance(60_000)
+    // The first PINGRESP is under way, the second one waits.
+    world.send('r', say.ping(), say.ping(), request)
+    expect(world.notices.at(-1)).toMatchObject({ code: 'message-dropped', limit: 'sn_max_queued_frames' })
+    expect(world.notices.at(-1)?.reason).toMatch(name)
+    world.advance(60_000)
+    world.sent('r')
+    world.publish('a', 'x', 0)
+    world.advance(30_000)
+    expect(world.sent('r')).toEqual(['REGISTER 0401=a #1'])
+  })
+
+  test('REGACK that waits at its port when the sensor begins a dialogue about its will, which comes to nothing', () => {
+    const world = slow()
+    world.send('r', say.subscribe('+', 0, 1))
+    world.advance(60_000)
+    world.send('r', say.ping(), say.register('a', 9), say.connect('s', { clean: false, will: true }))
+    world.advance(600_000)
+    expect(world.sent('r').slice(0, 3)).toEqual(['SUBACK 0000 #1 q0', 'PINGRESP', 'WILLTOPICREQ'])
+    world.publish('a', 'x', 0)
+    world.advance(30_000)
+    expect(world.sent('r')).toEqual(['REGISTER 0401=a #1'])
+  })
+
+  test('SUBACK behind more answers than may wait for the store', () => {
+    const world = gated()
+    world.send('r', say.subscribe('+', 0, 1))
+    world.settle()
+    world.sent('r')
+    // The first one waits for its record, and the others behind it.
+    for (let i = 0; i < 64; i++) world.send('r', say.register('other', 100 + i))
+    world.send('r', say.register('a', 9))
+    expect(world.notices.at(-1)).toMatchObject({ code: 'limit-reached', reason: '64 replies wait for the store' })
+    world.settle()
+    expect(world.sent('r')).toHaveLength(64)
+    world.publish('a', 'x', 0)
+    expect(world.sent('r')).toEqual(['REGISTER 0402=a #1'])
+  })
+})

@@ -1,4 +1,3 @@
-import type { Notice } from '../../../src/base/notice.ts'
 import { MsgType } from '../../../src/mqttsn/messages.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
@@ -11,8 +10,6 @@ export class KnownIds extends SiteChecker {
   readonly #since = new Map<string, { readonly ids: Set<number>; wants: MsgType | undefined }>()
   /** The server has begun anew: it takes what it has recorded for known, until it is told otherwise (ruling A10). */
   readonly #trusting = new Set<string>()
-  /** Something for the sensor found no room at its port: it may have been what tells an id. It says so when it is sent that, with QoS 0 too late. */
-  readonly #unsure = new Set<string>()
 
   datagramIn(sensor: Sensor, datagram: Uint8Array): void {
     const message = messageOf(datagram)
@@ -34,7 +31,7 @@ export class KnownIds extends SiteChecker {
     else if (message?.type === MsgType.CONNACK && message.returnCode === 0) this.#connected(id)
     if (message?.type !== MsgType.PUBLISH || message.topicIdType !== 'normal') return
     // Of QoS 1 and 2 the sensor would say that it does not.
-    if ((message.qos > 0 && this.#trusting.has(id)) || this.#unsure.has(id)) return
+    if (message.qos > 0 && this.#trusting.has(id)) return
     if (this.#told.get(id)?.has(message.topicId) !== true)
       this.tell(`${id} was sent a message under ${message.topicId}, which it was not told`)
   }
@@ -49,11 +46,6 @@ export class KnownIds extends SiteChecker {
 
   #note(id: string, topicId: number): void {
     for (const told of [this.#told.get(id), this.#since.get(id)?.ids]) told?.add(topicId)
-  }
-
-  notice(notice: Notice): void {
-    const id = notice.limit === 'sn_max_queued_frames' ? this.site.clientOf(notice) : undefined
-    if (id !== undefined) this.#unsure.add(id)
   }
 
   crashed(): void {
