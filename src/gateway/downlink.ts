@@ -175,9 +175,8 @@ export class Downlink {
     if (transaction !== undefined)
       this.#client.host.ports.retract(this.#client.route, msgId, type === MsgType.REGACK ? MsgType.REGISTER : MsgType.PUBLISH)
     const proves = isOfProof(message) && this.#client.host.acknowledged(this.#client.route, msgId)
-    if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID) {
+    if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID)
       markUnknownTopicId(this.#client, message.topicId, transaction?.message)
-    }
     if (transaction === undefined) {
       const isKnown = type === MsgType.REGACK ? this.#answeredLate(now, message) : this.#answersAhead(now, message)
       if (isKnown) return
@@ -367,7 +366,10 @@ export class Downlink {
   #answeredLate(now: Instant, { topicId, msgId, returnCode }: TopicAck): boolean {
     const { registry } = this.#client
     const late = registry.answeredLate(topicId, msgId)
-    if (late === undefined) return false
+    if (late === undefined) {
+      registry.answeredStale(topicId)
+      return false
+    }
     if (returnCode === ReturnCode.ACCEPTED) registry.markKnown(late.topicId)
     else if (returnCode !== ReturnCode.CONGESTION) this.#refused(now, late.topicName)
     return true

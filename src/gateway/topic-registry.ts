@@ -85,6 +85,11 @@ export class TopicRegistry {
     return assigned?.offered === 'again' && !assigned.acknowledged
   }
 
+  /** REGACK for no REGISTER that is open: a late copy of an old one may have told the client the topic that this number had before. */
+  answeredStale(id: number): void {
+    if (this.#byId.get(id)?.offered === 'again') this.markUnknown(id)
+  }
+
   /**
    * A number that no name has, and whether it had one before; `undefined` if there is none. Of those that were never given, some are kept for what the
    * client itself may still ask for: `most` ids in all, or half of all numbers if these are fewer.

@@ -144,6 +144,21 @@ describe('topic ids that have run out', () => {
     expect(world.sent('r')).toEqual(['PUBLISH 0401=x #1 q1', 'REGACK 0402 #5'])
   })
 
+  test('a late copy of an old REGISTER, which the sensor obeys and answers, is followed by a REGISTER before the next message', () => {
+    const { world, table } = few({ topicsPerClient: 2 })
+    for (let i = 0; i < 5; i++) {
+      world.publish(`t/${i}`, 'x', 0)
+      table.take()
+    }
+    expect(table.topics.get(0x401)).toBe('t/4')
+    // The radio brings the first REGISTER once more.
+    table.topics.set(0x401, 't/0')
+    world.send('r', say.regack(0x401, 1))
+    world.publish('t/4', 'y', 0)
+    table.take()
+    expect(table.heard.at(-1)).toBe('t/4=y')
+  })
+
   test('a sensor that has not acknowledged the new name is not taken to mean it', () => {
     const { world, table } = few({ topicsPerClient: 2 })
     const watcher = world.client('w')
