@@ -186,6 +186,17 @@ export class Ports {
     return untold
   }
 
+  /** Takes back an answer that still waits: it would be taken for the answer to what the client has said since. */
+  unsay(client: RouteKey, type: MsgType): void {
+    this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client || frame.type !== type)
+  }
+
+  /** An answer of this type to this client still waits. */
+  owes(client: RouteKey, type: MsgType): boolean {
+    for (const frame of this.#outletOf(client)?.urgent ?? []) if (frame.client === client && frame.type === type) return true
+    return false
+  }
+
   /** The client has answered this message, or need not: what still waits of it must not follow the answer to that (MQTT-4.3.3-6). */
   retract(client: RouteKey, msgId: number, type: MsgType = MsgType.PUBLISH): void {
     if (!this.isWaiting(client)) return

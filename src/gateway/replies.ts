@@ -60,6 +60,20 @@ export class Replies {
     this.#drop(isMessage, 'the client went to sleep, or away, before QoS 0 could be sent')
   }
 
+  /** An answer of this type still waits, here or at its port. */
+  owes(type: MsgType): boolean {
+    for (const { message } of this.#waiting ?? []) if (message.type === type) return true
+    const { host, route } = this.#client
+    return host.ports.owes(route, type)
+  }
+
+  /** Takes back answers of this type. */
+  unsay(type: MsgType): void {
+    this.#waiting?.filter(({ message }) => message.type !== type)
+    const { host, route } = this.#client
+    host.ports.unsay(route, type)
+  }
+
   /** A new connection: what was owed to the old one is not what the client asks for now. */
   clear(): void {
     this.#drop(() => true, 'the client connected anew before QoS 0 could be sent')

@@ -229,6 +229,11 @@ export class SnClient {
 
   /** PINGREQ from sleep: everything that waits goes out now, and PINGRESP closes the window [1.2 section 6.14]. */
   #wake(now: Instant): void {
+    if (this.replies.owes(MsgType.PINGRESP)) {
+      // The awake period before has ended, and the sensor does not know: that PINGRESP is its answer, or follows what is still to come.
+      if (!this.downlink.busy && (this.link?.backlog ?? 0) === 0) return
+      this.replies.unsay(MsgType.PINGRESP)
+    }
     this.state = 'awake'
     this.downlink.beginWake()
     this.supervision.arm(now)

@@ -157,6 +157,32 @@ describe('airtime', () => {
     }
   })
 
+  test('PINGREQ before the PINGRESP of the awake period before has left: one PINGRESP, behind what that one brings', () => {
+    const gateway = withRadio()
+    const other = nodeRoute(A, Uint8Array.of(1))
+    const asleep = (): void => {
+      gateway.send(A, say.disconnect(6000))
+      gateway.advance(5000)
+      gateway.sent(A)
+      // The answer to another one (6 octets and an envelope) is under way.
+      gateway.send(other, say.ping(), say.ping())
+      gateway.send(A, say.ping('s'))
+    }
+    subscribed(gateway, A)
+    asleep()
+    gateway.publish('t', 'x', 1)
+    gateway.send(A, say.ping('s'))
+    gateway.advance(5000)
+    expect(gateway.sent(A)).toEqual(['PUBLISH 0401=x #1 q1'])
+    gateway.send(A, say.puback(0x401, 1))
+    gateway.advance(5000)
+    expect(gateway.sent(A)).toEqual(['PINGRESP'])
+    asleep()
+    gateway.send(A, say.ping('s'), say.ping('s'))
+    gateway.advance(5000)
+    expect(gateway.sent(A)).toEqual(['PINGRESP'])
+  })
+
   test('a client that has said goodbye is asked nothing about its will', () => {
     const gateway = withRadio()
     const connect = say.connect('s', { clean: false, will: true })
