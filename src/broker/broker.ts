@@ -212,9 +212,12 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     this.#recovery?.finish(now, this.sessions, this.#publisher)
   }
 
-  /** Sessions whose conversation the process took with it count as disconnected now, unless somebody has resumed them. */
-  runDownRecovered(now: Instant): void {
-    this.#recovery?.runDown(now, this.sessions)
+  /**
+   * Sessions whose conversation the process took with it count as disconnected now, unless somebody has resumed them. `isLost`: a sensor that the
+   * gateway knows, and has not let in again.
+   */
+  runDownRecovered(now: Instant, isLost: (clientId: string) => boolean = () => false): void {
+    this.#recovery?.runDown(now, this.sessions, isLost)
     this.#recovery = undefined
     this.handleTimeout(now)
   }

@@ -125,13 +125,13 @@ export class Recovery {
     for (const message of retained) if (message.expiresAt !== undefined) retained.set(message.topic, message)
   }
 
-  /** Starts the clocks of everybody who has not come back by now. */
-  runDown(now: Instant, sessions: Sessions): void {
+  /** Starts the clocks of everybody who has not come back by now. `isLost`: the gateway knows this sensor, and has not taken up its conversation. */
+  runDown(now: Instant, sessions: Sessions, isLost: (clientId: string) => boolean): void {
     const wall = wallTime(this.#context.clock, now)
     for (const { session, detachedAt } of this.#restored.values()) {
       if (session.ended || session.link !== undefined) continue
       // A sensor that the gateway does not know was still connecting: nobody has told it that its will is kept.
-      if (session.kind === 'sn' && detachedAt === undefined) session.will = undefined
+      if (session.kind === 'sn' && detachedAt === undefined && !isLost(session.clientId)) session.will = undefined
       if (detachedAt === undefined) sessions.abandoned(now, session)
       else sessions.runDown(now, session, Math.max(0, wall - detachedAt))
     }

@@ -216,8 +216,10 @@ export class ConnectionSetup {
     if (client.state !== 'active' && client.state !== 'asleep') return
     const user = client.host.options.users.userOf(client.clientId, client.route)
     if (user === undefined) {
-      // The rules have changed while nobody was there to apply them.
-      client.lose(now, 'no rule of sn_users lets it in')
+      // The rules have changed while nobody was there to apply them. The broker, which has its session and its will, takes it for lost.
+      const reason = 'no rule of sn_users lets it in any more'
+      client.host.notice({ code: 'client-revoked', level: 'warn', client: client.key, peer: client.route, reason })
+      client.lose(now, reason)
       return
     }
     this.#connecting = 'restart'

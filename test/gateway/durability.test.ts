@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
+import { ANONYMOUS_SENSORS } from '../../src/gateway/options.ts'
 import type { Message } from '../../src/mqttsn/messages.ts'
 import { say, TestGateway } from './harness.ts'
 
@@ -443,4 +444,17 @@ describe('after kill -9', () => {
       expect(watcher.poll()).toEqual(expected)
     }
   })
+})
+
+test('a sensor that sn_users shuts out while the process is down is lost: its will fires, and it is told', () => {
+  const world = gated()
+  const users = { ...ANONYMOUS_SENSORS, userOf: () => undefined }
+  const after = world.restarted(0, undefined, { users })
+  expect(after.notices.filter(({ client }) => client === 'sn:s')).toMatchObject([
+    { code: 'client-revoked', reason: 'no rule of sn_users lets it in any more' },
+    { code: 'will-published', reason: 'on gone' },
+  ])
+  after.settle()
+  // Once, whatever follows.
+  expect(after.restarted(0, undefined, { users }).codes()).not.toContain('will-published')
 })

@@ -85,13 +85,13 @@ export class TestGateway {
     }
     this.broker.recover(0)
     this.gateway.recover(0)
-    this.broker.runDownRecovered(0)
+    this.broker.runDownRecovered(0, (clientId) => this.gateway.client(clientId)?.state === 'lost')
     this.#run()
   }
 
   /** A new process on what the store has kept, of which so many records were folded into rows. */
-  restarted(epoch = 0, folded = (this.store as DelayedStore).durable): TestGateway {
-    return new TestGateway({}, (this.store as DelayedStore).crash({ folded }), { epoch })
+  restarted(epoch = 0, folded = (this.store as DelayedStore).durable, options: Partial<GatewayOptions> = {}): TestGateway {
+    return new TestGateway(options, (this.store as DelayedStore).crash({ folded }), { epoch })
   }
 
   send(route: string, ...messages: Message[]): void {
