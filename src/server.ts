@@ -219,15 +219,15 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   }
 
   /**
-   * The process is about to end: wills of MQTT clients first, to all who still listen, then a reason for those who can read one. Sensors
-   * hear nothing and lose nothing. Each returns false while there is more to do: then poll, give the store time, and call it again. Nothing is lost if that
-   * is not done to the end: the next process goes on with it.
+   * First half of a shutdown: publishes the wills of MQTT clients while subscribers are still connected. Sensors are told nothing and lose nothing.
+   * Returns false while there is more to do: poll, let the store commit, and call it again. If it is cut short nothing is lost, because the
+   * next process continues.
    */
   publishWills(now: Instant): boolean {
     return this.broker.publishWills(now)
   }
 
-  /** Second half of the end; poll once more after it. */
+  /** Second half: disconnects everybody, MQTT 5 clients with a reason. Returns false as `publishWills` does; poll once more at the end. */
   shutDown(now: Instant): boolean {
     if (!this.broker.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)) return false
     this.gateway.stop(now)

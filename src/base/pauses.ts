@@ -1,8 +1,8 @@
 import type { Instant } from './machine.ts'
 
 /**
- * Times in which the process did not run, because it was stopped or its machine was paused. Nobody could be heard then, so silence is given that much
- * longer afterwards, though never more than it may last anyway.
+ * Times during which the process did not run: it was stopped, or its machine was paused. Nobody could be heard then, so everybody may stay silent for that
+ * much longer afterwards, but at most for their usual time again.
  */
 export class Pauses {
   #end: Instant = Number.NEGATIVE_INFINITY
@@ -10,7 +10,7 @@ export class Pauses {
 
   /** A pause of so many milliseconds has just ended. */
   ended(now: Instant, ms: number): void {
-    // A short stall does not cut short what a long one has granted.
+    // A short pause must not cut off what a long one before it has granted.
     this.#ms = ms + Math.max(0, this.#end + this.#ms - now)
     this.#end = now
   }

@@ -4,9 +4,9 @@ import { PacketType } from '../mqtt/packets.ts'
 import { typeName } from '../mqttsn/describe.ts'
 import { messageLength } from '../mqttsn/encode.ts'
 import { type Message, type MsgIdOnly, MsgType, type Register, ReturnCode, type TopicAck } from '../mqttsn/messages.ts'
-import { Fruitless } from './fruitless.ts'
 import { type Held, hold, publishOf } from './held.ts'
 import { publishId, registerId } from './message-ids.ts'
+import { PoisonMessage } from './poison-message.ts'
 import { Retries } from './retries.ts'
 import { allTriesMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
@@ -25,7 +25,7 @@ export class Downlink {
   #octets = 0
   readonly #client: SnClient
   readonly #transactions = new Transactions()
-  readonly fruitless = new Fruitless()
+  readonly poison = new PoisonMessage()
   /** The client's own message, which waits for its PUBACK to leave first. */
   #own: Held | undefined = undefined
   /** The client has answered with congestion, or the store is full. */
@@ -187,7 +187,7 @@ export class Downlink {
       return
     }
     this.#retries.isIgnored = false
-    this.fruitless.answered(transaction)
+    this.poison.answered(transaction)
     if (type === MsgType.REGACK) {
       this.#registered(now, transaction, message.returnCode)
       return
@@ -306,14 +306,14 @@ export class Downlink {
   #unanswered(now: Instant, first: Transaction): void {
     const { state, durationSeconds, retryProfile } = this.#client
     const retries = this.#retries
-    const isFruitless = this.fruitless.count(first) >= retries.rounds
-    if (isFruitless || (state === 'active' && retries.heardSinceLast)) this.#giveUpUnanswered(now)
+    const isPoison = this.poison.count(first) >= retries.rounds
+    if (isPoison || (state === 'active' && retries.heardSinceLast)) this.#giveUpUnanswered(now)
     else if (state === 'active' && retries.heardSinceFirst && !retries.exhausted) {
       retries.exhausted = true
       if (durationSeconds === 0) retries.armFor(now, allTriesMs(retryProfile))
     } else {
-      if (state === 'awake') this.fruitless.add(first)
-      else this.fruitless.lost(first)
+      if (state === 'awake') this.poison.add(first)
+      else this.poison.lost(first)
       this.#client.retriesExhausted(now, first.awaiting)
     }
   }
@@ -321,8 +321,8 @@ export class Downlink {
   /** The client is there and does not answer: what it was sent is dropped, or waits, and the rest continues (ruling A28). */
   #giveUpUnanswered(now: Instant): void {
     const isMessageOpen = this.#transactions.open.some(({ awaiting }) => awaiting !== 'PUBCOMP')
-    const isFruitless = this.#transactions.open.some((each) => this.fruitless.count(each) >= this.#retries.rounds)
-    if (isMessageOpen && !isFruitless && this.#retries.beginRound(now)) {
+    const isPoison = this.#transactions.open.some((each) => this.poison.count(each) >= this.#retries.rounds)
+    if (isMessageOpen && !isPoison && this.#retries.beginRound(now)) {
       this.#sendAgain()
       return
     }

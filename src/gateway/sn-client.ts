@@ -93,7 +93,7 @@ export class SnClient {
     if (this.state === 'asleep') this.#recordHeard(now)
     switch (this.#reaction(message)) {
       case 'connect':
-        this.downlink.fruitless.heard(true)
+        this.downlink.poison.heard(true)
         this.setup.connected(now, message as SnConnect)
         break
       case 'willTopic':
@@ -146,7 +146,7 @@ export class SnClient {
         this.setup.crossed(now, message)
         break
       case 'stranger':
-        this.downlink.fruitless.heard(false)
+        this.downlink.poison.heard(false)
         this.host.tellStranger(now, this.route, 'told to connect')
         break
       case 'ignore':

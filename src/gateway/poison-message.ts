@@ -2,17 +2,17 @@ import { MsgType } from '../mqttsn/messages.ts'
 import type { Transaction } from './transaction.ts'
 
 /**
- * What a client that is there leaves unanswered in one conversation after the other, or in one awake period after the other: all that it is sent on one
- * topic, or its REGISTER. A conversation counts if the client was lost over it, and was heard afterwards without having connected anew: so it has heard
- * CONNACK before.
+ * Finds the message that a client never answers although it is there: everything on one topic, or its REGISTER, in one conversation or awake period
+ * after another. Without this, the client would be lost over it for ever. A conversation counts if the client was lost over the message and then
+ * spoke without connecting anew, which shows that it had received CONNACK.
  */
-export class Fruitless {
+export class PoisonMessage {
   #subject = ''
   #count = 0
-  /** Over what the client was lost, until it is known whether it was there. */
+  /** What the client was lost over, until it turns out whether it was there. */
   #lostOver = ''
 
-  /** So many conversations or awake periods have ended over this. */
+  /** How many conversations or awake periods in a row have ended over this. */
   count(transaction: Transaction): number {
     return subjectOf(transaction) === this.#subject ? this.#count : 0
   }
@@ -27,7 +27,7 @@ export class Fruitless {
     this.#lostOver = subjectOf(transaction)
   }
 
-  /** The client speaks: as one that was never lost, or with CONNECT, which says nothing about what it has heard before. */
+  /** The client was heard. A CONNECT says nothing about whether it received anything before. */
   heard(connects: boolean): void {
     if (this.#lostOver !== '' && !connects) this.#add(this.#lostOver)
     this.#lostOver = ''
