@@ -236,10 +236,13 @@ export class Site {
     }
   }
 
-  /** An awake period may bring little. */
+  /** An awake period may bring little, and what is repeated to an unproven address has to be earned by what comes from there. */
   get #waits(): boolean {
     const { gateway } = this.world.server
-    return this.nodes.some(({ id }) => (gateway.client(id)?.link?.backlog ?? 0) > 0)
+    return this.nodes.some(({ id }) => {
+      const client = gateway.client(id)
+      return (client?.link?.backlog ?? 0) > 0 || (this.setup.addresses === 'unproven' && client?.downlink.busy === true)
+    })
   }
 
   /** Everybody goes, and nobody comes back before their sessions are forgotten. */
