@@ -20,6 +20,8 @@ interface StationWill {
   /** What has ended it, and the record with which a store knows of that. */
   over: 'published' | 'goodbye' | undefined
   recorded: Lsn
+  /** Its next conversation begins, and the will of the one before still waits for room: it goes first. */
+  before: boolean
 }
 
 /**
@@ -36,7 +38,7 @@ export class WillInTime extends SiteChecker {
     super(site)
     for (const { id, will } of site.stations) {
       if (will === undefined) continue
-      this.#wills.set(id, { kept: 'no', due: undefined, from: undefined, over: undefined, recorded: 0 })
+      this.#wills.set(id, { kept: 'no', due: undefined, from: undefined, over: undefined, recorded: 0, before: false })
     }
   }
 
@@ -44,8 +46,10 @@ export class WillInTime extends SiteChecker {
     const will = this.#wills.get(this.stationOf(tcp).id)
     if (will === undefined) return
     for (const packet of this.#up.read(tcp, bytes)) {
-      if (packet.type === PacketType.CONNECT) Object.assign(will, { kept: 'asked', due: undefined, over: undefined })
-      else if (packet.type === PacketType.DISCONNECT && packet.reasonCode === 0) {
+      if (packet.type === PacketType.CONNECT) {
+        const before = will.from !== undefined && will.over === undefined
+        Object.assign(will, { kept: 'asked', due: undefined, over: undefined, before })
+      } else if (packet.type === PacketType.DISCONNECT && packet.reasonCode === 0) {
         will.kept = 'no'
         this.#over(will, 'goodbye', 1)
       }
@@ -58,7 +62,7 @@ export class WillInTime extends SiteChecker {
     for (const packet of this.#down.read(tcp, bytes)) {
       if (packet.type !== PacketType.CONNACK) continue
       if (packet.reasonCode === 0)
-        Object.assign(will, { kept: 'yes', due: undefined, from: undefined, over: undefined, recorded: 0 })
+        Object.assign(will, { kept: 'yes', due: undefined, from: undefined, over: undefined, recorded: 0, before: false })
       else will.kept = 'no'
     }
   }
@@ -72,6 +76,7 @@ export class WillInTime extends SiteChecker {
 
   #lost({ willDelayMs }: Station, will: StationWill, known: number): void {
     if (will.kept === 'no') return
+    will.before = false
     const { schedule, runsAt } = this.site.world
     const at = Math.max(schedule.now, runsAt) + willDelayMs
     will.from = Math.min(will.from ?? at, at - known)
@@ -92,7 +97,8 @@ export class WillInTime extends SiteChecker {
     else if (will.over === 'goodbye') this.tell(`the will of ${id} was published although it had said goodbye`)
     else if (will.from === undefined) this.tell(`the will of ${id} was published, and it is not lost`)
     else if (schedule.now < will.from) this.tell(`the will of ${id} was published ${will.from - schedule.now} ms early`)
-    this.#over(will, 'published', 0)
+    if (will.before) will.before = false
+    else this.#over(will, 'published', 0)
   }
 
   /** `ahead`: its record is still to come. */
