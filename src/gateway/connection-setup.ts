@@ -29,8 +29,7 @@ export class ConnectionSetup {
   /** CONNECT has come. */
   connected(now: Instant, message: SnConnect): void {
     const client = this.#client
-    client.replies.clear()
-    for (const id of client.host.ports.forget(client.route)) client.registry.markUnknown(id)
+    this.#takeBackAnswers()
     const before = this.#dialogue?.before ?? settledState(client.state)
     this.#dialogue?.end()
     this.#dialogue = undefined
@@ -131,6 +130,8 @@ export class ConnectionSetup {
     client.link?.setWill(now, undefined)
     client.downlink.abandon()
     client.inbound.abandon()
+    // The broker may have answered in the meantime what the client had asked before its CONNECT.
+    this.#takeBackAnswers()
     client.cleanSession = connect.cleanSession
     client.will = will
     this.#connecting = 'client'
@@ -227,6 +228,13 @@ export class ConnectionSetup {
     client.link = client.host.openLink(now, client, true)
     client.link.listen(now, false)
     client.toBroker(now, connectPacket(client.clientId, false, client.expirySeconds, client.will, this.#window))
+  }
+
+  /** What still waits to be said to the client belongs to the conversation before. */
+  #takeBackAnswers(): void {
+    const { replies, host, route, registry } = this.#client
+    replies.clear()
+    for (const id of host.ports.forget(route)) registry.markUnknown(id)
   }
 
   /** The client is gone, or the broker has ended the conversation: nothing of a CONNECT goes on. */
