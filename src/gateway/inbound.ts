@@ -126,7 +126,7 @@ export class Inbound {
       refuse(ReturnCode.CONGESTION, this.#tooMany('PUBLISH', PUBLISHING_MAX))
       return
     }
-    if (qos === 2 && this.#qos2?.isLateCopy(now, msgId, fingerprint(topic, data))) {
+    if (qos === 2 && this.#qos2?.isLateCopy(this.#client.host.pauses.earliestArrival(now), msgId, fingerprint(topic, data))) {
       const { host, key, route: peer } = this.#client
       host.notice({ code: 'message-dropped', level: 'debug', client: key, peer, reason: `late copy of QoS 2 message ${msgId}` })
       this.#client.send({ type: MsgType.PUBREC, msgId })
@@ -323,7 +323,7 @@ export class Inbound {
   /** Notes the id of a QoS 2 message, before the broker's receipt, so that PUBREC waits for both; false if the store is full. */
   #noteOpen(now: Instant, msgId: number, fingerprint: number): boolean {
     this.#qos2 ??= new Qos2Ids()
-    const slot = this.#qos2.open(now, msgId, fingerprint)
+    const slot = this.#qos2.open(this.#client.host.pauses.earliestArrival(now), msgId, fingerprint)
     if (slot === undefined || this.#record({ slot, msgId, fingerprint, until: 0 })) return true
     this.#qos2.refused(msgId)
     return false

@@ -19,11 +19,11 @@ export interface Qos2Id {
 export class Qos2Ids {
   readonly #slots: Qos2Id[] = []
 
-  /** PUBLISH came; gives the place that was written, or `undefined` if it says so already. */
-  open(now: Instant, msgId: number, fingerprint: number): number | undefined {
+  /** PUBLISH came, at `arrived` or later; gives the place that was written, or `undefined` if it says so already. */
+  open(arrived: Instant, msgId: number, fingerprint: number): number | undefined {
     const known = this.#opened(msgId)
     if (known >= 0 && this.#slots[known]!.fingerprint === fingerprint) return undefined
-    const slot = known >= 0 ? known : this.#free(now)
+    const slot = known >= 0 ? known : this.#free(arrived)
     this.#slots[slot] = { msgId, fingerprint, until: undefined }
     return slot
   }
@@ -43,10 +43,10 @@ export class Qos2Ids {
     if (slot >= 0) this.#slots[slot] = { msgId, fingerprint: 0, until: Number.NEGATIVE_INFINITY }
   }
 
-  /** Whether this is a late copy of a finished exchange: same id, same topic and payload. */
-  isLateCopy(now: Instant, msgId: number, fingerprint: number): boolean {
+  /** Whether this is a late copy of a finished exchange: same id, same topic and payload. It came at `arrived` or later. */
+  isLateCopy(arrived: Instant, msgId: number, fingerprint: number): boolean {
     if (this.#opened(msgId) >= 0) return false
-    return this.#slots.some((slot) => slot.msgId === msgId && slot.fingerprint === fingerprint && slot.until! > now)
+    return this.#slots.some((slot) => slot.msgId === msgId && slot.fingerprint === fingerprint && slot.until! > arrived)
   }
 
   /** For the replay. */
@@ -66,8 +66,8 @@ export class Qos2Ids {
   }
 
   /** One that nobody needs any more, else a new one, else the one that is nearest to its end. */
-  #free(now: Instant): number {
-    const idle = this.#slots.findIndex(({ until }) => until !== undefined && until <= now)
+  #free(arrived: Instant): number {
+    const idle = this.#slots.findIndex(({ until }) => until !== undefined && until <= arrived)
     if (idle >= 0) return idle
     if (this.#slots.length < SLOTS) return this.#slots.length
     let first = 0

@@ -64,3 +64,21 @@ describe('the time in which the process did not run is no silence', () => {
     })
   }
 })
+
+test('a late copy of a QoS 2 message that waited in its socket during a pause is still recognised as one', () => {
+  const world = new TestGateway({ qos2HoldDownMs: 30_000 })
+  const watcher = world.client('w')
+  watcher.subscribe('ab', 0)
+  watcher.poll()
+  const publish = { ...say.publish(0x6162, 'x', 2, 7), topicIdType: 'short' as const }
+  world.send('r', say.connect('s', { clean: false }), publish, say.pubrel(7))
+  world.now += 60_000
+  world.gateway.paused(world.now, 60_000)
+  world.send('r', publish)
+  expect(watcher.poll()).toEqual(['ab=x q0'])
+  // Later it would be another message.
+  world.send('r', say.pubrel(7))
+  world.advance(40_000)
+  world.send('r', publish)
+  expect(watcher.poll()).toEqual(['ab=x q0'])
+})
