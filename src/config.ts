@@ -1,3 +1,4 @@
+import { masked } from './base/masked.ts'
 import type { Kind } from './base/options/kinds.ts'
 import {
   type ListenerSettings,
@@ -83,7 +84,7 @@ export function inWords(raw: unknown): string {
   if (raw === undefined || raw === null) return 'nothing'
   if (Array.isArray(raw)) return 'a list'
   if (typeof raw === 'object') return 'a map'
-  const text = typeof raw === 'string' ? JSON.stringify(raw) : String(raw)
+  const text = typeof raw === 'string' ? JSON.stringify(masked(raw)) : String(raw)
   return text.length > 60 ? `${text.slice(0, 60)}...` : text
 }
 

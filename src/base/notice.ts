@@ -57,6 +57,7 @@ export type NoticeCode =
   | 'clock-jumped'
   | 'process-paused'
   | 'reload-failed'
+  | 'authentication-failed'
 
 export type NoticeSink = (notice: Notice) => void
 

@@ -75,10 +75,30 @@ export type AuthAnswer =
   | {
       readonly kind: 'refused'
       readonly reasonCode: number
+      /** For Notices alone, in as much detail as helps the operator: clients are told what goes with the code (`refusalWords`). */
       readonly reason: string
       /** For Notices: the user that enhanced authentication was about. */
       readonly username?: string
     }
+
+/**
+ * What a client that is not let in is told. Nothing that depends on who verifies: that may name addresses, files and services, and whoever reaches the
+ * port can read it.
+ */
+export function refusalWords(reasonCode: number): string {
+  switch (reasonCode) {
+    case ReasonCode.BAD_USER_NAME_OR_PASSWORD:
+      return 'user name or password'
+    case ReasonCode.SERVER_UNAVAILABLE:
+      return 'nobody can be authenticated at the moment'
+    case ReasonCode.SERVER_BUSY:
+      return 'too many clients log in'
+    case ReasonCode.BAD_AUTHENTICATION_METHOD:
+      return 'no such authentication method'
+    default:
+      return 'not allowed'
+  }
+}
 
 /**
  * Whether a client may publish on this topic, or have its will there. Of the broker's own topics only the state of bridges is open to clients: to a

@@ -4,8 +4,9 @@ import type { LinkId } from '../mqtt/link.ts'
 import { type Auth, type Connect, PacketType } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import type { AuthAnswer, AuthRequest } from './access.ts'
+import { type AuthAnswer, type AuthRequest, refusalWords } from './access.ts'
 import type { ClientLink } from './client-link.ts'
+import type { Refusal } from './connector.ts'
 import type { Session } from './session.ts'
 
 /** Who a client has turned out to be. */
@@ -32,10 +33,10 @@ export interface Authenticating {
 /** What comes of an authentication is the broker's to do. */
 export interface AuthenticationOwner {
   admit(now: Instant, link: ClientLink, connect: Connect, who: Admitted): void
-  refuse(link: ClientLink, connect: Connect, reasonCode: number, reason: string, limit?: string, username?: string): void
+  refuse(link: ClientLink, connect: Connect, refusal: Refusal, username?: string): void
   /** Gives 0, or the reason code with which the client has to go after all. */
   renew(now: Instant, session: Session, who: Admitted): number
-  fail(now: Instant, link: ClientLink, reasonCode: number, reason: string): void
+  fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string, detail?: string): void
 }
 
 /**
@@ -112,8 +113,10 @@ export class Authentication {
     }
     link.authenticating = undefined
     if (answer.kind === 'refused') {
-      if (connect === undefined) this.#owner.fail(now, link, answer.reasonCode, answer.reason)
-      else this.#owner.refuse(link, connect, answer.reasonCode, answer.reason, undefined, answer.username)
+      const { reasonCode, reason: detail, username } = answer
+      const reason = refusalWords(reasonCode)
+      if (connect === undefined) this.#owner.fail(now, link, reasonCode, reason, undefined, detail)
+      else this.#owner.refuse(link, connect, { reasonCode, reason, detail }, username)
       return
     }
     const { kind: _, ...rest } = answer

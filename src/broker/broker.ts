@@ -13,7 +13,7 @@ import type { BrokerRecord, Lsn, Store, WallClock } from '../store/store.ts'
 import { type Access, type AuthAnswer, type AuthRequest, mayPublish, OPEN_ACCESS } from './access.ts'
 import { type Admitted, Authentication, type AuthenticationOwner } from './authentication.ts'
 import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
-import { Connector } from './connector.ts'
+import { Connector, type Refusal } from './connector.ts'
 import type { BrokerContext } from './context.ts'
 import { Exchanges } from './exchanges.ts'
 import { Expiry } from './expiry.ts'
@@ -394,12 +394,12 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   #connect(now: Instant, link: ClientLink, packet: Connect): void {
     const wrong = this.#connector.check(link, packet)
     if (wrong !== undefined) {
-      this.refuse(link, packet, wrong.reasonCode, wrong.reason, wrong.limit)
+      this.refuse(link, packet, wrong)
       return
     }
     const admitted = this.#context.access.connect(link.info, packet)
     if (admitted === 'ask') this.#authentication.begin(link, packet)
-    else if (admitted !== 0) this.refuse(link, packet, admitted, 'not allowed')
+    else if (admitted !== 0) this.refuse(link, packet, { reasonCode: admitted, reason: 'not allowed' })
     else {
       const { identity } = link.info
       const username = identity ?? packet.username
@@ -414,7 +414,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       this.#close(now, old, ReasonCode.SESSION_TAKEN_OVER, true),
     )
     if ('reasonCode' in admitted) {
-      this.refuse(link, packet, admitted.reasonCode, admitted.reason, admitted.limit)
+      this.refuse(link, packet, admitted)
       return
     }
     this.stats.connected++
@@ -423,12 +423,12 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     link.resume(admitted)
   }
 
-  refuse(link: ClientLink, packet: Connect, reasonCode: number, reason: string, limit?: string, username?: string): void {
+  refuse(link: ClientLink, packet: Connect, { reasonCode, reason, detail = reason, limit }: Refusal, username?: string): void {
     this.stats.refused++
     const { kind, peer, identity } = link.info
     const user = username ?? identity ?? packet.username
     const told = {
-      reason: `${reason} (reason code 0x${reasonCode.toString(16)})`,
+      reason: `${detail} (reason code 0x${reasonCode.toString(16)})`,
       ...(limit !== undefined && { limit }),
       ...(user !== undefined && { user }),
     }
@@ -447,15 +447,15 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     return 0
   }
 
-  /** The client broke the protocol, or may not go on: its will fires, its session stays. */
-  fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string): void {
+  /** The client broke the protocol, or may not go on: its will fires, its session stays. `detail` is for the log, in place of what the client is told. */
+  fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string, detail = reason): void {
     const connect = link.authenticating?.connect
     if (connect !== undefined) {
-      this.refuse(link, connect, reasonCode, reason)
+      this.refuse(link, connect, { reasonCode, reason })
       return
     }
     const who = { ...(link.client !== undefined && { client: link.client.key }), ...(limit !== undefined && { limit }) }
-    this.#context.notice({ code: 'protocol-error', level: 'info', ...who, peer: link.info.peer, reason })
+    this.#context.notice({ code: 'protocol-error', level: 'info', ...who, peer: link.info.peer, reason: detail })
     this.#close(now, link, reasonCode, link.client !== undefined, reason)
   }
 

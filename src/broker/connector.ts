@@ -15,7 +15,10 @@ import type { Sessions } from './sessions.ts'
 /** Why a CONNECT is not let in. */
 export interface Refusal {
   readonly reasonCode: number
+  /** In words that any client may read: CONNACK says them. */
   readonly reason: string
+  /** The same for the log, where that may say more. */
+  readonly detail?: string
   /** The bound that was reached, by its key in the configuration. */
   readonly limit?: string
 }

@@ -1,4 +1,5 @@
 import { Command, CommanderError, Option as FlagOption } from 'commander'
+import { masked } from '../base/masked.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { type Option, type OptionKey, options } from '../base/options.ts'
 import { type Config, type Given, given, type Layer, StartError } from '../config.ts'
@@ -19,7 +20,7 @@ export async function run(argv: readonly string[], host: Host): Promise<number> 
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return 0
     if (!(error instanceof CommanderError || error instanceof StartError)) throw error
-    host.stderr.write(`${oneLine(error.message)}\n`)
+    host.stderr.write(`${masked(oneLine(error.message))}\n`)
     return USER_ERROR
   }
 }

@@ -1,5 +1,6 @@
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { didYouMean } from '../base/nearest.ts'
+import { isUrl } from '../base/options/kinds.ts'
 import { LISTENER_NAME } from '../base/options/listeners.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../base/options.ts'
 import { type Config, type Given, given, type Layer, type ListenerLayer, StartError, settle } from '../config.ts'
@@ -100,7 +101,7 @@ function valueIn(file: YamlFile, { key, value }: Pair, option: Option, path: str
 
 const besideFile = (file: string, path: string): string => (isAbsolute(path) ? path : join(dirname(file), path))
 
-const isPath = ({ path }: Option, { value }: Given): boolean => path === true && !/^https?:/.test(String(value))
+const isPath = ({ path }: Option, { value }: Given): boolean => path === true && !isUrl(String(value))
 
 const absolute = (layer: Layer, cwd: string): Layer =>
   new Map(

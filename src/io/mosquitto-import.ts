@@ -1,4 +1,5 @@
 import { dirname, isAbsolute, resolve } from 'node:path'
+import { masked } from '../base/masked.ts'
 import { type Option, type OptionKey, options } from '../base/options.ts'
 import { isLoopback, NEEDS } from '../config.ts'
 import { placeOf, type Setting } from './mosquitto-conf.ts'
@@ -342,7 +343,7 @@ class Translation {
   }
 
   #finding(section: Section, setting: Setting, what: string): void {
-    const value = isSecret(setting.name) ? '***' : setting.value
+    const value = isSecret(setting.name) ? '***' : masked(setting.value)
     this.#tell(section, `${placeOf(setting)}${value === '' ? '' : ` ${value}`}: ${what}`)
   }
 

@@ -69,15 +69,15 @@ export interface Running {
  */
 export async function startRoost(config: Config, log: Logger, version?: string): Promise<Running> {
   const logged = noticeLogger(log)
-  const access = new AccessFiles(config)
-  const openFiles = openFilesWarning(config, openFilesLimit())
-  for (const warning of [...access.warnings, ...(openFiles === undefined ? [] : [openFiles])]) log.warn(warning)
-  const users = openSensorUsers(config)
-  const lag = new LagMonitor()
   // The store tells its news to a loop that needs the server that needs the store.
   let loop: Loop | undefined
   let server: Server | undefined
   const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
+  const access = new AccessFiles(config, notice)
+  const openFiles = openFilesWarning(config, openFilesLimit())
+  for (const warning of [...access.warnings, ...(openFiles === undefined ? [] : [openFiles])]) log.warn(warning)
+  const users = openSensorUsers(config)
+  const lag = new LagMonitor()
   const store = await openStore(config, {
     notice,
     version,

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
+import { createHash, createHmac, generateKeyPairSync, pbkdf2Sync } from 'node:crypto'
 import { once } from 'node:events'
 import { copyFileSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:http'
@@ -13,11 +13,13 @@ import { hashPassword } from '../../src/access/io/password-hash.ts'
 import { scramLine } from '../../src/access/io/scram.ts'
 import type { Auth, Connack, Connect } from '../../src/mqtt/packets.ts'
 import type { Publish } from '../../src/mqtt/publish.ts'
+import { clientFinal } from '../access/io/scram-client.ts'
 import { connectPacket } from '../broker/harness.ts'
 import { Certificates } from '../mqtt/io/certificates.ts'
 import { PacketClient } from './packet-client.ts'
 import { StartedProcess } from './started-process.ts'
 
+const RSA = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey
 let dir: string
 const cleanUp: (() => unknown)[] = []
 beforeEach(() => {
@@ -307,6 +309,55 @@ describe('an HTTP service', () => {
     expect(await alice.next()).toMatchObject({ type: 14, reasonCode: 0xa0 })
     const users = ['anybody', 'bad', 'slow', 'moved', 'broken', 'odd']
     expect(await Promise.all(users.map((user) => outcome(roost, user)))).toEqual([0, 0x86, 0x88, 0x88, 0x88, 0x88])
+  })
+})
+
+describe('what a client that is refused is told', () => {
+  const reasonTo = async (roost: StartedProcess, options: Partial<Connect>): Promise<string> => {
+    const client = open(roost.mqttPort)
+    client.send(connectPacket('', options))
+    const { reasonCode, properties } = (await client.next()) as Connack
+    return `0x${reasonCode.toString(16)} ${properties.reasonString}`
+  }
+  const AT_THE_MOMENT = '0x88 nobody can be authenticated at the moment'
+
+  test('nothing of services, addresses and URLs, which the log has without their passwords', async () => {
+    const nobody = createServer().listen(0, '127.0.0.1')
+    await once(nobody, 'listening')
+    const { port } = nobody.address() as AddressInfo
+    nobody.close()
+    const url = `http://roost:s3cret@127.0.0.1:${port}/auth?key=hidden`
+    const roost = await start('--http-auth-url', url, '--jwt-jwks', url)
+    const password = Buffer.from('x')
+    expect(await reasonTo(roost, { username: 'alice', password })).toBe(AT_THE_MOMENT)
+    await roost.logged(/^warn authentication-failed: the HTTP service: connect ECONNREFUSED 127\.0\.0\.1:\d+$/)
+    const token = await new SignJWT({ sub: 'a' }).setProtectedHeader({ alg: 'RS256' }).sign(RSA)
+    expect(await reasonTo(roost, { password: Buffer.from(token) })).toBe(AT_THE_MOMENT)
+    await roost.logged(/^warn authentication-failed: jwt_jwks http:\/\/127\.0\.0\.1:\d+\/auth: connect ECONNREFUSED/)
+    expect(await reasonTo(roost, { password: Buffer.from('a.b.c') })).toBe('0x86 user name or password')
+    await roost.logged(/^info client-refused .*: token: .*\(reason code 0x86\)/)
+    expect(roost.log.join()).not.toMatch(/s3cret|hidden/)
+  })
+
+  test('the same in DISCONNECT, where it authenticates again', async () => {
+    const method = 'SCRAM-SHA-256'
+    const roost = await start('--password-file', file('passwords', `a:${await scramLine('pw', 4096)}\n`))
+    const client = open(roost.mqttPort)
+    const bare = 'n=a,r=abc'
+    client.send(
+      connectPacket('', { properties: { authenticationMethod: method, authenticationData: Buffer.from(`n,,${bare}`) } }),
+    )
+    const serverFirst = Buffer.from(((await client.next()) as Auth).properties.authenticationData!).toString()
+    const proof = Buffer.from(clientFinal(serverFirst, bare, 'pw'))
+    client.send({ type: 15, reasonCode: 0x18, properties: { authenticationMethod: method, authenticationData: proof } })
+    expect(await client.next()).toMatchObject({ type: 2, reasonCode: 0 })
+    client.send({
+      type: 15,
+      reasonCode: 0x19,
+      properties: { authenticationMethod: method, authenticationData: Buffer.from('x') },
+    })
+    expect(await client.next()).toMatchObject({ type: 14, reasonCode: 0x87, properties: { reasonString: 'not allowed' } })
+    await roost.logged(/^info protocol-error .*: no SCRAM client-first-message/)
   })
 })
 

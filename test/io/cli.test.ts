@@ -35,6 +35,29 @@ test('serve --help has every flag under its heading', async () => {
   for (const { flag } of options) expect(host.out).toMatch(new RegExp(`\n {2}${flag} `))
 })
 
+test.each([
+  ['--http-auth-url', 'http://roost:s3cret@', 'http://***@'],
+  ['--http-auth-url', 'ftp://roost:s3cret@host/', 'ftp://***@host/'],
+  ['--http-auth-url', 'http://roost:s3/cr@et@host:x/', 'http://***@host:x/'],
+  ['--jwt-jwks', 'https://roost:s3cret@ho st/', 'https://***@ho st/'],
+  ['--jwt-jwks', 'HTTPS:roost:s3cret@h^st/', 'HTTPS:***@h^st/'],
+])('%s %s: the error does not tell the password', async (flag, url, told) => {
+  const { host, code } = await ran('serve', '--test-config', flag, url)
+  expect({ code, err: host.err }).toEqual({ code: 2, err: expect.stringMatching(new RegExp(`^${flag}: expected [^\n]*\n$`)) })
+  expect(host.err).toContain(`got "${told}"`)
+  const folder = mkdtempSync(join(tmpdir(), 'roost-'))
+  const path = join(folder, 'roost.yaml')
+  writeFileSync(path, `${flag.slice(2).replaceAll('-', '_')}: "${url}"\n`)
+  const fromFile = await ran('serve', '--test-config', '--config', path)
+  rmSync(folder, { recursive: true })
+  expect(fromFile.host.err).toContain(`got "${told}"`)
+  expect((await ran('serve', url)).host.err).not.toMatch(/s3|cret/)
+})
+
+test('a scheme in capitals is that of a URL, not the name of a file', async () => {
+  expect(await ran('serve', '--test-config', '--jwt-jwks', 'HTTPS://roost:s3cret@host/')).toMatchObject({ code: 0 })
+})
+
 test('--test-config checks everything, and starts nothing', async () => {
   const { host, code } = await ran('serve', '--test-config', '--memory', '--port', '2883')
   expect({ code, out: host.out, err: host.err, config: host.config }).toEqual({

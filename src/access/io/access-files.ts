@@ -1,4 +1,5 @@
 import { readFileSync, statSync } from 'node:fs'
+import type { NoticeSink } from '../../base/notice.ts'
 import { authenticates, type Config, certificateRole, type ListenerConfig, StartError, sensorsAreOpen } from '../../config.ts'
 import { reasonOf } from '../../io/text-file.ts'
 import { type Acl, type AclError, parseAcl } from '../acl.ts'
@@ -43,14 +44,15 @@ export class AccessFiles {
   #global: Loaded
 
   /** @throws StartError at the first file that is wrong. */
-  constructor(config: Config) {
+  constructor(config: Config, notice: NoticeSink = () => {}) {
     this.#config = config
     const { listeners, global, warnings } = load(config, 'start')
     this.#loaded = listeners
     this.#global = global
     this.warnings = warnings
     this.policy = new AccessPolicy(policiesOf(listeners), global.policy)
-    this.authenticator = new Authenticator(this.#checker, (listener) => (this.#loaded.get(listener) ?? this.#global).verifiers)
+    const verifiersOf = (listener: string): Verifiers => (this.#loaded.get(listener) ?? this.#global).verifiers
+    this.authenticator = new Authenticator(this.#checker, verifiersOf, notice)
   }
 
   /**

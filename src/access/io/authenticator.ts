@@ -1,3 +1,4 @@
+import type { NoticeSink } from '../../base/notice.ts'
 import type { AuthAnswer, AuthRequest } from '../../broker/access.ts'
 import type { LinkId } from '../../mqtt/link.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
@@ -27,12 +28,14 @@ interface Pending {
  * SCRAM-SHA-256. Never rejects, and never lets anybody in because something failed.
  */
 export class Authenticator {
+  readonly #notice: NoticeSink
   readonly #checker: PasswordChecker
   readonly #verifiersOf: (listener: string) => Verifiers
   /** As many as there are connections before CONNACK. */
   readonly #pending = new Map<LinkId, Pending>()
 
-  constructor(checker: PasswordChecker, verifiersOf: (listener: string) => Verifiers) {
+  constructor(checker: PasswordChecker, verifiersOf: (listener: string) => Verifiers, notice: NoticeSink = () => {}) {
+    this.#notice = notice
     this.#checker = checker
     this.#verifiersOf = verifiersOf
   }
@@ -45,7 +48,7 @@ export class Authenticator {
     try {
       answer = method === undefined ? await this.#verify(request, pending.gone.signal) : await this.#scram(request, pending)
     } catch (error) {
-      answer = refused(ReasonCode.SERVER_UNAVAILABLE, (error as Error).message)
+      answer = this.#unavailable((error as Error).message)
     }
     if (answer.kind !== 'continue') this.#pending.delete(link)
     return answer
@@ -73,8 +76,15 @@ export class Authenticator {
     if (callout === undefined) return WRONG
     const answer = await callout.ask(request, signal)
     if (answer.kind === 'deny') return WRONG
-    if (answer.kind === 'failed') return refused(ReasonCode.SERVER_UNAVAILABLE, answer.reason)
+    if (answer.kind === 'failed')
+      return signal.aborted ? refused(ReasonCode.SERVER_UNAVAILABLE, answer.reason) : this.#unavailable(answer.reason)
     return granted(request, username, { kind: 'service' }, answer)
+  }
+
+  /** Nobody can be verified: that concerns the operator more than the client that met with it. */
+  #unavailable(reason: string): AuthAnswer {
+    this.#notice({ code: 'authentication-failed', level: 'warn', reason })
+    return refused(ReasonCode.SERVER_UNAVAILABLE, reason)
   }
 
   async #byToken(request: AuthRequest, tokens: TokenVerifier): Promise<AuthAnswer> {

@@ -1,4 +1,6 @@
+import { isUtf8 } from 'node:buffer'
 import type { AuthRequest } from '../../broker/access.ts'
+import { bodyOf, failureOf, HttpService } from './http-service.ts'
 import { filtersOf } from './token-verifier.ts'
 
 /** What the service said of a client. */
@@ -15,21 +17,21 @@ export type CalloutAnswer =
 
 const AT_ONCE_MAX = 50
 const WAITING_MAX = 10_000
-const BODY_MAX = 64 * 1024
+const BODY_BYTES_MAX = 64 * 1024
 
 /**
- * Asks an HTTP service about each client that connects: POST with JSON `{username, password, client_id, peer, listener}`. 2xx without a body
- * lets it in, and so does `{"result": "allow"}`; `{"result": "deny"}` or 4xx do not. `publish`, `subscribe` (lists of filters) and
+ * Asks an HTTP service about each client that connects: POST with JSON `{username, password, client_id, peer, listener}`; a password that is no
+ * UTF-8 comes as `password_base64`, and `password` is null. 2xx without a body lets it in, and so does `{"result": "allow"}`; `{"result": "deny"}` or 4xx do not. `publish`, `subscribe` (lists of filters) and
  * `expires_in` (seconds) may come along.
  */
 export class HttpCallout {
-  readonly #url: string
+  readonly #service: HttpService
   readonly #timeoutMs: number
   #atOnce = 0
   readonly #waiting: (() => void)[] = []
 
   constructor(url: string, timeoutSeconds: number) {
-    this.#url = url
+    this.#service = new HttpService(url)
     this.#timeoutMs = timeoutSeconds * 1000
   }
 
@@ -42,10 +44,7 @@ export class HttpCallout {
     try {
       return signal.aborted ? { kind: 'failed', reason: 'gone' } : await this.#post(request, signal)
     } catch (error) {
-      const { name, message, cause } = error as Error
-      const reason =
-        name === 'TimeoutError' ? `no answer within ${this.#timeoutMs} ms` : ((cause as Error | undefined)?.message ?? message)
-      return { kind: 'failed', reason: `the HTTP service: ${reason}` }
+      return { kind: 'failed', reason: `the HTTP service: ${failureOf(error, this.#timeoutMs)}` }
     } finally {
       this.#atOnce--
       this.#waiting.shift()?.()
@@ -53,12 +52,12 @@ export class HttpCallout {
   }
 
   async #post({ username, password, clientId, info }: AuthRequest, signal: AbortSignal): Promise<CalloutAnswer> {
-    const response = await fetch(this.#url, {
+    const response = await fetch(this.#service.url, {
       method: 'POST',
-      headers: { 'content-type': 'application/json', accept: 'application/json' },
+      headers: { ...this.#service.headers, 'content-type': 'application/json', accept: 'application/json' },
       body: JSON.stringify({
         username: username ?? null,
-        password: password === undefined ? null : Buffer.from(password).toString(),
+        ...passwordOf(password),
         client_id: clientId,
         peer: info.peer,
         listener: info.listener,
@@ -76,20 +75,15 @@ export class HttpCallout {
       await response.body?.cancel()
       return { kind: 'failed', reason: `the HTTP service answered with status ${status}` }
     }
-    return understood(await bodyOf(response))
+    return understood(await bodyOf(response, BODY_BYTES_MAX))
   }
 }
 
-async function bodyOf(response: Response): Promise<string> {
-  const chunks: Uint8Array[] = []
-  let length = 0
-  // Leaving the loop cancels the rest.
-  for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
-    length += chunk.length
-    if (length > BODY_MAX) throw new Error(`an answer of more than ${BODY_MAX} bytes`)
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks).toString()
+/** JSON is text: what is no UTF-8 would come to the service as another password, and several as the same. */
+function passwordOf(password: Uint8Array | undefined): { password: string | null; password_base64?: string } {
+  if (password === undefined) return { password: null }
+  const bytes = Buffer.from(password)
+  return isUtf8(bytes) ? { password: bytes.toString() } : { password: null, password_base64: bytes.toString('base64') }
 }
 
 function understood(body: string): CalloutAnswer {

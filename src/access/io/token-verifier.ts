@@ -3,15 +3,18 @@ import { readFileSync } from 'node:fs'
 import {
   createLocalJWKSet,
   createRemoteJWKSet,
+  customFetch,
   errors,
   type JSONWebKeySet,
   type JWTPayload,
   type JWTVerifyResult,
   jwtVerify,
 } from 'jose'
+import { isUrl } from '../../base/options/kinds.ts'
 import { StartError } from '../../config.ts'
 import { reasonOf } from '../../io/text-file.ts'
 import { topicFilterError } from '../../mqtt/topics.ts'
+import { HttpService, keySetFetcher, ServiceFailure } from './http-service.ts'
 
 export interface TokenOptions {
   readonly jwtSecretFile: string | undefined
@@ -73,9 +76,10 @@ export class TokenVerifier {
     return sources.length === 0 ? undefined : new TokenVerifier(options, sources)
   }
 
-  /** Why it is refused, as text, or what it claims. */
+  /** Why it is refused, as text, or what it claims. @throws ServiceFailure if that cannot be told, because its keys cannot be had */
   async verify(token: string): Promise<TokenClaims | string> {
     let reason = 'no key'
+    let failure: ServiceFailure | undefined
     for (const source of this.#sources) {
       const { jwtIssuer, jwtAudience } = this.#options
       const options = {
@@ -92,8 +96,10 @@ export class TokenVerifier {
         )
       } catch (error) {
         reason = (error as Error).message
+        if (error instanceof ServiceFailure) failure ??= error
       }
     }
+    if (failure !== undefined) throw failure
     return reason
   }
 
@@ -166,12 +172,17 @@ function publicKeyOf(path: string): KeyObject {
 /** Only public keys count: a shared secret has no place in a set that is fetched. */
 function keySetOf(source: string): Source {
   const algorithms = PUBLIC_ALGORITHMS
-  if (/^https?:/.test(source)) {
+  if (isUrl(source)) {
+    const service = new HttpService(source)
     return {
-      keys: createRemoteJWKSet(new URL(source), { timeoutDuration: REMOTE_TIMEOUT_MS }),
+      keys: createRemoteJWKSet(new URL(service.url), {
+        timeoutDuration: REMOTE_TIMEOUT_MS,
+        headers: service.headers,
+        [customFetch]: keySetFetcher(service, REMOTE_TIMEOUT_MS),
+      }),
       algorithms,
-      names: [source],
-      url: source,
+      names: [service.url],
+      url: service.url,
     }
   }
   try {

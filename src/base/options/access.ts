@@ -1,4 +1,15 @@
-import { choice, type Entry, httpUrl, optionalFile, optionalOnOff, optionalText, real, text, trueFalse } from './kinds.ts'
+import {
+  choice,
+  type Entry,
+  httpUrl,
+  optionalFile,
+  optionalFileOrUrl,
+  optionalOnOff,
+  optionalText,
+  real,
+  text,
+  trueFalse,
+} from './kinds.ts'
 
 /** Who may connect, as whom, and what they may do. */
 export const ACCESS_OPTIONS = {
@@ -48,12 +59,11 @@ export const ACCESS_OPTIONS = {
   },
   jwt_jwks: {
     group: 'Access',
-    ...optionalFile,
-    expected: 'the path of a file, or an http or https URL',
-    placeholder: 'file|url',
+    ...optionalFileOrUrl,
     default: undefined,
     listener: 'inherits',
-    about: 'JSON Web Key Set that tokens are verified with: a file, or a URL that is asked again when a key is unknown.',
+    about:
+      'JSON Web Key Set that tokens are verified with: a file, or a URL that is asked again when a key is unknown. A user name and a password in it are sent as HTTP Basic.',
   },
   jwt_issuer: {
     group: 'Access',
@@ -81,7 +91,8 @@ export const ACCESS_OPTIONS = {
     ...httpUrl,
     default: undefined,
     listener: 'inherits',
-    about: 'URL of a service that is asked about every client that connects.',
+    about:
+      'URL of a service that is asked about every client that connects. A user name and a password in it are sent as HTTP Basic.',
   },
   http_auth_timeout_seconds: {
     group: 'Access',

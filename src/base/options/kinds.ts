@@ -151,10 +151,26 @@ export const permissions: Kind<number> = {
   placeholder: 'mode',
 }
 
+const url = z.url({ protocol: /^https?$/ })
+
 export const httpUrl: Kind<string | undefined> = {
-  schema: z.url({ protocol: /^https?$/ }).optional(),
+  schema: url.optional(),
   expected: 'an http or https URL',
   placeholder: 'url',
+}
+
+/** Whether a text that may be a path is meant as a URL: no file is looked for under it. */
+export const isUrl = (text: string): boolean => /^https?:/i.test(text)
+
+export const optionalFileOrUrl: Kind<string | undefined> = {
+  schema: z
+    .string()
+    .min(1)
+    .refine((text) => !isUrl(text) || url.safeParse(text).success)
+    .optional(),
+  expected: 'the path of a file, or an http or https URL',
+  placeholder: 'file|url',
+  path: true,
 }
 
 /** Whether a client has to show a certificate; Mosquitto says it with true and false. */

@@ -8,6 +8,7 @@ import { scramLine } from '../../../src/access/io/scram.ts'
 import type { TokenVerifier } from '../../../src/access/io/token-verifier.ts'
 import { type PasswordEntry, parsePasswordLines, parsePasswords } from '../../../src/access/password-file.ts'
 import { Grant } from '../../../src/access/policy.ts'
+import type { Notice, NoticeSink } from '../../../src/base/notice.ts'
 import type { AuthAnswer, AuthRequest } from '../../../src/broker/access.ts'
 import { clientFinal } from './scram-client.ts'
 
@@ -23,7 +24,9 @@ const tokens = {
 const NONE: Verifiers = { passwords: undefined, tokens: undefined, callout: undefined }
 
 const cleanUp: (() => void)[] = []
+const notices: Notice[] = []
 afterEach(() => {
+  notices.splice(0)
   for (const step of cleanUp.splice(0)) step()
 })
 
@@ -36,7 +39,8 @@ async function service(status: number, body: string): Promise<HttpCallout> {
 
 const ask = (verifiers: Partial<Verifiers>, more: Partial<AuthRequest> & { secret?: string }): Promise<AuthAnswer> => {
   const { secret, ...request } = more
-  return new Authenticator(new PasswordChecker(), () => ({ ...NONE, ...verifiers })).authenticate({
+  const notice: NoticeSink = (each) => notices.push(each)
+  return new Authenticator(new PasswordChecker(), () => ({ ...NONE, ...verifiers }), notice).authenticate({
     link: 1,
     step: 1,
     info: { kind: 'mqtt', peer: 'p', listener: 'l' },
@@ -144,9 +148,20 @@ test('nobody to ask: nobody is let in', async () => {
   expect(code(await ask({ passwords }, { method: 'PLAIN' }))).toBe(0x8c)
 })
 
-test('whatever goes wrong inside lets nobody in', async () => {
+test('whatever goes wrong inside lets nobody in, and is told to the operator', async () => {
   const broken = { verify: () => Promise.reject(new Error('oops')) } as unknown as TokenVerifier
   expect(await ask({ tokens: broken }, { secret: 'a.b.c' })).toEqual({ kind: 'refused', reasonCode: 0x88, reason: 'oops' })
+  expect(notices).toEqual([{ code: 'authentication-failed', level: 'warn', reason: 'oops' }])
+})
+
+test('a service that cannot be asked is told to the operator; one that says no is not', async () => {
+  await ask({ callout: await service(500, '') }, { username: 'carol' })
+  await ask({ callout: await service(200, 'x'.repeat(70_000)) }, { username: 'carol' })
+  await ask({ callout: await service(403, '') }, { username: 'carol' })
+  expect(notices).toEqual([
+    { code: 'authentication-failed', level: 'warn', reason: 'the HTTP service answered with status 500' },
+    { code: 'authentication-failed', level: 'warn', reason: 'the HTTP service: an answer of more than 65536 bytes' },
+  ])
 })
 
 test('SCRAM: a second message without a first is refused', async () => {

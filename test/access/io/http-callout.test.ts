@@ -58,6 +58,37 @@ test('the service is told who asks, and what the client has shown', async () => 
   ])
 })
 
+test('a password that is no UTF-8 comes as it is, in base64: no two are the same to the service', async () => {
+  const seen: { password: unknown; password_base64?: unknown }[] = []
+  handle = (_, response, body) => {
+    seen.push(JSON.parse(body))
+    response.end()
+  }
+  const passwords = [[0xff], [0xfe], [0x61, 0xc3], [0xed, 0xa0, 0x80], [0xc3, 0xa9], [0xef, 0xbb, 0xbf, 0x61], [0]]
+  for (const bytes of passwords) await ask({ password: Uint8Array.from(bytes) })
+  const told = seen.map(({ password, password_base64 }) => [password, password_base64])
+  expect(told).toEqual([
+    ...passwords.slice(0, 4).map((bytes) => [null, Buffer.from(bytes).toString('base64')]),
+    ...['é', '\ufeffa', '\0'].map((text) => [text, undefined]),
+  ])
+})
+
+test('a user name and a password in the URL are sent as HTTP Basic, and told to nobody', async () => {
+  const seen: unknown[] = []
+  handle = ({ headers, url: path }, response) => {
+    seen.push([headers.authorization, path])
+    response.end()
+  }
+  const basic = (text: string): string => `Basic ${Buffer.from(text).toString('base64')}`
+  for (const credentials of ['roost:s%3Acret', 'roost', ':only', 'a:100%'])
+    expect(await new HttpCallout(url.replace('//', `//${credentials}@`), 5).ask(REQUEST, STAYS)).toEqual(ALLOWED)
+  expect(seen).toEqual(['roost:s:cret', 'roost:', ':only', 'a:100%'].map((text) => [basic(text), '/auth']))
+  server.close()
+  server.closeAllConnections()
+  const failed = await new HttpCallout(url.replace('//', '//roost:s%3Acret@'), 5).ask(REQUEST, STAYS)
+  expect(JSON.stringify(failed)).not.toMatch(/cret|roost/)
+})
+
 describe('lets in', () => {
   test.each<[number, string, object]>([
     [200, '', {}],
@@ -123,6 +154,24 @@ describe('lets nobody in', () => {
     expect(await ask({}, 0.1)).toEqual({ kind: 'failed', reason: 'the HTTP service: no answer within 100 ms' })
     handle = (_, response) => response.writeHead(200).write(' ')
     expect(await ask({}, 0.1)).toMatchObject({ kind: 'failed' })
+  })
+
+  test.each([200, 500, 403])('an answer of status %i without an end is not read to its end', async (status) => {
+    let sent = 0
+    const closed = new Promise((resolve) => {
+      handle = (_, response) => {
+        const pump = (): void => {
+          while (!response.destroyed && response.write(Buffer.alloc(65_536, ' '))) sent += 65_536
+          if (!response.destroyed) response.once('drain', pump)
+        }
+        response.once('close', resolve).writeHead(status)
+        pump()
+      }
+    })
+    expect((await ask({}, 60)).kind).toBe(status === 403 ? 'deny' : 'failed')
+    await closed
+    // What the sockets take beyond it differs.
+    expect(sent).toBeLessThan(16 * 1024 * 1024)
   })
 
   test('nobody there, and a connection that breaks', async () => {

@@ -127,24 +127,38 @@ describe('public keys', () => {
   })
 })
 
+/** Stands for a body that goes on for as long as it is read. */
+const ENDLESS = 'endless'
+const CHUNK = Buffer.alloc(64 * 1024, ' ')
+
 describe('a set behind a URL', () => {
   let server: Server
   let asked = 0
+  let sent = 0
+  let authorization: string | undefined
   let answer: { status: number; body: string; location?: string } = { status: 200, body: '' }
   let url: string
   beforeAll(async () => {
-    server = createServer((_, response) => {
+    server = createServer(({ headers }, response) => {
       asked++
       response.writeHead(answer.status, {
         'content-type': 'application/json',
         ...(answer.location && { location: answer.location }),
       })
-      response.end(answer.body)
+      authorization = headers.authorization
+      if (answer.body !== ENDLESS) response.end(answer.body)
+      else {
+        const pump = (): void => {
+          while (!response.destroyed && response.write(CHUNK)) sent += CHUNK.length
+          if (!response.destroyed) response.once('drain', pump)
+        }
+        pump()
+      }
     })
     await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
     url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/keys`
   })
-  afterAll(() => server.close())
+  afterAll(() => server.close().closeAllConnections())
 
   test('is fetched once for many tokens', async () => {
     answer = { status: 200, body: JSON.stringify({ keys: [jwk(ec.publicKey, 'e')] }) }
@@ -158,14 +172,52 @@ describe('a set behind a URL', () => {
     expect(remote.keys).toEqual([url])
   })
 
+  const one = (): Promise<string> => sign({}, ec.privateKey, 'ES256', 'e')
+
   test.each([
-    ['an error', { status: 500, body: '' }],
-    ['garbage', { status: 200, body: '<html>' }],
-    ['a redirect', { status: 302, body: '', location: '/other' }],
-    ['a set of nothing', { status: 200, body: '{"keys":[]}' }],
-  ])('that answers with %s lets nobody in', async (_, given) => {
+    ['an error', { status: 500, body: '' }, 'answered with status 500'],
+    ['garbage', { status: 200, body: '<html>' }, 'the answer is no JSON Web Key Set'],
+    ['something else', { status: 200, body: 'null' }, 'the answer is no JSON Web Key Set'],
+    ['a redirect', { status: 302, body: '', location: '/other' }, 'answered with status 302'],
+  ])('that answers with %s: nobody can be verified', async (_, given, reason) => {
     answer = given
-    expect(typeof (await verifier({ jwtJwks: url }).verify(await sign({}, ec.privateKey, 'ES256', 'e')))).toBe('string')
+    await expect(verifier({ jwtJwks: url }).verify(await one())).rejects.toThrow(`jwt_jwks ${url}: ${reason}`)
+  })
+
+  test('that answers with a set of nothing lets nobody in', async () => {
+    answer = { status: 200, body: '{"keys":[]}' }
+    expect(typeof (await verifier({ jwtJwks: url }).verify(await one()))).toBe('string')
+  })
+
+  test('that cannot be had does not stand in the way of another key', async () => {
+    answer = { status: 500, body: '' }
+    const both = verifier({ jwtJwks: url, jwtSecretFile: file('secret', SECRET) })
+    expect(await both.verify(await sign({}, SECRET, 'HS256'))).toMatchObject({ username: 'alice' })
+  })
+
+  test('with a user name and a password: sent as HTTP Basic, and told to nobody', async () => {
+    answer = { status: 200, body: JSON.stringify({ keys: [jwk(ec.publicKey, 'e')] }) }
+    const remote = verifier({ jwtJwks: url.replace('//', '//roost:s%3Acret@') })
+    expect(await remote.verify(await one())).toMatchObject({ username: 'alice' })
+    expect(authorization).toBe(`Basic ${Buffer.from('roost:s:cret').toString('base64')}`)
+    expect(JSON.stringify(remote.keys)).not.toContain('cret')
+    answer = { status: 403, body: '' }
+    const other = verifier({ jwtJwks: `${url.replace('//', '//roost:s%3Acret@')}?key=hidden` })
+    await expect(other.verify(await one())).rejects.toThrow(
+      /^jwt_jwks http:\/\/127\.0\.0\.1:\d+\/keys: answered with status 403$/,
+    )
+  })
+
+  test('whose answer has no end: given up after 1 MiB, and not asked again for a second', async () => {
+    answer = { status: 200, body: ENDLESS }
+    asked = 0
+    sent = 0
+    const remote = verifier({ jwtJwks: url })
+    for (let i = 0; i < 20; i++)
+      await expect(remote.verify(await one())).rejects.toThrow(`jwt_jwks ${url}: an answer of more than 1048576 bytes`)
+    expect(asked).toBe(1)
+    // What the sockets take beyond it differs.
+    expect(sent).toBeLessThan(16 * 1024 * 1024)
   })
 })
 
