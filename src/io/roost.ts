@@ -98,6 +98,8 @@ export async function startRoost(config: Config, log: Logger, version?: string):
     await recover(server, store)
     loop = new Loop(server)
     loop.authenticateBy(access.authenticator)
+    const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
+    if (weak !== undefined) log.warn(weak)
     // The listeners open only when everything that was kept is there again.
     const listeners = await openListeners(config, loop, notice)
     const trace = log.isLevelEnabled('trace') ? (line: string): void => log.trace(line) : undefined
@@ -158,7 +160,8 @@ async function reload(config: Config, parts: Parts): Promise<readonly string[] |
     return 'failed'
   }
   loop.handle({ kind: 'access-changed' })
-  return access.warnings
+  const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
+  return weak === undefined ? access.warnings : [...access.warnings, weak]
 }
 
 function running(config: Config, parts: Parts): Running {

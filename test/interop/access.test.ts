@@ -312,6 +312,27 @@ describe('an HTTP service', () => {
   })
 })
 
+test('the challenge to a user that does not exist is the same after a restart; without SCRAM lines nothing is kept for it', async () => {
+  const data = join(dir, 'data')
+  const passwords = file('passwords', `a:${await scramLine('pw', 4096)}\n`)
+  const challenge = async (name: string): Promise<string> => {
+    const roost = await StartedProcess.start('--data-dir', data, '--password-file', passwords)
+    cleanUp.push(() => roost.stop())
+    const client = open(roost.mqttPort)
+    const authenticationData = Buffer.from(`n,,n=${name},r=abc`)
+    client.send(connectPacket('', { properties: { authenticationMethod: 'SCRAM-SHA-256', authenticationData } }))
+    const serverFirst = Buffer.from(((await client.next()) as Auth).properties.authenticationData!).toString()
+    await roost.stop()
+    return serverFirst.split(',s=')[1]!
+  }
+  for (const name of ['a', 'ghost']) expect(await challenge(name)).toBe(await challenge(name))
+  expect(readdirSync(data)).toContain('scram-secret')
+  rmSync(join(data, 'scram-secret'))
+  file('passwords', await lines('a'))
+  await challenge('ghost')
+  expect(readdirSync(data)).not.toContain('scram-secret')
+})
+
 describe('what a client that is refused is told', () => {
   const reasonTo = async (roost: StartedProcess, options: Partial<Connect>): Promise<string> => {
     const client = open(roost.mqttPort)

@@ -7,6 +7,7 @@ import { type PasswordEntry, parsePasswordLines } from '../password-file.ts'
 import { AccessPolicy, type ListenerPolicy } from '../policy.ts'
 import { Authenticator, type Verifiers } from './authenticator.ts'
 import { HttpCallout } from './http-callout.ts'
+import { lastingSecret } from './lasting-secret.ts'
 import { PasswordChecker } from './password-hash.ts'
 import { SCRAM_SHA_256 } from './scram.ts'
 import { TokenVerifier } from './token-verifier.ts'
@@ -53,6 +54,19 @@ export class AccessFiles {
     this.policy = new AccessPolicy(policiesOf(listeners), global.policy)
     const verifiersOf = (listener: string): Verifiers => (this.#loaded.get(listener) ?? this.#global).verifiers
     this.authenticator = new Authenticator(this.#checker, verifiersOf, notice)
+  }
+
+  /** What made-up challenges of SCRAM go by, so that they are the same after a restart. Gives what is worth a warning. */
+  keepSecretIn(dataDir: string): string | undefined {
+    const tables = [...this.#loaded.values(), this.#global].map(({ policy: { passwords } }) => [...(passwords?.values() ?? [])])
+    // Where all challenges are made up there is nothing to tell them from.
+    if (tables.every((table) => table.every(({ scram }) => scram === undefined))) return undefined
+    try {
+      this.authenticator.keepSecret(lastingSecret(dataDir))
+      return undefined
+    } catch (error) {
+      return `${(error as Error).message}: by their SCRAM challenges after a restart strangers can tell which users there are`
+    }
   }
 
   /**

@@ -17,6 +17,8 @@ export interface Verifiers {
   readonly callout: HttpCallout | undefined
 }
 
+type Others = Pick<Verifiers, 'tokens' | 'callout'>
+
 /** One client whose authentication is under way. */
 interface Pending {
   readonly gone: AbortController
@@ -29,6 +31,7 @@ interface Pending {
  */
 export class Authenticator {
   readonly #notice: NoticeSink
+  #secret: Uint8Array | undefined
   readonly #checker: PasswordChecker
   readonly #verifiersOf: (listener: string) => Verifiers
   /** As many as there are connections before CONNACK. */
@@ -38,6 +41,11 @@ export class Authenticator {
     this.#notice = notice
     this.#checker = checker
     this.#verifiersOf = verifiersOf
+  }
+
+  /** Made-up challenges go by it from now on. */
+  keepSecret(secret: Uint8Array): void {
+    this.#secret = secret
   }
 
   async authenticate(request: AuthRequest): Promise<AuthAnswer> {
@@ -65,11 +73,23 @@ export class Authenticator {
     const entry = username === undefined ? undefined : passwords?.get(username)
     const isOurs = entry?.password !== undefined || (entry !== undefined && isRefused(entry))
     if (isOurs || (passwords !== undefined && tokens === undefined && callout === undefined)) {
-      const verdict = await this.#checker.check(entry?.password ?? nobodyAmong(passwords), password ?? NOTHING, signal)
+      const nobody = nobodyAmong(passwords)
+      const verdict = await this.#checker.check(entry?.password ?? nobody, password ?? NOTHING, signal, nobody)
       if (verdict === 'busy' || verdict === 'abandoned') return refused(ReasonCode.SERVER_BUSY, 'too many clients log in')
       if (verdict === 'wrong' || entry?.password === undefined) return WRONG
       return { kind: 'accepted', username, grant: new Grant({ kind: 'password', lines: entry.text }, undefined) }
     }
+    const answer = await this.#elsewhere(request, { tokens, callout }, signal)
+    // A user of the password file who is refused has cost a hash: so do others, where they say a name.
+    const isWrong = answer.kind === 'refused' && answer.reasonCode === ReasonCode.BAD_USER_NAME_OR_PASSWORD
+    if (isWrong && passwords !== undefined && username !== undefined)
+      await this.#checker.check(nobodyAmong(passwords), password ?? NOTHING, signal)
+    return answer
+  }
+
+  /** By those who know users that the password file does not. */
+  async #elsewhere(request: AuthRequest, { tokens, callout }: Others, signal: AbortSignal): Promise<AuthAnswer> {
+    const { username, password } = request
     if (tokens !== undefined && (callout === undefined || looksLikeToken(password))) {
       return this.#byToken(request, tokens)
     }
@@ -102,7 +122,7 @@ export class Authenticator {
       return refused(ReasonCode.BAD_AUTHENTICATION_METHOD, `no authentication by ${method}`)
     }
     if (step === 1) {
-      const exchange = ScramExchange.begin(data ?? NOTHING, passwords)
+      const exchange = ScramExchange.begin(data ?? NOTHING, passwords, undefined, this.#secret)
       if (exchange === undefined) return refused(ReasonCode.NOT_AUTHORIZED, 'no SCRAM client-first-message')
       // As they are now: the proof is made with them.
       pending.scram = { exchange, lines: passwords.get(exchange.username)?.text ?? '' }

@@ -20,13 +20,26 @@ export async function hashPassword(password: Uint8Array, iterations: number): Pr
   return `$7$${iterations}$${salt.toString('base64')}$${hash.toString('base64')}`
 }
 
-/** The hash of no password: a user that is not in the file takes as long as the first one that is. */
-export function nobodyAmong(users: ReadonlyMap<string, PasswordEntry> | undefined): PasswordHash {
-  for (const { password } of users?.values() ?? []) if (password !== undefined) return { ...password, hash: NO_HASH }
-  return { kind: 'pbkdf2', iterations: DEFAULT_ITERATIONS, salt: NO_HASH, hash: NO_HASH }
+type Users = ReadonlyMap<string, PasswordEntry>
+
+/** The hash of no password, as expensive as the most expensive one in the file. */
+export function nobodyAmong(users: Users | undefined): PasswordHash {
+  const known = users && nobodies.get(users)
+  if (known !== undefined) return known
+  let most: PasswordHash | undefined
+  for (const { password } of users?.values() ?? [])
+    if (password !== undefined && (most === undefined || costOf(password) > costOf(most))) most = password
+  const ordinary: PasswordHash = { kind: 'pbkdf2', iterations: DEFAULT_ITERATIONS, salt: NO_HASH, hash: NO_HASH }
+  const nobody = most === undefined ? ordinary : { ...most, hash: NO_HASH }
+  if (users !== undefined) nobodies.set(users, nobody)
+  return nobody
 }
 
 const NO_HASH = randomBytes(HASH_BYTES).toString('base64')
+const nobodies = new WeakMap<Users, PasswordHash>()
+
+/** In rounds of PBKDF2, next to which one SHA-512 is nothing. */
+const costOf = ({ kind, iterations }: PasswordHash): number => (kind === 'pbkdf2' ? iterations : 0)
 
 /** Checks that wait; beyond it newcomers are told to come back. */
 const WAITING_MAX = 10_000
@@ -36,6 +49,7 @@ const REMEMBERED_MS = 3_600_000
 
 interface Waiting {
   readonly hash: PasswordHash
+  readonly wrongCost: number
   readonly password: Uint8Array
   readonly signal: AbortSignal
   readonly resolve: (verdict: Verdict) => void
@@ -56,13 +70,16 @@ export class PasswordChecker {
   readonly #remembered = new Map<string, number>()
   readonly #key = randomBytes(32)
 
-  /** An empty password never matches, even if the hash is that of one: mosquitto_passwd writes such hashes. */
-  check(hash: PasswordHash, password: Uint8Array, signal: AbortSignal): Promise<Verdict> {
+  /**
+   * An empty password never matches, even if the hash is that of one: mosquitto_passwd writes such hashes. A wrong one costs as much as `atLeast`,
+   * which is `nobodyAmong` the users: the time tells nothing of who is in the file.
+   */
+  check(hash: PasswordHash, password: Uint8Array, signal: AbortSignal, atLeast: PasswordHash = hash): Promise<Verdict> {
     if (password.length === 0) return Promise.resolve('wrong')
     if (this.#remembers(hash, password)) return Promise.resolve('right')
     if (this.#waiting.length >= WAITING_MAX) return Promise.resolve('busy')
     return new Promise((resolve) => {
-      this.#waiting.push({ hash, password, signal, resolve })
+      this.#waiting.push({ hash, password, signal, wrongCost: costOf(atLeast), resolve })
       this.#next()
     })
   }
@@ -81,9 +98,11 @@ export class PasswordChecker {
     }
   }
 
-  async #run({ hash, password, resolve }: Waiting): Promise<void> {
+  async #run({ hash, password, wrongCost, resolve }: Waiting): Promise<void> {
     this.#running++
     const right = await matches(hash, password).catch(() => false)
+    const missing = wrongCost - costOf(hash)
+    if (!right && missing > 0) await derive(password, NO_HASH, missing, HASH_BYTES, 'sha512').catch(() => {})
     this.#running--
     if (right) this.#remember(hash, password)
     resolve(right ? 'right' : 'wrong')

@@ -25,19 +25,64 @@ export async function scramLine(password: string, iterations: number): Promise<s
   return `$scram-sha-256$${iterations}$${salt.toString('base64')}$${storedKey}$${serverKey}`
 }
 
-/** A user that does not exist gets a challenge all the same, and the same one every time, so that nobody learns which ones do. */
-const FAKE_KEY = randomBytes(32)
+/** Made-up salts go by it. Until there is one that lasts: see `lastingSecret`. */
+const PROCESS_SECRET = randomBytes(32)
 
-function fakeCredential(username: string, users: ReadonlyMap<string, PasswordEntry>): ScramCredential {
-  let iterations = SCRAM_ITERATIONS
+/**
+ * A user that does not exist gets a challenge all the same, and the same one every time, so that nobody learns which ones do: with the rounds and the
+ * length of the salt of some line in the file.
+ */
+function fakeCredential(username: string, users: ReadonlyMap<string, PasswordEntry>, secret: Uint8Array): ScramCredential {
+  const { iterations, saltBytes } = drawn(shapesOf(users), username, secret)
+  let salt = hmac(secret, `salt ${username}`)
+  while (salt.length < saltBytes) salt = Buffer.concat([salt, hmac(secret, `more ${salt.length} ${username}`)])
+  const key = hmac(secret, `key ${username}`).toString('base64')
+  return { iterations, salt: salt.subarray(0, saltBytes).toString('base64'), storedKey: key, serverKey: key }
+}
+
+/** What a challenge tells of a line. */
+interface Shape {
+  readonly iterations: number
+  readonly saltBytes: number
+  /** How many lines have it. */
+  readonly count: number
+}
+
+const ORDINARY: Shape = { iterations: SCRAM_ITERATIONS, saltBytes: SALT_BYTES, count: 1 }
+/** Beyond the most frequent ones: each costs a hash per login. */
+const SHAPES_MAX = 16
+const shapes = new WeakMap<ReadonlyMap<string, PasswordEntry>, readonly Shape[]>()
+
+function shapesOf(users: ReadonlyMap<string, PasswordEntry>): readonly Shape[] {
+  const known = shapes.get(users)
+  if (known !== undefined) return known
+  const found = new Map<string, Shape>()
   for (const { scram } of users.values()) {
     if (scram === undefined) continue
-    iterations = scram.iterations
-    break
+    const { iterations } = scram
+    const saltBytes = Buffer.from(scram.salt, 'base64').length
+    const key = `${iterations} ${saltBytes}`
+    found.set(key, { iterations, saltBytes, count: (found.get(key)?.count ?? 0) + 1 })
   }
-  const salt = hmac(FAKE_KEY, `salt ${username}`).subarray(0, SALT_BYTES).toString('base64')
-  const key = hmac(FAKE_KEY, `key ${username}`).toString('base64')
-  return { iterations, salt, storedKey: key, serverKey: key }
+  const most = [...found.values()].sort((a, b) => b.count - a.count).slice(0, SHAPES_MAX)
+  shapes.set(users, most)
+  return most
+}
+
+/**
+ * One of them, each as often as there are lines of it, and for one name always the same: a line that is added to the file changes it for few (weighted
+ * rendezvous hashing), because whoever saw it change would know that there is no such user.
+ */
+function drawn(some: readonly Shape[], username: string, secret: Uint8Array): Shape {
+  let best = ORDINARY
+  let lowest = Number.POSITIVE_INFINITY
+  for (const shape of some) {
+    const { iterations, saltBytes, count } = shape
+    const chance = (hmac(secret, `shape ${iterations} ${saltBytes} ${username}`).readUIntBE(0, 6) + 1) / 2 ** 48
+    const score = -Math.log(chance) / count
+    if (score < lowest) [best, lowest] = [shape, score]
+  }
+  return best
 }
 
 /** Server's side of one SCRAM-SHA-256 exchange without channel binding [RFC 5802, RFC 7677]: client-first, then client-final. */
@@ -51,13 +96,15 @@ export class ScramExchange {
   readonly #credential: ScramCredential
   readonly #known: boolean
 
-  private constructor(first: ClientFirst, users: ReadonlyMap<string, PasswordEntry>, nonce: string) {
+  private constructor(first: ClientFirst, users: ReadonlyMap<string, PasswordEntry>, nonce: string, secret: Uint8Array) {
     const credential = users.get(first.username)?.scram
+    // Made for everybody: who exists takes as long.
+    const fake = fakeCredential(first.username, users, secret)
     this.username = first.username
     this.#header = first.header
     this.#clientFirstBare = first.bare
     this.#known = credential !== undefined
-    this.#credential = credential ?? fakeCredential(first.username, users)
+    this.#credential = credential ?? fake
     this.#nonce = first.nonce + nonce
     this.serverFirst = `r=${this.#nonce},s=${this.#credential.salt},i=${this.#credential.iterations}`
   }
@@ -67,9 +114,10 @@ export class ScramExchange {
     data: Uint8Array,
     users: ReadonlyMap<string, PasswordEntry>,
     nonce: string = randomBytes(18).toString('base64'),
+    secret: Uint8Array = PROCESS_SECRET,
   ): ScramExchange | undefined {
     const first = parseFirst(textOf(data))
-    return first === undefined ? undefined : new ScramExchange(first, users, nonce)
+    return first === undefined ? undefined : new ScramExchange(first, users, nonce, secret)
   }
 
   /** The server-final-message for a client-final-message that proves the password; `undefined` for any other. */

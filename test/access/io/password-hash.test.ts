@@ -1,6 +1,10 @@
 import { createHash, randomBytes } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
 import { describe, expect, test } from 'vitest'
+import { Authenticator } from '../../../src/access/io/authenticator.ts'
+import type { HttpCallout } from '../../../src/access/io/http-callout.ts'
 import { DEFAULT_ITERATIONS, hashPassword, nobodyAmong, PasswordChecker } from '../../../src/access/io/password-hash.ts'
+import type { TokenVerifier } from '../../../src/access/io/token-verifier.ts'
 import { type PasswordEntry, type PasswordHash, parsePasswords } from '../../../src/access/password-file.ts'
 
 const bytes = (text: string): Uint8Array => Buffer.from(text)
@@ -71,6 +75,75 @@ test('who is not in the file takes as long as who is, and is never right', async
   expect(nobodyAmong(entries(`a:${MOSQUITTO_6}\n`)).kind).toBe('sha512')
   for (const none of [undefined, new Map()]) expect(nobodyAmong(none).iterations).toBe(DEFAULT_ITERATIONS)
   expect(await new PasswordChecker().check(nobody, bytes('p1'), SIGNAL)).toBe('wrong')
+})
+
+describe('a wrong password costs as much as the most expensive line of the file, whoever there is', () => {
+  const rounds = 60_000
+  const file = async (): Promise<ReadonlyMap<string, PasswordEntry>> => {
+    const [cheap, dear] = [await hashPassword(bytes('x'), 1), await hashPassword(bytes('x'), rounds)]
+    return entries(`first:${cheap}\nmosquitto:${MOSQUITTO_6}\ndear:${dear}\nlast:${cheap}\n`)
+  }
+  /** The shortest time of each, taken in turns, because the machine does other things too. */
+  async function milliseconds(...attempts: (() => Promise<unknown>)[]): Promise<number[]> {
+    const times = attempts.map(() => Number.POSITIVE_INFINITY)
+    for (let round = 0; round < 9; round++)
+      for (const [i, attempt] of attempts.entries()) {
+        const start = performance.now()
+        await attempt()
+        times[i] = Math.min(times[i]!, performance.now() - start)
+      }
+    return times
+  }
+
+  test('the made-up hash is not that of the first line', async () => {
+    expect(nobodyAmong(await file())).toMatchObject({ kind: 'pbkdf2', iterations: rounds })
+  })
+
+  test('measured', async () => {
+    const users = await file()
+    const authenticator = new Authenticator(new PasswordChecker(), () => ({
+      passwords: users,
+      tokens: undefined,
+      callout: undefined,
+    }))
+    const as = (username: string) => () =>
+      authenticator.authenticate({
+        ...{ link: 1, step: 1, info: { kind: 'mqtt', peer: 'p', listener: 'l' }, clientId: 'c', username },
+        ...{ password: bytes('wrong'), method: undefined, data: undefined, again: false },
+      })
+    // A password that is right is no slower than its own line asks for.
+    const right = () => new PasswordChecker().check(users.get('first')!.password!, bytes('x'), SIGNAL, nobodyAmong(users))
+    expect(await right()).toBe('right')
+    const names = ['dear', 'first', 'mosquitto', 'last', 'nobody', '']
+    const [quick, dear, ...others] = await milliseconds(right, ...names.map(as))
+    expect(quick! / dear!).toBeLessThan(0.5)
+    for (const time of others) expect(Math.abs(time / dear! - 1)).toBeLessThan(0.5)
+  })
+
+  test('where a token or the HTTP service refuses, too', async () => {
+    const users = await file()
+    const tokens = { verify: async () => 'a bad token' } as unknown as TokenVerifier
+    const callout = { ask: async () => ({ kind: 'deny' }) } as unknown as HttpCallout
+    for (const others of [
+      { tokens, callout: undefined },
+      { tokens: undefined, callout },
+    ]) {
+      const checked: number[] = []
+      const checker = new PasswordChecker()
+      checker.check = async ({ iterations }) => {
+        checked.push(iterations)
+        return 'wrong'
+      }
+      const authenticator = new Authenticator(checker, () => ({ passwords: users, ...others }))
+      for (const username of ['nobody', undefined])
+        await authenticator.authenticate({
+          ...{ link: 1, step: 1, info: { kind: 'mqtt', peer: 'p', listener: 'l' }, clientId: 'c', username },
+          ...{ password: bytes('wrong'), method: undefined, data: undefined, again: false },
+        })
+      // Without a name nobody learns which ones there are.
+      expect(checked).toEqual([rounds])
+    }
+  })
 })
 
 test('who has left does not cost a hash, and the bound for those who wait is kept', async () => {

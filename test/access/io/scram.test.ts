@@ -1,7 +1,12 @@
 import { createHash, createHmac, pbkdf2Sync } from 'node:crypto'
-import { describe, expect, test } from 'vitest'
+import { mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { lastingSecret } from '../../../src/access/io/lasting-secret.ts'
 import { SCRAM_ITERATIONS, ScramExchange, scramLine } from '../../../src/access/io/scram.ts'
 import { type PasswordEntry, parsePasswords } from '../../../src/access/password-file.ts'
+import { StartError } from '../../../src/config.ts'
 import { clientFinal } from './scram-client.ts'
 
 /** The example of RFC 7677 section 3: user `user`, password `pencil`. */
@@ -112,4 +117,64 @@ test('a user that does not exist gets a challenge of the same shape, the same ev
   expect(unknown!.serverFirst.split(',s=')[1]).toBe(again!.serverFirst.split(',s=')[1])
   expect(unknown!.finish(bytes(clientFinal(unknown!.serverFirst, 'n=ghost,r=abc', 'x')))).toBeUndefined()
   expect(ScramExchange.begin(bytes('n,,n=__proto__,r=abc'), file)!.serverFirst).toContain(',i=10000')
+})
+
+describe('made-up challenges', () => {
+  const salt = (bytes: number, value: number): string => Buffer.alloc(bytes, value).toString('base64')
+  /** Three in four with 10,000 rounds, one with 4096 and a longer salt; `more` users beside the 40. */
+  const file = (more = 0): ReadonlyMap<string, PasswordEntry> => {
+    const made = (user: string, rounds: number, of: number): string =>
+      `${user}:$scram-sha-256$${rounds}$${salt(of, 9)}$${salt(32, 1)}$${salt(32, 2)}\n`
+    const some = Array.from({ length: 40 + more }, (_, i) =>
+      i % 4 === 0 ? made(`user-${i}`, 4096, 48) : made(`user-${i}`, 10_000, 16),
+    )
+    return users(made('first', 7000, 16) + some.join(''))
+  }
+  const SECRET = Buffer.alloc(32, 7)
+  const challenge = (name: string, from: ReadonlyMap<string, PasswordEntry>, secret: Uint8Array = SECRET): string =>
+    ScramExchange.begin(bytes(`n,,n=${name},r=abc`), from, 'nonce', secret)!.serverFirst.split(',s=')[1]!
+  const names = Array.from({ length: 1000 }, (_, i) => `ghost-${i}`)
+
+  test('look like the lines of the file, each sort as often as there are lines of it, whatever the first one is', () => {
+    const from = file()
+    const shapes = names.map((name) =>
+      challenge(name, from).replace(/^[^,]*/, (text) => String(Buffer.from(text, 'base64').length)),
+    )
+    const count = (shape: string): number => shapes.filter((each) => each === shape).length
+    expect(count('16,i=10000') + count('48,i=4096') + count('16,i=7000')).toBe(names.length)
+    expect(count('16,i=10000') / names.length).toBeCloseTo(30 / 41, 1)
+    expect(count('48,i=4096') / names.length).toBeCloseTo(10 / 41, 1)
+    expect(new Set(names.map((name) => challenge(name, from))).size).toBe(names.length)
+  })
+
+  test('are the same after a restart, by the secret, and for nearly all names after the file has changed', () => {
+    const [one, again, larger] = [file(), file(), file(2)]
+    const before = names.map((name) => challenge(name, one))
+    expect(names.map((name) => challenge(name, again))).toEqual(before)
+    const after = names.map((name) => challenge(name, larger))
+    expect(after.filter((each, i) => each !== before[i]).length).toBeLessThan(names.length / 20)
+    expect(challenge('ghost-1', file(), Buffer.alloc(32, 8))).not.toBe(before[1])
+  })
+})
+
+describe('the secret of made-up challenges', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'roost-secret-'))
+  afterAll(() => rmSync(dir, { recursive: true }))
+
+  test('is made once, for its owner alone, and again where a crash has cut it short', () => {
+    const secret = lastingSecret(dir)
+    expect(secret).toHaveLength(32)
+    expect(lastingSecret(dir)).toEqual(secret)
+    expect(statSync(join(dir, 'scram-secret')).mode & 0o777).toBe(0o600)
+    writeFileSync(join(dir, 'scram-secret'), secret.subarray(1))
+    const other = lastingSecret(dir)
+    expect(other).not.toEqual(secret)
+    expect(lastingSecret(dir)).toEqual(other)
+  })
+
+  test('a directory that cannot be written is named', () => {
+    expect(() => lastingSecret(join(dir, 'none'))).toThrow(
+      new StartError(`${join(dir, 'none', 'scram-secret')}: no such file or directory`),
+    )
+  })
 })
