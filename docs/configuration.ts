@@ -129,7 +129,8 @@ first that fits counts:
       username: "%c"
 
 \`clients\` are client ids, in which \`*\` stands for any number of any characters; \`networks\` say where the sensor is, or the forwarder in front of it; without
-the one or the other a rule fits everybody. \`%c\` stands for the client id. \`deny: true\` refuses, also where nobody has to authenticate: a list of those who
+the one or the other a rule fits everybody. \`%c\` stands for the client id, and never makes a sensor a user who has
+a password (\`password_file\`). \`deny: true\` refuses, also where nobody has to authenticate: a list of those who
 may connect ends with \`- deny: true\`. A session belongs to its user. SIGHUP reads the file anew, and whoever may not stay is disconnected.
 
 Messages with QoS -1 have no client id: they are published as \`qos_m1_username\`, and only rules without \`clients\` can deny them. UDP addresses can be forged

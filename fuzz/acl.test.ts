@@ -76,13 +76,20 @@ function aclOf(rules: readonly Rule[]): Acl {
 }
 
 /** Whether one rule, with the names of this client in it, matches a topic: level by level, by nothing but comparisons. */
-function applies({ kind, user, filter }: Rule, { clientId, username }: AclSubject, topic: string): boolean {
+function applies({ kind, user, permission, filter }: Rule, { clientId, username }: AclSubject, topic: string): boolean {
   if (kind === 'topic') return user === username && topicMatches(filter, topic)
   const levels = topic.split('/')
   const wanted = filter.split('/')
   const names = wanted.map((level, i) => (level === '%c' ? clientId : level === '%u' ? username : levels[i]))
+  if (permission === 'deny') {
+    const filled = wanted.map((level, i) => (/^%[cu]$/.test(level) ? names[i] : level))
+    // What is taken away is so from every name, whatever it makes of the filter.
+    return !filled.includes(undefined) && topicMatches(filled.join('/'), topic)
+  }
   for (const [i, level] of wanted.entries()) {
     if (level !== '%c' && level !== '%u') continue
+    // No name leads to topics that wildcards do not see.
+    if (i === 0 && names[i]?.startsWith('$')) return false
     // A name counts only as the one level that reads exactly like it.
     if (names[i] === undefined || names[i] === '' || /[+#/\0]/.test(names[i]!) || levels[i] !== names[i]) return false
   }

@@ -35,23 +35,35 @@ export class Acl {
   /** What this client may do, with its names put into the patterns. */
   rulesFor({ clientId, username }: AclSubject): RuleSet {
     const own = username === undefined ? this.#anonymous : (this.#users.get(username) ?? [])
-    const patterns = this.#patterns.flatMap(({ permission, filter }) => {
-      const levels = filter.split('/').map((level) => substituted(level, clientId, username))
-      return levels.includes(undefined) ? [] : [{ permission, filter: levels.join('/') }]
+    const patterns = this.#patterns.flatMap((rule) => {
+      const filter = withNames(rule, clientId, username)
+      return filter === undefined ? [] : [{ permission: rule.permission, filter }]
     })
     return new RuleSet([...own, ...patterns])
   }
 }
 
 /**
- * A level of a pattern with its name in place; `undefined` if that would match more, or something else, than one level with this very text: a client
- * that calls itself `#` gets nothing.
+ * The filter of a pattern with the names in place; `undefined` if it would allow more, or something else, than one level with this very text. A client
+ * that calls itself `#` gets nothing, and neither does `$SYS` by `%c/#`: no wildcard would have let it in there. What a name takes away may be more
+ * than one level.
  */
-function substituted(level: string, clientId: string, username: string | undefined): string | undefined {
-  if (level !== '%c' && level !== '%u') return level
-  const name = level === '%c' ? clientId : username
-  return name === undefined || name === '' || /[+#/\0]/.test(name) ? undefined : name
+function withNames({ permission, filter }: AclRule, clientId: string, username: string | undefined): string | undefined {
+  const levels: string[] = []
+  for (const level of filter.split('/')) {
+    const isName = level === '%c' || level === '%u'
+    const text = !isName ? level : level === '%c' ? clientId : username
+    if (text === undefined) return undefined
+    if (isName && permission !== 'deny' && !isPlain(text, levels.length === 0)) return undefined
+    levels.push(text)
+  }
+  const text = levels.join('/')
+  // Only a name can have put `#` before other levels.
+  return permission === 'deny' ? text.replace(/(^|\/)#\/.*$/s, '$1#') : text
 }
+
+const isPlain = (name: string, isFirst: boolean): boolean =>
+  name !== '' && !/[+#/\0]/.test(name) && !(isFirst && name.startsWith('$'))
 
 /** Topics remembered with their answers, per client and question. */
 const REMEMBERED_MAX = 256

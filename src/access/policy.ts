@@ -65,6 +65,11 @@ export class AccessPolicy implements Access {
     this.#compiled = new WeakMap()
   }
 
+  /** Whether some listener knows this user by a password. */
+  hasPassword(username: string): boolean {
+    return [...this.#listeners.values(), this.#global].some(({ passwords }) => passwords?.has(username) === true)
+  }
+
   connect({ kind, listener, identity }: LinkInfo, packet: Connect): number | 'ask' {
     const policy = this.#policy(kind, listener)
     // Ruling A31: sensors have nothing to authenticate with; the gateway's rules say who they are.

@@ -11,7 +11,7 @@ export interface PredefinedTopicTable {
 
 /** As whom sensors connect, which have no credentials to show (ruling A31). */
 export interface SensorUsers {
-  /** `undefined`: it may not connect. Without a user name it is anonymous, and the broker says whether that is enough. */
+  /** `undefined`: it may not connect, because a rule says so, or by its client id it would be a user who has a password. Without a user name it is anonymous, and the broker says whether that is enough. */
   userOf(clientId: string, route: RouteKey): { readonly username: string | undefined } | undefined
   /** The user of QoS -1 messages from this route; `undefined`: they are not taken. */
   qosM1User(route: RouteKey): { readonly username: string | undefined } | undefined

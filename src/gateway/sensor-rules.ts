@@ -21,6 +21,8 @@ export interface SensorDefaults {
   /** QoS -1 is taken, as this user. */
   readonly qosM1: boolean
   readonly qosM1Username: string | undefined
+  /** Whether a user name is that of somebody who has to prove it; nobody's if absent. */
+  readonly isTaken?: (username: string) => boolean
 }
 
 /** The users of sensors, by rule (rulings A31, A32). */
@@ -28,12 +30,14 @@ export class SensorRules implements SensorUsers {
   readonly #username: string | undefined
   /** Made once: these messages are many. */
   readonly #qosM1User: { readonly username: string | undefined } | undefined
+  readonly #isTaken: (username: string) => boolean
   #rules: readonly SensorRule[]
 
   constructor(rules: readonly SensorRule[], defaults: SensorDefaults) {
     const { username, qosM1, qosM1Username } = defaults
     this.#rules = rules
     this.#username = username
+    this.#isTaken = defaults.isTaken ?? (() => false)
     this.#qosM1User = qosM1 ? { username: qosM1Username } : undefined
   }
 
@@ -48,7 +52,9 @@ export class SensorRules implements SensorUsers {
     })
     if (rule?.user === 'deny') return undefined
     const name = rule?.user.name ?? this.#username
-    return { username: name?.replaceAll('%c', () => clientId) }
+    const username = name?.replaceAll('%c', () => clientId)
+    // Anybody may choose a client id: it makes nobody a user that others have a password for.
+    return username !== undefined && username !== name && this.#isTaken(username) ? undefined : { username }
   }
 
   /** There is no client id, so only rules about networks alone can fit; they can deny. */

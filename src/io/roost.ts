@@ -76,7 +76,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
   const access = new AccessFiles(config, notice)
   const openFiles = openFilesWarning(config, openFilesLimit())
   for (const warning of [...access.warnings, ...(openFiles === undefined ? [] : [openFiles])]) log.warn(warning)
-  const users = openSensorUsers(config)
+  const users = openSensorUsers(config, (username) => access.policy.hasPassword(username))
   const lag = new LagMonitor()
   const store = await openStore(config, {
     notice,

@@ -7,8 +7,8 @@ import { type Value, YamlFile } from './yaml-file.ts'
 
 const KEYS = ['clients', 'networks', 'username', 'deny']
 
-/** The users of sensors as configured. @throws StartError */
-export function openSensorUsers(config: Config): SensorRules {
+/** The users of sensors as configured. `isTaken`: whether a user has a password, so that no client id may stand for it. @throws StartError */
+export function openSensorUsers(config: Config, isTaken?: (username: string) => boolean): SensorRules {
   const username = config.snUsername
   const { qosM1Username } = config
   // Once somebody has to authenticate, QoS -1 needs a user of its own (ruling A31).
@@ -16,7 +16,7 @@ export function openSensorUsers(config: Config): SensorRules {
   if (config.qosM1 === true && !mayQosM1)
     throw new StartError('qos_m1: needs qos_m1_username too, where clients have to authenticate')
   const qosM1 = config.qosM1 ?? mayQosM1
-  return new SensorRules(readSensorRules(config), { username, qosM1, qosM1Username })
+  return new SensorRules(readSensorRules(config), { username, qosM1, qosM1Username, ...(isTaken !== undefined && { isTaken }) })
 }
 
 /** Reads `sn_users` anew. @throws StartError */

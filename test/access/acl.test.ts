@@ -51,6 +51,32 @@ describe('a file in the format of Mosquitto', () => {
     expect(on(rules(text, undefined, 's1'), 'in/s1')).toBe('r')
   })
 
+  test.each(['%c', '%u'])('a name that begins with $ opens no topics of the broker by %s/#', (name) => {
+    const text = `pattern readwrite ${name}/#\n`
+    for (const odd of ['$SYS', '$CONTROL', '$share', '$', '$x']) {
+      const set = rules(text, odd, odd)
+      expect([on(set, `${odd}/x`), on(set, odd), on(set, `${odd}/broker/version`)]).toEqual(['-', '-', '-'])
+      expect([set.maySubscribe(`${odd}/#`), set.mayReadSome(`${odd}/#`), set.mayReadSome(`${odd}/+`)]).toEqual([
+        false,
+        false,
+        false,
+      ])
+      // Below another level it is a name like any other.
+      expect(on(rules(`pattern readwrite devices/${name}/#\n`, odd, odd), `devices/${odd}/x`)).toBe('rw')
+    }
+    expect(on(rules(text, 'a$', 'a$'), 'a$/x')).toBe('rw')
+  })
+
+  test('a name that would get nothing loses what a denial takes away all the same', () => {
+    const text =
+      'pattern deny devices/%c/secret/#\npattern deny %u/#\nuser a/b\ntopic #\nuser #\ntopic #\nuser $SYS\ntopic $SYS/#\n'
+    expect(['devices/x/y/secret', 'a/b/c', 'b'].map((topic) => on(rules(text, 'a/b', 'x/y'), topic))).toEqual(['-', '-', 'rw'])
+    expect(['devices/x/secret', 'devices/x', 'b'].map((topic) => on(rules(text, 'a/b', '+'), topic))).toEqual(['-', 'rw', 'rw'])
+    expect(on(rules(text, '#', 'x'), 'b')).toBe('-')
+    expect(['devices', 'devices/a', 'b'].map((topic) => on(rules(text, 'a/b', 'a/#'), topic))).toEqual(['rw', '-', 'rw'])
+    expect(on(rules(text, '$SYS', 'x'), '$SYS/broker')).toBe('-')
+  })
+
   test('deny wins over whatever is allowed, in which order ever', () => {
     for (const text of ['topic a/#\ntopic deny a/secret/#\n', 'topic deny a/secret/#\ntopic a/#\n']) {
       const set = rules(text)

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, expect, test } from 'vitest'
+import { hashPassword } from '../../src/access/io/password-hash.ts'
 import { RawSensor } from './raw-sensor.ts'
 import { StartedProcess } from './started-process.ts'
 
@@ -51,6 +52,25 @@ test('where clients have to authenticate, sensors connect as the users of sn_use
   expect(await sensor.next()).toBe(NOT_SUPPORTED)
   stranger.sendHex(connect('device-1'))
   expect(await stranger.next()).toBe(ACCEPTED)
+})
+
+test('a sensor that calls itself like a user with a password is not that user', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'roost-interop-'))
+  cleanUp.push(() => rmSync(dir, { recursive: true }))
+  const [passwords, acl] = ['passwords', 'acl'].map((name) => join(dir, name)) as [string, string]
+  writeFileSync(passwords, `operator:${await hashPassword(Buffer.from('pw'), 10)}\n`, { mode: 0o600 })
+  writeFileSync(acl, 'user operator\ntopic #\n')
+  const roost = await StartedProcess.start('--memory', '--password-file', passwords, '--acl-file', acl, '--sn-username', '%c')
+  cleanUp.push(() => roost.stop('SIGKILL'))
+  const sensor = await RawSensor.open(roost.snPort)
+  cleanUp.push(() => sensor.close())
+  sensor.sendHex(connect('operator'))
+  expect(await sensor.next()).toBe(NOT_SUPPORTED)
+  await roost.logged(
+    /^info client-refused sn:operator .*: no rule lets it in, or its user is one who has a password \(sn_users\)$/,
+  )
+  sensor.sendHex(connect('sensor-1'))
+  expect(await sensor.next()).toBe(ACCEPTED)
 })
 
 test('a file that is wrong ends the start with its place', async () => {

@@ -21,6 +21,18 @@ describe('sn_users', () => {
     expect([users.userOf('a', 'x'), users.userOf('17', 'x')]).toEqual([undefined, undefined])
   })
 
+  test('no client id makes a sensor a user who has a password; a rule that names the user does', () => {
+    const isTaken = (name: string): boolean => name === 'alice' || name === 'sn-bob'
+    const rules = parseSensorRules(
+      new YamlFile('users.yaml', '- clients: known\n  username: alice\n- clients: b*\n  username: sn-%c\n'),
+    )
+    const users = new SensorRules(rules, { username: '%c', qosM1: true, qosM1Username: undefined, isTaken })
+    expect(users.userOf('alice', 'x')).toBeUndefined()
+    expect(users.userOf('bob', 'x')).toBeUndefined()
+    expect(users.userOf('known', 'x')).toEqual({ username: 'alice' })
+    expect([users.userOf('b', 'x'), users.userOf('carol', 'x')]).toEqual([{ username: 'sn-b' }, { username: 'carol' }])
+  })
+
   test('JSON is YAML', () => {
     expect(parse('[{"clients": "a", "username": "u"}]').userOf('a', 'x')).toEqual({ username: 'u' })
   })

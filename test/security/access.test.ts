@@ -84,6 +84,15 @@ describe('rules and names', () => {
     }
   })
 
+  test('lesson 8: a client that calls itself $SYS reads nothing of the broker', () => {
+    const world = new Ruled('pattern readwrite %c/#\npattern readwrite %u/#\n')
+    const client = world.connect('$SYS', as('$SYS'))
+    for (const filter of ['$SYS/#', '$SYS/broker/+', '$SYS/broker/version', '$share/g/$SYS/#'])
+      expect(subscribed(client, filter)).toEqual(['SUBACK #100 135'])
+    const other = world.connect('a', as('a'))
+    expect(subscribed(other, 'a/#')).toEqual(['SUBACK #100 1'])
+  })
+
   test.each(['', '# nothing but this\n', '\n\n', 'user alice\n'])(
     'lesson 9: an ACL without rules denies everything: %j',
     (rules) => {

@@ -128,7 +128,8 @@ export const GATEWAY_OPTIONS = {
     group: 'MQTT-SN gateway',
     ...optionalText(/./, 'a user name', 'name'),
     default: undefined,
-    about: 'User that sensors connect as which no rule of sn_users fits; %c stands for the client id.',
+    about:
+      'User that sensors connect as which no rule of sn_users fits; %c stands for the client id, but makes no sensor a user who has a password.',
   },
   forwarders: {
     group: 'MQTT-SN gateway',
