@@ -1,8 +1,9 @@
-import type { Access, Identity } from '../broker/access.ts'
+import type { Access, ClientIdUse, Identity } from '../broker/access.ts'
 import type { ClientKind, LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type Acl, type AclRule, RuleSet } from './acl.ts'
+import type { ClientIdRules } from './client-ids.ts'
 import type { PasswordEntry } from './password-file.ts'
 
 /** What one listener asks of its clients. */
@@ -49,17 +50,20 @@ export class AccessPolicy implements Access {
   #listeners: ReadonlyMap<string, ListenerPolicy>
   /** For sensors, and for whoever nobody knows the listener of. */
   #global: ListenerPolicy
+  #clientIds: ClientIdRules | undefined
   /** Rules by client, with its names put in; begun anew when policies change. */
   #compiled = new WeakMap<Identity, Compiled>()
   /** A client's retained messages all have the same rights. */
   readonly #restored = new Map<string, Grant>()
 
-  constructor(listeners: ReadonlyMap<string, ListenerPolicy>, global: ListenerPolicy) {
+  constructor(listeners: ReadonlyMap<string, ListenerPolicy>, global: ListenerPolicy, clientIds?: ClientIdRules) {
     this.#listeners = listeners
     this.#global = global
+    this.#clientIds = clientIds
   }
 
-  replace(listeners: ReadonlyMap<string, ListenerPolicy>, global: ListenerPolicy): void {
+  replace(listeners: ReadonlyMap<string, ListenerPolicy>, global: ListenerPolicy, clientIds?: ClientIdRules): void {
+    this.#clientIds = clientIds
     this.#listeners = listeners
     this.#global = global
     this.#compiled = new WeakMap()
@@ -87,8 +91,15 @@ export class AccessPolicy implements Access {
     return certificate === 'enough' && !verifies ? ReasonCode.BAD_USER_NAME_OR_PASSWORD : ReasonCode.NOT_AUTHORIZED
   }
 
+  clientIdUse(kind: ClientKind, clientId: string, username: string | undefined): ClientIdUse {
+    // Which sensor is which user `sn_users` says.
+    return kind === 'sn' || this.#clientIds === undefined ? 'free' : this.#clientIds.use(clientId, username)
+  }
+
   remains(who: Identity): number {
     const policy = this.#policy(who.kind, who.listener)
+    const vouched = who.certified || who.grant instanceof Grant ? who.username : undefined
+    if (this.clientIdUse(who.kind, who.clientId, vouched) === 'foreign') return ReasonCode.NOT_AUTHORIZED
     if (who.kind === 'sn') return policy.allowAnonymous || who.certified ? 0 : ReasonCode.NOT_AUTHORIZED
     if (who.grant instanceof Grant) return isInForce(who.grant.proof, who.username, policy) ? 0 : ReasonCode.NOT_AUTHORIZED
     return who.certified || policy.allowAnonymous ? 0 : ReasonCode.NOT_AUTHORIZED

@@ -16,10 +16,15 @@ export interface Identity {
   readonly certified: boolean
 }
 
+/** Whose a client id is: the user's who asks, nobody's, or somebody else's. */
+export type ClientIdUse = 'own' | 'free' | 'foreign'
+
 /** Who may do what. Decided in memory and at once: only authentication may wait. */
 export interface Access {
   /** Whether CONNECT is let in: 0, an MQTT 5 reason code that refuses, or 'ask' where somebody has to verify first (`AuthRequest`). */
   connect(info: LinkInfo, connect: Connect): number | 'ask'
+  /** Whose the rules say that a client id is; `username` is `undefined` where nobody has vouched for it. All are free if it is not there. */
+  clientIdUse?(kind: ClientKind, clientId: string, username: string | undefined): ClientIdUse
   /** After the rules have changed: 0 if a connected client may stay, or the reason code that ends its connection. */
   remains(who: Identity): number
   publish(who: Identity, topic: string): boolean

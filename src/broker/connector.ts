@@ -4,8 +4,9 @@ import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { bridgeOfStateTopic, exceedsBytes, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
-import { type Identity, mayPublish } from './access.ts'
+import { type ClientIdUse, type Identity, mayPublish } from './access.ts'
 import type { Admitted } from './authentication.ts'
+import { hasUserName, prefixOf } from './client-id-prefix.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels } from './limits.ts'
@@ -48,7 +49,7 @@ export class Connector {
       return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'a client id is needed here (allow_zero_length_clientid)')
     }
     // An id that is assigned opens no door that one of the client's own would not.
-    if (!(clientId === '' ? autoIdPrefix : clientId).startsWith(clientIdPrefix)) {
+    if (!hasUserName(clientIdPrefix) && !(clientId === '' ? autoIdPrefix : clientId).startsWith(clientIdPrefix)) {
       return refusal(
         ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
         'the client id has another prefix than this listener wants (clientid_prefixes)',
@@ -86,7 +87,13 @@ export class Connector {
     const { access, limits, notice, stats } = this.#context
     const { info } = link
     const { kind, listener } = info
-    const clientId = packet.clientId === '' ? this.#assignedId(info.settings ?? DEFAULT_LINK_SETTINGS) : packet.clientId
+    const clientId = packet.clientId === '' ? this.#assignedId(info.settings ?? DEFAULT_LINK_SETTINGS, who) : packet.clientId
+    const use = this.#useOf(link, clientId, who)
+    if (use === 'foreign')
+      return refusal(
+        ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
+        'the client id is not for this user (clientid_file, clientid_prefixes)',
+      )
     const identity: Identity = {
       kind,
       clientId,
@@ -103,9 +110,11 @@ export class Connector {
     }
     const old = this.#sessions.get(kind, clientId)
     // What nobody was verified for belongs to nobody: devices find their sessions again when a site introduces passwords.
-    if (old?.owner.verified === true && limits.sessionOwnership && old.username !== who.username) {
+    const isOthers = old?.owner.verified === true && limits.sessionOwnership && old.username !== who.username
+    if (isOthers && use === 'free')
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')
-    }
+    // The id was somebody's who may not use it any more: what that session holds is not for its owner of now.
+    const isSquatted = isOthers && this.#useOf(link, clientId, { username: old.username, verified: true }) !== 'own'
     if (old === undefined && this.#sessions.size >= limits.maxSessions) {
       notice({ code: 'limit-reached', level: 'warn', peer: info.peer, limit: 'max_sessions' })
       return refusal(ReasonCode.QUOTA_EXCEEDED, 'too many sessions (max_sessions)')
@@ -119,8 +128,12 @@ export class Connector {
       takeOver(old.link)
     }
     const expirySeconds = this.#expirySeconds(packet)
+    if (isSquatted) {
+      const reason = 'its session ends: the client id is not for its user any more (clientid_file, clientid_prefixes)'
+      notice({ code: 'client-revoked', level: 'warn', client: old.key, peer: info.peer, reason })
+    }
     const begun = this.#sessions.begin(now, kind, clientId, {
-      cleanStart: packet.cleanStart,
+      cleanStart: packet.cleanStart || isSquatted,
       expirySeconds,
       will: packet.will,
       identity,
@@ -174,7 +187,19 @@ export class Connector {
     return packet.cleanStart ? 0 : persistentClientExpiration
   }
 
-  #assignedId({ autoIdPrefix }: LinkSettings): string {
+  /** Whose the id is, by the rules and by a prefix that has the user name in it. */
+  #useOf({ info }: ClientLink, clientId: string, { username, verified }: Pick<Admitted, 'username' | 'verified'>): ClientIdUse {
+    const { clientIdPrefix } = info.settings ?? DEFAULT_LINK_SETTINGS
+    const user = verified ? username : undefined
+    const use = this.#context.access.clientIdUse?.(info.kind, clientId, user) ?? 'free'
+    if (use === 'foreign' || !hasUserName(clientIdPrefix)) return use
+    const prefix = prefixOf(clientIdPrefix, user)
+    return prefix !== undefined && clientId.startsWith(prefix) ? 'own' : 'foreign'
+  }
+
+  #assignedId({ autoIdPrefix: usual, clientIdPrefix }: LinkSettings, { username, verified }: Admitted): string {
+    const ofUser = hasUserName(clientIdPrefix) ? prefixOf(clientIdPrefix, verified ? username : undefined) : ''
+    const autoIdPrefix = (ofUser ?? '') + usual
     // 96 bits: whoever knows the id may take the session over.
     const part = (): string => Math.floor(this.#context.random() * 2 ** 48).toString(36)
     const random = part() + part()

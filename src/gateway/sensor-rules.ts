@@ -1,6 +1,6 @@
+import type { ClientPattern } from '../base/client-pattern.ts'
 import { isWithin, type Network } from '../base/networks.ts'
 import type { RouteKey } from './client-host.ts'
-import type { ClientPattern } from './client-pattern.ts'
 import type { SensorUsers } from './options.ts'
 import { ipOf } from './route.ts'
 

@@ -1,4 +1,4 @@
-import { ClientPattern } from './client-pattern.ts'
+import { ClientPattern } from '../base/client-pattern.ts'
 import type { PredefinedTopicTable } from './options.ts'
 
 /** Below are numbers that sloppy stacks use as predefined ids: normal ids start above them (ruling A11). */

@@ -1,7 +1,7 @@
+import { ClientPattern } from '../base/client-pattern.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { type Network, parseNetwork } from '../base/networks.ts'
 import { type Config, inWords, StartError, sensorsAreOpen } from '../config.ts'
-import { ClientPattern } from '../gateway/client-pattern.ts'
 import { type SensorRule, SensorRules } from '../gateway/sensor-rules.ts'
 import { type Value, YamlFile } from './yaml-file.ts'
 
@@ -48,8 +48,8 @@ function parseRule(file: YamlFile, item: Value): SensorRule {
   const clients = values.get('clients')
   const networks = values.get('networks')
   return {
-    clients: clients && textsOf(file, clients, 'a client id or a list of them').map((pattern) => new ClientPattern(pattern)),
-    networks: networks && textsOf(file, networks, 'a network or a list of them').map((text) => networkOf(text, networks)),
+    clients: clients && file.texts(clients, 'a client id or a list of them').map((pattern) => new ClientPattern(pattern)),
+    networks: networks && file.texts(networks, 'a network or a list of them').map((text) => networkOf(text, networks)),
     user: userOf(item, values),
   }
 }
@@ -73,15 +73,4 @@ function networkOf(text: string, { at }: Value): Network {
   if (network === undefined)
     throw new StartError(`${at}: networks: expected an address or a network like 10.0.0.0/8, got ${inWords(text)}`)
   return network
-}
-
-/** One text, or a list of them; numbers are texts too, because client ids may look like them. */
-function textsOf(file: YamlFile, value: Value, expected: string): string[] {
-  const isText = typeof value.plain === 'string' || typeof value.plain === 'number'
-  const items = isText ? [value] : file.items(value, expected)
-  return items.map(({ at, plain }) => {
-    if ((typeof plain !== 'string' && typeof plain !== 'number') || plain === '')
-      throw new StartError(`${at}: expected ${expected}, got ${inWords(plain)}`)
-    return String(plain)
-  })
 }

@@ -59,6 +59,17 @@ export class YamlFile {
     throw new StartError(`${value.at}: expected ${expected}, got ${inWords(value.plain)}`)
   }
 
+  /** One text, or a list of them; numbers are texts too, because client ids may look like them. @throws StartError as `items` */
+  texts(value: Value, expected: string): string[] {
+    const isText = typeof value.plain === 'string' || typeof value.plain === 'number'
+    const items = isText ? [value] : this.items(value, expected)
+    return items.map(({ at, plain }) => {
+      if ((typeof plain !== 'string' && typeof plain !== 'number') || plain === '')
+        throw new StartError(`${at}: expected ${expected}, got ${inWords(plain)}`)
+      return String(plain)
+    })
+  }
+
   #value(given: unknown, parentAt: string): Value {
     const node = isAlias(given) ? given.resolve(this.#document) : given
     const start = (given as { range?: [number, number, number] | null } | null)?.range?.[0]

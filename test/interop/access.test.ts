@@ -312,6 +312,27 @@ describe('an HTTP service', () => {
   })
 })
 
+test('clientid_file: who squats on the id of another has to go at SIGHUP, and its owner gets a session of his own', async () => {
+  const ids = file('ids.yaml', 'bob: bob-*\n')
+  const roost = await start('--password-file', file('passwords', await lines('alice', 'mallory')), '--clientid-file', ids)
+  const mallory = await login(roost, 'mallory', { clientId: 'house', ...LASTING })
+  expect(await mallory.subscribe('#')).toBe(1)
+  expect(await outcome(roost, 'alice', { clientId: 'house', ...LASTING })).toBe(0x87)
+  file('ids.yaml', 'bob: bob-*\nalice: house\n')
+  roost.child.kill('SIGHUP')
+  await roost.logged(READ_ANEW)
+  expect(await mallory.next()).toMatchObject({ type: 14, reasonCode: 0x87 })
+  const alice = open(roost.mqttPort)
+  alice.send(connectPacket('house', { username: 'alice', password: Buffer.from('alice'), ...LASTING }))
+  expect(await alice.next()).toMatchObject({ type: 2, reasonCode: 0, sessionPresent: false })
+  await roost.logged(/^warn client-revoked mqtt:house .*clientid_file/)
+  expect(await outcome(roost, 'mallory', { clientId: 'house', ...LASTING })).toBe(0x85)
+  file('ids.yaml', '')
+  roost.child.kill('SIGHUP')
+  await roost.logged(/^error reload-failed: .*ids\.yaml: expected at least one user with client ids, got none/)
+  expect(await outcome(roost, 'mallory', { clientId: 'house', ...LASTING })).toBe(0x85)
+})
+
 test('the challenge to a user that does not exist is the same after a restart; without SCRAM lines nothing is kept for it', async () => {
   const data = join(dir, 'data')
   const passwords = file('passwords', `a:${await scramLine('pw', 4096)}\n`)

@@ -1,8 +1,10 @@
 import { readFileSync, statSync } from 'node:fs'
 import type { NoticeSink } from '../../base/notice.ts'
 import { authenticates, type Config, certificateRole, type ListenerConfig, StartError, sensorsAreOpen } from '../../config.ts'
+import { readClientIds } from '../../io/client-ids.ts'
 import { reasonOf } from '../../io/text-file.ts'
 import { type Acl, type AclError, parseAcl } from '../acl.ts'
+import type { ClientIdRules } from '../client-ids.ts'
 import { type PasswordEntry, parsePasswordLines } from '../password-file.ts'
 import { AccessPolicy, type ListenerPolicy } from '../policy.ts'
 import { Authenticator, type Verifiers } from './authenticator.ts'
@@ -47,11 +49,11 @@ export class AccessFiles {
   /** @throws StartError at the first file that is wrong. */
   constructor(config: Config, notice: NoticeSink = () => {}) {
     this.#config = config
-    const { listeners, global, warnings } = load(config, 'start')
+    const { listeners, global, clientIds, warnings } = load(config, 'start')
     this.#loaded = listeners
     this.#global = global
     this.warnings = warnings
-    this.policy = new AccessPolicy(policiesOf(listeners), global.policy)
+    this.policy = new AccessPolicy(policiesOf(listeners), global.policy, clientIds)
     const verifiersOf = (listener: string): Verifiers => (this.#loaded.get(listener) ?? this.#global).verifiers
     this.authenticator = new Authenticator(this.#checker, verifiersOf, notice)
   }
@@ -74,13 +76,13 @@ export class AccessFiles {
    * error here: the users in force are better than fewer. @throws StartError at the first error: then nothing has changed.
    */
   prepareReload(): () => void {
-    const { listeners, global, warnings } = load(this.#config, 'reload')
+    const { listeners, global, clientIds, warnings } = load(this.#config, 'reload')
     return () => {
       this.#loaded = listeners
       this.#global = global
       this.warnings = warnings
       this.#checker.forget()
-      this.policy.replace(policiesOf(listeners), global.policy)
+      this.policy.replace(policiesOf(listeners), global.policy, clientIds)
     }
   }
 }
@@ -88,10 +90,14 @@ export class AccessFiles {
 const policiesOf = (loaded: ReadonlyMap<string, Loaded>): ReadonlyMap<string, ListenerPolicy> =>
   new Map(Array.from(loaded, ([name, { policy }]) => [name, policy]))
 
-function load(
-  config: Config,
-  when: 'start' | 'reload',
-): { listeners: ReadonlyMap<string, Loaded>; global: Loaded; warnings: readonly string[] } {
+interface Everything {
+  readonly listeners: ReadonlyMap<string, Loaded>
+  readonly global: Loaded
+  readonly clientIds: ClientIdRules | undefined
+  readonly warnings: readonly string[]
+}
+
+function load(config: Config, when: 'start' | 'reload'): Everything {
   const warnings = new Set<string>()
   // Listeners that name the same file share what is in it.
   const passwords = new Map<string, ReadonlyMap<string, PasswordEntry>>()
@@ -122,7 +128,8 @@ function load(
   }
   const listeners = new Map(config.listeners.map((listener) => [listener.name, one(listener, certificateRole(listener))]))
   const global = one({ ...config, allowAnonymous: sensorsAreOpen(config) }, 'none')
-  return { listeners, global, warnings: [...warnings] }
+  const clientIds = config.clientidFile === undefined ? undefined : readClientIds(config.clientidFile)
+  return { listeners, global, clientIds, warnings: [...warnings] }
 }
 
 /** Broken lines of one file that a warning names each. */

@@ -108,12 +108,22 @@ export const ACCESS_OPTIONS = {
     about:
       'Once authentication is configured, a session belongs to the user who made it: others cannot take it over by its client id.',
   },
+  clientid_file: {
+    group: 'Access',
+    ...optionalFile,
+    default: undefined,
+    about: 'YAML or JSON file of users with their client ids: no other user may use these, and these users no others.',
+  },
   clientid_prefixes: {
     group: 'Access',
-    ...optionalText(/./, 'the beginning of a client id', 'prefix'),
+    ...optionalText(
+      /^(?=.)(?:(?!%u).)*(?:%u(?:(?!%u).)+)?$/s,
+      'the beginning of a client id, in which something has to stand behind %u',
+      'prefix',
+    ),
     default: undefined,
     listener: 'inherits',
-    about: 'Only clients whose id starts with this may connect.',
+    about: 'Only clients whose id starts with this may connect; %u stands for the user name, as in "%u-".',
   },
   allow_zero_length_clientid: {
     group: 'Access',
