@@ -1,5 +1,7 @@
-import { readFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import type { Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { OPTIONS } from '../src/base/options.ts'
 import { type Access, OPEN_ACCESS } from '../src/broker/access.ts'
@@ -337,6 +339,31 @@ describe('over sockets', () => {
       configOf(`memory: true\nsn_port: 0\n${yaml}`),
       createLog({ logLevel: 'silent', logFormat: 'json' }, process.stdout, false),
     )
+  test('a file that is still being written while a reload reads it: nothing changes', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'roost-settings-'))
+    const acl = join(dir, 'acl')
+    writeFileSync(acl, 'topic a\n')
+    const roost = await start(`acl_file: ${acl}\nport: 0`)
+    try {
+      for (const change of [
+        () => truncateSync(acl, 8),
+        () => appendFileSync(acl, 'topic b\n'),
+        () => writeFileSync(acl, 'topic c\n'),
+      ]) {
+        writeFileSync(acl, 'topic a\ntopic b\n')
+        const reloaded = roost.reload()
+        // It has read what was there, and lets a moment pass.
+        await new Promise((resolve) => setImmediate(resolve))
+        change()
+        expect(await reloaded).toBe('failed')
+      }
+      expect(await roost.reload()).toEqual([])
+    } finally {
+      await roost.stop()
+      rmSync(dir, { recursive: true })
+    }
+  })
+
   const portsOf = (roost: Running): number[] => roost.mqtt.map(({ port }) => port)
   const connect = async (port: number): Promise<RawClient> => {
     const client = await RawClient.connect({ host: '127.0.0.1', port })

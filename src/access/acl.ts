@@ -32,6 +32,13 @@ export class Acl {
     this.#patterns = patterns
   }
 
+  /** Nobody may do anything. */
+  get isEmpty(): boolean {
+    return (
+      this.#anonymous.length === 0 && this.#patterns.length === 0 && [...this.#users.values()].every((own) => own.length === 0)
+    )
+  }
+
   /** What this client may do, with its names put into the patterns. */
   rulesFor({ clientId, username }: AclSubject): RuleSet {
     const own = username === undefined ? this.#anonymous : (this.#users.get(username) ?? [])

@@ -41,6 +41,10 @@ export class SensorRules implements SensorUsers {
     this.#qosM1User = qosM1 ? { username: qosM1Username } : undefined
   }
 
+  get count(): number {
+    return this.#rules.length
+  }
+
   replace(rules: readonly SensorRule[]): void {
     this.#rules = rules
   }

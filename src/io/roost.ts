@@ -13,6 +13,7 @@ import { Server, type ServerOptions } from '../server.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
+import { FileStamps } from './file-stamps.ts'
 import { LagMonitor } from './lag.ts'
 import { type OpenListener, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
@@ -143,16 +144,26 @@ interface Parts {
   readonly lag: LagMonitor
 }
 
+/** Milliseconds that files have to stay as they were read. */
+const QUIET_MS = 50
+
 /** Everything is read before anything is put in force. */
 async function reload(config: Config, parts: Parts): Promise<readonly string[] | 'failed'> {
   const { loop, server, access, users, listeners } = parts
   try {
+    const stamps = new FileStamps(config)
     const rules = readSensorRules(config)
+    if (rules.length === 0 && users.count > 0)
+      throw new StartError(`${config.snUsers}: holds no rule any more, and all sensors would be shut out (sn_users)`)
     const inForce = [
       access.prepareReload(),
       () => users.replace(rules),
       ...(await Promise.all(listeners.map(({ listener }) => listener.prepareReload()))),
     ]
+    // Whoever is still writing does so within this time.
+    await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
+    const changed = stamps.changed()
+    if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; send SIGHUP when it is complete`)
     for (const put of inForce) put()
   } catch (error) {
     const reason = `nothing has changed, and the rules from before stay in force: ${(error as Error).message}`

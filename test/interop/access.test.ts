@@ -166,13 +166,28 @@ describe('SIGHUP', () => {
     expect(await alice.publish('a/b')).not.toBe(0x87)
     expect([await outcome(roost), await outcome(roost, 'mallory'), await outcome(roost, 'bob')]).toEqual([0x87, 0x86, 0])
     // And again, once it is mended.
-    file('passwords', `${await lines('mallory')}`)
+    file('passwords', await lines('mallory', 'bob'))
     file('acl', 'user mallory\ntopic #\ntopic read $SYS/#\n')
     roost.child.kill('SIGHUP')
     await roost.logged(READ_ANEW)
     const mallory = await login(roost, 'mallory')
     expect(await mallory.subscribe('$SYS/broker/roost/notices/reload-failed')).toBe(1)
     expect(Buffer.from(((await mallory.next()) as Publish).payload).toString()).toBe('1')
+  })
+
+  test('a password file that is empty for a moment throws nobody out', async () => {
+    const own = await lines('alice', 'bob')
+    const passwords = file('passwords', own)
+    const roost = await start('--password-file', passwords, '--sys-interval', '1')
+    const alice = await login(roost, 'alice')
+    file('passwords', '')
+    roost.child.kill('SIGHUP')
+    await roost.logged(/^error reload-failed: nothing has changed.*passwords: holds no user any more, and all would be shut out/)
+    expect([await alice.isAlive(), await outcome(roost, 'bob')]).toEqual([true, 0])
+    file('passwords', own + (await lines('carol')))
+    roost.child.kill('SIGHUP')
+    await roost.logged(READ_ANEW)
+    expect([await alice.isAlive(), await outcome(roost, 'carol')]).toEqual([true, 0])
   })
 
   test('without file descriptors nothing opens up: the old rules stay', async () => {
@@ -221,7 +236,7 @@ describe('SIGHUP', () => {
     }
     const first = await shown()
     file('live.pem', 'nothing')
-    file('passwords', '')
+    file('passwords', await lines('alice', 'bob'))
     roost.child.kill('SIGHUP')
     await roost.logged(/^error reload-failed: .*live\.pem/)
     const second = await shown()

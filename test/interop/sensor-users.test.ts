@@ -44,6 +44,17 @@ test('where clients have to authenticate, sensors connect as the users of sn_use
   sensor.sendHex(`08 0c 22 ${hex('ba')} 0002 78`)
   expect(await sensor.next()).toBe(`070d${hex('ba')}000203`)
 
+  for (const [empty, line] of [
+    ['[]', /^error reload-failed: .*users\.yaml: holds no rule any more, and all sensors would be shut out \(sn_users\)$/],
+    ['', /^error reload-failed: .*users\.yaml:1:1: expected a list of rules, got a map$/],
+  ] as const) {
+    writeFileSync(users, empty)
+    roost.child.kill('SIGHUP')
+    await roost.logged(line)
+    sensor.sendHex(`08 0c 22 ${hex('ab')} 0003 78`)
+    expect(await sensor.next()).toBe(`070d${hex('ab')}000300`)
+  }
+
   writeFileSync(users, '- clients: device-*\n  username: sensors\n')
   roost.child.kill('SIGHUP')
   // DISCONNECT: it has no rule any more.

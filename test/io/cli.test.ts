@@ -79,7 +79,7 @@ test('--test-config reads the files as a start would: access list, passwords, ce
   try {
     const acl = file('acl', 'user a\nread x\n')
     const pem = file('pem', 'nothing')
-    const passwords = file('passwords', '')
+    const passwords = file('passwords', `alice:$7$1$${'A'.repeat(16)}$${'A'.repeat(86)}==\n`)
     expect((await ran('serve', '--test-config', '--acl-file', acl)).host.err).toMatch(`${acl}:2: `)
     const tls = await ran('serve', '--test-config', '--memory', '--certfile', pem, '--keyfile', pem)
     expect(tls).toMatchObject({ code: 2, host: { out: '', err: expect.stringMatching(`certfile ${pem}: `) } })

@@ -156,13 +156,13 @@ describe('files', () => {
       () => rmSync(rules),
     ]
     for (const breakIt of broken) {
-      writeFileSync(passwords, `bob:${HASH}\n`)
+      writeFileSync(passwords, `bob:${HASH}\nalice:${HASH}\n`)
       writeFileSync(rules, 'topic readwrite b\n')
       breakIt()
       expect(() => access.prepareReload()).toThrow(/acl_file|password_file/)
       expect(inForce()).toEqual(before)
     }
-    writeFileSync(passwords, `bob:${HASH}\n`)
+    writeFileSync(passwords, `bob:${HASH}\nalice:${HASH}\n`)
     writeFileSync(rules, 'topic readwrite b\n')
     access.prepareReload()()
     expect(inForce()).toEqual([0x87, 'ask', false, true])

@@ -182,7 +182,7 @@ describe('files', () => {
       process.umask(umask)
     }
     const passwordFile = join(dir, 'passwords')
-    writeFileSync(passwordFile, '', { mode: 0o644 })
+    writeFileSync(passwordFile, `alice:$7$1$${'A'.repeat(16)}$${'A'.repeat(86)}==\n`, { mode: 0o644 })
     const listeners = [{ ...DEFAULT_CONFIG.listeners[0]!, passwordFile }]
     expect(new AccessFiles({ ...DEFAULT_CONFIG, listeners }).warnings).toEqual([
       `password_file ${passwordFile} is open to other users of this machine: chmod 600`,

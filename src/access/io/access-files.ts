@@ -5,7 +5,7 @@ import { readClientIds } from '../../io/client-ids.ts'
 import { reasonOf } from '../../io/text-file.ts'
 import { type Acl, type AclError, parseAcl } from '../acl.ts'
 import type { ClientIdRules } from '../client-ids.ts'
-import { type PasswordEntry, parsePasswordLines } from '../password-file.ts'
+import { isRefused, type PasswordEntry, parsePasswordLines } from '../password-file.ts'
 import { AccessPolicy, type ListenerPolicy } from '../policy.ts'
 import { Authenticator, type Verifiers } from './authenticator.ts'
 import { HttpCallout } from './http-callout.ts'
@@ -43,13 +43,15 @@ export class AccessFiles {
   warnings: readonly string[] = []
   readonly #config: Config
   readonly #checker = new PasswordChecker()
+  #contents: Contents
   #loaded: ReadonlyMap<string, Loaded>
   #global: Loaded
 
   /** @throws StartError at the first file that is wrong. */
   constructor(config: Config, notice: NoticeSink = () => {}) {
     this.#config = config
-    const { listeners, global, clientIds, warnings } = load(config, 'start')
+    const { listeners, global, clientIds, contents, warnings } = load(config, 'start')
+    this.#contents = contents
     this.#loaded = listeners
     this.#global = global
     this.warnings = warnings
@@ -73,11 +75,13 @@ export class AccessFiles {
 
   /**
    * Reads all files again; the function it returns puts them in force. A broken line of a password file, with which a start goes on, is an
-   * error here: the users in force are better than fewer. @throws StartError at the first error: then nothing has changed.
+   * error here: the users in force are better than fewer. So is a file that would shut everybody out, as one that is empty for a moment. @throws StartError at the first error: then nothing has changed.
    */
   prepareReload(): () => void {
-    const { listeners, global, clientIds, warnings } = load(this.#config, 'reload')
+    const { listeners, global, clientIds, contents, warnings } = load(this.#config, 'reload')
+    refuseShuttingOut(this.#contents, contents)
     return () => {
+      this.#contents = contents
       this.#loaded = listeners
       this.#global = global
       this.warnings = warnings
@@ -90,7 +94,15 @@ export class AccessFiles {
 const policiesOf = (loaded: ReadonlyMap<string, Loaded>): ReadonlyMap<string, ListenerPolicy> =>
   new Map(Array.from(loaded, ([name, { policy }]) => [name, policy]))
 
+/** What each file held, by its path. */
+interface Contents {
+  readonly passwords: ReadonlyMap<string, ReadonlyMap<string, PasswordEntry>>
+  readonly acls: ReadonlyMap<string, Acl>
+  readonly emptySets: ReadonlySet<string>
+}
+
 interface Everything {
+  readonly contents: Contents
   readonly listeners: ReadonlyMap<string, Loaded>
   readonly global: Loaded
   readonly clientIds: ClientIdRules | undefined
@@ -102,6 +114,7 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
   // Listeners that name the same file share what is in it.
   const passwords = new Map<string, ReadonlyMap<string, PasswordEntry>>()
   const acls = new Map<string, Acl>()
+  const emptySets = new Set<string>()
   const one = (access: AccessConfig, certificate: ListenerPolicy['certificate']): Loaded => {
     const { allowAnonymous, passwordFile, aclFile, httpAuthUrl } = access
     if (passwordFile !== undefined && !passwords.has(passwordFile))
@@ -110,6 +123,7 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
     const table = passwordFile === undefined ? undefined : passwords.get(passwordFile)
     const acl = aclFile === undefined ? undefined : acls.get(aclFile)
     const tokens = TokenVerifier.load(access)
+    for (const path of tokens?.emptySets ?? []) emptySets.add(path)
     const callout = httpAuthUrl === undefined ? undefined : new HttpCallout(httpAuthUrl, access.httpAuthTimeoutSeconds)
     const methods = table === undefined ? [] : [SCRAM_SHA_256]
     return {
@@ -129,7 +143,35 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
   const listeners = new Map(config.listeners.map((listener) => [listener.name, one(listener, certificateRole(listener))]))
   const global = one({ ...config, allowAnonymous: sensorsAreOpen(config) }, 'none')
   const clientIds = config.clientidFile === undefined ? undefined : readClientIds(config.clientidFile)
-  return { listeners, global, clientIds, warnings: [...warnings] }
+  const contents = { passwords, acls, emptySets }
+  for (const warning of emptyFiles(contents)) warnings.add(warning)
+  return { listeners, global, clientIds, contents, warnings: [...warnings] }
+}
+
+/** With Mosquitto such files are no error either, but nobody wants them for long. */
+function emptyFiles({ passwords, acls, emptySets }: Contents): string[] {
+  return [
+    ...Array.from(passwords, ([path, users]) => users.size === 0 && `password_file ${path} holds no user: nobody has a password`),
+    ...Array.from(acls, ([path, acl]) => acl.isEmpty && `acl_file ${path} holds no rule: nobody may do anything`),
+    ...Array.from(emptySets, (path) => `jwt_jwks ${path} holds no key: no token is valid by it`),
+  ].filter((warning) => warning !== false)
+}
+
+/** @throws StartError for the first file by which all are out who were in: it is more likely that somebody is writing it than that it is meant. */
+function refuseShuttingOut(before: Contents, after: Contents): void {
+  for (const [path, users] of after.passwords) {
+    const known = [...(before.passwords.get(path) ?? [])].filter(([, entry]) => !isRefused(entry))
+    if (known.length === 0 || known.some(([user]) => users.has(user))) continue
+    if (users.size === 0) throw new StartError(`${path}: holds no user any more, and all would be shut out (password_file)`)
+    const what = `holds none of the ${known.length} users from before, who would all be shut out`
+    throw new StartError(`${path}: ${what}: add the new ones first, and remove the old ones by another reload (password_file)`)
+  }
+  for (const [path, acl] of after.acls)
+    if (acl.isEmpty && before.acls.get(path)?.isEmpty === false)
+      throw new StartError(`${path}: holds no rule any more, and nobody could do anything (acl_file)`)
+  for (const path of after.emptySets)
+    if (!before.emptySets.has(path))
+      throw new StartError(`${path}: holds no key any more, and no token would be valid (jwt_jwks)`)
 }
 
 /** Broken lines of one file that a warning names each. */

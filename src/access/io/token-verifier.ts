@@ -45,6 +45,7 @@ interface Source {
   /** Of each key; of a set behind a URL, which may change at any time, the URL. */
   readonly names: readonly string[]
   readonly url?: string
+  readonly file?: string
 }
 
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512']
@@ -57,11 +58,14 @@ const REMOTE_TIMEOUT_MS = 5000
 export class TokenVerifier {
   /** What tokens may be verified with, as names that change when the keys do. */
   readonly keys: readonly string[]
+  /** Files of key sets that hold no key, so that no token is valid by them. */
+  readonly emptySets: readonly string[]
   readonly #options: TokenOptions
   readonly #sources: readonly Source[]
 
   private constructor(options: TokenOptions, sources: readonly Source[]) {
     this.keys = sources.flatMap(({ names }) => names)
+    this.emptySets = sources.flatMap(({ names, file }) => (names.length === 0 && file !== undefined ? [file] : []))
     this.#options = options
     this.#sources = sources
   }
@@ -190,7 +194,7 @@ function keySetOf(source: string): Source {
     const names = set.keys
       .filter(({ kty }) => kty === 'RSA' || kty === 'EC' || kty === 'OKP')
       .map((jwk) => nameOf(createPublicKey({ key: jwk, format: 'jwk' })))
-    return { keys: createLocalJWKSet(set), algorithms, names }
+    return { keys: createLocalJWKSet(set), algorithms, names, file: source }
   } catch (error) {
     throw error instanceof StartError ? error : new StartError(`jwt_jwks ${source}: holds no JSON Web Key Set`)
   }

@@ -1,7 +1,8 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterEach, beforeEach, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { AccessFiles } from '../../../src/access/io/access-files.ts'
 import { hashPassword } from '../../../src/access/io/password-hash.ts'
 import type { OptionKey } from '../../../src/base/options.ts'
@@ -33,6 +34,7 @@ const config = (values: Record<string, unknown>, ...listeners: Record<string, un
   predefinedTopics: [],
 })
 const hash = await hashPassword(Buffer.from('secret'), 1)
+const other = await hashPassword(Buffer.from('other'), 1)
 const info = (listener: string) => ({ kind: 'mqtt' as const, peer: 'p', listener })
 const named = connectPacket('c', { username: 'alice', password: Buffer.from('secret') })
 
@@ -123,7 +125,7 @@ test('all or nothing: what is read anew is in force only when it is put there, a
     )
   expect([await login(), mayPublish('a'), mayPublish('b')]).toEqual(['accepted', true, false])
 
-  file('passwords', '')
+  file('passwords', `bob:${hash}\nalice:${other}\n`)
   file('acl', 'user alice\ntopic a/#/b\n')
   expect(() => files.prepareReload()).toThrow(`${acl}:2: # is not the last level (acl_file)`)
   expect([await login(), mayPublish('a'), mayPublish('b')]).toEqual(['accepted', true, false])
@@ -133,6 +135,71 @@ test('all or nothing: what is read anew is in force only when it is put there, a
   expect([await login(), mayPublish('a'), mayPublish('b')]).toEqual(['accepted', true, false])
   put()
   expect([await login(), mayPublish('a'), mayPublish('b')]).toEqual(['refused', false, true])
+})
+
+describe('a reload that would shut everybody out is refused, and a start is warned', () => {
+  const jwk = (): object => generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'jwk' })
+
+  test.each<[OptionKey, string, string, string, RegExp, RegExp | undefined]>([
+    [
+      'password_file',
+      `alice:${hash}\nbob:${hash}\n`,
+      `bob:${other}\n`,
+      '# in a moment\n',
+      /^\S+\/f: holds no user any more, and all would be shut out \(password_file\)$/,
+      /^password_file \S+\/f holds no user: nobody has a password$/,
+    ],
+    [
+      'password_file',
+      `alice:${hash}\nbob:${hash}\n`,
+      `alice:${hash}\nmallory:${hash}\n`,
+      `eve:${hash}\n`,
+      /^\S+\/f: holds none of the 2 users from before, who would all be shut out: add the new ones first, .* \(password_file\)$/,
+      undefined,
+    ],
+    [
+      'acl_file',
+      'user alice\ntopic a\n',
+      'topic deny a\n',
+      'user alice\n',
+      /^\S+\/f: holds no rule any more, and nobody could do anything \(acl_file\)$/,
+      /^acl_file \S+\/f holds no rule: nobody may do anything$/,
+    ],
+    [
+      'jwt_jwks',
+      JSON.stringify({ keys: [jwk()] }),
+      JSON.stringify({ keys: [jwk()] }),
+      '{"keys":[]}',
+      /^\S+\/f: holds no key any more, and no token would be valid \(jwt_jwks\)$/,
+      /^jwt_jwks \S+\/f holds no key: no token is valid by it$/,
+    ],
+  ])('%s', (option, before, changed, empty, refused, warned) => {
+    const path = file('f', before)
+    const files = new AccessFiles(config({ [option]: path }))
+    expect(files.warnings).toEqual([])
+    for (const content of [empty, '']) {
+      file('f', content)
+      // A key set that is no JSON is an error of its own.
+      if (content !== '' || option !== 'jwt_jwks')
+        expect(() => files.prepareReload()).toThrow(content === empty ? refused : /^\S+\/f: holds no /)
+      else expect(() => files.prepareReload()).toThrow(/holds no JSON Web Key Set/)
+    }
+    file('f', changed)
+    files.prepareReload()()
+    file('f', empty)
+    expect(() => files.prepareReload()).toThrow(StartError)
+    // One that was so from the start may stay so.
+    const started = new AccessFiles(config({ [option]: path }))
+    expect(started.warnings).toEqual(warned === undefined ? [] : [expect.stringMatching(warned)])
+    started.prepareReload()()
+  })
+
+  test('users of broken lines, who could not come in, do not keep the others out', () => {
+    const path = file('f', 'alice:broken\n')
+    const files = new AccessFiles(config({ password_file: path }))
+    file('f', `bob:${hash}\n`)
+    files.prepareReload()()
+  })
 })
 
 test('an empty access list denies, an empty password file knows nobody', () => {
