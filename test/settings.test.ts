@@ -358,6 +358,10 @@ describe('over sockets', () => {
         expect(await reloaded).toBe('failed')
       }
       expect(await roost.reload()).toEqual([])
+      // The end waits for a reload that is under way.
+      const last = roost.reload()
+      await roost.stop()
+      expect(await Promise.race([last, 'too late'])).toEqual([])
     } finally {
       await roost.stop()
       rmSync(dir, { recursive: true })

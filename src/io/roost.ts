@@ -179,6 +179,8 @@ function running(config: Config, parts: Parts): Running {
   const { loop, server, store, notice, listeners, snPorts, lag } = parts
   let reloading: Promise<unknown> = Promise.resolve()
   const stop = async (): Promise<void> => {
+    // Rules that come into force need a store that is open.
+    await reloading
     lag.stop()
     await inPieces(parts, () => server.publishWills(instant()))
     await inPieces(parts, () => server.shutDown(instant()))

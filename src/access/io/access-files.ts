@@ -123,6 +123,7 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
     const table = passwordFile === undefined ? undefined : passwords.get(passwordFile)
     const acl = aclFile === undefined ? undefined : acls.get(aclFile)
     const tokens = TokenVerifier.load(access)
+    if (access.jwtSecretFile !== undefined) warnIfOpen('jwt_secret_file', access.jwtSecretFile, warnings)
     for (const path of tokens?.emptySets ?? []) emptySets.add(path)
     const callout = httpAuthUrl === undefined ? undefined : new HttpCallout(httpAuthUrl, access.httpAuthTimeoutSeconds)
     const methods = table === undefined ? [] : [SCRAM_SHA_256]
@@ -184,8 +185,12 @@ function loadPasswords(path: string, when: 'start' | 'reload', warnings: Set<str
     warnings.add(`${wrong('password_file', path, each).message}: this user is refused`)
   if (broken.length > BROKEN_LINES_MAX)
     warnings.add(`${path}: ${broken.length - BROKEN_LINES_MAX} more broken lines, whose users are refused (password_file)`)
-  if ((statSync(path).mode & 0o077) !== 0) warnings.add(`password_file ${path} is open to other users of this machine: chmod 600`)
+  warnIfOpen('password_file', path, warnings)
   return users
+}
+
+function warnIfOpen(option: string, path: string, warnings: Set<string>): void {
+  if ((statSync(path).mode & 0o077) !== 0) warnings.add(`${option} ${path} is open to other users of this machine: chmod 600`)
 }
 
 function loadAcl(path: string): Acl {

@@ -71,8 +71,7 @@ export class Authenticator {
     const { username, password, info } = request
     const { passwords, tokens, callout } = this.#verifiersOf(info.listener)
     const entry = username === undefined ? undefined : passwords?.get(username)
-    const isOurs = entry?.password !== undefined || (entry !== undefined && isRefused(entry))
-    if (isOurs || (passwords !== undefined && tokens === undefined && callout === undefined)) {
+    if (isOurs(entry) || (passwords !== undefined && tokens === undefined && callout === undefined)) {
       const nobody = nobodyAmong(passwords)
       const verdict = await this.#checker.check(entry?.password ?? nobody, password ?? NOTHING, signal, nobody)
       if (verdict === 'busy' || verdict === 'abandoned') return refused(ReasonCode.SERVER_BUSY, 'too many clients log in')
@@ -113,6 +112,9 @@ export class Authenticator {
     const { username } = request
     // Whoever claims a name has to be its bearer.
     if (username !== undefined && username !== '' && username !== token.username) return WRONG
+    // Nor is one who says no name a user of the password file: that is a question for the password alone.
+    if (isOurs(this.#verifiersOf(request.info.listener).passwords?.get(token.username)))
+      return refused(ReasonCode.BAD_USER_NAME_OR_PASSWORD, `token: user ${token.username} has a password`)
     return granted(request, token.username, { kind: 'token', key: token.key }, token)
   }
 
@@ -141,6 +143,10 @@ export class Authenticator {
 }
 
 const NOTHING = new Uint8Array(0)
+
+/** A user about whom nobody but the password file is asked, because there is a hash, or a line that should have been one. */
+const isOurs = (entry: PasswordEntry | undefined): boolean =>
+  entry !== undefined && (entry.password !== undefined || isRefused(entry))
 
 const refused = (reasonCode: number, reason: string): AuthAnswer & { kind: 'refused' } => ({
   kind: 'refused',

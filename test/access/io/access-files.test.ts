@@ -78,13 +78,13 @@ test('of many broken lines the first ten are named', () => {
   expect(warnings.at(-1)).toBe(`${path}: 15 more broken lines, whose users are refused (password_file)`)
 })
 
-test('a password file that others can read is worth a warning', () => {
+test.each(['password_file', 'jwt_secret_file'])('a %s that others can read is worth a warning', (option) => {
   const path = file('f', `alice:${hash}\n`, 0o644)
-  expect(new AccessFiles(config({ password_file: path })).warnings).toEqual([
-    `password_file ${path} is open to other users of this machine: chmod 600`,
+  expect(new AccessFiles(config({ [option]: path })).warnings).toEqual([
+    `${option} ${path} is open to other users of this machine: chmod 600`,
   ])
   chmodSync(path, 0o600)
-  expect(new AccessFiles(config({ password_file: path })).warnings).toEqual([])
+  expect(new AccessFiles(config({ [option]: path })).warnings).toEqual([])
 })
 
 test('each listener has its own files, else the global ones', () => {

@@ -100,6 +100,12 @@ describe('a token', () => {
     const anybody = await service(200, '')
     expect(code(await ask({ passwords, tokens, callout: anybody }, { username: 'alice', secret: 'a.b.c' }))).toBe(0x86)
     expect(await ask({ passwords, tokens }, { username: 'bob', secret: 'a.b.c' })).toMatchObject({ kind: 'accepted' })
+    // Whose token says a name of the file does not get around that by saying none.
+    for (const line of [`bob:${alice}`, 'bob:broken']) {
+      const { users } = parsePasswordLines(line)
+      const answer = await ask({ passwords: users, tokens }, { secret: 'a.b.c' })
+      expect(answer).toMatchObject({ kind: 'refused', reasonCode: 0x86, reason: 'token: user bob has a password' })
+    }
   })
 })
 
