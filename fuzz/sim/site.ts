@@ -236,12 +236,12 @@ export class Site {
     }
   }
 
-  /** An awake period may bring little, and what is repeated to an unproven address has to be earned by what comes from there. */
+  /** An awake period may bring little; and what is not answered is repeated for a while, later where the sensor was congested or its address is unproven. */
   get #waits(): boolean {
     const { gateway } = this.world.server
     return this.nodes.some(({ id }) => {
       const client = gateway.client(id)
-      return (client?.link?.backlog ?? 0) > 0 || (this.setup.addresses === 'unproven' && client?.downlink.busy === true)
+      return (client?.link?.backlog ?? 0) > 0 || client?.downlink.busy === true
     })
   }
 
