@@ -1,3 +1,4 @@
+import { SmallMap } from '../base/small-map.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { realFilter, sharedFilter } from '../mqtt/topics.ts'
 import type { Access } from './access.ts'
@@ -82,7 +83,7 @@ export class Router {
   /** Gives whether the filter is new to this session. */
   subscribe(session: Session, subscription: Subscription): boolean {
     const { filter } = subscription
-    session.subscriptions ??= new Map()
+    session.subscriptions ??= new SmallMap()
     const before = session.subscriptions.get(filter)
     // Clients subscribe again each time they connect.
     if (before !== undefined && isSame(before, subscription)) return false

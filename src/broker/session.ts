@@ -1,5 +1,6 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
+import type { SmallMap } from '../base/small-map.ts'
 import { Timer } from '../base/timers.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { QoS, Will } from '../mqtt/packets.ts'
@@ -106,7 +107,7 @@ export class Session implements Identity {
   refused: 'will' | 'end' | undefined = undefined
   /** After a restart: the store has the session as connected, with this will, expiry and owner. */
   recordedAsConnected = false
-  subscriptions: Map<string, Subscription> | undefined = undefined
+  subscriptions: SmallMap<string, Subscription> | undefined = undefined
   inflight: Map<number, Inflight> | undefined = undefined
   /** QoS 2 packet ids taken in and not yet released by PUBREL, with the Lsn of each receipt. */
   received: Map<number, Lsn> | undefined = undefined

@@ -1,3 +1,4 @@
+import { SmallMap } from '../base/small-map.ts'
 import { hasWildcard } from '../mqtt/topics.ts'
 
 /**
@@ -8,7 +9,7 @@ import { hasWildcard } from '../mqtt/topics.ts'
  * can exhaust the stack; the number of levels is bounded by who calls (`max_topic_levels`).
  */
 export class TopicTree<K, V> {
-  readonly #exact = new Map<string, Map<K, V>>()
+  readonly #exact = new Map<string, SmallMap<K, V>>()
   readonly #root: Node<K, V> = newNode()
   #size = 0
   /** Levels and subscriptions that `match` has looked at so far: what it costs. */
@@ -72,10 +73,10 @@ export class TopicTree<K, V> {
     return found
   }
 
-  #exactEntries(filter: string): Map<K, V> {
+  #exactEntries(filter: string): SmallMap<K, V> {
     let entries = this.#exact.get(filter)
     if (entries === undefined) {
-      entries = new Map()
+      entries = new SmallMap()
       this.#exact.set(filter, entries)
     }
     return entries
@@ -88,23 +89,23 @@ export class TopicTree<K, V> {
     return true
   }
 
-  #wildEntries(filter: string): Map<K, V> {
+  #wildEntries(filter: string): SmallMap<K, V> {
     let node = this.#root
     for (const level of filter.split('/')) {
       if (level === '#') {
-        node.rest ??= new Map()
+        node.rest ??= new SmallMap()
         return node.rest
       }
       node = level === '+' ? anyOf(node) : childOf(node, level)
     }
-    node.entries ??= new Map()
+    node.entries ??= new SmallMap()
     return node.entries
   }
 
   #deleteWild(filter: string, key: K): boolean {
     const path: { node: Node<K, V>; level: string }[] = []
     let node: Node<K, V> | undefined = this.#root
-    let entries: Map<K, V> | undefined
+    let entries: SmallMap<K, V> | undefined
     for (const level of filter.split('/')) {
       path.push({ node, level })
       if (level === '#') {
@@ -122,17 +123,17 @@ export class TopicTree<K, V> {
 }
 
 interface Node<K, V> {
-  children: Map<string, Node<K, V>> | undefined
+  children: SmallMap<string, Node<K, V>> | undefined
   /** Below `+`. */
   any: Node<K, V> | undefined
   /** Subscribed under `#` here. */
-  rest: Map<K, V> | undefined
-  entries: Map<K, V> | undefined
+  rest: SmallMap<K, V> | undefined
+  entries: SmallMap<K, V> | undefined
 }
 
 const newNode = <K, V>(): Node<K, V> => ({ children: undefined, any: undefined, rest: undefined, entries: undefined })
 
-function collect<K, V>(entries: Map<K, V>, found: [K, V][]): void {
+function collect<K, V>(entries: SmallMap<K, V>, found: [K, V][]): void {
   for (const entry of entries) found.push(entry)
 }
 
@@ -142,7 +143,7 @@ function anyOf<K, V>(node: Node<K, V>): Node<K, V> {
 }
 
 function childOf<K, V>(node: Node<K, V>, level: string): Node<K, V> {
-  node.children ??= new Map()
+  node.children ??= new SmallMap()
   let child = node.children.get(level)
   if (child === undefined) {
     child = newNode()
