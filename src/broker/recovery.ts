@@ -1,10 +1,9 @@
 import type { Instant } from '../base/machine.ts'
-import type { ClientKind } from '../mqtt/link.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { type BrokerRecord, type SessionKey, type StoredDelivery, type WallTime, wallTime } from '../store/store.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
-import { Inflight, Queued, Session } from './session.ts'
+import { Inflight, Queued, type Session, sessionOf } from './session.ts'
 import type { Sessions } from './sessions.ts'
 import { restoredMessage, restoredSubscription, restoredWill, restoreExpiry } from './stored.ts'
 
@@ -163,8 +162,7 @@ export class Recovery {
   #session(key: SessionKey): Restored {
     let restored = this.#restored.get(key)
     if (restored === undefined) {
-      const colon = key.indexOf(':')
-      const session = new Session(key.slice(0, colon) as ClientKind, key.slice(colon + 1))
+      const session = sessionOf(key)
       session.persistent = true
       session.resumePacketIds(0)
       restored = new Restored(session)

@@ -139,10 +139,10 @@ export class Session implements Identity {
   /** Such a record that may not be durable yet. */
   #recording: { readonly packetId: number; readonly lsn: Lsn } | undefined = undefined
 
-  constructor(kind: ClientKind, clientId: string) {
+  constructor(kind: ClientKind, clientId: string, key = sessionKey(kind, clientId)) {
     this.kind = kind
     this.clientId = clientId
-    this.key = sessionKey(kind, clientId)
+    this.key = key
   }
 
   get queueLength(): number {
@@ -256,8 +256,9 @@ export class Session implements Identity {
     const known = this.#timers?.find(({ owner }) => owner.about === about)
     if (known !== undefined) return known
     const timer = new Timer<SessionTimer>({ session: this, about })
-    this.#timers ??= []
-    this.#timers.push(timer)
+    // An empty array that grows makes room for 17.
+    if (this.#timers === undefined) this.#timers = [timer]
+    else this.#timers.push(timer)
     return timer
   }
 
@@ -275,6 +276,12 @@ const NO_TIMERS: readonly Timer<SessionTimer>[] = []
 const NOBODY: StoredOwner = { username: undefined, listener: '', verified: false }
 
 export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `${kind}:${clientId}`
+
+/** The session that a stored key names. */
+export function sessionOf(key: SessionKey): Session {
+  const kind: ClientKind = key.startsWith('sn:') ? 'sn' : 'mqtt'
+  return new Session(kind, key.slice(kind.length + 1), key)
+}
 
 export const messageOf = (entry: Publish | Queued): Publish => (entry instanceof Queued ? entry.message : entry)
 export const qosOf = (entry: Publish | Queued): QoS => (entry instanceof Queued ? entry.qos : 0)

@@ -72,7 +72,9 @@ export function storedSubscription(subscription: Subscription): StoredSubscripti
 }
 
 export function restoredSubscription(filter: string, stored: StoredSubscription): Subscription {
-  return { filter, ...stored, subscriptionIdentifier: stored.subscriptionIdentifier }
+  // By name: a spread keeps some of them in an object of their own.
+  const { qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier } = stored
+  return { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier }
 }
 
 function hasAny(properties: object): boolean {
