@@ -34,6 +34,8 @@ class Restored {
 export class Recovery {
   readonly #context: BrokerContext
   readonly #restored = new Map<SessionKey, Restored>()
+  /** The session of the record before. */
+  #last: Restored | undefined = undefined
   /** Messages that came without deliveries, for the `delivery` records that follow. */
   readonly #payloads = new Map<number, Publish>()
   /** Messages that expire, in whichever places they are. */
@@ -58,6 +60,7 @@ export class Recovery {
         const ended = this.#restored.get(record.key)
         if (ended !== undefined) this.#context.router.unsubscribeAll(ended.session)
         this.#restored.delete(record.key)
+        this.#last = undefined
         return
       }
     }
@@ -160,6 +163,7 @@ export class Recovery {
   }
 
   #session(key: SessionKey): Restored {
+    if (this.#last?.session.key === key) return this.#last
     let restored = this.#restored.get(key)
     if (restored === undefined) {
       const session = sessionOf(key)
@@ -168,6 +172,7 @@ export class Recovery {
       restored = new Restored(session)
       this.#restored.set(key, restored)
     }
+    this.#last = restored
     return restored
   }
 }

@@ -159,16 +159,29 @@ export function writeText(w: ByteWriter, text: string): void {
   w.text(text)
 }
 
-/** Unlike `ByteReader.text` it lets U+0000 pass: what may be in a string is the protocols' matter, here it has to come back as it went. */
-export function readText(r: ByteReader, field: string): string {
+/**
+ * Unlike `ByteReader.text` it lets U+0000 pass: what may be in a string is the protocols' matter, here it has to come back as it went. Where records
+ * repeat a text, `last` is the one before: if it is the same, so is the string, which need not be decoded, hashed and kept again.
+ */
+export function readText(r: ByteReader, field: string, last = ''): string {
   const length = readInteger(r, field)
   const start = r.skip(length, field)
   if (start < 0) return ''
+  if (length === last.length && isAscii(r.bytes, start, last)) return last
   if (utf8Error(r.bytes, start, start + length) === 'ill-formed UTF-8') {
     r.fail(`ill-formed UTF-8 in ${field}`)
     return ''
   }
   return decodeUtf8(r.bytes, start, start + length)
+}
+
+/** Whether the bytes at `start` are this text, and ASCII. */
+function isAscii(bytes: Uint8Array, start: number, text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const byte = bytes[start + i]!
+    if (byte >= 0x80 || byte !== text.charCodeAt(i)) return false
+  }
+  return true
 }
 
 export function writeBytes(w: ByteWriter, bytes: Uint8Array): void {

@@ -325,12 +325,22 @@ function writeOwner(w: ByteWriter, { username, listener, verified, rights }: Sto
   if (rights !== undefined) writeText(w, rights)
 }
 
+/** Sessions one after the other mostly have the same owner; then it is the same object. */
+let lastOwner: StoredOwner = { username: undefined, listener: '', verified: false }
+
 function readOwner(r: ByteReader): StoredOwner {
   const flags = readFlags(r, 'owner flags', 0x07)
-  const username = (flags & HAS_USERNAME) !== 0 ? readText(r, 'user name') : undefined
-  const listener = readText(r, 'listener')
-  const rights = (flags & HAS_RIGHTS) !== 0 ? { rights: readText(r, 'rights') } : {}
-  return { username, listener, verified: (flags & IS_VERIFIED) !== 0, ...rights }
+  const username = (flags & HAS_USERNAME) !== 0 ? readText(r, 'user name', lastOwner.username) : undefined
+  const listener = readText(r, 'listener', lastOwner.listener)
+  const rights = (flags & HAS_RIGHTS) !== 0 ? readText(r, 'rights', lastOwner.rights) : undefined
+  const verified = (flags & IS_VERIFIED) !== 0
+  const isSame =
+    lastOwner.username === username &&
+    lastOwner.listener === listener &&
+    lastOwner.verified === verified &&
+    lastOwner.rights === rights
+  if (!isSame) lastOwner = { username, listener, verified, ...(rights !== undefined && { rights }) }
+  return lastOwner
 }
 
 const HAS_IDENTIFIERS = 0x08
@@ -442,5 +452,12 @@ function writePacket(w: ByteWriter, key: string, packetId: number): void {
   w.u16(packetId)
 }
 
-const readKey = (r: ByteReader): string => readText(r, 'session key')
+/** The records of a row are about one session. */
+let lastKey = ''
+
+function readKey(r: ByteReader): string {
+  lastKey = readText(r, 'session key', lastKey)
+  return lastKey
+}
+
 const readPacketId = (r: ByteReader): number => r.u16('packet id')
