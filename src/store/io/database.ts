@@ -4,6 +4,7 @@ import { References } from '../fold.ts'
 import { ROW_TABLES, type RowKey, type Rows, rowName } from '../rows.ts'
 import type { Lsn, SessionKey } from '../store.ts'
 import type { Owner } from './owner.ts'
+import { isBlob, type ScannedRow, scan } from './scan.ts'
 import {
   APPLICATION_ID,
   commitChecksum,
@@ -424,49 +425,48 @@ export class Database implements Rows {
   }
 
   /** All rows but the log's, in the order in which a new process reads them. Checks their checksums, and that they are no more than `meta` says. @throws DamageError */
-  *rows(): Iterable<{ key: RowKey; value: Uint8Array }> {
+  *rows(): Iterable<readonly ScannedRow[]> {
     let count = 0
     for (const table of ROW_TABLES) {
-      for (const row of this.#scan(table)) {
-        const key = rowKeyOf(table, row)
-        const value = row.records as Uint8Array
-        if (!isBlob(value) || row.checksum !== rowChecksum(key, value))
-          throw new DamageError(`row ${rowName(key)}: checksum does not match`)
+      for (const rows of scan(this.#connection, table)) {
+        for (const row of rows) if (!row.isSound) throw new DamageError(`row ${rowName(row.key)}: checksum does not match`)
+        count += rows.length
         // A damaged tree may lead to the same pages again and again.
-        if (++count > this.#meta.rows) throw new DamageError(`more than ${this.#meta.rows} rows are there`)
-        yield { key, value }
+        if (count > this.#meta.rows) throw new DamageError(`more than ${this.#meta.rows} rows are there`)
+        yield rows
       }
     }
-  }
-
-  #scan(table: Table): Iterable<Row> {
-    const columns = KEY_COLUMNS[table].join(', ')
-    // As they lie in the file; in the order of their topics, retained messages would be read all over it.
-    const order = table === 'retained' ? 'rowid' : columns
-    return this.#connection.prepare(`SELECT ${columns}, checksum, records FROM ${table} ORDER BY ${order}`).iterate()
   }
 
   /**
    * Reads everything, and compares each row with its checksum and all of them with the digest. `onProblem` gets one line for each difference;
-   * `onRow` sees the keys. Outside a transaction the rows are those of one moment.
+   * `onRow` sees the keys. In a transaction or a snapshot the rows are those of one moment.
    */
-  verify(onProblem: (problem: string) => void, onRow: (key: RowKey) => void = () => {}): void {
+  verify(onProblem: (problem: string) => void, onRow?: (key: RowKey) => void): void {
     const meta = metaOf(this.#connection.prepare('SELECT * FROM meta').get() ?? {})
     const digest = new Digest()
-    for (const table of TABLES) {
-      for (const row of this.#scan(table)) {
-        const value = row.records as Uint8Array
-        const key = table === 'log' ? undefined : rowKeyOf(table, row)
-        const checksum = key === undefined ? commitChecksum(row.lsn as Lsn, value) : rowChecksum(key, value)
-        if (!isBlob(value) || row.checksum !== checksum) {
-          onProblem(`${key === undefined ? `commit ${row.lsn}` : `row ${rowName(key)}`}: checksum does not match`)
+    for (const row of this.#connection.prepare('SELECT lsn, checksum, records FROM log ORDER BY lsn').iterate()) {
+      const value = row.records as Uint8Array
+      const checksum = commitChecksum(row.lsn as Lsn, value)
+      if (!isBlob(value) || row.checksum !== checksum) onProblem(`commit ${row.lsn}: checksum does not match`)
+      digest.add(checksum)
+    }
+    for (const table of ROW_TABLES) {
+      for (const rows of scan(this.#connection, table)) {
+        for (const row of rows) {
+          if (!row.isSound) onProblem(`row ${rowName(row.key)}: checksum does not match`)
+          digest.add(row.checksum)
+          onRow?.(row.key)
         }
-        digest.add(checksum)
-        if (key !== undefined) onRow(key)
       }
     }
     if (digest.rows !== meta.rows) onProblem(`${digest.rows} rows are there, and ${meta.rows} should be`)
     else if (digest.toString() !== meta.digest) onProblem('its rows are not of one moment: some are older or newer than others')
+  }
+
+  /** From here on everything is read as it is at one moment. */
+  holdMoment(): void {
+    this.#connection.exec('BEGIN')
   }
 
   /** Runs `action` on the store as it is at one moment. */
@@ -514,9 +514,6 @@ export class Database implements Rows {
   }
 }
 
-/** A flipped bit can make a text of a blob, whose checksum is the same. */
-const isBlob = (value: Value): boolean => value instanceof Uint8Array
-
 function statementsOf(table: Table, prepare: (sql: string) => Statement): TableStatements {
   const key = KEY_COLUMNS[table]
   const label = LABEL_COLUMNS[table]
@@ -541,12 +538,6 @@ export function fileId(path: string): string {
 function keyValues({ table, name, id }: RowKey): Value[] {
   if (table === 'messages') return [id]
   return table === 'queue' ? [name, id] : [name]
-}
-
-export function rowKeyOf(table: Exclude<Table, 'log'>, row: Row): RowKey {
-  if (table === 'messages') return { table, name: '', id: row.id as number }
-  if (table === 'queue') return { table, name: row.session as string, id: row.message as number }
-  return { table, name: row[KEY_COLUMNS[table][0]!] as string, id: 0 }
 }
 
 /** What a row of `meta` says; undefined if its checksum does not match. */

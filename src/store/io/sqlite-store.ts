@@ -207,13 +207,16 @@ export class SqliteStore implements Store {
     const database = new Database(join(this.#dir, DATABASE_FILE), true)
     const reader = new ByteReader(new Uint8Array(0))
     try {
-      for (const { key, value } of database.rows()) {
-        reader.reset(value, 0, value.length)
-        while (reader.remaining > 0) {
-          const record = readRecord(reader)
-          if (record !== undefined) yield record
+      database.holdMoment()
+      for (const rows of database.rows()) {
+        for (const row of rows) {
+          reader.reset(row.bytes, row.start, row.end)
+          while (reader.remaining > 0) {
+            const record = readRecord(reader)
+            if (record !== undefined) yield record
+          }
+          if (reader.error !== '') throw new DamageError(`row ${rowName(row.key)}: ${reader.error}`)
         }
-        if (reader.error !== '') throw new DamageError(`row ${rowName(key)}: ${reader.error}`)
       }
     } catch (error) {
       throw new Error(`store ${this.#dir}: ${failureOf(error).reason}; see roost store check ${this.#dir}`)
