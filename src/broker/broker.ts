@@ -203,13 +203,13 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   /** One record of the replay; before `recover`. */
   apply(record: BrokerRecord): void {
-    this.#recovery ??= new Recovery(this.#context)
+    this.#recovery ??= new Recovery(this.#context, this.sessions)
     this.#recovery.apply(record)
   }
 
   /** Ends the replay: what the store knew is there again. Conversations are taken up by `recovered`. */
   recover(now: Instant): void {
-    this.#recovery?.finish(now, this.sessions, this.#publisher)
+    this.#recovery?.finish(now, this.#publisher)
   }
 
   /**
@@ -217,7 +217,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
    * gateway knows, and has not let in again.
    */
   runDownRecovered(now: Instant, isLost: (clientId: string) => boolean = () => false): void {
-    this.#recovery?.runDown(now, this.sessions, isLost)
+    this.#recovery?.runDown(now, isLost)
     this.#recovery = undefined
     this.handleTimeout(now)
   }

@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Publish } from '../mqtt/publish.ts'
-import { type BrokerRecord, type SessionKey, type StoredDelivery, type WallTime, wallTime } from '../store/store.ts'
+import { type BrokerRecord, type SessionKey, type StoredDelivery, wallTime } from '../store/store.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { Inflight, Queued, type Session, sessionOf } from './session.ts'
@@ -15,13 +15,11 @@ interface Waiting {
   released: boolean
 }
 
-/** A session as the store tells it: the session itself, and what it will have once everything is known. Parts come when they are needed. */
+/** What a session will have once everything is known. Few sessions have any of it. */
 class Restored {
   readonly session: Session
-  /** When its conversation ended; `undefined` if the process took it along. */
-  detachedAt: WallTime | undefined = undefined
   /** By message id, in the order of arrival. */
-  waiting: Map<number, Waiting> | undefined = undefined
+  readonly waiting = new Map<number, Waiting>()
   /** Message ids by packet id, in the order of sending. */
   sent: Map<number, number> | undefined = undefined
 
@@ -33,17 +31,19 @@ class Restored {
 /** Rebuilds sessions, queues and retained messages from the records of the store. */
 export class Recovery {
   readonly #context: BrokerContext
+  readonly #sessions: Sessions
   readonly #restored = new Map<SessionKey, Restored>()
   /** The session of the record before. */
-  #last: Restored | undefined = undefined
+  #last: Session | undefined = undefined
   /** Messages that came without deliveries, for the `delivery` records that follow. */
   readonly #payloads = new Map<number, Publish>()
   /** Messages that expire, in whichever places they are. */
   #expiring: Publish[] = []
   #highestMessageId = 0
 
-  constructor(context: BrokerContext) {
+  constructor(context: BrokerContext, sessions: Sessions) {
     this.#context = context
+    this.#sessions = sessions
   }
 
   apply(record: BrokerRecord): void {
@@ -57,15 +57,16 @@ export class Recovery {
         return
       }
       case 'session-end': {
-        const ended = this.#restored.get(record.key)
-        if (ended !== undefined) this.#context.router.unsubscribeAll(ended.session)
+        const ended = this.#sessions.byKey(record.key)
+        if (ended === undefined) return
+        this.#context.router.unsubscribeAll(ended)
+        this.#sessions.unrestore(ended)
         this.#restored.delete(record.key)
         this.#last = undefined
         return
       }
     }
-    const restored = this.#session(record.key)
-    const { session } = restored
+    const session = this.#session(record.key)
     switch (record.type) {
       case 'session':
         session.expirySeconds = record.expirySeconds
@@ -74,14 +75,14 @@ export class Recovery {
         session.username = record.owner.username
         session.listener = record.owner.listener
         session.grant = record.owner.rights === undefined ? undefined : this.#context.access.restored(record.owner.rights)
-        restored.detachedAt = undefined
+        session.recordedAs = 'connected'
         break
       case 'will':
         session.will = record.will === null ? undefined : restoredWill(record.will)
         break
       case 'detached':
         session.expirySeconds = record.expirySeconds
-        restored.detachedAt = record.at
+        session.recordedAs = record.at
         if (!record.will) session.will = undefined
         break
       case 'subscribe':
@@ -97,41 +98,44 @@ export class Recovery {
         session.received?.delete(record.packetId)
         break
       default:
-        track(restored, record)
+        track(session, this.#restored.get(record.key), record)
     }
   }
 
-  /** Makes the sessions; nobody is connected to any of them yet. */
-  finish(now: Instant, sessions: Sessions, publisher: Publisher): void {
+  /** Makes the queues of the sessions; nobody is connected to any of them yet. */
+  finish(now: Instant, publisher: Publisher): void {
     const { expiry, retained, clock } = this.#context
     for (const message of this.#expiring) restoreExpiry(clock, now, message)
     this.#expiring = []
     publisher.skipMessageIds(this.#highestMessageId)
     this.#payloads.clear()
-    for (const { session, detachedAt, waiting, sent } of this.#restored.values()) {
-      session.recordedAsConnected = detachedAt === undefined
+    for (const { session, waiting, sent } of this.#restored.values()) {
       for (const id of sent?.values() ?? []) {
-        const { queued, packetId, released } = waiting!.get(id)!
+        const { queued, packetId, released } = waiting.get(id)!
         const inflight = new Inflight(queued, packetId, 0)
         inflight.released = released
         inflight.departed = true
         session.depart(inflight)
       }
-      for (const { queued, packetId } of waiting?.values() ?? []) {
+      for (const { queued, packetId } of waiting.values()) {
         if (packetId !== 0) continue
         session.enqueue(queued)
         expiry.queued(session, queued.message.expiresAt)
       }
-      sessions.restore(session)
     }
+    this.#restored.clear()
     for (const message of retained) if (message.expiresAt !== undefined) retained.set(message.topic, message)
   }
 
   /** Starts the clocks of everybody who has not come back by now. `isLost`: the gateway knows this sensor, and has not taken up its conversation. */
-  runDown(now: Instant, sessions: Sessions, isLost: (clientId: string) => boolean): void {
+  runDown(now: Instant, isLost: (clientId: string) => boolean): void {
+    const sessions = this.#sessions
     const wall = wallTime(this.#context.clock, now)
-    for (const { session, detachedAt } of this.#restored.values()) {
-      if (session.ended || session.link !== undefined) continue
+    for (const session of sessions) {
+      const { recordedAs } = session
+      if (session.link !== undefined || recordedAs === undefined) continue
+      const detachedAt = recordedAs === 'connected' ? undefined : recordedAs
+      if (detachedAt !== undefined) session.recordedAs = undefined
       // A sensor that the gateway does not know was still connecting: nobody has told it that its will is kept.
       if (session.kind === 'sn' && detachedAt === undefined && !isLost(session.clientId)) session.will = undefined
       if (detachedAt === undefined) sessions.abandoned(now, session)
@@ -146,7 +150,7 @@ export class Recovery {
     if (message.expiresAt !== undefined) this.#expiring.push(message)
     message.id = id
     for (const delivery of deliveries) this.#queue(delivery, message)
-    if (receipt !== undefined) receive(this.#session(receipt.key).session, receipt.packetId)
+    if (receipt !== undefined) receive(this.#session(receipt.key), receipt.packetId)
     if (retains !== true) {
       if (deliveries.length === 0 && receipt === undefined) this.#payloads.set(id, message)
       return
@@ -156,44 +160,52 @@ export class Recovery {
   }
 
   #queue({ key, qos, retain, subscriptionIdentifiers, share }: StoredDelivery, message: Publish): void {
-    const restored = this.#session(key)
-    restored.waiting ??= new Map()
+    let restored = this.#restored.get(key)
+    if (restored === undefined) {
+      restored = new Restored(this.#session(key))
+      this.#restored.set(key, restored)
+    }
     const queued = new Queued(message, qos, retain, subscriptionIdentifiers, share)
     restored.waiting.set(message.id, { queued, packetId: 0, released: false })
   }
 
-  #session(key: SessionKey): Restored {
-    if (this.#last?.session.key === key) return this.#last
-    let restored = this.#restored.get(key)
-    if (restored === undefined) {
-      const session = sessionOf(key)
+  #session(key: SessionKey): Session {
+    if (this.#last?.key === key) return this.#last
+    let session = this.#sessions.byKey(key)
+    if (session === undefined) {
+      session = sessionOf(key)
       session.persistent = true
+      session.recordedAs = 'connected'
       session.resumePacketIds(0)
-      restored = new Restored(session)
-      this.#restored.set(key, restored)
+      this.#sessions.restore(session)
     }
-    this.#last = restored
-    return restored
+    this.#last = session
+    return session
   }
 }
 
 /** How far a message has come on its way to the client. */
-function track(restored: Restored, record: Extract<BrokerRecord, { type: 'sent' | 'received' | 'done' }>): void {
-  const { session, waiting } = restored
+function track(
+  session: Session,
+  restored: Restored | undefined,
+  record: Extract<BrokerRecord, { type: 'sent' | 'received' | 'done' }>,
+): void {
+  if (record.type === 'sent') session.resumePacketIds(record.packetId)
+  if (restored === undefined) return
+  const { waiting, sent } = restored
   if (record.type === 'sent') {
-    session.resumePacketIds(record.packetId)
-    const message = waiting?.get(record.id)
+    const message = waiting.get(record.id)
     if (message === undefined) return
     message.packetId = record.packetId
     restored.sent ??= new Map()
     restored.sent.set(record.packetId, record.id)
   } else if (record.type === 'received') {
-    const message = waiting?.get(restored.sent?.get(record.packetId) ?? 0)
+    const message = waiting.get(sent?.get(record.packetId) ?? 0)
     if (message !== undefined) message.released = true
   } else {
-    const message = waiting?.get(record.id)
-    waiting?.delete(record.id)
-    if (message !== undefined && restored.sent?.get(message.packetId) === record.id) restored.sent.delete(message.packetId)
+    const message = waiting.get(record.id)
+    waiting.delete(record.id)
+    if (message !== undefined && sent?.get(message.packetId) === record.id) sent.delete(message.packetId)
   }
 }
 

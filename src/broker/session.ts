@@ -5,7 +5,7 @@ import { Timer } from '../base/timers.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { QoS, Will } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
-import type { Lsn, SessionKey, StoredOwner } from '../store/store.ts'
+import type { Lsn, SessionKey, StoredOwner, WallTime } from '../store/store.ts'
 import type { Identity } from './access.ts'
 import type { ClientLink } from './client-link.ts'
 import { PATIENCE_MS } from './limits.ts'
@@ -105,8 +105,8 @@ export class Session implements Identity {
   will: Will | undefined = undefined
   /** What was due and the store had no room for: it is tried again, and comes before whatever its client wants. */
   refused: 'will' | 'end' | undefined = undefined
-  /** After a restart: the store has the session as connected, with this will, expiry and owner. */
-  recordedAsConnected = false
+  /** After a restart: what the store has of its last conversation, with this will, expiry and owner. A time: when it ended. */
+  recordedAs: 'connected' | WallTime | undefined = undefined
   subscriptions: SmallMap<string, Subscription> | undefined = undefined
   inflight: Map<number, Inflight> | undefined = undefined
   /** QoS 2 packet ids taken in and not yet released by PUBREL, with the Lsn of each receipt. */

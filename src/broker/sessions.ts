@@ -81,6 +81,11 @@ export class Sessions {
     this.#byKey.set(session.key, session)
   }
 
+  /** For the replay: it came to its end after all. */
+  unrestore(session: Session): void {
+    this.#byKey.delete(session.key)
+  }
+
   /**
    * Begins or resumes the session of an accepted CONNECT [5.0 section 3.1.2.4]. 'full': the store cannot record it and nothing
    * changed, except that a clean start may have ended the session before.
@@ -111,7 +116,7 @@ export class Sessions {
       lsn = this.#context.store.append({ type: 'session', key: session.key, expirySeconds: request.expirySeconds, will, owner })
       if (lsn === 'full') return 'full'
     } else if (!persistent && session.persistent) this.#recordEnd(session.key)
-    session.recordedAsConnected = false
+    session.recordedAs = undefined
     const isSameIdentity =
       session.username === username && session.listener === listener && session.certified === certified && session.grant === grant
     session.persistent = persistent
@@ -246,7 +251,7 @@ export class Sessions {
   }
 
   #recordDetached(now: Instant, session: Session): boolean {
-    session.recordedAsConnected = false
+    session.recordedAs = undefined
     if (!session.persistent) return true
     const { key, expirySeconds, will } = session
     const at = wallTime(this.#context.clock, now)
@@ -379,7 +384,7 @@ const heapOf = ({ timers, clocks }: BrokerContext, about: SessionTimer['about'])
 function isRecorded(session: Session, { expirySeconds, will }: SessionRequest, owner: StoredOwner): boolean {
   const { username, listener, verified, rights } = session.owner
   return (
-    session.recordedAsConnected &&
+    session.recordedAs === 'connected' &&
     session.expirySeconds === expirySeconds &&
     isSameWill(session.will, will) &&
     username === owner.username &&
