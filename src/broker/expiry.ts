@@ -52,13 +52,13 @@ export class Expiry {
 
   /** A message that expires then was queued for this session. */
   queued(session: Session, expiresAt: Instant | undefined): void {
-    if (expiresAt === undefined || expiresAt >= session.firstExpiry) return
+    if (expiresAt === undefined || expiresAt >= (session.firstExpiry ?? Number.POSITIVE_INFINITY)) return
     session.firstExpiry = expiresAt
     this.#arm(session)
   }
 
   #arm(session: Session): void {
-    if (session.firstExpiry === Number.POSITIVE_INFINITY) return
+    if (session.firstExpiry === undefined) return
     const due = Math.ceil(session.firstExpiry / EXPIRY_GRAIN_MS) * EXPIRY_GRAIN_MS
     session.expiryTimer ??= new Timer(session)
     if (!session.expiryTimer.armed || session.expiryTimer.deadline > due) this.#sessions.arm(session.expiryTimer, due)
@@ -71,7 +71,7 @@ export class Expiry {
 
   /** Drops what has expired in the queue of this session; returns whether anything has. */
   dropQueued(now: Instant, session: Session): boolean {
-    if (session.firstExpiry > now) return false
+    if (session.firstExpiry === undefined || session.firstExpiry > now) return false
     const { store, stats, notice } = this.#parts
     let first: Publish | undefined
     let next = Number.POSITIVE_INFINITY
@@ -86,7 +86,7 @@ export class Expiry {
       if (session.persistent && message.id !== 0) store.append({ type: 'done', key: session.key, id: message.id })
       return false
     })
-    session.firstExpiry = Number.POSITIVE_INFINITY
+    session.firstExpiry = undefined
     if (next < Number.POSITIVE_INFINITY) this.queued(session, next)
     if (count === 0) return false
     stats.publishDropped += count

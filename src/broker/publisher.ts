@@ -354,7 +354,7 @@ export class Publisher {
 
 /** Whether its client reads, and has not held publishers up for too long already. */
 const isWorthWaitingFor = (now: Instant, { drainedAt, patienceMs }: Session): boolean =>
-  now - drainedAt < STANDS_STILL_MS && patienceMs >= PATIENCE_LEAST_MS
+  drainedAt !== undefined && now - drainedAt < STANDS_STILL_MS && patienceMs >= PATIENCE_LEAST_MS
 
 function storedDelivery(
   session: Session,

@@ -120,10 +120,10 @@ export class Session implements Identity {
   /** Of what is in flight, what takes a place in the window of this conversation. */
   outstanding = 0
   /** When a message last left the queue: says whether a full queue is one that moves. */
-  drainedAt: Instant = Number.NEGATIVE_INFINITY
+  drainedAt: Instant | undefined = undefined
   ended = false
-  /** No queued message expires before; perhaps none at all by then. */
-  firstExpiry: Instant = Number.POSITIVE_INFINITY
+  /** No queued message expires before; perhaps none at all by then. (Numbers that are no small integers take memory of their own.) */
+  firstExpiry: Instant | undefined = undefined
   /** Made for the first queued message that expires. */
   expiryTimer: Timer<Session> | undefined = undefined
   /** Publishers that wait until this queue is shorter. */
