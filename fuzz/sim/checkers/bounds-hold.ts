@@ -77,7 +77,9 @@ export class BoundsHold extends SiteChecker {
     // What a full store was not told of is in flight again.
     this.#atMost(inflight?.size ?? 0, window + again, `messages are in flight to ${key}`)
     this.#atMost(subscriptions?.size ?? 0, setup.maxSubscriptions, `subscriptions of ${key}`)
-    this.#atMost((received?.size ?? 0) + (link?.unacknowledged ?? 0), setup.receiveMaximum, `messages are in flight from ${key}`)
+    // What an earlier connection has left does not count against the Receive Maximum of this one.
+    const fromClient = (received?.size ?? 0) - (link?.carried?.size ?? 0) + (link?.unacknowledged ?? 0)
+    this.#atMost(fromClient, setup.receiveMaximum, `messages are in flight from ${key}`)
   }
 
   #atMost(count: number, most: number, what: string): void {
