@@ -1,4 +1,6 @@
 import type { Notice } from '../../src/base/notice.ts'
+import { MsgType } from '../../src/mqttsn/messages.ts'
+import { messageOf } from './checkers/checker.ts'
 import { Claims, type Published } from './claims.ts'
 import { dropsTold } from './drops-told.ts'
 import { Namesakes } from './namesakes.ts'
@@ -45,6 +47,11 @@ export class Site {
         if (notice.code === 'session-expired') this.claims.expired(receiver)
         receiver.overflowed ||= notice.limit === 'sn_max_queued_frames'
         receiver.revives ||= dropsTold(notice) > 0 && this.world.store.refusals > 0
+      },
+      datagramIn: (sensor, datagram) => {
+        // What the sensor has subscribed to since it sent this, a late copy ends too.
+        const node = this.nodes.find((each) => each.sensor === sensor)
+        if (messageOf(datagram)?.type === MsgType.UNSUBSCRIBE && node !== undefined) this.claims.forfeit(node.receiver)
       },
     })
     this.nodes = [
