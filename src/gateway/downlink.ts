@@ -11,7 +11,7 @@ import { Retries } from './retries.ts'
 import { allTriesMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
 import { canRegister, markUnknownTopicId, needsRegack, type TopicReference, topicReference } from './topic-reference.ts'
-import { type Awaiting, isOwnRegister, type Transaction, Transactions } from './transaction.ts'
+import { type Awaiting, isOfProof, isOwnRegister, type Transaction, Transactions } from './transaction.ts'
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from './translate.ts'
 
 /**
@@ -28,8 +28,8 @@ export class Downlink {
   readonly poison = new PoisonMessage()
   /** The client's own message, which waits for its PUBACK to leave first. */
   #own: Held | undefined = undefined
-  /** The client has answered with congestion, or the store is full. */
-  #rests = false
+  /** Nothing is begun: the client, or the store, is left alone; or one message lacks an id that a full store refuses, and those that are open go on. */
+  #halted: 'rests' | 'lacks id' | undefined = undefined
   readonly #retries: Retries
 
   constructor(client: SnClient) {
@@ -52,7 +52,7 @@ export class Downlink {
     const { open, register } = this.#transactions
     const { route, host } = this.#client
     // What found no place at its port is sent again before anything that comes behind it.
-    const waits = this.#rests || this.#own !== undefined || (open.length > 0 && host.ports.hasRefused(route))
+    const waits = this.#halted !== undefined || this.#own !== undefined || (open.length > 0 && host.ports.hasRefused(route))
     return this.windowFull || waits || register !== undefined || this.#transactions.renumbered
   }
 
@@ -122,7 +122,7 @@ export class Downlink {
   /** What is open is to be begun again; an id that was only told is told again in any case. */
   #interrupt(): void {
     this.#transactions.interrupt()
-    this.#rests = false
+    this.#halted = undefined
     this.#retries.reset()
   }
 
@@ -144,7 +144,7 @@ export class Downlink {
         this.#client.tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
     this.#transactions.clear()
     this.#own = undefined
-    this.#rests = false
+    this.#halted = undefined
     this.#retries.reset()
     this.#retries.isIgnored = false
   }
@@ -229,7 +229,7 @@ export class Downlink {
   reconsider(now: Instant): void {
     const client = this.#client
     const { register } = this.#transactions
-    if (register === undefined || this.#rests || !client.isReachable) return
+    if (register === undefined || this.#halted === 'rests' || !client.isReachable) return
     const { held } = register
     const { topicId, topicName } = register.message as Register
     if (held === undefined) {
@@ -250,7 +250,7 @@ export class Downlink {
 
   /** T_retry has passed. */
   timedOut(now: Instant): void {
-    if (this.#rests) {
+    if (this.#halted === 'rests') {
       this.resume(now)
       return
     }
@@ -271,6 +271,9 @@ export class Downlink {
     }
     this.#retries.again(now)
     this.#sendAgain()
+    if (this.#halted !== 'lacks id') return
+    this.#halted = undefined
+    this.#goOn(now)
   }
 
   #sendAgain(): void {
@@ -286,7 +289,7 @@ export class Downlink {
 
   /** What waited for its port, or for the store, is on its way: only now its answer can be waited for. */
   left(now: Instant): void {
-    if (this.#transactions.open.length > 0 && !this.#rests) this.#retries.left(now)
+    if (this.#transactions.open.length > 0 && this.#halted !== 'rests') this.#retries.left(now)
   }
 
   /** Nothing waits any more: what is to be begun again may follow. */
@@ -341,7 +344,7 @@ export class Downlink {
       this.#giveUpTransaction(now, transaction, reason(transaction.awaiting))
     }
     if (keeps && open.some((transaction) => this.#transactions.open.includes(transaction))) this.#rest(now)
-    else if (this.#transactions.open.length > 0 && !this.#rests) this.#retries.restart(now)
+    else if (this.#transactions.open.length > 0 && this.#halted !== 'rests') this.#retries.restart(now)
   }
 
   #giveUpTransaction(now: Instant, { awaiting, held, message, msgId }: Transaction, reason: string): void {
@@ -458,7 +461,7 @@ export class Downlink {
       this.#rest(now)
       return
     }
-    this.#rests = false
+    this.#halted = undefined
     const { held } = transaction
     const { registry } = this.#client
     const { topicName } = transaction.message as Register
@@ -503,7 +506,7 @@ export class Downlink {
       this.#rest(now)
       return
     }
-    this.#rests = false
+    this.#halted = undefined
     if (returnCode !== ReturnCode.ACCEPTED) {
       this.#transactions.remove(transaction)
       this.#giveUp(now, held!, `the client answered with return code ${returnCode}`)
@@ -533,7 +536,7 @@ export class Downlink {
   /** The client is congested: it is left alone for T_WAIT, or until its next awake period, and its messages wait [1.2 section 6.5]. */
   #rest(now: Instant): void {
     const { host, state } = this.#client
-    this.#rests = true
+    this.#halted = 'rests'
     // There may be room in the window, and there is none at the client.
     this.#client.updateListening(now)
     if (state === 'active') this.#retries.armFor(now, host.options.tWaitMs)
@@ -547,8 +550,8 @@ export class Downlink {
     const reason = `no topic id for ${topicName}`
     client.host.notice({ code: 'store-full', level: 'error', client: client.key, peer: client.route, reason })
     this.#transactions.postpone(held, 'first')
-    this.#rests = true
-    this.#retries.restart(now)
+    this.#halted = this.#transactions.open.length > 0 ? 'lacks id' : 'rests'
+    if (this.#halted === 'rests') this.#retries.restart(now)
     client.updateListening(now)
     client.settle(now, true)
   }
@@ -574,7 +577,7 @@ export class Downlink {
 
   #open(now: Instant, transaction: Transaction): void {
     this.#transactions.open.push(transaction)
-    this.#rests = false
+    this.#halted = undefined
     this.#retries.restart(now)
     this.#client.updateListening(now)
   }
@@ -583,17 +586,13 @@ export class Downlink {
   #close(now: Instant, transaction: Transaction | undefined): void {
     if (transaction !== undefined) {
       this.#transactions.remove(transaction)
-      this.#rests = false
+      this.#halted = undefined
     }
     if (this.#client.isReachable) this.#goOn(now)
     if (this.#transactions.open.length === 0) {
-      if (!this.#rests) this.#retries.disarm()
+      if (this.#halted !== 'rests') this.#retries.disarm()
     } else if (transaction !== undefined && this.#client.isReachable) this.#retries.restart(now)
     this.#client.updateListening(now)
     this.#client.settle(now, false)
   }
 }
-
-/** What may prove an address by its message id, which is 0 where the client refuses a message with QoS 0. */
-const isOfProof = ({ type, msgId }: TopicAck | MsgIdOnly): boolean =>
-  (type === MsgType.REGACK || type === MsgType.PUBACK) && msgId !== 0

@@ -127,3 +127,7 @@ const isAbout = ({ message }: Transaction, topicId: number): boolean => topicId 
 
 /** A REGISTER that no message waits for. */
 export const isOwnRegister = ({ awaiting, held }: Transaction): boolean => awaiting === 'REGACK' && held === undefined
+
+/** What may prove an address by its message id, which is 0 where the client refuses a message with QoS 0. */
+export const isOfProof = ({ type, msgId }: TopicAck | MsgIdOnly): boolean =>
+  (type === MsgType.REGACK || type === MsgType.PUBACK) && msgId !== 0
