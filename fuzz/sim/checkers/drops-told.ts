@@ -112,7 +112,9 @@ export class DropsTold extends SiteChecker {
       this.#unheard++
     if (id === undefined) return
     if (count > 0) this.#told.set(id, [...(this.#told.get(id) ?? []), ...Array(count).fill(now)])
-    if (ENDS.has(notice.code)) this.#ended(id, notice.code === 'session-expired')
+    // At debug level it is about what is ignored.
+    const ends = ENDS.has(notice.code) && !(notice.code === 'protocol-error' && notice.level === 'debug')
+    if (ends) this.#ended(id, notice.code === 'session-expired')
     // What it has said may be heard only when it is read again.
     // Of QoS 1 and 2 it is the one that has just arrived: its refusal may still wait for airtime, and be forgotten with what was said before CONNECT.
     const refused = ({ one: { publisher, qos }, at }: Owed): boolean =>
