@@ -354,7 +354,8 @@ export class World {
       this.#drive(() => {
         done = piece()
       })
-      if (!done) this.schedule.runUntil(this.schedule.now + (this.store.hasRoom ? 0 : NO_ROOM_RETRY_MS))
+      // Room that has come meanwhile is looked for a little later, as the real process does.
+      if (!done) this.schedule.runUntil(this.schedule.now + (this.store.hasRoom ? 1 : NO_ROOM_RETRY_MS))
     }
   }
 

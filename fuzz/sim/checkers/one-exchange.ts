@@ -39,8 +39,9 @@ export class OneExchange extends SiteChecker {
     this.#heardAt.set(id, this.site.world.schedule.now)
     const answered = 'msgId' in message ? open.findIndex(({ msgId }) => msgId === message.msgId) : -1
     const answer = message.type === MsgType.REGACK || message.type === MsgType.PUBACK || message.type === MsgType.PUBCOMP
-    // A sensor that connects, wakes, pings or leaves begins anew, and so may the gateway.
-    const anew = [MsgType.CONNECT, MsgType.PINGREQ, MsgType.DISCONNECT].includes(message.type as never)
+    // A sensor that connects, wakes or leaves begins anew, and so may the gateway. One that is active only keeps alive with PINGREQ.
+    const isAlive = message.type === MsgType.PINGREQ && this.#isActive(id)
+    const anew = [MsgType.CONNECT, MsgType.PINGREQ, MsgType.DISCONNECT].includes(message.type as never) && !isAlive
     // Any other answer says that there is room again.
     if (answer || message.type === MsgType.PUBREC) this.#congested.delete(id)
     if (anew) {
@@ -58,6 +59,10 @@ export class OneExchange extends SiteChecker {
     }
   }
 
+  #isActive(id: string): boolean {
+    return this.site.world.server.gateway.client(id)?.state === 'active'
+  }
+
   #end(id: string, isOver: (exchange: Exchange) => boolean): void {
     const open = this.#open.get(id)
     if (open !== undefined)
@@ -72,7 +77,7 @@ export class OneExchange extends SiteChecker {
     const { id } = this.nodeOf(sensor)
     if (message === undefined) return
     // PINGRESP ends an awake period, with whatever was open.
-    if (message.type === MsgType.PINGRESP || message.type === MsgType.DISCONNECT) this.#open.delete(id)
+    if ((message.type === MsgType.PINGRESP && !this.#isActive(id)) || message.type === MsgType.DISCONNECT) this.#open.delete(id)
     if ((message.type === MsgType.SUBACK || message.type === MsgType.REGACK) && message.returnCode === ReturnCode.ACCEPTED)
       this.#end(id, ({ isRegister, topicId }) => isRegister && topicId === message.topicId)
     if (message.type !== MsgType.REGISTER && message.type !== MsgType.PUBLISH) return
