@@ -62,8 +62,10 @@ async function start(directory) {
   const lines = await Promise.all([...names, ...steady].map(passwordLine))
   writeFileSync(passwords, lines.join(''), { mode: 0o600 })
   const main = new URL('../dist/main.js', import.meta.url).pathname
-  const argv = ['serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', '--data-dir', join(directory, 'data')]
-  const child = spawn(process.execPath, [main, ...argv, '--password-file', passwords], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const argv = ['serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', '--connect-timeout-seconds', '600']
+  const child = spawn(process.execPath, [main, ...argv, '--data-dir', join(directory, 'data'), '--password-file', passwords], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
   let port = 0
   for await (const text of createInterface({ input: child.stdout })) {
     const line = JSON.parse(text)

@@ -1,10 +1,16 @@
 import { defineConfig } from 'vitest/config'
 
-// The second half of `npm run test:full`: the store at full size. 1,000 kills, 500 power cuts, every failure of the disk, 200 copies under traffic.
+// The second half of `npm run test:full`: the store at full size. 1,000 kills, 500 power cuts, every failure of the disk, 200 copies under traffic;
+// and logins beside 1,000 connections that guess passwords.
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
-    include: ['crash/process.test.ts', 'test/store/**/*.test.ts', 'test/interop/store-*.test.ts'],
+    include: [
+      'crash/process.test.ts',
+      'test/store/**/*.test.ts',
+      'test/interop/store-*.test.ts',
+      'test/interop/fair-logins.test.ts',
+    ],
     testTimeout: 7_200_000,
     fileParallelism: false,
     env: { FULL: '1', CRASH_ROUNDS: process.env.CRASH_ROUNDS ?? '1000' },

@@ -3,6 +3,7 @@ import type { ClientKind, LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type Acl, type AclRule, RuleSet } from './acl.ts'
+import { BanList } from './ban-list.ts'
 import type { ClientIdRules } from './client-ids.ts'
 import type { PasswordEntry } from './password-file.ts'
 
@@ -55,17 +56,35 @@ export class AccessPolicy implements Access {
   #compiled = new WeakMap<Identity, Compiled>()
   /** A client's retained messages all have the same rights. */
   readonly #restored = new Map<string, Grant>()
+  #bans: BanList
 
-  constructor(listeners: ReadonlyMap<string, ListenerPolicy>, global: ListenerPolicy, clientIds?: ClientIdRules) {
+  constructor(
+    listeners: ReadonlyMap<string, ListenerPolicy>,
+    global: ListenerPolicy,
+    clientIds?: ClientIdRules,
+    bans = new BanList(),
+  ) {
     this.#listeners = listeners
     this.#global = global
     this.#clientIds = clientIds
+    this.#bans = bans
   }
 
-  replace(listeners: ReadonlyMap<string, ListenerPolicy>, global: ListenerPolicy, clientIds?: ClientIdRules): void {
+  /** Of the `ban_file`. */
+  get bans(): BanList {
+    return this.#bans
+  }
+
+  replace(
+    listeners: ReadonlyMap<string, ListenerPolicy>,
+    global: ListenerPolicy,
+    clientIds?: ClientIdRules,
+    bans = new BanList(),
+  ): void {
     this.#clientIds = clientIds
     this.#listeners = listeners
     this.#global = global
+    this.#bans = bans
     this.#compiled = new WeakMap()
   }
 
@@ -74,7 +93,8 @@ export class AccessPolicy implements Access {
     return [...this.#listeners.values(), this.#global].some(({ passwords }) => passwords?.has(username) === true)
   }
 
-  connect({ kind, listener, identity }: LinkInfo, packet: Connect): number | 'ask' {
+  connect({ kind, listener, identity, peer }: LinkInfo, packet: Connect): number | 'ask' {
+    if (this.#isBanned(packet.clientId, peer)) return ReasonCode.BANNED
     const policy = this.#policy(kind, listener)
     // Ruling A31: sensors have nothing to authenticate with; the gateway's rules say who they are.
     if (kind === 'sn') return policy.allowAnonymous || identity !== undefined ? 0 : ReasonCode.NOT_AUTHORIZED
@@ -96,7 +116,8 @@ export class AccessPolicy implements Access {
     return kind === 'sn' || this.#clientIds === undefined ? 'free' : this.#clientIds.use(clientId, username)
   }
 
-  remains(who: Identity): number {
+  remains(who: Identity, peer = ''): number {
+    if (this.#isBanned(who.clientId, peer)) return ReasonCode.BANNED
     const policy = this.#policy(who.kind, who.listener)
     const vouched = who.certified || who.grant instanceof Grant ? who.username : undefined
     if (this.clientIdUse(who.kind, who.clientId, vouched) === 'foreign') return ReasonCode.NOT_AUTHORIZED
@@ -139,6 +160,10 @@ export class AccessPolicy implements Access {
       this.#restored.set(rights, grant)
     }
     return grant
+  }
+
+  #isBanned(clientId: string, peer: string): boolean {
+    return this.#bans.hasId(clientId) || this.#bans.hasPeer(peer)
   }
 
   /** Sensors come by ports, never by a listener of MQTT, whatever that is named. */

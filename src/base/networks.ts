@@ -60,8 +60,57 @@ function parseV6(ip: string): number[] | undefined {
   return words.every((word) => /^[\da-f]{1,4}$/i.test(word)) ? words.map((word) => Number.parseInt(word, 16)) : undefined
 }
 
+/**
+ * The network that counts as one peer wherever peers are counted: an IPv4 address, or the /64 of an IPv6 address, which one subscriber usually has
+ * to itself [RFC 6177]. `peer` is `192.0.2.1:51234`, `[2001:db8::1]:51234`, or a route of the gateway that begins like this; `undefined` where there
+ * is no IP address, as at a Unix socket or a serial line.
+ */
+export function networkOf(peer: string): string | undefined {
+  const words = parseIp(ipOfPeer(peer) ?? '')
+  if (words === undefined) return undefined
+  const [first, second, , , , sixth, high, low] = words as [number, number, number, number, number, number, number, number]
+  const isMapped = first === 0 && sixth === 0xffff && words.slice(1, 5).every((word) => word === 0)
+  // 64:ff9b::/96: an IPv4 address that a translator has put into IPv6 [RFC 6052].
+  const isTranslated = first === 0x64 && second === 0xff9b && words.slice(2, 6).every((word) => word === 0)
+  if (isMapped || isTranslated) return `${high >> 8}.${high & 0xff}.${low >> 8}.${low & 0xff}`
+  // Everybody on a link is in fe80::/64.
+  const isLinkLocal = (first & 0xffc0) === 0xfe80
+  const text = (some: readonly number[]): string => some.map((word) => word.toString(16)).join(':')
+  return isLinkLocal ? text(words) : `${text(words.slice(0, 4))}::/64`
+}
+
+/** Networks by the length of their prefix: finding an address takes one look-up per length, however many networks there are. */
+export class NetworkSet {
+  readonly #byLength = new Map<number, Set<string>>()
+
+  constructor(networks: readonly Network[]) {
+    for (const { words, prefixLength } of networks) {
+      const known = this.#byLength.get(prefixLength) ?? new Set()
+      this.#byLength.set(prefixLength, known.add(masked(words, prefixLength)))
+    }
+  }
+
+  /** `ip` as in `isWithin`. */
+  has(ip: string): boolean {
+    if (this.#byLength.size === 0) return false
+    const words = parseIp(ip)
+    if (words === undefined) return false
+    for (const [prefixLength, networks] of this.#byLength) if (networks.has(masked(words, prefixLength))) return true
+    return false
+  }
+}
+
+const masked = (words: readonly number[], prefixLength: number): string =>
+  words.map((word, i) => word & (0xffff << Math.max(0, 16 - Math.max(0, prefixLength - i * 16)))).join(':')
+
 /** The IP address of `192.0.2.1:51234` or `[2001:db8::1]:51234`. */
 export function addressOf(peer: string): string {
   const colon = peer.lastIndexOf(':')
   return colon < 0 ? peer : peer.slice(0, colon)
+}
+
+/** The same without brackets and without what a route of the gateway has behind it; `undefined` where there is no IP address. */
+export function ipOfPeer(peer: string): string | undefined {
+  const [, bracketed, dotted] = /^(?:\[([^\]]+)\]|(\d[\d.]*)):\d+/.exec(peer) ?? []
+  return bracketed ?? dotted
 }

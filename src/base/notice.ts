@@ -23,6 +23,7 @@ export type NoticeCode =
   | 'client-disconnected'
   | 'client-lost'
   | 'client-refused'
+  | 'address-banned'
   | 'client-asleep'
   | 'client-takeover'
   | 'client-moved'

@@ -25,8 +25,8 @@ export interface Access {
   connect(info: LinkInfo, connect: Connect): number | 'ask'
   /** Whose the rules say that a client id is; `username` is `undefined` where nobody has vouched for it. All are free if it is not there. */
   clientIdUse?(kind: ClientKind, clientId: string, username: string | undefined): ClientIdUse
-  /** After the rules have changed: 0 if a connected client may stay, or the reason code that ends its connection. */
-  remains(who: Identity): number
+  /** After the rules have changed: 0 if a connected client may stay, or the reason code that ends its connection. `peer`: where it is. */
+  remains(who: Identity, peer: string): number
   publish(who: Identity, topic: string): boolean
   /** What the rules themselves say about publishing on this topic; `undefined` where none names it, or there are none. */
   publishRule?(who: Identity, topic: string): boolean | undefined
@@ -98,6 +98,8 @@ export function refusalWords(reasonCode: number): string {
       return 'nobody can be authenticated at the moment'
     case ReasonCode.SERVER_BUSY:
       return 'too many clients log in'
+    case ReasonCode.BANNED:
+      return 'banned'
     case ReasonCode.BAD_AUTHENTICATION_METHOD:
       return 'no such authentication method'
     default:

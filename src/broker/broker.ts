@@ -10,7 +10,7 @@ import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import type { BrokerRecord, Lsn, Store, WallClock } from '../store/store.ts'
-import { type Access, type AuthAnswer, type AuthRequest, mayPublish, OPEN_ACCESS } from './access.ts'
+import { type Access, type AuthAnswer, type AuthRequest, mayPublish, OPEN_ACCESS, refusalWords } from './access.ts'
 import { type Admitted, Authentication, type AuthenticationOwner } from './authentication.ts'
 import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
 import { Connector, type Refusal } from './connector.ts'
@@ -399,7 +399,9 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     }
     const admitted = this.#context.access.connect(link.info, packet)
     if (admitted === 'ask') this.#authentication.begin(link, packet)
-    else if (admitted !== 0) this.refuse(link, packet, { reasonCode: admitted, reason: 'not allowed' })
+    else if (admitted === ReasonCode.BANNED) {
+      this.refuse(link, packet, { reasonCode: admitted, reason: refusalWords(admitted), limit: 'ban_file' })
+    } else if (admitted !== 0) this.refuse(link, packet, { reasonCode: admitted, reason: 'not allowed' })
     else {
       const { identity } = link.info
       const username = identity ?? packet.username
@@ -439,7 +441,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   renew(now: Instant, session: Session, who: Admitted): number {
     const { kind, clientId, username, listener, certified } = session
-    const standing = this.#context.access.remains({ kind, clientId, username, listener, grant: who.grant, certified })
+    const identity = { kind, clientId, username, listener, grant: who.grant, certified }
+    const standing = this.#context.access.remains(identity, session.link?.info.peer ?? '')
     if (standing !== 0) return standing
     this.sessions.granted(now, session, who)
     this.#context.router.invalidateOf(session)
@@ -500,7 +503,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   #check(now: Instant, session: Session): void {
     const { access, notice } = this.#context
     const { link, key } = session
-    const reasonCode = link === undefined ? 0 : access.remains(session)
+    const reasonCode = link === undefined ? 0 : access.remains(session, link.info.peer)
     if (link !== undefined && reasonCode !== 0) {
       const reason = 'the rules have changed'
       notice({ code: 'client-revoked', level: 'warn', client: key, peer: link.info.peer, reason })

@@ -103,7 +103,7 @@ export class Connector {
       certified: info.identity !== undefined,
     }
     // The rules may have changed while somebody verified who this is.
-    const standing = access.remains(identity)
+    const standing = access.remains(identity, info.peer)
     if (standing !== 0) return refusal(standing, 'the rules have changed')
     if (packet.will !== undefined && !mayPublish(access, identity, packet.will.topic, packet.bridge)) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')

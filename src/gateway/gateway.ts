@@ -236,6 +236,7 @@ export class Gateway implements ClientHost {
     if (clientId === '') return 'no client id (ruling A22)'
     if (isQosM1ClientId(clientId)) return 'the client id is that of QoS -1 messages'
     if (utf8Length(clientId) > maxClientIdLength) return ID_TOO_LONG
+    if (users.isBanned?.(route, clientId) === true) return 'banned (ban_file)'
     const user = users.userOf(clientId, route)
     if (user === undefined) return 'no rule lets it in, or its user is one who has a password (sn_users)'
     return known?.link !== undefined && known.username !== user.username ? 'connected as another user (sn_users)' : ''

@@ -11,7 +11,9 @@ export interface PredefinedTopicTable {
 
 /** As whom sensors connect, which have no credentials to show (ruling A31). */
 export interface SensorUsers {
-  /** `undefined`: it may not connect, because a rule says so, or by its client id it would be a user who has a password. Without a user name it is anonymous, and the broker says whether that is enough. */
+  /** Whether the `ban_file` names where a sensor is, or its client id if it has one. */
+  isBanned?(route: RouteKey, clientId: string | undefined): boolean
+  /** `undefined`: it may not connect, because it is banned, a rule says so, or by its client id it would be a user who has a password. Without a user name it is anonymous, and the broker says whether that is enough. */
   userOf(clientId: string, route: RouteKey): { readonly username: string | undefined } | undefined
   /** The user of QoS -1 messages from this route; `undefined`: they are not taken. */
   qosM1User(route: RouteKey): { readonly username: string | undefined } | undefined

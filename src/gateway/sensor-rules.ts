@@ -23,6 +23,8 @@ export interface SensorDefaults {
   readonly qosM1Username: string | undefined
   /** Whether a user name is that of somebody who has to prove it; nobody's if absent. */
   readonly isTaken?: (username: string) => boolean
+  /** As in `SensorUsers`; nobody is if absent. */
+  readonly isBanned?: (route: RouteKey, clientId: string | undefined) => boolean
 }
 
 /** The users of sensors, by rule (rulings A31, A32). */
@@ -32,10 +34,12 @@ export class SensorRules implements SensorUsers {
   readonly #qosM1User: { readonly username: string | undefined } | undefined
   readonly #isTaken: (username: string) => boolean
   #rules: readonly SensorRule[]
+  readonly isBanned: (route: RouteKey, clientId: string | undefined) => boolean
 
   constructor(rules: readonly SensorRule[], defaults: SensorDefaults) {
     const { username, qosM1, qosM1Username } = defaults
     this.#rules = rules
+    this.isBanned = defaults.isBanned ?? (() => false)
     this.#username = username
     this.#isTaken = defaults.isTaken ?? (() => false)
     this.#qosM1User = qosM1 ? { username: qosM1Username } : undefined
@@ -50,6 +54,7 @@ export class SensorRules implements SensorUsers {
   }
 
   userOf(clientId: string, route: RouteKey): { readonly username: string | undefined } | undefined {
+    if (this.isBanned(route, clientId)) return undefined
     const rule = this.#rules.find(({ clients, networks }) => {
       const isNamed = clients === undefined || clients.some((pattern) => pattern.fits(clientId))
       return isNamed && isFrom(route, networks)
@@ -63,6 +68,7 @@ export class SensorRules implements SensorUsers {
 
   /** There is no client id, so only rules about networks alone can fit; they can deny. */
   qosM1User(route: RouteKey): { readonly username: string | undefined } | undefined {
+    if (this.isBanned(route, undefined)) return undefined
     if (this.#rules.length === 0) return this.#qosM1User
     const rule = this.#rules.find(({ clients, networks }) => clients === undefined && isFrom(route, networks))
     return rule?.user === 'deny' ? undefined : this.#qosM1User

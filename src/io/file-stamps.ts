@@ -6,7 +6,8 @@ import type { Config } from '../config.ts'
 
 /** What a reload reads, by the options that name it. */
 export const RELOADED: readonly OptionKey[] = [
-  ...(['password_file', 'acl_file', 'clientid_file', 'jwt_secret_file', 'jwt_public_key_file', 'jwt_jwks', 'sn_users'] as const),
+  ...(['password_file', 'acl_file', 'clientid_file', 'ban_file', 'sn_users'] as const),
+  ...(['jwt_secret_file', 'jwt_public_key_file', 'jwt_jwks'] as const),
   ...(['certfile', 'keyfile', 'cafile', 'capath', 'crlfile'] as const),
 ]
 

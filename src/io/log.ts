@@ -39,6 +39,8 @@ function writeOrLose(output: LogOutput, line: string): void {
 /** Lines of one code in one window; what comes beyond it is counted, and told when the window ends. */
 const LINES_PER_WINDOW = 20
 const WINDOW_MS = 10_000
+/** Of bans there are more: other programs act on each. An address is banned but once in ban_seconds. */
+const MORE_LINES: Partial<Record<NoticeCode, number>> = { 'address-banned': 1000 }
 
 /** Characters of anything that a peer chose. */
 const TEXT_MAX = 256
@@ -57,7 +59,7 @@ export interface NoticeLogger extends NoticeSink {
 }
 
 /**
- * Turns Notices into log lines. At most 20 of one code in 10 s, then one line that counts the rest: a flood of malformed datagrams
+ * Turns Notices into log lines. At most 20 of one code in 10 s (1000 of bans), then one line that counts the rest: a flood of malformed datagrams
  * neither fills the disk nor goes unheard.
  */
 export function noticeLogger(log: Logger): NoticeLogger {
@@ -79,7 +81,7 @@ export function noticeLogger(log: Logger): NoticeLogger {
       window = { lines: 0, suppressed: 0, level: notice.level, timer: setTimeout(endWindow, WINDOW_MS, notice.code).unref() }
       windows.set(notice.code, window)
     }
-    if (window.lines === LINES_PER_WINDOW) {
+    if (window.lines === (MORE_LINES[notice.code] ?? LINES_PER_WINDOW)) {
       window.suppressed += notice.count ?? 1
       window.level = notice.level
       return

@@ -93,7 +93,7 @@ export class Loop {
 
   /** As `Connections.arriving`. */
   arriving(peer: string): string | undefined {
-    return this.#server.connections.arriving(peer)
+    return this.#server.connections.arriving(this.#enter(), peer)
   }
 
   lingering(peer: string): void {

@@ -6,7 +6,7 @@ import type { Notice, NoticeSink } from '../base/notice.ts'
 import { type Config, type ListenerConfig, StartError, sensorsAreOpen } from '../config.ts'
 import type { SensorUsers } from '../gateway/options.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
-import type { ListenerLimits } from '../mqtt/connection-limits.ts'
+import type { Bans, ListenerLimits } from '../mqtt/connection-limits.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { Server, type ServerOptions } from '../server.ts'
@@ -70,14 +70,18 @@ export interface Running {
  */
 export async function startRoost(config: Config, log: Logger, version?: string): Promise<Running> {
   const logged = noticeLogger(log)
-  // The store tells its news to a loop that needs the server that needs the store.
+  // The store and the access rules tell their news to a loop and a server that need them.
   let loop: Loop | undefined
   let server: Server | undefined
   const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
   const access = new AccessFiles(config, notice)
   const openFiles = openFilesWarning(config, openFilesLimit())
   for (const warning of [...access.warnings, ...(openFiles === undefined ? [] : [openFiles])]) log.warn(warning)
-  const users = openSensorUsers(config, (username) => access.policy.hasPassword(username))
+  const { policy } = access
+  const users = openSensorUsers(config, {
+    isTaken: (username) => policy.hasPassword(username),
+    isBanned: (route, clientId) => policy.bans.hasPeer(route) || (clientId !== undefined && policy.bans.hasId(clientId)),
+  })
   const lag = new LagMonitor()
   const store = await openStore(config, {
     notice,
@@ -86,7 +90,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
     hasSession: (key) => server?.broker.sessions.byKey(key)?.persistent === true,
   })
   server = new Server({
-    ...serverOptions(config, users),
+    ...serverOptions(config, users, access),
     access: access.policy,
     store,
     clock: wallClock(),
@@ -311,6 +315,7 @@ function listenerLimits(listener: ListenerConfig): ListenerLimits {
 export function serverOptions(
   config: Config,
   users: SensorUsers = openSensorUsers(config),
+  bans?: Bans,
 ): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval'> {
   return {
     sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
@@ -326,6 +331,7 @@ export function serverOptions(
       maxTopicAliasBytes: config.maxTopicAliasBytes,
       maxUserProperties: config.maxUserProperties,
       maxPublishRate: config.maxPublishRate,
+      ...(bans !== undefined && { bans }),
       listeners: new Map(config.listeners.map((listener) => [listener.name, listenerLimits(listener)])),
     },
     gateway: {

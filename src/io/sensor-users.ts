@@ -2,13 +2,16 @@ import { ClientPattern } from '../base/client-pattern.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { type Network, parseNetwork } from '../base/networks.ts'
 import { type Config, inWords, StartError, sensorsAreOpen } from '../config.ts'
-import { type SensorRule, SensorRules } from '../gateway/sensor-rules.ts'
+import { type SensorDefaults, type SensorRule, SensorRules } from '../gateway/sensor-rules.ts'
 import { type Value, YamlFile } from './yaml-file.ts'
 
 const KEYS = ['clients', 'networks', 'username', 'deny']
 
-/** The users of sensors as configured. `isTaken`: whether a user has a password, so that no client id may stand for it. @throws StartError */
-export function openSensorUsers(config: Config, isTaken?: (username: string) => boolean): SensorRules {
+/**
+ * The users of sensors as configured; `others` says whose names they may not have, because these users have passwords, and who is banned.
+ * @throws StartError
+ */
+export function openSensorUsers(config: Config, others: Pick<SensorDefaults, 'isTaken' | 'isBanned'> = {}): SensorRules {
   const username = config.snUsername
   const { qosM1Username } = config
   // Once somebody has to authenticate, QoS -1 needs a user of its own (ruling A31).
@@ -16,7 +19,7 @@ export function openSensorUsers(config: Config, isTaken?: (username: string) => 
   if (config.qosM1 === true && !mayQosM1)
     throw new StartError('qos_m1: needs qos_m1_username too, where clients have to authenticate')
   const qosM1 = config.qosM1 ?? mayQosM1
-  return new SensorRules(readSensorRules(config), { username, qosM1, qosM1Username, ...(isTaken !== undefined && { isTaken }) })
+  return new SensorRules(readSensorRules(config), { username, qosM1, qosM1Username, ...others })
 }
 
 /** Reads `sn_users` anew. @throws StartError */

@@ -1,3 +1,4 @@
+import type { Instant } from '../base/machine.ts'
 import { DEFAULT_LINK_SETTINGS, type LinkSettings } from './link.ts'
 
 export interface ConnectionLimits {
@@ -7,10 +8,13 @@ export interface ConnectionLimits {
   readonly maxReceiveBufferBytes: number
   /** Bytes of a CONNECT packet. */
   readonly maxConnectPacketSize: number
-  /** From the first moment to the whole CONNECT, and for each answer that enhanced authentication waits for. */
+  /**
+   * From the first moment until the client is verified, what it waits for that included; for each step of enhanced authentication anew, on
+   * either side.
+   */
   readonly connectTimeoutMs: number
   readonly maxConnections: number
-  /** From one IP address. */
+  /** From one IPv4 address, or one /64 of IPv6 (`networkOf`). */
   readonly maxConnectionsPerAddress: number
   /** Seconds; a 5.0 client that asks for more is told this instead (MQTT-3.1.2-21), a 3.x client is refused. */
   readonly maxKeepAlive: number
@@ -19,8 +23,15 @@ export interface ConnectionLimits {
   readonly maxUserProperties: number
   /** PUBLISH packets a second of one client, on average over a second; Infinity is no bound. */
   readonly maxPublishRate: number
+  /** Who may not connect at all; nobody is banned if it is not there. */
+  readonly bans?: Bans
   /** By listener name; the defaults where it has no entry. */
   readonly listeners: ReadonlyMap<string, ListenerLimits>
+}
+
+export interface Bans {
+  /** What bans this peer, by its key in the configuration: `ban_file` or `ban_after`. */
+  banOf(now: Instant, peer: string): string | undefined
 }
 
 /** What differs from listener to listener. */

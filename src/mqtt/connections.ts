@@ -3,11 +3,11 @@ import { Fifo } from '../base/fifo.ts'
 import { foreignProtocol } from '../base/foreign-protocol.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
-import { addressOf } from '../base/networks.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timer, Timers } from '../base/timers.ts'
 import { STEPS_PER_TURN } from '../store/pace.ts'
+import { AddressCounts } from './address-counts.ts'
 import { Connection, type ConnectionId, type ConnectionTimer, KEEP_ALIVE_FACTOR, SILENCE_RETRY_MS } from './connection.ts'
 import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS } from './connection-limits.ts'
 import { encodePacket, PACKET_MAX } from './encode.ts'
@@ -37,9 +37,6 @@ export type ConnectionOutput =
 /** Packet type and flags (MQTT-2.1.3-1). */
 const CONNECT_HEADER = PacketType.CONNECT << 4
 
-/** Milliseconds that somebody may take to verify who a client is, before the client is let go. */
-const AUTHENTICATION_MS = 120_000
-
 /**
  * All byte streams that speak MQTT, whatever carries them: chunks in, packets to the broker's links, packets back, one write per
  * connection and turn. Owns what belongs to a connection and not to a session: framing, version, keep alive, topic aliases.
@@ -55,7 +52,7 @@ export class Connections {
   readonly #notice: NoticeSink
   readonly #connections = new Map<ConnectionId, Connection>()
   readonly #byLink = new Map<LinkId, Connection>()
-  readonly #perAddress = new Map<string, number>()
+  readonly #perAddress = new AddressCounts()
   #arriving = 0
   readonly #timers = new Timers<ConnectionTimer>()
   readonly #outputs = new Fifo<ConnectionOutput>()
@@ -84,34 +81,29 @@ export class Connections {
    * Somebody is on the way to a stream, by a TLS handshake or an upgrade, and counts as one until `arrived`. Gives the bound that keeps
    * it out: then it does not count.
    */
-  arriving(peer: string): string | undefined {
-    const limit = this.#reachedLimit(peer)
-    if (limit !== undefined) {
-      this.#notice({ code: 'limit-reached', level: 'warn', peer, reason: 'connection refused', limit })
-      return limit
-    }
+  arriving(now: Instant, peer: string): string | undefined {
+    const limit = this.#refusal(now, peer)
+    if (limit !== undefined) return limit
     this.#arriving++
-    this.#count(peer, 1)
+    this.#perAddress.add(peer, 1)
     return undefined
   }
 
   /** A stream of this peer has been ended, and its socket is not closed yet: it counts as a connection until `arrived`. */
   lingering(peer: string): void {
     this.#arriving++
-    this.#count(peer, 1)
+    this.#perAddress.add(peer, 1)
   }
 
   /** It is gone, or about to be opened. */
   arrived(peer: string): void {
     this.#arriving--
-    this.#count(peer, -1)
+    this.#perAddress.add(peer, -1)
   }
 
   open(now: Instant, id: ConnectionId, from: StreamInfo): void {
     const { peer, listener } = from
-    const limit = this.#reachedLimit(peer)
-    if (limit !== undefined) {
-      this.#notice({ code: 'limit-reached', level: 'warn', peer, reason: 'connection refused', limit })
+    if (this.#refusal(now, peer) !== undefined) {
       this.#outputs.push({ kind: 'close', connection: id })
       return
     }
@@ -122,7 +114,7 @@ export class Connections {
     const connection = new Connection(id, peer, mounted, settings, maxConnectPacketSize, maxUserProperties)
     this.#connections.set(id, connection)
     this.#byLink.set(link.id, connection)
-    this.#count(peer, 1)
+    this.#perAddress.add(peer, 1)
     this.traffic.opened++
     this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
   }
@@ -270,15 +262,25 @@ export class Connections {
     return undefined
   }
 
-  /** The bound that keeps one more connection from this peer out. */
+  /** The ban or the bound that keeps one more connection from this peer out, by its key in the configuration. */
+  #refusal(now: Instant, peer: string): string | undefined {
+    const ban = this.#limits.bans?.banOf(now, peer)
+    if (ban !== undefined) {
+      this.#notice({ code: 'client-refused', level: 'info', peer, reason: 'the address is banned', limit: ban })
+      return ban
+    }
+    const limit = this.#reachedLimit(peer)
+    if (limit !== undefined) this.#notice({ code: 'limit-reached', level: 'warn', peer, reason: 'connection refused', limit })
+    return limit
+  }
+
   #reachedLimit(peer: string): string | undefined {
     const { maxConnections, maxConnectionsPerAddress } = this.#limits
     if (this.overloaded) return 'max_event_loop_lag_ms'
     if (this.#connections.size + this.#arriving >= maxConnections) return 'max_connections'
     // A Unix socket has no address that could be one peer's.
     if (peer.startsWith('unix:')) return undefined
-    const sameAddress = this.#perAddress.get(addressOf(peer)) ?? 0
-    return sameAddress >= maxConnectionsPerAddress ? 'max_connections_per_address' : undefined
+    return this.#perAddress.of(peer) >= maxConnectionsPerAddress ? 'max_connections_per_address' : undefined
   }
 
   #read(now: Instant, connection: Connection): void {
@@ -307,7 +309,7 @@ export class Connections {
       } else if (packet.type === PacketType.CONNECT) {
         if (!this.#connecting(now, connection, packet)) return
       } else if (packet.type === PacketType.AUTH && !connection.isConnected) {
-        this.#timers.arm(connection.timer, now + AUTHENTICATION_MS)
+        this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
       }
       const before = this.#uplink.work
       const goOn = link.send(now, packet) === 'go'
@@ -333,8 +335,6 @@ export class Connections {
     const { maxKeepAlive, maxPacketSize, maxTopicAliasBytes } = this.#limits
     const { keepAlive, protocolVersion, properties } = packet
     connection.connecting(packet, maxPacketSize)
-    // Verifying who it is may take its time, which is not the client's.
-    if (!connection.isConnected) this.#timers.arm(connection.timer, now + AUTHENTICATION_MS)
     const most = Math.min(properties.topicAliasMaximum ?? 0, connection.settings.topicAliasMaximum)
     if (most > 0 && !connection.isConnected) connection.outgoingAliases = new TopicAliases(most, maxTopicAliasBytes)
     if (protocolVersion === 5 || maxKeepAlive === 65_535 || (keepAlive > 0 && keepAlive <= maxKeepAlive)) return true
@@ -529,9 +529,12 @@ export class Connections {
       return
     }
     const verifying = connection.link.state === 'verifying'
-    const reason = verifying ? 'authentication took too long' : 'no CONNECT in time'
-    const limit = verifying ? {} : { limit: 'connect_timeout_seconds' }
-    this.#notice({ code: 'client-refused', level: 'info', peer: connection.peer, reason, ...limit })
+    const reason = verifying ? 'not verified in time' : 'no CONNECT in time'
+    this.#notice({ code: 'client-refused', level: 'info', peer: connection.peer, reason, limit: 'connect_timeout_seconds' })
+    if (verifying) {
+      const reasonCode = ReasonCode.SERVER_BUSY
+      this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
+    }
     this.#end(connection, undefined)
     connection.link.lost(now, reason)
   }
@@ -579,14 +582,7 @@ export class Connections {
     if (connection.rateTimer !== undefined) this.#timers.disarm(connection.rateTimer)
     this.#connections.delete(connection.id)
     this.#byLink.delete(connection.link.id)
-    this.#count(connection.peer, -1)
-  }
-
-  #count(peer: string, more: 1 | -1): void {
-    const address = addressOf(peer)
-    const count = (this.#perAddress.get(address) ?? 0) + more
-    if (count === 0) this.#perAddress.delete(address)
-    else this.#perAddress.set(address, count)
+    this.#perAddress.add(connection.peer, -1)
   }
 }
 

@@ -1,12 +1,17 @@
 import { readFileSync, statSync } from 'node:fs'
+import type { Instant } from '../../base/machine.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { authenticates, type Config, certificateRole, type ListenerConfig, StartError, sensorsAreOpen } from '../../config.ts'
 import { readClientIds } from '../../io/client-ids.ts'
 import { reasonOf } from '../../io/text-file.ts'
+import type { Bans } from '../../mqtt/connection-limits.ts'
 import { type Acl, type AclError, parseAcl } from '../acl.ts'
+import { BanList, parseBans } from '../ban-list.ts'
 import type { ClientIdRules } from '../client-ids.ts'
+import { type LoginOptions, Logins } from '../logins.ts'
 import { isRefused, type PasswordEntry, parsePasswordLines } from '../password-file.ts'
 import { AccessPolicy, type ListenerPolicy } from '../policy.ts'
+import { defaultAdmissionOptions } from './admission.ts'
 import { Authenticator, type Verifiers } from './authenticator.ts'
 import { HttpCallout } from './http-callout.ts'
 import { lastingSecret } from './lasting-secret.ts'
@@ -36,9 +41,10 @@ interface Loaded {
 }
 
 /** The rules as the files have them: the policy that decides, and the authenticator that finds out who is there. */
-export class AccessFiles {
+export class AccessFiles implements Bans {
   readonly policy: AccessPolicy
   readonly authenticator: Authenticator
+  readonly #logins: Logins
   /** Things that are not wrong and should be told. */
   warnings: readonly string[] = []
   readonly #config: Config
@@ -50,14 +56,27 @@ export class AccessFiles {
   /** @throws StartError at the first file that is wrong. */
   constructor(config: Config, notice: NoticeSink = () => {}) {
     this.#config = config
-    const { listeners, global, clientIds, contents, warnings } = load(config, 'start')
+    const { listeners, global, clientIds, bans, contents, warnings } = load(config, 'start')
     this.#contents = contents
     this.#loaded = listeners
     this.#global = global
     this.warnings = warnings
-    this.policy = new AccessPolicy(policiesOf(listeners), global.policy, clientIds)
+    this.policy = new AccessPolicy(policiesOf(listeners), global.policy, clientIds, bans)
+    this.#logins = new Logins(loginOptions(config), notice)
     const verifiersOf = (listener: string): Verifiers => (this.#loaded.get(listener) ?? this.#global).verifiers
-    this.authenticator = new Authenticator(this.#checker, verifiersOf, notice)
+    this.authenticator = new Authenticator(this.#checker, verifiersOf, {
+      ...defaultAdmissionOptions(),
+      logins: this.#logins,
+      pending: config.maxPendingLogins,
+      pendingPerAddress: config.maxPendingLoginsPerAddress,
+      notice,
+    })
+  }
+
+  /** Why nobody from there is let in, before it is asked who it is. */
+  banOf(now: Instant, peer: string): string | undefined {
+    if (this.policy.bans.hasPeer(peer)) return 'ban_file'
+    return this.#logins.isBanned(now, peer) ? 'ban_after' : undefined
   }
 
   /** What made-up challenges of SCRAM go by, so that they are the same after a restart. Gives what is worth a warning. */
@@ -78,7 +97,7 @@ export class AccessFiles {
    * error here: the users in force are better than fewer. So is a file that would shut everybody out, as one that is empty for a moment. @throws StartError at the first error: then nothing has changed.
    */
   prepareReload(): () => void {
-    const { listeners, global, clientIds, contents, warnings } = load(this.#config, 'reload')
+    const { listeners, global, clientIds, bans, contents, warnings } = load(this.#config, 'reload')
     refuseShuttingOut(this.#contents, contents)
     return () => {
       this.#contents = contents
@@ -86,13 +105,20 @@ export class AccessFiles {
       this.#global = global
       this.warnings = warnings
       this.#checker.forget()
-      this.policy.replace(policiesOf(listeners), global.policy, clientIds)
+      this.policy.replace(policiesOf(listeners), global.policy, clientIds, bans)
     }
   }
 }
 
 const policiesOf = (loaded: ReadonlyMap<string, Loaded>): ReadonlyMap<string, ListenerPolicy> =>
   new Map(Array.from(loaded, ([name, { policy }]) => [name, policy]))
+
+const loginOptions = ({ banAfter, banSeconds, trustedNetworks, maxLoginAddresses }: Config): LoginOptions => ({
+  banAfter,
+  banMs: banSeconds * 1000,
+  trusted: trustedNetworks,
+  maxAddresses: maxLoginAddresses,
+})
 
 /** What each file held, by its path. */
 interface Contents {
@@ -106,6 +132,7 @@ interface Everything {
   readonly listeners: ReadonlyMap<string, Loaded>
   readonly global: Loaded
   readonly clientIds: ClientIdRules | undefined
+  readonly bans: BanList
   readonly warnings: readonly string[]
 }
 
@@ -144,9 +171,11 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
   const listeners = new Map(config.listeners.map((listener) => [listener.name, one(listener, certificateRole(listener))]))
   const global = one({ ...config, allowAnonymous: sensorsAreOpen(config) }, 'none')
   const clientIds = config.clientidFile === undefined ? undefined : readClientIds(config.clientidFile)
+  // An empty one lifts all bans, which shuts nobody out.
+  const bans = config.banFile === undefined ? new BanList() : loadBans(config.banFile)
   const contents = { passwords, acls, emptySets }
   for (const warning of emptyFiles(contents)) warnings.add(warning)
-  return { listeners, global, clientIds, contents, warnings: [...warnings] }
+  return { listeners, global, clientIds, bans, contents, warnings: [...warnings] }
 }
 
 /** With Mosquitto such files are no error either, but nobody wants them for long. */
@@ -196,6 +225,12 @@ function warnIfOpen(option: string, path: string, warnings: Set<string>): void {
 function loadAcl(path: string): Acl {
   const parsed = parseAcl(read(path, 'acl_file'))
   if ('reason' in parsed) throw wrong('acl_file', path, parsed)
+  return parsed
+}
+
+function loadBans(path: string): BanList {
+  const parsed = parseBans(read(path, 'ban_file'))
+  if ('reason' in parsed) throw wrong('ban_file', path, parsed)
   return parsed
 }
 

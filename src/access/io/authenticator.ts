@@ -1,23 +1,32 @@
-import type { NoticeSink } from '../../base/notice.ts'
+import { availableParallelism } from 'node:os'
 import type { AuthAnswer, AuthRequest } from '../../broker/access.ts'
 import type { LinkId } from '../../mqtt/link.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import { Acl, type AclRule, type RuleSet } from '../acl.ts'
 import { isRefused, type PasswordEntry } from '../password-file.ts'
 import { Grant, type Proof } from '../policy.ts'
-import type { HttpCallout } from './http-callout.ts'
-import { nobodyAmong, type PasswordChecker } from './password-hash.ts'
+import { Admission, type AdmissionOptions, defaultAdmissionOptions, type NotAdmitted } from './admission.ts'
+import type { CalloutAnswer, HttpCallout } from './http-callout.ts'
+import { nobodyAmong, type PasswordChecker, type Verdict } from './password-hash.ts'
 import { SCRAM_SHA_256, ScramExchange } from './scram.ts'
 import type { TokenVerifier } from './token-verifier.ts'
 
 /** Who can be asked about the clients of one listener. */
 export interface Verifiers {
-  readonly passwords: ReadonlyMap<string, PasswordEntry> | undefined
+  readonly passwords: Passwords | undefined
   readonly tokens: TokenVerifier | undefined
   readonly callout: HttpCallout | undefined
 }
 
+type Passwords = ReadonlyMap<string, PasswordEntry>
 type Others = Pick<Verifiers, 'tokens' | 'callout'>
+
+/** Hashing shares its threads with what else the process does, and a core should stay free for everybody who is connected. */
+const HASHES = { running: Math.max(1, Math.min(2, availableParallelism() - 1)), reserved: 0 }
+/** Questions to one service. */
+const SERVICE = { running: 50, reserved: 10 }
+/** Cheap, but where the keys are behind a URL a token may wait for them. */
+const TOKENS = { running: 500, reserved: 100 }
 
 /** One client whose authentication is under way. */
 interface Pending {
@@ -30,17 +39,27 @@ interface Pending {
  * SCRAM-SHA-256. Never rejects, and never lets anybody in because something failed.
  */
 export class Authenticator {
-  readonly #notice: NoticeSink
   #secret: Uint8Array | undefined
   readonly #checker: PasswordChecker
   readonly #verifiersOf: (listener: string) => Verifiers
   /** As many as there are connections before CONNACK. */
   readonly #pending = new Map<LinkId, Pending>()
+  readonly #options: AdmissionOptions
+  readonly #hashes: Admission
+  readonly #tokens: Admission
+  /** By URL: as many as the configuration names. */
+  readonly #services = new Map<string, Admission>()
 
-  constructor(checker: PasswordChecker, verifiersOf: (listener: string) => Verifiers, notice: NoticeSink = () => {}) {
-    this.#notice = notice
+  constructor(
+    checker: PasswordChecker,
+    verifiersOf: (listener: string) => Verifiers,
+    options: AdmissionOptions = defaultAdmissionOptions(),
+  ) {
     this.#checker = checker
     this.#verifiersOf = verifiersOf
+    this.#options = options
+    this.#hashes = new Admission(options, HASHES)
+    this.#tokens = new Admission(options, TOKENS)
   }
 
   /** Made-up challenges go by it from now on. */
@@ -59,7 +78,23 @@ export class Authenticator {
       answer = this.#unavailable((error as Error).message)
     }
     if (answer.kind !== 'continue') this.#pending.delete(link)
+    if (answer.kind === 'refused' && GUESSES.has(answer.reasonCode))
+      this.#options.logins.failed(this.#options.now(), request.info.peer)
     return answer
+  }
+
+  /** Does what takes a while when it is this client's turn; `isRight` says whether its result vouches for the client. */
+  async #inTurn<R>(
+    admission: Admission,
+    request: AuthRequest,
+    signal: AbortSignal,
+    work: () => Promise<R>,
+    isRight: (result: R) => boolean,
+  ): Promise<R | NotAdmitted> {
+    const result = await admission.run(request, signal, work)
+    const { logins, now } = this.#options
+    if (!isNotAdmitted(result) && isRight(result)) logins.succeeded(now(), request.info.peer)
+    return result
   }
 
   abandon(link: LinkId): void {
@@ -73,27 +108,44 @@ export class Authenticator {
     const entry = username === undefined ? undefined : passwords?.get(username)
     if (isOurs(entry) || (passwords !== undefined && tokens === undefined && callout === undefined)) {
       const nobody = nobodyAmong(passwords)
-      const verdict = await this.#checker.check(entry?.password ?? nobody, password ?? NOTHING, signal, nobody)
-      if (verdict === 'busy' || verdict === 'abandoned') return refused(ReasonCode.SERVER_BUSY, 'too many clients log in')
+      const hash = entry?.password ?? nobody
+      const inTurn = (work: () => Promise<Verdict>): Promise<Verdict | NotAdmitted> =>
+        this.#inTurn(this.#hashes, request, signal, work, (result) => result === 'right')
+      const verdict = await this.#checker.check(hash, password ?? NOTHING, inTurn, nobody)
+      if (isNotAdmitted(verdict)) return notAdmitted(verdict)
       if (verdict === 'wrong' || entry?.password === undefined) return WRONG
       return { kind: 'accepted', username, grant: new Grant({ kind: 'password', lines: entry.text }, undefined) }
     }
     const answer = await this.#elsewhere(request, { tokens, callout }, signal)
     // A user of the password file who is refused has cost a hash: so do others, where they say a name.
     const isWrong = answer.kind === 'refused' && answer.reasonCode === ReasonCode.BAD_USER_NAME_OR_PASSWORD
-    if (isWrong && passwords !== undefined && username !== undefined)
-      await this.#checker.check(nobodyAmong(passwords), password ?? NOTHING, signal)
-    return answer
+    return isWrong && passwords !== undefined && username !== undefined
+      ? this.#asWrong(request, passwords, answer, signal)
+      : answer
+  }
+
+  /** The answer to a wrong password after a hash that finds out nothing, for which the address does not owe more: as if the user were in the file. */
+  async #asWrong(request: AuthRequest, passwords: Passwords, wrong: AuthAnswer, signal: AbortSignal): Promise<AuthAnswer> {
+    const { password, info } = request
+    const verdict = await this.#checker.check(nobodyAmong(passwords), password ?? NOTHING, (work) =>
+      this.#inTurn(this.#hashes, request, signal, work, () => true),
+    )
+    if (!isNotAdmitted(verdict)) return wrong
+    // It has guessed all the same, and who leaves before the answer has too.
+    this.#options.logins.failed(this.#options.now(), info.peer)
+    return notAdmitted(verdict)
   }
 
   /** By those who know users that the password file does not. */
   async #elsewhere(request: AuthRequest, { tokens, callout }: Others, signal: AbortSignal): Promise<AuthAnswer> {
     const { username, password } = request
     if (tokens !== undefined && (callout === undefined || looksLikeToken(password))) {
-      return this.#byToken(request, tokens)
+      return this.#byToken(request, tokens, signal)
     }
     if (callout === undefined) return WRONG
-    const answer = await callout.ask(request, signal)
+    const question = (): Promise<CalloutAnswer> => callout.ask(request, signal)
+    const answer = await this.#inTurn(this.#serviceAt(callout.url), request, signal, question, ({ kind }) => kind === 'allow')
+    if (isNotAdmitted(answer)) return notAdmitted(answer)
     if (answer.kind === 'deny') return WRONG
     if (answer.kind === 'failed')
       return signal.aborted ? refused(ReasonCode.SERVER_UNAVAILABLE, answer.reason) : this.#unavailable(answer.reason)
@@ -102,12 +154,20 @@ export class Authenticator {
 
   /** Nobody can be verified: that concerns the operator more than the client that met with it. */
   #unavailable(reason: string): AuthAnswer {
-    this.#notice({ code: 'authentication-failed', level: 'warn', reason })
+    this.#options.notice({ code: 'authentication-failed', level: 'warn', reason })
     return refused(ReasonCode.SERVER_UNAVAILABLE, reason)
   }
 
-  async #byToken(request: AuthRequest, tokens: TokenVerifier): Promise<AuthAnswer> {
-    const token = await tokens.verify(Buffer.from(request.password ?? NOTHING).toString())
+  #serviceAt(url: string): Admission {
+    const known = this.#services.get(url) ?? new Admission(this.#options, SERVICE)
+    this.#services.set(url, known)
+    return known
+  }
+
+  async #byToken(request: AuthRequest, tokens: TokenVerifier, signal: AbortSignal): Promise<AuthAnswer> {
+    const verify = (): ReturnType<TokenVerifier['verify']> => tokens.verify(Buffer.from(request.password ?? NOTHING).toString())
+    const token = await this.#inTurn(this.#tokens, request, signal, verify, (result) => typeof result !== 'string')
+    if (isNotAdmitted(token)) return notAdmitted(token)
     if (typeof token === 'string') return refused(ReasonCode.BAD_USER_NAME_OR_PASSWORD, `token: ${token}`)
     const { username } = request
     // Whoever claims a name has to be its bearer.
@@ -118,7 +178,8 @@ export class Authenticator {
     return granted(request, token.username, { kind: 'token', key: token.key }, token)
   }
 
-  async #scram({ info, step, data, method }: AuthRequest, pending: Pending): Promise<AuthAnswer> {
+  async #scram(request: AuthRequest, pending: Pending): Promise<AuthAnswer> {
+    const { info, step, data, method } = request
     const { passwords } = this.#verifiersOf(info.listener)
     if (method !== SCRAM_SHA_256 || passwords === undefined) {
       return refused(ReasonCode.BAD_AUTHENTICATION_METHOD, `no authentication by ${method}`)
@@ -136,7 +197,17 @@ export class Authenticator {
     const { username } = exchange
     const serverFinal = exchange.finish(data ?? NOTHING)
     if (serverFinal === undefined) return { ...refused(ReasonCode.NOT_AUTHORIZED, 'the proof is wrong'), username }
-    if (await exchange.hasEmptyPassword()) return { ...refused(ReasonCode.NOT_AUTHORIZED, 'the password is empty'), username }
+    const isEmpty = exchange.needsHash
+      ? await this.#inTurn(
+          this.#hashes,
+          request,
+          pending.gone.signal,
+          () => exchange.hasEmptyPassword(),
+          (result) => !result,
+        )
+      : await exchange.hasEmptyPassword()
+    if (isNotAdmitted(isEmpty)) return notAdmitted(isEmpty)
+    if (isEmpty) return { ...refused(ReasonCode.NOT_AUTHORIZED, 'the password is empty'), username }
     const grant = new Grant({ kind: 'password', lines }, undefined)
     return { kind: 'accepted', username, grant, data: Buffer.from(serverFinal) }
   }
@@ -147,6 +218,18 @@ const NOTHING = new Uint8Array(0)
 /** A user about whom nobody but the password file is asked, because there is a hash, or a line that should have been one. */
 const isOurs = (entry: PasswordEntry | undefined): boolean =>
   entry !== undefined && (entry.password !== undefined || isRefused(entry))
+
+/** Refusals of a client that has shown something wrong, which may be a guess. */
+const GUESSES = new Set<number>([ReasonCode.BAD_USER_NAME_OR_PASSWORD, ReasonCode.NOT_AUTHORIZED])
+
+const isNotAdmitted = (result: unknown): result is NotAdmitted =>
+  result === 'busy' || result === 'abandoned' || result === 'banned'
+
+/** An abandoned client hears nothing any more. */
+const notAdmitted = (why: NotAdmitted): AuthAnswer =>
+  why === 'banned'
+    ? refused(ReasonCode.BANNED, 'the address is banned')
+    : refused(ReasonCode.SERVER_BUSY, 'too many clients log in')
 
 const refused = (reasonCode: number, reason: string): AuthAnswer & { kind: 'refused' } => ({
   kind: 'refused',

@@ -15,8 +15,6 @@ export type CalloutAnswer =
   /** It could not be asked, or made no sense: nobody is let in on that. */
   | { readonly kind: 'failed'; readonly reason: string }
 
-const AT_ONCE_MAX = 50
-const WAITING_MAX = 10_000
 const BODY_BYTES_MAX = 64 * 1024
 
 /**
@@ -25,29 +23,22 @@ const BODY_BYTES_MAX = 64 * 1024
  * `expires_in` (seconds) may come along.
  */
 export class HttpCallout {
+  /** Without user name and password. */
+  readonly url: string
   readonly #service: HttpService
   readonly #timeoutMs: number
-  #atOnce = 0
-  readonly #waiting: (() => void)[] = []
 
   constructor(url: string, timeoutSeconds: number) {
     this.#service = new HttpService(url)
+    this.url = this.#service.url
     this.#timeoutMs = timeoutSeconds * 1000
   }
 
   async ask(request: AuthRequest, signal: AbortSignal): Promise<CalloutAnswer> {
-    if (this.#atOnce >= AT_ONCE_MAX) {
-      if (this.#waiting.length >= WAITING_MAX) return { kind: 'failed', reason: 'too many clients wait for the HTTP service' }
-      await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    }
-    this.#atOnce++
     try {
-      return signal.aborted ? { kind: 'failed', reason: 'gone' } : await this.#post(request, signal)
+      return await this.#post(request, signal)
     } catch (error) {
       return { kind: 'failed', reason: `the HTTP service: ${failureOf(error, this.#timeoutMs)}` }
-    } finally {
-      this.#atOnce--
-      this.#waiting.shift()?.()
     }
   }
 

@@ -76,7 +76,8 @@ export function keySetFetcher({ place }: HttpService, timeoutMs: number): (url: 
 function keySetIn(body: string): object {
   try {
     const set = JSON.parse(body) as { keys?: unknown } | null
-    if (typeof set === 'object' && Array.isArray(set?.keys)) return set
+    if (typeof set === 'object' && Array.isArray(set?.keys) && set.keys.every((key) => typeof key === 'object' && key !== null))
+      return set
   } catch {}
   throw new Error('the answer is no JSON Web Key Set')
 }

@@ -1,8 +1,6 @@
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
-import { availableParallelism } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import { promisify } from 'node:util'
-import { Fifo } from '../../base/fifo.ts'
 import type { PasswordEntry, PasswordHash } from '../password-file.ts'
 
 const derive = promisify(pbkdf2)
@@ -41,47 +39,34 @@ const nobodies = new WeakMap<Users, PasswordHash>()
 /** In rounds of PBKDF2, next to which one SHA-512 is nothing. */
 const costOf = ({ kind, iterations }: PasswordHash): number => (kind === 'pbkdf2' ? iterations : 0)
 
-/** Checks that wait; beyond it newcomers are told to come back. */
-const WAITING_MAX = 10_000
 /** Successes remembered, and for how long (ms). */
 const REMEMBERED_MAX = 10_000
 const REMEMBERED_MS = 3_600_000
 
-interface Waiting {
-  readonly hash: PasswordHash
-  readonly wrongCost: number
-  readonly password: Uint8Array
-  readonly signal: AbortSignal
-  readonly resolve: (verdict: Verdict) => void
-}
-
-export type Verdict = 'right' | 'wrong' | 'busy' | 'abandoned'
+export type Verdict = 'right' | 'wrong'
 
 /**
- * Compares passwords with their hashes, one or two at a time: hashing shares its threads with the store's commits, and a core should stay
- * free for everybody who is connected. A password that was right a short while ago costs no hash again, so that a site that comes back after a
+ * Compares passwords with their hashes. A password that was right a short while ago costs no hash again, so that a site that comes back after a
  * power cut is in at once.
  */
 export class PasswordChecker {
-  readonly #most = Math.max(1, Math.min(2, availableParallelism() - 1))
-  readonly #waiting = new Fifo<Waiting>()
-  #running = 0
   /** Keyed hashes of what was right, oldest first; the key never leaves the process. */
   readonly #remembered = new Map<string, number>()
   readonly #key = randomBytes(32)
 
   /**
    * An empty password never matches, even if the hash is that of one: mosquitto_passwd writes such hashes. A wrong one costs as much as `atLeast`,
-   * which is `nobodyAmong` the users: the time tells nothing of who is in the file.
+   * which is `nobodyAmong` the users: the time tells nothing of who is in the file. `inTurn` does the hashing when its turn has come, and may refuse to.
    */
-  check(hash: PasswordHash, password: Uint8Array, signal: AbortSignal, atLeast: PasswordHash = hash): Promise<Verdict> {
-    if (password.length === 0) return Promise.resolve('wrong')
-    if (this.#remembers(hash, password)) return Promise.resolve('right')
-    if (this.#waiting.length >= WAITING_MAX) return Promise.resolve('busy')
-    return new Promise((resolve) => {
-      this.#waiting.push({ hash, password, signal, wrongCost: costOf(atLeast), resolve })
-      this.#next()
-    })
+  async check<R>(
+    hash: PasswordHash,
+    password: Uint8Array,
+    inTurn: (work: () => Promise<Verdict>) => Promise<Verdict | R>,
+    atLeast: PasswordHash = hash,
+  ): Promise<Verdict | R> {
+    if (password.length === 0) return 'wrong'
+    if (this.#remembers(hash, password)) return 'right'
+    return inTurn(() => this.#hash(hash, password, costOf(atLeast)))
   }
 
   /** Passwords may have changed. */
@@ -89,24 +74,12 @@ export class PasswordChecker {
     this.#remembered.clear()
   }
 
-  #next(): void {
-    while (this.#running < this.#most) {
-      const waiting = this.#waiting.shift()
-      if (waiting === undefined) return
-      if (waiting.signal.aborted) waiting.resolve('abandoned')
-      else void this.#run(waiting)
-    }
-  }
-
-  async #run({ hash, password, wrongCost, resolve }: Waiting): Promise<void> {
-    this.#running++
-    const right = await matches(hash, password).catch(() => false)
+  async #hash(hash: PasswordHash, password: Uint8Array, wrongCost: number): Promise<Verdict> {
+    const isRight = await matches(hash, password).catch(() => false)
     const missing = wrongCost - costOf(hash)
-    if (!right && missing > 0) await derive(password, NO_HASH, missing, HASH_BYTES, 'sha512').catch(() => {})
-    this.#running--
-    if (right) this.#remember(hash, password)
-    resolve(right ? 'right' : 'wrong')
-    this.#next()
+    if (!isRight && missing > 0) await derive(password, NO_HASH, missing, HASH_BYTES, 'sha512').catch(() => {})
+    if (isRight) this.#remember(hash, password)
+    return isRight ? 'right' : 'wrong'
   }
 
   #remembers(hash: PasswordHash, password: Uint8Array): boolean {

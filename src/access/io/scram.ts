@@ -137,6 +137,11 @@ export class ScramExchange {
     return `v=${hmac(Buffer.from(this.#credential.serverKey, 'base64'), authMessage).toString('base64')}`
   }
 
+  /** Whether `hasEmptyPassword` takes a hash: it does for the first client with this credential. */
+  get needsHash(): boolean {
+    return !empty.has(this.#credential)
+  }
+
   /** To be asked after the proof was right, so that only a client that knows the password can make the server derive it. */
   hasEmptyPassword(): Promise<boolean> {
     return isOfEmptyPassword(this.#credential)

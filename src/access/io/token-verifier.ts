@@ -45,6 +45,8 @@ interface Source {
   /** Of each key; of a set behind a URL, which may change at any time, the URL. */
   readonly names: readonly string[]
   readonly url?: string
+  /** Of that URL, for logs. */
+  readonly place?: string
   readonly file?: string
 }
 
@@ -100,9 +102,11 @@ export class TokenVerifier {
         )
       } catch (error) {
         reason = (error as Error).message
-        if (error instanceof ServiceFailure) failure ??= error
+        if (isOfKeySet(source, error))
+          failure ??= error instanceof ServiceFailure ? error : new ServiceFailure(`jwt_jwks ${source.place}: ${reason}`)
       }
     }
+    // Nobody has guessed anything.
     if (failure !== undefined) throw failure
     return reason
   }
@@ -118,6 +122,10 @@ export class TokenVerifier {
     return { username, publish, subscribe, validSeconds, key }
   }
 }
+
+/** Whether a set of keys behind a URL could not be had or makes no sense, which says nothing about the token. */
+const isOfKeySet = ({ place }: Source, error: unknown): boolean =>
+  error instanceof ServiceFailure || (place !== undefined && !(error instanceof errors.JOSEError))
 
 /** Rights in a token or an answer: a list of topic filters, absent, or wrong. */
 export function filtersOf(value: unknown): readonly string[] | 'invalid' | undefined {
@@ -187,6 +195,7 @@ function keySetOf(source: string): Source {
       algorithms,
       names: [service.url],
       url: service.url,
+      place: service.place,
     }
   }
   try {

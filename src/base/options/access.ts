@@ -9,6 +9,8 @@ import {
   real,
   text,
   trueFalse,
+  whole,
+  wholeOrOff,
 } from './kinds.ts'
 
 /** Who may connect, as whom, and what they may do. */
@@ -100,6 +102,44 @@ export const ACCESS_OPTIONS = {
     default: 5,
     listener: 'inherits',
     about: 'Seconds for that service to answer; the client is refused if it does not.',
+  },
+  ban_file: {
+    group: 'Access',
+    ...optionalFile,
+    default: undefined,
+    about: 'File of networks and client ids that may not connect: a network like 192.0.2.0/24 or id:CLIENT_ID a line.',
+  },
+  ban_after: {
+    group: 'Access',
+    ...wholeOrOff(1, 1_000_000, 'never'),
+    default: 20,
+    about:
+      'Failed logins (wrong passwords and tokens) from one IPv4 address or IPv6 /64 within ban_seconds, after which it may not connect for ban_seconds; 0 is never. Addresses in trusted_networks are never banned by this.',
+  },
+  ban_seconds: {
+    group: 'Access',
+    ...whole(1, 31_536_000),
+    default: 600,
+    about: 'Seconds for which failed logins count, and for which an address is banned.',
+  },
+  max_pending_logins: {
+    group: 'Access',
+    ...whole(1, 1_000_000),
+    default: 10_000,
+    about:
+      'Clients that wait to have a password hashed, or a service asked about them, each of these apart. Above it the one is refused as server busy whose address has asked most often without success.',
+  },
+  max_pending_logins_per_address: {
+    group: 'Access',
+    ...whole(1, 1_000_000),
+    default: 500,
+    about: 'Of those, from one IPv4 address or IPv6 /64.',
+  },
+  max_login_addresses: {
+    group: 'Access',
+    ...whole(100, 10_000_000),
+    default: 50_000,
+    about: 'Addresses whose failed logins are remembered, and addresses that are banned at once.',
   },
   session_ownership: {
     group: 'Access',

@@ -122,7 +122,8 @@ export const BROKER_OPTIONS = {
     group: 'MQTT broker',
     ...real(0.1, 3600),
     default: 10,
-    about: 'Seconds that a new connection has to send its whole CONNECT.',
+    about:
+      'Seconds from the beginning of a connection to the end of its authentication, waiting for its turn included. A client whose turn has not come by then is refused as server busy.',
   },
   write_timeout_seconds: {
     group: 'MQTT broker',

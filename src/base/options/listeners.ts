@@ -170,7 +170,7 @@ export const LISTENER_OPTIONS = {
     ...wholeOrMost(1, 1_000_000, 0),
     default: 1000,
     about:
-      'Connections open at once from one IP address; 0 is 1000000. To be raised where clients share one, as behind a proxy without proxy_protocol.',
+      'Connections open at once from one IPv4 address or IPv6 /64; 0 is 1000000. To be raised where clients share one, as behind a proxy without proxy_protocol.',
   },
   per_listener_settings: {
     group: 'Listeners',

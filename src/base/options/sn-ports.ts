@@ -163,7 +163,7 @@ export const SN_PORT_OPTIONS = {
     ...listOf('networks like 10.0.0.0/8 or fe80::/10', 'networks', parseNetwork),
     default: PRIVATE_NETWORKS.join(','),
     about:
-      'Networks whose sender addresses are trusted. Any other address is sent at most three times what came from it, until it has acknowledged a message (docs/security.md).',
+      'Networks whose sender addresses are trusted. Any other address is sent at most three times what came from it, until it has acknowledged a message (docs/security.md). Failed logins (ban_after) ban no address in them.',
   },
   max_sn_unproven_addresses: {
     group: GROUP,

@@ -42,6 +42,12 @@ test.each<[string, string | Uint8Array, RegExp]>([
   ['password_file', Buffer.from([0x61, 0xff]), /^password_file \S+\/f: not UTF-8 text$/],
   ['acl_file', 'topic a\nbogus\n', /^\S+\/f:2: expected user, topic or pattern, got bogus \(acl_file\)$/],
   ['acl_file', Buffer.from([0xff]), /^acl_file \S+\/f: not UTF-8 text$/],
+  [
+    'ban_file',
+    '10.0.0.0/8\n10.0.0.0/33\n',
+    /^\S+\/f:2: expected a network like 192\.0\.2\.0\/24 or fe80::\/10, or id:CLIENT_ID \(ban_file\)$/,
+  ],
+  ['ban_file', Buffer.from([0xff]), /^ban_file \S+\/f: not UTF-8 text$/],
 ])('%s: a start is refused with the file, the line and the reason', (option, text, line) => {
   const path = file('f', text)
   const load = () => new AccessFiles(config({ [option]: path }))
@@ -49,10 +55,13 @@ test.each<[string, string | Uint8Array, RegExp]>([
   expect(load).toThrow(line)
 })
 
-test.each(['password_file', 'acl_file'])('%s: one that cannot be read is refused, never taken for an empty one', (option) => {
-  expect(() => new AccessFiles(config({ [option]: join(dir, 'none') }))).toThrow(/^\S+ \S+none: no such file or directory$/)
-  expect(() => new AccessFiles(config({ [option]: dir }))).toThrow(/: illegal operation on a directory$/)
-})
+test.each(['password_file', 'acl_file', 'ban_file'])(
+  '%s: one that cannot be read is refused, never taken for an empty one',
+  (option) => {
+    expect(() => new AccessFiles(config({ [option]: join(dir, 'none') }))).toThrow(/^\S+ \S+none: no such file or directory$/)
+    expect(() => new AccessFiles(config({ [option]: dir }))).toThrow(/: illegal operation on a directory$/)
+  },
+)
 
 test('a broken line of a password file: its user is refused, with a warning, and at a reload the users from before stay', async () => {
   const path = file('f', `alice:${hash}\nbob:secret\ncarol\n`)
@@ -200,6 +209,16 @@ describe('a reload that would shut everybody out is refused, and a start is warn
     file('f', `bob:${hash}\n`)
     files.prepareReload()()
   })
+})
+
+test('a ban file that is empty at a reload lifts all bans, because the last one has to have an end', () => {
+  const path = file('f', '192.0.2.0/24\nid:c1\n')
+  const files = new AccessFiles(config({ ban_file: path }))
+  const bans = () => [files.banOf(0, '192.0.2.1:1'), files.policy.bans.hasId('c1')]
+  expect([files.warnings, bans()]).toEqual([[], ['ban_file', true]])
+  file('f', '')
+  files.prepareReload()()
+  expect([files.warnings, bans()]).toEqual([[], [undefined, false]])
 })
 
 test('an empty access list denies, an empty password file knows nobody', () => {

@@ -1,6 +1,7 @@
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterEach, describe, expect, test } from 'vitest'
+import { defaultAdmissionOptions } from '../../../src/access/io/admission.ts'
 import { Authenticator, type Verifiers } from '../../../src/access/io/authenticator.ts'
 import { HttpCallout } from '../../../src/access/io/http-callout.ts'
 import { hashPassword, PasswordChecker } from '../../../src/access/io/password-hash.ts'
@@ -40,7 +41,10 @@ async function service(status: number, body: string): Promise<HttpCallout> {
 const ask = (verifiers: Partial<Verifiers>, more: Partial<AuthRequest> & { secret?: string }): Promise<AuthAnswer> => {
   const { secret, ...request } = more
   const notice: NoticeSink = (each) => notices.push(each)
-  return new Authenticator(new PasswordChecker(), () => ({ ...NONE, ...verifiers }), notice).authenticate({
+  return new Authenticator(new PasswordChecker(), () => ({ ...NONE, ...verifiers }), {
+    ...defaultAdmissionOptions(),
+    notice,
+  }).authenticate({
     link: 1,
     step: 1,
     info: { kind: 'mqtt', peer: 'p', listener: 'l' },

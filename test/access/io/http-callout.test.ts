@@ -194,26 +194,3 @@ test('a client that has gone is asked about no longer', async () => {
   expect(await ask({}, 60, gone.signal)).toMatchObject({ kind: 'failed' })
   await closed
 })
-
-test('so many are asked about at once and no more; those who left while they waited not at all', async () => {
-  let open = 0
-  let most = 0
-  const held: ServerResponse[] = []
-  handle = (_, response) => {
-    open++
-    most = Math.max(most, open)
-    held.push(response)
-    response.once('close', () => open--)
-    if (held.length === 50) for (const each of held) each.end()
-    if (held.length > 50) response.end()
-  }
-  const callout = new HttpCallout(url, 60)
-  const gone = new AbortController()
-  const stay = Array.from({ length: 60 }, () => callout.ask(REQUEST, STAYS))
-  const left = Array.from({ length: 20 }, () => callout.ask(REQUEST, gone.signal))
-  gone.abort()
-  expect((await Promise.all(stay)).every(({ kind }) => kind === 'allow')).toBe(true)
-  expect((await Promise.all(left)).every(({ kind }) => kind === 'failed')).toBe(true)
-  expect(most).toBeLessThanOrEqual(50)
-  expect(held).toHaveLength(60)
-})

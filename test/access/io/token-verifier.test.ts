@@ -178,8 +178,15 @@ describe('a set behind a URL', () => {
     ['an error', { status: 500, body: '' }, 'answered with status 500'],
     ['garbage', { status: 200, body: '<html>' }, 'the answer is no JSON Web Key Set'],
     ['something else', { status: 200, body: 'null' }, 'the answer is no JSON Web Key Set'],
+    ['no set', { status: 200, body: '{}' }, 'the answer is no JSON Web Key Set'],
+    ['a set of what are no keys', { status: 200, body: '{"keys":[1]}' }, 'the answer is no JSON Web Key Set'],
+    [
+      'a key that makes no sense',
+      { status: 200, body: '{"keys":[{"kty":"EC","crv":"P-256","kid":"e","alg":"ES256","x":"!","y":"!"}]}' },
+      '',
+    ],
     ['a redirect', { status: 302, body: '', location: '/other' }, 'answered with status 302'],
-  ])('that answers with %s: nobody can be verified', async (_, given, reason) => {
+  ])('that answers with %s: nobody can be verified, and it is no fault of the token', async (_, given, reason) => {
     answer = given
     await expect(verifier({ jwtJwks: url }).verify(await one())).rejects.toThrow(`jwt_jwks ${url}: ${reason}`)
   })

@@ -1,0 +1,102 @@
+import { performance } from 'node:perf_hooks'
+import type { Instant } from '../../base/machine.ts'
+import type { NoticeSink } from '../../base/notice.ts'
+import type { AuthRequest } from '../../broker/access.ts'
+import { type AdmissionBounds, AdmissionQueue, Place } from '../admission-queue.ts'
+import { keyOf, Logins } from '../logins.ts'
+
+/** Why something was not done: too many wait, the client has gone, or its address was banned meanwhile. */
+export type NotAdmitted = 'busy' | 'abandoned' | 'banned'
+
+export interface AdmissionOptions {
+  readonly logins: Logins
+  readonly pending: number
+  readonly pendingPerAddress: number
+  readonly notice: NoticeSink
+  readonly now: () => Instant
+}
+
+export const defaultAdmissionOptions = (): AdmissionOptions => ({
+  logins: new Logins(),
+  pending: 10_000,
+  pendingPerAddress: 500,
+  notice: () => {},
+  now: () => performance.now(),
+})
+
+interface Work {
+  /** False: nothing was started, because the address has been banned meanwhile. */
+  start(): boolean
+  refuse(why: NotAdmitted): void
+}
+
+/** Lets what verifying a client costs run in fair turns, a few at the same time: hashes, or questions to one service. */
+export class Admission {
+  readonly #options: AdmissionOptions
+  readonly #queue: AdmissionQueue<Work>
+
+  constructor(options: AdmissionOptions, running: Pick<AdmissionBounds, 'running' | 'reserved'>) {
+    this.#options = options
+    const { pending, pendingPerAddress } = options
+    this.#queue = new AdmissionQueue({ ...running, pending, pendingPerAddress })
+  }
+
+  get pending(): number {
+    return this.#queue.pending
+  }
+
+  /** Does the work when its turn has come. Rejects as the work does. */
+  run<R>({ info: { peer, listener } }: AuthRequest, signal: AbortSignal, work: () => Promise<R>): Promise<R | NotAdmitted> {
+    const { logins, now } = this.#options
+    return new Promise((resolve, reject) => {
+      const start = (): boolean => {
+        signal.removeEventListener('abort', gone)
+        if (logins.isBanned(now(), peer)) {
+          resolve('banned')
+          return false
+        }
+        const done = (): void => this.#done()
+        work().finally(done).then(resolve, reject)
+        return true
+      }
+      const refuse = (why: NotAdmitted): void => {
+        signal.removeEventListener('abort', gone)
+        resolve(why)
+      }
+      const level = logins.asked(now(), peer)
+      const place = new Place<Work>({ start, refuse }, listener, keyOf(peer), level)
+      const gone = (): void => {
+        this.#queue.remove(place)
+        refuse('abandoned')
+      }
+      if (signal.aborted) refuse('abandoned')
+      else {
+        signal.addEventListener('abort', gone)
+        this.#add(place, peer)
+      }
+    })
+  }
+
+  #add(place: Place<Work>, peer: string): void {
+    const refused = this.#queue.add(place)
+    if (refused !== undefined) {
+      const isFull = this.#queue.pending >= this.#options.pending
+      const limit = isFull ? 'max_pending_logins' : 'max_pending_logins_per_address'
+      const who = refused === place ? { peer } : {}
+      this.#options.notice({ code: 'limit-reached', level: 'warn', ...who, reason: 'too many logins wait', limit })
+      refused.work.refuse('busy')
+    }
+    this.#next()
+  }
+
+  #done(): void {
+    this.#queue.done()
+    this.#next()
+  }
+
+  #next(): void {
+    for (let place = this.#queue.next(); place !== undefined; place = this.#queue.next()) {
+      if (!place.work.start()) this.#queue.done()
+    }
+  }
+}

@@ -1,0 +1,37 @@
+import { describe, expect, test } from 'vitest'
+import { isWithin, NetworkSet, networkOf, parseNetwork } from '../../src/base/networks.ts'
+
+describe('what counts as one address', () => {
+  test.each([
+    ['192.0.2.1:5', '192.0.2.1'],
+    ['[::ffff:192.0.2.1]:5', '192.0.2.1'],
+    ['[64:ff9b::192.0.2.1]:5', '192.0.2.1'],
+    ['[64:ff9b:1::192.0.2.1]:5', '64:ff9b:1:0::/64'],
+    ['[2001:db8:1:2:3:4:5:6]:5', '2001:db8:1:2::/64'],
+    ['[2001:DB8:1:2::]:5', '2001:db8:1:2::/64'],
+    ['[::1]:5', '0:0:0:0::/64'],
+    // All of a link's addresses have the same /64.
+    ['[fe80::1%eth0]:5', 'fe80:0:0:0:0:0:0:1'],
+    ['192.0.2.1:5@field/node:0a1b', '192.0.2.1'],
+  ])('%s is %s', (peer, network) => expect(networkOf(peer)).toBe(network))
+
+  test.each(['unix:/run/roost.sock', '/dev/ttyUSB0', '*', 'unknown:0', 'test', '', '1.2.3:4', '256.1.1.1:5', '[zz::1]:5'])(
+    '%j has no address',
+    (peer) => expect(networkOf(peer)).toBeUndefined(),
+  )
+})
+
+test('a set of networks finds the same as looking at each', () => {
+  const networks = ['10.0.0.0/8', '192.0.2.128/25', '198.51.100.7', '2001:db8::/33', '::1', '::/0', 'fe80::/10', '0.0.0.0/0'].map(
+    (text) => parseNetwork(text)!,
+  )
+  const ips =
+    '10.1.1.1 11.0.0.1 192.0.2.127 192.0.2.128 198.51.100.7 198.51.100.6 2001:db8::5 2001:db8:8000:: ::1 ::2 fe80::9 nobody'
+  for (let from = 0; from <= networks.length; from++) {
+    for (let to = from; to <= networks.length; to++) {
+      const some = networks.slice(from, to)
+      const set = new NetworkSet(some)
+      for (const ip of ips.split(' ')) expect([ip, set.has(ip)]).toEqual([ip, isWithin(ip, some)])
+    }
+  }
+})

@@ -1,0 +1,98 @@
+import { describe, expect, test } from 'vitest'
+import { access, answerAuth, CONTINUE, withData } from './enhanced-auth.ts'
+import { Wire } from './wire.ts'
+
+const LIMITS = { connectTimeoutMs: 1000 }
+
+describe('what a client waits for counts into connect_timeout_seconds', () => {
+  test.each([
+    [5, '2003008900'],
+    [4, '20020003'],
+  ] as const)(
+    'a client of MQTT %i whose turn has not come by then is told that the server is busy',
+    (protocolVersion, connack) => {
+      const wire = new Wire(LIMITS, { access: { ...access, connect: () => 'ask' } as never })
+      const waiting = wire.open()
+      wire.advance(600)
+      wire.send(waiting, { ...connect, protocolVersion })
+      const request = wire.broker.nextAuthRequest()!
+      wire.advance(399)
+      expect(wire.out(waiting)).toEqual(['pause'])
+      wire.advance(1)
+      expect(wire.out(waiting)).toEqual([connack, 'close'])
+      expect(wire.notices).toMatchObject([
+        { code: 'client-refused', reason: 'not verified in time', limit: 'connect_timeout_seconds' },
+      ])
+      // Nobody goes on verifying, and an answer all the same falls flat.
+      expect(wire.broker.nextAbandonedAuth()).toBe(request.link)
+      wire.broker.authenticated(wire.now, request.link, request.step, { kind: 'accepted', username: 'u', grant: undefined })
+      wire.run()
+      expect([wire.out(waiting), wire.broker.sessions.size]).toEqual([[], 0])
+    },
+  )
+
+  test('each step of enhanced authentication has that time, on either side', () => {
+    const wire = new Wire(LIMITS, { access })
+    const client = wire.connect({ properties: withData('first') })
+    wire.advance(900)
+    answerAuth(wire, CONTINUE)
+    wire.advance(900)
+    wire.send(client, { type: 15, reasonCode: 0x18, properties: withData('second') })
+    wire.out(client)
+    wire.advance(999)
+    expect(wire.out(client)).toEqual([])
+    wire.advance(1)
+    expect(wire.out(client)).toEqual(['2003008900', 'close'])
+  })
+})
+
+const connect = {
+  type: 1 as const,
+  bridge: false,
+  clientId: 'c',
+  cleanStart: true,
+  keepAlive: 0,
+  will: undefined,
+  username: 'u',
+  password: Buffer.from('p'),
+  properties: {},
+}
+
+describe('max_connections_per_address', () => {
+  test('counts an IPv6 /64 as one, before and after a handshake', () => {
+    const wire = new Wire({ maxConnectionsPerAddress: 3 })
+    for (let i = 1; i <= 2; i++) wire.open({ peer: `[2001:db8:0:1::${i}]:1` })
+    expect(wire.connections.arriving(wire.now, '[2001:db8:0:1:ffff::1]:1')).toBeUndefined()
+    expect(wire.connections.arriving(wire.now, '[2001:db8:0:1::9]:1')).toBe('max_connections_per_address')
+    expect(wire.out(wire.open({ peer: '[2001:db8:0:1:1:2:3:4]:1' }))).toEqual(['close'])
+    expect(wire.out(wire.open({ peer: '[2001:db8:0:2::1]:1' }))).toEqual([])
+    wire.connections.arrived('[2001:db8:0:1:abcd::1]:1')
+    expect(wire.out(wire.open({ peer: '[2001:db8:0:1:1:2:3:4]:1' }))).toEqual([])
+  })
+
+  test('counts IPv4 in IPv6 as the IPv4 that it is', () => {
+    const wire = new Wire({ maxConnectionsPerAddress: 1 })
+    wire.open({ peer: '192.0.2.1:1' })
+    expect(wire.out(wire.open({ peer: '[::ffff:192.0.2.1]:1' }))).toEqual(['close'])
+    expect(wire.out(wire.open({ peer: '[::ffff:192.0.2.2]:1' }))).toEqual([])
+  })
+})
+
+test('who is banned gets no connection and no handshake; the log says by which option', () => {
+  const bans = { banOf: (now: number, peer: string) => (peer.startsWith('192.0.2.') && now < 5000 ? 'ban_after' : undefined) }
+  const wire = new Wire({ bans })
+  expect(wire.out(wire.open({ peer: '192.0.2.1:1' }))).toEqual(['close'])
+  expect(wire.connections.arriving(wire.now, '192.0.2.1:1')).toBe('ban_after')
+  expect(wire.out(wire.open({ peer: '198.51.100.1:1' }))).toEqual([])
+  const notice = {
+    code: 'client-refused',
+    level: 'info',
+    peer: '192.0.2.1:1',
+    reason: 'the address is banned',
+    limit: 'ban_after',
+  }
+  expect(wire.notices).toEqual([notice, notice])
+  expect(wire.connections.size).toBe(1)
+  wire.advance(5000)
+  expect(wire.out(wire.open({ peer: '192.0.2.1:1' }))).toEqual([])
+})
