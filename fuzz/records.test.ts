@@ -30,7 +30,7 @@ const value = fc.letrec((tie) => ({
 })).any
 
 const owner = fc.record(
-  { username: fc.option(text, { nil: undefined }), listener: text, verified: fc.boolean(), rights: text },
+  { username: fc.option(text, { nil: undefined }), listener: text, verified: fc.boolean(), rights: text, address: text },
   { requiredKeys: ['username', 'listener', 'verified'], noNullPrototype: true },
 )
 const message = record<StoredMessage>(

@@ -289,6 +289,33 @@ const BOUNDS: readonly Bound[] = [
     told: 0x97,
   },
   {
+    key: 'max_sn_sessions',
+    broker: { maxSnSessions: 2 },
+    reach: (wire) => {
+      for (const clientId of ['a', 'b', 'c']) {
+        const link = wire.broker.open(wire.now, { kind: 'sn', peer: 'sensor', listener: 'sn' })
+        link.send(wire.now, connectPacket(clientId, true, 0, undefined))
+      }
+    },
+  },
+  {
+    key: 'max_sessions_per_address',
+    broker: { maxSessionsPerAddress: 2 },
+    reach: (wire) => {
+      for (const peer of ['192.0.2.1:1', '192.0.2.1:2', '192.0.2.2:3', '192.0.2.1:4']) wire.connect({}, { peer })
+    },
+    told: 0x97,
+  },
+  {
+    key: 'max_sessions_per_user',
+    broker: { maxSessionsPerUser: 2 },
+    reach: (wire) => {
+      // As certificates say.
+      for (const identity of ['alice', 'alice', 'bob', 'alice']) wire.connect({}, { identity })
+    },
+    told: 0x97,
+  },
+  {
     key: 'max_subscriptions_per_session',
     broker: { maxSubscriptionsPerSession: 2 },
     reach: (wire) => wire.send(wire.connect(), subscribe('a', 'b', 'a', 'c')),

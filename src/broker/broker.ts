@@ -9,7 +9,7 @@ import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
-import type { BrokerRecord, Lsn, Store, WallClock } from '../store/store.ts'
+import type { BrokerRecord, Lsn, SessionKey, Store, WallClock } from '../store/store.ts'
 import { type Access, type AuthAnswer, type AuthRequest, mayPublish, OPEN_ACCESS, refusalWords } from './access.ts'
 import { type Admitted, Authentication, type AuthenticationOwner } from './authentication.ts'
 import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
@@ -163,6 +163,10 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   /** Publishes what the broker tells of itself, retained, on a topic under `$SYS`. */
   publishSys(now: Instant, topic: string, value: string): void {
     this.#publisher.publishSys(now, topic, value)
+  }
+
+  endUnused(now: Instant, key: SessionKey): boolean {
+    return this.sessions.endUnused(now, key)
   }
 
   // --- Time and the store

@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { networkOf } from '../base/networks.ts'
 import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
@@ -115,9 +116,13 @@ export class Connector {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')
     // The id was somebody's who may not use it any more: what that session holds is not for its owner of now.
     const isSquatted = isOthers && this.#useOf(link, clientId, { username: old.username, verified: true }) !== 'own'
-    if (old === undefined && this.#sessions.size >= limits.maxSessions) {
-      notice({ code: 'limit-reached', level: 'warn', peer: info.peer, limit: 'max_sessions' })
-      return refusal(ReasonCode.QUOTA_EXCEEDED, 'too many sessions (max_sessions)')
+    if (old === undefined) {
+      const user = who.verified ? who.username : undefined
+      const limit = this.#sessions.makeRoom(now, { kind, address: networkOf(info.peer), user })
+      if (limit !== undefined) {
+        notice({ code: 'limit-reached', level: 'warn', peer: info.peer, limit })
+        return refusal(ReasonCode.QUOTA_EXCEEDED, `too many sessions (${limit})`)
+      }
     }
     if (old?.link !== undefined) {
       stats.takeovers++
@@ -138,6 +143,7 @@ export class Connector {
       will: packet.will,
       identity,
       verified: who.verified,
+      peer: info.peer,
       mountPoint: (info.settings ?? DEFAULT_LINK_SETTINGS).mountPoint,
       bridge: packet.bridge,
     })

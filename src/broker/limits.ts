@@ -30,7 +30,13 @@ export interface BrokerLimits {
   readonly sessionOwnership: boolean
   /** Seconds that a session outlives its connection at most, and exactly those where a 3.x client asks for one; Infinity is for ever. */
   readonly persistentClientExpiration: number
+  /** Sessions of MQTT clients, and of sensors where `maxSnSessions` is Infinity. */
   readonly maxSessions: number
+  readonly maxSnSessions: number
+  /** Sessions of one kind that one IPv4 address or IPv6 /64 may have; 0 is a quarter of all. */
+  readonly maxSessionsPerAddress: number
+  /** The same for one user that was verified, of MQTT clients. */
+  readonly maxSessionsPerUser: number
   readonly maxSubscriptionsPerSession: number
   readonly maxTopicLevels: number
   readonly maxRetainedMessages: number
@@ -55,6 +61,9 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   sessionOwnership: true,
   persistentClientExpiration: Number.POSITIVE_INFINITY,
   maxSessions: 100_000,
+  maxSnSessions: Number.POSITIVE_INFINITY,
+  maxSessionsPerAddress: 0,
+  maxSessionsPerUser: 0,
   maxSubscriptionsPerSession: 10_000,
   maxTopicLevels: 128,
   maxRetainedMessages: 100_000,
@@ -65,6 +74,13 @@ export const DEFAULT_LIMITS: BrokerLimits = {
 /** Messages that may wait in a session of this kind. */
 export const queueBound = ({ queueLimit, maxQueuedMessages }: BrokerLimits, kind: ClientKind): number =>
   kind === 'sn' && queueLimit !== Number.POSITIVE_INFINITY ? queueLimit : maxQueuedMessages
+
+/** Sessions of this kind. */
+export const sessionBound = ({ maxSessions, maxSnSessions }: BrokerLimits, kind: ClientKind): number =>
+  kind === 'sn' && maxSnSessions !== Number.POSITIVE_INFINITY ? maxSnSessions : maxSessions
+
+/** What one holder may have of a pot of sessions. */
+export const shareBound = (limit: number, pot: number): number => (limit === 0 ? Math.ceil(pot / 4) : limit)
 
 /** Whether a topic name or filter is longer than it may be: in bytes, or with more than `most` levels. */
 export const isTooLong = (topic: string, most: number): boolean => exceedsLevels(topic, most) || exceedsBytes(topic)

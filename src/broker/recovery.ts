@@ -124,6 +124,7 @@ export class Recovery {
       }
     }
     this.#restored.clear()
+    this.#sessions.restored()
     for (const message of retained) if (message.expiresAt !== undefined) retained.set(message.topic, message)
   }
 

@@ -9,6 +9,7 @@ import type { Lsn, SessionKey, StoredOwner, WallTime } from '../store/store.ts'
 import type { Identity } from './access.ts'
 import type { ClientLink } from './client-link.ts'
 import { PATIENCE_MS } from './limits.ts'
+import { NO_SHARES, type Share } from './session-shares.ts'
 
 export interface Subscription {
   /** As the client wrote it, `$share/<group>/` included: what UNSUBSCRIBE has to repeat. */
@@ -122,6 +123,10 @@ export class Session implements Identity {
   /** When a message last left the queue: says whether a full queue is one that moves. */
   drainedAt: Instant | undefined = undefined
   ended = false
+  /** Somebody has come back to it, in this process. */
+  resumed = false
+  /** Whose it is: `SessionShares`. */
+  shares: readonly Share[] = NO_SHARES
   /** No queued message expires before; perhaps none at all by then. (Numbers that are no small integers take memory of their own.) */
   firstExpiry: Instant | undefined = undefined
   /** Made for the first queued message that expires. */

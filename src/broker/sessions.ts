@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { networkOf } from '../base/networks.ts'
 import type { Timers } from '../base/timers.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
@@ -12,6 +13,7 @@ import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { messageOf, Session, type SessionClock, type SessionTimer, type Subscription, sessionKey } from './session.ts'
+import { type Holder, isUnused, SessionShares } from './session-shares.ts'
 import { storedSubscription, storedWill } from './stored.ts'
 import { bridgeOptions } from './subscriber.ts'
 
@@ -30,6 +32,8 @@ export interface SessionRequest {
   readonly identity: Identity
   /** Somebody vouches for the user name. */
   readonly verified: boolean
+  /** Where the client is. */
+  readonly peer: string
   /** Where the topics of this conversation begin: the client names none outside, and is shown none. */
   readonly mountPoint: string
   readonly bridge: boolean
@@ -42,16 +46,23 @@ export class Sessions {
   readonly #byKey = new Map<SessionKey, Session>()
   /** Sessions whose end the store had no room for: a new one under the same key must not find what they have left there. */
   readonly #untold = new Set<SessionKey>()
+  readonly #shares: SessionShares
   #connected = 0
   #mostConnected = 0
 
   constructor(context: BrokerContext, publisher: Publisher) {
     this.#context = context
     this.#publisher = publisher
+    this.#shares = new SessionShares(context.limits)
   }
 
   get size(): number {
     return this.#byKey.size
+  }
+
+  /** Sessions of this kind. */
+  count(kind: ClientKind): number {
+    return this.#shares.count(kind)
   }
 
   /** Sessions with somebody connected. */
@@ -86,6 +97,38 @@ export class Sessions {
     this.#byKey.delete(session.key)
   }
 
+  /** After the replay: whose the sessions are, and what they hold, is known. */
+  restored(): void {
+    for (const session of this.#byKey.values()) {
+      this.#shares.hold(session, holderOf(session.kind, session.owner))
+      if (session.recordedAs !== 'connected') this.#shares.detached(session)
+    }
+  }
+
+  /**
+   * Makes room for one more session of this holder: where its address, its user or everybody has as many as they may, a session goes that was never
+   * used. Gives the bound, by its key in the configuration, if there is none.
+   */
+  makeRoom(now: Instant, holder: Holder): string | undefined {
+    const full = this.#shares.of(holder).filter(({ isFull }) => isFull)
+    const tooFull = full.find((share) => share.oldestUnused() === undefined)
+    if (tooFull !== undefined) return tooFull.limit
+    for (const share of full) {
+      const unused = share.isFull ? share.oldestUnused() : undefined
+      if (unused === undefined) continue
+      if (!this.end(now, unused)) return share.limit
+      const reason = 'its session, which was never used, makes room for another'
+      this.#context.notice({ code: 'session-expired', level: 'warn', client: unused.key, reason, limit: share.limit })
+    }
+    return undefined
+  }
+
+  /** Ends a session that nobody has ever used, to make room for another. False if there is one that is not like that. */
+  endUnused(now: Instant, key: SessionKey): boolean {
+    const session = this.#byKey.get(key)
+    return session === undefined || (isUnused(session) && this.end(now, session))
+  }
+
   /**
    * Begins or resumes the session of an accepted CONNECT [5.0 section 3.1.2.4]. 'full': the store cannot record it and nothing
    * changed, except that a clean start may have ended the session before.
@@ -109,7 +152,14 @@ export class Sessions {
     if (this.#untold.has(session.key) && (persistent || !present)) return 'full'
     const { username, listener, grant, certified } = request.identity
     const rights = this.#context.access.stored(grant)
-    const owner = { username, listener, verified: request.verified, ...(rights !== undefined && { rights }) }
+    const address = networkOf(request.peer)
+    const owner: StoredOwner = {
+      username,
+      listener,
+      verified: request.verified,
+      ...(rights !== undefined && { rights }),
+      ...(address !== undefined && { address }),
+    }
     let lsn: Lsn | 'full' = 0
     if (persistent && !(present && isRecorded(session, request, owner))) {
       const will = request.will === undefined ? null : storedWill(request.will)
@@ -129,6 +179,9 @@ export class Sessions {
     session.owner = owner
     this.#disarm(session)
     this.#byKey.set(session.key, session)
+    session.resumed ||= present
+    this.#shares.hold(session, holderOf(kind, owner))
+    this.#shares.used(session)
     // A client that only comes back may read what it did: nothing in the routes depends on its connection.
     if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
     if (present) this.recheck(session, request.mountPoint)
@@ -215,6 +268,7 @@ export class Sessions {
     else {
       this.runDown(now, session, 0)
       if (this.#context.store.hasRoom) this.#catchUp(now, session)
+      this.#shares.detached(session)
     }
   }
 
@@ -222,6 +276,7 @@ export class Sessions {
   abandoned(now: Instant, session: Session): void {
     this.#context.clocks.arm(session.timer('detached'), now)
     this.runDown(now, session, 0)
+    this.#shares.detached(session)
   }
 
   /**
@@ -325,6 +380,7 @@ export class Sessions {
     expiry.forget(session)
     if (session.persistent) this.#recordEnd(session.key)
     this.#byKey.delete(session.key)
+    this.#shares.release(session)
     return true
   }
 
@@ -376,6 +432,13 @@ export class Sessions {
     for (const timer of session.timers) heapOf(this.#context, timer.owner.about).disarm(timer)
   }
 }
+
+/** A user name that nobody has vouched for is everybody's to take. */
+const holderOf = (kind: ClientKind, { username, verified, address }: StoredOwner): Holder => ({
+  kind,
+  address,
+  user: verified ? username : undefined,
+})
 
 const heapOf = ({ timers, clocks }: BrokerContext, about: SessionTimer['about']): Timers<SessionTimer> =>
   about === 'grant' || about === 'held' ? timers : clocks

@@ -54,6 +54,8 @@ export class Gateway implements ClientHost {
   readonly chance: () => number
   readonly #uplink: Uplink
   readonly #clients = new Map<string, SnClient>()
+  /** Where the search for a client that was never used has come to. */
+  #searched: Iterator<SnClient> = [].values()
   readonly #byRoute = new Map<RouteKey, SnClient>()
   readonly #byLink = new Map<LinkId, SnClient>()
   readonly #proof: AddressProof
@@ -194,7 +196,7 @@ export class Gateway implements ClientHost {
       return
     }
     if (client === undefined) {
-      const limit = this.#limitReached(route)
+      const limit = this.#limitReached(now, route)
       if (limit !== undefined) {
         this.notice({
           code: 'limit-reached',
@@ -216,10 +218,28 @@ export class Gateway implements ClientHost {
   }
 
   /** The bound that leaves no place for one more client from there. Forged senders do not take the place of all others. */
-  #limitReached(route: RouteKey): string | undefined {
-    const { maxSessions, maxUnprovenSessions = maxSessions } = this.options
-    if (this.#clients.size >= maxSessions) return 'max_sessions'
+  #limitReached(now: Instant, route: RouteKey): string | undefined {
+    const { maxSessions, maxSessionsKey = 'max_sessions', maxUnprovenSessions = maxSessions } = this.options
+    if (this.#clients.size >= maxSessions && !this.#makeRoom(now, maxSessionsKey)) return maxSessionsKey
     return this.#clients.size >= maxUnprovenSessions && !this.#proof.isProven(route) ? 'max_sn_unproven_sessions' : undefined
+  }
+
+  /** Forgets a client that was never used, if there is one among those that are looked at this time. */
+  #makeRoom(now: Instant, limit: string): boolean {
+    for (let left = Math.min(SEARCHED_MAX, this.#clients.size); left > 0; left--) {
+      let next = this.#searched.next()
+      if (next.done === true) {
+        this.#searched = this.#clients.values()
+        next = this.#searched.next()
+      }
+      const client = next.value
+      if (client?.isUnused !== true || !this.#uplink.endUnused(now, client.key)) continue
+      this.forget(client)
+      const reason = 'its session, which was never used, makes room for another'
+      this.notice({ code: 'session-expired', level: 'warn', client: client.key, reason, limit })
+      return true
+    }
+    return false
   }
 
   /** A client without a name has that of its line, if there is one (ruling A22). */
@@ -518,6 +538,9 @@ export class Gateway implements ClientHost {
     this.notice({ code: 'malformed-datagram', level: 'info', peer, reason: told })
   }
 }
+
+/** Clients that are looked at for each newcomer for whom there is no room. */
+const SEARCHED_MAX = 100
 
 const ID_TOO_LONG = 'the client id is too long (max_sn_client_id_length)'
 

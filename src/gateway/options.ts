@@ -38,6 +38,8 @@ export interface GatewayOptions {
   readonly sessionExpirySeconds: number
   /** Clients that are remembered, in whatever state. */
   readonly maxSessions: number
+  /** Its key in the configuration; `max_sessions` if it is not there. */
+  readonly maxSessionsKey?: 'max_sessions' | 'max_sn_sessions'
   /** Silence after which a client that asked for no supervision is lost; 0 is never (ruling A21). */
   readonly maxIdleMs: number
   readonly topicsPerClient: number

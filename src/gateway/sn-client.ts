@@ -459,6 +459,13 @@ export class SnClient {
     this.updateListening(now)
   }
 
+  /** It is gone and the gateway has nothing to remember for it: no topic id, no message id, no will. The broker knows the rest. */
+  get isUnused(): boolean {
+    const isGone = this.state === 'disconnected' || this.state === 'lost'
+    const isIdle = this.link === undefined && !this.setup.isUnderWay && this.will === undefined
+    return isGone && isIdle && this.registry.size === 0 && !this.inbound.remembersIds
+  }
+
   /** What is said to it now waits for the store. */
   get awaitsStore(): boolean {
     return this.replies.blocked

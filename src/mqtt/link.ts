@@ -110,6 +110,8 @@ export interface Uplink {
   /** As `Store.hasRoom`: while false, clients that have been silent for too long are not given up yet. */
   readonly hasRoom: boolean
   open(now: Instant, info: LinkInfo): Link
+  /** Ends a session that nobody has ever used, to make room for another. False if there is one that is not like that, or that cannot be ended. */
+  endUnused(now: Instant, key: SessionKey): boolean
   /** The next link with something to poll, each once until it is polled empty. */
   nextReadyLink(): LinkId | undefined
 }

@@ -313,33 +313,43 @@ function readMessage(r: ByteReader): StoredMessage {
 const HAS_USERNAME = 0x01
 const IS_VERIFIED = 0x02
 const HAS_RIGHTS = 0x04
+const HAS_ADDRESS = 0x08
 
-function writeOwner(w: ByteWriter, { username, listener, verified, rights }: StoredOwner): void {
+function writeOwner(w: ByteWriter, { username, listener, verified, rights, address }: StoredOwner): void {
   let flags = 0
   if (username !== undefined) flags |= HAS_USERNAME
   if (verified) flags |= IS_VERIFIED
   if (rights !== undefined) flags |= HAS_RIGHTS
+  if (address !== undefined) flags |= HAS_ADDRESS
   w.u8(flags)
   if (username !== undefined) writeText(w, username)
   writeText(w, listener)
   if (rights !== undefined) writeText(w, rights)
+  if (address !== undefined) writeText(w, address)
 }
 
 /** Sessions one after the other mostly have the same owner; then it is the same object. */
 let lastOwner: StoredOwner = { username: undefined, listener: '', verified: false }
 
 function readOwner(r: ByteReader): StoredOwner {
-  const flags = readFlags(r, 'owner flags', 0x07)
+  const flags = readFlags(r, 'owner flags', 0x0f)
   const username = (flags & HAS_USERNAME) !== 0 ? readText(r, 'user name', lastOwner.username) : undefined
   const listener = readText(r, 'listener', lastOwner.listener)
   const rights = (flags & HAS_RIGHTS) !== 0 ? readText(r, 'rights', lastOwner.rights) : undefined
+  const address = (flags & HAS_ADDRESS) !== 0 ? readText(r, 'address', lastOwner.address) : undefined
   const verified = (flags & IS_VERIFIED) !== 0
   const isSame =
     lastOwner.username === username &&
     lastOwner.listener === listener &&
     lastOwner.verified === verified &&
-    lastOwner.rights === rights
-  if (!isSame) lastOwner = { username, listener, verified, ...(rights !== undefined && { rights }) }
+    lastOwner.rights === rights &&
+    lastOwner.address === address
+  if (isSame) return lastOwner
+  lastOwner = {
+    ...{ username, listener, verified },
+    ...(rights !== undefined && { rights }),
+    ...(address !== undefined && { address }),
+  }
   return lastOwner
 }
 

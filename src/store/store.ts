@@ -35,6 +35,8 @@ export interface StoredOwner {
   readonly verified: boolean
   /** Rights that came with authentication, in the words of the access rules. */
   readonly rights?: string
+  /** Of a session: the network that its client connected from last (`networkOf`), whose share of the sessions it is. */
+  readonly address?: string
 }
 
 export interface StoredWill {

@@ -235,6 +235,7 @@ function spied(broker: Broker, tell: (line: string) => void): Uplink {
       return broker.hasRoom
     },
     nextReadyLink: () => broker.nextReadyLink(),
+    endUnused: (now, key) => broker.endUnused(now, key),
     open: (now, info) => {
       const link = broker.open(now, info)
       const who = info.peer === 'QoS -1' ? 'QoS -1: ' : ''

@@ -83,7 +83,13 @@ describe("acknowledgements within the client's Maximum Packet Size", () => {
   function sent(packet: Packet, maximumPacketSize: number): unknown[] {
     const said: Outgoing[] = [{ type: PacketType.CONNACK, sessionPresent: false, reasonCode: 0, properties: {} }, packet]
     const link: Partial<Link> = { id: 1, state: 'open', send: () => 'go', poll: () => said.shift() }
-    const uplink: Uplink = { work: 0, hasRoom: true, open: () => link as Link, nextReadyLink: () => undefined }
+    const uplink: Uplink = {
+      work: 0,
+      hasRoom: true,
+      open: () => link as Link,
+      nextReadyLink: () => undefined,
+      endUnused: () => false,
+    }
     const wire = new Wire()
     const connections = new Connections(uplink, { maxPacketSize: 0xff }, () => {})
     Object.assign(wire, { connections })

@@ -51,7 +51,8 @@ export class BoundsHold extends SiteChecker {
     const { broker, gateway } = this.site.world.server
     this.#mostRetained = Math.max(this.#mostRetained, broker.retained.count)
     for (const session of broker.sessions) this.#lookAt(session)
-    this.#atMost(broker.sessions.size, setup.maxSessions, 'sessions')
+    for (const kind of ['mqtt', 'sn'] as const)
+      this.#atMost(broker.sessions.count(kind), setup.maxSessions, `sessions of kind ${kind}`)
     this.#atMost(gateway.clientCount, Math.min(setup.maxSessions, this.site.nodes.length), 'sensors are known')
     this.#atMost(broker.linkCount, 2 * (this.site.nodes.length + stations.length) + 2, 'links are open')
     this.#atMost(broker.retained.count, setup.maxRetainedMessages, 'messages are retained')

@@ -162,7 +162,28 @@ export const BROKER_OPTIONS = {
     ...whole(1, 10_000_000),
     default: 100_000,
     about:
-      'Sessions, those of absent clients and of sensors included: who would be one more is told that the quota is exceeded, a sensor congestion.',
+      'Sessions of MQTT clients, those of absent clients included, and as many of sensors (max_sn_sessions). For one more, the oldest goes that was never used: its client is away, has never come back, and has left no subscription, message or will. If there is none, the newcomer is told that the quota is exceeded.',
+  },
+  max_sn_sessions: {
+    group: 'MQTT broker',
+    ...wholeOrOff(1, 10_000_000, 'max_sessions'),
+    default: 0,
+    about:
+      'Sessions of sensors, above which a new one is told congestion, unless one was never used; 0 is as many as max_sessions.',
+  },
+  max_sessions_per_address: {
+    group: 'MQTT broker',
+    ...whole(0, 10_000_000),
+    default: 0,
+    about:
+      'Sessions of MQTT clients, and as many of sensors, that one IPv4 address or IPv6 /64 may have; 0 is a quarter of max_sessions or max_sn_sessions. To be raised where most clients share an address, as behind a proxy without proxy_protocol.',
+  },
+  max_sessions_per_user: {
+    group: 'MQTT broker',
+    ...whole(0, 10_000_000),
+    default: 0,
+    about:
+      'Sessions of MQTT clients that one authenticated user may have; 0 is a quarter of max_sessions. To be raised where most clients share a user.',
   },
   max_subscriptions_per_session: {
     group: 'MQTT broker',
