@@ -7,6 +7,7 @@ import { addConfigCommand } from './config-command.ts'
 import { loadConfig } from './config-file.ts'
 import { addPasswdCommand } from './passwd.ts'
 import { type Host, serve } from './serve.ts'
+import { addSessionsCommand } from './sessions-command.ts'
 import { addSnCommand } from './sn/command.ts'
 import { addStoreCommand } from './store-command.ts'
 
@@ -58,6 +59,7 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
     exitCode = code
   })
   addPasswdCommand(program, host)
+  addSessionsCommand(program, host)
   addSnCommand(program, host)
   addStoreCommand(program, host, (code) => {
     exitCode = code

@@ -135,7 +135,7 @@ function oneLine(text: string): string {
 }
 
 /** Runs `action`; errors of the system and of SQLite, and refusals, become errors of the user. @throws StartError */
-async function refusing(path: string, action: (path: string) => Promise<void>): Promise<void> {
+export async function refusing(path: string, action: (path: string) => Promise<void>): Promise<void> {
   const { RefusedError } = await import('../store/io/store-reader.ts')
   const { failureOf, NO_BINDING } = await import('../store/io/sqlite.ts')
   const { systemFailure } = await import('../store/io/system-failure.ts')
