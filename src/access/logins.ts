@@ -24,6 +24,9 @@ const DEBT_MAX_MS = 3_600_000
 /** The highest level: as `Logins.asked`. */
 export const LEVEL_MAX = DEBT_MAX_MS / ASK_MS
 
+/** For how long each level of an address keeps its refusals back (ms). */
+const DELAY_MS = 20
+
 interface Account {
   /** When time has paid for what this address has asked. */
   paidAt: Instant
@@ -57,9 +60,16 @@ export class Logins {
   /** A question about a client there has to wait. Gives its level: 0 if nothing was asked there lately, at most `LEVEL_MAX`. */
   asked(now: Instant, peer: string): number {
     const account = this.#account(now, keyOf(peer))
-    const debt = Math.max(0, account.paidAt - now)
-    account.paidAt = now + Math.min(DEBT_MAX_MS, debt + ASK_MS)
-    return Math.min(LEVEL_MAX, Math.ceil(debt / ASK_MS))
+    const level = levelOf(now, account)
+    account.paidAt = now + Math.min(DEBT_MAX_MS, Math.max(0, account.paidAt - now) + ASK_MS)
+    return level
+  }
+
+  /** For how long a refusal is kept back (ms): not if nothing was asked there before, so that whoever tries on is slowed down. */
+  delayMs(now: Instant, peer: string): number {
+    const account = this.#accounts.get(keyOf(peer))
+    // What is refused now was asked itself.
+    return account === undefined ? 0 : Math.max(0, levelOf(now, account) - 1) * DELAY_MS
   }
 
   /** The answer to what was `asked`: it is who it says. Failures before that still count. */
@@ -124,6 +134,8 @@ export class Logins {
     this.#notice({ code: 'limit-reached', level: 'warn', reason, limit: 'max_login_addresses' })
   }
 }
+
+const levelOf = (now: Instant, { paidAt }: Account): number => Math.min(LEVEL_MAX, Math.ceil(Math.max(0, paidAt - now) / ASK_MS))
 
 /** For turns a Unix socket is an address too. */
 export const keyOf = (peer: string): string => networkOf(peer) ?? peer

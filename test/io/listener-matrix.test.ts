@@ -78,10 +78,14 @@ const GROUPS: readonly (readonly [string, readonly string[]])[] = Object.keys(PL
   place === 'the default listener' ? NAMES.map((name): [string, string[]] => [place, [name]]) : [[place, NAMES] as const],
 )
 
+let opened = 1
+
 function open(transport: string, port: number, more: object = {}): Duplex {
-  const trust = { ca: certificates.read('ca.pem'), ...more }
+  // Each from an address of its own: the refusals of one that has failed before are kept back.
+  const localAddress = `127.0.${1 + (opened >> 8)}.${opened++ & 0xff}`
+  const trust = { ca: certificates.read('ca.pem'), localAddress, ...more }
   if (transport === 'unix') return connectTcp(join(dir, 's.sock'))
-  if (transport === 'tcp') return connectTcp(port, '127.0.0.1')
+  if (transport === 'tcp') return connectTcp({ port, host: '127.0.0.1', localAddress })
   if (transport === 'tls') return connectTls({ host: '127.0.0.1', port, checkServerIdentity: () => undefined, ...trust })
   return createWebSocketStream(new WebSocket(`${transport}://localhost:${port}/mqtt`, ['mqtt'], { family: 4, ...trust }))
 }

@@ -1,4 +1,5 @@
 import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { Instant } from '../../base/machine.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import type { AuthRequest } from '../../broker/access.ts'
@@ -14,6 +15,8 @@ export interface AdmissionOptions {
   readonly pendingPerAddress: number
   readonly notice: NoticeSink
   readonly now: () => Instant
+  /** Resolves after so many milliseconds, or when the client has gone. */
+  readonly delay: (ms: number, gone: AbortSignal) => Promise<void>
 }
 
 export const defaultAdmissionOptions = (): AdmissionOptions => ({
@@ -22,6 +25,7 @@ export const defaultAdmissionOptions = (): AdmissionOptions => ({
   pendingPerAddress: 500,
   notice: () => {},
   now: () => performance.now(),
+  delay: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => {}),
 })
 
 interface Work {

@@ -31,6 +31,8 @@ const TOKENS = { running: 500, reserved: 100 }
 /** One client whose authentication is under way. */
 interface Pending {
   readonly gone: AbortController
+  /** It has shown something wrong, whatever it is told. */
+  hasGuessed: boolean
   scram: { readonly exchange: ScramExchange; readonly lines: string } | undefined
 }
 
@@ -69,18 +71,25 @@ export class Authenticator {
 
   async authenticate(request: AuthRequest): Promise<AuthAnswer> {
     const { link, method } = request
-    const pending = this.#pending.get(link) ?? { gone: new AbortController(), scram: undefined }
+    const pending = this.#pending.get(link) ?? { gone: new AbortController(), hasGuessed: false, scram: undefined }
     this.#pending.set(link, pending)
     let answer: AuthAnswer
     try {
-      answer = method === undefined ? await this.#verify(request, pending.gone.signal) : await this.#scram(request, pending)
+      answer = method === undefined ? await this.#verify(request, pending) : await this.#scram(request, pending)
     } catch (error) {
       answer = this.#unavailable((error as Error).message)
     }
+    if (answer.kind === 'refused') await this.#refused(request, answer.reasonCode, pending)
     if (answer.kind !== 'continue') this.#pending.delete(link)
-    if (answer.kind === 'refused' && GUESSES.has(answer.reasonCode))
-      this.#options.logins.failed(this.#options.now(), request.info.peer)
     return answer
+  }
+
+  /** A failure costs its address time: the next one waits longer for its answer, and all of them for their turn. */
+  async #refused({ info: { peer } }: AuthRequest, reasonCode: number, { gone, hasGuessed }: Pending): Promise<void> {
+    const { logins, now, delay } = this.#options
+    const ms = logins.delayMs(now(), peer)
+    if (hasGuessed || GUESSES.has(reasonCode)) logins.failed(now(), peer)
+    if (ms > 0 && reasonCode !== ReasonCode.BANNED) await delay(ms, gone.signal)
   }
 
   /** Does what takes a while when it is this client's turn; `isRight` says whether its result vouches for the client. */
@@ -102,7 +111,8 @@ export class Authenticator {
     this.#pending.delete(link)
   }
 
-  async #verify(request: AuthRequest, signal: AbortSignal): Promise<AuthAnswer> {
+  async #verify(request: AuthRequest, pending: Pending): Promise<AuthAnswer> {
+    const { signal } = pending.gone
     const { username, password, info } = request
     const { passwords, tokens, callout } = this.#verifiersOf(info.listener)
     const entry = username === undefined ? undefined : passwords?.get(username)
@@ -120,19 +130,19 @@ export class Authenticator {
     // A user of the password file who is refused has cost a hash: so do others, where they say a name.
     const isWrong = answer.kind === 'refused' && answer.reasonCode === ReasonCode.BAD_USER_NAME_OR_PASSWORD
     return isWrong && passwords !== undefined && username !== undefined
-      ? this.#asWrong(request, passwords, answer, signal)
+      ? this.#asWrong(request, passwords, answer, pending)
       : answer
   }
 
   /** The answer to a wrong password after a hash that finds out nothing, for which the address does not owe more: as if the user were in the file. */
-  async #asWrong(request: AuthRequest, passwords: Passwords, wrong: AuthAnswer, signal: AbortSignal): Promise<AuthAnswer> {
-    const { password, info } = request
+  async #asWrong(request: AuthRequest, passwords: Passwords, wrong: AuthAnswer, pending: Pending): Promise<AuthAnswer> {
+    const { password } = request
     const verdict = await this.#checker.check(nobodyAmong(passwords), password ?? NOTHING, (work) =>
-      this.#inTurn(this.#hashes, request, signal, work, () => true),
+      this.#inTurn(this.#hashes, request, pending.gone.signal, work, () => true),
     )
     if (!isNotAdmitted(verdict)) return wrong
-    // It has guessed all the same, and who leaves before the answer has too.
-    this.#options.logins.failed(this.#options.now(), info.peer)
+    // So has who leaves before the answer.
+    pending.hasGuessed = true
     return notAdmitted(verdict)
   }
 

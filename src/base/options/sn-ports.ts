@@ -176,7 +176,7 @@ export const SN_PORT_OPTIONS = {
     ...whole(1, 10_000_000),
     default: 50_000,
     about:
-      'Sensors above which no new one is taken from such an address: so forged senders leave room for others within max_sessions.',
+      'Sensors above which no new one is taken from such an address: so forged senders leave room for others within max_sn_sessions.',
   },
   unproven_messages_per_second: {
     group: GROUP,

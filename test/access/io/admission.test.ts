@@ -31,6 +31,7 @@ const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolv
 class Site {
   now = 0
   readonly notices: Notice[] = []
+  readonly delays: number[] = []
   readonly logins: Logins
   readonly #begun: { readonly name: string; readonly end: (result: string) => void }[] = []
   readonly #options
@@ -42,7 +43,14 @@ class Site {
   }: Partial<LoginOptions> & { pending?: number; pendingPerAddress?: number } = {}) {
     const notice = (each: Notice): void => void this.notices.push(each)
     this.logins = new Logins(logins, notice)
-    this.#options = { logins: this.logins, pending, pendingPerAddress, notice, now: () => this.now }
+    this.#options = {
+      logins: this.logins,
+      pending,
+      pendingPerAddress,
+      notice,
+      now: () => this.now,
+      delay: async (ms: number) => void this.delays.push(ms),
+    }
   }
 
   get options() {
@@ -132,7 +140,9 @@ describe('turns', () => {
   test('what waits of an address that is banned meanwhile costs nothing any more, however much that is', async () => {
     const site = new Site({ pending: 100_000, pendingPerAddress: 100_000, banAfter: 1 })
     const admission = new Admission(site.options, { running: 1, reserved: 0 })
-    const asked = Array.from({ length: 20_000 }, (_, i) => admission.run(requestFrom(`192.0.2.1:${i}`), STAYS, site.work(`${i}`)))
+    const asked = Array.from({ length: 20_000 }, (_, i) =>
+      admission.run(requestFrom(`192.0.2.1:${i}`), new AbortController().signal, site.work(`${i}`)),
+    )
     site.logins.failed(0, '192.0.2.1:0')
     await site.end()
     expect(new Set(await Promise.all(asked.slice(1)))).toEqual(new Set(['banned']))
@@ -179,14 +189,17 @@ describe('the authenticator', () => {
 
   test('a denial of the service costs a user who is not in the password file as much as a wrong password one who is', async () => {
     const levels: number[] = []
+    const delays: number[][] = []
     for (const username of ['alice', 'u']) {
       const site = new Site()
       const callout = { url: 'u', ask: async () => ({ kind: 'deny' }) } as unknown as HttpCallout
       const clients = authenticator(site, { callout, passwords: users })
       for (let i = 0; i < 3; i++) expect(code(await clients.authenticate({ ...requestFrom('192.0.2.1:1'), username }))).toBe(0x86)
       levels.push(site.logins.asked(0, '192.0.2.1:1'))
+      delays.push(site.delays)
     }
     expect(levels).toEqual([33, 33])
+    expect(delays[1]).toEqual(delays[0])
   })
 
   test('the hash behind such a denial waits for its turn; where it has none, that was a guess all the same', async () => {
@@ -198,6 +211,18 @@ describe('the authenticator', () => {
     expect(code(await clients.authenticate(requestFrom('192.0.2.1:1', 4)))).toBe(0x89)
     expect(site.logins.isBanned(0, '192.0.2.1:1')).toBe(true)
     await Promise.all(guesses)
+  })
+
+  test('keeps the refusals of an address back that has failed before, never its successes', async () => {
+    const site = new Site()
+    const answers: CalloutAnswer['kind'][] = ['deny', 'deny', 'deny', 'allow', 'deny']
+    const callout = { url: 'u', ask: async () => ({ kind: answers.shift() }) } as unknown as HttpCallout
+    const clients = authenticator(site, { callout })
+    for (const kind of ['refused', 'refused', 'refused', 'accepted'] as const)
+      expect((await clients.authenticate(requestFrom('192.0.2.1:1'))).kind).toBe(kind)
+    expect(site.delays).toEqual([220, 440])
+    await clients.authenticate(requestFrom('192.0.2.2:1'))
+    expect(site.delays).toHaveLength(2)
   })
 
   test('bans for denials and bad tokens, and never because a service or a set of keys does not answer', async () => {
