@@ -7,10 +7,16 @@ import type { SnClient } from './sn-client.ts'
 /** Replies that may wait for the store for one client. A client that asks more is not answered, and asks again. */
 const WAITING_MAX = 64
 
+interface Waiting {
+  readonly message: Message
+  readonly lsn: Lsn
+}
+
 /** The release gate of one client: what it is told leaves in order, each message when the record that it depends on is durable. */
 export class Replies {
   readonly #client: SnClient
-  #waiting: Fifo<{ readonly message: Message; readonly lsn: Lsn }> | undefined = undefined
+  #waiting: Fifo<Waiting> | undefined = undefined
+  #reliedOn = false
 
   constructor(client: SnClient) {
     this.#client = client
@@ -90,13 +96,33 @@ export class Replies {
 
   #transmit(message: Message): void {
     const { host, route } = this.#client
-    if (!host.transmit(route, message)) this.#unsaid(message)
+    if (host.transmit(route, message)) return
+    this.#unsaid(message)
+    const id = idToldBy(message)
+    if (id !== 0) this.#takeBack(id)
   }
 
   /** An answer that will never leave tells no topic id. (That of a predefined or short name may be another's number, which is then registered once more than it need be.) */
   #unsaid(message: Message): void {
     const id = idToldBy(message)
     if (id !== 0) this.#client.registry.markUnknown(id)
+  }
+
+  /** Messages under this id were to follow what tells it. */
+  #takeBack(id: number): void {
+    this.#waiting?.filter(({ message }) => {
+      if (message.type !== MsgType.PUBLISH || message.topicIdType !== 'normal' || message.topicId !== id) return true
+      this.#reliedOn = true
+      if (message.qos <= 0) this.#client.tellDropped('what tells the id of its topic found no room')
+      return false
+    })
+  }
+
+  /** Whether messages waited behind such an answer: they are to be begun again. Asked once. */
+  takeReliedOn(): boolean {
+    const before = this.#reliedOn
+    this.#reliedOn = false
+    return before
   }
 }
 

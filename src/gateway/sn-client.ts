@@ -455,6 +455,7 @@ export class SnClient {
   /** More is durable: what waited for it leaves, and deliveries may follow. */
   durable(now: Instant): void {
     if (this.replies.release()) this.downlink.left(now)
+    if (this.replies.takeReliedOn() && this.isReachable) this.downlink.resume(now)
     if (!this.replies.blocked) this.downlink.goOn(now)
     this.updateListening(now)
   }
