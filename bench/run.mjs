@@ -4,10 +4,10 @@ import { performance } from 'node:perf_hooks'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
 import { ByteWriter } from '../dist/base/bytes.js'
-import { MemoryStore } from '../dist/base/store.js'
 import { encodePacket } from '../dist/mqtt/encode.js'
 import { Publish } from '../dist/mqtt/publish.js'
 import { Server } from '../dist/server.js'
+import { MemoryStore } from '../dist/store/store.js'
 
 const { values } = parseArgs({ options: { seconds: { type: 'string', default: '1' }, only: { type: 'string' } } })
 const SECONDS = Number(values.seconds)

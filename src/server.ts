@@ -215,7 +215,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const request = this.broker.nextAuthRequest()
     if (request !== undefined) return { kind: 'auth', request }
     const link = this.broker.nextAbandonedAuth()
-    return link === undefined ? undefined : { kind: 'auth-abandoned', link }
+    if (link !== undefined) return { kind: 'auth-abandoned', link }
+    this.broker.endTurn()
+    return undefined
   }
 
   /**

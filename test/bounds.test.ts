@@ -322,6 +322,39 @@ const BOUNDS: readonly Bound[] = [
     told: 0x97,
   },
   {
+    key: 'max_subscriptions_per_session',
+    connections: { maxFilters: 2 },
+    reach: (wire) => wire.send(wire.connect(), subscribe('a', 'b', 'c')),
+    told: 0x97,
+  },
+  {
+    key: 'max_subscriptions_per_session',
+    connections: { maxFilters: 2 },
+    reach: (wire) => wire.send(wire.connect(), { type: 10, packetId: 1, filters: ['a', 'b', 'c'], properties: {} }),
+    told: 0x97,
+  },
+  {
+    key: 'max_wildcard_shapes_per_session',
+    broker: { maxWildcardShapesPerSession: 2 },
+    reach: (wire) => wire.send(wire.connect(), subscribe('a/+', 'b/+', 'a', 'c/#', 'd/+', 'e/#', '+/a')),
+    told: 0x97,
+  },
+  {
+    key: 'max_shared_copies_per_session',
+    broker: { maxSharedCopiesPerSession: 2 },
+    reach: (wire) => wire.send(wire.connect(), subscribe('$share/g/a', '$share/g/b', 'a', '$share/h/#', '$share/i/a')),
+    told: 0x97,
+  },
+  {
+    key: 'max_deep_wildcard_levels',
+    broker: { maxDeepWildcardLevels: 4 },
+    reach: (wire) => {
+      const tail = '/3/4/5/6/7/8/9/10'
+      wire.send(wire.connect(), subscribe(`a/+${tail}`, `b/+${tail}`, `+/b${tail}`, '+/+/+/+/+/+/+/+', `+/+${tail}`))
+    },
+    told: 0x97,
+  },
+  {
     key: 'max_topic_levels',
     broker: { maxTopicLevels: 3 },
     reach: (wire) => wire.send(wire.connect(), publish('a/b/c/d', 1, { qos: 1, id: 1 })),
@@ -394,6 +427,7 @@ describe('a bound that is reached', () => {
     const covered = new Set<string>(BOUNDS.map(({ key }) => key.replaceAll('_', '').replace(/seconds$/, '')))
     // How long a session may stay is a wish of the operator, and nothing is refused for it.
     const rest = numbers.filter((name) => !covered.has(name.toLowerCase().replace(/ms$/, '')))
-    expect(rest).toEqual(['persistentClientExpiration'])
+    // And what one packet may ask for is what a session may hold, or more.
+    expect(rest).toEqual(['persistentClientExpiration', 'maxFilters'])
   })
 })

@@ -55,6 +55,11 @@ export class SmallMap<K, V> {
     return this.#value === undefined ? [] : [this.#value]
   }
 
+  forEach(visit: (value: V, key: K) => void): void {
+    if (this.#all !== undefined) this.#all.forEach(visit)
+    else if (this.#value !== undefined) visit(this.#value, this.#key as K)
+  }
+
   [Symbol.iterator](): Iterator<[K, V]> {
     if (this.#all !== undefined) return this.#all.entries()
     const entries: [K, V][] = this.#value === undefined ? [] : [[this.#key as K, this.#value]]

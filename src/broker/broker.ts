@@ -4,7 +4,15 @@ import type { NoticeSink } from '../base/notice.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import type { LinkId, LinkInfo, Uplink } from '../mqtt/link.ts'
-import { type Connect, type Disconnect, type Packet, PacketType, type Will } from '../mqtt/packets.ts'
+import {
+  type Connect,
+  type Disconnect,
+  type Packet,
+  PacketType,
+  type Subscribe,
+  type Unsubscribe,
+  type Will,
+} from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
@@ -22,12 +30,13 @@ import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { Publisher } from './publisher.ts'
 import { isFuller } from './queue-room.ts'
 import { Recovery } from './recovery.ts'
+import { Requests, type Work } from './requests.ts'
 import { Retained } from './retained.ts'
 import { Router } from './router.ts'
 import type { Session, SessionClock, SessionTimer } from './session.ts'
 import { Sessions, willDelaySeconds } from './sessions.ts'
 import { Stats } from './stats.ts'
-import { Subscriber } from './subscriber.ts'
+import { type Answer, Subscriber } from './subscriber.ts'
 
 export interface BrokerOptions {
   readonly limits?: Partial<BrokerLimits>
@@ -52,6 +61,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   readonly #connector: Connector
   readonly #exchanges: Exchanges
   readonly #intake: Intake
+  readonly #requests = new Requests()
   readonly #authentication: Authentication
   readonly #timers = new Timers<SessionTimer>()
   readonly #clocks = new Timers<SessionTimer>()
@@ -123,7 +133,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   get work(): number {
     const { router, retained, sysRetained } = this.#context
-    return this.#publisher.work + router.looked + retained.looked + sysRetained.looked
+    return this.#publisher.work + this.#publisher.chosen + router.looked + retained.looked + sysRetained.looked
   }
 
   /** Deliveries queued since `takeQueued`. */
@@ -188,11 +198,20 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     })
     this.#checkOn(now)
     this.#context.expiry.handleTimeout(now)
+    this.#requests.handleTimeout(now)
+    this.#context.router.sweep()
   }
 
   nextTimeout(): Instant | undefined {
     const clocks = this.#unchecked === undefined ? this.#clocks.next() : OVERDUE
-    return earliest(earliest(this.#timers.next(), this.#pace.after(clocks)), this.#context.expiry.next())
+    const requests = this.#context.router.isSweeping ? OVERDUE : this.#requests.next()
+    return earliest(earliest(this.#timers.next(), this.#pace.after(clocks)), earliest(this.#context.expiry.next(), requests))
+  }
+
+  /** The turn is over, and everything is written that can be. */
+  endTurn(): void {
+    this.#requests.endTurn()
+    this.#context.router.endTurn()
   }
 
   /** More became durable: links that waited for it may have something to say. */
@@ -321,6 +340,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     const session = link.client
     this.#links.delete(link.id)
     this.#authentication.abandon(link)
+    this.#requests.abandon(link)
     link.closed = true
     link.client = undefined
     if (session === undefined) return
@@ -350,24 +370,12 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
         const { maximumQos } = settingsOf(link)
         link.lookups ??= new TokenBucket(this.#context.limits.maxRetainedLookupsPerSecond)
         const terms = { maximumQos, version: link.version, bridge: link.bridge, lookups: link.lookups }
-        const answer = this.#subscriber.subscribe(now, session, packet, terms)
-        if (answer === 'full') this.storeFull(now, link, 'SUBSCRIBE')
-        else {
-          const { reasonCodes, lsn, reason } = answer
-          const properties = reason === undefined ? NO_PROPERTIES : { reasonString: reason }
-          link.push({ type: PacketType.SUBACK, packetId: packet.packetId, reasonCodes, properties }, lsn)
-        }
+        this.#request(now, link, packet, this.#subscriber.subscribe(now, session, packet, terms))
         return
       }
-      case PacketType.UNSUBSCRIBE: {
-        const answer = this.#subscriber.unsubscribe(session, packet)
-        if (answer === 'full') this.storeFull(now, link, 'UNSUBSCRIBE')
-        else {
-          const { reasonCodes, lsn } = answer
-          link.push({ type: PacketType.UNSUBACK, packetId: packet.packetId, reasonCodes, properties: NO_PROPERTIES }, lsn)
-        }
+      case PacketType.UNSUBSCRIBE:
+        this.#request(now, link, packet, this.#subscriber.unsubscribe(session, packet))
         return
-      }
       case PacketType.PINGREQ:
         link.push(PINGRESP, 0)
         return
@@ -383,6 +391,19 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       default:
         this.fail(now, link, ReasonCode.PROTOCOL_ERROR, `packet type ${packet.type} is not for clients to send`)
     }
+  }
+
+  #request(now: Instant, link: ClientLink, { type, packetId }: Subscribe | Unsubscribe, work: Work<Answer | 'full'>): void {
+    const isSubscribe = type === PacketType.SUBSCRIBE
+    this.#requests.begin(now, link, work, (then, answer) => {
+      if (answer === 'full') {
+        this.storeFull(then, link, isSubscribe ? 'SUBSCRIBE' : 'UNSUBSCRIBE')
+        return
+      }
+      const { reasonCodes, lsn, reason } = answer
+      const properties = reason === undefined ? NO_PROPERTIES : { reasonString: reason }
+      link.push({ type: isSubscribe ? PacketType.SUBACK : PacketType.UNSUBACK, packetId, reasonCodes, properties }, lsn)
+    })
   }
 
   /** MQTT-3.1.0-1: nothing comes before CONNECT; MQTT-4.12.0-6: nothing but AUTH and DISCONNECT before authentication is over. */
@@ -529,6 +550,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       session.expirySeconds = Math.min(asked, this.#context.limits.persistentClientExpiration)
     }
     this.#context.notice({ code: 'client-disconnected', level: 'info', client: session.key, peer: link.info.peer })
+    this.#requests.abandon(link)
     link.client = undefined
     link.close(0, false)
     // Only reason code 0 takes the will away (MQTT-3.14.4-3).
@@ -549,6 +571,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   #close(now: Instant, link: ClientLink, reasonCode: number, disconnect: boolean, reason?: string): void {
     if (link.closed) return
     const session = link.client
+    this.#requests.abandon(link)
     link.client = undefined
     link.close(reasonCode, disconnect, reason)
     if (session !== undefined) this.sessions.detach(now, session, true)

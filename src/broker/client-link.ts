@@ -73,6 +73,8 @@ export class ClientLink implements Link {
   /** On the broker's list of links that wait for the store. */
   waiting = false
   closed = false
+  /** A SUBSCRIBE or UNSUBSCRIBE is under way, over several turns. */
+  busy = false
   /** Deliveries with QoS above 0 that may be unacknowledged: the lower of the client's Receive Maximum and our own bound. */
   window = 1
   /** Bytes of their payloads above which no more go out. */
@@ -121,7 +123,7 @@ export class ClientLink implements Link {
   get state(): 'open' | 'held' | 'verifying' {
     // Only before CONNACK: a client that authenticates again goes on meanwhile.
     if (this.client === undefined && this.authenticating?.awaits === 'shell') return 'verifying'
-    return this.#pressed === undefined && this.#control.length < CONTROL_MAX ? 'open' : 'held'
+    return this.#pressed === undefined && !this.busy && this.#control.length < CONTROL_MAX ? 'open' : 'held'
   }
 
   get backlog(): number {
@@ -226,7 +228,8 @@ export class ClientLink implements Link {
       if (type === PacketType.CONNACK || type === PacketType.SUBACK) return undefined
     }
     const session = this.client
-    if (session === undefined || !this.listening) return undefined
+    // What a SUBSCRIBE has found comes behind its SUBACK.
+    if (session === undefined || !this.listening || this.busy) return undefined
     if (this.#resend !== undefined) {
       const again = this.#pollResend(now, session)
       if (again !== undefined) return again

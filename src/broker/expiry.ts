@@ -8,7 +8,7 @@ import { storedMessage } from './stored.ts'
 /** A queue is looked through for expired messages at most this often (ms), and so they leave it at most this late. */
 export const EXPIRY_GRAIN_MS = 10_000
 /** Queued and retained messages that one step looks at; the next step follows when all others have had their turn. */
-const STEP_MESSAGES = 4096
+const STEP_MESSAGES = 1024
 /** The store took nothing: the next attempt to delete retained messages is this much later (ms). */
 const RETRY_MS = 10_000
 

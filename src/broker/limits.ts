@@ -38,6 +38,12 @@ export interface BrokerLimits {
   /** The same for one user that was verified, of MQTT clients. */
   readonly maxSessionsPerUser: number
   readonly maxSubscriptionsPerSession: number
+  /** Filters of one session that may match the same topic: one for each place that wildcards can be in (filter-shapes.ts). */
+  readonly maxWildcardShapesPerSession: number
+  /** Shared subscriptions of one session that may match the same topic: each brings it a copy of its own. */
+  readonly maxSharedCopiesPerSession: number
+  /** Levels beyond the eighth that one topic may be compared with, of all filters with wildcards together. */
+  readonly maxDeepWildcardLevels: number
   readonly maxTopicLevels: number
   readonly maxRetainedMessages: number
   readonly maxRetainedBytes: number
@@ -65,6 +71,9 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxSessionsPerAddress: 0,
   maxSessionsPerUser: 0,
   maxSubscriptionsPerSession: 10_000,
+  maxWildcardShapesPerSession: 64,
+  maxSharedCopiesPerSession: 16,
+  maxDeepWildcardLevels: 32_768,
   maxTopicLevels: 128,
   maxRetainedMessages: 100_000,
   maxRetainedBytes: 64 * 1024 * 1024,

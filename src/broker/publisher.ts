@@ -20,6 +20,9 @@ const HIGH_WATER = 0.75
 /** Below this waiting would help nobody. */
 const PATIENCE_LEAST_MS = 10
 
+/** Members that can be looked at for what one delivery costs. */
+const MEMBERS_PER_DELIVERY = 8
+
 const ENCODER = new TextEncoder()
 
 /** Who gets a message, and who of them another copy of it. */
@@ -44,6 +47,7 @@ export class Publisher {
   constructor(context: BrokerContext, markReady: (session: Session) => void) {
     this.#context = context
     this.#room = {
+      asked: 0,
       keepsQos0: context.limits.queueQos0Messages,
       fits: (session, message, qos) => fits(context, session, message, qos),
     }
@@ -59,6 +63,11 @@ export class Publisher {
   /** Messages queued since the last `takeQueued`: says when it is time to write before reading on. */
   get queued(): number {
     return this.work - this.#taken
+  }
+
+  /** What choosing members of shared subscriptions has cost, in deliveries. */
+  get chosen(): number {
+    return this.#room.asked / MEMBERS_PER_DELIVERY
   }
 
   /** A name for a message in the store, never given before. */
@@ -152,7 +161,7 @@ export class Publisher {
 
   /** Queues a retained message for a new subscription; as its own stored message, so that SUBACK can vouch for it. */
   deliverRetained(session: Session, message: Publish, qos: QoS, identifiers: readonly number[] | undefined): Lsn | 'full' {
-    return this.#queueAlone(session, message, qos, true, identifiers, undefined)
+    return this.#queueAlone(session, message, qos, true, identifiers, undefined, true)
   }
 
   /**
@@ -206,6 +215,7 @@ export class Publisher {
     retain: boolean,
     identifiers: readonly number[] | undefined,
     share: string | undefined,
+    isRetained = false,
   ): Lsn | 'full' {
     let own = message
     let lsn: Lsn | 'full' = 0
@@ -221,7 +231,9 @@ export class Publisher {
       })
       if (lsn === 'full') return 'full'
     }
-    session.enqueue(new Queued(own, qos, retain, identifiers, share))
+    const entry = new Queued(own, qos, retain, identifiers, share)
+    if (isRetained) session.enqueueRetained(entry)
+    else session.enqueue(entry)
     this.#context.expiry.queued(session, own.expiresAt)
     this.work++
     this.#markReady(session)

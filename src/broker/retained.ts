@@ -4,11 +4,13 @@ import type { Publish } from '../mqtt/publish.ts'
 
 /** The last retained message of each topic [5.0 section 3.3.1.3], as a tree of levels for wildcard subscriptions. */
 export class Retained {
-  /** Levels that `match` has compared so far: what it costs. */
+  /** Levels that `search` has compared so far: what it costs. */
   looked = 0
   readonly #root: Node = newNode()
   #count = 0
   #bytes = 0
+  /** Counts what was retained. */
+  #sequence = 0
   /** Those that expire. */
   readonly #expiries = new Timers<Publish>()
 
@@ -74,45 +76,41 @@ export class Retained {
     return true
   }
 
-  /** All retained messages that the filter matches, in the order of the tree. */
-  match(filter: string): Publish[] {
-    const levels = filter.split('/')
-    let nodes: Node[] = [this.#root]
-    for (let i = 0; i < levels.length; i++) {
-      const level = levels[i]!
-      if (level === '#') return nodes.flatMap((node) => this.#below(node, i === 0))
-      const next: Node[] = []
-      for (const node of nodes) {
-        if (node.children === undefined) continue
-        this.looked += level === '+' ? node.children.size : 1
-        if (level !== '+') {
-          const child = node.children.get(level)
-          if (child !== undefined) next.push(child)
-          continue
-        }
-        for (const [name, child] of node.children) if (i > 0 || !name.startsWith('$')) next.push(child)
+  /**
+   * All retained messages that the filter matches, in the order of the tree, and `undefined` for each other level that was looked at: whoever asks may
+   * leave off after any of them, and go on later. What has been retained meanwhile does not come: a subscriber has it already.
+   */
+  search(filter: string): Generator<Publish | undefined, void> {
+    return this.#search(filter.split('/'), this.#sequence)
+  }
+
+  *#search(levels: readonly string[], until: number): Generator<Publish | undefined, void> {
+    // With a stack of our own: topics are as deep as peers make them. What has come to the level `depth` of the filter is still to be looked at.
+    const stack: { readonly nodes: Iterator<Node>; readonly depth: number }[] = []
+    for (let depth = 0, node: Node | undefined = this.#root; ; ) {
+      if (node !== undefined) {
+        const level = levels[depth]
+        // `a/#` matches `a` too [5.0 section 4.7.1.2].
+        const matches = level === undefined || level === '#'
+        if (level !== undefined)
+          stack.push({ nodes: childrenOf(node, level, depth === 0), depth: level === '#' ? depth : depth + 1 })
+        this.looked++
+        yield matches && node.sequence <= until ? node.message : undefined
       }
-      nodes = next
+      const top = stack.at(-1)
+      if (top === undefined) return
+      depth = top.depth
+      node = top.nodes.next().value
+      if (node === undefined) stack.pop()
     }
-    return nodes.flatMap(({ message }) => message ?? [])
   }
 
   *[Symbol.iterator](): Iterator<Publish> {
-    yield* this.#below(this.#root, false)
-  }
-
-  /** A node's own message and everything under it, with a stack of our own: topics are as deep as peers make them. */
-  #below(top: Node, hideDollar: boolean): Publish[] {
-    const found: Publish[] = []
-    const stack: Node[] = [top]
+    const stack: Node[] = [this.#root]
     for (let node = stack.pop(); node !== undefined; node = stack.pop()) {
-      this.looked++
-      if (node.message !== undefined) found.push(node.message)
-      if (node.children === undefined) continue
-      // Filters that start with a wildcard do not see topics that start with $ (MQTT-4.7.2-1).
-      for (const [name, child] of node.children) if (!(hideDollar && node === top && name.startsWith('$'))) stack.push(child)
+      if (node.message !== undefined) yield node.message
+      for (const child of node.children?.values() ?? NONE) stack.push(child)
     }
-    return found
   }
 
   #replace(node: Node, message: Publish | undefined): void {
@@ -125,6 +123,7 @@ export class Retained {
       this.#bytes += message.weight
     }
     node.message = message
+    node.sequence = ++this.#sequence
     if (node.expiry !== undefined) this.#expiries.disarm(node.expiry)
     node.expiry = undefined
     if (message?.expiresAt === undefined) return
@@ -136,7 +135,26 @@ export class Retained {
 interface Node {
   children: Map<string, Node> | undefined
   message: Publish | undefined
+  /** When it was retained, among all that were. */
+  sequence: number
   expiry: Timer<Publish> | undefined
 }
 
-const newNode = (): Node => ({ children: undefined, message: undefined, expiry: undefined })
+const newNode = (): Node => ({ children: undefined, message: undefined, sequence: 0, expiry: undefined })
+
+/** The children that this level of a filter matches. Those that come while they are looked at come too, those that go do not. */
+function childrenOf({ children }: Node, level: string, isFirst: boolean): Iterator<Node> {
+  if (children === undefined) return NONE.values()
+  if (level !== '+' && level !== '#') {
+    const child = children.get(level)
+    return (child === undefined ? NONE : [child]).values()
+  }
+  return isFirst ? visible(children) : children.values()
+}
+
+/** Filters that start with a wildcard do not see topics that start with $ (MQTT-4.7.2-1). */
+function* visible(children: ReadonlyMap<string, Node>): Iterator<Node> {
+  for (const [name, child] of children) if (!name.startsWith('$')) yield child
+}
+
+const NONE: readonly Node[] = []

@@ -1,7 +1,10 @@
+import { Fifo } from '../base/fifo.ts'
 import { SmallMap } from '../base/small-map.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { realFilter, sharedFilter } from '../mqtt/topics.ts'
 import type { Access } from './access.ts'
+import { deepLevelsOf, SessionShapes, ShapeCounts, shapeOf } from './filter-shapes.ts'
+import type { BrokerLimits } from './limits.ts'
 import { RouteCache } from './route-cache.ts'
 import type { Session, Subscription } from './session.ts'
 import { ShareGroup } from './share-group.ts'
@@ -33,6 +36,14 @@ export interface Route {
   readonly shared: readonly SharedTargets[]
 }
 
+/** Filters of ended sessions that leave the tree in one turn of the event loop: some milliseconds. */
+const FILTERS_PER_TURN = 1024
+
+/** The bounds on filters that may match the same topic. */
+export type CrowdedLimit = 'max_wildcard_shapes_per_session' | 'max_shared_copies_per_session' | 'max_deep_wildcard_levels'
+
+type CrowdLimits = Pick<BrokerLimits, 'maxWildcardShapesPerSession' | 'maxSharedCopiesPerSession' | 'maxDeepWildcardLevels'>
+
 const NOT_SHARED: readonly SharedTargets[] = []
 
 /**
@@ -45,6 +56,13 @@ export class Router {
   readonly #groups = new Map<string, ShareGroup>()
   readonly #groupTree = new TopicTree<ShareGroup, ShareGroup>()
   readonly #routes = new RouteCache<Route>()
+  /** Of all filters, which bound what comparing a topic with them costs. */
+  readonly #shapes = new ShapeCounts()
+  /** Sessions that have ended, with the filters that are still in the tree. */
+  readonly #sweeping = new Fifo<{ readonly session: Session; readonly filters: Iterator<string> }>()
+  readonly #gone = new Set<Session>()
+  /** Filters that may still be taken out in this turn. */
+  #left = FILTERS_PER_TURN
 
   constructor(access: Access) {
     this.#access = access
@@ -88,6 +106,10 @@ export class Router {
     // Clients subscribe again each time they connect.
     if (before !== undefined && isSame(before, subscription)) return false
     session.subscriptions.set(filter, subscription)
+    if (before === undefined) {
+      session.shapes?.add(filter)
+      this.#shapes.add(shapeOf(realFilter(filter)))
+    }
     const shared = sharedFilter(filter)
     if (shared === undefined || shared === 'invalid') this.#tree.set(filter, session, subscription)
     else this.#join(filter, shared.filter, session, subscription)
@@ -95,16 +117,67 @@ export class Router {
     return before === undefined
   }
 
+  /** The bound that leaves no place for one more filter which might match a topic that others match already. */
+  crowded(session: Session, filter: string, limits: CrowdLimits): CrowdedLimit | undefined {
+    const { subscriptions } = session
+    if (subscriptions?.has(filter)) return undefined
+    const { maxWildcardShapesPerSession, maxSharedCopiesPerSession, maxDeepWildcardLevels } = limits
+    const isShared = sharedFilter(filter) !== undefined
+    const most = isShared ? maxSharedCopiesPerSession : maxWildcardShapesPerSession
+    if (subscriptions !== undefined && subscriptions.size >= most) {
+      session.shapes ??= new SessionShapes(subscriptions.keys())
+      if (session.shapes.with(filter) > most)
+        return isShared ? 'max_shared_copies_per_session' : 'max_wildcard_shapes_per_session'
+    }
+    const shape = shapeOf(realFilter(filter))
+    const deep = deepLevelsOf(shape)
+    if (deep === 0 || this.#shapes.has(shape) || this.#shapes.deepLevels + deep <= maxDeepWildcardLevels) return undefined
+    return 'max_deep_wildcard_levels'
+  }
+
   unsubscribe(session: Session, filter: string): boolean {
     if (!session.subscriptions?.delete(filter)) return false
+    session.shapes?.delete(filter)
     this.#forget(session, filter)
     return true
   }
 
+  /** Where a session that ends has many, they leave the tree in turns to come; from now on nothing is routed to it. */
   unsubscribeAll(session: Session): void {
-    if (session.subscriptions === undefined) return
-    for (const filter of session.subscriptions.keys()) this.#forget(session, filter)
+    const { subscriptions } = session
+    if (subscriptions === undefined) return
     session.subscriptions = undefined
+    session.shapes = undefined
+    if (subscriptions.size <= this.#left) {
+      this.#left -= subscriptions.size
+      for (const filter of subscriptions.keys()) this.#forget(session, filter)
+      return
+    }
+    this.#gone.add(session)
+    this.#sweeping.push({ session, filters: subscriptions.keys()[Symbol.iterator]() })
+    this.#routes.clear()
+  }
+
+  /** Filters of sessions that have ended are still in the tree. */
+  get isSweeping(): boolean {
+    return this.#sweeping.length > 0
+  }
+
+  sweep(): void {
+    for (let ended = this.#sweeping.peek(); ended !== undefined; ended = this.#sweeping.peek()) {
+      for (; this.#left > 0; this.#left--) {
+        const { value: filter } = ended.filters.next()
+        if (filter === undefined) break
+        this.#forget(ended.session, filter)
+      }
+      if (this.#left === 0) return
+      this.#gone.delete(ended.session)
+      this.#sweeping.shift()
+    }
+  }
+
+  endTurn(): void {
+    this.#left = FILTERS_PER_TURN
   }
 
   route(topic: string): Route {
@@ -128,7 +201,9 @@ export class Router {
 
   /** At once, so that no route keeps a session that has ended. */
   #forget(session: Session, filter: string): void {
-    this.#routes.invalidate(realFilter(filter))
+    const real = realFilter(filter)
+    this.#shapes.delete(shapeOf(real))
+    this.#routes.invalidate(real)
     const group = this.#groups.get(filter)
     if (group === undefined) {
       this.#tree.delete(filter, session)
@@ -141,28 +216,26 @@ export class Router {
   }
 
   #targets(topic: string): readonly Target[] {
-    const bySession = new Map<Session, Subscription[]>()
-    for (const [session, subscription] of this.#tree.match(topic)) {
+    const bySession = new Map<Session, MutableTarget>()
+    this.#tree.match(topic, (subscription, session) => {
       const known = bySession.get(session)
-      if (known === undefined) {
-        // A subscription that was allowed to overlap with what is denied, or that rules of today would refuse.
-        if (this.#access.read(session, topic)) bySession.set(session, [subscription])
-      } else known.push(subscription)
-    }
-    return Array.from(bySession, ([session, subscriptions]) => {
-      const local = subscriptions.filter((subscription) => !subscription.noLocal)
-      if (local.length === subscriptions.length) return merge(session, subscriptions, 'self')
-      return merge(session, subscriptions, local.length === 0 ? undefined : merge(session, local, 'self'))
+      if (known !== undefined) add(known, subscription)
+      // A subscription that was allowed to overlap with what is denied, or that rules of today would refuse.
+      else if (!this.#gone.has(session) && this.#access.read(session, topic))
+        bySession.set(session, targetOf(session, subscription))
     })
+    return Array.from(bySession.values())
   }
 
   #shared(topic: string): readonly SharedTargets[] {
-    const matching = this.#groupTree.match(topic)
+    const matching: ShareGroup[] = []
+    this.#groupTree.match(topic, (group) => matching.push(group))
     if (matching.length === 0) return NOT_SHARED
-    return matching.map(([group]) => {
+    return matching.map((group) => {
       const members: Target[] = []
       for (const [session, subscription] of group.members) {
-        if (this.#access.read(session, topic)) members.push(merge(session, [subscription], 'self', group.name))
+        if (!this.#gone.has(session) && this.#access.read(session, topic))
+          members.push(targetOf(session, subscription, group.name))
       }
       return { group, members }
     })
@@ -179,22 +252,40 @@ function isSame(a: Subscription, b: Subscription): boolean {
   )
 }
 
-function merge(
-  session: Session,
-  subscriptions: readonly Subscription[],
-  own: Target | 'self' | undefined,
-  share?: string | undefined,
-): Target {
-  const identifiers = subscriptions.flatMap(({ subscriptionIdentifier }) => subscriptionIdentifier ?? [])
-  const target = {
+type MutableTarget = { -readonly [K in keyof Target]: Target[K] } & {
+  subscriptionIdentifiers: number[] | undefined
+  own: MutableTarget | undefined
+}
+
+function targetOf(session: Session, subscription: Subscription, share?: string | undefined): MutableTarget {
+  const { qos, retainAsPublished, subscriptionIdentifier: identifier } = subscription
+  const target: MutableTarget = {
     session,
-    // Not Math.max with all of them: so many arguments no stack holds.
-    qos: subscriptions.reduce<number>((most, { qos }) => Math.max(most, qos), 0) as QoS,
-    retainAsPublished: subscriptions.some(({ retainAsPublished }) => retainAsPublished),
-    subscriptionIdentifiers: identifiers.length === 0 ? undefined : identifiers,
-    own: undefined as Target | undefined,
+    qos,
+    retainAsPublished,
+    subscriptionIdentifiers: identifier === undefined ? undefined : [identifier],
+    own: undefined,
     share,
   }
-  target.own = own === 'self' ? target : own
+  if (!subscription.noLocal || share !== undefined) target.own = target
   return target
+}
+
+/** One more subscription of the same session matches. */
+function add(target: MutableTarget, subscription: Subscription): void {
+  const { own } = target
+  if (subscription.noLocal) {
+    // What came before it counts for its own messages, and from now on apart.
+    if (own === target) target.own = { ...target, subscriptionIdentifiers: target.subscriptionIdentifiers?.slice() }
+  } else if (own === undefined) target.own = targetOf(target.session, subscription)
+  else if (own !== target) include(own, subscription)
+  include(target, subscription)
+}
+
+function include(target: MutableTarget, { qos, retainAsPublished, subscriptionIdentifier: identifier }: Subscription): void {
+  if (qos > target.qos) target.qos = qos
+  if (retainAsPublished) target.retainAsPublished = true
+  if (identifier === undefined) return
+  target.subscriptionIdentifiers ??= []
+  target.subscriptionIdentifiers.push(identifier)
 }

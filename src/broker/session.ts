@@ -8,6 +8,7 @@ import type { Publish } from '../mqtt/publish.ts'
 import type { Lsn, SessionKey, StoredOwner, WallTime } from '../store/store.ts'
 import type { Identity } from './access.ts'
 import type { ClientLink } from './client-link.ts'
+import type { SessionShapes } from './filter-shapes.ts'
 import { PATIENCE_MS } from './limits.ts'
 import { NO_SHARES, type Share } from './session-shares.ts'
 
@@ -109,6 +110,8 @@ export class Session implements Identity {
   /** After a restart: what the store has of its last conversation, with this will, expiry and owner. A time: when it ended. */
   recordedAs: 'connected' | WallTime | undefined = undefined
   subscriptions: SmallMap<string, Subscription> | undefined = undefined
+  /** What of them may match the same topic; made when there are so many that it matters. */
+  shapes: SessionShapes | undefined = undefined
   inflight: Map<number, Inflight> | undefined = undefined
   /** QoS 2 packet ids taken in and not yet released by PUBREL, with the Lsn of each receipt. */
   received: Map<number, Lsn> | undefined = undefined
@@ -137,6 +140,8 @@ export class Session implements Identity {
   patienceMs = PATIENCE_MS
   /** QoS 0 messages that need nothing else wait as themselves, so that fan-out allocates nothing. */
   #queue: Fifo<Publish | Queued> | undefined = undefined
+  /** While retained messages are looked for: what came meanwhile, and follows them. */
+  #behind: Fifo<Publish | Queued> | undefined = undefined
   #timers: Timer<SessionTimer>[] | undefined = undefined
   #nextPacketId = 1
   /** From a record with this packet id a new process knows where ids go on. */
@@ -151,12 +156,41 @@ export class Session implements Identity {
   }
 
   get queueLength(): number {
-    return this.#queue === undefined ? 0 : this.#queue.length
+    return (this.#queue === undefined ? 0 : this.#queue.length) + (this.#behind === undefined ? 0 : this.#behind.length)
   }
 
   enqueue(entry: Publish | Queued): void {
+    if (this.#behind === undefined) this.#push(entry)
+    else {
+      this.#behind.push(entry)
+      this.#entered(entry)
+    }
+  }
+
+  /** From now on everything but retained messages waits until all of those are there: they are older. */
+  beginRetained(): void {
+    this.#behind ??= new Fifo()
+  }
+
+  enqueueRetained(entry: Queued): void {
+    this.#push(entry)
+  }
+
+  endRetained(): void {
+    const behind = this.#behind
+    this.#behind = undefined
+    if (behind === undefined || behind.length === 0) return
+    if (this.#queue === undefined || this.#queue.length === 0) this.#queue = behind
+    else for (const entry of behind) this.#queue.push(entry)
+  }
+
+  #push(entry: Publish | Queued): void {
     this.#queue ??= new Fifo()
     this.#queue.push(entry)
+    this.#entered(entry)
+  }
+
+  #entered(entry: Publish | Queued): void {
     this.queuedBytes += messageOf(entry).weight
     if (qosOf(entry) === 0) this.queuedQos0++
   }
@@ -166,20 +200,20 @@ export class Session implements Identity {
   }
 
   dequeue(): Publish | Queued | undefined {
-    const entry = this.#queue?.shift()
+    const entry = this.#queue?.shift() ?? this.#behind?.shift()
     if (entry !== undefined) this.#left(entry)
     return entry
   }
 
   /** Takes out what does not pass; gives how many went. */
   filterQueue(keep: (entry: Publish | Queued) => boolean): number {
-    if (this.#queue === undefined) return 0
-    const gone = this.#queue.filter((entry) => {
+    const passes = (entry: Publish | Queued): boolean => {
       if (keep(entry)) return true
       this.#left(entry)
       return false
-    })
-    if (this.#queue.length === 0) this.#queue = undefined
+    }
+    const gone = (this.#queue?.filter(passes) ?? 0) + (this.#behind?.filter(passes) ?? 0)
+    if (this.#queue?.length === 0) this.#queue = undefined
     return gone
   }
 

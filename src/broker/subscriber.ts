@@ -10,6 +10,8 @@ import { type Identity, mayPublish } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels, isTooLong } from './limits.ts'
 import type { Publisher } from './publisher.ts'
+import type { Work } from './requests.ts'
+import type { CrowdedLimit } from './router.ts'
 import type { Session, Subscription } from './session.ts'
 import { storedSubscription } from './stored.ts'
 
@@ -31,6 +33,12 @@ export interface SubscribeTerms {
   /** For what its wildcards cost among the retained messages. */
   readonly lookups: TokenBucket
 }
+
+/** What a filter costs, and a retained message that is queued, in levels looked at. */
+const FILTER_LOOKS = 16
+const DELIVERY_LOOKS = 4
+/** Of these as many as are looked at between two looks at what is left of the turn. */
+const STEP_LOOKS = 64
 
 /** Why a filter is not subscribed to, with the bound that it has reached. */
 interface Refused {
@@ -54,6 +62,11 @@ const TOO_COSTLY: Refused = {
   reason: 'too many retained messages to look through (max_retained_lookups_per_second)',
   limit: 'max_retained_lookups_per_second',
 }
+const refusedBy = (limit: CrowdedLimit): Refused => ({
+  reasonCode: ReasonCode.QUOTA_EXCEEDED,
+  reason: `too many filters that may match the same topic (${limit})`,
+  limit,
+})
 const FORBIDDEN: Refused = { reasonCode: ReasonCode.NOT_AUTHORIZED, reason: 'not allowed' }
 
 /**
@@ -78,7 +91,8 @@ export class Subscriber {
   }
 
   /** 'full': the store cannot record what the acknowledgement would vouch for. */
-  subscribe(now: Instant, session: Session, packet: Subscribe, terms: SubscribeTerms): Answer | 'full' {
+  *subscribe(began: Instant, session: Session, packet: Subscribe, terms: SubscribeTerms): Work<Answer | 'full'> {
+    let now = began
     const { maximumQos, version, bridge } = terms
     const identifier = packet.properties.subscriptionIdentifiers?.[0]
     const reasonCodes: number[] = []
@@ -87,6 +101,7 @@ export class Subscriber {
     for (const wanted of packet.subscriptions) {
       const asked = bridge ? { ...wanted, ...bridgeOptions(wanted.filter) } : wanted
       const request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
+      now = yield FILTER_LOOKS
       const refused = this.#refused(now, session, request, terms)
       if (refused !== undefined) {
         // 3.1 cannot say no: what is refused is acknowledged as if it were granted, and nothing ever comes of it [3.1 section 3.8].
@@ -101,7 +116,7 @@ export class Subscriber {
         })
         continue
       }
-      const done = this.#subscribe(now, session, request, identifier, terms)
+      const done = yield* this.#subscribe(now, session, request, identifier, terms)
       if (done === 'unrecorded' && version > 3) {
         reasonCodes.push(ReasonCode.QUOTA_EXCEEDED)
         reason ??= 'the store is full'
@@ -115,10 +130,11 @@ export class Subscriber {
     return { reasonCodes, lsn, reason }
   }
 
-  unsubscribe(session: Session, packet: Unsubscribe): Answer | 'full' {
+  *unsubscribe(session: Session, packet: Unsubscribe): Work<Answer | 'full'> {
     const reasonCodes: number[] = []
     let lsn = 0
     for (const filter of packet.filters) {
+      yield FILTER_LOOKS
       if (!session.subscriptions?.has(filter)) {
         reasonCodes.push(ReasonCode.NO_SUBSCRIPTION_EXISTED)
         continue
@@ -128,14 +144,17 @@ export class Subscriber {
         if (appended === 'full') return 'full'
         lsn = appended
       }
-      this.#context.router.unsubscribe(session, filter)
+      const { router } = this.#context
+      const before = router.looked
+      router.unsubscribe(session, filter)
+      yield router.looked - before
       reasonCodes.push(ReasonCode.SUCCESS)
     }
     return { reasonCodes, lsn }
   }
 
   #refused(now: Instant, session: Session, request: SubscriptionRequest, { lookups }: SubscribeTerms): Refused | undefined {
-    const { limits, access } = this.#context
+    const { limits, access, router } = this.#context
     const { filter } = request
     if (exceedsLevels(filter, limits.maxTopicLevels)) return TOO_DEEP
     // MQTT-4.8.2-1, -2
@@ -146,19 +165,21 @@ export class Subscriber {
       return TOO_MANY
     }
     if (!access.subscribe(session, realFilter(filter))) return FORBIDDEN
+    const crowded = router.crowded(session, filter, limits)
+    if (crowded !== undefined) return refusedBy(crowded)
     const isSearch = request.retainHandling !== 2 && hasWildcard(filter) && sharedFilter(filter) === undefined
     return isSearch && !lookups.has(now) ? TOO_COSTLY : undefined
   }
 
   /** 'unrecorded': nothing has happened; 'full': it has, but not all retained messages could be recorded. */
-  #subscribe(
+  *#subscribe(
     now: Instant,
     session: Session,
     request: SubscriptionRequest,
     identifier: number | undefined,
     { lookups }: SubscribeTerms,
-  ): Lsn | 'unrecorded' | 'full' {
-    const { access, retained, sysRetained } = this.#context
+  ): Work<Lsn | 'unrecorded' | 'full'> {
+    const { router } = this.#context
     const subscription: Subscription = { ...request, subscriptionIdentifier: identifier }
     let lsn: Lsn | 'full' = 0
     if (session.persistent) {
@@ -166,28 +187,59 @@ export class Subscriber {
       lsn = this.#context.store.append({ type: 'subscribe', key: session.key, filter, options: storedSubscription(subscription) })
       if (lsn === 'full') return 'unrecorded'
     }
-    const isNew = this.#context.router.subscribe(session, subscription)
+    const before = router.looked
+    const isNew = router.subscribe(session, subscription)
+    const looked = router.looked - before
     // Retained messages are not for shared subscriptions [5.0 section 4.8.2].
     if (request.retainHandling === 2 || (request.retainHandling === 1 && !isNew) || sharedFilter(request.filter) !== undefined)
       return lsn
+    session.beginRetained()
+    try {
+      const last = yield* this.#queueRetained(now, session, subscription, lookups, looked)
+      return last === 'full' ? 'full' : Math.max(lsn, last)
+    } finally {
+      session.endRetained()
+    }
+  }
+
+  /** Gives the last record of what was queued. What does not fit is dropped, and counted. */
+  *#queueRetained(
+    began: Instant,
+    session: Session,
+    subscription: Subscription,
+    lookups: TokenBucket,
+    looked: number,
+  ): Work<Lsn | 'full'> {
+    const { access, retained, sysRetained } = this.#context
+    const { subscriptionIdentifier: identifier, noLocal, filter } = subscription
     const identifiers = identifier === undefined ? undefined : [identifier]
-    const before = retained.looked + sysRetained.looked
-    const found = retained.match(request.filter)
-    if (isSysTopic(request.filter)) found.push(...sysRetained.match(request.filter))
-    lookups.spend(retained.looked + sysRetained.looked - before)
-    for (const [i, message] of found.entries()) {
-      if (message.expiresAt !== undefined && message.expiresAt <= now) continue
-      if (request.noLocal && message.from === session.key) continue
-      if (!access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
-      if (!this.#publisher.hasRoomForRetained(session)) {
-        this.#publisher.dropNewest(session, message, found.length - i)
-        return lsn
+    const found = isSysTopic(filter) ? both(retained.search(filter), sysRetained.search(filter)) : retained.search(filter)
+    let now = began
+    let cost = looked
+    let lsn: Lsn = 0
+    let first: Publish | undefined
+    let dropped = 0
+    for (const message of found) {
+      lookups.spend(1)
+      if (++cost >= STEP_LOOKS) {
+        now = yield cost
+        cost = 0
       }
-      const qos = this.#publisher.effectiveQos(request, message)
+      if (message === undefined || (message.expiresAt !== undefined && message.expiresAt <= now)) continue
+      if (noLocal && message.from === session.key) continue
+      if (!access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
+      if (dropped > 0 || !this.#publisher.hasRoomForRetained(session)) {
+        first ??= message
+        dropped++
+        continue
+      }
+      const qos = this.#publisher.effectiveQos(subscription, message)
       const delivered = this.#publisher.deliverRetained(session, message, qos, identifiers)
       if (delivered === 'full') return 'full'
       lsn = Math.max(lsn, delivered)
+      cost += DELIVERY_LOOKS
     }
+    if (first !== undefined) this.#publisher.dropNewest(session, first, dropped)
     return lsn
   }
 
@@ -215,4 +267,9 @@ export class Subscriber {
       certified: false,
     }
   }
+}
+
+function* both<T>(first: Iterable<T>, second: Iterable<T>): Generator<T, void> {
+  yield* first
+  yield* second
 }

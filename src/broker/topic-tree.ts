@@ -38,15 +38,15 @@ export class TopicTree<K, V> {
     return deleted
   }
 
-  /** Everything whose filter matches the topic; a key comes once for each of its matching filters. */
-  match(topic: string): [K, V][] {
-    const found: [K, V][] = []
-    const exact = this.#exact.get(topic)
-    if (exact !== undefined) collect(exact, found)
-    if (isEmpty(this.#root)) {
-      this.looked += found.length
-      return found
+  /** Gives `found` everything whose filter matches the topic; a key comes once for each of its matching filters. */
+  match(topic: string, found: (value: V, key: K) => void): void {
+    const collect = (entries: SmallMap<K, V>): void => {
+      this.looked += entries.size
+      entries.forEach(found)
     }
+    const exact = this.#exact.get(topic)
+    if (exact !== undefined) collect(exact)
+    if (isEmpty(this.#root)) return
 
     const levels = topic.split('/')
     // Filters that start with a wildcard do not see topics that start with $ (MQTT-4.7.2-1).
@@ -57,7 +57,7 @@ export class TopicTree<K, V> {
       this.looked += nodes.length
       for (const node of nodes) {
         const wild = i > 0 || !hidden
-        if (wild && node.rest !== undefined) collect(node.rest, found)
+        if (wild && node.rest !== undefined) collect(node.rest)
         if (wild && node.any !== undefined) next.push(node.any)
         const child = node.children?.get(levels[i]!)
         if (child !== undefined) next.push(child)
@@ -65,12 +65,10 @@ export class TopicTree<K, V> {
       nodes = next
     }
     for (const node of nodes) {
-      if (node.entries !== undefined) collect(node.entries, found)
+      if (node.entries !== undefined) collect(node.entries)
       // `a/#` matches `a` too [5.0 section 4.7.1.2].
-      if (node.rest !== undefined) collect(node.rest, found)
+      if (node.rest !== undefined) collect(node.rest)
     }
-    this.looked += found.length
-    return found
   }
 
   #exactEntries(filter: string): SmallMap<K, V> {
@@ -132,10 +130,6 @@ interface Node<K, V> {
 }
 
 const newNode = <K, V>(): Node<K, V> => ({ children: undefined, any: undefined, rest: undefined, entries: undefined })
-
-function collect<K, V>(entries: SmallMap<K, V>, found: [K, V][]): void {
-  for (const entry of entries) found.push(entry)
-}
 
 function anyOf<K, V>(node: Node<K, V>): Node<K, V> {
   node.any ??= newNode()

@@ -7,6 +7,7 @@ import { type Config, type ListenerConfig, StartError, sensorsAreOpen } from '..
 import type { SensorUsers } from '../gateway/options.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { Bans, ListenerLimits } from '../mqtt/connection-limits.ts'
+import { FILTERS_MAX } from '../mqtt/decode.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { Server, type ServerOptions } from '../server.ts'
@@ -330,6 +331,7 @@ export function serverOptions(
       maxKeepAlive: config.maxKeepalive,
       maxTopicAliasBytes: config.maxTopicAliasBytes,
       maxUserProperties: config.maxUserProperties,
+      maxFilters: Math.max(FILTERS_MAX, config.maxSubscriptionsPerSession),
       maxPublishRate: config.maxPublishRate,
       ...(bans !== undefined && { bans }),
       listeners: new Map(config.listeners.map((listener) => [listener.name, listenerLimits(listener)])),

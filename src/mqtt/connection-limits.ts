@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { FILTERS_MAX } from './decode.ts'
 import { DEFAULT_LINK_SETTINGS, type LinkSettings } from './link.ts'
 
 export interface ConnectionLimits {
@@ -21,6 +22,8 @@ export interface ConnectionLimits {
   /** Topic bytes that the aliases of one connection and direction may hold. */
   readonly maxTopicAliasBytes: number
   readonly maxUserProperties: number
+  /** Topic filters of one SUBSCRIBE or UNSUBSCRIBE. */
+  readonly maxFilters: number
   /** PUBLISH packets a second of one client, on average over a second; Infinity is no bound. */
   readonly maxPublishRate: number
   /** Who may not connect at all; nobody is banned if it is not there. */
@@ -52,6 +55,7 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   maxKeepAlive: 65_535,
   maxTopicAliasBytes: 64 * 1024,
   maxUserProperties: 1000,
+  maxFilters: FILTERS_MAX,
   maxPublishRate: Number.POSITIVE_INFINITY,
   listeners: new Map(),
 }

@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import { Timer } from '../base/timers.ts'
-import type { ListenerLimits } from './connection-limits.ts'
+import type { ConnectionLimits, ListenerLimits } from './connection-limits.ts'
 import { PacketDecoder } from './decode.ts'
 import { Framer } from './framer.ts'
 import type { Link } from './link.ts'
@@ -63,9 +63,9 @@ export class Connection {
   turn = 0
   /** It has published faster than it may, and is not read for a moment. */
   throttled = false
-  /** PUBLISH packets that it may still send at once, as of `tokensAt`; at most a second's worth count. */
-  tokens = Number.POSITIVE_INFINITY
-  tokensAt: Instant = 0
+  /** PUBLISH packets that it may still send at once, as of `#tokensAt`; at most a second's worth count. */
+  #tokens = Number.POSITIVE_INFINITY
+  #tokensAt: Instant = 0
   /** The client wants reason strings and user properties with every answer (MQTT-3.1.2-29). */
   wantsProblemInformation = true
   aliases: TopicAliases | undefined = undefined
@@ -77,11 +77,10 @@ export class Connection {
     peer: string,
     link: Link,
     settings: ListenerLimits,
-    maxConnectPacketSize: number,
-    maxUserProperties: number,
+    { maxConnectPacketSize, maxUserProperties, maxFilters }: ConnectionLimits,
   ) {
     this.settings = settings
-    this.decoder = new PacketDecoder('client', 4, maxUserProperties)
+    this.decoder = new PacketDecoder('client', 4, maxUserProperties, maxFilters)
     this.id = id
     this.peer = peer
     this.link = link
@@ -98,6 +97,14 @@ export class Connection {
     this.maxPacketSize = connect.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
     this.wantsProblemInformation = connect.properties.requestProblemInformation !== false
     this.keepAliveMs = connect.keepAlive * KEEP_ALIVE_FACTOR
+  }
+
+  /** PUBLISH has come. Gives the milliseconds for which its client has to wait now, by this bound; this message counts all the same. */
+  published(now: Instant, perSecond: number): number {
+    const earned = ((now - this.#tokensAt) * perSecond) / 1000
+    this.#tokens = Math.min(perSecond, this.#tokens + earned) - 1
+    this.#tokensAt = now
+    return this.#tokens >= 0 ? 0 : (-this.#tokens * 1000) / perSecond
   }
 
   /**

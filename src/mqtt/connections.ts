@@ -110,8 +110,7 @@ export class Connections {
     const settings = this.#limits.listeners.get(listener) ?? DEFAULT_LISTENER_LIMITS
     const link = this.#uplink.open(now, { kind: 'mqtt', ...from, settings })
     const mounted = settings.mountPoint === '' ? link : new MountedLink(link, settings.mountPoint)
-    const { maxConnectPacketSize, maxUserProperties } = this.#limits
-    const connection = new Connection(id, peer, mounted, settings, maxConnectPacketSize, maxUserProperties)
+    const connection = new Connection(id, peer, mounted, settings, this.#limits)
     this.#connections.set(id, connection)
     this.#byLink.set(link.id, connection)
     this.#perAddress.add(peer, 1)
@@ -237,6 +236,7 @@ export class Connections {
       if (connection.ended !== undefined) this.#finish(now, connection)
       else if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
     }
+    for (const { link } of this.#turns.takeUnwritten()) this.linkReady(now, link.id)
     for (let left = STEPS_PER_TURN; left > 0; left--) {
       const timer = this.#timers.expired(now)
       if (timer === undefined) break
@@ -357,14 +357,11 @@ export class Connections {
 
   /** Whether the client has to wait before its next PUBLISH; this one counts all the same. */
   #isTooFast(now: Instant, connection: Connection): boolean {
-    const { maxPublishRate } = this.#limits
-    const earned = ((now - connection.tokensAt) * maxPublishRate) / 1000
-    connection.tokens = Math.min(maxPublishRate, connection.tokens + earned) - 1
-    connection.tokensAt = now
-    if (connection.tokens >= 0) return false
+    const wait = connection.published(now, this.#limits.maxPublishRate)
+    if (wait === 0) return false
     connection.throttled = true
     connection.rateTimer ??= new Timer<ConnectionTimer>({ connection, about: 'rate' })
-    this.#timers.arm(connection.rateTimer, now + (-connection.tokens * 1000) / maxPublishRate)
+    this.#timers.arm(connection.rateTimer, now + wait)
     const { session } = connection.link
     const who = session === undefined ? {} : { client: session }
     this.#notice({
@@ -383,6 +380,8 @@ export class Connections {
     const { version } = connection.decoder
     const { traffic } = this
     const slab = this.#slab
+    const most = this.#turns.writable
+    let deliveries = 0
     for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
       if (out.type === OutgoingType.DELIVERY) {
         if (writeDelivery(slab, out, version, now, connection.maxPacketSize, connection.outgoingAliases)) {
@@ -390,6 +389,7 @@ export class Connections {
           traffic.publishSent++
           traffic.publishBytesSent += out.message.payloadEnd - out.message.payloadStart
         } else this.#tooLarge(now, connection, out)
+        if (++deliveries === most) break
       } else if (out.type === OutgoingType.CLOSE) {
         this.#end(connection, out.disconnect ? out.reasonCode : undefined, out.reason)
         return false
@@ -402,6 +402,7 @@ export class Connections {
         this.#write(out, connection)
       }
     }
+    this.#turns.wrote(now, connection, deliveries, deliveries < most)
     return true
   }
 

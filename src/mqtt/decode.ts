@@ -19,6 +19,9 @@ import { topicFilterError } from './topics.ts'
 /** User properties of one packet; more are refused, because each costs far more memory than it costs to send. */
 const USER_PROPERTIES_MAX = 1000
 
+/** Topic filters of one packet, as long as nobody says that a session may hold more: reading them all would take a second in a packet of 16 MiB. */
+export const FILTERS_MAX = 10_000
+
 const NOTHING = new Uint8Array(0)
 
 const FROM_CLIENT: readonly number[] = [1, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15]
@@ -37,10 +40,17 @@ export class PacketDecoder {
   readonly #topics = new TopicNames()
 
   readonly #maxUserProperties: number
+  readonly #maxFilters: number
 
-  constructor(sender: 'client' | 'server', version: ProtocolVersion = 4, maxUserProperties = USER_PROPERTIES_MAX) {
+  constructor(
+    sender: 'client' | 'server',
+    version: ProtocolVersion = 4,
+    maxUserProperties = USER_PROPERTIES_MAX,
+    maxFilters = FILTERS_MAX,
+  ) {
     this.version = version
     this.#maxUserProperties = maxUserProperties
+    this.#maxFilters = maxFilters
     this.#types = sender === 'client' ? FROM_CLIENT : FROM_SERVER
   }
 
@@ -207,6 +217,7 @@ export class PacketDecoder {
       const filter = reader.string('topic filter')
       const options = reader.u8('subscription options')
       if (reader.error !== '') break
+      if (subscriptions.length === this.#maxFilters) return this.#tooManyFilters()
       const wrong = topicFilterError(filter)
       if (wrong !== '') return this.#fail(wrong, filterRule(wrong), 0x81)
       if (options & (this.version === 5 ? 0xc0 : 0xfc)) return this.#fail('reserved subscription options', 'MQTT-3.8.3-5', 0x81)
@@ -235,12 +246,18 @@ export class PacketDecoder {
     while (reader.remaining > 0) {
       const filter = reader.string('topic filter')
       if (reader.error !== '') break
+      if (filters.length === this.#maxFilters) return this.#tooManyFilters()
       const wrong = topicFilterError(filter)
       if (wrong !== '') return this.#fail(wrong, filterRule(wrong), 0x81)
       filters.push(filter)
     }
     if (filters.length === 0 && reader.error === '') return this.#fail('no topic filter', 'MQTT-3.10.3-2', 0x82)
     return { type: PacketType.UNSUBSCRIBE, packetId, filters, properties }
+  }
+
+  #tooManyFilters(): undefined {
+    const reason = `more than ${this.#maxFilters} topic filters in one packet`
+    return this.#fail(reason, undefined, ReasonCode.QUOTA_EXCEEDED, 'max_subscriptions_per_session')
   }
 
   #listAck(type: typeof PacketType.SUBACK | typeof PacketType.UNSUBACK, reader: ByteReader): Packet | undefined {

@@ -7,6 +7,9 @@ const TURN_COST = 4096
 /** How much more of it one may have that has ended: what a socket brings at once, unless it is out of the ordinary. */
 const LAST_COST = 8 * TURN_COST
 const SHARE_LEAST = 64
+/** Deliveries that are written in one turn to those for whom many wait; and to each of them where there are many. */
+const WRITES_PER_TURN = 8192
+const WRITES_LEAST = 64
 /** What a topic filter counts for, and a packet that is no PUBLISH and is answered. */
 const FILTER_COST = 16
 const WORK_COST = 1 / 8
@@ -18,10 +21,12 @@ export class Turns {
   #share = TURN_COST
   #resting: Connection[] = []
   #since: Instant = 0
+  #written = 0
+  #unwritten: Connection[] = []
 
-  /** When those who rest are due: at once, which is after everybody else. */
+  /** When those who rest, or wait to be written to, are due: at once, which is after everybody else. */
   next(): Instant | undefined {
-    return this.#resting.length === 0 ? undefined : this.#since
+    return this.#resting.length === 0 && this.#unwritten.length === 0 ? undefined : this.#since
   }
 
   /** Notes what a packet has cost; true if the connection has had its share of this turn, and rests. */
@@ -47,6 +52,26 @@ export class Turns {
     connection.resting = false
   }
 
+  /** Deliveries that may be written to one connection now. */
+  get writable(): number {
+    return Math.max(WRITES_LEAST, WRITES_PER_TURN - this.#written)
+  }
+
+  /** So many were, and more may wait: those are written when all others have had their turn. */
+  wrote(now: Instant, connection: Connection, deliveries: number, all: boolean): void {
+    this.#written += deliveries
+    if (all) return
+    this.#since = now
+    this.#unwritten.push(connection)
+  }
+
+  /** Those to whom more is to be written. */
+  takeUnwritten(): readonly Connection[] {
+    const unwritten = this.#unwritten
+    this.#unwritten = []
+    return unwritten
+  }
+
   /** Those who have rested. */
   take(): readonly Connection[] {
     const rested = this.#resting
@@ -57,6 +82,7 @@ export class Turns {
 
   end(): void {
     this.#turn++
+    this.#written = 0
     this.#share = Math.max(SHARE_LEAST, TURN_COST / Math.max(1, this.#resting.length))
   }
 }

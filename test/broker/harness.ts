@@ -51,9 +51,15 @@ export class TestBroker {
     const until = this.now + ms
     for (let at = this.broker.nextTimeout(); at !== undefined && at <= until; at = this.broker.nextTimeout()) {
       this.now = Math.max(this.now, at)
-      this.broker.handleTimeout(this.now)
+      this.turn()
     }
     this.now = until
+  }
+
+  /** One turn of the event loop, in which nothing comes in. */
+  turn(): void {
+    this.broker.endTurn()
+    this.broker.handleTimeout(this.now)
   }
 
   /** Everything appended so far becomes durable. */
@@ -107,6 +113,8 @@ export class TestClient {
   }
 
   send(packet: Packet): 'go' | 'pause' {
+    // Each packet has a turn of its own.
+    this.world.broker.endTurn()
     return this.link.send(this.world.now, packet)
   }
 

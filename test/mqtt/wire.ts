@@ -181,6 +181,7 @@ export class Wire {
       list.push(out.kind === 'write' ? Buffer.from(out.bytes).toString('hex') : out.kind)
       this.#out.set(out.connection, list)
     }
+    this.broker.endTurn()
   }
 
   #of(connection: number): { version: ProtocolVersion; framer: Framer; decoder: PacketDecoder } {

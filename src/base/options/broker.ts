@@ -191,6 +191,27 @@ export const BROKER_OPTIONS = {
     default: 10_000,
     about: 'Topic filters that one session may hold.',
   },
+  max_wildcard_shapes_per_session: {
+    group: 'MQTT broker',
+    ...whole(1, 1_000_000),
+    default: 64,
+    about:
+      'Topic filters of one session that may match the same topic. Filters count once that have their wildcards in the same places, however many they are: `a/+/c` and `x/+/z`.',
+  },
+  max_shared_copies_per_session: {
+    group: 'MQTT broker',
+    ...whole(1, 1_000_000),
+    default: 16,
+    about:
+      'Copies of one message that the shared subscriptions of one session may bring it: one for each group, and within a group one for each place that wildcards are in.',
+  },
+  max_deep_wildcard_levels: {
+    group: 'MQTT broker',
+    ...whole(128, 10_000_000),
+    default: 32_768,
+    about:
+      'Levels beyond the eighth of all topic filters with wildcards, of those that have their wildcards in the same places counted once: what comparing a topic with all of them may cost. A filter of up to eight levels is never refused for this.',
+  },
   max_topic_levels: {
     group: 'MQTT broker',
     ...whole(1, 65_535),

@@ -1,0 +1,409 @@
+// How long one packet of one peer can hold the event loop: the longest turn of each attack, in CPU time, without sockets. Everything that a packet leads
+// to is done as the loop does it: what it brings, what is written because of that, and then turn by turn what is still due. `npm run bench:turns`
+import process from 'node:process'
+import { parseArgs } from 'node:util'
+import { ByteWriter } from '../dist/base/bytes.js'
+import { encodePacket } from '../dist/mqtt/encode.js'
+import { Publish } from '../dist/mqtt/publish.js'
+import { encodeMessage } from '../dist/mqttsn/encode.js'
+import { Server } from '../dist/server.js'
+import { MemoryStore } from '../dist/store/store.js'
+
+const { values } = parseArgs({ options: { only: { type: 'string' } } })
+
+const encode = (packet, version = 5) => {
+  const writer = new ByteWriter()
+  encodePacket(writer, packet, version)
+  return Buffer.from(writer.toBytes())
+}
+
+const GATEWAY = {
+  gatewayId: 1,
+  tRetryMs: 10_000,
+  nRetry: 3,
+  sessionExpirySeconds: Number.POSITIVE_INFINITY,
+  maxSessions: 10_000,
+  maxIdleMs: 0,
+  topicsPerClient: 1000,
+  maxClientIdLength: 256,
+  inflightMessages: 1,
+  sleepMargin: 1.5,
+  wakeMessages: 100,
+  wakeBytes: Number.POSITIVE_INFINITY,
+  roam: 'asleep',
+  register: 'lazy',
+  strictSleep: false,
+  qosM1InlineTopic: false,
+  forwarders: false,
+  users: { userOf: () => ({ username: undefined }), qosM1User: () => undefined },
+  qos2HoldDownMs: 60_000,
+  unknownSenderPerSecond: 100,
+  predefinedTopics: [],
+  maxDatagram: 65_535,
+}
+
+const cpu = () => {
+  const { user, system } = process.cpuUsage()
+  return (user + system) / 1000
+}
+
+/** Keeps records out of the way: what a disk takes is its thread's time. */
+class World {
+  now = 0
+  /** Milliseconds of the longest turn since it was set to 0, and of all of them. */
+  longest = 0
+  total = 0
+  turns = 0
+  #next = 1
+
+  constructor(broker = {}) {
+    const gateway = GATEWAY
+    this.server = new Server({
+      gateway,
+      broker,
+      store: new MemoryStore(),
+      clock: { epoch: 0 },
+      notice: () => {},
+      random: Math.random,
+    })
+    this.server.recover(0)
+  }
+
+  turn(work) {
+    const began = cpu()
+    work()
+    for (let out = this.server.poll(this.now); out !== undefined; out = this.server.poll(this.now));
+    const took = cpu() - began
+    this.longest = Math.max(this.longest, took)
+    this.total += took
+    this.turns++
+  }
+
+  /** Until nothing is due. */
+  settle() {
+    for (let at = this.server.nextTimeout(); at !== undefined && at <= this.now; at = this.server.nextTimeout())
+      this.turn(() => this.server.handleTimeout(this.now))
+  }
+
+  input(input) {
+    this.turn(() => this.server.handle(this.now, input))
+    this.settle()
+  }
+
+  feed(connection, packet) {
+    this.input({ kind: 'chunk', connection, bytes: encode(packet) })
+  }
+
+  connect(clientId, more = {}) {
+    const connection = this.#next++
+    this.input({ kind: 'opened', connection, from: { peer: `10.0.0.1:${connection}`, listener: 'mqtt' } })
+    this.feed(connection, {
+      type: 1,
+      protocolVersion: 5,
+      bridge: false,
+      clientId,
+      cleanStart: true,
+      keepAlive: 0,
+      will: undefined,
+      username: undefined,
+      password: undefined,
+      properties: { receiveMaximum: 65_535 },
+      ...more,
+    })
+    return connection
+  }
+
+  subscribe(connection, filters, qos = 0) {
+    const subscriptions = filters.map((filter) => ({ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }))
+    this.feed(connection, { type: 8, packetId: 1, subscriptions, properties: {} })
+  }
+
+  publish(connection, topic, qos = 0, retain = false, properties = {}) {
+    this.feed(connection, Publish.of(topic, Buffer.from('x'), qos, retain, qos === 0 ? 0 : 1, properties))
+  }
+
+  retain(count, topicOf, properties = {}, qos = 0) {
+    const publisher = this.connect('retainer')
+    for (let i = 0; i < count; i += 1000) {
+      const parts = []
+      for (let j = i; j < Math.min(count, i + 1000); j++)
+        parts.push(encode(Publish.of(topicOf(j), Buffer.from('x'), qos, true, qos === 0 ? 0 : 1 + (j % 1000), properties)))
+      this.input({ kind: 'chunk', connection: publisher, bytes: Buffer.concat(parts) })
+    }
+  }
+
+  datagram(route, message) {
+    const writer = new ByteWriter()
+    encodeMessage(writer, message)
+    this.input({ kind: 'datagram', route, bytes: Buffer.from(writer.toBytes()) })
+  }
+}
+
+const PERSISTENT = { cleanStart: false, properties: { sessionExpiryInterval: 0xffffffff, receiveMaximum: 65_535 } }
+const range = (count, of) => Array.from({ length: count }, (_, i) => of(i))
+/** All filters of `+` and `a` over so many levels, from this one on. */
+const branching = (levels, from, count) =>
+  range(count, (i) => range(levels, (level) => (((from + i) >> level) & 1 ? '+' : 'a')).join('/'))
+
+/** Each sets something up, and gives what is measured. */
+const attacks = {
+  'match: 65,530 filters of + and a, 16 levels': () => {
+    const world = new World()
+    for (let i = 0; i < 7; i++) {
+      const client = world.connect(`c${i}`)
+      for (let at = 0; at < 9500; at += 500) world.subscribe(client, branching(16, i * 9500 + at, 500))
+    }
+    const publisher = world.connect('publisher')
+    let n = 0
+    return { world, attack: () => world.publish(publisher, `${'a/'.repeat(15)}a${n++ === 0 ? '' : ''}`) }
+  },
+  'match: 1,000 clients with 100 filters that all match': () => {
+    const world = new World()
+    const filters = branching(7, 0, 100)
+    for (let i = 0; i < 1000; i++) world.subscribe(world.connect(`c${i}`), filters)
+    const publisher = world.connect('publisher')
+    return { world, attack: () => world.publish(publisher, 'a/a/a/a/a/a/a') }
+  },
+  'shared: $share/1..10000/#': () => {
+    const world = new World()
+    const client = world.connect('c')
+    for (let at = 0; at < 10_000; at += 500)
+      world.subscribe(
+        client,
+        range(500, (i) => `$share/${at + i}/#`),
+      )
+    const publisher = world.connect('publisher')
+    return { world, attack: () => world.publish(publisher, 'a') }
+  },
+  'shared: $share/1..10000/# of an absent one, QoS 1': () => {
+    const world = new World()
+    const client = world.connect('c', PERSISTENT)
+    for (let at = 0; at < 10_000; at += 500)
+      world.subscribe(
+        client,
+        range(500, (i) => `$share/${at + i}/#`),
+        1,
+      )
+    const publisher = world.connect('publisher')
+    return { world, attack: () => world.publish(publisher, 'a', 1) }
+  },
+  'shared: 1,000 busy members in each of 16 groups, 1,000 messages': () => {
+    const world = new World()
+    for (let i = 0; i < 1000; i++)
+      world.subscribe(
+        world.connect(`c${i}`),
+        range(16, (g) => `$share/${g}/a`),
+        1,
+      )
+    const publisher = world.connect('publisher')
+    const message = encode(Publish.of('a', Buffer.from('x'), 1, false, 1))
+    for (let i = 0; i < 64; i++) world.publish(publisher, 'a', 1)
+    return {
+      world,
+      attack: () => world.input({ kind: 'chunk', connection: publisher, bytes: Buffer.concat(range(1000, () => message)) }),
+    }
+  },
+  'retained: 20 wildcard filters over 100,000': () => {
+    const world = new World()
+    world.retain(100_000, (i) => `r/${i % 100}/${i}`)
+    const client = world.connect('c')
+    return {
+      world,
+      attack: () =>
+        world.subscribe(
+          client,
+          range(20, (i) => (i === 0 ? '#' : `${'+/'.repeat(i % 2)}+/#`)),
+        ),
+    }
+  },
+  'retained: # over 100,000': () => {
+    const world = new World()
+    world.retain(100_000, (i) => `r/${i % 100}/${i}`)
+    const client = world.connect('c')
+    return { world, attack: () => world.subscribe(client, ['#']) }
+  },
+  'retained: # over 100,000 with QoS 1, lasting session': () => {
+    const world = new World()
+    world.retain(100_000, (i) => `r/${i % 100}/${i}`, {}, 1)
+    const client = world.connect('c', PERSISTENT)
+    return { world, attack: () => world.subscribe(client, ['#'], 1) }
+  },
+  'retained: # over 8,000 of 128 levels': () => {
+    const world = new World()
+    world.retain(8000, (i) => `${i}/`.repeat(127))
+    const client = world.connect('c')
+    return { world, attack: () => world.subscribe(client, ['#']) }
+  },
+  'retained: a sensor subscribes to # over 100,000': () => {
+    const world = new World()
+    world.retain(100_000, (i) => `r/${i % 100}/${i}`)
+    world.datagram('10.0.0.9:1', { type: 4, cleanSession: true, will: false, protocolId: 1, duration: 0, clientId: 's' })
+    const subscribe = { type: 0x12, dup: false, qos: 0, topicIdType: 'normal', topicName: '#', topicId: 0, msgId: 1 }
+    return { world, attack: () => world.datagram('10.0.0.9:1', subscribe) }
+  },
+  'retained: 100,000 expire at once': () => {
+    const world = new World()
+    world.retain(100_000, (i) => `r/${i % 100}/${i}`, { messageExpiryInterval: 10 })
+    return {
+      world,
+      attack: () => {
+        world.now = 20_000
+        world.settle()
+      },
+    }
+  },
+  'SUBSCRIBE with 10,000 filters': () => {
+    const world = new World()
+    const client = world.connect('c')
+    return {
+      world,
+      attack: () =>
+        world.subscribe(
+          client,
+          range(10_000, (i) => `a/${i}/+`),
+        ),
+    }
+  },
+  'SUBSCRIBE with 10,000 filters, while 16,384 routes are kept': () => {
+    const world = new World()
+    const publisher = world.connect('p')
+    for (let i = 0; i < 16_000; i++) world.publish(publisher, `a/${i}/b`)
+    const client = world.connect('c')
+    return {
+      world,
+      attack: () =>
+        world.subscribe(
+          client,
+          range(10_000, (i) => `+/+/x${i}`),
+        ),
+    }
+  },
+  'UNSUBSCRIBE of 10,000 filters': () => {
+    const world = new World()
+    const client = world.connect('c')
+    const filters = range(10_000, (i) => `a/${i}/+`)
+    world.subscribe(client, filters)
+    return { world, attack: () => world.feed(client, { type: 10, packetId: 2, filters, properties: {} }) }
+  },
+  'SUBSCRIBE of 16 MiB: 4 million filters': () => {
+    const world = new World()
+    const client = world.connect('c')
+    return {
+      world,
+      attack: () =>
+        world.subscribe(
+          client,
+          range(4_000_000, () => 'a'),
+        ),
+    }
+  },
+  'UNSUBSCRIBE of 16 MiB: 5 million filters': () => {
+    const world = new World()
+    const client = world.connect('c')
+    const bytes = encode({ type: 10, packetId: 2, filters: range(5_000_000, () => 'a'), properties: {} })
+    return { world, attack: () => world.input({ kind: 'chunk', connection: client, bytes }) }
+  },
+  'the end of a session with 10,000 filters': () => {
+    const world = new World()
+    const client = world.connect('c')
+    world.subscribe(
+      client,
+      range(10_000, (i) => `a/${i}/+`),
+    )
+    return { world, attack: () => world.input({ kind: 'closed', connection: client, reason: 'test' }) }
+  },
+  'the end of a session with 10,000 filters of 128 levels': () => {
+    const world = new World()
+    const client = world.connect('c')
+    for (let at = 0; at < 10_000; at += 500)
+      world.subscribe(
+        client,
+        range(500, (i) => `${'+/'.repeat(126)}${at + i}/+`),
+      )
+    return { world, attack: () => world.input({ kind: 'closed', connection: client, reason: 'test' }) }
+  },
+  'clean start on a lasting session with 10,000 filters and 8 MiB of 1,000 messages': () => {
+    const world = new World()
+    const client = world.connect('c', PERSISTENT)
+    world.subscribe(
+      client,
+      range(10_000, (i) => `a/${i}/+`),
+      1,
+    )
+    world.input({ kind: 'closed', connection: client, reason: 'test' })
+    const publisher = world.connect('p')
+    for (let i = 0; i < 1000; i++) world.publish(publisher, `a/${i}/b`, 1)
+    return { world, attack: () => world.connect('c') }
+  },
+  'takeover of a session with 10,000 filters': () => {
+    const world = new World()
+    world.subscribe(
+      world.connect('c', PERSISTENT),
+      range(10_000, (i) => `a/${i}/+`),
+      1,
+    )
+    return { world, attack: () => world.connect('c', PERSISTENT) }
+  },
+  'takeover by another user of a session with 10,000 filters': () => {
+    const world = new World()
+    world.subscribe(
+      world.connect('c', PERSISTENT),
+      range(10_000, (i) => `a/${i}/+`),
+      1,
+    )
+    return { world, attack: () => world.connect('c', { ...PERSISTENT, username: 'x' }) }
+  },
+  'PUBLISH with 65,535 levels': () => {
+    const world = new World({ maxTopicLevels: 65_535 })
+    world.subscribe(world.connect('c'), ['#', `${'+/'.repeat(30_000)}+`])
+    const publisher = world.connect('p')
+    return { world, attack: () => world.publish(publisher, '/'.repeat(65_534), 0, true) }
+  },
+  'CONNECT with 1,000 user properties': () => {
+    const world = new World()
+    const userProperties = range(1000, (i) => [`k${i}`, 'v'])
+    return { world, attack: () => world.connect('c', { properties: { userProperties } }) }
+  },
+  'a will for 9,000 receivers': () => {
+    const world = new World()
+    for (let i = 0; i < 9000; i++) world.subscribe(world.connect(`c${i}`), ['w'])
+    const will = { topic: 'w', payload: Buffer.from('x'), qos: 0, retain: false, properties: {} }
+    const client = world.connect('c', { will })
+    return { world, attack: () => world.input({ kind: 'closed', connection: client, reason: 'test' }) }
+  },
+  'a message QoS 1 for 9,000 lasting sessions': () => {
+    const world = new World()
+    for (let i = 0; i < 9000; i++) world.subscribe(world.connect(`c${i}`, PERSISTENT), ['w'], 1)
+    const publisher = world.connect('p')
+    return { world, attack: () => world.publish(publisher, 'w', 1) }
+  },
+  'the same for 10,000 who are away': () => {
+    const world = new World()
+    for (let i = 0; i < 10_000; i++) {
+      const client = world.connect(`c${i}`, PERSISTENT)
+      world.subscribe(client, ['w'], 1)
+      world.input({ kind: 'closed', connection: client, reason: 'test' })
+    }
+    const publisher = world.connect('p')
+    return { world, attack: () => world.publish(publisher, 'w', 1) }
+  },
+}
+
+for (const [name, prepare] of Object.entries(attacks)) {
+  if (values.only !== undefined && !name.includes(values.only)) continue
+  const rounds = []
+  // The first one is a rehearsal, for a process that is not new.
+  for (let round = 0; round < 3; round++) {
+    const { world, attack } = prepare()
+    globalThis.gc?.()
+    world.longest = 0
+    world.total = 0
+    world.turns = 0
+    attack()
+    if (round > 0) rounds.push(world)
+  }
+  const { longest, total, turns } = rounds.sort((a, b) => a.longest - b.longest)[0]
+  process.stdout.write(
+    `${name.padEnd(82)} longest turn ${longest.toFixed(1).padStart(7)} ms, ${total.toFixed(1)} ms in ${turns} turns\n`,
+  )
+}

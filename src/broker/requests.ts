@@ -1,0 +1,81 @@
+import { Fifo } from '../base/fifo.ts'
+import type { Instant } from '../base/machine.ts'
+import type { ClientLink } from './client-link.ts'
+
+/** What SUBSCRIBEs and UNSUBSCRIBEs may cost in one turn, all of them together: a few milliseconds. */
+export const TURN_LOOKS = 2048
+/** What each of them gets of it where there are many. */
+const SHARE_LEAST = 64
+
+/** Work that can be left off and taken up again: yields what each step has cost, is told the time, and gives what it comes to. */
+export type Work<T> = Generator<number, T, Instant>
+
+interface Request {
+  readonly link: ClientLink
+  readonly work: Work<unknown>
+  readonly done: (now: Instant, result: never) => void
+}
+
+/**
+ * SUBSCRIBE and UNSUBSCRIBE in steps: ten thousand filters, or a wildcard among a hundred thousand retained messages, take many turns of the event loop, in
+ * which everybody else goes on. What costs little is done at once. The client is not read meanwhile, so that its own packets keep their order.
+ */
+export class Requests {
+  #left = TURN_LOOKS
+  readonly #waiting = new Fifo<Request>()
+
+  /** When they go on: as soon as everybody else has had a turn. */
+  next(): Instant | undefined {
+    return this.#waiting.length === 0 ? undefined : OVERDUE
+  }
+
+  begin<T>(now: Instant, link: ClientLink, work: Work<T>, done: (now: Instant, result: T) => void): void {
+    const request: Request = { link, work, done: done as Request['done'] }
+    // Only a stream that is gone brings more while its link is held: nobody is left to answer, and the request before is not done either.
+    if (link.busy) return
+    link.busy = true
+    if (!this.#goOn(now, request, this.#left)) this.#waiting.push(request)
+  }
+
+  handleTimeout(now: Instant): void {
+    for (let count = this.#waiting.length; count > 0 && this.#left > 0; count--) {
+      const request = this.#waiting.shift()!
+      const share = Math.max(SHARE_LEAST, this.#left / count)
+      if (!this.#goOn(now, request, share)) this.#waiting.push(request)
+    }
+  }
+
+  /** The turn is over. */
+  endTurn(): void {
+    this.#left = TURN_LOOKS
+  }
+
+  /** The conversation is over: nobody waits for the answer, and what has been done stays done. */
+  abandon(link: ClientLink): void {
+    if (!link.busy) return
+    this.#waiting.filter((request) => {
+      if (request.link !== link) return true
+      request.work.return(undefined)
+      return false
+    })
+  }
+
+  /** False if there is more to do. */
+  #goOn(now: Instant, { link, work, done }: Request, share: number): boolean {
+    for (let left = share; left > 0; ) {
+      const step = work.next(now)
+      if (step.done === true) {
+        link.busy = false
+        done(now, step.value as never)
+        link.wake()
+        return true
+      }
+      left -= step.value
+      this.#left -= step.value
+    }
+    return false
+  }
+}
+
+/** Before any instant. */
+const OVERDUE = 0

@@ -1,0 +1,329 @@
+import { describe, expect, test } from 'vitest'
+import { TURN_LOOKS } from '../../src/broker/requests.ts'
+import { type Packet, PacketType, type SubscriptionRequest } from '../../src/mqtt/packets.ts'
+import { Publish } from '../../src/mqtt/publish.ts'
+import { Wire } from '../mqtt/wire.ts'
+import { PERSISTENT, TestBroker, type TestClient } from './harness.ts'
+
+/** Work is counted, in levels and subscriptions looked at and deliveries queued, because time depends on the machine: a thousand take less than a millisecond. */
+const worked = (world: TestBroker, act: () => void): number => {
+  const before = world.broker.work
+  act()
+  return world.broker.work - before
+}
+
+const range = <T>(count: number, of: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => of(i))
+
+const subscribe = (client: TestClient, filters: readonly string[], more: Partial<SubscriptionRequest> = {}): void => {
+  const subscriptions = filters.map((filter) => ({
+    filter,
+    qos: 0 as const,
+    noLocal: false,
+    retainAsPublished: false,
+    retainHandling: 0 as const,
+    ...more,
+  }))
+  client.send({ type: PacketType.SUBSCRIBE, packetId: 1, subscriptions, properties: {} })
+}
+
+/** SUBSCRIBE, and the turns that it takes; gives the codes of SUBACK. */
+function subscribed(client: TestClient, filters: readonly string[]): readonly number[] {
+  subscribe(client, filters)
+  client.world.advance(0)
+  const suback = client.link.poll(client.world.now)
+  return suback?.type === PacketType.SUBACK ? suback.reasonCodes : []
+}
+
+/** Filters of `+` and `a` over so many levels, from the `from`th on. */
+const branching = (levels: number, from: number, count: number): string[] =>
+  range(count, (i) => range(levels, (level) => (((from + i) >> level) & 1 ? '+' : 'a')).join('/'))
+
+describe('what one topic is compared with', () => {
+  test('65,530 filters of + and a over 16 levels make no topic cost more than any other', () => {
+    const world = new TestBroker()
+    const clients = range(7, (i) => world.connect(`c${i}`))
+    for (const [i, client] of clients.entries()) subscribed(client, branching(16, i * 9362, 9362))
+    const publisher = world.connect('publisher')
+    expect(worked(world, () => publisher.publish('a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a', 'x'))).toBeLessThan(5000)
+    expect(new Set(world.notices.map(({ limit }) => limit))).toContain('max_wildcard_shapes_per_session')
+  })
+
+  test('nor do filters of many sessions with few each', () => {
+    const limits = { maxDeepWildcardLevels: 1024 }
+    const world = new TestBroker({ limits })
+    for (let i = 0; i < 300; i++) subscribed(world.connect(`c${i}`), branching(16, i * 50, 50))
+    const publisher = world.connect('publisher')
+    // All shapes of up to eight levels lead to 2^9 - 1 places, and deeper ones to as many more as they are allowed levels; each may be subscribed to.
+    const most = 2 * (2 ** 9 - 1 + limits.maxDeepWildcardLevels)
+    expect(worked(world, () => publisher.publish('a/a/a/a/a/a/a/a/a/a/a/a/a/a/a/a', 'x'))).toBeLessThan(most)
+    expect(new Set(world.notices.map(({ limit }) => limit))).toContain('max_deep_wildcard_levels')
+    // Nobody takes the place of filters as sites have them.
+    expect(subscribed(world.connect('site'), ['+/+/+/+/+/+/+/+', 'a/+/c/d/e/f/g/#', 'a/b/c/d/e/f/g/h/i'])).toEqual([0, 0, 0])
+    // And whoever has subscribed to something goes on to do so, as others do that have their wildcards in the same places.
+    expect(subscribed(world.connect('late'), [branching(16, 1, 1)[0]!.replaceAll('a', 'b')])).toEqual([0])
+  })
+
+  test('ten thousand filters that differ in names alone are granted', () => {
+    const world = new TestBroker()
+    const filters = range(9990, (i) => `site/${i}/+/state/and/then/some/more/levels/#`)
+    expect(new Set(subscribed(world.connect('c'), [...filters, 'a', 'b/c', '#']))).toEqual(new Set([0]))
+    expect(worked(world, () => world.connect('p').publish('site/1/x/state/and/then/some/more/levels', 'x'))).toBeLessThan(30)
+  })
+
+  test('what is unsubscribed from makes room, and subscribing again takes none', () => {
+    const world = new TestBroker({ limits: { maxWildcardShapesPerSession: 2, maxDeepWildcardLevels: 2 } })
+    const client = world.connect('c')
+    const deep = '+/2/3/4/5/6/7/8/9/#'
+    const more = '1/+/3/4/5/6/7/8/9'
+    expect(subscribed(client, ['a/+', deep, more, 'a/+', deep, 'b/+', '#'])).toEqual([0, 0, 0x97, 0, 0, 0, 0x97])
+    client.unsubscribe('a/+')
+    client.unsubscribe(deep)
+    client.poll()
+    expect(subscribed(client, ['#', more])).toEqual([0, 0x97])
+    client.unsubscribe('b/+')
+    client.poll()
+    expect(subscribed(client, [more, deep])).toEqual([0, 0x97])
+    client.disconnect()
+    expect(subscribed(world.connect('other'), [deep])).toEqual([0])
+  })
+})
+
+describe('shared subscriptions of one session', () => {
+  test('bring it a bounded number of copies of each message', () => {
+    const world = new TestBroker()
+    const client = world.connect('c')
+    subscribed(
+      client,
+      range(9000, (i) => `$share/${i}/#`),
+    )
+    client.poll()
+    const publisher = world.connect('publisher')
+    expect(worked(world, () => publisher.publish('a', 'x'))).toBeLessThan(60)
+    expect(client.poll()).toHaveLength(16)
+    expect(new Set(world.notices.map(({ limit }) => limit))).toContain('max_shared_copies_per_session')
+  })
+
+  test('any number of filters in one group are granted that match nothing together', () => {
+    const world = new TestBroker()
+    const filters = [...range(1000, (i) => `$share/workers/jobs/${i}`), ...range(1000, (i) => `$share/workers/site/${i}/+`)]
+    expect(new Set(subscribed(world.connect('c'), filters))).toEqual(new Set([0]))
+  })
+
+  test('asking many busy members costs a publisher its share of the turn', () => {
+    const wire = new Wire({}, { limits: { maxInflightMessages: 1 } })
+    for (let i = 0; i < 500; i++) wire.send(wire.connect(), subscribePacket(['$share/g/a'], 1))
+    const publisher = wire.connect()
+    const message = (id: number): Publish => Publish.of('a', Buffer.from('x'), 1, false, id)
+    for (let id = 1; id <= 500; id++) wire.send(publisher, message(id))
+    const before = wire.broker.work
+    wire.send(publisher, message(501))
+    expect(wire.broker.work - before).toBeGreaterThanOrEqual(500 / 8)
+  })
+})
+
+const subscribePacket = (filters: readonly string[], qos: 0 | 1 = 0): Packet => ({
+  type: PacketType.SUBSCRIBE,
+  packetId: 1,
+  subscriptions: filters.map((filter) => ({ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 })),
+  properties: {},
+})
+
+/** What a turn may cost beyond its share: a last step. */
+const SLACK = 200
+
+describe('SUBSCRIBE and UNSUBSCRIBE take as many turns as they need', () => {
+  const RETAINED = 20_000
+
+  function siteWithRetained(): { world: TestBroker; publisher: TestClient } {
+    const world = new TestBroker()
+    const publisher = world.connect('publisher')
+    for (let i = 0; i < RETAINED; i++) publisher.publish(`r/${i % 100}/${i}`, 'old', 0, 0, { retain: true })
+    return { world, publisher }
+  }
+
+  /** Turns until nothing is due, each with what it has cost. */
+  function turns(world: TestBroker): number[] {
+    const costs: number[] = []
+    while ((world.broker.nextTimeout() ?? Number.POSITIVE_INFINITY) <= world.now) costs.push(worked(world, () => world.turn()))
+    return costs
+  }
+
+  test('20 wildcards among many retained messages', () => {
+    const { world } = siteWithRetained()
+    const client = world.connect('c')
+    const filters = ['#', 'r/#', '+/+/#', ...range(17, (i) => `r/+/${i}`)]
+    const first = worked(world, () => subscribe(client, filters))
+    expect(client.link.state).toBe('held')
+    // SUBACK comes before what is retained, and after all of it has been found.
+    expect(client.poll()).toEqual([])
+    const costs = turns(world)
+    for (const cost of [first, ...costs]) expect(cost).toBeLessThanOrEqual(TURN_LOOKS + SLACK)
+    expect(costs.length).toBeGreaterThan(20)
+    expect(client.link.state).toBe('open')
+    const [suback, ...messages] = client.poll()
+    expect(suback).toMatch(/^SUBACK/)
+    expect(messages).toHaveLength(3 * RETAINED + 17)
+  })
+
+  test('a message that comes meanwhile follows what was retained before it, and comes once', () => {
+    const { world, publisher } = siteWithRetained()
+    const client = world.connect('c')
+    subscribe(client, ['r/#'])
+    expect(client.link.state).toBe('held')
+    for (let i = 0; i < RETAINED; i += 10) publisher.publish(`r/${i % 100}/${i}`, 'replaced', 0, 0, { retain: true })
+    for (let i = 1; i < RETAINED; i += 10) publisher.publish(`r/${i % 100}/${i}`, 'live')
+    publisher.publish('r/new', 'new', 0, 0, { retain: true })
+    turns(world)
+    const got = client.poll().slice(1)
+    const ofTopic = byTopic(got)
+    expect(ofTopic.get('r/new')).toEqual(['r/new=new q0'])
+    for (let i = 0; i < RETAINED; i++) {
+      const topic = `r/${i % 100}/${i}`
+      const lines = ofTopic.get(topic)
+      const old = `${topic}=old q0 retain`
+      // Whether the old one was found before it was replaced is nobody's business; that it never comes after the new one is.
+      if (i % 10 === 0) expect([[`${topic}=replaced q0`], [old, `${topic}=replaced q0`]]).toContainEqual(lines)
+      else expect(lines).toEqual(i % 10 === 1 ? [old, `${topic}=live q0`] : [old])
+    }
+  })
+
+  const byTopic = (lines: readonly string[]): Map<string, string[]> => {
+    const groups = new Map<string, string[]>()
+    for (const line of lines) {
+      const topic = line.split('=')[0]!
+      groups.set(topic, [...(groups.get(topic) ?? []), line])
+    }
+    return groups
+  }
+
+  test('a client that is gone before the answer leaves nothing under way, and finds its messages when it is back', () => {
+    const { world, publisher } = siteWithRetained()
+    const client = world.connect('c', PERSISTENT)
+    client.subscribe('live', 1)
+    subscribe(client, ['r/#'], { qos: 1 })
+    publisher.publish('live', 'x', 1)
+    client.lost()
+    turns(world)
+    expect(world.broker.nextTimeout()).toBe(3600_000)
+    const again = world.connect('c', PERSISTENT)
+    expect(again.poll().filter((line) => line.startsWith('live'))).toEqual(['live=x q1 #1'])
+  })
+
+  test('what the same client sends next waits for the answer', () => {
+    const wire = new Wire()
+    const client = wire.connect()
+    wire.out(client)
+    wire.send(client, subscribePacket(range(5000, (i) => `a/${i}/+`)))
+    wire.send(client, { type: PacketType.PINGREQ })
+    expect(wire.lines(client)).toEqual(['pause'])
+    const bystander = wire.connect()
+    wire.send(bystander, { type: PacketType.PINGREQ })
+    expect(wire.lines(bystander)).toContain('PINGRESP')
+    wire.advance(0)
+    expect(wire.lines(client).map((line) => line.slice(0, 8))).toEqual(['SUBACK #', 'resume', 'PINGRESP'])
+  })
+
+  test('10,000 filters, there and back', () => {
+    const world = new TestBroker()
+    const client = world.connect('c')
+    const filters = range(10_000, (i) => `a/${i}/+`)
+    const counts = (): number[] => {
+      const seen: number[] = [world.broker.subscriptionCount]
+      while ((world.broker.nextTimeout() ?? Number.POSITIVE_INFINITY) <= world.now) {
+        world.turn()
+        seen.push(world.broker.subscriptionCount)
+      }
+      return seen
+    }
+    const largestStep = (seen: readonly number[]): number =>
+      Math.max(...seen.map((count, i) => Math.abs(count - (seen[i - 1] ?? count))))
+    subscribe(client, filters)
+    const growing = counts()
+    expect(growing.at(-1)).toBe(10_000)
+    expect(largestStep(growing)).toBeLessThanOrEqual(TURN_LOOKS / 16)
+    client.send({ type: PacketType.UNSUBSCRIBE, packetId: 2, filters, properties: {} })
+    const shrinking = counts()
+    expect(shrinking.at(-1)).toBe(0)
+    expect(largestStep(shrinking)).toBeLessThanOrEqual(TURN_LOOKS / 16)
+  })
+
+  test('all of them together have the same turn, and each gets on', () => {
+    const { world } = siteWithRetained()
+    const clients = range(20, (i) => world.connect(`c${i}`))
+    for (const client of clients) subscribe(client, ['r/#'])
+    const costs = turns(world)
+    for (const cost of costs) expect(cost).toBeLessThanOrEqual(TURN_LOOKS + 20 * SLACK)
+    for (const client of clients) expect(client.poll()).toHaveLength(RETAINED + 1)
+  })
+})
+
+describe('the end of a session with many filters', () => {
+  test('takes them out over several turns, and nothing is delivered to it meanwhile', () => {
+    const world = new TestBroker()
+    const client = world.connect('c')
+    expect(
+      subscribed(
+        client,
+        range(9000, (i) => `a/${i}/+`),
+      ),
+    ).toHaveLength(9000)
+    subscribed(client, ['$share/g/a/#'])
+    const other = world.connect('other')
+    subscribed(other, ['a/8999/+', '$share/g/a/#'])
+    const publisher = world.connect('publisher')
+    publisher.publish('a/8999/x', 'before')
+    const [seen] = [client.poll().length + other.poll().length]
+    expect(seen).toBe(3)
+    world.broker.endTurn()
+    client.disconnect()
+    expect(world.broker.subscriptionCount).toBeGreaterThan(7000)
+    expect(client.link.session).toBeUndefined()
+    for (let i = 0; i < 4; i++) publisher.publish('a/8999/x', 'after')
+    expect(other.poll()).toEqual(range(8, () => 'a/8999/x=after q0'))
+    let before = world.broker.subscriptionCount
+    while (world.broker.nextTimeout() !== undefined) {
+      world.turn()
+      expect(before - world.broker.subscriptionCount).toBeLessThanOrEqual(1024)
+      before = world.broker.subscriptionCount
+    }
+    expect(world.broker.subscriptionCount).toBe(2)
+  })
+
+  test('a client that is back at once has none of them', () => {
+    const world = new TestBroker()
+    const client = world.connect('c')
+    subscribed(
+      client,
+      range(9000, (i) => `a/${i}`),
+    )
+    client.disconnect()
+    const again = world.connect('c')
+    subscribed(again, ['a/8000'])
+    const publisher = world.connect('publisher')
+    publisher.publish('a/8000', 'x')
+    publisher.publish('a/8001', 'x')
+    expect(again.poll()).toEqual(['a/8000=x q0'])
+    world.advance(0)
+    publisher.publish('a/8000', 'y')
+    expect(again.poll()).toEqual(['a/8000=y q0'])
+    expect(world.broker.subscriptionCount).toBe(1)
+  })
+})
+
+test('a long queue is written over several turns', () => {
+  const wire = new Wire()
+  const publisher = wire.connect()
+  for (let i = 0; i < 20_000; i++) wire.send(publisher, Publish.of(`r/${i}`, Buffer.from('x'), 0, true, 0))
+  const client = wire.connect()
+  wire.out(client)
+  wire.send(client, subscribePacket(['r/#']))
+  const written: number[] = []
+  while (wire.nextTimeout() <= wire.now) {
+    wire.broker.handleTimeout(wire.now)
+    wire.connections.handleTimeout(wire.now)
+    wire.run()
+    written.push(wire.lines(client).filter((line) => line.startsWith('r/')).length)
+  }
+  expect(written.reduce((sum, count) => sum + count)).toBe(20_000)
+  expect(Math.max(...written)).toBeLessThanOrEqual(8192)
+})
