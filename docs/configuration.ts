@@ -159,7 +159,7 @@ function section(group: Option['group']): string {
 function row({ key, flag, flagOnly, default: byDefault, expected, placeholder, about }: Option): string {
   const name = flagOnly === true ? '' : `\`${key}\``
   const usage = placeholder === undefined ? flag : `${flag} <${placeholder}>`
-  return `| ${name} | ${code(usage)} | ${byDefault === undefined ? 'none' : code(String(byDefault))} | ${expected} | ${about} |`
+  return `| ${name} | ${code(usage)} | ${byDefault === undefined || byDefault === '' ? 'none' : code(String(byDefault))} | ${expected} | ${about} |`
 }
 
 /** A bar would end the cell of the table. */

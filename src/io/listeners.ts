@@ -1,4 +1,5 @@
 import { isIPv6 } from 'node:net'
+import { hostname } from 'node:os'
 import type { NoticeSink } from '../base/notice.ts'
 import { type Config, certificateRole, type ListenerConfig, StartError } from '../config.ts'
 import { type Listener, type ListenOptions, listen } from '../mqtt/io/listen.ts'
@@ -46,6 +47,8 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
     proxyProtocol: listener.proxyProtocol,
     useProxyIdentityAsUsername: listener.useIdentityAsUsername,
     ...(websocketsPath !== undefined && { path: websocketsPath }),
+    origins: { allowed: listener.websocketsOrigin, anonymous: listener.allowAnonymous, ownNames: ownNames(listener) },
+    trustedProxies: listener.websocketsTrustedProxies,
     maxConnections: listener.maxConnections,
     maxDescriptor: openFiles === undefined ? undefined : descriptorsForConnections(openFiles),
     socketBufferBytes: config.socketBufferBytes,
@@ -54,6 +57,12 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
     maxPacketSize: config.maxPacketSize,
     connectTimeoutMs: config.connectTimeoutSeconds * 1000,
   }
+}
+
+/** By what names pages of this machine call it: those of loopback are known anyway. */
+function ownNames({ host }: ListenerConfig): readonly string[] {
+  const own = hostname().toLowerCase()
+  return [host.toLowerCase(), own, `${own.replace(/\..*/, '')}.local`].filter((name) => name !== '' && name !== '.local')
 }
 
 /** What the listener says of TLS; undefined where it says nothing. */

@@ -171,6 +171,13 @@ class Translation {
         if (value === '1' || value === '2') this.#put(listener, setting, 'proxy_protocol', true)
         else this.#lose(listener, setting, 'not taken: expected 1 or 2')
         break
+      case 'websockets_origin': {
+        // Each line names one more.
+        const before = listener.get(name)
+        listener.delete(name)
+        this.#put(listener, setting, name, before === undefined ? value : `${before}, ${value}`)
+        break
+      }
       case 'include_dir':
         this.#lose(this.#broker, setting, 'not taken: only the main file may include others')
         break
@@ -359,7 +366,7 @@ const PROTECTING: ReadonlySet<OptionKey> = new Set([
   ...(['acl_file', 'certfile', 'clientid_prefixes', 'crlfile', 'keyfile', 'maximum_qos', 'mount_point'] as const),
   ...(['require_certificate', 'use_identity_as_username', 'use_subject_as_username'] as const),
   // Without a value for these the listener would be another one than Mosquitto's.
-  ...(['allow_anonymous', 'host', 'password_file', 'protocol', 'proxy_protocol'] as const),
+  ...(['allow_anonymous', 'host', 'password_file', 'protocol', 'proxy_protocol', 'websockets_origin'] as const),
 ])
 
 /** Options by which the user name comes from the certificate. */
@@ -371,7 +378,7 @@ const isPlugin = (name: string): boolean => /plugin$|^plugin_(load|use)$/.test(n
 const protects = (name: string, value: string): boolean =>
   isPlugin(name) ||
   isUnknown(name) ||
-  /^(bind_interface|psk_hint|tls_engine|websockets_origin)$/.test(name) ||
+  /^(bind_interface|psk_hint|tls_engine)$/.test(name) ||
   (name === 'use_username_as_clientid' && isTrue(value))
 
 /** Node.js allows no TLS 1.3 if a list of ciphers has none of it, and nothing older if it has nothing else. */

@@ -52,6 +52,7 @@ const TRANSLATED: readonly string[] = [
   'port',
   'retained_persistence',
   'socket_domain',
+  'websockets_origin',
 ]
 
 const because = (reason: string, ...names: string[]): (readonly [string, string])[] => names.map((name) => [name, reason])
@@ -83,7 +84,6 @@ const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ...because('memory is bounded by the limits of queues, sessions and connections', 'memory_limit'),
   ...because('client ids stay what clients say; session_ownership keeps others out of a session', 'use_username_as_clientid'),
   ...because('the WebSocket library has no such setting', 'websockets_headers_size', 'websockets_log_level'),
-  ...because('any origin may connect', 'websockets_origin'),
   ...because('dates of client certificates are always checked', 'disable_client_cert_date_checks'),
   ...because('max_topic_alias counts for both directions', 'max_topic_alias_broker'),
   ...because('there is no control API', 'enable_control_api'),

@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import type { Malformed } from '../base/malformed.ts'
 import { Timer } from '../base/timers.ts'
 import type { ConnectionLimits, ListenerLimits } from './connection-limits.ts'
 import { PacketDecoder } from './decode.ts'
@@ -7,6 +8,9 @@ import type { Link } from './link.ts'
 import type { Connect } from './packets.ts'
 import { ReasonCode } from './reason-codes.ts'
 import type { TopicAliases } from './topic-aliases.ts'
+
+/** Bytes of the WebSocket frames around a CONNECT that comes in many parts. */
+const FRAMES_MAX = 16 * 1024
 
 /** Given by whoever opens the stream. */
 export type ConnectionId = number
@@ -97,6 +101,20 @@ export class Connection {
     this.maxPacketSize = connect.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
     this.wantsProblemInformation = connect.properties.requestProblemInformation !== false
     this.keepAliveMs = connect.keepAlive * KEEP_ALIVE_FACTOR
+  }
+
+  /** Whether there is a reason not to read it, beside answers that are still to leave. */
+  get isWaiting(): boolean {
+    const { throttled, resting, gone, ended, link } = this
+    return throttled || resting || gone || ended !== undefined || link.state !== 'open'
+  }
+
+  /** Before CONNECT, what waits in front of the framer is no more than what the framer itself would take, and the frames around it. */
+  tooLargeInFront(bytes: number): Malformed | undefined {
+    const most = this.framer.maxPacketSize
+    if (this.#connectSeen || bytes <= most + FRAMES_MAX) return undefined
+    const limit = 'max_connect_packet_size'
+    return { kind: 'malformed', reason: `more than ${most} bytes before CONNECT`, reasonCode: ReasonCode.PACKET_TOO_LARGE, limit }
   }
 
   /** PUBLISH has come. Gives the milliseconds for which its client has to wait now, by this bound; this message counts all the same. */

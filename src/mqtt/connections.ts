@@ -147,7 +147,9 @@ export class Connections {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
     connection.bufferedInFront = bytes
-    this.#boundBuffers(now, connection)
+    const tooLarge = connection.tooLargeInFront(bytes)
+    if (tooLarge !== undefined) this.#malformed(now, connection, tooLarge)
+    else this.#boundBuffers(now, connection)
   }
 
   #boundBuffers(now: Instant, connection: Connection): void {
@@ -223,7 +225,7 @@ export class Connections {
     const connection = this.#byLink.get(link)
     if (connection === undefined || connection.ended !== undefined || !this.#writeAll(now, connection)) return
     this.#flush(connection)
-    if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
+    if (connection.paused && !connection.isWaiting) this.#resume(now, connection)
   }
 
   /** The process did not run for so many milliseconds. */
@@ -234,7 +236,7 @@ export class Connections {
   handleTimeout(now: Instant): void {
     for (const connection of this.#turns.take()) {
       if (connection.ended !== undefined) this.#finish(now, connection)
-      else if (connection.paused && !isWaiting(connection)) this.#resume(now, connection)
+      else if (connection.paused && !connection.isWaiting) this.#resume(now, connection)
     }
     for (const { link } of this.#turns.takeUnwritten()) this.linkReady(now, link.id)
     for (let left = STEPS_PER_TURN; left > 0; left--) {
@@ -244,7 +246,7 @@ export class Connections {
       if (about === 'silence') this.#silent(now, connection)
       else {
         connection.throttled = false
-        if (!isWaiting(connection)) this.#resume(now, connection)
+        if (!connection.isWaiting) this.#resume(now, connection)
       }
     }
   }
@@ -586,9 +588,5 @@ export class Connections {
     this.#perAddress.add(connection.peer, -1)
   }
 }
-
-/** Whether there is a reason not to read it, beside answers that are still to leave. */
-const isWaiting = ({ throttled, resting, gone, ended, link }: Connection): boolean =>
-  throttled || resting || gone || ended !== undefined || link.state !== 'open'
 
 export type { ConnectionId }

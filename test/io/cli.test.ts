@@ -136,6 +136,7 @@ const SAMPLES: Record<string, string> = {
   group: '225.1.1.9',
   interface: 'eth0',
   networks: '::1',
+  origins: '*',
   'file|url': 'https://x.example/keys',
 }
 
@@ -179,7 +180,7 @@ describe('every flag reaches the configuration', () => {
   })
   test.each(words)('$flag', async ({ flag, name, placeholder }) => {
     const text = SAMPLES[placeholder ?? ''] ?? placeholder?.split('|')[0] ?? ''
-    const value = { true: true, '0600': 0o600, '::1': [{ prefixLength: 128 }] }[text] ?? text
+    const value = { true: true, '0600': 0o600, '::1': [{ prefixLength: 128 }], '*': [{ host: '*' }] }[text] ?? text
     expect(await served(flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: value } } })
   })
   test.each(files)('$flag', async ({ flag }) => {

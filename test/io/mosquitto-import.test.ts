@@ -232,6 +232,16 @@ test('options of Mosquitto 2.1 that are for one listener', () => {
   expect(summary).toMatchObject({ carriedOver: 6, lost: [], losesProtection: false })
 })
 
+test('websockets_origin, of which each line names one more', () => {
+  const text =
+    'listener 9001\nprotocol websockets\nallow_anonymous true\nwebsockets_origin example.org\nwebsockets_origin https://b.example'
+  const { config, summary } = imported(text)
+  const allowed = [{ host: 'example.org' }, { scheme: 'https:', host: 'b.example' }]
+  expect(config.listeners).toMatchObject([{ websocketsOrigin: allowed }])
+  expect(summary).toMatchObject({ lost: [], losesProtection: false })
+  expect(imported(text.replace('example.org', 'no/origin')).summary).toMatchObject({ losesProtection: true })
+})
+
 test('an unknown option below a listener closes that one alone', () => {
   const { config, summary } = imported('allow_anonymous true\nlistener 1\nfrobnicate\nlistener 2\nbridge_frobnicate')
   expect(config.listeners).toMatchObject([{ host: '127.0.0.1' }, { host: '::' }])

@@ -1,8 +1,11 @@
+import { parseNetwork } from '../networks.ts'
+import { parseOrigin } from '../origins.ts'
 import {
   address,
   certificates,
   choice,
   type Entry,
+  listOf,
   onOff,
   optionalFile,
   optionalText,
@@ -61,6 +64,22 @@ export const LISTENER_OPTIONS = {
     default: undefined,
     listener: 'own',
     about: 'The only path that WebSocket clients may ask for. Without it any path will do, as with Mosquitto.',
+  },
+  websockets_origin: {
+    group: 'Listeners',
+    ...listOf('origins like "app.example.org" or "https://app.example.org:8443", or "*"', 'origins', parseOrigin),
+    default: '',
+    listener: 'inherits',
+    about:
+      'Web pages that may connect over WebSocket, beside those of this machine: by host, or by scheme, host and port; * is every page. If empty, pages of any site may, and have to authenticate; where clients do not authenticate, only those of this machine.',
+  },
+  websockets_trusted_proxies: {
+    group: 'Listeners',
+    ...listOf('networks like 10.0.0.0/8 or ::1', 'networks', parseNetwork),
+    default: '',
+    listener: 'inherits',
+    about:
+      'Proxies in front of WebSocket whose header X-Forwarded-For says the address of the client, which then counts for max_connections_per_address and in the log. From anybody else the header means nothing.',
   },
   proxy_protocol: {
     group: 'Listeners',

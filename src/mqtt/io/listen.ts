@@ -1,6 +1,7 @@
 import { type AddressInfo, createServer, type Server, type Socket } from 'node:net'
-import { withoutMapping } from '../../base/networks.ts'
+import { type Network, withoutMapping } from '../../base/networks.ts'
 import type { Notice, NoticeSink } from '../../base/notice.ts'
+import { forwardedPeer, type OriginPolicy } from '../../base/origins.ts'
 import type { Loop } from '../../io/loop.ts'
 import type { StreamInfo } from '../connections.ts'
 import type { ProxyHeader } from '../proxy-protocol.ts'
@@ -31,6 +32,10 @@ export interface ListenOptions {
   readonly useProxyIdentityAsUsername?: boolean
   /** WebSocket upgrades of this URL path only, if given. */
   readonly path?: string
+  /** Pages that may connect over WebSocket; all, if not given. */
+  readonly origins?: OriginPolicy
+  /** Proxies that say in X-Forwarded-For where a WebSocket client is. */
+  readonly trustedProxies?: readonly Network[]
   /** Connections of this listener, at least 1; over it they are closed at once. */
   readonly maxConnections: number
   /** Descriptors of the process that connections may use; one above is refused with a Notice. No bound if not given. */
@@ -119,13 +124,15 @@ class StreamListener implements Listener {
     this.#notice = notice
     const { socketBufferBytes, writeTimeoutMs = WRITE_TIMEOUT_MS } = options
     this.#streams = { loop, socketBufferBytes, writeTimeoutMs }
-    const { protocol, path, maxPacketSize, noDelay, maxConnections } = options
+    const { protocol, path, origins, maxPacketSize, noDelay, maxConnections } = options
     if (protocol === 'websockets') {
       this.#upgrade = new WebSocketUpgrade(
-        { path, maxPacketSize },
+        { path, maxPacketSize, origins },
         {
-          upgraded: (socket, webSocket) =>
-            this.#opened(socket, (from, refused) => openWebSocketStream(socket, webSocket, from, refused, this.#streams)),
+          upgraded: (socket, webSocket, forwardedFor) => {
+            this.#forwarded(socket, forwardedFor)
+            this.#opened(socket, (from, refused) => openWebSocketStream(socket, webSocket, from, refused, this.#streams))
+          },
           refused: (socket, reason) => this.#refused(this.#accepted.get(socket)!, reason, 'info'),
         },
       )
@@ -299,6 +306,16 @@ class StreamListener implements Listener {
       if (limit === undefined) this.#notice({ code: 'protocol-error', level: 'info', peer, reason })
       else this.#notice({ code: 'packet-too-large', level: 'warn', peer, reason, limit })
     })
+  }
+
+  /** A proxy says in its request where the client is. */
+  #forwarded(socket: Socket, forwardedFor: string | undefined): void {
+    const arrival = this.#arrivals.get(this.#accepted.get(socket)!)!
+    const peer = forwardedPeer(forwardedFor, arrival.peer, this.#options.trustedProxies ?? [])
+    if (peer === arrival.peer) return
+    // Until now the place was the proxy's.
+    this.#arrived(arrival)
+    arrival.peer = peer
   }
 
   #arrived(arrival: Arrival): void {

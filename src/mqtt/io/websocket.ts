@@ -1,6 +1,8 @@
 import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { Socket } from 'node:net'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
+import { withoutMapping } from '../../base/networks.ts'
+import { type OriginPolicy, originRefusal } from '../../base/origins.ts'
 import type { StreamInfo } from '../connections.ts'
 import { type Carrier, LINGER_MS, linger, openStream, type StreamOptions } from './socket-stream.ts'
 
@@ -9,11 +11,14 @@ export interface WebSocketOptions {
   readonly path: string | undefined
   /** Bytes of the largest MQTT packet. */
   readonly maxPacketSize: number
+  /** Pages that may connect; all, if not given. */
+  readonly origins?: OriginPolicy | undefined
 }
 
 /** What becomes of a socket that was handed to `WebSocketUpgrade.accept`: it is upgraded once, or closes. */
 export interface WebSocketEvents {
-  upgraded(socket: Socket, webSocket: WebSocket): void
+  /** `forwardedFor`: the header X-Forwarded-For. */
+  upgraded(socket: Socket, webSocket: WebSocket, forwardedFor: string | undefined): void
   /** The socket is going to close. */
   refused(socket: Socket, reason: string): void
 }
@@ -27,18 +32,25 @@ const HEADER_MAX = 8 * 1024
 /** A message may hold many small packets, even where the largest one is very small. */
 const PAYLOAD_MIN = 64 * 1024
 
+/** ws keeps each part of a message as an object of its own: of parts smaller than this on average a large message may not have more. */
+const FRAGMENT_BYTES = 16 * 1024
+const FRAGMENTS_MIN = 256
+
 /** The core counts what a connection holds in steps of this many bytes. */
-const REPORT_BYTES = 64 * 1024
+const REPORT_BYTES = 16 * 1024
+/** What ws keeps for each chunk of the network beside its bytes. */
+const CHUNK_BYTES = 128
 
 const UPGRADE_REQUIRED = 426
 const BAD_REQUEST = 400
+const FORBIDDEN = 403
 const CLOSE_NORMAL = 1000
 const CLOSE_UNSUPPORTED_DATA = 1003
 const TEXT_FRAME = 'a text frame (MQTT-6.0.0-1)'
 
 /**
- * Upgrades sockets, which somebody else has accepted, to MQTT over WebSocket [5.0 section 6]. The Origin is not looked at: a page of
- * any site may connect, and has to authenticate as every client does; nothing that a browser adds by itself, such as a cookie, counts.
+ * Upgrades sockets, which somebody else has accepted, to MQTT over WebSocket [5.0 section 6]. Where clients have to authenticate, a page of
+ * any site may connect unless some are named, and has to do so too; nothing that a browser adds by itself, such as a cookie, counts.
  *
  * A message may hold any number of packets (MQTT-6.0.0-2), but no more bytes than the largest packet, or 64 KiB if that is less:
  * ws keeps it until it is whole.
@@ -47,16 +59,25 @@ export class WebSocketUpgrade {
   readonly #http: Server
   readonly #webSockets: WebSocketServer
 
-  constructor({ path, maxPacketSize }: WebSocketOptions, events: WebSocketEvents) {
+  constructor({ path, maxPacketSize, origins }: WebSocketOptions, events: WebSocketEvents) {
     // The types do not know closeTimeout yet.
     const options: ServerOptions & { closeTimeout: number } = {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: Math.max(maxPacketSize, PAYLOAD_MIN),
+      maxFragments: Math.max(FRAGMENTS_MIN, Math.ceil(maxPacketSize / FRAGMENT_BYTES)),
       closeTimeout: LINGER_MS,
       ...(path !== undefined && { path }),
       verifyClient: ({ req }: { req: IncomingMessage }, answer: (ok: boolean, code?: number, message?: string) => void) => {
+        const { origin, host } = req.headers
+        const localAddress = req.socket.localAddress && withoutMapping(req.socket.localAddress)
+        const foreign = origins === undefined ? '' : originRefusal({ origin, host, localAddress }, origins)
+        if (foreign !== '') {
+          events.refused(req.socket, foreign)
+          answer(false, FORBIDDEN, 'This page may not connect')
+          return
+        }
         if (SUBPROTOCOLS.some((name) => offered(req).includes(name))) {
           answer(true)
           return
@@ -73,7 +94,9 @@ export class WebSocketUpgrade {
       response.end('MQTT over WebSocket only\n')
     })
     this.#http.on('upgrade', (request, socket, head) => {
-      this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => events.upgraded(request.socket, webSocket))
+      this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+        events.upgraded(request.socket, webSocket, forwardedFor(request))
+      })
     })
   }
 
@@ -82,6 +105,12 @@ export class WebSocketUpgrade {
     this.#http.emit('connection', socket)
     socket.resume()
   }
+}
+
+/** Node joins the headers of one name by commas. */
+const forwardedFor = ({ headers }: IncomingMessage): string | undefined => {
+  const told = headers['x-forwarded-for']
+  return Array.isArray(told) ? told.join() : told
 }
 
 const offered = ({ headers }: IncomingMessage): string[] =>
@@ -114,7 +143,7 @@ export function openWebSocketStream(
   let held = 0
   let reported = 0
   socket.on('data', ({ length }: Buffer) => {
-    held += length
+    held += length + CHUNK_BYTES
     if (held < reported + REPORT_BYTES || isEnding) return
     reported = held
     stream.buffering(held)

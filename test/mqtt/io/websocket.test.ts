@@ -2,6 +2,8 @@ import { once } from 'node:events'
 import { request } from 'node:http'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
+import { parseNetwork } from '../../../src/base/networks.ts'
+import type { ConnectionLimits } from '../../../src/mqtt/connection-limits.ts'
 import type { ListenOptions } from '../../../src/mqtt/io/listen.ts'
 import { v2, v4Addresses } from '../../vectors/proxy-protocol.ts'
 import { Certificates } from './certificates.ts'
@@ -19,8 +21,8 @@ afterAll(() => certificates.remove())
 
 const opened: TestListener[] = []
 const ends: (() => void)[] = []
-const open = async (options: Partial<ListenOptions> = {}): Promise<TestListener> => {
-  const listener = await TestListener.open({ protocol: 'websockets', ...options })
+const open = async (options: Partial<ListenOptions> = {}, connections: Partial<ConnectionLimits> = {}): Promise<TestListener> => {
+  const listener = await TestListener.open({ protocol: 'websockets', ...options }, connections)
   opened.push(listener)
   return listener
 }
@@ -116,6 +118,47 @@ describe('the upgrade', () => {
     expect(Buffer.from(client.hex, 'hex').toString()).toMatch(answer)
   })
 
+  test('of a page of another site is refused with 403, and of this machine let in', async () => {
+    const roost = await open({ origins: { allowed: [], anonymous: true, ownNames: [] } })
+    expect(await refusal(new WsClient(roost.port, ['mqtt'], { origin: 'https://evil.example' }))).toBe(403)
+    expect(await roost.next('client-refused')).toBe('info PEER: a page of https://evil.example (websockets_origin)')
+    const rebound = { origin: 'http://localhost', headers: { host: 'evil.example' } }
+    expect(await refusal(new WsClient(roost.port, ['mqtt'], rebound))).toBe(403)
+    expect(await roost.next('client-refused')).toBe(
+      'info PEER: a page that calls this machine by another name, evil.example (websockets_origin)',
+    )
+    expect(roost.loop.connectionCount).toBe(0)
+    for (const origin of ['http://localhost:3000', `http://127.0.0.1:${roost.port}`])
+      await new WsClient(roost.port, ['mqtt'], { origin }).open()
+    await new WsClient(roost.port, ['mqtt'], { headers: { host: 'broker.lan' } }).open()
+  })
+
+  test('X-Forwarded-For of a trusted proxy says where the client is, in the log and for max_connections_per_address', async () => {
+    const trustedProxies = [parseNetwork('127.0.0.1')!]
+    const roost = await open({ trustedProxies }, { maxConnectionsPerAddress: 2 })
+    const from = (address: string) =>
+      new WsClient(roost.port, ['mqtt'], { headers: { 'x-forwarded-for': `1.2.3.4, ${address}` } })
+    const first = await from('192.0.2.7').open()
+    first.ws.send(CONNECT)
+    await first.answer(CONNACK)
+    expect(roost.infos[0]?.peer).toMatch(/^192\.0\.2\.7:\d+$/)
+    await from('192.0.2.7').open()
+    const third = await from('192.0.2.7').open()
+    expect(await roost.next('limit-reached')).toMatch(
+      /^warn 192\.0\.2\.7:\d+: connection refused \(max_connections_per_address\)$/,
+    )
+    await third.closed
+    for (const address of ['192.0.2.8', '192.0.2.9']) await from(address).open()
+  })
+
+  test('nobody else is believed', async () => {
+    const roost = await open({ trustedProxies: [parseNetwork('192.0.2.1')!] })
+    const client = await new WsClient(roost.port, ['mqtt'], { headers: { 'x-forwarded-for': '192.0.2.7' } }).open()
+    client.ws.send(CONNECT)
+    await client.answer(CONNACK)
+    expect(roost.infos[0]?.peer).toMatch(/^127\.0\.0\.1:/)
+  })
+
   test('one that is not whole in time is closed', async () => {
     const roost = await open({ connectTimeoutMs: 30 })
     const client = await RawClient.connect({ host: '127.0.0.1', port: roost.port })
@@ -186,6 +229,44 @@ describe('messages', () => {
     expect(await client.closed).toBe(1009)
     expect(await roost.next('packet-too-large')).toContain('above the largest packet')
     expect(await roost.next('client-lost')).toContain('Max payload size exceeded')
+  })
+
+  test('one that is larger than CONNECT may be ends the connection of a stranger before it is there', async () => {
+    const roost = await open({}, { maxConnectPacketSize: 64 * 1024 })
+    const { port } = roost
+    const stranger = await new WsClient(port).open()
+    // A megabyte is announced, and does not come.
+    stranger.ws.send(Buffer.alloc(40 * 1024), { fin: false })
+    stranger.ws.ping('still there?')
+    await once(stranger.ws, 'pong')
+    stranger.ws.send(Buffer.alloc(60 * 1024), { fin: false })
+    await stranger.closed
+    expect(await roost.next('packet-too-large')).toBe('info PEER: more than 65536 bytes before CONNECT (max_connect_packet_size)')
+    // Whoever has connected may.
+    const client = await new WsClient(port).open()
+    client.ws.send(CONNECT)
+    await client.answer(CONNACK)
+    client.ws.send(Buffer.concat(Array.from({ length: 100_000 }, () => PINGREQ)))
+    await client.answer(PINGRESP.repeat(100_000))
+  })
+
+  test('what comes in many small pieces counts for what it takes', async () => {
+    const roost = await open()
+    const client = await RawClient.connect({ host: '127.0.0.1', port: roost.port })
+    const key = Buffer.alloc(16).toString('base64')
+    const headers = [
+      'Host: x',
+      'Upgrade: websocket',
+      'Connection: Upgrade',
+      `Sec-WebSocket-Key: ${key}`,
+      'Sec-WebSocket-Version: 13',
+    ]
+    client.socket.write(`GET / HTTP/1.1\r\n${headers.join('\r\n')}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n`)
+    await once(client.socket, 'data')
+    client.socket.write(Buffer.from('82fe800000000000', 'hex'))
+    await client.dribble(Buffer.alloc(1500))
+    expect(await roost.next('packet-too-large')).toContain('before CONNECT')
+    await client.closed
   })
 
   test('DISCONNECT ends it, pings are answered', async () => {
