@@ -4,6 +4,9 @@ export interface Network {
   readonly prefixLength: number
 }
 
+/** IPv4 within IPv6. */
+const IPV4: Network = { words: [0, 0, 0, 0, 0, 0xffff, 0, 0], prefixLength: 96 }
+
 /** Where nobody forges addresses from outside: loopback, link-local and private ranges. */
 export const PRIVATE_NETWORKS = '127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1 fe80::/10 fc00::/7'.split(
   ' ',
@@ -24,6 +27,14 @@ export function parseNetwork(text: string): Network | undefined {
 export function isWithin(ip: string, networks: readonly Network[]): boolean {
   const words = parseIp(ip)
   return words !== undefined && networks.some((network) => matches(words, network))
+}
+
+/** Whether two addresses are neighbours as networks are mostly divided: the same /24 of IPv4, or the same /64 of IPv6. */
+export function isSameSubnet(one: string, other: string): boolean {
+  const [words, others] = [parseIp(one), parseIp(other)]
+  if (words === undefined || others === undefined) return false
+  const isV4 = matches(words, IPV4)
+  return matches(others, IPV4) === isV4 && matches(words, { words: others, prefixLength: isV4 ? 120 : 64 })
 }
 
 /** The IPv4 address that an IPv6 socket shows as `::ffff:192.0.2.1`; any other text as it is. */

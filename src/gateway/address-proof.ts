@@ -82,6 +82,11 @@ export class AddressProof {
     return this.#unproven.size + this.#proven.size
   }
 
+  /** Whether it is in the trusted networks: what it has proven does not count. */
+  isTrusted(route: RouteKey): boolean {
+    return this.#trusts(carrierOf(route))
+  }
+
   isProven(route: RouteKey): boolean {
     const carrier = carrierOf(route)
     return this.#trusts(carrier) || this.#proven.has(carrier)

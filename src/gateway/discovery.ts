@@ -10,6 +10,8 @@ export interface DiscoveryHost {
   readonly gatewayId: number
   /** `radius` is for forwarders, 0 to 3. */
   transmit(route: RouteKey, message: Message, radius?: number): void
+  /** Whether other gateways are where this comes from. */
+  mayBeGateway(route: RouteKey): boolean
   /** Whether the address is one that nobody forged. */
   isProven(route: RouteKey): boolean
   chance(): number
@@ -20,12 +22,19 @@ const FORWARDERS_MAX = 256
 /** Forwarders know 0 to 3; more is the same as all. */
 const RADIUS_MAX = 3
 
+/** Of our own periods, for which one ADVERTISE of another gateway counts at most: it says itself for how long, and nobody vouches for it. */
+const PERIODS_MAX = 3
+/** The same where we have no period (ms). */
+const SILENT_MS = 3_600_000
+
 interface Place {
   readonly port: Port
   readonly habits: DiscoveryHabits
   advertiseAt: Instant | undefined
   /** A GWINFO that waits for its moment, and how far it goes. */
   answer: { readonly at: Instant; readonly radius: number } | undefined
+  /** A stranger that advertises itself was told; not again before. */
+  toldUntil: Instant | undefined
   /** Until when the other gateways that are heard here count as there, by GwId. */
   readonly others: Map<number, Instant>
 }
@@ -44,7 +53,16 @@ export class Discovery {
     this.#places = Array.from(ports).flatMap((port) =>
       port.discovery === undefined
         ? []
-        : [{ port, habits: port.discovery, advertiseAt: undefined, answer: undefined, others: new Map<number, Instant>() }],
+        : [
+            {
+              port,
+              habits: port.discovery,
+              advertiseAt: undefined,
+              answer: undefined,
+              toldUntil: undefined,
+              others: new Map<number, Instant>(),
+            },
+          ],
     )
   }
 
@@ -70,7 +88,15 @@ export class Discovery {
     const place = this.#places.find((each) => each.port === port)
     if (place === undefined || gwId === this.#host.gatewayId) return
     const { others, habits } = place
-    const until = now + habits.nAdv * duration * 1000
+    const mostMs = habits.tAdvSeconds === 0 ? SILENT_MS : PERIODS_MAX * habits.tAdvSeconds * 1000
+    if (!this.#host.mayBeGateway(route)) {
+      if ((place.toldUntil ?? now) > now) return
+      place.toldUntil = now + mostMs
+      const reason = `gateway ${gwId} advertises itself at ${port.name} from where none is expected, and does not count (gateway_networks)`
+      this.#notice({ code: 'gateway-heard', level: 'warn', peer: route, reason })
+      return
+    }
+    const until = now + Math.min(habits.nAdv * duration * 1000, mostMs)
     if ((others.get(gwId) ?? 0) <= now)
       this.#notice({
         code: 'gateway-heard',

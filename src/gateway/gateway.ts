@@ -2,6 +2,7 @@ import { utf8Length } from '../base/bytes.ts'
 import { foreignProtocol } from '../base/foreign-protocol.ts'
 import { earliest, type Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
+import { isWithin, type Network } from '../base/networks.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timers } from '../base/timers.ts'
@@ -21,7 +22,7 @@ import type { GatewayOptions } from './options.ts'
 import type { Port } from './port.ts'
 import { type Datagram, Ports } from './ports.ts'
 import { isQosM1ClientId, QosM1 } from './qos-m1.ts'
-import { carrierOf, DEFAULT_PORT, nodeIdOf, nodeRoute } from './route.ts'
+import { carrierOf, DEFAULT_PORT, ipOf, isSameHost, isSameNetwork, nodeIdOf, nodeRoute } from './route.ts'
 import { SnClient } from './sn-client.ts'
 import { PredefinedTopics } from './topic-registry.ts'
 
@@ -60,6 +61,7 @@ export class Gateway implements ClientHost {
   readonly #byLink = new Map<LinkId, SnClient>()
   readonly #proof: AddressProof
   readonly #discovery: Discovery
+  readonly #gatewayNetworks: readonly Network[] | undefined
   readonly #strangers: TokenBucket
   /** When strangers were answered last; the oldest goes where there are too many. */
   readonly #told = new Map<RouteKey, Instant>()
@@ -88,6 +90,8 @@ export class Gateway implements ClientHost {
     this.notice = notice
     this.chance = chance
     this.#strangers = new TokenBucket(options.unknownSenderPerSecond)
+    const { gatewayNetworks = [] } = options
+    this.#gatewayNetworks = gatewayNetworks.length === 0 ? undefined : gatewayNetworks
     const proof = {
       trusted: options.trustedNetworks,
       maxUnproven: options.maxUnprovenAddresses ?? MAX_UNPROVEN,
@@ -212,9 +216,18 @@ export class Gateway implements ClientHost {
       client = new SnClient(clientId, route, this)
       this.#clients.set(clientId, client)
     }
+    if (client.link !== undefined && message.cleanSession && !isSameHost(route, whereabouts(client)))
+      this.#tellEnded(now, client, route)
     this.#bind(now, client, route)
     if (client.state === 'asleep') this.#proof.woke(route)
     client.handle(now, message)
+  }
+
+  /** It may be another sensor with the same name, or somebody who pretends to be it: MQTT-SN 1.2 cannot tell. */
+  #tellEnded(now: Instant, client: SnClient, peer: RouteKey): void {
+    const ago = Math.round((now - client.lastHeard) / 1000)
+    const reason = `CONNECT with CleanSession from another address ends its session: it was heard ${ago} s ago at ${whereabouts(client)}`
+    this.notice({ code: 'client-takeover', level: 'warn', client: client.key, peer, reason })
   }
 
   /** The bound that leaves no place for one more client from there. Forged senders do not take the place of all others. */
@@ -259,6 +272,8 @@ export class Gateway implements ClientHost {
     if (users.isBanned?.(route, clientId) === true) return 'banned (ban_file)'
     const user = users.userOf(clientId, route)
     if (user === undefined) return 'no rule lets it in, or its user is one who has a password (sn_users)'
+    if (known?.link !== undefined && !isWithinAny(route, users.networksOf?.(clientId, whereabouts(known))))
+      return `it is connected from the network that its rule binds it to, at ${whereabouts(known)} (sn_users)`
     return known?.link !== undefined && known.username !== user.username ? 'connected as another user (sn_users)' : ''
   }
 
@@ -271,14 +286,26 @@ export class Gateway implements ClientHost {
     if (client === undefined) return false
     if (client.route === route && this.#byRoute.get(route) === client) return true
     if (client.state !== 'asleep' && client.state !== 'awake') return false
-    const { roam, users } = this.options
-    if (roam === 'never' && client.route !== route) return false
-    const user = users.userOf(clientId, route)
+    if (!this.#mayFollow(client, route)) {
+      const reason = `it sleeps at ${whereabouts(client)}, and is not followed from there (roam)`
+      this.notice({ code: 'client-refused', level: 'info', client: client.key, peer: route, reason })
+      return false
+    }
+    const user = this.options.users.userOf(clientId, route)
     if (user === undefined || user.username !== client.username) return false
     this.#bind(now, client, route)
     // If the store is full, a restart finds the sleeper where it was before, and it roams again.
     client.record(now)
     return true
+  }
+
+  /** PINGREQ with its name is no proof: a sleeper moves within its network, and from anywhere else its messages would be anybody's. */
+  #mayFollow(client: SnClient, route: RouteKey): boolean {
+    const { roam, users } = this.options
+    const from = whereabouts(client)
+    if (from === route || roam !== 'asleep') return from === route || roam === 'anywhere'
+    const networks = users.networksOf?.(client.clientId, from)
+    return networks === undefined ? isSameNetwork(from, route) : isWithinAny(route, networks)
   }
 
   #bind(now: Instant, client: SnClient, route: RouteKey): void {
@@ -300,6 +327,7 @@ export class Gateway implements ClientHost {
     if (before !== undefined && before !== client) {
       // Whatever went there still would be read by the wrong sensor, whose topic ids mean other topics.
       this.ports.withdraw(route)
+      before.formerRoute = route
       before.route = ''
       before.updateListening(now)
       // Whoever has said goodbye has left the address to others.
@@ -458,6 +486,10 @@ export class Gateway implements ClientHost {
     return this.#proof.isProven(route)
   }
 
+  mayBeGateway(route: RouteKey): boolean {
+    return this.#gatewayNetworks === undefined ? this.#proof.isTrusted(route) : isWithinAny(route, this.#gatewayNetworks)
+  }
+
   challenge(route: RouteKey, octets: number, before: number, isTaken: (msgId: number) => boolean): number | undefined {
     return this.#proof.challenge(this.#now, route, octets, before, isTaken)
   }
@@ -541,6 +573,15 @@ export class Gateway implements ClientHost {
 
 /** Clients that are looked at for each newcomer for whom there is no room. */
 const SEARCHED_MAX = 100
+
+/** Where it is, or was before somebody else had its address. */
+const whereabouts = ({ route, formerRoute }: SnClient): RouteKey => (route === '' ? formerRoute : route)
+
+/** No networks are everywhere; what has no IP address, as at a serial line, is in none. */
+function isWithinAny(route: RouteKey, networks: readonly Network[] | undefined): boolean {
+  const ip = ipOf(route)
+  return networks === undefined || (ip !== undefined && isWithin(ip, networks))
+}
 
 const ID_TOO_LONG = 'the client id is too long (max_sn_client_id_length)'
 

@@ -15,6 +15,8 @@ export interface SensorUsers {
   isBanned?(route: RouteKey, clientId: string | undefined): boolean
   /** `undefined`: it may not connect, because it is banned, a rule says so, or by its client id it would be a user who has a password. Without a user name it is anonymous, and the broker says whether that is enough. */
   userOf(clientId: string, route: RouteKey): { readonly username: string | undefined } | undefined
+  /** The networks to which the rule binds it that lets it in there; `undefined` if it names none. */
+  networksOf?(clientId: string, route: RouteKey): readonly Network[] | undefined
   /** The user of QoS -1 messages from this route; `undefined`: they are not taken. */
   qosM1User(route: RouteKey): { readonly username: string | undefined } | undefined
 }
@@ -61,8 +63,11 @@ export interface GatewayOptions {
   readonly wakeMessages: number
   /** Octets after which an awake period begins no further message (ruling A5); Infinity is no bound. */
   readonly wakeBytes: number
-  /** Whether a sleeper that wakes at another address is followed there (ruling A7). */
-  readonly roam: 'asleep' | 'never'
+  /**
+   * Whether a sleeper that wakes at another address is followed there (ruling A7): within its network, `anywhere`, or `never`. Its network is that of the
+   * rule that lets it in, or else its subnet.
+   */
+  readonly roam: 'asleep' | 'anywhere' | 'never'
   /** When a client that connects is told the ids of its session again (ruling A10). */
   readonly register: 'lazy' | 'eager' | 'never'
   /** A sleeper that wants more than its messages has to connect first (ruling A23). */
@@ -83,6 +88,8 @@ export interface GatewayOptions {
   readonly ports?: readonly Port[]
   /** Where sender addresses need no proof (ruling A20); everywhere if it is not there. */
   readonly trustedNetworks?: readonly Network[]
+  /** From where other gateways are listened to; if there are none, from where sender addresses need no proof. */
+  readonly gatewayNetworks?: readonly Network[]
   /** Addresses without proof that are remembered. */
   readonly maxUnprovenAddresses?: number
   /** Clients above which no new one is taken from an address without proof; `maxSessions` if it is not there. */

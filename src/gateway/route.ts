@@ -1,3 +1,4 @@
+import { isSameSubnet } from '../base/networks.ts'
 import type { RouteKey } from './client-host.ts'
 
 /**
@@ -50,3 +51,14 @@ export function ipOf(route: RouteKey): string | undefined {
   const [, bracketed, plain] = /^(?:\[([^\]]+)\]|([\d.]+)):\d+$/.exec(addressOf(route)) ?? []
   return bracketed ?? plain
 }
+
+/** Whether the two are near each other: by IP address in the same subnet, without one at the same port, which is one radio or line. */
+export function isSameNetwork(one: RouteKey, other: RouteKey): boolean {
+  const [ip, otherIp] = [ipOf(one), ipOf(other)]
+  if (ip === undefined || otherIp === undefined) return ip === otherIp && portNameOf(one) === portNameOf(other)
+  return isSameSubnet(ip, otherIp)
+}
+
+/** Whether the two are one host, whatever its port. */
+export const isSameHost = (one: RouteKey, other: RouteKey): boolean =>
+  one === other || (ipOf(one) !== undefined && ipOf(one) === ipOf(other) && portNameOf(one) === portNameOf(other))

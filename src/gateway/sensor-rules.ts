@@ -55,15 +55,23 @@ export class SensorRules implements SensorUsers {
 
   userOf(clientId: string, route: RouteKey): { readonly username: string | undefined } | undefined {
     if (this.isBanned(route, clientId)) return undefined
-    const rule = this.#rules.find(({ clients, networks }) => {
-      const isNamed = clients === undefined || clients.some((pattern) => pattern.fits(clientId))
-      return isNamed && isFrom(route, networks)
-    })
+    const rule = this.#ruleOf(clientId, route)
     if (rule?.user === 'deny') return undefined
     const name = rule?.user.name ?? this.#username
     const username = name?.replaceAll('%c', () => clientId)
     // Anybody may choose a client id: it makes nobody a user that others have a password for.
     return username !== undefined && username !== name && this.#isTaken(username) ? undefined : { username }
+  }
+
+  networksOf(clientId: string, route: RouteKey): readonly Network[] | undefined {
+    return this.#ruleOf(clientId, route)?.networks
+  }
+
+  #ruleOf(clientId: string, route: RouteKey): SensorRule | undefined {
+    return this.#rules.find(({ clients, networks }) => {
+      const isNamed = clients === undefined || clients.some((pattern) => pattern.fits(clientId))
+      return isNamed && isFrom(route, networks)
+    })
   }
 
   /** There is no client id, so only rules about networks alone can fit; they can deny. */

@@ -37,6 +37,8 @@ export class SnClient {
   readonly downlink = new Downlink(this)
   readonly inbound = new Inbound(this)
   route: RouteKey
+  /** Where it was heard last, if somebody else has that address now. */
+  formerRoute: RouteKey = ''
   state: State = 'disconnected'
   link: Link | undefined = undefined
   /** Keep alive, seconds; 0 is no supervision. */

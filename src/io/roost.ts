@@ -365,6 +365,7 @@ export function serverOptions(
       maxDatagram: MESSAGE_BYTES_MAX,
       ports: config.snListeners.map(corePort),
       trustedNetworks: config.trustedNetworks,
+      gatewayNetworks: config.gatewayNetworks,
       maxUnprovenAddresses: config.maxSnUnprovenAddresses,
       maxUnprovenSessions: config.maxSnUnprovenSessions,
       unprovenPerSecond: config.unprovenMessagesPerSecond,

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { Random } from '../../fuzz/sim/random.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { AddressProof, CHALLENGES_MAX, GUESSES_MAX, PROOF_OCTETS } from '../../src/gateway/address-proof.ts'
+import type { GatewayOptions } from '../../src/gateway/options.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
 import { type Message, MsgType, type SnPublish } from '../../src/mqttsn/messages.ts'
 import { say, TestGateway } from './harness.ts'
@@ -16,8 +17,8 @@ const big = 'x'.repeat(300)
 const size = (messages: readonly Message[]): number => messages.reduce((sum, each) => sum + encodedMessage(each).length, 0)
 
 /** A gateway whose ids cannot be guessed, for which no network is trusted; messages that exceed what is earned are plenty. */
-function open(): TestGateway {
-  const gateway = new TestGateway({ trustedNetworks: [], unprovenPerSecond: 1000 })
+function open(more: Partial<GatewayOptions> = {}): TestGateway {
+  const gateway = new TestGateway({ trustedNetworks: [], unprovenPerSecond: 1000, ...more })
   gateway.draw = new Random(7).next
   return gateway
 }
@@ -198,7 +199,7 @@ describe('S1: a sensor that answers notices nothing', () => {
   })
 
   test('a sleeper that wakes at two addresses in turn gets everything once it answers', () => {
-    const gateway = open()
+    const gateway = open({ roam: 'anywhere' })
     gateway.send(OWN, say.connect('s', { clean: false }), say.subscribe('tt', 1), say.disconnect(60_000))
     gateway.publish('tt', big, 1)
     gateway.send(OWN, say.ping('s'))

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { parseNetwork } from '../../src/base/networks.ts'
 import type { DiscoveryHabits, Port } from '../../src/gateway/port.ts'
 import { nodeRoute } from '../../src/gateway/route.ts'
 import { unwrap } from '../../src/mqttsn/forwarder.ts'
@@ -81,6 +82,56 @@ describe('ADVERTISE [1.2 section 6.1]', () => {
     expect(gateway.messages('*')).toEqual([advertise(7)])
     gateway.send('10.0.0.2:1884', advertise(8))
     gateway.advance(30 * MINUTES)
+    expect(gateway.messages('*')).toEqual([])
+  })
+})
+
+describe('ADVERTISE of whoever pretends to be a gateway', () => {
+  const silentFor = (gateway: TestGateway): number => {
+    for (let minutes = 15; minutes < 100 * 60; minutes += 15) {
+      gateway.advance(15 * MINUTES)
+      if (gateway.messages('*').length > 0) return minutes
+    }
+    return Number.POSITIVE_INFINITY
+  }
+
+  test('however long it says that it lasts, standby is silent for no more than three periods of its own', () => {
+    const gateway = started({ standby: true })
+    gateway.advance(40 * MINUTES)
+    gateway.send('10.0.0.2:1884', advertise(8, 65_535))
+    gateway.advance(45 * MINUTES - 1)
+    expect(gateway.messages('*')).toEqual([])
+    gateway.advance(1)
+    expect(gateway.messages('*')).toEqual([advertise(7)])
+  })
+
+  test('from outside the trusted networks it does not count, even if that address has proven itself, and is told once', () => {
+    const trustedNetworks = [parseNetwork('10.0.0.0/8')!]
+    const gateway = new TestGateway({ ports: [{ ...LAN, discovery: { ...HABITS, standby: true } }], trustedNetworks })
+    for (let i = 0; i < 20; i++) gateway.send('203.0.113.9:1', advertise(i % 2 === 0 ? 8 : 9, 65_535))
+    expect(gateway.notices.filter(({ code }) => code === 'gateway-heard')).toEqual([
+      {
+        code: 'gateway-heard',
+        level: 'warn',
+        peer: '203.0.113.9:1',
+        reason: 'gateway 8 advertises itself at sn from where none is expected, and does not count (gateway_networks)',
+      },
+    ])
+    expect(silentFor(gateway)).toBe(45)
+  })
+
+  test('gateway_networks says where gateways are', () => {
+    const gatewayNetworks = [parseNetwork('10.0.0.0/24')!]
+    const ports = [{ ...LAN, discovery: { ...HABITS, standby: true } }]
+    const stranger = new TestGateway({ ports, gatewayNetworks })
+    stranger.advance(40 * MINUTES)
+    stranger.send('10.0.1.2:1884', advertise(8))
+    stranger.advance(5 * MINUTES)
+    expect(stranger.messages('*')).toEqual([advertise(7)])
+    const gateway = new TestGateway({ ports, gatewayNetworks })
+    gateway.advance(40 * MINUTES)
+    gateway.send('10.0.0.2:1884', advertise(8))
+    gateway.advance(5 * MINUTES)
     expect(gateway.messages('*')).toEqual([])
   })
 })

@@ -191,6 +191,7 @@ export class TestGateway {
 
   #run(): void {
     while (this.#runOnce());
+    this.broker.endTurn()
   }
 
   #listenForDisturbance(route: string, message: Message): void {

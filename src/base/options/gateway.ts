@@ -99,10 +99,10 @@ export const GATEWAY_OPTIONS = {
   },
   roam: {
     group: 'MQTT-SN gateway',
-    ...choice('asleep', 'never'),
+    ...choice('asleep', 'anywhere', 'never'),
     default: 'asleep',
     about:
-      'Whether a sleeping sensor that wakes at another address is followed there, or has to connect again. One that is awake always has to.',
+      'Whether a sleeping sensor that wakes at another address is followed there, or has to connect again: within its network, which is the networks of its rule in sn_users, or else its /24 (IPv4) or /64 (IPv6); anywhere, which gives its messages to whoever knows its client id; or never. One that is awake always has to.',
   },
   register: {
     group: 'MQTT-SN gateway',

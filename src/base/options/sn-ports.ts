@@ -165,6 +165,13 @@ export const SN_PORT_OPTIONS = {
     about:
       'Networks whose sender addresses are trusted. Any other address is sent at most three times what came from it, until it has acknowledged a message (docs/security.md). Failed logins (ban_after) ban no address in them.',
   },
+  gateway_networks: {
+    group: GROUP,
+    ...listOf('networks like 10.0.0.0/8 or fe80::/10', 'networks', parseNetwork),
+    default: '',
+    about:
+      'Networks of other gateways: ADVERTISE from anywhere else does not count, and puts no standby to silence. If empty, the trusted_networks.',
+  },
   max_sn_unproven_addresses: {
     group: GROUP,
     ...whole(1, 10_000_000),
