@@ -14,13 +14,12 @@ export const hasWildcard = (topic: string): boolean => topic.includes('+') || to
 /** What is wrong with a topic filter: empty (MQTT-4.7.3-1), `#` (MQTT-4.7.1-1) or `+` (MQTT-4.7.1-2) out of place; '' if nothing is. */
 export function topicFilterError(filter: string): string {
   if (filter === '') return 'empty topic filter'
-  for (let i = 0; i < filter.length; i++) {
-    const character = filter[i]
-    if (character !== '+' && character !== '#') continue
-    if (i > 0 && filter[i - 1] !== '/') return `${character} is not a whole level`
-    if (character === '#' ? i + 1 < filter.length : i + 1 < filter.length && filter[i + 1] !== '/') {
-      return character === '#' ? '# is not the last level' : '+ is not a whole level'
-    }
+  const hash = filter.indexOf('#')
+  if (hash > 0 && filter[hash - 1] !== '/') return '# is not a whole level'
+  if (hash >= 0 && hash + 1 < filter.length) return '# is not the last level'
+  for (let plus = filter.indexOf('+'); plus >= 0; plus = filter.indexOf('+', plus + 1)) {
+    const isWhole = (plus === 0 || filter[plus - 1] === '/') && (plus + 1 === filter.length || filter[plus + 1] === '/')
+    if (!isWhole) return '+ is not a whole level'
   }
   return ''
 }

@@ -7,8 +7,9 @@ const TURN_COST = 4096
 /** How much more of it one may have that has ended: what a socket brings at once, unless it is out of the ordinary. */
 const LAST_COST = 8 * TURN_COST
 const SHARE_LEAST = 64
-/** Deliveries that are written in one turn to those for whom many wait; and to each of them where there are many. */
+/** Deliveries that are written in one turn to all for whom many wait; to one of them at most, and at least. */
 const WRITES_PER_TURN = 8192
+const WRITES_MOST = 2048
 const WRITES_LEAST = 64
 /** What a topic filter counts for, and a packet that is no PUBLISH and is answered. */
 const FILTER_COST = 16
@@ -54,7 +55,7 @@ export class Turns {
 
   /** Deliveries that may be written to one connection now. */
   get writable(): number {
-    return Math.max(WRITES_LEAST, WRITES_PER_TURN - this.#written)
+    return Math.max(WRITES_LEAST, Math.min(WRITES_MOST, WRITES_PER_TURN - this.#written))
   }
 
   /** So many were, and more may wait: those are written when all others have had their turn. */

@@ -157,7 +157,9 @@ describe('SUBSCRIBE and UNSUBSCRIBE take as many turns as they need', () => {
     // SUBACK comes before what is retained, and after all of it has been found.
     expect(client.poll()).toEqual([])
     const costs = turns(world)
-    for (const cost of [first, ...costs]) expect(cost).toBeLessThanOrEqual(TURN_LOOKS + SLACK)
+    // The routes that the first filter makes invalid are looked at in one go.
+    expect(first).toBeLessThanOrEqual(2 * TURN_LOOKS)
+    for (const cost of costs) expect(cost).toBeLessThanOrEqual(TURN_LOOKS + SLACK)
     expect(costs.length).toBeGreaterThan(20)
     expect(client.link.state).toBe('open')
     const [suback, ...messages] = client.poll()
@@ -325,5 +327,5 @@ test('a long queue is written over several turns', () => {
     written.push(wire.lines(client).filter((line) => line.startsWith('r/')).length)
   }
   expect(written.reduce((sum, count) => sum + count)).toBe(20_000)
-  expect(Math.max(...written)).toBeLessThanOrEqual(8192)
+  expect(Math.max(...written)).toBeLessThanOrEqual(2048)
 })

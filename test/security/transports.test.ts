@@ -115,3 +115,49 @@ listeners:
     expect(await answer(name, {}, false)).toBeUndefined()
   })
 })
+
+describe('web pages, as configured', () => {
+  const start = (yaml: string): Promise<Running> => {
+    const certificates = new Certificates()
+    const passwords = join(certificates.directory, 'passwords')
+    writeFileSync(passwords, 'alice:$7$1$c2FsdA==$aGFzaA==\n', { mode: 0o600 })
+    const path = join(certificates.directory, 'roost.yaml')
+    writeFileSync(path, `memory: true\nsn_port: 0\n${yaml}`)
+    const config = loadConfig(new Map([['config', { value: path, origin: '--config' }]]), certificates.directory)
+    return startRoost(config, createLog({ logLevel: 'silent', logFormat: 'json' }, process.stdout, false)).finally(() =>
+      certificates.remove(),
+    )
+  }
+  /** The status of the answer to an upgrade. */
+  const status = (port: number, origin: string | undefined): Promise<number | undefined> =>
+    new Promise((resolve) => {
+      const page = new WebSocket(`ws://127.0.0.1:${port}`, 'mqtt', origin === undefined ? {} : { origin })
+      page.on('error', () => {})
+      page.on('unexpected-response', (_, response) => {
+        response.resume()
+        resolve(response.statusCode)
+      })
+      page.on('open', () => {
+        page.terminate()
+        resolve(101)
+      })
+    })
+
+  test.each([
+    ['nothing is configured', '', 403],
+    ['anybody may connect', 'allow_anonymous: true\n', 403],
+    ['clients authenticate', 'password_file: passwords\n', 101],
+    ['clients authenticate, and pages are named', 'password_file: passwords\nwebsockets_origin: app.example.org\n', 403],
+    ['the page is named', 'websockets_origin: app.example.org, https://evil.example\n', 101],
+  ])('%s: a page of another site', async (_, yaml, expected) => {
+    const roost = await start(`${yaml}listeners:\n  - {name: ws, port: 0, protocol: websockets}\n`)
+    try {
+      const { port } = roost.mqtt[0]!
+      expect(await status(port, 'https://evil.example')).toBe(expected)
+      for (const own of [undefined, 'http://localhost:3000', `http://127.0.0.1:${port}`])
+        expect(await status(port, own)).toBe(101)
+    } finally {
+      await roost.stop()
+    }
+  })
+})
