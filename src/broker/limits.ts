@@ -71,7 +71,7 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxSessionsPerAddress: 0,
   maxSessionsPerUser: 0,
   maxSubscriptionsPerSession: 10_000,
-  maxWildcardShapesPerSession: 64,
+  maxWildcardShapesPerSession: 32,
   maxSharedCopiesPerSession: 16,
   maxDeepWildcardLevels: 32_768,
   maxTopicLevels: 128,

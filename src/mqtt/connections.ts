@@ -294,6 +294,7 @@ export class Connections {
   #readPackets(now: Instant, connection: Connection): void {
     const { framer, decoder, link } = connection
     const { traffic } = this
+    let { work } = this.#uplink
     while (framer.next()) {
       const packet = decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end)
       if (packet === undefined) {
@@ -313,9 +314,10 @@ export class Connections {
       } else if (packet.type === PacketType.AUTH && !connection.isConnected) {
         this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
       }
-      const before = this.#uplink.work
+      const before = work
       const goOn = link.send(now, packet) === 'go'
-      const isOver = this.#turns.spend(now, connection, costOf(packet, this.#uplink.work - before))
+      work = this.#uplink.work
+      const isOver = this.#turns.spend(now, connection, costOf(packet, work - before))
       if (!goOn || throttled || isOver) {
         connection.paused = true
         if (!connection.gone) this.#pause(connection)

@@ -51,7 +51,7 @@ describe('what one topic is compared with', () => {
   test('nor do filters of many sessions with few each', () => {
     const limits = { maxDeepWildcardLevels: 1024 }
     const world = new TestBroker({ limits })
-    for (let i = 0; i < 300; i++) subscribed(world.connect(`c${i}`), branching(16, i * 50, 50))
+    for (let i = 0; i < 500; i++) subscribed(world.connect(`c${i}`), branching(16, i * 30, 30))
     const publisher = world.connect('publisher')
     // All shapes of up to eight levels lead to 2^9 - 1 places, and deeper ones to as many more as they are allowed levels; each may be subscribed to.
     const most = 2 * (2 ** 9 - 1 + limits.maxDeepWildcardLevels)

@@ -1,6 +1,8 @@
 import { expect, it } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { ANONYMOUS_SENSORS } from '../../src/gateway/options.ts'
+import { Publish } from '../../src/mqtt/publish.ts'
+import { connectPacket } from '../broker/harness.ts'
 import { say, TestGateway } from './harness.ts'
 
 const SENSORS = 600
@@ -80,4 +82,24 @@ it('sensors that a reload shuts out end in pieces', () => {
   pass(world, 20_000)
   expect([...stateOf(world)]).toEqual([['lost', SENSORS]])
   expect(world.broker.stats.willsPublished).toBe(SENSORS)
+})
+
+it('a wildcard among many retained messages is looked for over several turns, in which the sensor is answered, and nothing overtakes SUBACK', () => {
+  const world = new TestGateway()
+  const publisher = world.broker.open(0, { kind: 'mqtt', peer: 'test', listener: 'mqtt' })
+  publisher.send(0, connectPacket('publisher'))
+  for (let i = 0; i < 20_000; i++) publisher.send(0, Publish.of(`r/${i}`, Buffer.from('x'), 0, true))
+  world.send('r', say.connect('s', { duration: 600 }), say.subscribe('#'), say.ping())
+  expect(world.sent('r')).toEqual(['CONNACK', 'PINGRESP'])
+  // The same again before it is answered is one too many.
+  world.send('r', say.subscribe('#'))
+  expect(world.sent('r')).toEqual(['SUBACK 0000 #9 q0 rc1'])
+  let turns = 0
+  while ((world.broker.nextTimeout() ?? 1) <= world.now) {
+    world.broker.handleTimeout(world.now)
+    turns++
+    world.send('elsewhere', say.ping())
+  }
+  expect(turns).toBeGreaterThan(10)
+  expect(world.sent('r')).toEqual(['SUBACK 0000 #9 q1', 'REGISTER 0401=r/0 #1'])
 })

@@ -194,7 +194,7 @@ export const BROKER_OPTIONS = {
   max_wildcard_shapes_per_session: {
     group: 'MQTT broker',
     ...whole(1, 1_000_000),
-    default: 64,
+    default: 32,
     about:
       'Topic filters of one session that may match the same topic. Filters count once that have their wildcards in the same places, however many they are: `a/+/c` and `x/+/z`.',
   },
