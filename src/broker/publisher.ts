@@ -47,7 +47,7 @@ export class Publisher {
   constructor(context: BrokerContext, markReady: (session: Session) => void) {
     this.#context = context
     this.#room = {
-      asked: 0,
+      looked: 0,
       keepsQos0: context.limits.queueQos0Messages,
       fits: (session, message, qos) => fits(context, session, message, qos),
     }
@@ -67,7 +67,7 @@ export class Publisher {
 
   /** What choosing members of shared subscriptions has cost, in deliveries. */
   get chosen(): number {
-    return this.#room.asked / MEMBERS_PER_DELIVERY
+    return this.#room.looked / MEMBERS_PER_DELIVERY
   }
 
   /** A name for a message in the store, never given before. */

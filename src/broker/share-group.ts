@@ -29,7 +29,7 @@ export class ShareGroup {
     for (let i = 0; i < count; i++) {
       const member = members[(this.#turn + i) % count]!
       const load = loadOf(member, message, room)
-      room.asked++
+      room.looked++
       if (load === 0) return member
       if (load < bestLoad) {
         best = member
@@ -48,7 +48,7 @@ interface Member {
 /** Where messages may wait. */
 export interface Room {
   /** Members that were looked at so far. */
-  asked: number
+  looked: number
   /** QoS 0 waits for those who are away. */
   readonly keepsQos0: boolean
   /** Whether one more message fits into the queue of this session as it is. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
+import { ClientPattern } from '../../src/base/client-pattern.ts'
 import { parseNetwork } from '../../src/base/networks.ts'
-import { ClientPattern } from '../../src/gateway/client-pattern.ts'
 import type { GatewayOptions } from '../../src/gateway/options.ts'
 import { nodeRoute } from '../../src/gateway/route.ts'
 import { type SensorRule, SensorRules } from '../../src/gateway/sensor-rules.ts'
