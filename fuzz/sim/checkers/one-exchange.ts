@@ -30,6 +30,8 @@ export class OneExchange extends SiteChecker {
   readonly #heardAt = new Map<string, number>()
   /** Message ids of PUBLISHes to each sensor: a PUBACK for one of them may come while its topic is registered again. */
   readonly #published = new Map<string, Set<number>>()
+  /** PUBREL that PUBCOMP has still to answer, by sensor and message id. */
+  readonly #released = new Set<string>()
 
   datagramIn(sensor: Sensor, datagram: Uint8Array): void {
     const message = messageOf(datagram)
@@ -53,8 +55,12 @@ export class OneExchange extends SiteChecker {
       const { now } = this.site.world.schedule
       const fits = message.type === (isRegister ? MsgType.REGACK : MsgType.PUBACK)
       if (fits && message.returnCode === ReturnCode.CONGESTION) this.#congested.set(id, now)
-    } else if (message.type === MsgType.PUBCOMP) for (const each of open) each.times = 1
-    else if (message.type === MsgType.PUBREC || (message.type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED)) {
+    } else if (message.type === MsgType.PUBCOMP) {
+      if (this.#released.delete(`${id} ${message.msgId}`)) for (const each of open) each.times = 1
+    } else if (
+      message.type === MsgType.PUBREC ||
+      (message.type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED)
+    ) {
       if (this.#published.get(id)?.has(message.msgId)) this.#end(id, ({ isRegister }) => isRegister)
     }
   }
@@ -80,6 +86,7 @@ export class OneExchange extends SiteChecker {
     if ((message.type === MsgType.PINGRESP && !this.#isActive(id)) || message.type === MsgType.DISCONNECT) this.#open.delete(id)
     if ((message.type === MsgType.SUBACK || message.type === MsgType.REGACK) && message.returnCode === ReturnCode.ACCEPTED)
       this.#end(id, ({ isRegister, topicId }) => isRegister && topicId === message.topicId)
+    if (message.type === MsgType.PUBREL) this.#released.add(`${id} ${message.msgId}`)
     if (message.type !== MsgType.REGISTER && message.type !== MsgType.PUBLISH) return
     const { now } = this.site.world.schedule
     const rested = now - (this.#congested.get(id) ?? Number.NEGATIVE_INFINITY)
