@@ -295,7 +295,7 @@ export class Sessions {
 
   /** Does what is due of a session that nobody is connected to. False if the store has no room for it; then it stays due. */
   #catchUp(now: Instant, session: Session): boolean {
-    if (session.refused === 'end') return this.end(now, session)
+    if (session.refused === 'end') return this.#expire(now, session)
     if (session.refused === 'will' && !this.fireWill(now, session)) return false
     for (const { armed, deadline, owner } of [...session.timers]) {
       const { about } = owner
