@@ -78,12 +78,8 @@ const BUGS: readonly Bug[] = [
     says: 'ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0), lsn)',
     but: 'ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0), 0)',
   },
-  { what: 'SUBACK', says: 'reasonCodes, properties }, lsn)', but: 'reasonCodes, properties }, 0)' },
-  {
-    what: 'UNSUBACK',
-    says: 'reasonCodes, properties: NO_PROPERTIES }, lsn)',
-    but: 'reasonCodes, properties: NO_PROPERTIES }, 0)',
-  },
+  { what: 'SUBACK', says: 'reasonCodes, properties }, lsn)', but: 'reasonCodes, properties }, isSubscribe ? 0 : lsn)' },
+  { what: 'UNSUBACK', says: 'reasonCodes, properties }, lsn)', but: 'reasonCodes, properties }, isSubscribe ? lsn : 0)' },
   {
     what: 'the outgoing QoS 2 PUBLISH',
     says: 'Math.max(inflight.lsn, inflight.queued.message.receiptLsn)',
