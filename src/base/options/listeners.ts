@@ -132,7 +132,7 @@ export const LISTENER_OPTIONS = {
     default: undefined,
     listener: 'own',
     about:
-      'PEM file of revocation lists, with one of each CA that issues client certificates. CAs above that are checked where there is a list for them.',
+      'PEM file of revocation lists, with one of each CA that issues client certificates. CAs above that are checked where there is a list for them. Some versions of Node.js (24.21, 26.8) do not tell which CAs a client has sent: those have to be in cafile.',
   },
   require_certificate: {
     group: 'Listeners',

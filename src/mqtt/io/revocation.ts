@@ -6,6 +6,7 @@ export type RevocationError =
   | 'CERT_REVOKED'
   | 'UNABLE_TO_GET_CRL'
   | 'CRL_SIGNATURE_FAILURE'
+  | 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY'
   | 'CRL_HAS_EXPIRED'
   | 'CRL_NOT_YET_VALID'
   | 'UNREADABLE'
@@ -93,7 +94,8 @@ export class RevocationLists {
     if (lists.length === 0) return 'UNABLE_TO_GET_CRL'
     for (const list of lists) list.verified ||= issuer !== undefined && list.isSignedBy(issuer.publicKey)
     const signed = lists.filter(({ verified }) => verified)
-    if (signed.length === 0) return 'CRL_SIGNATURE_FAILURE'
+    // Node.js 24.21 and 26.8 do not tell which CAs a client has sent: those have to be in `cafile` then.
+    if (signed.length === 0) return issuer === undefined ? 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY' : 'CRL_SIGNATURE_FAILURE'
     if (signed.some(({ serials }) => serials.has(serial))) return 'CERT_REVOKED'
     const begun = signed.filter(({ thisUpdate }) => thisUpdate <= now)
     if (begun.length === 0) return 'CRL_NOT_YET_VALID'

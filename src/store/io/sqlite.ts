@@ -97,6 +97,21 @@ const KINDS: Readonly<Record<string, { readonly code: number; readonly kind: Fai
   SQLITE_NOTADB: { code: 26, kind: 'damaged', reason: 'the file is not a database' },
 }
 
+/** SQLITE_IOERR with what went wrong, by its number: node:sqlite gives no names. */
+const IOERR = [
+  '',
+  '_READ',
+  '_SHORT_READ',
+  '_WRITE',
+  '_FSYNC',
+  '_DIR_FSYNC',
+  '_TRUNCATE',
+  '_FSTAT',
+  '_UNLOCK',
+  '_RDLOCK',
+  '_DELETE',
+]
+
 /** What an error of either binding means. */
 export function failureOf(error: unknown): Failure {
   const { code, errcode, message } = error as { code?: string; errcode?: number; message?: string }
@@ -104,10 +119,15 @@ export function failureOf(error: unknown): Failure {
   for (const [name, known] of Object.entries(KINDS)) {
     const isExtended = typeof code === 'string' && code.startsWith(`${name}_`)
     if (code !== name && !isExtended && (errcode === undefined || (errcode & 0xff) !== known.code)) continue
-    const detail = isExtended ? code : errcode !== undefined && errcode !== known.code ? `${name} ${errcode >> 8}` : name
-    return { kind: known.kind, reason: `${known.reason} (${detail})` }
+    return { kind: known.kind, reason: `${known.reason} (${isExtended ? code : `${name}${extension(name, errcode)}`})` }
   }
   return { kind: 'other', reason: text }
+}
+
+function extension(name: string, errcode: number | undefined): string {
+  const number = (errcode ?? 0) >> 8
+  if (number === 0) return ''
+  return name === 'SQLITE_IOERR' && number < IOERR.length ? IOERR[number]! : ` ${number}`
 }
 
 /** The version of SQLite itself. */
