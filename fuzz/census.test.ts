@@ -29,6 +29,7 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   ],
   [/^stored\.clock$/, 'what the clocks of the machine said, in one row'],
   [/^Pauses\.#|^StoreClock\.|^(Pace\.#notBefore|Expiry\.#retryAt)$/, 'a moment, or a length of time'],
+  [/^Memory\.limits\./, 'bounds, which a site whose faults have ended has no more'],
   [/^RouteCache\./, 'topics without receivers that were published on last: at most 16,384'],
 ]
 

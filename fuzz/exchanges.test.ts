@@ -128,7 +128,7 @@ test('QoS 2 exactly once and QoS 1 at least once, in order and within the window
       expect(subscriber.wrong).toEqual([])
       expect(subscriber.got[2]).toEqual(sent[2])
       expect([...new Set(subscriber.got[1])]).toEqual(sent[1])
-      expect(world.broker.waiting().messages).toBe(0)
+      expect(world.broker.sessions.waiting().messages).toBe(0)
     }),
     runs(50),
   )

@@ -1,4 +1,5 @@
 import { earliest, type Instant, type Machine } from './base/machine.ts'
+import { Memory, type MemoryLimits } from './base/memory.ts'
 import { NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
@@ -16,6 +17,8 @@ import type { GatewayRecord, Store, StoreRecord, WallClock } from './store/store
 export interface ServerOptions {
   readonly broker?: Partial<BrokerLimits>
   readonly connections?: Partial<ConnectionLimits>
+  /** Bounds of what peers make the process hold; none if absent. */
+  readonly memory?: Partial<MemoryLimits>
   readonly gateway: GatewayOptions
   readonly access?: Access
   readonly store: Store
@@ -80,6 +83,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly connections: Connections
   /** How often each Notice came. */
   readonly notices = new NoticeCounts()
+  /** The account of what peers make the process hold. */
+  readonly memory: Memory
   /** Counts a Notice and passes it on: for whoever tells of something on the server's behalf. */
   readonly notice: NoticeSink
   readonly #store: Store
@@ -103,16 +108,20 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.#sys = sysInterval > 0 ? new SysTopics(options.version ?? 'roost') : undefined
     this.#sysIntervalMs = sysInterval * 1000
     this.#processFigures = options.processFigures ?? (() => ({}))
+    const memory = new Memory(options.memory)
+    this.memory = memory
+    memory.count('store', () => store.waitingBytes ?? 0)
     this.broker = new Broker({
       store,
       clock,
       notice,
       random,
+      memory,
       ...(options.broker && { limits: options.broker }),
       ...(options.access && { access: options.access }),
     })
-    this.connections = new Connections(this.broker, options.connections ?? {}, notice)
-    this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random)
+    this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
+    this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random, memory)
   }
 
   /** Takes up what the store has kept: to be called once, before any input and before anything listens. */
@@ -256,7 +265,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const streams = this.connections.traffic
     const datagrams = this.gateway.traffic
     const sum = (of: (traffic: Traffic) => number): number => of(streams) + of(datagrams)
-    const waiting = broker.waiting()
+    const waiting = broker.sessions.waiting()
     const shared = broker.sharedSubscriptionCount
     return {
       clients: {
@@ -279,6 +288,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       stored: { messages: waiting.messages + retained.count, bytes: waiting.bytes + retained.bytes },
       subscriptions: { plain: broker.subscriptionCount - shared, shared },
       notices: this.notices,
+      memory: { limit: this.memory.limits.memoryLimit, used: this.memory.byCategory() },
       process: this.#processFigures(),
     }
   }

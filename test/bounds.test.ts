@@ -226,7 +226,7 @@ const BOUNDS: readonly Bound[] = [
       const reader = wire.connect()
       wire.congested(reader, true)
       for (let times = 0; times < 4; times++) wire.send(reader, subscribe('kept'))
-      expect(wire.broker.waiting()).toEqual({ messages: 3, bytes: 2712 })
+      expect(wire.broker.sessions.waiting()).toEqual({ messages: 3, bytes: 2712 })
     },
   },
   {

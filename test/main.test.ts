@@ -92,6 +92,9 @@ describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
       expect.stringMatching(/^MQTT-SN gateway 1 on udp:\/\/127\.0\.0\.1:[1-9]\d*: sensors/),
       expect.stringMatching(/^To open it to others/),
       expect.stringMatching(
+        /^Clients may make it hold \d+ MiB: 60 % of what .+ leaves of \d+ MiB \(change with --memory-limit\)$/,
+      ),
+      expect.stringMatching(
         /^State is kept in \S+\/SIG\w+, SQLite 3\.\d+\.\d+ \(change with --data-dir, or --memory to keep nothing\)$/,
       ),
       `${signal}: stopping`,

@@ -1,4 +1,5 @@
 import fc from 'fast-check'
+import type { MemoryLimits } from '../../src/base/memory.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
 import type { AirtimeLimits } from '../../src/gateway/airtime.ts'
 import type { GatewayOptions } from '../../src/gateway/options.ts'
@@ -49,6 +50,8 @@ export interface Setup {
   readonly maxRetainedMessages: number
   readonly maxRetainedBytes: number
   readonly maxSubscriptions: number
+  /** Bytes of all that peers make the process hold; Infinity is no bound. */
+  readonly memoryLimit: number
   /** Bytes of records that may wait to become durable. */
   readonly storeBytes: number
 }
@@ -94,6 +97,8 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   maxRetainedMessages: [100, 1],
   maxRetainedBytes: [PLENTY, 30],
   maxSubscriptions: [100, 1],
+  // Of which a sensor and its session take some 4000, and a TCP client 8000.
+  memoryLimit: [Number.POSITIVE_INFINITY, 60_000, 35_000],
   storeBytes: [PLENTY, 2000],
 }
 
@@ -166,4 +171,10 @@ export const brokerLimits = (setup: Setup): Partial<BrokerLimits> => ({
   maxRetainedMessages: setup.maxRetainedMessages,
   maxRetainedBytes: setup.maxRetainedBytes,
   maxSubscriptionsPerSession: setup.maxSubscriptions,
+})
+
+/** As its memory is bounded. */
+export const memoryLimits = ({ memoryLimit }: Setup): Partial<MemoryLimits> => ({
+  memoryLimit,
+  maxMemoryPerClient: memoryLimit / 4,
 })

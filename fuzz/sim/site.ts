@@ -5,7 +5,7 @@ import { Claims, type Published } from './claims.ts'
 import { dropsTold } from './drops-told.ts'
 import { Namesakes } from './namesakes.ts'
 import { Node } from './node.ts'
-import { brokerLimits, gatewayOptions, PLAIN, type Scarce, type Setup } from './setup.ts'
+import { brokerLimits, gatewayOptions, memoryLimits, PLAIN, type Scarce, type Setup } from './setup.ts'
 import { SHORT_SECONDS, Station } from './station.ts'
 import { FILTERS, type Step, TOPICS, WILL_TOPIC } from './step.ts'
 import { TapeNetwork } from './tape-network.ts'
@@ -227,6 +227,7 @@ export class Site {
   settle(): void {
     this.network.heal()
     this.mendStore()
+    this.world.enoughMemory()
     // Where airtime is scarce, what waits for it may wait for hours.
     const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 31 * MINUTE : MINUTE
     for (const { sensor } of this.nodes) sensor.congested = false
@@ -272,7 +273,7 @@ export class Site {
 /** With nobody in it. */
 export function worldOf(setup: Setup): World {
   const always = { sessionExpirySeconds: SESSION_SECONDS, maxIdleMs: HOUR, predefinedTopics: [PREDEFINED] }
-  return new World(1, { ...always, ...gatewayOptions(setup) }, brokerLimits(setup))
+  return new World(1, { ...always, ...gatewayOptions(setup) }, brokerLimits(setup), memoryLimits(setup))
 }
 
 const PREDEFINED = { pattern: '*', topics: new Map([[1, 'pre/one']]) }

@@ -1,3 +1,4 @@
+import { type MemoryLimits, NO_MEMORY_LIMITS } from '../../src/base/memory.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/options.ts'
@@ -183,6 +184,7 @@ export class World {
   #unread: (() => void)[] | undefined
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
+  #memory: Partial<MemoryLimits>
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
   readonly #unobservedKeys = new Set<string>()
@@ -192,9 +194,15 @@ export class World {
   #nextConnection = 1
   #nextAddress = 1
 
-  constructor(seed: number, options: Partial<GatewayOptions> = {}, limits: Partial<BrokerLimits> = {}) {
+  constructor(
+    seed: number,
+    options: Partial<GatewayOptions> = {},
+    limits: Partial<BrokerLimits> = {},
+    memory: Partial<MemoryLimits> = {},
+  ) {
     this.#options = options
     this.#limits = limits
+    this.#memory = memory
     this.random = new Random(seed)
     this.network = new Network(this.schedule, this.random)
     this.carrier = this.network
@@ -213,6 +221,12 @@ export class World {
         this.input({ kind: 'durable' })
       },
     )
+  }
+
+  /** There is as much memory as anybody wants, from now on. */
+  enoughMemory(): void {
+    this.#memory = NO_MEMORY_LIMITS
+    Object.assign(this.server.memory.limits, NO_MEMORY_LIMITS)
   }
 
   addSensor(options: SnClientOptions): Sensor {
@@ -397,6 +411,7 @@ export class World {
         ...this.#options,
       },
       broker: this.#limits,
+      memory: this.#memory,
       store: this.store,
       clock: { epoch: EPOCH },
       notice: (notice: Notice) => {

@@ -3,6 +3,7 @@ import { BROKER_OPTIONS } from './options/broker.ts'
 import { GATEWAY_OPTIONS } from './options/gateway.ts'
 import type { Entry, Kind } from './options/kinds.ts'
 import { LISTENER_OPTIONS } from './options/listeners.ts'
+import { MEMORY_OPTIONS } from './options/memory.ts'
 import { CONFIGURATION_OPTIONS, PROCESS_OPTIONS } from './options/process.ts'
 import { SN_PORT_OPTIONS } from './options/sn-ports.ts'
 
@@ -15,6 +16,7 @@ export const OPTIONS = {
   ...LISTENER_OPTIONS,
   ...ACCESS_OPTIONS,
   ...PROCESS_OPTIONS,
+  ...MEMORY_OPTIONS,
   ...BROKER_OPTIONS,
   ...GATEWAY_OPTIONS,
   ...SN_PORT_OPTIONS,

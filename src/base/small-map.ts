@@ -13,6 +13,11 @@ export class SmallMap<K, V> {
     return this.#value === undefined ? 0 : 1
   }
 
+  /** There have been two at once: it takes what a Map takes from then on. */
+  get isMap(): boolean {
+    return this.#all !== undefined
+  }
+
   get(key: K): V | undefined {
     if (this.#all !== undefined) return this.#all.get(key)
     return this.#key === key ? this.#value : undefined

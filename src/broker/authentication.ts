@@ -1,12 +1,15 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
+import { COST } from '../base/memory-costs.ts'
 import type { LinkId } from '../mqtt/link.ts'
 import { type Auth, type Connect, PacketType } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
+import { propertyBytes } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type AuthAnswer, type AuthRequest, refusalWords } from './access.ts'
 import type { ClientLink } from './client-link.ts'
 import type { Refusal } from './connector.ts'
+import { willBytes } from './holdings.ts'
 import type { Session } from './session.ts'
 
 /** Who a client has turned out to be. */
@@ -26,6 +29,8 @@ export interface Authenticating {
   readonly connect: Connect | undefined
   readonly method: string | undefined
   step: number
+  /** What it takes in memory. */
+  readonly bytes: number
   /** Whose turn it is. */
   awaits: 'shell' | 'client'
 }
@@ -47,6 +52,8 @@ export class Authentication {
   readonly #owner: AuthenticationOwner
   readonly #requests = new Fifo<AuthRequest>()
   readonly #abandoned = new Fifo<LinkId>()
+  /** Bytes of the CONNECTs that wait for an answer. */
+  bytes = 0
 
   constructor(owner: AuthenticationOwner) {
     this.#owner = owner
@@ -65,14 +72,16 @@ export class Authentication {
   /** The link is gone; whoever verifies need not go on. */
   abandon(link: ClientLink): void {
     if (link.authenticating === undefined) return
-    link.authenticating = undefined
+    this.#over(link)
     this.#abandoned.push(link.id)
   }
 
   /** CONNECT waits until somebody has verified who it is from. */
   begin(link: ClientLink, connect: Connect): void {
     const { authenticationMethod: method, authenticationData: data } = connect.properties
-    link.authenticating = { connect, method, step: 0, awaits: 'shell' }
+    const bytes = connectBytes(connect)
+    this.bytes += bytes
+    link.authenticating = { connect, method, step: 0, bytes, awaits: 'shell' }
     this.#ask(link, connect.clientId, connect, method, data, false)
   }
 
@@ -89,7 +98,7 @@ export class Authentication {
         this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'AUTH with another method than CONNECT (MQTT-4.12.1-1)')
         return
       }
-      link.authenticating = { connect: undefined, method, step: 0, awaits: 'shell' }
+      link.authenticating = { connect: undefined, method, step: 0, bytes: 0, awaits: 'shell' }
       this.#ask(link, session.clientId, session, method, data, true)
       return
     }
@@ -111,7 +120,7 @@ export class Authentication {
       link.push(authPacket(ReasonCode.CONTINUE_AUTHENTICATION, method, answer.data), 0)
       return
     }
-    link.authenticating = undefined
+    this.#over(link)
     if (answer.kind === 'refused') {
       const { reasonCode, reason: detail, username } = answer
       const reason = refusalWords(reasonCode)
@@ -138,6 +147,11 @@ export class Authentication {
     link.push(authPacket(ReasonCode.SUCCESS, method, answer.data), 0)
   }
 
+  #over(link: ClientLink): void {
+    this.bytes -= link.authenticating!.bytes
+    link.authenticating = undefined
+  }
+
   #ask(
     link: ClientLink,
     clientId: string,
@@ -150,6 +164,15 @@ export class Authentication {
     this.#requests.push({ link: link.id, step, info: link.info, clientId, username, password, method, data, again })
   }
 }
+
+/** What a CONNECT takes while somebody verifies whom it is from: its password is in the buffer that it was read from. */
+const connectBytes = ({ clientId, username = '', password, will, properties }: Connect): number =>
+  COST.message +
+  clientId.length +
+  username.length +
+  (password?.buffer.byteLength ?? 0) +
+  willBytes(will) +
+  propertyBytes(properties)
 
 function authPacket(reasonCode: number, method: string | undefined, data: Uint8Array | undefined): Auth {
   const properties: Properties = {

@@ -1,5 +1,6 @@
 import { Fifo } from '../base/fifo.ts'
 import { earliest, type Instant } from '../base/machine.ts'
+import { Memory } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
@@ -25,6 +26,7 @@ import { Connector, type Refusal } from './connector.ts'
 import type { BrokerContext } from './context.ts'
 import { Exchanges } from './exchanges.ts'
 import { Expiry } from './expiry.ts'
+import { countMemory, Holdings, ROUTES_MAX, willBytes } from './holdings.ts'
 import { Intake, type IntakeOwner } from './intake.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { Publisher } from './publisher.ts'
@@ -45,6 +47,8 @@ export interface BrokerOptions {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly random: () => number
+  /** The account; without bounds if absent. */
+  readonly memory?: Memory
 }
 
 /**
@@ -54,7 +58,7 @@ export interface BrokerOptions {
 export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwner {
   readonly stats = new Stats()
   readonly sessions: Sessions
-  readonly retained = new Retained()
+  readonly retained: Retained
   readonly #context: BrokerContext
   readonly #publisher: Publisher
   readonly #subscriber: Subscriber
@@ -77,8 +81,10 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   #nextLinkId = 1
 
   constructor(options: BrokerOptions) {
-    const { store, clock, notice } = options
+    const { store, clock, notice, memory = new Memory() } = options
     this.#pace = new Pace(store)
+    const holdings = new Holdings()
+    this.retained = new Retained(holdings, memory.shares)
     const parts = { store, clock, notice, stats: this.stats, retained: this.retained }
     this.#context = {
       limits: { ...DEFAULT_LIMITS, ...options.limits },
@@ -88,7 +94,9 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       notice: options.notice,
       random: options.random,
       stats: this.stats,
-      router: new Router(options.access ?? OPEN_ACCESS),
+      memory,
+      holdings,
+      router: new Router(options.access ?? OPEN_ACCESS, memory.limits.memoryLimit * ROUTES_MAX),
       retained: this.retained,
       sysRetained: new Retained(),
       timers: this.#timers,
@@ -104,6 +112,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     this.#exchanges = new Exchanges(this.#context, this)
     this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
     this.#authentication = new Authentication(this)
+    countMemory(this.#context, this.sessions, this.#authentication)
   }
 
   // --- Uplink
@@ -158,18 +167,6 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     return this.#context.router.sharedSubscriptionCount
   }
 
-  /** What waits in all sessions, or was sent and is not acknowledged; each receiver's copy counts. Asks every session. */
-  waiting(): { messages: number; bytes: number } {
-    let messages = 0
-    let bytes = 0
-    for (const session of this.sessions) {
-      messages += session.queueLength + (session.inflight?.size ?? 0)
-      bytes += session.queuedBytes
-      for (const { queued } of session.inflight?.values() ?? []) bytes += queued.message.weight
-    }
-    return { messages, bytes }
-  }
-
   /** Publishes what the broker tells of itself, retained, on a topic under `$SYS`. */
   publishSys(now: Instant, topic: string, value: string): void {
     this.#publisher.publishSys(now, topic, value)
@@ -187,7 +184,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       if (timer === undefined) break
       const { session, about } = timer.owner
       if (about === 'held') this.sessions.letGo(now, session)
-      else if (session.link !== undefined) this.#close(now, session.link, ReasonCode.MAXIMUM_CONNECT_TIME, true)
+      else if (session.link !== undefined) this.close(now, session.link, ReasonCode.MAXIMUM_CONNECT_TIME)
     }
     this.#pace.run(now, () => {
       const timer = this.#clocks.expired(now)
@@ -258,7 +255,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   /** Second half of the end: MQTT 5 clients are told why, 3.x connections are closed. False: there are more, to be called again. */
   closeAll(now: Instant, reasonCode: number): boolean {
-    return this.#leave(now, (link) => this.#close(now, link, reasonCode, true))
+    return this.#leave(now, (link) => this.close(now, link, reasonCode))
   }
 
   #leave(now: Instant, leave: (link: ClientLink) => void): boolean {
@@ -315,6 +312,10 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     this.sessions.letGo(now, session)
   }
 
+  holds(session: Session): void {
+    this.#context.memory.shares.settle(session)
+  }
+
   windowFull(link: ClientLink, session: Session): void {
     const { maxInflightMessages } = this.#context.limits
     const isCount = (session.inflight?.size ?? 0) >= link.window
@@ -331,6 +332,13 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     // It is asked again when the will fires.
     if (will !== undefined && !mayPublish(this.#context.access, session, will.topic, link.bridge))
       return ReasonCode.NOT_AUTHORIZED
+    const more = willBytes(will) - willBytes(session.will)
+    const over = more > 0 ? this.#context.memory.refusal(session, more) : undefined
+    if (over !== undefined) {
+      const { reason, limit } = over
+      this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, peer: link.info.peer, reason, limit })
+      return ReasonCode.QUOTA_EXCEEDED
+    }
     if (this.sessions.setWill(session, will) !== 'full') return ReasonCode.SUCCESS
     this.noticeFull(link, 'will update')
     return ReasonCode.QUOTA_EXCEEDED
@@ -437,9 +445,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   // --- What comes of authentication
 
   admit(now: Instant, link: ClientLink, packet: Connect, who: Admitted): void {
-    const admitted = this.#connector.admit(now, link, packet, who, (old) =>
-      this.#close(now, old, ReasonCode.SESSION_TAKEN_OVER, true),
-    )
+    const admitted = this.#connector.admit(now, link, packet, who, (old) => this.close(now, old, ReasonCode.SESSION_TAKEN_OVER))
     if ('reasonCode' in admitted) {
       this.refuse(link, packet, admitted)
       return
@@ -484,7 +490,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     }
     const who = { ...(link.client !== undefined && { client: link.client.key }), ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'protocol-error', level: 'info', ...who, peer: link.info.peer, reason: detail })
-    this.#close(now, link, reasonCode, link.client !== undefined, reason)
+    this.close(now, link, reasonCode, link.client !== undefined, reason)
   }
 
   /** The next question about who a client is; answer it with `authenticated`. */
@@ -532,7 +538,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     if (link !== undefined && reasonCode !== 0) {
       const reason = 'the rules have changed'
       notice({ code: 'client-revoked', level: 'warn', client: key, peer: link.info.peer, reason })
-      this.#close(now, link, reasonCode, true, reason)
+      this.close(now, link, reasonCode, true, reason)
     }
     if (!session.ended) this.sessions.recheck(session)
     if (session.link !== undefined) this.markReady(session.link)
@@ -560,7 +566,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   /** The store is full: nothing was acknowledged, so the client keeps what it sent and may try again later. */
   storeFull(now: Instant, link: ClientLink, what: string): void {
     this.noticeFull(link, what)
-    this.#close(now, link, ReasonCode.QUOTA_EXCEEDED, true)
+    this.close(now, link, ReasonCode.QUOTA_EXCEEDED)
   }
 
   noticeFull(link: ClientLink, what: string): void {
@@ -568,7 +574,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     this.#context.notice({ code: 'store-full', level: 'error', ...who, peer: link.info.peer, reason: `${what} refused` })
   }
 
-  #close(now: Instant, link: ClientLink, reasonCode: number, disconnect: boolean, reason?: string): void {
+  close(now: Instant, link: ClientLink, reasonCode: number, disconnect = true, reason?: string): void {
     if (link.closed) return
     const session = link.client
     this.#requests.abandon(link)

@@ -36,6 +36,8 @@ export interface LinkOwner {
   mayTakePacketId(session: Session): boolean
   /** A message has left a queue that holds publishers up. */
   drained(now: Instant, session: Session): void
+  /** What is held for the session is another amount: nothing waits any more, for example. */
+  holds(session: Session): void
   /** No more may be in flight, and something waits. */
   windowFull(link: ClientLink, session: Session): void
   /** True if the message expired, and was dropped and counted. */
@@ -131,6 +133,16 @@ export class ClientLink implements Link {
     return (this.client?.queueLength ?? 0) + (this.#gated?.length ?? 0) + again
   }
 
+  get holder(): Session | undefined {
+    return this.client
+  }
+
+  keeps(bytes: number): void {
+    if (this.client === undefined || this.client.keptBytes === bytes) return
+    this.client.keptBytes = bytes
+    this.#owner.holds(this.client)
+  }
+
   send(now: Instant, packet: Packet): 'go' | 'pause' {
     if (!this.closed) this.#owner.receive(now, this, packet)
     return this.state === 'open' ? 'go' : 'pause'
@@ -159,6 +171,7 @@ export class ClientLink implements Link {
     if (this.listening === on) return
     this.listening = on
     if (on) this.#owner.markReady(this)
+    else this.client?.stops()
   }
 
   setWill(_now: Instant, will: Will | undefined): number {
@@ -286,6 +299,10 @@ export class ClientLink implements Link {
       const entry = session.peekQueue()
       if (entry === undefined) {
         this.#windowTold = false
+        if (session.waited) {
+          session.waited = false
+          this.#owner.holds(session)
+        }
         return undefined
       }
       if (!(entry instanceof Queued)) {

@@ -1,6 +1,8 @@
 import type { Instant } from '../base/machine.ts'
+import type { OverMemory } from '../base/memory.ts'
+import { COST } from '../base/memory-costs.ts'
 import { networkOf } from '../base/networks.ts'
-import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
+import { DEFAULT_LINK_SETTINGS, type LinkInfo, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
@@ -10,6 +12,7 @@ import type { Admitted } from './authentication.ts'
 import { hasUserName, prefixOf } from './client-id-prefix.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
+import { willBytes } from './holdings.ts'
 import { exceedsLevels } from './limits.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
@@ -124,6 +127,8 @@ export class Connector {
         return refusal(ReasonCode.QUOTA_EXCEEDED, `too many sessions (${limit})`)
       }
     }
+    const over = this.#overMemory(old, packet, who.username, info)
+    if (over !== undefined) return refusal(ReasonCode.QUOTA_EXCEEDED, over.reason, over.limit)
     if (old?.link !== undefined) {
       stats.takeovers++
       const reason = `taken over from ${info.peer}`
@@ -154,6 +159,17 @@ export class Connector {
     const properties = this.#properties(link, packet, clientId, expirySeconds, who)
     link.push({ type: PacketType.CONNACK, sessionPresent: present, reasonCode: ReasonCode.SUCCESS, properties }, lsn)
     return session
+  }
+
+  /** Whoever has a session may come back to it, with a will that is larger by little. */
+  #overMemory(old: Session | undefined, { will }: Connect, username: string | undefined, info: LinkInfo): OverMemory | undefined {
+    const { memory } = this.#context
+    if (old === undefined) {
+      const newcomer = memory.shares.newcomer(username, networkOf(info.peer))
+      return memory.refusal(newcomer, COST.session + COST.link + willBytes(will))
+    }
+    const more = willBytes(will) - willBytes(old.will) - WILL_FREE_BYTES
+    return more > 0 ? memory.refusal(old, more) : undefined
   }
 
   #attach(now: Instant, session: Session, link: ClientLink, packet: Connect, who: Admitted): void {
@@ -215,6 +231,9 @@ export class Connector {
     }
   }
 }
+
+/** Bytes of a will that whoever comes back to a session may have, whatever the memory. */
+const WILL_FREE_BYTES = 2048
 
 /**
  * 5.0 assigns a name, whatever Clean Start says (MQTT-3.1.3-6); in 3.1.1 there is nothing to come back to without one

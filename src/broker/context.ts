@@ -1,8 +1,10 @@
+import type { Memory } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { Timers } from '../base/timers.ts'
 import type { Store, WallClock } from '../store/store.ts'
 import type { Access } from './access.ts'
 import type { Expiry } from './expiry.ts'
+import type { Holdings } from './holdings.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Retained } from './retained.ts'
 import type { Router } from './router.ts'
@@ -19,6 +21,8 @@ export interface BrokerContext {
   /** In [0, 1); injected once, so that a run can be repeated. */
   readonly random: () => number
   readonly stats: Stats
+  readonly memory: Memory
+  readonly holdings: Holdings
   readonly router: Router
   readonly retained: Retained
   /** Apart from what clients retain: in no bound and in no store. */

@@ -77,7 +77,7 @@ export class Exchanges {
         return
       }
     }
-    session.received?.delete(packetId)
+    session.unreceive(packetId)
     link.carried?.delete(packetId)
     // After a reconnect it is no error: our PUBCOMP was lost [5.0 section 3.7.2.1], and clients would report a message as failed that was delivered.
     const isMismatch = !known && !link.resumed

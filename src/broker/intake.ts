@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import type { OverMemory } from '../base/memory.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
@@ -16,6 +17,7 @@ export interface IntakeOwner {
   /** Tells it, and ends the conversation. */
   storeFull(now: Instant, link: ClientLink, what: string): void
   noticeFull(link: ClientLink, what: string): void
+  close(now: Instant, link: ClientLink, reasonCode: number): void
 }
 
 /** PUBLISH from a client: taken in and acknowledged, or refused [5.0 sections 3.3, 4.3]. */
@@ -69,8 +71,7 @@ export class Intake {
       link.push(response(PacketType.PUBACK, packetId, reasonCode), lsn)
       return
     }
-    session.received ??= new Map()
-    session.received.set(packetId, lsn)
+    session.receive(packetId, lsn)
     link.push(response(PacketType.PUBREC, packetId, reasonCode), lsn)
   }
 
@@ -97,6 +98,11 @@ export class Intake {
 
   /** Nothing was taken in. 5.0 has a reason code for that; a 3.x client is closed, because any acknowledgement would say that it was. */
   #full(now: Instant, link: ClientLink, qos: number, packetId: number): void {
+    const { over } = this.#publisher
+    if (over !== undefined) {
+      this.#overMemory(now, link, qos, packetId, over)
+      return
+    }
     if (qos === 0 || link.version < 5) {
       if (qos > 0) this.#owner.storeFull(now, link, 'PUBLISH')
       else this.#owner.noticeFull(link, 'PUBLISH')
@@ -108,9 +114,23 @@ export class Intake {
     link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: 'the store is full' }), 0)
   }
 
+  #overMemory(now: Instant, link: ClientLink, qos: number, packetId: number, { reason, limit }: OverMemory): void {
+    const who = { ...(link.client !== undefined && { client: link.client.key }), peer: link.info.peer }
+    this.#context.notice({ code: 'publish-refused', level: 'warn', ...who, reason, limit })
+    if (link.version < 5) {
+      this.#owner.close(now, link, ReasonCode.QUOTA_EXCEEDED)
+      return
+    }
+    if (qos === 1) link.unacknowledged++
+    const type = qos === 1 ? PacketType.PUBACK : PacketType.PUBREC
+    link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: `${reason} (${limit})` }), 0)
+  }
+
   #refuse(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {
-    const reason = `${message.topic}: reason code 0x${reasonCode.toString(16)}`
     const limit = this.#publisher.refusedBy(message, reasonCode)
+    const { over } = this.#publisher
+    const why = over?.limit === limit && over !== undefined ? `${over.reason}: ${message.topic}` : message.topic
+    const reason = `${why}: reason code 0x${reasonCode.toString(16)}`
     const what = { reason, ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
     const told = { reasonString: limit === undefined ? 'not allowed' : `beyond ${limit}` }

@@ -1,7 +1,9 @@
 import type { Instant } from '../base/machine.ts'
+import type { OverMemory } from '../base/memory.ts'
+import { COST } from '../base/memory-costs.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
-import { Publish } from '../mqtt/publish.ts'
+import { Held, Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn, StoredDelivery } from '../store/store.ts'
@@ -10,12 +12,21 @@ import type { BrokerContext } from './context.ts'
 import { exceedsLevels, isTooLong, queueBound, STANDS_STILL_MS } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller } from './queue-room.ts'
 import type { Route, Target } from './router.ts'
-import { Queued, qosOf, type Session } from './session.ts'
+import { messageOf, Queued, qosOf, type Session } from './session.ts'
 import type { Room } from './share-group.ts'
 import { storedMessage } from './stored.ts'
 
 /** Part of a full queue above which its publishers are slowed down, as long as its client keeps reading. */
 const HIGH_WATER = 0.75
+
+/** Part of a full queue above which a message that joins it will have to wait. */
+const LATE = 0.125
+/** Messages that are not worth looking whether they wait. */
+const SHORT_QUEUE = 8
+const WAITING_BYTES = COST.message + COST.queued
+
+/** Sessions for which a message cannot wait, and why. */
+type Crowded = ReadonlyMap<Session, OverMemory>
 
 /** Below this waiting would help nobody. */
 const PATIENCE_LEAST_MS = 10
@@ -35,6 +46,8 @@ interface Receivers {
 export class Publisher {
   /** The receiver of the last accepted message whose queue is nearly full and moves: whoever fills it had better wait. */
   pressed: Session | undefined = undefined
+  /** Why memory had no room for the last message, where `refusal` or `accept` says so. */
+  over: OverMemory | undefined = undefined
   /** Messages queued so far. */
   work = 0
   #taken = 0
@@ -80,13 +93,17 @@ export class Publisher {
     this.#nextMessageId = Math.max(this.#nextMessageId, upTo + 1)
   }
 
-  /** Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. `isBridge`: its CONNECT said so. */
-  refusal(now: Instant, from: Session, message: Publish, isBridge: boolean): number {
+  /**
+   * Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. `isBridge`: its CONNECT said so. `isWill`: memory has room for it,
+   * because it had.
+   */
+  refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, isWill = false): number {
     const { limits, access } = this.#context
     if (isReservedTopic(message.topic) && !mayPublish(access, from, message.topic, isBridge)) return ReasonCode.NOT_AUTHORIZED
     if (isTooLong(message.topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
     if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
-    if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(now, message)) return ReasonCode.QUOTA_EXCEEDED
+    if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(now, from, message, isWill))
+      return ReasonCode.QUOTA_EXCEEDED
     return mayPublish(access, from, message.topic, isBridge) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
@@ -98,16 +115,18 @@ export class Publisher {
     }
     if (reasonCode !== ReasonCode.QUOTA_EXCEEDED) return undefined
     if (message.payloadLength > limits.messageSizeLimit) return 'message_size_limit'
+    if (this.over !== undefined) return this.over.limit
     const isNew = retained.get(message.topic) === undefined
     return isNew && retained.count >= limits.maxRetainedMessages ? 'max_retained_messages' : 'max_retained_bytes'
   }
 
   /**
    * Takes a message in. The Lsn is what its acknowledgement has to wait for; 'full' means that nothing happened, because the
-   * store cannot record it. `receipt` is the packet id of a QoS 2 publisher.
+   * store cannot record it, or because of `over`. `receipt` is the packet id of a QoS 2 publisher.
    */
-  accept(now: Instant, from: Session, message: Publish, receipt: number): Lsn | 'full' {
+  accept(now: Instant, from: Session, message: Publish, receipt: number, isWill = false): Lsn | 'full' {
     this.pressed = undefined
+    this.over = undefined
     message.from = from.key
     if (message.retain) message.source = from.owner
     const expiry = message.properties.messageExpiryInterval
@@ -115,14 +134,59 @@ export class Publisher {
     if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000
     const route = this.#context.router.route(message.topic)
     const { targets, again } = this.#receivers(route, message)
-    const lsn = message.qos === 0 && !message.retain ? 0 : this.#record(now, from, message, targets, receipt)
+    const crowded = message.qos === 0 || isWill ? undefined : this.#crowded(now, from, message, targets)
+    if (crowded === 'all') return 'full'
+    const lsn = message.qos === 0 && !message.retain ? 0 : this.#record(now, from, message, targets, receipt, crowded)
     if (lsn === 'full') return 'full'
     // A receipt that a crash forgets makes the publisher send again: nobody may have seen the message by then.
     if (message.qos === 2) message.receiptLsn = lsn
     if (message.retain) this.#retain(message)
-    this.#deliver(now, from, message, targets)
+    this.#deliver(now, from, message, targets, crowded)
     if (again === undefined) return lsn
     return again.reduce((last, target) => Math.max(last, this.#deliverAgain(now, target, message)), lsn)
+  }
+
+  /**
+   * Those with whom the message would have to wait, and for whom there is no memory; 'all' if nobody else gets it, and it is not retained: then it is
+   * refused, and whoever sent it keeps it. For the others their queue is full.
+   */
+  #crowded(now: Instant, from: Session, message: Publish, targets: readonly Target[]): Crowded | 'all' | undefined {
+    for (let i = 0; i < targets.length; i++)
+      if (this.#waits(now, targets[i]!.session)) return this.#crowdedAmong(now, from, message, targets)
+    return undefined
+  }
+
+  #crowdedAmong(now: Instant, from: Session, message: Publish, targets: readonly Target[]): Crowded | 'all' | undefined {
+    const { memory } = this.#context
+    let crowded: Map<Session, OverMemory> | undefined
+    let any = message.retain
+    for (const all of targets) {
+      const target = all.session === from ? all.own : all
+      if (target === undefined) continue
+      const { session } = target
+      if (this.effectiveQos(target, message) === 0) {
+        any ||= session.link !== undefined
+        continue
+      }
+      const over = this.#waits(now, session) ? memory.refusal(session, message.weight + WAITING_BYTES) : undefined
+      if (over === undefined) any = true
+      else {
+        crowded ??= new Map()
+        crowded.set(session, over)
+        this.over = over
+      }
+    }
+    return crowded === undefined || any ? crowded : 'all'
+  }
+
+  /** Whether a message would stay in the queue of this session for longer than a moment. */
+  #waits(now: Instant, session: Session): boolean {
+    const { link } = session
+    if (link?.listening !== true) return true
+    const { queueLength, drainedAt } = session
+    if (queueLength <= SHORT_QUEUE) return false
+    if ((drainedAt === undefined || now - drainedAt >= STANDS_STILL_MS) && queueLength > link.window) return true
+    return isFuller(this.#context.limits, session, LATE) || (queueLength > link.window && this.#context.memory.isEmergency)
   }
 
   #deliverAgain(now: Instant, target: Target, message: Publish): Lsn {
@@ -220,6 +284,8 @@ export class Publisher {
     let own = message
     let lsn: Lsn | 'full' = 0
     if (qos > 0 && session.persistent) {
+      // Both are in one buffer.
+      message.held ??= new Held()
       own = message.copy()
       own.receiptLsn = message.receiptLsn
       own.id = this.nextMessageId()
@@ -232,8 +298,10 @@ export class Publisher {
       if (lsn === 'full') return 'full'
     }
     const entry = new Queued(own, qos, retain, identifiers, share)
+    const waits = session.link?.listening !== true
     if (isRetained) session.enqueueRetained(entry)
-    else session.enqueue(entry)
+    else session.enqueue(entry, waits)
+    if (waits) this.#keptWaiting(session)
     this.#context.expiry.queued(session, own.expiresAt)
     this.work++
     this.#markReady(session)
@@ -258,7 +326,14 @@ export class Publisher {
     return { targets: all, again }
   }
 
-  #record(now: Instant, from: Session, message: Publish, targets: readonly Target[], receipt: number): Lsn | 'full' {
+  #record(
+    now: Instant,
+    from: Session,
+    message: Publish,
+    targets: readonly Target[],
+    receipt: number,
+    crowded: Crowded | undefined,
+  ): Lsn | 'full' {
     const { store, clock } = this.#context
     const deliveries: StoredDelivery[] = []
     for (const all of targets) {
@@ -266,7 +341,7 @@ export class Publisher {
       if (target === undefined || !target.session.persistent) continue
       const { session, retainAsPublished, subscriptionIdentifiers, share } = target
       const qos = this.effectiveQos(target, message)
-      if (qos === 0 || !hasRoom(this.#context, now, session, message, qos)) continue
+      if (qos === 0 || crowded?.has(session) === true || !hasRoom(this.#context, now, session, message, qos)) continue
       deliveries.push(storedDelivery(session, qos, message.retain && retainAsPublished, subscriptionIdentifiers, share))
     }
     const kept = receipt > 0 && from.persistent
@@ -294,8 +369,17 @@ export class Publisher {
   }
 
   /** What has expired makes room. */
-  #hasRoomToRetain(now: Instant, message: Publish): boolean {
-    return this.#fitsRetained(message) || (this.#context.expiry.dropRetained(now) && this.#fitsRetained(message))
+  #hasRoomToRetain(now: Instant, from: Session, message: Publish, isWill: boolean): boolean {
+    const fits = this.#fitsRetained(message) || (this.#context.expiry.dropRetained(now) && this.#fitsRetained(message))
+    this.over = fits && !isWill ? this.#overMemory(from, message) : undefined
+    return fits && this.over === undefined
+  }
+
+  /** Why there is no memory to retain it; what replaces as much is always taken. */
+  #overMemory(from: Session, message: Publish): OverMemory | undefined {
+    const { retained, memory } = this.#context
+    const more = retained.growth(message)
+    return more <= 0 ? undefined : memory.refusal(from, more, retained.memory, retained.retainedBy(from.key))
   }
 
   #fitsRetained(message: Publish): boolean {
@@ -306,8 +390,14 @@ export class Publisher {
     return count <= limits.maxRetainedMessages && bytes <= limits.maxRetainedBytes
   }
 
-  #deliver(now: Instant, from: Session | undefined, message: Publish, targets: readonly Target[]): void {
-    const { limits, stats } = this.#context
+  #deliver(
+    now: Instant,
+    from: Session | undefined,
+    message: Publish,
+    targets: readonly Target[],
+    crowded?: Crowded | undefined,
+  ): void {
+    const { limits, stats, memory } = this.#context
     for (let i = 0; i < targets.length; i++) {
       const all = targets[i]!
       const target = all.session === from ? all.own : all
@@ -324,14 +414,29 @@ export class Publisher {
         this.dropNewest(session, message)
         continue
       }
-      if (qos > 0 || session.link?.listening !== true) message.own()
+      const waits = session.link?.listening !== true
+      if (crowded !== undefined || (waits && qos === 0)) {
+        const over = qos === 0 ? memory.refusal(session, message.weight + WAITING_BYTES) : crowded?.get(session)
+        if (over !== undefined) {
+          this.dropNewest(session, message, 1, over)
+          continue
+        }
+      }
+      if (qos > 0 || waits) message.own()
       const plain = qos === 0 && !retain && target.subscriptionIdentifiers === undefined
-      session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share))
+      session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share), waits)
+      if (waits) this.#keptWaiting(session)
       if (message.expiresAt !== undefined) this.#context.expiry.queued(session, message.expiresAt)
       this.work++
       if (qos > 0 && isFuller(limits, session, HIGH_WATER) && isWorthWaitingFor(now, session)) this.pressed = session
       this.#markReady(session)
     }
+  }
+
+  /** The shares know at once of what waits for those who are away. */
+  #keptWaiting(session: Session): void {
+    session.waited = true
+    this.#context.memory.shares.settle(session)
   }
 
   /** The QoS with which a message goes to who was granted `qos`; what the broker tells of itself is from nobody, and stays QoS 0. */
@@ -340,15 +445,15 @@ export class Publisher {
   }
 
   /** What cannot wait, and so many in all. */
-  dropNewest(session: Session, message: Publish, count = 1): void {
+  dropNewest(session: Session, message: Publish, count = 1, over?: OverMemory): void {
     this.#context.stats.publishDropped += count
     this.#context.notice({
       code: 'queue-full',
       level: 'warn',
       client: session.key,
-      reason: `message on ${message.topic} dropped: ${session.queueLength} messages, ${session.queuedBytes} bytes wait`,
+      reason: `message on ${message.topic} dropped: ${over?.reason ?? `${session.queueLength} messages, ${session.queuedBytes} bytes wait`}`,
       count,
-      limit: fullOf(this.#context.limits, session),
+      limit: over?.limit ?? fullOf(this.#context.limits, session),
     })
   }
 
@@ -357,8 +462,10 @@ export class Publisher {
     const { queueQos0Messages } = this.#context.limits
     this.#context.stats.publishDropped += session.filterQueue((entry) => {
       if (qosOf(entry) === 0 && !queueQos0Messages) return false
-      if (entry instanceof Queued) entry.message.own()
-      else entry.own()
+      const message = messageOf(entry)
+      if (message.owned) return true
+      message.own()
+      this.#context.holdings.recount(message)
       return true
     })
   }

@@ -1,5 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import type { Publish } from '../mqtt/publish.ts'
+import { Held, type Publish } from '../mqtt/publish.ts'
 import { type BrokerRecord, type SessionKey, type StoredDelivery, wallTime } from '../store/store.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
@@ -37,6 +37,8 @@ export class Recovery {
   #last: Session | undefined = undefined
   /** Messages that came without deliveries, for the `delivery` records that follow. */
   readonly #payloads = new Map<number, Publish>()
+  /** The last message of each topic and length. */
+  readonly #twins = new Map<string, Publish>()
   /** Messages that expire, in whichever places they are. */
   #expiring: Publish[] = []
   #highestMessageId = 0
@@ -60,6 +62,7 @@ export class Recovery {
         const ended = this.#sessions.byKey(record.key)
         if (ended === undefined) return
         this.#context.router.unsubscribeAll(ended)
+        ended.clear()
         this.#sessions.unrestore(ended)
         this.#restored.delete(record.key)
         this.#last = undefined
@@ -92,10 +95,10 @@ export class Recovery {
         this.#context.router.unsubscribe(session, record.filter)
         break
       case 'receipt':
-        receive(session, record.packetId)
+        session.receive(record.packetId, 0)
         break
       case 'released':
-        session.received?.delete(record.packetId)
+        session.unreceive(record.packetId)
         break
       default:
         track(session, this.#restored.get(record.key), record)
@@ -109,6 +112,7 @@ export class Recovery {
     this.#expiring = []
     publisher.skipMessageIds(this.#highestMessageId)
     this.#payloads.clear()
+    this.#twins.clear()
     for (const { session, waiting, sent } of this.#restored.values()) {
       for (const id of sent?.values() ?? []) {
         const { queued, packetId, released } = waiting.get(id)!
@@ -119,11 +123,11 @@ export class Recovery {
       }
       for (const { queued, packetId } of waiting.values()) {
         if (packetId !== 0) continue
-        session.enqueue(queued)
+        session.enqueue(queued, true)
         expiry.queued(session, queued.message.expiresAt)
       }
+      this.#restored.delete(session.key)
     }
-    this.#restored.clear()
     this.#sessions.restored()
     for (const message of retained) if (message.expiresAt !== undefined) retained.set(message.topic, message)
   }
@@ -147,17 +151,37 @@ export class Recovery {
   #message(record: Extract<BrokerRecord, { type: 'message' }>): void {
     const { id, deliveries, receipt, retains } = record
     this.#highestMessageId = Math.max(this.#highestMessageId, id)
-    const message = restoredMessage(record.message)
+    const message = this.#withoutTwin(restoredMessage(record.message))
     if (message.expiresAt !== undefined) this.#expiring.push(message)
     message.id = id
     for (const delivery of deliveries) this.#queue(delivery, message)
-    if (receipt !== undefined) receive(this.#session(receipt.key), receipt.packetId)
+    if (receipt !== undefined) this.#session(receipt.key).receive(receipt.packetId, 0)
     if (retains !== true) {
       if (deliveries.length === 0 && receipt === undefined) this.#payloads.set(id, message)
       return
     }
     if (message.payloadLength === 0) this.#context.retained.delete(message.topic)
     else this.#context.retained.set(message.topic, message)
+  }
+
+  /**
+   * Copies of a message have records of their own, one for each session that was sent the same retained message for example. They shared a buffer when they
+   * were made, and do again, or a process could not hold what the one before did.
+   */
+  #withoutTwin(message: Publish): Publish {
+    const key = `${message.payloadLength} ${message.topic}`
+    const twin = this.#twins.get(key)
+    if (twin === undefined || twin.payload.some((byte, i) => byte !== message.buffer[message.payloadStart + i])) {
+      this.#twins.set(key, message)
+      return message
+    }
+    twin.held ??= new Held()
+    message.held = twin.held
+    message.topic = twin.topic
+    message.buffer = twin.buffer
+    message.payloadStart = twin.payloadStart
+    message.payloadEnd = twin.payloadEnd
+    return message
   }
 
   #queue({ key, qos, retain, subscriptionIdentifiers, share }: StoredDelivery, message: Publish): void {
@@ -174,7 +198,7 @@ export class Recovery {
     if (this.#last?.key === key) return this.#last
     let session = this.#sessions.byKey(key)
     if (session === undefined) {
-      session = sessionOf(key)
+      session = sessionOf(key, this.#context.holdings)
       session.persistent = true
       session.recordedAs = 'connected'
       session.resumePacketIds(0)
@@ -208,9 +232,4 @@ function track(
     waiting.delete(record.id)
     if (message !== undefined && sent?.get(message.packetId) === record.id) sent.delete(message.packetId)
   }
-}
-
-function receive(session: Session, packetId: number): void {
-  session.received ??= new Map()
-  session.received.set(packetId, 0)
 }

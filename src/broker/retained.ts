@@ -1,18 +1,64 @@
+import { ownText } from '../base/bytes.ts'
 import type { Instant } from '../base/machine.ts'
+import { COST, stringBytes } from '../base/memory-costs.ts'
+import type { Holder, Shares, Tally } from '../base/shares.ts'
 import { Timer, Timers } from '../base/timers.ts'
 import type { Publish } from '../mqtt/publish.ts'
+import type { SessionKey } from '../store/store.ts'
+import { type Holdings, messageBytes } from './holdings.ts'
 
 /** The last retained message of each topic [5.0 section 3.3.1.3], as a tree of levels for wildcard subscriptions. */
 export class Retained {
   /** Levels that `search` has compared so far: what it costs. */
   looked = 0
   readonly #root: Node = newNode()
+  readonly #holdings: Holdings | undefined
+  readonly #shares: Shares | undefined
+  /** What each client has retained; its user has it in its share. */
+  readonly #byClient = new Map<SessionKey, RetainedShare>()
   #count = 0
   #bytes = 0
   /** Counts what was retained. */
   #sequence = 0
+  #levels = 0
+  /** Of them, those that have others below. */
+  #branches = 0
+  #levelBytes = 0
+  #messageBytes = 0
   /** Those that expire. */
   readonly #expiries = new Timers<Publish>()
+
+  /** `holdings`: where the messages are counted; `shares`: for whom. */
+  constructor(holdings?: Holdings, shares?: Shares) {
+    this.#holdings = holdings
+    this.#shares = shares
+  }
+
+  /** Bytes of what this client has retained, in whichever session. */
+  retainedBy(key: SessionKey): number {
+    return this.#byClient.get(key)?.heldBytes ?? 0
+  }
+
+  /** What all retained messages take in memory, with the levels of their topics. */
+  get memory(): number {
+    return this.levelBytes + this.#messageBytes
+  }
+
+  /** How much more that would be with this message. */
+  growth(message: Publish): number {
+    let node: Node | undefined = this.#root
+    let more = messageBytes(message)
+    for (const level of message.topic.split('/')) {
+      node = node?.children?.get(level)
+      if (node === undefined) more += COST.level + COST.map + stringBytes(level)
+    }
+    return more - (node?.counted ?? 0)
+  }
+
+  /** What the levels of the topics take in memory, beside the messages. */
+  get levelBytes(): number {
+    return this.#levels * COST.level + this.#branches * COST.map + this.#levelBytes
+  }
 
   get count(): number {
     return this.#count
@@ -34,11 +80,16 @@ export class Retained {
   set(topic: string, message: Publish): void {
     let node = this.#root
     for (const level of topic.split('/')) {
-      node.children ??= new Map()
+      if (node.children === undefined) {
+        node.children = new Map()
+        this.#branches++
+      }
       let child = node.children.get(level)
       if (child === undefined) {
         child = newNode()
-        node.children.set(level, child)
+        node.children.set(ownText(level), child)
+        this.#levels++
+        this.#levelBytes += stringBytes(level)
       }
       node = child
     }
@@ -70,7 +121,12 @@ export class Retained {
     for (let i = path.length - 1; i >= 0 && node.message === undefined && node.children === undefined; i--) {
       const { node: parent, level } = path[i]!
       parent.children!.delete(level)
-      if (parent.children!.size === 0) parent.children = undefined
+      this.#levels--
+      this.#levelBytes -= stringBytes(level)
+      if (parent.children!.size === 0) {
+        parent.children = undefined
+        this.#branches--
+      }
       node = parent
     }
     return true
@@ -113,12 +169,34 @@ export class Retained {
     }
   }
 
+  #share({ from, source }: Publish, bytes: number): void {
+    if (this.#shares === undefined || source === undefined) return
+    let share = this.#byClient.get(from)
+    if (share === undefined) {
+      share = new RetainedShare()
+      this.#byClient.set(from, share)
+      this.#shares.assign(share, source.username, undefined)
+    }
+    share.heldBytes += bytes
+    this.#shares.settle(share)
+    if (share.heldBytes > 0) return
+    this.#shares.forget(share)
+    this.#byClient.delete(from)
+  }
+
   #replace(node: Node, message: Publish | undefined): void {
     if (node.message !== undefined) {
       this.#count--
       this.#bytes -= node.message.weight
+      this.#holdings?.release(node.message)
     }
+    if (node.message !== undefined) this.#share(node.message, -node.counted)
+    this.#messageBytes -= node.counted
+    node.counted = message === undefined ? 0 : messageBytes(message)
+    this.#messageBytes += node.counted
+    if (message !== undefined) this.#share(message, node.counted)
     if (message !== undefined) {
+      this.#holdings?.hold(message)
       this.#count++
       this.#bytes += message.weight
     }
@@ -132,15 +210,25 @@ export class Retained {
   }
 }
 
+/** What one client has retained. */
+class RetainedShare implements Holder {
+  heldBytes = 0
+  tallied = 0
+  user: Tally | undefined = undefined
+  address: Tally | undefined = undefined
+}
+
 interface Node {
   children: Map<string, Node> | undefined
   message: Publish | undefined
   /** When it was retained, among all that were. */
   sequence: number
   expiry: Timer<Publish> | undefined
+  /** Bytes that its message counts for. */
+  counted: number
 }
 
-const newNode = (): Node => ({ children: undefined, message: undefined, sequence: 0, expiry: undefined })
+const newNode = (): Node => ({ children: undefined, message: undefined, sequence: 0, expiry: undefined, counted: 0 })
 
 /** The children that this level of a filter matches. Those that come while they are looked at come too, those that go do not. */
 function childrenOf({ children }: Node, level: string, isFirst: boolean): Iterator<Node> {

@@ -1,3 +1,5 @@
+import { ownText } from '../base/bytes.ts'
+import { COST, stringBytes } from '../base/memory-costs.ts'
 import { hasWildcard } from '../mqtt/topics.ts'
 
 /** Topics whose route is kept, and their longest name in characters: topic names are the peers' choice. */
@@ -7,6 +9,8 @@ const TOPIC_MAX = 1024
 const LEVELS_MAX = 65_536
 /** Levels that changes may look at for each route that was made: what it costs to make the route again is about as much. */
 const LOOKS_PER_ROUTE = 64
+/** Bytes of all routes, if nobody says otherwise: each names all receivers of its topic, however many topics there are. */
+const BYTES_MAX = 256 * 1024 * 1024
 
 /**
  * Results by topic, which a change of a filter invalidates for the topics that the filter matches, and for no others. Their names stand in a tree
@@ -19,7 +23,24 @@ export class RouteCache<R> {
   readonly #routes = new Map<string, R>()
   #root: Node = newNode()
   #levels = 0
+  /** Of them, those that have others below. */
+  #branches = 0
+  #levelBytes = 0
+  #routeBytes = 0
   #credit = 0
+  readonly #bytesOf: (route: R) => number
+  /** Bytes above which all are forgotten. */
+  readonly #most: number
+
+  constructor(bytesOf: (route: R) => number = () => 0, most = BYTES_MAX) {
+    this.#bytesOf = bytesOf
+    this.#most = most
+  }
+
+  /** What it takes in memory. */
+  get bytes(): number {
+    return this.#routeBytes + this.#levels * COST.level + this.#branches * COST.map + this.#levelBytes
+  }
 
   get size(): number {
     return this.#routes.size
@@ -31,17 +52,24 @@ export class RouteCache<R> {
 
   set(topic: string, route: R): void {
     if (topic.length > TOPIC_MAX) return
-    if (this.#routes.size >= ROUTES_MAX || this.#levels >= LEVELS_MAX) this.clear()
+    const bytes = this.#costOf(topic, route)
+    if (bytes > this.#most) return
+    if (this.#routes.size >= ROUTES_MAX || this.#levels >= LEVELS_MAX || this.bytes + bytes > this.#most) this.clear()
     this.#routes.set(topic, route)
+    this.#routeBytes += bytes
     this.#credit += LOOKS_PER_ROUTE
     let node = this.#root
     for (const level of topic.split('/')) {
-      node.children ??= new Map()
+      if (node.children === undefined) {
+        node.children = new Map()
+        this.#branches++
+      }
       let child = node.children.get(level)
       if (child === undefined) {
         child = newNode()
-        node.children.set(level, child)
+        node.children.set(ownText(level), child)
         this.#levels++
+        this.#levelBytes += stringBytes(level)
       }
       node = child
     }
@@ -53,6 +81,9 @@ export class RouteCache<R> {
     this.#routes.clear()
     this.#root = newNode()
     this.#levels = 0
+    this.#branches = 0
+    this.#levelBytes = 0
+    this.#routeBytes = 0
     this.#credit = 0
   }
 
@@ -104,7 +135,12 @@ export class RouteCache<R> {
     return this.#credit >= 0
   }
 
+  #costOf(topic: string, route: R): number {
+    return COST.route + stringBytes(topic) + this.#bytesOf(route)
+  }
+
   #delete(topic: string): void {
+    this.#routeBytes -= this.#costOf(topic, this.#routes.get(topic)!)
     this.#routes.delete(topic)
     const path: { readonly node: Node; readonly level: string }[] = []
     let node = this.#root
@@ -117,7 +153,11 @@ export class RouteCache<R> {
       const { children } = at.node
       children!.delete(at.level)
       this.#levels--
-      if (children!.size === 0) at.node.children = undefined
+      this.#levelBytes -= stringBytes(at.level)
+      if (children!.size === 0) {
+        at.node.children = undefined
+        this.#branches--
+      }
       node = at.node
     }
   }

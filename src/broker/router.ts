@@ -1,7 +1,8 @@
 import { Fifo } from '../base/fifo.ts'
+import { COST, stringBytes } from '../base/memory-costs.ts'
 import { SmallMap } from '../base/small-map.ts'
 import type { QoS } from '../mqtt/packets.ts'
-import { realFilter, sharedFilter } from '../mqtt/topics.ts'
+import { hasWildcard, realFilter, sharedFilter } from '../mqtt/topics.ts'
 import type { Access } from './access.ts'
 import { deepLevelsOf, SessionShapes, ShapeCounts, shapeOf } from './filter-shapes.ts'
 import type { BrokerLimits } from './limits.ts'
@@ -34,6 +35,8 @@ export interface SharedTargets {
 export interface Route {
   readonly targets: readonly Target[]
   readonly shared: readonly SharedTargets[]
+  /** What targets and shared take in memory. */
+  readonly bytes: number
 }
 
 /** Filters of ended sessions that leave the tree in one turn of the event loop: some milliseconds. */
@@ -55,7 +58,7 @@ export class Router {
   readonly #tree = new TopicTree<Session, Subscription>()
   readonly #groups = new Map<string, ShareGroup>()
   readonly #groupTree = new TopicTree<ShareGroup, ShareGroup>()
-  readonly #routes = new RouteCache<Route>()
+  readonly #routes: RouteCache<Route>
   /** Of all filters, which bound what comparing a topic with them costs. */
   readonly #shapes = new ShapeCounts()
   /** Sessions that have ended, with the filters that are still in the tree. */
@@ -63,9 +66,24 @@ export class Router {
   readonly #gone = new Set<Session>()
   /** Filters that may still be taken out in this turn. */
   #left = FILTERS_PER_TURN
+  #groupBytes = 0
+  /** Of what sessions are subscribed to. */
+  #mapBytes = 0
 
-  constructor(access: Access) {
+  /** `routeBytes`: what the routes that are kept may take; a bound of their own if absent. */
+  constructor(access: Access, routeBytes?: number) {
     this.#access = access
+    this.#routes = new RouteCache(({ bytes }) => bytes, routeBytes)
+  }
+
+  /** What subscriptions take in memory. */
+  get bytes(): number {
+    return this.#tree.bytes + this.#groupTree.bytes + this.#groupBytes + this.#mapBytes
+  }
+
+  /** What the routes that are kept take. */
+  get routeBytes(): number {
+    return this.#routes.bytes
   }
 
   /** Levels and subscriptions looked at so far. */
@@ -101,12 +119,18 @@ export class Router {
   /** Gives whether the filter is new to this session. */
   subscribe(session: Session, subscription: Subscription): boolean {
     const { filter } = subscription
-    session.subscriptions ??= new SmallMap()
+    if (session.subscriptions === undefined) {
+      session.subscriptions = new SmallMap()
+      this.#mapBytes += COST.smallMap
+    }
     const before = session.subscriptions.get(filter)
     // Clients subscribe again each time they connect.
     if (before !== undefined && isSame(before, subscription)) return false
+    const wasMap = session.subscriptions.isMap
     session.subscriptions.set(filter, subscription)
+    if (session.subscriptions.isMap !== wasMap) this.#mapBytes += COST.map
     if (before === undefined) {
+      session.filterBytes += filterBytes(filter)
       session.shapes?.add(filter)
       this.#shapes.add(shapeOf(realFilter(filter)))
     }
@@ -137,6 +161,7 @@ export class Router {
 
   unsubscribe(session: Session, filter: string): boolean {
     if (!session.subscriptions?.delete(filter)) return false
+    session.filterBytes -= filterBytes(filter)
     session.shapes?.delete(filter)
     this.#forget(session, filter)
     return true
@@ -148,6 +173,8 @@ export class Router {
     if (subscriptions === undefined) return
     session.subscriptions = undefined
     session.shapes = undefined
+    session.filterBytes = 0
+    this.#mapBytes -= COST.smallMap + (subscriptions.isMap ? COST.map : 0)
     if (subscriptions.size <= this.#left) {
       this.#left -= subscriptions.size
       for (const filter of subscriptions.keys()) this.#forget(session, filter)
@@ -183,7 +210,9 @@ export class Router {
   route(topic: string): Route {
     let route = this.#routes.get(topic)
     if (route === undefined) {
-      route = { targets: this.#targets(topic), shared: this.#shared(topic) }
+      const targets = this.#targets(topic)
+      const shared = this.#shared(topic)
+      route = { targets, shared, bytes: routeBytes(targets, shared) }
       this.#routes.set(topic, route)
     }
     return route
@@ -195,7 +224,9 @@ export class Router {
       group = new ShareGroup(name, filter)
       this.#groups.set(name, group)
       this.#groupTree.set(filter, group, group)
+      this.#groupBytes += COST.shareGroup
     }
+    if (!group.members.has(session)) this.#groupBytes += COST.subscription + stringBytes(name)
     group.members.set(session, subscription)
   }
 
@@ -210,8 +241,10 @@ export class Router {
       return
     }
     group.members.delete(session)
+    this.#groupBytes -= COST.subscription + stringBytes(filter)
     if (group.members.size > 0) return
     this.#groups.delete(filter)
+    this.#groupBytes -= COST.shareGroup
     this.#groupTree.delete(group.filter, group)
   }
 
@@ -240,6 +273,21 @@ export class Router {
       return { group, members }
     })
   }
+}
+
+/** What a filter counts for in the share of its client: in full, whoever else subscribes to the same or to its beginning. */
+export function filterBytes(filter: string): number {
+  const plain = COST.subscription + COST.smallMap + COST.entry + stringBytes(filter)
+  if (!hasWildcard(filter) && sharedFilter(filter) === undefined) return plain
+  let levels = 1
+  for (let at = filter.indexOf('/'); at >= 0; at = filter.indexOf('/', at + 1)) levels++
+  return plain + levels * (COST.level + COST.smallMap + COST.string) + stringBytes(filter)
+}
+
+function routeBytes(targets: readonly Target[], shared: readonly SharedTargets[]): number {
+  let count = targets.length
+  for (const { members } of shared) count += members.length + 1
+  return count * COST.target
 }
 
 function isSame(a: Subscription, b: Subscription): boolean {

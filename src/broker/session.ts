@@ -1,5 +1,7 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
+import { COST, stringBytes } from '../base/memory-costs.ts'
+import type { Holder, Tally } from '../base/shares.ts'
 import type { SmallMap } from '../base/small-map.ts'
 import { Timer } from '../base/timers.ts'
 import type { ClientKind } from '../mqtt/link.ts'
@@ -9,6 +11,7 @@ import type { Lsn, SessionKey, StoredOwner, WallTime } from '../store/store.ts'
 import type { Identity } from './access.ts'
 import type { ClientLink } from './client-link.ts'
 import type { SessionShapes } from './filter-shapes.ts'
+import { type Holdings, willBytes } from './holdings.ts'
 import { PATIENCE_MS } from './limits.ts'
 import { NO_SHARES, type Share } from './session-shares.ts'
 
@@ -88,7 +91,7 @@ export type SessionClock = 'detached' | 'will' | 'expiry'
  * Everything that outlives a connection [5.0 section 4.1]. One object per client whose parts come into being when they are needed,
  * because a million sessions that merely exist must fit in memory.
  */
-export class Session implements Identity {
+export class Session implements Identity, Holder {
   readonly key: SessionKey
   readonly kind: ClientKind
   readonly clientId: string
@@ -104,7 +107,6 @@ export class Session implements Identity {
   expirySeconds = 0
   /** Has records in the store: the session, its queue and its packet ids survive the process. */
   persistent = false
-  will: Will | undefined = undefined
   /** What was due and the store had no room for: it is tried again, and comes before whatever its client wants. */
   refused: 'will' | 'end' | undefined = undefined
   /** After a restart: what the store has of its last conversation, with this will, expiry and owner. A time: when it ended. */
@@ -136,31 +138,67 @@ export class Session implements Identity {
   expiryTimer: Timer<Session> | undefined = undefined
   /** Publishers that wait until this queue is shorter. */
   held: Held | undefined = undefined
+  /** Bytes of its filters, by the estimate for shares: each counts in full, whoever else subscribes to it. */
+  filterBytes = 0
+  /** Bytes that whoever speaks for its client keeps for it: the topic ids of a sensor. */
+  keptBytes = 0
+  tallied = 0
+  /** Something was queued while its client took nothing. */
+  waited = false
+  user: Tally | undefined = undefined
+  address: Tally | undefined = undefined
   /** What is left of `PATIENCE_MS`. */
   patienceMs = PATIENCE_MS
   /** QoS 0 messages that need nothing else wait as themselves, so that fan-out allocates nothing. */
   #queue: Fifo<Publish | Queued> | undefined = undefined
   /** While retained messages are looked for: what came meanwhile, and follows them. */
   #behind: Fifo<Publish | Queued> | undefined = undefined
+  /** How many at the head of the queue leave with the turn, and are not counted: QoS 0, as long as the client takes what comes. */
+  #passing = 0
   #timers: Timer<SessionTimer>[] | undefined = undefined
+  #will: Will | undefined = undefined
+  readonly #holdings: Holdings
   #nextPacketId = 1
   /** From a record with this packet id a new process knows where ids go on. */
   #recordedId = 0
   /** Such a record that may not be durable yet. */
   #recording: { readonly packetId: number; readonly lsn: Lsn } | undefined = undefined
 
-  constructor(kind: ClientKind, clientId: string, key = sessionKey(kind, clientId)) {
+  constructor(kind: ClientKind, clientId: string, holdings: Holdings, key = sessionKey(kind, clientId)) {
     this.kind = kind
     this.clientId = clientId
     this.key = key
+    this.#holdings = holdings
+  }
+
+  /** Bytes of the session alone, without what is in it. */
+  get ownBytes(): number {
+    return COST.session + 2 * stringBytes(this.key)
+  }
+
+  get will(): Will | undefined {
+    return this.#will
+  }
+
+  set will(will: Will | undefined) {
+    this.#holdings.wills += willBytes(will) - willBytes(this.#will)
+    this.#will = will
+  }
+
+  /** What it counts for in the shares of its client, its user and its address. What waits counts in full, whoever else it waits for. */
+  get heldBytes(): number {
+    if (this.ended) return 0
+    const waiting = this.queuedBytes + this.inflightBytes + (this.queueLength + (this.inflight?.size ?? 0)) * WAITING_BYTES
+    return this.ownBytes + this.filterBytes + this.keptBytes + willBytes(this.#will) + waiting
   }
 
   get queueLength(): number {
     return (this.#queue === undefined ? 0 : this.#queue.length) + (this.#behind === undefined ? 0 : this.#behind.length)
   }
 
-  enqueue(entry: Publish | Queued): void {
-    if (this.#behind === undefined) this.#push(entry)
+  /** `waits`: its client takes nothing for now. A message that will have left at the end of the turn is not worth counting. */
+  enqueue(entry: Publish | Queued, waits: boolean): void {
+    if (this.#behind === undefined) this.#push(entry, waits)
     else {
       this.#behind.push(entry)
       this.#entered(entry)
@@ -173,7 +211,7 @@ export class Session implements Identity {
   }
 
   enqueueRetained(entry: Queued): void {
-    this.#push(entry)
+    this.#push(entry, true)
   }
 
   endRetained(): void {
@@ -184,15 +222,46 @@ export class Session implements Identity {
     else for (const entry of behind) this.#queue.push(entry)
   }
 
-  #push(entry: Publish | Queued): void {
+  #push(entry: Publish | Queued, waits: boolean): void {
     this.#queue ??= new Fifo()
-    this.#queue.push(entry)
-    this.#entered(entry)
+    const queue = this.#queue
+    // Behind what waits it waits too.
+    if (entry instanceof Queued || waits || this.#passing < queue.length) this.#entered(entry)
+    else {
+      this.#passing++
+      this.queuedBytes += entry.weight
+      this.queuedQos0++
+    }
+    queue.push(entry)
   }
 
   #entered(entry: Publish | Queued): void {
-    this.queuedBytes += messageOf(entry).weight
-    if (qosOf(entry) === 0) this.queuedQos0++
+    if (entry instanceof Queued) {
+      this.queuedBytes += entry.message.weight
+      if (entry.qos === 0) this.queuedQos0++
+      this.#holdings.queued++
+      this.#holdings.hold(entry.message)
+    } else {
+      this.queuedBytes += entry.weight
+      this.queuedQos0++
+      this.#hold(entry)
+    }
+  }
+
+  /** Its client takes nothing from now on: what would have left with the turn stays. */
+  stops(): void {
+    if (this.#passing === 0) return
+    let left = this.#passing
+    this.#passing = 0
+    for (const entry of this.#queue!) {
+      if (left-- === 0) return
+      this.#hold(messageOf(entry))
+    }
+  }
+
+  #hold(message: Publish): void {
+    this.#holdings.hold(message)
+    this.#holdings.plain++
   }
 
   peekQueue(): Publish | Queued | undefined {
@@ -207,6 +276,7 @@ export class Session implements Identity {
 
   /** Takes out what does not pass; gives how many went. */
   filterQueue(keep: (entry: Publish | Queued) => boolean): number {
+    this.stops()
     const passes = (entry: Publish | Queued): boolean => {
       if (keep(entry)) return true
       this.#left(entry)
@@ -222,6 +292,8 @@ export class Session implements Identity {
     this.inflight ??= new Map()
     this.inflight.set(inflight.packetId, inflight)
     this.inflightBytes += inflight.queued.message.payloadLength
+    this.#holdings.hold(inflight.queued.message)
+    this.#holdings.inflight++
     this.takePlace(inflight)
   }
 
@@ -245,6 +317,8 @@ export class Session implements Identity {
     if (inflight === undefined) return undefined
     this.inflight!.delete(packetId)
     this.inflightBytes -= inflight.queued.message.payloadLength
+    this.#holdings.release(inflight.queued.message)
+    this.#holdings.inflight--
     if (inflight.counts) this.outstanding--
     return inflight
   }
@@ -287,8 +361,39 @@ export class Session implements Identity {
   }
 
   #left(entry: Publish | Queued): void {
-    this.queuedBytes -= messageOf(entry).weight
-    if (qosOf(entry) === 0) this.queuedQos0--
+    if (entry instanceof Queued) {
+      this.queuedBytes -= entry.message.weight
+      if (entry.qos === 0) this.queuedQos0--
+      this.#holdings.queued--
+      this.#holdings.release(entry.message)
+      return
+    }
+    this.queuedBytes -= entry.weight
+    this.queuedQos0--
+    if (this.#passing > 0) this.#passing--
+    else {
+      this.#holdings.plain--
+      this.#holdings.release(entry)
+    }
+  }
+
+  /** A QoS 2 message of its client is taken in, with the Lsn of its receipt. */
+  receive(packetId: number, lsn: Lsn): void {
+    this.received ??= new Map()
+    if (!this.received.has(packetId)) this.#holdings.receipts++
+    this.received.set(packetId, lsn)
+  }
+
+  /** Its packet id is free again. */
+  unreceive(packetId: number): void {
+    if (this.received?.delete(packetId) === true) this.#holdings.receipts--
+  }
+
+  /** The session is over, with everything in it but what waits, which is passed on first. */
+  clear(): void {
+    this.will = undefined
+    this.#holdings.receipts -= this.received?.size ?? 0
+    this.received = undefined
   }
 
   timer(about: SessionTimer['about']): Timer<SessionTimer> {
@@ -311,15 +416,17 @@ export class Session implements Identity {
 const UNRECORDED_MAX = 64
 /** Ids that are passed over because they are in flight: as many as a sensor's window may be (sn_inflight_messages). */
 const WINDOW_MAX = 16
+/** What a message that waits counts for in shares, beside its topic, payload and properties. */
+const WAITING_BYTES = COST.queued + COST.message
 const NO_TIMERS: readonly Timer<SessionTimer>[] = []
 const NOBODY: StoredOwner = { username: undefined, listener: '', verified: false }
 
 export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `${kind}:${clientId}`
 
 /** The session that a stored key names. */
-export function sessionOf(key: SessionKey): Session {
+export function sessionOf(key: SessionKey, holdings: Holdings): Session {
   const kind: ClientKind = key.startsWith('sn:') ? 'sn' : 'mqtt'
-  return new Session(kind, key.slice(kind.length + 1), key)
+  return new Session(kind, key.slice(kind.length + 1), holdings, key)
 }
 
 export const messageOf = (entry: Publish | Queued): Publish => (entry instanceof Queued ? entry.message : entry)

@@ -75,6 +75,18 @@ export class Sessions {
     return this.#mostConnected
   }
 
+  /** What waits in all sessions, or was sent and is not acknowledged; each receiver's copy counts. Asks every session. */
+  waiting(): { messages: number; bytes: number } {
+    let messages = 0
+    let bytes = 0
+    for (const session of this.#byKey.values()) {
+      messages += session.queueLength + (session.inflight?.size ?? 0)
+      bytes += session.queuedBytes
+      for (const { queued } of session.inflight?.values() ?? []) bytes += queued.message.weight
+    }
+    return { messages, bytes }
+  }
+
   get(kind: ClientKind, clientId: string): Session | undefined {
     return this.#byKey.get(sessionKey(kind, clientId))
   }
@@ -90,17 +102,22 @@ export class Sessions {
   /** For the replay: a session that the store knows. */
   restore(session: Session): void {
     this.#byKey.set(session.key, session)
+    this.#context.holdings.sessions += session.ownBytes
   }
 
   /** For the replay: it came to its end after all. */
   unrestore(session: Session): void {
     this.#byKey.delete(session.key)
+    this.#context.holdings.sessions -= session.ownBytes
   }
 
   /** After the replay: whose the sessions are, and what they hold, is known. */
   restored(): void {
+    const { memory } = this.#context
     for (const session of this.#byKey.values()) {
       this.#shares.hold(session, holderOf(session.kind, session.owner))
+      memory.shares.assign(session, session.username, session.owner.address)
+      memory.shares.settle(session)
       if (session.recordedAs !== 'connected') this.#shares.detached(session)
     }
   }
@@ -145,7 +162,7 @@ export class Sessions {
     // Its end may have been due.
     const old = known?.ended === true ? undefined : known
     const present = old !== undefined
-    const session = present ? old : new Session(kind, clientId)
+    const session = present ? old : new Session(kind, clientId, this.#context.holdings)
     // A sensor sleeps with its conversation open, and a will has to fire even if the process dies: both outlast the process.
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
     this.#tellEnds()
@@ -182,6 +199,9 @@ export class Sessions {
     session.resumed ||= present
     this.#shares.hold(session, holderOf(kind, owner))
     this.#shares.used(session)
+    if (!present) this.#context.holdings.sessions += session.ownBytes
+    this.#context.memory.shares.assign(session, username, address)
+    this.#context.memory.shares.settle(session)
     // A client that only comes back may read what it did: nothing in the routes depends on its connection.
     if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
     if (present) this.recheck(session, request.mountPoint)
@@ -262,6 +282,7 @@ export class Sessions {
     this.#disarm(session)
     this.letGo(now, session)
     this.#publisher.detach(session)
+    this.#context.memory.shares.settle(session)
     if (!will) session.will = undefined
     this.#recordDetached(now, session)
     if (session.expirySeconds === 0 && (!session.persistent || this.#context.store.hasRoom)) this.end(now, session)
@@ -344,9 +365,9 @@ export class Sessions {
     const { willDelayInterval: _delay, ...properties } = will.properties
     const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
     // That a bridge may have its will there was asked when it connected.
-    const refusal = this.#publisher.refusal(now, session, message, true)
+    const refusal = this.#publisher.refusal(now, session, message, true, true)
     const { notice, stats, store } = this.#context
-    if (refusal === 0 && this.#publisher.accept(now, session, message, 0) === 'full') {
+    if (refusal === 0 && this.#publisher.accept(now, session, message, 0, true) === 'full') {
       if (session.refused === undefined)
         notice({ code: 'store-full', level: 'error', client: session.key, reason: 'its will waits for room' })
       return this.#refuse(now, session, 'will')
@@ -376,6 +397,9 @@ export class Sessions {
     router.unsubscribeAll(session)
     if (!this.#publisher.passOn(now, session)) return this.#refuse(now, session, 'end')
     session.ended = true
+    session.clear()
+    this.#context.memory.shares.forget(session)
+    this.#context.holdings.sessions -= session.ownBytes
     this.#disarm(session)
     expiry.forget(session)
     if (session.persistent) this.#recordEnd(session.key)

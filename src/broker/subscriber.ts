@@ -1,4 +1,6 @@
 import type { Instant } from '../base/machine.ts'
+import type { OverMemory } from '../base/memory.ts'
+import { COST } from '../base/memory-costs.ts'
 import type { TokenBucket } from '../base/token-bucket.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { ProtocolVersion, QoS, Subscribe, SubscriptionRequest, Unsubscribe } from '../mqtt/packets.ts'
@@ -11,7 +13,7 @@ import type { BrokerContext } from './context.ts'
 import { exceedsLevels, isTooLong } from './limits.ts'
 import type { Publisher } from './publisher.ts'
 import type { Work } from './requests.ts'
-import type { CrowdedLimit } from './router.ts'
+import { type CrowdedLimit, filterBytes } from './router.ts'
 import type { Session, Subscription } from './session.ts'
 import { storedSubscription } from './stored.ts'
 
@@ -62,6 +64,8 @@ const TOO_COSTLY: Refused = {
   reason: 'too many retained messages to look through (max_retained_lookups_per_second)',
   limit: 'max_retained_lookups_per_second',
 }
+/** What one more retained message that waits takes. */
+const WAITING_BYTES = COST.queued + COST.message
 const refusedBy = (limit: CrowdedLimit): Refused => ({
   reasonCode: ReasonCode.QUOTA_EXCEEDED,
   reason: `too many filters that may match the same topic (${limit})`,
@@ -111,7 +115,7 @@ export class Subscriber {
           code: 'subscribe-refused',
           level: 'info',
           client: session.key,
-          reason: `${request.filter}: reason code 0x${refused.reasonCode.toString(16)}`,
+          reason: `reason code 0x${refused.reasonCode.toString(16)}, ${refused.reason}: ${request.filter}`,
           ...(refused.limit !== undefined && { limit: refused.limit }),
         })
         continue
@@ -154,7 +158,7 @@ export class Subscriber {
   }
 
   #refused(now: Instant, session: Session, request: SubscriptionRequest, { lookups }: SubscribeTerms): Refused | undefined {
-    const { limits, access, router } = this.#context
+    const { limits, access, router, memory } = this.#context
     const { filter } = request
     if (exceedsLevels(filter, limits.maxTopicLevels)) return TOO_DEEP
     // MQTT-4.8.2-1, -2
@@ -167,6 +171,8 @@ export class Subscriber {
     if (!access.subscribe(session, realFilter(filter))) return FORBIDDEN
     const crowded = router.crowded(session, filter, limits)
     if (crowded !== undefined) return refusedBy(crowded)
+    const over = subscriptions?.has(filter) === true ? undefined : memory.refusal(session, filterBytes(filter))
+    if (over !== undefined) return { reasonCode: ReasonCode.QUOTA_EXCEEDED, ...over }
     const isSearch = request.retainHandling !== 2 && hasWildcard(filter) && sharedFilter(filter) === undefined
     return isSearch && !lookups.has(now) ? TOO_COSTLY : undefined
   }
@@ -180,10 +186,18 @@ export class Subscriber {
     { lookups }: SubscribeTerms,
   ): Work<Lsn | 'unrecorded' | 'full'> {
     const { router } = this.#context
-    const subscription: Subscription = { ...request, subscriptionIdentifier: identifier }
+    const { filter, qos, noLocal, retainAsPublished, retainHandling } = request
+    // Not by spreading it: V8 would give each a hidden class of its own, six times as large.
+    const subscription: Subscription = {
+      filter,
+      qos,
+      noLocal,
+      retainAsPublished,
+      retainHandling,
+      subscriptionIdentifier: identifier,
+    }
     let lsn: Lsn | 'full' = 0
     if (session.persistent) {
-      const { filter } = request
       lsn = this.#context.store.append({ type: 'subscribe', key: session.key, filter, options: storedSubscription(subscription) })
       if (lsn === 'full') return 'unrecorded'
     }
@@ -218,6 +232,7 @@ export class Subscriber {
     let cost = looked
     let lsn: Lsn = 0
     let first: Publish | undefined
+    let over: OverMemory | undefined
     let dropped = 0
     for (const message of found) {
       lookups.spend(1)
@@ -228,7 +243,9 @@ export class Subscriber {
       if (message === undefined || (message.expiresAt !== undefined && message.expiresAt <= now)) continue
       if (noLocal && message.from === session.key) continue
       if (!access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
-      if (dropped > 0 || !this.#publisher.hasRoomForRetained(session)) {
+      // What is retained is in memory already: the client's share hears of it when it waits.
+      if (dropped === 0) over = this.#context.memory.refusal(undefined, WAITING_BYTES)
+      if (dropped > 0 || over !== undefined || !this.#publisher.hasRoomForRetained(session)) {
         first ??= message
         dropped++
         continue
@@ -239,7 +256,7 @@ export class Subscriber {
       lsn = Math.max(lsn, delivered)
       cost += DELIVERY_LOOKS
     }
-    if (first !== undefined) this.#publisher.dropNewest(session, first, dropped)
+    if (first !== undefined) this.#publisher.dropNewest(session, first, dropped, over)
     return lsn
   }
 

@@ -30,6 +30,8 @@ export interface SysFigures {
   readonly stored: { readonly messages: number; readonly bytes: number }
   readonly subscriptions: { readonly plain: number; readonly shared: number }
   readonly notices: NoticeCounts
+  /** Bytes of the account: what is counted by kind, and the bound (Infinity is none). */
+  readonly memory: { readonly limit: number; readonly used: ReadonlyMap<string, number> }
   readonly process: ProcessFigures
 }
 
@@ -81,10 +83,21 @@ export class SysTopics {
     const seconds = (now - this.#last) / 1000
     for (const [name, counter] of loadTopics(figures)) this.#load(name).update(counter, seconds, name, tell)
     this.#tellProcess(figures.process, tell)
+    if (figures.memory.limit < Number.POSITIVE_INFINITY) this.#tellMemory(figures.memory, tell)
     for (const [limit, count] of figures.notices.byLimit) tell(`roost/limits/${limit}`, count)
     for (const [code, count] of figures.notices.byCode) tell(`roost/notices/${code}`, count)
     this.#last = now
     return changed
+  }
+
+  #tellMemory({ limit, used }: SysFigures['memory'], tell: Tell): void {
+    let sum = 0
+    for (const [kind, bytes] of used) {
+      sum += bytes
+      tell(`roost/memory/${kind}`, Math.round(bytes))
+    }
+    tell('roost/memory/used', Math.round(sum))
+    tell('roost/memory/limit', limit)
   }
 
   #tellProcess({ heapBytes, eventLoopLagMs }: ProcessFigures, tell: Tell): void {

@@ -1,3 +1,5 @@
+import { ownText } from '../base/bytes.ts'
+import { COST, stringBytes } from '../base/memory-costs.ts'
 import { SmallMap } from '../base/small-map.ts'
 import { hasWildcard } from '../mqtt/topics.ts'
 
@@ -12,11 +14,27 @@ export class TopicTree<K, V> {
   readonly #exact = new Map<string, SmallMap<K, V>>()
   readonly #root: Node<K, V> = newNode()
   #size = 0
+  #levels = 0
+  /** Of them, those that have others below. */
+  #branches = 0
+  #levelBytes = 0
+  #filters = 0
+  /** Of filters and branches, those that have had more than one under them. */
+  #maps = 0
+  /** Of the names of filters without wildcards. */
+  #filterBytes = 0
   /** Levels and subscriptions that `match` has looked at so far: what it costs. */
   looked = 0
 
   get size(): number {
     return this.#size
+  }
+
+  /** What it takes in memory, with the filters and what is subscribed under them. */
+  get bytes(): number {
+    const maps = (this.#branches + this.#filters) * COST.smallMap + this.#maps * COST.map
+    const entries = this.#filters * COST.entry + this.#size * COST.subscription
+    return this.#levels * COST.level + this.#levelBytes + maps + entries + this.#filterBytes
   }
 
   /** Nothing is left inside, not even an empty level. */
@@ -27,15 +45,21 @@ export class TopicTree<K, V> {
   /** Sets or replaces what `key` has under `filter`. */
   set(filter: string, key: K, value: V): void {
     const entries = hasWildcard(filter) ? this.#wildEntries(filter) : this.#exactEntries(filter)
-    if (!entries.has(key)) this.#size++
-    entries.set(key, value)
+    if (entries.size === 0) this.#filters++
+    if (!entries.has(key)) {
+      this.#size++
+      this.#filterBytes += stringBytes(filter)
+    }
+    this.#put(entries, key, value)
   }
 
   /** Gives whether there was something to delete. */
   delete(filter: string, key: K): boolean {
     const deleted = hasWildcard(filter) ? this.#deleteWild(filter, key) : this.#deleteExact(filter, key)
-    if (deleted) this.#size--
-    return deleted
+    if (!deleted) return false
+    this.#size--
+    this.#filterBytes -= stringBytes(filter)
+    return true
   }
 
   /** Gives `found` everything whose filter matches the topic; a key comes once for each of its matching filters. */
@@ -83,7 +107,10 @@ export class TopicTree<K, V> {
   #deleteExact(filter: string, key: K): boolean {
     const entries = this.#exact.get(filter)
     if (entries === undefined || !entries.delete(key)) return false
-    if (entries.size === 0) this.#exact.delete(filter)
+    if (entries.size > 0) return true
+    this.#exact.delete(filter)
+    this.#filters--
+    if (entries.isMap) this.#maps--
     return true
   }
 
@@ -94,7 +121,7 @@ export class TopicTree<K, V> {
         node.rest ??= new SmallMap()
         return node.rest
       }
-      node = level === '+' ? anyOf(node) : childOf(node, level)
+      node = level === '+' ? this.#anyOf(node) : this.#childOf(node, level)
     }
     node.entries ??= new SmallMap()
     return node.entries
@@ -115,8 +142,66 @@ export class TopicTree<K, V> {
       entries = node.entries
     }
     if (entries === undefined || !entries.delete(key)) return false
-    if (entries.size === 0) prune(path, node)
+    if (entries.size > 0) return true
+    this.#filters--
+    if (entries.isMap) this.#maps--
+    this.#prune(path, node)
     return true
+  }
+
+  #put<L, T>(map: SmallMap<L, T>, key: L, value: T): void {
+    const wasMap = map.isMap
+    map.set(key, value)
+    if (map.isMap !== wasMap) this.#maps++
+  }
+
+  #anyOf(node: Node<K, V>): Node<K, V> {
+    if (node.any === undefined) {
+      node.any = newNode()
+      this.#levels++
+    }
+    return node.any
+  }
+
+  #childOf(node: Node<K, V>, level: string): Node<K, V> {
+    if (node.children === undefined) {
+      node.children = new SmallMap()
+      this.#branches++
+    }
+    let child = node.children.get(level)
+    if (child === undefined) {
+      child = newNode()
+      this.#put(node.children, ownText(level), child)
+      this.#levels++
+      this.#levelBytes += stringBytes(level)
+    }
+    return child
+  }
+
+  /** Takes away what became empty, from the leaf up, so that a filter that was dropped leaves nothing behind. */
+  #prune(path: { node: Node<K, V>; level: string }[], leaf: Node<K, V>): void {
+    if (leaf.entries?.size === 0) leaf.entries = undefined
+    if (leaf.rest?.size === 0) leaf.rest = undefined
+    for (let i = path.length - 1; i >= 0; i--) {
+      const { node, level } = path[i]!
+      if (level === '+' && node.any !== undefined && isEmpty(node.any)) {
+        node.any = undefined
+        this.#levels--
+      } else if (level !== '+' && level !== '#') {
+        const child = node.children?.get(level)
+        if (child !== undefined && isEmpty(child)) {
+          node.children!.delete(level)
+          this.#levels--
+          this.#levelBytes -= stringBytes(level)
+        }
+        if (node.children?.size === 0) {
+          this.#branches--
+          if (node.children.isMap) this.#maps--
+          node.children = undefined
+        }
+      }
+      if (!isEmpty(node)) return
+    }
   }
 }
 
@@ -131,36 +216,5 @@ interface Node<K, V> {
 
 const newNode = <K, V>(): Node<K, V> => ({ children: undefined, any: undefined, rest: undefined, entries: undefined })
 
-function anyOf<K, V>(node: Node<K, V>): Node<K, V> {
-  node.any ??= newNode()
-  return node.any
-}
-
-function childOf<K, V>(node: Node<K, V>, level: string): Node<K, V> {
-  node.children ??= new SmallMap()
-  let child = node.children.get(level)
-  if (child === undefined) {
-    child = newNode()
-    node.children.set(level, child)
-  }
-  return child
-}
-
 const isEmpty = <K, V>(node: Node<K, V>): boolean =>
   node.children === undefined && node.any === undefined && node.rest === undefined && node.entries === undefined
-
-/** Takes away what became empty, from the leaf up, so that a filter that was dropped leaves nothing behind. */
-function prune<K, V>(path: { node: Node<K, V>; level: string }[], leaf: Node<K, V>): void {
-  if (leaf.entries?.size === 0) leaf.entries = undefined
-  if (leaf.rest?.size === 0) leaf.rest = undefined
-  for (let i = path.length - 1; i >= 0; i--) {
-    const { node, level } = path[i]!
-    if (level === '+' && node.any !== undefined && isEmpty(node.any)) node.any = undefined
-    else if (level !== '+' && level !== '#') {
-      const child = node.children?.get(level)
-      if (child !== undefined && isEmpty(child)) node.children!.delete(level)
-      if (node.children?.size === 0) node.children = undefined
-    }
-    if (!isEmpty(node)) return
-  }
-}

@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import type { Memory } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { Pauses } from '../base/pauses.ts'
 import type { Timers } from '../base/timers.ts'
@@ -33,6 +34,9 @@ export interface ClientHost {
   readonly pauses: Pauses
   readonly traffic: Traffic
   readonly ports: Ports
+  readonly memory: Memory
+  /** What the topic ids of all clients take. */
+  readonly topicIdBytes: { sum: number }
   /** In [0, 1). */
   chance(): number
   /** False if it will never leave. */

@@ -149,6 +149,7 @@ export class ConnectionSetup {
     this.#connecting = undefined
     this.#connect = undefined
     const { retainAvailable, maximumQoS: qos = 2, receiveMaximum = 0xffff } = properties
+    client.link?.keeps(client.registry.bytes)
     client.inbound.allowed = { retain: retainAvailable !== false, qos, receiveMaximum }
     if (reasonCode >= 0x80) this.#replaced?.lost(now, 'refused')
     this.#replaced = undefined
@@ -172,6 +173,7 @@ export class ConnectionSetup {
       if (registry.size > 0 || inbound.remembersIds) client.host.store.append({ type: 'sn-end', clientId: client.clientId })
       registry.clear()
       inbound.clear()
+      client.link?.keeps(registry.bytes)
     }
     this.#activate(now, whose)
   }

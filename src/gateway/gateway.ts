@@ -2,7 +2,9 @@ import { utf8Length } from '../base/bytes.ts'
 import { foreignProtocol } from '../base/foreign-protocol.ts'
 import { earliest, type Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
-import { isWithin, type Network } from '../base/networks.ts'
+import { Memory } from '../base/memory.ts'
+import { COST } from '../base/memory-costs.ts'
+import type { Network } from '../base/networks.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timers } from '../base/timers.ts'
@@ -19,10 +21,9 @@ import { AddressProof } from './address-proof.ts'
 import type { ClientHost, ClientTimer, RouteKey } from './client-host.ts'
 import { Discovery } from './discovery.ts'
 import type { GatewayOptions } from './options.ts'
-import type { Port } from './port.ts'
-import { type Datagram, Ports } from './ports.ts'
+import { type Datagram, Ports, plainPort } from './ports.ts'
 import { isQosM1ClientId, QosM1 } from './qos-m1.ts'
-import { carrierOf, DEFAULT_PORT, ipOf, isSameHost, isSameNetwork, nodeIdOf, nodeRoute } from './route.ts'
+import { carrierOf, isSameHost, isSameNetwork, isWithinAny, nodeIdOf, nodeRoute } from './route.ts'
 import { SnClient } from './sn-client.ts'
 import { PredefinedTopics } from './topic-registry.ts'
 
@@ -51,6 +52,8 @@ export class Gateway implements ClientHost {
   readonly silences = new Timers<SnClient>()
   readonly pauses = new Pauses()
   readonly traffic = new Traffic()
+  readonly memory: Memory
+  readonly topicIdBytes = { sum: 0 }
   readonly ports: Ports
   readonly chance: () => number
   readonly #uplink: Uplink
@@ -81,8 +84,12 @@ export class Gateway implements ClientHost {
     clock: WallClock,
     notice: NoticeSink,
     chance: () => number = () => 0,
+    memory = new Memory(),
   ) {
     this.options = options
+    this.memory = memory
+    memory.count('sessions', () => this.#clients.size * COST.sensor)
+    memory.count('topic_ids', () => this.topicIdBytes.sum)
     this.predefined = new PredefinedTopics(options.predefinedTopics)
     this.#uplink = uplink
     this.store = store
@@ -202,12 +209,13 @@ export class Gateway implements ClientHost {
     if (client === undefined) {
       const limit = this.#limitReached(now, route)
       if (limit !== undefined) {
+        const over = limit === 'memory_limit' ? this.memory.refusal(undefined, COST.sensor) : undefined
         this.notice({
           code: 'limit-reached',
           level: 'warn',
           client: `sn:${clientId}`,
           peer: route,
-          reason: 'connection refused',
+          reason: over?.reason ?? 'connection refused',
           limit,
         })
         this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.CONGESTION })
@@ -234,6 +242,7 @@ export class Gateway implements ClientHost {
   #limitReached(now: Instant, route: RouteKey): string | undefined {
     const { maxSessions, maxSessionsKey = 'max_sessions', maxUnprovenSessions = maxSessions } = this.options
     if (this.#clients.size >= maxSessions && !this.#makeRoom(now, maxSessionsKey)) return maxSessionsKey
+    if (!this.memory.hasRoom(COST.sensor)) return 'memory_limit'
     return this.#clients.size >= maxUnprovenSessions && !this.#proof.isProven(route) ? 'max_sn_unproven_sessions' : undefined
   }
 
@@ -430,6 +439,7 @@ export class Gateway implements ClientHost {
       const ended = this.#clients.get(record.clientId)
       if (ended !== undefined && this.#byRoute.get(ended.route) === ended) this.#byRoute.delete(ended.route)
       this.#clients.delete(record.clientId)
+      ended?.registry.clear()
       return
     }
     let client = this.#clients.get(record.clientId)
@@ -532,6 +542,7 @@ export class Gateway implements ClientHost {
     client.supervision.stop()
     this.#clients.delete(client.clientId)
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
+    client.registry.clear()
     if (client.recorded) this.store.append({ type: 'sn-end', clientId: client.clientId })
   }
 
@@ -577,19 +588,6 @@ const SEARCHED_MAX = 100
 /** Where it is, or was before somebody else had its address. */
 const whereabouts = ({ route, formerRoute }: SnClient): RouteKey => (route === '' ? formerRoute : route)
 
-/** No networks are everywhere; what has no IP address, as at a serial line, is in none. */
-function isWithinAny(route: RouteKey, networks: readonly Network[] | undefined): boolean {
-  const ip = ipOf(route)
-  return networks === undefined || (ip !== undefined && isWithin(ip, networks))
-}
-
 const ID_TOO_LONG = 'the client id is too long (max_sn_client_id_length)'
-
-const plainPort = ({ tRetryMs, nRetry, maxDatagram }: GatewayOptions): Port => ({
-  name: DEFAULT_PORT,
-  maxFrame: maxDatagram,
-  retry: { tRetryMs, nRetry, backoff: 1, jitter: 0 },
-  maxQueued: 0,
-})
 
 export type { Datagram, GatewayOptions, RouteKey }

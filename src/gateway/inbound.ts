@@ -335,14 +335,15 @@ export class Inbound {
   }
 }
 
-/** Waiting helps where the store is full or an id is in use, and not where the client has asked for all ids that it can have. */
-const codeOf = (refusal: 'too many' | 'in use' | 'store full'): number =>
+/** Waiting helps where the store is full, memory short or an id is in use, and not where the client has asked for all ids that it can have. */
+const codeOf = (refusal: 'too many' | 'in use' | 'store full' | 'no memory'): number =>
   refusal === 'too many' ? ReturnCode.NOT_SUPPORTED : ReturnCode.CONGESTION
 
 const NO_ID = {
   'too many': 'which has no id, and no more are given (max_sn_topics_per_client)',
   'in use': 'which has no id, and all of them are in use',
   'store full': 'whose id cannot be stored',
+  'no memory': 'for which there is no memory (memory_limit, max_memory_per_client)',
 }
 
 const PAUSED = 'while the broker takes no more'

@@ -6,8 +6,9 @@ import { type Message, MsgType, ReturnCode } from '../mqttsn/messages.ts'
 import type { AddressProof } from './address-proof.ts'
 import { Airtime } from './airtime.ts'
 import type { RouteKey } from './client-host.ts'
+import type { GatewayOptions } from './options.ts'
 import type { Port } from './port.ts'
-import { nodeIdOf, portNameOf } from './route.ts'
+import { DEFAULT_PORT, nodeIdOf, portNameOf } from './route.ts'
 
 export interface Datagram {
   readonly route: RouteKey
@@ -342,3 +343,11 @@ const isPrompt = (type: MsgType): boolean => type === MsgType.WILLTOPICREQ || ty
 
 /** What ends something for a client that waits with its radio on. */
 const isUrgent = (type: MsgType): boolean => type !== MsgType.PUBLISH && type !== MsgType.REGISTER && type !== MsgType.ADVERTISE
+
+/** The port of --sn-host and --sn-port. */
+export const plainPort = ({ tRetryMs, nRetry, maxDatagram }: GatewayOptions): Port => ({
+  name: DEFAULT_PORT,
+  maxFrame: maxDatagram,
+  retry: { tRetryMs, nRetry, backoff: 1, jitter: 0 },
+  maxQueued: 0,
+})

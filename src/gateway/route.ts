@@ -1,4 +1,4 @@
-import { isSameSubnet } from '../base/networks.ts'
+import { isSameSubnet, isWithin, type Network } from '../base/networks.ts'
 import type { RouteKey } from './client-host.ts'
 
 /**
@@ -62,3 +62,9 @@ export function isSameNetwork(one: RouteKey, other: RouteKey): boolean {
 /** Whether the two are one host, whatever its port. */
 export const isSameHost = (one: RouteKey, other: RouteKey): boolean =>
   one === other || (ipOf(one) !== undefined && ipOf(one) === ipOf(other) && portNameOf(one) === portNameOf(other))
+
+/** No networks are everywhere; what has no IP address, as at a serial line, is in none. */
+export function isWithinAny(route: RouteKey, networks: readonly Network[] | undefined): boolean {
+  const ip = ipOf(route)
+  return networks === undefined || (ip !== undefined && isWithin(ip, networks))
+}

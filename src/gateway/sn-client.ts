@@ -66,7 +66,7 @@ export class SnClient {
     this.clientId = clientId
     this.route = route
     this.host = host
-    this.registry = new TopicRegistry(host.options.lastTopicId)
+    this.registry = new TopicRegistry(host.options.lastTopicId, host.topicIdBytes)
   }
 
   get key(): SessionKey {

@@ -1,5 +1,6 @@
 import type { Lsn } from '../store/store.ts'
 import type { SnClient } from './sn-client.ts'
+import { topicIdBytes } from './topic-registry.ts'
 
 /** `isNew`: the name had no id before. */
 export type Assignment =
@@ -7,6 +8,7 @@ export type Assignment =
   | 'too many'
   | 'in use'
   | 'store full'
+  | 'no memory'
 
 /** Gives topic names of one client their ids, and records them. */
 export class TopicAssignment {
@@ -52,6 +54,12 @@ export class TopicAssignment {
     const most = host.options.topicsPerClient
     const free = registry.freeNumber(asked, most)
     let oldest: number | undefined
+    const over = host.memory.refusal(this.#client.link?.holder, topicIdBytes(topicName))
+    if (over !== undefined && asked) {
+      this.#notice(`${over.reason}: no topic id for ${topicName}`, over.limit)
+      return 'no memory'
+    }
+    if (over !== undefined) oldest = registry.leastRecentlyUsed(this.#client.downlink.topicIdsInUse(false))
     if (registry.size >= most || free === undefined) {
       this.#noticeFull(topicName, registry.size >= most)
       if (asked && free === undefined) return 'too many'
@@ -70,6 +78,7 @@ export class TopicAssignment {
       if (gone !== registry.highest) host.store.append({ type: 'sn-topic-end', clientId, topicId: gone })
       registry.remove(gone)
     }
+    this.#client.link?.keeps(registry.bytes)
     return { topicId: id, lsn, isNew: true }
   }
 
@@ -81,9 +90,12 @@ export class TopicAssignment {
   }
 
   #noticeFull(topicName: string, tooMany: boolean): void {
-    const { host, key, route: peer } = this.#client
     const reason = `no topic id for ${topicName}${tooMany ? '' : ': all numbers are in use'}`
-    const limit = tooMany ? { limit: 'max_sn_topics_per_client' } : {}
-    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason, ...limit })
+    this.#notice(reason, tooMany ? 'max_sn_topics_per_client' : undefined)
+  }
+
+  #notice(reason: string, limit: string | undefined): void {
+    const { host, key, route: peer } = this.#client
+    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason, ...(limit !== undefined && { limit }) })
   }
 }

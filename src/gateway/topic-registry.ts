@@ -1,4 +1,5 @@
 import { ClientPattern } from '../base/client-pattern.ts'
+import { COST, stringBytes } from '../base/memory-costs.ts'
 import type { PredefinedTopicTable } from './options.ts'
 
 /** Below are numbers that sloppy stacks use as predefined ids: normal ids start above them (ruling A11). */
@@ -7,6 +8,8 @@ const FIRST_ID = 0x0401
 const LAST_ID = 0xfffe
 /** Names and ids refused by one client in one connection that are remembered. */
 const REFUSED_MAX = 1000
+/** What such names may take in memory. */
+const REFUSED_BYTES_MAX = 128 * 1024
 
 /** How the client comes to an id: it has asked for it (REGACK, SUBACK), or the gateway has offered it (REGISTER), see `sn-topic`. */
 export type Offered = 'first' | 'again' | undefined
@@ -46,9 +49,19 @@ export class TopicRegistry {
   #cursor = FIRST_ID
   #asked = 0
   #uses = 0
+  #bytes = 0
+  #refusedBytes = 0
+  readonly #all: { sum: number }
 
-  constructor(lastId = LAST_ID) {
+  /** `all`: where what it takes is counted with that of all others. */
+  constructor(lastId = LAST_ID, all = { sum: 0 }) {
     this.#lastId = lastId
+    this.#all = all
+  }
+
+  /** What it takes in memory. */
+  get bytes(): number {
+    return this.#bytes
   }
 
   get size(): number {
@@ -115,6 +128,7 @@ export class TopicRegistry {
     const assigned: Assigned = { id, name, offered, acknowledged: false, used: ++this.#uses }
     this.#byName.set(name, assigned)
     this.#byId.set(id, assigned)
+    this.#count(topicIdBytes(name))
     if (offered === undefined) this.#asked++
     this.#nextId = Math.max(this.#nextId, id + 1)
   }
@@ -140,6 +154,7 @@ export class TopicRegistry {
     if (assigned === undefined) return
     this.#byId.delete(id)
     this.#byName.delete(assigned.name)
+    this.#count(-topicIdBytes(assigned.name))
     if (assigned.offered === undefined) this.#asked--
     this.markUnknown(id)
   }
@@ -198,20 +213,20 @@ export class TopicRegistry {
   /** The client does not want what this name brings. */
   markRefused(name: string): void {
     this.#refused ??= new Set()
-    makeRoom(this.#refused)
+    this.#makeRoom(this.#refused, name)
     this.#refused.add(name)
   }
 
   /** The client subscribes to the name or registers it: it may be sent REGISTER again. */
   markWanted(name: string): void {
-    this.#refused?.delete(name)
-    this.#unanswered?.delete(name)
+    this.#drop(this.#refused, name)
+    this.#drop(this.#unanswered, name)
   }
 
   /** The client does not answer REGISTER for this name. */
   markUnanswered(name: string, topicId: number, msgId: number): void {
     this.#unanswered ??= new Map()
-    makeRoom(this.#unanswered)
+    this.#makeRoom(this.#unanswered, name)
     this.#unanswered.set(name, { topicId, msgId })
   }
 
@@ -223,7 +238,7 @@ export class TopicRegistry {
   answeredLate(topicId: number, msgId: number): { readonly topicName: string; readonly topicId: number } | undefined {
     for (const [topicName, register] of this.#unanswered ?? []) {
       if (register.msgId !== msgId || (topicId !== 0 && register.topicId !== topicId)) continue
-      this.#unanswered!.delete(topicName)
+      this.#drop(this.#unanswered, topicName)
       return this.idOf(topicName) === register.topicId ? { topicName, topicId: register.topicId } : undefined
     }
     return undefined
@@ -247,8 +262,7 @@ export class TopicRegistry {
   /** A new connection: the client may have lost its memory, unless somebody vouches that it never does. */
   reconnected(remembers: boolean): void {
     if (!remembers) this.#forgetKnown()
-    this.#refused = undefined
-    this.#unanswered = undefined
+    this.#forgetRefused()
     this.#notPredefined = undefined
   }
 
@@ -256,12 +270,41 @@ export class TopicRegistry {
     this.#byName.clear()
     this.#byId.clear()
     this.#forgetKnown()
-    this.#refused = undefined
-    this.#unanswered = undefined
+    this.#forgetRefused()
+    this.#count(-this.#bytes)
     this.#notPredefined = undefined
     this.#nextId = FIRST_ID
     this.#cursor = FIRST_ID
     this.#asked = 0
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes
+    this.#all.sum += bytes
+  }
+
+  /** The oldest goes where there are too many: what the client refuses now counts more than what it refused long ago. */
+  #makeRoom(names: Names, name: string): void {
+    this.#drop(names, name)
+    const bytes = refusedBytes(name)
+    while (names.size > 0 && (names.size >= REFUSED_MAX || this.#refusedBytes + bytes > REFUSED_BYTES_MAX))
+      this.#drop(names, names.keys().next().value!)
+    this.#countRefused(bytes)
+  }
+
+  #drop(names: Names | undefined, name: string): void {
+    if (names?.delete(name) === true) this.#countRefused(-refusedBytes(name))
+  }
+
+  #countRefused(bytes: number): void {
+    this.#refusedBytes += bytes
+    this.#count(bytes)
+  }
+
+  #forgetRefused(): void {
+    this.#refused = undefined
+    this.#unanswered = undefined
+    this.#countRefused(-this.#refusedBytes)
   }
 
   #forgetKnown(): void {
@@ -270,8 +313,14 @@ export class TopicRegistry {
   }
 }
 
-/** The oldest goes where there are too many: what the client refuses now counts more than what it refused long ago. */
-function makeRoom<T>(refused: Set<T> | Map<T, unknown>): void {
+type Names = Set<string> | Map<string, unknown>
+
+const refusedBytes = (name: string): number => COST.refusedName + stringBytes(name)
+
+/** What a name takes that has an id. */
+export const topicIdBytes = (name: string): number => COST.topicId + stringBytes(name)
+
+function makeRoom(refused: Set<number>): void {
   if (refused.size >= REFUSED_MAX) refused.delete(refused.keys().next().value!)
 }
 

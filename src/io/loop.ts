@@ -4,6 +4,7 @@ import type { Instant } from '../base/machine.ts'
 import type { AuthAnswer, AuthRequest } from '../broker/access.ts'
 import type { RouteKey } from '../gateway/gateway.ts'
 import type { ConnectionId, StreamInfo } from '../mqtt/connections.ts'
+import { OutputBuffers } from '../mqtt/io/output-buffers.ts'
 import type { LinkId } from '../mqtt/link.ts'
 import type { Server, ServerInput } from '../server.ts'
 import type { ClockReading } from '../store/clock.ts'
@@ -74,8 +75,14 @@ export class Loop {
   /** Inputs when it was last asked whether there were any. */
   #inputsSeen = 0
 
+  /** What waits for sockets. */
+  readonly outputs: OutputBuffers
+
   constructor(server: Server) {
     this.#server = server
+    const { memory } = server
+    this.outputs = new OutputBuffers(memory.limits.memoryLimit)
+    memory.count('output_buffers', () => this.outputs.total)
     this.#beat = setInterval(() => this.#onBeat(), BEAT_MS).unref()
   }
 
@@ -192,6 +199,7 @@ export class Loop {
 
   #onBeat(): void {
     this.#enter()
+    this.outputs.refresh()
     if (this.#beats++ % BEATS_PER_READING === 0) this.handle({ kind: 'clock', reading: readClocks() })
   }
 

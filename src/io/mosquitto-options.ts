@@ -16,6 +16,7 @@ const same = (scope: Scope, ...keys: OptionKey[]): (readonly [string, Counterpar
 /** Options of Mosquitto that Roost has with the same meaning. */
 export const COUNTERPARTS: ReadonlyMap<string, Counterpart> = new Map([
   ...same('broker', 'check_retain_source', 'clientid_prefixes', 'max_inflight_bytes', 'max_inflight_messages', 'max_keepalive'),
+  ...same('broker', 'memory_limit'),
   ...same('broker', 'max_packet_size', 'max_queued_bytes', 'max_queued_messages', 'message_size_limit', 'queue_qos0_messages'),
   ...same('broker', 'retain_available', 'set_tcp_nodelay', 'sys_interval', 'upgrade_outgoing_qos'),
   ...same('listener', 'cafile', 'capath', 'certfile', 'crlfile', 'keyfile', 'max_connections', 'max_topic_alias', 'maximum_qos'),
@@ -81,7 +82,6 @@ const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ...because("give the interface's address as host", 'bind_interface'),
   ...because('Node.js chooses the parameters of the key exchange', 'dhparamfile'),
   ...because('Roost serves no files', 'http_dir'),
-  ...because('memory is bounded by the limits of queues, sessions and connections', 'memory_limit'),
   ...because('client ids stay what clients say; session_ownership keeps others out of a session', 'use_username_as_clientid'),
   ...because('the WebSocket library has no such setting', 'websockets_headers_size', 'websockets_log_level'),
   ...because('dates of client certificates are always checked', 'disable_client_cert_date_checks'),

@@ -2,6 +2,7 @@ import { randomInt } from 'node:crypto'
 import { resolve } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
 import { AccessFiles } from '../access/io/access-files.ts'
+import { COST } from '../base/memory-costs.ts'
 import type { Notice, NoticeSink } from '../base/notice.ts'
 import { type Config, type ListenerConfig, StartError, sensorsAreOpen } from '../config.ts'
 import type { SensorUsers } from '../gateway/options.ts'
@@ -11,6 +12,7 @@ import { FILTERS_MAX } from '../mqtt/decode.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { Server, type ServerOptions } from '../server.ts'
+import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
@@ -20,6 +22,7 @@ import { type OpenListener, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
 import { noticeLogger } from './log.ts'
 import { instant, Loop, readClocks, wallClock } from './loop.ts'
+import { memoryLimits, processBound } from './memory-limit.ts'
 import { openFilesLimit, openFilesWarning } from './open-files.ts'
 import { openSensorUsers, readSensorRules } from './sensor-users.ts'
 import { StopError } from './serve.ts'
@@ -53,6 +56,8 @@ export interface Running {
   readonly store: string
   /** What keeps it: `SQLite 3.51.3`; undefined for memory. */
   readonly storeEngine: string | undefined
+  /** What clients may make the process hold, and why so much: bytes, and in words. */
+  readonly memory: { readonly limit: number; readonly told: string }
   /**
    * Reads passwords, access lists, keys and certificates anew, and puts them in force for those who are connected too. Gives what is
    * worth a warning. 'failed': a file is wrong, which a Notice has told, and nothing has changed. One after the other if asked again meanwhile.
@@ -77,7 +82,8 @@ export async function startRoost(config: Config, log: Logger, version?: string):
   const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
   const access = new AccessFiles(config, notice)
   const openFiles = openFilesWarning(config, openFilesLimit())
-  for (const warning of [...access.warnings, ...(openFiles === undefined ? [] : [openFiles])]) log.warn(warning)
+  const memory = memoryLimits(config, processBound())
+  for (const warning of [...access.warnings, openFiles, memory.warning]) if (warning !== undefined) log.warn(warning)
   const { policy } = access
   const users = openSensorUsers(config, {
     isTaken: (username) => policy.hasPassword(username),
@@ -86,6 +92,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
   const lag = new LagMonitor()
   const store = await openStore(config, {
     notice,
+    maxBufferedBytes: Math.max(BUFFERED_LEAST, Math.min(MAX_BUFFERED_BYTES, memory.limits.memoryLimit * STORE_PART)),
     version,
     onDurable: () => loop?.handle({ kind: 'durable' }),
     hasSession: (key) => server?.broker.sessions.byKey(key)?.persistent === true,
@@ -93,6 +100,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
   server = new Server({
     ...serverOptions(config, users, access),
     access: access.policy,
+    memory: memory.limits,
     store,
     clock: wallClock(),
     notice: logged,
@@ -115,7 +123,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
     })
     lag.start(config.maxEventLoopLagMs, (on) => loop?.handle({ kind: 'overloaded', on }))
     loop.flush()
-    return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, lag })
+    return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory })
   } catch (error) {
     await closeStore(store)
     throw error instanceof StartError ? error : new StartError((error as Error).message)
@@ -147,6 +155,7 @@ interface Parts {
   readonly listeners: readonly OpenListener[]
   readonly snPorts: SnPorts
   readonly lag: LagMonitor
+  readonly memory: ReturnType<typeof memoryLimits>
 }
 
 /** Milliseconds that files have to stay as they were read. */
@@ -200,6 +209,7 @@ function running(config: Config, parts: Parts): Running {
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
     store: config.memory ? 'memory' : resolve(config.dataDir),
     storeEngine: config.memory ? undefined : SqliteStore.engine,
+    memory: { limit: parts.memory.limits.memoryLimit, told: parts.memory.told },
     reload: () => {
       // What was read earlier never comes after what was read later.
       const next = reloading.then(() => reload(config, parts))
@@ -234,7 +244,12 @@ function heapBytes(): number {
   return objects + buffers
 }
 
+/** Part of the memory, and bytes at the least, for records that are not durable yet. */
+const STORE_PART = 0.25
+const BUFFERED_LEAST = 4 * 1024 * 1024
+
 interface StoreListener {
+  readonly maxBufferedBytes: number
   readonly notice: NoticeSink
   readonly version: string | undefined
   onDurable(): void
@@ -242,13 +257,15 @@ interface StoreListener {
 }
 
 /** A store that can be read; it is open when `opened` has resolved. */
-async function openStore(config: Config, { notice, version, onDurable, hasSession }: StoreListener): Promise<Store> {
+async function openStore(config: Config, listener: StoreListener): Promise<Store> {
+  const { notice, version, maxBufferedBytes, onDurable, hasSession } = listener
   if (config.memory) return new MemoryStore()
   let isDamaged = false
   try {
     return await SqliteStore.openToRead(config.dataDir, {
       durability: config.durability,
       maxBytes: config.maxDataBytes,
+      maxBufferedBytes,
       writtenBy: version === undefined ? 'roost' : `roost ${version}`,
       onDurable,
       hasSession,
@@ -301,13 +318,15 @@ async function closeStore(store: Store): Promise<void> {
 }
 
 function listenerLimits(listener: ListenerConfig): ListenerLimits {
-  const { maximumQos, clientidPrefixes, autoIdPrefix, allowZeroLengthClientid, maxTopicAlias, mountPoint } = listener
+  const { maximumQos, clientidPrefixes, autoIdPrefix, allowZeroLengthClientid, maxTopicAlias, mountPoint, certfile, protocol } =
+    listener
   return {
     maximumQos: maximumQos as QoS,
     clientIdPrefix: clientidPrefixes ?? '',
     autoIdPrefix,
     allowZeroLengthClientid,
     topicAliasMaximum: maxTopicAlias,
+    streamBytes: COST.connection + (certfile === undefined ? 0 : COST.tls) + (protocol === 'websockets' ? COST.webSocket : 0),
     mountPoint: mountPoint ?? '',
   }
 }

@@ -134,7 +134,7 @@ function listenForSignals({ events, exit }: Host): { first: Promise<Signal>; sto
 
 /** What listens where, who may connect, where the state is, and how to change each. */
 function tellStart(log: Logger, config: Config, running: Running): void {
-  const { mqtt, sn, store, storeEngine } = running
+  const { mqtt, sn, store, storeEngine, memory } = running
   for (const [i, listening] of mqtt.entries()) {
     const listener = config.listeners[i]!
     const level = isClosed(listener) || (listener.allowAnonymous && !isLocal(listener)) ? 'warn' : 'info'
@@ -154,6 +154,7 @@ function tellStart(log: Logger, config: Config, running: Running): void {
       'To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
     )
   }
+  log.info({ memoryLimit: memory.limit }, memory.told)
   if (config.memory)
     log.info({ store }, 'State is kept in memory only, and gone at the end (change with --data-dir instead of --memory)')
   else

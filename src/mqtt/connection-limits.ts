@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { COST } from '../base/memory-costs.ts'
 import { FILTERS_MAX } from './decode.ts'
 import { DEFAULT_LINK_SETTINGS, type LinkSettings } from './link.ts'
 
@@ -41,9 +42,15 @@ export interface Bans {
 export interface ListenerLimits extends LinkSettings {
   /** Topic aliases that a 5.0 client may use, and that we use towards it at most. */
   readonly topicAliasMaximum: number
+  /** Bytes that one of its streams takes, with nothing on it. */
+  readonly streamBytes: number
 }
 
-export const DEFAULT_LISTENER_LIMITS: ListenerLimits = { ...DEFAULT_LINK_SETTINGS, topicAliasMaximum: 10 }
+export const DEFAULT_LISTENER_LIMITS: ListenerLimits = {
+  ...DEFAULT_LINK_SETTINGS,
+  topicAliasMaximum: 10,
+  streamBytes: COST.connection,
+}
 
 export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   maxPacketSize: 16 * 1024 * 1024,
@@ -59,3 +66,6 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   maxPublishRate: Number.POSITIVE_INFINITY,
   listeners: new Map(),
 }
+
+/** Part of the memory that streams may take, whatever comes of them. */
+export const STREAMS_PART = 0.5

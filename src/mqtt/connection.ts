@@ -6,8 +6,10 @@ import { PacketDecoder } from './decode.ts'
 import { Framer } from './framer.ts'
 import type { Link } from './link.ts'
 import type { Connect } from './packets.ts'
+import type { Publish } from './publish.ts'
 import { ReasonCode } from './reason-codes.ts'
-import type { TopicAliases } from './topic-aliases.ts'
+import { TopicAliases } from './topic-aliases.ts'
+import type { ByteCount } from './topic-names.ts'
 
 /** Bytes of the WebSocket frames around a CONNECT that comes in many parts. */
 const FRAMES_MAX = 16 * 1024
@@ -74,6 +76,7 @@ export class Connection {
   wantsProblemInformation = true
   aliases: TopicAliases | undefined = undefined
   outgoingAliases: TopicAliases | undefined = undefined
+  readonly #remembered: ByteCount
   #connectSeen = false
 
   constructor(
@@ -82,14 +85,45 @@ export class Connection {
     link: Link,
     settings: ListenerLimits,
     { maxConnectPacketSize, maxUserProperties, maxFilters }: ConnectionLimits,
+    remembered: ByteCount,
   ) {
+    this.#remembered = remembered
     this.settings = settings
-    this.decoder = new PacketDecoder('client', 4, maxUserProperties, maxFilters)
+    this.decoder = new PacketDecoder('client', 4, maxUserProperties, maxFilters, remembered)
     this.id = id
     this.peer = peer
     this.link = link
     this.framer = new Framer(maxConnectPacketSize)
     this.framer.sizeLimit = 'max_connect_packet_size'
+  }
+
+  /** It is gone, with the topics and aliases that were remembered for it. */
+  forget(): void {
+    this.decoder.forget()
+    this.aliases?.forget()
+    this.outgoingAliases?.forget()
+  }
+
+  /** Gives an incoming message the topic that its alias stands for, or says what is wrong. Aliases live and die with the connection (MQTT-3.3.2-7). */
+  resolveAlias(packet: Publish, maxBytes: number): Malformed | undefined {
+    const alias = packet.properties.topicAlias
+    if (alias === undefined) return undefined
+    const { topicAliasMaximum } = this.settings
+    if (alias > topicAliasMaximum) {
+      const reason = `topic alias ${alias} is above ${topicAliasMaximum}`
+      return wrongAlias(reason, 'MQTT-3.3.2-9', ReasonCode.TOPIC_ALIAS_INVALID, 'max_topic_alias')
+    }
+    this.aliases ??= new TopicAliases(topicAliasMaximum, maxBytes, this.#remembered)
+    if (packet.topic !== '') {
+      if (this.aliases.set(alias, packet.topic)) return undefined
+      const reason = `topic aliases hold more than ${maxBytes} bytes`
+      return wrongAlias(reason, '5.0 section 3.3.2.3.4', ReasonCode.QUOTA_EXCEEDED, 'max_topic_alias_bytes')
+    }
+    const topic = this.aliases.topic(alias)
+    if (topic === undefined)
+      return wrongAlias(`topic alias ${alias} was never set`, '5.0 section 3.3.4', ReasonCode.PROTOCOL_ERROR)
+    packet.topic = topic
+    return undefined
   }
 
   /** CONNECT was read: from here on packets may be larger, and lengths must be minimal in 5.0 (MQTT-1.5.5-1). */
@@ -134,3 +168,11 @@ export class Connection {
     return reasonCode === ReasonCode.UNSUPPORTED_PROTOCOL_VERSION || this.decoder.version === 5
   }
 }
+
+const wrongAlias = (reason: string, rule: string, reasonCode: number, limit?: string): Malformed => ({
+  kind: 'malformed',
+  reason,
+  rule,
+  reasonCode,
+  ...(limit !== undefined && { limit }),
+})

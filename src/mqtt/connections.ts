@@ -3,13 +3,15 @@ import { Fifo } from '../base/fifo.ts'
 import { foreignProtocol } from '../base/foreign-protocol.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
+import { Memory } from '../base/memory.ts'
+import { COST } from '../base/memory-costs.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timer, Timers } from '../base/timers.ts'
 import { STEPS_PER_TURN } from '../store/pace.ts'
 import { AddressCounts } from './address-counts.ts'
 import { Connection, type ConnectionId, type ConnectionTimer, KEEP_ALIVE_FACTOR, SILENCE_RETRY_MS } from './connection.ts'
-import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS } from './connection-limits.ts'
+import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS, STREAMS_PART } from './connection-limits.ts'
 import { encodePacket, PACKET_MAX } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
 import { type Delivery, type LinkId, type LinkInfo, OutgoingType, type Uplink } from './link.ts'
@@ -61,12 +63,21 @@ export class Connections {
   readonly #pauses = new Pauses()
   readonly #buffers: ReceiveBuffers
   readonly #writer = new ByteWriter(256)
+  readonly #memory: Memory
+  readonly #remembered = { sum: 0 }
+  /** What the streams take that are open. */
+  #streamBytes = 0
 
-  constructor(uplink: Uplink, limits: Partial<ConnectionLimits>, notice: NoticeSink) {
+  constructor(uplink: Uplink, limits: Partial<ConnectionLimits>, notice: NoticeSink, memory = new Memory()) {
     this.#uplink = uplink
+    this.#memory = memory
     this.#limits = { ...DEFAULT_CONNECTION_LIMITS, ...limits }
     this.#notice = notice
-    this.#buffers = new ReceiveBuffers(this.#limits.maxReceiveBufferBytes)
+    this.#buffers = new ReceiveBuffers(this.#limits.maxReceiveBufferBytes, memory.limits.memoryLimit)
+    memory.count('connections', () => this.#streamBytes + this.#arriving * COST.connection + this.#remembered.sum)
+    memory.count('receive_buffers', () => this.#buffers.total)
+    memory.count('wire_forms', () => this.#slab.forms.bytes)
+    memory.cache(() => this.#slab.forms.clear())
   }
 
   get size(): number {
@@ -110,9 +121,10 @@ export class Connections {
     const settings = this.#limits.listeners.get(listener) ?? DEFAULT_LISTENER_LIMITS
     const link = this.#uplink.open(now, { kind: 'mqtt', ...from, settings })
     const mounted = settings.mountPoint === '' ? link : new MountedLink(link, settings.mountPoint)
-    const connection = new Connection(id, peer, mounted, settings, this.#limits)
+    const connection = new Connection(id, peer, mounted, settings, this.#limits, this.#remembered)
     this.#connections.set(id, connection)
     this.#byLink.set(link.id, connection)
+    this.#streamBytes += settings.streamBytes
     this.#perAddress.add(peer, 1)
     this.traffic.opened++
     this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
@@ -260,6 +272,7 @@ export class Connections {
     const output = this.#outputs.shift()
     if (output !== undefined) return output
     this.#turns.end()
+    this.#slab.forms.endTurn()
     this.urgent = false
     return undefined
   }
@@ -280,6 +293,7 @@ export class Connections {
     const { maxConnections, maxConnectionsPerAddress } = this.#limits
     if (this.overloaded) return 'max_event_loop_lag_ms'
     if (this.#connections.size + this.#arriving >= maxConnections) return 'max_connections'
+    if (this.#streamBytes > this.#memory.limits.memoryLimit * STREAMS_PART) return 'memory_limit'
     // A Unix socket has no address that could be one peer's.
     if (peer.startsWith('unix:')) return undefined
     return this.#perAddress.of(peer) >= maxConnectionsPerAddress ? 'max_connections_per_address' : undefined
@@ -340,7 +354,8 @@ export class Connections {
     const { keepAlive, protocolVersion, properties } = packet
     connection.connecting(packet, maxPacketSize)
     const most = Math.min(properties.topicAliasMaximum ?? 0, connection.settings.topicAliasMaximum)
-    if (most > 0 && !connection.isConnected) connection.outgoingAliases = new TopicAliases(most, maxTopicAliasBytes)
+    if (most > 0 && !connection.isConnected)
+      connection.outgoingAliases = new TopicAliases(most, maxTopicAliasBytes, this.#remembered)
     if (protocolVersion === 5 || maxKeepAlive === 65_535 || (keepAlive > 0 && keepAlive <= maxKeepAlive)) return true
     // 3.x has no way to say what would be allowed.
     this.#notice({
@@ -435,30 +450,10 @@ export class Connections {
     if (!connection.paused && !connection.congested) this.#outputs.push({ kind: 'resume', connection: connection.id })
   }
 
-  /** Topic aliases live and die with the connection (MQTT-3.3.2-7). */
   #resolveAlias(now: Instant, connection: Connection, packet: Publish): boolean {
-    const alias = packet.properties.topicAlias
-    if (alias === undefined) return true
-    const { topicAliasMaximum } = connection.settings
-    const refuse = (reason: string, rule: string, reasonCode: number, limit?: string): false => {
-      this.#malformed(now, connection, { kind: 'malformed', reason, rule, reasonCode, ...(limit !== undefined && { limit }) })
-      return false
-    }
-    if (alias > topicAliasMaximum) {
-      const reason = `topic alias ${alias} is above ${topicAliasMaximum}`
-      return refuse(reason, 'MQTT-3.3.2-9', ReasonCode.TOPIC_ALIAS_INVALID, 'max_topic_alias')
-    }
-    const { maxTopicAliasBytes } = this.#limits
-    connection.aliases ??= new TopicAliases(topicAliasMaximum, maxTopicAliasBytes)
-    if (packet.topic !== '') {
-      if (connection.aliases.set(alias, packet.topic)) return true
-      const reason = `topic aliases hold more than ${maxTopicAliasBytes} bytes`
-      return refuse(reason, '5.0 section 3.3.2.3.4', ReasonCode.QUOTA_EXCEEDED, 'max_topic_alias_bytes')
-    }
-    const topic = connection.aliases.topic(alias)
-    if (topic === undefined) return refuse(`topic alias ${alias} was never set`, '5.0 section 3.3.4', ReasonCode.PROTOCOL_ERROR)
-    packet.topic = topic
-    return true
+    const wrong = connection.resolveAlias(packet, this.#limits.maxTopicAliasBytes)
+    if (wrong !== undefined) this.#malformed(now, connection, wrong)
+    return wrong === undefined
   }
 
   /** False if that was its end. */
@@ -586,6 +581,8 @@ export class Connections {
     this.#timers.disarm(connection.timer)
     if (connection.rateTimer !== undefined) this.#timers.disarm(connection.rateTimer)
     this.#connections.delete(connection.id)
+    this.#streamBytes -= connection.settings.streamBytes
+    connection.forget()
     this.#byLink.delete(connection.link.id)
     this.#perAddress.add(connection.peer, -1)
   }

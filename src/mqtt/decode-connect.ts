@@ -89,7 +89,16 @@ function willOf(reader: ByteReader, version: ProtocolVersion, flags: number, max
     const wrong = topicNameError(topic)
     if (wrong !== '') return { reason: `will topic: ${wrong}`, rule: 'MQTT-4.7.3-1', reasonCode: 0x90 }
   }
-  return { topic, payload, qos: ((flags >> 3) & 3) as QoS, retain: (flags & 0x20) !== 0, properties: properties as Properties }
+  const { correlationData } = properties as Properties
+  // Copies: the session keeps them, and would keep the whole read buffer.
+  const own = correlationData === undefined ? {} : { correlationData: new Uint8Array(correlationData) }
+  return {
+    topic,
+    payload: new Uint8Array(payload),
+    qos: ((flags >> 3) & 3) as QoS,
+    retain: (flags & 0x20) !== 0,
+    properties: properties === NO_PROPERTIES ? NO_PROPERTIES : { ...(properties as Properties), ...own },
+  }
 }
 
 const fail = (reason: string, rule: string, reasonCode: number): ConnectError => ({ kind: 'error', reason, rule, reasonCode })

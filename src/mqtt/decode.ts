@@ -13,7 +13,7 @@ import { NO_PROPERTIES, type Properties } from './properties.ts'
 import { type PropertyError, readProperties, varintLength } from './properties-codec.ts'
 import { Publish } from './publish.ts'
 import { mayCarry, ReasonCode, reasonCodeOf } from './reason-codes.ts'
-import { TopicNames } from './topic-names.ts'
+import { type ByteCount, TopicNames } from './topic-names.ts'
 import { topicFilterError } from './topics.ts'
 
 /** User properties of one packet; more are refused, because each costs far more memory than it costs to send. */
@@ -37,7 +37,7 @@ export class PacketDecoder {
   #connected = false
   readonly #types: readonly number[]
   readonly #reader = new ByteReader(NOTHING)
-  readonly #topics = new TopicNames()
+  readonly #topics: TopicNames
 
   readonly #maxUserProperties: number
   readonly #maxFilters: number
@@ -47,11 +47,18 @@ export class PacketDecoder {
     version: ProtocolVersion = 4,
     maxUserProperties = USER_PROPERTIES_MAX,
     maxFilters = FILTERS_MAX,
+    remembered?: ByteCount,
   ) {
+    this.#topics = new TopicNames(remembered)
     this.version = version
     this.#maxUserProperties = maxUserProperties
     this.#maxFilters = maxFilters
     this.#types = sender === 'client' ? FROM_CLIENT : FROM_SERVER
+  }
+
+  /** The connection is gone. */
+  forget(): void {
+    this.#topics.forget()
   }
 
   /** Lets go of the bytes that were read last. */

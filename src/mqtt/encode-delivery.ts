@@ -1,6 +1,6 @@
 import { ByteWriter } from '../base/bytes.ts'
 import type { Instant } from '../base/machine.ts'
-import { encodePacket, publishLength } from './encode.ts'
+import { encodePacket, publishLength, writePublishHead } from './encode.ts'
 import type { Delivery } from './link.ts'
 import type { ProtocolVersion } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
@@ -24,6 +24,7 @@ export function writeDelivery(
   aliases?: TopicAliases,
 ): boolean {
   const { message, qos } = delivery
+  if (message.payloadLength >= SHARED_MIN) return writeShared(slab, delivery, version, now, limit)
   if (aliases !== undefined && writeAliased(slab, delivery, now, limit, aliases)) return true
   const asReceived =
     message.frameStart >= 0 &&
@@ -42,9 +43,29 @@ export function writeDelivery(
     return true
   }
   const own = delivery.subscriptionIdentifiers !== undefined || (version === 5 && message.expiresAt !== undefined)
-  const encoded = own ? encode(delivery, version, now, limit) : shared(delivery, version, now, limit)
+  const encoded = own ? encode(delivery, version, now, limit) : shared(slab, delivery, version, now, limit)
   if (encoded === undefined) return false
   writePatched(slab, delivery, encoded, 0, encoded.length, idOffset(encoded))
+  return true
+}
+
+/** Bytes of a payload from which on it is handed to all sockets as it is: copies for a thousand readers would fill the memory. */
+const SHARED_MIN = 16 * 1024
+
+/** A head of its own for each receiver, and the one payload. */
+function writeShared(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): boolean {
+  const { message, qos, packetId, retain, dup } = delivery
+  const packet = packetOf(delivery, version, now, message.topic, 0)
+  const length = publishLength(packet, version)
+  if (length > limit || length === Number.POSITIVE_INFINITY) return false
+  packet.packetId = qos > 0 ? packetId : 0
+  packet.retain = retain
+  packet.dup = dup
+  scratch.length = 0
+  writePublishHead(scratch, packet, version)
+  slab.reserve(scratch.length)
+  slab.copy(scratch.bytes, 0, scratch.length)
+  slab.share(message.payload)
   return true
 }
 
@@ -74,14 +95,16 @@ function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array, start:
 }
 
 /** The variant of this message that all receivers of the kind share, made when the first one needs it; `undefined` above `limit` bytes. */
-function shared(delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): Uint8Array | undefined {
+function shared(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): Uint8Array | undefined {
   const { message, qos } = delivery
   const variant = (version === 5 ? 2 : 0) + (qos > 0 ? 1 : 0)
   message.encoded ??= []
   const known = message.encoded[variant]
   if (known !== undefined) return known.length > limit ? undefined : known
   const encoded = encode(delivery, version, now, limit)
-  if (encoded !== undefined) message.encoded[variant] = encoded
+  if (encoded === undefined) return undefined
+  message.encoded[variant] = encoded
+  slab.forms.add(message, encoded.length)
   return encoded
 }
 
@@ -98,6 +121,18 @@ function encode(
   topic: string = delivery.message.topic,
   topicAlias = 0,
 ): Uint8Array | undefined {
+  const packet = packetOf(delivery, version, now, topic, topicAlias)
+  const length = publishLength(packet, version)
+  if (length > limit || length === Number.POSITIVE_INFINITY) return undefined
+  scratch.length = 0
+  encodePacket(scratch, packet, version)
+  const bytes = scratch.toBytes()
+  if (scratch.bytes.length > SCRATCH_MAX) scratch = new ByteWriter(1024)
+  return bytes
+}
+
+/** The delivery as a packet; flags and packet id are to be filled in. */
+function packetOf(delivery: Delivery, version: ProtocolVersion, now: Instant, topic: string, topicAlias: number): Publish {
   const { message, qos, subscriptionIdentifiers } = delivery
   let { properties } = message
   if (version === 5 && (topicAlias > 0 || subscriptionIdentifiers !== undefined || message.expiresAt !== undefined)) {
@@ -107,7 +142,7 @@ function encode(
     if (message.expiresAt !== undefined) changed.messageExpiryInterval = secondsLeft(message, now)
     properties = changed
   }
-  const packet = new Publish(
+  return new Publish(
     topic,
     qos,
     false,
@@ -120,13 +155,6 @@ function encode(
     -1,
     version,
   )
-  const length = publishLength(packet, version)
-  if (length > limit || length === Number.POSITIVE_INFINITY) return undefined
-  scratch.length = 0
-  encodePacket(scratch, packet, version)
-  const bytes = scratch.toBytes()
-  if (scratch.bytes.length > SCRATCH_MAX) scratch = new ByteWriter(1024)
-  return bytes
 }
 
 /**

@@ -106,12 +106,17 @@ function publishRemaining({ qos, topic, payloadLength, properties }: Publish, ve
 }
 
 function writePublish(writer: ByteWriter, packet: Publish, version: ProtocolVersion): void {
+  writePublishHead(writer, packet, version)
+  writer.raw(packet.payload)
+}
+
+/** All of it but the payload. */
+export function writePublishHead(writer: ByteWriter, packet: Publish, version: ProtocolVersion): void {
   const { qos, topic } = packet
   writeHeader(writer, 0x30 | (packet.dup ? 8 : 0) | (qos << 1) | (packet.retain ? 1 : 0), publishRemaining(packet, version))
   writer.string(topic)
   if (qos > 0) writer.u16(packet.packetId)
   if (version === 5) writeProperties(writer, packet.properties)
-  writer.raw(packet.payload)
 }
 
 function writeResponse(writer: ByteWriter, packet: PublishResponse, version: ProtocolVersion): void {

@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import type { Holder } from '../base/shares.ts'
 import type { SessionKey } from '../store/store.ts'
 import type { Packet, QoS, Will } from './packets.ts'
 import type { Publish } from './publish.ts'
@@ -90,6 +91,10 @@ export interface Link {
    * being authenticated.
    */
   readonly state: 'open' | 'held' | 'verifying'
+  /** Whose shares of the memory count what is kept for the client; `undefined` until CONNECT was accepted. */
+  readonly holder: Holder | undefined
+  /** Whoever opened the link keeps so many bytes for its client from now on. */
+  keeps(bytes: number): void
   /** Client to broker. 'pause': hand in nothing more until the link is ready again. */
   send(now: Instant, packet: Packet): 'go' | 'pause'
   /** Off: no deliveries, and the link counts as offline for shared subscriptions; control packets flow all the same. */

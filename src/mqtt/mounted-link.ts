@@ -33,6 +33,14 @@ export class MountedLink implements Link {
     return this.#link.state
   }
 
+  get holder(): Link['holder'] {
+    return this.#link.holder
+  }
+
+  keeps(bytes: number): void {
+    this.#link.keeps(bytes)
+  }
+
   send(now: Instant, packet: Packet): 'go' | 'pause' {
     return this.#link.send(now, this.#mounted(packet))
   }

@@ -42,6 +42,8 @@ export class Publish {
   /** Of a retained message: who published it, so that the right to do so can be asked about again. */
   source: StoredOwner | undefined = undefined
   expiresAt: Instant | undefined = undefined
+  /** What counts it in the account of memory, together with its copies, which share its buffer; made when it has to wait. */
+  held: Held | undefined = undefined
   #propertyBytes = -1
   /** Wire forms already written for this message, by variant; see encode-publish.ts. */
   encoded: Uint8Array[] | undefined = undefined
@@ -91,14 +93,19 @@ export class Publish {
     copy.source = this.source
     copy.expiresAt = this.expiresAt
     copy.owned = this.owned
+    copy.held = this.held
     return copy
   }
 
   /** What it counts for in bounds: bytes of topic, payload and properties, all of them the publisher's choice. An estimate that needs no encoding. */
   get weight(): number {
     const { properties, topic, payloadEnd, payloadStart } = this
-    if (this.#propertyBytes < 0) this.#propertyBytes = properties === NO_PROPERTIES ? 0 : bytesOf(properties)
+    if (this.#propertyBytes < 0) this.#propertyBytes = properties === NO_PROPERTIES ? 0 : propertyBytes(properties)
     return payloadEnd - payloadStart + topic.length + this.#propertyBytes
+  }
+
+  get propertyBytes(): number {
+    return this.weight - this.payloadLength - this.topic.length
   }
 
   get payloadLength(): number {
@@ -125,10 +132,21 @@ export class Publish {
   }
 }
 
+/** How many places hold a message for longer than a turn, and what it counts for while there are any. */
+export class Held {
+  places = 0
+  bytes = 0
+}
+
 /** What a user property takes in memory beside its text. */
 const PAIR_BYTES = 100
 
-function bytesOf({ userProperties = [], responseTopic = '', contentType = '', correlationData }: Properties): number {
+export function propertyBytes({
+  userProperties = [],
+  responseTopic = '',
+  contentType = '',
+  correlationData,
+}: Properties): number {
   let bytes = responseTopic.length + contentType.length + (correlationData?.length ?? 0)
   for (const [name, value] of userProperties) bytes += name.length + value.length + PAIR_BYTES
   return bytes

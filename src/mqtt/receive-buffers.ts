@@ -6,13 +6,15 @@ const LARGE_BYTES = 4096
 /** What all connections together hold of packets that are not whole yet. */
 export class ReceiveBuffers {
   readonly #most: number
+  readonly #mostOfOne: number
   #total = 0
   /** Those that hold much, by the time at which they began to. */
   readonly #large = new Set<Connection>()
 
-  /** `most` in bytes; one packet may be larger. */
-  constructor(most: number) {
-    this.#most = most
+  /** `most` in bytes, and not more than a quarter of the memory; one packet may be larger, up to half of the memory. */
+  constructor(most: number, memoryLimit = Number.POSITIVE_INFINITY) {
+    this.#most = Math.min(most, memoryLimit / 4)
+    this.#mostOfOne = memoryLimit / 2
   }
 
   get total(): number {
@@ -33,7 +35,7 @@ export class ReceiveBuffers {
 
   /** While there is too much: the connection whose packet began first, unless it is the only one. */
   excess(): Connection | undefined {
-    if (this.#total <= this.#most || this.#large.size < 2) return undefined
+    if (this.#total <= this.#most || (this.#large.size < 2 && this.#total <= this.#mostOfOne)) return undefined
     for (const oldest of this.#large) return oldest
     return undefined
   }

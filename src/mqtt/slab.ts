@@ -1,3 +1,5 @@
+import { WireForms } from './wire-forms.ts'
+
 /** A slab is handed out in pieces and never reused: when its last piece is written to a socket, the collector takes it. */
 const SLAB_BYTES = 256 * 1024
 
@@ -13,6 +15,8 @@ export class Slab {
   at = 0
   #start = 0
   #full: Uint8Array[] = []
+  /** The wire forms of the messages that are written to it. */
+  readonly forms = new WireForms()
   #run: Uint8Array | undefined = undefined
   #runStart = 0
   #runEnd = 0
@@ -44,6 +48,14 @@ export class Slab {
       at += end - start
     }
     this.at = at
+  }
+
+  /** Adds bytes that are too many to be copied for each receiver: they are handed out as they are, so nobody may change them. */
+  share(bytes: Uint8Array): void {
+    if (this.#run !== undefined) this.#copyRun()
+    if (this.at > this.#start) this.#full.push(this.bytes.subarray(this.#start, this.at))
+    this.#start = this.at
+    this.#full.push(bytes)
   }
 
   /** Bytes written since the last `take`. */

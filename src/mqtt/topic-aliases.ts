@@ -1,3 +1,6 @@
+import { COST } from '../base/memory-costs.ts'
+import type { ByteCount } from './topic-names.ts'
+
 /** Topics that are as short as an alias are sent as they are. */
 const WORTH_AN_ALIAS = 8
 
@@ -6,15 +9,33 @@ const WORTH_AN_ALIAS = 8
  * peer chooses both.
  */
 export class TopicAliases {
+  readonly #count: ByteCount
   readonly #max: number
   readonly #bytesMax: number
   readonly #topics = new Map<number, string>()
   readonly #aliases = new Map<string, number>()
   #bytes = 0
 
-  constructor(max: number, bytesMax: number) {
+  /** `count`: where what they take in memory is counted. */
+  constructor(max: number, bytesMax: number, count: ByteCount = { sum: 0 }) {
+    this.#count = count
     this.#max = max
     this.#bytesMax = bytesMax
+  }
+
+  /** What they take in memory, as far as it is counted. */
+  #counted = 0
+
+  #recount(): void {
+    const bytes = this.#bytes + (this.#topics.size + this.#aliases.size) * COST.alias
+    this.#count.sum += bytes - this.#counted
+    this.#counted = bytes
+  }
+
+  /** The connection is gone. */
+  forget(): void {
+    this.#count.sum -= this.#counted
+    this.#counted = 0
   }
 
   topic(alias: number): string | undefined {
@@ -28,6 +49,7 @@ export class TopicAliases {
     if (bytes > this.#bytesMax) return false
     this.#bytes = bytes
     this.#topics.set(alias, topic)
+    this.#recount()
     return true
   }
 
@@ -42,11 +64,14 @@ export class TopicAliases {
     if (alias > this.#max || topic.length <= WORTH_AN_ALIAS || this.#bytes + topic.length > this.#bytesMax) return 0
     this.#aliases.set(topic, alias)
     this.#bytes += topic.length
+    this.#recount()
     return alias
   }
 
   /** The packet that was to tell of the last assigned alias did not go out. */
   withdraw(topic: string): void {
-    if (this.#aliases.delete(topic)) this.#bytes -= topic.length
+    if (!this.#aliases.delete(topic)) return
+    this.#bytes -= topic.length
+    this.#recount()
   }
 }

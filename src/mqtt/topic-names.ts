@@ -1,9 +1,15 @@
 import { decodeUtf8, utf8Error } from '../base/bytes.ts'
+import { COST } from '../base/memory-costs.ts'
 
 /** With the longest topics, 8 KiB for one connection. */
 const SLOTS = 64
 /** Longer topics are not remembered: they are a peer's choice, and memory. */
 const TOPIC_BYTES_MAX = 128
+
+/** Bytes of many. */
+export interface ByteCount {
+  sum: number
+}
 
 interface Slot {
   readonly bytes: Uint8Array
@@ -17,10 +23,25 @@ interface Slot {
 export class TopicNames {
   #last: Slot | undefined = undefined
   #slots: (Slot | undefined)[] | undefined = undefined
+  readonly #count: ByteCount
+  /** What the topics that are remembered take in memory. */
+  #bytes = 0
   /** Why the last `read` gave `undefined`, the rule that was broken, and the reason code for it. */
   error = ''
   rule = ''
   reasonCode = 0
+
+  /** `count`: where what they take is counted. */
+  constructor(count: ByteCount = { sum: 0 }) {
+    this.#count = count
+  }
+
+  /** Nobody needs them any more. */
+  forget(): void {
+    this.#count.sum -= this.#bytes
+    this.#bytes = 0
+    this.#slots = undefined
+  }
 
   read(bytes: Uint8Array, start: number, end: number): string | undefined {
     const last = this.#last
@@ -37,6 +58,9 @@ export class TopicNames {
     const name = this.#decode(bytes, start, end)
     if (name === undefined) return undefined
     const slot: Slot = { bytes: Uint8Array.prototype.slice.call(bytes, start, end), name }
+    const more = costOf(slot) - costOf(known)
+    this.#bytes += more
+    this.#count.sum += more
     slots[place] = slot
     this.#last = slot
     return name
@@ -56,6 +80,9 @@ export class TopicNames {
     this.reasonCode = reasonCode
   }
 }
+
+/** Its octets twice, as such and as text. */
+const costOf = (slot: Slot | undefined): number => (slot === undefined ? 0 : COST.topicName + 2 * slot.bytes.length)
 
 function same(known: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {
   const { length } = known

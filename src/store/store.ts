@@ -176,6 +176,8 @@ export interface Store {
    * its records leave room for those that a client waits for.
    */
   readonly hasRoom: boolean
+  /** Bytes of what was appended and is not durable yet; none if absent. */
+  readonly waitingBytes?: number
   /** All records in the order of their appends; read once, before anything else is called. */
   replay(): Iterable<StoreRecord>
 }

@@ -13,6 +13,7 @@ describe('SmallMap', () => {
     fc.assert(
       fc.property(fc.array(step, { maxLength: 12 }), (steps) => {
         const [map, model] = [new SmallMap<string, number>(), new Map<string, number>()]
+        let hadTwo = false
         for (const each of steps) {
           if (each.does === 'set') {
             map.set(each.key, each.value)
@@ -22,6 +23,8 @@ describe('SmallMap', () => {
           expect([...map.keys()]).toEqual([...model.keys()])
           expect([...map.values()]).toEqual([...model.values()])
           expect(map.size).toBe(model.size)
+          hadTwo ||= model.size > 1
+          expect(map.isMap).toBe(hadTwo)
           for (const one of ['a', 'b', 'c']) expect([map.get(one), map.has(one)]).toEqual([model.get(one), model.has(one)])
         }
       }),

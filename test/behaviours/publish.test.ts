@@ -210,7 +210,7 @@ describe('behaviour 21: Message Expiry Interval', () => {
     peer.lost()
     world.advance(60_000)
     expect(world.peer('s', STAYS).greeting).toBe('CONNACK present,a=2 q2 #2')
-    expect(world.broker.waiting().messages).toBe(1)
+    expect(world.broker.sessions.waiting().messages).toBe(1)
   })
 
   test('counts the time that the broker was down, retained and queued', () => {

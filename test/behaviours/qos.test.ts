@@ -183,7 +183,7 @@ describe.each(BOTH)('behaviour 28: an acknowledgement of the wrong kind, %s,', (
     for (const type of ['PUBACK', 'PUBCOMP'] as const) receiver.ack(type, 500)
     receiver.send({ type: 12 })
     expect(receiver.read().at(-1)).toBe('PINGRESP')
-    expect(world.broker.waiting().messages).toBe(1)
+    expect(world.broker.sessions.waiting().messages).toBe(1)
   })
 })
 
@@ -386,7 +386,7 @@ describe('behaviour 32: what is too large for a client', () => {
     expect(world.connections.traffic.publishDropped).toBe(3)
     const told = world.notices.filter(({ code }) => code === 'message-dropped')
     expect(told.map(({ client }) => client)).toEqual(['mqtt:s', 'mqtt:s', 'mqtt:s'])
-    expect(world.broker.waiting().messages).toBe(1)
+    expect(world.broker.sessions.waiting().messages).toBe(1)
     receiver.lost()
     expect(world.peer('s', small(40)).greeting).toBe(`CONNACK present,a=small q1 #${qos === 0 ? 1 : 4} dup`)
   })

@@ -336,7 +336,7 @@ describe.each(VERSIONS)('behaviour 42: UNSUBSCRIBE (version %i)', (protocolVersi
       else for (const type of [5, 7] as const) again.ack(type, packetId)
     }
     again.ack(4, 21)
-    expect(wire.broker.waiting().messages).toBe(0)
+    expect(wire.broker.sessions.waiting().messages).toBe(0)
     expect(messages(again).filter((heard) => heard.includes('late'))).toEqual([])
   })
 

@@ -164,13 +164,13 @@ describe("'full' gives nothing up", () => {
     b.link.listen(world.now, false)
     a.link.listen(world.now, false)
     for (let i = 0; i < 6; i++) publisher.publish('work', `${i}`, 1, i + 1)
-    const waiting = world.broker.waiting().messages
+    const waiting = world.broker.sessions.waiting().messages
     expect(waiting).toBe(6)
     world.commit()
     a.link.lost(world.now, 'gone')
     store.refuse = true
     world.advance(3600_000)
-    expect(world.broker.waiting().messages).toBe(6)
+    expect(world.broker.sessions.waiting().messages).toBe(6)
     store.refuse = false
     world.advance(20_000)
     expect(world.broker.sessions.byKey('mqtt:b')!.queueLength).toBe(6)

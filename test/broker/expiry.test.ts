@@ -84,9 +84,9 @@ describe('queued messages that have expired', () => {
     const publisher = absentReader(world)
     for (const id of [1, 2, 3]) publisher.publish('a', 'x', 1, id, expiring(60))
     publisher.publish('a', 'lives', 1, 4)
-    expect(world.broker.waiting().messages).toBe(4)
+    expect(world.broker.sessions.waiting().messages).toBe(4)
     world.advance(70 * SECOND)
-    expect(world.broker.waiting()).toEqual({ messages: 1, bytes: 6 })
+    expect(world.broker.sessions.waiting()).toEqual({ messages: 1, bytes: 6 })
     expect(rows(store, 'delivery')).toBe(1)
     expect(world.broker.stats.publishDropped).toBe(3)
     const reason = 'expired, the first of 3 on a'
@@ -102,7 +102,7 @@ describe('queued messages that have expired', () => {
     world.commit()
     const again = TestBroker.restarted(store, 70 * SECOND)
     again.advance(0)
-    expect(again.broker.waiting().messages).toBe(1)
+    expect(again.broker.sessions.waiting().messages).toBe(1)
     expect(rows(again.store as DelayedStore, 'delivery')).toBe(1)
   })
 

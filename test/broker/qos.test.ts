@@ -125,9 +125,9 @@ describe('delivery', () => {
     expect(sensor.poll()).toEqual(['a=1 q1 #1'])
     sensor.ack(5, 1)
     expect(world.notices.at(-1)).toMatchObject({ code: 'protocol-error', level: 'debug', client: 'sn:s' })
-    expect([sensor.poll(), sensor.link.closed, world.broker.waiting().messages]).toEqual([[], false, 1])
+    expect([sensor.poll(), sensor.link.closed, world.broker.sessions.waiting().messages]).toEqual([[], false, 1])
     sensor.ack(4, 1)
-    expect(world.broker.waiting().messages).toBe(0)
+    expect(world.broker.sessions.waiting().messages).toBe(0)
   })
 
   test('MQTT-4.4.0-1: on reconnect what is unacknowledged goes out again, in its order, PUBREL in place of PUBLISH', () => {

@@ -394,7 +394,7 @@ describe('they are rebuilt at every start', () => {
     world.disconnect(away)
     world.advance(100_000)
     expect(world.store.records.map(({ type }) => type)).toEqual(['clock', 'session', 'subscribe', 'detached'])
-    expect(world.server.broker.waiting()).toEqual({ messages: 0, bytes: 0 })
+    expect(world.server.broker.sessions.waiting()).toEqual({ messages: 0, bytes: 0 })
     expect(world.value('publish/messages/dropped')).toBe('0')
   })
 
@@ -422,5 +422,6 @@ const NOTHING: SysFigures = {
   stored: { messages: 0, bytes: 0 },
   subscriptions: { plain: 0, shared: 0 },
   notices: new NoticeCounts(),
+  memory: { limit: Number.POSITIVE_INFINITY, used: new Map() },
   process: {},
 }

@@ -1,5 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { afterEach, expect, test, vi } from 'vitest'
+import { Memory } from '../../src/base/memory.ts'
 import { Loop } from '../../src/io/loop.ts'
 import type { Server, ServerInput } from '../../src/server.ts'
 
@@ -17,6 +18,7 @@ function driven() {
   let due = now + 1500
   const server = {
     backlogged: false,
+    memory: new Memory(),
     handle: (_: number, input: ServerInput) => told.push(input.kind === 'paused' ? `paused ${input.ms}` : input.kind),
     handleTimeout: () => {
       told.push('timeout')

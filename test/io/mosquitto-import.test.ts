@@ -84,7 +84,7 @@ describe('the broker', () => {
     ['sys_interval 1\nsys_interval 2', 'm.conf:2: sys_interval 2: given again: takes the place of 1'],
     ['connection b', 'm.conf:1: connection b: no counterpart: bridges are not supported'],
     ['remote_password hush', 'm.conf:1: remote_password ***: no counterpart: bridges are not supported'],
-    ['memory_limit 1\u001b[2J', 'm.conf:1: memory_limit 1?[2J: no counterpart'],
+    ['pid_file 1\u001b[2J', 'm.conf:1: pid_file 1?[2J: no counterpart'],
     ['include_dir x', 'm.conf:1: include_dir x: not taken: only the main file may include others'],
   ])('%j is told, and stands in the file', (text, finding) => {
     const { findings: told, yaml } = imported(text)

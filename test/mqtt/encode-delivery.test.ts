@@ -61,7 +61,7 @@ test('a subscriber that cannot be sent so large a message gets the next one, and
   )
   publisher.publish('a', 'next', 1)
   expect(reader.hears()).toEqual(['a=next q1 #3'])
-  expect(wire.broker.waiting().messages).toBe(1)
+  expect(wire.broker.sessions.waiting().messages).toBe(1)
 })
 
 test('what exceeds the Maximum Packet Size of one client is encoded for another, and the other way round', () => {

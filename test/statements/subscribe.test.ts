@@ -243,7 +243,7 @@ describe.each(VERSIONS)('UNSUBSCRIBE in version %i', (protocolVersion) => {
     expect(third.hears()).toEqual([resumed(protocolVersion), 'a=one q1 #1 dup', 'PUBREL #2'])
     third.ack(4, 1)
     third.ack(7, 2)
-    expect(wire.broker.waiting().messages).toBe(0)
+    expect(wire.broker.sessions.waiting().messages).toBe(0)
   })
 
   test('MQTT-3.10.4-4, -5: UNSUBACK answers with the same packet id, whether anything was deleted or not', () => {

@@ -45,8 +45,9 @@ export class SameTopicIds extends SiteChecker {
         if (theirs === undefined) continue
         const known = ours.registry.nameOf(theirs)
         // An id that was used least recently gives way where there are too many, and no other topic gets it (ruling A27).
-        const { topicsPerClient, lastTopicId } = this.site.setup
-        const areScarce = topicsPerClient < PLAIN.topicsPerClient || lastTopicId < PLAIN.lastTopicId
+        const { topicsPerClient, lastTopicId, memoryLimit } = this.site.setup
+        const areScarce =
+          topicsPerClient < PLAIN.topicsPerClient || lastTopicId < PLAIN.lastTopicId || memoryLimit < PLAIN.memoryLimit
         if (known === undefined && areScarce) continue
         const told = `${id} ${theirs} ${topic}`
         if (this.#toldBefore.has(told)) continue

@@ -17,6 +17,7 @@ export const OPTION_GROUPS = [
   'Access',
   'State',
   'Log',
+  'Memory',
   'MQTT broker',
   'MQTT-SN gateway',
   'MQTT-SN ports',
@@ -74,6 +75,16 @@ export const wholeOrOff = (min: number, max: number, off: string): Kind<number> 
     .refine((value) => value === 0 || value >= min)
     .transform((value) => (value === 0 ? Number.POSITIVE_INFINITY : value)),
   expected: `a whole number from ${min} to ${max}, or 0 for ${off}`,
+  placeholder: 'number',
+})
+
+/** A bound whose default depends on the machine; 0 stands for it. */
+export const wholeOrDerived = (min: number, max: number): Kind<number> => ({
+  schema: z
+    .int()
+    .max(max)
+    .refine((value) => value === 0 || value >= min),
+  expected: `a whole number from ${min} to ${max}, or 0 for the default`,
   placeholder: 'number',
 })
 

@@ -5,6 +5,9 @@ import type { StreamInfo } from '../connections.ts'
 /** Milliseconds after which a socket that we have ended is destroyed, whatever its peer does. */
 export const LINGER_MS = 1000
 
+/** A piece of a buffer that is smaller than one part in so many is not worth keeping it. */
+const SLAB_PARTS = 4
+
 /** What carries a stream's bytes: a socket as it is, or WebSocket messages on it. */
 export interface Carrier {
   send(bytes: Uint8Array): void
@@ -43,13 +46,17 @@ export function openStream(
   { loop, socketBufferBytes, writeTimeoutMs }: StreamOptions,
 ): OpenStream {
   let reason = 'connection closed by the client'
+  const { outputs } = loop
   let congested = false
   let draining = false
   const connection = loop.opened(
     {
       write: (bytes) => {
         // What has to wait is taken out of its slab: ten bytes for a slow reader would keep all that was written to others beside them.
-        carrier.send(socket.writableLength > 0 ? Buffer.from(bytes) : bytes)
+        const waits = socket.writableLength > 0 && bytes.length * SLAB_PARTS < bytes.buffer.byteLength
+        const sent = waits ? Buffer.from(bytes) : bytes
+        carrier.send(sent)
+        if (socket.writableLength > 0) outputs.add(socket, sent)
         // Only a socket that wants a pause tells when it has drained, however small the bound is.
         if (!socket.writableNeedDrain) return
         if (!draining) {
@@ -57,7 +64,7 @@ export function openStream(
           // Node looks at what the kernel has taken: who reads slowly does not time out, who reads nothing does.
           socket.setTimeout(writeTimeoutMs)
         }
-        if (congested || socket.writableLength <= socketBufferBytes) return
+        if (congested || (socket.writableLength <= socketBufferBytes && !outputs.isTight)) return
         congested = true
         loop.handle({ kind: 'congested', connection, on: true })
       },
@@ -73,7 +80,9 @@ export function openStream(
     if (loop.wasPaused) socket.setTimeout(writeTimeoutMs)
     else loop.handle({ kind: 'stuck', connection })
   })
+  socket.on('close', () => outputs.empty(socket))
   socket.on('drain', () => {
+    outputs.empty(socket)
     if (draining) {
       draining = false
       socket.setTimeout(0)

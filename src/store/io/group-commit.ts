@@ -93,7 +93,7 @@ export class GroupCommit {
 
   /** As `Store.hasRoom`. */
   get hasRoom(): boolean {
-    return this.#bytes <= this.#maxBufferedBytes * ROOM
+    return this.waitingBytes <= this.#maxBufferedBytes * ROOM
   }
 
   /**
@@ -111,7 +111,7 @@ export class GroupCommit {
       open.length = before
       throw error
     }
-    if (this.#bytes > this.#maxBufferedBytes * (ends ? 1 + ENDS : 1)) {
+    if (this.waitingBytes > this.#maxBufferedBytes * (ends ? 1 + ENDS : 1)) {
       open.length = before
       return 'full'
     }
@@ -144,7 +144,7 @@ export class GroupCommit {
   }
 
   /** Bytes of records that are not durable yet. */
-  get #bytes(): number {
+  get waitingBytes(): number {
     return this.#open.length + this.#sealedBytes + this.#inFlightBytes
   }
 

@@ -127,6 +127,10 @@ export class SqliteStore implements Store {
     return this.#commits.hasRoom
   }
 
+  get waitingBytes(): number {
+    return this.#commits.waitingBytes
+  }
+
   append(record: StoreRecord): Lsn | 'full' {
     assert(this.#isOpen, 'nothing is appended to a store that has not been found sound')
     const ends = !this.#grows(record)

@@ -2,10 +2,11 @@ import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { expect, test } from 'vitest'
 import type { Loop, Stream } from '../../../src/io/loop.ts'
+import { OutputBuffers } from '../../../src/mqtt/io/output-buffers.ts'
 import { openSocketStream } from '../../../src/mqtt/io/socket-stream.ts'
 
 /** A stream over a socket whose kernel takes nothing until it is told to. */
-function full(socketBufferBytes: number) {
+function full(socketBufferBytes: number, outputs = new OutputBuffers(Number.POSITIVE_INFINITY)) {
   const told: unknown[] = []
   const written: (() => void)[] = []
   const chunks: Buffer[] = []
@@ -14,7 +15,7 @@ function full(socketBufferBytes: number) {
     stream = it
     return 1
   }
-  const loop = { opened, handle: (input: object) => told.push(input), closed: () => {} } as unknown as Loop
+  const loop = { opened, outputs, handle: (input: object) => told.push(input), closed: () => {} } as unknown as Loop
   const write = (chunk: Buffer, _: string, done: () => void): void => {
     chunks.push(chunk)
     written.push(done)
@@ -67,4 +68,24 @@ test('what waits for a slow reader does not hold what was written beside it', as
     [10, true],
     [10, false],
   ])
+})
+
+test('what waits is counted once, however many sockets wait for it, and makes all of them congested where it is much', async () => {
+  const outputs = new OutputBuffers(1024 * 1024)
+  const [a, b] = [full(1024 * 1024, outputs), full(1024 * 1024, outputs)]
+  const message = Buffer.alloc(100_000)
+  for (const { stream } of [a, b]) stream.write(message)
+  expect(outputs.total).toBe(100_000)
+  expect(a.told).toEqual([])
+  a.stream.write(Buffer.alloc(40_000))
+  expect(outputs.isTight).toBe(true)
+  expect(a.told).toEqual([{ kind: 'congested', connection: 1, on: true }])
+  b.stream.write(Buffer.alloc(20_000))
+  expect(b.told).toEqual([{ kind: 'congested', connection: 1, on: true }])
+  await a.drain()
+  await a.drain()
+  expect(outputs.total).toBe(120_000)
+  await b.drain()
+  await b.drain()
+  expect(outputs.total).toBe(0)
 })

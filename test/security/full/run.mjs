@@ -6,11 +6,17 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
+import * as attacks from './memory-attacks.mjs'
+import { fuzz } from './memory-fuzz.mjs'
 import { ATTACKS, onePacket } from './one-packet.mjs'
 import { Client, CONNECT, encoded, MIB, Started } from './started.mjs'
 
 const { values } = parseArgs({
-  options: { only: { type: 'string', default: '' }, rejected: { type: 'string', default: '1000000' } },
+  options: {
+    only: { type: 'string', default: '' },
+    rejected: { type: 'string', default: '1000000' },
+    'fuzz-minutes': { type: 'string', default: '60' },
+  },
 })
 
 class Failed extends Error {}
@@ -355,6 +361,89 @@ async function prototypes() {
   }
 }
 
+// A process that stays below 300 MB: V8 may use 198 MiB, of which memory_limit is 80 MiB.
+const SMALL_HEAP = ['--max-old-space-size=150']
+const PROCESS_MAX = 300 * MIB
+
+/** Runs an attack of ./memory-attacks.mjs beside a victim; `most` bytes of RSS may it come to. */
+async function grows(attack, wanted, flags = []) {
+  const roost = await Started.startWith(SMALL_HEAP, '--memory', ...OPEN, ...flags)
+  try {
+    const before = roost.rss
+    const victim = await attacks.Victim.start(roost.port)
+    await sleep(2000)
+    const baseline = victim.percentiles()
+    const started = performance.now()
+    const { taken, refusals, clients } = await attack(roost)
+    const took = seconds(started)
+    wants(roost.ended === undefined, 'the process lives')
+    const during = victim.percentiles()
+    const lost = await victim.stop()
+    for (const client of clients) client.end()
+    const refused = [...refusals.values()].reduce((sum, count) => sum + count, 0)
+    wants(lost === 0 && victim.refused === 0, `no message of the victim is lost or refused, not ${lost} and ${victim.refused}`)
+    wants(!wanted || refused > 0, 'something is refused')
+    wants(roost.peak < PROCESS_MAX, `RSS stays below 300 MiB, not ${mib(roost.peak)}`)
+    await sleep(1500)
+    const last = await Client.connected(roost.port, { clientId: 'last' })
+    wants(last.connack?.reasonCode === 0, 'somebody else can connect at the end')
+    last.end()
+    const [p50, p99] = during.map((time, i) => `${ms(time)} (${ms(baseline[i])} before)`)
+    const counts = `${taken.toLocaleString('en')} taken, ${refused.toLocaleString('en')} refused in ${took}`
+    return `${counts}; RSS ${mib(before)}, at most ${mib(roost.peak)}; victim p50 ${p50}, p99 ${p99}, none lost`
+  } finally {
+    await roost.stop()
+  }
+}
+
+/** The queues of 60 absent sessions, in a store, and the processes after it with less and less memory. */
+async function restarts() {
+  const dir = mkdtempSync(join(tmpdir(), 'roost-full-'))
+  try {
+    let roost = await Started.startWith(SMALL_HEAP, '--data-dir', dir, '--max-memory-per-user', String(70 * MIB))
+    const { taken } = await attacks.queues(roost, 60, 8 * MIB)
+    wants((await roost.stop()) === 0, 'exit code 0')
+    const figures = []
+    for (const limit of [80, 40, 10]) {
+      roost = await Started.startWith(SMALL_HEAP, '--data-dir', dir, '--memory-limit', String(limit * MIB))
+      await sleep(1000)
+      figures.push(`with ${limit} MiB at ${mib(roost.peak)}`)
+      wants(roost.peak < PROCESS_MAX, `RSS stays below 300 MiB, not ${mib(roost.peak)}`)
+      for (let i = 0; limit === 10 && i < 60; i++) {
+        const client = await Client.connected(roost.port, { clientId: `absent ${i}`, username: 'greedy', cleanStart: true })
+        wants(client.connack?.reasonCode === 0, 'whoever has a session can end it')
+        client.end()
+      }
+      if (limit === 10) {
+        const client = await Client.connected(roost.port, { clientId: 'new' })
+        wants(client.connack?.reasonCode === 0, 'then there is room again')
+        client.end()
+      }
+      wants((await roost.stop()) === 0, 'exit code 0')
+    }
+    return `${taken} messages of 100 kB were taken in; the next processes come up ${figures.join(', ')}, and can be emptied`
+  } finally {
+    rmSync(dir, { recursive: true, force: true })
+  }
+}
+
+async function grown() {
+  const minutes = Number(values['fuzz-minutes'])
+  const roost = await Started.startWith(SMALL_HEAP, '--memory')
+  try {
+    const victim = await attacks.Victim.start(roost.port)
+    const { steps, seed } = await fuzz(roost, minutes * 60)
+    wants(roost.ended === undefined, `the process lives (seed ${seed}): ${roost.errors.join(' ')}`)
+    const [p50, p99] = victim.percentiles().map(ms)
+    const lost = await victim.stop()
+    wants(lost === 0 && victim.refused === 0, `no message of the victim is lost or refused, not ${lost} and ${victim.refused}`)
+    wants(roost.peak < PROCESS_MAX, `RSS stays below 300 MiB, not ${mib(roost.peak)}`)
+    return `${minutes} minutes, ${steps.toLocaleString('en')} steps (seed ${seed}): RSS at most ${mib(roost.peak)}; victim p50 ${p50}, p99 ${p99}, ${victim.sent.toLocaleString('en')} messages, none lost`
+  } finally {
+    if (roost.ended === undefined) await roost.stop()
+  }
+}
+
 const OPEN = ['--max-connections', '20000', '--max-connections-per-address', '0']
 const HUGE = ['--max-connect-packet-size', '268435460', '--max-packet-size', '0']
 const CHECKS = [
@@ -375,6 +464,22 @@ const CHECKS = [
     `one packet: ${name}`,
     () => against([], (roost) => onePacket(roost, name, wants, BUSY_MS)),
   ]),
+  ['memory: filters of 65,000 octets', () => grows((to) => attacks.filters(to, 10_000), true)],
+  ['memory: filters of 128 levels', () => grows((to) => attacks.deepFilters(to, 9900), true)],
+  ['memory: shared subscriptions', () => grows((to) => attacks.sharedGroups(to, 10_000), false)],
+  ['memory: REGISTERs of 65,000 octets', () => grows((to) => attacks.registers(to, 8, 1000), true)],
+  ['memory: retained topics of 128 levels', () => grows((to) => attacks.retained(to, 8000), true)],
+  ['memory: absent sessions with full queues', () => grows((to) => attacks.queues(to, 60, 8 * MIB), true)],
+  ['memory: wills', () => grows((to) => attacks.wills(to, 4000), true)],
+  ['memory: sessions', () => grows((to) => attacks.sessions(to, 100_000), true)],
+  ['memory: half packets', () => grows((to) => attacks.halfPackets(to, 100, 4 * MIB), true)],
+  ['memory: routes', () => grows((to) => attacks.routes(to, 500, 16_000), false)],
+  ['memory: wire forms', () => grows((to) => attacks.wireForms(to, 100), true)],
+  ['memory: readers that do not read', () => grows((to) => attacks.outputs(to, 200, 40), false)],
+  ['memory: topic aliases and names', () => grows((to) => attacks.aliases(to, 2000), true)],
+  ['memory: filters in one packet', () => grows((to) => attacks.manyFilters(to, 16 * MIB - 20), false)],
+  ['memory: restarts', restarts],
+  ['memory: whatever grows', grown],
 ]
 
 let [passed, failed] = [0, 0]

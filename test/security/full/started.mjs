@@ -17,9 +17,20 @@ const MAIN = fileURLToPath(new URL('../../../dist/main.js', import.meta.url))
 export const MIB = 1024 * 1024
 
 export class Started {
-  static async start(...flags) {
+  /** The log. */
+  lines = []
+  /** What it says on standard error, if anything goes wrong in Node.js. */
+  errors = []
+
+  static start(...flags) {
+    return Started.startWith([], ...flags)
+  }
+
+  /** With options for Node.js in front: `--max-old-space-size=200`. */
+  static async startWith(nodeFlags, ...flags) {
     const started = new Started()
-    const argv = ['--inspect=127.0.0.1:0', MAIN, 'serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', ...flags]
+    const serve = ['serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', ...flags]
+    const argv = ['--inspect=127.0.0.1:0', ...nodeFlags, MAIN, ...serve]
     started.child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] })
     started.child.once('exit', (code, signal) => {
       started.ended = code ?? signal
@@ -28,12 +39,15 @@ export class Started {
       createInterface({ input: started.child.stderr }).on('line', (line) => {
         const url = /ws:\/\/\S+/.exec(line)
         if (url !== null) resolve(url[0])
+        else started.errors.push(line)
       })
     })
     await new Promise((resolve) => {
       createInterface({ input: started.child.stdout }).on('line', (text) => {
         const line = JSON.parse(text)
+        started.lines.push(line)
         if (line.mqtt !== undefined) started.port = line.mqtt.port
+        if (line.sn !== undefined) started.snPort = line.sn.port
         if (line.msg.startsWith('State is kept')) resolve()
       })
     })
@@ -55,6 +69,16 @@ export class Started {
   /** Resident bytes of the process. */
   get rss() {
     return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${this.child.pid}/status`, 'utf8'))[1]) * 1024
+  }
+
+  /** The most that it ever was. */
+  get peak() {
+    return Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${this.child.pid}/status`, 'utf8'))[1]) * 1024
+  }
+
+  /** How often this bound was told of, by the log; what was not written for its rate is not counted. */
+  reached(limit) {
+    return this.lines.filter((line) => line.limit === limit).length
   }
 
   /** Bytes of everything that is reachable in it, buffers included. */

@@ -1,0 +1,85 @@
+import { COST, stringBytes } from '../base/memory-costs.ts'
+import type { Will } from '../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import { Held, type Publish, propertyBytes } from '../mqtt/publish.ts'
+import type { BrokerContext } from './context.ts'
+
+/**
+ * What sessions and messages take in memory, in sums that the account asks for. A message counts once, with its topic, payload and properties, wherever
+ * it waits and whether it is retained besides; each place where it waits counts for itself.
+ */
+export class Holdings {
+  /** Bytes of the sessions themselves. */
+  sessions = 0
+  /** Bytes. */
+  wills = 0
+  /** Bytes of messages that wait, are in flight or retained. */
+  messages = 0
+  /** Places in queues that hold the message itself, where it has to wait. */
+  plain = 0
+  /** Places in queues that hold a `Queued`. */
+  queued = 0
+  /** Places in flight. */
+  inflight = 0
+  /** QoS 2 packet ids that are taken in and not released. */
+  receipts = 0
+
+  /** Bytes of the places in which messages wait. */
+  get places(): number {
+    return this.plain * COST.place + this.queued * COST.queued + this.inflight * COST.inflight + this.receipts * COST.receipt
+  }
+
+  /** One more place holds this message. */
+  hold(message: Publish): void {
+    message.held ??= new Held()
+    const { held } = message
+    if (held.places++ > 0) return
+    // Once it is in a buffer of its own it stays as it is.
+    if (held.bytes === 0 || !message.owned) held.bytes = messageBytes(message)
+    this.messages += held.bytes
+  }
+
+  /** One place fewer. */
+  release({ held }: Publish): void {
+    if (--held!.places === 0) this.messages -= held!.bytes
+  }
+
+  /** It was taken out of a buffer that it shared. */
+  recount(message: Publish): void {
+    const { held } = message
+    if (held === undefined || held.places === 0) return
+    this.messages -= held.bytes
+    held.bytes = messageBytes(message)
+    this.messages += held.bytes
+  }
+}
+
+/** What a message takes, without the places where it waits. */
+export function messageBytes(message: Publish): number {
+  const { topic, owned, buffer, properties, payloadLength } = message
+  const bytes = COST.message + stringBytes(topic) + (owned ? buffer.length : payloadLength)
+  return properties === NO_PROPERTIES ? bytes : bytes + message.propertyBytes
+}
+
+export const willBytes = (will: Will | undefined): number =>
+  will === undefined ? 0 : COST.will + stringBytes(will.topic) + will.payload.length + propertyBytes(will.properties)
+
+/** Part of the memory that the routes which are kept may take. */
+export const ROUTES_MAX = 0.125
+
+/** What the broker holds, for the account. */
+export function countMemory(
+  { memory, holdings, router, retained }: BrokerContext,
+  sessions: { readonly connected: number },
+  handshakes: { readonly bytes: number },
+): void {
+  memory.count('sessions', () => holdings.sessions + sessions.connected * COST.link)
+  memory.count('handshakes', () => handshakes.bytes)
+  memory.count('wills', () => holdings.wills)
+  memory.count('subscriptions', () => router.bytes)
+  memory.count('routes', () => router.routeBytes)
+  memory.count('messages', () => holdings.messages)
+  memory.count('queues', () => holdings.places)
+  memory.count('retained', () => retained.levelBytes)
+  memory.cache(() => router.invalidate())
+}

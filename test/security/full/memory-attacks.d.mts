@@ -1,0 +1,33 @@
+import type { Started } from './started.mjs'
+
+/** What was taken, how often each reason code refused the rest, and who did it. */
+export interface Outcome {
+  readonly taken: number
+  readonly refusals: ReadonlyMap<number, number>
+  readonly clients: readonly { end(): void }[]
+}
+
+type Attack = (roost: Started, ...sizes: number[]) => Promise<Outcome>
+
+export class Victim {
+  readonly sent: number
+  readonly refused: number
+  static start(port: number, perSecond?: number): Promise<Victim>
+  percentiles(): [number, number]
+  stop(): Promise<number>
+}
+
+export const filters: Attack
+export const deepFilters: Attack
+export const sharedGroups: Attack
+export const retained: Attack
+export const queues: Attack
+export const wills: Attack
+export const sessions: Attack
+export const halfPackets: Attack
+export const routes: Attack
+export const wireForms: Attack
+export const outputs: Attack
+export const aliases: Attack
+export const manyFilters: Attack
+export const registers: Attack

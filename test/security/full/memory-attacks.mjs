@@ -1,0 +1,332 @@
+// What one peer, or a few, can make a process hold: each attack grows one thing until it is refused, or until it has sent all that it was asked to.
+import { createSocket } from 'node:dgram'
+import { once } from 'node:events'
+import { Publish } from '../../../dist/mqtt/publish.js'
+import { Client, MIB } from './started.mjs'
+
+const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time))
+const LASTING = { cleanStart: false, properties: { sessionExpiryInterval: 3600 } }
+const LONG = 'x'.repeat(64_990)
+export const deep = (i, levels) => `${i}${'/a'.repeat(levels - 1)}`
+
+/** QoS 1 messages from one client to another, so many a second, beside whatever else goes on. */
+export class Victim {
+  sent = 0
+  got = 0
+  refused = 0
+  times = []
+
+  static async start(port, perSecond = 50) {
+    const victim = new Victim()
+    victim.reader = await Client.connected(port, { clientId: 'victim reader', protocolVersion: 4 })
+    victim.reader.subscribe('victim/#', 1)
+    await victim.reader.next()
+    victim.writer = await Client.connected(port, { clientId: 'victim writer' })
+    const started = new Map()
+    const read = async () => {
+      for (let packet = await victim.reader.next(); packet !== undefined; packet = await victim.reader.next()) {
+        if (packet.type !== 3) continue
+        victim.reader.send({ type: 4, packetId: packet.packetId, reasonCode: 0, properties: {} })
+        victim.got++
+        victim.times.push(performance.now() - started.get(Number(Buffer.from(packet.payload).toString())))
+      }
+    }
+    const acknowledged = async () => {
+      for (let packet = await victim.writer.next(); packet !== undefined; packet = await victim.writer.next())
+        if (packet.type === 4 && packet.reasonCode >= 0x80) victim.refused++
+    }
+    void read()
+    void acknowledged()
+    victim.timer = setInterval(() => {
+      const id = ++victim.sent
+      started.set(id, performance.now())
+      victim.writer.publish('victim/a', String(id), { qos: 1, packetId: 1 + (id % 60_000) })
+    }, 1000 / perSecond)
+    return victim
+  }
+
+  /** Milliseconds: `[p50, p99]` of what has come since this was asked last. */
+  percentiles() {
+    const sorted = this.times.sort((a, b) => a - b)
+    this.times = []
+    return [0.5, 0.99].map((part) => sorted[Math.floor(sorted.length * part)] ?? Number.NaN)
+  }
+
+  /** How many of its messages have not come, some time after the last was sent. */
+  async stop() {
+    clearInterval(this.timer)
+    for (let waited = 0; this.got < this.sent && waited < 5000; waited += 50) await sleep(50)
+    for (const client of [this.reader, this.writer]) client.end()
+    return this.sent - this.got
+  }
+}
+
+/** Sends what `packetOf` makes, as fast as it is answered; gives how many were taken. Ends when the connection does. */
+async function each(client, count, packetOf, isTaken) {
+  let taken = 0
+  let sent = 0
+  let answered = 0
+  const refusals = new Map()
+  while (answered < count && !client.socket.closed) {
+    while (sent < count && sent - answered < 20) client.send(packetOf(sent++))
+    const packet = await client.next()
+    if (packet === undefined) break
+    answered++
+    const code = packet.reasonCodes?.[0] ?? packet.reasonCode ?? 0
+    if (isTaken(code)) taken++
+    else refusals.set(code, (refusals.get(code) ?? 0) + 1)
+  }
+  return { taken, refusals }
+}
+
+const subscribe = (filter, qos = 1) => ({
+  type: 8,
+  packetId: 1,
+  subscriptions: [{ filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 2 }],
+  properties: {},
+})
+const granted = (code) => code < 0x80
+
+/** One client, filters of 65,000 octets. */
+export async function filters({ port }, count) {
+  const client = await Client.connected(port, { clientId: 'filters' })
+  const result = await each(client, count, (i) => subscribe(`${i}/${LONG}`), granted)
+  return { ...result, clients: [client] }
+}
+
+/** One client, filters of 128 levels. */
+export async function deepFilters({ port }, count) {
+  const client = await Client.connected(port, { clientId: 'deep filters' })
+  const result = await each(client, count, (i) => subscribe(`${deep(i, 127)}/+`), granted)
+  return { ...result, clients: [client] }
+}
+
+/** Shared subscriptions of one client: each message would come so many times. */
+export async function sharedGroups({ port }, count) {
+  const client = await Client.connected(port, { clientId: 'shared' })
+  const result = await each(client, count, (i) => subscribe(`$share/${i}/#`), granted)
+  return { ...result, clients: [client] }
+}
+
+/** Topics that keep a retained message: of 128 levels each, and with next to nothing in them. */
+export async function retained({ port }, count) {
+  const client = await Client.connected(port, { clientId: 'retained' })
+  const packetOf = (i) => Publish.of(deep(i, 128), Buffer.from('x'), 1, true, 1 + (i % 60_000))
+  const result = await each(client, count, packetOf, granted)
+  return { ...result, clients: [client] }
+}
+
+/** Absent sessions of one user, for each of which so many bytes are published. */
+export async function queues({ port }, sessions, bytesEach, size = 100_000) {
+  const who = { username: 'greedy' }
+  for (let i = 0; i < sessions; i++) {
+    const client = await Client.connected(port, { clientId: `absent ${i}`, ...LASTING, ...who })
+    if (client.connack?.reasonCode !== 0) continue
+    client.subscribe(`queue/${i}`)
+    await client.next()
+    client.end()
+  }
+  const writer = await Client.connected(port, { clientId: 'queue writer', ...who })
+  const payload = Buffer.alloc(size, 'x')
+  let taken = 0
+  let refused = 0
+  for (let i = 0; i < sessions && !writer.socket.closed; i++) {
+    const count = Math.floor(bytesEach / size)
+    for (let id = 1; id <= count; id++) {
+      payload.writeUInt32BE(id)
+      writer.publish(`queue/${i}`, payload, { qos: 1, packetId: id })
+    }
+    for (let id = 1; id <= count; id++) {
+      const packet = await writer.next()
+      if (packet === undefined) break
+      if (packet.reasonCode === 0) taken++
+      else if (packet.reasonCode >= 0x80) refused++
+    }
+  }
+  return { taken, refusals: new Map([[0x97, refused]]), clients: [writer] }
+}
+
+/** Sessions with wills of the size of a CONNECT, from clients that are there. */
+export async function wills({ port }, count) {
+  const clients = []
+  let taken = 0
+  const refusals = new Map()
+  const will = { topic: 'will', payload: Buffer.alloc(60_000), qos: 1, retain: false, properties: {} }
+  for (let i = 0; i < count; i++) {
+    const client = await Client.connected(port, { clientId: `will ${i}`, will })
+    const code = client.connack?.reasonCode ?? -1
+    if (code === 0) {
+      taken++
+      clients.push(client)
+    } else refusals.set(code, (refusals.get(code) ?? 0) + 1)
+  }
+  return { taken, refusals, clients }
+}
+
+/** Sessions that last, one after the other from one connection each. */
+export async function sessions({ port }, count, parallel = 50) {
+  let taken = 0
+  let next = 0
+  const refusals = new Map()
+  const one = async () => {
+    while (next < count) {
+      const client = await Client.connected(port, { clientId: `${next++} ${'s'.repeat(200)}`, ...LASTING })
+      const code = client.connack?.reasonCode ?? -1
+      if (code === 0) taken++
+      else refusals.set(code, (refusals.get(code) ?? 0) + 1)
+      client.end()
+    }
+  }
+  await Promise.all(Array.from({ length: parallel }, one))
+  return { taken, refusals, clients: [] }
+}
+
+/** Connections that have sent so much of a PUBLISH of 8 MiB, and wait. */
+export async function halfPackets({ port }, count, bytes) {
+  const clients = []
+  for (let i = 0; i < count; i++) {
+    const client = await Client.connected(port, { clientId: `half ${i}` })
+    if (client.connack?.reasonCode !== 0) continue
+    client.socket.write(Buffer.from([0x30, 0xff, 0xff, 0xff, 0x03]))
+    client.socket.write(Buffer.alloc(bytes))
+    clients.push(client)
+  }
+  await sleep(300)
+  const open = clients.filter(({ socket }) => !socket.closed).length
+  return { taken: open, refusals: new Map([[0x97, count - open]]), clients }
+}
+
+/** So many topics with so many subscribers: each pair would be a place in a route. */
+export async function routes({ port }, subscribers, topics) {
+  const clients = []
+  for (let i = 0; i < subscribers; i++) {
+    const client = await Client.connected(port, { clientId: `route ${i}` })
+    client.subscribe('routes/#', 0)
+    // It does not read what it is sent.
+    client.socket.pause()
+    clients.push(client)
+  }
+  const writer = await Client.connected(port, { clientId: 'route writer' })
+  for (let i = 0; i < topics; i++) if (!writer.publish(`routes/${i}`, '')) await once(writer.socket, 'drain')
+  await writer.ping()
+  return { taken: subscribers * topics, refusals: new Map(), clients: [...clients, writer] }
+}
+
+/** Retained messages of half a megabyte, each read by clients of 3.1.1 and 5.0 with QoS 0 and 1. */
+export async function wireForms({ port }, count) {
+  const writer = await Client.connected(port, { clientId: 'forms writer' })
+  const properties = { userProperties: [['a', 'b']] }
+  const result = { taken: 0, refusals: new Map(), clients: [writer] }
+  for (let i = 0; i < count; i++) {
+    writer.publish(`forms/${i}`, Buffer.alloc(500_000), { qos: 1, packetId: i + 1, retain: true, properties })
+    const { reasonCode } = await writer.next()
+    if (granted(reasonCode)) result.taken++
+    else result.refusals.set(reasonCode, (result.refusals.get(reasonCode) ?? 0) + 1)
+  }
+  for (const protocolVersion of [4, 5]) {
+    for (const qos of [0, 1]) {
+      const client = await Client.connected(port, { clientId: `forms ${protocolVersion} ${qos}`, protocolVersion })
+      client.subscribe('forms/#', qos)
+      for (let i = 0; i <= result.taken; i++) {
+        const packet = await client.next()
+        if (packet?.type === 3 && packet.qos === 1)
+          client.send({ type: 4, packetId: packet.packetId, reasonCode: 0, properties: {} })
+      }
+      client.end()
+    }
+  }
+  return result
+}
+
+/** Readers that stop reading, and messages of a megabyte for all of them. */
+export async function outputs({ port }, readers, messages, bytes = MIB) {
+  const clients = []
+  for (let i = 0; i < readers; i++) {
+    const client = await Client.connected(port, { clientId: `output ${i}` })
+    client.subscribe('output', 0)
+    await client.next()
+    client.socket.pause()
+    clients.push(client)
+  }
+  const writer = await Client.connected(port, { clientId: 'output writer' })
+  const payload = Buffer.alloc(bytes)
+  for (let i = 0; i < messages; i++) {
+    payload.writeUInt32BE(i)
+    writer.publish('output', payload)
+    await writer.ping()
+  }
+  return { taken: messages, refusals: new Map(), clients: [...clients, writer] }
+}
+
+/** Topic aliases and topic names that each connection makes the broker remember. */
+export async function aliases({ port }, count) {
+  const clients = []
+  for (let i = 0; i < count; i++) {
+    const client = await Client.connected(port, { clientId: `alias ${i}` })
+    if (client.connack?.reasonCode !== 0) continue
+    for (let alias = 1; alias <= 10; alias++)
+      client.publish(`${i}/${alias}/${'a'.repeat(6000)}`, '', { properties: { topicAlias: alias } })
+    for (let name = 0; name < 64; name++) client.publish(`${i}/${name}/${'n'.repeat(100)}`, '')
+    await client.ping()
+    clients.push(client)
+  }
+  return { taken: clients.length, refusals: new Map([[0x97, count - clients.length]]), clients }
+}
+
+/** A SUBSCRIBE with as many filters as fit into the largest packet. */
+export async function manyFilters({ port }, bytes) {
+  const client = await Client.connected(port, { clientId: 'many filters' })
+  const count = Math.floor(bytes / 4)
+  const body = Buffer.alloc(3 + 4 * count)
+  body.writeUInt16BE(1)
+  for (let i = 0; i < count; i++) body.writeUInt32BE(0x00016100, 3 + 4 * i)
+  const length = []
+  for (let left = body.length; ; left >>>= 7) {
+    length.push((left & 0x7f) | (left > 0x7f ? 0x80 : 0))
+    if (left <= 0x7f) break
+  }
+  client.socket.write(Buffer.from([0x82, ...length]))
+  client.socket.write(body)
+  const packet = await client.next()
+  return { taken: packet?.type === 9 ? 1 : 0, refusals: new Map([[packet?.reasonCode, 1]]), clients: [client] }
+}
+
+/** Sensors with so many topic names of 65,000 octets each. */
+export async function registers({ snPort }, sensors, names, octets = 65_000) {
+  let taken = 0
+  const refusals = new Map()
+  const sockets = []
+  for (let i = 0; i < sensors; i++) {
+    const socket = createSocket('udp4')
+    sockets.push(socket)
+    socket.connect(snPort, '127.0.0.1')
+    await once(socket, 'connect')
+    const id = Buffer.from(`sensor ${i}`)
+    const ask = async (bytes) => {
+      for (let tries = 0; tries < 20; tries++) {
+        socket.send(bytes)
+        const answer = await Promise.race([once(socket, 'message'), sleep(500)])
+        if (answer !== undefined) return answer[0]
+      }
+      return undefined
+    }
+    const connack = await ask(Buffer.concat([Buffer.from([6 + id.length, 4, 4, 1, 0, 60]), id]))
+    if (connack?.[2] !== 0) {
+      refusals.set(connack?.[2], (refusals.get(connack?.[2]) ?? 0) + 1)
+      continue
+    }
+    for (let name = 1; name <= names; name++) {
+      const register = Buffer.alloc(octets + 8, 'r')
+      register.write(`${i}/${name}/`, 8)
+      register[0] = 1
+      register.writeUInt16BE(register.length, 1)
+      register[3] = 0x0a
+      register.writeUInt16BE(0, 4)
+      register.writeUInt16BE(name, 6)
+      const regack = await ask(register)
+      if (regack?.[6] === 0) taken++
+      else refusals.set(regack?.[6], (refusals.get(regack?.[6]) ?? 0) + 1)
+    }
+  }
+  return { taken, refusals, clients: sockets.map((socket) => ({ end: () => socket.close() })) }
+}
