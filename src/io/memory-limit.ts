@@ -15,6 +15,12 @@ const LEAST = 8 * MIB
 const CLIENT_PART = 1 / 4
 const GROUP_PART = 1 / 2
 
+/**
+ * What V8 adds to the old space for objects that do not live long. Node.js 24 adds four times as much, which makes its heap_size_limit larger by that, and
+ * gives no more room to what stays.
+ */
+const YOUNG_BYTES = 48 * MIB
+
 /** Bytes that the process can use before something ends it, and what that is. */
 export interface Bound {
   readonly bytes: number
@@ -27,11 +33,20 @@ export function processBound(): Bound {
     { bytes: getHeapStatistics().heap_size_limit, name: "V8's heap (node --max-old-space-size)" },
     { bytes: totalmem(), name: 'the memory of this machine' },
   ]
+  const oldSpace = askedOldSpace()
+  if (oldSpace !== undefined) bounds.push({ bytes: oldSpace + YOUNG_BYTES, name: "V8's heap (node --max-old-space-size)" })
   // Without a bound it is 0, or a number that no machine has.
   const constrained = process.constrainedMemory()
   if (constrained > 0) bounds.push({ bytes: constrained, name: 'the memory of this container' })
   for (const { bytes, name } of ulimits()) bounds.push({ bytes, name })
   return bounds.reduce((least, bound) => (bound.bytes < least.bytes ? bound : least))
+}
+
+/** Bytes of `--max-old-space-size`, where it was given. */
+function askedOldSpace(): number | undefined {
+  const flags = [process.env.NODE_OPTIONS ?? '', ...process.execArgv].join(' ')
+  const given = [...flags.matchAll(/--max[-_]old[-_]space[-_]size[= ](\d+)/g)].at(-1)
+  return given === undefined ? undefined : Number(given[1]) * MIB
 }
 
 /** Of the address space much is reserved and not used: what is left counts, beyond what the process has already. */

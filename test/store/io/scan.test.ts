@@ -8,7 +8,8 @@ import { Stores } from './stores.ts'
 
 /** More than three pages of rows. */
 const COUNT = 800
-const ODD = ['', "it's", 'ä/€/😀', 'a b', '%_', 'nul\0', 'x'.repeat(65_535)]
+// No client and no topic has U+0000 in its name (MQTT-1.5.4-2); node:sqlite of Node.js 22 would end the text there.
+const ODD = ['', "it's", 'ä/€/😀', 'a b', '%_', 'x'.repeat(65_535)]
 const KEYS: Readonly<Record<RowKey['table'], (i: number, name: string) => RowKey>> = {
   messages: (i) => messageKey(i * 3),
   // A page may end within the queue of a session.
