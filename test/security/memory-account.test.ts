@@ -4,7 +4,8 @@ import { expect, test } from 'vitest'
 
 const BENCH = fileURLToPath(new URL('../../bench/memory.mjs', import.meta.url))
 
-test('the account of memory is within 25 % of what each structure takes', { timeout: 180_000 }, () => {
+// What something else has let go may be collected in the middle of one measurement: then all are made once more.
+test('the account of memory is within 25 % of what each structure takes', { timeout: 180_000, retry: 2 }, () => {
   const { stdout, stderr, status } = spawnSync(process.execPath, ['--expose-gc', BENCH, '--check', '--quick'], {
     encoding: 'utf8',
   })
