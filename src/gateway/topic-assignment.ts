@@ -1,6 +1,6 @@
 import type { Lsn } from '../store/store.ts'
 import type { SnClient } from './sn-client.ts'
-import { topicIdBytes } from './topic-registry.ts'
+import { type Offered, topicIdBytes } from './topic-registry.ts'
 
 /** `isNew`: the name had no id before. */
 export type Assignment =
@@ -15,6 +15,9 @@ export class TopicAssignment {
   readonly #client: SnClient
   /** Record of the newest topic id: no id may be told before it is durable. */
   lsn: Lsn = 0
+  /** What has given way to the id that the client asked for last. */
+  #gaveWay: { readonly to: number; readonly id: number; readonly topicName: string; readonly offered: Offered } | undefined =
+    undefined
 
   constructor(client: SnClient) {
     this.#client = client
@@ -41,7 +44,15 @@ export class TopicAssignment {
   /** The client was not told the new id that it has asked for, because its subscription was refused. */
   takeBack(topicId: number): void {
     const { registry, host, clientId } = this.#client
-    if (registry.undo(topicId)) host.store.append({ type: 'sn-topic-end', clientId, topicId })
+    if (!registry.undo(topicId)) return
+    host.store.append({ type: 'sn-topic-end', clientId, topicId })
+    if (this.#gaveWay?.to !== topicId) return
+    // It is back in its place: the client knows it, and its row may be that of the highest number again.
+    const { id, topicName, offered } = this.#gaveWay
+    this.#gaveWay = undefined
+    const isFree = registry.nameOf(id) === undefined && registry.idOf(topicName) === undefined
+    if (isFree && registry.size < host.options.topicsPerClient && this.#record(id, topicName, offered) !== 'full')
+      registry.restore(id, topicName, offered)
   }
 
   /** Its record may still be on the way; it is older than anything that could be appended now. */
@@ -75,6 +86,8 @@ export class TopicAssignment {
     for (const gone of [oldest, before]) {
       // The row of the highest number says, after a restart, which numbers were given.
       if (gone === undefined || gone === id) continue
+      const name = registry.nameOf(gone)
+      if (asked && name !== undefined) this.#gaveWay = { to: id, id: gone, topicName: name, offered: registry.offeredAs(gone) }
       if (gone !== registry.highest) host.store.append({ type: 'sn-topic-end', clientId, topicId: gone })
       registry.remove(gone)
     }

@@ -86,6 +86,11 @@ export class TopicRegistry {
     return assigned?.offered === 'again' && !assigned.acknowledged ? undefined : this.nameOf(id)
   }
 
+  /** How the client came to this id. */
+  offeredAs(id: number): Offered {
+    return this.#byId.get(id)?.offered
+  }
+
   /** The client has asked for this id. */
   isAsked(id: number): boolean {
     const assigned = this.#byId.get(id)
