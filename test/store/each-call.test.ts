@@ -104,6 +104,8 @@ test.each(ERRORS)(
       for (let i = 0; i < 10 && run.control.isFailing; i++) await run.steps(10)
       await run.whenDurable()
       await run.process.until(() => openFailures(run.process.events).length === 0)
+      // A slow machine may not have made so many calls: what is still to fail must not fail the next start.
+      run.control.clear()
     }
     await run.close()
     expect(await run.open()).toBeUndefined()
