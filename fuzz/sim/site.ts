@@ -246,10 +246,12 @@ export class Site {
 
   /** An awake period may bring little; and what is not answered is repeated for a while, later where the sensor was congested or its address is unproven. */
   get #waits(): boolean {
-    const { gateway } = this.world.server
+    const { broker, gateway } = this.world.server
     return this.nodes.some(({ id }) => {
       const client = gateway.client(id)
-      return (client?.link?.backlog ?? 0) > 0 || client?.downlink.busy === true
+      // One that is lost over a message again and again is sent nothing at all between two of its conversations.
+      const isInflight = (broker.sessions.get('sn', id)?.inflight?.size ?? 0) > 0
+      return isInflight || (client?.link?.backlog ?? 0) > 0 || client?.downlink.busy === true
     })
   }
 

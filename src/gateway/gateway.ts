@@ -14,7 +14,7 @@ import { Traffic } from '../mqtt/traffic.ts'
 import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
 import { encodedMessage } from '../mqttsn/encode.ts'
 import { unwrap, wrap } from '../mqttsn/forwarder.ts'
-import { type Message, MsgType, ReturnCode, type SnConnect } from '../mqttsn/messages.ts'
+import { EXPECTS_ANSWER, type Message, MsgType, ReturnCode, type SnConnect } from '../mqttsn/messages.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import { type GatewayRecord, type Store, type WallClock, wallTime } from '../store/store.ts'
 import { AddressProof } from './address-proof.ts'
@@ -190,8 +190,7 @@ export class Gateway implements ClientHost {
     const client = this.#byRoute.get(route)
     if (client?.state === 'asleep' && message.type === MsgType.PINGREQ) this.#proof.woke(route)
     if (client !== undefined) client.handle(now, message)
-    else if (message.type !== MsgType.DISCONNECT && message.type !== MsgType.PINGRESP && message.type !== MsgType.GWINFO)
-      this.tellStranger(now, route, 'told to connect')
+    else if (EXPECTS_ANSWER.has(message.type)) this.tellStranger(now, route, 'told to connect')
   }
 
   /** CONNECT says who is at this route from now on, whoever was there before (complaint 21). */

@@ -30,6 +30,21 @@ export const MsgType = {
 } as const
 export type MsgType = (typeof MsgType)[keyof typeof MsgType]
 
+/** Of a client that believes it is connected: those to which it waits for an answer. Acknowledgements, PINGRESP and DISCONNECT may go unanswered. */
+export const EXPECTS_ANSWER: ReadonlySet<MsgType> = new Set([
+  MsgType.REGISTER,
+  MsgType.PUBLISH,
+  MsgType.PUBREC,
+  MsgType.PUBREL,
+  MsgType.SUBSCRIBE,
+  MsgType.UNSUBSCRIBE,
+  MsgType.PINGREQ,
+  MsgType.WILLTOPIC,
+  MsgType.WILLMSG,
+  MsgType.WILLTOPICUPD,
+  MsgType.WILLMSGUPD,
+])
+
 /** Type byte of the forwarder encapsulation [section 5.5]; an envelope around a message, not a message. */
 export const FORWARDER_ENCAPSULATION = 0xfe
 

@@ -28,7 +28,7 @@ export class OneExchange extends SiteChecker {
   /** When a sensor answered with congestion: it is left alone for T_WAIT, or until it begins anew [1.2 sections 6.5, 6.6]. */
   readonly #congested = new Map<string, number>()
   readonly #heardAt = new Map<string, number>()
-  /** Message ids of PUBLISHes to each sensor: a PUBACK for one of them may come while its topic is registered again. */
+  /** Message ids of PUBLISHes that each sensor has not acknowledged to the end: a PUBACK for one of them may come while its topic is registered again. */
   readonly #published = new Map<string, Set<number>>()
   /** PUBREL that PUBCOMP has still to answer, by sensor and message id. */
   readonly #released = new Set<string>()
@@ -50,12 +50,14 @@ export class OneExchange extends SiteChecker {
       this.#open.delete(id)
       this.#congested.delete(id)
     } else if (answered >= 0 && (answer || message.type === MsgType.PUBREC)) {
+      if (message.type === MsgType.PUBACK) this.#published.get(id)?.delete(message.msgId)
       const [{ isRegister } = { isRegister: false }] = open.splice(answered, 1)
       for (const each of open) each.times = 1
       const { now } = this.site.world.schedule
       const fits = message.type === (isRegister ? MsgType.REGACK : MsgType.PUBACK)
       if (fits && message.returnCode === ReturnCode.CONGESTION) this.#congested.set(id, now)
     } else if (message.type === MsgType.PUBCOMP) {
+      this.#published.get(id)?.delete(message.msgId)
       if (this.#released.delete(`${id} ${message.msgId}`)) for (const each of open) each.times = 1
     } else if (
       message.type === MsgType.PUBREC ||

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../../fuzz/sim/delayed-store.ts'
+import { MsgType } from '../../../src/mqttsn/messages.ts'
 import { say, TestGateway } from '../harness.ts'
 
 /** A connected client `s` at `r`, whose session lasts. */
@@ -188,6 +189,10 @@ test('ruling A8: strangers are told to connect, each once a second and all withi
   expect([world.sent('x'), world.sent('y'), world.sent('z')]).toEqual([['DISCONNECT'], ['DISCONNECT'], []])
   world.advance(1000)
   world.send('x', say.disconnect(), { type: 0x17 }, say.publish(1, 'a', -1, 0, 'predefined'))
+  expect(world.sent('x')).toEqual([])
+  // One that falls asleep would take DISCONNECT for the answer to its own.
+  for (const type of [MsgType.REGACK, MsgType.PUBACK] as const) world.send('x', { type, topicId: 1, msgId: 1, returnCode: 0 })
+  world.send('x', { type: MsgType.PUBCOMP, msgId: 1 })
   expect(world.sent('x')).toEqual([])
   world.send('x', say.ping())
   expect(world.sent('x')).toEqual(['DISCONNECT'])
