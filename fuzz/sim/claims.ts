@@ -52,6 +52,8 @@ export interface Receiver {
   dropped: number
   /** A frame for it found no room at its port. */
   overflowed: boolean
+  /** Texts that it has not taken; a late copy of one may come when it would take it. */
+  readonly turnedAway: Set<string>
   /** A message for it was dropped, and the store could not be told: a new process may deliver it after all. */
   revives: boolean
 }
@@ -80,6 +82,7 @@ export class Claims {
       sent: window > 1 ? [] : undefined,
       dropped: 0,
       overflowed: false,
+      turnedAway: new Set<string>(),
       revives: false,
     }
     this.receivers.set(id, receiver)
@@ -175,14 +178,14 @@ export class Claims {
    * come again behind the others: then it is the order in which they left (ruling A15).
    */
   disordered(): string[] {
-    return [...this.receivers.values()].flatMap(({ id, got, sent, dropped, overflowed, revives }) => {
+    return [...this.receivers.values()].flatMap(({ id, got, sent, dropped, overflowed, turnedAway, revives }) => {
       // Of several, one that found no room has not left, and comes again behind the others.
       if ((sent !== undefined && overflowed) || revives) return []
       const last = new Map<string, number>()
       return [...new Set(sent ?? got)].flatMap((text) => {
         const one = this.published.get(text)
         // What was refused, and comes again all the same, comes late.
-        if (one === undefined || one.qos < 1 || one.refused || one.inBurst) return []
+        if (one === undefined || one.qos < 1 || one.refused || one.inBurst || turnedAway.has(text)) return []
         // So does what was dropped for want of room, and was said again because its acknowledgement was lost.
         // And what a receiver was not owed when it was said, but has subscribed to by the time that a copy comes.
         if ((one.resent || one.arrived > 1) && (dropped > 0 || !one.owed.has(id))) return []

@@ -361,7 +361,8 @@ export class ClientLink implements Link {
 
   #dequeue(now: Instant, session: Session): void {
     session.dequeue()
-    session.drainedAt = now
+    // One new number in memory for each turn, not for each message.
+    if (session.drainedAt !== now) session.drainedAt = now
     if (session.patienceMs < PATIENCE_MS) session.patienceMs += PATIENCE_PER_MESSAGE_MS
     if (session.held !== undefined) this.#owner.drained(now, session)
   }

@@ -41,11 +41,11 @@ export class AcknowledgedIsDurable extends SiteChecker {
     if (message === undefined) return
     this.#view.update(this.site.world.store)
     const { id } = this.nodeOf(sensor)
-    const wrong = this.#wrongForSensor(id, message)
+    const wrong = this.#wrongForSensor(id, sensor.route, message)
     if (wrong !== '') this.tell(`${id}: ${wrong}`)
   }
 
-  #wrongForSensor(id: string, message: Message): string {
+  #wrongForSensor(id: string, route: string, message: Message): string {
     const view = this.#view
     const session = view.sessions.get(`sn:${id}`)
     switch (message.type) {
@@ -85,8 +85,10 @@ export class AcknowledgedIsDurable extends SiteChecker {
       case MsgType.PUBREL:
         return wrongPubrel(session, message.msgId)
       case MsgType.DISCONNECT: {
-        const state = this.site.world.server.gateway.client(id)?.state
-        return state === 'asleep' && view.sensors.get(id)?.state !== 'asleep' ? 'sleep granted before its record' : ''
+        const client = this.site.world.server.gateway.client(id)
+        // Where nobody knows it yet it may be told to connect, in the same words.
+        const isGrant = client?.state === 'asleep' && client.route === route
+        return isGrant && view.sensors.get(id)?.state !== 'asleep' ? 'sleep granted before its record' : ''
       }
       case MsgType.WILLMSGRESP:
         return this.#willIsKept(id) || message.returnCode !== 0 ? '' : 'WILLMSGRESP before its record'

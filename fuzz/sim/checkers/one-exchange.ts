@@ -28,8 +28,10 @@ export class OneExchange extends SiteChecker {
   /** When a sensor answered with congestion: it is left alone for T_WAIT, or until it begins anew [1.2 sections 6.5, 6.6]. */
   readonly #congested = new Map<string, number>()
   readonly #heardAt = new Map<string, number>()
-  /** Message ids of PUBLISHes that each sensor has not acknowledged to the end: a PUBACK for one of them may come while its topic is registered again. */
+  /** Message ids of PUBLISHes that each sensor has not acknowledged: that may come while the topic is registered again. */
   readonly #published = new Map<string, Set<number>>()
+  /** Of those that it has acknowledged with PUBREC, those of which a crash may forget that. */
+  readonly #received = new Map<string, Set<number>>()
   /** PUBREL that PUBCOMP has still to answer, by sensor and message id. */
   readonly #released = new Set<string>()
 
@@ -50,21 +52,28 @@ export class OneExchange extends SiteChecker {
       this.#open.delete(id)
       this.#congested.delete(id)
     } else if (answered >= 0 && (answer || message.type === MsgType.PUBREC)) {
-      if (message.type === MsgType.PUBACK) this.#published.get(id)?.delete(message.msgId)
+      if (message.type !== MsgType.REGACK) this.#acknowledged(id, message)
       const [{ isRegister } = { isRegister: false }] = open.splice(answered, 1)
       for (const each of open) each.times = 1
       const { now } = this.site.world.schedule
       const fits = message.type === (isRegister ? MsgType.REGACK : MsgType.PUBACK)
       if (fits && message.returnCode === ReturnCode.CONGESTION) this.#congested.set(id, now)
     } else if (message.type === MsgType.PUBCOMP) {
-      this.#published.get(id)?.delete(message.msgId)
+      this.#received.get(id)?.delete(message.msgId)
       if (this.#released.delete(`${id} ${message.msgId}`)) for (const each of open) each.times = 1
     } else if (
       message.type === MsgType.PUBREC ||
       (message.type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED)
     ) {
-      if (this.#published.get(id)?.has(message.msgId)) this.#end(id, ({ isRegister }) => isRegister)
+      if (this.#acknowledged(id, message)) this.#end(id, ({ isRegister }) => isRegister)
     }
+  }
+
+  /** PUBACK or PUBREC. False if the sensor has said so before. */
+  #acknowledged(id: string, { type, msgId }: { readonly type: number; readonly msgId: number }): boolean {
+    const isFirst = this.#published.get(id)?.delete(msgId) === true
+    if (isFirst && type === MsgType.PUBREC) this.#received.set(id, (this.#received.get(id) ?? new Set()).add(msgId))
+    return isFirst
   }
 
   #isActive(id: string): boolean {
@@ -131,13 +140,15 @@ export class OneExchange extends SiteChecker {
     const { airtime, backoff } = this.site.setup
     if (waited + 1e-6 < T_RETRY_MS * (airtime === null ? backoff : 1) ** (again.times - 1))
       this.tell(`${key} was sent to ${id} again after ${waited} ms`)
-    // Whoever is heard is asked in rounds.
-    if (again.times > N_RETRY && heardAt > again.sentAt) again.times = 0
+    // Whoever is heard is asked in rounds, of which some attempts may find no airtime.
+    if ((again.times > N_RETRY || airtime !== null) && heardAt > again.sentAt) again.times = 0
     if (++again.times > N_RETRY + 1) this.tell(`${key} was sent to ${id} ${again.times} times`)
     again.sentAt = now
   }
 
   crashed(): void {
+    for (const [id, received] of this.#received) for (const msgId of received) this.#published.get(id)?.add(msgId)
+    this.#received.clear()
     this.#open.clear()
     this.#congested.clear()
   }
