@@ -39,6 +39,7 @@ import type { Session, SessionClock, SessionTimer } from './session.ts'
 import { Sessions, willDelaySeconds } from './sessions.ts'
 import { Stats } from './stats.ts'
 import { type Answer, Subscriber } from './subscriber.ts'
+import { Looked } from './topic-tree.ts'
 
 export interface BrokerOptions {
   readonly limits?: Partial<BrokerLimits>
@@ -66,6 +67,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   readonly #exchanges: Exchanges
   readonly #intake: Intake
   readonly #requests = new Requests()
+  readonly #looked = new Looked()
   readonly #authentication: Authentication
   readonly #timers = new Timers<SessionTimer>()
   readonly #clocks = new Timers<SessionTimer>()
@@ -84,7 +86,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     const { store, clock, notice, memory = new Memory() } = options
     this.#pace = new Pace(store)
     const holdings = new Holdings()
-    this.retained = new Retained(holdings, memory.shares)
+    this.retained = new Retained(this.#looked, holdings, memory.shares)
     const parts = { store, clock, notice, stats: this.stats, retained: this.retained }
     this.#context = {
       limits: { ...DEFAULT_LIMITS, ...options.limits },
@@ -96,14 +98,14 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       stats: this.stats,
       memory,
       holdings,
-      router: new Router(options.access ?? OPEN_ACCESS, memory.limits.memoryLimit * ROUTES_MAX),
+      router: new Router(options.access ?? OPEN_ACCESS, this.#looked, memory.limits.memoryLimit * ROUTES_MAX),
       retained: this.retained,
-      sysRetained: new Retained(),
+      sysRetained: new Retained(this.#looked),
       timers: this.#timers,
       clocks: this.#clocks,
       expiry: new Expiry(parts, () => this.#publisher.nextMessageId()),
     }
-    this.#publisher = new Publisher(this.#context, (session) => {
+    this.#publisher = new Publisher(this.#context, this.#looked, (session) => {
       if (session.link !== undefined) this.markReady(session.link)
     })
     this.sessions = new Sessions(this.#context, this.#publisher)
@@ -141,8 +143,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   }
 
   get work(): number {
-    const { router, retained, sysRetained } = this.#context
-    return this.#publisher.work + this.#publisher.chosen + router.looked + retained.looked + sysRetained.looked
+    return this.#publisher.work + this.#looked.sum
   }
 
   /** Deliveries queued since `takeQueued`. */

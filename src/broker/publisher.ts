@@ -15,6 +15,7 @@ import type { Route, Target } from './router.ts'
 import { messageOf, Queued, qosOf, type Session } from './session.ts'
 import type { Room } from './share-group.ts'
 import { storedMessage } from './stored.ts'
+import type { Looked } from './topic-tree.ts'
 
 /** Part of a full queue above which its publishers are slowed down, as long as its client keeps reading. */
 const HIGH_WATER = 0.75
@@ -30,9 +31,6 @@ type Crowded = ReadonlyMap<Session, OverMemory>
 
 /** Below this waiting would help nobody. */
 const PATIENCE_LEAST_MS = 10
-
-/** Members that can be looked at for what one delivery costs. */
-const MEMBERS_PER_DELIVERY = 8
 
 const ENCODER = new TextEncoder()
 
@@ -57,10 +55,10 @@ export class Publisher {
   /** For shared subscriptions. */
   readonly #room: Room
 
-  constructor(context: BrokerContext, markReady: (session: Session) => void) {
+  constructor(context: BrokerContext, looked: Looked, markReady: (session: Session) => void) {
     this.#context = context
     this.#room = {
-      looked: 0,
+      looked,
       keepsQos0: context.limits.queueQos0Messages,
       fits: (session, message, qos) => fits(context, session, message, qos),
     }
@@ -76,11 +74,6 @@ export class Publisher {
   /** Messages queued since the last `takeQueued`: says when it is time to write before reading on. */
   get queued(): number {
     return this.work - this.#taken
-  }
-
-  /** What choosing members of shared subscriptions has cost, in deliveries. */
-  get chosen(): number {
-    return this.#room.looked / MEMBERS_PER_DELIVERY
   }
 
   /** A name for a message in the store, never given before. */
@@ -99,12 +92,14 @@ export class Publisher {
    */
   refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, isWill = false): number {
     const { limits, access } = this.#context
-    if (isReservedTopic(message.topic) && !mayPublish(access, from, message.topic, isBridge)) return ReasonCode.NOT_AUTHORIZED
-    if (isTooLong(message.topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
+    const { topic } = message
+    const isReserved = isReservedTopic(topic)
+    if (isReserved && !mayPublish(access, from, topic, isBridge)) return ReasonCode.NOT_AUTHORIZED
+    if (isTooLong(topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
     if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
     if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(now, from, message, isWill))
       return ReasonCode.QUOTA_EXCEEDED
-    return mayPublish(access, from, message.topic, isBridge) ? 0 : ReasonCode.NOT_AUTHORIZED
+    return isReserved || access.publish(from, topic) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
   /** The bound behind a refusal of this message, by its key; none if it is not allowed for other reasons. */

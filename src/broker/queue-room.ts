@@ -40,10 +40,10 @@ export function hasRoom(context: BrokerContext, now: Instant, session: Session, 
  * comes before. Behind a message that waits for an acknowledgement QoS 0 counts like any other.
  */
 export function fits({ limits }: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
-  if (session.queuedBytes + message.weight > limits.maxQueuedBytes && session.queueLength > 0) return false
   const { queueLength, queuedQos0, link } = session
-  if (queueLength < queueBound(limits, session.kind)) return true
-  return qos === 0 && link?.listening === true && queuedQos0 === queueLength
+  if (session.queuedBytes + message.weight > limits.maxQueuedBytes && queueLength > 0) return false
+  if (qos === 0 && queuedQos0 === queueLength && link?.listening === true) return true
+  return queueLength < queueBound(limits, session.kind)
 }
 
 /** Whether the queue holds more than this part of what it may. */

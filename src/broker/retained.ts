@@ -6,12 +6,12 @@ import { Timer, Timers } from '../base/timers.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { SessionKey } from '../store/store.ts'
 import { type Holdings, messageBytes } from './holdings.ts'
+import type { Looked } from './topic-tree.ts'
 
 /** The last retained message of each topic [5.0 section 3.3.1.3], as a tree of levels for wildcard subscriptions. */
 export class Retained {
-  /** Levels that `search` has compared so far: what it costs. */
-  looked = 0
   readonly #root: Node = newNode()
+  readonly #looked: Looked
   readonly #holdings: Holdings | undefined
   readonly #shares: Shares | undefined
   /** What each client has retained; its user has it in its share. */
@@ -28,8 +28,9 @@ export class Retained {
   /** Those that expire. */
   readonly #expiries = new Timers<Publish>()
 
-  /** `holdings`: where the messages are counted; `shares`: for whom. */
-  constructor(holdings?: Holdings, shares?: Shares) {
+  /** `looked`: where it is counted what `search` compares; `holdings`: where the messages are counted; `shares`: for whom. */
+  constructor(looked: Looked, holdings?: Holdings, shares?: Shares) {
+    this.#looked = looked
     this.#holdings = holdings
     this.#shares = shares
   }
@@ -150,7 +151,7 @@ export class Retained {
         const matches = level === undefined || level === '#'
         if (level !== undefined)
           stack.push({ nodes: childrenOf(node, level, depth === 0), depth: level === '#' ? depth : depth + 1 })
-        this.looked++
+        this.#looked.sum++
         yield matches && node.sequence <= until ? node.message : undefined
       }
       const top = stack.at(-1)

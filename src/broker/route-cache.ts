@@ -1,6 +1,7 @@
 import { ownText } from '../base/bytes.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import { hasWildcard } from '../mqtt/topics.ts'
+import { Looked } from './topic-tree.ts'
 
 /** Topics whose route is kept, and their longest name in characters: topic names are the peers' choice. */
 const ROUTES_MAX = 16_384
@@ -18,8 +19,6 @@ const BYTES_MAX = 256 * 1024 * 1024
  * there is no room, all are forgotten.
  */
 export class RouteCache<R> {
-  /** Levels that changes have looked at so far: what they cost. */
-  looked = 0
   readonly #routes = new Map<string, R>()
   #root: Node = newNode()
   #levels = 0
@@ -31,10 +30,13 @@ export class RouteCache<R> {
   readonly #bytesOf: (route: R) => number
   /** Bytes above which all are forgotten. */
   readonly #most: number
+  readonly #looked: Looked
 
-  constructor(bytesOf: (route: R) => number = () => 0, most = BYTES_MAX) {
+  /** `looked`: where it is counted what changes look at. */
+  constructor(bytesOf: (route: R) => number = () => 0, most = BYTES_MAX, looked = new Looked()) {
     this.#bytesOf = bytesOf
     this.#most = most
+    this.#looked = looked
   }
 
   /** What it takes in memory. */
@@ -130,7 +132,7 @@ export class RouteCache<R> {
 
   /** False if that costs more than the routes are worth. */
   #look(levels: number): boolean {
-    this.looked += levels
+    this.#looked.sum += levels
     this.#credit -= levels
     return this.#credit >= 0
   }

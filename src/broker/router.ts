@@ -9,7 +9,7 @@ import type { BrokerLimits } from './limits.ts'
 import { RouteCache } from './route-cache.ts'
 import type { Session, Subscription } from './session.ts'
 import { ShareGroup } from './share-group.ts'
-import { TopicTree } from './topic-tree.ts'
+import { type Looked, TopicTree } from './topic-tree.ts'
 
 /** One receiver of a topic: what its overlapping subscriptions come to, so that it gets one copy (MQTT-3.3.4-2). */
 export interface Target {
@@ -55,10 +55,11 @@ const NOT_SHARED: readonly SharedTargets[] = []
  */
 export class Router {
   readonly #access: Access
-  readonly #tree = new TopicTree<Session, Subscription>()
+  readonly #tree: TopicTree<Session, Subscription>
   readonly #groups = new Map<string, ShareGroup>()
-  readonly #groupTree = new TopicTree<ShareGroup, ShareGroup>()
+  readonly #groupTree: TopicTree<ShareGroup, ShareGroup>
   readonly #routes: RouteCache<Route>
+  readonly #looked: Looked
   /** Of all filters, which bound what comparing a topic with them costs. */
   readonly #shapes = new ShapeCounts()
   /** Sessions that have ended, with the filters that are still in the tree. */
@@ -71,9 +72,12 @@ export class Router {
   #mapBytes = 0
 
   /** `routeBytes`: what the routes that are kept may take; a bound of their own if absent. */
-  constructor(access: Access, routeBytes?: number) {
+  constructor(access: Access, looked: Looked, routeBytes?: number) {
     this.#access = access
-    this.#routes = new RouteCache(({ bytes }) => bytes, routeBytes)
+    this.#looked = looked
+    this.#tree = new TopicTree(looked)
+    this.#groupTree = new TopicTree(looked)
+    this.#routes = new RouteCache(({ bytes }) => bytes, routeBytes, looked)
   }
 
   /** What subscriptions take in memory. */
@@ -88,7 +92,7 @@ export class Router {
 
   /** Levels and subscriptions looked at so far. */
   get looked(): number {
-    return this.#tree.looked + this.#groupTree.looked + this.#routes.looked
+    return this.#looked.sum
   }
 
   get subscriptionCount(): number {

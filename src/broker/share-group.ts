@@ -1,6 +1,7 @@
 import type { QoS } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { Session, Subscription } from './session.ts'
+import type { Looked } from './topic-tree.ts'
 
 /** The members of one shared subscription [5.0 section 4.8.2]: each message goes to one of them. */
 export class ShareGroup {
@@ -29,7 +30,7 @@ export class ShareGroup {
     for (let i = 0; i < count; i++) {
       const member = members[(this.#turn + i) % count]!
       const load = loadOf(member, message, room)
-      room.looked++
+      room.looked.sum += MEMBER_COST
       if (load === 0) return member
       if (load < bestLoad) {
         best = member
@@ -45,10 +46,12 @@ interface Member {
   readonly qos: QoS
 }
 
+/** What looking at a member counts for. */
+const MEMBER_COST = 1 / 8
+
 /** Where messages may wait. */
 export interface Room {
-  /** Members that were looked at so far. */
-  looked: number
+  readonly looked: Looked
   /** QoS 0 waits for those who are away. */
   readonly keepsQos0: boolean
   /** Whether one more message fits into the queue of this session as it is. */

@@ -3,6 +3,11 @@ import { COST, stringBytes } from '../base/memory-costs.ts'
 import { SmallMap } from '../base/small-map.ts'
 import { hasWildcard } from '../mqtt/topics.ts'
 
+/** Levels, subscriptions and members that were looked at so far, by all who look: what it has cost to find receivers. */
+export class Looked {
+  sum = 0
+}
+
 /**
  * Topic filters with what is subscribed under each, by key [5.0 section 4.7].
  *
@@ -23,8 +28,12 @@ export class TopicTree<K, V> {
   #maps = 0
   /** Of the names of filters without wildcards. */
   #filterBytes = 0
-  /** Levels and subscriptions that `match` has looked at so far: what it costs. */
-  looked = 0
+  readonly #looked: Looked
+
+  /** `looked`: where it is counted what `match` looks at. */
+  constructor(looked = new Looked()) {
+    this.#looked = looked
+  }
 
   get size(): number {
     return this.#size
@@ -65,7 +74,7 @@ export class TopicTree<K, V> {
   /** Gives `found` everything whose filter matches the topic; a key comes once for each of its matching filters. */
   match(topic: string, found: (value: V, key: K) => void): void {
     const collect = (entries: SmallMap<K, V>): void => {
-      this.looked += entries.size
+      this.#looked.sum += entries.size
       entries.forEach(found)
     }
     const exact = this.#exact.get(topic)
@@ -78,7 +87,7 @@ export class TopicTree<K, V> {
     let nodes: Node<K, V>[] = [this.#root]
     for (let i = 0; i < levels.length && nodes.length > 0; i++) {
       const next: Node<K, V>[] = []
-      this.looked += nodes.length
+      this.#looked.sum += nodes.length
       for (const node of nodes) {
         const wild = i > 0 || !hidden
         if (wild && node.rest !== undefined) collect(node.rest)

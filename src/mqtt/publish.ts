@@ -44,7 +44,7 @@ export class Publish {
   expiresAt: Instant | undefined = undefined
   /** What counts it in the account of memory, together with its copies, which share its buffer; made when it has to wait. */
   held: Held | undefined = undefined
-  #propertyBytes = -1
+  #weight = -1
   /** Wire forms already written for this message, by variant; see encode-publish.ts. */
   encoded: Uint8Array[] | undefined = undefined
 
@@ -97,11 +97,16 @@ export class Publish {
     return copy
   }
 
-  /** What it counts for in bounds: bytes of topic, payload and properties, all of them the publisher's choice. An estimate that needs no encoding. */
+  /**
+   * What it counts for in bounds: bytes of topic, payload and properties, all of them the publisher's choice. An estimate that needs no encoding, made
+   * when it is first asked for: topic and properties are what they will be by then.
+   */
   get weight(): number {
-    const { properties, topic, payloadEnd, payloadStart } = this
-    if (this.#propertyBytes < 0) this.#propertyBytes = properties === NO_PROPERTIES ? 0 : propertyBytes(properties)
-    return payloadEnd - payloadStart + topic.length + this.#propertyBytes
+    if (this.#weight < 0) {
+      const { properties, topic } = this
+      this.#weight = this.payloadLength + topic.length + (properties === NO_PROPERTIES ? 0 : propertyBytes(properties))
+    }
+    return this.#weight
   }
 
   get propertyBytes(): number {

@@ -1,3 +1,4 @@
+import type { Notice } from '../../../src/base/notice.ts'
 import { MsgType, ReturnCode } from '../../../src/mqttsn/messages.ts'
 import { COMMIT_MS, type Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
@@ -144,6 +145,11 @@ export class OneExchange extends SiteChecker {
     if ((again.times > N_RETRY || airtime !== null) && heardAt > again.sentAt) again.times = 0
     if (++again.times > N_RETRY + 1) this.tell(`${key} was sent to ${id} ${again.times} times`)
     again.sentAt = now
+  }
+
+  /** What is given up is over, however many attempts have found no room on their way. */
+  notice(notice: Notice): void {
+    if (notice.code === 'retries-exhausted') this.#open.delete(this.site.clientOf(notice) ?? '')
   }
 
   crashed(): void {
