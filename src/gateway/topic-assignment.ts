@@ -47,12 +47,12 @@ export class TopicAssignment {
     if (!registry.undo(topicId)) return
     host.store.append({ type: 'sn-topic-end', clientId, topicId })
     if (this.#gaveWay?.to !== topicId) return
-    // It is back in its place: the client knows it, and its row may be that of the highest number again.
+    // It is back in its place, and is told again before it is used; its row may be that of the highest number again.
     const { id, topicName, offered } = this.#gaveWay
     this.#gaveWay = undefined
     const isFree = registry.nameOf(id) === undefined && registry.idOf(topicName) === undefined
     if (isFree && registry.size < host.options.topicsPerClient && this.#record(id, topicName, offered) !== 'full')
-      registry.restore(id, topicName, offered)
+      registry.add(id, topicName, offered)
   }
 
   /** Its record may still be on the way; it is older than anything that could be appended now. */

@@ -106,6 +106,8 @@ export class OneExchange extends SiteChecker {
     const { world, setup } = this.site
     const leavesAtOnce = setup.airtime === null && world.store.delayMs === COMMIT_MS && !world.store.stalled
     if (rested < T_WAIT_MS && leavesAtOnce) this.tell(`${id} was sent more ${rested} ms after it was congested`)
+    // Everything that was open begins anew, under other message ids.
+    if (rested >= T_WAIT_MS && this.#congested.delete(id)) this.#open.delete(id)
     if (message.type === MsgType.PUBLISH && message.qos <= 0) return
     const key = Buffer.from(datagram)
       .toString('hex')
