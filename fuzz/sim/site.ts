@@ -231,7 +231,7 @@ export class Site {
     // Where airtime is scarce, what waits for it may wait for hours.
     const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 31 * MINUTE : MINUTE
     for (const { sensor } of this.nodes) sensor.congested = false
-    for (let round = 0; round < 12 || (round < 100 && this.#waits); round++) {
+    for (let round = 0; round < 12 || (round < 1000 && this.#waits); round++) {
       for (const { tcp } of this.stations) tcp.lookBack()
       for (const station of this.stations) station.connect()
       for (const { sensor } of this.nodes) {
@@ -247,8 +247,9 @@ export class Site {
   /** An awake period may bring little; and what is not answered is repeated for a while, later where the sensor was congested or its address is unproven. */
   get #waits(): boolean {
     const { broker, gateway } = this.world.server
-    return this.nodes.some(({ id }) => {
+    return this.nodes.some(({ id, sensor }) => {
       const client = gateway.client(id)
+      if (!sensor.client.idle) return true
       // One that is lost over a message again and again is sent nothing at all between two of its conversations.
       const isInflight = (broker.sessions.get('sn', id)?.inflight?.size ?? 0) > 0
       return isInflight || (client?.link?.backlog ?? 0) > 0 || client?.downlink.busy === true

@@ -173,7 +173,7 @@ export class Downlink {
     const transaction = this.#transactions.answeredBy(message)
     // A copy that still waits must not leave because of the answer to the one before.
     if (transaction !== undefined)
-      this.#client.host.ports.retract(this.#client.route, msgId, type === MsgType.REGACK ? MsgType.REGISTER : MsgType.PUBLISH)
+      this.#client.replies.retract(msgId, type === MsgType.REGACK ? MsgType.REGISTER : MsgType.PUBLISH)
     const proves = isOfProof(message) && this.#client.host.acknowledged(this.#client.route, msgId)
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID)
       markUnknownTopicId(this.#client, message.topicId, transaction?.message)
@@ -209,8 +209,7 @@ export class Downlink {
     const { type, msgId } = message
     const register = this.#transactions.acknowledgedAhead(message)
     if (register === undefined) return false
-    const { route, host } = this.#client
-    host.ports.retract(route, register.msgId, MsgType.REGISTER)
+    this.#client.replies.retract(register.msgId, MsgType.REGISTER)
     if (type === MsgType.PUBACK) {
       this.#client.toBroker(now, responsePacket(PacketType.PUBACK, register.held!.packetId))
       this.#close(now, register)
@@ -235,7 +234,7 @@ export class Downlink {
     if (held === undefined) {
       if (!client.registry.knows(topicId) || client.registry.isTrusted(topicId)) return
       this.#transactions.remove(register)
-      client.host.ports.retract(client.route, register.msgId, MsgType.REGISTER)
+      client.replies.retract(register.msgId, MsgType.REGISTER)
       this.#registerNext(now)
       return
     }
@@ -244,7 +243,7 @@ export class Downlink {
     const reference = topicReference(client, topicName, held.registeredAgain)
     if (reference === undefined || needsRegack(now, client, held, reference)) return
     this.#transactions.remove(register)
-    client.host.ports.retract(client.route, register.msgId, MsgType.REGISTER)
+    client.replies.retract(register.msgId, MsgType.REGISTER)
     this.#publish(now, held, reference)
   }
 

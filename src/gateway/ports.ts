@@ -198,8 +198,8 @@ export class Ports {
     return false
   }
 
-  /** The client has answered this message, or need not: what still waits of it must not follow the answer to that (MQTT-4.3.3-6). */
-  retract(client: RouteKey, msgId: number, type: MsgType = MsgType.PUBLISH): void {
+  /** As `Replies.retract`. */
+  retract(client: RouteKey, msgId: number, type: MsgType): void {
     if (!this.isWaiting(client)) return
     const stays = (frame: Frame): boolean => {
       if (frame.client !== client || frame.type !== type || frame.once || frame.msgId !== msgId) return true

@@ -80,6 +80,13 @@ export class Replies {
     host.ports.unsay(route, type)
   }
 
+  /** The client has answered this message, or need not: what still waits of it, here or at its port, must not follow the answer to that (MQTT-4.3.3-6). */
+  retract(msgId: number, type: typeof MsgType.REGISTER | typeof MsgType.PUBLISH): void {
+    this.#waiting?.filter(({ message }) => message.type !== type || message.msgId !== msgId)
+    const { host, route } = this.#client
+    host.ports.retract(route, msgId, type)
+  }
+
   /** A new connection: what was owed to the old one is not what the client asks for now. */
   clear(): void {
     this.#drop(() => true, 'the client connected anew before QoS 0 could be sent')

@@ -14,6 +14,9 @@ interface Exchange {
   readonly isRegister: boolean
   /** Of a REGISTER. */
   readonly topicId: number
+  readonly topicName: string
+  /** The sensor has asked for the id itself: the gateway may have ended the REGISTER by now. */
+  needless: boolean
   sentAt: number
   times: number
 }
@@ -42,6 +45,8 @@ export class OneExchange extends SiteChecker {
     const open = this.#open.get(id) ?? []
     if (message === undefined) return
     this.#heardAt.set(id, this.site.world.schedule.now)
+    if (message.type === MsgType.REGISTER || (message.type === MsgType.SUBSCRIBE && message.topicIdType === 'normal'))
+      for (const each of open) each.needless ||= each.isRegister && each.topicName === message.topicName
     const answered = 'msgId' in message ? open.findIndex(({ msgId }) => msgId === message.msgId) : -1
     const answer = message.type === MsgType.REGACK || message.type === MsgType.PUBACK || message.type === MsgType.PUBCOMP
     // A sensor that connects, wakes or leaves begins anew, and so may the gateway. One that is active only keeps alive with PINGREQ.
@@ -54,11 +59,11 @@ export class OneExchange extends SiteChecker {
       this.#congested.delete(id)
     } else if (answered >= 0 && (answer || message.type === MsgType.PUBREC)) {
       if (message.type !== MsgType.REGACK) this.#acknowledged(id, message)
-      const [{ isRegister } = { isRegister: false }] = open.splice(answered, 1)
+      const [{ isRegister, needless } = { isRegister: false, needless: false }] = open.splice(answered, 1)
       for (const each of open) each.times = 1
       const { now } = this.site.world.schedule
       const fits = message.type === (isRegister ? MsgType.REGACK : MsgType.PUBACK)
-      if (fits && message.returnCode === ReturnCode.CONGESTION) this.#congested.set(id, now)
+      if (fits && message.returnCode === ReturnCode.CONGESTION && !needless) this.#congested.set(id, now)
     } else if (message.type === MsgType.PUBCOMP) {
       this.#received.get(id)?.delete(message.msgId)
       if (this.#released.delete(`${id} ${message.msgId}`)) for (const each of open) each.times = 1
@@ -134,7 +139,8 @@ export class OneExchange extends SiteChecker {
       // What is begun is repeated together with the others, which begin anew with it.
       for (const each of open) each.times = 1
       const isRegister = message.type === MsgType.REGISTER
-      open.push({ key, msgId: message.msgId, isRegister, topicId: isRegister ? message.topicId : 0, sentAt: now, times: 1 })
+      const { topicId, topicName } = isRegister ? message : { topicId: 0, topicName: '' }
+      open.push({ key, msgId: message.msgId, isRegister, topicId, topicName, needless: false, sentAt: now, times: 1 })
       return
     }
     const waited = now - again.sentAt
@@ -151,7 +157,10 @@ export class OneExchange extends SiteChecker {
 
   /** What is given up is over, however many attempts have found no room on their way. */
   notice(notice: Notice): void {
-    if (notice.code === 'retries-exhausted') this.#open.delete(this.site.clientOf(notice) ?? '')
+    const id = this.site.clientOf(notice) ?? ''
+    if (notice.code === 'retries-exhausted') this.#open.delete(id)
+    // REGACK or SUBACK made a REGISTER needless, and has not left.
+    else if (notice.limit === 'sn_max_queued_frames') this.#end(id, ({ isRegister }) => isRegister)
   }
 
   crashed(): void {
