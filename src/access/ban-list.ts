@@ -12,6 +12,7 @@ export class BanList {
 
   /** `peer` as in `networkOf`. */
   hasPeer(peer: string): boolean {
+    if (this.#networks.isEmpty) return false
     const ip = ipOfPeer(peer)
     return ip !== undefined && this.#networks.has(ip)
   }

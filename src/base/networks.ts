@@ -77,6 +77,9 @@ function parseV6(ip: string): number[] | undefined {
  * is no IP address, as at a Unix socket or a serial line.
  */
 export function networkOf(peer: string): string | undefined {
+  // Asked several times for each connection, and nearly always for IPv4.
+  const plain = plainIpv4(peer)
+  if (plain > 0) return peer.slice(0, plain)
   const words = parseIp(ipOfPeer(peer) ?? '')
   if (words === undefined) return undefined
   const [first, second, , , , sixth, high, low] = words as [number, number, number, number, number, number, number, number]
@@ -90,6 +93,30 @@ export function networkOf(peer: string): string | undefined {
   return isLinkLocal ? text(words) : `${text(words.slice(0, 4))}::/64`
 }
 
+/** Length of the IPv4 address that this begins with, up to a colon, if it is in the usual form; otherwise 0. */
+function plainIpv4(peer: string): number {
+  let octet = 0
+  let digits = 0
+  let dots = 0
+  for (let at = 0; at < peer.length; at++) {
+    const digit = peer.charCodeAt(at) - 48
+    if (digit >= 0 && digit <= 9) {
+      if (digits > 0 && octet === 0) return 0
+      octet = octet * 10 + digit
+      digits++
+      if (octet > 255) return 0
+    } else if (digits === 0) return 0
+    else if (peer[at] === '.') {
+      dots++
+      octet = 0
+      digits = 0
+    } else return peer[at] === ':' && dots === 3 && isDigit(peer.charCodeAt(at + 1)) ? at : 0
+  }
+  return 0
+}
+
+const isDigit = (code: number): boolean => code >= 48 && code <= 57
+
 /** Networks by the length of their prefix: finding an address takes one look-up per length, however many networks there are. */
 export class NetworkSet {
   readonly #byLength = new Map<number, Set<string>>()
@@ -101,9 +128,13 @@ export class NetworkSet {
     }
   }
 
+  get isEmpty(): boolean {
+    return this.#byLength.size === 0
+  }
+
   /** `ip` as in `isWithin`. */
   has(ip: string): boolean {
-    if (this.#byLength.size === 0) return false
+    if (this.isEmpty) return false
     const words = parseIp(ip)
     if (words === undefined) return false
     for (const [prefixLength, networks] of this.#byLength) if (networks.has(masked(words, prefixLength))) return true

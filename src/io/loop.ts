@@ -14,8 +14,8 @@ import type { WallClock } from '../store/store.ts'
 /** What the loop writes a connection's bytes to. */
 export interface Stream {
   write(bytes: Uint8Array): void
-  /** Sends what was written, then ends, even if the peer does not read. */
-  end(): void
+  /** Sends what was written, then ends, even if the peer does not read. `saidGoodbye` as in `ConnectionOutput`. */
+  end(saidGoodbye: boolean): void
   pause(): void
   resume(): void
 }
@@ -149,9 +149,9 @@ export class Loop {
         if (output.kind === 'write') stream?.write(output.bytes)
         else if (output.kind === 'pause') stream?.pause()
         else if (output.kind === 'resume') stream?.resume()
-        else {
+        else if (output.kind === 'close') {
           this.#streams.delete(output.connection)
-          stream?.end()
+          stream?.end(output.saidGoodbye)
         }
       }
     }

@@ -31,8 +31,11 @@ export type StreamInfo = Pick<LinkInfo, 'peer' | 'listener' | 'identity'>
 
 export type ConnectionOutput =
   | { readonly kind: 'write'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
-  /** Everything written before goes out first; then the stream ends, whether the peer reads or not. */
-  | { readonly kind: 'close'; readonly connection: ConnectionId }
+  /**
+   * Everything written before goes out first; then the stream ends, whether the peer reads or not. `saidGoodbye`: by DISCONNECT, so that nothing that
+   * it may still send is of interest.
+   */
+  | { readonly kind: 'close'; readonly connection: ConnectionId; readonly saidGoodbye: boolean }
   /** Read nothing more from this peer for now. */
   | { readonly kind: 'pause' | 'resume'; readonly connection: ConnectionId }
 
@@ -115,7 +118,7 @@ export class Connections {
   open(now: Instant, id: ConnectionId, from: StreamInfo): void {
     const { peer, listener } = from
     if (this.#refusal(now, peer) !== undefined) {
-      this.#outputs.push({ kind: 'close', connection: id })
+      this.#outputs.push({ kind: 'close', connection: id, saidGoodbye: false })
       return
     }
     const settings = this.#limits.listeners.get(listener) ?? DEFAULT_LISTENER_LIMITS
@@ -410,7 +413,7 @@ export class Connections {
         } else this.#tooLarge(now, connection, out)
         if (++deliveries === most) break
       } else if (out.type === OutgoingType.CLOSE) {
-        this.#end(connection, out.disconnect ? out.reasonCode : undefined, out.reason)
+        this.#end(connection, out.disconnect ? out.reasonCode : undefined, out.reason, out.reasonCode === ReasonCode.SUCCESS)
         return false
       } else if (out.type === PacketType.CONNACK) {
         if (!this.#connack(now, connection, out)) return false
@@ -565,13 +568,13 @@ export class Connections {
   }
 
   /** Ends the stream; a connected 5.0 peer is told why (MQTT-3.14.0-1 forbids it before CONNACK). */
-  #end(connection: Connection, reasonCode: number | undefined, reasonString?: string): void {
+  #end(connection: Connection, reasonCode: number | undefined, reasonString?: string, saidGoodbye = false): void {
     if (reasonCode !== undefined && connection.isConnected && connection.decoder.version === 5) {
       const properties = reasonString === undefined ? NO_PROPERTIES : { reasonString }
       this.#write({ type: PacketType.DISCONNECT, reasonCode: disconnectCode(reasonCode), properties }, connection)
     }
     this.#flush(connection)
-    this.#outputs.push({ kind: 'close', connection: connection.id })
+    this.#outputs.push({ kind: 'close', connection: connection.id, saidGoodbye })
     this.#forget(connection)
   }
 

@@ -13,9 +13,11 @@ describe('what counts as one address', () => {
     // All of a link's addresses have the same /64.
     ['[fe80::1%eth0]:5', 'fe80:0:0:0:0:0:0:1'],
     ['192.0.2.1:5@field/node:0a1b', '192.0.2.1'],
+    ['0.0.0.0:5', '0.0.0.0'],
+    ['192.0.02.1:5', '192.0.2.1'],
   ])('%s is %s', (peer, network) => expect(networkOf(peer)).toBe(network))
 
-  test.each(['unix:/run/roost.sock', '/dev/ttyUSB0', '*', 'unknown:0', 'test', '', '1.2.3:4', '256.1.1.1:5', '[zz::1]:5'])(
+  test.each(['unix:/run/roost.sock', '/dev/ttyUSB0', '*', 'unknown:0', 'test', '', '1.2.3:4', '1.2.3.4', '1.2.3.4:', '1.2.3.4.5:6', '.1.2.3:4', '256.1.1.1:5', '[zz::1]:5'])(
     '%j has no address',
     (peer) => expect(networkOf(peer)).toBeUndefined(),
   )

@@ -13,9 +13,9 @@ export interface Carrier {
   send(bytes: Uint8Array): void
   /**
    * Sends what was written, then FIN, and discards what still comes until the peer ends too: destroyed with bytes unread, the socket would be reset,
-   * and the peer would lose the packet that says why. The socket is gone `LINGER_MS` later at the latest.
+   * and the peer would lose the packet that says why. One that has said goodbye is not listened to. The socket is gone `LINGER_MS` later at the latest.
    */
-  end(): void
+  end(saidGoodbye?: boolean): void
   pause(): void
   resume(): void
 }
@@ -68,7 +68,7 @@ export function openStream(
         congested = true
         loop.handle({ kind: 'congested', connection, on: true })
       },
-      end: () => carrier.end(),
+      end: (saidGoodbye) => carrier.end(saidGoodbye),
       pause: () => carrier.pause(),
       resume: () => carrier.resume(),
     },
@@ -106,14 +106,15 @@ export function openSocketStream(socket: Socket, from: StreamInfo, options: Stre
   let isEnding = false
   const carrier: Carrier = {
     send: (bytes) => socket.write(bytes),
-    end: () => {
+    end: (saidGoodbye = false) => {
       if (isEnding) return
       isEnding = true
       linger(socket, from.peer, options.loop)
       const timer = setTimeout(() => socket.destroy(), LINGER_MS)
       socket.once('close', () => clearTimeout(timer))
       socket.resume()
-      socket.end()
+      if (saidGoodbye) socket.destroySoon()
+      else socket.end()
     },
     pause: () => !isEnding && socket.pause(),
     resume: () => socket.resume(),
