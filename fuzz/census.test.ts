@@ -29,8 +29,9 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   ],
   [/^stored\.clock$/, 'what the clocks of the machine said, in one row'],
   [/^Pauses\.#|^StoreClock\.|^(Pace\.#notBefore|Expiry\.#retryAt)$/, 'a moment, or a length of time'],
+  [/^Memory\.#(measured|granted|asked)$/, 'what was in use when it was last asked'],
   [/^Memory\.limits\./, 'bounds, which a site whose faults have ended has no more'],
-  [/^RouteCache\./, 'topics without receivers that were published on last: at most 16,384'],
+  [/^(RouteCache|TopicsMet)\./, 'topics without receivers that were published on last: at most 16,384 of each'],
 ]
 
 const MINUTE = 60_000

@@ -46,6 +46,10 @@ const KIND_MAX = 0.5
 /** Part of the bound by which it may be exceeded by what those who are connected have under way. */
 const EMERGENCY = 1.1
 
+/** Part of the bound below which so many questions in a row are answered from the sums of the first. */
+const FAR_BELOW = 0.75
+const ASKED_MAX = 64
+
 /**
  * The account of what peers make the process hold, by what it is. Structures keep sums of their own, and are asked for them when something new wants
  * in; what is taken away needs no permission. Caches give way first.
@@ -55,6 +59,10 @@ export class Memory {
   readonly shares = new Shares()
   readonly #gauges: { readonly category: MemoryCategory; readonly bytes: () => number }[] = []
   readonly #caches: (() => void)[] = []
+  /** What was in use when the sums were last asked for, what was granted since, and how often. */
+  #measured = 0
+  #granted = 0
+  #asked = ASKED_MAX
 
   constructor(limits: Partial<MemoryLimits> = {}) {
     this.limits = { ...NO_MEMORY_LIMITS, ...limits }
@@ -82,11 +90,18 @@ export class Memory {
     return sums
   }
 
-  /** Whether so many bytes more fit. */
+  /** Whether so many bytes more fit. Far below the bound the sums are not asked for each time. */
   hasRoom(more: number): boolean {
-    if (this.used + more <= this.limits.memoryLimit) return true
+    const { memoryLimit } = this.limits
+    this.#granted += more
+    if (++this.#asked < ASKED_MAX && this.#measured + this.#granted <= memoryLimit * FAR_BELOW) return true
+    this.#asked = 0
+    this.#granted = more
+    this.#measured = this.used
+    if (this.#measured + more <= memoryLimit) return true
     for (const give of this.#caches) give()
-    return this.used + more <= this.limits.memoryLimit
+    this.#measured = this.used
+    return this.#measured + more <= memoryLimit
   }
 
   /** So far above the bound that those who are connected have to do with less, too. */
@@ -114,15 +129,15 @@ export class Memory {
   #shareRefusal(holder: Holder | undefined, more: number, besides: number): OverMemory | undefined {
     if (holder === undefined) return undefined
     const { maxMemoryPerClient, maxMemoryPerUser, maxMemoryPerAddress } = this.limits
-    const { heldBytes, user, address } = holder
-    const over = (limit: OverMemory['limit'], whose: string, held: number, most: number): OverMemory | undefined =>
-      held + more <= most ? undefined : { limit, reason: `${whose} holds ${mib(held)} of ${mib(most)}` }
     this.shares.settle(holder)
-    return (
-      over('max_memory_per_client', 'the client', heldBytes + besides, maxMemoryPerClient) ??
-      (user && over('max_memory_per_user', 'its user', user.bytes, maxMemoryPerUser)) ??
-      (address && over('max_memory_per_address', 'its address', address.bytes, maxMemoryPerAddress))
-    )
+    const { tallied, user, address } = holder
+    if (tallied + besides + more > maxMemoryPerClient)
+      return overShare('max_memory_per_client', 'the client', tallied + besides, maxMemoryPerClient)
+    if (user !== undefined && user.bytes + more > maxMemoryPerUser)
+      return overShare('max_memory_per_user', 'its user', user.bytes, maxMemoryPerUser)
+    if (address !== undefined && address.bytes + more > maxMemoryPerAddress)
+      return overShare('max_memory_per_address', 'its address', address.bytes, maxMemoryPerAddress)
+    return undefined
   }
 
   #largest(): string {
@@ -130,5 +145,10 @@ export class Memory {
     return sums.map(([category, bytes]) => `${category.replaceAll('_', ' ')} ${mib(bytes)}`).join(', ')
   }
 }
+
+const overShare = (limit: OverMemory['limit'], whose: string, held: number, most: number): OverMemory => ({
+  limit,
+  reason: `${whose} holds ${mib(held)} of ${mib(most)}`,
+})
 
 const mib = (bytes: number): string => `${(bytes / 1024 / 1024).toFixed(1)} MiB`

@@ -65,7 +65,7 @@ export class Intake {
     const { pressed } = this.#publisher
     if (pressed !== undefined) this.#sessions.hold(now, pressed, link)
     if (qos === 0) return
-    const reasonCode = this.#publisher.reaches(message.topic) ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
+    const reasonCode = this.#publisher.reached ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
     if (qos === 1) {
       link.unacknowledged++
       link.push(response(PacketType.PUBACK, packetId, reasonCode), lsn)

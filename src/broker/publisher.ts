@@ -11,6 +11,7 @@ import { mayPublish } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import { exceedsLevels, isTooLong, queueBound, STANDS_STILL_MS } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller } from './queue-room.ts'
+import { growthAtMost } from './retained.ts'
 import type { Route, Target } from './router.ts'
 import { messageOf, Queued, qosOf, type Session } from './session.ts'
 import type { Room } from './share-group.ts'
@@ -46,6 +47,8 @@ export class Publisher {
   pressed: Session | undefined = undefined
   /** Why memory had no room for the last message, where `refusal` or `accept` says so. */
   over: OverMemory | undefined = undefined
+  /** Whether the last message that was accepted had any receivers, for reason code 0x10. */
+  reached = false
   /** Messages queued so far. */
   work = 0
   #taken = 0
@@ -128,6 +131,7 @@ export class Publisher {
     // 0 is for whoever listens now: nothing lives for less than the second that it is counted in.
     if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000
     const route = this.#context.router.route(message.topic)
+    if (message.qos > 0) this.reached = route.targets.length > 0 || route.shared.some(({ members }) => members.length > 0)
     const { targets, again } = this.#receivers(route, message)
     const crowded = message.qos === 0 || isWill ? undefined : this.#crowded(now, from, message, targets)
     if (crowded === 'all') return 'full'
@@ -203,12 +207,6 @@ export class Publisher {
     const route = router.route(topic)
     const { targets } = this.#receivers(route, message)
     this.#deliver(now, undefined, message, targets)
-  }
-
-  /** Whether the topic reaches anybody, for reason code 0x10. */
-  reaches(topic: string): boolean {
-    const { targets, shared } = this.#context.router.route(topic)
-    return targets.length > 0 || shared.some(({ members }) => members.length > 0)
   }
 
   /** All retained messages at once may exceed what else may wait, but not again and again for a client that does not read. */
@@ -373,16 +371,19 @@ export class Publisher {
   /** Why there is no memory to retain it; what replaces as much is always taken. */
   #overMemory(from: Session, message: Publish): OverMemory | undefined {
     const { retained, memory } = this.#context
+    const besides = retained.retainedBy(from.key)
+    if (memory.refusal(from, growthAtMost(message), retained.memory, besides) === undefined) return undefined
     const more = retained.growth(message)
-    return more <= 0 ? undefined : memory.refusal(from, more, retained.memory, retained.retainedBy(from.key))
+    return more <= 0 ? undefined : memory.refusal(from, more, retained.memory, besides)
   }
 
   #fitsRetained(message: Publish): boolean {
     const { retained, limits } = this.#context
+    const fits = (count: number, bytes: number): boolean =>
+      count <= limits.maxRetainedMessages && bytes <= limits.maxRetainedBytes
+    if (fits(retained.count + 1, retained.bytes + message.weight)) return true
     const old = retained.get(message.topic)
-    const count = retained.count + (old === undefined ? 1 : 0)
-    const bytes = retained.bytes + message.weight - (old === undefined ? 0 : old.weight)
-    return count <= limits.maxRetainedMessages && bytes <= limits.maxRetainedBytes
+    return old !== undefined && fits(retained.count, retained.bytes + message.weight - old.weight)
   }
 
   #deliver(

@@ -193,11 +193,12 @@ export class Retained {
     }
     if (node.message !== undefined) this.#share(node.message, -node.counted)
     this.#messageBytes -= node.counted
-    node.counted = message === undefined ? 0 : messageBytes(message)
-    this.#messageBytes += node.counted
-    if (message !== undefined) this.#share(message, node.counted)
+    node.counted = 0
     if (message !== undefined) {
       this.#holdings?.hold(message)
+      node.counted = message.held?.bytes ?? messageBytes(message)
+      this.#messageBytes += node.counted
+      this.#share(message, node.counted)
       this.#count++
       this.#bytes += message.weight
     }
@@ -210,6 +211,10 @@ export class Retained {
     this.#expiries.arm(node.expiry, message.expiresAt)
   }
 }
+
+/** What `growth` gives at most, as if each character were a level: enough to know where there is plenty of room. */
+export const growthAtMost = (message: Publish): number =>
+  messageBytes(message) + (message.topic.length + 1) * (COST.level + COST.map + COST.string + 2)
 
 /** What one client has retained. */
 class RetainedShare implements Holder {

@@ -8,10 +8,44 @@ const ROUTES_MAX = 16_384
 const TOPIC_MAX = 1024
 /** Levels of their names, those that several share counted once. */
 const LEVELS_MAX = 65_536
+/** Bits for topics that were met once: 32 KiB. */
+const MET_BITS = 2 ** 18
 /** Levels that changes may look at for each route that was made: what it costs to make the route again is about as much. */
 const LOOKS_PER_ROUTE = 64
 /** Bytes of all routes, if nobody says otherwise: each names all receivers of its topic, however many topics there are. */
 const BYTES_MAX = 256 * 1024 * 1024
+
+/**
+ * Says which topics come again: to keep the route of one that never does costs more than to make it. A bit for each hash, so that one topic in sixteen
+ * at most is taken for another that came before.
+ */
+export class TopicsMet {
+  readonly #bits = new Uint32Array(MET_BITS / 32)
+  #count = 0
+
+  /** Whether the topic has come before, not too long ago. */
+  meet(topic: string): boolean {
+    const hash = hashOf(topic)
+    const word = (hash >>> 5) & (this.#bits.length - 1)
+    const bit = 1 << (hash & 31)
+    if ((this.#bits[word]! & bit) !== 0) return true
+    if (++this.#count > ROUTES_MAX) this.clear()
+    this.#bits[word]! |= bit
+    return false
+  }
+
+  clear(): void {
+    this.#bits.fill(0)
+    this.#count = 0
+  }
+}
+
+/** FNV-1a of the characters, 32 bits. */
+function hashOf(text: string): number {
+  let value = 0x811c9dc5
+  for (let i = 0; i < text.length; i++) value = Math.imul(value ^ text.charCodeAt(i), 0x01000193)
+  return value ^ (value >>> 15)
+}
 
 /**
  * Results by topic, which a change of a filter invalidates for the topics that the filter matches, and for no others. Their names stand in a tree

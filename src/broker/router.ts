@@ -6,7 +6,7 @@ import { hasWildcard, realFilter, sharedFilter } from '../mqtt/topics.ts'
 import type { Access } from './access.ts'
 import { deepLevelsOf, SessionShapes, ShapeCounts, shapeOf } from './filter-shapes.ts'
 import type { BrokerLimits } from './limits.ts'
-import { RouteCache } from './route-cache.ts'
+import { RouteCache, TopicsMet } from './route-cache.ts'
 import type { Session, Subscription } from './session.ts'
 import { ShareGroup } from './share-group.ts'
 import { type Looked, TopicTree } from './topic-tree.ts'
@@ -59,6 +59,7 @@ export class Router {
   readonly #groups = new Map<string, ShareGroup>()
   readonly #groupTree: TopicTree<ShareGroup, ShareGroup>
   readonly #routes: RouteCache<Route>
+  readonly #met = new TopicsMet()
   readonly #looked: Looked
   /** Of all filters, which bound what comparing a topic with them costs. */
   readonly #shapes = new ShapeCounts()
@@ -113,6 +114,7 @@ export class Router {
   /** Rules changed: who may read what is asked again. */
   invalidate(): void {
     this.#routes.clear()
+    this.#met.clear()
   }
 
   /** The identity behind a session changed: what it may read is asked again. */
@@ -217,7 +219,7 @@ export class Router {
       const targets = this.#targets(topic)
       const shared = this.#shared(topic)
       route = { targets, shared, bytes: routeBytes(targets, shared) }
-      this.#routes.set(topic, route)
+      if (this.#met.meet(topic)) this.#routes.set(topic, route)
     }
     return route
   }

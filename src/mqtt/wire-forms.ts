@@ -4,7 +4,7 @@ import type { Publish } from './publish.ts'
 
 /** Bytes of wire forms that are kept from turn to turn, for who asks for the same message a little later; one message may have more. */
 const KEPT_BYTES = 4 * 1024 * 1024
-const KEPT_MAX = 4096
+const KEPT_MAX = 16_384
 
 /**
  * Which messages hold wire forms beside their own. A message that stays, retained or in a queue, would keep them for as long: those that were made first

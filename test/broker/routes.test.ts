@@ -27,7 +27,9 @@ test('a change of subscriptions makes the routes anew that it touches, and no ot
     for (const topic of ['a', 'b/c', 'd']) publisher.publish(topic, 'x')
     return asked()
   }
-  expect(publishAll()).toEqual(['a', 'b/c', 'd'])
+  // Only what comes again is worth keeping.
+  for (let time = 0; time < 2; time++) expect(publishAll()).toEqual(['a', 'b/c', 'd'])
+  expect(publishAll()).toEqual([])
   const other = world.connect('other')
   other.subscribe('a')
   expect(publishAll()).toEqual(['a', 'a'])
@@ -50,8 +52,8 @@ test('a client that comes back and subscribes to the same again changes no route
   }
   const first = connect()
   const publisher = world.connect('publisher')
-  for (const topic of ['a', 'b']) publisher.publish(topic, 'x')
-  expect(asked()).toEqual(['a', 'b'])
+  for (const topic of ['a', 'b', 'a', 'b']) publisher.publish(topic, 'x')
+  expect(asked()).toEqual(['a', 'b', 'a', 'b'])
   first.disconnect()
   const again = connect()
   for (const topic of ['a', 'b']) publisher.publish(topic, 'y')
