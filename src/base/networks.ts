@@ -50,6 +50,8 @@ function matches(words: readonly number[], { words: base, prefixLength }: Networ
 
 /** Eight words of sixteen bits; of IPv4 as mapped into IPv6. */
 function parseIp(text: string): number[] | undefined {
+  const plain = plainIpv4(text)
+  if (plain >= 0) return [0, 0, 0, 0, 0, 0xffff, plain >>> 16, plain & 0xffff]
   const ip = text.replace(/%.*$/, '')
   const dotted = /^(.*?)(\d+)\.(\d+)\.(\d+)\.(\d+)$/.exec(ip)
   if (dotted === null) return parseV6(ip)
@@ -77,9 +79,9 @@ function parseV6(ip: string): number[] | undefined {
  * is no IP address, as at a Unix socket or a serial line.
  */
 export function networkOf(peer: string): string | undefined {
-  // Asked several times for each connection, and nearly always for IPv4.
-  const plain = plainIpv4(peer)
-  if (plain > 0) return peer.slice(0, plain)
+  const colon = peer.indexOf(':')
+  const ip = colon < 0 ? '' : peer.slice(0, colon)
+  if (plainIpv4(ip) >= 0 && isDigit(peer.charCodeAt(colon + 1))) return ip
   const words = parseIp(ipOfPeer(peer) ?? '')
   if (words === undefined) return undefined
   const [first, second, , , , sixth, high, low] = words as [number, number, number, number, number, number, number, number]
@@ -93,28 +95,31 @@ export function networkOf(peer: string): string | undefined {
   return isLinkLocal ? text(words) : `${text(words.slice(0, 4))}::/64`
 }
 
-/** Length of the IPv4 address that this begins with, up to a colon, if it is in the usual form; otherwise 0. */
-function plainIpv4(peer: string): number {
+/** An IPv4 address in its usual form as one number; -1 for any other text. By hand, because it is asked for each connection and each datagram. */
+function plainIpv4(text: string): number {
+  let value = 0
   let octet = 0
   let digits = 0
   let dots = 0
-  for (let at = 0; at < peer.length; at++) {
-    const digit = peer.charCodeAt(at) - 48
-    if (digit >= 0 && digit <= 9) {
-      if (digits > 0 && octet === 0) return 0
-      octet = octet * 10 + digit
+  for (let at = 0; at < text.length; at++) {
+    const code = text.charCodeAt(at)
+    if (isDigit(code)) {
+      if (digits > 0 && octet === 0) return -1
+      octet = octet * 10 + code - 48
       digits++
-      if (octet > 255) return 0
-    } else if (digits === 0) return 0
-    else if (peer[at] === '.') {
+      if (octet > 255) return -1
+    } else {
+      if (code !== DOT || digits === 0) return -1
+      value = value * 256 + octet
       dots++
       octet = 0
       digits = 0
-    } else return peer[at] === ':' && dots === 3 && isDigit(peer.charCodeAt(at + 1)) ? at : 0
+    }
   }
-  return 0
+  return dots === 3 && digits > 0 ? value * 256 + octet : -1
 }
 
+const DOT = 46
 const isDigit = (code: number): boolean => code >= 48 && code <= 57
 
 /** Networks by the length of their prefix: finding an address takes one look-up per length, however many networks there are. */

@@ -139,7 +139,8 @@ export class Downlink {
   /** The connection is over: what was open is the broker's to send again, but for QoS 0, which it has handed out. */
   abandon(): void {
     const { open, again } = this.#transactions
-    for (const held of [...open, ...again].map((transaction) => transaction.held).concat(this.#own))
+    const all = this.busy ? [...open, ...again].map((transaction) => transaction.held).concat(this.#own) : []
+    for (const held of all)
       if (held?.qos === 0)
         this.#client.tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
     this.#transactions.clear()
@@ -534,9 +535,10 @@ export class Downlink {
 
   /** The client is congested: it is left alone for T_WAIT, or until its next awake period, and its messages wait [1.2 section 6.5]. */
   #rest(now: Instant): void {
-    const { host, state } = this.#client
+    const { host, state, replies } = this.#client
     this.#halted = 'rests'
-    // There may be room in the window, and there is none at the client.
+    for (const { msgId, message } of this.#transactions.open)
+      if (message.type !== MsgType.PUBREL) replies.retract(msgId, message.type)
     this.#client.updateListening(now)
     if (state === 'active') this.#retries.armFor(now, host.options.tWaitMs)
     else this.#client.settle(now, true)

@@ -81,8 +81,8 @@ export class Replies {
   }
 
   /** The client has answered this message, or need not: what still waits of it, here or at its port, must not follow the answer to that (MQTT-4.3.3-6). */
-  retract(msgId: number, type: typeof MsgType.REGISTER | typeof MsgType.PUBLISH): void {
-    this.#waiting?.filter(({ message }) => message.type !== type || message.msgId !== msgId)
+  retract(msgId: number, type: MsgType): void {
+    this.#waiting?.filter(({ message }) => message.type !== type || !('msgId' in message) || message.msgId !== msgId)
     const { host, route } = this.#client
     host.ports.retract(route, msgId, type)
   }

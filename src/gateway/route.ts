@@ -48,8 +48,12 @@ export function addressOf(route: RouteKey): string {
 
 /** The IP address in it: of a serial line there is none. */
 export function ipOf(route: RouteKey): string | undefined {
-  const [, bracketed, plain] = /^(?:\[([^\]]+)\]|([\d.]+)):\d+$/.exec(addressOf(route)) ?? []
-  return bracketed ?? plain
+  const address = addressOf(route)
+  const colon = address.lastIndexOf(':')
+  if (colon < 0 || !/^\d+$/.test(address.slice(colon + 1))) return undefined
+  if (address.startsWith('[')) return address[colon - 1] === ']' ? address.slice(1, colon - 1) : undefined
+  const host = address.slice(0, colon)
+  return /^[\d.]+$/.test(host) ? host : undefined
 }
 
 /** Whether the two are near each other: by IP address in the same subnet, without one at the same port, which is one radio or line. */

@@ -146,11 +146,12 @@ export class OneExchange extends SiteChecker {
     const waited = now - again.sentAt
     // A clock of milliseconds in floating point.
     // What waits for airtime may leave behind the answer that begins its retries anew.
-    const { airtime, backoff } = this.site.setup
+    const { airtime, addresses, backoff } = this.site.setup
     if (waited + 1e-6 < T_RETRY_MS * (airtime === null ? backoff : 1) ** (again.times - 1))
       this.tell(`${key} was sent to ${id} again after ${waited} ms`)
-    // Whoever is heard is asked in rounds, of which some attempts may find no airtime.
-    if ((again.times > N_RETRY || airtime !== null) && heardAt > again.sentAt) again.times = 0
+    // Whoever is heard is asked in rounds, of which some attempts may find no airtime, or are more than an unproven address may be sent.
+    const mayMissSome = airtime !== null || addresses === 'unproven'
+    if ((again.times > N_RETRY || mayMissSome) && heardAt > again.sentAt) again.times = 0
     if (++again.times > N_RETRY + 1) this.tell(`${key} was sent to ${id} ${again.times} times`)
     again.sentAt = now
   }
