@@ -45,6 +45,8 @@ export class Site {
         if (receiver === undefined) return
         receiver.dropped += dropsTold(notice)
         if (notice.code === 'session-expired') this.claims.expired(receiver)
+        // A late copy of its CONNECT takes the subscriptions of a clean session away, and the sensor knows nothing of that.
+        if (notice.code === 'client-takeover' && !receiver.lasting) this.claims.forfeit(receiver)
         receiver.overflowed ||= notice.limit === 'sn_max_queued_frames'
         receiver.revives ||= dropsTold(notice) > 0 && this.world.store.refusals > 0
       },

@@ -150,7 +150,7 @@ export class ConnectionSetup {
     this.#connect = undefined
     const { retainAvailable, maximumQoS: qos = 2, receiveMaximum = 0xffff } = properties
     client.link?.keeps(client.registry.bytes)
-    client.inbound.allowed = { retain: retainAvailable !== false, qos, receiveMaximum }
+    client.inbound.allow(retainAvailable !== false, qos, receiveMaximum)
     if (reasonCode >= 0x80) this.#replaced?.lost(now, 'refused')
     this.#replaced = undefined
     if (reasonCode >= 0x80) {

@@ -15,6 +15,16 @@ const PUBLISHING_MAX = 64
 /** QoS 1 and 2 messages that a client may have on their way, where the options say nothing. */
 const UPLINK_MESSAGES = 16
 
+/** As long as CONNACK has said nothing else. */
+const EVERYTHING: Allowed = { retain: true, qos: 2, receiveMaximum: 0xffff }
+
+/** What the broker can do. */
+interface Allowed {
+  readonly retain: boolean
+  readonly qos: number
+  readonly receiveMaximum: number
+}
+
 /** A SUBSCRIBE that the broker has still to answer: the topic id of its SUBACK, and the record of that id. */
 interface Subscribing {
   readonly msgId: number
@@ -47,14 +57,19 @@ export class Inbound {
   #subscribing: Subscribing[] = []
   #qos2: Qos2Ids | undefined = undefined
   /** QoS 1 and 2 messages that are not fully acknowledged, by message id: no more than the broker takes. */
-  readonly #open = new Map<number, Uplinked>()
+  #open: Map<number, Uplinked> | undefined = undefined
   /** QoS 2 messages that the client has left, whose PUBCOMP it does not get. */
-  readonly #left = new Set<number>()
-  /** What the broker can do, by its CONNACK. */
-  allowed = { retain: true, qos: 2, receiveMaximum: 0xffff }
+  #left: Set<number> | undefined = undefined
+  #allowed: Allowed = EVERYTHING
 
   constructor(client: SnClient) {
     this.#client = client
+  }
+
+  /** What the broker can do, by its CONNACK; mostly that is everything, and one object says it of all clients. */
+  allow(retain: boolean, qos: number, receiveMaximum: number): void {
+    const isAll = retain && qos === EVERYTHING.qos && receiveMaximum === EVERYTHING.receiveMaximum
+    this.#allowed = isAll ? EVERYTHING : { retain, qos, receiveMaximum }
   }
 
   /** A clean session: message ids begin anew, and what was said before may be said again. */
@@ -66,13 +81,13 @@ export class Inbound {
   abandon(): void {
     this.#publishing = []
     this.#subscribing = []
-    this.#open.clear()
-    this.#left.clear()
+    this.#open = undefined
+    this.#left = undefined
   }
 
   /** A new connection: the client has left whatever was on its way. */
   reconnected(): void {
-    for (const uplinked of this.#open.values()) uplinked.heardAt = Number.NEGATIVE_INFINITY
+    for (const uplinked of this.#open?.values() ?? []) uplinked.heardAt = Number.NEGATIVE_INFINITY
   }
 
   register(now: Instant, message: Register): void {
@@ -137,6 +152,7 @@ export class Inbound {
         refuse(ReturnCode.CONGESTION, 'the store is full')
         return
       }
+      this.#open ??= new Map()
       this.#open.set(msgId, { heardAt: now, answered: false })
     }
     // The datagram's buffer is this message's alone, so a view of it is enough.
@@ -148,13 +164,13 @@ export class Inbound {
 
   #publishError({ qos, msgId, retain }: SnPublish): string {
     if (qos > 0 && msgId === 0) return 'without a message id'
-    if (qos > this.allowed.qos) return 'more than may be published here (maximum_qos)'
-    return retain && !this.allowed.retain ? 'retained, which is not kept here (retain_available)' : ''
+    if (qos > this.#allowed.qos) return 'more than may be published here (maximum_qos)'
+    return retain && !this.#allowed.retain ? 'retained, which is not kept here (retain_available)' : ''
   }
 
   /** PUBREL: from here on the id may be used again, but a copy of the old PUBLISH may still be on its way. */
   release(now: Instant, msgId: number): void {
-    this.#open.delete(msgId)
+    this.#open?.delete(msgId)
     this.#released(now, msgId)
     this.#client.toBroker(now, responsePacket(PacketType.PUBREL, msgId))
   }
@@ -221,18 +237,18 @@ export class Inbound {
   responded(now: Instant, { type, packetId: msgId, reasonCode }: PublishResponse): void {
     const client = this.#client
     if (type === PacketType.PUBCOMP) {
-      if (this.#left.delete(msgId)) return
+      if (this.#left?.delete(msgId) === true) return
       client.send({ type: MsgType.PUBCOMP, msgId })
       return
     }
     const topicId = takeFirst(this.#publishing, msgId)?.topicId ?? 0
     const returnCode = returnCodeOf(reasonCode)
     if (type === PacketType.PUBREC && returnCode === ReturnCode.ACCEPTED) {
-      const uplinked = this.#open.get(msgId)
+      const uplinked = this.#open?.get(msgId)
       if (uplinked !== undefined) uplinked.answered = true
       client.send({ type: MsgType.PUBREC, msgId })
     } else {
-      this.#open.delete(msgId)
+      this.#open?.delete(msgId)
       // A refused QoS 2 message is told by PUBACK too: PUBREC has no return code [1.2 section 5.4.13].
       this.#qos2?.refused(msgId)
       client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
@@ -287,16 +303,17 @@ export class Inbound {
    */
   #isFull(now: Instant, msgId: number): boolean {
     const open = this.#open
-    if (open.size === 0 || open.has(msgId)) return false
+    if (open === undefined || open.size === 0 || open.has(msgId)) return false
     const { host, retryProfile } = this.#client
     const hasLeft = ({ answered, heardAt }: Uplinked): boolean => answered && heardAt <= now - retryProfile.tRetryMs
     let count = 0
     for (const uplinked of open.values()) if (!hasLeft(uplinked)) count++
     if (count >= (host.options.uplinkMessages ?? UPLINK_MESSAGES)) return true
-    if (open.size < this.allowed.receiveMaximum) return false
+    if (open.size < this.#allowed.receiveMaximum) return false
     for (const [id, uplinked] of open) {
       if (!hasLeft(uplinked)) continue
       this.release(now, id)
+      this.#left ??= new Set()
       this.#left.add(id)
       return false
     }

@@ -30,10 +30,10 @@ interface Assigned {
  * longest ago first; until the client has acknowledged it with the new name, nothing is sent under it and nothing taken.
  */
 export class TopicRegistry {
-  readonly #byName = new Map<string, Assigned>()
-  readonly #byId = new Map<number, Assigned>()
+  #byName: Map<string, Assigned> | undefined = undefined
+  #byId: Map<number, Assigned> | undefined = undefined
   /** Ids that the client is sure to know in this connection; others are registered before they are used. */
-  readonly #known = new Set<number>()
+  #known: Set<number> | undefined = undefined
   /** Ids that a process before this one has recorded: the client was told them, and may have lost them since. */
   #trusted: Set<number> | undefined = undefined
   /** Names whose REGISTER the client refused in this connection: it does not want their messages [1.2 section 6.10]. */
@@ -65,47 +65,47 @@ export class TopicRegistry {
   }
 
   get size(): number {
-    return this.#byId.size
+    return this.#byId?.size ?? 0
   }
 
   nameOf(id: number): string | undefined {
-    const assigned = this.#byId.get(id)
+    const assigned = this.#byId?.get(id)
     if (assigned !== undefined) assigned.used = ++this.#uses
     return assigned?.name
   }
 
   idOf(name: string): number | undefined {
-    const assigned = this.#byName.get(name)
+    const assigned = this.#byName?.get(name)
     if (assigned !== undefined) assigned.used = ++this.#uses
     return assigned?.id
   }
 
   /** The topic that the client means by an id. */
   topicOf(id: number): string | undefined {
-    const assigned = this.#byId.get(id)
+    const assigned = this.#byId?.get(id)
     return assigned?.offered === 'again' && !assigned.acknowledged ? undefined : this.nameOf(id)
   }
 
   /** How the client came to this id. */
   offeredAs(id: number): Offered {
-    return this.#byId.get(id)?.offered
+    return this.#byId?.get(id)?.offered
   }
 
   /** The client has asked for this id. */
   isAsked(id: number): boolean {
-    const assigned = this.#byId.get(id)
+    const assigned = this.#byId?.get(id)
     return assigned !== undefined && assigned.offered === undefined
   }
 
   /** The number meant another topic before, and the client may still think so. */
   isDoubtful(id: number): boolean {
-    const assigned = this.#byId.get(id)
+    const assigned = this.#byId?.get(id)
     return assigned?.offered === 'again' && !assigned.acknowledged
   }
 
   /** REGACK for no REGISTER that is open: a late copy of an old one may have told the client the topic that this number had before. */
   answeredStale(id: number): void {
-    if (this.#byId.get(id)?.offered === 'again') this.markUnknown(id)
+    if (this.#byId?.get(id)?.offered === 'again') this.markUnknown(id)
   }
 
   /**
@@ -120,7 +120,7 @@ export class TopicRegistry {
     for (let tried = FIRST_ID; tried < this.#nextId; tried++) {
       const id = this.#cursor < this.#nextId ? this.#cursor : FIRST_ID
       this.#cursor = id + 1
-      if (!this.#byId.has(id)) return { id, offered: 'again' }
+      if (this.#byId?.has(id) !== true) return { id, offered: 'again' }
     }
     return undefined
   }
@@ -128,9 +128,11 @@ export class TopicRegistry {
   /** Gives a number to a name. */
   add(id: number, name: string, offered: Offered): void {
     this.remove(id)
-    const before = this.#byName.get(name)
+    const before = this.#byName?.get(name)
     if (before !== undefined) this.remove(before.id)
     const assigned: Assigned = { id, name, offered, acknowledged: false, used: ++this.#uses }
+    this.#byName ??= new Map()
+    this.#byId ??= new Map()
     this.#byName.set(name, assigned)
     this.#byId.set(id, assigned)
     this.#count(topicIdBytes(name))
@@ -140,7 +142,7 @@ export class TopicRegistry {
 
   /** The client asks for an id that it was offered. */
   markAsked(id: number): void {
-    const assigned = this.#byId.get(id)
+    const assigned = this.#byId?.get(id)
     if (assigned === undefined || assigned.offered === undefined) return
     assigned.offered = undefined
     this.#asked++
@@ -148,17 +150,17 @@ export class TopicRegistry {
 
   /** Takes back an id that the client was not told: its number was never given. False if it was told. */
   undo(id: number): boolean {
-    if (this.#byId.get(id)?.acknowledged !== false) return false
+    if (this.#byId?.get(id)?.acknowledged !== false) return false
     this.remove(id)
     if (id === this.highest) this.#nextId = id
     return true
   }
 
   remove(id: number): void {
-    const assigned = this.#byId.get(id)
+    const assigned = this.#byId?.get(id)
     if (assigned === undefined) return
-    this.#byId.delete(id)
-    this.#byName.delete(assigned.name)
+    this.#byId!.delete(id)
+    this.#byName!.delete(assigned.name)
     this.#count(-topicIdBytes(assigned.name))
     if (assigned.offered === undefined) this.#asked--
     this.markUnknown(id)
@@ -172,7 +174,7 @@ export class TopicRegistry {
   /** Of the ids that the client has not asked for, the one that was used least recently, leaving out these. */
   leastRecentlyUsed(except: ReadonlySet<number>): number | undefined {
     let oldest: Assigned | undefined
-    for (const assigned of this.#byId.values()) {
+    for (const assigned of this.#byId?.values() ?? []) {
       const mayGo = assigned.offered !== undefined && !except.has(assigned.id)
       if (mayGo && (oldest === undefined || assigned.used < oldest.used)) oldest = assigned
     }
@@ -188,7 +190,7 @@ export class TopicRegistry {
   }
 
   knows(id: number): boolean {
-    return this.#known.has(id) || this.isTrusted(id)
+    return this.#known?.has(id) === true || this.isTrusted(id)
   }
 
   /** Known by record alone: good enough for a message whose refusal would be heard. */
@@ -197,20 +199,21 @@ export class TopicRegistry {
   }
 
   markKnown(id: number): void {
-    const assigned = this.#byId.get(id)
+    const assigned = this.#byId?.get(id)
     if (assigned !== undefined) assigned.acknowledged = true
+    this.#known ??= new Set()
     this.#known.add(id)
     this.#trusted?.delete(id)
   }
 
   markUnknown(id: number): void {
-    this.#known.delete(id)
+    this.#known?.delete(id)
     this.#trusted?.delete(id)
   }
 
   /** One that the client does not know in this connection and has not refused, and that it can be told. */
   nextUnknown(canRegister: (name: string) => boolean): number | undefined {
-    for (const { id, name } of this.#byId.values())
+    for (const { id, name } of this.#byId?.values() ?? [])
       if (!this.knows(id) && !this.refuses(name) && !this.ignores(name) && canRegister(name)) return id
     return undefined
   }
@@ -272,8 +275,8 @@ export class TopicRegistry {
   }
 
   clear(): void {
-    this.#byName.clear()
-    this.#byId.clear()
+    this.#byName = undefined
+    this.#byId = undefined
     this.#forgetKnown()
     this.#forgetRefused()
     this.#count(-this.#bytes)
@@ -313,7 +316,7 @@ export class TopicRegistry {
   }
 
   #forgetKnown(): void {
-    this.#known.clear()
+    this.#known = undefined
     this.#trusted = undefined
   }
 }

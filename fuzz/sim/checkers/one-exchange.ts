@@ -58,7 +58,9 @@ export class OneExchange extends SiteChecker {
       this.#open.delete(id)
       this.#congested.delete(id)
     } else if (answered >= 0 && (answer || message.type === MsgType.PUBREC)) {
-      if (message.type !== MsgType.REGACK) this.#acknowledged(id, message)
+      const isTaken =
+        message.type === MsgType.PUBREC || (message.type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED)
+      if (isTaken) this.#acknowledged(id, message)
       const [{ isRegister, needless } = { isRegister: false, needless: false }] = open.splice(answered, 1)
       for (const each of open) each.times = 1
       const { now } = this.site.world.schedule
