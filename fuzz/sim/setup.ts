@@ -97,7 +97,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   maxRetainedMessages: [100, 1],
   maxRetainedBytes: [PLENTY, 30],
   maxSubscriptions: [100, 1],
-  // Of which a sensor and its session take some 4000, and a TCP client 8000.
+  // Of which a sensor and its session take some 3300, and a TCP client 8000.
   memoryLimit: [Number.POSITIVE_INFINITY, 60_000, 35_000],
   storeBytes: [PLENTY, 2000],
 }
