@@ -79,6 +79,17 @@ function parseV6(ip: string): number[] | undefined {
  * is no IP address, as at a Unix socket or a serial line.
  */
 export function networkOf(peer: string): string | undefined {
+  if (peer !== askedLast.peer) {
+    askedLast.network = findNetwork(peer)
+    askedLast.peer = peer
+  }
+  return askedLast.network
+}
+
+/** For one new connection it is asked five times. */
+const askedLast: { peer: string; network: string | undefined } = { peer: '', network: undefined }
+
+function findNetwork(peer: string): string | undefined {
   const colon = peer.indexOf(':')
   const ip = colon < 0 ? '' : peer.slice(0, colon)
   if (plainIpv4(ip) >= 0 && isDigit(peer.charCodeAt(colon + 1))) return ip

@@ -4,7 +4,9 @@ import type { Session } from './session.ts'
 
 /** Of all sessions of one kind, those of one address or of one user; or all of them. */
 export class Share {
-  readonly key: string
+  /** The address or user, and where it stands by that as long as it has a session; a pot stands nowhere. */
+  readonly name: string
+  readonly table: Map<string, Share> | undefined
   /** Of the configuration. */
   readonly limit: string
   readonly bound: number
@@ -14,8 +16,9 @@ export class Share {
   /** This one and the pot: of sessions that have no other share. There are many with the same. */
   readonly alone: readonly Share[]
 
-  constructor(key: string, limit: string, bound: number, pot?: Share) {
-    this.key = key
+  constructor(limit: string, bound: number, name = '', table?: Map<string, Share>, pot?: Share) {
+    this.name = name
+    this.table = table
     this.limit = limit
     this.bound = bound
     this.alone = pot === undefined ? [this] : [this, pot]
@@ -52,15 +55,16 @@ export interface Holder {
 export class SessionShares {
   readonly #limits: BrokerLimits
   readonly #pots: Readonly<Record<ClientKind, Share>>
-  /** By kind and address or user; each as long as it has a session. */
-  readonly #shares = new Map<string, Share>()
+  readonly #byAddress: Readonly<Record<ClientKind, Map<string, Share>>> = { mqtt: new Map(), sn: new Map() }
+  /** Of MQTT clients. */
+  readonly #byUser = new Map<string, Share>()
 
   constructor(limits: BrokerLimits) {
     this.#limits = limits
     const isApart = limits.maxSnSessions !== Number.POSITIVE_INFINITY
     this.#pots = {
-      mqtt: new Share('mqtt', 'max_sessions', sessionBound(limits, 'mqtt')),
-      sn: new Share('sn', isApart ? 'max_sn_sessions' : 'max_sessions', sessionBound(limits, 'sn')),
+      mqtt: new Share('max_sessions', sessionBound(limits, 'mqtt')),
+      sn: new Share(isApart ? 'max_sn_sessions' : 'max_sessions', sessionBound(limits, 'sn')),
     }
   }
 
@@ -75,11 +79,11 @@ export class SessionShares {
     const ofAddress =
       address === undefined
         ? undefined
-        : this.#share(`${kind}@${address}`, 'max_sessions_per_address', maxSessionsPerAddress, pot)
+        : shareIn(this.#byAddress[kind], address, 'max_sessions_per_address', maxSessionsPerAddress, pot)
     const ofUser =
       user === undefined || kind === 'sn'
         ? undefined
-        : this.#share(`${kind}:${user}`, 'max_sessions_per_user', maxSessionsPerUser, pot)
+        : shareIn(this.#byUser, user, 'max_sessions_per_user', maxSessionsPerUser, pot)
     if (ofAddress !== undefined && ofUser !== undefined) return [ofAddress, ofUser, pot]
     return (ofAddress ?? ofUser ?? pot).alone
   }
@@ -93,14 +97,14 @@ export class SessionShares {
     session.shares = shares
     for (const share of shares) {
       share.count++
-      if (share.count === 1 && share !== this.#pots[holder.kind]) this.#shares.set(share.key, share)
+      if (share.count === 1) share.table?.set(share.name, share)
     }
   }
 
   /** It has ended. */
   release(session: Session): void {
     this.used(session)
-    for (const share of session.shares) if (--share.count === 0) this.#shares.delete(share.key)
+    for (const share of session.shares) if (--share.count === 0) share.table?.delete(share.name)
     session.shares = NO_SHARES
   }
 
@@ -113,11 +117,11 @@ export class SessionShares {
   used(session: Session): void {
     for (const share of session.shares) share.unused.delete(session)
   }
-
-  #share(key: string, limit: string, most: number, pot: Share): Share {
-    return this.#shares.get(key) ?? new Share(key, limit, shareBound(most, pot.bound), pot)
-  }
 }
+
+/** Of this address or user; a new one enters the table with its first session. */
+const shareIn = (table: Map<string, Share>, name: string, limit: string, most: number, pot: Share): Share =>
+  table.get(name) ?? new Share(limit, shareBound(most, pot.bound), name, table, pot)
 
 export const NO_SHARES: readonly Share[] = []
 

@@ -127,10 +127,10 @@ export class Sessions {
    * used. Gives the bound, by its key in the configuration, if there is none.
    */
   makeRoom(now: Instant, holder: Holder): string | undefined {
-    const full = this.#shares.of(holder).filter(({ isFull }) => isFull)
-    const tooFull = full.find((share) => share.oldestUnused() === undefined)
+    const shares = this.#shares.of(holder)
+    const tooFull = shares.find((share) => share.isFull && share.oldestUnused() === undefined)
     if (tooFull !== undefined) return tooFull.limit
-    for (const share of full) {
+    for (const share of shares) {
       const unused = share.isFull ? share.oldestUnused() : undefined
       if (unused === undefined) continue
       if (!this.end(now, unused)) return share.limit
@@ -170,13 +170,10 @@ export class Sessions {
     const { username, listener, grant, certified } = request.identity
     const rights = this.#context.access.stored(grant)
     const address = networkOf(request.peer)
-    const owner: StoredOwner = {
-      username,
-      listener,
-      verified: request.verified,
-      ...(rights !== undefined && { rights }),
-      ...(address !== undefined && { address }),
-    }
+    const { verified } = request
+    const named: StoredOwner =
+      address === undefined ? { username, listener, verified } : { username, listener, verified, address }
+    const owner: StoredOwner = rights === undefined ? named : { ...named, rights }
     let lsn: Lsn | 'full' = 0
     if (persistent && !(present && isRecorded(session, request, owner))) {
       const will = request.will === undefined ? null : storedWill(request.will)
