@@ -193,7 +193,8 @@ export class Downlink {
       this.#registered(now, transaction, message.returnCode)
       return
     }
-    if (type === MsgType.PUBACK) this.#acknowledged(now, transaction, message.returnCode)
+    // One that refuses a copy has the message all the same when PUBREC has come.
+    if (type === MsgType.PUBACK && transaction.answered !== true) this.#acknowledged(now, transaction, message.returnCode)
     else if (type === MsgType.PUBREC && transaction.awaiting === 'PUBREC') {
       // The broker records it, and its PUBREL comes back when that is durable.
       this.#transactions.replace(transaction, { ...transaction, answered: true })
