@@ -138,9 +138,7 @@ export class Downlink {
 
   /** The connection is over: what was open is the broker's to send again, but for QoS 0, which it has handed out. */
   abandon(): void {
-    const { open, again } = this.#transactions
-    const all = this.busy ? [...open, ...again].map((transaction) => transaction.held).concat(this.#own) : []
-    for (const held of all)
+    for (const held of this.busy ? [...this.#transactions.held, this.#own] : [])
       if (held?.qos === 0)
         this.#client.tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
     this.#transactions.clear()

@@ -30,6 +30,11 @@ export class Transactions {
     return this.open.length > 0 || this.again.length > 0
   }
 
+  /** The messages that they are about; `undefined` for those that are about none. */
+  get held(): (Held | undefined)[] {
+    return [...this.open, ...this.again].map(({ held }) => held)
+  }
+
   /** The REGISTER that is open: there is one at a time. */
   get register(): Transaction | undefined {
     return this.open.find(isRegister)

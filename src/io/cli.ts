@@ -75,7 +75,8 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
 async function testConfig(config: Config, { stdout, stderr }: Host): Promise<void> {
   // Loaded only now, so that help and errors need not wait for it.
   const { checkFiles } = await import('./check-files.ts')
-  for (const warning of await checkFiles(config)) stderr.write(`warning: ${warning}\n`)
+  const { openPoints } = await import('./open-points.ts')
+  for (const warning of [...(await checkFiles(config)), ...openPoints(config)]) stderr.write(`warning: ${warning}\n`)
   stdout.write('The configuration is valid.\n')
 }
 

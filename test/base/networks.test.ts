@@ -17,10 +17,21 @@ describe('what counts as one address', () => {
     ['192.0.02.1:5', '192.0.2.1'],
   ])('%s is %s', (peer, network) => expect(networkOf(peer)).toBe(network))
 
-  test.each(['unix:/run/roost.sock', '/dev/ttyUSB0', '*', 'unknown:0', 'test', '', '1.2.3:4', '1.2.3.4', '1.2.3.4:', '1.2.3.4.5:6', '.1.2.3:4', '256.1.1.1:5', '[zz::1]:5'])(
-    '%j has no address',
-    (peer) => expect(networkOf(peer)).toBeUndefined(),
-  )
+  test.each([
+    'unix:/run/roost.sock',
+    '/dev/ttyUSB0',
+    '*',
+    'unknown:0',
+    'test',
+    '',
+    '1.2.3:4',
+    '1.2.3.4',
+    '1.2.3.4:',
+    '1.2.3.4.5:6',
+    '.1.2.3:4',
+    '256.1.1.1:5',
+    '[zz::1]:5',
+  ])('%j has no address', (peer) => expect(networkOf(peer)).toBeUndefined())
 })
 
 test('a set of networks finds the same as looking at each', () => {

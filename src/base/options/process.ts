@@ -59,7 +59,7 @@ export const CONFIGURATION_OPTIONS = {
     ...onOff,
     default: false,
     about:
-      'Checks flags, file and the files that they name, says so in one line and ends: with exit code 2 if something is wrong.',
+      'Checks flags, file and the files that they name, warns about what the configuration leaves open (docs/security.md), and ends: with exit code 2 if something is wrong.',
     flagOnly: true,
   },
 } as const satisfies Record<string, Entry>

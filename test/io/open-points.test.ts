@@ -1,0 +1,72 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { DEFAULT_CONFIG } from '../../src/config.ts'
+import { run } from '../../src/io/cli.ts'
+import { openPoints } from '../../src/io/open-points.ts'
+import { StubHost } from './stub-host.ts'
+
+let folder: string
+beforeAll(() => {
+  folder = mkdtempSync(join(tmpdir(), 'roost-'))
+  writeFileSync(join(folder, 'passwords'), `alice:$7$210000$${'A'.repeat(16)}$${'A'.repeat(86)}==\n`, { mode: 0o600 })
+  writeFileSync(join(folder, 'acl'), 'user alice\ntopic readwrite a/#\n', { mode: 0o600 })
+  writeFileSync(join(folder, 'users.yaml'), 'sensors:\n  - ids: "*"\n    username: field\n    networks: 10.1.0.0/16\n')
+})
+afterAll(() => rmSync(folder, { recursive: true }))
+
+/** What would run with this file. */
+async function configOf(yaml: string): Promise<readonly string[]> {
+  const path = join(folder, 'roost.yaml')
+  writeFileSync(path, yaml.replaceAll('FOLDER', folder))
+  const host = new StubHost()
+  expect([await run(['serve', '--config', path], host), host.err]).toEqual([0, ''])
+  return openPoints(host.config!)
+}
+
+const PASSWORDS = 'memory: true\npassword_file: FOLDER/passwords\nacl_file: FOLDER/acl\n'
+
+describe('what a configuration leaves open', () => {
+  test('nobody but the users of this machine', () => {
+    expect(openPoints(DEFAULT_CONFIG)).toEqual([
+      'mqtt-1883: every user of this machine may connect without a password (password_file, or socket_path with socket_mode)',
+    ])
+  })
+
+  test('nothing on loopback with passwords', async () => {
+    expect(await configOf(PASSWORDS)).toEqual([])
+  })
+
+  test.each([
+    ['host: 0.0.0.0', ['passwords and messages can be read and changed on the way']],
+    ['host: 0.0.0.0\nmax_connections_per_address: 10000', ['can be read', 'one address can take all connections']],
+    ['host: "::"\nproxy_protocol: true', ['any address by a PROXY header']],
+    ['ban_after: 0', ['passwords can be guessed without end']],
+    ['session_ownership: false', ['whoever knows a client id takes its session']],
+    ['http_auth_url: http://auth.example.org/login', ['what it asks auth.example.org can be read']],
+    ['http_auth_url: http://127.0.0.1:8080/login', []],
+    ['http_auth_url: https://auth.example.org/login', []],
+    ['sn_host: 0.0.0.0\nsn_username: field', ['whoever knows the client id of a sensor', 'no encryption', 'forged addresses']],
+    ['sn_host: 0.0.0.0\nsn_username: field\ntrusted_networks: ""', ['whoever knows the client id', 'no encryption']],
+    ['sn_host: 0.0.0.0\nsn_username: field\nstandby: true', ['whoever knows', 'no encryption', 'forged', 'ADVERTISE']],
+  ])('%s', async (yaml, points) => {
+    expect(await configOf(`${PASSWORDS}${yaml}\n`)).toEqual(points.map((point) => expect.stringContaining(point)))
+  })
+
+  test('everything, where anybody is let in from anywhere', async () => {
+    const yaml =
+      'memory: true\nallow_anonymous: true\nhost: 0.0.0.0\nprotocol: websockets\nwebsockets_origin: "*"\nsn_host: 0.0.0.0\n'
+    expect(await configOf(yaml)).toEqual(
+      [
+        'may connect without a password (allow_anonymous)',
+        'messages can be read and changed on the way',
+        'every client may read and publish everything (acl_file)',
+        'every web page that a user of this network opens may connect (websockets_origin)',
+        'may connect as any sensor',
+        'no encryption',
+        'forged addresses',
+      ].map((point) => expect.stringContaining(point)),
+    )
+  })
+})
