@@ -58,6 +58,9 @@ export const COST = {
   buffer: 190,
 } as const
 
+/** What a message that waits counts for in the shares, beside its topic, payload and properties. */
+export const WAITING_BYTES = COST.message + COST.queued
+
 const TWO_BYTES = /[\u0100-\uffff]/
 
 /** V8 keeps a string in one byte a character, or all of it in two if one of them is above U+00FF. */

@@ -41,7 +41,11 @@ export class Shares {
   }
 
   settle(holder: Holder): void {
-    const more = holder.heldBytes - holder.tallied
+    this.grow(holder, holder.heldBytes - holder.tallied)
+  }
+
+  /** It holds so many bytes more than when it was settled, which was a moment ago. */
+  grow(holder: Holder, more: number): void {
     if (more === 0) return
     holder.tallied += more
     if (holder.user !== undefined) holder.user.bytes += more

@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { OverMemory } from '../base/memory.ts'
-import { COST } from '../base/memory-costs.ts'
+import { WAITING_BYTES } from '../base/memory-costs.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { Held, Publish } from '../mqtt/publish.ts'
@@ -25,7 +25,6 @@ const HIGH_WATER = 0.75
 const LATE = 0.125
 /** Messages that are not worth looking whether they wait. */
 const SHORT_QUEUE = 8
-const WAITING_BYTES = COST.message + COST.queued
 
 /** Sessions for which a message cannot wait, and why. */
 type Crowded = ReadonlyMap<Session, OverMemory>
@@ -294,7 +293,7 @@ export class Publisher {
     const waits = session.link?.listening !== true
     if (isRetained) session.enqueueRetained(entry)
     else session.enqueue(entry, waits)
-    if (waits) this.#keptWaiting(session)
+    if (waits) this.#keptWaiting(session, own)
     this.#context.expiry.queued(session, own.expiresAt)
     this.work++
     this.#markReady(session)
@@ -421,7 +420,7 @@ export class Publisher {
       if (qos > 0 || waits) message.own()
       const plain = qos === 0 && !retain && target.subscriptionIdentifiers === undefined
       session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share), waits)
-      if (waits) this.#keptWaiting(session)
+      if (waits) this.#keptWaiting(session, message)
       if (message.expiresAt !== undefined) this.#context.expiry.queued(session, message.expiresAt)
       this.work++
       if (qos > 0 && isFuller(limits, session, HIGH_WATER) && isWorthWaitingFor(now, session)) this.pressed = session
@@ -430,9 +429,9 @@ export class Publisher {
   }
 
   /** The shares know at once of what waits for those who are away. */
-  #keptWaiting(session: Session): void {
+  #keptWaiting(session: Session, message: Publish): void {
     session.waited = true
-    this.#context.memory.shares.settle(session)
+    this.#context.memory.shares.grow(session, message.weight + WAITING_BYTES)
   }
 
   /** The QoS with which a message goes to who was granted `qos`; what the broker tells of itself is from nobody, and stays QoS 0. */

@@ -1,6 +1,6 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
-import { COST, stringBytes } from '../base/memory-costs.ts'
+import { COST, stringBytes, WAITING_BYTES } from '../base/memory-costs.ts'
 import type { Holder, Tally } from '../base/shares.ts'
 import type { SmallMap } from '../base/small-map.ts'
 import { Timer } from '../base/timers.ts'
@@ -416,8 +416,6 @@ export class Session implements Identity, Holder {
 const UNRECORDED_MAX = 64
 /** Ids that are passed over because they are in flight: as many as a sensor's window may be (sn_inflight_messages). */
 const WINDOW_MAX = 16
-/** What a message that waits counts for in shares, beside its topic, payload and properties. */
-const WAITING_BYTES = COST.queued + COST.message
 const NO_TIMERS: readonly Timer<SessionTimer>[] = []
 const NOBODY: StoredOwner = { username: undefined, listener: '', verified: false }
 

@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { OverMemory } from '../base/memory.ts'
-import { COST } from '../base/memory-costs.ts'
+import { WAITING_BYTES } from '../base/memory-costs.ts'
 import type { TokenBucket } from '../base/token-bucket.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { ProtocolVersion, QoS, Subscribe, SubscriptionRequest, Unsubscribe } from '../mqtt/packets.ts'
@@ -64,8 +64,6 @@ const TOO_COSTLY: Refused = {
   reason: 'too many retained messages to look through (max_retained_lookups_per_second)',
   limit: 'max_retained_lookups_per_second',
 }
-/** What one more retained message that waits takes. */
-const WAITING_BYTES = COST.queued + COST.message
 const refusedBy = (limit: CrowdedLimit): Refused => ({
   reasonCode: ReasonCode.QUOTA_EXCEEDED,
   reason: `too many filters that may match the same topic (${limit})`,

@@ -27,6 +27,8 @@ function ofListener(config: Config, listener: ListenerConfig): string[] {
   if (isPublic && certfile !== undefined && requireCertificate === 'no' && !authenticates(listener) && !allowAnonymous)
     points.push('nobody has to show a certificate (require_certificate)')
   if (isPublic && aclFile === undefined) points.push('every client may read and publish everything (acl_file)')
+  if (isPublic && authenticates(listener) && (config.clientidFile ?? listener.clientidPrefixes) === undefined)
+    points.push('a client id belongs to whichever user comes with it first (clientid_file, clientid_prefixes)')
   if (isPublic && proxyProtocol)
     points.push('whoever reaches it can claim any address by a PROXY header (host: a loopback address, or a firewall)')
   if (protocol === 'websockets' && allowAnonymous && websocketsOrigin.some(({ host: page }) => page === '*'))
@@ -46,7 +48,7 @@ function ofSensors(config: Config, { device, host, standby }: SnListenerConfig):
   if (config.trustedNetworks.length > 0)
     points.push('forged addresses of trusted networks are answered without a proof (trusted_networks, as small as it can be)')
   if (standby && config.gatewayNetworks.length === 0)
-    points.push('whoever sends ADVERTISE silences a gateway that stands by (gateway_networks)')
+    points.push('any address of trusted_networks can silence a gateway on standby (gateway_networks)')
   return points
 }
 

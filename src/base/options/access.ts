@@ -43,7 +43,7 @@ export const ACCESS_OPTIONS = {
     default: 'filtered',
     listener: 'inherits',
     about:
-      'What of a subscription the access rules have to allow. filtered: any part of it, and each message is checked before it is delivered, as with Mosquitto. whole: all that it can match, or it is refused.',
+      'How much of a subscription the access rules have to allow. filtered: any part of it, and each message is checked before it is delivered, as in Mosquitto. whole: everything that it can match, or it is refused.',
   },
   jwt_secret_file: {
     group: 'Access',
@@ -65,7 +65,7 @@ export const ACCESS_OPTIONS = {
     default: undefined,
     listener: 'inherits',
     about:
-      'JSON Web Key Set that tokens are verified with: a file, or a URL that is asked again when a key is unknown. A user name and a password in it are sent as HTTP Basic.',
+      'JSON Web Key Set that tokens are verified with: a file, or a URL that is fetched again when a key is unknown. A user name and a password in the URL are sent as HTTP Basic.',
   },
   jwt_issuer: {
     group: 'Access',
@@ -86,7 +86,7 @@ export const ACCESS_OPTIONS = {
     ...text(/^\S+$/, 'the name of a claim', 'claim'),
     default: 'sub',
     listener: 'inherits',
-    about: 'Claim of a token that says the user name.',
+    about: 'Claim of a token that holds the user name.',
   },
   http_auth_url: {
     group: 'Access',
@@ -94,27 +94,27 @@ export const ACCESS_OPTIONS = {
     default: undefined,
     listener: 'inherits',
     about:
-      'URL of a service that is asked about every client that connects. A user name and a password in it are sent as HTTP Basic.',
+      'URL of a service that is asked about every client that connects. A user name and a password in the URL are sent as HTTP Basic.',
   },
   http_auth_timeout_seconds: {
     group: 'Access',
     ...real(0.1, 60),
     default: 5,
     listener: 'inherits',
-    about: 'Seconds for that service to answer; the client is refused if it does not.',
+    about: 'Seconds that this service has to answer; if it does not, the client is refused.',
   },
   ban_file: {
     group: 'Access',
     ...optionalFile,
     default: undefined,
-    about: 'File of networks and client ids that may not connect: a network like 192.0.2.0/24 or id:CLIENT_ID a line.',
+    about: 'File of networks and client ids that may not connect, one per line: a network such as 192.0.2.0/24, or id:CLIENT_ID.',
   },
   ban_after: {
     group: 'Access',
     ...wholeOrOff(1, 1_000_000, 'never'),
     default: 20,
     about:
-      'Failed logins (wrong passwords and tokens) from one IPv4 address or IPv6 /64 within ban_seconds, after which it may not connect for ban_seconds; 0 is never. Addresses in trusted_networks are never banned by this.',
+      'Failed logins (wrong passwords and tokens) within ban_seconds after which an IPv4 address or IPv6 /64 is banned for ban_seconds; 0 is never. Addresses in trusted_networks are not banned.',
   },
   ban_seconds: {
     group: 'Access',
@@ -127,13 +127,13 @@ export const ACCESS_OPTIONS = {
     ...whole(1, 1_000_000),
     default: 10_000,
     about:
-      'Clients that wait to have a password hashed, or a service asked about them, each of these apart. Above it the one is refused as server busy whose address has asked most often without success.',
+      'Clients that may wait for their password to be hashed, and as many for an answer of a service. Above this, the client whose address has failed most often is told server busy.',
   },
   max_pending_logins_per_address: {
     group: 'Access',
     ...whole(1, 1_000_000),
     default: 500,
-    about: 'Of those, from one IPv4 address or IPv6 /64.',
+    about: 'How many of these may come from one IPv4 address or IPv6 /64.',
   },
   max_login_addresses: {
     group: 'Access',
@@ -152,7 +152,7 @@ export const ACCESS_OPTIONS = {
     group: 'Access',
     ...optionalFile,
     default: undefined,
-    about: 'YAML or JSON file of users with their client ids: no other user may use these, and these users no others.',
+    about: 'YAML or JSON file of users and their client ids: these users may use no other ids, and nobody else may use these.',
   },
   clientid_prefixes: {
     group: 'Access',
@@ -170,13 +170,13 @@ export const ACCESS_OPTIONS = {
     ...trueFalse,
     default: true,
     listener: 'inherits',
-    about: 'Clients without a client id are given one.',
+    about: 'Gives a client id to clients that connect without one.',
   },
   auto_id_prefix: {
     group: 'Access',
     ...text(/^[^\0]{0,64}$/, 'a text of at most 64 characters', 'prefix'),
     default: 'auto-',
     listener: 'inherits',
-    about: 'Beginning of the client ids that are given.',
+    about: 'Prefix of the client ids that are given.',
   },
 } as const satisfies Record<string, Entry>

@@ -14,7 +14,7 @@ export const BROKER_OPTIONS = {
     ...whole(MIB, 16 * KIB * MIB),
     default: 128 * MIB,
     about:
-      'Bytes of packets that have not arrived as a whole yet, of all connections together, of which one packet may be larger. Above it the connection is closed whose packet began first.',
+      'Bytes of packets that have arrived only in part, on all connections together; a single packet may be larger. Above this, the connection whose packet began first is closed.',
   },
   max_connect_packet_size: {
     group: 'MQTT broker',
@@ -78,20 +78,20 @@ export const BROKER_OPTIONS = {
     group: 'MQTT broker',
     ...wholeOrMost(1, 65_535, 0),
     default: 20,
-    about: 'QoS 1 and 2 messages on their way to one client at once; a client may ask for fewer (Receive Maximum); 0 is 65535.',
+    about: 'QoS 1 and 2 messages in flight to one client; a client may ask for fewer (Receive Maximum); 0 is 65535.',
   },
   receive_maximum: {
     group: 'MQTT broker',
     ...whole(1, 65_535),
     default: 1000,
-    about: 'QoS 1 and 2 messages that one MQTT 5 client may have on their way to the broker at once (Receive Maximum).',
+    about: 'QoS 1 and 2 messages that one MQTT 5 client may have in flight to the broker (Receive Maximum).',
   },
   max_inflight_bytes: {
     group: 'MQTT broker',
     ...wholeOrOff(1, 16 * KIB * MIB, 'no bound'),
     default: 0,
     about:
-      'Bytes of payloads of QoS 1 and 2 on their way to one client at once: while there are fewer, one more message goes out, however large, as with Mosquitto; 0 leaves it to max_inflight_messages.',
+      'Payload bytes of QoS 1 and 2 in flight to one client. Below this, one more message is sent, however large, as in Mosquitto; 0 leaves it to max_inflight_messages.',
   },
   max_queued_messages: {
     group: 'MQTT broker',
@@ -110,7 +110,7 @@ export const BROKER_OPTIONS = {
     ...choice('drop_newest', 'drop_oldest'),
     default: 'drop_newest',
     about:
-      'What a full queue drops, and says so: the new message, as Mosquitto does, or the oldest. Messages with QoS 0 go first either way.',
+      'What a full queue drops, with a line in the log: the new message, as Mosquitto does, or the oldest. Messages with QoS 0 go first either way.',
   },
   queue_qos0_messages: {
     group: 'MQTT broker',
@@ -123,25 +123,25 @@ export const BROKER_OPTIONS = {
     ...real(0.1, 3600),
     default: 10,
     about:
-      'Seconds from the beginning of a connection to the end of its authentication, waiting for its turn included. A client whose turn has not come by then is refused as server busy.',
+      'Seconds that a client has to connect and be authenticated, including the time it waits for its turn. A client whose turn has not come by then is told server busy.',
   },
   write_timeout_seconds: {
     group: 'MQTT broker',
     ...whole(1, 3600),
     default: 60,
-    about: 'Seconds after which a client is closed whose socket takes nothing of what waits for it; one that is only slow stays.',
+    about: 'Seconds after which a client that reads nothing is closed; one that is merely slow stays.',
   },
   max_publish_rate: {
     group: 'MQTT broker',
     ...wholeOrOff(1, 1_000_000, 'no bound'),
     default: 0,
-    about: 'Messages that one client may publish in a second; 0 is no bound. Who publishes faster is read more slowly.',
+    about: 'Messages that one client may publish per second; 0 is no limit. A faster client is read more slowly.',
   },
   max_event_loop_lag_ms: {
     group: 'MQTT broker',
     ...wholeOrOff(10, 60_000, 'off'),
     default: 1000,
-    about: 'Milliseconds that the event loop may be late before new connections are refused; 0 is off.',
+    about: 'Lag of the event loop, in milliseconds, above which new connections are refused; 0 is off.',
   },
   max_keepalive: {
     group: 'MQTT broker',
@@ -155,35 +155,35 @@ export const BROKER_OPTIONS = {
     ...secondsOrNever(4_294_967_294),
     default: 0,
     about:
-      'Seconds after which the session of an absent sensor or MQTT 3 client is forgotten, and the longest that MQTT 5 clients may ask for; 0 is never.',
+      'Seconds after which the session of an absent sensor or MQTT 3 client expires, and the longest expiry that MQTT 5 clients may ask for; 0 is never.',
   },
   max_sessions: {
     group: 'MQTT broker',
     ...whole(1, 10_000_000),
     default: 100_000,
     about:
-      'Sessions of MQTT clients, those of absent clients included, and as many of sensors (max_sn_sessions). For one more, the oldest goes that was never used: its client is away, has never come back, and has left no subscription, message or will. If there is none, the newcomer is told that the quota is exceeded.',
+      'Sessions of MQTT clients, including absent ones, and as many again for sensors (max_sn_sessions). When all are taken, the oldest session that was never used makes room: its client is away, has never come back, and has left no subscription, message or will. If there is none, the new client is told quota exceeded.',
   },
   max_sn_sessions: {
     group: 'MQTT broker',
     ...wholeOrOff(1, 10_000_000, 'max_sessions'),
     default: 0,
     about:
-      'Sessions of sensors, above which a new one is told congestion, unless one was never used; 0 is as many as max_sessions.',
+      'Sessions of sensors. When all are taken and none is unused, a new sensor is told congestion; 0 is as many as max_sessions.',
   },
   max_sessions_per_address: {
     group: 'MQTT broker',
     ...whole(0, 10_000_000),
     default: 0,
     about:
-      'Sessions of MQTT clients, and as many of sensors, that one IPv4 address or IPv6 /64 may have; 0 is a quarter of max_sessions or max_sn_sessions. To be raised where most clients share an address, as behind a proxy without proxy_protocol.',
+      'Sessions of MQTT clients, and as many again of sensors, that one IPv4 address or IPv6 /64 may have; 0 is a quarter of max_sessions or max_sn_sessions. Raise it where most clients share an address, as behind a proxy without proxy_protocol.',
   },
   max_sessions_per_user: {
     group: 'MQTT broker',
     ...whole(0, 10_000_000),
     default: 0,
     about:
-      'Sessions of MQTT clients that one authenticated user may have; 0 is a quarter of max_sessions. To be raised where most clients share a user.',
+      'Sessions of MQTT clients that one authenticated user may have; 0 is a quarter of max_sessions. Raise it where most clients share a user.',
   },
   max_subscriptions_per_session: {
     group: 'MQTT broker',
@@ -196,21 +196,21 @@ export const BROKER_OPTIONS = {
     ...whole(1, 1_000_000),
     default: 32,
     about:
-      'Topic filters of one session that may match the same topic. Filters count once that have their wildcards in the same places, however many they are: `a/+/c` and `x/+/z`.',
+      'Topic filters of one session that may match the same topic. Filters with wildcards in the same places count once, however many there are: `a/+/c` and `x/+/z`.',
   },
   max_shared_copies_per_session: {
     group: 'MQTT broker',
     ...whole(1, 1_000_000),
     default: 16,
     about:
-      'Copies of one message that the shared subscriptions of one session may bring it: one for each group, and within a group one for each place that wildcards are in.',
+      'Copies of one message that a session may get through its shared subscriptions: one for each group, and within a group one for each arrangement of wildcards.',
   },
   max_deep_wildcard_levels: {
     group: 'MQTT broker',
     ...whole(128, 10_000_000),
     default: 32_768,
     about:
-      'Levels beyond the eighth of all topic filters with wildcards, of those that have their wildcards in the same places counted once: what comparing a topic with all of them may cost. A filter of up to eight levels is never refused for this.',
+      'Levels beyond the eighth, summed over all topic filters with wildcards (filters with wildcards in the same places count once). It bounds what matching one topic may cost; a filter of up to eight levels is never refused for it.',
   },
   max_topic_levels: {
     group: 'MQTT broker',
@@ -235,13 +235,13 @@ export const BROKER_OPTIONS = {
     ...whole(1000, 1_000_000_000),
     default: 2_000_000,
     about:
-      'Retained topics, in levels, that the wildcards of one client may be compared with in a second. Whoever has had them all may subscribe with wildcards a little later.',
+      'Levels of retained topics that the wildcards of one client may be matched against per second. A client that has used them up may subscribe with wildcards again a little later.',
   },
   socket_buffer_bytes: {
     group: 'MQTT broker',
     ...whole(KIB, KIB * MIB),
     default: MIB,
-    about: 'Bytes that wait to be written to one TCP connection before its messages stay in their queue.',
+    about: 'Bytes waiting to be written to one TCP connection above which its messages stay in their queue.',
   },
   sys_interval: {
     group: 'MQTT broker',

@@ -29,27 +29,28 @@ export const GATEWAY_OPTIONS = {
     group: 'MQTT-SN gateway',
     ...real(0.1, 86_400),
     default: 300,
-    about: 'Seconds for which a sensor is left alone that answers with congestion (T_WAIT). Its messages wait.',
+    about: 'Seconds for which a sensor that answers with congestion is sent nothing (T_WAIT). Its messages wait.',
   },
   sn_unanswered: {
     group: 'MQTT-SN gateway',
     ...choice('drop', 'keep'),
     default: 'drop',
     about:
-      'What becomes of a message with QoS 1 or 2 that a sensor does not acknowledge after all retries, although it is heard: it is dropped and the next one follows, or it is sent again after t_wait and the others wait behind it.',
+      'What happens to a QoS 1 or 2 message that a sensor does not acknowledge after all retries although it is still heard: drop it and go on with the next, or keep it and send it again after t_wait while the others wait.',
   },
   sleep_margin: {
     group: 'MQTT-SN gateway',
     ...real(1, 100),
     default: 1.5,
     about:
-      'A sensor that sleeps counts as lost after the larger of its sleep duration times this factor and its sleep duration plus t_retry: after 20 seconds for a sleep of 10, after 90 for one of 60.',
+      'A sleeping sensor counts as lost after its sleep duration times this factor, or plus t_retry if that is longer: after 20 seconds for a sleep of 10, after 90 for one of 60.',
   },
   queue_limit: {
     group: 'MQTT-SN gateway',
     ...wholeOrOff(1, 10_000_000, 'max_queued_messages'),
     default: 0,
-    about: 'Messages that wait for one sensor, while it sleeps above all; 0 is as many as for others (max_queued_messages).',
+    about:
+      'Messages that may wait for one sensor, above all while it sleeps; 0 is as many as for other clients (max_queued_messages).',
   },
   max_sn_idle_seconds: {
     group: 'MQTT-SN gateway',
@@ -62,7 +63,7 @@ export const GATEWAY_OPTIONS = {
     ...whole(1, 64_000),
     default: 1000,
     about:
-      'Topic ids registered for one sensor. Above it a REGISTER or SUBSCRIBE is refused; for a message to the sensor the id that was used least recently gives way, of those that the sensor did not ask for itself.',
+      'Topic ids registered for one sensor. When all are taken, its REGISTER or SUBSCRIBE is refused; for a message to it, the least recently used id that it did not ask for itself is given up.',
   },
   max_sn_client_id_length: {
     group: 'MQTT-SN gateway',
@@ -74,35 +75,34 @@ export const GATEWAY_OPTIONS = {
     group: 'MQTT-SN gateway',
     ...whole(1, 16),
     default: 1,
-    about:
-      'QoS 1 and 2 messages that may be on their way from the gateway to one sensor at once. By the specification it is one.',
+    about: 'QoS 1 and 2 messages in flight from the gateway to one sensor. The specification allows one.',
   },
   sn_uplink_messages: {
     group: 'MQTT-SN gateway',
     ...whole(1, 64),
     default: 16,
     about:
-      'QoS 1 and 2 messages that one sensor may have on their way to the gateway at once; what it sends above it is told congestion. By the specification it is one, but many clients send several.',
+      'QoS 1 and 2 messages that one sensor may have in flight to the gateway; more are answered with congestion. The specification allows one, but many clients send several.',
   },
   wake_messages: {
     group: 'MQTT-SN gateway',
     ...whole(1, 65_535),
     default: 100,
-    about: 'Messages delivered in one awake period; the rest waits for the next PINGREQ.',
+    about: 'Messages delivered in one awake period; the rest wait for the next PINGREQ.',
   },
   wake_bytes: {
     group: 'MQTT-SN gateway',
     ...wholeOrOff(1, 1_000_000_000, 'no bound'),
     default: 0,
     about:
-      'Bytes sent in one awake period after which no further message begins: what its airtime may cost; the rest waits for the next PINGREQ. 0 is no bound.',
+      'Bytes sent in one awake period after which no further message is begun, to limit its airtime; the rest wait for the next PINGREQ. 0 is no limit.',
   },
   roam: {
     group: 'MQTT-SN gateway',
     ...choice('asleep', 'anywhere', 'never'),
     default: 'asleep',
     about:
-      'Whether a sleeping sensor that wakes at another address is followed there, or has to connect again: within its network, which is the networks of its rule in sn_users, or else its /24 (IPv4) or /64 (IPv6); anywhere, which gives its messages to whoever knows its client id; or never. One that is awake always has to.',
+      'Whether a sleeping sensor that wakes at another address gets its messages there or has to connect again. asleep: within its network (the networks of its rule in sn_users, or else its /24 or IPv6 /64). anywhere: at any address, so that whoever knows its client id gets its messages. never. A sensor that is awake always has to connect again.',
   },
   register: {
     group: 'MQTT-SN gateway',
@@ -116,7 +116,7 @@ export const GATEWAY_OPTIONS = {
     ...onOff,
     default: false,
     about:
-      'A sleeping sensor that publishes or subscribes is told to connect first, by the letter of the specification. Otherwise it is served, and sleeps on.',
+      'Tells a sleeping sensor that publishes or subscribes to connect first, as the specification says to the letter. Otherwise it is served and goes on sleeping.',
   },
   sn_users: {
     group: 'MQTT-SN gateway',
@@ -129,21 +129,21 @@ export const GATEWAY_OPTIONS = {
     ...optionalText(/./, 'a user name', 'name'),
     default: undefined,
     about:
-      'User that sensors connect as which no rule of sn_users fits; %c stands for the client id, but makes no sensor a user who has a password.',
+      'User of sensors that match no rule in sn_users; %c stands for the client id, but no sensor becomes a user who has a password.',
   },
   forwarders: {
     group: 'MQTT-SN gateway',
     ...optionalTrueFalse,
     default: undefined,
     about:
-      'Takes sensors behind forwarders. Without it: as long as sensors need no user (allow_anonymous, or nothing that authenticates).',
+      'Accepts sensors behind forwarders. If not set: only while sensors need no user (allow_anonymous, or no authentication configured).',
   },
   qos_m1: {
     group: 'MQTT-SN gateway',
     ...optionalTrueFalse,
     default: undefined,
     about:
-      'Takes messages with QoS -1, which need no connection. Without it: as long as sensors need no user, or if qos_m1_username says whose they are.',
+      'Accepts QoS -1 messages, which need no connection. If not set: only while sensors need no user, or when qos_m1_username names one.',
   },
   qos_m1_username: {
     group: 'MQTT-SN gateway',
@@ -156,7 +156,7 @@ export const GATEWAY_OPTIONS = {
     ...onOff,
     default: false,
     about:
-      'Takes QoS -1 messages that have their topic name inside and its length as topic id, as RSMB and some Paho clients do. The specification forbids them.',
+      'Accepts QoS -1 messages with the topic name in the payload and its length as topic id, as RSMB and some Paho clients send them. The specification forbids them.',
   },
   qos2_hold_down_seconds: {
     group: 'MQTT-SN gateway',
@@ -169,6 +169,6 @@ export const GATEWAY_OPTIONS = {
     ...whole(0, 1_000_000),
     default: 100,
     about:
-      'Answers to senders that nobody knows, all of them together, so that forged addresses cannot aim the gateway at others.',
+      'Answers per second to unknown senders, all of them together, so that forged addresses cannot turn the gateway against others.',
   },
 } as const satisfies Record<string, Entry>

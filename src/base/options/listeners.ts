@@ -71,7 +71,7 @@ export const LISTENER_OPTIONS = {
     default: '',
     listener: 'inherits',
     about:
-      'Web pages that may connect over WebSocket, beside those of this machine: by host, or by scheme, host and port; * is every page. If empty, pages of any site may, and have to authenticate; where clients do not authenticate, only those of this machine.',
+      'Web pages that may connect over WebSocket besides those of this machine: by host, or by scheme, host and port; * is every page. If empty, pages of any site may try where clients have to authenticate, and only pages of this machine where they do not.',
   },
   websockets_trusted_proxies: {
     group: 'Listeners',
@@ -94,7 +94,7 @@ export const LISTENER_OPTIONS = {
     default: true,
     listener: 'inherits',
     about:
-      'Sends small packets at once (TCP_NODELAY). Mosquitto has false: Roost gathers what goes to a connection itself, and waiting on top would only delay.',
+      "Sends small packets at once (TCP_NODELAY). Mosquitto's default is false; Roost batches what goes to a connection itself, so waiting would only add delay.",
   },
   certfile: {
     group: 'Listeners',
@@ -140,7 +140,7 @@ export const LISTENER_OPTIONS = {
     default: 'no',
     listener: 'own',
     about:
-      'Whether a client has to show a certificate that cafile or capath verify: true is required, false is no. With a user name from the certificate, no asks for one too and refuses a client without at CONNECT.',
+      'Whether a client has to show a certificate that cafile or capath verifies: true means required, false means no. Where the user name comes from the certificate, no still asks for one, and a client without it is refused at CONNECT.',
   },
   use_identity_as_username: {
     group: 'Listeners',
@@ -168,14 +168,14 @@ export const LISTENER_OPTIONS = {
     ...optionalText(/^[\w+\-!@=:,.]+$/, 'names of ciphers with colons between them', 'list'),
     default: undefined,
     listener: 'own',
-    about: "OpenSSL's list of TLS ciphers, those of TLS 1.3 included. Without it: what Node.js holds to be safe.",
+    about: "TLS ciphers in OpenSSL's notation, including those of TLS 1.3. If not set: the default of Node.js.",
   },
   mount_point: {
     group: 'Listeners',
     ...optionalText(/^[^+#\0]+$/, 'the beginning of a topic, without + and #', 'prefix'),
     default: undefined,
     listener: 'inherits',
-    about: 'Put in front of all topics of the clients, which see nothing outside it. Usually ends in /.',
+    about: "Prefix for all topics of the listener's clients, which see nothing outside it. Usually ends in /.",
   },
   max_connections: {
     group: 'Listeners',
@@ -189,12 +189,12 @@ export const LISTENER_OPTIONS = {
     ...wholeOrMost(1, 1_000_000, 0),
     default: 1000,
     about:
-      'Connections open at once from one IPv4 address or IPv6 /64; 0 is 1000000. To be raised where clients share one, as behind a proxy without proxy_protocol.',
+      'Connections open at once from one IPv4 address or IPv6 /64; 0 is 1000000. Raise it where clients share an address, as behind a proxy without proxy_protocol.',
   },
   per_listener_settings: {
     group: 'Listeners',
     ...onOff,
     default: false,
-    about: 'Taken for compatibility and without effect: a setting of a listener always wins over the global one.',
+    about: "Accepted for compatibility, without effect: a listener's setting always wins over the global one.",
   },
 } as const satisfies Record<string, Entry>

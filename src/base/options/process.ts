@@ -6,7 +6,8 @@ export const PROCESS_OPTIONS = {
     group: 'State',
     ...directory,
     default: 'roost-data',
-    about: 'Directory that keeps sessions, queues, retained messages and topic ids across restarts. One process at a time.',
+    about:
+      'Directory that keeps sessions, queues, retained messages and topic ids across restarts. Only one process can use it at a time.',
   },
   memory: {
     group: 'State',
@@ -19,14 +20,14 @@ export const PROCESS_OPTIONS = {
     ...choice('fsync', 'process'),
     default: 'fsync',
     about:
-      'What an acknowledgement waits for. fsync: the disk has it, and a power cut loses nothing. process: the system has it, which is faster and survives the end of the process alone.',
+      'What an acknowledgement waits for. fsync: the data is on the disk, and a power cut loses nothing. process: the operating system has the data, which is faster, and survives a crash of the process but not of the machine.',
   },
   max_data_bytes: {
     group: 'State',
     ...wholeOrOff(MIB, Number.MAX_SAFE_INTEGER, 'no bound'),
     default: 16 * 1024 * MIB,
     about:
-      'Bytes that the state may take on the disk; 0 is no bound. Above it nothing new is taken in (reason code 0x97, congestion), until there is room again.',
+      'Bytes that the state may take on the disk; 0 is no limit. Above this, whatever is new is refused (reason code 0x97, congestion) until there is room again.',
   },
   log_level: {
     group: 'Log',
@@ -34,13 +35,13 @@ export const PROCESS_OPTIONS = {
     placeholder: 'level',
     default: 'info',
     about:
-      'Least important level that is logged: trace, debug, info, warn, error, fatal or silent. With trace each datagram from and to sensors is a line that says what it means.',
+      'Lowest level that is logged: trace, debug, info, warn, error, fatal or silent. trace logs each datagram from and to sensors, decoded.',
   },
   log_format: {
     group: 'Log',
     ...choice('json', 'pretty'),
     default: 'pretty',
-    about: 'Log on standard output: lines for people, or one JSON object a line for programs.',
+    about: 'Format of the log on standard output: lines for people, or one JSON object per line for programs.',
   },
 } as const satisfies Record<string, Entry>
 

@@ -55,7 +55,7 @@ export const SN_PORT_OPTIONS = {
     ...whole(16, 65_535),
     default: 65_535,
     about:
-      'Octets of the largest frame that is sent, as the radio allows; UDP itself allows 65507, over IPv6 65527. Nothing is split: a message that does not fit is refused, and told.',
+      'Octets of the largest frame that the radio can carry; UDP itself allows 65507, over IPv6 65527. Nothing is split: a message that does not fit is refused, with a line in the log.',
   },
   t_retry: {
     ...HABITS,
@@ -73,31 +73,31 @@ export const SN_PORT_OPTIONS = {
     ...HABITS,
     ...real(1, 10),
     default: 1.5,
-    about: 'Each further wait is so many times as long as the one before, up to an hour.',
+    about: 'Factor by which each wait is longer than the one before, up to an hour.',
   },
   retry_jitter: {
     ...HABITS,
     ...real(0, 1),
     default: 0.25,
-    about: 'Share of a wait by which chance prolongs it, so that what collided once does not collide again.',
+    about: 'Fraction of a wait that is added at random, so that frames that collided once do not collide again.',
   },
   sn_bytes_per_second: {
     ...HABITS,
     ...wholeOrOff(1, 100_000_000, 'no bound'),
     default: 0,
-    about: 'Bytes that the medium carries in a second: what is more waits. 0 is no bound.',
+    about: 'Bytes per second that the medium carries; the rest waits. 0 is no limit.',
   },
   sn_duty_cycle: {
     ...HABITS,
     ...real(0.001, 100),
     default: 100,
-    about: 'Percent of any hour for which the gateway may send, reckoned with sn_bytes_per_second.',
+    about: 'Percentage of any hour during which the gateway may send, computed from sn_bytes_per_second.',
   },
   sn_max_queued_frames: {
     ...HABITS,
     ...whole(1, 100_000),
     default: 1000,
-    about: 'Frames that wait for airtime: this many messages, and as many acknowledgements, which go first.',
+    about: 'Frames that may wait for airtime: so many messages, and as many acknowledgements, which go first.',
   },
   t_adv: {
     ...HABITS,
@@ -170,25 +170,26 @@ export const SN_PORT_OPTIONS = {
     ...listOf('networks like 10.0.0.0/8 or fe80::/10', 'networks', parseNetwork),
     default: '',
     about:
-      'Networks of other gateways: ADVERTISE from anywhere else does not count, and puts no standby to silence. If empty, the trusted_networks.',
+      'Networks of other gateways: ADVERTISE from anywhere else is ignored and does not silence a gateway on standby. If empty: trusted_networks.',
   },
   max_sn_unproven_addresses: {
     group: GROUP,
     ...whole(1, 10_000_000),
     default: 10_000,
-    about: 'Addresses outside trusted_networks without such proof that are remembered.',
+    about: 'Addresses outside trusted_networks that have given no such proof and are remembered.',
   },
   max_sn_unproven_sessions: {
     group: GROUP,
     ...whole(1, 10_000_000),
     default: 50_000,
     about:
-      'Sensors above which no new one is taken from such an address: so forged senders leave room for others within max_sn_sessions.',
+      'Sensors at such addresses; above this, no new one is accepted from them, so that forged senders leave room for others within max_sn_sessions.',
   },
   unproven_messages_per_second: {
     group: GROUP,
     ...whole(0, 1_000_000),
     default: 10,
-    about: 'Messages that may exceed that, all addresses together and one for each wake: so a sleeper can acknowledge something.',
+    about:
+      'Messages per second that may exceed this, over all addresses and one for each wake, so that a sleeping sensor has something to acknowledge.',
   },
 } as const satisfies Record<string, Entry>
