@@ -57,8 +57,8 @@ test('bad datagrams are ignored, malformed ones without an answer', async () => 
   const sensor = await RawSensor.open(roost.snPort)
   for (const hex of ['', '00', '01', '0100', '02ff', '0304', 'ffff', '04fe0001', '0c04', '070c030001000041', 'fe'.repeat(200)])
     sensor.sendHex(hex)
-  sensor.sendHex('040e0001')
-  // Of all that, only a PUBCOMP made sense, and nobody knows its sender.
+  sensor.sendHex('04100001')
+  // Of all that, only a PUBREL made sense, and nobody knows its sender.
   expect(await sensor.next()).toBe('0218')
   sensor.close()
 })
