@@ -23,8 +23,9 @@ export class TopicsMet {
   readonly #bits = new Uint32Array(MET_BITS / 32)
   #count = 0
 
-  /** Whether the topic has come before, not too long ago. */
+  /** Whether the topic has come before, not too long ago. Never for one that is too long to be kept. */
   meet(topic: string): boolean {
+    if (topic.length > TOPIC_MAX) return false
     const hash = hashOf(topic)
     const word = (hash >>> 5) & (this.#bits.length - 1)
     const bit = 1 << (hash & 31)
