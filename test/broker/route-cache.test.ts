@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { topicMatches } from '../../fuzz/topic-matches.ts'
-import { RouteCache } from '../../src/broker/route-cache.ts'
+import { RouteCache, TopicsMet } from '../../src/broker/route-cache.ts'
 
 const TOPICS = ['a', 'a/b', 'a/b/c', 'b', 'b/', '/', 'dev/1/t', 'dev/2/t', 'dev/2/h', '$SYS/x']
 
@@ -56,4 +56,20 @@ describe('RouteCache', () => {
     expect(changes).toBeGreaterThan(20)
     expect(changes).toBeLessThan(100)
   })
+})
+
+test('a topic is met the second time, unless it is too long to be kept or was forgotten', () => {
+  const met = new TopicsMet()
+  expect([met.meet('a/b'), met.meet('a/b'), met.meet('a/c')]).toEqual([false, true, false])
+  const long = 'x'.repeat(1025)
+  expect([met.meet(long), met.meet(long)]).toEqual([false, false])
+  met.clear()
+  expect(met.meet('a/b')).toBe(false)
+})
+
+test('of topics that never come again, at most one in sixteen is taken for another', () => {
+  const met = new TopicsMet()
+  let mistaken = 0
+  for (let i = 0; i < 100_000; i++) if (met.meet(`site/${i}/temperature`)) mistaken++
+  expect(mistaken).toBeLessThan(100_000 / 16)
 })
