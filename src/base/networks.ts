@@ -86,7 +86,7 @@ export function networkOf(peer: string): string | undefined {
   return askedLast.network
 }
 
-/** For one new connection it is asked five times. */
+/** The last answer: one new connection asks five times. */
 const askedLast: { peer: string; network: string | undefined } = { peer: '', network: undefined }
 
 function findNetwork(peer: string): string | undefined {
@@ -106,7 +106,7 @@ function findNetwork(peer: string): string | undefined {
   return isLinkLocal ? text(words) : `${text(words.slice(0, 4))}::/64`
 }
 
-/** An IPv4 address in its usual form as one number; -1 for any other text. By hand, because it is asked for each connection and each datagram. */
+/** An IPv4 address in its usual form as one number; -1 for any other text. Parsed by hand, because this runs for each connection and datagram. */
 function plainIpv4(text: string): number {
   let value = 0
   let octet = 0

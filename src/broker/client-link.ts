@@ -361,7 +361,7 @@ export class ClientLink implements Link {
 
   #dequeue(now: Instant, session: Session): void {
     session.dequeue()
-    // One new number in memory for each turn, not for each message.
+    // Each new time is an object on the heap, because the field may be undefined: one per turn, not one per message.
     if (session.drainedAt !== now) session.drainedAt = now
     if (session.patienceMs < PATIENCE_MS) session.patienceMs += PATIENCE_PER_MESSAGE_MS
     if (session.held !== undefined) this.#owner.drained(now, session)

@@ -3,7 +3,7 @@ import { COST, stringBytes } from '../base/memory-costs.ts'
 import { SmallMap } from '../base/small-map.ts'
 import { hasWildcard } from '../mqtt/topics.ts'
 
-/** Levels, subscriptions and members that were looked at so far, by all who look: what it has cost to find receivers. */
+/** Counts the levels, subscriptions and group members that were examined to find receivers: what matching has cost so far. */
 export class Looked {
   sum = 0
 }

@@ -191,7 +191,7 @@ export class Downlink {
       this.#registered(now, transaction, message.returnCode)
       return
     }
-    // One that refuses a copy has the message all the same when PUBREC has come.
+    // After PUBREC the client has the message, even if it refuses a late copy.
     if (type === MsgType.PUBACK && transaction.answered !== true) this.#acknowledged(now, transaction, message.returnCode)
     else if (type === MsgType.PUBREC && transaction.awaiting === 'PUBREC') {
       // The broker records it, and its PUBREL comes back when that is durable.

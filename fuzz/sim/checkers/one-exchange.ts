@@ -32,9 +32,9 @@ export class OneExchange extends SiteChecker {
   /** When a sensor answered with congestion: it is left alone for T_WAIT, or until it begins anew [1.2 sections 6.5, 6.6]. */
   readonly #congested = new Map<string, number>()
   readonly #heardAt = new Map<string, number>()
-  /** Message ids of PUBLISHes that each sensor has not acknowledged: that may come while the topic is registered again. */
+  /** PUBLISHes that each sensor has still to acknowledge, by message id. It may do so while the topic is being registered again. */
   readonly #published = new Map<string, Set<number>>()
-  /** Of those that it has acknowledged with PUBREC, those of which a crash may forget that. */
+  /** Those that it has acknowledged with PUBREC, which a crash may lose. */
   readonly #received = new Map<string, Set<number>>()
   /** PUBREL that PUBCOMP has still to answer, by sensor and message id. */
   readonly #released = new Set<string>()

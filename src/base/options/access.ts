@@ -127,7 +127,7 @@ export const ACCESS_OPTIONS = {
     ...whole(1, 1_000_000),
     default: 10_000,
     about:
-      'Clients that may wait for their password to be hashed, and as many for an answer of a service. Above this, the client whose address has failed most often is told server busy.',
+      'Clients waiting for their password to be hashed; the same number may wait for an authentication service. Beyond that, the client whose address has failed most often is refused with Server busy.',
   },
   max_pending_logins_per_address: {
     group: 'Access',
@@ -152,7 +152,8 @@ export const ACCESS_OPTIONS = {
     group: 'Access',
     ...optionalFile,
     default: undefined,
-    about: 'YAML or JSON file of users and their client ids: these users may use no other ids, and nobody else may use these.',
+    about:
+      'YAML or JSON file that reserves client ids for users. A user in the file may use only these ids, and no other user may use them.',
   },
   clientid_prefixes: {
     group: 'Access',

@@ -123,7 +123,7 @@ export const BROKER_OPTIONS = {
     ...real(0.1, 3600),
     default: 10,
     about:
-      'Seconds that a client has to connect and be authenticated, including the time it waits for its turn. A client whose turn has not come by then is told server busy.',
+      'Time limit in seconds for a client to send CONNECT and be authenticated, including the wait for its turn. A client that is still waiting by then is refused with Server busy.',
   },
   write_timeout_seconds: {
     group: 'MQTT broker',
@@ -162,14 +162,14 @@ export const BROKER_OPTIONS = {
     ...whole(1, 10_000_000),
     default: 100_000,
     about:
-      'Sessions of MQTT clients, including absent ones, and as many again for sensors (max_sn_sessions). When all are taken, the oldest session that was never used makes room: its client is away, has never come back, and has left no subscription, message or will. If there is none, the new client is told quota exceeded.',
+      'Sessions of MQTT clients, connected or not. Sensors have as many again (max_sn_sessions). At the limit, the oldest unused session is deleted to make room: its client is disconnected, has never reconnected, and left no subscription, message or will. If there is none, the new client is refused with Quota exceeded.',
   },
   max_sn_sessions: {
     group: 'MQTT broker',
     ...wholeOrOff(1, 10_000_000, 'max_sessions'),
     default: 0,
     about:
-      'Sessions of sensors. When all are taken and none is unused, a new sensor is told congestion; 0 is as many as max_sessions.',
+      'Sessions of sensors; 0 uses the value of max_sessions. At the limit, a new sensor is refused with congestion, unless an unused session can be deleted.',
   },
   max_sessions_per_address: {
     group: 'MQTT broker',
