@@ -103,6 +103,7 @@ function logOf(all: readonly Step[]): StoreRecord[] {
         add({ type: 'sn-qos2', clientId: key, slot: other, msgId: back + 1, fingerprint: id, until: back })
     } else if (what === 'topic-end') {
       if (model.sensors.has(key)) add({ type: 'sn-topic-end', clientId: key, topicId: back + 1 })
+      if (model.sensors.has(key) && flag) add({ type: 'sn-qos2-end', clientId: key, slot: other })
     } else if (what === 'sensor-end') add({ type: 'sn-end', clientId: key })
     else if (what === 'message') {
       const deliveries = [key, NAMES[other]!].filter((name, i, list) => model.sessions.has(name) && list.indexOf(name) === i)
@@ -115,6 +116,7 @@ function logOf(all: readonly Step[]): StoreRecord[] {
         deliveries: deliveries.map((name) => ({ key: name, qos: 2, retain: false })),
         ...(retains && { retains: true as const }),
         ...(session !== undefined && { receipt: { key, packetId: back + 1 } }),
+        ...(session !== undefined && flag && { willOf: key }),
       })
     } else if (session === undefined) continue
     // Who is away sets no will, and has none that comes back.
@@ -175,6 +177,7 @@ class Model {
     else if (record.type === 'sn-topic') this.#sensor(record.clientId).topics.set(record.topicId, record.topicName)
     else if (record.type === 'sn-qos2')
       this.#sensor(record.clientId).qos2.set(record.slot, `${record.msgId} ${record.fingerprint} ${record.until}`)
+    else if (record.type === 'sn-qos2-end') this.#sensor(record.clientId).qos2.delete(record.slot)
     else if (record.type === 'sn-topic-end') this.#sensor(record.clientId).topics.delete(record.topicId)
     else if (record.type === 'session-end') this.sessions.delete(record.key)
     else if (record.type === 'delivery') this.#queue(record.id, record.delivery, this.#payloads.get(record.id)!)
@@ -183,6 +186,10 @@ class Model {
       this.#payloads.set(record.id, payload)
       for (const delivery of record.deliveries) this.#queue(record.id, delivery, payload)
       if (record.receipt !== undefined) this.#session(record.receipt.key).receipts.add(record.receipt.packetId)
+      if (record.willOf !== undefined) {
+        const session = this.#session(record.willOf)
+        session.fields = { ...(session.fields as object), will: null }
+      }
       if (record.retains && payload === '') this.retained.delete(record.message.topic)
       else if (record.retains) this.retained.set(record.message.topic, payload)
     } else if (record.type === 'clock') this.clock = record

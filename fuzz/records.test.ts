@@ -70,6 +70,7 @@ const LAYOUTS: Layouts = {
     deliveries: fc.array(delivery, { maxLength: 5 }),
     retains: fc.constant(true),
     receipt: fc.record({ key: text, packetId: u16 }, { noNullPrototype: true }),
+    willOf: text,
   },
   sent: { key: text, id, packetId: u16 },
   received: { key: text, id, packetId: u16 },
@@ -88,13 +89,14 @@ const LAYOUTS: Layouts = {
     at: number,
   },
   'sn-topic': { clientId: text, topicId: u16, topicName: text, offered: fc.constantFrom('first', 'again') },
-  'sn-qos2': { clientId: text, slot: fc.nat(255), msgId: u16, fingerprint: fc.nat(0xffffffff), until: number },
+  'sn-qos2': { clientId: text, slot: fc.nat(1023), msgId: u16, fingerprint: fc.nat(0xffffffff), until: number },
+  'sn-qos2-end': { clientId: text, slot: fc.nat(1023) },
   'sn-topic-end': { clientId: text, topicId: u16 },
   'sn-end': { clientId: text },
   clock: { at: number, wall: number, bootId: text, uptime: number },
 }
 
-const OPTIONAL = new Set(['retains', 'receipt', 'offered'])
+const OPTIONAL = new Set(['retains', 'receipt', 'willOf', 'offered'])
 
 function arbitrary(type: StoreRecord['type']): fc.Arbitrary<StoreRecord> {
   const fields: Record<string, fc.Arbitrary<unknown>> = { type: fc.constant(type), ...LAYOUTS[type] }

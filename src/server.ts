@@ -145,7 +145,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.broker.recover(now)
     // Sensors go on where they were, before the clocks of everybody else start.
     this.gateway.recover(now)
-    this.broker.runDownRecovered(now, (clientId) => this.gateway.client(clientId)?.state === 'lost')
+    this.broker.runDownRecovered(now, (clientId) => this.gateway.isLost(clientId))
     this.#publishSys(now)
   }
 

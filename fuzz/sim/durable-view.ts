@@ -44,7 +44,7 @@ export class DurableView {
     else if (record.type === 'sn-topic') this.topics.set(`${record.clientId} ${record.topicId}`, record.topicName)
     else if (record.type === 'sn-topic-end') this.topics.delete(`${record.clientId} ${record.topicId}`)
     else if (record.type === 'sn-end') this.#forgetSensor(record.clientId)
-    else if (record.type === 'sn-qos2' || record.type === 'clock') return
+    else if (record.type === 'sn-qos2' || record.type === 'sn-qos2-end' || record.type === 'clock') return
     else this.#applyBroker(record)
   }
 

@@ -40,6 +40,8 @@ export const COST = {
   receipt: 50,
   /** A topic id of a sensor: `Assigned`, and its places by name, by number and among the known. */
   topicId: 150,
+  /** A QoS 2 message id of a sensor, and its places among those of its slots and among the open. */
+  qos2Id: 120,
   /** A name that a sensor has refused, or not answered. */
   refusedName: 60,
   /** A sensor, as the gateway knows it: `SnClient`, its parts and its route, and half of what its tables take once it has topic ids. */

@@ -87,10 +87,12 @@ export class Connector {
   }
 
   /** Lets a client in and pushes CONNACK, or says why not. `takeOver` ends the link that holds the session now. */
-  admit(now: Instant, link: ClientLink, packet: Connect, who: Admitted, takeOver: (old: ClientLink) => void): Session | Refusal {
+  admit(now: Instant, link: ClientLink, connect: Connect, who: Admitted, takeOver: (old: ClientLink) => void): Session | Refusal {
     const { access, limits, notice, stats } = this.#context
     const { info } = link
     const { kind, listener } = info
+    // After a restart the session knows its will, and that of the gateway's copy may have been published.
+    const packet = info.isRestored === true ? { ...connect, will: this.#sessions.get(kind, connect.clientId)?.will } : connect
     const clientId = packet.clientId === '' ? this.#assignedId(info.settings ?? DEFAULT_LINK_SETTINGS, who) : packet.clientId
     const use = this.#useOf(link, clientId, who)
     if (use === 'foreign')

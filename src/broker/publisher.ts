@@ -134,7 +134,8 @@ export class Publisher {
     const { targets, again } = this.#receivers(route, message)
     const crowded = message.qos === 0 || isWill ? undefined : this.#crowded(now, from, message, targets)
     if (crowded === 'all') return 'full'
-    const lsn = message.qos === 0 && !message.retain ? 0 : this.#record(now, from, message, targets, receipt, crowded)
+    const isKept = message.qos > 0 || message.retain || isWill
+    const lsn = isKept ? this.#record(now, from, message, targets, receipt, crowded, isWill) : 0
     if (lsn === 'full') return 'full'
     // A receipt that a crash forgets makes the publisher send again: nobody may have seen the message by then.
     if (message.qos === 2) message.receiptLsn = lsn
@@ -325,6 +326,7 @@ export class Publisher {
     targets: readonly Target[],
     receipt: number,
     crowded: Crowded | undefined,
+    isWill: boolean,
   ): Lsn | 'full' {
     const { store, clock } = this.#context
     const deliveries: StoredDelivery[] = []
@@ -337,7 +339,9 @@ export class Publisher {
       deliveries.push(storedDelivery(session, qos, message.retain && retainAsPublished, subscriptionIdentifiers, share))
     }
     const kept = receipt > 0 && from.persistent
-    if (deliveries.length === 0 && !kept && !message.retain) return 0
+    const isNoted = isWill && from.persistent
+    if (deliveries.length === 0 && !kept && !message.retain)
+      return isNoted ? store.append({ type: 'will', key: from.key, will: null }) : 0
     message.id = this.nextMessageId()
     return store.append({
       type: 'message',
@@ -346,6 +350,7 @@ export class Publisher {
       deliveries,
       ...(message.retain && { retains: true }),
       ...(kept && { receipt: { key: from.key, packetId: receipt } }),
+      ...(isNoted && { willOf: from.key }),
     })
   }
 

@@ -149,13 +149,15 @@ export class Recovery {
   }
 
   #message(record: Extract<BrokerRecord, { type: 'message' }>): void {
-    const { id, deliveries, receipt, retains } = record
+    const { id, deliveries, receipt, retains, willOf } = record
     this.#highestMessageId = Math.max(this.#highestMessageId, id)
     const message = this.#withoutTwin(restoredMessage(record.message))
     if (message.expiresAt !== undefined) this.#expiring.push(message)
     message.id = id
     for (const delivery of deliveries) this.#queue(delivery, message)
     if (receipt !== undefined) this.#session(receipt.key).receive(receipt.packetId, 0)
+    const lastWill = willOf === undefined ? undefined : this.#sessions.byKey(willOf)
+    if (lastWill !== undefined) lastWill.will = undefined
     if (retains !== true) {
       if (deliveries.length === 0 && receipt === undefined) this.#payloads.set(id, message)
       return

@@ -371,8 +371,8 @@ export class Sessions {
     }
     session.will = undefined
     if (session.refused === 'will') session.refused = undefined
-    if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
     if (refusal !== 0) {
+      if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
       const limit = this.#publisher.refusedBy(message, refusal)
       const reason = limit === undefined ? `not allowed on ${will.topic}` : `a bound is reached on ${will.topic}`
       notice({ code: 'will-refused', level: 'warn', client: session.key, reason, ...(limit !== undefined && { limit }) })

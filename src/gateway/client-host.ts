@@ -18,7 +18,7 @@ export type RouteKey = string
 /** What a timer of a client is about. */
 export interface ClientTimer {
   readonly client: SnClient
-  readonly about: 'retry' | 'dialogue'
+  readonly about: 'retry' | 'dialogue' | 'ids'
 }
 
 /** What clients need of the gateway around them. */
@@ -35,7 +35,7 @@ export interface ClientHost {
   readonly traffic: Traffic
   readonly ports: Ports
   readonly memory: Memory
-  /** What the topic ids of all clients take. */
+  /** What the topic ids of all clients take, and their QoS 2 message ids. */
   readonly topicIdBytes: { sum: number }
   /** In [0, 1). */
   chance(): number
@@ -53,6 +53,8 @@ export interface ClientHost {
   guessed(route: RouteKey): void
   /** Call `durable` on this client when more is durable. */
   awaitDurable(client: SnClient): void
+  /** The store had no room for what this client is by now: it is recorded as soon as there is some. */
+  recordLater(client: SnClient): void
   /** A new conversation with the broker, as the client's user; the one before is forgotten. `isRestored`: it goes on after a restart. */
   openLink(now: Instant, client: SnClient, isRestored?: boolean): Link
   /** The conversation is over. */

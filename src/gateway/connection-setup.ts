@@ -149,7 +149,7 @@ export class ConnectionSetup {
     this.#connecting = undefined
     this.#connect = undefined
     const { retainAvailable, maximumQoS: qos = 2, receiveMaximum = 0xffff } = properties
-    client.link?.keeps(client.registry.bytes)
+    client.link?.keeps(client.keptBytes)
     client.inbound.allow(retainAvailable !== false, qos, receiveMaximum)
     if (reasonCode >= 0x80) this.#replaced?.lost(now, 'refused')
     this.#replaced = undefined
@@ -170,11 +170,16 @@ export class ConnectionSetup {
     }
     if (!sessionPresent && whose === 'client') {
       const { registry, inbound } = client
-      if (registry.size > 0 || inbound.remembersIds) client.host.store.append({ type: 'sn-end', clientId: client.clientId })
+      const isKnown = registry.size > 0 || inbound.qos2.size > 0
+      if (isKnown && client.host.store.append({ type: 'sn-end', clientId: client.clientId }) === 'full') {
+        this.#refuse(now, ReturnCode.CONGESTION, 'the store is full')
+        return
+      }
       registry.clear()
-      inbound.clear()
-      client.link?.keeps(registry.bytes)
+      inbound.qos2.clear()
+      client.link?.keeps(client.keptBytes)
     }
+    if (sessionPresent) client.inbound.resumed()
     this.#activate(now, whose)
   }
 
@@ -211,25 +216,23 @@ export class ConnectionSetup {
     else client.host.forget(client)
   }
 
-  /** Takes up the conversation with the broker that the restart broke off, so long after the client's last record (ms). */
-  resume(now: Instant, elapsedMs: number): void {
+  /**
+   * Takes up the conversation with the broker that the restart broke off, so long after the client's last record (ms). False if the rules do not let the
+   * client in any more.
+   */
+  resume(now: Instant, elapsedMs: number): boolean {
     const client = this.#client
-    client.inbound.recover(now)
+    client.inbound.qos2.recover(now)
     client.supervision.resume(now, elapsedMs)
-    if (client.state !== 'active' && client.state !== 'asleep') return
+    if (client.state !== 'active' && client.state !== 'asleep') return true
     const user = client.host.options.users.userOf(client.clientId, client.route)
-    if (user === undefined) {
-      // The rules have changed while nobody was there to apply them. The broker, which has its session and its will, takes it for lost.
-      const reason = 'no rule of sn_users lets it in any more'
-      client.host.notice({ code: 'client-revoked', level: 'warn', client: client.key, peer: client.route, reason })
-      client.lose(now, reason)
-      return
-    }
+    if (user === undefined) return false
     this.#connecting = 'restart'
     client.username = user.username
     client.link = client.host.openLink(now, client, true)
     client.link.listen(now, false)
     client.toBroker(now, connectPacket(client.clientId, false, client.expirySeconds, client.will, this.#window))
+    return true
   }
 
   /** What still waits to be said to the client belongs to the conversation before. */

@@ -13,6 +13,7 @@ import type { SnClient } from './sn-client.ts'
 import { canRegister, markUnknownTopicId, needsRegack, type TopicReference, topicReference } from './topic-reference.ts'
 import { type Awaiting, isOfProof, isOwnRegister, type Transaction, Transactions } from './transaction.ts'
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from './translate.ts'
+import { WakeBudget } from './wake-budget.ts'
 
 /**
  * Messages on their way to one client, one transaction each: REGISTER where the client does not know the topic's id, then PUBLISH, to the end of its
@@ -20,9 +21,7 @@ import { OWN_REQUEST, responsePacket, unsubscribePacket } from './translate.ts'
  * queue, in order. What is not answered is sent again together, and any progress begins the retries anew.
  */
 export class Downlink {
-  /** Deliveries begun in this awake period, and the octets that it took. */
-  #begun = 0
-  #octets = 0
+  readonly wake: WakeBudget
   readonly #client: SnClient
   readonly #transactions = new Transactions()
   readonly poison = new PoisonMessage()
@@ -34,6 +33,7 @@ export class Downlink {
 
   constructor(client: SnClient) {
     this.#client = client
+    this.wake = new WakeBudget(client)
     this.#retries = new Retries(client)
   }
 
@@ -65,20 +65,9 @@ export class Downlink {
     return this.#transactions.topicIds(inPublishes)
   }
 
-  beginWake(): void {
-    this.#begun = 0
-    this.#octets = 0
-  }
-
-  /** Another delivery is within what one awake period may bring (ruling A5). */
-  get mayBegin(): boolean {
-    const { wakeMessages, wakeBytes } = this.#client.host.options
-    return this.#begun < wakeMessages && this.#octets < wakeBytes
-  }
-
   /** A delivery from the broker. */
   begin(now: Instant, delivery: Delivery): void {
-    this.#begun++
+    this.wake.delivered()
     const held = hold(delivery)
     if (this.#client.inbound.isUnanswered(held.message)) {
       this.#own = held
@@ -386,6 +375,7 @@ export class Downlink {
   #start(now: Instant, held: Held): void {
     const client = this.#client
     const { topic } = held.message
+    if (this.#isOutdated(now, held)) return
     if (client.registry.refuses(topic)) {
       this.#giveUp(now, held, `the client has refused to register ${topic}`)
       return
@@ -425,9 +415,18 @@ export class Downlink {
     this.#send(message, assigned.lsn)
   }
 
+  /** Gives up a message that has expired before it was ever sent: it must not begin its way now (MQTT-3.3.2-5). */
+  #isOutdated(now: Instant, held: Held): boolean {
+    const { expiresAt, topic } = held.message
+    if (expiresAt === undefined || expiresAt > now || held.dup) return false
+    this.#giveUp(now, held, `expired on ${topic}`, undefined, 'debug')
+    return true
+  }
+
   #publish(now: Instant, delivery: Held, reference: TopicReference): void {
     const { message, qos } = delivery
     const client = this.#client
+    if (this.#isOutdated(now, delivery)) return
     let held = delivery
     let publish = publishOf(held, reference)
     const octets = messageLength(publish)
@@ -515,9 +514,9 @@ export class Downlink {
   }
 
   /** The client will never take this message: it counts as delivered, and that is told. */
-  #giveUp(now: Instant, held: Held, reason: string, limit?: string): void {
+  #giveUp(now: Instant, held: Held, reason: string, limit?: string, level?: 'debug'): void {
     const client = this.#client
-    this.#client.tellDropped(reason, limit)
+    client.tellDropped(reason, limit, level)
     if (held.qos === 1) client.toBroker(now, responsePacket(PacketType.PUBACK, held.packetId))
     else if (held.qos === 2) client.toBroker(now, responsePacket(PacketType.PUBREC, held.packetId, 0x83))
     this.#close(now, undefined)
@@ -571,7 +570,7 @@ export class Downlink {
   }
 
   #send(message: Message, lsn = 0): void {
-    this.#octets += messageLength(message)
+    this.wake.spend(messageLength(message))
     this.#client.send(message, lsn)
   }
 

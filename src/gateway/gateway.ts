@@ -5,7 +5,7 @@ import type { Malformed } from '../base/malformed.ts'
 import { Memory } from '../base/memory.ts'
 import { COST } from '../base/memory-costs.ts'
 import type { Network } from '../base/networks.ts'
-import type { NoticeSink } from '../base/notice.ts'
+import type { Notice, NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
@@ -23,9 +23,11 @@ import { Discovery } from './discovery.ts'
 import type { GatewayOptions } from './options.ts'
 import { type Datagram, Ports, plainPort } from './ports.ts'
 import { isQosM1ClientId, QosM1 } from './qos-m1.ts'
-import { carrierOf, isSameHost, isSameNetwork, isWithinAny, nodeIdOf, nodeRoute } from './route.ts'
+import { carrierOf, isSameHost, isWithinAny, nodeIdOf, nodeRoute } from './route.ts'
 import { SnClient } from './sn-client.ts'
 import { PredefinedTopics } from './topic-registry.ts'
+import { Unrecorded } from './unrecorded.ts'
+import { whereabouts, whyItStays } from './whereabouts.ts'
 
 const PROTOCOL_ID = 0x01
 /** One stranger is answered so seldom that it cannot use up the answers for all (ruling A8). */
@@ -73,6 +75,7 @@ export class Gateway implements ClientHost {
   readonly #pace: Pace
   /** Clients that have not been held against the new access rules. */
   #unchecked: Iterator<SnClient> | undefined
+  readonly #unrecorded: Unrecorded
 
   /** Of the input that is being worked on, for what is sent because of it. */
   #now: Instant = 0
@@ -111,6 +114,7 @@ export class Gateway implements ClientHost {
     this.#discovery = new Discovery(this.ports, this, notice)
     this.#qosM1 = new QosM1(this, uplink)
     this.#pace = new Pace(store)
+    this.#unrecorded = new Unrecorded(store)
   }
 
   get gatewayId(): number {
@@ -206,17 +210,9 @@ export class Gateway implements ClientHost {
       return
     }
     if (client === undefined) {
-      const limit = this.#limitReached(now, route)
-      if (limit !== undefined) {
-        const over = limit === 'memory_limit' ? this.memory.refusal(undefined, COST.sensor) : undefined
-        this.notice({
-          code: 'limit-reached',
-          level: 'warn',
-          client: `sn:${clientId}`,
-          peer: route,
-          reason: over?.reason ?? 'connection refused',
-          limit,
-        })
+      const noRoom = this.#noRoom(now, route, clientId)
+      if (noRoom !== undefined) {
+        this.notice({ ...noRoom, client: `sn:${clientId}`, peer: route })
         this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.CONGESTION })
         return
       }
@@ -237,12 +233,16 @@ export class Gateway implements ClientHost {
     this.notice({ code: 'client-takeover', level: 'warn', client: client.key, peer, reason })
   }
 
-  /** The bound that leaves no place for one more client from there. Forged senders do not take the place of all others. */
-  #limitReached(now: Instant, route: RouteKey): string | undefined {
+  /** Why there is no place for one more client from there. Forged senders do not take the place of all others. */
+  #noRoom(now: Instant, route: RouteKey, clientId: string): Notice | undefined {
     const { maxSessions, maxSessionsKey = 'max_sessions', maxUnprovenSessions = maxSessions } = this.options
-    if (this.#clients.size >= maxSessions && !this.#makeRoom(now, maxSessionsKey)) return maxSessionsKey
-    if (!this.memory.hasRoom(COST.sensor)) return 'memory_limit'
-    return this.#clients.size >= maxUnprovenSessions && !this.#proof.isProven(route) ? 'max_sn_unproven_sessions' : undefined
+    const refused = { code: 'limit-reached', level: 'warn', reason: 'connection refused' } as const
+    if (this.#clients.size >= maxSessions && !this.#makeRoom(now, maxSessionsKey)) return { ...refused, limit: maxSessionsKey }
+    const over = this.memory.hasRoom(COST.sensor) ? undefined : this.memory.refusal(undefined, COST.sensor)
+    if (over !== undefined) return { ...refused, ...over }
+    if (this.#clients.size >= maxUnprovenSessions && !this.#proof.isProven(route))
+      return { ...refused, limit: 'max_sn_unproven_sessions' }
+    return this.#unrecorded.mayBegin(clientId) ? undefined : { code: 'store-full', level: 'error', reason: 'CONNECT refused' }
   }
 
   /** Forgets a client that was never used, if there is one among those that are looked at this time. */
@@ -286,34 +286,21 @@ export class Gateway implements ClientHost {
   }
 
   /**
-   * PINGREQ with a client id: a sleeper may wake at another address than it fell asleep at (ruling A7). An active client is only where it says
-   * CONNECT, or anybody could take its messages away. Gives whether the route is the client's.
+   * PINGREQ with a client id: a sleeper may wake at another address than it fell asleep at (ruling A7). Gives whether the route is the client's.
    */
   #roam(now: Instant, route: RouteKey, clientId: string): boolean {
     const client = this.#clients.get(clientId)
     if (client === undefined) return false
     if (client.route === route && this.#byRoute.get(route) === client) return true
-    if (client.state !== 'asleep' && client.state !== 'awake') return false
-    if (!this.#mayFollow(client, route)) {
-      const reason = `it sleeps at ${whereabouts(client)}, and is not followed from there (roam)`
+    const reason = whyItStays(client, route, this.options)
+    if (reason !== '') {
       this.notice({ code: 'client-refused', level: 'info', client: client.key, peer: route, reason })
       return false
     }
-    const user = this.options.users.userOf(clientId, route)
-    if (user === undefined || user.username !== client.username) return false
     this.#bind(now, client, route)
     // If the store is full, a restart finds the sleeper where it was before, and it roams again.
     client.record(now)
     return true
-  }
-
-  /** PINGREQ with its name is no proof: a sleeper moves within its network, and from anywhere else its messages would be anybody's. */
-  #mayFollow(client: SnClient, route: RouteKey): boolean {
-    const { roam, users } = this.options
-    const from = whereabouts(client)
-    if (from === route || roam !== 'asleep') return from === route || roam === 'anywhere'
-    const networks = users.networksOf?.(client.clientId, from)
-    return networks === undefined ? isSameNetwork(from, route) : isWithinAny(route, networks)
   }
 
   #bind(now: Instant, client: SnClient, route: RouteKey): void {
@@ -380,6 +367,7 @@ export class Gateway implements ClientHost {
       if (timer === undefined) break
       const { client, about } = timer.owner
       if (about === 'retry') client.downlink.timedOut(now)
+      else if (about === 'ids') client.inbound.qos2.timedOut(now)
       else client.setup.timedOut(now)
     }
     this.#pace.run(now, () => {
@@ -388,6 +376,7 @@ export class Gateway implements ClientHost {
       return timer !== undefined
     })
     this.#checkOn(now)
+    this.#unrecorded.handleTimeout(now)
     this.#discovery.handleTimeout(now)
   }
 
@@ -416,7 +405,8 @@ export class Gateway implements ClientHost {
 
   nextTimeout(): Instant | undefined {
     const clients = earliest(this.timers.next(), this.#pace.after(this.#unchecked === undefined ? this.silences.next() : OVERDUE))
-    return earliest(earliest(clients, this.ports.nextTimeout()), this.#discovery.nextTimeout())
+    const records = this.#unrecorded.nextTimeout()
+    return earliest(earliest(clients, records), earliest(this.ports.nextTimeout(), this.#discovery.nextTimeout()))
   }
 
   poll(now: Instant): Datagram | undefined {
@@ -439,6 +429,7 @@ export class Gateway implements ClientHost {
       if (ended !== undefined && this.#byRoute.get(ended.route) === ended) this.#byRoute.delete(ended.route)
       this.#clients.delete(record.clientId)
       ended?.registry.clear()
+      ended?.inbound.qos2.clear()
       return
     }
     let client = this.#clients.get(record.clientId)
@@ -447,7 +438,8 @@ export class Gateway implements ClientHost {
       this.#clients.set(record.clientId, client)
     }
     if (record.type === 'sn-topic') client.registry.restore(record.topicId, record.topicName, record.offered)
-    else if (record.type === 'sn-qos2') client.inbound.restore(record)
+    else if (record.type === 'sn-qos2') client.inbound.qos2.restore(record)
+    else if (record.type === 'sn-qos2-end') client.inbound.qos2.remove(record.slot)
     else if (record.type === 'sn-topic-end') client.registry.remove(record.topicId)
     else {
       if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
@@ -470,7 +462,12 @@ export class Gateway implements ClientHost {
   /** After the replay: sensors go on in their states, and hear nothing of it. */
   recover(now: Instant): void {
     const wall = wallTime(this.clock, now)
-    for (const client of this.#clients.values()) client.setup.resume(now, Math.max(0, wall - client.recordedAt))
+    const shutOut: SnClient[] = []
+    for (const client of this.#clients.values())
+      if (!client.setup.resume(now, Math.max(0, wall - client.recordedAt))) shutOut.push(client)
+    // The rules have changed while nobody was there to apply them.
+    this.#unchecked = shutOut.values()
+    this.#checkOn(now)
     this.#discovery.start(now)
   }
 
@@ -542,7 +539,18 @@ export class Gateway implements ClientHost {
     this.#clients.delete(client.clientId)
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
     client.registry.clear()
-    if (client.recorded) this.store.append({ type: 'sn-end', clientId: client.clientId })
+    client.inbound.qos2.clear()
+    this.#unrecorded.end(this.#now, client)
+  }
+
+  recordLater(client: SnClient): void {
+    this.#unrecorded.add(this.#now, client)
+  }
+
+  /** A sensor that the gateway knows, which has not said goodbye, and whose conversation is over or was not taken up after a restart. */
+  isLost(clientId: string): boolean {
+    const client = this.#clients.get(clientId)
+    return client !== undefined && client.link === undefined && client.state !== 'disconnected'
   }
 
   tellStranger(now: Instant, route: RouteKey, why: string): void {
@@ -583,9 +591,6 @@ export class Gateway implements ClientHost {
 
 /** Clients that are looked at for each newcomer for whom there is no room. */
 const SEARCHED_MAX = 100
-
-/** Where it is, or was before somebody else had its address. */
-const whereabouts = ({ route, formerRoute }: SnClient): RouteKey => (route === '' ? formerRoute : route)
 
 const ID_TOO_LONG = 'the client id is too long (max_sn_client_id_length)'
 

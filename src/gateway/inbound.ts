@@ -3,8 +3,9 @@ import { PacketType, type PublishResponse, type QoS, type Suback } from '../mqtt
 import { Publish } from '../mqtt/publish.ts'
 import { realFilter, topicFilterError, topicNameError } from '../mqtt/topics.ts'
 import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, type TopicRequest } from '../mqttsn/messages.ts'
-import { type GatewayRecord, type Lsn, wallTime } from '../store/store.ts'
-import { fingerprint, Qos2Ids } from './qos2-ids.ts'
+import type { Lsn } from '../store/store.ts'
+import { Qos2Exchanges } from './qos2-exchanges.ts'
+import { fingerprint } from './qos2-ids.ts'
 import type { SnClient } from './sn-client.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from './translate.ts'
 
@@ -55,8 +56,8 @@ export class Inbound {
   /** In the order in which the broker answers. A message id may be there twice: the client repeats what is not answered in time. */
   #publishing: Publishing[] = []
   #subscribing: Subscribing[] = []
-  #qos2: Qos2Ids | undefined = undefined
-  /** QoS 1 and 2 messages that are not fully acknowledged, by message id: no more than the broker takes. */
+  readonly qos2: Qos2Exchanges
+  /** QoS 1 and 2 messages that are not fully acknowledged, by `keyOf`: no more than the broker takes. */
   #open: Map<number, Uplinked> | undefined = undefined
   /** QoS 2 messages that the client has left, whose PUBCOMP it does not get. */
   #left: Set<number> | undefined = undefined
@@ -64,6 +65,7 @@ export class Inbound {
 
   constructor(client: SnClient) {
     this.#client = client
+    this.qos2 = new Qos2Exchanges(client)
   }
 
   /** What the broker can do, by its CONNACK; mostly that is everything, and one object says it of all clients. */
@@ -72,9 +74,12 @@ export class Inbound {
     this.#allowed = isAll ? EVERYTHING : { retain, qos, receiveMaximum }
   }
 
-  /** A clean session: message ids begin anew, and what was said before may be said again. */
-  clear(): void {
-    this.#qos2 = undefined
+  /** The session goes on in a new conversation: the broker still has what the client had not released, and counts it. */
+  resumed(): void {
+    for (const msgId of this.qos2.opened) {
+      this.#open ??= new Map()
+      this.#open.set(keyOf(msgId, 2), { heardAt: Number.NEGATIVE_INFINITY, answered: true })
+    }
   }
 
   /** The conversation with the broker is over: it answers nothing any more. */
@@ -130,36 +135,67 @@ export class Inbound {
       refuse(ReturnCode.NOT_SUPPORTED, wrong)
       return
     }
-    if (qos > 0 && this.#isFull(now, msgId)) {
+    // It comes again before the broker has answered it, and one answer is enough.
+    if (qos > 0 && message.dup && this.#publishing.some((open) => open.msgId === msgId && open.topicId === topicId)) return
+    const print = qos === 2 ? fingerprint(topic, data) : 0
+    if (qos === 2 && this.#isRepeated(now, msgId, print)) return
+    if (qos > 0 && this.#isFull(now, msgId, qos)) {
       // By section 6.6 a client has one message on its way, and many have several (ruling A15).
       refuse(ReturnCode.CONGESTION, 'too many are on their way (sn_uplink_messages)')
       return
     }
-    // It comes again before the broker has answered it, and one answer is enough.
-    if (qos > 0 && message.dup && this.#publishing.some((open) => open.msgId === msgId && open.topicId === topicId)) return
     if (qos > 0 && this.#publishing.length >= PUBLISHING_MAX) {
       refuse(ReturnCode.CONGESTION, this.#tooMany('PUBLISH', PUBLISHING_MAX))
       return
     }
-    if (qos === 2 && this.#qos2?.isLateCopy(this.#client.host.pauses.earliestArrival(now), msgId, fingerprint(topic, data))) {
-      const { host, key, route: peer } = this.#client
-      host.notice({ code: 'message-dropped', level: 'debug', client: key, peer, reason: `late copy of QoS 2 message ${msgId}` })
-      this.#client.send({ type: MsgType.PUBREC, msgId })
-      return
-    }
     if (qos > 0) {
-      if (qos === 2 && !this.#noteOpen(now, msgId, fingerprint(topic, data))) {
-        refuse(ReturnCode.CONGESTION, 'the store is full')
+      const full = qos === 2 ? this.qos2.open(now, msgId, print) : ''
+      if (full !== '') {
+        refuse(ReturnCode.CONGESTION, full)
         return
       }
       this.#open ??= new Map()
-      this.#open.set(msgId, { heardAt: now, answered: false })
+      this.#open.set(keyOf(msgId, qos), { heardAt: now, answered: false })
     }
     // The datagram's buffer is this message's alone, so a view of it is enough.
     const publish = Publish.of(topic, data, qos as QoS, message.retain, msgId)
     publish.dup = message.dup
     if (qos > 0) this.#publishing.push({ msgId, topicId, message: publish })
     this.#client.toBroker(now, publish)
+  }
+
+  /**
+   * Whether a QoS 2 PUBLISH says nothing that is to be published. A message that the client has left gives its id to the new one: the broker, which has
+   * published it, is told the end of it first, or would take the new one for a copy.
+   */
+  #isRepeated(now: Instant, msgId: number, print: number): boolean {
+    const client = this.#client
+    const repetition = this.qos2.repetitionOf(now, msgId, print)
+    const isOpen = this.#open?.has(keyOf(msgId, 2)) === true
+    if (repetition === 'late copy') {
+      const { host, key, route: peer } = client
+      host.notice({ code: 'message-dropped', level: 'debug', client: key, peer, reason: `late copy of QoS 2 message ${msgId}` })
+      // While another message has this id, PUBREC would be taken for its.
+      if (!isOpen) client.send({ type: MsgType.PUBREC, msgId })
+      return true
+    }
+    if (repetition !== 'instead') return false
+    if (this.#publishing.some((open) => open.msgId === msgId && open.message.qos === 2)) {
+      client.tellIgnored(
+        `PUBLISH with QoS 2 and message id ${msgId}, which is that of a message that the broker has still to answer`,
+      )
+      return true
+    }
+    client.tellIgnored(`PUBLISH with QoS 2 and message id ${msgId}, whose message before was never released: that is done now`)
+    this.#leave(now, msgId)
+    return false
+  }
+
+  /** The client will not release this message, which counts at the broker. */
+  #leave(now: Instant, msgId: number): void {
+    this.release(now, msgId)
+    this.#left ??= new Set()
+    this.#left.add(msgId)
   }
 
   #publishError({ qos, msgId, retain }: SnPublish): string {
@@ -170,17 +206,10 @@ export class Inbound {
 
   /** PUBREL: from here on the id may be used again, but a copy of the old PUBLISH may still be on its way. */
   release(now: Instant, msgId: number): void {
-    this.#open?.delete(msgId)
-    this.#released(now, msgId)
+    if (!this.qos2.knows(msgId)) this.#client.tellIgnored(`PUBREL with message id ${msgId}, which is that of no message`)
+    this.#open?.delete(keyOf(msgId, 2))
+    this.qos2.release(now, msgId)
     this.#client.toBroker(now, responsePacket(PacketType.PUBREL, msgId))
-  }
-
-  /** A copy of the PUBLISH is recognised for a while. Recorded before the broker's own record, so that PUBCOMP waits for both. */
-  #released(now: Instant, msgId: number): void {
-    const { host } = this.#client
-    const until = now + host.options.qos2HoldDownMs
-    const released = this.#qos2?.release(msgId, until)
-    if (released !== undefined) this.#record({ ...released, msgId, until: wallTime(host.clock, until) })
   }
 
   subscribe(now: Instant, message: TopicRequest): void {
@@ -244,13 +273,14 @@ export class Inbound {
     const topicId = takeFirst(this.#publishing, msgId)?.topicId ?? 0
     const returnCode = returnCodeOf(reasonCode)
     if (type === PacketType.PUBREC && returnCode === ReturnCode.ACCEPTED) {
-      const uplinked = this.#open?.get(msgId)
+      const uplinked = this.#open?.get(keyOf(msgId, 2))
       if (uplinked !== undefined) uplinked.answered = true
       client.send({ type: MsgType.PUBREC, msgId })
     } else {
-      this.#open?.delete(msgId)
+      const qos = type === PacketType.PUBREC ? 2 : 1
+      this.#open?.delete(keyOf(msgId, qos))
       // A refused QoS 2 message is told by PUBACK too: PUBREC has no return code [1.2 section 5.4.13].
-      this.#qos2?.refused(msgId)
+      if (qos === 2) this.qos2.refused(now, msgId)
       client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
     }
     client.downlink.publishAnswered(now)
@@ -301,56 +331,27 @@ export class Inbound {
    * As many are on their way as may be. One that comes again counts once, and a QoS 2 message whose client has not sent PUBREL for T_retry not at all:
    * the client has left it, but may still return to it. The broker counts it all the same, so it is released there when there is no room for another.
    */
-  #isFull(now: Instant, msgId: number): boolean {
+  #isFull(now: Instant, msgId: number, qos: number): boolean {
     const open = this.#open
-    if (open === undefined || open.size === 0 || open.has(msgId)) return false
+    if (open === undefined || open.size === 0 || open.has(keyOf(msgId, qos))) return false
     const { host, retryProfile } = this.#client
     const hasLeft = ({ answered, heardAt }: Uplinked): boolean => answered && heardAt <= now - retryProfile.tRetryMs
     let count = 0
     for (const uplinked of open.values()) if (!hasLeft(uplinked)) count++
     if (count >= (host.options.uplinkMessages ?? UPLINK_MESSAGES)) return true
     if (open.size < this.#allowed.receiveMaximum) return false
-    for (const [id, uplinked] of open) {
+    for (const [key, uplinked] of open) {
       if (!hasLeft(uplinked)) continue
-      this.release(now, id)
-      this.#left ??= new Set()
-      this.#left.add(id)
+      this.#leave(now, key - QOS_2)
       return false
     }
     return true
   }
-
-  /** Some ids of QoS 2 messages are remembered: they belong to a conversation that a clean session ends. */
-  get remembersIds(): boolean {
-    return this.#qos2 !== undefined
-  }
-
-  /** For the replay. */
-  restore({ slot, msgId, fingerprint, until }: Extract<GatewayRecord, { type: 'sn-qos2' }>): void {
-    this.#qos2 ??= new Qos2Ids()
-    this.#qos2.restore(slot, { msgId, fingerprint, until: until === 0 ? undefined : until })
-  }
-
-  /** After the replay. */
-  recover(now: Instant): void {
-    const { clock, options } = this.#client.host
-    this.#qos2?.recover(clock, now + options.qos2HoldDownMs)
-  }
-
-  /** Notes the id of a QoS 2 message, before the broker's receipt, so that PUBREC waits for both; false if the store is full. */
-  #noteOpen(now: Instant, msgId: number, fingerprint: number): boolean {
-    this.#qos2 ??= new Qos2Ids()
-    const slot = this.#qos2.open(this.#client.host.pauses.earliestArrival(now), msgId, fingerprint)
-    if (slot === undefined || this.#record({ slot, msgId, fingerprint, until: 0 })) return true
-    this.#qos2.refused(msgId)
-    return false
-  }
-
-  #record(id: { slot: number; msgId: number; fingerprint: number; until: number }): boolean {
-    const { host, clientId } = this.#client
-    return host.store.append({ type: 'sn-qos2', clientId, ...id }) !== 'full'
-  }
 }
+
+/** A QoS 2 message and one with QoS 1 may have the same id. */
+const QOS_2 = 0x10000
+const keyOf = (msgId: number, qos: number): number => (qos === 2 ? QOS_2 + msgId : msgId)
 
 /** Waiting helps where the store is full, memory short or an id is in use, and not where the client has asked for all ids that it can have. */
 const codeOf = (refusal: 'too many' | 'in use' | 'store full' | 'no memory'): number =>

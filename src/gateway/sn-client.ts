@@ -53,6 +53,8 @@ export class SnClient {
   recorded = false
   /** When that was. */
   recordedAt: WallTime = 0
+  /** The last record. */
+  #recordedAs: Recorded = 0
   /** On the gateway's list of those that wait for the store. */
   awaitsDurable = false
   /** The user that the link is open as. */
@@ -114,13 +116,13 @@ export class SnClient {
         this.inbound.publish(now, message as never)
         break
       case 'release':
-        if (!this.isPaused) this.inbound.release(now, (message as { msgId: number }).msgId)
+        if (!this.#tellsHeld(message)) this.inbound.release(now, (message as { msgId: number }).msgId)
         break
       case 'subscribe':
         this.inbound.subscribe(now, message as never)
         break
       case 'unsubscribe':
-        if (!this.isPaused) this.inbound.unsubscribe(now, message as never)
+        if (!this.#tellsHeld(message)) this.inbound.unsubscribe(now, message as never)
         break
       case 'answer':
         this.downlink.answered(now, message as never)
@@ -158,6 +160,12 @@ export class SnClient {
     this.downlink.heard(now)
   }
 
+  /** True while the broker takes no more: there is no answer that would say so to this message, which comes again. */
+  #tellsHeld({ type }: Message): boolean {
+    if (this.isPaused) this.tellIgnored(`${typeName(type)} is not answered while the broker takes no more`)
+    return this.isPaused
+  }
+
   /** A restart counts the sleep from the last record, which is therefore never older than its grace period. */
   #recordHeard(now: Instant): void {
     if (this.recorded && wallTime(this.host.clock, now) - this.recordedAt >= sleepGraceMs(this.sleepSeconds)) this.record(now)
@@ -173,18 +181,19 @@ export class SnClient {
       if (reaction === 'goodbye') return 'disconnect'
       if (reaction === 'stranger') return 'ignore'
     }
+    if (reaction !== 'goodbye' && reaction !== 'stranger') return reaction
+    if (this.#recordedAs === 'full' && reaction === 'goodbye') return 'disconnect'
     // The answer to its DISCONNECT waits for the store: to say it now would promise that it may sleep, or that its will never fires.
-    return this.awaitsStore && (reaction === 'goodbye' || reaction === 'stranger') ? 'ignore' : reaction
+    const isUnrecorded = state === 'disconnected' && (this.#recordedAs === 'full' || this.#recordedAs > host.store.durable)
+    return isUnrecorded || this.awaitsStore ? 'ignore' : reaction
   }
 
   /** DISCONNECT, with a duration to sleep [1.2 sections 6.12, 6.14]. */
   #disconnect(now: Instant, { duration = 0 }: SnDisconnect): void {
-    const goodbye: Message = { type: MsgType.DISCONNECT, duration: undefined }
     if (this.link === undefined) {
       // A late copy of CONNECT may have come between two of its goodbyes, of which the first is not durable yet.
       this.end(now, 'disconnected')
-      const lsn = this.recorded ? this.record(now) : 0
-      this.send(goodbye, lsn === 'full' ? 0 : lsn)
+      this.#sayGoodbye(this.recorded ? this.record(now) : 0)
       return
     }
     const { before: dialogueBefore } = this.setup
@@ -195,8 +204,7 @@ export class SnClient {
     if (duration === 0 || settingUp) {
       this.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
       this.end(now, 'disconnected')
-      const lsn = this.record(now)
-      this.send(goodbye, lsn === 'full' ? 0 : lsn)
+      this.#sayGoodbye(this.record(now))
       return
     }
     const before = { state: this.state, sleepSeconds: this.sleepSeconds }
@@ -212,9 +220,15 @@ export class SnClient {
     this.downlink.suspend()
     this.updateListening(now)
     this.#withdraw()
-    this.send(goodbye, lsn)
+    this.#sayGoodbye(lsn)
     this.supervision.arm(now)
     this.host.notice({ code: 'client-asleep', level: 'debug', client: this.key, peer: this.route, reason: `for ${duration} s` })
+  }
+
+  /** The answer to DISCONNECT. It promises that the will never fires, so without a record there is none: the client asks again. */
+  #sayGoodbye(recorded: Recorded): void {
+    if (recorded === 'full') this.tellIgnored('DISCONNECT is not answered, because the store is full')
+    else this.send({ type: MsgType.DISCONNECT, duration: undefined }, recorded)
   }
 
   /** It sleeps, or is gone: messages that still wait for the store, or for their port, would reach nobody. */
@@ -237,7 +251,7 @@ export class SnClient {
       this.replies.unsay(MsgType.PINGRESP)
     }
     this.state = 'awake'
-    this.downlink.beginWake()
+    this.downlink.wake.begin()
     this.supervision.arm(now)
     this.downlink.resume(now)
     this.updateListening(now)
@@ -305,7 +319,7 @@ export class SnClient {
   /** Deliveries are taken while the client can: awake, within what one awake period may bring, one at a time. */
   updateListening(now: Instant): void {
     const { state, downlink } = this
-    const open = state === 'active' || (state === 'awake' && downlink.mayBegin)
+    const open = state === 'active' || (state === 'awake' && downlink.wake.limit === undefined)
     // What is delivered behind a reply that waits for the store, or a message that waits for its port, would wait with it: it is
     // safer in its queue.
     const waits = this.replies.blocked || this.host.ports.isWaiting(this.route)
@@ -336,7 +350,7 @@ export class SnClient {
         this.downlink.watch(now)
         return
       }
-      if (this.link !== undefined && this.link.backlog > 0 && this.downlink.mayBegin) {
+      if (this.link !== undefined && this.link.backlog > 0 && this.downlink.wake.limit === undefined) {
         this.downlink.watch(now)
         return
       }
@@ -355,7 +369,8 @@ export class SnClient {
     const { host, key, route: peer, link } = this
     if (link === undefined || link.backlog === 0) return
     const reason = `${link.backlog} messages wait for its next awake period`
-    host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: 'wake_messages' })
+    const limit = this.downlink.wake.limit ?? 'wake_messages'
+    host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit })
   }
 
   /** Its last message has left the port, or has to wait for its address to prove itself: that ends an awake period, or nothing would. */
@@ -371,11 +386,11 @@ export class SnClient {
   }
 
   /** A message that has no transaction, or will have none again, is gone. */
-  tellDropped(reason: string, limit?: string): void {
+  tellDropped(reason: string, limit?: string, level: 'warn' | 'debug' = 'warn'): void {
     const { host, key, route } = this
     host.traffic.publishDropped++
     const about = { client: key, peer: route, ...(limit !== undefined && { limit }) }
-    host.notice({ code: 'message-dropped', level: 'warn', ...about, reason })
+    host.notice({ code: 'message-dropped', level, ...about, reason })
   }
 
   /** N_retry is used up in silence: an active client is lost, a sleeper is left to its sleep, with its message (ruling A28). */
@@ -407,12 +422,16 @@ export class SnClient {
     this.will = record.will === null ? undefined : restoredWill(record.will)
   }
 
-  /** The rules have changed: whoever may not stay, or not as whom it came, has to connect again. */
+  /**
+   * The rules have changed: whoever may not stay, or not as whom it came, has to connect again. A client without a conversation was shut out when the process
+   * began; the broker, which has its session and its will, takes it for lost.
+   */
   accessChanged(now: Instant): void {
-    if (this.link === undefined) return
+    const isShutOut = this.link === undefined && (this.state === 'active' || this.state === 'asleep')
+    if (this.link === undefined && !isShutOut) return
     const user = this.host.options.users.userOf(this.clientId, this.route)
-    if (user !== undefined && user.username === this.username) return
-    const reason = 'the rules have changed (sn_users)'
+    if (!isShutOut && user !== undefined && user.username === this.username) return
+    const reason = isShutOut ? 'no rule of sn_users lets it in any more' : 'the rules have changed (sn_users)'
     this.host.notice({ code: 'client-revoked', level: 'warn', client: this.key, peer: this.route, reason })
     const wasListening = this.isReachable
     this.lose(now, reason)
@@ -466,7 +485,12 @@ export class SnClient {
   get isUnused(): boolean {
     const isGone = this.state === 'disconnected' || this.state === 'lost'
     const isIdle = this.link === undefined && !this.setup.isUnderWay && this.will === undefined
-    return isGone && isIdle && this.registry.size === 0 && !this.inbound.remembersIds
+    return isGone && isIdle && this.registry.size === 0 && this.inbound.qos2.size === 0
+  }
+
+  /** Bytes that the gateway keeps of what it has said. */
+  get keptBytes(): number {
+    return this.registry.bytes + this.inbound.qos2.bytes
   }
 
   /** What is said to it now waits for the store. */
@@ -482,7 +506,7 @@ export class SnClient {
     const at = wallTime(this.host.clock, now)
     this.recorded = true
     this.recordedAt = at
-    return this.host.store.append({
+    const lsn = this.host.store.append({
       type: 'sn-client',
       clientId,
       state: recorded,
@@ -493,6 +517,9 @@ export class SnClient {
       will: will === undefined ? null : storedWill(will),
       at,
     })
+    this.#recordedAs = lsn
+    if (lsn === 'full') this.host.recordLater(this)
+    return lsn
   }
 
   /** How long its session outlives the conversation. */

@@ -91,7 +91,7 @@ export class TopicAssignment {
       if (gone !== registry.highest) host.store.append({ type: 'sn-topic-end', clientId, topicId: gone })
       registry.remove(gone)
     }
-    this.#client.link?.keeps(registry.bytes)
+    this.#client.link?.keeps(this.#client.keptBytes)
     return { topicId: id, lsn, isNew: true }
   }
 

@@ -142,6 +142,9 @@ export class Fold {
       case 'sn-topic-end':
         rowFold(this.#sensors, record.clientId).cells.set(topicCell(record.topicId), undefined)
         return
+      case 'sn-qos2-end':
+        rowFold(this.#sensors, record.clientId).cells.set(qos2Cell(record.slot), undefined)
+        return
       case 'clock':
         this.#clock = record
         return
@@ -176,10 +179,11 @@ export class Fold {
   }
 
   #message(record: MessageRecord, lsn: Lsn, at: number): void {
-    const { id, message, deliveries, receipt, retains } = record
+    const { id, message, deliveries, receipt, retains, willOf } = record
     this.#highestId = Math.max(this.#highestId, id)
     if (deliveries.length > 0) this.#messages.set(id, { lsn, at, left: deliveries.length, gone: undefined })
     if (receipt !== undefined) this.#cell({ type: 'receipt', ...receipt })
+    if (willOf !== undefined) this.#cell({ type: 'will', key: willOf, will: null })
     if (retains) this.#retained.set(message.topic, message.payload.length === 0 ? undefined : { lsn, at })
   }
 
@@ -356,6 +360,7 @@ function* recordsOf(cells: Map<string, StoreRecord>, flights: Map<number, Flight
 
 const subscriptionCell = (filter: string): string => `subscription:${filter}`
 const topicCell = (topicId: number): string => `topic:${topicId}`
+const qos2Cell = (slot: number): string => `qos2:${slot}`
 const receiptCell = (packetId: number): string => `receipt:${packetId}`
 
 /** What a record of a session's or a sensor's row is about. */
@@ -372,7 +377,7 @@ function cellOf(record: StoreRecord): string {
     case 'sn-topic':
       return topicCell(record.topicId)
     case 'sn-qos2':
-      return `qos2:${record.slot}`
+      return qos2Cell(record.slot)
     default:
       return record.type
   }

@@ -51,10 +51,13 @@ const TAG = {
   snTopic: 33,
 
   snEnd: 34,
-  snQos2: 35,
+  /** With one octet for the slot, of which there are more. */
+  snQos2Narrow: 35,
   snTopicEnd: 36,
   /** An `sn-topic` that is offered. */
   snTopicOffered: 37,
+  snQos2: 38,
+  snQos2End: 39,
 
   clock: 48,
 } as const
@@ -99,11 +102,12 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
     case 'message':
       w.u8(TAG.message)
       writeInteger(w, record.id)
-      w.u8((record.retains === true ? RETAINS : 0) | (record.receipt === undefined ? 0 : HAS_RECEIPT))
+      w.u8(messageFlags(record))
       writeMessage(w, record.message)
       writeInteger(w, record.deliveries.length)
       for (const delivery of record.deliveries) writeDelivery(w, delivery)
       if (record.receipt !== undefined) writePacket(w, record.receipt.key, record.receipt.packetId)
+      if (record.willOf !== undefined) writeText(w, record.willOf)
       break
     case 'sent':
       w.u8(TAG.sent)
@@ -147,10 +151,15 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
     case 'sn-qos2':
       w.u8(TAG.snQos2)
       writeText(w, record.clientId)
-      w.u8(record.slot)
+      writeInteger(w, record.slot)
       writeInteger(w, record.msgId)
       w.u32(record.fingerprint)
       writeNumber(w, record.until)
+      break
+    case 'sn-qos2-end':
+      w.u8(TAG.snQos2End)
+      writeText(w, record.clientId)
+      writeInteger(w, record.slot)
       break
     case 'sn-topic-end':
       w.u8(TAG.snTopicEnd)
@@ -234,10 +243,16 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
       const topicName = readText(r, 'topic name')
       return { type: 'sn-topic', clientId, topicId, topicName, offered: readBoolean(r, 'again') ? 'again' : 'first' }
     }
+    case TAG.snQos2Narrow:
     case TAG.snQos2: {
       const clientId = readText(r, 'client id')
-      const [slot, msgId] = [r.u8('slot'), readInteger(r, 'message id')]
+      const slot = tag === TAG.snQos2 ? readInteger(r, 'slot') : r.u8('slot')
+      const msgId = readInteger(r, 'message id')
       return { type: 'sn-qos2', clientId, slot, msgId, fingerprint: r.u32('fingerprint'), until: readNumber(r, 'time') }
+    }
+    case TAG.snQos2End: {
+      const clientId = readText(r, 'client id')
+      return { type: 'sn-qos2-end', clientId, slot: readInteger(r, 'slot') }
     }
     case TAG.snTopicEnd: {
       const clientId = readText(r, 'client id')
@@ -257,12 +272,16 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
 
 const RETAINS = 0x01
 const HAS_RECEIPT = 0x02
+const WAS_WILL = 0x04
+
+const messageFlags = ({ retains, receipt, willOf }: Extract<BrokerRecord, { type: 'message' }>): number =>
+  (retains === true ? RETAINS : 0) | (receipt === undefined ? 0 : HAS_RECEIPT) | (willOf === undefined ? 0 : WAS_WILL)
 
 type Accepted = Extract<BrokerRecord, { type: 'message' }>
 
 function readAccepted(r: ByteReader): Accepted {
   const id = readInteger(r, 'message id')
-  const flags = readFlags(r, 'record flags', RETAINS | HAS_RECEIPT)
+  const flags = readFlags(r, 'record flags', RETAINS | HAS_RECEIPT | WAS_WILL)
   const record: { -readonly [K in keyof Accepted]: Accepted[K] } = {
     type: 'message',
     id,
@@ -271,6 +290,7 @@ function readAccepted(r: ByteReader): Accepted {
   }
   if ((flags & RETAINS) !== 0) record.retains = true
   if ((flags & HAS_RECEIPT) !== 0) record.receipt = { key: readKey(r), packetId: readPacketId(r) }
+  if ((flags & WAS_WILL) !== 0) record.willOf = readKey(r)
   return record
 }
 

@@ -79,7 +79,7 @@ export type BrokerRecord =
   /**
    * A message accepted for these sessions. One record, so that it is whole or absent: with `receipt` it is at once the proof
    * that the publisher's QoS 2 packet id was taken in, with `retains` it becomes the topic's retained message (an empty payload
-   * clears the topic).
+   * clears the topic), with `willOf` it was the will of that session, which has none any more.
    */
   | {
       readonly type: 'message'
@@ -88,6 +88,7 @@ export type BrokerRecord =
       readonly deliveries: readonly StoredDelivery[]
       readonly retains?: true
       readonly receipt?: { readonly key: SessionKey; readonly packetId: number }
+      readonly willOf?: SessionKey
     }
   /** The message left for this session under this packet id. Id 0: nothing is in flight, but this was the last packet id. */
   | { readonly type: 'sent'; readonly key: SessionKey; readonly id: number; readonly packetId: number }
@@ -144,6 +145,8 @@ export type GatewayRecord =
       readonly fingerprint: number
       readonly until: WallTime
     }
+  /** What has this place is over. */
+  | { readonly type: 'sn-qos2-end'; readonly clientId: string; readonly slot: number }
   /** The topic id means nothing any more; its number is not given again. */
   | { readonly type: 'sn-topic-end'; readonly clientId: string; readonly topicId: number }
   | { readonly type: 'sn-end'; readonly clientId: string }

@@ -85,7 +85,7 @@ export class TestGateway {
     }
     this.broker.recover(0)
     this.gateway.recover(0)
-    this.broker.runDownRecovered(0, (clientId) => this.gateway.client(clientId)?.state === 'lost')
+    this.broker.runDownRecovered(0, (clientId) => this.gateway.isLost(clientId))
     this.#run()
   }
 

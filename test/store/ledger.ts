@@ -56,10 +56,11 @@ export class Contents {
   }
 
   #message(record: Of<'message'>): void {
-    const { id, message, deliveries, retains, receipt } = record
+    const { id, message, deliveries, retains, receipt, willOf } = record
     if (retains && message.payload.length > 0) this.retained.set(message.topic, record)
     else if (retains) this.retained.delete(message.topic)
     if (receipt !== undefined) this.#session(receipt.key).receipts.add(receipt.packetId)
+    if (willOf !== undefined) this.#session(willOf).will = { type: 'will', key: willOf, will: null }
     for (const delivery of deliveries) this.#session(delivery.key).queue.set(id, delivery)
     if (deliveries.length > 0) this.messages.set(id, record)
   }
@@ -107,6 +108,7 @@ export class Contents {
     } else if (record.type === 'sn-end') this.sensors.delete(clientId)
     else if (record.type === 'sn-topic') this.sensors.get(clientId)!.topics.set(record.topicId, record)
     else if (record.type === 'sn-topic-end') this.sensors.get(clientId)!.topics.delete(record.topicId)
+    else if (record.type === 'sn-qos2-end') this.sensors.get(clientId)!.slots.delete(record.slot)
     else this.sensors.get(clientId)!.slots.set(record.slot, record)
   }
 

@@ -22,7 +22,7 @@ describe('records', () => {
     ['QoS 3', '050000 03', 'QoS 3'],
     ['retain handling 3', '050000 30', 'retain handling 3'],
     ['subscription flags', '050000 80', 'unknown subscription flags'],
-    ['message record flags', '0701 04', 'unknown record flags'],
+    ['message record flags', '0701 08', 'unknown record flags'],
     ['message flags', '0701 00 40', 'unknown message flags'],
     ['sensor state', '2000 04', 'unknown sensor state'],
     ['property kind', '0701 00 08000000 0a', 'unknown value kind 10'],
@@ -64,9 +64,12 @@ describe('records', () => {
     ).toBe('01016b7ff000000000000000' + '030175016c')
     expect(hex({ type: 'sn-topic', clientId: 'c', topicId: 0x1234, topicName: 't' })).toBe('210163b4240174')
     expect(hex({ type: 'sn-topic', clientId: 'c', topicId: 0x1234, topicName: 't', offered: 'again' })).toBe('250163b424017401')
-    expect(hex({ type: 'sn-qos2', clientId: 'c', slot: 3, msgId: 5, fingerprint: 0xdeadbeef, until: 0 })).toBe(
-      `2301630305deadbeef${'00'.repeat(8)}`,
+    expect(hex({ type: 'sn-qos2', clientId: 'c', slot: 300, msgId: 5, fingerprint: 0xdeadbeef, until: 0 })).toBe(
+      `260163ac0205deadbeef${'00'.repeat(8)}`,
     )
+    const narrow = readRecord(new ByteReader(Buffer.from(`2301630305deadbeef${'00'.repeat(8)}`, 'hex')))
+    expect(narrow).toEqual({ type: 'sn-qos2', clientId: 'c', slot: 3, msgId: 5, fingerprint: 0xdeadbeef, until: 0 })
+    expect(hex({ type: 'sn-qos2-end', clientId: 'c', slot: 300 })).toBe('270163ac02')
   })
 
   it('do not hold the bytes that they were read from', () => {

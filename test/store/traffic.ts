@@ -102,6 +102,7 @@ export class Traffic {
       })),
       ...(retains ? { retains } : {}),
       ...(random.chance(0.3) ? { receipt: { key: random.pick(SESSIONS), packetId: random.between(1, 200) } } : {}),
+      ...(random.chance(0.1) ? { willOf: random.pick(SESSIONS) } : {}),
     }
   }
 
@@ -161,6 +162,7 @@ export class Traffic {
     const [topicId] = topics.keys()
     if (shrinks) {
       if (topicId !== undefined && random.chance(0.4)) return [{ type: 'sn-topic-end', clientId, topicId }]
+      if (random.chance(0.2)) return [{ type: 'sn-qos2-end', clientId, slot: random.between(0, 7) }]
       if (random.chance(0.05)) return [{ type: 'sn-end', clientId }, this.#sensor(clientId)]
       return [this.#sensor(clientId)]
     }

@@ -104,7 +104,9 @@ export class WillInTime extends SiteChecker {
   /** `ahead`: its record is still to come. */
   #over(will: StationWill, over: 'published' | 'goodbye', ahead: number): void {
     const { store } = this.site.world
-    Object.assign(will, { due: undefined, over, recorded: store.refuse ? Number.POSITIVE_INFINITY : store.appended + ahead })
+    // A goodbye has no record while the store is full; a will is not published without one.
+    const isRefused = over === 'goodbye' && store.refuse
+    Object.assign(will, { due: undefined, over, recorded: isRefused ? Number.POSITIVE_INFINITY : store.appended + ahead })
   }
 
   look(): void {

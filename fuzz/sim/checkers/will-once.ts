@@ -6,9 +6,6 @@ import { textOf, willText } from '../texts.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
-/** What follows the will in the commit that a loss is: the end of its session, and the state of the sensor. */
-const LOSS_RECORDS = 2
-
 /** A will that was published. */
 interface Publication {
   readonly id: string
@@ -102,9 +99,8 @@ export class WillOnce extends SiteChecker {
         will.asked.push(textOf(message.message))
         return
       case MsgType.DISCONNECT: {
-        const { server, store } = this.site.world
-        // Of an address that it has not connected from nobody knows who it is; and a full disk cannot remember that it left.
-        const known = server.gateway.client(sensor.client.clientId)?.route === sensor.route && !store.refuse
+        // Of an address that it has not connected from nobody knows who it is.
+        const known = this.site.world.server.gateway.client(sensor.client.clientId)?.route === sensor.route
         if (message.duration === undefined && known) will.gone = 'said'
         return
       }
@@ -142,8 +138,8 @@ export class WillOnce extends SiteChecker {
     if (code === 'will-refused' && will !== undefined) will.due = false
     if (code !== 'will-published') return
     const { store } = this.site.world
-    const lsn = store.refuse ? Number.POSITIVE_INFINITY : store.appended + LOSS_RECORDS
-    const publication = { id, lsn, allowed: will?.allowed ?? new Set([willText(id)]), undone: false }
+    // The record by which it is a message, or nobody's any more, has just been made.
+    const publication = { id, lsn: store.appended, allowed: will?.allowed ?? new Set([willText(id)]), undone: false }
     this.#publications.push(publication)
     if (will === undefined) return
     will.due = false

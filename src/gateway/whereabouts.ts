@@ -1,0 +1,25 @@
+import type { RouteKey } from './client-host.ts'
+import type { GatewayOptions } from './options.ts'
+import { isSameNetwork, isWithinAny } from './route.ts'
+import type { SnClient } from './sn-client.ts'
+
+/** Where it is, or was before somebody else had its address. */
+export const whereabouts = ({ route, formerRoute }: SnClient): RouteKey => (route === '' ? formerRoute : route)
+
+/** Why PINGREQ with its client id does not bring this client there (ruling A7); '' if it does. */
+export function whyItStays(client: SnClient, route: RouteKey, options: GatewayOptions): string {
+  const { state, clientId, username } = client
+  // An active client is only where it says CONNECT, or anybody could take its messages away.
+  if (state !== 'asleep' && state !== 'awake') return `it does not sleep (${state}), and is only where it says CONNECT`
+  if (!mayFollow(client, route, options)) return `it sleeps at ${whereabouts(client)}, and is not followed from there (roam)`
+  const user = options.users.userOf(clientId, route)
+  return user !== undefined && user.username === username ? '' : 'another user, or none, is let in from there (sn_users)'
+}
+
+/** PINGREQ with its name is no proof: a sleeper moves within its network, and from anywhere else its messages would be anybody's. */
+function mayFollow(client: SnClient, route: RouteKey, { roam, users }: GatewayOptions): boolean {
+  const from = whereabouts(client)
+  if (from === route || roam !== 'asleep') return from === route || roam === 'anywhere'
+  const networks = users.networksOf?.(client.clientId, from)
+  return networks === undefined ? isSameNetwork(from, route) : isWithinAny(route, networks)
+}
