@@ -176,11 +176,14 @@ export class AccessPolicy implements Access {
     if (who.grant instanceof Grant && who.grant.rules !== undefined) return who.grant.rules
     const { acl } = this.#policy(who.kind, who.listener)
     if (acl === undefined) return undefined
-    const { username, listener } = who
+    const { clientId, username, listener, verified } = who
     const known = this.#compiled.get(who)
-    if (known !== undefined && known.username === username && known.listener === listener) return known.rules
-    const rules = acl.rulesFor(who)
-    this.#compiled.set(who, { username, listener, rules })
+    if (known !== undefined && known.username === username && known.listener === listener && known.verified === verified)
+      return known.rules
+    // Whoever says the name of a user who has a password, where nobody asks for it, is not that user.
+    const isClaimed = username !== undefined && !verified && this.hasPassword(username)
+    const rules = acl.rulesFor({ clientId, username: isClaimed ? undefined : username })
+    this.#compiled.set(who, { username, listener, verified, rules })
     return rules
   }
 }
@@ -195,5 +198,6 @@ function isInForce(proof: Proof | undefined, username: string | undefined, { pas
 interface Compiled {
   readonly username: string | undefined
   readonly listener: string
+  readonly verified: boolean
   readonly rules: RuleSet
 }

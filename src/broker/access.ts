@@ -14,6 +14,8 @@ export interface Identity {
   readonly grant: object | undefined
   /** The transport vouches for the user name: a verified TLS certificate. */
   readonly certified: boolean
+  /** Somebody vouches for the user name: the transport, or whoever verified a password or a token, now or before a restart. */
+  readonly verified: boolean
 }
 
 /** Whose a client id is: the user's who asks, nobody's, or somebody else's. */

@@ -473,7 +473,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   renew(now: Instant, session: Session, who: Admitted): number {
     const { kind, clientId, username, listener, certified } = session
-    const identity = { kind, clientId, username, listener, grant: who.grant, certified }
+    const identity = { kind, clientId, username, listener, grant: who.grant, certified, verified: who.verified }
     const standing = this.#context.access.remains(identity, session.link?.info.peer ?? '')
     if (standing !== 0) return standing
     this.sessions.granted(now, session, who)

@@ -107,6 +107,7 @@ export class Connector {
       listener,
       grant: who.grant,
       certified: info.identity !== undefined,
+      verified: who.verified,
     }
     // The rules may have changed while somebody verified who this is.
     const standing = access.remains(identity, info.peer)
@@ -116,7 +117,8 @@ export class Connector {
     }
     const old = this.#sessions.get(kind, clientId)
     // What nobody was verified for belongs to nobody: devices find their sessions again when a site introduces passwords.
-    const isOthers = old?.owner.verified === true && limits.sessionOwnership && old.username !== who.username
+    const isOwners = who.verified && old?.username === who.username
+    const isOthers = old?.owner.verified === true && limits.sessionOwnership && !isOwners
     if (isOthers && use === 'free')
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')
     // The id was somebody's who may not use it any more: what that session holds is not for its owner of now.

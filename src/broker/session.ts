@@ -176,6 +176,10 @@ export class Session implements Identity, Holder {
     return COST.session + 2 * stringBytes(this.key)
   }
 
+  get verified(): boolean {
+    return this.owner.verified
+  }
+
   get will(): Will | undefined {
     return this.#will
   }

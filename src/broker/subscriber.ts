@@ -271,7 +271,7 @@ export class Subscriber {
     return mayPublish(access, publisher, topic, true)
   }
 
-  #identityOf(from: SessionKey, { username, listener, rights }: StoredOwner): Identity {
+  #identityOf(from: SessionKey, { username, listener, rights, verified }: StoredOwner): Identity {
     const colon = from.indexOf(':')
     return {
       kind: from.slice(0, colon) as ClientKind,
@@ -280,6 +280,7 @@ export class Subscriber {
       listener,
       grant: rights === undefined ? undefined : this.#context.access.restored(rights),
       certified: false,
+      verified,
     }
   }
 }

@@ -80,6 +80,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
   let loop: Loop | undefined
   let server: Server | undefined
   const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
+  const stamps = new FileStamps(config)
   const access = new AccessFiles(config, notice)
   const openFiles = openFilesWarning(config, openFilesLimit())
   const memory = memoryLimits(config, processBound())
@@ -114,6 +115,9 @@ export async function startRoost(config: Config, log: Logger, version?: string):
     loop.authenticateBy(access.authenticator)
     const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
     if (weak !== undefined) log.warn(weak)
+    // Half an access list may look whole, and allow what the rest of it denies.
+    const changed = stamps.changed()
+    if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; start again when it is complete`)
     // The listeners open only when everything that was kept is there again.
     const listeners = await openListeners(config, loop, notice)
     const trace = log.isLevelEnabled('trace') ? (line: string): void => log.trace(line) : undefined

@@ -21,11 +21,24 @@ const who = (more: Partial<Identity> = {}): Identity => ({
   listener: 'mqtt',
   grant: undefined,
   certified: false,
+  verified: true,
   ...more,
 })
 const only = (policy: ListenerPolicy): AccessPolicy => new AccessPolicy(new Map([['mqtt', policy]]), policy)
 const info = (more: object = {}) => ({ kind: 'mqtt' as const, peer: 'p', listener: 'mqtt', ...more })
 const named = { username: 'alice', password: Buffer.from('x') }
+
+test('rules for a user who has a password are not for whoever says that name where nobody asks for it', () => {
+  const acl = parseAcl('topic read public/#\nuser alice\ntopic readwrite secret/#\nuser bob\ntopic readwrite shed/#\n') as Acl
+  const open = { ...OPEN, acl }
+  const policy = new AccessPolicy(new Map([['safe', { ...CLOSED, acl, passwords: new Map([['alice', entry('x')]]) }]]), open)
+  const mayRead = (more: Partial<Identity>): string[] =>
+    ['public/a', 'secret/a', 'shed/a'].filter((topic) => policy.read(who(more), topic))
+  expect(mayRead({ username: 'alice', verified: false })).toEqual(['public/a'])
+  expect(mayRead({ username: 'alice', listener: 'safe' })).toEqual(['secret/a'])
+  // A name that nobody has a password for says who a client is, as with Mosquitto.
+  expect(mayRead({ username: 'bob', verified: false })).toEqual(['shed/a'])
+})
 
 describe('CONNECT', () => {
   test.each<[string, ListenerPolicy, object, object, number | 'ask']>([

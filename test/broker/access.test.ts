@@ -274,7 +274,7 @@ describe('retained messages', () => {
       policy(''),
     )
     const world = new TestBroker({ access })
-    const inside = world.open('mqtt')
+    const inside = world.open()
     const link = world.broker.open(0, { kind: 'mqtt', peer: 'test', listener: 'inside' })
     Object.assign(inside, { link })
     inside.send(connectPacket('c'))
@@ -499,6 +499,19 @@ describe('session_ownership: whom a session belongs to', () => {
     expect(login(guarded, undefined).poll()[0]).toBe('CONNACK')
     expect(login(guarded, 'alice').poll()[0]).toBe('CONNACK present')
     expect(login(guarded, undefined).poll()[0]).toBe('CONNACK 135')
+  })
+
+  test('who only says the name of its owner, where nobody asks for a password, does not get it', () => {
+    const guarded = world()
+    login(guarded, 'alice')
+    const open = policy('topic #\n')
+    guarded.access.replace(new Map([['open', open]]), policy('', ASKING))
+    for (const cleanStart of [true, false]) {
+      const thief = guarded.open({ listener: 'open' })
+      thief.send(connectPacket('c', { ...PERSISTENT, cleanStart, username: 'alice' }))
+      expect(thief.poll()[0]).toBe('CONNACK 135')
+    }
+    expect(login(guarded, 'alice').poll()[0]).toBe('CONNACK present')
   })
 
   test('after a restart it is still theirs', () => {

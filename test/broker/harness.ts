@@ -3,7 +3,7 @@ import { assert } from '../../src/base/assert.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { Broker, type BrokerOptions } from '../../src/broker/broker.ts'
 import type { ClientLink } from '../../src/broker/client-link.ts'
-import type { ClientKind } from '../../src/mqtt/link.ts'
+import type { ClientKind, LinkInfo } from '../../src/mqtt/link.ts'
 import { type Connect, type Packet, PacketType, type QoS, type SubscriptionRequest, type Will } from '../../src/mqtt/packets.ts'
 import { NO_PROPERTIES, type Properties } from '../../src/mqtt/properties.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
@@ -72,13 +72,13 @@ export class TestBroker {
     return this.notices.map(({ code }) => code)
   }
 
-  open(kind: ClientKind = 'mqtt'): TestClient {
-    return new TestClient(this, this.broker.open(this.now, { kind, peer: 'test', listener: 'mqtt' }))
+  open(more: Partial<LinkInfo> = {}): TestClient {
+    return new TestClient(this, this.broker.open(this.now, { kind: 'mqtt', peer: 'test', listener: 'mqtt', ...more }))
   }
 
   /** A client whose CONNECT was accepted, with CONNACK taken. */
   connect(clientId: string, options: Partial<Connect> = {}, kind: ClientKind = 'mqtt'): TestClient {
-    const client = this.open(kind)
+    const client = this.open({ kind })
     client.send(connectPacket(clientId, options))
     if (this.store instanceof DelayedStore) this.commit()
     const connack = client.link.poll(this.now)

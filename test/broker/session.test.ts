@@ -65,7 +65,7 @@ describe('sessions', () => {
   test('ruling A32: a sensor and a TCP client of the same name never meet', () => {
     const world = new TestBroker()
     world.connect('c', PERSISTENT)
-    const sensor = world.open('sn')
+    const sensor = world.open({ kind: 'sn' })
     sensor.send(connectPacket('c', PERSISTENT))
     expect(sensor.poll()).toEqual(['CONNACK'])
     world.connect('s', {}, 'sn')

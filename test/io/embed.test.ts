@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { appendFileSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -36,6 +36,17 @@ test('keys of the default listener are obeyed: port, passwords, allow_anonymous'
   const closed = await startRoost({ ...QUIET, allowAnonymous: false })
   expect(await connack(closed)).toBe('20020005')
   await closed.stop()
+})
+
+test('an access list that changes while the process starts is not taken by halves', async () => {
+  const files = mkdtempSync(join(dir, 'start-'))
+  const [aclFile, passwords] = [join(files, 'acl'), join(files, 'passwords')]
+  writeFileSync(aclFile, 'topic readwrite #\n')
+  // A broken line is a warning, which comes when everything has been read.
+  writeFileSync(passwords, `${readFileSync(passwordFile)}\nnonsense\n`)
+  const log = { warn: () => appendFileSync(aclFile, 'topic deny secret/#\n') }
+  const start = startRoost({ ...QUIET, aclFile, passwordFile: passwords }, log)
+  await expect(start).rejects.toThrow(`${aclFile} (acl_file): changed while it was read; start again when it is complete`)
 })
 
 test('stop() again is the same stop', async () => {

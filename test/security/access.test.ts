@@ -147,7 +147,7 @@ describe('files', () => {
       access.policy.connect(info, connectPacket('c', { username: 'alice', password: Buffer.from('x') })),
       ...['a', 'b'].map((topic) => access.policy.publish({ ...who, listener: info.listener }, topic)),
     ]
-    const who = { kind: 'mqtt' as const, clientId: 'c', username: undefined, grant: undefined, certified: false }
+    const who = { kind: 'mqtt' as const, clientId: 'c', username: undefined, grant: undefined, certified: false, verified: true }
     const before = inForce()
     expect(before).toEqual([0x87, 'ask', true, false])
     const broken: (() => void)[] = [

@@ -19,8 +19,8 @@ const BODY_BYTES_MAX = 64 * 1024
 
 /**
  * Asks an HTTP service about each client that connects: POST with JSON `{username, password, client_id, peer, listener}`; a password that is no
- * UTF-8 comes as `password_base64`, and `password` is null. 2xx without a body lets it in, and so does `{"result": "allow"}`; `{"result": "deny"}` or 4xx do not. `publish`, `subscribe` (lists of filters) and
- * `expires_in` (seconds) may come along.
+ * UTF-8 comes as `password_base64`, and `password` is null. 2xx without a body lets it in, and so does `{"result": "allow"}`; `{"result": "deny"}` or
+ * one of `DENIALS` do not. `publish`, `subscribe` (lists of filters) and `expires_in` (seconds) may come along.
  */
 export class HttpCallout {
   /** Without user name and password. */
@@ -58,7 +58,7 @@ export class HttpCallout {
       signal: AbortSignal.any([signal, AbortSignal.timeout(this.#timeoutMs)]),
     })
     const { status } = response
-    if (status >= 400 && status < 500) {
+    if (DENIALS.has(status)) {
       await response.body?.cancel()
       return { kind: 'deny' }
     }
@@ -69,6 +69,9 @@ export class HttpCallout {
     return understood(await bodyOf(response, BODY_BYTES_MAX))
   }
 }
+
+/** Answers about who asks. Any other says that the service is not well, or not there, which is nobody's wrong password. */
+const DENIALS: ReadonlySet<number> = new Set([400, 401, 403, 404, 409, 410, 422])
 
 /** JSON is text: what is no UTF-8 would come to the service as another password, and several as the same. */
 function passwordOf(password: Uint8Array | undefined): { password: string | null; password_base64?: string } {

@@ -107,7 +107,10 @@ test('each listener has its own files, else the global ones', () => {
     ),
   )
   const may = (listener: string, username: string, topic: string) =>
-    files.policy.publish({ kind: 'mqtt', clientId: 'c', username, listener, grant: undefined, certified: false }, topic)
+    files.policy.publish(
+      { kind: 'mqtt', clientId: 'c', username, listener, grant: undefined, certified: false, verified: true },
+      topic,
+    )
   expect([
     may('inherits', 'alice', 'a'),
     may('inherits', 'alice', 'b'),
@@ -129,7 +132,15 @@ test('all or nothing: what is read anew is in force only when it is put there, a
   }
   const mayPublish = (topic: string): boolean =>
     files.policy.publish(
-      { kind: 'mqtt', clientId: 'c', username: 'alice', listener: 'mqtt-1883', grant: undefined, certified: false },
+      {
+        kind: 'mqtt',
+        clientId: 'c',
+        username: 'alice',
+        listener: 'mqtt-1883',
+        grant: undefined,
+        certified: false,
+        verified: true,
+      },
       topic,
     )
   expect([await login(), mayPublish('a'), mayPublish('b')]).toEqual(['accepted', true, false])
@@ -230,6 +241,7 @@ test('an empty access list denies, an empty password file knows nobody', () => {
     listener: 'mqtt-1883',
     grant: undefined,
     certified: false,
+    verified: true,
   }
   expect([files.policy.publish(who, 'a'), files.policy.subscribe(who, 'a'), files.policy.read(who, 'a')]).toEqual([
     false,

@@ -119,6 +119,8 @@ describe('lets nobody in', () => {
   test.each([
     [500, '{"result":"allow"}', 'answered with status 500'],
     [503, '', 'answered with status 503'],
+    [429, '', 'answered with status 429'],
+    [413, '', 'answered with status 413'],
     [200, '<html>', 'is not JSON'],
     [200, '{"result":"allow"', 'is not JSON'],
     [200, 'true', 'is no JSON object'],
