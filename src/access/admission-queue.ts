@@ -40,7 +40,7 @@ export class AdmissionQueue<T> {
   readonly #bounds: AdmissionBounds
   /** Listeners with somebody who waits; the one that was served last is the last. */
   readonly #listeners = new Map<string, Levels<T>>()
-  readonly #perAddress = new Map<string, number>()
+  readonly #addresses = new Map<string, OfAddress<T>>()
   #pending = 0
   #running = 0
 
@@ -57,15 +57,16 @@ export class AdmissionQueue<T> {
   }
 
   /**
-   * Takes a place in the queue. Gives the one that found no room: another that has waited longest at the highest level, or this very one; `undefined`
-   * if there is room for all.
+   * Takes a place in the queue. Gives the one that found no room: another that has waited longest at the highest level, of its address if that has
+   * as many as it may, or this very one; `undefined` if there is room for all.
    */
   add(place: Place<T>): Place<T> | undefined {
     const { pending, pendingPerAddress } = this.#bounds
-    if ((this.#perAddress.get(place.address) ?? 0) >= pendingPerAddress) return place
+    const ofAddress = this.#addresses.get(place.address)
+    const isAddressFull = (ofAddress?.size ?? 0) >= pendingPerAddress
     let last: Place<T> | undefined
-    if (this.#pending >= pending) {
-      last = this.#last()
+    if (isAddressFull || this.#pending >= pending) {
+      last = isAddressFull ? ofAddress?.last() : this.#last()
       if (last === undefined || last.level < place.level) return place
       this.remove(last)
     }
@@ -114,11 +115,38 @@ export class AdmissionQueue<T> {
     return last
   }
 
-  #count({ address }: Place<T>, more: 1 | -1): void {
+  #count(place: Place<T>, more: 1 | -1): void {
     this.#pending += more
-    const count = (this.#perAddress.get(address) ?? 0) + more
-    if (count === 0) this.#perAddress.delete(address)
-    else this.#perAddress.set(address, count)
+    const { address } = place
+    const ofAddress = this.#addresses.get(address) ?? new OfAddress<T>()
+    if (more > 0) ofAddress.add(place)
+    else ofAddress.remove(place)
+    if (ofAddress.size === 0) this.#addresses.delete(address)
+    else this.#addresses.set(address, ofAddress)
+  }
+}
+
+/** What waits of one address, by level; in each the oldest first. */
+class OfAddress<T> {
+  readonly #levels: (Set<Place<T>> | undefined)[] = []
+  size = 0
+
+  add(place: Place<T>): void {
+    const level = this.#levels[place.level] ?? new Set()
+    this.#levels[place.level] = level
+    level.add(place)
+    this.size++
+  }
+
+  remove(place: Place<T>): void {
+    if (this.#levels[place.level]?.delete(place) === true) this.size--
+  }
+
+  last(): Place<T> | undefined {
+    return this.#levels
+      .findLast((level) => level !== undefined && level.size > 0)
+      ?.values()
+      .next().value
   }
 }
 

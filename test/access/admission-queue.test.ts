@@ -52,7 +52,15 @@ test('some places are only for addresses that have asked for nothing', () => {
 })
 
 describe('what finds no room', () => {
-  test('is the newcomer, where its address has as many as it may', () => {
+  test('is the oldest of those that are no better, where the address has as many as it may', () => {
+    const queue = queueOf({ pendingPerAddress: 2 })
+    for (const work of ['a1', 'a2']) queue.add(place(work, 3, 'l', 'a'))
+    expect(queue.add(place('a3', 3, 'm', 'a'))?.work).toBe('a1')
+    expect(queue.add(place('a4', 0, 'm', 'a'))?.work).toBe('a2')
+    expect(queue.pending).toBe(2)
+  })
+
+  test('is the newcomer, where its address has as many as it may, and all are better', () => {
     const queue = queueOf({ pendingPerAddress: 2 })
     expect(queue.add(place('a1', 0, 'l', 'a'))).toBeUndefined()
     expect(queue.add(place('a2', 1, 'm', 'a'))).toBeUndefined()

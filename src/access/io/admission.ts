@@ -84,8 +84,8 @@ export class Admission {
   #add(place: Place<Work>, peer: string): void {
     const refused = this.#queue.add(place)
     if (refused !== undefined) {
-      const isFull = this.#queue.pending >= this.#options.pending
-      const limit = isFull ? 'max_pending_logins' : 'max_pending_logins_per_address'
+      const isOfAddress = refused.address === place.address && this.#queue.pending < this.#options.pending
+      const limit = isOfAddress ? 'max_pending_logins_per_address' : 'max_pending_logins'
       const who = refused === place ? { peer } : {}
       this.#options.notice({ code: 'limit-reached', level: 'warn', ...who, reason: 'too many logins wait', limit })
       refused.work.refuse('busy')
