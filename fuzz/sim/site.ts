@@ -183,7 +183,7 @@ export class Site {
     else if (active && step.do === 'register') sensor.act((sn, now) => sn.register(now, TOPICS[step.topic]!))
     else if (active && step.do === 'will') node.updateWill()
     else if (step.do === 'congest') sensor.congested = true
-    else if (step.do === 'guess') sensor.forge(step.msgId)
+    else if (step.do === 'guess') sensor.forge(step)
     else if (step.do === 'namesake') this.namesakes.comeOrGo(id)
   }
 

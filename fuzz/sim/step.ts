@@ -1,6 +1,7 @@
 import type { QoS } from './claims.ts'
 import type { Scarce } from './setup.ts'
 import type { Fate } from './tape-network.ts'
+import type { Guess } from './world.ts'
 
 /** `pre/one` is predefined with id 1, `xy` is a short name, the others have to be registered. */
 export const TOPICS = ['room/a', 'room/b/c', 'pre/one', 'xy', 'room/at/the/end/of/the/corridor'] as const
@@ -23,8 +24,8 @@ export type Step =
   | { readonly do: 'disconnect-with-will'; readonly who: number }
   /** A TCP client acknowledges a packet id with a packet that cannot be the answer, whether something is in flight under that id or not. */
   | { readonly do: 'forge'; readonly who: number; readonly packetId: number }
-  /** Somebody at the address of a sensor acknowledges a message id that the sensor was never sent. */
-  | { readonly do: 'guess'; readonly who: number; readonly msgId: number; readonly times?: number }
+  /** Somebody at the address of a sensor answers under a message id that the sensor was never sent, and has not used itself. */
+  | ({ readonly do: 'guess'; readonly who: number; readonly times?: number } & Guess)
   /** A TCP client takes nothing from its socket, or again what waits there. */
   | { readonly do: 'look-away' | 'look-back'; readonly who: number }
   | { readonly do: 'sleep'; readonly who: number; readonly seconds: number }

@@ -62,7 +62,16 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('reboot', { who: node }) },
   { weight: 1, arbitrary: of('partition', { who: node }) },
   { weight: 1, arbitrary: of('namesake', { who: node }) },
-  { weight: 1, arbitrary: of('guess', { who: node, msgId: fc.constantFrom(1, 2, 3, 66, 40_000), times: fc.constantFrom(1, 5) }) },
+  {
+    weight: 1,
+    arbitrary: of('guess', {
+      who: node,
+      msgId: fc.constantFrom(1, 2, 3, 66, 40_000),
+      says: fc.constantFrom(undefined, 'PUBREC', 'PUBREL', 'PUBCOMP', 'congestion', 'invalid topic id', 'not supported'),
+      topicId: fc.constantFrom(0, 0x0401, 0x0402),
+      times: fc.constantFrom(1, 5),
+    }),
+  },
   { weight: 1, arbitrary: of('look-away', { who: station }) },
   { weight: 1, arbitrary: of('forge', { who: station, packetId: fc.integer({ min: 1, max: 6 }) }) },
   { weight: 1, arbitrary: of('look-back', { who: station }) },

@@ -47,6 +47,26 @@ export interface Observer {
   recovered?(): void
 }
 
+/** What somebody says who forges the address of a sensor, and of which message. */
+export interface Guess {
+  readonly msgId: number
+  /** By default that both a message and a topic id are taken. */
+  readonly says?: 'PUBREC' | 'PUBREL' | 'PUBCOMP' | 'congestion' | 'invalid topic id' | 'not supported'
+  readonly topicId?: number
+}
+
+const REFUSALS = {
+  congestion: ReturnCode.CONGESTION,
+  'invalid topic id': ReturnCode.INVALID_TOPIC_ID,
+  'not supported': ReturnCode.NOT_SUPPORTED,
+} as const
+
+function guessed({ msgId, says, topicId = 0 }: Guess): Message[] {
+  if (says === 'PUBREC' || says === 'PUBREL' || says === 'PUBCOMP') return [{ type: MsgType[says], msgId }]
+  const returnCode = says === undefined ? ReturnCode.ACCEPTED : REFUSALS[says]
+  return ([MsgType.PUBACK, MsgType.REGACK] as const).map((type) => ({ type, topicId, msgId, returnCode }))
+}
+
 /** A sensor somewhere in the radio network. */
 export class Sensor {
   readonly client: SnClient
@@ -62,7 +82,7 @@ export class Sensor {
   /** It has no room for the next message that it is sent. */
   congested = false
   readonly formerRoutes = new Set<string>()
-  /** Message ids that it was sent: what anybody else says of others is a wrong guess. */
+  /** Message ids that it was sent, or has used itself: what anybody else says of others is a wrong guess. */
   readonly #ids = new Set<number>()
   /** Takes what the sensor tells its application. */
   onEvent: (event: SnEvent) => void = () => {}
@@ -109,6 +129,7 @@ export class Sensor {
 
   #send(carrier: Carrier, bytes: Uint8Array): void {
     const { route } = this
+    this.#note(bytes)
     for (const observer of this.#world.observers) observer.said?.(this, bytes)
     this.#world.note('up', route, bytes)
     carrier.carry(`${this.client.clientId} up`, bytes.length, () => this.#world.datagram(this, route, bytes))
@@ -119,18 +140,21 @@ export class Sensor {
     else this.#world.schedule.after(this.hearsAfterMs, () => this.receive(bytes))
   }
 
-  /** Somebody forges its address, and acknowledges what was never sent there. */
-  forge(msgId: number): void {
+  /** Somebody forges its address, and acknowledges what was never sent there, or refuses it, or releases what the sensor has never said. */
+  forge(guess: Guess): void {
     const { route } = this
     this.#world.read(() => {
-      if (this.#ids.has(msgId)) return
-      for (const type of [MsgType.PUBACK, MsgType.REGACK] as const)
-        this.#world.datagram(this, route, encodedMessage({ type, topicId: 0, msgId, returnCode: ReturnCode.ACCEPTED }))
+      if (this.#ids.has(guess.msgId)) return
+      for (const message of guessed(guess)) this.#world.datagram(this, route, encodedMessage(message))
     })
   }
 
   /** The server sends it this message. */
   sent(bytes: Uint8Array): void {
+    this.#note(bytes)
+  }
+
+  #note(bytes: Uint8Array): void {
     const message = decodeMessage(bytes)
     if (!isMalformed(message) && 'msgId' in message) this.#ids.add(message.msgId)
   }
