@@ -20,6 +20,8 @@ import { ReasonCode } from './reason-codes.ts'
 export interface MqttClientOptions {
   readonly clientId: string
   readonly version?: ProtocolVersion
+  /** Says in CONNECT that it is a bridge, as Mosquitto's bridges do, before 5.0. */
+  readonly bridge?: boolean
   readonly cleanStart?: boolean
   readonly keepAliveSeconds?: number
   readonly will?: Will
@@ -106,6 +108,7 @@ export class MqttClient {
   connect(now: Instant): void {
     const {
       clientId,
+      bridge = false,
       cleanStart = true,
       keepAliveSeconds = 60,
       will,
@@ -122,7 +125,7 @@ export class MqttClient {
     this.#send(now, {
       type: PacketType.CONNECT,
       protocolVersion: this.#version,
-      bridge: false,
+      bridge,
       clientId,
       cleanStart,
       keepAlive: keepAliveSeconds,
@@ -267,8 +270,10 @@ export class MqttClient {
     }
   }
 
-  #connected(now: Instant, sessionPresent: boolean, properties: Properties): void {
+  #connected(now: Instant, said: boolean, properties: Properties): void {
     this.state = 'connected'
+    // CONNACK of 3.1 does not say: a session that was to be kept is taken for present.
+    const sessionPresent = said || (this.#version === 3 && this.#options.cleanStart === false)
     this.#receiveMaximum = properties.receiveMaximum ?? 0xffff
     if (properties.serverKeepAlive !== undefined) this.#keepAliveMs = properties.serverKeepAlive * 1000
     if (!sessionPresent) this.#received.clear()

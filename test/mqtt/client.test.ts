@@ -119,6 +119,27 @@ describe('MqttClient', () => {
     expect(bench.out()).toEqual(['PUBREC #7', '(message)', 'PUBREC #7', 'PUBCOMP #7', 'PUBREC #7', '(message)'])
   })
 
+  test('3.1, whose CONNACK does not tell of a session: what was to be kept is kept', () => {
+    const bench = Bench.connected({ version: 3, cleanStart: false })
+    bench.client.publish(0, { topic: 'a', payload: bytes('x'), qos: 1 })
+    bench.hear(Publish.of('a', bytes('x'), 2, false, 7))
+    bench.client.handleClosed()
+    bench.out()
+    bench.client.connect(0)
+    bench.hear({ type: 2, sessionPresent: false, reasonCode: 0, properties: {} }, Publish.of('a', bytes('x'), 2, false, 7))
+    expect(bench.out()).toEqual(['CONNECT', '(connected)', 'PUBLISH #1 dup', 'PUBREC #7'])
+  })
+
+  test.each([
+    [3, '100f00064d51497364708302003c000163'],
+    [4, '100d00044d5154548402003c000163'],
+  ] as const)('says that it is a bridge, as Mosquitto does: MQTT %i', (version, connect) => {
+    const client = new MqttClient({ clientId: 'c', version, bridge: true })
+    client.connect(0)
+    const out = client.poll()
+    expect(out?.kind === 'bytes' && Buffer.from(out.bytes).toString('hex')).toBe(connect)
+  })
+
   test('pings within its keep alive, and gives up a server that does not answer', () => {
     const bench = Bench.connected({ keepAliveSeconds: 10 })
     bench.advance(10_000)
