@@ -531,9 +531,13 @@ export class Connections {
       connection.link.lost(now, 'keep alive')
       return
     }
-    const verifying = connection.link.state === 'verifying'
-    const reason = verifying ? 'not verified in time' : 'no CONNECT in time'
-    this.#notice({ code: 'client-refused', level: 'info', peer: connection.peer, reason, limit: 'connect_timeout_seconds' })
+    const { state, session } = connection.link
+    const verifying = state === 'verifying'
+    // Its CONNACK waits for a store that is slow, or stands still.
+    const unrecorded = session === undefined ? 'no CONNECT in time' : 'not recorded in time'
+    const reason = verifying ? 'not verified in time' : unrecorded
+    const who = { ...(session !== undefined && { client: session }), peer: connection.peer }
+    this.#notice({ code: 'client-refused', level: 'info', ...who, reason, limit: 'connect_timeout_seconds' })
     if (verifying) {
       const reasonCode = ReasonCode.SERVER_BUSY
       this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)

@@ -31,6 +31,20 @@ describe('what a client waits for counts into connect_timeout_seconds', () => {
     },
   )
 
+  test('a client that the store has not recorded by then is told apart from one that has sent nothing', () => {
+    const wire = Wire.stored(LIMITS)
+    wire.commitsAtOnce = false
+    const recorded = wire.open()
+    wire.send(recorded, { ...connect, cleanStart: false, protocolVersion: 4 })
+    const silent = wire.open()
+    wire.advance(1000)
+    expect([wire.out(recorded), wire.out(silent)]).toEqual([['close'], ['close']])
+    expect(wire.notices.filter(({ code }) => code === 'client-refused')).toMatchObject([
+      { client: 'mqtt:c', reason: 'not recorded in time', limit: 'connect_timeout_seconds' },
+      { reason: 'no CONNECT in time', limit: 'connect_timeout_seconds' },
+    ])
+  })
+
   test('each step of enhanced authentication has that time, on either side', () => {
     const wire = new Wire(LIMITS, { access })
     const client = wire.connect({ properties: withData('first') })
