@@ -27,7 +27,8 @@ const KINDS = [
   'namesake',
   'guess',
   'forge',
-  // What is not scarce, by its name in `sim/setup.ts`.
+  // What is not scarce, or not there, by its name in `sim/setup.ts`.
+  'bridge',
   'maxFrame',
   'airtime',
   'linkBytesPerSecond',

@@ -9,12 +9,15 @@ export interface Published {
   readonly publisher: string
   readonly topic: string
   readonly qos: QoS
+  readonly retain: boolean
   /** The publisher was told that it has arrived. */
   acknowledged: boolean
   /** Copies of its datagram that reached the server; a stream has one. */
   arrived: number
   /** Its publisher was told at least once that it is not taken. */
   refused: boolean
+  /** It may have been, where the version of its publisher has no word for that: its acknowledgement says nothing. */
+  refusedSilently: boolean
   /** It was sent together with others, which the network may let overtake it. */
   inBurst: boolean
   /** It was published again, with DUP. */
@@ -34,6 +37,10 @@ export interface Receiver {
   readonly lasting: boolean
   /** The only QoS with which it ever subscribes. */
   readonly qos: 0 | 1 | 2
+  /** It says so, or will: it never gets what it has published itself, and sees RETAIN as it was published. */
+  bridge: boolean
+  /** Number of the first message that was published when it had said so. */
+  bridgeSince: number
   /** Filters that it was told are granted. */
   readonly granted: Set<string>
   /** How often it gave up what it was owed: by unsubscribing, or by beginning anew. */
@@ -67,12 +74,19 @@ export class Claims {
   readonly receivers = new Map<string, Receiver>()
   #count = 0
 
+  /** Messages that were published so far. */
+  get count(): number {
+    return this.#count
+  }
+
   /** `window`: messages that may be on their way to it at once, over a network that reorders. */
   receiver(id: string, lasting: boolean, qos: 0 | 1 | 2, window = 1): Receiver {
     const receiver: Receiver = {
       id,
       lasting,
       qos,
+      bridge: false,
+      bridgeSince: Number.POSITIVE_INFINITY,
       granted: new Set<string>(),
       forfeits: 0,
       forgotBefore: -1,
@@ -89,9 +103,10 @@ export class Claims {
     return receiver
   }
 
-  publish(publisher: string, topic: string, qos: QoS, long = false): Published {
+  publish(publisher: string, topic: string, qos: QoS, long = false, retain = false): Published {
     const owed = new Map<string, number>()
-    for (const { id, lasting, qos: most, granted, forfeits } of this.receivers.values()) {
+    for (const { id, lasting, qos: most, granted, forfeits, bridge } of this.receivers.values()) {
+      if (bridge && id === publisher) continue
       if (lasting && most > 0 && [...granted].some((filter) => topicMatches(filter, topic))) owed.set(id, forfeits)
     }
     const number = this.#count++
@@ -101,9 +116,11 @@ export class Claims {
       publisher,
       topic,
       qos,
+      retain,
       acknowledged: false,
       arrived: 0,
       refused: false,
+      refusedSilently: false,
       inBurst: false,
       resent: false,
       handed: new Map(),
@@ -178,22 +195,27 @@ export class Claims {
    * come again behind the others: then it is the order in which they left (ruling A15).
    */
   disordered(): string[] {
-    return [...this.receivers.values()].flatMap(({ id, got, sent, dropped, overflowed, turnedAway, revives }) => {
-      // Of several, one that found no room has not left, and comes again behind the others.
-      if ((sent !== undefined && overflowed) || revives) return []
-      const last = new Map<string, number>()
-      return [...new Set(sent ?? got)].flatMap((text) => {
-        const one = this.published.get(text)
-        // What was refused, and comes again all the same, comes late.
-        if (one === undefined || one.qos < 1 || one.refused || one.inBurst || turnedAway.has(text)) return []
-        // So does what was dropped for want of room, and was said again because its acknowledgement was lost.
-        // And what a receiver was not owed when it was said, but has subscribed to by the time that a copy comes.
-        if ((one.resent || one.arrived > 1) && (dropped > 0 || !one.owed.has(id))) return []
-        const line = `${one.publisher} ${one.topic} ${one.qos}`
-        const before = last.get(line) ?? -1
-        last.set(line, Math.max(before, one.number))
-        return one.number < before ? [`${id} got "${text}" after a later one of ${one.publisher} on ${one.topic}`] : []
-      })
-    })
+    return [...this.receivers.values()].flatMap(
+      ({ id, bridge, forfeits, got, sent, dropped, overflowed, turnedAway, revives }) => {
+        // Of several, one that found no room has not left, and comes again behind the others.
+        if ((sent !== undefined && overflowed) || revives) return []
+        const last = new Map<string, number>()
+        return [...new Set(sent ?? got)].flatMap((text) => {
+          const one = this.published.get(text)
+          // What was refused, and comes again all the same, comes late.
+          if (one === undefined || one.qos < 1 || one.refused || one.refusedSilently || one.inBurst || turnedAway.has(text))
+            return []
+          // So does what was dropped for want of room, and was said again because its acknowledgement was lost.
+          // And what a receiver was not owed when it was said, but has subscribed to by the time that a copy comes.
+          if ((one.resent || one.arrived > 1) && (dropped > 0 || !one.owed.has(id))) return []
+          // A bridge may see first with a subscription what is retained.
+          if (bridge && one.retain && (dropped > 0 || one.owed.get(id) !== forfeits)) return []
+          const line = `${one.publisher} ${one.topic} ${one.qos}`
+          const before = last.get(line) ?? -1
+          last.set(line, Math.max(before, one.number))
+          return one.number < before ? [`${id} got "${text}" after a later one of ${one.publisher} on ${one.topic}`] : []
+        })
+      },
+    )
   }
 }

@@ -77,7 +77,7 @@ export class Node {
     const { state } = this.sensor.client
     if (qos >= 0 && state !== 'active') return
     if (qos === -1 && topic !== 'pre/one' && topic !== 'xy') return
-    const one = this.#site.claims.publish(this.id, topic, qos, long)
+    const one = this.#site.claims.publish(this.id, topic, qos, long, retain)
     this.sensor.act((sn, now) => {
       const msgId = sn.publish(now, qos === -1 ? anonymous(topic) : topic, bytes(one.text), qos, retain)
       if (qos > 0) this.#waiting.set(msgId, one)

@@ -22,7 +22,7 @@ export class PacketStreams {
   read(tcp: TcpClient, bytes: Uint8Array): Packet[] {
     let reading = this.#readings.get(tcp)
     if (reading === undefined || reading.connection !== tcp.connection) {
-      reading = { connection: tcp.connection, framer: new Framer(1 << 20), decoder: new PacketDecoder(this.#from, 5) }
+      reading = { connection: tcp.connection, framer: new Framer(1 << 20), decoder: new PacketDecoder(this.#from, tcp.version) }
       this.#readings.set(tcp, reading)
     }
     const { framer, decoder } = reading

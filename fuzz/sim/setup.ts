@@ -12,6 +12,8 @@ import { WITHOUT } from '../runs.ts'
 export interface Setup {
   /** Who is there at the beginning: the collector alone, or all who are connected, or all who are subscribed to most. */
   readonly begins: 'alone' | 'connected' | 'subscribed'
+  /** Whether one of the TCP clients is a bridge, and of which version; `later`: its first conversation does not say so yet. */
+  readonly bridge: 'none' | '3.1.1' | '3.1' | 'later'
   /** Octets of the largest frame: of what the gateway sends (sn_max_frame), and of what the radio carries. */
   readonly maxFrame: number
   /** Of the gateway's port; none is no bound. */
@@ -62,6 +64,7 @@ const PLENTY = 1_000_000
 /** The plain value of each first. */
 const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup[Name][]] } = {
   begins: ['alone', 'connected', 'subscribed', 'subscribed', 'subscribed'],
+  bridge: ['none', '3.1.1', '3.1', 'later'],
   maxFrame: [1024, 40, 24],
   airtime: [
     null,

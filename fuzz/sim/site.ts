@@ -6,8 +6,8 @@ import { dropsTold } from './drops-told.ts'
 import { Namesakes } from './namesakes.ts'
 import { Node } from './node.ts'
 import { brokerLimits, gatewayOptions, memoryLimits, PLAIN, type Scarce, type Setup } from './setup.ts'
-import { SHORT_SECONDS, Station } from './station.ts'
-import { FILTERS, type Step, TOPICS, WILL_TOPIC } from './step.ts'
+import { BRIDGE, SHORT_SECONDS, Station } from './station.ts'
+import { FILTERS, STATE_FILTER, type Step, stateTopic, TOPICS, WILL_TOPIC } from './step.ts'
 import { TapeNetwork } from './tape-network.ts'
 import { Wire } from './wire.ts'
 import { COMMIT_MS, World } from './world.ts'
@@ -20,6 +20,9 @@ const HOUR_SECONDS = 3600
 export const SESSION_SECONDS = 7 * 24 * 3600
 /** Between two steps: less than an exchange takes, so that things happen in the middle of it. */
 const STEP_MS = 30
+
+/** In which everybody comes back when faults have ended. */
+const LAST_ROUNDS = 12
 
 /** Sensors and TCP clients around the production server, to which steps happen. */
 export class Site {
@@ -45,6 +48,8 @@ export class Site {
         if (receiver === undefined) return
         receiver.dropped += dropsTold(notice)
         if (notice.code === 'session-expired') this.claims.expired(receiver)
+        if (notice.code === 'publish-refused') this.#mqtt3(receiver.id)?.refusedSilently('publish')
+        if (notice.code === 'subscribe-refused') this.#mqtt3(receiver.id)?.refusedSilently('subscribe')
         // A late copy of its CONNECT takes the subscriptions of a clean session away, and the sensor knows nothing of that.
         if (notice.code === 'client-takeover' && !receiver.lasting) this.claims.forfeit(receiver)
         receiver.overflowed ||= notice.limit === 'sn_max_queued_frames'
@@ -65,9 +70,13 @@ export class Site {
     this.nodes[2]!.sensor.hearsAfterMs = this.setup.hearsAfterMs
     if (this.setup.choosy) this.nodes[1]!.sensor.refuses = (topicName) => topicName === TOPICS[1]
     this.collector = new Station(this, 'collector', SESSION_SECONDS, 2)
+    const isBridge = this.setup.bridge !== 'none'
+    const will = { qos: 1, retain: false, delaySeconds: 20 } as const
     this.stations = [
       this.collector,
-      new Station(this, 'm1', HOUR_SECONDS, 1, { qos: 1, retain: false, delaySeconds: 20 }),
+      isBridge
+        ? new Station(this, BRIDGE, SESSION_SECONDS, 2, undefined, this.setup.bridge)
+        : new Station(this, 'm1', HOUR_SECONDS, 1, will),
       // Its session ends before its will would be due.
       new Station(this, 'm2', SHORT_SECONDS, 2, { qos: 2, retain: true, delaySeconds: 60 }),
     ]
@@ -75,6 +84,14 @@ export class Site {
     this.run(SECOND)
     this.collector.subscribe('#')
     this.run(SECOND)
+    if (!isBridge) return
+    this.collector.subscribe(STATE_FILTER)
+    this.run(SECOND)
+  }
+
+  /** A station whose version has no word for refusals. */
+  #mqtt3(id: string): Station | undefined {
+    return this.stations.find((station) => station.id === id && station.tcp.version < 5)
   }
 
   /** Whoever is there at the beginning comes. */
@@ -233,7 +250,7 @@ export class Site {
     // Where airtime is scarce, what waits for it may wait for hours.
     const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 31 * MINUTE : MINUTE
     for (const { sensor } of this.nodes) sensor.congested = false
-    for (let round = 0; round < 12 || (round < 1000 && this.#waits); round++) {
+    for (let round = 0; round < LAST_ROUNDS || (round < 1000 && this.#waits); round++) {
       for (const { tcp } of this.stations) tcp.lookBack()
       for (const station of this.stations) station.connect()
       for (const { sensor } of this.nodes) {
@@ -242,6 +259,8 @@ export class Site {
         else if (state === 'active') sensor.act((sn, now) => sn.ping(now))
       }
       for (const node of this.nodes) if (node.sensor.client.state === 'disconnected') node.connect()
+      // What is retained there comes with the subscription.
+      if (this.setup.bridge !== 'none' && round === LAST_ROUNDS - 2) this.collector.subscribe(STATE_FILTER)
       this.run(roundMs)
     }
   }
@@ -261,7 +280,7 @@ export class Site {
   /** Everybody goes, and nobody comes back before their sessions are forgotten. */
   abandon(): void {
     this.collector.unsubscribe('#')
-    for (const topic of [...TOPICS, WILL_TOPIC]) this.collector.clear(topic)
+    for (const topic of [...TOPICS, WILL_TOPIC, stateTopic(BRIDGE)]) this.collector.clear(topic)
     this.run(MINUTE)
     for (const node of this.nodes) node.disconnect()
     for (const station of this.stations) station.disconnect()
@@ -278,7 +297,8 @@ export class Site {
 /** With nobody in it. */
 export function worldOf(setup: Setup): World {
   const always = { sessionExpirySeconds: SESSION_SECONDS, maxIdleMs: HOUR, predefinedTopics: [PREDEFINED] }
-  return new World(1, { ...always, ...gatewayOptions(setup) }, brokerLimits(setup), memoryLimits(setup))
+  const limits = { persistentClientExpiration: SESSION_SECONDS, ...brokerLimits(setup) }
+  return new World(1, { ...always, ...gatewayOptions(setup) }, limits, memoryLimits(setup))
 }
 
 const PREDEFINED = { pattern: '*', topics: new Map([[1, 'pre/one']]) }

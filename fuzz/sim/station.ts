@@ -2,12 +2,16 @@ import { ByteWriter } from '../../src/base/bytes.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import { PacketType } from '../../src/mqtt/packets.ts'
 import { ReasonCode } from '../../src/mqtt/reason-codes.ts'
+import { topicMatches } from '../topic-matches.ts'
 import type { Published, Receiver } from './claims.ts'
+import type { Setup } from './setup.ts'
 import type { Site } from './site.ts'
-import { WILL_TOPIC } from './step.ts'
+import { STATE_FILTER, stateTopic, WILL_TOPIC } from './step.ts'
 import type { TcpClient } from './tcp-client.ts'
 import { bytes, textOf, willText } from './texts.ts'
 
+/** Id of the client that is a bridge where there is one. */
+export const BRIDGE = 'm1'
 /** A session that ends so soon promises nothing. */
 export const SHORT_SECONDS = 30
 
@@ -15,6 +19,14 @@ export interface StationWill {
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
   readonly delaySeconds: number
+}
+
+/** Of a bridge: its state is 0 when it is lost. */
+const STATE_WILL: StationWill = { qos: 1, retain: true, delaySeconds: 0 }
+/** What was said of the state of a bridge, and whether as a retained message. */
+export interface SaidState {
+  readonly state: string
+  readonly retain: boolean
 }
 
 /** An application on a TCP connection. */
@@ -35,59 +47,109 @@ export class Station {
   readonly #unsubscribing = new Map<number, string>()
   /** Wills that it has heard of. */
   readonly wills: string[] = []
+  /** What it has heard of the state of the bridge. */
+  readonly states: SaidState[] = []
+  /** Its conversations say that they are a bridge's. */
+  saysBridge: boolean
+  /** It tells its state, as a bridge. */
+  readonly notifies: boolean
 
-  constructor(site: Site, id: string, lastsSeconds: number, qos: 0 | 1 | 2, will?: StationWill) {
+  constructor(
+    site: Site,
+    id: string,
+    lastsSeconds: number,
+    qos: 0 | 1 | 2,
+    will?: StationWill,
+    bridge: Setup['bridge'] = 'none',
+  ) {
     const lasting = lastsSeconds > SHORT_SECONDS
+    const isBridge = bridge !== 'none'
     this.#site = site
     this.id = id
-    this.will = will
+    this.notifies = bridge === '3.1.1' || bridge === '3.1'
+    this.saysBridge = this.notifies
+    // Whoever does not say that it is a bridge may have no will there.
+    this.will = this.notifies ? STATE_WILL : isBridge ? undefined : will
     this.lastsSeconds = lastsSeconds
-    this.willDelayMs = 1000 * Math.min(will?.delaySeconds ?? 0, lastsSeconds)
+    this.willDelayMs = 1000 * Math.min(this.will?.delaySeconds ?? 0, lastsSeconds)
     this.receiver = site.claims.receiver(id, lasting, qos)
+    this.receiver.bridge = isBridge
+    const saysBridge = (): boolean => this.saysBridge
     this.tcp = site.world.addTcpClient({
       clientId: id,
+      version: bridge === '3.1' ? 3 : isBridge ? 4 : 5,
+      get bridge() {
+        return saysBridge()
+      },
       cleanStart: false,
       keepAliveSeconds: 60,
       // One that does not last may still be there when its client is back soon: nothing is promised of it.
       properties: { sessionExpiryInterval: lastsSeconds },
-      ...(will !== undefined && {
+      ...(this.will !== undefined && {
         will: {
-          topic: WILL_TOPIC,
-          payload: bytes(willText(id)),
-          qos: will.qos,
-          retain: will.retain,
-          properties: { willDelayInterval: will.delaySeconds },
+          topic: this.notifies ? stateTopic(id) : WILL_TOPIC,
+          payload: bytes(this.notifies ? '0' : willText(id)),
+          qos: this.will.qos,
+          retain: this.will.retain,
+          properties: { willDelayInterval: this.will.delaySeconds },
         },
       }),
     })
     this.tcp.onEvent = (event) => {
       if (event.event === 'published') {
         const one = this.#waiting.get(event.packetId)
-        if (one !== undefined && event.reasonCode < 0x80) one.acknowledged = true
+        if (one !== undefined && event.reasonCode < 0x80 && !one.refusedSilently) one.acknowledged = true
         this.#waiting.delete(event.packetId)
       } else if (event.event === 'subscribed') {
         const filter = this.#subscribing.get(event.packetId)
         const forgone = this.#forgone.delete(event.packetId)
         if (filter !== undefined && !forgone && event.reasonCodes[0]! < 0x80) this.receiver.granted.add(filter)
         this.#subscribing.delete(event.packetId)
-      } else if (event.event === 'connected' && !event.sessionPresent) {
-        site.claims.forfeit(this.receiver)
-        site.claims.forget(this.receiver)
+      } else if (event.event === 'connected') {
+        if (!event.sessionPresent) {
+          site.claims.forfeit(this.receiver)
+          site.claims.forget(this.receiver)
+        }
+        if (this.saysBridge) this.receiver.bridgeSince = Math.min(this.receiver.bridgeSince, site.claims.count)
+        if (this.notifies) this.#retain(stateTopic(id), '1')
       } else if (event.event === 'message') {
+        const { topic, retain } = event.message
         const text = textOf(event.message.payload)
-        if (event.message.topic === WILL_TOPIC) this.wills.push(text)
-        else if (text !== '') (event.message.retain ? this.receiver.kept : this.receiver.got).push(text)
+        if (topicMatches(STATE_FILTER, topic)) this.#heardState(text, retain)
+        else if (topic === WILL_TOPIC) this.wills.push(text)
+        else if (text !== '') (this.#comesAgain(text, retain) ? this.receiver.kept : this.receiver.got).push(text)
       } else if (event.event === 'unsubscribed') this.#unsubscribing.delete(event.packetId)
       else if (event.event === 'disconnected') {
         this.#subscribing.clear()
         this.#forgone.clear()
         this.#unsubscribing.clear()
+        this.saysBridge = isBridge
       }
     }
   }
 
   connect(): void {
     this.tcp.connect()
+  }
+
+  /** It comes with a subscription, beside the first time. RETAIN does not tell a bridge: live messages have it too. */
+  #comesAgain(text: string, retain: boolean): boolean {
+    return retain && (!this.receiver.bridge || this.receiver.got.includes(text))
+  }
+
+  /** That the bridge is lost is told by its will. */
+  #heardState(state: string, retain: boolean): void {
+    this.states.push({ state, retain })
+    if (state === '0' && !retain) this.wills.push(willText(BRIDGE))
+  }
+
+  /**
+   * Something was refused, and its version has no acknowledgement that says so: PUBACK and PUBREC before 5.0 [3.1.1 section 3.3.5.2], SUBACK in 3.1 [3.1
+   * section 3.8]. It may be any of what it waits for.
+   */
+  refusedSilently(what: 'publish' | 'subscribe'): void {
+    if (what === 'publish') for (const one of this.#waiting.values()) one.refusedSilently = true
+    else if (this.tcp.version === 3) this.#subscribing.clear()
   }
 
   published(packetId: number): Published | undefined {
@@ -111,7 +173,7 @@ export class Station {
   /** `expiresSeconds`: 0 is never. */
   publish(topic: string, qos: 0 | 1 | 2, retain: boolean, long = false, expiresSeconds = 0): void {
     if (this.tcp.client.state !== 'connected') return
-    const one = this.#site.claims.publish(this.id, topic, qos, long)
+    const one = this.#site.claims.publish(this.id, topic, qos, long, retain)
     // A stream loses nothing while it lasts, and repeats nothing.
     one.arrived = 1
     this.tcp.act((mqtt, now) => {
@@ -123,7 +185,11 @@ export class Station {
 
   /** Takes the retained message of a topic away. */
   clear(topic: string): void {
-    this.tcp.act((mqtt, now) => mqtt.publish(now, { topic, payload: bytes(''), qos: 1, retain: true }))
+    this.#retain(topic, '')
+  }
+
+  #retain(topic: string, text: string): void {
+    this.tcp.act((mqtt, now) => mqtt.publish(now, { topic, payload: bytes(text), qos: 1, retain: true }))
   }
 
   subscribe(filter: string): void {
@@ -152,7 +218,7 @@ export class Station {
     if (this.tcp.client.state !== 'connected') return
     const type = this.receiver.qos === 1 && packetId % 2 === 0 ? PacketType.PUBREC : PacketType.PUBCOMP
     const writer = new ByteWriter()
-    encodePacket(writer, { type, packetId, reasonCode: 0, properties: {} }, 5)
+    encodePacket(writer, { type, packetId, reasonCode: 0, properties: {} }, this.tcp.version)
     this.tcp.say(writer.toBytes())
   }
 

@@ -7,6 +7,9 @@ import type { Guess } from './world.ts'
 export const TOPICS = ['room/a', 'room/b/c', 'pre/one', 'xy', 'room/at/the/end/of/the/corridor'] as const
 export const FILTERS = ['room/a', 'room/#', '+/one', 'xy', 'pre/one', 'room/at/the/end/of/the/corridor'] as const
 export const WILL_TOPIC = 'gone'
+/** Where bridges say whether they are connected. */
+export const STATE_FILTER = '$SYS/broker/connection/+/state'
+export const stateTopic = (id: string): string => STATE_FILTER.replace('+', id)
 
 /** One thing that happens, as plain data: a failing run is a list of these in a file. */
 export type Step =

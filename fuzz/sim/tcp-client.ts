@@ -1,4 +1,5 @@
 import { MqttClient, type MqttClientOptions, type MqttEvent } from '../../src/mqtt/client.ts'
+import type { ProtocolVersion } from '../../src/mqtt/packets.ts'
 import { Alarm } from './schedule.ts'
 import type { World } from './world.ts'
 
@@ -11,6 +12,7 @@ const STUCK_MS = 30_000
 /** A TCP client, and the stream it has at the moment. */
 export class TcpClient {
   readonly client: MqttClient
+  readonly version: ProtocolVersion
   onEvent: (event: MqttEvent) => void = () => {}
   connection: number | undefined = undefined
   readonly #world: World
@@ -28,6 +30,7 @@ export class TcpClient {
   constructor(world: World, options: MqttClientOptions) {
     this.#world = world
     this.client = new MqttClient(options)
+    this.version = options.version ?? 5
     this.#alarm = new Alarm(
       world.schedule,
       () => this.client.nextTimeout(),

@@ -66,6 +66,13 @@ export class Wire implements Observer {
     return this.#site.claims.receivers.has(client.clientId)
   }
 
+  /** What is retained comes with a subscription, except to a bridge, which is told of RETAIN in any case. */
+  #handed(id: string, text: string, retain: boolean): void {
+    const { published, receivers } = this.#site.claims
+    const isFirst = receivers.get(id)?.bridge === true && published.get(text)?.handed.has(id) !== true
+    if (!retain || isFirst) this.#site.claims.hand(text, id)
+  }
+
   #refused(id: string, packetId: number): void {
     const one = this.#said.get(`${id} ${packetId}`)
     if (one !== undefined) one.refused = true
@@ -78,7 +85,7 @@ export class Wire implements Observer {
   }
 
   #written(id: string, packet: Packet): void {
-    if (packet.type === PacketType.PUBLISH && !packet.retain) this.#site.claims.hand(textOf(packet.payload), id)
+    if (packet.type === PacketType.PUBLISH) this.#handed(id, textOf(packet.payload), packet.retain)
     else if ((packet.type === PacketType.PUBACK || packet.type === PacketType.PUBREC) && packet.reasonCode >= 0x80)
       this.#refused(id, packet.packetId)
   }

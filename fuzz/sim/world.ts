@@ -1,5 +1,6 @@
 import { type MemoryLimits, NO_MEMORY_LIMITS } from '../../src/base/memory.ts'
 import type { Notice } from '../../src/base/notice.ts'
+import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/options.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
@@ -20,6 +21,8 @@ import { TcpClient } from './tcp-client.ts'
 export const COMMIT_MS = 3
 /** As the real process ends. */
 const HALF_STOP_MS = 5000
+/** Everybody may do everything, but for the states of bridges, which this client may change as well. */
+const ACCESS: Access = { ...OPEN_ACCESS, publishRule: ({ clientId }) => clientId === 'collector' || undefined }
 /** Wall time at which the world begins. */
 const EPOCH = 1_800_000_000_000
 
@@ -38,6 +41,8 @@ export interface Observer {
   notice?(notice: Notice): void
   /** A stream is over, because its client broke it off, or because the server ends it. */
   closed?(client: TcpClient, by: 'client' | 'server'): void
+  /** The server is about to stop, and publishes the wills that have no delay. */
+  stops?(): void
   /**
    * The server was killed; the next one is about to read its store, in which the records up to `survived` are, of those that were appended. `refused`:
    * some were not taken.
@@ -379,6 +384,7 @@ export class World {
 
   /** SIGTERM, and a new process on the same store: everything that was appended is durable at the end of the old one. */
   stopAndStart(): void {
+    for (const observer of this.observers) observer.stops?.()
     this.#inPieces(() => this.server.publishWills(this.schedule.now))
     this.#inPieces(() => this.server.shutDown(this.schedule.now))
     if (!this.store.stalled) this.store.commit()
@@ -436,6 +442,7 @@ export class World {
       },
       broker: this.#limits,
       memory: this.#memory,
+      access: ACCESS,
       store: this.store,
       clock: { epoch: EPOCH },
       notice: (notice: Notice) => {

@@ -120,7 +120,7 @@ export class AcknowledgedIsDurable extends SiteChecker {
   #unrecorded(what: string, text: string | undefined): string {
     const one = this.site.claims.published.get(text ?? '')
     const { granted, dropped } = this.site.collector.receiver
-    const owed = one?.owed.has('collector') && granted.size > 0 && dropped === 0
+    const owed = one?.owed.has('collector') && granted.size > 0 && dropped === 0 && !one.refusedSilently
     return one !== undefined && one.qos > 0 && owed && !this.#view.messages.has(one.text)
       ? `${what} for "${text}" before its record`
       : ''

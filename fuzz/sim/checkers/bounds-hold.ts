@@ -63,7 +63,7 @@ export class BoundsHold extends SiteChecker {
     for (const { id, tcp } of stations) this.#atMost(tcp.unreadBytes, UNREAD_MAX, `bytes in the socket of ${id}`)
   }
 
-  #lookAt({ key, kind, queueLength, queuedQos0, queuedBytes, inflight, received, subscriptions, link }: Session): void {
+  #lookAt({ key, kind, clientId, queueLength, queuedQos0, queuedBytes, inflight, received, subscriptions, link }: Session): void {
     const { setup } = this.site
     // QoS 0 that came in one turn, while its receiver listened, is bounded by its bytes.
     const isFleeting = queuedQos0 === queueLength
@@ -78,6 +78,8 @@ export class BoundsHold extends SiteChecker {
     // What a full store was not told of is in flight again.
     this.#atMost(inflight?.size ?? 0, window + again, `messages are in flight to ${key}`)
     this.#atMost(subscriptions?.size ?? 0, setup.maxSubscriptions, `subscriptions of ${key}`)
+    // Clients of MQTT 3, such as the bridge, know no such bound.
+    if (this.site.claims.receivers.get(clientId)?.bridge === true) return
     // What an earlier connection has left does not count against the Receive Maximum of this one.
     const fromClient = (received?.size ?? 0) - (link?.carried?.size ?? 0) + (link?.unacknowledged ?? 0)
     this.#atMost(fromClient, setup.receiveMaximum, `messages are in flight from ${key}`)

@@ -90,7 +90,8 @@ export class DropsTold extends SiteChecker {
     if (one.qos === 2 && this.#known.has(one)) return
     this.#known.add(one)
     for (const receiver of claims.receivers.values()) {
-      const { id, forfeits, granted, lasting } = receiver
+      const { id, forfeits, granted, lasting, bridge } = receiver
+      if (bridge && id === one.publisher) continue
       if (![...granted].some((filter) => topicMatches(filter, one.topic))) continue
       // A copy of it may be recognised as one.
       if (this.#owed.some((other) => other.one === one && other.receiver === receiver) || one.handed.has(id)) continue

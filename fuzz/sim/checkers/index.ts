@@ -2,6 +2,8 @@ import type { Site } from '../site.ts'
 import { AcknowledgedIsDurable } from './acknowledged-is-durable.ts'
 import { BacklogFirst } from './backlog-first.ts'
 import { BoundsHold } from './bounds-hold.ts'
+import { BridgeHears } from './bridge-hears.ts'
+import { BridgeState } from './bridge-state.ts'
 import type { Checker } from './checker.ts'
 import { DropsTold } from './drops-told.ts'
 import { ExpiredLeaves } from './expired-leaves.ts'
@@ -35,4 +37,6 @@ export const checkersFor = (site: Site): Checker[] => [
   new RadioSilence(site.world),
   new RecoversTheSame(site),
   new NobodyKeptOut(site),
+  new BridgeHears(site),
+  new BridgeState(site),
 ]

@@ -1,7 +1,8 @@
 import { messageOf, qosOf, type Session } from '../../../src/broker/session.ts'
 import type { Publish } from '../../../src/mqtt/publish.ts'
 import type { Lsn } from '../../../src/store/store.ts'
-import { TOPICS } from '../step.ts'
+import { BRIDGE } from '../station.ts'
+import { stateTopic, TOPICS } from '../step.ts'
 import { textOf } from '../texts.ts'
 import { SiteChecker } from './checker.ts'
 
@@ -69,22 +70,29 @@ export class RecoversTheSame extends SiteChecker {
   /** The session without what belongs to its conversation. */
   #lineOf(session: Session): string {
     const { subscriptions, inflight, received, expirySeconds } = session
-    const filters = [...(subscriptions?.values() ?? [])].map(({ filter, qos }) => `${filter} ${qos}`)
+    const filters = [...(subscriptions?.values() ?? [])].map(
+      ({ filter, qos, noLocal, retainAsPublished }) => `${filter} ${qos} ${noLocal} ${retainAsPublished}`,
+    )
     const waiting: string[] = []
     session.filterQueue((entry) => {
       const message = messageOf(entry)
-      if (message.id !== 0 && qosOf(entry) > 0 && !this.#hasExpired(message)) waiting.push(textOf(message.payload))
+      if (message.id !== 0 && qosOf(entry) > 0 && !this.#mayDiffer(message)) waiting.push(textOf(message.payload))
       return true
     })
     const exchanges: string[] = []
     for (const { queued, packetId, released } of inflight?.values() ?? []) {
-      const counts = queued.message.id !== 0 && (queued.qos === 2 || !this.#hasExpired(queued.message))
+      const counts = queued.message.id !== 0 && (queued.qos === 2 || !this.#mayDiffer(queued.message))
       if (!released && counts) waiting.push(textOf(queued.message.payload))
       // The id of QoS 1 has no record.
       if (queued.qos === 2) exchanges.push(`${packetId}${released ? ' released' : ''}`)
     }
     const parts = [filters, waiting, exchanges, [...(received?.keys() ?? [])]]
     return `expiry ${expirySeconds}, subscribed to, waiting, under way, received: ${parts.map((part) => `[${part.sort()}]`).join(' ')}`
+  }
+
+  /** It may leave, or it is what a new process says itself: that a bridge is lost. */
+  #mayDiffer(message: Publish): boolean {
+    return message.topic === stateTopic(BRIDGE) || this.#hasExpired(message)
   }
 
   /** It may leave at any moment. */

@@ -1,3 +1,4 @@
+import type { Notice } from '../../../src/base/notice.ts'
 import { PacketType } from '../../../src/mqtt/packets.ts'
 import { PacketStreams } from '../packet-streams.ts'
 import type { TcpClient } from '../tcp-client.ts'
@@ -19,11 +20,17 @@ export class SessionsLive extends SiteChecker {
       if (packet.type === PacketType.CONNACK) {
         if (packet.reasonCode !== 0) continue
         const seen = this.#seen.get(id)
-        if (!packet.sessionPresent && seen !== undefined && now - seen < lastsSeconds * 1000)
+        // CONNACK of 3.1 does not say.
+        if (tcp.version > 3 && !packet.sessionPresent && seen !== undefined && now - seen < lastsSeconds * 1000)
           this.tell(`${id} comes back after ${now - seen} ms, and its session is gone`)
       }
       this.#seen.set(id, now)
     }
+  }
+
+  /** One that was never used makes room for another. */
+  notice({ code, client = '', limit }: Notice): void {
+    if (code === 'session-expired' && limit !== undefined) this.#seen.delete(client.slice('mqtt:'.length))
   }
 
   look(): void {

@@ -22,6 +22,8 @@ interface StationWill {
   recorded: Lsn
   /** Its next conversation begins, and the will of the one before still waits for room: it goes first. */
   before: boolean
+  /** It was published in the turn in which the server gives its stream up. */
+  ahead: boolean
 }
 
 /**
@@ -38,7 +40,15 @@ export class WillInTime extends SiteChecker {
     super(site)
     for (const { id, will } of site.stations) {
       if (will === undefined) continue
-      this.#wills.set(id, { kept: 'no', due: undefined, from: undefined, over: undefined, recorded: 0, before: false })
+      this.#wills.set(id, {
+        kept: 'no',
+        due: undefined,
+        from: undefined,
+        over: undefined,
+        recorded: 0,
+        before: false,
+        ahead: false,
+      })
     }
   }
 
@@ -70,6 +80,7 @@ export class WillInTime extends SiteChecker {
   closed(tcp: TcpClient, by: 'client' | 'server'): void {
     const station = this.stationOf(tcp)
     const will = this.#wills.get(station.id)
+    if (will !== undefined) will.ahead = false
     // The server may have known it for a while.
     if (will !== undefined) this.#lost(station, will, by === 'client' ? 0 : SLACK_MS)
   }
@@ -91,14 +102,31 @@ export class WillInTime extends SiteChecker {
     if (will === undefined) return
     // A bound was reached, and told.
     if (code === 'will-refused') will.due = undefined
-    if (code !== 'will-published') return
+    if (code !== 'will-published' && code !== 'will-refused') return
+    // Of one that is not lost it is so because the process stops, or gives its stream up.
+    const was = will.kept
+    if (was === 'yes') will.kept = 'no'
+    if (code === 'will-refused') return
     const { schedule } = this.site.world
     if (will.over === 'published') this.tell(`the will of ${id} was published again`)
     else if (will.over === 'goodbye') this.tell(`the will of ${id} was published although it had said goodbye`)
+    else if (will.from === undefined && was !== 'no' && this.#isAtOnce(id)) will.ahead = true
     else if (will.from === undefined) this.tell(`the will of ${id} was published, and it is not lost`)
     else if (schedule.now < will.from) this.tell(`the will of ${id} was published ${will.from - schedule.now} ms early`)
     if (will.before) will.before = false
     else this.#over(will, 'published', 0)
+  }
+
+  #isAtOnce(id: string): boolean {
+    return this.site.stations.some((station) => station.id === id && station.willDelayMs === 0)
+  }
+
+  stops(): void {
+    const { now } = this.site.world.schedule
+    for (const { id, willDelayMs } of this.site.stations) {
+      const will = this.#wills.get(id)
+      if (will?.kept === 'yes' && willDelayMs === 0) will.from ??= now
+    }
   }
 
   /** `ahead`: its record is still to come. */
@@ -111,6 +139,7 @@ export class WillInTime extends SiteChecker {
 
   look(): void {
     const { schedule, runsAt } = this.site.world
+    for (const [id, { ahead }] of this.#wills) if (ahead) this.tell(`the will of ${id} was published, and it is not lost`)
     if (this.storeMayWait()) return
     for (const [id, { due }] of this.#wills)
       if (due !== undefined && schedule.now > Math.max(due, runsAt) + SLACK_MS)
@@ -123,6 +152,7 @@ export class WillInTime extends SiteChecker {
     for (const station of this.site.stations) {
       const will = this.#wills.get(station.id)
       if (will === undefined) continue
+      will.ahead = false
       if (will.due !== undefined) will.due = now + station.willDelayMs
       this.#lost(station, will, 0)
       const { recorded } = will
