@@ -6,6 +6,7 @@ import type { Published, Receiver } from '../claims.ts'
 import { dropsTold } from '../drops-told.ts'
 import { PacketStreams } from '../packet-streams.ts'
 import type { TcpClient } from '../tcp-client.ts'
+import { textOf } from '../texts.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
@@ -71,12 +72,15 @@ export class DropsTold extends SiteChecker {
     const client = server.gateway.client(id)
     const open = client?.state === 'active' || (!this.site.setup.strictSleep && ['asleep', 'awake'].includes(client?.state ?? ''))
     const connected = open && client?.link !== undefined && client.route === route
-    if (message.qos === -1 || connected) this.#arrived(Buffer.from(message.data).toString())
+    const text = textOf(message.data)
+    // A copy from before its sensor began anew comes under an id that means another topic by now, and nothing in it says so.
+    const isMistaken =
+      message.topicIdType === 'normal' && client?.registry.nameOf(message.topicId) !== this.site.claims.published.get(text)?.topic
+    if (message.qos === -1 || (connected && !isMistaken)) this.#arrived(text)
   }
 
   chunkIn(tcp: TcpClient, bytes: Uint8Array): void {
-    for (const packet of this.#up.read(tcp, bytes))
-      if (packet.type === PacketType.PUBLISH) this.#arrived(Buffer.from(packet.payload).toString())
+    for (const packet of this.#up.read(tcp, bytes)) if (packet.type === PacketType.PUBLISH) this.#arrived(textOf(packet.payload))
   }
 
   #arrived(text: string): void {
