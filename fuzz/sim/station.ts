@@ -144,7 +144,7 @@ export class Station {
   }
 
   /**
-   * Something was refused, and its version has no acknowledgement that says so: PUBACK and PUBREC before 5.0 [3.1.1 section 3.3.5.2], SUBACK in 3.1 [3.1
+   * Something was refused, and its version has no acknowledgement that says so: PUBACK and PUBREC before 5.0 [3.1.1 MQTT-3.3.5-2], SUBACK in 3.1 [3.1
    * section 3.8]. It may be any of what it waits for.
    */
   refusedSilently(what: 'publish' | 'subscribe'): void {

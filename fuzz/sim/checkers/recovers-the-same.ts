@@ -1,13 +1,15 @@
+import type { Notice } from '../../../src/base/notice.ts'
 import { messageOf, qosOf, type Session } from '../../../src/broker/session.ts'
 import type { Publish } from '../../../src/mqtt/publish.ts'
 import type { Lsn } from '../../../src/store/store.ts'
+import { dropsTold } from '../drops-told.ts'
 import { BRIDGE } from '../station.ts'
 import { stateTopic, TOPICS } from '../step.ts'
 import { textOf } from '../texts.ts'
 import { SiteChecker } from './checker.ts'
 
 /** What has to be there again, each thing as a line. */
-type Kept = ReadonlyMap<string, string>
+type Kept = Map<string, string>
 
 /**
  * A new process that finds all records of the one before has its state: sessions with what they subscribe to, what waits for them and how far each
@@ -28,6 +30,11 @@ export class RecoversTheSame extends SiteChecker {
     return [...server.broker.sessions].some(({ timers }) =>
       timers.some(({ armed, deadline, owner }) => armed && owner.about !== 'grant' && deadline <= schedule.now),
     )
+  }
+
+  /** A will that it publishes at once may find no room in a queue, in which what was in flight waits again. */
+  notice(notice: Notice): void {
+    if (notice.client !== undefined && dropsTold(notice) > 0) this.#before?.delete(notice.client)
   }
 
   recovered(): void {
