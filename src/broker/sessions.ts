@@ -46,6 +46,8 @@ export class Sessions {
   readonly #byKey = new Map<SessionKey, Session>()
   /** Sessions whose end the store had no room for: a new one under the same key must not find what they have left there. */
   readonly #untold = new Set<SessionKey>()
+  /** Subscriptions of bridges that a store had no room for as such. */
+  readonly #unrecorded = new WeakSet<Subscription>()
   readonly #shares: SessionShares
   #connected = 0
   #mostConnected = 0
@@ -212,13 +214,18 @@ export class Sessions {
     let last: Lsn = 0
     for (const before of session.subscriptions?.values() ?? []) {
       const subscription: Subscription = { ...before, ...bridgeOptions(before.filter) }
-      if (before.noLocal === subscription.noLocal && before.retainAsPublished) continue
+      const isSame = before.noLocal === subscription.noLocal && before.retainAsPublished
+      if (isSame && !this.#unrecorded.has(before)) continue
       router.subscribe(session, subscription)
       if (!session.persistent) continue
       const { filter } = subscription
       const lsn = store.append({ type: 'subscribe', key: session.key, filter, options: storedSubscription(subscription) })
       // A full store is told when the bridge connects again.
-      if (lsn !== 'full') last = lsn
+      if (lsn === 'full') this.#unrecorded.add(subscription)
+      else {
+        this.#unrecorded.delete(before)
+        last = lsn
+      }
     }
     return last
   }

@@ -1,11 +1,22 @@
 import { describe, expect, test } from 'vitest'
+import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { type Acl, parseAcl } from '../../src/access/acl.ts'
 import { AccessPolicy } from '../../src/access/policy.ts'
 import type { ProtocolVersion, Will } from '../../src/mqtt/packets.ts'
+import type { Lsn, StoreRecord } from '../../src/store/store.ts'
 import { Wire } from '../mqtt/wire.ts'
 import { VERSIONS, WireClient } from '../mqtt/wire-client.ts'
 
 const OLD = [3, 4] as const
+
+/** There is room for whoever connects, and for no subscription. */
+class AlmostFull extends DelayedStore {
+  isFull = false
+
+  override append(record: StoreRecord): Lsn | 'full' {
+    return this.isFull && record.type === 'subscribe' ? 'full' : super.append(record)
+  }
+}
 
 const bridge = (protocolVersion: ProtocolVersion, more: { cleanStart?: boolean; will?: Will } = {}) => ({
   clientId: 'house.b1',
@@ -54,6 +65,21 @@ describe.each(OLD)('a bridge of version %i', (version) => {
     expect(client.hears().slice(1)).toEqual(['both/c=meanwhile q1 #1 retain'])
     client.publish('both/a', 'mine', 1)
     expect(client.hears()).toEqual(['PUBACK #1'])
+  })
+
+  test('a store that had no room for that is told when the bridge comes again', () => {
+    const store = new AlmostFull()
+    let world = new Wire({}, { store })
+    const before = WireClient.connect(world, { ...bridge(version), bridge: false }).subscribed('both/#', 1)
+    before.lost()
+    store.isFull = true
+    WireClient.connect(world, bridge(version)).lost()
+    store.isFull = false
+    WireClient.connect(world, bridge(version)).lost()
+    world = world.restarted()
+    WireClient.connect(world).publish('both/c', 'meanwhile', 1, { retain: true })
+    const client = new WireClient(world, bridge(version))
+    expect(client.hears().slice(1)).toEqual(['both/c=meanwhile q1 #1 retain'])
   })
 })
 
