@@ -64,7 +64,7 @@ const PLENTY = 1_000_000
 /** The plain value of each first. */
 const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup[Name][]] } = {
   begins: ['alone', 'connected', 'subscribed', 'subscribed', 'subscribed'],
-  bridge: ['none', '3.1.1', '3.1', 'later'],
+  bridge: ['none', '3.1.1', '3.1', 'later', 'later'],
   maxFrame: [1024, 40, 24],
   airtime: [
     null,
@@ -106,7 +106,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
 }
 
 /** Odds of the plain value, where others than four to one make for more to see. */
-const USUAL: { readonly [Name in keyof Setup]?: number } = { begins: 1, airtime: 2 }
+const USUAL: { readonly [Name in keyof Setup]?: number } = { begins: 1, airtime: 2, bridge: 2 }
 
 /** Nothing is scarce. */
 export const PLAIN = Object.fromEntries(Object.entries(CHOICES).map(([name, [plain]]) => [name, plain])) as unknown as Setup
