@@ -159,15 +159,20 @@ export class Downlink {
   answered(now: Instant, message: TopicAck | MsgIdOnly): void {
     const { type, msgId } = message
     const transaction = this.#transactions.answeredBy(message)
-    // A copy that still waits must not leave because of the answer to the one before.
+    const ahead = transaction === undefined ? this.#transactions.acknowledgedAhead(message) : undefined
+    // What still waits of it must not leave because of the answer, which may prove the address.
     if (transaction !== undefined)
       this.#client.replies.retract(msgId, type === MsgType.REGACK ? MsgType.REGISTER : MsgType.PUBLISH)
+    if (ahead !== undefined) this.#client.replies.retract(ahead.msgId, MsgType.REGISTER)
     const proves = isOfProof(message) && this.#client.host.acknowledged(this.#client.route, msgId)
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID)
       markUnknownTopicId(this.#client, message.topicId, transaction?.message)
     if (transaction === undefined) {
-      const isKnown = type === MsgType.REGACK ? this.#answeredLate(now, message) : this.#answersAhead(now, message)
-      if (isKnown) return
+      if (ahead !== undefined) {
+        this.#answeredAhead(now, message, ahead)
+        return
+      }
+      if (type === MsgType.REGACK && this.#answeredLate(now, message)) return
       if (isOfProof(message) && !proves) this.#client.host.guessed(this.#client.route)
       this.#client.tellIgnored(`${typeName(type)} with message id ${msgId} answers nothing that is open`)
       // PUBREC again: our PUBREL was lost, and its transaction repeats it; PUBREC for nothing we know ends with PUBREL all the same.
@@ -193,12 +198,8 @@ export class Downlink {
     this.reconsider(now)
   }
 
-  /** PUBACK or PUBREC for a message whose topic is being registered again: the REGISTER needs no answer any more. True if it was that. */
-  #answersAhead(now: Instant, message: TopicAck | MsgIdOnly): boolean {
-    const { type, msgId } = message
-    const register = this.#transactions.acknowledgedAhead(message)
-    if (register === undefined) return false
-    this.#client.replies.retract(register.msgId, MsgType.REGISTER)
+  /** PUBACK or PUBREC for a message whose topic is being registered again: the REGISTER needs no answer any more. */
+  #answeredAhead(now: Instant, { type, msgId }: TopicAck | MsgIdOnly, register: Transaction): void {
     if (type === MsgType.PUBACK) {
       this.#client.toBroker(now, responsePacket(PacketType.PUBACK, register.held!.packetId))
       this.#close(now, register)
@@ -207,7 +208,6 @@ export class Downlink {
       this.#transactions.replace(register, { ...register, awaiting: 'PUBREC', msgId, answered: true })
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
     }
-    return true
   }
 
   /**
