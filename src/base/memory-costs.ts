@@ -26,6 +26,8 @@ export const COST = {
   session: 800,
   /** What the conversation of a session that somebody is connected to takes: a `ClientLink` and its lanes. */
   link: 900,
+  /** A login that waits: its CONNECT, the question about it and its place among those that wait for a hash or a service. */
+  login: 4500,
   /** A will, beside its topic and payload. */
   will: 400,
   /** A `Publish` with its buffer object, beside topic, packet and properties. */

@@ -43,6 +43,8 @@ export interface OverMemory {
 
 /** Part of the bound that one kind of thing may take for itself, so that something is left for every other kind. */
 const KIND_MAX = 0.5
+/** Part of the bound that logins may take while they wait to be verified: strangers fill it, whatever they say and wherever they come from. */
+export const LOGINS_PART = 0.125
 /** Part of the bound by which it may be exceeded by what those who are connected have under way. */
 const EMERGENCY = 1.1
 

@@ -1,6 +1,8 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
+import { LOGINS_PART, type Memory } from '../base/memory.ts'
 import { COST } from '../base/memory-costs.ts'
+import type { NoticeSink } from '../base/notice.ts'
 import type { LinkId } from '../mqtt/link.ts'
 import { type Auth, type Connect, PacketType } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
@@ -10,6 +12,7 @@ import { type AuthAnswer, type AuthRequest, refusalWords } from './access.ts'
 import type { ClientLink } from './client-link.ts'
 import type { Refusal } from './connector.ts'
 import { willBytes } from './holdings.ts'
+import { PendingLogins } from './pending-logins.ts'
 import type { Session } from './session.ts'
 
 /** Who a client has turned out to be. */
@@ -29,8 +32,6 @@ export interface Authenticating {
   readonly connect: Connect | undefined
   readonly method: string | undefined
   step: number
-  /** What it takes in memory. */
-  readonly bytes: number
   /** Whose turn it is. */
   awaits: 'shell' | 'client'
 }
@@ -52,11 +53,20 @@ export class Authentication {
   readonly #owner: AuthenticationOwner
   readonly #requests = new Fifo<AuthRequest>()
   readonly #abandoned = new Fifo<LinkId>()
-  /** Bytes of the CONNECTs that wait for an answer. */
-  bytes = 0
+  readonly #pending = new PendingLogins()
+  /** Of what waits for an answer. */
+  readonly #bytesMax: number
+  readonly #notice: NoticeSink
 
-  constructor(owner: AuthenticationOwner) {
+  constructor(owner: AuthenticationOwner, { limits: { memoryLimit } }: Memory, notice: NoticeSink) {
     this.#owner = owner
+    this.#bytesMax = memoryLimit * LOGINS_PART
+    this.#notice = notice
+  }
+
+  /** Bytes of the CONNECT and AUTH packets that wait for an answer. */
+  get bytes(): number {
+    return this.#pending.bytes
   }
 
   /** The next question for the shell. */
@@ -77,12 +87,10 @@ export class Authentication {
   }
 
   /** CONNECT waits until somebody has verified who it is from. */
-  begin(link: ClientLink, connect: Connect): void {
+  begin(now: Instant, link: ClientLink, connect: Connect): void {
     const { authenticationMethod: method, authenticationData: data } = connect.properties
-    const bytes = connectBytes(connect)
-    this.bytes += bytes
-    link.authenticating = { connect, method, step: 0, bytes, awaits: 'shell' }
-    this.#ask(link, connect.clientId, connect, method, data, false)
+    link.authenticating = { connect, method, step: 0, awaits: 'shell' }
+    this.#ask(now, link, connect.clientId, connect, method, data, false)
   }
 
   /** AUTH from a client, before CONNACK or to authenticate again. */
@@ -98,8 +106,8 @@ export class Authentication {
         this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'AUTH with another method than CONNECT (MQTT-4.12.1-1)')
         return
       }
-      link.authenticating = { connect: undefined, method, step: 0, bytes: 0, awaits: 'shell' }
-      this.#ask(link, session.clientId, session, method, data, true)
+      link.authenticating = { connect: undefined, method, step: 0, awaits: 'shell' }
+      this.#ask(now, link, session.clientId, session, method, data, true)
       return
     }
     if (going.awaits !== 'client' || packet.reasonCode !== ReasonCode.CONTINUE_AUTHENTICATION || method !== going.method) {
@@ -107,7 +115,7 @@ export class Authentication {
       return
     }
     going.awaits = 'shell'
-    this.#ask(link, going.connect?.clientId ?? session!.clientId, going.connect ?? session!, method, data, false)
+    this.#ask(now, link, going.connect?.clientId ?? session!.clientId, going.connect ?? session!, method, data, false)
   }
 
   /** The shell's answer; one that nobody waits for any more falls flat. */
@@ -147,12 +155,29 @@ export class Authentication {
     link.push(authPacket(ReasonCode.SUCCESS, method, answer.data), 0)
   }
 
+  /** Whoever holds most gives up logins until what is left fits. */
+  #boundPending(now: Instant): void {
+    while (this.#pending.bytes > this.#bytesMax) {
+      const { link, bytes } = this.#pending.largest()!
+      const { connect } = link.authenticating!
+      this.abandon(link)
+      const limit = 'memory_limit'
+      const reason = `too many logins wait, ${kib(bytes)} from this address: one of them is refused`
+      this.#notice({ code: 'limit-reached', level: 'warn', peer: link.info.peer, reason, limit })
+      const reasonCode = ReasonCode.SERVER_BUSY
+      const words = refusalWords(reasonCode)
+      if (connect === undefined) this.#owner.fail(now, link, reasonCode, words)
+      else this.#owner.refuse(link, connect, { reasonCode, reason: words })
+    }
+  }
+
   #over(link: ClientLink): void {
-    this.bytes -= link.authenticating!.bytes
+    this.#pending.remove(link)
     link.authenticating = undefined
   }
 
   #ask(
+    now: Instant,
     link: ClientLink,
     clientId: string,
     { username, password }: { username: string | undefined; password?: Uint8Array | undefined },
@@ -160,19 +185,30 @@ export class Authentication {
     data: Uint8Array | undefined,
     again: boolean,
   ): void {
-    const step = ++link.authenticating!.step
+    const going = link.authenticating!
+    const step = ++going.step
+    const { connect } = going
+    this.#pending.set(link, connect === undefined || step > 1 ? authBytes(connect, data) : connectBytes(connect))
+    this.#boundPending(now)
+    if (link.authenticating === undefined) return
     this.#requests.push({ link: link.id, step, info: link.info, clientId, username, password, method, data, again })
   }
 }
 
+/** What an AUTH packet takes beside its CONNECT. */
+const authBytes = (connect: Connect | undefined, data: Uint8Array | undefined): number =>
+  (connect === undefined ? COST.login : connectBytes(connect)) + (data?.buffer.byteLength ?? 0)
+
 /** What a CONNECT takes while somebody verifies whom it is from: its password is in the buffer that it was read from. */
 const connectBytes = ({ clientId, username = '', password, will, properties }: Connect): number =>
-  COST.message +
+  COST.login +
   clientId.length +
   username.length +
   (password?.buffer.byteLength ?? 0) +
   willBytes(will) +
   propertyBytes(properties)
+
+const kib = (bytes: number): string => `${Math.ceil(bytes / 1024)} KiB`
 
 function authPacket(reasonCode: number, method: string | undefined, data: Uint8Array | undefined): Auth {
   const properties: Properties = {

@@ -113,7 +113,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     this.#connector = new Connector(this.#context, this.sessions)
     this.#exchanges = new Exchanges(this.#context, this)
     this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
-    this.#authentication = new Authentication(this)
+    this.#authentication = new Authentication(this, memory, notice)
     countMemory(this.#context, this.sessions, this.#authentication)
   }
 
@@ -432,7 +432,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       return
     }
     const admitted = this.#context.access.connect(link.info, packet)
-    if (admitted === 'ask') this.#authentication.begin(link, packet)
+    if (admitted === 'ask') this.#authentication.begin(now, link, packet)
     else if (admitted === ReasonCode.BANNED) {
       this.refuse(link, packet, { reasonCode: admitted, reason: refusalWords(admitted), limit: 'ban_file' })
     } else if (admitted !== 0) this.refuse(link, packet, { reasonCode: admitted, reason: 'not allowed' })

@@ -10,6 +10,8 @@ import { Client, MIB, Started } from './full/started.mjs'
 const SMALL = ['--max-old-space-size=64']
 const CONGESTION = 1
 const QUOTA_EXCEEDED = 0x97
+const WRONG_PASSWORD = 0x86
+const SERVER_BUSY = 0x89
 
 let roost: Started | undefined
 afterEach(async () => {
@@ -71,6 +73,27 @@ describe('one peer cannot end the process by what it makes it hold', () => {
     expect((await other.next())?.reasonCodes).toEqual([1])
     other.end()
   })
+
+  test('logins that wait', async () => {
+    const users = 4
+    const { flags, remove } = await attacks.passwordFile(users)
+    try {
+      roost = await Started.startWith(SMALL, '--memory', ...flags)
+      const victim = await attacks.Victim.start(roost.port)
+      const { taken, refusals, times } = await attacks.pendingLogins(roost, 2000, users, 2000)
+      expect(roost.ended).toBe(undefined)
+      // Before they were bounded nobody new was let in while they waited.
+      expect(refusals.get(SERVER_BUSY)).toBeGreaterThan(0)
+      expect([...refusals.keys()].filter((code) => code !== SERVER_BUSY && code !== WRONG_PASSWORD)).toEqual([])
+      expect(roost.reached('memory_limit')).toBeGreaterThan(0)
+      expect(taken).toBe(users)
+      expect(Math.min(...times.slice(1))).toBeLessThan(2000)
+      expect(await victim.stop()).toBe(0)
+      expect(victim.refused).toBe(0)
+    } finally {
+      remove()
+    }
+  }, 60_000)
 
   test('what a store has is taken in again with half of the limit, and read by those whom it is for', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'roost-memory-'))

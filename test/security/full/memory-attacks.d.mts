@@ -17,6 +17,15 @@ export class Victim {
   stop(): Promise<number>
 }
 
+/** `times`: milliseconds that honest logins took, the first with nobody beside it. */
+export const pendingLogins: (
+  roost: Started,
+  connections: number,
+  users: number,
+  before: number,
+  octets?: number,
+) => Promise<Outcome & { readonly times: readonly number[] }>
+export function passwordFile(users: number): Promise<{ readonly flags: readonly string[]; remove(): void }>
 export const filters: Attack
 export const deepFilters: Attack
 export const sharedGroups: Attack

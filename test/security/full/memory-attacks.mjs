@@ -1,8 +1,12 @@
 // What one peer, or a few, can make a process hold: each attack grows one thing until it is refused, or until it has sent all that it was asked to.
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DEFAULT_ITERATIONS, hashPassword } from '../../../dist/access/io/password-hash.js'
 import { Publish } from '../../../dist/mqtt/publish.js'
-import { Client, MIB } from './started.mjs'
+import { Client, CONNECT, MIB } from './started.mjs'
 
 const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time))
 const LASTING = { cleanStart: false, properties: { sessionExpiryInterval: 3600 } }
@@ -179,6 +183,63 @@ export async function sessions({ port }, count, parallel = 50) {
   }
   await Promise.all(Array.from({ length: parallel }, one))
   return { taken, refusals, clients: [] }
+}
+
+/** A password file with `honest 0`, `honest 1`, ..., whose passwords take as long to check as they do by default. */
+export async function passwordFile(users) {
+  const dir = mkdtempSync(join(tmpdir(), 'roost-passwords-'))
+  const path = join(dir, 'passwords')
+  const line = async (_, i) => `honest ${i}:${await hashPassword(Buffer.from('right'), DEFAULT_ITERATIONS)}\n`
+  const lines = await Promise.all(Array.from({ length: users }, line))
+  writeFileSync(path, lines.join(''), { mode: 0o600 })
+  return { flags: ['--password-file', path, '--allow-anonymous'], remove: () => rmSync(dir, { recursive: true }) }
+}
+
+/**
+ * CONNECTs of so many octets with wrong passwords, from 16 addresses, which all wait for a hash; after so many milliseconds the users of `passwordFile` log in one after
+ * the other, each for the first time. `times`: the milliseconds until each of them got CONNACK, the first with nobody beside it.
+ */
+export async function pendingLogins({ port }, count, users, before, octets = 60_000) {
+  const password = Buffer.alloc(octets, 'w')
+  const refusals = new Map()
+  let taken = 0
+  const login = async (i) => {
+    const started = performance.now()
+    const who = { clientId: `honest ${i}`, username: `honest ${i}`, password: Buffer.from('right') }
+    const client = await Client.connected(port, who)
+    if (client.connack?.reasonCode === 0) taken++
+    client.end()
+    return performance.now() - started
+  }
+  const times = [await login(0)]
+  const attackers = []
+  const one = async (i) => {
+    const client = await Client.open(port, { localAddress: `127.0.1.${1 + (i % 16)}` })
+    client.send({ ...CONNECT, clientId: `guess ${i}`, username: 'honest 0', password })
+    attackers.push(client)
+    const code = (await client.next())?.reasonCode
+    if (code !== undefined) refusals.set(code, (refusals.get(code) ?? 0) + 1)
+    client.end()
+  }
+  let isOver = false
+  const flood = async () => {
+    for (let i = 0; i < count && !isOver; i++) {
+      void one(i)
+      // Node.js accepts one connection in each turn: faster than this, everybody waits in the queue of the kernel, and not for a hash.
+      if (i % 10 === 0) await sleep(50)
+    }
+  }
+  const logins = async () => {
+    // Until those that wait are as many as there may be.
+    await sleep(before)
+    for (let i = 1; i < users; i++) {
+      await sleep(200)
+      times.push(await login(i))
+    }
+    isOver = true
+  }
+  await Promise.all([flood(), logins()])
+  return { taken, refusals, clients: attackers, times }
 }
 
 /** Connections that have sent so much of a PUBLISH of 8 MiB, and wait. */

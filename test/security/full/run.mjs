@@ -396,6 +396,34 @@ async function grows(attack, wanted, flags = []) {
   }
 }
 
+/** Strangers' CONNECTs that wait for a hash, beside honest users who log in. */
+async function manyLogins() {
+  const users = 10
+  const { flags, remove } = await attacks.passwordFile(users)
+  let honest
+  try {
+    const told = await grows(
+      async (to) => {
+        const outcome = await attacks.pendingLogins(to, 8000, users, 9000)
+        honest = outcome
+        return { ...outcome, clients: [] }
+      },
+      true,
+      flags,
+    )
+    wants(honest.taken === users, `all ${users} honest users are let in, not ${honest.taken}`)
+    const [alone, ...beside] = honest.times
+    beside.sort((a, b) => a - b)
+    const [best, median, longest] = [beside[0], beside[Math.floor(beside.length / 2)], beside.at(-1)].map(ms)
+    const figures = `honest first logins ${best}, ${median}, ${longest} (${ms(alone)} with nobody beside)`
+    // What the machine does besides makes some late: the slowest are told, and not judged.
+    wants(beside[0] < 2000, `an honest login within 2 s: ${figures}`)
+    return `${told}; ${figures}`
+  } finally {
+    remove()
+  }
+}
+
 /** The queues of 60 absent sessions, in a store, and the processes after it with less and less memory. */
 async function restarts() {
   const dir = mkdtempSync(join(tmpdir(), 'roost-full-'))
@@ -478,6 +506,7 @@ const CHECKS = [
   ['memory: readers that do not read', () => grows((to) => attacks.outputs(to, 200, 40), false)],
   ['memory: topic aliases and names', () => grows((to) => attacks.aliases(to, 2000), true)],
   ['memory: filters in one packet', () => grows((to) => attacks.manyFilters(to, 16 * MIB - 20), false)],
+  ['memory: logins that wait', manyLogins],
   ['memory: restarts', restarts],
   ['memory: whatever grows', grown],
 ]
