@@ -99,16 +99,16 @@ export class Loop {
   }
 
   /** As `Connections.arriving`. */
-  arriving(peer: string): string | undefined {
-    return this.#server.connections.arriving(this.#enter(), peer)
+  arriving(from: StreamInfo): string | undefined {
+    return this.#server.connections.arriving(this.#enter(), from)
   }
 
-  lingering(peer: string): void {
-    this.#server.connections.lingering(peer)
+  lingering(from: StreamInfo): void {
+    this.#server.connections.lingering(from)
   }
 
-  arrived(peer: string): void {
-    this.#server.connections.arrived(peer)
+  arrived(from: StreamInfo): void {
+    this.#server.connections.arrived(from)
   }
 
   opened(stream: Stream, from: StreamInfo): ConnectionId {

@@ -4,14 +4,19 @@ import { foreignProtocol } from '../base/foreign-protocol.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
 import { Memory } from '../base/memory.ts'
-import { COST } from '../base/memory-costs.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timer, Timers } from '../base/timers.ts'
 import { STEPS_PER_TURN } from '../store/pace.ts'
 import { AddressCounts } from './address-counts.ts'
 import { Connection, type ConnectionId, type ConnectionTimer, KEEP_ALIVE_FACTOR, SILENCE_RETRY_MS } from './connection.ts'
-import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS, STREAMS_PART } from './connection-limits.ts'
+import {
+  type ConnectionLimits,
+  DEFAULT_CONNECTION_LIMITS,
+  DEFAULT_LISTENER_LIMITS,
+  type ListenerLimits,
+  STREAMS_PART,
+} from './connection-limits.ts'
 import { encodePacket, PACKET_MAX } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
 import { type Delivery, type LinkId, type LinkInfo, OutgoingType, type Uplink } from './link.ts'
@@ -68,7 +73,7 @@ export class Connections {
   readonly #writer = new ByteWriter(256)
   readonly #memory: Memory
   readonly #remembered = { sum: 0 }
-  /** What the streams take that are open. */
+  /** What the streams take that are open, and those that are arriving or lingering. */
   #streamBytes = 0
 
   constructor(uplink: Uplink, limits: Partial<ConnectionLimits>, notice: NoticeSink, memory = new Memory()) {
@@ -77,7 +82,7 @@ export class Connections {
     this.#limits = { ...DEFAULT_CONNECTION_LIMITS, ...limits }
     this.#notice = notice
     this.#buffers = new ReceiveBuffers(this.#limits.maxReceiveBufferBytes, memory.limits.memoryLimit)
-    memory.count('connections', () => this.#streamBytes + this.#arriving * COST.connection + this.#remembered.sum)
+    memory.count('connections', () => this.#streamBytes + this.#remembered.sum)
     memory.count('receive_buffers', () => this.#buffers.total)
     memory.count('wire_forms', () => this.#slab.forms.bytes)
     memory.cache(() => this.#slab.forms.clear())
@@ -95,24 +100,30 @@ export class Connections {
    * Somebody is on the way to a stream, by a TLS handshake or an upgrade, and counts as one until `arrived`. Gives the bound that keeps
    * it out: then it does not count.
    */
-  arriving(now: Instant, peer: string): string | undefined {
-    const limit = this.#refusal(now, peer)
-    if (limit !== undefined) return limit
-    this.#arriving++
-    this.#perAddress.add(peer, 1)
-    return undefined
+  arriving(now: Instant, from: StreamInfo): string | undefined {
+    const limit = this.#refusal(now, from.peer)
+    if (limit === undefined) this.#arrives(from, 1)
+    return limit
   }
 
   /** A stream of this peer has been ended, and its socket is not closed yet: it counts as a connection until `arrived`. */
-  lingering(peer: string): void {
-    this.#arriving++
-    this.#perAddress.add(peer, 1)
+  lingering(from: StreamInfo): void {
+    this.#arrives(from, 1)
   }
 
   /** It is gone, or about to be opened. */
-  arrived(peer: string): void {
-    this.#arriving--
-    this.#perAddress.add(peer, -1)
+  arrived(from: StreamInfo): void {
+    this.#arrives(from, -1)
+  }
+
+  #arrives({ peer, listener }: StreamInfo, more: 1 | -1): void {
+    this.#arriving += more
+    this.#streamBytes += more * this.#settingsOf(listener).streamBytes
+    this.#perAddress.add(peer, more)
+  }
+
+  #settingsOf(listener: string): ListenerLimits {
+    return this.#limits.listeners.get(listener) ?? DEFAULT_LISTENER_LIMITS
   }
 
   open(now: Instant, id: ConnectionId, from: StreamInfo): void {
@@ -121,7 +132,7 @@ export class Connections {
       this.#outputs.push({ kind: 'close', connection: id, saidGoodbye: false })
       return
     }
-    const settings = this.#limits.listeners.get(listener) ?? DEFAULT_LISTENER_LIMITS
+    const settings = this.#settingsOf(listener)
     const link = this.#uplink.open(now, { kind: 'mqtt', ...from, settings })
     const mounted = settings.mountPoint === '' ? link : new MountedLink(link, settings.mountPoint)
     const connection = new Connection(id, peer, mounted, settings, this.#limits, this.#remembered)

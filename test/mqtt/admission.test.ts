@@ -1,4 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { Memory } from '../../src/base/memory.ts'
+import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
+import { Connections, type StreamInfo } from '../../src/mqtt/connections.ts'
 import { access, answerAuth, CONTINUE, withData } from './enhanced-auth.ts'
 import { Wire } from './wire.ts'
 
@@ -72,15 +75,17 @@ const connect = {
   properties: {},
 }
 
+const from = (peer: string): StreamInfo => ({ peer, listener: 'mqtt' })
+
 describe('max_connections_per_address', () => {
   test('counts an IPv6 /64 as one, before and after a handshake', () => {
     const wire = new Wire({ maxConnectionsPerAddress: 3 })
     for (let i = 1; i <= 2; i++) wire.open({ peer: `[2001:db8:0:1::${i}]:1` })
-    expect(wire.connections.arriving(wire.now, '[2001:db8:0:1:ffff::1]:1')).toBeUndefined()
-    expect(wire.connections.arriving(wire.now, '[2001:db8:0:1::9]:1')).toBe('max_connections_per_address')
+    expect(wire.connections.arriving(wire.now, from('[2001:db8:0:1:ffff::1]:1'))).toBeUndefined()
+    expect(wire.connections.arriving(wire.now, from('[2001:db8:0:1::9]:1'))).toBe('max_connections_per_address')
     expect(wire.out(wire.open({ peer: '[2001:db8:0:1:1:2:3:4]:1' }))).toEqual(['close'])
     expect(wire.out(wire.open({ peer: '[2001:db8:0:2::1]:1' }))).toEqual([])
-    wire.connections.arrived('[2001:db8:0:1:abcd::1]:1')
+    wire.connections.arrived(from('[2001:db8:0:1:abcd::1]:1'))
     expect(wire.out(wire.open({ peer: '[2001:db8:0:1:1:2:3:4]:1' }))).toEqual([])
   })
 
@@ -96,7 +101,7 @@ test('who is banned gets no connection and no handshake; the log says by which o
   const bans = { banOf: (now: number, peer: string) => (peer.startsWith('192.0.2.') && now < 5000 ? 'ban_after' : undefined) }
   const wire = new Wire({ bans })
   expect(wire.out(wire.open({ peer: '192.0.2.1:1' }))).toEqual(['close'])
-  expect(wire.connections.arriving(wire.now, '192.0.2.1:1')).toBe('ban_after')
+  expect(wire.connections.arriving(wire.now, from('192.0.2.1:1'))).toBe('ban_after')
   expect(wire.out(wire.open({ peer: '198.51.100.1:1' }))).toEqual([])
   const notice = {
     code: 'client-refused',
@@ -109,4 +114,19 @@ test('who is banned gets no connection and no handshake; the log says by which o
   expect(wire.connections.size).toBe(1)
   wire.advance(5000)
   expect(wire.out(wire.open({ peer: '192.0.2.1:1' }))).toEqual([])
+})
+
+test('a handshake takes what its listener takes, and counts in the half of memory_limit that is for streams', () => {
+  const { broker } = new Wire()
+  const memory = new Memory({ memoryLimit: 1_000_000 })
+  const listeners = new Map([['tls', { ...DEFAULT_LISTENER_LIMITS, streamBytes: 50_000 }]])
+  const connections = new Connections(broker, { listeners }, () => {}, memory)
+  const handshake = { peer: '192.0.2.1:1', listener: 'tls' }
+  for (let i = 0; i <= 10; i++) expect(connections.arriving(0, handshake)).toBeUndefined()
+  expect(memory.byCategory().get('connections')).toBe(11 * 50_000)
+  expect(connections.arriving(0, handshake)).toBe('memory_limit')
+  expect(connections.arriving(0, from('192.0.2.2:1'))).toBe('memory_limit')
+  connections.lingering(handshake)
+  for (let i = 0; i <= 11; i++) connections.arrived(handshake)
+  expect(memory.byCategory().get('connections')).toBe(0)
 })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { afterEach, describe, expect, test } from 'vitest'
 import * as attacks from './full/memory-attacks.mjs'
 import { fuzz } from './full/memory-fuzz.mjs'
+import { passwordFile, transports } from './full/sites.mjs'
 import { Client, MIB, Started } from './full/started.mjs'
 
 // The started process with a small heap, of which memory_limit is derived: 28.8 MiB.
@@ -76,7 +77,7 @@ describe('one peer cannot end the process by what it makes it hold', () => {
 
   test('logins that wait', async () => {
     const users = 4
-    const { flags, remove } = await attacks.passwordFile(users)
+    const { flags, remove } = await passwordFile(users)
     try {
       roost = await Started.startWith(SMALL, '--memory', ...flags)
       const victim = await attacks.Victim.start(roost.port)
@@ -94,6 +95,26 @@ describe('one peer cannot end the process by what it makes it hold', () => {
       remove()
     }
   }, 60_000)
+
+  test('TLS handshakes that are never finished', async () => {
+    const { flags, remove } = transports()
+    try {
+      roost = await Started.startWith(SMALL, '--memory', ...flags)
+      const victim = await attacks.Victim.start(roost.port)
+      const { taken, refusals, clients } = await attacks.halfHandshakes(roost, 500)
+      expect(roost.ended).toBe(undefined)
+      // 52 kB each, of half of the limit.
+      expect(taken).toBeGreaterThan(200)
+      expect(taken).toBeLessThan(320)
+      expect(refusals.get(-1)).toBe(500 - taken)
+      expect(roost.reached('memory_limit')).toBeGreaterThan(0)
+      expect(await victim.stop()).toBe(0)
+      expect(victim.refused).toBe(0)
+      for (const client of clients) client.end()
+    } finally {
+      remove()
+    }
+  })
 
   test('what a store has is taken in again with half of the limit, and read by those whom it is for', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'roost-memory-'))

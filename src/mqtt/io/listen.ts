@@ -256,7 +256,7 @@ class StreamListener implements Listener {
     // A handshake costs more than anything else that a stranger may ask for.
     if (this.#tls !== undefined || this.#upgrade !== undefined) {
       arrival.waitsFor = undefined
-      if (this.#streams.loop.arriving(arrival.peer) !== undefined) {
+      if (this.#streams.loop.arriving(this.#streamOf(arrival)) !== undefined) {
         socket.destroy()
         return
       }
@@ -297,12 +297,11 @@ class StreamListener implements Listener {
 
   #opened(socket: Socket, open: (from: StreamInfo, refused: (reason: string, limit?: string) => void) => Carrier): void {
     const arrival = this.#arrivals.get(this.#accepted.get(socket)!)!
-    const { peer, identity } = arrival
+    const { peer } = arrival
     clearTimeout(arrival.timer)
     arrival.waitsFor = undefined
     this.#arrived(arrival)
-    const from = { peer, listener: this.#options.name, ...(identity !== undefined && { identity }) }
-    arrival.carrier = open(from, (reason, limit) => {
+    arrival.carrier = open(this.#streamOf(arrival), (reason, limit) => {
       if (limit === undefined) this.#notice({ code: 'protocol-error', level: 'info', peer, reason })
       else this.#notice({ code: 'packet-too-large', level: 'warn', peer, reason, limit })
     })
@@ -319,8 +318,12 @@ class StreamListener implements Listener {
   }
 
   #arrived(arrival: Arrival): void {
-    if (arrival.counts) this.#streams.loop.arrived(arrival.peer)
+    if (arrival.counts) this.#streams.loop.arrived(this.#streamOf(arrival))
     arrival.counts = false
+  }
+
+  #streamOf({ peer, identity }: Arrival): StreamInfo {
+    return { peer, listener: this.#options.name, ...(identity !== undefined && { identity }) }
   }
 
   #timedOut(socket: Socket): void {

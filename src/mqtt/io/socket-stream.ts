@@ -109,7 +109,7 @@ export function openSocketStream(socket: Socket, from: StreamInfo, options: Stre
     end: (saidGoodbye = false) => {
       if (isEnding) return
       isEnding = true
-      linger(socket, from.peer, options.loop)
+      linger(socket, from, options.loop)
       const timer = setTimeout(() => socket.destroy(), LINGER_MS)
       socket.once('close', () => clearTimeout(timer))
       socket.resume()
@@ -129,8 +129,8 @@ export function openSocketStream(socket: Socket, from: StreamInfo, options: Stre
 }
 
 /** A socket that has been ended counts among the connections of its peer until it is closed. */
-export function linger(socket: Socket, peer: string, loop: Loop): void {
+export function linger(socket: Socket, from: StreamInfo, loop: Loop): void {
   if (socket.closed) return
-  loop.lingering(peer)
-  socket.once('close', () => loop.arrived(peer))
+  loop.lingering(from)
+  socket.once('close', () => loop.arrived(from))
 }

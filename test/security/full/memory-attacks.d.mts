@@ -25,7 +25,7 @@ export const pendingLogins: (
   before: number,
   octets?: number,
 ) => Promise<Outcome & { readonly times: readonly number[] }>
-export function passwordFile(users: number): Promise<{ readonly flags: readonly string[]; remove(): void }>
+export const halfHandshakes: Attack
 export const filters: Attack
 export const deepFilters: Attack
 export const sharedGroups: Attack

@@ -1,10 +1,8 @@
 // What one peer, or a few, can make a process hold: each attack grows one thing until it is refused, or until it has sent all that it was asked to.
 import { createSocket } from 'node:dgram'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { DEFAULT_ITERATIONS, hashPassword } from '../../../dist/access/io/password-hash.js'
+import { Duplex } from 'node:stream'
+import { connect as connectTls } from 'node:tls'
 import { Publish } from '../../../dist/mqtt/publish.js'
 import { Client, CONNECT, MIB } from './started.mjs'
 
@@ -185,16 +183,6 @@ export async function sessions({ port }, count, parallel = 50) {
   return { taken, refusals, clients: [] }
 }
 
-/** A password file with `honest 0`, `honest 1`, ..., whose passwords take as long to check as they do by default. */
-export async function passwordFile(users) {
-  const dir = mkdtempSync(join(tmpdir(), 'roost-passwords-'))
-  const path = join(dir, 'passwords')
-  const line = async (_, i) => `honest ${i}:${await hashPassword(Buffer.from('right'), DEFAULT_ITERATIONS)}\n`
-  const lines = await Promise.all(Array.from({ length: users }, line))
-  writeFileSync(path, lines.join(''), { mode: 0o600 })
-  return { flags: ['--password-file', path, '--allow-anonymous'], remove: () => rmSync(dir, { recursive: true }) }
-}
-
 /**
  * CONNECTs of so many octets with wrong passwords, from 16 addresses, which all wait for a hash; after so many milliseconds the users of `passwordFile` log in one after
  * the other, each for the first time. `times`: the milliseconds until each of them got CONNACK, the first with nobody beside it.
@@ -240,6 +228,31 @@ export async function pendingLogins({ port }, count, users, before, octets = 60_
   }
   await Promise.all([flood(), logins()])
   return { taken, refusals, clients: attackers, times }
+}
+
+/** What a client of TLS says first. */
+async function clientHello() {
+  const bytes = await new Promise((resolve) => {
+    const socket = new Duplex({ read: () => {}, write: (chunk, _, done) => done(resolve(chunk)) })
+    connectTls({ socket, servername: 'localhost' }).on('error', () => {})
+  })
+  return bytes
+}
+
+/** TLS connections to `transports` that have said ClientHello, and nothing more. */
+export async function halfHandshakes({ ports }, count) {
+  const hello = await clientHello()
+  const clients = []
+  for (let i = 0; i < count; i += 50) {
+    const open = (_, j) => Client.open(ports.tls, { localAddress: `127.0.1.${1 + ((i + j) % 16)}`, count: true })
+    const some = await Promise.all(Array.from({ length: Math.min(50, count - i) }, open))
+    for (const { socket } of some) if (!socket.closed) socket.write(hello)
+    // Until each has its ServerHello, or none.
+    await Promise.all(some.map((client) => client.count(1)))
+    clients.push(...some)
+  }
+  const open = clients.filter(({ socket }) => !socket.closed).length
+  return { taken: open, refusals: new Map([[-1, count - open]]), clients }
 }
 
 /** Connections that have sent so much of a PUBLISH of 8 MiB, and wait. */

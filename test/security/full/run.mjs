@@ -9,6 +9,7 @@ import { parseArgs } from 'node:util'
 import * as attacks from './memory-attacks.mjs'
 import { fuzz } from './memory-fuzz.mjs'
 import { ATTACKS, onePacket } from './one-packet.mjs'
+import { passwordFile, transports } from './sites.mjs'
 import { Client, CONNECT, encoded, MIB, Started } from './started.mjs'
 
 const { values } = parseArgs({
@@ -396,10 +397,19 @@ async function grows(attack, wanted, flags = []) {
   }
 }
 
+async function manyHandshakes() {
+  const { flags, remove } = transports()
+  try {
+    return await grows((to) => attacks.halfHandshakes(to, 3000), true, [...flags, '--connect-timeout-seconds', '30'])
+  } finally {
+    remove()
+  }
+}
+
 /** Strangers' CONNECTs that wait for a hash, beside honest users who log in. */
 async function manyLogins() {
   const users = 10
-  const { flags, remove } = await attacks.passwordFile(users)
+  const { flags, remove } = await passwordFile(users)
   let honest
   try {
     const told = await grows(
@@ -507,6 +517,7 @@ const CHECKS = [
   ['memory: topic aliases and names', () => grows((to) => attacks.aliases(to, 2000), true)],
   ['memory: filters in one packet', () => grows((to) => attacks.manyFilters(to, 16 * MIB - 20), false)],
   ['memory: logins that wait', manyLogins],
+  ['memory: TLS handshakes', manyHandshakes],
   ['memory: restarts', restarts],
   ['memory: whatever grows', grown],
 ]

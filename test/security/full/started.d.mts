@@ -4,6 +4,7 @@ export const MIB: number
 
 export class Started {
   readonly port: number
+  readonly ports: Readonly<Record<string, number>>
   readonly snPort: number
   readonly lines: readonly {
     readonly msg: string

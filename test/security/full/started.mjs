@@ -19,6 +19,8 @@ export const MIB = 1024 * 1024
 export class Started {
   /** The log. */
   lines = []
+  /** Of its MQTT listeners, by their names. */
+  ports = {}
   /** What it says on standard error, if anything goes wrong in Node.js. */
   errors = []
 
@@ -46,7 +48,10 @@ export class Started {
       createInterface({ input: started.child.stdout }).on('line', (text) => {
         const line = JSON.parse(text)
         started.lines.push(line)
-        if (line.mqtt !== undefined) started.port = line.mqtt.port
+        if (line.mqtt !== undefined) {
+          started.port ??= line.mqtt.port
+          started.ports[line.mqtt.name] = line.mqtt.port
+        }
         if (line.sn !== undefined) started.snPort = line.sn.port
         if (line.msg.startsWith('State is kept')) resolve()
       })
