@@ -37,9 +37,12 @@ export type MemoryCategory =
 export interface OverMemory {
   /** The bound, by its key in the configuration. */
   readonly limit: 'memory_limit' | 'max_memory_per_client' | 'max_memory_per_user' | 'max_memory_per_address'
-  /** With the figures. */
+  /** With the figures: for the log alone. */
   readonly reason: string
 }
+
+/** What the client is told of it: whoever reaches the port can read that, and the figures are about others too. */
+export const memoryWords = ({ limit }: OverMemory): string => `no memory is left (${limit})`
 
 /** Part of the bound that one kind of thing may take for itself, so that something is left for every other kind. */
 const KIND_MAX = 0.5

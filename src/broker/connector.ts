@@ -1,5 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import type { OverMemory } from '../base/memory.ts'
+import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { COST } from '../base/memory-costs.ts'
 import { networkOf } from '../base/networks.ts'
 import { DEFAULT_LINK_SETTINGS, type LinkInfo, type LinkSettings } from '../mqtt/link.ts'
@@ -132,7 +132,10 @@ export class Connector {
       }
     }
     const over = this.#overMemory(old, packet, who.username, info)
-    if (over !== undefined) return refusal(ReasonCode.QUOTA_EXCEEDED, over.reason, over.limit)
+    if (over !== undefined) {
+      const { reason: detail, limit } = over
+      return { reasonCode: ReasonCode.QUOTA_EXCEEDED, reason: memoryWords(over), detail, limit }
+    }
     if (old?.link !== undefined) {
       stats.takeovers++
       const reason = `taken over from ${info.peer}`

@@ -1,5 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import type { OverMemory } from '../base/memory.ts'
+import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
@@ -114,7 +114,8 @@ export class Intake {
     link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: 'the store is full' }), 0)
   }
 
-  #overMemory(now: Instant, link: ClientLink, qos: number, packetId: number, { reason, limit }: OverMemory): void {
+  #overMemory(now: Instant, link: ClientLink, qos: number, packetId: number, over: OverMemory): void {
+    const { reason, limit } = over
     const who = { ...(link.client !== undefined && { client: link.client.key }), peer: link.info.peer }
     this.#context.notice({ code: 'publish-refused', level: 'warn', ...who, reason, limit })
     if (link.version < 5) {
@@ -123,7 +124,7 @@ export class Intake {
     }
     if (qos === 1) link.unacknowledged++
     const type = qos === 1 ? PacketType.PUBACK : PacketType.PUBREC
-    link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: `${reason} (${limit})` }), 0)
+    link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: memoryWords(over) }), 0)
   }
 
   #refuse(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {

@@ -1,5 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import type { OverMemory } from '../base/memory.ts'
+import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { WAITING_BYTES } from '../base/memory-costs.ts'
 import type { TokenBucket } from '../base/token-bucket.ts'
 import type { ClientKind } from '../mqtt/link.ts'
@@ -45,7 +45,10 @@ const STEP_LOOKS = 64
 /** Why a filter is not subscribed to, with the bound that it has reached. */
 interface Refused {
   readonly reasonCode: number
+  /** For SUBACK. */
   readonly reason: string
+  /** For the log, where that may say more. */
+  readonly detail?: string
   readonly limit?: string
 }
 
@@ -113,7 +116,7 @@ export class Subscriber {
           code: 'subscribe-refused',
           level: 'info',
           client: session.key,
-          reason: `reason code 0x${refused.reasonCode.toString(16)}, ${refused.reason}: ${request.filter}`,
+          reason: `reason code 0x${refused.reasonCode.toString(16)}, ${refused.detail ?? refused.reason}: ${request.filter}`,
           ...(refused.limit !== undefined && { limit: refused.limit }),
         })
         continue
@@ -170,7 +173,10 @@ export class Subscriber {
     const crowded = router.crowded(session, filter, limits)
     if (crowded !== undefined) return refusedBy(crowded)
     const over = subscriptions?.has(filter) === true ? undefined : memory.refusal(session, filterBytes(filter))
-    if (over !== undefined) return { reasonCode: ReasonCode.QUOTA_EXCEEDED, ...over }
+    if (over !== undefined) {
+      const { reason: detail, limit } = over
+      return { reasonCode: ReasonCode.QUOTA_EXCEEDED, reason: memoryWords(over), detail, limit }
+    }
     const isSearch = request.retainHandling !== 2 && hasWildcard(filter) && sharedFilter(filter) === undefined
     return isSearch && !lookups.has(now) ? TOO_COSTLY : undefined
   }

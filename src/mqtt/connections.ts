@@ -192,7 +192,7 @@ export class Connections {
         reason,
         limit,
       })
-      this.#end(oldest, ReasonCode.QUOTA_EXCEEDED, `${reason} (${limit})`)
+      this.#end(oldest, ReasonCode.QUOTA_EXCEEDED, `packets that are not whole take too much (${limit})`)
       oldest.link.lost(now, reason)
     }
   }
