@@ -39,6 +39,11 @@ export class Acl {
     )
   }
 
+  /** Whether whoever it is may read and publish everything: `anonymous`, without a user name, or with any. */
+  givesAll(who: 'anonymous' | 'everybody'): boolean {
+    return hasEverything(who === 'anonymous' ? [...this.#anonymous, ...this.#patterns] : this.#patterns)
+  }
+
   /** What this client may do, with its names put into the patterns. */
   rulesFor({ clientId, username }: AclSubject): RuleSet {
     const own = username === undefined ? this.#anonymous : (this.#users.get(username) ?? [])
@@ -49,6 +54,11 @@ export class Acl {
     return new RuleSet([...own, ...patterns])
   }
 }
+
+const hasEverything = (rules: readonly AclRule[]): boolean =>
+  ['read', 'write'].every((right) =>
+    rules.some(({ permission, filter }) => filter === '#' && (permission === right || permission === 'readwrite')),
+  ) && !rules.some(({ permission }) => permission === 'deny')
 
 /**
  * The filter of a pattern with the names in place; `undefined` if it would allow more, or something else, than one level with this very text. A client

@@ -1,25 +1,33 @@
+import { loadAcl } from '../access/io/access-files.ts'
 import { authenticates, type Config, isLoopback, type ListenerConfig, type SnListenerConfig, sensorsAreOpen } from '../config.ts'
+import { type Bound, memoryLimits, processBound } from './memory-limit.ts'
+import { readSensorRules } from './sensor-users.ts'
 
 /**
  * What the threat model of docs/security.md lists and this configuration leaves open: a line for each, which begins with the listener and ends with the
- * option that closes it. A decision of the site, not an error: a bench on a desk needs none of it.
+ * option that closes it. A decision of the site, not an error: a bench on a desk needs none of it. Files that it names have been read without an error.
  */
-export function openPoints(config: Config): readonly string[] {
+export function openPoints(config: Config, bound: Bound = processBound()): readonly string[] {
+  const { warning } = memoryLimits(config, bound)
   return [
     ...config.listeners.flatMap((listener) => ofListener(config, listener).map((what) => `${listener.name}: ${what}`)),
     ...config.snListeners.flatMap((listener) => ofSensors(config, listener).map((what) => `${listener.name}: ${what}`)),
     ...ofAll(config),
+    ...(warning === undefined ? [] : [warning]),
   ]
 }
 
 function ofListener(config: Config, listener: ListenerConfig): string[] {
-  const { allowAnonymous, aclFile, certfile, host, protocol, proxyProtocol, requireCertificate, socketPath, websocketsOrigin } =
+  const { allowAnonymous, aclFile, certfile, host, protocol, proxyProtocol, requireCertificate, socketMode, socketPath } =
     listener
+  const { websocketsOrigin } = listener
   const isPublic = socketPath === undefined && !isLoopback(host)
   const points: string[] = []
   if (allowAnonymous && isPublic) points.push('whoever reaches it may connect without a password (allow_anonymous)')
   else if (allowAnonymous && socketPath === undefined)
     points.push('every user of this machine may connect without a password (password_file, or socket_path with socket_mode)')
+  else if (allowAnonymous && (socketMode & WRITABLE_BY_OTHERS) !== 0)
+    points.push('every user of this machine may connect without a password (socket_mode: "0660", or password_file)')
   if (isPublic && certfile === undefined && !proxyProtocol) {
     const secrets = authenticates(listener) ? 'passwords and messages' : 'messages'
     points.push(`${secrets} can be read and changed on the way, because it is without TLS (certfile, keyfile)`)
@@ -27,6 +35,7 @@ function ofListener(config: Config, listener: ListenerConfig): string[] {
   if (isPublic && certfile !== undefined && requireCertificate === 'no' && !authenticates(listener) && !allowAnonymous)
     points.push('nobody has to show a certificate (require_certificate)')
   if (isPublic && aclFile === undefined) points.push('every client may read and publish everything (acl_file)')
+  if (isPublic && aclFile !== undefined) points.push(...ofAcl(aclFile, allowAnonymous))
   if (isPublic && authenticates(listener) && (config.clientidFile ?? listener.clientidPrefixes) === undefined)
     points.push('a client id belongs to whichever user comes with it first (clientid_file, clientid_prefixes)')
   if (isPublic && proxyProtocol)
@@ -38,12 +47,24 @@ function ofListener(config: Config, listener: ListenerConfig): string[] {
   return points
 }
 
+function ofAcl(aclFile: string, allowAnonymous: boolean): string[] {
+  const acl = loadAcl(aclFile)
+  if (acl.givesAll('everybody')) return ['every client may read and publish everything (acl_file: pattern readwrite #)']
+  if (allowAnonymous && acl.givesAll('anonymous'))
+    return ['whoever comes without a user name may read and publish everything (acl_file: topic readwrite #)']
+  return []
+}
+
 function ofSensors(config: Config, { device, host, standby }: SnListenerConfig): string[] {
   if (device !== undefined || isLoopback(host)) return []
   const points: string[] = []
   if (sensorsAreOpen(config)) points.push('whoever reaches it may connect as any sensor (password_file, then sn_users)')
   else if (config.snUsers === undefined && config.snUsername !== undefined)
     points.push('whoever knows the client id of a sensor is that sensor, from any address (sn_users with networks)')
+  else if (readSensorRules(config).some(({ networks, user }) => user !== 'deny' && networks === undefined))
+    points.push('whoever knows the client id of a sensor is that sensor, from any address (networks in each rule of sn_users)')
+  if (config.roam === 'anywhere')
+    points.push('whoever knows the client id of a sleeping sensor gets its messages, at any address (roam: asleep)')
   points.push('datagrams can be read and changed on the way: MQTT-SN 1.2 has no encryption (a network of its own)')
   if (config.trustedNetworks.length > 0)
     points.push('forged addresses of trusted networks are answered without a proof (trusted_networks, as small as it can be)')
@@ -67,6 +88,9 @@ function ofAll(config: Config): string[] {
   }
   return points
 }
+
+/** Connecting to a Unix socket takes the right to write to its file. */
+const WRITABLE_BY_OTHERS = 0o002
 
 function isPlainHttpElsewhere(text: string): boolean {
   const url = URL.canParse(text) ? new URL(text) : undefined

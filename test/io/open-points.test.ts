@@ -12,7 +12,11 @@ beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), 'roost-'))
   writeFileSync(join(folder, 'passwords'), `alice:$7$210000$${'A'.repeat(16)}$${'A'.repeat(86)}==\n`, { mode: 0o600 })
   writeFileSync(join(folder, 'acl'), 'user alice\ntopic readwrite a/#\n', { mode: 0o600 })
-  writeFileSync(join(folder, 'users.yaml'), 'sensors:\n  - ids: "*"\n    username: field\n    networks: 10.1.0.0/16\n')
+  writeFileSync(join(folder, 'all.acl'), 'pattern readwrite #\n', { mode: 0o600 })
+  writeFileSync(join(folder, 'guests.acl'), 'topic readwrite #\nuser alice\ntopic readwrite #\n', { mode: 0o600 })
+  const rule = '- clients: "*"\n  username: field\n'
+  writeFileSync(join(folder, 'bound.yaml'), `${rule}  networks: 10.1.0.0/16\n- networks: 0.0.0.0/0\n  deny: true\n`)
+  writeFileSync(join(folder, 'unbound.yaml'), `- clients: b*\n  username: b\n  networks: 10.1.0.0/16\n${rule}`)
 })
 afterAll(() => rmSync(folder, { recursive: true }))
 
@@ -53,12 +57,41 @@ describe('what a configuration leaves open', () => {
     ['http_auth_url: https://auth.example.org/login', []],
     ['sn_host: 0.0.0.0\nsn_username: field', ['whoever knows the client id of a sensor', 'no encryption', 'forged addresses']],
     ['sn_host: 0.0.0.0\nsn_username: field\ntrusted_networks: ""', ['whoever knows the client id', 'no encryption']],
+    ['sn_host: 0.0.0.0\nsn_users: FOLDER/bound.yaml', ['no encryption', 'forged addresses']],
+    ['sn_users: FOLDER/unbound.yaml', []],
+    [
+      'sn_host: 0.0.0.0\nsn_users: FOLDER/unbound.yaml',
+      ['from any address (networks in each rule of sn_users)', 'no encryption', 'forged addresses'],
+    ],
+    [
+      'sn_host: 0.0.0.0\nsn_users: FOLDER/bound.yaml\nroam: anywhere',
+      ['at any address (roam: asleep)', 'no encryption', 'forged addresses'],
+    ],
+    ['memory_limit: 1099511627776', ['memory_limit is 1048576 MiB, but ']],
     [
       'sn_host: 0.0.0.0\nsn_username: field\nstandby: true',
       ['whoever knows', 'no encryption', 'forged', 'silence a gateway on standby'],
     ],
   ])('%s', async (yaml, points) => {
     expect(await configOf(`${PASSWORDS}${yaml}\n`)).toEqual(points.map((point) => expect.stringContaining(point)))
+  })
+
+  test.each([
+    [
+      'host: 0.0.0.0\npassword_file: FOLDER/passwords\nacl_file: FOLDER/all.acl',
+      ['every client may read and publish everything'],
+    ],
+    ['host: 0.0.0.0\npassword_file: FOLDER/passwords\nacl_file: FOLDER/guests.acl', []],
+    [
+      'host: 0.0.0.0\nallow_anonymous: true\nacl_file: FOLDER/guests.acl',
+      ['without a user name may read and publish everything (acl_file: topic readwrite #)'],
+    ],
+    ['socket_path: FOLDER/socket\nallow_anonymous: true\nsocket_mode: "0666"', ['without a password (socket_mode: "0660"']],
+    ['socket_path: FOLDER/socket\nallow_anonymous: true\nsocket_mode: "0660"', []],
+    ['socket_path: FOLDER/socket\npassword_file: FOLDER/passwords\nsocket_mode: "0666"', []],
+  ])('%s: rights of everybody', async (yaml, points) => {
+    const found = (await configOf(`memory: true\n${yaml}\n`)).filter((point) => /everything|socket_mode/.test(point))
+    expect(found).toEqual(points.map((point) => expect.stringContaining(point)))
   })
 
   test('everything, where anybody is let in from anywhere', async () => {

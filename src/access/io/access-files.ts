@@ -222,7 +222,8 @@ function warnIfOpen(option: string, path: string, warnings: Set<string>): void {
   if ((statSync(path).mode & 0o077) !== 0) warnings.add(`${option} ${path} is open to other users of this machine: chmod 600`)
 }
 
-function loadAcl(path: string): Acl {
+/** @throws StartError */
+export function loadAcl(path: string): Acl {
   const parsed = parseAcl(read(path, 'acl_file'))
   if ('reason' in parsed) throw wrong('acl_file', path, parsed)
   return parsed
