@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { memoryLimits, processBound } from '../../src/io/memory-limit.ts'
 
@@ -36,4 +39,29 @@ test('this process is bounded by something', () => {
   expect(bytes).toBeGreaterThan(64 * MIB)
   expect(bytes).toBeLessThan(2 ** 50)
   expect(name).toMatch(/heap|memory|ulimit/)
+})
+
+/** What a process that is started so says of its memory. */
+async function toldBy(limit: string): Promise<string> {
+  const main = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
+  const serve = `exec "$0" "${main}" serve --memory --port 0 --sn-port 0 --log-format json`
+  const child = spawn('sh', ['-c', `${limit} && ${serve}`, process.execPath], { stdio: ['ignore', 'pipe', 'inherit'] })
+  try {
+    for await (const line of createInterface({ input: child.stdout })) {
+      const { msg } = JSON.parse(line) as { msg: string }
+      if (msg.startsWith('Clients may make it hold')) return msg
+    }
+    return 'nothing'
+  } finally {
+    child.kill()
+  }
+}
+
+test.runIf(process.platform === 'linux')('ulimit -d bounds the process that is started with it', async () => {
+  const [, mib, , name, all] = /hold (\d+) MiB: (60 %) of what (.+) leaves of (\d+) MiB/.exec(await toldBy('ulimit -d 700000'))!
+  expect(name).toBe('ulimit (max data size)')
+  // What the process has taken by then is not left.
+  expect(Number(all)).toBeGreaterThan(300)
+  expect(Number(all)).toBeLessThan(750)
+  expect(Number(mib)).toBeLessThan(420)
 })
