@@ -1,5 +1,6 @@
 // How long one packet of one peer can hold the event loop: the longest turn of each attack, in CPU time, without sockets. Everything that a packet leads
-// to is done as the loop does it: what it brings, what is written because of that, and then turn by turn what is still due. `npm run bench:turns`
+// to is done as the loop does it: what it brings, what is written because of that, and then turn by turn what is still due. `npm run bench:turns`; with
+// --check it ends with 1 if a turn takes longer than it may, and so does a part of `npm run test:full`.
 import { existsSync, readFileSync } from 'node:fs'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
@@ -10,7 +11,7 @@ import { encodeMessage } from '../dist/mqttsn/encode.js'
 import { Server } from '../dist/server.js'
 import { MemoryStore } from '../dist/store/store.js'
 
-const { values } = parseArgs({ options: { only: { type: 'string' } } })
+const { values } = parseArgs({ options: { only: { type: 'string' }, check: { type: 'boolean', default: false } } })
 
 const encode = (packet, version = 5) => {
   const writer = new ByteWriter()
@@ -397,21 +398,44 @@ const attacks = {
   },
 }
 
+/** Milliseconds that a turn may take. */
+const LONGEST_MAX = 20
+/** One message goes to all of its receivers in one turn: see "One packet of one peer" in docs/security.md. So these may take longer, up to this. */
+const FAN_OUT_MAX = 50
+const FAN_OUT = new Set([
+  'a will for 9,000 receivers',
+  'a message QoS 1 for 9,000 lasting sessions',
+  'the same for 10,000 who are away',
+])
+/** With --check: what the machine does besides makes single turns late, and not each of so many. */
+const TRIES = 6
+
+function measured(prepare) {
+  const { world, attack } = prepare()
+  globalThis.gc?.()
+  world.longest = 0
+  world.total = 0
+  world.turns = 0
+  attack()
+  return world
+}
+
 for (const [name, prepare] of Object.entries(attacks)) {
   if (values.only !== undefined && !name.includes(values.only)) continue
-  const rounds = []
   // The first one is a rehearsal, for a process that is not new.
-  for (let round = 0; round < 3; round++) {
-    const { world, attack } = prepare()
-    globalThis.gc?.()
-    world.longest = 0
-    world.total = 0
-    world.turns = 0
-    attack()
-    if (round > 0) rounds.push(world)
+  measured(prepare)
+  const most = FAN_OUT.has(name) ? FAN_OUT_MAX : LONGEST_MAX
+  let best = measured(prepare)
+  for (let tries = 1; tries < (values.check ? TRIES : 2); tries++) {
+    if (values.check && best.longest <= most) break
+    const again = measured(prepare)
+    if (again.longest < best.longest) best = again
   }
-  const { longest, total, turns } = rounds.sort((a, b) => a.longest - b.longest)[0]
+  const { longest, total, turns } = best
+  const isTooLong = values.check && longest > most
+  if (isTooLong) process.exitCode = 1
+  const head = values.check ? `${isTooLong ? 'FAILED' : 'ok'} ` : ''
   process.stdout.write(
-    `${name.padEnd(82)} longest turn ${longest.toFixed(1).padStart(7)} ms, ${total.toFixed(1)} ms in ${turns} turns\n`,
+    `${head}${name.padEnd(82)} longest turn ${longest.toFixed(1).padStart(7)} ms, ${total.toFixed(1)} ms in ${turns} turns\n`,
   )
 }

@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
-// The second half of `npm run test:full`: the store at full size. 1,000 kills, 500 power cuts, every failure of the disk, 200 copies under traffic;
+// The last part of `npm run test:full` (full.mjs): the store at full size. 1,000 kills, 500 power cuts, every failure of the disk, 200 copies under traffic;
 // and logins beside 1,000 connections that guess passwords.
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,

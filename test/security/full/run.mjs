@@ -1,5 +1,6 @@
-// The lessons that need size, at full size against the started process: `npm run test:full`. One line for each check with its figures, then
-// `N passed, N failed`; ends with 1 if one failed. Takes minutes, on loopback only. -- --only <text> runs those whose title has it.
+// The lessons that need size, at full size against the started process: the first part of `npm run test:full` (../../full.mjs). One line for each check
+// with its figures, then `N passed, N failed`; ends with 1 if one failed. On loopback only; takes 30 to 60 minutes, and an hour more for the fuzzer of
+// memory (--fuzz-minutes). --only <text> runs those whose title has it.
 import { once } from 'node:events'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
