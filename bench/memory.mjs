@@ -1,8 +1,9 @@
 // How near the account of memory is to what things really take: each structure is filled in a `Server` without sockets, and what became reachable is
 // compared with what the account has counted. `node --expose-gc bench/memory.mjs [--check] [--quick] [part of a name]`; with --check it ends
-// with 1 if any is more than 25 % off. Streams, which are mostly Node's and the kernel's, are measured against the started process by `npm run test:full`.
+// with 1 if any is more than 25 % off. Streams, which are mostly Node's and OpenSSL's, are measured by `npm run test:full -- --only "memory: streams"`.
 import process from 'node:process'
 import { ByteWriter } from '../dist/base/bytes.js'
+import { OPEN_ACCESS } from '../dist/broker/access.js'
 import { settle } from '../dist/config.js'
 import { serverOptions } from '../dist/io/roost.js'
 import { encodePacket } from '../dist/mqtt/encode.js'
@@ -19,6 +20,7 @@ const LASTING = { cleanStart: false, properties: { sessionExpiryInterval: 3600 }
 const pad = (text, length) => Buffer.alloc(length, text).toString('latin1')
 
 class Site {
+  ask = false
   #next = 1
   #msgId = 1
 
@@ -38,7 +40,16 @@ class Site {
       maxConnectionsPerAddress: 1e6,
       maxRetainedBytes: 1e12,
     })
-    this.server = new Server({ ...options, store: new MemoryStore(), clock: { epoch: 0 }, notice: () => {}, random: Math.random })
+    // Logins wait for an answer that does not come.
+    const access = { ...OPEN_ACCESS, connect: () => (this.ask ? 'ask' : 0) }
+    this.server = new Server({
+      ...options,
+      access,
+      store: new MemoryStore(),
+      clock: { epoch: 0 },
+      notice: () => {},
+      random: Math.random,
+    })
     this.server.recover(0)
   }
 
@@ -254,6 +265,12 @@ const FILLS = {
       const client = site.connect('reader')
       site.subscribe(client, 'form/#', 0)
     }
+  },
+  // Nobody answers, so what the shell keeps for each (COST.login has it) is not there: as of the size of what they say.
+  'logins that wait, 50,000 octets each': (site) => {
+    const clients = []
+    site.ask = true
+    return () => many(300, (i) => clients.push(site.connect(`c${i}`, { username: 'u', password: Buffer.alloc(50_000) })))
   },
   'half packets': (site) => {
     const clients = Array.from({ length: 200 }, (_, i) => site.connect(`c${i}`))

@@ -4,6 +4,8 @@ import type { Started } from './started.mjs'
 export interface Outcome {
   readonly taken: number
   readonly refusals: ReadonlyMap<number, number>
+  /** Messages that came meanwhile. */
+  readonly deliveries?: readonly { readonly payload: Uint8Array }[]
   readonly clients: readonly { end(): void }[]
 }
 

@@ -69,16 +69,21 @@ async function each(client, count, packetOf, isTaken) {
   let sent = 0
   let answered = 0
   const refusals = new Map()
+  const deliveries = []
   while (answered < count && !client.socket.closed) {
     while (sent < count && sent - answered < 20) client.send(packetOf(sent++))
     const packet = await client.next()
     if (packet === undefined) break
+    if (packet.type === 3) {
+      deliveries.push(packet)
+      continue
+    }
     answered++
     const code = packet.reasonCodes?.[0] ?? packet.reasonCode ?? 0
     if (isTaken(code)) taken++
     else refusals.set(code, (refusals.get(code) ?? 0) + 1)
   }
-  return { taken, refusals }
+  return { taken, refusals, deliveries }
 }
 
 const subscribe = (filter, qos = 1) => ({

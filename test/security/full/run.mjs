@@ -12,6 +12,7 @@ import { fuzz } from './memory-fuzz.mjs'
 import { ATTACKS, onePacket } from './one-packet.mjs'
 import { passwordFile, transports } from './sites.mjs'
 import { Client, CONNECT, encoded, MIB, Started } from './started.mjs'
+import { KINDS, streams } from './streams.mjs'
 
 const { values } = parseArgs({
   options: {
@@ -407,6 +408,16 @@ async function manyHandshakes() {
   }
 }
 
+async function measuredStreams(kind) {
+  const { flags, remove } = transports()
+  try {
+    const slow = ['--sys-interval', '1', '--connect-timeout-seconds', '300']
+    return await against([...OPEN, ...flags, ...slow], (to) => streams(to, wants, kind))
+  } finally {
+    remove()
+  }
+}
+
 /** Strangers' CONNECTs that wait for a hash, beside honest users who log in. */
 async function manyLogins() {
   const users = 10
@@ -519,6 +530,7 @@ const CHECKS = [
   ['memory: filters in one packet', () => grows((to) => attacks.manyFilters(to, 16 * MIB - 20), false)],
   ['memory: logins that wait', manyLogins],
   ['memory: TLS handshakes', manyHandshakes],
+  ...KINDS.map((kind) => [`memory: streams, ${kind}`, () => measuredStreams(kind)]),
   ['memory: restarts', restarts],
   ['memory: whatever grows', grown],
 ]
