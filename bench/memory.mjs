@@ -164,6 +164,16 @@ const FILLS = {
   'sessions of absent clients': (site) => () => many(20_000, (i) => site.close(site.connect(`device ${i}`, LASTING))),
   'sessions with users': (site) => () =>
     many(20_000, (i) => site.close(site.connect(`device ${i}`, { ...LASTING, username: `user ${i}` }))),
+  'sessions with long user names': (site) => () =>
+    many(2000, (i) => site.close(site.connect(`device ${i}`, { ...LASTING, username: pad(`user ${i} `, 5000) }))),
+  'sessions with long client ids': (site) => () =>
+    many(2000, (i) => site.close(site.connect(pad(`device ${i} `, 5000), LASTING))),
+  'client ids in what they have retained': (site) => () =>
+    many(2000, (i) => {
+      const writer = site.connect(pad(`writer ${i} `, 5000))
+      site.publish(writer, `kept/${i}`, Buffer.alloc(1), { retain: true })
+      site.close(writer)
+    }),
   wills: (site) => {
     many(10_000, (i) => site.connect(`device ${i}`))
     const will = (i) => ({ topic: `will/of/${i}`, payload: Buffer.alloc(200), qos: 1, retain: false, properties: {} })

@@ -22,8 +22,12 @@ export const COST = {
   route: 110,
   /** A `Target` of a route. */
   target: 84,
-  /** A `Session` with its owner and its place among the others, beside its key. */
-  session: 800,
+  /** A `Session` with its place among the others, beside its client id and its author. */
+  session: 680,
+  /** An `Author` with its owner, beside their names. */
+  author: 130,
+  /** What a client has retained, and its place among the others. */
+  retainedShare: 120,
   /** What the conversation of a session that somebody is connected to takes: a `ClientLink` and its lanes. */
   link: 900,
   /** A login that waits: its CONNECT, the question about it and its place among those that wait for a hash or a service. */

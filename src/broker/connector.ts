@@ -1,12 +1,14 @@
 import type { Instant } from '../base/machine.ts'
 import { memoryWords, type OverMemory } from '../base/memory.ts'
-import { COST } from '../base/memory-costs.ts'
+import { COST, stringBytes } from '../base/memory-costs.ts'
 import { networkOf } from '../base/networks.ts'
-import { DEFAULT_LINK_SETTINGS, type LinkInfo, type LinkSettings } from '../mqtt/link.ts'
+import { ownerBytes } from '../mqtt/author.ts'
+import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { bridgeOfStateTopic, exceedsBytes, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
+import type { StoredOwner } from '../store/store.ts'
 import { type ClientIdUse, type Identity, mayPublish } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import { hasUserName, prefixOf } from './client-id-prefix.ts'
@@ -131,7 +133,8 @@ export class Connector {
         return refusal(ReasonCode.QUOTA_EXCEEDED, `too many sessions (${limit})`)
       }
     }
-    const over = this.#overMemory(old, packet, who.username, info)
+    const owner = this.#ownerOf(identity, info.peer)
+    const over = this.#overMemory(old, packet, clientId, owner)
     if (over !== undefined) {
       const { reason: detail, limit } = over
       return { reasonCode: ReasonCode.QUOTA_EXCEEDED, reason: memoryWords(over), detail, limit }
@@ -154,8 +157,7 @@ export class Connector {
       expirySeconds,
       will: packet.will,
       identity,
-      verified: who.verified,
-      peer: info.peer,
+      owner,
       mountPoint: (info.settings ?? DEFAULT_LINK_SETTINGS).mountPoint,
       bridge: packet.bridge,
     })
@@ -168,14 +170,23 @@ export class Connector {
     return session
   }
 
-  /** Whoever has a session may come back to it, with a will that is larger by little. */
-  #overMemory(old: Session | undefined, { will }: Connect, username: string | undefined, info: LinkInfo): OverMemory | undefined {
+  #ownerOf({ username, listener, grant, verified }: Identity, peer: string): StoredOwner {
+    const rights = this.#context.access.stored(grant)
+    const address = networkOf(peer)
+    const named: StoredOwner =
+      address === undefined ? { username, listener, verified } : { username, listener, verified, address }
+    return rights === undefined ? named : { ...named, rights }
+  }
+
+  /** Whoever has a session may come back to it, with a will and names that are a little longer. */
+  #overMemory(old: Session | undefined, { will }: Connect, clientId: string, owner: StoredOwner): OverMemory | undefined {
     const { memory } = this.#context
+    const wanted = willBytes(will) + ownerBytes(owner)
     if (old === undefined) {
-      const newcomer = memory.shares.newcomer(username, networkOf(info.peer))
-      return memory.refusal(newcomer, COST.session + COST.link + willBytes(will))
+      const newcomer = memory.shares.newcomer(owner.username, owner.address)
+      return memory.refusal(newcomer, COST.session + COST.author + COST.link + 2 * stringBytes(clientId) + wanted)
     }
-    const more = willBytes(will) - willBytes(old.will) - WILL_FREE_BYTES
+    const more = wanted - Math.max(FREE_BYTES, willBytes(old.will) + ownerBytes(old.owner))
     return more > 0 ? memory.refusal(old, more) : undefined
   }
 
@@ -239,8 +250,8 @@ export class Connector {
   }
 }
 
-/** Bytes of a will that whoever comes back to a session may have, whatever the memory. */
-const WILL_FREE_BYTES = 2048
+/** Bytes of will and names that whoever comes back to a session may have, whatever the memory. */
+const FREE_BYTES = 2048
 
 /**
  * 5.0 assigns a name, whatever Clean Start says (MQTT-3.1.3-6); in 3.1.1 there is nothing to come back to without one

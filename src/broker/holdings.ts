@@ -1,4 +1,5 @@
 import { COST, stringBytes } from '../base/memory-costs.ts'
+import type { Author } from '../mqtt/author.ts'
 import type { Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { Held, type Publish, propertyBytes } from '../mqtt/publish.ts'
@@ -11,6 +12,8 @@ import type { BrokerContext } from './context.ts'
 export class Holdings {
   /** Bytes of the sessions themselves. */
   sessions = 0
+  /** Bytes of the names of whoever has a session, or has published what is still there. */
+  authors = 0
   /** Bytes. */
   wills = 0
   /** Bytes of messages that wait, are in flight or retained. */
@@ -34,6 +37,8 @@ export class Holdings {
     message.held ??= new Held()
     const { held } = message
     if (held.places++ > 0) return
+    held.author = message.author
+    this.keep(held.author)
     // Once it is in a buffer of its own it stays as it is.
     if (held.bytes === 0 || !message.owned) held.bytes = messageBytes(message)
     this.messages += held.bytes
@@ -41,7 +46,19 @@ export class Holdings {
 
   /** One place fewer. */
   release({ held }: Publish): void {
-    if (--held!.places === 0) this.messages -= held!.bytes
+    if (--held!.places > 0) return
+    this.messages -= held!.bytes
+    this.drop(held!.author)
+  }
+
+  /** One more session or message has this author. */
+  keep(author: Author): void {
+    if (author.places++ === 0) this.authors += author.bytes
+  }
+
+  /** One fewer. */
+  drop(author: Author): void {
+    if (--author.places === 0) this.authors -= author.bytes
   }
 
   /** It was taken out of a buffer that it shared. */
@@ -73,7 +90,7 @@ export function countMemory(
   sessions: { readonly connected: number },
   handshakes: { readonly bytes: number },
 ): void {
-  memory.count('sessions', () => holdings.sessions + sessions.connected * COST.link)
+  memory.count('sessions', () => holdings.sessions + holdings.authors + sessions.connected * COST.link)
   memory.count('handshakes', () => handshakes.bytes)
   memory.count('wills', () => holdings.wills)
   memory.count('subscriptions', () => router.bytes)

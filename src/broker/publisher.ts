@@ -124,8 +124,7 @@ export class Publisher {
   accept(now: Instant, from: Session, message: Publish, receipt: number, isWill = false): Lsn | 'full' {
     this.pressed = undefined
     this.over = undefined
-    message.from = from.key
-    if (message.retain) message.source = from.owner
+    message.author = from.author
     const expiry = message.properties.messageExpiryInterval
     // 0 is for whoever listens now: nothing lives for less than the second that it is counted in.
     if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000
@@ -376,8 +375,8 @@ export class Publisher {
   #overMemory(from: Session, message: Publish): OverMemory | undefined {
     const { retained, memory } = this.#context
     const besides = retained.retainedBy(from.key)
-    if (memory.refusal(from, growthAtMost(message), retained.memory, besides) === undefined) return undefined
-    const more = retained.growth(message)
+    if (memory.refusal(from, growthAtMost(message, from.author), retained.memory, besides) === undefined) return undefined
+    const more = retained.growth(message, from.author)
     return more <= 0 ? undefined : memory.refusal(from, more, retained.memory, besides)
   }
 

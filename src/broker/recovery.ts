@@ -1,6 +1,7 @@
 import type { Instant } from '../base/machine.ts'
+import { Author, isSameOwner } from '../mqtt/author.ts'
 import { Held, type Publish } from '../mqtt/publish.ts'
-import { type BrokerRecord, type SessionKey, type StoredDelivery, wallTime } from '../store/store.ts'
+import { type BrokerRecord, type SessionKey, type StoredDelivery, type StoredMessage, wallTime } from '../store/store.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { Inflight, Queued, type Session, sessionOf } from './session.ts'
@@ -39,6 +40,8 @@ export class Recovery {
   readonly #payloads = new Map<number, Publish>()
   /** The last message of each topic and length. */
   readonly #twins = new Map<string, Publish>()
+  /** Of messages whose sessions have gone. */
+  readonly #authors = new Map<string, Author>()
   /** Messages that expire, in whichever places they are. */
   #expiring: Publish[] = []
   #highestMessageId = 0
@@ -74,7 +77,7 @@ export class Recovery {
       case 'session':
         session.expirySeconds = record.expirySeconds
         session.will = record.will === null ? undefined : restoredWill(record.will)
-        session.owner = record.owner
+        if (!isSameOwner(session.owner, record.owner)) this.#sessions.own(session, new Author(session.key, record.owner))
         session.username = record.owner.username
         session.listener = record.owner.listener
         session.grant = record.owner.rights === undefined ? undefined : this.#context.access.restored(record.owner.rights)
@@ -113,6 +116,7 @@ export class Recovery {
     publisher.skipMessageIds(this.#highestMessageId)
     this.#payloads.clear()
     this.#twins.clear()
+    this.#authors.clear()
     for (const { session, waiting, sent } of this.#restored.values()) {
       for (const id of sent?.values() ?? []) {
         const { queued, packetId, released } = waiting.get(id)!
@@ -151,7 +155,7 @@ export class Recovery {
   #message(record: Extract<BrokerRecord, { type: 'message' }>): void {
     const { id, deliveries, receipt, retains, willOf } = record
     this.#highestMessageId = Math.max(this.#highestMessageId, id)
-    const message = this.#withoutTwin(restoredMessage(record.message))
+    const message = this.#withoutTwin(restoredMessage(record.message, this.#authorOf(record.message)))
     if (message.expiresAt !== undefined) this.#expiring.push(message)
     message.id = id
     for (const delivery of deliveries) this.#queue(delivery, message)
@@ -166,6 +170,19 @@ export class Recovery {
     else this.#context.retained.set(message.topic, message)
   }
 
+  /** One object for all messages that have the same author, and for its session if there is one: each record has the names anew. */
+  #authorOf({ from, retain, source }: StoredMessage): Author {
+    const known = this.#last?.key === from ? this.#last : this.#sessions.byKey(from)
+    if (known !== undefined && (retain ? isSameOwner(known.author.owner, source) : true)) return known.author
+    const names = source === undefined ? from : JSON.stringify([from, source])
+    let author = this.#authors.get(names)
+    if (author === undefined) {
+      author = new Author(from, source)
+      this.#authors.set(names, author)
+    }
+    return author
+  }
+
   /**
    * Copies of a message have records of their own, one for each session that was sent the same retained message for example. They shared a buffer when they
    * were made, and do again, or a process could not hold what the one before did.
@@ -173,7 +190,7 @@ export class Recovery {
   #withoutTwin(message: Publish): Publish {
     const key = `${message.payloadLength} ${message.topic}`
     const twin = this.#twins.get(key)
-    if (twin === undefined || twin.payload.some((byte, i) => byte !== message.buffer[message.payloadStart + i])) {
+    if (twin?.author !== message.author || twin.payload.some((byte, i) => byte !== message.buffer[message.payloadStart + i])) {
       this.#twins.set(key, message)
       return message
     }

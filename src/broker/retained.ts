@@ -3,6 +3,7 @@ import type { Instant } from '../base/machine.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import type { Holder, Shares, Tally } from '../base/shares.ts'
 import { Timer, Timers } from '../base/timers.ts'
+import { type Author, isSameOwner } from '../mqtt/author.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { SessionKey } from '../store/store.ts'
 import { type Holdings, messageBytes } from './holdings.ts'
@@ -25,6 +26,8 @@ export class Retained {
   #branches = 0
   #levelBytes = 0
   #messageBytes = 0
+  /** Of those who have retained them. */
+  #authorBytes = 0
   /** Those that expire. */
   readonly #expiries = new Timers<Publish>()
 
@@ -40,25 +43,27 @@ export class Retained {
     return this.#byClient.get(key)?.heldBytes ?? 0
   }
 
-  /** What all retained messages take in memory, with the levels of their topics. */
+  /** What all retained messages take in memory, with the levels of their topics and the names of who has retained them. */
   get memory(): number {
-    return this.levelBytes + this.#messageBytes
+    return this.levelBytes + this.#messageBytes + this.#authorBytes
   }
 
-  /** How much more that would be with this message. */
-  growth(message: Publish): number {
+  /** How much more that would be with this message of this author. */
+  growth(message: Publish, author: Author): number {
     let node: Node | undefined = this.#root
     let more = messageBytes(message)
     for (const level of message.topic.split('/')) {
       node = node?.children?.get(level)
       if (node === undefined) more += COST.level + COST.map + stringBytes(level)
     }
+    const known = this.#byClient.get(author.key)?.author
+    if (known === undefined || !isSameOwner(known.owner, author.owner)) more += author.bytes
     return more - (node?.counted ?? 0)
   }
 
-  /** What the levels of the topics take in memory, beside the messages. */
+  /** What the levels of the topics take in memory, and the table of who has retained something, beside the messages. */
   get levelBytes(): number {
-    return this.#levels * COST.level + this.#branches * COST.map + this.#levelBytes
+    return this.#levels * COST.level + this.#branches * COST.map + this.#levelBytes + this.#byClient.size * COST.retainedShare
   }
 
   get count(): number {
@@ -170,19 +175,31 @@ export class Retained {
     }
   }
 
-  #share({ from, source }: Publish, bytes: number): void {
-    if (this.#shares === undefined || source === undefined) return
-    let share = this.#byClient.get(from)
+  /** The share of whoever has published it. What it has retained in sessions before has the same author, if it was the same user. */
+  #shareOf(message: Publish): RetainedShare | undefined {
+    const { author } = message
+    if (this.#shares === undefined || author.owner === undefined) return undefined
+    let share = this.#byClient.get(author.key)
     if (share === undefined) {
-      share = new RetainedShare()
-      this.#byClient.set(from, share)
-      this.#shares.assign(share, source.username, undefined)
-    }
+      share = new RetainedShare(author)
+      this.#byClient.set(author.key, share)
+      this.#holdings?.keep(author)
+      this.#authorBytes += author.bytes
+      this.#shares.assign(share, author.owner.username, undefined)
+    } else if ((message.held?.places ?? 0) === 0 && isSameOwner(share.author.owner, author.owner)) message.author = share.author
+    return share
+  }
+
+  #grow(share: RetainedShare | undefined, bytes: number): void {
+    this.#messageBytes += bytes
+    if (share === undefined) return
     share.heldBytes += bytes
-    this.#shares.settle(share)
-    if (share.heldBytes > 0) return
-    this.#shares.forget(share)
-    this.#byClient.delete(from)
+    this.#shares!.settle(share)
+    if (share.heldBytes > share.author.bytes) return
+    this.#shares!.forget(share)
+    this.#byClient.delete(share.author.key)
+    this.#holdings?.drop(share.author)
+    this.#authorBytes -= share.author.bytes
   }
 
   #replace(node: Node, message: Publish | undefined): void {
@@ -190,15 +207,18 @@ export class Retained {
       this.#count--
       this.#bytes -= node.message.weight
       this.#holdings?.release(node.message)
+      this.#grow(node.share, -node.counted)
     }
-    if (node.message !== undefined) this.#share(node.message, -node.counted)
-    this.#messageBytes -= node.counted
     node.counted = 0
+    node.share = undefined
     if (message !== undefined) {
+      const share = this.#shareOf(message)
       this.#holdings?.hold(message)
+      node.share = share
       node.counted = message.held?.bytes ?? messageBytes(message)
-      this.#messageBytes += node.counted
-      this.#share(message, node.counted)
+      // Names that the share has not are in memory for this message.
+      if (share !== undefined && share.author !== message.author) node.counted += message.author.bytes
+      this.#grow(share, node.counted)
       this.#count++
       this.#bytes += message.weight
     }
@@ -213,15 +233,22 @@ export class Retained {
 }
 
 /** What `growth` gives at most, as if each character were a level: enough to know where there is plenty of room. */
-export const growthAtMost = (message: Publish): number =>
-  messageBytes(message) + (message.topic.length + 1) * (COST.level + COST.map + COST.string + 2)
+export const growthAtMost = (message: Publish, author: Author): number =>
+  messageBytes(message) + author.bytes + (message.topic.length + 1) * (COST.level + COST.map + COST.string + 2)
 
 /** What one client has retained. */
 class RetainedShare implements Holder {
-  heldBytes = 0
+  /** Of the first of its messages. */
+  readonly author: Author
+  heldBytes: number
   tallied = 0
   user: Tally | undefined = undefined
   address: Tally | undefined = undefined
+
+  constructor(author: Author) {
+    this.author = author
+    this.heldBytes = author.bytes
+  }
 }
 
 interface Node {
@@ -230,11 +257,19 @@ interface Node {
   /** When it was retained, among all that were. */
   sequence: number
   expiry: Timer<Publish> | undefined
-  /** Bytes that its message counts for. */
+  /** Bytes that its message counts for, and for whom. */
   counted: number
+  share: RetainedShare | undefined
 }
 
-const newNode = (): Node => ({ children: undefined, message: undefined, sequence: 0, expiry: undefined, counted: 0 })
+const newNode = (): Node => ({
+  children: undefined,
+  message: undefined,
+  sequence: 0,
+  expiry: undefined,
+  counted: 0,
+  share: undefined,
+})
 
 /** The children that this level of a filter matches. Those that come while they are looked at come too, those that go do not. */
 function childrenOf({ children }: Node, level: string, isFirst: boolean): Iterator<Node> {

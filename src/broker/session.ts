@@ -4,6 +4,7 @@ import { COST, stringBytes, WAITING_BYTES } from '../base/memory-costs.ts'
 import type { Holder, Tally } from '../base/shares.ts'
 import type { SmallMap } from '../base/small-map.ts'
 import { Timer } from '../base/timers.ts'
+import { Author } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { QoS, Will } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
@@ -99,8 +100,8 @@ export class Session implements Identity, Holder {
   listener = ''
   grant: object | undefined = undefined
   certified = false
-  /** User and listener as one object, for what outlives the conversation. */
-  owner: StoredOwner = NOBODY
+  /** Its key, and its user and listener, for what outlives the conversation. */
+  author: Author
   /** The open conversation, if there is one. */
   link: ClientLink | undefined = undefined
   /** Seconds that the session outlives its connection; 0 ends with it, Infinity never ends. */
@@ -169,11 +170,16 @@ export class Session implements Identity, Holder {
     this.clientId = clientId
     this.key = key
     this.#holdings = holdings
+    this.author = new Author(key, NO_OWNER)
   }
 
-  /** Bytes of the session alone, without what is in it. */
+  get owner(): StoredOwner {
+    return this.author.owner ?? NO_OWNER
+  }
+
+  /** Bytes of the session alone, without its author and what is in it. */
   get ownBytes(): number {
-    return COST.session + 2 * stringBytes(this.key)
+    return COST.session + stringBytes(this.clientId)
   }
 
   get verified(): boolean {
@@ -193,7 +199,7 @@ export class Session implements Identity, Holder {
   get heldBytes(): number {
     if (this.ended) return 0
     const waiting = this.queuedBytes + this.inflightBytes + (this.queueLength + (this.inflight?.size ?? 0)) * WAITING_BYTES
-    return this.ownBytes + this.filterBytes + this.keptBytes + willBytes(this.#will) + waiting
+    return this.ownBytes + this.author.bytes + this.filterBytes + this.keptBytes + willBytes(this.#will) + waiting
   }
 
   get queueLength(): number {
@@ -421,7 +427,7 @@ const UNRECORDED_MAX = 64
 /** Ids that are passed over because they are in flight: as many as a sensor's window may be (sn_inflight_messages). */
 const WINDOW_MAX = 16
 const NO_TIMERS: readonly Timer<SessionTimer>[] = []
-const NOBODY: StoredOwner = { username: undefined, listener: '', verified: false }
+const NO_OWNER: StoredOwner = { username: undefined, listener: '', verified: false }
 
 export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `${kind}:${clientId}`
 

@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
-import { networkOf } from '../base/networks.ts'
 import type { Timers } from '../base/timers.ts'
+import { Author, isSameOwner } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
 import { Publish } from '../mqtt/publish.ts'
@@ -30,10 +30,8 @@ export interface SessionRequest {
   readonly expirySeconds: number
   readonly will: Will | undefined
   readonly identity: Identity
-  /** Somebody vouches for the user name. */
-  readonly verified: boolean
-  /** Where the client is. */
-  readonly peer: string
+  /** The same for what outlives the conversation. */
+  readonly owner: StoredOwner
   /** Where the topics of this conversation begin: the client names none outside, and is shown none. */
   readonly mountPoint: string
   readonly bridge: boolean
@@ -103,14 +101,34 @@ export class Sessions {
 
   /** For the replay: a session that the store knows. */
   restore(session: Session): void {
-    this.#byKey.set(session.key, session)
-    this.#context.holdings.sessions += session.ownBytes
+    this.#enter(session)
   }
 
   /** For the replay: it came to its end after all. */
   unrestore(session: Session): void {
+    this.#leave(session)
+  }
+
+  #enter(session: Session): void {
+    const { holdings } = this.#context
+    this.#byKey.set(session.key, session)
+    holdings.sessions += session.ownBytes
+    holdings.keep(session.author)
+  }
+
+  #leave(session: Session): void {
+    const { holdings } = this.#context
     this.#byKey.delete(session.key)
-    this.#context.holdings.sessions -= session.ownBytes
+    holdings.sessions -= session.ownBytes
+    holdings.drop(session.author)
+  }
+
+  /** Whose one of the sessions is, from now on. */
+  own(session: Session, author: Author): void {
+    const { holdings } = this.#context
+    holdings.keep(author)
+    holdings.drop(session.author)
+    session.author = author
   }
 
   /** After the replay: whose the sessions are, and what they hold, is known. */
@@ -169,13 +187,8 @@ export class Sessions {
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
     this.#tellEnds()
     if (this.#untold.has(session.key) && (persistent || !present)) return 'full'
+    const { owner } = request
     const { username, listener, grant, certified } = request.identity
-    const rights = this.#context.access.stored(grant)
-    const address = networkOf(request.peer)
-    const { verified } = request
-    const named: StoredOwner =
-      address === undefined ? { username, listener, verified } : { username, listener, verified, address }
-    const owner: StoredOwner = rights === undefined ? named : { ...named, rights }
     let lsn: Lsn | 'full' = 0
     if (persistent && !(present && isRecorded(session, request, owner))) {
       const will = request.will === undefined ? null : storedWill(request.will)
@@ -192,14 +205,13 @@ export class Sessions {
     session.listener = listener
     session.grant = grant
     session.certified = certified
-    session.owner = owner
+    if (!present) this.#enter(session)
+    if (!isSameOwner(session.owner, owner)) this.own(session, new Author(session.key, owner))
     this.#disarm(session)
-    this.#byKey.set(session.key, session)
     session.resumed ||= present
     this.#shares.hold(session, holderOf(kind, owner))
     this.#shares.used(session)
-    if (!present) this.#context.holdings.sessions += session.ownBytes
-    this.#context.memory.shares.assign(session, username, address)
+    this.#context.memory.shares.assign(session, username, owner.address)
     this.#context.memory.shares.settle(session)
     // A client that only comes back may read what it did: nothing in the routes depends on its connection.
     if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
@@ -403,11 +415,10 @@ export class Sessions {
     session.ended = true
     session.clear()
     this.#context.memory.shares.forget(session)
-    this.#context.holdings.sessions -= session.ownBytes
     this.#disarm(session)
     expiry.forget(session)
     if (session.persistent) this.#recordEnd(session.key)
-    this.#byKey.delete(session.key)
+    this.#leave(session)
     this.#shares.release(session)
     return true
   }

@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import type { Author } from '../mqtt/author.ts'
 import type { Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { Publish } from '../mqtt/publish.ts'
@@ -21,12 +22,11 @@ export function storedMessage(clock: WallClock, message: Publish): StoredMessage
 }
 
 /** Its time of expiry is by the store's time line, until `restoreExpiry`. */
-export function restoredMessage(stored: StoredMessage): Publish {
+export function restoredMessage(stored: StoredMessage, author: Author): Publish {
   const properties = (stored.properties ?? {}) as Properties
   const message = Publish.of(stored.topic, stored.payload, stored.qos, stored.retain, 0, properties)
   message.owned = true
-  message.from = stored.from
-  message.source = stored.source
+  message.author = author
   if (stored.expiresAt !== undefined) message.expiresAt = stored.expiresAt
   return message
 }

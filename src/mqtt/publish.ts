@@ -1,5 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Lsn, SessionKey, StoredOwner } from '../store/store.ts'
+import { type Author, NOBODY } from './author.ts'
 import type { ProtocolVersion, QoS } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 
@@ -38,9 +39,7 @@ export class Publish {
   receiptLsn: Lsn = 0
   /** Name of the message in the store; 0 while it has none. */
   id = 0
-  from: SessionKey = ''
-  /** Of a retained message: who published it, so that the right to do so can be asked about again. */
-  source: StoredOwner | undefined = undefined
+  author: Author = NOBODY
   expiresAt: Instant | undefined = undefined
   /** What counts it in the account of memory, together with its copies, which share its buffer; made when it has to wait. */
   held: Held | undefined = undefined
@@ -89,12 +88,20 @@ export class Publish {
   /** The same content as a message of its own, without what the broker noted on this one. */
   copy(): Publish {
     const copy = Publish.of(this.topic, this.payload, this.qos, this.retain, 0, this.properties)
-    copy.from = this.from
-    copy.source = this.source
+    copy.author = this.author
     copy.expiresAt = this.expiresAt
     copy.owned = this.owned
     copy.held = this.held
     return copy
+  }
+
+  get from(): SessionKey {
+    return this.author.key
+  }
+
+  /** Of a retained message: who published it, so that the right to do so can be asked about again. */
+  get source(): StoredOwner | undefined {
+    return this.retain ? this.author.owner : undefined
   }
 
   /**
@@ -141,6 +148,8 @@ export class Publish {
 export class Held {
   places = 0
   bytes = 0
+  /** Is in the account as well. */
+  author: Author = NOBODY
 }
 
 /** What a user property takes in memory beside its text. */

@@ -92,6 +92,8 @@ const ATTACKS: readonly Attack[] = [
   bounded('wire forms', (to) => attacks.wireForms(to, 20), atMost('wire_forms', FORMS_MAX)),
   of('readers that do not read', (to) => attacks.outputs(to, 20, 20, MIB), 'max_memory_per_address', NOBODY),
   of('topic aliases', (to) => attacks.aliases(to, 500), 'memory_limit'),
+  of('user names of 60,000 octets', (to) => attacks.userNames(to, 1200), 'max_memory_per_address'),
+  of('client ids of 60,000 octets, in what they retained', (to) => attacks.retainers(to, 1200), 'memory_limit'),
   of('four million filters in one packet', (to) => attacks.manyFilters(to, 16 * MIB - 20), 'max_receive_buffer_bytes', NOBODY),
 ]
 

@@ -42,3 +42,5 @@ export const outputs: Attack
 export const aliases: Attack
 export const manyFilters: Attack
 export const registers: Attack
+export const userNames: Attack
+export const retainers: Attack

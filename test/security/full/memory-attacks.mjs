@@ -409,3 +409,41 @@ export async function registers({ snPort }, sensors, names, octets = 65_000) {
   }
   return { taken, refusals, clients: sockets.map((socket) => ({ end: () => socket.close() })) }
 }
+
+const ELSEWHERE = { localAddress: '127.0.0.9' }
+
+/** Connects clients one after the other, from another address than everybody else; `then` gives the reason code of what each does. */
+async function comeAndGo({ port }, count, optionsOf, then = async () => 0) {
+  let taken = 0
+  let next = 0
+  const refusals = new Map()
+  const one = async () => {
+    while (next < count) {
+      const i = next++
+      const client = await Client.connected(port, optionsOf(i), ELSEWHERE)
+      const code = client.connack?.reasonCode || (client.connack === undefined ? -1 : await then(client, i))
+      if (granted(code)) taken++
+      else refusals.set(code, (refusals.get(code) ?? 0) + 1)
+      client.end()
+      if (code === -1) return
+    }
+  }
+  await Promise.all(Array.from({ length: 8 }, one))
+  return { taken, refusals, clients: [] }
+}
+
+/** Lasting sessions with user names of 60,000 octets. */
+export const userNames = (to, count) =>
+  comeAndGo(to, count, (i) => ({ ...LASTING, clientId: `named ${i}`, username: `${i} ${LONG}`.slice(0, 60_000) }))
+
+/** Client ids of 60,000 octets that retain one octet each, and leave. */
+export const retainers = (to, count) =>
+  comeAndGo(
+    to,
+    count,
+    (i) => ({ clientId: `${i} ${LONG}`.slice(0, 60_000) }),
+    async (client, i) => {
+      client.publish(`retained by/${i}`, 'x', { qos: 1, retain: true })
+      return (await client.next())?.reasonCode ?? -1
+    },
+  )

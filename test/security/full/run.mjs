@@ -527,6 +527,8 @@ const CHECKS = [
   ['memory: wire forms', () => grows((to) => attacks.wireForms(to, 100), true)],
   ['memory: readers that do not read', () => grows((to) => attacks.outputs(to, 200, 40), false)],
   ['memory: topic aliases and names', () => grows((to) => attacks.aliases(to, 2000), true)],
+  ['memory: user names of 60,000 octets', () => grows((to) => attacks.userNames(to, 10_000), true)],
+  ['memory: client ids of 60,000 octets', () => grows((to) => attacks.retainers(to, 10_000), true)],
   ['memory: filters in one packet', () => grows((to) => attacks.manyFilters(to, 16 * MIB - 20), false)],
   ['memory: logins that wait', manyLogins],
   ['memory: TLS handshakes', manyHandshakes],
