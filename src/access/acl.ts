@@ -1,4 +1,6 @@
+import { stringBytes } from '../base/memory-costs.ts'
 import { covers, intersection, topicFilterError } from '../mqtt/topics.ts'
+import { Answers, type Remembered } from './remembered.ts'
 
 export type Permission = 'read' | 'write' | 'readwrite' | 'deny'
 
@@ -51,7 +53,7 @@ export class Acl {
       const filter = withNames(rule, clientId, username)
       return filter === undefined ? [] : [{ permission: rule.permission, filter }]
     })
-    return new RuleSet([...own, ...patterns])
+    return new RuleSet([...own, ...patterns], own.length)
   }
 }
 
@@ -82,8 +84,10 @@ function withNames({ permission, filter }: AclRule, clientId: string, username: 
 const isPlain = (name: string, isFirst: boolean): boolean =>
   name !== '' && !/[+#/\0]/.test(name) && !(isFirst && name.startsWith('$'))
 
-/** Topics remembered with their answers, per client and question. */
-const REMEMBERED_MAX = 256
+/** What a `RuleSet` takes for itself, for each of its rules, and for one that is its own beside the filter. */
+const RULES_BYTES = 500
+const RULE_BYTES = 24
+const OWN_RULE_BYTES = 40
 
 /** The rules of one client. A denial wins over whatever else is allowed; what no rule allows is denied. */
 export class RuleSet {
@@ -91,11 +95,16 @@ export class RuleSet {
   readonly #read: readonly string[]
   readonly #write: readonly string[]
   readonly #deny: readonly string[]
-  /** Devices repeat their topics. */
-  readonly #published = new Map<string, boolean>()
+  readonly #answers = new Answers()
+  /** What it takes in memory, without its answers. */
+  readonly bytes: number
 
-  constructor(rules: readonly AclRule[]) {
+  /** `shared`: so many of the first rules are those of others, too. */
+  constructor(rules: readonly AclRule[], shared = 0) {
     this.rules = rules
+    const own = rules.slice(shared)
+    const filterBytes = own.reduce((sum, { filter }) => sum + stringBytes(filter), 0)
+    this.bytes = RULES_BYTES + rules.length * RULE_BYTES + own.length * OWN_RULE_BYTES + filterBytes
     const filtersOf = (...permissions: Permission[]): string[] =>
       rules.filter(({ permission }) => permissions.includes(permission)).map(({ filter }) => filter)
     this.#read = filtersOf('read', 'readwrite')
@@ -103,12 +112,11 @@ export class RuleSet {
     this.#deny = filtersOf('deny')
   }
 
-  mayPublish(topic: string): boolean {
-    const known = this.#published.get(topic)
+  mayPublish(topic: string, remembered?: Remembered): boolean {
+    const known = this.#answers.known.get(topic)
     if (known !== undefined) return known
     const may = this.#allows(this.#write, topic)
-    if (this.#published.size >= REMEMBERED_MAX) this.#published.clear()
-    this.#published.set(topic, may)
+    remembered?.answered(this.#answers, topic, may)
     return may
   }
 

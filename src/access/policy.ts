@@ -1,3 +1,4 @@
+import { stringBytes } from '../base/memory-costs.ts'
 import type { Access, ClientIdUse, Identity } from '../broker/access.ts'
 import type { ClientKind, LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
@@ -6,6 +7,7 @@ import { type Acl, type AclRule, RuleSet } from './acl.ts'
 import { BanList } from './ban-list.ts'
 import type { ClientIdRules } from './client-ids.ts'
 import type { PasswordEntry } from './password-file.ts'
+import { Remembered } from './remembered.ts'
 
 /** What one listener asks of its clients. */
 export interface ListenerPolicy {
@@ -56,6 +58,10 @@ export class AccessPolicy implements Access {
   #compiled = new WeakMap<Identity, Compiled>()
   /** A client's retained messages all have the same rights. */
   readonly #restored = new Map<string, Grant>()
+  readonly remembered = new Remembered(() => {
+    this.#compiled = new WeakMap()
+    this.#restored.clear()
+  })
   #bans: BanList
 
   constructor(
@@ -85,7 +91,7 @@ export class AccessPolicy implements Access {
     this.#listeners = listeners
     this.#global = global
     this.#bans = bans
-    this.#compiled = new WeakMap()
+    this.remembered.clear()
   }
 
   /** Whether some listener knows this user by a password. */
@@ -127,7 +133,7 @@ export class AccessPolicy implements Access {
   }
 
   publish(who: Identity, topic: string): boolean {
-    return this.#rules(who)?.mayPublish(topic) ?? true
+    return this.#rules(who)?.mayPublish(topic, this.remembered) ?? true
   }
 
   publishRule(who: Identity, topic: string): boolean | undefined {
@@ -155,8 +161,10 @@ export class AccessPolicy implements Access {
   restored(rights: string): object {
     let grant = this.#restored.get(rights)
     if (grant === undefined) {
-      grant = new Grant(undefined, new RuleSet(JSON.parse(rights) as AclRule[]))
+      const rules = new RuleSet(JSON.parse(rights) as AclRule[])
+      grant = new Grant(undefined, rules)
       if (this.#restored.size >= RESTORED_MAX) this.#restored.clear()
+      this.remembered.count(rules.bytes + stringBytes(rights))
       this.#restored.set(rights, grant)
     }
     return grant
@@ -183,6 +191,7 @@ export class AccessPolicy implements Access {
     // Whoever says the name of a user who has a password, where nobody asks for it, is not that user.
     const isClaimed = username !== undefined && !verified && this.hasPassword(username)
     const rules = acl.rulesFor({ clientId, username: isClaimed ? undefined : username })
+    this.remembered.count(rules.bytes)
     this.#compiled.set(who, { username, listener, verified, rules })
     return rules
   }

@@ -26,6 +26,7 @@ export type MemoryCategory =
   | 'wills'
   | 'subscriptions'
   | 'routes'
+  | 'access_answers'
   | 'topic_ids'
   | 'messages'
   | 'queues'

@@ -45,6 +45,15 @@ export interface Access {
   stored(grant: object | undefined): string | undefined
   /** A grant with the rights of such a text: for who is away, and for messages that outlive the conversation. */
   restored(rights: string): object
+  /** What the rules keep to answer faster, if they do. */
+  readonly remembered?: AccessCache
+}
+
+export interface AccessCache {
+  readonly bytes: number
+  /** What it may come to. */
+  most: number
+  clear(): void
 }
 
 /**

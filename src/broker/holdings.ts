@@ -83,10 +83,12 @@ export const willBytes = (will: Will | undefined): number =>
 
 /** Part of the memory that the routes which are kept may take. */
 export const ROUTES_MAX = 0.125
+/** The same for what access rules remember. */
+const ANSWERS_MAX = 0.0625
 
 /** What the broker holds, for the account. */
 export function countMemory(
-  { memory, holdings, router, retained }: BrokerContext,
+  { memory, holdings, router, retained, access: { remembered } }: BrokerContext,
   sessions: { readonly connected: number },
   handshakes: { readonly bytes: number },
 ): void {
@@ -99,4 +101,8 @@ export function countMemory(
   memory.count('queues', () => holdings.places)
   memory.count('retained', () => retained.levelBytes)
   memory.cache(() => router.invalidate())
+  if (remembered === undefined) return
+  remembered.most = memory.limits.memoryLimit * ANSWERS_MAX
+  memory.count('access_answers', () => remembered.bytes)
+  memory.cache(() => remembered.clear())
 }

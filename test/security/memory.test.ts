@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { afterEach, describe, expect, test } from 'vitest'
 import * as attacks from './full/memory-attacks.mjs'
 import { fuzz } from './full/memory-fuzz.mjs'
@@ -22,8 +23,11 @@ afterEach(async () => {
   if (roost?.ended === undefined) await roost?.stop()
 })
 
+const ACL = fileURLToPath(new URL('./full/open.acl', import.meta.url))
+
 interface Attack {
   readonly name: string
+  readonly flags?: readonly string[]
   readonly run: (roost: Started) => Promise<attacks.Outcome>
   /** The bound that it reaches, if its like is refused. */
   readonly limit: string | undefined
@@ -94,12 +98,16 @@ const ATTACKS: readonly Attack[] = [
   of('topic aliases', (to) => attacks.aliases(to, 500), 'memory_limit'),
   of('user names of 60,000 octets', (to) => attacks.userNames(to, 1200), 'max_memory_per_address'),
   of('client ids of 60,000 octets, in what they retained', (to) => attacks.retainers(to, 1200), 'memory_limit'),
+  {
+    ...bounded('topics that access rules remember', (to) => attacks.answers(to, 8), nothingMore),
+    flags: ['--acl-file', ACL],
+  },
   of('four million filters in one packet', (to) => attacks.manyFilters(to, 16 * MIB - 20), 'max_receive_buffer_bytes', NOBODY),
 ]
 
 describe('one peer cannot end the process by what it makes it hold', () => {
-  test.each(ATTACKS)('$name', async ({ run, code, limit, holds }) => {
-    roost = await Started.startWith(SMALL, '--memory', '--sys-interval', '1')
+  test.each(ATTACKS)('$name', async ({ run, flags = [], code, limit, holds }) => {
+    roost = await Started.startWith(SMALL, '--memory', '--sys-interval', '1', ...flags)
     const victim = await attacks.Victim.start(roost.port)
     const outcome = await run(roost)
     const { taken, refusals, clients } = outcome

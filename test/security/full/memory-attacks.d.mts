@@ -44,3 +44,4 @@ export const manyFilters: Attack
 export const registers: Attack
 export const userNames: Attack
 export const retainers: Attack
+export const answers: Attack

@@ -447,3 +447,17 @@ export const retainers = (to, count) =>
       return (await client.next())?.reasonCode ?? -1
     },
   )
+
+/** Clients that publish on 256 topics of 65,000 octets each, which access rules answer for. */
+export const answers = (to, count) =>
+  comeAndGo(
+    to,
+    count,
+    (i) => ({ ...LASTING, clientId: `asking ${i}` }),
+    async (client, i) => {
+      for (let topic = 0; topic < 256 && !client.socket.closed; topic++)
+        if (!client.publish(`asked/${i}/${topic}/${LONG}`.slice(0, 65_000), '')) await once(client.socket, 'drain')
+      await client.ping()
+      return 0
+    },
+  )

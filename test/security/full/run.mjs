@@ -529,6 +529,10 @@ const CHECKS = [
   ['memory: topic aliases and names', () => grows((to) => attacks.aliases(to, 2000), true)],
   ['memory: user names of 60,000 octets', () => grows((to) => attacks.userNames(to, 10_000), true)],
   ['memory: client ids of 60,000 octets', () => grows((to) => attacks.retainers(to, 10_000), true)],
+  [
+    'memory: topics that access rules answer for',
+    () => grows((to) => attacks.answers(to, 40), false, ['--acl-file', join(import.meta.dirname, 'open.acl')]),
+  ],
   ['memory: filters in one packet', () => grows((to) => attacks.manyFilters(to, 16 * MIB - 20), false)],
   ['memory: logins that wait', manyLogins],
   ['memory: TLS handshakes', manyHandshakes],
