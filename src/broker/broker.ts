@@ -26,7 +26,7 @@ import { Connector, type Refusal } from './connector.ts'
 import type { BrokerContext } from './context.ts'
 import { Exchanges } from './exchanges.ts'
 import { Expiry } from './expiry.ts'
-import { countMemory, Holdings, ROUTES_MAX, willBytes } from './holdings.ts'
+import { countMemory, Holdings, ROUTES_MAX, willGrowth } from './holdings.ts'
 import { Intake, type IntakeOwner } from './intake.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { Publisher } from './publisher.ts'
@@ -87,7 +87,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     this.#pace = new Pace(store)
     const holdings = new Holdings()
     this.retained = new Retained(this.#looked, holdings, memory.shares)
-    const parts = { store, clock, notice, stats: this.stats, retained: this.retained }
+    const parts = { store, clock, notice, stats: this.stats, retained: this.retained, memory }
     this.#context = {
       limits: { ...DEFAULT_LIMITS, ...options.limits },
       access: options.access ?? OPEN_ACCESS,
@@ -333,7 +333,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     // It is asked again when the will fires.
     if (will !== undefined && !mayPublish(this.#context.access, session, will.topic, link.bridge))
       return ReasonCode.NOT_AUTHORIZED
-    const more = willBytes(will) - willBytes(session.will)
+    const { retained } = this
+    const more = willGrowth(will, retained) - willGrowth(session.will, retained)
     const over = more > 0 ? this.#context.memory.refusal(session, more) : undefined
     if (over !== undefined) {
       const { reason, limit } = over

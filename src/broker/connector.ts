@@ -14,7 +14,7 @@ import type { Admitted } from './authentication.ts'
 import { hasUserName, prefixOf } from './client-id-prefix.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
-import { willBytes } from './holdings.ts'
+import { willGrowth } from './holdings.ts'
 import { exceedsLevels } from './limits.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
@@ -180,13 +180,13 @@ export class Connector {
 
   /** Whoever has a session may come back to it, with a will and names that are a little longer. */
   #overMemory(old: Session | undefined, { will }: Connect, clientId: string, owner: StoredOwner): OverMemory | undefined {
-    const { memory } = this.#context
-    const wanted = willBytes(will) + ownerBytes(owner)
+    const { memory, retained } = this.#context
+    const wanted = willGrowth(will, retained) + ownerBytes(owner)
     if (old === undefined) {
       const newcomer = memory.shares.newcomer(owner.username, owner.address)
       return memory.refusal(newcomer, COST.session + COST.author + COST.link + 2 * stringBytes(clientId) + wanted)
     }
-    const more = wanted - Math.max(FREE_BYTES, willBytes(old.will) + ownerBytes(old.owner))
+    const more = wanted - Math.max(FREE_BYTES, willGrowth(old.will, retained) + ownerBytes(old.owner))
     return more > 0 ? memory.refusal(old, more) : undefined
   }
 

@@ -12,7 +12,7 @@ const STEP_MESSAGES = 1024
 /** The store took nothing: the next attempt to delete retained messages is this much later (ms). */
 const RETRY_MS = 10_000
 
-type Parts = Pick<BrokerContext, 'store' | 'clock' | 'notice' | 'stats' | 'retained'>
+type Parts = Pick<BrokerContext, 'store' | 'clock' | 'notice' | 'stats' | 'retained' | 'memory'>
 
 /**
  * Message Expiry Interval [5.0 section 3.3.2.3.3] for messages that nobody asks for: they leave the retained messages and the queues of absent
@@ -72,7 +72,7 @@ export class Expiry {
   /** Drops what has expired in the queue of this session; returns whether anything has. */
   dropQueued(now: Instant, session: Session): boolean {
     if (session.firstExpiry === undefined || session.firstExpiry > now) return false
-    const { store, stats, notice } = this.#parts
+    const { store, stats, notice, memory } = this.#parts
     let first: Publish | undefined
     let next = Number.POSITIVE_INFINITY
     const count = session.filterQueue((entry) => {
@@ -89,6 +89,7 @@ export class Expiry {
     session.firstExpiry = undefined
     if (next < Number.POSITIVE_INFINITY) this.queued(session, next)
     if (count === 0) return false
+    memory.shares.settle(session)
     stats.publishDropped += count
     const reason = count === 1 ? `expired on ${first!.topic}` : `expired, the first of ${count} on ${first!.topic}`
     notice({ code: 'message-dropped', level: 'debug', client: session.key, reason, count })

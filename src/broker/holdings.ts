@@ -81,6 +81,10 @@ export function messageBytes(message: Publish): number {
 export const willBytes = (will: Will | undefined): number =>
   will === undefined ? 0 : COST.will + stringBytes(will.topic) + will.payload.length + propertyBytes(will.properties)
 
+/** The same with the levels that its topic would take if it were retained now. */
+export const willGrowth = (will: Will | undefined, retained: BrokerContext['retained']): number =>
+  willBytes(will) + (will?.retain === true && will.payload.length > 0 ? retained.levelGrowth(will.topic) : 0)
+
 /** Part of the memory that the routes which are kept may take. */
 export const ROUTES_MAX = 0.125
 /** The same for what access rules remember. */

@@ -89,17 +89,17 @@ export class Publisher {
   }
 
   /**
-   * Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. `isBridge`: its CONNECT said so. `isWill`: memory has room for it,
-   * because it had.
+   * Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. `isBridge`: its CONNECT said so. `freed`: bytes that it gives back with
+   * that, because the message is its will.
    */
-  refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, isWill = false): number {
+  refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, freed = 0): number {
     const { limits, access } = this.#context
     const { topic } = message
     const isReserved = isReservedTopic(topic)
     if (isReserved && !mayPublish(access, from, topic, isBridge)) return ReasonCode.NOT_AUTHORIZED
     if (isTooLong(topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
     if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
-    if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(now, from, message, isWill))
+    if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(now, from, message, freed))
       return ReasonCode.QUOTA_EXCEEDED
     return isReserved || access.publish(from, topic) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
@@ -131,7 +131,7 @@ export class Publisher {
     const route = this.#context.router.route(message.topic)
     if (message.qos > 0) this.reached = route.targets.length > 0 || route.shared.some(({ members }) => members.length > 0)
     const { targets, again } = this.#receivers(route, message)
-    const crowded = message.qos === 0 || isWill ? undefined : this.#crowded(now, from, message, targets)
+    const crowded = message.qos === 0 ? undefined : this.#crowded(now, from, message, targets, isWill)
     if (crowded === 'all') return 'full'
     const isKept = message.qos > 0 || message.retain || isWill
     const lsn = isKept ? this.#record(now, from, message, targets, receipt, crowded, isWill) : 0
@@ -146,18 +146,30 @@ export class Publisher {
 
   /**
    * Those with whom the message would have to wait, and for whom there is no memory; 'all' if nobody else gets it, and it is not retained: then it is
-   * refused, and whoever sent it keeps it. For the others their queue is full.
+   * refused, and whoever sent it keeps it. For the others their queue is full. Nobody is there to keep a will.
    */
-  #crowded(now: Instant, from: Session, message: Publish, targets: readonly Target[]): Crowded | 'all' | undefined {
+  #crowded(
+    now: Instant,
+    from: Session,
+    message: Publish,
+    targets: readonly Target[],
+    isWill: boolean,
+  ): Crowded | 'all' | undefined {
     for (let i = 0; i < targets.length; i++)
-      if (this.#waits(now, targets[i]!.session)) return this.#crowdedAmong(now, from, message, targets)
+      if (this.#waits(now, targets[i]!.session)) return this.#crowdedAmong(now, from, message, targets, isWill)
     return undefined
   }
 
-  #crowdedAmong(now: Instant, from: Session, message: Publish, targets: readonly Target[]): Crowded | 'all' | undefined {
+  #crowdedAmong(
+    now: Instant,
+    from: Session,
+    message: Publish,
+    targets: readonly Target[],
+    isWill: boolean,
+  ): Crowded | 'all' | undefined {
     const { memory } = this.#context
     let crowded: Map<Session, OverMemory> | undefined
-    let any = message.retain
+    let any = message.retain || isWill
     for (const all of targets) {
       const target = all.session === from ? all.own : all
       if (target === undefined) continue
@@ -365,18 +377,18 @@ export class Publisher {
   }
 
   /** What has expired makes room. */
-  #hasRoomToRetain(now: Instant, from: Session, message: Publish, isWill: boolean): boolean {
+  #hasRoomToRetain(now: Instant, from: Session, message: Publish, freed: number): boolean {
     const fits = this.#fitsRetained(message) || (this.#context.expiry.dropRetained(now) && this.#fitsRetained(message))
-    this.over = fits && !isWill ? this.#overMemory(from, message) : undefined
+    this.over = fits ? this.#overMemory(from, message, freed) : undefined
     return fits && this.over === undefined
   }
 
   /** Why there is no memory to retain it; what replaces as much is always taken. */
-  #overMemory(from: Session, message: Publish): OverMemory | undefined {
+  #overMemory(from: Session, message: Publish, freed: number): OverMemory | undefined {
     const { retained, memory } = this.#context
     const besides = retained.retainedBy(from.key)
-    if (memory.refusal(from, growthAtMost(message, from.author), retained.memory, besides) === undefined) return undefined
-    const more = retained.growth(message, from.author)
+    if (memory.refusal(from, Math.max(0, growthAtMost(message, from.author) - freed), retained.memory, besides) === undefined) return undefined
+    const more = retained.growth(message, from.author) - freed
     return more <= 0 ? undefined : memory.refusal(from, more, retained.memory, besides)
   }
 

@@ -57,8 +57,10 @@ export function fullOf(limits: BrokerLimits, session: Session): string {
   return bound === limits.queueLimit ? 'queue_limit' : 'max_queued_messages'
 }
 
-function dropped({ stats, notice }: BrokerContext, session: Session, count: number, why: string, limit: string): void {
+function dropped(context: BrokerContext, session: Session, count: number, why: string, limit: string): void {
   if (count === 0) return
+  const { stats, notice, memory } = context
+  memory.shares.settle(session)
   stats.publishDropped += count
   const reason = `${count} messages dropped: ${why} (queue_full)`
   notice({ code: 'queue-full', level: 'warn', client: session.key, reason, count, limit })

@@ -146,7 +146,10 @@ export class Recovery {
       const detachedAt = recordedAs === 'connected' ? undefined : recordedAs
       if (detachedAt !== undefined) session.recordedAs = undefined
       // A sensor that the gateway does not know was still connecting: nobody has told it that its will is kept.
-      if (session.kind === 'sn' && detachedAt === undefined && !isLost(session.clientId)) session.will = undefined
+      if (session.kind === 'sn' && detachedAt === undefined && !isLost(session.clientId)) {
+        session.will = undefined
+        this.#context.memory.shares.settle(session)
+      }
       if (detachedAt === undefined) sessions.abandoned(now, session)
       else sessions.runDown(now, session, Math.max(0, wall - detachedAt))
     }

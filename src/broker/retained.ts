@@ -50,15 +50,21 @@ export class Retained {
 
   /** How much more that would be with this message of this author. */
   growth(message: Publish, author: Author): number {
+    const more = messageBytes(message) + this.levelGrowth(message.topic)
+    const known = this.#byClient.get(author.key)?.author
+    const names = known === undefined || !isSameOwner(known.owner, author.owner) ? author.bytes : 0
+    return more + names - (this.#find(message.topic)?.counted ?? 0)
+  }
+
+  /** What the levels of a topic would take that are not there yet. */
+  levelGrowth(topic: string): number {
     let node: Node | undefined = this.#root
-    let more = messageBytes(message)
-    for (const level of message.topic.split('/')) {
+    let more = 0
+    for (const level of topic.split('/')) {
       node = node?.children?.get(level)
       if (node === undefined) more += COST.level + COST.map + stringBytes(level)
     }
-    const known = this.#byClient.get(author.key)?.author
-    if (known === undefined || !isSameOwner(known.owner, author.owner)) more += author.bytes
-    return more - (node?.counted ?? 0)
+    return more
   }
 
   /** What the levels of the topics take in memory, and the table of who has retained something, beside the messages. */
@@ -75,12 +81,16 @@ export class Retained {
   }
 
   get(topic: string): Publish | undefined {
+    return this.#find(topic)?.message
+  }
+
+  #find(topic: string): Node | undefined {
     let node: Node | undefined = this.#root
     for (const level of topic.split('/')) {
       node = node.children?.get(level)
       if (node === undefined) return undefined
     }
-    return node.message
+    return node
   }
 
   set(topic: string, message: Publish): void {

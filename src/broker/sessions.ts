@@ -4,6 +4,7 @@ import { Author, isSameOwner } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
 import { Publish } from '../mqtt/publish.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { realFilter } from '../mqtt/topics.ts'
 import { NO_ROOM_RETRY_MS } from '../store/pace.ts'
 import { type Lsn, type SessionKey, type StoredOwner, wallTime } from '../store/store.ts'
@@ -11,6 +12,7 @@ import type { Identity } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
+import { willBytes } from './holdings.ts'
 import type { Publisher } from './publisher.ts'
 import { messageOf, Session, type SessionClock, type SessionTimer, type Subscription, sessionKey } from './session.ts'
 import { type Holder, isUnused, SessionShares } from './session-shares.ts'
@@ -205,9 +207,9 @@ export class Sessions {
     session.listener = listener
     session.grant = grant
     session.certified = certified
+    this.#disarm(session)
     if (!present) this.#enter(session)
     if (!isSameOwner(session.owner, owner)) this.own(session, new Author(session.key, owner))
-    this.#disarm(session)
     session.resumed ||= present
     this.#shares.hold(session, holderOf(kind, owner))
     this.#shares.used(session)
@@ -280,6 +282,7 @@ export class Sessions {
       count++
     }
     if (count === 0) return
+    this.#context.memory.shares.settle(session)
     stats.publishDropped += count
     notice({ code: 'message-dropped', level: 'info', client: session.key, reason: 'not allowed to be read any more', count })
   }
@@ -298,8 +301,8 @@ export class Sessions {
     this.#disarm(session)
     this.letGo(now, session)
     this.#publisher.detach(session)
-    this.#context.memory.shares.settle(session)
     if (!will) session.will = undefined
+    this.#context.memory.shares.settle(session)
     this.#recordDetached(now, session)
     if (session.expirySeconds === 0 && (!session.persistent || this.#context.store.hasRoom)) this.end(now, session)
     else {
@@ -368,6 +371,7 @@ export class Sessions {
   setWill(session: Session, will: Will | undefined): Lsn | 'full' {
     const lsn = this.#context.store.append({ type: 'will', key: session.key, will: will === undefined ? null : storedWill(will) })
     if (lsn !== 'full') session.will = will
+    this.#context.memory.shares.settle(session)
     return lsn
   }
 
@@ -380,8 +384,7 @@ export class Sessions {
     if (will === undefined) return true
     const { willDelayInterval: _delay, ...properties } = will.properties
     const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
-    // That a bridge may have its will there was asked when it connected.
-    const refusal = this.#publisher.refusal(now, session, message, true, true)
+    const refusal = this.#willRefusal(now, session, message)
     const { notice, stats, store } = this.#context
     if (refusal === 0 && this.#publisher.accept(now, session, message, 0, true) === 'full') {
       if (session.refused === undefined)
@@ -390,6 +393,7 @@ export class Sessions {
     }
     session.will = undefined
     if (session.refused === 'will') session.refused = undefined
+    this.#context.memory.shares.settle(session)
     if (refusal !== 0) {
       if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
       const limit = this.#publisher.refusedBy(message, refusal)
@@ -400,6 +404,20 @@ export class Sessions {
     stats.willsPublished++
     notice({ code: 'will-published', level: 'info', client: session.key, reason: `on ${will.topic}` })
     return true
+  }
+
+  /** A will that memory has no room to retain goes to those who have subscribed to it. */
+  #willRefusal(now: Instant, session: Session, message: Publish): number {
+    // That a bridge may have its will there was asked when it connected.
+    const refusal = this.#publisher.refusal(now, session, message, true, willBytes(session.will))
+    const { over } = this.#publisher
+    if (refusal !== ReasonCode.QUOTA_EXCEEDED || !message.retain || over === undefined) return refusal
+    message.retain = false
+    if (session.refused === undefined) {
+      const reason = `it is not retained on ${message.topic}: ${over.reason}`
+      this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, reason, limit: over.limit })
+    }
+    return this.#publisher.refusal(now, session, message, true)
   }
 
   /**

@@ -91,6 +91,7 @@ const ATTACKS: readonly Attack[] = [
   of('retained topics of 128 levels', (to) => attacks.retained(to, 1000), 'memory_limit'),
   of('absent sessions with full queues', (to) => attacks.queues(to, 60, 500_000, 50_000), 'max_memory_per_user'),
   of('wills', (to) => attacks.wills(to, 400), 'max_memory_per_address'),
+  of('retained wills that fire, on 128 levels each', (to) => attacks.firedWills(to, 1700), 'memory_limit'),
   of('half packets', (to) => attacks.halfPackets(to, 20, MIB), 'max_receive_buffer_bytes'),
   bounded('routes', (to) => attacks.routes(to, 20, 8000), atMost('routes', ROUTES_MAX)),
   bounded('wire forms', (to) => attacks.wireForms(to, 20), atMost('wire_forms', FORMS_MAX)),

@@ -45,3 +45,5 @@ export const registers: Attack
 export const userNames: Attack
 export const retainers: Attack
 export const answers: Attack
+export const firedWills: Attack
+export const waitingWills: Attack

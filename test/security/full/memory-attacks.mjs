@@ -461,3 +461,29 @@ export const answers = (to, count) =>
       return 0
     },
   )
+
+/** One client that comes back to its session again and again, with a retained will on a topic of 128 new levels, and drops the connection. */
+export const firedWills = (to, count) =>
+  comeAndGo(to, count, (i) => ({
+    ...LASTING,
+    clientId: `dying ${i % 8}`,
+    will: {
+      topic: Array.from({ length: 128 }, (_, level) => `${i}-${level}`).join('/'),
+      payload: Buffer.from('x'),
+      qos: 0,
+      retain: true,
+      properties: {},
+    },
+  }))
+
+/** The same with wills of 1,600 octets that wait for absent sessions. */
+export async function waitingWills({ port, ...to }, sessions, count) {
+  for (let i = 0; i < sessions; i++) {
+    const client = await Client.connected(port, { clientId: `waiting ${i}`, ...LASTING }, ELSEWHERE)
+    client.subscribe(`w/${i}`)
+    await client.next()
+    client.end()
+  }
+  const will = (i) => ({ topic: `w/${i % sessions}`, payload: Buffer.alloc(1600, 'z'), qos: 1, retain: false, properties: {} })
+  return await comeAndGo({ port, ...to }, count, (i) => ({ ...LASTING, clientId: `dying ${i % 8}`, will: will(i) }))
+}

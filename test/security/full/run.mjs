@@ -521,6 +521,8 @@ const CHECKS = [
   ['memory: retained topics of 128 levels', () => grows((to) => attacks.retained(to, 8000), true)],
   ['memory: absent sessions with full queues', () => grows((to) => attacks.queues(to, 60, 8 * MIB), true)],
   ['memory: wills', () => grows((to) => attacks.wills(to, 4000), true)],
+  ['memory: retained wills that fire', () => grows((to) => attacks.firedWills(to, 8000), false)],
+  ['memory: wills that wait for 100 sessions', () => grows((to) => attacks.waitingWills(to, 100, 60_000), false)],
   ['memory: sessions', () => grows((to) => attacks.sessions(to, 100_000), true)],
   ['memory: half packets', () => grows((to) => attacks.halfPackets(to, 100, 4 * MIB), true)],
   ['memory: routes', () => grows((to) => attacks.routes(to, 500, 16_000), false)],
