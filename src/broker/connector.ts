@@ -2,7 +2,7 @@ import type { Instant } from '../base/machine.ts'
 import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import { networkOf } from '../base/networks.ts'
-import { ownerBytes } from '../mqtt/author.ts'
+import { ownerBytes, verifiedUser } from '../mqtt/author.ts'
 import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
@@ -183,7 +183,7 @@ export class Connector {
     const { memory, retained } = this.#context
     const wanted = willGrowth(will, retained) + ownerBytes(owner)
     if (old === undefined) {
-      const newcomer = memory.shares.newcomer(owner.username, owner.address)
+      const newcomer = memory.shares.newcomer(verifiedUser(owner), owner.address)
       return memory.refusal(newcomer, COST.session + COST.author + COST.link + 2 * stringBytes(clientId) + wanted)
     }
     const more = wanted - Math.max(FREE_BYTES, willGrowth(old.will, retained) + ownerBytes(old.owner))

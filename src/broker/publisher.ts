@@ -387,7 +387,8 @@ export class Publisher {
   #overMemory(from: Session, message: Publish, freed: number): OverMemory | undefined {
     const { retained, memory } = this.#context
     const besides = retained.retainedBy(from.key)
-    if (memory.refusal(from, Math.max(0, growthAtMost(message, from.author) - freed), retained.memory, besides) === undefined) return undefined
+    if (memory.refusal(from, Math.max(0, growthAtMost(message, from.author) - freed), retained.memory, besides) === undefined)
+      return undefined
     const more = retained.growth(message, from.author) - freed
     return more <= 0 ? undefined : memory.refusal(from, more, retained.memory, besides)
   }

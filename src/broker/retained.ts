@@ -3,7 +3,7 @@ import type { Instant } from '../base/machine.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import type { Holder, Shares, Tally } from '../base/shares.ts'
 import { Timer, Timers } from '../base/timers.ts'
-import { type Author, isSameOwner } from '../mqtt/author.ts'
+import { type Author, isSameOwner, verifiedUser } from '../mqtt/author.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { SessionKey } from '../store/store.ts'
 import { type Holdings, messageBytes } from './holdings.ts'
@@ -195,7 +195,7 @@ export class Retained {
       this.#byClient.set(author.key, share)
       this.#holdings?.keep(author)
       this.#authorBytes += author.bytes
-      this.#shares.assign(share, author.owner.username, undefined)
+      this.#shares.assign(share, verifiedUser(author.owner), undefined)
     } else if ((message.held?.places ?? 0) === 0 && isSameOwner(share.author.owner, author.owner)) message.author = share.author
     return share
   }

@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Timers } from '../base/timers.ts'
-import { Author, isSameOwner } from '../mqtt/author.ts'
+import { Author, isSameOwner, verifiedUser } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
 import { Publish } from '../mqtt/publish.ts'
@@ -138,7 +138,7 @@ export class Sessions {
     const { memory } = this.#context
     for (const session of this.#byKey.values()) {
       this.#shares.hold(session, holderOf(session.kind, session.owner))
-      memory.shares.assign(session, session.username, session.owner.address)
+      memory.shares.assign(session, verifiedUser(session.owner), session.owner.address)
       memory.shares.settle(session)
       if (session.recordedAs !== 'connected') this.#shares.detached(session)
     }
@@ -213,7 +213,7 @@ export class Sessions {
     session.resumed ||= present
     this.#shares.hold(session, holderOf(kind, owner))
     this.#shares.used(session)
-    this.#context.memory.shares.assign(session, username, owner.address)
+    this.#context.memory.shares.assign(session, verifiedUser(owner), owner.address)
     this.#context.memory.shares.settle(session)
     // A client that only comes back may read what it did: nothing in the routes depends on its connection.
     if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
@@ -490,12 +490,7 @@ export class Sessions {
   }
 }
 
-/** A user name that nobody has vouched for is everybody's to take. */
-const holderOf = (kind: ClientKind, { username, verified, address }: StoredOwner): Holder => ({
-  kind,
-  address,
-  user: verified ? username : undefined,
-})
+const holderOf = (kind: ClientKind, owner: StoredOwner): Holder => ({ kind, address: owner.address, user: verifiedUser(owner) })
 
 const heapOf = ({ timers, clocks }: BrokerContext, about: SessionTimer['about']): Timers<SessionTimer> =>
   about === 'grant' || about === 'held' ? timers : clocks

@@ -31,6 +31,9 @@ const RULES_BYTES = 3
 
 const textBytes = (text: string | undefined): number => (text === undefined ? 0 : stringBytes(text))
 
+/** Whose share it counts for: a user name that nobody has vouched for is everybody's to take. */
+export const verifiedUser = ({ username, verified }: StoredOwner): string | undefined => (verified ? username : undefined)
+
 export function isSameOwner(a: StoredOwner | undefined, b: StoredOwner | undefined): boolean {
   if (a === b || a === undefined || b === undefined) return a === b
   const isSameUser = a.username === b.username && a.verified === b.verified && a.rights === b.rights

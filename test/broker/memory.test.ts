@@ -172,13 +172,13 @@ describe('shares', () => {
         if (client.poll()[0]?.includes('151') === true) return id - 1
       }
     }
-    const one = world.connect('one', { username: 'greedy' })
+    const one = as(world, 'greedy', 'one')
     expect(retain(one)).toBeGreaterThan(10)
     one.disconnect()
     // The same client id has no more room, another one of that user a little, and others have theirs.
-    expect(retain(world.connect('one', { username: 'greedy' }), 'more')).toBe(0)
-    expect(retain(world.connect('two', { username: 'greedy' }))).toBeLessThan(15)
-    const honest = world.connect('honest', { username: 'honest' })
+    expect(retain(as(world, 'greedy', 'one'), 'more')).toBe(0)
+    expect(retain(as(world, 'greedy', 'two'))).toBeLessThan(15)
+    const honest = as(world, 'honest', 'honest')
     expect(retain(honest)).toBeGreaterThan(10)
     for (let id = 1; id < 30; id++)
       for (const name of ['one', 'two', 'honest']) honest.publish(`mqtt:${name}/${id}`, '', 1, 1, { retain: true })
@@ -189,10 +189,9 @@ describe('shares', () => {
 
   test('of a user: 60 absent sessions with full queues leave room for others', () => {
     const { world, memory } = site({ memoryLimit: 4000 * KIB, maxMemoryPerUser: 1000 * KIB })
-    const publisher = world.connect('publisher', { username: 'honest' })
+    const publisher = as(world, 'honest', 'publisher')
     for (let i = 0; i < 60; i++) {
-      const client = world.open()
-      client.send({ ...CONNECT, ...PERSISTENT, clientId: `greedy ${i}`, username: 'greedy' })
+      const client = as(world, 'greedy', `greedy ${i}`, PERSISTENT)
       client.subscribe('greedy', 1)
       client.lost()
     }
@@ -204,16 +203,31 @@ describe('shares', () => {
     expect(bounded(world, 'max_memory_per_user')).toBeGreaterThan(10)
     // They share what waits, but the share counts it for each.
     expect(memory.used).toBeLessThan(1500 * KIB)
-    const honest = world.connect('honest', { ...PERSISTENT, username: 'honest' })
+    const honest = as(world, 'honest', 'honest', PERSISTENT)
     honest.subscribe('honest', 1)
     honest.lost()
     publisher.publish('honest', LONG, 1)
     expect(publisher.poll()).toEqual(['PUBACK #1'])
     // They read what waits, and there is room again.
-    for (let i = 0; i < 60; i++) drain(world.connect(`greedy ${i}`, { ...PERSISTENT, username: 'greedy' }))
+    for (let i = 0; i < 60; i++) drain(as(world, 'greedy', `greedy ${i}`, PERSISTENT))
     publisher.publish('greedy', LONG, 1)
     expect(publisher.poll()).toEqual(['PUBACK #1'])
   })
+})
+
+test('the share of a user counts nothing for whoever only says its name', () => {
+  const { world } = site({ memoryLimit: 4000 * KIB, maxMemoryPerUser: 100 * KIB })
+  for (let i = 0; i < 20; i++) {
+    const client = world.connect(`claims ${i}`, { ...PERSISTENT, username: 'alice' })
+    client.subscribe(`${i}/${LONG}`, 1)
+    expect(client.poll()).toEqual(['SUBACK #100 1'])
+    client.publish(`kept/${i}`, LONG, 1, 1, { retain: true })
+    expect(client.poll()).toEqual(['PUBACK #1 16'])
+  }
+  const alice = as(world, 'alice', 'alice')
+  expect(alice.link.session).toBe('mqtt:alice')
+  expect(fill(alice).granted).toBeGreaterThan(5)
+  expect(bounded(world, 'max_memory_per_user')).toBe(1)
 })
 
 describe('the account', () => {
@@ -326,6 +340,15 @@ function from(world: TestBroker, clientId: string, address: string): TestClient 
   client.send({ ...CONNECT, ...PERSISTENT, clientId })
   if (world.store instanceof DelayedStore) world.commit()
   client.poll()
+  return client
+}
+
+/** A client whose user name was verified. */
+function as(world: TestBroker, username: string, clientId: string, options: Partial<Connect> = {}): TestClient {
+  const info = { kind: 'mqtt', peer: 'test', listener: 'mqtt', identity: username } as const
+  const client = new TestClient(world, world.broker.open(world.now, info))
+  client.send({ ...CONNECT, ...options, clientId })
+  client.link.poll(world.now)
   return client
 }
 

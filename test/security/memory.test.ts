@@ -89,7 +89,7 @@ const ATTACKS: readonly Attack[] = [
   of('REGISTERs of 65,000 octets', (to) => attacks.registers(to, 5, 120), 'max_memory_per_client', CONGESTION),
   of('REGISTERs of one sensor', (to) => attacks.registers(to, 1, 150), 'max_memory_per_client', CONGESTION),
   of('retained topics of 128 levels', (to) => attacks.retained(to, 1000), 'memory_limit'),
-  of('absent sessions with full queues', (to) => attacks.queues(to, 60, 500_000, 50_000), 'max_memory_per_user'),
+  of('absent sessions with full queues', (to) => attacks.queues(to, 60, 500_000, 50_000), 'max_memory_per_address'),
   of('wills', (to) => attacks.wills(to, 400), 'max_memory_per_address'),
   of('retained wills that fire, on 128 levels each', (to) => attacks.firedWills(to, 1700), 'memory_limit'),
   of('half packets', (to) => attacks.halfPackets(to, 20, MIB), 'max_receive_buffer_bytes'),
@@ -176,7 +176,7 @@ describe('one peer cannot end the process by what it makes it hold', () => {
   test('what a store has is taken in again with half of the limit, and read by those whom it is for', async () => {
     const directory = mkdtempSync(join(tmpdir(), 'roost-memory-'))
     try {
-      roost = await Started.startWith(SMALL, '--data-dir', directory, '--max-memory-per-user', String(24 * MIB))
+      roost = await Started.startWith(SMALL, '--data-dir', directory, '--max-memory-per-address', String(24 * MIB))
       const { taken } = await attacks.queues(roost, 40, 500_000, 50_000)
       expect(taken).toBeGreaterThan(250)
       expect(await roost.stop()).toBe(0)
@@ -185,7 +185,7 @@ describe('one peer cannot end the process by what it makes it hold', () => {
       const stranger = await Client.connected(port, { clientId: 'stranger' })
       expect(stranger.connack?.reasonCode).toBe(QUOTA_EXCEEDED)
       let got = 0
-      const lasting = { cleanStart: false, properties: { sessionExpiryInterval: 3600 }, username: 'greedy' }
+      const lasting = { cleanStart: false, properties: { sessionExpiryInterval: 3600 } }
       for (let i = 0; i < 40; i++) {
         const client = await Client.connected(port, { clientId: `absent ${i}`, ...lasting })
         expect(client.connack).toMatchObject({ reasonCode: 0, sessionPresent: true })

@@ -8,6 +8,7 @@ import { Client, CONNECT, MIB } from './started.mjs'
 
 const sleep = (time) => new Promise((resolve) => setTimeout(resolve, time))
 const LASTING = { cleanStart: false, properties: { sessionExpiryInterval: 3600 } }
+const ELSEWHERE = { localAddress: '127.0.0.9' }
 const LONG = 'x'.repeat(64_990)
 export const deep = (i, levels) => `${i}${'/a'.repeat(levels - 1)}`
 
@@ -123,17 +124,16 @@ export async function retained({ port }, count) {
   return { ...result, clients: [client] }
 }
 
-/** Absent sessions of one user, for each of which so many bytes are published. */
+/** Absent sessions of one address, for each of which so many bytes are published. */
 export async function queues({ port }, sessions, bytesEach, size = 100_000) {
-  const who = { username: 'greedy' }
   for (let i = 0; i < sessions; i++) {
-    const client = await Client.connected(port, { clientId: `absent ${i}`, ...LASTING, ...who })
+    const client = await Client.connected(port, { clientId: `absent ${i}`, ...LASTING }, ELSEWHERE)
     if (client.connack?.reasonCode !== 0) continue
     client.subscribe(`queue/${i}`)
     await client.next()
     client.end()
   }
-  const writer = await Client.connected(port, { clientId: 'queue writer', ...who })
+  const writer = await Client.connected(port, { clientId: 'queue writer' })
   const payload = Buffer.alloc(size, 'x')
   let taken = 0
   let refused = 0
@@ -409,8 +409,6 @@ export async function registers({ snPort }, sensors, names, octets = 65_000) {
   }
   return { taken, refusals, clients: sockets.map((socket) => ({ end: () => socket.close() })) }
 }
-
-const ELSEWHERE = { localAddress: '127.0.0.9' }
 
 /** Connects clients one after the other, from another address than everybody else; `then` gives the reason code of what each does. */
 async function comeAndGo({ port }, count, optionsOf, then = async () => 0) {
