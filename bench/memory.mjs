@@ -215,6 +215,14 @@ const FILLS = {
     })
     return () => many(5000, (i) => site.publish(writer, `to/${i}`, Buffer.alloc(10), { properties: properties(i) }))
   },
+  'messages that wait, with properties that are not Latin-1': (site) => {
+    const client = site.connect('away', LASTING)
+    site.subscribe(client, '#')
+    site.close(client)
+    const writer = site.connect('writer')
+    const properties = (i) => ({ userProperties: [['key', `${pad(`${i} `, 5000)}ж`]] })
+    return () => many(1000, (i) => site.publish(writer, `to/${i}`, Buffer.alloc(10), { properties: properties(i) }))
+  },
   'messages that wait for 100 sessions each': (site) => {
     many(100, (i) => {
       const client = site.connect(`away ${i}`, LASTING)

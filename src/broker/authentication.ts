@@ -1,17 +1,17 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import { LOGINS_PART, type Memory } from '../base/memory.ts'
-import { COST } from '../base/memory-costs.ts'
+import { COST, stringBytes } from '../base/memory-costs.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { LinkId } from '../mqtt/link.ts'
 import { type Auth, type Connect, PacketType } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
-import { propertyBytes } from '../mqtt/publish.ts'
+import { propertyMemory } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { willBytes } from '../mqtt/wills.ts'
 import { type AuthAnswer, type AuthRequest, refusalWords } from './access.ts'
 import type { ClientLink } from './client-link.ts'
 import type { Refusal } from './connector.ts'
-import { willBytes } from './holdings.ts'
 import { PendingLogins } from './pending-logins.ts'
 import type { Session } from './session.ts'
 
@@ -199,14 +199,18 @@ export class Authentication {
 const authBytes = (connect: Connect | undefined, data: Uint8Array | undefined): number =>
   (connect === undefined ? COST.login : connectBytes(connect)) + (data?.buffer.byteLength ?? 0)
 
+/** What verifying makes of a password or a token: it as a text, decoded, and parsed. */
+const VERIFYING_COPIES = 3
+
 /** What a CONNECT takes while somebody verifies whom it is from: its password is in the buffer that it was read from. */
 const connectBytes = ({ clientId, username = '', password, will, properties }: Connect): number =>
   COST.login +
-  clientId.length +
-  username.length +
-  (password?.buffer.byteLength ?? 0) +
+  stringBytes(clientId) +
+  stringBytes(username) +
+  (password === undefined ? 0 : password.buffer.byteLength + VERIFYING_COPIES * password.length) +
+  VERIFYING_COPIES * (properties.authenticationData?.length ?? 0) +
   willBytes(will) +
-  propertyBytes(properties)
+  propertyMemory(properties)
 
 const kib = (bytes: number): string => `${Math.ceil(bytes / 1024)} KiB`
 

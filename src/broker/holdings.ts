@@ -1,8 +1,8 @@
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import type { Author } from '../mqtt/author.ts'
 import type { Will } from '../mqtt/packets.ts'
-import { NO_PROPERTIES } from '../mqtt/properties.ts'
-import { Held, type Publish, propertyBytes } from '../mqtt/publish.ts'
+import { Held, type Publish, propertyMemory } from '../mqtt/publish.ts'
+import { willBytes } from '../mqtt/wills.ts'
 import type { BrokerContext } from './context.ts'
 
 /**
@@ -74,14 +74,10 @@ export class Holdings {
 /** What a message takes, without the places where it waits. */
 export function messageBytes(message: Publish): number {
   const { topic, owned, buffer, properties, payloadLength } = message
-  const bytes = COST.message + stringBytes(topic) + (owned ? buffer.length : payloadLength)
-  return properties === NO_PROPERTIES ? bytes : bytes + message.propertyBytes
+  return COST.message + stringBytes(topic) + (owned ? buffer.length : payloadLength) + propertyMemory(properties)
 }
 
-export const willBytes = (will: Will | undefined): number =>
-  will === undefined ? 0 : COST.will + stringBytes(will.topic) + will.payload.length + propertyBytes(will.properties)
-
-/** The same with the levels that its topic would take if it were retained now. */
+/** What a will takes with the levels that its topic would take if it were retained now. */
 export const willGrowth = (will: Will | undefined, retained: BrokerContext['retained']): number =>
   willBytes(will) + (will?.retain === true && will.payload.length > 0 ? retained.levelGrowth(will.topic) : 0)
 

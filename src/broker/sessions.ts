@@ -6,13 +6,13 @@ import type { Will } from '../mqtt/packets.ts'
 import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { realFilter } from '../mqtt/topics.ts'
+import { isSameWill, willBytes } from '../mqtt/wills.ts'
 import { NO_ROOM_RETRY_MS } from '../store/pace.ts'
 import { type Lsn, type SessionKey, type StoredOwner, wallTime } from '../store/store.ts'
 import type { Identity } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
-import { willBytes } from './holdings.ts'
 import type { Publisher } from './publisher.ts'
 import { messageOf, Session, type SessionClock, type SessionTimer, type Subscription, sessionKey } from './session.ts'
 import { type Holder, isUnused, SessionShares } from './session-shares.ts'
@@ -507,12 +507,4 @@ function isRecorded(session: Session, { expirySeconds, will }: SessionRequest, o
     verified === owner.verified &&
     rights === owner.rights
   )
-}
-
-/** Wills with properties, which sensors do not have, count as different. */
-function isSameWill(a: Will | undefined, b: Will | undefined): boolean {
-  if (a === undefined || b === undefined) return a === b
-  const isPlain = Object.keys(a.properties).length === 0 && Object.keys(b.properties).length === 0
-  const isSame = a.topic === b.topic && a.qos === b.qos && a.retain === b.retain
-  return isPlain && isSame && a.payload.length === b.payload.length && a.payload.every((byte, i) => byte === b.payload[i])
 }

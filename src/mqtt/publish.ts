@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { stringBytes } from '../base/memory-costs.ts'
 import type { Lsn, SessionKey, StoredOwner } from '../store/store.ts'
 import { type Author, NOBODY } from './author.ts'
 import type { ProtocolVersion, QoS } from './packets.ts'
@@ -116,10 +117,6 @@ export class Publish {
     return this.#weight
   }
 
-  get propertyBytes(): number {
-    return this.weight - this.payloadLength - this.topic.length
-  }
-
   get payloadLength(): number {
     return this.payloadEnd - this.payloadStart
   }
@@ -152,16 +149,25 @@ export class Held {
   author: Author = NOBODY
 }
 
-/** What a user property takes in memory beside its text. */
+/** What a user property counts for beside its text. */
 const PAIR_BYTES = 100
 
-export function propertyBytes({
-  userProperties = [],
-  responseTopic = '',
-  contentType = '',
-  correlationData,
-}: Properties): number {
+function propertyBytes({ userProperties = [], responseTopic = '', contentType = '', correlationData }: Properties): number {
   let bytes = responseTopic.length + contentType.length + (correlationData?.length ?? 0)
   for (const [name, value] of userProperties) bytes += name.length + value.length + PAIR_BYTES
+  return bytes
+}
+
+/** What a user property takes beside its text. */
+const PAIR_MEMORY = 70
+
+/** What properties take in memory: to be asked once, for what is kept. */
+export function propertyMemory(properties: Properties): number {
+  if (properties === NO_PROPERTIES) return 0
+  const { userProperties = [], responseTopic, contentType, correlationData } = properties
+  let bytes = correlationData?.length ?? 0
+  if (responseTopic !== undefined) bytes += stringBytes(responseTopic)
+  if (contentType !== undefined) bytes += stringBytes(contentType)
+  for (const [name, value] of userProperties) bytes += stringBytes(name) + stringBytes(value) + PAIR_MEMORY
   return bytes
 }

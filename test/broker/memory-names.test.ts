@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { Memory } from '../../src/base/memory.ts'
-import { connectPacket, PERSISTENT, TestBroker } from './harness.ts'
+import { OPEN_ACCESS } from '../../src/broker/access.ts'
+import { connectPacket, PERSISTENT, TestBroker, will } from './harness.ts'
 
 const KIB = 1024
 const LONG = 'x'.repeat(10_000)
@@ -46,6 +47,39 @@ describe('user names of sessions', () => {
     expect(answer(world, 'c0', `0${LONG}`)).toBe('CONNACK present')
     expect(answer(world, 'known', LONG.repeat(2))).toBe('CONNACK 151')
   })
+})
+
+test('text with characters above U+00FF counts two bytes for each', () => {
+  const memory = new Memory()
+  const world = new TestBroker({ memory })
+  const of = (letter: string): number => {
+    const properties = { userProperties: [['key', `${LONG}${letter}`]] as [string, string][] }
+    const before = memory.used
+    const client = world.connect(`${LONG}${letter}`, {
+      ...PERSISTENT,
+      username: `${LONG}${letter}`,
+      will: will('w', 'x', 0, properties),
+    })
+    client.publish(`kept/${letter}`, 'x', 1, 1, { retain: true, properties })
+    client.poll()
+    return memory.used - before
+  }
+  const [latin, wide] = [of('x'), of('ж')]
+  // Client id with and without the kind before it, user name, the will's property and the message's.
+  expect(wide - latin).toBeGreaterThan(5 * LONG.length - 1000)
+  expect(wide - latin).toBeLessThan(5 * LONG.length + 300)
+})
+
+test('a token counts with what verifying makes of it', () => {
+  const memory = new Memory()
+  const access = { ...OPEN_ACCESS, connect: () => 'ask' as const }
+  const world = new TestBroker({ memory, access })
+  const client = world.open()
+  client.send(connectPacket('c', { password: Buffer.alloc(60_000) }))
+  expect(memory.byCategory().get('handshakes')).toBeGreaterThan(4 * 60_000)
+  client.lost()
+  world.broker.nextReadyLink()
+  expect(memory.byCategory().get('handshakes')).toBe(0)
 })
 
 describe('client ids and user names of whoever has published', () => {
