@@ -8,6 +8,7 @@ import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { bridgeOfStateTopic, exceedsBytes, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
+import { isSameWill } from '../mqtt/wills.ts'
 import type { StoredOwner } from '../store/store.ts'
 import { type ClientIdUse, type Identity, mayPublish } from './access.ts'
 import type { Admitted } from './authentication.ts'
@@ -94,7 +95,7 @@ export class Connector {
     const { info } = link
     const { kind, listener } = info
     // After a restart the session knows its will, and that of the gateway's copy may have been published.
-    const packet = info.isRestored === true ? { ...connect, will: this.#sessions.get(kind, connect.clientId)?.will } : connect
+    const packet = info.isRestored === true ? { ...connect, will: this.#restoredWill(connect) } : connect
     const clientId = packet.clientId === '' ? this.#assignedId(info.settings ?? DEFAULT_LINK_SETTINGS, who) : packet.clientId
     const use = this.#useOf(link, clientId, who)
     if (use === 'foreign')
@@ -168,6 +169,12 @@ export class Connector {
     const properties = this.#properties(link, packet, clientId, expirySeconds, who)
     link.push({ type: PacketType.CONNACK, sessionPresent: present, reasonCode: ReasonCode.SUCCESS, properties }, lsn)
     return session
+  }
+
+  /** The same object as the gateway's, if it is the same will. */
+  #restoredWill({ clientId, will }: Connect): Will | undefined {
+    const known = this.#sessions.get('sn', clientId)?.will
+    return isSameWill(known, will) ? will : known
   }
 
   #ownerOf({ username, listener, grant, verified }: Identity, peer: string): StoredOwner {

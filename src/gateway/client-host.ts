@@ -37,6 +37,8 @@ export interface ClientHost {
   readonly memory: Memory
   /** What the topic ids of all clients take, and their QoS 2 message ids. */
   readonly topicIdBytes: { sum: number }
+  /** Bytes of wills: of sensors without a conversation, and topics of those that are asked for the message. */
+  readonly wills: { kept: number; asked: number }
   /** In [0, 1). */
   chance(): number
   /** False if it will never leave. */

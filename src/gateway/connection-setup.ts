@@ -9,7 +9,7 @@ import { type Message, MsgType, ReturnCode, type SnConnect, type WillMsg, type W
 import type { SnClient } from './sn-client.ts'
 import type { State } from './state-table.ts'
 import { connectPacket, returnCodeOf } from './translate.ts'
-import { WillDialogue } from './will-dialogue.ts'
+import { topicBytes, WillDialogue } from './will-dialogue.ts'
 
 /** How a client gets from CONNECT to CONNACK [1.2 sections 6.2, 6.3]: the will dialogue, and the broker's answer. */
 export class ConnectionSetup {
@@ -20,6 +20,8 @@ export class ConnectionSetup {
   #connect: SnConnect | undefined = undefined
   /** The conversation that it ends, if the broker takes it. */
   #replaced: Link | undefined = undefined
+  /** The will that the client had before. */
+  #willBefore: Will | undefined = undefined
   #dialogue: WillDialogue | undefined = undefined
 
   constructor(client: SnClient) {
@@ -60,7 +62,14 @@ export class ConnectionSetup {
       this.#refuse(now, ReturnCode.NOT_SUPPORTED, `WILLTOPIC, ${wrong}`)
       return
     }
-    dialogue.topic = message
+    const { memory, wills, notice } = client.host
+    const over = memory.refusal(undefined, topicBytes(message), wills.asked * ASKED_PART)
+    if (over !== undefined) {
+      notice({ code: 'limit-reached', level: 'warn', client: client.key, peer: client.route, ...over })
+      this.#refuse(now, ReturnCode.CONGESTION, `WILLTOPIC, ${over.reason}`)
+      return
+    }
+    dialogue.answered(message)
     client.state = 'willMsg'
     dialogue.prompt(now)
   }
@@ -133,6 +142,7 @@ export class ConnectionSetup {
     // The broker may have answered in the meantime what the client had asked before its CONNECT.
     this.#takeBackAnswers()
     client.cleanSession = connect.cleanSession
+    this.#willBefore = client.will
     client.will = will
     this.#connecting = 'client'
     this.#connect = connect
@@ -148,6 +158,8 @@ export class ConnectionSetup {
     const whose = this.#connecting ?? 'client'
     this.#connecting = undefined
     this.#connect = undefined
+    const before = this.#willBefore
+    this.#willBefore = undefined
     const { retainAvailable, maximumQoS: qos = 2, receiveMaximum = 0xffff } = properties
     client.link?.keeps(client.keptBytes)
     client.inbound.allow(retainAvailable !== false, qos, receiveMaximum)
@@ -156,7 +168,10 @@ export class ConnectionSetup {
     if (reasonCode >= 0x80) {
       client.host.closeLink(client)
       client.link = undefined
-      if (whose === 'client') this.#refuse(now, returnCodeOf(reasonCode))
+      if (whose === 'client') {
+        client.will = before
+        this.#refuse(now, returnCodeOf(reasonCode))
+      }
       // The broker does not take it back: it is told to connect when it speaks next.
       else client.end(now, 'lost')
       return
@@ -267,6 +282,9 @@ export class ConnectionSetup {
     return this.#dialogue?.before
   }
 }
+
+/** Whoever is asked for a will has said nothing yet that proves it: all of them together may take a quarter of what one kind of thing may. */
+const ASKED_PART = 4
 
 /** What a client is apart from what is going on with it. */
 function settledState(state: State): State {

@@ -56,6 +56,7 @@ export class Gateway implements ClientHost {
   readonly traffic = new Traffic()
   readonly memory: Memory
   readonly topicIdBytes = { sum: 0 }
+  readonly wills = { kept: 0, asked: 0 }
   readonly ports: Ports
   readonly chance: () => number
   readonly #uplink: Uplink
@@ -93,6 +94,7 @@ export class Gateway implements ClientHost {
     this.memory = memory
     memory.count('sessions', () => this.#clients.size * COST.sensor)
     memory.count('topic_ids', () => this.topicIdBytes.sum)
+    memory.count('wills', () => this.wills.kept + this.wills.asked)
     this.predefined = new PredefinedTopics(options.predefinedTopics)
     this.#uplink = uplink
     this.store = store
@@ -428,8 +430,7 @@ export class Gateway implements ClientHost {
       const ended = this.#clients.get(record.clientId)
       if (ended !== undefined && this.#byRoute.get(ended.route) === ended) this.#byRoute.delete(ended.route)
       this.#clients.delete(record.clientId)
-      ended?.registry.clear()
-      ended?.inbound.qos2.clear()
+      ended?.clear()
       return
     }
     let client = this.#clients.get(record.clientId)
@@ -538,8 +539,7 @@ export class Gateway implements ClientHost {
     client.supervision.stop()
     this.#clients.delete(client.clientId)
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
-    client.registry.clear()
-    client.inbound.qos2.clear()
+    client.clear()
     this.#unrecorded.end(this.#now, client)
   }
 

@@ -3,6 +3,7 @@ import { type Link, type Outgoing, OutgoingType } from '../mqtt/link.ts'
 import { type Packet, PacketType, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { willBytes } from '../mqtt/wills.ts'
 import { describeMessage, typeName } from '../mqttsn/describe.ts'
 import {
   type Message,
@@ -40,12 +41,10 @@ export class SnClient {
   /** Where it was heard last, if somebody else has that address now. */
   formerRoute: RouteKey = ''
   state: State = 'disconnected'
-  link: Link | undefined = undefined
   /** Keep alive, seconds; 0 is no supervision. */
   durationSeconds = 0
   sleepSeconds = 0
   cleanSession = true
-  will: Will | undefined = undefined
   lastHeard: Instant = 0
   /** End of the last awake period. */
   sleepsSince: Instant = 0
@@ -60,6 +59,10 @@ export class SnClient {
   /** The user that the link is open as. */
   username: string | undefined = undefined
   #windowTold = false
+  #link: Link | undefined = undefined
+  #will: Will | undefined = undefined
+  /** Bytes by which its will is in the account. */
+  #counted = 0
   readonly replies = new Replies(this)
   readonly supervision = new Supervision(this)
   readonly setup = new ConnectionSetup(this)
@@ -73,6 +76,32 @@ export class SnClient {
 
   get key(): SessionKey {
     return `sn:${this.clientId}`
+  }
+
+  get link(): Link | undefined {
+    return this.#link
+  }
+
+  set link(link: Link | undefined) {
+    this.#link = link
+    this.#countWill()
+  }
+
+  /** It outlives the conversation: without another one, CONNECT keeps it [1.2 section 6.3]. */
+  get will(): Will | undefined {
+    return this.#will
+  }
+
+  set will(will: Will | undefined) {
+    this.#will = will
+    this.#countWill()
+  }
+
+  /** While there is a conversation, the broker has the same will, and counts it. */
+  #countWill(): void {
+    const bytes = this.#link === undefined ? willBytes(this.#will) : 0
+    this.host.wills.kept += bytes - this.#counted
+    this.#counted = bytes
   }
 
   /** It listens: what is sent now is heard. */
@@ -202,6 +231,7 @@ export class SnClient {
       this.setup.isUnderWay || (dialogueBefore !== undefined && dialogueBefore !== 'active' && dialogueBefore !== 'asleep')
     // Whoever says goodbye is not lost, however far its connection was: its will must not fire.
     if (duration === 0 || settingUp) {
+      this.#leaves()
       this.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
       this.end(now, 'disconnected')
       this.#sayGoodbye(this.record(now))
@@ -405,6 +435,7 @@ export class SnClient {
   lose(now: Instant, reason: string): void {
     // An answer that still waits for the store would come to a client that has to connect anew.
     this.replies.clear()
+    this.#leaves()
     this.link?.lost(now, reason)
     this.end(now, 'lost')
     this.record(now)
@@ -486,6 +517,18 @@ export class SnClient {
     const isGone = this.state === 'disconnected' || this.state === 'lost'
     const isIdle = this.link === undefined && !this.setup.isUnderWay && this.will === undefined
     return isGone && isIdle && this.registry.size === 0 && this.inbound.qos2.size === 0
+  }
+
+  /** Nothing is left of its session. */
+  clear(): void {
+    this.registry.clear()
+    this.inbound.qos2.clear()
+    this.will = undefined
+  }
+
+  /** Its session, which may last, counts the will that stays here. */
+  #leaves(): void {
+    this.link?.keeps(this.keptBytes + willBytes(this.will))
   }
 
   /** Bytes that the gateway keeps of what it has said. */

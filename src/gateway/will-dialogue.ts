@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { stringBytes } from '../base/memory-costs.ts'
 import { Timer } from '../base/timers.ts'
 import { type Message, MsgType, type SnConnect, type WillTopic } from '../mqttsn/messages.ts'
 import type { ClientTimer } from './client-host.ts'
@@ -6,12 +7,15 @@ import { retryDelayMs } from './retry-profile.ts'
 import type { SnClient } from './sn-client.ts'
 import type { State } from './state-table.ts'
 
+export const topicBytes = ({ topic = '' }: WillTopic): number => stringBytes(topic)
+
 /** CONNECT with the Will flag: WILLTOPICREQ, then WILLMSGREQ, each sent again until it is answered [1.2 section 6.2]. */
 export class WillDialogue {
   readonly connect: SnConnect
   /** What the client was before: it stays that if nobody answers. */
   readonly before: State
-  topic: WillTopic | undefined = undefined
+  #topic: WillTopic | undefined = undefined
+  #counted = 0
   readonly #client: SnClient
   readonly #timer: Timer<ClientTimer>
   #retries = 0
@@ -21,6 +25,21 @@ export class WillDialogue {
     this.connect = connect
     this.before = before
     this.#timer = new Timer<ClientTimer>({ client, about: 'dialogue' })
+  }
+
+  get topic(): WillTopic | undefined {
+    return this.#topic
+  }
+
+  /** The client has named it. */
+  answered(message: WillTopic): void {
+    this.#topic = message
+    this.#count(topicBytes(message))
+  }
+
+  #count(bytes: number): void {
+    this.#client.host.wills.asked += bytes - this.#counted
+    this.#counted = bytes
   }
 
   /** Asks for the topic, or for the message once the topic is known. */
@@ -40,6 +59,7 @@ export class WillDialogue {
   }
 
   end(): void {
+    this.#count(0)
     this.#client.host.timers.disarm(this.#timer)
   }
 

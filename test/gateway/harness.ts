@@ -1,4 +1,5 @@
 import type { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
+import { Memory } from '../../src/base/memory.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
 import { Broker } from '../../src/broker/broker.ts'
@@ -49,6 +50,7 @@ export interface Surroundings {
   readonly epoch?: number
   readonly access?: Access
   readonly limits?: Partial<BrokerLimits>
+  readonly memory?: Memory
   /** Notes what the broker is told, for `up`. */
   readonly spies?: boolean
 }
@@ -71,14 +73,14 @@ export class TestGateway {
 
   constructor(options: Partial<GatewayOptions> = {}, store: Store = new MemoryStore(), around: Surroundings = {}) {
     this.store = store
-    const { epoch = 0, access = OPEN_ACCESS, limits = {}, spies = false } = around
+    const { epoch = 0, access = OPEN_ACCESS, limits = {}, memory = new Memory(), spies = false } = around
     const clock = { epoch }
     const notice = (entry: Notice): void => {
       this.notices.push(entry)
     }
-    this.broker = new Broker({ access, limits, store, clock, notice, random: () => 0.5 })
+    this.broker = new Broker({ access, limits, memory, store, clock, notice, random: () => 0.5 })
     const uplink = spies ? spied(this.broker, (line) => this.#up.push(line)) : this.broker
-    this.gateway = new Gateway({ ...OPTIONS, ...options }, uplink, store, clock, notice, () => this.draw())
+    this.gateway = new Gateway({ ...OPTIONS, ...options }, uplink, store, clock, notice, () => this.draw(), memory)
     for (const record of store.replay()) {
       if (isGatewayRecord(record)) this.gateway.apply(record)
       else if (record.type !== 'clock') this.broker.apply(record)

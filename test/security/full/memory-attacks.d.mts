@@ -47,3 +47,5 @@ export const retainers: Attack
 export const answers: Attack
 export const firedWills: Attack
 export const waitingWills: Attack
+export const willTopics: Attack
+export const keptWills: Attack

@@ -485,3 +485,71 @@ export async function waitingWills({ port, ...to }, sessions, count) {
   const will = (i) => ({ topic: `w/${i % sessions}`, payload: Buffer.alloc(1600, 'z'), qos: 1, retain: false, properties: {} })
   return await comeAndGo({ port, ...to }, count, (i) => ({ ...LASTING, clientId: `dying ${i % 8}`, will: will(i) }))
 }
+
+/** One forwarder with many wireless nodes, whose names are `n0`, `n1`, ... */
+class Forwarder {
+  #socket = createSocket('udp4')
+  #answered = () => {}
+
+  static async open(port, address = ELSEWHERE.localAddress) {
+    const forwarder = new Forwarder()
+    const socket = forwarder.#socket
+    socket.bind(0, address)
+    await once(socket, 'listening')
+    socket.connect(port, '127.0.0.1')
+    await once(socket, 'connect')
+    socket.on('message', (bytes) => forwarder.#answered(bytes.subarray(bytes[1] === 0xfe ? bytes[0] : 0)))
+    return forwarder
+  }
+
+  /** Sends a message as that node until it is answered; gives the answer. */
+  async ask(i, type, body) {
+    const node = Buffer.from(`n${i}`)
+    const length = body.length + 2
+    const head = length < 256 ? Buffer.from([length, type]) : Buffer.from([1, (length + 2) >> 8, (length + 2) & 0xff, type])
+    const bytes = Buffer.concat([Buffer.from([3 + node.length, 0xfe, 0]), node, head, body])
+    for (let tries = 0; tries < 5; tries++) {
+      const answer = new Promise((resolve) => (this.#answered = resolve))
+      this.#socket.send(bytes)
+      const got = await Promise.race([answer, sleep(300)])
+      if (got !== undefined) return got
+    }
+    return undefined
+  }
+
+  end() {
+    this.#socket.close()
+  }
+}
+
+/** Sensors behind forwarders with wills whose topics and messages have 60,000 octets; `then` is what each does once its topic is taken. */
+async function sensorWills({ snPort }, count, each, then) {
+  let forwarder
+  let taken = 0
+  const refusals = new Map()
+  for (let i = 0; i < count; i++) {
+    if (i % each === 0) {
+      forwarder?.end()
+      forwarder = await Forwarder.open(snPort, `127.0.0.${10 + i / each}`)
+    }
+    await forwarder.ask(i, 0x04, Buffer.concat([Buffer.from([0x08, 1, 0, 60]), Buffer.from(`sensor ${i}`)]))
+    let answer = await forwarder.ask(i, 0x07, Buffer.concat([Buffer.from([0]), Buffer.from(`${i}/${LONG}`.slice(0, 60_000))]))
+    if (answer?.[1] === 0x08 && then !== undefined) answer = await then(forwarder, i)
+    // CONNACK with a return code, or what would ask for more.
+    const code = answer?.[1] === 0x05 ? answer[2] : 0
+    if (answer !== undefined && code === 0) taken++
+    else refusals.set(code, (refusals.get(code) ?? 0) + 1)
+  }
+  return { taken, refusals, clients: [forwarder] }
+}
+
+/** Their topics are taken, and the messages never come. */
+export const willTopics = (to, count) => sensorWills(to, count, count)
+
+/** They connect, 100 at each address, and say goodbye: the gateway keeps their wills. */
+export const keptWills = (to, count) =>
+  sensorWills(to, count, 100, async (forwarder, i) => {
+    const connack = await forwarder.ask(i, 0x09, Buffer.alloc(60_000, 'm'))
+    if (connack?.[2] === 0) await forwarder.ask(i, 0x18, Buffer.alloc(0))
+    return connack
+  })

@@ -523,6 +523,8 @@ const CHECKS = [
   ['memory: wills', () => grows((to) => attacks.wills(to, 4000), true)],
   ['memory: retained wills that fire', () => grows((to) => attacks.firedWills(to, 8000), false)],
   ['memory: wills that wait for 100 sessions', () => grows((to) => attacks.waitingWills(to, 100, 60_000), false)],
+  ['memory: will topics of sensors', () => grows((to) => attacks.willTopics(to, 6000), true)],
+  ['memory: wills that sensors leave behind', () => grows((to) => attacks.keptWills(to, 5000), true)],
   ['memory: sessions', () => grows((to) => attacks.sessions(to, 100_000), true)],
   ['memory: half packets', () => grows((to) => attacks.halfPackets(to, 100, 4 * MIB), true)],
   ['memory: routes', () => grows((to) => attacks.routes(to, 500, 16_000), false)],
