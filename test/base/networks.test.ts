@@ -34,6 +34,16 @@ describe('what counts as one address', () => {
   ])('%j has no address', (peer) => expect(networkOf(peer)).toBeUndefined())
 })
 
+test('what is longer than any address is none, and is not looked through', () => {
+  const anywhere = [parseNetwork('::/0')!, parseNetwork('0.0.0.0/0')!]
+  expect(isWithin('0000:0000:0000:0000:0000:ffff:255.255.255.255%interface-name', anywhere)).toBe(true)
+  for (const text of [`${'0'.repeat(100)}1.2.3.4`, `::1%${'z'.repeat(100)}`]) {
+    expect(isWithin(text, anywhere)).toBe(false)
+    expect(parseNetwork(text)).toBeUndefined()
+    expect(networkOf(`[${text}]:5`)).toBeUndefined()
+  }
+})
+
 test('a set of networks finds the same as looking at each', () => {
   const networks = ['10.0.0.0/8', '192.0.2.128/25', '198.51.100.7', '2001:db8::/33', '::1', '::/0', 'fe80::/10', '0.0.0.0/0'].map(
     (text) => parseNetwork(text)!,
