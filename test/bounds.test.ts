@@ -132,6 +132,24 @@ const BOUNDS: readonly Bound[] = [
     told: 0x97,
   },
   {
+    key: 'max_property_bytes',
+    connections: { maxPropertyBytes: 20 },
+    reach: (wire) => {
+      const connection = wire.connect()
+      // The length of a string stands before it, and so does the name of the property.
+      wire.send(connection, publish('a', 1, { properties: { contentType: 'x'.repeat(17) } }))
+      expect(wire.notices.filter(({ limit }) => limit !== undefined)).toEqual([])
+      wire.send(connection, publish('a', 1, { properties: { contentType: 'x'.repeat(18) } }))
+    },
+    told: 0x97,
+  },
+  {
+    key: 'max_property_bytes',
+    connections: { maxPropertyBytes: 20 },
+    reach: (wire) => wire.connect({ will: { ...will('a'), properties: { contentType: 'x'.repeat(18) } } }),
+    told: 0x97,
+  },
+  {
     key: 'max_topic_alias',
     connections: { listeners: new Map([['mqtt', { ...DEFAULT_LISTENER_LIMITS, topicAliasMaximum: 2 }]]) },
     reach: (wire) => wire.send(wire.connect(), publish('a', 1, { properties: { topicAlias: 3 } })),

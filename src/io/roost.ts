@@ -354,6 +354,7 @@ export function serverOptions(
       maxKeepAlive: config.maxKeepalive,
       maxTopicAliasBytes: config.maxTopicAliasBytes,
       maxUserProperties: config.maxUserProperties,
+      maxPropertyBytes: config.maxPropertyBytes,
       maxFilters: Math.max(FILTERS_MAX, config.maxSubscriptionsPerSession),
       maxPublishRate: config.maxPublishRate,
       ...(bans !== undefined && { bans }),

@@ -23,6 +23,8 @@ export interface ConnectionLimits {
   /** Topic bytes that the aliases of one connection and direction may hold. */
   readonly maxTopicAliasBytes: number
   readonly maxUserProperties: number
+  /** Of one packet, or of one will. */
+  readonly maxPropertyBytes: number
   /** Topic filters of one SUBSCRIBE or UNSUBSCRIBE. */
   readonly maxFilters: number
   /** PUBLISH packets a second of one client, on average over a second; Infinity is no bound. */
@@ -62,6 +64,7 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   maxKeepAlive: 65_535,
   maxTopicAliasBytes: 64 * 1024,
   maxUserProperties: 1000,
+  maxPropertyBytes: 256 * 1024,
   maxFilters: FILTERS_MAX,
   maxPublishRate: Number.POSITIVE_INFINITY,
   listeners: new Map(),

@@ -84,16 +84,16 @@ export class Connection {
     peer: string,
     link: Link,
     settings: ListenerLimits,
-    { maxConnectPacketSize, maxUserProperties, maxFilters }: ConnectionLimits,
+    limits: ConnectionLimits,
     remembered: ByteCount,
   ) {
     this.#remembered = remembered
     this.settings = settings
-    this.decoder = new PacketDecoder('client', 4, maxUserProperties, maxFilters, remembered)
+    this.decoder = new PacketDecoder('client', 4, limits, limits.maxFilters, remembered)
     this.id = id
     this.peer = peer
     this.link = link
-    this.framer = new Framer(maxConnectPacketSize)
+    this.framer = new Framer(limits.maxConnectPacketSize)
     this.framer.sizeLimit = 'max_connect_packet_size'
   }
 

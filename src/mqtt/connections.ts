@@ -415,6 +415,7 @@ export class Connections {
     const slab = this.#slab
     const most = this.#turns.writable
     let deliveries = 0
+    let all = true
     for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
       if (out.type === OutgoingType.DELIVERY) {
         if (writeDelivery(slab, out, version, now, connection.maxPacketSize, connection.outgoingAliases)) {
@@ -422,7 +423,8 @@ export class Connections {
           traffic.publishSent++
           traffic.publishBytesSent += out.message.payloadEnd - out.message.payloadStart
         } else this.#tooLarge(now, connection, out)
-        if (++deliveries === most) break
+        all = ++deliveries < most && !this.#turns.isEnough(slab.forms.properties)
+        if (!all) break
       } else if (out.type === OutgoingType.CLOSE) {
         this.#end(connection, out.disconnect ? out.reasonCode : undefined, out.reason, out.reasonCode === ReasonCode.SUCCESS)
         return false
@@ -435,7 +437,7 @@ export class Connections {
         this.#write(out, connection)
       }
     }
-    this.#turns.wrote(now, connection, deliveries, deliveries < most)
+    this.#turns.wrote(now, connection, deliveries, all)
     return true
   }
 

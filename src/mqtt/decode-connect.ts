@@ -1,7 +1,7 @@
 import type { ByteReader } from '../base/bytes.ts'
 import { type Connect, PacketType, type ProtocolVersion, type QoS, type Will } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
-import { type PropertyError, readProperties, WILL } from './properties-codec.ts'
+import { type PropertyError, type PropertyLimits, readProperties, WILL } from './properties-codec.ts'
 import { topicNameError } from './topics.ts'
 
 /** A CONNECT that cannot be accepted, and the version in which its sender understands an answer. */
@@ -15,7 +15,7 @@ export interface ConnectError {
 }
 
 /** Reads the body of CONNECT [5.0 section 3.1]; a reader that failed is told by the caller. */
-export function connectOf(reader: ByteReader, maxUserProperties: number): Connect | ConnectError {
+export function connectOf(reader: ByteReader, limits: PropertyLimits): Connect | ConnectError {
   const protocol = reader.string('protocol name')
   const level = reader.u8('protocol level')
   if (reader.error !== '') return fail(reader.error, '5.0 section 3.1.2', 0x81)
@@ -27,14 +27,14 @@ export function connectOf(reader: ByteReader, maxUserProperties: number): Connec
   const known = named === 3 ? version === 3 : version === 4 || level === 5
   if (!known || (level > 5 && !bridge))
     return { ...fail(`protocol level ${level}`, 'MQTT-3.1.2-2', 0x84), version: named === 4 && level > 4 && !bridge ? 5 : 4 }
-  return withVersion(reader, version as ProtocolVersion, bridge, maxUserProperties)
+  return withVersion(reader, version as ProtocolVersion, bridge, limits)
 }
 
 function withVersion(
   reader: ByteReader,
   version: ProtocolVersion,
   bridge: boolean,
-  maxUserProperties: number,
+  limits: PropertyLimits,
 ): Connect | ConnectError {
   const wrong = (reason: string, rule: string, reasonCode = 0x81): ConnectError => ({
     ...fail(reason, rule, reasonCode),
@@ -53,13 +53,13 @@ function withVersion(
     if (!hasWill && flags & 0x20) return wrong('will retain without a will', 'MQTT-3.1.2-13')
   }
   if (version < 5 && (flags & 0xc0) === 0x40) return wrong('password without user name', '3.1.1 MQTT-3.1.2-22')
-  const properties = version === 5 ? readProperties(reader, PacketType.CONNECT, maxUserProperties) : NO_PROPERTIES
+  const properties = version === 5 ? readProperties(reader, PacketType.CONNECT, limits) : NO_PROPERTIES
   if ('rule' in properties) return { kind: 'error', version, ...(properties as PropertyError) }
   if (reader.error === '' && properties.authenticationData !== undefined && properties.authenticationMethod === undefined) {
     return wrong('authentication data without method', '5.0 section 3.1.2.11.10', 0x82)
   }
   const clientId = reader.string('client id')
-  const will = hasWill ? willOf(reader, version, flags, maxUserProperties) : undefined
+  const will = hasWill ? willOf(reader, version, flags, limits) : undefined
   if (will !== undefined && 'rule' in will) return { kind: 'error', version, ...will }
   // The end of the packet counts for more than the flags in MQTT 3.1: both fields may be missing.
   const mayEnd = (): boolean => version === 3 && reader.remaining === 0 && reader.error === ''
@@ -80,8 +80,8 @@ function withVersion(
   }
 }
 
-function willOf(reader: ByteReader, version: ProtocolVersion, flags: number, maxUserProperties: number): Will | PropertyError {
-  const properties = version === 5 ? readProperties(reader, WILL, maxUserProperties) : NO_PROPERTIES
+function willOf(reader: ByteReader, version: ProtocolVersion, flags: number, limits: PropertyLimits): Will | PropertyError {
+  const properties = version === 5 ? readProperties(reader, WILL, limits) : NO_PROPERTIES
   if ('rule' in properties) return properties as PropertyError
   const topic = reader.string('will topic')
   const payload = reader.binary('will payload')

@@ -10,14 +10,14 @@ import {
   type SubscriptionRequest,
 } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
-import { type PropertyError, readProperties, varintLength } from './properties-codec.ts'
+import { type PropertyError, type PropertyLimits, readProperties, varintLength } from './properties-codec.ts'
 import { Publish } from './publish.ts'
 import { mayCarry, ReasonCode, reasonCodeOf } from './reason-codes.ts'
 import { type ByteCount, TopicNames } from './topic-names.ts'
 import { topicFilterError } from './topics.ts'
 
 /** User properties of one packet; more are refused, because each costs far more memory than it costs to send. */
-const USER_PROPERTIES_MAX = 1000
+const PROPERTY_LIMITS: PropertyLimits = { maxUserProperties: 1000, maxPropertyBytes: Number.POSITIVE_INFINITY }
 
 /** Topic filters of one packet, as long as nobody says that a session may hold more: reading them all would take a second in a packet of 16 MiB. */
 export const FILTERS_MAX = 10_000
@@ -39,19 +39,19 @@ export class PacketDecoder {
   readonly #reader = new ByteReader(NOTHING)
   readonly #topics: TopicNames
 
-  readonly #maxUserProperties: number
+  readonly #propertyLimits: PropertyLimits
   readonly #maxFilters: number
 
   constructor(
     sender: 'client' | 'server',
     version: ProtocolVersion = 4,
-    maxUserProperties = USER_PROPERTIES_MAX,
+    propertyLimits = PROPERTY_LIMITS,
     maxFilters = FILTERS_MAX,
     remembered?: ByteCount,
   ) {
     this.#topics = new TopicNames(remembered)
     this.version = version
-    this.#maxUserProperties = maxUserProperties
+    this.#propertyLimits = propertyLimits
     this.#maxFilters = maxFilters
     this.#types = sender === 'client' ? FROM_CLIENT : FROM_SERVER
   }
@@ -178,7 +178,7 @@ export class PacketDecoder {
     // Before anything of it is read: another version would have the refusal written in its shape.
     if (this.#connected) return this.#fail('second CONNECT', 'MQTT-3.1.0-2', 0x82)
     this.#connected = true
-    const connect = connectOf(reader, this.#maxUserProperties)
+    const connect = connectOf(reader, this.#propertyLimits)
     if ('kind' in connect) {
       if (connect.version !== undefined) this.version = connect.version
       return this.#fail(connect.reason, connect.rule, connect.reasonCode, connect.limit)
@@ -289,7 +289,7 @@ export class PacketDecoder {
   }
 
   #properties(reader: ByteReader, type: number): Properties | undefined {
-    const properties = readProperties(reader, type, this.#maxUserProperties)
+    const properties = readProperties(reader, type, this.#propertyLimits)
     if (reader.error !== '') return this.#fail(reader.error, ruleOf(reader.error), 0x81)
     if ('rule' in properties) {
       const { reason, rule, reasonCode, limit } = properties as PropertyError

@@ -4,6 +4,7 @@ import { encodePacket, publishLength, writePublishHead } from './encode.ts'
 import type { Delivery } from './link.ts'
 import type { ProtocolVersion } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
+import { writePropertyFields } from './properties-codec.ts'
 import { Publish } from './publish.ts'
 import type { Slab } from './slab.ts'
 import type { TopicAliases } from './topic-aliases.ts'
@@ -24,7 +25,8 @@ export function writeDelivery(
   aliases?: TopicAliases,
 ): boolean {
   const { message, qos } = delivery
-  if (message.payloadLength >= SHARED_MIN) return writeShared(slab, delivery, version, now, limit)
+  if (message.payloadLength >= SHARED_MIN || (version === 5 && hasLargeProperties(delivery)))
+    return writeShared(slab, delivery, version, now, limit)
   if (aliases !== undefined && writeAliased(slab, delivery, now, limit, aliases)) return true
   const asReceived =
     message.frameStart >= 0 &&
@@ -49,24 +51,62 @@ export function writeDelivery(
   return true
 }
 
-/** Bytes of a payload from which on it is handed to all sockets as it is: copies for a thousand readers would fill the memory. */
+/** Bytes of a payload, or of properties, from which on they are handed to all sockets as they are: copies for a thousand readers would fill the memory. */
 const SHARED_MIN = 16 * 1024
+/** Bytes of properties from which on they are encoded apart from those that are different for each receiver. */
+const APART_MIN = 1024
 
-/** A head of its own for each receiver, and the one payload. */
+function hasLargeProperties({ message, subscriptionIdentifiers }: Delivery): boolean {
+  if (message.properties === NO_PROPERTIES) return false
+  const isOwn = subscriptionIdentifiers !== undefined || message.expiresAt !== undefined
+  return message.propertyBytes >= (isOwn ? APART_MIN : SHARED_MIN)
+}
+
+/** A head of its own for each receiver, and for all of them one payload, and the properties that they have in common. */
 function writeShared(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): boolean {
   const { message, qos, packetId, retain, dup } = delivery
-  const packet = packetOf(delivery, version, now, message.topic, 0)
-  const length = publishLength(packet, version)
+  const common = version === 5 && hasLargeProperties(delivery) ? commonProperties(slab, message) : NONE
+  const own = common === NONE ? message.properties : NO_PROPERTIES
+  const packet = packetOf(delivery, version, now, message.topic, 0, own)
+  const length = publishLength(packet, version, common.length)
   if (length > limit || length === Number.POSITIVE_INFINITY) return false
   packet.packetId = qos > 0 ? packetId : 0
   packet.retain = retain
   packet.dup = dup
   scratch.length = 0
-  writePublishHead(scratch, packet, version)
+  writePublishHead(scratch, packet, version, common.length)
   slab.reserve(scratch.length)
   slab.copy(scratch.bytes, 0, scratch.length)
-  slab.share(message.payload)
+  if (common.length > 0) addShared(slab, common)
+  addShared(slab, message.payload)
   return true
+}
+
+function addShared(slab: Slab, bytes: Uint8Array): void {
+  if (bytes.length >= SHARED_MIN) slab.share(bytes)
+  else {
+    slab.reserve(bytes.length)
+    slab.copy(bytes, 0, bytes.length)
+  }
+}
+
+const NONE = new Uint8Array(0)
+/** Place of the properties that all receivers have in common among the forms of a message, behind its variants. */
+const COMMON = 4
+
+/** What all receivers with 5.0 get of the properties, encoded for the first that needs it. */
+function commonProperties(slab: Slab, message: Publish): Uint8Array {
+  message.encoded ??= []
+  const known = message.encoded[COMMON]
+  if (known !== undefined) return known
+  const { messageExpiryInterval: _left, ...common } = message.properties
+  scratch.length = 0
+  writePropertyFields(scratch, message.expiresAt === undefined ? message.properties : common)
+  const encoded = takeScratch()
+  message.encoded[COMMON] = encoded
+  slab.forms.add(message, encoded.length)
+  slab.forms.properties += encoded.length
+  return encoded
 }
 
 /** With an alias in place of the topic, or beside it the first time; false, and nothing written, if there is no alias for it. */
@@ -126,15 +166,26 @@ function encode(
   if (length > limit || length === Number.POSITIVE_INFINITY) return undefined
   scratch.length = 0
   encodePacket(scratch, packet, version)
+  return takeScratch()
+}
+
+function takeScratch(): Uint8Array {
   const bytes = scratch.toBytes()
   if (scratch.bytes.length > SCRATCH_MAX) scratch = new ByteWriter(1024)
   return bytes
 }
 
-/** The delivery as a packet; flags and packet id are to be filled in. */
-function packetOf(delivery: Delivery, version: ProtocolVersion, now: Instant, topic: string, topicAlias: number): Publish {
+/** The delivery as a packet; flags and packet id are to be filled in. `given`: the properties that it takes over. */
+function packetOf(
+  delivery: Delivery,
+  version: ProtocolVersion,
+  now: Instant,
+  topic: string,
+  topicAlias: number,
+  given: Properties = delivery.message.properties,
+): Publish {
   const { message, qos, subscriptionIdentifiers } = delivery
-  let { properties } = message
+  let properties = given
   if (version === 5 && (topicAlias > 0 || subscriptionIdentifiers !== undefined || message.expiresAt !== undefined)) {
     const changed: Properties = { ...properties }
     if (topicAlias > 0) changed.topicAlias = topicAlias

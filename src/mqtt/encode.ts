@@ -87,22 +87,25 @@ function writeHeader(writer: ByteWriter, first: number, remaining: number): void
   writeVarint(writer, remaining)
 }
 
-/** Bytes of properties with their length in front. */
-function blockLength(properties: Properties): number {
-  const length = propertiesLength(properties)
+/** Bytes of properties with their length in front; `more`: of others, behind them. */
+function blockLength(properties: Properties, more = 0): number {
+  const length = propertiesLength(properties) + more
   return varintLength(length) + length
 }
 
 const stringLength = (text: string): number => 2 + utf8Length(text)
 
-/** Size of a PUBLISH packet in the shape of this version, fixed header included; Infinity if MQTT cannot express its length. */
-export function publishLength(packet: Publish, version: ProtocolVersion): number {
-  const remaining = publishRemaining(packet, version)
+/**
+ * Size of a PUBLISH packet in the shape of this version, fixed header included; Infinity if MQTT cannot express its length. `more`: bytes of properties that
+ * are encoded already.
+ */
+export function publishLength(packet: Publish, version: ProtocolVersion, more = 0): number {
+  const remaining = publishRemaining(packet, version, more)
   return remaining > REMAINING_MAX ? Number.POSITIVE_INFINITY : 1 + varintLength(remaining) + remaining
 }
 
-function publishRemaining({ qos, topic, payloadLength, properties }: Publish, version: ProtocolVersion): number {
-  return stringLength(topic) + (qos > 0 ? 2 : 0) + (version === 5 ? blockLength(properties) : 0) + payloadLength
+function publishRemaining({ qos, topic, payloadLength, properties }: Publish, version: ProtocolVersion, more: number): number {
+  return stringLength(topic) + (qos > 0 ? 2 : 0) + (version === 5 ? blockLength(properties, more) : 0) + payloadLength
 }
 
 function writePublish(writer: ByteWriter, packet: Publish, version: ProtocolVersion): void {
@@ -110,13 +113,14 @@ function writePublish(writer: ByteWriter, packet: Publish, version: ProtocolVers
   writer.raw(packet.payload)
 }
 
-/** All of it but the payload. */
-export function writePublishHead(writer: ByteWriter, packet: Publish, version: ProtocolVersion): void {
-  const { qos, topic } = packet
-  writeHeader(writer, 0x30 | (packet.dup ? 8 : 0) | (qos << 1) | (packet.retain ? 1 : 0), publishRemaining(packet, version))
+/** All of it but the payload, and `more` bytes of properties, which follow. */
+export function writePublishHead(writer: ByteWriter, packet: Publish, version: ProtocolVersion, more = 0): void {
+  const { qos, topic, properties } = packet
+  const flags = (packet.dup ? 8 : 0) | (qos << 1) | (packet.retain ? 1 : 0)
+  writeHeader(writer, 0x30 | flags, publishRemaining(packet, version, more))
   writer.string(topic)
   if (qos > 0) writer.u16(packet.packetId)
-  if (version === 5) writeProperties(writer, packet.properties)
+  if (version === 5) writeProperties(writer, properties, propertiesLength(properties) + more)
 }
 
 function writeResponse(writer: ByteWriter, packet: PublishResponse, version: ProtocolVersion): void {

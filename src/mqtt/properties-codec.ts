@@ -74,10 +74,22 @@ function readVarint(reader: ByteReader, field: string): number {
   return 0
 }
 
+/** What the properties of one packet may come to. */
+export interface PropertyLimits {
+  readonly maxUserProperties: number
+  readonly maxPropertyBytes: number
+}
+
+/** A bound that the operator sets: 0x97 says so. */
+const beyond = (reason: string, limit: string): PropertyError => ({ ...error(reason, '5.0 section 2.2.2.2', 0x97), limit })
+
 /** Reads the properties of a packet (`packet` is its type, or WILL). A reader that failed is told by the caller. */
-export function readProperties(reader: ByteReader, packet: number, maxUserProperties: number): Properties | PropertyError {
+export function readProperties(reader: ByteReader, packet: number, limits: PropertyLimits): Properties | PropertyError {
+  const { maxUserProperties, maxPropertyBytes } = limits
   const length = readVarint(reader, 'property length')
   if (length === 0) return NO_PROPERTIES
+  // Before they are read: each of them is made into text, and goes to every receiver.
+  if (length > maxPropertyBytes) return beyond(`${length} bytes of properties, of ${maxPropertyBytes}`, 'max_property_bytes')
   const end = reader.at + length
   if (end > reader.end) {
     reader.fail('property length runs beyond the end')
@@ -97,10 +109,7 @@ export function readProperties(reader: ByteReader, packet: number, maxUserProper
     if (reader.at > end) reader.fail(`${name} runs beyond the properties`)
     if (reader.error !== '') return properties
     if (form === 'pair') {
-      if (++pairs > maxUserProperties) {
-        const limit = 'max_user_properties'
-        return { ...error(`more than ${maxUserProperties} user properties`, '5.0 section 2.2.2.2', 0x97), limit }
-      }
+      if (++pairs > maxUserProperties) return beyond(`more than ${maxUserProperties} user properties`, 'max_user_properties')
       if (known === undefined) properties[name] = [value]
       else (known as unknown[]).push(value)
     } else if (form === 'varint') {
@@ -202,7 +211,11 @@ function valueLength(form: Form, value: unknown): number {
 /** Writes length and properties. */
 export function writeProperties(writer: ByteWriter, properties: Properties, length = propertiesLength(properties)): void {
   writeVarint(writer, length)
-  if (length === 0) return
+  if (length > 0) writePropertyFields(writer, properties)
+}
+
+/** Writes properties without their length. */
+export function writePropertyFields(writer: ByteWriter, properties: Properties): void {
   for (const [id, name, form] of TABLE) {
     const value = properties[name]
     if (value !== undefined) writeValue(writer, id, form, value)

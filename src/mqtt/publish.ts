@@ -45,7 +45,7 @@ export class Publish {
   /** What counts it in the account of memory, together with its copies, which share its buffer; made when it has to wait. */
   held: Held | undefined = undefined
   #weight = -1
-  /** Wire forms already written for this message, by variant; see encode-publish.ts. */
+  /** Wire forms already written for this message, by variant, and its properties alone; see encode-delivery.ts. */
   encoded: Uint8Array[] | undefined = undefined
 
   constructor(
@@ -130,6 +130,8 @@ export class Publish {
   own(): void {
     if (this.owned) return
     this.owned = true
+    // With properties the packet never goes out as it came in: their bytes, which may be most of it, need not be kept twice.
+    if (this.properties !== NO_PROPERTIES) this.frameStart = -1
     const start = this.frameStart < 0 ? this.payloadStart : this.frameStart
     // Not `this.buffer.slice`: on a Node Buffer that is a view.
     this.buffer = Uint8Array.prototype.slice.call(this.buffer, start, this.payloadEnd)

@@ -16,6 +16,8 @@ export class WireForms {
   /** Those that are in a buffer which others share, and must not keep it for longer than a turn. */
   #ofTurn: Publish[] = []
   #bytes = 0
+  /** Bytes of properties that were encoded in this turn, of messages that have many. */
+  properties = 0
 
   /** Bytes of all forms. */
   get bytes(): number {
@@ -35,6 +37,7 @@ export class WireForms {
 
   /** Nobody will ask for what has left with the turn, nor for the first that were made, if they wait nowhere. */
   endTurn(): void {
+    this.properties = 0
     if (this.#ofTurn.length > 0) {
       for (const message of this.#ofTurn) this.#forget(message)
       this.#ofTurn = []

@@ -312,6 +312,36 @@ describe('the end of a session with many filters', () => {
   })
 })
 
+test('messages with large properties are encoded over several turns', () => {
+  const wire = new Wire({}, { limits: { maxInflightMessages: 100 } })
+  const publisher = wire.connect()
+  const readers = range(3, () => wire.connect())
+  for (const reader of readers) {
+    wire.send(reader, subscribePacket(['r'], 1))
+    wire.congested(reader, true)
+  }
+  const count = 25
+  const userProperties = range(4, () => ['k', 'x'.repeat(60_000)] as const)
+  for (let id = 1; id <= count; id++)
+    wire.send(publisher, Publish.of('r', Buffer.from(`${id}`), 1, false, id, { userProperties }))
+  const ids = (reader: number): string[] => wire.lines(reader).flatMap((line) => /^r=(\d+)/.exec(line)?.[1] ?? [])
+  for (const reader of readers) expect(ids(reader)).toEqual([])
+  const got = range(readers.length, (): string[] => [])
+  const mostPerTurn: number[] = []
+  for (const reader of readers) wire.connections.congested(wire.now, reader, false)
+  for (;;) {
+    wire.run()
+    const written = readers.map(ids)
+    for (const [i, some] of written.entries()) got[i]!.push(...some)
+    mostPerTurn.push(Math.max(...written.map(({ length }) => length)))
+    if (wire.nextTimeout() > wire.now) break
+    wire.connections.handleTimeout(wire.now)
+  }
+  for (const all of got) expect(all).toEqual(range(count, (i) => `${i + 1}`))
+  // 1 MiB, and one more; later there are some that another reader has had encoded.
+  expect(mostPerTurn[0]).toBeLessThanOrEqual(6)
+})
+
 test('a long queue is written over several turns', () => {
   const wire = new Wire()
   const publisher = wire.connect()

@@ -1,6 +1,9 @@
-import { expect, test } from 'vitest'
-import { PACKET_MAX } from '../../src/mqtt/encode.ts'
+import { describe, expect, test } from 'vitest'
+import { ByteWriter } from '../../src/base/bytes.ts'
+import { PacketDecoder } from '../../src/mqtt/decode.ts'
+import { encodePacket, PACKET_MAX } from '../../src/mqtt/encode.ts'
 import { writeDelivery } from '../../src/mqtt/encode-delivery.ts'
+import { Framer } from '../../src/mqtt/framer.ts'
 import { type Delivery, OutgoingType } from '../../src/mqtt/link.ts'
 import type { ProtocolVersion, QoS } from '../../src/mqtt/packets.ts'
 import { NO_PROPERTIES, type Properties } from '../../src/mqtt/properties.ts'
@@ -70,4 +73,98 @@ test('what exceeds the Maximum Packet Size of one client is encoded for another,
   const sizes = [50, 200, 50].map((limit) => writeDelivery(slab, delivered(message), 5, 0, limit))
   expect(sizes).toEqual([false, true, false])
   expect(slab.take().map(({ length }) => length)).toEqual([106])
+})
+
+describe('properties that are large', () => {
+  const text = 'x'.repeat(60_000)
+  const properties: Properties = {
+    messageExpiryInterval: 60,
+    contentType: 'text',
+    userProperties: [
+      ['k', text],
+      ['k', text],
+    ],
+  }
+
+  function messageOf(given: Properties, payload = Buffer.from('payload')): Publish {
+    const message = Publish.of('a', payload, 1, false, 1, given)
+    if (given.messageExpiryInterval !== undefined) message.expiresAt = given.messageExpiryInterval * 1000
+    return message
+  }
+
+  /** The packets that were written, and how many bytes of them are nobody else's. */
+  function written(slab: Slab, deliveries: readonly Delivery[], now = 0): { packets: Publish[]; own: number } {
+    const packets: Publish[] = []
+    const buffers = new Map<ArrayBufferLike, number>()
+    for (const delivery of deliveries) {
+      expect(writeDelivery(slab, delivery, 5, now, Number.POSITIVE_INFINITY)).toBe(true)
+      const pieces = slab.take()
+      for (const { buffer, length } of pieces) buffers.set(buffer, (buffers.get(buffer) ?? 0) + length)
+      const framer = new Framer(PACKET_MAX)
+      framer.push(Buffer.concat(pieces))
+      expect(framer.next()).toBe(true)
+      const { bytes, start, bodyStart, end } = framer
+      packets.push(new PacketDecoder('server', 5).decode(bytes, start, bodyStart, end) as Publish)
+    }
+    const shared = Math.max(...buffers.values())
+    return { packets, own: [...buffers.values()].reduce((sum, bytes) => sum + bytes) - shared }
+  }
+
+  test('are encoded once, whatever each receiver has beside them', () => {
+    const slab = new Slab()
+    const message = messageOf(properties)
+    const deliveries = Array.from({ length: 50 }, (_, i) =>
+      delivered(message, i % 2 === 0 ? 0 : 1, i % 3 === 0 ? [i + 1] : undefined),
+    )
+    const { packets, own } = written(slab, deliveries, 20_500)
+    expect(own).toBeLessThan(50 * 100)
+    for (const [i, packet] of packets.entries()) {
+      const identifiers = i % 3 === 0 ? { subscriptionIdentifiers: [i + 1] } : {}
+      expect(packet.properties).toEqual({ ...properties, messageExpiryInterval: 40, ...identifiers })
+      expect([packet.topic, packet.qos, packet.packetId]).toEqual(['a', i % 2, i % 2 === 0 ? 0 : 7])
+      expect(Buffer.from(packet.payload).toString()).toBe('payload')
+    }
+  })
+
+  test('go beside a payload that is large too', () => {
+    const payload = Buffer.alloc(20_000, 'p')
+    const { messageExpiryInterval: _none, ...lasting } = properties
+    const { packets } = written(new Slab(), [
+      delivered(messageOf(lasting, payload), 0),
+      delivered(messageOf(lasting, payload), 1),
+    ])
+    for (const packet of packets) {
+      expect(packet.properties).toEqual(lasting)
+      expect(payload.equals(packet.payload)).toBe(true)
+    }
+  })
+
+  test('are not encoded again for each receiver where they are of middle size and one of them is its own', () => {
+    const slab = new Slab()
+    const message = messageOf({ messageExpiryInterval: 60, contentType: 'y'.repeat(2000) })
+    written(slab, [delivered(message)])
+    const made = slab.forms.bytes
+    written(slab, [delivered(message, 0), delivered(message, 1, [5])])
+    expect(made).toBeGreaterThan(2000)
+    expect(slab.forms.bytes).toBe(made)
+  })
+
+  test('do not count against what a client of 3.1.1 takes, and do against that of 5.0', () => {
+    const sizes = ([4, 5] as const).map((version) =>
+      writeDelivery(new Slab(), delivered(messageOf(properties)), version, 0, 100_000),
+    )
+    expect(sizes).toEqual([true, false])
+  })
+
+  test('are kept once, as text, by a message that has to wait', () => {
+    const bytes = new ByteWriter()
+    encodePacket(bytes, messageOf(properties), 5)
+    const framer = new Framer(PACKET_MAX)
+    framer.push(bytes.toBytes())
+    framer.next()
+    const message = new PacketDecoder('client', 5).decode(framer.bytes, framer.start, framer.bodyStart, framer.end) as Publish
+    message.own()
+    expect(message.buffer.length).toBe('payload'.length)
+    expect(message.properties).toEqual(properties)
+  })
 })

@@ -35,6 +35,13 @@ export const BROKER_OPTIONS = {
     default: 1000,
     about: 'User properties in one packet.',
   },
+  max_property_bytes: {
+    group: 'MQTT broker',
+    ...whole(1024, 268_435_455),
+    default: 256 * KIB,
+    about:
+      'Bytes of all properties of one MQTT 5 packet, or of one will; each property that comes once has room by default, however long it is. What is sent beyond this ends the connection (0x97).',
+  },
   maximum_qos: {
     group: 'MQTT broker',
     ...whole(0, 2),

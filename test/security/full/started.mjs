@@ -137,7 +137,10 @@ export class Client {
     client.socket.on('error', () => {})
     client.closed = new Promise((resolve) => client.socket.once('close', resolve))
     const framer = new Framer(0xfffffff)
-    const decoder = new PacketDecoder('server', version, 65_535)
+    const decoder = new PacketDecoder('server', version, {
+      maxUserProperties: 65_535,
+      maxPropertyBytes: Number.POSITIVE_INFINITY,
+    })
     client.socket.on('data', (bytes) => {
       framer.push(bytes)
       while (framer.next()) {
