@@ -210,6 +210,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   endTurn(): void {
     this.#requests.endTurn()
     this.#context.router.endTurn()
+    this.#publisher.endTurn()
   }
 
   /** More became durable: links that waited for it may have something to say. */
@@ -418,8 +419,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   /** MQTT-3.1.0-1: nothing comes before CONNECT; MQTT-4.12.0-6: nothing but AUTH and DISCONNECT before authentication is over. */
   #beforeConnack(now: Instant, link: ClientLink, packet: Packet): void {
-    // The stream is gone, and nobody will wait for the answer of the shell.
-    if (link.state === 'verifying') return
+    // The stream is gone, and nobody will wait for the answer.
+    if (link.state === 'verifying' || link.busy) return
     if (packet.type === PacketType.CONNECT && link.authenticating === undefined) this.#connect(now, link, packet)
     else if (packet.type === PacketType.AUTH) this.#authentication.received(now, link, undefined, packet)
     else if (packet.type === PacketType.DISCONNECT) link.close(0, false)
@@ -448,14 +449,16 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   admit(now: Instant, link: ClientLink, packet: Connect, who: Admitted): void {
     const admitted = this.#connector.admit(now, link, packet, who, (old) => this.close(now, old, ReasonCode.SESSION_TAKEN_OVER))
-    if ('reasonCode' in admitted) {
-      this.refuse(link, packet, admitted)
-      return
+    if (admitted === 'ending') {
+      const before = this.sessions.get(link.info.kind, packet.clientId)!
+      this.#requests.begin(now, link, this.sessions.ending(before), (then) => this.admit(then, link, packet, who))
+    } else if ('reasonCode' in admitted) this.refuse(link, packet, admitted)
+    else {
+      this.stats.connected++
+      if (link.info.isRestored !== true)
+        this.#context.notice({ code: 'client-connected', level: 'info', client: admitted.key, peer: link.info.peer })
+      link.resume(admitted)
     }
-    this.stats.connected++
-    if (link.info.isRestored !== true)
-      this.#context.notice({ code: 'client-connected', level: 'info', client: admitted.key, peer: link.info.peer })
-    link.resume(admitted)
   }
 
   refuse(link: ClientLink, packet: Connect, { reasonCode, reason, detail = reason, limit }: Refusal, username?: string): void {

@@ -75,7 +75,7 @@ export class ClientLink implements Link {
   /** On the broker's list of links that wait for the store. */
   waiting = false
   closed = false
-  /** A SUBSCRIBE or UNSUBSCRIBE is under way, over several turns. */
+  /** A SUBSCRIBE or UNSUBSCRIBE is under way, over several turns, or a CONNECT that ends the session before. */
   busy = false
   /** Deliveries with QoS above 0 that may be unacknowledged: the lower of the client's Receive Maximum and our own bound. */
   window = 1

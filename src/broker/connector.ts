@@ -89,8 +89,17 @@ export class Connector {
     return undefined
   }
 
-  /** Lets a client in and pushes CONNACK, or says why not. `takeOver` ends the link that holds the session now. */
-  admit(now: Instant, link: ClientLink, connect: Connect, who: Admitted, takeOver: (old: ClientLink) => void): Session | Refusal {
+  /**
+   * Lets a client in and pushes CONNACK, or says why not. `takeOver` ends the link that holds the session now. 'ending': the session before takes some turns
+   * to end, after which the client can be let in.
+   */
+  admit(
+    now: Instant,
+    link: ClientLink,
+    connect: Connect,
+    who: Admitted,
+    takeOver: (old: ClientLink) => void,
+  ): Session | Refusal | 'ending' {
     const { access, limits, notice, stats } = this.#context
     const { info } = link
     const { kind, listener } = info
@@ -163,6 +172,7 @@ export class Connector {
       bridge: packet.bridge,
     })
     if (begun === 'full') return refusal(ReasonCode.QUOTA_EXCEEDED, 'the store is full')
+    if (begun === 'more') return 'ending'
     const { session, present, lsn } = begun
     this.#attach(now, session, link, packet, who)
     link.resumed = present

@@ -26,6 +26,12 @@ const LATE = 0.125
 /** Messages that are not worth looking whether they wait. */
 const SHORT_QUEUE = 8
 
+/** What passing messages on may cost in one turn, in levels and members looked at: a few milliseconds. */
+const PASSED_PER_TURN = 2048
+/** What one that is passed on costs beside looking for its receiver, and one that is not. */
+const PASSED_LOOKS = 4
+const ENTRY_LOOKS = 1 / 4
+
 /** Sessions for which a message cannot wait, and why. */
 type Crowded = ReadonlyMap<Session, OverMemory>
 
@@ -51,6 +57,8 @@ export class Publisher {
   /** Messages queued so far. */
   work = 0
   #taken = 0
+  /** What sessions that end have passed on in this turn has cost, in levels and members looked at. */
+  #passed = 0
   #nextMessageId = 1
   readonly #context: BrokerContext
   readonly #markReady: (session: Session) => void
@@ -234,32 +242,47 @@ export class Publisher {
 
   /**
    * A session ended: what waited for it as a member of shared subscriptions goes to another member, QoS 1 in flight included. QoS 2 that
-   * has left stays with the one it was sent to (MQTT-4.8.2-5), and so is gone. False if the store has no room: the rest is still in the session.
+   * has left stays with the one it was sent to (MQTT-4.8.2-5), and so is gone. 'full': the store has no room; 'more': the turn has had its share. Then
+   * the rest is still in the session, and is passed on by another call.
    */
-  passOn(now: Instant, session: Session): boolean {
+  passOn(now: Instant, session: Session): 'done' | 'more' | 'full' {
     for (const { queued, packetId, departed } of session.inflight?.values() ?? []) {
-      if ((queued.qos === 1 || !departed) && !this.#passOn(now, queued)) return false
+      if (this.#passed >= PASSED_PER_TURN) return 'more'
+      if ((queued.qos === 1 || !departed) && !this.#passOn(now, session, queued)) return 'full'
       session.settle(packetId)
     }
     for (let entry = session.peekQueue(); entry !== undefined; entry = session.peekQueue()) {
-      if (entry instanceof Queued && entry.qos > 0 && !this.#passOn(now, entry)) return false
+      if (this.#passed >= PASSED_PER_TURN) return 'more'
+      if (entry instanceof Queued && entry.qos > 0 && !this.#passOn(now, session, entry)) return 'full'
+      this.#passed += ENTRY_LOOKS
       session.dequeue()
     }
-    return true
+    return 'done'
   }
 
-  #passOn(now: Instant, { message, share }: Queued): boolean {
+  /** The turn is over. */
+  endTurn(): void {
+    this.#passed = 0
+  }
+
+  #passOn(now: Instant, from: Session, { message, share }: Queued): boolean {
     if (share === undefined) return true
-    if (!this.#context.store.hasRoom) return false
-    const shared = this.#context.router.route(message.topic).shared.find(({ group }) => group.name === share)
+    const { store, router } = this.#context
+    if (!store.hasRoom) return false
+    const before = router.looked
+    const shared = router.route(message.topic).shared.find(({ group }) => group.name === share)
     const target = shared?.group.pick(shared.members, message, this.#room)
+    this.#passed += router.looked - before + PASSED_LOOKS
     if (target === undefined) {
       this.#context.stats.publishDropped++
       const reason = `message on ${message.topic}: no member of ${share} is left`
       this.#context.notice({ code: 'message-dropped', level: 'info', reason })
       return true
     }
-    return this.#deliverCopy(now, target, message) !== 'full'
+    if (this.#deliverCopy(now, target, message) === 'full') return false
+    // The end of this session may take many turns: after a crash in between it must not have what another one has got.
+    if (from.persistent && message.id !== 0) store.append({ type: 'done', key: from.key, id: message.id })
+    return true
   }
 
   /** One more copy of a message, with a record of its own; returns what its acknowledgement waits for. */

@@ -18,7 +18,8 @@ interface Request {
 
 /**
  * SUBSCRIBE and UNSUBSCRIBE in steps: ten thousand filters, or a wildcard among a hundred thousand retained messages, take many turns of the event loop, in
- * which everybody else goes on. What costs little is done at once. The client is not read meanwhile, so that its own packets keep their order.
+ * which everybody else goes on. What costs little is done at once. The client is not read meanwhile, so that its own packets keep their order. So is the
+ * end of a session that a CONNECT waits for.
  */
 export class Requests {
   #left = TURN_LOOKS

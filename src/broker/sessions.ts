@@ -14,10 +14,17 @@ import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
+import { TURN_LOOKS, type Work } from './requests.ts'
 import { messageOf, Session, type SessionClock, type SessionTimer, type Subscription, sessionKey } from './session.ts'
 import { type Holder, isUnused, SessionShares } from './session-shares.ts'
 import { storedSubscription, storedWill } from './stored.ts'
 import { bridgeOptions } from './subscriber.ts'
+
+/** Milliseconds until a session that has much to pass on goes on with that, where nobody waits for its end. */
+const PASS_ON_MS = 1
+
+/** What became of the end of a session: 'more': it takes more turns, and has to be asked for again; 'full': it waits for room in the store. */
+export type Ending = 'done' | 'more' | 'full'
 
 /** Milliseconds until a will or an end is tried again that a full disk has refused. */
 const FULL_RETRY_MS = 10_000
@@ -155,7 +162,7 @@ export class Sessions {
     for (const share of shares) {
       const unused = share.isFull ? share.oldestUnused() : undefined
       if (unused === undefined) continue
-      if (!this.end(now, unused)) return share.limit
+      if (this.end(now, unused) !== 'done') return share.limit
       const reason = 'its session, which was never used, makes room for another'
       this.#context.notice({ code: 'session-expired', level: 'warn', client: unused.key, reason, limit: share.limit })
     }
@@ -165,22 +172,26 @@ export class Sessions {
   /** Ends a session that nobody has ever used, to make room for another. False if there is one that is not like that. */
   endUnused(now: Instant, key: SessionKey): boolean {
     const session = this.#byKey.get(key)
-    return session === undefined || (isUnused(session) && this.end(now, session))
+    return session === undefined || (isUnused(session) && this.end(now, session) === 'done')
   }
 
   /**
    * Begins or resumes the session of an accepted CONNECT [5.0 section 3.1.2.4]. 'full': the store cannot record it and nothing
-   * changed, except that a clean start may have ended the session before.
+   * changed, except that a clean start may have ended the session before. 'more': the end of that takes more turns (`ending`), and nothing changed yet.
    */
   begin(
     now: Instant,
     kind: ClientKind,
     clientId: string,
     request: SessionRequest,
-  ): { session: Session; present: boolean; lsn: Lsn } | 'full' {
+  ): { session: Session; present: boolean; lsn: Lsn } | 'full' | 'more' {
     const known = this.get(kind, clientId)
-    if (known !== undefined && !this.#catchUp(now, known)) return 'full'
-    if (known !== undefined && request.cleanStart && !this.end(now, known)) return 'full'
+    if (known !== undefined) {
+      const caughtUp = this.#catchUp(now, known)
+      if (caughtUp !== 'done') return caughtUp
+      const ended = request.cleanStart ? this.end(now, known) : 'done'
+      if (ended !== 'done') return ended
+    }
     // Its end may have been due.
     const old = known?.ended === true ? undefined : known
     const present = old !== undefined
@@ -333,16 +344,21 @@ export class Sessions {
     arm('expiry', session.expirySeconds)
   }
 
-  /** Does what is due of a session that nobody is connected to. False if the store has no room for it; then it stays due. */
-  #catchUp(now: Instant, session: Session): boolean {
+  /** Does what is due of a session that nobody is connected to; what it has no room for, or what takes more turns, stays due. */
+  #catchUp(now: Instant, session: Session): Ending {
     if (session.refused === 'end') return this.#expire(now, session)
-    if (session.refused === 'will' && !this.fireWill(now, session)) return false
+    if (session.refused === 'will' && !this.fireWill(now, session)) return 'full'
     for (const { armed, deadline, owner } of [...session.timers]) {
       const { about } = owner
       if (!armed || deadline > now || about === 'grant' || about === 'held' || about === 'detached') continue
-      if (!(about === 'will' ? this.fireWill(now, session) : this.#expire(now, session))) return false
+      if (about === 'will') {
+        if (!this.fireWill(now, session)) return 'full'
+        continue
+      }
+      const expired = this.#expire(now, session)
+      if (expired !== 'done') return expired
     }
-    return true
+    return 'done'
   }
 
   #recordDetached(now: Instant, session: Session): boolean {
@@ -421,15 +437,24 @@ export class Sessions {
   }
 
   /**
-   * The session ends, with a will that still waited for its delay (MQTT-3.1.3-9 leaves it no later chance). False if the store has no room for what that
-   * leads to: the end is tried again.
+   * The session ends, with a will that still waited for its delay (MQTT-3.1.3-9 leaves it no later chance). Where the store has no room for what that
+   * leads to, or it has more to pass on than fits into a turn, that follows by itself.
    */
-  end(now: Instant, session: Session): boolean {
-    if (session.ended) return true
-    if (!this.fireWill(now, session)) return this.#refuse(now, session, 'end')
-    const { router, expiry } = this.#context
+  end(now: Instant, session: Session): Ending {
+    if (session.ended) return 'done'
+    if (!this.fireWill(now, session)) {
+      this.#refuse(now, session, 'end')
+      return 'full'
+    }
+    const { router, expiry, clocks } = this.#context
     router.unsubscribeAll(session)
-    if (!this.#publisher.passOn(now, session)) return this.#refuse(now, session, 'end')
+    const passed = this.#publisher.passOn(now, session)
+    if (passed === 'full') this.#refuse(now, session, 'end')
+    else if (passed === 'more') {
+      session.refused = 'end'
+      clocks.arm(session.timer('expiry'), now + PASS_ON_MS)
+    }
+    if (passed !== 'done') return passed
     session.ended = true
     session.clear()
     this.#context.memory.shares.forget(session)
@@ -438,7 +463,13 @@ export class Sessions {
     if (session.persistent) this.#recordEnd(session.key)
     this.#leave(session)
     this.#shares.release(session)
-    return true
+    return 'done'
+  }
+
+  /** For whoever waits for the end of a session that takes more than a turn: it goes on in each. */
+  *ending(session: Session): Work<void> {
+    let now = yield TURN_LOOKS
+    while (this.end(now, session) === 'more') now = yield TURN_LOOKS
   }
 
   #recordEnd(key: SessionKey): void {
@@ -477,12 +508,12 @@ export class Sessions {
     else this.#expire(now, session)
   }
 
-  #expire(now: Instant, session: Session): boolean {
-    if (!this.end(now, session)) return false
-    if (session.expirySeconds === 0) return true
+  #expire(now: Instant, session: Session): Ending {
+    const ended = this.end(now, session)
+    if (ended !== 'done' || session.expirySeconds === 0) return ended
     this.#context.stats.sessionsExpired++
     this.#context.notice({ code: 'session-expired', level: 'info', client: session.key })
-    return true
+    return 'done'
   }
 
   #disarm(session: Session): void {

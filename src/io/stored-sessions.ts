@@ -1,8 +1,7 @@
 import { performance } from 'node:perf_hooks'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Broker } from '../broker/broker.ts'
-import type { Session } from '../broker/session.ts'
-import { sessionKey } from '../broker/session.ts'
+import { type Session, sessionKey } from '../broker/session.ts'
 import { StartError } from '../config.ts'
 import { isGatewayRecord } from '../server.ts'
 import { StoreClock } from '../store/clock.ts'
@@ -119,7 +118,7 @@ export class StoredSessions {
     const session = this.#broker.sessions.byKey(id)
     if (session !== undefined) {
       session.will = undefined
-      await this.#retried(id, () => this.#broker.sessions.end(performance.now(), session))
+      await this.#retried(id, () => this.#end(session))
     }
     const clientId = id.startsWith('sn:') ? id.slice('sn:'.length) : undefined
     if (clientId === undefined || !this.#sensors.has(clientId)) return
@@ -132,6 +131,15 @@ export class StoredSessions {
     await this.#store.close().catch((error: Error) => {
       throw new StartError(error.message)
     })
+  }
+
+  /** In one go: nobody else wants a turn. */
+  #end(session: Session): boolean {
+    for (;;) {
+      this.#broker.endTurn()
+      const ended = this.#broker.sessions.end(performance.now(), session)
+      if (ended !== 'more') return ended === 'done'
+    }
   }
 
   async #retried(id: SessionKey, isDone: () => boolean): Promise<void> {

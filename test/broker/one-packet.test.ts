@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest'
+import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { TURN_LOOKS } from '../../src/broker/requests.ts'
 import { type Packet, PacketType, type SubscriptionRequest } from '../../src/mqtt/packets.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
+import { MemoryStore, type Store } from '../../src/store/store.ts'
 import { Wire } from '../mqtt/wire.ts'
-import { PERSISTENT, TestBroker, type TestClient } from './harness.ts'
+import { connectPacket, PERSISTENT, TestBroker, type TestClient } from './harness.ts'
 
 /** Work is counted, in levels and subscriptions looked at and deliveries queued, because time depends on the machine: a thousand take less than a millisecond. */
 const worked = (world: TestBroker, act: () => void): number => {
@@ -358,4 +360,93 @@ test('a long queue is written over several turns', () => {
   }
   expect(written.reduce((sum, count) => sum + count)).toBe(20_000)
   expect(Math.max(...written)).toBeLessThanOrEqual(2048)
+})
+
+describe('a session that ends with much to pass on to the other members of its shared subscriptions', () => {
+  const MEMBERS = 400
+  const MESSAGES = 150
+
+  /** Messages wait for `c`, because all other members are away; those in flight are what its window allows. */
+  function waiting(store: Store = new MemoryStore()): TestBroker {
+    const world = new TestBroker({}, store)
+    const lasting = { ...PERSISTENT, properties: { ...PERSISTENT.properties, receiveMaximum: 1 } }
+    for (let i = 0; i < MEMBERS; i++) {
+      const member = world.connect(`m${i}`, PERSISTENT)
+      member.subscribe('$share/g/s/#', 2)
+      if (store instanceof DelayedStore) world.commit()
+      member.disconnect()
+    }
+    const client = world.connect('c', lasting)
+    client.subscribe('$share/g/s/#', 2)
+    if (store instanceof DelayedStore) world.commit()
+    client.poll()
+    const publisher = world.connect('publisher')
+    for (let i = 0; i < MESSAGES; i++) publisher.publish(`s/${i}`, `${i}`, i % 2 === 0 ? 1 : 2, i + 1)
+    if (store instanceof DelayedStore) world.commit()
+    client.poll()
+    return world
+  }
+
+  /** What each member has got, once it is back. */
+  const received = (world: TestBroker): string[][] =>
+    range(MEMBERS, (i) => {
+      const member = world.connect(`m${i}`, { ...PERSISTENT, properties: { ...PERSISTENT.properties, receiveMaximum: 1000 } })
+      const lines = member.poll()
+      if (world.store instanceof DelayedStore) {
+        // The packet ids of QoS 2 are recorded before it leaves, some at a time.
+        for (let before = -1; before < lines.length; ) {
+          before = lines.length
+          world.commit()
+          lines.push(...member.poll())
+        }
+      }
+      return lines.flatMap((line) => /^s\/(\d+)=/.exec(line)?.[1] ?? [])
+    })
+
+  const sorted = (ids: readonly string[]): string[] => ids.toSorted((a, b) => Number(a) - Number(b))
+  const all = range(MESSAGES, String)
+
+  test('does so over several turns, before CONNACK for the next one under its id; each gets there once, in order', () => {
+    const world = waiting()
+    const again = world.open()
+    const costs = [worked(world, () => again.send(connectPacket('c')))]
+    expect(again.poll()).toEqual([])
+    // What its client sends meanwhile waits.
+    expect(again.link.state).toBe('held')
+    while ((world.broker.nextTimeout() ?? Number.POSITIVE_INFINITY) <= world.now) costs.push(worked(world, () => world.turn()))
+    expect(again.poll()).toEqual(['CONNACK'])
+    expect(costs.length).toBeGreaterThan(3)
+    for (const cost of costs) expect(cost).toBeLessThanOrEqual(TURN_LOOKS + SLACK)
+    const got = received(world)
+    expect(sorted(got.flat())).toEqual(all)
+    for (const ids of got) expect(ids).toEqual(sorted(ids))
+  })
+
+  test('goes on with that when the client that wanted it has gone', () => {
+    const world = waiting()
+    const again = world.open()
+    again.send(connectPacket('c'))
+    again.lost()
+    world.advance(1000)
+    expect(world.broker.sessions.get('mqtt', 'c')).toBeUndefined()
+    expect(sorted(received(world).flat())).toEqual(all)
+  })
+
+  test('loses nothing and gives nothing twice where the process ends meanwhile', () => {
+    for (const turns of [0, 1, 3]) {
+      const store = new DelayedStore()
+      const world = waiting(store)
+      world.open().send(connectPacket('c'))
+      for (let i = 0; i < turns; i++) world.turn()
+      store.commit()
+      const restarted = TestBroker.restarted(store, world.now)
+      restarted.commit()
+      expect(restarted.broker.sessions.get('mqtt', 'c')).toBeDefined()
+      restarted.open().send(connectPacket('c'))
+      restarted.advance(100)
+      restarted.commit()
+      expect(restarted.broker.sessions.get('mqtt', 'c')?.queueLength).toBe(0)
+      expect(sorted(received(restarted).flat())).toEqual(all)
+    }
+  })
 })
