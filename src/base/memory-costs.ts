@@ -16,6 +16,8 @@ export const COST = {
   level: 56,
   /** A `Subscription`, and its place in the session's map. */
   subscription: 100,
+  /** A filter of a SUBSCRIBE that is under way, beside its text. */
+  filter: 80,
   /** A `ShareGroup` with the map of its members, and its place among the groups. */
   shareGroup: 240,
   /** A `Route` with its place in the cache, without receivers. */

@@ -32,7 +32,7 @@ import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { Publisher } from './publisher.ts'
 import { isFuller } from './queue-room.ts'
 import { Recovery } from './recovery.ts'
-import { Requests, type Work } from './requests.ts'
+import { bytesOf, Requests, type Work } from './requests.ts'
 import { Retained } from './retained.ts'
 import { Router } from './router.ts'
 import type { Session, SessionClock, SessionTimer } from './session.ts'
@@ -66,7 +66,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   readonly #connector: Connector
   readonly #exchanges: Exchanges
   readonly #intake: Intake
-  readonly #requests = new Requests()
+  readonly #requests: Requests
   readonly #looked = new Looked()
   readonly #authentication: Authentication
   readonly #timers = new Timers<SessionTimer>()
@@ -114,6 +114,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     this.#exchanges = new Exchanges(this.#context, this)
     this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
     this.#authentication = new Authentication(this, memory, notice)
+    this.#requests = new Requests(memory)
     countMemory(this.#context, this.sessions, this.#authentication)
   }
 
@@ -404,9 +405,10 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     }
   }
 
-  #request(now: Instant, link: ClientLink, { type, packetId }: Subscribe | Unsubscribe, work: Work<Answer | 'full'>): void {
+  #request(now: Instant, link: ClientLink, packet: Subscribe | Unsubscribe, work: Work<Answer | 'full'>): void {
+    const { type, packetId } = packet
     const isSubscribe = type === PacketType.SUBSCRIBE
-    this.#requests.begin(now, link, work, (then, answer) => {
+    const over = this.#requests.begin(now, link, bytesOf(packet), work, (then, answer) => {
       if (answer === 'full') {
         this.storeFull(then, link, isSubscribe ? 'SUBSCRIBE' : 'UNSUBSCRIBE')
         return
@@ -415,6 +417,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       const properties = reason === undefined ? NO_PROPERTIES : { reasonString: reason }
       link.push({ type: isSubscribe ? PacketType.SUBACK : PacketType.UNSUBACK, packetId, reasonCodes, properties }, lsn)
     })
+    if (over !== undefined) this.fail(now, link, ReasonCode.QUOTA_EXCEEDED, over.reason, over.limit)
   }
 
   /** MQTT-3.1.0-1: nothing comes before CONNECT; MQTT-4.12.0-6: nothing but AUTH and DISCONNECT before authentication is over. */
@@ -451,7 +454,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     const admitted = this.#connector.admit(now, link, packet, who, (old) => this.close(now, old, ReasonCode.SESSION_TAKEN_OVER))
     if (admitted === 'ending') {
       const before = this.sessions.get(link.info.kind, packet.clientId)!
-      this.#requests.begin(now, link, this.sessions.ending(before), (then) => this.admit(then, link, packet, who))
+      this.#requests.begin(now, link, 0, this.sessions.ending(before), (then) => this.admit(then, link, packet, who))
     } else if ('reasonCode' in admitted) this.refuse(link, packet, admitted)
     else {
       this.stats.connected++

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
+import { Memory } from '../../src/base/memory.ts'
 import { TURN_LOOKS } from '../../src/broker/requests.ts'
 import { type Packet, PacketType, type SubscriptionRequest } from '../../src/mqtt/packets.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
@@ -448,5 +449,53 @@ describe('a session that ends with much to pass on to the other members of its s
       expect(restarted.broker.sessions.get('mqtt', 'c')?.queueLength).toBe(0)
       expect(sorted(received(restarted).flat())).toEqual(all)
     }
+  })
+})
+
+describe('SUBSCRIBEs that are under way', () => {
+  const FILTER_BYTES = 20_000
+  const limit = 8 * 1024 * 1024
+
+  /** `#` keeps the request under way, and the others wait behind it. */
+  const filters = (count: number): string[] => ['#', ...range(count, (i) => `${i}/${'f'.repeat(FILTER_BYTES)}`)]
+
+  function siteWithRetained(): { world: TestBroker; underWay: () => number } {
+    const memory = new Memory({ memoryLimit: limit })
+    const world = new TestBroker({ memory })
+    const publisher = world.connect('publisher')
+    for (let i = 0; i < 3000; i++) publisher.publish(`r/${i}`, 'x', 0, 0, { retain: true })
+    return { world, underWay: () => memory.byCategory().get('receive_buffers') ?? 0 }
+  }
+
+  test('are in the account, until they are done or nobody waits for them', () => {
+    const { world, underWay } = siteWithRetained()
+    for (const end of [(client: TestClient): void => client.lost(), (): void => world.advance(0)]) {
+      const client = world.connect('c')
+      subscribe(client, filters(20))
+      expect(client.link.state).toBe('held')
+      expect(underWay()).toBeGreaterThan(20 * FILTER_BYTES)
+      expect(underWay()).toBeLessThan(1.2 * 20 * FILTER_BYTES)
+      end(client)
+      expect(underWay()).toBe(0)
+    }
+  })
+
+  test('leave no room for further large ones above a part of the memory, and always for small ones', () => {
+    const { world } = siteWithRetained()
+    const clients = range(5, (i) => world.connect(`c${i}`))
+    for (const client of clients) subscribe(client, filters(20))
+    expect(clients.map(({ link }) => link.closed)).toEqual([false, false, true, true, true])
+    expect(clients[2]!.poll()).toEqual([`CLOSE ${0x97}`])
+    expect(world.notices.filter(({ limit: key }) => key === 'memory_limit').map(({ code }) => code)).toEqual([
+      'protocol-error',
+      'protocol-error',
+      'protocol-error',
+    ])
+    const small = world.connect('small')
+    subscribe(small, ['#', 'a', 'b'])
+    expect(small.link.closed).toBe(false)
+    world.advance(0)
+    expect(small.poll()[0]).toBe('SUBACK #1 0,0,0')
+    expect(clients[0]!.poll()[0]).toMatch(/^SUBACK #1 0,0,0/)
   })
 })
