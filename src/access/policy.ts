@@ -154,6 +154,10 @@ export class AccessPolicy implements Access {
     return this.#rules(who)?.mayRead(topic) ?? true
   }
 
+  readsAll(who: Identity): boolean {
+    return this.#rules(who) === undefined
+  }
+
   stored(grant: object | undefined): string | undefined {
     return grant instanceof Grant && grant.rules !== undefined ? JSON.stringify(grant.rules.rules) : undefined
   }

@@ -41,6 +41,8 @@ export interface Access {
   keepsSubscriptions?(who: Identity): boolean
   /** Whether a message on this topic may be delivered. */
   read(who: Identity, topic: string): boolean
+  /** Whether no rule restricts what it reads. Not known if it is not there. */
+  readsAll?(who: Identity): boolean
   /** The rights that came with a grant, as text for the store; `undefined` if none did. */
   stored(grant: object | undefined): string | undefined
   /** A grant with the rights of such a text: for who is away, and for messages that outlive the conversation. */
@@ -139,3 +141,6 @@ export const OPEN_ACCESS: Access = {
   stored: () => undefined,
   restored: () => ({}),
 }
+
+/** Whether nothing has to be asked, topic by topic, about what this client reads. */
+export const readsAll = (access: Access, who: Identity): boolean => access === OPEN_ACCESS || access.readsAll?.(who) === true

@@ -3,12 +3,12 @@ import { COST, stringBytes } from '../base/memory-costs.ts'
 import { SmallMap } from '../base/small-map.ts'
 import type { QoS } from '../mqtt/packets.ts'
 import { hasWildcard, realFilter, sharedFilter } from '../mqtt/topics.ts'
-import type { Access } from './access.ts'
+import { type Access, readsAll } from './access.ts'
 import { deepLevelsOf, SessionShapes, ShapeCounts, shapeOf } from './filter-shapes.ts'
 import type { BrokerLimits } from './limits.ts'
 import { RouteCache, TopicsMet } from './route-cache.ts'
 import type { Session, Subscription } from './session.ts'
-import { ShareGroup } from './share-group.ts'
+import { MEMBER_COST, ShareGroup } from './share-group.ts'
 import { type Looked, TopicTree } from './topic-tree.ts'
 
 /** One receiver of a topic: what its overlapping subscriptions come to, so that it gets one copy (MQTT-3.3.4-2). */
@@ -42,6 +42,9 @@ export interface Route {
 /** Filters of ended sessions that leave the tree in one turn of the event loop: some milliseconds. */
 const FILTERS_PER_TURN = 1024
 
+/** Levels that a change of who somebody is may look at before all routes are forgotten: to make those again that come again costs no more. */
+const INVALIDATE_LOOKS = 2048
+
 /** The bounds on filters that may match the same topic. */
 export type CrowdedLimit = 'max_wildcard_shapes_per_session' | 'max_shared_copies_per_session' | 'max_deep_wildcard_levels'
 
@@ -60,6 +63,9 @@ export class Router {
   readonly #groupTree: TopicTree<ShareGroup, ShareGroup>
   readonly #routes: RouteCache<Route>
   readonly #met = new TopicsMet()
+  /** Members of groups, where all of them may read every topic: a group is the same for each. */
+  readonly #everybody = new Map<ShareGroup, readonly Target[]>()
+  #everybodyBytes = 0
   readonly #looked: Looked
   /** Of all filters, which bound what comparing a topic with them costs. */
   readonly #shapes = new ShapeCounts()
@@ -88,7 +94,7 @@ export class Router {
 
   /** What the routes that are kept take. */
   get routeBytes(): number {
-    return this.#routes.bytes
+    return this.#routes.bytes + this.#everybodyBytes
   }
 
   /** Levels and subscriptions looked at so far. */
@@ -113,13 +119,28 @@ export class Router {
 
   /** Rules changed: who may read what is asked again. */
   invalidate(): void {
-    this.#routes.clear()
+    this.#forgetRoutes()
     this.#met.clear()
   }
 
-  /** The identity behind a session changed: what it may read is asked again. */
+  #forgetRoutes(): void {
+    this.#routes.clear()
+    this.#everybody.clear()
+    this.#everybodyBytes = 0
+  }
+
+  /** The identity behind a session changed: what it may read is asked again. Where its filters match so much that looking for it takes long, of all. */
   invalidateOf(session: Session): void {
-    for (const filter of session.subscriptions?.keys() ?? []) this.#routes.invalidate(realFilter(filter))
+    const before = this.#looked.sum
+    for (const filter of session.subscriptions?.keys() ?? []) {
+      this.#routes.invalidate(realFilter(filter))
+      const group = this.#groups.get(filter)
+      if (group !== undefined) this.#forgetEverybody(group)
+      if (this.#looked.sum - before > INVALIDATE_LOOKS) {
+        this.#forgetRoutes()
+        return
+      }
+    }
   }
 
   /** Gives whether the filter is new to this session. */
@@ -188,7 +209,7 @@ export class Router {
     }
     this.#gone.add(session)
     this.#sweeping.push({ session, filters: subscriptions.keys()[Symbol.iterator]() })
-    this.#routes.clear()
+    this.#forgetRoutes()
   }
 
   /** Filters of sessions that have ended are still in the tree. */
@@ -218,7 +239,7 @@ export class Router {
     if (route === undefined) {
       const targets = this.#targets(topic)
       const shared = this.#shared(topic)
-      route = { targets, shared, bytes: routeBytes(targets, shared) }
+      route = { targets, shared, bytes: this.#bytesOf(targets, shared) }
       if (this.#met.meet(topic)) this.#routes.set(topic, route)
     }
     return route
@@ -234,6 +255,7 @@ export class Router {
     }
     if (!group.members.has(session)) this.#groupBytes += COST.subscription + stringBytes(name)
     group.members.set(session, subscription)
+    this.#forgetEverybody(group)
   }
 
   /** At once, so that no route keeps a session that has ended. */
@@ -247,6 +269,7 @@ export class Router {
       return
     }
     group.members.delete(session)
+    this.#forgetEverybody(group)
     this.#groupBytes -= COST.subscription + stringBytes(filter)
     if (group.members.size > 0) return
     this.#groups.delete(filter)
@@ -270,14 +293,36 @@ export class Router {
     const matching: ShareGroup[] = []
     this.#groupTree.match(topic, (group) => matching.push(group))
     if (matching.length === 0) return NOT_SHARED
-    return matching.map((group) => {
-      const members: Target[] = []
-      for (const [session, subscription] of group.members) {
-        if (!this.#gone.has(session) && this.#access.read(session, topic))
-          members.push(targetOf(session, subscription, group.name))
-      }
-      return { group, members }
-    })
+    return matching.map((group) => ({ group, members: this.#everybody.get(group) ?? this.#members(group, topic) }))
+  }
+
+  #members(group: ShareGroup, topic: string): readonly Target[] {
+    const members: Target[] = []
+    let isEverybody = true
+    for (const [session, subscription] of group.members) {
+      this.#looked.sum += MEMBER_COST
+      if (this.#gone.has(session)) continue
+      isEverybody &&= readsAll(this.#access, session)
+      if (isEverybody || this.#access.read(session, topic)) members.push(targetOf(session, subscription, group.name))
+    }
+    if (isEverybody) {
+      this.#everybody.set(group, members)
+      this.#everybodyBytes += members.length * COST.target
+    }
+    return members
+  }
+
+  #forgetEverybody(group: ShareGroup): void {
+    const members = this.#everybody.get(group)
+    if (members === undefined) return
+    this.#everybodyBytes -= members.length * COST.target
+    this.#everybody.delete(group)
+  }
+
+  #bytesOf(targets: readonly Target[], shared: readonly SharedTargets[]): number {
+    let count = targets.length
+    for (const { group, members } of shared) count += 1 + (this.#everybody.get(group) === members ? 0 : members.length)
+    return count * COST.target
   }
 }
 
@@ -288,12 +333,6 @@ export function filterBytes(filter: string): number {
   let levels = 1
   for (let at = filter.indexOf('/'); at >= 0; at = filter.indexOf('/', at + 1)) levels++
   return plain + levels * (COST.level + COST.smallMap + COST.string) + stringBytes(filter)
-}
-
-function routeBytes(targets: readonly Target[], shared: readonly SharedTargets[]): number {
-  let count = targets.length
-  for (const { members } of shared) count += members.length + 1
-  return count * COST.target
 }
 
 function isSame(a: Subscription, b: Subscription): boolean {

@@ -47,7 +47,7 @@ interface Member {
 }
 
 /** What looking at a member counts for. */
-const MEMBER_COST = 1 / 8
+export const MEMBER_COST = 1 / 8
 
 /** Where messages may wait. */
 export interface Room {

@@ -5,7 +5,7 @@ import { type Packet, PacketType } from './packets.ts'
 /** What connections may cost in one turn, counted in packets: some milliseconds, which those share that want more. */
 const TURN_COST = 4096
 /** How much more of it one may have that has ended: what a socket brings at once, unless it is out of the ordinary. */
-const LAST_COST = 8 * TURN_COST
+const LAST_COST = 4 * TURN_COST
 const SHARE_LEAST = 64
 /** Deliveries that are written in one turn to all for whom many wait; to one of them at most, and at least. */
 const WRITES_PER_TURN = 8192
