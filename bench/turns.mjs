@@ -4,6 +4,8 @@
 import { existsSync, readFileSync } from 'node:fs'
 import process from 'node:process'
 import { parseArgs } from 'node:util'
+import { parseAcl } from '../dist/access/acl.js'
+import { AccessPolicy } from '../dist/access/policy.js'
 import { ByteWriter } from '../dist/base/bytes.js'
 import { encodePacket } from '../dist/mqtt/encode.js'
 import { Publish } from '../dist/mqtt/publish.js'
@@ -61,11 +63,12 @@ class World {
   turns = 0
   #next = 1
 
-  constructor(broker = {}) {
+  constructor(broker = {}, access = undefined) {
     const gateway = GATEWAY
     this.server = new Server({
       gateway,
       broker,
+      ...(access !== undefined && { access }),
       store: new MemoryStore(),
       clock: { epoch: 0 },
       notice: () => {},
@@ -149,6 +152,28 @@ const range = (count, of) => Array.from({ length: count }, (_, i) => of(i))
 /** All filters of `+` and `a` over so many levels, from this one on. */
 const branching = (levels, from, count) =>
   range(count, (i) => range(levels, (level) => (((from + i) >> level) & 1 ? '+' : 'a')).join('/'))
+
+/** 22 rules, for everybody. */
+const RULES = [...range(20, (i) => `topic readwrite x${i}/+/a/#`), 'topic readwrite #', 'topic deny y/#', ''].join('\n')
+const ruled = (subscriptionAccess = 'filtered') =>
+  new AccessPolicy(new Map(), {
+    allowAnonymous: true,
+    verifies: false,
+    methods: [],
+    passwords: undefined,
+    tokenKeys: new Set(),
+    acl: parseAcl(RULES),
+    subscriptionAccess,
+  })
+
+/** So many members of shared subscriptions that are away. */
+const absent = (world, count, filters, qos = 1) => {
+  for (let i = 0; i < count; i++) {
+    const client = world.connect(`m${i}`, PERSISTENT)
+    world.subscribe(client, filters, qos)
+    world.input({ kind: 'closed', connection: client, reason: 'test' })
+  }
+}
 
 /** Each sets something up, and gives what is measured. */
 const attacks = {
@@ -395,6 +420,102 @@ const attacks = {
     }
     const publisher = world.connect('p')
     return { world, attack: () => world.publish(publisher, 'w', 1) }
+  },
+  'PUBLISH with 250 kB of user properties for 900 readers': () => {
+    const world = new World()
+    for (let i = 0; i < 900; i++) world.subscribe(world.connect(`c${i}`), ['a'], 1)
+    const publisher = world.connect('p')
+    const userProperties = range(1000, () => ['k', 'x'.repeat(245)])
+    return { world, attack: () => world.publish(publisher, 'a', 1, false, { userProperties, messageExpiryInterval: 60 }) }
+  },
+  'PUBLISH with 16 MB of user properties for 30 readers': () => {
+    const world = new World()
+    for (let i = 0; i < 30; i++) world.subscribe(world.connect(`c${i}`), ['a'], 1)
+    const publisher = world.connect('p')
+    const userProperties = range(250, () => ['k', 'x'.repeat(64_000)])
+    return { world, attack: () => world.publish(publisher, 'a', 1, false, { userProperties }) }
+  },
+  'clean start on a member for whom 900 messages wait, beside 5,000 who are away': () => {
+    const world = new World()
+    absent(world, 5000, ['$share/g/s/#'])
+    const client = world.connect('c', { cleanStart: false, properties: { sessionExpiryInterval: 0xffffffff, receiveMaximum: 1 } })
+    world.subscribe(client, ['$share/g/s/#'], 1)
+    const publisher = world.connect('p')
+    for (let i = 0; i < 900; i++) world.publish(publisher, `s/${i}`, 1)
+    return { world, attack: () => world.connect('c') }
+  },
+  'the end of a connection behind 64 kB of PUBLISHes, 16 groups of 500 who are away': () => {
+    const world = new World()
+    absent(
+      world,
+      500,
+      range(16, (g) => `$share/${g}/#`),
+    )
+    const publisher = world.connect('p')
+    const bytes = Buffer.concat(range(6000, (i) => encode(Publish.of(`t${i}`, Buffer.from('x'), 0, false, 0, {}))))
+    const attack = () => {
+      world.turn(() => {
+        world.server.handle(world.now, { kind: 'chunk', connection: publisher, bytes })
+        world.server.handle(world.now, { kind: 'closed', connection: publisher, reason: 'test' })
+      })
+      world.settle()
+    }
+    return { world, attack }
+  },
+  'a new topic for 16 groups of 5,000 members': () => {
+    const world = new World()
+    for (let i = 0; i < 5000; i++)
+      world.subscribe(
+        world.connect(`c${i}`),
+        range(16, (g) => `$share/${g}/#`),
+      )
+    const publisher = world.connect('p')
+    let n = 0
+    world.publish(publisher, 'first')
+    return { world, attack: () => world.publish(publisher, `new/${n++}`) }
+  },
+  'a session with 10,000 filters comes back under another name, while 16,000 routes are kept': () => {
+    const world = new World()
+    const client = world.connect('c', PERSISTENT)
+    for (let at = 0; at < 10_000; at += 500)
+      world.subscribe(
+        client,
+        range(500, (i) => `+/+/x${at + i}`),
+        1,
+      )
+    world.input({ kind: 'closed', connection: client, reason: 'test' })
+    const publisher = world.connect('p')
+    for (let round = 0; round < 2; round++) for (let i = 0; i < 16_000; i++) world.publish(publisher, `a/${i}/b`)
+    return { world, attack: () => world.connect('c', { ...PERSISTENT, username: 'x' }) }
+  },
+  'new rules for 100 sessions with 1,000 messages each': () => {
+    const world = new World({}, ruled())
+    absent(world, 100, ['q/#'])
+    const publisher = world.connect('p')
+    for (let i = 0; i < 1000; i++) world.publish(publisher, `q/${i}`, 1)
+    return { world, attack: () => world.input({ kind: 'access-changed' }) }
+  },
+  'new rules for 20 sessions with 10,000 filters each': () => {
+    const world = new World({}, ruled('whole'))
+    for (let i = 0; i < 20; i++) {
+      const client = world.connect(`c${i}`, PERSISTENT)
+      for (let at = 0; at < 10_000; at += 500)
+        world.subscribe(
+          client,
+          range(500, (j) => `q/${i}/${at + j}/+`),
+          1,
+        )
+    }
+    return { world, attack: () => world.input({ kind: 'access-changed' }) }
+  },
+  'a session for which 100,000 retained messages wait comes back': () => {
+    const world = new World()
+    world.retain(100_000, (i) => `r/${i % 100}/${i}`, {}, 1)
+    const more = { ...PERSISTENT, properties: { ...PERSISTENT.properties, receiveMaximum: 1 } }
+    const client = world.connect('c', more)
+    world.subscribe(client, ['#'], 1)
+    world.input({ kind: 'closed', connection: client, reason: 'test' })
+    return { world, attack: () => world.connect('c', more) }
   },
 }
 

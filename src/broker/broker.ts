@@ -35,6 +35,7 @@ import { Recovery } from './recovery.ts'
 import { bytesOf, Requests, type Work } from './requests.ts'
 import { Retained } from './retained.ts'
 import { Router } from './router.ts'
+import { RuleCheck } from './rule-check.ts'
 import type { Session, SessionClock, SessionTimer } from './session.ts'
 import { Sessions, willDelaySeconds } from './sessions.ts'
 import { Stats } from './stats.ts'
@@ -72,8 +73,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   readonly #timers = new Timers<SessionTimer>()
   readonly #clocks = new Timers<SessionTimer>()
   readonly #pace: Pace
-  /** Sessions that have not been held against the new access rules. */
-  #unchecked: Iterator<Session> | undefined
+  readonly #ruleCheck: RuleCheck
   /** Links that `publishWills` and `closeAll` have still to come to. */
   #leaving: Iterator<ClientLink> | undefined
   readonly #links = new Map<LinkId, ClientLink>()
@@ -115,6 +115,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
     this.#authentication = new Authentication(this, memory, notice)
     this.#requests = new Requests(memory)
+    this.#ruleCheck = new RuleCheck(this.#context, this.sessions, this.#pace, this)
     countMemory(this.#context, this.sessions, this.#authentication)
   }
 
@@ -195,14 +196,14 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       this.sessions.timedOut(now, session, about as SessionClock)
       return true
     })
-    this.#checkOn(now)
+    this.#ruleCheck.goOn(now)
     this.#context.expiry.handleTimeout(now)
     this.#requests.handleTimeout(now)
     this.#context.router.sweep()
   }
 
   nextTimeout(): Instant | undefined {
-    const clocks = this.#unchecked === undefined ? this.#clocks.next() : OVERDUE
+    const clocks = this.#ruleCheck.isOver ? this.#clocks.next() : OVERDUE
     const requests = this.#context.router.isSweeping ? OVERDUE : this.#requests.next()
     return earliest(earliest(this.#timers.next(), this.#pace.after(clocks)), earliest(this.#context.expiry.next(), requests))
   }
@@ -524,32 +525,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   accessChanged(now: Instant): void {
     // Wills of those who are closed go to nobody who may not read them any more.
     this.#context.router.invalidate()
-    this.#unchecked = this.sessions[Symbol.iterator]()
-    this.#checkOn(now)
-  }
-
-  #checkOn(now: Instant): void {
-    const sessions = this.#unchecked
-    if (sessions === undefined) return
-    const done = this.#pace.run(now, () => {
-      const session = sessions.next().value
-      if (session !== undefined) this.#check(now, session)
-      return session !== undefined
-    })
-    if (done) this.#unchecked = undefined
-  }
-
-  #check(now: Instant, session: Session): void {
-    const { access, notice } = this.#context
-    const { link, key } = session
-    const reasonCode = link === undefined ? 0 : access.remains(session, link.info.peer)
-    if (link !== undefined && reasonCode !== 0) {
-      const reason = 'the rules have changed'
-      notice({ code: 'client-revoked', level: 'warn', client: key, peer: link.info.peer, reason })
-      this.close(now, link, reasonCode, true, reason)
-    }
-    if (!session.ended) this.sessions.recheck(session)
-    if (session.link !== undefined) this.markReady(session.link)
+    this.#ruleCheck.begin(now)
   }
 
   #disconnect(now: Instant, link: ClientLink, session: Session, packet: Disconnect): void {

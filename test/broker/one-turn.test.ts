@@ -1,0 +1,138 @@
+import { describe, expect, test } from 'vitest'
+import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
+import { PacketType } from '../../src/mqtt/packets.ts'
+import { PERSISTENT, TestBroker, type TestClient } from './harness.ts'
+
+const range = <T>(count: number, of: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => of(i))
+
+/** A broker that counts how often it asks what somebody may read: topic by topic, and at all. */
+function counting(restricted: () => boolean): { world: TestBroker; reads: () => number; members: () => number } {
+  let reads = 0
+  let members = 0
+  const access: Access = {
+    ...OPEN_ACCESS,
+    read: () => ++reads > 0,
+    readsAll: () => ++members > 0 && !restricted(),
+    keepsSubscriptions: () => true,
+  }
+  const taken = (count: number, reset: () => void): number => {
+    reset()
+    return count
+  }
+  return {
+    world: new TestBroker({ access }),
+    reads: () =>
+      taken(reads, () => {
+        reads = 0
+      }),
+    members: () =>
+      taken(members, () => {
+        members = 0
+      }),
+  }
+}
+
+describe('members of a shared subscription', () => {
+  const MEMBERS = 50
+
+  test('are listed once for all topics, and again when one comes or goes, or the rules change', () => {
+    let isRestricted = false
+    const { world, reads, members } = counting(() => isRestricted)
+    const clients = range(MEMBERS, (i) => world.connect(`m${i}`))
+    for (const client of clients) client.subscribe('$share/g/#')
+    const publisher = world.connect('publisher')
+    let count = 0
+    const publish = (): number => {
+      for (let i = 0; i < 20; i++) publisher.publish(`t/${count++}`, 'x')
+      return reads() + members()
+    }
+    const got = (some: readonly TestClient[]): number =>
+      some.reduce((sum, client) => sum + client.poll().filter((line) => line.startsWith('t/')).length, 0)
+    members()
+    expect(publish()).toBe(MEMBERS)
+    expect(publish()).toBe(0)
+    expect(got(clients)).toBe(40)
+    const late = world.connect('late')
+    late.subscribe('$share/g/#')
+    members()
+    expect(publish()).toBe(MEMBERS + 1)
+    expect(got([...clients, late])).toBe(20)
+    late.disconnect()
+    expect(publish()).toBe(MEMBERS)
+    expect(got(clients)).toBe(20)
+    isRestricted = true
+    world.broker.accessChanged(world.now)
+    reads()
+    members()
+    // One says that all have to be asked, for each topic.
+    expect(publish()).toBe(20 * MEMBERS + 20 * MEMBERS - 20 * (MEMBERS - 1))
+    isRestricted = false
+    world.broker.accessChanged(world.now)
+    reads()
+    members()
+    expect(publish()).toBe(MEMBERS)
+  })
+})
+
+test('another user of a session with filters that match much makes all routes anew, instead of looking for them', () => {
+  const world = new TestBroker()
+  const filters = range(2000, (i) => `+/+/x${i}`)
+  const subscriptions = filters.map((filter) => ({
+    filter,
+    qos: 0 as const,
+    noLocal: false,
+    retainAsPublished: false,
+    retainHandling: 0 as const,
+  }))
+  const client = world.connect('c', PERSISTENT)
+  client.send({ type: PacketType.SUBSCRIBE, packetId: 1, subscriptions, properties: {} })
+  world.advance(0)
+  client.disconnect()
+  const publisher = world.connect('publisher')
+  for (let round = 0; round < 2; round++) for (let i = 0; i < 4000; i++) publisher.publish(`a/${i}/b`, 'x')
+  const before = world.broker.work
+  const other = world.connect('c', { ...PERSISTENT, username: 'other' })
+  // One filter alone looks at each of the routes twice.
+  expect(world.broker.work - before).toBeLessThan(2048 + 2 * 4000 + 10)
+  publisher.publish('a/b/x7', 'x')
+  expect(other.poll()).toEqual(['a/b/x7=x q0'])
+})
+
+describe('what waits for those who are away', () => {
+  const SESSIONS = 30
+  const MESSAGES = 500
+
+  function waiting(restricted: boolean): ReturnType<typeof counting> {
+    const site = counting(() => restricted)
+    const { world } = site
+    for (let i = 0; i < SESSIONS; i++) {
+      const client = world.connect(`c${i}`, PERSISTENT)
+      client.subscribe('q/#', 1)
+      client.disconnect()
+    }
+    const publisher = world.connect('publisher')
+    for (let i = 0; i < MESSAGES; i++) publisher.publish(`q/${i}`, 'x', 1)
+    site.reads()
+    return site
+  }
+
+  test('is held against new rules over several turns', () => {
+    const { world, reads } = waiting(true)
+    world.broker.accessChanged(world.now)
+    const counts = [reads()]
+    while ((world.broker.nextTimeout() ?? Number.POSITIVE_INFINITY) <= world.now) {
+      world.turn()
+      counts.push(reads())
+    }
+    expect(counts.reduce((sum, count) => sum + count)).toBe(SESSIONS * MESSAGES)
+    expect(Math.max(...counts)).toBeLessThan(4096 + MESSAGES + 10)
+  })
+
+  test('is not looked through where no rule restricts what its client reads', () => {
+    const { world, reads } = waiting(false)
+    world.broker.accessChanged(world.now)
+    world.advance(0)
+    expect(world.connect('c0', PERSISTENT).poll()).toHaveLength(20)
+    expect(reads()).toBe(0)
+  })
+})
