@@ -117,6 +117,11 @@ export class Publish {
     return this.#weight
   }
 
+  /** What the properties are of that. */
+  get propertyBytes(): number {
+    return this.weight - this.payloadLength - this.topic.length
+  }
+
   get payloadLength(): number {
     return this.payloadEnd - this.payloadStart
   }

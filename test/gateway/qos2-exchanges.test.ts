@@ -194,7 +194,7 @@ test('whatever a client leaves and says with one message id, through reboots and
   const saying = fc.record({
     released: fc.boolean(),
     copies: fc.nat(2),
-    then: fc.constantFrom('nothing', 'a reboot', 'a crash'),
+    after: fc.constantFrom('nothing', 'a reboot', 'a crash'),
     gapSeconds: fc.constantFrom(1, 5, 100),
   })
   const property = fc.property(fc.array(saying, { minLength: 2, maxLength: 6 }), (sayings) => {
@@ -204,7 +204,7 @@ test('whatever a client leaves and says with one message id, through reboots and
       s.world.settle()
       return [...answers, ...s.world.sent('r')]
     }
-    for (const [i, { released, copies, then, gapSeconds }] of sayings.entries()) {
+    for (const [i, { released, copies, after, gapSeconds }] of sayings.entries()) {
       const [text, before] = [`${i}`, `${i - 1}`]
       const answers = say1(said(text, 7), ...Array.from({ length: copies }, () => again(text, 7)))
       expect(answers).toContain('PUBREC #7')
@@ -212,9 +212,9 @@ test('whatever a client leaves and says with one message id, through reboots and
       if (released) say1(say.pubrel(7))
       if (i > 0 && sayings[i - 1]!.gapSeconds < 60) say1(again(before, 7))
       expect(s.got()).toEqual([])
-      if (then === 'a crash') s.crash()
+      if (after === 'a crash') s.crash()
       s.world.advance(gapSeconds * 1000)
-      if (then === 'a reboot') say1(say.connect('s', { clean: false, duration: 0 }))
+      if (after === 'a reboot') say1(say.connect('s', { clean: false, duration: 0 }))
       expect(s.got()).toEqual([])
     }
   })
