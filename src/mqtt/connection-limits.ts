@@ -70,5 +70,8 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   listeners: new Map(),
 }
 
+export const settingsOf = ({ listeners }: ConnectionLimits, listener: string): ListenerLimits =>
+  listeners.get(listener) ?? DEFAULT_LISTENER_LIMITS
+
 /** Part of the memory that streams may take, whatever comes of them. */
 export const STREAMS_PART = 0.5

@@ -10,13 +10,7 @@ import { Timer, Timers } from '../base/timers.ts'
 import { STEPS_PER_TURN } from '../store/pace.ts'
 import { AddressCounts } from './address-counts.ts'
 import { Connection, type ConnectionId, type ConnectionTimer, KEEP_ALIVE_FACTOR, SILENCE_RETRY_MS } from './connection.ts'
-import {
-  type ConnectionLimits,
-  DEFAULT_CONNECTION_LIMITS,
-  DEFAULT_LISTENER_LIMITS,
-  type ListenerLimits,
-  STREAMS_PART,
-} from './connection-limits.ts'
+import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, STREAMS_PART, settingsOf } from './connection-limits.ts'
 import { encodePacket, PACKET_MAX } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
 import { type Delivery, type LinkId, type LinkInfo, OutgoingType, type Uplink } from './link.ts'
@@ -118,12 +112,8 @@ export class Connections {
 
   #arrives({ peer, listener }: StreamInfo, more: 1 | -1): void {
     this.#arriving += more
-    this.#streamBytes += more * this.#settingsOf(listener).streamBytes
+    this.#streamBytes += more * settingsOf(this.#limits, listener).streamBytes
     this.#perAddress.add(peer, more)
-  }
-
-  #settingsOf(listener: string): ListenerLimits {
-    return this.#limits.listeners.get(listener) ?? DEFAULT_LISTENER_LIMITS
   }
 
   open(now: Instant, id: ConnectionId, from: StreamInfo): void {
@@ -132,7 +122,7 @@ export class Connections {
       this.#outputs.push({ kind: 'close', connection: id, saidGoodbye: false })
       return
     }
-    const settings = this.#settingsOf(listener)
+    const settings = settingsOf(this.#limits, listener)
     const link = this.#uplink.open(now, { kind: 'mqtt', ...from, settings })
     const mounted = settings.mountPoint === '' ? link : new MountedLink(link, settings.mountPoint)
     const connection = new Connection(id, peer, mounted, settings, this.#limits, this.#remembered)

@@ -37,6 +37,7 @@ interface Attack {
   readonly code: number | undefined
   /** What bounds it, where nothing is refused. */
   readonly holds: (roost: Started, outcome: attacks.Outcome) => Promise<void>
+  readonly flags?: readonly string[]
 }
 
 const nothingMore = async (): Promise<void> => {}
@@ -103,7 +104,8 @@ const ATTACKS: readonly Attack[] = [
   bounded('routes', (to) => attacks.routes(to, 20, 8000), atMost('routes', ROUTES_MAX)),
   bounded('wire forms', (to) => attacks.wireForms(to, 20), atMost('wire_forms', FORMS_MAX)),
   of('readers that do not read', (to) => attacks.outputs(to, 20, 20, MIB), 'max_memory_per_address', NOBODY),
-  of('topic aliases', (to) => attacks.aliases(to, 500), 'memory_limit'),
+  // With less of the heap, so that it takes seconds.
+  { ...of('topic aliases', (to) => attacks.aliases(to, 150), 'memory_limit'), flags: ['--memory-limit', String(10 * MIB)] },
   of('user names of 60,000 octets', (to) => attacks.userNames(to, 1200), 'max_memory_per_address'),
   of('client ids of 60,000 octets, in what they retained', (to) => attacks.retainers(to, 1200), 'memory_limit'),
   {
@@ -114,7 +116,7 @@ const ATTACKS: readonly Attack[] = [
 ]
 
 describe('one peer cannot end the process by what it makes it hold', () => {
-  test.each(ATTACKS)('$name', async ({ run, flags = [], lasts = false, code, limit, holds }) => {
+  test.each(ATTACKS)('$name', { timeout: 60_000 }, async ({ run, flags = [], lasts = false, code, limit, holds }) => {
     roost = await Started.startWith(SMALL, '--memory', '--sys-interval', '1', ...flags)
     const victim = await attacks.Victim.start(roost.port)
     const outcome = await run(roost)
@@ -153,7 +155,8 @@ describe('one peer cannot end the process by what it makes it hold', () => {
       expect([...refusals.keys()].filter((code) => code !== SERVER_BUSY && code !== WRONG_PASSWORD)).toEqual([])
       expect(roost.reached('memory_limit')).toBeGreaterThan(0)
       expect(taken).toBe(users)
-      expect(Math.min(...times.slice(1))).toBeLessThan(2000)
+      // On a busy machine: so many times what a login takes with nobody beside it, as in fair-logins.test.ts.
+      expect(Math.min(...times.slice(1))).toBeLessThan(Math.max(2000, 5 * times[0]!))
       expect(await victim.stop()).toBe(0)
       expect(victim.refused).toBe(0)
     } finally {
