@@ -148,7 +148,7 @@ describe('one peer cannot end the process by what it makes it hold', () => {
     try {
       roost = await Started.startWith(SMALL, '--memory', ...flags)
       const victim = await attacks.Victim.start(roost.port)
-      const { taken, refusals, times } = await attacks.pendingLogins(roost, 2000, users, 2000)
+      const { taken, refusals, times } = await attacks.pendingLogins(roost, 2000, users, 7000, 80)
       expect(roost.ended).toBe(undefined)
       // Before they were bounded nobody new was let in while they waited.
       expect(refusals.get(SERVER_BUSY)).toBeGreaterThan(0)

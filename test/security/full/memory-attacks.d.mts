@@ -25,6 +25,7 @@ export const pendingLogins: (
   connections: number,
   users: number,
   before: number,
+  perSecond?: number,
   octets?: number,
 ) => Promise<Outcome & { readonly times: readonly number[] }>
 export const halfHandshakes: Attack

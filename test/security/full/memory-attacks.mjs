@@ -192,7 +192,7 @@ export async function sessions({ port }, count, parallel = 50) {
  * CONNECTs of so many octets with wrong passwords, from 16 addresses, which all wait for a hash; after so many milliseconds the users of `passwordFile` log in one after
  * the other, each for the first time. `times`: the milliseconds until each of them got CONNACK, the first with nobody beside it.
  */
-export async function pendingLogins({ port }, count, users, before, octets = 60_000) {
+export async function pendingLogins({ port }, count, users, before, perSecond = 200, octets = 60_000) {
   const password = Buffer.alloc(octets, 'w')
   const refusals = new Map()
   let taken = 0
@@ -219,7 +219,7 @@ export async function pendingLogins({ port }, count, users, before, octets = 60_
     for (let i = 0; i < count && !isOver; i++) {
       void one(i)
       // Node.js accepts one connection in each turn: faster than this, everybody waits in the queue of the kernel, and not for a hash.
-      if (i % 10 === 0) await sleep(50)
+      if (i % 4 === 0) await sleep(4000 / perSecond)
     }
   }
   const logins = async () => {
