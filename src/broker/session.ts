@@ -166,12 +166,12 @@ export class Session implements Identity, Holder {
   /** Such a record that may not be durable yet. */
   #recording: { readonly packetId: number; readonly lsn: Lsn } | undefined = undefined
 
-  constructor(kind: ClientKind, clientId: string, holdings: Holdings, key = sessionKey(kind, clientId)) {
+  constructor(kind: ClientKind, clientId: string, holdings: Holdings, owner = NO_OWNER, key = sessionKey(kind, clientId)) {
     this.kind = kind
     this.clientId = clientId
     this.key = key
     this.#holdings = holdings
-    this.author = new Author(key, NO_OWNER)
+    this.author = new Author(key, owner)
   }
 
   get owner(): StoredOwner {
@@ -435,7 +435,7 @@ export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `$
 /** The session that a stored key names. */
 export function sessionOf(key: SessionKey, holdings: Holdings): Session {
   const kind: ClientKind = key.startsWith('sn:') ? 'sn' : 'mqtt'
-  return new Session(kind, key.slice(kind.length + 1), holdings, key)
+  return new Session(kind, key.slice(kind.length + 1), holdings, NO_OWNER, key)
 }
 
 export const messageOf = (entry: Publish | Queued): Publish => (entry instanceof Queued ? entry.message : entry)

@@ -185,6 +185,7 @@ export class Sessions {
     clientId: string,
     request: SessionRequest,
   ): { session: Session; present: boolean; lsn: Lsn } | 'full' | 'more' {
+    const { owner } = request
     const known = this.get(kind, clientId)
     if (known !== undefined) {
       const caughtUp = this.#catchUp(now, known)
@@ -195,12 +196,11 @@ export class Sessions {
     // Its end may have been due.
     const old = known?.ended === true ? undefined : known
     const present = old !== undefined
-    const session = present ? old : new Session(kind, clientId, this.#context.holdings)
+    const session = present ? old : new Session(kind, clientId, this.#context.holdings, owner)
     // A sensor sleeps with its conversation open, and a will has to fire even if the process dies: both outlast the process.
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
     this.#tellEnds()
     if (this.#untold.has(session.key) && (persistent || !present)) return 'full'
-    const { owner } = request
     const { username, listener, grant, certified } = request.identity
     let lsn: Lsn | 'full' = 0
     if (persistent && !(present && isRecorded(session, request, owner))) {
