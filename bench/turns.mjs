@@ -508,8 +508,8 @@ const attacks = {
     }
     return { world, attack: () => world.input({ kind: 'access-changed' }) }
   },
-  'a session for which 100,000 retained messages wait comes back': () => {
-    const world = new World()
+  'a session for which 100,000 retained messages wait comes back, 22 rules': () => {
+    const world = new World({}, ruled())
     world.retain(100_000, (i) => `r/${i % 100}/${i}`, {}, 1)
     const more = { ...PERSISTENT, properties: { ...PERSISTENT.properties, receiveMaximum: 1 } }
     const client = world.connect('c', more)

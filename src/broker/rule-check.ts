@@ -34,6 +34,7 @@ export class RuleCheck {
   }
 
   begin(now: Instant): void {
+    for (const session of this.#sessions) session.unchecked = true
     this.#unchecked = this.#sessions[Symbol.iterator]()
     this.goOn(now)
   }
@@ -61,7 +62,7 @@ export class RuleCheck {
       notice({ code: 'client-revoked', level: 'warn', client: key, peer: link.info.peer, reason })
       this.#owner.close(now, link, reasonCode, true, reason)
     }
-    if (!session.ended) this.#sessions.recheck(session)
+    if (!session.ended && session.unchecked) this.#sessions.recheck(session)
     if (session.link !== undefined) this.#owner.markReady(session.link)
   }
 }

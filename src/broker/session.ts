@@ -130,6 +130,8 @@ export class Session implements Identity, Holder {
   /** When a message last left the queue: says whether a full queue is one that moves. */
   drainedAt: Instant | undefined = undefined
   ended = false
+  /** Its filters and messages have not been held against the rules that are in force. */
+  unchecked = false
   /** Somebody has come back to it, in this process. */
   resumed = false
   /** Whose it is: `SessionShares`. */

@@ -110,6 +110,7 @@ export class Sessions {
 
   /** For the replay: a session that the store knows. */
   restore(session: Session): void {
+    session.unchecked = true
     this.#enter(session)
   }
 
@@ -209,8 +210,12 @@ export class Sessions {
       if (lsn === 'full') return 'full'
     } else if (!persistent && session.persistent) this.#recordEnd(session.key)
     session.recordedAs = undefined
+    // Each login brings another grant, mostly with the same rights.
     const isSameIdentity =
-      session.username === username && session.listener === listener && session.certified === certified && session.grant === grant
+      session.username === username &&
+      session.listener === listener &&
+      session.certified === certified &&
+      (session.grant === grant || this.#context.access.stored(session.grant) === rights)
     session.persistent = persistent
     session.expirySeconds = request.expirySeconds
     session.will = request.will
@@ -228,7 +233,7 @@ export class Sessions {
     this.#context.memory.shares.settle(session)
     // A client that only comes back may read what it did: nothing in the routes depends on its connection.
     if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
-    if (present) this.recheck(session, request.mountPoint)
+    if (present && (!isSameIdentity || session.unchecked)) this.recheck(session, request.mountPoint)
     if (request.bridge) lsn = Math.max(lsn, this.#subscribeAsBridge(session))
     return { session, present, lsn }
   }
@@ -270,6 +275,7 @@ export class Sessions {
    */
   recheck(session: Session, mountPoint = ''): void {
     const { access, router, store, stats, notice } = this.#context
+    session.unchecked = false
     // Any number of messages may wait, and ten thousand filters be there.
     if (mountPoint === '' && readsAll(access, session)) return
     const keeps = access.keepsSubscriptions?.(session) === true

@@ -128,6 +128,32 @@ describe('what waits for those who are away', () => {
     expect(Math.max(...counts)).toBeLessThan(4096 + MESSAGES + 10)
   })
 
+  test('is not looked through when the same client comes back under the same rules, and once when they have changed', () => {
+    const { world, reads } = waiting(true)
+    const back = (username?: string): number => {
+      const client = world.connect('c0', { ...PERSISTENT, username })
+      client.poll()
+      client.lost()
+      return reads()
+    }
+    expect(back()).toBe(0)
+    world.broker.accessChanged(world.now)
+    world.advance(0)
+    reads()
+    expect(back()).toBe(0)
+    expect(back('other')).toBe(MESSAGES)
+    expect(back('other')).toBe(0)
+    // Before its turn has come.
+    world.broker.endTurn()
+    world.broker.accessChanged(world.now)
+    reads()
+    const late = world.connect(`c${SESSIONS - 1}`, PERSISTENT)
+    expect(reads()).toBe(MESSAGES)
+    late.lost()
+    world.advance(0)
+    expect(reads()).toBeLessThanOrEqual((SESSIONS - 2) * MESSAGES)
+  })
+
   test('is not looked through where no rule restricts what its client reads', () => {
     const { world, reads } = waiting(false)
     world.broker.accessChanged(world.now)
