@@ -23,7 +23,7 @@ import { ReceiveBuffers } from './receive-buffers.ts'
 import { Slab } from './slab.ts'
 import { TopicAliases } from './topic-aliases.ts'
 import { Traffic } from './traffic.ts'
-import { costOf, Turns } from './turns.ts'
+import { costOf, PROPERTIES_PER_TURN, Turns } from './turns.ts'
 
 /** Where a byte stream comes from, as its listener knows it. */
 export type StreamInfo = Pick<LinkInfo, 'peer' | 'listener' | 'identity'>
@@ -403,9 +403,9 @@ export class Connections {
     const { version } = connection.decoder
     const { traffic } = this
     const slab = this.#slab
+    const { forms } = slab
     const most = this.#turns.writable
     let deliveries = 0
-    let all = true
     for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
       if (out.type === OutgoingType.DELIVERY) {
         if (writeDelivery(slab, out, version, now, connection.maxPacketSize, connection.outgoingAliases)) {
@@ -413,8 +413,7 @@ export class Connections {
           traffic.publishSent++
           traffic.publishBytesSent += out.message.payloadEnd - out.message.payloadStart
         } else this.#tooLarge(now, connection, out)
-        all = ++deliveries < most && !this.#turns.isEnough(slab.forms.properties)
-        if (!all) break
+        if (++deliveries === most || forms.properties > PROPERTIES_PER_TURN) break
       } else if (out.type === OutgoingType.CLOSE) {
         this.#end(connection, out.disconnect ? out.reasonCode : undefined, out.reason, out.reasonCode === ReasonCode.SUCCESS)
         return false
@@ -427,7 +426,7 @@ export class Connections {
         this.#write(out, connection)
       }
     }
-    this.#turns.wrote(now, connection, deliveries, all)
+    this.#turns.wrote(now, connection, deliveries, deliveries < most && forms.properties <= PROPERTIES_PER_TURN)
     return true
   }
 

@@ -12,7 +12,7 @@ const WRITES_PER_TURN = 8192
 const WRITES_MOST = 2048
 const WRITES_LEAST = 64
 /** Bytes of large properties that are encoded in one turn, and one message for each connection. */
-const PROPERTIES_PER_TURN = 1024 * 1024
+export const PROPERTIES_PER_TURN = 1024 * 1024
 /** What a topic filter counts for, and a packet that is no PUBLISH and is answered. */
 const FILTER_COST = 16
 const WORK_COST = 1 / 8
@@ -58,11 +58,6 @@ export class Turns {
   /** Deliveries that may be written to one connection now. */
   get writable(): number {
     return Math.max(WRITES_LEAST, Math.min(WRITES_MOST, WRITES_PER_TURN - this.#written))
-  }
-
-  /** Whether so many bytes of properties were encoded that the rest has to wait. */
-  isEnough(properties: number): boolean {
-    return properties > PROPERTIES_PER_TURN
   }
 
   /** So many were, and more may wait: those are written when all others have had their turn. */
