@@ -215,7 +215,8 @@ export class Sessions {
       session.username === username &&
       session.listener === listener &&
       session.certified === certified &&
-      (session.grant === grant || this.#context.access.stored(session.grant) === rights)
+      session.verified === owner.verified &&
+      (session.grant === grant || this.#context.access.stored(session.grant) === owner.rights)
     session.persistent = persistent
     session.expirySeconds = request.expirySeconds
     session.will = request.will

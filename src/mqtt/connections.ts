@@ -555,13 +555,8 @@ export class Connections {
     const isTooLarge = limit === 'max_packet_size' || limit === 'max_connect_packet_size'
     // Before CONNECT it is nobody's message that is lost.
     const level = limit === 'max_packet_size' ? 'warn' : 'info'
-    this.#notice({
-      code: isTooLarge ? 'packet-too-large' : 'malformed-packet',
-      level,
-      ...who,
-      peer: connection.peer,
-      reason: told,
-    })
+    const code = isTooLarge ? 'packet-too-large' : 'malformed-packet'
+    this.#notice({ code, level, ...who, peer: connection.peer, reason: told })
     // The answers to what came before it in the same chunk, CONNACK above all.
     if (!this.#writeAll(now, connection)) return
     if (!connection.isConnected && connection.refusesWithConnack(reasonCode)) {
