@@ -2,6 +2,7 @@ import type { Instant } from '../base/machine.ts'
 import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { WAITING_BYTES } from '../base/memory-costs.ts'
 import type { TokenBucket } from '../base/token-bucket.ts'
+import type { Author } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { ProtocolVersion, QoS, Subscribe, SubscriptionRequest, Unsubscribe } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
@@ -87,8 +88,8 @@ export const bridgeOptions = (filter: string): { noLocal: boolean; retainAsPubli
 export class Subscriber {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
-  /** Who has retained what, as one object for all messages of a conversation: rules are made ready for each. */
-  readonly #publishers = new WeakMap<StoredOwner, Identity>()
+  /** Who has retained what: rules are made ready for each. Clients may have one owner in common, so it is by author. */
+  readonly #publishers = new WeakMap<Author, Identity>()
 
   constructor(context: BrokerContext, publisher: Publisher) {
     this.#context = context
@@ -265,13 +266,13 @@ export class Subscriber {
   }
 
   /** A retained message may outlive its publisher's right to publish it (`check_retain_source`). */
-  #mayStillRetain({ topic, from, source }: Publish): boolean {
+  #mayStillRetain({ topic, retain, author }: Publish): boolean {
     const { access, limits } = this.#context
-    if (!limits.checkRetainSource || source === undefined) return true
-    let publisher = this.#publishers.get(source)
+    if (!limits.checkRetainSource || !retain || author.owner === undefined) return true
+    let publisher = this.#publishers.get(author)
     if (publisher === undefined) {
-      publisher = this.#identityOf(from, source)
-      this.#publishers.set(source, publisher)
+      publisher = this.#identityOf(author.key, author.owner)
+      this.#publishers.set(author, publisher)
     }
     // Of a bridge only its own state is retained among the topics of the broker.
     return mayPublish(access, publisher, topic, true)

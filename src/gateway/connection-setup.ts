@@ -23,6 +23,8 @@ export class ConnectionSetup {
   /** The will that the client had before. */
   #willBefore: Will | undefined = undefined
   #dialogue: WillDialogue | undefined = undefined
+  /** The dialogue of its last CONNECT ended before it was answered: what may still come of it connects nobody. */
+  wasCrossed = false
 
   constructor(client: SnClient) {
     this.#client = client
@@ -32,6 +34,7 @@ export class ConnectionSetup {
   connected(now: Instant, message: SnConnect): void {
     const client = this.#client
     this.#takeBackAnswers()
+    this.wasCrossed = false
     const before = this.#dialogue?.before ?? settledState(client.state)
     this.#dialogue?.end()
     this.#dialogue = undefined
@@ -100,6 +103,7 @@ export class ConnectionSetup {
     if (client.link === undefined || this.#dialogue === undefined || this.isUnderWay) return
     client.tellIgnored(`${typeName(message.type)} ends the will dialogue that its CONNECT began`)
     this.breakOff(now)
+    this.wasCrossed = true
     client.handle(now, message)
   }
 

@@ -136,7 +136,8 @@ export class SnClient {
         this.setup.willMsg(now, message as WillMsg)
         break
       case 'connackAgain':
-        this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED })
+        if (this.setup.wasCrossed) this.tellIgnored(`${typeName(message.type)} for a CONNECT that has come to nothing`)
+        else this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED })
         break
       case 'register':
         this.inbound.register(now, message as never)
