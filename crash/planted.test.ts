@@ -98,8 +98,8 @@ const BUGS: readonly Bug[] = [
   { what: 'REGACK', says: 'ReturnCode.ACCEPTED, assigned.lsn)', but: 'ReturnCode.ACCEPTED, 0)' },
   {
     what: 'the DISCONNECT that grants sleep',
-    says: 'this.send(goodbye, lsn);',
-    but: 'this.send(goodbye, 0);',
+    says: 'this.#sayGoodbye(lsn);',
+    but: 'this.#sayGoodbye(0);',
   },
   {
     what: 'WILLTOPICRESP',

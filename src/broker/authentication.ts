@@ -199,16 +199,12 @@ export class Authentication {
 const authBytes = (connect: Connect | undefined, data: Uint8Array | undefined): number =>
   (connect === undefined ? COST.login : connectBytes(connect)) + (data?.buffer.byteLength ?? 0)
 
-/** What verifying makes of a password or a token: it as a text, decoded, and parsed. */
-const VERIFYING_COPIES = 3
-
 /** What a CONNECT takes while somebody verifies whom it is from: its password is in the buffer that it was read from. */
 const connectBytes = ({ clientId, username = '', password, will, properties }: Connect): number =>
   COST.login +
   stringBytes(clientId) +
   stringBytes(username) +
-  (password === undefined ? 0 : password.buffer.byteLength + VERIFYING_COPIES * password.length) +
-  VERIFYING_COPIES * (properties.authenticationData?.length ?? 0) +
+  (password?.buffer.byteLength ?? 0) +
   willBytes(will) +
   propertyMemory(properties)
 

@@ -1,7 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { Memory } from '../../src/base/memory.ts'
-import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { connectPacket, PERSISTENT, TestBroker, will } from './harness.ts'
 
 const KIB = 1024
@@ -68,18 +67,6 @@ test('text with characters above U+00FF counts two bytes for each', () => {
   // Client id with and without the kind before it, user name, the will's property and the message's.
   expect(wide - latin).toBeGreaterThan(5 * LONG.length - 1000)
   expect(wide - latin).toBeLessThan(5 * LONG.length + 300)
-})
-
-test('a token counts with what verifying makes of it', () => {
-  const memory = new Memory()
-  const access = { ...OPEN_ACCESS, connect: () => 'ask' as const }
-  const world = new TestBroker({ memory, access })
-  const client = world.open()
-  client.send(connectPacket('c', { password: Buffer.alloc(60_000) }))
-  expect(memory.byCategory().get('handshakes')).toBeGreaterThan(4 * 60_000)
-  client.lost()
-  world.broker.nextReadyLink()
-  expect(memory.byCategory().get('handshakes')).toBe(0)
 })
 
 describe('client ids and user names of whoever has published', () => {

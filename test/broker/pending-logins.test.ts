@@ -5,7 +5,7 @@ import type { Connect } from '../../src/mqtt/packets.ts'
 import { connectPacket, TestBroker, TestClient } from './harness.ts'
 
 const KIB = 1024
-const LIMIT = 4096 * KIB
+const LIMIT = 1024 * KIB
 /** An eighth of the limit is for logins. */
 const PART = LIMIT / 8
 

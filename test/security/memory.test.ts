@@ -93,7 +93,7 @@ const ATTACKS: readonly Attack[] = [
   of('retained topics of 128 levels', (to) => attacks.retained(to, 1000), 'memory_limit'),
   of('absent sessions with full queues', (to) => attacks.queues(to, 60, 500_000, 50_000), 'max_memory_per_address'),
   of('wills', (to) => attacks.wills(to, 400), 'max_memory_per_address'),
-  of('retained wills that fire, on 128 levels each', (to) => attacks.firedWills(to, 1700), 'memory_limit'),
+  of('retained wills that fire, on 128 levels each', (to) => attacks.firedWills(to, 1700), 'memory_limit', NOBODY),
   of('will topics of sensors whose messages never come', (to) => attacks.willTopics(to, 1200), 'memory_limit', CONGESTION),
   {
     ...of('wills of sensors that have said goodbye', (to) => attacks.keptWills(to, 1200), 'memory_limit', CONGESTION),

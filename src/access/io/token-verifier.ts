@@ -56,6 +56,9 @@ const PUBLIC_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512',
 const CLOCK_TOLERANCE = 5
 const REMOTE_TIMEOUT_MS = 5000
 
+/** Verifying makes several copies of a token, each of which may have to wait for keys from elsewhere. */
+const TOKEN_LENGTH_MAX = 16 * 1024
+
 /** Verifies JSON Web Tokens, which clients send in place of a password. */
 export class TokenVerifier {
   /** What tokens may be verified with, as names that change when the keys do. */
@@ -84,6 +87,7 @@ export class TokenVerifier {
 
   /** Why it is refused, as text, or what it claims. @throws ServiceFailure if that cannot be told, because its keys cannot be had */
   async verify(token: string): Promise<TokenClaims | string> {
+    if (token.length > TOKEN_LENGTH_MAX) return `a token of ${token.length} characters, of ${TOKEN_LENGTH_MAX} allowed`
     let reason = 'no key'
     let failure: ServiceFailure | undefined
     for (const source of this.#sources) {

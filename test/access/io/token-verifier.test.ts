@@ -240,6 +240,10 @@ describe('what is refused', () => {
     }
   })
 
+  test('one of more than 16 KiB, unread', async () => {
+    expect(await verifier(options()).verify('x'.repeat(60_000))).toBe('a token of 60000 characters, of 16384 allowed')
+  })
+
   test('a public key that is taken for a secret', async () => {
     const path = pem('rsa.pem', rsa.publicKey)
     const head = `${base64({ alg: 'HS256' })}.${base64({ sub: 'alice' })}`
