@@ -60,11 +60,14 @@ export class DropsTold extends SiteChecker {
   #droppedBefore = 0
   /** Arrivals with QoS 0: those for somebody who is away are counted, and not told. */
   #unheard = 0
+  /** QoS 1 messages of sensors that the broker has still to answer: `s1 7`. A copy of one says nothing new. */
+  readonly #unanswered = new Set<string>()
 
   datagramIn(sensor: Sensor, datagram: Uint8Array, route: string): void {
     const message = messageOf(datagram)
     const { id } = this.nodeOf(sensor)
     // Answers that wait for airtime are forgotten then, refusals among them; what is not acknowledged may be lost.
+    if (message?.type === MsgType.CONNECT) this.#forgetUnanswered(`${id} `)
     if (message?.type === MsgType.CONNECT)
       this.#owed = this.#owed.filter(({ one }) => one.publisher !== id || one.qos <= 0 || one.acknowledged)
     if (message?.type !== MsgType.PUBLISH) return
@@ -76,7 +79,20 @@ export class DropsTold extends SiteChecker {
     // A copy from before its sensor began anew comes under an id that means another topic by now, and nothing in it says so.
     const isMistaken =
       message.topicIdType === 'normal' && client?.registry.nameOf(message.topicId) !== this.site.claims.published.get(text)?.topic
-    if (message.qos === -1 || (connected && !isMistaken)) this.#arrived(text)
+    if (message.qos !== -1 && (!connected || isMistaken)) return
+    const exchange = `${id} ${message.msgId}`
+    if (message.qos === 1 && message.dup && this.#unanswered.has(exchange)) return
+    if (message.qos === 1) this.#unanswered.add(exchange)
+    this.#arrived(text)
+  }
+
+  datagramOut(sensor: Sensor, datagram: Uint8Array): void {
+    const message = messageOf(datagram)
+    if (message?.type === MsgType.PUBACK) this.#unanswered.delete(`${this.nodeOf(sensor).id} ${message.msgId}`)
+  }
+
+  #forgetUnanswered(begins: string): void {
+    for (const exchange of this.#unanswered) if (exchange.startsWith(begins)) this.#unanswered.delete(exchange)
   }
 
   chunkIn(tcp: TcpClient, bytes: Uint8Array): void {
@@ -139,6 +155,7 @@ export class DropsTold extends SiteChecker {
   }
 
   crashed(): void {
+    this.#unanswered.clear()
     this.#droppedBefore += this.#dropped()
     this.#owed = this.#owed.filter(({ one, receiver }) => receiver.lasting && one.qos > 0 && one.acknowledged)
   }
