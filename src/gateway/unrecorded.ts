@@ -13,7 +13,7 @@ export class Unrecorded {
   readonly #clients = new Set<SnClient>()
   /** Clients that were forgotten: a new one with the same id must not find what they have left there. */
   readonly #ended = new Set<string>()
-  #due: Instant = 0
+  #due: Instant | undefined = undefined
 
   constructor(store: Store) {
     this.#store = store
@@ -21,7 +21,7 @@ export class Unrecorded {
 
   /** What this client is by now has to be recorded. */
   add(now: Instant, client: SnClient): void {
-    if (this.#clients.size === 0) this.#due = now + AGAIN_MS
+    this.#begin(now)
     this.#clients.add(client)
   }
 
@@ -29,7 +29,7 @@ export class Unrecorded {
   end(now: Instant, client: SnClient): void {
     this.#clients.delete(client)
     if (!client.recorded || this.#append(client.clientId)) return
-    if (this.#ended.size === 0) this.#due = now + AGAIN_MS
+    this.#begin(now)
     this.#ended.add(client.clientId)
   }
 
@@ -42,8 +42,21 @@ export class Unrecorded {
   }
 
   handleTimeout(now: Instant): void {
-    if (this.nextTimeout() === undefined || this.#due > now) return
-    this.#due = now + AGAIN_MS
+    if (this.#due === undefined || this.#due > now) return
+    this.#due = undefined
+    this.#recordSome(now)
+    if (this.#clients.size + this.#ended.size > 0) this.#due = now + AGAIN_MS
+  }
+
+  nextTimeout(): Instant | undefined {
+    return this.#due
+  }
+
+  #begin(now: Instant): void {
+    this.#due ??= now + AGAIN_MS
+  }
+
+  #recordSome(now: Instant): void {
     let left = PER_TURN
     for (const clientId of this.#ended) {
       if (left-- === 0 || !this.#append(clientId)) return
@@ -53,10 +66,6 @@ export class Unrecorded {
       if (left-- === 0 || client.record(now) === 'full') return
       this.#clients.delete(client)
     }
-  }
-
-  nextTimeout(): Instant | undefined {
-    return this.#clients.size + this.#ended.size === 0 ? undefined : this.#due
   }
 
   #append(clientId: string): boolean {

@@ -88,13 +88,13 @@ export function readProperties(reader: ByteReader, packet: number, limits: Prope
   const { maxUserProperties, maxPropertyBytes } = limits
   const length = readVarint(reader, 'property length')
   if (length === 0) return NO_PROPERTIES
-  // Before they are read: each of them is made into text, and goes to every receiver.
-  if (length > maxPropertyBytes) return beyond(`${length} bytes of properties, of ${maxPropertyBytes}`, 'max_property_bytes')
   const end = reader.at + length
   if (end > reader.end) {
     reader.fail('property length runs beyond the end')
     return NO_PROPERTIES
   }
+  // Before they are read: each of them is made into text, and goes to every receiver.
+  if (length > maxPropertyBytes) return beyond(`${length} bytes of properties, of ${maxPropertyBytes}`, 'max_property_bytes')
   const properties: Record<string, unknown> = {}
   let pairs = 0
   while (reader.at < end && reader.error === '') {

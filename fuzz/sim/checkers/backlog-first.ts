@@ -44,6 +44,8 @@ export class BacklogFirst extends SiteChecker {
     // What one awake period may bring, and what its port has airtime for, may be less than what waits.
     const { wakeMessages, wakeBytes, airtime } = this.site.setup
     if (wakeMessages < PLAIN.wakeMessages || wakeBytes < PLAIN.wakeBytes || airtime !== null) return
+    // What an address has not earned, until it proves itself, keeps nobody awake either (ruling A20).
+    if (!this.site.world.server.gateway.isProven(client.route)) return
     const { backlog } = client.link ?? { backlog: 0 }
     if (backlog > 0) this.tell(`PINGRESP to ${id} with ${backlog} messages left`)
     const { dropped } = this.site.claims.receivers.get(id)!
