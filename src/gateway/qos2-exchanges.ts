@@ -160,8 +160,9 @@ export class Qos2Exchanges {
 
   /** Most places are taken again before it comes to this, so a look now and then is enough. */
   #arm(now: Instant): void {
+    if (this.#timer?.armed === true) return
     const next = this.#ids?.nextOver()
-    if (next === undefined || this.#timer?.armed === true) return
+    if (next === undefined) return
     this.#armAt(Math.max(next, now) + Math.max(this.#client.host.options.qos2HoldDownMs, LOOK_AGAIN_MS))
   }
 
