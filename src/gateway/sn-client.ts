@@ -212,9 +212,10 @@ export class SnClient {
       if (reaction === 'stranger') return 'ignore'
     }
     if (reaction !== 'goodbye' && reaction !== 'stranger') return reaction
-    if (this.#recordedAs === 'full' && reaction === 'goodbye') return 'disconnect'
     // The answer to its DISCONNECT waits for the store: to say it now would promise that it may sleep, or that its will never fires.
-    const isUnrecorded = state === 'disconnected' && (this.#recordedAs === 'full' || this.#recordedAs > host.store.durable)
+    const recordedAs = state === 'disconnected' ? this.#recordedAs : 0
+    if (recordedAs === 'full' && reaction === 'goodbye') return 'disconnect'
+    const isUnrecorded = recordedAs === 'full' || recordedAs > host.store.durable
     return isUnrecorded || this.awaitsStore ? 'ignore' : reaction
   }
 

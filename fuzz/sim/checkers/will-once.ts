@@ -109,7 +109,8 @@ export class WillOnce extends SiteChecker {
       case MsgType.DISCONNECT: {
         // Of an address that it has not connected from nobody knows who it is.
         const known = this.site.world.server.gateway.client(sensor.client.clientId)?.route === sensor.route
-        if (message.duration === undefined && known) will.gone = 'said'
+        // A will that waits for room was due before.
+        if (message.duration === undefined && known && !will.due) will.gone = 'said'
         return
       }
       default:
