@@ -1,6 +1,6 @@
 import { Fifo } from '../base/fifo.ts'
 import { earliest, type Instant } from '../base/machine.ts'
-import { Memory } from '../base/memory.ts'
+import { Memory, memoryWords } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
@@ -36,7 +36,7 @@ import { bytesOf, Requests, type Work } from './requests.ts'
 import { Retained } from './retained.ts'
 import { Router } from './router.ts'
 import { RuleCheck } from './rule-check.ts'
-import type { Session, SessionClock, SessionTimer } from './session.ts'
+import { type Session, type SessionClock, type SessionTimer, sessionKey } from './session.ts'
 import { Sessions, willDelaySeconds } from './sessions.ts'
 import { Stats } from './stats.ts'
 import { type Answer, Subscriber } from './subscriber.ts'
@@ -79,6 +79,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   readonly #links = new Map<LinkId, ClientLink>()
   readonly #ready = new Fifo<ClientLink>()
   #waiting: ClientLink[] = []
+  /** Links whose CONNECT waits for the end of the session before: one for each. */
+  readonly #awaitingEnd = new Map<SessionKey, ClientLink>()
   #recovery: Recovery | undefined
   #nextLinkId = 1
 
@@ -353,7 +355,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     const session = link.client
     this.#links.delete(link.id)
     this.#authentication.abandon(link)
-    this.#requests.abandon(link)
+    this.#abandonRequests(link)
     link.closed = true
     link.client = undefined
     if (session === undefined) return
@@ -409,7 +411,9 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   #request(now: Instant, link: ClientLink, packet: Subscribe | Unsubscribe, work: Work<Answer | 'full'>): void {
     const { type, packetId } = packet
     const isSubscribe = type === PacketType.SUBSCRIBE
-    const over = this.#requests.begin(now, link, bytesOf(packet), work, (then, answer) => {
+    // Whoever unsubscribes makes room.
+    const bytes = isSubscribe ? bytesOf(packet) : 0
+    const over = this.#requests.begin(now, link, bytes, work, (then, answer) => {
       if (answer === 'full') {
         this.storeFull(then, link, isSubscribe ? 'SUBSCRIBE' : 'UNSUBSCRIBE')
         return
@@ -418,7 +422,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
       const properties = reason === undefined ? NO_PROPERTIES : { reasonString: reason }
       link.push({ type: isSubscribe ? PacketType.SUBACK : PacketType.UNSUBACK, packetId, reasonCodes, properties }, lsn)
     })
-    if (over !== undefined) this.fail(now, link, ReasonCode.QUOTA_EXCEEDED, over.reason, over.limit)
+    if (over !== undefined) this.fail(now, link, ReasonCode.QUOTA_EXCEEDED, memoryWords(over), over.limit, over.reason)
   }
 
   /** MQTT-3.1.0-1: nothing comes before CONNECT; MQTT-4.12.0-6: nothing but AUTH and DISCONNECT before authentication is over. */
@@ -451,11 +455,19 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   // --- What comes of authentication
 
-  admit(now: Instant, link: ClientLink, packet: Connect, who: Admitted): void {
-    const admitted = this.#connector.admit(now, link, packet, who, (old) => this.close(now, old, ReasonCode.SESSION_TAKEN_OVER))
+  /** `hasWaited`: for the end of the session that it has begun to end. */
+  admit(now: Instant, link: ClientLink, packet: Connect, who: Admitted, hasWaited = false): void {
+    const takeOver = (old: ClientLink): void => this.close(now, old, ReasonCode.SESSION_TAKEN_OVER)
+    const admitted = this.#connector.admit(now, link, packet, who, takeOver, hasWaited)
+    // Whoever waits for the same session came before.
+    const key = sessionKey(link.info.kind, packet.clientId)
+    const earlier = this.#awaitingEnd.get(key)
+    if (earlier !== undefined) this.#awaitingEnd.delete(key)
+    if (earlier !== undefined && earlier !== link) this.close(now, earlier, ReasonCode.SESSION_TAKEN_OVER, false)
     if (admitted === 'ending') {
       const before = this.sessions.get(link.info.kind, packet.clientId)!
-      this.#requests.begin(now, link, 0, this.sessions.ending(before), (then) => this.admit(then, link, packet, who))
+      this.#awaitingEnd.set(key, link)
+      this.#requests.begin(now, link, 0, this.sessions.ending(before), (then) => this.admit(then, link, packet, who, true))
     } else if ('reasonCode' in admitted) this.refuse(link, packet, admitted)
     else {
       this.stats.connected++
@@ -561,10 +573,15 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   close(now: Instant, link: ClientLink, reasonCode: number, disconnect = true, reason?: string): void {
     if (link.closed) return
     const session = link.client
-    this.#requests.abandon(link)
+    this.#abandonRequests(link)
     link.client = undefined
     link.close(reasonCode, disconnect, reason)
     if (session !== undefined) this.sessions.detach(now, session, true)
+  }
+
+  #abandonRequests(link: ClientLink): void {
+    this.#requests.abandon(link)
+    for (const [key, waiting] of this.#awaitingEnd) if (waiting === link) this.#awaitingEnd.delete(key)
   }
 }
 

@@ -91,7 +91,7 @@ export class Connector {
 
   /**
    * Lets a client in and pushes CONNACK, or says why not. `takeOver` ends the link that holds the session now. 'ending': the session before takes some turns
-   * to end, after which the client can be let in.
+   * to end, after which the client can be let in: `hasWaited`.
    */
   admit(
     now: Instant,
@@ -99,6 +99,7 @@ export class Connector {
     connect: Connect,
     who: Admitted,
     takeOver: (old: ClientLink) => void,
+    hasWaited: boolean,
   ): Session | Refusal | 'ending' {
     const { access, limits, notice, stats } = this.#context
     const { info } = link
@@ -135,7 +136,9 @@ export class Connector {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')
     // The id was somebody's who may not use it any more: what that session holds is not for its owner of now.
     const isSquatted = isOthers && this.#useOf(link, clientId, { username: old.username, verified: true }) !== 'own'
-    if (old === undefined) {
+    // Whoever has waited for the end of its session had a place before.
+    const isNew = old === undefined && !hasWaited
+    if (isNew) {
       const user = who.verified ? who.username : undefined
       const limit = this.#sessions.makeRoom(now, { kind, address: networkOf(info.peer), user })
       if (limit !== undefined) {
@@ -144,7 +147,7 @@ export class Connector {
       }
     }
     const owner = this.#ownerOf(identity, info.peer)
-    const over = this.#overMemory(old, packet, clientId, owner)
+    const over = old !== undefined || isNew ? this.#overMemory(old, packet, clientId, owner) : undefined
     if (over !== undefined) {
       const { reason: detail, limit } = over
       return { reasonCode: ReasonCode.QUOTA_EXCEEDED, reason: memoryWords(over), detail, limit }

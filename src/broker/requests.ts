@@ -78,7 +78,9 @@ export class Requests {
 
   handleTimeout(now: Instant): void {
     for (let count = this.#waiting.length; count > 0 && this.#left > 0; count--) {
-      const request = this.#waiting.shift()!
+      const request = this.#waiting.shift()
+      // What is done may end other conversations, with what they wait for.
+      if (request === undefined) return
       const share = Math.max(SHARE_LEAST, this.#left / count)
       if (this.#goOn(now, request, share)) this.#bytes -= request.bytes
       else this.#waiting.push(request)

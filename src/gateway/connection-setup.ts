@@ -136,7 +136,7 @@ export class ConnectionSetup {
     client.inbound.reconnected()
     if (goesOn) {
       // CONNECT again from `active` (CONNACK was lost) or from sleep: the conversation with the broker never ended (rulings A1, A9).
-      this.#activate(now, 'client')
+      this.#activate(now, 'client', client.will)
       return
     }
     // Our own replacement of the conversation is not the client's loss, so the old will must not fire.
@@ -146,7 +146,7 @@ export class ConnectionSetup {
     // The broker may have answered in the meantime what the client had asked before its CONNECT.
     this.#takeBackAnswers()
     client.cleanSession = connect.cleanSession
-    this.#willBefore = client.will
+    if (this.#connecting === undefined) this.#willBefore = client.will
     client.will = will
     this.#connecting = 'client'
     this.#connect = connect
@@ -191,7 +191,7 @@ export class ConnectionSetup {
       const { registry, inbound } = client
       const isKnown = registry.size > 0 || inbound.qos2.size > 0
       if (isKnown && client.host.store.append({ type: 'sn-end', clientId: client.clientId }) === 'full') {
-        this.#refuse(now, ReturnCode.CONGESTION, 'the store is full')
+        this.#refuseAdmitted(now, before)
         return
       }
       registry.clear()
@@ -199,10 +199,11 @@ export class ConnectionSetup {
       client.link?.keeps(client.keptBytes)
     }
     if (sessionPresent) client.inbound.resumed()
-    this.#activate(now, whose)
+    this.#activate(now, whose, before)
   }
 
-  #activate(now: Instant, whose: 'client' | 'restart'): void {
+  /** `before`: the will that the client had. */
+  #activate(now: Instant, whose: 'client' | 'restart', before: Will | undefined): void {
     const client = this.#client
     if (whose === 'restart') {
       // The sensor knows nothing of our restart, and goes on as it was.
@@ -216,7 +217,7 @@ export class ConnectionSetup {
     client.sleepSeconds = 0
     const lsn = client.record(now)
     if (lsn === 'full') {
-      this.#refuse(now, ReturnCode.CONGESTION, 'the store is full')
+      this.#refuseAdmitted(now, before)
       return
     }
     client.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED }, lsn)
@@ -224,6 +225,14 @@ export class ConnectionSetup {
     if (client.host.options.register === 'eager') client.downlink.registerAll(now)
     else client.downlink.resume(now)
     client.updateListening(now)
+  }
+
+  /** The broker has taken the client in, and the store has no room to know it: its will must not fire because of that. */
+  #refuseAdmitted(now: Instant, before: Will | undefined): void {
+    const client = this.#client
+    client.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
+    client.will = before
+    this.#refuse(now, ReturnCode.CONGESTION, 'the store is full')
   }
 
   /** CONNECT came to nothing: a conversation that there was before it is over too. */

@@ -266,6 +266,7 @@ export class Inbound {
   responded(now: Instant, { type, packetId: msgId, reasonCode }: PublishResponse): void {
     const client = this.#client
     if (type === PacketType.PUBCOMP) {
+      this.qos2.confirmed(msgId)
       if (this.#left?.delete(msgId) === true) return
       client.send({ type: MsgType.PUBCOMP, msgId })
       return

@@ -26,6 +26,8 @@ export class Qos2Exchanges {
   readonly #client: SnClient
   #ids: Qos2Ids | undefined = undefined
   #timer: Timer<ClientTimer> | undefined = undefined
+  /** Ids whose end the broker has still to confirm: it may take what comes under one for a copy of what came before. */
+  #unconfirmed: Set<number> | undefined = undefined
   /** Bytes that the account of the memory has for the ids. */
   #counted = 0
 
@@ -56,6 +58,7 @@ export class Qos2Exchanges {
   /** A clean session: message ids begin anew, and what was said before may be said again. */
   clear(): void {
     this.#ids = undefined
+    this.#unconfirmed = undefined
     this.#count()
     this.stop()
   }
@@ -66,12 +69,10 @@ export class Qos2Exchanges {
   }
 
   repetitionOf(now: Instant, msgId: number, fingerprint: number): Repetition {
-    const ids = this.#ids
-    if (ids === undefined) return 'new'
-    const openAs = ids.openAs(msgId)
-    if (openAs === fingerprint) return 'copy'
-    if (ids.isLateCopy(this.#arrived(now), msgId, fingerprint)) return 'late copy'
-    return openAs === undefined ? 'new' : 'instead'
+    const openAs = this.#ids?.openAs(msgId)
+    if (openAs !== undefined && openAs === fingerprint) return 'copy'
+    if (this.#ids?.isLateCopy(this.#arrived(now), msgId, fingerprint) === true) return 'late copy'
+    return openAs !== undefined || this.#unconfirmed?.has(msgId) === true ? 'instead' : 'new'
   }
 
   /** Notes the id of a message, before the broker's receipt, so that PUBREC waits for both. Gives why it cannot be, or '' if it is noted. */
@@ -96,10 +97,19 @@ export class Qos2Exchanges {
   release(now: Instant, msgId: number): void {
     const { host } = this.#client
     const until = now + host.options.qos2HoldDownMs
+    if (this.knows(msgId)) {
+      this.#unconfirmed ??= new Set()
+      this.#unconfirmed.add(msgId)
+    }
     const released = this.#ids?.release(msgId, until)
     if (released === undefined) return
     this.#record({ ...released, msgId, until: wallTime(host.clock, until) })
     this.#arm(now)
+  }
+
+  /** The broker has released it, too. */
+  confirmed(msgId: number): void {
+    this.#unconfirmed?.delete(msgId)
   }
 
   /** The message was refused, and its id stands for nothing. */

@@ -5,8 +5,10 @@ import { COST } from '../../src/base/memory-costs.ts'
 import type { GatewayOptions } from '../../src/gateway/options.ts'
 import { OutgoingType } from '../../src/mqtt/link.ts'
 import { PacketType } from '../../src/mqtt/packets.ts'
+import type { Store } from '../../src/store/store.ts'
 import type { TestClient } from '../broker/harness.ts'
 import { type Surroundings, say, TestGateway } from './harness.ts'
+import { RefusingStore } from './refusing-store.ts'
 
 const MINUTE = 60_000
 const HOUR = 60 * MINUTE
@@ -20,11 +22,11 @@ class Exchanges {
   #reader: TestClient
   readonly #got: string[] = []
 
-  constructor(options: Partial<GatewayOptions> = {}, store?: DelayedStore, around: Surroundings = {}) {
+  constructor(options: Partial<GatewayOptions> = {}, store?: Store, around: Surroundings = {}) {
     this.world = new TestGateway(options, store, around)
     this.#reader = this.#read()
     this.world.send('r', say.connect('s', { clean: false, duration: 0 }))
-    if (store !== undefined) this.world.settle()
+    if (store instanceof DelayedStore) this.world.settle()
     this.world.sent('r')
   }
 
@@ -220,3 +222,22 @@ test('whatever a client leaves and says with one message id, through reboots and
   })
   fc.assert(property, { numRuns: 200 })
 })
+
+test.each(['everything', 'the broker alone'])(
+  'PUBREL meets a store that refuses %s: what comes next under its id is another message',
+  (what) => {
+    const store = new RefusingStore()
+    const s = new Exchanges({}, store)
+    s.say(said('1', 1))
+    store.refuses = (type) => what === 'everything' || type === 'released'
+    expect(s.say(say.pubrel(1))).toEqual(['DISCONNECT'])
+    store.refuses = () => false
+    s.world.advance(HOUR)
+    expect(s.say(say.connect('s', { clean: false, duration: 0 }), said('2', 1), say.pubrel(1))).toEqual([
+      'CONNACK',
+      'PUBREC #1',
+      'PUBCOMP #1',
+    ])
+    expect(s.got()).toEqual(['1', '2'])
+  },
+)

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { ANONYMOUS_SENSORS } from '../../src/gateway/options.ts'
+import { encodedMessage } from '../../src/mqttsn/encode.ts'
 import { say, TestGateway } from './harness.ts'
+import { RefusingStore } from './refusing-store.ts'
 
 const SECOND = 1000
 const willOf = (world: TestGateway): number => world.broker.stats.willsPublished
@@ -117,3 +119,38 @@ test('sensors that the rules shut out while nobody was there are lost in pieces,
   pass(last, 200)
   expect(willOf(last)).toBe(0)
 })
+
+test('a CONNECT that the store has no room to know is refused, and its will does not fire', () => {
+  for (const refused of ['sn-end', 'sn-client']) {
+    const store = new RefusingStore()
+    const world = new TestGateway({}, store)
+    world.send('r', say.connect('s', { clean: false }), say.register('a/b'))
+    world.sent('r')
+    store.refuses = (type) => type === refused
+    world.send('r', say.connect('s', { clean: true, will: true }), say.willTopic('gone'), say.willMsg('bye'))
+    expect(world.sent('r')).toEqual(['WILLTOPICREQ', 'WILLMSGREQ', 'CONNACK rc1'])
+    world.advance(10 * SECOND)
+    expect(willOf(world)).toBe(0)
+    expect(world.gateway.client('s')?.will).toBeUndefined()
+  }
+})
+
+test.each([300, 400, 500, 600, 700, 800, 900])(
+  'a sensor that connects twice while its session ends is connected once: %i messages',
+  (messages) => {
+    const world = new TestGateway()
+    world.send('r', say.connect('s', { clean: false }), say.subscribe('$share/g/q/#', 1), say.disconnect(3600))
+    const publisher = world.client('publisher')
+    for (let i = 0; i < messages; i++) publisher.publish(`q/${i}`, 'm', 1)
+    world.client('helper').subscribe('$share/g/q/#', 1)
+    world.broker.endTurn()
+    world.sent('r')
+    for (const duration of [20, 30]) world.gateway.handleDatagram(world.now, 'r', encodedMessage(say.connect('s', { duration })))
+    world.advance(50)
+    const session = (): ReturnType<typeof world.broker.sessions.get> => world.broker.sessions.get('sn', 's')
+    expect(world.sent('r').at(-1)).toBe('CONNACK')
+    expect(world.gateway.client('s')?.link?.id).toBe(session()?.link?.id)
+    world.advance(600 * SECOND)
+    expect(session()?.link).toBeUndefined()
+  },
+)

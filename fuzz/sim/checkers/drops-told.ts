@@ -73,7 +73,9 @@ export class DropsTold extends SiteChecker {
     if (message?.type !== MsgType.PUBLISH) return
     const { server } = this.site.world
     const client = server.gateway.client(id)
-    const open = client?.state === 'active' || (!this.site.setup.strictSleep && ['asleep', 'awake'].includes(client?.state ?? ''))
+    // A PUBLISH that crosses a will dialogue ends it, and counts.
+    const states = this.site.setup.strictSleep ? [] : ['asleep', 'awake']
+    const open = ['active', 'willTopic', 'willMsg', ...states].includes(client?.state ?? '')
     const connected = open && client?.link !== undefined && client.route === route
     const text = textOf(message.data)
     // A copy from before its sensor began anew comes under an id that means another topic by now, and nothing in it says so.

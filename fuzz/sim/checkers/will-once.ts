@@ -24,6 +24,8 @@ class SensorWill {
   published: Publication[] = []
   /** It is lost, and its will not published. */
   due = false
+  /** Its last CONNECT was refused: it is not connected, whatever a process that has forgotten the refusal takes it for. */
+  refused = false
   /** It has said goodbye. */
   gone: 'said' | 'answered' | undefined = undefined
   /** The text that it knows to be kept. */
@@ -124,6 +126,7 @@ export class WillOnce extends SiteChecker {
     if (will === undefined || message === undefined) return
     // A will that waited for the store was published before.
     if (message.type === MsgType.CONNACK && message.returnCode === 0) will.published = []
+    if (message.type === MsgType.CONNACK) will.refused = message.returnCode !== 0
     if (message.type === MsgType.DISCONNECT && will.gone !== undefined) will.gone = 'answered'
     else if (message.type === MsgType.CONNACK && message.returnCode === 0 && will.brought.size === 2) {
       // Over a slow radio it may answer an earlier CONNECT, and an update may have come in between.
@@ -142,7 +145,7 @@ export class WillOnce extends SiteChecker {
     if (client === undefined) return
     const id = client.slice(client.indexOf(':') + 1)
     const will = client.startsWith('sn:') ? this.#wills.get(id) : undefined
-    if (code === 'client-lost' && will !== undefined) will.due = true
+    if (code === 'client-lost' && will?.refused === false) will.due = true
     // Refused at a bound, and told.
     if (code === 'will-refused' && will !== undefined) will.due = false
     if (code !== 'will-published') return
