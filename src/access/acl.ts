@@ -41,7 +41,7 @@ export class Acl {
     )
   }
 
-  /** Whether whoever it is may read and publish everything: `anonymous`, without a user name, or with any. */
+  /** Whether the rules let every client read and publish everything; 'anonymous': every client without a user name. */
   givesAll(who: 'anonymous' | 'everybody'): boolean {
     return hasEverything(who === 'anonymous' ? [...this.#anonymous, ...this.#patterns] : this.#patterns)
   }

@@ -581,6 +581,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   #abandonRequests(link: ClientLink): void {
     this.#requests.abandon(link)
+    if (!link.busy) return
     for (const [key, waiting] of this.#awaitingEnd) if (waiting === link) this.#awaitingEnd.delete(key)
   }
 }

@@ -139,7 +139,8 @@ export class Publisher {
     const route = this.#context.router.route(message.topic)
     if (message.qos > 0) this.reached = route.targets.length > 0 || route.shared.some(({ members }) => members.length > 0)
     const { targets, again } = this.#receivers(route, message)
-    const crowded = message.qos === 0 ? undefined : this.#crowded(now, from, message, targets, isWill)
+    const mayCrowd = message.qos > 0 && this.#anyWaits(now, targets)
+    const crowded = mayCrowd ? this.#crowded(now, from, message, targets, isWill) : undefined
     if (crowded === 'all') return 'full'
     const isKept = message.qos > 0 || message.retain || isWill
     const lsn = isKept ? this.#record(now, from, message, targets, receipt, crowded, isWill) : 0
@@ -157,18 +158,6 @@ export class Publisher {
    * refused, and whoever sent it keeps it. For the others their queue is full. Nobody is there to keep a will.
    */
   #crowded(
-    now: Instant,
-    from: Session,
-    message: Publish,
-    targets: readonly Target[],
-    isWill: boolean,
-  ): Crowded | 'all' | undefined {
-    for (let i = 0; i < targets.length; i++)
-      if (this.#waits(now, targets[i]!.session)) return this.#crowdedAmong(now, from, message, targets, isWill)
-    return undefined
-  }
-
-  #crowdedAmong(
     now: Instant,
     from: Session,
     message: Publish,
@@ -195,6 +184,11 @@ export class Publisher {
       }
     }
     return crowded === undefined || any ? crowded : 'all'
+  }
+
+  #anyWaits(now: Instant, targets: readonly Target[]): boolean {
+    for (let i = 0; i < targets.length; i++) if (this.#waits(now, targets[i]!.session)) return true
+    return false
   }
 
   /** Whether a message would stay in the queue of this session for longer than a moment. */

@@ -198,7 +198,7 @@ export class ConnectionSetup {
       inbound.qos2.clear()
       client.link?.keeps(client.keptBytes)
     }
-    if (sessionPresent) client.inbound.resumed()
+    if (sessionPresent) client.inbound.resumed(now)
     this.#activate(now, whose, before)
   }
 

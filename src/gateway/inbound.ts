@@ -75,11 +75,13 @@ export class Inbound {
   }
 
   /** The session goes on in a new conversation: the broker still has what the client had not released, and counts it. */
-  resumed(): void {
+  resumed(now: Instant): void {
     for (const msgId of this.qos2.opened) {
       this.#open ??= new Map()
       this.#open.set(keyOf(msgId, 2), { heardAt: Number.NEGATIVE_INFINITY, answered: true })
     }
+    // What the client has released is released at the broker, too, whatever became of that in the conversation before.
+    for (const msgId of this.qos2.unconfirmed) this.#leave(now, msgId)
   }
 
   /** The conversation with the broker is over: it answers nothing any more. */

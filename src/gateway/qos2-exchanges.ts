@@ -50,6 +50,11 @@ export class Qos2Exchanges {
     return this.#ids?.opened ?? []
   }
 
+  /** Ids whose PUBREL the broker has still to answer. */
+  get unconfirmed(): Iterable<number> {
+    return [...(this.#unconfirmed ?? [])]
+  }
+
   /** The client has used this id, and may still repeat what it said with it. */
   knows(msgId: number): boolean {
     return this.#ids?.knows(msgId) === true

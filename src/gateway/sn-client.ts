@@ -549,8 +549,6 @@ export class SnClient {
     const settled = this.setup.before ?? state
     const recorded = settled === 'awake' || settled === 'willTopic' || settled === 'willMsg' ? 'asleep' : settled
     const at = wallTime(this.host.clock, now)
-    this.recorded = true
-    this.recordedAt = at
     const lsn = this.host.store.append({
       type: 'sn-client',
       clientId,
@@ -564,6 +562,10 @@ export class SnClient {
     })
     this.#recordedAs = lsn
     if (lsn === 'full') this.host.recordLater(this)
+    else {
+      this.recorded = true
+      this.recordedAt = at
+    }
     return lsn
   }
 

@@ -534,13 +534,14 @@ export class Connections {
       return
     }
     const { state, session } = connection.link
-    const verifying = state === 'verifying'
-    // Its CONNACK waits for a store that is slow, or stands still.
+    // Its CONNACK waits for a store that is slow, or stands still; held: for the end of the session before.
     const unrecorded = session === undefined ? 'no CONNECT in time' : 'not recorded in time'
-    const reason = verifying ? 'not verified in time' : unrecorded
+    const waits = session === undefined && state !== 'open'
+    const waitsFor = state === 'verifying' ? 'not verified in time' : 'the session before it has not ended in time'
+    const reason = waits ? waitsFor : unrecorded
     const who = { ...(session !== undefined && { client: session }), peer: connection.peer }
     this.#notice({ code: 'client-refused', level: 'info', ...who, reason, limit: 'connect_timeout_seconds' })
-    if (verifying) {
+    if (waits) {
       const reasonCode = ReasonCode.SERVER_BUSY
       this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
     }

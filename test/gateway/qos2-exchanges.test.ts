@@ -241,3 +241,19 @@ test.each(['everything', 'the broker alone'])(
     expect(s.got()).toEqual(['1', '2'])
   },
 )
+
+test('what a client has released is released at the broker when it comes back, although the broker could not record it before', () => {
+  const store = new RefusingStore()
+  const s = new Exchanges({}, store)
+  for (let id = 1; id <= 50; id++) {
+    s.say(said(`${id}`, id))
+    store.refuses = (type) => type === 'released'
+    s.say(say.pubrel(id))
+    store.refuses = () => false
+    s.say(say.connect('s', { clean: false, duration: 0 }))
+    expect(s.receipts).toBe(0)
+  }
+  // The client asks again for the PUBCOMP that it has not got.
+  expect(s.say(say.pubrel(50))).toEqual(['PUBCOMP #50'])
+  expect(s.got()).toHaveLength(50)
+})

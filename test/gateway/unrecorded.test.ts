@@ -154,3 +154,23 @@ test.each([300, 400, 500, 600, 700, 800, 900])(
     expect(session()?.link).toBeUndefined()
   },
 )
+
+test('CONNECTs under ever new names while the store has no room leave nothing behind, here or there', () => {
+  const store = new RefusingStore()
+  const records: string[] = []
+  store.refuses = (type) => {
+    records.push(type)
+    return true
+  }
+  const world = new TestGateway({}, store)
+  for (let i = 0; i < 50; i++) world.send(`r${i}`, say.connect(`s${i}`))
+  world.advance(300 * SECOND)
+  expect(world.gateway.clientCount).toBe(0)
+  store.refuses = (type) => {
+    records.push(type)
+    return false
+  }
+  world.advance(300 * SECOND)
+  expect(records).not.toContain('sn-end')
+  expect(world.gateway.client('s0')).toBeUndefined()
+})

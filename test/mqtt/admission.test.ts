@@ -1,7 +1,10 @@
 import { describe, expect, test } from 'vitest'
+import { ByteWriter } from '../../src/base/bytes.ts'
 import { Memory } from '../../src/base/memory.ts'
 import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
 import { Connections, type StreamInfo } from '../../src/mqtt/connections.ts'
+import { encodePacket } from '../../src/mqtt/encode.ts'
+import { Publish } from '../../src/mqtt/publish.ts'
 import { access, answerAuth, CONTINUE, withData } from './enhanced-auth.ts'
 import { Wire } from './wire.ts'
 
@@ -46,6 +49,28 @@ describe('what a client waits for counts into connect_timeout_seconds', () => {
       { client: 'mqtt:c', reason: 'not recorded in time', limit: 'connect_timeout_seconds' },
       { reason: 'no CONNECT in time', limit: 'connect_timeout_seconds' },
     ])
+  })
+
+  test('a client whose session takes too long to end is told that the server is busy', () => {
+    const wire = new Wire(LIMITS)
+    const lasting = { ...connect, protocolVersion: 5 as const, cleanStart: false, properties: { sessionExpiryInterval: 60 } }
+    const shared = { filter: '$share/g/#', qos: 1 as const, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }
+    const subscribe = { type: 8 as const, packetId: 1, subscriptions: [shared], properties: {} }
+    const away = wire.open()
+    for (const packet of [lasting, subscribe, { type: 14 as const, reasonCode: 0, properties: {} }]) wire.send(away, packet)
+    const publisher = wire.open()
+    wire.send(publisher, { ...connect, protocolVersion: 5, clientId: 'publisher' })
+    for (let i = 1; i <= 800; i++) wire.send(publisher, Publish.of(`q/${i}`, Buffer.from('m'), 1, false, i))
+    const other = wire.open()
+    for (const packet of [{ ...lasting, clientId: 'other' }, subscribe]) wire.send(other, packet)
+    const waiting = wire.open()
+    const writer = new ByteWriter()
+    encodePacket(writer, { ...connect, protocolVersion: 5 }, 5)
+    wire.connections.chunk(wire.now, waiting, writer.toBytes())
+    wire.connections.handleTimeout(wire.now + 1000)
+    wire.run()
+    expect(wire.out(waiting).slice(-2)).toEqual(['2003008900', 'close'])
+    expect(wire.notices).toContainEqual(expect.objectContaining({ reason: 'the session before it has not ended in time' }))
   })
 
   test('each step of enhanced authentication has that time, on either side', () => {

@@ -70,7 +70,7 @@ export class HttpCallout {
   }
 }
 
-/** Answers about who asks. Any other says that the service is not well, or not there, which is nobody's wrong password. */
+/** Status codes that deny the client. Any other error is the service's own, and counts for nobody as a wrong password. */
 const DENIALS: ReadonlySet<number> = new Set([400, 401, 403, 404, 409, 410, 422])
 
 /** JSON is text: what is no UTF-8 would come to the service as another password, and several as the same. */

@@ -22,8 +22,7 @@ export const MEMORY_OPTIONS = {
     group: 'Memory',
     ...wholeOrDerived(64 * KIB, MOST),
     default: 0,
-    about:
-      'How much all clients of one user may take; clients whose user name nobody has verified belong to none; 0 is half of memory_limit.',
+    about: 'How much all clients of one user may take; only verified user names count; 0 is half of memory_limit.',
   },
   max_memory_per_address: {
     group: 'Memory',
