@@ -1,3 +1,4 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Memory } from '../../src/base/memory.ts'
 import { type Connect, PacketType } from '../../src/mqtt/packets.ts'
@@ -68,4 +69,52 @@ describe('a clean start on a session that takes some turns to end', () => {
     expect(world.broker.sessions.get('mqtt', 'x')).toBeUndefined()
     expect(clean(world).poll()[0]).toBe('CONNACK')
   })
+})
+
+test('whatever clients of one id do while its session ends: the last one is connected alone, and each message is with one member', () => {
+  const step = fc.oneof(
+    { weight: 4, arbitrary: fc.record({ what: fc.constantFrom('connect', 'resume'), subscribes: fc.boolean() }) },
+    { weight: 3, arbitrary: fc.record({ what: fc.constant('turn') }) },
+    { weight: 1, arbitrary: fc.record({ what: fc.constantFrom('lose first', 'lose last') }) },
+  )
+  const many = Array.from({ length: 400 }, (_, i) => ({
+    filter: `f/${i}`,
+    qos: 0 as const,
+    noLocal: false,
+    retainAsPublished: false,
+    retainHandling: 0 as const,
+  }))
+  const property = fc.property(
+    fc.integer({ min: 400, max: 900 }),
+    fc.array(step, { minLength: 2, maxLength: 12 }),
+    (messages, steps) => {
+      const world = away(messages)
+      const helper = world.broker.sessions.get('mqtt', 'helper')!
+      const clients: TestClient[] = []
+      let last: TestClient | undefined
+      for (const each of steps) {
+        if (each.what === 'turn') world.turn()
+        else if ('subscribes' in each) {
+          const client = world.open()
+          clients.push(client)
+          last = client
+          client.send(connectPacket('x', { ...LASTING, cleanStart: each.what === 'connect' }))
+          if (each.subscribes && client.link.client !== undefined)
+            client.link.send(world.now, { type: PacketType.SUBSCRIBE, packetId: 1, subscriptions: many, properties: {} })
+        } else {
+          const gone = each.what === 'lose first' ? clients.shift() : clients.pop()
+          gone?.lost()
+          if (gone === last) last = undefined
+        }
+      }
+      world.advance(100)
+      const open = clients.filter(({ link }) => !link.closed)
+      const session = world.broker.sessions.get('mqtt', 'x')
+      expect(open).toEqual(last === undefined ? [] : [last])
+      expect(session?.link).toBe(open[0]?.link)
+      const waits = (helper.queueLength ?? 0) + (helper.inflight?.size ?? 0) + (session?.queueLength ?? 0)
+      expect(waits).toBe(messages)
+    },
+  )
+  fc.assert(property, { numRuns: 100 })
 })
