@@ -4,10 +4,10 @@
 import process from 'node:process'
 import { ByteWriter } from '../dist/base/bytes.js'
 import { OPEN_ACCESS } from '../dist/broker/access.js'
-import { settle } from '../dist/config.js'
-import { serverOptions } from '../dist/io/roost.js'
+import { settle } from '../dist/config/config.js'
 import { encodePacket } from '../dist/mqtt/encode.js'
 import { Publish } from '../dist/mqtt/publish.js'
+import { serverOptions } from '../dist/process/roost.js'
 import { Server } from '../dist/server.js'
 import { MemoryStore } from '../dist/store/store.js'
 

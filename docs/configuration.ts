@@ -1,5 +1,5 @@
-import { OPTION_GROUPS } from '../src/base/options/kinds.ts'
-import { type Option, options, snEntryKey } from '../src/base/options.ts'
+import { OPTION_GROUPS } from '../src/config/options/kinds.ts'
+import { type Option, options, snEntryKey } from '../src/config/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { Airtime } from '../src/gateway/airtime.ts'
+import { Airtime } from '../src/gateway/ports/airtime.ts'
 import { unwrap } from '../src/mqttsn/forwarder.ts'
 import { runs } from './runs.ts'
 import { DAY, Day } from './sim/day.ts'

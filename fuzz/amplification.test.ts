@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { PRIVATE_NETWORKS, parseNetwork } from '../src/base/networks.ts'
-import { PROOF_OCTETS } from '../src/gateway/address-proof.ts'
+import { PROOF_OCTETS } from '../src/gateway/ports/address-validation.ts'
 import { encodedMessage } from '../src/mqttsn/encode.ts'
 import { type Message, MsgType } from '../src/mqttsn/messages.ts'
 import { say, TestGateway } from '../test/gateway/harness.ts'

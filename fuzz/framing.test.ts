@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type Framing, isDefect, LengthFraming, SlipFraming } from '../src/gateway/framing.ts'
+import { type Framing, isDefect, LengthFraming, SlipFraming } from '../src/gateway/ports/framing.ts'
 import { wrap } from '../src/mqttsn/forwarder.ts'
 import { runs } from './runs.ts'
 

@@ -1,5 +1,5 @@
 /** Roost as a library: the composition without sockets, and the process with them. */
-export { type Config, DEFAULT_CONFIG, StartError } from './config.ts'
-export { type EmbeddedLog, startRoost } from './io/embed.ts'
-export type { Running } from './io/roost.ts'
+export { type Config, DEFAULT_CONFIG, StartError } from './config/config.ts'
+export { type EmbeddedLog, startRoost } from './process/embed.ts'
+export type { Running } from './process/roost.ts'
 export { Server, type ServerInput, type ServerOptions, type ServerOutput } from './server.ts'

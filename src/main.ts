@@ -9,7 +9,7 @@ const earlySignals = new Set<NodeJS.Signals>()
 const caught: NodeJS.Signals[] = process.argv[2] === 'serve' ? ['SIGUSR1', 'SIGUSR2', 'SIGHUP'] : ['SIGUSR1', 'SIGUSR2']
 for (const signal of caught) process.on(signal, () => earlySignals.add(signal))
 
-const { run } = await import('./io/cli.ts')
+const { run } = await import('./cli/cli.ts')
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -28,6 +28,6 @@ process.exit(
     earlySignals,
     exit: (code) => process.exit(code),
     // Loaded only now, so that help and errors need not wait for the store.
-    start: async (config, log) => (await import('./io/roost.ts')).startRoost(config, log, version),
+    start: async (config, log) => (await import('./process/roost.ts')).startRoost(config, log, version),
   }),
 )

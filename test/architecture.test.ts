@@ -54,7 +54,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   'config.ts': ['base'],
 }
 /** The options table is made of zod schemas, which are pure. */
-const PURE_PACKAGES: Readonly<Record<string, readonly string[]>> = { 'src/base/options/kinds.ts': ['zod'] }
+const PURE_PACKAGES: Readonly<Record<string, readonly string[]>> = { 'src/config/options/kinds.ts': ['zod'] }
 
 function wrongPackages(imports: readonly Import[]): string[] {
   return imports

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { NoticeCounts } from '../src/base/notice.ts'
-import { OPTIONS, type OptionKey } from '../src/base/options.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from '../src/broker/limits.ts'
+import { OPTIONS, type OptionKey } from '../src/config/options.ts'
 import { connectPacket } from '../src/gateway/translate.ts'
 import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS } from '../src/mqtt/connection-limits.ts'
 import type { Packet, QoS } from '../src/mqtt/packets.ts'

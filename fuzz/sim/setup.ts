@@ -1,8 +1,8 @@
 import fc from 'fast-check'
 import type { MemoryLimits } from '../../src/base/memory.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
-import type { AirtimeLimits } from '../../src/gateway/airtime.ts'
 import type { GatewayOptions } from '../../src/gateway/options.ts'
+import type { AirtimeLimits } from '../../src/gateway/ports/airtime.ts'
 import { WITHOUT } from '../runs.ts'
 
 /**

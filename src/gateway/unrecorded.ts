@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Store } from '../store/store.ts'
-import type { SnClient } from './sn-client.ts'
+import type { SnClient } from './client/client.ts'
 
 /** Milliseconds until a record is tried again that the store had no room for. */
 const AGAIN_MS = 1000

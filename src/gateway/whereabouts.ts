@@ -1,7 +1,7 @@
-import type { RouteKey } from './client-host.ts'
+import type { SnClient } from './client/client.ts'
+import type { RouteKey } from './client/client-host.ts'
 import type { GatewayOptions } from './options.ts'
-import { isSameNetwork, isWithinAny } from './route.ts'
-import type { SnClient } from './sn-client.ts'
+import { isSameNetwork, isWithinAny } from './ports/route.ts'
 
 /** Where it is, or was before somebody else had its address. */
 export const whereabouts = ({ route, formerRoute }: SnClient): RouteKey => (route === '' ? formerRoute : route)

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { Logins } from '../../src/access/logins.ts'
 import type { Notice } from '../../src/base/notice.ts'
-import { createLog, noticeLogger } from '../../src/io/log.ts'
+import { createLog, noticeLogger } from '../../src/process/log.ts'
 
 const page = readFileSync(new URL('../../docs/security.md', import.meta.url), 'utf8')
 /** With what fail2ban puts in place of <HOST>, to lines without the time that it has found there. */

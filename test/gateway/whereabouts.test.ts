@@ -3,7 +3,7 @@ import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { ClientPattern } from '../../src/base/client-pattern.ts'
 import { parseNetwork } from '../../src/base/networks.ts'
 import type { GatewayOptions } from '../../src/gateway/options.ts'
-import { nodeRoute } from '../../src/gateway/route.ts'
+import { nodeRoute } from '../../src/gateway/ports/route.ts'
 import { type SensorRule, SensorRules } from '../../src/gateway/sensor-rules.ts'
 import { say, TestGateway } from './harness.ts'
 

@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { connectAsync, type MqttClient } from 'mqtt'
 import { SerialPort } from 'serialport'
 import { afterEach, describe, expect, test } from 'vitest'
-import { type Framing, isDefect, LengthFraming, SlipFraming } from '../../src/gateway/framing.ts'
+import { type Framing, isDefect, LengthFraming, SlipFraming } from '../../src/gateway/ports/framing.ts'
 import { StartedProcess } from './started-process.ts'
 
 const missing = spawnSync('socat', ['-V']).error !== undefined

@@ -1,9 +1,15 @@
 import { readFileSync, statSync } from 'node:fs'
 import type { Instant } from '../../base/machine.ts'
 import type { NoticeSink } from '../../base/notice.ts'
-import { authenticates, type Config, certificateRole, type ListenerConfig, StartError, sensorsAreOpen } from '../../config.ts'
-import { readClientIds } from '../../io/client-ids.ts'
-import { reasonOf } from '../../io/text-file.ts'
+import {
+  authenticates,
+  type Config,
+  certificateRole,
+  type ListenerConfig,
+  StartError,
+  sensorsAreOpen,
+} from '../../config/config.ts'
+import { reasonOf } from '../../config/io/text-file.ts'
 import type { Bans } from '../../mqtt/connection-limits.ts'
 import { type Acl, type AclError, parseAcl } from '../acl.ts'
 import { BanList, parseBans } from '../ban-list.ts'
@@ -13,6 +19,7 @@ import { isRefused, type PasswordEntry, parsePasswordLines } from '../password-f
 import { AccessPolicy, type ListenerPolicy } from '../policy.ts'
 import { defaultAdmissionOptions } from './admission.ts'
 import { Authenticator, type Verifiers } from './authenticator.ts'
+import { readClientIds } from './client-ids-file.ts'
 import { HttpCallout } from './http-callout.ts'
 import { lastingSecret } from './lasting-secret.ts'
 import { PasswordChecker } from './password-hash.ts'

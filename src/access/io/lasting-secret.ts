@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { StartError } from '../../config.ts'
-import { reasonOf } from '../../io/text-file.ts'
+import { StartError } from '../../config/config.ts'
+import { reasonOf } from '../../config/io/text-file.ts'
 
 const FILE = 'scram-secret'
 const BYTES = 32

@@ -10,9 +10,9 @@ import {
   type JWTVerifyResult,
   jwtVerify,
 } from 'jose'
-import { isUrl } from '../../base/options/kinds.ts'
-import { StartError } from '../../config.ts'
-import { reasonOf } from '../../io/text-file.ts'
+import { StartError } from '../../config/config.ts'
+import { reasonOf } from '../../config/io/text-file.ts'
+import { isUrl } from '../../config/options/kinds.ts'
 import { topicFilterError } from '../../mqtt/topics.ts'
 import { HttpService, keySetFetcher, ServiceFailure } from './http-service.ts'
 

@@ -2,9 +2,9 @@ import { type Stats, statSync } from 'node:fs'
 import { performance } from 'node:perf_hooks'
 import type { SerialPort } from 'serialport'
 import type { NoticeSink } from '../../base/notice.ts'
-import { type Framing, isDefect } from '../framing.ts'
 import type { RouteKey } from '../gateway.ts'
-import { routeAt } from '../route.ts'
+import { type Framing, isDefect } from '../ports/framing.ts'
+import { routeAt } from '../ports/route.ts'
 import type { DatagramPort, Receive } from './datagram-port.ts'
 
 export interface SerialOptions {

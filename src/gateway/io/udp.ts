@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net'
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised'
 import type { NoticeSink } from '../../base/notice.ts'
 import type { RouteKey } from '../gateway.ts'
-import { addressOf, routeAt } from '../route.ts'
+import { addressOf, routeAt } from '../ports/route.ts'
 import type { DatagramPort, Receive } from './datagram-port.ts'
 import { groupFor, isWildcard, type MulticastOptions } from './multicast.ts'
 

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { Loop } from '../../io/loop.ts'
+import type { Loop } from '../../process/loop.ts'
 import type { StreamInfo } from '../connections.ts'
 
 /** Milliseconds after which a socket that we have ended is destroyed, whatever its peer does. */

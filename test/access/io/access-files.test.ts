@@ -5,8 +5,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { AccessFiles } from '../../../src/access/io/access-files.ts'
 import { hashPassword } from '../../../src/access/io/password-hash.ts'
-import type { OptionKey } from '../../../src/base/options.ts'
-import { type Config, StartError, settle } from '../../../src/config.ts'
+import { type Config, StartError, settle } from '../../../src/config/config.ts'
+import type { OptionKey } from '../../../src/config/options.ts'
 import { connectPacket } from '../../broker/harness.ts'
 
 let dir: string

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../../src/broker/access.ts'
-import { nodeRoute } from '../../../src/gateway/route.ts'
+import { nodeRoute } from '../../../src/gateway/ports/route.ts'
 import { say, TestGateway } from '../harness.ts'
 
 /** A connected client `s` at `r`, whose session lasts. */

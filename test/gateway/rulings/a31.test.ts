@@ -3,7 +3,7 @@ import { parseAcl } from '../../../src/access/acl.ts'
 import { AccessPolicy, type ListenerPolicy } from '../../../src/access/policy.ts'
 import { ClientPattern } from '../../../src/base/client-pattern.ts'
 import { parseNetwork } from '../../../src/base/networks.ts'
-import { nodeRoute } from '../../../src/gateway/route.ts'
+import { nodeRoute } from '../../../src/gateway/ports/route.ts'
 import { type SensorDefaults, type SensorRule, SensorRules } from '../../../src/gateway/sensor-rules.ts'
 import { say, TestGateway } from '../harness.ts'
 

@@ -1,9 +1,9 @@
 import type { Socket } from 'node:net'
 import { Duplex } from 'node:stream'
 import { expect, test } from 'vitest'
-import type { Loop, Stream } from '../../../src/io/loop.ts'
 import { OutputBuffers } from '../../../src/mqtt/io/output-buffers.ts'
 import { openSocketStream } from '../../../src/mqtt/io/socket-stream.ts'
+import type { Loop, Stream } from '../../../src/process/loop.ts'
 
 /** A stream over a socket whose kernel takes nothing until it is told to. */
 function full(socketBufferBytes: number, outputs = new OutputBuffers(Number.POSITIVE_INFINITY)) {

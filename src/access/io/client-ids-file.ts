@@ -1,0 +1,25 @@
+import { ClientPattern } from '../../base/client-pattern.ts'
+import { StartError } from '../../config/config.ts'
+import { type Value, YamlFile } from '../../config/io/yaml-file.ts'
+import { ClientIdRules } from '../client-ids.ts'
+
+/** Reads `clientid_file`. @throws StartError */
+export const readClientIds = (path: string): ClientIdRules => parseClientIds(YamlFile.read(path, '/', 'clientid_file'))
+
+/**
+ * Users with their client ids, in which `*` stands for any number of any characters:
+ *
+ *     alice: [alice-*, house]
+ *     bob: pump-7
+ *
+ * @throws StartError at the first entry that is wrong, and where there is none: all ids would be free.
+ */
+export function parseClientIds(file: YamlFile): ClientIdRules {
+  const pairs = file.pairs(file.root, 'users with their client ids, one `user: [ids]` a line')
+  if (pairs.length === 0) throw new StartError(`${file.path}: expected at least one user with client ids, got none`)
+  return new ClientIdRules(new Map(pairs.map(({ key, value }) => [key, patternsOf(file, value)])))
+}
+
+function patternsOf(file: YamlFile, value: Value): ClientPattern[] {
+  return file.texts(value, 'a client id or a list of them').map((pattern) => new ClientPattern(pattern))
+}

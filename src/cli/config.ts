@@ -1,0 +1,93 @@
+import { readdirSync, writeFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { didYouMean } from '../base/nearest.ts'
+import { StartError, settle } from '../config/config.ts'
+import { parseConfigFile } from '../config/io/config-file.ts'
+import { type ConfFiles, readConf } from '../config/io/mosquitto-conf.ts'
+import { type ImportSummary, importMosquitto } from '../config/io/mosquitto-import.ts'
+import { readText, reasonOf } from '../config/io/text-file.ts'
+import { YamlFile } from '../config/io/yaml-file.ts'
+import { printable } from '../config/io/yaml-lines.ts'
+import type { Host } from './serve.ts'
+
+/** `roost config import <mosquitto.conf>` */
+export function addConfigCommand(program: Command, host: Host, exitWith: (code: number) => void): void {
+  const config = program
+    .command('config')
+    .description('work with configuration files')
+    .allowExcessArguments(true)
+    .action((_: unknown, command: Command) => {
+      const [extra] = command.args
+      if (extra === undefined) command.help()
+      else throw new StartError(`${extra}: unknown command${didYouMean(extra, ['import'])}; see roost config --help`)
+    })
+  config
+    .command('import')
+    .description("write Mosquitto's configuration as one of Roost; findings and a summary go to standard error")
+    .argument('<mosquitto.conf>', 'the file, whose include_dir is followed')
+    .option('-o, --output <file>', 'write to this file instead of standard output; it must not exist')
+    .option('--force', 'overwrite the output file')
+    .option('--accept-losses', `exit with 0 where options that protect a listener are lost, not with ${PROTECTION_LOST}`)
+    .action((path: string, flags: ImportFlags) => exitWith(importConfig(path, flags, host)))
+}
+
+/** Exit code of an import that lost an option which protects a listener, or that may. */
+const PROTECTION_LOST = 3
+
+interface ImportFlags {
+  readonly output?: string
+  readonly force?: true
+  readonly acceptLosses?: true
+}
+
+/**
+ * Returns the exit code.
+ * @throws StartError for a file that cannot be read or written, and for one that means nothing to Roost.
+ */
+function importConfig(path: string, { output, force, acceptLosses }: ImportFlags, { cwd, stdout, stderr }: Host): number {
+  const { yaml, findings, summary } = importMosquitto(readConf(resolve(cwd, path), conf(cwd)), resolve(cwd, path))
+  if (output === undefined) stdout.write(yaml)
+  else write(resolve(cwd, output), yaml, output, force === true)
+  for (const finding of findings) stderr.write(`${finding}\n`)
+  const { global, listeners } = parseConfigFile(new YamlFile(output ?? 'standard output', yaml))
+  settle(new Map(), global, listeners)
+  for (const line of summaryLines(summary)) stderr.write(`${line}\n`)
+  return summary.losesProtection && acceptLosses !== true ? PROTECTION_LOST : 0
+}
+
+function summaryLines({ carriedOver, attention, lost, losesProtection, state }: ImportSummary): string[] {
+  const lines = [
+    `Carried over: ${carriedOver} ${carriedOver === 1 ? 'setting' : 'settings'}.`,
+    `Needs attention: ${attention === 0 ? 'nothing' : `${attention} ${attention === 1 ? 'finding' : 'findings'} above`}.`,
+    `Lost: ${lost.length === 0 ? 'no setting' : lost.map(printable).join(', ')}.`,
+  ]
+  if (state !== undefined)
+    lines.push(`Not imported: sessions, queued and retained messages, which stay behind in ${printable(state)}.`)
+  if (losesProtection)
+    lines.push(
+      'Some of what is lost protects a listener, or may: such listeners are on 127.0.0.1 (--accept-losses exits with 0).',
+    )
+  return lines
+}
+
+const conf = (cwd: string): ConfFiles => ({
+  read: (path, origin) => readText(path, cwd, origin),
+  list: (dir, origin) => {
+    try {
+      return readdirSync(resolve(cwd, dir))
+    } catch (error) {
+      throw new StartError(`${origin}: cannot read ${dir}: ${reasonOf(error)}`)
+    }
+  },
+})
+
+function write(path: string, text: string, origin: string, overwrite: boolean): void {
+  try {
+    writeFileSync(path, text, { flag: overwrite ? 'w' : 'wx' })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'EEXIST')
+      throw new StartError(`--output: ${origin} exists already; --force overwrites it`)
+    throw new StartError(`--output: cannot write ${origin}: ${reasonOf(error)}`)
+  }
+}

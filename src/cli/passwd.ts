@@ -1,0 +1,201 @@
+import {
+  closeSync,
+  existsSync,
+  fchmodSync,
+  fchownSync,
+  fsyncSync,
+  openSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
+import { resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import type { Command } from 'commander'
+import { DEFAULT_ITERATIONS, hashPassword } from '../access/io/password-hash.ts'
+import { SCRAM_ITERATIONS, scramLine } from '../access/io/scram.ts'
+import { parsePasswords } from '../access/password-file.ts'
+import { StartError } from '../config/config.ts'
+import { readText, reasonOf } from '../config/io/text-file.ts'
+import type { Host } from './serve.ts'
+
+interface Flags {
+  readonly create?: true
+  readonly batch?: true
+  readonly delete?: true
+  readonly upgrade?: true
+  readonly scram?: true
+  readonly iterations?: string
+}
+
+/** `roost passwd`, with the flags of mosquitto_passwd. */
+export function addPasswdCommand(program: Command, host: Host): void {
+  program
+    .command('passwd')
+    .description('write the password file that --password-file names')
+    .argument('<file>', 'the password file')
+    .argument('[user]', 'whose password is set or deleted')
+    .argument('[password]', 'with -b only; others can see it in the list of processes')
+    .option('-c, --create', 'begin a new file, in place of one that is there')
+    .option('-b, --batch', 'take the password from the command line')
+    .option('-D, --delete', 'delete the user')
+    .option('-U, --upgrade', 'the file holds passwords in plain text: put hashes in their place')
+    .option('--scram', 'write what SCRAM-SHA-256 needs, beside the hash for ordinary logins')
+    .option('-I, --iterations <number>', `rounds of the hash (default: ${DEFAULT_ITERATIONS}, with --scram ${SCRAM_ITERATIONS})`)
+    .action((file: string, user: string | undefined, password: string | undefined, flags: Flags) =>
+      passwd(resolve(host.cwd, file), user, password, flags, host),
+    )
+}
+
+async function passwd(
+  path: string,
+  user: string | undefined,
+  given: string | undefined,
+  flags: Flags,
+  host: Host,
+): Promise<void> {
+  if (flags.upgrade === true) {
+    await upgrade(path, flags)
+    return
+  }
+  const name = checkedUser(user)
+  if (flags.batch === true && given === undefined) throw new StartError('-b: expected a user and a password')
+  if (flags.batch !== true && given !== undefined) throw new StartError('a password on the command line needs -b')
+  const isNew = flags.create === true || (flags.delete !== true && !existsSync(path))
+  const lines = isNew ? [] : linesOf(path)
+  if (flags.delete === true) {
+    const left = lines.filter((line) => !isOf(line, name))
+    if (left.length === lines.length) throw new StartError(`${path}: no user ${name}`)
+    write(path, left)
+    return
+  }
+  const password = given ?? (await ask(host))
+  if (password === '') throw new StartError('an empty password is none')
+  const line = `${name}:${await hashOf(password, flags)}`
+  const isScram = (old: string): boolean => old.slice(name.length + 1).startsWith('$scram-')
+  const others = lines.filter((old) => !isOf(old, name) || isScram(old) !== (flags.scram === true))
+  write(path, [...others, line])
+}
+
+const hashOf = (password: string, { scram, iterations }: Flags): Promise<string> =>
+  scram === true
+    ? scramLine(password, rounds(iterations, SCRAM_ITERATIONS))
+    : hashPassword(Buffer.from(password), rounds(iterations, DEFAULT_ITERATIONS))
+
+function rounds(given: string | undefined, byDefault: number): number {
+  if (given === undefined) return byDefault
+  const count = /^\d+$/.test(given) ? Number(given) : 0
+  if (count < 1 || count > 10_000_000) throw new StartError(`-I: expected a whole number from 1 to 10000000, got ${given}`)
+  return count
+}
+
+function checkedUser(user: string | undefined): string {
+  if (user === undefined || user === '') throw new StartError('expected a user; see roost passwd --help')
+  if (/[:\p{Cc}]/u.test(user))
+    throw new StartError(`user ${JSON.stringify(user)}: no colon and no control character can be in a name`)
+  if (user.startsWith('#')) throw new StartError(`user ${user}: a line that starts with # is a comment`)
+  if (Buffer.byteLength(user) > 65_535) throw new StartError('user: longer than MQTT can say')
+  return user
+}
+
+const isOf = (line: string, user: string): boolean => line.startsWith(`${user}:`)
+
+/** The lines of a file that is whole: nobody's password gets lost in one that is not. */
+function linesOf(path: string): string[] {
+  const text = readText(path, '/', 'roost passwd')
+  const parsed = parsePasswords(text)
+  if ('reason' in parsed) throw new StartError(`${path}:${String(parsed.line)}: ${String(parsed.reason)}`)
+  return text.split('\n').filter((line) => line !== '')
+}
+
+async function upgrade(path: string, flags: Flags): Promise<void> {
+  const lines: string[] = []
+  for (const [i, line] of readText(path, '/', 'roost passwd').split('\n').entries()) {
+    if (line.trim() === '' || line.startsWith('#')) {
+      if (line !== '') lines.push(line)
+      continue
+    }
+    const colon = line.indexOf(':')
+    const password = line.slice(colon + 1).replace(/\r$/, '')
+    if (colon < 1 || password === '') throw new StartError(`${path}:${i + 1}: expected <user>:<password>`)
+    if (/^\$(6|7|scram-sha-256)\$/.test(password)) lines.push(line)
+    else lines.push(`${line.slice(0, colon)}:${await hashOf(password, flags)}`)
+  }
+  write(path, lines)
+}
+
+/**
+ * The file is the old one or the new one, whatever happens meanwhile, and nobody else's to read. It stays its owner's: whoever sets a password as root
+ * must not lock the broker out.
+ */
+function write(path: string, lines: readonly string[]): void {
+  const target = existsSync(path) ? realpathSync(path) : path
+  const temporary = `${target}.new-${process.pid}`
+  try {
+    const file = openSync(temporary, 'wx', 0o600)
+    try {
+      if (existsSync(target)) {
+        const { uid, gid } = statSync(target)
+        fchownSync(file, uid, gid)
+      }
+      writeSync(file, lines.map((line) => `${line}\n`).join(''))
+      fchmodSync(file, 0o600)
+      fsyncSync(file)
+    } finally {
+      closeSync(file)
+    }
+    renameSync(temporary, target)
+  } catch (error) {
+    rmSync(temporary, { force: true })
+    throw new StartError(`cannot write ${path}: ${reasonOf(error)}`)
+  }
+}
+
+/** Twice and without echo from a terminal, one line from a pipe. */
+async function ask({ stdin, stderr }: Host): Promise<string> {
+  if (stdin.isTTY !== true) return firstLine(stdin)
+  const typed = typedLines(stdin)
+  stdin.setRawMode?.(true)
+  try {
+    stderr.write('Password: ')
+    const first = await nextLine(typed)
+    stderr.write('\nOnce more: ')
+    const second = await nextLine(typed)
+    if (first !== second) throw new StartError('the two passwords differ; nothing was written')
+    return first
+  } finally {
+    stderr.write('\n')
+    stdin.setRawMode?.(false)
+    await typed.return(undefined)
+  }
+}
+
+async function firstLine(stdin: NodeJS.ReadableStream): Promise<string> {
+  for await (const line of createInterface({ input: stdin })) return line
+  return ''
+}
+
+async function nextLine(typed: AsyncGenerator<string>): Promise<string> {
+  const { value, done } = await typed.next()
+  if (done === true) throw new StartError('nothing was written')
+  return value
+}
+
+/** Lines from a terminal in raw mode, however they arrive; backspace works, Ctrl-C and Ctrl-D end them. */
+async function* typedLines(stdin: NodeJS.ReadableStream): AsyncGenerator<string, undefined> {
+  const decoder = new TextDecoder()
+  let typed: string[] = []
+  for await (const chunk of stdin) {
+    for (const character of typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true })) {
+      if (character === '\x03' || character === '\x04') return
+      if (character === '\r' || character === '\n') {
+        const line = typed.join('')
+        typed = []
+        yield line
+      } else if (character === '\x7f' || character === '\b') typed.pop()
+      else typed.push(character)
+    }
+  }
+}

@@ -1,0 +1,214 @@
+import type { EventEmitter } from 'node:events'
+import {
+  authenticates,
+  type Config,
+  certificateRole,
+  isLoopback,
+  type ListenerConfig,
+  type SnListenerConfig,
+  StartError,
+  sensorsAreOpen,
+} from '../config/config.ts'
+import { createLog, type Logger } from '../process/log.ts'
+import type { ListeningSn, Running } from '../process/roost.ts'
+
+/** The process as `serve` sees it, so that tests can stand in for it. */
+export interface Host {
+  readonly stdout: { write(text: string | Uint8Array): unknown }
+  readonly stderr: { write(text: string): unknown }
+  readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean; setRawMode?(on: boolean): unknown }
+  /** Whether standard output shows colours. */
+  readonly color: boolean
+  readonly cwd: string
+  readonly version: string
+  /** Signals and crashes: `process` itself. */
+  readonly events: EventEmitter
+  /** Signals that came before there was a log; none if absent. */
+  readonly earlySignals?: ReadonlySet<string>
+  /** Ends the process at once. */
+  exit(code: number): void
+  /** Rejects with a StartError for what the user can mend. */
+  start(config: Config, log: Logger): Promise<Running>
+}
+
+/** The process ends, but what was left to do could not be done. The message is one line. */
+export class StopError extends Error {}
+
+/** Exit codes of shells for a process that a signal ended. */
+const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const
+type Signal = keyof typeof SIGNALS
+/** How long a signal waits for a start to be over. What that waits for, room on the disk for example, may never come. */
+export const START_PATIENCE_MS = 5000
+
+/** Runs Roost until a signal ends it; gives the exit code. A second signal does not wait. */
+export async function serve(config: Config, host: Host): Promise<number> {
+  const log = createLog(config, host.stdout, host.color)
+  const crashed = (error: unknown): void => {
+    log.fatal({ err: error }, 'unexpected error')
+    host.exit(1)
+  }
+  host.events.on('uncaughtException', crashed).on('unhandledRejection', crashed)
+  const signals = listenForSignals(host)
+  const ignored = ignoreSignals(host, log)
+  // Until there is something to read anew.
+  let hangUp = (): void => log.warn('SIGHUP: still starting')
+  host.events.on('SIGHUP', hangUp)
+  if (host.earlySignals?.has('SIGHUP')) hangUp()
+  try {
+    const running = await Promise.race([host.start(config, log), signals.first.then(patience)])
+    if (typeof running === 'string') {
+      log.warn(`${running}: stopped before the start was over`)
+      host.exit(SIGNALS[running])
+      return SIGNALS[running]
+    }
+    tellStart(log, config, running)
+    host.events.off('SIGHUP', hangUp)
+    hangUp = () => void reload(log, running)
+    host.events.on('SIGHUP', hangUp)
+    log.info(`${await signals.first}: stopping`)
+    await running.stop()
+    log.info('stopped')
+    return 0
+  } catch (error) {
+    if (error instanceof StartError) throw error
+    if (error instanceof StopError) {
+      log.error(`stopped; ${error.message}`)
+      return 1
+    }
+    log.fatal({ err: error }, 'unexpected error')
+    return 1
+  } finally {
+    signals.stopListening()
+    ignored.stopListening()
+    host.events.off('SIGHUP', hangUp)
+    host.events.off('uncaughtException', crashed).off('unhandledRejection', crashed)
+  }
+}
+
+const patience = (signal: Signal): Promise<Signal> =>
+  new Promise((resolve) => setTimeout(resolve, START_PATIENCE_MS, signal).unref())
+
+async function reload(log: Logger, running: Running): Promise<void> {
+  const warnings = await running.reload()
+  if (warnings === 'failed') return
+  for (const warning of warnings) log.warn(warning)
+  log.info('SIGHUP: passwords, access lists and certificates were read anew')
+}
+
+/** Node.js would open its debugger at the first, and end the process at the second. */
+const IGNORED = ['SIGUSR1', 'SIGUSR2'] as const
+
+function ignoreSignals({ events, earlySignals }: Host, log: Logger): { stopListening: () => void } {
+  const on = IGNORED.map((signal) => {
+    const listener = (): void => log.info(`${signal}: has no effect`)
+    if (earlySignals?.has(signal)) listener()
+    events.on(signal, listener)
+    return { signal, listener }
+  })
+  return {
+    stopListening: () => {
+      for (const { signal, listener } of on) events.off(signal, listener)
+    },
+  }
+}
+
+function listenForSignals({ events, exit }: Host): { first: Promise<Signal>; stopListening: () => void } {
+  let stopListening = (): void => {}
+  const first = new Promise<Signal>((resolve) => {
+    let stopping = false
+    const on = Object.entries(SIGNALS).map(([signal, code]) => {
+      const listener = (): void => {
+        if (stopping) exit(code)
+        stopping = true
+        resolve(signal as Signal)
+      }
+      events.on(signal, listener)
+      return { signal, listener }
+    })
+    stopListening = () => {
+      for (const { signal, listener } of on) events.off(signal, listener)
+    }
+  })
+  return { first, stopListening }
+}
+
+/** What listens where, who may connect, where the state is, and how to change each. */
+function tellStart(log: Logger, config: Config, running: Running): void {
+  const { mqtt, sn, store, storeEngine, memory } = running
+  for (const [i, listening] of mqtt.entries()) {
+    const listener = config.listeners[i]!
+    const level = isClosed(listener) || (listener.allowAnonymous && !isLocal(listener)) ? 'warn' : 'info'
+    log[level](
+      { mqtt: listening },
+      `MQTT broker on ${listening.url}: ${whoMayConnect(listener)} (change with ${listener.origin})`,
+    )
+  }
+  for (const [i, listening] of sn.entries()) tellSensors(log, config, config.snListeners[i]!, listening)
+  if (
+    mqtt.length === 1 &&
+    config.listeners[0]!.allowAnonymous &&
+    isLocal(config.listeners[0]!) &&
+    config.snListeners.every(isLocalSn)
+  ) {
+    log.info(
+      'To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
+    )
+  }
+  log.info({ memoryLimit: memory.limit }, memory.told)
+  if (config.memory)
+    log.info({ store }, 'State is kept in memory only, and gone at the end (change with --data-dir instead of --memory)')
+  else
+    log.info(
+      { store },
+      `State is kept in ${config.dataDir}, ${storeEngine} (change with --data-dir, or --memory to keep nothing)`,
+    )
+}
+
+/** Set so by `allow_anonymous: false`, or by an import of a configuration that let no client in. */
+const isClosed = (listener: ListenerConfig): boolean =>
+  !listener.allowAnonymous && !authenticates(listener) && certificateRole(listener) === 'none'
+
+const isLocal = ({ host, socketPath }: ListenerConfig): boolean => socketPath !== undefined || isLoopback(host)
+
+function whoMayConnect(listener: ListenerConfig): string {
+  const reach = isLocal(listener) ? 'on this machine' : 'who reaches it'
+  if (listener.allowAnonymous) return `anybody ${reach} may connect, without a password (allow_anonymous)`
+  if (isClosed(listener))
+    return 'no client can connect: allow_anonymous is false, and neither passwords, tokens nor certificates are configured'
+  const proofs = [
+    listener.passwordFile !== undefined && 'a password (password_file)',
+    (listener.jwtSecretFile ?? listener.jwtPublicKeyFile ?? listener.jwtJwks) !== undefined && 'a token (jwt)',
+    listener.httpAuthUrl !== undefined && 'what the HTTP service accepts (http_auth_url)',
+    listener.useIdentityAsUsername && 'a client certificate (use_identity_as_username)',
+    listener.useSubjectAsUsername && 'a client certificate (use_subject_as_username)',
+  ].filter((proof) => proof !== false)
+  return `whoever has ${proofs.join(' or ')} may connect`
+}
+
+function tellSensors(log: Logger, config: Config, listener: SnListenerConfig, sn: ListeningSn): void {
+  const level = sensorsAreOpen(config) && listener.device === undefined && !isLocalSn(listener) ? 'warn' : 'info'
+  const where = `MQTT-SN gateway ${config.gatewayId} on ${sn.url}`
+  log[level]({ sn }, `${where}: ${whichSensorsMayConnect(config, listener)} (change with ${listener.origin})`)
+  if (sn.broadcasts === undefined) return
+  const every = Number.isFinite(listener.tAdv) ? `advertises itself every ${listener.tAdv} s` : 'can be searched for'
+  const change = listener.device === undefined ? 't_adv, multicast_group' : 't_adv'
+  log.info({ sn }, `${where}: ${every} ${sn.broadcasts} (change with ${change})`)
+}
+
+const isLocalSn = ({ device, host }: SnListenerConfig): boolean => device === undefined && isLoopback(host)
+
+function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): string {
+  const reach = isLocalSn(listener) ? 'on this machine' : 'that reach it'
+  const { snUsers, snUsername, qosM1, qosM1Username, forwarders } = config
+  if (sensorsAreOpen(config)) {
+    const but = [qosM1 === false && 'no QoS -1', forwarders === false && 'no forwarders'].filter((what) => what !== false)
+    return `sensors ${reach} may connect${but.length === 0 ? '' : ` (${but.join(', ')})`}`
+  }
+  // Ruling A31: none can authenticate.
+  const sensors =
+    (snUsers ?? snUsername) === undefined
+      ? 'no sensor may connect, because none has a user (sn_users, sn_username)'
+      : `sensors ${reach} may connect that have a user (sn_users, sn_username)`
+  const anybody = qosM1 !== false && qosM1Username !== undefined ? `as ${qosM1Username}` : 'no'
+  return `${sensors}; QoS -1: ${anybody} (qos_m1_username), forwarders: ${forwarders === true ? 'yes' : 'no'} (forwarders)`
+}

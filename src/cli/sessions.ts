@@ -1,0 +1,105 @@
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { didYouMean } from '../base/nearest.ts'
+import { DEFAULT_CONFIG, StartError } from '../config/config.ts'
+import { printable } from '../process/log.ts'
+import type { SessionInfo, StoredSessions } from '../process/stored-sessions.ts'
+import type { Host } from './serve.ts'
+import { refusing } from './store.ts'
+
+const STOPPED =
+  '\nRoost has to be stopped: while it runs it holds the store, and the command ends with its process id and\nexit code 2. An API for the sessions of a' +
+  ' running Roost is to come. Run this as the user that Roost runs as.'
+
+/** `roost sessions`: the sessions in a data directory. */
+export function addSessionsCommand(program: Command, host: Host): void {
+  const sessions = program
+    .command('sessions')
+    .description('list and remove sessions')
+    .allowExcessArguments(true)
+    .action((_: unknown, command: Command) => {
+      const [extra] = command.args
+      if (extra === undefined) command.help()
+      const names = command.commands.map((known) => known.name())
+      throw new StartError(`${extra}: unknown command${didYouMean(extra!, names)}; see roost sessions --help`)
+    })
+  addList(sessions, host)
+  addRemove(sessions, host)
+}
+
+const dataDir = (command: Command): Command =>
+  command.option('--data-dir <dir>', 'the data directory', DEFAULT_CONFIG.dataDir).addHelpText('after', STOPPED)
+
+function addList(sessions: Command, host: Host): void {
+  dataDir(sessions.command('list'))
+    .description('list all sessions')
+    .allowExcessArguments(false)
+    .option('--json', 'print JSON')
+    .action(({ dataDir: dir, json }: { dataDir: string; json?: true }) =>
+      withSessions(host, dir, async (stored) => {
+        const lines = json === true ? asJson(stored.list()) : asTable(stored.list())
+        for (const line of lines) host.stdout.write(line)
+      }),
+    )
+}
+
+function addRemove(sessions: Command, host: Host): void {
+  dataDir(sessions.command('rm'))
+    .description('remove sessions with their subscriptions, messages, wills and topic ids; no will is published')
+    .argument('<id...>', 'mqtt:CLIENT_ID or sn:CLIENT_ID, or the client id alone where there is only one of them')
+    .action((ids: readonly string[], { dataDir: dir }: { dataDir: string }) =>
+      withSessions(host, dir, async (stored) => {
+        // All of them, or none.
+        for (const session of ids.map((id) => stored.find(id))) {
+          await stored.remove(session.id)
+          const had = `${counted(session.subscriptions, 'subscription')}, ${counted(session.messages, 'message')}`
+          host.stdout.write(`removed ${printable(session.id)}: ${had}\n`)
+        }
+      }),
+    )
+}
+
+const counted = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`
+
+/** @throws StartError */
+function withSessions({ cwd, version }: Host, dir: string, use: (stored: StoredSessions) => Promise<void>): Promise<void> {
+  return refusing(resolve(cwd, dir), async (path) => {
+    // Loaded only now, so that help and errors need not wait for the store.
+    const { storeIn } = await import('../store/io/store-reader.ts')
+    const { StoredSessions } = await import('../process/stored-sessions.ts')
+    // There has to be one: none is made.
+    storeIn(path)
+    const stored = await StoredSessions.open(path, `roost ${version}`)
+    try {
+      await use(stored)
+    } finally {
+      await stored.close()
+    }
+  })
+}
+
+/** One array, a session a line. */
+function* asJson(sessions: Iterable<SessionInfo>): Iterable<string> {
+  let isFirst = true
+  for (const session of sessions) {
+    yield `${isFirst ? '[' : ','}\n  ${JSON.stringify(session)}`
+    isFirst = false
+  }
+  yield isFirst ? '[]\n' : '\n]\n'
+}
+
+const HEAD = ['ID', 'USER', 'ADDRESS', 'STATE', 'SINCE', 'EXPIRES', 'SUBSCRIPTIONS', 'MESSAGES', 'WILL']
+/** Columns of numbers, which are aligned on the right. */
+const NUMBERS = new Set([6, 7])
+
+function asTable(sessions: Iterable<SessionInfo>): readonly string[] {
+  const rows = [HEAD]
+  for (const { id, username, address, state, since, expires, subscriptions, messages, will_topic: will } of sessions) {
+    const end = expires ?? (state === 'connected' ? '-' : 'never')
+    const cells = [id, username ?? '-', address ?? '-', state, since ?? '-', end, `${subscriptions}`, `${messages}`]
+    rows.push([...cells, will ?? '-'].map(printable))
+  }
+  const widths = HEAD.map((_, i) => rows.reduce((most, row) => Math.max(most, row[i]!.length), 0))
+  const aligned = (cell: string, i: number): string => (NUMBERS.has(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))
+  return rows.map((row) => `${row.map(aligned).join('  ').trimEnd()}\n`)
+}

@@ -1,0 +1,39 @@
+import type { Command } from 'commander'
+import { didYouMean } from '../../base/nearest.ts'
+import { StartError } from '../../config/config.ts'
+import { describeDatagram } from '../../mqttsn/describe.ts'
+import type { Host } from '../serve.ts'
+import { addPing } from './ping.ts'
+import { addPub } from './pub.ts'
+import { addSleep, addSub } from './sub.ts'
+
+/** `roost sn`: sensors on the command line. */
+export function addSnCommand(program: Command, host: Host): void {
+  const sn = program
+    .command('sn')
+    .description('be a sensor: publish, subscribe, sleep, ping, and read datagrams')
+    .allowExcessArguments(true)
+    .action((_: unknown, command: Command) => {
+      const [extra] = command.args
+      if (extra === undefined) command.help()
+      const names = command.commands.map((known) => known.name())
+      throw new StartError(`${extra}: unknown command${didYouMean(extra!, names)}; see roost sn --help`)
+    })
+  addPub(sn, host)
+  addSub(sn, host)
+  addSleep(sn, host)
+  addPing(sn, host)
+  sn.command('decode')
+    .description('say what a datagram means')
+    .argument('<hex...>', 'its octets; spaces, colons and 0x do not matter')
+    .action((words: readonly string[]) => decode(words.join(''), host))
+}
+
+function decode(text: string, { stdout }: Host): void {
+  const digits = text.replaceAll(/0x|[\s:,-]/gi, '')
+  if (digits === '' || digits.length % 2 === 1 || !/^[\da-f]*$/i.test(digits))
+    throw new StartError(`expected octets in hex digits, two each, got ${JSON.stringify(text.slice(0, 60))}`)
+  const said = describeDatagram(Buffer.from(digits, 'hex'))
+  if (/^(FORWARDED node=\S+ radius=\d )?malformed: /.test(said)) throw new StartError(said)
+  stdout.write(`${said}\n`)
+}

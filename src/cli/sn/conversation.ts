@@ -1,0 +1,92 @@
+import { StartError } from '../../config/config.ts'
+import type { SnEvent } from '../../mqttsn/client.ts'
+import { returnCodeName, typeName } from '../../mqttsn/describe.ts'
+import type { Host } from '../serve.ts'
+import { type SensorFlags, sensorOptions } from './options.ts'
+import { Sensor } from './sensor.ts'
+
+/** A sensor, and the person in front of it: what each command does with the one and tells the other. */
+export class Conversation {
+  readonly sensor: Sensor
+  readonly #host: Host
+  readonly #tellsAll: boolean
+  readonly #interrupt = (): void => this.sensor.stop()
+
+  private constructor(sensor: Sensor, host: Host, tellsAll: boolean) {
+    this.sensor = sensor
+    this.#host = host
+    this.#tellsAll = tellsAll
+    for (const signal of ['SIGINT', 'SIGTERM']) host.events.on(signal, this.#interrupt)
+  }
+
+  /** Runs `what`, and lets go of the socket whatever comes of it. @throws StartError */
+  static async hold(
+    flags: SensorFlags,
+    clean: boolean,
+    host: Host,
+    what: (conversation: Conversation) => Promise<void>,
+  ): Promise<void> {
+    const trace = (line: string): unknown => host.stderr.write(`${line}\n`)
+    const sensor = await Sensor.open(sensorOptions(flags, clean, trace))
+    const conversation = new Conversation(sensor, host, flags.debug === true)
+    try {
+      await what(conversation)
+    } finally {
+      for (const signal of ['SIGINT', 'SIGTERM']) host.events.off(signal, conversation.#interrupt)
+      sensor.close()
+    }
+  }
+
+  /** The next event; undefined after `waitMs`, or when the user interrupts. @throws StartError for what nothing can come after */
+  async next(waitMs?: number): Promise<SnEvent | undefined> {
+    const event = await this.sensor.next(waitMs)
+    if (event === undefined) return undefined
+    this.#debug(event)
+    if (event.event === 'refused') throw this.#rejected('CONNECT', event.returnCode)
+    if (event.event === 'registerRefused') throw this.#rejected(`REGISTER ${event.topicName}`, event.returnCode)
+    if (event.event === 'subscribed' && event.returnCode > 0) throw this.#rejected('SUBSCRIBE', event.returnCode)
+    const isRefused = event.event === 'rejected' || (event.event === 'published' && event.returnCode > 0)
+    if (isRefused) throw this.#rejected('PUBLISH', event.returnCode)
+    return event
+  }
+
+  /** Waits for this one; what else comes meanwhile is passed on. Gives false if it did not come before the user interrupted. */
+  async until(wanted: SnEvent['event'], other: (event: SnEvent) => void = () => {}): Promise<boolean> {
+    for (let event = await this.next(); event !== undefined; event = await this.next()) {
+      if (event.event === wanted) return true
+      if (event.event === 'timedOut') throw this.noAnswer(event.awaiting)
+      if (event.event === 'disconnected') throw new StartError(`${this.sensor.gateway} has ended the connection`)
+      other(event)
+    }
+    return false
+  }
+
+  async connect(): Promise<boolean> {
+    this.sensor.act((client, now) => client.connect(now))
+    return this.until('connected')
+  }
+
+  /** Says goodbye, or goes to sleep for so many seconds; a second interruption does not wait for the answer. */
+  async leave(sleepSeconds: number): Promise<void> {
+    this.sensor.act((client, now) => (sleepSeconds > 0 ? client.sleep(now, sleepSeconds) : client.disconnect(now)))
+    this.sensor.goOn()
+    const wanted = sleepSeconds > 0 ? 'asleep' : 'disconnected'
+    for (let event = await this.next(); event !== undefined; event = await this.next())
+      if (event.event === wanted || event.event === 'timedOut') return
+  }
+
+  noAnswer(messageType: string): StartError {
+    return new StartError(`no answer from ${this.sensor.gateway} to ${typeName(Number(messageType))}`)
+  }
+
+  #rejected(what: string, returnCode: number): StartError {
+    return new StartError(`${this.sensor.gateway} has rejected ${what}: ${returnCodeName(returnCode)}`)
+  }
+
+  #debug(event: SnEvent): void {
+    if (!this.#tellsAll) return
+    const { event: name, kind: _, ...fields } = event as SnEvent & { kind?: string }
+    const details = Object.entries(fields).filter(([key]) => key !== 'message')
+    this.#host.stderr.write(`${[name, ...details.map(([key, value]) => `${key}=${String(value)}`)].join(' ')}\n`)
+  }
+}

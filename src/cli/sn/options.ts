@@ -1,0 +1,89 @@
+import { Option } from 'commander'
+import { StartError } from '../../config/config.ts'
+import type { TopicRef } from '../../mqttsn/client.ts'
+import type { SensorOptions } from './sensor.ts'
+
+/** Flags that all sensors have, by the names of mqtt-sn-tools. */
+export interface SensorFlags {
+  readonly host: string
+  readonly port: string
+  readonly id?: string
+  readonly keepAlive: string
+  readonly debug?: true
+  readonly trace?: true
+  readonly fe?: true
+  readonly wlnid?: string
+  readonly cport: string
+  readonly tRetry: string
+  readonly nRetry: string
+}
+
+export const sensorFlags = (): Option[] => [
+  new Option('-h, --host <address>', 'where the gateway is').default('127.0.0.1'),
+  new Option('-p, --port <number>', 'its UDP port').default('1884'),
+  new Option('-i, --id <client id>', 'who the sensor is (default: roost-sn- and the number of the process)'),
+  new Option('-k, --keep-alive <seconds>', 'keep alive; 0 is none').default('10'),
+  new Option('-d, --debug', 'tell on standard error what happens'),
+  new Option('--trace', 'tell on standard error every datagram, as hex and in words'),
+  new Option('--fe', 'wrap everything as a forwarder does'),
+  new Option(
+    '--wlnid <id>',
+    'with --fe: id of the wireless node, a number or hex digits after 0x (default: the number of the process)',
+  ),
+  new Option('--cport <number>', 'UDP port to send from; 0 is any').default('0'),
+  new Option('--t-retry <seconds>', 'until a message is sent again').default('10'),
+  new Option('--n-retry <number>', 'times that it is sent again').default('3'),
+]
+
+/** @throws StartError that names the flag */
+export function sensorOptions(flags: SensorFlags, cleanSession: boolean, trace: (line: string) => void): SensorOptions {
+  const clientId = flags.id ?? `roost-sn-${process.pid}`
+  if (clientId === '') throw new StartError('-i: expected a client id, got nothing')
+  return {
+    host: flags.host,
+    port: whole(flags.port, '-p', 1, 65_535),
+    sourcePort: whole(flags.cport, '--cport', 0, 65_535),
+    clientId,
+    cleanSession,
+    keepAliveSeconds: whole(flags.keepAlive, '-k', 0, 65_535),
+    tRetryMs: real(flags.tRetry, '--t-retry', 0.1, 3600) * 1000,
+    nRetry: whole(flags.nRetry, '--n-retry', 0, 100),
+    nodeId: nodeId(flags),
+    trace: flags.trace === true ? trace : undefined,
+  }
+}
+
+export function whole(text: string, flag: string, min: number, max: number): number {
+  const value = Number(text)
+  if (/^-?\d+$/.test(text) && value >= min && value <= max) return value
+  throw new StartError(`${flag}: expected a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`)
+}
+
+export function real(text: string, flag: string, min: number, max: number): number {
+  const value = Number(text)
+  if (/^\d+(\.\d+)?$/.test(text) && value >= min && value <= max) return value
+  throw new StartError(`${flag}: expected a number from ${min} to ${max}, got ${JSON.stringify(text)}`)
+}
+
+/** A name of two characters is a short topic, as with mqtt-sn-tools; any other is registered. */
+export function topicNamed(name: string): TopicRef {
+  if (!/^[!-~]{2}$/.test(name) || /[+#]/.test(name)) return name
+  return { topicIdType: 'short', topicId: (name.charCodeAt(0) << 8) | name.charCodeAt(1) }
+}
+
+export const predefinedTopic = (text: string): TopicRef => ({ topicIdType: 'predefined', topicId: whole(text, '-T', 1, 65_534) })
+
+/** For flags that may come several times. */
+export const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
+
+function nodeId({ fe, wlnid }: SensorFlags): Uint8Array | undefined {
+  if (fe !== true) {
+    if (wlnid !== undefined) throw new StartError('--wlnid: needs --fe too')
+    return undefined
+  }
+  const digits = /^0x((?:[\da-f]{2}){1,252})$/i.exec(wlnid ?? '')?.[1]
+  if (digits !== undefined) return Uint8Array.from(Buffer.from(digits, 'hex'))
+  if (wlnid?.startsWith('0x')) throw new StartError('--wlnid: expected 1 to 252 octets in hex digits after 0x')
+  const number = wlnid === undefined ? process.pid & 0xffff : whole(wlnid, '--wlnid', 0, 65_535)
+  return Uint8Array.of(number >> 8, number & 0xff)
+}

@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { createInterface } from 'node:readline'
+import { type Command, Option } from 'commander'
+import { StartError } from '../../config/config.ts'
+import { reasonOf } from '../../config/io/text-file.ts'
+import type { TopicRef } from '../../mqttsn/client.ts'
+import type { SnQoS } from '../../mqttsn/messages.ts'
+import type { Host } from '../serve.ts'
+import { Conversation } from './conversation.ts'
+import { predefinedTopic, type SensorFlags, sensorFlags, topicNamed, whole } from './options.ts'
+
+interface PubFlags extends SensorFlags {
+  readonly topic?: string
+  readonly topicId?: string
+  readonly message?: string
+  readonly file?: string
+  readonly null?: true
+  readonly stdin?: true
+  readonly lines?: true
+  readonly qos: string
+  readonly retain?: true
+  readonly keepSession?: true
+  readonly sleep: string
+}
+
+/** `roost sn pub`, with the flags of mqtt-sn-pub. */
+export function addPub(sn: Command, host: Host): void {
+  const pub = sn
+    .command('pub')
+    .description('publish as a sensor: one message, or one a line')
+    .helpOption('--help', 'print this help')
+    .addOption(new Option('-t, --topic <topic>', 'topic; of two characters it is a short one and needs no registration'))
+    .addOption(new Option('-T, --topic-id <number>', 'predefined topic id'))
+    .addOption(new Option('-m, --message <text>', 'the message'))
+    .addOption(new Option('-f, --file <file>', 'the message is what the file holds'))
+    .addOption(new Option('-n, --null', 'an empty message'))
+    .addOption(new Option('-s, --stdin', 'the message is what comes on standard input'))
+    .addOption(new Option('-l, --lines', 'each line on standard input is a message'))
+    .addOption(new Option('-q, --qos <number>', 'quality of service: -1 (without any connection), 0, 1 or 2').default('0'))
+    .addOption(new Option('-r, --retain', 'the message is retained'))
+    .addOption(new Option('-c, --keep-session', 'no clean session'))
+    .addOption(new Option('-e, --sleep <seconds>', 'go to sleep at the end instead of saying goodbye; 0 is not').default('0'))
+    .action((flags: PubFlags) => publish(flags, host))
+  for (const option of sensorFlags()) pub.addOption(option)
+}
+
+async function publish(flags: PubFlags, host: Host): Promise<void> {
+  const qos = whole(flags.qos, '-q', -1, 2) as SnQoS
+  const topic = topicOf(flags)
+  if (qos === -1 && typeof topic === 'string') throw new StartError('-q -1: needs -T, or a topic of two characters')
+  const sleepSeconds = whole(flags.sleep, '-e', 0, 65_535)
+  const messages = messagesOf(flags, host)
+  await Conversation.hold(flags, flags.keepSession !== true, host, async (conversation) => {
+    const { sensor } = conversation
+    if (qos !== -1 && !(await conversation.connect())) return
+    for await (const message of messages) {
+      if (message.length > sensor.payloadMax)
+        throw new StartError(`${message.length} octets are too many for one datagram, which takes ${sensor.payloadMax}`)
+      sensor.act((client, now) => client.publish(now, topic, message, qos, flags.retain === true))
+      if (qos > 0 && !(await conversation.until('published'))) break
+      // With QoS 0 only the registration is waited for.
+      if (!sensor.client.idle && !(await conversation.until('registered'))) break
+    }
+    if (qos !== -1) await conversation.leave(sleepSeconds)
+  })
+}
+
+function topicOf({ topic, topicId }: PubFlags): TopicRef {
+  if ((topic === undefined) === (topicId === undefined))
+    throw new StartError('expected one of -t and -T; see roost sn pub --help')
+  if (topic === '') throw new StartError('-t: expected a topic, got nothing')
+  return topicId === undefined ? topicNamed(topic!) : predefinedTopic(topicId)
+}
+
+/** @throws StartError unless exactly one source is named */
+function messagesOf(flags: PubFlags, host: Host): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
+  const { message, file, stdin, lines } = flags
+  const sources = [message, file, flags.null, stdin, lines].filter((source) => source !== undefined)
+  if (sources.length !== 1) throw new StartError('expected one of -m, -f, -n, -s and -l; see roost sn pub --help')
+  if (message !== undefined) return [Buffer.from(message)]
+  if (file !== undefined) return [contentOf(file, host.cwd)]
+  if (stdin === true) return wholeInput(host)
+  return lines === true ? linesOf(host) : [new Uint8Array(0)]
+}
+
+function contentOf(file: string, cwd: string): Uint8Array {
+  try {
+    return readFileSync(resolve(cwd, file))
+  } catch (error) {
+    throw new StartError(`-f: cannot read ${file}: ${reasonOf(error)}`)
+  }
+}
+
+async function* wholeInput({ stdin }: Host): AsyncIterable<Uint8Array> {
+  const chunks: Buffer[] = []
+  for await (const chunk of stdin) chunks.push(Buffer.from(chunk))
+  yield Buffer.concat(chunks)
+}
+
+async function* linesOf({ stdin }: Host): AsyncIterable<Uint8Array> {
+  for await (const line of createInterface({ input: stdin })) yield Buffer.from(line)
+}

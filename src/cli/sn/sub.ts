@@ -1,0 +1,162 @@
+import { performance } from 'node:perf_hooks'
+import { type Command, Option } from 'commander'
+import { StartError } from '../../config/config.ts'
+import type { SnEvent, TopicRef } from '../../mqttsn/client.ts'
+import { shortName } from '../../mqttsn/describe.ts'
+import type { Host } from '../serve.ts'
+import { Conversation } from './conversation.ts'
+import { predefinedTopic, real, type SensorFlags, sensorFlags, several, topicNamed, whole } from './options.ts'
+
+interface SubFlags extends SensorFlags {
+  readonly topic?: readonly string[]
+  readonly topicId?: readonly string[]
+  readonly qos: string
+  readonly keepSession?: true
+  readonly sleep: string
+  readonly one?: true
+  readonly count?: string
+  readonly wait?: string
+  readonly verbose?: true
+  readonly time?: true
+}
+
+/** `roost sn sub`, with the flags of mqtt-sn-sub. */
+export function addSub(sn: Command, host: Host): void {
+  const sub = sn
+    .command('sub')
+    .description('subscribe as a sensor, and print the messages')
+    .addOption(new Option('-e, --sleep <seconds>', 'go to sleep at the end instead of saying goodbye; 0 is not').default('0'))
+    .action((flags: SubFlags) => subscribe(flags, host))
+  addFlags(sub, '0')
+}
+
+/** `roost sn sleep`: a sensor that is mostly asleep, and fetches its messages when it wakes. */
+export function addSleep(sn: Command, host: Host): void {
+  const sleep = sn
+    .command('sleep')
+    .description('subscribe, sleep, and wake again and again to fetch the messages')
+    .addOption(new Option('-e, --sleep <seconds>', 'how long each sleep is').default('60'))
+    .action((flags: SubFlags) => sleepAndWake(flags, host))
+  addFlags(sleep, '1')
+}
+
+function addFlags(command: Command, qos: string): void {
+  command
+    .helpOption('--help', 'print this help')
+    .addOption(new Option('-t, --topic <topic>', 'topic or filter; may come several times').argParser(several))
+    .addOption(new Option('-T, --topic-id <number>', 'predefined topic id; may come several times').argParser(several))
+    .addOption(new Option('-q, --qos <number>', 'highest quality of service: 0, 1 or 2').default(qos))
+    .addOption(new Option('-c, --keep-session', 'no clean session'))
+    .addOption(new Option('-1, --one', 'end after one message'))
+    .addOption(new Option('-C, --count <number>', 'end after so many messages'))
+    .addOption(new Option('-W, --wait <seconds>', 'end after so much time'))
+    .addOption(new Option('-v, --verbose', 'print the topic in front of each message'))
+    .addOption(new Option('-V, --time', 'print time and topic in front of each message'))
+  for (const option of sensorFlags()) command.addOption(option)
+}
+
+/** What is asked for, and how much of it has come. */
+class Subscription {
+  readonly topics: readonly TopicRef[]
+  readonly #flags: SubFlags
+  readonly #host: Host
+  readonly #qos: 0 | 1 | 2
+  readonly #until: number
+  #left: number
+
+  constructor(flags: SubFlags, host: Host) {
+    this.#flags = flags
+    this.#host = host
+    this.topics = [...(flags.topic ?? []).map(topicNamed), ...(flags.topicId ?? []).map(predefinedTopic)]
+    if (this.topics.length === 0 || this.topics.includes('')) throw new StartError('expected a topic with -t or -T; see --help')
+    this.#qos = whole(flags.qos, '-q', 0, 2) as 0 | 1 | 2
+    const count = flags.count === undefined ? Number.POSITIVE_INFINITY : whole(flags.count, '-C', 1, 1_000_000_000)
+    this.#left = flags.one === true ? 1 : count
+    this.#until = flags.wait === undefined ? Number.POSITIVE_INFINITY : performance.now() + real(flags.wait, '-W', 0, 1e9) * 1000
+  }
+
+  get isOver(): boolean {
+    return this.#left === 0 || performance.now() >= this.#until
+  }
+
+  /** Milliseconds that may still be waited. */
+  get waitMs(): number | undefined {
+    return Number.isFinite(this.#until) ? Math.max(0, this.#until - performance.now()) : undefined
+  }
+
+  async begin(conversation: Conversation): Promise<boolean> {
+    for (const topic of this.topics) {
+      conversation.sensor.act((client, now) => client.subscribe(now, topic, this.#qos))
+      // Retained messages may come before the next answer.
+      if (!(await conversation.until('subscribed', (event) => this.print(event)))) return false
+    }
+    return true
+  }
+
+  print(event: SnEvent): void {
+    if (event.event !== 'message' || this.#left === 0) return
+    this.#left--
+    const { topicIdType, topicId, data } = event.message
+    const topic = event.topic ?? (topicIdType === 'short' ? shortName(topicId) : String(topicId))
+    const { verbose, time } = this.#flags
+    const prefix = time === true ? `${new Date().toISOString()} ${topic} ` : verbose === true ? `${topic} ` : ''
+    this.#host.stdout.write(Buffer.concat([Buffer.from(prefix), data, Buffer.from('\n')]))
+  }
+}
+
+async function subscribe(flags: SubFlags, host: Host): Promise<void> {
+  const subscription = new Subscription(flags, host)
+  const sleepSeconds = whole(flags.sleep, '-e', 0, 65_535)
+  await Conversation.hold(flags, flags.keepSession !== true, host, async (conversation) => {
+    let there = (await conversation.connect()) && (await subscription.begin(conversation))
+    while (there && !subscription.isOver) {
+      const event = await conversation.next(subscription.waitMs)
+      if (event === undefined) break
+      subscription.print(event)
+      // The gateway has forgotten us, or has begun anew.
+      if (event.event === 'disconnected') there = (await conversation.connect()) && (await subscription.begin(conversation))
+      if (event.event === 'timedOut') throw conversation.noAnswer(event.awaiting)
+    }
+    await conversation.leave(sleepSeconds)
+  })
+}
+
+async function sleepAndWake(flags: SubFlags, host: Host): Promise<void> {
+  const subscription = new Subscription(flags, host)
+  const seconds = whole(flags.sleep, '-e', 1, 65_535)
+  await Conversation.hold(flags, flags.keepSession !== true, host, async (conversation) => {
+    const { sensor } = conversation
+    const print = (event: SnEvent): void => subscription.print(event)
+    while (!subscription.isOver) {
+      if (sensor.client.state === 'disconnected') {
+        if (!((await conversation.connect()) && (await subscription.begin(conversation)))) break
+        sensor.act((client, now) => client.sleep(now, seconds))
+        if (!(await conversation.until('asleep', print))) break
+      }
+      const rest = Math.min(seconds * 1000, subscription.waitMs ?? Number.POSITIVE_INFINITY)
+      if (await interrupted(conversation, rest)) break
+      if (subscription.isOver) break
+      if (!(await wake(conversation, print))) break
+    }
+    await conversation.leave(0)
+  })
+}
+
+/** Sleeps; nobody says anything meanwhile. Gives whether the user has had enough. */
+async function interrupted(conversation: Conversation, ms: number): Promise<boolean> {
+  const until = performance.now() + ms
+  for (let left = ms; left > 0; left = until - performance.now()) {
+    if ((await conversation.next(left)) === undefined && performance.now() < until) return true
+  }
+  return false
+}
+
+/** Fetches what waits, to the PINGRESP that ends it. A gateway that does not answer is asked again after the next sleep. */
+async function wake(conversation: Conversation, print: (event: SnEvent) => void): Promise<boolean> {
+  conversation.sensor.act((client, now) => client.wake(now))
+  for (let event = await conversation.next(); event !== undefined; event = await conversation.next()) {
+    print(event)
+    if (event.event === 'wakeEnded' || event.event === 'timedOut' || event.event === 'disconnected') return true
+  }
+  return false
+}

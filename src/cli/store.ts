@@ -1,0 +1,152 @@
+import { resolve } from 'node:path'
+import type { Command } from 'commander'
+import { didYouMean } from '../base/nearest.ts'
+import { StartError } from '../config/config.ts'
+import type { Host } from './serve.ts'
+
+/** Exit code for a store in which something is damaged or missing. */
+const DAMAGED = 1
+
+/** Lines about problems that are printed; the rest is only counted. */
+const LINES_MAX = 100
+/** Topics may be 64 KiB long, and may have line breaks in them. */
+const LINE_LENGTH_MAX = 400
+
+type Exit = (code: number) => void
+
+/** `roost store`: looks into data directories. `exit` sets the exit code. */
+export function addStoreCommand(program: Command, host: Host, exit: Exit): void {
+  const store = program
+    .command('store')
+    .description('inspect, check and recover data directories')
+    .allowExcessArguments(true)
+    .action((_: unknown, command: Command) => {
+      const [extra] = command.args
+      if (extra === undefined) command.help()
+      const names = command.commands.map((known) => known.name())
+      throw new StartError(`${extra}: unknown command${didYouMean(extra!, names)}; see roost store --help`)
+    })
+  addInfo(store, host)
+  addCheck(store, host, exit)
+  addRecover(store, host, exit)
+}
+
+function addInfo(store: Command, { cwd, stdout }: Host): void {
+  store
+    .command('info')
+    .description('print the version, the owner, the number of rows and the sizes of a store')
+    .argument('<dir>', 'the data directory')
+    .allowExcessArguments(false)
+    .option('--json', 'print JSON')
+    .addHelpText(
+      'after',
+      '\nRoost may be running. The numbers of rows do not include the part of the log that is not in\nrows yet.',
+    )
+    .action((dir: string, { json }: { json?: true }) =>
+      refusing(resolve(cwd, dir), async (path) => {
+        const { describeStore, storeInfo } = await import('../store/io/info.ts')
+        const info = storeInfo(path)
+        stdout.write(json === true ? `${JSON.stringify(info, undefined, 2)}\n` : describeStore(info))
+      }),
+    )
+}
+
+function addCheck(store: Command, { cwd, stdout }: Host, exit: Exit): void {
+  store
+    .command('check')
+    .description('read all of a store, and report what is damaged or missing')
+    .argument('<dir>', 'the data directory')
+    .allowExcessArguments(false)
+    .addHelpText(
+      'after',
+      '\nRoost may be running. Nothing is written. Exit codes: 0 if the store is sound, 1 if there are\nproblems, 2 if' +
+        ' there is no store.',
+    )
+    .action((dir: string) =>
+      refusing(resolve(cwd, dir), async (path) => {
+        const { checkStore } = await import('../store/io/check.ts')
+        const lines = new BoundedLines(stdout)
+        const { rows, commits, problems } = checkStore(path, (problem) => lines.add(problem))
+        lines.end()
+        const read = `${count(rows, 'row')} and ${count(commits, 'commit')} were read`
+        if (problems === 0) stdout.write(`The store is sound: ${read}.\n`)
+        else {
+          stdout.write(`${count(problems, 'problem')}: ${read}. To save what can be read: roost store recover ${dir} NEW\n`)
+          exit(DAMAGED)
+        }
+      }),
+    )
+}
+
+function addRecover(store: Command, { cwd, stdout, version }: Host, exit: Exit): void {
+  store
+    .command('recover')
+    .description('write everything that can be read of a damaged store to a new store')
+    .argument('<old>', 'the data directory of the damaged store; nothing is written there')
+    .argument('<new>', 'the directory for the new store, which must be empty or not exist')
+    .allowExcessArguments(false)
+    .addHelpText(
+      'after',
+      '\nStop Roost first. To use the new store, put it in the place of the old one, or name it with --data-dir.\n<new> needs' +
+        ' room for two copies of the store while the command runs. Exit codes: 0 if nothing is known to\nbe missing, 1 if' +
+        ' something is, 2 if nothing was recovered.',
+    )
+    .action((from: string, to: string) =>
+      refusing(resolve(cwd, to), async (path) => {
+        const { recoverStore } = await import('../store/io/recover.ts')
+        const { counts, strays, missing } = recoverStore(resolve(cwd, from), path, { writtenBy: `roost ${version}` })
+        for (const [table, found] of counts) stdout.write(`${`${table}:`.padEnd(10)}${found}\n`)
+        if (strays > 0) stdout.write(`${strays} of these were on pages that belong to no table any more, and may be outdated\n`)
+        const lines = new BoundedLines(stdout)
+        for (const line of missing) lines.add(line)
+        lines.end()
+        if (missing.length === 0) stdout.write('Everything was recovered.\n')
+        else {
+          stdout.write('Not everything was recovered: see above.\n')
+          exit(DAMAGED)
+        }
+      }),
+    )
+}
+
+const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`
+
+/** Prints the first lines, and how many more there are. */
+class BoundedLines {
+  readonly #stdout: Host['stdout']
+  #count = 0
+
+  constructor(stdout: Host['stdout']) {
+    this.#stdout = stdout
+  }
+
+  add(line: string): void {
+    if (++this.#count <= LINES_MAX) this.#stdout.write(`${oneLine(line)}\n`)
+  }
+
+  end(): void {
+    if (this.#count > LINES_MAX) this.#stdout.write(`and ${this.#count - LINES_MAX} more\n`)
+  }
+}
+
+function oneLine(text: string): string {
+  const line = text.replaceAll(/\p{Cc}/gu, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  return line.length > LINE_LENGTH_MAX ? `${line.slice(0, LINE_LENGTH_MAX)}...` : line
+}
+
+/** Runs `action`; errors of the system and of SQLite, and refusals, become errors of the user. @throws StartError */
+export async function refusing(path: string, action: (path: string) => Promise<void>): Promise<void> {
+  const { RefusedError } = await import('../store/io/store-reader.ts')
+  const { failureOf, NO_BINDING } = await import('../store/io/sqlite.ts')
+  const { systemFailure } = await import('../store/io/system-failure.ts')
+  try {
+    await action(path)
+  } catch (error) {
+    if (error instanceof RefusedError) throw new StartError(error.message)
+    const { message } = error as Error
+    const failure = systemFailure(error)
+    if (failure !== undefined) throw new StartError(`${(error as NodeJS.ErrnoException).path ?? path}: ${failure.reason}`)
+    if (message === NO_BINDING || 'code' in (error as object)) throw new StartError(`${path}: ${failureOf(error).reason}`)
+    throw error
+  }
+}

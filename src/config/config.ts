@@ -1,0 +1,369 @@
+import { masked } from '../base/masked.ts'
+import type { Kind } from './options/kinds.ts'
+import {
+  type ListenerSettings,
+  type Option,
+  type OptionKey,
+  options,
+  type Settings,
+  type SnListenerSettings,
+  snEntryKey,
+} from './options.ts'
+
+/** One predefined topic id table [1.2 section 6.5]: the clients that it is for, and what their ids mean. */
+export interface PredefinedTopicTable {
+  /** A client id; `*` stands for any number of any characters. */
+  readonly pattern: string
+  /** Topic names by topic id, 1 to 65534. */
+  readonly topics: ReadonlyMap<number, string>
+}
+
+/** In the order of the file. Where several patterns match a client and give the same id, the last one counts. */
+export type PredefinedTopics = readonly PredefinedTopicTable[]
+
+/**
+ * All that Roost needs to know to start. Paths are absolute, or relative to the working directory. What a listener may have of its own
+ * counts for the gateway here, and for MQTT clients in `listeners` alone.
+ */
+export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'> & {
+  readonly predefinedTopics: PredefinedTopics
+  /** At least one. */
+  readonly listeners: readonly ListenerConfig[]
+  /** At least one. */
+  readonly snListeners: readonly SnListenerConfig[]
+}
+
+/** Where MQTT clients come in, with all that counts for them there: its own settings, else the global ones, else the defaults. */
+export interface ListenerConfig extends Omit<ListenerSettings, 'allowAnonymous'> {
+  /** Unique; `mqtt-1883` if nobody named it. */
+  readonly name: string
+  /** Who asked for it, for errors: `--host, --port`, or `roost.yaml:3:5: listeners[0]`. */
+  readonly origin: string
+  /**
+   * Whether clients that do not authenticate are accepted: `allow_anonymous` where it is set; otherwise true only if no authentication is
+   * configured, in which case the listener is on loopback.
+   */
+  readonly allowAnonymous: boolean
+}
+
+/** One way in for sensors: a UDP socket, or a serial device if there is one. */
+export interface SnListenerConfig extends SnListenerSettings {
+  /** Unique; part of where sensors are, and so of what is stored. `sn` is the one of the flags. */
+  readonly name: string
+  readonly origin: string
+}
+
+/** An error of the person who starts Roost: one line that names the flag or the place in a file. */
+export class StartError extends Error {}
+
+/** One option's value, and where it came from: `--port`, or `roost.yaml:3:7: port`. */
+export interface Given {
+  readonly value: unknown
+  readonly origin: string
+}
+
+/** Checked values of one source of options. */
+export type Layer = ReadonlyMap<OptionKey, Given>
+
+/** An entry of `listeners` as it was written. */
+export interface ListenerLayer {
+  readonly origin: string
+  readonly name: Given | undefined
+  readonly own: Layer
+}
+
+/** Checks one value as it was written. @throws StartError */
+export function given(option: Kind<unknown>, raw: unknown, origin: string): Given {
+  const parsed = option.schema.safeParse(raw)
+  if (!parsed.success || raw === undefined) throw new StartError(`${origin}: expected ${option.expected}, got ${inWords(raw)}`)
+  return { value: parsed.data, origin }
+}
+
+/** A value that was not expected, short enough for an error's one line. */
+export function inWords(raw: unknown): string {
+  if (raw === undefined || raw === null) return 'nothing'
+  if (Array.isArray(raw)) return 'a list'
+  if (typeof raw === 'object') return 'a map'
+  const text = typeof raw === 'string' ? JSON.stringify(masked(raw)) : String(raw)
+  return text.length > 60 ? `${text.slice(0, 60)}...` : text
+}
+
+/**
+ * Puts the layers on top of each other: flags win over the file, the file wins over the defaults. `memory` and `data_dir` are one
+ * choice, so the flag for the one also wins over the file's other; so are host and port on one side and `socket_path`.
+ *
+ * @throws StartError for options that contradict each other.
+ */
+export function settle(
+  flags: Layer,
+  file: Layer,
+  entries: readonly ListenerLayer[] = [],
+  snEntries: readonly ListenerLayer[] = [],
+): Omit<Config, 'predefinedTopics'> {
+  for (const layer of [flags, file]) {
+    if (layer.get('memory')?.value === true) refuseBoth(layer.get('memory'), layer.get('data_dir'))
+    refuseBoth(layer.get('socket_path'), layer.get('port') ?? layer.get('host'))
+    refuseBoth(layer.get('sn_device'), layer.get('sn_port') ?? layer.get('sn_host'))
+  }
+  const merged = new Map<OptionKey, Given>([...file, ...flags])
+  if (flags.has('data_dir')) merged.delete('memory')
+  if (flags.has('host') || flags.has('port')) for (const key of SOCKET_KEYS) if (!flags.has(key)) merged.delete(key)
+  if (flags.has('socket_path')) for (const key of ADDRESS_KEYS) merged.delete(key)
+  if (flags.has('sn_device')) for (const key of SN_ADDRESS_KEYS) merged.delete(key)
+  else if (flags.has('sn_host') || flags.has('sn_port')) merged.delete('sn_device')
+  const { config: _, testConfig: __, predefinedTopics: ___, ...settings } = valuesOf(options, merged) as unknown as Settings
+  const listeners = resolveListeners(merged, entries)
+  refuseIdle(merged, entries, listeners)
+  const snListeners = resolveSnListeners(merged, snEntries, settings)
+  return { ...settings, listeners, snListeners }
+}
+
+const ADDRESS_KEYS = ['host', 'port'] as const
+const SN_ADDRESS_KEYS = ['sn_host', 'sn_port'] as const
+const SOCKET_KEYS = ['socket_path', 'socket_mode'] as const
+const listenerOptions = options.filter(({ listener }) => listener !== undefined)
+
+const valuesOf = (some: readonly Option[], layer: Layer): Record<string, unknown> =>
+  Object.fromEntries(
+    some.map(({ key, name, schema, default: byDefault }) => [
+      name,
+      layer.has(key) ? layer.get(key)?.value : schema.parse(byDefault),
+    ]),
+  )
+
+/** `listeners` replace the default listener, unless somebody says where that one is to listen. */
+function resolveListeners(merged: Layer, entries: readonly ListenerLayer[]): ListenerConfig[] {
+  const byDefault: ListenerLayer = {
+    origin: merged.has('socket_path') ? '--socket-path' : '--host, --port',
+    name: undefined,
+    own: new Map(listenerOptions.flatMap(({ key }) => (merged.has(key) ? [[key, merged.get(key)!]] : []))),
+  }
+  const wanted = entries.length === 0 || merged.has('host') || merged.has('port') || merged.has('socket_path')
+  const orphan = listenerOptions.find(({ key, listener }) => listener === 'own' && merged.has(key))
+  if (!wanted && orphan !== undefined) {
+    const { origin } = merged.get(orphan.key)!
+    throw new StartError(`${origin}: belongs to the default listener, which listeners replace: move it there, or give a port too`)
+  }
+  const names = new Map<string, string>()
+  const places = new Map<string, string>()
+  return (wanted ? [byDefault, ...entries] : entries).map((entry) => {
+    refuseContradictions(entry.own)
+    const listener = resolveListener(entry, merged, names)
+    const { host, port, socketPath, name } = listener
+    const place = socketPath ?? (port === 0 ? name : `${host.toLowerCase()} port ${port}`)
+    if (places.has(place)) throw new StartError(`${entry.origin}: listens on ${place}, as does ${places.get(place)}`)
+    places.set(place, entry.origin)
+    return listener
+  })
+}
+
+function resolveListener({ origin, name, own }: ListenerLayer, merged: Layer, names: Map<string, string>): ListenerConfig {
+  const inherited = listenerOptions.flatMap(({ key, listener }) =>
+    listener === 'inherits' && merged.has(key) ? [[key, merged.get(key)!] as const] : [],
+  )
+  const settings = valuesOf(listenerOptions, new Map([...inherited, ...own])) as unknown as ListenerSettings
+  const verifies = authenticates(settings) || certificateRole(settings) === 'needed'
+  const host = own.get('host')
+  if (host !== undefined && !isLoopback(String(host.value)) && !verifies && !settings.allowAnonymous) refuseStrangers(host)
+  const isConfigured = authenticates(settings) || certificateRole(settings) !== 'none'
+  // Set to false, it stays false even if that leaves no client that could connect.
+  const listener = { ...settings, origin, allowAnonymous: settings.allowAnonymous ?? !isConfigured }
+  return { ...listener, name: uniqueName(name, settings, names) }
+}
+
+function uniqueName(name: Given | undefined, { port, socketPath }: ListenerSettings, names: Map<string, string>): string {
+  const wanted = name === undefined ? `mqtt-${socketPath ?? port}` : String(name.value)
+  if (name !== undefined && names.has(wanted))
+    throw new StartError(`${name.origin}: ${wanted} is already the name of another listener`)
+  let unique = wanted
+  for (let count = 2; names.has(unique); count++) unique = `${wanted}-${count}`
+  names.set(unique, wanted)
+  return unique
+}
+
+/** What makes no sense without another option of the same listener, or one of several. */
+export const NEEDS: readonly (readonly [OptionKey, ...OptionKey[]])[] = [
+  ['certfile', 'keyfile'],
+  ['keyfile', 'certfile'],
+  ['cafile', 'certfile'],
+  ['capath', 'certfile'],
+  ['crlfile', 'cafile', 'capath'],
+  ['require_certificate', 'cafile', 'capath'],
+  ['use_identity_as_username', 'cafile', 'capath', 'proxy_protocol'],
+  ['use_subject_as_username', 'cafile', 'capath'],
+  ['tls_version', 'certfile'],
+  ['ciphers', 'certfile'],
+  ['socket_mode', 'socket_path'],
+]
+
+function refuseContradictions(own: Layer): void {
+  refuseBoth(own.get('socket_path'), own.get('port') ?? own.get('host'))
+  if (isOn(own.get('use_identity_as_username')) && isOn(own.get('use_subject_as_username')))
+    refuseBoth(own.get('use_subject_as_username'), own.get('use_identity_as_username'))
+  for (const [key, ...needed] of NEEDS) {
+    const found = own.get(key)
+    if (isOn(found) && !needed.some((other) => isOn(own.get(other)))) refuseWithout(found, ...needed)
+  }
+  const path = own.get('websockets_path')
+  if (path !== undefined && own.get('protocol')?.value !== 'websockets')
+    throw new StartError(`${path.origin}: needs ${nameLike(path.origin, 'protocol')} websockets too`)
+}
+
+const isOn = (given: Given | undefined): given is Given => given !== undefined && given.value !== false && given.value !== 'no'
+
+function refuseBoth(one: Given | undefined, other: Given | undefined): void {
+  if (one !== undefined && other !== undefined)
+    throw new StartError(`${one.origin}: excludes ${other.origin}; leave one of them out`)
+}
+
+function refuseWithout({ origin }: Given, ...keys: OptionKey[]): never {
+  throw new StartError(`${origin}: needs ${keys.map((key) => nameLike(origin, key)).join(' or ')} too`)
+}
+
+/** As who wrote the one would write the other. */
+const nameLike = (origin: string, key: OptionKey): string =>
+  origin.startsWith('--') ? `--${key.replaceAll('_', '-')}` : origin.includes('sn_listeners[') ? snEntryKey(key) : key
+
+/**
+ * What client certificates are for on a listener that takes user names from them (`use_identity_as_username`, `use_subject_as_username`).
+ * 'needed': no client is accepted without one, as with Mosquitto. 'enough': a client without one may authenticate by other means, which
+ * `require_certificate: optional` asks for, and which is so behind a proxy that ends TLS.
+ */
+export function certificateRole(listener: CertificateSettings): 'none' | 'enough' | 'needed' {
+  if (!listener.useIdentityAsUsername && !listener.useSubjectAsUsername) return 'none'
+  const endsTls = listener.certfile !== undefined
+  return endsTls && listener.requireCertificate !== 'optional' ? 'needed' : 'enough'
+}
+
+export type CertificateSettings = Pick<
+  ListenerSettings,
+  'useIdentityAsUsername' | 'useSubjectAsUsername' | 'certfile' | 'requireCertificate'
+>
+
+/** Ways to verify who is there; an `acl_file` is none. */
+export const authenticates = (
+  access: Pick<Settings, 'passwordFile' | 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks' | 'httpAuthUrl'>,
+): boolean => access.passwordFile !== undefined || access.httpAuthUrl !== undefined || verifiesTokens(access)
+
+const verifiesTokens = (access: Pick<Settings, 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks'>): boolean =>
+  (access.jwtSecretFile ?? access.jwtPublicKeyFile ?? access.jwtJwks) !== undefined
+
+/** A rule for tokens that nothing verifies would look like protection. */
+function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners: readonly ListenerConfig[]): void {
+  for (const layer of [merged, ...entries.map(({ own }) => own)]) {
+    const rule = layer.get('jwt_issuer') ?? layer.get('jwt_audience') ?? layer.get('jwt_username_claim')
+    if (rule !== undefined && !listeners.some(verifiesTokens))
+      refuseWithout(rule, 'jwt_secret_file', 'jwt_public_key_file', 'jwt_jwks')
+    const timeout = layer.get('http_auth_timeout_seconds')
+    if (timeout !== undefined && !listeners.some(({ httpAuthUrl }) => httpAuthUrl !== undefined))
+      refuseWithout(timeout, 'http_auth_url')
+  }
+}
+
+const snOptions = options.filter(({ snListener }) => snListener !== undefined)
+/** What makes no sense at a UDP port, or at a serial device. */
+const ONLY_SERIAL = ['sn_baud_rate', 'sn_framing'] as const
+const ONLY_UDP = ['sn_host', 'sn_port', 'multicast_group', 'multicast_port', 'multicast_interface'] as const
+
+/** `sn_listeners` replace the port of the flags, unless somebody says where that one is. */
+function resolveSnListeners(
+  merged: Layer,
+  entries: readonly ListenerLayer[],
+  settings: Pick<Settings, 'allowAnonymous'> & Parameters<typeof authenticates>[0],
+): SnListenerConfig[] {
+  const own = snOptions.flatMap(({ key }) => (merged.has(key) ? [[key, merged.get(key)!] as const] : []))
+  const byDefault = {
+    origin: merged.has('sn_device') ? '--sn-device' : '--sn-host, --sn-port',
+    name: undefined,
+    own: new Map(own),
+  }
+  const wanted = entries.length === 0 || merged.has('sn_host') || merged.has('sn_port') || merged.has('sn_device')
+  const orphan = snOptions.find(({ key, snListener }) => snListener === 'own' && merged.has(key))
+  if (!wanted && orphan !== undefined) {
+    const { origin } = merged.get(orphan.key)!
+    throw new StartError(
+      `${origin}: belongs to the port of the flags, which sn_listeners replace: move it there, or give sn_port too`,
+    )
+  }
+  const names = new Set<string>(wanted ? ['sn'] : [])
+  const listeners = entries.map((entry) => resolveSnListener(entry, merged, names))
+  if (wanted) listeners.unshift({ ...snSettings(byDefault.own), name: 'sn', origin: byDefault.origin })
+  for (const [i, listener] of listeners.entries()) {
+    const layer = [...(wanted ? [byDefault] : []), ...entries][i]!.own
+    refuseWrongKind(layer, listener)
+    refuseTooLittleAirtime(layer.get('sn_duty_cycle') ?? merged.get('sn_duty_cycle'), listener)
+    const host = layer.get('sn_host')
+    if (host !== undefined && !isLoopback(String(host.value)) && !settings.allowAnonymous && !authenticates(settings))
+      refuseStrangers(host)
+  }
+  refuseSamePlace(listeners)
+  return listeners
+}
+
+function resolveSnListener({ origin, name, own }: ListenerLayer, merged: Layer, names: Set<string>): SnListenerConfig {
+  const inherited = snOptions.flatMap(({ key, snListener }) =>
+    snListener === 'inherits' && merged.has(key) ? [[key, merged.get(key)!] as const] : [],
+  )
+  const settings = snSettings(new Map([...inherited, ...own]))
+  if (name !== undefined && names.has(String(name.value)))
+    throw new StartError(`${name.origin}: ${String(name.value)} is already the name of another port`)
+  const device = settings.device?.replace(/^.*\//, '').replaceAll(/[^\w.-]/g, '-')
+  const wanted = name === undefined ? `sn-${device ?? settings.port}` : String(name.value)
+  let unique = wanted
+  for (let count = 2; names.has(unique); count++) unique = `${wanted}-${count}`
+  names.add(unique)
+  return { ...settings, name: unique, origin }
+}
+
+const snSettings = (layer: Layer): SnListenerSettings =>
+  Object.fromEntries(
+    Object.entries(valuesOf(snOptions, layer)).map(([name, value]) => [
+      name.replace(/^sn([A-Z])/, (_, letter: string) => letter.toLowerCase()),
+      value,
+    ]),
+  ) as unknown as SnListenerSettings
+
+/** What the other kind of port has would be ignored in silence. */
+function refuseWrongKind(own: Layer, { device }: SnListenerSettings): void {
+  const wrong = (device === undefined ? ONLY_SERIAL : ONLY_UDP).map((key) => own.get(key)).find((found) => found !== undefined)
+  if (wrong !== undefined)
+    throw new StartError(`${wrong.origin}: ${device === undefined ? 'is for serial devices only' : 'is for UDP ports only'}`)
+}
+
+function refuseTooLittleAirtime(duty: Given | undefined, { dutyCycle, bytesPerSecond, maxFrame }: SnListenerSettings): void {
+  if (duty === undefined || dutyCycle === 100) return
+  if (!Number.isFinite(bytesPerSecond)) refuseWithout(duty, 'sn_bytes_per_second')
+  // Of an hour of that many percent, a tenth is kept for answers.
+  if (maxFrame > bytesPerSecond * 36 * dutyCycle * 0.9)
+    throw new StartError(`${duty.origin}: an hour has no airtime for a frame of ${maxFrame} bytes: lower max_frame`)
+}
+
+function refuseSamePlace(listeners: readonly SnListenerConfig[]): void {
+  const places = new Map<string, string>()
+  for (const { device, host, port, name, origin } of listeners) {
+    const place = device ?? (port === 0 ? name : `${host.toLowerCase()} port ${port}`)
+    if (places.has(place)) throw new StartError(`${origin}: listens on ${place}, as does ${places.get(place)}`)
+    places.set(place, origin)
+  }
+}
+
+/** Nobody opens a broker without passwords to a network by accident. */
+function refuseStrangers({ value, origin }: Given): never {
+  const [anonymous, file] = origin.includes('listeners[')
+    ? ['allow_anonymous: true', 'password_file']
+    : ['--allow-anonymous', '--password-file']
+  throw new StartError(
+    `${origin}: ${value} is not loopback, and anybody who reaches it could connect without a password: to permit that, add ${anonymous}; to prevent it, ${file}`,
+  )
+}
+
+/** Whether sensors, which can show no password, may connect without a user (ruling A31): as long as clients need not authenticate. */
+export const sensorsAreOpen = (config: Config): boolean => config.allowAnonymous ?? !authenticates(config)
+
+/** Whether only this machine can reach what listens there. */
+export function isLoopback(host: string): boolean {
+  return /^(localhost|::1|127\.\d{1,3}\.\d{1,3}\.\d{1,3})$/i.test(host)
+}
+
+/** What Roost runs with when nobody says anything. */
+export const DEFAULT_CONFIG: Config = { ...settle(new Map(), new Map()), predefinedTopics: [] }

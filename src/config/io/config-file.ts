@@ -1,0 +1,120 @@
+import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { didYouMean } from '../../base/nearest.ts'
+import { type Config, type Given, given, type Layer, type ListenerLayer, StartError, settle } from '../config.ts'
+import { isUrl } from '../options/kinds.ts'
+import { LISTENER_NAME } from '../options/listeners.ts'
+import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'
+import { parsePredefinedTopics } from './predefined-topics.ts'
+import { checkReadable } from './text-file.ts'
+import { type Pair, type Value, YamlFile } from './yaml-file.ts'
+
+/** What a configuration file says. */
+interface FileOptions {
+  readonly global: Layer
+  readonly listeners: readonly ListenerLayer[]
+  readonly snListeners: readonly ListenerLayer[]
+}
+
+const byKey = new Map(options.map((option) => [option.key as string, option]))
+const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key), 'listeners', 'sn_listeners']
+/** Options of an entry, by what they are called there. */
+const mqttEntry = new Map(options.flatMap((option) => (option.listener === undefined ? [] : [[option.key as string, option]])))
+const snEntry = new Map(options.flatMap((option) => (option.snListener === undefined ? [] : [[snEntryKey(option.key), option]])))
+
+/**
+ * The configuration from flags, from the file that `--config` names, and from the defaults, together with the files that these name.
+ *
+ * @throws StartError
+ */
+export function loadConfig(flags: Layer, cwd: string): Config {
+  const path = flags.get('config')
+  const none: FileOptions = { global: new Map(), listeners: [], snListeners: [] }
+  const file = path === undefined ? none : parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
+  const entries = file.listeners.map((entry) => ({ ...entry, own: absolute(entry.own, cwd) }))
+  const settings = settle(absolute(flags, cwd), absolute(file.global, cwd), entries, file.snListeners)
+  const merged = new Map([...file.global, ...flags])
+  for (const layer of [merged, ...file.listeners.map(({ own }) => own)]) checkFiles(layer, cwd)
+  const topics = merged.get('predefined_topics')
+  const predefinedTopics =
+    topics === undefined ? [] : parsePredefinedTopics(YamlFile.read(String(topics.value), cwd, topics.origin))
+  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics }
+}
+
+/** Strict: every key is an option, and has a value within its bounds. @throws StartError at the first one that is not. */
+export function parseConfigFile(file: YamlFile): FileOptions {
+  const global = new Map<OptionKey, Given>()
+  let listeners: readonly ListenerLayer[] = []
+  let snListeners: readonly ListenerLayer[] = []
+  for (const pair of file.pairs(file.root, 'options, one `key: value` a line')) {
+    const { key, keyAt, value } = pair
+    if (!globalKeys.includes(key)) throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, globalKeys)}`)
+    if (key === 'listeners') listeners = parseListeners(file, key, value, mqttEntry, ['port', 'socket_path'])
+    else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, snEntry, ['port', 'device'])
+    else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
+  }
+  return { global, listeners, snListeners }
+}
+
+type EntryOptions = ReadonlyMap<string, Option>
+
+/** `places`: keys of which each entry needs one. */
+function parseListeners(
+  file: YamlFile,
+  list: string,
+  value: Value,
+  known: EntryOptions,
+  places: readonly [string, string],
+): ListenerLayer[] {
+  const items = file.items(value, 'a list of listeners')
+  if (items.length === 0) throw new StartError(`${value.at}: ${list}: expected at least one listener, got none`)
+  return items.map((item, index) => {
+    const path = `${list}[${index}]`
+    const layer = parseListener(file, item, path, known)
+    if (places.every((key) => !layer.own.has(known.get(key)!.key)))
+      throw new StartError(`${layer.origin}: expected ${places.join(' or ')}, got neither`)
+    return layer
+  })
+}
+
+function parseListener(file: YamlFile, item: Value, path: string, known: EntryOptions): ListenerLayer {
+  const own = new Map<OptionKey, Given>()
+  let name: Given | undefined
+  for (const pair of file.pairs(item, `options of ${path}, one \`key: value\` a line`)) {
+    const { key, keyAt, value } = pair
+    const option = known.get(key)
+    if (key === 'name') name = given(LISTENER_NAME, value.plain, `${value.at}: ${path}.name`)
+    else if (option !== undefined) own.set(option.key, valueIn(file, pair, option, `${path}.`))
+    else {
+      const why = byKey.has(key)
+        ? 'is no option of a single listener'
+        : `unknown key${didYouMean(key, ['name', ...known.keys()])}`
+      throw new StartError(`${keyAt}: ${path}.${key}: ${why}`)
+    }
+  }
+  return { origin: `${item.at}: ${path}`, name, own }
+}
+
+function valueIn(file: YamlFile, { key, value }: Pair, option: Option, path: string): Given {
+  const found = given(option, value.plain, `${value.at}: ${path}${key}`)
+  return isPath(option, found) ? { ...found, value: besideFile(file.path, String(found.value)) } : found
+}
+
+const besideFile = (file: string, path: string): string => (isAbsolute(path) ? path : join(dirname(file), path))
+
+const isPath = ({ path }: Option, { value }: Given): boolean => path === true && !isUrl(String(value))
+
+const absolute = (layer: Layer, cwd: string): Layer =>
+  new Map(
+    Array.from(layer, ([key, found]) => [
+      key,
+      isPath(byKey.get(key)!, found) ? { ...found, value: resolve(cwd, String(found.value)) } : found,
+    ]),
+  )
+
+/** Before anything starts, and with the place that named the file. */
+function checkFiles(layer: Layer, cwd: string): void {
+  for (const [key, found] of layer) {
+    const option = byKey.get(key)!
+    if (option.placeholder?.startsWith('file') && isPath(option, found)) checkReadable(String(found.value), cwd, found.origin)
+  }
+}

@@ -1,0 +1,51 @@
+import { readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Config } from '../config.ts'
+import { isUrl } from '../options/kinds.ts'
+import { type OptionKey, options } from '../options.ts'
+
+/** What a reload reads, by the options that name it. */
+export const RELOADED: readonly OptionKey[] = [
+  ...(['password_file', 'acl_file', 'clientid_file', 'ban_file', 'sn_users'] as const),
+  ...(['jwt_secret_file', 'jwt_public_key_file', 'jwt_jwks'] as const),
+  ...(['certfile', 'keyfile', 'cafile', 'capath', 'crlfile'] as const),
+]
+
+/**
+ * The files that a reload reads, as they are at one moment: size, time and inode. Whoever writes a file in place empties it first, and what is read
+ * meanwhile may look whole.
+ */
+export class FileStamps {
+  readonly #stamps = new Map<string, { readonly option: OptionKey; readonly stamp: string }>()
+
+  constructor(config: Config) {
+    for (const { key, name } of options) {
+      if (!RELOADED.includes(key)) continue
+      for (const settings of [config, ...config.listeners]) {
+        const path = (settings as Readonly<Record<string, unknown>>)[name]
+        if (typeof path === 'string' && !isUrl(path)) this.#stamps.set(path, { option: key, stamp: stampOf(path) })
+      }
+    }
+  }
+
+  /** The first file that is not as it was: `passwords (password_file)`. */
+  changed(): string | undefined {
+    for (const [path, { option, stamp }] of this.#stamps) if (stampOf(path) !== stamp) return `${path} (${option})`
+    return undefined
+  }
+}
+
+/** '' for what is no file: a pipe, or nothing. Who reads it says what is wrong. */
+function stampOf(path: string): string {
+  try {
+    const found = statSync(path, { bigint: true })
+    if (found.isDirectory())
+      return readdirSync(path)
+        .map((name) => `${name} ${stampOf(join(path, name))}`)
+        .join('\n')
+    const { dev, ino, size, mtimeNs } = found
+    return found.isFile() ? `${dev} ${ino} ${size} ${mtimeNs}` : ''
+  } catch {
+    return ''
+  }
+}

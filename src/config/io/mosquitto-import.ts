@@ -1,0 +1,416 @@
+import { dirname, isAbsolute, resolve } from 'node:path'
+import { masked } from '../../base/masked.ts'
+import { isLoopback, NEEDS } from '../config.ts'
+import { type Option, type OptionKey, options } from '../options.ts'
+import { placeOf, type Setting } from './mosquitto-conf.ts'
+import { COUNTERPARTS, isSecret, isUnknown, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
+import { type Plain, Section } from './mosquitto-section.ts'
+import { block, comment, printable } from './yaml-lines.ts'
+
+/** A mosquitto.conf in our terms. */
+export interface Imported {
+  readonly yaml: string
+  /** What could not be taken as it was, one line each: `mosquitto.conf:12: log_facility 5: no counterpart: ...`. */
+  readonly findings: readonly string[]
+  /** The findings in numbers and short. */
+  readonly summary: ImportSummary
+}
+
+export interface ImportSummary {
+  /** Settings that are in the file that was written. */
+  readonly carriedOver: number
+  /** Settings that are there in another form, and listeners that are not as they were. */
+  readonly attention: number
+  /** Names of settings that are not there. */
+  readonly lost: readonly string[]
+  /** True if one of them, or one that is not known, kept clients or messages away from a listener. */
+  readonly losesProtection: boolean
+  /** Mosquitto's saved state, which is not imported; undefined if it keeps none. */
+  readonly state: string | undefined
+}
+
+const byKey = new Map(options.map((option) => [option.key, option]))
+const EVERYWHERE = '::'
+
+/** Translates what `readConf` gave. `path` is the main file: relative paths are relative to its directory. */
+export function importMosquitto(settings: readonly Setting[], path: string): Imported {
+  return new Translation(settings, path).result()
+}
+
+class Translation {
+  readonly #settings: readonly Setting[]
+  readonly #dir: string
+  readonly #findings: string[] = []
+  readonly #broker = new Section()
+  readonly #byDefault = new Section()
+  readonly #listeners: Section[] = []
+  /** The listener that each file is at; an included file starts at the default one, like the main file. */
+  readonly #current = new Map<string, Section>()
+  readonly #perListener: boolean
+  /** Where a finding about the whole points to. */
+  readonly #path: string
+  readonly #startsDefault: boolean
+  readonly #lost: string[] = []
+  /** Settings that a later one took the place of. */
+  #replaced = 0
+  #attention = 0
+  #losesProtection = false
+  #logTypes: Setting[] = []
+  #logNowhere = false
+  #location: Setting | undefined
+
+  constructor(settings: readonly Setting[], path: string) {
+    this.#settings = settings
+    this.#path = path
+    this.#dir = dirname(resolve(path))
+    this.#perListener = settings.some(({ name, value }) => name === 'per_listener_settings' && isTrue(value))
+    const above = new Set<string>()
+    this.#startsDefault = settings.some(({ name, value, file }) => {
+      if (name === 'listener') above.add(file)
+      // These two are the default listener's wherever they stand.
+      return startsDefault(name, value) && (!above.has(file) || name === 'port' || name === 'bind_address')
+    })
+  }
+
+  result(): Imported {
+    for (const setting of this.#settings) this.#take(setting)
+    this.#finishState()
+    this.#finishLog()
+    const sections = this.#sections()
+    for (const section of sections) this.#finishListener(section)
+    this.#finishConnections(sections)
+    const summary = {
+      carriedOver: this.#settings.length - this.#lost.length - this.#replaced,
+      attention: this.#attention,
+      lost: [...new Set(this.#lost)],
+      losesProtection: this.#losesProtection,
+      state: this.#savedState(),
+    }
+    return { yaml: this.#yaml(sections), findings: this.#findings, summary }
+  }
+
+  #take(setting: Setting): void {
+    const { name, value, file } = setting
+    const listener = this.#current.get(file) ?? this.#byDefault
+    const reason = noCounterpart(name)
+    const counterpart = COUNTERPARTS.get(name)
+    if (reason !== undefined) {
+      if (protects(name, value))
+        this.#sectionFor(this.#perListener || !isPlugin(name) ? 'listener' : 'broker', listener).exposed = true
+      // Above all listeners it may have been for each of them.
+      if (isUnknown(name) && listener === this.#byDefault) this.#broker.exposed = true
+      this.#lose(listener, setting, reason)
+    } else if (value === '') {
+      if (counterpart !== undefined && PROTECTING.has(counterpart.key))
+        this.#sectionFor(counterpart.scope, listener).exposed = true
+      this.#lose(listener, setting, 'not taken: it has no value')
+    } else if (counterpart === undefined) this.#translate(setting, listener)
+    else this.#put(this.#sectionFor(counterpart.scope, listener), setting, counterpart.key)
+  }
+
+  #sectionFor(scope: Scope, listener: Section): Section {
+    return scope === 'listener' || (scope === 'either' && this.#perListener) ? listener : this.#broker
+  }
+
+  /** What takes more than a new name. */
+  #translate(setting: Setting, listener: Section): void {
+    const { name, value } = setting
+    const suites = String(listener.get('ciphers') ?? '')
+      .split(':')
+      .filter(Boolean)
+    switch (name) {
+      case 'listener':
+        this.#openListener(setting)
+        break
+      case 'port':
+        this.#put(this.#byDefault, setting, 'port')
+        break
+      case 'bind_address':
+        this.#put(this.#byDefault, setting, 'host')
+        break
+      case 'socket_domain':
+        if (listener.get('host') !== undefined) this.#lose(listener, setting, 'not taken: host says which')
+        else if (value === 'ipv4') this.#put(listener, setting, 'host', '0.0.0.0')
+        else if (value === 'ipv6') this.#put(listener, setting, 'host', EVERYWHERE)
+        else this.#lose(listener, setting, 'not taken: expected ipv4 or ipv6')
+        break
+      case 'ciphers': {
+        const newer = suites.filter(isTls13)
+        listener.delete('ciphers')
+        this.#put(listener, setting, 'ciphers', [...(newer.length > 0 ? newer : TLS_13), value].join(':'))
+        break
+      }
+      case 'ciphers_tls1.3': {
+        const older = suites.filter((suite) => !isTls13(suite))
+        listener.delete('ciphers')
+        this.#put(listener, setting, 'ciphers', [value, ...(older.length > 0 ? older : ['DEFAULT'])].join(':'))
+        break
+      }
+      case 'persistence':
+      case 'retained_persistence':
+        if (isBoolean(value)) this.#put(this.#broker, setting, 'memory', !isTrue(value))
+        else this.#lose(this.#broker, setting, 'not taken: expected true or false')
+        break
+      case 'persistence_location':
+        this.#location = setting
+        break
+      case 'persistent_client_expiration':
+        this.#put(this.#broker, setting, name, inSeconds(value) ?? value)
+        break
+      case 'log_type':
+        // Types add up; none takes away those before it.
+        this.#logTypes = value === 'none' ? [setting] : [...this.#logTypes.filter((one) => one.value !== 'none'), setting]
+        break
+      case 'log_dest':
+        // So do destinations.
+        this.#logNowhere = value === 'none'
+        if (value !== 'stdout' && value !== 'none')
+          this.#lose(this.#broker, setting, 'no counterpart: Roost logs to standard output')
+        break
+      case 'enable_proxy_protocol':
+        if (value === '1' || value === '2') this.#put(listener, setting, 'proxy_protocol', true)
+        else this.#lose(listener, setting, 'not taken: expected 1 or 2')
+        break
+      case 'websockets_origin': {
+        // Each line names one more.
+        const before = listener.get(name)
+        listener.delete(name)
+        this.#put(listener, setting, name, before === undefined ? value : `${before}, ${value}`)
+        break
+      }
+      case 'include_dir':
+        this.#lose(this.#broker, setting, 'not taken: only the main file may include others')
+        break
+      case 'per_listener_settings':
+        this.#put(this.#broker, setting, name)
+    }
+  }
+
+  #openListener(setting: Setting): void {
+    const section = new Section()
+    this.#listeners.push(section)
+    this.#current.set(setting.file, section)
+    const [port = '', host] = setting.value.split(/\s+/)
+    if (port === '0' && host?.includes('/')) this.#put(section, setting, 'socket_path', host)
+    else {
+      this.#put(section, setting, 'port', port)
+      if (host !== undefined) this.#put(section, setting, 'host', host)
+    }
+  }
+
+  /** A value that our option takes too; any other is reported. */
+  #put(section: Section, setting: Setting, key: OptionKey, value: Plain = setting.value): void {
+    const option = byKey.get(key)!
+    const plain = key === 'tls_version' && value === 'tlsv1.1' ? 'tlsv1.2' : asWritten(option, value)
+    if (!option.schema.safeParse(plain).success) {
+      section.exposed ||= PROTECTING.has(key)
+      this.#lose(section, setting, `not taken: expected ${option.expected}`)
+      return
+    }
+    const before = section.get(key)
+    const path = option.path === true ? resolve(this.#dir, String(plain)) : undefined
+    section.set(key, path ?? plain, { place: placeOf(setting) })
+    if (before !== undefined) {
+      this.#replaced++
+      this.#report(section, setting, `given again: takes the place of ${before}`)
+    }
+    if (path !== undefined && !isAbsolute(String(plain))) this.#report(section, setting, `relative path: taken as ${path}`)
+    if (value === 'tlsv1.1') this.#report(section, setting, 'tlsv1.2 is the oldest that there is')
+  }
+
+  #finishState(): void {
+    const broker = this.#broker
+    if (broker.get('memory') === undefined) broker.set('memory', true, { note: 'Mosquitto keeps nothing unless told to' })
+    if (this.#location === undefined) return
+    if (broker.get('memory') === true) this.#lose(broker, this.#location, 'not taken: persistence is off')
+    else this.#put(broker, this.#location, 'data_dir')
+  }
+
+  /** Our levels are in order, Mosquitto's types are a set. */
+  #finishLog(): void {
+    const types = this.#logTypes.map(({ value }) => value)
+    for (const setting of this.#logTypes) {
+      if (!LOG_LEVELS.has(setting.value)) this.#lose(this.#broker, setting, 'no counterpart: see log_level')
+    }
+    const level = this.#logNowhere ? 'silent' : [...LOG_LEVELS].find(([type]) => types.includes(type))?.[1]
+    const note = this.#logNowhere ? 'log_dest none' : `log_type ${types.join(', ')}`
+    if (level !== undefined) this.#broker.set('log_level', level, { note })
+  }
+
+  /** Those that Mosquitto starts. */
+  #sections(): Section[] {
+    if (this.#listeners.length === 0) return [this.#byDefault]
+    if (this.#startsDefault) {
+      if (this.#byDefault.get('port') === undefined) this.#byDefault.set('port', 1883)
+      return [this.#byDefault, ...this.#listeners]
+    }
+    for (const { key, value, place, comment: text } of this.#byDefault.lines) {
+      if (text !== undefined) this.#broker.lines.push({ comment: text })
+      if (key === undefined) continue
+      this.#tell(this.#broker, `${place} ${value}: not taken: Mosquitto does not start the default listener`)
+      this.#lost.push(key)
+    }
+    return this.#listeners
+  }
+
+  #finishListener(section: Section): void {
+    const local = this.#listeners.length === 0 && !this.#startsDefault
+    if (section.get('use_identity_as_username') === true && section.get('use_subject_as_username') === true) {
+      this.#tell(section, `${section.place('use_subject_as_username')} true: not taken: use_identity_as_username counts`)
+      section.delete('use_subject_as_username')
+      this.#lost.push('use_subject_as_username')
+    }
+    // What lacks something takes with it what needs it.
+    for (const _ of NEEDS) {
+      for (const [key, ...needed] of NEEDS) {
+        const value = section.get(key)
+        if (!isOn(value) || needed.some((other) => isOn(section.get(other)))) continue
+        this.#tell(section, `${section.place(key)} ${value}: not taken: needs ${needed.join(' or ')} too`)
+        section.delete(key)
+        this.#lost.push(key)
+        section.closed ||= CERTIFIED.has(key) && (section.exposed || section.get('certfile') !== undefined)
+        section.exposed ||= PROTECTING.has(key)
+      }
+    }
+    if (section.get('socket_path') === undefined && section.get('host') === undefined && !local) section.set('host', EVERYWHERE)
+    this.#guard(section, local)
+  }
+
+  /**
+   * A client that could not connect to Mosquitto from another machine must not be able to connect to Roost, and Roost has to accept the
+   * file. Where Mosquitto accepted no client at all, `allow_anonymous: false` says so, which Roost never overrules.
+   */
+  #guard(section: Section, local: boolean): void {
+    const own = (key: OptionKey): Plain | undefined => section.get(key) ?? this.#broker.get(key)
+    // Without a certificate Roost refuses such a client, as Mosquitto does, whether require_certificate is true or not.
+    const certified = [...CERTIFIED].some((key) => section.get(key) === true)
+    const verifies = own('password_file') !== undefined || certified
+    if (section.closed)
+      section.set('allow_anonymous', false, { note: 'without a certificate no client could connect to Mosquitto' })
+    else if (!local && !verifies && own('allow_anonymous') === undefined)
+      section.set('allow_anonymous', false, { note: "Mosquitto's default where a listener is given" })
+    const anonymous = own('allow_anonymous') ?? local
+    if (local && verifies && own('allow_anonymous') === undefined) {
+      this.#broker.set('allow_anonymous', true, { note: 'without a listener Mosquitto lets in whoever is on this machine' })
+    }
+    const exposed = section.exposed || this.#broker.exposed
+    if (!exposed && (verifies || anonymous === true)) return
+    this.#losesProtection ||= exposed
+    this.#attention++
+    const [socket, port, host] = [section.get('socket_path'), section.get('port') ?? 1883, section.get('host')]
+    const place =
+      section.place(socket === undefined ? 'port' : 'socket_path') ?? section.place('host') ?? `${this.#path}: default listener`
+    const why = exposed ? 'something that protects it has no counterpart' : 'nobody could connect to Mosquitto here'
+    const isClosed = !verifies && anonymous !== true
+    const reach = isClosed ? 'no client can connect' : 'programs on this machine may connect'
+    if (host === undefined || isLoopback(String(host))) this.#tell(section, `${place} ${socket ?? port}: ${reach}: ${why}`)
+    else {
+      this.#tell(section, `${place} ${port}: put on 127.0.0.1 instead of ${host}: ${why}; ${reach}`)
+      section.set('host', '127.0.0.1')
+    }
+  }
+
+  /** In Mosquitto the listeners share no bound. */
+  #finishConnections(sections: readonly Section[]): void {
+    if (this.#listeners.length === 0) return
+    const most = Number(byKey.get('max_connections')!.default)
+    const counts = sections.map((section) => Number(section.get('max_connections') ?? 0))
+    if (counts.some((count) => count === -1) || counts.reduce((sum, count) => sum + count, 0) > most) {
+      this.#broker.set('max_connections', -1, { note: 'of all listeners together' })
+    }
+  }
+
+  #yaml(sections: readonly Section[]): string {
+    const head = [
+      `Imported from ${this.#path} by \`roost config import\`. Where that says nothing, Roost's defaults hold, which are bounded:`,
+      'max_packet_size, max_queued_bytes and max_connections have no bound in Mosquitto.',
+    ].map((text) => `${comment(text)}\n`)
+    if (this.#listeners.length === 0) return [...head, block([...this.#broker.lines, ...this.#byDefault.lines], '')].join('')
+    const entries = sections.map(({ lines }) => block(lines, '    ', '  - '))
+    return [...head, block(this.#broker.lines, ''), 'listeners:\n', ...entries].join('')
+  }
+
+  /** Where Mosquitto keeps sessions and messages. */
+  #savedState(): string | undefined {
+    const of = (name: string): string | undefined => this.#settings.findLast((setting) => setting.name === name)?.value
+    if (this.#broker.get('memory') === true) return undefined
+    return resolve(this.#dir, of('persistence_location') ?? '', of('persistence_file') || 'mosquitto.db')
+  }
+
+  /** A setting that is not in the file. */
+  #lose(section: Section, setting: Setting, what: string): void {
+    this.#lost.push(setting.name)
+    this.#finding(section, setting, what)
+  }
+
+  /** A setting that is in the file in another form. */
+  #report(section: Section, setting: Setting, what: string): void {
+    this.#attention++
+    this.#finding(section, setting, what)
+  }
+
+  #finding(section: Section, setting: Setting, what: string): void {
+    const value = isSecret(setting.name) ? '***' : masked(setting.value)
+    this.#tell(section, `${placeOf(setting)}${value === '' ? '' : ` ${value}`}: ${what}`)
+  }
+
+  #tell(section: Section, what: string): void {
+    const finding = printable(what)
+    this.#findings.push(finding)
+    section.lines.push({ comment: finding })
+  }
+}
+
+/** Without these more is permitted than with them. */
+const PROTECTING: ReadonlySet<OptionKey> = new Set([
+  ...(['acl_file', 'certfile', 'clientid_prefixes', 'crlfile', 'keyfile', 'maximum_qos', 'mount_point'] as const),
+  ...(['require_certificate', 'use_identity_as_username', 'use_subject_as_username'] as const),
+  // Without a value for these the listener would be another one than Mosquitto's.
+  ...(['allow_anonymous', 'host', 'password_file', 'protocol', 'proxy_protocol', 'websockets_origin'] as const),
+])
+
+/** Options by which the user name comes from the certificate. */
+const CERTIFIED: ReadonlySet<OptionKey> = new Set(['use_identity_as_username', 'use_subject_as_username'] as const)
+
+const isPlugin = (name: string): boolean => /plugin$|^plugin_(load|use)$/.test(name)
+
+/** Whether what has no counterpart kept somebody out. */
+const protects = (name: string, value: string): boolean =>
+  isPlugin(name) ||
+  isUnknown(name) ||
+  /^(bind_interface|psk_hint|tls_engine)$/.test(name) ||
+  (name === 'use_username_as_clientid' && isTrue(value))
+
+/** Node.js allows no TLS 1.3 if a list of ciphers has none of it, and nothing older if it has nothing else. */
+const TLS_13 = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256']
+const isTls13 = (suite: string): boolean => suite.startsWith('TLS_')
+
+/** The chattiest first. */
+const LOG_LEVELS: ReadonlyMap<string, string> = new Map([
+  ['all', 'debug'],
+  ['debug', 'debug'],
+  ['information', 'info'],
+  ['notice', 'info'],
+  ['warning', 'warn'],
+  ['error', 'error'],
+  ['none', 'silent'],
+])
+
+const isTrue = (value: string): boolean => value === 'true' || value === '1'
+const isBoolean = (value: string): boolean => /^(true|false|0|1)$/.test(value)
+const isOn = (value: Plain | undefined): boolean => value !== undefined && value !== false && value !== 'no'
+
+/** `14d`; a month has 30 days and a year 365, as in Mosquitto. */
+function inSeconds(value: string): number | undefined {
+  const [, count, unit] = /^(\d+)([hdwmy])$/.exec(value) ?? []
+  const hours = { h: 1, d: 24, w: 168, m: 720, y: 8760 }[unit ?? '']
+  return hours === undefined ? undefined : Number(count) * hours * 3600
+}
+
+/** Mosquitto's text in the type that our option takes. */
+function asWritten({ expected, placeholder, default: byDefault }: Option, value: Plain): Plain {
+  if (typeof value !== 'string') return value
+  if (placeholder === 'number' && /^-?\d+$/.test(value)) return Number(value)
+  const takesBoolean = typeof byDefault === 'boolean' || expected.includes('true')
+  return takesBoolean && isBoolean(value) ? isTrue(value) : value
+}

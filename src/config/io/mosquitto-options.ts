@@ -1,0 +1,128 @@
+import type { OptionKey } from '../options.ts'
+
+/**
+ * Whom a setting is for: the broker, the listener above it, or, with `per_listener_settings`, that listener instead of the
+ * broker.
+ */
+export type Scope = 'broker' | 'listener' | 'either'
+
+interface Counterpart {
+  readonly scope: Scope
+  readonly key: OptionKey
+}
+
+const same = (scope: Scope, ...keys: OptionKey[]): (readonly [string, Counterpart])[] => keys.map((key) => [key, { scope, key }])
+
+/** Options of Mosquitto that Roost has with the same meaning. */
+export const COUNTERPARTS: ReadonlyMap<string, Counterpart> = new Map([
+  ...same('broker', 'check_retain_source', 'clientid_prefixes', 'max_inflight_bytes', 'max_inflight_messages', 'max_keepalive'),
+  ...same('broker', 'memory_limit'),
+  ...same('broker', 'max_packet_size', 'max_queued_bytes', 'max_queued_messages', 'message_size_limit', 'queue_qos0_messages'),
+  ...same('broker', 'retain_available', 'set_tcp_nodelay', 'sys_interval', 'upgrade_outgoing_qos'),
+  ...same('listener', 'cafile', 'capath', 'certfile', 'crlfile', 'keyfile', 'max_connections', 'max_topic_alias', 'maximum_qos'),
+  ...same(
+    'listener',
+    'mount_point',
+    'protocol',
+    'require_certificate',
+    'tls_version',
+    'use_identity_as_username',
+    'use_subject_as_username',
+  ),
+  ...same('either', 'acl_file', 'allow_anonymous', 'allow_zero_length_clientid', 'auto_id_prefix', 'password_file'),
+  ['max_qos', { scope: 'listener', key: 'maximum_qos' }],
+  // Those of Mosquitto 2.1, which are for the listener above without per_listener_settings too.
+  ['listener_allow_anonymous', { scope: 'listener', key: 'allow_anonymous' }],
+  ['listener_auto_id_prefix', { scope: 'listener', key: 'auto_id_prefix' }],
+])
+
+/** Options that take more than a new name: the translation has code for each. */
+const TRANSLATED: readonly string[] = [
+  'bind_address',
+  'ciphers',
+  'ciphers_tls1.3',
+  'enable_proxy_protocol',
+  'include_dir',
+  'listener',
+  'log_dest',
+  'log_type',
+  'per_listener_settings',
+  'persistence',
+  'persistence_location',
+  'persistent_client_expiration',
+  'port',
+  'retained_persistence',
+  'socket_domain',
+  'websockets_origin',
+]
+
+const because = (reason: string, ...names: string[]): (readonly [string, string])[] => names.map((name) => [name, reason])
+
+const BRIDGE = 'bridges are not supported'
+const PLUGIN = 'plugins of Mosquitto cannot be loaded; see the jwt_ and http_auth_ options'
+const SAVED = 'Roost has everything on disk before it acknowledges it'
+const SERVICE = 'left to what starts the process, such as systemd'
+const LOG_STYLE = 'Roost logs to standard output with times; see log_format'
+const ENGINE = 'keys are read from PEM files'
+const PSK = 'TLS with pre-shared keys is not supported; use certificates'
+const OBSOLETE = 'obsolete; Mosquitto 2.0 ignores it too'
+
+/** Every other option of Mosquitto 2.0, and why Roost has none like it. */
+const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
+  ...because(PLUGIN, 'auth_plugin', 'auth_plugin_deny_special_chars', 'plugin', 'global_plugin'),
+  ...because(SAVED, 'autosave_interval', 'autosave_on_changes'),
+  ...because('the files in data_dir have their own names', 'persistence_file'),
+  ...because(SERVICE, 'pid_file', 'user'),
+  ...because(LOG_STYLE, 'log_facility', 'log_timestamp', 'log_timestamp_format'),
+  ...because('connections are logged from log_level info on', 'connection_messages'),
+  ...because(ENGINE, 'tls_engine', 'tls_engine_kpass_sha1', 'tls_keyform'),
+  ...because(PSK, 'psk_file', 'psk_hint'),
+  ...because(OBSOLETE, 'ffdc_output', 'max_log_entries', 'retry_interval', 'store_clean_interval', 'trace_level', 'trace_output'),
+  ...because('overlapping subscriptions always deliver as the specification says', 'allow_duplicate_messages'),
+  ...because("give the interface's address as host", 'bind_interface'),
+  ...because('Node.js chooses the parameters of the key exchange', 'dhparamfile'),
+  ...because('Roost serves no files', 'http_dir'),
+  ...because('client ids stay what clients say; session_ownership keeps others out of a session', 'use_username_as_clientid'),
+  ...because('the WebSocket library has no such setting', 'websockets_headers_size', 'websockets_log_level'),
+  ...because('dates of client certificates are always checked', 'disable_client_cert_date_checks'),
+  ...because('max_topic_alias counts for both directions', 'max_topic_alias_broker'),
+  ...because('there is no control API', 'enable_control_api'),
+  ...because(
+    BRIDGE,
+    ...['address', 'addresses', 'cleansession', 'clientid', 'connection', 'idle_timeout', 'keepalive_interval'],
+    ...['local_cleansession', 'local_clientid', 'local_password', 'local_username', 'notification_topic', 'notifications'],
+    ...['notifications_local_only', 'password', 'remote_clientid', 'remote_password', 'remote_username', 'restart_timeout'],
+    ...['round_robin', 'start_type', 'threshold', 'topic', 'try_private', 'username', 'bridge_alpn'],
+    ...['bridge_attempt_unsubscribe', 'bridge_bind_address', 'bridge_cafile', 'bridge_capath', 'bridge_certfile'],
+    ...['bridge_identity', 'bridge_insecure', 'bridge_keyfile', 'bridge_max_packet_size', 'bridge_max_topic_alias'],
+    ...['bridge_outgoing_retain', 'bridge_protocol_version', 'bridge_psk', 'bridge_receive_maximum', 'bridge_reload_type'],
+    ...['bridge_require_ocsp', 'bridge_session_expiry_interval', 'bridge_tcp_keepalive', 'bridge_tcp_user_timeout'],
+    ...['bridge_tls_version'],
+  ),
+])
+
+/** Why a setting cannot be taken; `undefined` if it can. */
+export function noCounterpart(name: string): string | undefined {
+  if (COUNTERPARTS.has(name) || TRANSLATED.includes(name)) return undefined
+  const reason = /^(auth|plugin)_opt_./.test(name) ? PLUGIN : NO_COUNTERPART.get(name)
+  return reason === undefined ? 'unknown: Mosquitto 2.0 has no such option' : `no counterpart: ${reason}`
+}
+
+/** Whether no version of Mosquitto that is known here has the option: it may protect a listener. */
+export const isUnknown = (name: string): boolean => noCounterpart(name)?.startsWith('unknown') === true && !/^bridge_/.test(name)
+
+/** Values that must not turn up in a log or on a screen. */
+export const isSecret = (name: string): boolean => /password$|psk$|kpass|_opt_/.test(name)
+
+/** Settings before the first `listener` that make Mosquitto start its default listener beside the others, as 2.0.11 does. */
+export const startsDefault = (name: string, value: string): boolean => {
+  if (/^(max_connections -1|max_qos 2|maximum_qos 2|protocol mqtt|\S+ false)$/.test(`${name} ${value}`)) return false
+  return DEFAULT_LISTENER.includes(name)
+}
+
+const DEFAULT_LISTENER = [
+  ...['bind_address', 'bind_interface', 'port', 'socket_domain', 'max_connections', 'max_qos', 'maximum_qos', 'protocol'],
+  ...['http_dir', 'use_username_as_clientid', 'cafile', 'capath', 'certfile', 'keyfile', 'tls_engine', 'tls_keyform'],
+  ...['ciphers', 'ciphers_tls1.3', 'dhparamfile', 'psk_hint', 'require_certificate', 'crlfile', 'use_identity_as_username'],
+  'use_subject_as_username',
+]

@@ -1,0 +1,79 @@
+import { ClientPattern } from '../../base/client-pattern.ts'
+import { didYouMean } from '../../base/nearest.ts'
+import { type Network, parseNetwork } from '../../base/networks.ts'
+import { type SensorDefaults, type SensorRule, SensorRules } from '../../gateway/sensor-rules.ts'
+import { type Config, inWords, StartError, sensorsAreOpen } from '../config.ts'
+import { type Value, YamlFile } from './yaml-file.ts'
+
+const KEYS = ['clients', 'networks', 'username', 'deny']
+
+/**
+ * The users of sensors as configured; `others` says whose names they may not have, because these users have passwords, and who is banned.
+ * @throws StartError
+ */
+export function openSensorUsers(config: Config, others: Pick<SensorDefaults, 'isTaken' | 'isBanned'> = {}): SensorRules {
+  const username = config.snUsername
+  const { qosM1Username } = config
+  // Once somebody has to authenticate, QoS -1 needs a user of its own (ruling A31).
+  const mayQosM1 = sensorsAreOpen(config) || qosM1Username !== undefined
+  if (config.qosM1 === true && !mayQosM1)
+    throw new StartError('qos_m1: needs qos_m1_username too, where clients have to authenticate')
+  const qosM1 = config.qosM1 ?? mayQosM1
+  return new SensorRules(readSensorRules(config), { username, qosM1, qosM1Username, ...others })
+}
+
+/** Reads `sn_users` anew. @throws StartError */
+export function readSensorRules({ snUsers }: Config): readonly SensorRule[] {
+  return snUsers === undefined ? [] : parseSensorRules(YamlFile.read(snUsers, '/', 'sn_users'))
+}
+
+/**
+ * Rules of which the first one that fits counts:
+ *
+ *     - clients: sensor-*
+ *       networks: [10.1.0.0/16]
+ *       username: sensors
+ *     - networks: 192.0.2.0/24
+ *       deny: true
+ *
+ * @throws StartError at the first entry that is wrong.
+ */
+export function parseSensorRules(file: YamlFile): readonly SensorRule[] {
+  return file.items(file.root, 'a list of rules').map((item) => parseRule(file, item))
+}
+
+function parseRule(file: YamlFile, item: Value): SensorRule {
+  const values = new Map<string, Value>()
+  for (const { key, keyAt, value } of file.pairs(item, 'a rule: clients, networks, and username or deny')) {
+    if (!KEYS.includes(key)) throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, KEYS)}`)
+    values.set(key, value)
+  }
+  const clients = values.get('clients')
+  const networks = values.get('networks')
+  return {
+    clients: clients && file.texts(clients, 'a client id or a list of them').map((pattern) => new ClientPattern(pattern)),
+    networks: networks && file.texts(networks, 'a network or a list of them').map((text) => networkOf(text, networks)),
+    user: userOf(item, values),
+  }
+}
+
+function userOf({ at }: Value, values: ReadonlyMap<string, Value>): SensorRule['user'] {
+  const username = values.get('username')
+  const deny = values.get('deny')
+  if ((username === undefined) === (deny === undefined)) throw new StartError(`${at}: expected either username or deny`)
+  if (deny !== undefined) {
+    if (deny.plain !== true) throw new StartError(`${deny.at}: deny: expected true, got ${inWords(deny.plain)}`)
+    return 'deny'
+  }
+  const name = username!.plain
+  if (typeof name !== 'string' || name === '')
+    throw new StartError(`${username!.at}: username: expected a text, got ${inWords(name)}`)
+  return { name }
+}
+
+function networkOf(text: string, { at }: Value): Network {
+  const network = parseNetwork(text)
+  if (network === undefined)
+    throw new StartError(`${at}: networks: expected an address or a network like 10.0.0.0/8, got ${inWords(text)}`)
+  return network
+}

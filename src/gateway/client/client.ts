@@ -1,0 +1,576 @@
+import type { Instant } from '../../base/machine.ts'
+import { type Link, type Outgoing, OutgoingType } from '../../mqtt/link.ts'
+import { type Packet, PacketType, type Will } from '../../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../../mqtt/properties.ts'
+import { ReasonCode } from '../../mqtt/reason-codes.ts'
+import { willBytes } from '../../mqtt/wills.ts'
+import { describeMessage, typeName } from '../../mqttsn/describe.ts'
+import {
+  type Message,
+  MsgType,
+  ReturnCode,
+  type SnConnect,
+  type SnDisconnect,
+  type WillMsg,
+  type WillTopic,
+} from '../../mqttsn/messages.ts'
+import { type GatewayRecord, type Lsn, type SessionKey, type WallTime, wallTime } from '../../store/store.ts'
+import type { RetryProfile } from '../ports/retry-profile.ts'
+import { TopicAssignment } from '../topics/assignment.ts'
+import { TopicRegistry } from '../topics/registry.ts'
+import { OWN_REQUEST, restoredWill, storedWill } from '../translate.ts'
+import type { ClientHost, Recorded, RouteKey } from './client-host.ts'
+import { ConnectionSetup } from './connection-setup.ts'
+import type { Awaiting } from './exchange.ts'
+import { Inbound } from './inbound.ts'
+import { Downlink } from './outbound.ts'
+import { Replies } from './replies.ts'
+import { ACTIVE_ONLY, type Reaction, STATE_TABLE, type State } from './state-table.ts'
+import { Supervision, sleepGraceMs } from './supervision.ts'
+import { updateWillMessage, updateWillTopic } from './will-update.ts'
+
+/** A sensor: the state table in motion, over one link to the broker. */
+export class SnClient {
+  readonly clientId: string
+  readonly host: ClientHost
+  readonly registry: TopicRegistry
+  readonly topicIds = new TopicAssignment(this)
+  readonly downlink = new Downlink(this)
+  readonly inbound = new Inbound(this)
+  route: RouteKey
+  /** Where it was heard last, if somebody else has that address now. */
+  formerRoute: RouteKey = ''
+  state: State = 'disconnected'
+  /** Keep alive, seconds; 0 is no supervision. */
+  durationSeconds = 0
+  sleepSeconds = 0
+  cleanSession = true
+  lastHeard: Instant = 0
+  /** End of the last awake period. */
+  sleepsSince: Instant = 0
+  /** The store knows of this client, and has to be told when it is forgotten. */
+  recorded = false
+  /** When that was. */
+  recordedAt: WallTime = 0
+  /** The last record. */
+  #recordedAs: Recorded = 0
+  /** On the gateway's list of those that wait for the store. */
+  awaitsDurable = false
+  /** The user that the link is open as. */
+  username: string | undefined = undefined
+  #windowTold = false
+  #link: Link | undefined = undefined
+  #will: Will | undefined = undefined
+  /** Bytes by which its will is in the account. */
+  #counted = 0
+  readonly replies = new Replies(this)
+  readonly supervision = new Supervision(this)
+  readonly setup = new ConnectionSetup(this)
+
+  constructor(clientId: string, route: RouteKey, host: ClientHost) {
+    this.clientId = clientId
+    this.route = route
+    this.host = host
+    this.registry = new TopicRegistry(host.options.lastTopicId, host.topicIdBytes)
+  }
+
+  get key(): SessionKey {
+    return `sn:${this.clientId}`
+  }
+
+  get link(): Link | undefined {
+    return this.#link
+  }
+
+  set link(link: Link | undefined) {
+    this.#link = link
+    this.#countWill()
+  }
+
+  /** It outlives the conversation: without another one, CONNECT keeps it [1.2 section 6.3]. */
+  get will(): Will | undefined {
+    return this.#will
+  }
+
+  set will(will: Will | undefined) {
+    this.#will = will
+    this.#countWill()
+  }
+
+  /** While there is a conversation, the broker has the same will, and counts it. */
+  #countWill(): void {
+    const bytes = this.#link === undefined ? willBytes(this.#will) : 0
+    this.host.wills.kept += bytes - this.#counted
+    this.#counted = bytes
+  }
+
+  /** It listens: what is sent now is heard. */
+  get isReachable(): boolean {
+    return this.state === 'active' || this.state === 'awake'
+  }
+
+  /** True while the broker takes no more requests. Asked of the link each time, because the link does not report when that ends. */
+  get isPaused(): boolean {
+    return this.link !== undefined && this.link.state !== 'open'
+  }
+
+  /** How what it does not answer is repeated. */
+  get retryProfile(): RetryProfile {
+    return this.host.ports.of(this.route).retry
+  }
+
+  // --- From the sensor
+
+  handle(now: Instant, message: Message): void {
+    this.lastHeard = now
+    if (this.state === 'asleep') this.#recordHeard(now)
+    switch (this.#reaction(message)) {
+      case 'connect':
+        this.downlink.poison.heard(true)
+        this.setup.connected(now, message as SnConnect)
+        break
+      case 'willTopic':
+        this.setup.willTopic(now, message as WillTopic)
+        break
+      case 'willMsg':
+        this.setup.willMsg(now, message as WillMsg)
+        break
+      case 'connackAgain':
+        if (this.setup.wasCrossed) this.tellIgnored(`${typeName(message.type)} for a CONNECT that has come to nothing`)
+        else this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED })
+        break
+      case 'register':
+        this.inbound.register(now, message as never)
+        break
+      case 'publish':
+        this.inbound.publish(now, message as never)
+        break
+      case 'release':
+        if (!this.#tellsHeld(message)) this.inbound.release(now, (message as { msgId: number }).msgId)
+        break
+      case 'subscribe':
+        this.inbound.subscribe(now, message as never)
+        break
+      case 'unsubscribe':
+        if (!this.#tellsHeld(message)) this.inbound.unsubscribe(now, message as never)
+        break
+      case 'answer':
+        this.downlink.answered(now, message as never)
+        break
+      case 'ping':
+        this.send({ type: MsgType.PINGRESP })
+        break
+      case 'wake':
+        this.#wake(now)
+        break
+      case 'disconnect':
+        this.#disconnect(now, message as SnDisconnect)
+        break
+      case 'goodbye':
+        // Within the budget for strangers, or two gateways could say goodbye to each other for ever.
+        this.host.tellStranger(now, this.route, 'told goodbye again')
+        break
+      case 'willTopicUpdate':
+        updateWillTopic(this, now, message as WillTopic)
+        break
+      case 'willMsgUpdate':
+        updateWillMessage(this, now, message as WillMsg)
+        break
+      case 'crossed':
+        this.setup.crossed(now, message)
+        break
+      case 'stranger':
+        this.downlink.poison.heard(false)
+        this.host.tellStranger(now, this.route, 'told to connect')
+        break
+      case 'ignore':
+        this.tellIgnored(`${typeName(message.type)} out of turn (${this.state})`)
+        break
+    }
+    this.downlink.heard(now)
+  }
+
+  /** True while the broker takes no more: there is no answer that would say so to this message, which comes again. */
+  #tellsHeld({ type }: Message): boolean {
+    if (this.isPaused) this.tellIgnored(`${typeName(type)} is not answered while the broker takes no more`)
+    return this.isPaused
+  }
+
+  /** A restart counts the sleep from the last record, which is therefore never older than its grace period. */
+  #recordHeard(now: Instant): void {
+    if (this.recorded && wallTime(this.host.clock, now) - this.recordedAt >= sleepGraceMs(this.sleepSeconds)) this.record(now)
+  }
+
+  #reaction(message: Message): Reaction {
+    const { state, host } = this
+    const asleep = state === 'asleep' || state === 'awake'
+    const usual = STATE_TABLE[message.type][state]
+    const reaction = asleep && host.options.strictSleep && ACTIVE_ONLY.has(usual) ? 'stranger' : usual
+    if (this.setup.isUnderWay) {
+      // Its CONNECT has been heard, and is not answered yet: it is gone only if it says so.
+      if (reaction === 'goodbye') return 'disconnect'
+      if (reaction === 'stranger') return 'ignore'
+    }
+    if (reaction !== 'goodbye' && reaction !== 'stranger') return reaction
+    // The answer to its DISCONNECT waits for the store: to say it now would promise that it may sleep, or that its will never fires.
+    const recordedAs = state === 'disconnected' ? this.#recordedAs : 0
+    if (recordedAs === 'full' && reaction === 'goodbye') return 'disconnect'
+    const isUnrecorded = recordedAs === 'full' || recordedAs > host.store.durable
+    return isUnrecorded || this.awaitsStore ? 'ignore' : reaction
+  }
+
+  /** DISCONNECT, with a duration to sleep [1.2 sections 6.12, 6.14]. */
+  #disconnect(now: Instant, { duration = 0 }: SnDisconnect): void {
+    if (this.link === undefined) {
+      // A late copy of CONNECT may have come between two of its goodbyes, of which the first is not durable yet.
+      this.end(now, 'disconnected')
+      this.#sayGoodbye(this.recorded ? this.record(now) : 0)
+      return
+    }
+    const { before: dialogueBefore } = this.setup
+    if (dialogueBefore !== undefined) this.setup.breakOff(now, true)
+    const settingUp =
+      this.setup.isUnderWay || (dialogueBefore !== undefined && dialogueBefore !== 'active' && dialogueBefore !== 'asleep')
+    // Whoever says goodbye is not lost, however far its connection was: its will must not fire.
+    if (duration === 0 || settingUp) {
+      this.#leaves()
+      this.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
+      this.end(now, 'disconnected')
+      this.#sayGoodbye(this.record(now))
+      return
+    }
+    const before = { state: this.state, sleepSeconds: this.sleepSeconds }
+    this.state = 'asleep'
+    this.sleepSeconds = duration
+    const lsn = this.record(now)
+    if (lsn === 'full') {
+      // Not granted, not answered: the client tries again, and sleeps when its sleep can be remembered.
+      Object.assign(this, before)
+      if (dialogueBefore !== undefined) this.#goOn(now)
+      return
+    }
+    this.downlink.suspend()
+    this.updateListening(now)
+    this.#withdraw()
+    this.#sayGoodbye(lsn)
+    this.supervision.arm(now)
+    this.host.notice({ code: 'client-asleep', level: 'debug', client: this.key, peer: this.route, reason: `for ${duration} s` })
+  }
+
+  /** The answer to DISCONNECT. It promises that the will never fires, so without a record there is none: the client asks again. */
+  #sayGoodbye(recorded: Recorded): void {
+    if (recorded === 'full') this.tellIgnored('DISCONNECT is not answered, because the store is full')
+    else this.send({ type: MsgType.DISCONNECT, duration: undefined }, recorded)
+  }
+
+  /** It sleeps, or is gone: messages that still wait for the store, or for their port, would reach nobody. */
+  #withdraw(): void {
+    this.replies.withdraw()
+    this.host.ports.withdraw(this.route)
+  }
+
+  /** What its dialogue has interrupted. */
+  #goOn(now: Instant): void {
+    if (this.state === 'active') this.downlink.resume(now)
+    this.updateListening(now)
+  }
+
+  /** PINGREQ from sleep: everything that waits goes out now, and PINGRESP closes the window [1.2 section 6.14]. */
+  #wake(now: Instant): void {
+    if (this.replies.owes(MsgType.PINGRESP)) {
+      // The awake period before has ended, and the sensor does not know: that PINGRESP is its answer, or follows what is still to come.
+      if (!this.downlink.busy && (this.link?.backlog ?? 0) === 0) return
+      this.replies.unsay(MsgType.PINGRESP)
+    }
+    this.state = 'awake'
+    this.downlink.wake.begin()
+    this.supervision.arm(now)
+    this.downlink.resume(now)
+    this.updateListening(now)
+    if (this.link !== undefined) this.linkReady(now)
+    else this.settle(now, true)
+  }
+
+  // --- To and from the broker
+
+  toBroker(now: Instant, packet: Packet): void {
+    this.link?.send(now, packet)
+  }
+
+  /** The broker has something to say, or listens to us again. */
+  linkReady(now: Instant): void {
+    const link = this.link
+    if (link === undefined) return
+    for (let out = link.poll(now); out !== undefined; out = link.poll(now)) {
+      this.#fromBroker(now, out)
+      if (this.link !== link) return
+    }
+    this.settle(now, false)
+  }
+
+  #fromBroker(now: Instant, out: Outgoing): void {
+    switch (out.type) {
+      case OutgoingType.DELIVERY:
+        this.downlink.begin(now, out)
+        return
+      case PacketType.CONNACK:
+        this.setup.connacked(now, out)
+        return
+      case PacketType.PUBACK:
+      case PacketType.PUBREC:
+      case PacketType.PUBCOMP:
+        this.inbound.responded(now, out)
+        return
+      case PacketType.PUBREL:
+        if (out.reasonCode === 0) this.downlink.release(now, out.packetId)
+        // A PUBREC that answers nothing of ours ends like this, whether the client hears it or not.
+        else if (this.isReachable) this.send({ type: MsgType.PUBREL, msgId: out.packetId })
+        return
+      case PacketType.SUBACK:
+        this.inbound.subscribeAnswered(now, out)
+        return
+      case PacketType.UNSUBACK:
+        if (out.packetId !== OWN_REQUEST) this.send({ type: MsgType.UNSUBACK, msgId: out.packetId })
+        return
+      case OutgoingType.CLOSE:
+        this.#closedByBroker(now)
+        return
+      default:
+    }
+  }
+
+  #closedByBroker(now: Instant): void {
+    const wasListening = this.isReachable
+    this.host.closeLink(this)
+    this.link = undefined
+    this.end(now, 'disconnected')
+    if (this.recorded) this.record(now)
+    if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
+  }
+
+  /** Deliveries are taken while the client can: awake, within what one awake period may bring, one at a time. */
+  updateListening(now: Instant): void {
+    const { state, downlink } = this
+    const open = state === 'active' || (state === 'awake' && downlink.wake.limit === undefined)
+    // What is delivered behind a reply that waits for the store, or a message that waits for its port, would wait with it: it is
+    // safer in its queue.
+    const waits = this.replies.blocked || this.host.ports.isWaiting(this.route)
+    if (open && downlink.windowFull) this.#tellWindowFull()
+    this.link?.listen(now, open && !downlink.full && !waits && this.route !== '')
+  }
+
+  /** Told once, until everything that waits has left. */
+  #tellWindowFull(): void {
+    const backlog = this.link?.backlog ?? 0
+    if (backlog > 0 && !this.#windowTold) {
+      const { host, key, route: peer } = this
+      const reason = 'the rest waits for acknowledgements'
+      host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: 'sn_inflight_messages' })
+    }
+    this.#windowTold = backlog > 0
+  }
+
+  /** Ends an awake period when all that it may deliver is delivered; at the latest when told to (ruling A4). */
+  settle(now: Instant, atLast: boolean): void {
+    if (this.state !== 'awake') return
+    if (!atLast) {
+      if (this.downlink.busy) {
+        this.downlink.watch(now)
+        return
+      }
+      if (this.host.ports.isWaiting(this.route)) {
+        this.downlink.watch(now)
+        return
+      }
+      if (this.link !== undefined && this.link.backlog > 0 && this.downlink.wake.limit === undefined) {
+        this.downlink.watch(now)
+        return
+      }
+      this.#tellWakeFull()
+    }
+    this.state = 'asleep'
+    this.sleepsSince = now
+    this.downlink.suspend()
+    this.updateListening(now)
+    this.#withdraw()
+    this.send({ type: MsgType.PINGRESP })
+    this.supervision.arm(now)
+  }
+
+  #tellWakeFull(): void {
+    const { host, key, route: peer, link } = this
+    if (link === undefined || link.backlog === 0) return
+    const reason = `${link.backlog} messages wait for its next awake period`
+    const limit = this.downlink.wake.limit ?? 'wake_messages'
+    host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit })
+  }
+
+  /** Its last message has left the port, or has to wait for its address to prove itself: that ends an awake period, or nothing would. */
+  portChanged(now: Instant): void {
+    const { ports } = this.host
+    this.updateListening(now)
+    if (ports.isHeld(this.route)) this.settle(now, true)
+    else if (!ports.isWaiting(this.route)) {
+      this.downlink.goOn(now)
+      this.downlink.left(now)
+      this.settle(now, false)
+    }
+  }
+
+  /** A message that has no transaction, or will have none again, is gone. */
+  tellDropped(reason: string, limit?: string, level: 'warn' | 'debug' = 'warn'): void {
+    const { host, key, route } = this
+    host.traffic.publishDropped++
+    const about = { client: key, peer: route, ...(limit !== undefined && { limit }) }
+    host.notice({ code: 'message-dropped', level, ...about, reason })
+  }
+
+  /** N_retry is used up in silence: an active client is lost, a sleeper is left to its sleep, with its message (ruling A28). */
+  retriesExhausted(now: Instant, awaiting: Awaiting): void {
+    const reason = `no ${awaiting} after ${this.retryProfile.nRetry} retries`
+    this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
+    if (this.state === 'awake') this.settle(now, true)
+    else this.lose(now, reason)
+  }
+
+  /** The client is gone without a word: its will fires, its session stays by its policy. */
+  lose(now: Instant, reason: string): void {
+    // An answer that still waits for the store would come to a client that has to connect anew.
+    this.replies.clear()
+    this.#leaves()
+    this.link?.lost(now, reason)
+    this.end(now, 'lost')
+    this.record(now)
+  }
+
+  /** The process ends or begins anew: nothing is said to the sensor. */
+  restore(record: Extract<GatewayRecord, { type: 'sn-client' }>): void {
+    this.recorded = true
+    this.recordedAt = record.at
+    this.route = record.route
+    this.state = record.state
+    this.durationSeconds = record.durationSeconds
+    this.sleepSeconds = record.sleepSeconds
+    this.cleanSession = record.cleanSession
+    this.will = record.will === null ? undefined : restoredWill(record.will)
+  }
+
+  /**
+   * The rules have changed: whoever may not stay, or not as whom it came, has to connect again. A client without a conversation was shut out when the process
+   * began; the broker, which has its session and its will, takes it for lost.
+   */
+  accessChanged(now: Instant): void {
+    const isShutOut = this.link === undefined && (this.state === 'active' || this.state === 'asleep')
+    if (this.link === undefined && !isShutOut) return
+    const user = this.host.options.users.userOf(this.clientId, this.route)
+    if (!isShutOut && user !== undefined && user.username === this.username) return
+    const reason = isShutOut ? 'no rule of sn_users lets it in any more' : 'the rules have changed (sn_users)'
+    this.host.notice({ code: 'client-revoked', level: 'warn', client: this.key, peer: this.route, reason })
+    const wasListening = this.isReachable
+    this.lose(now, reason)
+    if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
+  }
+
+  /** The conversation is over, and nothing of it is left to do. */
+  end(now: Instant, state: 'disconnected' | 'lost'): void {
+    this.state = state
+    this.setup.abandon(now)
+    this.downlink.abandon()
+    this.inbound.abandon()
+    this.#withdraw()
+    if (this.link !== undefined) {
+      this.link.lost(now, state)
+      this.host.closeLink(this)
+      this.link = undefined
+    }
+    // A clean session is forgotten when a repeated DISCONNECT can no longer come, any other when it expires.
+    this.supervision.arm(now)
+  }
+
+  // --- Replies, ids, records, supervision
+
+  /** Sends a message when everything before it has gone and `lsn` is durable. `why` says what a refusal is about, unless the broker has told it. */
+  send(message: Message, lsn: Lsn = 0, why?: string): void {
+    if ('returnCode' in message && message.returnCode !== ReturnCode.ACCEPTED) this.#tellRefusal(message, why)
+    this.replies.send(message, lsn)
+  }
+
+  #tellRefusal(message: Message, why: string | undefined): void {
+    const level = why === undefined ? 'debug' : 'info'
+    const reason = `${describeMessage(message)}${why === undefined ? '' : `: ${why}`}`
+    this.host.notice({ code: 'request-refused', level, client: this.key, peer: this.route, reason })
+  }
+
+  /** What comes out of turn, and is often a late copy. */
+  tellIgnored(reason: string): void {
+    this.host.notice({ code: 'protocol-error', level: 'debug', client: this.key, peer: this.route, reason })
+  }
+
+  /** More is durable: what waited for it leaves, and deliveries may follow. */
+  durable(now: Instant): void {
+    if (this.replies.release()) this.downlink.left(now)
+    if (this.replies.takeReliedOn() && this.isReachable) this.downlink.resume(now)
+    if (!this.replies.blocked) this.downlink.goOn(now)
+    this.updateListening(now)
+  }
+
+  /** It is gone and the gateway has nothing to remember for it: no topic id, no message id, no will. The broker knows the rest. */
+  get isUnused(): boolean {
+    const isGone = this.state === 'disconnected' || this.state === 'lost'
+    const isIdle = this.link === undefined && !this.setup.isUnderWay && this.will === undefined
+    return isGone && isIdle && this.registry.size === 0 && this.inbound.qos2.size === 0
+  }
+
+  /** Nothing is left of its session. */
+  clear(): void {
+    this.registry.clear()
+    this.inbound.qos2.clear()
+    this.will = undefined
+  }
+
+  /** Its session, which may last, counts the will that stays here. */
+  #leaves(): void {
+    this.link?.keeps(this.keptBytes + willBytes(this.will))
+  }
+
+  /** Bytes that the gateway keeps of what it has said. */
+  get keptBytes(): number {
+    return this.registry.bytes + this.inbound.qos2.bytes
+  }
+
+  /** What is said to it now waits for the store. */
+  get awaitsStore(): boolean {
+    return this.replies.blocked
+  }
+
+  /** Notes state, route and will, so that a restart finds them. */
+  record(now: Instant): Recorded {
+    const { state, clientId, route, durationSeconds, sleepSeconds, cleanSession, will } = this
+    const settled = this.setup.before ?? state
+    const recorded = settled === 'awake' || settled === 'willTopic' || settled === 'willMsg' ? 'asleep' : settled
+    const at = wallTime(this.host.clock, now)
+    const lsn = this.host.store.append({
+      type: 'sn-client',
+      clientId,
+      state: recorded,
+      route,
+      durationSeconds,
+      sleepSeconds,
+      cleanSession,
+      will: will === undefined ? null : storedWill(will),
+      at,
+    })
+    this.#recordedAs = lsn
+    if (lsn === 'full') this.host.recordLater(this)
+    else {
+      this.recorded = true
+      this.recordedAt = at
+    }
+    return lsn
+  }
+
+  /** How long its session outlives the conversation. */
+  get expirySeconds(): number {
+    return this.cleanSession ? 0 : this.host.options.sessionExpirySeconds
+  }
+}

@@ -1,0 +1,379 @@
+import type { Instant } from '../../base/machine.ts'
+import { PacketType, type PublishResponse, type QoS, type Suback } from '../../mqtt/packets.ts'
+import { Publish } from '../../mqtt/publish.ts'
+import { realFilter, topicFilterError, topicNameError } from '../../mqtt/topics.ts'
+import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, type TopicRequest } from '../../mqttsn/messages.ts'
+import type { Lsn } from '../../store/store.ts'
+import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from '../translate.ts'
+import type { SnClient } from './client.ts'
+import { Qos2Exchanges } from './qos2-exchanges.ts'
+import { fingerprint } from './qos2-ids.ts'
+
+/** SUBSCRIBEs of one client that the broker has still to answer; by the specification it is one. */
+const SUBSCRIBING_MAX = 16
+/** PUBLISHes of one client that the broker has still to answer, those included whose client has connected again meanwhile. */
+const PUBLISHING_MAX = 64
+/** QoS 1 and 2 messages that a client may have on their way, where the options say nothing. */
+const UPLINK_MESSAGES = 16
+
+/** As long as CONNACK has said nothing else. */
+const EVERYTHING: Allowed = { retain: true, qos: 2, receiveMaximum: 0xffff }
+
+/** What the broker can do. */
+interface Allowed {
+  readonly retain: boolean
+  readonly qos: number
+  readonly receiveMaximum: number
+}
+
+/** A SUBSCRIBE that the broker has still to answer: the topic id of its SUBACK, and the record of that id. */
+interface Subscribing {
+  readonly msgId: number
+  readonly topicId: number
+  readonly lsn: Lsn
+  /** The topic had no id before. */
+  readonly isNew: boolean
+  readonly normal: boolean
+}
+
+/** A PUBLISH that the broker has still to answer: PUBACK repeats its topic id. */
+interface Publishing {
+  readonly msgId: number
+  readonly topicId: number
+  readonly message: Publish
+}
+
+/** A QoS 1 or 2 message on its way from the client. */
+interface Uplinked {
+  heardAt: Instant
+  /** PUBREC was sent: PUBREL is the client's to send. */
+  answered: boolean
+}
+
+/** What a client sends: REGISTER, PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the broker's answers to them. */
+export class Inbound {
+  readonly #client: SnClient
+  /** In the order in which the broker answers. A message id may be there twice: the client repeats what is not answered in time. */
+  #publishing: Publishing[] = []
+  #subscribing: Subscribing[] = []
+  readonly qos2: Qos2Exchanges
+  /** QoS 1 and 2 messages that are not fully acknowledged, by `keyOf`: no more than the broker takes. */
+  #open: Map<number, Uplinked> | undefined = undefined
+  /** QoS 2 messages that the client has left, whose PUBCOMP it does not get. */
+  #left: Set<number> | undefined = undefined
+  #allowed: Allowed = EVERYTHING
+
+  constructor(client: SnClient) {
+    this.#client = client
+    this.qos2 = new Qos2Exchanges(client)
+  }
+
+  /** What the broker can do, by its CONNACK; mostly that is everything, and one object says it of all clients. */
+  allow(retain: boolean, qos: number, receiveMaximum: number): void {
+    const isAll = retain && qos === EVERYTHING.qos && receiveMaximum === EVERYTHING.receiveMaximum
+    this.#allowed = isAll ? EVERYTHING : { retain, qos, receiveMaximum }
+  }
+
+  /** The session goes on in a new conversation: the broker still has what the client had not released, and counts it. */
+  resumed(now: Instant): void {
+    for (const msgId of this.qos2.opened) {
+      this.#open ??= new Map()
+      this.#open.set(keyOf(msgId, 2), { heardAt: Number.NEGATIVE_INFINITY, answered: true })
+    }
+    // What the client has released is released at the broker, too, whatever became of that in the conversation before.
+    for (const msgId of this.qos2.unconfirmed) this.#leave(now, msgId)
+  }
+
+  /** The conversation with the broker is over: it answers nothing any more. */
+  abandon(): void {
+    this.#publishing = []
+    this.#subscribing = []
+    this.#open = undefined
+    this.#left = undefined
+  }
+
+  /** A new connection: the client has left whatever was on its way. */
+  reconnected(): void {
+    for (const uplinked of this.#open?.values() ?? []) uplinked.heardAt = Number.NEGATIVE_INFINITY
+  }
+
+  register(now: Instant, message: Register): void {
+    const { topicName, msgId } = message
+    const answer = (topicId: number, returnCode: number, lsn = 0, why = ''): void =>
+      this.#client.send({ type: MsgType.REGACK, topicId, msgId, returnCode }, lsn, `REGISTER of ${topicName}, ${why}`)
+    const wrong = topicNameError(topicName)
+    if (wrong !== '') {
+      answer(0, ReturnCode.NOT_SUPPORTED, 0, wrong)
+      return
+    }
+    const assigned = this.#client.topicIds.asked(topicName)
+    if (typeof assigned === 'string') answer(0, codeOf(assigned), 0, NO_ID[assigned])
+    else {
+      const { registry } = this.#client
+      registry.markKnown(assigned.topicId)
+      registry.markWanted(topicName)
+      answer(assigned.topicId, ReturnCode.ACCEPTED, assigned.lsn)
+      this.#client.downlink.reconsider(now)
+    }
+  }
+
+  publish(now: Instant, message: SnPublish): void {
+    const { topicId, msgId, qos, topicIdType, data } = message
+    const refuse = (returnCode: number, why: string): void => {
+      const about = `PUBLISH with QoS ${qos} to ${topicKind(topicIdType)}, ${why}`
+      this.#client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode }, 0, about)
+    }
+    const topic = this.topicOf(topicIdType, topicId)
+    if (topic === undefined || topicNameError(topic) !== '') {
+      refuse(ReturnCode.INVALID_TOPIC_ID, topic === undefined ? 'which stands for no topic here' : 'which is no topic name')
+      return
+    }
+    if (qos > 0 && this.#client.isPaused) {
+      refuse(ReturnCode.CONGESTION, PAUSED)
+      return
+    }
+    const wrong = this.#publishError(message)
+    if (wrong !== '') {
+      refuse(ReturnCode.NOT_SUPPORTED, wrong)
+      return
+    }
+    // It comes again before the broker has answered it, and one answer is enough.
+    if (qos > 0 && message.dup && this.#publishing.some((open) => open.msgId === msgId && open.topicId === topicId)) return
+    const print = qos === 2 ? fingerprint(topic, data) : 0
+    if (qos === 2 && this.#isRepeated(now, msgId, print)) return
+    if (qos > 0 && this.#isFull(now, msgId, qos)) {
+      // By section 6.6 a client has one message on its way, and many have several (ruling A15).
+      refuse(ReturnCode.CONGESTION, 'too many are on their way (sn_uplink_messages)')
+      return
+    }
+    if (qos > 0 && this.#publishing.length >= PUBLISHING_MAX) {
+      refuse(ReturnCode.CONGESTION, this.#tooMany('PUBLISH', PUBLISHING_MAX))
+      return
+    }
+    if (qos > 0) {
+      const full = qos === 2 ? this.qos2.open(now, msgId, print) : ''
+      if (full !== '') {
+        refuse(ReturnCode.CONGESTION, full)
+        return
+      }
+      this.#open ??= new Map()
+      this.#open.set(keyOf(msgId, qos), { heardAt: now, answered: false })
+    }
+    // The datagram's buffer is this message's alone, so a view of it is enough.
+    const publish = Publish.of(topic, data, qos as QoS, message.retain, msgId)
+    publish.dup = message.dup
+    if (qos > 0) this.#publishing.push({ msgId, topicId, message: publish })
+    this.#client.toBroker(now, publish)
+  }
+
+  /**
+   * Whether a QoS 2 PUBLISH says nothing that is to be published. A message that the client has left gives its id to the new one: the broker, which has
+   * published it, is told the end of it first, or would take the new one for a copy.
+   */
+  #isRepeated(now: Instant, msgId: number, print: number): boolean {
+    const client = this.#client
+    const repetition = this.qos2.repetitionOf(now, msgId, print)
+    const isOpen = this.#open?.has(keyOf(msgId, 2)) === true
+    if (repetition === 'late copy') {
+      const { host, key, route: peer } = client
+      host.notice({ code: 'message-dropped', level: 'debug', client: key, peer, reason: `late copy of QoS 2 message ${msgId}` })
+      // While another message has this id, PUBREC would be taken for its.
+      if (!isOpen) client.send({ type: MsgType.PUBREC, msgId })
+      return true
+    }
+    if (repetition !== 'instead') return false
+    if (this.#publishing.some((open) => open.msgId === msgId && open.message.qos === 2)) {
+      client.tellIgnored(
+        `PUBLISH with QoS 2 and message id ${msgId}, which is that of a message that the broker has still to answer`,
+      )
+      return true
+    }
+    client.tellIgnored(`PUBLISH with QoS 2 and message id ${msgId}, whose message before was never released: that is done now`)
+    this.#leave(now, msgId)
+    return false
+  }
+
+  /** The client will not release this message, which counts at the broker. */
+  #leave(now: Instant, msgId: number): void {
+    this.release(now, msgId)
+    this.#left ??= new Set()
+    this.#left.add(msgId)
+  }
+
+  #publishError({ qos, msgId, retain }: SnPublish): string {
+    if (qos > 0 && msgId === 0) return 'without a message id'
+    if (qos > this.#allowed.qos) return 'more than may be published here (maximum_qos)'
+    return retain && !this.#allowed.retain ? 'retained, which is not kept here (retain_available)' : ''
+  }
+
+  /** PUBREL: from here on the id may be used again, but a copy of the old PUBLISH may still be on its way. */
+  release(now: Instant, msgId: number): void {
+    if (!this.qos2.knows(msgId)) this.#client.tellIgnored(`PUBREL with message id ${msgId}, which is that of no message`)
+    this.#open?.delete(keyOf(msgId, 2))
+    this.qos2.release(now, msgId)
+    this.#client.toBroker(now, responsePacket(PacketType.PUBREL, msgId))
+  }
+
+  subscribe(now: Instant, message: TopicRequest): void {
+    const { msgId, qos, topicIdType } = message
+    const filter = this.#filterOf(message)
+    const refuse = (returnCode: number, why: string): void => {
+      const about = `SUBSCRIBE to ${filter ?? `${topicKind(topicIdType)} ${message.topicId}`}, ${why}`
+      this.#client.send({ type: MsgType.SUBACK, qos: 0, topicId: 0, msgId, returnCode }, 0, about)
+    }
+    if (filter === undefined) {
+      refuse(ReturnCode.INVALID_TOPIC_ID, 'which stands for no topic here')
+      return
+    }
+    if (this.#client.isPaused) {
+      refuse(ReturnCode.CONGESTION, PAUSED)
+      return
+    }
+    if (qos === -1 || topicFilterError(filter) !== '') {
+      refuse(ReturnCode.NOT_SUPPORTED, qos === -1 ? 'with QoS -1' : topicFilterError(filter))
+      return
+    }
+    if (this.#subscribing.length >= SUBSCRIBING_MAX) {
+      refuse(ReturnCode.CONGESTION, this.#tooMany('SUBSCRIBE', SUBSCRIBING_MAX))
+      return
+    }
+    // A name gets an id, so that its messages need no REGISTER; a short name is its own, and a wildcard has none (ruling A13).
+    let topicId = topicIdType === 'normal' ? 0 : message.topicId
+    let lsn = 0
+    let isNew = false
+    // The messages of a shared subscription have the topic behind `$share/<group>/`.
+    const name = realFilter(filter)
+    if (topicIdType === 'normal' && topicNameError(name) === '') {
+      const assigned = this.#client.topicIds.asked(name)
+      if (typeof assigned === 'string') {
+        refuse(codeOf(assigned), NO_ID[assigned])
+        return
+      }
+      ;({ topicId, lsn, isNew } = assigned)
+      this.#client.registry.markWanted(name)
+    }
+    this.#subscribing.push({ msgId, topicId, lsn, isNew, normal: topicIdType === 'normal' })
+    this.#client.toBroker(now, subscribePacket(msgId, filter, qos, message.dup))
+  }
+
+  unsubscribe(now: Instant, message: TopicRequest): void {
+    const filter = this.#filterOf(message)
+    // UNSUBACK has no return code: what was never subscribed is unsubscribed.
+    if (filter === undefined || topicFilterError(filter) !== '')
+      this.#client.send({ type: MsgType.UNSUBACK, msgId: message.msgId })
+    else this.#client.toBroker(now, unsubscribePacket(message.msgId, filter))
+  }
+
+  /** The broker's answer to a PUBLISH or PUBREL of this client. */
+  responded(now: Instant, { type, packetId: msgId, reasonCode }: PublishResponse): void {
+    const client = this.#client
+    if (type === PacketType.PUBCOMP) {
+      this.qos2.confirmed(msgId)
+      if (this.#left?.delete(msgId) === true) return
+      client.send({ type: MsgType.PUBCOMP, msgId })
+      return
+    }
+    const topicId = takeFirst(this.#publishing, msgId)?.topicId ?? 0
+    const returnCode = returnCodeOf(reasonCode)
+    if (type === PacketType.PUBREC && returnCode === ReturnCode.ACCEPTED) {
+      const uplinked = this.#open?.get(keyOf(msgId, 2))
+      if (uplinked !== undefined) uplinked.answered = true
+      client.send({ type: MsgType.PUBREC, msgId })
+    } else {
+      const qos = type === PacketType.PUBREC ? 2 : 1
+      this.#open?.delete(keyOf(msgId, qos))
+      // A refused QoS 2 message is told by PUBACK too: PUBREC has no return code [1.2 section 5.4.13].
+      if (qos === 2) this.qos2.refused(now, msgId)
+      client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
+    }
+    client.downlink.publishAnswered(now)
+  }
+
+  /** The client's own message, which is still to be acknowledged: it comes back behind its PUBACK. */
+  isUnanswered(message: Publish): boolean {
+    return this.#publishing.some((open) => open.message === message)
+  }
+
+  subscribeAnswered(now: Instant, { packetId: msgId, reasonCodes }: Suback): void {
+    const granted = reasonCodes[0] ?? 0x80
+    const subscribing = takeFirst(this.#subscribing, msgId)
+    if (subscribing === undefined) return
+    const { topicId, lsn, normal, isNew } = subscribing
+    const returnCode = returnCodeOf(granted)
+    const { registry } = this.#client
+    if (returnCode !== ReturnCode.ACCEPTED) {
+      if (isNew && !this.#subscribing.some((open) => open.topicId === topicId)) this.#client.topicIds.takeBack(topicId)
+      this.#client.send({ type: MsgType.SUBACK, qos: 0, topicId: 0, msgId, returnCode })
+      return
+    }
+    // A predefined id is of another space, whatever its number (ruling A11).
+    if (normal && registry.nameOf(topicId) !== undefined) registry.markKnown(topicId)
+    this.#client.send({ type: MsgType.SUBACK, qos: granted as QoS, topicId, msgId, returnCode }, lsn)
+    this.#client.downlink.reconsider(now)
+  }
+
+  #tooMany(what: string, most: number): string {
+    const { host, key, route: peer } = this.#client
+    const reason = `${most} ${what}s wait for the broker`
+    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason })
+    return reason
+  }
+
+  /** The topic that a client means; `undefined` if the id is unknown. */
+  topicOf(topicIdType: TopicIdType, topicId: number): string | undefined {
+    const { registry, host, clientId } = this.#client
+    if (topicIdType === 'normal') return registry.topicOf(topicId)
+    return topicIdType === 'predefined' ? host.predefined.nameOf(clientId, topicId) : shortTopic(topicId)
+  }
+
+  #filterOf({ topicIdType, topicName, topicId }: TopicRequest): string | undefined {
+    return topicIdType === 'normal' ? topicName : this.topicOf(topicIdType, topicId)
+  }
+
+  /**
+   * As many are on their way as may be. One that comes again counts once, and a QoS 2 message whose client has not sent PUBREL for T_retry not at all:
+   * the client has left it, but may still return to it. The broker counts it all the same, so it is released there when there is no room for another.
+   */
+  #isFull(now: Instant, msgId: number, qos: number): boolean {
+    const open = this.#open
+    if (open === undefined || open.size === 0 || open.has(keyOf(msgId, qos))) return false
+    const { host, retryProfile } = this.#client
+    const hasLeft = ({ answered, heardAt }: Uplinked): boolean => answered && heardAt <= now - retryProfile.tRetryMs
+    let count = 0
+    for (const uplinked of open.values()) if (!hasLeft(uplinked)) count++
+    if (count >= (host.options.uplinkMessages ?? UPLINK_MESSAGES)) return true
+    if (open.size < this.#allowed.receiveMaximum) return false
+    for (const [key, uplinked] of open) {
+      if (!hasLeft(uplinked)) continue
+      this.#leave(now, key - QOS_2)
+      return false
+    }
+    return true
+  }
+}
+
+/** A QoS 2 message and one with QoS 1 may have the same id. */
+const QOS_2 = 0x10000
+const keyOf = (msgId: number, qos: number): number => (qos === 2 ? QOS_2 + msgId : msgId)
+
+/** Waiting helps where the store is full, memory short or an id is in use, and not where the client has asked for all ids that it can have. */
+const codeOf = (refusal: 'too many' | 'in use' | 'store full' | 'no memory'): number =>
+  refusal === 'too many' ? ReturnCode.NOT_SUPPORTED : ReturnCode.CONGESTION
+
+const NO_ID = {
+  'too many': 'which has no id, and no more are given (max_sn_topics_per_client)',
+  'in use': 'which has no id, and all of them are in use',
+  'store full': 'whose id cannot be stored',
+  'no memory': 'for which there is no memory (memory_limit, max_memory_per_client)',
+}
+
+const PAUSED = 'while the broker takes no more'
+
+const topicKind = (type: TopicIdType): string =>
+  ({ normal: 'a topic id', predefined: 'a predefined topic id', short: 'a short topic name' })[type]
+
+/** Takes out the request with this message id that came first: the broker answers in order. */
+function takeFirst<T extends { readonly msgId: number }>(requests: T[], msgId: number): T | undefined {
+  const at = requests.findIndex((request) => request.msgId === msgId)
+  return at < 0 ? undefined : requests.splice(at, 1)[0]
+}

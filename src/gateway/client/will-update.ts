@@ -1,0 +1,50 @@
+import type { Instant } from '../../base/machine.ts'
+import type { Will } from '../../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../../mqtt/properties.ts'
+import { ReasonCode } from '../../mqtt/reason-codes.ts'
+import { topicNameError } from '../../mqtt/topics.ts'
+import { MsgType, ReturnCode, type WillMsg, type WillTopic } from '../../mqttsn/messages.ts'
+import type { Lsn } from '../../store/store.ts'
+import { returnCodeOf } from '../translate.ts'
+import type { SnClient } from './client.ts'
+
+/** WILLTOPICUPD: a new topic keeps the message, an empty one deletes the will [1.2 section 5.4.22]. */
+export function updateWillTopic(client: SnClient, now: Instant, { topic, qos, retain }: WillTopic): void {
+  if (topic !== undefined && topicNameError(topic) !== '') {
+    client.send(
+      { type: MsgType.WILLTOPICRESP, returnCode: ReturnCode.NOT_SUPPORTED },
+      0,
+      `WILLTOPICUPD, ${topicNameError(topic)}`,
+    )
+    return
+  }
+  const payload = client.will?.payload ?? new Uint8Array(0)
+  const will = topic === undefined ? undefined : { topic, payload, qos, retain, properties: NO_PROPERTIES }
+  const { returnCode, lsn } = update(client, now, will)
+  client.send({ type: MsgType.WILLTOPICRESP, returnCode }, lsn)
+}
+
+/** WILLMSGUPD: a message without a will that it could belong to is refused [1.2 section 5.4.23]. */
+export function updateWillMessage(client: SnClient, now: Instant, { message: payload }: WillMsg): void {
+  const type = MsgType.WILLMSGRESP
+  if (client.will === undefined)
+    client.send({ type, returnCode: ReturnCode.NOT_SUPPORTED }, 0, 'WILLMSGUPD, and there is no will')
+  else {
+    const { returnCode, lsn } = update(client, now, { ...client.will, payload })
+    client.send({ type, returnCode }, lsn)
+  }
+}
+
+/** Gives the return code, and the record that has to be durable before it is told. */
+function update(client: SnClient, now: Instant, will: Will | undefined): { returnCode: number; lsn: Lsn } {
+  const before = client.will
+  const refusal = client.link?.setWill(now, will) ?? ReasonCode.UNSPECIFIED_ERROR
+  if (refusal !== 0) return { returnCode: returnCodeOf(refusal), lsn: 0 }
+  client.will = will
+  // After the broker's own record, so that this Lsn stands for both.
+  const lsn = client.record(now)
+  if (lsn !== 'full') return { returnCode: ReturnCode.ACCEPTED, lsn }
+  client.will = before
+  client.link?.setWill(now, before)
+  return { returnCode: ReturnCode.CONGESTION, lsn: 0 }
+}

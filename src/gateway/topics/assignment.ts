@@ -1,0 +1,114 @@
+import type { Lsn } from '../../store/store.ts'
+import type { SnClient } from '../client/client.ts'
+import { type Offered, topicIdBytes } from './registry.ts'
+
+/** `isNew`: the name had no id before. */
+export type Assignment =
+  | { readonly topicId: number; readonly lsn: Lsn; readonly isNew: boolean }
+  | 'too many'
+  | 'in use'
+  | 'store full'
+  | 'no memory'
+
+/** Gives topic names of one client their ids, and records them. */
+export class TopicAssignment {
+  readonly #client: SnClient
+  /** Record of the newest topic id: no id may be told before it is durable. */
+  lsn: Lsn = 0
+  /** What has given way to the id that the client asked for last. */
+  #gaveWay: { readonly to: number; readonly id: number; readonly topicName: string; readonly offered: Offered } | undefined =
+    undefined
+
+  constructor(client: SnClient) {
+    this.#client = client
+  }
+
+  /** The id of a topic that the client registers or subscribes to: it keeps it while the session lasts; or why there is none. */
+  asked(topicName: string): Assignment {
+    const { registry } = this.#client
+    const known = registry.idOf(topicName)
+    if (known === undefined || registry.isDoubtful(known)) return this.#assign(topicName, true)
+    if (registry.isAsked(known)) return this.#told(known)
+    const lsn = this.#record(known, topicName, undefined)
+    if (lsn === 'full') return 'store full'
+    registry.markAsked(known)
+    return { topicId: known, lsn, isNew: false }
+  }
+
+  /** The id of a topic of a message to the client: what was used least recently gives way, because the client will be told (ruling A27). */
+  offered(topicName: string): Assignment {
+    const known = this.#client.registry.idOf(topicName)
+    return known === undefined ? this.#assign(topicName, false) : this.#told(known)
+  }
+
+  /** The client was not told the new id that it has asked for, because its subscription was refused. */
+  takeBack(topicId: number): void {
+    const { registry, host, clientId } = this.#client
+    if (!registry.undo(topicId)) return
+    host.store.append({ type: 'sn-topic-end', clientId, topicId })
+    if (this.#gaveWay?.to !== topicId) return
+    // It is back in its place, and is told again before it is used; its row may be that of the highest number again.
+    const { id, topicName, offered } = this.#gaveWay
+    this.#gaveWay = undefined
+    const isFree = registry.nameOf(id) === undefined && registry.idOf(topicName) === undefined
+    if (isFree && registry.size < host.options.topicsPerClient && this.#record(id, topicName, offered) !== 'full')
+      registry.add(id, topicName, offered)
+  }
+
+  /** Its record may still be on the way; it is older than anything that could be appended now. */
+  #told(topicId: number): Assignment {
+    return { topicId, lsn: this.lsn, isNew: false }
+  }
+
+  #assign(topicName: string, asked: boolean): Assignment {
+    const { registry, host, clientId } = this.#client
+    const most = host.options.topicsPerClient
+    const free = registry.freeNumber(asked, most)
+    let oldest: number | undefined
+    const over = host.memory.refusal(this.#client.link?.holder, topicIdBytes(topicName))
+    if (over !== undefined && asked) {
+      this.#notice(`${over.reason}: no topic id for ${topicName}`, over.limit)
+      return 'no memory'
+    }
+    if (over !== undefined) oldest = registry.leastRecentlyUsed(this.#client.downlink.topicIdsInUse(false))
+    if (registry.size >= most || free === undefined) {
+      this.#noticeFull(topicName, registry.size >= most)
+      if (asked && free === undefined) return 'too many'
+      const inUse = this.#client.downlink.topicIdsInUse(free === undefined)
+      oldest = registry.leastRecentlyUsed(inUse)
+      if (oldest === undefined) return inUse.size > 0 ? 'in use' : 'too many'
+    }
+    const { id, offered } = free ?? { id: oldest!, offered: 'again' as const }
+    const before = registry.idOf(topicName)
+    const lsn = this.#record(id, topicName, offered)
+    if (lsn === 'full') return 'store full'
+    registry.add(id, topicName, offered)
+    for (const gone of [oldest, before]) {
+      // The row of the highest number says, after a restart, which numbers were given.
+      if (gone === undefined || gone === id) continue
+      const name = registry.nameOf(gone)
+      if (asked && name !== undefined) this.#gaveWay = { to: id, id: gone, topicName: name, offered: registry.offeredAs(gone) }
+      if (gone !== registry.highest) host.store.append({ type: 'sn-topic-end', clientId, topicId: gone })
+      registry.remove(gone)
+    }
+    this.#client.link?.keeps(this.#client.keptBytes)
+    return { topicId: id, lsn, isNew: true }
+  }
+
+  #record(topicId: number, topicName: string, offered: 'first' | 'again' | undefined): Lsn | 'full' {
+    const { host, clientId } = this.#client
+    const lsn = host.store.append({ type: 'sn-topic', clientId, topicId, topicName, ...(offered !== undefined && { offered }) })
+    if (lsn !== 'full') this.lsn = lsn
+    return lsn
+  }
+
+  #noticeFull(topicName: string, tooMany: boolean): void {
+    const reason = `no topic id for ${topicName}${tooMany ? '' : ': all numbers are in use'}`
+    this.#notice(reason, tooMany ? 'max_sn_topics_per_client' : undefined)
+  }
+
+  #notice(reason: string, limit: string | undefined): void {
+    const { host, key, route: peer } = this.#client
+    host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason, ...(limit !== undefined && { limit }) })
+  }
+}

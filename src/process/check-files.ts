@@ -1,0 +1,48 @@
+import { accessSync, constants, existsSync, statSync } from 'node:fs'
+import { dirname, join, resolve } from 'node:path'
+import { AccessFiles } from '../access/io/access-files.ts'
+import { type Config, StartError } from '../config/config.ts'
+import { openSensorUsers } from '../config/io/sensor-users.ts'
+import { reasonOf } from '../config/io/text-file.ts'
+import { readTlsContext } from '../mqtt/io/tls.ts'
+import { tlsOptions } from './listeners.ts'
+
+/** What a store of a version before SQLite had. */
+const LMDB_FILE = 'data.mdb'
+
+/**
+ * Reads every file that a start would read, as a start reads it, and looks whether it could write where it would. A store that is in use is
+ * left alone. Gives what is worth a warning.
+ * @throws StartError for the first that is wrong
+ */
+export async function checkFiles(config: Config): Promise<readonly string[]> {
+  const { warnings } = new AccessFiles(config)
+  openSensorUsers(config)
+  if (!config.memory) checkDataDirectory(config.dataDir)
+  for (const listener of config.listeners) {
+    if (listener.socketPath !== undefined) checkWritable(dirname(resolve(listener.socketPath)), listener.origin)
+    const tls = tlsOptions(listener)
+    if (tls === undefined) continue
+    await readTlsContext(tls).catch((error: unknown) => {
+      throw error instanceof StartError ? new StartError(`${listener.origin}: ${error.message}`) : error
+    })
+  }
+  return warnings
+}
+
+function checkDataDirectory(dir: string): void {
+  if (existsSync(join(dir, LMDB_FILE))) throw new StartError(`--data-dir: ${join(dir, LMDB_FILE)} is a store of an older version`)
+  // What is missing would be made, with what is missing above it.
+  let there = resolve(dir)
+  while (!existsSync(there)) there = dirname(there)
+  checkWritable(there, '--data-dir')
+}
+
+function checkWritable(dir: string, origin: string): void {
+  try {
+    if (!statSync(dir).isDirectory()) throw new StartError(`${origin}: ${dir} is not a directory`)
+    accessSync(dir, constants.W_OK | constants.X_OK)
+  } catch (error) {
+    throw error instanceof StartError ? error : new StartError(`${origin}: cannot write to ${dir}: ${reasonOf(error)}`)
+  }
+}

@@ -1,0 +1,94 @@
+import { readFileSync } from 'node:fs'
+import { totalmem } from 'node:os'
+import { getHeapStatistics } from 'node:v8'
+import type { MemoryLimits } from '../base/memory.ts'
+import type { Config } from '../config/config.ts'
+
+const MIB = 1024 * 1024
+/** What the process takes with nobody there. */
+const OWN_BYTES = 64 * MIB
+/** Part of the rest that peers may fill: what is garbage and not yet collected, and the store's thread, need room too. */
+const PART = 0.6
+/** However little there is. */
+const LEAST = 8 * MIB
+/** Parts of the limit for one client, and for one user or address. */
+const CLIENT_PART = 1 / 4
+const GROUP_PART = 1 / 2
+
+/**
+ * What V8 adds to the old space for objects that do not live long. Node.js 24 adds four times as much, which makes its heap_size_limit larger by that, and
+ * gives no more room to what stays.
+ */
+const YOUNG_BYTES = 48 * MIB
+
+/** Bytes that the process can use before something ends it, and what that is. */
+export interface Bound {
+  readonly bytes: number
+  readonly name: string
+}
+
+/** What bounds this process: the least of V8's heap, the machine or its container, and what ulimit leaves. */
+export function processBound(): Bound {
+  const bounds: Bound[] = [
+    { bytes: getHeapStatistics().heap_size_limit, name: "V8's heap (node --max-old-space-size)" },
+    { bytes: totalmem(), name: 'the memory of this machine' },
+  ]
+  const oldSpace = askedOldSpace()
+  if (oldSpace !== undefined) bounds.push({ bytes: oldSpace + YOUNG_BYTES, name: "V8's heap (node --max-old-space-size)" })
+  // Without a bound it is 0, or a number that no machine has.
+  const constrained = process.constrainedMemory()
+  if (constrained > 0) bounds.push({ bytes: constrained, name: 'the memory of this container' })
+  for (const { bytes, name } of ulimits()) bounds.push({ bytes, name })
+  return bounds.reduce((least, bound) => (bound.bytes < least.bytes ? bound : least))
+}
+
+/** Bytes of `--max-old-space-size`, where it was given. */
+function askedOldSpace(): number | undefined {
+  const flags = [process.env.NODE_OPTIONS ?? '', ...process.execArgv].join(' ')
+  const given = [...flags.matchAll(/--max[-_]old[-_]space[-_]size[= ](\d+)/g)].at(-1)
+  return given === undefined ? undefined : Number(given[1]) * MIB
+}
+
+/** Of the address space much is reserved and not used: what is left counts, beyond what the process has already. */
+function ulimits(): Bound[] {
+  const left = (limit: string, size: string): Bound[] => {
+    const [, bytes] = new RegExp(`^${limit} +(\\d+)`, 'm').exec(read('limits')) ?? []
+    const [, taken] = new RegExp(`^${size}:\\s+(\\d+) kB`, 'm').exec(read('status')) ?? []
+    if (bytes === undefined || taken === undefined) return []
+    return [{ bytes: Math.max(0, Number(bytes) - Number(taken) * 1024) + OWN_BYTES, name: `ulimit (${limit.toLowerCase()})` }]
+  }
+  return [...left('Max address space', 'VmSize'), ...left('Max data size', 'VmData')]
+}
+
+function read(name: string): string {
+  try {
+    return readFileSync(`/proc/self/${name}`, 'utf8')
+  } catch {
+    return ''
+  }
+}
+
+/** The bounds as configured, with what follows from the process where nothing is; what to tell at the start, and a warning. */
+export function memoryLimits(
+  config: Pick<Config, 'memoryLimit' | 'maxMemoryPerClient' | 'maxMemoryPerUser' | 'maxMemoryPerAddress'>,
+  bound: Bound,
+): { readonly limits: MemoryLimits; readonly told: string; readonly warning: string | undefined } {
+  const derived = Math.max(LEAST, Math.floor((bound.bytes - OWN_BYTES) * PART))
+  const memoryLimit = config.memoryLimit || derived
+  const part = (own: number, share: number): number => own || Math.floor(memoryLimit * share)
+  const limits = {
+    memoryLimit,
+    maxMemoryPerClient: part(config.maxMemoryPerClient, CLIENT_PART),
+    maxMemoryPerUser: part(config.maxMemoryPerUser, GROUP_PART),
+    maxMemoryPerAddress: part(config.maxMemoryPerAddress, GROUP_PART),
+  }
+  const from = config.memoryLimit > 0 ? 'as configured' : `60 % of what ${bound.name} leaves of ${mib(bound.bytes)}`
+  const told = `Clients may make it hold ${mib(memoryLimit)}: ${from} (change with --memory-limit)`
+  const isTooMuch = memoryLimit > Math.max(LEAST, bound.bytes - OWN_BYTES)
+  const warning = isTooMuch
+    ? `memory_limit is ${mib(memoryLimit)}, but ${bound.name} allows ${mib(bound.bytes)} in all: raise that or lower memory_limit`
+    : undefined
+  return { limits, told, warning }
+}
+
+const mib = (bytes: number): string => `${Math.round(bytes / MIB)} MiB`

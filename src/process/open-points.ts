@@ -1,0 +1,105 @@
+import { loadAcl } from '../access/io/access-files.ts'
+import {
+  authenticates,
+  type Config,
+  isLoopback,
+  type ListenerConfig,
+  type SnListenerConfig,
+  sensorsAreOpen,
+} from '../config/config.ts'
+import { readSensorRules } from '../config/io/sensor-users.ts'
+import { type Bound, memoryLimits, processBound } from './memory-limit.ts'
+
+/**
+ * What the threat model of docs/security.md lists and this configuration leaves open: a line for each, which begins with the listener and ends with the
+ * option that closes it. A decision of the site, not an error: a bench on a desk needs none of it. Files that it names have been read without an error.
+ */
+export function openPoints(config: Config, bound: Bound = processBound()): readonly string[] {
+  const { warning } = memoryLimits(config, bound)
+  return [
+    ...config.listeners.flatMap((listener) => ofListener(config, listener).map((what) => `${listener.name}: ${what}`)),
+    ...config.snListeners.flatMap((listener) => ofSensors(config, listener).map((what) => `${listener.name}: ${what}`)),
+    ...ofAll(config),
+    ...(warning === undefined ? [] : [warning]),
+  ]
+}
+
+function ofListener(config: Config, listener: ListenerConfig): string[] {
+  const { allowAnonymous, aclFile, certfile, host, protocol, proxyProtocol, requireCertificate, socketMode, socketPath } =
+    listener
+  const { websocketsOrigin } = listener
+  const isPublic = socketPath === undefined && !isLoopback(host)
+  const points: string[] = []
+  if (allowAnonymous && isPublic) points.push('whoever reaches it may connect without a password (allow_anonymous)')
+  else if (allowAnonymous && socketPath === undefined)
+    points.push('every user of this machine may connect without a password (password_file, or socket_path with socket_mode)')
+  else if (allowAnonymous && (socketMode & WRITABLE_BY_OTHERS) !== 0)
+    points.push('every user of this machine may connect without a password (socket_mode: "0660", or password_file)')
+  if (isPublic && certfile === undefined && !proxyProtocol) {
+    const secrets = authenticates(listener) ? 'passwords and messages' : 'messages'
+    points.push(`${secrets} can be read and changed on the way, because it is without TLS (certfile, keyfile)`)
+  }
+  if (isPublic && certfile !== undefined && requireCertificate === 'no' && !authenticates(listener) && !allowAnonymous)
+    points.push('nobody has to show a certificate (require_certificate)')
+  if (isPublic && aclFile === undefined) points.push('every client may read and publish everything (acl_file)')
+  if (isPublic && aclFile !== undefined) points.push(...ofAcl(aclFile, allowAnonymous))
+  if (isPublic && authenticates(listener) && (config.clientidFile ?? listener.clientidPrefixes) === undefined)
+    points.push('a client id belongs to whichever user comes with it first (clientid_file, clientid_prefixes)')
+  if (isPublic && proxyProtocol)
+    points.push('whoever reaches it can claim any address by a PROXY header (host: a loopback address, or a firewall)')
+  if (protocol === 'websockets' && allowAnonymous && websocketsOrigin.some(({ host: page }) => page === '*'))
+    points.push('every web page that a user of this network opens may connect (websockets_origin)')
+  if (isPublic && config.maxConnectionsPerAddress >= listener.maxConnections)
+    points.push('one address can take all connections (max_connections_per_address)')
+  return points
+}
+
+function ofAcl(aclFile: string, allowAnonymous: boolean): string[] {
+  const acl = loadAcl(aclFile)
+  if (acl.givesAll('everybody')) return ['every client may read and publish everything (acl_file: pattern readwrite #)']
+  if (allowAnonymous && acl.givesAll('anonymous'))
+    return ['whoever comes without a user name may read and publish everything (acl_file: topic readwrite #)']
+  return []
+}
+
+function ofSensors(config: Config, { device, host, standby }: SnListenerConfig): string[] {
+  if (device !== undefined || isLoopback(host)) return []
+  const points: string[] = []
+  if (sensorsAreOpen(config)) points.push('whoever reaches it may connect as any sensor (password_file, then sn_users)')
+  else if (config.snUsers === undefined && config.snUsername !== undefined)
+    points.push('whoever knows the client id of a sensor is that sensor, from any address (sn_users with networks)')
+  else if (readSensorRules(config).some(({ networks, user }) => user !== 'deny' && networks === undefined))
+    points.push('whoever knows the client id of a sensor is that sensor, from any address (networks in each rule of sn_users)')
+  if (config.roam === 'anywhere')
+    points.push('whoever knows the client id of a sleeping sensor gets its messages, at any address (roam: asleep)')
+  points.push('datagrams can be read and changed on the way: MQTT-SN 1.2 has no encryption (a network of its own)')
+  if (config.trustedNetworks.length > 0)
+    points.push('forged addresses of trusted networks are answered without a proof (trusted_networks, as small as it can be)')
+  if (standby && config.gatewayNetworks.length === 0)
+    points.push('any address of trusted_networks can silence a gateway on standby (gateway_networks)')
+  return points
+}
+
+function ofAll(config: Config): string[] {
+  const { banAfter, httpAuthUrl, jwtJwks, listeners, sessionOwnership } = config
+  const points: string[] = []
+  const verifying = listeners.filter(authenticates)
+  if (!(banAfter > 0 && Number.isFinite(banAfter)) && verifying.length > 0)
+    points.push('passwords can be guessed without end (ban_after)')
+  if (!sessionOwnership && verifying.length > 0)
+    points.push('whoever knows a client id takes its session, whatever their user (session_ownership)')
+  const services = new Set([httpAuthUrl, jwtJwks, ...listeners.flatMap((each) => [each.httpAuthUrl, each.jwtJwks])])
+  for (const url of services) {
+    if (url === undefined || !isPlainHttpElsewhere(url)) continue
+    points.push(`what it asks ${new URL(url).host} can be read and changed on the way (https: in http_auth_url and jwt_jwks)`)
+  }
+  return points
+}
+
+/** Connecting to a Unix socket takes the right to write to its file. */
+const WRITABLE_BY_OTHERS = 0o002
+
+function isPlainHttpElsewhere(text: string): boolean {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  return url?.protocol === 'http:' && !isLoopback(url.hostname.replace(/^\[|\]$/g, ''))
+}

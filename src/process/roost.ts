@@ -1,0 +1,398 @@
+import { randomInt } from 'node:crypto'
+import { resolve } from 'node:path'
+import { getHeapStatistics } from 'node:v8'
+import { AccessFiles } from '../access/io/access-files.ts'
+import { COST } from '../base/memory-costs.ts'
+import type { Notice, NoticeSink } from '../base/notice.ts'
+import { StopError } from '../cli/serve.ts'
+import { type Config, type ListenerConfig, StartError, sensorsAreOpen } from '../config/config.ts'
+import { FileStamps } from '../config/io/file-stamps.ts'
+import { openSensorUsers, readSensorRules } from '../config/io/sensor-users.ts'
+import type { SensorUsers } from '../gateway/options.ts'
+import type { SensorRules } from '../gateway/sensor-rules.ts'
+import type { Bans, ListenerLimits } from '../mqtt/connection-limits.ts'
+import { FILTERS_MAX } from '../mqtt/decode.ts'
+import type { QoS } from '../mqtt/packets.ts'
+import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
+import { Server, type ServerOptions } from '../server.ts'
+import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
+import type { StoreNews } from '../store/io/protocol.ts'
+import { SqliteStore } from '../store/io/sqlite-store.ts'
+import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
+import { LagMonitor } from './lag.ts'
+import { type OpenListener, openListeners } from './listeners.ts'
+import type { Logger } from './log.ts'
+import { noticeLogger } from './log.ts'
+import { instant, Loop, readClocks, wallClock } from './loop.ts'
+import { memoryLimits, processBound } from './memory-limit.ts'
+import { openFilesLimit, openFilesWarning } from './open-files.ts'
+import { corePort, SnPorts } from './sn-ports.ts'
+
+/** The most that `randomInt` takes. */
+const RANDOM_STEPS = 2 ** 48 - 1
+
+/** Where sensors come in. */
+export interface ListeningSn {
+  readonly name: string
+  readonly url: string
+  /** 0 for a serial device. */
+  readonly port: number
+  /** Where the gateway advertises itself, in words; undefined if nowhere. */
+  readonly broadcasts: string | undefined
+}
+
+/** Where MQTT clients come in. */
+export interface ListeningMqtt {
+  readonly name: string
+  readonly url: string
+  /** 0 for a Unix socket. */
+  readonly port: number
+}
+
+export interface Running {
+  readonly mqtt: readonly ListeningMqtt[]
+  readonly sn: readonly ListeningSn[]
+  /** Directory that keeps the state, or 'memory'. */
+  readonly store: string
+  /** What keeps it: `SQLite 3.51.3`; undefined for memory. */
+  readonly storeEngine: string | undefined
+  /** What clients may make the process hold, and why so much: bytes, and in words. */
+  readonly memory: { readonly limit: number; readonly told: string }
+  /**
+   * Reads passwords, access lists, keys and certificates anew, and puts them in force for those who are connected too. Gives what is
+   * worth a warning. 'failed': a file is wrong, which a Notice has told, and nothing has changed. One after the other if asked again meanwhile.
+   */
+  reload(): Promise<readonly string[] | 'failed'>
+  /**
+   * Ends the process's part in everything, cleanly; state is kept. Rejects if what was left could not be stored. Called again, it returns
+   * the same promise.
+   */
+  stop(): Promise<void>
+}
+
+/**
+ * Starts broker and gateway as configured. `version` is for `$SYS/broker/version`. @throws StartError: one line for the user, that
+ * names the flag.
+ */
+export async function startRoost(config: Config, log: Logger, version?: string): Promise<Running> {
+  const logged = noticeLogger(log)
+  // The store and the access rules tell their news to a loop and a server that need them.
+  let loop: Loop | undefined
+  let server: Server | undefined
+  const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
+  const stamps = new FileStamps(config)
+  const access = new AccessFiles(config, notice)
+  const openFiles = openFilesWarning(config, openFilesLimit())
+  const memory = memoryLimits(config, processBound())
+  for (const warning of [...access.warnings, openFiles, memory.warning]) if (warning !== undefined) log.warn(warning)
+  const { policy } = access
+  const users = openSensorUsers(config, {
+    isTaken: (username) => policy.hasPassword(username),
+    isBanned: (route, clientId) => policy.bans.hasPeer(route) || (clientId !== undefined && policy.bans.hasId(clientId)),
+  })
+  const lag = new LagMonitor()
+  const store = await openStore(config, {
+    notice,
+    maxBufferedBytes: Math.max(BUFFERED_LEAST, Math.min(MAX_BUFFERED_BYTES, memory.limits.memoryLimit * STORE_PART)),
+    version,
+    onDurable: () => loop?.handle({ kind: 'durable' }),
+    hasSession: (key) => server?.broker.sessions.byKey(key)?.persistent === true,
+  })
+  server = new Server({
+    ...serverOptions(config, users, access),
+    access: access.policy,
+    memory: memory.limits,
+    store,
+    clock: wallClock(),
+    notice: logged,
+    random: () => randomInt(RANDOM_STEPS) / RANDOM_STEPS,
+    version: version === undefined ? 'roost' : `roost version ${version}`,
+    processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
+  })
+  try {
+    await recover(server, store)
+    loop = new Loop(server)
+    loop.authenticateBy(access.authenticator)
+    const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
+    if (weak !== undefined) log.warn(weak)
+    // Half an access list may look whole, and allow what the rest of it denies.
+    const changed = stamps.changed()
+    if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; start again when it is complete`)
+    // The listeners open only when everything that was kept is there again.
+    const listeners = await openListeners(config, loop, notice)
+    const trace = log.isLevelEnabled('trace') ? (line: string): void => log.trace(line) : undefined
+    const snPorts = await SnPorts.open(config, loop, notice, trace).catch(async (error: unknown) => {
+      await Promise.all(listeners.map(({ listener }) => listener.close()))
+      throw error
+    })
+    lag.start(config.maxEventLoopLagMs, (on) => loop?.handle({ kind: 'overloaded', on }))
+    loop.flush()
+    return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory })
+  } catch (error) {
+    await closeStore(store)
+    throw error instanceof StartError ? error : new StartError((error as Error).message)
+  }
+}
+
+/** The store is read while its thread inspects it; nothing is made of what was read before that has ended well. */
+async function recover(server: Server, store: Store): Promise<void> {
+  try {
+    server.replay()
+  } finally {
+    // A store that is refused says more than what reading it has led to.
+    if (store instanceof SqliteStore) await store.opened.catch(refusedStart)
+  }
+  server.resume(instant(), readClocks())
+}
+
+function refusedStart(error: Error): never {
+  throw new StartError(`${error.message} (--data-dir)`)
+}
+
+interface Parts {
+  readonly loop: Loop
+  readonly server: Server
+  readonly store: Store
+  readonly notice: ReturnType<typeof noticeLogger>
+  readonly access: AccessFiles
+  readonly users: SensorRules
+  readonly listeners: readonly OpenListener[]
+  readonly snPorts: SnPorts
+  readonly lag: LagMonitor
+  readonly memory: ReturnType<typeof memoryLimits>
+}
+
+/** Milliseconds that files have to stay as they were read. */
+const QUIET_MS = 50
+
+/** Everything is read before anything is put in force. */
+async function reload(config: Config, parts: Parts): Promise<readonly string[] | 'failed'> {
+  const { loop, server, access, users, listeners } = parts
+  try {
+    const stamps = new FileStamps(config)
+    const rules = readSensorRules(config)
+    if (rules.length === 0 && users.count > 0)
+      throw new StartError(`${config.snUsers}: holds no rule any more, and all sensors would be shut out (sn_users)`)
+    const inForce = [
+      access.prepareReload(),
+      () => users.replace(rules),
+      ...(await Promise.all(listeners.map(({ listener }) => listener.prepareReload()))),
+    ]
+    // Whoever is still writing does so within this time.
+    await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
+    const changed = stamps.changed()
+    if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; send SIGHUP when it is complete`)
+    for (const put of inForce) put()
+  } catch (error) {
+    const reason = `nothing has changed, and the rules from before stay in force: ${(error as Error).message}`
+    server.notice({ code: 'reload-failed', level: 'error', reason })
+    return 'failed'
+  }
+  loop.handle({ kind: 'access-changed' })
+  const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
+  return weak === undefined ? access.warnings : [...access.warnings, weak]
+}
+
+function running(config: Config, parts: Parts): Running {
+  const { loop, server, store, notice, listeners, snPorts, lag } = parts
+  let reloading: Promise<unknown> = Promise.resolve()
+  const stop = async (): Promise<void> => {
+    // Rules that come into force need a store that is open.
+    await reloading
+    lag.stop()
+    await inPieces(parts, () => server.publishWills(instant()))
+    await inPieces(parts, () => server.shutDown(instant()))
+    loop.stop()
+    await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close()])
+    await closeStore(store)
+    notice.flush()
+  }
+  let stopped: Promise<void> | undefined
+  return {
+    mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
+    sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
+    store: config.memory ? 'memory' : resolve(config.dataDir),
+    storeEngine: config.memory ? undefined : SqliteStore.engine,
+    memory: { limit: parts.memory.limits.memoryLimit, told: parts.memory.told },
+    reload: () => {
+      // What was read earlier never comes after what was read later.
+      const next = reloading.then(() => reload(config, parts))
+      reloading = next
+      return next
+    },
+    stop: () => {
+      stopped ??= stop()
+      return stopped
+    },
+  }
+}
+
+/** Milliseconds that each half of the end may take. What it has not come to by then, the next process does. */
+const HALF_STOP_MS = 5_000
+/** Milliseconds until the store is asked for room again. */
+const ROOM_MS = 20
+
+/** Takes one piece per turn of the event loop, while the store has room, until there are no more. */
+async function inPieces({ loop, store }: Parts, piece: () => boolean): Promise<void> {
+  const until = instant() + HALF_STOP_MS
+  while (!piece() && instant() < until) {
+    loop.flush()
+    await new Promise((next) => (store.hasRoom ? setImmediate(next) : setTimeout(next, ROOM_MS)))
+  }
+  loop.flush()
+}
+
+/** What the program holds, message buffers included. */
+function heapBytes(): number {
+  const { used_heap_size: objects, external_memory: buffers } = getHeapStatistics()
+  return objects + buffers
+}
+
+/** Part of the memory, and bytes at the least, for records that are not durable yet. */
+const STORE_PART = 0.25
+const BUFFERED_LEAST = 4 * 1024 * 1024
+
+interface StoreListener {
+  readonly maxBufferedBytes: number
+  readonly notice: NoticeSink
+  readonly version: string | undefined
+  onDurable(): void
+  hasSession(key: SessionKey): boolean
+}
+
+/** A store that can be read; it is open when `opened` has resolved. */
+async function openStore(config: Config, listener: StoreListener): Promise<Store> {
+  const { notice, version, maxBufferedBytes, onDurable, hasSession } = listener
+  if (config.memory) return new MemoryStore()
+  let isDamaged = false
+  try {
+    return await SqliteStore.openToRead(config.dataDir, {
+      durability: config.durability,
+      maxBytes: config.maxDataBytes,
+      maxBufferedBytes,
+      writtenBy: version === undefined ? 'roost' : `roost ${version}`,
+      onDurable,
+      hasSession,
+      onFailed: (reason) => {
+        // Damage has been reported, with what to do about it.
+        if (isDamaged) return
+        notice({ code: 'store-failed', level: 'error', reason: `${reason}; nothing is acknowledged until it works again` })
+      },
+      onRecovered: () => notice({ code: 'store-recovered', level: 'warn', reason: 'the store works again' }),
+      onNews: (news) => {
+        isDamaged ||= news.kind === 'damaged'
+        notice(storeNotice(news, config.dataDir))
+      },
+    })
+  } catch (error) {
+    return refusedStart(error as Error)
+  }
+}
+
+function storeNotice({ kind, reason }: StoreNews, dir: string): Notice {
+  switch (kind) {
+    case 'full':
+      return { code: 'store-full', level: 'error', reason: `${reason}; until there is room only what ends something is taken in` }
+    case 'fold-failed':
+      return {
+        code: 'store-failed',
+        level: 'error',
+        reason: `${reason}; the log keeps everything, and grows until that works again`,
+      }
+    case 'blocked':
+    case 'wal-held':
+      return { code: 'store-blocked', level: 'warn', reason }
+    case 'damaged':
+      return {
+        code: 'store-damaged',
+        level: 'error',
+        reason: `${reason}; nothing is written or acknowledged any more: stop Roost, and see roost store check ${dir}`,
+      }
+    case 'recovered':
+      return { code: 'store-recovered', level: 'warn', reason }
+  }
+}
+
+async function closeStore(store: Store): Promise<void> {
+  try {
+    if (store instanceof SqliteStore) await store.close()
+  } catch (error) {
+    throw new StopError((error as Error).message)
+  }
+}
+
+function listenerLimits(listener: ListenerConfig): ListenerLimits {
+  const { maximumQos, clientidPrefixes, autoIdPrefix, allowZeroLengthClientid, maxTopicAlias, mountPoint, certfile, protocol } =
+    listener
+  return {
+    maximumQos: maximumQos as QoS,
+    clientIdPrefix: clientidPrefixes ?? '',
+    autoIdPrefix,
+    allowZeroLengthClientid,
+    topicAliasMaximum: maxTopicAlias,
+    streamBytes: COST.connection + (certfile === undefined ? 0 : COST.tls) + (protocol === 'websockets' ? COST.webSocket : 0),
+    mountPoint: mountPoint ?? '',
+  }
+}
+
+/** The configuration, in the units and the shape that the core works with. */
+export function serverOptions(
+  config: Config,
+  users: SensorUsers = openSensorUsers(config),
+  bans?: Bans,
+): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval'> {
+  return {
+    sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
+    broker: config,
+    connections: {
+      maxPacketSize: config.maxPacketSize,
+      maxReceiveBufferBytes: config.maxReceiveBufferBytes,
+      maxConnectPacketSize: config.maxConnectPacketSize,
+      connectTimeoutMs: config.connectTimeoutSeconds * 1000,
+      maxConnections: config.maxConnections,
+      maxConnectionsPerAddress: config.maxConnectionsPerAddress,
+      maxKeepAlive: config.maxKeepalive,
+      maxTopicAliasBytes: config.maxTopicAliasBytes,
+      maxUserProperties: config.maxUserProperties,
+      maxPropertyBytes: config.maxPropertyBytes,
+      maxFilters: Math.max(FILTERS_MAX, config.maxSubscriptionsPerSession),
+      maxPublishRate: config.maxPublishRate,
+      ...(bans !== undefined && { bans }),
+      listeners: new Map(config.listeners.map((listener) => [listener.name, listenerLimits(listener)])),
+    },
+    gateway: {
+      gatewayId: config.gatewayId,
+      tRetryMs: config.tRetry * 1000,
+      nRetry: config.nRetry,
+      sessionExpirySeconds: config.persistentClientExpiration,
+      maxSessions: Number.isFinite(config.maxSnSessions) ? config.maxSnSessions : config.maxSessions,
+      maxSessionsKey: Number.isFinite(config.maxSnSessions) ? 'max_sn_sessions' : 'max_sessions',
+      maxIdleMs: Number.isFinite(config.maxSnIdleSeconds) ? config.maxSnIdleSeconds * 1000 : 0,
+      topicsPerClient: config.maxSnTopicsPerClient,
+      tWaitMs: config.tWait * 1000,
+      maxClientIdLength: config.maxSnClientIdLength,
+      inflightMessages: config.snInflightMessages,
+      uplinkMessages: config.snUplinkMessages,
+      sleepMargin: config.sleepMargin,
+      wakeMessages: config.wakeMessages,
+      wakeBytes: config.wakeBytes,
+      roam: config.roam,
+      register: config.register,
+      strictSleep: config.strictSleep,
+      unanswered: config.snUnanswered,
+      qosM1InlineTopic: config.qosM1InlineTopic,
+      forwarders: config.forwarders ?? sensorsAreOpen(config),
+      users,
+      qos2HoldDownMs: config.qos2HoldDownSeconds * 1000,
+      unknownSenderPerSecond: config.unknownSenderRepliesPerSecond,
+      predefinedTopics: config.predefinedTopics,
+      maxDatagram: MESSAGE_BYTES_MAX,
+      ports: config.snListeners.map(corePort),
+      trustedNetworks: config.trustedNetworks,
+      gatewayNetworks: config.gatewayNetworks,
+      maxUnprovenAddresses: config.maxSnUnprovenAddresses,
+      maxUnprovenSessions: config.maxSnUnprovenSessions,
+      unprovenPerSecond: config.unprovenMessagesPerSecond,
+    },
+  }
+}

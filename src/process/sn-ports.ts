@@ -1,0 +1,107 @@
+import type { NoticeSink } from '../base/notice.ts'
+import { type Config, type SnListenerConfig, StartError } from '../config/config.ts'
+import type { RouteKey } from '../gateway/client/client-host.ts'
+import type { DatagramPort, Receive } from '../gateway/io/datagram-port.ts'
+import { SerialDevice } from '../gateway/io/serial.ts'
+import { mtuAt, UdpPort } from '../gateway/io/udp.ts'
+import { LengthFraming, SlipFraming } from '../gateway/ports/framing.ts'
+import type { Port } from '../gateway/ports/port.ts'
+import { portNameOf } from '../gateway/ports/route.ts'
+import { describeDatagram } from '../mqttsn/describe.ts'
+import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
+import { cannotListen } from './listeners.ts'
+import { printable } from './log.ts'
+import type { Loop } from './loop.ts'
+
+/** The ports for sensors that are open, and which of them a datagram leaves by. */
+export class SnPorts {
+  readonly all: readonly DatagramPort[]
+  readonly #byName: ReadonlyMap<string, DatagramPort>
+
+  private constructor(ports: readonly DatagramPort[]) {
+    this.all = ports
+    this.#byName = new Map(ports.map((port) => [port.name, port]))
+  }
+
+  /** Opens all or none. `trace` gets a line for each datagram. @throws StartError that names the option, or the place in the file. */
+  static async open(config: Config, loop: Loop, notice: NoticeSink, trace?: (line: string) => void): Promise<SnPorts> {
+    const open: DatagramPort[] = []
+    const receive = (route: RouteKey, bytes: Uint8Array): void => loop.handle({ kind: 'datagram', route, bytes })
+    const traced = trace === undefined ? receive : tracing('from', receive, trace)
+    try {
+      for (const one of config.snListeners) open.push(await openPort(one, traced, notice))
+    } catch (error) {
+      await Promise.all(open.map((port) => port.close()))
+      throw error
+    }
+    const ports = new SnPorts(open)
+    const send = (route: RouteKey, bytes: Uint8Array): void => ports.#send(route, bytes)
+    loop.sendDatagramsBy(trace === undefined ? send : tracing('to', send, trace))
+    return ports
+  }
+
+  async close(): Promise<void> {
+    await Promise.all(this.all.map((port) => port.close()))
+  }
+
+  /** Sensors of a port that is no longer configured cannot be reached; they will be heard at another one. */
+  #send(route: RouteKey, bytes: Uint8Array): void {
+    this.#byName.get(portNameOf(route))?.send(route, bytes)
+  }
+}
+
+function tracing(way: 'from' | 'to', pass: Receive, trace: (line: string) => void): Receive {
+  return (route, bytes) => {
+    trace(`${way} ${printable(route)}: ${describeDatagram(bytes)}`)
+    pass(route, bytes)
+  }
+}
+
+async function openPort(one: SnListenerConfig, receive: Receive, notice: NoticeSink): Promise<DatagramPort> {
+  const { name, device, host, port, multicastGroup, multicastPort, multicastInterface, multicastTtl, origin } = one
+  if (device !== undefined) return openSerial(one, device, receive, notice)
+  const multicast = { group: multicastGroup, port: multicastPort, interface: multicastInterface, ttl: multicastTtl }
+  return UdpPort.bind({ name, host, port, multicast }, receive, notice).catch((error: unknown) => {
+    if (!(error instanceof Error && 'code' in error)) throw new StartError(`${origin}: ${(error as Error).message}`)
+    throw cannotListen(error, host, port, origin)
+  })
+}
+
+async function openSerial(one: SnListenerConfig, device: string, receive: Receive, notice: NoticeSink): Promise<DatagramPort> {
+  const { name, baudRate, origin } = one
+  const framing = one.framing === 'slip' ? new SlipFraming(MESSAGE_BYTES_MAX) : new LengthFraming(MESSAGE_BYTES_MAX)
+  return SerialDevice.open({ name, device, baudRate, framing }, receive, notice).catch((error: unknown) => {
+    throw new StartError(`${origin}: ${(error as Error).message}`)
+  })
+}
+
+/** Bits on the line for each octet: with start and stop. */
+const BITS_PER_OCTET = 10
+
+/** The port as the core works with it. */
+export function corePort(one: SnListenerConfig): Port {
+  const { name, device, dutyCycle } = one
+  // What a line cannot carry would only wait behind it.
+  const bytesPerSecond =
+    device === undefined || Number.isFinite(one.bytesPerSecond) ? one.bytesPerSecond : one.baudRate / BITS_PER_OCTET
+  const broadcast = device === undefined ? 'multicast' : 'medium'
+  return {
+    name,
+    maxFrame: device === undefined ? Math.min(one.maxFrame, mtuAt(one.host)) : one.maxFrame,
+    defaultClientId: one.defaultClientId,
+    retry: { tRetryMs: one.tRetry * 1000, nRetry: one.nRetry, backoff: one.retryBackoff, jitter: one.retryJitter },
+    airtime: Number.isFinite(bytesPerSecond) ? { bytesPerSecond, dutyCycle: dutyCycle / 100 } : undefined,
+    maxQueued: one.maxQueuedFrames,
+    discovery:
+      one.multicastGroup === 'none'
+        ? undefined
+        : {
+            broadcast,
+            tAdvSeconds: Number.isFinite(one.tAdv) ? one.tAdv : 0,
+            nAdv: one.nAdv,
+            tGwinfoMs: one.tGwinfo * 1000,
+            standby: one.standby,
+            radius: one.advRadius,
+          },
+  }
+}

@@ -1,0 +1,206 @@
+import { expect, test, vi } from 'vitest'
+import { START_PATIENCE_MS, StopError, serve } from '../../src/cli/serve.ts'
+import { type Config, DEFAULT_CONFIG, StartError, settle } from '../../src/config/config.ts'
+import type { OptionKey } from '../../src/config/options.ts'
+import { StubHost } from './stub-host.ts'
+
+const config: Config = { ...DEFAULT_CONFIG, logFormat: 'json', dataDir: '/srv/roost-data' }
+
+interface Line {
+  readonly level: string
+  readonly msg: string
+  readonly err?: { readonly message: string }
+}
+/** As if these had been flags. */
+const settled = (flags: Record<string, unknown>): Partial<Config> =>
+  settle(
+    new Map(
+      Object.entries({ log_format: 'json', ...flags }).map(([key, value]) => [key as OptionKey, { value, origin: `--${key}` }]),
+    ),
+    new Map(),
+  )
+const lines = (host: StubHost): Line[] =>
+  host.out
+    .trim()
+    .split('\n')
+    .map((line) => JSON.parse(line) as Line)
+const told = async (changes: Partial<Config>): Promise<string[]> => {
+  const host = new StubHost()
+  expect(await serve({ ...config, ...changes }, host)).toBe(0)
+  return lines(host).map(({ level, msg }) => `${level} ${msg}`)
+}
+
+test('the start says what listens, who may connect, where the state is, and how to change it', async () => {
+  expect(await told({})).toEqual([
+    'info MQTT broker on tcp://127.0.0.1:1883: anybody on this machine may connect, without a password (allow_anonymous) (change with --host, --port)',
+    'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: sensors on this machine may connect (change with --sn-host, --sn-port)',
+    'info To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
+    'info Clients may make it hold 1 B',
+    'info State is kept in /srv/roost-data, SQLite 3.50.0 (change with --data-dir, or --memory to keep nothing)',
+    'info SIGTERM: stopping',
+    'info stopped',
+  ])
+})
+
+test('ports that were picked, IPv6, an open door and memory', async () => {
+  const flags = { host: '::', port: 0, sn_host: '0.0.0.0', sn_port: 0, gateway_id: 7, allow_anonymous: true, memory: true }
+  expect((await told(settled(flags))).slice(0, 4)).toEqual([
+    'warn MQTT broker on tcp://:::40001: anybody who reaches it may connect, without a password (allow_anonymous) (change with --host, --port)',
+    'warn MQTT-SN gateway 7 on udp://0.0.0.0:40002: sensors that reach it may connect (change with --sn-host, --sn-port)',
+    'info Clients may make it hold 1 B',
+    'info State is kept in memory only, and gone at the end (change with --data-dir instead of --memory)',
+  ])
+})
+
+test('with passwords: who may connect, and that sensors may not', async () => {
+  expect((await told(settled({ host: '0.0.0.0', password_file: '/srv/passwords' }))).slice(0, 2)).toEqual([
+    'info MQTT broker on tcp://0.0.0.0:1883: whoever has a password (password_file) may connect (change with --host, --port)',
+    'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: no sensor may connect, because none has a user (sn_users, sn_username); QoS -1: no (qos_m1_username), forwarders: no (forwarders) (change with --sn-host, --sn-port)',
+  ])
+})
+
+test('programs find the addresses in fields', async () => {
+  const host = new StubHost()
+  await serve({ ...config, ...settled({ port: 0 }) }, host)
+  expect(lines(host)[0]).toMatchObject({ mqtt: { name: 'mqtt-0', url: 'tcp://127.0.0.1:40001', port: 40_001 } })
+  expect(lines(host)[1]).toMatchObject({ sn: { name: 'sn', url: 'udp://127.0.0.1:1884', port: 1884 } })
+})
+
+test.each(['SIGINT', 'SIGTERM'])('%s stops once and leaves no listener', async (signal) => {
+  const host = new StubHost()
+  host.started = () => host.events.emit(signal)
+  expect(await serve(config, host)).toBe(0)
+  expect(host).toMatchObject({ stops: 1, exits: [], err: '' })
+  expect(host.events.eventNames()).toEqual([])
+})
+
+test('a signal while it starts stops it as soon as it has started', async () => {
+  const host = new StubHost()
+  host.started = () => {}
+  const served = serve(config, host)
+  host.events.emit('SIGINT')
+  expect(await served).toBe(0)
+  expect(host.stops).toBe(1)
+})
+
+test('a signal while a start waits for something that does not come ends it after five seconds', async () => {
+  vi.useFakeTimers()
+  try {
+    const host = Object.assign(new StubHost(), { start: () => new Promise<never>(() => {}) })
+    const served = serve(config, host)
+    host.events.emit('SIGTERM')
+    await vi.advanceTimersByTimeAsync(START_PATIENCE_MS - 1)
+    expect(host.exits).toEqual([])
+    await vi.advanceTimersByTimeAsync(1)
+    expect(await served).toBe(143)
+    expect(host.exits).toEqual([143])
+    expect(lines(host).map(({ msg }) => msg)).toEqual(['SIGTERM: stopped before the start was over'])
+  } finally {
+    vi.useRealTimers()
+  }
+})
+
+test.each([
+  ['SIGINT', 'SIGINT', 130],
+  ['SIGINT', 'SIGTERM', 143],
+  ['SIGTERM', 'SIGINT', 130],
+])('%s, then %s while it stops: exit code %i at once', async (first, second, code) => {
+  const host = new StubHost()
+  host.started = () => host.events.emit(first)
+  let exitsBeforeStopEnds: number[] = []
+  host.stop = async () => {
+    host.events.emit(second)
+    exitsBeforeStopEnds = [...host.exits]
+  }
+  await serve(config, host)
+  expect(exitsBeforeStopEnds).toEqual([code])
+})
+
+test.each(['uncaughtException', 'unhandledRejection'])('%s is fatal', async (event) => {
+  const host = new StubHost()
+  host.started = () => {
+    host.events.emit(event, new Error('a bug'))
+    expect(host.exits).toEqual([1])
+    host.events.emit('SIGTERM')
+  }
+  await serve(config, host)
+  expect(lines(host)).toContainEqual(
+    expect.objectContaining({ level: 'fatal', err: expect.objectContaining({ message: 'a bug' }) }),
+  )
+})
+
+test("a start that fails by the user's error passes it on; by ours it is logged, exit code 1", async () => {
+  const host = new StubHost()
+  const error = new StartError('port 1883 on 127.0.0.1 is already in use (--port)')
+  await expect(serve(config, Object.assign(host, { start: () => Promise.reject(error) }))).rejects.toBe(error)
+  expect(host.out).toBe('')
+  expect(await serve(config, Object.assign(host, { start: () => Promise.reject(new Error('a bug')) }))).toBe(1)
+  expect(lines(host)).toMatchObject([{ level: 'fatal', err: { message: 'a bug' } }])
+})
+
+test('a stop that fails is logged, exit code 1', async () => {
+  const host = new StubHost()
+  host.stop = () => Promise.reject(new Error('a bug'))
+  expect(await serve(config, host)).toBe(1)
+  expect(lines(host).at(-1)).toMatchObject({ level: 'fatal', err: { message: 'a bug' } })
+})
+
+test('a stop that could not store everything is one line, exit code 1', async () => {
+  const host = new StubHost()
+  host.stop = () =>
+    Promise.reject(new StopError('store /srv/roost-data: closed with commit 3 not stored: no space left on device'))
+  expect(await serve(config, host)).toBe(1)
+  const reason = 'stopped; store /srv/roost-data: closed with commit 3 not stored: no space left on device'
+  expect(lines(host).at(-1)).toMatchObject({ level: 'error', msg: reason })
+})
+
+test('SIGHUP reads files anew: what is worth a warning is told, and a failure is told by who found it', async () => {
+  const host = new StubHost()
+  const answers = [['the file is open to others'], 'failed' as const, []]
+  let reloads = 0
+  host.reload = async () => answers[reloads++]!
+  host.started = async () => {
+    for (const _ of answers) {
+      host.events.emit('SIGHUP')
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    host.events.emit('SIGTERM')
+  }
+  await serve(config, host)
+  expect(reloads).toBe(3)
+  expect(
+    lines(host)
+      .map(({ level, msg }) => `${level} ${msg}`)
+      .slice(5, -2),
+  ).toEqual([
+    'warn the file is open to others',
+    'info SIGHUP: passwords, access lists and certificates were read anew',
+    'info SIGHUP: passwords, access lists and certificates were read anew',
+  ])
+})
+
+test('SIGUSR1 and SIGUSR2 have no effect, before there is a log and after', async () => {
+  const host = Object.assign(new StubHost(), { earlySignals: new Set(['SIGUSR2', 'SIGHUP']) })
+  host.started = () => {
+    for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGTERM']) host.events.emit(signal)
+  }
+  expect(await serve(config, host)).toBe(0)
+  const messages = lines(host).map(({ level, msg }) => `${level} ${msg}`)
+  expect(messages.slice(0, 2)).toEqual(['info SIGUSR2: has no effect', 'warn SIGHUP: still starting'])
+  expect(messages.slice(-4)).toEqual([
+    'info SIGUSR1: has no effect',
+    'info SIGUSR2: has no effect',
+    'info SIGTERM: stopping',
+    'info stopped',
+  ])
+  expect(host.events.eventNames()).toEqual([])
+})
+
+test('SIGHUP while it starts changes nothing and ends nothing', async () => {
+  const host = new StubHost()
+  host.reload = () => Promise.reject(new Error('not yet'))
+  const served = serve(config, host)
+  host.events.emit('SIGHUP')
+  expect(await served).toBe(0)
+  expect(lines(host)[0]).toMatchObject({ level: 'warn', msg: 'SIGHUP: still starting' })
+})

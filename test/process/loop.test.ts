@@ -1,0 +1,77 @@
+import { afterEach, expect, test } from 'vitest'
+import { ByteWriter } from '../../src/base/bytes.ts'
+import { encodePacket } from '../../src/mqtt/encode.ts'
+import type { Packet } from '../../src/mqtt/packets.ts'
+import { Publish } from '../../src/mqtt/publish.ts'
+import { Loop, wallClock } from '../../src/process/loop.ts'
+import { Server } from '../../src/server.ts'
+import { MemoryStore } from '../../src/store/store.ts'
+import { connectPacket } from '../broker/harness.ts'
+import { OPTIONS } from '../gateway/harness.ts'
+
+const loops: Loop[] = []
+afterEach(() => {
+  for (const loop of loops.splice(0)) loop.stop()
+})
+
+function encoded(packet: Packet): Uint8Array {
+  const writer = new ByteWriter()
+  encodePacket(writer, packet, 5)
+  return writer.toBytes()
+}
+
+/** A loop with a real server, and streams that say while they are written to that they take no more. */
+function crowd(size: number) {
+  const server = new Server({
+    store: new MemoryStore(),
+    clock: wallClock(),
+    notice: () => {},
+    random: Math.random,
+    gateway: OPTIONS,
+  })
+  const loop = new Loop(server)
+  loops.push(loop)
+  let full = false
+  let written = 0
+  let paused = 0
+  const request = { filter: 'a', qos: 0 as const, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }
+  const say = (connection: number, packet: Packet): void => loop.handle({ kind: 'chunk', connection, bytes: encoded(packet) })
+  const open = (name: string): number => {
+    const stream = {
+      write: () => {
+        if (!full) return
+        written++
+        loop.handle({ kind: 'congested', connection, on: true })
+      },
+      end: () => {},
+      pause: () => paused++,
+      resume: () => {},
+    }
+    const connection = loop.opened(stream, { peer: `${name}:1`, listener: 'test' })
+    say(connection, connectPacket(name))
+    return connection
+  }
+  for (let i = 0; i < size; i++) {
+    say(open(`c${i}`), { type: 8, packetId: 1, subscriptions: [request], properties: {} })
+    // A turn takes no more SUBSCRIBEs than that.
+    if (i % 100 === 0) loop.flush()
+  }
+  loop.flush()
+  return {
+    loop,
+    publish: () => {
+      const connection = open('publisher')
+      loop.flush()
+      full = true
+      say(connection, Publish.of('a', Buffer.from('x')))
+      loop.flush()
+    },
+    counts: () => ({ written, paused }),
+  }
+}
+
+test('thousands of sockets that are full at once are told one after the other', () => {
+  const { publish, counts } = crowd(3000)
+  publish()
+  expect(counts()).toEqual({ written: 3000, paused: 3000 })
+})
