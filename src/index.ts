@@ -1,5 +1,6 @@
 /** Roost as a library: the composition without sockets, and the process with them. */
-export { type Config, DEFAULT_CONFIG, StartError } from './config/config.ts'
+export { StartError } from './base/start-error.ts'
+export { type Config, DEFAULT_CONFIG } from './config/config.ts'
 export { type EmbeddedLog, startRoost } from './process/embed.ts'
 export type { Running } from './process/roost.ts'
 export { Server, type ServerInput, type ServerOptions, type ServerOutput } from './server.ts'

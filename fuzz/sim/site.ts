@@ -273,7 +273,7 @@ export class Site {
       if (!sensor.client.idle) return true
       // One that is lost over a message again and again is sent nothing at all between two of its conversations.
       const isInflight = (broker.sessions.get('sn', id)?.inflight?.size ?? 0) > 0
-      return isInflight || (client?.link?.backlog ?? 0) > 0 || client?.downlink.busy === true
+      return isInflight || (client?.link?.backlog ?? 0) > 0 || client?.outbound.busy === true
     })
   }
 

@@ -1,5 +1,5 @@
 import { MqttClient, type MqttClientOptions, type MqttEvent } from '../../src/mqtt/client.ts'
-import type { ProtocolVersion } from '../../src/mqtt/packets.ts'
+import type { ProtocolVersion } from '../../src/mqtt/publish.ts'
 import { Alarm } from './schedule.ts'
 import type { World } from './world.ts'
 

@@ -11,7 +11,6 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { willBytes } from '../mqtt/wills.ts'
 import { type AuthAnswer, type AuthRequest, refusalWords } from './access.ts'
 import type { ClientLink } from './client-link.ts'
-import type { Refusal } from './connector.ts'
 import { PendingLogins } from './pending-logins.ts'
 import type { Session } from './session.ts'
 
@@ -24,6 +23,17 @@ export interface Admitted {
   /** For CONNACK. */
   readonly data?: Uint8Array
   readonly validSeconds?: number
+}
+
+/** Why a CONNECT is not let in. */
+export interface Refusal {
+  readonly reasonCode: number
+  /** In words that any client may read: CONNACK says them. */
+  readonly reason: string
+  /** The same for the log, where that may say more. */
+  readonly detail?: string
+  /** The bound that was reached, by its key in the configuration. */
+  readonly limit?: string
 }
 
 /** Where the authentication of one link stands [5.0 section 4.12]. */

@@ -11,9 +11,9 @@ import {
   type Outgoing,
   OutgoingType,
 } from '../mqtt/link.ts'
-import { type Connack, type Packet, PacketType, type ProtocolVersion, type QoS, type Will } from '../mqtt/packets.ts'
+import { type Connack, type Packet, PacketType, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
-import type { Publish } from '../mqtt/publish.ts'
+import type { ProtocolVersion, Publish, QoS } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Lsn, SessionKey } from '../store/store.ts'
 import type { Authenticating } from './authentication.ts'

@@ -11,7 +11,7 @@ import { bridgeOfStateTopic, exceedsBytes, isReservedTopic, topicNameError } fro
 import { isSameWill } from '../mqtt/wills.ts'
 import type { StoredOwner } from '../store/store.ts'
 import { type ClientIdUse, type Identity, mayPublish } from './access.ts'
-import type { Admitted } from './authentication.ts'
+import type { Admitted, Refusal } from './authentication.ts'
 import { hasUserName, prefixOf } from './client-id-prefix.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
@@ -19,17 +19,6 @@ import { willGrowth } from './holdings.ts'
 import { exceedsLevels } from './limits.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
-
-/** Why a CONNECT is not let in. */
-export interface Refusal {
-  readonly reasonCode: number
-  /** In words that any client may read: CONNACK says them. */
-  readonly reason: string
-  /** The same for the log, where that may say more. */
-  readonly detail?: string
-  /** The bound that was reached, by its key in the configuration. */
-  readonly limit?: string
-}
 
 const refusal = (reasonCode: number, reason: string, limit?: string): Refusal => ({
   reasonCode,

@@ -1,6 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import type { QoS } from '../mqtt/packets.ts'
-import type { Publish } from '../mqtt/publish.ts'
+import type { Publish, QoS } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
 import { type BrokerLimits, queueBound } from './limits.ts'
 import { messageOf, qosOf, type Session } from './session.ts'

@@ -1,7 +1,7 @@
 import { Fifo } from '../base/fifo.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import { SmallMap } from '../base/small-map.ts'
-import type { QoS } from '../mqtt/packets.ts'
+import type { QoS } from '../mqtt/publish.ts'
 import { hasWildcard, realFilter, sharedFilter } from '../mqtt/topics.ts'
 import { type Access, readsAll } from './access.ts'
 import { deepLevelsOf, SessionShapes, ShapeCounts, shapeOf } from './filter-shapes.ts'

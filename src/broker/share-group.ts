@@ -1,5 +1,4 @@
-import type { QoS } from '../mqtt/packets.ts'
-import type { Publish } from '../mqtt/publish.ts'
+import type { Publish, QoS } from '../mqtt/publish.ts'
 import type { Session, Subscription } from './session.ts'
 import type { Looked } from './topic-tree.ts'
 

@@ -17,7 +17,7 @@ import type { Command } from 'commander'
 import { DEFAULT_ITERATIONS, hashPassword } from '../access/io/password-hash.ts'
 import { SCRAM_ITERATIONS, scramLine } from '../access/io/scram.ts'
 import { parsePasswords } from '../access/password-file.ts'
-import { StartError } from '../config/config.ts'
+import { StartError } from '../base/start-error.ts'
 import { readText, reasonOf } from '../config/io/text-file.ts'
 import type { Host } from './serve.ts'
 

@@ -1,4 +1,5 @@
 import type { EventEmitter } from 'node:events'
+import { StartError } from '../base/start-error.ts'
 import {
   authenticates,
   type Config,
@@ -6,11 +7,11 @@ import {
   isLoopback,
   type ListenerConfig,
   type SnListenerConfig,
-  StartError,
   sensorsAreOpen,
 } from '../config/config.ts'
 import { createLog, type Logger } from '../process/log.ts'
 import type { ListeningSn, Running } from '../process/roost.ts'
+import { StopError } from '../process/roost.ts'
 
 /** The process as `serve` sees it, so that tests can stand in for it. */
 export interface Host {
@@ -30,9 +31,6 @@ export interface Host {
   /** Rejects with a StartError for what the user can mend. */
   start(config: Config, log: Logger): Promise<Running>
 }
-
-/** The process ends, but what was left to do could not be done. The message is one line. */
-export class StopError extends Error {}
 
 /** Exit codes of shells for a process that a signal ended. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const

@@ -1,7 +1,7 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { didYouMean } from '../base/nearest.ts'
-import { StartError } from '../config/config.ts'
+import { StartError } from '../base/start-error.ts'
 import type { Host } from './serve.ts'
 
 /** Exit code for a store in which something is damaged or missing. */

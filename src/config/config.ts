@@ -1,4 +1,5 @@
 import { masked } from '../base/masked.ts'
+import { StartError } from '../base/start-error.ts'
 import type { Kind } from './options/kinds.ts'
 import {
   type ListenerSettings,
@@ -52,9 +53,6 @@ export interface SnListenerConfig extends SnListenerSettings {
   readonly name: string
   readonly origin: string
 }
-
-/** An error of the person who starts Roost: one line that names the flag or the place in a file. */
-export class StartError extends Error {}
 
 /** One option's value, and where it came from: `--port`, or `roost.yaml:3:7: port`. */
 export interface Given {

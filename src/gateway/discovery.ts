@@ -1,8 +1,8 @@
 import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { type Advertise, type GwInfo, type Message, MsgType } from '../mqttsn/messages.ts'
-import type { RouteKey } from './client/client-host.ts'
 import type { DiscoveryHabits, Port } from './ports/port.ts'
+import type { RouteKey } from './ports/route.ts'
 import { everybodyAt, nodeIdOf, nodeRoute, portNameOf } from './ports/route.ts'
 
 /** What discovery needs of the gateway around it. */

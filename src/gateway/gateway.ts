@@ -17,12 +17,13 @@ import { unwrap, wrap } from '../mqttsn/forwarder.ts'
 import { EXPECTS_ANSWER, type Message, MsgType, ReturnCode, type SnConnect } from '../mqttsn/messages.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import { type GatewayRecord, type Store, type WallClock, wallTime } from '../store/store.ts'
-import { SnClient } from './client/client.ts'
-import type { ClientHost, ClientTimer, RouteKey } from './client/client-host.ts'
+import { GatewayClient } from './client/client.ts'
+import type { ClientHost, ClientTimer } from './client/client-host.ts'
 import { Discovery } from './discovery.ts'
 import type { GatewayOptions } from './options.ts'
 import { AddressProof } from './ports/address-validation.ts'
 import { type Datagram, Ports, plainPort } from './ports/ports.ts'
+import type { RouteKey } from './ports/route.ts'
 import { carrierOf, isSameHost, isWithinAny, nodeIdOf, nodeRoute } from './ports/route.ts'
 import { isQosM1ClientId, QosM1 } from './qos-m1.ts'
 import { PredefinedTopics } from './topics/registry.ts'
@@ -51,7 +52,7 @@ export class Gateway implements ClientHost {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly timers = new Timers<ClientTimer>()
-  readonly silences = new Timers<SnClient>()
+  readonly silences = new Timers<GatewayClient>()
   readonly pauses = new Pauses()
   readonly traffic = new Traffic()
   readonly memory: Memory
@@ -60,22 +61,22 @@ export class Gateway implements ClientHost {
   readonly ports: Ports
   readonly chance: () => number
   readonly #uplink: Uplink
-  readonly #clients = new Map<string, SnClient>()
+  readonly #clients = new Map<string, GatewayClient>()
   /** Where the search for a client that was never used has come to. */
-  #searched: Iterator<SnClient> = [].values()
-  readonly #byRoute = new Map<RouteKey, SnClient>()
-  readonly #byLink = new Map<LinkId, SnClient>()
+  #searched: Iterator<GatewayClient> = [].values()
+  readonly #byRoute = new Map<RouteKey, GatewayClient>()
+  readonly #byLink = new Map<LinkId, GatewayClient>()
   readonly #proof: AddressProof
   readonly #discovery: Discovery
   readonly #gatewayNetworks: readonly Network[] | undefined
   readonly #strangers: TokenBucket
   /** When strangers were answered last; the oldest goes where there are too many. */
   readonly #told = new Map<RouteKey, Instant>()
-  #waiting: SnClient[] = []
+  #waiting: GatewayClient[] = []
   readonly #qosM1: QosM1
   readonly #pace: Pace
   /** Clients that have not been held against the new access rules. */
-  #unchecked: Iterator<SnClient> | undefined
+  #unchecked: Iterator<GatewayClient> | undefined
   readonly #unrecorded: Unrecorded
 
   /** Of the input that is being worked on, for what is sent because of it. */
@@ -132,7 +133,7 @@ export class Gateway implements ClientHost {
     return this.#proof.size
   }
 
-  client(clientId: string): SnClient | undefined {
+  client(clientId: string): GatewayClient | undefined {
     return this.#clients.get(clientId)
   }
 
@@ -218,7 +219,7 @@ export class Gateway implements ClientHost {
         this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.CONGESTION })
         return
       }
-      client = new SnClient(clientId, route, this)
+      client = new GatewayClient(clientId, route, this)
       this.#clients.set(clientId, client)
     }
     if (client.link !== undefined && message.cleanSession && !isSameHost(route, whereabouts(client)))
@@ -229,7 +230,7 @@ export class Gateway implements ClientHost {
   }
 
   /** It may be another sensor with the same name, or somebody who pretends to be it: MQTT-SN 1.2 cannot tell. */
-  #tellEnded(now: Instant, client: SnClient, peer: RouteKey): void {
+  #tellEnded(now: Instant, client: GatewayClient, peer: RouteKey): void {
     const ago = Math.round((now - client.lastHeard) / 1000)
     const reason = `CONNECT with CleanSession from another address ends its session: it was heard ${ago} s ago at ${whereabouts(client)}`
     this.notice({ code: 'client-takeover', level: 'warn', client: client.key, peer, reason })
@@ -273,7 +274,7 @@ export class Gateway implements ClientHost {
   }
 
   /** Why a CONNECT is not worth a conversation; whoever has that client id now is not disturbed by it. */
-  #refusal(route: RouteKey, { clientId, protocolId }: SnConnect, known: SnClient | undefined): string {
+  #refusal(route: RouteKey, { clientId, protocolId }: SnConnect, known: GatewayClient | undefined): string {
     const { maxClientIdLength, users } = this.options
     if (protocolId !== PROTOCOL_ID) return `protocol id ${protocolId}`
     if (clientId === '') return 'no client id (ruling A22)'
@@ -305,7 +306,7 @@ export class Gateway implements ClientHost {
     return true
   }
 
-  #bind(now: Instant, client: SnClient, route: RouteKey): void {
+  #bind(now: Instant, client: GatewayClient, route: RouteKey): void {
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
     if (client.route !== route) {
       this.ports.withdraw(client.route)
@@ -368,7 +369,7 @@ export class Gateway implements ClientHost {
       const timer = this.timers.expired(now)
       if (timer === undefined) break
       const { client, about } = timer.owner
-      if (about === 'retry') client.downlink.timedOut(now)
+      if (about === 'retry') client.outbound.timedOut(now)
       else if (about === 'ids') client.inbound.qos2.timedOut(now)
       else client.setup.timedOut(now)
     }
@@ -435,7 +436,7 @@ export class Gateway implements ClientHost {
     }
     let client = this.#clients.get(record.clientId)
     if (client === undefined) {
-      client = new SnClient(record.clientId, '', this)
+      client = new GatewayClient(record.clientId, '', this)
       this.#clients.set(record.clientId, client)
     }
     if (record.type === 'sn-topic') client.registry.restore(record.topicId, record.topicName, record.offered)
@@ -450,7 +451,7 @@ export class Gateway implements ClientHost {
   }
 
   /** An address changes hands without a record of whoever had it before: whoever was recorded last has it. */
-  #restoreRoute(client: SnClient): void {
+  #restoreRoute(client: GatewayClient): void {
     const other = this.#byRoute.get(client.route)
     if (client.route === '' || other === client) return
     if (other !== undefined && other.recordedAt > client.recordedAt) client.route = ''
@@ -463,7 +464,7 @@ export class Gateway implements ClientHost {
   /** After the replay: sensors go on in their states, and hear nothing of it. */
   recover(now: Instant): void {
     const wall = wallTime(this.clock, now)
-    const shutOut: SnClient[] = []
+    const shutOut: GatewayClient[] = []
     for (const client of this.#clients.values())
       if (!client.setup.resume(now, Math.max(0, wall - client.recordedAt))) shutOut.push(client)
     // The rules have changed while nobody was there to apply them.
@@ -511,13 +512,13 @@ export class Gateway implements ClientHost {
     this.#proof.guessed(this.#now, route)
   }
 
-  awaitDurable(client: SnClient): void {
+  awaitDurable(client: GatewayClient): void {
     if (client.awaitsDurable) return
     client.awaitsDurable = true
     this.#waiting.push(client)
   }
 
-  openLink(now: Instant, client: SnClient, isRestored = false): Link {
+  openLink(now: Instant, client: GatewayClient, isRestored = false): Link {
     this.closeLink(client)
     const { route: peer, username } = client
     const link = this.#uplink.open(now, {
@@ -531,11 +532,11 @@ export class Gateway implements ClientHost {
     return link
   }
 
-  closeLink(client: SnClient): void {
+  closeLink(client: GatewayClient): void {
     if (client.link !== undefined) this.#byLink.delete(client.link.id)
   }
 
-  forget(client: SnClient): void {
+  forget(client: GatewayClient): void {
     client.supervision.stop()
     this.#clients.delete(client.clientId)
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
@@ -543,7 +544,7 @@ export class Gateway implements ClientHost {
     this.#unrecorded.end(this.#now, client)
   }
 
-  recordLater(client: SnClient): void {
+  recordLater(client: GatewayClient): void {
     this.#unrecorded.add(this.#now, client)
   }
 
@@ -593,5 +594,3 @@ export class Gateway implements ClientHost {
 const SEARCHED_MAX = 100
 
 const ID_TOO_LONG = 'the client id is too long (max_sn_client_id_length)'
-
-export type { Datagram, GatewayOptions, RouteKey }

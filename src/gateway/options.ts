@@ -1,6 +1,6 @@
 import type { Network } from '../base/networks.ts'
-import type { RouteKey } from './client/client-host.ts'
 import type { Port } from './ports/port.ts'
+import type { RouteKey } from './ports/route.ts'
 
 /** One predefined topic id table: the clients that it is for, and what their ids mean. */
 export interface PredefinedTopicTable {

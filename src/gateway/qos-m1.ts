@@ -5,7 +5,8 @@ import { PacketType } from '../mqtt/packets.ts'
 import { Publish } from '../mqtt/publish.ts'
 import { topicNameError } from '../mqtt/topics.ts'
 import type { SnPublish } from '../mqttsn/messages.ts'
-import type { ClientHost, RouteKey } from './client/client-host.ts'
+import type { ClientHost } from './client/client-host.ts'
+import type { RouteKey } from './ports/route.ts'
 import { connectPacket, shortTopic } from './translate.ts'
 
 /** No sensor may have such a client id: its session would be in the way of the gateway's own, now or when the gateway is given that id. */

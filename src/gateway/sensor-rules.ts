@@ -1,7 +1,7 @@
 import type { ClientPattern } from '../base/client-pattern.ts'
 import { isWithin, type Network } from '../base/networks.ts'
-import type { RouteKey } from './client/client-host.ts'
 import type { SensorUsers } from './options.ts'
+import type { RouteKey } from './ports/route.ts'
 import { ipOf } from './ports/route.ts'
 
 /** Who sensors are, and who may not connect. The first rule that fits counts. */

@@ -1,14 +1,7 @@
 import { decodeUtf8, utf8Error } from '../base/bytes.ts'
-import {
-  type Connect,
-  PacketType,
-  type PublishResponse,
-  type QoS,
-  type Subscribe,
-  type Unsubscribe,
-  type Will,
-} from '../mqtt/packets.ts'
+import { type Connect, PacketType, type PublishResponse, type Subscribe, type Unsubscribe, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import type { QoS } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { ReturnCode } from '../mqttsn/messages.ts'
 import type { StoredWill } from '../store/store.ts'

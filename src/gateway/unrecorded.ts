@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Store } from '../store/store.ts'
-import type { SnClient } from './client/client.ts'
+import type { GatewayClient } from './client/client.ts'
 
 /** Milliseconds until a record is tried again that the store had no room for. */
 const AGAIN_MS = 1000
@@ -10,7 +10,7 @@ const PER_TURN = 256
 /** What the store had no room for: it is recorded when there is some, so that a restart finds what sensors were told, or have met with. */
 export class Unrecorded {
   readonly #store: Store
-  readonly #clients = new Set<SnClient>()
+  readonly #clients = new Set<GatewayClient>()
   /** Clients that were forgotten: a new one with the same id must not find what they have left there. */
   readonly #ended = new Set<string>()
   #due: Instant | undefined = undefined
@@ -20,13 +20,13 @@ export class Unrecorded {
   }
 
   /** What this client is by now has to be recorded. */
-  add(now: Instant, client: SnClient): void {
+  add(now: Instant, client: GatewayClient): void {
     this.#begin(now)
     this.#clients.add(client)
   }
 
   /** The client is forgotten; `recorded`: the store knows of it. */
-  end(now: Instant, client: SnClient): void {
+  end(now: Instant, client: GatewayClient): void {
     this.#clients.delete(client)
     if (!client.recorded || this.#append(client.clientId)) return
     this.#begin(now)

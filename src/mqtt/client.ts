@@ -4,16 +4,9 @@ import type { Instant } from '../base/machine.ts'
 import { PacketDecoder } from './decode.ts'
 import { encodePacket } from './encode.ts'
 import { Framer } from './framer.ts'
-import {
-  type Packet,
-  PacketType,
-  type ProtocolVersion,
-  type PublishResponse,
-  type QoS,
-  type SubscriptionRequest,
-  type Will,
-} from './packets.ts'
+import { type Packet, PacketType, type PublishResponse, type SubscriptionRequest, type Will } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
+import type { ProtocolVersion, QoS } from './publish.ts'
 import { Publish } from './publish.ts'
 import { ReasonCode } from './reason-codes.ts'
 

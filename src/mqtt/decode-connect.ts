@@ -1,7 +1,8 @@
 import type { ByteReader } from '../base/bytes.ts'
-import { type Connect, PacketType, type ProtocolVersion, type QoS, type Will } from './packets.ts'
+import { type Connect, PacketType, type Will } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import { type PropertyError, type PropertyLimits, readProperties, WILL } from './properties-codec.ts'
+import type { ProtocolVersion, QoS } from './publish.ts'
 import { topicNameError } from './topics.ts'
 
 /** A CONNECT that cannot be accepted, and the version in which its sender understands an answer. */

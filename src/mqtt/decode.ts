@@ -1,16 +1,10 @@
 import { ByteReader } from '../base/bytes.ts'
 import type { Malformed } from '../base/malformed.ts'
 import { connectOf } from './decode-connect.ts'
-import {
-  type Packet,
-  PacketType,
-  type ProtocolVersion,
-  type PublishResponse,
-  type QoS,
-  type SubscriptionRequest,
-} from './packets.ts'
+import { type Packet, PacketType, type PublishResponse, type SubscriptionRequest } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import { type PropertyError, type PropertyLimits, readProperties, varintLength } from './properties-codec.ts'
+import type { ProtocolVersion, QoS } from './publish.ts'
 import { Publish } from './publish.ts'
 import { mayCarry, ReasonCode, reasonCodeOf } from './reason-codes.ts'
 import { type ByteCount, TopicNames } from './topic-names.ts'

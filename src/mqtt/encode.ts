@@ -7,14 +7,13 @@ import {
   type Disconnect,
   type Packet,
   PacketType,
-  type ProtocolVersion,
   type PublishResponse,
   type Subscribe,
   type Unsubscribe,
 } from './packets.ts'
 import type { Properties } from './properties.ts'
 import { propertiesLength, varintLength, writeProperties, writeVarint } from './properties-codec.ts'
-import type { Publish } from './publish.ts'
+import type { ProtocolVersion, Publish } from './publish.ts'
 import { connackReturnCode } from './reason-codes.ts'
 
 /** Largest remaining length of a packet [5.0 section 1.5.5]. */

@@ -1,8 +1,8 @@
 import type { Instant } from '../base/machine.ts'
 import type { Holder } from '../base/shares.ts'
 import type { SessionKey } from '../store/store.ts'
-import type { Packet, QoS, Will } from './packets.ts'
-import type { Publish } from './publish.ts'
+import type { Packet, Will } from './packets.ts'
+import type { Publish, QoS } from './publish.ts'
 
 export type LinkId = number
 

@@ -1,10 +1,5 @@
 import { NO_PROPERTIES, type Properties } from './properties.ts'
-import type { Publish } from './publish.ts'
-
-export type QoS = 0 | 1 | 2
-
-/** Protocol level byte of CONNECT: 3 is MQTT 3.1 (`MQIsdp`), 4 is 3.1.1, 5 is 5.0. */
-export type ProtocolVersion = 3 | 4 | 5
+import type { ProtocolVersion, Publish, QoS } from './publish.ts'
 
 /** MQTT control packet types [5.0 section 2.1.2]. */
 export const PacketType = {

@@ -2,8 +2,12 @@ import type { Instant } from '../base/machine.ts'
 import { stringBytes } from '../base/memory-costs.ts'
 import type { Lsn, SessionKey, StoredOwner } from '../store/store.ts'
 import { type Author, NOBODY } from './author.ts'
-import type { ProtocolVersion, QoS } from './packets.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
+
+export type QoS = 0 | 1 | 2
+
+/** Protocol level byte of CONNECT: 3 is MQTT 3.1 (`MQIsdp`), 4 is 3.1.1, 5 is 5.0. */
+export type ProtocolVersion = 3 | 4 | 5
 
 /**
  * A PUBLISH packet as it came in, and the one object that all its receivers share.

@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { didYouMean } from '../base/nearest.ts'
+import { StartError } from '../base/start-error.ts'
 import {
   authenticates,
   type Config,
@@ -8,7 +9,6 @@ import {
   type Given,
   inWords,
   isLoopback,
-  StartError,
   settle,
 } from '../config/config.ts'
 import { type Option, type OptionKey, options } from '../config/options.ts'

@@ -2,23 +2,15 @@ import { uptime } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import type { Instant } from '../base/machine.ts'
 import type { AuthAnswer, AuthRequest } from '../broker/access.ts'
-import type { RouteKey } from '../gateway/gateway.ts'
+import type { RouteKey } from '../gateway/ports/route.ts'
 import type { ConnectionId, StreamInfo } from '../mqtt/connections.ts'
 import { OutputBuffers } from '../mqtt/io/output-buffers.ts'
+import type { Stream, StreamHost } from '../mqtt/io/stream-host.ts'
 import type { LinkId } from '../mqtt/link.ts'
 import type { Server, ServerInput } from '../server.ts'
 import type { ClockReading } from '../store/clock.ts'
 import { bootId } from '../store/io/owner.ts'
 import type { WallClock } from '../store/store.ts'
-
-/** What the loop writes a connection's bytes to. */
-export interface Stream {
-  write(bytes: Uint8Array): void
-  /** Sends what was written, then ends, even if the peer does not read. `saidGoodbye` as in `ConnectionOutput`. */
-  end(saidGoodbye: boolean): void
-  pause(): void
-  resume(): void
-}
 
 const NOBODY_VERIFIES: AuthAnswer = {
   kind: 'refused',
@@ -55,7 +47,7 @@ const CATCH_UP_MS = 1000
  * Drives the server with real time. Inputs of one turn of the event loop are taken in first, then everything that they led to is written,
  * so that a socket gets one write per turn however many packets that is.
  */
-export class Loop {
+export class Loop implements StreamHost {
   readonly #server: Server
   readonly #streams = new Map<ConnectionId, Stream>()
   #sendDatagram: (route: RouteKey, bytes: Uint8Array) => void = () => {}

@@ -4,15 +4,15 @@ import { getHeapStatistics } from 'node:v8'
 import { AccessFiles } from '../access/io/access-files.ts'
 import { COST } from '../base/memory-costs.ts'
 import type { Notice, NoticeSink } from '../base/notice.ts'
-import { StopError } from '../cli/serve.ts'
-import { type Config, type ListenerConfig, StartError, sensorsAreOpen } from '../config/config.ts'
+import { StartError } from '../base/start-error.ts'
+import { type Config, type ListenerConfig, sensorsAreOpen } from '../config/config.ts'
 import { FileStamps } from '../config/io/file-stamps.ts'
 import { openSensorUsers, readSensorRules } from '../config/io/sensor-users.ts'
 import type { SensorUsers } from '../gateway/options.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { Bans, ListenerLimits } from '../mqtt/connection-limits.ts'
 import { FILTERS_MAX } from '../mqtt/decode.ts'
-import type { QoS } from '../mqtt/packets.ts'
+import type { QoS } from '../mqtt/publish.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { Server, type ServerOptions } from '../server.ts'
 import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
@@ -30,6 +30,9 @@ import { corePort, SnPorts } from './sn-ports.ts'
 
 /** The most that `randomInt` takes. */
 const RANDOM_STEPS = 2 ** 48 - 1
+
+/** The process ends, but what was left to do could not be done. The message is one line. */
+export class StopError extends Error {}
 
 /** Where sensors come in. */
 export interface ListeningSn {

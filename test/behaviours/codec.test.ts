@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { ProtocolVersion } from '../../src/mqtt/packets.ts'
+import type { ProtocolVersion } from '../../src/mqtt/publish.ts'
 import { VERSIONS, WireClient, world } from '../mqtt/wire-client.ts'
 
 const hexOf = (value: number): string => value.toString(16).padStart(2, '0')

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
 import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
-import type { ProtocolVersion } from '../../src/mqtt/packets.ts'
+import type { ProtocolVersion } from '../../src/mqtt/publish.ts'
 import { will } from '../broker/harness.ts'
 import { PINGREQ, publish, subscribe } from '../mqtt/requests.ts'
 import { Wire } from '../mqtt/wire.ts'

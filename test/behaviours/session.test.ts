@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { Connect, ProtocolVersion } from '../../src/mqtt/packets.ts'
+import type { Connect } from '../../src/mqtt/packets.ts'
 import type { Properties } from '../../src/mqtt/properties.ts'
+import type { ProtocolVersion } from '../../src/mqtt/publish.ts'
 import { will } from '../broker/harness.ts'
 import { disconnect, LASTING, publish, subscribe } from '../mqtt/requests.ts'
 import { Wire } from '../mqtt/wire.ts'

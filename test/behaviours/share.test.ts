@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
-import type { QoS } from '../../src/mqtt/packets.ts'
+import type { QoS } from '../../src/mqtt/publish.ts'
 import { PERSISTENT, TestBroker } from '../broker/harness.ts'
 import { say, TestGateway } from '../gateway/harness.ts'
 import { Wire } from '../mqtt/wire.ts'

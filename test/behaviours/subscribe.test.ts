@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { DEFAULT_LIMITS } from '../../src/broker/limits.ts'
-import type { ProtocolVersion, QoS, Will } from '../../src/mqtt/packets.ts'
+import type { Will } from '../../src/mqtt/packets.ts'
+import type { ProtocolVersion, QoS } from '../../src/mqtt/publish.ts'
 import { Wire } from '../mqtt/wire.ts'
 import { persistent, resumed, VERSIONS, WireClient, world } from '../mqtt/wire-client.ts'
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
-import type { QoS } from '../../src/mqtt/packets.ts'
+import type { QoS } from '../../src/mqtt/publish.ts'
 import { PERSISTENT, TestBroker, type TestClient, text } from './harness.ts'
 
 /** A reader with a small window, whose queue a publisher fills; everything else is at its default. */

@@ -1,7 +1,9 @@
 import { expect, test, vi } from 'vitest'
-import { START_PATIENCE_MS, StopError, serve } from '../../src/cli/serve.ts'
-import { type Config, DEFAULT_CONFIG, StartError, settle } from '../../src/config/config.ts'
+import { StartError } from '../../src/base/start-error.ts'
+import { START_PATIENCE_MS, serve } from '../../src/cli/serve.ts'
+import { type Config, DEFAULT_CONFIG, settle } from '../../src/config/config.ts'
 import type { OptionKey } from '../../src/config/options.ts'
+import { StopError } from '../../src/process/roost.ts'
 import { StubHost } from './stub-host.ts'
 
 const config: Config = { ...DEFAULT_CONFIG, logFormat: 'json', dataDir: '/srv/roost-data' }

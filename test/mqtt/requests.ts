@@ -1,5 +1,6 @@
-import type { Connect, Disconnect, Packet, QoS } from '../../src/mqtt/packets.ts'
+import type { Connect, Disconnect, Packet } from '../../src/mqtt/packets.ts'
 import type { Properties } from '../../src/mqtt/properties.ts'
+import type { QoS } from '../../src/mqtt/publish.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
 
 export const subscribe = (filter: string, qos: QoS = 0, packetId = 1): Packet => ({

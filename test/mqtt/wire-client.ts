@@ -1,14 +1,8 @@
 import type { BrokerOptions } from '../../src/broker/broker.ts'
 import type { StreamInfo } from '../../src/mqtt/connections.ts'
-import {
-  type Connect,
-  type Packet,
-  PacketType,
-  type ProtocolVersion,
-  type QoS,
-  type SubscriptionRequest,
-} from '../../src/mqtt/packets.ts'
+import { type Connect, type Packet, PacketType, type SubscriptionRequest } from '../../src/mqtt/packets.ts'
 import type { Properties } from '../../src/mqtt/properties.ts'
+import type { ProtocolVersion, QoS } from '../../src/mqtt/publish.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
 import { packetLine } from './packet-line.ts'
 import { Wire } from './wire.ts'

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import type { ProtocolVersion } from '../../src/mqtt/packets.ts'
+import type { ProtocolVersion } from '../../src/mqtt/publish.ts'
 import { PINGREQ, publish, subscribe } from '../mqtt/requests.ts'
 import { Wire } from '../mqtt/wire.ts'
 

@@ -1,4 +1,5 @@
-import type { Packet, ProtocolVersion } from '../../src/mqtt/packets.ts'
+import type { Packet } from '../../src/mqtt/packets.ts'
+import type { ProtocolVersion } from '../../src/mqtt/publish.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
 
 export interface MqttVector {

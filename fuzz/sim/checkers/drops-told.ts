@@ -190,7 +190,7 @@ export class DropsTold extends SiteChecker {
     if (ports.queuedFrames > 0 || store.durable < store.appended) return
     for (const { id, receiver } of this.site.nodes) {
       const client = server.gateway.client(id)
-      const idle = client?.link !== undefined && client.link.backlog === 0 && !client.downlink.busy
+      const idle = client?.link !== undefined && client.link.backlog === 0 && !client.outbound.busy
       if (idle && this.#waiting(id) === 0) this.#judge(receiver, 0, schedule.now - UNREAD_MS)
     }
   }

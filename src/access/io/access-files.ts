@@ -1,14 +1,8 @@
 import { readFileSync, statSync } from 'node:fs'
 import type { Instant } from '../../base/machine.ts'
 import type { NoticeSink } from '../../base/notice.ts'
-import {
-  authenticates,
-  type Config,
-  certificateRole,
-  type ListenerConfig,
-  StartError,
-  sensorsAreOpen,
-} from '../../config/config.ts'
+import { StartError } from '../../base/start-error.ts'
+import { authenticates, type Config, certificateRole, type ListenerConfig, sensorsAreOpen } from '../../config/config.ts'
 import { reasonOf } from '../../config/io/text-file.ts'
 import type { Bans } from '../../mqtt/connection-limits.ts'
 import { type Acl, type AclError, parseAcl } from '../acl.ts'

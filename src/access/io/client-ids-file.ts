@@ -1,5 +1,5 @@
 import { ClientPattern } from '../../base/client-pattern.ts'
-import { StartError } from '../../config/config.ts'
+import { StartError } from '../../base/start-error.ts'
 import { type Value, YamlFile } from '../../config/io/yaml-file.ts'
 import { ClientIdRules } from '../client-ids.ts'
 

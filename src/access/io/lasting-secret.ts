@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { StartError } from '../../config/config.ts'
+import { StartError } from '../../base/start-error.ts'
 import { reasonOf } from '../../config/io/text-file.ts'
 
 const FILE = 'scram-secret'

@@ -10,7 +10,7 @@ import {
   type JWTVerifyResult,
   jwtVerify,
 } from 'jose'
-import { StartError } from '../../config/config.ts'
+import { StartError } from '../../base/start-error.ts'
 import { reasonOf } from '../../config/io/text-file.ts'
 import { isUrl } from '../../config/options/kinds.ts'
 import { topicFilterError } from '../../mqtt/topics.ts'

@@ -1,6 +1,6 @@
 import type { Command } from 'commander'
 import { didYouMean } from '../../base/nearest.ts'
-import { StartError } from '../../config/config.ts'
+import { StartError } from '../../base/start-error.ts'
 import { describeDatagram } from '../../mqttsn/describe.ts'
 import type { Host } from '../serve.ts'
 import { addPing } from './ping.ts'

@@ -1,4 +1,4 @@
-import { StartError } from '../../config/config.ts'
+import { StartError } from '../../base/start-error.ts'
 import type { SnEvent } from '../../mqttsn/client.ts'
 import { returnCodeName, typeName } from '../../mqttsn/describe.ts'
 import type { Host } from '../serve.ts'

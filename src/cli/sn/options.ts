@@ -1,5 +1,5 @@
 import { Option } from 'commander'
-import { StartError } from '../../config/config.ts'
+import { StartError } from '../../base/start-error.ts'
 import type { TopicRef } from '../../mqttsn/client.ts'
 import type { SensorOptions } from './sensor.ts'
 

@@ -1,6 +1,6 @@
 import { performance } from 'node:perf_hooks'
 import { type Command, Option } from 'commander'
-import { StartError } from '../../config/config.ts'
+import { StartError } from '../../base/start-error.ts'
 import type { SnEvent, TopicRef } from '../../mqttsn/client.ts'
 import { shortName } from '../../mqttsn/describe.ts'
 import type { Host } from '../serve.ts'

@@ -1,6 +1,7 @@
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { didYouMean } from '../../base/nearest.ts'
-import { type Config, type Given, given, type Layer, type ListenerLayer, StartError, settle } from '../config.ts'
+import { StartError } from '../../base/start-error.ts'
+import { type Config, type Given, given, type Layer, type ListenerLayer, settle } from '../config.ts'
 import { isUrl } from '../options/kinds.ts'
 import { LISTENER_NAME } from '../options/listeners.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'

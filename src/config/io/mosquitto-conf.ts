@@ -1,5 +1,5 @@
 import { dirname, join, resolve } from 'node:path'
-import { StartError } from '../config.ts'
+import { StartError } from '../../base/start-error.ts'
 
 /** One line of a mosquitto.conf: `listener 8883 192.168.0.1`. */
 export interface Setting {

@@ -1,6 +1,7 @@
 import { utf8Length } from '../../base/bytes.ts'
 import { didYouMean } from '../../base/nearest.ts'
-import { inWords, type PredefinedTopics, type PredefinedTopicTable, StartError } from '../config.ts'
+import { StartError } from '../../base/start-error.ts'
+import { inWords, type PredefinedTopics, type PredefinedTopicTable } from '../config.ts'
 import type { Pair, YamlFile } from './yaml-file.ts'
 
 /**

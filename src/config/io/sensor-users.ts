@@ -1,8 +1,9 @@
 import { ClientPattern } from '../../base/client-pattern.ts'
 import { didYouMean } from '../../base/nearest.ts'
 import { type Network, parseNetwork } from '../../base/networks.ts'
+import { StartError } from '../../base/start-error.ts'
 import { type SensorDefaults, type SensorRule, SensorRules } from '../../gateway/sensor-rules.ts'
-import { type Config, inWords, StartError, sensorsAreOpen } from '../config.ts'
+import { type Config, inWords, sensorsAreOpen } from '../config.ts'
 import { type Value, YamlFile } from './yaml-file.ts'
 
 const KEYS = ['clients', 'networks', 'username', 'deny']

@@ -1,7 +1,7 @@
 import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
-import { StartError } from '../config.ts'
+import { StartError } from '../../base/start-error.ts'
 
 /** A whole file of UTF-8 text. @throws StartError that starts with `origin`, who named the file. */
 export function readText(path: string, cwd: string, origin: string): string {

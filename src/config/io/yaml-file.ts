@@ -1,5 +1,6 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
-import { inWords, StartError } from '../config.ts'
+import { StartError } from '../../base/start-error.ts'
+import { inWords } from '../config.ts'
 import { readText } from './text-file.ts'
 
 /** A key and its value, each with its place: `roost.yaml:3:7`. */

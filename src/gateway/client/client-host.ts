@@ -9,15 +9,13 @@ import type { Message } from '../../mqttsn/messages.ts'
 import type { Lsn, Store, WallClock } from '../../store/store.ts'
 import type { GatewayOptions } from '../options.ts'
 import type { Ports } from '../ports/ports.ts'
+import type { RouteKey } from '../ports/route.ts'
 import type { PredefinedTopics } from '../topics/registry.ts'
-import type { SnClient } from './client.ts'
-
-/** Opaque: where a client was heard last. Whoever carries datagrams makes them and understands them. */
-export type RouteKey = string
+import type { GatewayClient } from './client.ts'
 
 /** What a timer of a client is about. */
 export interface ClientTimer {
-  readonly client: SnClient
+  readonly client: GatewayClient
   readonly about: 'retry' | 'dialogue' | 'ids'
 }
 
@@ -30,7 +28,7 @@ export interface ClientHost {
   readonly notice: NoticeSink
   readonly timers: Timers<ClientTimer>
   /** When clients have been silent for too long. What follows is recorded, and waits for room in the store. */
-  readonly silences: Timers<SnClient>
+  readonly silences: Timers<GatewayClient>
   readonly pauses: Pauses
   readonly traffic: Traffic
   readonly ports: Ports
@@ -54,15 +52,15 @@ export interface ClientHost {
   /** REGACK or PUBACK has come from there for nothing that was sent. */
   guessed(route: RouteKey): void
   /** Call `durable` on this client when more is durable. */
-  awaitDurable(client: SnClient): void
+  awaitDurable(client: GatewayClient): void
   /** The store had no room for what this client is by now: it is recorded as soon as there is some. */
-  recordLater(client: SnClient): void
+  recordLater(client: GatewayClient): void
   /** A new conversation with the broker, as the client's user; the one before is forgotten. `isRestored`: it goes on after a restart. */
-  openLink(now: Instant, client: SnClient, isRestored?: boolean): Link
+  openLink(now: Instant, client: GatewayClient, isRestored?: boolean): Link
   /** The conversation is over. */
-  closeLink(client: SnClient): void
+  closeLink(client: GatewayClient): void
   /** The client's session is over and nothing of it is left to remember. */
-  forget(client: SnClient): void
+  forget(client: GatewayClient): void
   /** Tells a sender that it is not connected, within the budget for such answers. */
   tellStranger(now: Instant, route: RouteKey, why: string): void
 }

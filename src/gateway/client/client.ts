@@ -1,4 +1,5 @@
 import type { Instant } from '../../base/machine.ts'
+import type { Holder } from '../../base/shares.ts'
 import { type Link, type Outgoing, OutgoingType } from '../../mqtt/link.ts'
 import { type Packet, PacketType, type Will } from '../../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../../mqtt/properties.ts'
@@ -16,26 +17,27 @@ import {
 } from '../../mqttsn/messages.ts'
 import { type GatewayRecord, type Lsn, type SessionKey, type WallTime, wallTime } from '../../store/store.ts'
 import type { RetryProfile } from '../ports/retry-profile.ts'
+import type { RouteKey } from '../ports/route.ts'
 import { TopicAssignment } from '../topics/assignment.ts'
 import { TopicRegistry } from '../topics/registry.ts'
 import { OWN_REQUEST, restoredWill, storedWill } from '../translate.ts'
-import type { ClientHost, Recorded, RouteKey } from './client-host.ts'
+import type { ClientHost, Recorded } from './client-host.ts'
 import { ConnectionSetup } from './connection-setup.ts'
 import type { Awaiting } from './exchange.ts'
 import { Inbound } from './inbound.ts'
-import { Downlink } from './outbound.ts'
+import { Outbound } from './outbound.ts'
 import { Replies } from './replies.ts'
 import { ACTIVE_ONLY, type Reaction, STATE_TABLE, type State } from './state-table.ts'
 import { Supervision, sleepGraceMs } from './supervision.ts'
 import { updateWillMessage, updateWillTopic } from './will-update.ts'
 
 /** A sensor: the state table in motion, over one link to the broker. */
-export class SnClient {
+export class GatewayClient {
   readonly clientId: string
   readonly host: ClientHost
   readonly registry: TopicRegistry
   readonly topicIds = new TopicAssignment(this)
-  readonly downlink = new Downlink(this)
+  readonly outbound = new Outbound(this)
   readonly inbound = new Inbound(this)
   route: RouteKey
   /** Where it was heard last, if somebody else has that address now. */
@@ -126,7 +128,7 @@ export class SnClient {
     if (this.state === 'asleep') this.#recordHeard(now)
     switch (this.#reaction(message)) {
       case 'connect':
-        this.downlink.poison.heard(true)
+        this.outbound.poison.heard(true)
         this.setup.connected(now, message as SnConnect)
         break
       case 'willTopic':
@@ -155,7 +157,7 @@ export class SnClient {
         if (!this.#tellsHeld(message)) this.inbound.unsubscribe(now, message as never)
         break
       case 'answer':
-        this.downlink.answered(now, message as never)
+        this.outbound.answered(now, message as never)
         break
       case 'ping':
         this.send({ type: MsgType.PINGRESP })
@@ -180,14 +182,14 @@ export class SnClient {
         this.setup.crossed(now, message)
         break
       case 'stranger':
-        this.downlink.poison.heard(false)
+        this.outbound.poison.heard(false)
         this.host.tellStranger(now, this.route, 'told to connect')
         break
       case 'ignore':
         this.tellIgnored(`${typeName(message.type)} out of turn (${this.state})`)
         break
     }
-    this.downlink.heard(now)
+    this.outbound.heard(now)
   }
 
   /** True while the broker takes no more: there is no answer that would say so to this message, which comes again. */
@@ -249,7 +251,7 @@ export class SnClient {
       if (dialogueBefore !== undefined) this.#goOn(now)
       return
     }
-    this.downlink.suspend()
+    this.outbound.suspend()
     this.updateListening(now)
     this.#withdraw()
     this.#sayGoodbye(lsn)
@@ -271,7 +273,7 @@ export class SnClient {
 
   /** What its dialogue has interrupted. */
   #goOn(now: Instant): void {
-    if (this.state === 'active') this.downlink.resume(now)
+    if (this.state === 'active') this.outbound.resume(now)
     this.updateListening(now)
   }
 
@@ -279,13 +281,13 @@ export class SnClient {
   #wake(now: Instant): void {
     if (this.replies.owes(MsgType.PINGRESP)) {
       // The awake period before has ended, and the sensor does not know: that PINGRESP is its answer, or follows what is still to come.
-      if (!this.downlink.busy && (this.link?.backlog ?? 0) === 0) return
+      if (!this.outbound.busy && (this.link?.backlog ?? 0) === 0) return
       this.replies.unsay(MsgType.PINGRESP)
     }
     this.state = 'awake'
-    this.downlink.wake.begin()
+    this.outbound.wake.begin()
     this.supervision.arm(now)
-    this.downlink.resume(now)
+    this.outbound.resume(now)
     this.updateListening(now)
     if (this.link !== undefined) this.linkReady(now)
     else this.settle(now, true)
@@ -311,7 +313,7 @@ export class SnClient {
   #fromBroker(now: Instant, out: Outgoing): void {
     switch (out.type) {
       case OutgoingType.DELIVERY:
-        this.downlink.begin(now, out)
+        this.outbound.begin(now, out)
         return
       case PacketType.CONNACK:
         this.setup.connacked(now, out)
@@ -322,7 +324,7 @@ export class SnClient {
         this.inbound.responded(now, out)
         return
       case PacketType.PUBREL:
-        if (out.reasonCode === 0) this.downlink.release(now, out.packetId)
+        if (out.reasonCode === 0) this.outbound.release(now, out.packetId)
         // A PUBREC that answers nothing of ours ends like this, whether the client hears it or not.
         else if (this.isReachable) this.send({ type: MsgType.PUBREL, msgId: out.packetId })
         return
@@ -350,13 +352,13 @@ export class SnClient {
 
   /** Deliveries are taken while the client can: awake, within what one awake period may bring, one at a time. */
   updateListening(now: Instant): void {
-    const { state, downlink } = this
-    const open = state === 'active' || (state === 'awake' && downlink.wake.limit === undefined)
+    const { state, outbound } = this
+    const open = state === 'active' || (state === 'awake' && outbound.wake.limit === undefined)
     // What is delivered behind a reply that waits for the store, or a message that waits for its port, would wait with it: it is
     // safer in its queue.
     const waits = this.replies.blocked || this.host.ports.isWaiting(this.route)
-    if (open && downlink.windowFull) this.#tellWindowFull()
-    this.link?.listen(now, open && !downlink.full && !waits && this.route !== '')
+    if (open && outbound.windowFull) this.#tellWindowFull()
+    this.link?.listen(now, open && !outbound.full && !waits && this.route !== '')
   }
 
   /** Told once, until everything that waits has left. */
@@ -374,23 +376,23 @@ export class SnClient {
   settle(now: Instant, atLast: boolean): void {
     if (this.state !== 'awake') return
     if (!atLast) {
-      if (this.downlink.busy) {
-        this.downlink.watch(now)
+      if (this.outbound.busy) {
+        this.outbound.watch(now)
         return
       }
       if (this.host.ports.isWaiting(this.route)) {
-        this.downlink.watch(now)
+        this.outbound.watch(now)
         return
       }
-      if (this.link !== undefined && this.link.backlog > 0 && this.downlink.wake.limit === undefined) {
-        this.downlink.watch(now)
+      if (this.link !== undefined && this.link.backlog > 0 && this.outbound.wake.limit === undefined) {
+        this.outbound.watch(now)
         return
       }
       this.#tellWakeFull()
     }
     this.state = 'asleep'
     this.sleepsSince = now
-    this.downlink.suspend()
+    this.outbound.suspend()
     this.updateListening(now)
     this.#withdraw()
     this.send({ type: MsgType.PINGRESP })
@@ -401,7 +403,7 @@ export class SnClient {
     const { host, key, route: peer, link } = this
     if (link === undefined || link.backlog === 0) return
     const reason = `${link.backlog} messages wait for its next awake period`
-    const limit = this.downlink.wake.limit ?? 'wake_messages'
+    const limit = this.outbound.wake.limit ?? 'wake_messages'
     host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit })
   }
 
@@ -411,13 +413,13 @@ export class SnClient {
     this.updateListening(now)
     if (ports.isHeld(this.route)) this.settle(now, true)
     else if (!ports.isWaiting(this.route)) {
-      this.downlink.goOn(now)
-      this.downlink.left(now)
+      this.outbound.goOn(now)
+      this.outbound.left(now)
       this.settle(now, false)
     }
   }
 
-  /** A message that has no transaction, or will have none again, is gone. */
+  /** A message that has no exchange, or will have none again, is gone. */
   tellDropped(reason: string, limit?: string, level: 'warn' | 'debug' = 'warn'): void {
     const { host, key, route } = this
     host.traffic.publishDropped++
@@ -475,7 +477,7 @@ export class SnClient {
   end(now: Instant, state: 'disconnected' | 'lost'): void {
     this.state = state
     this.setup.abandon(now)
-    this.downlink.abandon()
+    this.outbound.abandon()
     this.inbound.abandon()
     this.#withdraw()
     if (this.link !== undefined) {
@@ -508,9 +510,9 @@ export class SnClient {
 
   /** More is durable: what waited for it leaves, and deliveries may follow. */
   durable(now: Instant): void {
-    if (this.replies.release()) this.downlink.left(now)
-    if (this.replies.takeReliedOn() && this.isReachable) this.downlink.resume(now)
-    if (!this.replies.blocked) this.downlink.goOn(now)
+    if (this.replies.release()) this.outbound.left(now)
+    if (this.replies.takeReliedOn() && this.isReachable) this.outbound.resume(now)
+    if (!this.replies.blocked) this.outbound.goOn(now)
     this.updateListening(now)
   }
 
@@ -536,6 +538,19 @@ export class SnClient {
   /** Bytes that the gateway keeps of what it has said. */
   get keptBytes(): number {
     return this.registry.bytes + this.inbound.qos2.bytes
+  }
+
+  tellKept(): void {
+    this.link?.keeps(this.keptBytes)
+  }
+
+  /** Whose share of memory it counts for. */
+  get holder(): Holder | undefined {
+    return this.link?.holder
+  }
+
+  topicIdsInUse(inPublishes: boolean): ReadonlySet<number> {
+    return this.outbound.topicIdsInUse(inPublishes)
   }
 
   /** What is said to it now waits for the store. */

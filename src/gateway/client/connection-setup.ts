@@ -7,13 +7,13 @@ import { topicNameError } from '../../mqtt/topics.ts'
 import { typeName } from '../../mqttsn/describe.ts'
 import { type Message, MsgType, ReturnCode, type SnConnect, type WillMsg, type WillTopic } from '../../mqttsn/messages.ts'
 import { connectPacket, returnCodeOf } from '../translate.ts'
-import type { SnClient } from './client.ts'
+import type { GatewayClient } from './client.ts'
 import type { State } from './state-table.ts'
 import { topicBytes, WillDialogue } from './will-dialogue.ts'
 
 /** How a client gets from CONNECT to CONNACK [1.2 sections 6.2, 6.3]: the will dialogue, and the broker's answer. */
 export class ConnectionSetup {
-  readonly #client: SnClient
+  readonly #client: GatewayClient
   /** Whose CONNECT the broker is answering: the client's own, or ours after a restart. */
   #connecting: 'client' | 'restart' | undefined = undefined
   /** The client's CONNECT that the broker is answering. */
@@ -26,7 +26,7 @@ export class ConnectionSetup {
   /** The dialogue of its last CONNECT ended before it was answered: what may still come of it connects nobody. */
   wasCrossed = false
 
-  constructor(client: SnClient) {
+  constructor(client: GatewayClient) {
     this.#client = client
   }
 
@@ -45,7 +45,7 @@ export class ConnectionSetup {
     }
     this.#dialogue = new WillDialogue(client, message, before)
     client.state = 'willTopic'
-    client.downlink.suspend()
+    client.outbound.suspend()
     client.updateListening(now)
     client.supervision.arm(now)
     this.#dialogue.prompt(now)
@@ -114,7 +114,7 @@ export class ConnectionSetup {
     dialogue.end()
     this.#dialogue = undefined
     client.state = dialogue.before
-    if (client.state === 'active' && !leaves) client.downlink.resume(now)
+    if (client.state === 'active' && !leaves) client.outbound.resume(now)
     if (!leaves) client.updateListening(now)
     client.supervision.arm(now)
   }
@@ -141,7 +141,7 @@ export class ConnectionSetup {
     }
     // Our own replacement of the conversation is not the client's loss, so the old will must not fire.
     client.link?.setWill(now, undefined)
-    client.downlink.abandon()
+    client.outbound.abandon()
     client.inbound.abandon()
     // The broker may have answered in the meantime what the client had asked before its CONNECT.
     this.#takeBackAnswers()
@@ -165,7 +165,7 @@ export class ConnectionSetup {
     const before = this.#willBefore
     this.#willBefore = undefined
     const { retainAvailable, maximumQoS: qos = 2, receiveMaximum = 0xffff } = properties
-    client.link?.keeps(client.keptBytes)
+    client.tellKept()
     client.inbound.allow(retainAvailable !== false, qos, receiveMaximum)
     if (reasonCode >= 0x80) this.#replaced?.lost(now, 'refused')
     this.#replaced = undefined
@@ -196,7 +196,7 @@ export class ConnectionSetup {
       }
       registry.clear()
       inbound.qos2.clear()
-      client.link?.keeps(client.keptBytes)
+      client.tellKept()
     }
     if (sessionPresent) client.inbound.resumed(now)
     this.#activate(now, whose, before)
@@ -222,8 +222,8 @@ export class ConnectionSetup {
     }
     client.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED }, lsn)
     client.supervision.arm(now)
-    if (client.host.options.register === 'eager') client.downlink.registerAll(now)
-    else client.downlink.resume(now)
+    if (client.host.options.register === 'eager') client.outbound.registerAll(now)
+    else client.outbound.resume(now)
     client.updateListening(now)
   }
 

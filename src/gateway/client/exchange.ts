@@ -1,29 +1,29 @@
 import { type Message, type MsgIdOnly, MsgType, type Register, ReturnCode, type TopicAck } from '../../mqttsn/messages.ts'
-import type { Held } from './held.ts'
+import type { OutboundMessage } from './outbound-message.ts'
 
 /** What the gateway waits for from a client. */
 export type Awaiting = 'REGACK' | 'PUBACK' | 'PUBREC' | 'PUBCOMP'
 
 /** One message that was sent and not yet answered [1.2 section 6.13]. */
-export interface Transaction {
+export interface Exchange {
   readonly awaiting: Awaiting
   readonly msgId: number
   /** What is sent again. */
   readonly message: Message
   /** The delivery that this is part of, if there is one. */
-  readonly held: Held | undefined
+  readonly held: OutboundMessage | undefined
   /** A REGISTER of a topic that the client knows, for the proof of its address alone. */
   readonly forAddress?: true
   /** PUBREC has come, and the broker has still to record it. */
   readonly answered?: true
 }
 
-/** The transactions of one client. */
-export class Transactions {
+/** The exchanges of one client. */
+export class Exchanges {
   /** Sent and not fully answered, in order. */
-  open: Transaction[] = []
+  open: Exchange[] = []
   /** To be begun again, before anything new. */
-  again: Transaction[] = []
+  again: Exchange[] = []
   #lastRegisterId: number | undefined = undefined
 
   get busy(): boolean {
@@ -31,17 +31,17 @@ export class Transactions {
   }
 
   /** The messages that they are about; `undefined` for those that are about none. */
-  get held(): (Held | undefined)[] {
+  get held(): (OutboundMessage | undefined)[] {
     return [...this.open, ...this.again].map(({ held }) => held)
   }
 
   /** The REGISTER that is open: there is one at a time. */
-  get register(): Transaction | undefined {
+  get register(): Exchange | undefined {
     return this.open.find(isRegister)
   }
 
   /** What this REGACK, PUBACK, PUBREC or PUBCOMP answers. A REGACK from before a restart may have the message id of another REGISTER. */
-  answeredBy(message: TopicAck | MsgIdOnly): Transaction | undefined {
+  answeredBy(message: TopicAck | MsgIdOnly): Exchange | undefined {
     const { type, msgId } = message
     if (type === MsgType.REGACK)
       return this.open.find((each) => each.msgId === msgId && isRegister(each) && isAbout(each, message.topicId))
@@ -49,7 +49,7 @@ export class Transactions {
   }
 
   /** The open REGISTER of a message that this PUBACK or PUBREC acknowledges, because it was sent before with another id, or in another connection. */
-  acknowledgedAhead(message: TopicAck | MsgIdOnly): Transaction | undefined {
+  acknowledgedAhead(message: TopicAck | MsgIdOnly): Exchange | undefined {
     const { type, msgId } = message
     const isPuback = type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED
     if (!isPuback && type !== MsgType.PUBREC) return undefined
@@ -59,8 +59,8 @@ export class Transactions {
     })
   }
 
-  /** The transaction of a QoS 2 message with this id. */
-  ofQos2(msgId: number): Transaction | undefined {
+  /** The exchange of a QoS 2 message with this id. */
+  ofQos2(msgId: number): Exchange | undefined {
     return this.open.find(({ awaiting, msgId: id }) => (awaiting === 'PUBREC' || awaiting === 'PUBCOMP') && id === msgId)
   }
 
@@ -84,27 +84,27 @@ export class Transactions {
     return ids
   }
 
-  replace(transaction: Transaction, by: Transaction): void {
-    this.open[this.open.indexOf(transaction)] = by
+  replace(exchange: Exchange, by: Exchange): void {
+    this.open[this.open.indexOf(exchange)] = by
   }
 
-  remove(transaction: Transaction): void {
-    const at = this.open.indexOf(transaction)
+  remove(exchange: Exchange): void {
+    const at = this.open.indexOf(exchange)
     if (at >= 0) this.open.splice(at, 1)
   }
 
   /** What is open is to be begun again; a REGISTER that no message waits for is sent again in any case. */
   interrupt(): void {
-    this.again = [...this.open.filter((transaction) => !isOwnRegister(transaction)), ...this.again]
+    this.again = [...this.open.filter((exchange) => !isOwnRegister(exchange)), ...this.again]
     this.open = []
   }
 
   /** A delivery of which nothing was sent is to be begun before anything new. */
-  postpone(held: Held, place: 'first' | 'last'): void {
+  postpone(held: OutboundMessage, place: 'first' | 'last'): void {
     const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName: held.message.topic }
-    const transaction: Transaction = { awaiting: 'REGACK', msgId: 0, message, held }
-    if (place === 'first') this.again.unshift(transaction)
-    else this.again.push(transaction)
+    const exchange: Exchange = { awaiting: 'REGACK', msgId: 0, message, held }
+    if (place === 'first') this.again.unshift(exchange)
+    else this.again.push(exchange)
   }
 
   clear(): void {
@@ -125,13 +125,13 @@ export class Transactions {
   }
 }
 
-const isRegister = ({ awaiting }: Transaction): boolean => awaiting === 'REGACK'
+const isRegister = ({ awaiting }: Exchange): boolean => awaiting === 'REGACK'
 
 /** Some clients leave the topic id out. */
-const isAbout = ({ message }: Transaction, topicId: number): boolean => topicId === 0 || (message as Register).topicId === topicId
+const isAbout = ({ message }: Exchange, topicId: number): boolean => topicId === 0 || (message as Register).topicId === topicId
 
 /** A REGISTER that no message waits for. */
-export const isOwnRegister = ({ awaiting, held }: Transaction): boolean => awaiting === 'REGACK' && held === undefined
+export const isOwnRegister = ({ awaiting, held }: Exchange): boolean => awaiting === 'REGACK' && held === undefined
 
 /** What may prove an address by its message id, which is 0 where the client refuses a message with QoS 0. */
 export const isOfProof = ({ type, msgId }: TopicAck | MsgIdOnly): boolean =>

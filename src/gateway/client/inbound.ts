@@ -1,11 +1,12 @@
 import type { Instant } from '../../base/machine.ts'
-import { PacketType, type PublishResponse, type QoS, type Suback } from '../../mqtt/packets.ts'
+import { PacketType, type PublishResponse, type Suback } from '../../mqtt/packets.ts'
+import type { QoS } from '../../mqtt/publish.ts'
 import { Publish } from '../../mqtt/publish.ts'
 import { realFilter, topicFilterError, topicNameError } from '../../mqtt/topics.ts'
 import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, type TopicRequest } from '../../mqttsn/messages.ts'
 import type { Lsn } from '../../store/store.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from '../translate.ts'
-import type { SnClient } from './client.ts'
+import type { GatewayClient } from './client.ts'
 import { Qos2Exchanges } from './qos2-exchanges.ts'
 import { fingerprint } from './qos2-ids.ts'
 
@@ -52,7 +53,7 @@ interface Uplinked {
 
 /** What a client sends: REGISTER, PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the broker's answers to them. */
 export class Inbound {
-  readonly #client: SnClient
+  readonly #client: GatewayClient
   /** In the order in which the broker answers. A message id may be there twice: the client repeats what is not answered in time. */
   #publishing: Publishing[] = []
   #subscribing: Subscribing[] = []
@@ -63,7 +64,7 @@ export class Inbound {
   #left: Set<number> | undefined = undefined
   #allowed: Allowed = EVERYTHING
 
-  constructor(client: SnClient) {
+  constructor(client: GatewayClient) {
     this.#client = client
     this.qos2 = new Qos2Exchanges(client)
   }
@@ -113,7 +114,7 @@ export class Inbound {
       registry.markKnown(assigned.topicId)
       registry.markWanted(topicName)
       answer(assigned.topicId, ReturnCode.ACCEPTED, assigned.lsn)
-      this.#client.downlink.reconsider(now)
+      this.#client.outbound.reconsider(now)
     }
   }
 
@@ -286,7 +287,7 @@ export class Inbound {
       if (qos === 2) this.qos2.refused(now, msgId)
       client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
     }
-    client.downlink.publishAnswered(now)
+    client.outbound.publishAnswered(now)
   }
 
   /** The client's own message, which is still to be acknowledged: it comes back behind its PUBACK. */
@@ -309,7 +310,7 @@ export class Inbound {
     // A predefined id is of another space, whatever its number (ruling A11).
     if (normal && registry.nameOf(topicId) !== undefined) registry.markKnown(topicId)
     this.#client.send({ type: MsgType.SUBACK, qos: granted as QoS, topicId, msgId, returnCode }, lsn)
-    this.#client.downlink.reconsider(now)
+    this.#client.outbound.reconsider(now)
   }
 
   #tooMany(what: string, most: number): string {

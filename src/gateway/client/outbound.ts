@@ -5,33 +5,33 @@ import { typeName } from '../../mqttsn/describe.ts'
 import { messageLength } from '../../mqttsn/encode.ts'
 import { type Message, type MsgIdOnly, MsgType, type Register, ReturnCode, type TopicAck } from '../../mqttsn/messages.ts'
 import { allTriesMs } from '../ports/retry-profile.ts'
-import { canRegister, markUnknownTopicId, needsRegack, type TopicReference, topicReference } from '../topics/reference.ts'
+import { markUnknownTopicId, type TopicReference, topicReference } from '../topics/reference.ts'
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from '../translate.ts'
-import type { SnClient } from './client.ts'
-import { type Awaiting, isOfProof, isOwnRegister, type Transaction, Transactions } from './exchange.ts'
-import { type Held, hold, publishOf } from './held.ts'
+import type { GatewayClient } from './client.ts'
+import { type Awaiting, type Exchange, Exchanges, isOfProof, isOwnRegister } from './exchange.ts'
 import { publishId, registerId } from './message-ids.ts'
+import { canRegister, hold, needsRegack, type OutboundMessage, publishOf } from './outbound-message.ts'
 import { PoisonMessage } from './poison-message.ts'
 import { Retries } from './retries.ts'
 import { WakeBudget } from './wake-budget.ts'
 
 /**
- * Messages on their way to one client, one transaction each: REGISTER where the client does not know the topic's id, then PUBLISH, to the end of its
+ * Messages on their way to one client, one exchange each: REGISTER where the client does not know the topic's id, then PUBLISH, to the end of its
  * acknowledgement. While as many are open as may be, by default one, the link does not listen, so everything else waits in the session's
  * queue, in order. What is not answered is sent again together, and any progress begins the retries anew.
  */
-export class Downlink {
+export class Outbound {
   readonly wake: WakeBudget
-  readonly #client: SnClient
-  readonly #transactions = new Transactions()
+  readonly #client: GatewayClient
+  readonly #exchanges = new Exchanges()
   readonly poison = new PoisonMessage()
   /** The client's own message, which waits for its PUBACK to leave first. */
-  #own: Held | undefined = undefined
+  #own: OutboundMessage | undefined = undefined
   /** Nothing is begun: the client, or the store, is left alone; or one message lacks an id that a full store refuses, and those that are open go on. */
   #halted: 'rests' | 'lacks id' | undefined = undefined
   readonly #retries: Retries
 
-  constructor(client: SnClient) {
+  constructor(client: GatewayClient) {
     this.#client = client
     this.wake = new WakeBudget(client)
     this.#retries = new Retries(client)
@@ -39,30 +39,30 @@ export class Downlink {
 
   /** What the client has not answered yet. */
   get awaiting(): Awaiting | undefined {
-    return this.#transactions.open[0]?.awaiting
+    return this.#exchanges.open[0]?.awaiting
   }
 
   /** Something is on its way, or waits to be begun again. */
   get busy(): boolean {
-    return this.#transactions.busy || this.#own !== undefined
+    return this.#exchanges.busy || this.#own !== undefined
   }
 
   /** Nothing more may be begun: the window is full, an id has to be known first, or the client is left alone. */
   get full(): boolean {
-    const { open, register } = this.#transactions
+    const { open, register } = this.#exchanges
     const { route, host } = this.#client
     // What found no place at its port is sent again before anything that comes behind it.
     const waits = this.#halted !== undefined || this.#own !== undefined || (open.length > 0 && host.ports.hasRefused(route))
-    return this.windowFull || waits || register !== undefined || this.#transactions.renumbered
+    return this.windowFull || waits || register !== undefined || this.#exchanges.renumbered
   }
 
   get windowFull(): boolean {
-    return this.#transactions.open.length >= this.#client.host.options.inflightMessages
+    return this.#exchanges.open.length >= this.#client.host.options.inflightMessages
   }
 
   /** Topic ids of which the client was sent a REGISTER, or also a PUBLISH, that it has not answered. */
   topicIdsInUse(inPublishes: boolean): ReadonlySet<number> {
-    return this.#transactions.topicIds(inPublishes)
+    return this.#exchanges.topicIds(inPublishes)
   }
 
   /** A delivery from the broker. */
@@ -81,7 +81,7 @@ export class Downlink {
     const held = this.#own
     if (held === undefined || this.#client.inbound.isUnanswered(held.message)) return
     this.#own = undefined
-    this.#transactions.postpone(held, 'last')
+    this.#exchanges.postpone(held, 'last')
     if (this.#client.isReachable) this.#goOn(now)
     this.#client.updateListening(now)
     this.#client.settle(now, false)
@@ -100,7 +100,7 @@ export class Downlink {
 
   /** The client listens again: what is open goes on from its beginning, with what the client may have forgotten. */
   resume(now: Instant): void {
-    const first = this.#transactions.open[0]
+    const first = this.#exchanges.open[0]
     if (first !== undefined && isOwnRegister(first)) this.registerAll(now)
     else if (this.busy) {
       this.#interrupt()
@@ -110,14 +110,14 @@ export class Downlink {
 
   /** What is open is to be begun again; an id that was only told is told again in any case. */
   #interrupt(): void {
-    this.#transactions.interrupt()
+    this.#exchanges.interrupt()
     this.#halted = undefined
     this.#retries.reset()
   }
 
   #goOn(now: Instant): void {
     // What overtakes a frame that waits may find no room behind it, and would leave behind what comes later (ruling A15).
-    const { again } = this.#transactions
+    const { again } = this.#exchanges
     while (again.length > 0 && !this.full && !this.#waitsForPort) {
       const { awaiting, held, msgId } = again.shift()!
       if (awaiting === 'PUBCOMP') this.release(now, msgId)
@@ -127,10 +127,10 @@ export class Downlink {
 
   /** The connection is over: what was open is the broker's to send again, but for QoS 0, which it has handed out. */
   abandon(): void {
-    for (const held of this.busy ? [...this.#transactions.held, this.#own] : [])
+    for (const held of this.busy ? [...this.#exchanges.held, this.#own] : [])
       if (held?.qos === 0)
         this.#client.tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
-    this.#transactions.clear()
+    this.#exchanges.clear()
     this.#own = undefined
     this.#halted = undefined
     this.#retries.reset()
@@ -140,15 +140,15 @@ export class Downlink {
   /** The broker's PUBREL, recorded by now: it goes to the client until PUBCOMP comes. */
   release(now: Instant, msgId: number): void {
     const message: Message = { type: MsgType.PUBREL, msgId }
-    const known = this.#transactions.ofQos2(msgId)
+    const known = this.#exchanges.ofQos2(msgId)
     if (known === undefined && this.full) {
       // An answer to a PUBREC that nobody waits for, in the middle of something else: said once, the client asks again if it is lost.
       this.#send(message)
       return
     }
-    const transaction: Transaction = { awaiting: 'PUBCOMP', msgId, message, held: undefined }
-    if (known !== undefined) this.#transactions.replace(known, transaction)
-    else this.#transactions.open.push(transaction)
+    const exchange: Exchange = { awaiting: 'PUBCOMP', msgId, message, held: undefined }
+    if (known !== undefined) this.#exchanges.replace(known, exchange)
+    else this.#exchanges.open.push(exchange)
     // If PUBREC crossed our PINGRESP, the sleeper hears the answer when it wakes.
     if (!this.#client.isReachable) return
     this.#retries.restart(now)
@@ -158,16 +158,15 @@ export class Downlink {
   /** REGACK, PUBACK, PUBREC or PUBCOMP from the client. What answers nothing that is open is ignored. */
   answered(now: Instant, message: TopicAck | MsgIdOnly): void {
     const { type, msgId } = message
-    const transaction = this.#transactions.answeredBy(message)
-    const ahead = transaction === undefined ? this.#transactions.acknowledgedAhead(message) : undefined
+    const exchange = this.#exchanges.answeredBy(message)
+    const ahead = exchange === undefined ? this.#exchanges.acknowledgedAhead(message) : undefined
     // What still waits of it must not leave because of the answer, which may prove the address.
-    if (transaction !== undefined)
-      this.#client.replies.retract(msgId, type === MsgType.REGACK ? MsgType.REGISTER : MsgType.PUBLISH)
+    if (exchange !== undefined) this.#client.replies.retract(msgId, type === MsgType.REGACK ? MsgType.REGISTER : MsgType.PUBLISH)
     if (ahead !== undefined) this.#client.replies.retract(ahead.msgId, MsgType.REGISTER)
     const proves = isOfProof(message) && this.#client.host.acknowledged(this.#client.route, msgId)
     if (type === MsgType.PUBACK && message.returnCode === ReturnCode.INVALID_TOPIC_ID)
-      markUnknownTopicId(this.#client, message.topicId, transaction?.message)
-    if (transaction === undefined) {
+      markUnknownTopicId(this.#client, message.topicId, exchange?.message)
+    if (exchange === undefined) {
       if (ahead !== undefined) {
         this.#answeredAhead(now, message, ahead)
         return
@@ -175,37 +174,37 @@ export class Downlink {
       if (type === MsgType.REGACK && this.#answeredLate(now, message)) return
       if (isOfProof(message) && !proves) this.#client.host.guessed(this.#client.route)
       this.#client.tellIgnored(`${typeName(type)} with message id ${msgId} answers nothing that is open`)
-      // PUBREC again: our PUBREL was lost, and its transaction repeats it; PUBREC for nothing we know ends with PUBREL all the same.
+      // PUBREC again: our PUBREL was lost, and its exchange repeats it; PUBREC for nothing we know ends with PUBREL all the same.
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
     }
     this.#retries.isIgnored = false
-    this.poison.answered(transaction)
+    this.poison.answered(exchange)
     if (type === MsgType.REGACK) {
-      this.#registered(now, transaction, message.returnCode)
+      this.#registered(now, exchange, message.returnCode)
       return
     }
     // After PUBREC the client has the message, even if it refuses a late copy.
-    if (type === MsgType.PUBACK && transaction.answered !== true) this.#acknowledged(now, transaction, message.returnCode)
-    else if (type === MsgType.PUBREC && transaction.awaiting === 'PUBREC') {
+    if (type === MsgType.PUBACK && exchange.answered !== true) this.#acknowledged(now, exchange, message.returnCode)
+    else if (type === MsgType.PUBREC && exchange.awaiting === 'PUBREC') {
       // The broker records it, and its PUBREL comes back when that is durable.
-      this.#transactions.replace(transaction, { ...transaction, answered: true })
+      this.#exchanges.replace(exchange, { ...exchange, answered: true })
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
-    } else if (type === MsgType.PUBCOMP && transaction.awaiting === 'PUBCOMP') {
-      this.#done(now, PacketType.PUBCOMP, transaction)
+    } else if (type === MsgType.PUBCOMP && exchange.awaiting === 'PUBCOMP') {
+      this.#done(now, PacketType.PUBCOMP, exchange)
     }
     // The address has proved itself: a REGISTER may have been for that alone.
     this.reconsider(now)
   }
 
   /** PUBACK or PUBREC for a message whose topic is being registered again: the REGISTER needs no answer any more. */
-  #answeredAhead(now: Instant, { type, msgId }: TopicAck | MsgIdOnly, register: Transaction): void {
+  #answeredAhead(now: Instant, { type, msgId }: TopicAck | MsgIdOnly, register: Exchange): void {
     if (type === MsgType.PUBACK) {
       this.#client.toBroker(now, responsePacket(PacketType.PUBACK, register.held!.packetId))
       this.#close(now, register)
     } else {
       // Its PUBREL comes back from the broker, as for any PUBREC.
-      this.#transactions.replace(register, { ...register, awaiting: 'PUBREC', msgId, answered: true })
+      this.#exchanges.replace(register, { ...register, awaiting: 'PUBREC', msgId, answered: true })
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
     }
   }
@@ -216,13 +215,13 @@ export class Downlink {
    */
   reconsider(now: Instant): void {
     const client = this.#client
-    const { register } = this.#transactions
+    const { register } = this.#exchanges
     if (register === undefined || this.#halted === 'rests' || !client.isReachable) return
     const { held } = register
     const { topicId, topicName } = register.message as Register
     if (held === undefined) {
       if (!client.registry.knows(topicId) || client.registry.isTrusted(topicId)) return
-      this.#transactions.remove(register)
+      this.#exchanges.remove(register)
       client.replies.retract(register.msgId, MsgType.REGISTER)
       this.#registerNext(now)
       return
@@ -231,7 +230,7 @@ export class Downlink {
     if (register.forAddress === true && !client.host.isProven(client.route)) return
     const reference = topicReference(client, topicName, held.registeredAgain)
     if (reference === undefined || needsRegack(now, client, held, reference)) return
-    this.#transactions.remove(register)
+    this.#exchanges.remove(register)
     client.replies.retract(register.msgId, MsgType.REGISTER)
     this.#publish(now, held, reference)
   }
@@ -242,7 +241,7 @@ export class Downlink {
       this.resume(now)
       return
     }
-    const first = this.#transactions.open[0]
+    const first = this.#exchanges.open[0]
     if (first === undefined) {
       this.#client.settle(now, true)
       return
@@ -266,7 +265,7 @@ export class Downlink {
 
   #sendAgain(): void {
     // A PUBLISH is not repeated behind its PUBREC (MQTT-4.3.3-6), which the broker may still have to record.
-    for (const { message, answered } of this.#transactions.open)
+    for (const { message, answered } of this.#exchanges.open)
       if (answered !== true) this.#send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
   }
 
@@ -277,7 +276,7 @@ export class Downlink {
 
   /** What waited for its port, or for the store, is on its way: only now its answer can be waited for. */
   left(now: Instant): void {
-    if (this.#transactions.open.length > 0 && this.#halted !== 'rests') this.#retries.left(now)
+    if (this.#exchanges.open.length > 0 && this.#halted !== 'rests') this.#retries.left(now)
   }
 
   /** Nothing waits any more: what is to be begun again may follow. */
@@ -294,7 +293,7 @@ export class Downlink {
    * N_retry is used up. Silence since the first attempt means that the client is lost. One that was heard is there, and does not answer. If that was
    * before the last attempt, it may have gone since: the next message shows, or its keep alive.
    */
-  #unanswered(now: Instant, first: Transaction): void {
+  #unanswered(now: Instant, first: Exchange): void {
     const { state, durationSeconds, retryProfile } = this.#client
     const retries = this.#retries
     const isPoison = this.poison.count(first) >= retries.rounds
@@ -311,31 +310,31 @@ export class Downlink {
 
   /** The client is there and does not answer: what it was sent is dropped, or waits, and the rest continues (ruling A28). */
   #giveUpUnanswered(now: Instant): void {
-    const isMessageOpen = this.#transactions.open.some(({ awaiting }) => awaiting !== 'PUBCOMP')
-    const isPoison = this.#transactions.open.some((each) => this.poison.count(each) >= this.#retries.rounds)
+    const isMessageOpen = this.#exchanges.open.some(({ awaiting }) => awaiting !== 'PUBCOMP')
+    const isPoison = this.#exchanges.open.some((each) => this.poison.count(each) >= this.#retries.rounds)
     if (isMessageOpen && !isPoison && this.#retries.beginRound(now)) {
       this.#sendAgain()
       return
     }
     this.#retries.isIgnored = isMessageOpen
     const { host, key, route: peer, retryProfile } = this.#client
-    const open = this.#transactions.open.filter(({ answered }) => answered !== true)
+    const open = this.#exchanges.open.filter(({ answered }) => answered !== true)
     const keeps = host.options.unanswered === 'keep'
     const reason = (awaiting: Awaiting): string => `no ${awaiting} after ${retryProfile.nRetry} retries`
     if (open.length > 0) {
       const why = `${reason(open[0]!.awaiting)}, but the client is heard`
       host.notice({ code: 'retries-exhausted', level: 'info', client: key, peer, reason: why })
     }
-    for (const transaction of open) {
-      if (keeps && transaction.held !== undefined && transaction.held.qos > 0) continue
-      this.#transactions.remove(transaction)
-      this.#giveUpTransaction(now, transaction, reason(transaction.awaiting))
+    for (const exchange of open) {
+      if (keeps && exchange.held !== undefined && exchange.held.qos > 0) continue
+      this.#exchanges.remove(exchange)
+      this.#giveUpTransaction(now, exchange, reason(exchange.awaiting))
     }
-    if (keeps && open.some((transaction) => this.#transactions.open.includes(transaction))) this.#rest(now)
-    else if (this.#transactions.open.length > 0 && this.#halted !== 'rests') this.#retries.restart(now)
+    if (keeps && open.some((exchange) => this.#exchanges.open.includes(exchange))) this.#rest(now)
+    else if (this.#exchanges.open.length > 0 && this.#halted !== 'rests') this.#retries.restart(now)
   }
 
-  #giveUpTransaction(now: Instant, { awaiting, held, message, msgId }: Transaction, reason: string): void {
+  #giveUpTransaction(now: Instant, { awaiting, held, message, msgId }: Exchange, reason: string): void {
     const client = this.#client
     if (awaiting === 'PUBCOMP') {
       // The client has the message: only the end of its acknowledgement is missing.
@@ -372,7 +371,7 @@ export class Downlink {
     this.#client.toBroker(now, unsubscribePacket(OWN_REQUEST, topicName))
   }
 
-  #start(now: Instant, held: Held): void {
+  #start(now: Instant, held: OutboundMessage): void {
     const client = this.#client
     const { topic } = held.message
     if (this.#isOutdated(now, held)) return
@@ -393,7 +392,7 @@ export class Downlink {
   }
 
   /** Tells the client the id of a topic; its message follows. */
-  #register(now: Instant, held: Held, forAddress = false): void {
+  #register(now: Instant, held: OutboundMessage, forAddress = false): void {
     const client = this.#client
     const { topic } = held.message
     if (!canRegister(client, topic)) {
@@ -409,21 +408,21 @@ export class Downlink {
       this.#giveUp(now, held, `no topic id for ${topic}: ${assigned}`)
       return
     }
-    const msgId = registerId(client, this.#transactions, topic, held.packetId)
+    const msgId = registerId(client, this.#exchanges, topic, held.packetId)
     const message: Message = { type: MsgType.REGISTER, topicId: assigned.topicId, msgId, topicName: topic }
     this.#open(now, { awaiting: 'REGACK', msgId, message, held, ...(forAddress && { forAddress }) })
     this.#send(message, assigned.lsn)
   }
 
   /** Gives up a message that has expired before it was ever sent: it must not begin its way now (MQTT-3.3.2-5). */
-  #isOutdated(now: Instant, held: Held): boolean {
+  #isOutdated(now: Instant, held: OutboundMessage): boolean {
     const { expiresAt, topic } = held.message
     if (expiresAt === undefined || expiresAt > now || held.dup) return false
     this.#giveUp(now, held, `expired on ${topic}`, undefined, 'debug')
     return true
   }
 
-  #publish(now: Instant, delivery: Held, reference: TopicReference): void {
+  #publish(now: Instant, delivery: OutboundMessage, reference: TopicReference): void {
     const { message, qos } = delivery
     const client = this.#client
     if (this.#isOutdated(now, delivery)) return
@@ -438,7 +437,7 @@ export class Downlink {
       this.#register(now, held, qos > 0 || !client.registry.isTrusted(reference.topicId))
       return
     }
-    const msgId = publishId(client, this.#transactions, held, octets)
+    const msgId = publishId(client, this.#exchanges, held, octets)
     if (msgId !== held.msgId) {
       held = { ...held, msgId }
       publish = publishOf(held, reference)
@@ -454,15 +453,15 @@ export class Downlink {
     this.#client.updateListening(now)
   }
 
-  #registered(now: Instant, transaction: Transaction, returnCode: number): void {
+  #registered(now: Instant, exchange: Exchange, returnCode: number): void {
     if (returnCode === ReturnCode.CONGESTION) {
       this.#rest(now)
       return
     }
     this.#halted = undefined
-    const { held } = transaction
+    const { held } = exchange
     const { registry } = this.#client
-    const { topicName } = transaction.message as Register
+    const { topicName } = exchange.message as Register
     const topicId = registry.idOf(topicName)
     // What it was told before a restart it has forgotten, or does not want.
     if (returnCode !== ReturnCode.ACCEPTED && topicId !== undefined && registry.isTrusted(topicId)) registry.markUnknown(topicId)
@@ -470,7 +469,7 @@ export class Downlink {
     if (held !== undefined && known !== undefined && returnCode !== ReturnCode.ACCEPTED) {
       // It was asked for the sake of its address, and does not need the id.
       if (!this.#client.isReachable) return
-      this.#transactions.remove(transaction)
+      this.#exchanges.remove(exchange)
       this.#publish(now, held, known)
       return
     }
@@ -479,7 +478,7 @@ export class Downlink {
     } else registry.markKnown(topicId)
     // REGACK crossed our PINGRESP: its message goes out, or the next id is told, at the next wake.
     if (!this.#client.isReachable && (held === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
-    this.#transactions.remove(transaction)
+    this.#exchanges.remove(exchange)
     if (held === undefined) {
       this.#registerNext(now)
       return
@@ -491,12 +490,12 @@ export class Downlink {
     this.#publish(now, held, { topicIdType: 'normal', topicId })
   }
 
-  #acknowledged(now: Instant, transaction: Transaction, returnCode: number): void {
-    const { awaiting, held } = transaction
+  #acknowledged(now: Instant, exchange: Exchange, returnCode: number): void {
+    const { awaiting, held } = exchange
     if (awaiting !== 'PUBACK' && awaiting !== 'PUBREC') return
     if (returnCode === ReturnCode.INVALID_TOPIC_ID && held !== undefined && !held.registeredAgain) {
       if (!this.#client.isReachable) return
-      this.#transactions.remove(transaction)
+      this.#exchanges.remove(exchange)
       this.#start(now, { ...held, registeredAgain: true })
       return
     }
@@ -506,15 +505,15 @@ export class Downlink {
     }
     this.#halted = undefined
     if (returnCode !== ReturnCode.ACCEPTED) {
-      this.#transactions.remove(transaction)
+      this.#exchanges.remove(exchange)
       this.#giveUp(now, held!, `the client answered with return code ${returnCode}`)
       return
     }
-    if (awaiting === 'PUBACK') this.#done(now, PacketType.PUBACK, transaction)
+    if (awaiting === 'PUBACK') this.#done(now, PacketType.PUBACK, exchange)
   }
 
   /** The client will never take this message: it counts as delivered, and that is told. */
-  #giveUp(now: Instant, held: Held, reason: string, limit?: string, level?: 'debug'): void {
+  #giveUp(now: Instant, held: OutboundMessage, reason: string, limit?: string, level?: 'debug'): void {
     const client = this.#client
     client.tellDropped(reason, limit, level)
     if (held.qos === 1) client.toBroker(now, responsePacket(PacketType.PUBACK, held.packetId))
@@ -526,16 +525,16 @@ export class Downlink {
     return this.#client.host.ports.isWaiting(this.#client.route)
   }
 
-  #done(now: Instant, type: typeof PacketType.PUBACK | typeof PacketType.PUBCOMP, transaction: Transaction): void {
-    this.#client.toBroker(now, responsePacket(type, transaction.held?.packetId ?? transaction.msgId))
-    this.#close(now, transaction)
+  #done(now: Instant, type: typeof PacketType.PUBACK | typeof PacketType.PUBCOMP, exchange: Exchange): void {
+    this.#client.toBroker(now, responsePacket(type, exchange.held?.packetId ?? exchange.msgId))
+    this.#close(now, exchange)
   }
 
   /** The client is congested: it is left alone for T_WAIT, or until its next awake period, and its messages wait [1.2 section 6.5]. */
   #rest(now: Instant): void {
     const { host, state, replies } = this.#client
     this.#halted = 'rests'
-    for (const { msgId, message } of this.#transactions.open)
+    for (const { msgId, message } of this.#exchanges.open)
       if (message.type !== MsgType.PUBREL) replies.retract(msgId, message.type)
     this.#client.updateListening(now)
     if (state === 'active') this.#retries.armFor(now, host.options.tWaitMs)
@@ -543,13 +542,13 @@ export class Downlink {
   }
 
   /** The topic id of this message cannot be recorded: it is tried again, for as long as it takes. */
-  #awaitStore(now: Instant, held: Held): void {
+  #awaitStore(now: Instant, held: OutboundMessage): void {
     const client = this.#client
     const { topic: topicName } = held.message
     const reason = `no topic id for ${topicName}`
     client.host.notice({ code: 'store-full', level: 'error', client: client.key, peer: client.route, reason })
-    this.#transactions.postpone(held, 'first')
-    this.#halted = this.#transactions.open.length > 0 ? 'lacks id' : 'rests'
+    this.#exchanges.postpone(held, 'first')
+    this.#halted = this.#exchanges.open.length > 0 ? 'lacks id' : 'rests'
     if (this.#halted === 'rests') this.#retries.restart(now)
     client.updateListening(now)
     client.settle(now, true)
@@ -563,7 +562,7 @@ export class Downlink {
       return
     }
     const topicName = registry.nameOf(topicId)!
-    const msgId = registerId(this.#client, this.#transactions, topicName, 0)
+    const msgId = registerId(this.#client, this.#exchanges, topicName, 0)
     const message: Message = { type: MsgType.REGISTER, topicId, msgId, topicName }
     this.#open(now, { awaiting: 'REGACK', msgId, message, held: undefined })
     this.#send(message, this.#client.topicIds.lsn)
@@ -574,23 +573,23 @@ export class Downlink {
     this.#client.send(message, lsn)
   }
 
-  #open(now: Instant, transaction: Transaction): void {
-    this.#transactions.open.push(transaction)
+  #open(now: Instant, exchange: Exchange): void {
+    this.#exchanges.open.push(exchange)
     this.#halted = undefined
     this.#retries.restart(now)
     this.#client.updateListening(now)
   }
 
-  /** A transaction is over, or a message needed none: what is to be begun again comes next, and then what is new. */
-  #close(now: Instant, transaction: Transaction | undefined): void {
-    if (transaction !== undefined) {
-      this.#transactions.remove(transaction)
+  /** A exchange is over, or a message needed none: what is to be begun again comes next, and then what is new. */
+  #close(now: Instant, exchange: Exchange | undefined): void {
+    if (exchange !== undefined) {
+      this.#exchanges.remove(exchange)
       this.#halted = undefined
     }
     if (this.#client.isReachable) this.#goOn(now)
-    if (this.#transactions.open.length === 0) {
+    if (this.#exchanges.open.length === 0) {
       if (this.#halted !== 'rests') this.#retries.disarm()
-    } else if (transaction !== undefined && this.#client.isReachable) this.#retries.restart(now)
+    } else if (exchange !== undefined && this.#client.isReachable) this.#retries.restart(now)
     this.#client.updateListening(now)
     this.#client.settle(now, false)
   }

@@ -1,5 +1,5 @@
 import { MsgType } from '../../mqttsn/messages.ts'
-import type { Transaction } from './exchange.ts'
+import type { Exchange } from './exchange.ts'
 
 /**
  * Finds the message that a client never answers although it is there: everything on one topic, or its REGISTER, in one conversation or awake period
@@ -13,18 +13,18 @@ export class PoisonMessage {
   #lostOver = ''
 
   /** How many conversations or awake periods in a row have ended over this. */
-  count(transaction: Transaction): number {
-    return subjectOf(transaction) === this.#subject ? this.#count : 0
+  count(exchange: Exchange): number {
+    return subjectOf(exchange) === this.#subject ? this.#count : 0
   }
 
   /** An awake period has ended over this. */
-  add(transaction: Transaction): void {
-    this.#add(subjectOf(transaction))
+  add(exchange: Exchange): void {
+    this.#add(subjectOf(exchange))
   }
 
   /** The client is lost over this. */
-  lost(transaction: Transaction): void {
-    this.#lostOver = subjectOf(transaction)
+  lost(exchange: Exchange): void {
+    this.#lostOver = subjectOf(exchange)
   }
 
   /** The client was heard. A CONNECT says nothing about whether it received anything before. */
@@ -33,8 +33,8 @@ export class PoisonMessage {
     this.#lostOver = ''
   }
 
-  answered(transaction: Transaction): void {
-    if (subjectOf(transaction) === this.#subject) this.#count = 0
+  answered(exchange: Exchange): void {
+    if (subjectOf(exchange) === this.#subject) this.#count = 0
   }
 
   #add(subject: string): void {
@@ -43,7 +43,7 @@ export class PoisonMessage {
   }
 }
 
-function subjectOf({ message, held }: Transaction): string {
+function subjectOf({ message, held }: Exchange): string {
   if (message.type === MsgType.REGISTER) return `REGISTER ${message.topicName}`
   return held === undefined ? 'PUBREL' : `PUBLISH ${held.message.topic}`
 }

@@ -2,7 +2,7 @@ import type { Instant } from '../../base/machine.ts'
 import { COST } from '../../base/memory-costs.ts'
 import { Timer } from '../../base/timers.ts'
 import { type GatewayRecord, wallTime } from '../../store/store.ts'
-import type { SnClient } from './client.ts'
+import type { GatewayClient } from './client.ts'
 import type { ClientTimer } from './client-host.ts'
 import { Qos2Ids } from './qos2-ids.ts'
 
@@ -23,7 +23,7 @@ export type Repetition =
 
 /** The QoS 2 messages of one client: their ids, recorded so that each is published once, whatever the network and the process do (ruling A17). */
 export class Qos2Exchanges {
-  readonly #client: SnClient
+  readonly #client: GatewayClient
   #ids: Qos2Ids | undefined = undefined
   #timer: Timer<ClientTimer> | undefined = undefined
   /** Ids whose end the broker has still to confirm: it may take what comes under one for a copy of what came before. */
@@ -31,7 +31,7 @@ export class Qos2Exchanges {
   /** Bytes that the account of the memory has for the ids. */
   #counted = 0
 
-  constructor(client: SnClient) {
+  constructor(client: GatewayClient) {
     this.#client = client
   }
 
@@ -170,7 +170,7 @@ export class Qos2Exchanges {
     if (bytes === this.#counted) return
     this.#client.host.topicIdBytes.sum += bytes - this.#counted
     this.#counted = bytes
-    this.#client.link?.keeps(this.#client.keptBytes)
+    this.#client.tellKept()
   }
 
   /** Most places are taken again before it comes to this, so a look now and then is enough. */

@@ -2,7 +2,7 @@ import { Fifo } from '../../base/fifo.ts'
 import { type Message, MsgType } from '../../mqttsn/messages.ts'
 import type { Lsn } from '../../store/store.ts'
 import { idToldBy } from '../ports/ports.ts'
-import type { SnClient } from './client.ts'
+import type { GatewayClient } from './client.ts'
 
 /** Replies that may wait for the store for one client. A client that asks more is not answered, and asks again. */
 const WAITING_MAX = 64
@@ -14,11 +14,11 @@ interface Waiting {
 
 /** The release gate of one client: what it is told leaves in order, each message when the record that it depends on is durable. */
 export class Replies {
-  readonly #client: SnClient
+  readonly #client: GatewayClient
   #waiting: Fifo<Waiting> | undefined = undefined
   #reliedOn = false
 
-  constructor(client: SnClient) {
+  constructor(client: GatewayClient) {
     this.#client = client
   }
 
@@ -61,7 +61,7 @@ export class Replies {
     return left
   }
 
-  /** The client sleeps, or is gone: answers go on waiting, messages do not, because what has a transaction is begun again by it. */
+  /** The client sleeps, or is gone: answers go on waiting, messages do not, because what has a exchange is begun again by it. */
   withdraw(): void {
     this.#drop(isMessage, 'the client went to sleep, or away, before QoS 0 could be sent')
   }

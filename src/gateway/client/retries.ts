@@ -1,7 +1,7 @@
 import type { Instant } from '../../base/machine.ts'
 import { Timer } from '../../base/timers.ts'
 import { allTriesMs, retryDelayMs } from '../ports/retry-profile.ts'
-import type { SnClient } from './client.ts'
+import type { GatewayClient } from './client.ts'
 import type { ClientTimer } from './client-host.ts'
 
 /**
@@ -12,7 +12,7 @@ const ROUNDS = 3
 
 /** The retry timer of what one client has not answered [1.2 section 6.13], and when it was sent. */
 export class Retries {
-  readonly #client: SnClient
+  readonly #client: GatewayClient
   #timer: Timer<ClientTimer> | undefined = undefined
   #count = 0
   /** When the client answered last, or what is open was sent for the first time. */
@@ -26,7 +26,7 @@ export class Retries {
   /** N_retry is used up, and whether the client is still there is not decided. */
   exhausted = false
 
-  constructor(client: SnClient) {
+  constructor(client: GatewayClient) {
     this.#client = client
   }
 

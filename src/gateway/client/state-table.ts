@@ -9,7 +9,7 @@ export const STATES: readonly State[] = ['willTopic', 'willMsg', 'active', 'asle
 
 /**
  * What a message does in a state. `ignore` is a decision and counted as heard; `stranger` tells the sender to connect; `crossed` means that a client
- * that was connected before a will dialogue is so still, because its CONNECT was a late copy; the others are methods of `SnClient` or of its parts.
+ * that was connected before a will dialogue is so still, because its CONNECT was a late copy; the others are methods of `GatewayClient` or of its parts.
  */
 export type Reaction =
   | 'connect'

@@ -2,7 +2,7 @@ import type { Instant } from '../../base/machine.ts'
 import { Timer } from '../../base/timers.ts'
 import type { GatewayOptions } from '../options.ts'
 import { allTriesMs, type RetryProfile } from '../ports/retry-profile.ts'
-import type { SnClient } from './client.ts'
+import type { GatewayClient } from './client.ts'
 import type { State } from './state-table.ts'
 
 /** What supervision looks at. */
@@ -62,10 +62,10 @@ export function silentBefore(client: Supervised, elapsedMs: number, silence: num
 
 /** The clock that runs while a client is silent. A message only notes the time; the deadline moves when it comes. */
 export class Supervision {
-  readonly #client: SnClient
-  #timer: Timer<SnClient> | undefined = undefined
+  readonly #client: GatewayClient
+  #timer: Timer<GatewayClient> | undefined = undefined
 
-  constructor(client: SnClient) {
+  constructor(client: GatewayClient) {
     this.#client = client
   }
 

@@ -1,12 +1,12 @@
-import type { SnClient } from './client.ts'
+import type { GatewayClient } from './client.ts'
 
 /** What one awake period of a sleeper may bring (ruling A5): what waits beyond that waits for the next one. */
 export class WakeBudget {
-  readonly #client: SnClient
+  readonly #client: GatewayClient
   #deliveries = 0
   #octets = 0
 
-  constructor(client: SnClient) {
+  constructor(client: GatewayClient) {
     this.#client = client
   }
 

@@ -3,7 +3,7 @@ import { stringBytes } from '../../base/memory-costs.ts'
 import { Timer } from '../../base/timers.ts'
 import { type Message, MsgType, type SnConnect, type WillTopic } from '../../mqttsn/messages.ts'
 import { retryDelayMs } from '../ports/retry-profile.ts'
-import type { SnClient } from './client.ts'
+import type { GatewayClient } from './client.ts'
 import type { ClientTimer } from './client-host.ts'
 import type { State } from './state-table.ts'
 
@@ -16,11 +16,11 @@ export class WillDialogue {
   readonly before: State
   #topic: WillTopic | undefined = undefined
   #counted = 0
-  readonly #client: SnClient
+  readonly #client: GatewayClient
   readonly #timer: Timer<ClientTimer>
   #retries = 0
 
-  constructor(client: SnClient, connect: SnConnect, before: State) {
+  constructor(client: GatewayClient, connect: SnConnect, before: State) {
     this.#client = client
     this.connect = connect
     this.before = before

@@ -6,10 +6,10 @@ import { topicNameError } from '../../mqtt/topics.ts'
 import { MsgType, ReturnCode, type WillMsg, type WillTopic } from '../../mqttsn/messages.ts'
 import type { Lsn } from '../../store/store.ts'
 import { returnCodeOf } from '../translate.ts'
-import type { SnClient } from './client.ts'
+import type { GatewayClient } from './client.ts'
 
 /** WILLTOPICUPD: a new topic keeps the message, an empty one deletes the will [1.2 section 5.4.22]. */
-export function updateWillTopic(client: SnClient, now: Instant, { topic, qos, retain }: WillTopic): void {
+export function updateWillTopic(client: GatewayClient, now: Instant, { topic, qos, retain }: WillTopic): void {
   if (topic !== undefined && topicNameError(topic) !== '') {
     client.send(
       { type: MsgType.WILLTOPICRESP, returnCode: ReturnCode.NOT_SUPPORTED },
@@ -25,7 +25,7 @@ export function updateWillTopic(client: SnClient, now: Instant, { topic, qos, re
 }
 
 /** WILLMSGUPD: a message without a will that it could belong to is refused [1.2 section 5.4.23]. */
-export function updateWillMessage(client: SnClient, now: Instant, { message: payload }: WillMsg): void {
+export function updateWillMessage(client: GatewayClient, now: Instant, { message: payload }: WillMsg): void {
   const type = MsgType.WILLMSGRESP
   if (client.will === undefined)
     client.send({ type, returnCode: ReturnCode.NOT_SUPPORTED }, 0, 'WILLMSGUPD, and there is no will')
@@ -36,7 +36,7 @@ export function updateWillMessage(client: SnClient, now: Instant, { message: pay
 }
 
 /** Gives the return code, and the record that has to be durable before it is told. */
-function update(client: SnClient, now: Instant, will: Will | undefined): { returnCode: number; lsn: Lsn } {
+function update(client: GatewayClient, now: Instant, will: Will | undefined): { returnCode: number; lsn: Lsn } {
   const before = client.will
   const refusal = client.link?.setWill(now, will) ?? ReasonCode.UNSPECIFIED_ERROR
   if (refusal !== 0) return { returnCode: returnCodeOf(refusal), lsn: 0 }

@@ -1,4 +1,4 @@
-import type { RouteKey } from '../gateway.ts'
+import type { RouteKey } from '../ports/route.ts'
 
 /** What carries datagrams to and from sensors: whole, each by itself, and without any promise that they arrive. */
 export interface DatagramPort {

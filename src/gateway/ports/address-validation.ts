@@ -2,7 +2,7 @@ import type { Instant } from '../../base/machine.ts'
 import { isWithin, type Network } from '../../base/networks.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
-import type { RouteKey } from '../client/client-host.ts'
+import type { RouteKey } from './route.ts'
 import { carrierOf, ipOf } from './route.ts'
 
 export interface AddressProofOptions {

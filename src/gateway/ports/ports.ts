@@ -3,11 +3,11 @@ import type { Instant } from '../../base/machine.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import type { Traffic } from '../../mqtt/traffic.ts'
 import { type Message, MsgType, ReturnCode } from '../../mqttsn/messages.ts'
-import type { RouteKey } from '../client/client-host.ts'
 import type { GatewayOptions } from '../options.ts'
 import type { AddressProof } from './address-validation.ts'
 import { Airtime } from './airtime.ts'
 import type { Port } from './port.ts'
+import type { RouteKey } from './route.ts'
 import { DEFAULT_PORT, nodeIdOf, portNameOf } from './route.ts'
 
 export interface Datagram {
@@ -310,7 +310,7 @@ export class Ports {
     }
   }
 
-  /** QoS 1 and 2 come again by their transaction; what was sent once is gone. */
+  /** QoS 1 and 2 come again by their exchange; what was sent once is gone. */
   #drop({ client: peer, type, once }: Frame, reason: string, limit?: string): false {
     if (once) this.#traffic.publishDropped++
     const what = `${once ? 'PUBLISH with QoS 0' : nameOf(type)} not sent: ${reason}`

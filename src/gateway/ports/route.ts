@@ -1,5 +1,7 @@
 import { isSameSubnet, isWithin, type Network } from '../../base/networks.ts'
-import type { RouteKey } from '../client/client-host.ts'
+
+/** Where a client was last heard. Opaque: only the code that carries datagrams builds and parses one. */
+export type RouteKey = string
 
 /**
  * Routes as ports write them: `192.0.2.7:51234@field/node:0a1b` is the node 0a1b behind the forwarder at that address, heard at the port

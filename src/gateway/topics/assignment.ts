@@ -1,6 +1,10 @@
-import type { Lsn } from '../../store/store.ts'
-import type { SnClient } from '../client/client.ts'
-import { type Offered, topicIdBytes } from './registry.ts'
+import type { Memory } from '../../base/memory.ts'
+import type { NoticeSink } from '../../base/notice.ts'
+import type { Holder } from '../../base/shares.ts'
+import type { Lsn, SessionKey, Store } from '../../store/store.ts'
+import type { GatewayOptions } from '../options.ts'
+import type { RouteKey } from '../ports/route.ts'
+import { type Offered, type TopicRegistry, topicIdBytes } from './registry.ts'
 
 /** `isNew`: the name had no id before. */
 export type Assignment =
@@ -10,16 +14,35 @@ export type Assignment =
   | 'store full'
   | 'no memory'
 
+/** What the assignment of topic ids needs of a client. */
+export interface TopicHolder {
+  readonly clientId: string
+  readonly key: SessionKey
+  readonly route: RouteKey
+  readonly registry: TopicRegistry
+  readonly holder: Holder | undefined
+  readonly host: {
+    readonly store: Store
+    readonly memory: Memory
+    readonly options: GatewayOptions
+    readonly notice: NoticeSink
+  }
+  /** Topic ids of messages and REGISTERs under way; with `inPublishes` those of a PUBLISH that was sent as well. */
+  topicIdsInUse(inPublishes: boolean): ReadonlySet<number>
+  /** The bytes of its topic ids have changed. */
+  tellKept(): void
+}
+
 /** Gives topic names of one client their ids, and records them. */
 export class TopicAssignment {
-  readonly #client: SnClient
+  readonly #client: TopicHolder
   /** Record of the newest topic id: no id may be told before it is durable. */
   lsn: Lsn = 0
   /** What has given way to the id that the client asked for last. */
   #gaveWay: { readonly to: number; readonly id: number; readonly topicName: string; readonly offered: Offered } | undefined =
     undefined
 
-  constructor(client: SnClient) {
+  constructor(client: TopicHolder) {
     this.#client = client
   }
 
@@ -65,16 +88,16 @@ export class TopicAssignment {
     const most = host.options.topicsPerClient
     const free = registry.freeNumber(asked, most)
     let oldest: number | undefined
-    const over = host.memory.refusal(this.#client.link?.holder, topicIdBytes(topicName))
+    const over = host.memory.refusal(this.#client.holder, topicIdBytes(topicName))
     if (over !== undefined && asked) {
       this.#notice(`${over.reason}: no topic id for ${topicName}`, over.limit)
       return 'no memory'
     }
-    if (over !== undefined) oldest = registry.leastRecentlyUsed(this.#client.downlink.topicIdsInUse(false))
+    if (over !== undefined) oldest = registry.leastRecentlyUsed(this.#client.topicIdsInUse(false))
     if (registry.size >= most || free === undefined) {
       this.#noticeFull(topicName, registry.size >= most)
       if (asked && free === undefined) return 'too many'
-      const inUse = this.#client.downlink.topicIdsInUse(free === undefined)
+      const inUse = this.#client.topicIdsInUse(free === undefined)
       oldest = registry.leastRecentlyUsed(inUse)
       if (oldest === undefined) return inUse.size > 0 ? 'in use' : 'too many'
     }
@@ -91,7 +114,7 @@ export class TopicAssignment {
       if (gone !== registry.highest) host.store.append({ type: 'sn-topic-end', clientId, topicId: gone })
       registry.remove(gone)
     }
-    this.#client.link?.keeps(this.#client.keptBytes)
+    this.#client.tellKept()
     return { topicId: id, lsn, isNew: true }
   }
 

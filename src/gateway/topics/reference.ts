@@ -1,9 +1,6 @@
-import type { Instant } from '../../base/machine.ts'
-import { messageLength } from '../../mqttsn/encode.ts'
 import { type Message, MsgType, type TopicIdType } from '../../mqttsn/messages.ts'
-import type { SnClient } from '../client/client.ts'
-import { type Held, publishOf } from '../client/held.ts'
 import { shortTopicId } from '../translate.ts'
+import type { PredefinedTopics, TopicRegistry } from './registry.ts'
 
 /** A topic as a PUBLISH names it [1.2 section 5.4.12]. */
 export interface TopicReference {
@@ -11,9 +8,16 @@ export interface TopicReference {
   readonly topicId: number
 }
 
+/** What one client knows of topic ids. */
+export interface TopicKnowledge {
+  readonly clientId: string
+  readonly registry: TopicRegistry
+  readonly host: { readonly predefined: PredefinedTopics }
+}
+
 /** How the client knows this topic; `undefined` if it has to be told. `normalOnly`: it refused the id that it should have known. */
 export function topicReference(
-  { registry, host, clientId }: SnClient,
+  { registry, host, clientId }: TopicKnowledge,
   topic: string,
   normalOnly: boolean,
 ): TopicReference | undefined {
@@ -26,27 +30,12 @@ export function topicReference(
   return short === undefined ? undefined : { topicIdType: 'short', topicId: short }
 }
 
-/** A REGISTER for it fits into a frame. */
-export function canRegister({ route, host }: SnClient, topicName: string): boolean {
-  return messageLength({ type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }) <= host.ports.roomTo(route)
-}
-
-/**
- * QoS 0 is not acknowledged, and QoS 2 not under an id that is chosen for the address: without a REGACK the address would never prove itself (ruling
- * A20), and with QoS 0 a lost id never show (ruling A10).
- */
-export function needsRegack(now: Instant, client: SnClient, held: Held, reference: TopicReference): boolean {
-  if (held.qos === 1) return false
-  const { route, host, registry } = client
-  const { topicIdType, topicId } = reference
-  const needsProof = host.ports.needsProof(now, route, messageLength(publishOf(held, reference)))
-  if (needsProof && canRegister(client, held.message.topic)) return true
-  // The client was told this id before the process began anew, and nothing has shown since that it still knows it.
-  return held.qos === 0 && topicIdType === 'normal' && registry.isTrusted(topicId)
-}
-
 /** The client does not know a topic id that it was sent [1.2 section 6.10]; `refused` is the message that it answers, if that is known. */
-export function markUnknownTopicId({ registry, host, clientId }: SnClient, topicId: number, refused: Message | undefined): void {
+export function markUnknownTopicId(
+  { registry, host, clientId }: TopicKnowledge,
+  topicId: number,
+  refused: Message | undefined,
+): void {
   const isPredefined = refused?.type === MsgType.PUBLISH && refused.topicIdType !== 'normal'
   // QoS 0 has no message id that would say which space is meant.
   if (isPredefined || (refused === undefined && host.predefined.nameOf(clientId, topicId) !== undefined)) {

@@ -2,11 +2,11 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { type Network, withoutMapping } from '../../base/networks.ts'
 import type { Notice, NoticeSink } from '../../base/notice.ts'
 import { forwardedPeer, type OriginPolicy } from '../../base/origins.ts'
-import type { Loop } from '../../process/loop.ts'
 import type { StreamInfo } from '../connections.ts'
 import type { ProxyHeader } from '../proxy-protocol.ts'
 import { takeProxyHeader } from './proxy-protocol.ts'
 import { type Carrier, openSocketStream, type StreamOptions } from './socket-stream.ts'
+import type { StreamHost } from './stream-host.ts'
 import { type TlsOptions, TlsTerminator } from './tls.ts'
 import { listenOnPath } from './unix-socket.ts'
 import { openWebSocketStream, WebSocketUpgrade } from './websocket.ts'
@@ -65,11 +65,11 @@ export interface Listener {
 }
 
 /**
- * Opens a listener that brings streams of MQTT to the loop.
+ * Opens a listener that brings streams of MQTT to the host.
  * @throws StartError for files and Unix sockets; the system's error (`EADDRINUSE`, ...) for host and port.
  */
-export async function listen(options: ListenOptions, loop: Loop, notice: NoticeSink): Promise<Listener> {
-  const listener = new StreamListener(options, loop, notice)
+export async function listen(options: ListenOptions, host: StreamHost, notice: NoticeSink): Promise<Listener> {
+  const listener = new StreamListener(options, host, notice)
   await listener.open()
   return listener
 }
@@ -119,11 +119,11 @@ class StreamListener implements Listener {
   #tls: TlsTerminator | undefined
   readonly #upgrade: WebSocketUpgrade | undefined
 
-  constructor(options: ListenOptions, loop: Loop, notice: NoticeSink) {
+  constructor(options: ListenOptions, host: StreamHost, notice: NoticeSink) {
     this.#options = options
     this.#notice = notice
     const { socketBufferBytes, writeTimeoutMs = WRITE_TIMEOUT_MS } = options
-    this.#streams = { loop, socketBufferBytes, writeTimeoutMs }
+    this.#streams = { host, socketBufferBytes, writeTimeoutMs }
     const { protocol, path, origins, maxPacketSize, noDelay, maxConnections } = options
     if (protocol === 'websockets') {
       this.#upgrade = new WebSocketUpgrade(
@@ -213,7 +213,7 @@ class StreamListener implements Listener {
       return
     }
     const timedOut = (): void => {
-      if (this.#streams.loop.wasPaused) timer.refresh()
+      if (this.#streams.host.wasPaused) timer.refresh()
       else this.#timedOut(socket)
     }
     const timer: NodeJS.Timeout = setTimeout(timedOut, connectTimeoutMs ?? CONNECT_TIMEOUT_MS)
@@ -256,7 +256,7 @@ class StreamListener implements Listener {
     // A handshake costs more than anything else that a stranger may ask for.
     if (this.#tls !== undefined || this.#upgrade !== undefined) {
       arrival.waitsFor = undefined
-      if (this.#streams.loop.arriving(this.#streamOf(arrival)) !== undefined) {
+      if (this.#streams.host.arriving(this.#streamOf(arrival)) !== undefined) {
         socket.destroy()
         return
       }
@@ -318,7 +318,7 @@ class StreamListener implements Listener {
   }
 
   #arrived(arrival: Arrival): void {
-    if (arrival.counts) this.#streams.loop.arrived(this.#streamOf(arrival))
+    if (arrival.counts) this.#streams.host.arrived(this.#streamOf(arrival))
     arrival.counts = false
   }
 

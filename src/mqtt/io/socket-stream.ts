@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
-import type { Loop } from '../../process/loop.ts'
 import type { StreamInfo } from '../connections.ts'
+import type { StreamHost } from './stream-host.ts'
 
 /** Milliseconds after which a socket that we have ended is destroyed, whatever its peer does. */
 export const LINGER_MS = 1000
@@ -31,25 +31,25 @@ export interface OpenStream {
 }
 
 export interface StreamOptions {
-  readonly loop: Loop
+  readonly host: StreamHost
   /** Bytes that may wait in one socket before its link stops listening. */
   readonly socketBufferBytes: number
   /** Milliseconds that a socket may take nothing of what waits for it. */
   readonly writeTimeoutMs: number
 }
 
-/** Opens a stream of MQTT in the loop, over a socket of any kind. */
+/** Opens a stream of MQTT in the host, over a socket of any kind. */
 export function openStream(
   socket: Socket,
   carrier: Carrier,
   from: StreamInfo,
-  { loop, socketBufferBytes, writeTimeoutMs }: StreamOptions,
+  { host, socketBufferBytes, writeTimeoutMs }: StreamOptions,
 ): OpenStream {
   let reason = 'connection closed by the client'
-  const { outputs } = loop
+  const { outputs } = host
   let congested = false
   let draining = false
-  const connection = loop.opened(
+  const connection = host.opened(
     {
       write: (bytes) => {
         // What has to wait is taken out of its slab: ten bytes for a slow reader would keep all that was written to others beside them.
@@ -66,7 +66,7 @@ export function openStream(
         }
         if (congested || (socket.writableLength <= socketBufferBytes && !outputs.isTight)) return
         congested = true
-        loop.handle({ kind: 'congested', connection, on: true })
+        host.handle({ kind: 'congested', connection, on: true })
       },
       end: (saidGoodbye) => carrier.end(saidGoodbye),
       pause: () => carrier.pause(),
@@ -77,8 +77,8 @@ export function openStream(
   socket.on('timeout', () => {
     if (!draining) return
     // The kernel may have sent all that it had, and the process has not seen it yet.
-    if (loop.wasPaused) socket.setTimeout(writeTimeoutMs)
-    else loop.handle({ kind: 'stuck', connection })
+    if (host.wasPaused) socket.setTimeout(writeTimeoutMs)
+    else host.handle({ kind: 'stuck', connection })
   })
   socket.on('close', () => outputs.empty(socket))
   socket.on('drain', () => {
@@ -89,15 +89,15 @@ export function openStream(
     }
     if (!congested) return
     congested = false
-    loop.handle({ kind: 'congested', connection, on: false })
+    host.handle({ kind: 'congested', connection, on: false })
   })
   return {
-    chunk: (bytes) => loop.handle({ kind: 'chunk', connection, bytes }),
-    buffering: (bytes) => loop.handle({ kind: 'buffering', connection, bytes }),
+    chunk: (bytes) => host.handle({ kind: 'chunk', connection, bytes }),
+    buffering: (bytes) => host.handle({ kind: 'buffering', connection, bytes }),
     failed: (why) => {
       reason = why
     },
-    closed: () => loop.closed(connection, reason),
+    closed: () => host.closed(connection, reason),
   }
 }
 
@@ -109,7 +109,7 @@ export function openSocketStream(socket: Socket, from: StreamInfo, options: Stre
     end: (saidGoodbye = false) => {
       if (isEnding) return
       isEnding = true
-      linger(socket, from, options.loop)
+      linger(socket, from, options.host)
       const timer = setTimeout(() => socket.destroy(), LINGER_MS)
       socket.once('close', () => clearTimeout(timer))
       socket.resume()
@@ -129,8 +129,8 @@ export function openSocketStream(socket: Socket, from: StreamInfo, options: Stre
 }
 
 /** A socket that has been ended counts among the connections of its peer until it is closed. */
-export function linger(socket: Socket, from: StreamInfo, loop: Loop): void {
+export function linger(socket: Socket, from: StreamInfo, host: StreamHost): void {
   if (socket.closed) return
-  loop.lingering(from)
-  socket.once('close', () => loop.arrived(from))
+  host.lingering(from)
+  socket.once('close', () => host.arrived(from))
 }

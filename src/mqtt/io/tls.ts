@@ -3,7 +3,7 @@ import { readdir, readFile } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { createSecureContext, createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls'
-import { StartError } from '../../config/config.ts'
+import { StartError } from '../../base/start-error.ts'
 import { RevocationLists } from './revocation.ts'
 
 export interface TlsOptions {

@@ -1,6 +1,6 @@
 import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
-import { StartError } from '../../config/config.ts'
+import { StartError } from '../../base/start-error.ts'
 
 /** Owner and group may connect: what Mosquitto leaves of a Unix socket's rights. */
 const MODE = 0o770

@@ -126,7 +126,7 @@ export function openWebSocketStream(
 ): Carrier {
   let isEnding = false
   const end = (code: number): void => {
-    if (!isEnding) linger(socket, from, options.loop)
+    if (!isEnding) linger(socket, from, options.host)
     isEnding = true
     // The answer to our close frame has to be read.
     webSocket.resume()

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { lastingSecret } from '../../../src/access/io/lasting-secret.ts'
 import { SCRAM_ITERATIONS, ScramExchange, scramLine } from '../../../src/access/io/scram.ts'
 import { type PasswordEntry, parsePasswords } from '../../../src/access/password-file.ts'
-import { StartError } from '../../../src/config/config.ts'
+import { StartError } from '../../../src/base/start-error.ts'
 import { clientFinal } from './scram-client.ts'
 
 /** The example of RFC 7677 section 3: user `user`, password `pencil`. */

@@ -149,9 +149,9 @@ const OPEN: Readonly<Record<Awaiting, string>> = {
 function stateOf(world: TestGateway): string {
   const client = world.gateway.client('s')
   if (client === undefined) return 'gone'
-  const { state, downlink, link } = client
+  const { state, outbound, link } = client
   if (state === 'willTopic' || state === 'willMsg') return link === undefined ? state : `${state}Again`
-  return state === 'active' && downlink.awaiting !== undefined ? OPEN[downlink.awaiting] : state
+  return state === 'active' && outbound.awaiting !== undefined ? OPEN[outbound.awaiting] : state
 }
 
 /** The cells of a row, by state. */

@@ -3,7 +3,7 @@ import { Duplex } from 'node:stream'
 import { expect, test } from 'vitest'
 import { OutputBuffers } from '../../../src/mqtt/io/output-buffers.ts'
 import { openSocketStream } from '../../../src/mqtt/io/socket-stream.ts'
-import type { Loop, Stream } from '../../../src/process/loop.ts'
+import type { Stream, StreamHost } from '../../../src/mqtt/io/stream-host.ts'
 
 /** A stream over a socket whose kernel takes nothing until it is told to. */
 function full(socketBufferBytes: number, outputs = new OutputBuffers(Number.POSITIVE_INFINITY)) {
@@ -15,7 +15,7 @@ function full(socketBufferBytes: number, outputs = new OutputBuffers(Number.POSI
     stream = it
     return 1
   }
-  const loop = { opened, outputs, handle: (input: object) => told.push(input), closed: () => {} } as unknown as Loop
+  const host = { opened, outputs, handle: (input: object) => told.push(input), closed: () => {} } as unknown as StreamHost
   const write = (chunk: Buffer, _: string, done: () => void): void => {
     chunks.push(chunk)
     written.push(done)
@@ -24,7 +24,7 @@ function full(socketBufferBytes: number, outputs = new OutputBuffers(Number.POSI
   openSocketStream(
     Object.assign(socket, { setTimeout: () => {} }) as unknown as Socket,
     { peer: 'p', listener: 'l' },
-    { loop, socketBufferBytes, writeTimeoutMs: 1000 },
+    { host, socketBufferBytes, writeTimeoutMs: 1000 },
   )
   const drain = async (): Promise<void> => {
     for (let done = written.shift(); done !== undefined; done = written.shift()) {

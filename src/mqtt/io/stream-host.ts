@@ -1,0 +1,39 @@
+import type { ConnectionId } from '../connection.ts'
+import type { StreamInfo } from '../connections.ts'
+import type { OutputBuffers } from './output-buffers.ts'
+
+/** Where the bytes of a connection are written to. */
+export interface Stream {
+  write(bytes: Uint8Array): void
+  /** Sends what was written, then ends, even if the peer does not read. `saidGoodbye` as in `ConnectionOutput`. */
+  end(saidGoodbye: boolean): void
+  pause(): void
+  resume(): void
+}
+
+/** What happens to an open stream, apart from its end. */
+export type StreamEvent =
+  | { readonly kind: 'chunk'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  /** `bytes` have been received that are no chunk yet. */
+  | { readonly kind: 'buffering'; readonly connection: ConnectionId; readonly bytes: number }
+  /** The socket holds more than it should, or no longer does. */
+  | { readonly kind: 'congested'; readonly connection: ConnectionId; readonly on: boolean }
+  /** The socket has taken nothing for `write_timeout_seconds`. */
+  | { readonly kind: 'stuck'; readonly connection: ConnectionId }
+
+/** What listeners need of the event loop that drives `Connections`. */
+export interface StreamHost {
+  /** Bytes that wait in sockets. */
+  readonly outputs: OutputBuffers
+  /** True shortly after a pause of the process: peers may have acted in time and not have been read yet. */
+  readonly wasPaused: boolean
+  /** A socket was accepted that is no stream yet. Returns why it has to be refused, or `undefined`. */
+  arriving(from: StreamInfo): string | undefined
+  /** Ends what `arriving` or `lingering` began. */
+  arrived(from: StreamInfo): void
+  /** A stream has ended, and its socket still has to close. */
+  lingering(from: StreamInfo): void
+  opened(stream: Stream, from: StreamInfo): ConnectionId
+  handle(event: StreamEvent): void
+  closed(connection: ConnectionId, reason: string): void
+}
