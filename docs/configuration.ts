@@ -8,7 +8,7 @@ export function configurationPage(): string {
 
 const HEAD = `# Configuration
 
-<!-- Written by \`npm run docs\` from src/base/options/: change it there. -->
+<!-- Written by \`npm run docs\` from src/config/options/: change it there. -->
 
 Roost runs without any configuration. Every option is a flag of \`roost serve\`, and a key of the YAML file that \`--config\` names:
 
