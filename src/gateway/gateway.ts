@@ -325,9 +325,7 @@ export class Gateway implements ClientHost {
     if (before !== undefined && before !== client) {
       // Whatever went there still would be read by the wrong sensor, whose topic ids mean other topics.
       this.ports.withdraw(route)
-      before.formerRoute = route
-      before.route = ''
-      before.updateListening(now)
+      before.routeTaken(now)
       // Whoever has said goodbye has left the address to others.
       if (before.link !== undefined) {
         const reason = `its address is ${client.key}'s`
@@ -369,9 +367,7 @@ export class Gateway implements ClientHost {
       const timer = this.timers.expired(now)
       if (timer === undefined) break
       const { client, about } = timer.owner
-      if (about === 'retry') client.outbound.timedOut(now)
-      else if (about === 'ids') client.inbound.qos2.timedOut(now)
-      else client.setup.timedOut(now)
+      client.timedOut(now, about)
     }
     this.#pace.run(now, () => {
       const timer = this.silences.expired(now)

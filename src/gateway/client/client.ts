@@ -21,7 +21,8 @@ import type { RouteKey } from '../ports/route.ts'
 import { TopicAssignment } from '../topics/assignment.ts'
 import { TopicRegistry } from '../topics/registry.ts'
 import { OWN_REQUEST, restoredWill, storedWill } from '../translate.ts'
-import type { ClientHost, Recorded } from './client-host.ts'
+import { AwakePeriod } from './awake-period.ts'
+import type { ClientHost, ClientTimer, Recorded } from './client-host.ts'
 import { ConnectionSetup } from './connection-setup.ts'
 import type { Awaiting } from './exchange.ts'
 import { Inbound } from './inbound.ts'
@@ -38,6 +39,7 @@ export class GatewayClient {
   readonly registry: TopicRegistry
   readonly topicIds = new TopicAssignment(this)
   readonly outbound = new Outbound(this)
+  readonly awakePeriod = new AwakePeriod(this)
   readonly inbound = new Inbound(this)
   route: RouteKey
   /** Where it was heard last, if somebody else has that address now. */
@@ -124,6 +126,13 @@ export class GatewayClient {
   // --- From the sensor
 
   handle(now: Instant, message: Message): void {
+    this.react(now, message)
+    this.outbound.heard(now)
+    this.#reconsider(now)
+  }
+
+  /** What the state table says to this message in this state. */
+  react(now: Instant, message: Message): void {
     this.lastHeard = now
     if (this.state === 'asleep') this.#recordHeard(now)
     switch (this.#reaction(message)) {
@@ -142,7 +151,7 @@ export class GatewayClient {
         else this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED })
         break
       case 'register':
-        this.inbound.register(now, message as never)
+        this.inbound.register(message as never)
         break
       case 'publish':
         this.inbound.publish(now, message as never)
@@ -189,7 +198,6 @@ export class GatewayClient {
         this.tellIgnored(`${typeName(message.type)} out of turn (${this.state})`)
         break
     }
-    this.outbound.heard(now)
   }
 
   /** True while the broker takes no more: there is no answer that would say so to this message, which comes again. */
@@ -248,11 +256,10 @@ export class GatewayClient {
     if (lsn === 'full') {
       // Not granted, not answered: the client tries again, and sleeps when its sleep can be remembered.
       Object.assign(this, before)
-      if (dialogueBefore !== undefined) this.#goOn(now)
+      if (dialogueBefore !== undefined && before.state === 'active') this.outbound.resume(now)
       return
     }
     this.outbound.suspend()
-    this.updateListening(now)
     this.#withdraw()
     this.#sayGoodbye(lsn)
     this.supervision.arm(now)
@@ -271,12 +278,6 @@ export class GatewayClient {
     this.host.ports.withdraw(this.route)
   }
 
-  /** What its dialogue has interrupted. */
-  #goOn(now: Instant): void {
-    if (this.state === 'active') this.outbound.resume(now)
-    this.updateListening(now)
-  }
-
   /** PINGREQ from sleep: everything that waits goes out now, and PINGRESP closes the window [1.2 section 6.14]. */
   #wake(now: Instant): void {
     if (this.replies.owes(MsgType.PINGRESP)) {
@@ -285,12 +286,10 @@ export class GatewayClient {
       this.replies.unsay(MsgType.PINGRESP)
     }
     this.state = 'awake'
-    this.outbound.wake.begin()
+    this.awakePeriod.begin()
+    if (this.link === undefined) this.awakePeriod.close()
     this.supervision.arm(now)
     this.outbound.resume(now)
-    this.updateListening(now)
-    if (this.link !== undefined) this.linkReady(now)
-    else this.settle(now, true)
   }
 
   // --- To and from the broker
@@ -301,13 +300,18 @@ export class GatewayClient {
 
   /** The broker has something to say, or listens to us again. */
   linkReady(now: Instant): void {
+    this.#takeFromBroker(now)
+    this.#reconsider(now)
+  }
+
+  #takeFromBroker(now: Instant): void {
     const link = this.link
-    if (link === undefined) return
-    for (let out = link.poll(now); out !== undefined; out = link.poll(now)) {
+    for (let out = link?.poll(now); out !== undefined; out = link?.poll(now)) {
       this.#fromBroker(now, out)
       if (this.link !== link) return
+      // One delivery may fill the window: the next one stays in its queue.
+      link?.listen(now, this.#listens)
     }
-    this.settle(now, false)
   }
 
   #fromBroker(now: Instant, out: Outgoing): void {
@@ -329,7 +333,7 @@ export class GatewayClient {
         else if (this.isReachable) this.send({ type: MsgType.PUBREL, msgId: out.packetId })
         return
       case PacketType.SUBACK:
-        this.inbound.subscribeAnswered(now, out)
+        this.inbound.subscribeAnswered(out)
         return
       case PacketType.UNSUBACK:
         if (out.packetId !== OWN_REQUEST) this.send({ type: MsgType.UNSUBACK, msgId: out.packetId })
@@ -350,15 +354,27 @@ export class GatewayClient {
     if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
   }
 
-  /** Deliveries are taken while the client can: awake, within what one awake period may bring, one at a time. */
-  updateListening(now: Instant): void {
+  /**
+   * Works out what follows from the state as it is: which exchanges may begin, whether the link listens, and whether an awake period is over. The last
+   * step of every entry point, and called from nowhere else: what happens inside one only changes the state.
+   */
+  #reconsider(now: Instant): void {
+    this.outbound.advance(now)
+    this.link?.listen(now, this.#listens)
+    if (this.state !== 'awake') return
+    // The sensor listens for a moment only: what the broker has for it leaves now.
+    this.#takeFromBroker(now)
+    this.#endAwakePeriod(now)
+  }
+
+  /** True while the client can take a delivery: it is reachable, its window and its awake period have room, and nothing waits ahead of it. */
+  get #listens(): boolean {
     const { state, outbound } = this
-    const open = state === 'active' || (state === 'awake' && outbound.wake.limit === undefined)
-    // What is delivered behind a reply that waits for the store, or a message that waits for its port, would wait with it: it is
-    // safer in its queue.
-    const waits = this.replies.blocked || this.host.ports.isWaiting(this.route)
-    if (open && outbound.windowFull) this.#tellWindowFull()
-    this.link?.listen(now, open && !outbound.full && !waits && this.route !== '')
+    const open = state === 'active' || (state === 'awake' && this.awakePeriod.limit === undefined)
+    if (!open) return false
+    if (outbound.windowFull) this.#tellWindowFull()
+    // A delivery behind a reply that waits for the store, or behind a message that waits for its port, would wait with it: it is safer in its queue.
+    return this.route !== '' && !outbound.full && !this.replies.blocked && !this.host.ports.isWaiting(this.route)
   }
 
   /** Told once, until everything that waits has left. */
@@ -372,28 +388,22 @@ export class GatewayClient {
     this.#windowTold = backlog > 0
   }
 
-  /** Ends an awake period when all that it may deliver is delivered; at the latest when told to (ruling A4). */
-  settle(now: Instant, atLast: boolean): void {
+  /** PINGRESP follows the last message that this awake period may bring, or ends a period that was closed (ruling A4). */
+  #endAwakePeriod(now: Instant): void {
     if (this.state !== 'awake') return
-    if (!atLast) {
-      if (this.outbound.busy) {
-        this.outbound.watch(now)
-        return
-      }
-      if (this.host.ports.isWaiting(this.route)) {
-        this.outbound.watch(now)
-        return
-      }
-      if (this.link !== undefined && this.link.backlog > 0 && this.outbound.wake.limit === undefined) {
-        this.outbound.watch(now)
+    const { awakePeriod, outbound, host, link } = this
+    if (!awakePeriod.isClosed) {
+      const hasMore = link !== undefined && link.backlog > 0 && awakePeriod.limit === undefined
+      if (outbound.busy || host.ports.isWaiting(this.route) || hasMore) {
+        outbound.watch(now)
         return
       }
       this.#tellWakeFull()
     }
     this.state = 'asleep'
     this.sleepsSince = now
-    this.outbound.suspend()
-    this.updateListening(now)
+    outbound.suspend()
+    link?.listen(now, false)
     this.#withdraw()
     this.send({ type: MsgType.PINGRESP })
     this.supervision.arm(now)
@@ -403,20 +413,30 @@ export class GatewayClient {
     const { host, key, route: peer, link } = this
     if (link === undefined || link.backlog === 0) return
     const reason = `${link.backlog} messages wait for its next awake period`
-    const limit = this.outbound.wake.limit ?? 'wake_messages'
+    const limit = this.awakePeriod.limit ?? 'wake_messages'
     host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit })
   }
 
   /** Its last message has left the port, or has to wait for its address to prove itself: that ends an awake period, or nothing would. */
   portChanged(now: Instant): void {
     const { ports } = this.host
-    this.updateListening(now)
-    if (ports.isHeld(this.route)) this.settle(now, true)
-    else if (!ports.isWaiting(this.route)) {
-      this.outbound.goOn(now)
-      this.outbound.left(now)
-      this.settle(now, false)
-    }
+    if (ports.isHeld(this.route)) this.awakePeriod.close()
+    else if (!ports.isWaiting(this.route)) this.outbound.left(now)
+    this.#reconsider(now)
+  }
+
+  timedOut(now: Instant, about: ClientTimer['about']): void {
+    if (about === 'retry') this.outbound.timedOut(now)
+    else if (about === 'ids') this.inbound.qos2.timedOut(now)
+    else this.setup.timedOut(now)
+    this.#reconsider(now)
+  }
+
+  /** Another client is at its address now. */
+  routeTaken(now: Instant): void {
+    this.formerRoute = this.route
+    this.route = ''
+    this.#reconsider(now)
   }
 
   /** A message that has no exchange, or will have none again, is gone. */
@@ -431,7 +451,7 @@ export class GatewayClient {
   retriesExhausted(now: Instant, awaiting: Awaiting): void {
     const reason = `no ${awaiting} after ${this.retryProfile.nRetry} retries`
     this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
-    if (this.state === 'awake') this.settle(now, true)
+    if (this.state === 'awake') this.awakePeriod.close()
     else this.lose(now, reason)
   }
 
@@ -512,8 +532,7 @@ export class GatewayClient {
   durable(now: Instant): void {
     if (this.replies.release()) this.outbound.left(now)
     if (this.replies.takeReliedOn() && this.isReachable) this.outbound.resume(now)
-    if (!this.replies.blocked) this.outbound.goOn(now)
-    this.updateListening(now)
+    this.#reconsider(now)
   }
 
   /** It is gone and the gateway has nothing to remember for it: no topic id, no message id, no will. The broker knows the rest. */

@@ -46,7 +46,6 @@ export class ConnectionSetup {
     this.#dialogue = new WillDialogue(client, message, before)
     client.state = 'willTopic'
     client.outbound.suspend()
-    client.updateListening(now)
     client.supervision.arm(now)
     this.#dialogue.prompt(now)
   }
@@ -104,7 +103,7 @@ export class ConnectionSetup {
     client.tellIgnored(`${typeName(message.type)} ends the will dialogue that its CONNECT began`)
     this.breakOff(now)
     this.wasCrossed = true
-    client.handle(now, message)
+    client.react(now, message)
   }
 
   /** The client is what it was before the dialogue. `leaves`: it has said goodbye, and hears nothing more. */
@@ -115,7 +114,6 @@ export class ConnectionSetup {
     this.#dialogue = undefined
     client.state = dialogue.before
     if (client.state === 'active' && !leaves) client.outbound.resume(now)
-    if (!leaves) client.updateListening(now)
     client.supervision.arm(now)
   }
 
@@ -205,11 +203,8 @@ export class ConnectionSetup {
   /** `before`: the will that the client had. */
   #activate(now: Instant, whose: 'client' | 'restart', before: Will | undefined): void {
     const client = this.#client
-    if (whose === 'restart') {
-      // The sensor knows nothing of our restart, and goes on as it was.
-      client.updateListening(now)
-      return
-    }
+    // The sensor knows nothing of our restart, and goes on as it was.
+    if (whose === 'restart') return
     // The broker took its time, and the client has begun anew: it is connected all the same.
     this.#dialogue?.end()
     this.#dialogue = undefined
@@ -224,7 +219,6 @@ export class ConnectionSetup {
     client.supervision.arm(now)
     if (client.host.options.register === 'eager') client.outbound.registerAll(now)
     else client.outbound.resume(now)
-    client.updateListening(now)
   }
 
   /** The broker has taken the client in, and the store has no room to know it: its will must not fire because of that. */

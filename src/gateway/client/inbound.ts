@@ -98,7 +98,7 @@ export class Inbound {
     for (const uplinked of this.#open?.values() ?? []) uplinked.heardAt = Number.NEGATIVE_INFINITY
   }
 
-  register(now: Instant, message: Register): void {
+  register(message: Register): void {
     const { topicName, msgId } = message
     const answer = (topicId: number, returnCode: number, lsn = 0, why = ''): void =>
       this.#client.send({ type: MsgType.REGACK, topicId, msgId, returnCode }, lsn, `REGISTER of ${topicName}, ${why}`)
@@ -114,7 +114,6 @@ export class Inbound {
       registry.markKnown(assigned.topicId)
       registry.markWanted(topicName)
       answer(assigned.topicId, ReturnCode.ACCEPTED, assigned.lsn)
-      this.#client.outbound.reconsider(now)
     }
   }
 
@@ -287,7 +286,6 @@ export class Inbound {
       if (qos === 2) this.qos2.refused(now, msgId)
       client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
     }
-    client.outbound.publishAnswered(now)
   }
 
   /** The client's own message, which is still to be acknowledged: it comes back behind its PUBACK. */
@@ -295,7 +293,7 @@ export class Inbound {
     return this.#publishing.some((open) => open.message === message)
   }
 
-  subscribeAnswered(now: Instant, { packetId: msgId, reasonCodes }: Suback): void {
+  subscribeAnswered({ packetId: msgId, reasonCodes }: Suback): void {
     const granted = reasonCodes[0] ?? 0x80
     const subscribing = takeFirst(this.#subscribing, msgId)
     if (subscribing === undefined) return
@@ -310,7 +308,6 @@ export class Inbound {
     // A predefined id is of another space, whatever its number (ruling A11).
     if (normal && registry.nameOf(topicId) !== undefined) registry.markKnown(topicId)
     this.#client.send({ type: MsgType.SUBACK, qos: granted as QoS, topicId, msgId, returnCode }, lsn)
-    this.#client.outbound.reconsider(now)
   }
 
   #tooMany(what: string, most: number): string {

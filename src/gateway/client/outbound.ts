@@ -13,7 +13,6 @@ import { publishId, registerId } from './message-ids.ts'
 import { canRegister, hold, needsRegack, type OutboundMessage, publishOf } from './outbound-message.ts'
 import { PoisonMessage } from './poison-message.ts'
 import { Retries } from './retries.ts'
-import { WakeBudget } from './wake-budget.ts'
 
 /**
  * Messages on their way to one client, one exchange each: REGISTER where the client does not know the topic's id, then PUBLISH, to the end of its
@@ -21,7 +20,6 @@ import { WakeBudget } from './wake-budget.ts'
  * queue, in order. What is not answered is sent again together, and any progress begins the retries anew.
  */
 export class Outbound {
-  readonly wake: WakeBudget
   readonly #client: GatewayClient
   readonly #exchanges = new Exchanges()
   readonly poison = new PoisonMessage()
@@ -33,7 +31,6 @@ export class Outbound {
 
   constructor(client: GatewayClient) {
     this.#client = client
-    this.wake = new WakeBudget(client)
     this.#retries = new Retries(client)
   }
 
@@ -67,24 +64,31 @@ export class Outbound {
 
   /** A delivery from the broker. */
   begin(now: Instant, delivery: Delivery): void {
-    this.wake.delivered()
+    this.#client.awakePeriod.delivered()
     const held = hold(delivery)
     if (this.#client.inbound.isUnanswered(held.message)) {
       this.#own = held
       this.#retries.watch(now)
-      this.#client.updateListening(now)
     } else this.#start(now, held)
   }
 
-  /** The broker has answered a PUBLISH of the client: what was to follow the acknowledgement follows. */
-  publishAnswered(now: Instant): void {
-    const held = this.#own
-    if (held === undefined || this.#client.inbound.isUnanswered(held.message)) return
-    this.#own = undefined
-    this.#exchanges.postpone(held, 'last')
-    if (this.#client.isReachable) this.#goOn(now)
-    this.#client.updateListening(now)
-    this.#client.settle(now, false)
+  /** Begins whatever may begin by now. Only `GatewayClient` calls it, at the end of each of its entry points. */
+  advance(now: Instant): void {
+    const { inbound, isReachable } = this.#client
+    const own = this.#own
+    if (own !== undefined && !inbound.isUnanswered(own.message)) {
+      this.#own = undefined
+      this.#exchanges.postpone(own, 'last')
+    }
+    if (!isReachable || !this.#exchanges.busy) return
+    this.#endNeedlessRegister(now)
+    // What overtakes a frame that waits may find no room behind it, and would leave behind what comes later (ruling A15).
+    const { again } = this.#exchanges
+    while (again.length > 0 && !this.full && !this.#waitsForPort && !this.#client.awaitsStore) {
+      const { awaiting, held, msgId } = again.shift()!
+      if (awaiting === 'PUBCOMP') this.release(now, msgId)
+      else if (held !== undefined) this.#start(now, { ...held, dup: held.dup || awaiting !== 'REGACK', registeredAgain: false })
+    }
   }
 
   /** Tells the client all ids of its session that it may have forgotten, then goes on with what is open (`register: eager`, ruling A10). */
@@ -102,10 +106,7 @@ export class Outbound {
   resume(now: Instant): void {
     const first = this.#exchanges.open[0]
     if (first !== undefined && isOwnRegister(first)) this.registerAll(now)
-    else if (this.busy) {
-      this.#interrupt()
-      this.#goOn(now)
-    }
+    else if (this.busy) this.#interrupt()
   }
 
   /** What is open is to be begun again; an id that was only told is told again in any case. */
@@ -113,16 +114,6 @@ export class Outbound {
     this.#exchanges.interrupt()
     this.#halted = undefined
     this.#retries.reset()
-  }
-
-  #goOn(now: Instant): void {
-    // What overtakes a frame that waits may find no room behind it, and would leave behind what comes later (ruling A15).
-    const { again } = this.#exchanges
-    while (again.length > 0 && !this.full && !this.#waitsForPort) {
-      const { awaiting, held, msgId } = again.shift()!
-      if (awaiting === 'PUBCOMP') this.release(now, msgId)
-      else if (held !== undefined) this.#start(now, { ...held, dup: held.dup || awaiting !== 'REGACK', registeredAgain: false })
-    }
   }
 
   /** The connection is over: what was open is the broker's to send again, but for QoS 0, which it has handed out. */
@@ -193,8 +184,6 @@ export class Outbound {
     } else if (type === MsgType.PUBCOMP && exchange.awaiting === 'PUBCOMP') {
       this.#done(now, PacketType.PUBCOMP, exchange)
     }
-    // The address has proved itself: a REGISTER may have been for that alone.
-    this.reconsider(now)
   }
 
   /** PUBACK or PUBREC for a message whose topic is being registered again: the REGISTER needs no answer any more. */
@@ -209,14 +198,11 @@ export class Outbound {
     }
   }
 
-  /**
-   * The client has been told an id by SUBACK or REGACK, or its address has proved itself: ends the REGISTER that is open, if that was all that it
-   * was for.
-   */
-  reconsider(now: Instant): void {
+  /** Ends the REGISTER that is open if SUBACK or REGACK has told its id meanwhile, or if it was for the proof of an address that has proved itself. */
+  #endNeedlessRegister(now: Instant): void {
     const client = this.#client
     const { register } = this.#exchanges
-    if (register === undefined || this.#halted === 'rests' || !client.isReachable) return
+    if (register === undefined || this.#halted === 'rests') return
     const { held } = register
     const { topicId, topicName } = register.message as Register
     if (held === undefined) {
@@ -243,12 +229,12 @@ export class Outbound {
     }
     const first = this.#exchanges.open[0]
     if (first === undefined) {
-      this.#client.settle(now, true)
+      this.#client.awakePeriod.close()
       return
     }
     if (this.#waitsForPort || this.#client.awaitsStore) {
       // It has not even left.
-      if (this.#client.state === 'awake') this.#client.settle(now, true)
+      if (this.#client.state === 'awake') this.#client.awakePeriod.close()
       else this.#retries.arm(now)
       return
     }
@@ -258,9 +244,7 @@ export class Outbound {
     }
     this.#retries.again(now)
     this.#sendAgain()
-    if (this.#halted !== 'lacks id') return
-    this.#halted = undefined
-    this.#goOn(now)
+    if (this.#halted === 'lacks id') this.#halted = undefined
   }
 
   #sendAgain(): void {
@@ -277,11 +261,6 @@ export class Outbound {
   /** What waited for its port, or for the store, is on its way: only now its answer can be waited for. */
   left(now: Instant): void {
     if (this.#exchanges.open.length > 0 && this.#halted !== 'rests') this.#retries.left(now)
-  }
-
-  /** Nothing waits any more: what is to be begun again may follow. */
-  goOn(now: Instant): void {
-    if (this.#client.isReachable) this.#goOn(now)
   }
 
   /** The client has sent something; what it answers is no longer open. */
@@ -444,13 +423,7 @@ export class Outbound {
     }
     if (qos > 0) this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, held })
     this.#send(publish)
-    if (qos === 0) {
-      this.#close(now, undefined)
-      return
-    }
-    this.#goOn(now)
-    // It may wait for its port, and nothing new is asked for behind it.
-    this.#client.updateListening(now)
+    if (qos === 0) this.#close(now, undefined)
   }
 
   #registered(now: Instant, exchange: Exchange, returnCode: number): void {
@@ -532,13 +505,12 @@ export class Outbound {
 
   /** The client is congested: it is left alone for T_WAIT, or until its next awake period, and its messages wait [1.2 section 6.5]. */
   #rest(now: Instant): void {
-    const { host, state, replies } = this.#client
+    const { host, state, replies, awakePeriod } = this.#client
     this.#halted = 'rests'
     for (const { msgId, message } of this.#exchanges.open)
       if (message.type !== MsgType.PUBREL) replies.retract(msgId, message.type)
-    this.#client.updateListening(now)
     if (state === 'active') this.#retries.armFor(now, host.options.tWaitMs)
-    else this.#client.settle(now, true)
+    else awakePeriod.close()
   }
 
   /** The topic id of this message cannot be recorded: it is tried again, for as long as it takes. */
@@ -550,8 +522,7 @@ export class Outbound {
     this.#exchanges.postpone(held, 'first')
     this.#halted = this.#exchanges.open.length > 0 ? 'lacks id' : 'rests'
     if (this.#halted === 'rests') this.#retries.restart(now)
-    client.updateListening(now)
-    client.settle(now, true)
+    client.awakePeriod.close()
   }
 
   #registerNext(now: Instant): void {
@@ -569,7 +540,7 @@ export class Outbound {
   }
 
   #send(message: Message, lsn = 0): void {
-    this.wake.spend(messageLength(message))
+    this.#client.awakePeriod.spend(messageLength(message))
     this.#client.send(message, lsn)
   }
 
@@ -577,20 +548,16 @@ export class Outbound {
     this.#exchanges.open.push(exchange)
     this.#halted = undefined
     this.#retries.restart(now)
-    this.#client.updateListening(now)
   }
 
-  /** A exchange is over, or a message needed none: what is to be begun again comes next, and then what is new. */
+  /** An exchange is over, or a message needed none: what is still open has all its attempts again. */
   #close(now: Instant, exchange: Exchange | undefined): void {
     if (exchange !== undefined) {
       this.#exchanges.remove(exchange)
       this.#halted = undefined
     }
-    if (this.#client.isReachable) this.#goOn(now)
     if (this.#exchanges.open.length === 0) {
       if (this.#halted !== 'rests') this.#retries.disarm()
     } else if (exchange !== undefined && this.#client.isReachable) this.#retries.restart(now)
-    this.#client.updateListening(now)
-    this.#client.settle(now, false)
   }
 }

@@ -1,10 +1,12 @@
 import type { GatewayClient } from './client.ts'
 
-/** What one awake period of a sleeper may bring (ruling A5): what waits beyond that waits for the next one. */
-export class WakeBudget {
+/** One awake period of a sleeping client, from PINGREQ to PINGRESP: what it may bring (ruling A5), and whether it has to end. */
+export class AwakePeriod {
   readonly #client: GatewayClient
   #deliveries = 0
   #octets = 0
+  /** It ends now, whatever is still to be delivered. */
+  isClosed = false
 
   constructor(client: GatewayClient) {
     this.#client = client
@@ -12,8 +14,13 @@ export class WakeBudget {
 
   /** A new awake period. */
   begin(): void {
+    this.isClosed = false
     this.#deliveries = 0
     this.#octets = 0
+  }
+
+  close(): void {
+    this.isClosed = true
   }
 
   /** A delivery was begun. */
