@@ -80,7 +80,7 @@ for (let seed = first; Date.now() < until; seed++) {
     env: { ...process.env, ...env, FUZZ_KEEP: '1', NO_COLOR: '1' },
   })
   if (run.status !== 0) {
-    process.stdout.write(`${run.stdout}\nfound; this repeats it:\n${line} npx vitest run fuzz/model.test.ts\n`)
+    process.stdout.write(`${run.stdout}${run.stderr}\nfound; this repeats it:\n${line} npx vitest run fuzz/model.test.ts\n`)
     process.exit(1)
   }
   lives += 1000

@@ -70,6 +70,7 @@ export class DropsTold extends SiteChecker {
     if (message?.type === MsgType.CONNECT) this.#forgetUnanswered(`${id} `)
     if (message?.type === MsgType.CONNECT)
       this.#owed = this.#owed.filter(({ one }) => one.publisher !== id || one.qos <= 0 || one.acknowledged)
+    if (message?.type === MsgType.SUBSCRIBE) this.#subscribed()
     if (message?.type !== MsgType.PUBLISH) return
     const { server } = this.site.world
     const client = server.gateway.client(id)
@@ -98,7 +99,15 @@ export class DropsTold extends SiteChecker {
   }
 
   chunkIn(tcp: TcpClient, bytes: Uint8Array): void {
-    for (const packet of this.#up.read(tcp, bytes)) if (packet.type === PacketType.PUBLISH) this.#arrived(textOf(packet.payload))
+    for (const packet of this.#up.read(tcp, bytes)) {
+      if (packet.type === PacketType.SUBSCRIBE) this.#subscribed()
+      if (packet.type === PacketType.PUBLISH) this.#arrived(textOf(packet.payload))
+    }
+  }
+
+  /** What is retained with QoS 0 may be queued for the subscriber, who may go away before it leaves. */
+  #subscribed(): void {
+    for (const { qos, retain } of this.site.claims.published.values()) if (retain && qos <= 0) this.#unheard++
   }
 
   #arrived(text: string): void {
