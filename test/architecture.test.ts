@@ -68,6 +68,7 @@ const SHARED: ReadonlySet<string> = new Set(['src/gateway/options.ts', 'src/gate
 /** The whole, whose type its parts may name. */
 const PARENTS: ReadonlySet<string> = new Set([
   'src/gateway/client/client.ts',
+  'src/gateway/client/outbound.ts',
   'src/broker/context.ts',
   'src/broker/client-link.ts',
   'src/broker/session.ts',

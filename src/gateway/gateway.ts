@@ -1,14 +1,10 @@
-import { utf8Length } from '../base/bytes.ts'
-import { foreignProtocol } from '../base/foreign-protocol.ts'
 import { earliest, type Instant } from '../base/machine.ts'
-import type { Malformed } from '../base/malformed.ts'
 import { Memory } from '../base/memory.ts'
 import { COST } from '../base/memory-costs.ts'
 import type { Network } from '../base/networks.ts'
 import type { Notice, NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timers } from '../base/timers.ts'
-import { TokenBucket } from '../base/token-bucket.ts'
 import type { Link, LinkId, Uplink } from '../mqtt/link.ts'
 import { Traffic } from '../mqtt/traffic.ts'
 import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
@@ -17,34 +13,30 @@ import { unwrap, wrap } from '../mqttsn/forwarder.ts'
 import { EXPECTS_ANSWER, type Message, MsgType, ReturnCode, type SnConnect } from '../mqttsn/messages.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import { type GatewayRecord, type Store, type WallClock, wallTime } from '../store/store.ts'
+import { tellMalformed, tellTakeover, whereabouts, whyItStays, whyRefused, withClientId } from './admission.ts'
 import { GatewayClient } from './client/client.ts'
 import type { ClientHost, ClientTimer } from './client/client-host.ts'
+import { restore } from './client/client-record.ts'
+import { accessChanged } from './client/leaving.ts'
+import { ClientTable } from './client-table.ts'
 import { Discovery } from './discovery.ts'
 import type { GatewayOptions } from './options.ts'
 import { AddressProof } from './ports/address-validation.ts'
 import { type Datagram, Ports, plainPort } from './ports/ports.ts'
 import type { RouteKey } from './ports/route.ts'
 import { carrierOf, isSameHost, isWithinAny, nodeIdOf, nodeRoute } from './ports/route.ts'
-import { isQosM1ClientId, QosM1 } from './qos-m1.ts'
+import { QosM1 } from './qos-m1.ts'
 import { PredefinedTopics } from './topics/registry.ts'
+import { UnknownSenders } from './unknown-senders.ts'
 import { Unrecorded } from './unrecorded.ts'
-import { whereabouts, whyItStays } from './whereabouts.ts'
 
-const PROTOCOL_ID = 0x01
-/** One stranger is answered so seldom that it cannot use up the answers for all (ruling A8). */
-const TOLD_AGAIN_MS = 1000
-/** Strangers whose last answer is remembered. */
-const TOLD_MAX = 1024
 /** Before any instant: work that goes on as soon as the others have had their turn. */
 const OVERDUE = 0
 /** Addresses without proof that are remembered, and messages to them a second, if nobody says otherwise. */
 const MAX_UNPROVEN = 10_000
 const UNPROVEN_PER_SECOND = 10
 
-/**
- * The MQTT-SN 1.2 gateway: finds the client that a datagram is from, and hands it over. A client is its ClientId; routes are where it was
- * heard last, and change hands.
- */
+/** The MQTT-SN 1.2 gateway: hands each datagram to the client that sent it. Clients are known by client id; routes change hands. */
 export class Gateway implements ClientHost {
   readonly options: GatewayOptions
   readonly predefined: PredefinedTopics
@@ -61,17 +53,12 @@ export class Gateway implements ClientHost {
   readonly ports: Ports
   readonly chance: () => number
   readonly #uplink: Uplink
-  readonly #clients = new Map<string, GatewayClient>()
-  /** Where the search for a client that was never used has come to. */
-  #searched: Iterator<GatewayClient> = [].values()
-  readonly #byRoute = new Map<RouteKey, GatewayClient>()
+  readonly #clients = new ClientTable()
   readonly #byLink = new Map<LinkId, GatewayClient>()
   readonly #proof: AddressProof
   readonly #discovery: Discovery
   readonly #gatewayNetworks: readonly Network[] | undefined
-  readonly #strangers: TokenBucket
-  /** When strangers were answered last; the oldest goes where there are too many. */
-  readonly #told = new Map<RouteKey, Instant>()
+  readonly #unknownSenders: UnknownSenders
   #waiting: GatewayClient[] = []
   readonly #qosM1: QosM1
   readonly #pace: Pace
@@ -102,7 +89,7 @@ export class Gateway implements ClientHost {
     this.clock = clock
     this.notice = notice
     this.chance = chance
-    this.#strangers = new TokenBucket(options.unknownSenderPerSecond)
+    this.#unknownSenders = new UnknownSenders(options.unknownSenderPerSecond, notice)
     const { gatewayNetworks = [] } = options
     this.#gatewayNetworks = gatewayNetworks.length === 0 ? undefined : gatewayNetworks
     const proof = {
@@ -145,7 +132,7 @@ export class Gateway implements ClientHost {
     this.#proof.received(route, bytes.length)
     const wrapped = unwrap(bytes)
     if (wrapped === undefined) this.#handle(now, route, bytes, 0, bytes.length)
-    else if ('kind' in wrapped) this.#malformed(route, bytes, wrapped)
+    else if ('kind' in wrapped) tellMalformed(this.notice, route, bytes, wrapped)
     else if (!this.options.forwarders)
       this.notice({ code: 'forwarder-refused', level: 'info', peer: route, reason: 'no forwarders here (forwarders)' })
     else {
@@ -157,7 +144,7 @@ export class Gateway implements ClientHost {
   #handle(now: Instant, route: RouteKey, bytes: Uint8Array, start: number, end: number): void {
     const message = decodeMessage(bytes, start, end)
     if (isMalformed(message)) {
-      this.#malformed(route, bytes, message)
+      tellMalformed(this.notice, route, bytes, message)
       return
     }
     this.traffic.packetsReceived++
@@ -169,7 +156,7 @@ export class Gateway implements ClientHost {
   #take(now: Instant, route: RouteKey, message: Message): void {
     switch (message.type) {
       case MsgType.CONNECT:
-        this.#connect(now, route, this.#named(route, message))
+        this.#connect(now, route, withClientId(route, message, this.ports))
         return
       case MsgType.SEARCHGW:
         this.#discovery.searched(now, route, this.ports.of(route), message.radius)
@@ -180,7 +167,7 @@ export class Gateway implements ClientHost {
       case MsgType.PUBLISH:
         this.traffic.publishBytesReceived += message.data.length
         if (message.qos === -1) {
-          const sender = this.#byRoute.get(route)
+          const sender = this.#clients.at(route)
           if (sender !== undefined) sender.lastHeard = now
           this.#qosM1.publish(now, route, message, sender?.link === undefined ? '' : sender.clientId)
           return
@@ -194,7 +181,7 @@ export class Gateway implements ClientHost {
         break
       default:
     }
-    const client = this.#byRoute.get(route)
+    const client = this.#clients.at(route)
     if (client?.state === 'asleep' && message.type === MsgType.PINGREQ) this.#proof.woke(route)
     if (client !== undefined) client.handle(now, message)
     else if (EXPECTS_ANSWER.has(message.type)) this.tellStranger(now, route, 'told to connect')
@@ -204,12 +191,10 @@ export class Gateway implements ClientHost {
   #connect(now: Instant, route: RouteKey, message: SnConnect): void {
     const { clientId } = message
     let client = this.#clients.get(clientId)
-    const refusal = this.#refusal(route, message, client)
-    if (refusal !== '') {
-      const notSupported = ReturnCode.NOT_SUPPORTED
-      const limit = refusal === ID_TOO_LONG ? { limit: 'max_sn_client_id_length' } : {}
-      this.notice({ code: 'client-refused', level: 'info', client: `sn:${clientId}`, peer: route, reason: refusal, ...limit })
-      this.transmit(route, { type: MsgType.CONNACK, returnCode: notSupported })
+    const refusal = whyRefused(this.options, route, message, client)
+    if (refusal !== undefined) {
+      this.notice({ code: 'client-refused', level: 'info', client: `sn:${clientId}`, peer: route, ...refusal })
+      this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.NOT_SUPPORTED })
       return
     }
     if (client === undefined) {
@@ -220,20 +205,13 @@ export class Gateway implements ClientHost {
         return
       }
       client = new GatewayClient(clientId, route, this)
-      this.#clients.set(clientId, client)
+      this.#clients.add(client)
     }
     if (client.link !== undefined && message.cleanSession && !isSameHost(route, whereabouts(client)))
-      this.#tellEnded(now, client, route)
+      tellTakeover(now, client, route)
     this.#bind(now, client, route)
     if (client.state === 'asleep') this.#proof.woke(route)
     client.handle(now, message)
-  }
-
-  /** It may be another sensor with the same name, or somebody who pretends to be it: MQTT-SN 1.2 cannot tell. */
-  #tellEnded(now: Instant, client: GatewayClient, peer: RouteKey): void {
-    const ago = Math.round((now - client.lastHeard) / 1000)
-    const reason = `CONNECT with CleanSession from another address ends its session: it was heard ${ago} s ago at ${whereabouts(client)}`
-    this.notice({ code: 'client-takeover', level: 'warn', client: client.key, peer, reason })
   }
 
   /** Why there is no place for one more client from there. Forged senders do not take the place of all others. */
@@ -250,14 +228,8 @@ export class Gateway implements ClientHost {
 
   /** Forgets a client that was never used, if there is one among those that are looked at this time. */
   #makeRoom(now: Instant, limit: string): boolean {
-    for (let left = Math.min(SEARCHED_MAX, this.#clients.size); left > 0; left--) {
-      let next = this.#searched.next()
-      if (next.done === true) {
-        this.#searched = this.#clients.values()
-        next = this.#searched.next()
-      }
-      const client = next.value
-      if (client?.isUnused !== true || !this.#uplink.endUnused(now, client.key)) continue
+    for (const client of this.#clients.unused()) {
+      if (!this.#uplink.endUnused(now, client.key)) continue
       this.forget(client)
       const reason = 'its session, which was never used, makes room for another'
       this.notice({ code: 'session-expired', level: 'warn', client: client.key, reason, limit })
@@ -266,35 +238,11 @@ export class Gateway implements ClientHost {
     return false
   }
 
-  /** A client without a name has that of its line, if there is one (ruling A22). */
-  #named(route: RouteKey, message: SnConnect): SnConnect {
-    if (message.clientId !== '' || nodeIdOf(route) !== undefined) return message
-    const { defaultClientId } = this.ports.of(route)
-    return defaultClientId === undefined ? message : { ...message, clientId: defaultClientId }
-  }
-
-  /** Why a CONNECT is not worth a conversation; whoever has that client id now is not disturbed by it. */
-  #refusal(route: RouteKey, { clientId, protocolId }: SnConnect, known: GatewayClient | undefined): string {
-    const { maxClientIdLength, users } = this.options
-    if (protocolId !== PROTOCOL_ID) return `protocol id ${protocolId}`
-    if (clientId === '') return 'no client id (ruling A22)'
-    if (isQosM1ClientId(clientId)) return 'the client id is that of QoS -1 messages'
-    if (utf8Length(clientId) > maxClientIdLength) return ID_TOO_LONG
-    if (users.isBanned?.(route, clientId) === true) return 'banned (ban_file)'
-    const user = users.userOf(clientId, route)
-    if (user === undefined) return 'no rule lets it in, or its user is one who has a password (sn_users)'
-    if (known?.link !== undefined && !isWithinAny(route, users.networksOf?.(clientId, whereabouts(known))))
-      return `it is connected from the network that its rule binds it to, at ${whereabouts(known)} (sn_users)`
-    return known?.link !== undefined && known.username !== user.username ? 'connected as another user (sn_users)' : ''
-  }
-
-  /**
-   * PINGREQ with a client id: a sleeper may wake at another address than it fell asleep at (ruling A7). Gives whether the route is the client's.
-   */
+  /** PINGREQ with a client id: a sleeper may wake at another address than it fell asleep at (ruling A7). Returns true if the route is the client's. */
   #roam(now: Instant, route: RouteKey, clientId: string): boolean {
     const client = this.#clients.get(clientId)
     if (client === undefined) return false
-    if (client.route === route && this.#byRoute.get(route) === client) return true
+    if (client.route === route && this.#clients.at(route) === client) return true
     const reason = whyItStays(client, route, this.options)
     if (reason !== '') {
       this.notice({ code: 'client-refused', level: 'info', client: client.key, peer: route, reason })
@@ -307,7 +255,7 @@ export class Gateway implements ClientHost {
   }
 
   #bind(now: Instant, client: GatewayClient, route: RouteKey): void {
-    if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
+    this.#clients.leave(client)
     if (client.route !== route) {
       this.ports.withdraw(client.route)
       if (client.link !== undefined && client.route !== '') {
@@ -321,7 +269,7 @@ export class Gateway implements ClientHost {
         })
       }
     }
-    const before = this.#byRoute.get(route)
+    const before = this.#clients.at(route)
     if (before !== undefined && before !== client) {
       // Whatever went there still would be read by the wrong sensor, whose topic ids mean other topics.
       this.ports.withdraw(route)
@@ -332,8 +280,7 @@ export class Gateway implements ClientHost {
         this.notice({ code: 'client-takeover', level: 'info', client: before.key, peer: route, reason })
       }
     }
-    client.route = route
-    this.#byRoute.set(route, client)
+    this.#clients.move(client, route)
   }
 
   owns(link: LinkId): boolean {
@@ -396,7 +343,7 @@ export class Gateway implements ClientHost {
     if (clients === undefined) return
     const done = this.#pace.run(now, () => {
       const client = clients.next().value
-      client?.accessChanged(now)
+      if (client !== undefined) accessChanged(client, now)
       return client !== undefined
     })
     if (done) this.#unchecked = undefined
@@ -413,7 +360,7 @@ export class Gateway implements ClientHost {
     for (;;) {
       const datagram = this.ports.poll(now)
       const first = this.ports.nextChanged()
-      for (let route = first; route !== undefined; route = this.ports.nextChanged()) this.#byRoute.get(route)?.portChanged(now)
+      for (let route = first; route !== undefined; route = this.ports.nextChanged()) this.#clients.at(route)?.portChanged(now)
       // Clients that listen again, or have said all that they can, may lead to more.
       if (datagram !== undefined || first === undefined) return datagram
     }
@@ -425,35 +372,24 @@ export class Gateway implements ClientHost {
   apply(record: GatewayRecord): void {
     if (record.type === 'sn-end') {
       const ended = this.#clients.get(record.clientId)
-      if (ended !== undefined && this.#byRoute.get(ended.route) === ended) this.#byRoute.delete(ended.route)
-      this.#clients.delete(record.clientId)
-      ended?.clear()
+      if (ended === undefined) return
+      this.#clients.delete(ended)
+      ended.clear()
       return
     }
     let client = this.#clients.get(record.clientId)
     if (client === undefined) {
       client = new GatewayClient(record.clientId, '', this)
-      this.#clients.set(record.clientId, client)
+      this.#clients.add(client)
     }
     if (record.type === 'sn-topic') client.registry.restore(record.topicId, record.topicName, record.offered)
     else if (record.type === 'sn-qos2') client.inbound.qos2.restore(record)
     else if (record.type === 'sn-qos2-end') client.inbound.qos2.remove(record.slot)
     else if (record.type === 'sn-topic-end') client.registry.remove(record.topicId)
     else {
-      if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
-      client.restore(record)
-      this.#restoreRoute(client)
-    }
-  }
-
-  /** An address changes hands without a record of whoever had it before: whoever was recorded last has it. */
-  #restoreRoute(client: GatewayClient): void {
-    const other = this.#byRoute.get(client.route)
-    if (client.route === '' || other === client) return
-    if (other !== undefined && other.recordedAt > client.recordedAt) client.route = ''
-    else {
-      if (other !== undefined) other.route = ''
-      this.#byRoute.set(client.route, client)
+      this.#clients.leave(client)
+      restore(client, record)
+      this.#clients.restoreRoute(client)
     }
   }
 
@@ -482,7 +418,12 @@ export class Gateway implements ClientHost {
     const bytes = encodedMessage(message)
     const nodeId = nodeIdOf(route)
     const frame = nodeId === undefined ? bytes : wrap(nodeId, bytes, radius)
-    this.#count(message, frame.length)
+    this.traffic.packetsSent++
+    this.traffic.bytesSent += frame.length
+    if (message.type === MsgType.PUBLISH) {
+      this.traffic.publishSent++
+      this.traffic.publishBytesSent += message.data.length
+    }
     return this.ports.send(this.#now, carrierOf(route), route, frame, message)
   }
 
@@ -534,8 +475,7 @@ export class Gateway implements ClientHost {
 
   forget(client: GatewayClient): void {
     client.supervision.stop()
-    this.#clients.delete(client.clientId)
-    if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
+    this.#clients.delete(client)
     client.clear()
     this.#unrecorded.end(this.#now, client)
   }
@@ -551,42 +491,8 @@ export class Gateway implements ClientHost {
   }
 
   tellStranger(now: Instant, route: RouteKey, why: string): void {
-    const told = this.#told.get(route)
-    if (told !== undefined && now - told < TOLD_AGAIN_MS) return
-    if (!this.#strangers.take(now)) {
-      const limit = 'unknown_sender_replies_per_second'
-      this.notice({ code: 'limit-reached', level: 'warn', peer: route, reason: 'an unknown sender is not answered', limit })
-      return
-    }
-    this.#told.delete(route)
-    if (this.#told.size >= TOLD_MAX) this.#told.delete(this.#told.keys().next().value!)
-    this.#told.set(route, now)
+    if (!this.#unknownSenders.mayAnswer(now, route)) return
     this.notice({ code: 'unknown-sender', level: 'debug', peer: route, reason: why })
     this.transmit(route, { type: MsgType.DISCONNECT, duration: undefined })
   }
-
-  #count(sent: Message, bytes: number): void {
-    const { traffic } = this
-    traffic.packetsSent++
-    traffic.bytesSent += bytes
-    if (sent.type !== MsgType.PUBLISH) return
-    traffic.publishSent++
-    traffic.publishBytesSent += sent.data.length
-  }
-
-  #malformed(peer: RouteKey, bytes: Uint8Array, { reason, rule }: Malformed): void {
-    const foreign = foreignProtocol(bytes)
-    const told =
-      foreign !== undefined
-        ? `this is ${foreign}, and MQTT-SN is spoken here`
-        : rule === undefined
-          ? reason
-          : `${reason} (${rule})`
-    this.notice({ code: 'malformed-datagram', level: 'info', peer, reason: told })
-  }
 }
-
-/** Clients that are looked at for each newcomer for whom there is no room. */
-const SEARCHED_MAX = 100
-
-const ID_TOO_LONG = 'the client id is too long (max_sn_client_id_length)'

@@ -2,10 +2,8 @@ import type { Instant } from '../../base/machine.ts'
 import type { Holder } from '../../base/shares.ts'
 import { type Link, type Outgoing, OutgoingType } from '../../mqtt/link.ts'
 import { type Packet, PacketType, type Will } from '../../mqtt/packets.ts'
-import { NO_PROPERTIES } from '../../mqtt/properties.ts'
-import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import { willBytes } from '../../mqtt/wills.ts'
-import { describeMessage, typeName } from '../../mqttsn/describe.ts'
+import { typeName } from '../../mqttsn/describe.ts'
 import {
   type Message,
   MsgType,
@@ -15,17 +13,20 @@ import {
   type WillMsg,
   type WillTopic,
 } from '../../mqttsn/messages.ts'
-import { type GatewayRecord, type Lsn, type SessionKey, type WallTime, wallTime } from '../../store/store.ts'
+import { type Lsn, type SessionKey, type WallTime, wallTime } from '../../store/store.ts'
 import type { RetryProfile } from '../ports/retry-profile.ts'
 import type { RouteKey } from '../ports/route.ts'
 import { TopicAssignment } from '../topics/assignment.ts'
 import { TopicRegistry } from '../topics/registry.ts'
-import { OWN_REQUEST, restoredWill, storedWill } from '../translate.ts'
+import { OWN_REQUEST } from '../translate.ts'
 import { AwakePeriod } from './awake-period.ts'
 import type { ClientHost, ClientTimer, Recorded } from './client-host.ts'
+import { tellIgnored, tellRefusal, tellWakeFull, tellWindowFull } from './client-notices.ts'
+import { recordOf } from './client-record.ts'
 import { ConnectionSetup } from './connection-setup.ts'
 import type { Awaiting } from './exchange.ts'
 import { Inbound } from './inbound.ts'
+import { disconnected, lost } from './leaving.ts'
 import { Outbound } from './outbound.ts'
 import { Replies } from './replies.ts'
 import { ACTIVE_ONLY, type Reaction, STATE_TABLE, type State } from './state-table.ts'
@@ -147,7 +148,7 @@ export class GatewayClient {
         this.setup.willMsg(now, message as WillMsg)
         break
       case 'connackAgain':
-        if (this.setup.wasCrossed) this.tellIgnored(`${typeName(message.type)} for a CONNECT that has come to nothing`)
+        if (this.setup.wasCrossed) tellIgnored(this, `${typeName(message.type)} for a CONNECT that has come to nothing`)
         else this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED })
         break
       case 'register':
@@ -175,7 +176,7 @@ export class GatewayClient {
         this.#wake(now)
         break
       case 'disconnect':
-        this.#disconnect(now, message as SnDisconnect)
+        disconnected(this, now, message as SnDisconnect)
         break
       case 'goodbye':
         // Within the budget for strangers, or two gateways could say goodbye to each other for ever.
@@ -195,14 +196,14 @@ export class GatewayClient {
         this.host.tellStranger(now, this.route, 'told to connect')
         break
       case 'ignore':
-        this.tellIgnored(`${typeName(message.type)} out of turn (${this.state})`)
+        tellIgnored(this, `${typeName(message.type)} out of turn (${this.state})`)
         break
     }
   }
 
   /** True while the broker takes no more: there is no answer that would say so to this message, which comes again. */
   #tellsHeld({ type }: Message): boolean {
-    if (this.isPaused) this.tellIgnored(`${typeName(type)} is not answered while the broker takes no more`)
+    if (this.isPaused) tellIgnored(this, `${typeName(type)} is not answered while the broker takes no more`)
     return this.isPaused
   }
 
@@ -229,51 +230,8 @@ export class GatewayClient {
     return isUnrecorded || this.awaitsStore ? 'ignore' : reaction
   }
 
-  /** DISCONNECT, with a duration to sleep [1.2 sections 6.12, 6.14]. */
-  #disconnect(now: Instant, { duration = 0 }: SnDisconnect): void {
-    if (this.link === undefined) {
-      // A late copy of CONNECT may have come between two of its goodbyes, of which the first is not durable yet.
-      this.end(now, 'disconnected')
-      this.#sayGoodbye(this.recorded ? this.record(now) : 0)
-      return
-    }
-    const { before: dialogueBefore } = this.setup
-    if (dialogueBefore !== undefined) this.setup.breakOff(now, true)
-    const settingUp =
-      this.setup.isUnderWay || (dialogueBefore !== undefined && dialogueBefore !== 'active' && dialogueBefore !== 'asleep')
-    // Whoever says goodbye is not lost, however far its connection was: its will must not fire.
-    if (duration === 0 || settingUp) {
-      this.#leaves()
-      this.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
-      this.end(now, 'disconnected')
-      this.#sayGoodbye(this.record(now))
-      return
-    }
-    const before = { state: this.state, sleepSeconds: this.sleepSeconds }
-    this.state = 'asleep'
-    this.sleepSeconds = duration
-    const lsn = this.record(now)
-    if (lsn === 'full') {
-      // Not granted, not answered: the client tries again, and sleeps when its sleep can be remembered.
-      Object.assign(this, before)
-      if (dialogueBefore !== undefined && before.state === 'active') this.outbound.resume(now)
-      return
-    }
-    this.outbound.suspend()
-    this.#withdraw()
-    this.#sayGoodbye(lsn)
-    this.supervision.arm(now)
-    this.host.notice({ code: 'client-asleep', level: 'debug', client: this.key, peer: this.route, reason: `for ${duration} s` })
-  }
-
-  /** The answer to DISCONNECT. It promises that the will never fires, so without a record there is none: the client asks again. */
-  #sayGoodbye(recorded: Recorded): void {
-    if (recorded === 'full') this.tellIgnored('DISCONNECT is not answered, because the store is full')
-    else this.send({ type: MsgType.DISCONNECT, duration: undefined }, recorded)
-  }
-
   /** It sleeps, or is gone: messages that still wait for the store, or for their port, would reach nobody. */
-  #withdraw(): void {
+  withdraw(): void {
     this.replies.withdraw()
     this.host.ports.withdraw(this.route)
   }
@@ -377,15 +335,11 @@ export class GatewayClient {
     return this.route !== '' && !outbound.full && !this.replies.blocked && !this.host.ports.isWaiting(this.route)
   }
 
-  /** Told once, until everything that waits has left. */
+  /** Reported once, until everything that waits has left. */
   #tellWindowFull(): void {
-    const backlog = this.link?.backlog ?? 0
-    if (backlog > 0 && !this.#windowTold) {
-      const { host, key, route: peer } = this
-      const reason = 'the rest waits for acknowledgements'
-      host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: 'sn_inflight_messages' })
-    }
-    this.#windowTold = backlog > 0
+    const isFull = (this.link?.backlog ?? 0) > 0
+    if (isFull && !this.#windowTold) tellWindowFull(this)
+    this.#windowTold = isFull
   }
 
   /** PINGRESP follows the last message that this awake period may bring, or ends a period that was closed (ruling A4). */
@@ -398,23 +352,15 @@ export class GatewayClient {
         outbound.watch(now)
         return
       }
-      this.#tellWakeFull()
+      tellWakeFull(this)
     }
     this.state = 'asleep'
     this.sleepsSince = now
     outbound.suspend()
     link?.listen(now, false)
-    this.#withdraw()
+    this.withdraw()
     this.send({ type: MsgType.PINGRESP })
     this.supervision.arm(now)
-  }
-
-  #tellWakeFull(): void {
-    const { host, key, route: peer, link } = this
-    if (link === undefined || link.backlog === 0) return
-    const reason = `${link.backlog} messages wait for its next awake period`
-    const limit = this.awakePeriod.limit ?? 'wake_messages'
-    host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit })
   }
 
   /** Its last message has left the port, or has to wait for its address to prove itself: that ends an awake period, or nothing would. */
@@ -439,58 +385,12 @@ export class GatewayClient {
     this.#reconsider(now)
   }
 
-  /** A message that has no exchange, or will have none again, is gone. */
-  tellDropped(reason: string, limit?: string, level: 'warn' | 'debug' = 'warn'): void {
-    const { host, key, route } = this
-    host.traffic.publishDropped++
-    const about = { client: key, peer: route, ...(limit !== undefined && { limit }) }
-    host.notice({ code: 'message-dropped', level, ...about, reason })
-  }
-
   /** N_retry is used up in silence: an active client is lost, a sleeper is left to its sleep, with its message (ruling A28). */
   retriesExhausted(now: Instant, awaiting: Awaiting): void {
     const reason = `no ${awaiting} after ${this.retryProfile.nRetry} retries`
     this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
     if (this.state === 'awake') this.awakePeriod.close()
-    else this.lose(now, reason)
-  }
-
-  /** The client is gone without a word: its will fires, its session stays by its policy. */
-  lose(now: Instant, reason: string): void {
-    // An answer that still waits for the store would come to a client that has to connect anew.
-    this.replies.clear()
-    this.#leaves()
-    this.link?.lost(now, reason)
-    this.end(now, 'lost')
-    this.record(now)
-  }
-
-  /** The process ends or begins anew: nothing is said to the sensor. */
-  restore(record: Extract<GatewayRecord, { type: 'sn-client' }>): void {
-    this.recorded = true
-    this.recordedAt = record.at
-    this.route = record.route
-    this.state = record.state
-    this.durationSeconds = record.durationSeconds
-    this.sleepSeconds = record.sleepSeconds
-    this.cleanSession = record.cleanSession
-    this.will = record.will === null ? undefined : restoredWill(record.will)
-  }
-
-  /**
-   * The rules have changed: whoever may not stay, or not as whom it came, has to connect again. A client without a conversation was shut out when the process
-   * began; the broker, which has its session and its will, takes it for lost.
-   */
-  accessChanged(now: Instant): void {
-    const isShutOut = this.link === undefined && (this.state === 'active' || this.state === 'asleep')
-    if (this.link === undefined && !isShutOut) return
-    const user = this.host.options.users.userOf(this.clientId, this.route)
-    if (!isShutOut && user !== undefined && user.username === this.username) return
-    const reason = isShutOut ? 'no rule of sn_users lets it in any more' : 'the rules have changed (sn_users)'
-    this.host.notice({ code: 'client-revoked', level: 'warn', client: this.key, peer: this.route, reason })
-    const wasListening = this.isReachable
-    this.lose(now, reason)
-    if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
+    else lost(this, now, reason)
   }
 
   /** The conversation is over, and nothing of it is left to do. */
@@ -499,7 +399,7 @@ export class GatewayClient {
     this.setup.abandon(now)
     this.outbound.abandon()
     this.inbound.abandon()
-    this.#withdraw()
+    this.withdraw()
     if (this.link !== undefined) {
       this.link.lost(now, state)
       this.host.closeLink(this)
@@ -513,19 +413,8 @@ export class GatewayClient {
 
   /** Sends a message when everything before it has gone and `lsn` is durable. `why` says what a refusal is about, unless the broker has told it. */
   send(message: Message, lsn: Lsn = 0, why?: string): void {
-    if ('returnCode' in message && message.returnCode !== ReturnCode.ACCEPTED) this.#tellRefusal(message, why)
+    if ('returnCode' in message && message.returnCode !== ReturnCode.ACCEPTED) tellRefusal(this, message, why)
     this.replies.send(message, lsn)
-  }
-
-  #tellRefusal(message: Message, why: string | undefined): void {
-    const level = why === undefined ? 'debug' : 'info'
-    const reason = `${describeMessage(message)}${why === undefined ? '' : `: ${why}`}`
-    this.host.notice({ code: 'request-refused', level, client: this.key, peer: this.route, reason })
-  }
-
-  /** What comes out of turn, and is often a late copy. */
-  tellIgnored(reason: string): void {
-    this.host.notice({ code: 'protocol-error', level: 'debug', client: this.key, peer: this.route, reason })
   }
 
   /** More is durable: what waited for it leaves, and deliveries may follow. */
@@ -547,11 +436,6 @@ export class GatewayClient {
     this.registry.clear()
     this.inbound.qos2.clear()
     this.will = undefined
-  }
-
-  /** Its session, which may last, counts the will that stays here. */
-  #leaves(): void {
-    this.link?.keeps(this.keptBytes + willBytes(this.will))
   }
 
   /** Bytes that the gateway keeps of what it has said. */
@@ -577,23 +461,10 @@ export class GatewayClient {
     return this.replies.blocked
   }
 
-  /** Notes state, route and will, so that a restart finds them. */
+  /** Records state, route and will, so that a restart finds them. */
   record(now: Instant): Recorded {
-    const { state, clientId, route, durationSeconds, sleepSeconds, cleanSession, will } = this
-    const settled = this.setup.before ?? state
-    const recorded = settled === 'awake' || settled === 'willTopic' || settled === 'willMsg' ? 'asleep' : settled
     const at = wallTime(this.host.clock, now)
-    const lsn = this.host.store.append({
-      type: 'sn-client',
-      clientId,
-      state: recorded,
-      route,
-      durationSeconds,
-      sleepSeconds,
-      cleanSession,
-      will: will === undefined ? null : storedWill(will),
-      at,
-    })
+    const lsn = this.host.store.append(recordOf(this, at))
     this.#recordedAs = lsn
     if (lsn === 'full') this.host.recordLater(this)
     else {

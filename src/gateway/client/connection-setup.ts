@@ -8,6 +8,7 @@ import { typeName } from '../../mqttsn/describe.ts'
 import { type Message, MsgType, ReturnCode, type SnConnect, type WillMsg, type WillTopic } from '../../mqttsn/messages.ts'
 import { connectPacket, returnCodeOf } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
+import { tellIgnored } from './client-notices.ts'
 import type { State } from './state-table.ts'
 import { topicBytes, WillDialogue } from './will-dialogue.ts'
 
@@ -100,7 +101,7 @@ export class ConnectionSetup {
     const client = this.#client
     // Once a dialogue is answered, CONNACK is all that the client can wait for.
     if (client.link === undefined || this.#dialogue === undefined || this.isUnderWay) return
-    client.tellIgnored(`${typeName(message.type)} ends the will dialogue that its CONNECT began`)
+    tellIgnored(client, `${typeName(message.type)} ends the will dialogue that its CONNECT began`)
     this.breakOff(now)
     this.wasCrossed = true
     client.react(now, message)

@@ -7,6 +7,7 @@ import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, t
 import type { Lsn } from '../../store/store.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
+import { tellIgnored } from './client-notices.ts'
 import { Qos2Exchanges } from './qos2-exchanges.ts'
 import { fingerprint } from './qos2-ids.ts'
 
@@ -183,12 +184,13 @@ export class Inbound {
     }
     if (repetition !== 'instead') return false
     if (this.#publishing.some((open) => open.msgId === msgId && open.message.qos === 2)) {
-      client.tellIgnored(
+      tellIgnored(
+        client,
         `PUBLISH with QoS 2 and message id ${msgId}, which is that of a message that the broker has still to answer`,
       )
       return true
     }
-    client.tellIgnored(`PUBLISH with QoS 2 and message id ${msgId}, whose message before was never released: that is done now`)
+    tellIgnored(client, `PUBLISH with QoS 2 and message id ${msgId}, whose message before was never released: that is done now`)
     this.#leave(now, msgId)
     return false
   }
@@ -208,7 +210,7 @@ export class Inbound {
 
   /** PUBREL: from here on the id may be used again, but a copy of the old PUBLISH may still be on its way. */
   release(now: Instant, msgId: number): void {
-    if (!this.qos2.knows(msgId)) this.#client.tellIgnored(`PUBREL with message id ${msgId}, which is that of no message`)
+    if (!this.qos2.knows(msgId)) tellIgnored(this.#client, `PUBREL with message id ${msgId}, which is that of no message`)
     this.#open?.delete(keyOf(msgId, 2))
     this.qos2.release(now, msgId)
     this.#client.toBroker(now, responsePacket(PacketType.PUBREL, msgId))

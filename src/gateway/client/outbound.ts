@@ -4,10 +4,10 @@ import { PacketType } from '../../mqtt/packets.ts'
 import { typeName } from '../../mqttsn/describe.ts'
 import { messageLength } from '../../mqttsn/encode.ts'
 import { type Message, type MsgIdOnly, MsgType, type Register, ReturnCode, type TopicAck } from '../../mqttsn/messages.ts'
-import { allTriesMs } from '../ports/retry-profile.ts'
 import { markUnknownTopicId, type TopicReference, topicReference } from '../topics/reference.ts'
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
+import { tellDropped, tellIgnored } from './client-notices.ts'
 import { type Awaiting, type Exchange, Exchanges, isOfProof, isOwnRegister } from './exchange.ts'
 import { publishId, registerId } from './message-ids.ts'
 import { canRegister, hold, needsRegack, type OutboundMessage, publishOf } from './outbound-message.ts'
@@ -21,45 +21,45 @@ import { Retries } from './retries.ts'
  */
 export class Outbound {
   readonly #client: GatewayClient
-  readonly #exchanges = new Exchanges()
+  readonly exchanges = new Exchanges()
   readonly poison = new PoisonMessage()
   /** The client's own message, which waits for its PUBACK to leave first. */
   #own: OutboundMessage | undefined = undefined
   /** Nothing is begun: the client, or the store, is left alone; or one message lacks an id that a full store refuses, and those that are open go on. */
-  #halted: 'rests' | 'lacks id' | undefined = undefined
+  halted: 'rests' | 'lacks id' | undefined = undefined
   readonly #retries: Retries
 
   constructor(client: GatewayClient) {
     this.#client = client
-    this.#retries = new Retries(client)
+    this.#retries = new Retries(client, this)
   }
 
   /** What the client has not answered yet. */
   get awaiting(): Awaiting | undefined {
-    return this.#exchanges.open[0]?.awaiting
+    return this.exchanges.open[0]?.awaiting
   }
 
   /** Something is on its way, or waits to be begun again. */
   get busy(): boolean {
-    return this.#exchanges.busy || this.#own !== undefined
+    return this.exchanges.busy || this.#own !== undefined
   }
 
   /** Nothing more may be begun: the window is full, an id has to be known first, or the client is left alone. */
   get full(): boolean {
-    const { open, register } = this.#exchanges
+    const { open, register } = this.exchanges
     const { route, host } = this.#client
     // What found no place at its port is sent again before anything that comes behind it.
-    const waits = this.#halted !== undefined || this.#own !== undefined || (open.length > 0 && host.ports.hasRefused(route))
-    return this.windowFull || waits || register !== undefined || this.#exchanges.renumbered
+    const waits = this.halted !== undefined || this.#own !== undefined || (open.length > 0 && host.ports.hasRefused(route))
+    return this.windowFull || waits || register !== undefined || this.exchanges.renumbered
   }
 
   get windowFull(): boolean {
-    return this.#exchanges.open.length >= this.#client.host.options.inflightMessages
+    return this.exchanges.open.length >= this.#client.host.options.inflightMessages
   }
 
   /** Topic ids of which the client was sent a REGISTER, or also a PUBLISH, that it has not answered. */
   topicIdsInUse(inPublishes: boolean): ReadonlySet<number> {
-    return this.#exchanges.topicIds(inPublishes)
+    return this.exchanges.topicIds(inPublishes)
   }
 
   /** A delivery from the broker. */
@@ -78,13 +78,13 @@ export class Outbound {
     const own = this.#own
     if (own !== undefined && !inbound.isUnanswered(own.message)) {
       this.#own = undefined
-      this.#exchanges.postpone(own, 'last')
+      this.exchanges.postpone(own, 'last')
     }
-    if (!isReachable || !this.#exchanges.busy) return
+    if (!isReachable || !this.exchanges.busy) return
     this.#endNeedlessRegister(now)
     // What overtakes a frame that waits may find no room behind it, and would leave behind what comes later (ruling A15).
-    const { again } = this.#exchanges
-    while (again.length > 0 && !this.full && !this.#waitsForPort && !this.#client.awaitsStore) {
+    const { again } = this.exchanges
+    while (again.length > 0 && !this.full && !this.waitsForPort && !this.#client.awaitsStore) {
       const { awaiting, held, msgId } = again.shift()!
       if (awaiting === 'PUBCOMP') this.release(now, msgId)
       else if (held !== undefined) this.#start(now, { ...held, dup: held.dup || awaiting !== 'REGACK', registeredAgain: false })
@@ -104,26 +104,26 @@ export class Outbound {
 
   /** The client listens again: what is open goes on from its beginning, with what the client may have forgotten. */
   resume(now: Instant): void {
-    const first = this.#exchanges.open[0]
+    const first = this.exchanges.open[0]
     if (first !== undefined && isOwnRegister(first)) this.registerAll(now)
     else if (this.busy) this.#interrupt()
   }
 
   /** What is open is to be begun again; an id that was only told is told again in any case. */
   #interrupt(): void {
-    this.#exchanges.interrupt()
-    this.#halted = undefined
+    this.exchanges.interrupt()
+    this.halted = undefined
     this.#retries.reset()
   }
 
   /** The connection is over: what was open is the broker's to send again, but for QoS 0, which it has handed out. */
   abandon(): void {
-    for (const held of this.busy ? [...this.#exchanges.held, this.#own] : [])
+    for (const held of this.busy ? [...this.exchanges.held, this.#own] : [])
       if (held?.qos === 0)
-        this.#client.tellDropped(`the conversation ended before the client knew the id of ${held.message.topic}`)
-    this.#exchanges.clear()
+        tellDropped(this.#client, `the conversation ended before the client knew the id of ${held.message.topic}`)
+    this.exchanges.clear()
     this.#own = undefined
-    this.#halted = undefined
+    this.halted = undefined
     this.#retries.reset()
     this.#retries.isIgnored = false
   }
@@ -131,26 +131,26 @@ export class Outbound {
   /** The broker's PUBREL, recorded by now: it goes to the client until PUBCOMP comes. */
   release(now: Instant, msgId: number): void {
     const message: Message = { type: MsgType.PUBREL, msgId }
-    const known = this.#exchanges.ofQos2(msgId)
+    const known = this.exchanges.ofQos2(msgId)
     if (known === undefined && this.full) {
       // An answer to a PUBREC that nobody waits for, in the middle of something else: said once, the client asks again if it is lost.
-      this.#send(message)
+      this.send(message)
       return
     }
     const exchange: Exchange = { awaiting: 'PUBCOMP', msgId, message, held: undefined }
-    if (known !== undefined) this.#exchanges.replace(known, exchange)
-    else this.#exchanges.open.push(exchange)
+    if (known !== undefined) this.exchanges.replace(known, exchange)
+    else this.exchanges.open.push(exchange)
     // If PUBREC crossed our PINGRESP, the sleeper hears the answer when it wakes.
     if (!this.#client.isReachable) return
     this.#retries.restart(now)
-    this.#send(message)
+    this.send(message)
   }
 
   /** REGACK, PUBACK, PUBREC or PUBCOMP from the client. What answers nothing that is open is ignored. */
   answered(now: Instant, message: TopicAck | MsgIdOnly): void {
     const { type, msgId } = message
-    const exchange = this.#exchanges.answeredBy(message)
-    const ahead = exchange === undefined ? this.#exchanges.acknowledgedAhead(message) : undefined
+    const exchange = this.exchanges.answeredBy(message)
+    const ahead = exchange === undefined ? this.exchanges.acknowledgedAhead(message) : undefined
     // What still waits of it must not leave because of the answer, which may prove the address.
     if (exchange !== undefined) this.#client.replies.retract(msgId, type === MsgType.REGACK ? MsgType.REGISTER : MsgType.PUBLISH)
     if (ahead !== undefined) this.#client.replies.retract(ahead.msgId, MsgType.REGISTER)
@@ -164,7 +164,7 @@ export class Outbound {
       }
       if (type === MsgType.REGACK && this.#answeredLate(now, message)) return
       if (isOfProof(message) && !proves) this.#client.host.guessed(this.#client.route)
-      this.#client.tellIgnored(`${typeName(type)} with message id ${msgId} answers nothing that is open`)
+      tellIgnored(this.#client, `${typeName(type)} with message id ${msgId} answers nothing that is open`)
       // PUBREC again: our PUBREL was lost, and its exchange repeats it; PUBREC for nothing we know ends with PUBREL all the same.
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
@@ -179,7 +179,7 @@ export class Outbound {
     if (type === MsgType.PUBACK && exchange.answered !== true) this.#acknowledged(now, exchange, message.returnCode)
     else if (type === MsgType.PUBREC && exchange.awaiting === 'PUBREC') {
       // The broker records it, and its PUBREL comes back when that is durable.
-      this.#exchanges.replace(exchange, { ...exchange, answered: true })
+      this.exchanges.replace(exchange, { ...exchange, answered: true })
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
     } else if (type === MsgType.PUBCOMP && exchange.awaiting === 'PUBCOMP') {
       this.#done(now, PacketType.PUBCOMP, exchange)
@@ -193,7 +193,7 @@ export class Outbound {
       this.#close(now, register)
     } else {
       // Its PUBREL comes back from the broker, as for any PUBREC.
-      this.#exchanges.replace(register, { ...register, awaiting: 'PUBREC', msgId, answered: true })
+      this.exchanges.replace(register, { ...register, awaiting: 'PUBREC', msgId, answered: true })
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
     }
   }
@@ -201,13 +201,13 @@ export class Outbound {
   /** Ends the REGISTER that is open if SUBACK or REGACK has told its id meanwhile, or if it was for the proof of an address that has proved itself. */
   #endNeedlessRegister(now: Instant): void {
     const client = this.#client
-    const { register } = this.#exchanges
-    if (register === undefined || this.#halted === 'rests') return
+    const { register } = this.exchanges
+    if (register === undefined || this.halted === 'rests') return
     const { held } = register
     const { topicId, topicName } = register.message as Register
     if (held === undefined) {
       if (!client.registry.knows(topicId) || client.registry.isTrusted(topicId)) return
-      this.#exchanges.remove(register)
+      this.exchanges.remove(register)
       client.replies.retract(register.msgId, MsgType.REGISTER)
       this.#registerNext(now)
       return
@@ -216,41 +216,19 @@ export class Outbound {
     if (register.forAddress === true && !client.host.isProven(client.route)) return
     const reference = topicReference(client, topicName, held.registeredAgain)
     if (reference === undefined || needsRegack(now, client, held, reference)) return
-    this.#exchanges.remove(register)
+    this.exchanges.remove(register)
     client.replies.retract(register.msgId, MsgType.REGISTER)
     this.#publish(now, held, reference)
   }
 
   /** T_retry has passed. */
   timedOut(now: Instant): void {
-    if (this.#halted === 'rests') {
-      this.resume(now)
-      return
-    }
-    const first = this.#exchanges.open[0]
-    if (first === undefined) {
-      this.#client.awakePeriod.close()
-      return
-    }
-    if (this.#waitsForPort || this.#client.awaitsStore) {
-      // It has not even left.
-      if (this.#client.state === 'awake') this.#client.awakePeriod.close()
-      else this.#retries.arm(now)
-      return
-    }
-    if (this.#retries.usedUp) {
-      this.#unanswered(now, first)
-      return
-    }
-    this.#retries.again(now)
-    this.#sendAgain()
-    if (this.#halted === 'lacks id') this.#halted = undefined
+    this.#retries.timedOut(now)
   }
 
-  #sendAgain(): void {
-    // A PUBLISH is not repeated behind its PUBREC (MQTT-4.3.3-6), which the broker may still have to record.
-    for (const { message, answered } of this.#exchanges.open)
-      if (answered !== true) this.#send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
+  /** The client has sent something; what it answers is no longer open. */
+  heard(now: Instant): void {
+    this.#retries.heard(now)
   }
 
   /** Looks again after T_retry, although nothing is open: an awake period that waits for the store must end too. */
@@ -260,60 +238,11 @@ export class Outbound {
 
   /** What waited for its port, or for the store, is on its way: only now its answer can be waited for. */
   left(now: Instant): void {
-    if (this.#exchanges.open.length > 0 && this.#halted !== 'rests') this.#retries.left(now)
+    if (this.exchanges.open.length > 0 && this.halted !== 'rests') this.#retries.left(now)
   }
 
-  /** The client has sent something; what it answers is no longer open. */
-  heard(now: Instant): void {
-    if (this.#retries.exhausted && this.#client.isReachable) this.#giveUpUnanswered(now)
-  }
-
-  /**
-   * N_retry is used up. Silence since the first attempt means that the client is lost. One that was heard is there, and does not answer. If that was
-   * before the last attempt, it may have gone since: the next message shows, or its keep alive.
-   */
-  #unanswered(now: Instant, first: Exchange): void {
-    const { state, durationSeconds, retryProfile } = this.#client
-    const retries = this.#retries
-    const isPoison = this.poison.count(first) >= retries.rounds
-    if (isPoison || (state === 'active' && retries.heardSinceLast)) this.#giveUpUnanswered(now)
-    else if (state === 'active' && retries.heardSinceFirst && !retries.exhausted) {
-      retries.exhausted = true
-      if (durationSeconds === 0) retries.armFor(now, allTriesMs(retryProfile))
-    } else {
-      if (state === 'awake') this.poison.add(first)
-      else this.poison.lost(first)
-      this.#client.retriesExhausted(now, first.awaiting)
-    }
-  }
-
-  /** The client is there and does not answer: what it was sent is dropped, or waits, and the rest continues (ruling A28). */
-  #giveUpUnanswered(now: Instant): void {
-    const isMessageOpen = this.#exchanges.open.some(({ awaiting }) => awaiting !== 'PUBCOMP')
-    const isPoison = this.#exchanges.open.some((each) => this.poison.count(each) >= this.#retries.rounds)
-    if (isMessageOpen && !isPoison && this.#retries.beginRound(now)) {
-      this.#sendAgain()
-      return
-    }
-    this.#retries.isIgnored = isMessageOpen
-    const { host, key, route: peer, retryProfile } = this.#client
-    const open = this.#exchanges.open.filter(({ answered }) => answered !== true)
-    const keeps = host.options.unanswered === 'keep'
-    const reason = (awaiting: Awaiting): string => `no ${awaiting} after ${retryProfile.nRetry} retries`
-    if (open.length > 0) {
-      const why = `${reason(open[0]!.awaiting)}, but the client is heard`
-      host.notice({ code: 'retries-exhausted', level: 'info', client: key, peer, reason: why })
-    }
-    for (const exchange of open) {
-      if (keeps && exchange.held !== undefined && exchange.held.qos > 0) continue
-      this.#exchanges.remove(exchange)
-      this.#giveUpTransaction(now, exchange, reason(exchange.awaiting))
-    }
-    if (keeps && open.some((exchange) => this.#exchanges.open.includes(exchange))) this.#rest(now)
-    else if (this.#exchanges.open.length > 0 && this.#halted !== 'rests') this.#retries.restart(now)
-  }
-
-  #giveUpTransaction(now: Instant, { awaiting, held, message, msgId }: Exchange, reason: string): void {
+  /** The client is there and does not answer this: it is given up (ruling A28). */
+  giveUpExchange(now: Instant, { awaiting, held, message, msgId }: Exchange, reason: string): void {
     const client = this.#client
     if (awaiting === 'PUBCOMP') {
       // The client has the message: only the end of its acknowledgement is missing.
@@ -387,10 +316,10 @@ export class Outbound {
       this.#giveUp(now, held, `no topic id for ${topic}: ${assigned}`)
       return
     }
-    const msgId = registerId(client, this.#exchanges, topic, held.packetId)
+    const msgId = registerId(client, this.exchanges, topic, held.packetId)
     const message: Message = { type: MsgType.REGISTER, topicId: assigned.topicId, msgId, topicName: topic }
     this.#open(now, { awaiting: 'REGACK', msgId, message, held, ...(forAddress && { forAddress }) })
-    this.#send(message, assigned.lsn)
+    this.send(message, assigned.lsn)
   }
 
   /** Gives up a message that has expired before it was ever sent: it must not begin its way now (MQTT-3.3.2-5). */
@@ -416,22 +345,22 @@ export class Outbound {
       this.#register(now, held, qos > 0 || !client.registry.isTrusted(reference.topicId))
       return
     }
-    const msgId = publishId(client, this.#exchanges, held, octets)
+    const msgId = publishId(client, this.exchanges, held, octets)
     if (msgId !== held.msgId) {
       held = { ...held, msgId }
       publish = publishOf(held, reference)
     }
     if (qos > 0) this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, held })
-    this.#send(publish)
+    this.send(publish)
     if (qos === 0) this.#close(now, undefined)
   }
 
   #registered(now: Instant, exchange: Exchange, returnCode: number): void {
     if (returnCode === ReturnCode.CONGESTION) {
-      this.#rest(now)
+      this.rest(now)
       return
     }
-    this.#halted = undefined
+    this.halted = undefined
     const { held } = exchange
     const { registry } = this.#client
     const { topicName } = exchange.message as Register
@@ -442,7 +371,7 @@ export class Outbound {
     if (held !== undefined && known !== undefined && returnCode !== ReturnCode.ACCEPTED) {
       // It was asked for the sake of its address, and does not need the id.
       if (!this.#client.isReachable) return
-      this.#exchanges.remove(exchange)
+      this.exchanges.remove(exchange)
       this.#publish(now, held, known)
       return
     }
@@ -451,7 +380,7 @@ export class Outbound {
     } else registry.markKnown(topicId)
     // REGACK crossed our PINGRESP: its message goes out, or the next id is told, at the next wake.
     if (!this.#client.isReachable && (held === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
-    this.#exchanges.remove(exchange)
+    this.exchanges.remove(exchange)
     if (held === undefined) {
       this.#registerNext(now)
       return
@@ -468,17 +397,17 @@ export class Outbound {
     if (awaiting !== 'PUBACK' && awaiting !== 'PUBREC') return
     if (returnCode === ReturnCode.INVALID_TOPIC_ID && held !== undefined && !held.registeredAgain) {
       if (!this.#client.isReachable) return
-      this.#exchanges.remove(exchange)
+      this.exchanges.remove(exchange)
       this.#start(now, { ...held, registeredAgain: true })
       return
     }
     if (returnCode === ReturnCode.CONGESTION) {
-      this.#rest(now)
+      this.rest(now)
       return
     }
-    this.#halted = undefined
+    this.halted = undefined
     if (returnCode !== ReturnCode.ACCEPTED) {
-      this.#exchanges.remove(exchange)
+      this.exchanges.remove(exchange)
       this.#giveUp(now, held!, `the client answered with return code ${returnCode}`)
       return
     }
@@ -488,13 +417,13 @@ export class Outbound {
   /** The client will never take this message: it counts as delivered, and that is told. */
   #giveUp(now: Instant, held: OutboundMessage, reason: string, limit?: string, level?: 'debug'): void {
     const client = this.#client
-    client.tellDropped(reason, limit, level)
+    tellDropped(client, reason, limit, level)
     if (held.qos === 1) client.toBroker(now, responsePacket(PacketType.PUBACK, held.packetId))
     else if (held.qos === 2) client.toBroker(now, responsePacket(PacketType.PUBREC, held.packetId, 0x83))
     this.#close(now, undefined)
   }
 
-  get #waitsForPort(): boolean {
+  get waitsForPort(): boolean {
     return this.#client.host.ports.isWaiting(this.#client.route)
   }
 
@@ -504,10 +433,10 @@ export class Outbound {
   }
 
   /** The client is congested: it is left alone for T_WAIT, or until its next awake period, and its messages wait [1.2 section 6.5]. */
-  #rest(now: Instant): void {
+  rest(now: Instant): void {
     const { host, state, replies, awakePeriod } = this.#client
-    this.#halted = 'rests'
-    for (const { msgId, message } of this.#exchanges.open)
+    this.halted = 'rests'
+    for (const { msgId, message } of this.exchanges.open)
       if (message.type !== MsgType.PUBREL) replies.retract(msgId, message.type)
     if (state === 'active') this.#retries.armFor(now, host.options.tWaitMs)
     else awakePeriod.close()
@@ -519,9 +448,9 @@ export class Outbound {
     const { topic: topicName } = held.message
     const reason = `no topic id for ${topicName}`
     client.host.notice({ code: 'store-full', level: 'error', client: client.key, peer: client.route, reason })
-    this.#exchanges.postpone(held, 'first')
-    this.#halted = this.#exchanges.open.length > 0 ? 'lacks id' : 'rests'
-    if (this.#halted === 'rests') this.#retries.restart(now)
+    this.exchanges.postpone(held, 'first')
+    this.halted = this.exchanges.open.length > 0 ? 'lacks id' : 'rests'
+    if (this.halted === 'rests') this.#retries.restart(now)
     client.awakePeriod.close()
   }
 
@@ -533,31 +462,31 @@ export class Outbound {
       return
     }
     const topicName = registry.nameOf(topicId)!
-    const msgId = registerId(this.#client, this.#exchanges, topicName, 0)
+    const msgId = registerId(this.#client, this.exchanges, topicName, 0)
     const message: Message = { type: MsgType.REGISTER, topicId, msgId, topicName }
     this.#open(now, { awaiting: 'REGACK', msgId, message, held: undefined })
-    this.#send(message, this.#client.topicIds.lsn)
+    this.send(message, this.#client.topicIds.lsn)
   }
 
-  #send(message: Message, lsn = 0): void {
+  send(message: Message, lsn = 0): void {
     this.#client.awakePeriod.spend(messageLength(message))
     this.#client.send(message, lsn)
   }
 
   #open(now: Instant, exchange: Exchange): void {
-    this.#exchanges.open.push(exchange)
-    this.#halted = undefined
+    this.exchanges.open.push(exchange)
+    this.halted = undefined
     this.#retries.restart(now)
   }
 
   /** An exchange is over, or a message needed none: what is still open has all its attempts again. */
   #close(now: Instant, exchange: Exchange | undefined): void {
     if (exchange !== undefined) {
-      this.#exchanges.remove(exchange)
-      this.#halted = undefined
+      this.exchanges.remove(exchange)
+      this.halted = undefined
     }
-    if (this.#exchanges.open.length === 0) {
-      if (this.#halted !== 'rests') this.#retries.disarm()
+    if (this.exchanges.open.length === 0) {
+      if (this.halted !== 'rests') this.#retries.disarm()
     } else if (exchange !== undefined && this.#client.isReachable) this.#retries.restart(now)
   }
 }

@@ -3,6 +3,7 @@ import { type Message, MsgType } from '../../mqttsn/messages.ts'
 import type { Lsn } from '../../store/store.ts'
 import { idToldBy } from '../ports/ports.ts'
 import type { GatewayClient } from './client.ts'
+import { tellDropped } from './client-notices.ts'
 
 /** Replies that may wait for the store for one client. A client that asks more is not answered, and asks again. */
 const WAITING_MAX = 64
@@ -96,7 +97,7 @@ export class Replies {
     this.#waiting?.filter(({ message }) => {
       if (!gone(message)) return true
       this.#unsaid(message)
-      if (message.type === MsgType.PUBLISH && message.qos <= 0) this.#client.tellDropped(reason)
+      if (message.type === MsgType.PUBLISH && message.qos <= 0) tellDropped(this.#client, reason)
       return false
     })
   }
@@ -120,7 +121,7 @@ export class Replies {
     this.#waiting?.filter(({ message }) => {
       if (message.type !== MsgType.PUBLISH || message.topicIdType !== 'normal' || message.topicId !== id) return true
       this.#reliedOn = true
-      if (message.qos <= 0) this.#client.tellDropped('what tells the id of its topic found no room')
+      if (message.qos <= 0) tellDropped(this.#client, 'what tells the id of its topic found no room')
       return false
     })
   }

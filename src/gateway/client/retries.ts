@@ -1,8 +1,11 @@
 import type { Instant } from '../../base/machine.ts'
 import { Timer } from '../../base/timers.ts'
+import { MsgType } from '../../mqttsn/messages.ts'
 import { allTriesMs, retryDelayMs } from '../ports/retry-profile.ts'
 import type { GatewayClient } from './client.ts'
 import type { ClientTimer } from './client-host.ts'
+import type { Awaiting, Exchange } from './exchange.ts'
+import type { Outbound } from './outbound.ts'
 
 /**
  * How often all attempts are made for a client that is heard and does not answer. With one in ten datagrams lost and N_retry 3, all four attempts fail
@@ -10,9 +13,10 @@ import type { ClientTimer } from './client-host.ts'
  */
 const ROUNDS = 3
 
-/** The retry timer of what one client has not answered [1.2 section 6.13], and when it was sent. */
+/** Retransmission of what one client has not answered [1.2 section 6.13]: the retry timer, its attempts, and what follows when they are used up. */
 export class Retries {
   readonly #client: GatewayClient
+  readonly #outbound: Outbound
   #timer: Timer<ClientTimer> | undefined = undefined
   #count = 0
   /** When the client answered last, or what is open was sent for the first time. */
@@ -26,8 +30,90 @@ export class Retries {
   /** N_retry is used up, and whether the client is still there is not decided. */
   exhausted = false
 
-  constructor(client: GatewayClient) {
+  constructor(client: GatewayClient, outbound: Outbound) {
     this.#client = client
+    this.#outbound = outbound
+  }
+
+  /** T_retry has passed. */
+  timedOut(now: Instant): void {
+    if (this.#outbound.halted === 'rests') {
+      this.#outbound.resume(now)
+      return
+    }
+    const first = this.#outbound.exchanges.open[0]
+    if (first === undefined) {
+      this.#client.awakePeriod.close()
+      return
+    }
+    if (this.#outbound.waitsForPort || this.#client.awaitsStore) {
+      // It has not even left.
+      if (this.#client.state === 'awake') this.#client.awakePeriod.close()
+      else this.arm(now)
+      return
+    }
+    if (this.usedUp) {
+      this.#unanswered(now, first)
+      return
+    }
+    this.again(now)
+    this.#sendAgain()
+    if (this.#outbound.halted === 'lacks id') this.#outbound.halted = undefined
+  }
+
+  #sendAgain(): void {
+    // A PUBLISH is not repeated behind its PUBREC (MQTT-4.3.3-6), which the broker may still have to record.
+    for (const { message, answered } of this.#outbound.exchanges.open)
+      if (answered !== true) this.#outbound.send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
+  }
+
+  /** The client has sent something; what it answers is no longer open. */
+  heard(now: Instant): void {
+    if (this.exhausted && this.#client.isReachable) this.#giveUpUnanswered(now)
+  }
+
+  /**
+   * N_retry is used up. Silence since the first attempt means that the client is lost. One that was heard is there, and does not answer. If that was
+   * before the last attempt, it may have gone since: the next message shows, or its keep alive.
+   */
+  #unanswered(now: Instant, first: Exchange): void {
+    const { state, durationSeconds, retryProfile } = this.#client
+    const isPoison = this.#outbound.poison.count(first) >= this.rounds
+    if (isPoison || (state === 'active' && this.heardSinceLast)) this.#giveUpUnanswered(now)
+    else if (state === 'active' && this.heardSinceFirst && !this.exhausted) {
+      this.exhausted = true
+      if (durationSeconds === 0) this.armFor(now, allTriesMs(retryProfile))
+    } else {
+      if (state === 'awake') this.#outbound.poison.add(first)
+      else this.#outbound.poison.lost(first)
+      this.#client.retriesExhausted(now, first.awaiting)
+    }
+  }
+
+  /** The client is there and does not answer: what it was sent is dropped, or waits, and the rest continues (ruling A28). */
+  #giveUpUnanswered(now: Instant): void {
+    const isMessageOpen = this.#outbound.exchanges.open.some(({ awaiting }) => awaiting !== 'PUBCOMP')
+    const isPoison = this.#outbound.exchanges.open.some((each) => this.#outbound.poison.count(each) >= this.rounds)
+    if (isMessageOpen && !isPoison && this.beginRound(now)) {
+      this.#sendAgain()
+      return
+    }
+    this.isIgnored = isMessageOpen
+    const { host, key, route: peer, retryProfile } = this.#client
+    const open = this.#outbound.exchanges.open.filter(({ answered }) => answered !== true)
+    const keeps = host.options.unanswered === 'keep'
+    const reason = (awaiting: Awaiting): string => `no ${awaiting} after ${retryProfile.nRetry} retries`
+    if (open.length > 0) {
+      const why = `${reason(open[0]!.awaiting)}, but the client is heard`
+      host.notice({ code: 'retries-exhausted', level: 'info', client: key, peer, reason: why })
+    }
+    for (const exchange of open) {
+      if (keeps && exchange.held !== undefined && exchange.held.qos > 0) continue
+      this.#outbound.exchanges.remove(exchange)
+      this.#outbound.giveUpExchange(now, exchange, reason(exchange.awaiting))
+    }
+    if (keeps && open.some((exchange) => this.#outbound.exchanges.open.includes(exchange))) this.#outbound.rest(now)
+    else if (this.#outbound.exchanges.open.length > 0 && this.#outbound.halted !== 'rests') this.restart(now)
   }
 
   /** True when N_retry is used up. */

@@ -3,6 +3,7 @@ import { Timer } from '../../base/timers.ts'
 import type { GatewayOptions } from '../options.ts'
 import { allTriesMs, type RetryProfile } from '../ports/retry-profile.ts'
 import type { GatewayClient } from './client.ts'
+import { lost } from './leaving.ts'
 import type { State } from './state-table.ts'
 
 /** What supervision looks at. */
@@ -101,7 +102,7 @@ export class Supervision {
     const { state, host } = this.#client
     if (deadline > now) this.arm(now)
     else if (state === 'disconnected' || state === 'lost') host.forget(this.#client)
-    else this.#client.lose(now, state === 'active' ? 'keep alive' : 'sleep duration')
+    else lost(this.#client, now, state === 'active' ? 'keep alive' : 'sleep duration')
   }
 
   #deadline(): Instant | undefined {

@@ -1,0 +1,35 @@
+import { describeMessage } from '../../mqttsn/describe.ts'
+import type { Message } from '../../mqttsn/messages.ts'
+import type { GatewayClient } from './client.ts'
+
+/** A message was dropped for this client for good. It counts in `$SYS/broker/publish/messages/dropped`. */
+export function tellDropped(client: GatewayClient, reason: string, limit?: string, level: 'warn' | 'debug' = 'warn'): void {
+  const { host, key, route } = client
+  host.traffic.publishDropped++
+  const about = { client: key, peer: route, ...(limit !== undefined && { limit }) }
+  host.notice({ code: 'message-dropped', level, ...about, reason })
+}
+
+/** A message of the client came out of turn. At debug level, because it is often a late copy. */
+export function tellIgnored({ host, key, route: peer }: GatewayClient, reason: string): void {
+  host.notice({ code: 'protocol-error', level: 'debug', client: key, peer, reason })
+}
+
+/** A request of the client is refused by this message. `why`: undefined if the broker has reported the reason. */
+export function tellRefusal({ host, key, route: peer }: GatewayClient, message: Message, why: string | undefined): void {
+  const level = why === undefined ? 'debug' : 'info'
+  const reason = `${describeMessage(message)}${why === undefined ? '' : `: ${why}`}`
+  host.notice({ code: 'request-refused', level, client: key, peer, reason })
+}
+
+export function tellWindowFull({ host, key, route: peer }: GatewayClient): void {
+  const reason = 'the rest waits for acknowledgements'
+  host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: 'sn_inflight_messages' })
+}
+
+/** An awake period ends although messages are left for the client. */
+export function tellWakeFull({ host, key, route: peer, link, awakePeriod }: GatewayClient): void {
+  if (link === undefined || link.backlog === 0) return
+  const reason = `${link.backlog} messages wait for its next awake period`
+  host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: awakePeriod.limit ?? 'wake_messages' })
+}
