@@ -128,7 +128,7 @@ export class GatewayClient {
 
   handle(now: Instant, message: Message): void {
     this.react(now, message)
-    this.outbound.heard(now)
+    if (this.outbound.busy) this.outbound.heard(now)
     this.#reconsider(now)
   }
 

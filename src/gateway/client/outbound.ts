@@ -46,15 +46,18 @@ export class Outbound {
 
   /** Nothing more may be begun: the window is full, an id has to be known first, or the client is left alone. */
   get full(): boolean {
-    const { open, register } = this.exchanges
+    const { exchanges, halted } = this
+    if (halted !== undefined || this.#own !== undefined) return true
+    if (!exchanges.busy) return false
     const { route, host } = this.#client
     // What found no place at its port is sent again before anything that comes behind it.
-    const waits = this.halted !== undefined || this.#own !== undefined || (open.length > 0 && host.ports.hasRefused(route))
-    return this.windowFull || waits || register !== undefined || this.exchanges.renumbered
+    const waits = exchanges.open.length > 0 && host.ports.hasRefused(route)
+    return waits || this.windowFull || exchanges.register !== undefined || exchanges.renumbered
   }
 
   get windowFull(): boolean {
-    return this.exchanges.open.length >= this.#client.host.options.inflightMessages
+    const { length } = this.exchanges.open
+    return length > 0 && length >= this.#client.host.options.inflightMessages
   }
 
   /** Topic ids of which the client was sent a REGISTER, or also a PUBLISH, that it has not answered. */
@@ -74,13 +77,14 @@ export class Outbound {
 
   /** Begins whatever may begin by now. Only `GatewayClient` calls it, at the end of each of its entry points. */
   advance(now: Instant): void {
+    if (!this.busy) return
     const { inbound, isReachable } = this.#client
     const own = this.#own
     if (own !== undefined && !inbound.isUnanswered(own.message)) {
       this.#own = undefined
       this.exchanges.postpone(own, 'last')
     }
-    if (!isReachable || !this.exchanges.busy) return
+    if (!isReachable) return
     this.#endNeedlessRegister(now)
     // What overtakes a frame that waits may find no room behind it, and would leave behind what comes later (ruling A15).
     const { again } = this.exchanges
