@@ -1,8 +1,8 @@
-import { closeSync, openSync, statSync } from 'node:fs'
-import { crc32 } from 'node:zlib'
+import { closeSync, openSync } from 'node:fs'
 import { References } from '../fold.ts'
 import { ROW_TABLES, type RowKey, type Rows, rowName } from '../rows.ts'
 import type { Lsn, SessionKey } from '../store.ts'
+import { checkedMeta, type Durability, fileId, type Meta, metaChecksum, metaOf } from './meta.ts'
 import type { Owner } from './owner.ts'
 import { isBlob, type ScannedRow, scan } from './scan.ts'
 import {
@@ -17,41 +17,16 @@ import {
   TABLES,
   type Table,
 } from './schema.ts'
-import { type Connection, failureOf, openDatabase, type Row, type Statement, type Value } from './sqlite.ts'
-
-/** The store is not what was written to it. The message is one line that says where. */
-export class DamageError extends Error {}
+import { type Connection, failureOf, openDatabase, type Statement, type Value } from './sqlite.ts'
+import { checkSchema, DamageError, structureProblems, verify } from './verify.ts'
 
 /** Another process owns the store now. */
 export class FencedError extends Error {}
-
-/** `fsync`: a commit is on the disk. `process`: the system has it, so that it outlives the process but perhaps no power cut. */
-type Durability = 'fsync' | 'process'
 
 export interface DatabaseOptions {
   readonly durability?: Durability
   /** Bytes to which the WAL file is cut when it begins again. */
   readonly walBytes?: number
-}
-
-/** What `meta` says. */
-export interface Meta {
-  readonly format: number
-  readonly writtenBy: string
-  /** How often the store has been opened for writing. */
-  readonly epoch: number
-  /** `undefined` after a clean end. */
-  readonly owner: Owner | undefined
-  /** Device and inode of the file that the owner has open. A copy says the same of another file. */
-  readonly ownerFile: string
-  /** How the owner commits; `undefined` after a clean end. */
-  readonly ownerDurability: Durability | undefined
-  /** The last commit. */
-  readonly lsn: Lsn
-  /** The last commit whose records are in the rows. */
-  readonly folded: Lsn
-  readonly rows: number
-  readonly digest: string
 }
 
 /** Memory for pages, KiB. */
@@ -108,7 +83,7 @@ export class Database implements Rows {
       }
       this.#dataVersion = this.#connection.prepare('PRAGMA data_version')
       this.#firstVersion = this.#dataVersionNow
-      this.#checkSchema(path)
+      checkSchema(this.#connection, path)
       const prepare = (sql: string): Statement => this.#connection.prepare(sql)
       for (const table of TABLES) this.#statements.set(table, statementsOf(table, prepare))
       this.#queueOf = prepare('SELECT message FROM queue WHERE session = ?')
@@ -163,23 +138,6 @@ export class Database implements Rows {
   /** Bytes of the pages of the file that are there to be used again, as of the last transaction. */
   get freeBytes(): number {
     return this.#freeBytes
-  }
-
-  #checkSchema(path: string): void {
-    const [id] = Object.values(this.#connection.prepare('PRAGMA application_id').get()!)
-    if (id !== APPLICATION_ID) throw new DamageError(`${path} is not a store of Roost`)
-    const [format] = Object.values(this.#connection.prepare('PRAGMA user_version').get()!)
-    if (format !== FORMAT) {
-      throw new Error(`format version ${format} is not known to this version of Roost, which knows ${FORMAT}`)
-    }
-    const found = new Map<Value, Value>()
-    for (const { type, name, sql } of this.#connection.prepare('SELECT type, name, sql FROM sqlite_schema').all()) {
-      // It would run inside our transactions.
-      if (type === 'trigger') throw new DamageError(`it has a trigger, ${name}`)
-      if (type === 'table') found.set(name!, sql!)
-    }
-    for (const [name, sql] of Object.entries(SCHEMA))
-      if (found.get(name) !== sql) throw new DamageError(`table ${name} is not as it should be`)
   }
 
   #readMeta(): Meta {
@@ -306,7 +264,7 @@ export class Database implements Rows {
       const isOurs = checkedMeta(row) !== undefined && row.checksum === metaChecksum(this.#meta)
       if (!isOurs) throw new DamageError('another process has written to it')
       try {
-        this.#checkSchema(this.#path)
+        checkSchema(this.#connection, this.#path)
       } catch (error) {
         throw new DamageError(`another process has written to it: ${failureOf(error).reason}`)
       }
@@ -438,30 +396,9 @@ export class Database implements Rows {
     }
   }
 
-  /**
-   * Reads everything, and compares each row with its checksum and all of them with the digest. `onProblem` gets one line for each difference;
-   * `onRow` sees the keys. In a transaction or a snapshot the rows are those of one moment.
-   */
+  /** Compares every row with its checksum, and all of them with the digest: `verify`. */
   verify(onProblem: (problem: string) => void, onRow?: (key: RowKey) => void): void {
-    const meta = metaOf(this.#connection.prepare('SELECT * FROM meta').get() ?? {})
-    const digest = new Digest()
-    for (const row of this.#connection.prepare('SELECT lsn, checksum, records FROM log ORDER BY lsn').iterate()) {
-      const value = row.records as Uint8Array
-      const checksum = commitChecksum(row.lsn as Lsn, value)
-      if (!isBlob(value) || row.checksum !== checksum) onProblem(`commit ${row.lsn}: checksum does not match`)
-      digest.add(checksum)
-    }
-    for (const table of ROW_TABLES) {
-      for (const rows of scan(this.#connection, table)) {
-        for (const row of rows) {
-          if (!row.isSound) onProblem(`row ${rowName(row.key)}: checksum does not match`)
-          digest.add(row.checksum)
-          onRow?.(row.key)
-        }
-      }
-    }
-    if (digest.rows !== meta.rows) onProblem(`${digest.rows} rows are there, and ${meta.rows} should be`)
-    else if (digest.toString() !== meta.digest) onProblem('its rows are not of one moment: some are older or newer than others')
+    verify(this.#connection, onProblem, onRow)
   }
 
   /** From here on everything is read as it is at one moment. */
@@ -480,12 +417,8 @@ export class Database implements Rows {
   }
 
   /** What SQLite finds wrong with the structure of the file, one line for each problem. */
-  *structureProblems(): Iterable<string> {
-    for (const row of this.#connection.prepare('PRAGMA integrity_check').iterate()) {
-      const [text] = Object.values(row)
-      // One row of the result has up to a hundred lines, the first of which is a heading.
-      for (const line of `${text}`.split('\n')) if (line !== 'ok' && !line.startsWith('*** ')) yield line
-    }
+  structureProblems(): Iterable<string> {
+    return structureProblems(this.#connection)
   }
 
   /** Copies what it can of the WAL into the database. Returns the pages in the WAL, and how many of them are in the database. */
@@ -529,44 +462,9 @@ function statementsOf(table: Table, prepare: (sql: string) => Statement): TableS
   }
 }
 
-/** Names a file whatever its path. */
-export function fileId(path: string): string {
-  const { dev, ino } = statSync(path)
-  return `${dev}:${ino}`
-}
-
 function keyValues({ table, name, id }: RowKey): Value[] {
   if (table === 'messages') return [id]
   return table === 'queue' ? [name, id] : [name]
-}
-
-/** What a row of `meta` says; undefined if its checksum does not match. */
-export function checkedMeta(row: Row): Meta | undefined {
-  const meta = metaOf(row)
-  return row.checksum === metaChecksum(meta) ? meta : undefined
-}
-
-function metaOf(row: Row): Meta {
-  const { owner_pid: pid, owner_boot_id: bootId, owner_started: started, owner_token: token } = row
-  return {
-    format: Number(row.format),
-    writtenBy: `${row.written_by}`,
-    epoch: Number(row.epoch),
-    owner: token == null ? undefined : { pid: Number(pid), bootId: `${bootId}`, started: `${started}`, token: `${token}` },
-    ownerFile: row.owner_file == null ? '' : `${row.owner_file}`,
-    ownerDurability: row.owner_durability == null ? undefined : row.owner_durability === 'fsync' ? 'fsync' : 'process',
-    lsn: Number(row.lsn),
-    folded: Number(row.folded),
-    rows: Number(row.rows),
-    digest: `${row.digest}`,
-  }
-}
-
-/** Over everything in `meta`. The statement that saves a commit sets the counters alone, which is why all the rest has to be known to it. */
-function metaChecksum({ format, writtenBy, epoch, owner, ownerFile, ownerDurability, lsn, folded, rows, digest }: Meta): number {
-  const { pid, bootId, started, token } = owner ?? {}
-  const ownerFields = [pid, bootId, started, token, ownerFile, ownerDurability]
-  return crc32(`meta ${JSON.stringify([format, writtenBy, epoch, ...ownerFields, lsn, folded, rows, digest])}`)
 }
 
 const fencedBy = (owner: Owner | undefined): string =>

@@ -1,7 +1,8 @@
 import type { RowKey } from '../rows.ts'
 import type { Lsn } from '../store.ts'
-import { checkedMeta, type Meta } from './database.ts'
-import type { Cell, Column } from './page-reader.ts'
+import type { Column } from './btree-page.ts'
+import { checkedMeta, type Meta } from './meta.ts'
+import type { Cell } from './page-reader.ts'
 import { commitChecksum, KEY_COLUMNS, LABEL_COLUMNS, rowChecksum, SCHEMA, TABLES, type Table } from './schema.ts'
 import type { Row } from './sqlite.ts'
 

@@ -5,7 +5,8 @@ import { Fold, type LogPlace, type References } from '../fold.ts'
 import { readRecord } from '../records.ts'
 import { messageKey, type RowChange } from '../rows.ts'
 import type { Lsn, StoreRecord } from '../store.ts'
-import { DamageError, type Database } from './database.ts'
+import type { Database } from './database.ts'
+import { DamageError } from './verify.ts'
 
 /** Bytes of log after which it is folded into rows. */
 export const FOLD_BYTES = 8 * 1024 * 1024

@@ -6,13 +6,14 @@ import { ByteReader } from '../../base/bytes.ts'
 import { readRecord } from '../records.ts'
 import { rowName } from '../rows.ts'
 import type { Lsn, SessionKey, Store, StoreRecord } from '../store.ts'
-import { DamageError, Database } from './database.ts'
+import { Database } from './database.ts'
 import { FOLD_BYTES } from './folding.ts'
 import { type Answer, GroupCommit, type GroupCommitOptions } from './group-commit.ts'
 import type { Commit, Reply, Request, Room, StoreNews, ThreadOptions } from './protocol.ts'
 import { DATABASE_FILE } from './schema.ts'
 import { failureOf, sqliteVersion } from './sqlite.ts'
 import { serveStore } from './thread.ts'
+import { DamageError } from './verify.ts'
 
 export interface SqliteStoreOptions extends GroupCommitOptions {
   readonly durability?: ThreadOptions['durability']

@@ -2,9 +2,9 @@ import { closeSync, fstatSync, openSync, readSync } from 'node:fs'
 import { endianness } from 'node:os'
 import { basename } from 'node:path'
 import type { Lsn } from '../store.ts'
-import type { Meta } from './database.ts'
+import type { Column } from './btree-page.ts'
 import { metaOfColumns } from './entries.ts'
-import type { Column } from './page-reader.ts'
+import type { Meta } from './meta.ts'
 import { APPLICATION_ID } from './schema.ts'
 
 /** [sqlite.org/fileformat2.html#walformat] The lowest bit says that checksums are sums of big-endian words. */

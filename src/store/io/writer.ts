@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { Lsn } from '../store.ts'
-import { DamageError, Database, FencedError } from './database.ts'
+import { Database, FencedError } from './database.ts'
 import { closeAsItIs, StoreFiles } from './files.ts'
 import { Folding } from './folding.ts'
 import type { Owner } from './owner.ts'
@@ -9,6 +9,7 @@ import { freeBytes, Reserve } from './reserve.ts'
 import { RESERVE_FILE } from './schema.ts'
 import { type Failure, failureOf } from './sqlite.ts'
 import { probe, systemFailure } from './system-failure.ts'
+import { DamageError } from './verify.ts'
 
 /** Pages of the WAL after which it is copied into the database: few, so that each copy is short. */
 const CHECKPOINT_PAGES = 256

@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { DamageError, Database, FencedError } from '../../../src/store/io/database.ts'
+import { Database, FencedError } from '../../../src/store/io/database.ts'
 import { thisProcess } from '../../../src/store/io/owner.ts'
 import { commitChecksum, Digest, rowChecksum } from '../../../src/store/io/schema.ts'
 import { failureOf } from '../../../src/store/io/sqlite.ts'
+import { DamageError } from '../../../src/store/io/verify.ts'
 import { messageKey, type RowKey, retainedKey, sensorKey, sessionKey } from '../../../src/store/rows.ts'
 import { Stores } from './stores.ts'
 

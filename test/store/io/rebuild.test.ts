@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { Database, type Meta } from '../../../src/store/io/database.ts'
+import { Database } from '../../../src/store/io/database.ts'
 import type { Entry } from '../../../src/store/io/entries.ts'
+import type { Meta } from '../../../src/store/io/meta.ts'
 import { Rebuild } from '../../../src/store/io/rebuild.ts'
 import { commitChecksum, rowChecksum } from '../../../src/store/io/schema.ts'
 import { messageKey, queueKey, rowOf, sessionKey } from '../../../src/store/rows.ts'
