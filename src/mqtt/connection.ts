@@ -4,8 +4,9 @@ import { Timer } from '../base/timers.ts'
 import type { ConnectionLimits, ListenerLimits } from './connection-limits.ts'
 import { PacketDecoder } from './decode.ts'
 import { Framer } from './framer.ts'
-import type { Link } from './link.ts'
-import type { Connect } from './packets.ts'
+import type { Link, LinkInfo } from './link.ts'
+import type { Connack, Connect } from './packets.ts'
+import type { Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
 import { ReasonCode } from './reason-codes.ts'
 import { TopicAliases } from './topic-aliases.ts'
@@ -17,10 +18,11 @@ const FRAMES_MAX = 16 * 1024
 /** Given by whoever opens the stream. */
 export type ConnectionId = number
 
+/** Where a byte stream comes from, as its listener knows it. */
+export type StreamInfo = Pick<LinkInfo, 'peer' | 'listener' | 'identity'>
+
 /** Milliseconds of silence per second of keep alive: one and a half times what was agreed (MQTT-3.1.2-22). */
-export const KEEP_ALIVE_FACTOR = 1500
-/** The store has no room for what the end of a silent client leads to: it is given up this much later (ms). */
-export const SILENCE_RETRY_MS = 1000
+const KEEP_ALIVE_FACTOR = 1500
 
 export interface ConnectionTimer {
   readonly connection: Connection
@@ -127,14 +129,31 @@ export class Connection {
   }
 
   /** CONNECT was read: from here on packets may be larger, and lengths must be minimal in 5.0 (MQTT-1.5.5-1). */
-  connecting(connect: Connect, maxPacketSize: number): void {
+  connecting(connect: Connect, { maxPacketSize, maxTopicAliasBytes }: ConnectionLimits): void {
+    const { properties } = connect
     this.#connectSeen = true
     this.framer.maxPacketSize = maxPacketSize
     this.framer.sizeLimit = 'max_packet_size'
     this.framer.minimalLength = connect.protocolVersion === 5
-    this.maxPacketSize = connect.properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
-    this.wantsProblemInformation = connect.properties.requestProblemInformation !== false
+    this.maxPacketSize = properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
+    this.wantsProblemInformation = properties.requestProblemInformation !== false
     this.keepAliveMs = connect.keepAlive * KEEP_ALIVE_FACTOR
+    const most = Math.min(properties.topicAliasMaximum ?? 0, this.settings.topicAliasMaximum)
+    if (most > 0 && !this.isConnected) this.outgoingAliases = new TopicAliases(most, maxTopicAliasBytes, this.#remembered)
+  }
+
+  /** The CONNACK of an accepted client, with the bounds of this connection; they apply from now on. */
+  accepted(connack: Connack, { maxPacketSize: maximumPacketSize, maxKeepAlive }: ConnectionLimits): Connack {
+    const { topicAliasMaximum } = this.settings
+    const properties: Properties = { ...connack.properties, maximumPacketSize }
+    if (topicAliasMaximum > 0) properties.topicAliasMaximum = topicAliasMaximum
+    const most = maxKeepAlive * KEEP_ALIVE_FACTOR
+    const tooLong = this.keepAliveMs > most || (this.keepAliveMs === 0 && maxKeepAlive < 65_535)
+    if (this.decoder.version === 5 && tooLong) {
+      properties.serverKeepAlive = maxKeepAlive
+      this.keepAliveMs = most
+    }
+    return { ...connack, properties }
   }
 
   /** Whether there is a reason not to read it, beside answers that are still to leave. */

@@ -1,42 +1,25 @@
-import { ByteWriter } from '../base/bytes.ts'
-import { Fifo } from '../base/fifo.ts'
 import { foreignProtocol } from '../base/foreign-protocol.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
 import { Memory } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
-import { Pauses } from '../base/pauses.ts'
-import { Timer, Timers } from '../base/timers.ts'
 import { STEPS_PER_TURN } from '../store/pace.ts'
-import { AddressCounts } from './address-counts.ts'
-import { Connection, type ConnectionId, type ConnectionTimer, KEEP_ALIVE_FACTOR, SILENCE_RETRY_MS } from './connection.ts'
-import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, STREAMS_PART, settingsOf } from './connection-limits.ts'
-import { encodePacket, PACKET_MAX } from './encode.ts'
+import { Admission } from './admission.ts'
+import { Connection, type ConnectionId, type StreamInfo } from './connection.ts'
+import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, settingsOf } from './connection-limits.ts'
+import { Deadlines } from './deadlines.ts'
+import { PACKET_MAX } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
-import { type Delivery, type LinkId, type LinkInfo, OutgoingType, type Uplink } from './link.ts'
+import { type Delivery, type LinkId, OutgoingType, type Uplink } from './link.ts'
 import { MountedLink } from './mounted-link.ts'
-import { type Connack, type Connect, type Packet, PacketType, withoutProblem } from './packets.ts'
-import { NO_PROPERTIES, type Properties } from './properties.ts'
+import { type Connack, type Connect, PacketType } from './packets.ts'
+import { NO_PROPERTIES } from './properties.ts'
 import type { Publish } from './publish.ts'
 import { disconnectCode, hasReturnCode, ReasonCode } from './reason-codes.ts'
 import { ReceiveBuffers } from './receive-buffers.ts'
-import { Slab } from './slab.ts'
-import { TopicAliases } from './topic-aliases.ts'
+import { type ConnectionOutput, StreamOutput } from './stream-output.ts'
 import { Traffic } from './traffic.ts'
 import { costOf, PROPERTIES_PER_TURN, Turns } from './turns.ts'
-
-/** Where a byte stream comes from, as its listener knows it. */
-export type StreamInfo = Pick<LinkInfo, 'peer' | 'listener' | 'identity'>
-
-export type ConnectionOutput =
-  | { readonly kind: 'write'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
-  /**
-   * Everything written before goes out first; then the stream ends, whether the peer reads or not. `saidGoodbye`: by DISCONNECT, so that nothing that
-   * it may still send is of interest.
-   */
-  | { readonly kind: 'close'; readonly connection: ConnectionId; readonly saidGoodbye: boolean }
-  /** Read nothing more from this peer for now. */
-  | { readonly kind: 'pause' | 'resume'; readonly connection: ConnectionId }
 
 /** Packet type and flags (MQTT-2.1.3-1). */
 const CONNECT_HEADER = PacketType.CONNECT << 4
@@ -47,43 +30,46 @@ const CONNECT_HEADER = PacketType.CONNECT << 4
  */
 export class Connections {
   readonly traffic = new Traffic()
-  /** The process cannot keep up: no new connections for now. */
-  overloaded = false
-  /** A peer is not to be read for now, and its socket does not know yet. */
-  urgent = false
   readonly #uplink: Uplink
   readonly #limits: ConnectionLimits
   readonly #notice: NoticeSink
   readonly #connections = new Map<ConnectionId, Connection>()
   readonly #byLink = new Map<LinkId, Connection>()
-  readonly #perAddress = new AddressCounts()
-  #arriving = 0
-  readonly #timers = new Timers<ConnectionTimer>()
-  readonly #outputs = new Fifo<ConnectionOutput>()
-  readonly #slab = new Slab()
+  readonly #admission: Admission
+  readonly #deadlines: Deadlines
+  readonly #output: StreamOutput
   readonly #turns = new Turns()
-  readonly #pauses = new Pauses()
   readonly #buffers: ReceiveBuffers
-  readonly #writer = new ByteWriter(256)
-  readonly #memory: Memory
+  /** Bytes of topics and aliases that the connections remember. */
   readonly #remembered = { sum: 0 }
-  /** What the streams take that are open, and those that are arriving or lingering. */
-  #streamBytes = 0
 
   constructor(uplink: Uplink, limits: Partial<ConnectionLimits>, notice: NoticeSink, memory = new Memory()) {
     this.#uplink = uplink
-    this.#memory = memory
     this.#limits = { ...DEFAULT_CONNECTION_LIMITS, ...limits }
     this.#notice = notice
+    this.#admission = new Admission(this.#limits, memory, notice)
+    this.#deadlines = new Deadlines(this.#limits.connectTimeoutMs)
+    this.#output = new StreamOutput(this.traffic, notice)
     this.#buffers = new ReceiveBuffers(this.#limits.maxReceiveBufferBytes, memory.limits.memoryLimit)
-    memory.count('connections', () => this.#streamBytes + this.#remembered.sum)
+    const { forms } = this.#output.slab
+    memory.count('connections', () => this.#admission.bytes + this.#remembered.sum)
     memory.count('receive_buffers', () => this.#buffers.total)
-    memory.count('wire_forms', () => this.#slab.forms.bytes)
-    memory.cache(() => this.#slab.forms.clear())
+    memory.count('wire_forms', () => forms.bytes)
+    memory.cache(() => forms.clear())
   }
 
   get size(): number {
     return this.#connections.size
+  }
+
+  /** The process cannot keep up: no new connections for now. */
+  set overloaded(on: boolean) {
+    this.#admission.overloaded = on
+  }
+
+  /** A peer is not to be read for now, and its socket does not know yet. */
+  get urgent(): boolean {
+    return this.#output.urgent
   }
 
   owns(link: LinkId): boolean {
@@ -91,35 +77,33 @@ export class Connections {
   }
 
   /**
-   * Somebody is on the way to a stream, by a TLS handshake or an upgrade, and counts as one until `arrived`. Gives the bound that keeps
-   * it out: then it does not count.
+   * A stream is being set up, by a TLS handshake or an upgrade, and counts as a connection until `arrived`. Returns the bound that forbids it: then it does
+   * not count.
    */
   arriving(now: Instant, from: StreamInfo): string | undefined {
-    const limit = this.#refusal(now, from.peer)
-    if (limit === undefined) this.#arrives(from, 1)
+    const limit = this.#admission.refusal(now, from.peer)
+    if (limit === undefined) this.#countStream(from, 1)
     return limit
   }
 
   /** A stream of this peer has been ended, and its socket is not closed yet: it counts as a connection until `arrived`. */
   lingering(from: StreamInfo): void {
-    this.#arrives(from, 1)
+    this.#countStream(from, 1)
   }
 
-  /** It is gone, or about to be opened. */
+  /** The stream is gone, or about to be opened. */
   arrived(from: StreamInfo): void {
-    this.#arrives(from, -1)
+    this.#countStream(from, -1)
   }
 
-  #arrives({ peer, listener }: StreamInfo, more: 1 | -1): void {
-    this.#arriving += more
-    this.#streamBytes += more * settingsOf(this.#limits, listener).streamBytes
-    this.#perAddress.add(peer, more)
+  #countStream({ peer, listener }: StreamInfo, more: 1 | -1): void {
+    this.#admission.count(peer, settingsOf(this.#limits, listener).streamBytes, more)
   }
 
   open(now: Instant, id: ConnectionId, from: StreamInfo): void {
     const { peer, listener } = from
-    if (this.#refusal(now, peer) !== undefined) {
-      this.#outputs.push({ kind: 'close', connection: id, saidGoodbye: false })
+    if (this.#admission.refusal(now, peer) !== undefined) {
+      this.#output.close(id, false)
       return
     }
     const settings = settingsOf(this.#limits, listener)
@@ -128,10 +112,9 @@ export class Connections {
     const connection = new Connection(id, peer, mounted, settings, this.#limits, this.#remembered)
     this.#connections.set(id, connection)
     this.#byLink.set(link.id, connection)
-    this.#streamBytes += settings.streamBytes
-    this.#perAddress.add(peer, 1)
+    this.#admission.count(peer, settings.streamBytes, 1)
     this.traffic.opened++
-    this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
+    this.#deadlines.awaitConnect(now, connection)
   }
 
   chunk(now: Instant, id: ConnectionId, bytes: Uint8Array): void {
@@ -197,10 +180,10 @@ export class Connections {
     connection.congested = on
     connection.link.listen(now, !on)
     // Who does not read is not read either: its own requests would pile up answers.
-    if (on) this.#pause(connection)
+    if (on) this.#output.pause(connection)
     else {
       connection.lastReceived = now
-      if (!connection.paused) this.#outputs.push({ kind: 'resume', connection: id })
+      if (!connection.paused) this.#output.resume(connection)
     }
   }
 
@@ -240,13 +223,13 @@ export class Connections {
   linkReady(now: Instant, link: LinkId): void {
     const connection = this.#byLink.get(link)
     if (connection === undefined || connection.ended !== undefined || !this.#writeAll(now, connection)) return
-    this.#flush(connection)
+    this.#output.flush(connection)
     if (connection.paused && !connection.isWaiting) this.#resume(now, connection)
   }
 
   /** The process did not run for so many milliseconds. */
   paused(now: Instant, ms: number): void {
-    this.#pauses.ended(now, ms)
+    this.#deadlines.paused(now, ms)
   }
 
   handleTimeout(now: Instant): void {
@@ -256,11 +239,12 @@ export class Connections {
     }
     for (const { link } of this.#turns.takeUnwritten()) this.linkReady(now, link.id)
     for (let left = STEPS_PER_TURN; left > 0; left--) {
-      const timer = this.#timers.expired(now)
+      const timer = this.#deadlines.expired(now)
       if (timer === undefined) break
-      const { connection, about } = timer.owner
-      if (about === 'silence') this.#silent(now, connection)
-      else {
+      const { connection, about } = timer
+      if (about === 'silence') {
+        if (this.#deadlines.isSilent(now, connection, this.#uplink.hasRoom)) this.#silent(now, connection)
+      } else {
         connection.throttled = false
         if (!connection.isWaiting) this.#resume(now, connection)
       }
@@ -268,39 +252,16 @@ export class Connections {
   }
 
   nextTimeout(): Instant | undefined {
-    return this.#turns.next() ?? this.#timers.next()
+    return this.#turns.next() ?? this.#deadlines.next()
   }
 
   /** Nothing more: the turn is over. */
   poll(): ConnectionOutput | undefined {
-    const output = this.#outputs.shift()
+    const output = this.#output.poll()
     if (output !== undefined) return output
     this.#turns.end()
-    this.#slab.forms.endTurn()
-    this.urgent = false
+    this.#output.endTurn()
     return undefined
-  }
-
-  /** The ban or the bound that keeps one more connection from this peer out, by its key in the configuration. */
-  #refusal(now: Instant, peer: string): string | undefined {
-    const ban = this.#limits.bans?.banOf(now, peer)
-    if (ban !== undefined) {
-      this.#notice({ code: 'client-refused', level: 'info', peer, reason: 'the address is banned', limit: ban })
-      return ban
-    }
-    const limit = this.#reachedLimit(peer)
-    if (limit !== undefined) this.#notice({ code: 'limit-reached', level: 'warn', peer, reason: 'connection refused', limit })
-    return limit
-  }
-
-  #reachedLimit(peer: string): string | undefined {
-    const { maxConnections, maxConnectionsPerAddress } = this.#limits
-    if (this.overloaded) return 'max_event_loop_lag_ms'
-    if (this.#connections.size + this.#arriving >= maxConnections) return 'max_connections'
-    if (this.#streamBytes > this.#memory.limits.memoryLimit * STREAMS_PART) return 'memory_limit'
-    // A Unix socket has no address that could be one peer's.
-    if (peer.startsWith('unix:')) return undefined
-    return this.#perAddress.of(peer) >= maxConnectionsPerAddress ? 'max_connections_per_address' : undefined
   }
 
   #read(now: Instant, connection: Connection): void {
@@ -330,7 +291,7 @@ export class Connections {
       } else if (packet.type === PacketType.CONNECT) {
         if (!this.#connecting(now, connection, packet)) return
       } else if (packet.type === PacketType.AUTH && !connection.isConnected) {
-        this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
+        this.#deadlines.awaitConnect(now, connection)
       }
       const before = work
       const goOn = link.send(now, packet) === 'go'
@@ -338,7 +299,7 @@ export class Connections {
       const isOver = this.#turns.spend(now, connection, costOf(packet, work - before))
       if (!goOn || throttled || isOver) {
         connection.paused = true
-        if (!connection.gone) this.#pause(connection)
+        if (!connection.gone) this.#output.pause(connection)
         return
       }
       if (connection.gone) return
@@ -346,20 +307,11 @@ export class Connections {
     if (framer.error !== undefined) this.#malformed(now, connection, framer.error)
   }
 
-  /** Told at once: what the socket brings meanwhile would only pile up. */
-  #pause({ id }: Connection): void {
-    this.urgent = true
-    this.#outputs.push({ kind: 'pause', connection: id })
-  }
-
   /** False if the client was refused. */
   #connecting(now: Instant, connection: Connection, packet: Connect): boolean {
-    const { maxKeepAlive, maxPacketSize, maxTopicAliasBytes } = this.#limits
-    const { keepAlive, protocolVersion, properties } = packet
-    connection.connecting(packet, maxPacketSize)
-    const most = Math.min(properties.topicAliasMaximum ?? 0, connection.settings.topicAliasMaximum)
-    if (most > 0 && !connection.isConnected)
-      connection.outgoingAliases = new TopicAliases(most, maxTopicAliasBytes, this.#remembered)
+    const { maxKeepAlive } = this.#limits
+    const { keepAlive, protocolVersion } = packet
+    connection.connecting(packet, this.#limits)
     if (protocolVersion === 5 || maxKeepAlive === 65_535 || (keepAlive > 0 && keepAlive <= maxKeepAlive)) return true
     // 3.x has no way to say what would be allowed.
     this.#notice({
@@ -372,7 +324,7 @@ export class Connections {
       limit: 'max_keepalive',
     })
     const reasonCode = ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
-    this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
+    this.#output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
     this.#end(connection, undefined)
     connection.link.lost(now, 'refused')
     return false
@@ -383,8 +335,7 @@ export class Connections {
     const wait = connection.published(now, this.#limits.maxPublishRate)
     if (wait === 0) return false
     connection.throttled = true
-    connection.rateTimer ??= new Timer<ConnectionTimer>({ connection, about: 'rate' })
-    this.#timers.arm(connection.rateTimer, now + wait)
+    this.#deadlines.throttle(now, connection, wait)
     const { session } = connection.link
     const who = session === undefined ? {} : { client: session }
     this.#notice({
@@ -402,7 +353,7 @@ export class Connections {
   #writeAll(now: Instant, connection: Connection): boolean {
     const { version } = connection.decoder
     const { traffic } = this
-    const slab = this.#slab
+    const { slab } = this.#output
     const { forms } = slab
     const most = this.#turns.writable
     let deliveries = 0
@@ -421,9 +372,8 @@ export class Connections {
         if (!this.#connack(now, connection, out)) return false
       } else {
         // Now it is the client's turn.
-        if (out.type === PacketType.AUTH && !connection.isConnected)
-          this.#timers.arm(connection.timer, now + this.#limits.connectTimeoutMs)
-        this.#write(out, connection)
+        if (out.type === PacketType.AUTH && !connection.isConnected) this.#deadlines.awaitConnect(now, connection)
+        this.#output.write(out, connection)
       }
     }
     this.#turns.wrote(now, connection, deliveries, deliveries < most && forms.properties <= PROPERTIES_PER_TURN)
@@ -452,7 +402,7 @@ export class Connections {
     this.#read(now, connection)
     this.#boundBuffers(now, connection)
     if (connection.gone) return
-    if (!connection.paused && !connection.congested) this.#outputs.push({ kind: 'resume', connection: connection.id })
+    if (!connection.paused && !connection.congested) this.#output.resume(connection)
   }
 
   #resolveAlias(now: Instant, connection: Connection, packet: Publish): boolean {
@@ -464,22 +414,12 @@ export class Connections {
   /** False if that was its end. */
   #connack(now: Instant, connection: Connection, connack: Connack): boolean {
     if (connack.reasonCode !== 0) {
-      if (connection.decoder.version === 5 || hasReturnCode(connack.reasonCode)) this.#write(connack, connection)
+      if (connection.decoder.version === 5 || hasReturnCode(connack.reasonCode)) this.#output.write(connack, connection)
       return true
     }
-    const { maxPacketSize: maximumPacketSize, maxKeepAlive } = this.#limits
-    const { topicAliasMaximum } = connection.settings
-    const properties: Properties = { ...connack.properties, maximumPacketSize }
-    if (topicAliasMaximum > 0) properties.topicAliasMaximum = topicAliasMaximum
-    const most = maxKeepAlive * KEEP_ALIVE_FACTOR
-    const tooLong = connection.keepAliveMs > most || (connection.keepAliveMs === 0 && maxKeepAlive < 65_535)
-    if (connection.decoder.version === 5 && tooLong) {
-      properties.serverKeepAlive = maxKeepAlive
-      connection.keepAliveMs = most
-    }
-    if (connection.keepAliveMs > 0) this.#timers.arm(connection.timer, now + connection.keepAliveMs)
-    else this.#timers.disarm(connection.timer)
-    connection.isConnected = this.#write({ ...connack, properties }, connection)
+    const answer = connection.accepted(connack, this.#limits)
+    this.#deadlines.keepAlive(now, connection)
+    connection.isConnected = this.#output.write(answer, connection)
     if (connection.isConnected) return true
     // Nothing may come before CONNACK, so nothing can come at all (MQTT-3.2.0-1).
     this.#end(connection, undefined)
@@ -487,48 +427,9 @@ export class Connections {
     return false
   }
 
-  /** False if the client takes no packets of this size, and it was not sent. */
-  #write(packet: Packet, connection: Connection): boolean {
-    const writer = this.#writer
-    const told = connection.wantsProblemInformation || packet.type === PacketType.CONNACK || packet.type === PacketType.DISCONNECT
-    writer.length = 0
-    encodePacket(writer, told ? packet : withoutProblem(packet), connection.decoder.version)
-    if (writer.length > connection.maxPacketSize) {
-      // What is only for people goes first (MQTT-3.2.2-19, MQTT-3.4.2-2 and the like).
-      writer.length = 0
-      encodePacket(writer, withoutProblem(packet), connection.decoder.version)
-      if (writer.length > connection.maxPacketSize) {
-        const reason = `packet type ${packet.type} is above the client's Maximum Packet Size of ${connection.maxPacketSize}`
-        this.#notice({ code: 'message-dropped', level: 'info', peer: connection.peer, reason })
-        return false
-      }
-    }
-    this.traffic.packetsSent++
-    this.#slab.reserve(writer.length)
-    this.#slab.copy(writer.bytes, 0, writer.length)
-    return true
-  }
-
-  #flush(connection: Connection): void {
-    for (const bytes of this.#slab.take()) {
-      this.traffic.bytesSent += bytes.length
-      this.#outputs.push({ kind: 'write', connection: connection.id, bytes })
-    }
-  }
-
+  /** The client has been silent for too long, or what it waits for has taken too long. */
   #silent(now: Instant, connection: Connection): void {
-    const { timer, isConnected, keepAliveMs } = connection
-    // What it says while it is not read, nobody can hear.
-    if (isConnected && (connection.paused || connection.congested)) connection.lastReceived = now
-    // A packet only notes the time; the deadline moves when it comes.
-    const due = isConnected
-      ? this.#pauses.extend(connection.lastReceived + keepAliveMs, keepAliveMs)
-      : this.#pauses.extend(timer.deadline, this.#limits.connectTimeoutMs)
-    if (due > now || (isConnected && !this.#uplink.hasRoom)) {
-      this.#timers.arm(timer, due > now ? due : now + SILENCE_RETRY_MS)
-      return
-    }
-    if (isConnected) {
+    if (connection.isConnected) {
       this.#end(connection, ReasonCode.KEEP_ALIVE_TIMEOUT)
       connection.link.lost(now, 'keep alive')
       return
@@ -543,7 +444,7 @@ export class Connections {
     this.#notice({ code: 'client-refused', level: 'info', ...who, reason, limit: 'connect_timeout_seconds' })
     if (waits) {
       const reasonCode = ReasonCode.SERVER_BUSY
-      this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
+      this.#output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
     }
     this.#end(connection, undefined)
     connection.link.lost(now, reason)
@@ -563,7 +464,7 @@ export class Connections {
     if (!connection.isConnected && connection.refusesWithConnack(reasonCode)) {
       // Whoever speaks another version may not know what a reason string is.
       const properties = reasonCode === ReasonCode.UNSUPPORTED_PROTOCOL_VERSION ? NO_PROPERTIES : { reasonString: told }
-      this.#write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties }, connection)
+      this.#output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties }, connection)
     }
     this.#end(connection, reasonCode, told)
     connection.link.lost(now, told)
@@ -573,24 +474,20 @@ export class Connections {
   #end(connection: Connection, reasonCode: number | undefined, reasonString?: string, saidGoodbye = false): void {
     if (reasonCode !== undefined && connection.isConnected && connection.decoder.version === 5) {
       const properties = reasonString === undefined ? NO_PROPERTIES : { reasonString }
-      this.#write({ type: PacketType.DISCONNECT, reasonCode: disconnectCode(reasonCode), properties }, connection)
+      this.#output.write({ type: PacketType.DISCONNECT, reasonCode: disconnectCode(reasonCode), properties }, connection)
     }
-    this.#flush(connection)
-    this.#outputs.push({ kind: 'close', connection: connection.id, saidGoodbye })
+    this.#output.flush(connection)
+    this.#output.close(connection.id, saidGoodbye)
     this.#forget(connection)
   }
 
   #forget(connection: Connection): void {
     connection.gone = true
     this.#buffers.update(connection)
-    this.#timers.disarm(connection.timer)
-    if (connection.rateTimer !== undefined) this.#timers.disarm(connection.rateTimer)
+    this.#deadlines.forget(connection)
     this.#connections.delete(connection.id)
-    this.#streamBytes -= connection.settings.streamBytes
     connection.forget()
     this.#byLink.delete(connection.link.id)
-    this.#perAddress.add(connection.peer, -1)
+    this.#admission.count(connection.peer, connection.settings.streamBytes, -1)
   }
 }
-
-export type { ConnectionId }

@@ -1,5 +1,5 @@
 import type { BrokerOptions } from '../../src/broker/broker.ts'
-import type { StreamInfo } from '../../src/mqtt/connections.ts'
+import type { StreamInfo } from '../../src/mqtt/connection.ts'
 import { type Connect, type Packet, PacketType, type SubscriptionRequest } from '../../src/mqtt/packets.ts'
 import type { Properties } from '../../src/mqtt/properties.ts'
 import type { ProtocolVersion, QoS } from '../../src/mqtt/publish.ts'

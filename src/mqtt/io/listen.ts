@@ -2,7 +2,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from 'node:n
 import { type Network, withoutMapping } from '../../base/networks.ts'
 import type { Notice, NoticeSink } from '../../base/notice.ts'
 import { forwardedPeer, type OriginPolicy } from '../../base/origins.ts'
-import type { StreamInfo } from '../connections.ts'
+import type { StreamInfo } from '../connection.ts'
 import type { ProxyHeader } from '../proxy-protocol.ts'
 import { takeProxyHeader } from './proxy-protocol.ts'
 import { type Carrier, openSocketStream, type StreamOptions } from './socket-stream.ts'

@@ -1,5 +1,5 @@
 import type { Socket } from 'node:net'
-import type { StreamInfo } from '../connections.ts'
+import type { StreamInfo } from '../connection.ts'
 import type { StreamHost } from './stream-host.ts'
 
 /** Milliseconds after which a socket that we have ended is destroyed, whatever its peer does. */

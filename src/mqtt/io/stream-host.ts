@@ -1,5 +1,4 @@
-import type { ConnectionId } from '../connection.ts'
-import type { StreamInfo } from '../connections.ts'
+import type { ConnectionId, StreamInfo } from '../connection.ts'
 import type { OutputBuffers } from './output-buffers.ts'
 
 /** Where the bytes of a connection are written to. */

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import { withoutMapping } from '../../base/networks.ts'
 import { type OriginPolicy, originRefusal } from '../../base/origins.ts'
-import type { StreamInfo } from '../connections.ts'
+import type { StreamInfo } from '../connection.ts'
 import { type Carrier, LINGER_MS, linger, openStream, type StreamOptions } from './socket-stream.ts'
 
 export interface WebSocketOptions {

@@ -1,0 +1,89 @@
+import { ByteWriter } from '../base/bytes.ts'
+import { Fifo } from '../base/fifo.ts'
+import type { NoticeSink } from '../base/notice.ts'
+import type { Connection, ConnectionId } from './connection.ts'
+import { encodePacket } from './encode.ts'
+import { type Packet, PacketType, withoutProblem } from './packets.ts'
+import { Slab } from './slab.ts'
+import type { Traffic } from './traffic.ts'
+
+export type ConnectionOutput =
+  | { readonly kind: 'write'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
+  /**
+   * Everything written before is sent first; then the stream ends, whether the peer reads or not. `saidGoodbye`: the client sent DISCONNECT, so anything
+   * it still sends can be ignored.
+   */
+  | { readonly kind: 'close'; readonly connection: ConnectionId; readonly saidGoodbye: boolean }
+  /** Read nothing more from this peer for now. */
+  | { readonly kind: 'pause' | 'resume'; readonly connection: ConnectionId }
+
+/** What the connections have for their sockets: packets, encoded one connection after the other into one slab, and pauses and ends of streams. */
+export class StreamOutput {
+  /** A peer is not to be read for now, and its socket does not know yet. */
+  urgent = false
+  /** Deliveries are written to it directly (`writeDelivery`). */
+  readonly slab = new Slab()
+  readonly #outputs = new Fifo<ConnectionOutput>()
+  readonly #writer = new ByteWriter(256)
+  readonly #traffic: Traffic
+  readonly #notice: NoticeSink
+
+  constructor(traffic: Traffic, notice: NoticeSink) {
+    this.#traffic = traffic
+    this.#notice = notice
+  }
+
+  poll(): ConnectionOutput | undefined {
+    return this.#outputs.shift()
+  }
+
+  /** The turn is over. */
+  endTurn(): void {
+    this.slab.forms.endTurn()
+    this.urgent = false
+  }
+
+  /** Encodes a packet that is no PUBLISH. False if it is larger than the client accepts, and was not sent. */
+  write(packet: Packet, connection: Connection): boolean {
+    const writer = this.#writer
+    const told = connection.wantsProblemInformation || packet.type === PacketType.CONNACK || packet.type === PacketType.DISCONNECT
+    writer.length = 0
+    encodePacket(writer, told ? packet : withoutProblem(packet), connection.decoder.version)
+    if (writer.length > connection.maxPacketSize) {
+      // What is only for people goes first (MQTT-3.2.2-19, MQTT-3.4.2-2 and the like).
+      writer.length = 0
+      encodePacket(writer, withoutProblem(packet), connection.decoder.version)
+      if (writer.length > connection.maxPacketSize) {
+        const reason = `packet type ${packet.type} is above the client's Maximum Packet Size of ${connection.maxPacketSize}`
+        this.#notice({ code: 'message-dropped', level: 'info', peer: connection.peer, reason })
+        return false
+      }
+    }
+    this.#traffic.packetsSent++
+    this.slab.reserve(writer.length)
+    this.slab.copy(writer.bytes, 0, writer.length)
+    return true
+  }
+
+  /** Everything in the slab is for this connection, and leaves in one write. */
+  flush({ id }: Connection): void {
+    for (const bytes of this.slab.take()) {
+      this.#traffic.bytesSent += bytes.length
+      this.#outputs.push({ kind: 'write', connection: id, bytes })
+    }
+  }
+
+  /** Passed on before the turn is over: what the socket brings meanwhile would only pile up. */
+  pause({ id }: Connection): void {
+    this.urgent = true
+    this.#outputs.push({ kind: 'pause', connection: id })
+  }
+
+  resume({ id }: Connection): void {
+    this.#outputs.push({ kind: 'resume', connection: id })
+  }
+
+  close(id: ConnectionId, saidGoodbye: boolean): void {
+    this.#outputs.push({ kind: 'close', connection: id, saidGoodbye })
+  }
+}
