@@ -36,6 +36,13 @@ export interface Refusal {
   readonly limit?: string
 }
 
+/** A refusal that names the bound in its reason. */
+export const refusal = (reasonCode: number, reason: string, limit?: string): Refusal => ({
+  reasonCode,
+  reason: limit === undefined ? reason : `${reason} (${limit})`,
+  ...(limit !== undefined && { limit }),
+})
+
 /** Where the authentication of one link stands [5.0 section 4.12]. */
 export interface Authenticating {
   /** The CONNECT that waits for its answer; `undefined` in a re-authentication. */

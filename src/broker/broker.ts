@@ -5,31 +5,21 @@ import type { NoticeSink } from '../base/notice.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import type { LinkId, LinkInfo, Uplink } from '../mqtt/link.ts'
-import {
-  type Connect,
-  type Disconnect,
-  type Packet,
-  PacketType,
-  type Subscribe,
-  type Unsubscribe,
-  type Will,
-} from '../mqtt/packets.ts'
+import { type Disconnect, type Packet, PacketType, type Subscribe, type Unsubscribe, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import type { BrokerRecord, Lsn, SessionKey, Store, WallClock } from '../store/store.ts'
-import { type Access, type AuthAnswer, type AuthRequest, mayPublish, OPEN_ACCESS, refusalWords } from './access.ts'
-import type { Refusal } from './authentication.ts'
-import { type Admitted, Authentication, type AuthenticationOwner } from './authentication.ts'
+import { type Access, type AuthAnswer, type AuthRequest, OPEN_ACCESS } from './access.ts'
 import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
-import { Connector } from './connector.ts'
-import type { BrokerContext } from './context.ts'
+import { type BrokerContext, Stats } from './context.ts'
 import { Exchanges } from './exchanges.ts'
 import { Expiry } from './expiry.ts'
-import { countMemory, Holdings, ROUTES_MAX, willGrowth } from './holdings.ts'
+import { countMemory, Holdings, ROUTES_MAX } from './holdings.ts'
 import { Intake, type IntakeOwner } from './intake.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
+import { Login, type LoginOwner } from './login.ts'
 import { Publisher } from './publisher.ts'
 import { isFuller } from './queue-room.ts'
 import { Recovery } from './recovery.ts'
@@ -37,9 +27,11 @@ import { bytesOf, Requests, type Work } from './requests.ts'
 import { Retained } from './retained.ts'
 import { Router } from './router.ts'
 import { RuleCheck } from './rule-check.ts'
-import { type Session, type SessionClock, type SessionTimer, sessionKey } from './session.ts'
-import { Sessions, willDelaySeconds } from './sessions.ts'
-import { Stats } from './stats.ts'
+import type { Session, SessionClock, SessionTimer } from './session.ts'
+import { willDelaySeconds } from './session-clocks.ts'
+import { SessionWills } from './session-wills.ts'
+import { Sessions } from './sessions.ts'
+import { ShareHandover } from './share-handover.ts'
 import { type Answer, Subscriber } from './subscriber.ts'
 import { Looked } from './topic-tree.ts'
 
@@ -58,19 +50,20 @@ export interface BrokerOptions {
  * The broker: sessions, subscriptions, retained messages and wills behind the `Uplink` seam. It knows packets and links, neither bytes nor
  * sockets, and never times out a connection: keep alive belongs to whoever opened the link.
  */
-export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwner {
+export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   readonly stats = new Stats()
   readonly sessions: Sessions
   readonly retained: Retained
   readonly #context: BrokerContext
   readonly #publisher: Publisher
   readonly #subscriber: Subscriber
-  readonly #connector: Connector
+  readonly #wills: SessionWills
+  readonly #handover: ShareHandover
+  readonly #login: Login
   readonly #exchanges: Exchanges
   readonly #intake: Intake
   readonly #requests: Requests
   readonly #looked = new Looked()
-  readonly #authentication: Authentication
   readonly #timers = new Timers<SessionTimer>()
   readonly #clocks = new Timers<SessionTimer>()
   readonly #pace: Pace
@@ -80,8 +73,6 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   readonly #links = new Map<LinkId, ClientLink>()
   readonly #ready = new Fifo<ClientLink>()
   #waiting: ClientLink[] = []
-  /** Links whose CONNECT waits for the end of the session before: one for each. */
-  readonly #awaitingEnd = new Map<SessionKey, ClientLink>()
   #recovery: Recovery | undefined
   #nextLinkId = 1
 
@@ -111,15 +102,16 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     this.#publisher = new Publisher(this.#context, this.#looked, (session) => {
       if (session.link !== undefined) this.markReady(session.link)
     })
-    this.sessions = new Sessions(this.#context, this.#publisher)
+    this.#wills = new SessionWills(this.#context, this.#publisher)
+    this.#handover = new ShareHandover(this.#context, this.#publisher)
+    this.sessions = new Sessions(this.#context, this.#publisher, this.#wills, this.#handover)
     this.#subscriber = new Subscriber(this.#context, this.#publisher)
-    this.#connector = new Connector(this.#context, this.sessions)
     this.#exchanges = new Exchanges(this.#context, this)
     this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
-    this.#authentication = new Authentication(this, memory, notice)
     this.#requests = new Requests(memory)
+    this.#login = new Login(this.#context, this.sessions, this.#wills, this.#requests, this)
     this.#ruleCheck = new RuleCheck(this.#context, this.sessions, this.#pace, this)
-    countMemory(this.#context, this.sessions, this.#authentication)
+    countMemory(this.#context, this.sessions, this.#login.authentication)
   }
 
   // --- Uplink
@@ -137,7 +129,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     if (link.closed) {
       this.#links.delete(link.id)
       // Whoever verifies this client need not go on, however it ended.
-      this.#authentication.abandon(link)
+      this.#login.authentication.abandon(link)
     }
     return link.id
   }
@@ -215,7 +207,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   endTurn(): void {
     this.#requests.endTurn()
     this.#context.router.endTurn()
-    this.#publisher.endTurn()
+    this.#handover.endTurn()
   }
 
   /** More became durable: links that waited for it may have something to say. */
@@ -256,7 +248,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
    */
   publishWills(now: Instant): boolean {
     return this.#leave(now, ({ client }) => {
-      if (client !== undefined && willDelaySeconds(client) === 0) this.sessions.fireWill(now, client)
+      if (client !== undefined && willDelaySeconds(client) === 0) this.#wills.fire(now, client)
     })
   }
 
@@ -334,28 +326,13 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   }
 
   setWill(link: ClientLink, session: Session, will: Will | undefined): number {
-    const wrong = will === undefined ? undefined : this.#connector.willRefusal(link, will)
-    if (wrong !== undefined) return wrong.reasonCode
-    // It is asked again when the will fires.
-    if (will !== undefined && !mayPublish(this.#context.access, session, will.topic, link.bridge))
-      return ReasonCode.NOT_AUTHORIZED
-    const { retained } = this
-    const more = willGrowth(will, retained) - willGrowth(session.will, retained)
-    const over = more > 0 ? this.#context.memory.refusal(session, more) : undefined
-    if (over !== undefined) {
-      const { reason, limit } = over
-      this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, peer: link.info.peer, reason, limit })
-      return ReasonCode.QUOTA_EXCEEDED
-    }
-    if (this.sessions.setWill(session, will) !== 'full') return ReasonCode.SUCCESS
-    this.noticeFull(link, 'will update')
-    return ReasonCode.QUOTA_EXCEEDED
+    return this.#wills.update(link, session, will)
   }
 
   lost(now: Instant, link: ClientLink, reason: string): void {
     const session = link.client
     this.#links.delete(link.id)
-    this.#authentication.abandon(link)
+    this.#login.authentication.abandon(link)
     this.#abandonRequests(link)
     link.closed = true
     link.client = undefined
@@ -367,7 +344,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
   receive(now: Instant, link: ClientLink, packet: Packet): void {
     const session = link.client
     if (session === undefined) {
-      this.#beforeConnack(now, link, packet)
+      this.#login.received(now, link, packet)
       return
     }
     switch (packet.type) {
@@ -399,7 +376,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
         this.#disconnect(now, link, session, packet)
         return
       case PacketType.AUTH:
-        this.#authentication.received(now, link, session, packet)
+        this.#login.authentication.received(now, link, session, packet)
         return
       case PacketType.CONNECT:
         this.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'second CONNECT (MQTT-3.1.0-2)')
@@ -426,88 +403,11 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
     if (over !== undefined) this.fail(now, link, ReasonCode.QUOTA_EXCEEDED, memoryWords(over), over.limit, over.reason)
   }
 
-  /** MQTT-3.1.0-1: nothing comes before CONNECT; MQTT-4.12.0-6: nothing but AUTH and DISCONNECT before authentication is over. */
-  #beforeConnack(now: Instant, link: ClientLink, packet: Packet): void {
-    // The stream is gone, and nobody will wait for the answer.
-    if (link.state === 'verifying' || link.busy) return
-    if (packet.type === PacketType.CONNECT && link.authenticating === undefined) this.#connect(now, link, packet)
-    else if (packet.type === PacketType.AUTH) this.#authentication.received(now, link, undefined, packet)
-    else if (packet.type === PacketType.DISCONNECT) link.close(0, false)
-    else this.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'packet before CONNACK')
-  }
-
-  #connect(now: Instant, link: ClientLink, packet: Connect): void {
-    const wrong = this.#connector.check(link, packet)
-    if (wrong !== undefined) {
-      this.refuse(link, packet, wrong)
-      return
-    }
-    const admitted = this.#context.access.connect(link.info, packet)
-    if (admitted === 'ask') this.#authentication.begin(now, link, packet)
-    else if (admitted === ReasonCode.BANNED) {
-      this.refuse(link, packet, { reasonCode: admitted, reason: refusalWords(admitted), limit: 'ban_file' })
-    } else if (admitted !== 0) this.refuse(link, packet, { reasonCode: admitted, reason: 'not allowed' })
-    else {
-      const { identity } = link.info
-      const username = identity ?? packet.username
-      this.admit(now, link, packet, { username, grant: undefined, verified: identity !== undefined })
-    }
-  }
-
-  // --- What comes of authentication
-
-  /** `hasWaited`: for the end of the session that it has begun to end. */
-  admit(now: Instant, link: ClientLink, packet: Connect, who: Admitted, hasWaited = false): void {
-    const takeOver = (old: ClientLink): void => this.close(now, old, ReasonCode.SESSION_TAKEN_OVER)
-    const admitted = this.#connector.admit(now, link, packet, who, takeOver, hasWaited)
-    // Whoever waits for the same session came before.
-    const key = sessionKey(link.info.kind, packet.clientId)
-    const earlier = this.#awaitingEnd.get(key)
-    if (earlier !== undefined) this.#awaitingEnd.delete(key)
-    if (earlier !== undefined && earlier !== link) this.close(now, earlier, ReasonCode.SESSION_TAKEN_OVER, false)
-    if (admitted === 'ending') {
-      const before = this.sessions.get(link.info.kind, packet.clientId)!
-      this.#awaitingEnd.set(key, link)
-      this.#requests.begin(now, link, 0, this.sessions.ending(before), (then) => this.admit(then, link, packet, who, true))
-    } else if ('reasonCode' in admitted) this.refuse(link, packet, admitted)
-    else {
-      this.stats.connected++
-      if (link.info.isRestored !== true)
-        this.#context.notice({ code: 'client-connected', level: 'info', client: admitted.key, peer: link.info.peer })
-      link.resume(admitted)
-    }
-  }
-
-  refuse(link: ClientLink, packet: Connect, { reasonCode, reason, detail = reason, limit }: Refusal, username?: string): void {
-    this.stats.refused++
-    const { kind, peer, identity } = link.info
-    const user = username ?? identity ?? packet.username
-    const told = {
-      reason: `${detail} (reason code 0x${reasonCode.toString(16)})`,
-      ...(limit !== undefined && { limit }),
-      ...(user !== undefined && { user }),
-    }
-    this.#context.notice({ code: 'client-refused', level: 'info', client: `${kind}:${packet.clientId}`, peer, ...told })
-    // A refusal is the last word (MQTT-3.2.2-7), and no session is present (MQTT-3.2.2-6).
-    link.refuse({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: { reasonString: reason } })
-  }
-
-  renew(now: Instant, session: Session, who: Admitted): number {
-    const { kind, clientId, username, listener, certified } = session
-    const identity = { kind, clientId, username, listener, grant: who.grant, certified, verified: who.verified }
-    const standing = this.#context.access.remains(identity, session.link?.info.peer ?? '')
-    if (standing !== 0) return standing
-    this.sessions.granted(now, session, who)
-    this.#context.router.invalidateOf(session)
-    this.sessions.recheck(session)
-    return 0
-  }
-
   /** The client broke the protocol, or may not go on: its will fires, its session stays. `detail` is for the log, in place of what the client is told. */
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string, detail = reason): void {
     const connect = link.authenticating?.connect
     if (connect !== undefined) {
-      this.refuse(link, connect, { reasonCode, reason })
+      this.#login.refuse(link, connect, { reasonCode, reason })
       return
     }
     const who = { ...(link.client !== undefined && { client: link.client.key }), ...(limit !== undefined && { limit }) }
@@ -517,18 +417,18 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   /** The next question about who a client is; answer it with `authenticated`. */
   nextAuthRequest(): AuthRequest | undefined {
-    return this.#authentication.nextRequest()
+    return this.#login.authentication.nextRequest()
   }
 
   /** The next link whose authentication is over before its answer came. */
   nextAbandonedAuth(): LinkId | undefined {
-    return this.#authentication.nextAbandoned()
+    return this.#login.authentication.nextAbandoned()
   }
 
   /** The answer to one step of one link's authentication; a late one falls flat. */
   authenticated(now: Instant, id: LinkId, step: number, answer: AuthAnswer): void {
     const link = this.#links.get(id)
-    if (link !== undefined) this.#authentication.answered(now, link, step, answer)
+    if (link !== undefined) this.#login.authentication.answered(now, link, step, answer)
   }
 
   /**
@@ -582,8 +482,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, AuthenticationOwn
 
   #abandonRequests(link: ClientLink): void {
     this.#requests.abandon(link)
-    if (!link.busy) return
-    for (const [key, waiting] of this.#awaitingEnd) if (waiting === link) this.#awaitingEnd.delete(key)
+    if (link.busy) this.#login.abandon(link)
   }
 }
 

@@ -7,33 +7,27 @@ import { DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { bridgeOfStateTopic, exceedsBytes, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
 import { isSameWill } from '../mqtt/wills.ts'
 import type { StoredOwner } from '../store/store.ts'
 import { type ClientIdUse, type Identity, mayPublish } from './access.ts'
-import type { Admitted, Refusal } from './authentication.ts'
-import { hasUserName, prefixOf } from './client-id-prefix.ts'
+import { type Admitted, type Refusal, refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { willGrowth } from './holdings.ts'
-import { exceedsLevels } from './limits.ts'
 import type { Session } from './session.ts'
+import type { SessionWills } from './session-wills.ts'
 import type { Sessions } from './sessions.ts'
-
-const refusal = (reasonCode: number, reason: string, limit?: string): Refusal => ({
-  reasonCode,
-  reason: limit === undefined ? reason : `${reason} (${limit})`,
-  ...(limit !== undefined && { limit }),
-})
 
 /** CONNECT: who is let in, with which session, and what CONNACK says of it [5.0 sections 3.1, 3.2]. */
 export class Connector {
   readonly #context: BrokerContext
   readonly #sessions: Sessions
+  readonly #wills: SessionWills
 
-  constructor(context: BrokerContext, sessions: Sessions) {
+  constructor(context: BrokerContext, sessions: Sessions, wills: SessionWills) {
     this.#context = context
     this.#sessions = sessions
+    this.#wills = wills
   }
 
   /** What can be said of a CONNECT before anybody knows whom it is from. */
@@ -51,31 +45,7 @@ export class Connector {
         'the client id has another prefix than this listener wants (clientid_prefixes)',
       )
     }
-    return will === undefined ? undefined : this.willRefusal(link, will)
-  }
-
-  /** Why nobody could have this will here. */
-  willRefusal({ info }: ClientLink, will: Will): Refusal | undefined {
-    const { limits } = this.#context
-    const { maximumQos } = info.settings ?? DEFAULT_LINK_SETTINGS
-    if (topicNameError(will.topic) !== '' || exceedsBytes(will.topic)) {
-      return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic is not valid')
-    }
-    if (exceedsLevels(will.topic, limits.maxTopicLevels)) {
-      return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic has too many levels', 'max_topic_levels')
-    }
-    if (isReservedTopic(will.topic) && bridgeOfStateTopic(will.topic) === undefined)
-      return refusal(ReasonCode.NOT_AUTHORIZED, 'the will is on a topic of the broker')
-    // MQTT-3.2.2-12
-    if (will.qos > maximumQos) return refusal(ReasonCode.QOS_NOT_SUPPORTED, 'the will has a QoS above the maximum (maximum_qos)')
-    // MQTT-3.2.2-13
-    if (will.retain && !limits.retainAvailable) {
-      return refusal(ReasonCode.RETAIN_NOT_SUPPORTED, 'the will is retained, and nothing is here (retain_available)')
-    }
-    if (will.payload.length > limits.messageSizeLimit) {
-      return refusal(ReasonCode.PACKET_TOO_LARGE, 'the will is too large', 'message_size_limit')
-    }
-    return undefined
+    return will === undefined ? undefined : this.#wills.unsupported(link, will)
   }
 
   /**
@@ -90,7 +60,7 @@ export class Connector {
     takeOver: (old: ClientLink) => void,
     hasWaited: boolean,
   ): Session | Refusal | 'ending' {
-    const { access, limits, notice, stats } = this.#context
+    const { access } = this.#context
     const { info } = link
     const { kind, listener } = info
     // After a restart the session knows its will, and that of the gateway's copy may have been published.
@@ -117,6 +87,23 @@ export class Connector {
     if (packet.will !== undefined && !mayPublish(access, identity, packet.will.topic, packet.bridge)) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
     }
+    return this.#enter(now, link, packet, who, identity, use, takeOver, hasWaited)
+  }
+
+  /** The client may use its id: lets it into its session, unless that is another user's or there is no room. */
+  #enter(
+    now: Instant,
+    link: ClientLink,
+    packet: Connect,
+    who: Admitted,
+    identity: Identity,
+    use: ClientIdUse,
+    takeOver: (old: ClientLink) => void,
+    hasWaited: boolean,
+  ): Session | Refusal | 'ending' {
+    const { limits, notice, stats } = this.#context
+    const { info } = link
+    const { kind, clientId } = identity
     const old = this.#sessions.get(kind, clientId)
     // What nobody was verified for belongs to nobody: devices find their sessions again when a site introduces passwords.
     const isOwners = who.verified && old?.username === who.username
@@ -125,27 +112,15 @@ export class Connector {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')
     // The id was somebody's who may not use it any more: what that session holds is not for its owner of now.
     const isSquatted = isOthers && this.#useOf(link, clientId, { username: old.username, verified: true }) !== 'own'
-    // Whoever has waited for the end of its session had a place before.
-    const isNew = old === undefined && !hasWaited
-    if (isNew) {
-      const user = who.verified ? who.username : undefined
-      const limit = this.#sessions.makeRoom(now, { kind, address: networkOf(info.peer), user })
-      if (limit !== undefined) {
-        notice({ code: 'limit-reached', level: 'warn', peer: info.peer, limit })
-        return refusal(ReasonCode.QUOTA_EXCEEDED, `too many sessions (${limit})`)
-      }
-    }
     const owner = this.#ownerOf(identity, info.peer)
-    const over = old !== undefined || isNew ? this.#overMemory(old, packet, clientId, owner) : undefined
-    if (over !== undefined) {
-      const { reason: detail, limit } = over
-      return { reasonCode: ReasonCode.QUOTA_EXCEEDED, reason: memoryWords(over), detail, limit }
-    }
+    // A client that has waited for the end of its session had a place before.
+    const noRoom = old === undefined && hasWaited ? undefined : this.#noRoom(now, link, old, packet, identity, owner)
+    if (noRoom !== undefined) return noRoom
     if (old?.link !== undefined) {
       stats.takeovers++
       const reason = `taken over from ${info.peer}`
       notice({ code: 'client-takeover', level: 'info', client: old.key, peer: old.link.info.peer, reason })
-      // The gateway replaces the conversation of a sensor that is there. It has taken the will away, unless the store was full.
+      // The gateway replaces the connection of a sensor that is connected. It has deleted the will, unless the store was full.
       if (kind === 'sn') old.will = undefined
       takeOver(old.link)
     }
@@ -171,6 +146,28 @@ export class Connector {
     const properties = this.#properties(link, packet, clientId, expirySeconds, who)
     link.push({ type: PacketType.CONNACK, sessionPresent: present, reasonCode: ReasonCode.SUCCESS, properties }, lsn)
     return session
+  }
+
+  /** Why there is no place for one more session, or no memory for what this client wants to keep in its own. */
+  #noRoom(
+    now: Instant,
+    { info }: ClientLink,
+    old: Session | undefined,
+    packet: Connect,
+    { kind, clientId }: Identity,
+    owner: StoredOwner,
+  ): Refusal | undefined {
+    if (old === undefined) {
+      const limit = this.#sessions.makeRoom(now, { kind, address: owner.address, user: verifiedUser(owner) })
+      if (limit !== undefined) {
+        this.#context.notice({ code: 'limit-reached', level: 'warn', peer: info.peer, limit })
+        return refusal(ReasonCode.QUOTA_EXCEEDED, `too many sessions (${limit})`)
+      }
+    }
+    const over = this.#overMemory(old, packet, clientId, owner)
+    if (over === undefined) return undefined
+    const { reason: detail, limit } = over
+    return { reasonCode: ReasonCode.QUOTA_EXCEEDED, reason: memoryWords(over), detail, limit }
   }
 
   /** The same object as the gateway's, if it is the same will. */
@@ -274,3 +271,14 @@ function mayBeNameless({ protocolVersion, cleanStart }: Connect): boolean {
 function expiryOf({ properties: { sessionExpiryInterval: interval = 0 } }: Connect): number {
   return interval === 0xffffffff ? Number.POSITIVE_INFINITY : interval
 }
+
+/**
+ * What the client ids of one user begin with, by a `clientid_prefixes` with `%u` in it. `undefined` for nobody in particular, and for a name that
+ * holds what stands behind `%u`: with `%u-` the ids of `a-b` would be among those of `a`.
+ */
+function prefixOf(prefixes: string, username: string | undefined): string | undefined {
+  const [before, separator] = prefixes.split('%u') as [string, string]
+  return username === undefined || username === '' || username.includes(separator) ? undefined : before + username + separator
+}
+
+const hasUserName = (prefixes: string): boolean => prefixes.includes('%u')

@@ -9,7 +9,18 @@ import type { BrokerLimits } from './limits.ts'
 import type { Retained } from './retained.ts'
 import type { Router } from './router.ts'
 import type { SessionTimer } from './session.ts'
-import type { Stats } from './stats.ts'
+
+/** Counters that never decrease; rates are differences between two readings. */
+export class Stats {
+  publishReceived = 0
+  /** Lost on purpose: over a bound, expired, or QoS 0 for a client that was away. Each also raises a Notice. */
+  publishDropped = 0
+  connected = 0
+  refused = 0
+  takeovers = 0
+  willsPublished = 0
+  sessionsExpired = 0
+}
 
 /** What the parts of the broker share. */
 export interface BrokerContext {

@@ -9,9 +9,9 @@ import { isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn, StoredDelivery } from '../store/store.ts'
 import { mayPublish } from './access.ts'
 import type { BrokerContext } from './context.ts'
-import { exceedsLevels, isTooLong, queueBound, STANDS_STILL_MS } from './limits.ts'
-import { fits, fullOf, hasRoom, isFuller } from './queue-room.ts'
-import { growthAtMost } from './retained.ts'
+import { exceedsLevels, isTooLong, queueBound } from './limits.ts'
+import { fits, fullOf, hasRoom, isFuller, isWorthWaitingFor, waits } from './queue-room.ts'
+import { fitsRetained, overRetainedMemory } from './retained-room.ts'
 import type { Route, Target } from './router.ts'
 import { messageOf, Queued, qosOf, type Session } from './session.ts'
 import type { Room } from './share-group.ts'
@@ -21,22 +21,8 @@ import type { Looked } from './topic-tree.ts'
 /** Part of a full queue above which its publishers are slowed down, as long as its client keeps reading. */
 const HIGH_WATER = 0.75
 
-/** Part of a full queue above which a message that joins it will have to wait. */
-const LATE = 0.125
-/** Messages that are not worth looking whether they wait. */
-const SHORT_QUEUE = 8
-
-/** What passing messages on may cost in one turn, in levels and members looked at: a few milliseconds. */
-const PASSED_PER_TURN = 2048
-/** What one that is passed on costs beside looking for its receiver, and one that is not. */
-const PASSED_LOOKS = 4
-const ENTRY_LOOKS = 1 / 4
-
 /** Sessions for which a message cannot wait, and why. */
 type Crowded = ReadonlyMap<Session, OverMemory>
-
-/** Below this waiting would help nobody. */
-const PATIENCE_LEAST_MS = 10
 
 const ENCODER = new TextEncoder()
 
@@ -56,18 +42,16 @@ export class Publisher {
   reached = false
   /** Messages queued so far. */
   work = 0
+  /** Chooses the members of shared subscriptions. */
+  readonly room: Room
   #taken = 0
-  /** What sessions that end have passed on in this turn has cost, in levels and members looked at. */
-  #passed = 0
   #nextMessageId = 1
   readonly #context: BrokerContext
   readonly #markReady: (session: Session) => void
-  /** For shared subscriptions. */
-  readonly #room: Room
 
   constructor(context: BrokerContext, looked: Looked, markReady: (session: Session) => void) {
     this.#context = context
-    this.#room = {
+    this.room = {
       looked,
       keepsQos0: context.limits.queueQos0Messages,
       fits: (session, message, qos) => fits(context, session, message, qos),
@@ -175,7 +159,7 @@ export class Publisher {
         any ||= session.link !== undefined
         continue
       }
-      const over = this.#waits(now, session) ? memory.refusal(session, message.weight + WAITING_BYTES) : undefined
+      const over = waits(this.#context, now, session) ? memory.refusal(session, message.weight + WAITING_BYTES) : undefined
       if (over === undefined) any = true
       else {
         crowded ??= new Map()
@@ -187,22 +171,12 @@ export class Publisher {
   }
 
   #anyWaits(now: Instant, targets: readonly Target[]): boolean {
-    for (let i = 0; i < targets.length; i++) if (this.#waits(now, targets[i]!.session)) return true
+    for (let i = 0; i < targets.length; i++) if (waits(this.#context, now, targets[i]!.session)) return true
     return false
   }
 
-  /** Whether a message would stay in the queue of this session for longer than a moment. */
-  #waits(now: Instant, session: Session): boolean {
-    const { link } = session
-    if (link?.listening !== true) return true
-    const { queueLength, drainedAt } = session
-    if (queueLength <= SHORT_QUEUE) return false
-    if ((drainedAt === undefined || now - drainedAt >= STANDS_STILL_MS) && queueLength > link.window) return true
-    return isFuller(this.#context.limits, session, LATE) || (queueLength > link.window && this.#context.memory.isEmergency)
-  }
-
   #deliverAgain(now: Instant, target: Target, message: Publish): Lsn {
-    const lsn = this.#deliverCopy(now, target, message)
+    const lsn = this.deliverCopy(now, target, message)
     if (lsn !== 'full') return lsn
     this.dropNewest(target.session, message)
     return 0
@@ -234,53 +208,8 @@ export class Publisher {
     return this.#queueAlone(session, message, qos, true, identifiers, undefined, true)
   }
 
-  /**
-   * A session ended: what waited for it as a member of shared subscriptions goes to another member, QoS 1 in flight included. QoS 2 that
-   * has left stays with the one it was sent to (MQTT-4.8.2-5), and so is gone. 'full': the store has no room; 'more': the turn has had its share. Then
-   * the rest is still in the session, and is passed on by another call.
-   */
-  passOn(now: Instant, session: Session): 'done' | 'more' | 'full' {
-    for (const { queued, packetId, departed } of session.inflight?.values() ?? []) {
-      if (this.#passed >= PASSED_PER_TURN) return 'more'
-      if ((queued.qos === 1 || !departed) && !this.#passOn(now, session, queued)) return 'full'
-      session.settle(packetId)
-    }
-    for (let entry = session.peekQueue(); entry !== undefined; entry = session.peekQueue()) {
-      if (this.#passed >= PASSED_PER_TURN) return 'more'
-      if (entry instanceof Queued && entry.qos > 0 && !this.#passOn(now, session, entry)) return 'full'
-      this.#passed += ENTRY_LOOKS
-      session.dequeue()
-    }
-    return 'done'
-  }
-
-  /** The turn is over. */
-  endTurn(): void {
-    this.#passed = 0
-  }
-
-  #passOn(now: Instant, from: Session, { message, share }: Queued): boolean {
-    if (share === undefined) return true
-    const { store, router } = this.#context
-    if (!store.hasRoom) return false
-    const before = router.looked
-    const shared = router.route(message.topic).shared.find(({ group }) => group.name === share)
-    const target = shared?.group.pick(shared.members, message, this.#room)
-    this.#passed += router.looked - before + PASSED_LOOKS
-    if (target === undefined) {
-      this.#context.stats.publishDropped++
-      const reason = `message on ${message.topic}: no member of ${share} is left`
-      this.#context.notice({ code: 'message-dropped', level: 'info', reason })
-      return true
-    }
-    if (this.#deliverCopy(now, target, message) === 'full') return false
-    // The end of this session may take many turns: after a crash in between it must not have what another one has got.
-    if (from.persistent && message.id !== 0) store.append({ type: 'done', key: from.key, id: message.id })
-    return true
-  }
-
   /** One more copy of a message, with a record of its own; returns what its acknowledgement waits for. */
-  #deliverCopy(now: Instant, target: Target, message: Publish): Lsn | 'full' {
+  deliverCopy(now: Instant, target: Target, message: Publish): Lsn | 'full' {
     const { session, retainAsPublished, subscriptionIdentifiers, share } = target
     const qos = this.effectiveQos(target, message)
     if (hasRoom(this.#context, now, session, message, qos)) {
@@ -338,7 +267,7 @@ export class Publisher {
     const all = [...route.targets]
     const again: Target[] = []
     for (const { group, members } of route.shared) {
-      const member = group.pick(members, message, this.#room)
+      const member = group.pick(members, message, this.room)
       if (member === undefined) continue
       const recorded = member.session.persistent && this.effectiveQos(member, message) > 0
       if (recorded && all.some(({ session }) => session === member.session)) again.push(member)
@@ -393,30 +322,10 @@ export class Publisher {
     retained.set(message.topic, message)
   }
 
-  /** What has expired makes room. */
   #hasRoomToRetain(now: Instant, from: Session, message: Publish, freed: number): boolean {
-    const fits = this.#fitsRetained(message) || (this.#context.expiry.dropRetained(now) && this.#fitsRetained(message))
-    this.over = fits ? this.#overMemory(from, message, freed) : undefined
+    const fits = fitsRetained(this.#context, now, message)
+    this.over = fits ? overRetainedMemory(this.#context, from, message, freed) : undefined
     return fits && this.over === undefined
-  }
-
-  /** Why there is no memory to retain it; what replaces as much is always taken. */
-  #overMemory(from: Session, message: Publish, freed: number): OverMemory | undefined {
-    const { retained, memory } = this.#context
-    const besides = retained.retainedBy(from.key)
-    if (memory.refusal(from, Math.max(0, growthAtMost(message, from.author) - freed), retained.memory, besides) === undefined)
-      return undefined
-    const more = retained.growth(message, from.author) - freed
-    return more <= 0 ? undefined : memory.refusal(from, more, retained.memory, besides)
-  }
-
-  #fitsRetained(message: Publish): boolean {
-    const { retained, limits } = this.#context
-    const fits = (count: number, bytes: number): boolean =>
-      count <= limits.maxRetainedMessages && bytes <= limits.maxRetainedBytes
-    if (fits(retained.count + 1, retained.bytes + message.weight)) return true
-    const old = retained.get(message.topic)
-    return old !== undefined && fits(retained.count, retained.bytes + message.weight - old.weight)
   }
 
   #deliver(
@@ -499,10 +408,6 @@ export class Publisher {
     })
   }
 }
-
-/** Whether its client reads, and has not held publishers up for too long already. */
-const isWorthWaitingFor = (now: Instant, { drainedAt, patienceMs }: Session): boolean =>
-  drainedAt !== undefined && now - drainedAt < STANDS_STILL_MS && patienceMs >= PATIENCE_LEAST_MS
 
 function storedDelivery(
   session: Session,

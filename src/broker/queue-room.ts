@@ -1,8 +1,16 @@
 import type { Instant } from '../base/machine.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
-import { type BrokerLimits, queueBound } from './limits.ts'
+import { type BrokerLimits, queueBound, STANDS_STILL_MS } from './limits.ts'
 import { messageOf, qosOf, type Session } from './session.ts'
+
+/** Part of a full queue above which a message that joins it will have to wait. */
+const LATE = 0.125
+/** Queues that are not longer are not examined for whether a message would wait in them. */
+const SHORT_QUEUE = 8
+
+/** With less patience left than this (ms), pausing the publishers would not help. */
+const PATIENCE_LEAST_MS = 10
 
 /**
  * Whether one more message may wait for this session, after making room as configured: what has expired goes first, then QoS 0, then, with `queue_full:
@@ -55,6 +63,20 @@ export function fullOf(limits: BrokerLimits, session: Session): string {
   if (session.queueLength < bound) return 'max_queued_bytes'
   return bound === limits.queueLimit ? 'queue_limit' : 'max_queued_messages'
 }
+
+/** Whether a message would stay in the queue of this session for longer than a moment. */
+export function waits({ limits, memory }: BrokerContext, now: Instant, session: Session): boolean {
+  const { link } = session
+  if (link?.listening !== true) return true
+  const { queueLength, drainedAt } = session
+  if (queueLength <= SHORT_QUEUE) return false
+  if ((drainedAt === undefined || now - drainedAt >= STANDS_STILL_MS) && queueLength > link.window) return true
+  return isFuller(limits, session, LATE) || (queueLength > link.window && memory.isEmergency)
+}
+
+/** Whether its client reads, and has not held publishers up for too long already. */
+export const isWorthWaitingFor = (now: Instant, { drainedAt, patienceMs }: Session): boolean =>
+  drainedAt !== undefined && now - drainedAt < STANDS_STILL_MS && patienceMs >= PATIENCE_LEAST_MS
 
 function dropped(context: BrokerContext, session: Session, count: number, why: string, limit: string): void {
   if (count === 0) return

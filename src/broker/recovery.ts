@@ -5,6 +5,7 @@ import { type BrokerRecord, type SessionKey, type StoredDelivery, type StoredMes
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { Inflight, Queued, type Session, sessionOf } from './session.ts'
+import { startClocks } from './session-clocks.ts'
 import type { Sessions } from './sessions.ts'
 import { restoredMessage, restoredSubscription, restoredWill, restoreExpiry } from './stored.ts'
 
@@ -151,7 +152,7 @@ export class Recovery {
         this.#context.memory.shares.settle(session)
       }
       if (detachedAt === undefined) sessions.abandoned(now, session)
-      else sessions.runDown(now, session, Math.max(0, wall - detachedAt))
+      else startClocks(this.#context, now, session, Math.max(0, wall - detachedAt))
     }
   }
 

@@ -3,6 +3,7 @@ import type { Pace } from '../store/pace.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import type { Session } from './session.ts'
+import { dropForbidden } from './session-rights.ts'
 import type { Sessions } from './sessions.ts'
 
 /** Filters and messages of sessions that are held against new rules in one turn, and one session: some milliseconds, where there are many rules. */
@@ -62,7 +63,7 @@ export class RuleCheck {
       notice({ code: 'client-revoked', level: 'warn', client: key, peer: link.info.peer, reason })
       this.#owner.close(now, link, reasonCode, true, reason)
     }
-    if (!session.ended && session.unchecked) this.#sessions.recheck(session)
+    if (!session.ended && session.unchecked) dropForbidden(this.#context, session)
     if (session.link !== undefined) this.#owner.markReady(session.link)
   }
 }

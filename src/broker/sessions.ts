@@ -1,22 +1,21 @@
 import type { Instant } from '../base/machine.ts'
-import type { Timers } from '../base/timers.ts'
 import { Author, isSameOwner, verifiedUser } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
-import { Publish } from '../mqtt/publish.ts'
-import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { realFilter } from '../mqtt/topics.ts'
-import { isSameWill, willBytes } from '../mqtt/wills.ts'
-import { NO_ROOM_RETRY_MS } from '../store/pace.ts'
+import { isSameWill } from '../mqtt/wills.ts'
 import { type Lsn, type SessionKey, type StoredOwner, wallTime } from '../store/store.ts'
-import { type Identity, readsAll } from './access.ts'
+import type { Identity } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
-import { messageOf, Session, type SessionClock, type SessionTimer, type Subscription, sessionKey } from './session.ts'
+import { Session, type SessionClock, type Subscription, sessionKey } from './session.ts'
+import { postpone, retryLater, startClocks, stopTimers } from './session-clocks.ts'
+import { dropForbidden } from './session-rights.ts'
 import { type Holder, isUnused, SessionShares } from './session-shares.ts'
+import type { SessionWills } from './session-wills.ts'
+import type { ShareHandover } from './share-handover.ts'
 import { storedSubscription, storedWill } from './stored.ts'
 import { bridgeOptions } from './subscriber.ts'
 
@@ -25,13 +24,6 @@ const PASS_ON_MS = 1
 
 /** What became of the end of a session: 'more': it takes more turns, and has to be asked for again; 'full': it waits for room in the store. */
 export type Ending = 'done' | 'more' | 'full'
-
-/** Milliseconds until a will or an end is tried again that a full disk has refused. */
-const FULL_RETRY_MS = 10_000
-
-/** Seconds that the will of a session waits after its conversation: for its delay, or for the end of the session if that is sooner. */
-export const willDelaySeconds = ({ will, expirySeconds }: Session): number =>
-  Math.min(will?.properties.willDelayInterval ?? 0, expirySeconds)
 
 /** What CONNECT asks of its session. */
 export interface SessionRequest {
@@ -50,6 +42,8 @@ export interface SessionRequest {
 export class Sessions {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
+  readonly #wills: SessionWills
+  readonly #handover: ShareHandover
   readonly #byKey = new Map<SessionKey, Session>()
   /** Sessions whose end the store had no room for: a new one under the same key must not find what they have left there. */
   readonly #untold = new Set<SessionKey>()
@@ -59,9 +53,11 @@ export class Sessions {
   #connected = 0
   #mostConnected = 0
 
-  constructor(context: BrokerContext, publisher: Publisher) {
+  constructor(context: BrokerContext, publisher: Publisher, wills: SessionWills, handover: ShareHandover) {
     this.#context = context
     this.#publisher = publisher
+    this.#wills = wills
+    this.#handover = handover
     this.#shares = new SessionShares(context.limits)
   }
 
@@ -143,11 +139,8 @@ export class Sessions {
 
   /** After the replay: whose the sessions are, and what they hold, is known. */
   restored(): void {
-    const { memory } = this.#context
     for (const session of this.#byKey.values()) {
-      this.#shares.hold(session, holderOf(session.kind, session.owner))
-      memory.shares.assign(session, verifiedUser(session.owner), session.owner.address)
-      memory.shares.settle(session)
+      this.#share(session, session.owner)
       if (session.recordedAs !== 'connected') this.#shares.detached(session)
     }
   }
@@ -202,7 +195,6 @@ export class Sessions {
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
     this.#tellEnds()
     if (this.#untold.has(session.key) && (persistent || !present)) return 'full'
-    const { username, listener, grant, certified } = request.identity
     let lsn: Lsn | 'full' = 0
     if (persistent && !(present && isRecorded(session, request, owner))) {
       const will = request.will === undefined ? null : storedWill(request.will)
@@ -210,6 +202,24 @@ export class Sessions {
       if (lsn === 'full') return 'full'
     } else if (!persistent && session.persistent) this.#recordEnd(session.key)
     session.recordedAs = undefined
+    session.persistent = persistent
+    const isSameIdentity = this.#set(session, request)
+    stopTimers(this.#context, session)
+    if (!present) this.#enter(session)
+    if (!isSameOwner(session.owner, owner)) this.own(session, new Author(session.key, owner))
+    session.resumed ||= present
+    this.#share(session, owner)
+    this.#shares.used(session)
+    // A client that only comes back may read what it did: nothing in the routes depends on its connection.
+    if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
+    if (present && (!isSameIdentity || session.unchecked)) dropForbidden(this.#context, session, request.mountPoint)
+    if (request.bridge) lsn = Math.max(lsn, this.#subscribeAsBridge(session))
+    return { session, present, lsn }
+  }
+
+  /** Sets what this CONNECT says of the session. False if the user, the listener or the rights may have changed. */
+  #set(session: Session, { identity, owner, expirySeconds, will }: SessionRequest): boolean {
+    const { username, listener, grant, certified } = identity
     // Each login brings another grant, mostly with the same rights.
     const isSameIdentity =
       session.username === username &&
@@ -217,26 +227,21 @@ export class Sessions {
       session.certified === certified &&
       session.verified === owner.verified &&
       (session.grant === grant || this.#context.access.stored(session.grant) === owner.rights)
-    session.persistent = persistent
-    session.expirySeconds = request.expirySeconds
-    session.will = request.will
+    session.expirySeconds = expirySeconds
+    session.will = will
     session.username = username
     session.listener = listener
     session.grant = grant
     session.certified = certified
-    this.#disarm(session)
-    if (!present) this.#enter(session)
-    if (!isSameOwner(session.owner, owner)) this.own(session, new Author(session.key, owner))
-    session.resumed ||= present
-    this.#shares.hold(session, holderOf(kind, owner))
-    this.#shares.used(session)
-    this.#context.memory.shares.assign(session, verifiedUser(owner), owner.address)
-    this.#context.memory.shares.settle(session)
-    // A client that only comes back may read what it did: nothing in the routes depends on its connection.
-    if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
-    if (present && (!isSameIdentity || session.unchecked)) this.recheck(session, request.mountPoint)
-    if (request.bridge) lsn = Math.max(lsn, this.#subscribeAsBridge(session))
-    return { session, present, lsn }
+    return isSameIdentity
+  }
+
+  /** Counts the session, and its memory, among those of its user and its address. */
+  #share(session: Session, owner: StoredOwner): void {
+    const { shares } = this.#context.memory
+    this.#shares.hold(session, holderOf(session.kind, owner))
+    shares.assign(session, verifiedUser(owner), owner.address)
+    shares.settle(session)
   }
 
   /** What was subscribed to before the client said that it is a bridge, or by a version of Roost that did not know the bit; returns the last record. */
@@ -270,43 +275,6 @@ export class Sessions {
     if (validSeconds !== undefined) timers.arm(session.timer('grant'), now + validSeconds * 1000)
   }
 
-  /**
-   * Rights, or the user of the session, may have changed: messages in its queue that may not be read any more are dropped, and forbidden
-   * subscriptions end, unless they are filtered: then deliveries stop, and resume when the right returns.
-   */
-  recheck(session: Session, mountPoint = ''): void {
-    const { access, router, store, stats, notice } = this.#context
-    session.unchecked = false
-    // Any number of messages may wait, and ten thousand filters be there.
-    if (mountPoint === '' && readsAll(access, session)) return
-    const keeps = access.keepsSubscriptions?.(session) === true
-    for (const filter of session.subscriptions?.keys() ?? []) {
-      const real = realFilter(filter)
-      if (real.startsWith(mountPoint) && (keeps || access.subscribe(session, real))) continue
-      router.unsubscribe(session, filter)
-      if (session.persistent) store.append({ type: 'unsubscribe', key: session.key, filter })
-      notice({ code: 'subscription-ended', level: 'warn', client: session.key, reason: `${filter} is not allowed any more` })
-    }
-    const readable = ({ topic }: Publish): boolean => topic.startsWith(mountPoint) && access.read(session, topic)
-    let count = session.filterQueue((entry) => {
-      const message = messageOf(entry)
-      if (readable(message)) return true
-      if (session.persistent && message.id !== 0) store.append({ type: 'done', key: session.key, id: message.id })
-      return false
-    })
-    for (const { queued, packetId, released } of session.inflight?.values() ?? []) {
-      // After PUBREC the message is the client's already; only the exchange is left to end.
-      if (released || readable(queued.message)) continue
-      session.settle(packetId)
-      if (session.persistent && queued.message.id !== 0) store.append({ type: 'done', key: session.key, id: queued.message.id })
-      count++
-    }
-    if (count === 0) return
-    this.#context.memory.shares.settle(session)
-    stats.publishDropped += count
-    notice({ code: 'message-dropped', level: 'info', client: session.key, reason: 'not allowed to be read any more', count })
-  }
-
   /** A conversation begins, in a session that has none. */
   attach(session: Session, link: ClientLink): void {
     session.link = link
@@ -318,7 +286,7 @@ export class Sessions {
   detach(now: Instant, session: Session, will: boolean): void {
     session.link = undefined
     this.#connected--
-    this.#disarm(session)
+    stopTimers(this.#context, session)
     this.letGo(now, session)
     this.#publisher.detach(session)
     if (!will) session.will = undefined
@@ -326,7 +294,7 @@ export class Sessions {
     this.#recordDetached(now, session)
     if (session.expirySeconds === 0 && (!session.persistent || this.#context.store.hasRoom)) this.end(now, session)
     else {
-      this.runDown(now, session, 0)
+      startClocks(this.#context, now, session, 0)
       if (this.#context.store.hasRoom) this.#catchUp(now, session)
       this.#shares.detached(session)
     }
@@ -335,33 +303,19 @@ export class Sessions {
   /** Nobody has resumed the session after a restart: it counts as disconnected now. */
   abandoned(now: Instant, session: Session): void {
     this.#context.clocks.arm(session.timer('detached'), now)
-    this.runDown(now, session, 0)
+    startClocks(this.#context, now, session, 0)
     this.#shares.detached(session)
-  }
-
-  /**
-   * Starts the clocks of a session that nobody is connected to, `elapsedMs` after its conversation ended. What is due already follows in its turn: there
-   * may be any number of such sessions.
-   */
-  runDown(now: Instant, session: Session, elapsedMs: number): void {
-    const { clocks } = this.#context
-    const arm = (clock: SessionClock, seconds: number): void => {
-      const left = Math.max(0, seconds * 1000 - elapsedMs)
-      if (left !== Number.POSITIVE_INFINITY) clocks.arm(session.timer(clock), now + left)
-    }
-    if (session.will !== undefined) arm('will', willDelaySeconds(session))
-    arm('expiry', session.expirySeconds)
   }
 
   /** Does what is due of a session that nobody is connected to; what it has no room for, or what takes more turns, stays due. */
   #catchUp(now: Instant, session: Session): Ending {
     if (session.refused === 'end') return this.#expire(now, session)
-    if (session.refused === 'will' && !this.fireWill(now, session)) return 'full'
+    if (session.refused === 'will' && !this.#wills.fire(now, session)) return 'full'
     for (const { armed, deadline, owner } of [...session.timers]) {
       const { about } = owner
       if (!armed || deadline > now || about === 'grant' || about === 'held' || about === 'detached') continue
       if (about === 'will') {
-        if (!this.fireWill(now, session)) return 'full'
+        if (!this.#wills.fire(now, session)) return 'full'
         continue
       }
       const expired = this.#expire(now, session)
@@ -377,72 +331,8 @@ export class Sessions {
     const at = wallTime(this.#context.clock, now)
     const { store } = this.#context
     if (store.append({ type: 'detached', key, at, expirySeconds, will: will !== undefined }) !== 'full') return true
-    this.#retry(now, session, 'detached')
+    retryLater(this.#context, now, session, 'detached')
     return false
-  }
-
-  /** The store has no room for what was due. */
-  #retry(now: Instant, session: Session, clock: SessionClock): void {
-    const { clocks, store } = this.#context
-    clocks.arm(session.timer(clock), now + (store.hasRoom ? FULL_RETRY_MS : NO_ROOM_RETRY_MS))
-  }
-
-  #refuse(now: Instant, session: Session, what: 'will' | 'end'): false {
-    session.refused = what
-    if (session.link === undefined) this.#retry(now, session, what === 'will' ? 'will' : 'expiry')
-    return false
-  }
-
-  setWill(session: Session, will: Will | undefined): Lsn | 'full' {
-    const lsn = this.#context.store.append({ type: 'will', key: session.key, will: will === undefined ? null : storedWill(will) })
-    if (lsn !== 'full') session.will = will
-    this.#context.memory.shares.settle(session)
-    return lsn
-  }
-
-  /**
-   * Publishes the will and forgets it (MQTT-3.1.2-8, MQTT-3.1.2-10); access is asked again, because rules may have changed. False if the store has no
-   * room for it: it stays due, and is tried again.
-   */
-  fireWill(now: Instant, session: Session): boolean {
-    const { will } = session
-    if (will === undefined) return true
-    const { willDelayInterval: _delay, ...properties } = will.properties
-    const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
-    const refusal = this.#willRefusal(now, session, message)
-    const { notice, stats, store } = this.#context
-    if (refusal === 0 && this.#publisher.accept(now, session, message, 0, true) === 'full') {
-      if (session.refused === undefined)
-        notice({ code: 'store-full', level: 'error', client: session.key, reason: 'its will waits for room' })
-      return this.#refuse(now, session, 'will')
-    }
-    session.will = undefined
-    if (session.refused === 'will') session.refused = undefined
-    this.#context.memory.shares.settle(session)
-    if (refusal !== 0) {
-      if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
-      const limit = this.#publisher.refusedBy(message, refusal)
-      const reason = limit === undefined ? `not allowed on ${will.topic}` : `a bound is reached on ${will.topic}`
-      notice({ code: 'will-refused', level: 'warn', client: session.key, reason, ...(limit !== undefined && { limit }) })
-      return true
-    }
-    stats.willsPublished++
-    notice({ code: 'will-published', level: 'info', client: session.key, reason: `on ${will.topic}` })
-    return true
-  }
-
-  /** A will that memory has no room to retain goes to those who have subscribed to it. */
-  #willRefusal(now: Instant, session: Session, message: Publish): number {
-    // That a bridge may have its will there was asked when it connected.
-    const refusal = this.#publisher.refusal(now, session, message, true, willBytes(session.will))
-    const { over } = this.#publisher
-    if (refusal !== ReasonCode.QUOTA_EXCEEDED || !message.retain || over === undefined) return refusal
-    message.retain = false
-    if (session.refused === undefined) {
-      const reason = `it is not retained on ${message.topic}: ${over.reason}`
-      this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, reason, limit: over.limit })
-    }
-    return this.#publisher.refusal(now, session, message, true)
   }
 
   /**
@@ -451,14 +341,14 @@ export class Sessions {
    */
   end(now: Instant, session: Session): Ending {
     if (session.ended) return 'done'
-    if (!this.fireWill(now, session)) {
-      this.#refuse(now, session, 'end')
+    if (!this.#wills.fire(now, session)) {
+      postpone(this.#context, now, session, 'end')
       return 'full'
     }
     const { router, expiry, clocks } = this.#context
     router.unsubscribeAll(session)
-    const passed = this.#publisher.passOn(now, session)
-    if (passed === 'full') this.#refuse(now, session, 'end')
+    const passed = this.#handover.passOn(now, session)
+    if (passed === 'full') postpone(this.#context, now, session, 'end')
     else if (passed === 'more') {
       session.refused = 'end'
       clocks.arm(session.timer('expiry'), now + PASS_ON_MS)
@@ -467,7 +357,7 @@ export class Sessions {
     session.ended = true
     session.clear()
     this.#context.memory.shares.forget(session)
-    this.#disarm(session)
+    stopTimers(this.#context, session)
     expiry.forget(session)
     if (session.persistent) this.#recordEnd(session.key)
     this.#leave(session)
@@ -513,7 +403,7 @@ export class Sessions {
   /** A clock of a session that nobody is connected to has come to its end. */
   timedOut(now: Instant, session: Session, about: SessionClock): void {
     if (about === 'detached') this.#recordDetached(now, session)
-    else if (about === 'will') this.fireWill(now, session)
+    else if (about === 'will') this.#wills.fire(now, session)
     else this.#expire(now, session)
   }
 
@@ -524,16 +414,9 @@ export class Sessions {
     this.#context.notice({ code: 'session-expired', level: 'info', client: session.key })
     return 'done'
   }
-
-  #disarm(session: Session): void {
-    for (const timer of session.timers) heapOf(this.#context, timer.owner.about).disarm(timer)
-  }
 }
 
 const holderOf = (kind: ClientKind, owner: StoredOwner): Holder => ({ kind, address: owner.address, user: verifiedUser(owner) })
-
-const heapOf = ({ timers, clocks }: BrokerContext, about: SessionTimer['about']): Timers<SessionTimer> =>
-  about === 'grant' || about === 'held' ? timers : clocks
 
 /** Whether the store has what this CONNECT would record, as it has for each sensor after a restart: then nothing has to be written. */
 function isRecorded(session: Session, { expirySeconds, will }: SessionRequest, owner: StoredOwner): boolean {

@@ -1,0 +1,42 @@
+import type { Publish } from '../mqtt/publish.ts'
+import { realFilter } from '../mqtt/topics.ts'
+import { readsAll } from './access.ts'
+import type { BrokerContext } from './context.ts'
+import { messageOf, type Session } from './session.ts'
+
+/**
+ * Rights, or the user of the session, may have changed: messages in its queue that may not be read any more are dropped, and forbidden
+ * subscriptions end, unless they are filtered: then deliveries stop, and resume when the right returns.
+ */
+export function dropForbidden(context: BrokerContext, session: Session, mountPoint = ''): void {
+  const { access, router, store, stats, notice, memory } = context
+  session.unchecked = false
+  // Any number of messages may wait, and ten thousand filters be there.
+  if (mountPoint === '' && readsAll(access, session)) return
+  const keeps = access.keepsSubscriptions?.(session) === true
+  for (const filter of session.subscriptions?.keys() ?? []) {
+    const real = realFilter(filter)
+    if (real.startsWith(mountPoint) && (keeps || access.subscribe(session, real))) continue
+    router.unsubscribe(session, filter)
+    if (session.persistent) store.append({ type: 'unsubscribe', key: session.key, filter })
+    notice({ code: 'subscription-ended', level: 'warn', client: session.key, reason: `${filter} is not allowed any more` })
+  }
+  const readable = ({ topic }: Publish): boolean => topic.startsWith(mountPoint) && access.read(session, topic)
+  let count = session.filterQueue((entry) => {
+    const message = messageOf(entry)
+    if (readable(message)) return true
+    if (session.persistent && message.id !== 0) store.append({ type: 'done', key: session.key, id: message.id })
+    return false
+  })
+  for (const { queued, packetId, released } of session.inflight?.values() ?? []) {
+    // After PUBREC the message is the client's already; only the exchange is left to end.
+    if (released || readable(queued.message)) continue
+    session.settle(packetId)
+    if (session.persistent && queued.message.id !== 0) store.append({ type: 'done', key: session.key, id: queued.message.id })
+    count++
+  }
+  if (count === 0) return
+  memory.shares.settle(session)
+  stats.publishDropped += count
+  notice({ code: 'message-dropped', level: 'info', client: session.key, reason: 'not allowed to be read any more', count })
+}

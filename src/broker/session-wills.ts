@@ -1,0 +1,127 @@
+import type { Instant } from '../base/machine.ts'
+import { DEFAULT_LINK_SETTINGS } from '../mqtt/link.ts'
+import type { Will } from '../mqtt/packets.ts'
+import { Publish } from '../mqtt/publish.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { bridgeOfStateTopic, exceedsBytes, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
+import { willBytes } from '../mqtt/wills.ts'
+import type { Lsn } from '../store/store.ts'
+import { mayPublish } from './access.ts'
+import { type Refusal, refusal } from './authentication.ts'
+import type { ClientLink } from './client-link.ts'
+import type { BrokerContext } from './context.ts'
+import { willGrowth } from './holdings.ts'
+import { exceedsLevels } from './limits.ts'
+import type { Publisher } from './publisher.ts'
+import type { Session } from './session.ts'
+import { postpone } from './session-clocks.ts'
+import { storedWill } from './stored.ts'
+
+/** The wills of sessions: which are accepted, how they change, and their publication [5.0 section 3.1.2.5]. */
+export class SessionWills {
+  readonly #context: BrokerContext
+  readonly #publisher: Publisher
+
+  constructor(context: BrokerContext, publisher: Publisher) {
+    this.#context = context
+    this.#publisher = publisher
+  }
+
+  /** Why no client of this listener may have this will. */
+  unsupported({ info }: ClientLink, will: Will): Refusal | undefined {
+    const { limits } = this.#context
+    const { maximumQos } = info.settings ?? DEFAULT_LINK_SETTINGS
+    if (topicNameError(will.topic) !== '' || exceedsBytes(will.topic)) {
+      return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic is not valid')
+    }
+    if (exceedsLevels(will.topic, limits.maxTopicLevels)) {
+      return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic has too many levels', 'max_topic_levels')
+    }
+    if (isReservedTopic(will.topic) && bridgeOfStateTopic(will.topic) === undefined)
+      return refusal(ReasonCode.NOT_AUTHORIZED, 'the will is on a topic of the broker')
+    // MQTT-3.2.2-12
+    if (will.qos > maximumQos) return refusal(ReasonCode.QOS_NOT_SUPPORTED, 'the will has a QoS above the maximum (maximum_qos)')
+    // MQTT-3.2.2-13
+    if (will.retain && !limits.retainAvailable) {
+      return refusal(ReasonCode.RETAIN_NOT_SUPPORTED, 'the will is retained, and nothing is here (retain_available)')
+    }
+    if (will.payload.length > limits.messageSizeLimit) {
+      return refusal(ReasonCode.PACKET_TOO_LARGE, 'the will is too large', 'message_size_limit')
+    }
+    return undefined
+  }
+
+  /** Sets the will of a client that is connected, as MQTT-SN does. Returns 0, or the reason code of a refusal. */
+  update(link: ClientLink, session: Session, will: Will | undefined): number {
+    const wrong = will === undefined ? undefined : this.unsupported(link, will)
+    if (wrong !== undefined) return wrong.reasonCode
+    // It is asked again when the will fires.
+    if (will !== undefined && !mayPublish(this.#context.access, session, will.topic, link.bridge))
+      return ReasonCode.NOT_AUTHORIZED
+    const { retained, memory } = this.#context
+    const more = willGrowth(will, retained) - willGrowth(session.will, retained)
+    const over = more > 0 ? memory.refusal(session, more) : undefined
+    if (over !== undefined) {
+      const { reason, limit } = over
+      this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, peer: link.info.peer, reason, limit })
+      return ReasonCode.QUOTA_EXCEEDED
+    }
+    if (this.#set(session, will) !== 'full') return ReasonCode.SUCCESS
+    const { peer } = link.info
+    this.#context.notice({ code: 'store-full', level: 'error', client: session.key, peer, reason: 'will update refused' })
+    return ReasonCode.QUOTA_EXCEEDED
+  }
+
+  #set(session: Session, will: Will | undefined): Lsn | 'full' {
+    const lsn = this.#context.store.append({ type: 'will', key: session.key, will: will === undefined ? null : storedWill(will) })
+    if (lsn !== 'full') session.will = will
+    this.#context.memory.shares.settle(session)
+    return lsn
+  }
+
+  /**
+   * Publishes the will and forgets it (MQTT-3.1.2-8, MQTT-3.1.2-10); access is asked again, because rules may have changed. False if the store has no
+   * room for it: it stays due, and is tried again.
+   */
+  fire(now: Instant, session: Session): boolean {
+    const { will } = session
+    if (will === undefined) return true
+    const { willDelayInterval: _delay, ...properties } = will.properties
+    const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
+    const reasonCode = this.#refusal(now, session, message)
+    const { notice, stats, store } = this.#context
+    if (reasonCode === 0 && this.#publisher.accept(now, session, message, 0, true) === 'full') {
+      if (session.refused === undefined)
+        notice({ code: 'store-full', level: 'error', client: session.key, reason: 'its will waits for room' })
+      postpone(this.#context, now, session, 'will')
+      return false
+    }
+    session.will = undefined
+    if (session.refused === 'will') session.refused = undefined
+    this.#context.memory.shares.settle(session)
+    if (reasonCode !== 0) {
+      if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
+      const limit = this.#publisher.refusedBy(message, reasonCode)
+      const reason = limit === undefined ? `not allowed on ${will.topic}` : `a bound is reached on ${will.topic}`
+      notice({ code: 'will-refused', level: 'warn', client: session.key, reason, ...(limit !== undefined && { limit }) })
+      return true
+    }
+    stats.willsPublished++
+    notice({ code: 'will-published', level: 'info', client: session.key, reason: `on ${will.topic}` })
+    return true
+  }
+
+  /** A will that memory has no room to retain goes to those who have subscribed to it. */
+  #refusal(now: Instant, session: Session, message: Publish): number {
+    // That a bridge may have its will there was asked when it connected.
+    const reasonCode = this.#publisher.refusal(now, session, message, true, willBytes(session.will))
+    const { over } = this.#publisher
+    if (reasonCode !== ReasonCode.QUOTA_EXCEEDED || !message.retain || over === undefined) return reasonCode
+    message.retain = false
+    if (session.refused === undefined) {
+      const reason = `it is not retained on ${message.topic}: ${over.reason}`
+      this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, reason, limit: over.limit })
+    }
+    return this.#publisher.refusal(now, session, message, true)
+  }
+}

@@ -1,0 +1,68 @@
+import type { Instant } from '../base/machine.ts'
+import type { BrokerContext } from './context.ts'
+import type { Publisher } from './publisher.ts'
+import { Queued, type Session } from './session.ts'
+
+/** What passing messages on may cost in one turn, in levels and members looked at: a few milliseconds. */
+const PASSED_PER_TURN = 2048
+/** What a message that is passed on costs in addition to the search for its receiver, and one that is not passed on. */
+const PASSED_LOOKS = 4
+const ENTRY_LOOKS = 1 / 4
+
+/** Hands messages of shared subscriptions over from a session that ends to another member of the group [5.0 section 4.8.2]. */
+export class ShareHandover {
+  readonly #context: BrokerContext
+  readonly #publisher: Publisher
+  /** What has been passed on in this turn has cost, in levels and members looked at. */
+  #passed = 0
+
+  constructor(context: BrokerContext, publisher: Publisher) {
+    this.#context = context
+    this.#publisher = publisher
+  }
+
+  /**
+   * A session ended: what waited for it as a member of shared subscriptions goes to another member, QoS 1 in flight included. QoS 2 that
+   * has left stays with the one it was sent to (MQTT-4.8.2-5), and so is gone. 'full': the store has no room; 'more': the turn has had its share. Then
+   * the rest is still in the session, and is passed on by another call.
+   */
+  passOn(now: Instant, session: Session): 'done' | 'more' | 'full' {
+    for (const { queued, packetId, departed } of session.inflight?.values() ?? []) {
+      if (this.#passed >= PASSED_PER_TURN) return 'more'
+      if ((queued.qos === 1 || !departed) && !this.#passOn(now, session, queued)) return 'full'
+      session.settle(packetId)
+    }
+    for (let entry = session.peekQueue(); entry !== undefined; entry = session.peekQueue()) {
+      if (this.#passed >= PASSED_PER_TURN) return 'more'
+      if (entry instanceof Queued && entry.qos > 0 && !this.#passOn(now, session, entry)) return 'full'
+      this.#passed += ENTRY_LOOKS
+      session.dequeue()
+    }
+    return 'done'
+  }
+
+  /** The turn is over. */
+  endTurn(): void {
+    this.#passed = 0
+  }
+
+  #passOn(now: Instant, from: Session, { message, share }: Queued): boolean {
+    if (share === undefined) return true
+    const { store, router } = this.#context
+    if (!store.hasRoom) return false
+    const before = router.looked
+    const shared = router.route(message.topic).shared.find(({ group }) => group.name === share)
+    const target = shared?.group.pick(shared.members, message, this.#publisher.room)
+    this.#passed += router.looked - before + PASSED_LOOKS
+    if (target === undefined) {
+      this.#context.stats.publishDropped++
+      const reason = `message on ${message.topic}: no member of ${share} is left`
+      this.#context.notice({ code: 'message-dropped', level: 'info', reason })
+      return true
+    }
+    if (this.#publisher.deliverCopy(now, target, message) === 'full') return false
+    // The end of this session may take many turns: after a crash in between it must not have what another one has got.
+    if (from.persistent && message.id !== 0) store.append({ type: 'done', key: from.key, id: message.id })
+    return true
+  }
+}
