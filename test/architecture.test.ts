@@ -4,8 +4,14 @@ import { fileURLToPath } from 'node:url'
 import { describe, expect, test } from 'vitest'
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), '..')
-/** Files "rarely over 500 lines"; nothing is over this. */
-const LINES_MAX = 600
+/** Lines of a file at most. */
+const LINES_MAX = { src: 500, tests: 600 }
+/** Still to be divided; may have as many lines as a test. */
+const TOO_LONG: ReadonlySet<string> = new Set([
+  'src/gateway/gateway.ts',
+  'src/gateway/client/client.ts',
+  'src/gateway/client/outbound.ts',
+])
 
 interface Source {
   /** From the root of the repository: `src/mqtt/link.ts`. */
@@ -149,10 +155,12 @@ function impurities(sources: readonly Source[]): string[] {
   })
 }
 
+const linesMax = (path: string): number => (path.startsWith('src/') && !TOO_LONG.has(path) ? LINES_MAX.src : LINES_MAX.tests)
+
 function tooLong(sources: readonly Source[]): string[] {
   return sources
-    .map(({ path, text }) => ({ path, lines: text.split('\n').length }))
-    .flatMap(({ path, lines }) => (lines > LINES_MAX ? `${path}: ${lines} lines` : []))
+    .map(({ path, text }) => ({ path, lines: text.trimEnd().split('\n').length }))
+    .flatMap(({ path, lines }) => (lines > linesMax(path) ? `${path}: ${lines} lines` : []))
 }
 
 describe('the rules of ARCHITECTURE.md', () => {
@@ -206,5 +214,9 @@ describe('each rule finds an offender', () => {
     expect(impurities([offender('src/broker/a.ts', 'const now = Date.now()\nasync () => {}')])).toHaveLength(2)
     expect(impurities([offender('src/broker/a.ts', "// Date.now()\n/* async */ const text = 'await'")])).toEqual([])
   })
-  test('length', () => expect(tooLong([offender('src/a.ts', '\n'.repeat(LINES_MAX + 1))])).toHaveLength(1))
+  test('length', () => {
+    const lines = (count: number): string => 'x\n'.repeat(count)
+    expect(tooLong([offender('src/a.ts', lines(501)), offender('test/a.ts', lines(601))])).toHaveLength(2)
+    expect(tooLong([offender('src/a.ts', lines(500)), offender('test/a.ts', lines(501))])).toEqual([])
+  })
 })
