@@ -240,12 +240,12 @@ export class Server implements Machine<ServerInput, ServerOutput> {
    * next process continues.
    */
   publishWills(now: Instant): boolean {
-    return this.broker.publishWills(now)
+    return this.broker.shutdown.publishWills(now)
   }
 
   /** Second half: disconnects everybody, MQTT 5 clients with a reason. Returns false as `publishWills` does; poll once more at the end. */
   shutDown(now: Instant): boolean {
-    if (!this.broker.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)) return false
+    if (!this.broker.shutdown.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)) return false
     this.gateway.stop(now)
     return true
   }

@@ -28,10 +28,10 @@ import { Retained } from './retained.ts'
 import { Router } from './router.ts'
 import { RuleCheck } from './rule-check.ts'
 import type { Session, SessionClock, SessionTimer } from './session.ts'
-import { willDelaySeconds } from './session-clocks.ts'
 import { SessionWills } from './session-wills.ts'
 import { Sessions } from './sessions.ts'
 import { ShareHandover } from './share-handover.ts'
+import { Shutdown } from './shutdown.ts'
 import { type Answer, Subscriber } from './subscriber.ts'
 import { Looked } from './topic-tree.ts'
 
@@ -42,18 +42,19 @@ export interface BrokerOptions {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly random: () => number
-  /** The account; without bounds if absent. */
+  /** The memory account; unbounded if absent. */
   readonly memory?: Memory
 }
 
 /**
- * The broker: sessions, subscriptions, retained messages and wills behind the `Uplink` seam. It knows packets and links, neither bytes nor
- * sockets, and never times out a connection: keep alive belongs to whoever opened the link.
+ * The broker: sessions, subscriptions, retained messages and wills, behind the `Uplink` interface. It handles packets and links,
+ * neither bytes nor sockets, and never times out a connection: keep alive is up to whatever opened the link.
  */
 export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   readonly stats = new Stats()
   readonly sessions: Sessions
   readonly retained: Retained
+  readonly shutdown: Shutdown
   readonly #context: BrokerContext
   readonly #publisher: Publisher
   readonly #subscriber: Subscriber
@@ -68,8 +69,6 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   readonly #clocks = new Timers<SessionTimer>()
   readonly #pace: Pace
   readonly #ruleCheck: RuleCheck
-  /** Links that `publishWills` and `closeAll` have still to come to. */
-  #leaving: Iterator<ClientLink> | undefined
   readonly #links = new Map<LinkId, ClientLink>()
   readonly #ready = new Fifo<ClientLink>()
   #waiting: ClientLink[] = []
@@ -111,6 +110,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     this.#requests = new Requests(memory)
     this.#login = new Login(this.#context, this.sessions, this.#wills, this.#requests, this)
     this.#ruleCheck = new RuleCheck(this.#context, this.sessions, this.#pace, this)
+    this.shutdown = new Shutdown(this.#links, this.#pace, this.#wills, this)
     countMemory(this.#context, this.sessions, this.#login.authentication)
   }
 
@@ -128,13 +128,13 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     link.ready = false
     if (link.closed) {
       this.#links.delete(link.id)
-      // Whoever verifies this client need not go on, however it ended.
+      // Its verification can stop, however the link ended.
       this.#login.authentication.abandon(link)
     }
     return link.id
   }
 
-  /** Deliveries queued since this was asked last: many of them mean that it is time to write. */
+  /** Deliveries queued since the last call. If there are many, it is time to write. */
   takeQueued(): number {
     return this.#publisher.takeQueued()
   }
@@ -165,7 +165,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     return this.#context.router.sharedSubscriptionCount
   }
 
-  /** Publishes what the broker tells of itself, retained, on a topic under `$SYS`. */
+  /** Publishes a retained message of the broker itself, on a topic under `$SYS`. */
   publishSys(now: Instant, topic: string, value: string): void {
     this.#publisher.publishSys(now, topic, value)
   }
@@ -203,14 +203,14 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     return earliest(earliest(this.#timers.next(), this.#pace.after(clocks)), earliest(this.#context.expiry.next(), requests))
   }
 
-  /** The turn is over, and everything is written that can be. */
+  /** The turn is over, and everything that could be written has been written. */
   endTurn(): void {
     this.#requests.endTurn()
     this.#context.router.endTurn()
     this.#handover.endTurn()
   }
 
-  /** More became durable: links that waited for it may have something to say. */
+  /** More records are durable: links that waited for them may have something to send. */
   handleDurable(): void {
     const waiting = this.#waiting
     this.#waiting = []
@@ -226,47 +226,22 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     this.#recovery.apply(record)
   }
 
-  /** Ends the replay: what the store knew is there again. Conversations are taken up by `recovered`. */
+  /**
+   * Ends the replay: everything in the store has been restored. `runDownRecovered` follows once the gateway has restored its
+   * sensors.
+   */
   recover(now: Instant): void {
     this.#recovery?.finish(now, this.#publisher)
   }
 
   /**
-   * Sessions whose conversation the process took with it count as disconnected now, unless somebody has resumed them. `isLost`: a sensor that the
-   * gateway knows, and has not let in again.
+   * Sessions that were connected when the last process ended, and have not been resumed, count as disconnected from now on.
+   * `isLost`: the gateway knows this sensor, and has not reconnected it.
    */
   runDownRecovered(now: Instant, isLost: (clientId: string) => boolean = () => false): void {
     this.#recovery?.runDown(now, isLost)
     this.#recovery = undefined
     this.handleTimeout(now)
-  }
-
-  /**
-   * The process ends. Wills of MQTT clients are published, because their connections are closed by us [5.0 section 3.1.2.5]; sensors
-   * stay what they are, and go on after the restart. False: there are more, to be called again. A will that the store refuses is published by the next
-   * process.
-   */
-  publishWills(now: Instant): boolean {
-    return this.#leave(now, ({ client }) => {
-      if (client !== undefined && willDelaySeconds(client) === 0) this.#wills.fire(now, client)
-    })
-  }
-
-  /** Second half of the end: MQTT 5 clients are told why, 3.x connections are closed. False: there are more, to be called again. */
-  closeAll(now: Instant, reasonCode: number): boolean {
-    return this.#leave(now, (link) => this.close(now, link, reasonCode))
-  }
-
-  #leave(now: Instant, leave: (link: ClientLink) => void): boolean {
-    this.#leaving ??= this.#links.values()
-    const links = this.#leaving
-    const done = this.#pace.run(now, () => {
-      const link = links.next().value
-      if (link?.info.kind === 'mqtt') leave(link)
-      return link !== undefined
-    })
-    if (done) this.#leaving = undefined
-    return done
   }
 
   // --- What links ask
@@ -318,7 +293,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   windowFull(link: ClientLink, session: Session): void {
     const { maxInflightMessages } = this.#context.limits
     const isCount = (session.inflight?.size ?? 0) >= link.window
-    // What the client itself asked for is no bound of ours.
+    // A Receive Maximum that the client chose is not a limit of this server.
     if (isCount && link.window < maxInflightMessages) return
     const limit = isCount ? 'max_inflight_messages' : 'max_inflight_bytes'
     const reason = 'the rest waits for acknowledgements'
@@ -389,7 +364,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   #request(now: Instant, link: ClientLink, packet: Subscribe | Unsubscribe, work: Work<Answer | 'full'>): void {
     const { type, packetId } = packet
     const isSubscribe = type === PacketType.SUBSCRIBE
-    // Whoever unsubscribes makes room.
+    // UNSUBSCRIBE frees memory.
     const bytes = isSubscribe ? bytesOf(packet) : 0
     const over = this.#requests.begin(now, link, bytes, work, (then, answer) => {
       if (answer === 'full') {
@@ -403,7 +378,10 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     if (over !== undefined) this.fail(now, link, ReasonCode.QUOTA_EXCEEDED, memoryWords(over), over.limit, over.reason)
   }
 
-  /** The client broke the protocol, or may not go on: its will fires, its session stays. `detail` is for the log, in place of what the client is told. */
+  /**
+   * The client broke the protocol, or is no longer allowed: its will is published, its session stays. `detail` is what the log
+   * says in place of `reason`, which the client sees.
+   */
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string, detail = reason): void {
     const connect = link.authenticating?.connect
     if (connect !== undefined) {
@@ -415,28 +393,29 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     this.close(now, link, reasonCode, link.client !== undefined, reason)
   }
 
-  /** The next question about who a client is; answer it with `authenticated`. */
+  /** The next client to verify; answer with `authenticated`. */
   nextAuthRequest(): AuthRequest | undefined {
     return this.#login.authentication.nextRequest()
   }
 
-  /** The next link whose authentication is over before its answer came. */
+  /** The next link whose authentication ended before it was answered. */
   nextAbandonedAuth(): LinkId | undefined {
     return this.#login.authentication.nextAbandoned()
   }
 
-  /** The answer to one step of one link's authentication; a late one falls flat. */
+  /** The answer to one step of a link's authentication; ignored if it comes too late. */
   authenticated(now: Instant, id: LinkId, step: number, answer: AuthAnswer): void {
     const link = this.#links.get(id)
     if (link !== undefined) this.#login.authentication.answered(now, link, step, answer)
   }
 
   /**
-   * The rules have changed: who may not stay is told and closed, forbidden subscriptions end, for those who are away too. Where there are many, one
-   * after the other over several turns; what each publishes and is sent meanwhile is held against the new rules already.
+   * The access rules have changed: clients that are no longer allowed are disconnected, and forbidden subscriptions end, those of
+   * absent clients too. Many sessions take several turns; until a session is checked, its messages are already subject to the new
+   * rules.
    */
   accessChanged(now: Instant): void {
-    // Wills of those who are closed go to nobody who may not read them any more.
+    // The wills of clients that are disconnected now must only reach those who may still read them.
     this.#context.router.invalidate()
     this.#ruleCheck.begin(now)
   }
@@ -444,7 +423,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   #disconnect(now: Instant, link: ClientLink, session: Session, packet: Disconnect): void {
     const expiry = packet.properties.sessionExpiryInterval
     if (expiry !== undefined) {
-      // What CONNECT set to 0 cannot be raised at the end [5.0 section 3.14.2.2.2].
+      // An expiry of 0 in CONNECT cannot be raised here [5.0 section 3.14.2.2.2].
       if (session.expirySeconds === 0 && expiry > 0) {
         this.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'DISCONNECT raises Session Expiry Interval from 0')
         return
@@ -456,11 +435,11 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     this.#requests.abandon(link)
     link.client = undefined
     link.close(0, false)
-    // Only reason code 0 takes the will away (MQTT-3.14.4-3).
+    // Only reason code 0 deletes the will (MQTT-3.14.4-3).
     this.sessions.detach(now, session, packet.reasonCode !== ReasonCode.SUCCESS)
   }
 
-  /** The store is full: nothing was acknowledged, so the client keeps what it sent and may try again later. */
+  /** The store is full: nothing was acknowledged, so the client keeps its message and may try again later. */
   storeFull(now: Instant, link: ClientLink, what: string): void {
     this.noticeFull(link, what)
     this.close(now, link, ReasonCode.QUOTA_EXCEEDED)
@@ -486,10 +465,10 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   }
 }
 
-/** Part of a full queue at which the publishers that were slowed down go on. */
+/** Part of a full queue below which paused publishers continue. */
 const LOW_WATER = 0.5
 
-/** Before any instant: work that goes on as soon as the others have had their turn. */
+/** Before any instant: work that continues once everything else has had its turn. */
 const OVERDUE = 0
 
 const PINGRESP = { type: PacketType.PINGRESP } as const

@@ -341,7 +341,7 @@ describe('behaviour 12: the end of who is not let in', () => {
     expect(wire.out(silent)).toEqual(['close'])
     const asked = new Wire({}, { access: { ...OPEN_ACCESS, connect: () => 'ask' } })
     const waits = asked.connect()
-    asked.broker.closeAll(asked.now, 0x8b)
+    asked.broker.shutdown.closeAll(asked.now, 0x8b)
     asked.run()
     expect(asked.lines(waits)).toEqual(['pause', 'close'])
   })

@@ -247,7 +247,7 @@ describe('behaviour 8: Session Expiry', () => {
 describe('behaviour 9: Session Expiry is not for a server to send in DISCONNECT (MQTT-3.14.2-2)', () => {
   const ends: Record<string, (wire: Wire, connection: number) => void> = {
     takeover: (wire) => void wire.connect({ clientId: 'c' }),
-    'the end of the server': (wire) => wire.broker.closeAll(wire.now, 0x8b),
+    'the end of the server': (wire) => wire.broker.shutdown.closeAll(wire.now, 0x8b),
     'keep alive': (wire) => wire.advance(100_000),
     'a malformed packet': (wire, connection) => wire.sendHex(connection, 'c100'),
     'a protocol error': (wire, connection) => wire.send(connection, disconnect(0x00, { sessionExpiryInterval: 5 })),

@@ -43,9 +43,9 @@ describe('behaviour 13: the will fires when the connection ends without a goodby
     'a malformed packet': (wire, connection) => wire.sendHex(connection, '36050001610001'),
     'a takeover': (wire, _connection, protocolVersion) => void wire.connect({ clientId: 'c', protocolVersion }),
     'the end of the server': (wire) => {
-      wire.broker.publishWills(wire.now)
+      wire.broker.shutdown.publishWills(wire.now)
       wire.run()
-      wire.broker.closeAll(wire.now, 0x8b)
+      wire.broker.shutdown.closeAll(wire.now, 0x8b)
       wire.run()
     },
     'an administrator': (wire) => {
@@ -98,10 +98,10 @@ describe('behaviour 13: the will fires when the connection ends without a goodby
     const watcher = watcherOf(wire)
     connected(wire, { will: will('w/now', 'x') })
     connected(wire, { will: will('w/session', 'x', 0, { willDelayInterval: 60 }) })
-    wire.broker.publishWills(wire.now)
+    wire.broker.shutdown.publishWills(wire.now)
     wire.run()
     expect(heard(wire, watcher)).toEqual(['w/now=x q0', 'w/session=x q0'])
-    wire.broker.closeAll(wire.now, 0x8b)
+    wire.broker.shutdown.closeAll(wire.now, 0x8b)
     wire.run()
     expect(wire.lines(watcher)).toEqual(['DISCONNECT 0x8b', 'close'])
   })
@@ -110,9 +110,9 @@ describe('behaviour 13: the will fires when the connection ends without a goodby
     const wire = Wire.stored()
     const watcher = watcherOf(wire)
     connected(wire, { clientId: 'c', ...LASTING, will: delayed('late', 10) })
-    wire.broker.publishWills(wire.now)
+    wire.broker.shutdown.publishWills(wire.now)
     wire.run()
-    wire.broker.closeAll(wire.now, 0x8b)
+    wire.broker.shutdown.closeAll(wire.now, 0x8b)
     wire.run()
     expect(heard(wire, watcher)).toEqual([])
     const again = wire.restarted(4000)

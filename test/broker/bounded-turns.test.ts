@@ -47,14 +47,14 @@ describe('what one turn of the event loop appends is bounded', () => {
   it('at the end of the process too, in pieces that leave room', () => {
     const { world, store } = site()
     let pieces = 1
-    for (; pieces < CLIENTS && !world.broker.publishWills(world.now); pieces++) {
+    for (; pieces < CLIENTS && !world.broker.shutdown.publishWills(world.now); pieces++) {
       expect(store.hasRoom || store.durable < store.appended).toBe(true)
       world.commit()
       world.now += 100
     }
     expect(pieces).toBeGreaterThan(10)
     expect(retained(world)).toBe(CLIENTS)
-    for (let i = 0; i < CLIENTS && !world.broker.closeAll(world.now, 0x8b); i++) {
+    for (let i = 0; i < CLIENTS && !world.broker.shutdown.closeAll(world.now, 0x8b); i++) {
       world.commit()
       world.now += 100
     }
@@ -63,7 +63,7 @@ describe('what one turn of the event loop appends is bounded', () => {
 
   it('wills that were not published before the process ended are published by the next', () => {
     const { world, store } = site()
-    expect(world.broker.publishWills(world.now)).toBe(false)
+    expect(world.broker.shutdown.publishWills(world.now)).toBe(false)
     const first = retained(world)
     expect(first).toBeGreaterThan(0)
     const again = TestBroker.restarted(store, 10_000)

@@ -41,7 +41,7 @@ describe.each(VERSIONS)('DISCONNECT in version %i', (protocolVersion) => {
       expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 0x82', 'close'] : ['close'])
     }
     const client = WireClient.connect(world(), { protocolVersion })
-    client.wire.broker.closeAll(0, 0x8b)
+    client.wire.broker.shutdown.closeAll(0, 0x8b)
     client.wire.run()
     expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 0x8b', 'close'] : ['close'])
   })
@@ -64,7 +64,7 @@ describe('DISCONNECT of 5.0', () => {
     for (let code = 0; code < 0x100; code++) expect(mayCarry(14, disconnectCode(code))).toBe(true)
     expect([0x82, 0x84, 0x86, 0x8c, 0x8a, 0x87].map(disconnectCode)).toEqual([0x82, 0x80, 0x87, 0x87, 0x87, 0x87])
     const client = WireClient.connect(world())
-    client.wire.broker.closeAll(0, 0x86)
+    client.wire.broker.shutdown.closeAll(0, 0x86)
     client.wire.run()
     expect(client.hears()).toEqual(['DISCONNECT 0x87', 'close'])
     const other = WireClient.connect(world())
