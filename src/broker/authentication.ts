@@ -14,38 +14,38 @@ import type { ClientLink } from './client-link.ts'
 import { PendingLogins } from './pending-logins.ts'
 import type { Session } from './session.ts'
 
-/** Who a client has turned out to be. */
+/** The result of a successful authentication. */
 export interface Admitted {
   readonly username: string | undefined
   readonly grant: object | undefined
-  /** Somebody vouches for the user name: it was not only claimed. */
+  /** The user name is verified, not only claimed. */
   readonly verified: boolean
   /** For CONNACK. */
   readonly data?: Uint8Array
   readonly validSeconds?: number
 }
 
-/** Why a CONNECT is not let in. */
+/** Why a CONNECT is refused. */
 export interface Refusal {
   readonly reasonCode: number
-  /** In words that any client may read: CONNACK says them. */
+  /** Reason String of CONNACK: any client may read it. */
   readonly reason: string
   /** The same for the log, where that may say more. */
   readonly detail?: string
-  /** The bound that was reached, by its key in the configuration. */
+  /** The limit that was reached, by its configuration key. */
   readonly limit?: string
 }
 
-/** A refusal that names the bound in its reason. */
+/** A refusal that names the limit in its reason. */
 export const refusal = (reasonCode: number, reason: string, limit?: string): Refusal => ({
   reasonCode,
   reason: limit === undefined ? reason : `${reason} (${limit})`,
   ...(limit !== undefined && { limit }),
 })
 
-/** Where the authentication of one link stands [5.0 section 4.12]. */
+/** State of the authentication of one link [5.0 section 4.12]. */
 export interface Authenticating {
-  /** The CONNECT that waits for its answer; `undefined` in a re-authentication. */
+  /** The CONNECT to be answered; `undefined` in a re-authentication. */
   readonly connect: Connect | undefined
   readonly method: string | undefined
   step: number
@@ -53,25 +53,25 @@ export interface Authenticating {
   awaits: 'shell' | 'client'
 }
 
-/** What comes of an authentication is the broker's to do. */
+/** Acts on the results of authentications. */
 export interface AuthenticationOwner {
   admit(now: Instant, link: ClientLink, connect: Connect, who: Admitted): void
   refuse(link: ClientLink, connect: Connect, refusal: Refusal, username?: string): void
-  /** Gives 0, or the reason code with which the client has to go after all. */
+  /** Returns 0, or the reason code with which the client has to be disconnected after all. */
   renew(now: Instant, session: Session, who: Admitted): number
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string, detail?: string): void
 }
 
 /**
- * Authentication that takes its time: a question to the shell, an answer some turns later, and for enhanced authentication AUTH packets
- * to and from the client in between. A link that waits for the shell before CONNACK is not read; nobody else notices.
+ * Authentication that takes several turns: a question to the shell, an answer later, and for enhanced authentication AUTH packets
+ * to and from the client in between. Before CONNACK a link that waits for the shell is not read; other links are not affected.
  */
 export class Authentication {
   readonly #owner: AuthenticationOwner
   readonly #requests = new Fifo<AuthRequest>()
   readonly #abandoned = new Fifo<LinkId>()
   readonly #pending = new PendingLogins()
-  /** Of what waits for an answer. */
+  /** Limit on the bytes of pending logins. */
   readonly #bytesMax: number
   readonly #notice: NoticeSink
 
@@ -91,26 +91,26 @@ export class Authentication {
     return this.#requests.shift()
   }
 
-  /** The next link whose question needs no answer any more. */
+  /** The next link whose question no longer needs an answer. */
   nextAbandoned(): LinkId | undefined {
     return this.#abandoned.shift()
   }
 
-  /** The link is gone; whoever verifies need not go on. */
+  /** The link is gone: its verification can stop. */
   abandon(link: ClientLink): void {
     if (link.authenticating === undefined) return
     this.#over(link)
     this.#abandoned.push(link.id)
   }
 
-  /** CONNECT waits until somebody has verified who it is from. */
+  /** CONNECT waits until the client is verified. */
   begin(now: Instant, link: ClientLink, connect: Connect): void {
     const { authenticationMethod: method, authenticationData: data } = connect.properties
     link.authenticating = { connect, method, step: 0, awaits: 'shell' }
     this.#ask(now, link, connect.clientId, connect, method, data, false)
   }
 
-  /** AUTH from a client, before CONNACK or to authenticate again. */
+  /** AUTH from a client, before CONNACK or for re-authentication. */
   received(now: Instant, link: ClientLink, session: Session | undefined, packet: Auth): void {
     const { authenticationMethod: method, authenticationData: data } = packet.properties
     const going = link.authenticating
@@ -135,7 +135,7 @@ export class Authentication {
     this.#ask(now, link, going.connect?.clientId ?? session!.clientId, going.connect ?? session!, method, data, false)
   }
 
-  /** The shell's answer; one that nobody waits for any more falls flat. */
+  /** The shell's answer; ignored if it comes too late. */
   answered(now: Instant, link: ClientLink, step: number, answer: AuthAnswer): void {
     const going = link.authenticating
     if (link.closed || going === undefined || going.step !== step || going.awaits !== 'shell') return
@@ -172,7 +172,7 @@ export class Authentication {
     link.push(authPacket(ReasonCode.SUCCESS, method, answer.data), 0)
   }
 
-  /** Whoever holds most gives up logins until what is left fits. */
+  /** Refuses logins of the address with the most pending bytes until the rest fits. */
   #boundPending(now: Instant): void {
     while (this.#pending.bytes > this.#bytesMax) {
       const { link, bytes } = this.#pending.largest()!
@@ -212,11 +212,11 @@ export class Authentication {
   }
 }
 
-/** What an AUTH packet takes beside its CONNECT. */
+/** Bytes of a pending AUTH packet, with its CONNECT. */
 const authBytes = (connect: Connect | undefined, data: Uint8Array | undefined): number =>
   (connect === undefined ? COST.login : connectBytes(connect)) + (data?.buffer.byteLength ?? 0)
 
-/** What a CONNECT takes while somebody verifies whom it is from: its password is in the buffer that it was read from. */
+/** Bytes of a pending CONNECT: its password keeps the buffer that it was read into. */
 const connectBytes = ({ clientId, username = '', password, will, properties }: Connect): number =>
   COST.login +
   stringBytes(clientId) +

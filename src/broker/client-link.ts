@@ -25,29 +25,29 @@ export interface LinkOwner {
   receive(now: Instant, link: ClientLink, packet: Packet): void
   lost(now: Instant, link: ClientLink, reason: string): void
   setWill(link: ClientLink, session: Session, will: Will | undefined): number
-  /** There is something to poll. */
+  /** The link has something to poll. */
   markReady(link: ClientLink): void
-  /** What comes next waits for the store: mark ready again when more is durable. */
+  /** The next item waits for the store: mark the link ready when more is durable. */
   awaitDurable(link: ClientLink): void
   durable(): Lsn
-  /** Records the packet id under which a message goes to a session. */
+  /** Records the packet id under which a message is sent to a session. */
   recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full'
-  /** Whether the next QoS 1 message of this session has a packet id; if not, something has to be durable first. */
+  /** Whether the next QoS 1 message of this session can have a packet id; if not, a record must become durable first. */
   mayTakePacketId(session: Session): boolean
-  /** A message has left a queue that holds publishers up. */
+  /** A message has left a queue for which publishers are paused. */
   drained(now: Instant, session: Session): void
-  /** What is held for the session is another amount: nothing waits any more, for example. */
+  /** The memory of the session has changed: for example, nothing is queued any more. */
   holds(session: Session): void
-  /** No more may be in flight, and something waits. */
+  /** The in-flight window is full, and messages are queued. */
   windowFull(link: ClientLink, session: Session): void
-  /** True if the message expired, and was dropped and counted. */
+  /** Drops and counts the message if it has expired; returns whether it has. */
   dropIfExpired(now: Instant, session: Session, message: Publish): boolean
 }
 
-/** Control packets that may wait before the client is read no further. */
+/** Queued control packets above which the client is not read. */
 const CONTROL_MAX = 1000
 
-/** QoS 2 deliveries whose packet ids are recorded ahead, so that one commit serves many. */
+/** QoS 2 deliveries whose packet ids are recorded ahead, so that they share a commit. */
 const GATED_MAX = 64
 
 class LinkDelivery implements Delivery {
@@ -61,53 +61,56 @@ class LinkDelivery implements Delivery {
 }
 
 /**
- * The broker's side of one conversation. Two lanes leave it: control packets, each behind the Lsn it depends on, and deliveries from the
- * session's queue. Within a lane the order is that of arrival. A control packet that waits for the disk does not hold up deliveries (telemetry
- * would stall behind every PUBACK), except CONNACK and SUBACK, which clients expect before what follows from them (ruling A29).
+ * The broker's side of one connection. It has two lanes: control packets, each waiting for the Lsn it depends on, and deliveries
+ * from the session's queue. Each lane is in order of arrival. A control packet that waits for the disk does not delay deliveries
+ * (telemetry would stall behind every PUBACK), except CONNACK and SUBACK, which clients expect before the messages that follow
+ * from them (ruling A29).
  */
 export class ClientLink implements Link {
   readonly id: LinkId
   readonly info: LinkInfo
-  /** Set when CONNECT was accepted; unset when the conversation ended. */
+  /** Set when CONNECT is accepted; unset when the connection ends. */
   client: Session | undefined = undefined
   /** On the broker's ready list. */
   ready = false
   /** On the broker's list of links that wait for the store. */
   waiting = false
   closed = false
-  /** A SUBSCRIBE or UNSUBSCRIBE is under way, over several turns, or a CONNECT that ends the session before. */
+  /** A SUBSCRIBE or UNSUBSCRIBE, or a CONNECT that ends the previous session, is taking several turns. */
   busy = false
-  /** Deliveries with QoS above 0 that may be unacknowledged: the lower of the client's Receive Maximum and our own bound. */
+  /** In-flight window: the lower of the client's Receive Maximum and max_inflight_messages. */
   window = 1
-  /** Bytes of their payloads above which no more go out. */
+  /** In-flight payload bytes above which nothing more is sent. */
   windowBytes = Number.POSITIVE_INFINITY
-  /** An authentication is going on. */
+  /** The authentication in progress. */
   authenticating: Authenticating | undefined = undefined
-  /** Its session was there before. */
+  /** The session existed before this connection. */
   resumed = false
-  /** Of the CONNECT that was accepted; re-authentication has to use the same (MQTT-4.12.1-1). */
+  /** Authentication method of the accepted CONNECT; re-authentication has to use the same (MQTT-4.12.1-1). */
   authMethod: string | undefined = undefined
-  /** QoS 1 messages taken in whose PUBACK has not left. */
+  /** QoS 1 messages accepted whose PUBACK has not been sent. */
   unacknowledged = 0
-  /** QoS 2 packet ids of earlier conversations: they count against our Receive Maximum when they come again [5.0 section 4.9]. */
+  /**
+   * QoS 2 packet ids of earlier connections: they count against our Receive Maximum when they are sent again [5.0 section 4.9].
+   */
   carried: Set<number> | undefined = undefined
-  /** What is left to its wildcards of retained messages to look through; made when it first subscribes. */
+  /** Retained messages that its wildcards may still examine; created with the first SUBSCRIBE. */
   lookups: TokenBucket | undefined = undefined
-  /** The session that this client fills faster than it drains. */
+  /** The session whose full queue pauses this client. */
   #pressed: Session | undefined = undefined
   listening = true
-  /** Its CONNECT said that it is a bridge of Mosquitto's kind. */
+  /** Its CONNECT has the bridge bit, as Mosquitto's bridges set it. */
   bridge = false
-  /** Of the CONNECT that was accepted. */
+  /** Protocol version of the accepted CONNECT. */
   version: ProtocolVersion = 5
   readonly #owner: LinkOwner
   readonly #control = new Fifo<Outgoing>()
   readonly #gates = new Fifo<Lsn>()
-  /** QoS 2 deliveries that have their packet id and wait for its record. */
+  /** QoS 2 deliveries that have a packet id and wait for its record. */
   #gated: Fifo<Inflight> | undefined = undefined
-  /** What was in flight when the session was resumed, in its order (MQTT-4.4.0-1, MQTT-4.6.0-1). */
+  /** Messages that were in flight when the session was resumed, in order (MQTT-4.4.0-1, MQTT-4.6.0-1). */
   #resend: Fifo<Inflight> | undefined = undefined
-  /** Of that, what awaits PUBCOMP: a shut window does not hold PUBREL up (MQTT-3.3.4-10). */
+  /** Those that await PUBCOMP: a full window does not delay PUBREL (MQTT-3.3.4-10). */
   #releases: Fifo<Inflight> | undefined = undefined
   readonly #delivery = new LinkDelivery()
   #windowTold = false
@@ -123,7 +126,7 @@ export class ClientLink implements Link {
   }
 
   get state(): 'open' | 'held' | 'verifying' {
-    // Only before CONNACK: a client that authenticates again goes on meanwhile.
+    // Only before CONNACK: during re-authentication the client continues.
     if (this.client === undefined && this.authenticating?.awaits === 'shell') return 'verifying'
     return this.#pressed === undefined && !this.busy && this.#control.length < CONTROL_MAX ? 'open' : 'held'
   }
@@ -153,7 +156,7 @@ export class ClientLink implements Link {
     this.#owner.markReady(this)
   }
 
-  /** Until the queue of `session` is shorter, or stands still, this client is not read: its messages would be dropped. */
+  /** Pauses this client until the queue of `session` is shorter, or no longer drains: its messages would be dropped. */
   hold(now: Instant, session: Session): void {
     if (this.#pressed !== undefined || session.link === this) return
     this.#pressed = session
@@ -161,7 +164,7 @@ export class ClientLink implements Link {
     session.held.links.push(this)
   }
 
-  /** The queue that held this client up is shorter, or gone. */
+  /** The queue that this client is paused for is shorter, or gone. */
   letGo(): void {
     this.#pressed = undefined
     if (!this.closed) this.#owner.markReady(this)
@@ -189,7 +192,7 @@ export class ClientLink implements Link {
     this.#owner.markReady(this)
   }
 
-  /** Ends the conversation. What may leave already goes before the end; what waits for the store never leaves. */
+  /** Ends the connection. What may be sent now is sent first; what waits for the store is never sent. */
   close(reasonCode: number, disconnect: boolean, reason?: string): void {
     if (this.closed) return
     this.closed = true
@@ -204,14 +207,14 @@ export class ClientLink implements Link {
     this.push({ type: OutgoingType.CLOSE, reasonCode, disconnect, reason }, 0)
   }
 
-  /** Refuses CONNECT: CONNACK is the last word. */
+  /** Refuses CONNECT: nothing follows CONNACK. */
   refuse(connack: Connack): void {
     this.push(connack, 0)
     this.closed = true
     this.push({ type: OutgoingType.CLOSE, reasonCode: connack.reasonCode, disconnect: false, reason: undefined }, 0)
   }
 
-  /** Takes up a session: everything unacknowledged goes out again first. */
+  /** Resumes a session: everything unacknowledged is sent again first. */
   resume(session: Session): void {
     if (session.received !== undefined && session.received.size > 0) this.carried = new Set(session.received.keys())
     session.outstanding = 0
@@ -241,7 +244,7 @@ export class ClientLink implements Link {
       if (type === PacketType.CONNACK || type === PacketType.SUBACK) return undefined
     }
     const session = this.client
-    // What a SUBSCRIBE has found comes behind its SUBACK.
+    // Retained messages follow the SUBACK.
     if (session === undefined || !this.listening || this.busy) return undefined
     if (this.#resend !== undefined) {
       const again = this.#pollResend(now, session)
@@ -270,9 +273,9 @@ export class ClientLink implements Link {
   #pollResend(now: Instant, session: Session): Outgoing | undefined {
     const resend = this.#resend!
     for (let inflight = resend.peek(); inflight !== undefined; inflight = resend.peek()) {
-      // Acknowledged in the meantime by a client that answers out of turn.
+      // Acknowledged in the meantime, out of order.
       const answered = session.inflight?.get(inflight.packetId) !== inflight || inflight.released
-      // It had a packet id, and never left.
+      // It had a packet id, but was never sent.
       if (!answered && !inflight.departed && this.#owner.dropIfExpired(now, session, inflight.queued.message)) {
         session.settle(inflight.packetId)
         continue
@@ -327,7 +330,10 @@ export class ClientLink implements Link {
     }
   }
 
-  /** Gives packet ids to the QoS 2 messages at the head of the queue, so that their records share a commit; false if the store is full. */
+  /**
+   * Assigns packet ids to the QoS 2 messages at the head of the queue, so that their records share a commit; false if the store
+   * is full.
+   */
   #gateAhead(now: Instant, session: Session): boolean {
     while ((this.#gated?.length ?? 0) < GATED_MAX && this.#windowOpen(session)) {
       const entry = session.peekQueue()
@@ -346,13 +352,13 @@ export class ClientLink implements Link {
     return true
   }
 
-  /** Both bounds; one message goes out however large it is (MQTT-4.9.0-2). */
+  /** Whether both limits allow another message; one is sent however large it is (MQTT-4.9.0-2). */
   #windowOpen(session: Session): boolean {
     const count = session.inflight?.size ?? 0
     return count < this.window && (count === 0 || session.inflightBytes < this.windowBytes)
   }
 
-  /** Told once, until everything that waits has left. */
+  /** Reported once, until everything queued has been sent. */
   #windowFull(session: Session): undefined {
     if (this.#windowTold) return
     this.#windowTold = true
@@ -361,7 +367,7 @@ export class ClientLink implements Link {
 
   #dequeue(now: Instant, session: Session): void {
     session.dequeue()
-    // Each new time is an object on the heap, because the field may be undefined: one per turn, not one per message.
+    // Each new value is an object on the heap, because the field may be undefined: one per turn, not one per message.
     if (session.drainedAt !== now) session.drainedAt = now
     if (session.patienceMs < PATIENCE_MS) session.patienceMs += PATIENCE_PER_MESSAGE_MS
     if (session.held !== undefined) this.#owner.drained(now, session)
@@ -370,7 +376,7 @@ export class ClientLink implements Link {
   #pollGated(session: Session): Outgoing | undefined {
     const gated = this.#gated!
     for (let inflight = gated.peek(); inflight !== undefined; inflight = gated.peek()) {
-      // Taken back in the meantime, because it may not be read any more.
+      // Removed in the meantime, because it may no longer be read.
       const gone = session.inflight?.get(inflight.packetId) !== inflight
       if (!gone && this.#blocked(inflight)) return undefined
       gated.shift()
@@ -383,7 +389,7 @@ export class ClientLink implements Link {
     return undefined
   }
 
-  /** An outgoing QoS 2 PUBLISH waits for its packet id and for the publisher's receipt to be durable. */
+  /** An outgoing QoS 2 PUBLISH waits until its packet id and the publisher's receipt are durable. */
   #blocked(inflight: Inflight): boolean {
     const gate = Math.max(inflight.lsn, inflight.queued.message.receiptLsn)
     if (gate <= this.#owner.durable()) return false
@@ -395,7 +401,7 @@ export class ClientLink implements Link {
     this.#owner.awaitDurable(this)
   }
 
-  /** DUP tells a repetition, and nothing else (MQTT-3.3.1-1, -3). */
+  /** DUP marks a repetition, and nothing else (MQTT-3.3.1-1, -3). */
   #deliverInflight(inflight: Inflight): Delivery {
     const dup = inflight.departed
     inflight.departed = true

@@ -18,7 +18,7 @@ import type { Session } from './session.ts'
 import type { SessionWills } from './session-wills.ts'
 import type { Sessions } from './sessions.ts'
 
-/** CONNECT: who is let in, with which session, and what CONNACK says of it [5.0 sections 3.1, 3.2]. */
+/** CONNECT: which clients are accepted, with which session, and what CONNACK says [5.0 sections 3.1, 3.2]. */
 export class Connector {
   readonly #context: BrokerContext
   readonly #sessions: Sessions
@@ -30,7 +30,7 @@ export class Connector {
     this.#wills = wills
   }
 
-  /** What can be said of a CONNECT before anybody knows whom it is from. */
+  /** Checks that need no knowledge of who the client is. */
   check(link: ClientLink, packet: Connect): Refusal | undefined {
     const { info } = link
     const { clientIdPrefix, autoIdPrefix, allowZeroLengthClientid } = info.settings ?? DEFAULT_LINK_SETTINGS
@@ -38,7 +38,7 @@ export class Connector {
     if (clientId === '' && (!mayBeNameless(packet) || !allowZeroLengthClientid)) {
       return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'a client id is needed here (allow_zero_length_clientid)')
     }
-    // An id that is assigned opens no door that one of the client's own would not.
+    // An assigned id gives access to nothing that an id of the client's own would not.
     if (!hasUserName(clientIdPrefix) && !(clientId === '' ? autoIdPrefix : clientId).startsWith(clientIdPrefix)) {
       return refusal(
         ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
@@ -49,8 +49,8 @@ export class Connector {
   }
 
   /**
-   * Lets a client in and pushes CONNACK, or says why not. `takeOver` ends the link that holds the session now. 'ending': the session before takes some turns
-   * to end, after which the client can be let in: `hasWaited`.
+   * Accepts a client and pushes CONNACK, or says why not. `takeOver` ends the link that has the session now. 'ending': the
+   * previous session takes several turns to end, after which this is called again with `hasWaited`.
    */
   admit(
     now: Instant,
@@ -63,7 +63,7 @@ export class Connector {
     const { access } = this.#context
     const { info } = link
     const { kind, listener } = info
-    // After a restart the session knows its will, and that of the gateway's copy may have been published.
+    // After a restart the session has its current will; the gateway's copy may have been published since.
     const packet = info.isRestored === true ? { ...connect, will: this.#restoredWill(connect) } : connect
     const clientId = packet.clientId === '' ? this.#assignedId(info.settings ?? DEFAULT_LINK_SETTINGS, who) : packet.clientId
     const use = this.#useOf(link, clientId, who)
@@ -81,7 +81,7 @@ export class Connector {
       certified: info.identity !== undefined,
       verified: who.verified,
     }
-    // The rules may have changed while somebody verified who this is.
+    // The rules may have changed during authentication.
     const standing = access.remains(identity, info.peer)
     if (standing !== 0) return refusal(standing, 'the rules have changed')
     if (packet.will !== undefined && !mayPublish(access, identity, packet.will.topic, packet.bridge)) {
@@ -90,7 +90,7 @@ export class Connector {
     return this.#enter(now, link, packet, who, identity, use, takeOver, hasWaited)
   }
 
-  /** The client may use its id: lets it into its session, unless that is another user's or there is no room. */
+  /** The client may use its id: gives it its session, unless that is another user's or there is no room. */
   #enter(
     now: Instant,
     link: ClientLink,
@@ -105,12 +105,12 @@ export class Connector {
     const { info } = link
     const { kind, clientId } = identity
     const old = this.#sessions.get(kind, clientId)
-    // What nobody was verified for belongs to nobody: devices find their sessions again when a site introduces passwords.
+    // A session of an unverified user has no owner: devices find their sessions again when a site introduces passwords.
     const isOwners = who.verified && old?.username === who.username
     const isOthers = old?.owner.verified === true && limits.sessionOwnership && !isOwners
     if (isOthers && use === 'free')
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')
-    // The id was somebody's who may not use it any more: what that session holds is not for its owner of now.
+    // The session is that of a user who may not use the id any more: it is not for the owner of the id.
     const isSquatted = isOthers && this.#useOf(link, clientId, { username: old.username, verified: true }) !== 'own'
     const owner = this.#ownerOf(identity, info.peer)
     // A client that has waited for the end of its session had a place before.
@@ -184,7 +184,7 @@ export class Connector {
     return rights === undefined ? named : { ...named, rights }
   }
 
-  /** Whoever has a session may come back to it, with a will and names that are a little longer. */
+  /** A client may resume its session, even with a will and names that are a little longer. */
   #overMemory(old: Session | undefined, { will }: Connect, clientId: string, owner: StoredOwner): OverMemory | undefined {
     const { memory, retained } = this.#context
     const wanted = willGrowth(will, retained) + ownerBytes(owner)
@@ -208,7 +208,7 @@ export class Connector {
     this.#sessions.granted(now, session, who)
   }
 
-  /** What this server can do for this client, where it differs from what the specification assumes [5.0 section 3.2.2.3]. */
+  /** The properties of CONNACK: where this server differs from the defaults of [5.0 section 3.2.2.3]. */
   #properties({ info }: ClientLink, packet: Connect, clientId: string, expirySeconds: number, who: Admitted): Properties {
     const { limits } = this.#context
     const { maximumQos } = info.settings ?? DEFAULT_LINK_SETTINGS
@@ -233,7 +233,7 @@ export class Connector {
     return packet.cleanStart ? 0 : persistentClientExpiration
   }
 
-  /** Whose the id is, by the rules and by a prefix that has the user name in it. */
+  /** To whom the id belongs, by the rules and by a prefix with the user name in it. */
   #useOf({ info }: ClientLink, clientId: string, { username, verified }: Pick<Admitted, 'username' | 'verified'>): ClientIdUse {
     const { clientIdPrefix } = info.settings ?? DEFAULT_LINK_SETTINGS
     const user = verified ? username : undefined
@@ -246,7 +246,7 @@ export class Connector {
   #assignedId({ autoIdPrefix: usual, clientIdPrefix }: LinkSettings, { username, verified }: Admitted): string {
     const ofUser = hasUserName(clientIdPrefix) ? prefixOf(clientIdPrefix, verified ? username : undefined) : ''
     const autoIdPrefix = (ofUser ?? '') + usual
-    // 96 bits: whoever knows the id may take the session over.
+    // 96 bits: a client that knows the id can take the session over.
     const part = (): string => Math.floor(this.#context.random() * 2 ** 48).toString(36)
     const random = part() + part()
     for (let id = `${autoIdPrefix}${random}`, count = 2; ; id = `${autoIdPrefix}${random}-${count++}`) {
@@ -256,25 +256,25 @@ export class Connector {
   }
 }
 
-/** Bytes of will and names that whoever comes back to a session may have, whatever the memory. */
+/** Bytes of will and names that a client may have when it resumes a session, whatever the memory. */
 const FREE_BYTES = 2048
 
 /**
- * 5.0 assigns a name, whatever Clean Start says (MQTT-3.1.3-6); in 3.1.1 there is nothing to come back to without one
- * (3.1.1 MQTT-3.1.3-8), and 3.1 knows no client without.
+ * 5.0 assigns an id, whatever Clean Start says (MQTT-3.1.3-6); in 3.1.1 a session without an id cannot be resumed
+ * (3.1.1 MQTT-3.1.3-8), and 3.1 requires an id.
  */
 function mayBeNameless({ protocolVersion, cleanStart }: Connect): boolean {
   return protocolVersion === 5 || (protocolVersion === 4 && cleanStart)
 }
 
-/** Seconds that a 5.0 client asks its session to stay. */
+/** The Session Expiry Interval of a 5.0 client, in seconds. */
 function expiryOf({ properties: { sessionExpiryInterval: interval = 0 } }: Connect): number {
   return interval === 0xffffffff ? Number.POSITIVE_INFINITY : interval
 }
 
 /**
- * What the client ids of one user begin with, by a `clientid_prefixes` with `%u` in it. `undefined` for nobody in particular, and for a name that
- * holds what stands behind `%u`: with `%u-` the ids of `a-b` would be among those of `a`.
+ * The prefix of the client ids of one user, by a `clientid_prefixes` with `%u` in it. `undefined` without a user, and for a user
+ * name that contains the text after `%u`: with `%u-` the ids of `a-b` would be among those of `a`.
  */
 function prefixOf(prefixes: string, username: string | undefined): string | undefined {
   const [before, separator] = prefixes.split('%u') as [string, string]

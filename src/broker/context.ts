@@ -13,7 +13,7 @@ import type { SessionTimer } from './session.ts'
 /** Counters that never decrease; rates are differences between two readings. */
 export class Stats {
   publishReceived = 0
-  /** Lost on purpose: over a bound, expired, or QoS 0 for a client that was away. Each also raises a Notice. */
+  /** Messages dropped: over a limit, expired, or QoS 0 for an absent client. Each also raises a notice. */
   publishDropped = 0
   connected = 0
   refused = 0
@@ -22,7 +22,7 @@ export class Stats {
   sessionsExpired = 0
 }
 
-/** What the parts of the broker share. */
+/** What all parts of the broker share. */
 export interface BrokerContext {
   readonly limits: BrokerLimits
   readonly store: Store
@@ -36,11 +36,11 @@ export interface BrokerContext {
   readonly holdings: Holdings
   readonly router: Router
   readonly retained: Retained
-  /** Apart from what clients retain: in no bound and in no store. */
+  /** Retained $SYS messages: separate from those of clients, without limits, and not stored. */
   readonly sysRetained: Retained
-  /** Grants, and publishers that are held. */
+  /** Timers of connected clients: grants, and paused publishers. */
   readonly timers: Timers<SessionTimer>
-  /** Of sessions that nobody is connected to. */
+  /** Clocks of sessions without a client. */
   readonly clocks: Timers<SessionTimer>
   readonly expiry: Expiry
 }

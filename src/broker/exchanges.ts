@@ -8,14 +8,14 @@ import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import type { Inflight, Session } from './session.ts'
 
-/** What the exchanges need of the broker behind them. */
+/** What the exchanges need of the broker. */
 export interface ExchangesOwner {
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string): void
   /** The store is full: nothing was recorded, and nothing may be acknowledged. */
   storeFull(now: Instant, link: ClientLink, what: string): void
 }
 
-/** What follows a PUBLISH with QoS 1 or 2, in both directions [5.0 section 4.3]. */
+/** The packets that follow a QoS 1 or 2 PUBLISH, in both directions [5.0 section 4.3]. */
 export class Exchanges {
   readonly #context: BrokerContext
   readonly #owner: ExchangesOwner
@@ -26,8 +26,8 @@ export class Exchanges {
   }
 
   /**
-   * PUBACK, PUBREC or PUBCOMP for what we sent. One of the wrong kind ends the connection, and the message stays in flight; one for a packet id
-   * that is not in flight is ignored (PUBREC: answered), because the message may have been taken back since.
+   * PUBACK, PUBREC or PUBCOMP for a message that was sent. One of the wrong kind ends the connection, and the message stays in
+   * flight; one for a packet id that is not in flight is ignored (PUBREC: answered), because the message may have been withdrawn.
    */
   acknowledged(now: Instant, link: ClientLink, session: Session, packet: PublishResponse): void {
     const { type, packetId, reasonCode } = packet
@@ -35,7 +35,7 @@ export class Exchanges {
     const qos = inflight?.queued.qos
     if (inflight !== undefined && isWrongKind(inflight, type)) {
       const reason = `${nameOf(type)} for packet id ${packetId}, in flight with QoS ${qos}${inflight.released ? ' and released' : ''}`
-      // A datagram may be a late copy, of an exchange that used this message id before.
+      // A datagram may be a late duplicate, of an earlier exchange with the same message id.
       if (link.info.kind === 'mqtt') this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, `${reason} (MQTT-4.13.1-1)`)
       else this.#context.notice({ code: 'protocol-error', level: 'debug', client: session.key, peer: link.info.peer, reason })
       return
@@ -79,12 +79,16 @@ export class Exchanges {
     }
     session.unreceive(packetId)
     link.carried?.delete(packetId)
-    // After a reconnect it is no error: our PUBCOMP was lost [5.0 section 3.7.2.1], and clients would report a message as failed that was delivered.
+    // Not an error after a reconnect: the PUBCOMP was lost [5.0 section 3.7.2.1], and clients would report a delivered
+    // message as failed.
     const isMismatch = !known && !link.resumed
     link.push(response(PacketType.PUBCOMP, packetId, isMismatch ? ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0), lsn)
   }
 
-  /** If the store is full the record is missing, and the message comes again after a restart: allowed for QoS 1, and a late PUBCOMP for QoS 2. */
+  /**
+   * If the store is full the record is missing, and the message is sent again after a restart: allowed for QoS 1, and like a late
+   * PUBCOMP for QoS 2.
+   */
   recordDone(session: Session, message: Publish): void {
     if (session.persistent && message.id !== 0) this.#context.store.append({ type: 'done', key: session.key, id: message.id })
   }

@@ -5,18 +5,18 @@ import type { BrokerContext } from './context.ts'
 import { messageOf, type Session } from './session.ts'
 import { storedMessage } from './stored.ts'
 
-/** A queue is looked through for expired messages at most this often (ms), and so they leave it at most this late. */
+/** Interval (ms) at which a queue is searched for expired messages, and so the longest that they stay. */
 export const EXPIRY_GRAIN_MS = 10_000
-/** Queued and retained messages that one step looks at; the next step follows when all others have had their turn. */
+/** Queued and retained messages examined in one step; the next step follows after everything else has had its turn. */
 const STEP_MESSAGES = 1024
-/** The store took nothing: the next attempt to delete retained messages is this much later (ms). */
+/** The store had no room: the next attempt to delete retained messages is this much later (ms). */
 const RETRY_MS = 10_000
 
 type Parts = Pick<BrokerContext, 'store' | 'clock' | 'notice' | 'stats' | 'retained' | 'memory'>
 
 /**
- * Message Expiry Interval [5.0 section 3.3.2.3.3] for messages that nobody asks for: they leave the retained messages and the queues of absent
- * clients, in memory, on disk and in the counts, in steps of bounded size.
+ * Message Expiry Interval [5.0 section 3.3.2.3.3] of messages that are not being delivered: removes them from the retained
+ * messages and the queues of absent clients, in memory, on disk and in the counts, in steps of bounded size.
  */
 export class Expiry {
   readonly #parts: Parts
@@ -44,13 +44,13 @@ export class Expiry {
       if (timer === undefined) break
       left -= 1 + timer.owner.queueLength
       this.dropQueued(now, timer.owner)
-      // What it was set for may have gone before, and other messages wait.
+      // The message it was set for may be gone, with others still queued.
       this.#arm(timer.owner)
     }
     this.dropRetained(now, left)
   }
 
-  /** A message that expires then was queued for this session. */
+  /** A message with this expiry was queued for the session. */
   queued(session: Session, expiresAt: Instant | undefined): void {
     if (expiresAt === undefined || expiresAt >= (session.firstExpiry ?? Number.POSITIVE_INFINITY)) return
     session.firstExpiry = expiresAt
@@ -69,7 +69,7 @@ export class Expiry {
     if (expiryTimer !== undefined) this.#sessions.disarm(expiryTimer)
   }
 
-  /** Drops what has expired in the queue of this session; returns whether anything has. */
+  /** Drops expired messages in the queue of this session; returns whether there were any. */
   dropQueued(now: Instant, session: Session): boolean {
     if (session.firstExpiry === undefined || session.firstExpiry > now) return false
     const { store, stats, notice, memory } = this.#parts
@@ -96,14 +96,14 @@ export class Expiry {
     return true
   }
 
-  /** Deletes retained messages that have expired, at most so many; returns whether there was any. */
+  /** Deletes a limited number of expired retained messages; returns whether there were any. */
   dropRetained(now: Instant, most = STEP_MESSAGES): boolean {
     const { retained, store, clock } = this.#parts
     let any = false
     for (let left = most; left > 0 && now >= this.#retryAt; left--) {
       const message = retained.firstExpired(now)
       if (message === undefined) break
-      // As if somebody had cleared the topic, so that its row goes too.
+      // As if a client had deleted it, so that its row is deleted too.
       const cleared = Publish.of(message.topic, EMPTY, 0, true)
       const id = this.#nextMessageId()
       if (

@@ -3,9 +3,9 @@ import { hasWildcard, sharedFilter } from '../mqtt/topics.ts'
 /**
  * Where the wildcards of a filter are: `a/+/c` and `x/+/y` have one shape, and so have `a/#` and `b/#`; '' if there are none.
  *
- * Of all filters of one shape at most one matches a given topic, because the topic says what the other levels have to be. So not the number of filters
- * is what a topic may cost, but the number of their shapes: of `+` and `a` over 16 levels there are 65,536 filters, and as many shapes; of a million
- * filters `devices/<id>/+` there is one.
+ * Of all filters of one shape at most one matches a given topic, because the topic says what the other levels have to be. So not
+ * the number of filters is what a topic may cost, but the number of their shapes: of `+` and `a` over 16 levels there are 65,536
+ * filters, and as many shapes; of a million filters `devices/<id>/+` there is one.
  */
 export function shapeOf(filter: string): string {
   if (!hasWildcard(filter)) return ''
@@ -20,7 +20,10 @@ export function shapeOf(filter: string): string {
   return shape
 }
 
-/** All shapes up to here together lead to no more than 511 levels of the tree, whatever the filters: a topic of eight levels has 2^9 - 1 branches. */
+/**
+ * All shapes up to here together lead to no more than 511 levels of the tree, whatever the filters: a topic of eight levels has
+ * 2^9 - 1 branches.
+ */
 export const FREE_LEVELS = 8
 
 /** Shapes, each with how many filters have it. */

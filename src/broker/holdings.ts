@@ -6,8 +6,8 @@ import { willBytes } from '../mqtt/wills.ts'
 import type { BrokerContext } from './context.ts'
 
 /**
- * What sessions and messages take in memory, in sums that the account asks for. A message counts once, with its topic, payload and properties, wherever
- * it waits and whether it is retained besides; each place where it waits counts for itself.
+ * What sessions and messages take in memory, in sums that the account asks for. A message counts once, with its topic, payload
+ * and properties, wherever it waits and whether it is retained besides; each place where it waits counts for itself.
  */
 export class Holdings {
   /** Bytes of the sessions themselves. */

@@ -11,16 +11,16 @@ import { forwardedProperties, type Publisher } from './publisher.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 
-/** How a conversation goes on that cannot go on. */
+/** What happens to the connection when a message cannot be accepted. */
 export interface IntakeOwner {
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string): void
-  /** Tells it, and ends the conversation. */
+  /** Reports that the store is full, and ends the connection. */
   storeFull(now: Instant, link: ClientLink, what: string): void
   noticeFull(link: ClientLink, what: string): void
   close(now: Instant, link: ClientLink, reasonCode: number): void
 }
 
-/** PUBLISH from a client: taken in and acknowledged, or refused [5.0 sections 3.3, 4.3]. */
+/** PUBLISH from a client: accepted and acknowledged, or refused [5.0 sections 3.3, 4.3]. */
 export class Intake {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
@@ -46,7 +46,7 @@ export class Intake {
     }
     const receipt = qos === 2 ? session.received?.get(packetId) : undefined
     if (receipt !== undefined) {
-      // The same message again: acknowledged again, delivered once (MQTT-4.3.3-10).
+      // A retransmission: acknowledged again, delivered once (MQTT-4.3.3-10).
       link.carried?.delete(packetId)
       link.push(response(PacketType.PUBREC, packetId, 0), receipt)
       return
@@ -75,7 +75,7 @@ export class Intake {
     link.push(response(PacketType.PUBREC, packetId, reasonCode), lsn)
   }
 
-  /** What CONNACK has told the client not to do. */
+  /** Refuses what CONNACK has excluded. */
   #unsupported(link: ClientLink, session: Session, { qos, retain, packetId }: Publish): Refusal | undefined {
     const { limits } = this.#context
     // MQTT-3.2.2-11
@@ -84,7 +84,8 @@ export class Intake {
     if (retain && !limits.retainAvailable) {
       return { reasonCode: ReasonCode.RETAIN_NOT_SUPPORTED, reason: 'nothing is retained here (retain_available)' }
     }
-    // MQTT-3.3.4-7, -8: what is not acknowledged yet counts, and a message that comes again counts once. 3.x clients know no such bound.
+    // MQTT-3.3.4-7, -8: unacknowledged messages count, and a retransmission counts once. 3.x clients do not know the
+    // limit.
     if (qos === 0 || link.version < 5) return undefined
     if (qos === 2 && session.received?.has(packetId) === true && link.carried?.has(packetId) !== true) return undefined
     const pending = link.unacknowledged + (session.received?.size ?? 0) - (link.carried?.size ?? 0)
@@ -96,7 +97,10 @@ export class Intake {
     }
   }
 
-  /** Nothing was taken in. 5.0 has a reason code for that; a 3.x client is closed, because any acknowledgement would say that it was. */
+  /**
+   * The message was not accepted. 5.0 has a reason code for that; a 3.x client is disconnected, because any acknowledgement would
+   * mean that it was.
+   */
   #full(now: Instant, link: ClientLink, qos: number, packetId: number): void {
     const { over } = this.#publisher
     if (over !== undefined) {

@@ -1,53 +1,55 @@
 import type { ClientKind } from '../mqtt/link.ts'
 import { exceedsBytes } from '../mqtt/topics.ts'
 
-/** Every bound of the broker, by the name it has in the configuration. Reaching one raises a Notice. */
+/** All limits of the broker, by their configuration names. Reaching one raises a notice. */
 export interface BrokerLimits {
   /** Unacknowledged QoS 1 and 2 deliveries per client, unless the client asks for fewer (Receive Maximum). */
   readonly maxInflightMessages: number
-  /** Bytes of their payloads above which no more go out. */
+  /** In-flight payload bytes per client above which nothing more is sent. */
   readonly maxInflightBytes: number
-  /** QoS 1 and 2 messages that one 5.0 client may have on their way to us (our Receive Maximum). */
+  /** Unacknowledged QoS 1 and 2 messages from one 5.0 client (our Receive Maximum). */
   readonly receiveMaximum: number
-  /** Messages that wait in one session beyond those in flight. */
+  /** Messages queued in one session, in addition to those in flight. */
   readonly maxQueuedMessages: number
-  /** The same for one sensor; Infinity is no bound of its own. */
+  /** The same for one sensor; Infinity: no separate limit. */
   readonly queueLimit: number
-  /** Bytes of topics, payloads and properties that wait in one session. */
+  /** Bytes of topics, payloads and properties queued in one session. */
   readonly maxQueuedBytes: number
-  /** What goes when a queue is full and holds no QoS 0 that could go first. */
+  /** Which messages are dropped when a queue is full and has no QoS 0 left to drop. */
   readonly queueFull: 'drop_newest' | 'drop_oldest'
-  /** QoS 0 messages wait for persistent sessions too. */
+  /** QoS 0 messages are queued for persistent sessions too. */
   readonly queueQos0Messages: boolean
   /** Payload bytes of one message. */
   readonly messageSizeLimit: number
   readonly retainAvailable: boolean
-  /** Whoever published a retained message must still be allowed to when it is delivered. */
+  /** The publisher of a retained message must still be allowed to publish it when it is delivered. */
   readonly checkRetainSource: boolean
-  /** A subscriber gets the QoS that it asked for, even above the publisher's. */
+  /** Deliveries have the QoS of the subscription, even above the publisher's. */
   readonly upgradeOutgoingQos: boolean
-  /** A session belongs to the authenticated user that made it. */
+  /** A session belongs to the authenticated user that created it. */
   readonly sessionOwnership: boolean
-  /** Seconds that a session outlives its connection at most, and exactly those where a 3.x client asks for one; Infinity is for ever. */
+  /**
+   * Maximum seconds that a session outlives its connection, and the fixed value for persistent 3.x sessions; Infinity: no limit.
+   */
   readonly persistentClientExpiration: number
   /** Sessions of MQTT clients, and of sensors where `maxSnSessions` is Infinity. */
   readonly maxSessions: number
   readonly maxSnSessions: number
-  /** Sessions of one kind that one IPv4 address or IPv6 /64 may have; 0 is a quarter of all. */
+  /** Sessions of one kind per IPv4 address or IPv6 /64; 0 is a quarter of all. */
   readonly maxSessionsPerAddress: number
-  /** The same for one user that was verified, of MQTT clients. */
+  /** The same per verified user of MQTT clients. */
   readonly maxSessionsPerUser: number
   readonly maxSubscriptionsPerSession: number
-  /** Filters of one session that may match the same topic: one for each place that wildcards can be in (filter-shapes.ts). */
+  /** Filters of one session that may match the same topic: one per combination of wildcard positions (filter-shapes.ts). */
   readonly maxWildcardShapesPerSession: number
-  /** Shared subscriptions of one session that may match the same topic: each brings it a copy of its own. */
+  /** Shared subscriptions of one session that may match the same topic: each delivers a copy of its own. */
   readonly maxSharedCopiesPerSession: number
-  /** Levels beyond the eighth that one topic may be compared with, of all filters with wildcards together. */
+  /** Levels beyond the eighth that one topic may have to be compared with, over all filters with wildcards. */
   readonly maxDeepWildcardLevels: number
   readonly maxTopicLevels: number
   readonly maxRetainedMessages: number
   readonly maxRetainedBytes: number
-  /** Levels of retained topics that the wildcards of one client may be compared with. */
+  /** Levels of retained topics that the wildcards of one client may examine. */
   readonly maxRetainedLookupsPerSecond: number
 }
 
@@ -80,7 +82,7 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxRetainedLookupsPerSecond: 2_000_000,
 }
 
-/** Messages that may wait in a session of this kind. */
+/** Messages that may be queued in a session of this kind. */
 export const queueBound = ({ queueLimit, maxQueuedMessages }: BrokerLimits, kind: ClientKind): number =>
   kind === 'sn' && queueLimit !== Number.POSITIVE_INFINITY ? queueLimit : maxQueuedMessages
 
@@ -88,10 +90,10 @@ export const queueBound = ({ queueLimit, maxQueuedMessages }: BrokerLimits, kind
 export const sessionBound = ({ maxSessions, maxSnSessions }: BrokerLimits, kind: ClientKind): number =>
   kind === 'sn' && maxSnSessions !== Number.POSITIVE_INFINITY ? maxSnSessions : maxSessions
 
-/** What one holder may have of a pot of sessions. */
+/** The sessions of a pot that one holder may have. */
 export const shareBound = (limit: number, pot: number): number => (limit === 0 ? Math.ceil(pot / 4) : limit)
 
-/** Whether a topic name or filter is longer than it may be: in bytes, or with more than `most` levels. */
+/** Whether a topic name or filter exceeds the maximum bytes, or `most` levels. */
 export const isTooLong = (topic: string, most: number): boolean => exceedsLevels(topic, most) || exceedsBytes(topic)
 
 /** Counted without splitting it. */
@@ -103,12 +105,13 @@ export function exceedsLevels(topic: string, most: number): boolean {
   return false
 }
 
-/** A queue from which nothing has gone for so long (ms) holds no publisher up: its client does not read. */
+/** A queue that has not drained for this long (ms) pauses no publisher: its client does not read. */
 export const STANDS_STILL_MS = 1000
 
 /**
- * Milliseconds for which the queue of one client may hold publishers up, and what each message that leaves it earns of them anew. A client that
- * reads fast is waited for as often as it takes; one that reads slowly, or pretends to, delays everybody else by this much and no more.
+ * Milliseconds for which the queue of one client may pause publishers, and what each message that leaves it adds again. For a
+ * client that reads fast, publishers are paused as often as needed; one that reads slowly, or pretends to, delays them by this
+ * much and no more.
  */
 export const PATIENCE_MS = 1000
 export const PATIENCE_PER_MESSAGE_MS = 1

@@ -19,7 +19,10 @@ export interface LoginOwner {
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string, detail?: string): void
 }
 
-/** From CONNECT to CONNACK: checks, authentication where the rules ask for it, and the answer. Also applies what a re-authentication has changed. */
+/**
+ * From CONNECT to CONNACK: checks, authentication where the rules ask for it, and the answer. Also applies what a
+ * re-authentication has changed.
+ */
 export class Login implements AuthenticationOwner {
   readonly authentication: Authentication
   readonly #context: BrokerContext
@@ -41,7 +44,7 @@ export class Login implements AuthenticationOwner {
 
   /** MQTT-3.1.0-1: nothing comes before CONNECT; MQTT-4.12.0-6: nothing but AUTH and DISCONNECT before authentication is over. */
   received(now: Instant, link: ClientLink, packet: Packet): void {
-    // The stream is gone, and nobody will wait for the answer.
+    // Only a stream that has ended still delivers packets now, and it needs no answer.
     if (link.state === 'verifying' || link.busy) return
     if (packet.type === PacketType.CONNECT && link.authenticating === undefined) this.#connect(now, link, packet)
     else if (packet.type === PacketType.AUTH) this.authentication.received(now, link, undefined, packet)
@@ -67,11 +70,11 @@ export class Login implements AuthenticationOwner {
     }
   }
 
-  /** `hasWaited`: for the end of the session that it has begun to end. */
+  /** `hasWaited`: this is the second attempt, after the previous session has ended. */
   admit(now: Instant, link: ClientLink, packet: Connect, who: Admitted, hasWaited = false): void {
     const takeOver = (old: ClientLink): void => this.#owner.close(now, old, ReasonCode.SESSION_TAKEN_OVER)
     const admitted = this.#connector.admit(now, link, packet, who, takeOver, hasWaited)
-    // Whoever waits for the same session came before.
+    // A link that already waits for this session is taken over.
     const key = sessionKey(link.info.kind, packet.clientId)
     const earlier = this.#awaitingEnd.get(key)
     if (earlier !== undefined) this.#awaitingEnd.delete(key)
@@ -99,7 +102,7 @@ export class Login implements AuthenticationOwner {
       ...(user !== undefined && { user }),
     }
     this.#context.notice({ code: 'client-refused', level: 'info', client: `${kind}:${packet.clientId}`, peer, ...told })
-    // A refusal is the last word (MQTT-3.2.2-7), and no session is present (MQTT-3.2.2-6).
+    // The connection ends after a refusal (MQTT-3.2.2-7), and no session is present (MQTT-3.2.2-6).
     link.refuse({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: { reasonString: reason } })
   }
 
@@ -118,7 +121,7 @@ export class Login implements AuthenticationOwner {
     this.#owner.fail(now, link, reasonCode, reason, limit, detail)
   }
 
-  /** The link is closed, and waits for the end of a session no longer. */
+  /** The link is closed and no longer waits for the end of a session. */
   abandon(link: ClientLink): void {
     for (const [key, waiting] of this.#awaitingEnd) if (waiting === link) this.#awaitingEnd.delete(key)
   }

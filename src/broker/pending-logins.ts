@@ -13,9 +13,9 @@ interface Waiting {
 const ORDERS = 32
 
 /**
- * Logins that wait for an answer, and what they take. If that is too much, an address that holds most has to give up the one that has waited longest:
- * the newest are answered first, so that one is the least likely to be answered in time. Whoever comes alone with a login of the usual size is safe
- * while there are others that hold more.
+ * Logins that wait for an answer, and what they take. If that is too much, an address that holds most has to give up the one that
+ * has waited longest: the newest are answered first, so that one is the least likely to be answered in time. Whoever comes alone
+ * with a login of the usual size is safe while there are others that hold more.
  */
 export class PendingLogins {
   bytes = 0

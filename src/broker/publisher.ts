@@ -18,27 +18,27 @@ import type { Room } from './share-group.ts'
 import { storedMessage } from './stored.ts'
 import type { Looked } from './topic-tree.ts'
 
-/** Part of a full queue above which its publishers are slowed down, as long as its client keeps reading. */
+/** Part of a full queue above which its publishers are paused, as long as its client keeps reading. */
 const HIGH_WATER = 0.75
 
-/** Sessions for which a message cannot wait, and why. */
+/** Sessions that have no memory left to queue a message, and why. */
 type Crowded = ReadonlyMap<Session, OverMemory>
 
 const ENCODER = new TextEncoder()
 
-/** Who gets a message, and who of them another copy of it. */
+/** Recipients of one message. `again`: sessions that also receive it through a shared subscription. */
 interface Receivers {
   readonly targets: readonly Target[]
   readonly again?: readonly Target[]
 }
 
-/** A message is taken in from a client (or from a will), recorded where that is owed, and put before everybody who subscribed. */
+/** Accepts a message from a client or a will, records it if necessary, and queues it for all subscribers. */
 export class Publisher {
-  /** The receiver of the last accepted message whose queue is nearly full and moves: whoever fills it had better wait. */
+  /** Set when a receiver's queue is above HIGH_WATER but draining; the publisher should be paused. */
   pressed: Session | undefined = undefined
-  /** Why memory had no room for the last message, where `refusal` or `accept` says so. */
+  /** The memory limit behind the last result of `refusal` or `accept`, if there is one. */
   over: OverMemory | undefined = undefined
-  /** Whether the last message that was accepted had any receivers, for reason code 0x10. */
+  /** Whether the last accepted message had any receivers, for reason code 0x10. */
   reached = false
   /** Messages queued so far. */
   work = 0
@@ -65,24 +65,24 @@ export class Publisher {
     return queued
   }
 
-  /** Messages queued since the last `takeQueued`: says when it is time to write before reading on. */
+  /** Messages queued since the last `takeQueued`: tells when to write before reading more. */
   get queued(): number {
     return this.work - this.#taken
   }
 
-  /** A name for a message in the store, never given before. */
+  /** A new id for a message in the store. */
   nextMessageId(): number {
     return this.#nextMessageId++
   }
 
-  /** After a restart: ids go on above everything that the store names. */
+  /** After a restart: continues above all ids in the store. */
   skipMessageIds(upTo: number): void {
     this.#nextMessageId = Math.max(this.#nextMessageId, upTo + 1)
   }
 
   /**
-   * Why this client may not publish this, as an MQTT 5 reason code; 0 if it may. `isBridge`: its CONNECT said so. `freed`: bytes that it gives back with
-   * that, because the message is its will.
+   * Why this client may not publish this message, as an MQTT 5 reason code; 0 if it may. `isBridge`: its CONNECT has the bridge
+   * bit. `freed`: bytes of the will that this message replaces, if it is one.
    */
   refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, freed = 0): number {
     const { limits, access } = this.#context
@@ -96,7 +96,7 @@ export class Publisher {
     return isReserved || access.publish(from, topic) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
-  /** The bound behind a refusal of this message, by its key; none if it is not allowed for other reasons. */
+  /** The limit behind a refusal of this message, by its configuration key; undefined if it was refused for another reason. */
   refusedBy(message: Publish, reasonCode: number): string | undefined {
     const { limits, retained } = this.#context
     if (reasonCode === ReasonCode.TOPIC_NAME_INVALID) {
@@ -110,15 +110,15 @@ export class Publisher {
   }
 
   /**
-   * Takes a message in. The Lsn is what its acknowledgement has to wait for; 'full' means that nothing happened, because the
-   * store cannot record it, or because of `over`. `receipt` is the packet id of a QoS 2 publisher.
+   * Accepts a message. Its acknowledgement must wait for the returned Lsn; 'full' means that nothing happened, because the store
+   * has no room or because of `over`. `receipt` is the packet id of a QoS 2 publisher.
    */
   accept(now: Instant, from: Session, message: Publish, receipt: number, isWill = false): Lsn | 'full' {
     this.pressed = undefined
     this.over = undefined
     message.author = from.author
     const expiry = message.properties.messageExpiryInterval
-    // 0 is for whoever listens now: nothing lives for less than the second that it is counted in.
+    // An interval of 0 counts as one second, so that connected subscribers still get the message.
     if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000
     const route = this.#context.router.route(message.topic)
     if (message.qos > 0) this.reached = route.targets.length > 0 || route.shared.some(({ members }) => members.length > 0)
@@ -129,7 +129,7 @@ export class Publisher {
     const isKept = message.qos > 0 || message.retain || isWill
     const lsn = isKept ? this.#record(now, from, message, targets, receipt, crowded, isWill) : 0
     if (lsn === 'full') return 'full'
-    // A receipt that a crash forgets makes the publisher send again: nobody may have seen the message by then.
+    // If a crash loses the receipt, the publisher sends the message again: no subscriber may have seen it before.
     if (message.qos === 2) message.receiptLsn = lsn
     if (message.retain) this.#retain(message)
     this.#deliver(now, from, message, targets, crowded)
@@ -138,8 +138,9 @@ export class Publisher {
   }
 
   /**
-   * Those with whom the message would have to wait, and for whom there is no memory; 'all' if nobody else gets it, and it is not retained: then it is
-   * refused, and whoever sent it keeps it. For the others their queue is full. Nobody is there to keep a will.
+   * The sessions that would have to queue the message and have no memory for it; to them it counts as a full queue. 'all' if
+   * there is no other recipient and the message is not retained: then it is refused, and its publisher keeps it. A will is never
+   * refused that way, because its client is gone.
    */
   #crowded(
     now: Instant,
@@ -183,8 +184,8 @@ export class Publisher {
   }
 
   /**
-   * A topic of the broker's own: QoS 0, because the next value replaces this one. It is retained apart from what clients retain, goes to no
-   * store, and whoever is away misses it.
+   * Publishes a $SYS message with QoS 0, because the next value replaces it. It is retained separately from those of clients and
+   * not stored; absent clients miss it.
    */
   publishSys(now: Instant, topic: string, value: string): void {
     const { router, sysRetained } = this.#context
@@ -196,19 +197,19 @@ export class Publisher {
     this.#deliver(now, undefined, message, targets)
   }
 
-  /** All retained messages at once may exceed what else may wait, but not again and again for a client that does not read. */
+  /** A queue may exceed its limit by all retained messages once, but not repeatedly for a client that does not read. */
   hasRoomForRetained({ kind, queueLength, queuedBytes }: Session): boolean {
     const { limits } = this.#context
     const { maxRetainedMessages, maxQueuedBytes, maxRetainedBytes } = limits
     return queueLength < queueBound(limits, kind) + maxRetainedMessages && queuedBytes <= maxQueuedBytes + maxRetainedBytes
   }
 
-  /** Queues a retained message for a new subscription; as its own stored message, so that SUBACK can vouch for it. */
+  /** Queues a retained message for a new subscription, recorded as a message of its own, on which SUBACK waits. */
   deliverRetained(session: Session, message: Publish, qos: QoS, identifiers: readonly number[] | undefined): Lsn | 'full' {
     return this.#queueAlone(session, message, qos, true, identifiers, undefined, true)
   }
 
-  /** One more copy of a message, with a record of its own; returns what its acknowledgement waits for. */
+  /** Queues one more copy of a message, with a record of its own; returns the Lsn that its acknowledgement must wait for. */
   deliverCopy(now: Instant, target: Target, message: Publish): Lsn | 'full' {
     const { session, retainAsPublished, subscriptionIdentifiers, share } = target
     const qos = this.effectiveQos(target, message)
@@ -221,7 +222,7 @@ export class Publisher {
     return 0
   }
 
-  /** Queues a message for one session, recorded under a name of its own. */
+  /** Queues a message for one session, recorded under an id of its own. */
   #queueAlone(
     session: Session,
     message: Publish,
@@ -234,7 +235,7 @@ export class Publisher {
     let own = message
     let lsn: Lsn | 'full' = 0
     if (qos > 0 && session.persistent) {
-      // Both are in one buffer.
+      // The copy shares the buffer of the original.
       message.held ??= new Held()
       own = message.copy()
       own.receiptLsn = message.receiptLsn
@@ -259,8 +260,8 @@ export class Publisher {
   }
 
   /**
-   * All receivers of a topic, with the chosen member of each shared subscription. `again`: those who get a copy by another subscription
-   * already; the store tells the copies of one session apart by their names, so each needs its own.
+   * All recipients of a topic, including the chosen member of each shared subscription. `again`: members that already get a copy
+   * through another subscription; the store tells the copies of one session apart by id, so each needs its own.
    */
   #receivers(route: Route, message: Publish): Receivers {
     if (route.shared.length === 0) return route
@@ -313,7 +314,7 @@ export class Publisher {
 
   #retain(message: Publish): void {
     const { retained } = this.#context
-    // An empty payload clears the topic and is itself not kept (MQTT-3.3.1-6, -7).
+    // An empty payload deletes the retained message, and is not retained itself (MQTT-3.3.1-6, -7).
     if (message.payloadLength === 0) {
       retained.delete(message.topic)
       return
@@ -344,7 +345,8 @@ export class Publisher {
       const qos = this.effectiveQos(target, message)
       const retain = message.retain && target.retainAsPublished
       if (qos === 0 && session.link === undefined && (!limits.queueQos0Messages || from === undefined)) {
-        // QoS 0 is not kept for those who are away, as Mosquitto's queue_qos0_messages false; counted, and no surprise worth a Notice.
+        // QoS 0 is not queued for absent clients, as with Mosquitto's queue_qos0_messages false. It is counted, but
+        // expected, so there is no notice.
         if (from !== undefined) stats.publishDropped++
         continue
       }
@@ -371,18 +373,21 @@ export class Publisher {
     }
   }
 
-  /** The shares know at once of what waits for those who are away. */
+  /** Counts the message of a client that does not read towards the shares immediately. */
   #keptWaiting(session: Session, message: Publish): void {
     session.waited = true
     this.#context.memory.shares.grow(session, message.weight + WAITING_BYTES)
   }
 
-  /** The QoS with which a message goes to who was granted `qos`; what the broker tells of itself is from nobody, and stays QoS 0. */
+  /**
+   * The QoS of a delivery: the lower of published and granted, unless upgrade_outgoing_qos is set. $SYS messages always have QoS
+   * 0.
+   */
   effectiveQos({ qos }: { readonly qos: QoS }, message: Publish): QoS {
     return qos > message.qos && (!this.#context.limits.upgradeOutgoingQos || message.from === '') ? message.qos : qos
   }
 
-  /** What cannot wait, and so many in all. */
+  /** Counts and reports `count` messages that found no room in a queue. */
   dropNewest(session: Session, message: Publish, count = 1, over?: OverMemory): void {
     this.#context.stats.publishDropped += count
     this.#context.notice({
@@ -395,7 +400,10 @@ export class Publisher {
     })
   }
 
-  /** The conversation ended: QoS 0 that was on its way goes with it, the rest must not hold read buffers in memory. */
+  /**
+   * The client is disconnected: drops QoS 0 messages, unless they are to be queued, and copies the rest out of shared read
+   * buffers.
+   */
   detach(session: Session): void {
     const { queueQos0Messages } = this.#context.limits
     this.#context.stats.publishDropped += session.filterQueue((entry) => {
@@ -425,7 +433,7 @@ function storedDelivery(
   }
 }
 
-/** What of an incoming PUBLISH's properties travels on (MQTT-3.3.2-5 ff.): not those of this one hop. */
+/** Removes the properties of an incoming PUBLISH that are not forwarded (MQTT-3.3.2-5 ff.). */
 export function forwardedProperties(message: Publish): void {
   if (message.properties === NO_PROPERTIES) return
   const { topicAlias: _alias, ...travelling } = message.properties

@@ -13,8 +13,9 @@ const SHORT_QUEUE = 8
 const PATIENCE_LEAST_MS = 10
 
 /**
- * Whether one more message may wait for this session, after making room as configured: what has expired goes first, then QoS 0, then, with `queue_full:
- * drop_oldest`, the oldest. What goes is counted and told. Asking twice in a row gives the same answer.
+ * Whether one more message may be queued for this session, after making room as configured: expired messages are dropped first,
+ * then QoS 0, then, with `queue_full: drop_oldest`, the oldest. Drops are counted and reported. Calling twice in a row gives the
+ * same answer.
  */
 export function hasRoom(context: BrokerContext, now: Instant, session: Session, message: Publish, qos: QoS): boolean {
   if (fits(context, session, message, qos)) return true
@@ -43,8 +44,8 @@ export function hasRoom(context: BrokerContext, now: Instant, session: Session, 
 }
 
 /**
- * A client that takes QoS 0 as it comes is bounded by bytes alone: its queue is emptied at the end of the turn, or when the disk is done with what
- * comes before. Behind a message that waits for an acknowledgement QoS 0 counts like any other.
+ * For a client that reads and has only QoS 0 queued, only bytes are limited: its queue is emptied by the end of the turn, or once
+ * the store has caught up. Behind a message that waits for an acknowledgement QoS 0 counts like any other.
  */
 export function fits({ limits }: BrokerContext, session: Session, message: Publish, qos: QoS): boolean {
   const { queueLength, queuedQos0, link } = session
@@ -53,11 +54,11 @@ export function fits({ limits }: BrokerContext, session: Session, message: Publi
   return queueLength < queueBound(limits, session.kind)
 }
 
-/** Whether the queue holds more than this part of what it may. */
+/** Whether the queue holds more than this part of its limit. */
 export const isFuller = (limits: BrokerLimits, session: Session, part: number): boolean =>
   session.queueLength > queueBound(limits, session.kind) * part || session.queuedBytes > limits.maxQueuedBytes * part
 
-/** The bound that a full queue has reached, by its key. */
+/** The limit that a full queue has reached, by its configuration key. */
 export function fullOf(limits: BrokerLimits, session: Session): string {
   const bound = queueBound(limits, session.kind)
   if (session.queueLength < bound) return 'max_queued_bytes'
@@ -74,7 +75,7 @@ export function waits({ limits, memory }: BrokerContext, now: Instant, session: 
   return isFuller(limits, session, LATE) || (queueLength > link.window && memory.isEmergency)
 }
 
-/** Whether its client reads, and has not held publishers up for too long already. */
+/** Whether the client still reads, and publishers have not waited for it too long already. */
 export const isWorthWaitingFor = (now: Instant, { drainedAt, patienceMs }: Session): boolean =>
   drainedAt !== undefined && now - drainedAt < STANDS_STILL_MS && patienceMs >= PATIENCE_LEAST_MS
 

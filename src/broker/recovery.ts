@@ -9,7 +9,7 @@ import { startClocks } from './session-clocks.ts'
 import type { Sessions } from './sessions.ts'
 import { restoredMessage, restoredSubscription, restoredWill, restoreExpiry } from './stored.ts'
 
-/** What a message has come to in one session. */
+/** The state of a message in one session. */
 interface Waiting {
   readonly queued: Queued
   /** 0 until it was sent. */
@@ -17,7 +17,7 @@ interface Waiting {
   released: boolean
 }
 
-/** What a session will have once everything is known. Few sessions have any of it. */
+/** The messages of a session, collected during the replay. Few sessions have any. */
 class Restored {
   readonly session: Session
   /** By message id, in the order of arrival. */
@@ -35,15 +35,15 @@ export class Recovery {
   readonly #context: BrokerContext
   readonly #sessions: Sessions
   readonly #restored = new Map<SessionKey, Restored>()
-  /** The session of the record before. */
+  /** The session of the previous record. */
   #last: Session | undefined = undefined
   /** Messages that came without deliveries, for the `delivery` records that follow. */
   readonly #payloads = new Map<number, Publish>()
   /** The last message of each topic and length. */
   readonly #twins = new Map<string, Publish>()
-  /** Of messages whose sessions have gone. */
+  /** Authors of messages whose sessions no longer exist. */
   readonly #authors = new Map<string, Author>()
-  /** Messages that expire, in whichever places they are. */
+  /** All messages that expire, wherever they are. */
   #expiring: Publish[] = []
   #highestMessageId = 0
 
@@ -109,7 +109,7 @@ export class Recovery {
     }
   }
 
-  /** Makes the queues of the sessions; nobody is connected to any of them yet. */
+  /** Fills the queues of the sessions, before any client connects. */
   finish(now: Instant, publisher: Publisher): void {
     const { expiry, retained, clock } = this.#context
     for (const message of this.#expiring) restoreExpiry(clock, now, message)
@@ -137,7 +137,10 @@ export class Recovery {
     for (const message of retained) if (message.expiresAt !== undefined) retained.set(message.topic, message)
   }
 
-  /** Starts the clocks of everybody who has not come back by now. `isLost`: the gateway knows this sensor, and has not taken up its conversation. */
+  /**
+   * Starts the clocks of all sessions that have not been resumed. `isLost`: the gateway knows this sensor, and has not
+   * reconnected it.
+   */
   runDown(now: Instant, isLost: (clientId: string) => boolean): void {
     const sessions = this.#sessions
     const wall = wallTime(this.#context.clock, now)
@@ -146,7 +149,7 @@ export class Recovery {
       if (session.link !== undefined || recordedAs === undefined) continue
       const detachedAt = recordedAs === 'connected' ? undefined : recordedAs
       if (detachedAt !== undefined) session.recordedAs = undefined
-      // A sensor that the gateway does not know was still connecting: nobody has told it that its will is kept.
+      // A sensor that the gateway does not know was still connecting: its will was never acknowledged.
       if (session.kind === 'sn' && detachedAt === undefined && !isLost(session.clientId)) {
         session.will = undefined
         this.#context.memory.shares.settle(session)
@@ -174,7 +177,7 @@ export class Recovery {
     else this.#context.retained.set(message.topic, message)
   }
 
-  /** One object for all messages that have the same author, and for its session if there is one: each record has the names anew. */
+  /** One object for all messages of the same author, shared with its session if there is one: each record repeats the names. */
   #authorOf({ from, retain, source }: StoredMessage): Author {
     const known = this.#last?.key === from ? this.#last : this.#sessions.byKey(from)
     if (known !== undefined && (retain ? isSameOwner(known.author.owner, source) : true)) return known.author
@@ -188,8 +191,8 @@ export class Recovery {
   }
 
   /**
-   * Copies of a message have records of their own, one for each session that was sent the same retained message for example. They shared a buffer when they
-   * were made, and do again, or a process could not hold what the one before did.
+   * Copies of a message have records of their own, for example those of a retained message for several sessions. They shared a
+   * buffer before the restart, and must share one again, or they might not fit in memory.
    */
   #withoutTwin(message: Publish): Publish {
     const key = `${message.payloadLength} ${message.topic}`
@@ -232,7 +235,7 @@ export class Recovery {
   }
 }
 
-/** How far a message has come on its way to the client. */
+/** Tracks the delivery of a message. */
 function track(
   session: Session,
   restored: Restored | undefined,

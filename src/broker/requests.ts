@@ -5,12 +5,12 @@ import { COST, stringBytes } from '../base/memory-costs.ts'
 import { PacketType, type Subscribe, type Unsubscribe } from '../mqtt/packets.ts'
 import type { ClientLink } from './client-link.ts'
 
-/** What SUBSCRIBEs and UNSUBSCRIBEs may cost in one turn, all of them together: a few milliseconds. */
+/** Cost of all SUBSCRIBEs and UNSUBSCRIBEs in one turn, in levels examined: a few milliseconds. */
 export const TURN_LOOKS = 2048
-/** What each of them gets of it where there are many. */
+/** The smallest share of one of them. */
 const SHARE_LEAST = 64
 
-/** What a SUBSCRIBE or UNSUBSCRIBE holds. */
+/** Bytes of a pending SUBSCRIBE or UNSUBSCRIBE. */
 export function bytesOf(packet: Subscribe | Unsubscribe): number {
   let bytes = 0
   if (packet.type === PacketType.SUBSCRIBE)
@@ -19,31 +19,31 @@ export function bytesOf(packet: Subscribe | Unsubscribe): number {
   return bytes
 }
 
-/** Work that can be left off and taken up again: yields what each step has cost, is told the time, and gives what it comes to. */
+/** Work in steps: yields the cost of each step, receives the current time, and returns its result. */
 export type Work<T> = Generator<number, T, Instant>
 
-/** Part of the memory that the packets under way may take; what is new then has to be small. */
+/** Part of the memory that pending packets may take; beyond it only small packets are accepted. */
 const UNDER_WAY_PART = 1 / 8
 const SMALL_BYTES = 4096
 
 interface Request {
   readonly link: ClientLink
-  /** What it holds as long as it is under way. */
+  /** Bytes while it is pending. */
   readonly bytes: number
   readonly work: Work<unknown>
   readonly done: (now: Instant, result: never) => void
 }
 
 /**
- * SUBSCRIBE and UNSUBSCRIBE in steps: ten thousand filters, or a wildcard among a hundred thousand retained messages, take many turns of the event loop, in
- * which everybody else goes on. What costs little is done at once. The client is not read meanwhile, so that its own packets keep their order. So is the
- * end of a session that a CONNECT waits for.
+ * SUBSCRIBE and UNSUBSCRIBE in steps: ten thousand filters, or a wildcard among a hundred thousand retained messages, take many
+ * turns of the event loop, shared with everything else. Small requests complete immediately. The client is not read meanwhile, so
+ * that its packets keep their order. The end of a session that a CONNECT waits for is done in the same way.
  */
 export class Requests {
   #left = TURN_LOOKS
   readonly #waiting = new Fifo<Request>()
   readonly #bytesMost: number
-  /** What the packets hold that are under way. */
+  /** Bytes of pending packets. */
   #bytes = 0
 
   constructor(memory: Memory) {
@@ -51,12 +51,12 @@ export class Requests {
     memory.count('receive_buffers', () => this.#bytes)
   }
 
-  /** When they go on: as soon as everybody else has had a turn. */
+  /** When pending requests continue: as soon as everything else has had its turn. */
   next(): Instant | undefined {
     return this.#waiting.length === 0 ? undefined : OVERDUE
   }
 
-  /** `bytes`: what the packet holds. Gives the bound, and does nothing, where too much is under way already. */
+  /** Starts a request; `bytes` is the size of its packet. If too much is pending already, does nothing and returns the limit. */
   begin<T>(
     now: Instant,
     link: ClientLink,
@@ -65,7 +65,8 @@ export class Requests {
     done: (now: Instant, result: T) => void,
   ): OverMemory | undefined {
     const request: Request = { link, bytes, work, done: done as Request['done'] }
-    // Only a stream that is gone brings more while its link is held: nobody is left to answer, and the request before is not done either.
+    // While its link is busy, only a stream that has ended delivers more packets: they need no answer, and the previous
+    // request is not complete.
     if (link.busy) return undefined
     if (bytes > SMALL_BYTES && this.#bytes + bytes > this.#bytesMost)
       return { limit: 'memory_limit', reason: `${bytes} bytes of filters beside ${this.#bytes} bytes that are under way` }
@@ -79,7 +80,7 @@ export class Requests {
   handleTimeout(now: Instant): void {
     for (let count = this.#waiting.length; count > 0 && this.#left > 0; count--) {
       const request = this.#waiting.shift()
-      // What is done may end other conversations, with what they wait for.
+      // A completed request may end other connections, with their requests.
       if (request === undefined) return
       const share = Math.max(SHARE_LEAST, this.#left / count)
       if (this.#goOn(now, request, share)) this.#bytes -= request.bytes
@@ -92,7 +93,7 @@ export class Requests {
     this.#left = TURN_LOOKS
   }
 
-  /** The conversation is over: nobody waits for the answer, and what has been done stays done. */
+  /** The connection has ended: drops its request; completed steps stay. */
   abandon(link: ClientLink): void {
     if (!link.busy) return
     this.#waiting.filter((request) => {

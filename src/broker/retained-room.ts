@@ -5,7 +5,9 @@ import type { BrokerContext } from './context.ts'
 import { growthAtMost } from './retained.ts'
 import type { Session } from './session.ts'
 
-/** Whether `max_retained_messages` and `max_retained_bytes` allow one more message to be retained, once expired ones are removed. */
+/**
+ * Whether `max_retained_messages` and `max_retained_bytes` allow one more message to be retained, once expired ones are removed.
+ */
 export function fitsRetained(context: BrokerContext, now: Instant, message: Publish): boolean {
   return fits(context, message) || (context.expiry.dropRetained(now) && fits(context, message))
 }
@@ -18,7 +20,10 @@ function fits({ retained, limits }: BrokerContext, message: Publish): boolean {
   return old !== undefined && isWithin(retained.count, retained.bytes + message.weight - old.weight)
 }
 
-/** Why there is no memory to retain the message; one that replaces as many bytes is always accepted. `freed`: bytes that its sender gives back with it. */
+/**
+ * Why there is no memory to retain the message; one that replaces as many bytes is always accepted. `freed`: bytes that its
+ * sender gives back with it.
+ */
 export function overRetainedMemory(
   { retained, memory }: BrokerContext,
   from: Session,

@@ -15,40 +15,40 @@ export class Retained {
   readonly #looked: Looked
   readonly #holdings: Holdings | undefined
   readonly #shares: Shares | undefined
-  /** What each client has retained; its user has it in its share. */
+  /** What each client has retained, for the shares. */
   readonly #byClient = new Map<SessionKey, RetainedShare>()
   #count = 0
   #bytes = 0
-  /** Counts what was retained. */
+  /** The number of the last retained message. */
   #sequence = 0
   #levels = 0
   /** Of them, those that have others below. */
   #branches = 0
   #levelBytes = 0
   #messageBytes = 0
-  /** Of those who have retained them. */
+  /** Bytes of their authors. */
   #authorBytes = 0
-  /** Those that expire. */
+  /** The messages that expire. */
   readonly #expiries = new Timers<Publish>()
 
-  /** `looked`: where it is counted what `search` compares; `holdings`: where the messages are counted; `shares`: for whom. */
+  /** `looked` counts what `search` examines; `holdings` and `shares` count the messages. */
   constructor(looked: Looked, holdings?: Holdings, shares?: Shares) {
     this.#looked = looked
     this.#holdings = holdings
     this.#shares = shares
   }
 
-  /** Bytes of what this client has retained, in whichever session. */
+  /** Bytes that this client has retained, over all its sessions. */
   retainedBy(key: SessionKey): number {
     return this.#byClient.get(key)?.heldBytes ?? 0
   }
 
-  /** What all retained messages take in memory, with the levels of their topics and the names of who has retained them. */
+  /** Bytes of memory for all retained messages, the levels of their topics and the names of their authors. */
   get memory(): number {
     return this.levelBytes + this.#messageBytes + this.#authorBytes
   }
 
-  /** How much more that would be with this message of this author. */
+  /** Bytes that `memory` would grow by with this message of this author. */
   growth(message: Publish, author: Author): number {
     const more = messageBytes(message) + this.levelGrowth(message.topic)
     const known = this.#byClient.get(author.key)?.author
@@ -56,7 +56,7 @@ export class Retained {
     return more + names - (this.#find(message.topic)?.counted ?? 0)
   }
 
-  /** What the levels of a topic would take that are not there yet. */
+  /** Bytes of the levels of a topic that do not exist yet. */
   levelGrowth(topic: string): number {
     let node: Node | undefined = this.#root
     let more = 0
@@ -67,7 +67,7 @@ export class Retained {
     return more
   }
 
-  /** What the levels of the topics take in memory, and the table of who has retained something, beside the messages. */
+  /** Bytes of the levels of the topics, and of the table of clients that have retained something. */
   get levelBytes(): number {
     return this.#levels * COST.level + this.#branches * COST.map + this.#levelBytes + this.#byClient.size * COST.retainedShare
   }
@@ -112,7 +112,7 @@ export class Retained {
     this.#replace(node, message)
   }
 
-  /** When the next of them expires, perhaps in the past. */
+  /** When the next message expires; may be in the past. */
   nextExpiry(): Instant | undefined {
     return this.#expiries.next()
   }
@@ -149,15 +149,17 @@ export class Retained {
   }
 
   /**
-   * All retained messages that the filter matches, in the order of the tree, and `undefined` for each other level that was looked at: whoever asks may
-   * leave off after any of them, and go on later. What has been retained meanwhile does not come: a subscriber has it already.
+   * All retained messages that the filter matches, in the order of the tree, and `undefined` for each other level that was
+   * examined: the caller may stop after any of them, and continue later. Messages retained meanwhile are left out: a subscriber
+   * already has them.
    */
   search(filter: string): Generator<Publish | undefined, void> {
     return this.#search(filter.split('/'), this.#sequence)
   }
 
   *#search(levels: readonly string[], until: number): Generator<Publish | undefined, void> {
-    // With a stack of our own: topics are as deep as peers make them. What has come to the level `depth` of the filter is still to be looked at.
+    // With an explicit stack, because peers choose the depth of topics. Each entry has matched `depth` levels of the
+    // filter so far.
     const stack: { readonly nodes: Iterator<Node>; readonly depth: number }[] = []
     for (let depth = 0, node: Node | undefined = this.#root; ; ) {
       if (node !== undefined) {
@@ -185,7 +187,7 @@ export class Retained {
     }
   }
 
-  /** The share of whoever has published it. What it has retained in sessions before has the same author, if it was the same user. */
+  /** The share of its publisher. Messages from earlier sessions have the same author if the user was the same. */
   #shareOf(message: Publish): RetainedShare | undefined {
     const { author } = message
     if (this.#shares === undefined || author.owner === undefined) return undefined
@@ -226,7 +228,7 @@ export class Retained {
       this.#holdings?.hold(message)
       node.share = share
       node.counted = message.held?.bytes ?? messageBytes(message)
-      // Names that the share has not are in memory for this message.
+      // Names that the share does not have are in memory for this message.
       if (share !== undefined && share.author !== message.author) node.counted += message.author.bytes
       this.#grow(share, node.counted)
       this.#count++
@@ -242,13 +244,13 @@ export class Retained {
   }
 }
 
-/** What `growth` gives at most, as if each character were a level: enough to know where there is plenty of room. */
+/** An upper bound of `growth`, as if each character were a level: enough to tell that there is plenty of room. */
 export const growthAtMost = (message: Publish, author: Author): number =>
   messageBytes(message) + author.bytes + (message.topic.length + 1) * (COST.level + COST.map + COST.string + 2)
 
 /** What one client has retained. */
 class RetainedShare implements Holder {
-  /** Of the first of its messages. */
+  /** The author of its first message. */
   readonly author: Author
   heldBytes: number
   tallied = 0
@@ -264,10 +266,10 @@ class RetainedShare implements Holder {
 interface Node {
   children: Map<string, Node> | undefined
   message: Publish | undefined
-  /** When it was retained, among all that were. */
+  /** Its place in the order in which messages were retained. */
   sequence: number
   expiry: Timer<Publish> | undefined
-  /** Bytes that its message counts for, and for whom. */
+  /** Bytes that its message counts, and the share they count in. */
   counted: number
   share: RetainedShare | undefined
 }
@@ -281,7 +283,7 @@ const newNode = (): Node => ({
   share: undefined,
 })
 
-/** The children that this level of a filter matches. Those that come while they are looked at come too, those that go do not. */
+/** The children that this level of a filter matches. Children added during the iteration are included, removed ones are not. */
 function childrenOf({ children }: Node, level: string, isFirst: boolean): Iterator<Node> {
   if (children === undefined) return NONE.values()
   if (level !== '+' && level !== '#') {

@@ -16,8 +16,8 @@ const LOOKS_PER_ROUTE = 64
 const BYTES_MAX = 256 * 1024 * 1024
 
 /**
- * Says which topics come again: to keep the route of one that never does costs more than to make it. A bit for each hash, so that one topic in sixteen
- * at most is taken for another that came before.
+ * Says which topics come again: to keep the route of one that never does costs more than to make it. A bit for each hash, so that
+ * one topic in sixteen at most is taken for another that came before.
  */
 export class TopicsMet {
   readonly #bits = new Uint32Array(MET_BITS / 32)
@@ -49,9 +49,9 @@ function hashOf(text: string): number {
 }
 
 /**
- * Results by topic, which a change of a filter invalidates for the topics that the filter matches, and for no others. Their names stand in a tree
- * of levels, so that a filter with wildcards looks at those branches alone that it can match. When that costs more than the routes are worth, or
- * there is no room, all are forgotten.
+ * Results by topic, which a change of a filter invalidates for the topics that the filter matches, and for no others. Their names
+ * stand in a tree of levels, so that a filter with wildcards looks at those branches alone that it can match. When that costs
+ * more than the routes are worth, or there is no room, all are forgotten.
  */
 export class RouteCache<R> {
   readonly #routes = new Map<string, R>()

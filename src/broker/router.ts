@@ -11,41 +11,47 @@ import type { Session, Subscription } from './session.ts'
 import { MEMBER_COST, ShareGroup } from './share-group.ts'
 import { type Looked, TopicTree } from './topic-tree.ts'
 
-/** One receiver of a topic: what its overlapping subscriptions come to, so that it gets one copy (MQTT-3.3.4-2). */
+/** One recipient of a topic; its overlapping subscriptions are combined, so that it gets one copy (MQTT-3.3.4-2). */
 export interface Target {
   readonly session: Session
   /** The highest granted QoS of the matching subscriptions. */
   readonly qos: QoS
   readonly retainAsPublished: boolean
-  /** Of all matching subscriptions that have one (MQTT-3.3.4-3, -4). */
+  /** The identifiers of all matching subscriptions that have one (MQTT-3.3.4-3, -4). */
   readonly subscriptionIdentifiers: readonly number[] | undefined
-  /** What the session gets of its own messages: itself, unless No Local (MQTT-3.8.3-3) takes some or all of it. */
+  /**
+   * What applies to messages that the session itself publishes: the same, or less where No Local (MQTT-3.8.3-3) excludes
+   * subscriptions.
+   */
   readonly own: Target | undefined
-  /** The shared subscription that it stands for. */
+  /** The shared subscription whose member it is. */
   readonly share: string | undefined
 }
 
-/** A shared subscription that matches a topic, with those of its members who may read it. */
+/** A shared subscription that matches a topic, with the members that may read it. */
 export interface SharedTargets {
   readonly group: ShareGroup
   readonly members: readonly Target[]
 }
 
-/** Everybody who gets a topic: all of `targets`, and one of each of `shared`. */
+/** All recipients of a topic: every one of `targets`, and one member of each of `shared`. */
 export interface Route {
   readonly targets: readonly Target[]
   readonly shared: readonly SharedTargets[]
-  /** What targets and shared take in memory. */
+  /** Bytes of memory for targets and shared. */
   readonly bytes: number
 }
 
-/** Filters of ended sessions that leave the tree in one turn of the event loop: some milliseconds. */
+/** Filters of ended sessions that are removed from the tree in one turn of the event loop: some milliseconds. */
 const FILTERS_PER_TURN = 1024
 
-/** Levels that a change of who somebody is may look at before all routes are forgotten: to make those again that come again costs no more. */
+/**
+ * Levels that are examined after a change of identity before all routes are dropped instead: rebuilding the ones in use costs no
+ * more.
+ */
 const INVALIDATE_LOOKS = 2048
 
-/** The bounds on filters that may match the same topic. */
+/** The limits on filters that may match the same topic. */
 export type CrowdedLimit = 'max_wildcard_shapes_per_session' | 'max_shared_copies_per_session' | 'max_deep_wildcard_levels'
 
 type CrowdLimits = Pick<BrokerLimits, 'maxWildcardShapesPerSession' | 'maxSharedCopiesPerSession' | 'maxDeepWildcardLevels'>
@@ -53,8 +59,8 @@ type CrowdLimits = Pick<BrokerLimits, 'maxWildcardShapesPerSession' | 'maxShared
 const NOT_SHARED: readonly SharedTargets[] = []
 
 /**
- * Who gets a topic. Telemetry repeats its topics, so results are kept until a subscription to the topic changes, or a rule; one Map lookup on an
- * interned string is all that a repeated topic costs, access rules included.
+ * Finds the recipients of a topic. Telemetry repeats its topics, so results are cached until a subscription to the topic or a
+ * rule changes; a repeated topic costs one Map lookup on an interned string, access rules included.
  */
 export class Router {
   readonly #access: Access
@@ -63,22 +69,22 @@ export class Router {
   readonly #groupTree: TopicTree<ShareGroup, ShareGroup>
   readonly #routes: RouteCache<Route>
   readonly #met = new TopicsMet()
-  /** Members of groups, where all of them may read every topic: a group is the same for each. */
+  /** Members of groups in which every member may read every topic: one array for all topics of a group. */
   readonly #everybody = new Map<ShareGroup, readonly Target[]>()
   #everybodyBytes = 0
   readonly #looked: Looked
-  /** Of all filters, which bound what comparing a topic with them costs. */
+  /** The shapes of all filters, which limit the cost of comparing a topic with them. */
   readonly #shapes = new ShapeCounts()
-  /** Sessions that have ended, with the filters that are still in the tree. */
+  /** Ended sessions, with those of their filters that are still in the tree. */
   readonly #sweeping = new Fifo<{ readonly session: Session; readonly filters: Iterator<string> }>()
   readonly #gone = new Set<Session>()
-  /** Filters that may still be taken out in this turn. */
+  /** Filters that may still be removed in this turn. */
   #left = FILTERS_PER_TURN
   #groupBytes = 0
-  /** Of what sessions are subscribed to. */
+  /** Bytes of the sessions' subscriptions. */
   #mapBytes = 0
 
-  /** `routeBytes`: what the routes that are kept may take; a bound of their own if absent. */
+  /** `routeBytes`: memory for cached routes; a default if absent. */
   constructor(access: Access, looked: Looked, routeBytes?: number) {
     this.#access = access
     this.#looked = looked
@@ -87,17 +93,17 @@ export class Router {
     this.#routes = new RouteCache(({ bytes }) => bytes, routeBytes, looked)
   }
 
-  /** What subscriptions take in memory. */
+  /** Bytes of memory for subscriptions. */
   get bytes(): number {
     return this.#tree.bytes + this.#groupTree.bytes + this.#groupBytes + this.#mapBytes
   }
 
-  /** What the routes that are kept take. */
+  /** Bytes of memory for cached routes. */
   get routeBytes(): number {
     return this.#routes.bytes + this.#everybodyBytes
   }
 
-  /** Levels and subscriptions looked at so far. */
+  /** Levels and subscriptions examined so far. */
   get looked(): number {
     return this.#looked.sum
   }
@@ -106,7 +112,7 @@ export class Router {
     return this.#tree.size + this.sharedSubscriptionCount
   }
 
-  /** Of the subscriptions, those that are shared. */
+  /** The number of shared subscriptions. */
   get sharedSubscriptionCount(): number {
     let shared = 0
     for (const { members } of this.#groups.values()) shared += members.size
@@ -117,7 +123,7 @@ export class Router {
     return this.#groups.get(name)
   }
 
-  /** Rules changed: who may read what is asked again. */
+  /** The access rules have changed: read permissions are evaluated again. */
   invalidate(): void {
     this.#forgetRoutes()
     this.#met.clear()
@@ -129,7 +135,10 @@ export class Router {
     this.#everybodyBytes = 0
   }
 
-  /** The identity behind a session changed: what it may read is asked again. Where its filters match so much that looking for it takes long, of all. */
+  /**
+   * The identity of a session has changed: its read permissions are evaluated again. If finding the affected routes would take
+   * too long, all routes are dropped.
+   */
   invalidateOf(session: Session): void {
     const before = this.#looked.sum
     for (const filter of session.subscriptions?.keys() ?? []) {
@@ -143,7 +152,7 @@ export class Router {
     }
   }
 
-  /** Gives whether the filter is new to this session. */
+  /** Returns whether the filter is new to this session. */
   subscribe(session: Session, subscription: Subscription): boolean {
     const { filter } = subscription
     if (session.subscriptions === undefined) {
@@ -151,7 +160,7 @@ export class Router {
       this.#mapBytes += COST.smallMap
     }
     const before = session.subscriptions.get(filter)
-    // Clients subscribe again each time they connect.
+    // Clients repeat their subscriptions each time they connect.
     if (before !== undefined && isSame(before, subscription)) return false
     const wasMap = session.subscriptions.isMap
     session.subscriptions.set(filter, subscription)
@@ -168,7 +177,7 @@ export class Router {
     return before === undefined
   }
 
-  /** The bound that leaves no place for one more filter which might match a topic that others match already. */
+  /** The limit that forbids one more filter which may match the same topics as others, if there is one. */
   crowded(session: Session, filter: string, limits: CrowdLimits): CrowdedLimit | undefined {
     const { subscriptions } = session
     if (subscriptions?.has(filter)) return undefined
@@ -194,7 +203,7 @@ export class Router {
     return true
   }
 
-  /** Where a session that ends has many, they leave the tree in turns to come; from now on nothing is routed to it. */
+  /** Removes the filters of a session that ends: many of them over several turns, but from now on nothing is routed to it. */
   unsubscribeAll(session: Session): void {
     const { subscriptions } = session
     if (subscriptions === undefined) return
@@ -212,7 +221,7 @@ export class Router {
     this.#forgetRoutes()
   }
 
-  /** Filters of sessions that have ended are still in the tree. */
+  /** Whether filters of ended sessions are still in the tree. */
   get isSweeping(): boolean {
     return this.#sweeping.length > 0
   }
@@ -258,7 +267,7 @@ export class Router {
     this.#forgetEverybody(group)
   }
 
-  /** At once, so that no route keeps a session that has ended. */
+  /** Immediately, so that no route refers to a session that has ended. */
   #forget(session: Session, filter: string): void {
     const real = realFilter(filter)
     this.#shapes.delete(shapeOf(real))
@@ -282,7 +291,7 @@ export class Router {
     this.#tree.match(topic, (subscription, session) => {
       const known = bySession.get(session)
       if (known !== undefined) add(known, subscription)
-      // A subscription that was allowed to overlap with what is denied, or that rules of today would refuse.
+      // The subscription may overlap denied topics, or have been made under earlier rules.
       else if (!this.#gone.has(session) && this.#access.read(session, topic))
         bySession.set(session, targetOf(session, subscription))
     })
@@ -326,7 +335,9 @@ export class Router {
   }
 }
 
-/** What a filter counts for in the share of its client: in full, whoever else subscribes to the same or to its beginning. */
+/**
+ * Bytes that a filter counts in the share of its client: in full, even if others subscribe to the same or share its first levels.
+ */
 export function filterBytes(filter: string): number {
   const plain = COST.subscription + COST.smallMap + COST.entry + stringBytes(filter)
   if (!hasWildcard(filter) && sharedFilter(filter) === undefined) return plain
@@ -364,11 +375,11 @@ function targetOf(session: Session, subscription: Subscription, share?: string |
   return target
 }
 
-/** One more subscription of the same session matches. */
+/** Adds another matching subscription of the same session. */
 function add(target: MutableTarget, subscription: Subscription): void {
   const { own } = target
   if (subscription.noLocal) {
-    // What came before it counts for its own messages, and from now on apart.
+    // The subscriptions so far apply to its own messages; from here on these are combined separately.
     if (own === target) target.own = { ...target, subscriptionIdentifiers: target.subscriptionIdentifiers?.slice() }
   } else if (own === undefined) target.own = targetOf(target.session, subscription)
   else if (own !== target) include(own, subscription)

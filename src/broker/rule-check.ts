@@ -6,7 +6,10 @@ import type { Session } from './session.ts'
 import { dropForbidden } from './session-rights.ts'
 import type { Sessions } from './sessions.ts'
 
-/** Filters and messages of sessions that are held against new rules in one turn, and one session: some milliseconds, where there are many rules. */
+/**
+ * Filters and messages of sessions that are held against new rules in one turn, and one session: some milliseconds, where there
+ * are many rules.
+ */
 const CHECKED_PER_TURN = 4096
 
 export interface RuleCheckOwner {

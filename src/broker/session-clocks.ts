@@ -4,16 +4,16 @@ import { NO_ROOM_RETRY_MS } from '../store/pace.ts'
 import type { BrokerContext } from './context.ts'
 import type { Session, SessionClock, SessionTimer } from './session.ts'
 
-/** Milliseconds until a will or an end is tried again that a full disk has refused. */
+/** Milliseconds until a will or an end that the store had no room for is tried again. */
 const FULL_RETRY_MS = 10_000
 
-/** Seconds that the will of a session waits after its conversation: for its delay, or for the end of the session if that is sooner. */
+/** Seconds from the disconnection to the publication of the will: its delay, or the expiry of the session if that is sooner. */
 export const willDelaySeconds = ({ will, expirySeconds }: Session): number =>
   Math.min(will?.properties.willDelayInterval ?? 0, expirySeconds)
 
 /**
- * Starts the clocks of a session that nobody is connected to, `elapsedMs` after its conversation ended. What is due already follows in its turn: there
- * may be any number of such sessions.
+ * Starts the clocks of a session whose client disconnected `elapsedMs` ago. What is already due follows in later turns: there may
+ * be any number of such sessions.
  */
 export function startClocks({ clocks }: BrokerContext, now: Instant, session: Session, elapsedMs: number): void {
   const arm = (clock: SessionClock, seconds: number): void => {
@@ -24,12 +24,14 @@ export function startClocks({ clocks }: BrokerContext, now: Instant, session: Se
   arm('expiry', session.expirySeconds)
 }
 
-/** The store has no room for what this clock has led to: it is tried again later. */
+/** The store had no room for the result of this clock: sets it again for later. */
 export function retryLater({ clocks, store }: BrokerContext, now: Instant, session: Session, clock: SessionClock): void {
   clocks.arm(session.timer(clock), now + (store.hasRoom ? FULL_RETRY_MS : NO_ROOM_RETRY_MS))
 }
 
-/** The store has no room for the will or the end of the session: it stays due, and is tried again while no client is connected. */
+/**
+ * The store has no room for the will or the end of the session: it stays due, and is tried again while no client is connected.
+ */
 export function postpone(context: BrokerContext, now: Instant, session: Session, what: 'will' | 'end'): void {
   session.refused = what
   if (session.link === undefined) retryLater(context, now, session, what === 'will' ? 'will' : 'expiry')

@@ -5,13 +5,13 @@ import type { BrokerContext } from './context.ts'
 import { messageOf, type Session } from './session.ts'
 
 /**
- * Rights, or the user of the session, may have changed: messages in its queue that may not be read any more are dropped, and forbidden
- * subscriptions end, unless they are filtered: then deliveries stop, and resume when the right returns.
+ * Applies changed rights, or those of another user: drops queued messages that may no longer be read, and ends forbidden
+ * subscriptions. Where the rules filter subscriptions, these stay: deliveries stop, and resume when the right returns.
  */
 export function dropForbidden(context: BrokerContext, session: Session, mountPoint = ''): void {
   const { access, router, store, stats, notice, memory } = context
   session.unchecked = false
-  // Any number of messages may wait, and ten thousand filters be there.
+  // The queue may hold many messages, and there may be ten thousand filters.
   if (mountPoint === '' && readsAll(access, session)) return
   const keeps = access.keepsSubscriptions?.(session) === true
   for (const filter of session.subscriptions?.keys() ?? []) {
@@ -29,7 +29,7 @@ export function dropForbidden(context: BrokerContext, session: Session, mountPoi
     return false
   })
   for (const { queued, packetId, released } of session.inflight?.values() ?? []) {
-    // After PUBREC the message is the client's already; only the exchange is left to end.
+    // After PUBREC the client has the message; only the rest of the exchange is left.
     if (released || readable(queued.message)) continue
     session.settle(packetId)
     if (session.persistent && queued.message.id !== 0) store.append({ type: 'done', key: session.key, id: queued.message.id })

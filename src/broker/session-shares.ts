@@ -2,18 +2,20 @@ import type { ClientKind } from '../mqtt/link.ts'
 import { type BrokerLimits, sessionBound, shareBound } from './limits.ts'
 import type { Session } from './session.ts'
 
-/** Of all sessions of one kind, those of one address or of one user; or all of them. */
+/** Counts sessions against a limit: those of one address, of one user, or all of one kind. */
 export class Share {
-  /** The address or user, and where it stands by that as long as it has a session; a pot stands nowhere. */
+  /**
+   * The address or user, and the table that has this share while its count is above 0; the share of all sessions has no table.
+   */
   readonly name: string
   readonly table: Map<string, Share> | undefined
-  /** Of the configuration. */
+  /** Key of the limit in the configuration. */
   readonly limit: string
   readonly bound: number
   count = 0
-  /** Sessions that were unused when their connection ended, in that order. Some may have been used since. */
+  /** Sessions that were unused when their connection ended, oldest first. Some may have been used since. */
   readonly unused = new Set<Session>()
-  /** This one and the pot: of sessions that have no other share. There are many with the same. */
+  /** The shares of a session that counts in this one and in the pot only; one array for all of them. */
   readonly alone: readonly Share[]
 
   constructor(limit: string, bound: number, name = '', table?: Map<string, Share>, pot?: Share) {
@@ -28,18 +30,18 @@ export class Share {
     return this.count >= this.bound
   }
 
-  /** The session that may make room for another: unused since its connection ended, which was before that of all others. */
+  /** The session that may be ended to make room: unused, and disconnected before all others. */
   oldestUnused(): Session | undefined {
     for (const session of this.unused) {
       if (isUnused(session)) return session
-      // A connection, or a message for a subscription, makes a session used once and for all.
+      // Once used, a session never becomes unused again.
       this.unused.delete(session)
     }
     return undefined
   }
 }
 
-/** Whose a session is, or is to be. */
+/** The owner of a session, or of one to be created. */
 export interface Holder {
   readonly kind: ClientKind
   /** As `networkOf`; `undefined` has no share of its own. */
@@ -49,8 +51,8 @@ export interface Holder {
 }
 
 /**
- * Who holds how many sessions. Sensors and MQTT clients have a pot each, and nobody has more of it than a share: neither one address nor one user. Of
- * sensors the users are no holders, because a rule of the site says which user they are.
+ * The number of sessions by owner. Sensors and MQTT clients have a pot each, of which no single address or user may use more than
+ * its share. Users of sensors have no shares, because the site's rules say which user a sensor is.
  */
 export class SessionShares {
   readonly #limits: BrokerLimits
@@ -72,7 +74,7 @@ export class SessionShares {
     return this.#pots[kind].count
   }
 
-  /** The shares of one more session of this holder: the smaller ones first. */
+  /** The shares in which a session of this holder counts, smallest first. */
   of({ kind, address, user }: Holder): readonly Share[] {
     const { maxSessionsPerAddress, maxSessionsPerUser } = this.#limits
     const pot = this.#pots[kind]
@@ -88,7 +90,7 @@ export class SessionShares {
     return (ofAddress ?? ofUser ?? pot).alone
   }
 
-  /** A session is there, or has another holder than before. */
+  /** Counts a session that is new, or has changed its owner. */
   hold(session: Session, holder: Holder): void {
     const shares = this.of(holder)
     const before = session.shares
@@ -101,14 +103,17 @@ export class SessionShares {
     }
   }
 
-  /** It has ended. */
+  /** Uncounts a session that has ended. */
   release(session: Session): void {
     this.used(session)
     for (const share of session.shares) if (--share.count === 0) share.table?.delete(share.name)
     session.shares = NO_SHARES
   }
 
-  /** Its connection has ended. Sensors' sessions are looked after by the gateway, which knows what else there is of them. */
+  /**
+   * The client is disconnected: notes the session if it is unused. Sensors' sessions are left to the gateway, which knows more
+   * about them.
+   */
   detached(session: Session): void {
     if (session.kind === 'sn' || !isUnused(session)) return
     for (const share of session.shares) share.unused.add(session)
@@ -119,15 +124,15 @@ export class SessionShares {
   }
 }
 
-/** Of this address or user; a new one enters the table with its first session. */
+/** The share of this address or user; it is added to the table with its first session. */
 const shareIn = (table: Map<string, Share>, name: string, limit: string, most: number, pot: Share): Share =>
   table.get(name) ?? new Share(limit, shareBound(most, pot.bound), name, table, pot)
 
 export const NO_SHARES: readonly Share[] = []
 
 /**
- * Whether nothing is lost with a session but that it was there: nobody is connected to it or has ever come back to it, and it has no subscription, no
- * message or exchange that was begun, and no will.
+ * Whether ending the session would lose nothing: no client is connected or has ever resumed it, and it has no subscription,
+ * message, exchange or will.
  */
 export const isUnused = (session: Session): boolean =>
   session.link === undefined &&

@@ -80,8 +80,8 @@ export class SessionWills {
   }
 
   /**
-   * Publishes the will and forgets it (MQTT-3.1.2-8, MQTT-3.1.2-10); access is asked again, because rules may have changed. False if the store has no
-   * room for it: it stays due, and is tried again.
+   * Publishes the will and forgets it (MQTT-3.1.2-8, MQTT-3.1.2-10); access is asked again, because rules may have changed. False
+   * if the store has no room for it: it stays due, and is tried again.
    */
   fire(now: Instant, session: Session): boolean {
     const { will } = session

@@ -27,13 +27,13 @@ export interface Subscription {
   readonly subscriptionIdentifier: number | undefined
 }
 
-/** A message that waits for one client. */
+/** A message queued for one client. */
 export class Queued {
   readonly message: Publish
   readonly qos: QoS
   readonly retain: boolean
   readonly subscriptionIdentifiers: readonly number[] | undefined
-  /** The shared subscription it came by: another member gets it if this one's session ends first. */
+  /** The shared subscription it was delivered through: another member gets it if this session ends first. */
   readonly share: string | undefined
 
   constructor(
@@ -57,11 +57,11 @@ export class Inflight {
   readonly packetId: number
   /** QoS 2: the last record of this exchange (packet id, then PUBREC), which must be durable before PUBLISH or PUBREL leaves. */
   lsn: Lsn
-  /** PUBREC came: PUBREL is what is repeated from here on (MQTT-4.3.3-6). */
+  /** PUBREC has arrived: from here on PUBREL is repeated (MQTT-4.3.3-6). */
   released = false
-  /** Its PUBLISH has left, perhaps in an earlier conversation: another one is a repetition. */
+  /** Its PUBLISH has been sent, perhaps on an earlier connection: the next one is a duplicate. */
   departed = false
-  /** Its PUBLISH takes a place in the window of this conversation; PUBREL alone takes none [5.0 section 4.9]. */
+  /** Its PUBLISH counts against the window of this connection; PUBREL alone does not [5.0 section 4.9]. */
   counts = false
 
   constructor(queued: Queued, packetId: number, lsn: Lsn) {
@@ -71,27 +71,27 @@ export class Inflight {
   }
 }
 
-/** Links that are not read, and since when the first of them is not. */
+/** Paused publishers, and since when the first of them is paused. */
 export interface Held {
   readonly since: Instant
   readonly links: ClientLink[]
 }
 
-/** What a broker timer is about. */
+/** What a timer of a session is for. */
 export interface SessionTimer {
   readonly session: Session
   readonly about: SessionClock | 'grant' | 'held'
 }
 
 /**
- * Clocks of a session that nobody is connected to; what they lead to is recorded, and waits for room in the store. `detached`: the store does not
- * know yet that the conversation is over. Besides these, `grant`: what authentication granted runs out; `held`: publishers wait for the queue.
+ * Clocks of a session without a client; their results are recorded, and wait for room in the store. `detached`: the disconnection
+ * has yet to be recorded. The other timers: `grant`: the authentication expires; `held`: publishers are paused for the queue.
  */
 export type SessionClock = 'detached' | 'will' | 'expiry'
 
 /**
- * Everything that outlives a connection [5.0 section 4.1]. One object per client whose parts come into being when they are needed,
- * because a million sessions that merely exist must fit in memory.
+ * Everything that outlives a connection [5.0 section 4.1]. Its parts are created when needed, because a million idle sessions
+ * must fit in memory.
  */
 export class Session implements Identity, Holder {
   readonly key: SessionKey
@@ -101,71 +101,74 @@ export class Session implements Identity, Holder {
   listener = ''
   grant: object | undefined = undefined
   certified = false
-  /** Its key, and its user and listener, for what outlives the conversation. */
+  /** Key, user and listener, as they are kept with messages that outlive the connection. */
   author: Author
-  /** The open conversation, if there is one. */
+  /** The link of the connected client. */
   link: ClientLink | undefined = undefined
   /** Seconds that the session outlives its connection; 0 ends with it, Infinity never ends. */
   expirySeconds = 0
   /** Has records in the store: the session, its queue and its packet ids survive the process. */
   persistent = false
-  /** What was due and the store had no room for: it is tried again, and comes before whatever its client wants. */
+  /** Due, but the store had no room for it: retried, before anything that the client asks for. */
   refused: 'will' | 'end' | undefined = undefined
-  /** After a restart: what the store has of its last conversation, with this will, expiry and owner. A time: when it ended. */
+  /**
+   * After a restart, what the store says of its last connection: it is still open, with this will, expiry and owner, or when it
+   * ended.
+   */
   recordedAs: 'connected' | WallTime | undefined = undefined
   subscriptions: SmallMap<string, Subscription> | undefined = undefined
-  /** What of them may match the same topic; made when there are so many that it matters. */
+  /** Their shapes, which limit how many may match one topic; created when there are enough to matter. */
   shapes: SessionShapes | undefined = undefined
   inflight: Map<number, Inflight> | undefined = undefined
-  /** QoS 2 packet ids taken in and not yet released by PUBREL, with the Lsn of each receipt. */
+  /** QoS 2 packet ids received and not yet released by PUBREL, with the Lsn of each receipt. */
   received: Map<number, Lsn> | undefined = undefined
-  /** Queued bytes, for the bound. */
+  /** Queued bytes, for max_queued_bytes. */
   queuedBytes = 0
-  /** Of the queued messages, those with QoS 0: what goes first when room is needed. */
+  /** The number of queued QoS 0 messages, which are dropped first. */
   queuedQos0 = 0
-  /** Payloads that were sent and are not acknowledged, bytes, for `max_inflight_bytes`. */
+  /** Payload bytes in flight, for `max_inflight_bytes`. */
   inflightBytes = 0
-  /** Of what is in flight, what takes a place in the window of this conversation. */
+  /** Messages in flight that count against the window of this connection. */
   outstanding = 0
-  /** When a message last left the queue: says whether a full queue is one that moves. */
+  /** When a message last left the queue: tells a full queue that drains from one that does not. */
   drainedAt: Instant | undefined = undefined
   ended = false
-  /** Its filters and messages have not been held against the rules that are in force. */
+  /** Its subscriptions and messages have not been checked against the current rules. */
   unchecked = false
-  /** Somebody has come back to it, in this process. */
+  /** A client has resumed it, in this process. */
   resumed = false
-  /** Whose it is: `SessionShares`. */
+  /** The shares in which it counts (`SessionShares`). */
   shares: readonly Share[] = NO_SHARES
-  /** No queued message expires before; perhaps none at all by then. (Numbers that are no small integers take memory of their own.) */
+  /** No queued message expires earlier; one that did may be gone. (Undefined, because Infinity would take memory of its own.) */
   firstExpiry: Instant | undefined = undefined
   /** Made for the first queued message that expires. */
   expiryTimer: Timer<Session> | undefined = undefined
-  /** Publishers that wait until this queue is shorter. */
+  /** Publishers that are paused until this queue is shorter. */
   held: Held | undefined = undefined
-  /** Bytes of its filters, by the estimate for shares: each counts in full, whoever else subscribes to it. */
+  /** Estimated bytes of its filters, for the shares: each counts in full, even if other sessions have it too. */
   filterBytes = 0
-  /** Bytes that whoever speaks for its client keeps for it: the topic ids of a sensor. */
+  /** Bytes that the gateway keeps for a sensor: its topic ids. */
   keptBytes = 0
   tallied = 0
-  /** Something was queued while its client took nothing. */
+  /** A message was queued while the client did not read. */
   waited = false
   user: Tally | undefined = undefined
   address: Tally | undefined = undefined
   /** What is left of `PATIENCE_MS`. */
   patienceMs = PATIENCE_MS
-  /** QoS 0 messages that need nothing else wait as themselves, so that fan-out allocates nothing. */
+  /** QoS 0 messages without options of their own are queued as they are, so that fan-out allocates nothing. */
   #queue: Fifo<Publish | Queued> | undefined = undefined
-  /** While retained messages are looked for: what came meanwhile, and follows them. */
+  /** While retained messages are searched for: messages that arrived since, which follow them. */
   #behind: Fifo<Publish | Queued> | undefined = undefined
-  /** How many at the head of the queue leave with the turn, and are not counted: QoS 0, as long as the client takes what comes. */
+  /** QoS 0 messages at the head of the queue of a client that reads: they leave by the end of the turn, and are not counted. */
   #passing = 0
   #timers: Timer<SessionTimer>[] | undefined = undefined
   #will: Will | undefined = undefined
   readonly #holdings: Holdings
   #nextPacketId = 1
-  /** From a record with this packet id a new process knows where ids go on. */
+  /** The last recorded packet id: after a restart, ids continue from it. */
   #recordedId = 0
-  /** Such a record that may not be durable yet. */
+  /** Lsn of a record of a packet id that may not be durable yet. */
   #recording: { readonly packetId: number; readonly lsn: Lsn } | undefined = undefined
 
   constructor(kind: ClientKind, clientId: string, holdings: Holdings, owner = NO_OWNER, key = sessionKey(kind, clientId)) {
@@ -180,7 +183,7 @@ export class Session implements Identity, Holder {
     return this.author.owner ?? NO_OWNER
   }
 
-  /** Bytes of the session alone, without its author and what is in it. */
+  /** Bytes of the session itself, without its author and its contents. */
   get ownBytes(): number {
     return COST.session + stringBytes(this.clientId)
   }
@@ -198,7 +201,10 @@ export class Session implements Identity, Holder {
     this.#will = will
   }
 
-  /** What it counts for in the shares of its client, its user and its address. What waits counts in full, whoever else it waits for. */
+  /**
+   * Bytes that count in the shares of its client, user and address. Queued messages count in full, even if others have them
+   * queued too.
+   */
   get heldBytes(): number {
     if (this.ended) return 0
     const waiting = this.queuedBytes + this.inflightBytes + (this.queueLength + (this.inflight?.size ?? 0)) * WAITING_BYTES
@@ -209,7 +215,7 @@ export class Session implements Identity, Holder {
     return (this.#queue === undefined ? 0 : this.#queue.length) + (this.#behind === undefined ? 0 : this.#behind.length)
   }
 
-  /** `waits`: its client takes nothing for now. A message that will have left at the end of the turn is not worth counting. */
+  /** `waits`: the client does not read for now. Messages that leave by the end of the turn are not counted. */
   enqueue(entry: Publish | Queued, waits: boolean): void {
     if (this.#behind === undefined) this.#push(entry, waits)
     else {
@@ -218,7 +224,7 @@ export class Session implements Identity, Holder {
     }
   }
 
-  /** From now on everything but retained messages waits until all of those are there: they are older. */
+  /** From now on new messages are held back until all retained messages are queued, because those are older. */
   beginRetained(): void {
     this.#behind ??= new Fifo()
   }
@@ -238,7 +244,7 @@ export class Session implements Identity, Holder {
   #push(entry: Publish | Queued, waits: boolean): void {
     this.#queue ??= new Fifo()
     const queue = this.#queue
-    // Behind what waits it waits too.
+    // Messages queue behind those that are held back.
     if (entry instanceof Queued || waits || this.#passing < queue.length) this.#entered(entry)
     else {
       this.#passing++
@@ -261,7 +267,7 @@ export class Session implements Identity, Holder {
     }
   }
 
-  /** Its client takes nothing from now on: what would have left with the turn stays. */
+  /** The client stops reading: messages that would have left with the turn stay, and count. */
   stops(): void {
     if (this.#passing === 0) return
     let left = this.#passing
@@ -287,7 +293,7 @@ export class Session implements Identity, Holder {
     return entry
   }
 
-  /** Takes out what does not pass; gives how many went. */
+  /** Removes the entries that do not pass; returns their number. */
   filterQueue(keep: (entry: Publish | Queued) => boolean): number {
     this.stops()
     const passes = (entry: Publish | Queued): boolean => {
@@ -300,7 +306,7 @@ export class Session implements Identity, Holder {
     return gone
   }
 
-  /** A message goes out under a packet id. */
+  /** A message is sent under a packet id. */
   depart(inflight: Inflight): void {
     this.inflight ??= new Map()
     this.inflight.set(inflight.packetId, inflight)
@@ -310,13 +316,13 @@ export class Session implements Identity, Holder {
     this.takePlace(inflight)
   }
 
-  /** Its PUBLISH goes out, or goes out again in another conversation. */
+  /** Its PUBLISH is sent, or sent again on another connection. */
   takePlace(inflight: Inflight): void {
     inflight.counts = true
     this.outstanding++
   }
 
-  /** PUBREC came. PUBRELs are repeated in the order of the PUBRECs (3.1.1 MQTT-4.6.0-4, -6). */
+  /** PUBREC has arrived. PUBRELs are repeated in the order of the PUBRECs (3.1.1 MQTT-4.6.0-4, -6). */
   release(inflight: Inflight, lsn: Lsn): void {
     inflight.released = true
     inflight.lsn = lsn
@@ -324,7 +330,7 @@ export class Session implements Identity, Holder {
     this.inflight!.set(inflight.packetId, inflight)
   }
 
-  /** The exchange under this packet id is over; its id and its place in the window are free again. */
+  /** The exchange is complete; its packet id and its place in the window are free again. */
   settle(packetId: number): Inflight | undefined {
     const inflight = this.inflight?.get(packetId)
     if (inflight === undefined) return undefined
@@ -345,9 +351,9 @@ export class Session implements Identity, Holder {
   }
 
   /**
-   * After a restart ids go on behind the last one that was recorded: a receiver remembers the QoS 2 ids that it finished a short while
-   * ago, and would take a new message under one of them for a late copy of the old. Of the ids that QoS 1 takes most have no record; where a late
-   * PUBACK may still come, they go on behind all that can have been used.
+   * After a restart packet ids continue behind the last recorded one. A receiver remembers recently completed QoS 2 ids, and
+   * would take a new message under one of them for a late copy of the old. Most QoS 1 ids are not recorded; where a late PUBACK
+   * may still arrive, ids continue behind all that can have been used.
    */
   resumePacketIds(last: number): void {
     const next = last + (this.kind === 'sn' ? UNRECORDED_MAX : 1)
@@ -356,8 +362,9 @@ export class Session implements Identity, Holder {
   }
 
   /**
-   * Whether a QoS 1 message for a sensor may take the next packet id: not where a new process would use it again. A sensor does not notice that the
-   * process is another one, and its PUBACK from before must not be taken for that of another message. `record` notes an id, and gives its Lsn.
+   * Whether a QoS 1 message for a sensor may use the next packet id; not if the process after a crash would use it again. A
+   * sensor does not notice the restart, and its PUBACK from before must not acknowledge another message. `record` records an id,
+   * and returns its Lsn.
    */
   mayTakePacketId(durable: Lsn, record: (packetId: number) => Lsn | 'full'): boolean {
     if (this.#recording !== undefined && this.#recording.lsn <= durable) {
@@ -390,19 +397,19 @@ export class Session implements Identity, Holder {
     }
   }
 
-  /** A QoS 2 message of its client is taken in, with the Lsn of its receipt. */
+  /** A QoS 2 message of the client has been accepted; `lsn` is that of its receipt. */
   receive(packetId: number, lsn: Lsn): void {
     this.received ??= new Map()
     if (!this.received.has(packetId)) this.#holdings.receipts++
     this.received.set(packetId, lsn)
   }
 
-  /** Its packet id is free again. */
+  /** PUBREL has arrived: the packet id is free again. */
   unreceive(packetId: number): void {
     if (this.received?.delete(packetId) === true) this.#holdings.receipts--
   }
 
-  /** The session is over, with everything in it but what waits, which is passed on first. */
+  /** The session has ended: clears everything, except queued messages, which were handed over before. */
   clear(): void {
     this.will = undefined
     this.#holdings.receipts -= this.received?.size ?? 0
@@ -419,15 +426,15 @@ export class Session implements Identity, Holder {
     return timer
   }
 
-  /** Those that were ever needed. */
+  /** The timers that were ever needed. */
   get timers(): readonly Timer<SessionTimer>[] {
     return this.#timers ?? NO_TIMERS
   }
 }
 
-/** Packet ids of a sensor that may be used beyond the last one that is in a record. */
+/** Packet ids of a sensor that may be used beyond the last recorded one. */
 const UNRECORDED_MAX = 64
-/** Ids that are passed over because they are in flight: as many as a sensor's window may be (sn_inflight_messages). */
+/** Packet ids that may be skipped because they are in flight: the largest window of a sensor (sn_inflight_messages). */
 const WINDOW_MAX = 16
 const NO_TIMERS: readonly Timer<SessionTimer>[] = []
 const NO_OWNER: StoredOwner = { username: undefined, listener: '', verified: false }

@@ -19,35 +19,35 @@ import type { ShareHandover } from './share-handover.ts'
 import { storedSubscription, storedWill } from './stored.ts'
 import { bridgeOptions } from './subscriber.ts'
 
-/** Milliseconds until a session that has much to pass on goes on with that, where nobody waits for its end. */
+/** When the end of a session takes more than a turn and no client waits for it: milliseconds until it continues. */
 const PASS_ON_MS = 1
 
-/** What became of the end of a session: 'more': it takes more turns, and has to be asked for again; 'full': it waits for room in the store. */
+/** Result of ending a session. 'more': it takes more turns, and must be called again; 'full': it waits for room in the store. */
 export type Ending = 'done' | 'more' | 'full'
 
-/** What CONNECT asks of its session. */
+/** The session that a CONNECT asks for. */
 export interface SessionRequest {
   readonly cleanStart: boolean
   readonly expirySeconds: number
   readonly will: Will | undefined
   readonly identity: Identity
-  /** The same for what outlives the conversation. */
+  /** The identity as stored with everything that outlives the connection. */
   readonly owner: StoredOwner
-  /** Where the topics of this conversation begin: the client names none outside, and is shown none. */
+  /** Prefix of all topics of this connection (mount point): the client neither sees it nor reaches topics outside it. */
   readonly mountPoint: string
   readonly bridge: boolean
 }
 
-/** The sessions by key: their beginning, their wills, the clocks that run while nobody is connected, and their end. */
+/** The sessions by key: how they begin and end, and what happens while no client is connected. */
 export class Sessions {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
   readonly #wills: SessionWills
   readonly #handover: ShareHandover
   readonly #byKey = new Map<SessionKey, Session>()
-  /** Sessions whose end the store had no room for: a new one under the same key must not find what they have left there. */
+  /** Sessions whose end the store had no room to record: a new session under the same key must not inherit their records. */
   readonly #untold = new Set<SessionKey>()
-  /** Subscriptions of bridges that a store had no room for as such. */
+  /** Subscriptions with the options of a bridge that the store had no room to record as such. */
   readonly #unrecorded = new WeakSet<Subscription>()
   readonly #shares: SessionShares
   #connected = 0
@@ -65,22 +65,22 @@ export class Sessions {
     return this.#byKey.size
   }
 
-  /** Sessions of this kind. */
+  /** The number of sessions of this kind. */
   count(kind: ClientKind): number {
     return this.#shares.count(kind)
   }
 
-  /** Sessions with somebody connected. */
+  /** The number of sessions whose client is connected. */
   get connected(): number {
     return this.#connected
   }
 
-  /** The most that were ever connected at the same time. */
+  /** The largest number of clients that were connected at the same time. */
   get mostConnected(): number {
     return this.#mostConnected
   }
 
-  /** What waits in all sessions, or was sent and is not acknowledged; each receiver's copy counts. Asks every session. */
+  /** Messages that are queued or in flight in all sessions; each receiver's copy counts. Visits every session. */
   waiting(): { messages: number; bytes: number } {
     let messages = 0
     let bytes = 0
@@ -104,13 +104,13 @@ export class Sessions {
     return this.#byKey.values()
   }
 
-  /** For the replay: a session that the store knows. */
+  /** During the replay: adds a session of the store. */
   restore(session: Session): void {
     session.unchecked = true
     this.#enter(session)
   }
 
-  /** For the replay: it came to its end after all. */
+  /** During the replay: removes a session that ended later. */
   unrestore(session: Session): void {
     this.#leave(session)
   }
@@ -129,7 +129,7 @@ export class Sessions {
     holdings.drop(session.author)
   }
 
-  /** Whose one of the sessions is, from now on. */
+  /** Changes the owner of a session. */
   own(session: Session, author: Author): void {
     const { holdings } = this.#context
     holdings.keep(author)
@@ -137,7 +137,7 @@ export class Sessions {
     session.author = author
   }
 
-  /** After the replay: whose the sessions are, and what they hold, is known. */
+  /** After the replay: owners and contents of all sessions are known, and are counted. */
   restored(): void {
     for (const session of this.#byKey.values()) {
       this.#share(session, session.owner)
@@ -146,8 +146,8 @@ export class Sessions {
   }
 
   /**
-   * Makes room for one more session of this holder: where its address, its user or everybody has as many as they may, a session goes that was never
-   * used. Gives the bound, by its key in the configuration, if there is none.
+   * Makes room for one more session of this holder: where a limit on its address, its user or all sessions is reached, a session
+   * that was never used is ended. If there is none, returns the limit, by its key in the configuration.
    */
   makeRoom(now: Instant, holder: Holder): string | undefined {
     const shares = this.#shares.of(holder)
@@ -163,7 +163,7 @@ export class Sessions {
     return undefined
   }
 
-  /** Ends a session that nobody has ever used, to make room for another. False if there is one that is not like that. */
+  /** Ends a session that was never used, to make room for another. False if it has been used. */
   endUnused(now: Instant, key: SessionKey): boolean {
     const session = this.#byKey.get(key)
     return session === undefined || (isUnused(session) && this.end(now, session) === 'done')
@@ -171,7 +171,8 @@ export class Sessions {
 
   /**
    * Begins or resumes the session of an accepted CONNECT [5.0 section 3.1.2.4]. 'full': the store cannot record it and nothing
-   * changed, except that a clean start may have ended the session before. 'more': the end of that takes more turns (`ending`), and nothing changed yet.
+   * changed, except that a clean start may have ended the previous session. 'more': ending that session takes more turns
+   * (`ending`), and nothing has changed yet.
    */
   begin(
     now: Instant,
@@ -187,11 +188,11 @@ export class Sessions {
       const ended = request.cleanStart ? this.end(now, known) : 'done'
       if (ended !== 'done') return ended
     }
-    // Its end may have been due.
+    // `#catchUp` may have ended it.
     const old = known?.ended === true ? undefined : known
     const present = old !== undefined
     const session = present ? old : new Session(kind, clientId, this.#context.holdings, owner)
-    // A sensor sleeps with its conversation open, and a will has to fire even if the process dies: both outlast the process.
+    // A sleeping sensor stays connected across a restart, and a will must be published even if the process dies.
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
     this.#tellEnds()
     if (this.#untold.has(session.key) && (persistent || !present)) return 'full'
@@ -210,7 +211,7 @@ export class Sessions {
     session.resumed ||= present
     this.#share(session, owner)
     this.#shares.used(session)
-    // A client that only comes back may read what it did: nothing in the routes depends on its connection.
+    // Without a change of identity its rights are the same: no route depends on the connection.
     if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
     if (present && (!isSameIdentity || session.unchecked)) dropForbidden(this.#context, session, request.mountPoint)
     if (request.bridge) lsn = Math.max(lsn, this.#subscribeAsBridge(session))
@@ -220,7 +221,7 @@ export class Sessions {
   /** Sets what this CONNECT says of the session. False if the user, the listener or the rights may have changed. */
   #set(session: Session, { identity, owner, expirySeconds, will }: SessionRequest): boolean {
     const { username, listener, grant, certified } = identity
-    // Each login brings another grant, mostly with the same rights.
+    // Each login brings a new grant object, usually with the same rights.
     const isSameIdentity =
       session.username === username &&
       session.listener === listener &&
@@ -244,7 +245,10 @@ export class Sessions {
     shares.settle(session)
   }
 
-  /** What was subscribed to before the client said that it is a bridge, or by a version of Roost that did not know the bit; returns the last record. */
+  /**
+   * Gives subscriptions made before the client identified itself as a bridge, or by a version of Roost that did not know the
+   * bridge bit, the options of a bridge. Returns the last record.
+   */
   #subscribeAsBridge(session: Session): Lsn {
     const { router, store } = this.#context
     let last: Lsn = 0
@@ -256,7 +260,7 @@ export class Sessions {
       if (!session.persistent) continue
       const { filter } = subscription
       const lsn = store.append({ type: 'subscribe', key: session.key, filter, options: storedSubscription(subscription) })
-      // A full store is told when the bridge connects again.
+      // Tried again when the bridge reconnects.
       if (lsn === 'full') this.#unrecorded.add(subscription)
       else {
         this.#unrecorded.delete(before)
@@ -266,7 +270,7 @@ export class Sessions {
     return last
   }
 
-  /** Authentication brought this, now or again. */
+  /** Sets the rights that an authentication or re-authentication has granted. */
   granted(now: Instant, session: Session, { grant, validSeconds }: Admitted): void {
     session.grant = grant
     const { timers } = this.#context
@@ -275,14 +279,14 @@ export class Sessions {
     if (validSeconds !== undefined) timers.arm(session.timer('grant'), now + validSeconds * 1000)
   }
 
-  /** A conversation begins, in a session that has none. */
+  /** A client connects to a session that has none connected. */
   attach(session: Session, link: ClientLink): void {
     session.link = link
     this.#connected++
     this.#mostConnected = Math.max(this.#mostConnected, this.#connected)
   }
 
-  /** The conversation of a session is over; `will` says whether its end calls for the will [5.0 section 3.1.2.5]. */
+  /** The client of a session is disconnected; `will` says whether its will has to be published [5.0 section 3.1.2.5]. */
   detach(now: Instant, session: Session, will: boolean): void {
     session.link = undefined
     this.#connected--
@@ -300,14 +304,14 @@ export class Sessions {
     }
   }
 
-  /** Nobody has resumed the session after a restart: it counts as disconnected now. */
+  /** No client has resumed the session after a restart: it counts as disconnected from now on. */
   abandoned(now: Instant, session: Session): void {
     this.#context.clocks.arm(session.timer('detached'), now)
     startClocks(this.#context, now, session, 0)
     this.#shares.detached(session)
   }
 
-  /** Does what is due of a session that nobody is connected to; what it has no room for, or what takes more turns, stays due. */
+  /** Does what is due for a session without a client. What the store has no room for, or what takes more turns, stays due. */
   #catchUp(now: Instant, session: Session): Ending {
     if (session.refused === 'end') return this.#expire(now, session)
     if (session.refused === 'will' && !this.#wills.fire(now, session)) return 'full'
@@ -336,8 +340,8 @@ export class Sessions {
   }
 
   /**
-   * The session ends, with a will that still waited for its delay (MQTT-3.1.3-9 leaves it no later chance). Where the store has no room for what that
-   * leads to, or it has more to pass on than fits into a turn, that follows by itself.
+   * Ends the session, and publishes a will whose delay is still running (MQTT-3.1.3-9 leaves it no later chance). Where the store
+   * has no room, or more has to be handed over than fits into a turn, the rest follows without another call.
    */
   end(now: Instant, session: Session): Ending {
     if (session.ended) return 'done'
@@ -365,7 +369,7 @@ export class Sessions {
     return 'done'
   }
 
-  /** For whoever waits for the end of a session that takes more than a turn: it goes on in each. */
+  /** The end of a session in steps, for a CONNECT that waits for it. */
   *ending(session: Session): Work<void> {
     let now = yield TURN_LOOKS
     while (this.end(now, session) === 'more') now = yield TURN_LOOKS
@@ -383,14 +387,14 @@ export class Sessions {
     }
   }
 
-  /** A publisher fills this session's queue faster than its client drains it: the publisher is not read until that is better. */
+  /** A publisher fills this session's queue faster than its client drains it: pauses the publisher. */
   hold(now: Instant, session: Session, publisher: ClientLink): void {
     publisher.hold(now, session)
     const timer = session.timer('held')
     if (session.held !== undefined && !timer.armed) this.#context.timers.arm(timer, now + session.patienceMs)
   }
 
-  /** Reads the publishers that wait for this session's queue again. */
+  /** Resumes the publishers that are paused for this session's queue. */
   letGo(now: Instant, session: Session): void {
     const { held } = session
     if (held === undefined) return
@@ -400,7 +404,7 @@ export class Sessions {
     for (const link of held.links) link.letGo()
   }
 
-  /** A clock of a session that nobody is connected to has come to its end. */
+  /** A clock of a session without a client has expired. */
   timedOut(now: Instant, session: Session, about: SessionClock): void {
     if (about === 'detached') this.#recordDetached(now, session)
     else if (about === 'will') this.#wills.fire(now, session)
@@ -418,7 +422,7 @@ export class Sessions {
 
 const holderOf = (kind: ClientKind, owner: StoredOwner): Holder => ({ kind, address: owner.address, user: verifiedUser(owner) })
 
-/** Whether the store has what this CONNECT would record, as it has for each sensor after a restart: then nothing has to be written. */
+/** Whether the store already has what this CONNECT would record, as it has for every sensor after a restart. */
 function isRecorded(session: Session, { expirySeconds, will }: SessionRequest, owner: StoredOwner): boolean {
   const { username, listener, verified, rights } = session.owner
   return (

@@ -17,9 +17,9 @@ export class ShareGroup {
   }
 
   /**
-   * The member with the least to do among those who listen, or, with all of them away, the one for whom the fewest messages wait. Equals
-   * take turns. A member that is asleep, or whose socket takes nothing, counts as away. One whose queue is full comes behind those who have
-   * room, and one that is away and for whom nothing is kept is the last choice of all.
+   * The member with the least to do among those who listen, or, with all of them away, the one for whom the fewest messages wait.
+   * Equals take turns. A member that is asleep, or whose socket takes nothing, counts as away. One whose queue is full comes
+   * behind those who have room, and one that is away and for whom nothing is kept is the last choice of all.
    */
   pick<T extends Member>(members: readonly T[], message: Publish, room: Room): T | undefined {
     const count = members.length

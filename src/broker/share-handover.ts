@@ -22,9 +22,9 @@ export class ShareHandover {
   }
 
   /**
-   * A session ended: what waited for it as a member of shared subscriptions goes to another member, QoS 1 in flight included. QoS 2 that
-   * has left stays with the one it was sent to (MQTT-4.8.2-5), and so is gone. 'full': the store has no room; 'more': the turn has had its share. Then
-   * the rest is still in the session, and is passed on by another call.
+   * A session ended: what waited for it as a member of shared subscriptions goes to another member, QoS 1 in flight included. QoS
+   * 2 that has left stays with the one it was sent to (MQTT-4.8.2-5), and so is gone. 'full': the store has no room; 'more': the
+   * turn has had its share. Then the rest is still in the session, and is passed on by another call.
    */
   passOn(now: Instant, session: Session): 'done' | 'more' | 'full' {
     for (const { queued, packetId, departed } of session.inflight?.values() ?? []) {

@@ -31,7 +31,10 @@ export function restoredMessage(stored: StoredMessage, author: Author): Publish 
   return message
 }
 
-/** To be called once for each restored message that expires. Time that passed while the process was down counts; it never has more left than it began with. */
+/**
+ * To be called once for each restored message that expires. Time that passed while the process was down counts; it never has more
+ * left than it began with.
+ */
 export function restoreExpiry(clock: WallClock, now: Instant, message: Publish): void {
   const most = Math.max(1, message.properties.messageExpiryInterval ?? 0) * 1000
   message.expiresAt = Math.min(message.expiresAt! - clock.epoch, now + most)

@@ -18,7 +18,7 @@ import { type CrowdedLimit, filterBytes } from './router.ts'
 import type { Session, Subscription } from './session.ts'
 import { storedSubscription } from './stored.ts'
 
-/** What became of a SUBSCRIBE or UNSUBSCRIBE: a code per filter, in order, and what the acknowledgement waits for. */
+/** The result of a SUBSCRIBE or UNSUBSCRIBE: a code per filter, in order, and the Lsn that the acknowledgement must wait for. */
 export interface Answer {
   readonly reasonCodes: number[]
   readonly lsn: Lsn
@@ -26,29 +26,29 @@ export interface Answer {
   readonly reason?: string | undefined
 }
 
-/** What the conversation says about a SUBSCRIBE. */
+/** What depends on the connection of a SUBSCRIBE. */
 export interface SubscribeTerms {
   /** Highest QoS that is granted. */
   readonly maximumQos: QoS
   readonly version: ProtocolVersion
   /** The client is a bridge of Mosquitto's kind. */
   readonly bridge: boolean
-  /** For what its wildcards cost among the retained messages. */
+  /** Limits what its wildcards may examine among the retained messages. */
   readonly lookups: TokenBucket
 }
 
-/** What a filter costs, and a retained message that is queued, in levels looked at. */
+/** Cost of a filter, and of a retained message that is queued, in levels examined. */
 const FILTER_LOOKS = 16
 const DELIVERY_LOOKS = 4
-/** Of these as many as are looked at between two looks at what is left of the turn. */
+/** Retained messages examined between two checks of what is left of the turn. */
 const STEP_LOOKS = 64
 
-/** Why a filter is not subscribed to, with the bound that it has reached. */
+/** Why a filter is refused, with the limit that it has reached. */
 interface Refused {
   readonly reasonCode: number
   /** For SUBACK. */
   readonly reason: string
-  /** For the log, where that may say more. */
+  /** For the log, which may say more. */
   readonly detail?: string
   readonly limit?: string
 }
@@ -76,8 +76,8 @@ const refusedBy = (limit: CrowdedLimit): Refused => ({
 const FORBIDDEN: Refused = { reasonCode: ReasonCode.NOT_AUTHORIZED, reason: 'not allowed' }
 
 /**
- * Subscription options of a bridge that speaks MQTT 3: what it publishes does not come back to it, and what is retained stays so. No Local has no
- * meaning for a shared subscription (MQTT-3.8.3-4).
+ * Subscription options of a bridge that speaks MQTT 3: what it publishes does not come back to it, and what is retained stays so.
+ * No Local has no meaning for a shared subscription (MQTT-3.8.3-4).
  */
 export const bridgeOptions = (filter: string): { noLocal: boolean; retainAsPublished: true } => ({
   noLocal: sharedFilter(filter) === undefined,
@@ -88,7 +88,7 @@ export const bridgeOptions = (filter: string): { noLocal: boolean; retainAsPubli
 export class Subscriber {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
-  /** Who has retained what: rules are made ready for each. Clients may have one owner in common, so it is by author. */
+  /** The authors of retained messages: rules are prepared for each. Clients may share an owner, so it is by author. */
   readonly #publishers = new WeakMap<Author, Identity>()
 
   constructor(context: BrokerContext, publisher: Publisher) {
@@ -96,7 +96,7 @@ export class Subscriber {
     this.#publisher = publisher
   }
 
-  /** 'full': the store cannot record what the acknowledgement would vouch for. */
+  /** 'full': the store has no room for what the acknowledgement would confirm. */
   *subscribe(began: Instant, session: Session, packet: Subscribe, terms: SubscribeTerms): Work<Answer | 'full'> {
     let now = began
     const { maximumQos, version, bridge } = terms
@@ -110,7 +110,7 @@ export class Subscriber {
       now = yield FILTER_LOOKS
       const refused = this.#refused(now, session, request, terms)
       if (refused !== undefined) {
-        // 3.1 cannot say no: what is refused is acknowledged as if it were granted, and nothing ever comes of it [3.1 section 3.8].
+        // 3.1 has no way to refuse: a forbidden filter is acknowledged as granted, and never matches [3.1 section 3.8].
         reasonCodes.push(version === 3 ? request.qos : refused.reasonCode)
         reason ??= refused.reason
         this.#context.notice({
@@ -182,7 +182,7 @@ export class Subscriber {
     return isSearch && !lookups.has(now) ? TOO_COSTLY : undefined
   }
 
-  /** 'unrecorded': nothing has happened; 'full': it has, but not all retained messages could be recorded. */
+  /** 'unrecorded': nothing has happened; 'full': subscribed, but not all retained messages could be recorded. */
   *#subscribe(
     now: Instant,
     session: Session,
@@ -192,7 +192,7 @@ export class Subscriber {
   ): Work<Lsn | 'unrecorded' | 'full'> {
     const { router } = this.#context
     const { filter, qos, noLocal, retainAsPublished, retainHandling } = request
-    // Not by spreading it: V8 would give each a hidden class of its own, six times as large.
+    // Not by spreading: V8 would give each object a hidden class of its own, six times as large.
     const subscription: Subscription = {
       filter,
       qos,
@@ -221,7 +221,7 @@ export class Subscriber {
     }
   }
 
-  /** Gives the last record of what was queued. What does not fit is dropped, and counted. */
+  /** Returns the last record of what was queued. Messages that do not fit are dropped, and counted. */
   *#queueRetained(
     began: Instant,
     session: Session,
@@ -248,7 +248,7 @@ export class Subscriber {
       if (message === undefined || (message.expiresAt !== undefined && message.expiresAt <= now)) continue
       if (noLocal && message.from === session.key) continue
       if (!access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
-      // What is retained is in memory already: the client's share hears of it when it waits.
+      // The retained message is in memory already: it counts in the client's share only when it is queued.
       if (dropped === 0) over = this.#context.memory.refusal(undefined, WAITING_BYTES)
       if (dropped > 0 || over !== undefined || !this.#publisher.hasRoomForRetained(session)) {
         first ??= message
@@ -274,7 +274,7 @@ export class Subscriber {
       publisher = this.#identityOf(author.key, author.owner)
       this.#publishers.set(author, publisher)
     }
-    // Of a bridge only its own state is retained among the topics of the broker.
+    // Of the broker's topics only a bridge's own state is retained by it.
     return mayPublish(access, publisher, topic, true)
   }
 

@@ -1,13 +1,13 @@
 import type { Instant } from '../base/machine.ts'
 import type { NoticeCounts } from '../base/notice.ts'
 
-/** What the topics tell, as it is at one moment. Where it says "so far", a counter that only goes up. */
+/** The values of the topics at one moment. "So far" marks counters that never decrease. */
 export interface SysFigures {
   readonly clients: {
     readonly connected: number
-    /** Sessions that nobody is connected to. */
+    /** Sessions without a connected client. */
     readonly disconnected: number
-    /** The most that were connected at the same time. */
+    /** The largest number of clients connected at the same time. */
     readonly maximum: number
     /** Sessions that expired so far. */
     readonly expired: number
@@ -26,19 +26,22 @@ export interface SysFigures {
   readonly bytes: { readonly received: number; readonly sent: number }
   /** Messages that clients retain; the topics under `$SYS` are not among them. */
   readonly retained: number
-  /** Retained messages, and those that wait for a client; each receiver's copy counts, with the bytes of its topic, payload and properties. */
+  /**
+   * Messages that are retained, queued or in flight; each receiver's copy counts, with the bytes of its topic, payload and
+   * properties.
+   */
   readonly stored: { readonly messages: number; readonly bytes: number }
   readonly subscriptions: { readonly plain: number; readonly shared: number }
   readonly notices: NoticeCounts
-  /** Bytes of the account: what is counted by kind, and the bound (Infinity is none). */
+  /** Bytes of memory by kind, and the limit (Infinity: none). */
   readonly memory: { readonly limit: number; readonly used: ReadonlyMap<string, number> }
   readonly process: ProcessFigures
 }
 
-/** What only the process knows; what it does not know has no topic. */
+/** Figures that only the process knows; a missing figure has no topic. */
 export interface ProcessFigures {
   readonly heapBytes?: number
-  /** Milliseconds by which the event loop is late. */
+  /** Event loop lag, ms. */
   readonly eventLoopLagMs?: number
 }
 
@@ -51,8 +54,8 @@ const ROOT = '$SYS/broker/'
 const AVERAGES_MINUTES = [1, 5, 15] as const
 
 /**
- * The topics under `$SYS/broker/`: Mosquitto's, by its names and in its formats, and what Roost has beyond them under `roost/`. Gives a value
- * when it is not what it was the last time.
+ * The topics under `$SYS/broker/`: Mosquitto's, with its names and formats, and Roost's own under `roost/`. Returns a value only
+ * when it has changed.
  */
 export class SysTopics {
   readonly #version: string
@@ -62,12 +65,12 @@ export class SysTopics {
   #last: Instant = 0
   #heapMaximum = 0
 
-  /** `version` is told as it is: `roost version 1.2.3`. */
+  /** `version` is published as it is: `roost version 1.2.3`. */
   constructor(version: string) {
     this.#version = version
   }
 
-  /** What has changed; at first everything. Uptime and averages count from the first call. */
+  /** The values that have changed; at first all. Uptime and averages count from the first call. */
   update(now: Instant, figures: SysFigures): SysValue[] {
     this.#start ??= now
     const changed: SysValue[] = []
@@ -121,7 +124,7 @@ export class SysTopics {
 
 type Tell = (name: string, value: number | string) => void
 
-/** How much of something there is in one minute, averaged over several spans: exponentially, as Mosquitto does. */
+/** Rate per minute, as exponential moving averages over several spans, as Mosquitto computes it. */
 class Load {
   readonly #averages = AVERAGES_MINUTES.map(() => 0)
   #counter: number | undefined = undefined
@@ -140,7 +143,7 @@ class Load {
   }
 }
 
-/** Of Mosquitto's topics, those that are one number; some of them twice, under an older name. */
+/** Mosquitto's topics with a single number; some are published twice, also under an older name. */
 const plainTopics = (figures: SysFigures): [string, number][] => {
   const { clients, messages, publishes, publishBytes, bytes, stored, subscriptions } = figures
   return [
@@ -169,7 +172,7 @@ const plainTopics = (figures: SysFigures): [string, number][] => {
   ]
 }
 
-/** Counters whose moving averages are told. */
+/** Counters whose moving averages are published. */
 const loadTopics = ({ messages, publishes, bytes, sockets, connects }: SysFigures): [string, number][] => [
   ['messages/received', messages.received],
   ['messages/sent', messages.sent],

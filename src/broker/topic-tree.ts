@@ -11,9 +11,9 @@ export class Looked {
 /**
  * Topic filters with what is subscribed under each, by key [5.0 section 4.7].
  *
- * Filters without wildcards are one Map lookup away whatever the topic; the others live in a tree of levels. Matching is a loop over the
- * topic's levels, not a recursion, and visits at most two branches per node, so neither depth nor wildcards of a peer's choice
- * can exhaust the stack; the number of levels is bounded by who calls (`max_topic_levels`).
+ * Filters without wildcards are one Map lookup away whatever the topic; the others live in a tree of levels. Matching is a loop
+ * over the topic's levels, not a recursion, and visits at most two branches per node, so neither depth nor wildcards of a peer's
+ * choice can exhaust the stack; the number of levels is bounded by who calls (`max_topic_levels`).
  */
 export class TopicTree<K, V> {
   readonly #exact = new Map<string, SmallMap<K, V>>()
