@@ -5,15 +5,15 @@ import type { NoticeSink } from '../base/notice.ts'
 import { type ConnectionLimits, STREAMS_PART } from './connection-limits.ts'
 
 /**
- * Decides whether one more connection is accepted: bans, the numbers of connections in all and per address, their memory, and the load of the process.
- * A stream counts from the start of its TLS handshake until its socket is closed.
+ * Decides whether a connection is accepted: bans, limits on connections, in all and per address, and on their memory, and the
+ * load of the process. A stream counts from the start of its TLS handshake until its socket is closed.
  */
 export class Admission {
   /** The process cannot keep up: no new connections for now. */
   overloaded = false
   /** Connections, and streams that are arriving or lingering. */
   #count = 0
-  /** Bytes that those take with nothing on them. */
+  /** Bytes of memory for those streams when idle. */
   #bytes = 0
   readonly #perAddress = new AddressCounts()
   readonly #limits: ConnectionLimits
@@ -30,14 +30,14 @@ export class Admission {
     return this.#bytes
   }
 
-  /** Counts one stream of this peer more or less; `bytes` is the memory of one. */
+  /** Adds or removes a stream of this peer; `bytes` is the memory of one. */
   count(peer: string, bytes: number, more: 1 | -1): void {
     this.#count += more
     this.#bytes += more * bytes
     this.#perAddress.add(peer, more)
   }
 
-  /** The ban or the bound that keeps one more connection from this peer out, by its key in the configuration. */
+  /** The ban or the limit that forbids one more connection from this peer, by its configuration key. */
   refusal(now: Instant, peer: string): string | undefined {
     const ban = this.#limits.bans?.banOf(now, peer)
     if (ban !== undefined) {

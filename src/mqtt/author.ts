@@ -2,15 +2,15 @@ import { COST, stringBytes } from '../base/memory-costs.ts'
 import type { SessionKey, StoredOwner } from '../store/store.ts'
 
 /**
- * Who published a message. A session and all that it publishes have one such object, and its names are in the account of memory once, for as long as the
- * session or any of the messages is there.
+ * The publisher of messages. A session and all messages that it has published share one such object; its names count in memory
+ * once, as long as the session or any of the messages exists.
  */
 export class Author {
   readonly key: SessionKey
-  /** `undefined`: the store did not say. */
+  /** `undefined`: not in the store. */
   readonly owner: StoredOwner | undefined
   readonly bytes: number
-  /** Sessions and messages that have it, of those in the account. */
+  /** Counted sessions and messages that refer to it. */
   places = 0
 
   constructor(key: SessionKey, owner: StoredOwner | undefined) {
@@ -20,10 +20,10 @@ export class Author {
   }
 }
 
-/** What the broker itself publishes. */
+/** The author of the broker's own messages. */
 export const NOBODY = new Author('', undefined)
 
-/** What the names of an owner take; rights with the rules that they are parsed to. */
+/** Bytes of the names of an owner; rights with the rules that they are parsed to. */
 export const ownerBytes = (owner: StoredOwner | undefined): number =>
   textBytes(owner?.username) + textBytes(owner?.address) + RULES_BYTES * textBytes(owner?.rights)
 
@@ -31,7 +31,7 @@ const RULES_BYTES = 3
 
 const textBytes = (text: string | undefined): number => (text === undefined ? 0 : stringBytes(text))
 
-/** Whose share it counts for: a user name that nobody has vouched for is everybody's to take. */
+/** The user whose share it counts in: none if the name is not verified, because anyone could claim it. */
 export const verifiedUser = ({ username, verified }: StoredOwner): string | undefined => (verified ? username : undefined)
 
 export function isSameOwner(a: StoredOwner | undefined, b: StoredOwner | undefined): boolean {

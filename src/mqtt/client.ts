@@ -13,7 +13,7 @@ import { ReasonCode } from './reason-codes.ts'
 export interface MqttClientOptions {
   readonly clientId: string
   readonly version?: ProtocolVersion
-  /** Says in CONNECT that it is a bridge, as Mosquitto's bridges do, before 5.0. */
+  /** Sets the bridge bit in CONNECT, as Mosquitto's bridges do, before 5.0. */
   readonly bridge?: boolean
   readonly cleanStart?: boolean
   readonly keepAliveSeconds?: number
@@ -21,7 +21,7 @@ export interface MqttClientOptions {
   readonly username?: string
   readonly password?: Uint8Array
   readonly properties?: Properties
-  /** Bytes of the largest packet that is taken. */
+  /** Maximum size of an incoming packet in bytes. */
   readonly maxPacketSize?: number
 }
 
@@ -37,7 +37,7 @@ export type MqttEvent =
 
 export type MqttClientOutput =
   | { readonly kind: 'bytes'; readonly bytes: Uint8Array }
-  /** End the stream, after what was written before. */
+  /** End the stream, after everything written so far has been sent. */
   | { readonly kind: 'close' }
   | ({ readonly kind: 'event' } & MqttEvent)
 
@@ -49,19 +49,20 @@ export interface PublishRequest {
   readonly properties?: Properties
 }
 
-/** QoS 1 and 2 messages that may wait for the server's window or for a connection. */
+/** QoS 1 and 2 messages that may be queued for the server's window or for a connection. */
 const QUEUE_MAX = 10_000
 
-/** What was sent and is not fully acknowledged. */
+/** A message in flight. */
 interface Inflight {
   readonly message: Publish
-  /** PUBREC came. */
+  /** PUBREC has arrived. */
   released: boolean
 }
 
 /**
- * An MQTT client without a socket, for tests, the simulator and the command line; 3.1, 3.1.1 and 5.0. The session outlives the stream: after
- * `connect` over a new one, what is not acknowledged goes out again in its order (MQTT-4.4.0-1), or is begun anew if the server has no session.
+ * An MQTT client without a socket, for tests, the simulator and the command line; 3.1, 3.1.1 and 5.0. The session outlives the
+ * stream: after `connect` over a new one, unacknowledged messages are sent again in order (MQTT-4.4.0-1), or as new ones if the
+ * server has no session.
  */
 export class MqttClient {
   readonly clientId: string
@@ -90,14 +91,14 @@ export class MqttClient {
     this.#decoder = new PacketDecoder('server', this.#version)
   }
 
-  /** Everything that was published and asked for is acknowledged. */
+  /** Whether all messages and requests have been acknowledged. */
   get idle(): boolean {
     return this.#inflight.size === 0 && this.#queue.length === 0 && this.#requests.size === 0
   }
 
   // --- Commands
 
-  /** Over a stream that has just been opened. */
+  /** Sends CONNECT over a stream that has just been opened. */
   connect(now: Instant): void {
     const {
       clientId,
@@ -129,7 +130,7 @@ export class MqttClient {
     })
   }
 
-  /** Gives the packet id: 0 for QoS 0, `undefined` if nothing more can wait. A QoS 0 message without a connection is gone. */
+  /** Returns the packet id: 0 for QoS 0, `undefined` if the queue is full. A QoS 0 message without a connection is lost. */
   publish(
     now: Instant,
     { topic, payload, qos = 0, retain = false, properties = NO_PROPERTIES }: PublishRequest,
@@ -265,7 +266,7 @@ export class MqttClient {
 
   #connected(now: Instant, said: boolean, properties: Properties): void {
     this.state = 'connected'
-    // CONNACK of 3.1 does not say: a session that was to be kept is taken for present.
+    // CONNACK of 3.1 has no Session Present: a session without Clean Session is taken to be present.
     const sessionPresent = said || (this.#version === 3 && this.#options.cleanStart === false)
     this.#receiveMaximum = properties.receiveMaximum ?? 0xffff
     if (properties.serverKeepAlive !== undefined) this.#keepAliveMs = properties.serverKeepAlive * 1000
@@ -274,7 +275,7 @@ export class MqttClient {
     for (const [packetId, inflight] of this.#inflight) {
       if (inflight.released && sessionPresent) this.#send(now, response(PacketType.PUBREL, packetId))
       else if (inflight.released) {
-        // The server forgot the session, and with it that it had this message: it is done as far as anybody can know.
+        // The server lost the session, and with it its receipt of this message: it counts as delivered.
         this.#inflight.delete(packetId)
         this.#tell({ event: 'published', packetId, reasonCode: 0 })
       } else {

@@ -4,47 +4,47 @@ import { FILTERS_MAX } from './decode.ts'
 import { DEFAULT_LINK_SETTINGS, type LinkSettings } from './link.ts'
 
 export interface ConnectionLimits {
-  /** Bytes of one packet, fixed header included. */
+  /** Maximum size of a packet in bytes, fixed header included. */
   readonly maxPacketSize: number
-  /** Bytes of packets that are not whole yet, of all connections together; one packet may be larger. */
+  /** Bytes of incomplete packets of all connections; one packet may be larger. */
   readonly maxReceiveBufferBytes: number
-  /** Bytes of a CONNECT packet. */
+  /** Maximum size of a CONNECT packet in bytes. */
   readonly maxConnectPacketSize: number
   /**
-   * From the first moment until the client is verified, what it waits for that included; for each step of enhanced authentication anew, on
-   * either side.
+   * From the opening of the stream until the client is verified, waiting times included; again for each step of enhanced
+   * authentication, on either side.
    */
   readonly connectTimeoutMs: number
   readonly maxConnections: number
   /** From one IPv4 address, or one /64 of IPv6 (`networkOf`). */
   readonly maxConnectionsPerAddress: number
-  /** Seconds; a 5.0 client that asks for more is told this instead (MQTT-3.1.2-21), a 3.x client is refused. */
+  /** Seconds; a 5.0 client that asks for more gets Server Keep Alive (MQTT-3.1.2-21), a 3.x client is refused. */
   readonly maxKeepAlive: number
-  /** Topic bytes that the aliases of one connection and direction may hold. */
+  /** Bytes of topics that the aliases of one connection and direction may have. */
   readonly maxTopicAliasBytes: number
   readonly maxUserProperties: number
-  /** Of one packet, or of one will. */
+  /** Bytes of the properties of one packet, or of one will. */
   readonly maxPropertyBytes: number
-  /** Topic filters of one SUBSCRIBE or UNSUBSCRIBE. */
+  /** Topic filters in one SUBSCRIBE or UNSUBSCRIBE. */
   readonly maxFilters: number
-  /** PUBLISH packets a second of one client, on average over a second; Infinity is no bound. */
+  /** PUBLISH packets per second and client, averaged over a second; Infinity: no limit. */
   readonly maxPublishRate: number
-  /** Who may not connect at all; nobody is banned if it is not there. */
+  /** Banned addresses; none if absent. */
   readonly bans?: Bans
-  /** By listener name; the defaults where it has no entry. */
+  /** By listener name; defaults for listeners without an entry. */
   readonly listeners: ReadonlyMap<string, ListenerLimits>
 }
 
 export interface Bans {
-  /** What bans this peer, by its key in the configuration: `ban_file` or `ban_after`. */
+  /** The configuration key of what bans this peer: `ban_file` or `ban_after`. */
   banOf(now: Instant, peer: string): string | undefined
 }
 
-/** What differs from listener to listener. */
+/** Settings of one listener. */
 export interface ListenerLimits extends LinkSettings {
-  /** Topic aliases that a 5.0 client may use, and that we use towards it at most. */
+  /** Topic Alias Maximum for 5.0 clients, and for this server towards them. */
   readonly topicAliasMaximum: number
-  /** Bytes that one of its streams takes, with nothing on it. */
+  /** Bytes of memory for one idle stream. */
   readonly streamBytes: number
 }
 
@@ -73,5 +73,5 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
 export const settingsOf = ({ listeners }: ConnectionLimits, listener: string): ListenerLimits =>
   listeners.get(listener) ?? DEFAULT_LISTENER_LIMITS
 
-/** Part of the memory that streams may take, whatever comes of them. */
+/** Part of the memory that idle streams may take. */
 export const STREAMS_PART = 0.5

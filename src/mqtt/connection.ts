@@ -12,16 +12,16 @@ import { ReasonCode } from './reason-codes.ts'
 import { TopicAliases } from './topic-aliases.ts'
 import type { ByteCount } from './topic-names.ts'
 
-/** Bytes of the WebSocket frames around a CONNECT that comes in many parts. */
+/** Bytes of WebSocket framing around a CONNECT in many parts. */
 const FRAMES_MAX = 16 * 1024
 
-/** Given by whoever opens the stream. */
+/** Assigned by the opener of the stream. */
 export type ConnectionId = number
 
 /** Where a byte stream comes from, as its listener knows it. */
 export type StreamInfo = Pick<LinkInfo, 'peer' | 'listener' | 'identity'>
 
-/** Milliseconds of silence per second of keep alive: one and a half times what was agreed (MQTT-3.1.2-22). */
+/** Milliseconds of silence per second of keep alive: one and a half times the agreed interval (MQTT-3.1.2-22). */
 const KEEP_ALIVE_FACTOR = 1500
 
 export interface ConnectionTimer {
@@ -29,7 +29,7 @@ export interface ConnectionTimer {
   readonly about: 'silence' | 'rate'
 }
 
-/** One byte stream with a client at its other end. */
+/** The state of one byte stream to a client. */
 export class Connection {
   readonly id: ConnectionId
   readonly peer: string
@@ -39,42 +39,42 @@ export class Connection {
   readonly decoder: PacketDecoder
   /** The deadline for CONNECT first, keep alive after it. */
   readonly timer: Timer<ConnectionTimer> = new Timer<ConnectionTimer>({ connection: this, about: 'silence' })
-  /** The client may publish again; made when it first has to wait. */
+  /** Ends a pause for max_publish_rate; created with the first. */
   rateTimer: Timer<ConnectionTimer> | undefined = undefined
   lastReceived: Instant = 0
   /** Packets read so far. */
   packets = 0
-  /** Bytes of a packet that is not whole, as far as they are counted among those of all connections. */
+  /** Bytes of an incomplete packet, as counted by `ReceiveBuffers`. */
   buffered = 0
-  /** Packets read when they were counted. */
+  /** `packets` when they were counted. */
   packetsWhenBuffered = 0
-  /** Of those bytes, what waits in front of the framer: a WebSocket message that is not whole. */
+  /** Of those bytes, the ones that have not reached the framer: an incomplete WebSocket message. */
   bufferedInFront = 0
-  /** 0 is off. */
+  /** 0: off. */
   keepAliveMs = 0
-  /** The first byte has come. */
+  /** The first byte has arrived. */
   started = false
   isConnected = false
-  /** Bytes of the largest packet that the client takes. */
+  /** Maximum Packet Size of the client. */
   maxPacketSize = Number.POSITIVE_INFINITY
-  /** The broker takes no more packets for now. */
+  /** The broker accepts no packets for now. */
   paused = false
-  /** The socket takes no more bytes for now. */
+  /** The socket accepts no bytes for now. */
   congested = false
   gone = false
-  /** The stream is gone, for this reason; something that it had brought is still to be heard. */
+  /** The reason for which the stream is gone; received packets may still be unread. */
   ended: string | undefined = undefined
-  /** Others have their turn first, because it has said so much in this one. */
+  /** It has used its share of this turn, and continues after the others. */
   resting = false
-  /** What it has cost in the turn that `turn` counts. */
+  /** Cost of its packets in the turn numbered `turn`. */
   spent = 0
   turn = 0
-  /** It has published faster than it may, and is not read for a moment. */
+  /** It exceeds max_publish_rate, and is not read for a moment. */
   throttled = false
-  /** PUBLISH packets that it may still send at once, as of `#tokensAt`; at most a second's worth count. */
+  /** PUBLISH packets that it may send without a pause, as of `#tokensAt`; at most those of a second. */
   #tokens = Number.POSITIVE_INFINITY
   #tokensAt: Instant = 0
-  /** The client wants reason strings and user properties with every answer (MQTT-3.1.2-29). */
+  /** Request Problem Information: the client wants reason strings and user properties with every answer (MQTT-3.1.2-29). */
   wantsProblemInformation = true
   aliases: TopicAliases | undefined = undefined
   outgoingAliases: TopicAliases | undefined = undefined
@@ -99,14 +99,17 @@ export class Connection {
     this.framer.sizeLimit = 'max_connect_packet_size'
   }
 
-  /** It is gone, with the topics and aliases that were remembered for it. */
+  /** Releases the topics and aliases that were remembered for it. */
   forget(): void {
     this.decoder.forget()
     this.aliases?.forget()
     this.outgoingAliases?.forget()
   }
 
-  /** Gives an incoming message the topic that its alias stands for, or says what is wrong. Aliases live and die with the connection (MQTT-3.3.2-7). */
+  /**
+   * Sets the topic of an incoming message from its alias; returns what is wrong with the alias, if anything. Aliases last as long
+   * as the connection (MQTT-3.3.2-7).
+   */
   resolveAlias(packet: Publish, maxBytes: number): Malformed | undefined {
     const alias = packet.properties.topicAlias
     if (alias === undefined) return undefined
@@ -128,7 +131,7 @@ export class Connection {
     return undefined
   }
 
-  /** CONNECT was read: from here on packets may be larger, and lengths must be minimal in 5.0 (MQTT-1.5.5-1). */
+  /** Applies a CONNECT: from here on packets may be larger, and lengths must be minimal in 5.0 (MQTT-1.5.5-1). */
   connecting(connect: Connect, { maxPacketSize, maxTopicAliasBytes }: ConnectionLimits): void {
     const { properties } = connect
     this.#connectSeen = true
@@ -142,7 +145,7 @@ export class Connection {
     if (most > 0 && !this.isConnected) this.outgoingAliases = new TopicAliases(most, maxTopicAliasBytes, this.#remembered)
   }
 
-  /** The CONNACK of an accepted client, with the bounds of this connection; they apply from now on. */
+  /** The CONNACK of an accepted client, with the limits of this connection, which apply from now on. */
   accepted(connack: Connack, { maxPacketSize: maximumPacketSize, maxKeepAlive }: ConnectionLimits): Connack {
     const { topicAliasMaximum } = this.settings
     const properties: Properties = { ...connack.properties, maximumPacketSize }
@@ -156,13 +159,16 @@ export class Connection {
     return { ...connack, properties }
   }
 
-  /** Whether there is a reason not to read it, beside answers that are still to leave. */
+  /** Whether there is a reason not to read it, other than answers that are not sent yet. */
   get isWaiting(): boolean {
     const { throttled, resting, gone, ended, link } = this
     return throttled || resting || gone || ended !== undefined || link.state !== 'open'
   }
 
-  /** Before CONNECT, what waits in front of the framer is no more than what the framer itself would take, and the frames around it. */
+  /**
+   * Before CONNECT, bytes that have not reached the framer are limited to what the framer itself accepts, plus the framing around
+   * it.
+   */
   tooLargeInFront(bytes: number): Malformed | undefined {
     const most = this.framer.maxPacketSize
     if (this.#connectSeen || bytes <= most + FRAMES_MAX) return undefined
@@ -170,7 +176,10 @@ export class Connection {
     return { kind: 'malformed', reason: `more than ${most} bytes before CONNECT`, reasonCode: ReasonCode.PACKET_TOO_LARGE, limit }
   }
 
-  /** PUBLISH has come. Gives the milliseconds for which its client has to wait now, by this bound; this message counts all the same. */
+  /**
+   * Counts a PUBLISH against the rate limit. Returns the milliseconds that the client has to pause; this message is accepted
+   * anyway.
+   */
   published(now: Instant, perSecond: number): number {
     const earned = ((now - this.#tokensAt) * perSecond) / 1000
     this.#tokens = Math.min(perSecond, this.#tokens + earned) - 1
@@ -179,8 +188,8 @@ export class Connection {
   }
 
   /**
-   * Whether a CONNECT that does not decode is answered: 5.0 may say why (MQTT-3.1.4-1), 3.x only that the version is not
-   * supported (3.1.1 MQTT-3.1.2-2), and is closed without a word otherwise (3.1.1 MQTT-3.1.4-1).
+   * Whether a CONNECT that cannot be decoded is answered: 5.0 may give the reason (MQTT-3.1.4-1), 3.x only that the version is
+   * not supported (3.1.1 MQTT-3.1.2-2); otherwise the stream is closed without an answer (3.1.1 MQTT-3.1.4-1).
    */
   refusesWithConnack(reasonCode: number): boolean {
     if (this.#connectSeen) return false

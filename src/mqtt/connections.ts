@@ -25,8 +25,8 @@ import { costOf, PROPERTIES_PER_TURN, Turns } from './turns.ts'
 const CONNECT_HEADER = PacketType.CONNECT << 4
 
 /**
- * All byte streams that speak MQTT, whatever carries them: chunks in, packets to the broker's links, packets back, one write per
- * connection and turn. Owns what belongs to a connection and not to a session: framing, version, keep alive, topic aliases.
+ * All MQTT byte streams, over any transport: chunks in, packets to the broker's links, packets back, one write per connection and
+ * turn. Owns what belongs to a connection and not to a session: framing, version, keep alive, topic aliases.
  */
 export class Connections {
   readonly traffic = new Traffic()
@@ -67,7 +67,7 @@ export class Connections {
     this.#admission.overloaded = on
   }
 
-  /** A peer is not to be read for now, and its socket does not know yet. */
+  /** A pause has yet to be passed on to a socket. */
   get urgent(): boolean {
     return this.#output.urgent
   }
@@ -77,8 +77,8 @@ export class Connections {
   }
 
   /**
-   * A stream is being set up, by a TLS handshake or an upgrade, and counts as a connection until `arrived`. Returns the bound that forbids it: then it does
-   * not count.
+   * A stream is being set up, by a TLS handshake or an upgrade, and counts as a connection until `arrived`. Returns the bound
+   * that forbids it: then it does not count.
    */
   arriving(now: Instant, from: StreamInfo): string | undefined {
     const limit = this.#admission.refusal(now, from.peer)
@@ -123,10 +123,10 @@ export class Connections {
     this.traffic.bytesReceived += bytes.length
     if (!connection.started) {
       connection.started = true
-      // A handshake of TLS begins as CONNECT does, but for flags that are reserved.
+      // The first byte of a TLS handshake is that of CONNECT with reserved flags.
       const foreign = bytes[0] === CONNECT_HEADER ? undefined : foreignProtocol(bytes)
       if (foreign !== undefined || bytes[0]! >> 4 !== PacketType.CONNECT) {
-        // Known from the first bytes, so nothing of it is buffered (MQTT-3.1.0-1).
+        // Rejected by the first bytes, so that nothing is buffered (MQTT-3.1.0-1).
         const reason =
           foreign === undefined ? 'the first packet is not CONNECT' : `this is ${foreign}, and plain MQTT is spoken here`
         this.#notice({ code: 'protocol-error', level: 'info', peer: connection.peer, reason })
@@ -141,7 +141,7 @@ export class Connections {
     this.#boundBuffers(now, connection)
   }
 
-  /** So many bytes of what the stream is to bring wait in front of it. */
+  /** So many bytes of the stream are buffered before the framer, as an incomplete WebSocket message. */
   buffering(now: Instant, id: ConnectionId, bytes: number): void {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
@@ -170,16 +170,14 @@ export class Connections {
     }
   }
 
-  /**
-   * The peer's socket takes no more, or takes again: a full socket is a link that does not listen.
-   */
+  /** The peer's socket is full, or accepts bytes again: a full socket is a link that does not listen. */
   congested(now: Instant, id: ConnectionId, on: boolean): void {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
     if (connection.congested === on) return
     connection.congested = on
     connection.link.listen(now, !on)
-    // Who does not read is not read either: its own requests would pile up answers.
+    // A client that does not read is not read either: its requests would pile up answers.
     if (on) this.#output.pause(connection)
     else {
       connection.lastReceived = now
@@ -187,7 +185,7 @@ export class Connections {
     }
   }
 
-  /** For `write_timeout_seconds` the socket has taken nothing of what waits for it. */
+  /** The socket has accepted nothing for `write_timeout_seconds`. */
   stuck(now: Instant, id: ConnectionId): void {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
@@ -208,7 +206,10 @@ export class Connections {
     this.#finish(now, connection)
   }
 
-  /** What had come before the end counts, DISCONNECT above all; nobody is left to answer, so only its share of the turn ends the reading. */
+  /**
+   * Packets received before the end count, DISCONNECT above all. No answer can be sent, so only the share of the turn limits the
+   * reading.
+   */
   #finish(now: Instant, connection: Connection): void {
     while (connection.paused && !connection.resting && !connection.gone && connection.link.state !== 'verifying') {
       connection.paused = false
@@ -219,7 +220,7 @@ export class Connections {
     connection.link.lost(now, connection.ended!)
   }
 
-  /** The broker has something for this link: writes all it can take. */
+  /** The broker has something for this link: writes as much as possible. */
   linkReady(now: Instant, link: LinkId): void {
     const connection = this.#byLink.get(link)
     if (connection === undefined || connection.ended !== undefined || !this.#writeAll(now, connection)) return
@@ -227,7 +228,7 @@ export class Connections {
     if (connection.paused && !connection.isWaiting) this.#resume(now, connection)
   }
 
-  /** The process did not run for so many milliseconds. */
+  /** The process was paused for so many milliseconds. */
   paused(now: Instant, ms: number): void {
     this.#deadlines.paused(now, ms)
   }
@@ -255,7 +256,7 @@ export class Connections {
     return this.#turns.next() ?? this.#deadlines.next()
   }
 
-  /** Nothing more: the turn is over. */
+  /** `undefined`: the turn is over. */
   poll(): ConnectionOutput | undefined {
     const output = this.#output.poll()
     if (output !== undefined) return output
@@ -313,7 +314,7 @@ export class Connections {
     const { keepAlive, protocolVersion } = packet
     connection.connecting(packet, this.#limits)
     if (protocolVersion === 5 || maxKeepAlive === 65_535 || (keepAlive > 0 && keepAlive <= maxKeepAlive)) return true
-    // 3.x has no way to say what would be allowed.
+    // 3.x has no way to state the limit.
     this.#notice({
       code: 'client-refused',
       level: 'info',
@@ -330,7 +331,7 @@ export class Connections {
     return false
   }
 
-  /** Whether the client has to wait before its next PUBLISH; this one counts all the same. */
+  /** Whether the client has to pause before its next PUBLISH; this one is accepted anyway. */
   #isTooFast(now: Instant, connection: Connection): boolean {
     const wait = connection.published(now, this.#limits.maxPublishRate)
     if (wait === 0) return false
@@ -349,7 +350,7 @@ export class Connections {
     return true
   }
 
-  /** Writes everything that the link gives; false if it gave its end. */
+  /** Writes everything that the link has to send; false if that ended the connection. */
   #writeAll(now: Instant, connection: Connection): boolean {
     const { version } = connection.decoder
     const { traffic } = this
@@ -371,7 +372,7 @@ export class Connections {
       } else if (out.type === PacketType.CONNACK) {
         if (!this.#connack(now, connection, out)) return false
       } else {
-        // Now it is the client's turn.
+        // The client has to answer now.
         if (out.type === PacketType.AUTH && !connection.isConnected) this.#deadlines.awaitConnect(now, connection)
         this.#output.write(out, connection)
       }
@@ -380,7 +381,7 @@ export class Connections {
     return true
   }
 
-  /** The client does not take packets of this size: as if it had been sent and acknowledged (MQTT-3.1.2-25), but not in silence. */
+  /** The packet exceeds the client's Maximum Packet Size: treated as sent and acknowledged (MQTT-3.1.2-25), and reported. */
   #tooLarge(now: Instant, { link, peer, maxPacketSize }: Connection, { message, qos, packetId }: Delivery): void {
     this.traffic.publishDropped++
     const client = link.session
@@ -391,7 +392,7 @@ export class Connections {
     const reason = `message on ${message.topic} is ${most}`
     this.#notice({ code: 'message-dropped', level: 'info', ...(client !== undefined && { client }), peer, reason })
     if (qos === 1) link.send(now, { type: PacketType.PUBACK, packetId, reasonCode: 0, properties: NO_PROPERTIES })
-    // A PUBREC that refuses ends the exchange at once.
+    // A PUBREC with an error code ends the exchange.
     else if (qos === 2)
       link.send(now, { type: PacketType.PUBREC, packetId, reasonCode: ReasonCode.PACKET_TOO_LARGE, properties: NO_PROPERTIES })
   }
@@ -411,7 +412,7 @@ export class Connections {
     return wrong === undefined
   }
 
-  /** False if that was its end. */
+  /** False if that ended the connection. */
   #connack(now: Instant, connection: Connection, connack: Connack): boolean {
     if (connack.reasonCode !== 0) {
       if (connection.decoder.version === 5 || hasReturnCode(connack.reasonCode)) this.#output.write(connack, connection)
@@ -421,13 +422,13 @@ export class Connections {
     this.#deadlines.keepAlive(now, connection)
     connection.isConnected = this.#output.write(answer, connection)
     if (connection.isConnected) return true
-    // Nothing may come before CONNACK, so nothing can come at all (MQTT-3.2.0-1).
+    // Without CONNACK nothing else can be sent (MQTT-3.2.0-1).
     this.#end(connection, undefined)
     connection.link.lost(now, 'CONNACK is above its Maximum Packet Size')
     return false
   }
 
-  /** The client has been silent for too long, or what it waits for has taken too long. */
+  /** Disconnects a client that has been silent for too long, or whose login has taken too long. */
   #silent(now: Instant, connection: Connection): void {
     if (connection.isConnected) {
       this.#end(connection, ReasonCode.KEEP_ALIVE_TIMEOUT)
@@ -435,7 +436,7 @@ export class Connections {
       return
     }
     const { state, session } = connection.link
-    // Its CONNACK waits for a store that is slow, or stands still; held: for the end of the session before.
+    // The CONNACK waits for the store, or (held) for the end of the previous session.
     const unrecorded = session === undefined ? 'no CONNECT in time' : 'not recorded in time'
     const waits = session === undefined && state !== 'open'
     const waitsFor = state === 'verifying' ? 'not verified in time' : 'the session before it has not ended in time'
@@ -455,14 +456,14 @@ export class Connections {
     const who = { ...(session !== undefined && { client: session }), ...(limit !== undefined && { limit }) }
     const told = rule === undefined ? reason : `${reason} (${rule})`
     const isTooLarge = limit === 'max_packet_size' || limit === 'max_connect_packet_size'
-    // Before CONNECT it is nobody's message that is lost.
+    // Before CONNECT no message is lost.
     const level = limit === 'max_packet_size' ? 'warn' : 'info'
     const code = isTooLarge ? 'packet-too-large' : 'malformed-packet'
     this.#notice({ code, level, ...who, peer: connection.peer, reason: told })
-    // The answers to what came before it in the same chunk, CONNACK above all.
+    // First the answers to earlier packets of the same chunk, CONNACK above all.
     if (!this.#writeAll(now, connection)) return
     if (!connection.isConnected && connection.refusesWithConnack(reasonCode)) {
-      // Whoever speaks another version may not know what a reason string is.
+      // A client of another version may not know reason strings.
       const properties = reasonCode === ReasonCode.UNSUPPORTED_PROTOCOL_VERSION ? NO_PROPERTIES : { reasonString: told }
       this.#output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties }, connection)
     }
@@ -470,7 +471,7 @@ export class Connections {
     connection.link.lost(now, told)
   }
 
-  /** Ends the stream; a connected 5.0 peer is told why (MQTT-3.14.0-1 forbids it before CONNACK). */
+  /** Ends the stream; a connected 5.0 client gets DISCONNECT with the reason (MQTT-3.14.0-1 forbids it before CONNACK). */
   #end(connection: Connection, reasonCode: number | undefined, reasonString?: string, saidGoodbye = false): void {
     if (reasonCode !== undefined && connection.isConnected && connection.decoder.version === 5) {
       const properties = reasonString === undefined ? NO_PROPERTIES : { reasonString }

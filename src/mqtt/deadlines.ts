@@ -3,10 +3,10 @@ import { Pauses } from '../base/pauses.ts'
 import { Timer, Timers } from '../base/timers.ts'
 import type { Connection, ConnectionTimer } from './connection.ts'
 
-/** A silent client cannot be given up while the store has no room for what follows from that; the next attempt is this much later (ms). */
+/** A silent client stays connected while the store has no room to record the consequences; checked again after this time (ms). */
 const SILENCE_RETRY_MS = 1000
 
-/** The timers of the connections: the time for CONNECT, keep alive, and the end of a pause that `max_publish_rate` demands. */
+/** The timers of the connections: connect timeout, keep alive, and pauses for `max_publish_rate`. */
 export class Deadlines {
   readonly #timers = new Timers<ConnectionTimer>()
   readonly #pauses = new Pauses()
@@ -16,12 +16,12 @@ export class Deadlines {
     this.#connectTimeoutMs = connectTimeoutMs
   }
 
-  /** The client has so long for CONNECT, or for the next step of its authentication. */
+  /** Starts the time for CONNECT, or for the next step of an authentication. */
   awaitConnect(now: Instant, connection: Connection): void {
     this.#timers.arm(connection.timer, now + this.#connectTimeoutMs)
   }
 
-  /** The client is connected: keep alive applies from now on, if it has one. */
+  /** The client is connected: starts keep alive, if it has one. */
   keepAlive(now: Instant, { timer, keepAliveMs }: Connection): void {
     if (keepAliveMs > 0) this.#timers.arm(timer, now + keepAliveMs)
     else this.#timers.disarm(timer)
@@ -38,7 +38,7 @@ export class Deadlines {
     if (rateTimer !== undefined) this.#timers.disarm(rateTimer)
   }
 
-  /** The process did not run for so many milliseconds. */
+  /** The process was paused for so many milliseconds. */
   paused(now: Instant, ms: number): void {
     this.#pauses.ended(now, ms)
   }
@@ -51,12 +51,12 @@ export class Deadlines {
     return this.#timers.next()
   }
 
-  /** Whether the client has really been silent for too long, now that its timer has expired. If not, the timer is set again. */
+  /** Whether the client has been silent for too long; its timer has expired. If not, sets the timer again. */
   isSilent(now: Instant, connection: Connection, storeHasRoom: boolean): boolean {
     const { timer, isConnected, keepAliveMs } = connection
-    // While it is not read, its packets cannot be seen.
+    // The client cannot be heard while it is not read.
     if (isConnected && (connection.paused || connection.congested)) connection.lastReceived = now
-    // A packet only notes the time; the deadline moves here.
+    // A packet only records the time; the deadline moves here.
     const due = isConnected
       ? this.#pauses.extend(connection.lastReceived + keepAliveMs, keepAliveMs)
       : this.#pauses.extend(timer.deadline, this.#connectTimeoutMs)

@@ -5,7 +5,7 @@ import { type PropertyError, type PropertyLimits, readProperties, WILL } from '.
 import type { ProtocolVersion, QoS } from './publish.ts'
 import { topicNameError } from './topics.ts'
 
-/** A CONNECT that cannot be accepted, and the version in which its sender understands an answer. */
+/** A CONNECT that cannot be accepted, and the protocol version of the answer. */
 export interface ConnectError {
   readonly kind: 'error'
   readonly reason: string
@@ -15,14 +15,14 @@ export interface ConnectError {
   readonly limit?: string
 }
 
-/** Reads the body of CONNECT [5.0 section 3.1]; a reader that failed is told by the caller. */
+/** Reads the body of CONNECT [5.0 section 3.1]; the caller checks the reader for errors. */
 export function connectOf(reader: ByteReader, limits: PropertyLimits): Connect | ConnectError {
   const protocol = reader.string('protocol name')
   const level = reader.u8('protocol level')
   if (reader.error !== '') return fail(reader.error, '5.0 section 3.1.2', 0x81)
   const named = protocol === 'MQIsdp' ? 3 : protocol === 'MQTT' ? 4 : 0
   if (named === 0) return fail('unknown protocol name', 'MQTT-3.1.2-1', 0x81)
-  // A bridge of Mosquitto's kind sets the high bit of the level, before 5.0.
+  // Mosquitto's bridges set the high bit of the protocol level, before 5.0.
   const bridge = level === 0x83 || level === 0x84
   const version = level & 0x7f
   const known = named === 3 ? version === 3 : version === 4 || level === 5
@@ -43,11 +43,11 @@ function withVersion(
   })
   const flags = reader.u8('connect flags')
   const keepAlive = reader.u16('keep alive')
-  // MQTT 3.1 reserves nothing here.
+  // MQTT 3.1 reserves no flag here.
   if (flags & 1 && version > 3) return wrong('reserved connect flag', 'MQTT-3.1.2-3')
   const hasWill = (flags & 4) !== 0
   const willQoS = (flags >> 3) & 3
-  // MQTT 3.1 disregards what is said of a will that is not there.
+  // MQTT 3.1 ignores will flags without a will.
   if (hasWill || version > 3) {
     if (willQoS === 3) return wrong('will QoS 3', 'MQTT-3.1.2-12')
     if (!hasWill && willQoS !== 0) return wrong('will QoS without a will', 'MQTT-3.1.2-11')
@@ -62,7 +62,7 @@ function withVersion(
   const clientId = reader.string('client id')
   const will = hasWill ? willOf(reader, version, flags, limits) : undefined
   if (will !== undefined && 'rule' in will) return { kind: 'error', version, ...will }
-  // The end of the packet counts for more than the flags in MQTT 3.1: both fields may be missing.
+  // In MQTT 3.1 the end of the packet overrides the flags: both fields may be missing.
   const mayEnd = (): boolean => version === 3 && reader.remaining === 0 && reader.error === ''
   const username = flags & 0x80 && !mayEnd() ? reader.string('user name') : undefined
   const password = flags & 0x40 && !mayEnd() ? reader.binary('password') : undefined
@@ -91,7 +91,7 @@ function willOf(reader: ByteReader, version: ProtocolVersion, flags: number, lim
     if (wrong !== '') return { reason: `will topic: ${wrong}`, rule: 'MQTT-4.7.3-1', reasonCode: 0x90 }
   }
   const { correlationData } = properties as Properties
-  // Copies: the session keeps them, and would keep the whole read buffer.
+  // Copied, because the session keeps them, and would keep the whole read buffer.
   const own = correlationData === undefined ? {} : { correlationData: new Uint8Array(correlationData) }
   return {
     topic,

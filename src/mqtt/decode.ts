@@ -10,10 +10,10 @@ import { mayCarry, ReasonCode, reasonCodeOf } from './reason-codes.ts'
 import { type ByteCount, TopicNames } from './topic-names.ts'
 import { topicFilterError } from './topics.ts'
 
-/** User properties of one packet; more are refused, because each costs far more memory than it costs to send. */
+/** Maximum user properties of one packet: each costs far more memory than it costs to send. */
 const PROPERTY_LIMITS: PropertyLimits = { maxUserProperties: 1000, maxPropertyBytes: Number.POSITIVE_INFINITY }
 
-/** Topic filters of one packet, as long as nobody says that a session may hold more: reading them all would take a second in a packet of 16 MiB. */
+/** Default maximum of topic filters in one packet: reading all that fit into 16 MiB would take a second. */
 export const FILTERS_MAX = 10_000
 
 const NOTHING = new Uint8Array(0)
@@ -21,13 +21,13 @@ const NOTHING = new Uint8Array(0)
 const FROM_CLIENT: readonly number[] = [1, 3, 4, 5, 6, 7, 8, 10, 12, 14, 15]
 const FROM_SERVER: readonly number[] = [2, 3, 4, 5, 6, 7, 9, 11, 13, 14, 15]
 
-/** Makes packets of the bytes that a `Framer` cut out, for one connection: it remembers the version and the topics seen. */
+/** Decodes the packets that a `Framer` has found, for one connection: remembers the version and the topics seen. */
 export class PacketDecoder {
   /** Set by CONNECT. */
   version: ProtocolVersion
-  /** What was wrong with the packet for which `decode` gave `undefined`. */
+  /** The error for which `decode` returned `undefined`. */
   error: Malformed | undefined = undefined
-  /** CONNECT has come: it says the version, once. */
+  /** CONNECT has been read, which sets the version once. */
   #connected = false
   readonly #types: readonly number[]
   readonly #reader = new ByteReader(NOTHING)
@@ -55,12 +55,12 @@ export class PacketDecoder {
     this.#topics.forget()
   }
 
-  /** Lets go of the bytes that were read last. */
+  /** Releases the bytes that were read last. */
   release(): void {
     this.#reader.reset(NOTHING, 0, 0)
   }
 
-  /** The packet in [start, end), whose fixed header ends at `bodyStart`. */
+  /** Decodes the packet in [start, end), whose fixed header ends at `bodyStart`. */
   decode(bytes: Uint8Array, start: number, bodyStart: number, end: number): Packet | undefined {
     const first = bytes[start]!
     if (first >> 4 === PacketType.PUBLISH) return this.#publish(bytes, start, bodyStart, end)
@@ -127,7 +127,7 @@ export class PacketDecoder {
       return this.#fail(`packet type ${type} is not for this side to send`, undefined, 0x82)
     }
     const wanted = type === PacketType.PUBREL || type === PacketType.SUBSCRIBE || type === PacketType.UNSUBSCRIBE ? 2 : 0
-    // In MQTT 3.1 packets with QoS 1 may have DUP set, and CONNECT does not use the flags: Mosquitto does not look at them.
+    // In MQTT 3.1 packets with QoS 1 may have DUP set, and CONNECT does not use the flags: Mosquitto does not check them.
     const isUnused =
       this.version === 3 ? wanted === 2 && flags === 10 : type === PacketType.CONNECT && isMqtt31(bytes, bodyStart, end)
     if (flags !== wanted && !isUnused)
@@ -169,7 +169,7 @@ export class PacketDecoder {
   }
 
   #connect(reader: ByteReader): Packet | undefined {
-    // Before anything of it is read: another version would have the refusal written in its shape.
+    // Checked first: the refusal has to be in a format that the client's version understands.
     if (this.#connected) return this.#fail('second CONNECT', 'MQTT-3.1.0-2', 0x82)
     this.#connected = true
     const connect = connectOf(reader, this.#propertyLimits)
@@ -304,13 +304,13 @@ const MQTT_31 = [0, 6, 0x4d, 0x51, 0x49, 0x73, 0x64, 0x70]
 const isMqtt31 = (bytes: Uint8Array, start: number, end: number): boolean =>
   start + MQTT_31.length <= end && MQTT_31.every((byte, i) => bytes[start + i] === byte)
 
-/** The statement behind what a reader found wrong with a string. */
+/** The normative statement behind an invalid string. */
 function ruleOf(error: string): string | undefined {
   if (error.startsWith('U+0000')) return 'MQTT-1.5.4-2'
   return error.startsWith('ill-formed') ? 'MQTT-1.5.4-1' : undefined
 }
 
-/** The statement behind what `topicFilterError` found. */
+/** The normative statement behind an error of `topicFilterError`. */
 function filterRule(error: string): string {
   if (error.startsWith('empty')) return 'MQTT-4.7.3-1'
   return error.startsWith('#') ? 'MQTT-4.7.1-1' : 'MQTT-4.7.1-2'

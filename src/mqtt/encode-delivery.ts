@@ -10,11 +10,12 @@ import type { Slab } from './slab.ts'
 import type { TopicAliases } from './topic-aliases.ts'
 
 /**
- * Writes one delivery as a PUBLISH packet. A message is encoded once for each wire variant (with or without packet id, 5.0 or before), not once
- * for each receiver: flags and packet id are patched into a copy. The variant that came in needs no encoding at all.
+ * Writes one delivery as a PUBLISH packet. A message is encoded once per wire variant (with or without packet id, 5.0 or before),
+ * not once per receiver: flags and packet id are patched into a copy. The received variant needs no encoding at all.
  *
- * False, and nothing written, if the packet would have more than `limit` bytes (MQTT-3.1.2-24), or more than MQTT can express: a message that came
- * in as the largest packet of MQTT 3.1.1 has no form in 5.0, nor with a packet id, a subscription identifier or the topic of a mount point added.
+ * Returns false, and writes nothing, if the packet would exceed `limit` bytes (MQTT-3.1.2-24) or the maximum of MQTT: the largest
+ * packet of MQTT 3.1.1 does not fit into 5.0, nor with a packet id, a subscription identifier or the topic of a mount point
+ * added.
  */
 export function writeDelivery(
   slab: Slab,
@@ -51,9 +52,12 @@ export function writeDelivery(
   return true
 }
 
-/** Bytes of a payload, or of properties, from which on they are handed to all sockets as they are: copies for a thousand readers would fill the memory. */
+/**
+ * Payloads and properties of at least this many bytes are handed to all sockets without a copy: copies for a thousand readers
+ * would fill the memory.
+ */
 const SHARED_MIN = 16 * 1024
-/** Bytes of properties from which on they are encoded apart from those that are different for each receiver. */
+/** Properties of at least this many bytes are encoded separately from those that differ between receivers. */
 const APART_MIN = 1024
 
 function hasLargeProperties({ message, subscriptionIdentifiers }: Delivery): boolean {
@@ -62,7 +66,7 @@ function hasLargeProperties({ message, subscriptionIdentifiers }: Delivery): boo
   return message.propertyBytes >= (isOwn ? APART_MIN : SHARED_MIN)
 }
 
-/** A head of its own for each receiver, and for all of them one payload, and the properties that they have in common. */
+/** Writes a head per receiver, followed by the payload and the common properties, shared by all. */
 function writeShared(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): boolean {
   const { message, qos, packetId, retain, dup } = delivery
   const common = version === 5 && hasLargeProperties(delivery) ? commonProperties(slab, message) : NONE
@@ -91,10 +95,10 @@ function addShared(slab: Slab, bytes: Uint8Array): void {
 }
 
 const NONE = new Uint8Array(0)
-/** Place of the properties that all receivers have in common among the forms of a message, behind its variants. */
+/** Index of the common properties among the wire forms of a message, after its variants. */
 const COMMON = 4
 
-/** What all receivers with 5.0 get of the properties, encoded for the first that needs it. */
+/** The properties that all 5.0 receivers get, encoded when first needed. */
 function commonProperties(slab: Slab, message: Publish): Uint8Array {
   message.encoded ??= []
   const known = message.encoded[COMMON]
@@ -109,7 +113,10 @@ function commonProperties(slab: Slab, message: Publish): Uint8Array {
   return encoded
 }
 
-/** With an alias in place of the topic, or beside it the first time; false, and nothing written, if there is no alias for it. */
+/**
+ * Writes the delivery with a topic alias, and the topic too the first time; false, and nothing written, if there is no alias for
+ * it.
+ */
 function writeAliased(slab: Slab, delivery: Delivery, now: Instant, limit: number, aliases: TopicAliases): boolean {
   const { message } = delivery
   const known = aliases.alias(message.topic)
@@ -134,7 +141,7 @@ function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array, start:
   bytes[at + idOffset + 1] = delivery.packetId
 }
 
-/** The variant of this message that all receivers of the kind share, made when the first one needs it; `undefined` above `limit` bytes. */
+/** The variant of this message for all receivers of the kind, encoded when first needed; `undefined` above `limit` bytes. */
 function shared(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): Uint8Array | undefined {
   const { message, qos } = delivery
   const variant = (version === 5 ? 2 : 0) + (qos > 0 ? 1 : 0)
@@ -152,7 +159,7 @@ function shared(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: I
 const SCRATCH_MAX = 1024 * 1024
 let scratch = new ByteWriter(1024)
 
-/** `undefined`, and no work done, if the packet would have more than `limit` bytes, or more than MQTT can express. */
+/** Encodes a packet; returns `undefined`, without work, if it would exceed `limit` bytes or the maximum of MQTT. */
 function encode(
   delivery: Delivery,
   version: ProtocolVersion,
@@ -175,7 +182,7 @@ function takeScratch(): Uint8Array {
   return bytes
 }
 
-/** The delivery as a packet; flags and packet id are to be filled in. `given`: the properties that it takes over. */
+/** The delivery as a packet; flags and packet id are filled in later. `given`: properties that it takes over. */
 function packetOf(
   delivery: Delivery,
   version: ProtocolVersion,
@@ -209,15 +216,15 @@ function packetOf(
 }
 
 /**
- * What is left of a Message Expiry Interval, rounded up so that it never says 0 to a message that still lives (MQTT-3.3.2-6). What was sent
- * before it expired is sent again with nothing left.
+ * The rest of a Message Expiry Interval, rounded up so that it is never 0 before the message has expired (MQTT-3.3.2-6). A
+ * retransmission after the expiry has 0.
  */
 function secondsLeft({ properties, expiresAt }: Publish, now: Instant): number {
   const left = Math.ceil((expiresAt! - now) / 1000)
   return Math.max(0, Math.min(left, properties.messageExpiryInterval!))
 }
 
-/** Where the packet id of an encoded PUBLISH with QoS above 0 is: behind fixed header and topic. */
+/** Offset of the packet id in an encoded PUBLISH with QoS above 0: after fixed header and topic. */
 function idOffset(packet: Uint8Array): number {
   let at = 1
   while (packet[at]! >= 0x80) at++

@@ -18,10 +18,13 @@ import { connackReturnCode } from './reason-codes.ts'
 
 /** Largest remaining length of a packet [5.0 section 1.5.5]. */
 const REMAINING_MAX = 268_435_455
-/** Size of the largest packet that MQTT has, fixed header included. */
+/** Maximum size of an MQTT packet, fixed header included. */
 export const PACKET_MAX = REMAINING_MAX + 5
 
-/** Appends a packet in the shape of this version. What a version cannot say (properties, reason codes before 5.0) is left out. */
+/**
+ * Appends a packet in the format of this version. Fields that a version does not have (properties, reason codes before 5.0) are
+ * left out.
+ */
 export function encodePacket(writer: ByteWriter, packet: Packet, version: ProtocolVersion): void {
   switch (packet.type) {
     case PacketType.CONNECT:
@@ -86,7 +89,7 @@ function writeHeader(writer: ByteWriter, first: number, remaining: number): void
   writeVarint(writer, remaining)
 }
 
-/** Bytes of properties with their length in front; `more`: of others, behind them. */
+/** Size of properties with their length prefix; `more`: bytes of further properties that follow. */
 function blockLength(properties: Properties, more = 0): number {
   const length = propertiesLength(properties) + more
   return varintLength(length) + length
@@ -95,8 +98,8 @@ function blockLength(properties: Properties, more = 0): number {
 const stringLength = (text: string): number => 2 + utf8Length(text)
 
 /**
- * Size of a PUBLISH packet in the shape of this version, fixed header included; Infinity if MQTT cannot express its length. `more`: bytes of properties that
- * are encoded already.
+ * Size of a PUBLISH packet in the format of this version, fixed header included; Infinity if MQTT cannot express its length.
+ * `more`: bytes of properties that are already encoded.
  */
 export function publishLength(packet: Publish, version: ProtocolVersion, more = 0): number {
   const remaining = publishRemaining(packet, version, more)
@@ -112,7 +115,7 @@ function writePublish(writer: ByteWriter, packet: Publish, version: ProtocolVers
   writer.raw(packet.payload)
 }
 
-/** All of it but the payload, and `more` bytes of properties, which follow. */
+/** Writes all but the payload and `more` bytes of properties, which follow. */
 export function writePublishHead(writer: ByteWriter, packet: Publish, version: ProtocolVersion, more = 0): void {
   const { qos, topic, properties } = packet
   const flags = (packet.dup ? 8 : 0) | (qos << 1) | (packet.retain ? 1 : 0)

@@ -2,10 +2,12 @@ import type { Malformed } from '../base/malformed.ts'
 
 const EMPTY = new Uint8Array(0)
 
-/** Cuts a byte stream into packets. Whole packets in a chunk are given in place; only one that is split over chunks is put together. */
+/**
+ * Cuts a byte stream into packets. Complete packets in a chunk are returned in place; only one that spans chunks is assembled.
+ */
 export class Framer {
   maxPacketSize: number
-  /** The key of that bound. */
+  /** The configuration key of that limit. */
   sizeLimit = 'max_packet_size'
   /** Lengths must take as few bytes as possible (MQTT-1.5.5-1); MQTT 3 has no such rule. */
   minimalLength = false
@@ -25,18 +27,18 @@ export class Framer {
     this.maxPacketSize = maxPacketSize
   }
 
-  /** Bytes kept of a packet that is not whole yet. */
+  /** Bytes of an incomplete packet. */
   get buffered(): number {
     return this.#partialLength
   }
 
-  /** Bytes of memory held: those of a packet that is not whole, and of a chunk that was not read to its end. */
+  /** Bytes of memory in use: those of an incomplete packet, and of an unread chunk. */
   get held(): number {
     const partial = this.#partialLength > 0 ? this.#partial.length : 0
     return partial + (this.#at < this.#chunk.length ? this.#chunk.length : 0)
   }
 
-  /** Lets go of what was read, which a connection that says nothing more would hold. */
+  /** Releases consumed input, which an idle connection would keep. */
   release(): void {
     this.bytes = EMPTY
     if (this.#at < this.#chunk.length) return
@@ -79,7 +81,7 @@ export class Framer {
     return true
   }
 
-  /** Size of the packet at `at`; 0 if its header is not whole yet, -1 if it is not to be read (`error` is set). */
+  /** Size of the packet at `at`; 0 if its header is incomplete, -1 if it must not be read (`error` is set). */
   #measure(bytes: Uint8Array, at: number, end: number): number {
     if (bytes[at]! < 0x10) return this.#fail('packet type 0 is reserved', 'MQTT-2.1.2', 0x81)
     let length = 0

@@ -5,8 +5,8 @@ import type { Publish } from './publish.ts'
 import { sharedFilter } from './topics.ts'
 
 /**
- * A link whose client lives below a prefix (`mount_point`): put before every topic that it names, taken off every topic that it gets, so that it
- * sees nothing of the rest. Costs a copy per delivery, which only the clients of such a listener pay.
+ * A link with a topic prefix (`mount_point`): added to every topic from the client, removed from every topic to it, so that it
+ * sees nothing else. Costs a copy per delivery, only for clients of such a listener.
  */
 export class MountedLink implements Link {
   readonly #link: Link
@@ -71,7 +71,7 @@ export class MountedLink implements Link {
     switch (packet.type) {
       case PacketType.PUBLISH:
         packet.topic = this.#mountPoint + packet.topic
-        // The frame as it came in says another topic.
+        // The received frame has another topic.
         packet.frameStart = -1
         return packet
       case PacketType.CONNECT:

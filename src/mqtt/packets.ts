@@ -33,7 +33,7 @@ export interface Will {
 export interface Connect {
   readonly type: typeof PacketType.CONNECT
   readonly protocolVersion: ProtocolVersion
-  /** The high bit of the level byte: a bridge, as Mosquitto's bridges say it. */
+  /** The high bit of the protocol level, which Mosquitto's bridges set. */
   readonly bridge: boolean
   readonly clientId: string
   /** Clean Session before 5.0. */
@@ -49,7 +49,7 @@ export interface Connect {
 export interface Connack {
   readonly type: typeof PacketType.CONNACK
   readonly sessionPresent: boolean
-  /** Always an MQTT 5 reason code; written as the 3.x return code that comes closest where the peer speaks 3.x. */
+  /** Always an MQTT 5 reason code; encoded as the closest 3.x return code for 3.x clients. */
   readonly reasonCode: number
   readonly properties: Properties
 }
@@ -81,7 +81,7 @@ export interface Subscribe {
 export interface Suback {
   readonly type: typeof PacketType.SUBACK
   readonly packetId: number
-  /** In the order of the requests; MQTT 5 codes, written as 0x80 for failures where the peer speaks 3.x. */
+  /** In the order of the requests; MQTT 5 codes, failures encoded as 0x80 for 3.x clients. */
   readonly reasonCodes: readonly number[]
   readonly properties: Properties
 }
@@ -96,7 +96,7 @@ export interface Unsubscribe {
 export interface Unsuback {
   readonly type: typeof PacketType.UNSUBACK
   readonly packetId: number
-  /** Not on the wire before 5.0; a decoder gives an empty list there. */
+  /** Not on the wire before 5.0; the decoder returns an empty list there. */
   readonly reasonCodes: readonly number[]
   readonly properties: Properties
 }
@@ -130,7 +130,7 @@ export type Packet =
   | Disconnect
   | Auth
 
-/** Without what is only for people. */
+/** The packet without reason string and user properties. */
 export function withoutProblem<T extends Packet>(packet: T): T {
   if (!('properties' in packet) || packet.properties === NO_PROPERTIES) return packet
   const { reasonString: _reason, userProperties: _pairs, ...properties } = packet.properties

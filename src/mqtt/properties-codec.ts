@@ -7,7 +7,7 @@ import { hasWildcard } from './topics.ts'
 type Form = 'byte' | 'flag' | 'u16' | 'u32' | 'varint' | 'string' | 'binary' | 'pair'
 type Name = keyof Properties
 
-/** Place of the will properties in the bit set of packets, beside the packet types. */
+/** Bit of the will properties in the set of packets, besides the packet types. */
 export const WILL = 0
 const bits = (...types: number[]): number => types.reduce((set, type) => set | (1 << type), 0)
 const { CONNECT, CONNACK, PUBLISH, PUBACK, PUBREC, PUBREL, PUBCOMP, SUBSCRIBE, SUBACK, UNSUBSCRIBE, UNSUBACK, DISCONNECT, AUTH } =
@@ -49,7 +49,7 @@ const BY_ID: readonly ((typeof TABLE)[number] | undefined)[] = Array.from({ leng
   TABLE.find((row) => row[0] === id),
 )
 
-/** A broken rule, told by the decoder of the packet. */
+/** A broken rule, reported by the decoder of the packet. */
 export interface PropertyError {
   readonly reason: string
   readonly rule: string
@@ -74,16 +74,16 @@ function readVarint(reader: ByteReader, field: string): number {
   return 0
 }
 
-/** What the properties of one packet may come to. */
+/** Limits on the properties of one packet. */
 export interface PropertyLimits {
   readonly maxUserProperties: number
   readonly maxPropertyBytes: number
 }
 
-/** A bound that the operator sets: 0x97 says so. */
+/** A configured limit is reached: reason code 0x97. */
 const beyond = (reason: string, limit: string): PropertyError => ({ ...error(reason, '5.0 section 2.2.2.2', 0x97), limit })
 
-/** Reads the properties of a packet (`packet` is its type, or WILL). A reader that failed is told by the caller. */
+/** Reads the properties of a packet (`packet` is its type, or WILL). The caller checks the reader for errors. */
 export function readProperties(reader: ByteReader, packet: number, limits: PropertyLimits): Properties | PropertyError {
   const { maxUserProperties, maxPropertyBytes } = limits
   const length = readVarint(reader, 'property length')
@@ -93,7 +93,7 @@ export function readProperties(reader: ByteReader, packet: number, limits: Prope
     reader.fail('property length runs beyond the end')
     return NO_PROPERTIES
   }
-  // Before they are read: each of them is made into text, and goes to every receiver.
+  // Checked before they are read: each becomes text, and is sent to every receiver.
   if (length > maxPropertyBytes) return beyond(`${length} bytes of properties, of ${maxPropertyBytes}`, 'max_property_bytes')
   const properties: Record<string, unknown> = {}
   let pairs = 0
@@ -105,7 +105,7 @@ export function readProperties(reader: ByteReader, packet: number, limits: Prope
     if ((packets & (1 << packet)) === 0) return error(`${name} does not belong in this packet`, '5.0 section 2.2.2.2', 0x81)
     const known = properties[name]
     const value = readValue(reader, form, name)
-    // What is cut off has no value that could be wrong.
+    // A truncated property has no value to check.
     if (reader.at > end) reader.fail(`${name} runs beyond the properties`)
     if (reader.error !== '') return properties
     if (form === 'pair') {
@@ -177,7 +177,7 @@ export function writeVarint(writer: ByteWriter, value: number): void {
   writer.u8(value)
 }
 
-/** Bytes of the properties themselves, without their length. */
+/** Size of the properties, without their length prefix. */
 export function propertiesLength(properties: Properties): number {
   if (properties === NO_PROPERTIES) return 0
   let length = 0

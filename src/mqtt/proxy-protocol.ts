@@ -1,12 +1,12 @@
 import { decodeUtf8, utf8Error } from '../base/bytes.ts'
 import { withoutMapping } from '../base/networks.ts'
 
-/** What a proxy says of the connection that it hands on (PROXY protocol, versions 1 and 2, of HAProxy). */
+/** The header that a proxy sends before the client's data (PROXY protocol, versions 1 and 2, of HAProxy). */
 export interface ProxyHeader {
   readonly kind: 'header'
-  /** Bytes of the header; what comes after them is the client's. */
+  /** Size of the header; the client's data follows. */
   readonly size: number
-  /** The client's address, `192.0.2.1:51234`, `[2001:db8::1]:51234` or `unix:<path>`; undefined where the socket's own counts. */
+  /** The client's address, `192.0.2.1:51234`, `[2001:db8::1]:51234` or `unix:<path>`; undefined: use the socket's own. */
   readonly peer: string | undefined
   /** Common name of the client certificate that the proxy has verified (version 2, PP2_TYPE_SSL). */
   readonly commonName: string | undefined
@@ -14,7 +14,7 @@ export interface ProxyHeader {
 
 export interface ProxyError {
   readonly kind: 'error'
-  /** In plain words, for logs. */
+  /** For logs. */
   readonly reason: string
 }
 
@@ -22,7 +22,7 @@ export interface ProxyError {
 const V1_MAX = 107
 /** Bytes of a version 2 header before its address block: signature, command, family, length. */
 const V2_FIXED = 16
-/** Bytes of the address block with its TLVs: addresses (216 at most), names and ids; a whole certificate does not belong there. */
+/** Maximum bytes of the address block with its TLVs: addresses (216 at most), names and ids, but no whole certificate. */
 const V2_BLOCK_MAX = 4096
 
 const V1_SIGNATURE = Uint8Array.from('PROXY ', (c) => c.charCodeAt(0))
@@ -35,14 +35,17 @@ const IPV4_MAPPED = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff] as const
 const STREAM = 1
 const TLV_SSL = 0x20
 const TLV_SSL_CN = 0x22
-/** PP2_CLIENT_CERT_CONN and PP2_CLIENT_CERT_SESS: the client has shown a certificate, now or when the session began. */
+/**
+ * PP2_CLIENT_CERT_CONN and PP2_CLIENT_CERT_SESS: the client has presented a certificate, on this connection or at the start of
+ * the session.
+ */
 const SSL_CERTIFICATE = 0x02 | 0x04
-/** Bytes before the TLVs in PP2_TYPE_SSL: what the client has done, and whether its certificate was verified (0). */
+/** Bytes before the TLVs in PP2_TYPE_SSL: client flags, and whether the certificate was verified (0). */
 const SSL_FIXED = 5
 
 /**
- * Reads the header at the start of all bytes that have come so far; undefined: not enough of them yet. However the bytes are cut
- * into chunks, the outcome is the same, and never needs more than 4112 of them.
+ * Reads the header at the start of all bytes received so far; undefined: not enough yet. The result does not depend on how the
+ * bytes are cut into chunks, and never needs more than 4112 of them.
  */
 export function readProxyHeader(bytes: Uint8Array): ProxyHeader | ProxyError | undefined {
   if (startsAs(bytes, V2_SIGNATURE)) return bytes.length < V2_FIXED ? incompleteV2(bytes) : readV2(bytes)
@@ -52,7 +55,7 @@ export function readProxyHeader(bytes: Uint8Array): ProxyHeader | ProxyError | u
 
 const error = (reason: string): ProxyError => ({ kind: 'error', reason })
 
-/** Whether nothing speaks against this signature yet. */
+/** Whether the bytes so far match this signature. */
 function startsAs(bytes: Uint8Array, signature: Uint8Array): boolean {
   for (let i = 0; i < bytes.length && i < signature.length; i++) if (bytes[i] !== signature[i]) return false
   return true
@@ -80,12 +83,12 @@ function readV1(bytes: Uint8Array): ProxyHeader | ProxyError | undefined {
 
 const isIPv6 = (text: string): boolean => URL.canParse(`http://[${text}]`)
 
-/** What is wrong with a header of which less than its fixed part has come. */
+/** The error in a header whose fixed part is incomplete. */
 function incompleteV2(bytes: Uint8Array): ProxyError | undefined {
   const command = bytes[12]
   const family = bytes[13]
   if (command !== undefined && command !== 0x20 && command !== 0x21) return error('PROXY header of an unknown version or command')
-  // LOCAL is the proxy's own connection, as for a health check: it brings no address that could matter.
+  // LOCAL is the proxy's own connection, as for a health check: its address does not matter.
   if (command !== 0x21 || family === undefined || family === 0) return undefined
   return family >> 4 < ADDRESS_BYTES.length && family >> 4 > 0 && (family & 0x0f) === STREAM
     ? undefined

@@ -10,11 +10,11 @@ export type QoS = 0 | 1 | 2
 export type ProtocolVersion = 3 | 4 | 5
 
 /**
- * A PUBLISH packet as it came in, and the one object that all its receivers share.
+ * A PUBLISH packet as received, and the one object that all its receivers share.
  *
- * The payload is a range of `buffer`, usually the very chunk that came from the socket: nothing is copied to parse it. Who keeps a
- * message past the turn calls `own()`, so that ten bytes of payload never hold a whole read buffer in memory. A class, because
- * this is the one object made per message and its shape must never vary.
+ * The payload is a range of `buffer`, usually the chunk from the socket: parsing copies nothing. Code that keeps a message beyond
+ * the turn calls `own()`, so that ten bytes of payload never keep a whole read buffer in memory. A class, because one is created
+ * per message and its shape must not vary.
  */
 export class Publish {
   readonly type = 3
@@ -25,28 +25,28 @@ export class Publish {
   dup: boolean
   /** As received; 0 for QoS 0. */
   packetId: number
-  /** As received; without topicAlias once the broker has taken the message in. */
+  /** As received; without topicAlias once the broker has accepted the message. */
   properties: Properties
 
   /** Holds the payload in [payloadStart, payloadEnd), and the whole packet as received in [frameStart, payloadEnd). */
   buffer: Uint8Array
   payloadStart: number
   payloadEnd: number
-  /** -1 when no packet as received is at hand. */
+  /** -1 if there is no received packet. */
   frameStart: number
   /** The buffer holds this message alone. */
   owned = false
   /** Version the frame is written in; 3 and 4 write PUBLISH alike. */
   frameVersion: ProtocolVersion
 
-  // What the broker notes on the shared message.
-  /** Receipt that must be durable before this message goes to anybody; 0 if none (QoS 0 and 1). */
+  // The broker's notes on the shared message.
+  /** Lsn of the receipt, which must be durable before this message is sent to any client; 0 if none (QoS 0 and 1). */
   receiptLsn: Lsn = 0
-  /** Name of the message in the store; 0 while it has none. */
+  /** Id of the message in the store; 0 if it has none. */
   id = 0
   author: Author = NOBODY
   expiresAt: Instant | undefined = undefined
-  /** What counts it in the account of memory, together with its copies, which share its buffer; made when it has to wait. */
+  /** Counts its memory, together with that of its copies, which share its buffer; created when it is first queued. */
   held: Held | undefined = undefined
   #weight = -1
   /** Wire forms already written for this message, by variant, and its properties alone; see encode-delivery.ts. */
@@ -78,7 +78,7 @@ export class Publish {
     this.frameVersion = frameVersion
   }
 
-  /** A message that did not come from the wire: a will, a sensor's publish, a test. */
+  /** A message that was not received as MQTT: a will, a sensor's publish, a test. */
   static of(
     topic: string,
     payload: Uint8Array,
@@ -90,7 +90,7 @@ export class Publish {
     return new Publish(topic, qos, retain, false, packetId, properties, payload, 0, payload.length, -1, 5)
   }
 
-  /** The same content as a message of its own, without what the broker noted on this one. */
+  /** A copy that shares the content, without the broker's notes. */
   copy(): Publish {
     const copy = Publish.of(this.topic, this.payload, this.qos, this.retain, 0, this.properties)
     copy.author = this.author
@@ -104,14 +104,14 @@ export class Publish {
     return this.author.key
   }
 
-  /** Of a retained message: who published it, so that the right to do so can be asked about again. */
+  /** The publisher of a retained message, whose right to publish may be checked again. */
   get source(): StoredOwner | undefined {
     return this.retain ? this.author.owner : undefined
   }
 
   /**
-   * What it counts for in bounds: bytes of topic, payload and properties, all of them the publisher's choice. An estimate that needs no encoding, made
-   * when it is first asked for: topic and properties are what they will be by then.
+   * Its size for limits: bytes of topic, payload and properties, all chosen by the publisher. An estimate without encoding,
+   * computed when first needed: topic and properties are final by then.
    */
   get weight(): number {
     if (this.#weight < 0) {
@@ -121,7 +121,7 @@ export class Publish {
     return this.#weight
   }
 
-  /** What the properties are of that. */
+  /** The part of the properties. */
   get propertyBytes(): number {
     return this.weight - this.payloadLength - this.topic.length
   }
@@ -135,11 +135,11 @@ export class Publish {
     return this.buffer.subarray(this.payloadStart, this.payloadEnd)
   }
 
-  /** Takes the packet out of a buffer that it shares with others. Idempotent. */
+  /** Copies the packet out of a shared buffer. Idempotent. */
   own(): void {
     if (this.owned) return
     this.owned = true
-    // With properties the packet never goes out as it came in: their bytes, which may be most of it, need not be kept twice.
+    // A packet with properties is never forwarded as received: their bytes, perhaps most of it, need not be kept twice.
     if (this.properties !== NO_PROPERTIES) this.frameStart = -1
     const start = this.frameStart < 0 ? this.payloadStart : this.frameStart
     // Not `this.buffer.slice`: on a Node Buffer that is a view.
@@ -152,15 +152,15 @@ export class Publish {
   }
 }
 
-/** How many places hold a message for longer than a turn, and what it counts for while there are any. */
+/** The number of places that keep a message beyond the turn, and the bytes it counts while there are any. */
 export class Held {
   places = 0
   bytes = 0
-  /** Is in the account as well. */
+  /** Whether it is counted. */
   author: Author = NOBODY
 }
 
-/** What a user property counts for beside its text. */
+/** Bytes that a user property counts in addition to its text. */
 const PAIR_BYTES = 100
 
 function propertyBytes({ userProperties = [], responseTopic = '', contentType = '', correlationData }: Properties): number {
@@ -169,10 +169,10 @@ function propertyBytes({ userProperties = [], responseTopic = '', contentType = 
   return bytes
 }
 
-/** What a user property takes beside its text. */
+/** Bytes of memory for a user property in addition to its text. */
 const PAIR_MEMORY = 70
 
-/** What properties take in memory: to be asked once, for what is kept. */
+/** Bytes of memory for properties; computed once, for those that are kept. */
 export function propertyMemory(properties: Properties): number {
   if (properties === NO_PROPERTIES) return 0
   const { userProperties = [], responseTopic, contentType, correlationData } = properties

@@ -46,13 +46,15 @@ export const ReasonCode = {
 } as const
 export type ReasonCode = (typeof ReasonCode)[keyof typeof ReasonCode]
 
-/** What no 3.x return code says, not even that the server is unavailable for now: it is wrong today and tomorrow. */
+/** Reasons without a 3.x return code: they are permanent, unlike "server unavailable". */
 const UNKNOWN_TO_3 = new Set([0x81, 0x82, 0x90, 0x95, 0x99, 0x9a, 0x9b])
 
-/** Whether a 3.x client can be told that this is why it is refused; else it is closed without CONNACK (3.1.1 MQTT-3.2.2-6). */
+/**
+ * Whether a 3.x return code can express this refusal; otherwise the client is disconnected without CONNACK (3.1.1 MQTT-3.2.2-6).
+ */
 export const hasReturnCode = (reasonCode: number): boolean => !UNKNOWN_TO_3.has(reasonCode)
 
-/** The 3.x return code [3.1.1 section 3.2.2.3] that comes closest to an MQTT 5 reason code. */
+/** The closest 3.x return code [3.1.1 section 3.2.2.3] for an MQTT 5 reason code. */
 export function connackReturnCode(reasonCode: number): number {
   switch (reasonCode) {
     case ReasonCode.SUCCESS:
@@ -72,7 +74,7 @@ export function connackReturnCode(reasonCode: number): number {
   }
 }
 
-/** The reason code of DISCONNECT that comes closest to one of CONNACK: a login that fails later on has no code of its own (MQTT-3.14.2-1). */
+/** The closest DISCONNECT reason code for one of CONNACK: a login that fails later has no code of its own (MQTT-3.14.2-1). */
 export function disconnectCode(reasonCode: number): number {
   if (mayCarry(14, reasonCode)) return reasonCode
   return connackReturnCode(reasonCode) >= 4 ? ReasonCode.NOT_AUTHORIZED : ReasonCode.UNSPECIFIED_ERROR

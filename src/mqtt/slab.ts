@@ -1,14 +1,15 @@
 import { WireForms } from './wire-forms.ts'
 
-/** A slab is handed out in pieces and never reused: when its last piece is written to a socket, the collector takes it. */
+/** A slab is passed on in pieces and never reused: it is collected when its last piece has been written to a socket. */
 const SLAB_BYTES = 256 * 1024
 
 /** Below this a loop is faster than making the view that `set` needs. */
 const COPY_BY_HAND_MAX = 48
 
 /**
- * Where packets for sockets are written, one connection after the other. Everything for one connection in one turn becomes one piece,
- * and so one write. Packets that go out exactly as they came in, and lie side by side in a read buffer, are copied in one go.
+ * The buffer into which packets for sockets are written, for one connection after the other. Everything for one connection in one
+ * turn becomes one piece, and so one write. Packets that are forwarded as received, and are adjacent in a read buffer, are copied
+ * together.
  */
 export class Slab {
   bytes: Uint8Array = Buffer.allocUnsafeSlow(SLAB_BYTES)
@@ -27,7 +28,7 @@ export class Slab {
     this.#room(count)
   }
 
-  /** Adds a packet as it came in. The copy is made later, so `buffer` must stay as it is until `take`. */
+  /** Adds a packet as received. It is copied later, so `buffer` must not change until `take`. */
   append(buffer: Uint8Array, start: number, end: number): void {
     if (buffer === this.#run && start === this.#runEnd) {
       this.#runEnd = end
@@ -50,7 +51,7 @@ export class Slab {
     this.at = at
   }
 
-  /** Adds bytes that are too many to be copied for each receiver: they are handed out as they are, so nobody may change them. */
+  /** Adds bytes that are too many to be copied for each receiver: they are passed on as they are, so they must never change. */
   share(bytes: Uint8Array): void {
     if (this.#run !== undefined) this.#copyRun()
     if (this.at > this.#start) this.#full.push(this.bytes.subarray(this.#start, this.at))

@@ -10,16 +10,16 @@ import type { Traffic } from './traffic.ts'
 export type ConnectionOutput =
   | { readonly kind: 'write'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
   /**
-   * Everything written before is sent first; then the stream ends, whether the peer reads or not. `saidGoodbye`: the client sent DISCONNECT, so anything
-   * it still sends can be ignored.
+   * Everything written before is sent first; then the stream ends, whether the peer reads or not. `saidGoodbye`: the client sent
+   * DISCONNECT, so anything it still sends can be ignored.
    */
   | { readonly kind: 'close'; readonly connection: ConnectionId; readonly saidGoodbye: boolean }
   /** Read nothing more from this peer for now. */
   | { readonly kind: 'pause' | 'resume'; readonly connection: ConnectionId }
 
-/** What the connections have for their sockets: packets, encoded one connection after the other into one slab, and pauses and ends of streams. */
+/** Output to the sockets: packets, encoded into one slab for one connection after the other, and pauses and ends of streams. */
 export class StreamOutput {
-  /** A peer is not to be read for now, and its socket does not know yet. */
+  /** A pause has yet to be passed on to a socket. */
   urgent = false
   /** Deliveries are written to it directly (`writeDelivery`). */
   readonly slab = new Slab()
@@ -43,7 +43,7 @@ export class StreamOutput {
     this.urgent = false
   }
 
-  /** Encodes a packet that is no PUBLISH. False if it is larger than the client accepts, and was not sent. */
+  /** Encodes a packet other than PUBLISH. False if it exceeds the client's Maximum Packet Size, and was not sent. */
   write(packet: Packet, connection: Connection): boolean {
     const writer = this.#writer
     const told = connection.wantsProblemInformation || packet.type === PacketType.CONNACK || packet.type === PacketType.DISCONNECT
@@ -65,7 +65,7 @@ export class StreamOutput {
     return true
   }
 
-  /** Everything in the slab is for this connection, and leaves in one write. */
+  /** Queues everything in the slab, which is for this connection, as one write. */
   flush({ id }: Connection): void {
     for (const bytes of this.slab.take()) {
       this.#traffic.bytesSent += bytes.length
@@ -73,7 +73,7 @@ export class StreamOutput {
     }
   }
 
-  /** Passed on before the turn is over: what the socket brings meanwhile would only pile up. */
+  /** Passed on before the turn is over: further input would only pile up. */
   pause({ id }: Connection): void {
     this.urgent = true
     this.#outputs.push({ kind: 'pause', connection: id })

@@ -1,12 +1,12 @@
 import { COST } from '../base/memory-costs.ts'
 import type { ByteCount } from './topic-names.ts'
 
-/** Topics that are as short as an alias are sent as they are. */
+/** Topics no longer than an alias are sent as they are. */
 const WORTH_AN_ALIAS = 8
 
 /**
- * Topic aliases of one direction of one connection [5.0 section 3.3.2.3.4]: bounded in number and in the bytes of their topics, because the
- * peer chooses both.
+ * Topic aliases of one direction of one connection [5.0 section 3.3.2.3.4]: limited in number and in bytes of their topics,
+ * because the peer chooses both.
  */
 export class TopicAliases {
   readonly #count: ByteCount
@@ -16,14 +16,14 @@ export class TopicAliases {
   readonly #aliases = new Map<string, number>()
   #bytes = 0
 
-  /** `count`: where what they take in memory is counted. */
+  /** `count`: receives the bytes of memory that they take. */
   constructor(max: number, bytesMax: number, count: ByteCount = { sum: 0 }) {
     this.#count = count
     this.#max = max
     this.#bytesMax = bytesMax
   }
 
-  /** What they take in memory, as far as it is counted. */
+  /** Their counted bytes of memory. */
   #counted = 0
 
   #recount(): void {
@@ -42,7 +42,7 @@ export class TopicAliases {
     return this.#topics.get(alias)
   }
 
-  /** The peer gives a topic its alias, perhaps instead of another; false if that exceeds the memory for it. */
+  /** Sets the topic of an alias of the peer, or replaces it; false if that exceeds their memory limit. */
   set(alias: number, topic: string): boolean {
     const old = this.#topics.get(alias)
     const bytes = this.#bytes + topic.length - (old?.length ?? 0)
@@ -58,7 +58,10 @@ export class TopicAliases {
     return this.#aliases.get(topic) ?? 0
   }
 
-  /** The next free alias for a topic, first come, first served: sites repeat their topics. 0 if there is none, or it is not worth one. */
+  /**
+   * Assigns the next free alias to a topic, first come, first served: sites repeat their topics. 0 if there is none, or it is not
+   * worth one.
+   */
   assign(topic: string): number {
     const alias = this.#aliases.size + 1
     if (alias > this.#max || topic.length <= WORTH_AN_ALIAS || this.#bytes + topic.length > this.#bytesMax) return 0
@@ -68,7 +71,7 @@ export class TopicAliases {
     return alias
   }
 
-  /** The packet that was to tell of the last assigned alias did not go out. */
+  /** The packet with the last assigned alias was not sent. */
   withdraw(topic: string): void {
     if (!this.#aliases.delete(topic)) return
     this.#bytes -= topic.length

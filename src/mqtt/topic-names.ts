@@ -1,12 +1,12 @@
 import { decodeUtf8, utf8Error } from '../base/bytes.ts'
 import { COST } from '../base/memory-costs.ts'
 
-/** With the longest topics, 8 KiB for one connection. */
+/** With the longest topics, 8 KiB per connection. */
 const SLOTS = 64
-/** Longer topics are not remembered: they are a peer's choice, and memory. */
+/** Longer topics are not remembered: peers choose them, and they take memory. */
 const TOPIC_BYTES_MAX = 128
 
-/** Bytes of many. */
+/** A sum of bytes of many objects. */
 export interface ByteCount {
   sum: number
 }
@@ -17,26 +17,26 @@ interface Slot {
 }
 
 /**
- * Topic names by their bytes, for one connection. A device repeats its topics, so a repeated one costs a comparison of bytes: no validation, no
- * decoding, and the same string object, whose hash the broker's lookups need not compute again.
+ * Topic names by their bytes, for one connection. A device repeats its topics; a repeated one costs a comparison of bytes,
+ * without validation or decoding, and yields the same string object, whose hash the broker's lookups need not compute again.
  */
 export class TopicNames {
   #last: Slot | undefined = undefined
   #slots: (Slot | undefined)[] | undefined = undefined
   readonly #count: ByteCount
-  /** What the topics that are remembered take in memory. */
+  /** Bytes of memory for remembered topics. */
   #bytes = 0
   /** Why the last `read` gave `undefined`, the rule that was broken, and the reason code for it. */
   error = ''
   rule = ''
   reasonCode = 0
 
-  /** `count`: where what they take is counted. */
+  /** `count`: receives the bytes of memory that they take. */
   constructor(count: ByteCount = { sum: 0 }) {
     this.#count = count
   }
 
-  /** Nobody needs them any more. */
+  /** The connection is gone. */
   forget(): void {
     this.#count.sum -= this.#bytes
     this.#bytes = 0
@@ -81,7 +81,7 @@ export class TopicNames {
   }
 }
 
-/** Its octets twice, as such and as text. */
+/** Bytes of memory: the octets twice, raw and as text. */
 const costOf = (slot: Slot | undefined): number => (slot === undefined ? 0 : COST.topicName + 2 * slot.bytes.length)
 
 function same(known: Uint8Array, bytes: Uint8Array, start: number, end: number): boolean {

@@ -1,17 +1,19 @@
 import { utf8Length } from '../base/bytes.ts'
 
-/** What is wrong with a topic name [5.0 section 4.7], '' if nothing is. */
+/** The error in a topic name [5.0 section 4.7], '' if there is none. */
 export function topicNameError(name: string): string {
   if (name === '') return 'empty topic name'
   return hasWildcard(name) ? 'wildcard in a topic name' : ''
 }
 
-/** More bytes than a string can have (MQTT-4.7.3-3): with a mount point in front, a topic may become too long. */
+/** Whether it has more bytes than an MQTT string can have (MQTT-4.7.3-3), as a topic may with a mount point added. */
 export const exceedsBytes = (topic: string): boolean => topic.length > 0xffff / 3 && utf8Length(topic) > 0xffff
 
 export const hasWildcard = (topic: string): boolean => topic.includes('+') || topic.includes('#')
 
-/** What is wrong with a topic filter: empty (MQTT-4.7.3-1), `#` (MQTT-4.7.1-1) or `+` (MQTT-4.7.1-2) out of place; '' if nothing is. */
+/**
+ * The error in a topic filter: empty (MQTT-4.7.3-1), `#` (MQTT-4.7.1-1) or `+` (MQTT-4.7.1-2) out of place; '' if there is none.
+ */
 export function topicFilterError(filter: string): string {
   if (filter === '') return 'empty topic filter'
   const hash = filter.indexOf('#')
@@ -24,20 +26,23 @@ export function topicFilterError(filter: string): string {
   return ''
 }
 
-/** A topic on which nobody but the broker publishes, or a filter that matches such topics: wildcards do not see them (MQTT-4.7.2-1). */
+/** A topic on which only the broker publishes, or a filter for such topics: wildcards do not match them (MQTT-4.7.2-1). */
 export const isSysTopic = (topic: string): boolean => topic.startsWith('$SYS') && (topic.length === 4 || topic[4] === '/')
 
-/** A topic on which clients may not publish: the broker's own, and `$CONTROL`, where clients of Mosquitto expect to change its users. */
+/** A topic on which clients may not publish: the broker's own, and `$CONTROL`, which clients of Mosquitto use to manage users. */
 export const isReservedTopic = (topic: string): boolean =>
   topic.startsWith('$') && (isSysTopic(topic) || topic === '$CONTROL' || topic.startsWith('$CONTROL/'))
 
-/** Where a bridge of Mosquitto's kind says whether it is connected: the only topics of the broker on which clients may publish. */
+/**
+ * Topics on which Mosquitto's bridges report whether they are connected: the only topics of the broker on which clients may
+ * publish.
+ */
 const BRIDGE_STATE = /^\$SYS\/broker\/connection\/([^/]+)\/state$/
 
 /** The client id in `$SYS/broker/connection/<client id>/state`; `undefined` for any other topic. */
 export const bridgeOfStateTopic = (topic: string): string | undefined => BRIDGE_STATE.exec(topic)?.[1]
 
-/** `$share/<group>/<filter>` taken apart [5.0 section 4.8.2]. */
+/** The parts of `$share/<group>/<filter>` [5.0 section 4.8.2]. */
 export interface SharedFilter {
   readonly group: string
   /** What the group subscribes to. */
@@ -45,8 +50,8 @@ export interface SharedFilter {
 }
 
 /**
- * Takes a shared subscription's filter apart; `undefined` if it is not shared. 'invalid': it starts like one, and has no group
- * (MQTT-4.8.2-1), a wildcard in it (MQTT-4.8.2-2), or no filter behind it.
+ * Parses the filter of a shared subscription; `undefined` if it is not shared. 'invalid': it starts like one, but has no group
+ * (MQTT-4.8.2-1), a wildcard in the group (MQTT-4.8.2-2), or no filter after it.
  */
 export function sharedFilter(filter: string): SharedFilter | 'invalid' | undefined {
   if (!filter.startsWith('$share')) return undefined
@@ -58,15 +63,16 @@ export function sharedFilter(filter: string): SharedFilter | 'invalid' | undefin
   return { group, filter: filter.slice(slash + 1) }
 }
 
-/** The filter that access rules look at: what a shared subscription subscribes to. */
+/** The filter for access rules: of a shared subscription, the one after the group. */
 export function realFilter(filter: string): string {
   const shared = sharedFilter(filter)
   return shared === undefined || shared === 'invalid' ? filter : shared.filter
 }
 
 /**
- * Whether every topic that `filter` matches is matched by `rule` too [5.0 section 4.7]: `a/#` covers `a`, `a/+/b` and `a/#`, and `#` covers
- * nothing that starts with `$`. A topic name is a filter that matches itself, so this says as well whether a filter matches a topic.
+ * Whether every topic that `filter` matches is matched by `rule` too [5.0 section 4.7]: `a/#` covers `a`, `a/+/b` and `a/#`, and
+ * `#` covers nothing that starts with `$`. A topic name is a filter that matches itself, so this also tells whether a filter
+ * matches a topic.
  */
 export function covers(rule: string, filter: string): boolean {
   // Both match everything with a first level that does not start with $.
@@ -90,8 +96,8 @@ export function covers(rule: string, filter: string): boolean {
 }
 
 /**
- * The filter that matches what both match: of `a/+` and `+/b` it is `a/b`, of `a/#` and `a` it is `a`. `undefined` if no topic matches both.
- * Wildcards of the first level match nothing that starts with `$` (MQTT-4.7.2-1).
+ * The intersection of two filters: of `a/+` and `+/b` it is `a/b`, of `a/#` and `a` it is `a`. `undefined` if no topic matches
+ * both. Wildcards in the first level do not match a leading `$` (MQTT-4.7.2-1).
  */
 export function intersection(one: string, other: string): string | undefined {
   const [a, b] = [one.split('/'), other.split('/')]

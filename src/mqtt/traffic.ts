@@ -1,4 +1,4 @@
-/** Plain counters of all byte streams, or of all datagrams, only ever counted up. */
+/** Counters of all byte streams, or of all datagrams, which never decrease. */
 export class Traffic {
   opened = 0
   bytesReceived = 0
@@ -7,7 +7,7 @@ export class Traffic {
   packetsReceived = 0
   packetsSent = 0
   publishSent = 0
-  /** Of what the broker handed out to be sent: what the client does not take, as it is too large for it. Each also raises a Notice. */
+  /** Deliveries that were not sent because they exceed the client's Maximum Packet Size. Each also raises a notice. */
   publishDropped = 0
   /** Payload bytes of PUBLISH. */
   publishBytesReceived = 0

@@ -2,23 +2,23 @@ import type { Instant } from '../base/machine.ts'
 import type { Connection } from './connection.ts'
 import { type Packet, PacketType } from './packets.ts'
 
-/** What connections may cost in one turn, counted in packets: some milliseconds, which those share that want more. */
+/** The cost that all connections share in one turn, counted in packets: some milliseconds. */
 const TURN_COST = 4096
-/** How much more of it one may have that has ended: what a socket brings at once, unless it is out of the ordinary. */
+/** The share of a connection that has ended: everything that a socket usually brings at once. */
 const LAST_COST = 4 * TURN_COST
 const SHARE_LEAST = 64
-/** Deliveries that are written in one turn to all for whom many wait; to one of them at most, and at least. */
+/** Deliveries written in one turn to all connections with long queues; to one of them at most, and at least. */
 const WRITES_PER_TURN = 8192
 const WRITES_MOST = 2048
 const WRITES_LEAST = 64
-/** Bytes of large properties that are encoded in one turn, and one message for each connection. */
+/** Bytes of large properties encoded in one turn; one message per connection may exceed it. */
 export const PROPERTIES_PER_TURN = 1024 * 1024
-/** What a topic filter counts for, and a packet that is no PUBLISH and is answered. */
+/** Costs of a topic filter, of a unit of the broker's work, and of a packet other than PUBLISH that is answered. */
 const FILTER_COST = 16
 const WORK_COST = 1 / 8
 const ANSWER_COST = 2
 
-/** Shares the turns of the event loop among connections: who says a lot is read on when the others have had their turn. */
+/** Shares the turns of the event loop among connections: a busy one continues after the others have had their turn. */
 export class Turns {
   #turn = 1
   #share = TURN_COST
@@ -27,12 +27,14 @@ export class Turns {
   #written = 0
   #unwritten: Connection[] = []
 
-  /** When those who rest, or wait to be written to, are due: at once, which is after everybody else. */
+  /**
+   * When connections that have used their share, or have more to be written, continue: immediately, which is after all others.
+   */
   next(): Instant | undefined {
     return this.#resting.length === 0 && this.#unwritten.length === 0 ? undefined : this.#since
   }
 
-  /** Notes what a packet has cost; true if the connection has had its share of this turn, and rests. */
+  /** Adds the cost of a packet; true if the connection has used its share of this turn. */
   spend(now: Instant, connection: Connection, cost: number): boolean {
     if (connection.turn !== this.#turn) {
       connection.turn = this.#turn
@@ -48,7 +50,7 @@ export class Turns {
     return true
   }
 
-  /** The stream of this connection is gone: what it has said is heard now, before its client may come back. */
+  /** The stream of this connection is gone: its remaining packets are processed now, before the client may reconnect. */
   last(connection: Connection): void {
     connection.turn = this.#turn
     connection.spent = -LAST_COST
@@ -60,7 +62,7 @@ export class Turns {
     return Math.max(WRITES_LEAST, Math.min(WRITES_MOST, WRITES_PER_TURN - this.#written))
   }
 
-  /** So many were, and more may wait: those are written when all others have had their turn. */
+  /** Counts written deliveries; unless all are written, the rest follows after all others have had their turn. */
   wrote(now: Instant, connection: Connection, deliveries: number, all: boolean): void {
     this.#written += deliveries
     if (all) return
@@ -68,14 +70,14 @@ export class Turns {
     this.#unwritten.push(connection)
   }
 
-  /** Those to whom more is to be written. */
+  /** Connections with more to be written. */
   takeUnwritten(): readonly Connection[] {
     const unwritten = this.#unwritten
     this.#unwritten = []
     return unwritten
   }
 
-  /** Those who have rested. */
+  /** Connections that continue. */
   take(): readonly Connection[] {
     const rested = this.#resting
     this.#resting = []
@@ -91,8 +93,9 @@ export class Turns {
 }
 
 /**
- * What a packet costs that led to so much work: deliveries, and looking for them. That counts for little, because what many get is written in one go
- * with what follows it: a turn that ended after one message for thousands would cost a write for each of them.
+ * The cost of a packet that caused so much work: deliveries, and the search for receivers. Work counts for little, because many
+ * deliveries are written together with those that follow: a turn that ended after one message for thousands would cost a write
+ * for each of them.
  */
 export function costOf(packet: Packet, work: number): number {
   if (packet.type === PacketType.PUBLISH) return 1 + work * WORK_COST

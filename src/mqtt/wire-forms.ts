@@ -2,21 +2,21 @@ import { Fifo } from '../base/fifo.ts'
 import { COST } from '../base/memory-costs.ts'
 import type { Publish } from './publish.ts'
 
-/** Bytes of wire forms that are kept from turn to turn, for who asks for the same message a little later; one message may have more. */
+/** Bytes of wire forms kept from turn to turn, for receivers that are written a little later; one message may have more. */
 const KEPT_BYTES = 4 * 1024 * 1024
 const KEPT_MAX = 16_384
 
 /**
- * Which messages hold wire forms beside their own. A message that stays, retained or in a queue, would keep them for as long: those that were made first
- * are given up where there are too many, and made again when somebody asks.
+ * The messages that keep wire forms besides their own. A message that is retained or queued would keep them as long: the oldest
+ * are dropped where there are too many, and encoded again when needed.
  */
 export class WireForms {
-  /** In the order in which their first form was made. */
+  /** Ordered by the creation of their first form. */
   readonly #made = new Fifo<Publish>()
-  /** Those that are in a buffer which others share, and must not keep it for longer than a turn. */
+  /** Messages in a shared buffer, which they must not keep beyond the turn. */
   #ofTurn: Publish[] = []
   #bytes = 0
-  /** Bytes of properties that were encoded in this turn, of messages that have many. */
+  /** Bytes of large properties encoded in this turn. */
   properties = 0
 
   /** Bytes of all forms. */
@@ -24,7 +24,7 @@ export class WireForms {
     return this.#bytes
   }
 
-  /** A form of so many bytes was made for this message. */
+  /** A form of so many bytes was created for this message. */
   add(message: Publish, bytes: number): void {
     this.#bytes += bytes + COST.buffer
     if (!message.owned) {
@@ -35,7 +35,7 @@ export class WireForms {
     while ((this.#bytes > KEPT_BYTES || this.#made.length > KEPT_MAX) && this.#made.length > 1) this.#forget(this.#made.shift()!)
   }
 
-  /** Nobody will ask for what has left with the turn, nor for the first that were made, if they wait nowhere. */
+  /** Drops the forms of messages that were not kept beyond the turn, and the oldest of the others. */
   endTurn(): void {
     this.properties = 0
     if (this.#ofTurn.length > 0) {
@@ -48,14 +48,14 @@ export class WireForms {
     }
   }
 
-  /** Gives all up. */
+  /** Drops all. */
   clear(): void {
     this.endTurn()
     for (let message = this.#made.shift(); message !== undefined; message = this.#made.shift()) this.#forget(message)
   }
 
   #forget(message: Publish): void {
-    // In one go, where it has several.
+    // All forms of the message at once.
     for (const form of message.encoded ?? []) if (form !== undefined) this.#bytes -= form.length + COST.buffer
     message.encoded = undefined
   }
