@@ -2,7 +2,7 @@ import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { ClockRecord, Store, StoreRecord, WallClock, WallTime } from './store.ts'
 
-/** What the clocks of the machine say at one moment. */
+/** The readings of the machine's clocks at one moment. */
 export interface ClockReading {
   /** Milliseconds since 1970. */
   readonly wall: number
@@ -12,26 +12,27 @@ export interface ClockReading {
   readonly uptime: number
 }
 
-/** Milliseconds by which the wall clock has to differ from what is expected of it to count as set. */
+/** Deviation of the wall clock (ms) from which it counts as having been set. */
 export const JUMP_MS = 5_000
 
 /**
- * The time line of the store. It runs at the pace of the monotonic clock and begins as the wall clock of the first start; where the wall clock is set
- * later, only its distance changes, which is recorded. So every stored time keeps its meaning, and a jump costs nobody a session.
+ * The store's own time. It advances with the monotonic clock and starts as the wall clock of the first start. When the wall clock
+ * is set later, only its offset changes, which is recorded: every stored time keeps its meaning, and no session expires because
+ * of a jump.
  *
- * Between two processes of one boot the uptime says how long it was. Across boots only the wall clock can: forward counts as time that has passed,
- * backward as none.
+ * Between two processes of one boot the uptime gives the time that has passed. Across boots only the wall clock can: a forward
+ * step counts as time passed, a backward step as none.
  */
 export class StoreClock implements WallClock {
   epoch: WallTime
   readonly #store: Store
   readonly #notice: NoticeSink
   #mark: ClockRecord | undefined
-  /** The latest time in the store: it is not earlier now. */
+  /** The latest time in the store: the current time is not earlier. */
   #latest: WallTime = Number.NEGATIVE_INFINITY
-  /** By how much the wall clock is ahead of the store's time. */
+  /** Offset of the wall clock from the store's time. */
   #ahead = 0
-  /** The store has had no room for the last mark. */
+  /** The store had no room for the last clock record. */
   #isUnrecorded = false
 
   constructor(epoch: WallTime, store: Store, notice: NoticeSink) {
@@ -40,14 +41,14 @@ export class StoreClock implements WallClock {
     this.#notice = notice
   }
 
-  /** One record of the replay, of any kind; before `recover`. */
+  /** Takes a record of the replay, of any kind; before `recover`. */
   apply(record: StoreRecord): void {
     if (record.type === 'clock') this.#mark = record
     if (record.type === 'clock' || record.type === 'detached' || record.type === 'sn-client')
       this.#latest = Math.max(this.#latest, record.at)
   }
 
-  /** Ends the replay: from here on `epoch` stands. */
+  /** Ends the replay: `epoch` is final from here on. */
   recover(now: Instant, reading: ClockReading): void {
     const { wall, bootId, uptime } = reading
     const mark = this.#mark

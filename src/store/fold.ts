@@ -16,7 +16,7 @@ import {
 } from './rows.ts'
 import type { BrokerRecord, ClockRecord, Lsn, SessionKey, StoredDelivery, StoreRecord } from './store.ts'
 
-/** Where in the log a record is. */
+/** Position of a record in the log. */
 export interface LogPlace {
   readonly lsn: Lsn
   /** Offset in the commit with that number. */
@@ -25,10 +25,10 @@ export interface LogPlace {
 
 type MessageRecord = Extract<BrokerRecord, { type: 'message' }>
 
-/** A message of this stretch of the log that somebody still waits for. Its bytes stay where they are, in the log. */
+/** A message of this stretch of the log that is still queued. Its bytes stay in the log. */
 interface Waiting extends LogPlace {
   left: number
-  /** Sessions that wait no longer. */
+  /** Sessions that have dequeued it. */
   gone: Set<SessionKey> | undefined
 }
 
@@ -38,19 +38,19 @@ interface Flight {
   received: StoreRecord | undefined
 }
 
-/** What has become of one row of a session or a sensor. */
+/** The changes of one row of a session or a sensor. */
 class RowFold {
-  /** What the row was before is gone. */
+  /** The previous contents of the row are deleted. */
   readonly cleared: boolean
-  /** Of the messages of this stretch, those up to this id wait no longer. */
+  /** Messages of this stretch up to this id have been dequeued. */
   readonly clearedUpTo: number
-  /** Records by what they are about; `undefined` where one is taken back. A later record takes the place of an earlier one. */
+  /** Records by subject; `undefined`: deleted. A later record replaces an earlier one. */
   readonly cells = new Map<string, StoreRecord | undefined>()
   /** By message id, in the order of sending. */
   flights: Map<number, Flight> | undefined = undefined
-  /** Messages from before this stretch of the log that left the queue. */
+  /** Messages from before this stretch of the log that have been dequeued. */
   done: Set<number> | undefined = undefined
-  /** Formats 2 and 3: packet ids of messages, sent before this stretch, for which PUBREC came. */
+  /** Formats 2 and 3: packet ids, sent before this stretch, for which PUBREC has arrived. */
   received: Set<number> | undefined = undefined
 
   constructor(cleared: boolean, clearedUpTo: number) {
@@ -59,7 +59,10 @@ class RowFold {
   }
 }
 
-/** How many sessions wait for each message that has a row. Many small maps, because one that grows large stalls as it grows. */
+/**
+ * The number of sessions that have each message with a row in their queue. Many small maps, because a large one stalls as it
+ * grows.
+ */
 export class References {
   readonly #shards = Array.from({ length: 256 }, () => new Map<number, number>())
 
@@ -88,11 +91,13 @@ export class References {
 }
 
 /**
- * What one stretch of the log has changed, as changes of rows. What came and went within it leaves no trace.
+ * The changes of one stretch of the log, as changes of rows. What began and ended within the stretch leaves no trace.
  *
- * A change says what a row is, never what to add to it. So the changes of a stretch may be made in any number of transactions, and if the
- * process dies between them, folding the same stretch again over the rows as they are then gives the same rows. Where the new process may cut
- * the log in other places, what came and went may have rows after all: it folds `again`, and takes them away.
+ * A change says what a row is, never what to add to it. So the changes of a stretch may be made in any number of transactions,
+ * and if the process dies in between, folding the same stretch again over the rows as they are then gives the same rows. Where
+ * the new process may divide the log differently, records that began and ended in a stretch may have rows after all: it folds
+ * `again`, and deletes them. For example, message 7 is queued in commit 10 and acknowledged in commit 20. Folding 1 to 15 writes
+ * its row; after a crash, folding 1 to 30 has to delete it.
  */
 export class Fold {
   /** Bytes of log that were folded. */
@@ -101,17 +106,17 @@ export class Fold {
   readonly #messages = new Map<number, Waiting>()
   readonly #sessions = new Map<SessionKey, RowFold>()
   readonly #sensors = new Map<string, RowFold>()
-  /** By topic; `undefined` where it was cleared. */
+  /** By topic; `undefined`: deleted. */
   readonly #retained = new Map<string, LogPlace | undefined>()
   #clock: ClockRecord | undefined
   #highestId = 0
 
-  /** `again`: a process that died may have written rows for a part of this stretch, which it cut in other places. */
+  /** `again`: a process that died may have written rows for a part of this stretch. */
   constructor(again = false) {
     this.#again = again
   }
 
-  /** The next record of the log, which begins at `at` in commit `lsn`. */
+  /** Takes the next record of the log, at `at` in commit `lsn`. */
   add(record: StoreRecord, lsn: Lsn, at: number): void {
     switch (record.type) {
       case 'message':
@@ -156,7 +161,7 @@ export class Fold {
     }
   }
 
-  /** Whether there is such a session at the end; `undefined` if this stretch says nothing about it. */
+  /** Whether this session exists at the end; `undefined` if this stretch says nothing about it. */
   hasSession(key: SessionKey): boolean | undefined {
     const session = this.#sessions.get(key)
     if (session?.cells.has('session')) return true
@@ -226,11 +231,11 @@ export class Fold {
   }
 
   /**
-   * The changes, made as they are asked for. `read` gives a record of the log; `references` counts who waits for the messages that have rows,
-   * and is kept up to date: without it, payloads that nobody waits for any more stay.
+   * The changes, computed one by one. `read` reads a record of the log; `references` counts the sessions per message with a row,
+   * and is updated: without it, payloads that are no longer queued stay.
    */
   *changes(rows: Rows, read: (place: LogPlace) => StoreRecord, references?: References): Iterable<RowChange> {
-    // All places in one queue after each other: they are neighbours on the disk.
+    // All places of one queue together: they are adjacent on the disk.
     const queues = new Map<SessionKey, RowChange[]>()
     for (const [id, waiting] of this.#messages) yield* this.#newMessage(id, waiting, read, queues, references)
     for (const places of queues.values()) yield* places
@@ -273,7 +278,7 @@ export class Fold {
   *#session(name: SessionKey, session: RowFold, rows: Rows, references?: References): Iterable<RowChange> {
     if (session.cleared) {
       for (const id of rows.queueOf(name)) {
-        // What this stretch has queued since has just been written.
+        // Places queued in this stretch have just been written.
         const since = id > session.clearedUpTo && this.#messages.has(id)
         if (!since) yield* this.#unqueued(name, id, references)
       }
@@ -289,7 +294,7 @@ export class Fold {
     if (references?.drop(id)) yield { key: messageKey(id), value: undefined }
   }
 
-  /** A row without its `main` cell belongs to nobody. */
+  /** A row without its `main` record is deleted. */
   *#row(key: RowKey, fold: RowFold, rows: Rows, main: string): Iterable<RowChange> {
     const before = rows.get(key)
     const { cells, flights } = fold.cleared || before === undefined ? NOTHING() : parseRow(key, before)
@@ -349,7 +354,7 @@ function* recordsOf(cells: Map<string, StoreRecord>, flights: Map<number, Flight
   const last = cells.get('last')
   const detached = cells.get('detached')
   for (const [cell, record] of cells) if (cell !== 'last' && cell !== 'detached') yield record
-  // Who is away sets no will: the goodbye takes the will along, whichever of the two was in this row first.
+  // An absent client sets no will: disconnecting deletes it, whichever record was in this row first.
   if (detached !== undefined) yield detached
   for (const { sent, received } of flights.values()) {
     yield sent
@@ -363,7 +368,7 @@ const topicCell = (topicId: number): string => `topic:${topicId}`
 const qos2Cell = (slot: number): string => `qos2:${slot}`
 const receiptCell = (packetId: number): string => `receipt:${packetId}`
 
-/** What a record of a session's or a sensor's row is about. */
+/** The subject of a record in the row of a session or a sensor. */
 function cellOf(record: StoreRecord): string {
   switch (record.type) {
     case 'subscribe':

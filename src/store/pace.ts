@@ -3,12 +3,13 @@ import type { Store } from './store.ts'
 
 /** Steps of one kind of work in one turn of the event loop. One step is one session, sensor or will. */
 export const STEPS_PER_TURN = 256
-/** Milliseconds until work is tried again that the store had no room for. */
+/** Milliseconds until work that the store had no room for is tried again. */
 export const NO_ROOM_RETRY_MS = 100
 
 /**
- * Spreads work over turns of the event loop that would otherwise append the records of any number of clients in one: a bounded number of steps per
- * turn, and none while the store has no room. What is left is due at once, after everybody else's turn.
+ * Spreads work over turns of the event loop that would otherwise append records for any number of clients in one: a limited
+ * number of steps per turn, and none while the store has no room. The rest is due immediately, after everything else has had its
+ * turn.
  */
 export class Pace {
   readonly #store: Pick<Store, 'hasRoom'>
@@ -18,7 +19,7 @@ export class Pace {
     this.#store = store
   }
 
-  /** Takes steps until one returns false, because nothing is left to do. Returns false if there may be more. */
+  /** Runs steps until one returns false, because nothing is left to do. Returns false if there may be more. */
   run(now: Instant, step: () => boolean): boolean {
     if (now < this.#notBefore) return false
     for (let steps = 0; steps < STEPS_PER_TURN; steps++) {
@@ -31,7 +32,7 @@ export class Pace {
     return false
   }
 
-  /** When work that is due at this instant can go on. */
+  /** When work that is due at this instant can continue. */
   after(due: Instant | undefined): Instant | undefined {
     return due === undefined ? undefined : Math.max(due, this.#notBefore)
   }

@@ -15,7 +15,7 @@ export function qosOf(r: ByteReader, flags: number): 0 | 1 | 2 {
   return qos as 0 | 1 | 2
 }
 
-/** A list costs at least one byte an entry, so a count that lies ends with the bytes. */
+/** Each entry takes at least one byte, so a false count ends with the bytes. */
 export function readList<T>(r: ByteReader, field: string, read: (r: ByteReader, field: string) => T): T[] {
   const list: T[] = []
   for (let left = readInteger(r, `number of ${field} entries`); left > 0 && r.error === ''; left--) list.push(read(r, field))
@@ -39,7 +39,7 @@ const VALUE = {
 /** Levels of lists and objects inside each other: MQTT's properties need three. */
 const VALUE_DEPTH_MAX = 8
 
-/** Plain data: what JSON can say, plus `undefined`, every number and `Uint8Array`; objects keep their keys' order. */
+/** Plain data: JSON plus `undefined`, every number and `Uint8Array`; objects keep the order of their keys. */
 export function writeValue(w: ByteWriter, value: unknown, depth: number): void {
   if (value === undefined) w.u8(VALUE.undefined)
   else if (value === null) w.u8(VALUE.null)
@@ -113,7 +113,7 @@ export function readBoolean(r: ByteReader, field: string): boolean {
   return readFlags(r, field, 1) === 1
 }
 
-/** Integers from 0 to 2^53 - 1: seven bits a byte, the lowest first, the high bit says that more follow. */
+/** Integers from 0 to 2^53 - 1: seven bits per byte, the lowest first; the high bit means that more follow. */
 export function writeInteger(w: ByteWriter, value: number): void {
   assert(Number.isSafeInteger(value) && value >= 0, 'a stored integer is safe and not negative')
   let rest = value
@@ -160,8 +160,9 @@ export function writeText(w: ByteWriter, text: string): void {
 }
 
 /**
- * Unlike `ByteReader.text` it lets U+0000 pass: what may be in a string is the protocols' matter, here it has to come back as it went. Where records
- * repeat a text, `last` is the one before: if it is the same, so is the string, which need not be decoded, hashed and kept again.
+ * Unlike `ByteReader.text` it accepts U+0000: the protocols decide what a string may contain, here it only has to come back
+ * unchanged. `last` is the previous text of a kind that repeats: if it is the same, the same string is returned, without decoding
+ * or hashing it again.
  */
 export function readText(r: ByteReader, field: string, last = ''): string {
   const length = readInteger(r, field)

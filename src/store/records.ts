@@ -28,7 +28,7 @@ import type {
 } from './store.ts'
 
 /**
- * First byte of every stored record. What is on disk outlives the program that wrote it: a number is never given to another
+ * First byte of every stored record. What is on disk outlives the program that wrote it: a number is never reused for another
  * layout, and a layout that changes gets a new number while the old one stays readable.
  */
 const TAG = {
@@ -51,7 +51,7 @@ const TAG = {
   snTopic: 33,
 
   snEnd: 34,
-  /** With one octet for the slot, of which there are more. */
+  /** With one byte for the slot, which was too small. */
   snQos2Narrow: 35,
   snTopicEnd: 36,
   /** An `sn-topic` that is offered. */
@@ -181,8 +181,8 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
 }
 
 /**
- * Reads one record; `undefined` when the bytes are none, and then `r.error` says why. Never throws. Binary data is copied, so that
- * a record that lives on does not hold the whole commit that it came from.
+ * Reads one record; `undefined` if the bytes are none, with the reason in `r.error`. Never throws. Binary data is copied, so that
+ * a record does not keep the whole commit in memory.
  */
 export function readRecord(r: ByteReader): StoreRecord | undefined {
   const record = readTagged(r, r.u8('record type'))
@@ -348,7 +348,7 @@ function writeOwner(w: ByteWriter, { username, listener, verified, rights, addre
   if (address !== undefined) writeText(w, address)
 }
 
-/** Sessions one after the other mostly have the same owner; then it is the same object. */
+/** Consecutive sessions mostly have the same owner: the same object is returned. */
 let lastOwner: StoredOwner = { username: undefined, listener: '', verified: false }
 
 function readOwner(r: ByteReader): StoredOwner {
@@ -482,7 +482,7 @@ function writePacket(w: ByteWriter, key: string, packetId: number): void {
   w.u16(packetId)
 }
 
-/** The records of a row are about one session. */
+/** All records of a row have the same session key. */
 let lastKey = ''
 
 function readKey(r: ByteReader): string {

@@ -5,7 +5,7 @@ import type { SessionKey, StoreRecord } from './store.ts'
 /**
  * Tables that the log is folded into. A row's value is records, one after the other:
  *
- *     messages   one payload each, without deliveries, however many sessions wait for it
+ *     messages   one payload each, without deliveries, however many sessions have it queued
  *     queue      one place of a message in one session's queue: delivery
  *     sessions   session, will, detached, subscribe, receipt, sent and received, in the order of their first writing
  *     retained   the retained message of a topic
@@ -13,7 +13,8 @@ import type { SessionKey, StoreRecord } from './store.ts'
  *
  * The last clock record is the row `clock` in `sessions`, whose names otherwise all have a colon.
  *
- * Replaying the tables in this order gives a new process every record it needs, each message before the sessions that wait for it.
+ * Replaying the tables in this order gives a new process every record it needs, each message before the sessions
+ * that have it queued.
  */
 export const ROW_TABLES = ['messages', 'queue', 'sessions', 'retained', 'sensors'] as const
 export type RowTable = (typeof ROW_TABLES)[number]
@@ -43,8 +44,8 @@ export interface RowChange {
 }
 
 /**
- * What a column of its own says about a row, for people who open the store with `sqlite3`: the topic of a message, the state of a session or a sensor.
- * Nothing is read back from it.
+ * The label of a row, in a column of its own for people who open the store with `sqlite3`: the topic of a message, the state of a
+ * session or a sensor. It is never read back.
  */
 export function labelOf({ table }: RowKey, records: readonly StoreRecord[]): string {
   let label = table === 'sessions' ? 'connected' : ''
@@ -65,7 +66,7 @@ export const sensorKey = (clientId: string): RowKey => ({ table: 'sensors', name
 
 export const CLOCK_KEY: RowKey = sessionKey('clock')
 
-/** How a row is called in messages to people. */
+/** The name of a row in messages to people. */
 export function rowName({ table, name, id }: RowKey): string {
   if (table === 'messages') return `messages ${id}`
   return table === 'queue' ? `queue ${name} ${id}` : `${table} ${name}`
@@ -80,7 +81,7 @@ export function rowOf(records: Iterable<StoreRecord>): Uint8Array {
   return writer.toBytes()
 }
 
-/** The records of a row, or one line that says what is wrong with its bytes. */
+/** The records of a row, or one line with the error in its bytes. */
 export function readRow(value: Uint8Array): StoreRecord[] | string {
   const reader = new ByteReader(value)
   const records: StoreRecord[] = []

@@ -7,8 +7,8 @@ export type Lsn = number
 export type SessionKey = string
 
 /**
- * Milliseconds since 1970 by the store's time line, for what must outlast the process; everything else is an `Instant`. It does not follow when the wall
- * clock is set: see `StoreClock`.
+ * Milliseconds since 1970 in the store's own time, for everything that outlives the process; the rest uses `Instant`. It is not
+ * affected when the wall clock is set: see `StoreClock`.
  */
 export type WallTime = number
 
@@ -19,23 +19,23 @@ export interface StoredMessage {
   readonly retain: boolean
   /** Session that published it, for No Local. */
   readonly from: SessionKey
-  /** MQTT 5 properties that travel with the message, as plain data. */
+  /** MQTT 5 properties that are forwarded with the message, as plain data. */
   readonly properties?: unknown
   readonly expiresAt?: WallTime
-  /** Of a retained message: who published it, so that its right to do so can be asked about again. */
+  /** The publisher of a retained message, whose right to publish may be checked again. */
   readonly source?: StoredOwner
 }
 
-/** Whose something is, as far as access rules care. */
+/** The owner of a session or message, as access rules see it. */
 export interface StoredOwner {
   readonly username: string | undefined
-  /** Name of the listener that the client came by. */
+  /** Name of the listener that the client connected to. */
   readonly listener: string
-  /** Somebody vouched for the user name: it was not only claimed. */
+  /** The user name is verified, not only claimed. */
   readonly verified: boolean
-  /** Rights that came with authentication, in the words of the access rules. */
+  /** Rights granted by authentication, as text of the access rules. */
   readonly rights?: string
-  /** Of a session: the network that its client connected from last (`networkOf`), whose share of the sessions it is. */
+  /** Of a session: the network that its client last connected from (`networkOf`), in whose share it counts. */
   readonly address?: string
 }
 
@@ -44,19 +44,19 @@ export interface StoredWill {
   readonly delaySeconds: number
 }
 
-/** Where one message waits in one session's queue. */
+/** One place of a message in one session's queue. */
 export interface StoredDelivery {
   readonly key: SessionKey
   readonly qos: 0 | 1 | 2
   readonly retain: boolean
   readonly subscriptionIdentifiers?: readonly number[]
-  /** The shared subscription that it came by. */
+  /** The shared subscription it was delivered through. */
   readonly share?: string
 }
 
-/** What the broker has to remember across a restart. */
+/** The records of the broker. */
 export type BrokerRecord =
-  /** CONNECT was accepted: the session exists from now on, with this expiry (seconds; Infinity is never) and will. */
+  /** CONNECT was accepted: the session exists from now on, with this expiry (seconds; Infinity: never) and will. */
   | {
       readonly type: 'session'
       readonly key: SessionKey
@@ -65,7 +65,7 @@ export type BrokerRecord =
       readonly owner: StoredOwner
     }
   | { readonly type: 'will'; readonly key: SessionKey; readonly will: StoredWill | null }
-  /** The conversation ended and the expiry clock runs; `will` says whether the will waits for its delay. */
+  /** The client disconnected, and the session expiry runs; `will`: a will waits for its delay. */
   | {
       readonly type: 'detached'
       readonly key: SessionKey
@@ -77,9 +77,9 @@ export type BrokerRecord =
   | { readonly type: 'subscribe'; readonly key: SessionKey; readonly filter: string; readonly options: StoredSubscription }
   | { readonly type: 'unsubscribe'; readonly key: SessionKey; readonly filter: string }
   /**
-   * A message accepted for these sessions. One record, so that it is whole or absent: with `receipt` it is at once the proof
-   * that the publisher's QoS 2 packet id was taken in, with `retains` it becomes the topic's retained message (an empty payload
-   * clears the topic), with `willOf` it was the will of that session, which has none any more.
+   * A message accepted for these sessions. One record, so that it is complete or absent: with `receipt` it also proves that the
+   * publisher's QoS 2 packet id was received, with `retains` it becomes the topic's retained message (an empty payload deletes
+   * it), with `willOf` it was the will of that session, which is deleted.
    */
   | {
       readonly type: 'message'
@@ -90,17 +90,19 @@ export type BrokerRecord =
       readonly receipt?: { readonly key: SessionKey; readonly packetId: number }
       readonly willOf?: SessionKey
     }
-  /** The message left for this session under this packet id. Id 0: nothing is in flight, but this was the last packet id. */
+  /** The message was sent to this session under this packet id. Id 0: nothing is in flight, but this was the last packet id. */
   | { readonly type: 'sent'; readonly key: SessionKey; readonly id: number; readonly packetId: number }
-  /** PUBREC came: from here on PUBREL is what is repeated. Id 0 in what formats 2 and 3 wrote: only the packet id says which message. */
+  /** PUBREC has arrived: from here on PUBREL is repeated. Id 0 in formats 2 and 3: only the packet id identifies the message. */
   | { readonly type: 'received'; readonly key: SessionKey; readonly id: number; readonly packetId: number }
-  /** PUBACK or PUBCOMP came, or the message was given up: it leaves this session's queue. */
+  /** PUBACK or PUBCOMP has arrived, or the message was dropped: it leaves this session's queue. */
   | { readonly type: 'done'; readonly key: SessionKey; readonly id: number }
-  /** The publisher's PUBREL came: its packet id is free again. */
+  /** The publisher's PUBREL has arrived: its packet id is free again. */
   | { readonly type: 'released'; readonly key: SessionKey; readonly packetId: number }
-  /** Only in rows: the message with this id, whose `message` record came before and had no deliveries, waits for one more session. */
+  /**
+   * Only in rows: the message with this id, from an earlier `message` record without deliveries, is queued for one more session.
+   */
   | { readonly type: 'delivery'; readonly id: number; readonly delivery: StoredDelivery }
-  /** Only in rows: the QoS 2 packet id of this publisher was taken in. */
+  /** Only in rows: a QoS 2 packet id of this publisher was received. */
   | { readonly type: 'receipt'; readonly key: SessionKey; readonly packetId: number }
 
 export interface StoredSubscription {
@@ -111,15 +113,15 @@ export interface StoredSubscription {
   readonly subscriptionIdentifier?: number
 }
 
-/** What the gateway has to remember of its sensors across a restart. */
+/** The records of the gateway. */
 export type GatewayRecord =
   | {
       readonly type: 'sn-client'
       readonly clientId: string
       readonly state: 'active' | 'asleep' | 'disconnected' | 'lost'
-      /** Opaque route key under which the sensor was last heard. */
+      /** Opaque route key of the last datagram from the sensor. */
       readonly route: string
-      /** Keep alive, seconds; 0 is none. */
+      /** Keep alive, seconds; 0: none. */
       readonly durationSeconds: number
       /** Sleep duration, seconds; 0 when not asleep. */
       readonly sleepSeconds: number
@@ -132,26 +134,32 @@ export type GatewayRecord =
       readonly clientId: string
       readonly topicId: number
       readonly topicName: string
-      /** The gateway chose the id for a message to the client, which never asked for it; `again`: the number has meant another topic before. */
+      /**
+       * The gateway assigned the id to send a message, without a request of the client; `again`: the number had another topic
+       * before.
+       */
       readonly offered?: 'first' | 'again'
     }
-  /** A QoS 2 message id that the client has used: `until` is 0 from PUBLISH to PUBREL, and then when a late copy can come no more. */
+  /**
+   * A QoS 2 message id of the client: `until` is 0 from PUBLISH to PUBREL, and then the time after which no late duplicate can
+   * arrive.
+   */
   | {
       readonly type: 'sn-qos2'
       readonly clientId: string
-      /** One of few places: a later record takes it over. */
+      /** One of few slots: a later record replaces it. */
       readonly slot: number
       readonly msgId: number
       readonly fingerprint: number
       readonly until: WallTime
     }
-  /** What has this place is over. */
+  /** The slot is free again. */
   | { readonly type: 'sn-qos2-end'; readonly clientId: string; readonly slot: number }
-  /** The topic id means nothing any more; its number is not given again. */
+  /** The topic id is no longer valid; its number is not assigned again. */
   | { readonly type: 'sn-topic-end'; readonly clientId: string; readonly topicId: number }
   | { readonly type: 'sn-end'; readonly clientId: string }
 
-/** What the clocks of the machine said when the store's time was `at`; the last one counts. */
+/** The machine's clocks at the store's time `at`; the last record applies. */
 export interface ClockRecord {
   readonly type: 'clock'
   readonly at: WallTime
@@ -166,26 +174,26 @@ export interface ClockRecord {
 export type StoreRecord = BrokerRecord | GatewayRecord | ClockRecord
 
 /**
- * One log for broker and gateway. `append` returns at once; the record is durable when the server is told
- * `{ kind: 'durable', upTo }` with `upTo >= lsn`. Records are immutable: the store may serialise them after the call.
+ * One log for broker and gateway. `append` returns immediately; the record is durable when the server receives `{ kind:
+ * 'durable', upTo }` with `upTo >= lsn`. Records are immutable: the store may serialise them after the call.
  */
 export interface Store {
-  /** 'full': nothing was appended, and the caller refuses what it was about to acknowledge. */
+  /** 'full': nothing was appended; the caller must refuse what it was about to acknowledge. */
   append(record: StoreRecord): Lsn | 'full'
-  /** Highest Lsn known to be durable; Infinity in memory mode, where everything is durable at once. */
+  /** Highest Lsn known to be durable; Infinity in memory mode, where everything is durable immediately. */
   readonly durable: Lsn
   /**
-   * False while much of what was appended is not durable yet. Work that can wait, such as the ends of many sessions, is put off until then, so that
-   * its records leave room for those that a client waits for.
+   * False while many records are not durable yet. Work that can wait, such as the ends of many sessions, is postponed until then,
+   * so that room is left for records that a client waits for.
    */
   readonly hasRoom: boolean
-  /** Bytes of what was appended and is not durable yet; none if absent. */
+  /** Bytes of records that are not durable yet; absent: none. */
   readonly waitingBytes?: number
   /** All records in the order of their appends; read once, before anything else is called. */
   replay(): Iterable<StoreRecord>
 }
 
-/** Memory mode: nothing survives, so nothing has to wait. */
+/** Memory mode: nothing is stored, so nothing has to wait. */
 export class MemoryStore implements Store {
   readonly durable: Lsn = Number.POSITIVE_INFINITY
   readonly hasRoom = true
@@ -197,7 +205,7 @@ export class MemoryStore implements Store {
   }
 }
 
-/** Converts between the two time lines; fixed once the store has been read. */
+/** Converts between `Instant` and the store's time; fixed once the store has been read. */
 export interface WallClock {
   /** The store's time at instant 0. */
   readonly epoch: WallTime

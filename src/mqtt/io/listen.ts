@@ -16,57 +16,59 @@ export interface ListenOptions {
   readonly name: string
   readonly protocol: 'mqtt' | 'websockets'
   readonly host: string
-  /** 0 picks a free one. */
+  /** 0 selects a free one. */
   readonly port: number
   /** Path of a Unix socket, instead of host and port. */
   readonly socketPath?: string
-  /** Rights of that socket's file, 0o770 if not given: who may write may connect. */
+  /** Permissions of the socket file, 0o770 by default: write permission allows connecting. */
   readonly socketMode?: number
   readonly tls?: TlsOptions
   /**
-   * Every connection starts with a PROXY header, version 1 or 2, that says where its client is. Whoever reaches the listener can claim
-   * any address by it: only the proxy may.
+   * Every connection starts with a PROXY header, version 1 or 2, with the client's address. Only the proxy may reach the
+   * listener: anyone else could claim any address.
    */
   readonly proxyProtocol: boolean
-  /** With proxyProtocol and without tls: the common name that a verifying proxy tells becomes `LinkInfo.identity`. */
+  /** With proxyProtocol and without tls: the common name reported by a verifying proxy becomes `LinkInfo.identity`. */
   readonly useProxyIdentityAsUsername?: boolean
   /** WebSocket upgrades of this URL path only, if given. */
   readonly path?: string
   /** Pages that may connect over WebSocket; all, if not given. */
   readonly origins?: OriginPolicy
-  /** Proxies that say in X-Forwarded-For where a WebSocket client is. */
+  /** Proxies whose X-Forwarded-For gives the address of a WebSocket client. */
   readonly trustedProxies?: readonly Network[]
-  /** Connections of this listener, at least 1; over it they are closed at once. */
+  /** Maximum connections of this listener, at least 1; more are closed immediately. */
   readonly maxConnections: number
-  /** Descriptors of the process that connections may use; one above is refused with a Notice. No bound if not given. */
+  /**
+   * Descriptors of the process up to which connections are accepted; beyond, they are refused with a notice. No limit by default.
+   */
   readonly maxDescriptor?: number | undefined
-  /** Bytes that may wait in one socket before its link stops listening; below 16 KiB it counts as that. */
+  /** Bytes queued in one socket above which its link stops listening; at least 16 KiB. */
   readonly socketBufferBytes: number
-  /** Milliseconds after which a connection ends whose socket takes nothing of what waits for it; a minute if not given. */
+  /** Milliseconds after which a connection is closed if its socket accepts nothing of what is queued; a minute by default. */
   readonly writeTimeoutMs?: number
-  /** Whether small packets leave at once (set_tcp_nodelay); Nagle would hold acknowledgements back for 40 ms. */
+  /** Whether small packets are sent immediately (set_tcp_nodelay); Nagle's algorithm would delay acknowledgements by 40 ms. */
   readonly noDelay: boolean
-  /** Bytes of the largest MQTT packet: bounds what a WebSocket message may hold. */
+  /** Maximum size of an MQTT packet: limits a WebSocket message. */
   readonly maxPacketSize: number
-  /** Milliseconds for PROXY header, TLS handshake and upgrade, all together; the time for CONNECT starts after them. */
+  /** Milliseconds for PROXY header, TLS handshake and upgrade together; the time for CONNECT starts after them. */
   readonly connectTimeoutMs?: number
 }
 
 export interface Listener {
-  /** Where it listens: of a Unix socket `path`, of all others `host` and `port`. */
+  /** The address it listens on: `path` of a Unix socket, otherwise `host` and `port`. */
   readonly address: { readonly host: string; readonly port: number; readonly path?: string }
   /**
-   * Reads certificate, key, CAs and revocation lists anew; what it gives puts them in force for connections to come. Those that are
-   * open stay. @throws StartError that names option and file
+   * Reads certificate, key, CAs and revocation lists again; the returned function applies them to new connections. Open ones are
+   * not affected. @throws StartError that names option and file
    */
   prepareReload(): Promise<() => void>
-  /** No new connections; those that are open end by themselves or after a second. */
+  /** Stops listening; open connections end by themselves or after a second. */
   close(): Promise<void>
 }
 
 /**
- * Opens a listener that brings streams of MQTT to the host.
- * @throws StartError for files and Unix sockets; the system's error (`EADDRINUSE`, ...) for host and port.
+ * Opens a listener that passes MQTT streams to the host. @throws StartError for files and Unix sockets; the system's error
+ * (`EADDRINUSE`, ...) for host and port.
  */
 export async function listen(options: ListenOptions, host: StreamHost, notice: NoticeSink): Promise<Listener> {
   const listener = new StreamListener(options, host, notice)
@@ -77,20 +79,20 @@ export async function listen(options: ListenOptions, host: StreamHost, notice: N
 const CONNECT_TIMEOUT_MS = 10_000
 const WRITE_TIMEOUT_MS = 60_000
 
-/** Connections that the kernel holds for us while we are busy: a site that comes back after a power cut connects all at once. */
+/** Backlog of the kernel while the process is busy: after a power cut a whole site connects at the same time. */
 const BACKLOG = 4096
 
 /** A connection from its accept to its end. */
 interface Arrival {
   peer: string
   identity: string | undefined
-  /** What it still has to bring before it is a stream; undefined when it is one, or when it was refused. */
+  /** The stages left before it is a stream; undefined once it is one, or was refused. */
   waitsFor: 'PROXY header' | 'TLS handshake' | 'WebSocket upgrade' | undefined
   /** Among the connections, while it is no stream yet. */
   counts: boolean
   /** Once it is a stream. */
   carrier: Carrier | undefined
-  /** Ends what is no stream in time. */
+  /** Ends it if it is no stream in time. */
   readonly timer: NodeJS.Timeout
 }
 
@@ -106,7 +108,7 @@ interface RemoteAddress {
   readonly remotePort?: number | undefined
 }
 
-/** Every socket goes the same way: PROXY header, TLS, WebSocket, as far as the options want them, then it is a stream. */
+/** Every socket passes PROXY header, TLS and WebSocket upgrade, as configured, and then is a stream. */
 class StreamListener implements Listener {
   readonly #options: ListenOptions
   readonly #notice: NoticeSink
@@ -160,7 +162,7 @@ class StreamListener implements Listener {
     }
     if (socketPath !== undefined) await listenOnPath(this.#server, socketPath, socketMode)
     else await this.#listenOnPort()
-    // No more descriptors, above all: no reason to end what is there.
+    // Mostly a lack of descriptors: no reason to end existing connections.
     this.#server.on('error', ({ code, message }: NodeJS.ErrnoException) =>
       this.#notice({
         code: 'limit-reached',
@@ -224,7 +226,7 @@ class StreamListener implements Listener {
     socket.once('close', () => {
       clearTimeout(timer)
       this.#arrived(arrival)
-      // TLS says what was wrong with a certificate only after the socket has closed.
+      // TLS reports a certificate error only after the socket has closed.
       setImmediate(() => {
         this.#refused(socket, `closed without ${arrival.waitsFor}`, 'debug')
         this.#arrivals.delete(socket)
@@ -253,7 +255,7 @@ class StreamListener implements Listener {
   }
 
   #secure(socket: Socket, arrival: Arrival): void {
-    // A handshake costs more than anything else that a stranger may ask for.
+    // A handshake is the most expensive thing an unauthenticated peer can ask for.
     if (this.#tls !== undefined || this.#upgrade !== undefined) {
       arrival.waitsFor = undefined
       if (this.#streams.host.arriving(this.#streamOf(arrival)) !== undefined) {
@@ -272,7 +274,7 @@ class StreamListener implements Listener {
 
   #secured(accepted: Socket, secure: Socket, identity: string | undefined): void {
     const arrival = this.#arrivals.get(accepted)
-    // Closed in the very moment, or too late.
+    // Closed at this very moment, or too late.
     if (arrival?.waitsFor === undefined) {
       secure.destroy()
       return
@@ -282,12 +284,12 @@ class StreamListener implements Listener {
     this.#speak(accepted, secure, arrival)
   }
 
-  /** All that came before is through: `socket` carries what the client says. */
+  /** All stages are complete: `socket` carries the client's data. */
   #speak(accepted: Socket, socket: Socket, arrival: Arrival): void {
     this.#accepted.set(socket, accepted)
     if (this.#upgrade === undefined) {
       this.#opened(socket, (from) => openSocketStream(socket, from, this.#streams))
-      // Where a PROXY header was read it is paused.
+      // It is paused if a PROXY header was read.
       socket.resume()
       return
     }
@@ -331,7 +333,7 @@ class StreamListener implements Listener {
     socket.destroy()
   }
 
-  /** Told once for each connection, with the first reason; the timer ends what does not close by itself. */
+  /** Reported once per connection, with the first reason; the timer ends what does not close by itself. */
   #refused(socket: Socket, reason: string, level: Notice['level'], limit?: string): void {
     const arrival = this.#arrivals.get(socket)
     if (arrival?.waitsFor === undefined) return

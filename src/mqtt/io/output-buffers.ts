@@ -1,16 +1,16 @@
 import type { Socket } from 'node:net'
 
-/** Part of the memory that may wait for sockets before each that takes nothing is congested, however little waits for it. */
+/** Part of the memory that queued output may take before every socket that accepts nothing is congested. */
 const TIGHT = 0.125
 
 /**
- * What waits to be written to sockets that do not take it. A buffer counts once, whole, however many sockets wait for parts of it; what TLS makes of it is
- * each socket's own.
+ * Output queued for sockets that do not accept it. A buffer counts once, in full, even if several sockets wait for parts of it;
+ * what TLS makes of it is separate for each.
  */
 export class OutputBuffers {
   readonly #most: number
   readonly #waiting = new Map<Socket, { readonly buffers: ArrayBufferLike[]; encrypted: number }>()
-  /** Sockets that wait for each. */
+  /** The number of waiting sockets per buffer. */
   readonly #sharers = new Map<ArrayBufferLike, number>()
   #total = 0
 
@@ -28,7 +28,7 @@ export class OutputBuffers {
     return this.#total > this.#most
   }
 
-  /** These bytes were written to a socket that did not take all of them. */
+  /** Counts bytes that a socket has not accepted completely. */
   add(socket: Socket, { buffer }: Uint8Array): void {
     let waiting = this.#waiting.get(socket)
     if (waiting === undefined) {
@@ -47,7 +47,7 @@ export class OutputBuffers {
     this.#sharers.set(buffer, sharers + 1)
   }
 
-  /** The socket has taken everything, or is gone. */
+  /** The socket has accepted everything, or is gone. */
   empty(socket: Socket): void {
     const waiting = this.#waiting.get(socket)
     if (waiting === undefined) return

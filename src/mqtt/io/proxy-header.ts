@@ -2,8 +2,8 @@ import type { Socket } from 'node:net'
 import { type ProxyHeader, readProxyHeader } from '../proxy-protocol.ts'
 
 /**
- * Takes the PROXY header off a socket that nobody has read from yet. What came after it is back in the socket, which is left paused,
- * when `done` is called; `refused` gets the reason if what came first is no header.
+ * Removes the PROXY header from a socket that has not been read yet. When `done` is called, the data after it is back in the
+ * socket, which is paused; `refused` gets the reason if there is no valid header.
  */
 export function takeProxyHeader(socket: Socket, done: (header: ProxyHeader) => void, refused: (reason: string) => void): void {
   let seen: Buffer = Buffer.alloc(0)

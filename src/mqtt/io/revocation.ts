@@ -31,7 +31,7 @@ const HASHES: ReadonlyMap<string, string> = new Map([
   ['608648016503040203', 'sha512'],
 ])
 
-/** Certificates in a chain that are looked at. */
+/** Maximum certificates of a chain that are checked. */
 const CHAIN_MAX = 10
 
 interface List {
@@ -41,14 +41,14 @@ interface List {
   readonly thisUpdate: number
   readonly nextUpdate: number
   isSignedBy(key: KeyObject): boolean
-  /** Its signature was right, by the key of the issuer of an accepted certificate. */
+  /** Its signature was verified with the key of the issuer of an accepted certificate. */
   verified: boolean
 }
 
 /**
- * Certificate revocation lists [RFC 5280]. A client's certificate needs a list of its issuer, as with Mosquitto. OpenSSL, as Node.js sets it
- * up, wants one of each CA in the chain instead, and refuses all clients of an intermediate CA whose root has none. A CA in the chain is
- * looked up where there is a list of its issuer.
+ * Certificate revocation lists [RFC 5280]. A client's certificate needs a list of its issuer, as with Mosquitto. OpenSSL as
+ * configured by Node.js requires one of each CA in the chain instead, and refuses all clients of an intermediate CA whose root
+ * has none. Here a CA in the chain is checked if there is a list of its issuer.
  */
 export class RevocationLists {
   readonly #lists: readonly List[]
@@ -65,7 +65,7 @@ export class RevocationLists {
     try {
       return this.#checkChain(leaf, now)
     } catch {
-      // OpenSSL reads forms that are no DER, and Node.js not every key.
+      // OpenSSL accepts encodings other than DER, and Node.js not every key.
       return 'UNREADABLE'
     }
   }
@@ -94,7 +94,7 @@ export class RevocationLists {
     if (lists.length === 0) return 'UNABLE_TO_GET_CRL'
     for (const list of lists) list.verified ||= issuer !== undefined && list.isSignedBy(issuer.publicKey)
     const signed = lists.filter(({ verified }) => verified)
-    // Node.js 24.21 and 26.8 do not tell which CAs a client has sent: those have to be in `cafile` then.
+    // Node.js 24.21 and 26.8 do not report which CAs a client has sent: those have to be in `cafile` then.
     if (signed.length === 0) return issuer === undefined ? 'UNABLE_TO_GET_ISSUER_CERT_LOCALLY' : 'CRL_SIGNATURE_FAILURE'
     if (signed.some(({ serials }) => serials.has(serial))) return 'CERT_REVOKED'
     const begun = signed.filter(({ thisUpdate }) => thisUpdate <= now)

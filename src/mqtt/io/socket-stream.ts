@@ -2,28 +2,29 @@ import type { Socket } from 'node:net'
 import type { StreamInfo } from '../connection.ts'
 import type { StreamHost } from './stream-host.ts'
 
-/** Milliseconds after which a socket that we have ended is destroyed, whatever its peer does. */
+/** Milliseconds after which an ended socket is destroyed, whatever its peer does. */
 export const LINGER_MS = 1000
 
 /** A piece of a buffer that is smaller than one part in so many is not worth keeping it. */
 const SLAB_PARTS = 4
 
-/** What carries a stream's bytes: a socket as it is, or WebSocket messages on it. */
+/** The carrier of a stream's bytes: a plain socket, or WebSocket messages on it. */
 export interface Carrier {
   send(bytes: Uint8Array): void
   /**
-   * Sends what was written, then FIN, and discards what still comes until the peer ends too: destroyed with bytes unread, the socket would be reset,
-   * and the peer would lose the packet that says why. One that has said goodbye is not listened to. The socket is gone `LINGER_MS` later at the latest.
+   * Sends what was written, then FIN, and discards input until the peer ends too: destroying a socket with unread bytes would
+   * reset it, and the peer would lose the packet with the reason. After DISCONNECT the input is not awaited. The socket is gone
+   * after `LINGER_MS` at the latest.
    */
   end(saidGoodbye?: boolean): void
   pause(): void
   resume(): void
 }
 
-/** What its carrier tells an open stream. */
+/** Events of the carrier for an open stream. */
 export interface OpenStream {
   chunk(bytes: Uint8Array): void
-  /** Bytes that are there and are no chunk yet. */
+  /** Bytes received that are no chunk yet. */
   buffering(bytes: number): void
   /** Why it is going to close. */
   failed(reason: string): void
@@ -32,9 +33,9 @@ export interface OpenStream {
 
 export interface StreamOptions {
   readonly host: StreamHost
-  /** Bytes that may wait in one socket before its link stops listening. */
+  /** Bytes queued in one socket above which its link stops listening. */
   readonly socketBufferBytes: number
-  /** Milliseconds that a socket may take nothing of what waits for it. */
+  /** Milliseconds for which a socket may accept nothing of what is queued. */
   readonly writeTimeoutMs: number
 }
 
@@ -52,16 +53,16 @@ export function openStream(
   const connection = host.opened(
     {
       write: (bytes) => {
-        // What has to wait is taken out of its slab: ten bytes for a slow reader would keep all that was written to others beside them.
+        // Queued bytes are copied out of their slab: ten bytes for a slow reader would keep the output for all others in memory.
         const waits = socket.writableLength > 0 && bytes.length * SLAB_PARTS < bytes.buffer.byteLength
         const sent = waits ? Buffer.from(bytes) : bytes
         carrier.send(sent)
         if (socket.writableLength > 0) outputs.add(socket, sent)
-        // Only a socket that wants a pause tells when it has drained, however small the bound is.
+        // Only a socket that asked for a pause reports when it has drained, however small the limit is.
         if (!socket.writableNeedDrain) return
         if (!draining) {
           draining = true
-          // Node looks at what the kernel has taken: who reads slowly does not time out, who reads nothing does.
+          // Node checks what the kernel has accepted: a slow reader does not time out, one that reads nothing does.
           socket.setTimeout(writeTimeoutMs)
         }
         if (congested || (socket.writableLength <= socketBufferBytes && !outputs.isTight)) return
@@ -76,7 +77,7 @@ export function openStream(
   )
   socket.on('timeout', () => {
     if (!draining) return
-    // The kernel may have sent all that it had, and the process has not seen it yet.
+    // The kernel may have sent everything, which the process has not noticed yet.
     if (host.wasPaused) socket.setTimeout(writeTimeoutMs)
     else host.handle({ kind: 'stuck', connection })
   })
@@ -128,7 +129,7 @@ export function openSocketStream(socket: Socket, from: StreamInfo, options: Stre
   return carrier
 }
 
-/** A socket that has been ended counts among the connections of its peer until it is closed. */
+/** A socket that has been ended counts as a connection of its peer until it is closed. */
 export function linger(socket: Socket, from: StreamInfo, host: StreamHost): void {
   if (socket.closed) return
   host.lingering(from)

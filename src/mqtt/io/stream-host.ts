@@ -1,7 +1,7 @@
 import type { ConnectionId, StreamInfo } from '../connection.ts'
 import type { OutputBuffers } from './output-buffers.ts'
 
-/** Where the bytes of a connection are written to. */
+/** The output of a connection. */
 export interface Stream {
   write(bytes: Uint8Array): void
   /** Sends what was written, then ends, even if the peer does not read. `saidGoodbye` as in `ConnectionOutput`. */
@@ -10,23 +10,23 @@ export interface Stream {
   resume(): void
 }
 
-/** What happens to an open stream, apart from its end. */
+/** Events of an open stream, except its end. */
 export type StreamEvent =
   | { readonly kind: 'chunk'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
-  /** `bytes` have been received that are no chunk yet. */
+  /** `bytes` received that are no chunk yet. */
   | { readonly kind: 'buffering'; readonly connection: ConnectionId; readonly bytes: number }
-  /** The socket holds more than it should, or no longer does. */
+  /** The socket has more queued than it should, or no longer has. */
   | { readonly kind: 'congested'; readonly connection: ConnectionId; readonly on: boolean }
-  /** The socket has taken nothing for `write_timeout_seconds`. */
+  /** The socket has accepted nothing for `write_timeout_seconds`. */
   | { readonly kind: 'stuck'; readonly connection: ConnectionId }
 
 /** What listeners need of the event loop that drives `Connections`. */
 export interface StreamHost {
-  /** Bytes that wait in sockets. */
+  /** Bytes queued in sockets. */
   readonly outputs: OutputBuffers
   /** True shortly after a pause of the process: peers may have acted in time and not have been read yet. */
   readonly wasPaused: boolean
-  /** A socket was accepted that is no stream yet. Returns why it has to be refused, or `undefined`. */
+  /** A socket was accepted, and is no stream yet. Returns why it has to be refused, or `undefined`. */
   arriving(from: StreamInfo): string | undefined
   /** Ends what `arriving` or `lingering` began. */
   arrived(from: StreamInfo): void

@@ -12,34 +12,37 @@ export interface TlsOptions {
   readonly keyfile: string
   /** PEM: the CAs that client certificates are verified with. */
   readonly cafile?: string
-  /** The same as a directory, of files named as `openssl rehash` does. */
+  /** The same, as a directory of files named by `openssl rehash`. */
   readonly capath?: string
-  /** PEM: revocation lists, among them one of each CA that issues client certificates; a client of any other is refused. */
+  /** PEM: revocation lists, with one of each CA that issues client certificates; clients of other CAs are refused. */
   readonly crlfile?: string
   /**
-   * Whether clients have to show a certificate. 'optional': those who show none are let in all the same; one that does not verify
-   * ends the connection as it does with 'required'. With 'no' none is asked for.
+   * Whether clients need a certificate. 'optional': clients without one are accepted too; one that does not verify ends the
+   * connection as with 'required'. 'no': none is requested.
    */
   readonly requireCertificate: 'no' | 'optional' | 'required'
   /** The common name of a verified client certificate becomes `LinkInfo.identity`. */
   readonly useIdentityAsUsername: boolean
-  /** The whole subject becomes it, as RFC 2253 writes it: `CN=sensor 1,O=Example`. Wins over useIdentityAsUsername. */
+  /**
+   * The whole subject becomes `LinkInfo.identity`, in the form of RFC 2253: `CN=sensor 1,O=Example`. Overrides
+   * useIdentityAsUsername.
+   */
   readonly useSubjectAsUsername: boolean
-  /** The oldest version that is spoken. */
+  /** Minimum TLS version. */
   readonly tlsVersion: 'tlsv1.2' | 'tlsv1.3'
-  /** OpenSSL's list, for TLS 1.2 and 1.3; Node's own without it. */
+  /** Cipher list for TLS 1.2 and 1.3; Node's default if absent. */
   readonly ciphers?: string
 }
 
-/** What becomes of a socket that was handed to `TlsTerminator.accept`, by that socket. */
+/** Results for a socket passed to `TlsTerminator.accept`. */
 export interface TlsEvents {
-  /** The handshake is over: identity is what the options make of a verified certificate. */
+  /** The handshake is complete; `identity` is taken from a verified certificate, by the options. */
   secured(raw: Socket, secure: TLSSocket, identity: string | undefined): void
-  /** The socket is going to close. `silent`: the peer went without a word, as port scanners and health checks do. */
+  /** The socket is closing. `silent`: the peer closed without sending anything, as port scanners and health checks do. */
   failed(raw: Socket, reason: string, silent: boolean): void
 }
 
-/** The server's end of TLS, on sockets that somebody else has accepted. */
+/** TLS server on accepted sockets. */
 export class TlsTerminator {
   readonly #options: TlsOptions
   readonly #server: Server
@@ -85,7 +88,9 @@ export class TlsTerminator {
     this.#server.emit('connection', raw)
   }
 
-  /** Reads all files anew; what it gives puts them in force for connections to come. @throws StartError that names option and file */
+  /**
+   * Reads all files again; the returned function applies them to new connections. @throws StartError that names option and file
+   */
   async prepareReload(): Promise<() => void> {
     const { context, revoked } = await readTlsContext(this.#options)
     return () => {
@@ -100,7 +105,7 @@ export class TlsTerminator {
   }
 }
 
-/** Node says which socket TLS runs over only in this property; no public one survives two peers with one address. */
+/** Only this property of Node tells which socket TLS runs over; no public one works for two peers with one address. */
 const rawOf = (socket: TLSSocket): Socket => (socket as TLSSocket & { readonly _parent: Socket })._parent
 
 /** Node's code for a certificate that does not verify; for one that is missing OpenSSL has none. */
@@ -112,7 +117,7 @@ const inWords = (authorizationError: unknown): string => {
 function identityOf(socket: TLSSocket, { useIdentityAsUsername, useSubjectAsUsername }: TlsOptions): string | undefined {
   if (!socket.authorized || !(useIdentityAsUsername || useSubjectAsUsername)) return undefined
   const name = useSubjectAsUsername ? subjectOf(socket) : commonNameOf(socket)
-  // A NUL would end the name early for whoever compares it in C, and no MQTT string may hold one.
+  // A NUL would truncate the name for code in C, and is not allowed in MQTT strings.
   return name === undefined || name === '' || name.includes('\0') ? undefined : name
 }
 
@@ -133,11 +138,14 @@ export interface TlsFiles {
   readonly revoked: RevocationLists | undefined
 }
 
-/** Reads what the options name, and tries each part by itself. @throws StartError that names the option and the one file that is wrong */
+/**
+ * Reads what the options name, and tries each part by itself. @throws StartError that names the option and the one file that is
+ * wrong
+ */
 export async function readTlsContext(options: TlsOptions): Promise<TlsFiles> {
   const { certfile, keyfile, cafile, capath, crlfile, ciphers, requireCertificate, tlsVersion } = options
   if (requireCertificate !== 'no' && cafile === undefined && capath === undefined) {
-    // Without one, Node would trust all the public CAs of the web.
+    // Without this, Node would trust all public CAs of the web.
     throw new StartError('require_certificate needs cafile or capath: the CAs that client certificates are verified with')
   }
   const cert = await readPem('certfile', certfile)
@@ -200,7 +208,7 @@ const reasonOf = (error: unknown): string => {
   return code ?? message
 }
 
-/** OpenSSL reads over everything around the blocks, and takes a file with none for an empty list. */
+/** OpenSSL ignores everything around the blocks, and takes a file without any for an empty list. */
 const blocksIn = (pem: string, label: string): string[] =>
   pem.match(new RegExp(`-----BEGIN ${label}-----[^-]*-----END ${label}-----`, 'g')) ?? []
 

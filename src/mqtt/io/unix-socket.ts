@@ -2,10 +2,10 @@ import { lstatSync, unlinkSync } from 'node:fs'
 import { connect, type Server } from 'node:net'
 import { StartError } from '../../base/start-error.ts'
 
-/** Owner and group may connect: what Mosquitto leaves of a Unix socket's rights. */
+/** Owner and group may connect, as with Mosquitto. */
 const MODE = 0o770
 
-/** Bytes of a path that fit into the kernel's sockaddr_un; a longer one would be cut off in silence. */
+/** Maximum bytes of a path in the kernel's sockaddr_un; a longer one would be truncated silently. */
 const PATH_MAX = process.platform === 'linux' ? 107 : 103
 
 /**
@@ -21,7 +21,7 @@ export async function listenOnPath(server: Server, path: string, mode = MODE): P
     const failed = ({ code, message }: NodeJS.ErrnoException): void =>
       reject(new StartError(`socket ${path}: cannot listen: ${code ?? message}`))
     server.once('error', failed)
-    // Bound at once, with no moment in which the file has more rights than it should.
+    // Bound with the umask set, so that the file never has more permissions than it should.
     const umask = process.umask(0o777 & ~mode)
     try {
       server.listen({ path }, () => {
@@ -44,7 +44,7 @@ async function removeStale(path: string): Promise<void> {
   unlinkSync(path)
 }
 
-/** Why nobody can be reached on a socket; undefined if somebody can. */
+/** Why connecting to a socket fails; undefined if it succeeds. */
 const connectError = (path: string): Promise<string | undefined> =>
   new Promise((resolve) => {
     const socket = connect(path)

@@ -11,15 +11,15 @@ export interface WebSocketOptions {
   readonly path: string | undefined
   /** Bytes of the largest MQTT packet. */
   readonly maxPacketSize: number
-  /** Pages that may connect; all, if not given. */
+  /** Origins that may connect; all by default. */
   readonly origins?: OriginPolicy | undefined
 }
 
-/** What becomes of a socket that was handed to `WebSocketUpgrade.accept`: it is upgraded once, or closes. */
+/** Results for a socket passed to `WebSocketUpgrade.accept`: it is upgraded once, or closes. */
 export interface WebSocketEvents {
   /** `forwardedFor`: the header X-Forwarded-For. */
   upgraded(socket: Socket, webSocket: WebSocket, forwardedFor: string | undefined): void
-  /** The socket is going to close. */
+  /** The socket is closing. */
   refused(socket: Socket, reason: string): void
 }
 
@@ -32,13 +32,13 @@ const HEADER_MAX = 8 * 1024
 /** A message may hold many small packets, even where the largest one is very small. */
 const PAYLOAD_MIN = 64 * 1024
 
-/** ws keeps each part of a message as an object of its own: of parts smaller than this on average a large message may not have more. */
+/** ws keeps each fragment of a message as an object: a large message may not have fragments smaller than this on average. */
 const FRAGMENT_BYTES = 16 * 1024
 const FRAGMENTS_MIN = 256
 
-/** The core counts what a connection holds in steps of this many bytes. */
+/** Buffered bytes are reported in steps of this size. */
 const REPORT_BYTES = 16 * 1024
-/** What ws keeps for each chunk of the network beside its bytes. */
+/** Bytes that ws keeps per network chunk in addition to its data. */
 const CHUNK_BYTES = 128
 
 const UPGRADE_REQUIRED = 426
@@ -49,11 +49,11 @@ const CLOSE_UNSUPPORTED_DATA = 1003
 const TEXT_FRAME = 'a text frame (MQTT-6.0.0-1)'
 
 /**
- * Upgrades sockets, which somebody else has accepted, to MQTT over WebSocket [5.0 section 6]. Where clients have to authenticate, a page of
- * any site may connect unless some are named, and has to do so too; nothing that a browser adds by itself, such as a cookie, counts.
+ * Upgrades accepted sockets to MQTT over WebSocket [5.0 section 6]. Unless origins are configured, pages of any site may connect,
+ * and have to authenticate like any client; nothing that a browser adds by itself, such as a cookie, counts.
  *
- * A message may hold any number of packets (MQTT-6.0.0-2), but no more bytes than the largest packet, or 64 KiB if that is less:
- * ws keeps it until it is whole.
+ * A message may contain any number of packets (MQTT-6.0.0-2), but no more bytes than the largest packet, or 64 KiB if that is
+ * less: ws keeps it until it is complete.
  */
 export class WebSocketUpgrade {
   readonly #http: Server
@@ -139,7 +139,7 @@ export function openWebSocketStream(
     resume: () => webSocket.resume(),
   }
   const stream = openStream(socket, carrier, from, options)
-  // What ws holds of a message that is not whole.
+  // The bytes that ws keeps of an incomplete message.
   let held = 0
   let reported = 0
   socket.on('data', ({ length }: Buffer) => {
@@ -159,7 +159,7 @@ export function openWebSocketStream(
       stream.closed()
       return
     }
-    // One Buffer per message, because binaryType is 'nodebuffer'; an empty one is allowed, and says nothing.
+    // One Buffer per message, because binaryType is 'nodebuffer'; an empty one is allowed, and has no effect.
     const bytes = data as Buffer
     if (bytes.length > 0) stream.chunk(bytes)
   })

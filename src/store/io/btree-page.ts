@@ -49,8 +49,9 @@ export function headOf(page: Buffer, offset: number, usable: number): Head | und
 }
 
 /**
- * The number of cells of a page, computed without the number in its header, which may be damaged: pointers past the last one may lead to
- * deleted rows. Cells, free blocks and fragments fill a page exactly from the start of its cell content. Undefined if they do not.
+ * The number of cells of a page, computed without the number in its header, which may be damaged: pointers past the last one may
+ * lead to deleted rows. Cells, free blocks and fragments fill a page exactly from the start of its cell content. Undefined if
+ * they do not.
  */
 export function countCells({ kind, pointers }: Head, page: Buffer, usable: number): number | undefined {
   const offset = pointers - headSizeOf(kind)

@@ -20,19 +20,19 @@ import {
 import { type Connection, failureOf, openDatabase, type Statement, type Value } from './sqlite.ts'
 import { checkSchema, DamageError, structureProblems, verify } from './verify.ts'
 
-/** Another process owns the store now. */
+/** Another process has taken the store over. */
 export class FencedError extends Error {}
 
 export interface DatabaseOptions {
   readonly durability?: Durability
-  /** Bytes to which the WAL file is cut when it begins again. */
+  /** Bytes to which the WAL file is truncated when it is reset. */
   readonly walBytes?: number
 }
 
 /** Memory for pages, KiB. */
 const CACHE_KIB = 16 * 1024
 
-/** Milliseconds that SQLite waits for another process's lock before it says so. */
+/** Milliseconds that SQLite waits for another process's lock before it fails. */
 const BUSY_MS = 1000
 
 interface TableStatements {
@@ -43,7 +43,7 @@ interface TableStatements {
   readonly delete: Statement
 }
 
-/** The database of a store: rows and log, their checksums, and the digest over all of them. Everything in it throws. */
+/** The database of a store: rows and log, their checksums, and the digest over all of them. All methods throw. */
 export class Database implements Rows {
   readonly #path: string
   readonly #connection: Connection
@@ -66,7 +66,7 @@ export class Database implements Rows {
   #usedBytes = 0
   #freeBytes = 0
 
-  /** Opens a store that is there. @throws DamageError if it is none, or its format is not known */
+  /** Opens an existing store. @throws DamageError if it is no store, or its format is unknown */
   constructor(path: string, readOnly: boolean, options: DatabaseOptions = {}) {
     this.#path = path
     this.#durability = options.durability ?? 'fsync'
@@ -102,7 +102,7 @@ export class Database implements Rows {
     }
   }
 
-  /** Makes an empty store, readable by its owner alone. It is complete, and on the disk, when this returns. */
+  /** Creates an empty store, readable by its owner alone. It is complete and durable when this returns. */
   static create(path: string, writtenBy: string): void {
     closeSync(openSync(path, 'wx', 0o600))
     const connection = openDatabase(path)
@@ -130,12 +130,12 @@ export class Database implements Rows {
     return this.#meta
   }
 
-  /** Bytes of the pages that hold something, as of the last transaction. */
+  /** Bytes of pages in use, as of the last transaction. */
   get usedBytes(): number {
     return this.#usedBytes
   }
 
-  /** Bytes of the pages of the file that are there to be used again, as of the last transaction. */
+  /** Bytes of free pages in the file, as of the last transaction. */
   get freeBytes(): number {
     return this.#freeBytes
   }
@@ -149,8 +149,8 @@ export class Database implements Rows {
   }
 
   /**
-   * Makes this connection the store's only writer. `inspected` is the connection that has found the store sound; what was written since it was opened
-   * is looked at once more. @throws FencedError if another process has opened the store since, DamageError
+   * Makes this connection the store's only writer. `inspected` is the connection that has verified the store; what was written
+   * since it was opened is verified again. @throws FencedError if another process has opened the store since, DamageError
    */
   own(owner: Owner, writtenBy: string, inspected: Database = this): void {
     this.#begin.run()
@@ -176,7 +176,7 @@ export class Database implements Rows {
     this.#meta = this.#readMeta()
   }
 
-  /** Goes on as the owner after the connection was opened again, and looks at everything once more. @throws FencedError, DamageError */
+  /** Continues as the owner after the connection was opened again; verifies everything again. @throws FencedError, DamageError */
   resume(owner: Owner): void {
     this.#begin.run()
     try {
@@ -195,7 +195,7 @@ export class Database implements Rows {
     this.#owner = owner
   }
 
-  /** Gives the store up. It counts as closed cleanly from here on. */
+  /** Releases the store, which counts as closed cleanly from here on. */
   disown(): void {
     this.transaction(() => {}, true)
     this.#begin.run()
@@ -309,12 +309,15 @@ export class Database implements Rows {
     return value
   }
 
-  /** Up to here all records are in the rows. In a transaction only. */
+  /** All records up to here are in the rows. In a transaction only. */
   putFolded(folded: Lsn): void {
     this.#meta = { ...this.#meta, folded }
   }
 
-  /** Deletes the oldest commits up to and including `upTo`, at most `count` of them and about `bytes`. False when none is left. In a transaction only. */
+  /**
+   * Deletes the oldest commits up to and including `upTo`, at most `count` of them and about `bytes`. False when none is left. In
+   * a transaction only.
+   */
   trim(upTo: Lsn, count: number, bytes: number): boolean {
     const found = this.#oldCommits.all(upTo, count)
     let sum = 0
@@ -327,7 +330,7 @@ export class Database implements Rows {
     return found.length === count
   }
 
-  /** Bytes of log that are not in the rows yet. */
+  /** Bytes of log that have not been folded yet. */
   get unfoldedBytes(): number {
     const sum = this.#connection.prepare('SELECT sum(length(records)) AS bytes FROM log WHERE lsn > ?').get(this.#meta.folded)
     return Number(sum?.bytes ?? 0)
@@ -347,7 +350,7 @@ export class Database implements Rows {
     return this.#queueOf.all(session).map((row) => row.message as number)
   }
 
-  /** How many sessions wait for each message that has a row. */
+  /** The number of sessions that have each message with a row in their queue. */
   references(): References {
     const references = new References()
     for (const { id } of this.#connection.prepare('SELECT id FROM messages').iterate()) references.add(id as number, 0)
@@ -382,7 +385,10 @@ export class Database implements Rows {
     this.#digest.add(checksum)
   }
 
-  /** All rows but the log's, in the order in which a new process reads them. Checks their checksums, and that they are no more than `meta` says. @throws DamageError */
+  /**
+   * All rows but the log's, in the order in which a new process reads them. Checks their checksums, and that they are no more
+   * than `meta` says. @throws DamageError
+   */
   *rows(): Iterable<readonly ScannedRow[]> {
     let count = 0
     for (const table of ROW_TABLES) {
@@ -401,7 +407,7 @@ export class Database implements Rows {
     verify(this.#connection, onProblem, onRow)
   }
 
-  /** From here on everything is read as it is at one moment. */
+  /** From here on all reads see the store as it is now. */
   holdMoment(): void {
     this.#connection.exec('BEGIN')
   }
@@ -421,13 +427,16 @@ export class Database implements Rows {
     return structureProblems(this.#connection)
   }
 
-  /** Copies what it can of the WAL into the database. Returns the pages in the WAL, and how many of them are in the database. */
+  /**
+   * Copies as much as possible of the WAL into the database. Returns the pages in the WAL, and how many of them are in the
+   * database.
+   */
   checkpoint(mode: 'PASSIVE' | 'TRUNCATE' = 'PASSIVE'): { pages: number; copied: number } {
     const row = this.#connection.prepare(`PRAGMA wal_checkpoint(${mode})`).get()!
     return { pages: Number(row.log), copied: Number(row.checkpointed) }
   }
 
-  /** Cuts a WAL that has been copied, unless another process reads it. */
+  /** Truncates a WAL that has been copied, unless another process reads it. */
   emptyWal(): void {
     this.#connection.exec('PRAGMA busy_timeout = 0')
     try {
@@ -437,7 +446,7 @@ export class Database implements Rows {
     }
   }
 
-  /** From here on another process's lock is an error at once. */
+  /** From here on another process's lock is an error immediately. */
   stopWaiting(): void {
     this.#connection.exec('PRAGMA busy_timeout = 0')
   }

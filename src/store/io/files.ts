@@ -53,8 +53,9 @@ export class StoreFiles {
   }
 
   /**
-   * Writes the WAL over itself and syncs it. After a failed sync the system may take pages for written that are not on the disk; what is
-   * written again is synced again. To be called while the database is open, so that SQLite leaves the WAL as it is. @throws
+   * Writes the WAL over itself and syncs it. After a failed sync the system may take pages for written that are not on the disk;
+   * what is written again is synced again. To be called while the database is open, so that SQLite leaves the WAL as it is.
+   * @throws
    */
   rewriteWal(): void {
     if (statSync(this.wal, { throwIfNoEntry: false }) === undefined) return
@@ -88,9 +89,10 @@ function copyOverItself(path: string): void {
 }
 
 /**
- * Closes a database after a failure, and leaves its files as they are. Closed in the ordinary way, the last connection copies the WAL into the
- * database and deletes it, which is wrong after a failed sync: pages of the WAL may be on the disk neither there nor in the database if the power
- * fails meanwhile. SQLite does not do so as long as another connection is open. @throws if there can be none; the database is open then
+ * Closes a database after a failure, and leaves its files as they are. Closed in the ordinary way, the last connection copies the
+ * WAL into the database and deletes it, which is wrong after a failed sync: pages of the WAL may be on the disk neither there nor
+ * in the database if the power fails meanwhile. SQLite does not do so as long as another connection is open. @throws if there can
+ * be none; the database is open then
  */
 export function closeAsItIs(database: Database, path: string): void {
   const other = openDatabase(path, true)

@@ -11,7 +11,7 @@ import { DamageError } from './verify.ts'
 /** Bytes of log after which it is folded into rows. */
 export const FOLD_BYTES = 8 * 1024 * 1024
 
-/** One transaction of a fold: at most so many changes, and bytes of changes. */
+/** Maximum changes, and bytes of changes, in one transaction of a fold. */
 const SLICE_CHANGES = 500
 const SLICE_BYTES = 512 * 1024
 
@@ -23,7 +23,7 @@ interface Stretch {
   readonly fold: Fold
   /** Bytes of log after which it ends. */
   readonly bytes: number
-  /** Some of its rows may be there already. */
+  /** Some of its rows may have been written already. */
   readonly again: boolean
   /** The bytes of its commits, until their messages are in rows. */
   readonly commits: Map<Lsn, Uint8Array>
@@ -39,25 +39,28 @@ interface Stretch {
 }
 
 /**
- * Folds the log into rows: a stretch of the log is read, what came and went within it is left out, and the rest is written as rows, in
- * transactions short enough not to hold commits up. The last one says that the rows stand up to the end of the stretch; then that part of the
- * log goes. What a crash cuts short is done again at the next start.
+ * Folds the log into rows: reads a stretch of the log, leaves out what began and ended within it, and writes the rest as rows, in
+ * transactions short enough not to delay commits. The last one records that the rows are complete up to the end of the stretch;
+ * then that part of the log is deleted. What a crash interrupts is repeated at the next start.
  */
 export class Folding {
   /** Stretches that are complete. */
   count = 0
   readonly #database: Database
-  /** How many sessions wait for each message that has a row. */
+  /** The number of sessions that have each message with a row in their queue. */
   readonly #references: References
-  /** Up to here a process that died may have folded already. */
+  /** A process that died may have folded up to here already. */
   readonly #againUpTo: Lsn
   #stretch: Stretch | undefined
-  /** Messages that no session waits for, left by a crash. */
+  /** Messages in no queue, left by a crash. */
   #unused: number[]
   #trimming = true
   #isReading = false
 
-  /** A part of the log may have been folded before, cut in other places: by a process that died, or by another `Folding` that could not go on. */
+  /**
+   * A part of the log may have been folded before, divided differently: by a process that died, or by another `Folding` that
+   * could not continue.
+   */
   constructor(database: Database) {
     this.#database = database
     this.#references = database.references()
@@ -66,7 +69,7 @@ export class Folding {
     for (const id of this.#unused) this.#references.forget(id)
   }
 
-  /** A stretch has begun and is not complete, or its log is still there. */
+  /** Whether a stretch is not complete, or its log is not deleted yet. */
   get isBusy(): boolean {
     return this.#stretch !== undefined || this.#trimming
   }
@@ -101,8 +104,8 @@ export class Folding {
   }
 
   /**
-   * Works for about `ms` milliseconds, in at most one transaction. Returns how many rows it has changed.
-   * @throws what `Database` does; where a transaction failed, the next call tries it again
+   * Works for about `ms` milliseconds, in at most one transaction. Returns the number of rows it has changed. @throws what
+   * `Database` throws; a failed transaction is retried by the next call
    */
   work(ms: number): number {
     const until = performance.now() + ms

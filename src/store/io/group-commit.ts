@@ -6,7 +6,9 @@ import type { Commit } from './protocol.ts'
 export interface CommitListener {
   /** Everything up to this Lsn is durable. */
   onDurable(upTo: Lsn): void
-  /** Commits fail, or do not end; called once until `onRecovered`. Nothing is lost meanwhile: records wait, up to the bound. */
+  /**
+   * Commits fail, or do not complete; called once until `onRecovered`. Nothing is lost meanwhile: records wait, up to the limit.
+   */
   onFailed(error: string): void
   onRecovered(): void
 }
@@ -14,11 +16,11 @@ export interface CommitListener {
 export interface GroupCommitOptions extends CommitListener {
   /** Bytes of records that are not durable yet; beyond it `append` returns 'full', unless the record ends something. */
   readonly maxBufferedBytes?: number
-  /** Milliseconds until a commit that failed is tried again the first time; doubles up to `RETRY_MAX_MS`. */
+  /** Milliseconds until a failed commit is retried for the first time; doubles up to `RETRY_MAX_MS`. */
   readonly retryMs?: number
 }
 
-/** What came of a transaction: the same commits, whose bytes may be used again, and why it failed if it did. */
+/** The result of a transaction: the same commits, whose bytes may be reused, and the error if it failed. */
 export interface Answer {
   readonly commits: readonly Commit[]
   readonly error: string | undefined
@@ -28,9 +30,9 @@ export interface Answer {
 export type PutCommits = (commits: readonly Commit[]) => Promise<Answer>
 
 export const MAX_BUFFERED_BYTES = 64 * 1024 * 1024
-/** Part of the bound up to which there is room for what can wait. */
+/** Part of the limit up to which there is room for work that can wait. */
 const ROOM = 0.25
-/** Part of the bound by which records may exceed it that end something: they are small, and nobody would send them again. */
+/** Part of the limit by which records that end something may exceed it: they are small, and would not be sent again. */
 const ENDS = 0.25
 const RETRY_MS = 100
 const RETRY_MAX_MS = 5_000
@@ -38,7 +40,7 @@ const RETRY_MAX_MS = 5_000
 /** A commit that takes longer is reported as failing, although it may still succeed. */
 const COMMIT_SLOW_MS = 10_000
 
-/** A commit that is larger is divided, so that nobody has to look at more than this in one go. */
+/** A larger commit is divided, so that no reader has to process more at a time. */
 const COMMIT_BYTES = 1024 * 1024
 
 /** A buffer that grew beyond this for one commit is not kept for the next. */
@@ -46,8 +48,9 @@ const BUFFER_KEPT_BYTES = 2 * COMMIT_BYTES
 const BUFFER_FIRST_BYTES = 64 * 1024
 
 /**
- * Gathers records into commits. At most one commit is in flight, or several that share one transaction; all records since it began form the
- * next one, and share its Lsn, the number of the commit. Commits that fail are tried again for ever, with the same bytes under the same Lsn.
+ * Gathers records into commits. At most one commit is in flight, or several that share one transaction; all records since it
+ * began form the next one, and share its Lsn, the number of the commit. Failed commits are retried indefinitely, with the same
+ * bytes under the same Lsn.
  */
 export class GroupCommit {
   readonly #put: PutCommits
@@ -63,7 +66,7 @@ export class GroupCommit {
   /** Commits that are complete and wait for those in flight. */
   #sealed: Commit[] = []
   #sealedBytes = 0
-  /** From the first record that waits until none does. */
+  /** From the first waiting record until none is left. */
   #busy = false
   #failing = false
   #closing = false
@@ -86,7 +89,7 @@ export class GroupCommit {
     return this.#durable
   }
 
-  /** Commits fail, or do not end. */
+  /** Whether commits fail, or do not complete. */
   get failing(): boolean {
     return this.#failing
   }
@@ -97,8 +100,8 @@ export class GroupCommit {
   }
 
   /**
-   * Serialises at once. 'full': the bound is reached, or `close` was called, and nothing was appended. `ends`: the record ends something, and may
-   * exceed the bound by a quarter.
+   * Serialises at once. 'full': the bound is reached, or `close` was called, and nothing was appended. `ends`: the record ends
+   * something, and may exceed the bound by a quarter.
    */
   append(record: StoreRecord, ends = false): Lsn | 'full' {
     if (this.#closing) return 'full'
@@ -107,7 +110,7 @@ export class GroupCommit {
     try {
       writeRecord(open, record)
     } catch (error) {
-      // A bug of ours must not also leave half a record in the log.
+      // A bug must not leave half a record in the log.
       open.length = before
       throw error
     }
@@ -117,7 +120,7 @@ export class GroupCommit {
     }
     if (!this.#busy) {
       this.#busy = true
-      // After the I/O of this turn of the loop, so that all that it brought goes into one commit.
+      // After the I/O of this turn of the event loop, so that all its records share one commit.
       setImmediate(() => void this.#run())
     }
     const lsn = this.#openLsn
@@ -126,8 +129,8 @@ export class GroupCommit {
   }
 
   /**
-   * Commits what is left. If the commit fails now it is tried once more and then given up: nothing that depends on it was acknowledged.
-   * Rejects in that case.
+   * Commits the rest. If that fails it is retried once and then abandoned, and the promise rejects: nothing that depends on it
+   * was acknowledged.
    */
   async close(): Promise<void> {
     this.#closing = true
@@ -163,7 +166,7 @@ export class GroupCommit {
   async #run(): Promise<void> {
     while (this.#hasMore) {
       if (this.#open.length > 0) this.#seal()
-      // One at a time while they fail: on a full disk there may be room for the next one, and not for all.
+      // One at a time while they fail: a full disk may have room for the next one, but not for all.
       const commits = this.#sealed.splice(0, this.#failing ? 1 : this.#sealed.length)
       this.#inFlightBytes = bytesOf(commits)
       this.#sealedBytes -= this.#inFlightBytes

@@ -5,8 +5,9 @@ import { dirname } from 'node:path'
 const MODE = 0o700
 
 /**
- * Makes a directory and those above it that are missing; returns the topmost that it made, `undefined` if all were there. Node's own recursive
- * `mkdir` does not end where the system denies a directory below one that exists, as in `/proc`. @throws the system's error
+ * Makes a directory and those above it that are missing; returns the topmost that it made, `undefined` if all were there. Node's
+ * own recursive `mkdir` does not end where the system denies a directory below one that exists, as in `/proc`. @throws the
+ * system's error
  */
 export function makeDirectory(path: string): string | undefined {
   const missing: string[] = []

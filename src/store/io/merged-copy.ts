@@ -10,7 +10,10 @@ const PIECE_BYTES = 4096
 /** What of a WAL is merged into the copy of a database. */
 export interface Merge {
   readonly frames: readonly Frame[]
-  /** Overwrites pages with zeros whose newest version is damaged in the WAL, because an older one may not be taken for the current one. */
+  /**
+   * Overwrites pages with zeros whose newest version is damaged in the WAL, because an older one may not be taken for the current
+   * one.
+   */
   readonly blank: boolean
 }
 

@@ -4,14 +4,16 @@ import type { Lsn } from '../store.ts'
 import type { Owner } from './owner.ts'
 import type { Row } from './sqlite.ts'
 
-/** `fsync`: a commit is on the disk. `process`: the system has it, so that it outlives the process but perhaps no power cut. */
+/**
+ * `fsync`: a commit is on the disk. `process`: the system has it, so that it outlives the process, but perhaps not a power cut.
+ */
 export type Durability = 'fsync' | 'process'
 
 /** The one row of table `meta`: who has the store open, and how far it has got. */
 export interface Meta {
   readonly format: number
   readonly writtenBy: string
-  /** How often the store has been opened for writing. */
+  /** How many times the store has been opened for writing. */
   readonly epoch: number
   /** `undefined` after a clean end. */
   readonly owner: Owner | undefined
@@ -33,7 +35,7 @@ export function fileId(path: string): string {
   return `${dev}:${ino}`
 }
 
-/** What a row of `meta` says; undefined if its checksum does not match. */
+/** The contents of a row of `meta`; undefined if its checksum does not match. */
 export function checkedMeta(row: Row): Meta | undefined {
   const meta = metaOf(row)
   return row.checksum === metaChecksum(meta) ? meta : undefined
@@ -56,7 +58,7 @@ export function metaOf(row: Row): Meta {
   }
 }
 
-/** Over everything in `meta`. The statement that saves a commit sets the counters alone, which is why all the rest has to be known to it. */
+/** Covers everything in `meta`. A commit updates only the counters, so it needs all other values for the checksum. */
 export function metaChecksum({
   format,
   writtenBy,

@@ -24,10 +24,10 @@ export interface OpenStore {
 }
 
 /**
- * Opens the store in `options.dir` for writing, and makes it if there is none. Everything in it is looked at before anything is written, so that
- * a damaged store stays as it is. Where its rows are all there is, `onReadable` is called with the number of the last commit before they are
- * looked at: another thread may read them meanwhile, and must not use what it has read before this function has returned.
- * @throws an error of one line
+ * Opens the store in `options.dir` for writing, and creates it if there is none. Everything in it is verified before anything is
+ * written, so that a damaged store stays as it is. If nothing has to be folded, `onReadable` is called with the number of the
+ * last commit before the rows are verified: another thread may read them meanwhile, and must not use what it has read before this
+ * function has returned. @throws an error of one line
  */
 export function openStore(options: ThreadOptions, onReadable: (lsn: Lsn) => void): OpenStore {
   const { dir } = options
@@ -84,7 +84,7 @@ function withReserve<T>(dir: string, open: () => T): T {
   }
 }
 
-/** Opens the store for reading, and makes it if there is none. @throws DamageError */
+/** Opens the store for reading, and creates it if there is none. @throws DamageError */
 function openLocked({ dir, writtenBy }: ThreadOptions, isInUse: (before: Owner) => boolean, made: string | undefined): Database {
   const path = join(dir, DATABASE_FILE)
   if (!existsSync(path)) create(path, writtenBy)
@@ -115,7 +115,7 @@ function takeOver(options: ThreadOptions, owner: Owner, inspected: Database): Da
   }
 }
 
-/** Makes the database under another name first, so that one that is cut short is never taken for an empty store. */
+/** Creates the database under another name first, so that an interrupted attempt is never taken for an empty store. */
 function create(path: string, writtenBy: string): void {
   const rest = readdirSync(dirname(path)).find((name) => name === RESERVE_FILE || name.startsWith(`${DATABASE_FILE}-`))
   if (rest !== undefined) throw new DamageError(`${DATABASE_FILE} is missing, and ${rest} is there`)
@@ -127,7 +127,7 @@ function create(path: string, writtenBy: string): void {
   renameSync(temporary, path)
 }
 
-/** Looks at everything in a store. @throws DamageError */
+/** Verifies everything in a store. @throws DamageError */
 function inspect(database: Database): void {
   database.snapshot(() => {
     for (const problem of database.structureProblems()) throw new DamageError(problem)
@@ -138,8 +138,8 @@ function inspect(database: Database): void {
 }
 
 /**
- * Whether the frames of a WAL are on the disk in the order in which they were written, so that a gap is damage. Without a sync after each commit a
- * power cut leaves gaps: the newest commits are gone then, as `durability: process` says.
+ * Whether the frames of a WAL are on the disk in the order in which they were written, so that a gap is damage. Without a sync
+ * after each commit a power cut leaves gaps: the newest commits are gone then, as `durability: process` says.
  */
 function isOrdered({ rest, meta }: Wal): boolean {
   const { owner, ownerDurability } = rest.findLast((frame) => frame.meta !== undefined)?.meta ?? meta ?? {}

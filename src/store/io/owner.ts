@@ -64,9 +64,10 @@ function statOf(pid: number): string[] {
 }
 
 /**
- * Keeps a data directory for one process until `release`, or until the process ends, however it ends. The lock is SQLite's own, on a database of
- * its own: the kernel holds it for the process, across containers that share the directory, and there is no stale lock to clean up. It is a
- * courtesy that gives a second process a clear error; what makes two writers impossible is the owner's token in the store.
+ * Keeps a data directory for one process until `release`, or until the process ends, however it ends. The lock is SQLite's own,
+ * on a database of its own: the kernel holds it for the process, across containers that share the directory, and there is no
+ * stale lock to clean up. It is a courtesy that gives a second process a clear error; what makes two writers impossible is the
+ * owner's token in the store.
  */
 export class DirectoryLock {
   readonly #connection: Connection

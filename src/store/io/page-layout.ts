@@ -32,8 +32,8 @@ export function isMagic(header: Buffer): boolean {
 }
 
 /**
- * The layout of a file. The header is not trusted in what would make every row unreadable: if it is damaged, or reserves bytes, which is
- * rare, the layout is the one that gives the most well-formed cells.
+ * The layout of a file. The header is not trusted in what would make every row unreadable: if it is damaged, or reserves bytes,
+ * which is rare, the layout is the one that gives the most well-formed cells.
  */
 export function layoutOf(header: Buffer, file: number, fileSize: number): Layout {
   const pageSize = header.readUInt16BE(16) === 1 ? 65536 : header.readUInt16BE(16)

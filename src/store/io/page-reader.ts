@@ -39,8 +39,9 @@ const LOCK_OFFSET = 2 ** 30
 const USE = { unknown: 0, tree: 1, overflow: 2, free: 3, maybeFree: 4, stray: 5 } as const
 
 /**
- * Reads the rows of a damaged SQLite database file without SQLite. No page is trusted: rows are found wherever a page looks like a b-tree
- * page, even if nothing refers to it any more. The file must not change meanwhile, and its WAL must have been checkpointed.
+ * Reads the rows of a damaged SQLite database file without SQLite. No page is trusted: rows are found wherever a page looks like
+ * a b-tree page, even if nothing refers to it any more. The file must not change meanwhile, and its WAL must have been
+ * checkpointed.
  */
 export class PageReader {
   readonly #file: number
@@ -72,8 +73,8 @@ export class PageReader {
   }
 
   /**
-   * All rows that can be read: first those of the b-trees, then those of pages that nothing refers to, which may be outdated. Pages of the
-   * freelist hold deleted rows and are left out. Columns stay valid; only one iteration may be active at a time.
+   * All rows that can be read: first those of the b-trees, then those of pages that nothing refers to, which may be outdated.
+   * Pages of the freelist hold deleted rows and are left out. Columns stay valid; only one iteration may be active at a time.
    */
   *cells(): Iterable<Cell> {
     this.#uses = new Uint8Array(this.pageCount + 2)
@@ -217,7 +218,10 @@ export class PageReader {
     return missing
   }
 
-  /** Pages that seem to be trunks of the freelist though no other trunk was found to refer to them. Marks the pages that they list. */
+  /**
+   * Pages that seem to be trunks of the freelist though no other trunk was found to refer to them. Marks the pages that they
+   * list.
+   */
   #findTrunks(): number[] {
     const trunks: number[] = []
     for (let page = 2; page <= this.pageCount; page++) {
@@ -227,8 +231,9 @@ export class PageReader {
   }
 
   /**
-   * Marks the pages that a trunk of the freelist lists. Returns the next trunk and the number of pages, including the trunk itself, or
-   * undefined if this is not a trunk. Without a reference to it, only a trunk without any damage can be told from other pages.
+   * Marks the pages that a trunk of the freelist lists. Returns the next trunk and the number of pages, including the trunk
+   * itself, or undefined if this is not a trunk. Without a reference to it, only a trunk without any damage can be told from
+   * other pages.
    */
   #markTrunk(page: number, use: typeof USE.free | typeof USE.maybeFree): { trunk: number; pages: number } | undefined {
     if (this.#load(page) !== undefined) return undefined

@@ -38,8 +38,8 @@ export interface Room {
 
 export type Reply =
   /**
-   * Comes before `opened` where nothing has to be folded: the rows are all there is, and may be read while they are inspected. `opened` or `refused`
-   * follows.
+   * Comes before `opened` where nothing has to be folded: the rows are all there is, and may be read while they are inspected.
+   * `opened` or `refused` follows.
    */
   | { readonly kind: 'readable'; readonly lsn: Lsn }
   | ({ readonly kind: 'opened'; readonly lsn: Lsn } & Room)
@@ -54,8 +54,9 @@ export type Reply =
 /** What is worth a line in the log, apart from commits that fail. */
 export interface StoreNews {
   /**
-   * `full`: the disk is full, and nothing that grows the store is taken in. `fold-failed`: the log is not folded for now, and grows. `blocked`: another process keeps commits waiting. `wal-held`: another process keeps the
-   * WAL from being reset. `damaged`: nothing is written any more. `recovered`: one of the others is over.
+   * `full`: the disk is full, and nothing that grows the store is taken in. `fold-failed`: the log is not folded for now, and
+   * grows. `blocked`: another process keeps commits waiting. `wal-held`: another process keeps the WAL from being reset.
+   * `damaged`: nothing is written any more. `recovered`: one of the others is over.
    */
   readonly kind: 'full' | 'fold-failed' | 'blocked' | 'wal-held' | 'damaged' | 'recovered'
   readonly reason: string

@@ -127,8 +127,8 @@ export class Rebuild {
   }
 
   /**
-   * Commits are deleted from the first one on, so those after a live one are live as well. Without `meta`, those before it are live as far as none is
-   * missing; others may have been deleted long ago, and would bring old messages back.
+   * Commits are deleted from the first one on, so those after a live one are live as well. Without `meta`, those before it are
+   * live as far as none is missing; others may have been deleted long ago, and would bring old messages back.
    */
   #liveStrays(): Lsn[] {
     const strays = [...this.#strayCommits.keys()]
@@ -140,8 +140,8 @@ export class Rebuild {
   }
 
   /**
-   * Removes what refers to a message that is missing, because its id will be given to another message, and messages that no session waits for.
-   * `onMissing` gets the names of places in queues.
+   * Removes what refers to a message that is missing, because its id will be given to another message, and messages that no
+   * session waits for. `onMissing` gets the names of places in queues.
    */
   dropDangling(lsns: readonly Lsn[], onMissing: (name: string) => void): void {
     this.#read((reader) => this.#dropPlaces(reader, onMissing))
@@ -214,7 +214,10 @@ export class Rebuild {
     if (isChanged) this.#commits.set(entry.lsn, { ...entry, value: rowOf(kept) })
   }
 
-  /** Writes the commits and makes the store durable and closed. Commits are numbered so that none is missing up to the highest number. */
+  /**
+   * Writes the commits and makes the store durable and closed. Commits are numbered so that none is missing up to the highest
+   * number.
+   */
   finish(lsns: readonly Lsn[]): void {
     const usable = lsns.filter((lsn) => this.#isUsable(lsn))
     const lsn = Math.max(this.meta?.lsn ?? 0, lsns.at(-1) ?? 0)

@@ -74,8 +74,8 @@ function realPath(path: string): string {
 }
 
 /**
- * Keeps other processes from opening the store until the returned function is called, without writing anything: a lock for reading excludes
- * the one for writing. @throws RefusedError if a process has the store open
+ * Keeps other processes from opening the store until the returned function is called, without writing anything: a lock for
+ * reading excludes the one for writing. @throws RefusedError if a process has the store open
  */
 function lockOut(dir: string, owner: Owner | undefined): () => void {
   if (owner !== undefined && isRunning(owner)) throw new RefusedError(`${dir}: process ${owner.pid} uses it; stop it first`)
@@ -119,7 +119,10 @@ function recoverInto(to: string, source: StorePaths, { writtenBy }: RecoverOptio
   }
 }
 
-/** What to try, until everything that was in the store is found. Where a page is damaged in the WAL, the database itself may have its newest version. */
+/**
+ * What to try, until everything that was in the store is found. Where a page is damaged in the WAL, the database itself may have
+ * its newest version.
+ */
 function mergesOf({ sound, rest, isOutdated, damage }: Wal): readonly Merge[] {
   if (damage === undefined) return [{ frames: sound, blank: false }]
   const frames = [...sound, ...rest]

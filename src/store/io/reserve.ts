@@ -3,12 +3,12 @@ import { closeSync, fsyncSync, openSync, rmSync, statfsSync, statSync, writeSync
 import { dirname } from 'node:path'
 
 /**
- * A file of a few megabytes that is deleted when the disk is full, so that acknowledgements and deletions still find room. It is made again when
- * the disk has room for it; until then whoever holds it takes in nothing new.
+ * A file of a few megabytes that is deleted when the disk is full, so that acknowledgements and deletions still find room. It is
+ * created again when the disk has room for it; until then nothing new is accepted.
  */
 export class Reserve {
   readonly #path: string
-  /** Bytes that it takes where it is there. */
+  /** Its size in bytes when it exists. */
   readonly size: number
   #isThere: boolean
 
@@ -22,12 +22,15 @@ export class Reserve {
     return this.#isThere
   }
 
-  /** Bytes that it takes on the disk. */
+  /** Its bytes on the disk. */
   get bytes(): number {
     return this.#isThere ? this.size : 0
   }
 
-  /** True if it was there already, or there is room for it and for half as much again: with less, the disk would soon be full again. */
+  /**
+   * True if it was there already, or there is room for it and for half as much again: with less, the disk would soon be full
+   * again.
+   */
   make(): boolean {
     if (this.#isThere) return true
     if (freeBytes(dirname(this.#path)) < 1.5 * this.size) return false
@@ -43,14 +46,14 @@ export class Reserve {
       }
       this.#isThere = true
     } catch {
-      // Whatever stands in the way, it is the same as no room.
+      // Any error is treated as a lack of room.
       this.#isThere = true
       this.release()
     }
     return this.#isThere
   }
 
-  /** Gives its room to others; false if it was gone already. */
+  /** Deletes the file; false if it did not exist. */
   release(): boolean {
     if (!this.#isThere) return false
     this.#isThere = false

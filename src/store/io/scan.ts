@@ -16,13 +16,17 @@ export interface ScannedRow {
   readonly isSound: boolean
 }
 
-/** Rows that SQLite gives as one value, and the longest of their values, bytes. Names have 64 KiB at the most, which bounds what is read at a time. */
+/**
+ * Rows that SQLite gives as one value, and the longest of their values, bytes. Names have 64 KiB at the most, which bounds what
+ * is read at a time.
+ */
 const PAGE_ROWS = 256
 const PACKED_MAX = 4096
 
 /**
- * All rows of a table, in the order in which they lie in the file. SQLite gives many of them as one value: an object, a string and a Buffer for each
- * would cost several times what SQLite's own part does. Rows that are long, or damaged, are read one by one.
+ * All rows of a table, in the order in which they lie in the file. SQLite gives many of them as one value: an object, a string
+ * and a Buffer for each would cost several times what SQLite's own part does. Rows that are long, or damaged, are read one by
+ * one.
  */
 export function* scan(connection: Connection, table: RowTable): Iterable<readonly ScannedRow[]> {
   const statements = new PageStatements(connection, table)
@@ -52,7 +56,10 @@ class PageStatements {
     this.#position = table === 'retained' ? ['rowid'] : KEY_COLUMNS[table]
   }
 
-  /** The position of the last row of a page that begins after this one; none if it is the last page. 'astray': a damaged tree leads back. */
+  /**
+   * The position of the last row of a page that begins after this one; none if it is the last page. 'astray': a damaged tree
+   * leads back.
+   */
   last(after: readonly Value[]): readonly Value[] | 'astray' {
     const position = this.#position.join(', ')
     const where = this.#where(after, [])

@@ -7,9 +7,10 @@ export const LOCK_FILE = 'roost.lock'
 export const RESERVE_FILE = 'roost.reserve'
 
 /**
- * Version of everything below. `meta` has one row. `lsn` is the last commit and `folded` the last one whose records are in the rows; the log
- * has those in between. `rows` and `digest` are the number and the digest of all rows, log included. `owner_*` names the process that has the
- * store open, the file that it has open, and whether it syncs each commit, and is null after a clean end. Formats up to 4 were lmdb's.
+ * Version of everything below. `meta` has one row. `lsn` is the last commit and `folded` the last one whose records are in the
+ * rows; the log has those in between. `rows` and `digest` are the number and the digest of all rows, log included. `owner_*`
+ * names the process that has the store open, the file that it has open, and whether it syncs each commit, and is null after a
+ * clean end. Formats up to 4 were lmdb's.
  */
 export const FORMAT = 5
 
@@ -68,8 +69,9 @@ function checksum(value: Uint8Array, key: string): number {
 }
 
 /**
- * Number and digest of all rows, updated with each row that comes or goes, so that a row that is missing, stale or there twice shows at the next start.
- * The digest is two sums of scrambled row checksums. Checksums are scrambled because CRC-32 is linear: the same change to two rows would cancel out.
+ * Number and digest of all rows, updated with each row that comes or goes, so that a row that is missing, stale or there twice
+ * shows at the next start. The digest is two sums of scrambled row checksums. Checksums are scrambled because CRC-32 is linear:
+ * the same change to two rows would cancel out.
  */
 export class Digest {
   #rows: number

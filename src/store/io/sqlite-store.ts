@@ -53,8 +53,8 @@ export class SqliteStore implements Store {
   readonly #commits: GroupCommit
   readonly #options: SqliteStoreOptions
   /**
-   * Resolves when everything that was kept has been found sound and the store can be written to; rejects, as `open` does, if it is refused.
-   * Nothing that `replay` returned may be used before.
+   * Resolves when everything that was kept has been found sound and the store can be written to; rejects, as `open` does, if it
+   * is refused. Nothing that `replay` returned may be used before.
    */
   readonly opened: Promise<void>
   #isOpen = false
@@ -78,8 +78,8 @@ export class SqliteStore implements Store {
   }
 
   /**
-   * Opens the store in `dir`, and makes it if there is none. Rejects with a one-line error that names the directory: another process uses it, it is
-   * damaged, it was written by a version of Roost that this one does not know, or SQLite cannot open it.
+   * Opens the store in `dir`, and makes it if there is none. Rejects with a one-line error that names the directory: another
+   * process uses it, it is damaged, it was written by a version of Roost that this one does not know, or SQLite cannot open it.
    */
   static async open(dir: string, options: SqliteStoreOptions, start = startWorker): Promise<SqliteStore> {
     const store = await SqliteStore.openToRead(dir, options, start)
@@ -88,8 +88,8 @@ export class SqliteStore implements Store {
   }
 
   /**
-   * As `open`, but where nothing has to be folded it resolves as soon as `replay` can be called, while the store's thread inspects everything. The
-   * store must not be used otherwise before `opened` has resolved.
+   * As `open`, but where nothing has to be folded it resolves as soon as `replay` can be called, while the store's thread
+   * inspects everything. The store must not be used otherwise before `opened` has resolved.
    */
   static openToRead(dir: string, options: SqliteStoreOptions, start = startWorker): Promise<SqliteStore> {
     const path = resolve(dir)
@@ -207,7 +207,10 @@ export class SqliteStore implements Store {
     this.#options.onNews?.(news)
   }
 
-  /** Reads the rows, which hold everything that there was at the start. Throws a one-line error with the path at the first that cannot be read. */
+  /**
+   * Reads the rows, which hold everything that there was at the start. Throws a one-line error with the path at the first that
+   * cannot be read.
+   */
   *replay(): Iterable<StoreRecord> {
     const database = new Database(join(this.#dir, DATABASE_FILE), true)
     const reader = new ByteReader(new Uint8Array(0))

@@ -21,8 +21,8 @@ export interface Connection {
 }
 
 /**
- * `full`: there is no room on the disk. `busy`: another process holds a lock. `damaged`: the file is not a database, or not a sound one.
- * `io`: reading or writing failed.
+ * `full`: there is no room on the disk. `busy`: another process holds a lock. `damaged`: the file is not a database, or not a
+ * sound one. `io`: reading or writing failed.
  */
 export type FailureKind = 'full' | 'busy' | 'damaged' | 'io' | 'other'
 
@@ -44,7 +44,10 @@ interface NodeSqlite {
 
 type BetterSqlite3 = new (path: string, options: { readonly: boolean }) => Connection
 
-/** Opens a database. @throws a one-line error if this Node.js has no SQLite and better-sqlite3 is not installed, and SQLite's own errors. */
+/**
+ * Opens a database. @throws a one-line error if this Node.js has no SQLite and better-sqlite3 is not installed, and SQLite's own
+ * errors.
+ */
 export function openDatabase(path: string, readOnly = false): Connection {
   open ??= fromNode() ?? fromPackage()
   if (open === undefined) throw new Error(NO_BINDING)

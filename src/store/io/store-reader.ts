@@ -49,8 +49,8 @@ export interface FoundRow {
 }
 
 /**
- * Reads a store as it is at one moment, also while a process writes to it, and writes nothing. Damage in one row is no obstacle for others.
- * Everything in it throws SQLite's errors.
+ * Reads a store as it is at one moment, also while a process writes to it, and writes nothing. Damage in one row is no obstacle
+ * for others. Everything in it throws SQLite's errors.
  */
 export class StoreReader {
   readonly #connection: Connection
@@ -78,7 +78,10 @@ export class StoreReader {
     return checkedMeta(this.#connection.prepare('SELECT * FROM meta').get() ?? {})
   }
 
-  /** The names of the tables that are as they should be. `onProblem` gets a line for each of the others, and for the database itself. */
+  /**
+   * The names of the tables that are as they should be. `onProblem` gets a line for each of the others, and for the database
+   * itself.
+   */
   tables(onProblem: (problem: string) => void): Set<string> {
     const [id, format] = [this.pragma('application_id'), this.pragma('user_version')]
     if (id !== APPLICATION_ID) onProblem(`application_id is ${id}, not ${APPLICATION_ID}, which stands for Roost`)
@@ -129,8 +132,8 @@ export class StoreReader {
 }
 
 /**
- * What an error of SQLite says about the store, in one line. @throws RefusedError if it says nothing about it, but that it cannot be opened
- * now, and every error that is not SQLite's
+ * What an error of SQLite says about the store, in one line. @throws RefusedError if it says nothing about it, but that it cannot
+ * be opened now, and every error that is not SQLite's
  */
 export function damageOf(error: unknown, path: string): string {
   const { kind, reason } = failureOf(error)

@@ -9,8 +9,8 @@ import { StoreWriter } from './writer.ts'
 const BLOCKED_MS = 1000
 
 /**
- * Runs a store behind a message port: `opened` or `refused` first, after `readable` where the rows can be read before, then one `answer` for each
- * `commit`. The thread that calls this may block on the disk for as long as the disk takes.
+ * Runs a store behind a message port: `opened` or `refused` first, after `readable` where the rows can be read before, then one
+ * `answer` for each `commit`. The thread that calls this may block on the disk for as long as the disk takes.
  */
 export function serveStore(port: MessagePort, options: ThreadOptions): void {
   const send = (reply: Reply, transfer: readonly ArrayBuffer[] = []): void => port.postMessage(reply, [...transfer])

@@ -5,7 +5,7 @@ import { isBlob, scan } from './scan.ts'
 import { APPLICATION_ID, commitChecksum, Digest, FORMAT, SCHEMA } from './schema.ts'
 import type { Connection, Value } from './sqlite.ts'
 
-/** The store is not what was written to it. The message is one line that says where. */
+/** The store differs from what was written to it. The message is one line that says where. */
 export class DamageError extends Error {}
 
 /** Throws if this is no store, its format is unknown, or a table differs from `SCHEMA`. @throws DamageError */
@@ -27,8 +27,8 @@ export function checkSchema(connection: Connection, path: string): void {
 }
 
 /**
- * Reads everything, and compares each row with its checksum and all of them with the digest. `onProblem` gets one line for each difference;
- * `onRow` sees the keys. In a transaction or a snapshot the rows are those of one moment.
+ * Reads everything, and compares each row with its checksum and all of them with the digest. `onProblem` gets one line for each
+ * difference; `onRow` sees the keys. In a transaction or a snapshot the rows are those of one moment.
  */
 export function verify(connection: Connection, onProblem: (problem: string) => void, onRow?: (key: RowKey) => void): void {
   const meta = metaOf(connection.prepare('SELECT * FROM meta').get() ?? {})

@@ -92,8 +92,9 @@ function isOlder(a: Meta, b: Meta): boolean {
 }
 
 /**
- * Whether frames that SQLite ignores hold a durable transaction. After a power cut the last transaction may be incomplete and was never
- * acknowledged, so only a commit that another transaction follows counts: no frame is written after a commit before it is on the disk.
+ * Whether frames that SQLite ignores hold a durable transaction. After a power cut the last transaction may be incomplete and was
+ * never acknowledged, so only a commit that another transaction follows counts: no frame is written after a commit before it is
+ * on the disk.
  */
 function ignoresDurable(frames: readonly Frame[], base: Lsn): boolean {
   let lsn = base

@@ -21,8 +21,8 @@ const WAL_HELD_BYTES = 64 * 1024 * 1024
 /** What is freed on a full disk. */
 const RESERVE_BYTES = 4 * 1024 * 1024
 /**
- * Rows may need several times the room of the log that they come from. So the log is folded in shorter stretches where little room is left: this
- * share of it, and at least so many bytes.
+ * Rows may need several times the room of the log that they come from. So the log is folded in shorter stretches where little
+ * room is left: this share of it, and at least so many bytes.
  */
 const FOLD_SHARE = 1 / 8
 const FOLD_BYTES_MIN = 512 * 1024
@@ -38,8 +38,8 @@ const FOLD_AFTER_MS = 10_000
 const RETRY_MS = 1000
 
 /**
- * The only writer of a store, synchronous: it runs in a thread of its own. Commits come first; between them it folds the log, copies the WAL
- * into the database, and watches the disk.
+ * The only writer of a store, synchronous: it runs in a thread of its own. Commits come first; between them it folds the log,
+ * copies the WAL into the database, and watches the disk.
  */
 export class StoreWriter {
   readonly #options: ThreadOptions
@@ -165,8 +165,8 @@ export class StoreWriter {
   }
 
   /**
-   * Reads everything once more, from the file and not from memory. A checkpoint of another process leaves all as it is; a file that was copied over
-   * the database does not. @throws DamageError
+   * Reads everything once more, from the file and not from memory. A checkpoint of another process leaves all as it is; a file
+   * that was copied over the database does not. @throws DamageError
    */
   #verifyFile(): void {
     const database = new Database(this.#files.database, true)
@@ -224,7 +224,10 @@ export class StoreWriter {
     this.#database?.stopWaiting()
   }
 
-  /** Does a little of what is due between commits. Returns when there is more to do: at once, at a time, or not before the next commit. Never throws. */
+  /**
+   * Does a little of what is due between commits. Returns when there is more to do: at once, at a time, or not before the next
+   * commit. Never throws.
+   */
   work(now: number): number {
     if (this.#broken !== undefined) return Number.POSITIVE_INFINITY
     if (now < this.#pausedUntil) return this.#pausedUntil
