@@ -1,9 +1,10 @@
+import { FIXED, fixedKeys } from '../src/config/fixed.ts'
 import { OPTION_GROUPS } from '../src/config/options/kinds.ts'
 import { type Option, options, snEntryKey } from '../src/config/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
-  return [HEAD, ...OPTION_GROUPS.map(section), LISTENERS, MOSQUITTO, TOPICS, SENSORS].join('\n')
+  return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), LISTENERS, MOSQUITTO, TOPICS, SENSORS].join('\n')
 }
 
 const HEAD = `# Configuration
@@ -30,6 +31,13 @@ written, without starting anything. Ports that others use, and a store that is d
 As long as nothing can verify who connects, Roost listens on loopback only (127.0.0.0/8, ::1, localhost, Unix sockets), and any program on
 the machine may connect. To listen on anything else it needs a way to authenticate clients (\`password_file\`, one of the \`jwt_\` keys,
 \`http_auth_url\`, or user names from client certificates), or \`--allow-anonymous\`.
+`
+
+const FIXED_HEAD = `## Fixed values
+
+These were options until 0.2.0. Log lines and \`$SYS\` name them as they name options. A flag or a key for one of them that has the value in the
+table is reported with a warning and changes nothing. With any other value Roost does not start (exit code 2); \`--test-config\` says so before
+an upgrade.
 `
 
 const LISTENERS = `## More listeners
@@ -154,6 +162,11 @@ function snKeys(snListener: 'own' | 'inherits'): string {
 function section(group: Option['group']): string {
   const rows = options.filter((option) => option.group === group).map(row)
   return `## ${group}\n\n| key | flag | default | values | |\n|---|---|---|---|---|\n${rows.join('\n')}\n`
+}
+
+function fixedValues(): string {
+  const rows = fixedKeys.map((key) => `| \`${key}\` | ${FIXED[key].value} | ${FIXED[key].about} |`)
+  return `${FIXED_HEAD}\n| name | value | |\n|---|---|---|\n${rows.join('\n')}\n`
 }
 
 function row({ key, flag, flagOnly, default: byDefault, expected, placeholder, about }: Option): string {

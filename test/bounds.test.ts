@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { NoticeCounts } from '../src/base/notice.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from '../src/broker/limits.ts'
+import { FIXED, type FixedKey } from '../src/config/fixed.ts'
 import { OPTIONS, type OptionKey } from '../src/config/options.ts'
 import { connectPacket } from '../src/gateway/translate.ts'
 import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS } from '../src/mqtt/connection-limits.ts'
@@ -11,7 +12,7 @@ import { Publish } from '../src/mqtt/publish.ts'
 import { Wire } from './mqtt/wire.ts'
 
 interface Bound {
-  readonly key: OptionKey
+  readonly key: OptionKey | FixedKey
   readonly broker?: Partial<BrokerLimits>
   readonly connections?: Partial<ConnectionLimits>
   /** Stays within the bound, and then reaches it; `peer` is connected and has nothing to do with it. */
@@ -425,12 +426,13 @@ describe('a bound that is reached', () => {
     wire.send(bystander, subscribe('still/here'))
     wire.out(bystander)
     reach(wire)
-    // A Notice names the key of the configuration, and nothing else is reached.
+    // A Notice names the option or the fixed value, and nothing else is reached.
     const counts = new NoticeCounts()
     for (const notice of wire.notices) counts.add(notice)
     expect([...counts.byLimit.keys()]).toEqual([key])
     expect(counts.byLimit.get(key)).toBe(1)
-    expect(OPTIONS[key].default).toBeDefined()
+    const bound = key in FIXED ? FIXED[key as FixedKey].value : OPTIONS[key as OptionKey].default
+    expect(bound).toBeDefined()
     if (told !== undefined) {
       const toAll = Array.from({ length: 8 }, (_, other) => (other + 1 === bystander ? [] : codes(wire, other + 1))).flat()
       expect(toAll).toContain(told)

@@ -3,8 +3,9 @@ import { masked } from '../base/masked.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
 import { type Config, type Given, given, type Layer } from '../config/config.ts'
+import { FIXED, fixedKeys, goneOption } from '../config/fixed.ts'
 import { loadConfig } from '../config/io/config-file.ts'
-import { type Option, type OptionKey, options } from '../config/options.ts'
+import { flagOf, nameOf as nameInside, type Option, type OptionKey, options } from '../config/options.ts'
 import { addConfigCommand } from './config.ts'
 import { addPasswdCommand } from './passwd.ts'
 import { type Host, serve } from './serve.ts'
@@ -46,16 +47,14 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
     .action(async (_: unknown, command: Command) => {
       const [extra] = command.args
       if (extra !== undefined) throw new StartError(`${extra}: expected no argument; see roost serve --help`)
+      const warn = (line: string): unknown => host.stderr.write(`warning: ${line}\n`)
       const flags = flagLayer(command)
-      const config = loadConfig(flags, host.cwd)
+      for (const line of goneFlags(command)) warn(line)
+      const config = loadConfig(flags, host.cwd, warn)
       if (flags.get('test_config')?.value === true) await testConfig(config, host)
       else exitCode = await serve(config, host)
     })
-  for (const option of options) serveCommand.addOption(flagOption(option))
-  serveCommand.addHelpText(
-    'after',
-    '\nEvery option but --config can stand in the file that --config names: --max-connections as max_connections.',
-  )
+  addServeOptions(serveCommand)
   addConfigCommand(program, host, (code) => {
     exitCode = code
   })
@@ -81,9 +80,36 @@ async function testConfig(config: Config, { stdout, stderr }: Host): Promise<voi
   stdout.write('The configuration is valid.\n')
 }
 
-function flagOption({ flag, placeholder, about, group, default: byDefault }: Option): FlagOption {
+function addServeOptions(command: Command): void {
+  command.addOption(new FlagOption('--help-all', 'print this help with every option').helpGroup('Options:'))
+  const flags = options.map(flagOption)
+  for (const flag of flags) command.addOption(flag)
+  for (const key of fixedKeys) command.addOption(new FlagOption(`${flagOf(key)} <number>`).hideHelp())
+  command.on('option:help-all', () => {
+    for (const flag of flags) flag.hideHelp(false)
+    command.help()
+  })
+  command.addHelpText(
+    'after',
+    '\nThese are the options that most sites need; --help-all prints all of them. Each is also a key of the file that --config' +
+      '\nnames: --max-queued-messages is max_queued_messages. roost config example prints such a file.',
+  )
+}
+
+/** One line for each flag that is no longer an option. @throws StartError if it has another value than it is fixed at. */
+function goneFlags(command: Command): string[] {
+  return fixedKeys.flatMap((key) => {
+    const raw: unknown = command.getOptionValue(nameInside(key))
+    if (raw === undefined) return []
+    return [goneOption(key, Number(raw) === FIXED[key].value ? FIXED[key].value : raw, flagOf(key))]
+  })
+}
+
+function flagOption({ flag, placeholder, about, group, default: byDefault, common }: Option): FlagOption {
   const option = new FlagOption(placeholder === undefined ? flag : `${flag} <${placeholder}>`, about)
-  return (byDefault === undefined || byDefault === false ? option : option.default(byDefault)).helpGroup(`${group}:`)
+  return (byDefault === undefined || byDefault === false ? option : option.default(byDefault))
+    .hideHelp(common !== true)
+    .helpGroup(`${group}:`)
 }
 
 /** The flags that were really there, checked. */
@@ -125,7 +151,11 @@ function explained(error: CommanderError, argv: readonly string[], program: Comm
   }
 }
 
-const flagsOf = (command: Command): string[] => [...command.options.map(({ long }) => long ?? ''), '--help']
+/** Without those that are gone, which nobody should be pointed to. */
+const flagsOf = (command: Command): string[] => [
+  ...command.options.map(({ long }) => long ?? '').filter((flag) => !fixedKeys.some((key) => flagOf(key) === flag)),
+  '--help',
+]
 const nameOf = (command: Command): string => (command.parent === null ? '' : `${nameOf(command.parent)} `) + command.name()
 
 /** The innermost command that the words name. */

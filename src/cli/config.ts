@@ -4,6 +4,7 @@ import type { Command } from 'commander'
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
 import { settle } from '../config/config.ts'
+import { exampleConfig } from '../config/example.ts'
 import { parseConfigFile } from '../config/io/config-file.ts'
 import { type ConfFiles, readConf } from '../config/io/mosquitto-conf.ts'
 import { type ImportSummary, importMosquitto } from '../config/io/mosquitto-import.ts'
@@ -12,7 +13,7 @@ import { YamlFile } from '../config/io/yaml-file.ts'
 import { printable } from '../config/io/yaml-lines.ts'
 import type { Host } from './serve.ts'
 
-/** `roost config import <mosquitto.conf>` */
+/** `roost config import <mosquitto.conf>` and `roost config example` */
 export function addConfigCommand(program: Command, host: Host, exitWith: (code: number) => void): void {
   const config = program
     .command('config')
@@ -21,7 +22,14 @@ export function addConfigCommand(program: Command, host: Host, exitWith: (code: 
     .action((_: unknown, command: Command) => {
       const [extra] = command.args
       if (extra === undefined) command.help()
-      else throw new StartError(`${extra}: unknown command${didYouMean(extra, ['import'])}; see roost config --help`)
+      else throw new StartError(`${extra}: unknown command${didYouMean(extra, ['example', 'import'])}; see roost config --help`)
+    })
+  config
+    .command('example')
+    .description('print an annotated configuration file of a typical site')
+    .allowExcessArguments(false)
+    .action(() => {
+      host.stdout.write(exampleConfig())
     })
   config
     .command('import')

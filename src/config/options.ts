@@ -56,9 +56,15 @@ export interface Option extends Entry {
   readonly flag: string
 }
 
+/** `maxQueuedMessages` for `max_queued_messages` */
+export const nameOf = (key: string): string => key.replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase())
+
+/** `--max-queued-messages` for `max_queued_messages` */
+export const flagOf = (key: string): string => `--${key.replaceAll('_', '-')}`
+
 export const options: readonly Option[] = Object.entries(OPTIONS).map(([key, entry]) => ({
   ...entry,
   key: key as OptionKey,
-  name: key.replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase()) as keyof Settings,
-  flag: `--${key.replaceAll('_', '-')}`,
+  name: nameOf(key) as keyof Settings,
+  flag: flagOf(key),
 }))

@@ -3,6 +3,7 @@ import { hostname } from 'node:os'
 import type { NoticeSink } from '../base/notice.ts'
 import { StartError } from '../base/start-error.ts'
 import { type Config, certificateRole, type ListenerConfig } from '../config/config.ts'
+import { FIXED } from '../config/fixed.ts'
 import { type Listener, type ListenOptions, listen } from '../mqtt/io/listen.ts'
 import type { TlsOptions } from '../mqtt/io/tls.ts'
 import type { Loop } from './loop.ts'
@@ -52,8 +53,8 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
     trustedProxies: listener.websocketsTrustedProxies,
     maxConnections: listener.maxConnections,
     maxDescriptor: openFiles === undefined ? undefined : descriptorsForConnections(openFiles),
-    socketBufferBytes: config.socketBufferBytes,
-    writeTimeoutMs: config.writeTimeoutSeconds * 1000,
+    socketBufferBytes: FIXED.socket_buffer_bytes.value,
+    writeTimeoutMs: FIXED.write_timeout_seconds.value * 1000,
     noDelay: listener.setTcpNodelay,
     maxPacketSize: config.maxPacketSize,
     connectTimeoutMs: config.connectTimeoutSeconds * 1000,

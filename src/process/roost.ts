@@ -6,6 +6,7 @@ import { COST } from '../base/memory-costs.ts'
 import type { Notice, NoticeSink } from '../base/notice.ts'
 import { StartError } from '../base/start-error.ts'
 import { type Config, type ListenerConfig, sensorsAreOpen } from '../config/config.ts'
+import { FIXED } from '../config/fixed.ts'
 import { FileStamps } from '../config/io/file-stamps.ts'
 import { openSensorUsers, readSensorRules } from '../config/io/sensor-users.ts'
 import type { SensorUsers } from '../gateway/options.ts'
@@ -128,7 +129,7 @@ export async function startRoost(config: Config, log: Logger, version?: string):
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })
-    lag.start(config.maxEventLoopLagMs, (on) => loop?.handle({ kind: 'overloaded', on }))
+    lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }))
     loop.flush()
     return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory })
   } catch (error) {
@@ -346,7 +347,11 @@ export function serverOptions(
 ): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval'> {
   return {
     sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
-    broker: config,
+    broker: {
+      ...config,
+      receiveMaximum: FIXED.receive_maximum.value,
+      maxRetainedLookupsPerSecond: FIXED.max_retained_lookups_per_second.value,
+    },
     connections: {
       maxPacketSize: config.maxPacketSize,
       maxReceiveBufferBytes: config.maxReceiveBufferBytes,
@@ -355,7 +360,7 @@ export function serverOptions(
       maxConnections: config.maxConnections,
       maxConnectionsPerAddress: config.maxConnectionsPerAddress,
       maxKeepAlive: config.maxKeepalive,
-      maxTopicAliasBytes: config.maxTopicAliasBytes,
+      maxTopicAliasBytes: FIXED.max_topic_alias_bytes.value,
       maxUserProperties: config.maxUserProperties,
       maxPropertyBytes: config.maxPropertyBytes,
       maxFilters: Math.max(FILTERS_MAX, config.maxSubscriptionsPerSession),
@@ -371,13 +376,13 @@ export function serverOptions(
       maxSessions: Number.isFinite(config.maxSnSessions) ? config.maxSnSessions : config.maxSessions,
       maxSessionsKey: Number.isFinite(config.maxSnSessions) ? 'max_sn_sessions' : 'max_sessions',
       maxIdleMs: Number.isFinite(config.maxSnIdleSeconds) ? config.maxSnIdleSeconds * 1000 : 0,
-      topicsPerClient: config.maxSnTopicsPerClient,
-      tWaitMs: config.tWait * 1000,
-      maxClientIdLength: config.maxSnClientIdLength,
+      topicsPerClient: FIXED.max_sn_topics_per_client.value,
+      tWaitMs: FIXED.t_wait.value * 1000,
+      maxClientIdLength: FIXED.max_sn_client_id_length.value,
       inflightMessages: config.snInflightMessages,
       uplinkMessages: config.snUplinkMessages,
-      sleepMargin: config.sleepMargin,
-      wakeMessages: config.wakeMessages,
+      sleepMargin: FIXED.sleep_margin.value,
+      wakeMessages: FIXED.wake_messages.value,
       wakeBytes: config.wakeBytes,
       roam: config.roam,
       register: config.register,
@@ -386,8 +391,8 @@ export function serverOptions(
       qosM1InlineTopic: config.qosM1InlineTopic,
       forwarders: config.forwarders ?? sensorsAreOpen(config),
       users,
-      qos2HoldDownMs: config.qos2HoldDownSeconds * 1000,
-      unknownSenderPerSecond: config.unknownSenderRepliesPerSecond,
+      qos2HoldDownMs: FIXED.qos2_hold_down_seconds.value * 1000,
+      unknownSenderPerSecond: FIXED.unknown_sender_replies_per_second.value,
       predefinedTopics: config.predefinedTopics,
       maxDatagram: MESSAGE_BYTES_MAX,
       ports: config.snListeners.map(corePort),
@@ -395,7 +400,7 @@ export function serverOptions(
       gatewayNetworks: config.gatewayNetworks,
       maxUnprovenAddresses: config.maxSnUnprovenAddresses,
       maxUnprovenSessions: config.maxSnUnprovenSessions,
-      unprovenPerSecond: config.unprovenMessagesPerSecond,
+      unprovenPerSecond: FIXED.unproven_messages_per_second.value,
     },
   }
 }

@@ -1,6 +1,7 @@
 import type { NoticeSink } from '../base/notice.ts'
 import { StartError } from '../base/start-error.ts'
 import type { Config, SnListenerConfig } from '../config/config.ts'
+import { FIXED } from '../config/fixed.ts'
 import type { DatagramPort, Receive } from '../gateway/io/datagram-port.ts'
 import { SerialDevice } from '../gateway/io/serial.ts'
 import { mtuAt, UdpPort } from '../gateway/io/udp.ts'
@@ -59,9 +60,9 @@ function tracing(way: 'from' | 'to', pass: Receive, trace: (line: string) => voi
 }
 
 async function openPort(one: SnListenerConfig, receive: Receive, notice: NoticeSink): Promise<DatagramPort> {
-  const { name, device, host, port, multicastGroup, multicastPort, multicastInterface, multicastTtl, origin } = one
+  const { name, device, host, port, multicastGroup, multicastPort, multicastInterface, origin } = one
   if (device !== undefined) return openSerial(one, device, receive, notice)
-  const multicast = { group: multicastGroup, port: multicastPort, interface: multicastInterface, ttl: multicastTtl }
+  const multicast = { group: multicastGroup, port: multicastPort, interface: multicastInterface, ttl: FIXED.multicast_ttl.value }
   return UdpPort.bind({ name, host, port, multicast }, receive, notice).catch((error: unknown) => {
     if (!(error instanceof Error && 'code' in error)) throw new StartError(`${origin}: ${(error as Error).message}`)
     throw cannotListen(error, host, port, origin)
@@ -90,19 +91,24 @@ export function corePort(one: SnListenerConfig): Port {
     name,
     maxFrame: device === undefined ? Math.min(one.maxFrame, mtuAt(one.host)) : one.maxFrame,
     defaultClientId: one.defaultClientId,
-    retry: { tRetryMs: one.tRetry * 1000, nRetry: one.nRetry, backoff: one.retryBackoff, jitter: one.retryJitter },
+    retry: {
+      tRetryMs: one.tRetry * 1000,
+      nRetry: one.nRetry,
+      backoff: FIXED.retry_backoff.value,
+      jitter: FIXED.retry_jitter.value,
+    },
     airtime: Number.isFinite(bytesPerSecond) ? { bytesPerSecond, dutyCycle: dutyCycle / 100 } : undefined,
-    maxQueued: one.maxQueuedFrames,
+    maxQueued: FIXED.sn_max_queued_frames.value,
     discovery:
       one.multicastGroup === 'none'
         ? undefined
         : {
             broadcast,
             tAdvSeconds: Number.isFinite(one.tAdv) ? one.tAdv : 0,
-            nAdv: one.nAdv,
-            tGwinfoMs: one.tGwinfo * 1000,
+            nAdv: FIXED.n_adv.value,
+            tGwinfoMs: FIXED.t_gwinfo.value * 1000,
             standby: one.standby,
-            radius: one.advRadius,
+            radius: FIXED.adv_radius.value,
           },
   }
 }

@@ -1,12 +1,13 @@
-import { mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { run } from '../../src/cli/cli.ts'
 import { DEFAULT_CONFIG } from '../../src/config/config.ts'
+import { fixedKeys } from '../../src/config/fixed.ts'
 import { OPTION_GROUPS } from '../../src/config/options/kinds.ts'
-import { options } from '../../src/config/options.ts'
+import { flagOf, options } from '../../src/config/options.ts'
 import { StubHost } from './stub-host.ts'
 
 const ran = async (...argv: string[]) => {
@@ -26,13 +27,93 @@ test('--version', async () => {
   expect(await ran('--version')).toMatchObject({ code: 0, host: { out: '1.2.3\n', err: '' } })
 })
 
-test('serve --help has every flag under its heading', async () => {
+test('serve --help has the options that most sites need', async () => {
   const { host, code } = await ran('serve', '--help')
+  expect({ code, err: host.err }).toEqual({ code: 0, err: '' })
+  for (const { flag, common } of options)
+    expect([flag, new RegExp(`\n {2}${flag} `).test(host.out)]).toEqual([flag, common === true])
+  expect(host.out).toContain('--help-all')
+})
+
+test('serve --help-all has every flag under its heading', async () => {
+  const { host, code } = await ran('serve', '--help-all')
   expect(code).toBe(0)
   const headings = OPTION_GROUPS.map((group) => host.out.indexOf(`\n${group}:\n`))
   expect(headings).toEqual(headings.toSorted((a, b) => a - b))
   expect(headings).not.toContain(-1)
   for (const { flag } of options) expect(host.out).toMatch(new RegExp(`\n {2}${flag} `))
+  for (const key of fixedKeys) expect(host.out).not.toContain(flagOf(key))
+  // The option before it does not matter, as with --help.
+  expect(await ran('serve', '--port', '1', '--help-all')).toMatchObject({ code: 0, host: { out: host.out, err: '' } })
+})
+
+test('config example prints a file that a site can start with', async () => {
+  const { host, code } = await ran('config', 'example')
+  expect({ code, err: host.err }).toEqual({ code: 0, err: '' })
+  const dir = mkdtempSync(join(tmpdir(), 'roost-cli-'))
+  try {
+    for (const name of ['passwords', 'acl', 'sensors.yaml', 'topics.yaml', 'tls/chain.pem', 'tls/key.pem']) {
+      mkdirSync(join(dir, name, '..'), { recursive: true })
+      writeFileSync(join(dir, name), '')
+    }
+    writeFileSync(join(dir, 'roost.yaml'), host.out)
+    expect(await ran('serve', '--config', join(dir, 'roost.yaml'))).toMatchObject({
+      code: 0,
+      host: { err: '', config: { host: '0.0.0.0', passwordFile: join(dir, 'passwords'), dataDir: '/var/lib/roost' } },
+    })
+    // What is in comments is right too.
+    writeFileSync(join(dir, 'roost.yaml'), host.out.replaceAll(/^#(?=\w+: )/gm, ''))
+    expect(await ran('serve', '--config', join(dir, 'roost.yaml'))).toMatchObject({ code: 0, host: { err: '' } })
+  } finally {
+    rmSync(dir, { recursive: true })
+  }
+  expect(host.out.split('\n').filter((line) => line.length > 80)).toEqual([])
+  for (const { key, common, flagOnly } of options)
+    if (common === true && flagOnly !== true && key !== 'memory' && key !== 'allow_anonymous')
+      expect(host.out).toMatch(new RegExp(`^#?${key}: `, 'm'))
+})
+
+describe('an option that is gone', () => {
+  test('with the value that it is fixed at: a warning', async () => {
+    const { host, code } = await ran('serve', '--t-wait', '300', '--sn-max-queued-frames=1000')
+    expect({ code, err: host.err.split('\n').toSorted() }).toEqual({
+      code: 0,
+      err: [
+        '',
+        'warning: --sn-max-queued-frames: no longer an option, fixed at 1000; it can be removed',
+        'warning: --t-wait: no longer an option, fixed at 300; it can be removed',
+      ],
+    })
+    expect(host.config).toEqual({ ...DEFAULT_CONFIG, dataDir: '/srv/roost-data' })
+  })
+
+  test.each<[string[], string]>([
+    [['--t-wait', '60'], '--t-wait: no longer an option, fixed at 300; remove it'],
+    [['--retry-jitter', 'x'], '--retry-jitter: no longer an option, fixed at 0.25; remove it'],
+    [['--t-wai', '60'], '--t-wai: unknown option; see roost serve --help'],
+  ])('%j: one line and exit code 2', async (argv, line) => {
+    expect(await ran('serve', ...argv)).toMatchObject({ code: 2, host: { err: `${line}\n`, config: undefined } })
+  })
+
+  test('in a file', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'roost-cli-'))
+    const path = join(dir, 'roost.yaml')
+    try {
+      writeFileSync(path, 'port: 1\nt_wait: 300\n')
+      expect(await ran('serve', '--config', path)).toMatchObject({
+        code: 0,
+        host: {
+          err: `warning: ${path}:2:1: t_wait: no longer an option, fixed at 300; it can be removed\n`,
+          config: { port: 1 },
+        },
+      })
+      writeFileSync(path, 'port: 1\nt_wait: 60\n')
+      const err = `${path}:2:1: t_wait: no longer an option, fixed at 300; remove it\n`
+      expect(await ran('serve', '--config', path)).toMatchObject({ code: 2, host: { err, config: undefined } })
+    } finally {
+      rmSync(dir, { recursive: true })
+    }
+  })
 })
 
 test.each([

@@ -11,6 +11,8 @@ import {
   settle,
 } from '../../src/config/config.ts'
 import { type OptionKey, options } from '../../src/config/options.ts'
+import { DEFAULT_CONNECTION_LIMITS } from '../../src/mqtt/connection-limits.ts'
+import { serverOptions } from '../../src/process/roost.ts'
 
 const layer = (values: Partial<Record<OptionKey, unknown>>, place = '--'): Layer =>
   new Map(
@@ -35,8 +37,10 @@ test('the defaults are those of the README, and of the rooms that have their own
     logFormat: 'pretty',
   })
   expect(DEFAULT_CONFIG).not.toHaveProperty('config')
-  expectTypeOf<Config>().toExtend<BrokerLimits>()
-  expect(DEFAULT_CONFIG).toMatchObject({ ...DEFAULT_LIMITS })
+  expectTypeOf<Config>().toExtend<Omit<BrokerLimits, 'receiveMaximum' | 'maxRetainedLookupsPerSecond'>>()
+  const { broker, connections } = serverOptions(DEFAULT_CONFIG)
+  expect(broker).toMatchObject({ ...DEFAULT_LIMITS })
+  expect(connections?.maxTopicAliasBytes).toBe(DEFAULT_CONNECTION_LIMITS.maxTopicAliasBytes)
 })
 
 test('flags win over the file, the file over the defaults', () => {
@@ -52,7 +56,7 @@ describe('values', () => {
     ['port', 65_536, 'expected a whole number from 0 to 65535, got 65536'],
     ['port', 1.5, 'expected a whole number from 0 to 65535, got 1.5'],
     ['port', null, 'expected a whole number from 0 to 65535, got nothing'],
-    ['sleep_margin', 0.5, 'expected a number from 1 to 100, got 0.5'],
+    ['t_retry', 0.05, 'expected a number from 0.1 to 3600, got 0.05'],
     ['max_queued_messages', -1, 'expected a whole number from 1 to 10000000, or 0 for the largest, got -1'],
     ['persistent_client_expiration', -1, 'expected a whole number from 1 to 4294967294, or 0 for never, got -1'],
     ['memory', 'yes', 'expected true or false, got "yes"'],

@@ -1,5 +1,6 @@
 import { describe, expect, expectTypeOf, test } from 'vitest'
 import { nearest } from '../../src/base/nearest.ts'
+import { FIXED, type FixedKey, fixedKeys } from '../../src/config/fixed.ts'
 import { OPTION_GROUPS } from '../../src/config/options/kinds.ts'
 import { OPTIONS, type OptionKey, options, type Settings } from '../../src/config/options.ts'
 
@@ -7,25 +8,27 @@ const named = new Map(options.map((option) => [option.key, option]))
 
 test('flags have hyphens, names inside are camelCase', () => {
   expect(named.get('max_queued_messages')).toMatchObject({ flag: '--max-queued-messages', name: 'maxQueuedMessages' })
-  expect(named.get('qos2_hold_down_seconds')).toMatchObject({ flag: '--qos2-hold-down-seconds', name: 'qos2HoldDownSeconds' })
+  expect(named.get('qos_m1_inline_topic')).toMatchObject({ flag: '--qos-m1-inline-topic', name: 'qosM1InlineTopic' })
   expect(named.get('t_retry')).toMatchObject({ flag: '--t-retry', name: 'tRetry' })
   expect(named.get('host')).toMatchObject({ flag: '--host', name: 'host' })
 })
 
 test('timers and counters of MQTT-SN have the names and the units of the specification', () => {
-  const defaults = {
-    t_retry: 10,
-    n_retry: 3,
-    t_wait: 300,
-    t_adv: 900,
-    n_adv: 3,
-    t_gwinfo: 5,
-    sleep_margin: 1.5,
-    wake_messages: 100,
-  }
+  const defaults = { t_retry: 10, n_retry: 3, t_adv: 900 }
   for (const [key, byDefault] of Object.entries(defaults))
     expect([key, named.get(key as OptionKey)?.default]).toEqual([key, byDefault])
+  const fixed = { t_wait: 300, n_adv: 3, t_gwinfo: 5, sleep_margin: 1.5, wake_messages: 100 }
+  for (const [key, value] of Object.entries(fixed)) expect([key, FIXED[key as FixedKey].value]).toEqual([key, value])
   for (const key of ['max_sessions', 'queue_limit'] as const) expect(named.has(key)).toBe(true)
+})
+
+test('what is fixed is no option any more', () => {
+  expect(fixedKeys.filter((key) => key in OPTIONS)).toEqual([])
+  for (const key of fixedKeys) expect(FIXED[key].about).toMatch(/^[^\n]+\.$/)
+})
+
+test('twenty options are enough for most sites', () => {
+  expect(options.filter(({ common }) => common === true)).toHaveLength(20)
 })
 
 test('the type of the settings follows from the table', () => {

@@ -91,7 +91,7 @@ class Node {
 }
 
 async function start(...flags: string[]): Promise<{ roost: StartedProcess; mqtt: MqttClient }> {
-  const roost = await StartedProcess.startWithoutUdp('--port', '0', '--memory', '--t-adv', '0', '--t-gwinfo', '0.1', ...flags)
+  const roost = await StartedProcess.startWithoutUdp('--port', '0', '--memory', '--t-adv', '0', ...flags)
   cleanUp.push(() => roost.stop())
   const mqtt = await connectAsync(`mqtt://127.0.0.1:${roost.mqttPort}`, { reconnectPeriod: 0 })
   cleanUp.push(() => mqtt.endAsync(true))

@@ -2,6 +2,7 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
 import { type Config, type Given, given, type Layer, type ListenerLayer, settle } from '../config.ts'
+import { fixedEntryKey, fixedKey, goneOption } from '../fixed.ts'
 import { isUrl } from '../options/kinds.ts'
 import { LISTENER_NAME } from '../options/listeners.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'
@@ -14,23 +15,24 @@ interface FileOptions {
   readonly global: Layer
   readonly listeners: readonly ListenerLayer[]
   readonly snListeners: readonly ListenerLayer[]
+  /** Lines about options that are gone. */
+  readonly warnings: readonly string[]
 }
 
 const byKey = new Map(options.map((option) => [option.key as string, option]))
 const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key), 'listeners', 'sn_listeners']
-/** Options of an entry, by what they are called there. */
-const mqttEntry = new Map(options.flatMap((option) => (option.listener === undefined ? [] : [[option.key as string, option]])))
-const snEntry = new Map(options.flatMap((option) => (option.snListener === undefined ? [] : [[snEntryKey(option.key), option]])))
 
 /**
  * The configuration from flags, from the file that `--config` names, and from the defaults, together with the files that these name.
  *
+ * @param warn gets a line for each option of the file that is gone
  * @throws StartError
  */
-export function loadConfig(flags: Layer, cwd: string): Config {
+export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): Config {
   const path = flags.get('config')
-  const none: FileOptions = { global: new Map(), listeners: [], snListeners: [] }
+  const none: FileOptions = { global: new Map(), listeners: [], snListeners: [], warnings: [] }
   const file = path === undefined ? none : parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
+  for (const line of file.warnings) warn(line)
   const entries = file.listeners.map((entry) => ({ ...entry, own: absolute(entry.own, cwd) }))
   const settings = settle(absolute(flags, cwd), absolute(file.global, cwd), entries, file.snListeners)
   const merged = new Map([...file.global, ...flags])
@@ -46,44 +48,63 @@ export function parseConfigFile(file: YamlFile): FileOptions {
   const global = new Map<OptionKey, Given>()
   let listeners: readonly ListenerLayer[] = []
   let snListeners: readonly ListenerLayer[] = []
+  const warnings: string[] = []
   for (const pair of file.pairs(file.root, 'options, one `key: value` a line')) {
     const { key, keyAt, value } = pair
-    if (!globalKeys.includes(key)) throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, globalKeys)}`)
-    if (key === 'listeners') listeners = parseListeners(file, key, value, mqttEntry, ['port', 'socket_path'])
-    else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, snEntry, ['port', 'device'])
+    const gone = fixedKey(key)
+    if (gone !== undefined) warnings.push(goneOption(gone, value.plain, `${keyAt}: ${key}`))
+    else if (!globalKeys.includes(key)) throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, globalKeys)}`)
+    else if (key === 'listeners') listeners = parseListeners(file, key, value, MQTT_ENTRY, warnings)
+    else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, SN_ENTRY, warnings)
     else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
   }
-  return { global, listeners, snListeners }
+  return { global, listeners, snListeners, warnings }
 }
 
-type EntryOptions = ReadonlyMap<string, Option>
+/** What the entries of `listeners` or `sn_listeners` may contain. */
+interface EntryKind {
+  /** Options of an entry, by their key there. */
+  readonly known: ReadonlyMap<string, Option>
+  /** Keys of which each entry needs one. */
+  readonly places: readonly [string, string]
+  /** Finds an option that is gone by its key in an entry. */
+  readonly gone: typeof fixedEntryKey
+}
 
-/** `places`: keys of which each entry needs one. */
-function parseListeners(
-  file: YamlFile,
-  list: string,
-  value: Value,
-  known: EntryOptions,
-  places: readonly [string, string],
-): ListenerLayer[] {
+const MQTT_ENTRY: EntryKind = {
+  known: new Map(options.flatMap((option) => (option.listener === undefined ? [] : [[option.key as string, option]]))),
+  places: ['port', 'socket_path'],
+  gone: () => undefined,
+}
+const SN_ENTRY: EntryKind = {
+  known: new Map(options.flatMap((option) => (option.snListener === undefined ? [] : [[snEntryKey(option.key), option]]))),
+  places: ['port', 'device'],
+  gone: fixedEntryKey,
+}
+
+function parseListeners(file: YamlFile, list: string, value: Value, kind: EntryKind, warnings: string[]): ListenerLayer[] {
+  const { known, places } = kind
   const items = file.items(value, 'a list of listeners')
   if (items.length === 0) throw new StartError(`${value.at}: ${list}: expected at least one listener, got none`)
   return items.map((item, index) => {
     const path = `${list}[${index}]`
-    const layer = parseListener(file, item, path, known)
+    const layer = parseListener(file, item, path, kind, warnings)
     if (places.every((key) => !layer.own.has(known.get(key)!.key)))
       throw new StartError(`${layer.origin}: expected ${places.join(' or ')}, got neither`)
     return layer
   })
 }
 
-function parseListener(file: YamlFile, item: Value, path: string, known: EntryOptions): ListenerLayer {
+function parseListener(file: YamlFile, item: Value, path: string, kind: EntryKind, warnings: string[]): ListenerLayer {
+  const { known } = kind
   const own = new Map<OptionKey, Given>()
   let name: Given | undefined
   for (const pair of file.pairs(item, `options of ${path}, one \`key: value\` a line`)) {
     const { key, keyAt, value } = pair
     const option = known.get(key)
-    if (key === 'name') name = given(LISTENER_NAME, value.plain, `${value.at}: ${path}.name`)
+    const gone = kind.gone(key)
+    if (gone !== undefined) warnings.push(goneOption(gone, value.plain, `${keyAt}: ${path}.${key}`))
+    else if (key === 'name') name = given(LISTENER_NAME, value.plain, `${value.at}: ${path}.name`)
     else if (option !== undefined) own.set(option.key, valueIn(file, pair, option, `${path}.`))
     else {
       const why = byKey.has(key)

@@ -17,6 +17,7 @@ import {
 export const ACCESS_OPTIONS = {
   allow_anonymous: {
     group: 'Access',
+    common: true,
     ...optionalOnOff,
     default: undefined,
     listener: 'inherits',
@@ -25,6 +26,7 @@ export const ACCESS_OPTIONS = {
   },
   password_file: {
     group: 'Access',
+    common: true,
     ...optionalFile,
     default: undefined,
     listener: 'inherits',
@@ -32,6 +34,7 @@ export const ACCESS_OPTIONS = {
   },
   acl_file: {
     group: 'Access',
+    common: true,
     ...optionalFile,
     default: undefined,
     listener: 'inherits',

@@ -56,12 +56,6 @@ export const BROKER_OPTIONS = {
     listener: 'inherits',
     about: 'Topic aliases that one MQTT 5 client may use; 0 is none.',
   },
-  max_topic_alias_bytes: {
-    group: 'MQTT broker',
-    ...whole(KIB, 16 * MIB),
-    default: 64 * KIB,
-    about: 'Bytes of the topics behind the aliases of one connection.',
-  },
   retain_available: {
     group: 'MQTT broker',
     ...trueFalse,
@@ -87,12 +81,6 @@ export const BROKER_OPTIONS = {
     default: 20,
     about: 'QoS 1 and 2 messages in flight to one client; a client may ask for fewer (Receive Maximum); 0 is 65535.',
   },
-  receive_maximum: {
-    group: 'MQTT broker',
-    ...whole(1, 65_535),
-    default: 1000,
-    about: 'QoS 1 and 2 messages that one MQTT 5 client may have in flight to the broker (Receive Maximum).',
-  },
   max_inflight_bytes: {
     group: 'MQTT broker',
     ...wholeOrOff(1, 16 * KIB * MIB, 'no bound'),
@@ -102,6 +90,7 @@ export const BROKER_OPTIONS = {
   },
   max_queued_messages: {
     group: 'MQTT broker',
+    common: true,
     ...wholeOrMost(1, 10_000_000, 0),
     default: 1000,
     about: 'Messages that wait in one session beyond those in flight; 0 is 10000000.',
@@ -132,23 +121,11 @@ export const BROKER_OPTIONS = {
     about:
       'Time limit in seconds for a client to send CONNECT and be authenticated, including the wait for its turn. A client that is still waiting by then is refused with Server busy.',
   },
-  write_timeout_seconds: {
-    group: 'MQTT broker',
-    ...whole(1, 3600),
-    default: 60,
-    about: 'Seconds after which a client that reads nothing is closed; one that is merely slow stays.',
-  },
   max_publish_rate: {
     group: 'MQTT broker',
     ...wholeOrOff(1, 1_000_000, 'no bound'),
     default: 0,
     about: 'Messages that one client may publish per second; 0 is no limit. A faster client is read more slowly.',
-  },
-  max_event_loop_lag_ms: {
-    group: 'MQTT broker',
-    ...wholeOrOff(10, 60_000, 'off'),
-    default: 1000,
-    about: 'Lag of the event loop, in milliseconds, above which new connections are refused; 0 is off.',
   },
   max_keepalive: {
     group: 'MQTT broker',
@@ -236,19 +213,6 @@ export const BROKER_OPTIONS = {
     ...whole(KIB, 1024 * KIB * MIB),
     default: 64 * MIB,
     about: 'Bytes of topics, payloads and properties of all retained messages.',
-  },
-  max_retained_lookups_per_second: {
-    group: 'MQTT broker',
-    ...whole(1000, 1_000_000_000),
-    default: 2_000_000,
-    about:
-      'Levels of retained topics that the wildcards of one client may be matched against per second. A client that has used them up may subscribe with wildcards again a little later.',
-  },
-  socket_buffer_bytes: {
-    group: 'MQTT broker',
-    ...whole(KIB, KIB * MIB),
-    default: MIB,
-    about: 'Bytes waiting to be written to one TCP connection above which its messages stay in their queue.',
   },
   sys_interval: {
     group: 'MQTT broker',

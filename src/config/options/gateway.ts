@@ -5,7 +5,6 @@ import {
   optionalFile,
   optionalText,
   optionalTrueFalse,
-  real,
   secondsOrNever,
   whole,
   wholeOrOff,
@@ -21,29 +20,17 @@ export const GATEWAY_OPTIONS = {
   },
   predefined_topics: {
     group: 'MQTT-SN gateway',
+    common: true,
     ...optionalFile,
     default: undefined,
     about: 'YAML or JSON file of predefined topic ids.',
-  },
-  t_wait: {
-    group: 'MQTT-SN gateway',
-    ...real(0.1, 86_400),
-    default: 300,
-    about: 'Seconds for which a sensor that answers with congestion is sent nothing (T_WAIT). Its messages wait.',
   },
   sn_unanswered: {
     group: 'MQTT-SN gateway',
     ...choice('drop', 'keep'),
     default: 'drop',
     about:
-      'What happens to a QoS 1 or 2 message that a sensor does not acknowledge after all retries although it is still heard: drop it and go on with the next, or keep it and send it again after t_wait while the others wait.',
-  },
-  sleep_margin: {
-    group: 'MQTT-SN gateway',
-    ...real(1, 100),
-    default: 1.5,
-    about:
-      'A sleeping sensor counts as lost after its sleep duration times this factor, or plus t_retry if that is longer: after 20 seconds for a sleep of 10, after 90 for one of 60.',
+      'What happens to a QoS 1 or 2 message that a sensor does not acknowledge after all retries although it is still heard: drop it and go on with the next, or keep it and send it again after 300 seconds while the others wait.',
   },
   queue_limit: {
     group: 'MQTT-SN gateway',
@@ -58,19 +45,6 @@ export const GATEWAY_OPTIONS = {
     default: 0,
     about: 'Seconds of silence after which a sensor that asked for no supervision (duration 0) counts as lost; 0 is never.',
   },
-  max_sn_topics_per_client: {
-    group: 'MQTT-SN gateway',
-    ...whole(1, 64_000),
-    default: 1000,
-    about:
-      'Topic ids registered for one sensor. When all are taken, its REGISTER or SUBSCRIBE is refused; for a message to it, the least recently used id that it did not ask for itself is given up.',
-  },
-  max_sn_client_id_length: {
-    group: 'MQTT-SN gateway',
-    ...whole(1, 200),
-    default: 64,
-    about: 'Bytes of the longest client id of a sensor. The specification says 23, and many sensors have more.',
-  },
   sn_inflight_messages: {
     group: 'MQTT-SN gateway',
     ...whole(1, 16),
@@ -83,12 +57,6 @@ export const GATEWAY_OPTIONS = {
     default: 16,
     about:
       'QoS 1 and 2 messages that one sensor may have in flight to the gateway; more are answered with congestion. The specification allows one, but many clients send several.',
-  },
-  wake_messages: {
-    group: 'MQTT-SN gateway',
-    ...whole(1, 65_535),
-    default: 100,
-    about: 'Messages delivered in one awake period; the rest wait for the next PINGREQ.',
   },
   wake_bytes: {
     group: 'MQTT-SN gateway',
@@ -120,12 +88,14 @@ export const GATEWAY_OPTIONS = {
   },
   sn_users: {
     group: 'MQTT-SN gateway',
+    common: true,
     ...optionalFile,
     default: undefined,
     about: 'YAML or JSON file of rules: which sensor connects as which user, and which may not connect.',
   },
   sn_username: {
     group: 'MQTT-SN gateway',
+    common: true,
     ...optionalText(/./, 'a user name', 'name'),
     default: undefined,
     about:
@@ -157,18 +127,5 @@ export const GATEWAY_OPTIONS = {
     default: false,
     about:
       'Accepts QoS -1 messages with the topic name in the payload and its length as topic id, as RSMB and some Paho clients send them. The specification forbids them.',
-  },
-  qos2_hold_down_seconds: {
-    group: 'MQTT-SN gateway',
-    ...real(0, 3600),
-    default: 60,
-    about: 'Seconds for which a finished QoS 2 message id is remembered: longer than any datagram stays on its way.',
-  },
-  unknown_sender_replies_per_second: {
-    group: 'MQTT-SN gateway',
-    ...whole(0, 1_000_000),
-    default: 100,
-    about:
-      'Answers per second to unknown senders, all of them together, so that forged addresses cannot turn the gateway against others.',
   },
 } as const satisfies Record<string, Entry>

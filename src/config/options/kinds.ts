@@ -30,6 +30,8 @@ export interface Entry extends Kind<unknown> {
   readonly default: string | number | boolean | undefined
   /** One or two sentences, with the unit. */
   readonly about: string
+  /** Shown by `--help`; the rest is in `--help-all`. */
+  readonly common?: true
   /** Has no key in the configuration file. */
   readonly flagOnly?: true
   /**

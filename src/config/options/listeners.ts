@@ -23,6 +23,7 @@ export const LISTENER_NAME = text(/^[\w.:-]{1,64}$/, 'a name of letters, digits 
 export const LISTENER_OPTIONS = {
   host: {
     group: 'Listeners',
+    common: true,
     ...address,
     default: '127.0.0.1',
     listener: 'own',
@@ -30,6 +31,7 @@ export const LISTENER_OPTIONS = {
   },
   port: {
     group: 'Listeners',
+    common: true,
     ...whole(0, 65_535),
     default: 1883,
     listener: 'own',
@@ -98,6 +100,7 @@ export const LISTENER_OPTIONS = {
   },
   certfile: {
     group: 'Listeners',
+    common: true,
     ...optionalFile,
     default: undefined,
     listener: 'own',
@@ -105,6 +108,7 @@ export const LISTENER_OPTIONS = {
   },
   keyfile: {
     group: 'Listeners',
+    common: true,
     ...optionalFile,
     default: undefined,
     listener: 'own',

@@ -4,6 +4,7 @@ import { choice, directory, type Entry, MIB, onOff, optionalFile, wholeOrOff } f
 export const PROCESS_OPTIONS = {
   data_dir: {
     group: 'State',
+    common: true,
     ...directory,
     default: 'roost-data',
     about:
@@ -11,12 +12,14 @@ export const PROCESS_OPTIONS = {
   },
   memory: {
     group: 'State',
+    common: true,
     ...onOff,
     default: false,
     about: 'Keeps the state in memory only: faster, and nothing survives a restart. Excludes data_dir.',
   },
   durability: {
     group: 'State',
+    common: true,
     ...choice('fsync', 'process'),
     default: 'fsync',
     about:
@@ -31,6 +34,7 @@ export const PROCESS_OPTIONS = {
   },
   log_level: {
     group: 'Log',
+    common: true,
     ...choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
     placeholder: 'level',
     default: 'info',
@@ -49,6 +53,7 @@ export const PROCESS_OPTIONS = {
 export const CONFIGURATION_OPTIONS = {
   config: {
     group: 'Configuration',
+    common: true,
     ...optionalFile,
     default: undefined,
     about:
@@ -57,6 +62,7 @@ export const CONFIGURATION_OPTIONS = {
   },
   test_config: {
     group: 'Configuration',
+    common: true,
     ...onOff,
     default: false,
     about:

@@ -8,6 +8,7 @@ const HABITS = { group: GROUP, snListener: 'inherits' } as const
 export const SN_PORT_OPTIONS = {
   sn_host: {
     group: GROUP,
+    common: true,
     ...address,
     default: '127.0.0.1',
     snListener: 'own',
@@ -15,6 +16,7 @@ export const SN_PORT_OPTIONS = {
   },
   sn_port: {
     group: GROUP,
+    common: true,
     ...whole(0, 65_535),
     default: 1884,
     snListener: 'own',
@@ -69,18 +71,6 @@ export const SN_PORT_OPTIONS = {
     default: 3,
     about: 'Times that a message is sent again before the sensor counts as lost (N_retry).',
   },
-  retry_backoff: {
-    ...HABITS,
-    ...real(1, 10),
-    default: 1.5,
-    about: 'Factor by which each wait is longer than the one before, up to an hour.',
-  },
-  retry_jitter: {
-    ...HABITS,
-    ...real(0, 1),
-    default: 0.25,
-    about: 'Fraction of a wait that is added at random, so that frames that collided once do not collide again.',
-  },
   sn_bytes_per_second: {
     ...HABITS,
     ...wholeOrOff(1, 100_000_000, 'no bound'),
@@ -93,42 +83,17 @@ export const SN_PORT_OPTIONS = {
     default: 100,
     about: 'Percentage of any hour during which the gateway may send, computed from sn_bytes_per_second.',
   },
-  sn_max_queued_frames: {
-    ...HABITS,
-    ...whole(1, 100_000),
-    default: 1000,
-    about: 'Frames that may wait for airtime: so many messages, and as many acknowledgements, which go first.',
-  },
   t_adv: {
     ...HABITS,
     ...wholeOrOff(1, 65_535, 'off'),
     default: 900,
     about: 'Seconds between two ADVERTISE messages (T_adv); 0 is off.',
   },
-  n_adv: {
-    ...HABITS,
-    ...whole(1, 100),
-    default: 3,
-    about: 'ADVERTISE messages of another gateway that may be missed before it counts as gone (N_adv).',
-  },
   standby: {
     ...HABITS,
     ...onOff,
     default: false,
-    about: 'Sends ADVERTISE only while no other gateway is heard to do so (n_adv).',
-  },
-  adv_radius: {
-    ...HABITS,
-    ...whole(0, 3),
-    default: 0,
-    about: 'How far forwarders broadcast our ADVERTISE; 0 is to all their nodes.',
-  },
-  t_gwinfo: {
-    ...HABITS,
-    ...real(0, 3600),
-    default: 5,
-    about:
-      'Longest wait, in seconds, before a SEARCHGW is answered where every answer is a broadcast (T_gwinfo): at serial devices. Over UDP it is answered at once, and to its sender alone.',
+    about: 'Sends ADVERTISE only while no other gateway is heard to do so.',
   },
   multicast_group: {
     group: GROUP,
@@ -151,12 +116,6 @@ export const SN_PORT_OPTIONS = {
     default: undefined,
     snListener: 'own',
     about: 'Interface of the group: its address, for IPv6 its name. Without it that of sn_host, or what the system chooses.',
-  },
-  multicast_ttl: {
-    ...HABITS,
-    ...whole(0, 255),
-    default: 1,
-    about: 'Routers and networks that an ADVERTISE may reach: 0 this machine, 1 this network.',
   },
   trusted_networks: {
     group: GROUP,
@@ -184,12 +143,5 @@ export const SN_PORT_OPTIONS = {
     default: 50_000,
     about:
       'Sensors at such addresses; above this, no new one is accepted from them, so that forged senders leave room for others within max_sn_sessions.',
-  },
-  unproven_messages_per_second: {
-    group: GROUP,
-    ...whole(0, 1_000_000),
-    default: 10,
-    about:
-      'Messages per second that may exceed this, over all addresses and one for each wake, so that a sleeping sensor has something to acknowledge.',
   },
 } as const satisfies Record<string, Entry>

@@ -45,6 +45,18 @@ test.each([
   expect(() => parse(text)).toThrow(new Error(error))
 })
 
+test('options that are gone, set to what they are fixed at', () => {
+  const { global, snListeners, warnings } = parse(
+    't_wait: 300\nsn_listeners:\n  - {port: 1, max_queued_frames: 1000, n_adv: 3}\n',
+  )
+  expect([global.size, snListeners[0]!.own.size]).toEqual([0, 1])
+  expect(warnings).toEqual([
+    'roost.yaml:1:1: t_wait: no longer an option, fixed at 300; it can be removed',
+    'roost.yaml:3:15: sn_listeners[0].max_queued_frames: no longer an option, fixed at 1000; it can be removed',
+    'roost.yaml:3:40: sn_listeners[0].n_adv: no longer an option, fixed at 3; it can be removed',
+  ])
+})
+
 test('listeners', () => {
   const { listeners, global } = parse('max_queued_messages: 5\nlisteners:\n  - port: 1\n    name: a\n  - {socket_path: run/x}\n')
   expect(global.size).toBe(1)
@@ -73,6 +85,11 @@ test.each([
   ['listeners:\n  - name: a b', '2:11: listeners[0].name: expected a name of letters, digits and any of . : _ -, got "a b"'],
   ['listener:\n  - port: 1', '1:1: unknown key listener (did you mean listeners?)'],
   ['name: a', '1:1: unknown key name'],
+  ['t_wait: 60', '1:1: t_wait: no longer an option, fixed at 300; remove it'],
+  ['t_wait:', '1:1: t_wait: no longer an option, fixed at 300; remove it'],
+  ['sn_listeners:\n  - port: 1\n    n_adv: 4', '3:5: sn_listeners[0].n_adv: no longer an option, fixed at 3; remove it'],
+  ['sn_listeners:\n  - port: 1\n    t_wait: 300', '3:5: sn_listeners[0].t_wait: unknown key'],
+  ['listeners:\n  - port: 1\n    n_adv: 3', '3:5: listeners[0].n_adv: unknown key'],
 ])('%j', (text, error) => {
   expect(() => parse(text)).toThrow(new Error(`roost.yaml:${error}`))
 })

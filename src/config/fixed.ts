@@ -1,0 +1,123 @@
+import { StartError } from '../base/start-error.ts'
+
+/** A value that a site has no reason to change. */
+interface Fixed {
+  readonly value: number
+  /** One or two sentences, with the unit. */
+  readonly about: string
+  /** Until 0.2.0 also an option of each entry of `sn_listeners`. */
+  readonly snListener?: true
+}
+
+/**
+ * Options until 0.2.0, by the key that they had. Log lines and `$SYS` name those that are bounds by this key. A bound that a site may
+ * have to move, or that protects it, is an option (options/).
+ */
+export const FIXED = {
+  max_topic_alias_bytes: { value: 65_536, about: 'Bytes of the topic names behind the topic aliases of one connection.' },
+  receive_maximum: {
+    value: 1000,
+    about: 'QoS 1 and 2 messages that one MQTT 5 client may have in flight to the broker (Receive Maximum).',
+  },
+  write_timeout_seconds: {
+    value: 60,
+    about: 'Seconds without any progress after which a connection that has data to be sent is closed. A slow reader is not.',
+  },
+  max_event_loop_lag_ms: { value: 1000, about: 'Event loop lag, in milliseconds, above which new connections are refused.' },
+  socket_buffer_bytes: {
+    value: 1_048_576,
+    about: 'Bytes buffered for one TCP connection above which its messages stay in the session queue.',
+  },
+  max_retained_lookups_per_second: {
+    value: 2_000_000,
+    about: 'Levels of retained topics per second that the wildcard subscriptions of one client may be matched against.',
+  },
+  t_wait: { value: 300, about: 'Seconds for which a sensor that answered with congestion is sent nothing (T_WAIT).' },
+  sleep_margin: {
+    value: 1.5,
+    about:
+      'A sleeping sensor counts as lost after its sleep duration times this factor, or plus t_retry if that is longer: after 20 seconds for a sleep of 10, after 90 for one of 60.',
+  },
+  wake_messages: {
+    value: 100,
+    about: 'Messages delivered to a sleeping sensor in one awake period. The rest wait for the next PINGREQ.',
+  },
+  max_sn_topics_per_client: {
+    value: 1000,
+    about:
+      'Topic ids registered for one sensor. Above this, its REGISTER or SUBSCRIBE is refused; a message to it takes over the least recently used id that the sensor did not ask for itself.',
+  },
+  max_sn_client_id_length: {
+    value: 64,
+    about: "Maximum length of a sensor's client id in bytes. The specification says 23, but many sensors use more.",
+  },
+  qos2_hold_down_seconds: {
+    value: 60,
+    about: 'Seconds for which a completed QoS 2 message id is remembered, so that a late duplicate is recognised.',
+  },
+  unknown_sender_replies_per_second: {
+    value: 100,
+    about: 'DISCONNECT replies per second to senders that are not connected, all of them together.',
+  },
+  unproven_messages_per_second: {
+    value: 10,
+    about:
+      'Messages per second, over all addresses that are not validated, that may exceed three times the bytes received: one per wake, so that a sleeping sensor has something to acknowledge.',
+  },
+  retry_backoff: {
+    value: 1.5,
+    about: 'Factor by which each retransmission interval is longer than the one before, up to an hour.',
+    snListener: true,
+  },
+  retry_jitter: {
+    value: 0.25,
+    about: 'Fraction of a retransmission interval that is added at random, so that frames that collided do not collide again.',
+    snListener: true,
+  },
+  sn_max_queued_frames: {
+    value: 1000,
+    about: 'Messages that may wait for airtime at one port, and as many acknowledgements, which are sent first.',
+    snListener: true,
+  },
+  n_adv: {
+    value: 3,
+    about: 'ADVERTISE messages of another gateway that may be missed before it counts as gone (N_ADV).',
+    snListener: true,
+  },
+  adv_radius: { value: 0, about: "Radius of the gateway's ADVERTISE behind forwarders. 0 reaches all nodes.", snListener: true },
+  t_gwinfo: {
+    value: 5,
+    about: 'Longest random delay, in seconds, before SEARCHGW is answered on a serial port (T_GWINFO).',
+    snListener: true,
+  },
+  multicast_ttl: { value: 1, about: 'TTL of multicast ADVERTISE: 1 stays within the local network.', snListener: true },
+} as const satisfies Record<string, Fixed>
+
+export type FixedKey = keyof typeof FIXED
+
+export const fixedKeys = Object.keys(FIXED) as readonly FixedKey[]
+
+const isFixed = (key: string): key is FixedKey => Object.hasOwn(FIXED, key)
+
+/** The constant that was once the option `key`, at the top level of the file. */
+export const fixedKey = (key: string): FixedKey | undefined => (isFixed(key) ? key : undefined)
+
+/** The same for a key of an entry of `sn_listeners`, where `sn_` was left out. */
+export const fixedEntryKey = (key: string): FixedKey | undefined => {
+  const found = [key, `sn_${key}`].find(isFixed)
+  return found !== undefined && 'snListener' in FIXED[found] ? found : undefined
+}
+
+/**
+ * The warning for an option that is gone and was set to what it is fixed at now, which changes nothing. Any other value is an error: it
+ * was set for a reason, and would otherwise be lost without a word.
+ *
+ * @param origin `--t-wait` or `roost.yaml:3:1: t_wait`
+ * @throws StartError
+ */
+export function goneOption(key: FixedKey, value: unknown, origin: string): string {
+  const { value: fixed } = FIXED[key]
+  const line = `${origin}: no longer an option, fixed at ${fixed}`
+  if (value === fixed) return `${line}; it can be removed`
+  throw new StartError(`${line}; remove it`)
+}
