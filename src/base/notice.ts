@@ -1,71 +1,298 @@
 /**
- * One fact worth telling: a bound reached, a peer's error, a life event of a client. Logs, metrics, `$SYS` and tests all read
- * this one stream, so nothing is ever dropped in silence. `count` says how many occurrences one Notice stands for.
+ * An event worth reporting: a limit reached, a peer's error, a change in the life of a client. Logs, `$SYS` and tests read this one
+ * stream, so nothing is dropped silently.
  */
 export interface Notice {
   readonly code: NoticeCode
   readonly level: 'debug' | 'info' | 'warn' | 'error'
   /** Session key, `mqtt:<clientId>` or `sn:<clientId>`. */
   readonly client?: string
-  /** User name that the client gave; nothing may have verified it. */
+  /** User name in CONNECT, which may be unverified. */
   readonly user?: string
-  /** Where the peer is: `127.0.0.1:51234`. */
+  /** Network address of the peer, such as `127.0.0.1:51234`. */
   readonly peer?: string
-  /** In plain words; for peers' errors with the rule that was broken. */
+  /** In plain words; for protocol errors with the rule that was broken. */
   readonly reason?: string
+  /** Number of occurrences that this Notice stands for; 1 if absent. */
   readonly count?: number
-  /** The bound that was reached, by its key in the configuration. */
+  /** The limit that was reached: the key of an option or of a fixed value (src/config/fixed.ts). */
   readonly limit?: string
 }
 
-export type NoticeCode =
-  | 'client-connected'
-  | 'client-disconnected'
-  | 'client-lost'
-  | 'client-refused'
-  | 'address-banned'
-  | 'client-asleep'
-  | 'client-takeover'
-  | 'client-moved'
-  | 'client-revoked'
-  | 'session-expired'
-  | 'will-published'
-  | 'will-refused'
-  | 'publish-refused'
-  | 'subscribe-refused'
-  | 'request-refused'
-  | 'subscription-ended'
-  | 'protocol-error'
-  | 'malformed-packet'
-  | 'packet-too-large'
-  | 'malformed-datagram'
-  | 'forwarder-refused'
-  | 'unknown-sender'
-  | 'retries-exhausted'
-  | 'gateway-heard'
-  | 'gateway-gone'
-  | 'port-failed'
-  | 'port-recovered'
-  | 'queue-full'
-  | 'message-dropped'
-  | 'limit-reached'
-  | 'store-failed'
-  | 'store-full'
-  | 'store-blocked'
-  | 'store-recovered'
-  | 'store-damaged'
-  | 'clock-backwards'
-  | 'clock-jumped'
-  | 'process-paused'
-  | 'reload-failed'
-  | 'authentication-failed'
+interface NoticeText {
+  readonly levels: readonly Notice['level'][]
+  /** Which fields it may have, besides `code` and `level`. */
+  readonly fields: readonly Exclude<keyof Notice, 'code' | 'level'>[]
+  /** What has happened. */
+  readonly about: string
+  /** What an operator may want to do. */
+  readonly action: string
+}
+
+/** Every code with its documentation: docs/notices.md is written from this table (`npm run docs`). */
+export const NOTICES = {
+  'client-connected': {
+    levels: ['info'],
+    fields: ['client', 'peer'],
+    about: 'A client has connected: CONNACK with success.',
+    action: 'Nothing.',
+  },
+  'client-disconnected': {
+    levels: ['info'],
+    fields: ['client', 'peer'],
+    about: 'A client has sent DISCONNECT.',
+    action: 'Nothing.',
+  },
+  'client-lost': {
+    levels: ['info'],
+    fields: ['client', 'peer', 'reason'],
+    about:
+      'A connection ended without DISCONNECT, or a sensor was silent for longer than its keep alive or its sleep allows. The will is published.',
+    action: 'If it happens often: check the network, keep alive and, for sensors, t_retry and n_retry.',
+  },
+  'client-refused': {
+    levels: ['info', 'debug'],
+    fields: ['client', 'user', 'peer', 'reason', 'limit'],
+    about: 'CONNECT was refused, or a TLS or WebSocket handshake did not lead to one. The reason names the rule or the option.',
+    action: 'If the client should be let in: correct its credentials, or the option in the line.',
+  },
+  'address-banned': {
+    levels: ['warn'],
+    fields: ['peer', 'reason', 'limit'],
+    about: 'Too many logins from this address failed (ban_after). It is refused for ban_seconds.',
+    action: 'Look for the client with the wrong password. fail2ban can read this line (docs/security.md).',
+  },
+  'client-asleep': {
+    levels: ['debug'],
+    fields: ['client', 'peer', 'reason'],
+    about: 'A sensor has gone to sleep. The reason says for how long.',
+    action: 'Nothing.',
+  },
+  'client-takeover': {
+    levels: ['info', 'warn'],
+    fields: ['client', 'peer', 'reason'],
+    about:
+      'A new connection with the same client id ended the one before. At level warn: a clean CONNECT from another address ended the session of a sensor.',
+    action:
+      'If it alternates: two clients use one client id. At level warn: check that it was your sensor, or bind it to its networks (sn_users).',
+  },
+  'client-moved': {
+    levels: ['info', 'debug'],
+    fields: ['client', 'peer', 'reason'],
+    about: 'A sensor is now at another address. The reason names the one before.',
+    action: 'Nothing, if sensors move or are behind NAT. Otherwise bind them to networks (sn_users).',
+  },
+  'client-revoked': {
+    levels: ['warn'],
+    fields: ['client', 'peer', 'reason'],
+    about: 'A client was disconnected, or its session deleted, because rules that were reloaded no longer allow it.',
+    action: 'Nothing, if the change was meant.',
+  },
+  'session-expired': {
+    levels: ['info', 'warn'],
+    fields: ['client', 'reason', 'limit'],
+    about: 'A session was deleted: it expired, or (warn) it had never been used and was deleted to make room for a new one.',
+    action: 'At level warn: raise the limit in the line, or delete sessions with roost sessions rm.',
+  },
+  'will-published': {
+    levels: ['info'],
+    fields: ['client', 'reason'],
+    about: 'The will of a client was published.',
+    action: 'Nothing.',
+  },
+  'will-refused': {
+    levels: ['warn'],
+    fields: ['client', 'peer', 'reason', 'limit'],
+    about:
+      'A will was not accepted, was not published, or was published without being retained: access rules or a limit forbid it.',
+    action: "Give the client's user write access to the topic, or raise the limit in the line.",
+  },
+  'publish-refused': {
+    levels: ['debug', 'info', 'warn'],
+    fields: ['client', 'peer', 'reason', 'limit'],
+    about:
+      'A message was not accepted. The reason has the topic and the reason code; level warn means memory_limit, level debug a QoS -1 message.',
+    action: 'Give the user write access to the topic, or raise the limit in the line.',
+  },
+  'subscribe-refused': {
+    levels: ['info'],
+    fields: ['client', 'reason', 'limit'],
+    about: 'A subscription was refused with a reason code in SUBACK.',
+    action: 'Give the user read access to the topic, or raise the limit in the line.',
+  },
+  'request-refused': {
+    levels: ['debug', 'info'],
+    fields: ['client', 'peer', 'reason'],
+    about:
+      'A message from a sensor was answered with a return code other than accepted. The reason has the message, the code and why.',
+    action: 'Congestion passes. For invalid topic ids, check that the sensor registers its topics after each CONNECT.',
+  },
+  'subscription-ended': {
+    levels: ['warn'],
+    fields: ['client', 'reason'],
+    about: 'A subscription was deleted because reloaded access rules no longer allow it (subscription_access: whole).',
+    action: 'Nothing, if the change was meant.',
+  },
+  'protocol-error': {
+    levels: ['debug', 'info'],
+    fields: ['client', 'user', 'peer', 'reason'],
+    about:
+      'A client broke a rule of the protocol, or does not speak it at all; the reason says which. At level debug: a message out of turn, often a late duplicate, which is ignored.',
+    action: 'Check the client software, or which port it connects to.',
+  },
+  'malformed-packet': {
+    levels: ['info'],
+    fields: ['client', 'peer', 'reason'],
+    about: 'A packet could not be decoded. The connection is closed.',
+    action: 'Check the client software.',
+  },
+  'packet-too-large': {
+    levels: ['info', 'warn'],
+    fields: ['client', 'peer', 'reason', 'limit'],
+    about: 'A packet exceeds max_packet_size or max_connect_packet_size. The connection is closed.',
+    action: 'Raise the limit in the line if the client needs such packets.',
+  },
+  'malformed-datagram': {
+    levels: ['info'],
+    fields: ['peer', 'reason'],
+    about: 'A datagram, or a frame on a serial line, is not MQTT-SN. It is ignored.',
+    action: 'On a serial line: check baud rate and framing. On UDP: something else sends to this port.',
+  },
+  'forwarder-refused': {
+    levels: ['info'],
+    fields: ['peer', 'reason'],
+    about: 'A message came through a forwarder, and forwarders is false.',
+    action: 'Set forwarders: true if a forwarder is meant to be there.',
+  },
+  'unknown-sender': {
+    levels: ['debug'],
+    fields: ['peer', 'reason'],
+    about: 'A message came from an address without a connected sensor, and was answered with DISCONNECT.',
+    action: 'Nothing. The sensor connects again.',
+  },
+  'retries-exhausted': {
+    levels: ['info'],
+    fields: ['client', 'peer', 'reason'],
+    about: 'A sensor did not acknowledge a message after n_retry retransmissions.',
+    action: 'Check the radio link, or raise t_retry or n_retry.',
+  },
+  'gateway-heard': {
+    levels: ['info', 'warn'],
+    fields: ['peer', 'reason'],
+    about: 'Another gateway sends ADVERTISE. At level warn: from an address outside gateway_networks, so it is ignored.',
+    action: 'At level warn: add its network to gateway_networks, or find out who sends it.',
+  },
+  'gateway-gone': {
+    levels: ['info'],
+    fields: ['reason'],
+    about: 'A gateway that was heard before has missed three ADVERTISE messages.',
+    action: 'Check that gateway, if it is yours.',
+  },
+  'port-failed': {
+    levels: ['warn'],
+    fields: ['reason'],
+    about: 'A UDP socket or a serial device reports an error. A serial device is reopened when it is back.',
+    action: 'Check the device or the network interface.',
+  },
+  'port-recovered': {
+    levels: ['warn'],
+    fields: ['reason'],
+    about: 'A serial device works again. The reason says how many datagrams were lost.',
+    action: 'Nothing.',
+  },
+  'queue-full': {
+    levels: ['warn'],
+    fields: ['client', 'reason', 'count', 'limit'],
+    about: 'Messages for a client were dropped because its queue is full, or memory is.',
+    action: 'Raise max_queued_messages or max_queued_bytes, or find out why the client does not read.',
+  },
+  'message-dropped': {
+    levels: ['debug', 'info', 'warn'],
+    fields: ['client', 'peer', 'reason', 'count', 'limit'],
+    about:
+      'A message was not delivered to one client. The reason says why: expired, larger than the client or its radio accepts, not acknowledged, no longer allowed, or a late duplicate.',
+    action: 'Depends on the reason. Expired messages and duplicates need nothing.',
+  },
+  'limit-reached': {
+    levels: ['debug', 'info', 'warn'],
+    fields: ['client', 'user', 'peer', 'reason', 'limit'],
+    about: 'A limit was reached, and what exceeded it was refused or delayed.',
+    action: 'Raise the limit in the line if the load is legitimate. Some are fixed values (docs/configuration.md).',
+  },
+  'store-failed': {
+    levels: ['error'],
+    fields: ['reason'],
+    about: 'Writing to the store failed. Nothing that needs the disk is acknowledged until it works again.',
+    action: 'Check the disk and the system log. See docs/durability.md.',
+  },
+  'store-full': {
+    levels: ['error'],
+    fields: ['client', 'peer', 'reason'],
+    about: 'The disk is full, or max_data_bytes is reached. What would need room is refused.',
+    action: 'Free disk space, or raise max_data_bytes.',
+  },
+  'store-blocked': {
+    levels: ['warn'],
+    fields: ['reason'],
+    about:
+      'Another process holds a lock or a long read transaction on the store, so that its files cannot be written or cleaned up.',
+    action: 'End that process, such as an open sqlite3 session.',
+  },
+  'store-recovered': {
+    levels: ['warn'],
+    fields: ['reason'],
+    about: 'The store works again after store-failed, store-full or store-blocked.',
+    action: 'Nothing.',
+  },
+  'store-damaged': {
+    levels: ['error'],
+    fields: ['reason'],
+    about: 'The store was damaged, or another process has written to it. Nothing is written or acknowledged any more.',
+    action: 'Stop Roost, then roost store check and roost store recover. See docs/store.md.',
+  },
+  'clock-backwards': {
+    levels: ['warn'],
+    fields: ['reason'],
+    about:
+      'At the start, the wall clock is behind the times in the store. The time since the last run counts as none, so nothing expires too early.',
+    action: 'Set the clock; use NTP.',
+  },
+  'clock-jumped': {
+    levels: ['warn'],
+    fields: ['reason'],
+    about: 'The wall clock was set. Sessions and messages last as long as before.',
+    action: 'Nothing, if the clock was corrected.',
+  },
+  'process-paused': {
+    levels: ['warn'],
+    fields: ['reason'],
+    about:
+      'The process did not run for some seconds: stopped, swapped out, or a paused virtual machine. Data that arrived meanwhile is read before any client counts as lost.',
+    action: 'If nothing stopped it: check the load and memory of the machine.',
+  },
+  'reload-failed': {
+    levels: ['error'],
+    fields: ['reason'],
+    about: 'SIGHUP: a file is wrong. All rules from before stay in force.',
+    action: 'Correct the file in the line and send SIGHUP again.',
+  },
+  'authentication-failed': {
+    levels: ['warn'],
+    fields: ['reason'],
+    about:
+      'A login could not be checked: the HTTP service or a key set is not available or answered with an error. The client was refused with Server unavailable.',
+    action: 'Check that service.',
+  },
+} as const satisfies Record<string, NoticeText>
+
+export type NoticeCode = keyof typeof NOTICES
 
 export type NoticeSink = (notice: Notice) => void
 
-/** How much of each Notice there was, since the start: as many entries as there are codes and bounds, whatever the peers do. */
+/** Counts Notices since the start. Its size is bounded by the number of codes and limits, whatever peers do. */
 export class NoticeCounts {
   readonly byCode = new Map<NoticeCode, number>()
-  /** By the key of the bound that was reached. */
+  /** By the key of the limit. */
   readonly byLimit = new Map<string, number>()
 
   add({ code, limit, count = 1 }: Notice): void {
