@@ -22,82 +22,108 @@ import type { GatewayRecord, Store, StoreRecord, WallClock } from './store/store
 export interface ServerOptions {
   readonly broker?: Partial<BrokerLimits>
   readonly connections?: Partial<ConnectionLimits>
-  /** Bounds of what peers make the process hold; none if absent. */
+  /** Limits on the memory that peers may use; none if absent. */
   readonly memory?: Partial<MemoryLimits>
   readonly gateway: GatewayOptions
   readonly access?: Access
   readonly store: Store
-  /** What the wall clock says, as long as nothing else is known. */
+  /** The wall clock, until the first `clock` input. */
   readonly clock: WallClock
   readonly notice: NoticeSink
-  /** In [0, 1): the only randomness there is, so that a run can be repeated. */
+  /** In [0, 1). The only source of randomness, so that a run can be repeated. */
   readonly random: () => number
-  /** Seconds between two updates of the topics under `$SYS`; 0, or none, is never. */
+  /** Seconds between two updates of the topics under `$SYS`; never if 0 or absent. */
   readonly sysInterval?: number
-  /** What `$SYS/broker/version` says. */
+  /** Published as `$SYS/broker/version`. */
   readonly version?: string
-  /** Asked at every update of the topics under `$SYS`. */
+  /** Called at every update of the topics under `$SYS`. */
   readonly processFigures?: () => ProcessFigures
 }
 
 export type ServerInput =
   | { readonly kind: 'opened'; readonly connection: ConnectionId; readonly from: StreamInfo }
   | { readonly kind: 'chunk'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
-  /** So many bytes of what the stream is to bring wait in front of it, because it does not bring them in parts. */
+  /** Bytes that are buffered in front of the stream, because it delivers messages only whole (WebSocket). */
   | { readonly kind: 'buffering'; readonly connection: ConnectionId; readonly bytes: number }
-  /** The stream's socket takes no more bytes for now, or takes them again. */
+  /** The socket's send buffer is full (`on`), or has drained. */
   | { readonly kind: 'congested'; readonly connection: ConnectionId; readonly on: boolean }
-  /** For too long the stream's socket has taken nothing of what waits for it. */
+  /** The socket has accepted no byte of what waits for it for longer than the write timeout. */
   | { readonly kind: 'stuck'; readonly connection: ConnectionId }
   | { readonly kind: 'closed'; readonly connection: ConnectionId; readonly reason: string }
   | { readonly kind: 'datagram'; readonly route: RouteKey; readonly bytes: Uint8Array }
-  /** What came of an `auth` output. */
+  /** The answer to an `auth` output. */
   | { readonly kind: 'authenticated'; readonly link: LinkId; readonly step: number; readonly answer: AuthAnswer }
   /** The access rules have changed. */
   | { readonly kind: 'access-changed' }
-  /** The event loop cannot keep up (or can again): no new connections meanwhile. */
+  /** The event loop lags (`on`), or has caught up. No new connections are accepted while it lags. */
   | { readonly kind: 'overloaded'; readonly on: boolean }
   /** `store.durable` has advanced. */
   | { readonly kind: 'durable' }
-  /** What the machine's clocks say; about once a second. */
+  /** A reading of the machine's clocks; about once a second. */
   | { readonly kind: 'clock'; readonly reading: ClockReading }
-  /** The process did not run for so many milliseconds. What waits in its sockets is to follow before the next `handleTimeout`. */
+  /** The process did not run for `ms` milliseconds. What waits in the sockets must follow before the next `handleTimeout`. */
   | { readonly kind: 'paused'; readonly ms: number }
 
 export type ServerOutput =
   | ConnectionOutput
   | ({ readonly kind: 'datagram' } & Datagram)
-  /** Somebody has to verify who this is; answered by `authenticated` with the same link and step. */
+  /** Verify the identity of this client; answered by `authenticated` with the same link and step. */
   | { readonly kind: 'auth'; readonly request: AuthRequest }
-  /** The question about this link needs no answer any more. */
+  /** The client of this link has gone: an answer to its `auth` is no longer needed, and ignored if it comes. */
   | { readonly kind: 'auth-abandoned'; readonly link: LinkId }
 
-/** Milliseconds of a pause that are worth a line in the log. */
+/** A pause of at least this many milliseconds raises a Notice. */
 const NOTED_PAUSE_MS = 5_000
 
-/** Deliveries that may wait for the end of a turn; above it is better to write than to read on. */
+/** Deliveries that may wait for the end of a turn. Above this, writing comes before further reading. */
 const BACKLOG_MAX = 4096
 
 /**
- * Broker, MQTT streams and MQTT-SN gateway put together, without a socket, a clock or a disk: the real process and the simulator
- * drive this very composition.
+ * The broker, MQTT connections and the MQTT-SN gateway as one sans-I/O state machine. It owns no socket, clock, timer or file; a caller does:
+ * `Loop` (src/process/loop.ts) with real ones, fuzz/sim/world.ts with simulated ones. It is not reentrant: no call comes from within another
+ * one, nor from within `notice` or `random`.
+ *
+ * **Start.** `recover` once, or `replay` and then `resume`, before anything else; then open listeners and ports.
+ *
+ * **Each turn.**
+ * 1. `handle` each input: what sockets brought, answers to `auth` outputs, `durable` after `store.durable` has advanced.
+ * 2. `handleTimeout` if `nextTimeout` has been reached.
+ * 3. `poll` until it returns `undefined`, and carry out each output in order: write, pause, resume or close the stream, send the datagram,
+ *    verify the client. Only outputs for a stream that has closed are discarded, and
+ *    datagrams may be lost. Inputs that arise between two polls are handled right away; the running loop polls what they lead to.
+ * 4. Let the store commit, and set one timer for `nextTimeout`.
+ *
+ * Any call may produce outputs and may move `nextTimeout` either way, so poll after every group of calls and read `nextTimeout` after every
+ * poll. How many inputs make a turn is the caller's choice; fewer polls mean larger writes. When `backlogged` is true, poll before the next
+ * input.
+ *
+ * **Time.** `now` is a monotonic clock in milliseconds with an arbitrary origin; it never decreases from call to call. Wall-clock time comes in
+ * only through `ServerOptions.clock` and `clock` inputs, about one per second. `handleTimeout` may be called early, late or repeatedly. After the
+ * process has not run for a while, send `paused` first, then everything that waits in the sockets, and only then call `handleTimeout`: clients
+ * that have sent something meanwhile must not count as lost.
+ *
+ * **Streams.** `opened` once, then `chunk`, `buffering`, `congested` and `stuck` in any number, then `closed` once. After a `close` output
+ * the caller sends `closed` no more. A stream that was paused brings no chunk until it is resumed, except what was already read.
+ *
+ * **Stop.** Call `publishWills`, then `shutDown`, each until it returns true, polling and committing after every call; poll once more at the
+ * end, and close the store.
  */
 export class Server implements Machine<ServerInput, ServerOutput> {
   readonly broker: Broker
   readonly gateway: Gateway
   readonly connections: Connections
-  /** How often each Notice came. */
+  /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
-  /** The account of what peers make the process hold. */
+  /** Memory used on behalf of peers. */
   readonly memory: Memory
-  /** Counts a Notice and passes it on: for whoever tells of something on the server's behalf. */
+  /** Counts a Notice and passes it on. The process around the server reports through it too. */
   readonly notice: NoticeSink
   readonly #store: Store
   readonly #clock: StoreClock
   readonly #sys: SysTopics | undefined
   readonly #sysIntervalMs: number
   readonly #processFigures: () => ProcessFigures
-  /** When the topics under `$SYS` are due; not before `recover`. */
+  /** When the topics under `$SYS` are next updated; undefined before `recover`. */
   #sysDue: Instant | undefined = undefined
 
   constructor(options: ServerOptions) {
@@ -129,13 +155,13 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random, memory)
   }
 
-  /** Takes up what the store has kept: to be called once, before any input and before anything listens. */
+  /** Restores the state in the store. Called once, before any input and before anything listens. */
   recover(now: Instant, reading?: ClockReading): void {
     this.replay()
     this.resume(now, reading)
   }
 
-  /** The first half of `recover`: reads the store, and appends nothing to it. */
+  /** First half of `recover`: reads the store and appends nothing to it. */
   replay(): void {
     for (const record of this.#store.replay()) {
       this.#clock.apply(record)
@@ -144,11 +170,11 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     }
   }
 
-  /** The second half of `recover`. */
+  /** Second half of `recover`: starts the clocks of sessions and sensors. */
   resume(now: Instant, reading: ClockReading = { wall: this.#clock.epoch + now, bootId: '', uptime: 0 }): void {
     this.#clock.recover(now, reading)
     this.broker.recover(now)
-    // Sensors go on where they were, before the clocks of everybody else start.
+    // Sensors resume their sessions first; only then does the expiry of all other sessions start.
     this.gateway.recover(now)
     this.broker.runDownRecovered(now, (clientId) => this.gateway.isLost(clientId))
     this.#publishSys(now)
@@ -212,7 +238,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     return earliest(earliest(streams, broker.nextTimeout()), this.#sysDue)
   }
 
-  /** So much waits to be written, or somebody so much, that it is time to poll, in the middle of a turn if need be. */
+  /** True when so much output is waiting, in total or for one connection, that the caller should poll before the next input. */
   get backlogged(): boolean {
     return this.broker.queued > BACKLOG_MAX || this.connections.urgent
   }
@@ -235,15 +261,15 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   }
 
   /**
-   * First half of a shutdown: publishes the wills of MQTT clients while subscribers are still connected. Sensors are told nothing and lose nothing.
-   * Returns false while there is more to do: poll, let the store commit, and call it again. If it is cut short nothing is lost, because the
-   * next process continues.
+   * First half of a shutdown: publishes the wills of MQTT clients while subscribers are still connected. Sensors are not disconnected.
+   * Returns false while there is more to do: poll, let the store commit, and call it again. Nothing is lost if it is interrupted: the next
+   * process continues.
    */
   publishWills(now: Instant): boolean {
     return this.broker.shutdown.publishWills(now)
   }
 
-  /** Second half: disconnects everybody, MQTT 5 clients with a reason. Returns false as `publishWills` does; poll once more at the end. */
+  /** Second half: disconnects all MQTT clients, MQTT 5 clients with a reason code. Returns false as `publishWills` does; poll once more at the end. */
   shutDown(now: Instant): boolean {
     if (!this.broker.shutdown.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)) return false
     this.gateway.stop(now)
@@ -298,7 +324,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     }
   }
 
-  /** Gives whether any link had something to say. */
+  /** Lets every ready link produce output. Returns whether any link was ready. */
   #drain(now: Instant): boolean {
     const { broker, connections, gateway } = this
     let any = false
