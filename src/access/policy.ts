@@ -107,6 +107,7 @@ export class AccessPolicy implements Access {
     // As with Mosquitto: the user name comes from the certificate, so that without one it is bad.
     if (identity === undefined && policy.certificate === 'needed') return ReasonCode.BAD_USER_NAME_OR_PASSWORD
     const { authenticationMethod: method } = packet.properties
+    // [MQTT-4.12.0-1]
     if (method !== undefined) return policy.methods.includes(method) ? 'ask' : ReasonCode.BAD_AUTHENTICATION_METHOD
     // The certificate has said who it is.
     if (identity !== undefined) return 0

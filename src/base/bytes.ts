@@ -16,11 +16,13 @@ export function utf8Error(bytes: Uint8Array, start: number, end: number): '' | '
   while (at < end) {
     const first = bytes[at]!
     if (first < 0x80) {
+      // [MQTT-1.5.4-2] [MQTT-4.7.3-2]
       if (first === 0) return 'U+0000'
       at++
       continue
     }
     const size = sequenceSize(bytes, at, end)
+    // [MQTT-1.5.4-1]
     if (size === 0) return 'ill-formed UTF-8'
     at += size
   }
@@ -42,6 +44,7 @@ function sequenceSize(bytes: Uint8Array, at: number, end: number): number {
 
 /** Decodes a range that `utf8Error` found fine. */
 export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string {
+  // [MQTT-1.5.4-3]
   for (let i = start; i < end; i++) if (bytes[i]! >= 0x80) return utf8Slice.call(bytes, start, end)
   return latin1Slice.call(bytes, start, end)
 }
@@ -146,6 +149,7 @@ export class ByteReader {
       return ''
     }
     const error = utf8Error(this.bytes, start, start + length)
+    // [MQTT-3.8.3-1] [MQTT-3.10.3-1]
     if (error !== FINE) {
       this.fail(`${error} in ${field}`)
       return ''

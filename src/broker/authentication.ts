@@ -115,10 +115,12 @@ export class Authentication {
     const { authenticationMethod: method, authenticationData: data } = packet.properties
     const going = link.authenticating
     if (going === undefined) {
+      // [MQTT-4.12.0-7]
       if (session === undefined || link.authMethod === undefined || packet.reasonCode !== ReasonCode.RE_AUTHENTICATE) {
         this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'AUTH without an authentication')
         return
       }
+      // [MQTT-4.12.1-1]
       if (method !== link.authMethod) {
         this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'AUTH with another method than CONNECT (MQTT-4.12.1-1)')
         return
@@ -127,6 +129,7 @@ export class Authentication {
       this.#ask(now, link, session.clientId, session, method, data, true)
       return
     }
+    // [MQTT-4.12.0-3]
     if (going.awaits !== 'client' || packet.reasonCode !== ReasonCode.CONTINUE_AUTHENTICATION || method !== going.method) {
       this.#owner.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'AUTH out of turn or with another method (MQTT-4.12.0-3, -5)')
       return
@@ -142,6 +145,7 @@ export class Authentication {
     const { connect, method } = going
     if (answer.kind === 'continue') {
       going.awaits = 'client'
+      // [MQTT-3.15.2-1] [MQTT-4.12.0-2]
       link.push(authPacket(ReasonCode.CONTINUE_AUTHENTICATION, method, answer.data), 0)
       return
     }
@@ -149,6 +153,7 @@ export class Authentication {
     if (answer.kind === 'refused') {
       const { reasonCode, reason: detail, username } = answer
       const reason = refusalWords(reasonCode)
+      // [MQTT-4.12.1-2]
       if (connect === undefined) this.#owner.fail(now, link, reasonCode, reason, undefined, detail)
       else this.#owner.refuse(link, connect, { reasonCode, reason, detail }, username)
       return
@@ -229,6 +234,7 @@ const kib = (bytes: number): string => `${Math.ceil(bytes / 1024)} KiB`
 
 function authPacket(reasonCode: number, method: string | undefined, data: Uint8Array | undefined): Auth {
   const properties: Properties = {
+    // [MQTT-4.12.0-5]
     ...(method !== undefined && { authenticationMethod: method }),
     ...(data !== undefined && { authenticationData: data }),
   }

@@ -274,6 +274,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   }
 
   dropIfExpired(now: Instant, session: Session, message: Publish): boolean {
+    // [MQTT-3.3.2-5]
     if (message.expiresAt === undefined || message.expiresAt > now) return false
     this.stats.publishDropped++
     this.#exchanges.recordDone(session, message)
@@ -345,6 +346,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
         this.#request(now, link, packet, this.#subscriber.unsubscribe(session, packet))
         return
       case PacketType.PINGREQ:
+        // [MQTT-3.12.4-1]
         link.push(PINGRESP, 0)
         return
       case PacketType.DISCONNECT:
@@ -373,6 +375,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
       }
       const { reasonCodes, lsn, reason } = answer
       const properties = reason === undefined ? NO_PROPERTIES : { reasonString: reason }
+      // [MQTT-2.2.1-6] [MQTT-3.8.4-1] [MQTT-3.8.4-2] [MQTT-3.10.4-4] [MQTT-3.10.4-5] [3.1.1 MQTT-3.10.4-5]
       link.push({ type: isSubscribe ? PacketType.SUBACK : PacketType.UNSUBACK, packetId, reasonCodes, properties }, lsn)
     })
     if (over !== undefined) this.fail(now, link, ReasonCode.QUOTA_EXCEEDED, memoryWords(over), over.limit, over.reason)
@@ -436,12 +439,14 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     link.client = undefined
     link.close(0, false)
     // Only reason code 0 deletes the will (MQTT-3.14.4-3).
+    // [MQTT-3.14.4-3] [3.1.1 MQTT-3.14.4-3]
     this.sessions.detach(now, session, packet.reasonCode !== ReasonCode.SUCCESS)
   }
 
   /** The store is full: nothing was acknowledged, so the client keeps its message and may try again later. */
   storeFull(now: Instant, link: ClientLink, what: string): void {
     this.noticeFull(link, what)
+    // [3.1.1 MQTT-4.8.0-2]
     this.close(now, link, ReasonCode.QUOTA_EXCEEDED)
   }
 

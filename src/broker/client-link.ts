@@ -147,6 +147,7 @@ export class ClientLink implements Link {
   }
 
   send(now: Instant, packet: Packet): 'go' | 'pause' {
+    // [MQTT-3.1.4-6]
     if (!this.closed) this.#owner.receive(now, this, packet)
     return this.state === 'open' ? 'go' : 'pause'
   }
@@ -204,6 +205,7 @@ export class ClientLink implements Link {
     this.#control.clear()
     this.#gates.clear()
     for (const packet of sendable) this.push(packet, 0)
+    // [MQTT-4.13.2-1]
     this.push({ type: OutgoingType.CLOSE, reasonCode, disconnect, reason }, 0)
   }
 
@@ -211,6 +213,7 @@ export class ClientLink implements Link {
   refuse(connack: Connack): void {
     this.push(connack, 0)
     this.closed = true
+    // [MQTT-3.1.3-8] [MQTT-3.2.2-7] [MQTT-4.12.0-4]
     this.push({ type: OutgoingType.CLOSE, reasonCode: connack.reasonCode, disconnect: false, reason: undefined }, 0)
   }
 
@@ -222,9 +225,11 @@ export class ClientLink implements Link {
       inflight.counts = false
       if (inflight.released) {
         this.#releases ??= new Fifo()
+        // [MQTT-4.3.3-5]
         this.#releases.push(inflight)
       } else {
         this.#resend ??= new Fifo()
+        // [MQTT-4.3.2-3] [MQTT-4.3.3-3] [MQTT-4.8.2-4]
         this.#resend.push(inflight)
       }
     }
@@ -232,6 +237,7 @@ export class ClientLink implements Link {
 
   poll(now: Instant): Outgoing | undefined {
     const gate = this.#gates.peek()
+    // [MQTT-3.3.4-10] [MQTT-4.9.0-3]
     if (gate !== undefined) {
       if (gate <= this.#owner.durable()) {
         this.#gates.shift()
@@ -241,6 +247,7 @@ export class ClientLink implements Link {
       }
       this.#owner.awaitDurable(this)
       const { type } = this.#control.peek()!
+      // [MQTT-3.2.0-1]
       if (type === PacketType.CONNACK || type === PacketType.SUBACK) return undefined
     }
     const session = this.client
@@ -274,6 +281,7 @@ export class ClientLink implements Link {
     const resend = this.#resend!
     for (let inflight = resend.peek(); inflight !== undefined; inflight = resend.peek()) {
       // Acknowledged in the meantime, out of order.
+      // [MQTT-4.3.3-7]
       const answered = session.inflight?.get(inflight.packetId) !== inflight || inflight.released
       // It had a packet id, but was never sent.
       if (!answered && !inflight.departed && this.#owner.dropIfExpired(now, session, inflight.queued.message)) {
@@ -293,6 +301,7 @@ export class ClientLink implements Link {
 
   #pollQueue(now: Instant, session: Session): Outgoing | undefined {
     for (;;) {
+      // [MQTT-4.6.0-6]
       if (this.#gated !== undefined) {
         this.#gateAhead(now, session)
         const gated = this.#pollGated(session)
@@ -314,6 +323,7 @@ export class ClientLink implements Link {
         if (entry.expiresAt !== undefined && this.#owner.dropIfExpired(now, session, entry)) continue
         return this.#deliverPlain(entry)
       }
+      // [MQTT-4.9.0-2]
       if (entry.qos > 0 && !this.#windowOpen(session)) return this.#windowFull(session)
       if (entry.message.receiptLsn > this.#owner.durable()) return this.#wait()
       if (entry.qos === 2) {
@@ -355,6 +365,7 @@ export class ClientLink implements Link {
   /** Whether both limits allow another message; one is sent however large it is (MQTT-4.9.0-2). */
   #windowOpen(session: Session): boolean {
     const count = session.inflight?.size ?? 0
+    // [MQTT-3.3.4-9]
     return count < this.window && (count === 0 || session.inflightBytes < this.windowBytes)
   }
 
@@ -403,8 +414,11 @@ export class ClientLink implements Link {
 
   /** DUP marks a repetition, and nothing else (MQTT-3.3.1-1, -3). */
   #deliverInflight(inflight: Inflight): Delivery {
+    // [MQTT-4.3.2-2] [MQTT-4.3.3-2]
     const dup = inflight.departed
+    // [MQTT-3.3.1-1]
     inflight.departed = true
+    // [3.1.1 MQTT-2.3.1-4]
     return this.#deliver(inflight.queued, inflight.packetId, dup)
   }
 
@@ -425,6 +439,7 @@ export class ClientLink implements Link {
     delivery.qos = 0
     delivery.packetId = 0
     delivery.retain = false
+    // [MQTT-4.3.1-1]
     delivery.dup = false
     delivery.subscriptionIdentifiers = undefined
     return delivery

@@ -39,6 +39,7 @@ export class Connector {
       return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'a client id is needed here (allow_zero_length_clientid)')
     }
     // An assigned id gives access to nothing that an id of the client's own would not.
+    // [MQTT-3.1.3-5]
     if (!hasUserName(clientIdPrefix) && !(clientId === '' ? autoIdPrefix : clientId).startsWith(clientIdPrefix)) {
       return refusal(
         ReasonCode.CLIENT_IDENTIFIER_NOT_VALID,
@@ -122,6 +123,7 @@ export class Connector {
       notice({ code: 'client-takeover', level: 'info', client: old.key, peer: old.link.info.peer, reason })
       // The gateway replaces the connection of a sensor that is connected. It has deleted the will, unless the store was full.
       if (kind === 'sn') old.will = undefined
+      // [MQTT-3.1.4-3]
       takeOver(old.link)
     }
     const expirySeconds = this.#expirySeconds(packet)
@@ -144,6 +146,7 @@ export class Connector {
     this.#attach(now, session, link, packet, who)
     link.resumed = present
     const properties = this.#properties(link, packet, clientId, expirySeconds, who)
+    // [MQTT-3.1.4-5]
     link.push({ type: PacketType.CONNACK, sessionPresent: present, reasonCode: ReasonCode.SUCCESS, properties }, lsn)
     return session
   }
@@ -161,6 +164,7 @@ export class Connector {
       const limit = this.#sessions.makeRoom(now, { kind, address: owner.address, user: verifiedUser(owner) })
       if (limit !== undefined) {
         this.#context.notice({ code: 'limit-reached', level: 'warn', peer: info.peer, limit })
+        // [MQTT-3.2.2-8]
         return refusal(ReasonCode.QUOTA_EXCEEDED, `too many sessions (${limit})`)
       }
     }
@@ -203,6 +207,7 @@ export class Connector {
     link.version = packet.protocolVersion
     link.bridge = packet.bridge
     link.authMethod = packet.properties.authenticationMethod
+    // [MQTT-4.9.0-1]
     link.window = Math.min(packet.properties.receiveMaximum ?? 0xffff, limits.maxInflightMessages)
     link.windowBytes = limits.maxInflightBytes
     this.#sessions.granted(now, session, who)
@@ -213,11 +218,14 @@ export class Connector {
     const { limits } = this.#context
     const { maximumQos } = info.settings ?? DEFAULT_LINK_SETTINGS
     const properties: Properties = {}
+    // [MQTT-3.1.3-7]
     if (packet.clientId === '') properties.assignedClientIdentifier = clientId
     if (limits.receiveMaximum < 0xffff) properties.receiveMaximum = limits.receiveMaximum
+    // [MQTT-3.2.2-9]
     if (maximumQos < 2) properties.maximumQoS = maximumQos as 0 | 1
     if (!limits.retainAvailable) properties.retainAvailable = false
     if (expirySeconds < expiryOf(packet)) properties.sessionExpiryInterval = expirySeconds
+    // [MQTT-4.12.0-6]
     const { authenticationMethod } = packet.properties
     if (authenticationMethod !== undefined) {
       // MQTT-4.12.0-5
@@ -230,6 +238,7 @@ export class Connector {
   #expirySeconds(packet: Connect): number {
     const { persistentClientExpiration } = this.#context.limits
     if (packet.protocolVersion === 5) return Math.min(expiryOf(packet), persistentClientExpiration)
+    // [3.1.1 MQTT-3.1.2-4] [3.1.1 MQTT-3.1.2-6]
     return packet.cleanStart ? 0 : persistentClientExpiration
   }
 
@@ -250,7 +259,7 @@ export class Connector {
     const part = (): string => Math.floor(this.#context.random() * 2 ** 48).toString(36)
     const random = part() + part()
     for (let id = `${autoIdPrefix}${random}`, count = 2; ; id = `${autoIdPrefix}${random}-${count++}`) {
-      // MQTT-3.2.2-16
+      // [MQTT-3.1.3-6] [MQTT-3.2.2-16]
       if (this.#sessions.get('mqtt', id) === undefined && this.#sessions.get('sn', id) === undefined) return id
     }
   }
@@ -264,6 +273,7 @@ const FREE_BYTES = 2048
  * (3.1.1 MQTT-3.1.3-8), and 3.1 requires an id.
  */
 function mayBeNameless({ protocolVersion, cleanStart }: Connect): boolean {
+  // [3.1.1 MQTT-3.1.3-8]
   return protocolVersion === 5 || (protocolVersion === 4 && cleanStart)
 }
 

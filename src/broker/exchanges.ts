@@ -41,7 +41,9 @@ export class Exchanges {
       return
     }
     // MQTT-4.4.0-2: a PUBREC that refuses ends the exchange, and is not answered.
+    // [MQTT-4.4.0-2] [MQTT-4.8.2-6]
     if (type === PacketType.PUBREC && reasonCode < 0x80) {
+      // [MQTT-3.6.2-1]
       if (inflight !== undefined) this.#received(now, link, session, inflight)
       else link.push(response(PacketType.PUBREL, packetId, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 0)
       return
@@ -62,6 +64,7 @@ export class Exchanges {
       }
       session.release(inflight, lsn)
     }
+    // [MQTT-3.10.4-3] [MQTT-4.3.3-4]
     link.push(response(PacketType.PUBREL, packetId, 0), inflight.lsn)
   }
 
@@ -77,11 +80,13 @@ export class Exchanges {
         return
       }
     }
+    // [MQTT-4.3.3-12]
     session.unreceive(packetId)
     link.carried?.delete(packetId)
     // Not an error after a reconnect: the PUBCOMP was lost [5.0 section 3.7.2.1], and clients would report a delivered
     // message as failed.
     const isMismatch = !known && !link.resumed
+    // [MQTT-3.7.2-1] [MQTT-4.3.3-11] [MQTT-4.3.3-13]
     link.push(response(PacketType.PUBCOMP, packetId, isMismatch ? ReasonCode.PACKET_IDENTIFIER_NOT_FOUND : 0), lsn)
   }
 

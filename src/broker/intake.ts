@@ -44,7 +44,9 @@ export class Intake {
         return
       }
     }
+    // [MQTT-4.3.2-5]
     const receipt = qos === 2 ? session.received?.get(packetId) : undefined
+    // [MQTT-4.3.3-10]
     if (receipt !== undefined) {
       // A retransmission: acknowledged again, delivered once (MQTT-4.3.3-10).
       link.carried?.delete(packetId)
@@ -66,21 +68,24 @@ export class Intake {
     if (pressed !== undefined) this.#sessions.hold(now, pressed, link)
     if (qos === 0) return
     const reasonCode = this.#publisher.reached ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
+    // [MQTT-3.3.4-1]
     if (qos === 1) {
       link.unacknowledged++
+      // [MQTT-2.2.1-5] [MQTT-4.3.2-4]
       link.push(response(PacketType.PUBACK, packetId, reasonCode), lsn)
       return
     }
     session.receive(packetId, lsn)
+    // [MQTT-4.3.3-8]
     link.push(response(PacketType.PUBREC, packetId, reasonCode), lsn)
   }
 
   /** Refuses what CONNACK has excluded. */
   #unsupported(link: ClientLink, session: Session, { qos, retain, packetId }: Publish): Refusal | undefined {
     const { limits } = this.#context
-    // MQTT-3.2.2-11
+    // [MQTT-3.2.2-11]
     if (qos > settingsOf(link).maximumQos) return { reasonCode: ReasonCode.QOS_NOT_SUPPORTED, reason: `QoS ${qos} (maximum_qos)` }
-    // MQTT-3.2.2-14
+    // [MQTT-3.2.2-14]
     if (retain && !limits.retainAvailable) {
       return { reasonCode: ReasonCode.RETAIN_NOT_SUPPORTED, reason: 'nothing is retained here (retain_available)' }
     }
@@ -89,6 +94,7 @@ export class Intake {
     if (qos === 0 || link.version < 5) return undefined
     if (qos === 2 && session.received?.has(packetId) === true && link.carried?.has(packetId) !== true) return undefined
     const pending = link.unacknowledged + (session.received?.size ?? 0) - (link.carried?.size ?? 0)
+    // [MQTT-3.3.4-7]
     if (pending < limits.receiveMaximum) return undefined
     return {
       reasonCode: ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
@@ -139,8 +145,10 @@ export class Intake {
     const what = { reason, ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
     const told = { reasonString: limit === undefined ? 'not allowed' : `beyond ${limit}` }
+    // [MQTT-3.5.2-1] [MQTT-4.3.3-9]
     if (message.qos === 1) {
       link.unacknowledged++
+      // [MQTT-3.4.2-1] [3.1.1 MQTT-3.3.5-2]
       link.push(response(PacketType.PUBACK, message.packetId, reasonCode, told), 0)
     } else if (message.qos === 2) link.push(response(PacketType.PUBREC, message.packetId, reasonCode, told), 0)
     else if (reasonCode === ReasonCode.TOPIC_NAME_INVALID)

@@ -59,6 +59,7 @@ export class Login implements AuthenticationOwner {
       return
     }
     const admitted = this.#context.access.connect(link.info, packet)
+    // [MQTT-3.1.4-2]
     if (admitted === 'ask') this.authentication.begin(now, link, packet)
     else if (admitted === ReasonCode.BANNED) {
       this.refuse(link, packet, { reasonCode: admitted, reason: refusalWords(admitted), limit: 'ban_file' })
@@ -88,6 +89,7 @@ export class Login implements AuthenticationOwner {
       this.#context.stats.connected++
       if (link.info.isRestored !== true)
         this.#context.notice({ code: 'client-connected', level: 'info', client: admitted.key, peer: link.info.peer })
+      // [MQTT-4.4.0-1]
       link.resume(admitted)
     }
   }
@@ -103,6 +105,7 @@ export class Login implements AuthenticationOwner {
     }
     this.#context.notice({ code: 'client-refused', level: 'info', client: `${kind}:${packet.clientId}`, peer, ...told })
     // The connection ends after a refusal (MQTT-3.2.2-7), and no session is present (MQTT-3.2.2-6).
+    // [MQTT-3.2.2-6]
     link.refuse({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: { reasonString: reason } })
   }
 

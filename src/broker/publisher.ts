@@ -131,6 +131,7 @@ export class Publisher {
     if (lsn === 'full') return 'full'
     // If a crash loses the receipt, the publisher sends the message again: no subscriber may have seen it before.
     if (message.qos === 2) message.receiptLsn = lsn
+    // [MQTT-3.3.1-8] [3.1.1 MQTT-3.3.1-7]
     if (message.retain) this.#retain(message)
     this.#deliver(now, from, message, targets, crowded)
     if (again === undefined) return lsn
@@ -206,6 +207,7 @@ export class Publisher {
 
   /** Queues a retained message for a new subscription, recorded as a message of its own, on which SUBACK waits. */
   deliverRetained(session: Session, message: Publish, qos: QoS, identifiers: readonly number[] | undefined): Lsn | 'full' {
+    // [3.1.1 MQTT-3.3.1-8]
     return this.#queueAlone(session, message, qos, true, identifiers, undefined, true)
   }
 
@@ -315,11 +317,14 @@ export class Publisher {
   #retain(message: Publish): void {
     const { retained } = this.#context
     // An empty payload deletes the retained message, and is not retained itself (MQTT-3.3.1-6, -7).
+    // [MQTT-3.3.1-7]
     if (message.payloadLength === 0) {
+      // [MQTT-3.3.1-6]
       retained.delete(message.topic)
       return
     }
     message.own()
+    // [MQTT-3.3.1-5] [3.1.1 MQTT-3.3.1-5]
     retained.set(message.topic, message)
   }
 
@@ -343,7 +348,9 @@ export class Publisher {
       if (target === undefined) continue
       const { session } = target
       const qos = this.effectiveQos(target, message)
+      // [MQTT-3.3.1-12] [MQTT-3.3.1-13]
       const retain = message.retain && target.retainAsPublished
+      // [MQTT-4.5.0-1] [3.1.1 MQTT-3.1.2-5]
       if (qos === 0 && session.link === undefined && (!limits.queueQos0Messages || from === undefined)) {
         // QoS 0 is not queued for absent clients, as with Mosquitto's queue_qos0_messages false. It is counted, but
         // expected, so there is no notice.
@@ -384,6 +391,7 @@ export class Publisher {
    * 0.
    */
   effectiveQos({ qos }: { readonly qos: QoS }, message: Publish): QoS {
+    // [MQTT-3.8.4-8]
     return qos > message.qos && (!this.#context.limits.upgradeOutgoingQos || message.from === '') ? message.qos : qos
   }
 
@@ -436,6 +444,7 @@ function storedDelivery(
 /** Removes the properties of an incoming PUBLISH that are not forwarded (MQTT-3.3.2-5 ff.). */
 export function forwardedProperties(message: Publish): void {
   if (message.properties === NO_PROPERTIES) return
+  // [MQTT-3.3.2-4] [MQTT-3.3.2-15] [MQTT-3.3.2-16] [MQTT-3.3.2-17] [MQTT-3.3.2-20]
   const { topicAlias: _alias, ...travelling } = message.properties
   message.properties = travelling
 }

@@ -171,6 +171,7 @@ export class Router {
       this.#shapes.add(shapeOf(realFilter(filter)))
     }
     const shared = sharedFilter(filter)
+    // [MQTT-3.8.4-3]
     if (shared === undefined || shared === 'invalid') this.#tree.set(filter, session, subscription)
     else this.#join(filter, shared.filter, session, subscription)
     this.#routes.invalidate(realFilter(filter))
@@ -274,6 +275,7 @@ export class Router {
     this.#routes.invalidate(real)
     const group = this.#groups.get(filter)
     if (group === undefined) {
+      // [MQTT-3.10.4-2]
       this.#tree.delete(filter, session)
       return
     }
@@ -312,6 +314,7 @@ export class Router {
       this.#looked.sum += MEMBER_COST
       if (this.#gone.has(session)) continue
       isEverybody &&= readsAll(this.#access, session)
+      // [MQTT-3.3.4-5]
       if (isEverybody || this.#access.read(session, topic)) members.push(targetOf(session, subscription, group.name))
     }
     if (isEverybody) {
@@ -365,12 +368,15 @@ function targetOf(session: Session, subscription: Subscription, share?: string |
   const { qos, retainAsPublished, subscriptionIdentifier: identifier } = subscription
   const target: MutableTarget = {
     session,
+    // [MQTT-4.8.2-3]
     qos,
     retainAsPublished,
+    // [MQTT-3.3.4-3]
     subscriptionIdentifiers: identifier === undefined ? undefined : [identifier],
     own: undefined,
     share,
   }
+  // [MQTT-3.8.3-3]
   if (!subscription.noLocal || share !== undefined) target.own = target
   return target
 }
@@ -387,9 +393,11 @@ function add(target: MutableTarget, subscription: Subscription): void {
 }
 
 function include(target: MutableTarget, { qos, retainAsPublished, subscriptionIdentifier: identifier }: Subscription): void {
+  // [MQTT-3.3.4-2]
   if (qos > target.qos) target.qos = qos
   if (retainAsPublished) target.retainAsPublished = true
   if (identifier === undefined) return
   target.subscriptionIdentifiers ??= []
+  // [MQTT-3.3.4-4]
   target.subscriptionIdentifiers.push(identifier)
 }

@@ -20,7 +20,9 @@ export function startClocks({ clocks }: BrokerContext, now: Instant, session: Se
     const left = Math.max(0, seconds * 1000 - elapsedMs)
     if (left !== Number.POSITIVE_INFINITY) clocks.arm(session.timer(clock), now + left)
   }
+  // [MQTT-3.1.2-8]
   if (session.will !== undefined) arm('will', willDelaySeconds(session))
+  // [MQTT-4.1.0-2]
   arm('expiry', session.expirySeconds)
 }
 

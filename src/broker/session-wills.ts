@@ -39,9 +39,9 @@ export class SessionWills {
     }
     if (isReservedTopic(will.topic) && bridgeOfStateTopic(will.topic) === undefined)
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will is on a topic of the broker')
-    // MQTT-3.2.2-12
+    // [MQTT-3.2.2-12]
     if (will.qos > maximumQos) return refusal(ReasonCode.QOS_NOT_SUPPORTED, 'the will has a QoS above the maximum (maximum_qos)')
-    // MQTT-3.2.2-13
+    // [MQTT-3.2.2-13]
     if (will.retain && !limits.retainAvailable) {
       return refusal(ReasonCode.RETAIN_NOT_SUPPORTED, 'the will is retained, and nothing is here (retain_available)')
     }
@@ -85,8 +85,10 @@ export class SessionWills {
    */
   fire(now: Instant, session: Session): boolean {
     const { will } = session
+    // [3.1.1 MQTT-3.1.2-12]
     if (will === undefined) return true
     const { willDelayInterval: _delay, ...properties } = will.properties
+    // [MQTT-3.1.2-14] [MQTT-3.1.2-15]
     const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
     const reasonCode = this.#refusal(now, session, message)
     const { notice, stats, store } = this.#context

@@ -309,6 +309,7 @@ export class Session implements Identity, Holder {
   /** A message is sent under a packet id. */
   depart(inflight: Inflight): void {
     this.inflight ??= new Map()
+    // [MQTT-4.6.0-5]
     this.inflight.set(inflight.packetId, inflight)
     this.inflightBytes += inflight.queued.message.payloadLength
     this.#holdings.hold(inflight.queued.message)
@@ -324,9 +325,11 @@ export class Session implements Identity, Holder {
 
   /** PUBREC has arrived. PUBRELs are repeated in the order of the PUBRECs (3.1.1 MQTT-4.6.0-4, -6). */
   release(inflight: Inflight, lsn: Lsn): void {
+    // [MQTT-4.3.3-6]
     inflight.released = true
     inflight.lsn = lsn
     this.inflight!.delete(inflight.packetId)
+    // [3.1.1 MQTT-4.6.0-6]
     this.inflight!.set(inflight.packetId, inflight)
   }
 
@@ -345,6 +348,7 @@ export class Session implements Identity, Holder {
   /** A packet id that is not in flight, counting up and around (MQTT-2.2.1-4); the window is smaller than the id space. */
   freePacketId(): number {
     let id = this.#nextPacketId
+    // [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]
     while (this.inflight?.has(id)) id = id === 0xffff ? 1 : id + 1
     this.#nextPacketId = id === 0xffff ? 1 : id + 1
     return id

@@ -93,6 +93,7 @@ export class Sessions {
   }
 
   get(kind: ClientKind, clientId: string): Session | undefined {
+    // [MQTT-3.1.3-2]
     return this.#byKey.get(sessionKey(kind, clientId))
   }
 
@@ -185,12 +186,16 @@ export class Sessions {
     if (known !== undefined) {
       const caughtUp = this.#catchUp(now, known)
       if (caughtUp !== 'done') return caughtUp
+      // [MQTT-3.1.2-4]
       const ended = request.cleanStart ? this.end(now, known) : 'done'
       if (ended !== 'done') return ended
     }
     // `#catchUp` may have ended it.
+    // [MQTT-3.2.2-2]
     const old = known?.ended === true ? undefined : known
+    // [MQTT-3.2.2-3]
     const present = old !== undefined
+    // [MQTT-3.1.2-5]
     const session = present ? old : new Session(kind, clientId, this.#context.holdings, owner)
     // A sleeping sensor stays connected across a restart, and a will must be published even if the process dies.
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
@@ -205,7 +210,9 @@ export class Sessions {
     session.recordedAs = undefined
     session.persistent = persistent
     const isSameIdentity = this.#set(session, request)
+    // [MQTT-4.1.0-1]
     stopTimers(this.#context, session)
+    // [MQTT-3.1.2-6]
     if (!present) this.#enter(session)
     if (!isSameOwner(session.owner, owner)) this.own(session, new Author(session.key, owner))
     session.resumed ||= present
@@ -229,6 +236,7 @@ export class Sessions {
       session.verified === owner.verified &&
       (session.grant === grant || this.#context.access.stored(session.grant) === owner.rights)
     session.expirySeconds = expirySeconds
+    // [MQTT-3.1.2-7] [MQTT-3.1.3-9]
     session.will = will
     session.username = username
     session.listener = listener
@@ -293,9 +301,11 @@ export class Sessions {
     stopTimers(this.#context, session)
     this.letGo(now, session)
     this.#publisher.detach(session)
+    // [MQTT-3.1.2-10]
     if (!will) session.will = undefined
     this.#context.memory.shares.settle(session)
     this.#recordDetached(now, session)
+    // [MQTT-3.1.2-23]
     if (session.expirySeconds === 0 && (!session.persistent || this.#context.store.hasRoom)) this.end(now, session)
     else {
       startClocks(this.#context, now, session, 0)

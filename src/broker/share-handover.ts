@@ -29,6 +29,7 @@ export class ShareHandover {
   passOn(now: Instant, session: Session): 'done' | 'more' | 'full' {
     for (const { queued, packetId, departed } of session.inflight?.values() ?? []) {
       if (this.#passed >= PASSED_PER_TURN) return 'more'
+      // [MQTT-4.8.2-5]
       if ((queued.qos === 1 || !departed) && !this.#passOn(now, session, queued)) return 'full'
       session.settle(packetId)
     }

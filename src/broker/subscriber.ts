@@ -73,6 +73,7 @@ const refusedBy = (limit: CrowdedLimit): Refused => ({
   reason: `too many filters that may match the same topic (${limit})`,
   limit,
 })
+// [MQTT-3.9.3-2]
 const FORBIDDEN: Refused = { reasonCode: ReasonCode.NOT_AUTHORIZED, reason: 'not allowed' }
 
 /**
@@ -104,13 +105,16 @@ export class Subscriber {
     const reasonCodes: number[] = []
     let lsn = 0
     let reason: string | undefined
+    // [MQTT-3.8.4-5]
     for (const wanted of packet.subscriptions) {
       const asked = bridge ? { ...wanted, ...bridgeOptions(wanted.filter) } : wanted
+      // [MQTT-3.2.2-10] [MQTT-3.8.4-7]
       const request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
       now = yield FILTER_LOOKS
       const refused = this.#refused(now, session, request, terms)
       if (refused !== undefined) {
         // 3.1 has no way to refuse: a forbidden filter is acknowledged as granted, and never matches [3.1 section 3.8].
+        // [MQTT-3.9.3-1]
         reasonCodes.push(version === 3 ? request.qos : refused.reasonCode)
         reason ??= refused.reason
         this.#context.notice({
@@ -131,6 +135,7 @@ export class Subscriber {
       if (done === 'unrecorded' || done === 'full') return 'full'
       lsn = Math.max(lsn, done)
       // The granted QoS [5.0 section 3.9.3].
+      // [MQTT-3.8.4-6]
       reasonCodes.push(request.qos)
     }
     return { reasonCodes, lsn, reason }
@@ -139,9 +144,11 @@ export class Subscriber {
   *unsubscribe(session: Session, packet: Unsubscribe): Work<Answer | 'full'> {
     const reasonCodes: number[] = []
     let lsn = 0
+    // [MQTT-3.10.4-6]
     for (const filter of packet.filters) {
       yield FILTER_LOOKS
       if (!session.subscriptions?.has(filter)) {
+        // [MQTT-3.11.3-1]
         reasonCodes.push(ReasonCode.NO_SUBSCRIPTION_EXISTED)
         continue
       }
@@ -152,8 +159,10 @@ export class Subscriber {
       }
       const { router } = this.#context
       const before = router.looked
+      // [MQTT-3.10.4-1]
       router.unsubscribe(session, filter)
       yield router.looked - before
+      // [MQTT-3.11.3-2]
       reasonCodes.push(ReasonCode.SUCCESS)
     }
     return { reasonCodes, lsn }
@@ -210,6 +219,7 @@ export class Subscriber {
     const isNew = router.subscribe(session, subscription)
     const looked = router.looked - before
     // Retained messages are not for shared subscriptions [5.0 section 4.8.2].
+    // [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.8.4-4] [3.1.1 MQTT-3.8.4-3]
     if (request.retainHandling === 2 || (request.retainHandling === 1 && !isNew) || sharedFilter(request.filter) !== undefined)
       return lsn
     session.beginRetained()
@@ -232,6 +242,7 @@ export class Subscriber {
     const { access, retained, sysRetained } = this.#context
     const { subscriptionIdentifier: identifier, noLocal, filter } = subscription
     const identifiers = identifier === undefined ? undefined : [identifier]
+    // [MQTT-3.3.1-9] [3.1.1 MQTT-3.3.1-6]
     const found = isSysTopic(filter) ? both(retained.search(filter), sysRetained.search(filter)) : retained.search(filter)
     let now = began
     let cost = looked

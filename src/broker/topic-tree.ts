@@ -77,12 +77,14 @@ export class TopicTree<K, V> {
       this.#looked.sum += entries.size
       entries.forEach(found)
     }
+    // [MQTT-3.3.2-3] [MQTT-4.7.3-4]
     const exact = this.#exact.get(topic)
     if (exact !== undefined) collect(exact)
     if (isEmpty(this.#root)) return
 
     const levels = topic.split('/')
     // Filters that start with a wildcard do not see topics that start with $ (MQTT-4.7.2-1).
+    // [MQTT-4.7.2-1]
     const hidden = topic.startsWith('$')
     let nodes: Node<K, V>[] = [this.#root]
     for (let i = 0; i < levels.length && nodes.length > 0; i++) {

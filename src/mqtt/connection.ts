@@ -114,10 +114,12 @@ export class Connection {
     const alias = packet.properties.topicAlias
     if (alias === undefined) return undefined
     const { topicAliasMaximum } = this.settings
+    // [MQTT-3.2.2-17] [MQTT-3.2.2-18] [MQTT-3.3.2-9] [MQTT-3.3.2-12]
     if (alias > topicAliasMaximum) {
       const reason = `topic alias ${alias} is above ${topicAliasMaximum}`
       return wrongAlias(reason, 'MQTT-3.3.2-9', ReasonCode.TOPIC_ALIAS_INVALID, 'max_topic_alias')
     }
+    // [MQTT-3.3.2-7]
     this.aliases ??= new TopicAliases(topicAliasMaximum, maxBytes, this.#remembered)
     if (packet.topic !== '') {
       if (this.aliases.set(alias, packet.topic)) return undefined
@@ -140,7 +142,9 @@ export class Connection {
     this.framer.minimalLength = connect.protocolVersion === 5
     this.maxPacketSize = properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
     this.wantsProblemInformation = properties.requestProblemInformation !== false
+    // [MQTT-3.2.2-22]
     this.keepAliveMs = connect.keepAlive * KEEP_ALIVE_FACTOR
+    // [MQTT-3.1.2-26] [MQTT-3.1.2-27]
     const most = Math.min(properties.topicAliasMaximum ?? 0, this.settings.topicAliasMaximum)
     if (most > 0 && !this.isConnected) this.outgoingAliases = new TopicAliases(most, maxTopicAliasBytes, this.#remembered)
   }
@@ -193,6 +197,7 @@ export class Connection {
    */
   refusesWithConnack(reasonCode: number): boolean {
     if (this.#connectSeen) return false
+    // [3.1.1 MQTT-3.1.2-2] [3.1.1 MQTT-3.1.4-1]
     return reasonCode === ReasonCode.UNSUPPORTED_PROTOCOL_VERSION || this.decoder.version === 5
   }
 }

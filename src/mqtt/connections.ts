@@ -21,7 +21,6 @@ import { type ConnectionOutput, StreamOutput } from './stream-output.ts'
 import { Traffic } from './traffic.ts'
 import { costOf, PROPERTIES_PER_TURN, Turns } from './turns.ts'
 
-/** Packet type and flags (MQTT-2.1.3-1). */
 const CONNECT_HEADER = PacketType.CONNECT << 4
 
 /**
@@ -123,10 +122,10 @@ export class Connections {
     this.traffic.bytesReceived += bytes.length
     if (!connection.started) {
       connection.started = true
-      // The first byte of a TLS handshake is that of CONNECT with reserved flags.
+      // Rejected by its first bytes, so that nothing is buffered. A TLS handshake begins like CONNECT with reserved flags.
       const foreign = bytes[0] === CONNECT_HEADER ? undefined : foreignProtocol(bytes)
+      // [MQTT-3.1.0-1]
       if (foreign !== undefined || bytes[0]! >> 4 !== PacketType.CONNECT) {
-        // Rejected by the first bytes, so that nothing is buffered (MQTT-3.1.0-1).
         const reason =
           foreign === undefined ? 'the first packet is not CONNECT' : `this is ${foreign}, and plain MQTT is spoken here`
         this.#notice({ code: 'protocol-error', level: 'info', peer: connection.peer, reason })
@@ -384,13 +383,14 @@ export class Connections {
   /** The packet exceeds the client's Maximum Packet Size: treated as sent and acknowledged (MQTT-3.1.2-25), and reported. */
   #tooLarge(now: Instant, { link, peer, maxPacketSize }: Connection, { message, qos, packetId }: Delivery): void {
     this.traffic.publishDropped++
-    const client = link.session
+    const { session: client } = link
     const most =
       maxPacketSize > PACKET_MAX
         ? `in the form for this client above ${PACKET_MAX} bytes, the largest packet of MQTT`
         : `above the client's Maximum Packet Size of ${maxPacketSize}`
     const reason = `message on ${message.topic} is ${most}`
     this.#notice({ code: 'message-dropped', level: 'info', ...(client !== undefined && { client }), peer, reason })
+    // [MQTT-3.1.2-25]
     if (qos === 1) link.send(now, { type: PacketType.PUBACK, packetId, reasonCode: 0, properties: NO_PROPERTIES })
     // A PUBREC with an error code ends the exchange.
     else if (qos === 2)
@@ -415,6 +415,7 @@ export class Connections {
   /** False if that ended the connection. */
   #connack(now: Instant, connection: Connection, connack: Connack): boolean {
     if (connack.reasonCode !== 0) {
+      // [3.1.1 MQTT-3.2.2-6]
       if (connection.decoder.version === 5 || hasReturnCode(connack.reasonCode)) this.#output.write(connack, connection)
       return true
     }
@@ -462,23 +463,29 @@ export class Connections {
     this.#notice({ code, level, ...who, peer: connection.peer, reason: told })
     // First the answers to earlier packets of the same chunk, CONNACK above all.
     if (!this.#writeAll(now, connection)) return
+    // [MQTT-3.2.0-2]
     if (!connection.isConnected && connection.refusesWithConnack(reasonCode)) {
       // A client of another version may not know reason strings.
       const properties = reasonCode === ReasonCode.UNSUPPORTED_PROTOCOL_VERSION ? NO_PROPERTIES : { reasonString: told }
       this.#output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties }, connection)
     }
+    // [MQTT-4.13.1-1]
     this.#end(connection, reasonCode, told)
     connection.link.lost(now, told)
   }
 
   /** Ends the stream; a connected 5.0 client gets DISCONNECT with the reason (MQTT-3.14.0-1 forbids it before CONNACK). */
   #end(connection: Connection, reasonCode: number | undefined, reasonString?: string, saidGoodbye = false): void {
+    // [MQTT-3.14.0-1]
     if (reasonCode !== undefined && connection.isConnected && connection.decoder.version === 5) {
+      // [MQTT-3.14.2-2]
       const properties = reasonString === undefined ? NO_PROPERTIES : { reasonString }
       this.#output.write({ type: PacketType.DISCONNECT, reasonCode: disconnectCode(reasonCode), properties }, connection)
     }
     this.#output.flush(connection)
+    // [MQTT-3.14.4-2]
     this.#output.close(connection.id, saidGoodbye)
+    // [MQTT-3.14.4-1]
     this.#forget(connection)
   }
 

@@ -57,6 +57,7 @@ export class Deadlines {
     // The client cannot be heard while it is not read.
     if (isConnected && (connection.paused || connection.congested)) connection.lastReceived = now
     // A packet only records the time; the deadline moves here.
+    // [MQTT-3.1.2-22]
     const due = isConnected
       ? this.#pauses.extend(connection.lastReceived + keepAliveMs, keepAliveMs)
       : this.#pauses.extend(timer.deadline, this.#connectTimeoutMs)

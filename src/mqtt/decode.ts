@@ -70,7 +70,9 @@ export class PacketDecoder {
   #publish(bytes: Uint8Array, start: number, bodyStart: number, end: number): Publish | undefined {
     const flags = bytes[start]! & 15
     const qos = ((flags >> 1) & 3) as QoS
+    // [MQTT-3.3.1-4]
     if ((qos as number) === 3) return this.#fail('QoS 3', 'MQTT-3.3.1-4', 0x81)
+    // [MQTT-3.3.1-2]
     if (qos === 0 && flags & 8) return this.#fail('DUP with QoS 0', 'MQTT-3.3.1-2', 0x81)
     let at = bodyStart + 2
     if (at > end) return this.#fail('topic runs beyond the end', undefined, 0x81)
@@ -99,6 +101,7 @@ export class PacketDecoder {
         reader.reset(bytes, at, end)
         const read = this.#properties(reader, PacketType.PUBLISH)
         if (read === undefined) return undefined
+        // [MQTT-3.3.4-6]
         if (read.subscriptionIdentifiers !== undefined && this.#types === FROM_CLIENT) {
           return this.#fail('a subscription identifier from a client', 'MQTT-3.3.4-6', 0x82)
         }
@@ -130,6 +133,7 @@ export class PacketDecoder {
     // In MQTT 3.1 packets with QoS 1 may have DUP set, and CONNECT does not use the flags: Mosquitto does not check them.
     const isUnused =
       this.version === 3 ? wanted === 2 && flags === 10 : type === PacketType.CONNECT && isMqtt31(bytes, bodyStart, end)
+    // [MQTT-2.1.3-1] [MQTT-3.6.1-1] [MQTT-3.8.1-1] [MQTT-3.10.1-1] [MQTT-3.14.1-1] [MQTT-3.15.1-1]
     if (flags !== wanted && !isUnused)
       return this.#fail(`flags ${flags} of packet type ${type} are reserved`, 'MQTT-2.1.3-1', 0x81)
     const reader = this.#reader
@@ -140,6 +144,7 @@ export class PacketDecoder {
       return this.#fail('remaining length is not minimal', 'MQTT-1.5.5-1', 0x81)
     }
     if (reader.error !== '') return this.#fail(reader.error, ruleOf(reader.error), 0x81)
+    // [MQTT-3.1.4-1]
     if (reader.remaining > 0) return this.#fail(`${reader.remaining} bytes left behind the last field`, undefined, 0x81)
     return packet
   }
@@ -170,6 +175,7 @@ export class PacketDecoder {
 
   #connect(reader: ByteReader): Packet | undefined {
     // Checked first: the refusal has to be in a format that the client's version understands.
+    // [MQTT-3.1.0-2]
     if (this.#connected) return this.#fail('second CONNECT', 'MQTT-3.1.0-2', 0x82)
     this.#connected = true
     const connect = connectOf(reader, this.#propertyLimits)
@@ -221,10 +227,12 @@ export class PacketDecoder {
       if (subscriptions.length === this.#maxFilters) return this.#tooManyFilters()
       const wrong = topicFilterError(filter)
       if (wrong !== '') return this.#fail(wrong, filterRule(wrong), 0x81)
+      // [MQTT-3.8.3-5]
       if (options & (this.version === 5 ? 0xc0 : 0xfc)) return this.#fail('reserved subscription options', 'MQTT-3.8.3-5', 0x81)
       if ((options & 3) === 3) return this.#fail('QoS 3', '5.0 section 3.8.3.1', 0x82)
       if ((options & 0x30) === 0x30) return this.#fail('retain handling 3', '5.0 section 3.8.3.1', 0x82)
       const noLocal = (options & 4) !== 0
+      // [MQTT-3.8.3-4]
       if (noLocal && filter.startsWith('$share/')) return this.#fail('No Local on a shared subscription', 'MQTT-3.8.3-4', 0x82)
       subscriptions.push({
         filter,
@@ -234,6 +242,7 @@ export class PacketDecoder {
         retainHandling: ((options >> 4) & 3) as 0 | 1 | 2,
       })
     }
+    // [MQTT-3.8.3-2]
     if (subscriptions.length === 0 && reader.error === '') return this.#fail('no topic filter', 'MQTT-3.8.3-2', 0x82)
     return { type: PacketType.SUBSCRIBE, packetId, subscriptions, properties }
   }
@@ -252,6 +261,7 @@ export class PacketDecoder {
       if (wrong !== '') return this.#fail(wrong, filterRule(wrong), 0x81)
       filters.push(filter)
     }
+    // [MQTT-3.10.3-2]
     if (filters.length === 0 && reader.error === '') return this.#fail('no topic filter', 'MQTT-3.10.3-2', 0x82)
     return { type: PacketType.UNSUBSCRIBE, packetId, filters, properties }
   }

@@ -135,6 +135,7 @@ function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array, start:
   slab.reserve(end - start)
   const { bytes, at } = slab
   slab.copy(packet, start, end)
+  // [MQTT-3.3.1-3]
   bytes[at] = 0x30 | (delivery.dup ? 8 : 0) | (delivery.qos << 1) | (delivery.retain ? 1 : 0)
   if (delivery.qos === 0) return
   bytes[at + idOffset] = delivery.packetId >>> 8
@@ -170,6 +171,7 @@ function encode(
 ): Uint8Array | undefined {
   const packet = packetOf(delivery, version, now, topic, topicAlias)
   const length = publishLength(packet, version)
+  // [MQTT-3.1.2-24]
   if (length > limit || length === Number.POSITIVE_INFINITY) return undefined
   scratch.length = 0
   encodePacket(scratch, packet, version)
@@ -197,6 +199,7 @@ function packetOf(
     const changed: Properties = { ...properties }
     if (topicAlias > 0) changed.topicAlias = topicAlias
     if (subscriptionIdentifiers !== undefined) changed.subscriptionIdentifiers = subscriptionIdentifiers
+    // [MQTT-3.3.2-6]
     if (message.expiresAt !== undefined) changed.messageExpiryInterval = secondsLeft(message, now)
     properties = changed
   }

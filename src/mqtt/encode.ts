@@ -50,6 +50,7 @@ export function encodePacket(writer: ByteWriter, packet: Packet, version: Protoc
       break
     case PacketType.SUBACK:
       writeListHeader(writer, 0x90, packet.packetId, packet.reasonCodes.length, packet.properties, version)
+      // [3.1.1 MQTT-3.9.3-2]
       for (const code of packet.reasonCodes) writer.u8(version === 5 || code < 0x80 ? code : 0x80)
       break
     case PacketType.UNSUBACK:
@@ -69,6 +70,7 @@ export function encodePacket(writer: ByteWriter, packet: Packet, version: Protoc
 function writeConnack(writer: ByteWriter, packet: Connack, version: ProtocolVersion): void {
   writeHeader(writer, 0x20, 2 + (version === 5 ? blockLength(packet.properties) : 0))
   // MQTT 3.1 has no such flag: the byte is reserved there.
+  // [MQTT-3.2.2-1]
   writer.u8(packet.sessionPresent && version > 3 ? 1 : 0)
   writer.u8(version === 5 ? packet.reasonCode : connackReturnCode(packet.reasonCode))
   if (version === 5) writeProperties(writer, packet.properties)
@@ -121,6 +123,7 @@ export function writePublishHead(writer: ByteWriter, packet: Publish, version: P
   const flags = (packet.dup ? 8 : 0) | (qos << 1) | (packet.retain ? 1 : 0)
   writeHeader(writer, 0x30 | flags, publishRemaining(packet, version, more))
   writer.string(topic)
+  // [MQTT-2.2.1-2]
   if (qos > 0) writer.u16(packet.packetId)
   if (version === 5) writeProperties(writer, properties, propertiesLength(properties) + more)
 }

@@ -70,6 +70,7 @@ export class Framer {
     const size = this.#measure(chunk, at, end)
     if (size < 0) return false
     if (size === 0 || at + size > end) {
+      // [MQTT-6.0.0-2]
       this.#keep(chunk, at, end, size)
       return false
     }
@@ -91,10 +92,12 @@ export class Framer {
       length += (byte & 0x7f) * 2 ** shift
       shift += 7
       if (byte < 0x80) {
+        // [MQTT-1.5.5-1]
         if (byte === 0 && shift > 7 && this.minimalLength)
           return this.#fail('remaining length is not minimal', 'MQTT-1.5.5-1', 0x81)
         this.#headerLength = i + 1 - at
         const size = this.#headerLength + length
+        // [MQTT-3.2.2-15]
         if (size > this.maxPacketSize)
           return this.#fail(`packet of ${size} bytes is above ${this.maxPacketSize}`, 'MQTT-3.2.2-15', 0x95, this.sizeLimit)
         return size

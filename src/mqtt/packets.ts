@@ -133,6 +133,7 @@ export type Packet =
 /** The packet without reason string and user properties. */
 export function withoutProblem<T extends Packet>(packet: T): T {
   if (!('properties' in packet) || packet.properties === NO_PROPERTIES) return packet
+  // [MQTT-3.4.2-3] [MQTT-3.5.2-3] [MQTT-3.6.2-3] [MQTT-3.7.2-3]
   const { reasonString: _reason, userProperties: _pairs, ...properties } = packet.properties
   return { ...packet, properties }
 }

@@ -141,15 +141,18 @@ function readValue(reader: ByteReader, form: Form, name: string): unknown {
     case 'varint':
       return readVarint(reader, name)
     case 'string':
+      // [MQTT-3.3.2-13] [MQTT-3.3.2-19]
       return reader.string(name)
     case 'binary':
       return reader.binary(name)
     case 'pair':
+      // [MQTT-1.5.7-1]
       return [reader.string(name), reader.string(name)]
   }
 }
 
 function valueError(name: string, value: unknown): PropertyError | undefined {
+  // [MQTT-3.3.2-14]
   if (name === 'responseTopic' && hasWildcard(value as string)) {
     return error('wildcard in the response topic', 'MQTT-3.3.2-14', 0x82)
   }
@@ -163,6 +166,7 @@ function valueError(name: string, value: unknown): PropertyError | undefined {
   if (flag && value > 1) return error(`${name} is ${value}`, '5.0 section 2.2.2.2', 0x82)
   if (value === 0 && (name === 'receiveMaximum' || name === 'maximumPacketSize'))
     return error(`${name} is 0`, '5.0 section 3.1.2.11', 0x82)
+  // [MQTT-3.3.2-8]
   if (value === 0 && name === 'topicAlias') return error('topic alias 0', 'MQTT-3.3.2-8', 0x94)
   return undefined
 }
@@ -210,6 +214,7 @@ function valueLength(form: Form, value: unknown): number {
 
 /** Writes length and properties. */
 export function writeProperties(writer: ByteWriter, properties: Properties, length = propertiesLength(properties)): void {
+  // [MQTT-2.2.2-1]
   writeVarint(writer, length)
   if (length > 0) writePropertyFields(writer, properties)
 }
@@ -229,6 +234,7 @@ function writeValue(writer: ByteWriter, id: number, form: Form, value: unknown):
       writeVarint(writer, one)
     }
   else if (form === 'pair')
+    // [MQTT-3.1.3-10] [MQTT-3.3.2-18]
     for (const [key, text] of value as [string, string][]) {
       writer.u8(id)
       writer.string(key)

@@ -62,6 +62,7 @@ export function connackReturnCode(reasonCode: number): number {
     case ReasonCode.UNSUPPORTED_PROTOCOL_VERSION:
       return 1
     case ReasonCode.CLIENT_IDENTIFIER_NOT_VALID:
+      // [3.1.1 MQTT-3.1.3-9]
       return 2
     case ReasonCode.BAD_USER_NAME_OR_PASSWORD:
       return 4
@@ -76,6 +77,7 @@ export function connackReturnCode(reasonCode: number): number {
 
 /** The closest DISCONNECT reason code for one of CONNACK: a login that fails later has no code of its own (MQTT-3.14.2-1). */
 export function disconnectCode(reasonCode: number): number {
+  // [MQTT-3.14.2-1]
   if (mayCarry(14, reasonCode)) return reasonCode
   return connackReturnCode(reasonCode) >= 4 ? ReasonCode.NOT_AUTHORIZED : ReasonCode.UNSPECIFIED_ERROR
 }

@@ -46,12 +46,15 @@ export class StreamOutput {
   /** Encodes a packet other than PUBLISH. False if it exceeds the client's Maximum Packet Size, and was not sent. */
   write(packet: Packet, connection: Connection): boolean {
     const writer = this.#writer
+    // [MQTT-3.1.2-29]
     const told = connection.wantsProblemInformation || packet.type === PacketType.CONNACK || packet.type === PacketType.DISCONNECT
     writer.length = 0
     encodePacket(writer, told ? packet : withoutProblem(packet), connection.decoder.version)
+    // [MQTT-3.9.2-1] [MQTT-3.14.2-3]
     if (writer.length > connection.maxPacketSize) {
       // What is only for people goes first (MQTT-3.2.2-19, MQTT-3.4.2-2 and the like).
       writer.length = 0
+      // [MQTT-3.2.2-19] [MQTT-3.4.2-2] [MQTT-3.5.2-2] [MQTT-3.6.2-2] [MQTT-3.7.2-2]
       encodePacket(writer, withoutProblem(packet), connection.decoder.version)
       if (writer.length > connection.maxPacketSize) {
         const reason = `packet type ${packet.type} is above the client's Maximum Packet Size of ${connection.maxPacketSize}`

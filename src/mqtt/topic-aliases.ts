@@ -64,6 +64,7 @@ export class TopicAliases {
    */
   assign(topic: string): number {
     const alias = this.#aliases.size + 1
+    // [MQTT-3.3.2-11]
     if (alias > this.#max || topic.length <= WORTH_AN_ALIAS || this.#bytes + topic.length > this.#bytesMax) return 0
     this.#aliases.set(topic, alias)
     this.#bytes += topic.length

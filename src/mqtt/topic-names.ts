@@ -67,9 +67,11 @@ export class TopicNames {
   }
 
   #decode(bytes: Uint8Array, start: number, end: number): string | undefined {
+    // [MQTT-3.3.2-1]
     const ill = utf8Error(bytes, start, end)
     if (ill !== '') return this.#fail(`${ill} in topic name`, ill === 'U+0000' ? 'MQTT-1.5.4-2' : 'MQTT-1.5.4-1', 0x81)
     for (let i = start; i < end; i++)
+      // [MQTT-3.3.2-2] [MQTT-4.7.0-1]
       if (bytes[i] === 0x23 || bytes[i] === 0x2b) return this.#fail('wildcard in topic name', 'MQTT-3.3.2-2', 0x90)
     return decodeUtf8(bytes, start, end)
   }

@@ -7,6 +7,7 @@ export function topicNameError(name: string): string {
 }
 
 /** Whether it has more bytes than an MQTT string can have (MQTT-4.7.3-3), as a topic may with a mount point added. */
+// [MQTT-4.7.3-3]
 export const exceedsBytes = (topic: string): boolean => topic.length > 0xffff / 3 && utf8Length(topic) > 0xffff
 
 export const hasWildcard = (topic: string): boolean => topic.includes('+') || topic.includes('#')
@@ -15,12 +16,15 @@ export const hasWildcard = (topic: string): boolean => topic.includes('+') || to
  * The error in a topic filter: empty (MQTT-4.7.3-1), `#` (MQTT-4.7.1-1) or `+` (MQTT-4.7.1-2) out of place; '' if there is none.
  */
 export function topicFilterError(filter: string): string {
+  // [MQTT-4.7.3-1]
   if (filter === '') return 'empty topic filter'
   const hash = filter.indexOf('#')
   if (hash > 0 && filter[hash - 1] !== '/') return '# is not a whole level'
+  // [MQTT-4.7.1-1]
   if (hash >= 0 && hash + 1 < filter.length) return '# is not the last level'
   for (let plus = filter.indexOf('+'); plus >= 0; plus = filter.indexOf('+', plus + 1)) {
     const isWhole = (plus === 0 || filter[plus - 1] === '/') && (plus + 1 === filter.length || filter[plus + 1] === '/')
+    // [MQTT-4.7.1-2]
     if (!isWhole) return '+ is not a whole level'
   }
   return ''
@@ -57,8 +61,10 @@ export function sharedFilter(filter: string): SharedFilter | 'invalid' | undefin
   if (!filter.startsWith('$share')) return undefined
   if (filter.length > 6 && filter[6] !== '/') return undefined
   const slash = filter.indexOf('/', 7)
+  // [MQTT-4.8.2-1]
   if (slash <= 7 || slash + 1 === filter.length) return 'invalid'
   const group = filter.slice(7, slash)
+  // [MQTT-4.8.2-2]
   if (group.includes('+') || group.includes('#')) return 'invalid'
   return { group, filter: filter.slice(slash + 1) }
 }

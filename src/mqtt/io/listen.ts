@@ -139,6 +139,7 @@ class StreamListener implements Listener {
         },
       )
     }
+    // [MQTT-4.2.0-1]
     this.#server = createServer({ noDelay }, (socket) => this.#accept(socket))
     this.#server.maxConnections = maxConnections
     this.#server.on('drop', (from) =>

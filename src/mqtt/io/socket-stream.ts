@@ -122,6 +122,7 @@ export function openSocketStream(socket: Socket, from: StreamInfo, options: Stre
   }
   const stream = openStream(socket, carrier, from, options)
   socket.on('data', (bytes) => {
+    // [3.1.1 MQTT-7.1.1-1]
     if (!isEnding) stream.chunk(bytes)
   })
   socket.on('error', (error) => stream.failed(`connection failed: ${error.message}`))

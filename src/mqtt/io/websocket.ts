@@ -78,6 +78,7 @@ export class WebSocketUpgrade {
           answer(false, FORBIDDEN, 'This page may not connect')
           return
         }
+        // [MQTT-6.0.0-3]
         if (SUBPROTOCOLS.some((name) => offered(req).includes(name))) {
           answer(true)
           return
@@ -85,6 +86,7 @@ export class WebSocketUpgrade {
         events.refused(req.socket, 'the subprotocol mqtt was not offered (MQTT-6.0.0-3)')
         answer(false, BAD_REQUEST, 'Offer the subprotocol mqtt')
       },
+      // [MQTT-6.0.0-4]
       handleProtocols: (names) => SUBPROTOCOLS.find((name) => names.has(name)) ?? false,
     }
     this.#webSockets = new WebSocketServer(options)
@@ -152,6 +154,7 @@ export function openWebSocketStream(
     held = 0
     reported = 0
     if (isEnding) return
+    // [MQTT-6.0.0-1]
     if (!isBinary) {
       refused(TEXT_FRAME)
       end(CLOSE_UNSUPPORTED_DATA)
