@@ -1,11 +1,12 @@
-// Disables, in a copy, the lines of 30 normative statements drawn by the commit's hash, one at a time, and shows that their tests fail.
+// Disables, in a copy, what satisfies each of 30 normative statements drawn by the commit's hash, and shows that its test fails.
 // npm run mutate [-- --all | --only <id> | --count <n>]
 import { execFileSync, spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { cpSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, realpathSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { join, relative } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { disabled, pins } from './pins.mjs'
 import { mutations } from './table.mjs'
 
 const ROOT = fileURLToPath(new URL('../..', import.meta.url))
@@ -25,44 +26,48 @@ function drawn() {
   return all.toSorted((a, b) => (lot(a) < lot(b) ? -1 : 1)).slice(0, Number(argument('--count') ?? 30))
 }
 
-/** Whether the test passes; a test that is not found at all counts as failed where it should pass, and as passed where it should fail. */
-function passes(copy, { test, title }) {
-  const pattern = title.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
-  const run = spawnSync(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', test, '-t', pattern, '--reporter=json'], {
+/** The tests that ran: the file, the full title, and 'passed' or 'failed'. */
+function run(copy, ...args) {
+  const { stdout } = spawnSync(process.execPath, ['node_modules/vitest/vitest.mjs', 'run', ...args, '--reporter=json'], {
     cwd: copy,
     encoding: 'utf8',
-    timeout: 120_000,
+    maxBuffer: 2 ** 28,
+    timeout: 600_000,
   })
-  const { numPassedTests = 0, numFailedTests = 0 } = JSON.parse(/\{.*\}/s.exec(run.stdout)?.[0] ?? '{}')
-  return { passed: run.status === 0 && numPassedTests > 0, failed: numFailedTests > 0 }
+  const { testResults = [] } = JSON.parse(/\{.*\}/s.exec(stdout)?.[0] ?? '{}')
+  return testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults.map(({ fullName, status }) => ({ file: relative(copy, name), fullName, status })),
+  )
 }
 
-const copy = mkdtempSync(join(tmpdir(), 'roost-mutate-'))
-const survivors = []
-let count = 0
+const isOf =
+  ({ test, title }) =>
+  ({ file, fullName }) =>
+    file === test && fullName.includes(title)
+
+const copy = realpathSync(mkdtempSync(join(tmpdir(), 'roost-mutate-')))
+const chosen = drawn()
+const places = new Map(pins().map((pin) => [pin.id, pin]))
+let caught = 0
 try {
   for (const name of COPIED) cpSync(join(ROOT, name), join(copy, name), { recursive: true })
   symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'))
-  const chosen = drawn()
-  count = chosen.length
+  const before = run(copy, ...new Set(chosen.map(({ test }) => test)))
   for (const mutation of chosen) {
-    const path = join(copy, mutation.file)
+    const { file, at } = places.get(mutation.id)
+    const path = join(copy, file)
     const text = readFileSync(path, 'utf8')
-    if (text.split(mutation.line).length !== 2) throw new Error(`${mutation.id}: the line is not once in ${mutation.file}`)
-    const before = passes(copy, mutation)
-    writeFileSync(
-      path,
-      text.replace(mutation.line, () => mutation.disabled),
-    )
-    const after = passes(copy, mutation)
+    writeFileSync(path, disabled(text, at, mutation))
+    const after = run(copy, mutation.test, '-t', mutation.title.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&'))
     writeFileSync(path, text)
-    const caught = before.passed && after.failed
-    if (!caught) survivors.push(mutation.id)
-    const told = caught ? 'caught' : before.passed ? 'SURVIVED' : 'its test does not pass at all'
-    process.stdout.write(`${mutation.id}: ${mutation.file}: ${told} (${mutation.test})\n`)
+    const passed = before.filter(isOf(mutation)).some(({ status }) => status === 'passed')
+    const failed = after.some(({ status }) => status === 'failed')
+    if (passed && failed) caught++
+    const told = !passed ? 'its test does not pass at all' : failed ? 'caught' : 'SURVIVED'
+    process.stdout.write(`${mutation.id}: ${file}: ${told} (${mutation.test})\n`)
   }
-  process.stdout.write(`${chosen.length - survivors.length} of ${chosen.length} disabled statements were caught\n`)
+  process.stdout.write(`${caught} of ${chosen.length} disabled statements were caught\n`)
 } finally {
   rmSync(copy, { recursive: true, force: true })
 }
-process.exitCode = survivors.length === 0 && count > 0 ? 0 : 1
+process.exitCode = caught === chosen.length && caught > 0 ? 0 : 1

@@ -11,9 +11,9 @@ export const idsOf = (version) => JSON.parse(read('ids.json'))[version]
 /**
  * What is known of each statement of a version, by its id, from the files of its chapters:
  * - `binds`: `server`, or `client` where nothing is asked of a server;
- * - `file`, `line`, `disabled`: a piece of code, once in the file, that satisfies the statement, and what takes that away;
- * - `test`, `title`: the test file, and a part of the title, that fails when `line` is `disabled`;
- * - `same`: in place of these five, the id (with its version, `5.0 MQTT-...`) of the statement that says the same;
+ * - `test`, `title`: the test file, and a part of the title, that fails without the code that satisfies the statement (see pins.mjs);
+ * - `replace`, `with`: a part of that code, and what takes its place to disable it, where removing all of it would show something else;
+ * - `same`: in place of these four, the id (with its version, `5.0 MQTT-...`) of the statement that says the same;
  * - `by`: in place of all that, why no line of ours can be disabled (the kernel does it, or nothing has to be done).
  */
 export function tableOf(version) {
@@ -22,9 +22,9 @@ export function tableOf(version) {
   return new Map(files.sort().flatMap((name) => Object.entries(parse(read(`${folder}/${name}`)) ?? {})))
 }
 
-/** Every row that can be disabled, with the id that it stands for. */
+/** Every row with a test, with the id that it stands for. */
 export function mutations() {
   return VERSIONS.flatMap((version) =>
-    [...tableOf(version)].filter(([, row]) => row.line !== undefined).map(([id, row]) => ({ id: `${version} ${id}`, ...row })),
+    [...tableOf(version)].filter(([, row]) => row.test !== undefined).map(([id, row]) => ({ id: `${version} ${id}`, ...row })),
   )
 }
