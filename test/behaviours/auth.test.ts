@@ -1,32 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import type { Will } from '../../src/mqtt/packets.ts'
-import { ACCEPTED, answerAuth, asking, CONTINUE, joined, METHOD, REFUSED, withData } from '../mqtt/enhanced-auth.ts'
-import { persistent, WireClient, world } from '../mqtt/wire-client.ts'
+import { ACCEPTED, answerAuth, asking, CONTINUE, joined, withData } from '../mqtt/enhanced-auth.ts'
+import { persistent, WireClient } from '../mqtt/wire-client.ts'
 
 const will: Will = { topic: 'w', payload: Buffer.from('gone'), qos: 0, retain: false, properties: {} }
 
 describe('behaviour 44: AUTH', () => {
-  test('a method that nobody knows is refused with 0x8C, without a method there is no AUTH', () => {
-    const wire = world()
-    expect(new WireClient(wire, { properties: METHOD }).hears()).toEqual(['CONNACK 0x8c', 'close'])
-    const client = WireClient.connect(wire)
-    client.auth(0x19, METHOD)
-    expect(client.hears()).toEqual(['DISCONNECT 0x82', 'close'])
-  })
-
-  test('step by step with 0x18, each with the method, and CONNACK at the end', () => {
-    const { wire, client } = asking()
-    for (let step = 0; step < 3; step++) {
-      answerAuth(wire, CONTINUE)
-      expect(client.packets()).toEqual([{ type: 15, reasonCode: 0x18, properties: withData('challenge') }])
-      client.auth(0x18, withData('proof'))
-      expect(client.hears()).toEqual([])
-    }
-    answerAuth(wire, ACCEPTED)
-    const [connack] = client.packets()
-    expect(connack).toMatchObject({ type: 2, reasonCode: 0, properties: withData('final') })
-  })
-
   test('nothing else comes before it is done: what is sent too early is refused, and not carried out', () => {
     for (const hex of ['c000', '3005 0001 61 00 78', '820700010000016100', 'a206000100000161', '400200 01', 'f000']) {
       const { wire, client } = asking({ will })
@@ -38,6 +17,12 @@ describe('behaviour 44: AUTH', () => {
       expect(watcher.hears()).toEqual([])
       expect([wire.broker.sessions.size, wire.broker.subscriptionCount]).toEqual([1, 1])
     }
+    const { wire, client } = asking({ will })
+    const watcher = WireClient.connect(wire).subscribed('#')
+    answerAuth(wire, CONTINUE)
+    client.hears()
+    client.disconnect()
+    expect([client.hears(), watcher.hears()]).toEqual([['close'], []])
   })
 
   test('what is pipelined behind CONNECT waits for the verifier, in its order', () => {
@@ -62,16 +47,6 @@ describe('behaviour 44: AUTH', () => {
     other.publish('a', 'three', 1)
     answerAuth(wire, ACCEPTED)
     expect(client.hears()).toEqual(['a=one q1 #1', 'AUTH 0x18', 'a=two q1 #2', 'PUBACK #1 0x10', 'a=three q1 #3', 'AUTH'])
-  })
-
-  test('re-authentication that fails closes with the reason, the session stays, and the will fires', () => {
-    const { wire, client } = joined({ will, properties: { ...withData('first'), ...persistent(5).properties } })
-    const watcher = WireClient.connect(wire).subscribed('w')
-    client.auth(0x19, withData('again'))
-    answerAuth(wire, REFUSED)
-    expect(client.hears()).toEqual(['DISCONNECT 0x87', 'close'])
-    expect(watcher.hears()).toEqual(['w=gone q0'])
-    expect(wire.broker.sessions.size).toBe(2)
   })
 
   test('a second re-authentication before the first is over breaks the protocol', () => {

@@ -46,7 +46,7 @@ describe('behaviour 43: variable byte integers', () => {
 })
 
 describe('behaviour 43: UTF-8', () => {
-  const ILL = ['c080', 'c3', 'ff', 'eda080', 'edbfbf', 'f4908080', 'e0809f', 'f0808080', '80', '6100', '00']
+  const ILL = ['c080', 'c3', 'ff', 'eda080', 'edbfbf', 'f4908080', 'e0809f', 'f0808080', 'e28280e2', '80', '6100', '00']
 
   test.each(VERSIONS)('is checked in topic names, filters and all strings of CONNECT (version %i)', (version) => {
     const properties = version === 5 ? '00' : ''
@@ -64,6 +64,10 @@ describe('behaviour 43: UTF-8', () => {
         const heard = firstAnswer(packet(0x10, name, hexOf(version), flags, '0000', properties, ...payload))
         expect(heard).toEqual(version === 5 ? ['CONNACK 0x81', 'close'] : ['close'])
       }
+    }
+    // The neighbours of the surrogates, and the last code point.
+    for (const bytes of ['ed9fbf', 'ee8080', 'f48fbfbf']) {
+      expect(answer(version, packet(0x82, '0001', properties, string(bytes), '00'))).not.toContain('close')
     }
   })
 

@@ -127,12 +127,6 @@ describe('behaviour 19: topic aliases', () => {
     }
   })
 
-  test('without any in CONNACK every alias is above the maximum', () => {
-    const peer = new World(withAliases(0)).peer('c')
-    peer.publish('a', 'x', { properties: { topicAlias: 1 } })
-    expect(peer.read()).toEqual(['DISCONNECT 0x94', 'close'])
-  })
-
   test('of both directions are independent, and one may be given to another topic', () => {
     const world = new World()
     const peer = world.peer('c', { properties: { topicAliasMaximum: 5 } }).subscribed('to/the/client')
@@ -174,18 +168,6 @@ describe('behaviour 21: Message Expiry Interval', () => {
     late.subscribe('a', 1)
     return late.published()
   }
-
-  test('is less by the time that a message waited: retained and queued', () => {
-    const world = new World()
-    world.peer('s', STAYS).subscribed('a', 2).lost()
-    const publisher = world.peer('p')
-    for (const qos of [1, 2] as const) publisher.publish('a', 'x', { qos, retain: qos === 1, properties: EXPIRES })
-    world.advance(59_000)
-    expect(left(retained(world))).toEqual([1])
-    expect(left(world.peer('s', STAYS).greeted)).toEqual([1, 1])
-    world.advance(1000)
-    expect(retained(world)).toEqual([])
-  })
 
   test('holds for what waits behind a full socket', () => {
     const world = new World()
@@ -245,18 +227,6 @@ describe('behaviour 21: Message Expiry Interval', () => {
     expect(left(passedOn)).toEqual([40])
   })
 
-  test('of a will counts from its publication', () => {
-    const world = new World()
-    const watcher = world.peer('w').subscribed('a', 1)
-    const properties = { ...EXPIRES, willDelayInterval: 30 }
-    const will = { topic: 'a', payload: Buffer.from('x'), qos: 1 as const, retain: true, properties }
-    world.peer('c', { ...STAYS, will }).lost()
-    world.advance(30_000)
-    expect(left(watcher.published())).toEqual([60])
-    world.advance(10_000)
-    expect(left(retained(world))).toEqual([50])
-  })
-
   test('0 reaches whoever listens now, and waits for nobody', () => {
     const world = new World()
     world.peer('away', STAYS).subscribed('a', 1).lost()
@@ -306,36 +276,6 @@ test('behaviour 22: a subscription identifier in the PUBLISH of a client is a pr
 
 describe('behaviour 23: Receive Maximum', () => {
   const receiving = (receiveMaximum: number) => ({ ...STAYS, properties: { ...STAYS.properties, receiveMaximum } })
-
-  test('of the broker is told in CONNACK, and a client that exceeds it is closed with 0x93', () => {
-    const world = new World({ broker: { receiveMaximum: 2 } })
-    const connection = world.connect({ clientId: 'c' })
-    expect(world.packets(connection)[0]).toMatchObject({ properties: { receiveMaximum: 2 } })
-    const peer = world.peer('d')
-    for (const id of [1, 2, 3]) peer.publish('a', 'x', { qos: 2, id })
-    expect(peer.read()).toEqual(['PUBREC #1 0x10', 'PUBREC #2 0x10', 'DISCONNECT 0x93', 'close'])
-  })
-
-  test('of the client is respected, resends count, and PUBREL is not limited', () => {
-    const world = new World()
-    const first = world.peer('s', receiving(4)).subscribed('a', 2)
-    const publisher = world.peer('p')
-    for (let id = 1; id <= 6; id++) publisher.publish('a', String(id), { qos: 2, id })
-    expect(first.read()).toHaveLength(4)
-    for (const id of [1, 2]) first.ack('PUBREC', id)
-    expect(first.read()).toEqual(['PUBREL #1', 'PUBREL #2'])
-    first.lost()
-    const again = world.peer('s', receiving(1))
-    expect(again.greeting).toBe('CONNACK present,a=3 q2 #3 dup,PUBREL #1,PUBREL #2')
-    again.ack('PUBCOMP', 1)
-    again.ack('PUBCOMP', 2)
-    expect(again.read()).toEqual([])
-    for (const id of [3, 4, 5]) {
-      again.ack('PUBREC', id)
-      again.ack('PUBCOMP', id)
-    }
-    expect(again.read()).toEqual(['PUBREL #3', 'a=4 q2 #4 dup', 'PUBREL #4', 'a=5 q2 #5', 'PUBREL #5', 'a=6 q2 #6'])
-  })
 
   test('does not hold up QoS 0 of others, nor what a publisher is owed', () => {
     const world = new World()

@@ -18,17 +18,6 @@ describe.each(VERSIONS)('behaviour 41: shared subscriptions (version %i)', (prot
   const member = (wire: Wire, clientId: string, qos: QoS = 2, filter = '$share/g/a'): WireClient =>
     WireClient.connect(wire, lasting(clientId)).subscribed(filter, qos)
 
-  test('rules of names', () => {
-    const wire = world()
-    const client = WireClient.connect(wire, { protocolVersion })
-    client.subscribe(['$share//a', '$share/+/a', '$share/#', '$share/g/', '$share/g', '$share'])
-    client.hears()
-    expect(wire.broker.subscriptionCount).toBe(0)
-    client.subscribe(['$share/g/a', '$share/g/+/#', '$share/$g/a', '$share/a b/a', '$Share/g/a', '$shared'], 1)
-    expect(client.hears()).toEqual([`SUBACK #100${' 0x01'.repeat(6)}`])
-    expect(wire.broker.sharedSubscriptionCount).toBe(4)
-  })
-
   test('each message goes to one member of each group, and to each that subscribes for itself', () => {
     const wire = world()
     const first = member(wire, '1')

@@ -3,7 +3,7 @@ import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { Connections } from '../../src/mqtt/connections.ts'
 import type { Link, Outgoing, Uplink } from '../../src/mqtt/link.ts'
 import { type Packet, PacketType, type PublishResponse } from '../../src/mqtt/packets.ts'
-import { OLD, World } from '../mqtt/peers.ts'
+import { World } from '../mqtt/peers.ts'
 import { Wire } from '../mqtt/wire.ts'
 
 const ACKS = [
@@ -122,21 +122,6 @@ describe("acknowledgements within the client's Maximum Packet Size", () => {
     const packet: PublishResponse = { type, packetId: 1, reasonCode: 0, properties: { userProperties: USER_PROPERTIES } }
     expect(sent(packet, 30)).toEqual([packet])
     expect(sent(packet, 14)).toEqual([{ ...packet, properties: {} }])
-  })
-})
-
-describe.each([
-  ['3.1.1', OLD],
-  ['5.0', {}],
-] as const)('PUBREL, %s', (_version, fresh) => {
-  test('MQTT-3.6.1-1: with other flags than 2 it ends the connection', () => {
-    for (const flags of [0, 1, 3, 4, 8, 10, 15]) {
-      const peer = new World().peer('c', fresh)
-      peer.publish('a', 'x', { qos: 2 })
-      peer.read()
-      peer.sendHex(`6${flags.toString(16)}02 0001`)
-      expect(peer.read()).toEqual(fresh === OLD ? ['close'] : ['DISCONNECT 0x81', 'close'])
-    }
   })
 })
 

@@ -9,25 +9,6 @@ const will: Will = { topic: 'w', payload: Buffer.from('gone'), qos: 0, retain: f
 const SUBSCRIBE_NOTHING = { 3: '82020001', 4: '82020001', 5: '8203000100' } as const
 
 describe.each(VERSIONS)('DISCONNECT in version %i', (protocolVersion) => {
-  test('MQTT-3.14.1-1: reserved bits in the fixed header are malformed, and the will fires', () => {
-    const wire = world()
-    const watcher = WireClient.connect(wire).subscribed('w')
-    const client = WireClient.connect(wire, { protocolVersion, will })
-    client.sendHex('e100')
-    expect(client.hears()).toEqual(protocolVersion === 5 ? ['DISCONNECT 0x81', 'close'] : ['close'])
-    expect(watcher.hears()).toEqual(['w=gone q0'])
-  })
-
-  test('MQTT-3.14.4-3: takes the will away, and closes', () => {
-    const wire = world()
-    const watcher = WireClient.connect(wire).subscribed('w')
-    const client = WireClient.connect(wire, { protocolVersion, will })
-    client.sendHex('e000')
-    expect(client.hears()).toEqual(['close'])
-    wire.advance(1e6)
-    expect(watcher.hears()).toEqual([])
-  })
-
   test('MQTT-4.13.1-1: whoever breaks the protocol is closed, and told why if it speaks 5.0', () => {
     const client = WireClient.connect(world(), { protocolVersion })
     client.sendHex(SUBSCRIBE_NOTHING[protocolVersion])

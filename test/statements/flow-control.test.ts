@@ -15,7 +15,8 @@ describe('what we take of a client', () => {
   }
 
   test('MQTT-3.3.4-7: a client that exceeds our Receive Maximum is closed with 0x93', () => {
-    const { peer } = unanswered()
+    const { world, peer } = unanswered()
+    expect(world.packets(world.connect())[0]).toMatchObject({ properties: { receiveMaximum: 3 } })
     for (const id of [1, 2, 3]) peer.publish('a', 'x', { qos: id === 2 ? 2 : 1, id })
     peer.publish('a', 'x')
     peer.publish('a', 'x', { qos: 2, id: 2, dup: true })

@@ -3,8 +3,6 @@ import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { OLD, STAYS, STAYS_OLD, World } from '../mqtt/peers.ts'
 
-const LAST_ID = 0xffff
-
 describe.each([
   ['3.1.1', OLD, STAYS_OLD],
   ['5.0', {}, STAYS],
@@ -17,27 +15,6 @@ describe.each([
       publisher.publish('b', 'x', { qos: 2, dup: true })
     }
     expect(receiver.read()).toEqual(['a=x q0', 'b=x q0', 'a=x q0', 'b=x q0'])
-  })
-
-  test.each([1, 2] as const)('MQTT-4.3.2-1, MQTT-4.3.3-1: QoS %i: a new message has a packet id that is not in use', (qos) => {
-    const world = new World()
-    const receiver = world.peer('s', fresh).subscribed('a', qos)
-    const publisher = world.peer('p')
-    for (const payload of ['1', '2', '3']) publisher.publish('a', payload, { qos, id: Number(payload) })
-    expect(receiver.read()).toEqual([`a=1 q${qos} #1`, `a=2 q${qos} #2`, `a=3 q${qos} #3`])
-    receiver.ack(qos === 1 ? 'PUBACK' : 'PUBREC', 2)
-    if (qos === 2) receiver.ack('PUBCOMP', 2)
-    receiver.read()
-    world.broker.sessions.get('mqtt', 's')!.resumePacketIds(LAST_ID - 1)
-    for (const payload of ['4', '5', '6']) publisher.publish('a', payload, { qos, id: Number(payload) })
-    expect(receiver.read()).toEqual([`a=4 q${qos} #${LAST_ID}`, `a=5 q${qos} #2`, `a=6 q${qos} #4`])
-  })
-
-  test('MQTT-4.3.2-2: QoS 1 goes out first with QoS 1, its packet id, and without DUP', () => {
-    const world = new World()
-    const receiver = world.peer('s', fresh).subscribed('a', 1)
-    world.peer('p', fresh).publish('a', 'x', { qos: 1, id: 500, dup: true })
-    expect(receiver.read()).toEqual(['a=x q1 #1'])
   })
 
   test('MQTT-4.3.2-3: QoS 1 is unacknowledged until PUBACK', () => {
@@ -55,33 +32,6 @@ describe.each([
     expect(world.peer('s', stays).greeting).toBe('CONNACK present')
   })
 
-  test('MQTT-4.3.3-2: QoS 2 goes out first with QoS 2, its packet id, and without DUP', () => {
-    const world = new World()
-    const receiver = world.peer('s', fresh).subscribed('a', 2)
-    world.peer('p', fresh).publish('a', 'x', { qos: 2, id: 500, dup: true })
-    expect(receiver.read()).toEqual(['a=x q2 #1'])
-  })
-
-  test('MQTT-4.3.3-3: QoS 2 is unacknowledged until PUBREC', () => {
-    const world = new World()
-    world.peer('s', stays).subscribed('a', 2)
-    world.peer('p').publish('a', '1', { qos: 2 })
-    for (let i = 0; i < 3; i++) {
-      expect(world.peer('s', stays).greeting).toBe('CONNACK present,a=1 q2 #1 dup')
-    }
-  })
-
-  test('MQTT-4.3.3-4: PUBREC is answered with PUBREL of the same packet id', () => {
-    const world = new World()
-    const receiver = world.peer('s', fresh).subscribed('a', 2)
-    const publisher = world.peer('p')
-    for (const id of [1, 2]) publisher.publish('a', 'x', { qos: 2, id })
-    receiver.read()
-    receiver.ack('PUBREC', 2)
-    receiver.ack('PUBREC', 1)
-    expect(receiver.read()).toEqual(['PUBREL #2', 'PUBREL #1'])
-  })
-
   test('MQTT-4.3.3-5: PUBREL is unacknowledged until PUBCOMP', () => {
     const world = new World()
     const receiver = world.peer('s', stays).subscribed('a', 2)
@@ -91,15 +41,6 @@ describe.each([
     for (let i = 0; i < 3; i++) expect(world.peer('s', stays).greeting).toBe('CONNACK present,PUBREL #1')
     world.peer('s', stays).ack('PUBCOMP', 1)
     expect(world.peer('s', stays).greeting).toBe('CONNACK present')
-  })
-
-  test('MQTT-4.3.3-6: after PUBREL the PUBLISH is not sent again', () => {
-    const world = new World()
-    const receiver = world.peer('s', stays).subscribed('a', 2)
-    world.peer('p').publish('a', 'x', { qos: 2 })
-    receiver.ack('PUBREC', 1)
-    receiver.lost()
-    expect(world.peer('s', stays).greeting).not.toContain('a=x')
   })
 })
 
@@ -157,23 +98,6 @@ describe.each([
     world.commit()
     expect(peer.read()).toEqual(['PUBREC #777'])
     expect(world.restarted().peer('s', STAYS).greeting).toContain('a=x q2')
-  })
-
-  test('MQTT-4.3.3-10: until PUBREL the same packet id is the same message, across reconnect and restart', () => {
-    const { world, peer } = owing()
-    peer.publish('a', 'x', { qos: 2, id: 4 })
-    for (const dup of [true, false]) peer.publish('a', 'x', { qos: 2, id: 4, dup })
-    peer.lost()
-    const again = world.peer('p', stays)
-    again.publish('a', 'x', { qos: 2, id: 4, dup: true })
-    world.commit()
-    expect(again.read()).toEqual(['PUBREC #4'])
-    const after = world.restarted()
-    const last = after.peer('p', stays)
-    last.publish('a', 'x', { qos: 2, id: 4, dup: true })
-    after.commit()
-    expect(last.read()).toEqual(['PUBREC #4'])
-    expect(after.peer('s', STAYS).greeting).toMatch(/^CONNACK present,a=x q2 #1( dup)?$/)
   })
 
   test('MQTT-4.3.3-11: PUBREL is answered with PUBCOMP of its packet id', () => {

@@ -84,7 +84,7 @@ describe('the upgrade', () => {
     expect(client.ws.extensions).toBe('')
   })
 
-  test.each([[[]], [['other', 'mqtt5']]])('%j is refused with 400 (MQTT-6.0.0-3)', async (offered) => {
+  test.each([[[]], [['MQTT']], [['other', 'mqtt5']]])('%j is refused with 400 (MQTT-6.0.0-3)', async (offered) => {
     const roost = await open()
     expect(await refusal(new WsClient(roost.port, offered))).toBe(400)
     expect(await roost.next('client-refused')).toBe('info PEER: the subprotocol mqtt was not offered (MQTT-6.0.0-3)')
@@ -214,6 +214,9 @@ describe('messages', () => {
   })
 
   test('text ends the connection with 1003 (MQTT-6.0.0-1), and what follows is not read', async () => {
+    const stranger = await new WsClient((await open()).port).open()
+    stranger.ws.send(CONNECT.toString('latin1'))
+    expect(await stranger.closed).toBe(1003)
     const { roost, client } = await connected()
     client.ws.send('text')
     client.ws.send(PINGREQ)
