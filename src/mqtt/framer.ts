@@ -1,6 +1,18 @@
+import { Fifo } from '../base/fifo.ts'
 import type { Malformed } from '../base/malformed.ts'
 
 const EMPTY = new Uint8Array(0)
+
+/** What a chunk that waits takes beside its bytes. */
+const PIECE_BYTES = 128
+
+/** A piece that is less than one part in so many of its buffer is copied. */
+const BUFFER_PARTS = 4
+
+/** The same bytes, without a buffer of which they are but a small part. */
+function alone(piece: Uint8Array): Uint8Array {
+  return piece.length * BUFFER_PARTS < piece.buffer.byteLength ? new Uint8Array(piece) : piece
+}
 
 /**
  * Cuts a byte stream into packets. Complete packets in a chunk are returned in place; only one that spans chunks is assembled.
@@ -18,6 +30,9 @@ export class Framer {
   error: Malformed | undefined = undefined
   #chunk: Uint8Array = EMPTY
   #at = 0
+  /** Chunks behind it. */
+  #waiting: Fifo<Uint8Array> | undefined = undefined
+  #waitingBytes = 0
   #partial: Uint8Array = EMPTY
   #partialLength = 0
   #size = 0
@@ -32,35 +47,53 @@ export class Framer {
     return this.#partialLength
   }
 
-  /** Bytes of memory in use: those of an incomplete packet, and of an unread chunk. */
+  /** Bytes of memory in use: those of an incomplete packet, of an unread chunk, and of the chunks that wait behind it. */
   get held(): number {
     const partial = this.#partialLength > 0 ? this.#partial.length : 0
-    return partial + (this.#at < this.#chunk.length ? this.#chunk.length : 0)
+    return partial + this.#waitingBytes + (this.#at < this.#chunk.length ? this.#chunk.length : 0)
   }
 
   /** Releases consumed input, which an idle connection would keep. */
   release(): void {
     this.bytes = EMPTY
-    if (this.#at < this.#chunk.length) return
-    this.#chunk = EMPTY
-    this.#at = 0
-  }
-
-  push(chunk: Uint8Array): void {
     if (this.#at === this.#chunk.length) {
-      this.#chunk = chunk
-      this.#at = 0
+      this.#take(EMPTY)
       return
     }
+    // As long as most of a chunk is to be read, it is kept whole.
     const rest = this.#chunk.subarray(this.#at)
-    const joined = new Uint8Array(rest.length + chunk.length)
-    joined.set(rest)
-    joined.set(chunk, rest.length)
-    this.#chunk = joined
-    this.#at = 0
+    const own = alone(rest)
+    if (own !== rest) this.#take(own)
+  }
+
+  /** What comes while the chunk before is not read to its end waits as it came: joined, each small piece would be a copy of all that waits. */
+  push(chunk: Uint8Array): void {
+    if (this.#at === this.#chunk.length && this.#waitingBytes === 0) {
+      this.#take(chunk)
+      return
+    }
+    this.#waiting ??= new Fifo()
+    this.#waiting.push(alone(chunk))
+    this.#waitingBytes += chunk.length + PIECE_BYTES
   }
 
   next(): boolean {
+    while (!this.#cut()) {
+      const chunk = this.error === undefined ? this.#waiting?.shift() : undefined
+      if (chunk === undefined) return false
+      this.#waitingBytes -= chunk.length + PIECE_BYTES
+      this.#take(chunk)
+    }
+    return true
+  }
+
+  #take(chunk: Uint8Array): void {
+    this.#chunk = chunk
+    this.#at = 0
+  }
+
+  /** Finds the next packet that is whole with what this chunk has. */
+  #cut(): boolean {
     if (this.error !== undefined) return false
     if (this.#partialLength > 0) return this.#continuePartial()
     const chunk = this.#chunk

@@ -51,6 +51,34 @@ describe('Framer', () => {
     expect(packets(framer)).toEqual(['d000', 'e000', 'c000'])
   })
 
+  test('many small chunks behind a large one that is not read yet are not joined to it', () => {
+    const framer = new Framer(100)
+    const pieces = 20_000
+    framer.push(Buffer.alloc(4_000_000, unhex('c000')))
+    expect(framer.next()).toBe(true)
+    const began = process.cpuUsage().user
+    for (let i = 0; i < pieces; i++) framer.push(Uint8Array.of(i % 2 === 0 ? 0xd0 : 0))
+    // Joined each time it was more than a minute.
+    expect(process.cpuUsage().user - began).toBeLessThan(2_000_000)
+    expect(framer.held).toBeGreaterThan(4_000_000 + pieces * 100)
+    let [pings, others] = [1, 0]
+    while (framer.next()) framer.bytes[framer.start] === 0xc0 ? pings++ : others++
+    expect([pings, others]).toEqual([2_000_000, pieces / 2])
+    framer.release()
+    expect(framer.held).toBe(0)
+  })
+
+  test('a small piece that waits does not hold the buffer of what came with it', () => {
+    const framer = new Framer(100)
+    const read = Buffer.alloc(8_000, unhex('c000'))
+    framer.push(read.subarray(0, 7_000))
+    for (let i = 0; i < 3_400; i++) expect(framer.next()).toBe(true)
+    framer.release()
+    framer.push(read.subarray(7_000))
+    expect(framer.held).toBeLessThan(1_500)
+    expect(packets(framer)).toHaveLength(600)
+  })
+
   test('5.0 section 3.2.2.3.6: what is larger than allowed is refused from its header, before anything is kept', () => {
     const framer = new Framer(10)
     framer.push(unhex('30ffffff7f 00'))
