@@ -36,6 +36,13 @@ const PAYLOAD_MIN = 64 * 1024
 const FRAGMENT_BYTES = 16 * 1024
 const FRAGMENTS_MIN = 256
 
+/**
+ * It also keeps each chunk of the network until a frame is whole, and takes them out of its list one by one, which for some ten thousands of them takes
+ * seconds: a peer may send TLS records of one byte. What the Internet cuts into pieces is in larger ones on average.
+ */
+const CHUNK_BYTES_MIN = 1024
+const CHUNKS_MIN = 4096
+
 /** Buffered bytes are reported in steps of this size. */
 const REPORT_BYTES = 16 * 1024
 /** Bytes that ws keeps per network chunk in addition to its data. */
@@ -60,13 +67,14 @@ export class WebSocketUpgrade {
   readonly #webSockets: WebSocketServer
 
   constructor({ path, maxPacketSize, origins }: WebSocketOptions, events: WebSocketEvents) {
-    // The types do not know closeTimeout yet.
-    const options: ServerOptions & { closeTimeout: number } = {
+    // The types do not know closeTimeout and maxBufferedChunks yet.
+    const options: ServerOptions & { closeTimeout: number; maxBufferedChunks: number } = {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
       maxPayload: Math.max(maxPacketSize, PAYLOAD_MIN),
       maxFragments: Math.max(FRAGMENTS_MIN, Math.ceil(maxPacketSize / FRAGMENT_BYTES)),
+      maxBufferedChunks: Math.max(CHUNKS_MIN, Math.ceil(maxPacketSize / CHUNK_BYTES_MIN)),
       closeTimeout: LINGER_MS,
       ...(path !== undefined && { path }),
       verifyClient: ({ req }: { req: IncomingMessage }, answer: (ok: boolean, code?: number, message?: string) => void) => {

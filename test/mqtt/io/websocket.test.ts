@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { request } from 'node:http'
+import { connect as connectTls } from 'node:tls'
 import { connectAsync, type IClientOptions, type MqttClient } from 'mqtt'
 import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from 'vitest'
 import { parseNetwork } from '../../../src/base/networks.ts'
@@ -36,6 +37,23 @@ const mqttJs = async (url: string, options: IClientOptions = {}): Promise<MqttCl
   const client = await connectAsync(url, { reconnectPeriod: 0, ...options })
   ends.push(() => client.end(true))
   return client
+}
+
+/** The request, and a message in one frame, of a client that is not ws. */
+const UPGRADE = [
+  'GET / HTTP/1.1',
+  'Host: x',
+  'Upgrade: websocket',
+  'Connection: Upgrade',
+  `Sec-WebSocket-Key: ${Buffer.alloc(16).toString('base64')}`,
+  'Sec-WebSocket-Version: 13',
+  'Sec-WebSocket-Protocol: mqtt\r\n\r\n',
+].join('\r\n')
+
+function frame(message: Uint8Array): Buffer {
+  const header = Buffer.from('82ff000000000000000000000000', 'hex')
+  header.writeUIntBE(message.length, 4, 6)
+  return Buffer.concat([header, message])
 }
 
 /** What a client gets of its own message. */
@@ -256,20 +274,32 @@ describe('messages', () => {
   test('what comes in many small pieces counts for what it takes', async () => {
     const roost = await open()
     const client = await RawClient.connect({ host: '127.0.0.1', port: roost.port })
-    const key = Buffer.alloc(16).toString('base64')
-    const headers = [
-      'Host: x',
-      'Upgrade: websocket',
-      'Connection: Upgrade',
-      `Sec-WebSocket-Key: ${key}`,
-      'Sec-WebSocket-Version: 13',
-    ]
-    client.socket.write(`GET / HTTP/1.1\r\n${headers.join('\r\n')}\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n`)
+    client.socket.write(UPGRADE)
     await once(client.socket, 'data')
     client.socket.write(Buffer.from('82fe800000000000', 'hex'))
     await client.dribble(Buffer.alloc(1500))
     expect(await roost.next('packet-too-large')).toContain('before CONNECT')
     await client.closed
+  })
+
+  test('one that comes in thousands of tiny TLS records ends the connection of whoever sends it', async () => {
+    const names = { useIdentityAsUsername: false, useSubjectAsUsername: false, tlsVersion: 'tlsv1.2' } as const
+    const roost = await open({ tls: { ...server, ...names, requireCertificate: 'no' } })
+    const socket = connectTls({ host: '127.0.0.1', port: roost.port, rejectUnauthorized: false })
+    socket.on('error', () => {})
+    ends.push(() => socket.destroy())
+    await once(socket, 'secureConnect')
+    socket.write(UPGRADE)
+    await once(socket, 'data')
+    socket.write(frame(CONNECT))
+    await once(socket, 'data')
+    const closed = new Promise<void>((resolve) => socket.once('close', resolve))
+    // As large as the largest message; ws would take each record out of a list of all of them.
+    const large = frame(Buffer.alloc(1024 * 1024))
+    socket.write(large.subarray(0, 4096))
+    for (let i = 0; i < 5000 && !socket.destroyed; i++) await new Promise((resolve) => socket.write(Uint8Array.of(0), resolve))
+    await closed
+    expect(await roost.next('client-lost')).toContain('Too many buffered chunks')
   })
 
   test('DISCONNECT ends it, pings are answered', async () => {
