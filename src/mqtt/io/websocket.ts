@@ -4,6 +4,7 @@ import { type ServerOptions, type WebSocket, WebSocketServer } from 'ws'
 import { withoutMapping } from '../../base/networks.ts'
 import { type OriginPolicy, originRefusal } from '../../base/origins.ts'
 import type { StreamInfo } from '../connection.ts'
+import { FramePace } from './frame-pace.ts'
 import { type Carrier, LINGER_MS, linger, openStream, type StreamOptions } from './socket-stream.ts'
 
 export interface WebSocketOptions {
@@ -47,6 +48,9 @@ const CHUNKS_MIN = 4096
 const REPORT_BYTES = 16 * 1024
 /** Bytes that ws keeps per network chunk in addition to its data. */
 const CHUNK_BYTES = 128
+
+/** One for all listeners, because there is one event loop. */
+const PACE = new FramePace()
 
 const UPGRADE_REQUIRED = 426
 const BAD_REQUEST = 400
@@ -105,6 +109,7 @@ export class WebSocketUpgrade {
     })
     this.#http.on('upgrade', (request, socket, head) => {
       this.#webSockets.handleUpgrade(request, socket, head, (webSocket) => {
+        PACE.pace(request.socket, webSocket)
         events.upgraded(request.socket, webSocket, forwardedFor(request))
       })
     })

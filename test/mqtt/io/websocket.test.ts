@@ -282,6 +282,35 @@ describe('messages', () => {
     await client.closed
   })
 
+  test('a flood of tiny messages takes its turns with everybody else', async () => {
+    const roost = await open()
+    const client = await RawClient.connect({ host: '127.0.0.1', port: roost.port })
+    client.socket.write(UPGRADE)
+    await once(client.socket, 'data')
+    client.socket.write(frame(CONNECT))
+    await once(client.socket, 'data')
+    let [inTurn, most, all] = [0, 0, 0]
+    // Not a spy, which would keep all of them.
+    roost.loop.handle = ({ kind }) => {
+      if (kind === 'chunk') inTurn++
+    }
+    const size = 60_000
+    const answered = new Promise<void>((resolve) => {
+      const turn = (): void => {
+        most = Math.max(most, inTurn)
+        all += inTurn
+        inTurn = 0
+        if (all === size) resolve()
+        else setImmediate(turn)
+      }
+      turn()
+    })
+    client.socket.write(Buffer.alloc(7 * size, Buffer.from('82810000000000', 'hex')))
+    await answered
+    // A chunk of the network may have been large when the frames became short.
+    expect(most).toBeLessThan(16_384)
+  })
+
   test('one that comes in thousands of tiny TLS records ends the connection of whoever sends it', async () => {
     const names = { useIdentityAsUsername: false, useSubjectAsUsername: false, tlsVersion: 'tlsv1.2' } as const
     const roost = await open({ tls: { ...server, ...names, requireCertificate: 'no' } })
