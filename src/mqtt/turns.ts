@@ -17,6 +17,8 @@ export const PROPERTIES_PER_TURN = 1024 * 1024
 const FILTER_COST = 16
 const WORK_COST = 1 / 8
 const ANSWER_COST = 2
+/** What a message counts for that is to be retained, or clears a topic. */
+const RETAIN_COST = 4
 
 /** Shares the turns of the event loop among connections: a busy one continues after the others have had their turn. */
 export class Turns {
@@ -95,10 +97,15 @@ export class Turns {
 /**
  * The cost of a packet that caused so much work: deliveries, and the search for receivers. Work counts for little, because many
  * deliveries are written together with those that follow: a turn that ended after one message for thousands would cost a write
- * for each of them.
+ * for each of them. Reading a user property takes as long as reading a packet.
  */
 export function costOf(packet: Packet, work: number): number {
-  if (packet.type === PacketType.PUBLISH) return 1 + work * WORK_COST
+  const properties = 'properties' in packet ? (packet.properties.userProperties?.length ?? 0) : 0
+  return properties + costWithout(packet, work)
+}
+
+function costWithout(packet: Packet, work: number): number {
+  if (packet.type === PacketType.PUBLISH) return (packet.retain ? RETAIN_COST : 1) + work * WORK_COST
   if (packet.type === PacketType.SUBSCRIBE) return packet.subscriptions.length * FILTER_COST + work * WORK_COST
   return packet.type === PacketType.UNSUBSCRIBE ? packet.filters.length * FILTER_COST : ANSWER_COST
 }

@@ -240,6 +240,25 @@ describe('who says a lot', () => {
     expect(wire.broker.subscriptionCount - subscribed).toBe(10)
   })
 
+  test('user properties count, and so does what is retained', () => {
+    const wire = new Wire()
+    const loud = wire.connect()
+    const userProperties: [string, string][] = Array.from({ length: 1000 }, (_, i) => [`k${i}`, ''])
+    const much = Array.from({ length: 10 }, () => Publish.of('a', new Uint8Array(1), 0, false, 0, { userProperties }))
+    const received = wire.broker.stats.publishReceived
+    sendTogether(wire, loud, much)
+    expect(wire.broker.stats.publishReceived - received).toBeLessThanOrEqual(5)
+    wire.advance(0)
+    expect(wire.broker.stats.publishReceived - received).toBe(10)
+
+    const other = wire.connect()
+    const retained = Array.from({ length: 3000 }, (_, i) => Publish.of(`r/${i}`, new Uint8Array(1), 0, true))
+    sendTogether(wire, other, retained)
+    expect(wire.broker.stats.publishReceived - received - 10).toBeLessThanOrEqual(1024)
+    wire.advance(0)
+    expect(wire.broker.stats.publishReceived - received - 10).toBe(3000)
+  })
+
   test('is heard to the end when its stream is gone: at once, or in turns if that would hold the others up', () => {
     const wire = new Wire()
     const watcher = wire.connect()
