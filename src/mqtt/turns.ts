@@ -4,7 +4,7 @@ import { type Packet, PacketType } from './packets.ts'
 
 /** The cost that all connections share in one turn, counted in packets: some milliseconds. */
 const TURN_COST = 4096
-/** The share of a connection that has ended: everything that a socket usually brings at once. */
+/** What all connections that have ended share in one turn: more than a socket usually brings at once. */
 const LAST_COST = 4 * TURN_COST
 const SHARE_LEAST = 64
 /** Deliveries written in one turn to all connections with long queues; to one of them at most, and at least. */
@@ -28,12 +28,14 @@ export class Turns {
   #since: Instant = 0
   #written = 0
   #unwritten: Connection[] = []
+  /** What is left for those who have ended. */
+  #left = LAST_COST
 
   /**
    * When connections that have used their share, or have more to be written, continue: immediately, which is after all others.
    */
   next(): Instant | undefined {
-    return this.#resting.length === 0 && this.#unwritten.length === 0 ? undefined : this.#since
+    return this.#resting.length === 0 && this.#unwritten.length === 0 && this.#left === LAST_COST ? undefined : this.#since
   }
 
   /** Adds the cost of a packet; true if the connection has used its share of this turn. */
@@ -43,6 +45,10 @@ export class Turns {
       connection.spent = 0
     }
     connection.spent += cost
+    if (connection.ended !== undefined) {
+      this.#left = Math.max(0, this.#left - cost)
+      this.#since = now
+    }
     if (connection.spent < this.#share) return false
     if (!connection.resting) {
       connection.resting = true
@@ -52,10 +58,10 @@ export class Turns {
     return true
   }
 
-  /** The stream of this connection is gone: its remaining packets are processed now, before the client may reconnect. */
+  /** The stream of this connection is gone: its remaining packets are processed now, before the client may reconnect, unless many ended at once. */
   last(connection: Connection): void {
     connection.turn = this.#turn
-    connection.spent = -LAST_COST
+    connection.spent = this.#share - Math.max(SHARE_LEAST, this.#left)
     connection.resting = false
   }
 
@@ -81,6 +87,7 @@ export class Turns {
 
   /** Connections that continue. */
   take(): readonly Connection[] {
+    this.#left = LAST_COST
     const rested = this.#resting
     this.#resting = []
     for (const connection of rested) connection.resting = false

@@ -284,6 +284,18 @@ describe('who says a lot', () => {
     expect(wire.out(watcher)).toEqual([])
   })
 
+  test('is heard in turns where many streams are gone at once', () => {
+    const wire = new Wire()
+    const loud = Array.from({ length: 20 }, () => wire.connect())
+    const said = Array.from({ length: 10_000 }, () => Publish.of('a', new Uint8Array(1)))
+    for (const connection of loud) sendTogether(wire, connection, said)
+    const received = wire.broker.stats.publishReceived
+    for (const connection of loud) wire.close(connection)
+    expect(wire.broker.stats.publishReceived - received).toBeLessThan(25_000)
+    while (wire.connections.size > 0) wire.advance(0)
+    expect(wire.broker.stats.publishReceived).toBe(200_000)
+  })
+
   test('a message for many counts for more', () => {
     const wire = new Wire()
     for (let i = 0; i < 1000; i++) wire.send(wire.connect(), subscribe('a'))
