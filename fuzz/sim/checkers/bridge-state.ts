@@ -22,6 +22,8 @@ export class BridgeState extends SiteChecker {
   #says: '0' | '1' | undefined = undefined
   /** Packet ids under which 1 was said and not acknowledged. */
   readonly #asked = new Set<number>()
+  /** When a will was refused, or is published without being retained. */
+  #unretainedAt = Number.NEGATIVE_INFINITY
   /** A store that has this record knows of the will. */
   #recorded: Lsn = 0
 
@@ -43,9 +45,10 @@ export class BridgeState extends SiteChecker {
 
   notice({ code, client }: Notice): void {
     if (client !== `mqtt:${BRIDGE}` || !this.#notifies) return
-    const { store } = this.site.world
+    const { store, schedule } = this.site.world
+    if (code === 'will-refused') this.#unretainedAt = schedule.now
     if (code === 'will-published') {
-      this.#says = '0'
+      this.#says = this.#unretainedAt === schedule.now ? undefined : '0'
       this.#recorded = store.refuse ? Number.POSITIVE_INFINITY : store.appended + 1
     }
     // 3.1.1 acknowledges what is refused.

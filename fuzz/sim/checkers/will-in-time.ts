@@ -95,7 +95,9 @@ export class WillInTime extends SiteChecker {
     will.kept = 'no'
   }
 
-  notice({ code, client }: Notice): void {
+  notice({ code, client, reason = '' }: Notice): void {
+    // Without retaining it, it is published all the same.
+    if (code === 'will-refused' && reason.startsWith('it is not retained')) return
     if (client === undefined || !client.startsWith('mqtt:')) return
     const id = client.slice('mqtt:'.length)
     const will = this.#wills.get(id)
