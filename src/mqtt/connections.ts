@@ -383,13 +383,12 @@ export class Connections {
   /** The packet exceeds the client's Maximum Packet Size: treated as sent and acknowledged (MQTT-3.1.2-25), and reported. */
   #tooLarge(now: Instant, { link, peer, maxPacketSize }: Connection, { message, qos, packetId }: Delivery): void {
     this.traffic.publishDropped++
-    const { session: client } = link
     const most =
       maxPacketSize > PACKET_MAX
         ? `in the form for this client above ${PACKET_MAX} bytes, the largest packet of MQTT`
         : `above the client's Maximum Packet Size of ${maxPacketSize}`
     const reason = `message on ${message.topic} is ${most}`
-    this.#notice({ code: 'message-dropped', level: 'info', ...(client !== undefined && { client }), peer, reason })
+    this.#notice({ code: 'message-dropped', level: 'info', client: link.session!, peer, reason })
     // [MQTT-3.1.2-25]
     if (qos === 1) link.send(now, { type: PacketType.PUBACK, packetId, reasonCode: 0, properties: NO_PROPERTIES })
     // A PUBREC with an error code ends the exchange.
