@@ -9,9 +9,10 @@ export function configurationPage(): string {
 
 const HEAD = `# Configuration
 
-<!-- Written by \`npm run docs\` from src/config/options/: change it there. -->
+<!-- Written by \`npm run docs\` from src/config/: change it there. -->
 
-Roost runs without any configuration. Every option is a flag of \`roost serve\`, and a key of the YAML file that \`--config\` names:
+Roost runs without any configuration. Every option is a flag of \`roost serve\`, and a key of the YAML file that
+\`--config\` names:
 
     # roost.yaml
     port: 1883
@@ -20,29 +21,37 @@ Roost runs without any configuration. Every option is a flag of \`roost serve\`,
 
     roost serve --config roost.yaml --port 2883
 
-Flags win over the file, and the file wins over the defaults. A key or a value that Roost does not know ends it with exit code 2 and one
-line that names the flag, or the file, line and column, and the name that was probably meant. Keys are Mosquitto's names or those of the
-MQTT-SN specification where they have one. Numbers are plain numbers: bytes, seconds, messages. Paths are relative to the working
-directory when they come from a flag, and to the configuration file when they come from there.
+\`roost config example\` prints an annotated file of a typical site, \`roost serve --help\` shows the twenty options
+that most sites need, and \`roost serve --help-all\` shows all of them.
 
-\`roost serve --test-config\` with the same flags checks all of it, the files that it names, and that the data directory and sockets can be
-written, without starting anything. Ports that others use, and a store that is damaged or in use, show at the start.
+Flags override the file, and the file overrides the defaults. Roost refuses to start with an unknown key or an invalid
+value: exit code 2, and one line that names the flag, or the file, line and column, and suggests the name that was
+probably meant. Keys are named as in Mosquitto or in the MQTT-SN specification where they exist there. Numbers are
+plain numbers: bytes, seconds, messages. Relative paths in flags are relative to the working directory; those in the
+file are relative to the file.
 
-As long as nothing can verify who connects, Roost listens on loopback only (127.0.0.0/8, ::1, localhost, Unix sockets), and any program on
-the machine may connect. To listen on anything else it needs a way to authenticate clients (\`password_file\`, one of the \`jwt_\` keys,
-\`http_auth_url\`, or user names from client certificates), or \`--allow-anonymous\`.
+\`roost serve --test-config\` with the same flags checks the configuration, the files that it names, and that the data
+directory and sockets can be written, without starting anything. Ports that are in use, and a store that is damaged or
+in use, are found only at the start.
+
+As long as no authentication is configured, Roost listens on loopback only (127.0.0.0/8, ::1, localhost, Unix
+sockets), and any program on the machine may connect. To listen on other addresses it needs a way to authenticate
+clients (\`password_file\`, one of the \`jwt_\` keys, \`http_auth_url\`, or user names from client certificates), or
+\`--allow-anonymous\`.
 `
 
 const FIXED_HEAD = `## Fixed values
 
-These were options until 0.2.0. Log lines and \`$SYS\` name them as they name options. A flag or a key for one of them that has the value in the
-table is reported with a warning and changes nothing. With any other value Roost does not start (exit code 2); \`--test-config\` says so before
-an upgrade.
+These were options until 0.2.0. Log lines and \`$SYS\` name them by their former keys. A flag or a key that sets one
+of them to the value in the table is reported with a warning and has no effect. With any other value Roost does not
+start (exit code 2): the value was chosen for a reason, and ignoring it would change the behaviour of the site
+silently. Run \`--test-config\` before an upgrade.
 `
 
 const LISTENERS = `## More listeners
 
-The options above describe one listener of the MQTT broker, the default one. \`listeners\` in the file describes any number of others:
+The options above describe one listener of the MQTT broker, the default one. \`listeners\` in the file describes any
+number of others:
 
     password_file: users
     listeners:
@@ -58,15 +67,16 @@ The options above describe one listener of the MQTT broker, the default one. \`l
         allow_anonymous: true
         acl_file: guests.acl
 
-They replace the default listener, unless \`host\`, \`port\` or \`socket_path\` is given too. Each needs \`port\` or \`socket_path\`, may have a
-\`name\`, which is \`mqtt-<port>\` otherwise, and any of these keys of its own:
+They replace the default listener, unless \`host\`, \`port\` or \`socket_path\` is set as well. Each needs \`port\` or
+\`socket_path\`. It can have a \`name\` (default: \`mqtt-<port>\`) and any of these keys:
 
-- ${keys('own')}
-- ${keys('inherits')}; without its own, a listener has the global value.
+${item(keys('own'))}
+${item(`${keys('inherits')}; if not set, the global value applies.`)}
 
 ## More ports for sensors
 
-The options above describe one port, UDP or a serial device. \`sn_listeners\` in the file describes any number of others:
+The options above describe one port, UDP or a serial device. \`sn_listeners\` in the file describes any number of
+others:
 
     sn_listeners:
       - port: 1884
@@ -80,33 +90,37 @@ The options above describe one port, UDP or a serial device. \`sn_listeners\` in
         duty_cycle: 1
         t_adv: 3600
 
-They replace the port of the flags, unless \`sn_port\`, \`sn_host\` or \`sn_device\` is given too. Each needs \`port\` or \`device\`, and may have
-a \`name\`, which is \`sn-<port>\` or \`sn-<device>\` otherwise. Where a sensor was heard last is stored by that name: who renames a port makes
-its sensors connect again. Keys of their own, without \`sn_\`:
+They replace the port of the flags, unless \`sn_port\`, \`sn_host\` or \`sn_device\` is set as well. Each needs
+\`port\` or \`device\`, and can have a \`name\` (default: \`sn-<port>\` or \`sn-<device>\`). The route to a sensor is
+stored with that name, so after a port was renamed its sensors have to connect again. Keys, without \`sn_\`:
 
-- ${snKeys('own')}
-- ${snKeys('inherits')}; without its own, a port has the global value, which has \`sn_\` in front where the flag has \`--sn-\`.
+${item(snKeys('own'))}
+${item(`${snKeys('inherits')}; if not set, the global value applies, whose key begins with \`sn_\` if the flag begins with \`--sn-\`.`)}
 `
 
 const MOSQUITTO = `## From Mosquitto
 
     roost config import /etc/mosquitto/mosquitto.conf -o roost.yaml
 
-translates a configuration of Mosquitto 2.0, the files of its \`include_dir\` included. Each setting that has no counterpart is reported on
-standard error with its reason, and stands in the file as a comment. Relative paths are relative to the directory of mosquitto.conf. Mosquitto's
-saved state (\`mosquitto.db\`) is not imported. The report ends with a summary: carried over, needs attention, lost.
+translates a configuration of Mosquitto 2.0, the files of its \`include_dir\` included. Each setting that has no
+counterpart is reported on standard error with the reason, and appears in the file as a comment. Relative paths are
+relative to the directory of mosquitto.conf. Mosquitto's saved state (\`mosquitto.db\`) is not imported. The report
+ends with a summary: carried over, needs attention, lost.
 
-A listener that loses a setting which protects it, such as a plugin, or one that is unknown and may, is put on 127.0.0.1, and the exit code is
-3, or 0 with \`--accept-losses\`. A listener on which Mosquitto accepts no client gets \`allow_anonymous: false\`, and accepts none here either.
-An output file that exists is an error (exit code 2), unless \`--force\` is given.
+A listener that loses a setting that protects it, such as a plugin, or an unknown setting that may do so, is moved to
+127.0.0.1, and the exit code is 3, or 0 with \`--accept-losses\`. A listener on which Mosquitto accepts no client gets
+\`allow_anonymous: false\`, and accepts none here either. An output file that exists is an error (exit code 2), unless
+\`--force\` is given.
 
-Where Mosquitto takes 0 (or -1) for "no bound", so does Roost, for a large one. Differences by default: \`set_tcp_nodelay\` is true,
-\`max_packet_size\`, \`max_queued_bytes\` and \`max_connections\` have a bound, and state is kept on disk. What else is different: [migrating.md](migrating.md).
+Where 0 (or -1) means "no limit" in Mosquitto, it means a large limit in Roost. Different defaults:
+\`set_tcp_nodelay\` is true, \`max_packet_size\`, \`max_queued_bytes\` and \`max_connections\` have a limit, and state
+is kept on disk. All differences are listed in [migrating.md](migrating.md).
 `
 
 const TOPICS = `## Predefined topics
 
-\`predefined_topics\` names a YAML or JSON file. It says which topic ids, from 1 to 65534, sensors know without registering them:
+\`predefined_topics\` names a YAML or JSON file of topic ids, from 1 to 65534, that sensors use without registering
+them:
 
     clients:
       "*":
@@ -117,16 +131,16 @@ const TOPICS = `## Predefined topics
       sensor-17:
         3: lab/humidity
 
-A key under \`clients\` is a client id, in which \`*\` stands for any number of any characters. Where several match a client and give the same
-id, the last one counts: the general ones come first. Messages with QoS -1 have no client id: from the address of a connected sensor its ids
-count, from anywhere else those of \`*\`.
+A key under \`clients\` is a client id, in which \`*\` matches any number of characters. If several match a client and
+define the same id, the last one wins, so put general ones first. Messages with QoS -1 have no client id: from the
+address of a connected sensor, the ids of that sensor apply, and from elsewhere those of \`*\`.
 `
 
 const SENSORS = `## Users of sensors
 
-MQTT-SN 1.2 has no passwords. While nobody has to authenticate, sensors need no user either. Where clients have to, a sensor connects as the user that
-\`sn_users\` or \`sn_username\` gives it, or not at all; \`acl_file\` then says what that user may do. \`sn_users\` names a YAML or JSON file of rules, of which the
-first that fits counts:
+MQTT-SN 1.2 has no passwords. While clients need not authenticate, sensors need no user either. Otherwise a sensor
+connects as the user that \`sn_users\` or \`sn_username\` assigns to it, or not at all; \`acl_file\` then defines what
+that user may do. \`sn_users\` names a YAML or JSON file of rules. The first one that matches applies:
 
     - clients: sensor-*
       networks: [10.1.0.0/16, "fd00::/8"]
@@ -136,14 +150,25 @@ first that fits counts:
     - networks: 192.0.2.0/24
       username: "%c"
 
-\`clients\` are client ids, in which \`*\` stands for any number of any characters; \`networks\` say where the sensor is, or the forwarder in front of it; without
-the one or the other a rule fits everybody. \`%c\` stands for the client id, and never makes a sensor a user who has
-a password (\`password_file\`). \`deny: true\` refuses, also where nobody has to authenticate: a list of those who
-may connect ends with \`- deny: true\`. A session belongs to its user. SIGHUP reads the file anew, and whoever may not stay is disconnected.
+\`clients\` are client ids, in which \`*\` matches any number of characters. \`networks\` are the networks of the
+sensor, or of the forwarder in front of it. A rule without one of them matches every client id, or every address.
+\`%c\` stands for the client id, but no sensor becomes a user who has a password (\`password_file\`). \`deny: true\`
+refuses a sensor, even if no authentication is configured; a list of the sensors that may connect ends with
+\`- deny: true\`. A session belongs to its user. SIGHUP reloads the file and disconnects sensors that may no longer
+connect.
 
-Messages with QoS -1 have no client id: they are published as \`qos_m1_username\`, and only rules without \`clients\` can deny them. UDP addresses can be forged
-where the network lets them.
+Messages with QoS -1 have no client id. They are published as \`qos_m1_username\`, and only rules without \`clients\`
+can deny them. UDP source addresses can be forged unless the network prevents it.
 `
+
+/** An item of a list, in lines of at most 118 characters. */
+function item(text: string): string {
+  const lines = ['-']
+  for (const word of text.split(' '))
+    if (lines.at(-1)!.length + word.length < 118) lines[lines.length - 1] += ` ${word}`
+    else lines.push(`  ${word}`)
+  return lines.join('\n')
+}
 
 function keys(listener: 'own' | 'inherits'): string {
   return options

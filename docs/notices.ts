@@ -10,15 +10,18 @@ const HEAD = `# Notices
 
 <!-- Written by \`npm run docs\` from src/base/notice.ts: change it there. -->
 
-A notice is one event that Roost reports: a limit reached, an error of a client, a change in the life of a session. Each is a line
-in the log that begins with its code; with \`--log-format json\` its fields are fields of the line. \`$SYS/broker/roost/notices/<code>\`
-counts them, and \`$SYS/broker/roost/limits/<limit>\` counts how often each limit was reached.
+A notice is one event that Roost reports: a limit reached, an error of a client, a change in the life of a session.
+Each is a line in the log that begins with its code; with \`--log-format json\` its fields are fields of the line.
+\`$SYS/broker/roost/notices/<code>\` counts them, and \`$SYS/broker/roost/limits/<limit>\` counts how often each limit
+was reached.
 
-In any 10 seconds at most 20 lines of one code are written (1000 of \`address-banned\`), followed by one line that counts the rest.
+In any 10 seconds at most 20 lines of one code are written (1000 of \`address-banned\`), followed by one line that
+counts the rest.
 
-Fields: \`client\` is \`mqtt:<client id>\` or \`sn:<client id>\`; \`user\` is the user name that the client gave, which may be unverified;
-\`peer\` is its network address; \`reason\` says what happened in plain words; \`limit\` is the limit that was reached, by its key in
-[configuration.md](configuration.md); \`count\` says how many occurrences one line stands for.
+Fields: \`client\` is \`mqtt:<client id>\` or \`sn:<client id>\`; \`user\` is the user name that the client gave,
+which may be unverified; \`peer\` is its network address; \`reason\` says what happened in plain words; \`limit\` is
+the limit that was reached, by its key in [configuration.md](configuration.md); \`count\` says how many occurrences
+one line stands for.
 
 | code | level | fields | meaning | what to do |
 |---|---|---|---|---|`

@@ -22,7 +22,7 @@ export interface AclError {
   readonly reason: string
 }
 
-/** The rules of one `acl_file`, in Mosquitto's format. Without a single rule nobody may do anything. */
+/** The rules of one `acl_file`, in Mosquitto's format. Without any rule, clients may do nothing. */
 export class Acl {
   readonly #anonymous: readonly AclRule[]
   readonly #users: ReadonlyMap<string, readonly AclRule[]>
@@ -34,7 +34,7 @@ export class Acl {
     this.#patterns = patterns
   }
 
-  /** Nobody may do anything. */
+  /** Clients may do nothing. */
   get isEmpty(): boolean {
     return (
       this.#anonymous.length === 0 && this.#patterns.length === 0 && [...this.#users.values()].every((own) => own.length === 0)
@@ -99,7 +99,7 @@ export class RuleSet {
   /** What it takes in memory, without its answers. */
   readonly bytes: number
 
-  /** `shared`: so many of the first rules are those of others, too. */
+  /** `shared`: the number of rules at the beginning that other clients have too. */
   constructor(rules: readonly AclRule[], shared = 0) {
     this.rules = rules
     const own = rules.slice(shared)

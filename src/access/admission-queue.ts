@@ -20,7 +20,7 @@ export class Place<T> {
 export interface AdmissionBounds {
   /** Questions under way at the same time. */
   readonly running: number
-  /** Of those, places that only addresses of level 0 take: however long the others' answers take, somebody new finds one. */
+  /** Of those, places reserved for addresses of level 0: however long the others' answers take, a new address finds one. */
   readonly reserved: number
   /** Questions that wait, of all addresses together. */
   readonly pending: number
@@ -30,7 +30,7 @@ export interface AdmissionBounds {
 /**
  * Who is next to have a password checked, or a service asked about it: what costs so much that only some can be under way at the same time.
  * Listeners take turns. Within a listener the address goes first that has asked least without success; of those that are equal, the newest: where
- * more ask than there is time for, an answer to the one who has just come is worth more than one to somebody about to give up.
+ * more ask than there is time for, an answer to the newest is worth more than one to a client about to give up.
  *
  *     level 0   a new address            <- next
  *     level 1   it has asked once before
@@ -38,7 +38,7 @@ export interface AdmissionBounds {
  */
 export class AdmissionQueue<T> {
   readonly #bounds: AdmissionBounds
-  /** Listeners with somebody who waits; the one that was served last is the last. */
+  /** Listeners with waiting clients; the one served last comes last. */
   readonly #listeners = new Map<string, Levels<T>>()
   readonly #addresses = new Map<string, OfAddress<T>>()
   #pending = 0

@@ -15,7 +15,7 @@ export class ClientIdRules {
     this.#wild = all.filter(({ only }) => only === undefined)
   }
 
-  /** `username`: who somebody has vouched for; `undefined` for anybody else. */
+  /** `username`: the authenticated user; `undefined` for other clients. */
   use(clientId: string, username: string | undefined): ClientIdUse {
     const own = username === undefined ? undefined : this.#patterns.get(username)
     if (own !== undefined) return own.some((pattern) => pattern.fits(clientId)) ? 'own' : 'foreign'

@@ -37,7 +37,7 @@ interface Account {
 
 /**
  * What became of the logins of each address (`networkOf`): in which turn its next question is, and whether it is banned. Only peers that have
- * completed a TCP handshake log in, so nobody is banned for what somebody else has sent in his name.
+ * completed a TCP handshake log in, so no address is banned for packets with a forged source.
  */
 export class Logins {
   readonly #options: LoginOptions
@@ -65,7 +65,7 @@ export class Logins {
     return level
   }
 
-  /** For how long a refusal is kept back (ms): not if nothing was asked there before, so that whoever tries on is slowed down. */
+  /** Milliseconds by which a refusal is delayed: none for a first login, so that only repeated attempts are slowed down. */
   delayMs(now: Instant, peer: string): number {
     const account = this.#accounts.get(keyOf(peer))
     // What is refused now was asked itself.

@@ -14,14 +14,14 @@ export interface ListenerPolicy {
   readonly allowAnonymous: boolean
   /** What client certificates are for: see `certificateRole`. */
   readonly certificate?: 'none' | 'enough' | 'needed' | undefined
-  /** There is somebody who can verify a password or a token. */
+  /** Passwords or tokens can be verified. */
   readonly verifies: boolean
   /** Methods of enhanced authentication. */
   readonly methods: readonly string[]
   readonly passwords: ReadonlyMap<string, PasswordEntry> | undefined
   /** Keys whose tokens count. */
   readonly tokenKeys: ReadonlySet<string>
-  /** None: whoever is let in may do everything. */
+  /** If absent, clients may do everything. */
   readonly acl: Acl | undefined
   /** What of a subscription has to be allowed; 'filtered' if not given. */
   readonly subscriptionAccess?: 'filtered' | 'whole'
@@ -51,10 +51,10 @@ export class Grant {
 /** The rules in force, for all listeners; replaced as a whole when files change. */
 export class AccessPolicy implements Access {
   #listeners: ReadonlyMap<string, ListenerPolicy>
-  /** For sensors, and for whoever nobody knows the listener of. */
+  /** For sensors, and for clients whose listener is unknown. */
   #global: ListenerPolicy
   #clientIds: ClientIdRules | undefined
-  /** Rules by client, with its names put in; begun anew when policies change. */
+  /** Rules by client, with its names inserted; cleared when policies change. */
   #compiled = new WeakMap<Identity, Compiled>()
   /** A client's retained messages all have the same rights. */
   readonly #restored = new Map<string, Grant>()
@@ -193,7 +193,7 @@ export class AccessPolicy implements Access {
     const known = this.#compiled.get(who)
     if (known !== undefined && known.username === username && known.listener === listener && known.verified === verified)
       return known.rules
-    // Whoever says the name of a user who has a password, where nobody asks for it, is not that user.
+    // An unverified name of a user who has a password does not make the client that user.
     const isClaimed = username !== undefined && !verified && this.hasPassword(username)
     const rules = acl.rulesFor({ clientId, username: isClaimed ? undefined : username })
     this.remembered.count(rules.bytes)

@@ -13,10 +13,10 @@ import { addSessionsCommand } from './sessions.ts'
 import { addSnCommand } from './sn/command.ts'
 import { addStoreCommand } from './store.ts'
 
-/** Exit code for what the user can mend: a flag, a file, a port. */
+/** Exit code for errors that the user can correct: a flag, a file, a port. */
 const USER_ERROR = 2
 
-/** The whole command line: gives the exit code. A user's error is one line on standard error. */
+/** Runs the command line and returns the exit code. An error that the user can correct is one line on standard error. */
 export async function run(argv: readonly string[], host: Host): Promise<number> {
   try {
     return await runCommand(argv.length === 0 ? ['--help'] : argv, host)
@@ -112,7 +112,7 @@ function flagOption({ flag, placeholder, about, group, default: byDefault, commo
     .helpGroup(`${group}:`)
 }
 
-/** The flags that were really there, checked. */
+/** The flags on the command line, checked. */
 function flagLayer(command: Command): Layer {
   const layer = new Map<OptionKey, Given>()
   for (const option of options) {
@@ -129,7 +129,7 @@ function fromText(option: Option, text: string): string | number | boolean {
   return option.placeholder === 'number' && /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
 }
 
-/** Commander's errors, in the words of ours. */
+/** Commander's errors in the style of our own. */
 function explained(error: CommanderError, argv: readonly string[], program: Command): Error {
   const command = commandOf(argv, program)
   const wrong = /'(.*)'/s.exec(error.message)?.[1] ?? ''
@@ -151,14 +151,14 @@ function explained(error: CommanderError, argv: readonly string[], program: Comm
   }
 }
 
-/** Without those that are gone, which nobody should be pointed to. */
+/** Without options that are gone, which must not be suggested. */
 const flagsOf = (command: Command): string[] => [
   ...command.options.map(({ long }) => long ?? '').filter((flag) => !fixedKeys.some((key) => flagOf(key) === flag)),
   '--help',
 ]
 const nameOf = (command: Command): string => (command.parent === null ? '' : `${nameOf(command.parent)} `) + command.name()
 
-/** The innermost command that the words name. */
+/** The innermost command that the arguments name. */
 function commandOf([word, ...rest]: readonly string[], command: Command): Command {
   const inner = command.commands.find((known) => known.name() === word)
   return inner === undefined ? command : commandOf(rest, inner)

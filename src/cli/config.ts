@@ -33,11 +33,11 @@ export function addConfigCommand(program: Command, host: Host, exitWith: (code: 
     })
   config
     .command('import')
-    .description("write Mosquitto's configuration as one of Roost; findings and a summary go to standard error")
-    .argument('<mosquitto.conf>', 'the file, whose include_dir is followed')
+    .description('translate mosquitto.conf to a configuration of Roost; findings and a summary go to standard error')
+    .argument('<mosquitto.conf>', 'the file; its include_dir is followed')
     .option('-o, --output <file>', 'write to this file instead of standard output; it must not exist')
     .option('--force', 'overwrite the output file')
-    .option('--accept-losses', `exit with 0 where options that protect a listener are lost, not with ${PROTECTION_LOST}`)
+    .option('--accept-losses', `exit with 0 even if options that protect a listener are lost, instead of ${PROTECTION_LOST}`)
     .action((path: string, flags: ImportFlags) => exitWith(importConfig(path, flags, host)))
 }
 
@@ -72,10 +72,10 @@ function summaryLines({ carriedOver, attention, lost, losesProtection, state }: 
     `Lost: ${lost.length === 0 ? 'no setting' : lost.map(printable).join(', ')}.`,
   ]
   if (state !== undefined)
-    lines.push(`Not imported: sessions, queued and retained messages, which stay behind in ${printable(state)}.`)
+    lines.push(`Not imported: sessions, queued and retained messages, which remain in ${printable(state)}.`)
   if (losesProtection)
     lines.push(
-      'Some of what is lost protects a listener, or may: such listeners are on 127.0.0.1 (--accept-losses exits with 0).',
+      'Some of the lost options protect a listener, or may: such listeners are on 127.0.0.1 (--accept-losses exits with 0).',
     )
   return lines
 }

@@ -36,13 +36,13 @@ export function addPasswdCommand(program: Command, host: Host): void {
     .command('passwd')
     .description('write the password file that --password-file names')
     .argument('<file>', 'the password file')
-    .argument('[user]', 'whose password is set or deleted')
-    .argument('[password]', 'with -b only; others can see it in the list of processes')
-    .option('-c, --create', 'begin a new file, in place of one that is there')
+    .argument('[user]', 'the user whose password is set or deleted')
+    .argument('[password]', 'with -b only; other users can see it in the list of processes')
+    .option('-c, --create', 'create a new file; an existing one is replaced')
     .option('-b, --batch', 'take the password from the command line')
     .option('-D, --delete', 'delete the user')
-    .option('-U, --upgrade', 'the file holds passwords in plain text: put hashes in their place')
-    .option('--scram', 'write what SCRAM-SHA-256 needs, beside the hash for ordinary logins')
+    .option('-U, --upgrade', 'replace plain-text passwords in the file by hashes')
+    .option('--scram', 'add the keys for SCRAM-SHA-256, besides the hash for ordinary logins')
     .option('-I, --iterations <number>', `rounds of the hash (default: ${DEFAULT_ITERATIONS}, with --scram ${SCRAM_ITERATIONS})`)
     .action((file: string, user: string | undefined, password: string | undefined, flags: Flags) =>
       passwd(resolve(host.cwd, file), user, password, flags, host),
@@ -72,7 +72,7 @@ async function passwd(
     return
   }
   const password = given ?? (await ask(host))
-  if (password === '') throw new StartError('an empty password is none')
+  if (password === '') throw new StartError('the password is empty')
   const line = `${name}:${await hashOf(password, flags)}`
   const isScram = (old: string): boolean => old.slice(name.length + 1).startsWith('$scram-')
   const others = lines.filter((old) => !isOf(old, name) || isScram(old) !== (flags.scram === true))
@@ -94,15 +94,15 @@ function rounds(given: string | undefined, byDefault: number): number {
 function checkedUser(user: string | undefined): string {
   if (user === undefined || user === '') throw new StartError('expected a user; see roost passwd --help')
   if (/[:\p{Cc}]/u.test(user))
-    throw new StartError(`user ${JSON.stringify(user)}: no colon and no control character can be in a name`)
+    throw new StartError(`user ${JSON.stringify(user)}: a name contains no colon and no control character`)
   if (user.startsWith('#')) throw new StartError(`user ${user}: a line that starts with # is a comment`)
-  if (Buffer.byteLength(user) > 65_535) throw new StartError('user: longer than MQTT can say')
+  if (Buffer.byteLength(user) > 65_535) throw new StartError('user: longer than MQTT allows')
   return user
 }
 
 const isOf = (line: string, user: string): boolean => line.startsWith(`${user}:`)
 
-/** The lines of a file that is whole: nobody's password gets lost in one that is not. */
+/** The lines of a complete file; an incomplete one is an error, so that no password is lost. */
 function linesOf(path: string): string[] {
   const text = readText(path, '/', 'roost passwd')
   const parsed = parsePasswords(text)
@@ -127,7 +127,7 @@ async function upgrade(path: string, flags: Flags): Promise<void> {
 }
 
 /**
- * The file is the old one or the new one, whatever happens meanwhile, and nobody else's to read. It stays its owner's: whoever sets a password as root
+ * Replaces the file atomically, readable by its owner only. It keeps its owner: setting a password as root
  * must not lock the broker out.
  */
 function write(path: string, lines: readonly string[]): void {

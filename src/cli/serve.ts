@@ -48,14 +48,14 @@ export async function serve(config: Config, host: Host): Promise<number> {
   host.events.on('uncaughtException', crashed).on('unhandledRejection', crashed)
   const signals = listenForSignals(host)
   const ignored = ignoreSignals(host, log)
-  // Until there is something to read anew.
+  // Until there is something to reload.
   let hangUp = (): void => log.warn('SIGHUP: still starting')
   host.events.on('SIGHUP', hangUp)
   if (host.earlySignals?.has('SIGHUP')) hangUp()
   try {
     const running = await Promise.race([host.start(config, log), signals.first.then(patience)])
     if (typeof running === 'string') {
-      log.warn(`${running}: stopped before the start was over`)
+      log.warn(`${running}: stopped before the start was complete`)
       host.exit(SIGNALS[running])
       return SIGNALS[running]
     }
@@ -90,7 +90,7 @@ async function reload(log: Logger, running: Running): Promise<void> {
   const warnings = await running.reload()
   if (warnings === 'failed') return
   for (const warning of warnings) log.warn(warning)
-  log.info('SIGHUP: passwords, access lists and certificates were read anew')
+  log.info('SIGHUP: passwords, access lists and certificates were reloaded')
 }
 
 /** Node.js would open its debugger at the first, and end the process at the second. */
@@ -130,7 +130,7 @@ function listenForSignals({ events, exit }: Host): { first: Promise<Signal>; sto
   return { first, stopListening }
 }
 
-/** What listens where, who may connect, where the state is, and how to change each. */
+/** Logs what listens where, who may connect, where the state is, and how to change each. */
 function tellStart(log: Logger, config: Config, running: Running): void {
   const { mqtt, sn, store, storeEngine, memory } = running
   for (const [i, listening] of mqtt.entries()) {
@@ -154,7 +154,7 @@ function tellStart(log: Logger, config: Config, running: Running): void {
   }
   log.info({ memoryLimit: memory.limit }, memory.told)
   if (config.memory)
-    log.info({ store }, 'State is kept in memory only, and gone at the end (change with --data-dir instead of --memory)')
+    log.info({ store }, 'State is kept in memory only and lost at the end (change with --data-dir instead of --memory)')
   else
     log.info(
       { store },
@@ -169,18 +169,18 @@ const isClosed = (listener: ListenerConfig): boolean =>
 const isLocal = ({ host, socketPath }: ListenerConfig): boolean => socketPath !== undefined || isLoopback(host)
 
 function whoMayConnect(listener: ListenerConfig): string {
-  const reach = isLocal(listener) ? 'on this machine' : 'who reaches it'
-  if (listener.allowAnonymous) return `anybody ${reach} may connect, without a password (allow_anonymous)`
+  const reach = isLocal(listener) ? 'on this machine' : 'that can reach it'
+  if (listener.allowAnonymous) return `any client ${reach} may connect without a password (allow_anonymous)`
   if (isClosed(listener))
     return 'no client can connect: allow_anonymous is false, and neither passwords, tokens nor certificates are configured'
   const proofs = [
     listener.passwordFile !== undefined && 'a password (password_file)',
     (listener.jwtSecretFile ?? listener.jwtPublicKeyFile ?? listener.jwtJwks) !== undefined && 'a token (jwt)',
-    listener.httpAuthUrl !== undefined && 'what the HTTP service accepts (http_auth_url)',
+    listener.httpAuthUrl !== undefined && 'the approval of the HTTP service (http_auth_url)',
     listener.useIdentityAsUsername && 'a client certificate (use_identity_as_username)',
     listener.useSubjectAsUsername && 'a client certificate (use_subject_as_username)',
   ].filter((proof) => proof !== false)
-  return `whoever has ${proofs.join(' or ')} may connect`
+  return `clients with ${proofs.join(' or ')} may connect`
 }
 
 function tellSensors(log: Logger, config: Config, listener: SnListenerConfig, sn: ListeningSn): void {
@@ -196,7 +196,7 @@ function tellSensors(log: Logger, config: Config, listener: SnListenerConfig, sn
 const isLocalSn = ({ device, host }: SnListenerConfig): boolean => device === undefined && isLoopback(host)
 
 function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): string {
-  const reach = isLocalSn(listener) ? 'on this machine' : 'that reach it'
+  const reach = isLocalSn(listener) ? 'on this machine' : 'that can reach it'
   const { snUsers, snUsername, qosM1, qosM1Username, forwarders } = config
   if (sensorsAreOpen(config)) {
     const but = [qosM1 === false && 'no QoS -1', forwarders === false && 'no forwarders'].filter((what) => what !== false)
@@ -205,8 +205,8 @@ function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): str
   // Ruling A31: none can authenticate.
   const sensors =
     (snUsers ?? snUsername) === undefined
-      ? 'no sensor may connect, because none has a user (sn_users, sn_username)'
-      : `sensors ${reach} may connect that have a user (sn_users, sn_username)`
+      ? 'no sensor may connect, because no user is configured for any (sn_users, sn_username)'
+      : `sensors ${reach} with a user may connect (sn_users, sn_username)`
   const anybody = qosM1 !== false && qosM1Username !== undefined ? `as ${qosM1Username}` : 'no'
   return `${sensors}; QoS -1: ${anybody} (qos_m1_username), forwarders: ${forwarders === true ? 'yes' : 'no'} (forwarders)`
 }

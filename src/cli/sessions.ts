@@ -9,8 +9,8 @@ import type { Host } from './serve.ts'
 import { refusing } from './store.ts'
 
 const STOPPED =
-  '\nRoost has to be stopped: while it runs it holds the store, and the command ends with its process id and\nexit code 2. An API for the sessions of a' +
-  ' running Roost is to come. Run this as the user that Roost runs as.'
+  '\nRoost has to be stopped: while it runs it holds the store, and the command ends with its process id and\nexit code 2. An API for the' +
+  ' sessions of a running Roost is planned. Run this as the user that Roost runs as.'
 
 /** `roost sessions`: the sessions in a data directory. */
 export function addSessionsCommand(program: Command, host: Host): void {
@@ -47,7 +47,7 @@ function addList(sessions: Command, host: Host): void {
 function addRemove(sessions: Command, host: Host): void {
   dataDir(sessions.command('rm'))
     .description('remove sessions with their subscriptions, messages, wills and topic ids; no will is published')
-    .argument('<id...>', 'mqtt:CLIENT_ID or sn:CLIENT_ID, or the client id alone where there is only one of them')
+    .argument('<id...>', 'mqtt:CLIENT_ID or sn:CLIENT_ID, or the client id alone if only one session has it')
     .action((ids: readonly string[], { dataDir: dir }: { dataDir: string }) =>
       withSessions(host, dir, async (stored) => {
         // All of them, or none.

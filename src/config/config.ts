@@ -11,7 +11,7 @@ import {
   snEntryKey,
 } from './options.ts'
 
-/** One predefined topic id table [1.2 section 6.5]: the clients that it is for, and what their ids mean. */
+/** One table of predefined topic ids [1.2 section 6.5], and the clients that it applies to. */
 export interface PredefinedTopicTable {
   /** A client id; `*` stands for any number of any characters. */
   readonly pattern: string
@@ -19,12 +19,12 @@ export interface PredefinedTopicTable {
   readonly topics: ReadonlyMap<number, string>
 }
 
-/** In the order of the file. Where several patterns match a client and give the same id, the last one counts. */
+/** In the order of the file. If several patterns match a client and define the same id, the last one wins. */
 export type PredefinedTopics = readonly PredefinedTopicTable[]
 
 /**
- * All that Roost needs to know to start. Paths are absolute, or relative to the working directory. What a listener may have of its own
- * counts for the gateway here, and for MQTT clients in `listeners` alone.
+ * Everything that Roost needs to start. Paths are absolute, or relative to the working directory. Settings that each listener has for
+ * itself apply to the gateway here, and to MQTT clients only in `listeners`.
  */
 export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'> & {
   readonly predefinedTopics: PredefinedTopics
@@ -34,11 +34,11 @@ export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'
   readonly snListeners: readonly SnListenerConfig[]
 }
 
-/** Where MQTT clients come in, with all that counts for them there: its own settings, else the global ones, else the defaults. */
+/** A listener for MQTT clients with its effective settings: its own, else the global ones, else the defaults. */
 export interface ListenerConfig extends Omit<ListenerSettings, 'allowAnonymous'> {
-  /** Unique; `mqtt-1883` if nobody named it. */
+  /** Unique; `mqtt-1883` if not configured. */
   readonly name: string
-  /** Who asked for it, for errors: `--host, --port`, or `roost.yaml:3:5: listeners[0]`. */
+  /** Where it is configured, for errors: `--host, --port`, or `roost.yaml:3:5: listeners[0]`. */
   readonly origin: string
   /**
    * Whether clients that do not authenticate are accepted: `allow_anonymous` where it is set; otherwise true only if no authentication is
@@ -47,9 +47,9 @@ export interface ListenerConfig extends Omit<ListenerSettings, 'allowAnonymous'>
   readonly allowAnonymous: boolean
 }
 
-/** One way in for sensors: a UDP socket, or a serial device if there is one. */
+/** A port for sensors: a serial device if `device` is set, otherwise a UDP socket. */
 export interface SnListenerConfig extends SnListenerSettings {
-  /** Unique; part of where sensors are, and so of what is stored. `sn` is the one of the flags. */
+  /** Unique; part of a sensor's route, and therefore stored. `sn` is the port of the flags. */
   readonly name: string
   readonly origin: string
 }
@@ -77,7 +77,7 @@ export function given(option: Kind<unknown>, raw: unknown, origin: string): Give
   return { value: parsed.data, origin }
 }
 
-/** A value that was not expected, short enough for an error's one line. */
+/** An invalid value, shortened to fit into the single line of an error. */
 export function inWords(raw: unknown): string {
   if (raw === undefined || raw === null) return 'nothing'
   if (Array.isArray(raw)) return 'a list'
@@ -129,7 +129,7 @@ const valuesOf = (some: readonly Option[], layer: Layer): Record<string, unknown
     ]),
   )
 
-/** `listeners` replace the default listener, unless somebody says where that one is to listen. */
+/** `listeners` replace the default listener, unless its address or port is given. */
 function resolveListeners(merged: Layer, entries: readonly ListenerLayer[]): ListenerConfig[] {
   const byDefault: ListenerLayer = {
     origin: merged.has('socket_path') ? '--socket-path' : '--host, --port',
@@ -140,7 +140,7 @@ function resolveListeners(merged: Layer, entries: readonly ListenerLayer[]): Lis
   const orphan = listenerOptions.find(({ key, listener }) => listener === 'own' && merged.has(key))
   if (!wanted && orphan !== undefined) {
     const { origin } = merged.get(orphan.key)!
-    throw new StartError(`${origin}: belongs to the default listener, which listeners replace: move it there, or give a port too`)
+    throw new StartError(`${origin}: applies to the default listener, which listeners replaces: move it there, or set port too`)
   }
   const names = new Map<string, string>()
   const places = new Map<string, string>()
@@ -149,7 +149,7 @@ function resolveListeners(merged: Layer, entries: readonly ListenerLayer[]): Lis
     const listener = resolveListener(entry, merged, names)
     const { host, port, socketPath, name } = listener
     const place = socketPath ?? (port === 0 ? name : `${host.toLowerCase()} port ${port}`)
-    if (places.has(place)) throw new StartError(`${entry.origin}: listens on ${place}, as does ${places.get(place)}`)
+    if (places.has(place)) throw new StartError(`${entry.origin}: listens on ${place}, as ${places.get(place)} does`)
     places.set(place, entry.origin)
     return listener
   })
@@ -164,7 +164,7 @@ function resolveListener({ origin, name, own }: ListenerLayer, merged: Layer, na
   const host = own.get('host')
   if (host !== undefined && !isLoopback(String(host.value)) && !verifies && !settings.allowAnonymous) refuseStrangers(host)
   const isConfigured = authenticates(settings) || certificateRole(settings) !== 'none'
-  // Set to false, it stays false even if that leaves no client that could connect.
+  // An explicit false is kept, even if no client can connect then.
   const listener = { ...settings, origin, allowAnonymous: settings.allowAnonymous ?? !isConfigured }
   return { ...listener, name: uniqueName(name, settings, names) }
 }
@@ -179,7 +179,7 @@ function uniqueName(name: Given | undefined, { port, socketPath }: ListenerSetti
   return unique
 }
 
-/** What makes no sense without another option of the same listener, or one of several. */
+/** Options that need another option of the same listener, or one of several. */
 export const NEEDS: readonly (readonly [OptionKey, ...OptionKey[]])[] = [
   ['certfile', 'keyfile'],
   ['keyfile', 'certfile'],
@@ -218,7 +218,7 @@ function refuseWithout({ origin }: Given, ...keys: OptionKey[]): never {
   throw new StartError(`${origin}: needs ${keys.map((key) => nameLike(origin, key)).join(' or ')} too`)
 }
 
-/** As who wrote the one would write the other. */
+/** The name of `key` in the notation of `origin`: a flag, a key, or a key of an entry of `sn_listeners`. */
 const nameLike = (origin: string, key: OptionKey): string =>
   origin.startsWith('--') ? `--${key.replaceAll('_', '-')}` : origin.includes('sn_listeners[') ? snEntryKey(key) : key
 
@@ -238,7 +238,7 @@ export type CertificateSettings = Pick<
   'useIdentityAsUsername' | 'useSubjectAsUsername' | 'certfile' | 'requireCertificate'
 >
 
-/** Ways to verify who is there; an `acl_file` is none. */
+/** Whether clients can be authenticated; an `acl_file` does not do that. */
 export const authenticates = (
   access: Pick<Settings, 'passwordFile' | 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks' | 'httpAuthUrl'>,
 ): boolean => access.passwordFile !== undefined || access.httpAuthUrl !== undefined || verifiesTokens(access)
@@ -246,7 +246,7 @@ export const authenticates = (
 const verifiesTokens = (access: Pick<Settings, 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks'>): boolean =>
   (access.jwtSecretFile ?? access.jwtPublicKeyFile ?? access.jwtJwks) !== undefined
 
-/** A rule for tokens that nothing verifies would look like protection. */
+/** Rules for tokens without a key to verify them would look like protection. */
 function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners: readonly ListenerConfig[]): void {
   for (const layer of [merged, ...entries.map(({ own }) => own)]) {
     const rule = layer.get('jwt_issuer') ?? layer.get('jwt_audience') ?? layer.get('jwt_username_claim')
@@ -259,11 +259,11 @@ function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners:
 }
 
 const snOptions = options.filter(({ snListener }) => snListener !== undefined)
-/** What makes no sense at a UDP port, or at a serial device. */
+/** Options of serial devices only, and of UDP ports only. */
 const ONLY_SERIAL = ['sn_baud_rate', 'sn_framing'] as const
 const ONLY_UDP = ['sn_host', 'sn_port', 'multicast_group', 'multicast_port', 'multicast_interface'] as const
 
-/** `sn_listeners` replace the port of the flags, unless somebody says where that one is. */
+/** `sn_listeners` replace the port of the flags, unless its address, port or device is given. */
 function resolveSnListeners(
   merged: Layer,
   entries: readonly ListenerLayer[],
@@ -280,7 +280,7 @@ function resolveSnListeners(
   if (!wanted && orphan !== undefined) {
     const { origin } = merged.get(orphan.key)!
     throw new StartError(
-      `${origin}: belongs to the port of the flags, which sn_listeners replace: move it there, or give sn_port too`,
+      `${origin}: applies to the port of the flags, which sn_listeners replaces: move it there, or set sn_port too`,
     )
   }
   const names = new Set<string>(wanted ? ['sn'] : [])
@@ -321,47 +321,49 @@ const snSettings = (layer: Layer): SnListenerSettings =>
     ]),
   ) as unknown as SnListenerSettings
 
-/** What the other kind of port has would be ignored in silence. */
+/** Options of the other kind of port would be ignored silently. */
 function refuseWrongKind(own: Layer, { device }: SnListenerSettings): void {
   const wrong = (device === undefined ? ONLY_SERIAL : ONLY_UDP).map((key) => own.get(key)).find((found) => found !== undefined)
   if (wrong !== undefined)
-    throw new StartError(`${wrong.origin}: ${device === undefined ? 'is for serial devices only' : 'is for UDP ports only'}`)
+    throw new StartError(
+      `${wrong.origin}: ${device === undefined ? 'applies to serial devices only' : 'applies to UDP ports only'}`,
+    )
 }
 
 function refuseTooLittleAirtime(duty: Given | undefined, { dutyCycle, bytesPerSecond, maxFrame }: SnListenerSettings): void {
   if (duty === undefined || dutyCycle === 100) return
   if (!Number.isFinite(bytesPerSecond)) refuseWithout(duty, 'sn_bytes_per_second')
-  // Of an hour of that many percent, a tenth is kept for answers.
+  // A tenth of the hour's airtime is reserved for acknowledgements.
   if (maxFrame > bytesPerSecond * 36 * dutyCycle * 0.9)
-    throw new StartError(`${duty.origin}: an hour has no airtime for a frame of ${maxFrame} bytes: lower max_frame`)
+    throw new StartError(`${duty.origin}: the airtime of an hour is too short for a frame of ${maxFrame} bytes: lower max_frame`)
 }
 
 function refuseSamePlace(listeners: readonly SnListenerConfig[]): void {
   const places = new Map<string, string>()
   for (const { device, host, port, name, origin } of listeners) {
     const place = device ?? (port === 0 ? name : `${host.toLowerCase()} port ${port}`)
-    if (places.has(place)) throw new StartError(`${origin}: listens on ${place}, as does ${places.get(place)}`)
+    if (places.has(place)) throw new StartError(`${origin}: listens on ${place}, as ${places.get(place)} does`)
     places.set(place, origin)
   }
 }
 
-/** Nobody opens a broker without passwords to a network by accident. */
+/** A broker without passwords must not be opened to a network by accident. */
 function refuseStrangers({ value, origin }: Given): never {
   const [anonymous, file] = origin.includes('listeners[')
     ? ['allow_anonymous: true', 'password_file']
     : ['--allow-anonymous', '--password-file']
   throw new StartError(
-    `${origin}: ${value} is not loopback, and anybody who reaches it could connect without a password: to permit that, add ${anonymous}; to prevent it, ${file}`,
+    `${origin}: ${value} is not loopback, so anyone who can reach it could connect without a password: to allow that, add ${anonymous}; to prevent it, add ${file}`,
   )
 }
 
-/** Whether sensors, which can show no password, may connect without a user (ruling A31): as long as clients need not authenticate. */
+/** Whether sensors, which have no passwords, may connect without a user (ruling A31): while clients need not authenticate. */
 export const sensorsAreOpen = (config: Config): boolean => config.allowAnonymous ?? !authenticates(config)
 
-/** Whether only this machine can reach what listens there. */
+/** Whether an address can be reached from this machine only. */
 export function isLoopback(host: string): boolean {
   return /^(localhost|::1|127\.\d{1,3}\.\d{1,3}\.\d{1,3})$/i.test(host)
 }
 
-/** What Roost runs with when nobody says anything. */
+/** The configuration without flags and file. */
 export const DEFAULT_CONFIG: Config = { ...settle(new Map(), new Map()), predefinedTopics: [] }

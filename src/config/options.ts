@@ -8,9 +8,9 @@ import { CONFIGURATION_OPTIONS, PROCESS_OPTIONS } from './options/process.ts'
 import { SN_PORT_OPTIONS } from './options/sn-ports.ts'
 
 /**
- * Every option there is, by its key in the configuration file: the one source of flags, keys, defaults, bounds and their
- * documentation. A key is Mosquitto's name or the MQTT-SN specification's; our own names end in their unit. Every bound has a
- * largest value: nothing in Roost may grow without end. Where 0 switches a check off, the value inside is Infinity.
+ * Every option by its key in the configuration file: the single source of flags, keys, defaults, ranges and their documentation. A key
+ * is Mosquitto's name or the MQTT-SN specification's; our own names end in their unit. Every limit has a largest value, because nothing
+ * in Roost may grow without bound. Where 0 switches a check off, the value inside is Infinity.
  */
 export const OPTIONS = {
   ...LISTENER_OPTIONS,
@@ -34,13 +34,13 @@ export type Settings = { readonly [K in OptionKey as CamelCase<K>]: ValueOf<(typ
 
 type ListenerKey = { [K in OptionKey]: (typeof OPTIONS)[K] extends { readonly listener: string } ? K : never }[OptionKey]
 
-/** Those of them that each listener may have of its own. */
+/** Those that each listener may set for itself. */
 export type ListenerSettings = Pick<Settings, CamelCase<ListenerKey>>
 
 type WithoutSn<K extends string> = K extends `sn_${infer Rest}` ? Rest : K
 type SnListenerKey = { [K in OptionKey]: (typeof OPTIONS)[K] extends { readonly snListener: string } ? K : never }[OptionKey]
 
-/** Those that each port for sensors may have of its own, by their name in an entry of `sn_listeners`. */
+/** Those that each port for sensors may set for itself, by their name in an entry of `sn_listeners`. */
 export type SnListenerSettings = {
   readonly [K in SnListenerKey as CamelCase<WithoutSn<K>>]: ValueOf<(typeof OPTIONS)[K]>
 }

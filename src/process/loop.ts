@@ -15,7 +15,7 @@ import type { WallClock } from '../store/store.ts'
 const NOBODY_VERIFIES: AuthAnswer = {
   kind: 'refused',
   reasonCode: 0x88,
-  reason: 'there is nobody to ask',
+  reason: 'no authentication is available',
 }
 
 /** Who finds out who a client is; never rejects. */
@@ -219,7 +219,7 @@ export class Loop implements StreamHost {
   #setTimer(now: Instant): void {
     const at = this.#server.nextTimeout()
     if (at !== undefined && at <= now) {
-      // Due already, but everybody else's turn comes first.
+      // Already due, but other inputs come first.
       this.#due ??= setImmediate(this.#dueNow)
       return
     }

@@ -5,9 +5,9 @@ import type { MemoryLimits } from '../base/memory.ts'
 import type { Config } from '../config/config.ts'
 
 const MIB = 1024 * 1024
-/** What the process takes with nobody there. */
+/** Memory of the process without any clients. */
 const OWN_BYTES = 64 * MIB
-/** Part of the rest that peers may fill: what is garbage and not yet collected, and the store's thread, need room too. */
+/** Part of the rest that peers may use: uncollected garbage and the store's thread need room too. */
 const PART = 0.6
 /** However little there is. */
 const LEAST = 8 * MIB
@@ -27,7 +27,7 @@ export interface Bound {
   readonly name: string
 }
 
-/** What bounds this process: the least of V8's heap, the machine or its container, and what ulimit leaves. */
+/** The limit of this process: the smallest of V8's heap, the machine or its container, and what ulimit leaves. */
 export function processBound(): Bound {
   const bounds: Bound[] = [
     { bytes: getHeapStatistics().heap_size_limit, name: "V8's heap (node --max-old-space-size)" },
@@ -68,7 +68,7 @@ function read(name: string): string {
   }
 }
 
-/** The bounds as configured, with what follows from the process where nothing is; what to tell at the start, and a warning. */
+/** The configured limits, or those derived from the process; the line for the start, and a warning. */
 export function memoryLimits(
   config: Pick<Config, 'memoryLimit' | 'maxMemoryPerClient' | 'maxMemoryPerUser' | 'maxMemoryPerAddress'>,
   bound: Bound,
@@ -82,8 +82,9 @@ export function memoryLimits(
     maxMemoryPerUser: part(config.maxMemoryPerUser, GROUP_PART),
     maxMemoryPerAddress: part(config.maxMemoryPerAddress, GROUP_PART),
   }
-  const from = config.memoryLimit > 0 ? 'as configured' : `60 % of what ${bound.name} leaves of ${mib(bound.bytes)}`
-  const told = `Clients may make it hold ${mib(memoryLimit)}: ${from} (change with --memory-limit)`
+  const from =
+    config.memoryLimit > 0 ? 'as configured' : `60 % of ${mib(bound.bytes - OWN_BYTES)} (${bound.name}, less ${mib(OWN_BYTES)})`
+  const told = `Memory for clients: ${mib(memoryLimit)}, ${from} (change with --memory-limit)`
   const isTooMuch = memoryLimit > Math.max(LEAST, bound.bytes - OWN_BYTES)
   const warning = isTooMuch
     ? `memory_limit is ${mib(memoryLimit)}, but ${bound.name} allows ${mib(bound.bytes)} in all: raise that or lower memory_limit`

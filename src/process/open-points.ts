@@ -30,23 +30,23 @@ function ofListener(config: Config, listener: ListenerConfig): string[] {
   const { websocketsOrigin } = listener
   const isPublic = socketPath === undefined && !isLoopback(host)
   const points: string[] = []
-  if (allowAnonymous && isPublic) points.push('whoever reaches it may connect without a password (allow_anonymous)')
+  if (allowAnonymous && isPublic) points.push('any client that can reach it may connect without a password (allow_anonymous)')
   else if (allowAnonymous && socketPath === undefined)
     points.push('every user of this machine may connect without a password (password_file, or socket_path with socket_mode)')
   else if (allowAnonymous && (socketMode & WRITABLE_BY_OTHERS) !== 0)
     points.push('every user of this machine may connect without a password (socket_mode: "0660", or password_file)')
   if (isPublic && certfile === undefined && !proxyProtocol) {
     const secrets = authenticates(listener) ? 'passwords and messages' : 'messages'
-    points.push(`${secrets} can be read and changed on the way, because it is without TLS (certfile, keyfile)`)
+    points.push(`${secrets} can be read and changed on the way, because it does not use TLS (certfile, keyfile)`)
   }
   if (isPublic && certfile !== undefined && requireCertificate === 'no' && !authenticates(listener) && !allowAnonymous)
-    points.push('nobody has to show a certificate (require_certificate)')
+    points.push('no client needs a certificate (require_certificate)')
   if (isPublic && aclFile === undefined) points.push('every client may read and publish everything (acl_file)')
   if (isPublic && aclFile !== undefined) points.push(...ofAcl(aclFile, allowAnonymous))
   if (isPublic && authenticates(listener) && (config.clientidFile ?? listener.clientidPrefixes) === undefined)
-    points.push('a client id belongs to whichever user comes with it first (clientid_file, clientid_prefixes)')
+    points.push('a client id belongs to the first user who connects with it (clientid_file, clientid_prefixes)')
   if (isPublic && proxyProtocol)
-    points.push('whoever reaches it can claim any address by a PROXY header (host: a loopback address, or a firewall)')
+    points.push('anyone who can reach it can claim any address in a PROXY header (host: a loopback address, or a firewall)')
   if (protocol === 'websockets' && allowAnonymous && websocketsOrigin.some(({ host: page }) => page === '*'))
     points.push('every web page that a user of this network opens may connect (websockets_origin)')
   if (isPublic && config.maxConnectionsPerAddress >= listener.maxConnections)
@@ -58,23 +58,27 @@ function ofAcl(aclFile: string, allowAnonymous: boolean): string[] {
   const acl = loadAcl(aclFile)
   if (acl.givesAll('everybody')) return ['every client may read and publish everything (acl_file: pattern readwrite #)']
   if (allowAnonymous && acl.givesAll('anonymous'))
-    return ['whoever comes without a user name may read and publish everything (acl_file: topic readwrite #)']
+    return ['clients without a user name may read and publish everything (acl_file: topic readwrite #)']
   return []
 }
 
 function ofSensors(config: Config, { device, host, standby }: SnListenerConfig): string[] {
   if (device !== undefined || isLoopback(host)) return []
   const points: string[] = []
-  if (sensorsAreOpen(config)) points.push('whoever reaches it may connect as any sensor (password_file, then sn_users)')
+  if (sensorsAreOpen(config)) points.push('anyone who can reach it may connect as any sensor (password_file, then sn_users)')
   else if (config.snUsers === undefined && config.snUsername !== undefined)
-    points.push('whoever knows the client id of a sensor is that sensor, from any address (sn_users with networks)')
+    points.push(
+      'anyone who knows the client id of a sensor can connect as that sensor, from any address (sn_users with networks)',
+    )
   else if (readSensorRules(config).some(({ networks, user }) => user !== 'deny' && networks === undefined))
-    points.push('whoever knows the client id of a sensor is that sensor, from any address (networks in each rule of sn_users)')
+    points.push(
+      'anyone who knows the client id of a sensor can connect as that sensor, from any address (networks in each rule of sn_users)',
+    )
   if (config.roam === 'anywhere')
-    points.push('whoever knows the client id of a sleeping sensor gets its messages, at any address (roam: asleep)')
-  points.push('datagrams can be read and changed on the way: MQTT-SN 1.2 has no encryption (a network of its own)')
+    points.push('anyone who knows the client id of a sleeping sensor can get its messages, at any address (roam: asleep)')
+  points.push('datagrams can be read and changed on the way, because MQTT-SN 1.2 has no encryption (a separate network)')
   if (config.trustedNetworks.length > 0)
-    points.push('forged addresses of trusted networks are answered without a proof (trusted_networks, as small as it can be)')
+    points.push('forged addresses in trusted networks are answered without validation (trusted_networks, as small as possible)')
   if (standby && config.gatewayNetworks.length === 0)
     points.push('any address of trusted_networks can silence a gateway on standby (gateway_networks)')
   return points
@@ -85,13 +89,13 @@ function ofAll(config: Config): string[] {
   const points: string[] = []
   const verifying = listeners.filter(authenticates)
   if (!(banAfter > 0 && Number.isFinite(banAfter)) && verifying.length > 0)
-    points.push('passwords can be guessed without end (ban_after)')
+    points.push('passwords can be guessed without limit (ban_after)')
   if (!sessionOwnership && verifying.length > 0)
-    points.push('whoever knows a client id takes its session, whatever their user (session_ownership)')
+    points.push('anyone who knows a client id can take over its session, as any user (session_ownership)')
   const services = new Set([httpAuthUrl, jwtJwks, ...listeners.flatMap((each) => [each.httpAuthUrl, each.jwtJwks])])
   for (const url of services) {
     if (url === undefined || !isPlainHttpElsewhere(url)) continue
-    points.push(`what it asks ${new URL(url).host} can be read and changed on the way (https: in http_auth_url and jwt_jwks)`)
+    points.push(`requests to ${new URL(url).host} can be read and changed on the way (https: in http_auth_url and jwt_jwks)`)
   }
   return points
 }

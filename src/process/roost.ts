@@ -176,7 +176,7 @@ async function reload(config: Config, parts: Parts): Promise<readonly string[] |
     const stamps = new FileStamps(config)
     const rules = readSensorRules(config)
     if (rules.length === 0 && users.count > 0)
-      throw new StartError(`${config.snUsers}: holds no rule any more, and all sensors would be shut out (sn_users)`)
+      throw new StartError(`${config.snUsers}: contains no rule any more: all sensors would be excluded (sn_users)`)
     const inForce = [
       access.prepareReload(),
       () => users.replace(rules),

@@ -14,7 +14,7 @@ export interface SessionInfo {
   /** `mqtt:CLIENT_ID` or `sn:CLIENT_ID`. */
   readonly id: SessionKey
   readonly username: string | null
-  /** Whether somebody has verified the user. */
+  /** Whether the user was authenticated. */
   readonly verified: boolean
   /** The network that the client connected from last; null where that has no IP address, or was not stored yet. */
   readonly address: string | null
@@ -133,7 +133,7 @@ export class StoredSessions {
     })
   }
 
-  /** In one go: nobody else wants a turn. */
+  /** Without yielding: there are no other clients. */
   #end(session: Session): boolean {
     for (;;) {
       this.#broker.endTurn()

@@ -35,7 +35,7 @@ describe('a file in the format of Mosquitto', () => {
     expect(on(rules(text, 'bob'), 'b')).toBe('-')
   })
 
-  test('a user may come several times, and have spaces in the name', () => {
+  test('a user can be repeated, and have spaces in the name', () => {
     const text = 'user alice b\ntopic a\nuser bob\ntopic b\nuser alice b\ntopic c\n'
     expect(['a', 'b', 'c'].map((topic) => on(rules(text, 'alice b'), topic))).toEqual(['rw', '-', 'rw'])
   })

@@ -154,11 +154,11 @@ describe('what makes no sense', () => {
     [['FILE'], /^expected a user; see roost passwd --help\n$/],
     [['-b', 'FILE', 'alice'], /^-b: expected a user and a password\n$/],
     [['FILE', 'alice', 'secret'], /^a password on the command line needs -b\n$/],
-    [['-b', 'FILE', 'alice', ''], /^an empty password is none\n$/],
-    [['-b', 'FILE', 'a:b', 'x'], /^user "a:b": no colon and no control character/],
-    [['-b', 'FILE', 'a\nb', 'x'], /^user "a\\nb": no colon/],
+    [['-b', 'FILE', 'alice', ''], /^the password is empty\n$/],
+    [['-b', 'FILE', 'a:b', 'x'], /^user "a:b": a name contains no colon and no control character/],
+    [['-b', 'FILE', 'a\nb', 'x'], /^user "a\\nb": a name contains no colon/],
     [['-b', 'FILE', '#a', 'x'], /^user #a: a line that starts with # is a comment\n$/],
-    [['-b', 'FILE', 'a'.repeat(65_536), 'x'], /^user: longer than MQTT can say\n$/],
+    [['-b', 'FILE', 'a'.repeat(65_536), 'x'], /^user: longer than MQTT allows\n$/],
     [['-b', '-I', '0', 'FILE', 'a', 'x'], /^-I: expected a whole number from 1 to 10000000, got 0\n$/],
     [['-b', '-I', '1e3', 'FILE', 'a', 'x'], /^-I: expected/],
   ])('%j', async (argv, line) => {
@@ -172,7 +172,7 @@ describe('without -b', () => {
   test('one line from a pipe', async () => {
     expect(await passwd(['-I', '3', path, 'alice'], Readable.from(['sec', 'ret\nmore\n']))).toEqual(DONE)
     expect(await isRight('alice', 'secret')).toBe(true)
-    expect((await passwd([path, 'bob'], Readable.from([]))).err).toBe('an empty password is none\n')
+    expect((await passwd([path, 'bob'], Readable.from([]))).err).toBe('the password is empty\n')
   })
 
   /** A terminal on which this is typed. */
@@ -204,7 +204,7 @@ describe('without -b', () => {
     ['two that differ', 'one\rtwo\r', 'the two passwords differ; nothing was written'],
     ['Ctrl-C', 'secret\rsec\x03', 'nothing was written'],
     ['Ctrl-D', '\x04', 'nothing was written'],
-    ['none', '\r\r', 'an empty password is none'],
+    ['none', '\r\r', 'the password is empty'],
   ])('%s: nothing is written, and the terminal is as before', async (_, typed, reason) => {
     const stdin = terminal(typed)
     const { code, err } = await passwd([path, 'alice'], stdin)

@@ -34,10 +34,10 @@ const told = async (changes: Partial<Config>): Promise<string[]> => {
 
 test('the start says what listens, who may connect, where the state is, and how to change it', async () => {
   expect(await told({})).toEqual([
-    'info MQTT broker on tcp://127.0.0.1:1883: anybody on this machine may connect, without a password (allow_anonymous) (change with --host, --port)',
+    'info MQTT broker on tcp://127.0.0.1:1883: any client on this machine may connect without a password (allow_anonymous) (change with --host, --port)',
     'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: sensors on this machine may connect (change with --sn-host, --sn-port)',
     'info To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
-    'info Clients may make it hold 1 B',
+    'info Memory for clients: 1 B',
     'info State is kept in /srv/roost-data, SQLite 3.50.0 (change with --data-dir, or --memory to keep nothing)',
     'info SIGTERM: stopping',
     'info stopped',
@@ -47,17 +47,17 @@ test('the start says what listens, who may connect, where the state is, and how 
 test('ports that were picked, IPv6, an open door and memory', async () => {
   const flags = { host: '::', port: 0, sn_host: '0.0.0.0', sn_port: 0, gateway_id: 7, allow_anonymous: true, memory: true }
   expect((await told(settled(flags))).slice(0, 4)).toEqual([
-    'warn MQTT broker on tcp://:::40001: anybody who reaches it may connect, without a password (allow_anonymous) (change with --host, --port)',
-    'warn MQTT-SN gateway 7 on udp://0.0.0.0:40002: sensors that reach it may connect (change with --sn-host, --sn-port)',
-    'info Clients may make it hold 1 B',
-    'info State is kept in memory only, and gone at the end (change with --data-dir instead of --memory)',
+    'warn MQTT broker on tcp://:::40001: any client that can reach it may connect without a password (allow_anonymous) (change with --host, --port)',
+    'warn MQTT-SN gateway 7 on udp://0.0.0.0:40002: sensors that can reach it may connect (change with --sn-host, --sn-port)',
+    'info Memory for clients: 1 B',
+    'info State is kept in memory only and lost at the end (change with --data-dir instead of --memory)',
   ])
 })
 
 test('with passwords: who may connect, and that sensors may not', async () => {
   expect((await told(settled({ host: '0.0.0.0', password_file: '/srv/passwords' }))).slice(0, 2)).toEqual([
-    'info MQTT broker on tcp://0.0.0.0:1883: whoever has a password (password_file) may connect (change with --host, --port)',
-    'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: no sensor may connect, because none has a user (sn_users, sn_username); QoS -1: no (qos_m1_username), forwarders: no (forwarders) (change with --sn-host, --sn-port)',
+    'info MQTT broker on tcp://0.0.0.0:1883: clients with a password (password_file) may connect (change with --host, --port)',
+    'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: no sensor may connect, because no user is configured for any (sn_users, sn_username); QoS -1: no (qos_m1_username), forwarders: no (forwarders) (change with --sn-host, --sn-port)',
   ])
 })
 
@@ -96,7 +96,7 @@ test('a signal while a start waits for something that does not come ends it afte
     await vi.advanceTimersByTimeAsync(1)
     expect(await served).toBe(143)
     expect(host.exits).toEqual([143])
-    expect(lines(host).map(({ msg }) => msg)).toEqual(['SIGTERM: stopped before the start was over'])
+    expect(lines(host).map(({ msg }) => msg)).toEqual(['SIGTERM: stopped before the start was complete'])
   } finally {
     vi.useRealTimers()
   }
@@ -176,8 +176,8 @@ test('SIGHUP reads files anew: what is worth a warning is told, and a failure is
       .slice(5, -2),
   ).toEqual([
     'warn the file is open to others',
-    'info SIGHUP: passwords, access lists and certificates were read anew',
-    'info SIGHUP: passwords, access lists and certificates were read anew',
+    'info SIGHUP: passwords, access lists and certificates were reloaded',
+    'info SIGHUP: passwords, access lists and certificates were reloaded',
   ])
 })
 

@@ -19,9 +19,9 @@ test.each<[string[], string]>([
   [['sub'], 'expected a topic with -t or -T; see --help'],
   [['sub', '-t', 'a', '-p', '70000'], '-p: expected a whole number from 1 to 65535, got "70000"'],
   [['ping', '-h', 'no.such.host.invalid'], '-h: no address for no.such.host.invalid'],
-  [['ping', '-p', '9', '--t-retry', '0.1'], 'no gateway at 127.0.0.1:9: nobody listens there'],
+  [['ping', '-p', '9', '--t-retry', '0.1'], 'no gateway at 127.0.0.1:9: no process listens there'],
   [['decode', '0b0c'], 'malformed: Length 11 in a datagram of 2 bytes (1.2 section 5.2.1)'],
-  [['decode', 'zz'], 'expected octets in hex digits, two each, got "zz"'],
+  [['decode', 'zz'], 'expected bytes of two hex digits each, got "zz"'],
   [['pubb'], 'pubb: unknown command (did you mean pub?); see roost sn --help'],
   [['pub', '--topc', 'x'], '--topc: unknown option (did you mean --topic?); see roost sn pub --help'],
 ])('%j: one line, and exit code 2', async (argv, line) => {

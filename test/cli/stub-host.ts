@@ -43,7 +43,7 @@ export class StubHost implements Host {
       }),
       store: config.memory ? 'memory' : config.dataDir,
       storeEngine: config.memory ? undefined : 'SQLite 3.50.0',
-      memory: { limit: 1, told: 'Clients may make it hold 1 B' },
+      memory: { limit: 1, told: 'Memory for clients: 1 B' },
       reload: () => this.reload(),
       stop: () => {
         this.stops++

@@ -94,7 +94,7 @@ describe('memory and data_dir are one choice', () => {
 
 describe('only loopback without a password', () => {
   test.each<OptionKey>(['host', 'sn_host'])('%s', (key) => {
-    const error = `--${key}: 0.0.0.0 is not loopback, and anybody who reaches it could connect without a password: to permit that, add --allow-anonymous; to prevent it, --password-file`
+    const error = `--${key}: 0.0.0.0 is not loopback, so anyone who can reach it could connect without a password: to allow that, add --allow-anonymous; to prevent it, add --password-file`
     expect(() => settle(layer({ [key]: '0.0.0.0' }), none)).toThrow(new Error(error))
     expect(() => settle(none, layer({ [key]: '0.0.0.0' }))).toThrow(new Error(error))
     expect(() => settle(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: false }))).toThrow(new Error(error))
@@ -141,7 +141,7 @@ describe('listeners', () => {
     expect(ports(none, layer({ max_connections: 5 }))).toEqual([8883])
     expect(ports(none, layer({ port: 1884 }))).toEqual([1884, 8883])
     expect(ports(layer({ host: '::1' }), none)).toEqual([1883, 8883])
-    const error = 'certfile: belongs to the default listener, which listeners replace: move it there, or give a port too'
+    const error = 'certfile: applies to the default listener, which listeners replaces: move it there, or set port too'
     const file = layer({ certfile: 'c', keyfile: 'k' }, '')
     expect(() => settle(none, file, [entry({ port: 1 })])).toThrow(new Error(error))
   })
@@ -163,7 +163,7 @@ describe('listeners', () => {
       new Error('r:1:1: listeners[1].name: a is already the name of another listener'),
     )
     expect(() => listeners(entry({ port: 1 }), entry({ port: 1, host: '127.0.0.1' }, 'b', 1))).toThrow(
-      new Error('r:1:1: listeners[1]: listens on 127.0.0.1 port 1, as does r:1:1: listeners[0]'),
+      new Error('r:1:1: listeners[1]: listens on 127.0.0.1 port 1, as r:1:1: listeners[0] does'),
     )
   })
 
@@ -229,7 +229,7 @@ describe('listeners', () => {
 
     test('every listener is asked; an acl_file alone verifies nobody', () => {
       const error =
-        'r:1:1: listeners[1].host: 0.0.0.0 is not loopback, and anybody who reaches it could connect without a password: to permit that, add allow_anonymous: true; to prevent it, password_file'
+        'r:1:1: listeners[1].host: 0.0.0.0 is not loopback, so anyone who can reach it could connect without a password: to allow that, add allow_anonymous: true; to prevent it, add password_file'
       const first = entry({ host: '0.0.0.0', port: 2, password_file: 'p' })
       expect(() => listeners(first, entry({ ...open, acl_file: 'a' }, undefined, 1))).toThrow(new Error(error))
       expect(() => settle(none, layer({ allow_anonymous: true }), [entry({ ...open, allow_anonymous: false })])).toThrow()
@@ -316,18 +316,22 @@ describe('ports for sensors', () => {
   })
 
   test.each<[string, Partial<Record<OptionKey, unknown>>, string]>([
-    ['a place twice', { sn_port: 1884 }, 'f: sn_listeners[0]: listens on 127.0.0.1 port 1884, as does --sn-host, --sn-port'],
-    ['serial habits over UDP', { sn_port: 1, sn_baud_rate: 9600 }, 'f: sn_listeners[0].sn_baud_rate: is for serial devices only'],
+    ['a place twice', { sn_port: 1884 }, 'f: sn_listeners[0]: listens on 127.0.0.1 port 1884, as --sn-host, --sn-port does'],
+    [
+      'serial habits over UDP',
+      { sn_port: 1, sn_baud_rate: 9600 },
+      'f: sn_listeners[0].sn_baud_rate: applies to serial devices only',
+    ],
     [
       'UDP habits over serial',
       { sn_device: '/x', multicast_group: 'none' },
-      'f: sn_listeners[0].multicast_group: is for UDP ports only',
+      'f: sn_listeners[0].multicast_group: applies to UDP ports only',
     ],
     ['a duty cycle of nothing', { sn_port: 1, sn_duty_cycle: 1 }, 'f: sn_listeners[0].sn_duty_cycle: needs bytes_per_second too'],
     [
       'a frame that no hour has room for',
       { sn_port: 1, sn_duty_cycle: 0.1, sn_bytes_per_second: 100, sn_max_frame: 400 },
-      'f: sn_listeners[0].sn_duty_cycle: an hour has no airtime for a frame of 400 bytes: lower max_frame',
+      'f: sn_listeners[0].sn_duty_cycle: the airtime of an hour is too short for a frame of 400 bytes: lower max_frame',
     ],
     ['a network', { sn_host: '0.0.0.0', sn_port: 1 }, 'f: sn_listeners[0].sn_host: 0.0.0.0 is not loopback'],
   ])('%s', (_, values, error) => {
@@ -336,7 +340,7 @@ describe('ports for sensors', () => {
 
   test('what is asked of the port of the flags belongs into the list', () => {
     expect(() => ports(layer({ multicast_group: 'none' }, 'f: '), entry({ sn_port: 1 }))).toThrow(
-      'f: multicast_group: belongs to the port of the flags, which sn_listeners replace',
+      'f: multicast_group: applies to the port of the flags, which sn_listeners replaces',
     )
     expect(() => settle(layer({ sn_device: '/x', sn_port: 1 }), none)).toThrow('--sn_device: excludes --sn_port')
   })

@@ -56,7 +56,7 @@ async function login(roost: StartedProcess, username?: string, options: Partial<
 const outcome = (roost: StartedProcess, username?: string, options: Partial<Connect> = {}): Promise<number> =>
   open(roost.mqttPort).connect({ ...(username !== undefined && { username }), ...options })
 const LASTING: Partial<Connect> = { cleanStart: false, properties: { sessionExpiryInterval: 3600 } }
-const READ_ANEW = /^info SIGHUP: passwords, access lists and certificates were read anew$/
+const READ_ANEW = /^info SIGHUP: passwords, access lists and certificates were reloaded$/
 const topicOf = (packet: unknown): string => (packet as Publish).topic
 
 describe('SIGHUP', () => {
@@ -182,7 +182,9 @@ describe('SIGHUP', () => {
     const alice = await login(roost, 'alice')
     file('passwords', '')
     roost.child.kill('SIGHUP')
-    await roost.logged(/^error reload-failed: nothing has changed.*passwords: holds no user any more, and all would be shut out/)
+    await roost.logged(
+      /^error reload-failed: nothing has changed.*passwords: contains no user any more: all clients would be excluded/,
+    )
     expect([await alice.isAlive(), await outcome(roost, 'bob')]).toEqual([true, 0])
     file('passwords', own + (await lines('carol')))
     roost.child.kill('SIGHUP')

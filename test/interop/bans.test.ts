@@ -127,6 +127,6 @@ test('ban_file: networks and client ids, of MQTT clients and of sensors; SIGHUP 
   // An empty one lifts all bans, as no other file may be emptied.
   writeFileSync(bans, '')
   roost.child.kill('SIGHUP')
-  await roost.logged(/read anew/)
+  await roost.logged(/reloaded/)
   expect(await from(roost.mqttPort, '127.0.0.9').connect({ clientId: 'robot' })).toBe(0)
 })

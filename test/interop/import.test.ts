@@ -73,7 +73,7 @@ mount_point home/
 Carried over: 15 settings.
 Needs attention: nothing.
 Lost: pid_file.
-Not imported: sessions, queued and retained messages, which stay behind in ${join(dir, 'state', 'mosquitto.db')}.
+Not imported: sessions, queued and retained messages, which remain in ${join(dir, 'state', 'mosquitto.db')}.
 `,
     )
     expect(readFileSync(join(dir, 'roost.yaml'), 'utf8')).toContain('pid_file')

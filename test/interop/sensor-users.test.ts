@@ -27,7 +27,7 @@ test('where clients have to authenticate, sensors connect as the users of sn_use
   const roost = await StartedProcess.start('--memory', '--password-file', passwords, '--acl-file', acl, '--sn-users', users)
   cleanUp.push(() => roost.stop('SIGKILL'))
   expect(roost.log.find((line) => line.startsWith('MQTT-SN gateway'))).toContain(
-    'sensors on this machine may connect that have a user (sn_users, sn_username); QoS -1: no (qos_m1_username), forwarders: no (forwarders)',
+    'sensors on this machine with a user may connect (sn_users, sn_username); QoS -1: no (qos_m1_username), forwarders: no (forwarders)',
   )
   const [sensor, stranger] = [await RawSensor.open(roost.snPort), await RawSensor.open(roost.snPort)]
   cleanUp.push(
@@ -45,7 +45,7 @@ test('where clients have to authenticate, sensors connect as the users of sn_use
   expect(await sensor.next()).toBe(`070d${hex('ba')}000203`)
 
   for (const [empty, line] of [
-    ['[]', /^error reload-failed: .*users\.yaml: holds no rule any more, and all sensors would be shut out \(sn_users\)$/],
+    ['[]', /^error reload-failed: .*users\.yaml: contains no rule any more: all sensors would be excluded \(sn_users\)$/],
     ['', /^error reload-failed: .*users\.yaml:1:1: expected a list of rules, got a map$/],
   ] as const) {
     writeFileSync(users, empty)

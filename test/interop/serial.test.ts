@@ -126,7 +126,7 @@ describe.skipIf(missing)('MQTT-SN over a serial line', () => {
     expect(await node.ask('04fe0009 08 04 04 01 003c 7332')).toBe('04fe0009030500')
     expect(
       roost.log.some((line) =>
-        line.includes(`serial:${cable.gateway}: sensors that reach it may connect (change with --sn-device)`),
+        line.includes(`serial:${cable.gateway}: sensors that can reach it may connect (change with --sn-device)`),
       ),
     ).toBe(true)
   })

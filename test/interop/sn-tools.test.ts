@@ -190,7 +190,7 @@ describe('errors are one line, and exit code 2', () => {
     expect(await pub.end('x'.repeat(65_499))).toEqual({
       code: 2,
       out: '',
-      err: '65499 octets are too many for one datagram, which takes 65498\n',
+      err: '65499 bytes do not fit into one datagram, which takes 65498\n',
     })
     const largest = new Tool('pub', '-p', String(roost.snPort), '-t', 'a/b', '-q', '1', '-s')
     expect(await largest.end('x'.repeat(65_498))).toEqual({ code: 0, out: '', err: '' })

@@ -16,7 +16,7 @@ test('by default it is 60 % of what is left beyond the first 64 MiB, and shares 
     maxMemoryPerUser: 1230 * MIB,
     maxMemoryPerAddress: 1230 * MIB,
   })
-  expect(told).toBe("Clients may make it hold 2460 MiB: 60 % of what V8's heap leaves of 4164 MiB (change with --memory-limit)")
+  expect(told).toBe("Memory for clients: 2460 MiB, 60 % of 4100 MiB (V8's heap, less 64 MiB) (change with --memory-limit)")
   expect(warning).toBe(undefined)
 })
 
@@ -29,7 +29,7 @@ test('what is configured counts, and a limit above what there is is a warning', 
   const config = { ...NONE, memoryLimit: 1000 * MIB, maxMemoryPerUser: 100 * MIB }
   const { limits, told, warning } = memoryLimits(config, heap(300))
   expect(limits).toMatchObject({ memoryLimit: 1000 * MIB, maxMemoryPerClient: 250 * MIB, maxMemoryPerUser: 100 * MIB })
-  expect(told).toContain('1000 MiB: as configured')
+  expect(told).toContain('1000 MiB, as configured')
   expect(warning).toBe("memory_limit is 1000 MiB, but V8's heap allows 300 MiB in all: raise that or lower memory_limit")
   expect(memoryLimits(config, heap(1064)).warning).toBe(undefined)
 })
@@ -49,7 +49,7 @@ async function toldBy(limit: string): Promise<string> {
   try {
     for await (const line of createInterface({ input: child.stdout })) {
       const { msg } = JSON.parse(line) as { msg: string }
-      if (msg.startsWith('Clients may make it hold')) return msg
+      if (msg.startsWith('Memory for clients')) return msg
     }
     return 'nothing'
   } finally {
@@ -58,7 +58,9 @@ async function toldBy(limit: string): Promise<string> {
 }
 
 test.runIf(process.platform === 'linux')('ulimit -d bounds the process that is started with it', async () => {
-  const [, mib, , name, all] = /hold (\d+) MiB: (60 %) of what (.+) leaves of (\d+) MiB/.exec(await toldBy('ulimit -d 700000'))!
+  const [, mib, , all, name] = /clients: (\d+) MiB, (60 %) of (\d+) MiB \((.+), less 64 MiB\)/.exec(
+    await toldBy('ulimit -d 700000'),
+  )!
   expect(name).toBe('ulimit (max data size)')
   // What the process has taken by then is not left.
   expect(Number(all)).toBeGreaterThan(300)

@@ -43,20 +43,20 @@ describe('what a configuration leaves open', () => {
   })
 
   test.each([
-    ['host: 0.0.0.0', ['passwords and messages can be read and changed on the way', 'whichever user comes with it first']],
+    ['host: 0.0.0.0', ['passwords and messages can be read and changed on the way', 'the first user who connects with it']],
     ['host: 0.0.0.0\nclientid_prefixes: "%u-"', ['passwords and messages can be read and changed on the way']],
     [
       'host: 0.0.0.0\nmax_connections_per_address: 10000',
-      ['can be read', 'whichever user', 'one address can take all connections'],
+      ['can be read', 'the first user', 'one address can take all connections'],
     ],
-    ['host: "::"\nproxy_protocol: true', ['whichever user', 'any address by a PROXY header']],
-    ['ban_after: 0', ['passwords can be guessed without end']],
-    ['session_ownership: false', ['whoever knows a client id takes its session']],
-    ['http_auth_url: http://auth.example.org/login', ['what it asks auth.example.org can be read']],
+    ['host: "::"\nproxy_protocol: true', ['the first user', 'any address in a PROXY header']],
+    ['ban_after: 0', ['passwords can be guessed without limit']],
+    ['session_ownership: false', ['anyone who knows a client id can take over its session']],
+    ['http_auth_url: http://auth.example.org/login', ['requests to auth.example.org can be read']],
     ['http_auth_url: http://127.0.0.1:8080/login', []],
     ['http_auth_url: https://auth.example.org/login', []],
-    ['sn_host: 0.0.0.0\nsn_username: field', ['whoever knows the client id of a sensor', 'no encryption', 'forged addresses']],
-    ['sn_host: 0.0.0.0\nsn_username: field\ntrusted_networks: ""', ['whoever knows the client id', 'no encryption']],
+    ['sn_host: 0.0.0.0\nsn_username: field', ['anyone who knows the client id of a sensor', 'no encryption', 'forged addresses']],
+    ['sn_host: 0.0.0.0\nsn_username: field\ntrusted_networks: ""', ['anyone who knows the client id', 'no encryption']],
     ['sn_host: 0.0.0.0\nsn_users: FOLDER/bound.yaml', ['no encryption', 'forged addresses']],
     ['sn_users: FOLDER/unbound.yaml', []],
     [
@@ -70,7 +70,7 @@ describe('what a configuration leaves open', () => {
     ['memory_limit: 1099511627776', ['memory_limit is 1048576 MiB, but ']],
     [
       'sn_host: 0.0.0.0\nsn_username: field\nstandby: true',
-      ['whoever knows', 'no encryption', 'forged', 'silence a gateway on standby'],
+      ['anyone who knows', 'no encryption', 'forged', 'silence a gateway on standby'],
     ],
   ])('%s', async (yaml, points) => {
     expect(await configOf(`${PASSWORDS}${yaml}\n`)).toEqual(points.map((point) => expect.stringContaining(point)))

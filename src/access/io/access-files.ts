@@ -74,7 +74,7 @@ export class AccessFiles implements Bans {
     })
   }
 
-  /** Why nobody from there is let in, before it is asked who it is. */
+  /** Why an address is refused before authentication. */
   banOf(now: Instant, peer: string): string | undefined {
     if (this.policy.bans.hasPeer(peer)) return 'ban_file'
     return this.#logins.isBanned(now, peer) ? 'ban_after' : undefined
@@ -95,7 +95,7 @@ export class AccessFiles implements Bans {
 
   /**
    * Reads all files again; the function it returns puts them in force. A broken line of a password file, with which a start goes on, is an
-   * error here: the users in force are better than fewer. So is a file that would shut everybody out, as one that is empty for a moment. @throws StartError at the first error: then nothing has changed.
+   * error here: the users in force are better than fewer. So is a file that would exclude all clients, such as one that is empty for a moment. @throws StartError at the first error: then nothing has changed.
    */
   prepareReload(): () => void {
     const { listeners, global, clientIds, bans, contents, warnings } = load(this.#config, 'reload')
@@ -172,37 +172,40 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
   const listeners = new Map(config.listeners.map((listener) => [listener.name, one(listener, certificateRole(listener))]))
   const global = one({ ...config, allowAnonymous: sensorsAreOpen(config) }, 'none')
   const clientIds = config.clientidFile === undefined ? undefined : readClientIds(config.clientidFile)
-  // An empty one lifts all bans, which shuts nobody out.
+  // An empty one lifts all bans, which excludes no client.
   const bans = config.banFile === undefined ? new BanList() : loadBans(config.banFile)
   const contents = { passwords, acls, emptySets }
   for (const warning of emptyFiles(contents)) warnings.add(warning)
   return { listeners, global, clientIds, bans, contents, warnings: [...warnings] }
 }
 
-/** With Mosquitto such files are no error either, but nobody wants them for long. */
+/** Such files are no error in Mosquitto either, but hardly intended. */
 function emptyFiles({ passwords, acls, emptySets }: Contents): string[] {
   return [
-    ...Array.from(passwords, ([path, users]) => users.size === 0 && `password_file ${path} holds no user: nobody has a password`),
-    ...Array.from(acls, ([path, acl]) => acl.isEmpty && `acl_file ${path} holds no rule: nobody may do anything`),
-    ...Array.from(emptySets, (path) => `jwt_jwks ${path} holds no key: no token is valid by it`),
+    ...Array.from(
+      passwords,
+      ([path, users]) => users.size === 0 && `password_file ${path} contains no user: nobody can log in with a password`,
+    ),
+    ...Array.from(acls, ([path, acl]) => acl.isEmpty && `acl_file ${path} contains no rule: clients may do nothing`),
+    ...Array.from(emptySets, (path) => `jwt_jwks ${path} contains no key: no token is valid`),
   ].filter((warning) => warning !== false)
 }
 
-/** @throws StartError for the first file by which all are out who were in: it is more likely that somebody is writing it than that it is meant. */
+/** @throws StartError for the first file that would exclude all current clients: more likely it is being written than intended. */
 function refuseShuttingOut(before: Contents, after: Contents): void {
   for (const [path, users] of after.passwords) {
     const known = [...(before.passwords.get(path) ?? [])].filter(([, entry]) => !isRefused(entry))
     if (known.length === 0 || known.some(([user]) => users.has(user))) continue
-    if (users.size === 0) throw new StartError(`${path}: holds no user any more, and all would be shut out (password_file)`)
-    const what = `holds none of the ${known.length} users from before, who would all be shut out`
+    if (users.size === 0)
+      throw new StartError(`${path}: contains no user any more: all clients would be excluded (password_file)`)
+    const what = `contains none of the ${known.length} users from before, who would all be excluded`
     throw new StartError(`${path}: ${what}: add the new ones first, and remove the old ones by another reload (password_file)`)
   }
   for (const [path, acl] of after.acls)
     if (acl.isEmpty && before.acls.get(path)?.isEmpty === false)
-      throw new StartError(`${path}: holds no rule any more, and nobody could do anything (acl_file)`)
+      throw new StartError(`${path}: contains no rule any more: clients could do nothing (acl_file)`)
   for (const path of after.emptySets)
-    if (!before.emptySets.has(path))
-      throw new StartError(`${path}: holds no key any more, and no token would be valid (jwt_jwks)`)
+    if (!before.emptySets.has(path)) throw new StartError(`${path}: contains no key any more: no token would be valid (jwt_jwks)`)
 }
 
 /** Broken lines of one file that a warning names each. */

@@ -15,7 +15,7 @@ export interface AdmissionOptions {
   readonly pendingPerAddress: number
   readonly notice: NoticeSink
   readonly now: () => Instant
-  /** Resolves after so many milliseconds, or when the client has gone. */
+  /** Resolves after this many milliseconds, or when the client has gone. */
   readonly delay: (ms: number, gone: AbortSignal) => Promise<void>
 }
 

@@ -21,7 +21,7 @@ export interface Verifiers {
 type Passwords = ReadonlyMap<string, PasswordEntry>
 type Others = Pick<Verifiers, 'tokens' | 'callout'>
 
-/** Hashing shares its threads with what else the process does, and a core should stay free for everybody who is connected. */
+/** Hashing shares its threads with other work of the process, and a core should stay free for connected clients. */
 const HASHES = { running: Math.max(1, Math.min(2, availableParallelism() - 1)), reserved: 0 }
 /** Questions to one service. */
 const SERVICE = { running: 50, reserved: 10 }
@@ -38,7 +38,7 @@ interface Pending {
 
 /**
  * Finds out who clients are: by the password file if it knows the user, then by token, then by the HTTP service; or step by step with
- * SCRAM-SHA-256. Never rejects, and never lets anybody in because something failed.
+ * SCRAM-SHA-256. Never rejects, and never accepts a client because something failed.
  */
 export class Authenticator {
   #secret: Uint8Array | undefined
@@ -162,7 +162,7 @@ export class Authenticator {
     return granted(request, username, { kind: 'service' }, answer)
   }
 
-  /** Nobody can be verified: that concerns the operator more than the client that met with it. */
+  /** Authentication is not available, which concerns the operator more than the client. */
   #unavailable(reason: string): AuthAnswer {
     this.#options.notice({ code: 'authentication-failed', level: 'warn', reason })
     return refused(ReasonCode.SERVER_UNAVAILABLE, reason)
@@ -180,7 +180,7 @@ export class Authenticator {
     if (isNotAdmitted(token)) return notAdmitted(token)
     if (typeof token === 'string') return refused(ReasonCode.BAD_USER_NAME_OR_PASSWORD, `token: ${token}`)
     const { username } = request
-    // Whoever claims a name has to be its bearer.
+    // The token has to belong to the user name in CONNECT.
     if (username !== undefined && username !== '' && username !== token.username) return WRONG
     // Nor is one who says no name a user of the password file: that is a question for the password alone.
     if (isOurs(this.#verifiersOf(request.info.listener).passwords?.get(token.username)))
@@ -225,7 +225,7 @@ export class Authenticator {
 
 const NOTHING = new Uint8Array(0)
 
-/** A user about whom nobody but the password file is asked, because there is a hash, or a line that should have been one. */
+/** A user for whom only the password file is asked, because it has a hash, or an invalid line, for the name. */
 const isOurs = (entry: PasswordEntry | undefined): boolean =>
   entry !== undefined && (entry.password !== undefined || isRefused(entry))
 

@@ -12,7 +12,7 @@ export type CalloutAnswer =
       readonly validSeconds: number | undefined
     }
   | { readonly kind: 'deny' }
-  /** It could not be asked, or made no sense: nobody is let in on that. */
+  /** No answer, or an invalid one: the client is refused. */
   | { readonly kind: 'failed'; readonly reason: string }
 
 const BODY_BYTES_MAX = 64 * 1024
@@ -70,7 +70,7 @@ export class HttpCallout {
   }
 }
 
-/** Status codes that deny the client. Any other error is the service's own, and counts for nobody as a wrong password. */
+/** Status codes that deny the client. Any other error is the service's own, and does not count as a wrong password. */
 const DENIALS: ReadonlySet<number> = new Set([400, 401, 403, 404, 409, 410, 422])
 
 /** JSON is text: what is no UTF-8 would come to the service as another password, and several as the same. */

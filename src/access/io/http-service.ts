@@ -21,7 +21,7 @@ export class HttpService {
   }
 }
 
-/** A `%` that begins no escape stands for itself, as in a password that somebody copied into the URL. */
+/** A `%` that begins no escape stands for itself, as in a password copied into the URL. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text)

@@ -98,7 +98,7 @@ export class ScramExchange {
 
   private constructor(first: ClientFirst, users: ReadonlyMap<string, PasswordEntry>, nonce: string, secret: Uint8Array) {
     const credential = users.get(first.username)?.scram
-    // Made for everybody: who exists takes as long.
+    // Computed for every user, so that existing ones take as long.
     const fake = fakeCredential(first.username, users, secret)
     this.username = first.username
     this.#header = first.header
@@ -176,7 +176,7 @@ function parseFirst(text: string | undefined): ClientFirst | undefined {
   if (parts === null) return undefined
   const [, header, authzid, bare, name, nonce] = parts
   if (/=(?!2C|3D)/.test(name!)) return undefined
-  // Nobody acts as somebody else here.
+  // Authorization identities are not supported.
   if (authzid !== undefined && authzid !== name) return undefined
   const username = name!.replaceAll('=2C', ',').replaceAll('=3D', '=')
   return { header: header!, bare: bare!, username, nonce: nonce! }

@@ -110,7 +110,7 @@ export class TokenVerifier {
           failure ??= error instanceof ServiceFailure ? error : new ServiceFailure(`jwt_jwks ${source.place}: ${reason}`)
       }
     }
-    // Nobody has guessed anything.
+    // This is not a guessed token.
     if (failure !== undefined) throw failure
     return reason
   }
@@ -161,7 +161,7 @@ async function verifyWith(keys: KeyObject | KeySet, token: string, options: Para
 
 const single = (key: KeyObject, algorithms: string[]): Source => ({ keys: key, algorithms, names: [nameOf(key)] })
 
-/** Tells keys apart, and tells nobody the key. */
+/** Distinguishes keys without revealing them. */
 const nameOf = (key: KeyObject): string =>
   createHash('sha256')
     .update(key.type === 'secret' ? key.export() : key.export({ type: 'spki', format: 'der' }))
@@ -181,7 +181,7 @@ function publicKeyOf(path: string): KeyObject {
   try {
     return pem.includes('BEGIN CERTIFICATE') ? new X509Certificate(pem).publicKey : createPublicKey(pem)
   } catch {
-    throw new StartError(`jwt_public_key_file ${path}: holds no public key or certificate in PEM`)
+    throw new StartError(`jwt_public_key_file ${path}: contains no public key or certificate in PEM`)
   }
 }
 
@@ -209,7 +209,7 @@ function keySetOf(source: string): Source {
       .map((jwk) => nameOf(createPublicKey({ key: jwk, format: 'jwk' })))
     return { keys: createLocalJWKSet(set), algorithms, names, file: source }
   } catch (error) {
-    throw error instanceof StartError ? error : new StartError(`jwt_jwks ${source}: holds no JSON Web Key Set`)
+    throw error instanceof StartError ? error : new StartError(`jwt_jwks ${source}: contains no JSON Web Key Set`)
   }
 }
 

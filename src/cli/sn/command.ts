@@ -11,7 +11,7 @@ import { addSleep, addSub } from './sub.ts'
 export function addSnCommand(program: Command, host: Host): void {
   const sn = program
     .command('sn')
-    .description('be a sensor: publish, subscribe, sleep, ping, and read datagrams')
+    .description('act as a sensor: publish, subscribe, sleep, ping; decode datagrams')
     .allowExcessArguments(true)
     .action((_: unknown, command: Command) => {
       const [extra] = command.args
@@ -24,15 +24,15 @@ export function addSnCommand(program: Command, host: Host): void {
   addSleep(sn, host)
   addPing(sn, host)
   sn.command('decode')
-    .description('say what a datagram means')
-    .argument('<hex...>', 'its octets; spaces, colons and 0x do not matter')
+    .description('decode a datagram')
+    .argument('<hex...>', 'its bytes in hex; spaces, colons and 0x are ignored')
     .action((words: readonly string[]) => decode(words.join(''), host))
 }
 
 function decode(text: string, { stdout }: Host): void {
   const digits = text.replaceAll(/0x|[\s:,-]/gi, '')
   if (digits === '' || digits.length % 2 === 1 || !/^[\da-f]*$/i.test(digits))
-    throw new StartError(`expected octets in hex digits, two each, got ${JSON.stringify(text.slice(0, 60))}`)
+    throw new StartError(`expected bytes of two hex digits each, got ${JSON.stringify(text.slice(0, 60))}`)
   const said = describeDatagram(Buffer.from(digits, 'hex'))
   if (/^(FORWARDED node=\S+ radius=\d )?malformed: /.test(said)) throw new StartError(said)
   stdout.write(`${said}\n`)

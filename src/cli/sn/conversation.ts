@@ -66,7 +66,7 @@ export class Conversation {
     return this.until('connected')
   }
 
-  /** Says goodbye, or goes to sleep for so many seconds; a second interruption does not wait for the answer. */
+  /** Disconnects, or goes to sleep for this many seconds; a second interruption does not wait for the answer. */
   async leave(sleepSeconds: number): Promise<void> {
     this.sensor.act((client, now) => (sleepSeconds > 0 ? client.sleep(now, sleepSeconds) : client.disconnect(now)))
     this.sensor.goOn()

@@ -19,20 +19,17 @@ export interface SensorFlags {
 }
 
 export const sensorFlags = (): Option[] => [
-  new Option('-h, --host <address>', 'where the gateway is').default('127.0.0.1'),
-  new Option('-p, --port <number>', 'its UDP port').default('1884'),
-  new Option('-i, --id <client id>', 'who the sensor is (default: roost-sn- and the number of the process)'),
-  new Option('-k, --keep-alive <seconds>', 'keep alive; 0 is none').default('10'),
-  new Option('-d, --debug', 'tell on standard error what happens'),
-  new Option('--trace', 'tell on standard error every datagram, as hex and in words'),
-  new Option('--fe', 'wrap everything as a forwarder does'),
-  new Option(
-    '--wlnid <id>',
-    'with --fe: id of the wireless node, a number or hex digits after 0x (default: the number of the process)',
-  ),
-  new Option('--cport <number>', 'UDP port to send from; 0 is any').default('0'),
-  new Option('--t-retry <seconds>', 'until a message is sent again').default('10'),
-  new Option('--n-retry <number>', 'times that it is sent again').default('3'),
+  new Option('-h, --host <address>', 'address of the gateway').default('127.0.0.1'),
+  new Option('-p, --port <number>', 'UDP port of the gateway').default('1884'),
+  new Option('-i, --id <client id>', 'client id (default: roost-sn- and the process id)'),
+  new Option('-k, --keep-alive <seconds>', 'keep alive; 0 means none').default('10'),
+  new Option('-d, --debug', 'log events to standard error'),
+  new Option('--trace', 'log every datagram to standard error, in hex and decoded'),
+  new Option('--fe', 'encapsulate every message as a forwarder does'),
+  new Option('--wlnid <id>', 'with --fe: id of the wireless node, a number or hex digits after 0x (default: the process id)'),
+  new Option('--cport <number>', 'UDP source port; 0 means any').default('0'),
+  new Option('--t-retry <seconds>', 'retransmission interval').default('10'),
+  new Option('--n-retry <number>', 'number of retransmissions').default('3'),
 ]
 
 /** @throws StartError that names the flag */
@@ -73,7 +70,7 @@ export function topicNamed(name: string): TopicRef {
 
 export const predefinedTopic = (text: string): TopicRef => ({ topicIdType: 'predefined', topicId: whole(text, '-T', 1, 65_534) })
 
-/** For flags that may come several times. */
+/** For flags that can be repeated. */
 export const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
 
 function nodeId({ fe, wlnid }: SensorFlags): Uint8Array | undefined {
@@ -83,7 +80,7 @@ function nodeId({ fe, wlnid }: SensorFlags): Uint8Array | undefined {
   }
   const digits = /^0x((?:[\da-f]{2}){1,252})$/i.exec(wlnid ?? '')?.[1]
   if (digits !== undefined) return Uint8Array.from(Buffer.from(digits, 'hex'))
-  if (wlnid?.startsWith('0x')) throw new StartError('--wlnid: expected 1 to 252 octets in hex digits after 0x')
+  if (wlnid?.startsWith('0x')) throw new StartError('--wlnid: expected 1 to 252 bytes in hex digits after 0x')
   const number = wlnid === undefined ? process.pid & 0xffff : whole(wlnid, '--wlnid', 0, 65_535)
   return Uint8Array.of(number >> 8, number & 0xff)
 }

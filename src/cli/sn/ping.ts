@@ -13,10 +13,10 @@ interface PingFlags extends SensorFlags {
 export function addPing(sn: Command, host: Host): void {
   const ping = sn
     .command('ping')
-    .description('connect as a sensor, and tell how long the gateway takes to answer PINGREQ')
+    .description('connect as a sensor, and measure how long the gateway takes to answer PINGREQ')
     .helpOption('--help', 'print this help')
-    .addOption(new Option('-C, --count <number>', 'how often').default('3'))
-    .addOption(new Option('-I, --interval <seconds>', 'time between two').default('1'))
+    .addOption(new Option('-C, --count <number>', 'number of PINGREQs').default('3'))
+    .addOption(new Option('-I, --interval <seconds>', 'time between two of them').default('1'))
     .action((flags: PingFlags) => pingGateway(flags, host))
   for (const option of sensorFlags()) ping.addOption(option)
 }

@@ -28,19 +28,21 @@ interface PubFlags extends SensorFlags {
 export function addPub(sn: Command, host: Host): void {
   const pub = sn
     .command('pub')
-    .description('publish as a sensor: one message, or one a line')
+    .description('publish as a sensor: one message, or one per line')
     .helpOption('--help', 'print this help')
-    .addOption(new Option('-t, --topic <topic>', 'topic; of two characters it is a short one and needs no registration'))
+    .addOption(new Option('-t, --topic <topic>', 'topic; one of two characters is a short topic name and needs no registration'))
     .addOption(new Option('-T, --topic-id <number>', 'predefined topic id'))
     .addOption(new Option('-m, --message <text>', 'the message'))
-    .addOption(new Option('-f, --file <file>', 'the message is what the file holds'))
-    .addOption(new Option('-n, --null', 'an empty message'))
-    .addOption(new Option('-s, --stdin', 'the message is what comes on standard input'))
-    .addOption(new Option('-l, --lines', 'each line on standard input is a message'))
+    .addOption(new Option('-f, --file <file>', 'publish the contents of a file'))
+    .addOption(new Option('-n, --null', 'publish an empty message'))
+    .addOption(new Option('-s, --stdin', 'publish standard input as one message'))
+    .addOption(new Option('-l, --lines', 'publish each line of standard input'))
     .addOption(new Option('-q, --qos <number>', 'quality of service: -1 (without any connection), 0, 1 or 2').default('0'))
-    .addOption(new Option('-r, --retain', 'the message is retained'))
-    .addOption(new Option('-c, --keep-session', 'no clean session'))
-    .addOption(new Option('-e, --sleep <seconds>', 'go to sleep at the end instead of saying goodbye; 0 is not').default('0'))
+    .addOption(new Option('-r, --retain', 'retain the message'))
+    .addOption(new Option('-c, --keep-session', 'do not start a clean session'))
+    .addOption(
+      new Option('-e, --sleep <seconds>', 'go to sleep at the end instead of disconnecting; 0 means disconnect').default('0'),
+    )
     .action((flags: PubFlags) => publish(flags, host))
   for (const option of sensorFlags()) pub.addOption(option)
 }
@@ -56,7 +58,7 @@ async function publish(flags: PubFlags, host: Host): Promise<void> {
     if (qos !== -1 && !(await conversation.connect())) return
     for await (const message of messages) {
       if (message.length > sensor.payloadMax)
-        throw new StartError(`${message.length} octets are too many for one datagram, which takes ${sensor.payloadMax}`)
+        throw new StartError(`${message.length} bytes do not fit into one datagram, which takes ${sensor.payloadMax}`)
       sensor.act((client, now) => client.publish(now, topic, message, qos, flags.retain === true))
       if (qos > 0 && !(await conversation.until('published'))) break
       // With QoS 0 only the registration is waited for.

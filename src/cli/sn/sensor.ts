@@ -84,7 +84,7 @@ export class Sensor {
   }
 
   /**
-   * The next thing that the client tells; undefined after `waitMs`, or when it is enough. @throws StartError if there is nobody to talk to
+   * The next event of the client; undefined after `waitMs`, or after an interruption. @throws StartError if the gateway is not reachable
    */
   async next(waitMs?: number): Promise<SnEvent | undefined> {
     const until = waitMs === undefined ? undefined : performance.now() + waitMs
@@ -103,13 +103,13 @@ export class Sensor {
     return this.#events.shift()
   }
 
-  /** The user has had enough: whoever waits for what comes next waits no longer. */
+  /** The user has interrupted: pending waits end. */
   stop(): void {
     this.#enough = true
     this.#wake?.()
   }
 
-  /** There is something left to wait for all the same: a goodbye. */
+  /** Allows waiting again after an interruption, for the answer to DISCONNECT. */
   goOn(): void {
     this.#enough = false
   }
@@ -135,10 +135,10 @@ export class Sensor {
     this.act((client, now) => client.handleDatagram(now, message))
   }
 
-  /** Nobody listens there. A gateway that has answered before may only be starting anew. */
+  /** No process listens there. A gateway that has answered before may be restarting. */
   #refused(error: NodeJS.ErrnoException): void {
     if (this.#answered) return
-    const why = error.code === 'ECONNREFUSED' ? 'nobody listens there' : error.message
+    const why = error.code === 'ECONNREFUSED' ? 'no process listens there' : error.message
     this.#failed = new StartError(`no gateway at ${this.gateway}: ${why}`)
     this.#wake?.()
   }

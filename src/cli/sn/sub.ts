@@ -25,7 +25,9 @@ export function addSub(sn: Command, host: Host): void {
   const sub = sn
     .command('sub')
     .description('subscribe as a sensor, and print the messages')
-    .addOption(new Option('-e, --sleep <seconds>', 'go to sleep at the end instead of saying goodbye; 0 is not').default('0'))
+    .addOption(
+      new Option('-e, --sleep <seconds>', 'go to sleep at the end instead of disconnecting; 0 means disconnect').default('0'),
+    )
     .action((flags: SubFlags) => subscribe(flags, host))
   addFlags(sub, '0')
 }
@@ -34,8 +36,8 @@ export function addSub(sn: Command, host: Host): void {
 export function addSleep(sn: Command, host: Host): void {
   const sleep = sn
     .command('sleep')
-    .description('subscribe, sleep, and wake again and again to fetch the messages')
-    .addOption(new Option('-e, --sleep <seconds>', 'how long each sleep is').default('60'))
+    .description('subscribe, then sleep and wake repeatedly to fetch messages')
+    .addOption(new Option('-e, --sleep <seconds>', 'duration of each sleep').default('60'))
     .action((flags: SubFlags) => sleepAndWake(flags, host))
   addFlags(sleep, '1')
 }
@@ -43,13 +45,13 @@ export function addSleep(sn: Command, host: Host): void {
 function addFlags(command: Command, qos: string): void {
   command
     .helpOption('--help', 'print this help')
-    .addOption(new Option('-t, --topic <topic>', 'topic or filter; may come several times').argParser(several))
-    .addOption(new Option('-T, --topic-id <number>', 'predefined topic id; may come several times').argParser(several))
+    .addOption(new Option('-t, --topic <topic>', 'topic or filter; can be repeated').argParser(several))
+    .addOption(new Option('-T, --topic-id <number>', 'predefined topic id; can be repeated').argParser(several))
     .addOption(new Option('-q, --qos <number>', 'highest quality of service: 0, 1 or 2').default(qos))
-    .addOption(new Option('-c, --keep-session', 'no clean session'))
-    .addOption(new Option('-1, --one', 'end after one message'))
-    .addOption(new Option('-C, --count <number>', 'end after so many messages'))
-    .addOption(new Option('-W, --wait <seconds>', 'end after so much time'))
+    .addOption(new Option('-c, --keep-session', 'do not start a clean session'))
+    .addOption(new Option('-1, --one', 'exit after one message'))
+    .addOption(new Option('-C, --count <number>', 'exit after this number of messages'))
+    .addOption(new Option('-W, --wait <seconds>', 'exit after this time'))
     .addOption(new Option('-v, --verbose', 'print the topic in front of each message'))
     .addOption(new Option('-V, --time', 'print time and topic in front of each message'))
   for (const option of sensorFlags()) command.addOption(option)
@@ -113,7 +115,7 @@ async function subscribe(flags: SubFlags, host: Host): Promise<void> {
       const event = await conversation.next(subscription.waitMs)
       if (event === undefined) break
       subscription.print(event)
-      // The gateway has forgotten us, or has begun anew.
+      // The gateway has forgotten us, or was restarted.
       if (event.event === 'disconnected') there = (await conversation.connect()) && (await subscription.begin(conversation))
       if (event.event === 'timedOut') throw conversation.noAnswer(event.awaiting)
     }
@@ -142,7 +144,7 @@ async function sleepAndWake(flags: SubFlags, host: Host): Promise<void> {
   })
 }
 
-/** Sleeps; nobody says anything meanwhile. Gives whether the user has had enough. */
+/** Sleeps without any traffic. Returns whether the user has interrupted. */
 async function interrupted(conversation: Conversation, ms: number): Promise<boolean> {
   const until = performance.now() + ms
   for (let left = ms; left > 0; left = until - performance.now()) {

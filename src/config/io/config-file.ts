@@ -10,7 +10,7 @@ import { parsePredefinedTopics } from './predefined-topics.ts'
 import { checkReadable } from './text-file.ts'
 import { type Pair, type Value, YamlFile } from './yaml-file.ts'
 
-/** What a configuration file says. */
+/** The contents of a configuration file. */
 interface FileOptions {
   readonly global: Layer
   readonly listeners: readonly ListenerLayer[]
@@ -108,7 +108,7 @@ function parseListener(file: YamlFile, item: Value, path: string, kind: EntryKin
     else if (option !== undefined) own.set(option.key, valueIn(file, pair, option, `${path}.`))
     else {
       const why = byKey.has(key)
-        ? 'is no option of a single listener'
+        ? 'cannot be set for a single listener'
         : `unknown key${didYouMean(key, ['name', ...known.keys()])}`
       throw new StartError(`${keyAt}: ${path}.${key}: ${why}`)
     }

@@ -129,7 +129,7 @@ class Translation {
         this.#put(this.#byDefault, setting, 'host')
         break
       case 'socket_domain':
-        if (listener.get('host') !== undefined) this.#lose(listener, setting, 'not taken: host says which')
+        if (listener.get('host') !== undefined) this.#lose(listener, setting, 'not imported: host says which')
         else if (value === 'ipv4') this.#put(listener, setting, 'host', '0.0.0.0')
         else if (value === 'ipv6') this.#put(listener, setting, 'host', EVERYWHERE)
         else this.#lose(listener, setting, 'not taken: expected ipv4 or ipv6')
@@ -220,7 +220,7 @@ class Translation {
 
   #finishState(): void {
     const broker = this.#broker
-    if (broker.get('memory') === undefined) broker.set('memory', true, { note: 'Mosquitto keeps nothing unless told to' })
+    if (broker.get('memory') === undefined) broker.set('memory', true, { note: 'Mosquitto keeps nothing unless configured to' })
     if (this.#location === undefined) return
     if (broker.get('memory') === true) this.#lose(broker, this.#location, 'not taken: persistence is off')
     else this.#put(broker, this.#location, 'data_dir')
@@ -291,7 +291,7 @@ class Translation {
       section.set('allow_anonymous', false, { note: "Mosquitto's default where a listener is given" })
     const anonymous = own('allow_anonymous') ?? local
     if (local && verifies && own('allow_anonymous') === undefined) {
-      this.#broker.set('allow_anonymous', true, { note: 'without a listener Mosquitto lets in whoever is on this machine' })
+      this.#broker.set('allow_anonymous', true, { note: 'without a listener Mosquitto accepts every client on this machine' })
     }
     const exposed = section.exposed || this.#broker.exposed
     if (!exposed && (verifies || anonymous === true)) return
@@ -300,7 +300,7 @@ class Translation {
     const [socket, port, host] = [section.get('socket_path'), section.get('port') ?? 1883, section.get('host')]
     const place =
       section.place(socket === undefined ? 'port' : 'socket_path') ?? section.place('host') ?? `${this.#path}: default listener`
-    const why = exposed ? 'something that protects it has no counterpart' : 'nobody could connect to Mosquitto here'
+    const why = exposed ? 'an option that protects it has no counterpart' : 'no client could connect to Mosquitto here'
     const isClosed = !verifies && anonymous !== true
     const reach = isClosed ? 'no client can connect' : 'programs on this machine may connect'
     if (host === undefined || isLoopback(String(host))) this.#tell(section, `${place} ${socket ?? port}: ${reach}: ${why}`)
@@ -322,7 +322,7 @@ class Translation {
 
   #yaml(sections: readonly Section[]): string {
     const head = [
-      `Imported from ${this.#path} by \`roost config import\`. Where that says nothing, Roost's defaults hold, which are bounded:`,
+      `Imported from ${this.#path} by \`roost config import\`. Otherwise Roost's defaults apply, which are bounded:`,
       'max_packet_size, max_queued_bytes and max_connections have no bound in Mosquitto.',
     ].map((text) => `${comment(text)}\n`)
     if (this.#listeners.length === 0) return [...head, block([...this.#broker.lines, ...this.#byDefault.lines], '')].join('')
@@ -374,7 +374,7 @@ const CERTIFIED: ReadonlySet<OptionKey> = new Set(['use_identity_as_username', '
 
 const isPlugin = (name: string): boolean => /plugin$|^plugin_(load|use)$/.test(name)
 
-/** Whether what has no counterpart kept somebody out. */
+/** Whether a setting without counterpart restricted access. */
 const protects = (name: string, value: string): boolean =>
   isPlugin(name) ||
   isUnknown(name) ||

@@ -24,7 +24,7 @@ export function parsePredefinedTopics(file: YamlFile): PredefinedTopics {
       const topics = new Map<number, string>()
       for (const pair of file.pairs(client.value, `topic ids of ${client.key}, one \`id: topic\` a line`)) {
         const topicId = topicIdOf(pair)
-        if (topics.has(topicId)) throw new StartError(`${pair.keyAt}: topic id ${topicId} of ${client.key} is there twice`)
+        if (topics.has(topicId)) throw new StartError(`${pair.keyAt}: topic id ${topicId} of ${client.key} is defined twice`)
         topics.set(topicId, topicNameOf(pair))
       }
       tables.push({ pattern: client.key, topics })

@@ -15,7 +15,7 @@ const KEYS = ['clients', 'networks', 'username', 'deny']
 export function openSensorUsers(config: Config, others: Pick<SensorDefaults, 'isTaken' | 'isBanned'> = {}): SensorRules {
   const username = config.snUsername
   const { qosM1Username } = config
-  // Once somebody has to authenticate, QoS -1 needs a user of its own (ruling A31).
+  // If clients have to authenticate, QoS -1 needs a user of its own (ruling A31).
   const mayQosM1 = sensorsAreOpen(config) || qosM1Username !== undefined
   if (config.qosM1 === true && !mayQosM1)
     throw new StartError('qos_m1: needs qos_m1_username too, where clients have to authenticate')
@@ -23,7 +23,7 @@ export function openSensorUsers(config: Config, others: Pick<SensorDefaults, 'is
   return new SensorRules(readSensorRules(config), { username, qosM1, qosM1Username, ...others })
 }
 
-/** Reads `sn_users` anew. @throws StartError */
+/** Reloads `sn_users`. @throws StartError */
 export function readSensorRules({ snUsers }: Config): readonly SensorRule[] {
   return snUsers === undefined ? [] : parseSensorRules(YamlFile.read(snUsers, '/', 'sn_users'))
 }

@@ -12,7 +12,7 @@ export function readText(path: string, cwd: string, origin: string): string {
   }
 }
 
-/** Whoever needs the file reads it later, perhaps a pipe that can be read but once. @throws StartError like `readText` */
+/** Only checks: the file is read later, and may be a pipe that can be read only once. @throws StartError like `readText` */
 export function checkReadable(path: string, cwd: string, origin: string): void {
   try {
     accessSync(resolve(cwd, path), constants.R_OK)

@@ -31,7 +31,7 @@ export const printable = (text: string): string =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there.
   text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')
 
-/** Plain where nobody could take it for something else; JSON, which is YAML, elsewhere. */
+/** Plain if that is unambiguous, otherwise JSON, which is YAML too. */
 function scalar(value: string | number | boolean): string {
   if (typeof value !== 'string') return String(value)
   const plain = /^[A-Za-z/][\w/.-]*$/.test(value) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(value)

@@ -1,11 +1,11 @@
 import { z } from 'zod'
 
-/** What values an option takes. */
+/** The values that an option accepts. */
 export interface Kind<T> {
   readonly schema: z.ZodType<T>
   /** Completes "expected ..." in an error. */
   readonly expected: string
-  /** Stands for the value in the help; a switch has none. */
+  /** Shown for the value in the help; a switch has none. */
   readonly placeholder?: string
   /** Relative to the working directory in a flag, and to the configuration file in that file. A URL is left alone. */
   readonly path?: true
@@ -26,7 +26,7 @@ export const OPTION_GROUPS = [
 
 export interface Entry extends Kind<unknown> {
   readonly group: (typeof OPTION_GROUPS)[number]
-  /** As it would be written in the configuration file. */
+  /** As written in the configuration file. */
   readonly default: string | number | boolean | undefined
   /** One or two sentences, with the unit. */
   readonly about: string
@@ -58,7 +58,7 @@ export const real = (min: number, max: number): Kind<number> => ({
   placeholder: 'number',
 })
 
-/** A bound that Mosquitto lets one switch off: `unlimited` stands for the largest value, because nothing may grow without end. */
+/** A limit that Mosquitto allows to be switched off: `unlimited` means the largest value here, because nothing may grow without bound. */
 export const wholeOrMost = (min: number, max: number, unlimited: 0 | -1): Kind<number> => ({
   schema: z
     .int()
@@ -69,7 +69,7 @@ export const wholeOrMost = (min: number, max: number, unlimited: 0 | -1): Kind<n
   placeholder: 'number',
 })
 
-/** A check that 0 switches off: Infinity inside, so that whoever compares or waits need not ask. */
+/** A check that 0 switches off. The value inside is Infinity then, so that comparisons need no special case. */
 export const wholeOrOff = (min: number, max: number, off: string): Kind<number> => ({
   schema: z
     .int()
@@ -80,7 +80,7 @@ export const wholeOrOff = (min: number, max: number, off: string): Kind<number> 
   placeholder: 'number',
 })
 
-/** A bound whose default depends on the machine; 0 stands for it. */
+/** A limit whose default, written 0, depends on the machine. */
 export const wholeOrDerived = (min: number, max: number): Kind<number> => ({
   schema: z
     .int()
@@ -105,10 +105,10 @@ export const onOff: Kind<boolean> = { schema: z.boolean(), expected: 'true or fa
 /** A flag without a value, whose default depends on the rest of the configuration. */
 export const optionalOnOff: Kind<boolean | undefined> = { ...onOff, schema: z.boolean().optional() }
 
-/** On unless somebody says false: a flag with a value, so that it can be said there too. */
+/** On by default: a flag with a value, so that it can be switched off. */
 export const trueFalse: Kind<boolean> = { ...onOff, placeholder: 'true|false' }
 
-/** What nobody has to say, because it depends on the rest. */
+/** The same without a default, because that depends on the rest of the configuration. */
 export const optionalTrueFalse: Kind<boolean | undefined> = { ...trueFalse, schema: z.boolean().optional() }
 
 export const address: Kind<string> = {
@@ -142,7 +142,7 @@ export const optionalText = (pattern: RegExp, expected: string, placeholder: str
   schema: z.string().regex(pattern).optional(),
 })
 
-/** Texts with commas between them; each is parsed, which gives `undefined` for what is wrong. */
+/** Texts separated by commas; `parse` returns `undefined` for an invalid one. */
 export const listOf = <T>(expected: string, placeholder: string, parse: (text: string) => T | undefined): Kind<readonly T[]> => ({
   schema: z
     .string()
@@ -150,11 +150,11 @@ export const listOf = <T>(expected: string, placeholder: string, parse: (text: s
     .transform((parts) => parts.map(parse))
     .refine((parsed) => !parsed.includes(undefined))
     .transform((parsed) => parsed.filter((each) => each !== undefined)) as z.ZodType<readonly T[]>,
-  expected: `${expected}, with commas between them`,
+  expected: `${expected}, separated by commas`,
   placeholder,
 })
 
-/** Octal digits in quotes: YAML would read 0660 as six hundred and sixty. A number inside. */
+/** Octal digits in quotes, because YAML reads 0660 as six hundred and sixty. A number inside. */
 export const permissions: Kind<number> = {
   schema: z
     .string()
@@ -172,7 +172,7 @@ export const httpUrl: Kind<string | undefined> = {
   placeholder: 'url',
 }
 
-/** Whether a text that may be a path is meant as a URL: no file is looked for under it. */
+/** Whether a text that may be a path is a URL. */
 export const isUrl = (text: string): boolean => /^https?:/i.test(text)
 
 export const optionalFileOrUrl: Kind<string | undefined> = {
@@ -186,7 +186,7 @@ export const optionalFileOrUrl: Kind<string | undefined> = {
   path: true,
 }
 
-/** Whether a client has to show a certificate; Mosquitto says it with true and false. */
+/** Whether a client needs a certificate. Mosquitto has true and false. */
 export const certificates: Kind<'no' | 'optional' | 'required'> = {
   schema: z
     .preprocess(

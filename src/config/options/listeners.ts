@@ -16,10 +16,10 @@ import {
   wholeOrMost,
 } from './kinds.ts'
 
-/** The key `name` of an entry of `listeners`, the only one that is not also a flag. */
+/** The key `name` of an entry of `listeners`, the only one that is not a flag too. */
 export const LISTENER_NAME = text(/^[\w.:-]{1,64}$/, 'a name of letters, digits and any of . : _ -', 'name')
 
-/** Where and how clients come in: the default listener's as flags and global keys, and those of each entry of `listeners`. */
+/** Listeners for MQTT clients: the default listener as flags and global keys, and the keys of each entry of `listeners`. */
 export const LISTENER_OPTIONS = {
   host: {
     group: 'Listeners',
@@ -44,28 +44,28 @@ export const LISTENER_OPTIONS = {
     placeholder: 'path',
     default: undefined,
     listener: 'own',
-    about: 'Unix socket to listen on instead of host and port. Counts as loopback.',
+    about: 'Unix socket to listen on, instead of host and port. Counts as loopback.',
   },
   socket_mode: {
     group: 'Listeners',
     ...permissions,
     default: '0660',
     listener: 'own',
-    about: 'Permissions of the Unix socket, in octal digits: who may connect there.',
+    about: 'Permissions of the Unix socket, in octal digits. Connecting requires write permission.',
   },
   protocol: {
     group: 'Listeners',
     ...choice('mqtt', 'websockets'),
     default: 'mqtt',
     listener: 'own',
-    about: 'What clients speak: MQTT, or MQTT within WebSocket.',
+    about: 'Protocol of the listener: plain MQTT, or MQTT over WebSocket.',
   },
   websockets_path: {
     group: 'Listeners',
     ...optionalText(/^\/[^\s?#]*$/, 'a path like "/mqtt"', 'path'),
     default: undefined,
     listener: 'own',
-    about: 'The only path that WebSocket clients may ask for. Without it any path will do, as with Mosquitto.',
+    about: 'The only path that WebSocket clients may request. If not set, any path is accepted, as with Mosquitto.',
   },
   websockets_origin: {
     group: 'Listeners',
@@ -73,7 +73,7 @@ export const LISTENER_OPTIONS = {
     default: '',
     listener: 'inherits',
     about:
-      'Web pages that may connect over WebSocket besides those of this machine: by host, or by scheme, host and port; * is every page. If empty, pages of any site may try where clients have to authenticate, and only pages of this machine where they do not.',
+      'Web origins that may connect over WebSocket besides those of this machine: a host, or scheme, host and port; * allows every page. If empty, pages of any site may connect where clients have to authenticate, and only pages of this machine where they do not.',
   },
   websockets_trusted_proxies: {
     group: 'Listeners',
@@ -81,14 +81,14 @@ export const LISTENER_OPTIONS = {
     default: '',
     listener: 'inherits',
     about:
-      'Proxies in front of WebSocket whose header X-Forwarded-For says the address of the client, which then counts for max_connections_per_address and in the log. From anybody else the header means nothing.',
+      "Networks of the reverse proxies whose X-Forwarded-For header is trusted to contain the client's address, for max_connections_per_address and the log. The header is ignored from other addresses.",
   },
   proxy_protocol: {
     group: 'Listeners',
     ...onOff,
     default: false,
     listener: 'own',
-    about: "Expects a PROXY protocol header (version 1 or 2) from a proxy in front, which says the client's address.",
+    about: "Expects a PROXY protocol header (version 1 or 2) with the client's address from a proxy in front of the listener.",
   },
   set_tcp_nodelay: {
     group: 'Listeners',
@@ -96,7 +96,7 @@ export const LISTENER_OPTIONS = {
     default: true,
     listener: 'inherits',
     about:
-      "Sends small packets at once (TCP_NODELAY). Mosquitto's default is false; Roost batches what goes to a connection itself, so waiting would only add delay.",
+      "Disables Nagle's algorithm (TCP_NODELAY). Mosquitto's default is false; Roost writes in batches itself, so waiting would only add delay.",
   },
   certfile: {
     group: 'Listeners',
@@ -104,7 +104,7 @@ export const LISTENER_OPTIONS = {
     ...optionalFile,
     default: undefined,
     listener: 'own',
-    about: 'PEM file of the certificate, its chain included. With keyfile: clients have to speak TLS.',
+    about: 'PEM file of the certificate, including its chain. Together with keyfile it makes the listener a TLS listener.',
   },
   keyfile: {
     group: 'Listeners',
@@ -119,7 +119,7 @@ export const LISTENER_OPTIONS = {
     ...optionalFile,
     default: undefined,
     listener: 'own',
-    about: 'PEM file of the authorities whose client certificates count.',
+    about: 'CA certificates (PEM) used to verify client certificates.',
   },
   capath: {
     group: 'Listeners',
@@ -128,7 +128,7 @@ export const LISTENER_OPTIONS = {
     placeholder: 'dir',
     default: undefined,
     listener: 'own',
-    about: 'Directory of such files, named as `openssl rehash` does.',
+    about: 'Directory of such CA certificates, with names as made by `openssl rehash`.',
   },
   crlfile: {
     group: 'Listeners',
@@ -136,7 +136,7 @@ export const LISTENER_OPTIONS = {
     default: undefined,
     listener: 'own',
     about:
-      'PEM file of revocation lists, with one of each CA that issues client certificates. CAs above that are checked where there is a list for them. Some versions of Node.js (24.21, 26.8) do not tell which CAs a client has sent: those have to be in cafile.',
+      'PEM file of certificate revocation lists, with one of each CA that issues client certificates. CAs above those are checked if a list for them is present. Some versions of Node.js (24.21, 26.8) do not report intermediate CAs that a client sends; add those to cafile.',
   },
   require_certificate: {
     group: 'Listeners',
@@ -144,61 +144,61 @@ export const LISTENER_OPTIONS = {
     default: 'no',
     listener: 'own',
     about:
-      'Whether a client has to show a certificate that cafile or capath verifies: true means required, false means no. Where the user name comes from the certificate, no still asks for one, and a client without it is refused at CONNECT.',
+      'Whether clients need a certificate that cafile or capath verifies: true means required, false means no. If the user name is taken from the certificate, a certificate is requested even with no, and a client without one is refused at CONNECT.',
   },
   use_identity_as_username: {
     group: 'Listeners',
     ...onOff,
     default: false,
     listener: 'own',
-    about: "Takes the common name (CN) of the client's certificate as its user name: it needs no password then.",
+    about: 'Uses the common name (CN) of the client certificate as the user name. No password is needed then.',
   },
   use_subject_as_username: {
     group: 'Listeners',
     ...onOff,
     default: false,
     listener: 'own',
-    about: 'Takes the whole subject instead, as in `CN=sensor 1,O=Example`.',
+    about: 'Uses the whole subject of the client certificate as the user name, as in `CN=sensor 1,O=Example`.',
   },
   tls_version: {
     group: 'Listeners',
     ...choice('tlsv1.2', 'tlsv1.3'),
     default: 'tlsv1.2',
     listener: 'own',
-    about: 'Oldest version of TLS that is accepted.',
+    about: 'Oldest TLS version that is accepted.',
   },
   ciphers: {
     group: 'Listeners',
     ...optionalText(/^[\w+\-!@=:,.]+$/, 'names of ciphers with colons between them', 'list'),
     default: undefined,
     listener: 'own',
-    about: "TLS ciphers in OpenSSL's notation, including those of TLS 1.3. If not set: the default of Node.js.",
+    about: 'TLS ciphers in OpenSSL notation, including those of TLS 1.3. If not set, the default of Node.js is used.',
   },
   mount_point: {
     group: 'Listeners',
-    ...optionalText(/^[^+#\0]+$/, 'the beginning of a topic, without + and #', 'prefix'),
+    ...optionalText(/^[^+#\0]+$/, 'a topic prefix without + and #', 'prefix'),
     default: undefined,
     listener: 'inherits',
-    about: "Prefix for all topics of the listener's clients, which see nothing outside it. Usually ends in /.",
+    about: "Prefix of all topics of the listener's clients, which can reach nothing outside it. Usually ends in /.",
   },
   max_connections: {
     group: 'Listeners',
     ...wholeOrMost(1, 1_000_000, -1),
     default: 10_000,
     listener: 'inherits',
-    about: 'MQTT connections open at once: of all listeners together, and within that of each; -1 is 1000000.',
+    about: 'Maximum number of open MQTT connections: on all listeners together, and on each one. -1 means 1000000.',
   },
   max_connections_per_address: {
     group: 'Listeners',
     ...wholeOrMost(1, 1_000_000, 0),
     default: 1000,
     about:
-      'Connections open at once from one IPv4 address or IPv6 /64; 0 is 1000000. Raise it where clients share an address, as behind a proxy without proxy_protocol.',
+      'Maximum number of open connections from one IPv4 address or IPv6 /64; 0 means 1000000. Raise it if clients share an address, for example behind a proxy without proxy_protocol.',
   },
   per_listener_settings: {
     group: 'Listeners',
     ...onOff,
     default: false,
-    about: "Accepted for compatibility, without effect: a listener's setting always wins over the global one.",
+    about: "Accepted for compatibility with Mosquitto and ignored: a listener's own setting always overrides the global one.",
   },
 } as const satisfies Record<string, Entry>

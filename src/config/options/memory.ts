@@ -2,7 +2,7 @@ import { type Entry, KIB, MIB, wholeOrDerived } from './kinds.ts'
 
 const MOST = 1024 * KIB * MIB
 
-/** What peers may make the process hold. */
+/** Memory that peers may use. */
 export const MEMORY_OPTIONS = {
   memory_limit: {
     group: 'Memory',
@@ -10,26 +10,26 @@ export const MEMORY_OPTIONS = {
     ...wholeOrDerived(8 * MIB, MOST),
     default: 0,
     about:
-      "Bytes that clients may make the process hold. Above this, new sessions, subscriptions, topic ids and messages that would have to wait are refused; 0 is 60 % of what Node.js may use (V8's heap, the container, ulimit) beyond the first 64 MiB, which is logged at the start.",
+      "Memory in bytes that clients may make the process use. Above it, new sessions, subscriptions, topic ids and messages that would have to be queued are refused. 0 means 60 % of what Node.js may use (V8's heap, the container, ulimit) beyond the first 64 MiB; the start logs the figure.",
   },
   max_memory_per_client: {
     group: 'Memory',
     ...wholeOrDerived(64 * KIB, MOST),
     default: 0,
     about:
-      'How much of it one client may take: its subscriptions, topic ids, will, retained messages, and what waits for it (a message that waits for several clients counts in full for each); 0 is a quarter of memory_limit.',
+      'Part of memory_limit that one client may use: its subscriptions, topic ids, will, retained messages and queue (a message queued for several clients counts in full for each); 0 means a quarter.',
   },
   max_memory_per_user: {
     group: 'Memory',
     ...wholeOrDerived(64 * KIB, MOST),
     default: 0,
-    about: 'How much all clients of one user may take; only verified user names count; 0 is half of memory_limit.',
+    about: 'Part of memory_limit that all clients of one authenticated user may use; 0 means half.',
   },
   max_memory_per_address: {
     group: 'Memory',
     ...wholeOrDerived(64 * KIB, MOST),
     default: 0,
     about:
-      'How much all clients last seen at one IPv4 address or IPv6 /64 may take; a forwarder and its sensors are one address; 0 is half of memory_limit.',
+      'Part of memory_limit that all clients last seen at one IPv4 address or IPv6 /64 may use; a forwarder and its sensors are one address; 0 means half.',
   },
 } as const satisfies Record<string, Entry>

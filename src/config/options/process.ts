@@ -8,14 +8,14 @@ export const PROCESS_OPTIONS = {
     ...directory,
     default: 'roost-data',
     about:
-      'Directory that keeps sessions, queues, retained messages and topic ids across restarts. Only one process can use it at a time.',
+      'Directory for sessions, queues, retained messages and topic ids, which survive a restart. Only one process can use it at a time.',
   },
   memory: {
     group: 'State',
     common: true,
     ...onOff,
     default: false,
-    about: 'Keeps the state in memory only: faster, and nothing survives a restart. Excludes data_dir.',
+    about: 'Keeps the state in memory only: faster, but nothing survives a restart. Excludes data_dir.',
   },
   durability: {
     group: 'State',
@@ -23,14 +23,14 @@ export const PROCESS_OPTIONS = {
     ...choice('fsync', 'process'),
     default: 'fsync',
     about:
-      'What an acknowledgement waits for. fsync: the data is on the disk, and a power cut loses nothing. process: the operating system has the data, which is faster, and survives a crash of the process but not of the machine.',
+      'When a message is acknowledged. fsync: once it is on the disk, so that a power cut loses nothing. process: once the operating system has it, which is faster, and survives a crash of the process but not of the machine.',
   },
   max_data_bytes: {
     group: 'State',
     ...wholeOrOff(MIB, Number.MAX_SAFE_INTEGER, 'no bound'),
     default: 16 * 1024 * MIB,
     about:
-      'Bytes that the state may take on the disk; 0 is no limit. Above this, whatever is new is refused (reason code 0x97, congestion) until there is room again.',
+      'Maximum size of the state on the disk in bytes; 0 means no limit. Above it, whatever would need more room is refused (reason code 0x97, or congestion) until there is room again.',
   },
   log_level: {
     group: 'Log',
@@ -39,7 +39,7 @@ export const PROCESS_OPTIONS = {
     placeholder: 'level',
     default: 'info',
     about:
-      'Lowest level that is logged: trace, debug, info, warn, error, fatal or silent. trace logs each datagram from and to sensors, decoded.',
+      'Lowest level that is logged: trace, debug, info, warn, error, fatal or silent. trace also logs each datagram from and to sensors, decoded.',
   },
   log_format: {
     group: 'Log',
@@ -57,7 +57,7 @@ export const CONFIGURATION_OPTIONS = {
     ...optionalFile,
     default: undefined,
     about:
-      'YAML file of options: the same names with underscores, one `key: value` a line, and listeners. Flags win over the file.',
+      'YAML file of options, one `key: value` a line, with the names of the flags and underscores; also listeners. Flags override the file.',
     flagOnly: true,
   },
   test_config: {
@@ -66,7 +66,7 @@ export const CONFIGURATION_OPTIONS = {
     ...onOff,
     default: false,
     about:
-      'Checks flags, file and the files that they name, warns about what the configuration leaves open (docs/security.md), and ends: with exit code 2 if something is wrong.',
+      'Checks flags, file and the files they name, warns about what the configuration leaves open (docs/security.md), and exits; with exit code 2 if something is wrong.',
     flagOnly: true,
   },
 } as const satisfies Record<string, Entry>

@@ -2,9 +2,9 @@ import { PRIVATE_NETWORKS, parseNetwork } from '../../base/networks.ts'
 import { address, choice, type Entry, listOf, onOff, optionalText, real, whole, wholeOrOff } from './kinds.ts'
 
 const GROUP = 'MQTT-SN ports' as const
-const HABITS = { group: GROUP, snListener: 'inherits' } as const
+const PER_PORT = { group: GROUP, snListener: 'inherits' } as const
 
-/** Where and how sensors come in: one port as flags and global keys, and those of each entry of `sn_listeners`, where `sn_` is left out. */
+/** Ports for sensors: one port as flags and global keys, and the keys of each entry of `sn_listeners`, without `sn_`. */
 export const SN_PORT_OPTIONS = {
   sn_host: {
     group: GROUP,
@@ -42,7 +42,7 @@ export const SN_PORT_OPTIONS = {
     default: 'slip',
     snListener: 'own',
     about:
-      "How frames are told apart on the serial line: SLIP (RFC 1055) with a CRC-16, or by MQTT-SN's own Length on a line that loses nothing.",
+      "How frames are delimited on the serial line: SLIP (RFC 1055) with a CRC-16, or only MQTT-SN's Length field, for a line that loses nothing.",
   },
   sn_default_client_id: {
     group: GROUP,
@@ -50,50 +50,50 @@ export const SN_PORT_OPTIONS = {
     default: undefined,
     snListener: 'own',
     about:
-      'Client id of a sensor that connects without one, where there is only one: at the end of a line. Without it such a sensor is refused.',
+      'Client id of a sensor that connects without one, for a line with a single sensor. If not set, such a sensor is refused.',
   },
   sn_max_frame: {
-    ...HABITS,
+    ...PER_PORT,
     ...whole(16, 65_535),
     default: 65_535,
     about:
-      'Octets of the largest frame that the radio can carry; UDP itself allows 65507, over IPv6 65527. Nothing is split: a message that does not fit is refused, with a line in the log.',
+      'Maximum size of a frame on the radio in bytes; UDP itself allows 65507, over IPv6 65527. Messages are not split: one that does not fit is dropped, with a line in the log.',
   },
   t_retry: {
-    ...HABITS,
+    ...PER_PORT,
     ...real(0.1, 3600),
     default: 10,
     about: "Seconds to wait for a sensor's answer before a message is sent again (T_retry).",
   },
   n_retry: {
-    ...HABITS,
+    ...PER_PORT,
     ...whole(1, 100),
     default: 3,
-    about: 'Times that a message is sent again before the sensor counts as lost (N_retry).',
+    about: 'Number of retransmissions before the sensor counts as lost (N_retry).',
   },
   sn_bytes_per_second: {
-    ...HABITS,
+    ...PER_PORT,
     ...wholeOrOff(1, 100_000_000, 'no bound'),
     default: 0,
-    about: 'Bytes per second that the medium carries; the rest waits. 0 is no limit.',
+    about: 'Bytes per second that the medium carries; frames beyond that wait. 0 means no limit.',
   },
   sn_duty_cycle: {
-    ...HABITS,
+    ...PER_PORT,
     ...real(0.001, 100),
     default: 100,
     about: 'Percentage of any hour during which the gateway may send, computed from sn_bytes_per_second.',
   },
   t_adv: {
-    ...HABITS,
+    ...PER_PORT,
     ...wholeOrOff(1, 65_535, 'off'),
     default: 900,
-    about: 'Seconds between two ADVERTISE messages (T_adv); 0 is off.',
+    about: 'Seconds between two ADVERTISE messages (T_adv); 0 means off.',
   },
   standby: {
-    ...HABITS,
+    ...PER_PORT,
     ...onOff,
     default: false,
-    about: 'Sends ADVERTISE only while no other gateway is heard to do so.',
+    about: 'Sends ADVERTISE only while no other gateway is heard.',
   },
   multicast_group: {
     group: GROUP,
@@ -101,47 +101,47 @@ export const SN_PORT_OPTIONS = {
     default: undefined,
     snListener: 'own',
     about:
-      'Group that ADVERTISE goes to and in which SEARCHGW is heard. Without it 225.1.1.1 or ff1e:feed:caca:dead::feed:caca:dead, as the Paho gateway has it.',
+      'Multicast group to which ADVERTISE is sent, and in which SEARCHGW is received. If not set: 225.1.1.1 or ff1e:feed:caca:dead::feed:caca:dead, as in the Paho gateway.',
   },
   multicast_port: {
     group: GROUP,
     ...whole(0, 65_535),
     default: 0,
     snListener: 'own',
-    about: 'UDP port of the group; 0 is that of the listener.',
+    about: 'UDP port of the group; 0 means that of the listener.',
   },
   multicast_interface: {
     group: GROUP,
     ...optionalText(/^\S+$/, 'an IPv4 address of this machine, or for IPv6 the name of an interface', 'interface'),
     default: undefined,
     snListener: 'own',
-    about: 'Interface of the group: its address, for IPv6 its name. Without it that of sn_host, or what the system chooses.',
+    about: "Interface of the group: its address, or for IPv6 its name. If not set: that of sn_host, or the system's choice.",
   },
   trusted_networks: {
     group: GROUP,
     ...listOf('networks like 10.0.0.0/8 or fe80::/10', 'networks', parseNetwork),
     default: PRIVATE_NETWORKS.join(','),
     about:
-      'Networks whose sender addresses are trusted. Any other address is sent at most three times what came from it, until it has acknowledged a message (docs/security.md). Failed logins (ban_after) ban no address in them.',
+      'Networks whose source addresses are trusted. To any other address the gateway sends at most three times the bytes it received from it, until that address has acknowledged a message (docs/security.md). Addresses in these networks are not banned for failed logins (ban_after).',
   },
   gateway_networks: {
     group: GROUP,
     ...listOf('networks like 10.0.0.0/8 or fe80::/10', 'networks', parseNetwork),
     default: '',
     about:
-      'Networks of other gateways: ADVERTISE from anywhere else is ignored and does not silence a gateway on standby. If empty: trusted_networks.',
+      'Networks of other gateways. ADVERTISE from elsewhere is ignored, and does not silence a gateway on standby. If empty: trusted_networks.',
   },
   max_sn_unproven_addresses: {
     group: GROUP,
     ...whole(1, 10_000_000),
     default: 10_000,
-    about: 'Addresses outside trusted_networks that have given no such proof and are remembered.',
+    about: 'Maximum number of addresses outside trusted_networks, not validated yet, that are remembered.',
   },
   max_sn_unproven_sessions: {
     group: GROUP,
     ...whole(1, 10_000_000),
     default: 50_000,
     about:
-      'Sensors at such addresses; above this, no new one is accepted from them, so that forged senders leave room for others within max_sn_sessions.',
+      'Maximum number of sensors at such addresses. Above it no new one is accepted from them, so that forged source addresses leave room for others within max_sn_sessions.',
   },
 } as const satisfies Record<string, Entry>

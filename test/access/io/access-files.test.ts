@@ -167,15 +167,15 @@ describe('a reload that would shut everybody out is refused, and a start is warn
       `alice:${hash}\nbob:${hash}\n`,
       `bob:${other}\n`,
       '# in a moment\n',
-      /^\S+\/f: holds no user any more, and all would be shut out \(password_file\)$/,
-      /^password_file \S+\/f holds no user: nobody has a password$/,
+      /^\S+\/f: contains no user any more: all clients would be excluded \(password_file\)$/,
+      /^password_file \S+\/f contains no user: nobody can log in with a password$/,
     ],
     [
       'password_file',
       `alice:${hash}\nbob:${hash}\n`,
       `alice:${hash}\nmallory:${hash}\n`,
       `eve:${hash}\n`,
-      /^\S+\/f: holds none of the 2 users from before, who would all be shut out: add the new ones first, .* \(password_file\)$/,
+      /^\S+\/f: contains none of the 2 users from before, who would all be excluded: add the new ones first, .* \(password_file\)$/,
       undefined,
     ],
     [
@@ -183,16 +183,16 @@ describe('a reload that would shut everybody out is refused, and a start is warn
       'user alice\ntopic a\n',
       'topic deny a\n',
       'user alice\n',
-      /^\S+\/f: holds no rule any more, and nobody could do anything \(acl_file\)$/,
-      /^acl_file \S+\/f holds no rule: nobody may do anything$/,
+      /^\S+\/f: contains no rule any more: clients could do nothing \(acl_file\)$/,
+      /^acl_file \S+\/f contains no rule: clients may do nothing$/,
     ],
     [
       'jwt_jwks',
       JSON.stringify({ keys: [jwk()] }),
       JSON.stringify({ keys: [jwk()] }),
       '{"keys":[]}',
-      /^\S+\/f: holds no key any more, and no token would be valid \(jwt_jwks\)$/,
-      /^jwt_jwks \S+\/f holds no key: no token is valid by it$/,
+      /^\S+\/f: contains no key any more: no token would be valid \(jwt_jwks\)$/,
+      /^jwt_jwks \S+\/f contains no key: no token is valid$/,
     ],
   ])('%s', (option, before, changed, empty, refused, warned) => {
     const path = file('f', before)
@@ -202,8 +202,8 @@ describe('a reload that would shut everybody out is refused, and a start is warn
       file('f', content)
       // A key set that is no JSON is an error of its own.
       if (content !== '' || option !== 'jwt_jwks')
-        expect(() => files.prepareReload()).toThrow(content === empty ? refused : /^\S+\/f: holds no /)
-      else expect(() => files.prepareReload()).toThrow(/holds no JSON Web Key Set/)
+        expect(() => files.prepareReload()).toThrow(content === empty ? refused : /^\S+\/f: contains no /)
+      else expect(() => files.prepareReload()).toThrow(/contains no JSON Web Key Set/)
     }
     file('f', changed)
     files.prepareReload()()

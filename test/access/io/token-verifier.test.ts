@@ -303,9 +303,9 @@ describe('a start names the option and the file', () => {
   test('short secrets, and files that hold no key', () => {
     expect(() => verifier({ jwtSecretFile: file('short', 'x'.repeat(31)) })).toThrow(/at least 32 bytes, this has 31$/)
     expect(() => verifier({ jwtPublicKeyFile: file('no.pem', 'x') })).toThrow(
-      /no\.pem: holds no public key or certificate in PEM$/,
+      /no\.pem: contains no public key or certificate in PEM$/,
     )
     for (const text of ['x', '{}', '[]', 'null', '{"keys":1}', '{"keys":[{"kty":"EC"}]}'])
-      expect(() => verifier({ jwtJwks: file('no.json', text) })).toThrow(/no\.json: holds no JSON Web Key Set$/)
+      expect(() => verifier({ jwtJwks: file('no.json', text) })).toThrow(/no\.json: contains no JSON Web Key Set$/)
   })
 })

@@ -80,7 +80,7 @@ test.each([
   ['listeners:\n  - 1', '2:5: expected options of listeners[0], one `key: value` a line, got 1'],
   ['listeners:\n  - host: a', '2:5: listeners[0]: expected port or socket_path, got neither'],
   ['listeners:\n  - port: 1\n  - prot: 1', '3:5: listeners[1].prot: unknown key (did you mean port?)'],
-  ['listeners:\n  - port: 1\n    max_sessions: 1', '3:5: listeners[0].max_sessions: is no option of a single listener'],
+  ['listeners:\n  - port: 1\n    max_sessions: 1', '3:5: listeners[0].max_sessions: cannot be set for a single listener'],
   ['listeners:\n  - port: x', '2:11: listeners[0].port: expected a whole number from 0 to 65535, got "x"'],
   ['listeners:\n  - name: a b', '2:11: listeners[0].name: expected a name of letters, digits and any of . : _ -, got "a b"'],
   ['listener:\n  - port: 1', '1:1: unknown key listener (did you mean listeners?)'],

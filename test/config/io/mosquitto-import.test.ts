@@ -181,23 +181,23 @@ describe('listeners', () => {
   })
 
   test.each([
-    ['listener 1', 'nobody could connect to Mosquitto here'],
-    ['listener 1\nallow_anonymous false\nacl_file /a', 'nobody could connect to Mosquitto here'],
-    ['port 1', 'nobody could connect to Mosquitto here'],
-    ['listener 1\nallow_anonymous true\nfrobnicate', 'something that protects it has no counterpart'],
-    ['frobnicate 1\nallow_anonymous true\nlistener 1', 'something that protects it has no counterpart'],
-    ['listener 1\nallow_anonymous true\nprotocol http_api', 'something that protects it has no counterpart'],
-    ['allow_anonymous true\nlistener 1\nacl_file\nmount_point', 'something that protects it has no counterpart'],
-    ['listener 1\nallow_anonymous true\nproxy_protocol_v2_require_tls true', 'something that protects it has no counterpart'],
-    ['plugin /p.so\nlistener 1', 'something that protects it has no counterpart; no client can connect'],
-    ['listener 1\nallow_anonymous true\npsk_hint x', 'something that protects it has no counterpart'],
-    ['listener 1\npassword_file /p\nuse_username_as_clientid true', 'something that protects it has no counterpart'],
-    ['listener 1\npassword_file /p\nmount_point +', 'something that protects it has no counterpart'],
-    ['listener 1\npassword_file /p\nbind_interface eth0', 'something that protects it has no counterpart'],
-    ['plugin /p.so\nlistener 1\npassword_file /p', 'something that protects it has no counterpart'],
+    ['listener 1', 'no client could connect to Mosquitto here'],
+    ['listener 1\nallow_anonymous false\nacl_file /a', 'no client could connect to Mosquitto here'],
+    ['port 1', 'no client could connect to Mosquitto here'],
+    ['listener 1\nallow_anonymous true\nfrobnicate', 'an option that protects it has no counterpart'],
+    ['frobnicate 1\nallow_anonymous true\nlistener 1', 'an option that protects it has no counterpart'],
+    ['listener 1\nallow_anonymous true\nprotocol http_api', 'an option that protects it has no counterpart'],
+    ['allow_anonymous true\nlistener 1\nacl_file\nmount_point', 'an option that protects it has no counterpart'],
+    ['listener 1\nallow_anonymous true\nproxy_protocol_v2_require_tls true', 'an option that protects it has no counterpart'],
+    ['plugin /p.so\nlistener 1', 'an option that protects it has no counterpart; no client can connect'],
+    ['listener 1\nallow_anonymous true\npsk_hint x', 'an option that protects it has no counterpart'],
+    ['listener 1\npassword_file /p\nuse_username_as_clientid true', 'an option that protects it has no counterpart'],
+    ['listener 1\npassword_file /p\nmount_point +', 'an option that protects it has no counterpart'],
+    ['listener 1\npassword_file /p\nbind_interface eth0', 'an option that protects it has no counterpart'],
+    ['plugin /p.so\nlistener 1\npassword_file /p', 'an option that protects it has no counterpart'],
     [
       'listener 1\npassword_file /p\ncertfile /c\nkeyfile /k\nrequire_certificate true\nuse_identity_as_username true',
-      'something that protects it has no counterpart',
+      'an option that protects it has no counterpart',
     ],
   ])('%j is put on loopback', (text, why) => {
     const { config, findings: told } = imported(text)
@@ -206,7 +206,7 @@ describe('listeners', () => {
   })
 
   test('where no client could connect to Mosquitto, none can connect here', () => {
-    const why = 'no client can connect: nobody could connect to Mosquitto here'
+    const why = 'no client can connect: no client could connect to Mosquitto here'
     for (const text of [
       'listener 1 127.0.0.1',
       'listener 0 /x',
@@ -333,8 +333,8 @@ Lost: no setting.
       'Carried over: 3 settings.',
       'Needs attention: 1 finding above.',
       'Lost: psk_hint, user.',
-      `Not imported: sessions, queued and retained messages, which stay behind in ${dir}/mosquitto.db.`,
-      'Some of what is lost protects a listener, or may: such listeners are on 127.0.0.1 (--accept-losses exits with 0).',
+      `Not imported: sessions, queued and retained messages, which remain in ${dir}/mosquitto.db.`,
+      'Some of the lost options protect a listener, or may: such listeners are on 127.0.0.1 (--accept-losses exits with 0).',
       '',
     ])
     expect(await ran('import', main, '--accept-losses')).toEqual({ code: 0, out, err })

@@ -159,7 +159,7 @@ function cellsOf(row: Readonly<Record<string, Cell>>): Map<string, Cell> {
   const cells = new Map<string, Cell>()
   for (const [name, cell] of Object.entries(row)) {
     for (const state of groups[name] ?? [name]) {
-      if (cells.has(state)) throw new Error(`${state} is there twice`)
+      if (cells.has(state)) throw new Error(`${state} is defined twice`)
       cells.set(state, cell)
     }
   }
