@@ -1,18 +1,21 @@
 import type { GatewayClient } from './client.ts'
 
-/** One awake period of a sleeping client, from PINGREQ to PINGRESP: what it may bring (ruling A5), and whether it has to end. */
+/**
+ * One awake period of a sleeping client, from PINGREQ to PINGRESP: how much it may deliver (ruling A5), and whether it has to
+ * end.
+ */
 export class AwakePeriod {
   readonly #client: GatewayClient
   #deliveries = 0
   #octets = 0
-  /** It ends now, whatever is still to be delivered. */
+  /** True if the period ends now, even if messages are still to be delivered. */
   isClosed = false
 
   constructor(client: GatewayClient) {
     this.#client = client
   }
 
-  /** A new awake period. */
+  /** Starts a new awake period. */
   begin(): void {
     this.isClosed = false
     this.#deliveries = 0
@@ -23,17 +26,17 @@ export class AwakePeriod {
     this.isClosed = true
   }
 
-  /** A delivery was begun. */
+  /** Counts a delivery that was started. */
   delivered(): void {
     this.#deliveries++
   }
 
-  /** So many octets were sent. */
+  /** Counts `octets` that were sent. */
   spend(octets: number): void {
     this.#octets += octets
   }
 
-  /** The bound that is reached, by its key in the configuration. */
+  /** The option whose limit is reached, if any. */
   get limit(): 'wake_messages' | 'wake_bytes' | undefined {
     const { wakeMessages, wakeBytes } = this.#client.host.options
     if (this.#octets >= wakeBytes) return 'wake_bytes'

@@ -13,13 +13,13 @@ import type { RouteKey } from '../ports/route.ts'
 import type { PredefinedTopics } from '../topics/registry.ts'
 import type { GatewayClient } from './client.ts'
 
-/** What a timer of a client is about. */
+/** The purpose of a client's timer. */
 export interface ClientTimer {
   readonly client: GatewayClient
   readonly about: 'retry' | 'dialogue' | 'ids'
 }
 
-/** What clients need of the gateway around them. */
+/** What a client needs from the gateway around it. */
 export interface ClientHost {
   readonly options: GatewayOptions
   readonly predefined: PredefinedTopics
@@ -27,43 +27,49 @@ export interface ClientHost {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly timers: Timers<ClientTimer>
-  /** When clients have been silent for too long. What follows is recorded, and waits for room in the store. */
+  /** Keep-alive and sleep timers of the clients. Handling a timeout appends a record, so it waits for room in the store. */
   readonly silences: Timers<GatewayClient>
   readonly pauses: Pauses
   readonly traffic: Traffic
   readonly ports: Ports
   readonly memory: Memory
-  /** What the topic ids of all clients take, and their QoS 2 message ids. */
+  /** Bytes of memory taken by the topic ids and QoS 2 message ids of all clients. */
   readonly topicIdBytes: { sum: number }
-  /** Bytes of wills: of sensors without a conversation, and topics of those that are asked for the message. */
+  /**
+   * Bytes of memory taken by wills. `kept`: wills of clients without a link. `asked`: will topics of dialogues that still wait
+   * for WILLMSG.
+   */
   readonly wills: { kept: number; asked: number }
-  /** In [0, 1). */
+  /** Returns a random number in [0, 1). */
   chance(): number
-  /** False if it will never leave. */
+  /** Queues a message at the port of `route`. Returns false if it will never be sent. */
   transmit(route: RouteKey, message: Message): boolean
   /**
-   * A message id for a REGISTER or a PUBLISH with QoS 1 of so many octets, by which the address there proves itself; `undefined` where any id will do
-   * (ruling A20). `before`: the id that the message had when it was sent before.
+   * Returns a message id for a REGISTER or a QoS 1 PUBLISH of `octets` octets whose acknowledgement validates the address, or
+   * `undefined` if any id will do (ruling A20). `before`: the id under which the message was sent previously.
    */
   challenge(route: RouteKey, octets: number, before: number, isTaken: (msgId: number) => boolean): number | undefined
   isProven(route: RouteKey): boolean
-  /** REGACK or PUBACK has come from there. True if its message id proves the address. */
+  /** REGACK or PUBACK was received from this address. Returns true if its message id validates the address. */
   acknowledged(route: RouteKey, msgId: number): boolean
-  /** REGACK or PUBACK has come from there for nothing that was sent. */
+  /** REGACK or PUBACK was received from this address, but matches no message that was sent to it. */
   guessed(route: RouteKey): void
-  /** Call `durable` on this client when more is durable. */
+  /** Calls `durable` on this client when more records are durable. */
   awaitDurable(client: GatewayClient): void
-  /** The store had no room for what this client is by now: it is recorded as soon as there is some. */
+  /** The store had no room for the client's current state: records it as soon as there is room. */
   recordLater(client: GatewayClient): void
-  /** A new conversation with the broker, as the client's user; the one before is forgotten. `isRestored`: it goes on after a restart. */
+  /**
+   * Opens a link to the broker as the client's user, and drops the previous one. `isRestored`: the link continues a session
+   * after a restart.
+   */
   openLink(now: Instant, client: GatewayClient, isRestored?: boolean): Link
-  /** The conversation is over. */
+  /** The client's link to the broker has ended. */
   closeLink(client: GatewayClient): void
-  /** The client's session is over and nothing of it is left to remember. */
+  /** The client's session is over: removes the client with everything the gateway keeps for it. */
   forget(client: GatewayClient): void
-  /** Tells a sender that it is not connected, within the budget for such answers. */
+  /** Sends DISCONNECT to a sender that is not connected, within the rate limit for such replies. */
   tellStranger(now: Instant, route: RouteKey, why: string): void
 }
 
-/** A record that was appended, or the reason why it was not. */
+/** The Lsn of an appended record, or 'full' if the store had no room for it. */
 export type Recorded = Lsn | 'full'

@@ -2,7 +2,7 @@ import { describeMessage } from '../../mqttsn/describe.ts'
 import type { Message } from '../../mqttsn/messages.ts'
 import type { GatewayClient } from './client.ts'
 
-/** A message was dropped for this client for good. It counts in `$SYS/broker/publish/messages/dropped`. */
+/** Reports a message that will never be delivered to this client, and counts it in `$SYS/broker/publish/messages/dropped`. */
 export function tellDropped(client: GatewayClient, reason: string, limit?: string, level: 'warn' | 'debug' = 'warn'): void {
   const { host, key, route } = client
   host.traffic.publishDropped++
@@ -10,12 +10,12 @@ export function tellDropped(client: GatewayClient, reason: string, limit?: strin
   host.notice({ code: 'message-dropped', level, ...about, reason })
 }
 
-/** A message of the client came out of turn. At debug level, because it is often a late copy. */
+/** Reports a message from the client that does not fit its state. Debug level, because it is often a delayed copy. */
 export function tellIgnored({ host, key, route: peer }: GatewayClient, reason: string): void {
   host.notice({ code: 'protocol-error', level: 'debug', client: key, peer, reason })
 }
 
-/** A request of the client is refused by this message. `why`: undefined if the broker has reported the reason. */
+/** Reports a request that is refused with `message`. `why`: undefined if the broker has reported the reason already. */
 export function tellRefusal({ host, key, route: peer }: GatewayClient, message: Message, why: string | undefined): void {
   const level = why === undefined ? 'debug' : 'info'
   const reason = `${describeMessage(message)}${why === undefined ? '' : `: ${why}`}`
@@ -27,7 +27,7 @@ export function tellWindowFull({ host, key, route: peer }: GatewayClient): void 
   host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: 'sn_inflight_messages' })
 }
 
-/** An awake period ends although messages are left for the client. */
+/** Reports an awake period that ends although messages for the client remain in the queue. */
 export function tellWakeFull({ host, key, route: peer, link, awakePeriod }: GatewayClient): void {
   if (link === undefined || link.backlog === 0) return
   const reason = `${link.backlog} messages wait for its next awake period`

@@ -4,7 +4,10 @@ import type { GatewayClient } from './client.ts'
 
 type ClientRecord = Extract<GatewayRecord, { type: 'sn-client' }>
 
-/** What the store keeps of a client, as it is at `at`. An awake period or a will dialogue does not outlive the process. */
+/**
+ * Returns the client's record for the store as of `at`. Awake periods and will dialogues do not survive a restart: the record
+ * has the state that the client had before them.
+ */
 export function recordOf(client: GatewayClient, at: WallTime): ClientRecord {
   const { clientId, route, durationSeconds, sleepSeconds, cleanSession, will } = client
   const settled = client.setup.before ?? client.state
@@ -13,7 +16,7 @@ export function recordOf(client: GatewayClient, at: WallTime): ClientRecord {
   return { type: 'sn-client', clientId, state, route, durationSeconds, sleepSeconds, cleanSession, will: stored, at }
 }
 
-/** The client is again what its record says. */
+/** Restores the client's state from its record. */
 export function restore(client: GatewayClient, record: ClientRecord): void {
   client.recorded = true
   client.recordedAt = record.at

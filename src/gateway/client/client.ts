@@ -33,7 +33,7 @@ import { ACTIVE_ONLY, type Reaction, STATE_TABLE, type State } from './state-tab
 import { Supervision, sleepGraceMs } from './supervision.ts'
 import { updateWillMessage, updateWillTopic } from './will-update.ts'
 
-/** A sensor: the state table in motion, over one link to the broker. */
+/** An MQTT-SN client: runs the state table over one link to the broker. */
 export class GatewayClient {
   readonly clientId: string
   readonly host: ClientHost
@@ -43,30 +43,30 @@ export class GatewayClient {
   readonly awakePeriod = new AwakePeriod(this)
   readonly inbound = new Inbound(this)
   route: RouteKey
-  /** Where it was heard last, if somebody else has that address now. */
+  /** The route at which the client was last heard, if another client has that route now. */
   formerRoute: RouteKey = ''
   state: State = 'disconnected'
-  /** Keep alive, seconds; 0 is no supervision. */
+  /** Keep alive in seconds; 0 disables supervision. */
   durationSeconds = 0
   sleepSeconds = 0
   cleanSession = true
   lastHeard: Instant = 0
-  /** End of the last awake period. */
+  /** When the last awake period ended. */
   sleepsSince: Instant = 0
-  /** The store knows of this client, and has to be told when it is forgotten. */
+  /** The store has a record of this client, which must be removed when the client is forgotten. */
   recorded = false
-  /** When that was. */
+  /** Time of the last record. */
   recordedAt: WallTime = 0
-  /** The last record. */
+  /** The result of the last attempt to record the client. */
   #recordedAs: Recorded = 0
-  /** On the gateway's list of those that wait for the store. */
+  /** True while the client is on the gateway's list of clients that wait for durable records. */
   awaitsDurable = false
-  /** The user that the link is open as. */
+  /** The user as whom the link was opened. */
   username: string | undefined = undefined
   #windowTold = false
   #link: Link | undefined = undefined
   #will: Will | undefined = undefined
-  /** Bytes by which its will is in the account. */
+  /** Bytes of the will that are included in `host.wills.kept`. */
   #counted = 0
   readonly replies = new Replies(this)
   readonly supervision = new Supervision(this)
@@ -92,7 +92,7 @@ export class GatewayClient {
     this.#countWill()
   }
 
-  /** It outlives the conversation: without another one, CONNECT keeps it [1.2 section 6.3]. */
+  /** The will outlives the link: a CONNECT without the Will flag keeps it [1.2 section 6.3]. */
   get will(): Will | undefined {
     return this.#will
   }
@@ -102,29 +102,29 @@ export class GatewayClient {
     this.#countWill()
   }
 
-  /** While there is a conversation, the broker has the same will, and counts it. */
+  /** While the link is open, the broker holds the same will and counts its memory. */
   #countWill(): void {
     const bytes = this.#link === undefined ? willBytes(this.#will) : 0
     this.host.wills.kept += bytes - this.#counted
     this.#counted = bytes
   }
 
-  /** It listens: what is sent now is heard. */
+  /** True while the client listens, so that a message sent now is received. */
   get isReachable(): boolean {
     return this.state === 'active' || this.state === 'awake'
   }
 
-  /** True while the broker takes no more requests. Asked of the link each time, because the link does not report when that ends. */
+  /** True while the broker accepts no requests. Asked each time, because the link does not report the end of such a pause. */
   get isPaused(): boolean {
     return this.link !== undefined && this.link.state !== 'open'
   }
 
-  /** How what it does not answer is repeated. */
+  /** How unanswered messages to this client are retransmitted. */
   get retryProfile(): RetryProfile {
     return this.host.ports.of(this.route).retry
   }
 
-  // --- From the sensor
+  // --- From the client
 
   handle(now: Instant, message: Message): void {
     this.react(now, message)
@@ -132,7 +132,7 @@ export class GatewayClient {
     this.#reconsider(now)
   }
 
-  /** What the state table says to this message in this state. */
+  /** Handles the message as the state table demands in the current state. */
   react(now: Instant, message: Message): void {
     this.lastHeard = now
     if (this.state === 'asleep') this.#recordHeard(now)
@@ -179,7 +179,7 @@ export class GatewayClient {
         disconnected(this, now, message as SnDisconnect)
         break
       case 'goodbye':
-        // Within the budget for strangers, or two gateways could say goodbye to each other for ever.
+        // Rate-limited, or two gateways could answer each other's DISCONNECT without end.
         this.host.tellStranger(now, this.route, 'told goodbye again')
         break
       case 'willTopicUpdate':
@@ -201,13 +201,13 @@ export class GatewayClient {
     }
   }
 
-  /** True while the broker takes no more: there is no answer that would say so to this message, which comes again. */
+  /** True while the broker accepts no requests. This message has no reply that could say so; the client will retransmit it. */
   #tellsHeld({ type }: Message): boolean {
     if (this.isPaused) tellIgnored(this, `${typeName(type)} is not answered while the broker takes no more`)
     return this.isPaused
   }
 
-  /** A restart counts the sleep from the last record, which is therefore never older than its grace period. */
+  /** A restart counts sleep from the last record: keeps that record no older than the grace period. */
   #recordHeard(now: Instant): void {
     if (this.recorded && wallTime(this.host.clock, now) - this.recordedAt >= sleepGraceMs(this.sleepSeconds)) this.record(now)
   }
@@ -218,28 +218,29 @@ export class GatewayClient {
     const usual = STATE_TABLE[message.type][state]
     const reaction = asleep && host.options.strictSleep && ACTIVE_ONLY.has(usual) ? 'stranger' : usual
     if (this.setup.isUnderWay) {
-      // Its CONNECT has been heard, and is not answered yet: it is gone only if it says so.
+      // The client's CONNECT is being processed: only an explicit DISCONNECT ends it.
       if (reaction === 'goodbye') return 'disconnect'
       if (reaction === 'stranger') return 'ignore'
     }
     if (reaction !== 'goodbye' && reaction !== 'stranger') return reaction
-    // The answer to its DISCONNECT waits for the store: to say it now would promise that it may sleep, or that its will never fires.
+    // The reply to DISCONNECT waits for the store: it promises that the client may sleep, or that its will never fires.
     const recordedAs = state === 'disconnected' ? this.#recordedAs : 0
     if (recordedAs === 'full' && reaction === 'goodbye') return 'disconnect'
     const isUnrecorded = recordedAs === 'full' || recordedAs > host.store.durable
     return isUnrecorded || this.awaitsStore ? 'ignore' : reaction
   }
 
-  /** It sleeps, or is gone: messages that still wait for the store, or for their port, would reach nobody. */
+  /** Removes messages that still wait for the store or the port: the client sleeps or is gone, and would not receive them. */
   withdraw(): void {
     this.replies.withdraw()
     this.host.ports.withdraw(this.route)
   }
 
-  /** PINGREQ from sleep: everything that waits goes out now, and PINGRESP closes the window [1.2 section 6.14]. */
+  /** PINGREQ from a sleeping client: sends what is queued, then PINGRESP, which ends the awake period [1.2 section 6.14]. */
   #wake(now: Instant): void {
     if (this.replies.owes(MsgType.PINGRESP)) {
-      // The awake period before has ended, and the sensor does not know: that PINGRESP is its answer, or follows what is still to come.
+      // The PINGRESP of the previous period is still queued. It answers this PINGREQ too, or has to follow what is still to be
+      // sent.
       if (!this.outbound.busy && (this.link?.backlog ?? 0) === 0) return
       this.replies.unsay(MsgType.PINGRESP)
     }
@@ -256,7 +257,7 @@ export class GatewayClient {
     this.link?.send(now, packet)
   }
 
-  /** The broker has something to say, or listens to us again. */
+  /** The link has output for this client, or accepts requests again. */
   linkReady(now: Instant): void {
     this.#takeFromBroker(now)
     this.#reconsider(now)
@@ -267,7 +268,7 @@ export class GatewayClient {
     for (let out = link?.poll(now); out !== undefined; out = link?.poll(now)) {
       this.#fromBroker(now, out)
       if (this.link !== link) return
-      // One delivery may fill the window: the next one stays in its queue.
+      // This delivery may have filled the window: leave the next one in the session's queue.
       link?.listen(now, this.#listens)
     }
   }
@@ -287,7 +288,7 @@ export class GatewayClient {
         return
       case PacketType.PUBREL:
         if (out.reasonCode === 0) this.outbound.release(now, out.packetId)
-        // A PUBREC that answers nothing of ours ends like this, whether the client hears it or not.
+        // The broker's answer to a PUBREC that matched no open exchange: forward it if the client is reachable.
         else if (this.isReachable) this.send({ type: MsgType.PUBREL, msgId: out.packetId })
         return
       case PacketType.SUBACK:
@@ -313,36 +314,38 @@ export class GatewayClient {
   }
 
   /**
-   * Works out what follows from the state as it is: which exchanges may begin, whether the link listens, and whether an awake period is over. The last
-   * step of every entry point, and called from nowhere else: what happens inside one only changes the state.
+   * Re-evaluates what follows from the state: which exchanges may start, whether the link listens, whether an awake period is
+   * over. The last step of every entry point, and called from nowhere else; code inside an entry point only changes the state.
    */
   #reconsider(now: Instant): void {
     this.outbound.advance(now)
     this.link?.listen(now, this.#listens)
     if (this.state !== 'awake') return
-    // The sensor listens for a moment only: what the broker has for it leaves now.
+    // The client listens only for a moment: send what the broker has queued for it now.
     this.#takeFromBroker(now)
     this.#endAwakePeriod(now)
   }
 
-  /** True while the client can take a delivery: it is reachable, its window and its awake period have room, and nothing waits ahead of it. */
+  /**
+   * True while the client can accept a delivery: reachable, with room in its window and awake period, and nothing queued ahead.
+   */
   get #listens(): boolean {
     const { state, outbound } = this
     const open = state === 'active' || (state === 'awake' && this.awakePeriod.limit === undefined)
     if (!open) return false
     if (outbound.windowFull) this.#tellWindowFull()
-    // A delivery behind a reply that waits for the store, or behind a message that waits for its port, would wait with it: it is safer in its queue.
+    // Behind a reply that waits for the store or a message queued at the port it would wait too: the session's queue is safer.
     return this.route !== '' && !outbound.full && !this.replies.blocked && !this.host.ports.isWaiting(this.route)
   }
 
-  /** Reported once, until everything that waits has left. */
+  /** Reports a full window once, and again only after the backlog has been empty. */
   #tellWindowFull(): void {
     const isFull = (this.link?.backlog ?? 0) > 0
     if (isFull && !this.#windowTold) tellWindowFull(this)
     this.#windowTold = isFull
   }
 
-  /** PINGRESP follows the last message that this awake period may bring, or ends a period that was closed (ruling A4). */
+  /** Sends PINGRESP after the last message of this awake period, or because the period was closed early (ruling A4). */
   #endAwakePeriod(now: Instant): void {
     if (this.state !== 'awake') return
     const { awakePeriod, outbound, host, link } = this
@@ -363,7 +366,10 @@ export class GatewayClient {
     this.supervision.arm(now)
   }
 
-  /** Its last message has left the port, or has to wait for its address to prove itself: that ends an awake period, or nothing would. */
+  /**
+   * The last queued message has left the port, or the route is held until its address is validated. The latter closes an awake
+   * period: nothing else would.
+   */
   portChanged(now: Instant): void {
     const { ports } = this.host
     if (ports.isHeld(this.route)) this.awakePeriod.close()
@@ -378,14 +384,14 @@ export class GatewayClient {
     this.#reconsider(now)
   }
 
-  /** Another client is at its address now. */
+  /** Another client now uses this client's address. */
   routeTaken(now: Instant): void {
     this.formerRoute = this.route
     this.route = ''
     this.#reconsider(now)
   }
 
-  /** N_retry is used up in silence: an active client is lost, a sleeper is left to its sleep, with its message (ruling A28). */
+  /** N_retry is exhausted. An active client is lost; an awake one goes back to sleep and its message waits (ruling A28). */
   retriesExhausted(now: Instant, awaiting: Awaiting): void {
     const reason = `no ${awaiting} after ${this.retryProfile.nRetry} retries`
     this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
@@ -393,7 +399,7 @@ export class GatewayClient {
     else lost(this, now, reason)
   }
 
-  /** The conversation is over, and nothing of it is left to do. */
+  /** Ends the link to the broker and everything in progress on it. */
   end(now: Instant, state: 'disconnected' | 'lost'): void {
     this.state = state
     this.setup.abandon(now)
@@ -405,40 +411,42 @@ export class GatewayClient {
       this.host.closeLink(this)
       this.link = undefined
     }
-    // A clean session is forgotten when a repeated DISCONNECT can no longer come, any other when it expires.
+    // A clean session is forgotten once no retransmitted DISCONNECT can follow, any other when it expires.
     this.supervision.arm(now)
   }
 
   // --- Replies, ids, records, supervision
 
-  /** Sends a message when everything before it has gone and `lsn` is durable. `why` says what a refusal is about, unless the broker has told it. */
+  /** Sends a message after all earlier ones, once `lsn` is durable. `why` explains a refusal that the broker has not reported. */
   send(message: Message, lsn: Lsn = 0, why?: string): void {
     if ('returnCode' in message && message.returnCode !== ReturnCode.ACCEPTED) tellRefusal(this, message, why)
     this.replies.send(message, lsn)
   }
 
-  /** More is durable: what waited for it leaves, and deliveries may follow. */
+  /** More records are durable: sends the replies that waited for them, after which deliveries may follow. */
   durable(now: Instant): void {
     if (this.replies.release()) this.outbound.left(now)
     if (this.replies.takeReliedOn() && this.isReachable) this.outbound.resume(now)
     this.#reconsider(now)
   }
 
-  /** It is gone and the gateway has nothing to remember for it: no topic id, no message id, no will. The broker knows the rest. */
+  /**
+   * Disconnected, and the gateway keeps nothing for it: no topic id, message id or will. The broker has the rest of the session.
+   */
   get isUnused(): boolean {
     const isGone = this.state === 'disconnected' || this.state === 'lost'
     const isIdle = this.link === undefined && !this.setup.isUnderWay && this.will === undefined
     return isGone && isIdle && this.registry.size === 0 && this.inbound.qos2.size === 0
   }
 
-  /** Nothing is left of its session. */
+  /** Discards everything the gateway keeps for the client's session. */
   clear(): void {
     this.registry.clear()
     this.inbound.qos2.clear()
     this.will = undefined
   }
 
-  /** Bytes that the gateway keeps of what it has said. */
+  /** Bytes of memory taken by the client's topic ids and QoS 2 message ids. */
   get keptBytes(): number {
     return this.registry.bytes + this.inbound.qos2.bytes
   }
@@ -447,7 +455,7 @@ export class GatewayClient {
     this.link?.keeps(this.keptBytes)
   }
 
-  /** Whose share of memory it counts for. */
+  /** The session whose memory share includes this client. */
   get holder(): Holder | undefined {
     return this.link?.holder
   }
@@ -456,12 +464,12 @@ export class GatewayClient {
     return this.outbound.topicIdsInUse(inPublishes)
   }
 
-  /** What is said to it now waits for the store. */
+  /** True while replies wait for the store; a message sent now would queue behind them. */
   get awaitsStore(): boolean {
     return this.replies.blocked
   }
 
-  /** Records state, route and will, so that a restart finds them. */
+  /** Records state, route and will, so that they survive a restart. */
   record(now: Instant): Recorded {
     const at = wallTime(this.host.clock, now)
     const lsn = this.host.store.append(recordOf(this, at))
@@ -474,7 +482,7 @@ export class GatewayClient {
     return lsn
   }
 
-  /** How long its session outlives the conversation. */
+  /** Session Expiry Interval in seconds: how long the session outlives the link. */
   get expirySeconds(): number {
     return this.cleanSession ? 0 : this.host.options.sessionExpirySeconds
   }

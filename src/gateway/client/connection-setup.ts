@@ -12,26 +12,26 @@ import { tellIgnored } from './client-notices.ts'
 import type { State } from './state-table.ts'
 import { topicBytes, WillDialogue } from './will-dialogue.ts'
 
-/** How a client gets from CONNECT to CONNACK [1.2 sections 6.2, 6.3]: the will dialogue, and the broker's answer. */
+/** Connection setup of a client, from CONNECT to CONNACK: the will dialogue and the broker's answer [1.2 sections 6.2, 6.3]. */
 export class ConnectionSetup {
   readonly #client: GatewayClient
-  /** Whose CONNECT the broker is answering: the client's own, or ours after a restart. */
+  /** Which CONNECT the broker is processing: the client's, or the gateway's own after a restart. */
   #connecting: 'client' | 'restart' | undefined = undefined
-  /** The client's CONNECT that the broker is answering. */
+  /** The client's CONNECT that the broker is processing. */
   #connect: SnConnect | undefined = undefined
-  /** The conversation that it ends, if the broker takes it. */
+  /** The link that this CONNECT replaces if the broker accepts it. */
   #replaced: Link | undefined = undefined
-  /** The will that the client had before. */
+  /** The client's will before this CONNECT. */
   #willBefore: Will | undefined = undefined
   #dialogue: WillDialogue | undefined = undefined
-  /** The dialogue of its last CONNECT ended before it was answered: what may still come of it connects nobody. */
+  /** The dialogue of the last CONNECT was abandoned: a delayed answer to one of its prompts must not connect the client. */
   wasCrossed = false
 
   constructor(client: GatewayClient) {
     this.#client = client
   }
 
-  /** CONNECT has come. */
+  /** Handles CONNECT. */
   connected(now: Instant, message: SnConnect): void {
     const client = this.#client
     this.#takeBackAnswers()
@@ -40,7 +40,7 @@ export class ConnectionSetup {
     this.#dialogue?.end()
     this.#dialogue = undefined
     if (!message.will) {
-      // Section 6.3: a clean session begins without a will, any other keeps the one it had.
+      // Section 6.3: a clean session starts without a will; otherwise the previous will is kept.
       this.#establish(now, message, message.cleanSession ? undefined : client.will)
       return
     }
@@ -56,7 +56,7 @@ export class ConnectionSetup {
     const dialogue = this.#dialogue
     if (dialogue === undefined) return
     if (message.topic === undefined) {
-      // An empty WILLTOPIC is no will after all [1.2 section 5.4.7].
+      // An empty WILLTOPIC means that there is no will [1.2 section 5.4.7].
       this.#establish(now, dialogue.connect, undefined)
       return
     }
@@ -84,7 +84,10 @@ export class ConnectionSetup {
     this.#establish(now, dialogue.connect, { topic, payload, qos, retain, properties: NO_PROPERTIES })
   }
 
-  /** Nobody answered the prompts: the CONNECT was a late copy, or the client is out of reach, which supervision will find. */
+  /**
+   * The prompts were not answered. Either CONNECT was a delayed copy, or the client is unreachable, which supervision will
+   * detect.
+   */
   unanswered(now: Instant, reason: string): void {
     const client = this.#client
     client.host.notice({ code: 'retries-exhausted', level: 'info', client: client.key, peer: client.route, reason })
@@ -96,10 +99,13 @@ export class ConnectionSetup {
     this.#dialogue?.timedOut(now)
   }
 
-  /** Something other than an answer to a prompt: whoever was connected before goes on, anybody else has yet to answer. */
+  /**
+   * The client sent something other than an answer to the prompt. If it was connected before the dialogue, it still is;
+   * otherwise the answer is still to come.
+   */
   crossed(now: Instant, message: Message): void {
     const client = this.#client
-    // Once a dialogue is answered, CONNACK is all that the client can wait for.
+    // Once the dialogue is complete, the client can only be waiting for CONNACK.
     if (client.link === undefined || this.#dialogue === undefined || this.isUnderWay) return
     tellIgnored(client, `${typeName(message.type)} ends the will dialogue that its CONNECT began`)
     this.breakOff(now)
@@ -107,7 +113,7 @@ export class ConnectionSetup {
     client.react(now, message)
   }
 
-  /** The client is what it was before the dialogue. `leaves`: it has said goodbye, and hears nothing more. */
+  /** Restores the state before the dialogue. `leaves`: the client has sent DISCONNECT, so nothing is to be sent to it. */
   breakOff(now: Instant, leaves = false): void {
     const client = this.#client
     const dialogue = this.#dialogue!
@@ -118,15 +124,15 @@ export class ConnectionSetup {
     client.supervision.arm(now)
   }
 
-  /** Everything that CONNECT needs is known. */
+  /** Connects to the broker: everything that CONNECT needs is known. */
   #establish(now: Instant, connect: SnConnect, will: Will | undefined): void {
     const client = this.#client
     this.#dialogue?.end()
     this.#dialogue = undefined
-    // The same CONNECT again while the broker, or the disk, is still at it: one answer is enough.
+    // A retransmission while the broker or the store is still processing the same CONNECT: one answer is enough.
     if (this.#connecting === 'client' && !connect.will && sameConnect(connect, this.#connect)) return
     const username = client.host.options.users.userOf(client.clientId, client.route)?.username
-    // A clean session ends with its conversation: to make it last, the broker has to be told.
+    // A clean session ends with its link. Making it persistent, or the reverse, takes a new CONNECT to the broker.
     const lasts = !connect.cleanSession && !client.cleanSession
     const sameUser = client.link !== undefined && username === client.username
     const goesOn = sameUser && lasts && !connect.will && this.#connecting === undefined
@@ -134,15 +140,16 @@ export class ConnectionSetup {
     client.registry.reconnected(client.host.options.register === 'never' && !connect.cleanSession)
     client.inbound.reconnected()
     if (goesOn) {
-      // CONNECT again from `active` (CONNACK was lost) or from sleep: the conversation with the broker never ended (rulings A1, A9).
+      // CONNECT again while active (CONNACK was lost) or asleep: the link to the broker has never been interrupted (rulings A1,
+      // A9).
       this.#activate(now, 'client', client.will)
       return
     }
-    // Our own replacement of the conversation is not the client's loss, so the old will must not fire.
+    // The gateway replaces the link itself, so the old will must not fire.
     client.link?.setWill(now, undefined)
     client.outbound.abandon()
     client.inbound.abandon()
-    // The broker may have answered in the meantime what the client had asked before its CONNECT.
+    // The broker may have answered, in the meantime, requests that the client made before this CONNECT.
     this.#takeBackAnswers()
     client.cleanSession = connect.cleanSession
     if (this.#connecting === undefined) this.#willBefore = client.will
@@ -155,7 +162,7 @@ export class ConnectionSetup {
     client.toBroker(now, connectPacket(client.clientId, connect.cleanSession, client.expirySeconds, will, this.#window))
   }
 
-  /** The broker's answer. */
+  /** Handles the broker's answer. */
   connacked(now: Instant, { reasonCode, sessionPresent, properties }: Connack): void {
     const client = this.#client
     const whose = this.#connecting ?? 'client'
@@ -175,12 +182,13 @@ export class ConnectionSetup {
         client.will = before
         this.#refuse(now, returnCodeOf(reasonCode))
       }
-      // The broker does not take it back: it is told to connect when it speaks next.
+      // The broker refuses to restore the session: the client is sent DISCONNECT when it next sends something.
       else client.end(now, 'lost')
       return
     }
     if (!sessionPresent && whose === 'restart') {
-      // Its session is over, with its will, published or not: only the record of that did not get to the disk. It has to connect to know.
+      // The session, with its will, published or not, has ended, but the record of that did not reach the disk. The client must
+      // reconnect to learn of it.
       client.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
       client.end(now, 'lost')
       client.record(now)
@@ -201,12 +209,12 @@ export class ConnectionSetup {
     this.#activate(now, whose, before)
   }
 
-  /** `before`: the will that the client had. */
+  /** `before`: the client's previous will. */
   #activate(now: Instant, whose: 'client' | 'restart', before: Will | undefined): void {
     const client = this.#client
-    // The sensor knows nothing of our restart, and goes on as it was.
+    // The client does not know of our restart and continues in the state that it had.
     if (whose === 'restart') return
-    // The broker took its time, and the client has begun anew: it is connected all the same.
+    // The client sent another CONNECT while the broker was still processing this one: it is connected all the same.
     this.#dialogue?.end()
     this.#dialogue = undefined
     client.state = 'active'
@@ -222,7 +230,7 @@ export class ConnectionSetup {
     else client.outbound.resume(now)
   }
 
-  /** The broker has taken the client in, and the store has no room to know it: its will must not fire because of that. */
+  /** The broker has accepted the client, but the store has no room for its record. The will must not fire because of that. */
   #refuseAdmitted(now: Instant, before: Will | undefined): void {
     const client = this.#client
     client.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
@@ -230,7 +238,7 @@ export class ConnectionSetup {
     this.#refuse(now, ReturnCode.CONGESTION, 'the store is full')
   }
 
-  /** CONNECT came to nothing: a conversation that there was before it is over too. */
+  /** Refuses CONNECT, which also ends any link that existed before it. */
   #refuse(now: Instant, returnCode: number, why?: string): void {
     const client = this.#client
     client.end(now, 'disconnected')
@@ -240,8 +248,8 @@ export class ConnectionSetup {
   }
 
   /**
-   * Takes up the conversation with the broker that the restart broke off, so long after the client's last record (ms). False if the rules do not let the
-   * client in any more.
+   * Reconnects to the broker after a restart. `elapsedMs` is the time since the client's last record. Returns false if the
+   * access rules no longer admit the client.
    */
   resume(now: Instant, elapsedMs: number): boolean {
     const client = this.#client
@@ -258,14 +266,14 @@ export class ConnectionSetup {
     return true
   }
 
-  /** What still waits to be said to the client belongs to the conversation before. */
+  /** Drops replies that are still queued: they belong to the previous connection. */
   #takeBackAnswers(): void {
     const { replies, host, route, registry } = this.#client
     replies.clear()
     for (const id of host.ports.forget(route)) registry.markUnknown(id)
   }
 
-  /** The client is gone, or the broker has ended the conversation: nothing of a CONNECT goes on. */
+  /** Ends connection setup: the client has left, or the broker has closed the link. */
   abandon(now: Instant): void {
     this.#dialogue?.end()
     this.#dialogue = undefined
@@ -275,31 +283,34 @@ export class ConnectionSetup {
     this.#replaced = undefined
   }
 
-  /** Messages that the broker may have on their way to the client. */
+  /** Number of messages that the broker may have in flight to the client. */
   get #window(): number {
     return this.#client.host.options.inflightMessages
   }
 
-  /** The broker is answering the client's CONNECT. */
+  /** True while the broker is processing the client's CONNECT. */
   get isUnderWay(): boolean {
     return this.#connecting === 'client'
   }
 
-  /** What the client was before its will dialogue; `undefined` if there is none. */
+  /** The client's state before its will dialogue; `undefined` outside a dialogue. */
   get before(): State | undefined {
     return this.#dialogue?.before
   }
 }
 
-/** Whoever is asked for a will has said nothing yet that proves it: all of them together may take a quarter of what one kind of thing may. */
+/**
+ * A client that is asked for its will has not validated its address. All such clients together may use this fraction, a quarter,
+ * of the memory allowed for one kind of data.
+ */
 const ASKED_PART = 4
 
-/** What a client is apart from what is going on with it. */
+/** The state without anything transient: an awake period or a will dialogue. */
 function settledState(state: State): State {
   if (state === 'awake') return 'asleep'
   return state === 'willTopic' || state === 'willMsg' ? 'disconnected' : state
 }
 
-/** What two copies of one CONNECT have in common. */
+/** True for two copies of the same CONNECT. */
 const sameConnect = (a: SnConnect, b: SnConnect | undefined): boolean =>
   b !== undefined && a.will === b.will && a.cleanSession === b.cleanSession && a.duration === b.duration

@@ -1,28 +1,28 @@
 import { type Message, type MsgIdOnly, MsgType, type Register, ReturnCode, type TopicAck } from '../../mqttsn/messages.ts'
 import type { OutboundMessage } from './outbound-message.ts'
 
-/** What the gateway waits for from a client. */
+/** The reply that the gateway waits for from a client. */
 export type Awaiting = 'REGACK' | 'PUBACK' | 'PUBREC' | 'PUBCOMP'
 
-/** One message that was sent and not yet answered [1.2 section 6.13]. */
+/** A message that was sent and has not been answered yet [1.2 section 6.13]. */
 export interface Exchange {
   readonly awaiting: Awaiting
   readonly msgId: number
-  /** What is sent again. */
+  /** The message to retransmit. */
   readonly message: Message
-  /** The delivery that this is part of, if there is one. */
+  /** The delivery that this exchange is part of, if any. */
   readonly held: OutboundMessage | undefined
-  /** A REGISTER of a topic that the client knows, for the proof of its address alone. */
+  /** A REGISTER of a topic id that the client knows already, sent only to validate its address. */
   readonly forAddress?: true
-  /** PUBREC has come, and the broker has still to record it. */
+  /** PUBREC was received; the broker has not recorded it yet. */
   readonly answered?: true
 }
 
-/** The exchanges of one client. */
+/** The open exchanges of one client. */
 export class Exchanges {
-  /** Sent and not fully answered, in order. */
+  /** Sent and not fully answered, in the order in which they were sent. */
   open: Exchange[] = []
-  /** To be begun again, before anything new. */
+  /** To be restarted before anything new is sent. */
   again: Exchange[] = []
   #lastRegisterId: number | undefined = undefined
 
@@ -30,17 +30,20 @@ export class Exchanges {
     return this.open.length > 0 || this.again.length > 0
   }
 
-  /** The messages that they are about; `undefined` for those that are about none. */
+  /** The deliveries of all exchanges; `undefined` for an exchange that belongs to none. */
   get held(): (OutboundMessage | undefined)[] {
     return [...this.open, ...this.again].map(({ held }) => held)
   }
 
-  /** The REGISTER that is open: there is one at a time. */
+  /** The open REGISTER. There is at most one. */
   get register(): Exchange | undefined {
     return this.open.find(isRegister)
   }
 
-  /** What this REGACK, PUBACK, PUBREC or PUBCOMP answers. A REGACK from before a restart may have the message id of another REGISTER. */
+  /**
+   * Returns the exchange that this REGACK, PUBACK, PUBREC or PUBCOMP answers. The topic id of a REGACK is compared too, because
+   * a REGACK delayed across a restart may carry the message id of another REGISTER.
+   */
   answeredBy(message: TopicAck | MsgIdOnly): Exchange | undefined {
     const { type, msgId } = message
     if (type === MsgType.REGACK)
@@ -48,7 +51,10 @@ export class Exchanges {
     return this.open.find((each) => each.msgId === msgId && !isRegister(each))
   }
 
-  /** The open REGISTER of a message that this PUBACK or PUBREC acknowledges, because it was sent before with another id, or in another connection. */
+  /**
+   * Returns the open REGISTER whose message this PUBACK or PUBREC acknowledges: the message had been sent before, on an earlier
+   * connection or under another topic id.
+   */
   acknowledgedAhead(message: TopicAck | MsgIdOnly): Exchange | undefined {
     const { type, msgId } = message
     const isPuback = type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED
@@ -59,22 +65,25 @@ export class Exchanges {
     })
   }
 
-  /** The exchange of a QoS 2 message with this id. */
+  /** Returns the exchange of the QoS 2 message with this id. */
   ofQos2(msgId: number): Exchange | undefined {
     return this.open.find(({ awaiting, msgId: id }) => (awaiting === 'PUBREC' || awaiting === 'PUBCOMP') && id === msgId)
   }
 
-  /** A message is on its way with another id than its packet id, which might be the packet id of the next one: until it is over, there is no next one. */
+  /**
+   * A message was sent under a message id other than its packet id. The next delivery could have that id as its packet id, so
+   * none may start until this one is finished.
+   */
   get renumbered(): boolean {
     return this.open.some(({ held }) => held !== undefined && held.msgId !== held.packetId)
   }
 
-  /** Something that is open, or to be begun again, has this message id. */
+  /** True if an open exchange, or one to be restarted, uses this message id. */
   isTaken(msgId: number): boolean {
     return [...this.open, ...this.again].some((each) => each.msgId === msgId)
   }
 
-  /** Those in REGISTER, or also in PUBLISH. */
+  /** Returns the topic ids in open REGISTERs, with `inPublishes` also those in open PUBLISHes. */
   topicIds(inPublishes: boolean): ReadonlySet<number> {
     const ids = new Set<number>()
     for (const { message } of this.open) {
@@ -93,13 +102,13 @@ export class Exchanges {
     if (at >= 0) this.open.splice(at, 1)
   }
 
-  /** What is open is to be begun again; a REGISTER that no message waits for is sent again in any case. */
+  /** Marks every open exchange for a restart. A REGISTER without a delivery is dropped; it is sent again in any case. */
   interrupt(): void {
     this.again = [...this.open.filter((exchange) => !isOwnRegister(exchange)), ...this.again]
     this.open = []
   }
 
-  /** A delivery of which nothing was sent is to be begun before anything new. */
+  /** Queues a delivery of which nothing has been sent yet, to start before anything new. */
   postpone(held: OutboundMessage, place: 'first' | 'last'): void {
     const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName: held.message.topic }
     const exchange: Exchange = { awaiting: 'REGACK', msgId: 0, message, held }
@@ -113,8 +122,8 @@ export class Exchanges {
   }
 
   /**
-   * Message ids of our REGISTERs: their own count, and never that of a message on its way (ruling A14). It begins by chance, in [0, 1): answers to the
-   * REGISTERs of a process before this one may still be on their way.
+   * Returns the next message id for a REGISTER, from a counter of its own; never that of an open exchange (ruling A14). The
+   * counter starts at a random value (`chance` in [0, 1)), because answers to REGISTERs of a previous process may still arrive.
    */
   nextRegisterId(packetId: number, chance: () => number): number {
     let id = this.#lastRegisterId ?? Math.floor(chance() * 0xffff)
@@ -127,12 +136,14 @@ export class Exchanges {
 
 const isRegister = ({ awaiting }: Exchange): boolean => awaiting === 'REGACK'
 
-/** Some clients leave the topic id out. */
+/** Some clients omit the topic id. */
 const isAbout = ({ message }: Exchange, topicId: number): boolean => topicId === 0 || (message as Register).topicId === topicId
 
-/** A REGISTER that no message waits for. */
+/** True for a REGISTER that belongs to no delivery. */
 export const isOwnRegister = ({ awaiting, held }: Exchange): boolean => awaiting === 'REGACK' && held === undefined
 
-/** What may prove an address by its message id, which is 0 where the client refuses a message with QoS 0. */
+/**
+ * True for an acknowledgement whose message id may validate the address. The id is 0 where the client refuses a QoS 0 message.
+ */
 export const isOfProof = ({ type, msgId }: TopicAck | MsgIdOnly): boolean =>
   (type === MsgType.REGACK || type === MsgType.PUBACK) && msgId !== 0

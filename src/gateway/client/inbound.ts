@@ -11,57 +11,57 @@ import { tellIgnored } from './client-notices.ts'
 import { Qos2Exchanges } from './qos2-exchanges.ts'
 import { fingerprint } from './qos2-ids.ts'
 
-/** SUBSCRIBEs of one client that the broker has still to answer; by the specification it is one. */
+/** SUBSCRIBEs of one client that may wait for the broker's answer. The specification allows a client only one. */
 const SUBSCRIBING_MAX = 16
-/** PUBLISHes of one client that the broker has still to answer, those included whose client has connected again meanwhile. */
+/** PUBLISHes of one client that may wait for the broker's answer, including those sent before the client reconnected. */
 const PUBLISHING_MAX = 64
-/** QoS 1 and 2 messages that a client may have on their way, where the options say nothing. */
+/** Default for the number of QoS 1 and 2 messages that a client may have in flight. */
 const UPLINK_MESSAGES = 16
 
-/** As long as CONNACK has said nothing else. */
+/** Assumed until CONNACK says otherwise. */
 const EVERYTHING: Allowed = { retain: true, qos: 2, receiveMaximum: 0xffff }
 
-/** What the broker can do. */
+/** What the broker supports. */
 interface Allowed {
   readonly retain: boolean
   readonly qos: number
   readonly receiveMaximum: number
 }
 
-/** A SUBSCRIBE that the broker has still to answer: the topic id of its SUBACK, and the record of that id. */
+/** A SUBSCRIBE that waits for the broker's answer: the topic id for its SUBACK, and the record of that id. */
 interface Subscribing {
   readonly msgId: number
   readonly topicId: number
   readonly lsn: Lsn
-  /** The topic had no id before. */
+  /** The topic had no id before this SUBSCRIBE. */
   readonly isNew: boolean
   readonly normal: boolean
 }
 
-/** A PUBLISH that the broker has still to answer: PUBACK repeats its topic id. */
+/** A PUBLISH that waits for the broker's answer. Its PUBACK repeats the topic id. */
 interface Publishing {
   readonly msgId: number
   readonly topicId: number
   readonly message: Publish
 }
 
-/** A QoS 1 or 2 message on its way from the client. */
+/** A QoS 1 or 2 message in flight from the client. */
 interface Uplinked {
   heardAt: Instant
-  /** PUBREC was sent: PUBREL is the client's to send. */
+  /** PUBREC was sent, and the client has to send PUBREL. */
   answered: boolean
 }
 
-/** What a client sends: REGISTER, PUBLISH, SUBSCRIBE and UNSUBSCRIBE, and the broker's answers to them. */
+/** The requests of a client (REGISTER, PUBLISH, SUBSCRIBE, UNSUBSCRIBE) and the broker's answers to them. */
 export class Inbound {
   readonly #client: GatewayClient
-  /** In the order in which the broker answers. A message id may be there twice: the client repeats what is not answered in time. */
+  /** In the order in which the broker answers. The same message id may occur twice, because clients retransmit. */
   #publishing: Publishing[] = []
   #subscribing: Subscribing[] = []
   readonly qos2: Qos2Exchanges
-  /** QoS 1 and 2 messages that are not fully acknowledged, by `keyOf`: no more than the broker takes. */
+  /** QoS 1 and 2 messages that are not fully acknowledged, by `keyOf`; at most the broker's receive maximum. */
   #open: Map<number, Uplinked> | undefined = undefined
-  /** QoS 2 messages that the client has left, whose PUBCOMP it does not get. */
+  /** QoS 2 messages that the client has abandoned; their PUBCOMP is not forwarded. */
   #left: Set<number> | undefined = undefined
   #allowed: Allowed = EVERYTHING
 
@@ -70,23 +70,23 @@ export class Inbound {
     this.qos2 = new Qos2Exchanges(client)
   }
 
-  /** What the broker can do, by its CONNACK; mostly that is everything, and one object says it of all clients. */
+  /** Sets what the broker supports, as its CONNACK reports. Usually that is everything, so clients share one object. */
   allow(retain: boolean, qos: number, receiveMaximum: number): void {
     const isAll = retain && qos === EVERYTHING.qos && receiveMaximum === EVERYTHING.receiveMaximum
     this.#allowed = isAll ? EVERYTHING : { retain, qos, receiveMaximum }
   }
 
-  /** The session goes on in a new conversation: the broker still has what the client had not released, and counts it. */
+  /** The session continues on a new link: the broker still counts the messages that the client has not released. */
   resumed(now: Instant): void {
     for (const msgId of this.qos2.opened) {
       this.#open ??= new Map()
       this.#open.set(keyOf(msgId, 2), { heardAt: Number.NEGATIVE_INFINITY, answered: true })
     }
-    // What the client has released is released at the broker, too, whatever became of that in the conversation before.
+    // Release at the broker, too, what the client has released: that PUBREL may have been lost with the previous link.
     for (const msgId of this.qos2.unconfirmed) this.#leave(now, msgId)
   }
 
-  /** The conversation with the broker is over: it answers nothing any more. */
+  /** The link to the broker has ended: no more answers follow. */
   abandon(): void {
     this.#publishing = []
     this.#subscribing = []
@@ -94,7 +94,7 @@ export class Inbound {
     this.#left = undefined
   }
 
-  /** A new connection: the client has left whatever was on its way. */
+  /** The client has a new connection and has abandoned everything that was in flight. */
   reconnected(): void {
     for (const uplinked of this.#open?.values() ?? []) uplinked.heardAt = Number.NEGATIVE_INFINITY
   }
@@ -138,12 +138,12 @@ export class Inbound {
       refuse(ReturnCode.NOT_SUPPORTED, wrong)
       return
     }
-    // It comes again before the broker has answered it, and one answer is enough.
+    // Retransmitted before the broker has answered the first copy: one answer is enough.
     if (qos > 0 && message.dup && this.#publishing.some((open) => open.msgId === msgId && open.topicId === topicId)) return
     const print = qos === 2 ? fingerprint(topic, data) : 0
     if (qos === 2 && this.#isRepeated(now, msgId, print)) return
     if (qos > 0 && this.#isFull(now, msgId, qos)) {
-      // By section 6.6 a client has one message on its way, and many have several (ruling A15).
+      // Section 6.6 allows a client one message in flight; many clients have several (ruling A15).
       refuse(ReturnCode.CONGESTION, 'too many are on their way (sn_uplink_messages)')
       return
     }
@@ -160,7 +160,7 @@ export class Inbound {
       this.#open ??= new Map()
       this.#open.set(keyOf(msgId, qos), { heardAt: now, answered: false })
     }
-    // The datagram's buffer is this message's alone, so a view of it is enough.
+    // The datagram's buffer belongs to this message alone, so a view is enough.
     const publish = Publish.of(topic, data, qos as QoS, message.retain, msgId)
     publish.dup = message.dup
     if (qos > 0) this.#publishing.push({ msgId, topicId, message: publish })
@@ -168,8 +168,8 @@ export class Inbound {
   }
 
   /**
-   * Whether a QoS 2 PUBLISH says nothing that is to be published. A message that the client has left gives its id to the new one: the broker, which has
-   * published it, is told the end of it first, or would take the new one for a copy.
+   * Returns true if a QoS 2 PUBLISH must not be published. If the client has abandoned an earlier message and reuses its id, the
+   * earlier one is released at the broker first, which would otherwise take the new message for a copy of it.
    */
   #isRepeated(now: Instant, msgId: number, print: number): boolean {
     const client = this.#client
@@ -178,7 +178,7 @@ export class Inbound {
     if (repetition === 'late copy') {
       const { host, key, route: peer } = client
       host.notice({ code: 'message-dropped', level: 'debug', client: key, peer, reason: `late copy of QoS 2 message ${msgId}` })
-      // While another message has this id, PUBREC would be taken for its.
+      // While another message uses this id, PUBREC would be taken for that message's.
       if (!isOpen) client.send({ type: MsgType.PUBREC, msgId })
       return true
     }
@@ -195,7 +195,7 @@ export class Inbound {
     return false
   }
 
-  /** The client will not release this message, which counts at the broker. */
+  /** Releases a message at the broker that the client will not release, because it counts against the receive maximum. */
   #leave(now: Instant, msgId: number): void {
     this.release(now, msgId)
     this.#left ??= new Set()
@@ -208,7 +208,7 @@ export class Inbound {
     return retain && !this.#allowed.retain ? 'retained, which is not kept here (retain_available)' : ''
   }
 
-  /** PUBREL: from here on the id may be used again, but a copy of the old PUBLISH may still be on its way. */
+  /** Handles PUBREL. From now on the id may be reused, although a copy of the old PUBLISH may still be in the network. */
   release(now: Instant, msgId: number): void {
     if (!this.qos2.knows(msgId)) tellIgnored(this.#client, `PUBREL with message id ${msgId}, which is that of no message`)
     this.#open?.delete(keyOf(msgId, 2))
@@ -239,11 +239,12 @@ export class Inbound {
       refuse(ReturnCode.CONGESTION, this.#tooMany('SUBSCRIBE', SUBSCRIBING_MAX))
       return
     }
-    // A name gets an id, so that its messages need no REGISTER; a short name is its own, and a wildcard has none (ruling A13).
+    // A topic name gets an id, so that its messages need no REGISTER. A short name is its own id; a wildcard has none (ruling
+    // A13).
     let topicId = topicIdType === 'normal' ? 0 : message.topicId
     let lsn = 0
     let isNew = false
-    // The messages of a shared subscription have the topic behind `$share/<group>/`.
+    // Messages of a shared subscription carry the topic without `$share/<group>/`.
     const name = realFilter(filter)
     if (topicIdType === 'normal' && topicNameError(name) === '') {
       const assigned = this.#client.topicIds.asked(name)
@@ -260,13 +261,13 @@ export class Inbound {
 
   unsubscribe(now: Instant, message: TopicRequest): void {
     const filter = this.#filterOf(message)
-    // UNSUBACK has no return code: what was never subscribed is unsubscribed.
+    // UNSUBACK has no return code: a filter that stands for no topic was never subscribed, so it counts as unsubscribed.
     if (filter === undefined || topicFilterError(filter) !== '')
       this.#client.send({ type: MsgType.UNSUBACK, msgId: message.msgId })
     else this.#client.toBroker(now, unsubscribePacket(message.msgId, filter))
   }
 
-  /** The broker's answer to a PUBLISH or PUBREL of this client. */
+  /** Handles the broker's answer to a PUBLISH or PUBREL of this client. */
   responded(now: Instant, { type, packetId: msgId, reasonCode }: PublishResponse): void {
     const client = this.#client
     if (type === PacketType.PUBCOMP) {
@@ -284,13 +285,16 @@ export class Inbound {
     } else {
       const qos = type === PacketType.PUBREC ? 2 : 1
       this.#open?.delete(keyOf(msgId, qos))
-      // A refused QoS 2 message is told by PUBACK too: PUBREC has no return code [1.2 section 5.4.13].
+      // A refused QoS 2 message is answered with PUBACK too: PUBREC has no return code [1.2 section 5.4.13].
       if (qos === 2) this.qos2.refused(now, msgId)
       client.send({ type: MsgType.PUBACK, topicId, msgId, returnCode })
     }
   }
 
-  /** The client's own message, which is still to be acknowledged: it comes back behind its PUBACK. */
+  /**
+   * True for the client's own message while its PUBACK or PUBREC is outstanding: it must not be delivered to the client before
+   * that.
+   */
   isUnanswered(message: Publish): boolean {
     return this.#publishing.some((open) => open.message === message)
   }
@@ -307,7 +311,7 @@ export class Inbound {
       this.#client.send({ type: MsgType.SUBACK, qos: 0, topicId: 0, msgId, returnCode })
       return
     }
-    // A predefined id is of another space, whatever its number (ruling A11).
+    // Predefined ids are a separate number space (ruling A11).
     if (normal && registry.nameOf(topicId) !== undefined) registry.markKnown(topicId)
     this.#client.send({ type: MsgType.SUBACK, qos: granted as QoS, topicId, msgId, returnCode }, lsn)
   }
@@ -319,7 +323,7 @@ export class Inbound {
     return reason
   }
 
-  /** The topic that a client means; `undefined` if the id is unknown. */
+  /** Returns the topic that a client's topic id stands for, or `undefined` if the id is unknown. */
   topicOf(topicIdType: TopicIdType, topicId: number): string | undefined {
     const { registry, host, clientId } = this.#client
     if (topicIdType === 'normal') return registry.topicOf(topicId)
@@ -331,8 +335,9 @@ export class Inbound {
   }
 
   /**
-   * As many are on their way as may be. One that comes again counts once, and a QoS 2 message whose client has not sent PUBREL for T_retry not at all:
-   * the client has left it, but may still return to it. The broker counts it all the same, so it is released there when there is no room for another.
+   * True if the client has as many messages in flight as it may. A retransmission counts once. A QoS 2 message whose PUBREL has
+   * been missing for T_retry does not count: the client has abandoned it, but may still resume it. The broker does count it, so
+   * it is released there if another message needs its place.
    */
   #isFull(now: Instant, msgId: number, qos: number): boolean {
     const open = this.#open
@@ -352,11 +357,14 @@ export class Inbound {
   }
 }
 
-/** A QoS 2 message and one with QoS 1 may have the same id. */
+/** A QoS 1 and a QoS 2 message may have the same message id. */
 const QOS_2 = 0x10000
 const keyOf = (msgId: number, qos: number): number => (qos === 2 ? QOS_2 + msgId : msgId)
 
-/** Waiting helps where the store is full, memory short or an id is in use, and not where the client has asked for all ids that it can have. */
+/**
+ * Retrying helps if the store is full, memory is short or all ids are in use, but not if the client has requested all the ids
+ * that it may have.
+ */
 const codeOf = (refusal: 'too many' | 'in use' | 'store full' | 'no memory'): number =>
   refusal === 'too many' ? ReturnCode.NOT_SUPPORTED : ReturnCode.CONGESTION
 
@@ -372,7 +380,7 @@ const PAUSED = 'while the broker takes no more'
 const topicKind = (type: TopicIdType): string =>
   ({ normal: 'a topic id', predefined: 'a predefined topic id', short: 'a short topic name' })[type]
 
-/** Takes out the request with this message id that came first: the broker answers in order. */
+/** Removes and returns the oldest request with this message id: the broker answers in order. */
 function takeFirst<T extends { readonly msgId: number }>(requests: T[], msgId: number): T | undefined {
   const at = requests.findIndex((request) => request.msgId === msgId)
   return at < 0 ? undefined : requests.splice(at, 1)[0]

@@ -8,13 +8,13 @@ import type { GatewayClient } from './client.ts'
 import type { Recorded } from './client-host.ts'
 import { tellIgnored } from './client-notices.ts'
 
-/** How a client leaves, or goes to sleep: by DISCONNECT, by silence, or because the rules no longer let it in. */
+/** How a client disconnects or goes to sleep: by DISCONNECT, by silence, or because the access rules no longer admit it. */
 
-/** DISCONNECT, with a duration to sleep [1.2 sections 6.12, 6.14]. */
+/** Handles DISCONNECT, with a duration for sleep [1.2 sections 6.12, 6.14]. */
 export function disconnected(client: GatewayClient, now: Instant, { duration = 0 }: SnDisconnect): void {
   const { setup, outbound } = client
   if (client.link === undefined) {
-    // A late copy of CONNECT may have come between two copies of DISCONNECT, of which the first is not durable yet.
+    // A delayed copy of CONNECT may have arrived between two copies of DISCONNECT of which the first is not durable yet.
     client.end(now, 'disconnected')
     answer(client, client.recorded ? client.record(now) : 0)
     return
@@ -23,7 +23,7 @@ export function disconnected(client: GatewayClient, now: Instant, { duration = 0
   if (dialogueBefore !== undefined) setup.breakOff(now, true)
   const settingUp =
     setup.isUnderWay || (dialogueBefore !== undefined && dialogueBefore !== 'active' && dialogueBefore !== 'asleep')
-  // A client that sends DISCONNECT is not lost, however far its connection was: its will must not fire.
+  // A client that sends DISCONNECT is not lost, at whatever point of its connection setup: its will must not fire.
   if (duration === 0 || settingUp) {
     keepWill(client)
     client.toBroker(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
@@ -36,7 +36,7 @@ export function disconnected(client: GatewayClient, now: Instant, { duration = 0
   client.sleepSeconds = duration
   const lsn = client.record(now)
   if (lsn === 'full') {
-    // Neither granted nor answered: the client tries again, and sleeps when its sleep can be recorded.
+    // Neither granted nor answered: the client retries, and sleeps once its sleep can be recorded.
     client.state = state
     client.sleepSeconds = sleepSeconds
     if (dialogueBefore !== undefined && state === 'active') outbound.resume(now)
@@ -50,15 +50,17 @@ export function disconnected(client: GatewayClient, now: Instant, { duration = 0
   client.host.notice({ code: 'client-asleep', level: 'debug', client: key, peer, reason: `for ${duration} s` })
 }
 
-/** Answers DISCONNECT. The answer promises that the will never fires: without a record there is none, and the client asks again. */
+/**
+ * Answers DISCONNECT. The answer promises that the will never fires, so there is none without a record; the client retransmits.
+ */
 function answer(client: GatewayClient, recorded: Recorded): void {
   if (recorded === 'full') tellIgnored(client, 'DISCONNECT is not answered, because the store is full')
   else client.send({ type: MsgType.DISCONNECT, duration: undefined }, recorded)
 }
 
-/** The client is lost: its will fires, and its session stays as long as its expiry says. */
+/** The client is lost: its will fires, and its session remains until it expires. */
 export function lost(client: GatewayClient, now: Instant, reason: string): void {
-  // An answer that still waits for the store would come to a client that has to connect again.
+  // Replies that still wait for the store must not reach a client that has to reconnect.
   client.replies.clear()
   keepWill(client)
   client.link?.lost(now, reason)
@@ -66,14 +68,15 @@ export function lost(client: GatewayClient, now: Instant, reason: string): void 
   client.record(now)
 }
 
-/** Its session, which may last, counts the will that stays here. */
+/** Counts the will, which the gateway keeps, in the memory of the session, which may outlive the link. */
 function keepWill(client: GatewayClient): void {
   client.link?.keeps(client.keptBytes + willBytes(client.will))
 }
 
 /**
- * The rules have changed: a client that may not stay, or not as its user, has to connect again. A client without a link was shut out when the process
- * began: the broker, which has its session and its will, counts it as lost.
+ * The access rules have changed: a client that is no longer admitted, or only as another user, has to reconnect. A client that
+ * has no link although it is active or asleep was shut out when the process started: the broker, which has its session and its
+ * will, treats it as lost.
  */
 export function accessChanged(client: GatewayClient, now: Instant): void {
   const { host, key, link, route: peer, clientId, state } = client

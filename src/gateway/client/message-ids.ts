@@ -4,10 +4,13 @@ import type { GatewayClient } from './client.ts'
 import type { Exchanges } from './exchange.ts'
 import type { OutboundMessage } from './outbound-message.ts'
 
-// Message ids that the gateway chooses. Towards an address that has to prove itself they are random, so that nobody elsewhere can acknowledge
-// what was sent there (ruling A20).
+// Message ids that the gateway chooses. They are random towards an address that is not validated yet, so that nobody at another
+// address can acknowledge what was sent there (ruling A20).
 
-/** The id of a REGISTER, never that of a message on its way (ruling A14). `packetId`: of the message that it is for, 0 if there is none. */
+/**
+ * Returns the id for a REGISTER, never that of an open exchange (ruling A14). `packetId`: of the delivery that needs it, 0 if
+ * none.
+ */
 export function registerId({ host, route }: GatewayClient, open: Exchanges, topicName: string, packetId: number): number {
   const octets = messageLength({ type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName })
   const isTaken = (msgId: number): boolean => msgId === packetId || open.isTaken(msgId)
@@ -15,8 +18,8 @@ export function registerId({ host, route }: GatewayClient, open: Exchanges, topi
 }
 
 /**
- * The id of a PUBLISH of so many octets. With QoS 2 it is the packet id wherever the client is: by that the client knows a second copy. With QoS 1 a
- * second copy keeps the id of the first as long as the address is the same.
+ * Returns the id for a PUBLISH of `octets` octets. With QoS 2 it is always the packet id, by which the client recognises a
+ * second copy, wherever it is. With QoS 1 a retransmission keeps the id of the first copy as long as the address is the same.
  */
 export function publishId(
   { host, route }: GatewayClient,

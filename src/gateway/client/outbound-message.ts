@@ -6,16 +6,19 @@ import { MsgType, type SnPublish } from '../../mqttsn/messages.ts'
 import type { TopicReference } from '../topics/reference.ts'
 import type { GatewayClient } from './client.ts'
 
-/** A delivery on its way to a client. The link's own `Delivery` is good only until its next poll. */
+/** A delivery in flight to a client. A copy, because the link's own `Delivery` is valid only until its next poll. */
 export interface OutboundMessage {
   readonly message: Publish
   readonly qos: QoS
   readonly packetId: number
-  /** The message id on the way to the client: with QoS 1 another one than the packet id, if it has to prove the client's address (ruling A20). */
+  /**
+   * The message id towards the client. With QoS 1 it differs from the packet id if it has to validate the client's address
+   * (ruling A20).
+   */
   readonly msgId: number
   readonly retain: boolean
   readonly dup: boolean
-  /** The client did not know the topic id and was told again: once is enough for one delivery. */
+  /** The client rejected the topic id and it was registered again, which is done once per delivery. */
   registeredAgain: boolean
 }
 
@@ -29,7 +32,7 @@ export const hold = ({ message, qos, packetId, retain, dup }: Delivery): Outboun
   registeredAgain: false,
 })
 
-/** The PUBLISH that delivers it, under this topic id. */
+/** Returns the PUBLISH that delivers the message under this topic id. */
 export const publishOf = (
   { message, qos, retain, dup, msgId }: OutboundMessage,
   { topicIdType, topicId }: TopicReference,
@@ -44,14 +47,15 @@ export const publishOf = (
   data: message.payload,
 })
 
-/** A REGISTER for it fits into a frame. */
+/** True if a REGISTER of this topic fits into a frame. */
 export function canRegister({ route, host }: GatewayClient, topicName: string): boolean {
   return messageLength({ type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName }) <= host.ports.roomTo(route)
 }
 
 /**
- * QoS 0 is not acknowledged, and QoS 2 not under an id that is chosen for the address: without a REGACK the address would never prove itself (ruling
- * A20), and with QoS 0 a lost id never show (ruling A10).
+ * True if the delivery must be preceded by a REGISTER that the client acknowledges. QoS 0 has no acknowledgement, and the ids of
+ * QoS 2 are not chosen to validate the address: only a REGACK can do that (ruling A20). With QoS 0 nothing else would show that
+ * the client has lost the topic id (ruling A10).
  */
 export function needsRegack(now: Instant, client: GatewayClient, held: OutboundMessage, reference: TopicReference): boolean {
   if (held.qos === 1) return false
@@ -59,6 +63,6 @@ export function needsRegack(now: Instant, client: GatewayClient, held: OutboundM
   const { topicIdType, topicId } = reference
   const needsProof = host.ports.needsProof(now, route, messageLength(publishOf(held, reference)))
   if (needsProof && canRegister(client, held.message.topic)) return true
-  // The client was told this id before the process began anew, and nothing has shown since that it still knows it.
+  // The client learned this id before the restart, and nothing has shown since that it still knows it.
   return held.qos === 0 && topicIdType === 'normal' && registry.isTrusted(topicId)
 }

@@ -15,17 +15,18 @@ import { PoisonMessage } from './poison-message.ts'
 import { Retries } from './retries.ts'
 
 /**
- * Messages on their way to one client, one exchange each: REGISTER where the client does not know the topic's id, then PUBLISH, to the end of its
- * acknowledgement. While as many are open as may be, by default one, the link does not listen, so everything else waits in the session's
- * queue, in order. What is not answered is sent again together, and any progress begins the retries anew.
+ * Messages in flight to one client, one exchange each: REGISTER if the client does not know the topic id, then PUBLISH, until it
+ * is fully acknowledged. While the in-flight window (one message by default) is full, the link does not listen, and everything
+ * else waits in order in the session's queue. Unanswered messages are retransmitted together; any progress resets the retry
+ * count.
  */
 export class Outbound {
   readonly #client: GatewayClient
   readonly exchanges = new Exchanges()
   readonly poison = new PoisonMessage()
-  /** The client's own message, which waits for its PUBACK to leave first. */
+  /** A message that the client itself published and that waits until its PUBACK has been sent. */
   #own: OutboundMessage | undefined = undefined
-  /** Nothing is begun: the client, or the store, is left alone; or one message lacks an id that a full store refuses, and those that are open go on. */
+  /** Why nothing starts. 'rests': client congested, or store full; 'lacks id': no room for one topic id, open exchanges continue. */
   halted: 'rests' | 'lacks id' | undefined = undefined
   readonly #retries: Retries
 
@@ -34,23 +35,23 @@ export class Outbound {
     this.#retries = new Retries(client, this)
   }
 
-  /** What the client has not answered yet. */
+  /** The first reply that is outstanding. */
   get awaiting(): Awaiting | undefined {
     return this.exchanges.open[0]?.awaiting
   }
 
-  /** Something is on its way, or waits to be begun again. */
+  /** True while an exchange is open or waits to be restarted. */
   get busy(): boolean {
     return this.exchanges.busy || this.#own !== undefined
   }
 
-  /** Nothing more may be begun: the window is full, an id has to be known first, or the client is left alone. */
+  /** True while nothing more may be started: the window is full, a REGISTER is open, or the client must not be sent anything. */
   get full(): boolean {
     const { exchanges, halted } = this
     if (halted !== undefined || this.#own !== undefined) return true
     if (!exchanges.busy) return false
     const { route, host } = this.#client
-    // What found no place at its port is sent again before anything that comes behind it.
+    // A frame that the port refused is sent again before anything that follows it.
     const waits = exchanges.open.length > 0 && host.ports.hasRefused(route)
     return waits || this.windowFull || exchanges.register !== undefined || exchanges.renumbered
   }
@@ -60,12 +61,12 @@ export class Outbound {
     return length > 0 && length >= this.#client.host.options.inflightMessages
   }
 
-  /** Topic ids of which the client was sent a REGISTER, or also a PUBLISH, that it has not answered. */
+  /** Returns the topic ids of unanswered REGISTERs, with `inPublishes` also those of unanswered PUBLISHes. */
   topicIdsInUse(inPublishes: boolean): ReadonlySet<number> {
     return this.exchanges.topicIds(inPublishes)
   }
 
-  /** A delivery from the broker. */
+  /** Starts a delivery from the broker. */
   begin(now: Instant, delivery: Delivery): void {
     this.#client.awakePeriod.delivered()
     const held = hold(delivery)
@@ -75,7 +76,7 @@ export class Outbound {
     } else this.#start(now, held)
   }
 
-  /** Begins whatever may begin by now. Only `GatewayClient` calls it, at the end of each of its entry points. */
+  /** Starts whatever may start by now. Called only by `GatewayClient`, at the end of each of its entry points. */
   advance(now: Instant): void {
     if (!this.busy) return
     const { inbound, isReachable } = this.#client
@@ -86,7 +87,8 @@ export class Outbound {
     }
     if (!isReachable) return
     this.#endNeedlessRegister(now)
-    // What overtakes a frame that waits may find no room behind it, and would leave behind what comes later (ruling A15).
+    // Do not resend past a frame still queued at the port: the resend could be dropped, and later messages would then arrive
+    // first (ruling A15).
     const { again } = this.exchanges
     while (again.length > 0 && !this.full && !this.waitsForPort && !this.#client.awaitsStore) {
       const { awaiting, held, msgId } = again.shift()!
@@ -95,32 +97,32 @@ export class Outbound {
     }
   }
 
-  /** Tells the client all ids of its session that it may have forgotten, then goes on with what is open (`register: eager`, ruling A10). */
+  /** Registers all topic ids that the client may have lost, then continues (`register: eager`, ruling A10). */
   registerAll(now: Instant): void {
     this.#interrupt()
     this.#registerNext(now)
   }
 
-  /** The client sleeps: what is open waits with it. */
+  /** The client sleeps: open exchanges wait for it to wake. */
   suspend(): void {
     this.#retries.disarm()
   }
 
-  /** The client listens again: what is open goes on from its beginning, with what the client may have forgotten. */
+  /** The client is reachable again: restarts every open exchange, re-registering topic ids that it may have lost. */
   resume(now: Instant): void {
     const first = this.exchanges.open[0]
     if (first !== undefined && isOwnRegister(first)) this.registerAll(now)
     else if (this.busy) this.#interrupt()
   }
 
-  /** What is open is to be begun again; an id that was only told is told again in any case. */
+  /** Marks open exchanges for a restart. A REGISTER without a delivery is sent again in any case. */
   #interrupt(): void {
     this.exchanges.interrupt()
     this.halted = undefined
     this.#retries.reset()
   }
 
-  /** The connection is over: what was open is the broker's to send again, but for QoS 0, which it has handed out. */
+  /** The connection has ended. The broker resends what was open, except QoS 0, which it no longer has. */
   abandon(): void {
     for (const held of this.busy ? [...this.exchanges.held, this.#own] : [])
       if (held?.qos === 0)
@@ -132,30 +134,32 @@ export class Outbound {
     this.#retries.isIgnored = false
   }
 
-  /** The broker's PUBREL, recorded by now: it goes to the client until PUBCOMP comes. */
+  /** Forwards the broker's PUBREL, which is recorded by now, and retransmits it until PUBCOMP arrives. */
   release(now: Instant, msgId: number): void {
     const message: Message = { type: MsgType.PUBREL, msgId }
     const known = this.exchanges.ofQos2(msgId)
     if (known === undefined && this.full) {
-      // An answer to a PUBREC that nobody waits for, in the middle of something else: said once, the client asks again if it is lost.
+      // The answer to a PUBREC that belongs to no exchange while the window is full: sent once; if it is lost, the client
+      // retransmits PUBREC.
       this.send(message)
       return
     }
     const exchange: Exchange = { awaiting: 'PUBCOMP', msgId, message, held: undefined }
     if (known !== undefined) this.exchanges.replace(known, exchange)
     else this.exchanges.open.push(exchange)
-    // If PUBREC crossed our PINGRESP, the sleeper hears the answer when it wakes.
+    // If PUBREC crossed our PINGRESP, the sleeping client receives the answer when it wakes.
     if (!this.#client.isReachable) return
     this.#retries.restart(now)
     this.send(message)
   }
 
-  /** REGACK, PUBACK, PUBREC or PUBCOMP from the client. What answers nothing that is open is ignored. */
+  /** Handles REGACK, PUBACK, PUBREC or PUBCOMP from the client. An answer that matches no open exchange is ignored. */
   answered(now: Instant, message: TopicAck | MsgIdOnly): void {
     const { type, msgId } = message
     const exchange = this.exchanges.answeredBy(message)
     const ahead = exchange === undefined ? this.exchanges.acknowledgedAhead(message) : undefined
-    // What still waits of it must not leave because of the answer, which may prove the address.
+    // Must precede `acknowledged`: validating the address releases frames, and a queued copy of this message must not be among
+    // them.
     if (exchange !== undefined) this.#client.replies.retract(msgId, type === MsgType.REGACK ? MsgType.REGISTER : MsgType.PUBLISH)
     if (ahead !== undefined) this.#client.replies.retract(ahead.msgId, MsgType.REGISTER)
     const proves = isOfProof(message) && this.#client.host.acknowledged(this.#client.route, msgId)
@@ -169,7 +173,8 @@ export class Outbound {
       if (type === MsgType.REGACK && this.#answeredLate(now, message)) return
       if (isOfProof(message) && !proves) this.#client.host.guessed(this.#client.route)
       tellIgnored(this.#client, `${typeName(type)} with message id ${msgId} answers nothing that is open`)
-      // PUBREC again: our PUBREL was lost, and its exchange repeats it; PUBREC for nothing we know ends with PUBREL all the same.
+      // For a repeated PUBREC our PUBREL was lost, and its exchange resends it. A PUBREC for an unknown message ends with PUBREL
+      // all the same.
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
     }
@@ -179,10 +184,10 @@ export class Outbound {
       this.#registered(now, exchange, message.returnCode)
       return
     }
-    // After PUBREC the client has the message, even if it refuses a late copy.
+    // After PUBREC the client has the message, even if it rejects a delayed copy.
     if (type === MsgType.PUBACK && exchange.answered !== true) this.#acknowledged(now, exchange, message.returnCode)
     else if (type === MsgType.PUBREC && exchange.awaiting === 'PUBREC') {
-      // The broker records it, and its PUBREL comes back when that is durable.
+      // The broker records it, and sends PUBREL when that is durable.
       this.exchanges.replace(exchange, { ...exchange, answered: true })
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
     } else if (type === MsgType.PUBCOMP && exchange.awaiting === 'PUBCOMP') {
@@ -196,13 +201,13 @@ export class Outbound {
       this.#client.toBroker(now, responsePacket(PacketType.PUBACK, register.held!.packetId))
       this.#close(now, register)
     } else {
-      // Its PUBREL comes back from the broker, as for any PUBREC.
+      // The broker sends PUBREL, as for any PUBREC.
       this.exchanges.replace(register, { ...register, awaiting: 'PUBREC', msgId, answered: true })
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
     }
   }
 
-  /** Ends the REGISTER that is open if SUBACK or REGACK has told its id meanwhile, or if it was for the proof of an address that has proved itself. */
+  /** Ends the open REGISTER if SUBACK or REGACK has conveyed its topic id, or if it was to validate an address that is valid now. */
   #endNeedlessRegister(now: Instant): void {
     const client = this.#client
     const { register } = this.exchanges
@@ -216,7 +221,7 @@ export class Outbound {
       this.#registerNext(now)
       return
     }
-    // That more was earned meanwhile is no reason to send a second message before the first is answered.
+    // A larger sending budget alone does not justify a second message before the first is answered.
     if (register.forAddress === true && !client.host.isProven(client.route)) return
     const reference = topicReference(client, topicName, held.registeredAgain)
     if (reference === undefined || needsRegack(now, client, held, reference)) return
@@ -225,38 +230,38 @@ export class Outbound {
     this.#publish(now, held, reference)
   }
 
-  /** T_retry has passed. */
+  /** Handles the expiry of T_retry. */
   timedOut(now: Instant): void {
     this.#retries.timedOut(now)
   }
 
-  /** The client has sent something; what it answers is no longer open. */
+  /** The client has sent something. Exchanges that this answered must be closed already. */
   heard(now: Instant): void {
     this.#retries.heard(now)
   }
 
-  /** Looks again after T_retry, although nothing is open: an awake period that waits for the store must end too. */
+  /** Starts the timer although no exchange is open: an awake period that waits for the store must end, too. */
   watch(now: Instant): void {
     this.#retries.watch(now)
   }
 
-  /** What waited for its port, or for the store, is on its way: only now its answer can be waited for. */
+  /** Frames that waited for the port or the store have left: T_retry counts from now. */
   left(now: Instant): void {
     if (this.exchanges.open.length > 0 && this.halted !== 'rests') this.#retries.left(now)
   }
 
-  /** The client is there and does not answer this: it is given up (ruling A28). */
+  /** Gives up one exchange, because the client is reachable but does not answer it (ruling A28). */
   giveUpExchange(now: Instant, { awaiting, held, message, msgId }: Exchange, reason: string): void {
     const client = this.#client
     if (awaiting === 'PUBCOMP') {
-      // The client has the message: only the end of its acknowledgement is missing.
+      // The client has the message; only the end of its acknowledgement is missing.
       client.toBroker(now, responsePacket(PacketType.PUBCOMP, msgId))
       this.#close(now, undefined)
       return
     }
     if (message.type === MsgType.REGISTER) {
       const { topicId, topicName } = message
-      // Otherwise it was for the sake of the address.
+      // Otherwise the REGISTER was only to validate the address.
       if (!client.registry.knows(topicId) || client.registry.isTrusted(topicId))
         client.registry.markUnanswered(topicName, topicId, msgId)
     }
@@ -264,7 +269,7 @@ export class Outbound {
     else this.#giveUp(now, held, `${reason}: message on ${held.message.topic}`)
   }
 
-  /** REGACK for a REGISTER that was given up. True if it was that. */
+  /** Handles REGACK for a REGISTER that was given up. Returns false if it is not that. */
   #answeredLate(now: Instant, { topicId, msgId, returnCode }: TopicAck): boolean {
     const { registry } = this.#client
     const late = registry.answeredLate(topicId, msgId)
@@ -277,7 +282,7 @@ export class Outbound {
     return true
   }
 
-  /** Section 6.10: this corresponds to an unsubscribe from that name; from a wildcard nobody can unsubscribe like that. */
+  /** Section 6.10: this amounts to an unsubscribe from that name. There is no such way to unsubscribe from a wildcard filter. */
   #refused(now: Instant, topicName: string): void {
     this.#client.registry.markRefused(topicName)
     this.#client.toBroker(now, unsubscribePacket(OWN_REQUEST, topicName))
@@ -303,7 +308,7 @@ export class Outbound {
     this.#register(now, held)
   }
 
-  /** Tells the client the id of a topic; its message follows. */
+  /** Registers the topic id of a message, which follows after REGACK. */
   #register(now: Instant, held: OutboundMessage, forAddress = false): void {
     const client = this.#client
     const { topic } = held.message
@@ -326,7 +331,7 @@ export class Outbound {
     this.send(message, assigned.lsn)
   }
 
-  /** Gives up a message that has expired before it was ever sent: it must not begin its way now (MQTT-3.3.2-5). */
+  /** Drops a message that expired before it was first sent: its delivery must not start now (MQTT-3.3.2-5). */
   #isOutdated(now: Instant, held: OutboundMessage): boolean {
     const { expiresAt, topic } = held.message
     if (expiresAt === undefined || expiresAt > now || held.dup) return false
@@ -369,11 +374,11 @@ export class Outbound {
     const { registry } = this.#client
     const { topicName } = exchange.message as Register
     const topicId = registry.idOf(topicName)
-    // What it was told before a restart it has forgotten, or does not want.
+    // The client has forgotten the id that it learned before a restart, or does not want it.
     if (returnCode !== ReturnCode.ACCEPTED && topicId !== undefined && registry.isTrusted(topicId)) registry.markUnknown(topicId)
     const known = held === undefined ? undefined : topicReference(this.#client, topicName, held.registeredAgain)
     if (held !== undefined && known !== undefined && returnCode !== ReturnCode.ACCEPTED) {
-      // It was asked for the sake of its address, and does not need the id.
+      // The REGISTER was only to validate the address, and the client does not need the id.
       if (!this.#client.isReachable) return
       this.exchanges.remove(exchange)
       this.#publish(now, held, known)
@@ -382,7 +387,7 @@ export class Outbound {
     if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) {
       this.#refused(now, topicName)
     } else registry.markKnown(topicId)
-    // REGACK crossed our PINGRESP: its message goes out, or the next id is told, at the next wake.
+    // REGACK crossed our PINGRESP: the message, or the next REGISTER, follows when the client wakes.
     if (!this.#client.isReachable && (held === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
     this.exchanges.remove(exchange)
     if (held === undefined) {
@@ -418,7 +423,7 @@ export class Outbound {
     if (awaiting === 'PUBACK') this.#done(now, PacketType.PUBACK, exchange)
   }
 
-  /** The client will never take this message: it counts as delivered, and that is told. */
+  /** Drops a message that the client will never accept: reports it, and acknowledges it to the broker. */
   #giveUp(now: Instant, held: OutboundMessage, reason: string, limit?: string, level?: 'debug'): void {
     const client = this.#client
     tellDropped(client, reason, limit, level)
@@ -436,7 +441,7 @@ export class Outbound {
     this.#close(now, exchange)
   }
 
-  /** The client is congested: it is left alone for T_WAIT, or until its next awake period, and its messages wait [1.2 section 6.5]. */
+  /** The client is congested: its messages wait for T_WAIT, or until its next awake period [1.2 section 6.5]. */
   rest(now: Instant): void {
     const { host, state, replies, awakePeriod } = this.#client
     this.halted = 'rests'
@@ -446,7 +451,7 @@ export class Outbound {
     else awakePeriod.close()
   }
 
-  /** The topic id of this message cannot be recorded: it is tried again, for as long as it takes. */
+  /** The topic id of this message cannot be recorded: retries for as long as the store is full. */
   #awaitStore(now: Instant, held: OutboundMessage): void {
     const client = this.#client
     const { topic: topicName } = held.message
@@ -483,7 +488,7 @@ export class Outbound {
     this.#retries.restart(now)
   }
 
-  /** An exchange is over, or a message needed none: what is still open has all its attempts again. */
+  /** Ends an exchange, or a message that needed none. The remaining exchanges get a full set of attempts. */
   #close(now: Instant, exchange: Exchange | undefined): void {
     if (exchange !== undefined) {
       this.exchanges.remove(exchange)

@@ -2,32 +2,32 @@ import { MsgType } from '../../mqttsn/messages.ts'
 import type { Exchange } from './exchange.ts'
 
 /**
- * Finds the message that a client never answers although it is there: everything on one topic, or its REGISTER, in one conversation or awake period
- * after another. Without this, the client would be lost over it for ever. A conversation counts if the client was lost over the message and then
- * spoke without connecting anew, which shows that it had received CONNACK.
+ * Detects a message that a client never answers although it is reachable: a PUBLISH on one topic, or its REGISTER, in several
+ * connections or awake periods in a row. Without this the client would be lost over that message each time. A connection counts
+ * if the client was lost over the message and then sent something without CONNECT, which shows that it had received CONNACK.
  */
 export class PoisonMessage {
   #subject = ''
   #count = 0
-  /** What the client was lost over, until it turns out whether it was there. */
+  /** The message over which the client was lost, until it is known whether the client was connected. */
   #lostOver = ''
 
-  /** How many conversations or awake periods in a row have ended over this. */
+  /** Number of consecutive connections or awake periods that ended over this message. */
   count(exchange: Exchange): number {
     return subjectOf(exchange) === this.#subject ? this.#count : 0
   }
 
-  /** An awake period has ended over this. */
+  /** An awake period ended over this message. */
   add(exchange: Exchange): void {
     this.#add(subjectOf(exchange))
   }
 
-  /** The client is lost over this. */
+  /** The client was lost over this message. */
   lost(exchange: Exchange): void {
     this.#lostOver = subjectOf(exchange)
   }
 
-  /** The client was heard. A CONNECT says nothing about whether it received anything before. */
+  /** The client has sent something. A CONNECT does not show whether it received anything before. */
   heard(connects: boolean): void {
     if (this.#lostOver !== '' && !connects) this.#add(this.#lostOver)
     this.#lostOver = ''

@@ -6,41 +6,47 @@ import type { GatewayClient } from './client.ts'
 import type { ClientTimer } from './client-host.ts'
 import { Qos2Ids } from './qos2-ids.ts'
 
-/** Ids that are forgotten in one turn. */
+/** Maximum number of ids removed per turn. */
 const FORGOTTEN_PER_TURN = 64
-/** Milliseconds, at least, between two looks for ids that are over. */
+/** Minimum time between two searches for expired ids, in milliseconds. */
 const LOOK_AGAIN_MS = 1000
 
-/** What a QoS 2 PUBLISH is, by its message id, topic and payload. */
+/** What a QoS 2 PUBLISH is, judged by its message id, topic and payload. */
 export type Repetition =
   | 'new'
-  /** Of the message that waits for PUBREL. */
+  /** A copy of the message that waits for PUBREL. */
   | 'copy'
-  /** Of a message that was released a short while ago. */
+  /** A copy of a message that was released a short while ago. */
   | 'late copy'
-  /** Another message than the one that waits for PUBREL under this id: the client has left that one. */
+  /** Another message than the one that waits for PUBREL under this id, which the client has abandoned. */
   | 'instead'
 
-/** The QoS 2 messages of one client: their ids, recorded so that each is published once, whatever the network and the process do (ruling A17). */
+/**
+ * The QoS 2 messages of one client. Their ids are recorded so that each message is published once in spite of retransmission and
+ * restarts (ruling A17).
+ */
 export class Qos2Exchanges {
   readonly #client: GatewayClient
   #ids: Qos2Ids | undefined = undefined
   #timer: Timer<ClientTimer> | undefined = undefined
-  /** Ids whose end the broker has still to confirm: it may take what comes under one for a copy of what came before. */
+  /**
+   * Ids whose release the broker has not confirmed yet. Until then it may take a new message with that id for a copy of the old
+   * one.
+   */
   #unconfirmed: Set<number> | undefined = undefined
-  /** Bytes that the account of the memory has for the ids. */
+  /** Bytes that are included in `host.topicIdBytes`. */
   #counted = 0
 
   constructor(client: GatewayClient) {
     this.#client = client
   }
 
-  /** Ids that are remembered: they belong to a conversation that a clean session ends. */
+  /** Number of ids that are remembered. They belong to the session; a clean session discards them. */
   get size(): number {
     return this.#ids?.size ?? 0
   }
 
-  /** What they take in memory. */
+  /** Bytes of memory taken by the ids. */
   get bytes(): number {
     return this.size * COST.qos2Id
   }
@@ -50,17 +56,17 @@ export class Qos2Exchanges {
     return this.#ids?.opened ?? []
   }
 
-  /** Ids whose PUBREL the broker has still to answer. */
+  /** Ids whose PUBREL the broker has not answered yet. */
   get unconfirmed(): Iterable<number> {
     return [...(this.#unconfirmed ?? [])]
   }
 
-  /** The client has used this id, and may still repeat what it said with it. */
+  /** True if the client has used this id and may still retransmit what it sent under it. */
   knows(msgId: number): boolean {
     return this.#ids?.knows(msgId) === true
   }
 
-  /** A clean session: message ids begin anew, and what was said before may be said again. */
+  /** A clean session: message ids start over, and an earlier message may be sent again as a new one. */
   clear(): void {
     this.#ids = undefined
     this.#unconfirmed = undefined
@@ -68,7 +74,7 @@ export class Qos2Exchanges {
     this.stop()
   }
 
-  /** The client is forgotten, with its ids. */
+  /** Stops the timer: the client is forgotten, with its ids. */
   stop(): void {
     if (this.#timer !== undefined) this.#client.host.timers.disarm(this.#timer)
   }
@@ -80,7 +86,10 @@ export class Qos2Exchanges {
     return openAs !== undefined || this.#unconfirmed?.has(msgId) === true ? 'instead' : 'new'
   }
 
-  /** Notes the id of a message, before the broker's receipt, so that PUBREC waits for both. Gives why it cannot be, or '' if it is noted. */
+  /**
+   * Records the id of a message before the broker records its receipt, so that PUBREC waits for both. Returns why that is
+   * impossible, or ''.
+   */
   open(now: Instant, msgId: number, fingerprint: number): string {
     const { host, link, key, route: peer } = this.#client
     const arrived = this.#arrived(now)
@@ -98,7 +107,10 @@ export class Qos2Exchanges {
     return 'the store is full'
   }
 
-  /** A copy of the PUBLISH is recognised for a while. Recorded before the broker's own record, so that PUBCOMP waits for both. */
+  /**
+   * Handles PUBREL: copies of the PUBLISH are recognised for `qos2HoldDownMs` more. Recorded before the broker's own record, so
+   * that PUBCOMP waits for both.
+   */
   release(now: Instant, msgId: number): void {
     const { host } = this.#client
     const until = now + host.options.qos2HoldDownMs
@@ -112,19 +124,19 @@ export class Qos2Exchanges {
     this.#arm(now)
   }
 
-  /** The broker has released it, too. */
+  /** The broker has released the message, too. */
   confirmed(msgId: number): void {
     this.#unconfirmed?.delete(msgId)
   }
 
-  /** The message was refused, and its id stands for nothing. */
+  /** The message was refused: its id is free. */
   refused(now: Instant, msgId: number): void {
     if (this.#ids === undefined) return
     this.#ids.refused(msgId)
     this.#arm(now)
   }
 
-  /** Forgets the ids that are over. */
+  /** Removes expired ids. */
   timedOut(now: Instant): void {
     const { host, clientId } = this.#client
     const arrived = this.#arrived(now)
@@ -139,18 +151,18 @@ export class Qos2Exchanges {
     else this.#arm(now)
   }
 
-  /** For the replay. */
+  /** Used by the replay of the store. */
   restore({ slot, msgId, fingerprint, until }: Extract<GatewayRecord, { type: 'sn-qos2' }>): void {
     this.#ids ??= new Qos2Ids()
     this.#ids.restore(slot, { msgId, fingerprint, until: until === 0 ? undefined : until })
   }
 
-  /** For the replay. */
+  /** Used by the replay of the store. */
   remove(slot: number): void {
     this.#ids?.remove(slot)
   }
 
-  /** After the replay. */
+  /** Called after the replay of the store. */
   recover(now: Instant): void {
     if (this.#ids === undefined) return
     const { clock, options } = this.#client.host
@@ -159,12 +171,12 @@ export class Qos2Exchanges {
     this.#arm(now)
   }
 
-  /** When what is heard now may have been sent, at the earliest: it may have waited while the process did not run. */
+  /** The earliest time at which what is received now may have arrived: it may have waited while the process was paused. */
   #arrived(now: Instant): Instant {
     return this.#client.host.pauses.earliestArrival(now)
   }
 
-  /** What the ids take is in the account of the memory. */
+  /** Updates the gateway's memory accounting. */
   #count(): void {
     const { bytes } = this
     if (bytes === this.#counted) return
@@ -173,7 +185,7 @@ export class Qos2Exchanges {
     this.#client.tellKept()
   }
 
-  /** Most places are taken again before it comes to this, so a look now and then is enough. */
+  /** Most slots are reused before this is necessary, so an occasional search is enough. */
   #arm(now: Instant): void {
     if (this.#timer?.armed === true) return
     const next = this.#ids?.nextOver()

@@ -1,39 +1,42 @@
 import type { Instant } from '../../base/machine.ts'
 import type { WallClock } from '../../store/store.ts'
 
-/** Ids that are remembered for one client at most: those of 17 exchanges a second for a minute. */
+/** Maximum number of ids remembered per client: 17 exchanges a second for a minute. */
 const SLOTS = 1024
 
 export interface Qos2Id {
   readonly msgId: number
   readonly fingerprint: number
-  /** `undefined` from PUBLISH to PUBREL, and then until when a late copy may still come. */
+  /** `undefined` between PUBLISH and PUBREL; after that, until when a delayed copy may still arrive. */
   readonly until: Instant | undefined
 }
 
 /**
- * QoS 2 message ids that a client has used: those that wait for PUBREL, and those that were released a short while ago. The network may still
- * hold a copy of a released PUBLISH, and by the letter of the protocol that copy would be a new message: over UDP exactly-once needs this
- * memory, and holds as long as no datagram lives longer. Places are numbered, because they outlive the process.
+ * QoS 2 message ids that a client has used: those that wait for PUBREL, and those released a short while ago. The network may
+ * still hold a copy of a released PUBLISH, which the protocol would treat as a new message. Over UDP exactly-once delivery
+ * therefore needs this memory, and holds if no datagram outlives it. Slots are numbered because they are recorded in the store.
  */
 export class Qos2Ids {
   readonly #slots: (Qos2Id | undefined)[] = []
-  /** Slots that are taken. */
+  /** Number of slots in use. */
   #size = 0
-  /** The slots of those that wait for PUBREL, by message id. */
+  /** The slots of the ids that wait for PUBREL, by message id. */
   readonly #openAt = new Map<number, number>()
 
-  /** Ids that are remembered. */
+  /** Number of ids that are remembered. */
   get size(): number {
     return this.#size
   }
 
-  /** One more id would need a place of its own. */
+  /** True if one more id needs an additional slot. */
   isFull(arrived: Instant): boolean {
     return this.#size === this.#slots.length && this.#size < SLOTS && !this.#slots.some((id) => isOver(id, arrived))
   }
 
-  /** PUBLISH came, at `arrived` or later; gives the place that was written, or `undefined` if it says so already. */
+  /**
+   * Handles PUBLISH, received at `arrived` or later. Returns the slot that was written, or `undefined` if it has this id and
+   * fingerprint already.
+   */
   open(arrived: Instant, msgId: number, fingerprint: number): number | undefined {
     const known = this.#openAt.get(msgId)
     if (known !== undefined && this.#slots[known]!.fingerprint === fingerprint) return undefined
@@ -42,7 +45,7 @@ export class Qos2Ids {
     return slot
   }
 
-  /** PUBREL came; gives the place that was written, or `undefined` if the id is not open. */
+  /** Handles PUBREL. Returns the slot that was written, or `undefined` if the id is not open. */
   release(msgId: number, until: Instant): { readonly slot: number; readonly fingerprint: number } | undefined {
     const slot = this.#openAt.get(msgId)
     if (slot === undefined) return undefined
@@ -51,59 +54,59 @@ export class Qos2Ids {
     return { slot, fingerprint }
   }
 
-  /** The message was refused, and its id stands for nothing. */
+  /** The message was refused: its id is free. */
   refused(msgId: number): void {
     const slot = this.#openAt.get(msgId)
     if (slot !== undefined) this.#set(slot, { msgId, fingerprint: 0, until: Number.NEGATIVE_INFINITY })
   }
 
-  /** What the message is that has this id and waits for PUBREL. */
+  /** Returns the fingerprint of the message that waits for PUBREL under this id. */
   openAs(msgId: number): number | undefined {
     const slot = this.#openAt.get(msgId)
     return slot === undefined ? undefined : this.#slots[slot]!.fingerprint
   }
 
-  /** Those that wait for PUBREL. */
+  /** The ids that wait for PUBREL. */
   get opened(): Iterable<number> {
     return this.#openAt.keys()
   }
 
-  /** The client has used this id, and may still repeat what it said with it. */
+  /** True if the client has used this id and may still retransmit what it sent under it. */
   knows(msgId: number): boolean {
     return this.#openAt.has(msgId) || this.#slots.some((id) => id?.msgId === msgId)
   }
 
-  /** Whether this is a late copy of a finished exchange: same id, same topic and payload. It came at `arrived` or later. */
+  /** True for a delayed copy of a finished exchange: same id, topic and payload. It was received at `arrived` or later. */
   isLateCopy(arrived: Instant, msgId: number, fingerprint: number): boolean {
     return this.#slots.some((id) => id?.msgId === msgId && id.fingerprint === fingerprint && (id.until ?? arrived) > arrived)
   }
 
-  /** When the next id is over; `undefined` if that is up to the client. */
+  /** When the next id expires; `undefined` if all of them wait for the client. */
   nextOver(): Instant | undefined {
     let next: Instant | undefined
     for (const id of this.#slots) if (id?.until !== undefined && (next === undefined || id.until < next)) next = id.until
     return next
   }
 
-  /** A place whose id is over at `arrived`. */
+  /** Returns a slot whose id has expired at `arrived`. */
   over(arrived: Instant): number | undefined {
     const slot = this.#slots.findIndex((id) => isOver(id, arrived))
     return slot < 0 ? undefined : slot
   }
 
-  /** Empties a place. */
+  /** Empties a slot. */
   remove(slot: number): void {
     this.#set(slot, undefined)
     while (this.#slots.length > 0 && this.#slots.at(-1) === undefined) this.#slots.pop()
   }
 
-  /** For the replay. */
+  /** Used by the replay of the store. */
   restore(slot: number, id: Qos2Id): void {
     while (this.#slots.length < slot) this.#slots.push(undefined)
     this.#set(slot, id)
   }
 
-  /** Ends the replay, in which times are by the store's time line. Nothing is held for longer than until `most`. */
+  /** Ends the replay: converts times from the store's time line. No id is kept for longer than until `most`. */
   recover({ epoch }: WallClock, most: Instant): void {
     for (const [slot, id] of this.#slots.entries())
       if (id?.until !== undefined) this.#slots[slot] = { ...id, until: Math.min(id.until - epoch, most) }
@@ -117,7 +120,7 @@ export class Qos2Ids {
     this.#slots[slot] = id
   }
 
-  /** One that nobody needs any more, else a new one, else the one that is nearest to its end. */
+  /** Returns a slot with an expired id, else a new slot, else the one that expires first. */
   #free(arrived: Instant): number {
     const idle = this.#slots.findIndex((id) => id === undefined || isOver(id, arrived))
     if (idle >= 0) return idle

@@ -5,7 +5,9 @@ import { idToldBy } from '../ports/ports.ts'
 import type { GatewayClient } from './client.ts'
 import { tellDropped } from './client-notices.ts'
 
-/** Replies that may wait for the store for one client. A client that asks more is not answered, and asks again. */
+/**
+ * Maximum number of replies that wait for the store per client. Further requests are not answered; the client retransmits them.
+ */
 const WAITING_MAX = 64
 
 interface Waiting {
@@ -13,7 +15,7 @@ interface Waiting {
   readonly lsn: Lsn
 }
 
-/** The release gate of one client: what it is told leaves in order, each message when the record that it depends on is durable. */
+/** The release gate of one client: messages to it leave in order, each when the record that it depends on is durable. */
 export class Replies {
   readonly #client: GatewayClient
   #waiting: Fifo<Waiting> | undefined = undefined
@@ -23,7 +25,7 @@ export class Replies {
     this.#client = client
   }
 
-  /** Something waits: what is sent now would wait behind it. */
+  /** True while replies are queued; a message sent now would queue behind them. */
   get blocked(): boolean {
     return this.#waiting !== undefined && this.#waiting.length > 0
   }
@@ -45,7 +47,9 @@ export class Replies {
     host.awaitDurable(this.#client)
   }
 
-  /** More is durable: what waited for it leaves. Returns whether that was a message which the client has to answer. */
+  /**
+   * More records are durable: sends what waited for them. Returns true if that includes a message that the client has to answer.
+   */
   release(): boolean {
     const { host } = this.#client
     const waiting = this.#waiting
@@ -62,33 +66,36 @@ export class Replies {
     return left
   }
 
-  /** The client sleeps, or is gone: answers go on waiting, messages do not, because what has a exchange is begun again by it. */
+  /** The client sleeps or is gone: drops queued PUBLISHes and REGISTERs, which their exchanges restart. Answers stay queued. */
   withdraw(): void {
     this.#drop(isMessage, 'the client went to sleep, or away, before QoS 0 could be sent')
   }
 
-  /** An answer of this type still waits, here or at its port. */
+  /** True if an answer of this type is still queued, here or at the port. */
   owes(type: MsgType): boolean {
     for (const { message } of this.#waiting ?? []) if (message.type === type) return true
     const { host, route } = this.#client
     return host.ports.owes(route, type)
   }
 
-  /** Takes back answers of this type. */
+  /** Removes queued answers of this type. */
   unsay(type: MsgType): void {
     this.#waiting?.filter(({ message }) => message.type !== type)
     const { host, route } = this.#client
     host.ports.unsay(route, type)
   }
 
-  /** The client has answered this message, or need not: what still waits of it, here or at its port, must not follow the answer to that (MQTT-4.3.3-6). */
+  /**
+   * The client has answered this message, or need not: copies still queued, here or at the port, must not follow that answer
+   * (MQTT-4.3.3-6).
+   */
   retract(msgId: number, type: MsgType): void {
     this.#waiting?.filter(({ message }) => message.type !== type || !('msgId' in message) || message.msgId !== msgId)
     const { host, route } = this.#client
     host.ports.retract(route, msgId, type)
   }
 
-  /** A new connection: what was owed to the old one is not what the client asks for now. */
+  /** The client has a new connection: drops the replies to requests of the old one. */
   clear(): void {
     this.#drop(() => true, 'the client connected anew before QoS 0 could be sent')
   }
@@ -110,13 +117,16 @@ export class Replies {
     if (id !== 0) this.#takeBack(id)
   }
 
-  /** An answer that will never leave tells no topic id. (That of a predefined or short name may be another's number, which is then registered once more than it need be.) */
+  /**
+   * An answer that will never leave conveys no topic id, so the client does not know it. (For a predefined or short id this may
+   * hit an equal normal id, which is then registered once more than necessary.)
+   */
   #unsaid(message: Message): void {
     const id = idToldBy(message)
     if (id !== 0) this.#client.registry.markUnknown(id)
   }
 
-  /** Messages under this id were to follow what tells it. */
+  /** Drops queued messages under this id: the message that conveys it will not precede them. */
   #takeBack(id: number): void {
     this.#waiting?.filter(({ message }) => {
       if (message.type !== MsgType.PUBLISH || message.topicIdType !== 'normal' || message.topicId !== id) return true
@@ -126,7 +136,7 @@ export class Replies {
     })
   }
 
-  /** Whether messages waited behind such an answer: they are to be begun again. Asked once. */
+  /** Returns true if messages depended on such an answer and have to be restarted. Resets the flag. */
   takeReliedOn(): boolean {
     const before = this.#reliedOn
     this.#reliedOn = false

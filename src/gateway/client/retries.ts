@@ -8,26 +8,29 @@ import type { Awaiting, Exchange } from './exchange.ts'
 import type { Outbound } from './outbound.ts'
 
 /**
- * How often all attempts are made for a client that is heard and does not answer. With one in ten datagrams lost and N_retry 3, all four attempts fail
- * for one message in 770, and those of three rounds for one in 450 million.
+ * Number of rounds of all attempts for a client that is heard but does not answer. If one datagram in ten is lost and N_retry is
+ * 3, all four attempts fail for one message in 770, and three rounds fail for one in 450 million.
  */
 const ROUNDS = 3
 
-/** Retransmission of what one client has not answered [1.2 section 6.13]: the retry timer, its attempts, and what follows when they are used up. */
+/**
+ * Retransmission of unanswered messages to one client [1.2 section 6.13]: the retry timer, the attempts, and what follows when
+ * they are used up.
+ */
 export class Retries {
   readonly #client: GatewayClient
   readonly #outbound: Outbound
   #timer: Timer<ClientTimer> | undefined = undefined
   #count = 0
-  /** When the client answered last, or what is open was sent for the first time. */
+  /** When the client last answered, or the open messages were first sent. */
   #since: Instant = 0
-  /** When it was sent last. */
+  /** When the open messages were last sent. */
   #sentAt: Instant = 0
-  /** The client has left something unanswered through all rounds, and has answered nothing since: it is not asked that often again. */
+  /** The client left something unanswered through all rounds and has answered nothing since: it gets one round only. */
   isIgnored = false
-  /** How often all attempts have been made. */
+  /** The current round of attempts, from 1. */
   #round = 1
-  /** N_retry is used up, and whether the client is still there is not decided. */
+  /** N_retry is used up, but it is not yet known whether the client is still reachable. */
   exhausted = false
 
   constructor(client: GatewayClient, outbound: Outbound) {
@@ -35,7 +38,7 @@ export class Retries {
     this.#outbound = outbound
   }
 
-  /** T_retry has passed. */
+  /** Handles the expiry of T_retry. */
   timedOut(now: Instant): void {
     if (this.#outbound.halted === 'rests') {
       this.#outbound.resume(now)
@@ -47,7 +50,7 @@ export class Retries {
       return
     }
     if (this.#outbound.waitsForPort || this.#client.awaitsStore) {
-      // It has not even left.
+      // The message has not left yet.
       if (this.#client.state === 'awake') this.#client.awakePeriod.close()
       else this.arm(now)
       return
@@ -62,19 +65,20 @@ export class Retries {
   }
 
   #sendAgain(): void {
-    // A PUBLISH is not repeated behind its PUBREC (MQTT-4.3.3-6), which the broker may still have to record.
+    // A PUBLISH is not resent after its PUBREC (MQTT-4.3.3-6), which the broker may still have to record.
     for (const { message, answered } of this.#outbound.exchanges.open)
       if (answered !== true) this.#outbound.send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
   }
 
-  /** The client has sent something; what it answers is no longer open. */
+  /** The client has sent something. Exchanges that this answered must be closed already. */
   heard(now: Instant): void {
     if (this.exhausted && this.#client.isReachable) this.#giveUpUnanswered(now)
   }
 
   /**
-   * N_retry is used up. Silence since the first attempt means that the client is lost. One that was heard is there, and does not answer. If that was
-   * before the last attempt, it may have gone since: the next message shows, or its keep alive.
+   * N_retry is used up. If the client has been silent since the first attempt, it is lost. If it was heard since the last
+   * attempt, it is reachable but does not answer. If it was last heard in between, it may have gone since: its next message, or
+   * keep alive, will show.
    */
   #unanswered(now: Instant, first: Exchange): void {
     const { state, durationSeconds, retryProfile } = this.#client
@@ -90,7 +94,7 @@ export class Retries {
     }
   }
 
-  /** The client is there and does not answer: what it was sent is dropped, or waits, and the rest continues (ruling A28). */
+  /** The client is reachable but does not answer: what it was sent is dropped, or waits, and the rest continues (ruling A28). */
   #giveUpUnanswered(now: Instant): void {
     const isMessageOpen = this.#outbound.exchanges.open.some(({ awaiting }) => awaiting !== 'PUBCOMP')
     const isPoison = this.#outbound.exchanges.open.some((each) => this.#outbound.poison.count(each) >= this.rounds)
@@ -116,22 +120,22 @@ export class Retries {
     else if (this.#outbound.exchanges.open.length > 0 && this.#outbound.halted !== 'rests') this.restart(now)
   }
 
-  /** True when N_retry is used up. */
+  /** True if N_retry is used up. */
   get usedUp(): boolean {
     return this.#count >= this.#client.retryProfile.nRetry
   }
 
-  /** The client has sent something since the first attempt. */
+  /** True if the client has sent something since the first attempt. */
   get heardSinceFirst(): boolean {
     return this.#client.lastHeard > this.#since
   }
 
-  /** The client has sent something since the last attempt. */
+  /** True if the client has sent something since the last attempt. */
   get heardSinceLast(): boolean {
     return this.#client.lastHeard > this.#sentAt
   }
 
-  /** The client has answered, or something new was sent: all attempts are available again. */
+  /** The client has answered, or something new was sent: resets the attempts. */
   restart(now: Instant): void {
     this.exhausted = false
     this.#round = 1
@@ -140,7 +144,10 @@ export class Retries {
     this.arm(now)
   }
 
-  /** Makes all attempts once more, for a client that is heard: on a lossy network it may have received none. False after the last round. */
+  /**
+   * Starts another round of attempts for a client that is heard, because on a lossy network it may have received none. Returns
+   * false after the last round.
+   */
   beginRound(now: Instant): boolean {
     if (this.isIgnored || this.#round >= this.rounds) return false
     this.exhausted = false
@@ -154,32 +161,32 @@ export class Retries {
     return this.#client.host.options.unansweredRounds ?? ROUNDS
   }
 
-  /** Counts one more attempt. */
+  /** Counts another attempt. */
   again(now: Instant): void {
     this.#count++
     this.arm(now)
   }
 
-  /** What waited for its port, or for the store, has only left now. */
+  /** Frames that waited for the port or the store have left only now. */
   left(now: Instant): void {
     if (!this.#at().armed) return
     if (this.#count === 0) this.#since = now
     this.arm(now)
   }
 
-  /** Waits for T_retry from now on. */
+  /** Restarts T_retry. */
   arm(now: Instant): void {
     const { host, retryProfile } = this.#client
     this.#sentAt = now
     host.timers.arm(this.#at(), now + retryDelayMs(retryProfile, this.#count, host.chance()))
   }
 
-  /** Waits for this long, whatever is open. */
+  /** Starts the timer for `ms` milliseconds, whatever is open. */
   armFor(now: Instant, ms: number): void {
     this.#client.host.timers.arm(this.#at(), now + ms)
   }
 
-  /** Looks again when a message would have been given up, unless the timer runs already. */
+  /** Starts the timer for the duration of all attempts, unless it is running already. */
   watch(now: Instant): void {
     if (!this.#at().armed) this.armFor(now, allTriesMs(this.#client.retryProfile))
   }

@@ -1,15 +1,17 @@
 import { MsgType } from '../../mqttsn/messages.ts'
 
 /**
- * A client as the gateway sees it [1.2 section 6.14]. `willTopic` and `willMsg` are the two steps of the will dialogue; a client that
- * nobody knows has no state and is the gateway's business.
+ * State of a client as the gateway sees it [1.2 section 6.14]. `willTopic` and `willMsg` are the two steps of the will dialogue.
+ * An unknown client has no state; the gateway handles it.
  */
 export type State = 'willTopic' | 'willMsg' | 'active' | 'asleep' | 'awake' | 'disconnected' | 'lost'
 export const STATES: readonly State[] = ['willTopic', 'willMsg', 'active', 'asleep', 'awake', 'disconnected', 'lost']
 
 /**
- * What a message does in a state. `ignore` is a decision and counted as heard; `stranger` tells the sender to connect; `crossed` means that a client
- * that was connected before a will dialogue is so still, because its CONNECT was a late copy; the others are methods of `GatewayClient` or of its parts.
+ * How a message is handled in a state. `ignore` is deliberate, and the message counts as a sign of life; `stranger` answers
+ * DISCONNECT, so that the sender connects; `goodbye` answers a repeated DISCONNECT; `crossed`: a client that was connected
+ * before a will dialogue still is, because its CONNECT was a delayed copy. The others are methods of `GatewayClient` or its
+ * parts.
  */
 export type Reaction =
   | 'connect'
@@ -45,14 +47,14 @@ const row = (
 ): Row => ({ willTopic, willMsg, active, asleep, awake, disconnected, lost })
 
 const everywhere = (reaction: Reaction): Row => row(reaction, reaction, reaction, reaction, reaction, reaction, reaction)
-/** While connected, awake or not: a sleeper that sends without waking costs itself nothing by it (ruling A23). */
+/** While connected, awake or asleep: a sleeping client may send without waking first, at no cost to itself (ruling A23). */
 const connected = (reaction: Reaction): Row => row('crossed', 'crossed', reaction, reaction, reaction, 'stranger', 'stranger')
-/** To what was sent before: it counts in a will dialogue and in sleep too, where it has crossed our last message. */
+/** Answers to an earlier message. They count in a will dialogue and in sleep too, where they have crossed our last message. */
 const ANSWER = row('answer', 'answer', 'answer', 'answer', 'answer', 'stranger', 'stranger')
-/** Only gateways say this; a client that does is confused, and an answer would not help it. */
+/** Sent by gateways only. A client that sends it is faulty, and an answer would not help it. */
 const NOT_FOR_CLIENTS = everywhere('ignore')
 
-/** What a sleeper should not ask by the letter of section 6.14 without connecting first (ruling A23). */
+/** What section 6.14, taken literally, forbids a sleeping client without CONNECT (ruling A23). */
 export const ACTIVE_ONLY: ReadonlySet<Reaction> = new Set([
   'register',
   'publish',
@@ -63,13 +65,13 @@ export const ACTIVE_ONLY: ReadonlySet<Reaction> = new Set([
   'willMsgUpdate',
 ])
 
-/** Every message in every state: a missing cell would be a crash or a sensor that waits for ever. */
+/** Every message in every state: a missing cell would be a crash, or a client that waits without end. */
 export const STATE_TABLE: Readonly<Record<MsgType, Row>> = {
   [MsgType.CONNECT]: everywhere('connect'),
   //                       willTopic    willMsg      active          asleep       awake        disconnected  lost
-  // A WILLTOPIC that comes again is answered again; one that comes after the dialogue is a late copy.
+  // A retransmitted WILLTOPIC is answered again; one after the dialogue is a delayed copy.
   [MsgType.WILLTOPIC]: row('willTopic', 'willTopic', 'ignore', 'ignore', 'ignore', 'stranger', 'stranger'),
-  // Without WILLTOPIC before it, WILLMSG has crossed our prompt; in `active` CONNACK was lost.
+  // Without a preceding WILLTOPIC, WILLMSG has crossed our prompt. In `active`, CONNACK was lost.
   [MsgType.WILLMSG]: row('ignore', 'willMsg', 'connackAgain', 'ignore', 'ignore', 'stranger', 'stranger'),
   [MsgType.REGISTER]: connected('register'),
   [MsgType.PUBLISH]: connected('publish'),
@@ -80,15 +82,15 @@ export const STATE_TABLE: Readonly<Record<MsgType, Row>> = {
   [MsgType.PUBACK]: ANSWER,
   [MsgType.PUBREC]: ANSWER,
   [MsgType.PUBCOMP]: ANSWER,
-  // Awake: a PINGREQ again while its messages are on their way; they and PINGRESP will come.
+  // Awake: a retransmitted PINGREQ while messages are in flight; they and PINGRESP will follow.
   [MsgType.PINGREQ]: row('crossed', 'crossed', 'ping', 'wake', 'ignore', 'stranger', 'stranger'),
-  // Never answered with DISCONNECT, or two gateways would answer each other for ever (ruling A8).
+  // Never answered with DISCONNECT, or two gateways would answer each other without end (ruling A8).
   [MsgType.PINGRESP]: everywhere('ignore'),
-  // Our answer was lost, if it says goodbye again.
+  // A repeated DISCONNECT: our answer was lost.
   [MsgType.DISCONNECT]: row('disconnect', 'disconnect', 'disconnect', 'disconnect', 'disconnect', 'goodbye', 'goodbye'),
   [MsgType.WILLTOPICUPD]: connected('willTopicUpdate'),
   [MsgType.WILLMSGUPD]: connected('willMsgUpdate'),
-  // The gateway answers it for everybody, before it asks who it is.
+  // The gateway answers it before it looks for the client.
   [MsgType.SEARCHGW]: everywhere('ignore'),
   [MsgType.ADVERTISE]: NOT_FOR_CLIENTS,
   [MsgType.GWINFO]: NOT_FOR_CLIENTS,

@@ -6,18 +6,18 @@ import type { GatewayClient } from './client.ts'
 import { lost } from './leaving.ts'
 import type { State } from './state-table.ts'
 
-/** What supervision looks at. */
+/** The properties of a client that supervision depends on. */
 export interface Supervised {
   readonly state: State
-  /** Keep alive, seconds; 0 is none. */
+  /** Keep alive in seconds; 0 disables it. */
   readonly durationSeconds: number
   readonly sleepSeconds: number
   readonly cleanSession: boolean
 }
 
 /**
- * Silence, in milliseconds, after which a client in this state counts as lost, or as forgotten if it is gone already; `undefined` is
- * never [1.2 sections 6.11, 6.14, 7.2].
+ * Returns the silence, in milliseconds, after which a client in this state is lost, or forgotten if it is disconnected or lost
+ * already; `undefined` for no limit [1.2 sections 6.11, 6.14, 7.2].
  */
 export function silenceMs(client: Supervised, options: GatewayOptions, retry: RetryProfile): number | undefined {
   const { sleepMargin, maxIdleMs, sessionExpirySeconds } = options
@@ -25,7 +25,7 @@ export function silenceMs(client: Supervised, options: GatewayOptions, retry: Re
   switch (client.state) {
     case 'asleep':
     case 'awake': {
-      // Keep alive does not run; the clocks of radios drift, and a PINGREQ may have to be repeated (rulings A2, A3).
+      // Keep alive does not apply in sleep. The margin allows for drifting clocks and a retransmitted PINGREQ (rulings A2, A3).
       const sleepMs = client.sleepSeconds * 1000
       const againMs = client.state === 'asleep' ? retry.tRetryMs : retriesMs
       return Math.max(sleepMs * sleepMargin, sleepMs + againMs)
@@ -36,24 +36,24 @@ export function silenceMs(client: Supervised, options: GatewayOptions, retry: Re
       return maxIdleMs > 0 ? maxIdleMs : undefined
     case 'disconnected':
     case 'lost':
-      // A clean session is forgotten when a repeated DISCONNECT can no longer come.
+      // A clean session is forgotten once no retransmitted DISCONNECT can follow.
       if (client.cleanSession) return retriesMs
       return Number.isFinite(sessionExpirySeconds) ? sessionExpirySeconds * 1000 : undefined
     default:
-      // A will dialogue has its own end.
+      // A will dialogue has its own timer.
       return undefined
   }
 }
 
 /**
- * One grace period, in milliseconds, for a sleeper to be heard after a restart. Its wakes are recorded so often that the time of the last record
- * is never further behind.
+ * Grace period after a restart, in milliseconds, for a sleeping client to be heard. Its wake-ups are recorded often enough that
+ * the time of the last record is never older than this.
  */
 export const sleepGraceMs = (sleepSeconds: number): number => sleepSeconds * 500
 
 /**
- * For how long a client counts as silent when the process begins anew, in milliseconds: `elapsedMs` is the wall time since its last record. Keep
- * alive begins anew, which is its grace period; what is left of a sleep runs on, and of the expiry of who is gone.
+ * Returns for how many milliseconds a client counts as silent when the process starts; `elapsedMs` is the wall time since its
+ * last record. Keep alive starts over, which is its grace period; sleep, and the expiry of a disconnected client, continue.
  */
 export function silentBefore(client: Supervised, elapsedMs: number, silence: number): number {
   if (client.state === 'active') return 0
@@ -61,7 +61,7 @@ export function silentBefore(client: Supervised, elapsedMs: number, silence: num
   return Math.max(0, Math.min(elapsedMs, silence) - graceMs)
 }
 
-/** The clock that runs while a client is silent. A message only notes the time; the deadline moves when it comes. */
+/** The timer of a silent client. A message only notes the time; the deadline is moved when the timer fires. */
 export class Supervision {
   readonly #client: GatewayClient
   #timer: Timer<GatewayClient> | undefined = undefined
@@ -70,7 +70,7 @@ export class Supervision {
     this.#client = client
   }
 
-  /** To be called when the state has changed. */
+  /** Call when the state has changed. */
   arm(now: Instant): void {
     const { silences } = this.#client.host
     const deadline = this.#deadline()
@@ -82,12 +82,12 @@ export class Supervision {
     silences.arm(this.#timer, Math.max(deadline, now))
   }
 
-  /** Nobody is left to supervise: whoever comes by that name next is another. */
+  /** Stops the timer: the client is forgotten, and the next one with its id is a new client. */
   stop(): void {
     if (this.#timer !== undefined) this.#client.host.silences.disarm(this.#timer)
   }
 
-  /** The process begins anew, so long after the client's last record (ms). */
+  /** Resumes supervision after a restart. `elapsedMs` is the time since the client's last record. */
   resume(now: Instant, elapsedMs: number): void {
     const client = this.#client
     const silence = silenceMs(client, client.host.options, client.retryProfile)
@@ -107,7 +107,7 @@ export class Supervision {
 
   #deadline(): Instant | undefined {
     const client = this.#client
-    // Whoever is about to be connected is not about to be forgotten, or the broker's answer would find nobody.
+    // No expiry while CONNECT is pending: CONNACK would have no client to go to.
     if (client.setup.isUnderWay && (client.state === 'disconnected' || client.state === 'lost')) return undefined
     const silence = silenceMs(client, client.host.options, client.retryProfile)
     if (silence === undefined) return undefined

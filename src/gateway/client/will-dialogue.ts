@@ -9,10 +9,13 @@ import type { State } from './state-table.ts'
 
 export const topicBytes = ({ topic = '' }: WillTopic): number => stringBytes(topic)
 
-/** CONNECT with the Will flag: WILLTOPICREQ, then WILLMSGREQ, each sent again until it is answered [1.2 section 6.2]. */
+/**
+ * The will dialogue of a CONNECT with the Will flag: WILLTOPICREQ, then WILLMSGREQ, each resent until answered [1.2 section
+ * 6.2].
+ */
 export class WillDialogue {
   readonly connect: SnConnect
-  /** What the client was before: it stays that if nobody answers. */
+  /** The state before the dialogue, which is restored if the client does not answer. */
   readonly before: State
   #topic: WillTopic | undefined = undefined
   #counted = 0
@@ -31,7 +34,7 @@ export class WillDialogue {
     return this.#topic
   }
 
-  /** The client has named it. */
+  /** The client has sent its will topic. */
   answered(message: WillTopic): void {
     this.#topic = message
     this.#count(topicBytes(message))

@@ -8,7 +8,7 @@ import type { Lsn } from '../../store/store.ts'
 import { returnCodeOf } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
 
-/** WILLTOPICUPD: a new topic keeps the message, an empty one deletes the will [1.2 section 5.4.22]. */
+/** Handles WILLTOPICUPD: a new topic keeps the message, an empty one deletes the will [1.2 section 5.4.22]. */
 export function updateWillTopic(client: GatewayClient, now: Instant, { topic, qos, retain }: WillTopic): void {
   if (topic !== undefined && topicNameError(topic) !== '') {
     client.send(
@@ -24,7 +24,7 @@ export function updateWillTopic(client: GatewayClient, now: Instant, { topic, qo
   client.send({ type: MsgType.WILLTOPICRESP, returnCode }, lsn)
 }
 
-/** WILLMSGUPD: a message without a will that it could belong to is refused [1.2 section 5.4.23]. */
+/** Handles WILLMSGUPD. It is refused if there is no will whose message it could replace [1.2 section 5.4.23]. */
 export function updateWillMessage(client: GatewayClient, now: Instant, { message: payload }: WillMsg): void {
   const type = MsgType.WILLMSGRESP
   if (client.will === undefined)
@@ -35,13 +35,13 @@ export function updateWillMessage(client: GatewayClient, now: Instant, { message
   }
 }
 
-/** Gives the return code, and the record that has to be durable before it is told. */
+/** Returns the return code, and the record that must be durable before it is sent. */
 function update(client: GatewayClient, now: Instant, will: Will | undefined): { returnCode: number; lsn: Lsn } {
   const before = client.will
   const refusal = client.link?.setWill(now, will) ?? ReasonCode.UNSPECIFIED_ERROR
   if (refusal !== 0) return { returnCode: returnCodeOf(refusal), lsn: 0 }
   client.will = will
-  // After the broker's own record, so that this Lsn stands for both.
+  // After the broker's own record, so that this Lsn covers both.
   const lsn = client.record(now)
   if (lsn !== 'full') return { returnCode: ReturnCode.ACCEPTED, lsn }
   client.will = before
