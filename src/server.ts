@@ -278,6 +278,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
 
   #paused(now: Instant, ms: number): void {
     this.connections.paused(now, ms)
+    this.broker.pauses.ended(now, ms)
     this.gateway.paused(now, ms)
     if (ms < NOTED_PAUSE_MS) return
     const reason = `for ${Math.round(ms / 1000)} s: what clients have sent meanwhile is read before any of them counts as lost`

@@ -2,6 +2,7 @@ import { Fifo } from '../base/fifo.ts'
 import { earliest, type Instant } from '../base/machine.ts'
 import { Memory, memoryWords } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
+import { Pauses } from '../base/pauses.ts'
 import { Timers } from '../base/timers.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import type { LinkId, LinkInfo, Uplink } from '../mqtt/link.ts'
@@ -55,6 +56,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   readonly sessions: Sessions
   readonly retained: Retained
   readonly shutdown: Shutdown
+  readonly pauses = new Pauses()
   readonly #context: BrokerContext
   readonly #publisher: Publisher
   readonly #subscriber: Subscriber
@@ -96,6 +98,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
       sysRetained: new Retained(this.#looked),
       timers: this.#timers,
       clocks: this.#clocks,
+      pauses: this.pauses,
       expiry: new Expiry(parts, () => this.#publisher.nextMessageId()),
     }
     this.#publisher = new Publisher(this.#context, this.#looked, (session) => {

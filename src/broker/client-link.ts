@@ -324,7 +324,7 @@ export class ClientLink implements Link {
         return this.#deliverPlain(entry)
       }
       // [MQTT-4.9.0-2]
-      if (entry.qos > 0 && !this.#windowOpen(session)) return this.#windowFull(session)
+      if (entry.qos > 0 && !this.windowOpen(session)) return this.#windowFull(session)
       if (entry.message.receiptLsn > this.#owner.durable()) return this.#wait()
       if (entry.qos === 2) {
         if (!this.#gateAhead(now, session)) return this.#wait()
@@ -345,7 +345,7 @@ export class ClientLink implements Link {
    * is full.
    */
   #gateAhead(now: Instant, session: Session): boolean {
-    while ((this.#gated?.length ?? 0) < GATED_MAX && this.#windowOpen(session)) {
+    while ((this.#gated?.length ?? 0) < GATED_MAX && this.windowOpen(session)) {
       const entry = session.peekQueue()
       if (!(entry instanceof Queued) || entry.qos !== 2) return true
       if (!this.#owner.dropIfExpired(now, session, entry.message)) {
@@ -363,7 +363,7 @@ export class ClientLink implements Link {
   }
 
   /** Whether both limits allow another message; one is sent however large it is (MQTT-4.9.0-2). */
-  #windowOpen(session: Session): boolean {
+  windowOpen(session: Session): boolean {
     const count = session.inflight?.size ?? 0
     // [MQTT-3.3.4-9]
     return count < this.window && (count === 0 || session.inflightBytes < this.windowBytes)

@@ -1,5 +1,6 @@
 import type { Memory } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
+import type { Pauses } from '../base/pauses.ts'
 import type { Timers } from '../base/timers.ts'
 import type { Store, WallClock } from '../store/store.ts'
 import type { Access } from './access.ts'
@@ -42,5 +43,7 @@ export interface BrokerContext {
   readonly timers: Timers<SessionTimer>
   /** Clocks of sessions without a client. */
   readonly clocks: Timers<SessionTimer>
+  /** Times in which no client could be heard. */
+  readonly pauses: Pauses
   readonly expiry: Expiry
 }

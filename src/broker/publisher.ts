@@ -375,7 +375,8 @@ export class Publisher {
       if (waits) this.#keptWaiting(session, message)
       if (message.expiresAt !== undefined) this.#context.expiry.queued(session, message.expiresAt)
       this.work++
-      if (qos > 0 && isFuller(limits, session, HIGH_WATER) && isWorthWaitingFor(now, session)) this.pressed = session
+      if (qos > 0 && isFuller(limits, session, HIGH_WATER) && isWorthWaitingFor(this.#context, now, session))
+        this.pressed = session
       this.#markReady(session)
     }
   }

@@ -66,18 +66,23 @@ export function fullOf(limits: BrokerLimits, session: Session): string {
 }
 
 /** Whether a message would stay in the queue of this session for longer than a moment. */
-export function waits({ limits, memory }: BrokerContext, now: Instant, session: Session): boolean {
+export function waits(context: BrokerContext, now: Instant, session: Session): boolean {
   const { link } = session
   if (link?.listening !== true) return true
-  const { queueLength, drainedAt } = session
+  const { queueLength } = session
   if (queueLength <= SHORT_QUEUE) return false
-  if ((drainedAt === undefined || now - drainedAt >= STANDS_STILL_MS) && queueLength > link.window) return true
-  return isFuller(limits, session, LATE) || (queueLength > link.window && memory.isEmergency)
+  // With its window open some of the queue leaves at the end of the turn, even if nothing was queued, and nothing left, for a long time.
+  if (queueLength > link.window && !link.windowOpen(session) && standsStill(context, now, session)) return true
+  return isFuller(context.limits, session, LATE) || (queueLength > link.window && context.memory.isEmergency)
 }
 
+/** Nothing has left the queue for a while in which the client could be heard. */
+const standsStill = ({ pauses }: BrokerContext, now: Instant, { drainedAt }: Session): boolean =>
+  drainedAt === undefined || now >= pauses.extend(drainedAt + STANDS_STILL_MS, STANDS_STILL_MS)
+
 /** Whether the client still reads, and publishers have not waited for it too long already. */
-export const isWorthWaitingFor = (now: Instant, { drainedAt, patienceMs }: Session): boolean =>
-  drainedAt !== undefined && now - drainedAt < STANDS_STILL_MS && patienceMs >= PATIENCE_LEAST_MS
+export const isWorthWaitingFor = (context: BrokerContext, now: Instant, session: Session): boolean =>
+  session.patienceMs >= PATIENCE_LEAST_MS && !standsStill(context, now, session)
 
 function dropped(context: BrokerContext, session: Session, count: number, why: string, limit: string): void {
   if (count === 0) return

@@ -105,6 +105,37 @@ describe('above memory_limit', () => {
     expect(reader.poll()).toEqual(['both/b=q0 q0'])
   })
 
+  test('a burst for a reader that reads is not refused: after a while without messages, and after a pause of the process', () => {
+    const { world } = site({ memoryLimit: 500 * KIB })
+    const reader = world.connect('reader')
+    const publisher = world.connect('publisher')
+    reader.subscribe('r', 1)
+    reader.poll()
+    fill(publisher)
+    const burst = (): string[] => {
+      for (let id = 1; id <= 50; id++) publisher.publish('r', 'x', 1, id)
+      return publisher.poll().filter((answer) => answer.includes('151'))
+    }
+    const ids = (lines: readonly string[]): number[] => lines.map((text) => Number(/#(\d+)/.exec(text)![1]))
+    // Its first messages, and those after a minute without any.
+    for (let i = 0; i < 2; i++) {
+      expect(burst()).toEqual([])
+      for (let sent = ids(reader.poll()); sent.length > 0; sent = ids(reader.poll())) for (const id of sent) reader.ack(4, id)
+      world.advance(60_000)
+    }
+    expect(burst()).toEqual([])
+    const sent = ids(reader.poll())
+    expect(sent).toHaveLength(20)
+    world.advance(1500)
+    world.broker.pauses.ended(world.now, 1400)
+    expect(burst()).toEqual([])
+    for (const id of sent) reader.ack(4, id)
+    reader.poll()
+    // Now it is the reader that takes nothing.
+    world.advance(1500)
+    expect(burst()).toHaveLength(50)
+  })
+
   test('MQTT 3.1.1 is told as it is where the store is full: SUBACK 0x80, and the end of the connection after a PUBLISH', () => {
     const { world } = site({ memoryLimit: 300 * KIB })
     const away = world.connect('away', PERSISTENT)
