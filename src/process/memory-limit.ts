@@ -7,7 +7,9 @@ import type { Config } from '../config/config.ts'
 const MIB = 1024 * 1024
 /** Memory of the process without any clients. */
 const OWN_BYTES = 64 * MIB
-/** Part of the rest that peers may use: uncollected garbage and the store's thread need room too. */
+/** Memory of the store's thread: its heap, SQLite's pages, the part of the log that is being folded, and what malloc keeps for it. */
+const STORE_BYTES = 96 * MIB
+/** Part of the rest that clients may use: garbage that is not yet collected needs room too. */
 const PART = 0.6
 /** However little there is. */
 const LEAST = 8 * MIB
@@ -70,10 +72,11 @@ function read(name: string): string {
 
 /** The configured limits, or those derived from the process; the line for the start, and a warning. */
 export function memoryLimits(
-  config: Pick<Config, 'memoryLimit' | 'maxMemoryPerClient' | 'maxMemoryPerUser' | 'maxMemoryPerAddress'>,
+  config: Pick<Config, 'memory' | 'memoryLimit' | 'maxMemoryPerClient' | 'maxMemoryPerUser' | 'maxMemoryPerAddress'>,
   bound: Bound,
 ): { readonly limits: MemoryLimits; readonly told: string; readonly warning: string | undefined } {
-  const derived = Math.max(LEAST, Math.floor((bound.bytes - OWN_BYTES) * PART))
+  const left = bound.bytes - OWN_BYTES - (config.memory ? 0 : STORE_BYTES)
+  const derived = Math.max(LEAST, Math.floor(left * PART))
   const memoryLimit = config.memoryLimit || derived
   const part = (own: number, share: number): number => own || Math.floor(memoryLimit * share)
   const limits = {
@@ -83,9 +86,9 @@ export function memoryLimits(
     maxMemoryPerAddress: part(config.maxMemoryPerAddress, GROUP_PART),
   }
   const from =
-    config.memoryLimit > 0 ? 'as configured' : `60 % of ${mib(bound.bytes - OWN_BYTES)} (${bound.name}, less ${mib(OWN_BYTES)})`
+    config.memoryLimit > 0 ? 'as configured' : `60 % of ${mib(left)} (${bound.name}, less ${mib(bound.bytes - left)})`
   const told = `Memory for clients: ${mib(memoryLimit)}, ${from} (change with --memory-limit)`
-  const isTooMuch = memoryLimit > Math.max(LEAST, bound.bytes - OWN_BYTES)
+  const isTooMuch = memoryLimit > Math.max(LEAST, left)
   const warning = isTooMuch
     ? `memory_limit is ${mib(memoryLimit)}, but ${bound.name} allows ${mib(bound.bytes)} in all: raise that or lower memory_limit`
     : undefined

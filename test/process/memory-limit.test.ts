@@ -5,7 +5,7 @@ import { expect, test } from 'vitest'
 import { memoryLimits, processBound } from '../../src/process/memory-limit.ts'
 
 const MIB = 1024 * 1024
-const NONE = { memoryLimit: 0, maxMemoryPerClient: 0, maxMemoryPerUser: 0, maxMemoryPerAddress: 0 }
+const NONE = { memory: true, memoryLimit: 0, maxMemoryPerClient: 0, maxMemoryPerUser: 0, maxMemoryPerAddress: 0 }
 const heap = (mib: number) => ({ bytes: mib * MIB, name: "V8's heap" })
 
 test('by default it is 60 % of what is left beyond the first 64 MiB, and shares are a quarter and half of it', () => {
@@ -18,6 +18,12 @@ test('by default it is 60 % of what is left beyond the first 64 MiB, and shares 
   })
   expect(told).toBe("Memory for clients: 2460 MiB, 60 % of 4100 MiB (V8's heap, less 64 MiB) (change with --memory-limit)")
   expect(warning).toBe(undefined)
+})
+
+test('what is left is less by 96 MiB with a store on disk, which has a thread of its own', () => {
+  const stored = { ...NONE, memory: false }
+  expect(memoryLimits(stored, heap(4260)).limits.memoryLimit).toBe(2460 * MIB)
+  expect(memoryLimits({ ...stored, memoryLimit: 180 * MIB }, heap(300)).warning).toContain('raise that or lower memory_limit')
 })
 
 test('however little there is, there is something', () => {
