@@ -85,8 +85,7 @@ export function memoryLimits(
     maxMemoryPerUser: part(config.maxMemoryPerUser, GROUP_PART),
     maxMemoryPerAddress: part(config.maxMemoryPerAddress, GROUP_PART),
   }
-  const from =
-    config.memoryLimit > 0 ? 'as configured' : `60 % of ${mib(left)} (${bound.name}, less ${mib(bound.bytes - left)})`
+  const from = config.memoryLimit > 0 ? 'as configured' : `60 % of ${mib(left)} (${bound.name}, less ${mib(bound.bytes - left)})`
   const told = `Memory for clients: ${mib(memoryLimit)}, ${from} (change with --memory-limit)`
   const isTooMuch = memoryLimit > Math.max(LEAST, left)
   const warning = isTooMuch
