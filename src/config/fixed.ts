@@ -33,24 +33,6 @@ export const FIXED = {
     about: 'Levels of retained topics per second that the wildcard subscriptions of one client may be matched against.',
   },
   t_wait: { value: 300, about: 'Seconds for which a sensor that answered with congestion is sent nothing (T_WAIT).' },
-  sleep_margin: {
-    value: 1.5,
-    about:
-      'A sleeping sensor counts as lost after its sleep duration times this factor, or plus t_retry if that is longer: after 20 seconds for a sleep of 10, after 90 for one of 60.',
-  },
-  wake_messages: {
-    value: 100,
-    about: 'Messages delivered to a sleeping sensor in one awake period. The rest wait for the next PINGREQ.',
-  },
-  max_sn_topics_per_client: {
-    value: 1000,
-    about:
-      'Topic ids registered for one sensor. Above this, its REGISTER or SUBSCRIBE is refused; a message to it takes over the least recently used id that the sensor did not ask for itself.',
-  },
-  max_sn_client_id_length: {
-    value: 64,
-    about: "Maximum length of a sensor's client id in bytes. The specification says 23, but many sensors use more.",
-  },
   qos2_hold_down_seconds: {
     value: 60,
     about: 'Seconds for which a completed QoS 2 message id is remembered, so that a late duplicate is recognised.',

@@ -5,6 +5,7 @@ import {
   optionalFile,
   optionalText,
   optionalTrueFalse,
+  real,
   secondsOrNever,
   whole,
   wholeOrOff,
@@ -32,11 +33,31 @@ export const GATEWAY_OPTIONS = {
     about:
       'What happens to a QoS 1 or 2 message that a sensor does not acknowledge after all retransmissions although it is still heard. drop: the message is dropped, and the next one is sent. keep: it is sent again after 300 seconds, and the others wait.',
   },
+  sleep_margin: {
+    group: 'MQTT-SN gateway',
+    ...real(1, 100),
+    default: 1.5,
+    about:
+      'A sleeping sensor counts as lost after its sleep duration times this factor, or plus t_retry if that is longer: after 20 seconds for a sleep of 10, after 90 for one of 60.',
+  },
   queue_limit: {
     group: 'MQTT-SN gateway',
     ...wholeOrOff(1, 10_000_000, 'max_queued_messages'),
     default: 0,
     about: 'Maximum number of messages queued for one sensor, mainly while it sleeps; 0 means max_queued_messages.',
+  },
+  max_sn_topics_per_client: {
+    group: 'MQTT-SN gateway',
+    ...whole(1, 64_000),
+    default: 1000,
+    about:
+      'Topic ids registered for one sensor. Above this, its REGISTER or SUBSCRIBE is refused; a message to it takes over the least recently used id that the sensor did not ask for itself.',
+  },
+  max_sn_client_id_length: {
+    group: 'MQTT-SN gateway',
+    ...whole(1, 200),
+    default: 64,
+    about: "Maximum length of a sensor's client id in bytes. The specification says 23, but many sensors use more.",
   },
   max_sn_idle_seconds: {
     group: 'MQTT-SN gateway',
@@ -56,6 +77,12 @@ export const GATEWAY_OPTIONS = {
     default: 16,
     about:
       'Number of QoS 1 and 2 messages that one sensor may have in flight to the gateway; more are answered with congestion. The specification allows one, but many clients send several.',
+  },
+  wake_messages: {
+    group: 'MQTT-SN gateway',
+    ...whole(1, 65_535),
+    default: 100,
+    about: 'Messages delivered to a sleeping sensor in one awake period. The rest wait for the next PINGREQ.',
   },
   wake_bytes: {
     group: 'MQTT-SN gateway',
