@@ -11,20 +11,23 @@ import type { RouteKey } from './ports/route.ts'
 import { isSameNetwork, isWithinAny, nodeIdOf } from './ports/route.ts'
 import { isQosM1ClientId } from './qos-m1.ts'
 
-/** Where it is, or was before somebody else had its address. */
+/** Returns the client's route, or its last one if another client now has that address. */
 export const whereabouts = ({ route, formerRoute }: GatewayClient): RouteKey => (route === '' ? formerRoute : route)
 
-/** Why PINGREQ with its client id does not bring this client there (ruling A7); '' if it does. */
+/** Returns why a PINGREQ with this client id does not move the client to the route (ruling A7), or '' if it does. */
 export function whyItStays(client: GatewayClient, route: RouteKey, options: GatewayOptions): string {
   const { state, clientId, username } = client
-  // An active client is only where it says CONNECT, or anybody could take its messages away.
+  // An active client moves only by CONNECT; otherwise anybody could divert its messages.
   if (state !== 'asleep' && state !== 'awake') return `it does not sleep (${state}), and is only where it says CONNECT`
   if (!mayFollow(client, route, options)) return `it sleeps at ${whereabouts(client)}, and is not followed from there (roam)`
   const user = options.users.userOf(clientId, route)
   return user !== undefined && user.username === username ? '' : 'another user, or none, is let in from there (sn_users)'
 }
 
-/** PINGREQ with its name is no proof: a sleeper moves within its network, and from anywhere else its messages would be anybody's. */
+/**
+ * A PINGREQ with a client id proves nothing. A sleeping client moves within its network; from elsewhere anybody could
+ * obtain its messages.
+ */
 function mayFollow(client: GatewayClient, route: RouteKey, { roam, users }: GatewayOptions): boolean {
   const from = whereabouts(client)
   if (from === route || roam !== 'asleep') return from === route || roam === 'anywhere'
@@ -34,7 +37,10 @@ function mayFollow(client: GatewayClient, route: RouteKey, { roam, users }: Gate
 
 const PROTOCOL_ID = 0x01
 
-/** Why a CONNECT is refused before it reaches the client, with the bound that it exceeds; `undefined` if it is not. */
+/**
+ * Returns why a CONNECT is refused before it reaches the client, with the option whose limit it exceeds, or `undefined`
+ * if it is not refused.
+ */
 export function whyRefused(
   { maxClientIdLength, users }: GatewayOptions,
   route: RouteKey,
@@ -55,21 +61,24 @@ export function whyRefused(
   return known.username === user.username ? undefined : { reason: 'connected as another user (sn_users)' }
 }
 
-/** A CONNECT without a client id has the default client id of its port, if there is one (ruling A22). */
+/** Gives a CONNECT without a client id the default client id of its port, if there is one (ruling A22). */
 export function withClientId(route: RouteKey, connect: SnConnect, ports: Ports): SnConnect {
   if (connect.clientId !== '' || nodeIdOf(route) !== undefined) return connect
   const { defaultClientId } = ports.of(route)
   return defaultClientId === undefined ? connect : { ...connect, clientId: defaultClientId }
 }
 
-/** A clean CONNECT from another address ends a session. It may be another client with the same id, or an impostor: MQTT-SN 1.2 cannot tell. */
+/**
+ * Reports that a clean CONNECT from another address ends a session. The sender may be another client with the same id, or
+ * an impostor: MQTT-SN 1.2 cannot tell them apart.
+ */
 export function tellTakeover(now: Instant, client: GatewayClient, peer: RouteKey): void {
   const ago = Math.round((now - client.lastHeard) / 1000)
   const reason = `CONNECT with CleanSession from another address ends its session: it was heard ${ago} s ago at ${whereabouts(client)}`
   client.host.notice({ code: 'client-takeover', level: 'warn', client: client.key, peer, reason })
 }
 
-/** A datagram that is no message of MQTT-SN, with the name of its protocol if that is known. */
+/** Reports a datagram that is no MQTT-SN message, with the name of its protocol if it is recognised. */
 export function tellMalformed(notice: NoticeSink, peer: RouteKey, bytes: Uint8Array, { reason, rule }: Malformed): void {
   const foreign = foreignProtocol(bytes)
   const byRule = rule === undefined ? reason : `${reason} (${rule})`

@@ -1,14 +1,14 @@
 import type { GatewayClient } from './client/client.ts'
 import type { RouteKey } from './ports/route.ts'
 
-/** Clients that are examined for each newcomer for whom there is no room. */
+/** Maximum number of clients examined for each new client that finds no room. */
 const SEARCHED_MAX = 100
 
 /** All clients of the gateway, by client id and by the route at which they were last heard. */
 export class ClientTable {
   readonly #byId = new Map<string, GatewayClient>()
   readonly #byRoute = new Map<RouteKey, GatewayClient>()
-  /** How far the search for unused clients has come. */
+  /** Position of the search for unused clients. */
   #searched: Iterator<GatewayClient> = [].values()
 
   get size(): number {
@@ -19,7 +19,7 @@ export class ClientTable {
     return this.#byId.get(clientId)
   }
 
-  /** The client that was last heard there. */
+  /** Returns the client that was last heard at this route. */
   at(route: RouteKey): GatewayClient | undefined {
     return this.#byRoute.get(route)
   }
@@ -37,7 +37,7 @@ export class ClientTable {
     this.leave(client)
   }
 
-  /** The client is no longer at its route. */
+  /** Removes the client from its route. */
   leave(client: GatewayClient): void {
     if (this.#byRoute.get(client.route) === client) this.#byRoute.delete(client.route)
   }
@@ -47,7 +47,10 @@ export class ClientTable {
     this.#byRoute.set(route, client)
   }
 
-  /** A route changes hands without a record of the client that had it before: the client that was recorded last has it. */
+  /**
+   * A route that passes to another client leaves no record for the client that had it before. After a replay, the most
+   * recently recorded client has the route.
+   */
   restoreRoute(client: GatewayClient): void {
     const other = this.#byRoute.get(client.route)
     if (client.route === '' || other === client) return
@@ -58,7 +61,7 @@ export class ClientTable {
     }
   }
 
-  /** Clients that were never used, among the next hundred. */
+  /** Yields the unused clients among the next hundred. */
   *unused(): Iterable<GatewayClient> {
     for (let left = Math.min(SEARCHED_MAX, this.#byId.size); left > 0; left--) {
       let next = this.#searched.next()

@@ -5,46 +5,49 @@ import type { DiscoveryHabits, Port } from './ports/port.ts'
 import type { RouteKey } from './ports/route.ts'
 import { everybodyAt, nodeIdOf, nodeRoute, portNameOf } from './ports/route.ts'
 
-/** What discovery needs of the gateway around it. */
+/** What discovery needs from the gateway around it. */
 export interface DiscoveryHost {
   readonly gatewayId: number
-  /** `radius` is for forwarders, 0 to 3. */
+  /** Sends a message. `radius`: broadcast radius for forwarders, 0 to 3. */
   transmit(route: RouteKey, message: Message, radius?: number): void
-  /** Whether other gateways are where this comes from. */
+  /** True if other gateways may be at this route. */
   mayBeGateway(route: RouteKey): boolean
-  /** Whether the address is one that nobody forged. */
+  /** True if the address is trusted or validated. */
   isProven(route: RouteKey): boolean
   chance(): number
 }
 
-/** Forwarders that are remembered for ADVERTISE, those that were heard last. */
+/** Maximum number of forwarders that receive ADVERTISE; the least recently heard are dropped. */
 const FORWARDERS_MAX = 256
-/** Forwarders know 0 to 3; more is the same as all. */
+/** Forwarders support 0 to 3; larger values are sent as 3. */
 const RADIUS_MAX = 3
 
-/** Of our own periods, for which one ADVERTISE of another gateway counts at most: it says itself for how long, and nobody vouches for it. */
+/**
+ * Another gateway's ADVERTISE is valid for at most this many of our own periods: it states its own duration, and is not
+ * authenticated.
+ */
 const PERIODS_MAX = 3
-/** The same where we have no period (ms). */
+/** The same limit, in milliseconds, where we have no period ourselves. */
 const SILENT_MS = 3_600_000
 
 interface Place {
   readonly port: Port
   readonly habits: DiscoveryHabits
   advertiseAt: Instant | undefined
-  /** A GWINFO that waits for its moment, and how far it goes. */
+  /** A GWINFO that waits for its random delay, and its broadcast radius. */
   answer: { readonly at: Instant; readonly radius: number } | undefined
-  /** A stranger that advertises itself was told; not again before. */
+  /** No further report of unexpected gateways before this time. */
   toldUntil: Instant | undefined
-  /** Until when the other gateways that are heard here count as there, by GwId. */
+  /** The other gateways heard here: until when each counts as present, by GwId. */
   readonly others: Map<number, Instant>
 }
 
-/** Lets sensors find the gateway: ADVERTISE, and GWINFO in answer to SEARCHGW [1.2 section 6.1; rulings A25, A26]. */
+/** Lets clients find the gateway: ADVERTISE, and GWINFO in answer to SEARCHGW [1.2 section 6.1; rulings A25, A26]. */
 export class Discovery {
   readonly #host: DiscoveryHost
   readonly #notice: NoticeSink
   readonly #places: readonly Place[]
-  /** With the length of their nodes' ids. */
+  /** Length of the node ids behind each forwarder, in octets. */
   readonly #forwarders = new Map<RouteKey, number>()
 
   constructor(ports: Iterable<Port>, host: DiscoveryHost, notice: NoticeSink) {
@@ -66,7 +69,7 @@ export class Discovery {
     )
   }
 
-  /** From now on the gateway advertises itself; one in standby listens first. */
+  /** Starts advertising. A gateway in standby listens first. */
   start(now: Instant): void {
     for (const place of this.#places) {
       const { tAdvSeconds, nAdv, standby } = place.habits
@@ -74,7 +77,7 @@ export class Discovery {
     }
   }
 
-  /** SEARCHGW: its sender is answered at once, unless everybody hears the answer anyway (ruling A25). */
+  /** Handles SEARCHGW: answers immediately, or after a random delay if the answer is a broadcast anyway (ruling A25). */
   searched(now: Instant, route: RouteKey, port: Port, radius: number): void {
     const place = this.#places.find((each) => each.port === port)
     if (place?.habits.broadcast === 'medium' && nodeIdOf(route) === undefined) {
@@ -83,7 +86,7 @@ export class Discovery {
     } else this.#host.transmit(route, this.#gwInfo, Math.min(radius, RADIUS_MAX))
   }
 
-  /** ADVERTISE of another gateway. Our own comes back from a multicast group too. */
+  /** Handles ADVERTISE of another gateway. A multicast group also returns our own, which is ignored. */
   advertised(now: Instant, route: RouteKey, port: Port, { gwId, duration }: Advertise): void {
     const place = this.#places.find((each) => each.port === port)
     if (place === undefined || gwId === this.#host.gatewayId) return
@@ -145,7 +148,7 @@ export class Discovery {
     this.#host.transmit(everybodyAt(port.name), message)
     for (const [forwarder, nodeIdLength] of this.#forwarders) {
       if (!this.#host.isProven(forwarder) || portNameOf(forwarder) !== port.name) continue
-      // The id of all ones is everybody's, as in IEEE 802.15.4.
+      // A node id of all ones addresses every node, as in IEEE 802.15.4.
       this.#host.transmit(nodeRoute(forwarder, new Uint8Array(nodeIdLength).fill(0xff)), message, habits.radius)
     }
   }

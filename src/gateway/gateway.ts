@@ -30,13 +30,13 @@ import { PredefinedTopics } from './topics/registry.ts'
 import { UnknownSenders } from './unknown-senders.ts'
 import { Unrecorded } from './unrecorded.ts'
 
-/** Before any instant: work that goes on as soon as the others have had their turn. */
+/** A deadline before any instant, for work that continues as soon as other work has had its turn. */
 const OVERDUE = 0
-/** Addresses without proof that are remembered, and messages to them a second, if nobody says otherwise. */
+/** Defaults: addresses remembered without validation, and large messages to such addresses per second. */
 const MAX_UNPROVEN = 10_000
 const UNPROVEN_PER_SECOND = 10
 
-/** The MQTT-SN 1.2 gateway: hands each datagram to the client that sent it. Clients are known by client id; routes change hands. */
+/** The MQTT-SN 1.2 gateway: passes each datagram to its client. Clients are identified by client id; their routes may change. */
 export class Gateway implements ClientHost {
   readonly options: GatewayOptions
   readonly predefined: PredefinedTopics
@@ -62,11 +62,11 @@ export class Gateway implements ClientHost {
   #waiting: GatewayClient[] = []
   readonly #qosM1: QosM1
   readonly #pace: Pace
-  /** Clients that have not been held against the new access rules. */
+  /** Clients that have not been checked against the new access rules yet. */
   #unchecked: Iterator<GatewayClient> | undefined
   readonly #unrecorded: Unrecorded
 
-  /** Of the input that is being worked on, for what is sent because of it. */
+  /** Time of the current input, for what is sent because of it. */
   #now: Instant = 0
 
   constructor(
@@ -115,7 +115,7 @@ export class Gateway implements ClientHost {
     return this.#clients.size
   }
 
-  /** Sender addresses outside the trusted networks that are remembered. */
+  /** Number of remembered addresses outside the trusted networks. */
   get rememberedAddresses(): number {
     return this.#proof.size
   }
@@ -149,7 +149,7 @@ export class Gateway implements ClientHost {
     }
     this.traffic.packetsReceived++
     this.#take(now, route, message)
-    // Only now: a copy that waits must not leave because of the answer to the one before.
+    // Must come last: a queued copy must not leave because of the answer to an earlier copy.
     this.ports.heard(now, route)
   }
 
@@ -187,7 +187,7 @@ export class Gateway implements ClientHost {
     else if (EXPECTS_ANSWER.has(message.type)) this.tellStranger(now, route, 'told to connect')
   }
 
-  /** CONNECT says who is at this route from now on, whoever was there before (complaint 21). */
+  /** CONNECT determines which client is at this route from now on, whichever was there before (complaint 21). */
   #connect(now: Instant, route: RouteKey, message: SnConnect): void {
     const { clientId } = message
     let client = this.#clients.get(clientId)
@@ -214,7 +214,7 @@ export class Gateway implements ClientHost {
     client.handle(now, message)
   }
 
-  /** Why there is no place for one more client from there. Forged senders do not take the place of all others. */
+  /** Returns why there is no room for a new client from this route. Forged senders cannot take the places of all others. */
   #noRoom(now: Instant, route: RouteKey, clientId: string): Notice | undefined {
     const { maxSessions, maxSessionsKey = 'max_sessions', maxUnprovenSessions = maxSessions } = this.options
     const refused = { code: 'limit-reached', level: 'warn', reason: 'connection refused' } as const
@@ -226,7 +226,7 @@ export class Gateway implements ClientHost {
     return this.#unrecorded.mayBegin(clientId) ? undefined : { code: 'store-full', level: 'error', reason: 'CONNECT refused' }
   }
 
-  /** Forgets a client that was never used, if there is one among those that are looked at this time. */
+  /** Forgets a client that was never used, if the next search step finds one. */
   #makeRoom(now: Instant, limit: string): boolean {
     for (const client of this.#clients.unused()) {
       if (!this.#uplink.endUnused(now, client.key)) continue
@@ -238,7 +238,7 @@ export class Gateway implements ClientHost {
     return false
   }
 
-  /** PINGREQ with a client id: a sleeper may wake at another address than it fell asleep at (ruling A7). Returns true if the route is the client's. */
+  /** PINGREQ with a client id: a sleeping client may have moved (ruling A7). Returns true if the route is the client's. */
   #roam(now: Instant, route: RouteKey, clientId: string): boolean {
     const client = this.#clients.get(clientId)
     if (client === undefined) return false
@@ -249,7 +249,7 @@ export class Gateway implements ClientHost {
       return false
     }
     this.#bind(now, client, route)
-    // If the store is full, a restart finds the sleeper where it was before, and it roams again.
+    // If the store is full, the client is at its previous address after a restart, and moves again.
     client.record(now)
     return true
   }
@@ -271,10 +271,10 @@ export class Gateway implements ClientHost {
     }
     const before = this.#clients.at(route)
     if (before !== undefined && before !== client) {
-      // Whatever went there still would be read by the wrong sensor, whose topic ids mean other topics.
+      // Messages still queued for this route would reach the wrong client, for which their topic ids mean other topics.
       this.ports.withdraw(route)
       before.routeTaken(now)
-      // Whoever has said goodbye has left the address to others.
+      // A client that has sent DISCONNECT loses nothing: no notice for it.
       if (before.link !== undefined) {
         const reason = `its address is ${client.key}'s`
         this.notice({ code: 'client-takeover', level: 'info', client: before.key, peer: route, reason })
@@ -326,12 +326,12 @@ export class Gateway implements ClientHost {
     this.#discovery.handleTimeout(now)
   }
 
-  /** The process did not run for so many milliseconds. */
+  /** The process was suspended for `ms` milliseconds. */
   paused(now: Instant, ms: number): void {
     this.pauses.ended(now, ms)
   }
 
-  /** The rules of who may connect have changed. Where there are many clients, they are checked over several turns. */
+  /** The access rules have changed. Large numbers of clients are checked over several turns. */
   accessChanged(now: Instant): void {
     this.#unchecked = this.#clients.values()
     this.#checkOn(now)
@@ -361,14 +361,14 @@ export class Gateway implements ClientHost {
       const datagram = this.ports.poll(now)
       const first = this.ports.nextChanged()
       for (let route = first; route !== undefined; route = this.ports.nextChanged()) this.#clients.at(route)?.portChanged(now)
-      // Clients that listen again, or have said all that they can, may lead to more.
+      // A client whose last message has left may have more to send now: poll again.
       if (datagram !== undefined || first === undefined) return datagram
     }
   }
 
   // --- Restart
 
-  /** One record of the replay; before `recover`. */
+  /** Applies one record of the replay; call before `recover`. */
   apply(record: GatewayRecord): void {
     if (record.type === 'sn-end') {
       const ended = this.#clients.get(record.clientId)
@@ -393,27 +393,27 @@ export class Gateway implements ClientHost {
     }
   }
 
-  /** After the replay: sensors go on in their states, and hear nothing of it. */
+  /** Called after the replay: clients continue in the state that they had, without noticing the restart. */
   recover(now: Instant): void {
     const wall = wallTime(this.clock, now)
     const shutOut: GatewayClient[] = []
     for (const client of this.#clients.values())
       if (!client.setup.resume(now, Math.max(0, wall - client.recordedAt))) shutOut.push(client)
-    // The rules have changed while nobody was there to apply them.
+    // The access rules changed while the process was not running.
     this.#unchecked = shutOut.values()
     this.#checkOn(now)
     this.#discovery.start(now)
   }
 
-  /** The process ends: what was not sent by now is not sent, sleepers hear nothing, and nobody is lost. */
+  /** The process ends: discards queued frames. Clients get no DISCONNECT, and none is lost. */
   stop(_now: Instant): void {
     this.ports.clear()
   }
 
-  // --- What clients ask
+  // --- ClientHost
 
   transmit(route: RouteKey, message: Message, radius = 0): boolean {
-    // Nobody knows where that client is; it will say so.
+    // The client's address is unknown until the client sends something.
     if (route === '') return false
     const bytes = encodedMessage(message)
     const nodeId = nodeIdOf(route)
@@ -484,7 +484,7 @@ export class Gateway implements ClientHost {
     this.#unrecorded.add(this.#now, client)
   }
 
-  /** A sensor that the gateway knows, which has not said goodbye, and whose conversation is over or was not taken up after a restart. */
+  /** True for a client without a link that has not sent DISCONNECT: its link has ended, or was not restored after a restart. */
   isLost(clientId: string): boolean {
     const client = this.#clients.get(clientId)
     return client !== undefined && client.link === undefined && client.state !== 'disconnected'

@@ -2,98 +2,105 @@ import type { Network } from '../base/networks.ts'
 import type { Port } from './ports/port.ts'
 import type { RouteKey } from './ports/route.ts'
 
-/** One predefined topic id table: the clients that it is for, and what their ids mean. */
+/** A predefined topic id table: the clients that it applies to, and the topics of its ids. */
 export interface PredefinedTopicTable {
-  /** A client id; `*` stands for any number of any characters. */
+  /** A client id; `*` matches any number of characters. */
   readonly pattern: string
   readonly topics: ReadonlyMap<number, string>
 }
 
-/** As whom sensors connect, which have no credentials to show (ruling A31). */
+/** The users as whom clients connect, which have no credentials in MQTT-SN 1.2 (ruling A31). */
 export interface SensorUsers {
-  /** Whether the `ban_file` names where a sensor is, or its client id if it has one. */
+  /** True if `ban_file` lists the client's address, or its client id if it has one. */
   isBanned?(route: RouteKey, clientId: string | undefined): boolean
-  /** `undefined`: it may not connect, because it is banned, a rule says so, or by its client id it would be a user who has a password. Without a user name it is anonymous, and the broker says whether that is enough. */
+  /**
+   * Returns the user of a client, or `undefined` if it may not connect: it is banned, a rule denies it, or its client id
+   * would make it a user who has a password. Without a user name it is anonymous, and the broker decides whether it may
+   * connect.
+   */
   userOf(clientId: string, route: RouteKey): { readonly username: string | undefined } | undefined
-  /** The networks to which the rule binds it that lets it in there; `undefined` if it names none. */
+  /** Returns the networks of the rule that admits the client there; `undefined` if the rule names none. */
   networksOf?(clientId: string, route: RouteKey): readonly Network[] | undefined
-  /** The user of QoS -1 messages from this route; `undefined`: they are not taken. */
+  /** Returns the user of QoS -1 messages from this route, or `undefined` if they are not accepted. */
   qosM1User(route: RouteKey): { readonly username: string | undefined } | undefined
 }
 
-/** Everybody is anonymous. */
+/** Every client is anonymous. */
 export const ANONYMOUS_SENSORS: SensorUsers = {
   userOf: () => ({ username: undefined }),
   qosM1User: () => ({ username: undefined }),
 }
 
-/** Settings of the gateway, by the specification's names where it has one. */
+/** Settings of the gateway, with the specification's names in parentheses. */
 export interface GatewayOptions {
   readonly gatewayId: number
-  /** Until a message is sent again (T_retry). */
+  /** Time before a message is first retransmitted, in milliseconds (T_retry). */
   readonly tRetryMs: number
-  /** Times that it is sent again (N_retry). */
+  /** Maximum number of retransmissions of a message (N_retry). */
   readonly nRetry: number
-  /** For which a client is left alone that answered with congestion (T_WAIT). */
+  /** Time for which nothing is sent to a client that reported congestion, in milliseconds (T_WAIT). */
   readonly tWaitMs: number
-  /** For which the session of an absent client is kept, unless it asked for a clean one; Infinity is for ever. */
+  /** How long the session of an absent client is kept unless it is clean, in seconds; Infinity for no limit. */
   readonly sessionExpirySeconds: number
-  /** Clients that are remembered, in whatever state. */
+  /** Maximum number of clients, in any state. */
   readonly maxSessions: number
-  /** Its key in the configuration; `max_sessions` if it is not there. */
+  /** The option behind `maxSessions`; `max_sessions` by default. */
   readonly maxSessionsKey?: 'max_sessions' | 'max_sn_sessions'
-  /** Silence after which a client that asked for no supervision is lost; 0 is never (ruling A21). */
+  /** Silence after which a client without keep alive is lost, in milliseconds; 0 for never (ruling A21). */
   readonly maxIdleMs: number
   readonly topicsPerClient: number
-  /** The highest topic id; 0xFFFE if it is not there. Lower ones are for tests, in which the numbers are to run out soon. */
+  /** The highest topic id; 0xFFFE by default. Tests lower it to exhaust the ids quickly. */
   readonly lastTopicId?: number
-  /** Octets of a client id (ruling A22). */
+  /** Maximum length of a client id in octets (ruling A22). */
   readonly maxClientIdLength: number
-  /** QoS 1 and 2 messages that may be on their way to a client at once (ruling A15). */
+  /** In-flight window: maximum number of unacknowledged QoS 1 and 2 messages to a client (ruling A15). */
   readonly inflightMessages: number
-  /** QoS 1 and 2 messages that a client may have on their way to the broker at once (ruling A15); 16 if it is not there. */
+  /** Maximum number of unacknowledged QoS 1 and 2 messages from a client (ruling A15); 16 by default. */
   readonly uplinkMessages?: number
-  /** What becomes of a message with QoS 1 or 2 that a client does not answer although it is heard (ruling A28); `drop` if it is not there. */
+  /** What happens to a QoS 1 or 2 message that a client does not answer although it is heard (ruling A28); `drop` by default. */
   readonly unanswered?: 'drop' | 'keep'
-  /** How often all retries are made for a client that is heard and does not answer; 3 by default. */
+  /** How many rounds of all retries are made for a client that is heard but does not answer; 3 by default. */
   readonly unansweredRounds?: number
-  /** A sleeper is lost after its sleep duration times this (ruling A2). */
+  /** A sleeping client is lost after its sleep duration times this factor (ruling A2). */
   readonly sleepMargin: number
-  /** Messages delivered in one awake period (ruling A5). */
+  /** Maximum number of messages delivered in one awake period (ruling A5). */
   readonly wakeMessages: number
-  /** Octets after which an awake period begins no further message (ruling A5); Infinity is no bound. */
+  /** Number of octets after which an awake period starts no further message (ruling A5); Infinity for no limit. */
   readonly wakeBytes: number
   /**
-   * Whether a sleeper that wakes at another address is followed there (ruling A7): within its network, `anywhere`, or `never`. Its network is that of the
-   * rule that lets it in, or else its subnet.
+   * Whether a sleeping client may wake at another address (ruling A7): `asleep` within its network, `anywhere`, or
+   * `never`. Its network is that of the rule that admits it, otherwise its subnet.
    */
   readonly roam: 'asleep' | 'anywhere' | 'never'
-  /** When a client that connects is told the ids of its session again (ruling A10). */
+  /** When the topic ids of a session are registered again after CONNECT (ruling A10). */
   readonly register: 'lazy' | 'eager' | 'never'
-  /** A sleeper that wants more than its messages has to connect first (ruling A23). */
+  /** A sleeping client must connect before it may publish, subscribe, register topics or update its will (ruling A23). */
   readonly strictSleep: boolean
-  /** QoS -1 with a topic name inside, as RSMB takes it (ruling A24). */
+  /** Accept QoS -1 with the topic name inside the message, as RSMB does (ruling A24). */
   readonly qosM1InlineTopic: boolean
-  /** Messages that come through a forwarder are taken (ruling A31). */
+  /** Accept messages from forwarders (ruling A31). */
   readonly forwarders: boolean
   readonly users: SensorUsers
-  /** For which a finished QoS 2 message id is remembered. */
+  /** How long a finished QoS 2 message id is remembered, in milliseconds. */
   readonly qos2HoldDownMs: number
-  /** Answers to senders that nobody knows, all of them together (ruling A8). */
+  /** Maximum number of replies per second to unknown senders, for all of them together (ruling A8). */
   readonly unknownSenderPerSecond: number
   readonly predefinedTopics: readonly PredefinedTopicTable[]
-  /** Octets of the largest message that is sent, where `ports` say nothing else. */
+  /** Maximum size of a message in octets, unless `ports` says otherwise. */
   readonly maxDatagram: number
-  /** The first one is that of routes which name none; none is a port that sends everything at once, and repeats after T_retry. */
+  /**
+   * The first port serves routes that name none. Without ports, messages are sent immediately and retransmitted after
+   * T_retry.
+   */
   readonly ports?: readonly Port[]
-  /** Where sender addresses need no proof (ruling A20); everywhere if it is not there. */
+  /** Networks whose source addresses need no validation (ruling A20); all by default. */
   readonly trustedNetworks?: readonly Network[]
-  /** From where other gateways are listened to; if there are none, from where sender addresses need no proof. */
+  /** Networks in which other gateways are expected. If empty, those whose source addresses need no validation. */
   readonly gatewayNetworks?: readonly Network[]
-  /** Addresses without proof that are remembered. */
+  /** Maximum number of addresses without validation that are remembered. */
   readonly maxUnprovenAddresses?: number
-  /** Clients above which no new one is taken from an address without proof; `maxSessions` if it is not there. */
+  /** Number of clients above which an address without validation gets no new client; `maxSessions` by default. */
   readonly maxUnprovenSessions?: number
-  /** Messages larger than their address has earned, all of them together (ruling A20). */
+  /** Maximum number per second of messages that exceed the budget of their address, for all addresses together (ruling A20). */
   readonly unprovenPerSecond?: number
 }

@@ -9,14 +9,20 @@ import type { ClientHost } from './client/client-host.ts'
 import type { RouteKey } from './ports/route.ts'
 import { connectPacket, shortTopic } from './translate.ts'
 
-/** No sensor may have such a client id: its session would be in the way of the gateway's own, now or when the gateway is given that id. */
+/**
+ * Clients must not have such an id: the session would conflict with the gateway's own, now or when the gateway gets that
+ * gateway id.
+ */
 export const isQosM1ClientId = (clientId: string): boolean => /^roost-gateway-\d+-qos-1$/.test(clientId)
 
-/** PUBLISH with QoS -1 [1.2 section 6.8]: from anybody, without a connection, and never answered. One link to the broker serves all of it. */
+/**
+ * PUBLISH with QoS -1 [1.2 section 6.8]: accepted without a connection and never answered. One link to the broker serves
+ * all of it.
+ */
 export class QosM1 {
   readonly #host: ClientHost
   readonly #uplink: Uplink
-  /** Opened when the first message comes. */
+  /** Opened with the first message. */
   #link: Link | undefined = undefined
   #username: string | undefined = undefined
   #retains = true
@@ -26,7 +32,7 @@ export class QosM1 {
     this.#uplink = uplink
   }
 
-  /** `sender`: the client id of whoever is connected there, whose own predefined topics count; empty if nobody is. */
+  /** `sender`: the id of the client that is connected there, whose own predefined topics apply; empty if there is none. */
   publish(now: Instant, route: RouteKey, message: SnPublish, sender: string): void {
     const { topicIdType, topicId, retain } = message
     const user = this.#host.options.users.qosM1User(route)
@@ -48,7 +54,7 @@ export class QosM1 {
       this.#refused(route, 'nothing is retained here (retain_available)')
       return
     }
-    // The topic id of a name inside is its length.
+    // With a topic name inside, the topic id is the length of that name.
     const data = topicIdType === 'normal' ? message.data.subarray(topicId) : message.data
     this.#link.send(now, Publish.of(topic, data, 0, retain))
   }
@@ -57,7 +63,10 @@ export class QosM1 {
     return link === this.#link?.id
   }
 
-  /** There is nobody to tell; if the broker ends the link, the next message opens another. */
+  /**
+   * QoS -1 is never answered, so the broker's answers are discarded. If the broker closes the link, the next message
+   * opens another.
+   */
   linkReady(now: Instant, id: LinkId): void {
     for (let out = this.#link?.poll(now); out !== undefined; out = this.#link?.poll(now)) {
       if (out.type === OutgoingType.CLOSE) this.#link = undefined
@@ -66,7 +75,7 @@ export class QosM1 {
     }
   }
 
-  /** Rules have changed: the next message opens a link as whom it may. */
+  /** The access rules have changed: the next message opens a link as the user that now applies. */
   accessChanged(now: Instant): void {
     this.#link?.lost(now, 'the rules have changed')
     this.#link = undefined
@@ -80,7 +89,10 @@ export class QosM1 {
     this.#link.send(now, connectPacket(`roost-gateway-${this.#host.options.gatewayId}-qos-1`, true, 0, undefined))
   }
 
-  /** Only predefined ids and short names mean something without a connection; a name inside by configuration (ruling A24). */
+  /**
+   * Without a connection only predefined ids and short names have a meaning, and, by configuration, a name inside (ruling
+   * A24).
+   */
   #topicOf({ topicIdType, topicId, data }: SnPublish, sender: string): string | undefined {
     if (topicIdType === 'short') return shortTopic(topicId)
     if (topicIdType === 'predefined') return this.#host.predefined.nameOf(sender, topicId)

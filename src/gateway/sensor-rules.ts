@@ -4,33 +4,36 @@ import type { SensorUsers } from './options.ts'
 import type { RouteKey } from './ports/route.ts'
 import { ipOf } from './ports/route.ts'
 
-/** Who sensors are, and who may not connect. The first rule that fits counts. */
+/** Which user a client becomes, and which clients may not connect. The first matching rule applies. */
 export interface SensorRule {
-  /** Client ids, `*` standing for any number of any characters; none is everybody. */
+  /** Client ids, in which `*` matches any number of characters; undefined matches every client. */
   readonly clients: readonly ClientPattern[] | undefined
-  /** Where the sender, or the forwarder in front of it, is; none is anywhere. A route without an IP address is in no network. */
+  /**
+   * Networks of the sender, or of its forwarder; undefined matches every address. A route without an IP address is in no
+   * network.
+   */
   readonly networks: readonly Network[] | undefined
-  /** `deny`: it may not connect. A user name may be `%c`, which stands for the client id. */
+  /** `deny`: the client may not connect. `%c` in a user name stands for the client id. */
   readonly user: { readonly name: string } | 'deny'
 }
 
-/** What is set beside the rules. */
+/** Settings beside the rules. */
 export interface SensorDefaults {
-  /** User of sensors that no rule fits. */
+  /** User of clients that match no rule. */
   readonly username: string | undefined
-  /** QoS -1 is taken, as this user. */
+  /** Accept QoS -1 messages, as `qosM1Username`. */
   readonly qosM1: boolean
   readonly qosM1Username: string | undefined
-  /** Whether a user name is that of somebody who has to prove it; nobody's if absent. */
+  /** True if the user name requires a password; by default none does. */
   readonly isTaken?: (username: string) => boolean
-  /** As in `SensorUsers`; nobody is if absent. */
+  /** As in `SensorUsers`; by default nothing is banned. */
   readonly isBanned?: (route: RouteKey, clientId: string | undefined) => boolean
 }
 
-/** The users of sensors, by rule (rulings A31, A32). */
+/** The users of MQTT-SN clients, by rule (rulings A31, A32). */
 export class SensorRules implements SensorUsers {
   readonly #username: string | undefined
-  /** Made once: these messages are many. */
+  /** Created once, because these messages are frequent. */
   readonly #qosM1User: { readonly username: string | undefined } | undefined
   readonly #isTaken: (username: string) => boolean
   #rules: readonly SensorRule[]
@@ -59,7 +62,7 @@ export class SensorRules implements SensorUsers {
     if (rule?.user === 'deny') return undefined
     const name = rule?.user.name ?? this.#username
     const username = name?.replaceAll('%c', () => clientId)
-    // Anybody may choose a client id: it makes nobody a user that others have a password for.
+    // A client id can be chosen freely: it must not turn a client into a user that has a password.
     return username !== undefined && username !== name && this.#isTaken(username) ? undefined : { username }
   }
 
@@ -74,7 +77,7 @@ export class SensorRules implements SensorUsers {
     })
   }
 
-  /** There is no client id, so only rules about networks alone can fit; they can deny. */
+  /** QoS -1 messages carry no client id, so only rules without client ids can match; such a rule can deny. */
   qosM1User(route: RouteKey): { readonly username: string | undefined } | undefined {
     if (this.isBanned(route, undefined)) return undefined
     if (this.#rules.length === 0) return this.#qosM1User

@@ -6,15 +6,15 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { ReturnCode } from '../mqttsn/messages.ts'
 import type { StoredWill } from '../store/store.ts'
 
-// MQTT-SN 1.2 on one side, MQTT 5 packets on the other.
+// Conversions between MQTT-SN 1.2 and MQTT 5 packets.
 
-/** Session Expiry Interval of a session that never expires by itself. */
+/** Session Expiry Interval of a session that does not expire. */
 const NEVER = 0xffffffff
 
-/** Packet id of requests that the gateway makes on its own account; no client can have it. */
+/** Packet id of requests that the gateway makes itself; no client can use it. */
 export const OWN_REQUEST = 0x10000
 
-/** CONNECT as the broker sees it. Keep alive is 0: the gateway supervises its clients itself. */
+/** The CONNECT that the broker receives. Keep alive is 0, because the gateway supervises its clients itself. */
 export const connectPacket = (
   clientId: string,
   cleanStart: boolean,
@@ -42,7 +42,7 @@ export const responsePacket = (type: PublishResponse['type'], packetId: number, 
   properties: NO_PROPERTIES,
 })
 
-/** `again`: the client had no SUBACK. If only that was lost, it has its retained messages already. */
+/** `again`: the client received no SUBACK. If only that was lost, it has the retained messages already. */
 export const subscribePacket = (packetId: number, filter: string, qos: QoS, again: boolean): Subscribe => ({
   type: PacketType.SUBSCRIBE,
   packetId,
@@ -58,8 +58,8 @@ export const unsubscribePacket = (packetId: number, filter: string): Unsubscribe
 })
 
 /**
- * The return code that says an MQTT 5 reason code [1.2 section 5.3.10]. What may pass by waiting is congestion; all else is "not
- * supported", because congestion makes a node try again for ever and empties its battery (ruling A18).
+ * Returns the return code for an MQTT 5 reason code [1.2 section 5.3.10]. Temporary conditions are congestion. Everything
+ * else is "not supported", because after congestion a client retries without end and drains its battery (ruling A18).
  */
 export function returnCodeOf(reasonCode: number): number {
   if (reasonCode < 0x80) return ReturnCode.ACCEPTED
@@ -75,13 +75,16 @@ export function returnCodeOf(reasonCode: number): number {
   }
 }
 
-/** A short topic name [1.2 section 6.7]: two octets that any sender chooses, so a name only if they are well-formed (MQTT-1.5.4-1, -2). */
+/**
+ * Returns a short topic name [1.2 section 6.7], or `undefined` if the two octets, which the sender chooses freely, are
+ * not well-formed (MQTT-1.5.4-1, -2).
+ */
 export function shortTopic(topicId: number): string | undefined {
   const octets = Uint8Array.of(topicId >> 8, topicId & 0xff)
   return utf8Error(octets, 0, 2) === '' ? decodeUtf8(octets, 0, 2) : undefined
 }
 
-/** The octets of a topic that is a short topic name, as an id; `undefined` if it has more or fewer than two. */
+/** Returns the two octets of a short topic name as an id; `undefined` if the topic has more or fewer octets. */
 export function shortTopicId(topic: string): number | undefined {
   const [first, second] = [topic.charCodeAt(0), topic.charCodeAt(1)]
   if (topic.length === 2 && first < 0x80 && second < 0x80) return (first << 8) | second

@@ -3,16 +3,16 @@ import type { NoticeSink } from '../base/notice.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
 import type { RouteKey } from './ports/route.ts'
 
-/** Milliseconds between two answers to one sender, so that it cannot use up the answers for all (ruling A8). */
+/** Minimum time between two replies to one sender, in milliseconds, so that it cannot use up the replies for all (ruling A8). */
 const AGAIN_MS = 1000
-/** Senders whose last answer is remembered. */
+/** Maximum number of senders whose last reply is remembered. */
 const REMEMBERED_MAX = 1024
 
-/** How often senders that are not connected are told so: a budget for all of them together, and an interval for each. */
+/** Limits replies to senders that are not connected: a rate for all of them together, and an interval for each. */
 export class UnknownSenders {
   readonly #bucket: TokenBucket
   readonly #notice: NoticeSink
-  /** When each was last answered; the oldest is forgotten when there are too many. */
+  /** Time of the last reply to each sender. The oldest is dropped at the limit. */
   readonly #answered = new Map<RouteKey, Instant>()
 
   constructor(perSecond: number, notice: NoticeSink) {
@@ -20,7 +20,7 @@ export class UnknownSenders {
     this.#notice = notice
   }
 
-  /** True if this sender may be answered now, which counts as an answer. */
+  /** Returns true if this sender may be answered now, and counts it as answered. */
   mayAnswer(now: Instant, route: RouteKey): boolean {
     const last = this.#answered.get(route)
     if (last !== undefined && now - last < AGAIN_MS) return false

@@ -2,16 +2,19 @@ import type { Instant } from '../base/machine.ts'
 import type { Store } from '../store/store.ts'
 import type { GatewayClient } from './client/client.ts'
 
-/** Milliseconds until a record is tried again that the store had no room for. */
+/** Milliseconds between two attempts to append a record that the store had no room for. */
 const AGAIN_MS = 1000
-/** Records that are tried again in one turn. */
+/** Maximum number of records appended per turn. */
 const PER_TURN = 256
 
-/** What the store had no room for: it is recorded when there is some, so that a restart finds what sensors were told, or have met with. */
+/**
+ * Records that the store had no room for. They are appended when there is room, so that a restart finds the state that
+ * clients were told or have experienced.
+ */
 export class Unrecorded {
   readonly #store: Store
   readonly #clients = new Set<GatewayClient>()
-  /** Clients that were forgotten: a new one with the same id must not find what they have left there. */
+  /** Forgotten clients: a new client with the same id must not inherit what they left in the store. */
   readonly #ended = new Set<string>()
   #due: Instant | undefined = undefined
 
@@ -19,13 +22,13 @@ export class Unrecorded {
     this.#store = store
   }
 
-  /** What this client is by now has to be recorded. */
+  /** The current state of this client has to be recorded. */
   add(now: Instant, client: GatewayClient): void {
     this.#begin(now)
     this.#clients.add(client)
   }
 
-  /** The client is forgotten; `recorded`: the store knows of it. */
+  /** Removes a forgotten client from the store, if it has a record there. */
   end(now: Instant, client: GatewayClient): void {
     this.#clients.delete(client)
     if (!client.recorded || this.#append(client.clientId)) return
@@ -33,7 +36,7 @@ export class Unrecorded {
     this.#ended.add(client.clientId)
   }
 
-  /** False if the store still has something of a client with this id, which was forgotten. */
+  /** Returns false if the store still contains something of a forgotten client with this id. */
   mayBegin(clientId: string): boolean {
     if (!this.#ended.has(clientId)) return true
     if (!this.#append(clientId)) return false

@@ -26,7 +26,7 @@ export class Outbound {
   readonly poison = new PoisonMessage()
   /** A message that the client itself published and that waits until its PUBACK has been sent. */
   #own: OutboundMessage | undefined = undefined
-  /** Why nothing starts. 'rests': client congested, or store full; 'lacks id': no room for one topic id, open exchanges continue. */
+  /** Why nothing starts. 'rests': client congested or store full; 'lacks id': no room for one topic id, open exchanges go on. */
   halted: 'rests' | 'lacks id' | undefined = undefined
   readonly #retries: Retries
 
@@ -207,7 +207,7 @@ export class Outbound {
     }
   }
 
-  /** Ends the open REGISTER if SUBACK or REGACK has conveyed its topic id, or if it was to validate an address that is valid now. */
+  /** Ends the open REGISTER if SUBACK or REGACK has conveyed its topic id, or its only purpose, a valid address, is achieved. */
   #endNeedlessRegister(now: Instant): void {
     const client = this.#client
     const { register } = this.exchanges

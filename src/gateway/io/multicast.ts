@@ -1,27 +1,30 @@
 import { isIPv4, isIPv6 } from 'node:net'
 import { networkInterfaces } from 'node:os'
 
-/** Where the gateway advertises itself, and hears SEARCHGW. */
+/** Where the gateway advertises itself and receives SEARCHGW. */
 export interface MulticastOptions {
-  /** An IPv4 or IPv6 group, or 'none'; undefined is the one that the Paho gateway has by default. */
+  /** An IPv4 or IPv6 group, or 'none'; undefined for the default group of the Paho gateway. */
   readonly group: string | undefined
-  /** 0 is that of the socket. */
+  /** UDP port of the group; 0 for that of the socket. */
   readonly port: number
-  /** Of IPv4 an address of the interface, of IPv6 its name. */
+  /** For IPv4 an address of the interface, for IPv6 its name. */
   readonly interface: string | undefined
-  /** Hops. */
+  /** Maximum number of hops. */
   readonly ttl: number
 }
 
 const DEFAULT_GROUPS = { udp4: '225.1.1.1', udp6: 'ff1e:feed:caca:dead::feed:caca:dead' } as const
 
-/** The group of a socket that is bound to `host`; none if it is to have none. @throws Error that names the option */
+/**
+ * Returns the group for a socket bound to `host` and the interface to join it on, or undefined for 'none'.
+ * @throws Error that names the option
+ */
 export function groupFor(
   host: string,
   { group, interface: given }: MulticastOptions,
 ): { group: string; via: string | undefined } | undefined {
   const type = isIPv6(host) ? 'udp6' : 'udp4'
-  // Linux has no IPv6 multicast on its loopback interface.
+  // Linux has no IPv6 multicast on the loopback interface.
   const wanted = group ?? (host === '::1' ? 'none' : DEFAULT_GROUPS[type])
   if (wanted === 'none') return undefined
   const fits =
@@ -36,7 +39,7 @@ export const isWildcard = (host: string): boolean => host === '0.0.0.0' || /^[0:
 
 const ipv4Of = (host: string): string | undefined => (isIPv4(host) ? host : host === 'localhost' ? '127.0.0.1' : undefined)
 
-/** Name of the interface that has this address. */
+/** Returns the name of the interface with this address. */
 function interfaceWith(host: string): string | undefined {
   const [address, zone] = host.split('%')
   if (zone !== undefined) return zone

@@ -14,16 +14,22 @@ export interface SerialOptions {
   readonly framing: Framing
 }
 
-/** Waits before a device that has vanished is opened again. */
+/** Minimum and maximum wait before a device that has disappeared is opened again, in milliseconds. */
 const REOPEN_MIN_MS = 500
 const REOPEN_MAX_MS = 30_000
-/** An idle device does not tell that it is gone. */
+/** Interval of the check whether the device still exists, in milliseconds: an idle device does not report that it is gone. */
 const PROBE_MS = 2000
-/** Octets that wait for the line; the port's airtime budget keeps it below that, as long as the line takes anything. */
+/**
+ * Maximum number of octets queued for the line. The airtime budget of the port keeps the queue shorter while the line
+ * accepts data.
+ */
 const WAITING_MAX = 64 * 1024
 const MTU = 65_535
 
-/** MQTT-SN over a serial line, to a radio or a single sensor. There is one route: everybody at the line hears everything. */
+/**
+ * MQTT-SN over a serial line, to a radio or a single client. There is only one route, because everything sent is received
+ * by all.
+ */
 export class SerialDevice implements DatagramPort {
   readonly name: string
   readonly port = 0
@@ -38,7 +44,7 @@ export class SerialDevice implements DatagramPort {
   #timer: NodeJS.Timeout | undefined
   #wait = REOPEN_MIN_MS
   #closing = false
-  /** Datagrams that found no device, told when it is back; the protocol repeats what matters. */
+  /** Number of datagrams lost while the device was missing, reported when it is back. The protocol retransmits what matters. */
   #unsent = 0
 
   private constructor(options: SerialOptions, Port: typeof SerialPort, receive: Receive, notice: NoticeSink) {
@@ -50,9 +56,9 @@ export class SerialDevice implements DatagramPort {
     this.#route = routeAt('line', options.name)
   }
 
-  /** @throws Error in one line for a device that cannot be opened, or without the package serialport */
+  /** @throws Error with a one-line message if the device cannot be opened, or the package serialport is missing */
   static async open(options: SerialOptions, receive: Receive, notice: NoticeSink): Promise<SerialDevice> {
-    // An optional package, with a binary by platform: who has no serial line need not have it.
+    // An optional package with a native binary: installations without a serial line do not need it.
     const { SerialPort } = await import('serialport').catch(() => {
       throw new Error('needs the package serialport: npm install serialport')
     })
@@ -114,7 +120,7 @@ export class SerialDevice implements DatagramPort {
     this.#timer = setTimeout(() => this.#probe(line), PROBE_MS)
   }
 
-  /** Writes what means nothing, and looks whether the device is still the one that was opened. */
+  /** Writes octets that mean nothing, and checks that the path still leads to the device that was opened. */
   #probe(line: SerialPort): void {
     const { device, framing } = this.#options
     let now: Stats | undefined
@@ -129,7 +135,7 @@ export class SerialDevice implements DatagramPort {
     this.#timer = setTimeout(() => this.#probe(line), PROBE_MS)
   }
 
-  /** Told once for each time. */
+  /** Reported once for each loss. */
   #lost(line: SerialPort, reason: string): void {
     if (this.#line !== line) return
     this.#line = undefined
@@ -161,7 +167,7 @@ export class SerialDevice implements DatagramPort {
   }
 }
 
-/** `Error: No such file or directory, cannot open /dev/ttyUSB0`, the other way round. */
+/** Turns `Error: No such file or directory, cannot open /dev/ttyUSB0` round. */
 function cannotOpen(device: string, { message }: Error): Error {
   const reason = message.replace(/^Error: /, '').replace(/, cannot open .*$/, '')
   return new Error(`cannot open ${device}: ${reason.charAt(0).toLowerCase()}${reason.slice(1)}`)

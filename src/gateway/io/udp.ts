@@ -10,21 +10,24 @@ import { groupFor, isWildcard, type MulticastOptions } from './multicast.ts'
 export interface UdpOptions {
   readonly name: string
   readonly host: string
-  /** 0 picks a free one. */
+  /** 0 picks a free port. */
   readonly port: number
   readonly multicast: MulticastOptions
 }
 
-/** A site that wakes at the same minute sends thousands of datagrams at once; the kernel may grant less (net.core.rmem_max). */
+/**
+ * A site whose clients wake in the same minute sends thousands of datagrams in a burst. The kernel may grant less
+ * (net.core.rmem_max).
+ */
 const RECEIVE_BUFFER_BYTES = 4 * 1024 * 1024
-/** Octets of 65,535 that the headers of IPv4 and UDP leave, and that of UDP over IPv6. */
+/** Maximum payload of a datagram in octets: 65,535 without the IPv4 and UDP headers, or, over IPv6, without the UDP header. */
 const MTU_V4 = 65_507
 const MTU_V6 = 65_527
 
-/** Octets of the largest datagram of a socket that is bound there; `::` also speaks IPv4. */
+/** Returns the maximum datagram size, in octets, of a socket bound to `host`. A socket bound to `::` also serves IPv4. */
 export const mtuAt = (host: string): number => (isIPv6(host) && !isWildcard(host) ? MTU_V6 : MTU_V4)
 
-/** MQTT-SN over UDP. A sensor is its sender address: `127.0.0.1:51234` or `[::1]:51234`. */
+/** MQTT-SN over UDP. A client is identified by its source address: `127.0.0.1:51234` or `[::1]:51234`. */
 export class UdpPort implements DatagramPort {
   readonly name: string
   readonly mtu: number
@@ -32,7 +35,7 @@ export class UdpPort implements DatagramPort {
   readonly #receive: Receive
   readonly #notice: NoticeSink
   readonly #socket: SocketAsPromised
-  /** Hears the group where the socket is bound to one address, and so hears nothing else. */
+  /** Receives multicast if the main socket is bound to a single address, and so receives unicast only. */
   #groupSocket: SocketAsPromised | undefined
   #group: { readonly address: string; readonly name: string } | undefined
 
@@ -45,7 +48,7 @@ export class UdpPort implements DatagramPort {
     this.mtu = mtuAt(options.host)
   }
 
-  /** @throws the system's error (`EADDRINUSE`, ...) for host and port, an Error that names the option for a group that is none. */
+  /** @throws the system's error (`EADDRINUSE`, ...) for host and port, or an Error that names the option for an invalid group */
   static async bind(options: UdpOptions, receive: Receive, notice: NoticeSink): Promise<UdpPort> {
     const group = groupFor(options.host, options.multicast)
     const port = new UdpPort(options, receive, notice)
@@ -88,7 +91,8 @@ export class UdpPort implements DatagramPort {
   }
 
   #open(shared: boolean): SocketAsPromised {
-    // The message callback, and not `for await` or recv(): those listen anew for every datagram, and what arrives in between is lost.
+    // Uses the message callback, because `for await` and recv() add a listener per datagram and lose those that arrive in
+    // between.
     return DgramAsPromised.createSocket(
       { type: isIPv6(this.#options.host) ? 'udp6' : 'udp4', reuseAddr: shared },
       (bytes: Buffer, from: RemoteInfo) => this.#receive(routeAt(addressText(from), this.name), bytes),
@@ -96,29 +100,30 @@ export class UdpPort implements DatagramPort {
   }
 
   #prepare(socket: Socket): void {
-    // Its own error listener keeps an error for the next unrelated call; errors of sends (ICMP unreachable) are told here.
+    // The wrapper's own error listener would keep an error for the next unrelated call. Errors of sends (ICMP
+    // unreachable) are reported here.
     socket.removeAllListeners('error')
     socket.on('error', (error) => this.#tell(error.message))
     try {
       socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
     } catch {
-      // The kernel's default serves too; a refusal is no reason not to start.
+      // A refusal does not prevent the start: the kernel's default works too.
     }
   }
 
-  /** A network without multicast is no reason not to start: sensors that know the address need none. */
+  /** A network without multicast does not prevent the start: clients that know the gateway's address need no multicast. */
   async #join(group: string, via: string | undefined): Promise<void> {
     const { host, multicast } = this.#options
     const main = this.#socket.socket
     const zone = via?.split('%')[1]
-    // The same group of link-local scope is another one on each interface.
+    // A link-local group is a different group on each interface.
     const address = zone !== undefined && /^ff.[12]/i.test(group) ? `${group}%${zone}` : group
     let listening = main
     try {
       if (!isWildcard(host) || this.#groupPort !== this.port) {
         this.#groupSocket = this.#open(true)
         listening = this.#groupSocket.socket
-        // Bound to the group, so that it hears nothing that is for somebody else.
+        // Bound to the group, so that it receives nothing else.
         await this.#groupSocket.bind({ address, port: this.#groupPort })
         this.#prepare(listening)
       }

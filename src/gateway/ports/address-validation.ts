@@ -6,70 +6,79 @@ import type { RouteKey } from './route.ts'
 import { carrierOf, ipOf } from './route.ts'
 
 export interface AddressProofOptions {
-  /** Whose addresses nobody forges, everybody's if it is not there; what is no IP address is trusted as well. */
+  /**
+   * Networks whose source addresses need no validation. Undefined trusts every address. Routes without an IP address
+   * (serial) are always trusted.
+   */
   readonly trusted: readonly Network[] | undefined
-  /** Addresses without proof that are remembered. */
+  /** Maximum number of addresses without validation that are remembered. */
   readonly maxUnproven: number
-  /** Addresses with proof that are remembered. */
+  /** Maximum number of validated addresses that are remembered. */
   readonly maxProven: number
-  /** Messages to addresses without proof that may be larger than these have earned, all of them together. */
+  /**
+   * Maximum number of messages per second that may exceed the budget of their address, for all addresses without
+   * validation together.
+   */
   readonly largePerSecond: number
 }
 
-/** Octets sent for each octet received. */
+/** Octets that may be sent for each octet received. */
 const FACTOR = 3
-/** What messages leave free for acknowledgements and PINGRESP, of which SUBACK is the longest. */
+/** Octets of the budget that messages leave for acknowledgements and PINGRESP. The longest is SUBACK, with 8 octets. */
 const RESERVED = 8
-/** Message ids, which begin at 1. */
+/** Number of message ids, which start at 1. */
 const MESSAGE_IDS = 0xffff
 /**
- * Message ids that prove an address, the last that were sent there. Behind a forwarder several nodes are asked at once; each of these ids makes a guess
- * as much likelier.
+ * Number of message ids that validate an address: the last ones sent to it. Behind a forwarder several nodes have open
+ * messages at a time. Each additional id makes a correct guess proportionally more likely.
  */
 export const CHALLENGES_MAX = 4
 /**
- * Octets that an address may be sent for one proof, beside what it earns. A guess takes 7 octets (PUBACK, REGACK), is right four times in 65,535, and so
- * is worth 4 octets on average: guessing costs more than it brings, whatever else a guesser does.
+ * Octets that may be sent to an address for one validation, in addition to its budget. Guessing does not pay: a guess
+ * costs 7 octets (PUBACK, REGACK) and is correct four times in 65,535, so it gains 4 octets on average.
  */
 export const PROOF_OCTETS = 65_536
-/** Wrong message ids from an address without proof, after which nothing proves it for a while. Late and repeated answers of a sensor are fewer. */
+/**
+ * Number of wrong message ids from an address without validation after which none validates it for a while. Delayed and
+ * repeated acknowledgements of a client are fewer.
+ */
 export const GUESSES_MAX = 8
-/** That while, twice as long each time until the address is proven. */
+/** Duration of that block, doubled each time until the address is validated. */
 const FIRST_BLOCK_MS = 60_000
 const LAST_BLOCK_MS = 86_400_000
-/** Routes whose network was looked up. */
+/** Maximum number of routes for which the result of the network lookup is cached. */
 const LOOKED_UP_MAX = 10_000
 
 interface Account {
-  /** Octets that may be sent there. */
+  /** Octets that may be sent to the address. */
   left: number
-  /** One message may go out whatever its size: so a sleeper can prove itself by its acknowledgement. */
+  /** One message may exceed the budget, so that a sleeping client can validate its address by acknowledging it. */
   mayExceed: boolean
-  /** Message ids that were chosen at random for it, the oldest first, and whether they have been sent there. */
+  /** Message ids chosen at random for this address, oldest first, and whether they have been sent to it. */
   challenges: Map<number, boolean>
-  /** Wrong message ids that came from there. */
+  /** Number of wrong message ids received from the address. */
   guesses: number
   blockMs: number
   blockedUntil: Instant
 }
 
 /**
- * UDP senders can be forged, so that our answers hit somebody else. Until an address outside the trusted networks has repeated a message id that was
- * chosen at random and sent to that address, it is sent no more than three times what came from it; excepted is one REGISTER or PUBLISH with QoS 1
- * that carries such an id, once a wake (ruling A20).
+ * UDP source addresses can be forged to direct our replies at a third party. Until an address outside the trusted
+ * networks has returned a message id that was chosen at random and sent to it, it is sent at most three times the octets
+ * received from it. The exception is one REGISTER or QoS 1 PUBLISH with such an id per wake-up (ruling A20).
  */
 export class AddressProof {
   readonly #options: AddressProofOptions
   readonly #notice: NoticeSink
   readonly #chance: () => number
   readonly #large: TokenBucket
-  /** By carrier, the one that was heard last at the end. */
+  /** By carrier, the most recently heard last. */
   readonly #unproven = new Map<RouteKey, Account>()
-  /** A map of its own, which no flood of new addresses can push anybody out of. */
+  /** Kept separately, so that a flood of new addresses cannot displace validated ones. */
   readonly #proven = new Map<RouteKey, Account>()
   readonly #isTrusted = new Map<RouteKey, boolean>()
 
-  /** `chance`: in [0, 1); nobody outside may be able to predict it. */
+  /** `chance`: random number in [0, 1), not predictable by peers. */
   constructor(options: AddressProofOptions, notice: NoticeSink, chance: () => number) {
     this.#options = options
     this.#notice = notice
@@ -77,12 +86,12 @@ export class AddressProof {
     this.#large = new TokenBucket(options.largePerSecond)
   }
 
-  /** Addresses that are remembered, with proof and without. */
+  /** Number of addresses that are remembered, validated or not. */
   get size(): number {
     return this.#unproven.size + this.#proven.size
   }
 
-  /** Whether it is in the trusted networks: what it has proven does not count. */
+  /** True if the address is in the trusted networks, validated or not. */
   isTrusted(route: RouteKey): boolean {
     return this.#trusts(carrierOf(route))
   }
@@ -106,14 +115,14 @@ export class AddressProof {
   }
 
   /**
-   * A message id for a message that the client there has to acknowledge, which proves the address when it comes back. `undefined` if no proof is
-   * wanted, or none is taken at the moment: then any id will do. `octets`: the size of the message; `before`: its id when it was sent before.
+   * Returns a message id whose acknowledgement validates the address, or `undefined` if none is needed or accepted at the
+   * moment, so that any id will do. `octets`: size of the message; `before`: the id under which it was sent previously.
    */
   challenge(now: Instant, route: RouteKey, octets: number, before: number, isTaken: (id: number) => boolean): number | undefined {
     const carrier = carrierOf(route)
     if (this.#trusts(carrier)) return undefined
     const proven = this.#proven.get(carrier)
-    // A proof is renewed before it is used up.
+    // Renew a validation before its budget is used up.
     if (proven !== undefined && proven.left - octets >= PROOF_OCTETS / 2) return undefined
     const { challenges, blockedUntil } = proven ?? this.#account(carrier)
     if (now < blockedUntil) return undefined
@@ -125,7 +134,7 @@ export class AddressProof {
     return msgId
   }
 
-  /** PUBACK or REGACK with this message id has come from there. True if that proves the address. */
+  /** PUBACK or REGACK with this message id was received from the address. Returns true if that validates it. */
   answered(route: RouteKey, msgId: number): boolean {
     const carrier = carrierOf(route)
     const account = this.#proven.get(carrier) ?? this.#unproven.get(carrier)
@@ -137,7 +146,7 @@ export class AddressProof {
     return true
   }
 
-  /** PUBACK or REGACK has come from there with a message id that nothing was sent with. */
+  /** PUBACK or REGACK with a message id that was never sent was received from the address. */
   guessed(now: Instant, route: RouteKey): void {
     const carrier = carrierOf(route)
     const account = this.#unproven.get(carrier)
@@ -150,13 +159,16 @@ export class AddressProof {
     account.blockMs = Math.min(2 * account.blockMs, LAST_BLOCK_MS)
   }
 
-  /** The client there wakes or connects. */
+  /** The client at this address wakes or connects. */
   woke(route: RouteKey): void {
     const account = this.#unproven.get(carrierOf(route))
     if (account !== undefined) account.mayExceed = true
   }
 
-  /** Whether a message of so many octets, not an answer, is more than the address may be sent, and a challenge can change that. */
+  /**
+   * Returns true if a message (not a reply) of `octets` octets exceeds the budget of the address, and validation could
+   * change that.
+   */
   needsProof(now: Instant, route: RouteKey, octets: number): boolean {
     const carrier = carrierOf(route)
     if (this.#trusts(carrier)) return false
@@ -168,8 +180,8 @@ export class AddressProof {
   }
 
   /**
-   * Whether so much may be sent there now, and if so counts it as sent. `msgId`: that of a REGISTER or of a PUBLISH with QoS 1, which may prove the
-   * address; else 0.
+   * Returns true if `octets` may be sent now, and deducts them. `msgId`: that of a REGISTER or QoS 1 PUBLISH, which may
+   * validate the address; otherwise 0.
    */
   admits(now: Instant, route: RouteKey, octets: number, urgent: boolean, msgId: number): boolean {
     const carrier = carrierOf(route)
@@ -183,7 +195,7 @@ export class AddressProof {
     return true
   }
 
-  /** Whether the address is trusted or proven, with so much left, which then counts as sent. */
+  /** Returns true if the address is trusted, or validated with enough budget left, which is deducted. */
   spends(carrier: RouteKey, octets: number, msgId: number): boolean {
     if (this.#trusts(carrier)) return true
     const account = this.#proven.get(carrier)
@@ -197,7 +209,7 @@ export class AddressProof {
     return false
   }
 
-  /** The address has to prove itself again. */
+  /** The budget is used up: the address must be validated again. */
   #usedUp(carrier: RouteKey, account: Account): void {
     this.#proven.delete(carrier)
     this.#remember(carrier, account)

@@ -1,26 +1,26 @@
 import type { Instant } from '../../base/machine.ts'
 
-/** What a medium may carry. */
+/** Limits on the use of a medium. */
 export interface AirtimeLimits {
-  /** Of the medium: a frame of n octets keeps it busy for n divided by this. */
+  /** Data rate of the medium: a frame of n octets occupies it for n / bytesPerSecond seconds. */
   readonly bytesPerSecond: number
-  /** Share of any hour, 0 to 1, for which we may keep it busy; 1 is always. */
+  /** Share of any hour, 0 to 1, in which we may transmit; 1 for no limit. */
   readonly dutyCycle: number
 }
 
 const HOUR_MS = 3_600_000
 const BIN_MS = 60_000
-/** Bins that an hour touches. */
+/** Number of bins that an hour can overlap. */
 const BINS = HOUR_MS / BIN_MS + 1
 
 /**
- * The airtime that a port has used and may use. The last hour is kept in bins of a minute, each counted whole as long as any part of it is
- * within the hour: in no hour, wherever it begins, is the duty cycle exceeded.
+ * The airtime that a port has used and may still use. The last hour is kept in bins of one minute. A bin counts in full
+ * while any part of it lies within the last hour, so no hour, wherever it starts, exceeds the duty cycle.
  */
 export class Airtime {
   readonly #limits: AirtimeLimits
   readonly #budgetMs: number
-  /** Milliseconds used, by minute; a ring. */
+  /** Milliseconds used per minute; a ring. */
   readonly #used = new Float64Array(BINS)
   #newestBin = 0
   #freeAt: Instant = 0
@@ -30,19 +30,19 @@ export class Airtime {
     this.#budgetMs = limits.dutyCycle < 1 ? limits.dutyCycle * HOUR_MS : Number.POSITIVE_INFINITY
   }
 
-  /** Milliseconds that a frame takes. */
+  /** Returns the airtime of a frame in milliseconds. */
   of(octets: number): number {
     return (octets * 1000) / this.#limits.bytesPerSecond
   }
 
-  /** A frame that no hour has room for, or that share of it, will never be sent. */
+  /** Returns false for a frame that exceeds this share of an hour's airtime, and so can never be sent. */
   fits(octets: number, share = 1): boolean {
     return this.of(octets) <= this.#budgetMs * share
   }
 
   /**
-   * When a frame of this size may be sent, if none is sent before; may have passed. Only for what `fits`. `share`: how much of the hour's
-   * airtime it may use up.
+   * Returns when a frame of this size, for which `fits` holds, may be sent if nothing is sent before it; may lie in the
+   * past. `share`: the share of the hour's airtime that it may use.
    */
   earliest(octets: number, share = 1): Instant {
     const budgetMs = this.#budgetMs * share
@@ -58,7 +58,7 @@ export class Airtime {
     return at
   }
 
-  /** A frame is sent. */
+  /** Counts a frame that is sent. */
   spend(now: Instant, octets: number): void {
     const bin = Math.floor(now / BIN_MS)
     for (let next = Math.max(this.#newestBin + 1, bin - BINS + 1); next <= bin; next++) this.#used[index(next)] = 0

@@ -2,18 +2,18 @@ import type { Instant } from '../../base/machine.ts'
 import type { Malformed } from '../../base/malformed.ts'
 import { FORWARDER_ENCAPSULATION } from '../../mqttsn/messages.ts'
 
-/** How frames are told apart on a line that knows only octets. */
+/** Delimits frames on a serial line. */
 export interface Framing {
   encode(frame: Uint8Array): Uint8Array
-  /** Takes what the line has brought; gives the frames that are whole now, each a copy, and what was none. */
+  /** Takes a chunk received from the line. Returns the frames that it completes, each a copy, and the errors found. */
   decode(now: Instant, chunk: Uint8Array): (Uint8Array | Malformed)[]
-  /** What may be written to see whether the line is still there, and means nothing to the other side. */
+  /** Octets without meaning for the peer, written to check whether the line still works. */
   readonly nothing: Uint8Array
 }
 
 export const isDefect = (decoded: Uint8Array | Malformed): decoded is Malformed => 'kind' in decoded
 
-/** Octets of a frame are never so far apart; what was begun before is given up. */
+/** Maximum time between two octets of a frame, in milliseconds; after that the incomplete frame is discarded. */
 const SILENCE_MS = 1000
 
 const END = 0xc0
@@ -23,19 +23,19 @@ const ESC_ESC = 0xdd
 const CRC_OCTETS = 2
 
 /**
- * SLIP (RFC 1055) around the frame and its CRC-16, low octet first: the frame check sequence of RFC 1662, also known as CRC-16/X-25. An END
- * stands before each frame too, so that noise between two of them costs nobody a frame.
+ * SLIP (RFC 1055) around the frame and its CRC-16, low octet first: the frame check sequence of RFC 1662, also known as
+ * CRC-16/X-25. Each frame also starts with END, so that noise between two frames corrupts neither.
  */
 export class SlipFraming implements Framing {
   readonly nothing = Uint8Array.of(END)
   readonly #buffer: Uint8Array
   #length = 0
   #escaped = false
-  /** Why the frame that is being read is none already; its rest is skipped. */
+  /** Why the current frame is invalid already; the rest of it is skipped. */
   #defect = ''
   #heardAt: Instant = 0
 
-  /** `maxFrame`: octets of the largest frame that is taken. */
+  /** `maxFrame`: maximum size of a received frame in octets. */
   constructor(maxFrame: number) {
     this.#buffer = new Uint8Array(maxFrame + CRC_OCTETS)
   }
@@ -91,7 +91,7 @@ export class SlipFraming implements Framing {
     this.#escaped = false
     this.#defect = ''
     if (defect !== '') decoded.push(malformed(defect))
-    // Between the END of one frame and that of the next there is nothing.
+    // The END of one frame and the END before the next enclose an empty one, which is ignored.
     else if (length > 0) decoded.push(this.#checked(length))
   }
 
@@ -104,8 +104,8 @@ export class SlipFraming implements Framing {
 }
 
 /**
- * MQTT-SN's own Length in front of each message [1.2 section 5.2.1], and nothing else: for lines that lose nothing. What cannot be a Length
- * costs all that has come with it, and the line begins anew with what comes next.
+ * Delimits messages by their own Length field [1.2 section 5.2.1], for lines that lose no octets. An invalid Length
+ * discards everything received with it; reading restarts with the next chunk.
  */
 export class LengthFraming implements Framing {
   readonly nothing = new Uint8Array(0)
@@ -149,7 +149,10 @@ export class LengthFraming implements Framing {
   }
 }
 
-/** Octets of the frame that begins here, its envelope included; undefined while that is not known, 0 for what is none. */
+/**
+ * Returns the size in octets of the frame that starts here, with its forwarder encapsulation; undefined while that is
+ * unknown, 0 if it is invalid.
+ */
 function frameLength(bytes: Uint8Array): number | undefined {
   const [first, second, third] = bytes
   if (first === undefined) return undefined

@@ -17,39 +17,42 @@ export interface Datagram {
 
 /** A datagram that may have to wait. */
 interface Frame extends Datagram {
-  /** Whom it is for, behind a forwarder if need be. */
+  /** The client that it is for, possibly behind a forwarder. */
   readonly client: RouteKey
   readonly type: MsgType
-  /** 0 if it has none. */
+  /** Message id; 0 if it has none. */
   readonly msgId: number
-  /** The same, if its answer may prove the address, else 0. */
+  /** The message id if its acknowledgement may validate the address, otherwise 0. */
   readonly provingId: number
   /** See `idToldBy`. */
   readonly tells: number
-  /** Nobody will send it again. */
+  /** It is not retransmitted. */
   readonly once: boolean
 }
 
-/** The way out of one port with an airtime budget. */
+/** The queues of a port with an airtime budget. */
 interface Outlet {
   readonly port: Port
   readonly airtime: Airtime
-  /** Acknowledgements, PINGRESP and other answers. */
+  /** Acknowledgements, PINGRESP and other replies. */
   readonly urgent: Fifo<Frame>
   /** PUBLISH, REGISTER, ADVERTISE. */
   readonly messages: Fifo<Frame>
 }
 
-/** Octets of a forwarder's envelope without the node id. */
+/** Octets of the forwarder encapsulation without the node id. */
 const ENVELOPE = 3
-/** Share of an hour's airtime that messages may use up: the rest is for answers, so that nobody waits for one with its radio on. */
+/**
+ * Share of an hour's airtime that messages may use. The rest is reserved for replies, for which clients wait with the
+ * radio on.
+ */
 export const MESSAGE_SHARE = 0.9
-/** Messages that wait for one address to prove itself; a client has one at a time. */
+/** Maximum number of messages that wait for the validation of one address. A client has one at a time. */
 const HELD_MAX = 64
 
 /**
- * The ways out: a frame leaves at once, or when its port has airtime for it, or when its address has proved that it is not forged. What waits is
- * bounded, because a client whose message waits does not listen.
+ * Outgoing frames of all ports. A frame leaves immediately, when its port has airtime, or when its address is validated.
+ * What waits is bounded, because a client with a waiting message does not listen to its link.
  */
 export class Ports {
   readonly #byName: ReadonlyMap<string, Port>
@@ -59,13 +62,13 @@ export class Ports {
   readonly #traffic: Traffic
   readonly #ready = new Fifo<Datagram>()
   readonly #outlets = new Map<string, Outlet>()
-  /** Messages that their address has not earned yet, by client. */
+  /** Messages that exceed the budget of their address, by client. */
   readonly #held = new Map<RouteKey, Fifo<Frame>>()
-  /** Clients whose last message found no place, and comes again. */
+  /** Clients whose last message was refused because the queue was full; it will be sent again. */
   readonly #refused = new Set<RouteKey>()
-  /** How many messages for a client wait, for whatever reason. */
+  /** Number of waiting messages per client, for whatever reason. */
   readonly #waiting = new Map<RouteKey, number>()
-  /** Clients whose last message has left, or has begun to wait for proof. */
+  /** Clients whose last message has left, or has started to wait for address validation. */
   readonly #changed = new Set<RouteKey>()
 
   constructor(ports: readonly [Port, ...Port[]], proof: AddressProof, traffic: Traffic, notice: NoticeSink) {
@@ -85,44 +88,44 @@ export class Ports {
     return this.#byName.values()
   }
 
-  /** Frames that wait for airtime, at all ports. */
+  /** Number of frames that wait for airtime at all ports. */
   get queuedFrames(): number {
     let count = 0
     for (const { urgent, messages } of this.#outlets.values()) count += urgent.length + messages.length
     return count
   }
 
-  /** That of a port which is no longer configured has the habits of the first one. */
+  /** Returns the port of a route; the first port if that one is no longer configured. */
   of(route: RouteKey): Port {
     return this.#byName.get(portNameOf(route)) ?? this.#default
   }
 
-  /** Octets of the largest message that one frame can bring there. */
+  /** Maximum size in octets of a message that fits into one frame on this route. */
   roomTo(route: RouteKey): number {
     return this.of(route).maxFrame - envelopeOf(route)
   }
 
-  /** A message for this client waits: the next one is better off in the client's queue. */
+  /** True while a message for this client waits. The next one is better kept in the session's queue. */
   isWaiting(client: RouteKey): boolean {
     return this.#waiting.size > 0 && this.#waiting.has(client)
   }
 
-  /** Its last message found no place among those that wait, and comes again. */
+  /** True if the last message for this client was refused because the queue was full; it will be sent again. */
   hasRefused(client: RouteKey): boolean {
     return this.#refused.size > 0 && this.#refused.has(client)
   }
 
-  /** It waits for more from its address, and not for airtime. */
+  /** True while a message for this client waits for address validation rather than for airtime. */
   isHeld(client: RouteKey): boolean {
     return this.#held.size > 0 && this.#held.has(client)
   }
 
-  /** A message of so many octets would wait for its address to prove itself. */
+  /** True if a message of `octets` octets would wait for address validation. */
   needsProof(now: Instant, client: RouteKey, octets: number): boolean {
     return this.#proof.needsProof(now, client, octets + envelopeOf(client))
   }
 
-  /** `route`: where the datagram goes; `client`: whom it is for. False if it will never leave. */
+  /** Queues a frame. `route`: where the datagram is sent; `client`: its recipient. Returns false if it will never be sent. */
   send(now: Instant, route: RouteKey, client: RouteKey, bytes: Uint8Array, message: Message): boolean {
     const port = this.#byName.get(portNameOf(route))
     const provingId = provingIdOf(message)
@@ -145,7 +148,7 @@ export class Ports {
     return urgent ? this.#drop(frame, 'the address has not proved itself') : this.#hold(frame)
   }
 
-  /** The address was heard, or has proved itself: what waits for that may go. */
+  /** The address was heard, or validated: sends what this allows. */
   heard(now: Instant, client: RouteKey): void {
     const held = this.#held.get(client)
     if (held === undefined) return
@@ -156,7 +159,10 @@ export class Ports {
     if (held.length === 0) this.#held.delete(client)
   }
 
-  /** The client is not there any more, or asleep: what waits for it would reach nobody. Answers still go, but no questions about its will. */
+  /**
+   * The client is asleep or gone, and would not receive what is queued for it: removes messages and will prompts, but no
+   * replies.
+   */
   withdraw(client: RouteKey, why = 'the client went to sleep'): void {
     this.#refused.delete(client)
     this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client || !isPrompt(frame.type))
@@ -174,8 +180,8 @@ export class Ports {
   }
 
   /**
-   * The client begins anew: answers to what it said before would be taken for answers to what it says now, and messages name topic ids that it may have
-   * forgotten. Returns the topic ids that it was not told for that.
+   * The client reconnects. It would take replies to earlier requests for replies to new ones, and messages use topic ids
+   * that it may have lost. Returns the topic ids in removed replies, which the client never received.
    */
   forget(client: RouteKey): number[] {
     this.withdraw(client, 'the client has connected anew')
@@ -187,18 +193,18 @@ export class Ports {
     return untold
   }
 
-  /** Takes back an answer that still waits: it would be taken for the answer to what the client has said since. */
+  /** Removes queued replies of this type: the client would take them for replies to a later request. */
   unsay(client: RouteKey, type: MsgType): void {
     this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client || frame.type !== type)
   }
 
-  /** An answer of this type to this client still waits. */
+  /** True if a reply of this type to this client is still queued. */
   owes(client: RouteKey, type: MsgType): boolean {
     for (const frame of this.#outletOf(client)?.urgent ?? []) if (frame.client === client && frame.type === type) return true
     return false
   }
 
-  /** As `Replies.retract`. */
+  /** See `Replies.retract`. */
   retract(client: RouteKey, msgId: number, type: MsgType): void {
     if (!this.isWaiting(client)) return
     const stays = (frame: Frame): boolean => {
@@ -212,7 +218,7 @@ export class Ports {
     if (held?.length === 0) this.#held.delete(client)
   }
 
-  /** The next datagram that may leave. */
+  /** Returns the next datagram that may be sent. */
   poll(now: Instant): Datagram | undefined {
     const ready = this.#ready.shift()
     if (ready !== undefined) return ready
@@ -239,7 +245,10 @@ export class Ports {
     return next
   }
 
-  /** A client for which nothing waits any more, or whose message has begun to wait for proof; each once. */
+  /**
+   * Returns a client for which nothing waits any more, or whose message has started to wait for address validation; each
+   * once.
+   */
   nextChanged(): RouteKey | undefined {
     if (this.#changed.size === 0) return undefined
     const client = this.#changed.values().next().value!
@@ -299,7 +308,7 @@ export class Ports {
     return this.#drop(frame, `too much waits for airtime at ${port.name}`, 'sn_max_queued_frames')
   }
 
-  /** It waits no longer. */
+  /** The frame no longer waits. */
   #left({ client, type }: Frame): void {
     const waiting = this.#waiting.get(client)
     if (waiting === undefined || isUrgent(type)) return
@@ -310,7 +319,7 @@ export class Ports {
     }
   }
 
-  /** QoS 1 and 2 come again by their exchange; what was sent once is gone. */
+  /** Drops a frame. QoS 1 and 2 are retransmitted by their exchange; anything sent only once is lost. */
   #drop({ client: peer, type, once }: Frame, reason: string, limit?: string): false {
     if (once) this.#traffic.publishDropped++
     const what = `${once ? 'PUBLISH with QoS 0' : nameOf(type)} not sent: ${reason}`
@@ -321,7 +330,7 @@ export class Ports {
 
 const shareOf = ({ type }: Frame): number => (isUrgent(type) ? 1 : MESSAGE_SHARE)
 const earliestFor = (airtime: Airtime, frame: Frame): Instant => airtime.earliest(frame.bytes.length, shareOf(frame))
-/** Octets that a forwarder's envelope takes there. */
+/** Octets of the forwarder encapsulation on this route. */
 function envelopeOf(route: RouteKey): number {
   const nodeId = nodeIdOf(route)
   return nodeId === undefined ? 0 : ENVELOPE + nodeId.length
@@ -329,10 +338,13 @@ function envelopeOf(route: RouteKey): number {
 
 const msgIdOf = (message: Message): number => ('msgId' in message ? message.msgId : 0)
 const isOnce = (message: Message): boolean => message.type === MsgType.PUBLISH && message.qos <= 0
-/** 0 if its answer cannot prove an address. With QoS 2 it cannot: the receiver remembers the ids, so they are not chosen for an address. */
+/**
+ * The message id, or 0 if its acknowledgement cannot validate an address. That of QoS 2 cannot: the receiver remembers
+ * the ids, so they are not chosen per address.
+ */
 const provingIdOf = (message: Message): number =>
   message.type === MsgType.REGISTER || (message.type === MsgType.PUBLISH && message.qos === 1) ? message.msgId : 0
-/** The topic id that this answer tells, else 0. That of a SUBACK may be a predefined one or a short name. */
+/** The topic id that this reply conveys, otherwise 0. That of a SUBACK may be a predefined id or a short name. */
 export const idToldBy = (message: Message): number =>
   (message.type === MsgType.REGACK || message.type === MsgType.SUBACK) && message.returnCode === ReturnCode.ACCEPTED
     ? message.topicId
@@ -341,7 +353,7 @@ const nameOf = (type: MsgType): string => Object.entries(MsgType).find(([, value
 
 const isPrompt = (type: MsgType): boolean => type === MsgType.WILLTOPICREQ || type === MsgType.WILLMSGREQ
 
-/** What ends something for a client that waits with its radio on. */
+/** True for a reply that a client waits for with its radio on. */
 const isUrgent = (type: MsgType): boolean => type !== MsgType.PUBLISH && type !== MsgType.REGISTER && type !== MsgType.ADVERTISE
 
 /** The port of --sn-host and --sn-port. */

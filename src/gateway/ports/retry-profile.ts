@@ -1,25 +1,28 @@
-/** How a port repeats what is not answered [1.2 sections 6.13, 7.2]: a radio with a duty cycle has other habits than a LAN. */
+/**
+ * How a port retransmits unanswered messages [1.2 sections 6.13, 7.2]. A radio with a duty cycle needs other values than
+ * a LAN.
+ */
 export interface RetryProfile {
-  /** Until a message is sent again for the first time (T_retry). */
+  /** Time before the first retransmission in milliseconds (T_retry). */
   readonly tRetryMs: number
-  /** Times that it is sent again (N_retry). */
+  /** Maximum number of retransmissions (N_retry). */
   readonly nRetry: number
-  /** Each further wait is this many times as long, 1 or more: who does not answer may be hearing too much. */
+  /** Factor between successive waits, 1 or more: a client that does not answer may be overloaded. */
   readonly backoff: number
-  /** Share of a wait, 0 to 1, by which chance prolongs it: what collided once should not collide again. */
+  /** Maximum random extension of a wait, as a share of it from 0 to 1, so that messages that collided do not collide again. */
   readonly jitter: number
 }
 
-/** A wait grows no longer than this, or than T_retry if that is longer. */
+/** Maximum wait in milliseconds, unless T_retry is longer. */
 const DELAY_MAX_MS = 3_600_000
 
-/** The wait after a message was sent for the first time (`retries` 0) or again; `chance` is in [0, 1). */
+/** Returns the wait in milliseconds after the first transmission (`retries` 0) or a retransmission. `chance`: in [0, 1). */
 export function retryDelayMs({ tRetryMs, backoff, jitter }: RetryProfile, retries: number, chance: number): number {
   const grown = Math.min(tRetryMs * backoff ** retries, Math.max(tRetryMs, DELAY_MAX_MS))
   return grown * (1 + jitter * chance)
 }
 
-/** The longest that all tries of one message together can take. */
+/** Returns the maximum duration of all attempts for one message, in milliseconds. */
 export function allTriesMs(profile: RetryProfile): number {
   let sum = 0
   for (let retries = 0; retries <= profile.nRetry; retries++) sum += retryDelayMs(profile, retries, 1)

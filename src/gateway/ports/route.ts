@@ -1,28 +1,28 @@
 import { isSameSubnet, isWithin, type Network } from '../../base/networks.ts'
 
-/** Where a client was last heard. Opaque: only the code that carries datagrams builds and parses one. */
+/** Where a client was last heard. Opaque: only the code that carries datagrams builds and parses routes. */
 export type RouteKey = string
 
 /**
- * Routes as ports write them: `192.0.2.7:51234@field/node:0a1b` is the node 0a1b behind the forwarder at that address, heard at the port
- * `field`. Without `@` it is the default port. Stored with sessions, so the form stays.
+ * `192.0.2.7:51234@field/node:0a1b` is the node 0a1b behind the forwarder at that address, heard at the port `field`.
+ * Without `@` it is the default port. Routes are stored with sessions, so the format must not change.
  */
 const PORT = '@'
 const NODE = '/node:'
 
-/** Name of the port of --sn-host and --sn-port, which routes do not spell out. */
+/** Name of the port of --sn-host and --sn-port, which routes omit. */
 export const DEFAULT_PORT = 'sn'
 
 export const routeAt = (address: string, port: string): RouteKey => (port === DEFAULT_PORT ? address : `${address}${PORT}${port}`)
 
-/** Everybody that a port's broadcasts reach. */
+/** The route of a port's broadcasts. */
 export const everybodyAt = (port: string): RouteKey => routeAt('*', port)
 
 /** The route of a node behind a forwarder. */
 export const nodeRoute = (forwarder: RouteKey, nodeId: Uint8Array): RouteKey =>
   `${forwarder}${NODE}${Array.from(nodeId, (byte) => byte.toString(16).padStart(2, '0')).join('')}`
 
-/** Where datagrams for the route go: the forwarder's route, or the route itself. */
+/** Where datagrams for the route are sent: the forwarder's route, or the route itself. */
 export function carrierOf(route: RouteKey): RouteKey {
   const node = route.indexOf(NODE)
   return node < 0 ? route : route.slice(0, node)
@@ -41,14 +41,14 @@ export function portNameOf(route: RouteKey): string {
   return at < 0 ? DEFAULT_PORT : carrier.slice(at + 1)
 }
 
-/** What the port itself calls its peer: `192.0.2.7:51234`, `[::1]:51234`. */
+/** The peer's address in the notation of its port: `192.0.2.7:51234`, `[::1]:51234`. */
 export function addressOf(route: RouteKey): string {
   const carrier = carrierOf(route)
   const at = carrier.lastIndexOf(PORT)
   return at < 0 ? carrier : carrier.slice(0, at)
 }
 
-/** The IP address in it: of a serial line there is none. */
+/** The IP address of the route; undefined for a serial line. */
 export function ipOf(route: RouteKey): string | undefined {
   const address = addressOf(route)
   const colon = address.lastIndexOf(':')
@@ -58,18 +58,21 @@ export function ipOf(route: RouteKey): string | undefined {
   return /^[\d.]+$/.test(host) ? host : undefined
 }
 
-/** Whether the two are near each other: by IP address in the same subnet, without one at the same port, which is one radio or line. */
+/**
+ * True if both IP addresses are in the same subnet, or, without IP addresses, both routes are on the same port (one radio
+ * or line).
+ */
 export function isSameNetwork(one: RouteKey, other: RouteKey): boolean {
   const [ip, otherIp] = [ipOf(one), ipOf(other)]
   if (ip === undefined || otherIp === undefined) return ip === otherIp && portNameOf(one) === portNameOf(other)
   return isSameSubnet(ip, otherIp)
 }
 
-/** Whether the two are one host, whatever its port. */
+/** True if both are the same host, whatever its UDP port. */
 export const isSameHost = (one: RouteKey, other: RouteKey): boolean =>
   one === other || (ipOf(one) !== undefined && ipOf(one) === ipOf(other) && portNameOf(one) === portNameOf(other))
 
-/** No networks are everywhere; what has no IP address, as at a serial line, is in none. */
+/** True for any route if `networks` is undefined. A route without an IP address (serial) is in no network. */
 export function isWithinAny(route: RouteKey, networks: readonly Network[] | undefined): boolean {
   const ip = ipOf(route)
   return networks === undefined || (ip !== undefined && isWithin(ip, networks))

@@ -6,7 +6,10 @@ import type { GatewayOptions } from '../options.ts'
 import type { RouteKey } from '../ports/route.ts'
 import { type Offered, type TopicRegistry, topicIdBytes } from './registry.ts'
 
-/** `isNew`: the name had no id before. */
+/**
+ * A topic id with the record that must be durable before it is sent (`isNew`: the topic had no id before), or why there
+ * is none.
+ */
 export type Assignment =
   | { readonly topicId: number; readonly lsn: Lsn; readonly isNew: boolean }
   | 'too many'
@@ -14,7 +17,7 @@ export type Assignment =
   | 'store full'
   | 'no memory'
 
-/** What the assignment of topic ids needs of a client. */
+/** What the assignment of topic ids needs from a client. */
 export interface TopicHolder {
   readonly clientId: string
   readonly key: SessionKey
@@ -27,18 +30,18 @@ export interface TopicHolder {
     readonly options: GatewayOptions
     readonly notice: NoticeSink
   }
-  /** Topic ids of messages and REGISTERs under way; with `inPublishes` those of a PUBLISH that was sent as well. */
+  /** Returns the topic ids of open REGISTERs, with `inPublishes` also those of unanswered PUBLISHes. */
   topicIdsInUse(inPublishes: boolean): ReadonlySet<number>
-  /** The bytes of its topic ids have changed. */
+  /** The memory taken by the client's topic ids has changed. */
   tellKept(): void
 }
 
-/** Gives topic names of one client their ids, and records them. */
+/** Assigns topic ids to the topic names of one client, and records them. */
 export class TopicAssignment {
   readonly #client: TopicHolder
-  /** Record of the newest topic id: no id may be told before it is durable. */
+  /** Record of the newest topic id. No id may be sent before it is durable. */
   lsn: Lsn = 0
-  /** What has given way to the id that the client asked for last. */
+  /** The id that was removed to make room for the id that the client requested last, `to`. */
   #gaveWay: { readonly to: number; readonly id: number; readonly topicName: string; readonly offered: Offered } | undefined =
     undefined
 
@@ -46,7 +49,10 @@ export class TopicAssignment {
     this.#client = client
   }
 
-  /** The id of a topic that the client registers or subscribes to: it keeps it while the session lasts; or why there is none. */
+  /**
+   * Returns the id of a topic that the client registers or subscribes to, or why there is none. The id is kept while the
+   * session lasts.
+   */
   asked(topicName: string): Assignment {
     const { registry } = this.#client
     const known = registry.idOf(topicName)
@@ -58,19 +64,23 @@ export class TopicAssignment {
     return { topicId: known, lsn, isNew: false }
   }
 
-  /** The id of a topic of a message to the client: what was used least recently gives way, because the client will be told (ruling A27). */
+  /**
+   * Returns the id of a topic of a message to the client. It may replace the least recently used id, because the client
+   * will be sent a REGISTER (ruling A27).
+   */
   offered(topicName: string): Assignment {
     const known = this.#client.registry.idOf(topicName)
     return known === undefined ? this.#assign(topicName, false) : this.#told(known)
   }
 
-  /** The client was not told the new id that it has asked for, because its subscription was refused. */
+  /** Withdraws a requested id that the client never received, because its subscription was refused. */
   takeBack(topicId: number): void {
     const { registry, host, clientId } = this.#client
     if (!registry.undo(topicId)) return
     host.store.append({ type: 'sn-topic-end', clientId, topicId })
     if (this.#gaveWay?.to !== topicId) return
-    // It is back in its place, and is told again before it is used; its row may be that of the highest number again.
+    // Restores the id that was removed for it; it is registered again before it is used. It may have been the highest id,
+    // whose row is needed.
     const { id, topicName, offered } = this.#gaveWay
     this.#gaveWay = undefined
     const isFree = registry.nameOf(id) === undefined && registry.idOf(topicName) === undefined
@@ -78,7 +88,7 @@ export class TopicAssignment {
       registry.add(id, topicName, offered)
   }
 
-  /** Its record may still be on the way; it is older than anything that could be appended now. */
+  /** The record of the id may not be durable yet, but it is older than any record appended from now on. */
   #told(topicId: number): Assignment {
     return { topicId, lsn: this.lsn, isNew: false }
   }
@@ -107,7 +117,7 @@ export class TopicAssignment {
     if (lsn === 'full') return 'store full'
     registry.add(id, topicName, offered)
     for (const gone of [oldest, before]) {
-      // The row of the highest number says, after a restart, which numbers were given.
+      // The row of the highest id tells a restart which ids have been assigned.
       if (gone === undefined || gone === id) continue
       const name = registry.nameOf(gone)
       if (asked && name !== undefined) this.#gaveWay = { to: id, id: gone, topicName: name, offered: registry.offeredAs(gone) }

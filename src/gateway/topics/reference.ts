@@ -2,20 +2,23 @@ import { type Message, MsgType, type TopicIdType } from '../../mqttsn/messages.t
 import { shortTopicId } from '../translate.ts'
 import type { PredefinedTopics, TopicRegistry } from './registry.ts'
 
-/** A topic as a PUBLISH names it [1.2 section 5.4.12]. */
+/** A topic as a PUBLISH refers to it [1.2 section 5.4.12]. */
 export interface TopicReference {
   readonly topicIdType: TopicIdType
   readonly topicId: number
 }
 
-/** What one client knows of topic ids. */
+/** What one client knows about topic ids. */
 export interface TopicKnowledge {
   readonly clientId: string
   readonly registry: TopicRegistry
   readonly host: { readonly predefined: PredefinedTopics }
 }
 
-/** How the client knows this topic; `undefined` if it has to be told. `normalOnly`: it refused the id that it should have known. */
+/**
+ * Returns how to refer to this topic in a PUBLISH, or `undefined` if the client must be sent a REGISTER first.
+ * `normalOnly`: the client rejected the id that it was supposed to know.
+ */
 export function topicReference(
   { registry, host, clientId }: TopicKnowledge,
   topic: string,
@@ -30,14 +33,14 @@ export function topicReference(
   return short === undefined ? undefined : { topicIdType: 'short', topicId: short }
 }
 
-/** The client does not know a topic id that it was sent [1.2 section 6.10]; `refused` is the message that it answers, if that is known. */
+/** The client does not know a topic id that it was sent [1.2 section 6.10]. `refused`: the message that it rejected, if known. */
 export function markUnknownTopicId(
   { registry, host, clientId }: TopicKnowledge,
   topicId: number,
   refused: Message | undefined,
 ): void {
   const isPredefined = refused?.type === MsgType.PUBLISH && refused.topicIdType !== 'normal'
-  // QoS 0 has no message id that would say which space is meant.
+  // QoS 0 has no message id that would show which kind of id was meant.
   if (isPredefined || (refused === undefined && host.predefined.nameOf(clientId, topicId) !== undefined)) {
     registry.markNotPredefined(topicId)
   }

@@ -2,50 +2,57 @@ import { ClientPattern } from '../../base/client-pattern.ts'
 import { COST, stringBytes } from '../../base/memory-costs.ts'
 import type { PredefinedTopicTable } from '../options.ts'
 
-/** Below are numbers that sloppy stacks use as predefined ids: normal ids start above them (ruling A11). */
+/** Some implementations use lower numbers as predefined ids, so normal ids start here (ruling A11). */
 const FIRST_ID = 0x0401
 /** 0x0000 and 0xFFFF are reserved [1.2 section 5.3.11]. */
 const LAST_ID = 0xfffe
-/** Names and ids refused by one client in one connection that are remembered. */
+/** Maximum number of names, and of ids, refused by one client in one connection that are remembered. */
 const REFUSED_MAX = 1000
-/** What such names may take in memory. */
+/** Maximum memory taken by the refused names of one client, in bytes. */
 const REFUSED_BYTES_MAX = 128 * 1024
 
-/** How the client comes to an id: it has asked for it (REGACK, SUBACK), or the gateway has offered it (REGISTER), see `sn-topic`. */
+/**
+ * How the client got an id: undefined if it requested it (REGACK, SUBACK); otherwise the gateway offered it (REGISTER)
+ * for the first time, or again after another topic had it. See `sn-topic`.
+ */
 export type Offered = 'first' | 'again' | undefined
 
 interface Assigned {
   readonly id: number
   readonly name: string
   offered: Offered
-  /** The client was told by REGACK or SUBACK, or has acknowledged a REGISTER, in whatever connection. */
+  /** The client received the id in REGACK or SUBACK, or acknowledged a REGISTER of it, in any connection. */
   acknowledged: boolean
-  /** Counts up with every use: the lowest was used least recently. */
+  /** Sequence number of the last use; the lowest is the least recently used. */
   used: number
 }
 
 /**
- * The normal topic ids of one client (ruling A10). An id that the client has asked for keeps its topic for the life of the session. One that the gateway
- * has offered for a message gives way where there are too many, and when the numbers have run out its number is given again, the one given
- * longest ago first; until the client has acknowledged it with the new name, nothing is sent under it and nothing taken.
+ * The normal topic ids of one client (ruling A10). An id that the client requested keeps its topic for the life of the
+ * session. An id that the gateway offered for a message may be removed if there are too many. Once all numbers have been
+ * used, they are offered again, starting with the one offered longest ago; until the client has acknowledged such an id
+ * with its new name, it is neither used nor accepted in a PUBLISH.
  */
 export class TopicRegistry {
   #byName: Map<string, Assigned> | undefined = undefined
   #byId: Map<number, Assigned> | undefined = undefined
-  /** Ids that the client is sure to know in this connection; others are registered before they are used. */
+  /** Ids that the client is known to have in this connection. Others are registered before they are used. */
   #known: Set<number> | undefined = undefined
-  /** Ids that a process before this one has recorded: the client was told them, and may have lost them since. */
+  /** Ids recorded by a previous process: the client received them, but may have lost them since. */
   #trusted: Set<number> | undefined = undefined
-  /** Names whose REGISTER the client refused in this connection: it does not want their messages [1.2 section 6.10]. */
+  /** Names whose REGISTER the client refused in this connection: it does not want messages on them [1.2 section 6.10]. */
   #refused: Set<string> | undefined = undefined
-  /** Names whose REGISTER the client has not answered in this connection, although it was heard: the REGISTER, by topic id and message id. */
+  /**
+   * Names whose REGISTER the client has not answered in this connection, although it was heard, with topic id and message
+   * id of that REGISTER.
+   */
   #unanswered: Map<string, { readonly topicId: number; readonly msgId: number }> | undefined = undefined
   /** Predefined ids that the client turned out not to know. */
   #notPredefined: Set<number> | undefined = undefined
   readonly #lastId: number
-  /** Numbers from here on were never given. */
+  /** Ids from here on have never been assigned. */
   #nextId = FIRST_ID
-  /** Where the search for a number to give again continues. */
+  /** Where the search for an id to reuse continues. */
   #cursor = FIRST_ID
   #asked = 0
   #uses = 0
@@ -53,13 +60,13 @@ export class TopicRegistry {
   #refusedBytes = 0
   readonly #all: { sum: number }
 
-  /** `all`: where what it takes is counted with that of all others. */
+  /** `all`: running total of the bytes taken by all registries. */
   constructor(lastId = LAST_ID, all = { sum: 0 }) {
     this.#lastId = lastId
     this.#all = all
   }
 
-  /** What it takes in memory. */
+  /** Bytes of memory taken by the ids and the refused names. */
   get bytes(): number {
     return this.#bytes
   }
@@ -80,37 +87,40 @@ export class TopicRegistry {
     return assigned?.id
   }
 
-  /** The topic that the client means by an id. */
+  /** Returns the topic that the client means by an id, or `undefined` if that is unknown or in doubt. */
   topicOf(id: number): string | undefined {
     const assigned = this.#byId?.get(id)
     return assigned?.offered === 'again' && !assigned.acknowledged ? undefined : this.nameOf(id)
   }
 
-  /** How the client came to this id. */
+  /** Returns how the client got this id. */
   offeredAs(id: number): Offered {
     return this.#byId?.get(id)?.offered
   }
 
-  /** The client has asked for this id. */
+  /** True if the client requested this id. */
   isAsked(id: number): boolean {
     const assigned = this.#byId?.get(id)
     return assigned !== undefined && assigned.offered === undefined
   }
 
-  /** The number meant another topic before, and the client may still think so. */
+  /** True if the id had another topic before and the client may not know the new one. */
   isDoubtful(id: number): boolean {
     const assigned = this.#byId?.get(id)
     return assigned?.offered === 'again' && !assigned.acknowledged
   }
 
-  /** REGACK for no REGISTER that is open: a late copy of an old one may have told the client the topic that this number had before. */
+  /**
+   * A REGACK that matches no open REGISTER: a delayed copy of an old REGISTER may have reached the client, with the topic
+   * that this id had before.
+   */
   answeredStale(id: number): void {
     if (this.#byId?.get(id)?.offered === 'again') this.markUnknown(id)
   }
 
   /**
-   * A number that no name has, and whether it had one before; `undefined` if there is none. Of those that were never given, some are kept for what the
-   * client itself may still ask for: `most` ids in all, or half of all numbers if these are fewer.
+   * Returns a free id, and whether it was used before, or `undefined` if there is none. Some never used ids are reserved
+   * for requests of the client itself: as many as `most` allows, but at most half of all ids.
    */
   freeNumber(asked: boolean, most: number): { readonly id: number; readonly offered: Offered } | undefined {
     const left = this.#lastId - this.#nextId + 1
@@ -125,7 +135,7 @@ export class TopicRegistry {
     return undefined
   }
 
-  /** Gives a number to a name. */
+  /** Assigns an id to a topic name. */
   add(id: number, name: string, offered: Offered): void {
     this.remove(id)
     const before = this.#byName?.get(name)
@@ -140,7 +150,7 @@ export class TopicRegistry {
     this.#nextId = Math.max(this.#nextId, id + 1)
   }
 
-  /** The client asks for an id that it was offered. */
+  /** The client requests an id that it was offered before. */
   markAsked(id: number): void {
     const assigned = this.#byId?.get(id)
     if (assigned === undefined || assigned.offered === undefined) return
@@ -148,7 +158,10 @@ export class TopicRegistry {
     this.#asked++
   }
 
-  /** Takes back an id that the client was not told: its number was never given. False if it was told. */
+  /**
+   * Withdraws an id that the client never received, as if it had not been assigned. Returns false if the client has
+   * received it.
+   */
   undo(id: number): boolean {
     if (this.#byId?.get(id)?.acknowledged !== false) return false
     this.remove(id)
@@ -166,12 +179,12 @@ export class TopicRegistry {
     this.markUnknown(id)
   }
 
-  /** The highest number that was given. */
+  /** The highest id that was ever assigned. */
   get highest(): number {
     return this.#nextId - 1
   }
 
-  /** Of the ids that the client has not asked for, the one that was used least recently, leaving out these. */
+  /** Returns the least recently used id that the client did not request and that is not in `except`. */
   leastRecentlyUsed(except: ReadonlySet<number>): number | undefined {
     let oldest: Assigned | undefined
     for (const assigned of this.#byId?.values() ?? []) {
@@ -181,7 +194,7 @@ export class TopicRegistry {
     return oldest?.id
   }
 
-  /** For the replay. What the store knows was told to the client, or will be told again when it says that it does not know. */
+  /** Used by the replay of the store. The client has received the id, or will be sent it again after rejecting it. */
   restore(id: number, name: string, offered: Offered): void {
     this.add(id, name, offered)
     if (offered === 'again') return
@@ -193,7 +206,7 @@ export class TopicRegistry {
     return this.#known?.has(id) === true || this.isTrusted(id)
   }
 
-  /** Known by record alone: good enough for a message whose refusal would be heard. */
+  /** True if the id is known from the store only: sufficient for a message whose rejection would be noticed. */
   isTrusted(id: number): boolean {
     return this.#trusted?.has(id) === true
   }
@@ -211,27 +224,27 @@ export class TopicRegistry {
     this.#trusted?.delete(id)
   }
 
-  /** One that the client does not know in this connection and has not refused, and that it can be told. */
+  /** Returns an id that the client does not know in this connection, has not refused, and can be sent. */
   nextUnknown(canRegister: (name: string) => boolean): number | undefined {
     for (const { id, name } of this.#byId?.values() ?? [])
       if (!this.knows(id) && !this.refuses(name) && !this.ignores(name) && canRegister(name)) return id
     return undefined
   }
 
-  /** The client does not want what this name brings. */
+  /** The client does not want messages on this topic. */
   markRefused(name: string): void {
     this.#refused ??= new Set()
     this.#makeRoom(this.#refused, name)
     this.#refused.add(name)
   }
 
-  /** The client subscribes to the name or registers it: it may be sent REGISTER again. */
+  /** The client subscribes to the topic or registers it: REGISTER may be sent again. */
   markWanted(name: string): void {
     this.#drop(this.#refused, name)
     this.#drop(this.#unanswered, name)
   }
 
-  /** The client does not answer REGISTER for this name. */
+  /** The client does not answer REGISTER of this name. */
   markUnanswered(name: string, topicId: number, msgId: number): void {
     this.#unanswered ??= new Map()
     this.#makeRoom(this.#unanswered, name)
@@ -242,7 +255,7 @@ export class TopicRegistry {
     return this.#unanswered?.has(name) === true
   }
 
-  /** REGACK has come after all, from some clients without the topic id: removes the mark, and returns what it was about. */
+  /** A delayed REGACK; some clients omit the topic id. Removes the mark and returns the topic of that REGISTER. */
   answeredLate(topicId: number, msgId: number): { readonly topicName: string; readonly topicId: number } | undefined {
     for (const [topicName, register] of this.#unanswered ?? []) {
       if (register.msgId !== msgId || (topicId !== 0 && register.topicId !== topicId)) continue
@@ -256,7 +269,7 @@ export class TopicRegistry {
     return this.#refused?.has(name) === true
   }
 
-  /** The client does not know a predefined id after all. */
+  /** The client does not know a predefined id. */
   markNotPredefined(id: number): void {
     this.#notPredefined ??= new Set()
     makeRoom(this.#notPredefined)
@@ -267,7 +280,10 @@ export class TopicRegistry {
     return this.#notPredefined?.has(id) !== true
   }
 
-  /** A new connection: the client may have lost its memory, unless somebody vouches that it never does. */
+  /**
+   * The client has a new connection, and may have lost its memory. `remembers`: the configuration guarantees that it
+   * never does.
+   */
   reconnected(remembers: boolean): void {
     if (!remembers) this.#forgetKnown()
     this.#forgetRefused()
@@ -291,7 +307,7 @@ export class TopicRegistry {
     this.#all.sum += bytes
   }
 
-  /** The oldest goes where there are too many: what the client refuses now counts more than what it refused long ago. */
+  /** Removes the oldest names at the limit: what the client refuses now matters more than what it refused long ago. */
   #makeRoom(names: Names, name: string): void {
     this.#drop(names, name)
     const bytes = refusedBytes(name)
@@ -325,14 +341,17 @@ type Names = Set<string> | Map<string, unknown>
 
 const refusedBytes = (name: string): number => COST.refusedName + stringBytes(name)
 
-/** What a name takes that has an id. */
+/** Bytes of memory taken by an id with this topic name. */
 export const topicIdBytes = (name: string): number => COST.topicId + stringBytes(name)
 
 function makeRoom(refused: Set<number>): void {
   if (refused.size >= REFUSED_MAX) refused.delete(refused.keys().next().value!)
 }
 
-/** The predefined topic ids of a client [1.2 section 6.7]: all tables whose pattern fits its id, a later table over an earlier one. */
+/**
+ * The predefined topic ids of a client [1.2 section 6.7]: all tables whose pattern matches its id. A later table
+ * overrides an earlier one.
+ */
 export class PredefinedTopics {
   readonly #tables: readonly { readonly clients: ClientPattern; readonly topics: ReadonlyMap<number, string> }[]
 
