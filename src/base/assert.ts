@@ -1,6 +1,6 @@
 /**
- * States what must hold if Roost itself is right. Peers' errors are values and never come here; a failed assertion is our own
- * bug, and stays on in production, because a broker that goes on with broken state loses messages in silence.
+ * Asserts an invariant of Roost itself. Errors of peers are values and never end here. A failed assertion is a bug in
+ * Roost. It stays enabled in production, because a broker that continues with corrupt state loses messages silently.
  */
 export function assert(condition: unknown, what: string): asserts condition {
   if (!condition) throw new Error(`assertion failed: ${what}`)

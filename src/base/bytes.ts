@@ -1,15 +1,16 @@
-// latin1Slice and friends live on Buffer, work on every Uint8Array, and are several times faster than TextDecoder on short strings.
+// These methods of Buffer work on any Uint8Array, and are several times faster than TextDecoder on short strings.
 const { latin1Slice, utf8Slice } = Buffer.prototype as unknown as {
   latin1Slice(this: Uint8Array, start: number, end: number): string
   utf8Slice(this: Uint8Array, start: number, end: number): string
 }
 
-/** Result of `utf8Error` for text that is fine. */
+/** Result of `utf8Error` for valid text. */
 const FINE = ''
 
 /**
- * Says what is wrong with bytes that should be an MQTT string, or '' if nothing is: ill-formed UTF-8, surrogates and overlong
- * forms (MQTT-1.5.4-1), U+0000 (MQTT-1.5.4-2). Control and non-characters pass, as both standards allow; a BOM stays (MQTT-1.5.4-3).
+ * Returns what is wrong with the bytes of an MQTT string, or '' if nothing is: ill-formed UTF-8, surrogates and overlong
+ * forms (MQTT-1.5.4-1), U+0000 (MQTT-1.5.4-2). Control characters and non-characters pass, as both standards allow; a BOM
+ * is kept (MQTT-1.5.4-3).
  */
 export function utf8Error(bytes: Uint8Array, start: number, end: number): '' | 'U+0000' | 'ill-formed UTF-8' {
   let at = start
@@ -29,7 +30,7 @@ export function utf8Error(bytes: Uint8Array, start: number, end: number): '' | '
   return FINE
 }
 
-/** Bytes of the well-formed multi-byte sequence at `at` (Unicode table 3-7), 0 if there is none. */
+/** Returns the size in bytes of the well-formed multi-byte sequence at `at` (Unicode table 3-7), or 0 if there is none. */
 function sequenceSize(bytes: Uint8Array, at: number, end: number): number {
   const first = bytes[at]!
   const size = first >= 0xf0 ? 4 : first >= 0xe0 ? 3 : 2
@@ -42,19 +43,19 @@ function sequenceSize(bytes: Uint8Array, at: number, end: number): number {
   return size
 }
 
-/** Decodes a range that `utf8Error` found fine. */
+/** Decodes a range that `utf8Error` found valid. */
 export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string {
   // [MQTT-1.5.4-3]
   for (let i = start; i < end; i++) if (bytes[i]! >= 0x80) return utf8Slice.call(bytes, start, end)
   return latin1Slice.call(bytes, start, end)
 }
 
-/** V8 copies shorter ones by itself. */
+/** V8 copies shorter substrings anyway. */
 const SLICED_MIN = 13
 
 /**
- * The same text, without the longer one that it is a part of: V8 makes a part refer to the whole, which could be kept in memory by a level of its name.
- * For text without lone surrogates.
+ * Returns a copy of a substring. V8 represents a substring as a reference to the whole string, so a topic level kept in
+ * the tree would keep that in memory. For text without lone surrogates.
  */
 export function ownText(part: string): string {
   if (part.length < SLICED_MIN) return part
@@ -64,8 +65,8 @@ export function ownText(part: string): string {
 export const utf8Length = (text: string): number => Buffer.byteLength(text, 'utf8')
 
 /**
- * Reads big-endian fields in place. The first read past the end or the first bad string is kept in `error`, every later read
- * gives 0 or '', so a decoder reads all its fields and looks at `error` once.
+ * Reads big-endian fields in place. The first read past the end, or the first invalid string, is kept in `error`, and
+ * every later read returns 0 or ''. A decoder can therefore read all its fields and check `error` once.
  */
 export class ByteReader {
   bytes: Uint8Array
@@ -79,7 +80,7 @@ export class ByteReader {
     this.end = end
   }
 
-  /** Points this reader at another range, so that a hot path needs only one. */
+  /** Reuses this reader for another range, so that a hot path needs only one. */
   reset(bytes: Uint8Array, start: number, end: number): void {
     this.bytes = bytes
     this.at = start
@@ -119,7 +120,7 @@ export class ByteReader {
     return high * 0x10000 + this.u16(field)
   }
 
-  /** Where the next `length` bytes begin, for who reads them in place; -1 if they are not there. */
+  /** Skips `length` bytes, to be read in place, and returns their start; -1 if the range is too short. */
   skip(length: number, field: string): number {
     if (this.at + length > this.end) {
       this.fail(`${field} runs beyond the end`)
@@ -130,7 +131,7 @@ export class ByteReader {
     return start
   }
 
-  /** A view of the next `length` bytes, not a copy. */
+  /** Returns a view of the next `length` bytes, not a copy. */
   take(length: number, field: string): Uint8Array {
     if (this.at + length > this.end) {
       this.fail(`${field} runs beyond the end`)
@@ -141,7 +142,7 @@ export class ByteReader {
     return view
   }
 
-  /** Text of `length` bytes, without a length prefix. */
+  /** Reads text of `length` bytes, without a length prefix. */
   text(length: number, field: string): string {
     const start = this.at
     if (start + length > this.end) {
@@ -158,12 +159,12 @@ export class ByteReader {
     return decodeUtf8(this.bytes, start, start + length)
   }
 
-  /** MQTT's string: two length bytes, then UTF-8 [5.0 section 1.5.4]. */
+  /** Reads an MQTT string: two length bytes, then UTF-8 [5.0 section 1.5.4]. */
   string(field: string): string {
     return this.text(this.u16(field), field)
   }
 
-  /** MQTT's binary data: two length bytes, then bytes [5.0 section 1.5.6]. A view, not a copy. */
+  /** Reads MQTT binary data: two length bytes, then bytes [5.0 section 1.5.6]. Returns a view, not a copy. */
   binary(field: string): Uint8Array {
     return this.take(this.u16(field), field)
   }
@@ -176,12 +177,12 @@ export class ByteWriter {
   bytes: Uint8Array
   length = 0
 
-  /** `capacity` in bytes, or memory to write into. */
+  /** `capacity` in bytes, or a buffer to write into. */
   constructor(capacity: number | ArrayBuffer = 256) {
     this.bytes = typeof capacity === 'number' ? Buffer.allocUnsafeSlow(capacity) : Buffer.from(capacity)
   }
 
-  /** Makes room for `count` bytes more. */
+  /** Ensures room for `count` more bytes. */
   reserve(count: number): void {
     const wanted = this.length + count
     if (wanted <= this.bytes.length) return
@@ -212,7 +213,7 @@ export class ByteWriter {
     this.length += bytes.length
   }
 
-  /** UTF-8 without a length prefix; gives the number of bytes. */
+  /** Writes UTF-8 without a length prefix; returns the number of bytes. */
   text(text: string): number {
     this.reserve(text.length * 3)
     const count = (this.bytes as Buffer).write(text, this.length, 'utf8')
@@ -220,7 +221,7 @@ export class ByteWriter {
     return count
   }
 
-  /** MQTT's string: two length bytes, then UTF-8. */
+  /** Writes an MQTT string: two length bytes, then UTF-8. */
   string(text: string): void {
     const at = this.length
     this.u16(0)
@@ -234,7 +235,7 @@ export class ByteWriter {
     this.raw(bytes)
   }
 
-  /** A copy of what was written so far. */
+  /** Returns a copy of the bytes written so far. */
   toBytes(): Uint8Array {
     const bytes = new Uint8Array(this.length)
     bytes.set(this.bytes.subarray(0, this.length))

@@ -1,4 +1,4 @@
-/** A client id in which `*` stands for any number of any characters. Looked at from left to right once, however long the id. */
+/** A client id pattern in which `*` matches any number of characters. Matching is linear in the length of the id. */
 export class ClientPattern {
   readonly #parts: readonly string[]
 
@@ -6,7 +6,7 @@ export class ClientPattern {
     this.#parts = pattern.split('*')
   }
 
-  /** The id itself, where the pattern stands for one alone. */
+  /** The only client id that the pattern matches, if it contains no `*`. */
   get only(): string | undefined {
     return this.#parts.length === 1 ? this.#parts[0] : undefined
   }

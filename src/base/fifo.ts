@@ -1,4 +1,4 @@
-/** A queue as a ring that doubles: no allocation per entry, no shifting. Its bound is the owner's to enforce. */
+/** A queue in a ring buffer that grows by doubling: no allocation per entry, no shifting. The owner must enforce a bound. */
 export class Fifo<T> {
   #ring: (T | undefined)[] = []
   #head = 0
@@ -24,12 +24,12 @@ export class Fifo<T> {
     this.#ring[this.#head] = undefined
     this.#head = (this.#head + 1) & (this.#ring.length - 1)
     this.#length--
-    // A queue that was long once does not keep its ring for ever.
+    // Release the ring of a queue that was long.
     if (this.#length === 0 && this.#ring.length > SHRINK_ABOVE) this.clear()
     return entry
   }
 
-  /** Keeps the entries that pass, in order; gives how many went. */
+  /** Keeps the entries that pass, in order; returns the number of entries removed. */
   filter(keep: (entry: T) => boolean): number {
     const before = this.#length
     for (let i = 0; i < before; i++) {

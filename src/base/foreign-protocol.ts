@@ -1,12 +1,12 @@
 const HTTP = /^(?:GET|HEAD|POST|PUT|DELETE|OPTIONS|PATCH|CONNECT|PRI) /
 
 /**
- * Names the protocol of a client that has connected to the wrong port, by its first bytes, for the log; `undefined` if it is none of those known
- * here. Only worth asking about bytes that are invalid in the protocol of the port.
+ * Returns the protocol of a client that has connected to the wrong port, judged by its first bytes, for the log;
+ * `undefined` if it is not recognised. Only meaningful for bytes that are invalid in the protocol of the port.
  */
 export function foreignProtocol(bytes: Uint8Array): string | undefined {
   const [first, second, third] = bytes
-  // Handshake records [RFC 8446 section 5.1, RFC 6347 section 4.1]; DTLS numbers its versions downwards: 1.0 is fe ff.
+  // Handshake records [RFC 8446 section 5.1, RFC 6347 section 4.1]. DTLS version numbers count down: 1.0 is fe ff.
   if (first === 0x16 && second === 0x03) return 'TLS'
   if (first === 0x16 && second === 0xfe && third! >= 0xfc) return 'DTLS'
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('latin1', 0, 16)

@@ -1,81 +1,85 @@
 /**
- * What things take in memory: bytes of V8's heap and of the buffers beside it, on 64 bits. `bench/memory.mjs` fills each structure by the ten
- * thousand, measures what was reachable before and after a full collection, and compares it with what the account says; a test holds each within 25 %.
- * The figures are of Node.js 20 and 22, and contain each structure's part in the tables of the maps and rings that it stands in.
+ * Memory taken by data structures: bytes of V8's heap and of the buffers outside it, on 64-bit systems.
+ * `bench/memory.mjs` creates each structure by the ten thousand, measures what is reachable before and after a full
+ * collection, and compares that with the accounting; a test holds each within 25 %. Measured on Node.js 20 and 22. Each
+ * figure includes the structure's entries in the tables of maps and rings that contain it.
  */
 export const COST = {
-  /** A string: its header, and what it is rounded up by (`stringBytes`). */
+  /** A string: its header and average padding (`stringBytes`). */
   string: 16,
-  /** A `Map` that holds few: the object and its first table, for four. */
+  /** A small `Map`: the object and its first table, for four entries. */
   map: 192,
-  /** A `SmallMap` that has never held more than one, which is in it. */
+  /** A `SmallMap` that never held more than one entry, which is stored in it. */
   smallMap: 48,
-  /** A place in a table that grows by doubling: 28 bytes where it is full, on average three quarters of it are. */
+  /** An entry of a table that grows by doubling: 28 bytes in a full table, which is three quarters full on average. */
   entry: 40,
-  /** A level of a name in a tree, beside its name and the map that it stands in. */
+  /** A topic level in a tree, without its name and the map that contains it. */
   level: 56,
-  /** A `Subscription`, and its place in the session's map. */
+  /** A `Subscription` and its entry in the session's map. */
   subscription: 100,
-  /** A filter of a SUBSCRIBE that is under way, beside its text. */
+  /** A filter of a SUBSCRIBE in progress, without its text. */
   filter: 80,
-  /** A `ShareGroup` with the map of its members, and its place among the groups. */
+  /** A `ShareGroup` with the map of its members, and its entry among the groups. */
   shareGroup: 240,
-  /** A `Route` with its place in the cache, without receivers. */
+  /** A `Route` and its entry in the cache, without receivers. */
   route: 110,
   /** A `Target` of a route. */
   target: 84,
-  /** A `Session` with its place among the others, beside its client id and its author. */
+  /** A `Session` and its entry among the sessions, without its client id and author. */
   session: 680,
-  /** An `Author` with its owner, beside their names. */
+  /** An `Author` with its owner, without their names. */
   author: 130,
-  /** What a client has retained, and its place among the others. */
+  /** The share of retained messages of a client, and its entry. */
   retainedShare: 120,
-  /** What the conversation of a session that somebody is connected to takes: a `ClientLink` and its lanes. */
+  /** The link of a connected session: a `ClientLink` and its lanes. */
   link: 900,
-  /** A login that waits: its CONNECT, the question about it and its place among those that wait for a hash or a service. */
+  /** A pending login: its CONNECT, the authentication request, and its entry in the queue for a hash or a service. */
   login: 4500,
-  /** A will, beside its topic and payload. */
+  /** A will, without its topic and payload. */
   will: 400,
-  /** A `Publish` with its buffer object, beside topic, packet and properties. */
+  /** A `Publish` with its buffer object, without topic, packet and properties. */
   message: 390,
-  /** A place in a queue that holds the message itself (QoS 0). */
+  /** A queue entry that is the message itself (QoS 0). */
   place: 16,
-  /** A place in a queue with its `Queued`. */
+  /** A queue entry with its `Queued`. */
   queued: 80,
-  /** A place in flight: `Queued`, `Inflight` and its place by packet id. */
+  /** An in-flight entry: `Queued`, `Inflight` and its entry by packet id. */
   inflight: 200,
-  /** A QoS 2 packet id that is taken in and not released. */
+  /** The packet id of a QoS 2 message that was received and not released. */
   receipt: 50,
-  /** A topic id of a sensor: `Assigned`, and its places by name, by number and among the known. */
+  /** A topic id of an MQTT-SN client: `Assigned`, and its entries by name, by id and among the known ids. */
   topicId: 150,
-  /** A QoS 2 message id of a sensor, and its places among those of its slots and among the open. */
+  /** A QoS 2 message id of an MQTT-SN client: its slot, and its entry among the open ids. */
   qos2Id: 120,
-  /** A name that a sensor has refused, or not answered. */
+  /** A topic name that an MQTT-SN client has refused or not answered. */
   refusedName: 60,
-  /** A sensor, as the gateway knows it: `SnClient`, its parts and its route, and half of what its tables take once it has topic ids. */
+  /**
+   * An MQTT-SN client in the gateway: `GatewayClient`, its parts and its route, and half of what its tables take once it
+   * has topic ids.
+   */
   sensor: 1400,
-  /** A byte stream: Node's socket, what libuv holds for it, `Connection`, `Framer` and decoder. */
+  /** A byte stream: Node's socket, what libuv keeps for it, `Connection`, `Framer` and decoder. */
   connection: 6000,
-  /** What TLS adds to it: OpenSSL's state and buffers. */
+  /** Additional memory of a TLS connection: OpenSSL's state and buffers. */
   tls: 45_000,
-  /** What WebSocket adds to it. */
+  /** Additional memory of a WebSocket connection. */
   webSocket: 1700,
-  /** A topic alias of a connection, beside its topic. */
+  /** A topic alias of a connection, without its topic. */
   alias: 100,
-  /** A topic that a connection remembers by its bytes, beside its octets. */
+  /** A topic that a connection has cached by its bytes, without those bytes. */
   topicName: 250,
-  /** A buffer, beside its bytes. */
+  /** A buffer, without its bytes. */
   buffer: 190,
 } as const
 
-/** What a message that waits counts for in the shares, beside its topic, payload and properties. */
+/** What a queued message counts in the shares, without its topic, payload and properties. */
 export const WAITING_BYTES = COST.message + COST.queued
 
 const TWO_BYTES = /[\u0100-\uffff]/
 
-/** V8 keeps a string in one byte a character, or all of it in two if one of them is above U+00FF. */
+/** V8 stores a string in one byte per character, or in two if any character is above U+00FF. */
 export const stringBytes = (text: string): number =>
   COST.string + (text.length > SHORT && TWO_BYTES.test(text) ? 2 * text.length : text.length)
 
-/** Shorter ones are not looked through: twice so little is in the constants. */
+/** Shorter strings are not scanned: the constants cover twice their length. */
 const SHORT = 64

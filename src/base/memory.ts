@@ -1,10 +1,10 @@
 import { type Holder, Shares } from './shares.ts'
 
-/** Bounds in bytes, by their keys in the configuration. */
+/** Limits in bytes, named after their options. */
 export interface MemoryLimits {
-  /** Of everything that peers make the process hold. */
+  /** For everything that peers make the process hold. */
   readonly memoryLimit: number
-  /** Of what one client makes it hold: its subscriptions, topic ids, will, what waits for it and what it retains. */
+  /** For what one client makes it hold: its subscriptions, topic ids, will, queued messages and retained messages. */
   readonly maxMemoryPerClient: number
   readonly maxMemoryPerUser: number
   readonly maxMemoryPerAddress: number
@@ -34,38 +34,41 @@ export type MemoryCategory =
   | 'wire_forms'
   | 'store'
 
-/** Why no more may be held. */
+/** Why no more memory is granted. */
 export interface OverMemory {
-  /** The bound, by its key in the configuration. */
+  /** The option whose limit is reached. */
   readonly limit: 'memory_limit' | 'max_memory_per_client' | 'max_memory_per_user' | 'max_memory_per_address'
-  /** With the figures: for the log alone. */
+  /** With figures, for the log only. */
   readonly reason: string
 }
 
-/** What the client is told of it: whoever reaches the port can read that, and the figures are about others too. */
+/**
+ * The text that the client receives: without the figures, because they concern others too, and anyone who reaches the
+ * port can read it.
+ */
 export const memoryWords = ({ limit }: OverMemory): string => `no memory is left (${limit})`
 
-/** Part of the bound that one kind of thing may take for itself, so that something is left for every other kind. */
+/** Share of the limit that one category of data may take, so that something is left for the others. */
 const KIND_MAX = 0.5
-/** Part of the bound that logins may take while they wait to be verified: strangers fill it, whatever they say and wherever they come from. */
+/** Share of the limit that pending logins may take. Unauthenticated peers fill it, whatever they send and wherever they are. */
 export const LOGINS_PART = 0.125
-/** Part of the bound by which it may be exceeded by what those who are connected have under way. */
+/** Factor by which clients that are connected may exceed the limit to finish what they have in progress. */
 const EMERGENCY = 1.1
 
-/** Part of the bound below which so many questions in a row are answered from the sums of the first. */
+/** Share of the limit below which up to `ASKED_MAX` consecutive requests are answered without measuring again. */
 const FAR_BELOW = 0.75
 const ASKED_MAX = 64
 
 /**
- * The account of what peers make the process hold, by what it is. Structures keep sums of their own, and are asked for them when something new wants
- * in; what is taken away needs no permission. Caches give way first.
+ * Accounting of the memory that peers make the process hold, by category. Structures maintain their own sums, which are
+ * read when more memory is requested; releasing memory needs no call. Caches are emptied first.
  */
 export class Memory {
   readonly limits: MemoryLimits
   readonly shares = new Shares()
   readonly #gauges: { readonly category: MemoryCategory; readonly bytes: () => number }[] = []
   readonly #caches: (() => void)[] = []
-  /** What was in use when the sums were last asked for, what was granted since, and how often. */
+  /** Memory in use at the last measurement, memory granted since, and the number of requests since. */
   #measured = 0
   #granted = 0
   #asked = ASKED_MAX
@@ -74,12 +77,12 @@ export class Memory {
     this.limits = { ...NO_MEMORY_LIMITS, ...limits }
   }
 
-  /** Takes a sum into the account; it has to cost next to nothing to ask for. */
+  /** Adds a gauge to the accounting. It must be very cheap to read. */
   count(category: MemoryCategory, bytes: () => number): void {
     this.#gauges.push({ category, bytes })
   }
 
-  /** Something that can be made again, and gives its memory back when asked to. */
+  /** Registers a cache. `give` empties it; its contents can be built again. */
   cache(give: () => void): void {
     this.#caches.push(give)
   }
@@ -96,7 +99,7 @@ export class Memory {
     return sums
   }
 
-  /** Whether so many bytes more fit. Far below the bound the sums are not asked for each time. */
+  /** True if `more` bytes fit. Far below the limit the gauges are not read each time. */
   hasRoom(more: number): boolean {
     const { memoryLimit } = this.limits
     this.#granted += more
@@ -110,14 +113,14 @@ export class Memory {
     return this.#measured + more <= memoryLimit
   }
 
-  /** So far above the bound that those who are connected have to do with less, too. */
+  /** True if usage exceeds the limit so far that connected clients are restricted, too. */
   get isEmergency(): boolean {
     return this.used > this.limits.memoryLimit * EMERGENCY
   }
 
   /**
-   * Why this client may not hold so many bytes more. `kind` is what all of their kind take now, `besides` what the client holds that does not go with its
-   * session.
+   * Returns why this client may not hold `more` bytes, or `undefined` if it may. `kind`: bytes that all data of this kind
+   * take now. `besides`: bytes that the client holds outside its session.
    */
   refusal(holder: Holder | undefined, more: number, kind = 0, besides = 0): OverMemory | undefined {
     return this.#shareRefusal(holder, more, besides) ?? this.#refusal(more, kind)

@@ -1,4 +1,4 @@
-/** The name that somebody who wrote `wrong` most likely meant; `undefined` if none is near. */
+/** Returns the name that was most likely meant by `wrong`, or `undefined` if none is similar. */
 export function nearest(wrong: string, names: Iterable<string>): string | undefined {
   let best: string | undefined
   let fewest = Number.POSITIVE_INFINITY
@@ -12,13 +12,13 @@ export function nearest(wrong: string, names: Iterable<string>): string | undefi
   return best
 }
 
-/** The end of an error about an unknown name: ` (did you mean port?)`, or nothing. */
+/** Returns the end of an error message about an unknown name: ` (did you mean port?)`, or ''. */
 export function didYouMean(wrong: string, names: Iterable<string>): string {
   const name = nearest(wrong, names)
   return name === undefined ? '' : ` (did you mean ${name}?)`
 }
 
-/** Letters to insert, delete, replace or swap with their neighbour (optimal string alignment). */
+/** Number of insertions, deletions, replacements and swaps of adjacent letters (optimal string alignment). */
 function distance(a: string, b: string): number {
   let before: number[] = []
   let above = Array.from({ length: b.length + 1 }, (_, j) => j)

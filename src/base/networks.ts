@@ -4,15 +4,15 @@ export interface Network {
   readonly prefixLength: number
 }
 
-/** IPv4 within IPv6. */
+/** IPv4-mapped IPv6 addresses. */
 const IPV4: Network = { words: [0, 0, 0, 0, 0, 0xffff, 0, 0], prefixLength: 96 }
 
-/** Where nobody forges addresses from outside: loopback, link-local and private ranges. */
+/** Networks whose addresses cannot be forged from outside: loopback, link-local and private ranges. */
 export const PRIVATE_NETWORKS = '127.0.0.0/8 10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 169.254.0.0/16 ::1 fe80::/10 fc00::/7'.split(
   ' ',
 )
 
-/** Gives `undefined` for what is no network. */
+/** Returns `undefined` if the text is no network. */
 export function parseNetwork(text: string): Network | undefined {
   const [ip = '', prefix, ...rest] = text.split('/')
   const words = parseIp(ip)
@@ -23,13 +23,16 @@ export function parseNetwork(text: string): Network | undefined {
   return length > width ? undefined : { words, prefixLength: isV4 ? 96 + length : length }
 }
 
-/** IPv4 in IPv6 (`::ffff:192.0.2.1`) counts as the IPv4 that it is; a zone (`%eth0`) does not count. */
+/**
+ * True if the address is in one of the networks. An IPv4-mapped address (`::ffff:192.0.2.1`) is treated as IPv4; a zone
+ * (`%eth0`) is ignored.
+ */
 export function isWithin(ip: string, networks: readonly Network[]): boolean {
   const words = parseIp(ip)
   return words !== undefined && networks.some((network) => matches(words, network))
 }
 
-/** Whether two addresses are neighbours as networks are mostly divided: the same /24 of IPv4, or the same /64 of IPv6. */
+/** True if both addresses are in one subnet of the usual size: the same IPv4 /24 or the same IPv6 /64. */
 export function isSameSubnet(one: string, other: string): boolean {
   const [words, others] = [parseIp(one), parseIp(other)]
   if (words === undefined || others === undefined) return false
@@ -37,7 +40,7 @@ export function isSameSubnet(one: string, other: string): boolean {
   return matches(others, IPV4) === isV4 && matches(words, { words: others, prefixLength: isV4 ? 120 : 64 })
 }
 
-/** The IPv4 address that an IPv6 socket shows as `::ffff:192.0.2.1`; any other text as it is. */
+/** Returns the IPv4 address that an IPv6 socket reports as `::ffff:192.0.2.1`; any other text unchanged. */
 export const withoutMapping = (ip: string): string => /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(ip)?.[1] ?? ip
 
 function matches(words: readonly number[], { words: base, prefixLength }: Network): boolean {
@@ -48,9 +51,10 @@ function matches(words: readonly number[], { words: base, prefixLength }: Networ
   return true
 }
 
-/** Eight words of sixteen bits; of IPv4 as mapped into IPv6. */
+/** Returns eight 16-bit words; IPv4 as IPv4-mapped IPv6. */
 function parseIp(text: string): number[] | undefined {
-  // Before the expressions below, whose time grows with the square of what is no address: Host and Origin of strangers come here.
+  // Checked before the regular expressions below, which take quadratic time on text that is no address. Host and Origin
+  // headers of unauthenticated peers are parsed here.
   if (text.length > TEXT_MAX) return undefined
   const plain = plainIpv4(text)
   if (plain >= 0) return [0, 0, 0, 0, 0, 0xffff, plain >>> 16, plain & 0xffff]
@@ -65,7 +69,7 @@ function parseIp(text: string): number[] | undefined {
   return parseV6(`${head}${tail.map((word) => word.toString(16)).join(':')}`)
 }
 
-/** Characters of the longest address, an IPv6 one that ends as IPv4 does, and of a zone. */
+/** Maximum length of an address in characters: an IPv6 address with an IPv4 tail, and a zone. */
 const TEXT_MAX = 45 + 1 + 32
 
 function parseV6(ip: string): number[] | undefined {
@@ -79,9 +83,9 @@ function parseV6(ip: string): number[] | undefined {
 }
 
 /**
- * The network that counts as one peer wherever peers are counted: an IPv4 address, or the /64 of an IPv6 address, which one subscriber usually has
- * to itself [RFC 6177]. `peer` is `192.0.2.1:51234`, `[2001:db8::1]:51234`, or a route of the gateway that begins like this; `undefined` where there
- * is no IP address, as at a Unix socket or a serial line.
+ * Returns the network that counts as one peer where peers are counted: an IPv4 address, or the /64 of an IPv6 address,
+ * which usually belongs to one subscriber [RFC 6177]. `peer` is `192.0.2.1:51234`, `[2001:db8::1]:51234`, or a route of
+ * the gateway that starts like this. Returns `undefined` without an IP address, as for a Unix socket or a serial line.
  */
 export function networkOf(peer: string): string | undefined {
   if (peer !== askedLast.peer) {
@@ -91,7 +95,7 @@ export function networkOf(peer: string): string | undefined {
   return askedLast.network
 }
 
-/** The last answer: one new connection asks five times. */
+/** Cache of the last result, because each new connection asks five times. */
 const askedLast: { peer: string; network: string | undefined } = { peer: '', network: undefined }
 
 function findNetwork(peer: string): string | undefined {
@@ -102,16 +106,19 @@ function findNetwork(peer: string): string | undefined {
   if (words === undefined) return undefined
   const [first, second, , , , sixth, high, low] = words as [number, number, number, number, number, number, number, number]
   const isMapped = first === 0 && sixth === 0xffff && words.slice(1, 5).every((word) => word === 0)
-  // 64:ff9b::/96: an IPv4 address that a translator has put into IPv6 [RFC 6052].
+  // 64:ff9b::/96: an IPv4 address embedded in IPv6 by a translator [RFC 6052].
   const isTranslated = first === 0x64 && second === 0xff9b && words.slice(2, 6).every((word) => word === 0)
   if (isMapped || isTranslated) return `${high >> 8}.${high & 0xff}.${low >> 8}.${low & 0xff}`
-  // Everybody on a link is in fe80::/64.
+  // All hosts on a link share fe80::/64.
   const isLinkLocal = (first & 0xffc0) === 0xfe80
   const text = (some: readonly number[]): string => some.map((word) => word.toString(16)).join(':')
   return isLinkLocal ? text(words) : `${text(words.slice(0, 4))}::/64`
 }
 
-/** An IPv4 address in its usual form as one number; -1 for any other text. Parsed by hand, because this runs for each connection and datagram. */
+/**
+ * Returns an IPv4 address in dotted form as a number, or -1 for any other text. Parsed by hand, because this runs for
+ * every connection and datagram.
+ */
 function plainIpv4(text: string): number {
   let value = 0
   let octet = 0
@@ -138,7 +145,7 @@ function plainIpv4(text: string): number {
 const DOT = 46
 const isDigit = (code: number): boolean => code >= 48 && code <= 57
 
-/** Networks by the length of their prefix: finding an address takes one look-up per length, however many networks there are. */
+/** A set of networks by prefix length: looking up an address takes one step per length, however many networks there are. */
 export class NetworkSet {
   readonly #byLength = new Map<number, Set<string>>()
 
@@ -166,13 +173,13 @@ export class NetworkSet {
 const masked = (words: readonly number[], prefixLength: number): string =>
   words.map((word, i) => word & (0xffff << Math.max(0, 16 - Math.max(0, prefixLength - i * 16)))).join(':')
 
-/** The IP address of `192.0.2.1:51234` or `[2001:db8::1]:51234`. */
+/** Returns the IP address of `192.0.2.1:51234` or `[2001:db8::1]:51234`. */
 export function addressOf(peer: string): string {
   const colon = peer.lastIndexOf(':')
   return colon < 0 ? peer : peer.slice(0, colon)
 }
 
-/** The same without brackets and without what a route of the gateway has behind it; `undefined` where there is no IP address. */
+/** As `addressOf`, without brackets, also for a route of the gateway; `undefined` if there is no IP address. */
 export function ipOfPeer(peer: string): string | undefined {
   const [, bracketed, dotted] = /^(?:\[([^\]]+)\]|(\d[\d.]*)):\d+/.exec(peer) ?? []
   return bracketed ?? dotted

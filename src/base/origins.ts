@@ -1,40 +1,44 @@
 import { addressOf, isWithin, type Network, parseNetwork } from './networks.ts'
 
-/** A page that may connect: `https://app.example.org:8443`, or of a host whatever scheme and port, `app.example.org`; `*` is every page. */
+/**
+ * An origin that may connect: `https://app.example.org:8443`, or `app.example.org` for any scheme and port of a host; `*`
+ * for every origin.
+ */
 export interface AllowedOrigin {
-  /** `https:`; any if not there. */
+  /** `https:`; undefined for any. */
   readonly scheme: string | undefined
   /** As browsers write it: in lower case, IPv6 in brackets. */
   readonly host: string
   readonly port: string | undefined
 }
 
-/** Who may connect over WebSocket from a browser. */
+/** Which web pages may connect over WebSocket. */
 export interface OriginPolicy {
   readonly allowed: readonly AllowedOrigin[]
-  /** Clients are let in without authentication. */
+  /** Clients may connect without authentication. */
   readonly anonymous: boolean
-  /** Names of this machine, and where it listens. */
+  /** Names of this machine and addresses that it listens on. */
   readonly ownNames: readonly string[]
 }
 
-/** What a request for an upgrade says. */
+/** The relevant parts of an upgrade request. */
 export interface UpgradeOrigin {
   readonly origin: string | undefined
   readonly host: string | undefined
-  /** The address of this machine at which it came in; of a Unix socket there is none. */
+  /** The local address of the connection; undefined for a Unix socket. */
   readonly localAddress: string | undefined
 }
 
 const ANY: AllowedOrigin = { scheme: undefined, host: '*', port: undefined }
 
-/** Gives `undefined` for what is no origin. */
+/** Returns `undefined` if the text is no origin. */
 export function parseOrigin(text: string): AllowedOrigin | undefined {
   if (text === '*') return ANY
   const hasScheme = text.includes('://')
   const url = urlOf(hasScheme ? text : `http://${text}`)
   if (url === undefined || url.pathname !== '/' || url.search !== '' || url.username !== '') return undefined
-  // A port means one port only; without it a whole origin means that of its scheme, and a host alone means all.
+  // A port is required to match. Without one, a full origin implies the default port of its scheme, and a host alone
+  // matches every port.
   if (hasScheme) return { scheme: url.protocol, host: url.hostname, port: url.port }
   return {
     scheme: undefined,
@@ -44,9 +48,11 @@ export function parseOrigin(text: string): AllowedOrigin | undefined {
 }
 
 /**
- * Why this request may not be upgraded; '' if it may. Browsers let a page of any site connect to whatever its user can reach, and say in Origin whose page
- * it is. Who sends no Origin is no browser. Where clients have to authenticate, pages do too, and any may try unless some are named; where they do not,
- * only pages of this machine may connect, and those that are named. Host is looked at there as well: a site can give its own name the address of this machine.
+ * Returns why this request may not be upgraded, or '' if it may. Browsers let a page of any site connect to whatever
+ * their user can reach, and name the origin of the page in the Origin header. A request without Origin does not come from
+ * a browser. If clients have to authenticate, so do pages: any origin may try, unless some are configured. If they do
+ * not, only pages of this machine and configured origins may connect. In that case the Host header is checked as well,
+ * because a site can let its own name resolve to the address of this machine.
  */
 export function originRefusal({ origin, host, localAddress }: UpgradeOrigin, policy: OriginPolicy): string {
   const { allowed, anonymous, ownNames } = policy
@@ -63,8 +69,9 @@ export function originRefusal({ origin, host, localAddress }: UpgradeOrigin, pol
 }
 
 /**
- * The client behind proxies that are trusted, by X-Forwarded-For: the last address that none of them has. `peer`: who sent the header, `192.0.2.1:51234`.
- * Where it is no such proxy, or what it says is no address, that of whoever said it last.
+ * Returns the client behind trusted proxies, according to X-Forwarded-For: the last address that is not a trusted
+ * proxy's. `peer`: the sender of the header, `192.0.2.1:51234`, which is returned if it is no such proxy. If an entry is
+ * no address, returns the proxy that sent it.
  */
 export function forwardedPeer(header: string | undefined, peer: string, proxies: readonly Network[]): string {
   const told = header?.split(',') ?? []
@@ -78,7 +85,7 @@ export function forwardedPeer(header: string | undefined, peer: string, proxies:
   return last
 }
 
-/** Of a Unix socket its permissions say who may connect. */
+/** Access to a Unix socket is controlled by its permissions, so its peer is trusted. */
 const isProxy = (peer: string, proxies: readonly Network[]): boolean =>
   proxies.length > 0 && (peer.startsWith('unix:') || isWithin(bare(addressOf(peer)), proxies))
 

@@ -9,32 +9,32 @@ export class Tally {
   }
 }
 
-/** Something whose bytes count for a user and for an address. */
+/** Something whose memory counts towards a user and an address. */
 export interface Holder {
   /** Bytes that it holds now. */
   readonly heldBytes: number
-  /** Of these, what the tallies know of. */
+  /** The part of these that the tallies include. */
   tallied: number
   user: Tally | undefined
   address: Tally | undefined
 }
 
 /**
- * What each user and each address holds, as the sum over its clients. A client counts what it holds for itself, and the tallies hear of it when it is
- * `settled`: before they are asked, and when it holds much less than they know of.
+ * Memory held by each user and each address: the sum over their clients. A client maintains its own sum, and the tallies
+ * are updated when it is `settled`: before they are read, and when it holds much less than they include.
  */
 export class Shares {
   readonly #users = new Map<string, Tally>()
   readonly #addresses = new Map<string, Tally>()
 
-  /** As somebody who holds nothing yet would count. */
+  /** Returns a holder that holds nothing yet, with the tallies of its user and address. */
   newcomer(username: string | undefined, address: string | undefined): Holder {
     const user = username === undefined ? undefined : this.#users.get(username)
     const tally = address === undefined ? undefined : this.#addresses.get(address)
     return { heldBytes: 0, tallied: 0, user, address: tally }
   }
 
-  /** Who it is and where, from now on; `undefined` counts for nobody. */
+  /** Sets the user and the address that the holder counts towards; `undefined` for none. */
   assign(holder: Holder, username: string | undefined, address: string | undefined): void {
     holder.user = this.#move(this.#users, holder, holder.user, username)
     holder.address = this.#move(this.#addresses, holder, holder.address, address)
@@ -44,7 +44,7 @@ export class Shares {
     this.grow(holder, holder.heldBytes - holder.tallied)
   }
 
-  /** It holds so many bytes more than when it was settled, which was a moment ago. */
+  /** Adds `more` bytes to a holder that has just been settled. */
   grow(holder: Holder, more: number): void {
     if (more === 0) return
     holder.tallied += more
@@ -52,7 +52,7 @@ export class Shares {
     if (holder.address !== undefined) holder.address.bytes += more
   }
 
-  /** It is no more. */
+  /** The holder no longer exists. */
   forget(holder: Holder): void {
     this.assign(holder, undefined, undefined)
     holder.tallied = 0

@@ -1,11 +1,12 @@
 /**
- * A Map that mostly has one entry, which it holds itself: a Map makes room for four as soon as it is made, about 180 bytes, and a million sessions
- * with one subscription have several each. In the order of insertion, as a Map; entries may come and go while it is iterated.
+ * A Map for usually one entry, which it stores in itself. A Map allocates room for four entries, about 180 bytes, when it
+ * is created, and a million sessions with one subscription each have several maps per session. Iterates in the order of
+ * insertion, like a Map; entries may be added and deleted during iteration.
  */
 export class SmallMap<K, V> {
   #key: K | undefined = undefined
   #value: V | undefined = undefined
-  /** Everything, once there have been two. */
+  /** All entries, from the time when there were two. */
   #all: Map<K, V> | undefined = undefined
 
   get size(): number {
@@ -13,7 +14,7 @@ export class SmallMap<K, V> {
     return this.#value === undefined ? 0 : 1
   }
 
-  /** There have been two at once: it takes what a Map takes from then on. */
+  /** True once it has held two entries at a time: from then on it takes as much memory as a Map. */
   get isMap(): boolean {
     return this.#all !== undefined
   }

@@ -1,2 +1,2 @@
-/** An error of the person who starts Roost: one line that names the flag, or the path, file and line. */
+/** A configuration error by the person who starts Roost: one line that names the flag, or the path, file and line. */
 export class StartError extends Error {}

@@ -1,12 +1,12 @@
 import type { Instant } from './machine.ts'
 
-/** One deadline of one owner. Made once, armed and disarmed as often as needed. */
+/** A deadline of an owner. Created once, armed and disarmed as often as needed. */
 export class Timer<T> {
   readonly owner: T
   deadline: Instant = 0
-  /** Place in the heap, -1 while not armed. */
+  /** Position in the heap; -1 while not armed. */
   place = -1
-  /** Breaks ties by the order of arming, so that equal deadlines fire the same way in every run. */
+  /** Breaks ties by the order of arming, so that equal deadlines expire in the same order in every run. */
   order = 0
 
   constructor(owner: T) {
@@ -19,10 +19,12 @@ export class Timer<T> {
 }
 
 /**
- * The deadlines of one room, as an indexed binary heap: the earliest is at hand, arming and disarming cost O(log n).
+ * A set of deadlines as an indexed binary heap: the earliest is available immediately, arming and disarming cost O(log
+ * n).
  *
- * A heap and not a timer wheel, because deadlines stay exact and the order of firing is total, which the simulator's traces need. The cost
- * does not show: what changes with every packet (keep alive) only notes the time, and re-arms when its old deadline comes.
+ * A heap rather than a timer wheel, because deadlines stay exact and the order of expiry is total, as the simulator's
+ * traces require. The cost is negligible: where a deadline changes with every packet (keep alive), only the time is
+ * noted, and the timer is re-armed when the old deadline expires.
  */
 export class Timers<T> {
   readonly #heap: Timer<T>[] = []
@@ -67,7 +69,7 @@ export class Timers<T> {
     return this.#heap[0]
   }
 
-  /** Takes out one timer whose deadline has come; to be called until it gives `undefined`. */
+  /** Removes and returns a timer whose deadline has come; call until it returns `undefined`. */
   expired(now: Instant): Timer<T> | undefined {
     const first = this.#heap[0]
     if (first === undefined || first.deadline > now) return undefined

@@ -1,6 +1,6 @@
 import type { Instant } from './machine.ts'
 
-/** So many per second on average, and as many at once. */
+/** Limits to `perSecond` on average, with bursts of the same size. */
 export class TokenBucket {
   readonly #perSecond: number
   #tokens: number
@@ -11,7 +11,7 @@ export class TokenBucket {
     this.#tokens = perSecond
   }
 
-  /** Takes one, if there is one. */
+  /** Takes a token if there is one. */
   take(now: Instant): boolean {
     if (!this.has(now)) return false
     this.#tokens--
@@ -24,7 +24,10 @@ export class TokenBucket {
     return this.#tokens >= 1
   }
 
-  /** Takes what something has cost. If that is more than there was, there is none until it is made up for. */
+  /**
+   * Deducts a cost that is known only afterwards. If it exceeds the tokens left, none is available until the difference
+   * is refilled.
+   */
   spend(cost: number): void {
     this.#tokens -= cost
   }
