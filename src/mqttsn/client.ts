@@ -13,7 +13,7 @@ export interface SnWill {
 
 export interface SnClientOptions {
   readonly clientId: string
-  /** Keep alive, seconds. */
+  /** Keep alive in seconds. */
   readonly keepAliveSeconds?: number
   readonly cleanSession?: boolean
   readonly will?: SnWill
@@ -21,7 +21,7 @@ export interface SnClientOptions {
   readonly nRetry?: number
 }
 
-/** A topic as a sensor may name it; a name is registered before it is published to. */
+/** A topic as a client may refer to it. A name is registered before a message is published to it. */
 export type TopicRef = string | { readonly topicIdType: 'predefined' | 'short'; readonly topicId: number }
 
 export type SnClientState = 'disconnected' | 'connecting' | 'active' | 'asleep' | 'awake' | 'disconnecting'
@@ -31,45 +31,48 @@ export type SnEvent =
   | { readonly event: 'refused'; readonly returnCode: number }
   | { readonly event: 'registered'; readonly topicName: string; readonly topicId: number }
   | { readonly event: 'registerRefused'; readonly topicName: string; readonly returnCode: number }
-  /** A QoS 1 or 2 message is fully acknowledged, or refused with this return code. */
+  /** A QoS 1 or 2 message is fully acknowledged, or was refused with this return code. */
   | { readonly event: 'published'; readonly msgId: number; readonly returnCode: number }
-  /** A QoS 0 message was refused: nothing else answers it. */
+  /** A QoS 0 message was refused. A QoS 0 message that is accepted has no answer. */
   | { readonly event: 'rejected'; readonly topicId: number; readonly returnCode: number }
   | { readonly event: 'subscribed'; readonly topicId: number; readonly returnCode: number }
   | { readonly event: 'unsubscribed' }
   | { readonly event: 'message'; readonly topic: string | undefined; readonly message: SnPublish }
   | { readonly event: 'asleep' }
-  /** PINGRESP has closed the awake period. */
+  /** PINGRESP has ended the awake period. */
   | { readonly event: 'wakeEnded' }
   | { readonly event: 'pong' }
   | { readonly event: 'willUpdated'; readonly returnCode: number }
   /** By the gateway, or in answer to our own DISCONNECT. */
   | { readonly event: 'disconnected' }
-  /** N_retry is used up: the connection counts as broken [1.2 section 6.13]. */
+  /** N_retry is used up: the connection is considered broken [1.2 section 6.13]. */
   | { readonly event: 'timedOut'; readonly awaiting: string }
 
 export type SnClientOutput = { readonly kind: 'datagram'; readonly bytes: Uint8Array } | ({ readonly kind: 'event' } & SnEvent)
 
-/** A request, and what ends it. */
+/** A request and the replies that complete it. */
 interface Request {
   readonly message: Message
-  /** Types of the replies that go on with it or end it. */
+  /** Types of the replies that continue or complete it. */
   readonly awaits: readonly number[]
   readonly msgId: number
-  /** Name that a REGISTER or SUBSCRIBE is about. */
+  /** Topic name of a REGISTER, SUBSCRIBE or PUBLISH. */
   readonly topicName?: string
 }
 
-/** Requests that may wait for the one that is open. */
+/** Maximum number of requests that wait for the open one. */
 const QUEUE_MAX = 100
-/** Finished QoS 2 message ids that are remembered, so that a late copy of their PUBLISH is not taken for a new message. */
+/**
+ * Number of finished QoS 2 message ids that are remembered, so that a delayed copy of a PUBLISH is not taken for a new
+ * message.
+ */
 const FINISHED_MAX = 256
-/** What a shared subscription has before the topic that its messages have, and that the id of its SUBACK means. */
+/** Prefix of a shared subscription. Its messages, and the topic id in its SUBACK, have the topic without it. */
 const SHARED = /^\$share\/[^/]+\//
 
 /**
- * A sensor: an MQTT-SN 1.2 client without a socket, for tests, the simulator and the command line. One request is open at a time and repeated by
- * T_retry; the others wait. What makes no sense in a state is ignored and counted in `ignored`.
+ * An MQTT-SN 1.2 client without a socket, for tests, the simulator and the command line. One request is open at a time
+ * and retransmitted after T_retry; others wait. Anything that does not fit the state is ignored and counted in `ignored`.
  */
 export class SnClient {
   readonly clientId: string
@@ -96,7 +99,7 @@ export class SnClient {
     this.#will = options.will
   }
 
-  /** Nothing is open and nothing waits. */
+  /** True if no request is open or waiting. */
   get idle(): boolean {
     return this.#open === undefined && this.#queue.length === 0
   }
@@ -137,12 +140,12 @@ export class SnClient {
     })
   }
 
-  /** Gives the message id: 0 for QoS 0 and -1. */
+  /** Returns the message id: 0 for QoS 0 and -1. */
   publish(now: Instant, topic: TopicRef, data: Uint8Array, qos: SnQoS = 0, retain = false): number {
     const msgId = qos > 0 ? this.#nextMsgId() : 0
     const named = typeof topic === 'string'
     if (named && !this.#idByName.has(topic)) this.register(now, topic)
-    // The id of a name is filled in when it is this message's turn.
+    // The topic id of a name is filled in when the message is sent.
     const { topicIdType, topicId } = named ? { topicIdType: 'normal' as TopicIdType, topicId: 0 } : topic
     const message: Message = { type: MsgType.PUBLISH, dup: false, qos, retain, topicIdType, topicId, msgId, data }
     const awaits = qos <= 0 ? [] : qos === 1 ? [MsgType.PUBACK] : [MsgType.PUBREC, MsgType.PUBACK]
@@ -175,12 +178,12 @@ export class SnClient {
     this.#request(now, { message: { type: MsgType.PINGREQ, clientId: undefined }, awaits: [MsgType.PINGRESP], msgId: 0 })
   }
 
-  /** DISCONNECT with a duration; from sleep it changes the duration. */
+  /** DISCONNECT with a duration. While asleep, it changes the duration. */
   sleep(now: Instant, seconds: number): void {
     this.#request(now, { message: { type: MsgType.DISCONNECT, duration: seconds }, awaits: [MsgType.DISCONNECT], msgId: 0 })
   }
 
-  /** PINGREQ with the client id: fetch what waits, then sleep on. */
+  /** PINGREQ with the client id: receives queued messages, then continues to sleep. */
   wake(now: Instant): void {
     if (this.state !== 'asleep') {
       this.ignored++
@@ -204,7 +207,7 @@ export class SnClient {
     this.#request(now, { message: { type: MsgType.WILLMSGUPD, message }, awaits: [MsgType.WILLMSGRESP], msgId: 0 })
   }
 
-  /** Loses everything that was in RAM, as a node does whose battery was changed. */
+  /** Loses everything in RAM, like a node whose battery was replaced. */
   reboot(): void {
     this.#drop()
     this.#forgetTopics()
@@ -223,7 +226,7 @@ export class SnClient {
       this.ignored++
       return
     }
-    // While messages come in answer to PINGREQ, the gateway lives: wait on [1.2 section 6.14].
+    // Messages that arrive in answer to PINGREQ show that the gateway is alive: continue to wait [1.2 section 6.14].
     if (this.state === 'awake' && this.#open?.message.type === MsgType.PINGREQ) this.#retryAt = now + this.#options.tRetryMs
     if (this.#isNotYetMine(message)) {
       this.ignored++
@@ -270,7 +273,10 @@ export class SnClient {
     this.#reply(now, message)
   }
 
-  /** What still comes of the session that its CONNECT is about to end means nothing to it, topic ids least of all. */
+  /**
+   * True while CONNECT is about to end the previous session: what still arrives from that session, topic ids above all,
+   * is meaningless.
+   */
   get #beginsAnew(): boolean {
     return this.state === 'connecting' && this.#options.cleanSession
   }
@@ -294,9 +300,12 @@ export class SnClient {
     return this.#outputs.shift()
   }
 
-  // --- Inside
+  // --- Internals
 
-  /** Before CONNACK it belongs to the connection before, whose topic ids may mean nothing in the next one. */
+  /**
+   * True for a message that arrives before CONNACK: it belongs to the previous connection, and its topic id may not be
+   * valid in the next.
+   */
   #isNotYetMine({ type }: Message): boolean {
     const isNew = this.state === 'connecting' || this.state === 'disconnected'
     return isNew && (type === MsgType.REGISTER || type === MsgType.PUBLISH)
@@ -318,7 +327,7 @@ export class SnClient {
     this.#tell({ event: 'message', topic, message })
   }
 
-  /** A reply to the open request; others are late or lost their way, and ignored. */
+  /** Handles a reply to the open request. Other replies are delayed or misdirected, and ignored. */
   #reply(now: Instant, message: Message): void {
     const open = this.#open
     const msgId = 'msgId' in message ? message.msgId : 0
@@ -394,7 +403,7 @@ export class SnClient {
     if (message.type === MsgType.PUBLISH && request.topicName !== undefined) {
       const topicId = this.#idByName.get(request.topicName)
       if (topicId === undefined) {
-        // Its REGISTER was refused, and so is this.
+        // Its REGISTER was refused, so the PUBLISH fails, too.
         this.#tell({ event: 'published', msgId: request.msgId, returnCode: ReturnCode.INVALID_TOPIC_ID })
         this.#next(now)
         return
@@ -428,7 +437,8 @@ export class SnClient {
       const awaiting = open.message.type
       const wasAwake = this.state === 'awake'
       this.#drop()
-      // A sleeper that gets no answer sleeps on, to save its battery; anybody else is disconnected.
+      // A client in an awake period that gets no answer goes back to sleep to save its battery; in any other state it is
+      // disconnected.
       this.state = wasAwake ? 'asleep' : 'disconnected'
       this.#tell({ event: 'timedOut', awaiting: String(awaiting) })
       return
@@ -450,7 +460,7 @@ export class SnClient {
   }
 
   #learn(topicName: string, topicId: number): void {
-    // A number that is given again means the new topic alone.
+    // An id that is reassigned stands for the new topic only.
     const before = this.#nameById.get(topicId)
     if (before !== undefined && before !== topicName) this.#idByName.delete(before)
     this.#idByName.set(topicName, topicId)
@@ -462,7 +472,7 @@ export class SnClient {
     this.#nameById.clear()
   }
 
-  /** Gives up what is open and what waits. */
+  /** Discards the open request and those that wait. */
   #drop(): void {
     this.#open = undefined
     this.#retryAt = undefined

@@ -15,7 +15,8 @@ const qosOf = (flags: number): SnQoS => ((flags & 0x60) === 0x60 ? -1 : ((flags 
 export const isMalformed = (decoded: Message | Malformed): decoded is Malformed => 'kind' in decoded
 
 /**
- * Reads one message; [start, end) is the whole of it [1.2 section 5.2]. Both forms of Length are accepted whatever the size. Payloads are views of `bytes`.
+ * Decodes one message, which fills [start, end) exactly [1.2 section 5.2]. Both forms of Length are accepted for any
+ * size. Payloads are views of `bytes`.
  */
 export function decodeMessage(bytes: Uint8Array, start = 0, end = bytes.length): Message | Malformed {
   const reader = new ByteReader(bytes, start, end)

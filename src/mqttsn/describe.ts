@@ -2,7 +2,7 @@ import { decodeMessage, isMalformed } from './decode.ts'
 import { unwrap } from './forwarder.ts'
 import { type Message, MsgType, ReturnCode, type TopicIdType } from './messages.ts'
 
-/** Octets of a payload that are shown. */
+/** Maximum number of payload octets shown. */
 const SHOWN_MAX = 64
 
 const TYPE_NAMES = new Map(Object.entries(MsgType).map(([name, type]) => [type as number, name]))
@@ -10,10 +10,10 @@ const RETURN_NAMES = ['accepted', 'congestion', 'invalid topic id', 'not support
 
 export const typeName = (type: number): string => TYPE_NAMES.get(type) ?? `0x${type.toString(16).padStart(2, '0')}`
 
-/** `congestion`, as the specification has it [1.2 section 5.3.10]. */
+/** Name of a return code as in the specification: `congestion` [1.2 section 5.3.10]. */
 export const returnCodeName = (code: number): string => RETURN_NAMES[code] ?? `reserved return code ${code}`
 
-/** One line that says all of a datagram: its envelope, its message, or what is wrong with it. */
+/** Describes a datagram in one line: its encapsulation and its message, or what is malformed. */
 export function describeDatagram(bytes: Uint8Array): string {
   const inner = unwrap(bytes)
   if (inner !== undefined && 'kind' in inner) return `malformed: ${inner.reason} (${inner.rule})`
@@ -22,7 +22,7 @@ export function describeDatagram(bytes: Uint8Array): string {
   return inner === undefined ? text : `FORWARDED node=${hex(inner.nodeId)} radius=${inner.radius} ${text}`
 }
 
-/** `PUBLISH qos=1 topic=0x0401 msgid=7 data="21.5" (4 octets)` */
+/** Describes a message: `PUBLISH qos=1 topic=0x0401 msgid=7 data="21.5" (4 octets)` */
 export function describeMessage(message: Message): string {
   return [typeName(message.type), ...fieldsOf(message)].join(' ')
 }
@@ -86,7 +86,7 @@ function fieldsOf(m: Message): string[] {
   }
 }
 
-/** Those that are on. */
+/** Returns the names of the flags that are set. */
 const flags = (named: Readonly<Record<string, boolean>>): string[] => Object.keys(named).filter((name) => named[name])
 const id = (value: number): string => `0x${value.toString(16).padStart(4, '0')}`
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
@@ -98,10 +98,10 @@ function topic(type: TopicIdType, value: number): string {
   return type === 'predefined' ? `topic=predefined:${value}` : `topic=short:${JSON.stringify(shortName(value))}`
 }
 
-/** The name that a short topic id is. */
+/** Returns the name that a short topic id stands for. */
 export const shortName = (topicId: number): string => String.fromCharCode(topicId >> 8, topicId & 0xff)
 
-/** As text if it is printable, as hex otherwise; the beginning if it is long. */
+/** Returns a payload as text if it is printable, otherwise as hex; truncated if it is long. */
 function data(bytes: Uint8Array): string {
   const shown = bytes.subarray(0, SHOWN_MAX)
   const printable = shown.every((byte) => byte >= 0x20 && byte < 0x7f)

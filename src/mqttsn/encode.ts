@@ -1,14 +1,17 @@
 import { type ByteWriter, utf8Length, ByteWriter as Writer } from '../base/bytes.ts'
 import { type Message, MsgType, type SnQoS, type TopicIdType } from './messages.ts'
 
-/** Octets of the longest message that Length can say. */
+/** Maximum size of a message in octets, as Length can express. */
 export const MESSAGE_BYTES_MAX = 65_535
 
 const TOPIC_ID_TYPE: Record<TopicIdType, number> = { normal: 0, predefined: 1, short: 2 }
 const bit = (on: boolean, mask: number): number => (on ? mask : 0)
 const qosBits = (qos: SnQoS): number => (qos & 3) << 5
 
-/** Appends a message, with the short form of Length where it fits. To be asked before: `messageLength` is at most MESSAGE_BYTES_MAX. */
+/**
+ * Appends a message, with the short form of Length if it fits. The caller must ensure that `messageLength` is at most
+ * MESSAGE_BYTES_MAX.
+ */
 export function encodeMessage(w: ByteWriter, message: Message): void {
   const length = messageLength(message)
   if (length < 256) w.u8(length)
@@ -28,7 +31,7 @@ export function encodedMessage(message: Message): Uint8Array {
   return shared.toBytes()
 }
 
-/** Octets of the whole message, Length included [1.2 section 5.2.1]. */
+/** Returns the size of the whole message in octets, with Length [1.2 section 5.2.1]. */
 export function messageLength(message: Message): number {
   const short = 2 + bodyLength(message)
   return short < 256 ? short : short + 2

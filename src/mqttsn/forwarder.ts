@@ -1,7 +1,7 @@
 import type { Malformed } from '../base/malformed.ts'
 import { FORWARDER_ENCAPSULATION } from './messages.ts'
 
-/** An encapsulated message: from which node, and where in the datagram it lies [1.2 section 5.5]. */
+/** An encapsulated message: its node, and its position in the datagram [1.2 section 5.5]. */
 export interface Encapsulated {
   /** 1 to 252 octets (ruling A26), a view. */
   readonly nodeId: Uint8Array
@@ -11,7 +11,10 @@ export interface Encapsulated {
   readonly end: number
 }
 
-/** Gives `undefined` for a datagram that is not encapsulated. Length counts only up to the node id. */
+/**
+ * Returns `undefined` for a datagram that is not encapsulated. The Length of an encapsulation covers its header only, up
+ * to the node id.
+ */
 export function unwrap(bytes: Uint8Array): Encapsulated | Malformed | undefined {
   if (bytes.length < 2 || bytes[1] !== FORWARDER_ENCAPSULATION) return undefined
   const header = bytes[0]!

@@ -30,7 +30,10 @@ export const MsgType = {
 } as const
 export type MsgType = (typeof MsgType)[keyof typeof MsgType]
 
-/** Of a client that believes it is connected: those to which it waits for an answer. Acknowledgements, PINGRESP and DISCONNECT may go unanswered. */
+/**
+ * Messages for which a client that believes it is connected waits for an answer. Acknowledgements, PINGRESP and
+ * DISCONNECT may stay unanswered.
+ */
 export const EXPECTS_ANSWER: ReadonlySet<MsgType> = new Set([
   MsgType.REGISTER,
   MsgType.PUBLISH,
@@ -45,7 +48,7 @@ export const EXPECTS_ANSWER: ReadonlySet<MsgType> = new Set([
   MsgType.WILLMSGUPD,
 ])
 
-/** Type byte of the forwarder encapsulation [section 5.5]; an envelope around a message, not a message. */
+/** Type octet of the forwarder encapsulation [section 5.5], which wraps a message and is none itself. */
 export const FORWARDER_ENCAPSULATION = 0xfe
 
 /** Return codes [section 5.3.10]; 0x04 to 0xFF are reserved and kept as numbers. */
@@ -73,16 +76,16 @@ export interface SearchGw {
 export interface GwInfo {
   readonly type: typeof MsgType.GWINFO
   readonly gwId: number
-  /** Only when a client answers for the gateway. */
+  /** Present only if a client answers on behalf of the gateway. */
   readonly gwAddr: Uint8Array | undefined
 }
 export interface SnConnect {
   readonly type: typeof MsgType.CONNECT
   readonly will: boolean
   readonly cleanSession: boolean
-  /** 0x01 for MQTT-SN 1.2; others decode, so that they can be answered. */
+  /** 0x01 for MQTT-SN 1.2. Other values are decoded, so that they can be answered. */
   readonly protocolId: number
-  /** Keep alive, seconds. */
+  /** Keep alive in seconds. */
   readonly duration: number
   readonly clientId: string
 }
@@ -90,7 +93,7 @@ export interface SnConnack {
   readonly type: typeof MsgType.CONNACK
   readonly returnCode: number
 }
-/** Messages that are nothing but their type. */
+/** Messages without fields. */
 export interface Bare {
   readonly type: typeof MsgType.WILLTOPICREQ | typeof MsgType.WILLMSGREQ | typeof MsgType.PINGRESP
 }
@@ -116,7 +119,7 @@ export interface Register {
   readonly msgId: number
   readonly topicName: string
 }
-/** REGACK and PUBACK: one shape, told apart by `type`. */
+/** REGACK and PUBACK have the same fields. */
 export interface TopicAck {
   readonly type: typeof MsgType.REGACK | typeof MsgType.PUBACK
   readonly topicId: TopicId
@@ -139,17 +142,17 @@ export interface MsgIdOnly {
   readonly type: typeof MsgType.PUBREC | typeof MsgType.PUBREL | typeof MsgType.PUBCOMP | typeof MsgType.UNSUBACK
   readonly msgId: number
 }
-/** SUBSCRIBE and UNSUBSCRIBE: a name for topicIdType 'normal', an id otherwise. UNSUBSCRIBE uses neither dup nor qos. */
+/** SUBSCRIBE and UNSUBSCRIBE: a name for topicIdType 'normal', otherwise an id. UNSUBSCRIBE uses neither dup nor qos. */
 export interface TopicRequest {
   readonly type: typeof MsgType.SUBSCRIBE | typeof MsgType.UNSUBSCRIBE
   readonly dup: boolean
-  /** As the flags say it: -1 decodes too, and is refused by whoever handles the message. */
+  /** As in the flags: -1 is decoded too, and refused by the recipient. */
   readonly qos: SnQoS
   readonly msgId: number
   readonly topicIdType: TopicIdType
-  /** For 'normal'; empty otherwise. */
+  /** For 'normal'; otherwise empty. */
   readonly topicName: string
-  /** For 'predefined' and 'short'; 0 otherwise. */
+  /** For 'predefined' and 'short'; otherwise 0. */
   readonly topicId: TopicId
 }
 export interface SnSuback {
@@ -161,12 +164,12 @@ export interface SnSuback {
 }
 export interface PingReq {
   readonly type: typeof MsgType.PINGREQ
-  /** Said by a sleeping client that wakes. */
+  /** Sent by a sleeping client that wakes. */
   readonly clientId: string | undefined
 }
 export interface SnDisconnect {
   readonly type: typeof MsgType.DISCONNECT
-  /** Seconds of sleep; `undefined` is a plain goodbye. */
+  /** Sleep duration in seconds; `undefined` to disconnect. */
   readonly duration: number | undefined
 }
 
