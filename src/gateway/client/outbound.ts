@@ -52,13 +52,12 @@ export class Outbound {
     if (!exchanges.busy) return false
     const { route, host } = this.#client
     // A frame that the port refused is sent again before anything that follows it.
-    const waits = exchanges.open.length > 0 && host.ports.hasRefused(route)
-    return waits || this.windowFull || exchanges.register !== undefined || exchanges.renumbered
+    if (exchanges.open.length > 0 && host.ports.hasRefused(route)) return true
+    return this.windowFull || exchanges.register !== undefined || exchanges.renumbered
   }
 
   get windowFull(): boolean {
-    const { length } = this.exchanges.open
-    return length > 0 && length >= this.#client.host.options.inflightMessages
+    return this.exchanges.open.length >= this.#client.host.options.inflightMessages
   }
 
   /** Returns the topic ids of unanswered REGISTERs, with `inPublishes` also those of unanswered PUBLISHes. */
