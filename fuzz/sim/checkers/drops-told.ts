@@ -56,6 +56,8 @@ export class DropsTold extends SiteChecker {
   /** When drops were told, by the client that they are about. */
   readonly #told = new Map<string, number[]>()
   #toldCount = 0
+  /** MQTT clients whose connection the server has ended: what they still send is not read. */
+  readonly #ended = new Set<string>()
   /** `$SYS` counts of servers before this one. */
   #droppedBefore = 0
   /** Arrivals with QoS 0: those for somebody who is away are counted, and not told. */
@@ -100,6 +102,8 @@ export class DropsTold extends SiteChecker {
 
   chunkIn(tcp: TcpClient, bytes: Uint8Array): void {
     for (const packet of this.#up.read(tcp, bytes)) {
+      if (packet.type === PacketType.CONNECT) this.#ended.delete(packet.clientId)
+      if (this.#ended.has(tcp.client.clientId)) continue
       if (packet.type === PacketType.SUBSCRIBE) this.#subscribed()
       if (packet.type === PacketType.PUBLISH) this.#arrived(textOf(packet.payload))
     }
@@ -146,7 +150,8 @@ export class DropsTold extends SiteChecker {
     if (count > 0) this.#told.set(id, [...(this.#told.get(id) ?? []), ...Array(count).fill(now)])
     // At debug level it is about what is ignored.
     const ends = ENDS.has(notice.code) && !(notice.code === 'protocol-error' && notice.level === 'debug')
-    if (ends) this.#ended(id, notice.code === 'session-expired')
+    if (ends) this.#over(id, notice.code === 'session-expired')
+    if (ends && notice.code === 'protocol-error' && notice.client?.startsWith('mqtt:') === true) this.#ended.add(id)
     // What it has said may be heard only when it is read again.
     // Of QoS 1 and 2 it is the one that has just arrived: its refusal may still wait for airtime, and be forgotten with what was said before CONNECT.
     const refused = ({ one: { publisher, qos }, at }: Owed): boolean =>
@@ -155,7 +160,7 @@ export class DropsTold extends SiteChecker {
   }
 
   /** A conversation is over. */
-  #ended(id: string, forGood: boolean): void {
+  #over(id: string, forGood: boolean): void {
     this.#owed = this.#owed.filter(
       ({ one, receiver }) => receiver.id !== id || (one.qos > 0 && receiver.lasting && !forGood) || this.#keeps(receiver, one),
     )
