@@ -1,4 +1,5 @@
 import { COST, stringBytes } from '../base/memory-costs.ts'
+import { NameMap } from '../base/name-map.ts'
 import type { AccessCache } from '../broker/access.ts'
 
 /** Topics remembered with their answers, for one client. */
@@ -8,7 +9,7 @@ const TOPIC_MAX = 256
 
 /** What the rules of one client have answered; devices repeat their topics. */
 export class Answers {
-  readonly known = new Map<string, boolean>()
+  readonly known = new NameMap<boolean>()
   bytes = 0
 }
 

@@ -1,3 +1,5 @@
+import { NameMap } from './name-map.ts'
+
 /** What all clients of one user, or of one address, hold together. */
 export class Tally {
   readonly name: string
@@ -24,7 +26,7 @@ export interface Holder {
  * are updated when it is `settled`: before they are read, and when it holds much less than they include.
  */
 export class Shares {
-  readonly #users = new Map<string, Tally>()
+  readonly #users = new NameMap<Tally>()
   readonly #addresses = new Map<string, Tally>()
 
   /** Returns a holder that holds nothing yet, with the tallies of its user and address. */

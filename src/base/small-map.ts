@@ -1,3 +1,5 @@
+import { NameMap } from './name-map.ts'
+
 /**
  * A Map for usually one entry, which it stores in itself. A Map allocates room for four entries, about 180 bytes, when it
  * is created, and a million sessions with one subscription each have several maps per session. Iterates in the order of
@@ -34,10 +36,10 @@ export class SmallMap<K, V> {
       this.#key = key
       this.#value = value
     } else {
-      this.#all = new Map([
-        [this.#key as K, this.#value],
-        [key, value],
-      ])
+      const all = (typeof key === 'string' ? new NameMap<V>() : new Map<K, V>()) as Map<K, V>
+      all.set(this.#key as K, this.#value)
+      all.set(key, value)
+      this.#all = all
       this.#key = undefined
       this.#value = undefined
     }

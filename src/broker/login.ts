@@ -1,7 +1,7 @@
 import type { Instant } from '../base/machine.ts'
+import { NameMap } from '../base/name-map.ts'
 import { type Connect, type Packet, PacketType } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import type { SessionKey } from '../store/store.ts'
 import { refusalWords } from './access.ts'
 import { type Admitted, Authentication, type AuthenticationOwner, type Refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
@@ -31,7 +31,7 @@ export class Login implements AuthenticationOwner {
   readonly #connector: Connector
   readonly #owner: LoginOwner
   /** Links whose CONNECT waits until the previous session of that client id has ended: one for each. */
-  readonly #awaitingEnd = new Map<SessionKey, ClientLink>()
+  readonly #awaitingEnd = new NameMap<ClientLink>()
 
   constructor(context: BrokerContext, sessions: Sessions, wills: SessionWills, requests: Requests, owner: LoginOwner) {
     this.#context = context

@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { NameMap } from '../base/name-map.ts'
 import { Author, isSameOwner } from '../mqtt/author.ts'
 import { Held, type Publish } from '../mqtt/publish.ts'
 import { type BrokerRecord, type SessionKey, type StoredDelivery, type StoredMessage, wallTime } from '../store/store.ts'
@@ -34,15 +35,15 @@ class Restored {
 export class Recovery {
   readonly #context: BrokerContext
   readonly #sessions: Sessions
-  readonly #restored = new Map<SessionKey, Restored>()
+  readonly #restored = new NameMap<Restored>()
   /** The session of the previous record. */
   #last: Session | undefined = undefined
   /** Messages that came without deliveries, for the `delivery` records that follow. */
   readonly #payloads = new Map<number, Publish>()
   /** The last message of each topic and length. */
-  readonly #twins = new Map<string, Publish>()
+  readonly #twins = new NameMap<Publish>()
   /** Authors of messages whose sessions no longer exist. */
-  readonly #authors = new Map<string, Author>()
+  readonly #authors = new NameMap<Author>()
   /** All messages that expire, wherever they are. */
   #expiring: Publish[] = []
   #highestMessageId = 0

@@ -1,6 +1,7 @@
 import { ownText } from '../base/bytes.ts'
 import type { Instant } from '../base/machine.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
+import { NameMap } from '../base/name-map.ts'
 import type { Holder, Shares, Tally } from '../base/shares.ts'
 import { Timer, Timers } from '../base/timers.ts'
 import { type Author, isSameOwner, verifiedUser } from '../mqtt/author.ts'
@@ -16,7 +17,7 @@ export class Retained {
   readonly #holdings: Holdings | undefined
   readonly #shares: Shares | undefined
   /** What each client has retained, for the shares. */
-  readonly #byClient = new Map<SessionKey, RetainedShare>()
+  readonly #byClient = new NameMap<RetainedShare>()
   #count = 0
   #bytes = 0
   /** The number of the last retained message. */
@@ -97,7 +98,7 @@ export class Retained {
     let node = this.#root
     for (const level of topic.split('/')) {
       if (node.children === undefined) {
-        node.children = new Map()
+        node.children = new NameMap()
         this.#branches++
       }
       let child = node.children.get(level)

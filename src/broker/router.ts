@@ -1,5 +1,6 @@
 import { Fifo } from '../base/fifo.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
+import { NameMap } from '../base/name-map.ts'
 import { SmallMap } from '../base/small-map.ts'
 import type { QoS } from '../mqtt/publish.ts'
 import { hasWildcard, realFilter, sharedFilter } from '../mqtt/topics.ts'
@@ -65,7 +66,7 @@ const NOT_SHARED: readonly SharedTargets[] = []
 export class Router {
   readonly #access: Access
   readonly #tree: TopicTree<Session, Subscription>
-  readonly #groups = new Map<string, ShareGroup>()
+  readonly #groups = new NameMap<ShareGroup>()
   readonly #groupTree: TopicTree<ShareGroup, ShareGroup>
   readonly #routes: RouteCache<Route>
   readonly #met = new TopicsMet()

@@ -1,3 +1,4 @@
+import { NameMap } from '../base/name-map.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import { type BrokerLimits, sessionBound, shareBound } from './limits.ts'
 import type { Session } from './session.ts'
@@ -57,9 +58,9 @@ export interface Holder {
 export class SessionShares {
   readonly #limits: BrokerLimits
   readonly #pots: Readonly<Record<ClientKind, Share>>
-  readonly #byAddress: Readonly<Record<ClientKind, Map<string, Share>>> = { mqtt: new Map(), sn: new Map() }
+  readonly #byAddress: Readonly<Record<ClientKind, Map<string, Share>>> = { mqtt: new NameMap(), sn: new NameMap() }
   /** Of MQTT clients. */
-  readonly #byUser = new Map<string, Share>()
+  readonly #byUser = new NameMap<Share>()
 
   constructor(limits: BrokerLimits) {
     this.#limits = limits

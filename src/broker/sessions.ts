@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { NameMap } from '../base/name-map.ts'
 import { Author, isSameOwner, verifiedUser } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
@@ -44,7 +45,7 @@ export class Sessions {
   readonly #publisher: Publisher
   readonly #wills: SessionWills
   readonly #handover: ShareHandover
-  readonly #byKey = new Map<SessionKey, Session>()
+  readonly #byKey = new NameMap<Session>()
   /** Sessions whose end the store had no room to record: a new session under the same key must not inherit their records. */
   readonly #untold = new Set<SessionKey>()
   /** Subscriptions with the options of a bridge that the store had no room to record as such. */

@@ -1,4 +1,5 @@
 import { COST } from '../base/memory-costs.ts'
+import { NameMap } from '../base/name-map.ts'
 import type { ByteCount } from './topic-names.ts'
 
 /** Topics no longer than an alias are sent as they are. */
@@ -13,7 +14,7 @@ export class TopicAliases {
   readonly #max: number
   readonly #bytesMax: number
   readonly #topics = new Map<number, string>()
-  readonly #aliases = new Map<string, number>()
+  readonly #aliases = new NameMap<number>()
   #bytes = 0
 
   /** `count`: receives the bytes of memory that they take. */

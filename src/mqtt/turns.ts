@@ -17,6 +17,8 @@ export const PROPERTIES_PER_TURN = 1024 * 1024
 const FILTER_COST = 16
 const WORK_COST = 1 / 8
 const ANSWER_COST = 2
+/** So many characters of a topic or filter count as much as a packet. */
+const LENGTH_FREE = 128
 /** What a message counts for that is to be retained, or clears a topic. */
 const RETAIN_COST = 4
 
@@ -112,7 +114,13 @@ export function costOf(packet: Packet, work: number): number {
 }
 
 function costWithout(packet: Packet, work: number): number {
-  if (packet.type === PacketType.PUBLISH) return (packet.retain ? RETAIN_COST : 1) + work * WORK_COST
-  if (packet.type === PacketType.SUBSCRIBE) return packet.subscriptions.length * FILTER_COST + work * WORK_COST
-  return packet.type === PacketType.UNSUBSCRIBE ? packet.filters.length * FILTER_COST : ANSWER_COST
+  if (packet.type === PacketType.PUBLISH)
+    return (packet.retain ? RETAIN_COST : 1) + packet.topic.length / LENGTH_FREE + work * WORK_COST
+  if (packet.type === PacketType.SUBSCRIBE)
+    return packet.subscriptions.reduce((sum, { filter }) => sum + costOfFilter(filter), work * WORK_COST)
+  return packet.type === PacketType.UNSUBSCRIBE
+    ? packet.filters.reduce((sum, filter) => sum + costOfFilter(filter), 0)
+    : ANSWER_COST
 }
+
+const costOfFilter = ({ length }: string): number => FILTER_COST + length / LENGTH_FREE

@@ -3,6 +3,7 @@ import { resolve } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
 import { AccessFiles } from '../access/io/access-files.ts'
 import { COST } from '../base/memory-costs.ts'
+import { seedNames } from '../base/name-map.ts'
 import type { Notice, NoticeSink } from '../base/notice.ts'
 import { StartError } from '../base/start-error.ts'
 import { type Config, type ListenerConfig, sensorsAreOpen } from '../config/config.ts'
@@ -80,6 +81,7 @@ export interface Running {
  */
 export async function startRoost(config: Config, log: Logger, version?: string): Promise<Running> {
   const logged = noticeLogger(log)
+  seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
   // The store and the access rules tell their news to a loop and a server that need them.
   let loop: Loop | undefined
   let server: Server | undefined

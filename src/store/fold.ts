@@ -1,4 +1,5 @@
 import { assert } from '../base/assert.ts'
+import { NameMap } from '../base/name-map.ts'
 import {
   CLOCK_KEY,
   labelOf,
@@ -45,7 +46,7 @@ class RowFold {
   /** Messages of this stretch up to this id have been dequeued. */
   readonly clearedUpTo: number
   /** Records by subject; `undefined`: deleted. A later record replaces an earlier one. */
-  readonly cells = new Map<string, StoreRecord | undefined>()
+  readonly cells = new NameMap<StoreRecord | undefined>()
   /** By message id, in the order of sending. */
   flights: Map<number, Flight> | undefined = undefined
   /** Messages from before this stretch of the log that have been dequeued. */
@@ -104,10 +105,10 @@ export class Fold {
   bytes = 0
   readonly #again: boolean
   readonly #messages = new Map<number, Waiting>()
-  readonly #sessions = new Map<SessionKey, RowFold>()
+  readonly #sessions = new NameMap<RowFold>()
   readonly #sensors = new Map<string, RowFold>()
   /** By topic; `undefined`: deleted. */
-  readonly #retained = new Map<string, LogPlace | undefined>()
+  readonly #retained = new NameMap<LogPlace | undefined>()
   #clock: ClockRecord | undefined
   #highestId = 0
 
@@ -236,7 +237,7 @@ export class Fold {
    */
   *changes(rows: Rows, read: (place: LogPlace) => StoreRecord, references?: References): Iterable<RowChange> {
     // All places of one queue together: they are adjacent on the disk.
-    const queues = new Map<SessionKey, RowChange[]>()
+    const queues = new NameMap<RowChange[]>()
     for (const [id, waiting] of this.#messages) yield* this.#newMessage(id, waiting, read, queues, references)
     for (const places of queues.values()) yield* places
     for (const [key, session] of this.#sessions) yield* this.#session(key, session, rows, references)
@@ -258,7 +259,7 @@ export class Fold {
   ): Iterable<RowChange> {
     const record = read(waiting)
     assert(record.type === 'message', 'the log has a message where it was folded from')
-    const live = new Map<SessionKey, StoredDelivery>()
+    const live = new NameMap<StoredDelivery>()
     for (const delivery of record.deliveries) {
       const { key } = delivery
       if (!waiting.gone?.has(key) && !((this.#sessions.get(key)?.clearedUpTo ?? 0) >= id)) live.set(key, delivery)
@@ -335,7 +336,7 @@ interface ParsedRow {
   readonly flights: Map<number, Flight>
 }
 
-const NOTHING = (): ParsedRow => ({ cells: new Map(), flights: new Map() })
+const NOTHING = (): ParsedRow => ({ cells: new NameMap(), flights: new Map() })
 
 function parseRow(key: RowKey, value: Uint8Array): ParsedRow {
   const row = NOTHING()

@@ -1,5 +1,6 @@
 import { ClientPattern } from '../../base/client-pattern.ts'
 import { COST, stringBytes } from '../../base/memory-costs.ts'
+import { NameMap } from '../../base/name-map.ts'
 import type { PredefinedTopicTable } from '../options.ts'
 
 /** Some implementations use lower numbers as predefined ids, so normal ids start here (ruling A11). */
@@ -141,7 +142,7 @@ export class TopicRegistry {
     const before = this.#byName?.get(name)
     if (before !== undefined) this.remove(before.id)
     const assigned: Assigned = { id, name, offered, acknowledged: false, used: ++this.#uses }
-    this.#byName ??= new Map()
+    this.#byName ??= new NameMap()
     this.#byId ??= new Map()
     this.#byName.set(name, assigned)
     this.#byId.set(id, assigned)
@@ -246,7 +247,7 @@ export class TopicRegistry {
 
   /** The client does not answer REGISTER of this name. */
   markUnanswered(name: string, topicId: number, msgId: number): void {
-    this.#unanswered ??= new Map()
+    this.#unanswered ??= new NameMap()
     this.#makeRoom(this.#unanswered, name)
     this.#unanswered.set(name, { topicId, msgId })
   }
