@@ -1,14 +1,15 @@
 // `npm run test:full`: the checks of test/security/full/run.mjs, bench/turns.mjs and the tests of test/full.config.ts, one after the other, to the end
 // even if one fails. It takes about three hours on two processors: the fuzzer of memory is one of them, 1,000 kills and 500 power cuts are most of the rest.
 // -- --only <text>: of the checks those whose title has it; `--only turns` and `--only store` run the other parts alone.
-// -- --fuzz-minutes <n>, --rejected <n>: less of the fuzzer, and of rejected CONNECTs.
+// -- --fuzz-minutes <n>, --rejected <n>: less of the fuzzer, and of rejected CONNECTs; --fuzz-seed <n>: the steps of a run before.
 import { spawnSync } from 'node:child_process'
 import process from 'node:process'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 
 const path = (name) => fileURLToPath(new URL(`../${name}`, import.meta.url))
-const options = { only: { type: 'string' }, 'fuzz-minutes': { type: 'string' }, rejected: { type: 'string' } }
+const keys = ['only', 'fuzz-minutes', 'fuzz-seed', 'rejected']
+const options = Object.fromEntries(keys.map((key) => [key, { type: 'string' }]))
 const { values } = parseArgs({ options })
 const given = Object.entries(values).flatMap(([name, value]) => [`--${name}`, value])
 

@@ -236,7 +236,7 @@ export async function pendingLogins({ port }, count, users, before, perSecond = 
 }
 
 /** What a client of TLS says first. */
-async function clientHello() {
+export async function clientHello() {
   const bytes = await new Promise((resolve) => {
     const socket = new Duplex({ read: () => {}, write: (chunk, _, done) => done(resolve(chunk)) })
     connectTls({ socket, servername: 'localhost' }).on('error', () => {})

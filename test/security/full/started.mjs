@@ -5,8 +5,9 @@ import { readFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import process from 'node:process'
 import { createInterface } from 'node:readline'
+import { connect as connectTls } from 'node:tls'
 import { fileURLToPath } from 'node:url'
-import { WebSocket } from 'ws'
+import { createWebSocketStream, WebSocket } from 'ws'
 import { ByteWriter } from '../../../dist/base/bytes.js'
 import { PacketDecoder } from '../../../dist/mqtt/decode.js'
 import { encodePacket } from '../../../dist/mqtt/encode.js'
@@ -123,17 +124,34 @@ export const CONNECT = {
   properties: {},
 }
 
+/** A stream to there, and when it is open. */
+function streamTo(port, transport, local) {
+  const to = { port, host: '127.0.0.1', ...local }
+  if (transport === 'ws') {
+    const ws = new WebSocket(`ws://127.0.0.1:${port}`, 'mqtt', { perMessageDeflate: false, ...local })
+    const stream = createWebSocketStream(ws)
+    ws.once('close', () => stream.destroy())
+    return [stream, once(ws, 'open')]
+  }
+  const socket = transport === 'tls' ? connectTls({ ...to, rejectUnauthorized: false }) : connect({ ...to, noDelay: true })
+  return [socket, once(socket, transport === 'tls' ? 'secureConnect' : 'connect')]
+}
+
 /** A stream of MQTT; what comes back waits until it is asked for. */
 export class Client {
   packets = []
   received = 0
   #wake = () => {}
 
-  /** From an address of its own, if that is given: there are only so many ports for each. */
-  static async open(port, { localAddress, version = 5, count = false } = {}) {
+  /**
+   * From an address of its own, if that is given: there are only so many ports for each. With `count` what comes is counted and not kept, and with `each`
+   * it is given to that.
+   */
+  static async open(port, { localAddress, version = 5, count = false, each, transport = 'tcp' } = {}) {
     const client = new Client()
     client.version = version
-    client.socket = connect({ port, host: '127.0.0.1', noDelay: true, ...(localAddress && { localAddress }) })
+    const [socket, opened] = streamTo(port, transport, localAddress && { localAddress })
+    client.socket = socket
     client.socket.on('error', () => {})
     client.closed = new Promise((resolve) => client.socket.once('close', resolve))
     const framer = new Framer(0xfffffff)
@@ -146,11 +164,13 @@ export class Client {
       while (framer.next()) {
         client.received++
         if (count) continue
-        client.packets.push(decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end))
+        const packet = decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end)
+        if (each === undefined) client.packets.push(packet)
+        else each(packet)
       }
       client.#wake()
     })
-    await Promise.race([once(client.socket, 'connect'), client.closed]).catch(() => {})
+    await Promise.race([opened, client.closed]).catch(() => {})
     return client
   }
 

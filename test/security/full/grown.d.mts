@@ -1,0 +1,2 @@
+/** Throws unless all is well; gives the figures. */
+export function grown(minutes: number, seed: number, isOnDisk: boolean): Promise<string>
