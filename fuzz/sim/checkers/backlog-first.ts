@@ -12,6 +12,8 @@ const T_RETRY_MS = 10_000
 export class BacklogFirst extends SiteChecker {
   readonly name = 'backlog before PINGRESP'
   readonly #excused = new Set<string>()
+  /** PINGRESP may wait for the store, behind an answer of before: what arrives meanwhile is for the next awake period. */
+  readonly #waiting = new Set<string>()
   /** What each waits for since its PINGREQ, as its application would say. */
   readonly #waits = new Map<string, readonly Published[]>()
 
@@ -20,6 +22,9 @@ export class BacklogFirst extends SiteChecker {
     const { id } = this.nodeOf(sensor)
     if (message?.type === MsgType.PINGREQ) {
       this.#excused.delete(id)
+      const { durable, appended } = this.site.world.store
+      if (durable < appended) this.#waiting.add(id)
+      else this.#waiting.delete(id)
       // Asked again in the middle of an awake period, it is the same one.
       if (!this.#waits.has(id)) this.#waits.set(id, this.#owedTo(id))
     } else if (message?.type === MsgType.CONNECT) this.#waits.delete(id)
@@ -47,7 +52,7 @@ export class BacklogFirst extends SiteChecker {
     // What an address has not earned, until it proves itself, keeps nobody awake either (ruling A20).
     if (!this.site.world.server.gateway.isProven(client.route)) return
     const { backlog } = client.link ?? { backlog: 0 }
-    if (backlog > 0) this.tell(`PINGRESP to ${id} with ${backlog} messages left`)
+    if (backlog > 0 && !this.#waiting.has(id)) this.tell(`PINGRESP to ${id} with ${backlog} messages left`)
     const { dropped } = this.site.claims.receivers.get(id)!
     const left = waits.filter(({ handed }) => !handed.has(id))
     if (left.length > dropped) this.tell(`PINGRESP to ${id} without ${left.map(({ text }) => `"${text}"`)}, which waited for it`)
