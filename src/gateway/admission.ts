@@ -12,14 +12,14 @@ import { isSameNetwork, isWithinAny, nodeIdOf } from './ports/route.ts'
 import { isQosM1ClientId } from './qos-m1.ts'
 
 /** Returns the client's route, or its last one if another client now has that address. */
-export const whereabouts = ({ route, formerRoute }: GatewayClient): RouteKey => (route === '' ? formerRoute : route)
+export const lastRoute = ({ route, formerRoute }: GatewayClient): RouteKey => (route === '' ? formerRoute : route)
 
 /** Returns why a PINGREQ with this client id does not move the client to the route (ruling A7), or '' if it does. */
-export function whyItStays(client: GatewayClient, route: RouteKey, options: GatewayOptions): string {
+export function roamRefusal(client: GatewayClient, route: RouteKey, options: GatewayOptions): string {
   const { state, clientId, username } = client
   // An active client moves only by CONNECT; otherwise anybody could divert its messages.
   if (state !== 'asleep' && state !== 'awake') return `it does not sleep (${state}), and is only where it says CONNECT`
-  if (!mayFollow(client, route, options)) return `it sleeps at ${whereabouts(client)}, and is not followed from there (roam)`
+  if (!mayFollow(client, route, options)) return `it sleeps at ${lastRoute(client)}, and is not followed from there (roam)`
   const user = options.users.userOf(clientId, route)
   return user !== undefined && user.username === username ? '' : 'another user, or none, is let in from there (sn_users)'
 }
@@ -29,7 +29,7 @@ export function whyItStays(client: GatewayClient, route: RouteKey, options: Gate
  * obtain its messages.
  */
 function mayFollow(client: GatewayClient, route: RouteKey, { roam, users }: GatewayOptions): boolean {
-  const from = whereabouts(client)
+  const from = lastRoute(client)
   if (from === route || roam !== 'asleep') return from === route || roam === 'anywhere'
   const networks = users.networksOf?.(client.clientId, from)
   return networks === undefined ? isSameNetwork(from, route) : isWithinAny(route, networks)
@@ -41,7 +41,7 @@ const PROTOCOL_ID = 0x01
  * Returns why a CONNECT is refused before it reaches the client, with the option whose limit it exceeds, or `undefined`
  * if it is not refused.
  */
-export function whyRefused(
+export function connectRefusal(
   { maxClientIdLength, users }: GatewayOptions,
   route: RouteKey,
   { clientId, protocolId }: SnConnect,
@@ -56,8 +56,8 @@ export function whyRefused(
   const user = users.userOf(clientId, route)
   if (user === undefined) return { reason: 'no rule lets it in, or its user is one who has a password (sn_users)' }
   if (known?.link === undefined) return undefined
-  if (!isWithinAny(route, users.networksOf?.(clientId, whereabouts(known))))
-    return { reason: `it is connected from the network that its rule binds it to, at ${whereabouts(known)} (sn_users)` }
+  if (!isWithinAny(route, users.networksOf?.(clientId, lastRoute(known))))
+    return { reason: `it is connected from the network that its rule binds it to, at ${lastRoute(known)} (sn_users)` }
   return known.username === user.username ? undefined : { reason: 'connected as another user (sn_users)' }
 }
 
@@ -72,14 +72,14 @@ export function withClientId(route: RouteKey, connect: SnConnect, ports: Ports):
  * Reports that a clean CONNECT from another address ends a session. The sender may be another client with the same id, or
  * an impostor: MQTT-SN 1.2 cannot tell them apart.
  */
-export function tellTakeover(now: Instant, client: GatewayClient, peer: RouteKey): void {
+export function reportTakeover(now: Instant, client: GatewayClient, peer: RouteKey): void {
   const ago = Math.round((now - client.lastHeard) / 1000)
-  const reason = `CONNECT with CleanSession from another address ends its session: it was heard ${ago} s ago at ${whereabouts(client)}`
+  const reason = `CONNECT with CleanSession from another address ends its session: it was heard ${ago} s ago at ${lastRoute(client)}`
   client.host.notice({ code: 'client-takeover', level: 'warn', client: client.key, peer, reason })
 }
 
 /** Reports a datagram that is no MQTT-SN message, with the name of its protocol if it is recognised. */
-export function tellMalformed(notice: NoticeSink, peer: RouteKey, bytes: Uint8Array, { reason, rule }: Malformed): void {
+export function reportMalformed(notice: NoticeSink, peer: RouteKey, bytes: Uint8Array, { reason, rule }: Malformed): void {
   const foreign = foreignProtocol(bytes)
   const byRule = rule === undefined ? reason : `${reason} (${rule})`
   const why = foreign === undefined ? byRule : `this is ${foreign}, and MQTT-SN is spoken here`

@@ -1,9 +1,9 @@
 import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { type Advertise, type GwInfo, type Message, MsgType } from '../mqttsn/messages.ts'
-import type { DiscoveryHabits, Port } from './ports/port.ts'
+import type { DiscoveryOptions, Port } from './ports/port.ts'
 import type { RouteKey } from './ports/route.ts'
-import { everybodyAt, nodeIdOf, nodeRoute, portNameOf } from './ports/route.ts'
+import { broadcastRoute, nodeIdOf, nodeRoute, portNameOf } from './ports/route.ts'
 
 /** What discovery needs from the gateway around it. */
 export interface DiscoveryHost {
@@ -32,12 +32,12 @@ const SILENT_MS = 3_600_000
 
 interface Place {
   readonly port: Port
-  readonly habits: DiscoveryHabits
+  readonly options: DiscoveryOptions
   advertiseAt: Instant | undefined
   /** A GWINFO that waits for its random delay, and its broadcast radius. */
   answer: { readonly at: Instant; readonly radius: number } | undefined
   /** No further report of unexpected gateways before this time. */
-  toldUntil: Instant | undefined
+  reportedUntil: Instant | undefined
   /** The other gateways heard here: until when each counts as present, by GwId. */
   readonly others: Map<number, Instant>
 }
@@ -59,10 +59,10 @@ export class Discovery {
         : [
             {
               port,
-              habits: port.discovery,
+              options: port.discovery,
               advertiseAt: undefined,
               answer: undefined,
-              toldUntil: undefined,
+              reportedUntil: undefined,
               others: new Map<number, Instant>(),
             },
           ],
@@ -72,7 +72,7 @@ export class Discovery {
   /** Starts advertising. A gateway in standby listens first. */
   start(now: Instant): void {
     for (const place of this.#places) {
-      const { tAdvSeconds, nAdv, standby } = place.habits
+      const { tAdvSeconds, nAdv, standby } = place.options
       if (tAdvSeconds > 0) place.advertiseAt = standby ? now + nAdv * tAdvSeconds * 1000 : now
     }
   }
@@ -80,8 +80,8 @@ export class Discovery {
   /** Handles SEARCHGW: answers immediately, or after a random delay if the answer is a broadcast anyway (ruling A25). */
   searched(now: Instant, route: RouteKey, port: Port, radius: number): void {
     const place = this.#places.find((each) => each.port === port)
-    if (place?.habits.broadcast === 'medium' && nodeIdOf(route) === undefined) {
-      const at = now + this.#host.chance() * place.habits.tGwinfoMs
+    if (place?.options.broadcast === 'medium' && nodeIdOf(route) === undefined) {
+      const at = now + this.#host.chance() * place.options.tGwinfoMs
       place.answer ??= { at, radius }
     } else this.#host.transmit(route, this.#gwInfo, Math.min(radius, RADIUS_MAX))
   }
@@ -90,16 +90,16 @@ export class Discovery {
   advertised(now: Instant, route: RouteKey, port: Port, { gwId, duration }: Advertise): void {
     const place = this.#places.find((each) => each.port === port)
     if (place === undefined || gwId === this.#host.gatewayId) return
-    const { others, habits } = place
-    const mostMs = habits.tAdvSeconds === 0 ? SILENT_MS : PERIODS_MAX * habits.tAdvSeconds * 1000
+    const { others, options } = place
+    const mostMs = options.tAdvSeconds === 0 ? SILENT_MS : PERIODS_MAX * options.tAdvSeconds * 1000
     if (!this.#host.mayBeGateway(route)) {
-      if ((place.toldUntil ?? now) > now) return
-      place.toldUntil = now + mostMs
+      if ((place.reportedUntil ?? now) > now) return
+      place.reportedUntil = now + mostMs
       const reason = `gateway ${gwId} advertises itself at ${port.name} from where none is expected, and does not count (gateway_networks)`
       this.#notice({ code: 'gateway-heard', level: 'warn', peer: route, reason })
       return
     }
-    const until = now + Math.min(habits.nAdv * duration * 1000, mostMs)
+    const until = now + Math.min(options.nAdv * duration * 1000, mostMs)
     if ((others.get(gwId) ?? 0) <= now)
       this.#notice({
         code: 'gateway-heard',
@@ -108,7 +108,7 @@ export class Discovery {
         reason: `gateway ${gwId} advertises itself at ${port.name}`,
       })
     others.set(gwId, until)
-    if (habits.standby && place.advertiseAt !== undefined) place.advertiseAt = Math.max(place.advertiseAt, until)
+    if (options.standby && place.advertiseAt !== undefined) place.advertiseAt = Math.max(place.advertiseAt, until)
   }
 
   /** A node behind a forwarder was heard. */
@@ -122,7 +122,7 @@ export class Discovery {
     for (const place of this.#places) {
       if (place.answer !== undefined && place.answer.at <= now) {
         place.answer = undefined
-        this.#host.transmit(everybodyAt(place.port.name), this.#gwInfo)
+        this.#host.transmit(broadcastRoute(place.port.name), this.#gwInfo)
       }
       if (place.advertiseAt !== undefined && place.advertiseAt <= now) this.#advertise(now, place)
     }
@@ -137,19 +137,19 @@ export class Discovery {
   }
 
   #advertise(now: Instant, place: Place): void {
-    const { port, habits, others } = place
+    const { port, options, others } = place
     for (const [gwId, until] of others) {
       if (until > now) continue
       others.delete(gwId)
       this.#notice({ code: 'gateway-gone', level: 'info', reason: `gateway ${gwId} is not heard at ${port.name} any more` })
     }
-    place.advertiseAt = now + habits.tAdvSeconds * 1000
-    const message: Message = { type: MsgType.ADVERTISE, gwId: this.#host.gatewayId, duration: habits.tAdvSeconds }
-    this.#host.transmit(everybodyAt(port.name), message)
+    place.advertiseAt = now + options.tAdvSeconds * 1000
+    const message: Message = { type: MsgType.ADVERTISE, gwId: this.#host.gatewayId, duration: options.tAdvSeconds }
+    this.#host.transmit(broadcastRoute(port.name), message)
     for (const [forwarder, nodeIdLength] of this.#forwarders) {
       if (!this.#host.isProven(forwarder) || portNameOf(forwarder) !== port.name) continue
       // A node id of all ones addresses every node, as in IEEE 802.15.4.
-      this.#host.transmit(nodeRoute(forwarder, new Uint8Array(nodeIdLength).fill(0xff)), message, habits.radius)
+      this.#host.transmit(nodeRoute(forwarder, new Uint8Array(nodeIdLength).fill(0xff)), message, options.radius)
     }
   }
 

@@ -13,7 +13,7 @@ import { unwrap, wrap } from '../mqttsn/forwarder.ts'
 import { EXPECTS_ANSWER, type Message, MsgType, ReturnCode, type SnConnect } from '../mqttsn/messages.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import { type GatewayRecord, type Store, type WallClock, wallTime } from '../store/store.ts'
-import { tellMalformed, tellTakeover, whereabouts, whyItStays, whyRefused, withClientId } from './admission.ts'
+import { connectRefusal, lastRoute, reportMalformed, reportTakeover, roamRefusal, withClientId } from './admission.ts'
 import { GatewayClient } from './client/client.ts'
 import type { ClientHost, ClientTimer } from './client/client-host.ts'
 import { restore } from './client/client-record.ts'
@@ -132,7 +132,7 @@ export class Gateway implements ClientHost {
     this.#proof.received(route, bytes.length)
     const wrapped = unwrap(bytes)
     if (wrapped === undefined) this.#handle(now, route, bytes, 0, bytes.length)
-    else if ('kind' in wrapped) tellMalformed(this.notice, route, bytes, wrapped)
+    else if ('kind' in wrapped) reportMalformed(this.notice, route, bytes, wrapped)
     else if (!this.options.forwarders)
       this.notice({ code: 'forwarder-refused', level: 'info', peer: route, reason: 'no forwarders here (forwarders)' })
     else {
@@ -144,7 +144,7 @@ export class Gateway implements ClientHost {
   #handle(now: Instant, route: RouteKey, bytes: Uint8Array, start: number, end: number): void {
     const message = decodeMessage(bytes, start, end)
     if (isMalformed(message)) {
-      tellMalformed(this.notice, route, bytes, message)
+      reportMalformed(this.notice, route, bytes, message)
       return
     }
     this.traffic.packetsReceived++
@@ -175,7 +175,7 @@ export class Gateway implements ClientHost {
         break
       case MsgType.PINGREQ:
         if (message.clientId !== undefined && !this.#roam(now, route, message.clientId)) {
-          this.tellStranger(now, route, 'told to connect')
+          this.answerUnknownSender(now, route, 'told to connect')
           return
         }
         break
@@ -184,14 +184,14 @@ export class Gateway implements ClientHost {
     const client = this.#clients.at(route)
     if (client?.state === 'asleep' && message.type === MsgType.PINGREQ) this.#proof.woke(route)
     if (client !== undefined) client.handle(now, message)
-    else if (EXPECTS_ANSWER.has(message.type)) this.tellStranger(now, route, 'told to connect')
+    else if (EXPECTS_ANSWER.has(message.type)) this.answerUnknownSender(now, route, 'told to connect')
   }
 
   /** CONNECT determines which client is at this route from now on, whichever was there before (complaint 21). */
   #connect(now: Instant, route: RouteKey, message: SnConnect): void {
     const { clientId } = message
     let client = this.#clients.get(clientId)
-    const refusal = whyRefused(this.options, route, message, client)
+    const refusal = connectRefusal(this.options, route, message, client)
     if (refusal !== undefined) {
       this.notice({ code: 'client-refused', level: 'info', client: `sn:${clientId}`, peer: route, ...refusal })
       this.transmit(route, { type: MsgType.CONNACK, returnCode: ReturnCode.NOT_SUPPORTED })
@@ -207,8 +207,8 @@ export class Gateway implements ClientHost {
       client = new GatewayClient(clientId, route, this)
       this.#clients.add(client)
     }
-    if (client.link !== undefined && message.cleanSession && !isSameHost(route, whereabouts(client)))
-      tellTakeover(now, client, route)
+    if (client.link !== undefined && message.cleanSession && !isSameHost(route, lastRoute(client)))
+      reportTakeover(now, client, route)
     this.#bind(now, client, route)
     if (client.state === 'asleep') this.#proof.woke(route)
     client.handle(now, message)
@@ -243,7 +243,7 @@ export class Gateway implements ClientHost {
     const client = this.#clients.get(clientId)
     if (client === undefined) return false
     if (client.route === route && this.#clients.at(route) === client) return true
-    const reason = whyItStays(client, route, this.options)
+    const reason = roamRefusal(client, route, this.options)
     if (reason !== '') {
       this.notice({ code: 'client-refused', level: 'info', client: client.key, peer: route, reason })
       return false
@@ -321,7 +321,7 @@ export class Gateway implements ClientHost {
       timer?.owner.supervision.timedOut(now)
       return timer !== undefined
     })
-    this.#checkOn(now)
+    this.#checkAccess(now)
     this.#unrecorded.handleTimeout(now)
     this.#discovery.handleTimeout(now)
   }
@@ -334,11 +334,11 @@ export class Gateway implements ClientHost {
   /** The access rules have changed. Large numbers of clients are checked over several turns. */
   accessChanged(now: Instant): void {
     this.#unchecked = this.#clients.values()
-    this.#checkOn(now)
+    this.#checkAccess(now)
     this.#qosM1.accessChanged(now)
   }
 
-  #checkOn(now: Instant): void {
+  #checkAccess(now: Instant): void {
     const clients = this.#unchecked
     if (clients === undefined) return
     const done = this.#pace.run(now, () => {
@@ -401,7 +401,7 @@ export class Gateway implements ClientHost {
       if (!client.setup.resume(now, Math.max(0, wall - client.recordedAt))) shutOut.push(client)
     // The access rules changed while the process was not running.
     this.#unchecked = shutOut.values()
-    this.#checkOn(now)
+    this.#checkAccess(now)
     this.#discovery.start(now)
   }
 
@@ -490,7 +490,7 @@ export class Gateway implements ClientHost {
     return client !== undefined && client.link === undefined && client.state !== 'disconnected'
   }
 
-  tellStranger(now: Instant, route: RouteKey, why: string): void {
+  answerUnknownSender(now: Instant, route: RouteKey, why: string): void {
     if (!this.#unknownSenders.mayAnswer(now, route)) return
     this.notice({ code: 'unknown-sender', level: 'debug', peer: route, reason: why })
     this.transmit(route, { type: MsgType.DISCONNECT, duration: undefined })

@@ -8,8 +8,8 @@ const AGAIN_MS = 1000
 const PER_TURN = 256
 
 /**
- * Records that the store had no room for. They are appended when there is room, so that a restart finds the state that
- * clients were told or have experienced.
+ * Records that the store had no room for. They are appended when there is room, so that a restart finds the state that was
+ * reported to clients or applied to them.
  */
 export class Unrecorded {
   readonly #store: Store

@@ -228,7 +228,7 @@ export class SnClient {
     }
     // Messages that arrive in answer to PINGREQ show that the gateway is alive: continue to wait [1.2 section 6.14].
     if (this.state === 'awake' && this.#open?.message.type === MsgType.PINGREQ) this.#retryAt = now + this.#options.tRetryMs
-    if (this.#isNotYetMine(message)) {
+    if (this.#isFromPreviousConnection(message)) {
       this.ignored++
       return
     }
@@ -243,7 +243,7 @@ export class SnClient {
         else this.ignored++
         return
       case MsgType.REGISTER:
-        if (this.#beginsAnew) {
+        if (this.#startsCleanSession) {
           this.ignored++
           return
         }
@@ -251,7 +251,7 @@ export class SnClient {
         this.#send(now, { type: MsgType.REGACK, topicId: message.topicId, msgId: message.msgId, returnCode: ReturnCode.ACCEPTED })
         return
       case MsgType.PUBLISH:
-        if (this.#beginsAnew) this.ignored++
+        if (this.#startsCleanSession) this.ignored++
         else this.#message(now, message)
         return
       case MsgType.PUBREL:
@@ -266,7 +266,7 @@ export class SnClient {
         this.#drop()
         this.state = 'disconnected'
         this.#pingAt = undefined
-        this.#tell({ event: 'disconnected' })
+        this.#emit({ event: 'disconnected' })
         return
       default:
     }
@@ -277,7 +277,7 @@ export class SnClient {
    * True while CONNECT is about to end the previous session: what still arrives from that session, topic ids above all,
    * is meaningless.
    */
-  get #beginsAnew(): boolean {
+  get #startsCleanSession(): boolean {
     return this.state === 'connecting' && this.#options.cleanSession
   }
 
@@ -306,7 +306,7 @@ export class SnClient {
    * True for a message that arrives before CONNACK: it belongs to the previous connection, and its topic id may not be
    * valid in the next.
    */
-  #isNotYetMine({ type }: Message): boolean {
+  #isFromPreviousConnection({ type }: Message): boolean {
     const isNew = this.state === 'connecting' || this.state === 'disconnected'
     return isNew && (type === MsgType.REGISTER || type === MsgType.PUBLISH)
   }
@@ -324,7 +324,7 @@ export class SnClient {
       if (again) return
       this.#received.add(msgId)
     } else if (qos === 1) this.#send(now, { type: MsgType.PUBACK, topicId, msgId, returnCode: ReturnCode.ACCEPTED })
-    this.#tell({ event: 'message', topic, message })
+    this.#emit({ event: 'message', topic, message })
   }
 
   /** Handles a reply to the open request. Other replies are delayed or misdirected, and ignored. */
@@ -332,7 +332,7 @@ export class SnClient {
     const open = this.#open
     const msgId = 'msgId' in message ? message.msgId : 0
     if (message.type === MsgType.PUBACK && msgId === 0 && message.returnCode !== ReturnCode.ACCEPTED) {
-      this.#tell({ event: 'rejected', topicId: message.topicId, returnCode: message.returnCode })
+      this.#emit({ event: 'rejected', topicId: message.topicId, returnCode: message.returnCode })
       return
     }
     if (open === undefined || !open.awaits.includes(message.type) || open.msgId !== msgId) {
@@ -342,7 +342,7 @@ export class SnClient {
     switch (message.type) {
       case MsgType.CONNACK:
         this.state = message.returnCode === ReturnCode.ACCEPTED ? 'active' : 'disconnected'
-        this.#tell(
+        this.#emit(
           message.returnCode === ReturnCode.ACCEPTED
             ? { event: 'connected' }
             : { event: 'refused', returnCode: message.returnCode },
@@ -351,41 +351,41 @@ export class SnClient {
       case MsgType.REGACK:
         if (message.returnCode === ReturnCode.ACCEPTED) {
           this.#learn(open.topicName!, message.topicId)
-          this.#tell({ event: 'registered', topicName: open.topicName!, topicId: message.topicId })
-        } else this.#tell({ event: 'registerRefused', topicName: open.topicName!, returnCode: message.returnCode })
+          this.#emit({ event: 'registered', topicName: open.topicName!, topicId: message.topicId })
+        } else this.#emit({ event: 'registerRefused', topicName: open.topicName!, returnCode: message.returnCode })
         break
       case MsgType.PUBACK:
         if (message.returnCode === ReturnCode.INVALID_TOPIC_ID && open.topicName !== undefined)
           this.#idByName.delete(open.topicName)
-        this.#tell({ event: 'published', msgId, returnCode: message.returnCode })
+        this.#emit({ event: 'published', msgId, returnCode: message.returnCode })
         break
       case MsgType.PUBREC:
         this.#begin(now, { message: { type: MsgType.PUBREL, msgId }, awaits: [MsgType.PUBCOMP], msgId })
         return
       case MsgType.PUBCOMP:
-        this.#tell({ event: 'published', msgId, returnCode: ReturnCode.ACCEPTED })
+        this.#emit({ event: 'published', msgId, returnCode: ReturnCode.ACCEPTED })
         break
       case MsgType.SUBACK:
         if (message.returnCode === ReturnCode.ACCEPTED && message.topicId > 0 && open.topicName !== undefined)
           this.#learn(open.topicName, message.topicId)
-        this.#tell({ event: 'subscribed', topicId: message.topicId, returnCode: message.returnCode })
+        this.#emit({ event: 'subscribed', topicId: message.topicId, returnCode: message.returnCode })
         break
       case MsgType.UNSUBACK:
-        this.#tell({ event: 'unsubscribed' })
+        this.#emit({ event: 'unsubscribed' })
         break
       case MsgType.PINGRESP:
-        this.#tell({ event: this.state === 'awake' ? 'wakeEnded' : 'pong' })
+        this.#emit({ event: this.state === 'awake' ? 'wakeEnded' : 'pong' })
         if (this.state === 'awake') this.state = 'asleep'
         break
       case MsgType.DISCONNECT: {
         const sleeps = open.message.type === MsgType.DISCONNECT && open.message.duration !== undefined
         this.state = sleeps ? 'asleep' : 'disconnected'
-        this.#tell({ event: sleeps ? 'asleep' : 'disconnected' })
+        this.#emit({ event: sleeps ? 'asleep' : 'disconnected' })
         break
       }
       case MsgType.WILLTOPICRESP:
       case MsgType.WILLMSGRESP:
-        this.#tell({ event: 'willUpdated', returnCode: message.returnCode })
+        this.#emit({ event: 'willUpdated', returnCode: message.returnCode })
         break
       default:
     }
@@ -404,7 +404,7 @@ export class SnClient {
       const topicId = this.#idByName.get(request.topicName)
       if (topicId === undefined) {
         // Its REGISTER was refused, so the PUBLISH fails, too.
-        this.#tell({ event: 'published', msgId: request.msgId, returnCode: ReturnCode.INVALID_TOPIC_ID })
+        this.#emit({ event: 'published', msgId: request.msgId, returnCode: ReturnCode.INVALID_TOPIC_ID })
         this.#next(now)
         return
       }
@@ -440,7 +440,7 @@ export class SnClient {
       // A client in an awake period that gets no answer goes back to sleep to save its battery; in any other state it is
       // disconnected.
       this.state = wasAwake ? 'asleep' : 'disconnected'
-      this.#tell({ event: 'timedOut', awaiting: String(awaiting) })
+      this.#emit({ event: 'timedOut', awaiting: String(awaiting) })
       return
     }
     this.#retries++
@@ -455,7 +455,7 @@ export class SnClient {
     this.#outputs.push({ kind: 'datagram', bytes: encodedMessage(message) })
   }
 
-  #tell(event: SnEvent): void {
+  #emit(event: SnEvent): void {
     this.#outputs.push({ kind: 'event', ...event })
   }
 

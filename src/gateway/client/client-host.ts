@@ -68,7 +68,7 @@ export interface ClientHost {
   /** The client's session is over: removes the client with everything the gateway keeps for it. */
   forget(client: GatewayClient): void
   /** Sends DISCONNECT to a sender that is not connected, within the rate limit for such replies. */
-  tellStranger(now: Instant, route: RouteKey, why: string): void
+  answerUnknownSender(now: Instant, route: RouteKey, why: string): void
 }
 
 /** The Lsn of an appended record, or 'full' if the store had no room for it. */

@@ -3,7 +3,7 @@ import type { Message } from '../../mqttsn/messages.ts'
 import type { GatewayClient } from './client.ts'
 
 /** Reports a message that will never be delivered to this client, and counts it in `$SYS/broker/publish/messages/dropped`. */
-export function tellDropped(client: GatewayClient, reason: string, limit?: string, level: 'warn' | 'debug' = 'warn'): void {
+export function reportDropped(client: GatewayClient, reason: string, limit?: string, level: 'warn' | 'debug' = 'warn'): void {
   const { host, key, route } = client
   host.traffic.publishDropped++
   const about = { client: key, peer: route, ...(limit !== undefined && { limit }) }
@@ -11,24 +11,24 @@ export function tellDropped(client: GatewayClient, reason: string, limit?: strin
 }
 
 /** Reports a message from the client that does not fit its state. Debug level, because it is often a delayed copy. */
-export function tellIgnored({ host, key, route: peer }: GatewayClient, reason: string): void {
+export function reportIgnored({ host, key, route: peer }: GatewayClient, reason: string): void {
   host.notice({ code: 'protocol-error', level: 'debug', client: key, peer, reason })
 }
 
 /** Reports a request that is refused with `message`. `why`: undefined if the broker has reported the reason already. */
-export function tellRefusal({ host, key, route: peer }: GatewayClient, message: Message, why: string | undefined): void {
+export function reportRefusal({ host, key, route: peer }: GatewayClient, message: Message, why: string | undefined): void {
   const level = why === undefined ? 'debug' : 'info'
   const reason = `${describeMessage(message)}${why === undefined ? '' : `: ${why}`}`
   host.notice({ code: 'request-refused', level, client: key, peer, reason })
 }
 
-export function tellWindowFull({ host, key, route: peer }: GatewayClient): void {
+export function reportWindowFull({ host, key, route: peer }: GatewayClient): void {
   const reason = 'the rest waits for acknowledgements'
   host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: 'sn_inflight_messages' })
 }
 
 /** Reports an awake period that ends although messages for the client remain in the queue. */
-export function tellWakeFull({ host, key, route: peer, link, awakePeriod }: GatewayClient): void {
+export function reportWakeFull({ host, key, route: peer, link, awakePeriod }: GatewayClient): void {
   if (link === undefined || link.backlog === 0) return
   const reason = `${link.backlog} messages wait for its next awake period`
   host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: awakePeriod.limit ?? 'wake_messages' })

@@ -21,7 +21,7 @@ import { TopicRegistry } from '../topics/registry.ts'
 import { OWN_REQUEST } from '../translate.ts'
 import { AwakePeriod } from './awake-period.ts'
 import type { ClientHost, ClientTimer, Recorded } from './client-host.ts'
-import { tellIgnored, tellRefusal, tellWakeFull, tellWindowFull } from './client-notices.ts'
+import { reportIgnored, reportRefusal, reportWakeFull, reportWindowFull } from './client-notices.ts'
 import { recordOf } from './client-record.ts'
 import { ConnectionSetup } from './connection-setup.ts'
 import type { Awaiting } from './exchange.ts'
@@ -63,7 +63,7 @@ export class GatewayClient {
   awaitsDurable = false
   /** The user as whom the link was opened. */
   username: string | undefined = undefined
-  #windowTold = false
+  #windowReported = false
   #link: Link | undefined = undefined
   #will: Will | undefined = undefined
   /** Bytes of the will that are included in `host.wills.kept`. */
@@ -148,7 +148,7 @@ export class GatewayClient {
         this.setup.willMsg(now, message as WillMsg)
         break
       case 'connackAgain':
-        if (this.setup.wasCrossed) tellIgnored(this, `${typeName(message.type)} for a CONNECT that has come to nothing`)
+        if (this.setup.wasCrossed) reportIgnored(this, `${typeName(message.type)} for a CONNECT that has come to nothing`)
         else this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED })
         break
       case 'register':
@@ -158,13 +158,13 @@ export class GatewayClient {
         this.inbound.publish(now, message as never)
         break
       case 'release':
-        if (!this.#tellsHeld(message)) this.inbound.release(now, (message as { msgId: number }).msgId)
+        if (!this.#isIgnoredWhilePaused(message)) this.inbound.release(now, (message as { msgId: number }).msgId)
         break
       case 'subscribe':
         this.inbound.subscribe(now, message as never)
         break
       case 'unsubscribe':
-        if (!this.#tellsHeld(message)) this.inbound.unsubscribe(now, message as never)
+        if (!this.#isIgnoredWhilePaused(message)) this.inbound.unsubscribe(now, message as never)
         break
       case 'answer':
         this.outbound.answered(now, message as never)
@@ -178,9 +178,9 @@ export class GatewayClient {
       case 'disconnect':
         disconnected(this, now, message as SnDisconnect)
         break
-      case 'goodbye':
+      case 'confirm':
         // Rate-limited, or two gateways could answer each other's DISCONNECT without end.
-        this.host.tellStranger(now, this.route, 'told goodbye again')
+        this.host.answerUnknownSender(now, this.route, 'told goodbye again')
         break
       case 'willTopicUpdate':
         updateWillTopic(this, now, message as WillTopic)
@@ -191,19 +191,19 @@ export class GatewayClient {
       case 'crossed':
         this.setup.crossed(now, message)
         break
-      case 'stranger':
+      case 'reject':
         this.outbound.poison.heard(false)
-        this.host.tellStranger(now, this.route, 'told to connect')
+        this.host.answerUnknownSender(now, this.route, 'told to connect')
         break
       case 'ignore':
-        tellIgnored(this, `${typeName(message.type)} out of turn (${this.state})`)
+        reportIgnored(this, `${typeName(message.type)} out of turn (${this.state})`)
         break
     }
   }
 
   /** True while the broker accepts no requests. This message has no reply that could say so; the client will retransmit it. */
-  #tellsHeld({ type }: Message): boolean {
-    if (this.isPaused) tellIgnored(this, `${typeName(type)} is not answered while the broker takes no more`)
+  #isIgnoredWhilePaused({ type }: Message): boolean {
+    if (this.isPaused) reportIgnored(this, `${typeName(type)} is not answered while the broker takes no more`)
     return this.isPaused
   }
 
@@ -216,16 +216,16 @@ export class GatewayClient {
     const { state, host } = this
     const asleep = state === 'asleep' || state === 'awake'
     const usual = STATE_TABLE[message.type][state]
-    const reaction = asleep && host.options.strictSleep && ACTIVE_ONLY.has(usual) ? 'stranger' : usual
+    const reaction = asleep && host.options.strictSleep && ACTIVE_ONLY.has(usual) ? 'reject' : usual
     if (this.setup.isUnderWay) {
       // The client's CONNECT is being processed: only an explicit DISCONNECT ends it.
-      if (reaction === 'goodbye') return 'disconnect'
-      if (reaction === 'stranger') return 'ignore'
+      if (reaction === 'confirm') return 'disconnect'
+      if (reaction === 'reject') return 'ignore'
     }
-    if (reaction !== 'goodbye' && reaction !== 'stranger') return reaction
+    if (reaction !== 'confirm' && reaction !== 'reject') return reaction
     // The reply to DISCONNECT waits for the store: it promises that the client may sleep, or that its will never fires.
     const recordedAs = state === 'disconnected' ? this.#recordedAs : 0
-    if (recordedAs === 'full' && reaction === 'goodbye') return 'disconnect'
+    if (recordedAs === 'full' && reaction === 'confirm') return 'disconnect'
     const isUnrecorded = recordedAs === 'full' || recordedAs > host.store.durable
     return isUnrecorded || this.awaitsStore ? 'ignore' : reaction
   }
@@ -238,11 +238,11 @@ export class GatewayClient {
 
   /** PINGREQ from a sleeping client: sends what is queued, then PINGRESP, which ends the awake period [1.2 section 6.14]. */
   #wake(now: Instant): void {
-    if (this.replies.owes(MsgType.PINGRESP)) {
+    if (this.replies.hasQueued(MsgType.PINGRESP)) {
       // The PINGRESP of the previous period is still queued. It answers this PINGREQ too, or has to follow what is still to be
       // sent.
       if (!this.outbound.busy && (this.link?.backlog ?? 0) === 0) return
-      this.replies.unsay(MsgType.PINGRESP)
+      this.replies.cancel(MsgType.PINGRESP)
     }
     this.state = 'awake'
     this.awakePeriod.begin()
@@ -333,16 +333,16 @@ export class GatewayClient {
     const { state, outbound } = this
     const open = state === 'active' || (state === 'awake' && this.awakePeriod.limit === undefined)
     if (!open) return false
-    if (outbound.windowFull) this.#tellWindowFull()
+    if (outbound.windowFull) this.#reportWindowFull()
     // Behind a reply that waits for the store or a message queued at the port it would wait too: the session's queue is safer.
     return this.route !== '' && !outbound.full && !this.replies.blocked && !this.host.ports.isWaiting(this.route)
   }
 
   /** Reports a full window once, and again only after the backlog has been empty. */
-  #tellWindowFull(): void {
+  #reportWindowFull(): void {
     const isFull = (this.link?.backlog ?? 0) > 0
-    if (isFull && !this.#windowTold) tellWindowFull(this)
-    this.#windowTold = isFull
+    if (isFull && !this.#windowReported) reportWindowFull(this)
+    this.#windowReported = isFull
   }
 
   /** Sends PINGRESP after the last message of this awake period, or because the period was closed early (ruling A4). */
@@ -355,7 +355,7 @@ export class GatewayClient {
         outbound.watch(now)
         return
       }
-      tellWakeFull(this)
+      reportWakeFull(this)
     }
     this.state = 'asleep'
     this.sleepsSince = now
@@ -419,14 +419,14 @@ export class GatewayClient {
 
   /** Sends a message after all earlier ones, once `lsn` is durable. `why` explains a refusal that the broker has not reported. */
   send(message: Message, lsn: Lsn = 0, why?: string): void {
-    if ('returnCode' in message && message.returnCode !== ReturnCode.ACCEPTED) tellRefusal(this, message, why)
+    if ('returnCode' in message && message.returnCode !== ReturnCode.ACCEPTED) reportRefusal(this, message, why)
     this.replies.send(message, lsn)
   }
 
   /** More records are durable: sends the replies that waited for them, after which deliveries may follow. */
   durable(now: Instant): void {
     if (this.replies.release()) this.outbound.left(now)
-    if (this.replies.takeReliedOn() && this.isReachable) this.outbound.resume(now)
+    if (this.replies.takeOrphaned() && this.isReachable) this.outbound.resume(now)
     this.#reconsider(now)
   }
 
@@ -451,7 +451,7 @@ export class GatewayClient {
     return this.registry.bytes + this.inbound.qos2.bytes
   }
 
-  tellKept(): void {
+  reportKept(): void {
     this.link?.keeps(this.keptBytes)
   }
 

@@ -8,7 +8,7 @@ import { typeName } from '../../mqttsn/describe.ts'
 import { type Message, MsgType, ReturnCode, type SnConnect, type WillMsg, type WillTopic } from '../../mqttsn/messages.ts'
 import { connectPacket, returnCodeOf } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
-import { tellIgnored } from './client-notices.ts'
+import { reportIgnored } from './client-notices.ts'
 import type { State } from './state-table.ts'
 import { topicBytes, WillDialogue } from './will-dialogue.ts'
 
@@ -107,7 +107,7 @@ export class ConnectionSetup {
     const client = this.#client
     // Once the dialogue is complete, the client can only be waiting for CONNACK.
     if (client.link === undefined || this.#dialogue === undefined || this.isUnderWay) return
-    tellIgnored(client, `${typeName(message.type)} ends the will dialogue that its CONNECT began`)
+    reportIgnored(client, `${typeName(message.type)} ends the will dialogue that its CONNECT began`)
     this.breakOff(now)
     this.wasCrossed = true
     client.react(now, message)
@@ -171,7 +171,7 @@ export class ConnectionSetup {
     const before = this.#willBefore
     this.#willBefore = undefined
     const { retainAvailable, maximumQoS: qos = 2, receiveMaximum = 0xffff } = properties
-    client.tellKept()
+    client.reportKept()
     client.inbound.allow(retainAvailable !== false, qos, receiveMaximum)
     if (reasonCode >= 0x80) this.#replaced?.lost(now, 'refused')
     this.#replaced = undefined
@@ -203,7 +203,7 @@ export class ConnectionSetup {
       }
       registry.clear()
       inbound.qos2.clear()
-      client.tellKept()
+      client.reportKept()
     }
     if (sessionPresent) client.inbound.resumed(now)
     this.#activate(now, whose, before)

@@ -11,7 +11,7 @@ export interface Exchange {
   /** The message to retransmit. */
   readonly message: Message
   /** The delivery that this exchange is part of, if any. */
-  readonly held: OutboundMessage | undefined
+  readonly delivery: OutboundMessage | undefined
   /** A REGISTER of a topic id that the client knows already, sent only to validate its address. */
   readonly forAddress?: true
   /** PUBREC was received; the broker has not recorded it yet. */
@@ -31,8 +31,8 @@ export class Exchanges {
   }
 
   /** The deliveries of all exchanges; `undefined` for an exchange that belongs to none. */
-  get held(): (OutboundMessage | undefined)[] {
-    return [...this.open, ...this.again].map(({ held }) => held)
+  get deliveries(): (OutboundMessage | undefined)[] {
+    return [...this.open, ...this.again].map(({ delivery }) => delivery)
   }
 
   /** The open REGISTER. There is at most one. */
@@ -59,9 +59,9 @@ export class Exchanges {
     const { type, msgId } = message
     const isPuback = type === MsgType.PUBACK && message.returnCode === ReturnCode.ACCEPTED
     if (!isPuback && type !== MsgType.PUBREC) return undefined
-    return this.open.find(({ awaiting, held }) => {
-      const wasSent = held !== undefined && (held.dup || held.registeredAgain)
-      return awaiting === 'REGACK' && wasSent && held.qos === (isPuback ? 1 : 2) && held.msgId === msgId
+    return this.open.find(({ awaiting, delivery }) => {
+      const wasSent = delivery !== undefined && (delivery.dup || delivery.registeredAgain)
+      return awaiting === 'REGACK' && wasSent && delivery.qos === (isPuback ? 1 : 2) && delivery.msgId === msgId
     })
   }
 
@@ -75,7 +75,7 @@ export class Exchanges {
    * none may start until this one is finished.
    */
   get renumbered(): boolean {
-    return this.open.some(({ held }) => held !== undefined && held.msgId !== held.packetId)
+    return this.open.some(({ delivery }) => delivery !== undefined && delivery.msgId !== delivery.packetId)
   }
 
   /** True if an open exchange, or one to be restarted, uses this message id. */
@@ -109,9 +109,9 @@ export class Exchanges {
   }
 
   /** Queues a delivery of which nothing has been sent yet, to start before anything new. */
-  postpone(held: OutboundMessage, place: 'first' | 'last'): void {
-    const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName: held.message.topic }
-    const exchange: Exchange = { awaiting: 'REGACK', msgId: 0, message, held }
+  postpone(delivery: OutboundMessage, place: 'first' | 'last'): void {
+    const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName: delivery.message.topic }
+    const exchange: Exchange = { awaiting: 'REGACK', msgId: 0, message, delivery }
     if (place === 'first') this.again.unshift(exchange)
     else this.again.push(exchange)
   }
@@ -140,7 +140,7 @@ const isRegister = ({ awaiting }: Exchange): boolean => awaiting === 'REGACK'
 const isAbout = ({ message }: Exchange, topicId: number): boolean => topicId === 0 || (message as Register).topicId === topicId
 
 /** True for a REGISTER that belongs to no delivery. */
-export const isOwnRegister = ({ awaiting, held }: Exchange): boolean => awaiting === 'REGACK' && held === undefined
+export const isOwnRegister = ({ awaiting, delivery }: Exchange): boolean => awaiting === 'REGACK' && delivery === undefined
 
 /**
  * True for an acknowledgement whose message id may validate the address. The id is 0 where the client refuses a QoS 0 message.

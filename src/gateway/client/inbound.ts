@@ -7,7 +7,7 @@ import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, t
 import type { Lsn } from '../../store/store.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
-import { tellIgnored } from './client-notices.ts'
+import { reportIgnored } from './client-notices.ts'
 import { Qos2Exchanges } from './qos2-exchanges.ts'
 import { fingerprint } from './qos2-ids.ts'
 
@@ -184,13 +184,13 @@ export class Inbound {
     }
     if (repetition !== 'instead') return false
     if (this.#publishing.some((open) => open.msgId === msgId && open.message.qos === 2)) {
-      tellIgnored(
+      reportIgnored(
         client,
         `PUBLISH with QoS 2 and message id ${msgId}, which is that of a message that the broker has still to answer`,
       )
       return true
     }
-    tellIgnored(client, `PUBLISH with QoS 2 and message id ${msgId}, whose message before was never released: that is done now`)
+    reportIgnored(client, `PUBLISH with QoS 2 and message id ${msgId}, whose message before was never released: that is done now`)
     this.#leave(now, msgId)
     return false
   }
@@ -210,7 +210,7 @@ export class Inbound {
 
   /** Handles PUBREL. From now on the id may be reused, although a copy of the old PUBLISH may still be in the network. */
   release(now: Instant, msgId: number): void {
-    if (!this.qos2.knows(msgId)) tellIgnored(this.#client, `PUBREL with message id ${msgId}, which is that of no message`)
+    if (!this.qos2.knows(msgId)) reportIgnored(this.#client, `PUBREL with message id ${msgId}, which is that of no message`)
     this.#open?.delete(keyOf(msgId, 2))
     this.qos2.release(now, msgId)
     this.#client.toBroker(now, responsePacket(PacketType.PUBREL, msgId))

@@ -6,7 +6,7 @@ import { willBytes } from '../../mqtt/wills.ts'
 import { MsgType, type SnDisconnect } from '../../mqttsn/messages.ts'
 import type { GatewayClient } from './client.ts'
 import type { Recorded } from './client-host.ts'
-import { tellIgnored } from './client-notices.ts'
+import { reportIgnored } from './client-notices.ts'
 
 /** How a client disconnects or goes to sleep: by DISCONNECT, by silence, or because the access rules no longer admit it. */
 
@@ -54,7 +54,7 @@ export function disconnected(client: GatewayClient, now: Instant, { duration = 0
  * Answers DISCONNECT. The answer promises that the will never fires, so there is none without a record; the client retransmits.
  */
 function answer(client: GatewayClient, recorded: Recorded): void {
-  if (recorded === 'full') tellIgnored(client, 'DISCONNECT is not answered, because the store is full')
+  if (recorded === 'full') reportIgnored(client, 'DISCONNECT is not answered, because the store is full')
   else client.send({ type: MsgType.DISCONNECT, duration: undefined }, recorded)
 }
 

@@ -22,7 +22,7 @@ export interface OutboundMessage {
   registeredAgain: boolean
 }
 
-export const hold = ({ message, qos, packetId, retain, dup }: Delivery): OutboundMessage => ({
+export const outboundMessage = ({ message, qos, packetId, retain, dup }: Delivery): OutboundMessage => ({
   message,
   qos,
   packetId,
@@ -57,12 +57,12 @@ export function canRegister({ route, host }: GatewayClient, topicName: string): 
  * QoS 2 are not chosen to validate the address: only a REGACK can do that (ruling A20). With QoS 0 nothing else would show that
  * the client has lost the topic id (ruling A10).
  */
-export function needsRegack(now: Instant, client: GatewayClient, held: OutboundMessage, reference: TopicReference): boolean {
-  if (held.qos === 1) return false
+export function needsRegack(now: Instant, client: GatewayClient, delivery: OutboundMessage, reference: TopicReference): boolean {
+  if (delivery.qos === 1) return false
   const { route, host, registry } = client
   const { topicIdType, topicId } = reference
-  const needsProof = host.ports.needsProof(now, route, messageLength(publishOf(held, reference)))
-  if (needsProof && canRegister(client, held.message.topic)) return true
+  const needsProof = host.ports.needsProof(now, route, messageLength(publishOf(delivery, reference)))
+  if (needsProof && canRegister(client, delivery.message.topic)) return true
   // The client learned this id before the restart, and nothing has shown since that it still knows it.
-  return held.qos === 0 && topicIdType === 'normal' && registry.isTrusted(topicId)
+  return delivery.qos === 0 && topicIdType === 'normal' && registry.isTrusted(topicId)
 }

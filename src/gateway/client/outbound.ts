@@ -7,10 +7,10 @@ import { type Message, type MsgIdOnly, MsgType, type Register, ReturnCode, type 
 import { markUnknownTopicId, type TopicReference, topicReference } from '../topics/reference.ts'
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
-import { tellDropped, tellIgnored } from './client-notices.ts'
+import { reportDropped, reportIgnored } from './client-notices.ts'
 import { type Awaiting, type Exchange, Exchanges, isOfProof, isOwnRegister } from './exchange.ts'
 import { publishId, registerId } from './message-ids.ts'
-import { canRegister, hold, needsRegack, type OutboundMessage, publishOf } from './outbound-message.ts'
+import { canRegister, needsRegack, type OutboundMessage, outboundMessage, publishOf } from './outbound-message.ts'
 import { PoisonMessage } from './poison-message.ts'
 import { Retries } from './retries.ts'
 
@@ -26,7 +26,7 @@ export class Outbound {
   readonly poison = new PoisonMessage()
   /** A message that the client itself published and that waits until its PUBACK has been sent. */
   #own: OutboundMessage | undefined = undefined
-  /** Why nothing starts. 'rests': client congested or store full; 'lacks id': no room for one topic id, open exchanges go on. */
+  /** Why nothing starts. 'rests': a pause for the client or a full store; 'lacks id': one topic id has no record, others go on. */
   halted: 'rests' | 'lacks id' | undefined = undefined
   readonly #retries: Retries
 
@@ -65,14 +65,13 @@ export class Outbound {
     return this.exchanges.topicIds(inPublishes)
   }
 
-  /** Starts a delivery from the broker. */
-  begin(now: Instant, delivery: Delivery): void {
+  begin(now: Instant, from: Delivery): void {
     this.#client.awakePeriod.delivered()
-    const held = hold(delivery)
-    if (this.#client.inbound.isUnanswered(held.message)) {
-      this.#own = held
+    const delivery = outboundMessage(from)
+    if (this.#client.inbound.isUnanswered(delivery.message)) {
+      this.#own = delivery
       this.#retries.watch(now)
-    } else this.#start(now, held)
+    } else this.#start(now, delivery)
   }
 
   /** Starts whatever may start by now. Called only by `GatewayClient`, at the end of each of its entry points. */
@@ -90,9 +89,10 @@ export class Outbound {
     // first (ruling A15).
     const { again } = this.exchanges
     while (again.length > 0 && !this.full && !this.waitsForPort && !this.#client.awaitsStore) {
-      const { awaiting, held, msgId } = again.shift()!
+      const { awaiting, delivery, msgId } = again.shift()!
       if (awaiting === 'PUBCOMP') this.release(now, msgId)
-      else if (held !== undefined) this.#start(now, { ...held, dup: held.dup || awaiting !== 'REGACK', registeredAgain: false })
+      else if (delivery !== undefined)
+        this.#start(now, { ...delivery, dup: delivery.dup || awaiting !== 'REGACK', registeredAgain: false })
     }
   }
 
@@ -123,9 +123,9 @@ export class Outbound {
 
   /** The connection has ended. The broker resends what was open, except QoS 0, which it no longer has. */
   abandon(): void {
-    for (const held of this.busy ? [...this.exchanges.held, this.#own] : [])
-      if (held?.qos === 0)
-        tellDropped(this.#client, `the conversation ended before the client knew the id of ${held.message.topic}`)
+    for (const delivery of this.busy ? [...this.exchanges.deliveries, this.#own] : [])
+      if (delivery?.qos === 0)
+        reportDropped(this.#client, `the conversation ended before the client knew the id of ${delivery.message.topic}`)
     this.exchanges.clear()
     this.#own = undefined
     this.halted = undefined
@@ -143,7 +143,7 @@ export class Outbound {
       this.send(message)
       return
     }
-    const exchange: Exchange = { awaiting: 'PUBCOMP', msgId, message, held: undefined }
+    const exchange: Exchange = { awaiting: 'PUBCOMP', msgId, message, delivery: undefined }
     if (known !== undefined) this.exchanges.replace(known, exchange)
     else this.exchanges.open.push(exchange)
     // If PUBREC crossed our PINGRESP, the sleeping client receives the answer when it wakes.
@@ -171,9 +171,8 @@ export class Outbound {
       }
       if (type === MsgType.REGACK && this.#answeredLate(now, message)) return
       if (isOfProof(message) && !proves) this.#client.host.guessed(this.#client.route)
-      tellIgnored(this.#client, `${typeName(type)} with message id ${msgId} answers nothing that is open`)
-      // For a repeated PUBREC our PUBREL was lost, and its exchange resends it. A PUBREC for an unknown message ends with PUBREL
-      // all the same.
+      reportIgnored(this.#client, `${typeName(type)} with message id ${msgId} answers nothing that is open`)
+      // Repeated PUBREC: our PUBREL was lost, and its exchange resends it. Unknown PUBREC: answered with PUBREL all the same.
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
     }
@@ -197,10 +196,9 @@ export class Outbound {
   /** PUBACK or PUBREC for a message whose topic is being registered again: the REGISTER needs no answer any more. */
   #answeredAhead(now: Instant, { type, msgId }: TopicAck | MsgIdOnly, register: Exchange): void {
     if (type === MsgType.PUBACK) {
-      this.#client.toBroker(now, responsePacket(PacketType.PUBACK, register.held!.packetId))
+      this.#client.toBroker(now, responsePacket(PacketType.PUBACK, register.delivery!.packetId))
       this.#close(now, register)
     } else {
-      // The broker sends PUBREL, as for any PUBREC.
       this.exchanges.replace(register, { ...register, awaiting: 'PUBREC', msgId, answered: true })
       this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
     }
@@ -211,9 +209,9 @@ export class Outbound {
     const client = this.#client
     const { register } = this.exchanges
     if (register === undefined || this.halted === 'rests') return
-    const { held } = register
+    const { delivery } = register
     const { topicId, topicName } = register.message as Register
-    if (held === undefined) {
+    if (delivery === undefined) {
       if (!client.registry.knows(topicId) || client.registry.isTrusted(topicId)) return
       this.exchanges.remove(register)
       client.replies.retract(register.msgId, MsgType.REGISTER)
@@ -222,14 +220,13 @@ export class Outbound {
     }
     // A larger sending budget alone does not justify a second message before the first is answered.
     if (register.forAddress === true && !client.host.isProven(client.route)) return
-    const reference = topicReference(client, topicName, held.registeredAgain)
-    if (reference === undefined || needsRegack(now, client, held, reference)) return
+    const reference = topicReference(client, topicName, delivery.registeredAgain)
+    if (reference === undefined || needsRegack(now, client, delivery, reference)) return
     this.exchanges.remove(register)
     client.replies.retract(register.msgId, MsgType.REGISTER)
-    this.#publish(now, held, reference)
+    this.#publish(now, delivery, reference)
   }
 
-  /** Handles the expiry of T_retry. */
   timedOut(now: Instant): void {
     this.#retries.timedOut(now)
   }
@@ -250,7 +247,7 @@ export class Outbound {
   }
 
   /** Gives up one exchange, because the client is reachable but does not answer it (ruling A28). */
-  giveUpExchange(now: Instant, { awaiting, held, message, msgId }: Exchange, reason: string): void {
+  giveUpExchange(now: Instant, { awaiting, delivery, message, msgId }: Exchange, reason: string): void {
     const client = this.#client
     if (awaiting === 'PUBCOMP') {
       // The client has the message; only the end of its acknowledgement is missing.
@@ -264,8 +261,8 @@ export class Outbound {
       if (!client.registry.knows(topicId) || client.registry.isTrusted(topicId))
         client.registry.markUnanswered(topicName, topicId, msgId)
     }
-    if (held === undefined) this.#registerNext(now)
-    else this.#giveUp(now, held, `${reason}: message on ${held.message.topic}`)
+    if (delivery === undefined) this.#registerNext(now)
+    else this.#giveUp(now, delivery, `${reason}: message on ${delivery.message.topic}`)
   }
 
   /** Handles REGACK for a REGISTER that was given up. Returns false if it is not that. */
@@ -287,78 +284,83 @@ export class Outbound {
     this.#client.toBroker(now, unsubscribePacket(OWN_REQUEST, topicName))
   }
 
-  #start(now: Instant, held: OutboundMessage): void {
+  #start(now: Instant, delivery: OutboundMessage): void {
     const client = this.#client
-    const { topic } = held.message
-    if (this.#isOutdated(now, held)) return
+    const { topic } = delivery.message
+    if (this.#dropIfExpired(now, delivery)) return
     if (client.registry.refuses(topic)) {
-      this.#giveUp(now, held, `the client has refused to register ${topic}`)
+      this.#giveUp(now, delivery, `the client has refused to register ${topic}`)
       return
     }
-    const reference = topicReference(this.#client, topic, held.registeredAgain)
+    const reference = topicReference(this.#client, topic, delivery.registeredAgain)
     if (reference !== undefined) {
-      this.#publish(now, held, reference)
+      this.#publish(now, delivery, reference)
       return
     }
     if (client.registry.ignores(topic)) {
-      this.#giveUp(now, held, `the client did not answer REGISTER for ${topic}`)
+      this.#giveUp(now, delivery, `the client did not answer REGISTER for ${topic}`)
       return
     }
-    this.#register(now, held)
+    this.#register(now, delivery)
   }
 
   /** Registers the topic id of a message, which follows after REGACK. */
-  #register(now: Instant, held: OutboundMessage, forAddress = false): void {
+  #register(now: Instant, delivery: OutboundMessage, forAddress = false): void {
     const client = this.#client
-    const { topic } = held.message
+    const { topic } = delivery.message
     if (!canRegister(client, topic)) {
-      this.#giveUp(now, held, `${topic} is too long for REGISTER`)
+      this.#giveUp(now, delivery, `${topic} is too long for REGISTER`)
       return
     }
     const assigned = client.topicIds.offered(topic)
     if (assigned === 'store full') {
-      this.#awaitStore(now, held)
+      this.#awaitStore(now, delivery)
       return
     }
     if (typeof assigned === 'string') {
-      this.#giveUp(now, held, `no topic id for ${topic}: ${assigned}`)
+      this.#giveUp(now, delivery, `no topic id for ${topic}: ${assigned}`)
       return
     }
-    const msgId = registerId(client, this.exchanges, topic, held.packetId)
+    const msgId = registerId(client, this.exchanges, topic, delivery.packetId)
     const message: Message = { type: MsgType.REGISTER, topicId: assigned.topicId, msgId, topicName: topic }
-    this.#open(now, { awaiting: 'REGACK', msgId, message, held, ...(forAddress && { forAddress }) })
+    this.#open(now, { awaiting: 'REGACK', msgId, message, delivery, ...(forAddress && { forAddress }) })
     this.send(message, assigned.lsn)
   }
 
   /** Drops a message that expired before it was first sent: its delivery must not start now (MQTT-3.3.2-5). */
-  #isOutdated(now: Instant, held: OutboundMessage): boolean {
-    const { expiresAt, topic } = held.message
-    if (expiresAt === undefined || expiresAt > now || held.dup) return false
-    this.#giveUp(now, held, `expired on ${topic}`, undefined, 'debug')
+  #dropIfExpired(now: Instant, delivery: OutboundMessage): boolean {
+    const { expiresAt, topic } = delivery.message
+    if (expiresAt === undefined || expiresAt > now || delivery.dup) return false
+    this.#giveUp(now, delivery, `expired on ${topic}`, undefined, 'debug')
     return true
   }
 
-  #publish(now: Instant, delivery: OutboundMessage, reference: TopicReference): void {
-    const { message, qos } = delivery
+  #publish(now: Instant, original: OutboundMessage, reference: TopicReference): void {
+    const { message, qos } = original
     const client = this.#client
-    if (this.#isOutdated(now, delivery)) return
-    let held = delivery
-    let publish = publishOf(held, reference)
+    if (this.#dropIfExpired(now, original)) return
+    let delivery = original
+    let publish = publishOf(delivery, reference)
     const octets = messageLength(publish)
     if (octets > client.host.ports.roomTo(client.route)) {
-      this.#giveUp(now, held, `${message.payloadLength} octets on ${message.topic} are too long for a datagram`, 'sn_max_frame')
+      this.#giveUp(
+        now,
+        delivery,
+        `${message.payloadLength} octets on ${message.topic} are too long for a datagram`,
+        'sn_max_frame',
+      )
       return
     }
-    if (needsRegack(now, client, held, reference)) {
-      this.#register(now, held, qos > 0 || !client.registry.isTrusted(reference.topicId))
+    if (needsRegack(now, client, delivery, reference)) {
+      this.#register(now, delivery, qos > 0 || !client.registry.isTrusted(reference.topicId))
       return
     }
-    const msgId = publishId(client, this.exchanges, held, octets)
-    if (msgId !== held.msgId) {
-      held = { ...held, msgId }
-      publish = publishOf(held, reference)
+    const msgId = publishId(client, this.exchanges, delivery, octets)
+    if (msgId !== delivery.msgId) {
+      delivery = { ...delivery, msgId }
+      publish = publishOf(delivery, reference)
     }
-    if (qos > 0) this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, held })
+    if (qos > 0) this.#open(now, { awaiting: qos === 1 ? 'PUBACK' : 'PUBREC', msgId, message: publish, delivery })
     this.send(publish)
     if (qos === 0) this.#close(now, undefined)
   }
@@ -369,44 +371,44 @@ export class Outbound {
       return
     }
     this.halted = undefined
-    const { held } = exchange
+    const { delivery } = exchange
     const { registry } = this.#client
     const { topicName } = exchange.message as Register
     const topicId = registry.idOf(topicName)
     // The client has forgotten the id that it learned before a restart, or does not want it.
     if (returnCode !== ReturnCode.ACCEPTED && topicId !== undefined && registry.isTrusted(topicId)) registry.markUnknown(topicId)
-    const known = held === undefined ? undefined : topicReference(this.#client, topicName, held.registeredAgain)
-    if (held !== undefined && known !== undefined && returnCode !== ReturnCode.ACCEPTED) {
+    const known = delivery === undefined ? undefined : topicReference(this.#client, topicName, delivery.registeredAgain)
+    if (delivery !== undefined && known !== undefined && returnCode !== ReturnCode.ACCEPTED) {
       // The REGISTER was only to validate the address, and the client does not need the id.
       if (!this.#client.isReachable) return
       this.exchanges.remove(exchange)
-      this.#publish(now, held, known)
+      this.#publish(now, delivery, known)
       return
     }
     if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) {
       this.#refused(now, topicName)
     } else registry.markKnown(topicId)
     // REGACK crossed our PINGRESP: the message, or the next REGISTER, follows when the client wakes.
-    if (!this.#client.isReachable && (held === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
+    if (!this.#client.isReachable && (delivery === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
     this.exchanges.remove(exchange)
-    if (held === undefined) {
+    if (delivery === undefined) {
       this.#registerNext(now)
       return
     }
     if (topicId === undefined || registry.refuses(topicName)) {
-      this.#giveUp(now, held, `the client refused to register ${topicName}`)
+      this.#giveUp(now, delivery, `the client refused to register ${topicName}`)
       return
     }
-    this.#publish(now, held, { topicIdType: 'normal', topicId })
+    this.#publish(now, delivery, { topicIdType: 'normal', topicId })
   }
 
   #acknowledged(now: Instant, exchange: Exchange, returnCode: number): void {
-    const { awaiting, held } = exchange
+    const { awaiting, delivery } = exchange
     if (awaiting !== 'PUBACK' && awaiting !== 'PUBREC') return
-    if (returnCode === ReturnCode.INVALID_TOPIC_ID && held !== undefined && !held.registeredAgain) {
+    if (returnCode === ReturnCode.INVALID_TOPIC_ID && delivery !== undefined && !delivery.registeredAgain) {
       if (!this.#client.isReachable) return
       this.exchanges.remove(exchange)
-      this.#start(now, { ...held, registeredAgain: true })
+      this.#start(now, { ...delivery, registeredAgain: true })
       return
     }
     if (returnCode === ReturnCode.CONGESTION) {
@@ -416,18 +418,18 @@ export class Outbound {
     this.halted = undefined
     if (returnCode !== ReturnCode.ACCEPTED) {
       this.exchanges.remove(exchange)
-      this.#giveUp(now, held!, `the client answered with return code ${returnCode}`)
+      this.#giveUp(now, delivery!, `the client answered with return code ${returnCode}`)
       return
     }
     if (awaiting === 'PUBACK') this.#done(now, PacketType.PUBACK, exchange)
   }
 
   /** Drops a message that the client will never accept: reports it, and acknowledges it to the broker. */
-  #giveUp(now: Instant, held: OutboundMessage, reason: string, limit?: string, level?: 'debug'): void {
+  #giveUp(now: Instant, delivery: OutboundMessage, reason: string, limit?: string, level?: 'debug'): void {
     const client = this.#client
-    tellDropped(client, reason, limit, level)
-    if (held.qos === 1) client.toBroker(now, responsePacket(PacketType.PUBACK, held.packetId))
-    else if (held.qos === 2) client.toBroker(now, responsePacket(PacketType.PUBREC, held.packetId, 0x83))
+    reportDropped(client, reason, limit, level)
+    if (delivery.qos === 1) client.toBroker(now, responsePacket(PacketType.PUBACK, delivery.packetId))
+    else if (delivery.qos === 2) client.toBroker(now, responsePacket(PacketType.PUBREC, delivery.packetId, 0x83))
     this.#close(now, undefined)
   }
 
@@ -436,7 +438,7 @@ export class Outbound {
   }
 
   #done(now: Instant, type: typeof PacketType.PUBACK | typeof PacketType.PUBCOMP, exchange: Exchange): void {
-    this.#client.toBroker(now, responsePacket(type, exchange.held?.packetId ?? exchange.msgId))
+    this.#client.toBroker(now, responsePacket(type, exchange.delivery?.packetId ?? exchange.msgId))
     this.#close(now, exchange)
   }
 
@@ -451,12 +453,12 @@ export class Outbound {
   }
 
   /** The topic id of this message cannot be recorded: retries for as long as the store is full. */
-  #awaitStore(now: Instant, held: OutboundMessage): void {
+  #awaitStore(now: Instant, delivery: OutboundMessage): void {
     const client = this.#client
-    const { topic: topicName } = held.message
+    const { topic: topicName } = delivery.message
     const reason = `no topic id for ${topicName}`
     client.host.notice({ code: 'store-full', level: 'error', client: client.key, peer: client.route, reason })
-    this.exchanges.postpone(held, 'first')
+    this.exchanges.postpone(delivery, 'first')
     this.halted = this.exchanges.open.length > 0 ? 'lacks id' : 'rests'
     if (this.halted === 'rests') this.#retries.restart(now)
     client.awakePeriod.close()
@@ -472,7 +474,7 @@ export class Outbound {
     const topicName = registry.nameOf(topicId)!
     const msgId = registerId(this.#client, this.exchanges, topicName, 0)
     const message: Message = { type: MsgType.REGISTER, topicId, msgId, topicName }
-    this.#open(now, { awaiting: 'REGACK', msgId, message, held: undefined })
+    this.#open(now, { awaiting: 'REGACK', msgId, message, delivery: undefined })
     this.send(message, this.#client.topicIds.lsn)
   }
 

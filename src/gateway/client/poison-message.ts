@@ -43,7 +43,7 @@ export class PoisonMessage {
   }
 }
 
-function subjectOf({ message, held }: Exchange): string {
+function subjectOf({ message, delivery }: Exchange): string {
   if (message.type === MsgType.REGISTER) return `REGISTER ${message.topicName}`
-  return held === undefined ? 'PUBREL' : `PUBLISH ${held.message.topic}`
+  return delivery === undefined ? 'PUBREL' : `PUBLISH ${delivery.message.topic}`
 }

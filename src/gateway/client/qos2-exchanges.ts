@@ -182,7 +182,7 @@ export class Qos2Exchanges {
     if (bytes === this.#counted) return
     this.#client.host.topicIdBytes.sum += bytes - this.#counted
     this.#counted = bytes
-    this.#client.tellKept()
+    this.#client.reportKept()
   }
 
   /** Most slots are reused before this is necessary, so an occasional search is enough. */

@@ -1,9 +1,9 @@
 import { Fifo } from '../../base/fifo.ts'
 import { type Message, MsgType } from '../../mqttsn/messages.ts'
 import type { Lsn } from '../../store/store.ts'
-import { idToldBy } from '../ports/ports.ts'
+import { conveyedTopicId } from '../ports/ports.ts'
 import type { GatewayClient } from './client.ts'
-import { tellDropped } from './client-notices.ts'
+import { reportDropped } from './client-notices.ts'
 
 /**
  * Maximum number of replies that wait for the store per client. Further requests are not answered; the client retransmits them.
@@ -19,7 +19,7 @@ interface Waiting {
 export class Replies {
   readonly #client: GatewayClient
   #waiting: Fifo<Waiting> | undefined = undefined
-  #reliedOn = false
+  #orphaned = false
 
   constructor(client: GatewayClient) {
     this.#client = client
@@ -40,7 +40,7 @@ export class Replies {
     if (this.#waiting.length >= WAITING_MAX) {
       const reason = `${WAITING_MAX} replies wait for the store`
       host.notice({ code: 'limit-reached', level: 'warn', client: key, peer: route, reason })
-      this.#unsaid(message)
+      this.#markUnsent(message)
       return
     }
     this.#waiting.push({ message, lsn })
@@ -72,17 +72,17 @@ export class Replies {
   }
 
   /** True if an answer of this type is still queued, here or at the port. */
-  owes(type: MsgType): boolean {
+  hasQueued(type: MsgType): boolean {
     for (const { message } of this.#waiting ?? []) if (message.type === type) return true
     const { host, route } = this.#client
-    return host.ports.owes(route, type)
+    return host.ports.hasQueued(route, type)
   }
 
   /** Removes queued answers of this type. */
-  unsay(type: MsgType): void {
+  cancel(type: MsgType): void {
     this.#waiting?.filter(({ message }) => message.type !== type)
     const { host, route } = this.#client
-    host.ports.unsay(route, type)
+    host.ports.cancel(route, type)
   }
 
   /**
@@ -103,8 +103,8 @@ export class Replies {
   #drop(gone: (message: Message) => boolean, reason: string): void {
     this.#waiting?.filter(({ message }) => {
       if (!gone(message)) return true
-      this.#unsaid(message)
-      if (message.type === MsgType.PUBLISH && message.qos <= 0) tellDropped(this.#client, reason)
+      this.#markUnsent(message)
+      if (message.type === MsgType.PUBLISH && message.qos <= 0) reportDropped(this.#client, reason)
       return false
     })
   }
@@ -112,8 +112,8 @@ export class Replies {
   #transmit(message: Message): void {
     const { host, route } = this.#client
     if (host.transmit(route, message)) return
-    this.#unsaid(message)
-    const id = idToldBy(message)
+    this.#markUnsent(message)
+    const id = conveyedTopicId(message)
     if (id !== 0) this.#takeBack(id)
   }
 
@@ -121,8 +121,8 @@ export class Replies {
    * An answer that will never leave conveys no topic id, so the client does not know it. (For a predefined or short id this may
    * hit an equal normal id, which is then registered once more than necessary.)
    */
-  #unsaid(message: Message): void {
-    const id = idToldBy(message)
+  #markUnsent(message: Message): void {
+    const id = conveyedTopicId(message)
     if (id !== 0) this.#client.registry.markUnknown(id)
   }
 
@@ -130,16 +130,16 @@ export class Replies {
   #takeBack(id: number): void {
     this.#waiting?.filter(({ message }) => {
       if (message.type !== MsgType.PUBLISH || message.topicIdType !== 'normal' || message.topicId !== id) return true
-      this.#reliedOn = true
-      if (message.qos <= 0) tellDropped(this.#client, 'what tells the id of its topic found no room')
+      this.#orphaned = true
+      if (message.qos <= 0) reportDropped(this.#client, 'what tells the id of its topic found no room')
       return false
     })
   }
 
   /** Returns true if messages depended on such an answer and have to be restarted. Resets the flag. */
-  takeReliedOn(): boolean {
-    const before = this.#reliedOn
-    this.#reliedOn = false
+  takeOrphaned(): boolean {
+    const before = this.#orphaned
+    this.#orphaned = false
     return before
   }
 }

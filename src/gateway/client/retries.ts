@@ -112,7 +112,7 @@ export class Retries {
       host.notice({ code: 'retries-exhausted', level: 'info', client: key, peer, reason: why })
     }
     for (const exchange of open) {
-      if (keeps && exchange.held !== undefined && exchange.held.qos > 0) continue
+      if (keeps && exchange.delivery !== undefined && exchange.delivery.qos > 0) continue
       this.#outbound.exchanges.remove(exchange)
       this.#outbound.giveUpExchange(now, exchange, reason(exchange.awaiting))
     }

@@ -8,8 +8,8 @@ export type State = 'willTopic' | 'willMsg' | 'active' | 'asleep' | 'awake' | 'd
 export const STATES: readonly State[] = ['willTopic', 'willMsg', 'active', 'asleep', 'awake', 'disconnected', 'lost']
 
 /**
- * How a message is handled in a state. `ignore` is deliberate, and the message counts as a sign of life; `stranger` answers
- * DISCONNECT, so that the sender connects; `goodbye` answers a repeated DISCONNECT; `crossed`: a client that was connected
+ * How a message is handled in a state. `ignore` is deliberate, and the message counts as a sign of life; `reject` answers
+ * DISCONNECT, so that the sender connects; `confirm` answers a repeated DISCONNECT; `crossed`: a client that was connected
  * before a will dialogue still is, because its CONNECT was a delayed copy. The others are methods of `GatewayClient` or its
  * parts.
  */
@@ -27,12 +27,12 @@ export type Reaction =
   | 'ping'
   | 'wake'
   | 'disconnect'
-  | 'goodbye'
+  | 'confirm'
   | 'willTopicUpdate'
   | 'willMsgUpdate'
   | 'crossed'
   | 'ignore'
-  | 'stranger'
+  | 'reject'
 
 type Row = Readonly<Record<State, Reaction>>
 
@@ -48,9 +48,9 @@ const row = (
 
 const everywhere = (reaction: Reaction): Row => row(reaction, reaction, reaction, reaction, reaction, reaction, reaction)
 /** While connected, awake or asleep: a sleeping client may send without waking first, at no cost to itself (ruling A23). */
-const connected = (reaction: Reaction): Row => row('crossed', 'crossed', reaction, reaction, reaction, 'stranger', 'stranger')
+const connected = (reaction: Reaction): Row => row('crossed', 'crossed', reaction, reaction, reaction, 'reject', 'reject')
 /** Answers to an earlier message. They count in a will dialogue and in sleep too, where they have crossed our last message. */
-const ANSWER = row('answer', 'answer', 'answer', 'answer', 'answer', 'stranger', 'stranger')
+const ANSWER = row('answer', 'answer', 'answer', 'answer', 'answer', 'reject', 'reject')
 /** Sent by gateways only. A client that sends it is faulty, and an answer would not help it. */
 const NOT_FOR_CLIENTS = everywhere('ignore')
 
@@ -70,9 +70,9 @@ export const STATE_TABLE: Readonly<Record<MsgType, Row>> = {
   [MsgType.CONNECT]: everywhere('connect'),
   //                       willTopic    willMsg      active          asleep       awake        disconnected  lost
   // A retransmitted WILLTOPIC is answered again; one after the dialogue is a delayed copy.
-  [MsgType.WILLTOPIC]: row('willTopic', 'willTopic', 'ignore', 'ignore', 'ignore', 'stranger', 'stranger'),
+  [MsgType.WILLTOPIC]: row('willTopic', 'willTopic', 'ignore', 'ignore', 'ignore', 'reject', 'reject'),
   // Without a preceding WILLTOPIC, WILLMSG has crossed our prompt. In `active`, CONNACK was lost.
-  [MsgType.WILLMSG]: row('ignore', 'willMsg', 'connackAgain', 'ignore', 'ignore', 'stranger', 'stranger'),
+  [MsgType.WILLMSG]: row('ignore', 'willMsg', 'connackAgain', 'ignore', 'ignore', 'reject', 'reject'),
   [MsgType.REGISTER]: connected('register'),
   [MsgType.PUBLISH]: connected('publish'),
   [MsgType.PUBREL]: connected('release'),
@@ -83,11 +83,11 @@ export const STATE_TABLE: Readonly<Record<MsgType, Row>> = {
   [MsgType.PUBREC]: ANSWER,
   [MsgType.PUBCOMP]: ANSWER,
   // Awake: a retransmitted PINGREQ while messages are in flight; they and PINGRESP will follow.
-  [MsgType.PINGREQ]: row('crossed', 'crossed', 'ping', 'wake', 'ignore', 'stranger', 'stranger'),
+  [MsgType.PINGREQ]: row('crossed', 'crossed', 'ping', 'wake', 'ignore', 'reject', 'reject'),
   // Never answered with DISCONNECT, or two gateways would answer each other without end (ruling A8).
   [MsgType.PINGRESP]: everywhere('ignore'),
   // A repeated DISCONNECT: our answer was lost.
-  [MsgType.DISCONNECT]: row('disconnect', 'disconnect', 'disconnect', 'disconnect', 'disconnect', 'goodbye', 'goodbye'),
+  [MsgType.DISCONNECT]: row('disconnect', 'disconnect', 'disconnect', 'disconnect', 'disconnect', 'confirm', 'confirm'),
   [MsgType.WILLTOPICUPD]: connected('willTopicUpdate'),
   [MsgType.WILLMSGUPD]: connected('willMsgUpdate'),
   // The gateway answers it before it looks for the client.

@@ -103,7 +103,7 @@ export class UdpPort implements DatagramPort {
     // The wrapper's own error listener would keep an error for the next unrelated call. Errors of sends (ICMP
     // unreachable) are reported here.
     socket.removeAllListeners('error')
-    socket.on('error', (error) => this.#tell(error.message))
+    socket.on('error', (error) => this.#report(error.message))
     try {
       socket.setRecvBufferSize(RECEIVE_BUFFER_BYTES)
     } catch {
@@ -132,13 +132,13 @@ export class UdpPort implements DatagramPort {
       main.setMulticastTTL(multicast.ttl)
       this.#group = { address, name: group }
     } catch (error) {
-      this.#tell(`no multicast group ${group}: ${(error as Error).message} (multicast_group, multicast_interface)`)
+      this.#report(`no multicast group ${group}: ${(error as Error).message} (multicast_group, multicast_interface)`)
       await this.#groupSocket?.close().catch(() => {})
       this.#groupSocket = undefined
     }
   }
 
-  #tell(reason: string): void {
+  #report(reason: string): void {
     this.#notice({ code: 'port-failed', level: 'warn', reason: `UDP port ${this.name}: ${reason}` })
   }
 }

@@ -14,11 +14,11 @@ export interface Port {
   /** Maximum number of messages that wait for airtime, and of acknowledgements. */
   readonly maxQueued: number
   /** Undefined: the gateway does not advertise itself here, but answers SEARCHGW. */
-  readonly discovery?: DiscoveryHabits | undefined
+  readonly discovery?: DiscoveryOptions | undefined
 }
 
 /** How a gateway can be discovered [1.2 section 6.1]. */
-export interface DiscoveryHabits {
+export interface DiscoveryOptions {
   /**
    * Whom a broadcast reaches: the members of a multicast group, who can also be answered individually, or everyone on the
    * medium, because everything sent there is heard by all.

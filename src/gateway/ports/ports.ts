@@ -24,8 +24,8 @@ interface Frame extends Datagram {
   readonly msgId: number
   /** The message id if its acknowledgement may validate the address, otherwise 0. */
   readonly provingId: number
-  /** See `idToldBy`. */
-  readonly tells: number
+  /** See `conveyedTopicId`. */
+  readonly topicId: number
   /** It is not retransmitted. */
   readonly once: boolean
 }
@@ -134,8 +134,8 @@ export class Ports {
       this.#ready.push({ route, bytes })
       return true
     }
-    const [type, msgId, tells, once] = [message.type, msgIdOf(message), idToldBy(message), isOnce(message)]
-    const frame: Frame = { route, bytes, client, type, msgId, provingId, tells, once }
+    const [type, msgId, topicId, once] = [message.type, msgIdOf(message), conveyedTopicId(message), isOnce(message)]
+    const frame: Frame = { route, bytes, client, type, msgId, provingId, topicId, once }
     if (port === undefined) return this.#drop(frame, `there is no port ${portNameOf(route)} any more`)
     if (bytes.length > port.maxFrame)
       return this.#drop(frame, `${bytes.length} octets are too many for a frame at ${port.name}`, 'sn_max_frame')
@@ -185,21 +185,21 @@ export class Ports {
    */
   forget(client: RouteKey): number[] {
     this.withdraw(client, 'the client has connected anew')
-    const untold: number[] = []
+    const unsent: number[] = []
     this.#outletOf(client)?.urgent.filter((frame) => {
-      if (frame.client === client && frame.tells !== 0) untold.push(frame.tells)
+      if (frame.client === client && frame.topicId !== 0) unsent.push(frame.topicId)
       return frame.client !== client
     })
-    return untold
+    return unsent
   }
 
   /** Removes queued replies of this type: the client would take them for replies to a later request. */
-  unsay(client: RouteKey, type: MsgType): void {
+  cancel(client: RouteKey, type: MsgType): void {
     this.#outletOf(client)?.urgent.filter((frame) => frame.client !== client || frame.type !== type)
   }
 
   /** True if a reply of this type to this client is still queued. */
-  owes(client: RouteKey, type: MsgType): boolean {
+  hasQueued(client: RouteKey, type: MsgType): boolean {
     for (const frame of this.#outletOf(client)?.urgent ?? []) if (frame.client === client && frame.type === type) return true
     return false
   }
@@ -345,7 +345,7 @@ const isOnce = (message: Message): boolean => message.type === MsgType.PUBLISH &
 const provingIdOf = (message: Message): number =>
   message.type === MsgType.REGISTER || (message.type === MsgType.PUBLISH && message.qos === 1) ? message.msgId : 0
 /** The topic id that this reply conveys, otherwise 0. That of a SUBACK may be a predefined id or a short name. */
-export const idToldBy = (message: Message): number =>
+export const conveyedTopicId = (message: Message): number =>
   (message.type === MsgType.REGACK || message.type === MsgType.SUBACK) && message.returnCode === ReturnCode.ACCEPTED
     ? message.topicId
     : 0

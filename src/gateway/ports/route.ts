@@ -16,7 +16,7 @@ export const DEFAULT_PORT = 'sn'
 export const routeAt = (address: string, port: string): RouteKey => (port === DEFAULT_PORT ? address : `${address}${PORT}${port}`)
 
 /** The route of a port's broadcasts. */
-export const everybodyAt = (port: string): RouteKey => routeAt('*', port)
+export const broadcastRoute = (port: string): RouteKey => routeAt('*', port)
 
 /** The route of a node behind a forwarder. */
 export const nodeRoute = (forwarder: RouteKey, nodeId: Uint8Array): RouteKey =>

@@ -33,7 +33,7 @@ export interface TopicHolder {
   /** Returns the topic ids of open REGISTERs, with `inPublishes` also those of unanswered PUBLISHes. */
   topicIdsInUse(inPublishes: boolean): ReadonlySet<number>
   /** The memory taken by the client's topic ids has changed. */
-  tellKept(): void
+  reportKept(): void
 }
 
 /** Assigns topic ids to the topic names of one client, and records them. */
@@ -57,7 +57,7 @@ export class TopicAssignment {
     const { registry } = this.#client
     const known = registry.idOf(topicName)
     if (known === undefined || registry.isDoubtful(known)) return this.#assign(topicName, true)
-    if (registry.isAsked(known)) return this.#told(known)
+    if (registry.isAsked(known)) return this.#known(known)
     const lsn = this.#record(known, topicName, undefined)
     if (lsn === 'full') return 'store full'
     registry.markAsked(known)
@@ -70,7 +70,7 @@ export class TopicAssignment {
    */
   offered(topicName: string): Assignment {
     const known = this.#client.registry.idOf(topicName)
-    return known === undefined ? this.#assign(topicName, false) : this.#told(known)
+    return known === undefined ? this.#assign(topicName, false) : this.#known(known)
   }
 
   /** Withdraws a requested id that the client never received, because its subscription was refused. */
@@ -89,7 +89,7 @@ export class TopicAssignment {
   }
 
   /** The record of the id may not be durable yet, but it is older than any record appended from now on. */
-  #told(topicId: number): Assignment {
+  #known(topicId: number): Assignment {
     return { topicId, lsn: this.lsn, isNew: false }
   }
 
@@ -124,7 +124,7 @@ export class TopicAssignment {
       if (gone !== registry.highest) host.store.append({ type: 'sn-topic-end', clientId, topicId: gone })
       registry.remove(gone)
     }
-    this.#client.tellKept()
+    this.#client.reportKept()
     return { topicId: id, lsn, isNew: true }
   }
 
