@@ -4,7 +4,7 @@
 import process from 'node:process'
 import { ByteWriter } from '../dist/base/bytes.js'
 import { OPEN_ACCESS } from '../dist/broker/access.js'
-import { settle } from '../dist/config/config.js'
+import { resolveConfig } from '../dist/config/config.js'
 import { encodePacket } from '../dist/mqtt/encode.js'
 import { Publish } from '../dist/mqtt/publish.js'
 import { serverOptions } from '../dist/process/roost.js'
@@ -25,7 +25,7 @@ class Site {
   #msgId = 1
 
   constructor() {
-    const config = { ...settle(new Map(), new Map()), predefinedTopics: [] }
+    const config = { ...resolveConfig(new Map(), new Map()), predefinedTopics: [] }
     const unbounded = {
       maxSubscriptionsPerSession: 1e6,
       maxSharedCopiesPerSession: 1e6,

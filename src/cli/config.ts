@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
-import { settle } from '../config/config.ts'
+import { resolveConfig } from '../config/config.ts'
 import { exampleConfig } from '../config/example.ts'
 import { parseConfigFile } from '../config/io/config-file.ts'
 import { type ConfFiles, readConf } from '../config/io/mosquitto-conf.ts'
@@ -60,7 +60,7 @@ function importConfig(path: string, { output, force, acceptLosses }: ImportFlags
   else write(resolve(cwd, output), yaml, output, force === true)
   for (const finding of findings) stderr.write(`${finding}\n`)
   const { global, listeners } = parseConfigFile(new YamlFile(output ?? 'standard output', yaml))
-  settle(new Map(), global, listeners)
+  resolveConfig(new Map(), global, listeners)
   for (const line of summaryLines(summary)) stderr.write(`${line}\n`)
   return summary.losesProtection && acceptLosses !== true ? PROTECTION_LOST : 0
 }

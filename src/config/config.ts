@@ -1,5 +1,6 @@
 import { masked } from '../base/masked.ts'
 import { StartError } from '../base/start-error.ts'
+import type { PredefinedTopicTable } from '../gateway/options.ts'
 import type { Kind } from './options/kinds.ts'
 import {
   type ListenerSettings,
@@ -11,23 +12,13 @@ import {
   snEntryKey,
 } from './options.ts'
 
-/** One table of predefined topic ids [1.2 section 6.5], and the clients that it applies to. */
-export interface PredefinedTopicTable {
-  /** A client id; `*` stands for any number of any characters. */
-  readonly pattern: string
-  /** Topic names by topic id, 1 to 65534. */
-  readonly topics: ReadonlyMap<number, string>
-}
-
-/** In the order of the file. If several patterns match a client and define the same id, the last one wins. */
-export type PredefinedTopics = readonly PredefinedTopicTable[]
-
 /**
  * Everything that Roost needs to start. Paths are absolute, or relative to the working directory. Settings that each listener has for
  * itself apply to the gateway here, and to MQTT clients only in `listeners`.
  */
 export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'> & {
-  readonly predefinedTopics: PredefinedTopics
+  /** In the order of the file. If several tables match a client and define the same id, the last one wins. */
+  readonly predefinedTopics: readonly PredefinedTopicTable[]
   /** At least one. */
   readonly listeners: readonly ListenerConfig[]
   /** At least one. */
@@ -92,7 +83,7 @@ export function inWords(raw: unknown): string {
  *
  * @throws StartError for options that contradict each other.
  */
-export function settle(
+export function resolveConfig(
   flags: Layer,
   file: Layer,
   entries: readonly ListenerLayer[] = [],
@@ -366,4 +357,4 @@ export function isLoopback(host: string): boolean {
 }
 
 /** The configuration without flags and file. */
-export const DEFAULT_CONFIG: Config = { ...settle(new Map(), new Map()), predefinedTopics: [] }
+export const DEFAULT_CONFIG: Config = { ...resolveConfig(new Map(), new Map()), predefinedTopics: [] }

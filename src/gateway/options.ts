@@ -2,10 +2,11 @@ import type { Network } from '../base/networks.ts'
 import type { Port } from './ports/port.ts'
 import type { RouteKey } from './ports/route.ts'
 
-/** A predefined topic id table: the clients that it applies to, and the topics of its ids. */
+/** A table of predefined topic ids [1.2 section 6.5], and the clients that it applies to. */
 export interface PredefinedTopicTable {
   /** A client id; `*` matches any number of characters. */
   readonly pattern: string
+  /** Topic names by topic id, 1 to 65534. */
   readonly topics: ReadonlyMap<number, string>
 }
 

@@ -9,7 +9,7 @@ import {
   type Given,
   inWords,
   isLoopback,
-  settle,
+  resolveConfig,
 } from '../config/config.ts'
 import { type Option, type OptionKey, options } from '../config/options.ts'
 import type { Logger } from './log.ts'
@@ -51,7 +51,7 @@ export function embeddedConfig(config: Config): Config {
     layer.set(option.key, { value: checked(option, value), origin: option.name })
   }
   const { predefinedTopics = [] } = config
-  const settled = settle(layer, new Map())
+  const settled = resolveConfig(layer, new Map())
   const own = !isDeepStrictEqual(config.listeners, DEFAULT_CONFIG.listeners)
   const ownSn = !isDeepStrictEqual(config.snListeners, DEFAULT_CONFIG.snListeners)
   if (own) checkEntries('listeners', config.listeners, DEFAULT_CONFIG.listeners[0]!)

@@ -1,7 +1,7 @@
 import { expect, test, vi } from 'vitest'
 import { StartError } from '../../src/base/start-error.ts'
 import { START_PATIENCE_MS, serve } from '../../src/cli/serve.ts'
-import { type Config, DEFAULT_CONFIG, settle } from '../../src/config/config.ts'
+import { type Config, DEFAULT_CONFIG, resolveConfig } from '../../src/config/config.ts'
 import type { OptionKey } from '../../src/config/options.ts'
 import { StopError } from '../../src/process/roost.ts'
 import { StubHost } from './stub-host.ts'
@@ -15,7 +15,7 @@ interface Line {
 }
 /** As if these had been flags. */
 const settled = (flags: Record<string, unknown>): Partial<Config> =>
-  settle(
+  resolveConfig(
     new Map(
       Object.entries({ log_format: 'json', ...flags }).map(([key, value]) => [key as OptionKey, { value, origin: `--${key}` }]),
     ),

@@ -7,8 +7,8 @@ import {
   isLoopback,
   type Layer,
   type ListenerLayer,
+  resolveConfig,
   sensorsAreOpen,
-  settle,
 } from '../../src/config/config.ts'
 import { type OptionKey, options } from '../../src/config/options.ts'
 import { DEFAULT_CONNECTION_LIMITS } from '../../src/mqtt/connection-limits.ts'
@@ -44,7 +44,7 @@ test('the defaults are those of the README, and of the rooms that have their own
 })
 
 test('flags win over the file, the file over the defaults', () => {
-  const settings = settle(layer({ port: 1 }), layer({ port: 2, sn_port: 3 }))
+  const settings = resolveConfig(layer({ port: 1 }), layer({ port: 2, sn_port: 3 }))
   expect(settings).toMatchObject({ port: 1, snPort: 3, gatewayId: 1 })
 })
 
@@ -77,29 +77,29 @@ describe('values', () => {
 describe('memory and data_dir are one choice', () => {
   test('both flags', () => {
     const error = '--memory: excludes --data_dir; leave one of them out'
-    expect(() => settle(layer({ memory: true, data_dir: 'x' }), none)).toThrow(new Error(error))
+    expect(() => resolveConfig(layer({ memory: true, data_dir: 'x' }), none)).toThrow(new Error(error))
   })
   test('both keys', () => {
     const error = 'a:1:2: memory: excludes a:1:2: data_dir; leave one of them out'
-    expect(() => settle(none, layer({ memory: true, data_dir: 'x' }, 'a:1:2: '))).toThrow(new Error(error))
+    expect(() => resolveConfig(none, layer({ memory: true, data_dir: 'x' }, 'a:1:2: '))).toThrow(new Error(error))
   })
   test('a flag for the one wins over the key of the other', () => {
-    expect(settle(layer({ memory: true }), layer({ data_dir: 'x' }))).toMatchObject({ memory: true })
-    expect(settle(layer({ data_dir: 'x' }), layer({ memory: true }))).toMatchObject({ memory: false, dataDir: 'x' })
+    expect(resolveConfig(layer({ memory: true }), layer({ data_dir: 'x' }))).toMatchObject({ memory: true })
+    expect(resolveConfig(layer({ data_dir: 'x' }), layer({ memory: true }))).toMatchObject({ memory: false, dataDir: 'x' })
   })
   test('memory: false excludes nothing', () => {
-    expect(settle(none, layer({ memory: false, data_dir: 'x' }))).toMatchObject({ memory: false, dataDir: 'x' })
+    expect(resolveConfig(none, layer({ memory: false, data_dir: 'x' }))).toMatchObject({ memory: false, dataDir: 'x' })
   })
 })
 
 describe('only loopback without a password', () => {
   test.each<OptionKey>(['host', 'sn_host'])('%s', (key) => {
     const error = `--${key}: 0.0.0.0 is not loopback, so anyone who can reach it could connect without a password: to allow that, add --allow-anonymous; to prevent it, add --password-file`
-    expect(() => settle(layer({ [key]: '0.0.0.0' }), none)).toThrow(new Error(error))
-    expect(() => settle(none, layer({ [key]: '0.0.0.0' }))).toThrow(new Error(error))
-    expect(() => settle(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: false }))).toThrow(new Error(error))
-    expect(settle(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: true }))).toMatchObject({ allowAnonymous: true })
-    expect(settle(layer({ [key]: '127.0.0.2' }), layer({ [key]: '0.0.0.0' }))).toMatchObject({ allowAnonymous: undefined })
+    expect(() => resolveConfig(layer({ [key]: '0.0.0.0' }), none)).toThrow(new Error(error))
+    expect(() => resolveConfig(none, layer({ [key]: '0.0.0.0' }))).toThrow(new Error(error))
+    expect(() => resolveConfig(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: false }))).toThrow(new Error(error))
+    expect(resolveConfig(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: true }))).toMatchObject({ allowAnonymous: true })
+    expect(resolveConfig(layer({ [key]: '127.0.0.2' }), layer({ [key]: '0.0.0.0' }))).toMatchObject({ allowAnonymous: undefined })
   })
 
   test.each(['127.0.0.1', '127.255.0.3', '::1', 'localhost', 'LOCALHOST'])('%s is loopback', (host) => {
@@ -127,29 +127,32 @@ describe('listeners', () => {
     name: name === undefined ? undefined : { value: name, origin: `r:1:1: listeners[${at}].name` },
     own: layer(values, `r:1:1: listeners[${at}].`),
   })
-  const listeners = (...entries: ListenerLayer[]) => settle(none, none, entries).listeners
+  const listeners = (...entries: ListenerLayer[]) => resolveConfig(none, none, entries).listeners
 
   test('without a list there is the default listener', () => {
-    expect(settle(layer({ port: 7, certfile: 'c', keyfile: 'k' }), none).listeners).toEqual([
+    expect(resolveConfig(layer({ port: 7, certfile: 'c', keyfile: 'k' }), none).listeners).toEqual([
       expect.objectContaining({ name: 'mqtt-7', origin: '--host, --port', host: '127.0.0.1', port: 7, certfile: 'c' }),
     ])
-    expect(settle(none, layer({ socket_path: '/x' })).listeners).toMatchObject([{ name: 'mqtt-/x', origin: '--socket-path' }])
+    expect(resolveConfig(none, layer({ socket_path: '/x' })).listeners).toMatchObject([
+      { name: 'mqtt-/x', origin: '--socket-path' },
+    ])
   })
 
   test('a list replaces it, unless somebody says where it is to listen', () => {
-    const ports = (flags: Layer, file: Layer) => settle(flags, file, [entry({ port: 8883 })]).listeners.map(({ port }) => port)
+    const ports = (flags: Layer, file: Layer) =>
+      resolveConfig(flags, file, [entry({ port: 8883 })]).listeners.map(({ port }) => port)
     expect(ports(none, layer({ max_connections: 5 }))).toEqual([8883])
     expect(ports(none, layer({ port: 1884 }))).toEqual([1884, 8883])
     expect(ports(layer({ host: '::1' }), none)).toEqual([1883, 8883])
     const error = 'certfile: applies to the default listener, which listeners replaces: move it there, or set port too'
     const file = layer({ certfile: 'c', keyfile: 'k' }, '')
-    expect(() => settle(none, file, [entry({ port: 1 })])).toThrow(new Error(error))
+    expect(() => resolveConfig(none, file, [entry({ port: 1 })])).toThrow(new Error(error))
   })
 
   test('its own settings, else the global ones, else the defaults; nobody inherits a certificate', () => {
     const file = layer({ port: 1, certfile: 'c', keyfile: 'k', acl_file: 'all', maximum_qos: 1, mount_point: 'm/' })
     const entries = [entry({ port: 2, acl_file: 'own', set_tcp_nodelay: false }), entry({ port: 3 }, 'third', 1)]
-    expect(settle(none, file, entries).listeners).toMatchObject([
+    expect(resolveConfig(none, file, entries).listeners).toMatchObject([
       { name: 'mqtt-1', certfile: 'c', aclFile: 'all', maximumQos: 1, setTcpNodelay: true },
       { name: 'mqtt-2', certfile: undefined, aclFile: 'own', maximumQos: 1, mountPoint: 'm/', setTcpNodelay: false },
       { name: 'third', certfile: undefined, aclFile: 'all', maximumQos: 1, protocol: 'mqtt', maxTopicAlias: 10 },
@@ -195,9 +198,9 @@ describe('listeners', () => {
 
   test('a flag for host or port wins over the socket of the file, and the other way round', () => {
     const socket = { socket_path: '/x', socket_mode: '600' }
-    expect(settle(layer({ port: 5 }), layer(socket)).listeners).toMatchObject([{ port: 5, socketPath: undefined }])
-    expect(settle(layer(socket), layer({ host: '0.0.0.0', port: 5 })).listeners).toMatchObject([{ socketPath: '/x' }])
-    expect(() => settle(layer({ socket_path: '/x', port: 5 }), none)).toThrow('--socket_path: excludes --port')
+    expect(resolveConfig(layer({ port: 5 }), layer(socket)).listeners).toMatchObject([{ port: 5, socketPath: undefined }])
+    expect(resolveConfig(layer(socket), layer({ host: '0.0.0.0', port: 5 })).listeners).toMatchObject([{ socketPath: '/x' }])
+    expect(() => resolveConfig(layer({ socket_path: '/x', port: 5 }), none)).toThrow('--socket_path: excludes --port')
   })
 
   describe('who may connect', () => {
@@ -212,10 +215,10 @@ describe('listeners', () => {
     const mutual = { ...tls, cafile: 'a', use_identity_as_username: true }
 
     test.each(ways)('%j verifies everybody: any address will do', (way) => {
-      expect(settle(layer({ ...open, ...way }), none).listeners).toMatchObject([{ allowAnonymous: false }])
-      expect(settle(none, layer(way), [entry(open)]).listeners).toMatchObject([{ allowAnonymous: false }])
+      expect(resolveConfig(layer({ ...open, ...way }), none).listeners).toMatchObject([{ allowAnonymous: false }])
+      expect(resolveConfig(none, layer(way), [entry(open)]).listeners).toMatchObject([{ allowAnonymous: false }])
       expect(listeners(entry({ ...open, ...way }))).toMatchObject([{ allowAnonymous: false }])
-      expect(settle(layer({ sn_host: '0.0.0.0', ...way }), none)).toMatchObject({ snHost: '0.0.0.0' })
+      expect(resolveConfig(layer({ sn_host: '0.0.0.0', ...way }), none)).toMatchObject({ snHost: '0.0.0.0' })
       expect(listeners(entry({ ...open, ...way, allow_anonymous: true }))).toMatchObject([{ allowAnonymous: true }])
     })
 
@@ -232,13 +235,17 @@ describe('listeners', () => {
         'r:1:1: listeners[1].host: 0.0.0.0 is not loopback, so anyone who can reach it could connect without a password: to allow that, add allow_anonymous: true; to prevent it, add password_file'
       const first = entry({ host: '0.0.0.0', port: 2, password_file: 'p' })
       expect(() => listeners(first, entry({ ...open, acl_file: 'a' }, undefined, 1))).toThrow(new Error(error))
-      expect(() => settle(none, layer({ allow_anonymous: true }), [entry({ ...open, allow_anonymous: false })])).toThrow()
-      expect(settle(none, layer({ allow_anonymous: true }), [entry(open)]).listeners).toMatchObject([{ allowAnonymous: true }])
+      expect(() => resolveConfig(none, layer({ allow_anonymous: true }), [entry({ ...open, allow_anonymous: false })])).toThrow()
+      expect(resolveConfig(none, layer({ allow_anonymous: true }), [entry(open)]).listeners).toMatchObject([
+        { allowAnonymous: true },
+      ])
     })
 
     test('sensors are not let in by the password file of one listener', () => {
       const file = layer({ sn_host: '0.0.0.0' }, '')
-      expect(() => settle(none, file, [entry({ port: 1, password_file: 'p' })])).toThrow('sn_host: 0.0.0.0 is not loopback')
+      expect(() => resolveConfig(none, file, [entry({ port: 1, password_file: 'p' })])).toThrow(
+        'sn_host: 0.0.0.0 is not loopback',
+      )
     })
 
     test('where user names come from certificates, a certificate is needed by default', () => {
@@ -255,10 +262,10 @@ describe('listeners', () => {
     })
 
     test('allow_anonymous: false is never overruled, for clients and sensors', () => {
-      const closed = { ...settle(none, layer({ allow_anonymous: false })), predefinedTopics: [] }
+      const closed = { ...resolveConfig(none, layer({ allow_anonymous: false })), predefinedTopics: [] }
       expect(closed.listeners).toMatchObject([{ allowAnonymous: false }])
       expect(sensorsAreOpen(closed)).toBe(false)
-      expect(settle(none, layer({ allow_anonymous: false }), [entry({ port: 1 })]).listeners).toMatchObject([
+      expect(resolveConfig(none, layer({ allow_anonymous: false }), [entry({ port: 1 })]).listeners).toMatchObject([
         { allowAnonymous: false },
       ])
       expect(listeners(entry({ port: 1, allow_anonymous: false }))).toMatchObject([{ allowAnonymous: false }])
@@ -280,10 +287,10 @@ describe('ports for sensors', () => {
     name: name === undefined ? undefined : { value: name, origin: 'f: sn_listeners[0].name' },
     own: layer(values, 'f: sn_listeners[0].'),
   })
-  const ports = (file: Layer, ...entries: ListenerLayer[]) => settle(none, file, [], entries).snListeners
+  const ports = (file: Layer, ...entries: ListenerLayer[]) => resolveConfig(none, file, [], entries).snListeners
 
   test('the flags describe one, by the name sn', () => {
-    expect(settle(layer({ sn_port: 5, t_retry: 20 }), none).snListeners).toMatchObject([
+    expect(resolveConfig(layer({ sn_port: 5, t_retry: 20 }), none).snListeners).toMatchObject([
       {
         name: 'sn',
         host: '127.0.0.1',
@@ -295,7 +302,7 @@ describe('ports for sensors', () => {
         origin: '--sn-host, --sn-port',
       },
     ])
-    expect(settle(layer({ sn_device: '/dev/x' }), none).snListeners).toMatchObject([
+    expect(resolveConfig(layer({ sn_device: '/dev/x' }), none).snListeners).toMatchObject([
       { name: 'sn', device: '/dev/x', baudRate: 115_200, framing: 'slip', origin: '--sn-device' },
     ])
   })
@@ -309,7 +316,7 @@ describe('ports for sensors', () => {
       { name: 'sn-ttyUSB0', device: '/dev/ttyUSB0', tRetry: 30, nRetry: 9 },
       { name: 'hall', port: 2 },
     ])
-    expect(settle(layer({ sn_port: 7 }), none, [], [entry({ sn_port: 1 })]).snListeners.map(({ name }) => name)).toEqual([
+    expect(resolveConfig(layer({ sn_port: 7 }), none, [], [entry({ sn_port: 1 })]).snListeners.map(({ name }) => name)).toEqual([
       'sn',
       'sn-1',
     ])
@@ -335,13 +342,13 @@ describe('ports for sensors', () => {
     ],
     ['a network', { sn_host: '0.0.0.0', sn_port: 1 }, 'f: sn_listeners[0].sn_host: 0.0.0.0 is not loopback'],
   ])('%s', (_, values, error) => {
-    expect(() => settle(layer({ sn_port: 1884 }), none, [], [entry(values)])).toThrow(error)
+    expect(() => resolveConfig(layer({ sn_port: 1884 }), none, [], [entry(values)])).toThrow(error)
   })
 
   test('what is asked of the port of the flags belongs into the list', () => {
     expect(() => ports(layer({ multicast_group: 'none' }, 'f: '), entry({ sn_port: 1 }))).toThrow(
       'f: multicast_group: applies to the port of the flags, which sn_listeners replaces',
     )
-    expect(() => settle(layer({ sn_device: '/x', sn_port: 1 }), none)).toThrow('--sn_device: excludes --sn_port')
+    expect(() => resolveConfig(layer({ sn_device: '/x', sn_port: 1 }), none)).toThrow('--sn_device: excludes --sn_port')
   })
 })

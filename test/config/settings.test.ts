@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, test, vi } from 'vitest'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
-import { type Config, settle } from '../../src/config/config.ts'
+import { type Config, resolveConfig } from '../../src/config/config.ts'
 import { parseConfigFile } from '../../src/config/io/config-file.ts'
 import { YamlFile } from '../../src/config/io/yaml-file.ts'
 import { OPTIONS } from '../../src/config/options.ts'
@@ -37,7 +37,7 @@ const SETTINGS = [
 
 function configOf(yaml: string): Config {
   const { global, listeners } = parseConfigFile(new YamlFile('roost.yaml', yaml))
-  return { ...settle(new Map(), global, listeners), predefinedTopics: [] }
+  return { ...resolveConfig(new Map(), global, listeners), predefinedTopics: [] }
 }
 
 /** Listeners `one` and `other`, each with these lines of its own. */

@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createWebSocketStream, WebSocket } from 'ws'
 import { hashPassword } from '../../src/access/io/password-hash.ts'
 import { StartError } from '../../src/base/start-error.ts'
-import { type Config, type Layer, settle } from '../../src/config/config.ts'
+import { type Config, type Layer, resolveConfig } from '../../src/config/config.ts'
 import type { OptionKey } from '../../src/config/options.ts'
 import { startRoost } from '../../src/process/roost.ts'
 import { Certificates } from '../mqtt/io/certificates.ts'
@@ -55,23 +55,23 @@ const at = (transport: string, host: string): Settings => ({
 const QUIET = { memory: true, sn_port: 0 }
 
 /** The same settings on the default listener, and on ones in the file that have them themselves or inherit them. */
-const PLACES: Record<string, (transports: string[], access: Settings, host: string) => ReturnType<typeof settle>> = {
+const PLACES: Record<string, (transports: string[], access: Settings, host: string) => ReturnType<typeof resolveConfig>> = {
   'the default listener': ([transport], access, host) =>
-    settle(layer({ ...at(transport!, host), ...access, ...QUIET }, '--'), new Map()),
+    resolveConfig(layer({ ...at(transport!, host), ...access, ...QUIET }, '--'), new Map()),
   'listeners with settings of their own': (transports, access, host) => {
     const entry = (transport: string, i: number) => {
       const origin = `listeners[${i}]`
       const name = { value: transport, origin }
       return { origin, name, own: layer({ ...at(transport, host), ...access }, `${origin}: `) }
     }
-    return settle(layer(QUIET, '--'), new Map(), transports.map(entry))
+    return resolveConfig(layer(QUIET, '--'), new Map(), transports.map(entry))
   },
   'listeners that inherit': (transports, access, host) => {
     const entry = (transport: string, i: number) => {
       const origin = `listeners[${i}]`
       return { origin, name: { value: transport, origin }, own: layer(at(transport, host), `${origin}: `) }
     }
-    return settle(layer(QUIET, '--'), layer(access, 'roost.yaml: '), transports.map(entry))
+    return resolveConfig(layer(QUIET, '--'), layer(access, 'roost.yaml: '), transports.map(entry))
   },
 }
 /** One start for all transports, where several can listen. */

@@ -8,7 +8,7 @@ import { type Acl, parseAcl } from '../../src/access/acl.ts'
 import { AccessFiles } from '../../src/access/io/access-files.ts'
 import { isRefused, parsePasswordLines, parsePasswords } from '../../src/access/password-file.ts'
 import { AccessPolicy, type ListenerPolicy } from '../../src/access/policy.ts'
-import { type Config, DEFAULT_CONFIG, settle } from '../../src/config/config.ts'
+import { type Config, DEFAULT_CONFIG, resolveConfig } from '../../src/config/config.ts'
 import { loadConfig, parseConfigFile } from '../../src/config/io/config-file.ts'
 import { YamlFile } from '../../src/config/io/yaml-file.ts'
 import type { OptionKey } from '../../src/config/options.ts'
@@ -192,7 +192,7 @@ describe('files', () => {
     const text = LISTENERS[listener]!.replace('OPTIONS', lines.join('\n')).replace('INLINE', lines.join(', '))
     const parse = (): Config => {
       const file = parseConfigFile(new YamlFile('roost.yaml', text.replace(', }', '}')))
-      return { ...settle(new Map(), file.global, file.listeners), predefinedTopics: [] }
+      return { ...resolveConfig(new Map(), file.global, file.listeners), predefinedTopics: [] }
     }
     let config: Config
     try {

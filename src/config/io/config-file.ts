@@ -1,7 +1,7 @@
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
-import { type Config, type Given, given, type Layer, type ListenerLayer, settle } from '../config.ts'
+import { type Config, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
 import { fixedEntryKey, fixedKey, goneOption } from '../fixed.ts'
 import { isUrl } from '../options/kinds.ts'
 import { LISTENER_NAME } from '../options/listeners.ts'
@@ -34,7 +34,7 @@ export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => vo
   const file = path === undefined ? none : parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
   for (const line of file.warnings) warn(line)
   const entries = file.listeners.map((entry) => ({ ...entry, own: absolute(entry.own, cwd) }))
-  const settings = settle(absolute(flags, cwd), absolute(file.global, cwd), entries, file.snListeners)
+  const settings = resolveConfig(absolute(flags, cwd), absolute(file.global, cwd), entries, file.snListeners)
   const merged = new Map([...file.global, ...flags])
   for (const layer of [merged, ...file.listeners.map(({ own }) => own)]) checkFiles(layer, cwd)
   const topics = merged.get('predefined_topics')

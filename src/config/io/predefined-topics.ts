@@ -1,7 +1,8 @@
 import { utf8Length } from '../../base/bytes.ts'
 import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
-import { inWords, type PredefinedTopics, type PredefinedTopicTable } from '../config.ts'
+import type { PredefinedTopicTable } from '../../gateway/options.ts'
+import { inWords } from '../config.ts'
 import type { Pair, YamlFile } from './yaml-file.ts'
 
 /**
@@ -15,7 +16,7 @@ import type { Pair, YamlFile } from './yaml-file.ts'
  *
  * @throws StartError at the first entry that is wrong.
  */
-export function parsePredefinedTopics(file: YamlFile): PredefinedTopics {
+export function parsePredefinedTopics(file: YamlFile): readonly PredefinedTopicTable[] {
   const tables: PredefinedTopicTable[] = []
   for (const { key, keyAt, value } of file.pairs(file.root, 'a map with the key clients')) {
     if (key !== 'clients') throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, ['clients'])}`)

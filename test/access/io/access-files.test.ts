@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { AccessFiles } from '../../../src/access/io/access-files.ts'
 import { hashPassword } from '../../../src/access/io/password-hash.ts'
 import { StartError } from '../../../src/base/start-error.ts'
-import { type Config, settle } from '../../../src/config/config.ts'
+import { type Config, resolveConfig } from '../../../src/config/config.ts'
 import type { OptionKey } from '../../../src/config/options.ts'
 import { connectPacket } from '../../broker/harness.ts'
 
@@ -23,7 +23,7 @@ const file = (name: string, text: string | Uint8Array, mode = 0o600): string => 
 const layer = (values: Record<string, unknown>) =>
   new Map(Object.entries(values).map(([key, value]) => [key as OptionKey, { value, origin: key }]))
 const config = (values: Record<string, unknown>, ...listeners: Record<string, unknown>[]): Config => ({
-  ...settle(
+  ...resolveConfig(
     layer(values),
     new Map(),
     listeners.map(({ name, ...own }, i) => ({

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { run } from '../../../src/cli/cli.ts'
-import { settle } from '../../../src/config/config.ts'
+import { resolveConfig } from '../../../src/config/config.ts'
 import { loadConfig, parseConfigFile } from '../../../src/config/io/config-file.ts'
 import { parseConf } from '../../../src/config/io/mosquitto-conf.ts'
 import { importMosquitto } from '../../../src/config/io/mosquitto-import.ts'
@@ -15,7 +15,7 @@ const imported = (text: string) => {
   const { yaml, findings, summary } = importMosquitto(parseConf(text, 'm.conf'), '/etc/m/m.conf')
   const { global, listeners } = parseConfigFile(new YamlFile('roost.yaml', yaml))
   // Whatever comes out, our own loader takes it.
-  return { yaml, findings, summary, config: settle(new Map(), global, listeners) }
+  return { yaml, findings, summary, config: resolveConfig(new Map(), global, listeners) }
 }
 const findings = (text: string) => imported(text).findings
 
