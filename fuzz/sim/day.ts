@@ -1,4 +1,4 @@
-import type { GatewayOptions } from '../../src/gateway/options.ts'
+import type { GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { SnEvent } from '../../src/mqttsn/client.ts'
 import { RadioSilence } from './checkers/radio-silence.ts'
 import { Ledger, type Sent } from './ledger.ts'

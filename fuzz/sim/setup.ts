@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import type { MemoryLimits } from '../../src/base/memory.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
-import type { GatewayOptions } from '../../src/gateway/options.ts'
+import type { GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { AirtimeLimits } from '../../src/gateway/ports/airtime.ts'
 import { WITHOUT } from '../runs.ts'
 

@@ -1,6 +1,6 @@
 import { masked } from '../base/masked.ts'
 import { StartError } from '../base/start-error.ts'
-import type { PredefinedTopicTable } from '../gateway/options.ts'
+import type { PredefinedTopicTable } from '../gateway/gateway-options.ts'
 import type { Kind } from './options/kinds.ts'
 import {
   type ListenerSettings,

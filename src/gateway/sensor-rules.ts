@@ -1,6 +1,6 @@
 import type { ClientPattern } from '../base/client-pattern.ts'
 import { isWithin, type Network } from '../base/networks.ts'
-import type { SensorUsers } from './options.ts'
+import type { SensorUsers } from './gateway-options.ts'
 import type { RouteKey } from './ports/route.ts'
 import { ipOf } from './ports/route.ts'
 

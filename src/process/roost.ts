@@ -10,7 +10,7 @@ import { type Config, type ListenerConfig, sensorsAreOpen } from '../config/conf
 import { FIXED } from '../config/fixed.ts'
 import { FileStamps } from '../config/io/file-stamps.ts'
 import { openSensorUsers, readSensorRules } from '../config/io/sensor-users.ts'
-import type { SensorUsers } from '../gateway/options.ts'
+import type { SensorUsers } from '../gateway/gateway-options.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { Bans, ListenerLimits } from '../mqtt/connection-limits.ts'
 import { FILTERS_MAX } from '../mqtt/decode.ts'

@@ -1,6 +1,6 @@
 import { expect, it } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
-import { ANONYMOUS_SENSORS } from '../../src/gateway/options.ts'
+import { ANONYMOUS_SENSORS } from '../../src/gateway/gateway-options.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
 import { connectPacket } from '../broker/harness.ts'
 import { say, TestGateway } from './harness.ts'

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
-import { ANONYMOUS_SENSORS } from '../../src/gateway/options.ts'
+import { ANONYMOUS_SENSORS } from '../../src/gateway/gateway-options.ts'
 import type { Message } from '../../src/mqttsn/messages.ts'
 import { say, TestGateway } from './harness.ts'
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { NoticeCounts } from '../../src/base/notice.ts'
-import type { GatewayOptions } from '../../src/gateway/options.ts'
+import type { GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { Message } from '../../src/mqttsn/messages.ts'
 import { say, TestGateway } from './harness.ts'
 

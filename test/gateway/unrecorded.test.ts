@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
-import { ANONYMOUS_SENSORS } from '../../src/gateway/options.ts'
+import { ANONYMOUS_SENSORS } from '../../src/gateway/gateway-options.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
 import { say, TestGateway } from './harness.ts'
 import { RefusingStore } from './refusing-store.ts'

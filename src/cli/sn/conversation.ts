@@ -2,8 +2,8 @@ import { StartError } from '../../base/start-error.ts'
 import type { SnEvent } from '../../mqttsn/client.ts'
 import { returnCodeName, typeName } from '../../mqttsn/describe.ts'
 import type { Host } from '../serve.ts'
-import { type SensorFlags, sensorOptions } from './options.ts'
 import { Sensor } from './sensor.ts'
+import { type SensorFlags, sensorOptions } from './sensor-flags.ts'
 
 /** A sensor, and the person in front of it: what each command does with the one and tells the other. */
 export class Conversation {

@@ -2,7 +2,7 @@ import { performance } from 'node:perf_hooks'
 import { type Command, Option } from 'commander'
 import type { Host } from '../serve.ts'
 import { Conversation } from './conversation.ts'
-import { real, type SensorFlags, sensorFlags, whole } from './options.ts'
+import { realFlag, type SensorFlags, sensorFlags, wholeFlag } from './sensor-flags.ts'
 
 interface PingFlags extends SensorFlags {
   readonly count: string
@@ -22,8 +22,8 @@ export function addPing(sn: Command, host: Host): void {
 }
 
 async function pingGateway(flags: PingFlags, host: Host): Promise<void> {
-  const count = whole(flags.count, '-C', 1, 1_000_000_000)
-  const interval = real(flags.interval, '-I', 0, 86_400) * 1000
+  const count = wholeFlag(flags.count, '-C', 1, 1_000_000_000)
+  const interval = realFlag(flags.interval, '-I', 0, 86_400) * 1000
   await Conversation.hold(flags, true, host, async (conversation) => {
     const { sensor } = conversation
     if (!(await conversation.connect())) return

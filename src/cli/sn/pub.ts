@@ -8,7 +8,7 @@ import type { TopicRef } from '../../mqttsn/client.ts'
 import type { SnQoS } from '../../mqttsn/messages.ts'
 import type { Host } from '../serve.ts'
 import { Conversation } from './conversation.ts'
-import { predefinedTopic, type SensorFlags, sensorFlags, topicNamed, whole } from './options.ts'
+import { predefinedTopic, type SensorFlags, sensorFlags, topicNamed, wholeFlag } from './sensor-flags.ts'
 
 interface PubFlags extends SensorFlags {
   readonly topic?: string
@@ -48,10 +48,10 @@ export function addPub(sn: Command, host: Host): void {
 }
 
 async function publish(flags: PubFlags, host: Host): Promise<void> {
-  const qos = whole(flags.qos, '-q', -1, 2) as SnQoS
+  const qos = wholeFlag(flags.qos, '-q', -1, 2) as SnQoS
   const topic = topicOf(flags)
   if (qos === -1 && typeof topic === 'string') throw new StartError('-q -1: needs -T, or a topic of two characters')
-  const sleepSeconds = whole(flags.sleep, '-e', 0, 65_535)
+  const sleepSeconds = wholeFlag(flags.sleep, '-e', 0, 65_535)
   const messages = messagesOf(flags, host)
   await Conversation.hold(flags, flags.keepSession !== true, host, async (conversation) => {
     const { sensor } = conversation

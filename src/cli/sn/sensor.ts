@@ -25,7 +25,7 @@ const ENVELOPE = 3
 /** Milliseconds that setTimeout can count. */
 const TIMEOUT_MAX = 2 ** 31 - 1
 
-/** A sensor of the command line: the client in real time over a UDP socket. */
+/** A sensor of the command line: the client in realFlag time over a UDP socket. */
 export class Sensor {
   readonly client: SnClient
   readonly #options: SensorOptions

@@ -5,7 +5,7 @@ import type { SnEvent, TopicRef } from '../../mqttsn/client.ts'
 import { shortName } from '../../mqttsn/describe.ts'
 import type { Host } from '../serve.ts'
 import { Conversation } from './conversation.ts'
-import { predefinedTopic, real, type SensorFlags, sensorFlags, several, topicNamed, whole } from './options.ts'
+import { predefinedTopic, realFlag, type SensorFlags, sensorFlags, several, topicNamed, wholeFlag } from './sensor-flags.ts'
 
 interface SubFlags extends SensorFlags {
   readonly topic?: readonly string[]
@@ -71,10 +71,11 @@ class Subscription {
     this.#host = host
     this.topics = [...(flags.topic ?? []).map(topicNamed), ...(flags.topicId ?? []).map(predefinedTopic)]
     if (this.topics.length === 0 || this.topics.includes('')) throw new StartError('expected a topic with -t or -T; see --help')
-    this.#qos = whole(flags.qos, '-q', 0, 2) as 0 | 1 | 2
-    const count = flags.count === undefined ? Number.POSITIVE_INFINITY : whole(flags.count, '-C', 1, 1_000_000_000)
+    this.#qos = wholeFlag(flags.qos, '-q', 0, 2) as 0 | 1 | 2
+    const count = flags.count === undefined ? Number.POSITIVE_INFINITY : wholeFlag(flags.count, '-C', 1, 1_000_000_000)
     this.#left = flags.one === true ? 1 : count
-    this.#until = flags.wait === undefined ? Number.POSITIVE_INFINITY : performance.now() + real(flags.wait, '-W', 0, 1e9) * 1000
+    this.#until =
+      flags.wait === undefined ? Number.POSITIVE_INFINITY : performance.now() + realFlag(flags.wait, '-W', 0, 1e9) * 1000
   }
 
   get isOver(): boolean {
@@ -108,7 +109,7 @@ class Subscription {
 
 async function subscribe(flags: SubFlags, host: Host): Promise<void> {
   const subscription = new Subscription(flags, host)
-  const sleepSeconds = whole(flags.sleep, '-e', 0, 65_535)
+  const sleepSeconds = wholeFlag(flags.sleep, '-e', 0, 65_535)
   await Conversation.hold(flags, flags.keepSession !== true, host, async (conversation) => {
     let there = (await conversation.connect()) && (await subscription.begin(conversation))
     while (there && !subscription.isOver) {
@@ -125,7 +126,7 @@ async function subscribe(flags: SubFlags, host: Host): Promise<void> {
 
 async function sleepAndWake(flags: SubFlags, host: Host): Promise<void> {
   const subscription = new Subscription(flags, host)
-  const seconds = whole(flags.sleep, '-e', 1, 65_535)
+  const seconds = wholeFlag(flags.sleep, '-e', 1, 65_535)
   await Conversation.hold(flags, flags.keepSession !== true, host, async (conversation) => {
     const { sensor } = conversation
     const print = (event: SnEvent): void => subscription.print(event)

@@ -1,7 +1,7 @@
 import { utf8Length } from '../../base/bytes.ts'
 import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
-import type { PredefinedTopicTable } from '../../gateway/options.ts'
+import type { PredefinedTopicTable } from '../../gateway/gateway-options.ts'
 import { inWords } from '../config.ts'
 import type { Pair, YamlFile } from './yaml-file.ts'
 

@@ -1,6 +1,6 @@
 import type { Instant } from '../../base/machine.ts'
 import { Timer } from '../../base/timers.ts'
-import type { GatewayOptions } from '../options.ts'
+import type { GatewayOptions } from '../gateway-options.ts'
 import { allTriesMs, type RetryProfile } from '../ports/retry-profile.ts'
 import type { GatewayClient } from './client.ts'
 import { lost } from './leaving.ts'

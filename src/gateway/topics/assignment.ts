@@ -2,7 +2,7 @@ import type { Memory } from '../../base/memory.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import type { Holder } from '../../base/shares.ts'
 import type { Lsn, SessionKey, Store } from '../../store/store.ts'
-import type { GatewayOptions } from '../options.ts'
+import type { GatewayOptions } from '../gateway-options.ts'
 import type { RouteKey } from '../ports/route.ts'
 import { type Offered, type TopicRegistry, topicIdBytes } from './registry.ts'
 

@@ -1,7 +1,7 @@
 import { ClientPattern } from '../../base/client-pattern.ts'
 import { COST, stringBytes } from '../../base/memory-costs.ts'
 import { NameMap } from '../../base/name-map.ts'
-import type { PredefinedTopicTable } from '../options.ts'
+import type { PredefinedTopicTable } from '../gateway-options.ts'
 
 /** Some implementations use lower numbers as predefined ids, so normal ids start here (ruling A11). */
 const FIRST_ID = 0x0401

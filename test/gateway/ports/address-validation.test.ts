@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { Random } from '../../../fuzz/sim/random.ts'
 import type { Notice } from '../../../src/base/notice.ts'
-import type { GatewayOptions } from '../../../src/gateway/options.ts'
+import type { GatewayOptions } from '../../../src/gateway/gateway-options.ts'
 import { AddressProof, CHALLENGES_MAX, GUESSES_MAX, PROOF_OCTETS } from '../../../src/gateway/ports/address-validation.ts'
 import { encodedMessage } from '../../../src/mqttsn/encode.ts'
 import { type Message, MsgType, type SnPublish } from '../../../src/mqttsn/messages.ts'

@@ -38,25 +38,25 @@ export function sensorOptions(flags: SensorFlags, cleanSession: boolean, trace: 
   if (clientId === '') throw new StartError('-i: expected a client id, got nothing')
   return {
     host: flags.host,
-    port: whole(flags.port, '-p', 1, 65_535),
-    sourcePort: whole(flags.cport, '--cport', 0, 65_535),
+    port: wholeFlag(flags.port, '-p', 1, 65_535),
+    sourcePort: wholeFlag(flags.cport, '--cport', 0, 65_535),
     clientId,
     cleanSession,
-    keepAliveSeconds: whole(flags.keepAlive, '-k', 0, 65_535),
-    tRetryMs: real(flags.tRetry, '--t-retry', 0.1, 3600) * 1000,
-    nRetry: whole(flags.nRetry, '--n-retry', 0, 100),
+    keepAliveSeconds: wholeFlag(flags.keepAlive, '-k', 0, 65_535),
+    tRetryMs: realFlag(flags.tRetry, '--t-retry', 0.1, 3600) * 1000,
+    nRetry: wholeFlag(flags.nRetry, '--n-retry', 0, 100),
     nodeId: nodeId(flags),
     trace: flags.trace === true ? trace : undefined,
   }
 }
 
-export function whole(text: string, flag: string, min: number, max: number): number {
+export function wholeFlag(text: string, flag: string, min: number, max: number): number {
   const value = Number(text)
   if (/^-?\d+$/.test(text) && value >= min && value <= max) return value
-  throw new StartError(`${flag}: expected a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`)
+  throw new StartError(`${flag}: expected a wholeFlag number from ${min} to ${max}, got ${JSON.stringify(text)}`)
 }
 
-export function real(text: string, flag: string, min: number, max: number): number {
+export function realFlag(text: string, flag: string, min: number, max: number): number {
   const value = Number(text)
   if (/^\d+(\.\d+)?$/.test(text) && value >= min && value <= max) return value
   throw new StartError(`${flag}: expected a number from ${min} to ${max}, got ${JSON.stringify(text)}`)
@@ -68,7 +68,10 @@ export function topicNamed(name: string): TopicRef {
   return { topicIdType: 'short', topicId: (name.charCodeAt(0) << 8) | name.charCodeAt(1) }
 }
 
-export const predefinedTopic = (text: string): TopicRef => ({ topicIdType: 'predefined', topicId: whole(text, '-T', 1, 65_534) })
+export const predefinedTopic = (text: string): TopicRef => ({
+  topicIdType: 'predefined',
+  topicId: wholeFlag(text, '-T', 1, 65_534),
+})
 
 /** For flags that can be repeated. */
 export const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
@@ -81,6 +84,6 @@ function nodeId({ fe, wlnid }: SensorFlags): Uint8Array | undefined {
   const digits = /^0x((?:[\da-f]{2}){1,252})$/i.exec(wlnid ?? '')?.[1]
   if (digits !== undefined) return Uint8Array.from(Buffer.from(digits, 'hex'))
   if (wlnid?.startsWith('0x')) throw new StartError('--wlnid: expected 1 to 252 bytes in hex digits after 0x')
-  const number = wlnid === undefined ? process.pid & 0xffff : whole(wlnid, '--wlnid', 0, 65_535)
+  const number = wlnid === undefined ? process.pid & 0xffff : wholeFlag(wlnid, '--wlnid', 0, 65_535)
   return Uint8Array.of(number >> 8, number & 0xff)
 }
