@@ -1,8 +1,8 @@
 import { performance } from 'node:perf_hooks'
 import { type Command, Option } from 'commander'
 import type { Host } from '../serve.ts'
-import { Conversation } from './conversation.ts'
 import { realFlag, type SensorFlags, sensorFlags, wholeFlag } from './sensor-flags.ts'
+import { SensorRun } from './sensor-run.ts'
 
 interface PingFlags extends SensorFlags {
   readonly count: string
@@ -24,16 +24,16 @@ export function addPing(sn: Command, host: Host): void {
 async function pingGateway(flags: PingFlags, host: Host): Promise<void> {
   const count = wholeFlag(flags.count, '-C', 1, 1_000_000_000)
   const interval = realFlag(flags.interval, '-I', 0, 86_400) * 1000
-  await Conversation.hold(flags, true, host, async (conversation) => {
-    const { sensor } = conversation
-    if (!(await conversation.connect())) return
+  await SensorRun.with(flags, true, host, async (run) => {
+    const { sensor } = run
+    if (!(await run.connect())) return
     for (let i = 1; i <= count; i++) {
       const began = performance.now()
       sensor.act((client, now) => client.ping(now))
-      if (!(await conversation.until('pong'))) break
+      if (!(await run.until('pong'))) break
       host.stdout.write(`PINGRESP from ${sensor.gateway}: ${i} time=${(performance.now() - began).toFixed(2)} ms\n`)
-      if (i < count && interval > 0) await conversation.next(interval)
+      if (i < count && interval > 0) await run.next(interval)
     }
-    await conversation.leave(0)
+    await run.leave(0)
   })
 }

@@ -7,8 +7,8 @@ import { reasonOf } from '../../config/io/text-file.ts'
 import type { TopicRef } from '../../mqttsn/client.ts'
 import type { SnQoS } from '../../mqttsn/messages.ts'
 import type { Host } from '../serve.ts'
-import { Conversation } from './conversation.ts'
 import { predefinedTopic, type SensorFlags, sensorFlags, topicNamed, wholeFlag } from './sensor-flags.ts'
+import { SensorRun } from './sensor-run.ts'
 
 interface PubFlags extends SensorFlags {
   readonly topic?: string
@@ -53,18 +53,18 @@ async function publish(flags: PubFlags, host: Host): Promise<void> {
   if (qos === -1 && typeof topic === 'string') throw new StartError('-q -1: needs -T, or a topic of two characters')
   const sleepSeconds = wholeFlag(flags.sleep, '-e', 0, 65_535)
   const messages = messagesOf(flags, host)
-  await Conversation.hold(flags, flags.keepSession !== true, host, async (conversation) => {
-    const { sensor } = conversation
-    if (qos !== -1 && !(await conversation.connect())) return
+  await SensorRun.with(flags, flags.keepSession !== true, host, async (run) => {
+    const { sensor } = run
+    if (qos !== -1 && !(await run.connect())) return
     for await (const message of messages) {
       if (message.length > sensor.payloadMax)
         throw new StartError(`${message.length} bytes do not fit into one datagram, which takes ${sensor.payloadMax}`)
       sensor.act((client, now) => client.publish(now, topic, message, qos, flags.retain === true))
-      if (qos > 0 && !(await conversation.until('published'))) break
+      if (qos > 0 && !(await run.until('published'))) break
       // With QoS 0 only the registration is waited for.
-      if (!sensor.client.idle && !(await conversation.until('registered'))) break
+      if (!sensor.client.idle && !(await run.until('registered'))) break
     }
-    if (qos !== -1) await conversation.leave(sleepSeconds)
+    if (qos !== -1) await run.leave(sleepSeconds)
   })
 }
 

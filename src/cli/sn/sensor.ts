@@ -35,7 +35,7 @@ export class Sensor {
   #failed: StartError | undefined
   #timer: NodeJS.Timeout | undefined
   #answered = false
-  #enough = false
+  #interrupted = false
 
   private constructor(options: SensorOptions, socket: Socket) {
     this.#options = options
@@ -91,7 +91,7 @@ export class Sensor {
     while (this.#events.length === 0) {
       if (this.#failed !== undefined) throw this.#failed
       const left = until === undefined ? undefined : until - performance.now()
-      if (this.#enough || (left !== undefined && left <= 0)) return undefined
+      if (this.#interrupted || (left !== undefined && left <= 0)) return undefined
       await new Promise<void>((resolve) => {
         const timer = left === undefined ? undefined : setTimeout(resolve, Math.min(Math.ceil(left), TIMEOUT_MAX))
         this.#wake = () => {
@@ -105,13 +105,13 @@ export class Sensor {
 
   /** The user has interrupted: pending waits end. */
   stop(): void {
-    this.#enough = true
+    this.#interrupted = true
     this.#wake?.()
   }
 
   /** Allows waiting again after an interruption, for the answer to DISCONNECT. */
-  goOn(): void {
-    this.#enough = false
+  resume(): void {
+    this.#interrupted = false
   }
 
   close(): void {

@@ -4,8 +4,8 @@ import { StartError } from '../../base/start-error.ts'
 import type { SnEvent, TopicRef } from '../../mqttsn/client.ts'
 import { shortName } from '../../mqttsn/describe.ts'
 import type { Host } from '../serve.ts'
-import { Conversation } from './conversation.ts'
 import { predefinedTopic, realFlag, type SensorFlags, sensorFlags, several, topicNamed, wholeFlag } from './sensor-flags.ts'
+import { SensorRun } from './sensor-run.ts'
 
 interface SubFlags extends SensorFlags {
   readonly topic?: readonly string[]
@@ -58,7 +58,7 @@ function addFlags(command: Command, qos: string): void {
 }
 
 /** What is asked for, and how much of it has come. */
-class Subscription {
+class SubscribeTask {
   readonly topics: readonly TopicRef[]
   readonly #flags: SubFlags
   readonly #host: Host
@@ -87,11 +87,11 @@ class Subscription {
     return Number.isFinite(this.#until) ? Math.max(0, this.#until - performance.now()) : undefined
   }
 
-  async begin(conversation: Conversation): Promise<boolean> {
+  async begin(run: SensorRun): Promise<boolean> {
     for (const topic of this.topics) {
-      conversation.sensor.act((client, now) => client.subscribe(now, topic, this.#qos))
+      run.sensor.act((client, now) => client.subscribe(now, topic, this.#qos))
       // Retained messages may come before the next answer.
-      if (!(await conversation.until('subscribed', (event) => this.print(event)))) return false
+      if (!(await run.until('subscribed', (event) => this.print(event)))) return false
     }
     return true
   }
@@ -108,56 +108,56 @@ class Subscription {
 }
 
 async function subscribe(flags: SubFlags, host: Host): Promise<void> {
-  const subscription = new Subscription(flags, host)
+  const subscription = new SubscribeTask(flags, host)
   const sleepSeconds = wholeFlag(flags.sleep, '-e', 0, 65_535)
-  await Conversation.hold(flags, flags.keepSession !== true, host, async (conversation) => {
-    let there = (await conversation.connect()) && (await subscription.begin(conversation))
+  await SensorRun.with(flags, flags.keepSession !== true, host, async (run) => {
+    let there = (await run.connect()) && (await subscription.begin(run))
     while (there && !subscription.isOver) {
-      const event = await conversation.next(subscription.waitMs)
+      const event = await run.next(subscription.waitMs)
       if (event === undefined) break
       subscription.print(event)
       // The gateway has forgotten us, or was restarted.
-      if (event.event === 'disconnected') there = (await conversation.connect()) && (await subscription.begin(conversation))
-      if (event.event === 'timedOut') throw conversation.noAnswer(event.awaiting)
+      if (event.event === 'disconnected') there = (await run.connect()) && (await subscription.begin(run))
+      if (event.event === 'timedOut') throw run.noAnswer(event.awaiting)
     }
-    await conversation.leave(sleepSeconds)
+    await run.leave(sleepSeconds)
   })
 }
 
 async function sleepAndWake(flags: SubFlags, host: Host): Promise<void> {
-  const subscription = new Subscription(flags, host)
+  const subscription = new SubscribeTask(flags, host)
   const seconds = wholeFlag(flags.sleep, '-e', 1, 65_535)
-  await Conversation.hold(flags, flags.keepSession !== true, host, async (conversation) => {
-    const { sensor } = conversation
+  await SensorRun.with(flags, flags.keepSession !== true, host, async (run) => {
+    const { sensor } = run
     const print = (event: SnEvent): void => subscription.print(event)
     while (!subscription.isOver) {
       if (sensor.client.state === 'disconnected') {
-        if (!((await conversation.connect()) && (await subscription.begin(conversation)))) break
+        if (!((await run.connect()) && (await subscription.begin(run)))) break
         sensor.act((client, now) => client.sleep(now, seconds))
-        if (!(await conversation.until('asleep', print))) break
+        if (!(await run.until('asleep', print))) break
       }
       const rest = Math.min(seconds * 1000, subscription.waitMs ?? Number.POSITIVE_INFINITY)
-      if (await interrupted(conversation, rest)) break
+      if (await interrupted(run, rest)) break
       if (subscription.isOver) break
-      if (!(await wake(conversation, print))) break
+      if (!(await wake(run, print))) break
     }
-    await conversation.leave(0)
+    await run.leave(0)
   })
 }
 
 /** Sleeps without any traffic. Returns whether the user has interrupted. */
-async function interrupted(conversation: Conversation, ms: number): Promise<boolean> {
+async function interrupted(run: SensorRun, ms: number): Promise<boolean> {
   const until = performance.now() + ms
   for (let left = ms; left > 0; left = until - performance.now()) {
-    if ((await conversation.next(left)) === undefined && performance.now() < until) return true
+    if ((await run.next(left)) === undefined && performance.now() < until) return true
   }
   return false
 }
 
 /** Fetches what waits, to the PINGRESP that ends it. A gateway that does not answer is asked again after the next sleep. */
-async function wake(conversation: Conversation, print: (event: SnEvent) => void): Promise<boolean> {
-  conversation.sensor.act((client, now) => client.wake(now))
-  for (let event = await conversation.next(); event !== undefined; event = await conversation.next()) {
+async function wake(run: SensorRun, print: (event: SnEvent) => void): Promise<boolean> {
+  run.sensor.act((client, now) => client.wake(now))
+  for (let event = await run.next(); event !== undefined; event = await run.next()) {
     print(event)
     if (event.event === 'wakeEnded' || event.event === 'timedOut' || event.event === 'disconnected') return true
   }

@@ -6,33 +6,28 @@ import { Sensor } from './sensor.ts'
 import { type SensorFlags, sensorOptions } from './sensor-flags.ts'
 
 /** A sensor, and the person in front of it: what each command does with the one and tells the other. */
-export class Conversation {
+export class SensorRun {
   readonly sensor: Sensor
   readonly #host: Host
-  readonly #tellsAll: boolean
+  readonly #isDebug: boolean
   readonly #interrupt = (): void => this.sensor.stop()
 
-  private constructor(sensor: Sensor, host: Host, tellsAll: boolean) {
+  private constructor(sensor: Sensor, host: Host, isDebug: boolean) {
     this.sensor = sensor
     this.#host = host
-    this.#tellsAll = tellsAll
+    this.#isDebug = isDebug
     for (const signal of ['SIGINT', 'SIGTERM']) host.events.on(signal, this.#interrupt)
   }
 
   /** Runs `what`, and lets go of the socket whatever comes of it. @throws StartError */
-  static async hold(
-    flags: SensorFlags,
-    clean: boolean,
-    host: Host,
-    what: (conversation: Conversation) => Promise<void>,
-  ): Promise<void> {
+  static async with(flags: SensorFlags, clean: boolean, host: Host, what: (run: SensorRun) => Promise<void>): Promise<void> {
     const trace = (line: string): unknown => host.stderr.write(`${line}\n`)
     const sensor = await Sensor.open(sensorOptions(flags, clean, trace))
-    const conversation = new Conversation(sensor, host, flags.debug === true)
+    const run = new SensorRun(sensor, host, flags.debug === true)
     try {
-      await what(conversation)
+      await what(run)
     } finally {
-      for (const signal of ['SIGINT', 'SIGTERM']) host.events.off(signal, conversation.#interrupt)
+      for (const signal of ['SIGINT', 'SIGTERM']) host.events.off(signal, run.#interrupt)
       sensor.close()
     }
   }
@@ -69,7 +64,7 @@ export class Conversation {
   /** Disconnects, or goes to sleep for this many seconds; a second interruption does not wait for the answer. */
   async leave(sleepSeconds: number): Promise<void> {
     this.sensor.act((client, now) => (sleepSeconds > 0 ? client.sleep(now, sleepSeconds) : client.disconnect(now)))
-    this.sensor.goOn()
+    this.sensor.resume()
     const wanted = sleepSeconds > 0 ? 'asleep' : 'disconnected'
     for (let event = await this.next(); event !== undefined; event = await this.next())
       if (event.event === wanted || event.event === 'timedOut') return
@@ -84,7 +79,7 @@ export class Conversation {
   }
 
   #debug(event: SnEvent): void {
-    if (!this.#tellsAll) return
+    if (!this.#isDebug) return
     const { event: name, kind: _, ...fields } = event as SnEvent & { kind?: string }
     const details = Object.entries(fields).filter(([key]) => key !== 'message')
     this.#host.stderr.write(`${[name, ...details.map(([key, value]) => `${key}=${String(value)}`)].join(' ')}\n`)
