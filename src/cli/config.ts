@@ -8,9 +8,9 @@ import { exampleConfig } from '../config/example.ts'
 import { parseConfigFile } from '../config/io/config-file.ts'
 import { type ConfFiles, readConf } from '../config/io/mosquitto-conf.ts'
 import { type ImportSummary, importMosquitto } from '../config/io/mosquitto-import.ts'
-import { readText, reasonOf } from '../config/io/text-file.ts'
+import { readTextFile, reasonOf } from '../config/io/text-file.ts'
 import { YamlFile } from '../config/io/yaml-file.ts'
-import { printable } from '../config/io/yaml-lines.ts'
+import { withoutControls } from '../config/io/yaml-lines.ts'
 import type { Host } from './serve.ts'
 
 /** `roost config import <mosquitto.conf>` and `roost config example` */
@@ -69,10 +69,10 @@ function summaryLines({ carriedOver, attention, lost, losesProtection, state }: 
   const lines = [
     `Carried over: ${carriedOver} ${carriedOver === 1 ? 'setting' : 'settings'}.`,
     `Needs attention: ${attention === 0 ? 'nothing' : `${attention} ${attention === 1 ? 'finding' : 'findings'} above`}.`,
-    `Lost: ${lost.length === 0 ? 'no setting' : lost.map(printable).join(', ')}.`,
+    `Lost: ${lost.length === 0 ? 'no setting' : lost.map(withoutControls).join(', ')}.`,
   ]
   if (state !== undefined)
-    lines.push(`Not imported: sessions, queued and retained messages, which remain in ${printable(state)}.`)
+    lines.push(`Not imported: sessions, queued and retained messages, which remain in ${withoutControls(state)}.`)
   if (losesProtection)
     lines.push(
       'Some of the lost options protect a listener, or may: such listeners are on 127.0.0.1 (--accept-losses exits with 0).',
@@ -81,7 +81,7 @@ function summaryLines({ carriedOver, attention, lost, losesProtection, state }: 
 }
 
 const conf = (cwd: string): ConfFiles => ({
-  read: (path, origin) => readText(path, cwd, origin),
+  read: (path, origin) => readTextFile(path, cwd, origin),
   list: (dir, origin) => {
     try {
       return readdirSync(resolve(cwd, dir))

@@ -18,7 +18,7 @@ import { DEFAULT_ITERATIONS, hashPassword } from '../access/io/password-hash.ts'
 import { SCRAM_ITERATIONS, scramLine } from '../access/io/scram.ts'
 import { parsePasswords } from '../access/password-file.ts'
 import { StartError } from '../base/start-error.ts'
-import { readText, reasonOf } from '../config/io/text-file.ts'
+import { readTextFile, reasonOf } from '../config/io/text-file.ts'
 import type { Host } from './serve.ts'
 
 interface Flags {
@@ -104,7 +104,7 @@ const isOf = (line: string, user: string): boolean => line.startsWith(`${user}:`
 
 /** The lines of a complete file; an incomplete one is an error, so that no password is lost. */
 function linesOf(path: string): string[] {
-  const text = readText(path, '/', 'roost passwd')
+  const text = readTextFile(path, '/', 'roost passwd')
   const parsed = parsePasswords(text)
   if ('reason' in parsed) throw new StartError(`${path}:${String(parsed.line)}: ${String(parsed.reason)}`)
   return text.split('\n').filter((line) => line !== '')
@@ -112,7 +112,7 @@ function linesOf(path: string): string[] {
 
 async function upgrade(path: string, flags: Flags): Promise<void> {
   const lines: string[] = []
-  for (const [i, line] of readText(path, '/', 'roost passwd').split('\n').entries()) {
+  for (const [i, line] of readTextFile(path, '/', 'roost passwd').split('\n').entries()) {
     if (line.trim() === '' || line.startsWith('#')) {
       if (line !== '') lines.push(line)
       continue

@@ -1,7 +1,7 @@
 import { ACCESS_OPTIONS } from './options/access.ts'
 import { BROKER_OPTIONS } from './options/broker.ts'
 import { GATEWAY_OPTIONS } from './options/gateway.ts'
-import type { Entry, Kind } from './options/kinds.ts'
+import type { Kind, OptionDefinition } from './options/kinds.ts'
 import { LISTENER_OPTIONS } from './options/listeners.ts'
 import { MEMORY_OPTIONS } from './options/memory.ts'
 import { CONFIGURATION_OPTIONS, PROCESS_OPTIONS } from './options/process.ts'
@@ -21,7 +21,7 @@ export const OPTIONS = {
   ...GATEWAY_OPTIONS,
   ...SN_PORT_OPTIONS,
   ...CONFIGURATION_OPTIONS,
-} as const satisfies Record<string, Entry>
+} as const satisfies Record<string, OptionDefinition>
 
 export type OptionKey = keyof typeof OPTIONS
 
@@ -48,7 +48,7 @@ export type SnListenerSettings = {
 /** `port` of an entry of `sn_listeners` is `sn_port`. */
 export const snEntryKey = (key: OptionKey): string => key.replace(/^sn_/, '')
 
-export interface Option extends Entry {
+export interface Option extends OptionDefinition {
   readonly key: OptionKey
   /** `max_queued_messages` */
   readonly name: keyof Settings

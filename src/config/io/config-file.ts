@@ -8,7 +8,7 @@ import { LISTENER_NAME } from '../options/listeners.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'
 import { parsePredefinedTopics } from './predefined-topics.ts'
 import { checkReadable } from './text-file.ts'
-import { type Pair, type Value, YamlFile } from './yaml-file.ts'
+import { YamlFile, type YamlPair, type YamlValue } from './yaml-file.ts'
 
 /** The contents of a configuration file. */
 interface FileOptions {
@@ -82,7 +82,7 @@ const SN_ENTRY: EntryKind = {
   gone: fixedEntryKey,
 }
 
-function parseListeners(file: YamlFile, list: string, value: Value, kind: EntryKind, warnings: string[]): ListenerLayer[] {
+function parseListeners(file: YamlFile, list: string, value: YamlValue, kind: EntryKind, warnings: string[]): ListenerLayer[] {
   const { known, places } = kind
   const items = file.items(value, 'a list of listeners')
   if (items.length === 0) throw new StartError(`${value.at}: ${list}: expected at least one listener, got none`)
@@ -95,7 +95,7 @@ function parseListeners(file: YamlFile, list: string, value: Value, kind: EntryK
   })
 }
 
-function parseListener(file: YamlFile, item: Value, path: string, kind: EntryKind, warnings: string[]): ListenerLayer {
+function parseListener(file: YamlFile, item: YamlValue, path: string, kind: EntryKind, warnings: string[]): ListenerLayer {
   const { known } = kind
   const own = new Map<OptionKey, Given>()
   let name: Given | undefined
@@ -116,7 +116,7 @@ function parseListener(file: YamlFile, item: Value, path: string, kind: EntryKin
   return { origin: `${item.at}: ${path}`, name, own }
 }
 
-function valueIn(file: YamlFile, { key, value }: Pair, option: Option, path: string): Given {
+function valueIn(file: YamlFile, { key, value }: YamlPair, option: Option, path: string): Given {
   const found = given(option, value.plain, `${value.at}: ${path}${key}`)
   return isPath(option, found) ? { ...found, value: besideFile(file.path, String(found.value)) } : found
 }

@@ -5,7 +5,7 @@ import { type Option, type OptionKey, options } from '../options.ts'
 import { placeOf, type Setting } from './mosquitto-conf.ts'
 import { COUNTERPARTS, isSecret, isUnknown, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
 import { type Plain, Section } from './mosquitto-section.ts'
-import { block, comment, printable } from './yaml-lines.ts'
+import { block, comment, withoutControls } from './yaml-lines.ts'
 
 /** A mosquitto.conf in our terms. */
 export interface Imported {
@@ -355,7 +355,7 @@ class Translation {
   }
 
   #tell(section: Section, what: string): void {
-    const finding = printable(what)
+    const finding = withoutControls(what)
     this.#findings.push(finding)
     section.lines.push({ comment: finding })
   }

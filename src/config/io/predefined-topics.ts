@@ -3,7 +3,7 @@ import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
 import type { PredefinedTopicTable } from '../../gateway/gateway-options.ts'
 import { inWords } from '../config.ts'
-import type { Pair, YamlFile } from './yaml-file.ts'
+import type { YamlFile, YamlPair } from './yaml-file.ts'
 
 /**
  * Predefined topic ids by client:
@@ -35,14 +35,14 @@ export function parsePredefinedTopics(file: YamlFile): readonly PredefinedTopicT
 }
 
 /** 0x0000 and 0xFFFF are reserved [1.2 section 5.3.11]. */
-function topicIdOf({ key, keyAt }: Pair): number {
+function topicIdOf({ key, keyAt }: YamlPair): number {
   const id = /^\d{1,5}$/.test(key) ? Number(key) : 0
   if (id >= 1 && id <= 65_534) return id
   throw new StartError(`${keyAt}: expected a topic id from 1 to 65534, got ${/^\d+$/.test(key) ? key : inWords(key)}`)
 }
 
 /** A name that can be published to [MQTT-3.3.2-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2]. */
-function topicNameOf({ key, value }: Pair): string {
+function topicNameOf({ key, value }: YamlPair): string {
   const name = value.plain
   // biome-ignore lint/suspicious/noControlCharactersInRegex: U+0000 is what must not be there.
   const valid = typeof name === 'string' && name !== '' && !/[+#\u0000\p{Surrogate}]/u.test(name) && utf8Length(name) <= 65_535

@@ -4,7 +4,7 @@ import { type Network, parseNetwork } from '../../base/networks.ts'
 import { StartError } from '../../base/start-error.ts'
 import { type SensorDefaults, type SensorRule, SensorRules } from '../../gateway/sensor-rules.ts'
 import { type Config, inWords, sensorsAreOpen } from '../config.ts'
-import { type Value, YamlFile } from './yaml-file.ts'
+import { YamlFile, type YamlValue } from './yaml-file.ts'
 
 const KEYS = ['clients', 'networks', 'username', 'deny']
 
@@ -43,8 +43,8 @@ export function parseSensorRules(file: YamlFile): readonly SensorRule[] {
   return file.items(file.root, 'a list of rules').map((item) => parseRule(file, item))
 }
 
-function parseRule(file: YamlFile, item: Value): SensorRule {
-  const values = new Map<string, Value>()
+function parseRule(file: YamlFile, item: YamlValue): SensorRule {
+  const values = new Map<string, YamlValue>()
   for (const { key, keyAt, value } of file.pairs(item, 'a rule: clients, networks, and username or deny')) {
     if (!KEYS.includes(key)) throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, KEYS)}`)
     values.set(key, value)
@@ -58,7 +58,7 @@ function parseRule(file: YamlFile, item: Value): SensorRule {
   }
 }
 
-function userOf({ at }: Value, values: ReadonlyMap<string, Value>): SensorRule['user'] {
+function userOf({ at }: YamlValue, values: ReadonlyMap<string, YamlValue>): SensorRule['user'] {
   const username = values.get('username')
   const deny = values.get('deny')
   if ((username === undefined) === (deny === undefined)) throw new StartError(`${at}: expected either username or deny`)
@@ -72,7 +72,7 @@ function userOf({ at }: Value, values: ReadonlyMap<string, Value>): SensorRule['
   return { name }
 }
 
-function networkOf(text: string, { at }: Value): Network {
+function networkOf(text: string, { at }: YamlValue): Network {
   const network = parseNetwork(text)
   if (network === undefined)
     throw new StartError(`${at}: networks: expected an address or a network like 10.0.0.0/8, got ${inWords(text)}`)

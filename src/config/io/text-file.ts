@@ -4,7 +4,7 @@ import { getSystemErrorMap } from 'node:util'
 import { StartError } from '../../base/start-error.ts'
 
 /** A whole file of UTF-8 text. @throws StartError that starts with `origin`, who named the file. */
-export function readText(path: string, cwd: string, origin: string): string {
+export function readTextFile(path: string, cwd: string, origin: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(resolve(cwd, path)))
   } catch (error) {
@@ -12,7 +12,7 @@ export function readText(path: string, cwd: string, origin: string): string {
   }
 }
 
-/** Only checks: the file is read later, and may be a pipe that can be read only once. @throws StartError like `readText` */
+/** Only checks: the file is read later, and may be a pipe that can be read only once. @throws StartError like `readTextFile` */
 export function checkReadable(path: string, cwd: string, origin: string): void {
   try {
     accessSync(resolve(cwd, path), constants.R_OK)

@@ -1,16 +1,16 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
 import { StartError } from '../../base/start-error.ts'
 import { inWords } from '../config.ts'
-import { readText } from './text-file.ts'
+import { readTextFile } from './text-file.ts'
 
 /** A key and its value, each with its place: `roost.yaml:3:7`. */
-export interface Pair {
+export interface YamlPair {
   readonly key: string
   readonly keyAt: string
-  readonly value: Value
+  readonly value: YamlValue
 }
 
-export interface Value {
+export interface YamlValue {
   readonly at: string
   /** Of a scalar; for anything else see `pairs`. */
   readonly plain: unknown
@@ -33,17 +33,17 @@ export class YamlFile {
 
   /** @throws StartError that starts with `origin`, who named the file. */
   static read(path: string, cwd: string, origin: string): YamlFile {
-    return new YamlFile(path, readText(path, cwd, origin))
+    return new YamlFile(path, readTextFile(path, cwd, origin))
   }
 
   /** The whole file; an empty one is an empty map. */
-  get root(): Value {
+  get root(): YamlValue {
     const { contents } = this.#document
     return contents === null ? { at: this.#at(0), plain: {}, node: undefined } : this.#value(contents, this.#at(0))
   }
 
   /** The pairs of a map. @throws StartError `...: expected <expected>, got ...` */
-  pairs(value: Value, expected: string): Pair[] {
+  pairs(value: YamlValue, expected: string): YamlPair[] {
     if (value.node === undefined) return []
     if (!isMap(value.node)) throw new StartError(`${value.at}: expected ${expected}, got ${inWords(value.plain)}`)
     return value.node.items.map((pair) => {
@@ -55,13 +55,13 @@ export class YamlFile {
   }
 
   /** The items of a list. @throws StartError `...: expected <expected>, got ...` */
-  items(value: Value, expected: string): Value[] {
+  items(value: YamlValue, expected: string): YamlValue[] {
     if (isSeq(value.node)) return value.node.items.map((item) => this.#value(item, value.at))
     throw new StartError(`${value.at}: expected ${expected}, got ${inWords(value.plain)}`)
   }
 
   /** One text, or a list of them; numbers are texts too, because client ids may look like them. @throws StartError as `items` */
-  texts(value: Value, expected: string): string[] {
+  texts(value: YamlValue, expected: string): string[] {
     const isText = typeof value.plain === 'string' || typeof value.plain === 'number'
     const items = isText ? [value] : this.items(value, expected)
     return items.map(({ at, plain }) => {
@@ -71,7 +71,7 @@ export class YamlFile {
     })
   }
 
-  #value(given: unknown, parentAt: string): Value {
+  #value(given: unknown, parentAt: string): YamlValue {
     const node = isAlias(given) ? given.resolve(this.#document) : given
     const start = (given as { range?: [number, number, number] | null } | null)?.range?.[0]
     const at = start === undefined ? parentAt : this.#at(start)

@@ -24,10 +24,10 @@ export function block(lines: readonly YamlLine[], indent: string, first = indent
     .join('')
 }
 
-export const comment = (text: string): string => `# ${printable(text)}`
+export const comment = (text: string): string => `# ${withoutControls(text)}`
 
 /** Without what would end a comment, or do something to a terminal. */
-export const printable = (text: string): string =>
+export const withoutControls = (text: string): string =>
   // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must not be there.
   text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')
 

@@ -1,7 +1,7 @@
 import {
   choice,
-  type Entry,
   httpUrl,
+  type OptionDefinition,
   optionalFile,
   optionalFileOrUrl,
   optionalOnOff,
@@ -179,4 +179,4 @@ export const ACCESS_OPTIONS = {
     listener: 'inherits',
     about: 'Prefix of assigned client ids.',
   },
-} as const satisfies Record<string, Entry>
+} as const satisfies Record<string, OptionDefinition>

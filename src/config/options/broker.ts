@@ -1,4 +1,16 @@
-import { choice, type Entry, KIB, MIB, onOff, real, secondsOrNever, trueFalse, whole, wholeOrMost, wholeOrOff } from './kinds.ts'
+import {
+  choice,
+  KIB,
+  MIB,
+  type OptionDefinition,
+  onOff,
+  real,
+  secondsOrNever,
+  trueFalse,
+  whole,
+  wholeOrMost,
+  wholeOrOff,
+} from './kinds.ts'
 
 /** Limits and behaviour of the broker. */
 export const BROKER_OPTIONS = {
@@ -222,4 +234,4 @@ export const BROKER_OPTIONS = {
     default: 10,
     about: 'Seconds between two updates of the topics under $SYS; 0 means off.',
   },
-} as const satisfies Record<string, Entry>
+} as const satisfies Record<string, OptionDefinition>

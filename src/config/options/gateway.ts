@@ -1,6 +1,6 @@
 import {
   choice,
-  type Entry,
+  type OptionDefinition,
   onOff,
   optionalFile,
   optionalText,
@@ -154,4 +154,4 @@ export const GATEWAY_OPTIONS = {
     about:
       'Accepts QoS -1 messages with the topic name in the payload and its length as topic id, as RSMB and some Paho clients send them. The specification forbids them.',
   },
-} as const satisfies Record<string, Entry>
+} as const satisfies Record<string, OptionDefinition>

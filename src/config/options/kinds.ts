@@ -24,7 +24,7 @@ export const OPTION_GROUPS = [
   'Configuration',
 ] as const
 
-export interface Entry extends Kind<unknown> {
+export interface OptionDefinition extends Kind<unknown> {
   readonly group: (typeof OPTION_GROUPS)[number]
   /** As written in the configuration file. */
   readonly default: string | number | boolean | undefined

@@ -4,8 +4,8 @@ import {
   address,
   certificates,
   choice,
-  type Entry,
   listOf,
+  type OptionDefinition,
   onOff,
   optionalFile,
   optionalText,
@@ -201,4 +201,4 @@ export const LISTENER_OPTIONS = {
     default: false,
     about: "Accepted for compatibility with Mosquitto and ignored: a listener's own setting always overrides the global one.",
   },
-} as const satisfies Record<string, Entry>
+} as const satisfies Record<string, OptionDefinition>

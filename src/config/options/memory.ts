@@ -1,4 +1,4 @@
-import { type Entry, KIB, MIB, wholeOrDerived } from './kinds.ts'
+import { KIB, MIB, type OptionDefinition, wholeOrDerived } from './kinds.ts'
 
 const MOST = 1024 * KIB * MIB
 
@@ -32,4 +32,4 @@ export const MEMORY_OPTIONS = {
     about:
       'Part of memory_limit that all clients last seen at one IPv4 address or IPv6 /64 may use; a forwarder and its sensors are one address; 0 means half.',
   },
-} as const satisfies Record<string, Entry>
+} as const satisfies Record<string, OptionDefinition>

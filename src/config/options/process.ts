@@ -1,4 +1,4 @@
-import { choice, directory, type Entry, MIB, onOff, optionalFile, wholeOrOff } from './kinds.ts'
+import { choice, directory, MIB, type OptionDefinition, onOff, optionalFile, wholeOrOff } from './kinds.ts'
 
 /** Where the process keeps its state, and how it logs. */
 export const PROCESS_OPTIONS = {
@@ -47,7 +47,7 @@ export const PROCESS_OPTIONS = {
     default: 'pretty',
     about: 'Format of the log on standard output: lines for people, or one JSON object per line for programs.',
   },
-} as const satisfies Record<string, Entry>
+} as const satisfies Record<string, OptionDefinition>
 
 /** Where the configuration comes from. */
 export const CONFIGURATION_OPTIONS = {
@@ -69,4 +69,4 @@ export const CONFIGURATION_OPTIONS = {
       'Checks flags, file and the files they name, warns about what the configuration leaves open (docs/security.md), and exits; with exit code 2 if something is wrong.',
     flagOnly: true,
   },
-} as const satisfies Record<string, Entry>
+} as const satisfies Record<string, OptionDefinition>

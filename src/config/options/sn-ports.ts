@@ -1,5 +1,5 @@
 import { PRIVATE_NETWORKS, parseNetwork } from '../../base/networks.ts'
-import { address, choice, type Entry, listOf, onOff, optionalText, real, whole, wholeOrOff } from './kinds.ts'
+import { address, choice, listOf, type OptionDefinition, onOff, optionalText, real, whole, wholeOrOff } from './kinds.ts'
 
 const GROUP = 'MQTT-SN ports' as const
 const PER_PORT = { group: GROUP, snListener: 'inherits' } as const
@@ -144,4 +144,4 @@ export const SN_PORT_OPTIONS = {
     about:
       'Maximum number of sensors at such addresses. Above it no new one is accepted from them, so that forged source addresses leave room for others within max_sn_sessions.',
   },
-} as const satisfies Record<string, Entry>
+} as const satisfies Record<string, OptionDefinition>
