@@ -28,6 +28,6 @@ process.exit(
     earlySignals,
     exit: (code) => process.exit(code),
     // Loaded only now, so that help and errors need not wait for the store.
-    start: async (config, log) => (await import('./process/roost.ts')).startRoost(config, log, version),
+    start: async (config, log) => (await import('./process/roost.ts')).startProcess(config, log, version),
   }),
 )

@@ -4,8 +4,8 @@ import type { Malformed } from '../base/malformed.ts'
 import { Memory } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { STEPS_PER_TURN } from '../store/pace.ts'
-import { Admission } from './admission.ts'
 import { Connection, type ConnectionId, type StreamInfo } from './connection.ts'
+import { ConnectionAdmission } from './connection-admission.ts'
 import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, settingsOf } from './connection-limits.ts'
 import { Deadlines } from './deadlines.ts'
 import { PACKET_MAX } from './encode.ts'
@@ -34,7 +34,7 @@ export class Connections {
   readonly #notice: NoticeSink
   readonly #connections = new Map<ConnectionId, Connection>()
   readonly #byLink = new Map<LinkId, Connection>()
-  readonly #admission: Admission
+  readonly #admission: ConnectionAdmission
   readonly #deadlines: Deadlines
   readonly #output: StreamOutput
   readonly #turns = new Turns()
@@ -46,7 +46,7 @@ export class Connections {
     this.#uplink = uplink
     this.#limits = { ...DEFAULT_CONNECTION_LIMITS, ...limits }
     this.#notice = notice
-    this.#admission = new Admission(this.#limits, memory, notice)
+    this.#admission = new ConnectionAdmission(this.#limits, memory, notice)
     this.#deadlines = new Deadlines(this.#limits.connectTimeoutMs)
     this.#output = new StreamOutput(this.traffic, notice)
     this.#buffers = new ReceiveBuffers(this.#limits.maxReceiveBufferBytes, memory.limits.memoryLimit)

@@ -13,7 +13,7 @@ import {
 } from '../config/config.ts'
 import { type Option, type OptionKey, options } from '../config/options.ts'
 import type { Logger } from './log.ts'
-import { type Running, startRoost as start } from './roost.ts'
+import { type Running, startProcess } from './roost.ts'
 
 /** Levels of the lines that a started Roost writes. */
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
@@ -38,7 +38,7 @@ export type EmbeddedLog = {
  * @throws StartError: one line that names the key
  */
 export async function startRoost(config: Config, log: EmbeddedLog = {}, version?: string): Promise<Running> {
-  return start(embeddedConfig(config), asLogger(log), version)
+  return startProcess(embeddedConfig(config), asLogger(log), version)
 }
 
 /** The configuration in which every changed key is in force. @throws StartError */

@@ -79,7 +79,7 @@ export interface Running {
  * Starts broker and gateway as configured. `version` is for `$SYS/broker/version`. @throws StartError: one line for the user, that
  * names the flag.
  */
-export async function startRoost(config: Config, log: Logger, version?: string): Promise<Running> {
+export async function startProcess(config: Config, log: Logger, version?: string): Promise<Running> {
   const logged = noticeLogger(log)
   seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
   // The store and the access rules tell their news to a loop and a server that need them.

@@ -34,7 +34,7 @@ export interface SessionInfo {
 }
 
 /** What a sensor has beside its session. */
-interface Sensor {
+interface StoredSensor {
   topicIds: number
 }
 
@@ -50,7 +50,7 @@ export class StoredSessions {
   readonly #store: SqliteStore
   readonly #clock: StoreClock
   readonly #broker: Broker
-  readonly #sensors = new Map<string, Sensor>()
+  readonly #sensors = new Map<string, StoredSensor>()
   #mark: ClockRecord | undefined
   #isRunning = false
 

@@ -14,7 +14,7 @@ import type { Properties } from '../../src/mqtt/properties.ts'
 import type { QoS } from '../../src/mqtt/publish.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
 import { createLog } from '../../src/process/log.ts'
-import { type Running, serverOptions, startRoost } from '../../src/process/roost.ts'
+import { type Running, serverOptions, startProcess } from '../../src/process/roost.ts'
 import { Server } from '../../src/server.ts'
 import { MemoryStore } from '../../src/store/store.ts'
 import { CONNACK, CONNECT, RawClient } from '../mqtt/io/test-listener.ts'
@@ -336,7 +336,7 @@ describe('for one listener, or for all', () => {
 
 describe('over sockets', () => {
   const start = (yaml: string): Promise<Running> =>
-    startRoost(
+    startProcess(
       configOf(`memory: true\nsn_port: 0\n${yaml}`),
       createLog({ logLevel: 'silent', logFormat: 'json' }, process.stdout, false),
     )

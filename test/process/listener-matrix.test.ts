@@ -11,7 +11,7 @@ import { hashPassword } from '../../src/access/io/password-hash.ts'
 import { StartError } from '../../src/base/start-error.ts'
 import { type Config, type Layer, resolveConfig } from '../../src/config/config.ts'
 import type { OptionKey } from '../../src/config/options.ts'
-import { startRoost } from '../../src/process/roost.ts'
+import { startProcess } from '../../src/process/roost.ts'
 import { Certificates } from '../mqtt/io/certificates.ts'
 
 let dir: string
@@ -124,7 +124,7 @@ async function onEach(
   transports: readonly string[],
   use: (ask: Ask, port: number, transport: string) => Promise<void>,
 ): Promise<void> {
-  const roost = await startRoost({ ...config, predefinedTopics: [] }, pino({ level: 'silent' }))
+  const roost = await startProcess({ ...config, predefinedTopics: [] }, pino({ level: 'silent' }))
   try {
     for (const [i, transport] of transports.entries()) {
       const { port } = roost.mqtt[i]!

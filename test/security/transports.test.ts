@@ -10,7 +10,7 @@ import { ByteWriter } from '../../src/base/bytes.ts'
 import { loadConfig } from '../../src/config/io/config-file.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import { createLog } from '../../src/process/log.ts'
-import { type Running, startRoost } from '../../src/process/roost.ts'
+import { type Running, startProcess } from '../../src/process/roost.ts'
 import { connectPacket } from '../broker/harness.ts'
 import { Certificates } from '../interop/certificates.ts'
 
@@ -46,7 +46,7 @@ listeners:
     const path = join(certificates.directory, 'roost.yaml')
     writeFileSync(path, yaml)
     const config = loadConfig(new Map([['config', { value: path, origin: '--config' }]]), certificates.directory)
-    roost = await startRoost(config, createLog({ logLevel: 'silent', logFormat: 'json' }, process.stdout, false))
+    roost = await startProcess(config, createLog({ logLevel: 'silent', logFormat: 'json' }, process.stdout, false))
   })
   afterAll(async () => {
     await roost.stop()
@@ -124,7 +124,7 @@ describe('web pages, as configured', () => {
     const path = join(certificates.directory, 'roost.yaml')
     writeFileSync(path, `memory: true\nsn_port: 0\n${yaml}`)
     const config = loadConfig(new Map([['config', { value: path, origin: '--config' }]]), certificates.directory)
-    return startRoost(config, createLog({ logLevel: 'silent', logFormat: 'json' }, process.stdout, false)).finally(() =>
+    return startProcess(config, createLog({ logLevel: 'silent', logFormat: 'json' }, process.stdout, false)).finally(() =>
       certificates.remove(),
     )
   }

@@ -5,8 +5,8 @@ import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import { Acl, type AclRule, type RuleSet } from '../acl.ts'
 import { isRefused, type PasswordEntry } from '../password-file.ts'
 import { Grant, type Proof } from '../policy.ts'
-import { Admission, type AdmissionOptions, defaultAdmissionOptions, type NotAdmitted } from './admission.ts'
 import type { CalloutAnswer, HttpCallout } from './http-callout.ts'
+import { type AdmissionOptions, defaultAdmissionOptions, LoginAdmission, type NotAdmitted } from './login-admission.ts'
 import { nobodyAmong, type PasswordChecker, type Verdict } from './password-hash.ts'
 import { SCRAM_SHA_256, ScramExchange } from './scram.ts'
 import type { TokenVerifier } from './token-verifier.ts'
@@ -47,10 +47,10 @@ export class Authenticator {
   /** As many as there are connections before CONNACK. */
   readonly #pending = new Map<LinkId, Pending>()
   readonly #options: AdmissionOptions
-  readonly #hashes: Admission
-  readonly #tokens: Admission
+  readonly #hashes: LoginAdmission
+  readonly #tokens: LoginAdmission
   /** By URL: as many as the configuration names. */
-  readonly #services = new Map<string, Admission>()
+  readonly #services = new Map<string, LoginAdmission>()
 
   constructor(
     checker: PasswordChecker,
@@ -60,8 +60,8 @@ export class Authenticator {
     this.#checker = checker
     this.#verifiersOf = verifiersOf
     this.#options = options
-    this.#hashes = new Admission(options, HASHES)
-    this.#tokens = new Admission(options, TOKENS)
+    this.#hashes = new LoginAdmission(options, HASHES)
+    this.#tokens = new LoginAdmission(options, TOKENS)
   }
 
   /** Made-up challenges go by it from now on. */
@@ -94,7 +94,7 @@ export class Authenticator {
 
   /** Does what takes a while when it is this client's turn; `isRight` says whether its result vouches for the client. */
   async #inTurn<R>(
-    admission: Admission,
+    admission: LoginAdmission,
     request: AuthRequest,
     signal: AbortSignal,
     work: () => Promise<R>,
@@ -168,8 +168,8 @@ export class Authenticator {
     return refused(ReasonCode.SERVER_UNAVAILABLE, reason)
   }
 
-  #serviceAt(url: string): Admission {
-    const known = this.#services.get(url) ?? new Admission(this.#options, SERVICE)
+  #serviceAt(url: string): LoginAdmission {
+    const known = this.#services.get(url) ?? new LoginAdmission(this.#options, SERVICE)
     this.#services.set(url, known)
     return known
   }

@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { AuthRequest } from '../../broker/access.ts'
-import { bodyOf, failureOf, HttpService } from './http-service.ts'
+import { bodyOf, HttpService, httpFailure } from './http-service.ts'
 import { filtersOf } from './token-verifier.ts'
 
 /** What the service said of a client. */
@@ -38,7 +38,7 @@ export class HttpCallout {
     try {
       return await this.#post(request, signal)
     } catch (error) {
-      return { kind: 'failed', reason: `the HTTP service: ${failureOf(error, this.#timeoutMs)}` }
+      return { kind: 'failed', reason: `the HTTP service: ${httpFailure(error, this.#timeoutMs)}` }
     }
   }
 

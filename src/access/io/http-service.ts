@@ -44,7 +44,7 @@ export async function bodyOf(response: Response, maxBytes: number): Promise<stri
 }
 
 /** Why a request came to nothing. `fetch` says the least in its own message. */
-export function failureOf(error: unknown, timeoutMs: number): string {
+export function httpFailure(error: unknown, timeoutMs: number): string {
   const { name, message, cause } = error as Error
   return name === 'TimeoutError' ? `no answer within ${timeoutMs} ms` : ((cause as Error | undefined)?.message ?? message)
 }
@@ -66,7 +66,7 @@ export function keySetFetcher({ place }: HttpService, timeoutMs: number): (url: 
       await response.body?.cancel()
       throw new Error(`answered with status ${response.status}`)
     } catch (error) {
-      failure = new ServiceFailure(`jwt_jwks ${place}: ${failureOf(error, timeoutMs)}`)
+      failure = new ServiceFailure(`jwt_jwks ${place}: ${httpFailure(error, timeoutMs)}`)
       failedAt = performance.now()
       throw failure
     }

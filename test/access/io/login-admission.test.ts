@@ -1,8 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { Admission, type NotAdmitted } from '../../../src/access/io/admission.ts'
 import { Authenticator, type Verifiers } from '../../../src/access/io/authenticator.ts'
 import type { CalloutAnswer, HttpCallout } from '../../../src/access/io/http-callout.ts'
+import { LoginAdmission, type NotAdmitted } from '../../../src/access/io/login-admission.ts'
 import { PasswordChecker } from '../../../src/access/io/password-hash.ts'
 import type { TokenVerifier } from '../../../src/access/io/token-verifier.ts'
 import { type LoginOptions, Logins } from '../../../src/access/logins.ts'
@@ -76,7 +76,7 @@ class Site {
 describe('turns', () => {
   test('one address waits behind its own questions, not everybody else', async () => {
     const site = new Site()
-    const admission = new Admission(site.options, { running: 1, reserved: 0 })
+    const admission = new LoginAdmission(site.options, { running: 1, reserved: 0 })
     for (let i = 0; i < 40; i++) void admission.run(requestFrom(`192.0.2.1:${i}`), STAYS, site.work(`guess ${i}`))
     void admission.run(requestFrom('192.0.2.9:1'), STAYS, site.work('honest'))
     expect([await site.end(), await site.end(), await site.end()]).toEqual(['guess 0', 'honest', 'guess 1'])
@@ -84,7 +84,7 @@ describe('turns', () => {
 
   test('addresses that were answered no before wait behind one that was never heard', async () => {
     const site = new Site()
-    const admission = new Admission(site.options, { running: 1, reserved: 0 })
+    const admission = new LoginAdmission(site.options, { running: 1, reserved: 0 })
     const guess = (round: number): void => {
       for (let i = 0; i < 20; i++) void admission.run(requestFrom(`192.0.2.${i}:1`), STAYS, site.work(`guess ${round}.${i}`))
     }
@@ -99,7 +99,7 @@ describe('turns', () => {
 
   test('who has gone takes no turn, and leaves room', async () => {
     const site = new Site({ pendingPerAddress: 2 })
-    const admission = new Admission(site.options, { running: 1, reserved: 0 })
+    const admission = new LoginAdmission(site.options, { running: 1, reserved: 0 })
     const gone = new AbortController()
     const verdicts = [STAYS, gone.signal, gone.signal].map((signal, i) =>
       admission.run(requestFrom('192.0.2.1:1'), signal, site.work(`${i}`)),
@@ -114,7 +114,7 @@ describe('turns', () => {
 
   test('work that fails gives its place back', async () => {
     const site = new Site()
-    const admission = new Admission(site.options, { running: 1, reserved: 0 })
+    const admission = new LoginAdmission(site.options, { running: 1, reserved: 0 })
     await expect(admission.run(requestFrom('192.0.2.1:1'), STAYS, () => Promise.reject(new Error('oops')))).rejects.toThrow(
       'oops',
     )
@@ -123,7 +123,7 @@ describe('turns', () => {
 
   test('what waits is bounded, per address and in all: what does not fit is told busy, with a notice that names the bound', async () => {
     const site = new Site({ pending: 4, pendingPerAddress: 3 })
-    const admission = new Admission(site.options, { running: 1, reserved: 0 })
+    const admission = new LoginAdmission(site.options, { running: 1, reserved: 0 })
     const ask = (peer: string): Promise<string | NotAdmitted> => admission.run(requestFrom(peer), STAYS, site.work(peer))
     const asked = ['192.0.2.1:0', '192.0.2.1:1', '192.0.2.1:2', '192.0.2.1:3', '192.0.2.1:4'].map(ask)
     expect(await asked[4]).toBe('busy')
@@ -139,7 +139,7 @@ describe('turns', () => {
 
   test('what waits of an address that is banned meanwhile costs nothing any more, however much that is', async () => {
     const site = new Site({ pending: 100_000, pendingPerAddress: 100_000, banAfter: 1 })
-    const admission = new Admission(site.options, { running: 1, reserved: 0 })
+    const admission = new LoginAdmission(site.options, { running: 1, reserved: 0 })
     const asked = Array.from({ length: 20_000 }, (_, i) =>
       admission.run(requestFrom(`192.0.2.1:${i}`), new AbortController().signal, site.work(`${i}`)),
     )

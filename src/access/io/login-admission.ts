@@ -28,16 +28,16 @@ export const defaultAdmissionOptions = (): AdmissionOptions => ({
   delay: (ms, signal) => sleep(ms, undefined, { signal }).catch(() => {}),
 })
 
-interface Work {
+interface PendingCheck {
   /** False: nothing was started, because the address has been banned meanwhile. */
   start(): boolean
   refuse(why: NotAdmitted): void
 }
 
 /** Lets what verifying a client costs run in fair turns, a few at the same time: hashes, or questions to one service. */
-export class Admission {
+export class LoginAdmission {
   readonly #options: AdmissionOptions
-  readonly #queue: AdmissionQueue<Work>
+  readonly #queue: AdmissionQueue<PendingCheck>
 
   constructor(options: AdmissionOptions, running: Pick<AdmissionBounds, 'running' | 'reserved'>) {
     this.#options = options
@@ -68,7 +68,7 @@ export class Admission {
         resolve(why)
       }
       const level = logins.asked(now(), peer)
-      const place = new Place<Work>({ start, refuse }, listener, keyOf(peer), level)
+      const place = new Place<PendingCheck>({ start, refuse }, listener, keyOf(peer), level)
       const gone = (): void => {
         this.#queue.remove(place)
         refuse('abandoned')
@@ -81,7 +81,7 @@ export class Admission {
     })
   }
 
-  #add(place: Place<Work>, peer: string): void {
+  #add(place: Place<PendingCheck>, peer: string): void {
     const refused = this.#queue.add(place)
     if (refused !== undefined) {
       const isOfAddress = refused.address === place.address && this.#queue.pending < this.#options.pending

@@ -8,7 +8,7 @@ import { type ConnectionLimits, STREAMS_PART } from './connection-limits.ts'
  * Decides whether a connection is accepted: bans, limits on connections, in all and per address, and on their memory, and the
  * load of the process. A stream counts from the start of its TLS handshake until its socket is closed.
  */
-export class Admission {
+export class ConnectionAdmission {
   /** The process cannot keep up: no new connections for now. */
   overloaded = false
   /** Connections, and streams that are arriving or lingering. */
