@@ -138,7 +138,7 @@ export class Memory {
   #shareRefusal(holder: Holder | undefined, more: number, besides: number): OverMemory | undefined {
     if (holder === undefined) return undefined
     const { maxMemoryPerClient, maxMemoryPerUser, maxMemoryPerAddress } = this.limits
-    this.shares.settle(holder)
+    this.shares.recount(holder)
     const { tallied, user, address } = holder
     if (tallied + besides + more > maxMemoryPerClient)
       return overShare('max_memory_per_client', 'the client', tallied + besides, maxMemoryPerClient)

@@ -23,7 +23,7 @@ export interface Holder {
 
 /**
  * Memory held by each user and each address: the sum over their clients. A client maintains its own sum, and the tallies
- * are updated when it is `settled`: before they are read, and when it holds much less than they include.
+ * are updated by `recount`: before they are read, and when it holds much less than they include.
  */
 export class Shares {
   readonly #users = new NameMap<Tally>()
@@ -42,11 +42,11 @@ export class Shares {
     holder.address = this.#move(this.#addresses, holder, holder.address, address)
   }
 
-  settle(holder: Holder): void {
+  recount(holder: Holder): void {
     this.grow(holder, holder.heldBytes - holder.tallied)
   }
 
-  /** Adds `more` bytes to a holder that has just been settled. */
+  /** Adds `more` bytes to a holder whose tallies are up to date. */
   grow(holder: Holder, more: number): void {
     if (more === 0) return
     holder.tallied += more

@@ -291,7 +291,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   }
 
   holds(session: Session): void {
-    this.#context.memory.shares.settle(session)
+    this.#context.memory.shares.recount(session)
   }
 
   windowFull(link: ClientLink, session: Session): void {

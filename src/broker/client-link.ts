@@ -161,8 +161,8 @@ export class ClientLink implements Link {
   hold(now: Instant, session: Session): void {
     if (this.#pressed !== undefined || session.link === this) return
     this.#pressed = session
-    session.held ??= { since: now, links: [] }
-    session.held.links.push(this)
+    session.pausedPublishers ??= { since: now, links: [] }
+    session.pausedPublishers.links.push(this)
   }
 
   /** The queue that this client is paused for is shorter, or gone. */
@@ -285,7 +285,7 @@ export class ClientLink implements Link {
       const answered = session.inflight?.get(inflight.packetId) !== inflight || inflight.released
       // It had a packet id, but was never sent.
       if (!answered && !inflight.departed && this.#owner.dropIfExpired(now, session, inflight.queued.message)) {
-        session.settle(inflight.packetId)
+        session.complete(inflight.packetId)
         continue
       }
       if (!answered && (session.outstanding >= this.window || this.#blocked(inflight))) return undefined
@@ -381,7 +381,7 @@ export class ClientLink implements Link {
     // Each new value is an object on the heap, because the field may be undefined: one per turn, not one per message.
     if (session.drainedAt !== now) session.drainedAt = now
     if (session.patienceMs < PATIENCE_MS) session.patienceMs += PATIENCE_PER_MESSAGE_MS
-    if (session.held !== undefined) this.#owner.drained(now, session)
+    if (session.pausedPublishers !== undefined) this.#owner.drained(now, session)
   }
 
   #pollGated(session: Session): Outgoing | undefined {

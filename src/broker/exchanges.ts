@@ -49,7 +49,7 @@ export class Exchanges {
       return
     }
     if (inflight === undefined) return
-    session.settle(packetId)
+    session.complete(packetId)
     this.recordDone(session, inflight.queued.message)
     link.wake()
   }

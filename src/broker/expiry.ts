@@ -89,7 +89,7 @@ export class Expiry {
     session.firstExpiry = undefined
     if (next < Number.POSITIVE_INFINITY) this.queued(session, next)
     if (count === 0) return false
-    memory.shares.settle(session)
+    memory.shares.recount(session)
     stats.publishDropped += count
     const reason = count === 1 ? `expired on ${first!.topic}` : `expired, the first of ${count} on ${first!.topic}`
     notice({ code: 'message-dropped', level: 'debug', client: session.key, reason, count })

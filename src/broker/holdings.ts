@@ -1,7 +1,7 @@
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import type { Author } from '../mqtt/author.ts'
 import type { Will } from '../mqtt/packets.ts'
-import { Held, type Publish, propertyMemory } from '../mqtt/publish.ts'
+import { MessageMemory, type Publish, propertyMemory } from '../mqtt/publish.ts'
 import { willBytes } from '../mqtt/wills.ts'
 import type { BrokerContext } from './context.ts'
 
@@ -34,7 +34,7 @@ export class Holdings {
 
   /** One more place holds this message. */
   hold(message: Publish): void {
-    message.held ??= new Held()
+    message.held ??= new MessageMemory()
     const { held } = message
     if (held.places++ > 0) return
     held.author = message.author

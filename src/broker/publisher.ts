@@ -3,7 +3,7 @@ import type { OverMemory } from '../base/memory.ts'
 import { WAITING_BYTES } from '../base/memory-costs.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { QoS } from '../mqtt/publish.ts'
-import { Held, Publish } from '../mqtt/publish.ts'
+import { MessageMemory, Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn, StoredDelivery } from '../store/store.ts'
@@ -238,7 +238,7 @@ export class Publisher {
     let lsn: Lsn | 'full' = 0
     if (qos > 0 && session.persistent) {
       // The copy shares the buffer of the original.
-      message.held ??= new Held()
+      message.held ??= new MessageMemory()
       own = message.copy()
       own.receiptLsn = message.receiptLsn
       own.id = this.nextMessageId()

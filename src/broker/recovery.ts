@@ -1,7 +1,7 @@
 import type { Instant } from '../base/machine.ts'
 import { NameMap } from '../base/name-map.ts'
 import { Author, isSameOwner } from '../mqtt/author.ts'
-import { Held, type Publish } from '../mqtt/publish.ts'
+import { MessageMemory, type Publish } from '../mqtt/publish.ts'
 import { type BrokerRecord, type SessionKey, type StoredDelivery, type StoredMessage, wallTime } from '../store/store.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
@@ -153,7 +153,7 @@ export class Recovery {
       // A sensor that the gateway does not know was still connecting: its will was never acknowledged.
       if (session.kind === 'sn' && detachedAt === undefined && !isLost(session.clientId)) {
         session.will = undefined
-        this.#context.memory.shares.settle(session)
+        this.#context.memory.shares.recount(session)
       }
       if (detachedAt === undefined) sessions.abandoned(now, session)
       else startClocks(this.#context, now, session, Math.max(0, wall - detachedAt))
@@ -202,7 +202,7 @@ export class Recovery {
       this.#twins.set(key, message)
       return message
     }
-    twin.held ??= new Held()
+    twin.held ??= new MessageMemory()
     message.held = twin.held
     message.topic = twin.topic
     message.buffer = twin.buffer

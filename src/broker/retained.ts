@@ -207,7 +207,7 @@ export class Retained {
     this.#messageBytes += bytes
     if (share === undefined) return
     share.heldBytes += bytes
-    this.#shares!.settle(share)
+    this.#shares!.recount(share)
     if (share.heldBytes > share.author.bytes) return
     this.#shares!.forget(share)
     this.#byClient.delete(share.author.key)

@@ -31,12 +31,12 @@ export function dropForbidden(context: BrokerContext, session: Session, mountPoi
   for (const { queued, packetId, released } of session.inflight?.values() ?? []) {
     // After PUBREC the client has the message; only the rest of the exchange is left.
     if (released || readable(queued.message)) continue
-    session.settle(packetId)
+    session.complete(packetId)
     if (session.persistent && queued.message.id !== 0) store.append({ type: 'done', key: session.key, id: queued.message.id })
     count++
   }
   if (count === 0) return
-  memory.shares.settle(session)
+  memory.shares.recount(session)
   stats.publishDropped += count
   notice({ code: 'message-dropped', level: 'info', client: session.key, reason: 'not allowed to be read any more', count })
 }

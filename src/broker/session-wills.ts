@@ -75,7 +75,7 @@ export class SessionWills {
   #set(session: Session, will: Will | undefined): Lsn | 'full' {
     const lsn = this.#context.store.append({ type: 'will', key: session.key, will: will === undefined ? null : storedWill(will) })
     if (lsn !== 'full') session.will = will
-    this.#context.memory.shares.settle(session)
+    this.#context.memory.shares.recount(session)
     return lsn
   }
 
@@ -100,7 +100,7 @@ export class SessionWills {
     }
     session.will = undefined
     if (session.refused === 'will') session.refused = undefined
-    this.#context.memory.shares.settle(session)
+    this.#context.memory.shares.recount(session)
     if (reasonCode !== 0) {
       if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
       const limit = this.#publisher.refusedBy(message, reasonCode)

@@ -72,7 +72,7 @@ export class Inflight {
 }
 
 /** Paused publishers, and since when the first of them is paused. */
-export interface Held {
+export interface PausedPublishers {
   readonly since: Instant
   readonly links: ClientLink[]
 }
@@ -144,7 +144,7 @@ export class Session implements Identity, Holder {
   /** Made for the first queued message that expires. */
   expiryTimer: Timer<Session> | undefined = undefined
   /** Publishers that are paused until this queue is shorter. */
-  held: Held | undefined = undefined
+  pausedPublishers: PausedPublishers | undefined = undefined
   /** Estimated bytes of its filters, for the shares: each counts in full, even if other sessions have it too. */
   filterBytes = 0
   /** Bytes that the gateway keeps for a sensor: its topic ids. */
@@ -334,7 +334,7 @@ export class Session implements Identity, Holder {
   }
 
   /** The exchange is complete; its packet id and its place in the window are free again. */
-  settle(packetId: number): Inflight | undefined {
+  complete(packetId: number): Inflight | undefined {
     const inflight = this.inflight?.get(packetId)
     if (inflight === undefined) return undefined
     this.inflight!.delete(packetId)

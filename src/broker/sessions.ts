@@ -251,7 +251,7 @@ export class Sessions {
     const { shares } = this.#context.memory
     this.#shares.hold(session, holderOf(session.kind, owner))
     shares.assign(session, verifiedUser(owner), owner.address)
-    shares.settle(session)
+    shares.recount(session)
   }
 
   /**
@@ -304,7 +304,7 @@ export class Sessions {
     this.#publisher.detach(session)
     // [MQTT-3.1.2-10]
     if (!will) session.will = undefined
-    this.#context.memory.shares.settle(session)
+    this.#context.memory.shares.recount(session)
     this.#recordDetached(now, session)
     // [MQTT-3.1.2-23]
     if (session.expirySeconds === 0 && (!session.persistent || this.#context.store.hasRoom)) this.end(now, session)
@@ -402,17 +402,17 @@ export class Sessions {
   hold(now: Instant, session: Session, publisher: ClientLink): void {
     publisher.hold(now, session)
     const timer = session.timer('held')
-    if (session.held !== undefined && !timer.armed) this.#context.timers.arm(timer, now + session.patienceMs)
+    if (session.pausedPublishers !== undefined && !timer.armed) this.#context.timers.arm(timer, now + session.patienceMs)
   }
 
   /** Resumes the publishers that are paused for this session's queue. */
   letGo(now: Instant, session: Session): void {
-    const { held } = session
-    if (held === undefined) return
-    session.held = undefined
-    session.patienceMs = Math.max(0, session.patienceMs - Math.ceil(now - held.since))
+    const { pausedPublishers: paused } = session
+    if (paused === undefined) return
+    session.pausedPublishers = undefined
+    session.patienceMs = Math.max(0, session.patienceMs - Math.ceil(now - paused.since))
     this.#context.timers.disarm(session.timer('held'))
-    for (const link of held.links) link.letGo()
+    for (const link of paused.links) link.letGo()
   }
 
   /** A clock of a session without a client has expired. */

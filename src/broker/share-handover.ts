@@ -31,7 +31,7 @@ export class ShareHandover {
       if (this.#passed >= PASSED_PER_TURN) return 'more'
       // [MQTT-4.8.2-5]
       if ((queued.qos === 1 || !departed) && !this.#passOn(now, session, queued)) return 'full'
-      session.settle(packetId)
+      session.complete(packetId)
     }
     for (let entry = session.peekQueue(); entry !== undefined; entry = session.peekQueue()) {
       if (this.#passed >= PASSED_PER_TURN) return 'more'

@@ -53,7 +53,7 @@ export interface PublishRequest {
 const QUEUE_MAX = 10_000
 
 /** A message in flight. */
-interface Inflight {
+interface OutgoingPublish {
   readonly message: Publish
   /** PUBREC has arrived. */
   released: boolean
@@ -73,7 +73,7 @@ export class MqttClient {
   readonly #writer = new ByteWriter()
   #framer: Framer
   #decoder: PacketDecoder
-  readonly #inflight = new Map<number, Inflight>()
+  readonly #inflight = new Map<number, OutgoingPublish>()
   readonly #queue = new Fifo<Publish>()
   readonly #received = new Set<number>()
   readonly #requests = new Set<number>()

@@ -47,7 +47,7 @@ export class Publish {
   author: Author = NOBODY
   expiresAt: Instant | undefined = undefined
   /** Counts its memory, together with that of its copies, which share its buffer; created when it is first queued. */
-  held: Held | undefined = undefined
+  held: MessageMemory | undefined = undefined
   #weight = -1
   /** Wire forms already written for this message, by variant, and its properties alone; see encode-delivery.ts. */
   encoded: Uint8Array[] | undefined = undefined
@@ -153,7 +153,7 @@ export class Publish {
 }
 
 /** The number of places that keep a message beyond the turn, and the bytes it counts while there are any. */
-export class Held {
+export class MessageMemory {
   places = 0
   bytes = 0
   /** Whether it is counted. */

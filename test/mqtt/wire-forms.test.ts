@@ -3,7 +3,7 @@ import { ByteWriter } from '../../src/base/bytes.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import { writeDelivery } from '../../src/mqtt/encode-delivery.ts'
 import type { Delivery } from '../../src/mqtt/link.ts'
-import { Held, Publish } from '../../src/mqtt/publish.ts'
+import { MessageMemory, Publish } from '../../src/mqtt/publish.ts'
 import { Slab } from '../../src/mqtt/slab.ts'
 
 const deliveryOf = (message: Publish, qos: 0 | 1): Delivery => ({
@@ -19,7 +19,7 @@ const deliveryOf = (message: Publish, qos: 0 | 1): Delivery => ({
 function messageOf(bytes: number, owned = true): Publish {
   const message = Publish.of('a/b', new Uint8Array(bytes), 1, false, 0, { contentType: 'x' })
   message.owned = owned
-  message.held = new Held()
+  message.held = new MessageMemory()
   message.held.places = 1
   return message
 }
