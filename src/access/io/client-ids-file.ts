@@ -1,6 +1,6 @@
 import { ClientPattern } from '../../base/client-pattern.ts'
 import { StartError } from '../../base/start-error.ts'
-import { type Value, YamlFile } from '../../config/io/yaml-file.ts'
+import { YamlFile, type YamlValue } from '../../config/io/yaml-file.ts'
 import { ClientIdRules } from '../client-ids.ts'
 
 /** Reads `clientid_file`. @throws StartError */
@@ -20,6 +20,6 @@ export function parseClientIds(file: YamlFile): ClientIdRules {
   return new ClientIdRules(new Map(pairs.map(({ key, value }) => [key, patternsOf(file, value)])))
 }
 
-function patternsOf(file: YamlFile, value: Value): ClientPattern[] {
+function patternsOf(file: YamlFile, value: YamlValue): ClientPattern[] {
   return file.texts(value, 'a client id or a list of them').map((pattern) => new ClientPattern(pattern))
 }
