@@ -33,7 +33,7 @@ import { SessionWills } from './session-wills.ts'
 import { Sessions } from './sessions.ts'
 import { ShareHandover } from './share-handover.ts'
 import { Shutdown } from './shutdown.ts'
-import { type Answer, Subscriber } from './subscriber.ts'
+import { type RequestResult, Subscriber } from './subscriber.ts'
 import { Looked } from './topic-tree.ts'
 
 export interface BrokerOptions {
@@ -366,7 +366,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     }
   }
 
-  #request(now: Instant, link: ClientLink, packet: Subscribe | Unsubscribe, work: Work<Answer | 'full'>): void {
+  #request(now: Instant, link: ClientLink, packet: Subscribe | Unsubscribe, work: Work<RequestResult | 'full'>): void {
     const { type, packetId } = packet
     const isSubscribe = type === PacketType.SUBSCRIBE
     // UNSUBSCRIBE frees memory.

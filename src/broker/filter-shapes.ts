@@ -7,7 +7,7 @@ import { hasWildcard, sharedFilter } from '../mqtt/topics.ts'
  * the number of filters is what a topic may cost, but the number of their shapes: of `+` and `a` over 16 levels there are 65,536
  * filters, and as many shapes; of a million filters `devices/<id>/+` there is one.
  */
-export function shapeOf(filter: string): string {
+export function filterShape(filter: string): string {
   if (!hasWildcard(filter)) return ''
   let shape = ''
   for (let at = 0; at <= filter.length; ) {
@@ -83,7 +83,7 @@ export class SessionShapes {
 
   #placeOf(filter: string): [ShapeCounts, string] {
     const shared = sharedFilter(filter)
-    if (shared === undefined || shared === 'invalid') return [this.#wild, shapeOf(filter)]
-    return [this.#shared, `${shared.group}/${shapeOf(shared.filter)}`]
+    if (shared === undefined || shared === 'invalid') return [this.#wild, filterShape(filter)]
+    return [this.#shared, `${shared.group}/${filterShape(shared.filter)}`]
   }
 }

@@ -25,7 +25,7 @@ export class PendingLogins {
 
   /** What the login of this link takes from now on. */
   set(link: ClientLink, bytes: number): void {
-    const name = addressOf(link)
+    const name = addressKey(link)
     const waiting = this.#addresses.get(name) ?? { name, bytes: 0, links: new Map<ClientLink, number>() }
     this.#addresses.set(name, waiting)
     const more = bytes - (waiting.links.get(link) ?? 0)
@@ -35,7 +35,7 @@ export class PendingLogins {
 
   /** It waits no more. */
   remove(link: ClientLink): void {
-    const waiting = this.#addresses.get(addressOf(link))
+    const waiting = this.#addresses.get(addressKey(link))
     const bytes = waiting?.links.get(link)
     if (waiting === undefined || bytes === undefined) return
     waiting.links.delete(link)
@@ -64,4 +64,4 @@ export class PendingLogins {
 const orderOf = ({ bytes }: Waiting): number => Math.min(ORDERS - 1, 32 - Math.clz32(bytes))
 
 /** Programs that come by a Unix socket are one address. */
-const addressOf = ({ info: { peer } }: ClientLink): string => networkOf(peer) ?? peer
+const addressKey = ({ info: { peer } }: ClientLink): string => networkOf(peer) ?? peer

@@ -5,7 +5,7 @@ import { SmallMap } from '../base/small-map.ts'
 import type { QoS } from '../mqtt/publish.ts'
 import { hasWildcard, realFilter, sharedFilter } from '../mqtt/topics.ts'
 import { type Access, readsAll } from './access.ts'
-import { deepLevelsOf, SessionShapes, ShapeCounts, shapeOf } from './filter-shapes.ts'
+import { deepLevelsOf, filterShape, SessionShapes, ShapeCounts } from './filter-shapes.ts'
 import type { BrokerLimits } from './limits.ts'
 import { RouteCache, TopicsMet } from './route-cache.ts'
 import type { Session, Subscription } from './session.ts'
@@ -169,7 +169,7 @@ export class Router {
     if (before === undefined) {
       session.filterBytes += filterBytes(filter)
       session.shapes?.add(filter)
-      this.#shapes.add(shapeOf(realFilter(filter)))
+      this.#shapes.add(filterShape(realFilter(filter)))
     }
     const shared = sharedFilter(filter)
     // [MQTT-3.8.4-3]
@@ -191,7 +191,7 @@ export class Router {
       if (session.shapes.with(filter) > most)
         return isShared ? 'max_shared_copies_per_session' : 'max_wildcard_shapes_per_session'
     }
-    const shape = shapeOf(realFilter(filter))
+    const shape = filterShape(realFilter(filter))
     const deep = deepLevelsOf(shape)
     if (deep === 0 || this.#shapes.has(shape) || this.#shapes.deepLevels + deep <= maxDeepWildcardLevels) return undefined
     return 'max_deep_wildcard_levels'
@@ -272,7 +272,7 @@ export class Router {
   /** Immediately, so that no route refers to a session that has ended. */
   #forget(session: Session, filter: string): void {
     const real = realFilter(filter)
-    this.#shapes.delete(shapeOf(real))
+    this.#shapes.delete(filterShape(real))
     this.#routes.invalidate(real)
     const group = this.#groups.get(filter)
     if (group === undefined) {

@@ -43,7 +43,7 @@ export class Share {
 }
 
 /** The owner of a session, or of one to be created. */
-export interface Holder {
+export interface ShareOwner {
   readonly kind: ClientKind
   /** As `networkOf`; `undefined` has no share of its own. */
   readonly address: string | undefined
@@ -76,7 +76,7 @@ export class SessionShares {
   }
 
   /** The shares in which a session of this holder counts, smallest first. */
-  of({ kind, address, user }: Holder): readonly Share[] {
+  of({ kind, address, user }: ShareOwner): readonly Share[] {
     const { maxSessionsPerAddress, maxSessionsPerUser } = this.#limits
     const pot = this.#pots[kind]
     const ofAddress =
@@ -92,7 +92,7 @@ export class SessionShares {
   }
 
   /** Counts a session that is new, or has changed its owner. */
-  hold(session: Session, holder: Holder): void {
+  hold(session: Session, holder: ShareOwner): void {
     const shares = this.of(holder)
     const before = session.shares
     if (before.length === shares.length && before.every((share, i) => share === shares[i])) return

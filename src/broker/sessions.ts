@@ -14,7 +14,7 @@ import { TURN_LOOKS, type Work } from './requests.ts'
 import { Session, type SessionClock, type Subscription, sessionKey } from './session.ts'
 import { postpone, retryLater, startClocks, stopTimers } from './session-clocks.ts'
 import { dropForbidden } from './session-rights.ts'
-import { type Holder, isUnused, SessionShares } from './session-shares.ts'
+import { isUnused, SessionShares, type ShareOwner } from './session-shares.ts'
 import type { SessionWills } from './session-wills.ts'
 import type { ShareHandover } from './share-handover.ts'
 import { storedSubscription, storedWill } from './stored.ts'
@@ -151,7 +151,7 @@ export class Sessions {
    * Makes room for one more session of this holder: where a limit on its address, its user or all sessions is reached, a session
    * that was never used is ended. If there is none, returns the limit, by its key in the configuration.
    */
-  makeRoom(now: Instant, holder: Holder): string | undefined {
+  makeRoom(now: Instant, holder: ShareOwner): string | undefined {
     const shares = this.#shares.of(holder)
     const tooFull = shares.find((share) => share.isFull && share.oldestUnused() === undefined)
     if (tooFull !== undefined) return tooFull.limit
@@ -431,7 +431,11 @@ export class Sessions {
   }
 }
 
-const holderOf = (kind: ClientKind, owner: StoredOwner): Holder => ({ kind, address: owner.address, user: verifiedUser(owner) })
+const holderOf = (kind: ClientKind, owner: StoredOwner): ShareOwner => ({
+  kind,
+  address: owner.address,
+  user: verifiedUser(owner),
+})
 
 /** Whether the store already has what this CONNECT would record, as it has for every sensor after a restart. */
 function isRecorded(session: Session, { expirySeconds, will }: SessionRequest, owner: StoredOwner): boolean {

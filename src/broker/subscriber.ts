@@ -19,7 +19,7 @@ import type { Session, Subscription } from './session.ts'
 import { storedSubscription } from './stored.ts'
 
 /** The result of a SUBSCRIBE or UNSUBSCRIBE: a code per filter, in order, and the Lsn that the acknowledgement must wait for. */
-export interface Answer {
+export interface RequestResult {
   readonly reasonCodes: number[]
   readonly lsn: Lsn
   /** For people: why something was refused. */
@@ -98,7 +98,7 @@ export class Subscriber {
   }
 
   /** 'full': the store has no room for what the acknowledgement would confirm. */
-  *subscribe(began: Instant, session: Session, packet: Subscribe, terms: SubscribeTerms): Work<Answer | 'full'> {
+  *subscribe(began: Instant, session: Session, packet: Subscribe, terms: SubscribeTerms): Work<RequestResult | 'full'> {
     let now = began
     const { maximumQos, version, bridge } = terms
     const identifier = packet.properties.subscriptionIdentifiers?.[0]
@@ -141,7 +141,7 @@ export class Subscriber {
     return { reasonCodes, lsn, reason }
   }
 
-  *unsubscribe(session: Session, packet: Unsubscribe): Work<Answer | 'full'> {
+  *unsubscribe(session: Session, packet: Unsubscribe): Work<RequestResult | 'full'> {
     const reasonCodes: number[] = []
     let lsn = 0
     // [MQTT-3.10.4-6]

@@ -92,12 +92,12 @@ export function shortTopicId(topic: string): number | undefined {
   return undefined
 }
 
-export const storedWill = (will: Will): StoredWill => ({
+export const storedSensorWill = (will: Will): StoredWill => ({
   message: { topic: will.topic, payload: will.payload, qos: will.qos, retain: will.retain, from: '' },
   delaySeconds: 0,
 })
 
-export const restoredWill = ({ message }: StoredWill): Will => ({
+export const restoredSensorWill = ({ message }: StoredWill): Will => ({
   topic: message.topic,
   payload: message.payload,
   qos: message.qos,

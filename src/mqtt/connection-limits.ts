@@ -70,7 +70,7 @@ export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   listeners: new Map(),
 }
 
-export const settingsOf = ({ listeners }: ConnectionLimits, listener: string): ListenerLimits =>
+export const limitsOfListener = ({ listeners }: ConnectionLimits, listener: string): ListenerLimits =>
   listeners.get(listener) ?? DEFAULT_LISTENER_LIMITS
 
 /** Part of the memory that idle streams may take. */

@@ -6,7 +6,7 @@ import type { NoticeSink } from '../base/notice.ts'
 import { STEPS_PER_TURN } from '../store/pace.ts'
 import { Connection, type ConnectionId, type StreamInfo } from './connection.ts'
 import { ConnectionAdmission } from './connection-admission.ts'
-import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, settingsOf } from './connection-limits.ts'
+import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, limitsOfListener } from './connection-limits.ts'
 import { Deadlines } from './deadlines.ts'
 import { PACKET_MAX } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
@@ -96,7 +96,7 @@ export class Connections {
   }
 
   #countStream({ peer, listener }: StreamInfo, more: 1 | -1): void {
-    this.#admission.count(peer, settingsOf(this.#limits, listener).streamBytes, more)
+    this.#admission.count(peer, limitsOfListener(this.#limits, listener).streamBytes, more)
   }
 
   open(now: Instant, id: ConnectionId, from: StreamInfo): void {
@@ -105,7 +105,7 @@ export class Connections {
       this.#output.close(id, false)
       return
     }
-    const settings = settingsOf(this.#limits, listener)
+    const settings = limitsOfListener(this.#limits, listener)
     const link = this.#uplink.open(now, { kind: 'mqtt', ...from, settings })
     const mounted = settings.mountPoint === '' ? link : new MountedLink(link, settings.mountPoint)
     const connection = new Connection(id, peer, mounted, settings, this.#limits, this.#remembered)

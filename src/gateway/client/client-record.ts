@@ -1,5 +1,5 @@
 import type { GatewayRecord, WallTime } from '../../store/store.ts'
-import { restoredWill, storedWill } from '../translate.ts'
+import { restoredSensorWill, storedSensorWill } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
 
 type ClientRecord = Extract<GatewayRecord, { type: 'sn-client' }>
@@ -12,7 +12,7 @@ export function recordOf(client: GatewayClient, at: WallTime): ClientRecord {
   const { clientId, route, durationSeconds, sleepSeconds, cleanSession, will } = client
   const settled = client.setup.before ?? client.state
   const state = settled === 'awake' || settled === 'willTopic' || settled === 'willMsg' ? 'asleep' : settled
-  const stored = will === undefined ? null : storedWill(will)
+  const stored = will === undefined ? null : storedSensorWill(will)
   return { type: 'sn-client', clientId, state, route, durationSeconds, sleepSeconds, cleanSession, will: stored, at }
 }
 
@@ -25,5 +25,5 @@ export function restore(client: GatewayClient, record: ClientRecord): void {
   client.durationSeconds = record.durationSeconds
   client.sleepSeconds = record.sleepSeconds
   client.cleanSession = record.cleanSession
-  client.will = record.will === null ? undefined : restoredWill(record.will)
+  client.will = record.will === null ? undefined : restoredSensorWill(record.will)
 }

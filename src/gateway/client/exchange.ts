@@ -19,7 +19,7 @@ export interface Exchange {
 }
 
 /** The open exchanges of one client. */
-export class Exchanges {
+export class OpenExchanges {
   /** Sent and not fully answered, in the order in which they were sent. */
   open: Exchange[] = []
   /** To be restarted before anything new is sent. */

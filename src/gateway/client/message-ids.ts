@@ -1,7 +1,7 @@
 import { messageLength } from '../../mqttsn/encode.ts'
 import { MsgType } from '../../mqttsn/messages.ts'
 import type { GatewayClient } from './client.ts'
-import type { Exchanges } from './exchange.ts'
+import type { OpenExchanges } from './exchange.ts'
 import type { OutboundMessage } from './outbound-message.ts'
 
 // Message ids that the gateway chooses. They are random towards an address that is not validated yet, so that nobody at another
@@ -11,7 +11,7 @@ import type { OutboundMessage } from './outbound-message.ts'
  * Returns the id for a REGISTER, never that of an open exchange (ruling A14). `packetId`: of the delivery that needs it, 0 if
  * none.
  */
-export function registerId({ host, route }: GatewayClient, open: Exchanges, topicName: string, packetId: number): number {
+export function registerId({ host, route }: GatewayClient, open: OpenExchanges, topicName: string, packetId: number): number {
   const octets = messageLength({ type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName })
   const isTaken = (msgId: number): boolean => msgId === packetId || open.isTaken(msgId)
   return host.challenge(route, octets, 0, isTaken) ?? open.nextRegisterId(packetId, () => host.chance())
@@ -23,7 +23,7 @@ export function registerId({ host, route }: GatewayClient, open: Exchanges, topi
  */
 export function publishId(
   { host, route }: GatewayClient,
-  open: Exchanges,
+  open: OpenExchanges,
   { qos, packetId, msgId }: OutboundMessage,
   octets: number,
 ): number {

@@ -8,7 +8,7 @@ import { markUnknownTopicId, type TopicReference, topicReference } from '../topi
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
 import { reportDropped, reportIgnored } from './client-notices.ts'
-import { type Awaiting, type Exchange, Exchanges, isOfProof, isOwnRegister } from './exchange.ts'
+import { type Awaiting, type Exchange, isOfProof, isOwnRegister, OpenExchanges } from './exchange.ts'
 import { publishId, registerId } from './message-ids.ts'
 import { canRegister, needsRegack, type OutboundMessage, outboundMessage, publishOf } from './outbound-message.ts'
 import { PoisonMessage } from './poison-message.ts'
@@ -22,7 +22,7 @@ import { Retries } from './retries.ts'
  */
 export class Outbound {
   readonly #client: GatewayClient
-  readonly exchanges = new Exchanges()
+  readonly exchanges = new OpenExchanges()
   readonly poison = new PoisonMessage()
   /** A message that the client itself published and that waits until its PUBACK has been sent. */
   #own: OutboundMessage | undefined = undefined

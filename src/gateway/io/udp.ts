@@ -3,7 +3,7 @@ import { isIPv6 } from 'node:net'
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised'
 import type { NoticeSink } from '../../base/notice.ts'
 import type { RouteKey } from '../ports/route.ts'
-import { addressOf, routeAt } from '../ports/route.ts'
+import { addressOfRoute, routeAt } from '../ports/route.ts'
 import type { DatagramPort, Receive } from './datagram-port.ts'
 import { groupFor, isWildcard, type MulticastOptions } from './multicast.ts'
 
@@ -76,7 +76,7 @@ export class UdpPort implements DatagramPort {
   }
 
   send(route: RouteKey, bytes: Uint8Array): void {
-    const address = addressOf(route)
+    const address = addressOfRoute(route)
     if (address === '*') {
       if (this.#group !== undefined) this.#socket.socket.send(bytes, this.#groupPort, this.#group.address)
       return

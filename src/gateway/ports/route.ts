@@ -42,7 +42,7 @@ export function portNameOf(route: RouteKey): string {
 }
 
 /** The peer's address in the notation of its port: `192.0.2.7:51234`, `[::1]:51234`. */
-export function addressOf(route: RouteKey): string {
+export function addressOfRoute(route: RouteKey): string {
   const carrier = carrierOf(route)
   const at = carrier.lastIndexOf(PORT)
   return at < 0 ? carrier : carrier.slice(0, at)
@@ -50,7 +50,7 @@ export function addressOf(route: RouteKey): string {
 
 /** The IP address of the route; undefined for a serial line. */
 export function ipOf(route: RouteKey): string | undefined {
-  const address = addressOf(route)
+  const address = addressOfRoute(route)
   const colon = address.lastIndexOf(':')
   if (colon < 0 || !/^\d+$/.test(address.slice(colon + 1))) return undefined
   if (address.startsWith('[')) return address[colon - 1] === ']' ? address.slice(1, colon - 1) : undefined

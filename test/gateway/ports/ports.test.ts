@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { PRIVATE_NETWORKS, parseNetwork } from '../../../src/base/networks.ts'
 import type { Port } from '../../../src/gateway/ports/port.ts'
-import { addressOf, carrierOf, ipOf, nodeIdOf, nodeRoute, portNameOf, routeAt } from '../../../src/gateway/ports/route.ts'
+import { addressOfRoute, carrierOf, ipOf, nodeIdOf, nodeRoute, portNameOf, routeAt } from '../../../src/gateway/ports/route.ts'
 import { encodedMessage } from '../../../src/mqttsn/encode.ts'
 import { say, TestGateway } from '../harness.ts'
 
@@ -33,7 +33,7 @@ function subscribed(gateway: TestGateway, route: string, qos: 0 | 1 | 2 = 1): vo
 test('a route says its port, its address and the node behind it', () => {
   const route = nodeRoute(routeAt('[2001:db8::1]:5000', 'field'), Uint8Array.of(0, 0x1f))
   expect(route).toBe('[2001:db8::1]:5000@field/node:001f')
-  expect([portNameOf(route), addressOf(route), ipOf(route), carrierOf(route)]).toEqual([
+  expect([portNameOf(route), addressOfRoute(route), ipOf(route), carrierOf(route)]).toEqual([
     'field',
     '[2001:db8::1]:5000',
     '2001:db8::1',
