@@ -1,7 +1,7 @@
 import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { type Advertise, type GwInfo, type Message, MsgType } from '../mqttsn/messages.ts'
-import type { DiscoveryOptions, Port } from './ports/port.ts'
+import type { DiscoverySettings, PortSettings } from './ports/port-settings.ts'
 import type { RouteKey } from './ports/route.ts'
 import { broadcastRoute, nodeIdOf, nodeRoute, portNameOf } from './ports/route.ts'
 
@@ -31,8 +31,8 @@ const PERIODS_MAX = 3
 const SILENT_MS = 3_600_000
 
 interface Place {
-  readonly port: Port
-  readonly options: DiscoveryOptions
+  readonly port: PortSettings
+  readonly options: DiscoverySettings
   advertiseAt: Instant | undefined
   /** A GWINFO that waits for its random delay, and its broadcast radius. */
   answer: { readonly at: Instant; readonly radius: number } | undefined
@@ -50,7 +50,7 @@ export class Discovery {
   /** Length of the node ids behind each forwarder, in octets. */
   readonly #forwarders = new Map<RouteKey, number>()
 
-  constructor(ports: Iterable<Port>, host: DiscoveryHost, notice: NoticeSink) {
+  constructor(ports: Iterable<PortSettings>, host: DiscoveryHost, notice: NoticeSink) {
     this.#host = host
     this.#notice = notice
     this.#places = Array.from(ports).flatMap((port) =>
@@ -78,7 +78,7 @@ export class Discovery {
   }
 
   /** Handles SEARCHGW: answers immediately, or after a random delay if the answer is a broadcast anyway (ruling A25). */
-  searched(now: Instant, route: RouteKey, port: Port, radius: number): void {
+  searched(now: Instant, route: RouteKey, port: PortSettings, radius: number): void {
     const place = this.#places.find((each) => each.port === port)
     if (place?.options.broadcast === 'medium' && nodeIdOf(route) === undefined) {
       const at = now + this.#host.chance() * place.options.tGwinfoMs
@@ -87,7 +87,7 @@ export class Discovery {
   }
 
   /** Handles ADVERTISE of another gateway. A multicast group also returns our own, which is ignored. */
-  advertised(now: Instant, route: RouteKey, port: Port, { gwId, duration }: Advertise): void {
+  advertised(now: Instant, route: RouteKey, port: PortSettings, { gwId, duration }: Advertise): void {
     const place = this.#places.find((each) => each.port === port)
     if (place === undefined || gwId === this.#host.gatewayId) return
     const { others, options } = place

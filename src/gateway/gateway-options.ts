@@ -1,5 +1,5 @@
 import type { Network } from '../base/networks.ts'
-import type { Port } from './ports/port.ts'
+import type { PortSettings } from './ports/port-settings.ts'
 import type { RouteKey } from './ports/route.ts'
 
 /** A table of predefined topic ids [1.2 section 6.5], and the clients that it applies to. */
@@ -93,7 +93,7 @@ export interface GatewayOptions {
    * The first port serves routes that name none. Without ports, messages are sent immediately and retransmitted after
    * T_retry.
    */
-  readonly ports?: readonly Port[]
+  readonly ports?: readonly PortSettings[]
   /** Networks whose source addresses need no validation (ruling A20); all by default. */
   readonly trustedNetworks?: readonly Network[]
   /** Networks in which other gateways are expected. If empty, those whose source addresses need no validation. */

@@ -6,7 +6,7 @@ import type { DatagramPort, Receive } from '../gateway/io/datagram-port.ts'
 import { SerialDevice } from '../gateway/io/serial.ts'
 import { mtuAt, UdpPort } from '../gateway/io/udp.ts'
 import { LengthFraming, SlipFraming } from '../gateway/ports/framing.ts'
-import type { Port } from '../gateway/ports/port.ts'
+import type { PortSettings } from '../gateway/ports/port-settings.ts'
 import type { RouteKey } from '../gateway/ports/route.ts'
 import { portNameOf } from '../gateway/ports/route.ts'
 import { describeDatagram } from '../mqttsn/describe.ts'
@@ -81,7 +81,7 @@ async function openSerial(one: SnListenerConfig, device: string, receive: Receiv
 const BITS_PER_OCTET = 10
 
 /** The port as the core works with it. */
-export function corePort(one: SnListenerConfig): Port {
+export function corePort(one: SnListenerConfig): PortSettings {
   const { name, device, dutyCycle } = one
   // What a line cannot carry would only wait behind it.
   const bytesPerSecond =

@@ -1,13 +1,20 @@
 import { describe, expect, test } from 'vitest'
 import { parseNetwork } from '../../src/base/networks.ts'
-import type { DiscoveryOptions, Port } from '../../src/gateway/ports/port.ts'
+import type { DiscoverySettings, PortSettings } from '../../src/gateway/ports/port-settings.ts'
 import { nodeRoute } from '../../src/gateway/ports/route.ts'
 import { unwrap } from '../../src/mqttsn/forwarder.ts'
 import { type Message, MsgType } from '../../src/mqttsn/messages.ts'
 import { say, TestGateway } from './harness.ts'
 
-const HABITS: DiscoveryOptions = { broadcast: 'multicast', tAdvSeconds: 900, nAdv: 3, tGwinfoMs: 5000, standby: false, radius: 2 }
-const LAN: Port = {
+const HABITS: DiscoverySettings = {
+  broadcast: 'multicast',
+  tAdvSeconds: 900,
+  nAdv: 3,
+  tGwinfoMs: 5000,
+  standby: false,
+  radius: 2,
+}
+const LAN: PortSettings = {
   name: 'sn',
   maxFrame: 1000,
   retry: { tRetryMs: 10_000, nRetry: 3, backoff: 1, jitter: 0 },
@@ -15,7 +22,7 @@ const LAN: Port = {
   discovery: HABITS,
 }
 const RADIO: Port = { ...LAN, name: 'radio', discovery: { ...HABITS, broadcast: 'medium', tAdvSeconds: 0 } }
-const started = (lan: Partial<DiscoveryOptions> = {}): TestGateway =>
+const started = (lan: Partial<DiscoverySettings> = {}): TestGateway =>
   new TestGateway({ ports: [{ ...LAN, discovery: { ...HABITS, ...lan } }, RADIO] })
 
 const SEARCH: Message = { type: MsgType.SEARCHGW, radius: 1 }

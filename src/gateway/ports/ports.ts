@@ -6,7 +6,7 @@ import { type Message, MsgType, ReturnCode } from '../../mqttsn/messages.ts'
 import type { GatewayOptions } from '../gateway-options.ts'
 import type { AddressProof } from './address-validation.ts'
 import { Airtime } from './airtime.ts'
-import type { Port } from './port.ts'
+import type { PortSettings } from './port-settings.ts'
 import type { RouteKey } from './route.ts'
 import { DEFAULT_PORT, nodeIdOf, portNameOf } from './route.ts'
 
@@ -32,7 +32,7 @@ interface Frame extends Datagram {
 
 /** The queues of a port with an airtime budget. */
 interface Outlet {
-  readonly port: Port
+  readonly port: PortSettings
   readonly airtime: Airtime
   /** Acknowledgements, PINGRESP and other replies. */
   readonly urgent: Fifo<Frame>
@@ -55,8 +55,8 @@ const HELD_MAX = 64
  * What waits is bounded, because a client with a waiting message does not listen to its link.
  */
 export class Ports {
-  readonly #byName: ReadonlyMap<string, Port>
-  readonly #default: Port
+  readonly #byName: ReadonlyMap<string, PortSettings>
+  readonly #default: PortSettings
   readonly #proof: AddressProof
   readonly #notice: NoticeSink
   readonly #traffic: Traffic
@@ -71,7 +71,7 @@ export class Ports {
   /** Clients whose last message has left, or has started to wait for address validation. */
   readonly #changed = new Set<RouteKey>()
 
-  constructor(ports: readonly [Port, ...Port[]], proof: AddressProof, traffic: Traffic, notice: NoticeSink) {
+  constructor(ports: readonly [PortSettings, ...PortSettings[]], proof: AddressProof, traffic: Traffic, notice: NoticeSink) {
     this.#byName = new Map(ports.map((port) => [port.name, port]))
     this.#default = ports[0]
     this.#proof = proof
@@ -84,7 +84,7 @@ export class Ports {
     }
   }
 
-  [Symbol.iterator](): Iterator<Port> {
+  [Symbol.iterator](): Iterator<PortSettings> {
     return this.#byName.values()
   }
 
@@ -96,7 +96,7 @@ export class Ports {
   }
 
   /** Returns the port of a route; the first port if that one is no longer configured. */
-  of(route: RouteKey): Port {
+  of(route: RouteKey): PortSettings {
     return this.#byName.get(portNameOf(route)) ?? this.#default
   }
 
@@ -357,7 +357,7 @@ const isPrompt = (type: MsgType): boolean => type === MsgType.WILLTOPICREQ || ty
 const isUrgent = (type: MsgType): boolean => type !== MsgType.PUBLISH && type !== MsgType.REGISTER && type !== MsgType.ADVERTISE
 
 /** The port of --sn-host and --sn-port. */
-export const plainPort = ({ tRetryMs, nRetry, maxDatagram }: GatewayOptions): Port => ({
+export const plainPort = ({ tRetryMs, nRetry, maxDatagram }: GatewayOptions): PortSettings => ({
   name: DEFAULT_PORT,
   maxFrame: maxDatagram,
   retry: { tRetryMs, nRetry, backoff: 1, jitter: 0 },

@@ -1,18 +1,18 @@
 import { describe, expect, test } from 'vitest'
 import { PRIVATE_NETWORKS, parseNetwork } from '../../../src/base/networks.ts'
-import type { Port } from '../../../src/gateway/ports/port.ts'
+import type { PortSettings } from '../../../src/gateway/ports/port-settings.ts'
 import { addressOfRoute, carrierOf, ipOf, nodeIdOf, nodeRoute, portNameOf, routeAt } from '../../../src/gateway/ports/route.ts'
 import { encodedMessage } from '../../../src/mqttsn/encode.ts'
 import { say, TestGateway } from '../harness.ts'
 
-const RADIO: Port = {
+const RADIO: PortSettings = {
   name: 'radio',
   maxFrame: 60,
   retry: { tRetryMs: 30_000, nRetry: 2, backoff: 2, jitter: 0 },
   airtime: { bytesPerSecond: 10, dutyCycle: 1 },
   maxQueued: 8,
 }
-const LAN: Port = {
+const LAN: PortSettings = {
   ...RADIO,
   name: 'sn',
   maxFrame: 1000,
@@ -21,7 +21,7 @@ const LAN: Port = {
 }
 const A = 'line@radio'
 
-const withRadio = (radio: Partial<Port> = {}): TestGateway => new TestGateway({ ports: [LAN, { ...RADIO, ...radio }] })
+const withRadio = (radio: Partial<PortSettings> = {}): TestGateway => new TestGateway({ ports: [LAN, { ...RADIO, ...radio }] })
 
 /** Connected, subscribed to `t`, and its answers read. */
 function subscribed(gateway: TestGateway, route: string, qos: 0 | 1 | 2 = 1): void {

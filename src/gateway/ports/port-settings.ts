@@ -2,7 +2,7 @@ import type { AirtimeLimits } from './airtime.ts'
 import type { RetryProfile } from './retry-profile.ts'
 
 /** A port to clients, as the core sees it: a UDP socket, or a radio on a serial line. */
-export interface Port {
+export interface PortSettings {
   readonly name: string
   /** Maximum size of a frame in octets, with the forwarder encapsulation. Messages are never split. */
   readonly maxFrame: number
@@ -14,11 +14,11 @@ export interface Port {
   /** Maximum number of messages that wait for airtime, and of acknowledgements. */
   readonly maxQueued: number
   /** Undefined: the gateway does not advertise itself here, but answers SEARCHGW. */
-  readonly discovery?: DiscoveryOptions | undefined
+  readonly discovery?: DiscoverySettings | undefined
 }
 
 /** How a gateway can be discovered [1.2 section 6.1]. */
-export interface DiscoveryOptions {
+export interface DiscoverySettings {
   /**
    * Whom a broadcast reaches: the members of a multicast group, who can also be answered individually, or everyone on the
    * medium, because everything sent there is heard by all.
