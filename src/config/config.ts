@@ -13,8 +13,8 @@ import {
 } from './options.ts'
 
 /**
- * Everything that Roost needs to start. Paths are absolute, or relative to the working directory. Settings that each listener has for
- * itself apply to the gateway here, and to MQTT clients only in `listeners`.
+ * The complete configuration. Paths are absolute, or relative to the working directory. Settings that listeners can
+ * override apply here to the gateway; for MQTT clients only those in `listeners` count.
  */
 export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'> & {
   /** In the order of the file. If several tables match a client and define the same id, the last one wins. */
@@ -25,50 +25,52 @@ export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'
   readonly snListeners: readonly SnListenerConfig[]
 }
 
-/** A listener for MQTT clients with its effective settings: its own, else the global ones, else the defaults. */
+/**
+ * A listener for MQTT clients with its effective settings: its own, otherwise the global ones, otherwise the defaults.
+ */
 export interface ListenerConfig extends Omit<ListenerSettings, 'allowAnonymous'> {
   /** Unique; `mqtt-1883` if not configured. */
   readonly name: string
   /** Where it is configured, for errors: `--host, --port`, or `roost.yaml:3:5: listeners[0]`. */
   readonly origin: string
   /**
-   * Whether clients that do not authenticate are accepted: `allow_anonymous` where it is set; otherwise true only if no authentication is
-   * configured, in which case the listener is on loopback.
+   * Whether clients that do not authenticate are accepted. The value of `allow_anonymous` if it is set; otherwise true
+   * only if no authentication is configured, in which case the listener is on a loopback address.
    */
   readonly allowAnonymous: boolean
 }
 
 /** A port for sensors: a serial device if `device` is set, otherwise a UDP socket. */
 export interface SnListenerConfig extends SnListenerSettings {
-  /** Unique; part of a sensor's route, and therefore stored. `sn` is the port of the flags. */
+  /** Unique. Part of a sensor's route, and therefore stored. `sn` is the port configured by flags. */
   readonly name: string
   readonly origin: string
 }
 
-/** One option's value, and where it came from: `--port`, or `roost.yaml:3:7: port`. */
+/** The value of an option and its origin: `--port`, or `roost.yaml:3:7: port`. */
 export interface Given {
   readonly value: unknown
   readonly origin: string
 }
 
-/** Checked values of one source of options. */
+/** Validated options from one source: the flags, or the file. */
 export type Layer = ReadonlyMap<OptionKey, Given>
 
-/** An entry of `listeners` as it was written. */
+/** An entry of `listeners` or `sn_listeners` with the options that are set in it. */
 export interface ListenerLayer {
   readonly origin: string
   readonly name: Given | undefined
   readonly own: Layer
 }
 
-/** Checks one value as it was written. @throws StartError */
+/** Validates a value as written in the file or on the command line. @throws StartError */
 export function given(option: Kind<unknown>, raw: unknown, origin: string): Given {
   const parsed = option.schema.safeParse(raw)
   if (!parsed.success || raw === undefined) throw new StartError(`${origin}: expected ${option.expected}, got ${inWords(raw)}`)
   return { value: parsed.data, origin }
 }
 
-/** An invalid value, shortened to fit into the single line of an error. */
+/** Describes an invalid value in a single line of an error, shortened if it is long. */
 export function inWords(raw: unknown): string {
   if (raw === undefined || raw === null) return 'nothing'
   if (Array.isArray(raw)) return 'a list'
@@ -78,8 +80,9 @@ export function inWords(raw: unknown): string {
 }
 
 /**
- * Puts the layers on top of each other: flags win over the file, the file wins over the defaults. `memory` and `data_dir` are one
- * choice, so the flag for the one also wins over the file's other; so are host and port on one side and `socket_path`.
+ * Merges the layers: flags override the file, and the file overrides the defaults. `memory` and `data_dir` exclude each
+ * other, so a flag for one also overrides the other in the file. The same applies to host and port on the one hand and
+ * `socket_path` on the other.
  *
  * @throws StartError for options that contradict each other.
  */
@@ -120,7 +123,10 @@ const valuesOf = (some: readonly Option[], layer: Layer): Record<string, unknown
     ]),
   )
 
-/** `listeners` replace the default listener, unless its address or port is given. */
+/**
+ * Returns the MQTT listeners. Those in `listeners` replace the default listener, unless its address, port or socket
+ * path is set.
+ */
 function resolveListeners(merged: Layer, entries: readonly ListenerLayer[]): ListenerConfig[] {
   const byDefault: ListenerLayer = {
     origin: merged.has('socket_path') ? '--socket-path' : '--host, --port',
@@ -170,7 +176,7 @@ function uniqueName(name: Given | undefined, { port, socketPath }: ListenerSetti
   return unique
 }
 
-/** Options that need another option of the same listener, or one of several. */
+/** Options that require another option of the same listener. If several are listed, one of them is enough. */
 export const NEEDS: readonly (readonly [OptionKey, ...OptionKey[]])[] = [
   ['certfile', 'keyfile'],
   ['keyfile', 'certfile'],
@@ -209,14 +215,15 @@ function refuseWithout({ origin }: Given, ...keys: OptionKey[]): never {
   throw new StartError(`${origin}: needs ${keys.map((key) => nameLike(origin, key)).join(' or ')} too`)
 }
 
-/** The name of `key` in the notation of `origin`: a flag, a key, or a key of an entry of `sn_listeners`. */
+/** Returns the name of `key` in the notation of `origin`: a flag, a key, or a key of an entry of `sn_listeners`. */
 const nameLike = (origin: string, key: OptionKey): string =>
   origin.startsWith('--') ? `--${key.replaceAll('_', '-')}` : origin.includes('sn_listeners[') ? snEntryKey(key) : key
 
 /**
- * What client certificates are for on a listener that takes user names from them (`use_identity_as_username`, `use_subject_as_username`).
- * 'needed': no client is accepted without one, as with Mosquitto. 'enough': a client without one may authenticate by other means, which
- * `require_certificate: optional` asks for, and which is so behind a proxy that ends TLS.
+ * Returns the role of client certificates on a listener that takes user names from them (`use_identity_as_username`,
+ * `use_subject_as_username`); 'none' for other listeners. 'needed': a client without a certificate is refused, as in
+ * Mosquitto. 'enough': a client without one may authenticate by other means. This is the case with
+ * `require_certificate: optional`, and behind a proxy that terminates TLS.
  */
 export function certificateRole(listener: CertificateSettings): 'none' | 'enough' | 'needed' {
   if (!listener.useIdentityAsUsername && !listener.useSubjectAsUsername) return 'none'
@@ -229,7 +236,7 @@ export type CertificateSettings = Pick<
   'useIdentityAsUsername' | 'useSubjectAsUsername' | 'certfile' | 'requireCertificate'
 >
 
-/** Whether clients can be authenticated; an `acl_file` does not do that. */
+/** Returns whether a way to authenticate clients is configured. An `acl_file` alone is none. */
 export const authenticates = (
   access: Pick<Settings, 'passwordFile' | 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks' | 'httpAuthUrl'>,
 ): boolean => access.passwordFile !== undefined || access.httpAuthUrl !== undefined || verifiesTokens(access)
@@ -237,7 +244,10 @@ export const authenticates = (
 const verifiesTokens = (access: Pick<Settings, 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks'>): boolean =>
   (access.jwtSecretFile ?? access.jwtPublicKeyFile ?? access.jwtJwks) !== undefined
 
-/** Rules for tokens without a key to verify them would look like protection. */
+/**
+ * Refuses rules for tokens without a key to verify tokens, and a timeout for an HTTP service that is not configured:
+ * both would look like protection without being any.
+ */
 function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners: readonly ListenerConfig[]): void {
   for (const layer of [merged, ...entries.map(({ own }) => own)]) {
     const rule = layer.get('jwt_issuer') ?? layer.get('jwt_audience') ?? layer.get('jwt_username_claim')
@@ -250,11 +260,14 @@ function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners:
 }
 
 const snOptions = options.filter(({ snListener }) => snListener !== undefined)
-/** Options of serial devices only, and of UDP ports only. */
+/** Options that only serial devices have, and options that only UDP ports have. */
 const ONLY_SERIAL = ['sn_baud_rate', 'sn_framing'] as const
 const ONLY_UDP = ['sn_host', 'sn_port', 'multicast_group', 'multicast_port', 'multicast_interface'] as const
 
-/** `sn_listeners` replace the port of the flags, unless its address, port or device is given. */
+/**
+ * Returns the MQTT-SN ports. Those in `sn_listeners` replace the port configured by flags, unless its address, port or
+ * device is set.
+ */
 function resolveSnListeners(
   merged: Layer,
   entries: readonly ListenerLayer[],
@@ -312,7 +325,7 @@ const snSettings = (layer: Layer): SnListenerSettings =>
     ]),
   ) as unknown as SnListenerSettings
 
-/** Options of the other kind of port would be ignored silently. */
+/** Refuses options of the other kind of port, which would be ignored silently. */
 function refuseWrongKind(own: Layer, { device }: SnListenerSettings): void {
   const wrong = (device === undefined ? ONLY_SERIAL : ONLY_UDP).map((key) => own.get(key)).find((found) => found !== undefined)
   if (wrong !== undefined)
@@ -324,7 +337,7 @@ function refuseWrongKind(own: Layer, { device }: SnListenerSettings): void {
 function refuseTooLittleAirtime(duty: Given | undefined, { dutyCycle, bytesPerSecond, maxFrame }: SnListenerSettings): void {
   if (duty === undefined || dutyCycle === 100) return
   if (!Number.isFinite(bytesPerSecond)) refuseWithout(duty, 'sn_bytes_per_second')
-  // A tenth of the hour's airtime is reserved for acknowledgements.
+  // A tenth of an hour's airtime is reserved for acknowledgements.
   if (maxFrame > bytesPerSecond * 36 * dutyCycle * 0.9)
     throw new StartError(`${duty.origin}: the airtime of an hour is too short for a frame of ${maxFrame} bytes: lower max_frame`)
 }
@@ -338,7 +351,10 @@ function refuseSamePlace(listeners: readonly SnListenerConfig[]): void {
   }
 }
 
-/** A broker without passwords must not be opened to a network by accident. */
+/**
+ * Refuses an address that is not loopback if clients need not authenticate, so that a broker without passwords is not
+ * exposed to a network by accident.
+ */
 function refuseStrangers({ value, origin }: Given): never {
   const [anonymous, file] = origin.includes('listeners[')
     ? ['allow_anonymous: true', 'password_file']
@@ -348,13 +364,16 @@ function refuseStrangers({ value, origin }: Given): never {
   )
 }
 
-/** Whether sensors, which have no passwords, may connect without a user (ruling A31): while clients need not authenticate. */
+/**
+ * Returns whether sensors, which have no passwords, may connect without a user (ruling A31): true if clients need not
+ * authenticate.
+ */
 export const sensorsAreOpen = (config: Config): boolean => config.allowAnonymous ?? !authenticates(config)
 
-/** Whether an address can be reached from this machine only. */
+/** Returns whether an address can be reached from this machine only. */
 export function isLoopback(host: string): boolean {
   return /^(localhost|::1|127\.\d{1,3}\.\d{1,3}\.\d{1,3})$/i.test(host)
 }
 
-/** The configuration without flags and file. */
+/** The configuration that results if no flag is given and no file is read. */
 export const DEFAULT_CONFIG: Config = { ...resolveConfig(new Map(), new Map()), predefinedTopics: [] }

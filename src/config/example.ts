@@ -1,6 +1,6 @@
 import { OPTIONS, type OptionKey } from './options.ts'
 
-/** A key of the example, and its value as it stands in the file; `off` puts both into a comment. */
+/** A key of the example with its value as written in the file. `off`: the line is commented out. */
 type Line = readonly [key: OptionKey, value: string, off?: 'off']
 
 /** A site with a few hundred clients and sensors on its own network. */
@@ -29,7 +29,9 @@ const HEAD = `# An example for roost serve --config roost.yaml. Write it with
 # The password file is made with: roost passwd -c passwords alice
 `
 
-/** The annotated file that `roost config example` prints. The notes are those of the options table. */
+/**
+ * Returns the annotated file that `roost config example` prints. The notes are the descriptions in the options table.
+ */
 export function exampleConfig(): string {
   const sections = SECTIONS.map(([heading, ...lines]) =>
     [
@@ -42,7 +44,7 @@ export function exampleConfig(): string {
 
 const WIDTH = 78
 
-/** The text as lines of a comment. */
+/** Returns the text as lines of a comment. */
 function note(text: string): string {
   const lines: string[] = ['#']
   for (const word of text.split(' ')) {

@@ -1,17 +1,17 @@
 import { StartError } from '../base/start-error.ts'
 
-/** A value that a site has no reason to change. */
+/** A former option that is a constant now, because no site has a reason to change it. */
 interface Fixed {
   readonly value: number
   /** One or two sentences, with the unit. */
   readonly about: string
-  /** Until 0.2.0 also an option of each entry of `sn_listeners`. */
+  /** Until 0.2.0 also a key of an entry of `sn_listeners`. */
   readonly snListener?: true
 }
 
 /**
- * Options until 0.2.0, by the key that they had. Log lines and `$SYS` name those that are bounds by this key. A bound that a site may
- * have to move, or that protects it, is an option (options/).
+ * Options until 0.2.0 that are constants now, by their former key. Log lines and `$SYS` name limits among them by this
+ * key. A limit that a site may have to change, or that protects the site, is an option (options/).
  */
 export const FIXED = {
   max_topic_alias_bytes: { value: 65_536, about: 'Bytes of the topic names behind the topic aliases of one connection.' },
@@ -81,18 +81,18 @@ export const fixedKeys = Object.keys(FIXED) as readonly FixedKey[]
 
 const isFixed = (key: string): key is FixedKey => Object.hasOwn(FIXED, key)
 
-/** The constant that was once the option `key`, at the top level of the file. */
+/** Returns the constant that was formerly the option `key` at the top level of the file. */
 export const fixedKey = (key: string): FixedKey | undefined => (isFixed(key) ? key : undefined)
 
-/** The same for a key of an entry of `sn_listeners`, where `sn_` was left out. */
+/** As `fixedKey`, for a key of an entry of `sn_listeners`, in which `sn_` is left out. */
 export const fixedEntryKey = (key: string): FixedKey | undefined => {
   const found = [key, `sn_${key}`].find(isFixed)
   return found !== undefined && 'snListener' in FIXED[found] ? found : undefined
 }
 
 /**
- * The warning for an option that is gone and was set to what it is fixed at now, which changes nothing. Any other value is an error: it
- * was set for a reason, and would otherwise be lost without a word.
+ * Returns the warning for a former option that is set to the value of its constant, which has no effect. Any other
+ * value is an error: it was set for a reason, and must not be ignored silently.
  *
  * @param origin `--t-wait` or `roost.yaml:3:1: t_wait`
  * @throws StartError

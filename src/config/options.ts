@@ -8,9 +8,10 @@ import { CONFIGURATION_OPTIONS, PROCESS_OPTIONS } from './options/process.ts'
 import { SN_PORT_OPTIONS } from './options/sn-ports.ts'
 
 /**
- * Every option by its key in the configuration file: the single source of flags, keys, defaults, ranges and their documentation. A key
- * is Mosquitto's name or the MQTT-SN specification's; our own names end in their unit. Every limit has a largest value, because nothing
- * in Roost may grow without bound. Where 0 switches a check off, the value inside is Infinity.
+ * All options by their key in the configuration file: the single source of flags, keys, defaults, ranges and their
+ * documentation. A key is the name in Mosquitto or in the MQTT-SN specification; names of our own end with their unit.
+ * Every limit has a maximum, because nothing in Roost may grow without bound. If 0 switches a check off, the resolved
+ * value is Infinity.
  */
 export const OPTIONS = {
   ...LISTENER_OPTIONS,
@@ -29,23 +30,23 @@ type CamelCase<K extends string> = K extends `${infer Head}_${infer Tail}` ? `${
 
 type ValueOf<E> = E extends Kind<infer T> ? T : never
 
-/** The value of every option, by its name inside: `max_queued_messages` is `maxQueuedMessages`. */
+/** The values of all options, by their names in the code: `max_queued_messages` is `maxQueuedMessages`. */
 export type Settings = { readonly [K in OptionKey as CamelCase<K>]: ValueOf<(typeof OPTIONS)[K]> }
 
 type ListenerKey = { [K in OptionKey]: (typeof OPTIONS)[K] extends { readonly listener: string } ? K : never }[OptionKey]
 
-/** Those that each listener may set for itself. */
+/** Settings that each listener can override. */
 export type ListenerSettings = Pick<Settings, CamelCase<ListenerKey>>
 
 type WithoutSn<K extends string> = K extends `sn_${infer Rest}` ? Rest : K
 type SnListenerKey = { [K in OptionKey]: (typeof OPTIONS)[K] extends { readonly snListener: string } ? K : never }[OptionKey]
 
-/** Those that each port for sensors may set for itself, by their name in an entry of `sn_listeners`. */
+/** Settings that each MQTT-SN port can override, by their key in an entry of `sn_listeners`. */
 export type SnListenerSettings = {
   readonly [K in SnListenerKey as CamelCase<WithoutSn<K>>]: ValueOf<(typeof OPTIONS)[K]>
 }
 
-/** `port` of an entry of `sn_listeners` is `sn_port`. */
+/** Returns the key of an option in an entry of `sn_listeners`: `port` for `sn_port`. */
 export const snEntryKey = (key: OptionKey): string => key.replace(/^sn_/, '')
 
 export interface Option extends OptionDefinition {
@@ -56,10 +57,10 @@ export interface Option extends OptionDefinition {
   readonly flag: string
 }
 
-/** `maxQueuedMessages` for `max_queued_messages` */
+/** Returns the name of an option in the code: `maxQueuedMessages` for `max_queued_messages`. */
 export const nameOf = (key: string): string => key.replaceAll(/_(.)/g, (_, letter: string) => letter.toUpperCase())
 
-/** `--max-queued-messages` for `max_queued_messages` */
+/** Returns the flag of an option: `--max-queued-messages` for `max_queued_messages`. */
 export const flagOf = (key: string): string => `--${key.replaceAll('_', '-')}`
 
 export const options: readonly Option[] = Object.entries(OPTIONS).map(([key, entry]) => ({

@@ -15,7 +15,7 @@ interface FileOptions {
   readonly global: Layer
   readonly listeners: readonly ListenerLayer[]
   readonly snListeners: readonly ListenerLayer[]
-  /** Lines about options that are gone. */
+  /** Warnings about former options. */
   readonly warnings: readonly string[]
 }
 
@@ -23,9 +23,10 @@ const byKey = new Map(options.map((option) => [option.key as string, option]))
 const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key), 'listeners', 'sn_listeners']
 
 /**
- * The configuration from flags, from the file that `--config` names, and from the defaults, together with the files that these name.
+ * Returns the configuration that results from the flags, the file named by `--config`, the defaults, and the files that
+ * these name.
  *
- * @param warn gets a line for each option of the file that is gone
+ * @param warn receives a warning for each former option in the file
  * @throws StartError
  */
 export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): Config {
@@ -43,7 +44,10 @@ export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => vo
   return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics }
 }
 
-/** Strict: every key is an option, and has a value within its bounds. @throws StartError at the first one that is not. */
+/**
+ * Parses a configuration file. Strict: every key must be an option, with a value within its range.
+ * @throws StartError for the first violation
+ */
 export function parseConfigFile(file: YamlFile): FileOptions {
   const global = new Map<OptionKey, Given>()
   let listeners: readonly ListenerLayer[] = []
@@ -63,11 +67,11 @@ export function parseConfigFile(file: YamlFile): FileOptions {
 
 /** What the entries of `listeners` or `sn_listeners` may contain. */
 interface EntryKind {
-  /** Options of an entry, by their key there. */
+  /** Options allowed in an entry, by their key in the entry. */
   readonly known: ReadonlyMap<string, Option>
-  /** Keys of which each entry needs one. */
+  /** Two keys, at least one of which each entry must have. */
   readonly places: readonly [string, string]
-  /** Finds an option that is gone by its key in an entry. */
+  /** Returns the former option with this key in an entry. */
   readonly gone: typeof fixedEntryKey
 }
 
@@ -133,7 +137,10 @@ const absolute = (layer: Layer, cwd: string): Layer =>
     ]),
   )
 
-/** Before anything starts, and with the place that named the file. */
+/**
+ * Checks before anything starts that the files named in this layer can be read. Errors begin with the origin of the
+ * file name.
+ */
 function checkFiles(layer: Layer, cwd: string): void {
   for (const [key, found] of layer) {
     const option = byKey.get(key)!

@@ -4,7 +4,7 @@ import type { Config } from '../config.ts'
 import { isUrl } from '../options/kinds.ts'
 import { type OptionKey, options } from '../options.ts'
 
-/** What a reload reads, by the options that name it. */
+/** Options that name files which a reload reads. */
 export const RELOADED: readonly OptionKey[] = [
   ...(['password_file', 'acl_file', 'clientid_file', 'ban_file', 'sn_users'] as const),
   ...(['jwt_secret_file', 'jwt_public_key_file', 'jwt_jwks'] as const),
@@ -12,8 +12,8 @@ export const RELOADED: readonly OptionKey[] = [
 ]
 
 /**
- * The files that a reload reads, as they are at one moment: size, time and inode. Whoever writes a file in place empties it first, and what is read
- * meanwhile may look whole.
+ * The state of the files that a reload reads, at one moment: size, modification time and inode. A program that writes a
+ * file in place truncates it first, and a partial file may look complete.
  */
 export class FileStamps {
   readonly #stamps = new Map<string, { readonly option: OptionKey; readonly stamp: string }>()
@@ -28,14 +28,16 @@ export class FileStamps {
     }
   }
 
-  /** The first file that is not as it was: `passwords (password_file)`. */
+  /** Returns the first file that has changed since: `passwords (password_file)`. */
   changed(): string | undefined {
     for (const [path, { option, stamp }] of this.#stamps) if (stampOf(path) !== stamp) return `${path} (${option})`
     return undefined
   }
 }
 
-/** '' for what is no file: a pipe, or nothing. Who reads it says what is wrong. */
+/**
+ * Returns '' for anything that is not a file, such as a pipe or a missing file. Errors are reported when it is read.
+ */
 function stampOf(path: string): string {
   try {
     const found = statSync(path, { bigint: true })

@@ -4,20 +4,20 @@ import { StartError } from '../../base/start-error.ts'
 /** One line of a mosquitto.conf: `listener 8883 192.168.0.1`. */
 export interface Setting {
   readonly name: string
-  /** The rest of the line without blanks around it. */
+  /** The rest of the line, trimmed. */
   readonly value: string
   readonly file: string
   readonly line: number
 }
 
-/** What `readConf` needs of the file system. Both throw a StartError that starts with `origin`. */
+/** File system access for `readConf`. Both methods throw a StartError that begins with `origin`. */
 export interface ConfFiles {
   read(path: string, origin: string): string
-  /** Names of the files in a directory. */
+  /** Returns the names of the files in a directory. */
   list(dir: string, origin: string): string[]
 }
 
-/** The settings of one file, in order. */
+/** Returns the settings in the text of one file, in order. */
 export function parseConf(text: string, file: string): Setting[] {
   return text.split('\n').flatMap((raw, index) => {
     const [, name = '', value = ''] = /^(\S+)(.*)$/.exec(raw.trim()) ?? []
@@ -25,7 +25,10 @@ export function parseConf(text: string, file: string): Setting[] {
   })
 }
 
-/** The settings of a file and, where it says `include_dir`, of the files there [mosquitto.conf(5)]. @throws StartError */
+/**
+ * Returns the settings of a file, with those of the included files in place of each `include_dir` [mosquitto.conf(5)].
+ * @throws StartError
+ */
 export function readConf(path: string, files: ConfFiles): Setting[] {
   return parseConf(files.read(path, path), path).flatMap((setting) => {
     if (setting.name !== 'include_dir') return [setting]
@@ -37,12 +40,12 @@ export function readConf(path: string, files: ConfFiles): Setting[] {
   })
 }
 
-/** Alphabetical, and of the same letter the upper case first. */
+/** Alphabetical order, ignoring case; for names that differ only in case, upper case comes first. */
 const asMosquitto = (a: string, b: string): number => {
   const [lowerA, lowerB] = [a.toLowerCase(), b.toLowerCase()]
   if (lowerA !== lowerB) return lowerA < lowerB ? -1 : 1
   return a < b ? -1 : 1
 }
 
-/** `/etc/mosquitto/mosquitto.conf:12: include_dir` */
+/** Returns the place of a setting: `/etc/mosquitto/mosquitto.conf:12: include_dir`. */
 export const placeOf = ({ file, line, name }: Setting): string => `${file}:${line}: ${name}`

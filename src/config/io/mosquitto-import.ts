@@ -7,32 +7,37 @@ import { COUNTERPARTS, isSecret, isUnknown, noCounterpart, type Scope, startsDef
 import { type Plain, Section } from './mosquitto-section.ts'
 import { block, comment, withoutControls } from './yaml-lines.ts'
 
-/** A mosquitto.conf in our terms. */
+/** The result of importing a mosquitto.conf. */
 export interface Imported {
   readonly yaml: string
-  /** What could not be taken as it was, one line each: `mosquitto.conf:12: log_facility 5: no counterpart: ...`. */
+  /**
+   * Settings that could not be imported unchanged, one line each:
+   * `mosquitto.conf:12: log_facility 5: no counterpart: ...`.
+   */
   readonly findings: readonly string[]
-  /** The findings in numbers and short. */
+  /** A summary of the findings. */
   readonly summary: ImportSummary
 }
 
 export interface ImportSummary {
-  /** Settings that are in the file that was written. */
+  /** Number of settings that are in the resulting file. */
   readonly carriedOver: number
-  /** Settings that are there in another form, and listeners that are not as they were. */
+  /** Number of settings that are in the resulting file in another form, and of listeners that were changed. */
   readonly attention: number
-  /** Names of settings that are not there. */
+  /** Names of settings that are not in the resulting file. */
   readonly lost: readonly string[]
-  /** True if one of them, or one that is not known, kept clients or messages away from a listener. */
+  /** True if one of the lost or unknown settings kept clients or messages away from a listener. */
   readonly losesProtection: boolean
-  /** Mosquitto's saved state, which is not imported; undefined if it keeps none. */
+  /** Where Mosquitto saves its state, which is not imported; undefined if it saves none. */
   readonly state: string | undefined
 }
 
 const byKey = new Map(options.map((option) => [option.key, option]))
 const EVERYWHERE = '::'
 
-/** Translates what `readConf` gave. `path` is the main file: relative paths are relative to its directory. */
+/**
+ * Translates the settings read by `readConf`. `path` is the main file; relative paths are relative to its directory.
+ */
 export function importMosquitto(settings: readonly Setting[], path: string): Imported {
   return new Translation(settings, path).result()
 }
@@ -44,14 +49,17 @@ class Translation {
   readonly #broker = new Section()
   readonly #byDefault = new Section()
   readonly #listeners: Section[] = []
-  /** The listener that each file is at; an included file starts at the default one, like the main file. */
+  /**
+   * The listener to which the current line of each file applies. An included file starts with the default listener, as
+   * the main file does.
+   */
   readonly #current = new Map<string, Section>()
   readonly #perListener: boolean
-  /** Where a finding about the whole points to. */
+  /** The file to which findings about the configuration as a whole refer. */
   readonly #path: string
   readonly #startsDefault: boolean
   readonly #lost: string[] = []
-  /** Settings that a later one took the place of. */
+  /** Number of settings that were replaced by a later one. */
   #replaced = 0
   #attention = 0
   #losesProtection = false
@@ -67,7 +75,7 @@ class Translation {
     const above = new Set<string>()
     this.#startsDefault = settings.some(({ name, value, file }) => {
       if (name === 'listener') above.add(file)
-      // These two are the default listener's wherever they stand.
+      // These two apply to the default listener, regardless of their position.
       return startsDefault(name, value) && (!above.has(file) || name === 'port' || name === 'bind_address')
     })
   }
@@ -97,7 +105,7 @@ class Translation {
     if (reason !== undefined) {
       if (protects(name, value))
         this.#sectionFor(this.#perListener || !isPlugin(name) ? 'listener' : 'broker', listener).exposed = true
-      // Above all listeners it may have been for each of them.
+      // An unknown setting above all listeners may have applied to each of them.
       if (isUnknown(name) && listener === this.#byDefault) this.#broker.exposed = true
       this.#lose(listener, setting, reason)
     } else if (value === '') {
@@ -112,7 +120,7 @@ class Translation {
     return scope === 'listener' || (scope === 'either' && this.#perListener) ? listener : this.#broker
   }
 
-  /** What takes more than a new name. */
+  /** Translates a setting that needs more than a new name. */
   #translate(setting: Setting, listener: Section): void {
     const { name, value } = setting
     const suites = String(listener.get('ciphers') ?? '')
@@ -158,11 +166,11 @@ class Translation {
         this.#put(this.#broker, setting, name, inSeconds(value) ?? value)
         break
       case 'log_type':
-        // Types add up; none takes away those before it.
+        // Log types accumulate; `none` discards the preceding ones.
         this.#logTypes = value === 'none' ? [setting] : [...this.#logTypes.filter((one) => one.value !== 'none'), setting]
         break
       case 'log_dest':
-        // So do destinations.
+        // Destinations accumulate in the same way.
         this.#logNowhere = value === 'none'
         if (value !== 'stdout' && value !== 'none')
           this.#lose(this.#broker, setting, 'no counterpart: Roost logs to standard output')
@@ -172,7 +180,7 @@ class Translation {
         else this.#lose(listener, setting, 'not taken: expected 1 or 2')
         break
       case 'websockets_origin': {
-        // Each line names one more.
+        // Each line adds another value.
         const before = listener.get(name)
         listener.delete(name)
         this.#put(listener, setting, name, before === undefined ? value : `${before}, ${value}`)
@@ -198,7 +206,7 @@ class Translation {
     }
   }
 
-  /** A value that our option takes too; any other is reported. */
+  /** Adds a setting whose value our option accepts. Any other value is reported. */
   #put(section: Section, setting: Setting, key: OptionKey, value: Plain = setting.value): void {
     const option = byKey.get(key)!
     const plain = key === 'tls_version' && value === 'tlsv1.1' ? 'tlsv1.2' : asWritten(option, value)
@@ -226,7 +234,7 @@ class Translation {
     else this.#put(broker, this.#location, 'data_dir')
   }
 
-  /** Our levels are in order, Mosquitto's types are a set. */
+  /** Translates the log types: our log levels are ordered, whereas Mosquitto's types are a set. */
   #finishLog(): void {
     const types = this.#logTypes.map(({ value }) => value)
     for (const setting of this.#logTypes) {
@@ -237,7 +245,7 @@ class Translation {
     if (level !== undefined) this.#broker.set('log_level', level, { note })
   }
 
-  /** Those that Mosquitto starts. */
+  /** Returns the listeners that Mosquitto starts. */
   #sections(): Section[] {
     if (this.#listeners.length === 0) return [this.#byDefault]
     if (this.#startsDefault) {
@@ -260,7 +268,7 @@ class Translation {
       section.delete('use_subject_as_username')
       this.#lost.push('use_subject_as_username')
     }
-    // What lacks something takes with it what needs it.
+    // Removing an option whose requirement is missing can leave others without theirs, hence the repetition.
     for (const _ of NEEDS) {
       for (const [key, ...needed] of NEEDS) {
         const value = section.get(key)
@@ -277,12 +285,13 @@ class Translation {
   }
 
   /**
-   * A client that could not connect to Mosquitto from another machine must not be able to connect to Roost, and Roost has to accept the
-   * file. Where Mosquitto accepted no client at all, `allow_anonymous: false` says so, which Roost never overrules.
+   * Closes a listener that would admit more clients than Mosquitto does. A client that could not connect to Mosquitto
+   * from another machine must not be able to connect to Roost, and Roost must accept the resulting file. If Mosquitto
+   * accepted no client at all, the result is `allow_anonymous: false`, which Roost never overrides.
    */
   #guard(section: Section, local: boolean): void {
     const own = (key: OptionKey): Plain | undefined => section.get(key) ?? this.#broker.get(key)
-    // Without a certificate Roost refuses such a client, as Mosquitto does, whether require_certificate is true or not.
+    // Roost refuses such a client without a certificate, as Mosquitto does, even if require_certificate is not true.
     const certified = [...CERTIFIED].some((key) => section.get(key) === true)
     const verifies = own('password_file') !== undefined || certified
     if (section.closed)
@@ -310,7 +319,10 @@ class Translation {
     }
   }
 
-  /** In Mosquitto the listeners share no bound. */
+  /**
+   * Raises max_connections, the limit on all listeners together, if theirs add up to more: in Mosquitto listeners share
+   * no limit.
+   */
   #finishConnections(sections: readonly Section[]): void {
     if (this.#listeners.length === 0) return
     const most = Number(byKey.get('max_connections')!.default)
@@ -330,20 +342,20 @@ class Translation {
     return [...head, block(this.#broker.lines, ''), 'listeners:\n', ...entries].join('')
   }
 
-  /** Where Mosquitto keeps sessions and messages. */
+  /** Returns the place where Mosquitto saves sessions and messages. */
   #savedState(): string | undefined {
     const of = (name: string): string | undefined => this.#settings.findLast((setting) => setting.name === name)?.value
     if (this.#broker.get('memory') === true) return undefined
     return resolve(this.#dir, of('persistence_location') ?? '', of('persistence_file') || 'mosquitto.db')
   }
 
-  /** A setting that is not in the file. */
+  /** Reports a setting that is not in the resulting file. */
   #lose(section: Section, setting: Setting, what: string): void {
     this.#lost.push(setting.name)
     this.#finding(section, setting, what)
   }
 
-  /** A setting that is in the file in another form. */
+  /** Reports a setting that is in the resulting file in another form. */
   #report(section: Section, setting: Setting, what: string): void {
     this.#attention++
     this.#finding(section, setting, what)
@@ -361,31 +373,34 @@ class Translation {
   }
 }
 
-/** Without these more is permitted than with them. */
+/** Options that restrict access: without one of them, more is permitted. */
 const PROTECTING: ReadonlySet<OptionKey> = new Set([
   ...(['acl_file', 'certfile', 'clientid_prefixes', 'crlfile', 'keyfile', 'maximum_qos', 'mount_point'] as const),
   ...(['require_certificate', 'use_identity_as_username', 'use_subject_as_username'] as const),
-  // Without a value for these the listener would be another one than Mosquitto's.
+  // Without these, the listener would differ from Mosquitto's.
   ...(['allow_anonymous', 'host', 'password_file', 'protocol', 'proxy_protocol', 'websockets_origin'] as const),
 ])
 
-/** Options by which the user name comes from the certificate. */
+/** Options that take the user name from the certificate. */
 const CERTIFIED: ReadonlySet<OptionKey> = new Set(['use_identity_as_username', 'use_subject_as_username'] as const)
 
 const isPlugin = (name: string): boolean => /plugin$|^plugin_(load|use)$/.test(name)
 
-/** Whether a setting without counterpart restricted access. */
+/** Returns whether a setting without a counterpart restricted access. */
 const protects = (name: string, value: string): boolean =>
   isPlugin(name) ||
   isUnknown(name) ||
   /^(bind_interface|psk_hint|tls_engine)$/.test(name) ||
   (name === 'use_username_as_clientid' && isTrue(value))
 
-/** Node.js allows no TLS 1.3 if a list of ciphers has none of it, and nothing older if it has nothing else. */
+/**
+ * Node.js disables TLS 1.3 if a cipher list contains none of its ciphers, and older versions if the list contains no
+ * others.
+ */
 const TLS_13 = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256']
 const isTls13 = (suite: string): boolean => suite.startsWith('TLS_')
 
-/** The chattiest first. */
+/** Mosquitto's log types with our levels, most verbose first. */
 const LOG_LEVELS: ReadonlyMap<string, string> = new Map([
   ['all', 'debug'],
   ['debug', 'debug'],
@@ -400,14 +415,14 @@ const isTrue = (value: string): boolean => value === 'true' || value === '1'
 const isBoolean = (value: string): boolean => /^(true|false|0|1)$/.test(value)
 const isOn = (value: Plain | undefined): boolean => value !== undefined && value !== false && value !== 'no'
 
-/** `14d`; a month has 30 days and a year 365, as in Mosquitto. */
+/** Converts a duration such as `14d` to seconds. A month has 30 days and a year 365, as in Mosquitto. */
 function inSeconds(value: string): number | undefined {
   const [, count, unit] = /^(\d+)([hdwmy])$/.exec(value) ?? []
   const hours = { h: 1, d: 24, w: 168, m: 720, y: 8760 }[unit ?? '']
   return hours === undefined ? undefined : Number(count) * hours * 3600
 }
 
-/** Mosquitto's text in the type that our option takes. */
+/** Converts Mosquitto's text to the type that our option accepts. */
 function asWritten({ expected, placeholder, default: byDefault }: Option, value: Plain): Plain {
   if (typeof value !== 'string') return value
   if (placeholder === 'number' && /^-?\d+$/.test(value)) return Number(value)

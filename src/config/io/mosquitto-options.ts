@@ -1,8 +1,8 @@
 import type { OptionKey } from '../options.ts'
 
 /**
- * Whom a setting is for: the broker, the listener above it, or, with `per_listener_settings`, that listener instead of the
- * broker.
+ * What a setting applies to: the broker; the preceding listener; or ('either') the broker, but with
+ * `per_listener_settings` the preceding listener.
  */
 export type Scope = 'broker' | 'listener' | 'either'
 
@@ -13,7 +13,7 @@ interface Counterpart {
 
 const same = (scope: Scope, ...keys: OptionKey[]): (readonly [string, Counterpart])[] => keys.map((key) => [key, { scope, key }])
 
-/** Options of Mosquitto that Roost has with the same meaning. */
+/** Mosquitto options that have a counterpart with the same meaning. */
 export const COUNTERPARTS: ReadonlyMap<string, Counterpart> = new Map([
   ...same('broker', 'check_retain_source', 'clientid_prefixes', 'max_inflight_bytes', 'max_inflight_messages', 'max_keepalive'),
   ...same('broker', 'memory_limit'),
@@ -31,12 +31,12 @@ export const COUNTERPARTS: ReadonlyMap<string, Counterpart> = new Map([
   ),
   ...same('either', 'acl_file', 'allow_anonymous', 'allow_zero_length_clientid', 'auto_id_prefix', 'password_file'),
   ['max_qos', { scope: 'listener', key: 'maximum_qos' }],
-  // Those of Mosquitto 2.1, which are for the listener above without per_listener_settings too.
+  // Options of Mosquitto 2.1 that apply to the preceding listener even without per_listener_settings.
   ['listener_allow_anonymous', { scope: 'listener', key: 'allow_anonymous' }],
   ['listener_auto_id_prefix', { scope: 'listener', key: 'auto_id_prefix' }],
 ])
 
-/** Options that take more than a new name: the translation has code for each. */
+/** Options that need more than a new name; the translation has code for each. */
 const TRANSLATED: readonly string[] = [
   'bind_address',
   'ciphers',
@@ -67,7 +67,7 @@ const ENGINE = 'keys are read from PEM files'
 const PSK = 'TLS with pre-shared keys is not supported; use certificates'
 const OBSOLETE = 'obsolete; Mosquitto 2.0 ignores it too'
 
-/** Every other option of Mosquitto 2.0, and why Roost has none like it. */
+/** All other options of Mosquitto 2.0, with the reason why Roost has no counterpart. */
 const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ...because(PLUGIN, 'auth_plugin', 'auth_plugin_deny_special_chars', 'plugin', 'global_plugin'),
   ...because(SAVED, 'autosave_interval', 'autosave_on_changes'),
@@ -101,20 +101,26 @@ const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ),
 ])
 
-/** Why a setting cannot be taken; `undefined` if it can. */
+/** Returns why a setting cannot be imported; `undefined` if it can. */
 export function noCounterpart(name: string): string | undefined {
   if (COUNTERPARTS.has(name) || TRANSLATED.includes(name)) return undefined
   const reason = /^(auth|plugin)_opt_./.test(name) ? PLUGIN : NO_COUNTERPART.get(name)
   return reason === undefined ? 'unknown: Mosquitto 2.0 has no such option' : `no counterpart: ${reason}`
 }
 
-/** Whether no version of Mosquitto that is known here has the option: it may protect a listener. */
+/**
+ * Returns whether the option is unknown in all versions of Mosquitto covered here. Such an option may protect a
+ * listener.
+ */
 export const isUnknown = (name: string): boolean => noCounterpart(name)?.startsWith('unknown') === true && !/^bridge_/.test(name)
 
-/** Values that must not turn up in a log or on a screen. */
+/** Returns whether the value of this setting must not appear in a log or on a screen. */
 export const isSecret = (name: string): boolean => /password$|psk$|kpass|_opt_/.test(name)
 
-/** Settings before the first `listener` that make Mosquitto start its default listener beside the others, as 2.0.11 does. */
+/**
+ * Returns whether a setting before the first `listener` makes Mosquitto start its default listener in addition to the
+ * others, as version 2.0.11 does.
+ */
 export const startsDefault = (name: string, value: string): boolean => {
   if (/^(max_connections -1|max_qos 2|maximum_qos 2|protocol mqtt|\S+ false)$/.test(`${name} ${value}`)) return false
   return DEFAULT_LISTENER.includes(name)

@@ -6,9 +6,9 @@ export type Plain = string | number | boolean
 /** The settings of the broker, or of one listener. */
 export class Section {
   readonly lines: YamlLine[] = []
-  /** Something that protected it in Mosquitto is missing. */
+  /** A setting that protected it in Mosquitto is missing. */
   exposed = false
-  /** Only clients whose name Roost cannot take from their certificate could connect. */
+  /** Only clients whose user name Roost cannot take from their certificate could connect. */
   closed = false
   readonly #at = new Map<OptionKey, number>()
 
@@ -16,7 +16,7 @@ export class Section {
     return this.#line(key)?.value
   }
 
-  /** `mosquitto.conf:12: certfile`; `undefined` where no line says it. */
+  /** Returns the line that sets the option, `mosquitto.conf:12: certfile`; `undefined` if no line does. */
   place(key: OptionKey): string | undefined {
     return this.#line(key)?.place
   }

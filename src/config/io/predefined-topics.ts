@@ -6,7 +6,7 @@ import { inWords } from '../config.ts'
 import type { YamlFile, YamlPair } from './yaml-file.ts'
 
 /**
- * Predefined topic ids by client:
+ * Parses predefined topic ids by client:
  *
  *     clients:
  *       "*":
@@ -14,7 +14,7 @@ import type { YamlFile, YamlPair } from './yaml-file.ts'
  *       sensor-*:
  *         2: other/topic
  *
- * @throws StartError at the first entry that is wrong.
+ * @throws StartError for the first invalid entry
  */
 export function parsePredefinedTopics(file: YamlFile): readonly PredefinedTopicTable[] {
   const tables: PredefinedTopicTable[] = []
@@ -34,14 +34,16 @@ export function parsePredefinedTopics(file: YamlFile): readonly PredefinedTopicT
   return tables
 }
 
-/** 0x0000 and 0xFFFF are reserved [1.2 section 5.3.11]. */
+/** Returns the topic id of an entry. 0x0000 and 0xFFFF are reserved [1.2 section 5.3.11]. */
 function topicIdOf({ key, keyAt }: YamlPair): number {
   const id = /^\d{1,5}$/.test(key) ? Number(key) : 0
   if (id >= 1 && id <= 65_534) return id
   throw new StartError(`${keyAt}: expected a topic id from 1 to 65534, got ${/^\d+$/.test(key) ? key : inWords(key)}`)
 }
 
-/** A name that can be published to [MQTT-3.3.2-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2]. */
+/**
+ * Returns the topic name of an entry, which must be valid in PUBLISH [MQTT-3.3.2-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2].
+ */
 function topicNameOf({ key, value }: YamlPair): string {
   const name = value.plain
   // biome-ignore lint/suspicious/noControlCharactersInRegex: U+0000 is what must not be there.

@@ -9,13 +9,14 @@ import { YamlFile, type YamlValue } from './yaml-file.ts'
 const KEYS = ['clients', 'networks', 'username', 'deny']
 
 /**
- * The users of sensors as configured; `others` says whose names they may not have, because these users have passwords, and who is banned.
+ * Returns the configured users of sensors. `others` provides the users with passwords, whose names sensors must not
+ * have, and the bans.
  * @throws StartError
  */
 export function openSensorUsers(config: Config, others: Pick<SensorDefaults, 'isTaken' | 'isBanned'> = {}): SensorRules {
   const username = config.snUsername
   const { qosM1Username } = config
-  // If clients have to authenticate, QoS -1 needs a user of its own (ruling A31).
+  // If clients must authenticate, QoS -1 requires a user of its own (ruling A31).
   const mayQosM1 = sensorsAreOpen(config) || qosM1Username !== undefined
   if (config.qosM1 === true && !mayQosM1)
     throw new StartError('qos_m1: needs qos_m1_username too, where clients have to authenticate')
@@ -23,13 +24,13 @@ export function openSensorUsers(config: Config, others: Pick<SensorDefaults, 'is
   return new SensorRules(readSensorRules(config), { username, qosM1, qosM1Username, ...others })
 }
 
-/** Reloads `sn_users`. @throws StartError */
+/** Reads `sn_users`. @throws StartError */
 export function readSensorRules({ snUsers }: Config): readonly SensorRule[] {
   return snUsers === undefined ? [] : parseSensorRules(YamlFile.read(snUsers, '/', 'sn_users'))
 }
 
 /**
- * Rules of which the first one that fits counts:
+ * Parses rules, of which the first that matches applies:
  *
  *     - clients: sensor-*
  *       networks: [10.1.0.0/16]
@@ -37,7 +38,7 @@ export function readSensorRules({ snUsers }: Config): readonly SensorRule[] {
  *     - networks: 192.0.2.0/24
  *       deny: true
  *
- * @throws StartError at the first entry that is wrong.
+ * @throws StartError for the first invalid entry
  */
 export function parseSensorRules(file: YamlFile): readonly SensorRule[] {
   return file.items(file.root, 'a list of rules').map((item) => parseRule(file, item))

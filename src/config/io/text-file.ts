@@ -3,7 +3,7 @@ import { resolve } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
 import { StartError } from '../../base/start-error.ts'
 
-/** A whole file of UTF-8 text. @throws StartError that starts with `origin`, who named the file. */
+/** Reads a UTF-8 text file. @throws StartError that begins with `origin`, the place that named the file */
 export function readTextFile(path: string, cwd: string, origin: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(resolve(cwd, path)))
@@ -12,7 +12,10 @@ export function readTextFile(path: string, cwd: string, origin: string): string 
   }
 }
 
-/** Only checks: the file is read later, and may be a pipe that can be read only once. @throws StartError like `readTextFile` */
+/**
+ * Checks that a file can be read, without reading it: it is read later, and may be a pipe that can be read only once.
+ * @throws StartError as `readTextFile`
+ */
 export function checkReadable(path: string, cwd: string, origin: string): void {
   try {
     accessSync(resolve(cwd, path), constants.R_OK)
@@ -25,7 +28,7 @@ export function checkReadable(path: string, cwd: string, origin: string): void {
 const cannotRead = (path: string, origin: string, reason: string): StartError =>
   new StartError(`${origin}: cannot read ${path}: ${reason}`)
 
-/** `no such file or directory` */
+/** Returns the text of a system error: `no such file or directory`. */
 export function reasonOf(error: unknown): string {
   const { errno, message } = error as NodeJS.ErrnoException
   return (errno === undefined ? undefined : getSystemErrorMap().get(errno)?.[1]) ?? message

@@ -3,7 +3,7 @@ import { StartError } from '../../base/start-error.ts'
 import { inWords } from '../config.ts'
 import { readTextFile } from './text-file.ts'
 
-/** A key and its value, each with its place: `roost.yaml:3:7`. */
+/** A key and its value, each with its position: `roost.yaml:3:7`. */
 export interface YamlPair {
   readonly key: string
   readonly keyAt: string
@@ -12,18 +12,18 @@ export interface YamlPair {
 
 export interface YamlValue {
   readonly at: string
-  /** Of a scalar; for anything else see `pairs`. */
+  /** The value of a scalar. For maps and lists see `pairs` and `items`. */
   readonly plain: unknown
   readonly node: unknown
 }
 
-/** A YAML (or JSON, which is YAML) file whose errors name file, line and column. */
+/** A YAML file (or a JSON file, which is valid YAML). Errors name file, line and column. */
 export class YamlFile {
   readonly path: string
   readonly #lines = new LineCounter()
   readonly #document: Document.Parsed
 
-  /** @throws StartError at the first syntax error. */
+  /** @throws StartError for the first syntax error */
   constructor(path: string, text: string) {
     this.path = path
     this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false })
@@ -31,18 +31,18 @@ export class YamlFile {
     if (error !== undefined) throw new StartError(`${this.#at(error.pos[0])}: ${error.message.replaceAll(/\s+/g, ' ')}`)
   }
 
-  /** @throws StartError that starts with `origin`, who named the file. */
+  /** Reads and parses a file. @throws StartError that begins with `origin`, the place that named the file */
   static read(path: string, cwd: string, origin: string): YamlFile {
     return new YamlFile(path, readTextFile(path, cwd, origin))
   }
 
-  /** The whole file; an empty one is an empty map. */
+  /** The root of the document. An empty file is an empty map. */
   get root(): YamlValue {
     const { contents } = this.#document
     return contents === null ? { at: this.#at(0), plain: {}, node: undefined } : this.#value(contents, this.#at(0))
   }
 
-  /** The pairs of a map. @throws StartError `...: expected <expected>, got ...` */
+  /** Returns the pairs of a map. @throws StartError `...: expected <expected>, got ...` */
   pairs(value: YamlValue, expected: string): YamlPair[] {
     if (value.node === undefined) return []
     if (!isMap(value.node)) throw new StartError(`${value.at}: expected ${expected}, got ${inWords(value.plain)}`)
@@ -54,13 +54,16 @@ export class YamlFile {
     })
   }
 
-  /** The items of a list. @throws StartError `...: expected <expected>, got ...` */
+  /** Returns the items of a list. @throws StartError `...: expected <expected>, got ...` */
   items(value: YamlValue, expected: string): YamlValue[] {
     if (isSeq(value.node)) return value.node.items.map((item) => this.#value(item, value.at))
     throw new StartError(`${value.at}: expected ${expected}, got ${inWords(value.plain)}`)
   }
 
-  /** One text, or a list of them; numbers are texts too, because client ids may look like them. @throws StartError as `items` */
+  /**
+   * Returns the texts of a scalar or of a list. Numbers are accepted, because client ids may look like numbers.
+   * @throws StartError as `items`
+   */
   texts(value: YamlValue, expected: string): string[] {
     const isText = typeof value.plain === 'string' || typeof value.plain === 'number'
     const items = isText ? [value] : this.items(value, expected)

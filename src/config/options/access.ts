@@ -13,7 +13,7 @@ import {
   wholeOrOff,
 } from './kinds.ts'
 
-/** Who may connect, as whom, and what they may do. */
+/** Authentication and authorization of clients. */
 export const ACCESS_OPTIONS = {
   allow_anonymous: {
     group: 'Access',

@@ -1,17 +1,20 @@
 import { z } from 'zod'
 
-/** The values that an option accepts. */
+/** A kind of values that options accept. */
 export interface Kind<T> {
   readonly schema: z.ZodType<T>
-  /** Completes "expected ..." in an error. */
+  /** Completes "expected ..." in an error message. */
   readonly expected: string
-  /** Shown for the value in the help; a switch has none. */
+  /** Placeholder of the value in the help. Undefined for a switch, which has no value. */
   readonly placeholder?: string
-  /** Relative to the working directory in a flag, and to the configuration file in that file. A URL is left alone. */
+  /**
+   * The value is a path: relative to the working directory in a flag, and to the directory of the configuration file in
+   * that file. A URL is left unchanged.
+   */
   readonly path?: true
 }
 
-/** Headings of the help and of the documentation, in their order. */
+/** Headings in the help and in the documentation, in order. */
 export const OPTION_GROUPS = [
   'Listeners',
   'Access',
@@ -30,16 +33,16 @@ export interface OptionDefinition extends Kind<unknown> {
   readonly default: string | number | boolean | undefined
   /** One or two sentences, with the unit. */
   readonly about: string
-  /** Shown by `--help`; the rest is in `--help-all`. */
+  /** Shown by `--help`. Other options are shown by `--help-all` only. */
   readonly common?: true
-  /** Has no key in the configuration file. */
+  /** A flag without a key in the configuration file. */
   readonly flagOnly?: true
   /**
-   * Also a key of an entry of `listeners`. 'own': the global value is that of the default listener alone. 'inherits': the global value
-   * is that of every listener without its own.
+   * Also a key of an entry of `listeners`. 'own': the global value applies to the default listener only. 'inherits':
+   * the global value applies to every listener that does not set its own.
    */
   readonly listener?: 'own' | 'inherits'
-  /** The same for an entry of `sn_listeners`, where `sn_` is left out of the key. */
+  /** As `listener`, for an entry of `sn_listeners`, in which `sn_` is left out of the key. */
   readonly snListener?: 'own' | 'inherits'
 }
 
@@ -58,7 +61,9 @@ export const real = (min: number, max: number): Kind<number> => ({
   placeholder: 'number',
 })
 
-/** A limit that Mosquitto allows to be switched off: `unlimited` means the largest value here, because nothing may grow without bound. */
+/**
+ * A limit that can be switched off in Mosquitto: `unlimited` means `max` here, because nothing may grow without bound.
+ */
 export const wholeOrMost = (min: number, max: number, unlimited: 0 | -1): Kind<number> => ({
   schema: z
     .int()
@@ -69,7 +74,7 @@ export const wholeOrMost = (min: number, max: number, unlimited: 0 | -1): Kind<n
   placeholder: 'number',
 })
 
-/** A check that 0 switches off. The value inside is Infinity then, so that comparisons need no special case. */
+/** A check that 0 switches off. It resolves to Infinity then, so that comparisons need no special case. */
 export const wholeOrOff = (min: number, max: number, off: string): Kind<number> => ({
   schema: z
     .int()
@@ -80,7 +85,7 @@ export const wholeOrOff = (min: number, max: number, off: string): Kind<number> 
   placeholder: 'number',
 })
 
-/** A limit whose default, written 0, depends on the machine. */
+/** A limit whose default, written as 0, depends on the machine. */
 export const wholeOrDerived = (min: number, max: number): Kind<number> => ({
   schema: z
     .int()
@@ -90,7 +95,7 @@ export const wholeOrDerived = (min: number, max: number): Kind<number> => ({
   placeholder: 'number',
 })
 
-/** Seconds, where 0 is never. */
+/** Seconds; 0 means never. */
 export const secondsOrNever = (max: number): Kind<number> => wholeOrOff(1, max, 'never')
 
 export const choice = <const T extends string>(...names: T[]): Kind<T> => ({
@@ -99,16 +104,16 @@ export const choice = <const T extends string>(...names: T[]): Kind<T> => ({
   placeholder: names.join('|'),
 })
 
-/** Off unless it is there: a flag without a value. */
+/** A flag without a value, off by default. */
 export const onOff: Kind<boolean> = { schema: z.boolean(), expected: 'true or false' }
 
-/** A flag without a value, whose default depends on the rest of the configuration. */
+/** A flag without a value. Its default depends on the rest of the configuration. */
 export const optionalOnOff: Kind<boolean | undefined> = { ...onOff, schema: z.boolean().optional() }
 
-/** On by default: a flag with a value, so that it can be switched off. */
+/** A flag with a value, so that what is on by default can be switched off. */
 export const trueFalse: Kind<boolean> = { ...onOff, placeholder: 'true|false' }
 
-/** The same without a default, because that depends on the rest of the configuration. */
+/** As `trueFalse`, but its default depends on the rest of the configuration. */
 export const optionalTrueFalse: Kind<boolean | undefined> = { ...trueFalse, schema: z.boolean().optional() }
 
 export const address: Kind<string> = {
@@ -142,7 +147,7 @@ export const optionalText = (pattern: RegExp, expected: string, placeholder: str
   schema: z.string().regex(pattern).optional(),
 })
 
-/** Texts separated by commas; `parse` returns `undefined` for an invalid one. */
+/** Items separated by commas. `parse` returns `undefined` for an invalid item. */
 export const listOf = <T>(expected: string, placeholder: string, parse: (text: string) => T | undefined): Kind<readonly T[]> => ({
   schema: z
     .string()
@@ -154,7 +159,7 @@ export const listOf = <T>(expected: string, placeholder: string, parse: (text: s
   placeholder,
 })
 
-/** Octal digits in quotes, because YAML reads 0660 as six hundred and sixty. A number inside. */
+/** File permissions: octal digits in quotes, because YAML reads 0660 as six hundred and sixty. Resolves to a number. */
 export const permissions: Kind<number> = {
   schema: z
     .string()
@@ -172,7 +177,7 @@ export const httpUrl: Kind<string | undefined> = {
   placeholder: 'url',
 }
 
-/** Whether a text that may be a path is a URL. */
+/** Returns whether a value is a URL rather than a path. */
 export const isUrl = (text: string): boolean => /^https?:/i.test(text)
 
 export const optionalFileOrUrl: Kind<string | undefined> = {
@@ -186,7 +191,7 @@ export const optionalFileOrUrl: Kind<string | undefined> = {
   path: true,
 }
 
-/** Whether a client needs a certificate. Mosquitto has true and false. */
+/** Whether a client needs a certificate. Mosquitto's values true and false are accepted too. */
 export const certificates: Kind<'no' | 'optional' | 'required'> = {
   schema: z
     .preprocess(

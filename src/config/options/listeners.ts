@@ -16,10 +16,13 @@ import {
   wholeOrMost,
 } from './kinds.ts'
 
-/** The key `name` of an entry of `listeners`, the only one that is not a flag too. */
+/** The key `name` of an entry of `listeners`, the only key that is not a flag as well. */
 export const LISTENER_NAME = text(/^[\w.:-]{1,64}$/, 'a name of letters, digits and any of . : _ -', 'name')
 
-/** Listeners for MQTT clients: the default listener as flags and global keys, and the keys of each entry of `listeners`. */
+/**
+ * Listeners for MQTT clients. These are the flags and global keys of the default listener, and the keys of each entry
+ * of `listeners`.
+ */
 export const LISTENER_OPTIONS = {
   host: {
     group: 'Listeners',

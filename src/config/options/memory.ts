@@ -2,7 +2,7 @@ import { KIB, MIB, type OptionDefinition, wholeOrDerived } from './kinds.ts'
 
 const MOST = 1024 * KIB * MIB
 
-/** Memory that peers may use. */
+/** Limits on the memory that clients may use. */
 export const MEMORY_OPTIONS = {
   memory_limit: {
     group: 'Memory',

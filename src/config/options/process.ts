@@ -1,6 +1,6 @@
 import { choice, directory, MIB, type OptionDefinition, onOff, optionalFile, wholeOrOff } from './kinds.ts'
 
-/** Where the process keeps its state, and how it logs. */
+/** State on disk, and the log. */
 export const PROCESS_OPTIONS = {
   data_dir: {
     group: 'State',
@@ -49,7 +49,7 @@ export const PROCESS_OPTIONS = {
   },
 } as const satisfies Record<string, OptionDefinition>
 
-/** Where the configuration comes from. */
+/** Options that select or test the configuration. */
 export const CONFIGURATION_OPTIONS = {
   config: {
     group: 'Configuration',

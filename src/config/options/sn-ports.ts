@@ -4,7 +4,10 @@ import { address, choice, listOf, type OptionDefinition, onOff, optionalText, re
 const GROUP = 'MQTT-SN ports' as const
 const PER_PORT = { group: GROUP, snListener: 'inherits' } as const
 
-/** Ports for sensors: one port as flags and global keys, and the keys of each entry of `sn_listeners`, without `sn_`. */
+/**
+ * MQTT-SN ports. These are the flags and global keys of the default port, and, without `sn_`, the keys of each entry of
+ * `sn_listeners`.
+ */
 export const SN_PORT_OPTIONS = {
   sn_host: {
     group: GROUP,
