@@ -16,7 +16,10 @@ import { addStoreCommand } from './store.ts'
 /** Exit code for errors that the user can correct: a flag, a file, a port. */
 const USER_ERROR = 2
 
-/** Runs the command line and returns the exit code. An error that the user can correct is one line on standard error. */
+/**
+ * Runs the command line and returns the exit code. An error that the user can correct is printed as one line on
+ * standard error.
+ */
 export async function run(argv: readonly string[], host: Host): Promise<number> {
   try {
     return await runCommand(argv.length === 0 ? ['--help'] : argv, host)
@@ -37,9 +40,9 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
     .helpCommand(false)
     .showSuggestionAfterError(false)
     .exitOverride()
-    // Errors are written once, by `run`.
+    // Errors are printed once, by `run`.
     .configureOutput({ writeOut: (text) => host.stdout.write(text), writeErr: () => {} })
-  // Commands take over the settings above, so they are added below them.
+  // Commands inherit the settings above, so they must be added after them.
   const serveCommand = program
     .command('serve')
     .description('run the broker and the gateway')
@@ -73,7 +76,7 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
 }
 
 async function testConfig(config: Config, { stdout, stderr }: Host): Promise<void> {
-  // Loaded only now, so that help and errors need not wait for it.
+  // Loaded lazily, so that help and errors do not wait for it.
   const { checkFiles } = await import('../process/check-files.ts')
   const { openPoints } = await import('../process/open-points.ts')
   for (const warning of [...(await checkFiles(config)), ...openPoints(config)]) stderr.write(`warning: ${warning}\n`)
@@ -96,7 +99,10 @@ function addServeOptions(command: Command): void {
   )
 }
 
-/** One line for each flag that is no longer an option. @throws StartError if it has another value than it is fixed at. */
+/**
+ * Returns a warning for each flag that is no longer an option.
+ * @throws StartError for a value other than that of the constant
+ */
 function goneFlags(command: Command): string[] {
   return fixedKeys.flatMap((key) => {
     const raw: unknown = command.getOptionValue(nameInside(key))
@@ -112,7 +118,7 @@ function flagOption({ flag, placeholder, about, group, default: byDefault, commo
     .helpGroup(`${group}:`)
 }
 
-/** The flags on the command line, checked. */
+/** Returns the validated flags of the command line. */
 function flagLayer(command: Command): Layer {
   const layer = new Map<OptionKey, Given>()
   for (const option of options) {
@@ -123,13 +129,13 @@ function flagLayer(command: Command): Layer {
   return layer
 }
 
-/** A flag's text in the type that the option takes, so that flags and file go through the same check. */
+/** Converts the text of a flag to the type of its option, so that flags and file are validated alike. */
 function fromText(option: Option, text: string): string | number | boolean {
   if (option.placeholder === 'true|false' && /^(true|false)$/.test(text)) return text === 'true'
   return option.placeholder === 'number' && /^-?\d+(\.\d+)?$/.test(text) ? Number(text) : text
 }
 
-/** Commander's errors in the style of our own. */
+/** Rewrites Commander's errors in the style of our own. */
 function explained(error: CommanderError, argv: readonly string[], program: Command): Error {
   const command = commandOf(argv, program)
   const wrong = /'(.*)'/s.exec(error.message)?.[1] ?? ''
@@ -151,14 +157,14 @@ function explained(error: CommanderError, argv: readonly string[], program: Comm
   }
 }
 
-/** Without options that are gone, which must not be suggested. */
+/** Returns the flags that may be suggested: not the former options. */
 const flagsOf = (command: Command): string[] => [
   ...command.options.map(({ long }) => long ?? '').filter((flag) => !fixedKeys.some((key) => flagOf(key) === flag)),
   '--help',
 ]
 const nameOf = (command: Command): string => (command.parent === null ? '' : `${nameOf(command.parent)} `) + command.name()
 
-/** The innermost command that the arguments name. */
+/** Returns the innermost command named by the arguments. */
 function commandOf([word, ...rest]: readonly string[], command: Command): Command {
   const inner = command.commands.find((known) => known.name() === word)
   return inner === undefined ? command : commandOf(rest, inner)

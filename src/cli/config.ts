@@ -13,7 +13,7 @@ import { YamlFile } from '../config/io/yaml-file.ts'
 import { withoutControls } from '../config/io/yaml-lines.ts'
 import type { Host } from './serve.ts'
 
-/** `roost config import <mosquitto.conf>` and `roost config example` */
+/** Adds `roost config import <mosquitto.conf>` and `roost config example`. */
 export function addConfigCommand(program: Command, host: Host, exitWith: (code: number) => void): void {
   const config = program
     .command('config')
@@ -41,7 +41,7 @@ export function addConfigCommand(program: Command, host: Host, exitWith: (code: 
     .action((path: string, flags: ImportFlags) => exitWith(importConfig(path, flags, host)))
 }
 
-/** Exit code of an import that lost an option which protects a listener, or that may. */
+/** Exit code of an import that lost an option which protects a listener, or might. */
 const PROTECTION_LOST = 3
 
 interface ImportFlags {
@@ -51,8 +51,8 @@ interface ImportFlags {
 }
 
 /**
- * Returns the exit code.
- * @throws StartError for a file that cannot be read or written, and for one that means nothing to Roost.
+ * Imports a mosquitto.conf and returns the exit code.
+ * @throws StartError for a file that cannot be read or written, or a result that Roost would not accept
  */
 function importConfig(path: string, { output, force, acceptLosses }: ImportFlags, { cwd, stdout, stderr }: Host): number {
   const { yaml, findings, summary } = importMosquitto(readConf(resolve(cwd, path), conf(cwd)), resolve(cwd, path))

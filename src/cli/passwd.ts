@@ -30,7 +30,7 @@ interface Flags {
   readonly iterations?: string
 }
 
-/** `roost passwd`, with the flags of mosquitto_passwd. */
+/** Adds `roost passwd`, with the flags of mosquitto_passwd. */
 export function addPasswdCommand(program: Command, host: Host): void {
   program
     .command('passwd')
@@ -102,7 +102,7 @@ function checkedUser(user: string | undefined): string {
 
 const isOf = (line: string, user: string): boolean => line.startsWith(`${user}:`)
 
-/** The lines of a complete file; an incomplete one is an error, so that no password is lost. */
+/** Returns the lines of a file. An invalid line is an error, so that no password is lost. */
 function linesOf(path: string): string[] {
   const text = readTextFile(path, '/', 'roost passwd')
   const parsed = parsePasswords(text)
@@ -127,8 +127,8 @@ async function upgrade(path: string, flags: Flags): Promise<void> {
 }
 
 /**
- * Replaces the file atomically, readable by its owner only. It keeps its owner: setting a password as root
- * must not lock the broker out.
+ * Replaces the file atomically, with read permission for its owner only. The owner stays the same, so that setting a
+ * password as root does not lock out the broker.
  */
 function write(path: string, lines: readonly string[]): void {
   const target = existsSync(path) ? realpathSync(path) : path
@@ -153,7 +153,7 @@ function write(path: string, lines: readonly string[]): void {
   }
 }
 
-/** Twice and without echo from a terminal, one line from a pipe. */
+/** Reads a password: twice and without echo from a terminal, otherwise one line. */
 async function ask({ stdin, stderr }: Host): Promise<string> {
   if (stdin.isTTY !== true) return firstLine(stdin)
   const typed = typedLines(stdin)
@@ -183,7 +183,10 @@ async function nextLine(typed: AsyncGenerator<string>): Promise<string> {
   return value
 }
 
-/** Lines from a terminal in raw mode, however they arrive; backspace works, Ctrl-C and Ctrl-D end them. */
+/**
+ * Reads lines from a terminal in raw mode, however they are split into chunks. Backspace deletes a character; Ctrl-C
+ * and Ctrl-D end the input.
+ */
 async function* typedLines(stdin: NodeJS.ReadableStream): AsyncGenerator<string, undefined> {
   const decoder = new TextDecoder()
   let typed: string[] = []

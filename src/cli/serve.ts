@@ -13,32 +13,35 @@ import { createLog, type Logger } from '../process/log.ts'
 import type { ListeningSn, Running } from '../process/roost.ts'
 import { StopError } from '../process/roost.ts'
 
-/** The process as `serve` sees it, so that tests can stand in for it. */
+/** The environment of the commands: the process, or a substitute in tests. */
 export interface Host {
   readonly stdout: { write(text: string | Uint8Array): unknown }
   readonly stderr: { write(text: string): unknown }
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean; setRawMode?(on: boolean): unknown }
-  /** Whether standard output shows colours. */
+  /** Whether standard output supports colours. */
   readonly color: boolean
   readonly cwd: string
   readonly version: string
   /** Signals and crashes: `process` itself. */
   readonly events: EventEmitter
-  /** Signals that came before there was a log; none if absent. */
+  /** Signals received before the log was opened; none if absent. */
   readonly earlySignals?: ReadonlySet<string>
-  /** Ends the process at once. */
+  /** Ends the process immediately. */
   exit(code: number): void
-  /** Rejects with a StartError for what the user can mend. */
+  /** Starts Roost. Rejects with a StartError for errors that the user can correct. */
   start(config: Config, log: Logger): Promise<Running>
 }
 
-/** Exit codes of shells for a process that a signal ended. */
+/** Exit codes that shells report for a process ended by a signal. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const
 type Signal = keyof typeof SIGNALS
-/** How long a signal waits for a start to be over. What that waits for, room on the disk for example, may never come. */
+/**
+ * Time in milliseconds that a signal waits for a start to complete. The start may wait for something that never comes,
+ * for example room on the disk.
+ */
 export const START_PATIENCE_MS = 5000
 
-/** Runs Roost until a signal ends it; gives the exit code. A second signal does not wait. */
+/** Runs Roost until a signal ends it, and returns the exit code. A second signal ends the process immediately. */
 export async function serve(config: Config, host: Host): Promise<number> {
   const log = createLog(config, host.stdout, host.color)
   const crashed = (error: unknown): void => {
@@ -93,7 +96,7 @@ async function reload(log: Logger, running: Running): Promise<void> {
   log.info('SIGHUP: passwords, access lists and certificates were reloaded')
 }
 
-/** Node.js would open its debugger at the first, and end the process at the second. */
+/** Ignored, because Node.js would open its debugger at the first, and end the process at the second. */
 const IGNORED = ['SIGUSR1', 'SIGUSR2'] as const
 
 function ignoreSignals({ events, earlySignals }: Host, log: Logger): { stopListening: () => void } {
@@ -130,7 +133,9 @@ function listenForSignals({ events, exit }: Host): { first: Promise<Signal>; sto
   return { first, stopListening }
 }
 
-/** Logs what listens where, who may connect, where the state is, and how to change each. */
+/**
+ * Logs the listeners, which clients may connect, where the state is kept, and the options that change each of these.
+ */
 function tellStart(log: Logger, config: Config, running: Running): void {
   const { mqtt, sn, store, storeEngine, memory } = running
   for (const [i, listening] of mqtt.entries()) {
@@ -162,7 +167,10 @@ function tellStart(log: Logger, config: Config, running: Running): void {
     )
 }
 
-/** Set so by `allow_anonymous: false`, or by an import of a configuration that let no client in. */
+/**
+ * True if no client can connect: after `allow_anonymous: false`, or an import of a configuration that admitted no
+ * client.
+ */
 const isClosed = (listener: ListenerConfig): boolean =>
   !listener.allowAnonymous && !authenticates(listener) && certificateRole(listener) === 'none'
 
@@ -202,7 +210,7 @@ function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): str
     const but = [qosM1 === false && 'no QoS -1', forwarders === false && 'no forwarders'].filter((what) => what !== false)
     return `sensors ${reach} may connect${but.length === 0 ? '' : ` (${but.join(', ')})`}`
   }
-  // Ruling A31: none can authenticate.
+  // Ruling A31: sensors cannot authenticate.
   const sensors =
     (snUsers ?? snUsername) === undefined
       ? 'no sensor may connect, because no user is configured for any (sn_users, sn_username)'

@@ -12,7 +12,7 @@ const STOPPED =
   '\nRoost has to be stopped: while it runs it holds the store, and the command ends with its process id and\nexit code 2. An API for the' +
   ' sessions of a running Roost is planned. Run this as the user that Roost runs as.'
 
-/** `roost sessions`: the sessions in a data directory. */
+/** Adds `roost sessions`, which lists and removes sessions in a data directory. */
 export function addSessionsCommand(program: Command, host: Host): void {
   const sessions = program
     .command('sessions')
@@ -50,7 +50,7 @@ function addRemove(sessions: Command, host: Host): void {
     .argument('<id...>', 'mqtt:CLIENT_ID or sn:CLIENT_ID, or the client id alone if only one session has it')
     .action((ids: readonly string[], { dataDir: dir }: { dataDir: string }) =>
       withSessions(host, dir, async (stored) => {
-        // All of them, or none.
+        // All ids are resolved first: either all sessions are removed, or none.
         for (const session of ids.map((id) => stored.find(id))) {
           await stored.remove(session.id)
           const had = `${counted(session.subscriptions, 'subscription')}, ${counted(session.messages, 'message')}`
@@ -65,10 +65,10 @@ const counted = (number: number, what: string): string => `${number} ${what}${nu
 /** @throws StartError */
 function withSessions({ cwd, version }: Host, dir: string, use: (stored: StoredSessions) => Promise<void>): Promise<void> {
   return refusing(resolve(cwd, dir), async (path) => {
-    // Loaded only now, so that help and errors need not wait for the store.
+    // Loaded lazily, so that help and errors do not wait for the store.
     const { storeIn } = await import('../store/io/store-reader.ts')
     const { StoredSessions } = await import('../process/stored-sessions.ts')
-    // There has to be one: none is made.
+    // The store must exist; it is not created here.
     storeIn(path)
     const stored = await StoredSessions.open(path, `roost ${version}`)
     try {
@@ -79,7 +79,7 @@ function withSessions({ cwd, version }: Host, dir: string, use: (stored: StoredS
   })
 }
 
-/** One array, a session a line. */
+/** Formats the sessions as one JSON array with one session per line. */
 function* asJson(sessions: Iterable<SessionInfo>): Iterable<string> {
   let isFirst = true
   for (const session of sessions) {
@@ -90,7 +90,7 @@ function* asJson(sessions: Iterable<SessionInfo>): Iterable<string> {
 }
 
 const HEAD = ['ID', 'USER', 'ADDRESS', 'STATE', 'SINCE', 'EXPIRES', 'SUBSCRIPTIONS', 'MESSAGES', 'WILL']
-/** Columns of numbers, which are aligned on the right. */
+/** Columns of numbers, which are right-aligned. */
 const NUMBERS = new Set([6, 7])
 
 function asTable(sessions: Iterable<SessionInfo>): readonly string[] {

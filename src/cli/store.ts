@@ -4,17 +4,17 @@ import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
 import type { Host } from './serve.ts'
 
-/** Exit code for a store in which something is damaged or missing. */
+/** Exit code for a store with damaged or missing data. */
 const DAMAGED = 1
 
-/** Lines about problems that are printed; the rest is only counted. */
+/** Maximum number of problems that are printed; the others are only counted. */
 const LINES_MAX = 100
-/** Topics may be 64 KiB long, and may have line breaks in them. */
+/** Maximum length of a line in characters. Topics may be 64 KiB long and contain line breaks. */
 const LINE_LENGTH_MAX = 400
 
 type Exit = (code: number) => void
 
-/** `roost store`: looks into data directories. `exit` sets the exit code. */
+/** Adds `roost store`, which inspects data directories. `exit` sets the exit code. */
 export function addStoreCommand(program: Command, host: Host, exit: Exit): void {
   const store = program
     .command('store')
@@ -111,7 +111,7 @@ function addRecover(store: Command, { cwd, stdout, version }: Host, exit: Exit):
 
 const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`
 
-/** Prints the first lines, and how many more there are. */
+/** Prints the first lines, and the number of those not printed. */
 class BoundedLines {
   readonly #stdout: Host['stdout']
   #count = 0
@@ -134,7 +134,7 @@ function oneLine(text: string): string {
   return line.length > LINE_LENGTH_MAX ? `${line.slice(0, LINE_LENGTH_MAX)}...` : line
 }
 
-/** Runs `action`; errors of the system and of SQLite, and refusals, become errors of the user. @throws StartError */
+/** Runs `action`, and converts system errors, SQLite errors and refusals to errors of the user. @throws StartError */
 export async function refusing(path: string, action: (path: string) => Promise<void>): Promise<void> {
   const { RefusedError } = await import('../store/io/store-reader.ts')
   const { failureOf, NO_BINDING } = await import('../store/io/sqlite.ts')

@@ -7,7 +7,7 @@ import { addPing } from './ping.ts'
 import { addPub } from './pub.ts'
 import { addSleep, addSub } from './sub.ts'
 
-/** `roost sn`: sensors on the command line. */
+/** Adds `roost sn`, the sensors on the command line. */
 export function addSnCommand(program: Command, host: Host): void {
   const sn = program
     .command('sn')

@@ -9,7 +9,7 @@ interface PingFlags extends SensorFlags {
   readonly interval: string
 }
 
-/** `roost sn ping` */
+/** Adds `roost sn ping`. */
 export function addPing(sn: Command, host: Host): void {
   const ping = sn
     .command('ping')

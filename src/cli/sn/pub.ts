@@ -24,7 +24,7 @@ interface PubFlags extends SensorFlags {
   readonly sleep: string
 }
 
-/** `roost sn pub`, with the flags of mqtt-sn-pub. */
+/** Adds `roost sn pub`, with the flags of mqtt-sn-pub. */
 export function addPub(sn: Command, host: Host): void {
   const pub = sn
     .command('pub')
@@ -61,7 +61,7 @@ async function publish(flags: PubFlags, host: Host): Promise<void> {
         throw new StartError(`${message.length} bytes do not fit into one datagram, which takes ${sensor.payloadMax}`)
       sensor.act((client, now) => client.publish(now, topic, message, qos, flags.retain === true))
       if (qos > 0 && !(await run.until('published'))) break
-      // With QoS 0 only the registration is waited for.
+      // With QoS 0, only a registration is answered.
       if (!sensor.client.idle && !(await run.until('registered'))) break
     }
     if (qos !== -1) await run.leave(sleepSeconds)
@@ -75,7 +75,7 @@ function topicOf({ topic, topicId }: PubFlags): TopicRef {
   return topicId === undefined ? topicNamed(topic!) : predefinedTopic(topicId)
 }
 
-/** @throws StartError unless exactly one source is named */
+/** Returns the messages from the source named by the flags. @throws StartError unless exactly one source is named */
 function messagesOf(flags: PubFlags, host: Host): AsyncIterable<Uint8Array> | Iterable<Uint8Array> {
   const { message, file, stdin, lines } = flags
   const sources = [message, file, flags.null, stdin, lines].filter((source) => source !== undefined)

@@ -3,7 +3,7 @@ import { StartError } from '../../base/start-error.ts'
 import type { TopicRef } from '../../mqttsn/client.ts'
 import type { SensorOptions } from './sensor.ts'
 
-/** Flags that all sensors have, by the names of mqtt-sn-tools. */
+/** Flags common to all sensor commands, named as in mqtt-sn-tools. */
 export interface SensorFlags {
   readonly host: string
   readonly port: string
@@ -32,7 +32,7 @@ export const sensorFlags = (): Option[] => [
   new Option('--n-retry <number>', 'number of retransmissions').default('3'),
 ]
 
-/** @throws StartError that names the flag */
+/** Returns the options of a sensor. @throws StartError that names the flag */
 export function sensorOptions(flags: SensorFlags, cleanSession: boolean, trace: (line: string) => void): SensorOptions {
   const clientId = flags.id ?? `roost-sn-${process.pid}`
   if (clientId === '') throw new StartError('-i: expected a client id, got nothing')
@@ -62,7 +62,10 @@ export function realFlag(text: string, flag: string, min: number, max: number): 
   throw new StartError(`${flag}: expected a number from ${min} to ${max}, got ${JSON.stringify(text)}`)
 }
 
-/** A name of two characters is a short topic, as with mqtt-sn-tools; any other is registered. */
+/**
+ * Returns the topic with this name: a short topic if it has two characters, as in mqtt-sn-tools, otherwise one to be
+ * registered.
+ */
 export function topicNamed(name: string): TopicRef {
   if (!/^[!-~]{2}$/.test(name) || /[+#]/.test(name)) return name
   return { topicIdType: 'short', topicId: (name.charCodeAt(0) << 8) | name.charCodeAt(1) }
@@ -73,7 +76,7 @@ export const predefinedTopic = (text: string): TopicRef => ({
   topicId: wholeFlag(text, '-T', 1, 65_534),
 })
 
-/** For flags that can be repeated. */
+/** Collects the values of a flag that can be repeated. */
 export const several = (value: string, before: readonly string[] = []): string[] => [...before, value]
 
 function nodeId({ fe, wlnid }: SensorFlags): Uint8Array | undefined {

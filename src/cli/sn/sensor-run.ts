@@ -5,7 +5,9 @@ import type { Host } from '../serve.ts'
 import { Sensor } from './sensor.ts'
 import { type SensorFlags, sensorOptions } from './sensor-flags.ts'
 
-/** A sensor, and the person in front of it: what each command does with the one and tells the other. */
+/**
+ * One run of a sensor command: connects the sensor to the terminal, to signals and to the errors that the user sees.
+ */
 export class SensorRun {
   readonly sensor: Sensor
   readonly #host: Host
@@ -19,7 +21,7 @@ export class SensorRun {
     for (const signal of ['SIGINT', 'SIGTERM']) host.events.on(signal, this.#interrupt)
   }
 
-  /** Runs `what`, and lets go of the socket whatever comes of it. @throws StartError */
+  /** Runs `what`, and closes the socket afterwards in any case. @throws StartError */
   static async with(flags: SensorFlags, clean: boolean, host: Host, what: (run: SensorRun) => Promise<void>): Promise<void> {
     const trace = (line: string): unknown => host.stderr.write(`${line}\n`)
     const sensor = await Sensor.open(sensorOptions(flags, clean, trace))
@@ -32,7 +34,10 @@ export class SensorRun {
     }
   }
 
-  /** The next event; undefined after `waitMs`, or when the user interrupts. @throws StartError for what nothing can come after */
+  /**
+   * Returns the next event; undefined after `waitMs` milliseconds, or after an interruption by the user.
+   * @throws StartError for a rejection by the gateway
+   */
   async next(waitMs?: number): Promise<SnEvent | undefined> {
     const event = await this.sensor.next(waitMs)
     if (event === undefined) return undefined
@@ -45,7 +50,10 @@ export class SensorRun {
     return event
   }
 
-  /** Waits for this one; what else comes meanwhile is passed on. Gives false if it did not come before the user interrupted. */
+  /**
+   * Waits for an event of this kind and passes all other events to `other`. Returns false if the user interrupted
+   * first.
+   */
   async until(wanted: SnEvent['event'], other: (event: SnEvent) => void = () => {}): Promise<boolean> {
     for (let event = await this.next(); event !== undefined; event = await this.next()) {
       if (event.event === wanted) return true
@@ -61,7 +69,10 @@ export class SensorRun {
     return this.until('connected')
   }
 
-  /** Disconnects, or goes to sleep for this many seconds; a second interruption does not wait for the answer. */
+  /**
+   * Disconnects, or goes to sleep for this number of seconds if it is not 0, and waits for the answer. A second
+   * interruption ends the wait.
+   */
   async leave(sleepSeconds: number): Promise<void> {
     this.sensor.act((client, now) => (sleepSeconds > 0 ? client.sleep(now, sleepSeconds) : client.disconnect(now)))
     this.sensor.resume()

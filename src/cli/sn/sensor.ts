@@ -11,21 +11,24 @@ import { unwrap, wrap } from '../../mqttsn/forwarder.ts'
 export interface SensorOptions extends SnClientOptions {
   readonly host: string
   readonly port: number
-  /** Port that datagrams are sent from; 0 is any. */
+  /** Local UDP port; 0 means any. */
   readonly sourcePort: number
-  /** Wraps everything as a forwarder does, for the node of this id. */
+  /** Encapsulates every message as a forwarder does, for the node with this id. */
   readonly nodeId?: Uint8Array | undefined
-  /** Takes a line for every datagram. */
+  /** Receives a line for every datagram. */
   readonly trace?: ((line: string) => void) | undefined
 }
 
-/** Octets of a PUBLISH with the long form of Length around its payload, and of a forwarder's envelope without the node id. */
+/**
+ * Octets of a PUBLISH with the long form of Length, without its payload; and of the forwarder encapsulation, without
+ * the node id.
+ */
 const PUBLISH_HEADER = 9
 const ENVELOPE = 3
-/** Milliseconds that setTimeout can count. */
+/** Maximum delay of setTimeout in milliseconds. */
 const TIMEOUT_MAX = 2 ** 31 - 1
 
-/** A sensor of the command line: the client in realFlag time over a UDP socket. */
+/** A sensor of the command line: the client in real time over a UDP socket. */
 export class Sensor {
   readonly client: SnClient
   readonly #options: SensorOptions
@@ -45,7 +48,7 @@ export class Sensor {
     socket.on('error', (error: NodeJS.ErrnoException) => this.#refused(error))
   }
 
-  /** @throws StartError for an address that cannot be had */
+  /** Opens the socket. @throws StartError for an unknown host, or a source port that is not available */
   static async open(options: SensorOptions): Promise<Sensor> {
     const { host, port, sourcePort } = options
     const address = await lookup(host).catch(() => {
@@ -60,19 +63,19 @@ export class Sensor {
     return new Sensor(options, socket)
   }
 
-  /** `127.0.0.1:1884` */
+  /** The address of the gateway: `127.0.0.1:1884`. */
   get gateway(): string {
     const { host, port } = this.#options
     return `${isIPv6(host) ? `[${host}]` : host}:${port}`
   }
 
-  /** Octets of the largest payload that one datagram brings to the gateway. */
+  /** Maximum payload in octets that fits into one datagram. */
   get payloadMax(): number {
     const { host, nodeId } = this.#options
     return mtuAt(host) - PUBLISH_HEADER - (nodeId === undefined ? 0 : ENVELOPE + nodeId.length)
   }
 
-  /** Does something with the client, and sends what comes of it. */
+  /** Runs `what` on the client and sends the resulting datagrams. */
   act(what: (client: SnClient, now: number) => void): void {
     what(this.client, performance.now())
     for (let out = this.client.poll(); out !== undefined; out = this.client.poll()) {
@@ -84,7 +87,8 @@ export class Sensor {
   }
 
   /**
-   * The next event of the client; undefined after `waitMs`, or after an interruption. @throws StartError if the gateway is not reachable
+   * Returns the next event of the client; undefined after `waitMs` milliseconds, or after an interruption.
+   * @throws StartError if the gateway cannot be reached
    */
   async next(waitMs?: number): Promise<SnEvent | undefined> {
     const until = waitMs === undefined ? undefined : performance.now() + waitMs
@@ -103,7 +107,7 @@ export class Sensor {
     return this.#events.shift()
   }
 
-  /** The user has interrupted: pending waits end. */
+  /** Ends pending waits after an interruption by the user. */
   stop(): void {
     this.#interrupted = true
     this.#wake?.()
@@ -135,7 +139,10 @@ export class Sensor {
     this.act((client, now) => client.handleDatagram(now, message))
   }
 
-  /** No process listens there. A gateway that has answered before may be restarting. */
+  /**
+   * Fails if no process listens at the address. A gateway that has answered before may be restarting, so the error is
+   * ignored then.
+   */
   #refused(error: NodeJS.ErrnoException): void {
     if (this.#answered) return
     const why = error.code === 'ECONNREFUSED' ? 'no process listens there' : error.message

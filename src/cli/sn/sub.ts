@@ -20,7 +20,7 @@ interface SubFlags extends SensorFlags {
   readonly time?: true
 }
 
-/** `roost sn sub`, with the flags of mqtt-sn-sub. */
+/** Adds `roost sn sub`, with the flags of mqtt-sn-sub. */
 export function addSub(sn: Command, host: Host): void {
   const sub = sn
     .command('sub')
@@ -32,7 +32,7 @@ export function addSub(sn: Command, host: Host): void {
   addFlags(sub, '0')
 }
 
-/** `roost sn sleep`: a sensor that is mostly asleep, and fetches its messages when it wakes. */
+/** Adds `roost sn sleep`: a sensor that is mostly asleep, and fetches its messages when it wakes. */
 export function addSleep(sn: Command, host: Host): void {
   const sleep = sn
     .command('sleep')
@@ -57,7 +57,7 @@ function addFlags(command: Command, qos: string): void {
   for (const option of sensorFlags()) command.addOption(option)
 }
 
-/** What is asked for, and how much of it has come. */
+/** The subscriptions, the number of messages still to be printed, and the deadline of one command. */
 class SubscribeTask {
   readonly topics: readonly TopicRef[]
   readonly #flags: SubFlags
@@ -82,7 +82,7 @@ class SubscribeTask {
     return this.#left === 0 || performance.now() >= this.#until
   }
 
-  /** Milliseconds that may still be waited. */
+  /** Remaining time in milliseconds; undefined without a deadline. */
   get waitMs(): number | undefined {
     return Number.isFinite(this.#until) ? Math.max(0, this.#until - performance.now()) : undefined
   }
@@ -90,7 +90,7 @@ class SubscribeTask {
   async begin(run: SensorRun): Promise<boolean> {
     for (const topic of this.topics) {
       run.sensor.act((client, now) => client.subscribe(now, topic, this.#qos))
-      // Retained messages may come before the next answer.
+      // Retained messages may arrive before the next SUBACK.
       if (!(await run.until('subscribed', (event) => this.print(event)))) return false
     }
     return true
@@ -116,7 +116,7 @@ async function subscribe(flags: SubFlags, host: Host): Promise<void> {
       const event = await run.next(subscription.waitMs)
       if (event === undefined) break
       subscription.print(event)
-      // The gateway has forgotten us, or was restarted.
+      // The gateway has dropped the session, or was restarted.
       if (event.event === 'disconnected') there = (await run.connect()) && (await subscription.begin(run))
       if (event.event === 'timedOut') throw run.noAnswer(event.awaiting)
     }
@@ -145,7 +145,7 @@ async function sleepAndWake(flags: SubFlags, host: Host): Promise<void> {
   })
 }
 
-/** Sleeps without any traffic. Returns whether the user has interrupted. */
+/** Waits for `ms` milliseconds without sending anything. Returns whether the user interrupted. */
 async function interrupted(run: SensorRun, ms: number): Promise<boolean> {
   const until = performance.now() + ms
   for (let left = ms; left > 0; left = until - performance.now()) {
@@ -154,7 +154,10 @@ async function interrupted(run: SensorRun, ms: number): Promise<boolean> {
   return false
 }
 
-/** Fetches what waits, to the PINGRESP that ends it. A gateway that does not answer is asked again after the next sleep. */
+/**
+ * Fetches waiting messages until PINGRESP. If the gateway does not answer, the next attempt follows the next sleep.
+ * Returns false if the user interrupted.
+ */
 async function wake(run: SensorRun, print: (event: SnEvent) => void): Promise<boolean> {
   run.sensor.act((client, now) => client.wake(now))
   for (let event = await run.next(); event !== undefined; event = await run.next()) {
