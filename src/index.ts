@@ -1,4 +1,4 @@
-/** Roost as a library: the composition without sockets, and the process with them. */
+/** Roost as a library: `Server` without sockets, and the whole process with them. */
 export { StartError } from './base/start-error.ts'
 export { type Config, DEFAULT_CONFIG } from './config/config.ts'
 export { type EmbeddedLog, startRoost } from './process/embed.ts'

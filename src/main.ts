@@ -2,8 +2,8 @@
 import { readFileSync } from 'node:fs'
 
 /**
- * Caught before anything else is loaded: at SIGUSR1 Node.js would open its debugger, and SIGUSR2 or an early SIGHUP would end the process
- * without a line. `serve` writes the line.
+ * Signals are caught before anything else is loaded: at SIGUSR1 Node.js would open its debugger, and SIGUSR2 or an
+ * early SIGHUP would end the process without a log line. `serve` logs them.
  */
 const earlySignals = new Set<NodeJS.Signals>()
 const caught: NodeJS.Signals[] = process.argv[2] === 'serve' ? ['SIGUSR1', 'SIGUSR2', 'SIGHUP'] : ['SIGUSR1', 'SIGUSR2']
@@ -13,7 +13,7 @@ const { run } = await import('./cli/cli.ts')
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
-// Whoever read the log may go away (`roost serve | head`); the broker stays.
+// The reader of the log may exit (`roost serve | head`); the broker must keep running.
 process.stdout.on('error', () => {})
 
 process.exit(
@@ -27,7 +27,7 @@ process.exit(
     events: process,
     earlySignals,
     exit: (code) => process.exit(code),
-    // Loaded only now, so that help and errors need not wait for the store.
+    // Loaded lazily, so that help and errors do not wait for the store.
     start: async (config, log) => (await import('./process/roost.ts')).startProcess(config, log, version),
   }),
 )

@@ -43,11 +43,11 @@ export interface ServerOptions {
 export type ServerInput =
   | { readonly kind: 'opened'; readonly connection: ConnectionId; readonly from: StreamInfo }
   | { readonly kind: 'chunk'; readonly connection: ConnectionId; readonly bytes: Uint8Array }
-  /** Bytes that are buffered in front of the stream, because it delivers messages only whole (WebSocket). */
+  /** Bytes buffered in front of the stream, because it delivers only whole messages (WebSocket). */
   | { readonly kind: 'buffering'; readonly connection: ConnectionId; readonly bytes: number }
   /** The socket's send buffer is full (`on`), or has drained. */
   | { readonly kind: 'congested'; readonly connection: ConnectionId; readonly on: boolean }
-  /** The socket has accepted no byte of what waits for it for longer than the write timeout. */
+  /** The socket has accepted none of the waiting bytes for longer than the write timeout. */
   | { readonly kind: 'stuck'; readonly connection: ConnectionId }
   | { readonly kind: 'closed'; readonly connection: ConnectionId; readonly reason: string }
   | { readonly kind: 'datagram'; readonly route: RouteKey; readonly bytes: Uint8Array }
@@ -61,7 +61,10 @@ export type ServerInput =
   | { readonly kind: 'durable' }
   /** A reading of the machine's clocks; about once a second. */
   | { readonly kind: 'clock'; readonly reading: ClockReading }
-  /** The process did not run for `ms` milliseconds. What waits in the sockets must follow before the next `handleTimeout`. */
+  /**
+   * The process did not run for `ms` milliseconds. Data that waits in the sockets must follow before the next
+   * `handleTimeout`.
+   */
   | { readonly kind: 'paused'; readonly ms: number }
 
 export type ServerOutput =
@@ -69,44 +72,49 @@ export type ServerOutput =
   | ({ readonly kind: 'datagram' } & Datagram)
   /** Verify the identity of this client; answered by `authenticated` with the same link and step. */
   | { readonly kind: 'auth'; readonly request: AuthRequest }
-  /** The client of this link has gone: an answer to its `auth` is no longer needed, and ignored if it comes. */
+  /** The client of this link has disconnected: the answer to its `auth` is no longer needed, and ignored. */
   | { readonly kind: 'auth-abandoned'; readonly link: LinkId }
 
 /** A pause of at least this many milliseconds raises a Notice. */
 const NOTED_PAUSE_MS = 5_000
 
-/** Deliveries that may wait for the end of a turn. Above this, writing comes before further reading. */
+/**
+ * Maximum number of deliveries that wait for the end of a turn. Above this, output is written before more input is
+ * read.
+ */
 const BACKLOG_MAX = 4096
 
 /**
- * The broker, MQTT connections and the MQTT-SN gateway as one sans-I/O state machine. It owns no socket, clock, timer or file; a caller does:
- * `Loop` (src/process/loop.ts) with real ones, fuzz/sim/world.ts with simulated ones. It is not reentrant: no call comes from within another
- * one, nor from within `notice` or `random`.
+ * The broker, MQTT connections and the MQTT-SN gateway as one sans-I/O state machine. It owns no socket, clock, timer
+ * or file; these belong to a caller: `Loop` (src/process/loop.ts) with real ones, fuzz/sim/world.ts with simulated
+ * ones. It is not reentrant: no method may be called from within another one, or from within `notice` or `random`.
  *
- * **Start.** `recover` once, or `replay` and then `resume`, before anything else; then open listeners and ports.
+ * **Start.** Call `recover` once, or `replay` and then `resume`, before anything else; then open listeners and ports.
  *
  * **Each turn.**
- * 1. `handle` each input: what sockets brought, answers to `auth` outputs, `durable` after `store.durable` has advanced.
+ * 1. `handle` each input: data from sockets, answers to `auth` outputs, `durable` after `store.durable` has advanced.
  * 2. `handleTimeout` if `nextTimeout` has been reached.
- * 3. `poll` until it returns `undefined`, and carry out each output in order: write, pause, resume or close the stream, send the datagram,
- *    verify the client. Only outputs for a stream that has closed are discarded, and
- *    datagrams may be lost. Inputs that arise between two polls are handled right away; the running loop polls what they lead to.
+ * 3. `poll` until it returns `undefined`, and carry out each output in order: write, pause, resume or close the stream,
+ *    send the datagram, verify the client. Outputs may be discarded only for a stream that has closed; datagrams may be
+ *    lost. Inputs that arise between two polls are handled immediately; the running loop polls the resulting outputs.
  * 4. Let the store commit, and set one timer for `nextTimeout`.
  *
- * Any call may produce outputs and may move `nextTimeout` either way, so poll after every group of calls and read `nextTimeout` after every
- * poll. How many inputs make a turn is the caller's choice; fewer polls mean larger writes. When `backlogged` is true, poll before the next
- * input.
+ * Any call may produce outputs and may move `nextTimeout` either way, so poll after every group of calls and read
+ * `nextTimeout` after every poll. How many inputs make a turn is the caller's choice; fewer polls mean larger writes.
+ * When `backlogged` is true, poll before the next input.
  *
- * **Time.** `now` is a monotonic clock in milliseconds with an arbitrary origin; it never decreases from call to call. Wall-clock time comes in
- * only through `ServerOptions.clock` and `clock` inputs, about one per second. `handleTimeout` may be called early, late or repeatedly. After the
- * process has not run for a while, send `paused` first, then everything that waits in the sockets, and only then call `handleTimeout`: clients
- * that have sent something meanwhile must not count as lost.
+ * **Time.** `now` is a monotonic clock in milliseconds with an arbitrary origin; it never decreases from call to call.
+ * Wall-clock time enters only through `ServerOptions.clock` and `clock` inputs, about one per second. `handleTimeout`
+ * may be called early, late or repeatedly. If the process did not run for a while, send `paused` first, then all data
+ * that waits in the sockets, and only then call `handleTimeout`: clients that have sent something in the meantime must
+ * not be considered lost.
  *
- * **Streams.** `opened` once, then `chunk`, `buffering`, `congested` and `stuck` in any number, then `closed` once. After a `close` output
- * the caller sends `closed` no more. A stream that was paused brings no chunk until it is resumed, except what was already read.
+ * **Streams.** Send `opened` once, then any number of `chunk`, `buffering`, `congested` and `stuck`, then `closed`
+ * once. After a `close` output, do not send `closed`. A paused stream sends no `chunk` until it is resumed, except for
+ * data that was already read.
  *
- * **Stop.** Call `publishWills`, then `shutDown`, each until it returns true, polling and committing after every call; poll once more at the
- * end, and close the store.
+ * **Stop.** Call `publishWills`, then `shutDown`, each until it returns true, polling and committing after every call;
+ * poll once more at the end, and close the store.
  */
 export class Server implements Machine<ServerInput, ServerOutput> {
   readonly broker: Broker
@@ -238,14 +246,17 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     return earliest(earliest(streams, broker.nextTimeout()), this.#sysDue)
   }
 
-  /** True when so much output is waiting, in total or for one connection, that the caller should poll before the next input. */
+  /**
+   * True if so much output is waiting, in total or for one connection, that the caller should poll before the next
+   * input.
+   */
   get backlogged(): boolean {
     return this.broker.queued > BACKLOG_MAX || this.connections.urgent
   }
 
   poll(now: Instant): ServerOutput | undefined {
     this.#drain(now)
-    // A message that has left its port lets its client listen again.
+    // Once its message has left the port, a client can receive again.
     do {
       const output = this.connections.poll()
       if (output !== undefined) return output
@@ -261,15 +272,18 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   }
 
   /**
-   * First half of a shutdown: publishes the wills of MQTT clients while subscribers are still connected. Sensors are not disconnected.
-   * Returns false while there is more to do: poll, let the store commit, and call it again. Nothing is lost if it is interrupted: the next
-   * process continues.
+   * First half of a shutdown: publishes the wills of MQTT clients while subscribers are still connected. Sensors are
+   * not disconnected. Returns false until it is complete: poll, let the store commit, and call it again. Nothing is
+   * lost if it is interrupted; the next process continues.
    */
   publishWills(now: Instant): boolean {
     return this.broker.shutdown.publishWills(now)
   }
 
-  /** Second half: disconnects all MQTT clients, MQTT 5 clients with a reason code. Returns false as `publishWills` does; poll once more at the end. */
+  /**
+   * Second half of a shutdown: disconnects all MQTT clients, MQTT 5 clients with a reason code. Returns false as
+   * `publishWills` does. Poll once more at the end.
+   */
   shutDown(now: Instant): boolean {
     if (!this.broker.shutdown.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)) return false
     this.gateway.stop(now)

@@ -8,13 +8,13 @@ import { reasonOf } from '../config/io/text-file.ts'
 import { readTlsContext } from '../mqtt/io/tls.ts'
 import { tlsOptions } from './listeners.ts'
 
-/** What a store of a version before SQLite had. */
+/** File of a store written by a version before SQLite. */
 const LMDB_FILE = 'data.mdb'
 
 /**
- * Reads every file that a start would read, as a start reads it, and looks whether it could write where it would. A store that is in use is
- * left alone. Gives what is worth a warning.
- * @throws StartError for the first that is wrong
+ * Reads every file that a start would read, in the same way, and checks that the start could write where it has to. A
+ * store that is in use is not touched. Returns warnings.
+ * @throws StartError for the first error
  */
 export async function checkFiles(config: Config): Promise<readonly string[]> {
   const { warnings } = new AccessFiles(config)
@@ -33,7 +33,7 @@ export async function checkFiles(config: Config): Promise<readonly string[]> {
 
 function checkDataDirectory(dir: string): void {
   if (existsSync(join(dir, LMDB_FILE))) throw new StartError(`--data-dir: ${join(dir, LMDB_FILE)} is a store of an older version`)
-  // What is missing would be made, with what is missing above it.
+  // A start creates missing directories, so the nearest existing one must be writable.
   let there = resolve(dir)
   while (!existsSync(there)) there = dirname(there)
   checkWritable(there, '--data-dir')

@@ -15,11 +15,13 @@ import { type Option, type OptionKey, options } from '../config/options.ts'
 import type { Logger } from './log.ts'
 import { type Running, startProcess } from './roost.ts'
 
-/** Levels of the lines that a started Roost writes. */
+/** Log levels that Roost uses. */
 const LEVELS = ['trace', 'debug', 'info', 'warn', 'error'] as const
 type Level = (typeof LEVELS)[number]
 
-/** Where log lines go: pino, `console`, or any of their methods. A method that is missing drops the lines of its level. */
+/**
+ * A logger: pino, `console`, or any subset of their methods. If a method is missing, lines of its level are dropped.
+ */
 export type EmbeddedLog = {
   // biome-ignore lint/suspicious/noExplicitAny: whatever a logger's methods take.
   readonly [level in Level]?: ((...parts: any[]) => unknown) | undefined
@@ -29,19 +31,20 @@ export type EmbeddedLog = {
 }
 
 /**
- * Starts broker and gateway within another program, with DEFAULT_CONFIG and any of its keys changed.
+ * Starts broker and gateway inside another program, with DEFAULT_CONFIG and any of its keys changed.
  *
- * A key is obeyed or refused: where `listeners` (or `snListeners`) are those of DEFAULT_CONFIG, the listener is the one that the other keys
- * describe, as with the flags of `roost serve`. Where they are given, a key that they do not carry is an error, as is one that is not known.
+ * Every key either takes effect or is an error. If `listeners` (or `snListeners`) are those of DEFAULT_CONFIG, the
+ * listener is the one described by the other keys, as with the flags of `roost serve`. If they are set, a changed key
+ * that their entries do not repeat is an error, as is an unknown key.
  *
- * @param log none for no log
+ * @param log no log if absent
  * @throws StartError: one line that names the key
  */
 export async function startRoost(config: Config, log: EmbeddedLog = {}, version?: string): Promise<Running> {
   return startProcess(embeddedConfig(config), asLogger(log), version)
 }
 
-/** The configuration in which every changed key is in force. @throws StartError */
+/** Returns the configuration with every changed key in effect. @throws StartError */
 export function embeddedConfig(config: Config): Config {
   refuseUnknown(config, DEFAULT_CONFIG, '')
   const layer = new Map<OptionKey, Given>()
@@ -71,7 +74,7 @@ export function embeddedConfig(config: Config): Config {
   }
 }
 
-/** Bounds that count for all listeners together as well. */
+/** Limits that apply to all listeners together as well. */
 const COUNT_GLOBALLY: ReadonlySet<OptionKey> = new Set(['max_connections'] as const)
 
 function refuseUnknown(found: object, known: object, where: string): void {
@@ -81,7 +84,10 @@ function refuseUnknown(found: object, known: object, where: string): void {
   }
 }
 
-/** Values of some options are other ones inside than in a file: a list that was read, a number for permissions, Infinity for off. */
+/**
+ * Validates a value. Some resolved values differ from those in a file: a parsed list, a number for permissions,
+ * Infinity for off.
+ */
 function checked(option: Option, value: unknown): unknown {
   const parsed = option.schema.safeParse(value)
   if (parsed.success) return parsed.data
@@ -95,14 +101,17 @@ function checkEntries(list: string, entries: readonly { readonly name: string }[
   const names = new Set<string>()
   for (const [i, entry] of entries.entries()) {
     refuseUnknown(entry, known, `${list}[${i}].`)
-    // Access rules and routes of sensors are found by name.
+    // Access rules and routes of sensors are looked up by name.
     if (typeof entry.name !== 'string' || names.has(entry.name))
       throw new StartError(`${list}[${i}].name: expected a name that no other listener has, got ${inWords(entry.name)}`)
     names.add(entry.name)
   }
 }
 
-/** That of DEFAULT_CONFIG accepts anonymous clients, because it is on loopback and nothing verifies them: a copy may be neither. */
+/**
+ * Refuses unprotected listeners. The listener of DEFAULT_CONFIG accepts anonymous clients, because it is on loopback
+ * and has no authentication; neither need be true of a modified copy.
+ */
 function refuseOpen(
   config: Pick<Config, 'allowAnonymous'> & Parameters<typeof authenticates>[0],
   listeners: Config['listeners'],
@@ -131,7 +140,7 @@ function refuseIneffective(name: string, settled: object, entries: readonly obje
     throw new StartError(`${name}: has no effect on ${list} that are given: set ${inEntry} in each of them, or leave ${list} out`)
 }
 
-/** A logger with all methods that are used. A method that throws must not end the broker. */
+/** Completes the logger with all methods that Roost uses. An exception in a method must not end the broker. */
 function asLogger(log: EmbeddedLog): Logger {
   const safe = (level: Level) => {
     if (typeof log[level] !== 'function') return () => {}
@@ -142,7 +151,7 @@ function asLogger(log: EmbeddedLog): Logger {
     }
   }
   const methods = Object.fromEntries(LEVELS.map((level) => [level, safe(level)]))
-  // `console.trace` is something else.
+  // `console.trace` prints a stack trace, so it does not enable the level trace.
   const isLevelEnabled = (level: Level): boolean =>
     log.isLevelEnabled?.(level) ?? (level !== 'trace' && typeof log[level] === 'function')
   return { ...methods, isLevelEnabled } as unknown as Logger

@@ -2,12 +2,14 @@ import { performance } from 'node:perf_hooks'
 
 const SAMPLE_MS = 250
 
-/** Measures by how much the event loop is late, and tells when that crosses a bound, in either direction. */
+/**
+ * Measures the lag of the event loop, and calls `onCross` when it crosses `boundMs` milliseconds in either direction.
+ */
 export class LagMonitor {
   #timer: NodeJS.Timeout | undefined
   #due = 0
   #over = false
-  /** Milliseconds, of the last sample. */
+  /** Lag at the last sample, in milliseconds. */
   lag = 0
 
   start(boundMs: number, onCross: (over: boolean) => void): void {

@@ -9,7 +9,7 @@ import type { TlsOptions } from '../mqtt/io/tls.ts'
 import type { Loop } from './loop.ts'
 import { descriptorsForConnections, openFilesLimit } from './open-files.ts'
 
-/** A listener for MQTT clients that is open. */
+/** An open listener for MQTT clients. */
 export interface OpenListener {
   readonly config: ListenerConfig
   readonly listener: Listener
@@ -17,7 +17,7 @@ export interface OpenListener {
   readonly url: string
 }
 
-/** Opens all listeners or none. @throws StartError that names the option, or the place in the file. */
+/** Opens all listeners, or none. @throws StartError that names the option, or the place in the file */
 export async function openListeners(config: Config, loop: Loop, notice: NoticeSink): Promise<readonly OpenListener[]> {
   const open: OpenListener[] = []
   try {
@@ -61,18 +61,19 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
   }
 }
 
-/** By what names pages of this machine call it: those of loopback are known anyway. */
+/** Returns names by which pages from this machine may address the listener; those of loopback are always accepted. */
 function ownNames({ host }: ListenerConfig): readonly string[] {
   const own = hostname().toLowerCase()
   return [host.toLowerCase(), own, `${own.replace(/\..*/, '')}.local`].filter((name) => name !== '' && name !== '.local')
 }
 
-/** What the listener says of TLS; undefined where it says nothing. */
+/** Returns the TLS settings of a listener; undefined if it does not use TLS. */
 export function tlsOptions(listener: ListenerConfig): TlsOptions | undefined {
   const { certfile, keyfile, cafile, capath, crlfile, ciphers } = listener
   const { useIdentityAsUsername, useSubjectAsUsername, tlsVersion } = listener
   if (certfile === undefined || keyfile === undefined) return undefined
-  // A client without the certificate that it needs is refused by CONNACK, unless its certificate is required for the handshake.
+  // A client without the certificate it needs is refused by CONNACK, unless the handshake itself requires a
+  // certificate.
   const isNamed = certificateRole(listener) !== 'none'
   const requireCertificate = isNamed && listener.requireCertificate === 'no' ? 'optional' : listener.requireCertificate
   return {
@@ -95,7 +96,7 @@ function urlOf({ protocol, certfile, host, websocketsPath }: ListenerConfig, { a
   return `${scheme}://${isIPv6(host) ? `[${host}]` : host}:${address.port}${websocketsPath ?? ''}`
 }
 
-/** One line for a port or address that cannot be had; `where` names the flags or the place in the file. */
+/** Returns the error for an address that cannot be opened. `where` names the flags or the place in the file. */
 export function cannotListen(error: unknown, host: string, port: number, where: string): StartError {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === 'EADDRINUSE') return new StartError(`port ${port} on ${host} is already in use (${where})`)

@@ -9,10 +9,10 @@ export interface LogOutput {
   write(text: string): unknown
 }
 
-/** What programs read in a JSON line and people have in the text already. */
+/** Fields of JSON lines that pretty lines omit, because their text contains the values already. */
 const FIELDS = 'code,client,user,peer,reason,count,limit,mqtt,sn,store'
 
-/** The log in the format that was asked for: written at once, so that a crash loses no line. */
+/** Returns a log in the configured format. Lines are written synchronously, so that a crash loses none. */
 export function createLog(config: Pick<Config, 'logLevel' | 'logFormat'>, output: LogOutput, color: boolean): Logger {
   const format =
     config.logFormat === 'json'
@@ -29,38 +29,41 @@ export function createLog(config: Pick<Config, 'logLevel' | 'logFormat'>, output
   )
 }
 
-/** A full disk or a closed pipe behind the log must not end the broker. */
+/** Writes a line. A full disk or a closed pipe must not end the broker, so errors are ignored. */
 function writeOrLose(output: LogOutput, line: string): void {
   try {
     output.write(line)
   } catch {}
 }
 
-/** Lines of one code in one window; what comes beyond it is counted, and told when the window ends. */
+/** Maximum number of lines of one code per window; further ones are counted and reported when the window ends. */
 const LINES_PER_WINDOW = 20
 const WINDOW_MS = 10_000
-/** Of bans there are more: other programs act on each. An address is banned but once in ban_seconds. */
+/**
+ * Exceptions: bans have a higher limit, because other programs act on each. One address is banned at most once in
+ * ban_seconds.
+ */
 const MORE_LINES: Partial<Record<NoticeCode, number>> = { 'address-banned': 1000 }
 
-/** Characters of anything that a peer chose. */
+/** Maximum length of a text chosen by a peer, in characters. */
 const TEXT_MAX = 256
 
 interface Window {
   lines: number
   suppressed: number
-  /** Level of what was suppressed last. */
+  /** Level of the last Notice that was suppressed. */
   level: Notice['level']
   readonly timer: NodeJS.Timeout
 }
 
 export interface NoticeLogger extends NoticeSink {
-  /** Tells what is still untold, before the process ends. */
+  /** Logs the pending counts, before the process ends. */
   flush(): void
 }
 
 /**
- * Turns Notices into log lines. At most 20 of one code in 10 s (1000 of bans), then one line that counts the rest: a flood of malformed datagrams
- * neither fills the disk nor goes unheard.
+ * Returns a sink that logs Notices: at most 20 of one code in 10 s (1000 for bans), then one line with the number of
+ * the others. A flood of malformed datagrams neither fills the disk nor remains unnoticed.
  */
 export function noticeLogger(log: Logger): NoticeLogger {
   const windows = new Map<NoticeCode, Window>()
@@ -102,7 +105,7 @@ function writeNotice(log: Logger, notice: Notice): void {
   const client = notice.client === undefined ? undefined : printable(notice.client)
   const user = notice.user === undefined ? undefined : printable(notice.user)
   const reason = notice.reason === undefined ? undefined : printable(notice.reason)
-  // A proxy may say that its client is at the path of a Unix socket, which can hold any character.
+  // A proxy may report the path of a Unix socket as the client's address, and that can contain any character.
   const peer = notice.peer === undefined ? undefined : printable(unmapped(notice.peer))
   let text: string = code
   if (client !== undefined) text += ` ${client}`
@@ -114,10 +117,13 @@ function writeNotice(log: Logger, notice: Notice): void {
   log[level]({ code, client, user, peer, reason, count, limit }, text)
 }
 
-/** Sensors at a port for IPv4 and IPv6 are where their socket says: `[::ffff:192.0.2.1]:1884`. */
+/**
+ * Returns the IPv4 address of a sensor at a dual-stack port, whose address the socket reports as
+ * `[::ffff:192.0.2.1]:1884`.
+ */
 const unmapped = (peer: string): string => peer.replace(/^\[::ffff:(\d+\.\d+\.\d+\.\d+)\]/i, '$1')
 
-/** Peers choose their names: no line breaks, no terminal escapes, no megabytes. */
+/** Escapes and truncates a text chosen by a peer: no line breaks, no terminal escapes, no megabytes. */
 export function printable(text: string): string {
   const short = text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}...` : text
   return short.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)

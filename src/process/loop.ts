@@ -18,14 +18,14 @@ const NOBODY_VERIFIES: AuthAnswer = {
   reason: 'no authentication is available',
 }
 
-/** Who finds out who a client is; never rejects. */
+/** Verifies the identity of clients. Its promises never reject. */
 export interface Verifier {
   authenticate(request: AuthRequest): Promise<AuthAnswer>
-  /** The client of this link has gone before the answer came. */
+  /** The client of this link disconnected before it was answered. */
   abandon(link: LinkId): void
 }
 
-/** Milliseconds that setTimeout can count; a later deadline is looked at again when they have passed. */
+/** Maximum delay of setTimeout in milliseconds. For a later deadline the timer is set again. */
 const TIMEOUT_MAX = 2 ** 31 - 1
 
 export const instant = (): Instant => performance.now()
@@ -34,18 +34,21 @@ export const wallClock = (): WallClock => ({ epoch: Date.now() - performance.now
 const BOOT_ID = bootId()
 export const readClocks = (): ClockReading => ({ wall: Date.now(), bootId: BOOT_ID, uptime: uptime() * 1000 })
 
-/** Milliseconds between two looks at the time, as long as nothing else happens. */
+/** Interval in milliseconds at which the time is checked while nothing else happens. */
 const BEAT_MS = 250
-/** Beats between two looks at the machine's clocks. */
+/** Number of beats between two readings of the machine's clocks. */
 const BEATS_PER_READING = 4
-/** A beat that is so late says that the process has not run meanwhile (ms). */
+/** A beat that is later than this, in milliseconds, means that the process was paused. */
 const PAUSE_MS = 500
-/** After a pause, milliseconds in which input comes before timers, or until there is no more of it. */
+/**
+ * Time in milliseconds after a pause during which input is handled before timers; it ends early when no more input
+ * arrives.
+ */
 const CATCH_UP_MS = 1000
 
 /**
- * Drives the server with real time. Inputs of one turn of the event loop are taken in first, then everything that they led to is written,
- * so that a socket gets one write per turn however many packets that is.
+ * Runs the server in real time. All inputs of one turn of the event loop are handled before the resulting output is
+ * written, so that a socket gets one write per turn, however many packets that contains.
  */
 export class Loop implements StreamHost {
   readonly #server: Server
@@ -64,10 +67,10 @@ export class Loop implements StreamHost {
   #ranAt = instant()
   #catchUpUntil: Instant = Number.NEGATIVE_INFINITY
   #inputs = 0
-  /** Inputs when it was last asked whether there were any. */
+  /** Value of `#inputs` at the last check for new input. */
   #inputsSeen = 0
 
-  /** What waits for sockets. */
+  /** Output that waits for sockets. */
   readonly outputs: OutputBuffers
 
   constructor(server: Server) {
@@ -114,7 +117,9 @@ export class Loop implements StreamHost {
     if (this.#streams.delete(connection)) this.handle({ kind: 'closed', connection, reason })
   }
 
-  /** The process was paused a moment ago: a peer may have done long since what it seems not to have done. */
+  /**
+   * True shortly after the process was paused: what a peer seems to have missed may already be waiting in the socket.
+   */
   get wasPaused(): boolean {
     return this.#enter() < this.#catchUpUntil
   }
@@ -122,13 +127,13 @@ export class Loop implements StreamHost {
   handle(input: ServerInput): void {
     this.#inputs++
     this.#server.handle(this.#enter(), input)
-    // What a socket says while it is written to is for the loop that writes.
+    // Input that arises while `flush` writes is polled by that same loop.
     if (this.#writing) return
     if (this.#server.backlogged) this.flush()
     else this.#flushing ??= setImmediate(this.#flushNow)
   }
 
-  /** Writes everything that the server has to say, and sets the timer for what it waits for. */
+  /** Carries out all output of the server, and sets the timer for its next deadline. */
   flush(): void {
     const now = instant()
     this.#writing = true
@@ -195,7 +200,10 @@ export class Loop implements StreamHost {
     if (this.#beats++ % BEATS_PER_READING === 0) this.handle({ kind: 'clock', reading: readClocks() })
   }
 
-  /** The time. Finds out whether the process has just been paused: by SIGSTOP, for example, or with its machine. */
+  /**
+   * Returns the time. Detects that the process was just paused, for example by SIGSTOP or together with its machine,
+   * and reports it to the server.
+   */
   #enter(): Instant {
     const now = instant()
     const ms = now - this.#ranAt
@@ -207,7 +215,10 @@ export class Loop implements StreamHost {
     return now
   }
 
-  /** Whether sockets may still hold what came during a pause. A turn that has brought nothing says that they do not. */
+  /**
+   * Returns whether sockets may still hold data that arrived during a pause. A turn without input means that they do
+   * not.
+   */
   #isCatchingUp(now: Instant): boolean {
     if (now >= this.#catchUpUntil) return false
     const hadInput = this.#inputs !== this.#inputsSeen
@@ -219,14 +230,14 @@ export class Loop implements StreamHost {
   #setTimer(now: Instant): void {
     const at = this.#server.nextTimeout()
     if (at !== undefined && at <= now) {
-      // Already due, but other inputs come first.
+      // Already due, but pending inputs come first.
       this.#due ??= setImmediate(this.#dueNow)
       return
     }
     if (at === this.#timeoutAt) return
     if (this.#timeout !== undefined) clearTimeout(this.#timeout)
     this.#timeoutAt = at
-    // Rounded up: a timer that fires a fraction early finds nothing to do and has to be set again.
+    // Rounded up: a timer that fires a fraction of a millisecond early would have nothing to do and be set again.
     this.#timeout =
       at === undefined ? undefined : setTimeout(this.#timedOut, Math.min(Math.ceil(Math.max(0, at - now)), TIMEOUT_MAX))
   }

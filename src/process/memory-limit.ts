@@ -5,31 +5,37 @@ import type { MemoryLimits } from '../base/memory.ts'
 import type { Config } from '../config/config.ts'
 
 const MIB = 1024 * 1024
-/** Memory of the process without any clients. */
+/** Memory in bytes of a process without clients. */
 const OWN_BYTES = 64 * MIB
-/** Memory of the store's thread: its heap, SQLite's pages, the part of the log that is being folded, and what malloc keeps for it. */
+/**
+ * Memory in bytes of the store's thread: its heap, SQLite's pages, the part of the log that is being folded, and what
+ * malloc retains for it.
+ */
 const STORE_BYTES = 96 * MIB
-/** Part of the rest that clients may use: garbage that is not yet collected needs room too. */
+/** Share of the rest that clients may use. Garbage that has not been collected yet needs room too. */
 const PART = 0.6
-/** However little there is. */
+/** Minimum of the derived limit in bytes. */
 const LEAST = 8 * MIB
-/** Parts of the limit for one client, and for one user or address. */
+/** Shares of the limit for one client, and for one user or address. */
 const CLIENT_PART = 1 / 4
 const GROUP_PART = 1 / 2
 
 /**
- * What V8 adds to the old space for objects that do not live long. Node.js 24 adds four times as much, which makes its heap_size_limit larger by that, and
- * gives no more room to what stays.
+ * Bytes that V8 adds to the old space for short-lived objects. Node.js 24 adds four times as much; this increases its
+ * heap_size_limit accordingly, but leaves no more room for long-lived objects.
  */
 const YOUNG_BYTES = 48 * MIB
 
-/** Bytes that the process can use before something ends it, and what that is. */
+/** A limit on the memory of the process: bytes, and the name of what enforces it. */
 export interface Bound {
   readonly bytes: number
   readonly name: string
 }
 
-/** The limit of this process: the smallest of V8's heap, the machine or its container, and what ulimit leaves. */
+/**
+ * Returns the limit of this process: the smallest of V8's heap, the memory of the machine or its container, and what
+ * ulimit leaves.
+ */
 export function processBound(): Bound {
   const bounds: Bound[] = [
     { bytes: getHeapStatistics().heap_size_limit, name: "V8's heap (node --max-old-space-size)" },
@@ -37,21 +43,24 @@ export function processBound(): Bound {
   ]
   const oldSpace = askedOldSpace()
   if (oldSpace !== undefined) bounds.push({ bytes: oldSpace + YOUNG_BYTES, name: "V8's heap (node --max-old-space-size)" })
-  // Without a bound it is 0, or a number that no machine has.
+  // Without a limit this is 0, or a number larger than any machine's memory.
   const constrained = process.constrainedMemory()
   if (constrained > 0) bounds.push({ bytes: constrained, name: 'the memory of this container' })
   for (const { bytes, name } of ulimits()) bounds.push({ bytes, name })
   return bounds.reduce((least, bound) => (bound.bytes < least.bytes ? bound : least))
 }
 
-/** Bytes of `--max-old-space-size`, where it was given. */
+/** Returns the value of `--max-old-space-size` in bytes; undefined if it is not set. */
 function askedOldSpace(): number | undefined {
   const flags = [process.env.NODE_OPTIONS ?? '', ...process.execArgv].join(' ')
   const given = [...flags.matchAll(/--max[-_]old[-_]space[-_]size[= ](\d+)/g)].at(-1)
   return given === undefined ? undefined : Number(given[1]) * MIB
 }
 
-/** Of the address space much is reserved and not used: what is left counts, beyond what the process has already. */
+/**
+ * Returns the limits set by ulimit. Much address space is reserved and never used, so only what is left beyond the
+ * current size counts.
+ */
 function ulimits(): Bound[] {
   const left = (limit: string, size: string): Bound[] => {
     const [, bytes] = new RegExp(`^${limit} +(\\d+)`, 'm').exec(read('limits')) ?? []
@@ -70,7 +79,10 @@ function read(name: string): string {
   }
 }
 
-/** The configured limits, or those derived from the process; the line for the start, and a warning. */
+/**
+ * Returns the limits, configured or derived from `bound`, with the line to log at the start, and a warning if
+ * `memory_limit` exceeds what the process can have.
+ */
 export function memoryLimits(
   config: Pick<Config, 'memory' | 'memoryLimit' | 'maxMemoryPerClient' | 'maxMemoryPerUser' | 'maxMemoryPerAddress'>,
   bound: Bound,

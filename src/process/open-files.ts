@@ -2,12 +2,15 @@ import { readFileSync } from 'node:fs'
 import type { Config } from '../config/config.ts'
 
 /**
- * Descriptors that connections leave free, and one of which refuses the next connection: for files that are read again, the HTTP service,
- * and the store. Where a process may have few, a quarter of them.
+ * Number of descriptors that connections leave free, one of which is needed to refuse the next connection: for files
+ * that are reloaded, the HTTP service, and the store. If the process may have few descriptors, a quarter of them.
  */
 const SPARE_DESCRIPTORS = 32
 
-/** Number of files and sockets that this process may have open (`ulimit -n`); undefined where there is no way to know. */
+/**
+ * Returns the number of files and sockets that this process may open (`ulimit -n`); undefined if it cannot be
+ * determined.
+ */
 export function openFilesLimit(): number | undefined {
   try {
     const [, soft] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
@@ -17,10 +20,13 @@ export function openFilesLimit(): number | undefined {
   }
 }
 
-/** Descriptors up to which connections are accepted: the system gives the lowest that is free, so that those below are in use. */
+/**
+ * Returns the highest descriptor up to which connections are accepted. The system assigns the lowest free descriptor,
+ * so all those below it are in use.
+ */
 export const descriptorsForConnections = (limit: number): number => limit - Math.min(SPARE_DESCRIPTORS, Math.floor(limit / 4))
 
-/** Warns of a `max_connections` that the system does not allow. */
+/** Returns a warning if the system does not allow `max_connections`; otherwise undefined. */
 export function openFilesWarning(
   { maxConnections }: Pick<Config, 'maxConnections'>,
   limit: number | undefined,

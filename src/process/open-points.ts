@@ -11,8 +11,10 @@ import { readSensorRules } from '../config/io/sensor-users.ts'
 import { type Bound, memoryLimits, processBound } from './memory-limit.ts'
 
 /**
- * What the threat model of docs/security.md lists and this configuration leaves open: a line for each, which begins with the listener and ends with the
- * option that closes it. A decision of the site, not an error: a bench on a desk needs none of it. Files that it names have been read without an error.
+ * Returns the risks in the threat model of docs/security.md that this configuration leaves open, one line each, which
+ * begins with the listener and ends with the option that addresses the risk. These are decisions of the site, not
+ * errors: a test setup on a desk needs none of the options. The files named by the configuration must have been read
+ * without an error.
  */
 export function openPoints(config: Config, bound: Bound = processBound()): readonly string[] {
   const { warning } = memoryLimits(config, bound)
@@ -100,7 +102,7 @@ function ofAll(config: Config): string[] {
   return points
 }
 
-/** Connecting to a Unix socket takes the right to write to its file. */
+/** Mode bit for others. Connecting to a Unix socket requires write permission for its file. */
 const WRITABLE_BY_OTHERS = 0o002
 
 function isPlainHttpElsewhere(text: string): boolean {

@@ -30,13 +30,13 @@ import { memoryLimits, processBound } from './memory-limit.ts'
 import { openFilesLimit, openFilesWarning } from './open-files.ts'
 import { corePort, SnPorts } from './sn-ports.ts'
 
-/** The most that `randomInt` takes. */
+/** Maximum range of `randomInt`. */
 const RANDOM_STEPS = 2 ** 48 - 1
 
-/** The process ends, but what was left to do could not be done. The message is one line. */
+/** The process ends, but its remaining work could not be completed. The message is one line. */
 export class StopError extends Error {}
 
-/** Where sensors come in. */
+/** An open port for sensors. */
 export interface ListeningSn {
   readonly name: string
   readonly url: string
@@ -46,7 +46,7 @@ export interface ListeningSn {
   readonly broadcasts: string | undefined
 }
 
-/** Where MQTT clients come in. */
+/** An open listener for MQTT clients. */
 export interface ListeningMqtt {
   readonly name: string
   readonly url: string
@@ -57,32 +57,33 @@ export interface ListeningMqtt {
 export interface Running {
   readonly mqtt: readonly ListeningMqtt[]
   readonly sn: readonly ListeningSn[]
-  /** Directory that keeps the state, or 'memory'. */
+  /** Directory of the state, or 'memory'. */
   readonly store: string
-  /** What keeps it: `SQLite 3.51.3`; undefined for memory. */
+  /** Storage engine: `SQLite 3.51.3`; undefined for memory. */
   readonly storeEngine: string | undefined
-  /** What clients may make the process hold, and why so much: bytes, and in words. */
+  /** Limit on the memory for clients in bytes, and its explanation in words. */
   readonly memory: { readonly limit: number; readonly told: string }
   /**
-   * Reads passwords, access lists, keys and certificates anew, and puts them in force for those who are connected too. Gives what is
-   * worth a warning. 'failed': a file is wrong, which a Notice has told, and nothing has changed. One after the other if asked again meanwhile.
+   * Reloads passwords, access lists, keys and certificates, and applies them to connected clients too. Resolves to
+   * warnings, or to 'failed' if a file is invalid; a Notice has reported that, and nothing has changed. Concurrent
+   * calls run one after the other.
    */
   reload(): Promise<readonly string[] | 'failed'>
   /**
-   * Ends the process's part in everything, cleanly; state is kept. Rejects if what was left could not be stored. Called again, it returns
-   * the same promise.
+   * Shuts down cleanly and keeps the state. Rejects if pending data could not be stored. Further calls return the same
+   * promise.
    */
   stop(): Promise<void>
 }
 
 /**
- * Starts broker and gateway as configured. `version` is for `$SYS/broker/version`. @throws StartError: one line for the user, that
- * names the flag.
+ * Starts broker and gateway as configured. `version` is published as `$SYS/broker/version`.
+ * @throws StartError with one line for the user, which names the flag
  */
 export async function startProcess(config: Config, log: Logger, version?: string): Promise<Running> {
   const logged = noticeLogger(log)
   seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
-  // The store and the access rules tell their news to a loop and a server that need them.
+  // The store and the access rules report to a loop and a server that are created after them.
   let loop: Loop | undefined
   let server: Server | undefined
   const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
@@ -121,10 +122,10 @@ export async function startProcess(config: Config, log: Logger, version?: string
     loop.authenticateBy(access.authenticator)
     const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
     if (weak !== undefined) log.warn(weak)
-    // Half an access list may look whole, and allow what the rest of it denies.
+    // A partial access list may look complete, and allow what its missing part denies.
     const changed = stamps.changed()
     if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; start again when it is complete`)
-    // The listeners open only when everything that was kept is there again.
+    // The listeners are opened only after the state has been restored.
     const listeners = await openListeners(config, loop, notice)
     const trace = log.isLevelEnabled('trace') ? (line: string): void => log.trace(line) : undefined
     const snPorts = await SnPorts.open(config, loop, notice, trace).catch(async (error: unknown) => {
@@ -140,12 +141,15 @@ export async function startProcess(config: Config, log: Logger, version?: string
   }
 }
 
-/** The store is read while its thread inspects it; nothing is made of what was read before that has ended well. */
+/**
+ * Restores the state. The store is read while its thread checks it; the server resumes only after the check has
+ * succeeded.
+ */
 async function recover(server: Server, store: Store): Promise<void> {
   try {
     server.replay()
   } finally {
-    // A store that is refused says more than what reading it has led to.
+    // The reason for which a store is refused is more helpful than errors that occurred while reading it.
     if (store instanceof SqliteStore) await store.opened.catch(refusedStart)
   }
   server.resume(instant(), readClocks())
@@ -168,10 +172,10 @@ interface Parts {
   readonly memory: ReturnType<typeof memoryLimits>
 }
 
-/** Milliseconds that files have to stay as they were read. */
+/** Time in milliseconds for which files must stay unchanged after they were read. */
 const QUIET_MS = 50
 
-/** Everything is read before anything is put in force. */
+/** Reloads all files. Everything is read before anything takes effect. */
 async function reload(config: Config, parts: Parts): Promise<readonly string[] | 'failed'> {
   const { loop, server, access, users, listeners } = parts
   try {
@@ -184,7 +188,7 @@ async function reload(config: Config, parts: Parts): Promise<readonly string[] |
       () => users.replace(rules),
       ...(await Promise.all(listeners.map(({ listener }) => listener.prepareReload()))),
     ]
-    // Whoever is still writing does so within this time.
+    // A program that is still writing a file writes again within this time.
     await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
     const changed = stamps.changed()
     if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; send SIGHUP when it is complete`)
@@ -203,7 +207,7 @@ function running(config: Config, parts: Parts): Running {
   const { loop, server, store, notice, listeners, snPorts, lag } = parts
   let reloading: Promise<unknown> = Promise.resolve()
   const stop = async (): Promise<void> => {
-    // Rules that come into force need a store that is open.
+    // Applying new rules requires an open store.
     await reloading
     lag.stop()
     await inPieces(parts, () => server.publishWills(instant()))
@@ -221,7 +225,7 @@ function running(config: Config, parts: Parts): Running {
     storeEngine: config.memory ? undefined : SqliteStore.engine,
     memory: { limit: parts.memory.limits.memoryLimit, told: parts.memory.told },
     reload: () => {
-      // What was read earlier never comes after what was read later.
+      // Reloads take effect in the order in which they were read.
       const next = reloading.then(() => reload(config, parts))
       reloading = next
       return next
@@ -233,12 +237,15 @@ function running(config: Config, parts: Parts): Running {
   }
 }
 
-/** Milliseconds that each half of the end may take. What it has not come to by then, the next process does. */
+/** Maximum duration of each half of the shutdown in milliseconds. The next process completes the rest. */
 const HALF_STOP_MS = 5_000
-/** Milliseconds until the store is asked for room again. */
+/** Interval in milliseconds between two checks for room in the store. */
 const ROOM_MS = 20
 
-/** Takes one piece per turn of the event loop, while the store has room, until there are no more. */
+/**
+ * Does one piece of work per turn of the event loop, while the store has room, until `piece` returns true or the time
+ * is up.
+ */
 async function inPieces({ loop, store }: Parts, piece: () => boolean): Promise<void> {
   const until = instant() + HALF_STOP_MS
   while (!piece() && instant() < until) {
@@ -248,13 +255,13 @@ async function inPieces({ loop, store }: Parts, piece: () => boolean): Promise<v
   loop.flush()
 }
 
-/** What the program holds, message buffers included. */
+/** Returns the bytes in use by objects and by buffers outside the heap, such as those of messages. */
 function heapBytes(): number {
   const { used_heap_size: objects, external_memory: buffers } = getHeapStatistics()
   return objects + buffers
 }
 
-/** Part of the memory, and bytes at the least, for records that are not durable yet. */
+/** Share of the memory, and minimum in bytes, for records that are not durable yet. */
 const STORE_PART = 0.25
 const BUFFERED_LEAST = 4 * 1024 * 1024
 
@@ -266,7 +273,7 @@ interface StoreListener {
   hasSession(key: SessionKey): boolean
 }
 
-/** A store that can be read; it is open when `opened` has resolved. */
+/** Returns a store that can be read. It is open once `opened` has resolved. */
 async function openStore(config: Config, listener: StoreListener): Promise<Store> {
   const { notice, version, maxBufferedBytes, onDurable, hasSession } = listener
   if (config.memory) return new MemoryStore()
@@ -280,7 +287,7 @@ async function openStore(config: Config, listener: StoreListener): Promise<Store
       onDurable,
       hasSession,
       onFailed: (reason) => {
-        // Damage has been reported, with what to do about it.
+        // The damage and its remedy have been reported already.
         if (isDamaged) return
         notice({ code: 'store-failed', level: 'error', reason: `${reason}; nothing is acknowledged until it works again` })
       },
@@ -341,7 +348,7 @@ function listenerLimits(listener: ListenerConfig): ListenerLimits {
   }
 }
 
-/** The configuration, in the units and the shape that the core works with. */
+/** Converts the configuration to the units and the structure of the core. */
 export function serverOptions(
   config: Config,
   users: SensorUsers = openSensorUsers(config),

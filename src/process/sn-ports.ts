@@ -15,7 +15,7 @@ import { cannotListen } from './listeners.ts'
 import { printable } from './log.ts'
 import type { Loop } from './loop.ts'
 
-/** The ports for sensors that are open, and which of them a datagram leaves by. */
+/** The open ports for sensors. Sends each datagram through the port of its route. */
 export class SnPorts {
   readonly all: readonly DatagramPort[]
   readonly #byName: ReadonlyMap<string, DatagramPort>
@@ -25,7 +25,10 @@ export class SnPorts {
     this.#byName = new Map(ports.map((port) => [port.name, port]))
   }
 
-  /** Opens all or none. `trace` gets a line for each datagram. @throws StartError that names the option, or the place in the file. */
+  /**
+   * Opens all ports, or none. `trace` receives a line for each datagram.
+   * @throws StartError that names the option, or the place in the file
+   */
   static async open(config: Config, loop: Loop, notice: NoticeSink, trace?: (line: string) => void): Promise<SnPorts> {
     const open: DatagramPort[] = []
     const receive = (route: RouteKey, bytes: Uint8Array): void => loop.handle({ kind: 'datagram', route, bytes })
@@ -46,7 +49,10 @@ export class SnPorts {
     await Promise.all(this.all.map((port) => port.close()))
   }
 
-  /** Sensors of a port that is no longer configured cannot be reached; they will be heard at another one. */
+  /**
+   * Drops datagrams for a port that is no longer configured: its sensors cannot be reached until they are heard at
+   * another port.
+   */
   #send(route: RouteKey, bytes: Uint8Array): void {
     this.#byName.get(portNameOf(route))?.send(route, bytes)
   }
@@ -77,13 +83,13 @@ async function openSerial(one: SnListenerConfig, device: string, receive: Receiv
   })
 }
 
-/** Bits on the line for each octet: with start and stop. */
+/** Bits on the line per octet, with start bit and stop bit. */
 const BITS_PER_OCTET = 10
 
-/** The port as the core works with it. */
+/** Returns the settings of a port for the core. */
 export function corePort(one: SnListenerConfig): PortSettings {
   const { name, device, dutyCycle } = one
-  // What a line cannot carry would only wait behind it.
+  // A rate above that of the line would only make frames wait in the serial driver.
   const bytesPerSecond =
     device === undefined || Number.isFinite(one.bytesPerSecond) ? one.bytesPerSecond : one.baudRate / BITS_PER_OCTET
   const broadcast = device === undefined ? 'multicast' : 'medium'

@@ -9,43 +9,46 @@ import { SqliteStore, startHere } from '../store/io/sqlite-store.ts'
 import type { ClockRecord, SessionKey, StoreRecord } from '../store/store.ts'
 import { readClocks } from './loop.ts'
 
-/** A session as the store has it. Field names are those of `roost sessions list --json`. */
+/** A stored session. The field names are those of `roost sessions list --json`. */
 export interface SessionInfo {
   /** `mqtt:CLIENT_ID` or `sn:CLIENT_ID`. */
   readonly id: SessionKey
   readonly username: string | null
   /** Whether the user was authenticated. */
   readonly verified: boolean
-  /** The network that the client connected from last; null where that has no IP address, or was not stored yet. */
+  /**
+   * Network from which the client last connected; null if the client had no IP address, or the network was not stored
+   * yet.
+   */
   readonly address: string | null
-  /** `connected`: the process that had the store ended while the client was connected. */
+  /** `connected`: the process that used the store ended while the client was connected. */
   readonly state: 'connected' | 'disconnected'
-  /** When its connection ended; null while it is connected. */
+  /** Time at which its connection ended; null while it is connected. */
   readonly since: string | null
-  /** When the session expires; null for never, or while it is connected. */
+  /** Time at which the session expires; null if never, or while it is connected. */
   readonly expires: string | null
   readonly subscriptions: number
-  /** Messages that wait, those that were sent and are not acknowledged included. */
+  /** Number of queued messages, and of those sent but not acknowledged. */
   readonly messages: number
   readonly message_bytes: number
   readonly will_topic: string | null
-  /** Topic ids of a sensor. */
+  /** Number of topic ids; 0 unless it is a sensor's session. */
   readonly topic_ids: number
 }
 
-/** What a sensor has beside its session. */
+/** Stored data of a sensor in addition to its session. */
 interface StoredSensor {
   topicIds: number
 }
 
-/** What could not be stored is said when the store is closed. */
+/** Failures are reported when the store is closed. */
 const UNHEARD = { onDurable: () => {}, onFailed: () => {}, onRecovered: () => {} }
 
-/** Between two tries while the store writes what came before (ms), and how often there is one. */
+/** Interval between two attempts while the store has no room (ms), and maximum number of attempts. */
 const RETRY_MS = 20
 const RETRIES_MAX = 3000
 
-/** The sessions in the data directory of a Roost that has been stopped. */
+/** The sessions in the data directory of a stopped Roost. */
 export class StoredSessions {
   readonly #store: SqliteStore
   readonly #clock: StoreClock
@@ -63,14 +66,14 @@ export class StoredSessions {
       clock: this.#clock,
       notice: () => {},
       random: Math.random,
-      // What goes on to another member of a shared subscription is dropped for no bound of this process.
+      // No limit of this process may drop messages that pass to another member of a shared subscription.
       limits: { ...unbounded, queueLimit: Number.POSITIVE_INFINITY },
     })
     for (const record of store.replay()) this.#apply(record)
     this.#broker.recover(performance.now())
   }
 
-  /** @throws StartError of one line, which names the process that uses the store, if there is one */
+  /** Opens the store. @throws StartError with one line; it names the process that uses the store, if there is one */
   static async open(dir: string, writtenBy: string): Promise<StoredSessions> {
     let store: SqliteStore
     try {
@@ -89,13 +92,13 @@ export class StoredSessions {
 
   *list(): Iterable<SessionInfo> {
     for (const session of this.#broker.sessions) yield this.#infoOf(session)
-    // Topic ids can outlast the session of a sensor.
+    // Topic ids can outlive the session of a sensor.
     for (const clientId of this.#sensors.keys()) {
       if (this.#broker.sessions.get('sn', clientId) === undefined) yield this.#infoOfSensor(clientId)
     }
   }
 
-  /** The session that is meant: by its whole id, or by its client id if that is one session's only. @throws StartError */
+  /** Returns the session with this id, or with this client id if it is unique. @throws StartError */
   find(id: string): SessionInfo {
     const known = (key: SessionKey): boolean =>
       this.#broker.sessions.byKey(key) !== undefined || (key.startsWith('sn:') && this.#sensors.has(key.slice('sn:'.length)))
@@ -108,8 +111,9 @@ export class StoredSessions {
   }
 
   /**
-   * Removes a session with its subscriptions, the places of messages in its queue, its will, which is not published, and the topic ids of a sensor. Messages that
-   * wait in it for a shared subscription go to another member. @throws StartError if the store has no room for that
+   * Removes a session with its subscriptions, its queue, its will, which is not published, and the topic ids of a
+   * sensor. Messages queued for a shared subscription pass to another member.
+   * @throws StartError if the store has no room for the removal
    */
   async remove(id: SessionKey): Promise<void> {
     const now = performance.now()
@@ -126,14 +130,14 @@ export class StoredSessions {
     this.#sensors.delete(clientId)
   }
 
-  /** Rejects with a StartError if something could not be stored. */
+  /** Closes the store. Rejects with a StartError if something could not be stored. */
   async close(): Promise<void> {
     await this.#store.close().catch((error: Error) => {
       throw new StartError(error.message)
     })
   }
 
-  /** Without yielding: there are no other clients. */
+  /** Ends the session in one go: there are no other clients to serve. Returns false if the store is full. */
   #end(session: Session): boolean {
     for (;;) {
       this.#broker.endTurn()
@@ -187,7 +191,7 @@ export class StoredSessions {
     return { id: sessionKey('sn', clientId), ...who, ...nothing, topic_ids: this.#sensors.get(clientId)!.topicIds }
   }
 
-  /** By the wall clock, of a time of the store. */
+  /** Returns the wall-clock time of a time in the store. */
   #date(at: number | undefined): string | null {
     const ahead = this.#mark === undefined ? 0 : this.#mark.wall - this.#mark.at
     const ms = at === undefined ? Number.POSITIVE_INFINITY : at + ahead
@@ -195,5 +199,5 @@ export class StoredSessions {
   }
 }
 
-/** The last moment that has a date in JavaScript. */
+/** The latest time that a JavaScript date can represent, in milliseconds since 1970. */
 const LAST_DATE = 8.64e15
