@@ -6,23 +6,23 @@ export type Permission = 'read' | 'write' | 'readwrite' | 'deny'
 
 export interface AclRule {
   readonly permission: Permission
-  /** May hold %c and %u as whole levels, in a pattern. */
+  /** In a pattern, %c and %u may stand as whole levels. */
   readonly filter: string
 }
 
-/** Who the rules are asked about. */
+/** The client to which rules are applied. */
 export interface AclSubject {
   readonly clientId: string
   readonly username: string | undefined
 }
 
-/** Where a file is wrong. */
+/** An invalid line of a file. */
 export interface AclError {
   readonly line: number
   readonly reason: string
 }
 
-/** The rules of one `acl_file`, in Mosquitto's format. Without any rule, clients may do nothing. */
+/** The rules of one `acl_file`, in Mosquitto's format. Without any rules, clients are allowed nothing. */
 export class Acl {
   readonly #anonymous: readonly AclRule[]
   readonly #users: ReadonlyMap<string, readonly AclRule[]>
@@ -34,19 +34,22 @@ export class Acl {
     this.#patterns = patterns
   }
 
-  /** Clients may do nothing. */
+  /** True if there are no rules, so that clients are allowed nothing. */
   get isEmpty(): boolean {
     return (
       this.#anonymous.length === 0 && this.#patterns.length === 0 && [...this.#users.values()].every((own) => own.length === 0)
     )
   }
 
-  /** Whether the rules let every client read and publish everything; 'anonymous': every client without a user name. */
+  /**
+   * Returns whether the rules allow every client to read and publish everything; 'anonymous': every client without a
+   * user name.
+   */
   givesAll(who: 'anonymous' | 'everybody'): boolean {
     return hasEverything(who === 'anonymous' ? [...this.#anonymous, ...this.#patterns] : this.#patterns)
   }
 
-  /** What this client may do, with its names put into the patterns. */
+  /** Returns the rules of this client, with its names inserted into the patterns. */
   rulesFor({ clientId, username }: AclSubject): RuleSet {
     const own = username === undefined ? this.#anonymous : (this.#users.get(username) ?? [])
     const patterns = this.#patterns.flatMap((rule) => {
@@ -63,9 +66,10 @@ const hasEverything = (rules: readonly AclRule[]): boolean =>
   ) && !rules.some(({ permission }) => permission === 'deny')
 
 /**
- * The filter of a pattern with the names in place; `undefined` if it would allow more, or something else, than one level with this very text. A client
- * that calls itself `#` gets nothing, and neither does `$SYS` by `%c/#`: no wildcard would have let it in there. What a name takes away may be more
- * than one level.
+ * Returns the filter of a pattern with the names inserted; `undefined` if it would allow more than a single level with
+ * exactly this text, or something else. A client whose id is `#` is allowed nothing, and a client whose id is `$SYS`
+ * gets no access by `%c/#`, because no wildcard would match there. In a `deny` rule, a name may cover more than one
+ * level.
  */
 function withNames({ permission, filter }: AclRule, clientId: string, username: string | undefined): string | undefined {
   const levels: string[] = []
@@ -77,29 +81,32 @@ function withNames({ permission, filter }: AclRule, clientId: string, username: 
     levels.push(text)
   }
   const text = levels.join('/')
-  // Only a name can have put `#` before other levels.
+  // Only an inserted name can have put `#` before other levels.
   return permission === 'deny' ? text.replace(/(^|\/)#\/.*$/s, '$1#') : text
 }
 
 const isPlain = (name: string, isFirst: boolean): boolean =>
   name !== '' && !/[+#/\0]/.test(name) && !(isFirst && name.startsWith('$'))
 
-/** What a `RuleSet` takes for itself, for each of its rules, and for one that is its own beside the filter. */
+/** Memory in bytes of a `RuleSet`, of each rule in it, and of a rule that is not shared, in addition to its filter. */
 const RULES_BYTES = 500
 const RULE_BYTES = 24
 const OWN_RULE_BYTES = 40
 
-/** The rules of one client. A denial wins over whatever else is allowed; what no rule allows is denied. */
+/**
+ * The rules of one client. A denial overrides everything that is allowed, and everything not allowed by a rule is
+ * denied.
+ */
 export class RuleSet {
   readonly rules: readonly AclRule[]
   readonly #read: readonly string[]
   readonly #write: readonly string[]
   readonly #deny: readonly string[]
   readonly #answers = new Answers()
-  /** What it takes in memory, without its answers. */
+  /** Memory in bytes, without remembered answers. */
   readonly bytes: number
 
-  /** `shared`: the number of rules at the beginning that other clients have too. */
+  /** `shared`: number of leading rules that are shared with other clients. */
   constructor(rules: readonly AclRule[], shared = 0) {
     this.rules = rules
     const own = rules.slice(shared)
@@ -120,18 +127,21 @@ export class RuleSet {
     return may
   }
 
-  /** `undefined` if no rule names the topic. */
+  /** Returns what the rules say about publishing to the topic; `undefined` if no rule applies to it. */
   publishRule(topic: string): boolean | undefined {
     if (this.#deny.some((rule) => covers(rule, topic))) return false
     return this.#write.some((rule) => covers(rule, topic)) ? true : undefined
   }
 
-  /** Whether a message on this topic may be delivered. */
+  /** Returns whether a message on this topic may be delivered. */
   mayRead(topic: string): boolean {
     return this.#allows(this.#read, topic)
   }
 
-  /** Whether any topic that the filter matches may be read, unless several denials together leave nothing of it. */
+  /**
+   * Returns whether any topic matched by the filter may be read. May return true if several denials together exclude
+   * all of them.
+   */
   mayReadSome(filter: string): boolean {
     return this.#read.some((rule) => {
       const part = intersection(rule, filter)
@@ -139,7 +149,10 @@ export class RuleSet {
     })
   }
 
-  /** Whether one rule allows all that the filter matches. What a denial takes out of that is held back message by message. */
+  /**
+   * Returns whether a single rule allows all that the filter matches. Topics excluded from that by denials are withheld
+   * message by message.
+   */
   maySubscribe(filter: string): boolean {
     return this.#allows(this.#read, filter)
   }
@@ -149,7 +162,7 @@ export class RuleSet {
   }
 }
 
-/** Reads an `acl_file`: `user <name>`, `topic [permission] <filter>`, `pattern [permission] <filter>`. */
+/** Parses an `acl_file`: `user <name>`, `topic [permission] <filter>`, `pattern [permission] <filter>`. */
 export function parseAcl(text: string): Acl | AclError {
   const anonymous: AclRule[] = []
   const users = new Map<string, AclRule[]>()
@@ -176,8 +189,9 @@ export function parseAcl(text: string): Acl | AclError {
 const isPermission = (word: string): word is Permission => /^(read|write|readwrite|deny)$/.test(word)
 
 /**
- * One rule, or what is wrong with it. A permission that is left out is `readwrite`. A filter with spaces needs one, as with Mosquitto: otherwise a
- * `deny` with a letter wrong would be a strange topic, and nothing denied.
+ * Returns one rule, or an error message. The default permission is `readwrite`. A filter with spaces requires an
+ * explicit permission, as in Mosquitto: otherwise a misspelt `deny` would become part of the topic, and nothing would
+ * be denied.
  */
 function ruleOf(text: string, isPattern: boolean): AclRule | string {
   const [, word, rest] = /^(\S*)\s*(.*)$/s.exec(text)!

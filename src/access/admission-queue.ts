@@ -1,9 +1,9 @@
-/** A question that waits for its turn. Where it stands in its list is the queue's business. */
+/** A check that waits for its turn. Its links in the list are managed by the queue. */
 export class Place<T> {
   readonly work: T
   readonly listener: string
   readonly address: string
-  /** 0 is an address that has asked for nothing lately; the higher, the later its turn. */
+  /** 0 for an address without recent checks; a higher level is served later. */
   readonly level: number
   older: Place<T> | undefined = undefined
   newer: Place<T> | undefined = undefined
@@ -18,27 +18,31 @@ export class Place<T> {
 }
 
 export interface AdmissionBounds {
-  /** Questions under way at the same time. */
+  /** Maximum number of checks in progress. */
   readonly running: number
-  /** Of those, places reserved for addresses of level 0: however long the others' answers take, a new address finds one. */
+  /**
+   * Number of these that are reserved for addresses of level 0: however long other checks take, a new address finds a
+   * place.
+   */
   readonly reserved: number
-  /** Questions that wait, of all addresses together. */
+  /** Maximum number of waiting checks, for all addresses together. */
   readonly pending: number
   readonly pendingPerAddress: number
 }
 
 /**
- * Who is next to have a password checked, or a service asked about it: what costs so much that only some can be under way at the same time.
- * Listeners take turns. Within a listener the address goes first that has asked least without success; of those that are equal, the newest: where
- * more ask than there is time for, an answer to the newest is worth more than one to a client about to give up.
+ * Decides which client is next to have its password checked, or a service queried about it: work so expensive that only
+ * some of it can be in progress at a time. Listeners take turns. Within a listener the address with the fewest
+ * unsuccessful checks goes first. Among equals the newest goes first: under overload, an answer to the newest is worth
+ * more than one to a client about to give up.
  *
  *     level 0   a new address            <- next
- *     level 1   it has asked once before
- *     level 11  it has given a wrong password
+ *     level 1   one check before
+ *     level 11  a wrong password before
  */
 export class AdmissionQueue<T> {
   readonly #bounds: AdmissionBounds
-  /** Listeners with waiting clients; the one served last comes last. */
+  /** Listeners with waiting clients; the one served most recently is last. */
   readonly #listeners = new Map<string, Levels<T>>()
   readonly #addresses = new Map<string, OfAddress<T>>()
   #pending = 0
@@ -57,8 +61,9 @@ export class AdmissionQueue<T> {
   }
 
   /**
-   * Takes a place in the queue. Gives the one that found no room: another that has waited longest at the highest level, of its address if that has
-   * as many as it may, or this very one; `undefined` if there is room for all.
+   * Adds a check to the queue. Returns the check for which there is no room: the one that has waited longest at the
+   * highest level, among those of the same address if that has reached its limit; or this check itself. Returns
+   * `undefined` if there is room for all.
    */
   add(place: Place<T>): Place<T> | undefined {
     const { pending, pendingPerAddress } = this.#bounds
@@ -77,7 +82,7 @@ export class AdmissionQueue<T> {
     return last
   }
 
-  /** It waits no longer. Without effect once it does not. */
+  /** Removes a check from the queue. No effect if it does not wait. */
   remove(place: Place<T>): void {
     if (!place.waits) return
     const levels = this.#listeners.get(place.listener)!
@@ -86,7 +91,7 @@ export class AdmissionQueue<T> {
     this.#count(place, -1)
   }
 
-  /** The next to be asked about, which is under way until `done`. */
+  /** Returns the next check, which is in progress until `done`; `undefined` if none can start. */
   next(): Place<T> | undefined {
     const { running, reserved } = this.#bounds
     if (this.#running >= running) return undefined
@@ -126,7 +131,7 @@ export class AdmissionQueue<T> {
   }
 }
 
-/** What waits of one address, by level; in each the oldest first. */
+/** The waiting checks of one address by level, oldest first within each level. */
 class OfAddress<T> {
   readonly #levels: (Set<Place<T>> | undefined)[] = []
   size = 0
@@ -150,7 +155,7 @@ class OfAddress<T> {
   }
 }
 
-/** What waits at one listener: a list for each level, from the oldest to the newest. */
+/** The waiting checks of one listener: a list per level, from oldest to newest. */
 class Levels<T> {
   readonly #lists: ({ oldest: Place<T>; newest: Place<T> } | undefined)[] = []
 

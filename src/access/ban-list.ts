@@ -10,7 +10,7 @@ export class BanList {
     this.#ids = ids
   }
 
-  /** `peer` as in `networkOf`. */
+  /** Returns whether the peer's address is banned. `peer` as in `networkOf`. */
   hasPeer(peer: string): boolean {
     if (this.#networks.isEmpty) return false
     const ip = ipOfPeer(peer)
@@ -23,8 +23,9 @@ export class BanList {
 }
 
 /**
- * Reads a `ban_file`: one network (`192.0.2.0/24`, `2001:db8::/32`, `192.0.2.7`) or `id:CLIENT_ID` a line. A line that begins with `#` is a comment, and
- * so is the rest of a network's line from `#` on; a client id may have one in it.
+ * Parses a `ban_file`: one network (`192.0.2.0/24`, `2001:db8::/32`, `192.0.2.7`) or `id:CLIENT_ID` per line. A line
+ * that begins with `#` is a comment. In the line of a network, `#` begins a comment as well; in a client id it is an
+ * ordinary character.
  */
 export function parseBans(text: string): BanList | { readonly line: number; readonly reason: string } {
   const networks: Network[] = []

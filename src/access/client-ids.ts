@@ -1,10 +1,13 @@
 import type { ClientPattern } from '../base/client-pattern.ts'
 import type { ClientIdUse } from '../broker/access.ts'
 
-/** Which users may use which client ids (`clientid_file`). Who has ids may use no others, and those who have none may use what is left. */
+/**
+ * The client ids that users may use (`clientid_file`). A user with ids of its own may use no others; all other clients
+ * may use the ids that remain.
+ */
 export class ClientIdRules {
   readonly #patterns = new Map<string, readonly ClientPattern[]>()
-  /** The same patterns without their users: single ids are many, and are looked up. */
+  /** Patterns without a wildcard, for lookup: there are many of them. */
   readonly #single = new Set<string>()
   readonly #wild: readonly ClientPattern[]
 
@@ -15,7 +18,7 @@ export class ClientIdRules {
     this.#wild = all.filter(({ only }) => only === undefined)
   }
 
-  /** `username`: the authenticated user; `undefined` for other clients. */
+  /** Returns how this id relates to the client. `username`: the authenticated user; `undefined` for other clients. */
   use(clientId: string, username: string | undefined): ClientIdUse {
     const own = username === undefined ? undefined : this.#patterns.get(username)
     if (own !== undefined) return own.some((pattern) => pattern.fits(clientId)) ? 'own' : 'foreign'

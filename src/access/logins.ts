@@ -3,48 +3,49 @@ import { ipOfPeer, isWithin, type Network, networkOf } from '../base/networks.ts
 import type { NoticeSink } from '../base/notice.ts'
 
 export interface LoginOptions {
-  /** Failures of one address within `banMs`, after which it is banned; Infinity is never. */
+  /** Number of failures of one address within `banMs` after which it is banned; Infinity for never. */
   readonly banAfter: number
   readonly banMs: number
-  /** Addresses that are never banned. */
+  /** Networks whose addresses are never banned. */
   readonly trusted: readonly Network[]
-  /** Addresses that are remembered for what they have asked, and as many for being banned. */
+  /** Maximum number of addresses remembered for their checks, and of banned addresses. */
   readonly maxAddresses: number
 }
 
 export const DEFAULT_LOGIN_OPTIONS: LoginOptions = { banAfter: 20, banMs: 600_000, trusted: [], maxAddresses: 50_000 }
 
-/** What a question that waits for an answer costs its address, and gives back if the answer is yes (ms). */
+/** Debt in milliseconds that a check adds to its address. It is subtracted again if the check succeeds. */
 const ASK_MS = 60_000
-/** What a wrong password costs beside it. */
+/** Debt in milliseconds that a wrong password adds to that. */
 const FAILURE_MS = 600_000
-/** What an address may owe at most: an hour without questions makes up for everything. */
+/** Maximum debt in milliseconds: an hour without checks clears any debt. */
 const DEBT_MAX_MS = 3_600_000
 
-/** The highest level: as `Logins.asked`. */
+/** The highest level that `Logins.asked` returns. */
 export const LEVEL_MAX = DEBT_MAX_MS / ASK_MS
 
-/** For how long each level of an address keeps its refusals back (ms). */
+/** Delay in milliseconds of a refusal, per level of its address. */
 const DELAY_MS = 20
 
 interface Account {
-  /** When time has paid for what this address has asked. */
+  /** Time at which the debt of the address has been paid off. */
   paidAt: Instant
   failures: number
-  /** The first of those failures. */
+  /** Time of the first of those failures. */
   failingSince: Instant
 }
 
 /**
- * What became of the logins of each address (`networkOf`): in which turn its next question is, and whether it is banned. Only peers that have
- * completed a TCP handshake log in, so no address is banned for packets with a forged source.
+ * The history of logins of each address (`networkOf`), which determines the priority of its next check, and whether it
+ * is banned. Only peers that have completed a TCP handshake log in, so no address is banned for packets with a forged
+ * source.
  */
 export class Logins {
   readonly #options: LoginOptions
   readonly #notice: NoticeSink
-  /** The one that was heard last at the end. */
+  /** In order of their last login, most recent last. */
   readonly #accounts = new Map<string, Account>()
-  /** When the ban ends; in that order. A map of its own, so that a flood of new addresses lifts no ban. */
+  /** End of each ban, in this order. A separate map, so that a flood of new addresses lifts no ban. */
   readonly #banned = new Map<string, Instant>()
 
   constructor(options: Partial<LoginOptions> = {}, notice: NoticeSink = () => {}) {
@@ -52,12 +53,14 @@ export class Logins {
     this.#notice = notice
   }
 
-  /** Addresses that are remembered. */
+  /** Number of remembered addresses. */
   get size(): number {
     return this.#accounts.size + this.#banned.size
   }
 
-  /** A question about a client there has to wait. Gives its level: 0 if nothing was asked there lately, at most `LEVEL_MAX`. */
+  /**
+   * Records a check of a client at this address. Returns its level: 0 if there was none recently, at most `LEVEL_MAX`.
+   */
   asked(now: Instant, peer: string): number {
     const account = this.#account(now, keyOf(peer))
     const level = levelOf(now, account)
@@ -65,14 +68,17 @@ export class Logins {
     return level
   }
 
-  /** Milliseconds by which a refusal is delayed: none for a first login, so that only repeated attempts are slowed down. */
+  /**
+   * Returns the delay of a refusal in milliseconds: 0 for a first login, so that only repeated attempts are slowed
+   * down.
+   */
   delayMs(now: Instant, peer: string): number {
     const account = this.#accounts.get(keyOf(peer))
-    // What is refused now was asked itself.
+    // One level is due to the check that is refused now.
     return account === undefined ? 0 : Math.max(0, levelOf(now, account) - 1) * DELAY_MS
   }
 
-  /** The answer to what was `asked`: it is who it says. Failures before that still count. */
+  /** Records that the client of an `asked` check was authenticated. Earlier failures still count. */
   succeeded(now: Instant, peer: string): void {
     const address = keyOf(peer)
     const account = this.#account(now, address)
@@ -80,7 +86,7 @@ export class Logins {
     if (account.failures === 0 && account.paidAt <= now) this.#accounts.delete(address)
   }
 
-  /** The client there has shown a wrong password, token or proof. */
+  /** Records a wrong password, token or proof from this address. */
   failed(now: Instant, peer: string): void {
     const { banAfter, banMs } = this.#options
     const account = this.#account(now, keyOf(peer))
@@ -103,7 +109,7 @@ export class Logins {
   #ban(now: Instant, peer: string, account: Account): void {
     const { banMs, trusted, maxAddresses } = this.#options
     const address = networkOf(peer)
-    // Programs of this machine share a Unix socket, and none of them is an address.
+    // Programs on this machine share a Unix socket, which has no address to ban.
     if (address === undefined || isWithin(ipOfPeer(peer)!, trusted)) return
     for (const [other, until] of this.#banned) {
       if (until > now && this.#banned.size < maxAddresses) break
@@ -137,5 +143,5 @@ export class Logins {
 
 const levelOf = (now: Instant, { paidAt }: Account): number => Math.min(LEVEL_MAX, Math.ceil(Math.max(0, paidAt - now) / ASK_MS))
 
-/** For turns a Unix socket is an address too. */
+/** Returns the key of a peer's address for priorities. A Unix socket counts as an address here. */
 export const keyOf = (peer: string): string => networkOf(peer) ?? peer

@@ -1,14 +1,14 @@
-/** A salted hash as mosquitto_passwd writes it: `$7$` is PBKDF2 with SHA-512, `$6$` one round of SHA-512. */
+/** A salted hash in the format of mosquitto_passwd: `$7$` is PBKDF2 with SHA-512, `$6$` one round of SHA-512. */
 export interface PasswordHash {
   readonly kind: 'pbkdf2' | 'sha512'
-  /** 1 for `sha512`. */
+  /** Number of iterations; 1 for `sha512`. */
   readonly iterations: number
   /** Base64, as is the hash of 64 bytes. */
   readonly salt: string
   readonly hash: string
 }
 
-/** What SCRAM-SHA-256 needs to know of a password [RFC 5802]; all but the count in base64. */
+/** The SCRAM-SHA-256 credential of a password [RFC 5802]; all fields but the count in base64. */
 export interface ScramCredential {
   readonly iterations: number
   readonly salt: string
@@ -19,7 +19,7 @@ export interface ScramCredential {
 export interface PasswordEntry {
   readonly password: PasswordHash | undefined
   readonly scram: ScramCredential | undefined
-  /** The lines as they are in the file: changes whenever the password does. */
+  /** The user's lines in the file, which change whenever the password does. */
   readonly text: string
 }
 
@@ -28,31 +28,33 @@ export interface PasswordError {
   readonly reason: string
 }
 
-/** More would only keep the processor busy at every login. */
+/** Maximum number of iterations. More would only burn processor time at every login. */
 const ITERATIONS_MAX = 10_000_000
 const HASH_BYTES = 64
 const KEY_BYTES = 32
 
-/** A password file, line by line. */
+/** The contents of a password file. */
 export interface PasswordLines {
-  /** Users of broken lines included: they are refused (`isRefused`). */
+  /** Includes the users of invalid lines, who are refused (`isRefused`). */
   readonly users: ReadonlyMap<string, PasswordEntry>
-  /** In the order of the file. */
+  /** Invalid lines, in the order of the file. */
   readonly broken: readonly PasswordError[]
 }
 
-/** True for a user whose line in the file cannot be read: no password matches, and no other way to authenticate is tried. */
+/**
+ * True for a user whose line in the file is invalid: no password matches, and no other way to authenticate is tried.
+ */
 export const isRefused = ({ password, scram }: PasswordEntry): boolean => password === undefined && scram === undefined
 
-/** The users of a `password_file` without broken lines, or its first broken line. */
+/** Returns the users of a `password_file`, or its first invalid line. */
 export function parsePasswords(text: string): ReadonlyMap<string, PasswordEntry> | PasswordError {
   const { users, broken } = parsePasswordLines(text)
   return broken[0] ?? users
 }
 
 /**
- * Reads a `password_file` in mosquitto_passwd's format, with lines for SCRAM beside: `<user>:<hash>`. A line that cannot be read makes its
- * user one that is refused, never one without a password.
+ * Parses a `password_file` in the format of mosquitto_passwd, with additional lines for SCRAM: `<user>:<hash>`. The
+ * user of an invalid line is refused; it never becomes a user without a password.
  */
 export function parsePasswordLines(text: string): PasswordLines {
   const users = new Map<string, PasswordEntry>()
@@ -68,13 +70,13 @@ export function parsePasswordLines(text: string): PasswordLines {
     if (typeof entry === 'string') {
       broken.push({ line: i + 1, reason: entry })
       users.set(user, { password: undefined, scram: undefined, text: hash })
-      // Lines that were right, or will be, do not make up for one that is wrong.
+      // Valid lines before or after it do not make up for an invalid one.
     } else users.set(user, known !== undefined && isRefused(known) ? known : entry)
   }
   return { users, broken }
 }
 
-/** The entry with one more line, or why that line is wrong. */
+/** Returns the entry with one more line, or the reason why that line is invalid. */
 function withLine(known: PasswordEntry | undefined, user: string, hash: string): PasswordEntry | string {
   const parsed = parseHash(hash)
   if (typeof parsed === 'string') return `${parsed} for user ${user}`
@@ -109,14 +111,14 @@ function parseHash(text: string): PasswordHash | ScramCredential | string {
       return { iterations: Number(iterations), salt, storedKey, serverKey }
     }
     default:
-      // What stands there may be a password in plain text: it is not for the log.
+      // The text may be a password, which must not get into the log.
       return 'a hash that is neither $7$ nor $6$ nor $scram-sha-256$'
   }
 }
 
 const isCount = (text: string): boolean => /^[1-9]\d{0,7}$/.test(text) && Number(text) <= ITERATIONS_MAX
 
-/** Whether it is base64, of `bytes` bytes if that is given, of at least one otherwise. */
+/** Returns whether the text is base64 of `bytes` bytes, or of at least one byte if `bytes` is undefined. */
 function isBase64(text: string, bytes?: number): boolean {
   if (!/^[A-Za-z0-9+/]+={0,2}$/.test(text) || text.length % 4 !== 0) return false
   const padding = text.endsWith('==') ? 2 : text.endsWith('=') ? 1 : 0

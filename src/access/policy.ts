@@ -9,37 +9,37 @@ import type { ClientIdRules } from './client-ids.ts'
 import type { PasswordEntry } from './password-file.ts'
 import { Remembered } from './remembered.ts'
 
-/** What one listener asks of its clients. */
+/** The requirements of one listener for its clients. */
 export interface ListenerPolicy {
   readonly allowAnonymous: boolean
-  /** What client certificates are for: see `certificateRole`. */
+  /** Role of client certificates: see `certificateRole`. */
   readonly certificate?: 'none' | 'enough' | 'needed' | undefined
-  /** Passwords or tokens can be verified. */
+  /** True if a way to verify passwords or tokens is configured. */
   readonly verifies: boolean
   /** Methods of enhanced authentication. */
   readonly methods: readonly string[]
   readonly passwords: ReadonlyMap<string, PasswordEntry> | undefined
-  /** Keys whose tokens count. */
+  /** Keys whose tokens are accepted. */
   readonly tokenKeys: ReadonlySet<string>
-  /** If absent, clients may do everything. */
+  /** If undefined, clients are allowed everything. */
   readonly acl: Acl | undefined
-  /** What of a subscription has to be allowed; 'filtered' if not given. */
+  /** How much of a subscription must be allowed; 'filtered' by default. */
   readonly subscriptionAccess?: 'filtered' | 'whole'
 }
 
-/** What vouched for a client: as long as that is in force, the client may stay. */
+/** The proof by which a client was authenticated. The client may stay connected as long as it remains valid. */
 export type Proof =
-  /** Its lines in the password file, as they were (`PasswordEntry.text`). */
+  /** Its lines in the password file at that time (`PasswordEntry.text`). */
   | { readonly kind: 'password'; readonly lines: string }
   | { readonly kind: 'token'; readonly key: string }
-  /** The HTTP service said so, and is not asked again before `expires_in`. */
+  /** Accepted by the HTTP service, which is not queried again before `expires_in`. */
   | { readonly kind: 'service' }
 
-/** What a client has proved, for as long as it is connected. */
+/** The authentication of a client while it is connected. */
 export class Grant {
   /** `undefined` after a restart, when only the rights are known. */
   readonly proof: Proof | undefined
-  /** Rules that came with the proof, in place of the ACL file's. */
+  /** Rules that came with the proof and replace those of the ACL file. */
   readonly rules: RuleSet | undefined
 
   constructor(proof: Proof | undefined, rules: RuleSet | undefined) {
@@ -48,15 +48,15 @@ export class Grant {
   }
 }
 
-/** The rules in force, for all listeners; replaced as a whole when files change. */
+/** The current access rules of all listeners; replaced as a whole when files change. */
 export class AccessPolicy implements Access {
   #listeners: ReadonlyMap<string, ListenerPolicy>
-  /** For sensors, and for clients whose listener is unknown. */
+  /** Applies to sensors, and to clients whose listener is unknown. */
   #global: ListenerPolicy
   #clientIds: ClientIdRules | undefined
-  /** Rules by client, with its names inserted; cleared when policies change. */
+  /** Rules of each client, with its names inserted; cleared when policies change. */
   #compiled = new WeakMap<Identity, Compiled>()
-  /** A client's retained messages all have the same rights. */
+  /** Cached because all retained messages of a client have the same rights. */
   readonly #restored = new Map<string, Grant>()
   readonly remembered = new Remembered(() => {
     this.#compiled = new WeakMap()
@@ -76,7 +76,7 @@ export class AccessPolicy implements Access {
     this.#bans = bans
   }
 
-  /** Of the `ban_file`. */
+  /** The bans in the `ban_file`. */
   get bans(): BanList {
     return this.#bans
   }
@@ -94,7 +94,7 @@ export class AccessPolicy implements Access {
     this.remembered.clear()
   }
 
-  /** Whether some listener knows this user by a password. */
+  /** Returns whether this user has a password at any listener. */
   hasPassword(username: string): boolean {
     return [...this.#listeners.values(), this.#global].some(({ passwords }) => passwords?.has(username) === true)
   }
@@ -102,14 +102,14 @@ export class AccessPolicy implements Access {
   connect({ kind, listener, identity, peer }: LinkInfo, packet: Connect): number | 'ask' {
     if (this.#isBanned(packet.clientId, peer)) return ReasonCode.BANNED
     const policy = this.#policy(kind, listener)
-    // Ruling A31: sensors have nothing to authenticate with; the gateway's rules say who they are.
+    // Ruling A31: sensors cannot authenticate; the gateway's rules determine their users.
     if (kind === 'sn') return policy.allowAnonymous || identity !== undefined ? 0 : ReasonCode.NOT_AUTHORIZED
-    // As with Mosquitto: the user name comes from the certificate, so that without one it is bad.
+    // As in Mosquitto: the user name comes from the certificate, so a missing certificate is a bad user name.
     if (identity === undefined && policy.certificate === 'needed') return ReasonCode.BAD_USER_NAME_OR_PASSWORD
     const { authenticationMethod: method } = packet.properties
     // [MQTT-4.12.0-1]
     if (method !== undefined) return policy.methods.includes(method) ? 'ask' : ReasonCode.BAD_AUTHENTICATION_METHOD
-    // The certificate has said who it is.
+    // The client was identified by its certificate.
     if (identity !== undefined) return 0
     const isNamed = packet.username !== undefined || packet.password !== undefined
     if (isNamed && policy.verifies) return 'ask'
@@ -119,7 +119,7 @@ export class AccessPolicy implements Access {
   }
 
   clientIdUse(kind: ClientKind, clientId: string, username: string | undefined): ClientIdUse {
-    // Which sensor is which user `sn_users` says.
+    // The users of sensors are determined by `sn_users`.
     return kind === 'sn' || this.#clientIds === undefined ? 'free' : this.#clientIds.use(clientId, username)
   }
 
@@ -179,12 +179,14 @@ export class AccessPolicy implements Access {
     return this.#bans.hasId(clientId) || this.#bans.hasPeer(peer)
   }
 
-  /** Sensors come by ports, never by a listener of MQTT, whatever that is named. */
+  /**
+   * Returns the policy of a client. Sensors connect to ports, never to an MQTT listener, even one with the same name.
+   */
   #policy(kind: ClientKind, listener: string): ListenerPolicy {
     return (kind === 'mqtt' ? this.#listeners.get(listener) : undefined) ?? this.#global
   }
 
-  /** None: everything is allowed. */
+  /** Returns the rules of a client; `undefined` if everything is allowed. */
   #rules(who: Identity): RuleSet | undefined {
     if (who.grant instanceof Grant && who.grant.rules !== undefined) return who.grant.rules
     const { acl } = this.#policy(who.kind, who.listener)
@@ -193,7 +195,7 @@ export class AccessPolicy implements Access {
     const known = this.#compiled.get(who)
     if (known !== undefined && known.username === username && known.listener === listener && known.verified === verified)
       return known.rules
-    // An unverified name of a user who has a password does not make the client that user.
+    // An unverified user name does not make the client that user if the user has a password.
     const isClaimed = username !== undefined && !verified && this.hasPassword(username)
     const rules = acl.rulesFor({ clientId, username: isClaimed ? undefined : username })
     this.remembered.count(rules.bytes)

@@ -2,20 +2,20 @@ import { COST, stringBytes } from '../base/memory-costs.ts'
 import { NameMap } from '../base/name-map.ts'
 import type { AccessCache } from '../broker/access.ts'
 
-/** Topics remembered with their answers, for one client. */
+/** Maximum number of remembered topics per client. */
 const TOPICS_MAX = 256
-/** Longer ones cost more than to look the rules through. */
+/** Maximum length of a remembered topic. Remembering a longer one costs more than evaluating the rules. */
 const TOPIC_MAX = 256
 
-/** What the rules of one client have answered; devices repeat their topics. */
+/** Remembered answers of the rules of one client; devices repeat their topics. */
 export class Answers {
   readonly known = new NameMap<boolean>()
   bytes = 0
 }
 
 /**
- * What the access rules keep to answer faster: their answers, and rules with the names of clients put in. In bytes by which all of it is bounded; then it
- * begins anew. What goes with its client is counted until then.
+ * Cache of the access rules: answers, and rules with the names of clients inserted. Its memory is limited; when the
+ * limit is reached, everything is dropped. Data that is freed together with its client stays counted until then.
  */
 export class Remembered implements AccessCache {
   bytes = 0
@@ -23,7 +23,7 @@ export class Remembered implements AccessCache {
   readonly #answers = new Set<Answers>()
   readonly #forget: () => void
 
-  /** `forget`: lets go of what was counted with `count`. */
+  /** `forget`: drops the data that was counted with `count`. */
   constructor(forget: () => void) {
     this.#forget = forget
   }
@@ -38,7 +38,7 @@ export class Remembered implements AccessCache {
     answers.known.set(topic, may)
   }
 
-  /** So many bytes more, after making room for them. */
+  /** Counts `bytes` more, after making room for them. */
   count(bytes: number): void {
     if (this.bytes + bytes > this.most) this.clear()
     this.bytes += bytes

@@ -41,12 +41,12 @@ interface Loaded {
   readonly verifiers: Verifiers
 }
 
-/** The rules as the files have them: the policy that decides, and the authenticator that finds out who is there. */
+/** The access rules as read from files: the policy that decides, and the authenticator that verifies identities. */
 export class AccessFiles implements Bans {
   readonly policy: AccessPolicy
   readonly authenticator: Authenticator
   readonly #logins: Logins
-  /** Things that are not wrong and should be told. */
+  /** Warnings to be logged; they are not errors. */
   warnings: readonly string[] = []
   readonly #config: Config
   readonly #checker = new PasswordChecker()
@@ -54,7 +54,7 @@ export class AccessFiles implements Bans {
   #loaded: ReadonlyMap<string, Loaded>
   #global: Loaded
 
-  /** @throws StartError at the first file that is wrong. */
+  /** @throws StartError for the first invalid file */
   constructor(config: Config, notice: NoticeSink = () => {}) {
     this.#config = config
     const { listeners, global, clientIds, bans, contents, warnings } = load(config, 'start')
@@ -74,16 +74,19 @@ export class AccessFiles implements Bans {
     })
   }
 
-  /** Why an address is refused before authentication. */
+  /** Returns why an address is refused before authentication; undefined if it is not. */
   banOf(now: Instant, peer: string): string | undefined {
     if (this.policy.bans.hasPeer(peer)) return 'ban_file'
     return this.#logins.isBanned(now, peer) ? 'ban_after' : undefined
   }
 
-  /** What made-up challenges of SCRAM go by, so that they are the same after a restart. Gives what is worth a warning. */
+  /**
+   * Reads the secret for the SCRAM challenges of unknown users from the data directory, or creates it there, so that
+   * these challenges are the same after a restart. Returns a warning if that fails.
+   */
   keepSecretIn(dataDir: string): string | undefined {
     const tables = [...this.#loaded.values(), this.#global].map(({ policy: { passwords } }) => [...(passwords?.values() ?? [])])
-    // Where all challenges are made up there is nothing to tell them from.
+    // If no user has a SCRAM credential, all challenges are fake, and there are no real ones to tell them from.
     if (tables.every((table) => table.every(({ scram }) => scram === undefined))) return undefined
     try {
       this.authenticator.keepSecret(lastingSecret(dataDir))
@@ -94,8 +97,10 @@ export class AccessFiles implements Bans {
   }
 
   /**
-   * Reads all files again; the function it returns puts them in force. A broken line of a password file, with which a start goes on, is an
-   * error here: the users in force are better than fewer. So is a file that would exclude all clients, such as one that is empty for a moment. @throws StartError at the first error: then nothing has changed.
+   * Reads all files again. The function it returns applies them. An invalid line of a password file, which does not
+   * prevent a start, is an error here: the current users are better than fewer. So is a file that would exclude all
+   * clients, such as one that is empty for a moment.
+   * @throws StartError for the first error; then nothing has changed
    */
   prepareReload(): () => void {
     const { listeners, global, clientIds, bans, contents, warnings } = load(this.#config, 'reload')
@@ -121,7 +126,7 @@ const loginOptions = ({ banAfter, banSeconds, trustedNetworks, maxLoginAddresses
   maxAddresses: maxLoginAddresses,
 })
 
-/** What each file held, by its path. */
+/** The contents of the files, by path. */
 interface Contents {
   readonly passwords: ReadonlyMap<string, ReadonlyMap<string, PasswordEntry>>
   readonly acls: ReadonlyMap<string, Acl>
@@ -139,7 +144,7 @@ interface Everything {
 
 function load(config: Config, when: 'start' | 'reload'): Everything {
   const warnings = new Set<string>()
-  // Listeners that name the same file share what is in it.
+  // Listeners that name the same file share its contents.
   const passwords = new Map<string, ReadonlyMap<string, PasswordEntry>>()
   const acls = new Map<string, Acl>()
   const emptySets = new Set<string>()
@@ -172,14 +177,14 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
   const listeners = new Map(config.listeners.map((listener) => [listener.name, one(listener, certificateRole(listener))]))
   const global = one({ ...config, allowAnonymous: sensorsAreOpen(config) }, 'none')
   const clientIds = config.clientidFile === undefined ? undefined : readClientIds(config.clientidFile)
-  // An empty one lifts all bans, which excludes no client.
+  // An empty ban file is allowed: it lifts all bans, and excludes no client.
   const bans = config.banFile === undefined ? new BanList() : loadBans(config.banFile)
   const contents = { passwords, acls, emptySets }
   for (const warning of emptyFiles(contents)) warnings.add(warning)
   return { listeners, global, clientIds, bans, contents, warnings: [...warnings] }
 }
 
-/** Such files are no error in Mosquitto either, but hardly intended. */
+/** Returns warnings for empty files. They are no error in Mosquitto either, but hardly intended. */
 function emptyFiles({ passwords, acls, emptySets }: Contents): string[] {
   return [
     ...Array.from(
@@ -191,7 +196,10 @@ function emptyFiles({ passwords, acls, emptySets }: Contents): string[] {
   ].filter((warning) => warning !== false)
 }
 
-/** @throws StartError for the first file that would exclude all current clients: more likely it is being written than intended. */
+/**
+ * Refuses files that would exclude all current clients: more likely such a file is being written than intended.
+ * @throws StartError for the first one
+ */
 function refuseShuttingOut(before: Contents, after: Contents): void {
   for (const [path, users] of after.passwords) {
     const known = [...(before.passwords.get(path) ?? [])].filter(([, entry]) => !isRefused(entry))
@@ -208,7 +216,7 @@ function refuseShuttingOut(before: Contents, after: Contents): void {
     if (!before.emptySets.has(path)) throw new StartError(`${path}: contains no key any more: no token would be valid (jwt_jwks)`)
 }
 
-/** Broken lines of one file that a warning names each. */
+/** Maximum number of invalid lines of one file that are listed in warnings. */
 const BROKEN_LINES_MAX = 10
 
 function loadPasswords(path: string, when: 'start' | 'reload', warnings: Set<string>): ReadonlyMap<string, PasswordEntry> {
@@ -226,7 +234,7 @@ function warnIfOpen(option: string, path: string, warnings: Set<string>): void {
   if ((statSync(path).mode & 0o077) !== 0) warnings.add(`${option} ${path} is open to other users of this machine: chmod 600`)
 }
 
-/** @throws StartError */
+/** Reads an `acl_file`. @throws StartError */
 export function loadAcl(path: string): Acl {
   const parsed = parseAcl(read(path, 'acl_file'))
   if ('reason' in parsed) throw wrong('acl_file', path, parsed)

@@ -11,7 +11,7 @@ import { nobodyAmong, type PasswordChecker, type Verdict } from './password-hash
 import { SCRAM_SHA_256, ScramExchange } from './scram.ts'
 import type { TokenVerifier } from './token-verifier.ts'
 
-/** Who can be asked about the clients of one listener. */
+/** The ways to verify the clients of one listener. */
 export interface Verifiers {
   readonly passwords: Passwords | undefined
   readonly tokens: TokenVerifier | undefined
@@ -21,35 +21,38 @@ export interface Verifiers {
 type Passwords = ReadonlyMap<string, PasswordEntry>
 type Others = Pick<Verifiers, 'tokens' | 'callout'>
 
-/** Hashing shares its threads with other work of the process, and a core should stay free for connected clients. */
+/**
+ * Limits of hashing, which shares its threads with other work of the process. One core should stay free for connected
+ * clients.
+ */
 const HASHES = { running: Math.max(1, Math.min(2, availableParallelism() - 1)), reserved: 0 }
-/** Questions to one service. */
+/** Limits of requests to one service. */
 const SERVICE = { running: 50, reserved: 10 }
-/** Cheap, but where the keys are behind a URL a token may wait for them. */
+/** Limits of token verification. It is cheap, but a token may have to wait for keys from a URL. */
 const TOKENS = { running: 500, reserved: 100 }
 
-/** One client whose authentication is under way. */
+/** A client whose authentication is in progress. */
 interface Pending {
   readonly gone: AbortController
-  /** It has shown something wrong, whatever it is told. */
+  /** The client presented wrong credentials, whatever the answer to it is. */
   hasGuessed: boolean
   scram: { readonly exchange: ScramExchange; readonly lines: string } | undefined
 }
 
 /**
- * Finds out who clients are: by the password file if it knows the user, then by token, then by the HTTP service; or step by step with
- * SCRAM-SHA-256. Never rejects, and never accepts a client because something failed.
+ * Verifies the identity of clients: by the password file if it contains the user, then by token, then by the HTTP
+ * service; or in several steps by SCRAM-SHA-256. Never rejects, and never accepts a client because something failed.
  */
 export class Authenticator {
   #secret: Uint8Array | undefined
   readonly #checker: PasswordChecker
   readonly #verifiersOf: (listener: string) => Verifiers
-  /** As many as there are connections before CONNACK. */
+  /** At most one per connection that waits for CONNACK. */
   readonly #pending = new Map<LinkId, Pending>()
   readonly #options: AdmissionOptions
   readonly #hashes: LoginAdmission
   readonly #tokens: LoginAdmission
-  /** By URL: as many as the configuration names. */
+  /** By URL; at most as many as the configuration contains. */
   readonly #services = new Map<string, LoginAdmission>()
 
   constructor(
@@ -64,7 +67,7 @@ export class Authenticator {
     this.#tokens = new LoginAdmission(options, TOKENS)
   }
 
-  /** Made-up challenges go by it from now on. */
+  /** Sets the secret from which challenges for unknown users are derived from now on. */
   keepSecret(secret: Uint8Array): void {
     this.#secret = secret
   }
@@ -84,7 +87,7 @@ export class Authenticator {
     return answer
   }
 
-  /** A failure costs its address time: the next one waits longer for its answer, and all of them for their turn. */
+  /** Penalizes the address for a failure: its next refusal is delayed longer, and its checks get a lower priority. */
   async #refused({ info: { peer } }: AuthRequest, reasonCode: number, { gone, hasGuessed }: Pending): Promise<void> {
     const { logins, now, delay } = this.#options
     const ms = logins.delayMs(now(), peer)
@@ -92,7 +95,7 @@ export class Authenticator {
     if (ms > 0 && reasonCode !== ReasonCode.BANNED) await delay(ms, gone.signal)
   }
 
-  /** Does what takes a while when it is this client's turn; `isRight` says whether its result vouches for the client. */
+  /** Runs `work` when it is this client's turn. `isRight` returns whether the result authenticates the client. */
   async #inTurn<R>(
     admission: LoginAdmission,
     request: AuthRequest,
@@ -127,26 +130,29 @@ export class Authenticator {
       return { kind: 'accepted', username, grant: new Grant({ kind: 'password', lines: entry.text }, undefined) }
     }
     const answer = await this.#elsewhere(request, { tokens, callout }, signal)
-    // A user of the password file who is refused has cost a hash: so do others, where they say a name.
+    // A refused user in the password file has cost a hash, so a refusal of any other user name must cost one too.
     const isWrong = answer.kind === 'refused' && answer.reasonCode === ReasonCode.BAD_USER_NAME_OR_PASSWORD
     return isWrong && passwords !== undefined && username !== undefined
       ? this.#asWrong(request, passwords, answer, pending)
       : answer
   }
 
-  /** The answer to a wrong password after a hash that finds out nothing, for which the address does not owe more: as if the user were in the file. */
+  /**
+   * Returns the answer to a wrong password after a hash without a purpose, for which the address is not charged: the
+   * response takes as long as if the user were in the file.
+   */
   async #asWrong(request: AuthRequest, passwords: Passwords, wrong: AuthAnswer, pending: Pending): Promise<AuthAnswer> {
     const { password } = request
     const verdict = await this.#checker.check(nobodyAmong(passwords), password ?? NOTHING, (work) =>
       this.#inTurn(this.#hashes, request, pending.gone.signal, work, () => true),
     )
     if (!isNotAdmitted(verdict)) return wrong
-    // So has who leaves before the answer.
+    // A client that disconnects before the answer has made a guess too.
     pending.hasGuessed = true
     return notAdmitted(verdict)
   }
 
-  /** By those who know users that the password file does not. */
+  /** Verifies a user who is not in the password file, by token or by the HTTP service. */
   async #elsewhere(request: AuthRequest, { tokens, callout }: Others, signal: AbortSignal): Promise<AuthAnswer> {
     const { username, password } = request
     if (tokens !== undefined && (callout === undefined || looksLikeToken(password))) {
@@ -162,7 +168,10 @@ export class Authenticator {
     return granted(request, username, { kind: 'service' }, answer)
   }
 
-  /** Authentication is not available, which concerns the operator more than the client. */
+  /**
+   * Refuses a client because authentication is unavailable, and reports it: it concerns the operator more than the
+   * client.
+   */
   #unavailable(reason: string): AuthAnswer {
     this.#options.notice({ code: 'authentication-failed', level: 'warn', reason })
     return refused(ReasonCode.SERVER_UNAVAILABLE, reason)
@@ -180,9 +189,10 @@ export class Authenticator {
     if (isNotAdmitted(token)) return notAdmitted(token)
     if (typeof token === 'string') return refused(ReasonCode.BAD_USER_NAME_OR_PASSWORD, `token: ${token}`)
     const { username } = request
-    // The token has to belong to the user name in CONNECT.
+    // The token must belong to the user name in CONNECT.
     if (username !== undefined && username !== '' && username !== token.username) return WRONG
-    // Nor is one who says no name a user of the password file: that is a question for the password alone.
+    // Without a user name in CONNECT, a token cannot stand for a user in the password file either: that user needs the
+    // password.
     if (isOurs(this.#verifiersOf(request.info.listener).passwords?.get(token.username)))
       return refused(ReasonCode.BAD_USER_NAME_OR_PASSWORD, `token: user ${token.username} has a password`)
     return granted(request, token.username, { kind: 'token', key: token.key }, token)
@@ -197,7 +207,7 @@ export class Authenticator {
     if (step === 1) {
       const exchange = ScramExchange.begin(data ?? NOTHING, passwords, undefined, this.#secret)
       if (exchange === undefined) return refused(ReasonCode.NOT_AUTHORIZED, 'no SCRAM client-first-message')
-      // As they are now: the proof is made with them.
+      // The lines at this time, because the proof refers to them.
       pending.scram = { exchange, lines: passwords.get(exchange.username)?.text ?? '' }
       return { kind: 'continue', data: Buffer.from(exchange.serverFirst) }
     }
@@ -225,17 +235,17 @@ export class Authenticator {
 
 const NOTHING = new Uint8Array(0)
 
-/** A user for whom only the password file is asked, because it has a hash, or an invalid line, for the name. */
+/** True for a user whom only the password file can verify, because it has a hash, or an invalid line, for the name. */
 const isOurs = (entry: PasswordEntry | undefined): boolean =>
   entry !== undefined && (entry.password !== undefined || isRefused(entry))
 
-/** Refusals of a client that has shown something wrong, which may be a guess. */
+/** Reason codes for wrong credentials, which may be a guess. */
 const GUESSES = new Set<number>([ReasonCode.BAD_USER_NAME_OR_PASSWORD, ReasonCode.NOT_AUTHORIZED])
 
 const isNotAdmitted = (result: unknown): result is NotAdmitted =>
   result === 'busy' || result === 'abandoned' || result === 'banned'
 
-/** An abandoned client hears nothing any more. */
+/** Converts to an answer; one for an abandoned client is never sent. */
 const notAdmitted = (why: NotAdmitted): AuthAnswer =>
   why === 'banned'
     ? refused(ReasonCode.BANNED, 'the address is banned')
@@ -247,10 +257,13 @@ const refused = (reasonCode: number, reason: string): AuthAnswer & { kind: 'refu
   reason,
 })
 
-/** The same for an unknown user and a wrong password. */
+/** The same answer for an unknown user and a wrong password. */
 const WRONG = refused(ReasonCode.BAD_USER_NAME_OR_PASSWORD, 'user name or password')
 
-/** Three parts of base64url with dots between: worth verifying as a token before the service is asked. */
+/**
+ * Returns whether a password has the form of a token, three parts of base64url separated by dots: then it is verified
+ * as one, rather than by the service.
+ */
 const looksLikeToken = (password: Uint8Array | undefined): boolean =>
   password !== undefined && /^[\w-]+\.[\w-]+\.[\w-]+$/.test(Buffer.from(password).toString('latin1'))
 
@@ -266,7 +279,7 @@ function granted({ clientId }: AuthRequest, username: string | undefined, proof:
   return { kind: 'accepted', username, grant, ...(validSeconds !== undefined && { validSeconds }) }
 }
 
-/** Rules that came with the proof; one list without the other leaves the other empty. */
+/** Returns the rules that came with the proof. If only one of the lists is present, the other one is empty. */
 function rulesOf({ publish, subscribe }: Rights, who: { clientId: string; username: string | undefined }): RuleSet | undefined {
   if (publish === undefined && subscribe === undefined) return undefined
   const rules: AclRule[] = [

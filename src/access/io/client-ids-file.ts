@@ -7,12 +7,12 @@ import { ClientIdRules } from '../client-ids.ts'
 export const readClientIds = (path: string): ClientIdRules => parseClientIds(YamlFile.read(path, '/', 'clientid_file'))
 
 /**
- * Users with their client ids, in which `*` stands for any number of any characters:
+ * Parses users with their client ids, in which `*` matches any number of characters:
  *
  *     alice: [alice-*, house]
  *     bob: pump-7
  *
- * @throws StartError at the first entry that is wrong, and where there is none: all ids would be free.
+ * @throws StartError for the first invalid entry, and for an empty file, by which all ids would be free
  */
 export function parseClientIds(file: YamlFile): ClientIdRules {
   const pairs = file.pairs(file.root, 'users with their client ids, one `user: [ids]` a line')

@@ -3,7 +3,7 @@ import type { AuthRequest } from '../../broker/access.ts'
 import { bodyOf, HttpService, httpFailure } from './http-service.ts'
 import { filtersOf } from './token-verifier.ts'
 
-/** What the service said of a client. */
+/** The service's answer about a client. */
 export type CalloutAnswer =
   | {
       readonly kind: 'allow'
@@ -12,18 +12,19 @@ export type CalloutAnswer =
       readonly validSeconds: number | undefined
     }
   | { readonly kind: 'deny' }
-  /** No answer, or an invalid one: the client is refused. */
+  /** No answer, or an invalid one; the client is refused. */
   | { readonly kind: 'failed'; readonly reason: string }
 
 const BODY_BYTES_MAX = 64 * 1024
 
 /**
- * Asks an HTTP service about each client that connects: POST with JSON `{username, password, client_id, peer, listener}`; a password that is no
- * UTF-8 comes as `password_base64`, and `password` is null. 2xx without a body lets it in, and so does `{"result": "allow"}`; `{"result": "deny"}` or
- * one of `DENIALS` do not. `publish`, `subscribe` (lists of filters) and `expires_in` (seconds) may come along.
+ * Queries an HTTP service about each client that connects: POST with JSON `{username, password, client_id, peer,
+ * listener}`. A password that is not UTF-8 is sent as `password_base64`, with null as `password`. A 2xx response
+ * without a body accepts the client, as does `{"result": "allow"}`; `{"result": "deny"}` or a status in `DENIALS`
+ * refuses it. The response may contain `publish` and `subscribe` (lists of filters) and `expires_in` (seconds).
  */
 export class HttpCallout {
-  /** Without user name and password. */
+  /** URL without user name and password. */
   readonly url: string
   readonly #service: HttpService
   readonly #timeoutMs: number
@@ -53,7 +54,7 @@ export class HttpCallout {
         peer: info.peer,
         listener: info.listener,
       }),
-      // Where the credentials go is the configuration's to say.
+      // Only the configuration decides where credentials are sent.
       redirect: 'error',
       signal: AbortSignal.any([signal, AbortSignal.timeout(this.#timeoutMs)]),
     })
@@ -70,10 +71,16 @@ export class HttpCallout {
   }
 }
 
-/** Status codes that deny the client. Any other error is the service's own, and does not count as a wrong password. */
+/**
+ * Status codes that refuse the client. Any other error is a failure of the service, and does not count as a wrong
+ * password.
+ */
 const DENIALS: ReadonlySet<number> = new Set([400, 401, 403, 404, 409, 410, 422])
 
-/** JSON is text: what is no UTF-8 would come to the service as another password, and several as the same. */
+/**
+ * Returns the password in JSON form. JSON is text: converted to it, a password that is not UTF-8 would change, and
+ * several could become the same.
+ */
 function passwordOf(password: Uint8Array | undefined): { password: string | null; password_base64?: string } {
   if (password === undefined) return { password: null }
   const bytes = Buffer.from(password)

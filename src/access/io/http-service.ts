@@ -1,12 +1,12 @@
 import { performance } from 'node:perf_hooks'
 
-/** A service on the network, as the configuration names it. */
+/** A configured HTTP service. */
 export class HttpService {
-  /** Without user name and password, which no request may have in its URL. */
+  /** URL without user name and password, which fetch does not accept in a URL. */
   readonly url: string
-  /** Where it is, for logs: without a query too, which may hold a key. */
+  /** Location for logs; also without the query, which may contain a key. */
   readonly place: string
-  /** What the URL had of a user name and a password, as HTTP Basic [RFC 7617]. */
+  /** User name and password of the URL as HTTP Basic authentication [RFC 7617]. */
   readonly headers: Readonly<Record<string, string>>
 
   constructor(given: string) {
@@ -21,7 +21,7 @@ export class HttpService {
   }
 }
 
-/** A `%` that begins no escape stands for itself, as in a password copied into the URL. */
+/** Decodes percent escapes. A `%` that begins no escape is kept, as in a password copied into the URL. */
 function decoded(text: string): string {
   try {
     return decodeURIComponent(text)
@@ -30,11 +30,11 @@ function decoded(text: string): string {
   }
 }
 
-/** The whole body, of at most `maxBytes` after decompression. @throws Error for more, as soon as it is more */
+/** Returns the body, of at most `maxBytes` after decompression. @throws Error as soon as it is larger */
 export async function bodyOf(response: Response, maxBytes: number): Promise<string> {
   const chunks: Uint8Array[] = []
   let length = 0
-  // Leaving the loop cancels the rest.
+  // Leaving the loop cancels the rest of the response.
   for await (const chunk of (response.body ?? []) as AsyncIterable<Uint8Array>) {
     length += chunk.length
     if (length > maxBytes) throw new Error(`an answer of more than ${maxBytes} bytes`)
@@ -43,18 +43,21 @@ export async function bodyOf(response: Response, maxBytes: number): Promise<stri
   return Buffer.concat(chunks).toString()
 }
 
-/** Why a request came to nothing. `fetch` says the least in its own message. */
+/** Returns why a request failed. The message of a `fetch` error itself says little. */
 export function httpFailure(error: unknown, timeoutMs: number): string {
   const { name, message, cause } = error as Error
   return name === 'TimeoutError' ? `no answer within ${timeoutMs} ms` : ((cause as Error | undefined)?.message ?? message)
 }
 
-/** A key set, in bytes: hundreds of keys. */
+/** Maximum size of a key set in bytes, enough for hundreds of keys. */
 const KEY_SET_BYTES_MAX = 1024 * 1024
-/** Milliseconds for which a failure stands, so that no client makes Roost ask, and read 1 MiB in vain, as often as it likes. */
+/**
+ * Time in milliseconds for which a failure is remembered, so that clients cannot make Roost send requests, and read 1
+ * MiB in vain, as often as they like.
+ */
 const FAILURE_MS = 1000
 
-/** Fetches a key set, for jose: with a bound, and with the reason where it fails. */
+/** Returns a function that fetches a key set for jose, with a limit on its size, and with the reason if it fails. */
 export function keySetFetcher({ place }: HttpService, timeoutMs: number): (url: string, init: RequestInit) => Promise<Response> {
   let failure: ServiceFailure | undefined
   let failedAt = 0
@@ -82,5 +85,5 @@ function keySetIn(body: string): object {
   throw new Error('the answer is no JSON Web Key Set')
 }
 
-/** A service that clients depend on cannot be asked, or makes no sense: it is not the client's fault. */
+/** A service on which authentication depends is unreachable or returns nonsense; the client is not to blame. */
 export class ServiceFailure extends Error {}

@@ -8,8 +8,9 @@ const FILE = 'scram-secret'
 const BYTES = 32
 
 /**
- * Random bytes that stay the same from one start to the next: 32 in a file of the data directory, which is made when there is none. Whoever has it can
- * tell made-up challenges from real ones; it opens nothing. @throws StartError if it can be neither read nor made
+ * Returns 32 random bytes that survive restarts in a file of the data directory, which is created if missing. With
+ * them, fake challenges can be told from real ones; they grant no access.
+ * @throws StartError if the file can be neither read nor created
  */
 export function lastingSecret(dataDir: string): Uint8Array {
   const path = join(dataDir, FILE)
@@ -20,7 +21,7 @@ export function lastingSecret(dataDir: string): Uint8Array {
   }
 }
 
-/** `undefined` also for one that a crash has cut short. */
+/** Returns `undefined` if there is no file, or if a crash truncated it. */
 function read(path: string): Uint8Array | undefined {
   try {
     const bytes = readFileSync(path)

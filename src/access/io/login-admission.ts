@@ -6,7 +6,10 @@ import type { AuthRequest } from '../../broker/access.ts'
 import { type AdmissionBounds, AdmissionQueue, Place } from '../admission-queue.ts'
 import { keyOf, Logins } from '../logins.ts'
 
-/** Why something was not done: too many wait, the client has gone, or its address was banned meanwhile. */
+/**
+ * Why a check was not made: too many are waiting, the client has disconnected, or its address was banned in the
+ * meantime.
+ */
 export type NotAdmitted = 'busy' | 'abandoned' | 'banned'
 
 export interface AdmissionOptions {
@@ -15,7 +18,7 @@ export interface AdmissionOptions {
   readonly pendingPerAddress: number
   readonly notice: NoticeSink
   readonly now: () => Instant
-  /** Resolves after this many milliseconds, or when the client has gone. */
+  /** Resolves after `ms` milliseconds, or when the client has disconnected. */
   readonly delay: (ms: number, gone: AbortSignal) => Promise<void>
 }
 
@@ -29,12 +32,15 @@ export const defaultAdmissionOptions = (): AdmissionOptions => ({
 })
 
 interface PendingCheck {
-  /** False: nothing was started, because the address has been banned meanwhile. */
+  /** Returns false if nothing was started, because the address was banned in the meantime. */
   start(): boolean
   refuse(why: NotAdmitted): void
 }
 
-/** Lets what verifying a client costs run in fair turns, a few at the same time: hashes, or questions to one service. */
+/**
+ * Runs the expensive part of verifying clients, hashes or requests to one service, in fair turns and with limited
+ * concurrency.
+ */
 export class LoginAdmission {
   readonly #options: AdmissionOptions
   readonly #queue: AdmissionQueue<PendingCheck>
@@ -49,7 +55,7 @@ export class LoginAdmission {
     return this.#queue.pending
   }
 
-  /** Does the work when its turn has come. Rejects as the work does. */
+  /** Runs `work` when its turn has come. Rejects if it rejects. */
   run<R>({ info: { peer, listener } }: AuthRequest, signal: AbortSignal, work: () => Promise<R>): Promise<R | NotAdmitted> {
     const { logins, now } = this.#options
     return new Promise((resolve, reject) => {

@@ -5,13 +5,13 @@ import type { PasswordEntry, PasswordHash } from '../password-file.ts'
 
 const derive = promisify(pbkdf2)
 
-/** OWASP's figure for PBKDF2 with SHA-512. */
+/** Number of iterations that OWASP recommends for PBKDF2 with SHA-512. */
 export const DEFAULT_ITERATIONS = 210_000
-/** The only length that Mosquitto 2.0 reads. */
+/** Salt length in bytes, the only one that Mosquitto 2.0 accepts. */
 const SALT_BYTES = 12
 const HASH_BYTES = 64
 
-/** A `$7$` hash of a new password. */
+/** Returns a `$7$` hash of a new password. */
 export async function hashPassword(password: Uint8Array, iterations: number): Promise<string> {
   const salt = randomBytes(SALT_BYTES)
   const hash = await derive(password, salt, iterations, HASH_BYTES, 'sha512')
@@ -20,7 +20,7 @@ export async function hashPassword(password: Uint8Array, iterations: number): Pr
 
 type Users = ReadonlyMap<string, PasswordEntry>
 
-/** The hash of no password, as expensive as the most expensive one in the file. */
+/** Returns a hash that no password matches, as expensive as the most expensive one in the file. */
 export function nobodyAmong(users: Users | undefined): PasswordHash {
   const known = users && nobodies.get(users)
   if (known !== undefined) return known
@@ -36,27 +36,29 @@ export function nobodyAmong(users: Users | undefined): PasswordHash {
 const NO_HASH = randomBytes(HASH_BYTES).toString('base64')
 const nobodies = new WeakMap<Users, PasswordHash>()
 
-/** In rounds of PBKDF2, next to which one SHA-512 is nothing. */
+/** Returns the cost of a hash in rounds of PBKDF2; a single SHA-512 is negligible. */
 const costOf = ({ kind, iterations }: PasswordHash): number => (kind === 'pbkdf2' ? iterations : 0)
 
-/** Successes remembered, and for how long (ms). */
+/** Maximum number of remembered successes, and their lifetime in milliseconds. */
 const REMEMBERED_MAX = 10_000
 const REMEMBERED_MS = 3_600_000
 
 export type Verdict = 'right' | 'wrong'
 
 /**
- * Compares passwords with their hashes. A password that was right a short while ago costs no hash again, so that a site that comes back after a
- * power cut is in at once.
+ * Compares passwords with their hashes. A password that matched recently is not hashed again, so that clients reconnect
+ * without delay after a power cut.
  */
 export class PasswordChecker {
-  /** Keyed hashes of what was right, oldest first; the key never leaves the process. */
+  /** Keyed hashes of passwords that matched, oldest first. The key never leaves the process. */
   readonly #remembered = new Map<string, number>()
   readonly #key = randomBytes(32)
 
   /**
-   * An empty password never matches, even if the hash is that of one: mosquitto_passwd writes such hashes. A wrong one costs as much as `atLeast`,
-   * which is `nobodyAmong` the users: the time tells nothing of who is in the file. `inTurn` does the hashing when its turn has come, and may refuse to.
+   * Compares a password with a hash. An empty password never matches, even if the hash is that of one, as
+   * mosquitto_passwd may write it. A wrong password costs as much as `atLeast`, which is `nobodyAmong` the users, so
+   * that the time does not reveal which users exist. `inTurn` runs the hashing when its turn has come, and may refuse
+   * to.
    */
   async check<R>(
     hash: PasswordHash,
@@ -69,7 +71,7 @@ export class PasswordChecker {
     return inTurn(() => this.#hash(hash, password, costOf(atLeast)))
   }
 
-  /** Passwords may have changed. */
+  /** Forgets all successes, because passwords may have changed. */
   forget(): void {
     this.#remembered.clear()
   }

@@ -6,7 +6,7 @@ const derive = promisify(pbkdf2)
 
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256'
 
-/** What RFC 7677 asks for at least. */
+/** Minimum number of iterations according to RFC 7677. */
 export const SCRAM_ITERATIONS = 4096
 const SALT_BYTES = 16
 const KEY_BYTES = 32
@@ -15,22 +15,22 @@ const MESSAGE_MAX = 4096
 const hmac = (key: Uint8Array, text: string): Buffer => createHmac('sha256', key).update(text).digest()
 const sha256 = (bytes: Uint8Array): Buffer => createHash('sha256').update(bytes).digest()
 
-/** A `$scram-sha-256$` line for a new password [RFC 5802 section 3]. */
+/** Returns a `$scram-sha-256$` line for a new password [RFC 5802 section 3]. */
 export async function scramLine(password: string, iterations: number): Promise<string> {
   const salt = randomBytes(SALT_BYTES)
-  // RFC 5802 asks for SASLprep, which for all but exotic characters is this normalisation.
+  // RFC 5802 requires SASLprep, which equals this normalisation for all but exotic characters.
   const salted = await derive(password.normalize('NFKC'), salt, iterations, KEY_BYTES, 'sha256')
   const storedKey = sha256(hmac(salted, 'Client Key')).toString('base64')
   const serverKey = hmac(salted, 'Server Key').toString('base64')
   return `$scram-sha-256$${iterations}$${salt.toString('base64')}$${storedKey}$${serverKey}`
 }
 
-/** Made-up salts go by it. Until there is one that lasts: see `lastingSecret`. */
+/** Secret from which fake salts are derived until a lasting one is set: see `lastingSecret`. */
 const PROCESS_SECRET = randomBytes(32)
 
 /**
- * A user that does not exist gets a challenge all the same, and the same one every time, so that nobody learns which ones do: with the rounds and the
- * length of the salt of some line in the file.
+ * Returns a credential for an unknown user, who gets a challenge nevertheless, and the same one every time, so that
+ * challenges do not reveal which users exist. Number of rounds and salt length are those of some line in the file.
  */
 function fakeCredential(username: string, users: ReadonlyMap<string, PasswordEntry>, secret: Uint8Array): ScramCredential {
   const { iterations, saltBytes } = drawn(shapesOf(users), username, secret)
@@ -40,16 +40,16 @@ function fakeCredential(username: string, users: ReadonlyMap<string, PasswordEnt
   return { iterations, salt: salt.subarray(0, saltBytes).toString('base64'), storedKey: key, serverKey: key }
 }
 
-/** What a challenge tells of a line. */
+/** What a challenge reveals about a line of the password file. */
 interface Shape {
   readonly iterations: number
   readonly saltBytes: number
-  /** How many lines have it. */
+  /** Number of lines with this shape. */
   readonly count: number
 }
 
 const ORDINARY: Shape = { iterations: SCRAM_ITERATIONS, saltBytes: SALT_BYTES, count: 1 }
-/** Beyond the most frequent ones: each costs a hash per login. */
+/** Maximum number of shapes, the most frequent ones: each costs a hash per login. */
 const SHAPES_MAX = 16
 const shapes = new WeakMap<ReadonlyMap<string, PasswordEntry>, readonly Shape[]>()
 
@@ -70,8 +70,9 @@ function shapesOf(users: ReadonlyMap<string, PasswordEntry>): readonly Shape[] {
 }
 
 /**
- * One of them, each as often as there are lines of it, and for one name always the same: a line that is added to the file changes it for few (weighted
- * rendezvous hashing), because whoever saw it change would know that there is no such user.
+ * Selects one of the shapes by user name (weighted rendezvous hashing). Each is selected in proportion to its number of
+ * lines, and always the same for one name. Adding a line to the file changes the selection for few names: a change
+ * would reveal that the user does not exist.
  */
 function drawn(some: readonly Shape[], username: string, secret: Uint8Array): Shape {
   let best = ORDINARY
@@ -85,10 +86,13 @@ function drawn(some: readonly Shape[], username: string, secret: Uint8Array): Sh
   return best
 }
 
-/** Server's side of one SCRAM-SHA-256 exchange without channel binding [RFC 5802, RFC 7677]: client-first, then client-final. */
+/**
+ * Server side of a SCRAM-SHA-256 exchange without channel binding [RFC 5802, RFC 7677]: client-first, then
+ * client-final.
+ */
 export class ScramExchange {
   readonly username: string
-  /** For the client. */
+  /** The server-first-message. */
   readonly serverFirst: string
   readonly #clientFirstBare: string
   readonly #header: string
@@ -98,7 +102,7 @@ export class ScramExchange {
 
   private constructor(first: ClientFirst, users: ReadonlyMap<string, PasswordEntry>, nonce: string, secret: Uint8Array) {
     const credential = users.get(first.username)?.scram
-    // Computed for every user, so that existing ones take as long.
+    // Computed for every user, so that known users take as long as unknown ones.
     const fake = fakeCredential(first.username, users, secret)
     this.username = first.username
     this.#header = first.header
@@ -109,7 +113,10 @@ export class ScramExchange {
     this.serverFirst = `r=${this.#nonce},s=${this.#credential.salt},i=${this.#credential.iterations}`
   }
 
-  /** `undefined` if it is no client-first-message, or asks for channel binding, which there is none for. */
+  /**
+   * Starts an exchange. Returns `undefined` if `data` is not a client-first-message, or requires channel binding, which
+   * is not supported.
+   */
   static begin(
     data: Uint8Array,
     users: ReadonlyMap<string, PasswordEntry>,
@@ -120,7 +127,9 @@ export class ScramExchange {
     return first === undefined ? undefined : new ScramExchange(first, users, nonce, secret)
   }
 
-  /** The server-final-message for a client-final-message that proves the password; `undefined` for any other. */
+  /**
+   * Returns the server-final-message for a client-final-message that proves the password; `undefined` for any other.
+   */
   finish(data: Uint8Array): string | undefined {
     const text = textOf(data) ?? ''
     const parts = /^(c=([A-Za-z0-9+/=]+),r=([!-+\--~]+)),p=([A-Za-z0-9+/=]+)$/.exec(text)
@@ -137,18 +146,21 @@ export class ScramExchange {
     return `v=${hmac(Buffer.from(this.#credential.serverKey, 'base64'), authMessage).toString('base64')}`
   }
 
-  /** Whether `hasEmptyPassword` takes a hash: it does for the first client with this credential. */
+  /** True if `hasEmptyPassword` has to compute a hash, which is the case once per credential. */
   get needsHash(): boolean {
     return !empty.has(this.#credential)
   }
 
-  /** To be asked after the proof was right, so that only a client that knows the password can make the server derive it. */
+  /**
+   * Returns whether the password is empty. Call it only after `finish` has succeeded, so that only clients that know
+   * the password can cause a hash.
+   */
   hasEmptyPassword(): Promise<boolean> {
     return isOfEmptyPassword(this.#credential)
   }
 }
 
-/** Whether a credential is that of an empty password, by credential: deriving it takes a while. */
+/** Whether each credential is that of an empty password; cached, because it takes a hash. */
 const empty = new WeakMap<ScramCredential, Promise<boolean>>()
 
 function isOfEmptyPassword(credential: ScramCredential): Promise<boolean> {
@@ -171,7 +183,7 @@ interface ClientFirst {
 }
 
 function parseFirst(text: string | undefined): ClientFirst | undefined {
-  // Extensions behind the nonce are ignored; a mandatory one (m=) is refused, as the RFC says.
+  // Extensions after the nonce are ignored; a mandatory one (m=) is refused, as the RFC requires.
   const parts = /^([ny],(?:a=([^,]*))?,)(n=([^,]+),r=([!-+\--~]+)(?:,.*)?)$/s.exec(text ?? '')
   if (parts === null) return undefined
   const [, header, authzid, bare, name, nonce] = parts

@@ -25,45 +25,48 @@ export interface TokenOptions {
   readonly jwtUsernameClaim: string
 }
 
-/** What a token says of its bearer. */
+/** The claims of a token. */
 export interface TokenClaims {
   readonly username: string
-  /** Filters, %c and %u allowed; `undefined` if the token says nothing of rights. */
+  /** Filters, which may contain %c and %u; `undefined` if the token does not specify rights. */
   readonly publish: readonly string[] | undefined
   readonly subscribe: readonly string[] | undefined
   readonly validSeconds: number | undefined
-  /** The key that it was verified with: one of `TokenVerifier.keys`. */
+  /** The key by which it was verified: one of `TokenVerifier.keys`. */
   readonly key: string
 }
 
 type KeySet = ReturnType<typeof createLocalJWKSet> | ReturnType<typeof createRemoteJWKSet>
 
-/** Keys from one place, and what may be signed with them. */
+/** Keys from one source, and the algorithms for which they may be used. */
 interface Source {
   readonly keys: KeyObject | KeySet
   readonly algorithms: string[]
-  /** Of each key; of a set behind a URL, which may change at any time, the URL. */
+  /** Names of the keys; the URL for a set at a URL, which may change at any time. */
   readonly names: readonly string[]
   readonly url?: string
-  /** Of that URL, for logs. */
+  /** Location of the URL for logs. */
   readonly place?: string
   readonly file?: string
 }
 
 const SECRET_ALGORITHMS = ['HS256', 'HS384', 'HS512']
 const PUBLIC_ALGORITHMS = ['RS256', 'RS384', 'RS512', 'PS256', 'PS384', 'PS512', 'ES256', 'ES384', 'ES512', 'EdDSA']
-/** Seconds by which clocks may differ. */
+/** Maximum difference between clocks in seconds. */
 const CLOCK_TOLERANCE = 5
 const REMOTE_TIMEOUT_MS = 5000
 
-/** Verifying makes several copies of a token, each of which may have to wait for keys from elsewhere. */
+/**
+ * Maximum length of a token in characters. Verifying makes several copies of it, each of which may have to wait for
+ * keys from a URL.
+ */
 const TOKEN_LENGTH_MAX = 16 * 1024
 
-/** Verifies JSON Web Tokens, which clients send in place of a password. */
+/** Verifies JSON Web Tokens, which clients send instead of a password. */
 export class TokenVerifier {
-  /** What tokens may be verified with, as names that change when the keys do. */
+  /** Names of the keys for verification; a name changes with its key. */
   readonly keys: readonly string[]
-  /** Files of key sets that hold no key, so that no token is valid by them. */
+  /** Key set files without a key, by which no token is valid. */
   readonly emptySets: readonly string[]
   readonly #options: TokenOptions
   readonly #sources: readonly Source[]
@@ -75,7 +78,7 @@ export class TokenVerifier {
     this.#sources = sources
   }
 
-  /** `undefined` if no key is configured. @throws StartError that names option and file */
+  /** Loads the keys. Returns `undefined` if none is configured. @throws StartError that names option and file */
   static load(options: TokenOptions): TokenVerifier | undefined {
     const { jwtSecretFile, jwtPublicKeyFile, jwtJwks } = options
     const sources: Source[] = []
@@ -85,7 +88,10 @@ export class TokenVerifier {
     return sources.length === 0 ? undefined : new TokenVerifier(options, sources)
   }
 
-  /** Why it is refused, as text, or what it claims. @throws ServiceFailure if that cannot be told, because its keys cannot be had */
+  /**
+   * Returns the claims of a valid token, or the reason why it is refused.
+   * @throws ServiceFailure if the keys are unavailable
+   */
   async verify(token: string): Promise<TokenClaims | string> {
     if (token.length > TOKEN_LENGTH_MAX) return `a token of ${token.length} characters, of ${TOKEN_LENGTH_MAX} allowed`
     let reason = 'no key'
@@ -110,7 +116,7 @@ export class TokenVerifier {
           failure ??= error instanceof ServiceFailure ? error : new ServiceFailure(`jwt_jwks ${source.place}: ${reason}`)
       }
     }
-    // This is not a guessed token.
+    // The token may be valid, so this does not count as a guess.
     if (failure !== undefined) throw failure
     return reason
   }
@@ -127,11 +133,14 @@ export class TokenVerifier {
   }
 }
 
-/** Whether a set of keys behind a URL could not be had or makes no sense, which says nothing about the token. */
+/**
+ * Returns whether the error concerns a key set at a URL that is unavailable or invalid; it says nothing about the
+ * token.
+ */
 const isOfKeySet = ({ place }: Source, error: unknown): boolean =>
   error instanceof ServiceFailure || (place !== undefined && !(error instanceof errors.JOSEError))
 
-/** Rights in a token or an answer: a list of topic filters, absent, or wrong. */
+/** Returns the filters of a right in a token or an answer: a list of topic filters; `undefined` if absent. */
 export function filtersOf(value: unknown): readonly string[] | 'invalid' | undefined {
   if (value === undefined) return undefined
   const isFilter = (each: unknown): boolean => typeof each === 'string' && topicFilterError(each) === ''
@@ -145,7 +154,7 @@ async function verifyWith(keys: KeyObject | KeySet, token: string, options: Para
   try {
     return await jwtVerify(token, keys, options)
   } catch (error) {
-    // A set whose keys have no names, and a token that names none: each that fits may be the one.
+    // Neither the keys of the set nor the token have a key id, so each suitable key is tried.
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
     let last: unknown = error
     for await (const key of error) {
@@ -161,7 +170,7 @@ async function verifyWith(keys: KeyObject | KeySet, token: string, options: Para
 
 const single = (key: KeyObject, algorithms: string[]): Source => ({ keys: key, algorithms, names: [nameOf(key)] })
 
-/** Distinguishes keys without revealing them. */
+/** Returns a name that distinguishes a key without revealing it. */
 const nameOf = (key: KeyObject): string =>
   createHash('sha256')
     .update(key.type === 'secret' ? key.export() : key.export({ type: 'spki', format: 'der' }))
@@ -169,7 +178,7 @@ const nameOf = (key: KeyObject): string =>
 
 function secretOf(path: string): KeyObject {
   const secret = read(path, 'jwt_secret_file')
-  // An editor's newline at the end is not part of the secret.
+  // A trailing newline, as editors add it, is not part of the secret.
   const trimmed = secret.at(-1) === 0x0a ? secret.subarray(0, -1) : secret
   if (trimmed.length < 32)
     throw new StartError(`jwt_secret_file ${path}: a secret needs at least 32 bytes, this has ${trimmed.length}`)
@@ -185,7 +194,7 @@ function publicKeyOf(path: string): KeyObject {
   }
 }
 
-/** Only public keys count: a shared secret has no place in a set that is fetched. */
+/** Returns a key set, of which only public keys are used: a shared secret must not be in a set that is fetched. */
 function keySetOf(source: string): Source {
   const algorithms = PUBLIC_ALGORITHMS
   if (isUrl(source)) {
