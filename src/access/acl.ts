@@ -45,7 +45,7 @@ export class Acl {
    * Returns whether the rules allow every client to read and publish everything; 'anonymous': every client without a
    * user name.
    */
-  givesAll(who: 'anonymous' | 'everybody'): boolean {
+  permitsAll(who: 'anonymous' | 'everyone'): boolean {
     return hasEverything(who === 'anonymous' ? [...this.#anonymous, ...this.#patterns] : this.#patterns)
   }
 

@@ -62,7 +62,7 @@ export async function serve(config: Config, host: Host): Promise<number> {
       host.exit(SIGNALS[running])
       return SIGNALS[running]
     }
-    tellStart(log, config, running)
+    logStart(log, config, running)
     host.events.off('SIGHUP', hangUp)
     hangUp = () => void reload(log, running)
     host.events.on('SIGHUP', hangUp)
@@ -136,7 +136,7 @@ function listenForSignals({ events, exit }: Host): { first: Promise<Signal>; sto
 /**
  * Logs the listeners, which clients may connect, where the state is kept, and the options that change each of these.
  */
-function tellStart(log: Logger, config: Config, running: Running): void {
+function logStart(log: Logger, config: Config, running: Running): void {
   const { mqtt, sn, store, storeEngine, memory } = running
   for (const [i, listening] of mqtt.entries()) {
     const listener = config.listeners[i]!
@@ -146,7 +146,7 @@ function tellStart(log: Logger, config: Config, running: Running): void {
       `MQTT broker on ${listening.url}: ${whoMayConnect(listener)} (change with ${listener.origin})`,
     )
   }
-  for (const [i, listening] of sn.entries()) tellSensors(log, config, config.snListeners[i]!, listening)
+  for (const [i, listening] of sn.entries()) logSensorPort(log, config, config.snListeners[i]!, listening)
   if (
     mqtt.length === 1 &&
     config.listeners[0]!.allowAnonymous &&
@@ -191,7 +191,7 @@ function whoMayConnect(listener: ListenerConfig): string {
   return `clients with ${proofs.join(' or ')} may connect`
 }
 
-function tellSensors(log: Logger, config: Config, listener: SnListenerConfig, sn: ListeningSn): void {
+function logSensorPort(log: Logger, config: Config, listener: SnListenerConfig, sn: ListeningSn): void {
   const level = sensorsAreOpen(config) && listener.device === undefined && !isLocalSn(listener) ? 'warn' : 'info'
   const where = `MQTT-SN gateway ${config.gatewayId} on ${sn.url}`
   log[level]({ sn }, `${where}: ${whichSensorsMayConnect(config, listener)} (change with ${listener.origin})`)

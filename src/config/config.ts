@@ -159,7 +159,7 @@ function resolveListener({ origin, name, own }: ListenerLayer, merged: Layer, na
   const settings = valuesOf(listenerOptions, new Map([...inherited, ...own])) as unknown as ListenerSettings
   const verifies = authenticates(settings) || certificateRole(settings) === 'needed'
   const host = own.get('host')
-  if (host !== undefined && !isLoopback(String(host.value)) && !verifies && !settings.allowAnonymous) refuseStrangers(host)
+  if (host !== undefined && !isLoopback(String(host.value)) && !verifies && !settings.allowAnonymous) refuseUnprotected(host)
   const isConfigured = authenticates(settings) || certificateRole(settings) !== 'none'
   // An explicit false is kept, even if no client can connect then.
   const listener = { ...settings, origin, allowAnonymous: settings.allowAnonymous ?? !isConfigured }
@@ -296,7 +296,7 @@ function resolveSnListeners(
     refuseTooLittleAirtime(layer.get('sn_duty_cycle') ?? merged.get('sn_duty_cycle'), listener)
     const host = layer.get('sn_host')
     if (host !== undefined && !isLoopback(String(host.value)) && !settings.allowAnonymous && !authenticates(settings))
-      refuseStrangers(host)
+      refuseUnprotected(host)
   }
   refuseSamePlace(listeners)
   return listeners
@@ -355,7 +355,7 @@ function refuseSamePlace(listeners: readonly SnListenerConfig[]): void {
  * Refuses an address that is not loopback if clients need not authenticate, so that a broker without passwords is not
  * exposed to a network by accident.
  */
-function refuseStrangers({ value, origin }: Given): never {
+function refuseUnprotected({ value, origin }: Given): never {
   const [anonymous, file] = origin.includes('listeners[')
     ? ['allow_anonymous: true', 'password_file']
     : ['--allow-anonymous', '--password-file']

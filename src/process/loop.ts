@@ -12,7 +12,7 @@ import type { ClockReading } from '../store/clock.ts'
 import { bootId } from '../store/io/owner.ts'
 import type { WallClock } from '../store/store.ts'
 
-const NOBODY_VERIFIES: AuthAnswer = {
+const NO_VERIFIER: AuthAnswer = {
   kind: 'refused',
   reasonCode: 0x88,
   reason: 'no authentication is available',
@@ -164,7 +164,7 @@ export class Loop implements StreamHost {
   }
 
   async #verify(request: AuthRequest): Promise<void> {
-    const answer = (await this.#verifier?.authenticate(request)) ?? NOBODY_VERIFIES
+    const answer = (await this.#verifier?.authenticate(request)) ?? NO_VERIFIER
     this.handle({ kind: 'authenticated', link: request.link, step: request.step, answer })
   }
 

@@ -58,8 +58,8 @@ function ofListener(config: Config, listener: ListenerConfig): string[] {
 
 function ofAcl(aclFile: string, allowAnonymous: boolean): string[] {
   const acl = loadAcl(aclFile)
-  if (acl.givesAll('everybody')) return ['every client may read and publish everything (acl_file: pattern readwrite #)']
-  if (allowAnonymous && acl.givesAll('anonymous'))
+  if (acl.permitsAll('everyone')) return ['every client may read and publish everything (acl_file: pattern readwrite #)']
+  if (allowAnonymous && acl.permitsAll('anonymous'))
     return ['clients without a user name may read and publish everything (acl_file: topic readwrite #)']
   return []
 }

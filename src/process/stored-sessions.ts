@@ -42,7 +42,7 @@ interface StoredSensor {
 }
 
 /** Failures are reported when the store is closed. */
-const UNHEARD = { onDurable: () => {}, onFailed: () => {}, onRecovered: () => {} }
+const NO_LISTENER = { onDurable: () => {}, onFailed: () => {}, onRecovered: () => {} }
 
 /** Interval between two attempts while the store has no room (ms), and maximum number of attempts. */
 const RETRY_MS = 20
@@ -77,7 +77,7 @@ export class StoredSessions {
   static async open(dir: string, writtenBy: string): Promise<StoredSessions> {
     let store: SqliteStore
     try {
-      store = await SqliteStore.open(dir, { writtenBy, ...UNHEARD }, startHere)
+      store = await SqliteStore.open(dir, { writtenBy, ...NO_LISTENER }, startHere)
     } catch (error) {
       const { message } = error as Error
       throw new StartError(/ uses it$/.test(message) ? `${message}: stop Roost first` : message)

@@ -104,7 +104,7 @@ export class AccessFiles implements Bans {
    */
   prepareReload(): () => void {
     const { listeners, global, clientIds, bans, contents, warnings } = load(this.#config, 'reload')
-    refuseShuttingOut(this.#contents, contents)
+    refuseExcludingAll(this.#contents, contents)
     return () => {
       this.#contents = contents
       this.#loaded = listeners
@@ -200,7 +200,7 @@ function emptyFiles({ passwords, acls, emptySets }: Contents): string[] {
  * Refuses files that would exclude all current clients: more likely such a file is being written than intended.
  * @throws StartError for the first one
  */
-function refuseShuttingOut(before: Contents, after: Contents): void {
+function refuseExcludingAll(before: Contents, after: Contents): void {
   for (const [path, users] of after.passwords) {
     const known = [...(before.passwords.get(path) ?? [])].filter(([, entry]) => !isRefused(entry))
     if (known.length === 0 || known.some(([user]) => users.has(user))) continue

@@ -7,7 +7,7 @@ import { isRefused, type PasswordEntry } from '../password-file.ts'
 import { Grant, type Proof } from '../policy.ts'
 import type { CalloutAnswer, HttpCallout } from './http-callout.ts'
 import { type AdmissionOptions, defaultAdmissionOptions, LoginAdmission, type NotAdmitted } from './login-admission.ts'
-import { nobodyAmong, type PasswordChecker, type Verdict } from './password-hash.ts'
+import { decoyHash, type PasswordChecker, type Verdict } from './password-hash.ts'
 import { SCRAM_SHA_256, ScramExchange } from './scram.ts'
 import type { TokenVerifier } from './token-verifier.ts'
 
@@ -120,11 +120,11 @@ export class Authenticator {
     const { passwords, tokens, callout } = this.#verifiersOf(info.listener)
     const entry = username === undefined ? undefined : passwords?.get(username)
     if (isOurs(entry) || (passwords !== undefined && tokens === undefined && callout === undefined)) {
-      const nobody = nobodyAmong(passwords)
-      const hash = entry?.password ?? nobody
+      const decoy = decoyHash(passwords)
+      const hash = entry?.password ?? decoy
       const inTurn = (work: () => Promise<Verdict>): Promise<Verdict | NotAdmitted> =>
         this.#inTurn(this.#hashes, request, signal, work, (result) => result === 'right')
-      const verdict = await this.#checker.check(hash, password ?? NOTHING, inTurn, nobody)
+      const verdict = await this.#checker.check(hash, password ?? NOTHING, inTurn, decoy)
       if (isNotAdmitted(verdict)) return notAdmitted(verdict)
       if (verdict === 'wrong' || entry?.password === undefined) return WRONG
       return { kind: 'accepted', username, grant: new Grant({ kind: 'password', lines: entry.text }, undefined) }
@@ -143,7 +143,7 @@ export class Authenticator {
    */
   async #asWrong(request: AuthRequest, passwords: Passwords, wrong: AuthAnswer, pending: Pending): Promise<AuthAnswer> {
     const { password } = request
-    const verdict = await this.#checker.check(nobodyAmong(passwords), password ?? NOTHING, (work) =>
+    const verdict = await this.#checker.check(decoyHash(passwords), password ?? NOTHING, (work) =>
       this.#inTurn(this.#hashes, request, pending.gone.signal, work, () => true),
     )
     if (!isNotAdmitted(verdict)) return wrong

@@ -21,20 +21,20 @@ export async function hashPassword(password: Uint8Array, iterations: number): Pr
 type Users = ReadonlyMap<string, PasswordEntry>
 
 /** Returns a hash that no password matches, as expensive as the most expensive one in the file. */
-export function nobodyAmong(users: Users | undefined): PasswordHash {
-  const known = users && nobodies.get(users)
+export function decoyHash(users: Users | undefined): PasswordHash {
+  const known = users && decoys.get(users)
   if (known !== undefined) return known
   let most: PasswordHash | undefined
   for (const { password } of users?.values() ?? [])
     if (password !== undefined && (most === undefined || costOf(password) > costOf(most))) most = password
   const ordinary: PasswordHash = { kind: 'pbkdf2', iterations: DEFAULT_ITERATIONS, salt: NO_HASH, hash: NO_HASH }
-  const nobody = most === undefined ? ordinary : { ...most, hash: NO_HASH }
-  if (users !== undefined) nobodies.set(users, nobody)
-  return nobody
+  const decoy = most === undefined ? ordinary : { ...most, hash: NO_HASH }
+  if (users !== undefined) decoys.set(users, decoy)
+  return decoy
 }
 
 const NO_HASH = randomBytes(HASH_BYTES).toString('base64')
-const nobodies = new WeakMap<Users, PasswordHash>()
+const decoys = new WeakMap<Users, PasswordHash>()
 
 /** Returns the cost of a hash in rounds of PBKDF2; a single SHA-512 is negligible. */
 const costOf = ({ kind, iterations }: PasswordHash): number => (kind === 'pbkdf2' ? iterations : 0)
@@ -56,7 +56,7 @@ export class PasswordChecker {
 
   /**
    * Compares a password with a hash. An empty password never matches, even if the hash is that of one, as
-   * mosquitto_passwd may write it. A wrong password costs as much as `atLeast`, which is `nobodyAmong` the users, so
+   * mosquitto_passwd may write it. A wrong password costs as much as `atLeast`, which is `decoyHash` the users, so
    * that the time does not reveal which users exist. `inTurn` runs the hashing when its turn has come, and may refuse
    * to.
    */

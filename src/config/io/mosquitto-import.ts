@@ -255,7 +255,7 @@ class Translation {
     for (const { key, value, place, comment: text } of this.#byDefault.lines) {
       if (text !== undefined) this.#broker.lines.push({ comment: text })
       if (key === undefined) continue
-      this.#tell(this.#broker, `${place} ${value}: not taken: Mosquitto does not start the default listener`)
+      this.#note(this.#broker, `${place} ${value}: not taken: Mosquitto does not start the default listener`)
       this.#lost.push(key)
     }
     return this.#listeners
@@ -264,7 +264,7 @@ class Translation {
   #finishListener(section: Section): void {
     const local = this.#listeners.length === 0 && !this.#startsDefault
     if (section.get('use_identity_as_username') === true && section.get('use_subject_as_username') === true) {
-      this.#tell(section, `${section.place('use_subject_as_username')} true: not taken: use_identity_as_username counts`)
+      this.#note(section, `${section.place('use_subject_as_username')} true: not taken: use_identity_as_username counts`)
       section.delete('use_subject_as_username')
       this.#lost.push('use_subject_as_username')
     }
@@ -273,7 +273,7 @@ class Translation {
       for (const [key, ...needed] of NEEDS) {
         const value = section.get(key)
         if (!isOn(value) || needed.some((other) => isOn(section.get(other)))) continue
-        this.#tell(section, `${section.place(key)} ${value}: not taken: needs ${needed.join(' or ')} too`)
+        this.#note(section, `${section.place(key)} ${value}: not taken: needs ${needed.join(' or ')} too`)
         section.delete(key)
         this.#lost.push(key)
         section.closed ||= CERTIFIED.has(key) && (section.exposed || section.get('certfile') !== undefined)
@@ -312,9 +312,9 @@ class Translation {
     const why = exposed ? 'an option that protects it has no counterpart' : 'no client could connect to Mosquitto here'
     const isClosed = !verifies && anonymous !== true
     const reach = isClosed ? 'no client can connect' : 'programs on this machine may connect'
-    if (host === undefined || isLoopback(String(host))) this.#tell(section, `${place} ${socket ?? port}: ${reach}: ${why}`)
+    if (host === undefined || isLoopback(String(host))) this.#note(section, `${place} ${socket ?? port}: ${reach}: ${why}`)
     else {
-      this.#tell(section, `${place} ${port}: put on 127.0.0.1 instead of ${host}: ${why}; ${reach}`)
+      this.#note(section, `${place} ${port}: put on 127.0.0.1 instead of ${host}: ${why}; ${reach}`)
       section.set('host', '127.0.0.1')
     }
   }
@@ -363,10 +363,10 @@ class Translation {
 
   #finding(section: Section, setting: Setting, what: string): void {
     const value = isSecret(setting.name) ? '***' : masked(setting.value)
-    this.#tell(section, `${placeOf(setting)}${value === '' ? '' : ` ${value}`}: ${what}`)
+    this.#note(section, `${placeOf(setting)}${value === '' ? '' : ` ${value}`}: ${what}`)
   }
 
-  #tell(section: Section, what: string): void {
+  #note(section: Section, what: string): void {
     const finding = withoutControls(what)
     this.#findings.push(finding)
     section.lines.push({ comment: finding })

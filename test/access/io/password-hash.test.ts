@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { Authenticator } from '../../../src/access/io/authenticator.ts'
 import type { HttpCallout } from '../../../src/access/io/http-callout.ts'
 import { defaultAdmissionOptions } from '../../../src/access/io/login-admission.ts'
-import { DEFAULT_ITERATIONS, hashPassword, nobodyAmong, PasswordChecker } from '../../../src/access/io/password-hash.ts'
+import { DEFAULT_ITERATIONS, decoyHash, hashPassword, PasswordChecker } from '../../../src/access/io/password-hash.ts'
 import type { TokenVerifier } from '../../../src/access/io/token-verifier.ts'
 import { type PasswordEntry, type PasswordHash, parsePasswords } from '../../../src/access/password-file.ts'
 
@@ -70,10 +70,10 @@ describe('a password that was right a short while ago', () => {
 
 test('who is not in the file takes as long as who is, and is never right', async () => {
   const file = entries(`a:${MOSQUITTO_7}\n`)
-  const nobody = nobodyAmong(file)
+  const nobody = decoyHash(file)
   expect(nobody).toMatchObject({ kind: 'pbkdf2', iterations: 101, salt: file.get('a')!.password!.salt })
-  expect(nobodyAmong(entries(`a:${MOSQUITTO_6}\n`)).kind).toBe('sha512')
-  for (const none of [undefined, new Map()]) expect(nobodyAmong(none).iterations).toBe(DEFAULT_ITERATIONS)
+  expect(decoyHash(entries(`a:${MOSQUITTO_6}\n`)).kind).toBe('sha512')
+  for (const none of [undefined, new Map()]) expect(decoyHash(none).iterations).toBe(DEFAULT_ITERATIONS)
   expect(await new PasswordChecker().check(nobody, bytes('p1'), atOnce)).toBe('wrong')
 })
 
@@ -97,7 +97,7 @@ describe('a wrong password costs as much as the most expensive line of the file,
   }
 
   test('the made-up hash is not that of the first line', async () => {
-    expect(nobodyAmong(await file())).toMatchObject({ kind: 'pbkdf2', iterations: rounds })
+    expect(decoyHash(await file())).toMatchObject({ kind: 'pbkdf2', iterations: rounds })
   })
 
   test('measured', async () => {
@@ -112,7 +112,7 @@ describe('a wrong password costs as much as the most expensive line of the file,
         ...{ password: bytes('wrong'), method: undefined, data: undefined, again: false },
       })
     // A password that is right is no slower than its own line asks for.
-    const right = () => new PasswordChecker().check(users.get('first')!.password!, bytes('x'), atOnce, nobodyAmong(users))
+    const right = () => new PasswordChecker().check(users.get('first')!.password!, bytes('x'), atOnce, decoyHash(users))
     expect(await right()).toBe('right')
     const names = ['dear', 'first', 'mosquitto', 'last', 'nobody', '']
     const [quick, dear, ...others] = await milliseconds(right, ...names.map(as))
