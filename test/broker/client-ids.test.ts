@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { type Acl, parseAcl } from '../../src/access/acl.ts'
-import { parseClientIds } from '../../src/access/io/client-ids-file.ts'
+import { parseClientIds } from '../../src/access/io/access-files.ts'
 import { AccessPolicy, Grant, type ListenerPolicy } from '../../src/access/policy.ts'
 import { YamlFile } from '../../src/config/io/yaml-file.ts'
 import { DEFAULT_LINK_SETTINGS } from '../../src/mqtt/link.ts'

@@ -1,23 +1,23 @@
 import { readFileSync, statSync } from 'node:fs'
+import { ClientPattern } from '../../base/client-pattern.ts'
 import type { Instant } from '../../base/machine.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { StartError } from '../../base/start-error.ts'
 import { authenticates, type Config, certificateRole, type ListenerConfig, sensorsAreOpen } from '../../config/config.ts'
 import { reasonOf } from '../../config/io/text-file.ts'
+import { YamlFile, type YamlValue } from '../../config/io/yaml-file.ts'
 import type { Bans } from '../../mqtt/connection-limits.ts'
 import { type Acl, type AclError, parseAcl } from '../acl.ts'
 import { BanList, parseBans } from '../ban-list.ts'
-import type { ClientIdRules } from '../client-ids.ts'
+import { ClientIdRules } from '../client-ids.ts'
 import { type LoginOptions, Logins } from '../logins.ts'
 import { isRefused, type PasswordEntry, parsePasswordLines } from '../password-file.ts'
 import { AccessPolicy, type ListenerPolicy } from '../policy.ts'
 import { Authenticator, type Verifiers } from './authenticator.ts'
-import { readClientIds } from './client-ids-file.ts'
 import { HttpCallout } from './http-callout.ts'
-import { lastingSecret } from './lasting-secret.ts'
 import { defaultAdmissionOptions } from './login-admission.ts'
 import { PasswordChecker } from './password-hash.ts'
-import { SCRAM_SHA_256 } from './scram.ts'
+import { lastingSecret, SCRAM_SHA_256 } from './scram.ts'
 import { TokenVerifier } from './token-verifier.ts'
 
 type AccessConfig = Pick<
@@ -256,4 +256,25 @@ function read(path: string, option: string): string {
   } catch (error) {
     throw new StartError(`${option} ${path}: ${error instanceof TypeError ? 'not UTF-8 text' : reasonOf(error)}`)
   }
+}
+
+/** Reads `clientid_file`. @throws StartError */
+const readClientIds = (path: string): ClientIdRules => parseClientIds(YamlFile.read(path, '/', 'clientid_file'))
+
+/**
+ * Parses users with their client ids, in which `*` matches any number of characters:
+ *
+ *     alice: [alice-*, house]
+ *     bob: pump-7
+ *
+ * @throws StartError for the first invalid entry, and for an empty file, by which all ids would be free
+ */
+export function parseClientIds(file: YamlFile): ClientIdRules {
+  const pairs = file.pairs(file.root, 'users with their client ids, one `user: [ids]` a line')
+  if (pairs.length === 0) throw new StartError(`${file.path}: expected at least one user with client ids, got none`)
+  return new ClientIdRules(new Map(pairs.map(({ key, value }) => [key, patternsOf(file, value)])))
+}
+
+function patternsOf(file: YamlFile, value: YamlValue): ClientPattern[] {
+  return file.texts(value, 'a client id or a list of them').map((pattern) => new ClientPattern(pattern))
 }

@@ -1,5 +1,9 @@
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { StartError } from '../../base/start-error.ts'
+import { reasonOf } from '../../config/io/text-file.ts'
 import type { PasswordEntry, ScramCredential } from '../password-file.ts'
 
 const derive = promisify(pbkdf2)
@@ -201,4 +205,38 @@ function textOf(data: Uint8Array): string | undefined {
   } catch {
     return undefined
   }
+}
+
+const SECRET_FILE = 'scram-secret'
+const SECRET_BYTES = 32
+
+/**
+ * Returns 32 random bytes that survive restarts in a file of the data directory, which is created if missing. With
+ * them, fake challenges can be told from real ones; they grant no access.
+ * @throws StartError if the file can be neither read nor created
+ */
+export function lastingSecret(dataDir: string): Uint8Array {
+  const path = join(dataDir, SECRET_FILE)
+  try {
+    return readSecret(path) ?? createSecret(path)
+  } catch (error) {
+    throw new StartError(`${path}: ${reasonOf(error)}`)
+  }
+}
+
+/** Returns `undefined` if there is no file, or if a crash truncated it. */
+function readSecret(path: string): Uint8Array | undefined {
+  try {
+    const bytes = readFileSync(path)
+    return bytes.length === SECRET_BYTES ? bytes : undefined
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
+}
+
+function createSecret(path: string): Uint8Array {
+  const secret = randomBytes(SECRET_BYTES)
+  writeFileSync(path, secret, { mode: 0o600 })
+  return secret
 }

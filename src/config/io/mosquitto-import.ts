@@ -4,8 +4,7 @@ import { isLoopback, NEEDS } from '../config.ts'
 import { type Option, type OptionKey, options } from '../options.ts'
 import { placeOf, type Setting } from './mosquitto-conf.ts'
 import { COUNTERPARTS, isSecret, isUnknown, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
-import { type Plain, Section } from './mosquitto-section.ts'
-import { block, comment, withoutControls } from './yaml-lines.ts'
+import { block, comment, withoutControls, type YamlLine } from './yaml-lines.ts'
 
 /** The result of importing a mosquitto.conf. */
 export interface Imported {
@@ -40,6 +39,43 @@ const EVERYWHERE = '::'
  */
 export function importMosquitto(settings: readonly Setting[], path: string): Imported {
   return new Translation(settings, path).result()
+}
+
+type Plain = string | number | boolean
+
+/** The settings of the broker, or of one listener. */
+class Section {
+  readonly lines: YamlLine[] = []
+  /** A setting that protected it in Mosquitto is missing. */
+  exposed = false
+  /** Only clients whose user name Roost cannot take from their certificate could connect. */
+  closed = false
+  readonly #at = new Map<OptionKey, number>()
+
+  get(key: OptionKey): Plain | undefined {
+    return this.#line(key)?.value
+  }
+
+  /** Returns the line that sets the option, `mosquitto.conf:12: certfile`; `undefined` if no line does. */
+  place(key: OptionKey): string | undefined {
+    return this.#line(key)?.place
+  }
+
+  set(key: OptionKey, value: Plain, more: { readonly note?: string; readonly place?: string } = {}): void {
+    this.delete(key)
+    this.#at.set(key, this.lines.length)
+    this.lines.push({ key, value, ...more })
+  }
+
+  delete(key: OptionKey): void {
+    const at = this.#at.get(key)
+    if (at !== undefined) this.lines[at] = {}
+    this.#at.delete(key)
+  }
+
+  #line(key: OptionKey): YamlLine | undefined {
+    return this.lines[this.#at.get(key) ?? -1]
+  }
 }
 
 class Translation {
