@@ -21,7 +21,7 @@ const LAN: PortSettings = {
   maxQueued: 10,
   discovery: HABITS,
 }
-const RADIO: Port = { ...LAN, name: 'radio', discovery: { ...HABITS, broadcast: 'medium', tAdvSeconds: 0 } }
+const RADIO: PortSettings = { ...LAN, name: 'radio', discovery: { ...HABITS, broadcast: 'medium', tAdvSeconds: 0 } }
 const started = (lan: Partial<DiscoverySettings> = {}): TestGateway =>
   new TestGateway({ ports: [{ ...LAN, discovery: { ...HABITS, ...lan } }, RADIO] })
 
