@@ -17,8 +17,7 @@ import { Retries } from './retries.ts'
 /**
  * Messages in flight to one client, one exchange each: REGISTER if the client does not know the topic id, then PUBLISH, until it
  * is fully acknowledged. While the in-flight window (one message by default) is full, the link does not listen, and everything
- * else waits in order in the session's queue. Unanswered messages are retransmitted together; any progress resets the retry
- * count.
+ * else waits in order in the session's queue. Unanswered messages are retransmitted together; progress resets the retry count.
  */
 export class Outbound {
   readonly #client: GatewayClient
@@ -85,8 +84,7 @@ export class Outbound {
     }
     if (!isReachable) return
     this.#endNeedlessRegister(now)
-    // Do not resend past a frame still queued at the port: the resend could be dropped, and later messages would then arrive
-    // first (ruling A15).
+    // A resend past a frame still queued at the port could be dropped, and later messages would then arrive first (ruling A15).
     const { again } = this.exchanges
     while (again.length > 0 && !this.full && !this.waitsForPort && !this.#client.awaitsStore) {
       const { awaiting, delivery, msgId } = again.shift()!
