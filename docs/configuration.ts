@@ -11,8 +11,8 @@ const HEAD = `# Configuration
 
 <!-- Written by \`npm run docs\` from src/config/: change it there. -->
 
-Roost runs without any configuration. Every option is a flag of \`roost serve\`, and a key of the YAML file that
-\`--config\` names:
+Roost runs without any configuration. Every option is a flag of \`roost serve\` and, except for \`--config\` and
+\`--test-config\`, a key of the YAML file that \`--config\` names:
 
     # roost.yaml
     port: 1883
@@ -27,8 +27,8 @@ that most sites need, and \`roost serve --help-all\` shows all of them.
 Flags override the file, and the file overrides the defaults. Roost refuses to start with an unknown key or an invalid
 value: exit code 2, and one line that names the flag, or the file, line and column, and suggests the name that was
 probably meant. Keys are named as in Mosquitto or in the MQTT-SN specification where they exist there. Numbers are
-plain numbers: bytes, seconds, messages. Relative paths in flags are relative to the working directory; those in the
-file are relative to the file.
+written without a unit: bytes, seconds or messages, as the option says. Relative paths in flags are relative to the
+working directory; those in the file are relative to the file.
 
 \`roost serve --test-config\` with the same flags checks the configuration, the files that it names, and that the data
 directory and sockets can be written, without starting anything. Ports that are in use, and a store that is damaged or
@@ -42,7 +42,7 @@ clients (\`password_file\`, one of the \`jwt_\` keys, \`http_auth_url\`, or user
 
 const FIXED_HEAD = `## Fixed values
 
-These were options until 0.2.0. Log lines and \`$SYS\` name them by their former keys. A flag or a key that sets one
+These were options before 0.2.0. Log lines and \`$SYS\` name them by their former keys. A flag or a key that sets one
 of them to the value in the table is reported with a warning and has no effect. With any other value Roost does not
 start (exit code 2): the value was chosen for a reason, and ignoring it would change the behaviour of the site
 silently. Run \`--test-config\` before an upgrade.
@@ -92,7 +92,7 @@ others:
 
 They replace the port of the flags, unless \`sn_port\`, \`sn_host\` or \`sn_device\` is set as well. Each needs
 \`port\` or \`device\`, and can have a \`name\` (default: \`sn-<port>\` or \`sn-<device>\`). The route to a sensor is
-stored with that name, so after a port was renamed its sensors have to connect again. Keys, without \`sn_\`:
+stored with that name, so after a port is renamed its sensors have to connect again. Keys, without \`sn_\`:
 
 ${item(snKeys('own'))}
 ${item(`${snKeys('inherits')}; if not set, the global value applies, whose key begins with \`sn_\` if the flag begins with \`--sn-\`.`)}
@@ -102,7 +102,7 @@ const MOSQUITTO = `## From Mosquitto
 
     roost config import /etc/mosquitto/mosquitto.conf -o roost.yaml
 
-translates a configuration of Mosquitto 2.0, the files of its \`include_dir\` included. Each setting that has no
+translates a configuration of Mosquitto 2.0, including the files of its \`include_dir\`. Each setting that has no
 counterpart is reported on standard error with the reason, and appears in the file as a comment. Relative paths are
 relative to the directory of mosquitto.conf. Mosquitto's saved state (\`mosquitto.db\`) is not imported. The report
 ends with a summary: carried over, needs attention, lost.

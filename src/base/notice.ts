@@ -111,7 +111,7 @@ export const NOTICES = {
     levels: ['debug', 'info', 'warn'],
     fields: ['client', 'peer', 'reason', 'limit'],
     about:
-      'A message was not accepted. The reason has the topic and the reason code; level warn means memory_limit, level debug a QoS -1 message.',
+      'A message was not accepted. The reason contains the topic and the reason code. Level warn: refused because of memory_limit; level debug: a message with QoS -1.',
     action: 'Give the user write access to the topic, or raise the limit in the line.',
   },
   'subscribe-refused': {
@@ -124,7 +124,7 @@ export const NOTICES = {
     levels: ['debug', 'info'],
     fields: ['client', 'peer', 'reason'],
     about:
-      'A message from a sensor was answered with a return code other than accepted. The reason has the message, the code and why.',
+      'A message from a sensor was answered with a return code other than accepted. The reason names the message, the return code and the cause.',
     action: 'Congestion passes. For invalid topic ids, check that the sensor registers its topics after each CONNECT.',
   },
   'subscription-ended': {
@@ -235,7 +235,7 @@ export const NOTICES = {
     levels: ['warn'],
     fields: ['reason'],
     about:
-      'Another process holds a lock or a long read transaction on the store, so that its files cannot be written or cleaned up.',
+      'Another process holds a lock or a long read transaction on the store, so the store cannot be written, or its write-ahead log cannot be reset.',
     action: 'End that process, such as an open sqlite3 session.',
   },
   'store-recovered': {
@@ -254,7 +254,7 @@ export const NOTICES = {
     levels: ['warn'],
     fields: ['reason'],
     about:
-      'At the start, the wall clock is behind the times in the store. The time since the last run counts as none, so nothing expires too early.',
+      'At the start, the wall clock is behind the times in the store. Roost counts no time between the last run and this one, so nothing expires too early.',
     action: 'Set the clock; use NTP.',
   },
   'clock-jumped': {

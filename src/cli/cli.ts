@@ -94,8 +94,9 @@ function addServeOptions(command: Command): void {
   })
   command.addHelpText(
     'after',
-    '\nThese are the options that most sites need; --help-all prints all of them. Each is also a key of the file that --config' +
-      '\nnames: --max-queued-messages is max_queued_messages. roost config example prints such a file.',
+    '\nThese are the options that most sites need; --help-all prints all of them. Except for --config and' +
+      '\n--test-config, each is also a key of the configuration file: --max-queued-messages is max_queued_messages there.' +
+      '\nroost config example prints such a file.',
   )
 }
 

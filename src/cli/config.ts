@@ -33,7 +33,7 @@ export function addConfigCommand(program: Command, host: Host, exitWith: (code: 
     })
   config
     .command('import')
-    .description('translate mosquitto.conf to a configuration of Roost; findings and a summary go to standard error')
+    .description('translate mosquitto.conf into a configuration of Roost; findings and a summary go to standard error')
     .argument('<mosquitto.conf>', 'the file; its include_dir is followed')
     .option('-o, --output <file>', 'write to this file instead of standard output; it must not exist')
     .option('--force', 'overwrite the output file')

@@ -41,7 +41,7 @@ export function addPasswdCommand(program: Command, host: Host): void {
     .option('-c, --create', 'create a new file; an existing one is replaced')
     .option('-b, --batch', 'take the password from the command line')
     .option('-D, --delete', 'delete the user')
-    .option('-U, --upgrade', 'replace plain-text passwords in the file by hashes')
+    .option('-U, --upgrade', 'replace plain-text passwords in the file with hashes')
     .option('--scram', 'add the keys for SCRAM-SHA-256, besides the hash for ordinary logins')
     .option('-I, --iterations <number>', `rounds of the hash (default: ${DEFAULT_ITERATIONS}, with --scram ${SCRAM_ITERATIONS})`)
     .action((file: string, user: string | undefined, password: string | undefined, flags: Flags) =>

@@ -26,7 +26,7 @@ const HEAD = `# An example for roost serve --config roost.yaml. Write it with
 # and check it with
 #   roost serve --config roost.yaml --test-config
 # Every option: roost serve --help-all. Paths are relative to this file.
-# The password file is made with: roost passwd -c passwords alice
+# Create the password file with: roost passwd -c passwords alice
 `
 
 /**

@@ -14,14 +14,18 @@ interface Fixed {
  * key. A limit that a site may have to change, or that protects the site, is an option (options/).
  */
 export const FIXED = {
-  max_topic_alias_bytes: { value: 65_536, about: 'Bytes of the topic names behind the topic aliases of one connection.' },
+  max_topic_alias_bytes: {
+    value: 65_536,
+    about: 'Maximum size in bytes of the topic names that the topic aliases of one connection stand for.',
+  },
   receive_maximum: {
     value: 1000,
     about: 'QoS 1 and 2 messages that one MQTT 5 client may have in flight to the broker (Receive Maximum).',
   },
   write_timeout_seconds: {
     value: 60,
-    about: 'Seconds without any progress after which a connection that has data to be sent is closed. A slow reader is not.',
+    about:
+      'Seconds without any progress after which a connection that has data to be sent is closed. A slow reader stays connected as long as it makes progress.',
   },
   max_event_loop_lag_ms: { value: 1000, about: 'Event loop lag, in milliseconds, above which new connections are refused.' },
   socket_buffer_bytes: {

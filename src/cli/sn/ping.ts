@@ -16,7 +16,7 @@ export function addPing(sn: Command, host: Host): void {
     .description('connect as a sensor, and measure how long the gateway takes to answer PINGREQ')
     .helpOption('--help', 'print this help')
     .addOption(new Option('-C, --count <number>', 'number of PINGREQs').default('3'))
-    .addOption(new Option('-I, --interval <seconds>', 'time between two of them').default('1'))
+    .addOption(new Option('-I, --interval <seconds>', 'time between two PINGREQs').default('1'))
     .action((flags: PingFlags) => pingGateway(flags, host))
   for (const option of sensorFlags()) ping.addOption(option)
 }

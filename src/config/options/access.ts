@@ -74,14 +74,14 @@ export const ACCESS_OPTIONS = {
   },
   jwt_issuer: {
     group: 'Access',
-    ...optionalText(/./, 'a text', 'text'),
+    ...optionalText(/./, 'text', 'text'),
     default: undefined,
     listener: 'inherits',
     about: 'Required issuer (`iss`) of tokens.',
   },
   jwt_audience: {
     group: 'Access',
-    ...optionalText(/./, 'a text', 'text'),
+    ...optionalText(/./, 'text', 'text'),
     default: undefined,
     listener: 'inherits',
     about: 'Required audience (`aud`) of tokens.',
@@ -174,7 +174,7 @@ export const ACCESS_OPTIONS = {
   },
   auto_id_prefix: {
     group: 'Access',
-    ...text(/^[^\0]{0,64}$/, 'a text of at most 64 characters', 'prefix'),
+    ...text(/^[^\0]{0,64}$/, 'text of at most 64 characters', 'prefix'),
     default: 'auto-',
     listener: 'inherits',
     about: 'Prefix of assigned client ids.',

@@ -36,7 +36,7 @@ export const BROKER_OPTIONS = {
   },
   message_size_limit: {
     group: 'MQTT broker',
-    ...wholeOrOff(1, 268_435_455, 'no bound'),
+    ...wholeOrOff(1, 268_435_455, 'no limit'),
     default: 0,
     about:
       'Maximum size of a published payload in bytes; 0 leaves it to max_packet_size. A larger message is refused, and its connection stays open.',
@@ -96,7 +96,7 @@ export const BROKER_OPTIONS = {
   },
   max_inflight_bytes: {
     group: 'MQTT broker',
-    ...wholeOrOff(1, 16 * KIB * MIB, 'no bound'),
+    ...wholeOrOff(1, 16 * KIB * MIB, 'no limit'),
     default: 0,
     about:
       'Payload bytes of QoS 1 and 2 messages in flight to one client above which no further message is sent. As in Mosquitto, the message that exceeds it is still sent; 0 leaves it to max_inflight_messages.',
@@ -136,7 +136,7 @@ export const BROKER_OPTIONS = {
   },
   max_publish_rate: {
     group: 'MQTT broker',
-    ...wholeOrOff(1, 1_000_000, 'no bound'),
+    ...wholeOrOff(1, 1_000_000, 'no limit'),
     default: 0,
     about:
       'Maximum number of messages per second that one client may publish; 0 means no limit. Faster publishers are throttled.',

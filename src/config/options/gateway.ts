@@ -38,7 +38,7 @@ export const GATEWAY_OPTIONS = {
     ...real(1, 100),
     default: 1.5,
     about:
-      'A sleeping sensor counts as lost after its sleep duration times this factor, or plus t_retry if that is longer: after 20 seconds for a sleep of 10, after 90 for one of 60.',
+      'A sleeping sensor counts as lost after its sleep duration times this factor, or after its sleep duration plus t_retry if that is longer: after 20 seconds for a sleep of 10, after 90 for one of 60.',
   },
   queue_limit: {
     group: 'MQTT-SN gateway',
@@ -51,7 +51,7 @@ export const GATEWAY_OPTIONS = {
     ...whole(1, 64_000),
     default: 1000,
     about:
-      'Topic ids registered for one sensor. Above this, its REGISTER or SUBSCRIBE is refused; a message to it takes over the least recently used id that the sensor did not ask for itself.',
+      'Maximum number of topic ids registered for one sensor. Above it, its REGISTER or SUBSCRIBE is refused; a message to it takes over the least recently used id that the sensor did not ask for itself.',
   },
   max_sn_client_id_length: {
     group: 'MQTT-SN gateway',
@@ -69,24 +69,24 @@ export const GATEWAY_OPTIONS = {
     group: 'MQTT-SN gateway',
     ...whole(1, 16),
     default: 1,
-    about: 'Number of QoS 1 and 2 messages in flight from the gateway to one sensor. The specification allows one.',
+    about: 'Maximum number of QoS 1 and 2 messages in flight from the gateway to one sensor. The specification allows one.',
   },
   sn_uplink_messages: {
     group: 'MQTT-SN gateway',
     ...whole(1, 64),
     default: 16,
     about:
-      'Number of QoS 1 and 2 messages that one sensor may have in flight to the gateway; more are answered with congestion. The specification allows one, but many clients send several.',
+      'Maximum number of QoS 1 and 2 messages that one sensor may have in flight to the gateway; more are answered with congestion. The specification allows one, but many clients send several.',
   },
   wake_messages: {
     group: 'MQTT-SN gateway',
     ...whole(1, 65_535),
     default: 100,
-    about: 'Messages delivered to a sleeping sensor in one awake period. The rest wait for the next PINGREQ.',
+    about: 'Maximum number of messages delivered to a sleeping sensor in one awake period. The others wait for the next PINGREQ.',
   },
   wake_bytes: {
     group: 'MQTT-SN gateway',
-    ...wholeOrOff(1, 1_000_000_000, 'no bound'),
+    ...wholeOrOff(1, 1_000_000_000, 'no limit'),
     default: 0,
     about:
       'Bytes sent to a sensor in one awake period after which no further message is started, to limit its airtime; the rest waits for the next PINGREQ. 0 means no limit.',

@@ -139,7 +139,7 @@ export const LISTENER_OPTIONS = {
     default: undefined,
     listener: 'own',
     about:
-      'PEM file of certificate revocation lists, with one of each CA that issues client certificates. CAs above those are checked if a list for them is present. Some versions of Node.js (24.21, 26.8) do not report intermediate CAs that a client sends; add those to cafile.',
+      'PEM file of certificate revocation lists, with one for each CA that issues client certificates. CAs above those are checked if a list for them is present. Some versions of Node.js (24.21, 26.8) do not report intermediate CAs that a client sends; add those to cafile.',
   },
   require_certificate: {
     group: 'Listeners',
@@ -147,7 +147,7 @@ export const LISTENER_OPTIONS = {
     default: 'no',
     listener: 'own',
     about:
-      'Whether clients need a certificate that cafile or capath verifies: true means required, false means no. If the user name is taken from the certificate, a certificate is requested even with no, and a client without one is refused at CONNECT.',
+      'Whether clients need a certificate that cafile or capath verifies: true means required, false means no. If the user name is taken from the certificate, a certificate is requested even if this is no, and a client without one is refused at CONNECT.',
   },
   use_identity_as_username: {
     group: 'Listeners',

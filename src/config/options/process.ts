@@ -15,7 +15,7 @@ export const PROCESS_OPTIONS = {
     common: true,
     ...onOff,
     default: false,
-    about: 'Keeps the state in memory only: faster, but nothing survives a restart. Excludes data_dir.',
+    about: 'Keeps the state in memory only: faster, but nothing survives a restart. Cannot be combined with data_dir.',
   },
   durability: {
     group: 'State',
@@ -27,7 +27,7 @@ export const PROCESS_OPTIONS = {
   },
   max_data_bytes: {
     group: 'State',
-    ...wholeOrOff(MIB, Number.MAX_SAFE_INTEGER, 'no bound'),
+    ...wholeOrOff(MIB, Number.MAX_SAFE_INTEGER, 'no limit'),
     default: 16 * 1024 * MIB,
     about:
       'Maximum size of the state on the disk in bytes; 0 means no limit. Above it, whatever would need more room is refused (reason code 0x97, or congestion) until there is room again.',
@@ -57,7 +57,7 @@ export const CONFIGURATION_OPTIONS = {
     ...optionalFile,
     default: undefined,
     about:
-      'YAML file of options, one `key: value` a line, with the names of the flags and underscores; also listeners. Flags override the file.',
+      'YAML file of options, one `key: value` per line. Keys are the names of the flags, with underscores; listeners and sn_listeners are keys of the file only. Flags override the file.',
     flagOnly: true,
   },
   test_config: {
@@ -66,7 +66,7 @@ export const CONFIGURATION_OPTIONS = {
     ...onOff,
     default: false,
     about:
-      'Checks flags, file and the files they name, warns about what the configuration leaves open (docs/security.md), and exits; with exit code 2 if something is wrong.',
+      'Checks the flags, the file, and the files that they name, warns about what the configuration leaves open (docs/security.md), and exits: with exit code 2 if something is wrong.',
     flagOnly: true,
   },
 } as const satisfies Record<string, OptionDefinition>

@@ -76,7 +76,7 @@ export const SN_PORT_OPTIONS = {
   },
   sn_bytes_per_second: {
     ...PER_PORT,
-    ...wholeOrOff(1, 100_000_000, 'no bound'),
+    ...wholeOrOff(1, 100_000_000, 'no limit'),
     default: 0,
     about: 'Bytes per second that the medium carries; frames beyond that wait. 0 means no limit.',
   },
@@ -84,7 +84,8 @@ export const SN_PORT_OPTIONS = {
     ...PER_PORT,
     ...real(0.001, 100),
     default: 100,
-    about: 'Percentage of any hour during which the gateway may send, computed from sn_bytes_per_second.',
+    about:
+      'Percentage of any hour during which the gateway may send. The time that a frame takes follows from sn_bytes_per_second.',
   },
   t_adv: {
     ...PER_PORT,
@@ -111,7 +112,7 @@ export const SN_PORT_OPTIONS = {
     ...whole(0, 65_535),
     default: 0,
     snListener: 'own',
-    about: 'UDP port of the group; 0 means that of the listener.',
+    about: 'UDP port of the group; 0 means the same port as sn_port.',
   },
   multicast_interface: {
     group: GROUP,
