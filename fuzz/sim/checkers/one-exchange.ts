@@ -24,7 +24,7 @@ interface Exchange {
 /**
  * As many exchanges at a time towards each sensor as its setup allows, by default one [1.2 section 6.13]; repeated not before T_retry, and at most
  * N_retry times. Of several, any answer begins the retries of all anew (ruling A15). A REGISTER is over when the sensor is told the id otherwise, or
- * acknowledges the message that it is for, or another REGISTER of the topic; what is not answered to the end by a sensor that is heard is given up (ruling A28).
+ * acknowledges the message that it is for; what is not answered to the end by a sensor that is heard is given up (ruling A28).
  */
 export class OneExchange extends SiteChecker {
   readonly name = 'one exchange at a time, retried in time'
@@ -63,9 +63,6 @@ export class OneExchange extends SiteChecker {
       if (isTaken) this.#acknowledged(id, message)
       const [{ isRegister, needless } = { isRegister: false, needless: false }] = open.splice(answered, 1)
       for (const each of open) each.times = 1
-      // Two messages may have been refused at once for one topic id, each with a REGISTER of its own: one REGACK tells the id for both.
-      if (message.type === MsgType.REGACK && message.returnCode === ReturnCode.ACCEPTED)
-        this.#end(id, (each) => each.isRegister && each.topicId === message.topicId)
       const { now } = this.site.world.schedule
       const fits = message.type === (isRegister ? MsgType.REGACK : MsgType.PUBACK)
       if (fits && message.returnCode === ReturnCode.CONGESTION && !needless) this.#congested.set(id, now)

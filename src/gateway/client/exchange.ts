@@ -112,8 +112,12 @@ export class OpenExchanges {
   postpone(delivery: OutboundMessage, place: 'first' | 'last'): void {
     const message: Message = { type: MsgType.REGISTER, topicId: 0, msgId: 0, topicName: delivery.message.topic }
     const exchange: Exchange = { awaiting: 'REGACK', msgId: 0, message, delivery }
-    if (place === 'first') this.again.unshift(exchange)
-    else this.again.push(exchange)
+    if (place === 'last') this.again.push(exchange)
+    else {
+      // Behind those that were refused before it.
+      const at = this.again.findIndex((other) => other.delivery?.registeredAgain !== true)
+      this.again.splice(at < 0 ? this.again.length : at, 0, exchange)
+    }
   }
 
   clear(): void {

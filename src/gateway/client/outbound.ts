@@ -8,7 +8,7 @@ import { markUnknownTopicId, type TopicReference, topicReference } from '../topi
 import { OWN_REQUEST, responsePacket, unsubscribePacket } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
 import { reportDropped, reportIgnored } from './client-notices.ts'
-import { type Awaiting, type Exchange, isOfProof, isOwnRegister, OpenExchanges } from './exchange.ts'
+import { type Exchange, isOfProof, isOwnRegister, OpenExchanges } from './exchange.ts'
 import { publishId, registerId } from './message-ids.ts'
 import { canRegister, needsRegack, type OutboundMessage, outboundMessage, publishOf } from './outbound-message.ts'
 import { PoisonMessage } from './poison-message.ts'
@@ -32,11 +32,6 @@ export class Outbound {
   constructor(client: GatewayClient) {
     this.#client = client
     this.#retries = new Retries(client, this)
-  }
-
-  /** The first reply that is outstanding. */
-  get awaiting(): Awaiting | undefined {
-    return this.exchanges.open[0]?.awaiting
   }
 
   /** True while an exchange is open or waits to be restarted. */
@@ -406,7 +401,10 @@ export class Outbound {
     if (returnCode === ReturnCode.INVALID_TOPIC_ID && delivery !== undefined && !delivery.registeredAgain) {
       if (!this.#client.isReachable) return
       this.exchanges.remove(exchange)
-      this.#start(now, { ...delivery, registeredAgain: true })
+      // One REGISTER at a time: the REGACK to the one that is open may tell the topic id of this message, too.
+      const refused = { ...delivery, registeredAgain: true }
+      if (this.exchanges.register === undefined) this.#start(now, refused)
+      else this.exchanges.postpone(refused, 'first')
       return
     }
     if (returnCode === ReturnCode.CONGESTION) {

@@ -151,7 +151,8 @@ function stateOf(world: TestGateway): string {
   if (client === undefined) return 'gone'
   const { state, outbound, link } = client
   if (state === 'willTopic' || state === 'willMsg') return link === undefined ? state : `${state}Again`
-  return state === 'active' && outbound.awaiting !== undefined ? OPEN[outbound.awaiting] : state
+  const [first] = outbound.exchanges.open
+  return state === 'active' && first !== undefined ? OPEN[first.awaiting] : state
 }
 
 /** The cells of a row, by state. */
