@@ -98,8 +98,8 @@ const BUGS: readonly Bug[] = [
   { what: 'REGACK', says: 'ReturnCode.ACCEPTED, assigned.lsn)', but: 'ReturnCode.ACCEPTED, 0)' },
   {
     what: 'the DISCONNECT that grants sleep',
-    says: 'this.#sayGoodbye(lsn);',
-    but: 'this.#sayGoodbye(0);',
+    says: 'answer(client, lsn);',
+    but: 'answer(client, 0);',
   },
   {
     what: 'WILLTOPICRESP',

@@ -22,7 +22,7 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   [/^Gateway\.#now$|^TokenBucket\.#filledAt$|^Turns\.#since$|^Airtime\.(#newestBin|#freeAt)$/, 'a moment'],
   [/^Fifo\.#head$|^Slab\.(at|#start|#runStart|#runEnd|bytes)$|^ByteWriter\./, 'a place in a buffer that is used again'],
   [/^TokenBucket\.#tokens$|^Airtime\.#used$/, 'an allowance, of which some is used up'],
-  [/^Gateway\.#told$/, 'strangers that were answered last: at most 1,024'],
+  [/^UnknownSenders\.#answered$/, 'unknown senders that were answered last: at most 1,024'],
   [
     /^AddressProof\.#(unproven|proven|isTrusted)\b/,
     'addresses that were heard last: at most max_sn_unproven_addresses, max_sessions and 10,000',

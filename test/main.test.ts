@@ -91,7 +91,7 @@ describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
       expect.stringMatching(/^MQTT broker on tcp:\/\/127\.0\.0\.1:[1-9]\d*: any client on this machine/),
       expect.stringMatching(/^MQTT-SN gateway 1 on udp:\/\/127\.0\.0\.1:[1-9]\d*: sensors/),
       expect.stringMatching(/^To open it to others/),
-      expect.stringMatching(/^Memory for clients: \d+ MiB, 60 % of \d+ MiB \(.+, less 64 MiB\) \(change with --memory-limit\)$/),
+      expect.stringMatching(/^Memory for clients: \d+ MiB, 60 % of \d+ MiB \(.+, less 160 MiB\) \(change with --memory-limit\)$/),
       expect.stringMatching(
         /^State is kept in \S+\/SIG\w+, SQLite 3\.\d+\.\d+ \(change with --data-dir, or --memory to keep nothing\)$/,
       ),

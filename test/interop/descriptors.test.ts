@@ -5,7 +5,7 @@ import { StartedProcess } from './started-process.ts'
 
 const CONNECT = Buffer.from('100c00044d5154540402003c0000', 'hex')
 /** Enough for Node.js to load all modules. */
-const LIMIT = 160
+const LIMIT = 320
 
 test.runIf(process.platform === 'linux')(
   'a process without free descriptors refuses connections with a line and a count, and serves those that it has',
@@ -21,7 +21,7 @@ test.runIf(process.platform === 'linux')(
     }
     try {
       expect(roost.levels).toContainEqual(
-        expect.stringMatching(/^warn max_connections is 1000, but this process may open only 160 files and sockets/),
+        expect.stringMatching(/^warn max_connections is 1000, but this process may open only 320 files and sockets/),
       )
       const first = await open()
       first.write(CONNECT)

@@ -53,7 +53,7 @@ export function sensorOptions(flags: SensorFlags, cleanSession: boolean, trace: 
 export function wholeFlag(text: string, flag: string, min: number, max: number): number {
   const value = Number(text)
   if (/^-?\d+$/.test(text) && value >= min && value <= max) return value
-  throw new StartError(`${flag}: expected a wholeFlag number from ${min} to ${max}, got ${JSON.stringify(text)}`)
+  throw new StartError(`${flag}: expected a whole number from ${min} to ${max}, got ${JSON.stringify(text)}`)
 }
 
 export function realFlag(text: string, flag: string, min: number, max: number): number {
