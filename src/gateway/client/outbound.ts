@@ -444,6 +444,8 @@ export class Outbound {
     this.halted = 'rests'
     for (const { msgId, message } of this.exchanges.open)
       if (message.type !== MsgType.PUBREL) replies.retract(msgId, message.type)
+    // It has answered: exchanges whose attempts were used up are not given up because of this answer.
+    this.#retries.reset()
     if (state === 'active') this.#retries.armFor(now, host.options.tWaitMs)
     else awakePeriod.close()
   }
