@@ -1,99 +1,124 @@
 /** V8 hashes longer strings by their length alone: in a Map, those of one length are in one chain, which is searched one by one. */
 const HASHED_MAX = 16_383
 
-/** Secret, so that no peer can choose names that collide. */
-let [seed, factor] = [0x9e3779b9, 0x85ebca6b]
-
-/** Numbers of 32 bits that nobody can predict. In each thread, before the first name comes. */
-export function seedNames(one: number, other: number): void {
-  seed = one
-  factor = other | 1
-  lastName = ''
-  lastHash = seed
+/** Kept from peers, who could choose names that collide. */
+interface Secret {
+  readonly seed: number
+  /** Odd. */
+  readonly factor: number
 }
 
-/** A name is mostly looked up in several tables, one after the other. */
-let lastName = ''
-let lastHash = seed
+let current: Secret = { seed: 0x9e3779b9, factor: 0x85ebca6b }
 
-function hashOf(name: string): number {
-  if (name === lastName) return lastHash
-  let hash = seed
+/**
+ * Sets the secret of maps that get their first long name from now on; others keep theirs. Takes two random numbers of 32 bits, once in each thread, before
+ * peers send names.
+ */
+export function seedNames(seed: number, factor: number): void {
+  current = { seed, factor: factor | 1 }
+}
+
+/** A name is usually looked up in several tables, one after the other. */
+let lastName = ''
+let lastSecret = current
+let lastHash = current.seed
+
+function hashOf(name: string, secret: Secret): number {
+  if (name === lastName && secret === lastSecret) return lastHash
+  let hash = secret.seed
   for (let i = 0; i < name.length; i++) {
-    hash = Math.imul(hash ^ name.charCodeAt(i), factor)
+    hash = Math.imul(hash ^ name.charCodeAt(i), secret.factor)
     hash ^= hash >>> 15
   }
   lastName = name
+  lastSecret = secret
   lastHash = hash
   return hash
 }
 
+/** Entries whose names V8 does not hash: chains by a hash of our own. */
+class LongNames<V> {
+  readonly #secret = current
+  readonly #chains = new Map<number, [string, V][]>()
+  size = 0
+
+  find(name: string): [string, V] | undefined {
+    return this.#chains.get(hashOf(name, this.#secret))?.find(([known]) => known === name)
+  }
+
+  /** Adds a name that is not there. */
+  add(name: string, value: V): void {
+    const hash = hashOf(name, this.#secret)
+    const chain = this.#chains.get(hash)
+    if (chain === undefined) this.#chains.set(hash, [[name, value]])
+    else chain.push([name, value])
+    this.size++
+  }
+
+  delete(name: string): boolean {
+    const hash = hashOf(name, this.#secret)
+    const chain = this.#chains.get(hash)
+    const at = chain?.findIndex(([known]) => known === name) ?? -1
+    if (chain === undefined || at < 0) return false
+    // A copy, because an iteration may be in the old chain.
+    if (chain.length > 1) this.#chains.set(hash, chain.toSpliced(at, 1))
+    else this.#chains.delete(hash)
+    this.size--
+    return true
+  }
+
+  *entries(): Iterable<[string, V]> {
+    for (const chain of this.#chains.values()) yield* chain
+  }
+}
+
 /**
- * A Map by names that peers choose, of any length: topics, filters, client ids. Long ones are in a table by a hash of their own; in an iteration they come
- * behind the others, and none that is added meanwhile may be expected.
- * Begins empty.
+ * A Map by names that peers choose, of any length: topics, filters, client ids. An iteration yields long names last, and need not yield those added
+ * during it. The constructor takes no entries.
  */
 export class NameMap<V> extends Map<string, V> {
-  #long: Map<number, [string, V][]> | undefined = undefined
-  #longSize = 0
+  #long: LongNames<V> | undefined = undefined
 
   override get size(): number {
-    return super.size + this.#longSize
+    return super.size + (this.#long?.size ?? 0)
   }
 
   override get(name: string): V | undefined {
-    return name.length <= HASHED_MAX ? super.get(name) : this.#entry(name)?.[1]
+    return name.length <= HASHED_MAX ? super.get(name) : this.#long?.find(name)?.[1]
   }
 
   override has(name: string): boolean {
-    return name.length <= HASHED_MAX ? super.has(name) : this.#entry(name) !== undefined
+    return name.length <= HASHED_MAX ? super.has(name) : this.#long?.find(name) !== undefined
   }
 
   override set(name: string, value: V): this {
     if (name.length <= HASHED_MAX) return super.set(name, value)
-    const known = this.#entry(name)
-    if (known !== undefined) {
-      known[1] = value
-      return this
-    }
-    this.#long ??= new Map()
-    const hash = hashOf(name)
-    const chain = this.#long.get(hash)
-    if (chain === undefined) this.#long.set(hash, [[name, value]])
-    else chain.push([name, value])
-    this.#longSize++
+    this.#long ??= new LongNames()
+    const known = this.#long.find(name)
+    if (known === undefined) this.#long.add(name, value)
+    else known[1] = value
     return this
   }
 
   override delete(name: string): boolean {
-    if (name.length <= HASHED_MAX) return super.delete(name)
-    const hash = hashOf(name)
-    const chain = this.#long?.get(hash)
-    const at = chain?.findIndex(([known]) => known === name) ?? -1
-    if (chain === undefined || at < 0) return false
-    // A new one, because somebody may be looking at the old one.
-    if (chain.length > 1) this.#long!.set(hash, chain.toSpliced(at, 1))
-    else this.#long!.delete(hash)
-    this.#longSize--
-    return true
+    return name.length <= HASHED_MAX ? super.delete(name) : (this.#long?.delete(name) ?? false)
   }
 
   override clear(): void {
     super.clear()
     this.#long = undefined
-    this.#longSize = 0
   }
 
   override keys(): MapIterator<string> {
-    return this.#longSize === 0 ? super.keys() : this.#all(([name]) => name)
+    return this.#long === undefined ? super.keys() : this.#all(this.#long, ([name]) => name)
   }
 
   override values(): MapIterator<V> {
-    return this.#longSize === 0 ? super.values() : this.#all(([, value]) => value)
+    return this.#long === undefined ? super.values() : this.#all(this.#long, ([, value]) => value)
   }
 
   override entries(): MapIterator<[string, V]> {
-    return this.#longSize === 0 ? super.entries() : this.#all((entry) => entry)
+    return this.#long === undefined ? super.entries() : this.#all(this.#long, ([name, value]) => [name, value])
   }
 
   override [Symbol.iterator](): MapIterator<[string, V]> {
@@ -101,16 +126,12 @@ export class NameMap<V> extends Map<string, V> {
   }
 
   override forEach(visit: (value: V, name: string, map: Map<string, V>) => void): void {
-    if (this.#longSize === 0) super.forEach(visit)
+    if (this.#long === undefined) super.forEach(visit)
     else for (const [name, value] of this.entries()) visit(value, name, this)
   }
 
-  #entry(name: string): [string, V] | undefined {
-    return this.#long?.get(hashOf(name))?.find(([known]) => known === name)
-  }
-
-  *#all<T>(of: (entry: [string, V]) => T): MapIterator<T> {
+  *#all<T>(long: LongNames<V>, of: (entry: [string, V]) => T): MapIterator<T> {
     for (const entry of super.entries()) yield of(entry)
-    for (const chain of this.#long?.values() ?? []) for (const entry of chain) yield of([...entry])
+    for (const entry of long.entries()) yield of(entry)
   }
 }

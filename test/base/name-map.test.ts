@@ -32,7 +32,7 @@ describe('NameMap', () => {
   })
 
   test('names whose hashes are the same are told apart', () => {
-    // The seed and the factor of nobody who listens: a first character that is the seed makes 0 of it, and NULs leave it at that.
+    // With this secret a first character that equals the seed makes the hash 0, and NULs keep it at 0.
     seedNames(7, 1)
     const map = new NameMap<number>()
     const names = ['\u0007', '\u0007\0', '\u0007\0\0'].map((start) => `${start}${'\0'.repeat(20_000)}`)
@@ -41,6 +41,14 @@ describe('NameMap', () => {
     expect(map.delete(names[1]!)).toBe(true)
     expect(names.map((name) => map.get(name))).toEqual([0, undefined, 2])
     expect([map.size, [...map.values()], map.delete(names[1]!)]).toEqual([2, [0, 2], false])
+  })
+
+  test('names from before a new secret are found: a process may start a second broker', () => {
+    const map = new NameMap<number>()
+    map.set(long(1), 1)
+    seedNames(0x0badcafe, 0x13579bdf)
+    map.set(long(2), 2)
+    expect([map.get(long(1)), map.get(long(2)), map.delete(long(1)), map.size]).toEqual([1, 2, true, 1])
   })
 
   test('thousands of long names of one length are found at once', () => {
