@@ -25,6 +25,9 @@ export interface TokenOptions {
   readonly jwtUsernameClaim: string
 }
 
+/** JSON allows what no MQTT string may contain: lone surrogates, which UTF-8 cannot express, and U+0000. */
+const UNSTORABLE = /[\p{Surrogate}\0]/u
+
 /** The claims of a token. */
 export interface TokenClaims {
   readonly username: string
@@ -125,6 +128,7 @@ export class TokenVerifier {
     const { jwtUsernameClaim } = this.#options
     const username = payload[jwtUsernameClaim]
     if (typeof username !== 'string' || username === '') return `no claim ${jwtUsernameClaim}`
+    if (UNSTORABLE.test(username)) return `the claim ${jwtUsernameClaim} is not well-formed text`
     const publish = filtersOf(payload.publish)
     const subscribe = filtersOf(payload.subscribe)
     if (publish === 'invalid' || subscribe === 'invalid') return 'publish and subscribe have to be lists of topic filters'
@@ -143,7 +147,7 @@ const isOfKeySet = ({ place }: Source, error: unknown): boolean =>
 /** Returns the filters of a right in a token or an answer: a list of topic filters; `undefined` if absent. */
 export function filtersOf(value: unknown): readonly string[] | 'invalid' | undefined {
   if (value === undefined) return undefined
-  const isFilter = (each: unknown): boolean => typeof each === 'string' && topicFilterError(each) === ''
+  const isFilter = (each: unknown): boolean => typeof each === 'string' && topicFilterError(each) === '' && !UNSTORABLE.test(each)
   return Array.isArray(value) && value.every(isFilter) ? (value as string[]) : 'invalid'
 }
 

@@ -56,6 +56,16 @@ describe('HS256 with a secret in a file', () => {
     expect(claims).toMatchObject({ validSeconds: undefined })
   })
 
+  test.each(['al\ud800ice', 'al\udfffice', 'al\0ice'])(
+    '%j is no user name: it could not be told from another in the store',
+    async (sub) => {
+      const token = await sign({ sub }, SECRET, 'HS256')
+      expect(await verifier({ jwtSecretFile: file('secret', SECRET) }).verify(token)).toBe(
+        'the claim sub is not well-formed text',
+      )
+    },
+  )
+
   test('rights, and another claim for the name', async () => {
     const rights = { publish: ['dev/%c/#'], subscribe: ['cmd/+', '#'] }
     const token = await sign({ ...rights, device: 's1' }, SECRET, 'HS256')
@@ -73,6 +83,8 @@ describe('HS256 with a secret in a file', () => {
     ['a filter that is none', { publish: ['a/#/b'] }],
     ['an empty filter', { subscribe: [''] }],
     ['nothing', { publish: null as never }],
+    ['a lone surrogate', { subscribe: ['a/\ud800'] }],
+    ['U+0000', { publish: ['a/\0'] }],
   ])('rights that are %s are refused, not taken for none or all', async (_, payload) => {
     const token = await sign(payload, SECRET, 'HS256')
     expect(await verifier({ jwtSecretFile: file('secret', SECRET) }).verify(token)).toMatch(/^publish and subscribe have to be/)
