@@ -105,8 +105,8 @@ export type AuthAnswer =
     }
 
 /**
- * What a refused client is told. It depends on nothing but the code: details may name addresses, files and services, and anyone
- * who reaches the port can read it.
+ * Returns the Reason String for a refused client. It depends on the reason code alone: details may name addresses, files and
+ * services, and any client that reaches the port can read it.
  */
 export function refusalWords(reasonCode: number): string {
   switch (reasonCode) {

@@ -12,7 +12,7 @@ import type { BrokerContext } from './context.ts'
 export class Holdings {
   /** Bytes of the sessions themselves. */
   sessions = 0
-  /** Bytes of the names of whoever has a session, or has published what is still there. */
+  /** Bytes of the names of clients that have a session, or whose messages are still held. */
   authors = 0
   /** Bytes. */
   wills = 0

@@ -13,14 +13,14 @@ interface Waiting {
 const ORDERS = 32
 
 /**
- * Logins that wait for an answer, and what they take. If that is too much, an address that holds most has to give up the one that
- * has waited longest: the newest are answered first, so that one is the least likely to be answered in time. Whoever comes alone
- * with a login of the usual size is safe while there are others that hold more.
+ * Pending logins and the memory that they use. Above the limit, the address that uses most loses its oldest login: the newest are
+ * answered first, so the oldest is the least likely to be answered in time. A single login of the usual size is safe as long as
+ * another address uses more.
  */
 export class PendingLogins {
   bytes = 0
   readonly #addresses = new Map<string, Waiting>()
-  /** Addresses by the order of magnitude of what they hold, so that an attack from many is not searched for the largest. */
+  /** Addresses by the order of magnitude of their memory, so that the largest is found without a search. */
   readonly #orders = Array.from({ length: ORDERS }, () => new Set<Waiting>())
 
   /** What the login of this link takes from now on. */

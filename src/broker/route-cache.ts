@@ -10,9 +10,9 @@ const TOPIC_MAX = 1024
 const LEVELS_MAX = 65_536
 /** Bits for topics that were met once: 32 KiB. */
 const MET_BITS = 2 ** 18
-/** Levels that changes may look at for each route that was made: what it costs to make the route again is about as much. */
+/** Topic levels that changes may examine per route: about the cost of computing the route again. */
 const LOOKS_PER_ROUTE = 64
-/** Bytes of all routes, if nobody says otherwise: each names all receivers of its topic, however many topics there are. */
+/** Default limit on the bytes of all routes: each lists all recipients of its topic, whatever the number of topics. */
 const BYTES_MAX = 256 * 1024 * 1024
 
 /**

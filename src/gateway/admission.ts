@@ -17,7 +17,7 @@ export const lastRoute = ({ route, formerRoute }: GatewayClient): RouteKey => (r
 /** Returns why a PINGREQ with this client id does not move the client to the route (ruling A7), or '' if it does. */
 export function roamRefusal(client: GatewayClient, route: RouteKey, options: GatewayOptions): string {
   const { state, clientId, username } = client
-  // An active client moves only by CONNECT; otherwise anybody could divert its messages.
+  // An active client moves only by CONNECT; otherwise any sender could divert its messages.
   if (state !== 'asleep' && state !== 'awake') return `it does not sleep (${state}), and is only where it says CONNECT`
   if (!mayFollow(client, route, options)) return `it sleeps at ${lastRoute(client)}, and is not followed from there (roam)`
   const user = options.users.userOf(clientId, route)
@@ -25,7 +25,7 @@ export function roamRefusal(client: GatewayClient, route: RouteKey, options: Gat
 }
 
 /**
- * A PINGREQ with a client id proves nothing. A sleeping client moves within its network; from elsewhere anybody could
+ * A PINGREQ with a client id proves nothing. A sleeping client moves within its network; from elsewhere any sender could
  * obtain its messages.
  */
 function mayFollow(client: GatewayClient, route: RouteKey, { roam, users }: GatewayOptions): boolean {

@@ -211,8 +211,8 @@ const SECRET_FILE = 'scram-secret'
 const SECRET_BYTES = 32
 
 /**
- * Returns 32 random bytes that survive restarts in a file of the data directory, which is created if missing. With
- * them, fake challenges can be told from real ones; they grant no access.
+ * Returns 32 random bytes that survive restarts in a file of the data directory, which is created if missing. Anyone
+ * who reads them can distinguish fake challenges from real ones; they grant no access.
  * @throws StartError if the file can be neither read nor created
  */
 export function lastingSecret(dataDir: string): Uint8Array {

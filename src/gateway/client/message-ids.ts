@@ -4,8 +4,8 @@ import type { GatewayClient } from './client.ts'
 import type { OpenExchanges } from './exchange.ts'
 import type { OutboundMessage } from './outbound-message.ts'
 
-// Message ids that the gateway chooses. They are random towards an address that is not validated yet, so that nobody at another
-// address can acknowledge what was sent there (ruling A20).
+// Message ids chosen by the gateway. For an address that is not validated yet they are random, so that a sender at another
+// address cannot guess the acknowledgement (ruling A20).
 
 /**
  * Returns the id for a REGISTER, never that of an open exchange (ruling A14). `packetId`: of the delivery that needs it, 0 if

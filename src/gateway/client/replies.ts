@@ -97,7 +97,7 @@ export class Replies {
 
   /** The client has a new connection: drops the replies to requests of the old one. */
   clear(): void {
-    this.#drop(() => true, 'the client connected anew before QoS 0 could be sent')
+    this.#drop(() => true, 'the client connected again before QoS 0 could be sent')
   }
 
   #drop(gone: (message: Message) => boolean, reason: string): void {

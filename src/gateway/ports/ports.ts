@@ -184,7 +184,7 @@ export class Ports {
    * that it may have lost. Returns the topic ids in removed replies, which the client never received.
    */
   forget(client: RouteKey): number[] {
-    this.withdraw(client, 'the client has connected anew')
+    this.withdraw(client, 'the client has connected again')
     const unsent: number[] = []
     this.#outletOf(client)?.urgent.filter((frame) => {
       if (frame.client === client && frame.topicId !== 0) unsent.push(frame.topicId)

@@ -9,9 +9,9 @@ const MODE = 0o770
 const PATH_MAX = process.platform === 'linux' ? 107 : 103
 
 /**
- * Binds a server to a Unix socket, which goes when the server closes. A file that a killed process has left is removed, if nobody
- * listens on it.
- * @param mode rights of the socket file; who may write may connect.
+ * Binds a server to a Unix socket, which is removed when the server closes. A socket left by a killed process is removed if no
+ * process listens on it.
+ * @param mode permissions of the socket file; write permission allows connecting.
  * @throws StartError
  */
 export async function listenOnPath(server: Server, path: string, mode = MODE): Promise<void> {

@@ -195,7 +195,7 @@ export class PageReader {
       if (failure !== undefined) return `overflow page ${page} ${failure}`
       page = this.#nextPage.readUInt32BE()
     }
-    // A chain that goes on was entered at a wrong page, and may be that of another row.
+    // A chain that continues was entered at a wrong page, and may belong to another row.
     if (page === 0) for (const used of pages) if (!isSettled(this.#uses[used])) this.#uses[used] = USE.overflow
     return [...pages]
   }

@@ -6,7 +6,7 @@ import type { Connection, Row, Statement, Value } from './sqlite.ts'
 /** A row as it was found. */
 export interface ScannedRow {
   readonly key: RowKey
-  /** Holds the value from `start` to `end`, and is not kept by whoever keeps what is in it. */
+  /** Contains the value, from `start` to `end`. Callers copy what they keep. */
   readonly bytes: Uint8Array
   readonly start: number
   readonly end: number

@@ -79,7 +79,7 @@ export class SqliteStore implements Store {
     this.opened = new Promise((opened, refused) => {
       this.#settle = { opened, refused }
     })
-    // Whoever reads the store meanwhile asks later.
+    // Callers await it later; until then a rejection is not unhandled.
     this.opened.catch(() => {})
   }
 
