@@ -65,9 +65,13 @@ export class Retries {
   }
 
   #sendAgain(): void {
-    // A PUBLISH is not resent after its PUBREC (MQTT-4.3.3-6), which the broker may still have to record.
-    for (const { message, answered } of this.#outbound.exchanges.open)
-      if (answered !== true) this.#outbound.send(message.type === MsgType.PUBLISH ? { ...message, dup: true } : message)
+    for (const { message, answered } of this.#outbound.exchanges.open) {
+      // A PUBLISH is not resent after its PUBREC (MQTT-4.3.3-6), which the broker may still have to record.
+      if (answered === true) continue
+      if (message.type === MsgType.PUBLISH) this.#outbound.send({ ...message, dup: true })
+      // The first REGISTER may have been retracted, because of congestion, while it waited for the store to record its topic id.
+      else this.#outbound.send(message, message.type === MsgType.REGISTER ? this.#client.topicIds.lsn : 0)
+    }
   }
 
   /** The client has sent something. Exchanges that this answered must be closed already. */
