@@ -129,6 +129,10 @@ export class Inbound {
       refuse(ReturnCode.INVALID_TOPIC_ID, topic === undefined ? 'which stands for no topic here' : 'which is no topic name')
       return
     }
+    if (qos > 0 && topicIdType === 'normal' && this.#mayMeanEarlierTopic(now, message)) {
+      refuse(ReturnCode.INVALID_TOPIC_ID, 'which meant another topic when this may have been sent')
+      return
+    }
     if (qos > 0 && this.#client.isPaused) {
       refuse(ReturnCode.CONGESTION, PAUSED)
       return
@@ -165,6 +169,19 @@ export class Inbound {
     publish.dup = message.dup
     if (qos > 0) this.#publishing.push({ msgId, topicId, message: publish })
     this.#client.toBroker(now, publish)
+  }
+
+  /**
+   * True for what may be a copy of a message that was sent before the client learned another topic for its id (ruling A27). The
+   * client registers the topic that it means, and retransmits the message under the right id.
+   */
+  #mayMeanEarlierTopic(now: Instant, { topicId, msgId, qos, dup }: SnPublish): boolean {
+    const { registry, host } = this.#client
+    const since = registry.meantSince(topicId)
+    if (host.pauses.earliestArrival(now) > since + host.options.qos2HoldDownMs) return false
+    const firstHeard = this.#open?.get(keyOf(msgId, qos))?.heardAt
+    if (firstHeard !== undefined && firstHeard > since) return false
+    return dup || firstHeard !== undefined || (qos === 2 && this.qos2.knows(msgId))
   }
 
   /**

@@ -266,7 +266,7 @@ export class Outbound {
       registry.answeredStale(topicId)
       return false
     }
-    if (returnCode === ReturnCode.ACCEPTED) registry.markKnown(late.topicId)
+    if (returnCode === ReturnCode.ACCEPTED) registry.markKnown(late.topicId, now)
     else if (returnCode !== ReturnCode.CONGESTION) this.#refused(now, late.topicName)
     return true
   }
@@ -380,7 +380,7 @@ export class Outbound {
     }
     if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) {
       this.#refused(now, topicName)
-    } else registry.markKnown(topicId)
+    } else registry.markKnown(topicId, now)
     // REGACK crossed our PINGRESP: the message, or the next REGISTER, follows when the client wakes.
     if (!this.#client.isReachable && (delivery === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
     this.exchanges.remove(exchange)

@@ -1,4 +1,5 @@
 import { ClientPattern } from '../../base/client-pattern.ts'
+import type { Instant } from '../../base/machine.ts'
 import { COST, stringBytes } from '../../base/memory-costs.ts'
 import { NameMap } from '../../base/name-map.ts'
 import type { PredefinedTopicTable } from '../gateway-options.ts'
@@ -55,6 +56,8 @@ export class TopicRegistry {
   #nextId = FIRST_ID
   /** Where the search for an id to reuse continues. */
   #cursor = FIRST_ID
+  /** When the client last acknowledged an id with another topic than before. */
+  #renamedAt: Instant = Number.NEGATIVE_INFINITY
   #asked = 0
   #uses = 0
   #bytes = 0
@@ -92,6 +95,14 @@ export class TopicRegistry {
   topicOf(id: number): string | undefined {
     const assigned = this.#byId?.get(id)
     return assigned?.offered === 'again' && !assigned.acknowledged ? undefined : this.nameOf(id)
+  }
+
+  /**
+   * Returns since when the id has certainly had its topic. Before that, the client may have used it for another one. (For
+   * simplicity this is the same time for all ids that were offered again: the latest.)
+   */
+  meantSince(id: number): Instant {
+    return this.#byId?.get(id)?.offered === 'again' ? this.#renamedAt : Number.NEGATIVE_INFINITY
   }
 
   /** Returns how the client got this id. */
@@ -212,8 +223,9 @@ export class TopicRegistry {
     return this.#trusted?.has(id) === true
   }
 
-  markKnown(id: number): void {
+  markKnown(id: number, now?: Instant): void {
     const assigned = this.#byId?.get(id)
+    if (assigned?.offered === 'again' && !assigned.acknowledged && now !== undefined) this.#renamedAt = now
     if (assigned !== undefined) assigned.acknowledged = true
     this.#known ??= new Set()
     this.#known.add(id)

@@ -179,6 +179,40 @@ describe('topic ids that have run out', () => {
     expect(table.register('t/4')).toBe(0x405)
   })
 
+  test.for([1, 2] as const)('a copy from before the new name is not published under it (QoS %i)', (qos) => {
+    const { world, table } = few({ topicsPerClient: 2 })
+    const watcher = world.client('w')
+    watcher.subscribe('t/#', 0)
+    world.publish('t/0', 'x', 0)
+    table.take()
+    watcher.poll()
+    world.send('r', say.publish(0x401, 'mine', qos, 7))
+    // The answer is lost on its way.
+    table.take()
+    expect(watcher.poll()).toEqual(['t/0=mine q0'])
+    for (let i = 1; i < 5; i++) {
+      world.publish(`t/${i}`, 'x', 0)
+      table.take()
+    }
+    expect(table.topics.get(0x401)).toBe('t/4')
+    watcher.poll()
+    world.send('r', { ...say.publish(0x401, 'mine', qos, 7), dup: true })
+    expect([world.sent('r'), watcher.poll()]).toEqual([['PUBACK 0401 #7 rc2'], []])
+    // The sensor registers the topic that it means.
+    const id = table.register('t/0')!
+    world.send('r', { ...say.publish(id, 'mine', qos, 7), dup: true })
+    expect(watcher.poll()).toEqual(qos === 1 ? ['t/0=mine q0'] : [])
+    world.sent('r')
+    // What it publishes under the new name is accepted, and so are copies of that.
+    world.advance(1)
+    for (const dup of [false, true]) world.send('r', { ...say.publish(0x401, 'new', 2, 8), dup })
+    table.take()
+    expect(watcher.poll()).toEqual(['t/4=new q0'])
+    world.advance(60_001)
+    world.send('r', { ...say.publish(0x401, 'later', qos, 9), dup: true })
+    expect(watcher.poll()).toEqual(['t/4=later q0'])
+  })
+
   test('a crash between REGISTER and REGACK misroutes nothing', () => {
     const { world } = few({ topicsPerClient: 2 }, new DelayedStore())
     for (let i = 0; i < 5; i++) {
