@@ -23,8 +23,8 @@ interface Exchange {
 
 /**
  * As many exchanges at a time towards each sensor as its setup allows, by default one [1.2 section 6.13]; repeated not before T_retry, and at most
- * N_retry times. Of several, any answer begins the retries of all anew (ruling A15). A REGISTER is over when the sensor is told the id otherwise, or
- * acknowledges the message that it is for; what is not answered to the end by a sensor that is heard is given up (ruling A28).
+ * N_retry times. Of several, any answer begins the retries of all anew (ruling A15). A REGISTER is over when the sensor is told the id otherwise,
+ * acknowledges the message that it is for, or has proved its address otherwise; what is not answered to the end by a sensor that is heard is given up (ruling A28).
  */
 export class OneExchange extends SiteChecker {
   readonly name = 'one exchange at a time, retried in time'
@@ -115,6 +115,9 @@ export class OneExchange extends SiteChecker {
     if (rested < T_WAIT_MS && leavesAtOnce) this.tell(`${id} was sent more ${rested} ms after it was congested`)
     // Everything that was open begins anew, under other message ids.
     if (rested >= T_WAIT_MS && this.#congested.delete(id)) this.#open.delete(id)
+    // A REGISTER of an id that the sensor knows was only to prove its address, which something else has done since.
+    if (message.type === MsgType.PUBLISH && message.topicIdType === 'normal' && setup.addresses === 'unproven')
+      this.#end(id, ({ isRegister, topicId }) => isRegister && topicId === message.topicId)
     if (message.type === MsgType.PUBLISH && message.qos <= 0) return
     const key = Buffer.from(datagram)
       .toString('hex')
