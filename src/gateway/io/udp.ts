@@ -83,7 +83,12 @@ export class UdpPort implements DatagramPort {
     }
     const colon = address.lastIndexOf(':')
     const host = address.startsWith('[') ? address.slice(1, colon - 1) : address.slice(0, colon)
-    this.#socket.socket.send(bytes, Number(address.slice(colon + 1)), host)
+    try {
+      this.#socket.socket.send(bytes, Number(address.slice(colon + 1)), host)
+    } catch (error) {
+      // Node throws for an address that cannot be sent to: a defect of one peer must not end the process.
+      this.#report((error as Error).message)
+    }
   }
 
   async close(): Promise<void> {
@@ -95,8 +100,13 @@ export class UdpPort implements DatagramPort {
     // between.
     return DgramAsPromised.createSocket(
       { type: isIPv6(this.#options.host) ? 'udp6' : 'udp4', reuseAddr: shared },
-      (bytes: Buffer, from: RemoteInfo) => this.#receive(routeAt(addressText(from), this.name), bytes),
+      (bytes: Buffer, from: RemoteInfo) => this.#received(routeAt(addressText(from), this.name), from.port, bytes),
     )
+  }
+
+  #received(route: RouteKey, port: number, bytes: Buffer): void {
+    if (port > 0) this.#receive(route, bytes)
+    else this.#notice({ code: 'malformed-datagram', level: 'info', peer: route, reason: 'from port 0, which cannot be answered' })
   }
 
   #prepare(socket: Socket): void {
