@@ -40,3 +40,18 @@ test('wills, shared subscriptions, retained messages and No Local stay below the
   expect(other.hears()).toEqual(['work=theirs q0', 'gone=x q0'])
   expect(outside.hears()).toEqual(['devices/kept=r q0', 'work=not theirs q0', 'devices/work=theirs q0', 'devices/gone=x q0'])
 })
+
+test('the topic above the mount point, which # would match, is not delivered, whatever its QoS', () => {
+  const world = wire()
+  const outside = WireClient.connect(world)
+  outside.publish('devices', 'kept', 1, { retain: true })
+  const lasting = { ...persistent(5), clientId: 'inside' }
+  const inside = new WireClient(world, lasting, INSIDE)
+  inside.subscribed(['#'], 2)
+  for (const qos of [0, 1, 2] as const) outside.publish('devices', 'not theirs', qos)
+  outside.publish('devices/d', 'theirs', 2)
+  expect(inside.hears()).toEqual(['d=theirs q2 #4'])
+  // It is not sent again, either.
+  inside.lost()
+  expect(new WireClient(world, lasting, INSIDE).hears()).toEqual(['CONNACK present', 'd=theirs q2 #4 dup'])
+})
