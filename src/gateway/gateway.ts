@@ -187,7 +187,7 @@ export class Gateway implements ClientHost {
     else if (EXPECTS_ANSWER.has(message.type)) this.answerUnknownSender(now, route, 'told to connect')
   }
 
-  /** CONNECT determines which client is at this route from now on, whichever was there before (complaint 21). */
+  /** CONNECT determines which client is at this route from now on, whichever was there before. */
   #connect(now: Instant, route: RouteKey, message: SnConnect): void {
     const { clientId } = message
     let client = this.#clients.get(clientId)

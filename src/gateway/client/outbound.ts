@@ -378,9 +378,8 @@ export class Outbound {
       this.#publish(now, delivery, known)
       return
     }
-    if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) {
-      this.#refused(now, topicName)
-    } else registry.markKnown(topicId, now)
+    if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) this.#refused(now, topicName)
+    else registry.markKnown(topicId, now)
     // REGACK crossed our PINGRESP: the message, or the next REGISTER, follows when the client wakes.
     if (!this.#client.isReachable && (delivery === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
     this.exchanges.remove(exchange)
@@ -405,6 +404,7 @@ export class Outbound {
       const refused = { ...delivery, registeredAgain: true }
       if (this.exchanges.register === undefined) this.#start(now, refused)
       else this.exchanges.postpone(refused, 'first')
+      if (this.exchanges.open.length > 0) this.#retries.restart(now)
       return
     }
     if (returnCode === ReturnCode.CONGESTION) {

@@ -196,7 +196,7 @@ describe('Unix socket', () => {
 
   test('one that somebody listens on is left alone', async () => {
     await open({ socketPath: path })
-    await expect(open({ socketPath: path })).rejects.toThrow(`socket ${path}: somebody listens there already`)
+    await expect(open({ socketPath: path })).rejects.toThrow(`socket ${path}: another process is listening there`)
     const client = await connect({ path })
     client.socket.write(CONNECT)
     await client.answer(CONNACK)
