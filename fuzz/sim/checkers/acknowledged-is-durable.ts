@@ -13,9 +13,11 @@ export class AcknowledgedIsDurable extends SiteChecker {
   readonly name = 'nothing acknowledged before it is durable'
   readonly #view = new DurableView()
   readonly #streams = new PacketStreams('server')
-  /** What each client has asked and not been answered, by client and message id. */
   /** Filters that a sensor has asked to end: `s1 room/a`. */
   readonly #ended = new Set<string>()
+  /** Filters that a sensor has subscribed to after that. */
+  readonly #again = new Set<string>()
+  /** What each client has asked and not been answered, by client and message id. */
   readonly #asked = new Map<string, string>()
   /** Will messages that each sensor has asked to be kept, and not been answered, in order. */
   readonly #willsAsked = new Map<string, string[]>()
@@ -29,8 +31,12 @@ export class AcknowledgedIsDurable extends SiteChecker {
     const message = messageOf(datagram)
     const { id } = this.nodeOf(sensor)
     const isRequest = message?.type === MsgType.SUBSCRIBE || message?.type === MsgType.UNSUBSCRIBE
-    if (message?.type === MsgType.UNSUBSCRIBE && message.topicIdType === 'normal') this.#ended.add(`${id} ${message.topicName}`)
-    if (isRequest && message.topicIdType === 'normal') this.#asked.set(`${id} ${message.msgId}`, message.topicName)
+    if (isRequest && message.topicIdType === 'normal') {
+      const filter = `${id} ${message.topicName}`
+      if (message.type === MsgType.UNSUBSCRIBE) this.#ended.add(filter)
+      else if (this.#ended.has(filter)) this.#again.add(filter)
+      this.#asked.set(`${id} ${message.msgId}`, message.topicName)
+    }
     if (message?.type === MsgType.WILLMSGUPD)
       this.#willsAsked.set(id, [...(this.#willsAsked.get(id) ?? []), textOf(message.message)])
     if (message?.type === MsgType.PUBLISH) this.#asked.set(`${id} ${message.msgId}`, Buffer.from(message.data).toString())
@@ -72,8 +78,12 @@ export class AcknowledgedIsDurable extends SiteChecker {
         const holds = session?.filters.has(filter) || this.#ended.has(`${id} ${filter}`) || hasEnded
         return holds ? '' : `SUBACK for ${filter} before its record`
       }
-      case MsgType.UNSUBACK:
-        return session?.filters.has(this.#asked.get(`${id} ${message.msgId}`) ?? '') ? 'UNSUBACK before its record' : ''
+      case MsgType.UNSUBACK: {
+        const filter = this.#asked.get(`${id} ${message.msgId}`) ?? ''
+        // One commit may have both the end and the subscription after it.
+        const isWrong = session?.filters.has(filter) === true && !this.#again.has(`${id} ${filter}`)
+        return isWrong ? 'UNSUBACK before its record' : ''
+      }
       case MsgType.PUBACK:
         return message.returnCode === 0 ? this.#unrecorded('PUBACK', this.#asked.get(`${id} ${message.msgId}`)) : ''
       case MsgType.PUBREC:
