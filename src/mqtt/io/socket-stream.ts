@@ -5,6 +5,8 @@ import type { StreamHost } from './stream-host.ts'
 /** Milliseconds after which an ended socket is destroyed, whatever its peer does. */
 export const LINGER_MS = 1000
 
+const NOTHING = new Uint8Array(0)
+
 /** A piece of a buffer that is smaller than one part in so many is not worth keeping it. */
 const SLAB_PARTS = 4
 
@@ -50,6 +52,17 @@ export function openStream(
   const { outputs } = host
   let congested = false
   let draining = false
+  let emptying = false
+  /** Node reports that everything has left only to a socket that asked for a pause. To others, an empty write does. */
+  const emptyLater = (): void => {
+    if (emptying || socket.writableNeedDrain) return
+    emptying = true
+    socket.write(NOTHING, () => {
+      emptying = false
+      if (socket.writableLength === 0) outputs.empty(socket)
+      else if (!socket.destroyed) emptyLater()
+    })
+  }
   const connection = host.opened(
     {
       write: (bytes) => {
@@ -57,9 +70,12 @@ export function openStream(
         const waits = socket.writableLength > 0 && bytes.length * SLAB_PARTS < bytes.buffer.byteLength
         const sent = waits ? Buffer.from(bytes) : bytes
         carrier.send(sent)
-        if (socket.writableLength > 0) outputs.add(socket, sent)
-        // Only a socket that asked for a pause reports when it has drained, however small the limit is.
-        if (!socket.writableNeedDrain) return
+        if (socket.writableLength === 0) return
+        outputs.add(socket, sent)
+        if (!socket.writableNeedDrain) {
+          emptyLater()
+          return
+        }
         if (!draining) {
           draining = true
           // Node checks what the kernel has accepted: a slow reader does not time out, one that reads nothing does.

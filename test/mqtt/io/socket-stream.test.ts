@@ -17,7 +17,7 @@ function full(socketBufferBytes: number, outputs = new OutputBuffers(Number.POSI
   }
   const host = { opened, outputs, handle: (input: object) => told.push(input), closed: () => {} } as unknown as StreamHost
   const write = (chunk: Buffer, _: string, done: () => void): void => {
-    chunks.push(chunk)
+    if (chunk.length > 0) chunks.push(chunk)
     written.push(done)
   }
   const socket = new Duplex({ read: () => {}, write, highWaterMark: 16 * 1024 })
@@ -68,6 +68,18 @@ test('what waits for a slow reader does not hold what was written beside it', as
     [10, true],
     [10, false],
   ])
+})
+
+test('what waits is counted until it is written, also where it is so little that Node reports no drain', async () => {
+  const outputs = new OutputBuffers(1024 * 1024)
+  const { drain, write } = full(100_000, outputs)
+  for (let i = 0; i < 3; i++) {
+    write(1000)
+    write(1000)
+    expect(outputs.total).toBe(2000)
+    await drain()
+    expect(outputs.total).toBe(0)
+  }
 })
 
 test('what waits is counted once, however many sockets wait for it, and makes all of them congested where it is much', async () => {
