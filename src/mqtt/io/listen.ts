@@ -116,6 +116,8 @@ class StreamListener implements Listener {
   readonly #server: Server
   /** By the socket that was accepted, which what runs over it is made from. */
   readonly #arrivals = new Map<Socket, Arrival>()
+  /** Streams over sockets that needed no arrival. */
+  readonly #plain = new Set<Carrier>()
   /** Accepted sockets by what runs over them: themselves or TLS. */
   readonly #accepted = new WeakMap<Socket, Socket>()
   #tls: TlsTerminator | undefined
@@ -188,6 +190,7 @@ class StreamListener implements Listener {
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve())
+      for (const carrier of this.#plain) carrier.end()
       for (const [socket, { carrier }] of this.#arrivals) {
         if (carrier === undefined) socket.destroy()
         else carrier.end()
@@ -213,6 +216,10 @@ class StreamListener implements Listener {
       const reason = `listener ${this.#options.name}: refused, this process has as many files and sockets open as it may`
       this.#notice({ code: 'limit-reached', level: 'warn', peer, reason, limit: 'open_files' })
       socket.destroy()
+      return
+    }
+    if (!proxyProtocol && this.#tls === undefined && this.#upgrade === undefined) {
+      this.#openPlain(socket, { peer, listener: this.#options.name })
       return
     }
     const timedOut = (): void => {
@@ -246,6 +253,13 @@ class StreamListener implements Listener {
         socket.destroy()
       },
     )
+  }
+
+  /** MQTT from the first byte on: there is nothing to wait for, which saves two timers and a map entry per connection. */
+  #openPlain(socket: Socket, from: StreamInfo): void {
+    const carrier = openSocketStream(socket, from, this.#streams)
+    this.#plain.add(carrier)
+    socket.once('close', () => this.#plain.delete(carrier))
   }
 
   #introduced(socket: Socket, arrival: Arrival, { peer, commonName }: ProxyHeader): void {

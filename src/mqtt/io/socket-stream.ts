@@ -120,35 +120,33 @@ export function openStream(
 
 /** MQTT on a socket as it is: TCP, TLS or Unix. */
 export function openSocketStream(socket: Socket, from: StreamInfo, options: StreamOptions): Carrier {
-  let isEnding = false
+  const { host } = options
+  let lingering: NodeJS.Timeout | undefined
   const carrier: Carrier = {
     send: (bytes) => socket.write(bytes),
     end: (saidGoodbye = false) => {
-      if (isEnding) return
-      isEnding = true
-      linger(socket, from, options.host)
-      const timer = setTimeout(() => socket.destroy(), LINGER_MS)
-      socket.once('close', () => clearTimeout(timer))
+      if (lingering !== undefined || socket.closed) return
+      lingering = setTimeout(() => socket.destroy(), LINGER_MS)
+      host.lingering(from)
       socket.resume()
       if (saidGoodbye) socket.destroySoon()
       else socket.end()
     },
-    pause: () => !isEnding && socket.pause(),
+    pause: () => lingering === undefined && socket.pause(),
     resume: () => socket.resume(),
   }
   const stream = openStream(socket, carrier, from, options)
   socket.on('data', (bytes) => {
     // [3.1.1 MQTT-7.1.1-1]
-    if (!isEnding) stream.chunk(bytes)
+    if (lingering === undefined) stream.chunk(bytes)
   })
   socket.on('error', (error) => stream.failed(`connection failed: ${error.message}`))
-  socket.on('close', () => stream.closed())
+  socket.on('close', () => {
+    if (lingering !== undefined) {
+      clearTimeout(lingering)
+      host.arrived(from)
+    }
+    stream.closed()
+  })
   return carrier
-}
-
-/** A socket that has been ended counts as a connection of its peer until it is closed. */
-export function linger(socket: Socket, from: StreamInfo, host: StreamHost): void {
-  if (socket.closed) return
-  host.lingering(from)
-  socket.once('close', () => host.arrived(from))
 }

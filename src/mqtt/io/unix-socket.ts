@@ -40,7 +40,8 @@ async function removeStale(path: string): Promise<void> {
   if (!file.isSocket()) throw new StartError(`socket ${path}: there is a file of this name, and it is no socket`)
   const code = await connectError(path)
   if (code === undefined) throw new StartError(`socket ${path}: another process is listening there`)
-  if (code !== 'ECONNREFUSED') throw new StartError(`socket ${path}: cannot tell whether another process is listening there: ${code}`)
+  if (code !== 'ECONNREFUSED')
+    throw new StartError(`socket ${path}: cannot tell whether another process is listening there: ${code}`)
   unlinkSync(path)
 }
 

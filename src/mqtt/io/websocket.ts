@@ -5,7 +5,8 @@ import { withoutMapping } from '../../base/networks.ts'
 import { type OriginPolicy, originRefusal } from '../../base/origins.ts'
 import type { StreamInfo } from '../connection.ts'
 import { FramePace } from './frame-pace.ts'
-import { type Carrier, LINGER_MS, linger, openStream, type StreamOptions } from './socket-stream.ts'
+import { type Carrier, LINGER_MS, openStream, type StreamOptions } from './socket-stream.ts'
+import type { StreamHost } from './stream-host.ts'
 
 export interface WebSocketOptions {
   /** Only upgrades of this URL path, if given. */
@@ -187,4 +188,11 @@ export function openWebSocketStream(
   })
   webSocket.on('close', () => stream.closed())
   return carrier
+}
+
+/** A socket that has been ended counts as a connection of its peer until it is closed. */
+function linger(socket: Socket, from: StreamInfo, host: StreamHost): void {
+  if (socket.closed) return
+  host.lingering(from)
+  socket.once('close', () => host.arrived(from))
 }
