@@ -39,6 +39,8 @@ export class KnownIds extends SiteChecker {
   /** Unless its CONNECT came to the process before, or to nothing: then CONNACK is only said again, if it was said before. */
   #connected(id: string): void {
     const since = this.#since.get(id)
+    // Said again by a process that began anew, of a connection whose CONNACK the process before had not said.
+    if (since === undefined && !this.#told.has(id)) this.#told.set(id, new Set())
     if (since === undefined || (since.wants !== undefined && this.#told.has(id))) return
     this.#told.set(id, new Set(since.ids))
     this.#trusting.delete(id)
