@@ -1,72 +1,97 @@
+import { once } from 'node:events'
+import { connect } from 'node:net'
 import { performance } from 'node:perf_hooks'
-import { connect, UniqueMessageIdProvider } from 'mqtt'
+import { parser } from 'mqtt-packet'
 
 /** QoS 1 and 2 messages that the broker may have on their way to one client. */
 const WINDOW = 20
 /** A connection that has lasted so long has had everything again that was sent before it. */
 const SETTLED_MS = 5000
-/** From DISCONNECT, with all acknowledgements before it, to the end of the connection. */
-const GOODBYE_MS = 30_000
 
-/** One connection of MQTT.js, with an account of the PUBLISH packets that it carried. */
+/**
+ * A socket, with an account of the PUBLISH packets that it carried. They are read with another codec than that of the broker
+ * and of its clients.
+ */
 export class Connection {
-  client
+  /** Resolves when the socket is closed. */
+  closed
+  #socket
   #ledger
+  #keepsSession
+  #sent
+  #received
   #opened = 0
   /** Packet ids of what was sent and may be on its way still, in order; 0 for QoS 0. */
   #unconfirmed = []
   #graceful = false
-  #keepsSession = false
 
-  /** `onPacket` hears of every packet that comes, `onSend` of every one that goes. Rejects if the broker does not let it in. */
-  static open(port, ledger, options, onPacket = () => {}, onSend = () => {}) {
-    const connection = new Connection()
-    connection.#ledger = ledger
-    connection.#keepsSession = options.clean === false
-    connection.client = connect(`mqtt://127.0.0.1:${port}`, {
-      reconnectPeriod: 0,
-      keepalive: 60,
-      resubscribe: false,
-      messageIdProvider: new UniqueMessageIdProvider(),
-      ...options,
-    })
-    connection.#listen(onPacket, onSend)
-    return new Promise((resolve, reject) => {
-      connection.client.once('connect', () => resolve(connection))
-      connection.client.once('close', () => reject(new Error('closed before it was connected')))
-    })
+  /** Rejects if nobody listens at the port. */
+  static async open(port, ledger, { version = 5, cleanStart = true }) {
+    const socket = connect({ port, host: '127.0.0.1', noDelay: true })
+    await once(socket, 'connect')
+    return new Connection(socket, ledger, version, !cleanStart)
   }
 
-  get isOpen() {
-    return this.client.connected && !this.client.disconnecting
+  constructor(socket, ledger, protocolVersion, keepsSession) {
+    this.#socket = socket
+    this.#ledger = ledger
+    this.#keepsSession = keepsSession
+    this.#sent = parser({ protocolVersion })
+    this.#sent.on('packet', (packet) => this.#packetSent(packet))
+    this.#received = parser({ protocolVersion })
+    this.#received.on('packet', (packet) => this.#packetReceived(packet))
+    this.#received.on('error', (error) => ledger.problem?.(`the broker sent a malformed packet: ${error.message}`))
+    this.closed = new Promise((resolve) => socket.once('close', resolve))
+    socket.on('error', () => {})
+    socket.once('close', () => this.#count())
   }
 
-  #listen(onPacket, onSend) {
-    const { client } = this
-    client.on('error', () => {})
-    client.on('packetsend', (packet) => {
-      if (packet.cmd === 'publish') {
-        this.#ledger.published.certain++
-        this.#ledger.published.bytes += packet.payload.length
-        this.#unconfirmed.push(packet.messageId ?? 0)
-      }
-      onSend(packet)
+  /** `onChunk` gets what comes, when it is counted. */
+  listen(onChunk, onClosed) {
+    this.#socket.on('data', (bytes) => {
+      this.#received.parse(bytes)
+      onChunk(bytes)
     })
-    client.on('packetreceive', (packet) => {
-      if (packet.cmd === 'connack') this.#opened = performance.now()
-      else if (packet.cmd === 'publish') {
-        this.#ledger.delivered.certain++
-        this.#ledger.delivered.bytes += packet.payload.length
-      } else if (packet.cmd === 'puback' || packet.cmd === 'pubrec') {
-        // What was sent before has arrived before.
-        this.#unconfirmed.splice(0, this.#unconfirmed.indexOf(packet.messageId) + 1)
-      }
-      onPacket(packet)
-    })
-    client.once('close', () => this.#closed())
+    this.#socket.once('close', onClosed)
   }
 
-  #closed() {
+  send(bytes) {
+    this.#sent.parse(bytes)
+    this.#socket.write(bytes)
+  }
+
+  /** Everything that was sent is acknowledged: DISCONNECT is next, and the broker closes. */
+  leaves() {
+    this.#graceful = true
+  }
+
+  end() {
+    this.#socket.end()
+  }
+
+  breakOff() {
+    this.#socket.destroy()
+  }
+
+  #packetSent({ cmd, messageId = 0, payload }) {
+    if (cmd !== 'publish') return
+    this.#ledger.published.certain++
+    this.#ledger.published.bytes += payload.length
+    this.#unconfirmed.push(messageId)
+  }
+
+  #packetReceived({ cmd, messageId, payload }) {
+    if (cmd === 'connack') this.#opened = performance.now()
+    else if (cmd === 'publish') {
+      this.#ledger.delivered.certain++
+      this.#ledger.delivered.bytes += payload.length
+    } else if (cmd === 'puback' || cmd === 'pubrec') {
+      // What was sent before has arrived before.
+      this.#unconfirmed.splice(0, this.#unconfirmed.indexOf(messageId) + 1)
+    }
+  }
+
+  #count() {
     const { published, delivered } = this.#ledger
     if (!this.#graceful) {
       published.certain -= this.#unconfirmed.length
@@ -74,36 +99,5 @@ export class Connection {
     }
     const settled = performance.now() - this.#opened > SETTLED_MS
     if (this.#keepsSession && this.#opened > 0 && !settled) delivered.doubt += WINDOW
-  }
-
-  /** By DISCONNECT, when everything is acknowledged. The broker closes; a client that waits in vain for that goes by itself. */
-  leave() {
-    this.#graceful = true
-    const { client } = this
-    return new Promise((resolve) => {
-      if (!client.connected) {
-        client.end(false)
-        resolve()
-        return
-      }
-      const patience = setTimeout(() => {
-        this.#ledger.problem?.(`${client.options.clientId} was not let go after DISCONNECT`)
-        client.stream.destroy()
-      }, GOODBYE_MS)
-      client.once('close', () => {
-        clearTimeout(patience)
-        resolve()
-      })
-      client.end(false)
-    })
-  }
-
-  /** Without a word. */
-  breakOff() {
-    return new Promise((resolve) => {
-      if (!this.client.connected) resolve()
-      else this.client.once('close', resolve)
-      this.client.stream.destroy()
-    })
   }
 }

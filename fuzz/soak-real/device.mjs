@@ -1,32 +1,35 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Store } from 'mqtt'
-import { Connection } from './connection.mjs'
+import { Client } from './client.mjs'
 
 /**
- * An MQTT.js client that keeps its session: it comes, publishes, and goes with a DISCONNECT or without. One that flaps comes again while it is
- * still connected, so that its client id is taken over.
+ * A client that keeps its session: it comes, publishes, and goes with a DISCONNECT or without. One that flaps comes again while
+ * it is still connected, so that its client id is taken over.
  */
 export class Device {
   id
   #soak
   #room
   #random
-  #version
   #flaps
-  #connection
-  #stores = { outgoingStore: new Store({ clean: false }), incomingStore: new Store({ clean: false }) }
+  #client
+  /** The broker has let it in once, and has a session of it. */
+  #known = false
   /** Texts that are on their way to the broker, by packet id. */
   #open = new Map()
-  /** QoS 2 packet ids from PUBLISH to PUBREL. */
-  #received = new Set()
 
   constructor(id, soak, room, { version, flaps, random }) {
     this.id = id
     this.#soak = soak
     this.#room = room
     this.#random = random
-    this.#version = version
     this.#flaps = flaps
+    const options = {
+      clientId: id,
+      version,
+      cleanStart: false,
+      ...(version === 5 && { properties: { sessionExpiryInterval: 86_400 } }),
+    }
+    this.#client = new Client(soak.broker.mqttPort, soak.ledger, options, (event) => this.#event(event))
     room.members.push(this)
   }
 
@@ -35,7 +38,11 @@ export class Device {
 
   async begin() {
     await this.#connect()
-    await this.#connection.client.subscribeAsync({ [this.#room.topics[1]]: { qos: 1 }, [this.#room.topics[2]]: { qos: 2 } })
+    const [, q1, q2] = this.#room.topics
+    await this.#client.subscribe([
+      { filter: q1, qos: 1 },
+      { filter: q2, qos: 2 },
+    ])
   }
 
   async errand() {
@@ -53,40 +60,26 @@ export class Device {
     this.publish(2)
     // Before, within or after its exchange.
     await sleep(random.between(0, 10))
-    if (random.chance(0.5)) await this.#connection.breakOff()
-    else await this.#connection.leave()
+    if (random.chance(0.5)) await this.#client.breakOff()
+    else await this.#client.leave()
     await this.#soak.pause(random.between(200, 4000))
     await this.#connect()
   }
 
   async comeHome() {
-    while (!this.#connection.isOpen) await this.#connect()
+    while (!this.#client.isOpen) await this.#connect()
   }
 
   publish(qos) {
-    if (!this.#connection.isOpen) return
+    if (!this.#client.isOpen) return
     const text = this.#soak.ledger.publish(this.id, this.#room, qos)
-    this.#connection.client.publish(this.#room.topics[qos], text, { qos }, () => {})
+    this.#open.set(this.#client.publish(this.#room.topics[qos], text, qos), text)
   }
 
   async #connect() {
     for (;;) {
       try {
-        this.#connection = await Connection.open(
-          this.#soak.broker.mqttPort,
-          this.#soak.ledger,
-          {
-            clientId: this.id,
-            clean: false,
-            protocolVersion: this.#version,
-            ...(this.#version === 5 && { properties: { sessionExpiryInterval: 86_400 } }),
-            ...this.#stores,
-          },
-          (packet) => this.#packet(packet),
-          (packet) => {
-            if (packet.cmd === 'publish') this.#open.set(packet.messageId, packet.payload.toString())
-          },
-        )
+        await this.#client.connect()
         this.#soak.connects++
         return
       } catch {
@@ -96,24 +89,30 @@ export class Device {
     }
   }
 
-  #packet({ cmd, messageId, reasonCode = 0, payload, qos, dup }) {
+  #event(event) {
     const { ledger } = this.#soak
-    if (cmd === 'publish') {
-      if (qos === 2 && this.#received.has(messageId)) return
-      if (qos === 2) this.#received.add(messageId)
-      // Marked as a copy, and yet the first: the one before it was sent to a connection that had broken, or is still to be read from it.
-      if (ledger.receive(this.id, payload.toString(), qos) && dup) ledger.delivered.doubt++
-    } else if (cmd === 'pubrel') this.#received.delete(messageId)
-    else if (cmd === 'puback' || cmd === 'pubcomp' || (cmd === 'pubrec' && reasonCode >= 0x80)) {
-      const text = this.#open.get(messageId)
-      this.#open.delete(messageId)
-      if (text === undefined) return
-      if (reasonCode < 0x80) ledger.acknowledge(text)
-      else ledger.problem(`${this.id}: "${text}" was refused with ${reasonCode}`)
-    }
+    if (event.event === 'connected') {
+      // Without a session the client would take what waits for PUBCOMP to be acknowledged.
+      if (this.#known && !event.sessionPresent) ledger.problem(`${this.id}: its session was lost`)
+      this.#known = true
+    } else if (event.event === 'message') {
+      const { payload, qos, dup } = event.message
+      // Marked as a copy, and yet the first that it takes: the one before it was sent to a connection that had broken, or that
+      // the client had left.
+      if (ledger.receive(this.id, Buffer.from(payload).toString(), qos) && dup) ledger.delivered.doubt++
+    } else if (event.event === 'published') this.#published(event)
+  }
+
+  #published({ packetId, reasonCode }) {
+    const { ledger } = this.#soak
+    const text = this.#open.get(packetId)
+    this.#open.delete(packetId)
+    if (text === undefined) return
+    if (reasonCode < 0x80) ledger.acknowledge(text)
+    else ledger.problem(`${this.id}: "${text}" was refused with ${reasonCode}`)
   }
 
   async end() {
-    await this.#connection.leave()
+    await this.#client.leave()
   }
 }

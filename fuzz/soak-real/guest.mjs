@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Connection } from './connection.mjs'
+import { Client } from './client.mjs'
 
 const FILTER = 'soak/retained/+'
 
@@ -22,28 +22,27 @@ export class Guest {
   async errand() {
     const { broker, ledger } = this.#soak
     const random = this.#random
-    let connection
+    const client = new Client(broker.mqttPort, ledger, {
+      clientId: `${this.id}-${this.#visits++}`,
+      version: random.pick([4, 5]),
+    })
     try {
-      connection = await Connection.open(broker.mqttPort, ledger, {
-        clientId: `${this.id}-${this.#visits++}`,
-        protocolVersion: random.pick([4, 5]),
-      })
+      await client.connect()
     } catch {
       this.#soak.refusals++
       await sleep(500)
       return
     }
     this.#soak.connects++
-    const { client } = connection
-    await client.subscribeAsync(FILTER, { qos: random.between(0, 1) })
+    await client.subscribe([{ filter: FILTER, qos: random.between(0, 1) }])
     for (let left = random.between(0, 2); left > 0; left--) {
       await this.#retain(client)
       await this.#soak.pause(random.between(200, 3000))
     }
-    await client.unsubscribeAsync(FILTER)
+    await client.unsubscribe(FILTER)
     // Messages that wait for the disk may come after UNSUBACK. When this one is acknowledged they have come.
     await this.#retain(client)
-    await connection.leave()
+    await client.leave()
     await this.#soak.pause(random.between(200, 3000))
   }
 
@@ -53,7 +52,7 @@ export class Guest {
     const random = this.#random
     const topic = `soak/retained/${this.id}`
     const text = retained.has(topic) && random.chance(0.4) ? '' : `${this.id} ${random.between(0, 1e9)}`
-    await client.publishAsync(topic, text, { qos: random.between(1, 2), retain: true })
+    await client.deliver(topic, text, random.between(1, 2), true)
     if (text === '') retained.delete(topic)
     else retained.set(topic, text)
   }

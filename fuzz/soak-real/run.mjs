@@ -1,6 +1,6 @@
-// A soak over real sockets: the started process with a durable store, and hundreds of MQTT.js and MQTT-SN clients that come, go, flap one client
-// id, read slowly, break off in the middle of a packet, sleep and wake. A ledger of what was acknowledged is compared with what arrived and with
-// what the broker counts; memory, file handles and timers have to stay flat.
+// A soak over real sockets: the started process with a durable store, and hundreds of MQTT and MQTT-SN clients that come, go,
+// flap one client id, read slowly, break off in the middle of a packet, sleep and wake. A ledger of what was acknowledged is
+// compared with what arrived and with what the broker counts; memory, file handles and timers have to stay flat.
 // npm run soak:real -- [--minutes <number>] [--seed <number>] [--clients <number>] [--interval <seconds>]
 import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'

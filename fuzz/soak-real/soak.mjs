@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { Breaker } from './breaker.mjs'
-import { Connection } from './connection.mjs'
+import { Client } from './client.mjs'
 import { Device } from './device.mjs'
 import { Guest } from './guest.mjs'
 import { Ledger, Room } from './ledger.mjs'
@@ -178,13 +178,16 @@ export class Soak {
   async checkRetained() {
     const { ledger, broker } = this
     const left = new Map(ledger.retained)
-    const reader = await Connection.open(broker.mqttPort, ledger, { clientId: 'retained-reader' }, ({ cmd, topic, payload }) => {
-      if (cmd !== 'publish') return
-      if (left.get(topic) !== payload.toString())
-        ledger.problem(`retained on ${topic}: ${payload}, the ledger says ${left.get(topic)}`)
+    const options = { clientId: 'retained-reader', version: 4 }
+    const reader = new Client(broker.mqttPort, ledger, options, ({ event, message }) => {
+      if (event !== 'message') return
+      const { topic } = message
+      const text = Buffer.from(message.payload).toString()
+      if (left.get(topic) !== text) ledger.problem(`retained on ${topic}: ${text}, the ledger says ${left.get(topic)}`)
       left.delete(topic)
     })
-    await reader.client.subscribeAsync('soak/retained/+', { qos: 0 })
+    await reader.connect()
+    await reader.subscribe([{ filter: 'soak/retained/+', qos: 0 }])
     for (const until = Date.now() + 5000; left.size > 0 && Date.now() < until; ) await sleep(50)
     for (const [topic, text] of left) ledger.problem(`retained on ${topic}: nothing, the ledger says ${text}`)
     await reader.leave()

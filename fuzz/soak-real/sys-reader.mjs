@@ -1,4 +1,4 @@
-import { Connection } from './connection.mjs'
+import { Client } from './client.mjs'
 
 const ROOT = '$SYS/broker/'
 
@@ -12,17 +12,20 @@ export class SysReader {
   #before = { count: 0, bytes: 0 }
   #bytes = 0
   #updates = 0
-  #connection
+  #client
 
   async begin(soak) {
     // Its packets are in no ledger: what it has got is asked for together with the figures.
     const apart = { published: { certain: 0, doubt: 0, bytes: 0 }, delivered: { certain: 0, doubt: 0, bytes: 0 } }
-    this.#connection = await Connection.open(soak.broker.mqttPort, apart, { clientId: this.id }, (packet) => this.#packet(packet))
-    await this.#connection.client.subscribeAsync(`${ROOT}#`, { qos: 0 })
+    const options = { clientId: this.id, version: 4 }
+    this.#client = new Client(soak.broker.mqttPort, apart, options, (event) => this.#event(event))
+    await this.#client.connect()
+    await this.#client.subscribe([{ filter: `${ROOT}#`, qos: 0 }])
   }
 
-  #packet({ cmd, topic, payload }) {
-    if (cmd !== 'publish') return
+  #event({ event, message }) {
+    if (event !== 'message') return
+    const { topic, payload } = message
     const name = topic.slice(ROOT.length)
     if (name === 'uptime') {
       this.#updates++
@@ -30,7 +33,7 @@ export class SysReader {
     }
     this.#received++
     this.#bytes += payload.length
-    this.#values.set(name, payload.toString())
+    this.#values.set(name, Buffer.from(payload).toString())
   }
 
   number(name) {
@@ -45,7 +48,7 @@ export class SysReader {
   /** Figures that were taken from now on: two updates later the row of the first is complete. */
   async fresh() {
     const wanted = this.#updates + 3
-    while (this.#updates < wanted && this.#connection.isOpen) await new Promise((resolve) => setTimeout(resolve, 100))
+    while (this.#updates < wanted && this.#client.isOpen) await new Promise((resolve) => setTimeout(resolve, 100))
   }
 
   get before() {
@@ -53,6 +56,6 @@ export class SysReader {
   }
 
   async end() {
-    await this.#connection.leave()
+    await this.#client.leave()
   }
 }
