@@ -65,6 +65,13 @@ const REMOTE_TIMEOUT_MS = 5000
  */
 const TOKEN_LENGTH_MAX = 16 * 1024
 
+/**
+ * Maximum number of keys of a set that are tried for one token. A set of 1 MiB may contain 4,000 that fit a token
+ * without a key id: half a second for each guess.
+ */
+const KEYS_TRIED_MAX = 8
+const NO_MORE_TRIED = `none of the first ${KEYS_TRIED_MAX} keys that fit has signed it, and no more are tried (jwt_jwks): it needs the key id (kid) of one key`
+
 /** Verifies JSON Web Tokens, which clients send instead of a password. */
 export class TokenVerifier {
   /** Names of the keys for verification; a name changes with its key. */
@@ -158,18 +165,30 @@ async function verifyWith(keys: KeyObject | KeySet, token: string, options: Para
   try {
     return await jwtVerify(token, keys, options)
   } catch (error) {
-    // Neither the keys of the set nor the token have a key id, so each suitable key is tried.
+    // Several keys fit, because the token has no key id or they share it.
     if (!(error instanceof errors.JWKSMultipleMatchingKeys)) throw error
-    let last: unknown = error
-    for await (const key of error) {
-      try {
-        return { payload: (await jwtVerify(token, key, options)).payload, key }
-      } catch (failed) {
-        last = failed
-      }
-    }
-    throw last
+    return tryEach(error, token, options)
   }
+}
+
+async function tryEach(
+  keys: errors.JWKSMultipleMatchingKeys,
+  token: string,
+  options: Parameters<typeof jwtVerify>[2],
+): Promise<Verified> {
+  let last: unknown = keys
+  let tried = 0
+  for await (const key of keys) {
+    if (tried++ === KEYS_TRIED_MAX) throw new errors.JWSSignatureVerificationFailed(NO_MORE_TRIED)
+    try {
+      return { payload: (await jwtVerify(token, key, options)).payload, key }
+    } catch (failed) {
+      // The key is the right one: claims are checked after the signature.
+      if (failed instanceof errors.JWTExpired || failed instanceof errors.JWTClaimValidationFailed) throw failed
+      last = failed
+    }
+  }
+  throw last
 }
 
 const single = (key: KeyObject, algorithms: string[]): Source => ({ keys: key, algorithms, names: [nameOf(key)] })

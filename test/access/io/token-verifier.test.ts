@@ -112,6 +112,21 @@ describe('public keys', () => {
     expect(await nameless.verify(await sign({}, stranger.privateKey, 'ES256'))).toMatch(/signature verification failed/)
   })
 
+  test('a set in a file: at most eight keys are tried for a token', async () => {
+    const many = Array.from({ length: 9 }, () => generateKeyPairSync('ec', { namedCurve: 'P-256' }))
+    const reason =
+      'none of the first 8 keys that fit has signed it, and no more are tried (jwt_jwks): it needs the key id (kid) of one key'
+    for (const kid of [undefined, 'same']) {
+      const keys = many.map(({ publicKey }) => jwk(publicKey, kid))
+      // Keys of other kinds do not count.
+      const set = verifier({ jwtJwks: jwks('many.json', ...Array.from({ length: 9 }, () => jwk(rsa.publicKey, kid)), ...keys) })
+      expect(await set.verify(await sign({}, many[7]!.privateKey, 'ES256', kid))).toMatchObject({ username: 'alice' })
+      expect(await set.verify(await sign({}, many[8]!.privateKey, 'ES256', kid))).toBe(reason)
+    }
+    const exactly = verifier({ jwtJwks: jwks('eight.json', ...many.slice(1).map(({ publicKey }) => jwk(publicKey))) })
+    expect(await exactly.verify(await sign({}, many[0]!.privateKey, 'ES256'))).toBe('signature verification failed')
+  })
+
   test('secrets in a set do not count, and kinds that nobody knows do not matter', async () => {
     const oct = { kty: 'oct', k: SECRET.toString('base64url'), kid: 's' }
     const set = verifier({ jwtJwks: jwks('oct.json', oct, { kty: 'NEW', kid: 'n' }, jwk(ec.publicKey, 'e')) })
