@@ -1,5 +1,5 @@
 import type { ClientKind } from '../mqtt/link.ts'
-import { exceedsBytes } from '../mqtt/topics.ts'
+import { exceedsBytes, exceedsLevels } from '../mqtt/topics.ts'
 
 /** All limits of the broker, by their configuration names. Reaching one raises a notice. */
 export interface BrokerLimits {
@@ -95,15 +95,6 @@ export const shareBound = (limit: number, pot: number): number => (limit === 0 ?
 
 /** Whether a topic name or filter exceeds the maximum bytes, or `most` levels. */
 export const isTooLong = (topic: string, most: number): boolean => exceedsLevels(topic, most) || exceedsBytes(topic)
-
-/** Counted without splitting it. */
-export function exceedsLevels(topic: string, most: number): boolean {
-  // A topic shorter than the bound cannot have that many slashes.
-  if (topic.length < most) return false
-  let levels = 1
-  for (let at = topic.indexOf('/'); at >= 0; at = topic.indexOf('/', at + 1)) if (++levels > most) return true
-  return false
-}
 
 /** A queue that has not drained for this long (ms) pauses no publisher: its client does not read. */
 export const STANDS_STILL_MS = 1000

@@ -50,6 +50,8 @@ export interface GatewayOptions {
   /** Silence after which a client without keep alive is lost, in milliseconds; 0 for never (ruling A21). */
   readonly maxIdleMs: number
   readonly topicsPerClient: number
+  /** Maximum number of levels of a topic name, as the broker has it; no limit by default. */
+  readonly maxTopicLevels?: number
   /** The highest topic id; 0xFFFE by default. Tests lower it to exhaust the ids quickly. */
   readonly lastTopicId?: number
   /** Maximum length of a client id in octets (ruling A22). */

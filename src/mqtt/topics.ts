@@ -10,6 +10,15 @@ export function topicNameError(name: string): string {
 // [MQTT-4.7.3-3]
 export const exceedsBytes = (topic: string): boolean => topic.length > 0xffff / 3 && utf8Length(topic) > 0xffff
 
+/** Whether it has more levels than `most`; counted without splitting it. */
+export function exceedsLevels(topic: string, most: number): boolean {
+  // A topic shorter than the bound cannot have that many slashes.
+  if (topic.length < most) return false
+  let levels = 1
+  for (let at = topic.indexOf('/'); at >= 0; at = topic.indexOf('/', at + 1)) if (++levels > most) return true
+  return false
+}
+
 export const hasWildcard = (topic: string): boolean => topic.includes('+') || topic.includes('#')
 
 /**

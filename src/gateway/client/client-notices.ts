@@ -27,6 +27,12 @@ export function reportWindowFull({ host, key, route: peer }: GatewayClient): voi
   host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: 'sn_inflight_messages' })
 }
 
+/** Reports a topic name that has more levels than the broker allows. */
+export function reportTooDeep({ host, key, route: peer }: GatewayClient, topicName: string): void {
+  const reason = `no topic id for ${topicName}: it has too many levels`
+  host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason, limit: 'max_topic_levels' })
+}
+
 /** Reports an awake period that ends although messages for the client remain in the queue. */
 export function reportWakeFull({ host, key, route: peer, link, awakePeriod }: GatewayClient): void {
   if (link === undefined || link.backlog === 0) return

@@ -2,12 +2,12 @@ import type { Instant } from '../../base/machine.ts'
 import { PacketType, type PublishResponse, type Suback } from '../../mqtt/packets.ts'
 import type { QoS } from '../../mqtt/publish.ts'
 import { Publish } from '../../mqtt/publish.ts'
-import { realFilter, topicFilterError, topicNameError } from '../../mqtt/topics.ts'
+import { exceedsLevels, realFilter, topicFilterError, topicNameError } from '../../mqtt/topics.ts'
 import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, type TopicRequest } from '../../mqttsn/messages.ts'
 import type { Lsn } from '../../store/store.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
-import { reportIgnored } from './client-notices.ts'
+import { reportIgnored, reportTooDeep } from './client-notices.ts'
 import { Qos2Exchanges } from './qos2-exchanges.ts'
 import { fingerprint } from './qos2-ids.ts'
 
@@ -106,6 +106,12 @@ export class Inbound {
     const wrong = topicNameError(topicName)
     if (wrong !== '') {
       answer(0, ReturnCode.NOT_SUPPORTED, 0, wrong)
+      return
+    }
+    // The id would be kept for a topic to which every PUBLISH is refused.
+    if (this.#isTooDeep(topicName)) {
+      reportTooDeep(this.#client, topicName)
+      answer(0, ReturnCode.NOT_SUPPORTED, 0, 'which has too many levels (max_topic_levels)')
       return
     }
     const assigned = this.#client.topicIds.asked(topicName)
@@ -263,7 +269,8 @@ export class Inbound {
     let isNew = false
     // Messages of a shared subscription carry the topic without `$share/<group>/`.
     const name = realFilter(filter)
-    if (topicIdType === 'normal' && topicNameError(name) === '') {
+    // One that is too deep gets none: the broker refuses it, and reports that.
+    if (topicIdType === 'normal' && topicNameError(name) === '' && !this.#isTooDeep(name)) {
       const assigned = this.#client.topicIds.asked(name)
       if (typeof assigned === 'string') {
         refuse(codeOf(assigned), NO_ID[assigned])
@@ -274,6 +281,10 @@ export class Inbound {
     }
     this.#subscribing.push({ msgId, topicId, lsn, isNew, normal: topicIdType === 'normal' })
     this.#client.toBroker(now, subscribePacket(msgId, filter, qos, message.dup))
+  }
+
+  #isTooDeep(topicName: string): boolean {
+    return exceedsLevels(topicName, this.#client.host.options.maxTopicLevels ?? Number.POSITIVE_INFINITY)
   }
 
   unsubscribe(now: Instant, message: TopicRequest): void {

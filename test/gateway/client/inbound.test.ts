@@ -101,3 +101,12 @@ describe('a QoS 2 message that the sensor has left', () => {
     expect(world.sent('r')).toEqual(['PUBREC #5', 'CONNACK', 'PUBACK 0401 #6'])
   })
 })
+
+test('a topic name with too many levels gets no id, by REGISTER or SUBSCRIBE', () => {
+  const world = connected({ maxTopicLevels: 3 }, undefined, { maxTopicLevels: 3 })
+  world.notices.length = 0
+  world.send('r', say.register('a/b/c', 5), say.register('/'.repeat(65_000), 6), say.subscribe('a/b/c/d', 1, 7))
+  expect(world.sent('r')).toEqual(['REGACK 0402 #5', 'REGACK 0000 #6 rc3', 'SUBACK 0000 #7 q0 rc3'])
+  expect(world.notices.filter(({ limit }) => limit === 'max_topic_levels')).toHaveLength(2)
+  expect(world.gateway.client('s')?.registry.size).toBe(2)
+})
