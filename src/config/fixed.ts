@@ -1,6 +1,6 @@
 import { StartError } from '../base/start-error.ts'
 
-/** A former option that is a constant now, because no site has a reason to change it. */
+/** A limit that is a constant, because no site has a reason to change it; most were options until 0.2.0. */
 interface Fixed {
   readonly value: number
   /** One or two sentences, with the unit. */
@@ -10,8 +10,8 @@ interface Fixed {
 }
 
 /**
- * Options until 0.2.0 that are constants now, by their former key. Log lines and `$SYS` name limits among them by this
- * key. A limit that a site may have to change, or that protects the site, is an option (options/).
+ * Constants, by the key that they have in log lines and `$SYS`, which was that of the option until 0.2.0 if there was
+ * one. A limit that a site may have to change, or that protects the site, is an option (options/).
  */
 export const FIXED = {
   max_topic_alias_bytes: {
@@ -64,6 +64,10 @@ export const FIXED = {
     value: 1000,
     about: 'Messages that may wait for airtime at one port, and as many acknowledgements, which are sent first.',
     snListener: true,
+  },
+  sn_receive_queue_bytes: {
+    value: 4_194_304,
+    about: 'Memory in bytes of the datagrams of sensors that wait because those before them take long. More are dropped.',
   },
   n_adv: {
     value: 3,

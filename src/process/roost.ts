@@ -131,6 +131,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })
+    server.memory.count('receive_buffers', () => snPorts.waitingBytes)
     lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }))
     loop.flush()
     return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory })

@@ -2,6 +2,7 @@ import type { NoticeSink } from '../base/notice.ts'
 import { StartError } from '../base/start-error.ts'
 import type { Config, SnListenerConfig } from '../config/config.ts'
 import { FIXED } from '../config/fixed.ts'
+import { DatagramPace } from '../gateway/io/datagram-pace.ts'
 import type { DatagramPort, Receive } from '../gateway/io/datagram-port.ts'
 import { SerialDevice } from '../gateway/io/serial.ts'
 import { mtuAt, UdpPort } from '../gateway/io/udp.ts'
@@ -19,9 +20,11 @@ import type { Loop } from './loop.ts'
 export class SnPorts {
   readonly all: readonly DatagramPort[]
   readonly #byName: ReadonlyMap<string, DatagramPort>
+  readonly #pace: DatagramPace
 
-  private constructor(ports: readonly DatagramPort[]) {
+  private constructor(ports: readonly DatagramPort[], pace: DatagramPace) {
     this.all = ports
+    this.#pace = pace
     this.#byName = new Map(ports.map((port) => [port.name, port]))
   }
 
@@ -33,19 +36,27 @@ export class SnPorts {
     const open: DatagramPort[] = []
     const receive = (route: RouteKey, bytes: Uint8Array): void => loop.handle({ kind: 'datagram', route, bytes })
     const traced = trace === undefined ? receive : tracing('from', receive, trace)
+    const pace = new DatagramPace(traced, notice, FIXED.sn_receive_queue_bytes.value)
     try {
-      for (const one of config.snListeners) open.push(await openPort(one, traced, notice))
+      for (const one of config.snListeners) open.push(await openPort(one, pace.receive, notice))
     } catch (error) {
+      pace.stop()
       await Promise.all(open.map((port) => port.close()))
       throw error
     }
-    const ports = new SnPorts(open)
+    const ports = new SnPorts(open, pace)
     const send = (route: RouteKey, bytes: Uint8Array): void => ports.#send(route, bytes)
     loop.sendDatagramsBy(trace === undefined ? send : tracing('to', send, trace))
     return ports
   }
 
+  /** Memory in bytes of the datagrams that wait for the next turn. */
+  get waitingBytes(): number {
+    return this.#pace.waitingBytes
+  }
+
   async close(): Promise<void> {
+    this.#pace.stop()
     await Promise.all(this.all.map((port) => port.close()))
   }
 
