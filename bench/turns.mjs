@@ -315,18 +315,40 @@ const attacks = {
     world.subscribe(client, filters)
     return { world, attack: () => world.feed(client, { type: 10, packetId: 2, filters, properties: {} }) }
   },
-  'SUBSCRIBE of 16 MiB: 4 million filters': () => {
+  'SUBSCRIBE of 1 MiB: 260,000 filters': () => {
     const world = new World()
     const client = world.connect('c')
-    const request = { filter: 'a', qos: 0, noLocal: false, retainAsPublished: false, retainHandling: 0 }
-    const bytes = encode({ type: 8, packetId: 1, subscriptions: range(4_000_000, () => request), properties: {} })
-    return { world, attack: () => world.input({ kind: 'chunk', connection: client, bytes }) }
+    return { world, attack: () => world.subscribe(client, new Array(260_000).fill('a')) }
   },
-  'UNSUBSCRIBE of 16 MiB: 5 million filters': () => {
+  'SUBSCRIBE of 1 MiB: 16 filters of 65,000 characters': () => {
     const world = new World()
     const client = world.connect('c')
-    const bytes = encode({ type: 10, packetId: 2, filters: range(5_000_000, () => 'a'), properties: {} })
-    return { world, attack: () => world.input({ kind: 'chunk', connection: client, bytes }) }
+    const filters = range(16, (i) => `${i}`.padEnd(65_000, 'x'))
+    return { world, attack: () => world.subscribe(client, filters) }
+  },
+  'SUBSCRIBE of 1 MiB: 16 filters of 32,000 levels': () => {
+    const world = new World()
+    const client = world.connect('c')
+    const filters = range(16, (i) => `${'+/'.repeat(32_000)}${i}`)
+    return { world, attack: () => world.subscribe(client, filters) }
+  },
+  'SUBSCRIBE of 1 MiB: 10,000 filters of 100 characters': () => {
+    const world = new World()
+    const client = world.connect('c')
+    const filters = range(10_000, (i) => `${'+/'.repeat(47)}${i}`)
+    return { world, attack: () => world.subscribe(client, filters) }
+  },
+  'UNSUBSCRIBE of 1 MiB: 10,000 filters of 100 characters': () => {
+    const world = new World()
+    const client = world.connect('c')
+    const filters = range(10_000, (i) => `${'+/'.repeat(47)}${i}`)
+    return { world, attack: () => world.feed(client, { type: 10, packetId: 2, filters, properties: {} }) }
+  },
+  'SUBSCRIBE of 16 MiB: 258 filters of 65,000 characters': () => {
+    const world = new World()
+    const client = world.connect('c')
+    const filters = range(258, (i) => `${'+/'.repeat(32_400)}${i}`)
+    return { world, attack: () => world.subscribe(client, filters) }
   },
   'the end of a session with 10,000 filters': () => {
     const world = new World()

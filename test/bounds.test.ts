@@ -87,6 +87,11 @@ const BOUNDS: readonly Bound[] = [
     told: 0x95,
   },
   {
+    key: 'max_subscribe_packet_size',
+    reach: (wire) => wire.send(wire.connect(), subscribe(...Array.from({ length: 17 }, (_, i) => `${i}`.padEnd(65_000, 'x')))),
+    told: 0x95,
+  },
+  {
     key: 'max_receive_buffer_bytes',
     connections: { maxPacketSize: 100_000, maxReceiveBufferBytes: 50_000 },
     reach: (wire) => {

@@ -149,8 +149,9 @@ export const NOTICES = {
   'packet-too-large': {
     levels: ['info', 'warn'],
     fields: ['client', 'peer', 'reason', 'limit'],
-    about: 'A packet exceeds max_packet_size or max_connect_packet_size. The connection is closed.',
-    action: 'Raise the limit in the line if the client needs such packets.',
+    about:
+      'A packet exceeds max_packet_size, max_connect_packet_size or, if it is SUBSCRIBE or UNSUBSCRIBE, max_subscribe_packet_size (1 MiB). The connection is closed.',
+    action: 'Raise the limit in the line if the client needs such packets, or let it send its topic filters in several.',
   },
   'malformed-datagram': {
     levels: ['info'],

@@ -1,4 +1,5 @@
 import { StartError } from '../base/start-error.ts'
+import { SUBSCRIBE_PACKET_MAX } from '../mqtt/framer.ts'
 
 /** A limit that is a constant, because no site has a reason to change it; most were options until 0.2.0. */
 interface Fixed {
@@ -21,6 +22,10 @@ export const FIXED = {
   receive_maximum: {
     value: 1000,
     about: 'QoS 1 and 2 messages that one MQTT 5 client may have in flight to the broker (Receive Maximum).',
+  },
+  max_subscribe_packet_size: {
+    value: SUBSCRIBE_PACKET_MAX,
+    about: 'Maximum size in bytes of a SUBSCRIBE or UNSUBSCRIBE packet; max_packet_size if that is less.',
   },
   write_timeout_seconds: {
     value: 60,

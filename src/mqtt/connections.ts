@@ -455,9 +455,9 @@ export class Connections {
     const { session } = connection.link
     const who = { ...(session !== undefined && { client: session }), ...(limit !== undefined && { limit }) }
     const told = rule === undefined ? reason : `${reason} (${rule})`
-    const isTooLarge = limit === 'max_packet_size' || limit === 'max_connect_packet_size'
+    const isTooLarge = reasonCode === ReasonCode.PACKET_TOO_LARGE
     // Before CONNECT no message is lost.
-    const level = limit === 'max_packet_size' ? 'warn' : 'info'
+    const level = isTooLarge && limit !== 'max_connect_packet_size' ? 'warn' : 'info'
     const code = isTooLarge ? 'packet-too-large' : 'malformed-packet'
     this.#notice({ code, level, ...who, peer: connection.peer, reason: told })
     // First the answers to earlier packets of the same chunk, CONNACK above all.

@@ -13,7 +13,7 @@ import { topicFilterError } from './topics.ts'
 /** Maximum user properties of one packet: each costs far more memory than it costs to send. */
 const PROPERTY_LIMITS: PropertyLimits = { maxUserProperties: 1000, maxPropertyBytes: Number.POSITIVE_INFINITY }
 
-/** Default maximum of topic filters in one packet: reading all that fit into 16 MiB would take a second. */
+/** Default maximum of topic filters in one packet: reading all that fit into the largest would take a tenth of a second. */
 export const FILTERS_MAX = 10_000
 
 const NOTHING = new Uint8Array(0)

@@ -79,6 +79,29 @@ describe('Framer', () => {
     expect(packets(framer)).toHaveLength(600)
   })
 
+  test('SUBSCRIBE and UNSUBSCRIBE of more than 1 MiB are refused from their header, where larger packets are allowed', () => {
+    const limit = 'max_subscribe_packet_size'
+    // 1,048,572 bytes behind a header of four make 1 MiB.
+    for (const [first, length, error] of [
+      ['82', 'fcff3f', undefined],
+      ['82', 'fdff3f', limit],
+      ['a2', 'fcff3f', undefined],
+      ['a2', 'fdff3f', limit],
+      ['30', 'ffffff06', undefined],
+      ['40', 'ffffff06', undefined],
+    ] as const) {
+      const framer = new Framer(16 * 1024 * 1024)
+      framer.push(unhex(`${first}${length}00`))
+      expect(framer.next()).toBe(false)
+      expect([first, length, framer.error?.limit]).toEqual([first, length, error])
+      if (error !== undefined) expect(framer.error).toMatchObject({ reasonCode: 0x95 })
+    }
+    const lower = new Framer(1000)
+    lower.push(unhex('82fdff3f00'))
+    expect(lower.next()).toBe(false)
+    expect(lower.error).toMatchObject({ limit: 'max_packet_size' })
+  })
+
   test('5.0 section 3.2.2.3.6: what is larger than allowed is refused from its header, before anything is kept', () => {
     const framer = new Framer(10)
     framer.push(unhex('30ffffff7f 00'))

@@ -111,7 +111,7 @@ const ATTACKS: readonly Attack[] = [
     ...bounded('topics that access rules remember', (to) => attacks.answers(to, 8), nothingMore),
     flags: ['--acl-file', ACL],
   },
-  of('four million filters in one packet', (to) => attacks.manyFilters(to, 16 * MIB - 20), 'max_receive_buffer_bytes', NOBODY),
+  of('four million filters in one packet', (to) => attacks.manyFilters(to, 16 * MIB - 20), 'max_subscribe_packet_size', NOBODY),
 ]
 
 describe('one peer cannot end the process by what it makes it hold', () => {
