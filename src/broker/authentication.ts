@@ -1,4 +1,5 @@
 import { Fifo } from '../base/fifo.ts'
+import { HeldByAddress } from '../base/held-by-address.ts'
 import type { Instant } from '../base/machine.ts'
 import { LOGINS_PART, type Memory } from '../base/memory.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
@@ -11,7 +12,6 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { willBytes } from '../mqtt/wills.ts'
 import { type AuthAnswer, type AuthRequest, refusalWords } from './access.ts'
 import type { ClientLink } from './client-link.ts'
-import { PendingLogins } from './pending-logins.ts'
 import type { Session } from './session.ts'
 
 /** The result of a successful authentication. */
@@ -70,7 +70,8 @@ export class Authentication {
   readonly #owner: AuthenticationOwner
   readonly #requests = new Fifo<AuthRequest>()
   readonly #abandoned = new Fifo<LinkId>()
-  readonly #pending = new PendingLogins()
+  /** The newest are answered first, so of an address the oldest is the least likely to be answered in time. */
+  readonly #pending = new HeldByAddress<ClientLink>()
   /** Limit on the bytes of pending logins. */
   readonly #bytesMax: number
   readonly #notice: NoticeSink
@@ -180,7 +181,7 @@ export class Authentication {
   /** Refuses logins of the address with the most pending bytes until the rest fits. */
   #boundPending(now: Instant): void {
     while (this.#pending.bytes > this.#bytesMax) {
-      const { link, bytes } = this.#pending.largest()!
+      const { item: link, bytes } = this.#pending.largest()!
       const { connect } = link.authenticating!
       this.abandon(link)
       const limit = 'memory_limit'
@@ -210,7 +211,8 @@ export class Authentication {
     const going = link.authenticating!
     const step = ++going.step
     const { connect } = going
-    this.#pending.set(link, connect === undefined || step > 1 ? authBytes(connect, data) : connectBytes(connect))
+    const bytes = connect === undefined || step > 1 ? authBytes(connect, data) : connectBytes(connect)
+    this.#pending.set(link, link.info.peer, bytes)
     this.#boundPending(now)
     if (link.authenticating === undefined) return
     this.#requests.push({ link: link.id, step, info: link.info, clientId, username, password, method, data, again })

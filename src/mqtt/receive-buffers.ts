@@ -1,3 +1,4 @@
+import { HeldByAddress } from '../base/held-by-address.ts'
 import type { Connection } from './connection.ts'
 
 /** A connection with fewer bytes is not worth closing. */
@@ -8,8 +9,8 @@ export class ReceiveBuffers {
   readonly #most: number
   readonly #mostOfOne: number
   #total = 0
-  /** Connections with many bytes, in the order in which their packets began. */
-  readonly #large = new Set<Connection>()
+  /** Connections with many bytes, those of an address in the order in which their packets began. */
+  readonly #large = new HeldByAddress<Connection>()
 
   /** `most`: bytes, limited to a quarter of the memory; a single packet may be larger, up to half of the memory. */
   constructor(most: number, memoryLimit = Number.POSITIVE_INFINITY) {
@@ -29,14 +30,16 @@ export class ReceiveBuffers {
     connection.buffered = bytes
     const isOtherPacket = connection.packets !== connection.packetsWhenBuffered
     connection.packetsWhenBuffered = connection.packets
-    if (bytes <= LARGE_BYTES || isOtherPacket) this.#large.delete(connection)
-    if (bytes > LARGE_BYTES) this.#large.add(connection)
+    if (bytes <= LARGE_BYTES || isOtherPacket) this.#large.remove(connection)
+    if (bytes > LARGE_BYTES) this.#large.set(connection, connection.peer, bytes)
   }
 
-  /** While the limit is exceeded: the connection whose packet began first, unless it is the only one. */
+  /**
+   * While the limit is exceeded: of the address that holds most, the connection whose packet began first, unless it is the only
+   * one. Addresses with many large packets do not end the single upload of another.
+   */
   excess(): Connection | undefined {
     if (this.#total <= this.#most || (this.#large.size < 2 && this.#total <= this.#mostOfOne)) return undefined
-    for (const oldest of this.#large) return oldest
-    return undefined
+    return this.#large.largest()?.item
   }
 }

@@ -9,8 +9,8 @@ const most = { maxPacketSize: 64 * KIB, maxReceiveBufferBytes: 100 * KIB }
 const begin = (wire: Wire, connection: number, bytes: number): void =>
   wire.sendHex(connection, `30e0d403${'00'.repeat(bytes - 4)}`)
 
-const connect = (wire: Wire): number => {
-  const connection = wire.connect()
+const connect = (wire: Wire, peer = '192.0.2.1:1'): number => {
+  const connection = wire.connect({}, { peer })
   wire.out(connection)
   return connection
 }
@@ -19,7 +19,7 @@ const closed = (wire: Wire, connections: readonly number[]): boolean[] =>
   connections.map((connection) => wire.lines(connection).includes('close'))
 
 describe('packets that are not whole', () => {
-  test('above the bound the one that began first is given up, and the others arrive', () => {
+  test('above the bound the one of an address that began first is given up, and the others arrive', () => {
     const wire = new Wire(most)
     const clients = [connect(wire), connect(wire), connect(wire)]
     for (const client of clients.slice(0, 2)) begin(wire, client, 50 * KIB)
@@ -31,11 +31,23 @@ describe('packets that are not whole', () => {
         code: 'limit-reached',
         level: 'warn',
         client: `mqtt:c${clients[0]}`,
-        peer: 'test',
+        peer: '192.0.2.1:1',
         reason: 'a packet of which 51200 bytes have arrived is given up',
         limit: 'max_receive_buffer_bytes',
       },
     ])
+  })
+
+  test('the address that holds most gives one up, and an upload from another goes on', () => {
+    const wire = new Wire(most)
+    const honest = connect(wire, '192.0.2.1:1')
+    begin(wire, honest, 20 * KIB)
+    const flood = [1, 2, 3, 4, 5, 6].map((port) => connect(wire, `[2001:db8::${port}]:${port}`))
+    for (const client of flood) begin(wire, client, 30 * KIB)
+    expect(closed(wire, flood)).toEqual([true, true, true, true, false, false])
+    expect(wire.lines(honest)).not.toContain('close')
+    const ended = wire.notices.filter(({ code }) => code === 'limit-reached').map((notice) => 'client' in notice && notice.client)
+    expect(ended).toEqual(flood.slice(0, 4).map((client) => `mqtt:c${client}`))
   })
 
   test('one that was read to its end counts no more, nor does one whose connection is gone', () => {
@@ -84,7 +96,7 @@ test('a packet above max_packet_size has a code of its own, at warn, with the ke
     code: 'packet-too-large',
     level: 'warn',
     client: `mqtt:c${client}`,
-    peer: 'test',
+    peer: '192.0.2.1:1',
     reason,
     limit: 'max_packet_size',
   }

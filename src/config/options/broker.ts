@@ -26,7 +26,7 @@ export const BROKER_OPTIONS = {
     ...whole(MIB, 16 * KIB * MIB),
     default: 128 * MIB,
     about:
-      'Maximum size in bytes of all packets that have arrived only in part, on all connections together; a single packet may be larger. Above it, the connection whose packet began first is closed.',
+      'Maximum size in bytes of all packets that have arrived only in part, on all connections together; a single packet may be larger. Above it, of the IPv4 address or IPv6 /64 with most of these bytes, the connection whose packet began first is closed.',
   },
   max_connect_packet_size: {
     group: 'MQTT broker',
