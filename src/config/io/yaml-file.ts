@@ -26,7 +26,8 @@ export class YamlFile {
   /** @throws StartError for the first syntax error */
   constructor(path: string, text: string) {
     this.path = path
-    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false })
+    // The library compares each key with all before it, which takes seconds for 20,000 users; `pairs` looks them up.
+    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, uniqueKeys: false })
     const error = this.#document.errors[0] ?? this.#document.warnings[0]
     if (error !== undefined) throw new StartError(`${this.#at(error.pos[0])}: ${error.message.replaceAll(/\s+/g, ' ')}`)
   }
@@ -42,15 +43,19 @@ export class YamlFile {
     return contents === null ? { at: this.#at(0), plain: {}, node: undefined } : this.#value(contents, this.#at(0))
   }
 
-  /** Returns the pairs of a map. @throws StartError `...: expected <expected>, got ...` */
+  /** Returns the pairs of a map, whose keys must differ. @throws StartError `...: expected <expected>, got ...` */
   pairs(value: YamlValue, expected: string): YamlPair[] {
     if (value.node === undefined) return []
     if (!isMap(value.node)) throw new StartError(`${value.at}: expected ${expected}, got ${inWords(value.plain)}`)
+    const keys = new Set<string>()
     return value.node.items.map((pair) => {
-      const { key, value: node } = pair
-      if (!isScalar(key)) throw new StartError(`${value.at}: expected ${expected}, got a map or a list in place of a key`)
-      const keyAt = this.#at(key.range?.[0] ?? 0)
-      return { key: key.source ?? String(key.value), keyAt, value: this.#value(node, keyAt) }
+      const { key: keyNode, value: node } = pair
+      if (!isScalar(keyNode)) throw new StartError(`${value.at}: expected ${expected}, got a map or a list in place of a key`)
+      const key = keyNode.source ?? String(keyNode.value)
+      const keyAt = this.#at(keyNode.range?.[0] ?? 0)
+      if (keys.has(key)) throw new StartError(`${keyAt}: Map keys must be unique`)
+      keys.add(key)
+      return { key, keyAt, value: this.#value(node, keyAt) }
     })
   }
 

@@ -31,7 +31,7 @@ test.each([
   ['clients: {a: {65535: t}}', 't.yaml:1:15: expected a topic id from 1 to 65534, got 65535'],
   ['clients: {a: {x: t}}', 't.yaml:1:15: expected a topic id from 1 to 65534, got "x"'],
   ['clients: {a: {1.5: t}}', 't.yaml:1:15: expected a topic id from 1 to 65534, got "1.5"'],
-  ['clients: {a: {1: t, "1": u}}', 't.yaml:1:21: topic id 1 of a is defined twice'],
+  ['clients: {a: {1: t, "01": u}}', 't.yaml:1:21: topic id 1 of a is defined twice'],
   ['clients: {a: {1: }}', 't.yaml:1:18: topic 1: expected a topic name without + and #, got nothing'],
   ['clients: {a: {1: 7}}', 't.yaml:1:18: topic 1: expected a topic name without + and #, got 7'],
   ['clients: {a: {1: ""}}', 't.yaml:1:18: topic 1: expected a topic name without + and #, got ""'],

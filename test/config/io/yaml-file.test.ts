@@ -1,0 +1,36 @@
+import { expect, test } from 'vitest'
+import { parseClientIds } from '../../../src/access/io/access-files.ts'
+import { YamlFile } from '../../../src/config/io/yaml-file.ts'
+
+/** In CPU time, because the machine may be busy. */
+const msOf = (work: () => void): number => {
+  const before = process.cpuUsage()
+  work()
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / 1000
+}
+
+const users = (many: number, line: (i: number) => string): string => Array.from({ length: many }, (_, i) => line(i)).join('')
+
+test.each([
+  ['a line each', users(20_000, (i) => `user${i}: [id-${i}-*]\n`)],
+  ['one line', `{${users(20_000, (i) => `user${i}: id-${i}-*, `)}}`],
+])('20,000 users, %s, take time in proportion', (_, text) => {
+  const ms = msOf(() => expect(parseClientIds(new YamlFile('ids.yaml', text)).use('id-19999-a', 'user19999')).toBe('own'))
+  // Half a second; 8 to 10 seconds when each key was compared with all before it.
+  expect(ms).toBeLessThan(4000)
+})
+
+test('100,000 characters that are no map are refused in linear time', () => {
+  const refused = (): void =>
+    expect(() => parseClientIds(new YamlFile('ids.yaml', 'x'.repeat(1e5)))).toThrow(/, got "x{59}\.\.\.$/)
+  expect(msOf(refused)).toBeLessThan(2000)
+})
+
+test.each([
+  ['a: x\nb: y\na: z', 'ids.yaml:3:1: Map keys must be unique'],
+  ['"a": x\na: z', 'ids.yaml:2:1: Map keys must be unique'],
+  ['{"1": x, 1: z}', 'ids.yaml:1:10: Map keys must be unique'],
+])('%j: a user who is named twice', (text, error) => {
+  expect(() => parseClientIds(new YamlFile('ids.yaml', text))).toThrow(new Error(error))
+})
