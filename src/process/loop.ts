@@ -70,6 +70,8 @@ export class Loop implements StreamHost {
   /** Value of `#inputs` at the last check for new input. */
   #inputsSeen = 0
 
+  /** Turns of the event loop that have had input, to tell one from another. */
+  turns = 0
   /** Output that waits for sockets. */
   readonly outputs: OutputBuffers
 
@@ -170,6 +172,7 @@ export class Loop implements StreamHost {
 
   readonly #flushNow = (): void => {
     this.#flushing = undefined
+    this.turns++
     this.flush()
   }
 

@@ -36,7 +36,7 @@ export class SnPorts {
     const open: DatagramPort[] = []
     const receive = (route: RouteKey, bytes: Uint8Array): void => loop.handle({ kind: 'datagram', route, bytes })
     const traced = trace === undefined ? receive : tracing('from', receive, trace)
-    const pace = new DatagramPace(traced, notice, FIXED.sn_receive_queue_bytes.value)
+    const pace = new DatagramPace(traced, notice, FIXED.sn_receive_queue_bytes.value, () => loop.turns)
     try {
       for (const one of config.snListeners) open.push(await openPort(one, pace.receive, notice))
     } catch (error) {

@@ -17,19 +17,31 @@ export class DatagramPace {
   readonly #receive: Receive
   readonly #notice: NoticeSink
   readonly #maxWaiting: number
+  readonly #turns: () => number
   readonly #now: () => number
   readonly #waiting = new Fifo<{ readonly route: RouteKey; readonly bytes: Uint8Array }>()
   #waitingBytes = 0
-  /** When the first datagram of this turn was handled. */
+  /** The turn in which a datagram was last handled, and when the first of that turn was. */
+  #turn = -1
   #began = 0
-  /** Begins the next turn; set in a turn that has had a datagram, and while any wait. */
-  #turn: NodeJS.Immediate | undefined
+  /** Continues in the next turn; set while any wait. */
+  #next: NodeJS.Immediate | undefined
 
-  /** @param maxWaiting maximum memory in bytes of the datagrams that wait (sn_receive_queue_bytes) */
-  constructor(receive: Receive, notice: NoticeSink, maxWaiting: number, now: () => number = () => performance.now()) {
+  /**
+   * @param maxWaiting maximum memory in bytes of the datagrams that wait (sn_receive_queue_bytes)
+   * @param turns number of the event loop's current turn
+   */
+  constructor(
+    receive: Receive,
+    notice: NoticeSink,
+    maxWaiting: number,
+    turns: () => number,
+    now: () => number = () => performance.now(),
+  ) {
     this.#receive = receive
     this.#notice = notice
     this.#maxWaiting = maxWaiting
+    this.#turns = turns
     this.#now = now
   }
 
@@ -40,11 +52,11 @@ export class DatagramPace {
 
   /** Handles a datagram, now or in one of the next turns. */
   readonly receive: Receive = (route, bytes) => {
-    const now = this.#now()
-    if (this.#turn === undefined) {
-      this.#began = now
-      this.#turn = setImmediate(this.#next)
-    } else if (this.#waiting.length > 0 || now - this.#began >= TURN_MS) {
+    const turn = this.#turns()
+    if (turn !== this.#turn && this.#waiting.length === 0) {
+      this.#turn = turn
+      this.#began = this.#now()
+    } else if (this.#waiting.length > 0 || this.#now() - this.#began >= TURN_MS) {
       this.#wait(route, bytes)
       return
     }
@@ -53,8 +65,8 @@ export class DatagramPace {
 
   /** Drops what waits: its senders retransmit what matters. */
   stop(): void {
-    if (this.#turn !== undefined) clearImmediate(this.#turn)
-    this.#turn = undefined
+    if (this.#next !== undefined) clearImmediate(this.#next)
+    this.#next = undefined
     this.#waiting.clear()
     this.#waitingBytes = 0
   }
@@ -68,18 +80,18 @@ export class DatagramPace {
     }
     this.#waitingBytes += memory
     this.#waiting.push({ route, bytes })
+    this.#next ??= setImmediate(this.#continue)
   }
 
-  readonly #next = (): void => {
-    this.#turn = undefined
-    if (this.#waiting.length === 0) return
+  readonly #continue = (): void => {
     this.#began = this.#now()
     do {
       const { route, bytes } = this.#waiting.shift()!
       this.#waitingBytes -= bytes.length + WAITING_BYTES
       this.#receive(route, bytes)
     } while (this.#waiting.length > 0 && this.#now() - this.#began < TURN_MS)
-    // Also if none waits any more: those that arrive before everything else had its turn belong to this one.
-    this.#turn = setImmediate(this.#next)
+    // Those that arrive before everything else had its turn belong to this one.
+    this.#turn = this.#turns()
+    this.#next = this.#waiting.length > 0 ? setImmediate(this.#continue) : undefined
   }
 }

@@ -1,4 +1,4 @@
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as immediate } from 'node:timers/promises'
 import { beforeEach, describe, expect, test } from 'vitest'
 import type { Notice } from '../../../src/base/notice.ts'
 import { DatagramPace } from '../../../src/gateway/io/datagram-pace.ts'
@@ -6,6 +6,7 @@ import { DatagramPace } from '../../../src/gateway/io/datagram-pace.ts'
 /** Milliseconds that each datagram takes. */
 let cost: number
 let now: number
+let turn = 0
 let handled: number[]
 let notices: Notice[]
 beforeEach(() => {
@@ -23,8 +24,14 @@ const paced = (maxWaiting = 1024 * 1024): DatagramPace =>
     },
     (notice) => notices.push(notice),
     maxWaiting,
+    () => turn,
     () => now,
   )
+/** The loop counts its turn before what waits continues. */
+const nextTurn = async (): Promise<void> => {
+  turn++
+  await immediate()
+}
 const arrive = (pace: DatagramPace, from: number, count: number, size = 1): void => {
   for (let i = from; i < from + count; i++) pace.receive('r', new Uint8Array(size).fill(i))
 }
