@@ -151,12 +151,14 @@ export class Connection {
 
   /** The CONNACK of an accepted client, with the limits of this connection, which apply from now on. */
   accepted(connack: Connack, { maxPacketSize: maximumPacketSize, maxKeepAlive }: ConnectionLimits): Connack {
+    // CONNACK had no properties before.
+    if (this.decoder.version !== 5) return connack
     const { topicAliasMaximum } = this.settings
     const properties: Properties = { ...connack.properties, maximumPacketSize }
     if (topicAliasMaximum > 0) properties.topicAliasMaximum = topicAliasMaximum
     const most = maxKeepAlive * KEEP_ALIVE_FACTOR
     const tooLong = this.keepAliveMs > most || (this.keepAliveMs === 0 && maxKeepAlive < 65_535)
-    if (this.decoder.version === 5 && tooLong) {
+    if (tooLong) {
       properties.serverKeepAlive = maxKeepAlive
       this.keepAliveMs = most
     }
