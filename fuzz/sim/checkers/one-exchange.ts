@@ -108,7 +108,8 @@ export class OneExchange extends SiteChecker {
     if (message.type === MsgType.PUBREL) this.#released.add(`${id} ${message.msgId}`)
     if (message.type !== MsgType.REGISTER && message.type !== MsgType.PUBLISH) return
     const { now } = this.site.world.schedule
-    const rested = now - (this.#congested.get(id) ?? Number.NEGATIVE_INFINITY)
+    // A clock of milliseconds in floating point.
+    const rested = now - (this.#congested.get(id) ?? Number.NEGATIVE_INFINITY) + 1e-6
     // What has begun to wait for airtime, or for a slow disk, before it is on its way.
     const { world, setup } = this.site
     const leavesAtOnce = setup.airtime === null && world.store.delayMs === COMMIT_MS && !world.store.stalled
@@ -149,7 +150,6 @@ export class OneExchange extends SiteChecker {
       return
     }
     const waited = now - again.sentAt
-    // A clock of milliseconds in floating point.
     // What waits for airtime may leave behind the answer that begins its retries anew.
     const { airtime, addresses, backoff } = this.site.setup
     if (waited + 1e-6 < T_RETRY_MS * (airtime === null ? backoff : 1) ** (again.times - 1))
