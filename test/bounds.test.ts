@@ -88,7 +88,8 @@ const BOUNDS: readonly Bound[] = [
   },
   {
     key: 'max_subscribe_packet_size',
-    reach: (wire) => wire.send(wire.connect(), subscribe(...Array.from({ length: 17 }, (_, i) => `${i}`.padEnd(65_000, 'x')))),
+    connections: { maxSubscribePacketSize: 100 },
+    reach: (wire) => wire.send(wire.connect(), subscribe('x'.repeat(100))),
     told: 0x95,
   },
   {

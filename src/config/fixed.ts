@@ -1,5 +1,4 @@
 import { StartError } from '../base/start-error.ts'
-import { SUBSCRIBE_PACKET_MAX } from '../mqtt/framer.ts'
 
 /** A limit that is a constant, because no site has a reason to change it; most were options until 0.2.0. */
 interface Fixed {
@@ -24,7 +23,7 @@ export const FIXED = {
     about: 'QoS 1 and 2 messages that one MQTT 5 client may have in flight to the broker (Receive Maximum).',
   },
   max_subscribe_packet_size: {
-    value: SUBSCRIBE_PACKET_MAX,
+    value: 1_048_576,
     about: 'Maximum size in bytes of a SUBSCRIBE or UNSUBSCRIBE packet; max_packet_size if that is less.',
   },
   write_timeout_seconds: {

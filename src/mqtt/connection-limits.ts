@@ -6,6 +6,8 @@ import { DEFAULT_LINK_SETTINGS, type LinkSettings } from './link.ts'
 export interface ConnectionLimits {
   /** Maximum size of a packet in bytes, fixed header included. */
   readonly maxPacketSize: number
+  /** Bytes of a SUBSCRIBE or UNSUBSCRIBE. Decoding its topic filters takes up to 12 ms for each MiB. */
+  readonly maxSubscribePacketSize: number
   /** Bytes of incomplete packets of all connections; one packet may be larger. */
   readonly maxReceiveBufferBytes: number
   /** Maximum size of a CONNECT packet in bytes. */
@@ -56,6 +58,7 @@ export const DEFAULT_LISTENER_LIMITS: ListenerLimits = {
 
 export const DEFAULT_CONNECTION_LIMITS: ConnectionLimits = {
   maxPacketSize: 16 * 1024 * 1024,
+  maxSubscribePacketSize: 1024 * 1024,
   maxReceiveBufferBytes: 128 * 1024 * 1024,
   maxConnectPacketSize: 64 * 1024,
   connectTimeoutMs: 10_000,

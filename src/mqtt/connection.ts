@@ -97,6 +97,7 @@ export class Connection {
     this.link = link
     this.framer = new Framer(limits.maxConnectPacketSize)
     this.framer.sizeLimit = 'max_connect_packet_size'
+    this.framer.maxSubscribeSize = limits.maxSubscribePacketSize
   }
 
   /** Releases the topics and aliases that were remembered for it. */

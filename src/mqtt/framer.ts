@@ -4,12 +4,6 @@ import { PacketType } from './packets.ts'
 
 const EMPTY = new Uint8Array(0)
 
-/**
- * Maximum size of SUBSCRIBE and UNSUBSCRIBE, unless `maxPacketSize` is less. They are decoded in one go, which takes up
- * to 12 ms for each MiB of topic filters. Only a PUBLISH has to be as large as its payload.
- */
-export const SUBSCRIBE_PACKET_MAX = 1024 * 1024
-
 /** What a chunk that waits takes beside its bytes. */
 const PIECE_BYTES = 128
 
@@ -28,6 +22,8 @@ export class Framer {
   maxPacketSize: number
   /** The configuration key of that limit. */
   sizeLimit = 'max_packet_size'
+  /** Maximum size of SUBSCRIBE and UNSUBSCRIBE: they are decoded in one go, topic filter by topic filter. */
+  maxSubscribeSize = Number.POSITIVE_INFINITY
   /** Lengths must take as few bytes as possible (MQTT-1.5.5-1); MQTT 3 has no such rule. */
   minimalLength = false
   bytes: Uint8Array = EMPTY
@@ -140,8 +136,8 @@ export class Framer {
         // [MQTT-3.2.2-15]
         if (size > this.maxPacketSize)
           return this.#fail(`packet of ${size} bytes is above ${this.maxPacketSize}`, 'MQTT-3.2.2-15', 0x95, this.sizeLimit)
-        if (size > SUBSCRIBE_PACKET_MAX && isOfFilters(bytes[at]! >> 4)) {
-          const reason = `packet of ${size} bytes of topic filters is above ${SUBSCRIBE_PACKET_MAX}`
+        if (size > this.maxSubscribeSize && isOfFilters(bytes[at]! >> 4)) {
+          const reason = `packet of ${size} bytes of topic filters is above ${this.maxSubscribeSize}`
           return this.#fail(reason, undefined, 0x95, 'max_subscribe_packet_size')
         }
         return size

@@ -363,6 +363,7 @@ export function serverOptions(
     },
     connections: {
       maxPacketSize: config.maxPacketSize,
+      maxSubscribePacketSize: FIXED.max_subscribe_packet_size.value,
       maxReceiveBufferBytes: config.maxReceiveBufferBytes,
       maxConnectPacketSize: config.maxConnectPacketSize,
       connectTimeoutMs: config.connectTimeoutSeconds * 1000,
