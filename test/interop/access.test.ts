@@ -152,6 +152,14 @@ describe('SIGHUP', () => {
       /^error reload-failed: .*passwords: no such file or directory/,
     ],
     ['an access list that is gone', () => rmSync(join(dir, 'acl')), /^error reload-failed: .*acl: no such file or directory/],
+    [
+      'an access list that is a pipe, to which nobody writes',
+      () => {
+        rmSync(join(dir, 'acl'))
+        execFileSync('mkfifo', [join(dir, 'acl')])
+      },
+      /^error reload-failed: .*acl: it is a pipe, not a regular file/,
+    ],
   ])('%s: everything stays as it was, and the log says so', async (_, spoil, line) => {
     const passwords = file('passwords', await lines('alice', 'bob'))
     const acl = file('acl', 'user alice\ntopic a/#\n')
@@ -166,6 +174,7 @@ describe('SIGHUP', () => {
     expect(await alice.publish('a/b')).not.toBe(0x87)
     expect([await outcome(roost), await outcome(roost, 'mallory'), await outcome(roost, 'bob')]).toEqual([0x87, 0x86, 0])
     // And again, once it is mended.
+    for (const name of ['passwords', 'acl']) rmSync(join(dir, name), { force: true })
     file('passwords', await lines('mallory', 'bob'))
     file('acl', 'user mallory\ntopic #\ntopic read $SYS/#\n')
     roost.child.kill('SIGHUP')

@@ -1,5 +1,6 @@
-import { readFileSync, statSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { ClientPattern } from '../../base/client-pattern.ts'
+import { readRegularFile } from '../../base/io/regular-file.ts'
 import type { Instant } from '../../base/machine.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { StartError } from '../../base/start-error.ts'
@@ -252,14 +253,14 @@ const wrong = (option: string, path: string, { line, reason }: AclError): StartE
 
 function read(path: string, option: string): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
+    return new TextDecoder('utf-8', { fatal: true }).decode(readRegularFile(path))
   } catch (error) {
     throw new StartError(`${option} ${path}: ${error instanceof TypeError ? 'not UTF-8 text' : reasonOf(error)}`)
   }
 }
 
 /** Reads `clientid_file`. @throws StartError */
-const readClientIds = (path: string): ClientIdRules => parseClientIds(YamlFile.read(path, '/', 'clientid_file'))
+const readClientIds = (path: string): ClientIdRules => parseClientIds(YamlFile.readRegular(path, 'clientid_file'))
 
 /**
  * Parses users with their client ids, in which `*` matches any number of characters:

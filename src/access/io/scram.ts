@@ -1,7 +1,8 @@
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { readRegularFile } from '../../base/io/regular-file.ts'
 import { StartError } from '../../base/start-error.ts'
 import { reasonOf } from '../../config/io/text-file.ts'
 import type { PasswordEntry, ScramCredential } from '../password-file.ts'
@@ -227,7 +228,7 @@ export function lastingSecret(dataDir: string): Uint8Array {
 /** Returns `undefined` if there is no file, or if a crash truncated it. */
 function readSecret(path: string): Uint8Array | undefined {
   try {
-    const bytes = readFileSync(path)
+    const bytes = readRegularFile(path)
     return bytes.length === SECRET_BYTES ? bytes : undefined
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined

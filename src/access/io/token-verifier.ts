@@ -1,5 +1,4 @@
 import { createHash, createPublicKey, createSecretKey, KeyObject, type webcrypto, X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import {
   createLocalJWKSet,
   createRemoteJWKSet,
@@ -10,6 +9,7 @@ import {
   type JWTVerifyResult,
   jwtVerify,
 } from 'jose'
+import { readRegularFile } from '../../base/io/regular-file.ts'
 import { StartError } from '../../base/start-error.ts'
 import { reasonOf } from '../../config/io/text-file.ts'
 import { isUrl } from '../../config/options/kinds.ts'
@@ -247,7 +247,7 @@ function keySetOf(source: string): Source {
 
 function read(path: string, option: string): Buffer {
   try {
-    return readFileSync(path)
+    return readRegularFile(path)
   } catch (error) {
     throw new StartError(`${option} ${path}: ${reasonOf(error)}`)
   }

@@ -26,7 +26,7 @@ export function openSensorUsers(config: Config, others: Pick<SensorDefaults, 'is
 
 /** Reads `sn_users`. @throws StartError */
 export function readSensorRules({ snUsers }: Config): readonly SensorRule[] {
-  return snUsers === undefined ? [] : parseSensorRules(YamlFile.read(snUsers, '/', 'sn_users'))
+  return snUsers === undefined ? [] : parseSensorRules(YamlFile.readRegular(snUsers, 'sn_users'))
 }
 
 /**

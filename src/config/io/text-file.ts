@@ -1,12 +1,20 @@
 import { accessSync, constants, readFileSync, statSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { getSystemErrorMap } from 'node:util'
+import { readRegularFile } from '../../base/io/regular-file.ts'
 import { StartError } from '../../base/start-error.ts'
 
-/** Reads a UTF-8 text file. @throws StartError that begins with `origin`, the place that named the file */
-export function readTextFile(path: string, cwd: string, origin: string): string {
+/** Reads a UTF-8 text file, or a pipe. @throws StartError that begins with `origin`, the place that named the file */
+export const readTextFile = (path: string, cwd: string, origin: string): string =>
+  textOf(path, origin, () => readFileSync(resolve(cwd, path)))
+
+/** Reads a UTF-8 text file as `readRegularFile` does. @throws StartError as `readTextFile` */
+export const readRegularTextFile = (path: string, origin: string, bytesMax: number): string =>
+  textOf(path, origin, () => readRegularFile(path, bytesMax))
+
+function textOf(path: string, origin: string, read: () => Buffer): string {
   try {
-    return new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(resolve(cwd, path)))
+    return new TextDecoder('utf-8', { fatal: true }).decode(read())
   } catch (error) {
     throw cannotRead(path, origin, error instanceof TypeError ? 'not UTF-8 text' : reasonOf(error))
   }

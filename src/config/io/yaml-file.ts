@@ -1,7 +1,8 @@
 import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
+import { YAML_BYTES_MAX } from '../../base/io/regular-file.ts'
 import { StartError } from '../../base/start-error.ts'
 import { inWords } from '../config.ts'
-import { readTextFile } from './text-file.ts'
+import { readRegularTextFile, readTextFile } from './text-file.ts'
 
 /** A key and its value, each with its position: `roost.yaml:3:7`. */
 export interface YamlPair {
@@ -32,9 +33,17 @@ export class YamlFile {
     if (error !== undefined) throw new StartError(`${this.#at(error.pos[0])}: ${error.message.replaceAll(/\s+/g, ' ')}`)
   }
 
-  /** Reads and parses a file. @throws StartError that begins with `origin`, the place that named the file */
+  /**
+   * Reads and parses a file that is read only once, at the start, and may be a pipe.
+   * @throws StartError that begins with `origin`, the place that named the file
+   */
   static read(path: string, cwd: string, origin: string): YamlFile {
     return new YamlFile(path, readTextFile(path, cwd, origin))
+  }
+
+  /** Reads and parses a file that is read again at each reload. @throws StartError as `read` */
+  static readRegular(path: string, origin: string): YamlFile {
+    return new YamlFile(path, readRegularTextFile(path, origin, YAML_BYTES_MAX))
   }
 
   /** The root of the document. An empty file is an empty map. */

@@ -1,8 +1,9 @@
 import { X509Certificate } from 'node:crypto'
-import { readdir, readFile } from 'node:fs/promises'
+import { readdir } from 'node:fs/promises'
 import type { Socket } from 'node:net'
 import { join } from 'node:path'
 import { createSecureContext, createServer, type SecureContextOptions, type Server, type TLSSocket } from 'node:tls'
+import { readRegularFile } from '../../base/io/regular-file.ts'
 import { StartError } from '../../base/start-error.ts'
 import { RevocationLists } from './revocation.ts'
 
@@ -148,16 +149,16 @@ export async function readTlsContext(options: TlsOptions): Promise<TlsFiles> {
     // Without this, Node would trust all public CAs of the web.
     throw new StartError('require_certificate needs cafile or capath: the CAs that client certificates are verified with')
   }
-  const cert = await readPem('certfile', certfile)
-  const key = await readPem('keyfile', keyfile)
+  const cert = readPem('certfile', certfile)
+  const key = readPem('keyfile', keyfile)
   attempt(`certfile ${certfile}`, { cert })
   attempt(`keyfile ${keyfile}`, { key })
   attempt(`keyfile ${keyfile}: does not match certfile ${certfile}`, { cert, key })
   const ca = [
-    ...(cafile === undefined ? [] : certificatesIn(await readPem('cafile', cafile), `cafile ${cafile}`)),
+    ...(cafile === undefined ? [] : certificatesIn(readPem('cafile', cafile), `cafile ${cafile}`)),
     ...(capath === undefined ? [] : await readHashedDirectory(capath)),
   ]
-  const crl = crlfile === undefined ? [] : blocksIn(await readPem('crlfile', crlfile), 'X509 CRL')
+  const crl = crlfile === undefined ? [] : blocksIn(readPem('crlfile', crlfile), 'X509 CRL')
   if (crlfile !== undefined && crl.length === 0) throw new StartError(`crlfile ${crlfile}: holds no PEM revocation list`)
   if (crlfile !== undefined) attempt(`crlfile ${crlfile}`, { crl })
   if (ciphers !== undefined) attempt(`ciphers ${ciphers}`, { ciphers })
@@ -192,9 +193,9 @@ function attempt(what: string, context: SecureContextOptions): void {
   }
 }
 
-async function readPem(option: string, path: string): Promise<string> {
+function readPem(option: string, path: string): string {
   try {
-    return await readFile(path, 'utf8')
+    return readRegularFile(path).toString()
   } catch (error) {
     throw new StartError(`${option} ${path}: ${reasonOf(error)}`)
   }
@@ -204,7 +205,6 @@ const reasonOf = (error: unknown): string => {
   const { code, message } = error as NodeJS.ErrnoException
   if (code === 'ENOENT') return 'there is no such file'
   if (code === 'EACCES') return 'this user may not read it'
-  if (code === 'EISDIR') return 'it is a directory'
   return code ?? message
 }
 
@@ -234,6 +234,6 @@ async function readHashedDirectory(path: string): Promise<string[]> {
   })
   const hashed = names.filter((name) => HASHED.test(name))
   if (hashed.length === 0) throw new StartError(`capath ${path}: holds no certificate that is named as \`openssl rehash\` does`)
-  const files = await Promise.all(hashed.map((name) => readPem('capath', join(path, name))))
+  const files = hashed.map((name) => readPem('capath', join(path, name)))
   return files.flatMap((pem, i) => certificatesIn(pem, `capath ${join(path, hashed[i]!)}`))
 }

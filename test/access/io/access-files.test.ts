@@ -59,8 +59,10 @@ test.each<[string, string | Uint8Array, RegExp]>([
 test.each(['password_file', 'acl_file', 'ban_file'])(
   '%s: one that cannot be read is refused, never taken for an empty one',
   (option) => {
+    const device = /^\S+ \/dev\/null: it is a device, not a regular file$/
+    expect(() => new AccessFiles(config({ [option]: '/dev/null' }))).toThrow(device)
     expect(() => new AccessFiles(config({ [option]: join(dir, 'none') }))).toThrow(/^\S+ \S+none: no such file or directory$/)
-    expect(() => new AccessFiles(config({ [option]: dir }))).toThrow(/: illegal operation on a directory$/)
+    expect(() => new AccessFiles(config({ [option]: dir }))).toThrow(/: it is a directory$/)
   },
 )
 
