@@ -1,13 +1,17 @@
 import { spawnSync } from 'node:child_process'
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
+import { fileOf } from './planted.mjs'
 
 const SECONDS_MAX = 600
 
-/** What a run of a suite in a copy says: whether it failed, what it was that failed there, and after how many seconds. */
-export function judged(suite, copy, options) {
+/**
+ * What a run of a suite in a copy says: whether it failed, what it was that failed there, and after how many seconds.
+ * `titles`: only these tests of it; without any it is the whole suite.
+ */
+export function judged(suite, titles, copy, options) {
   const began = Date.now()
-  const verdict = suite === 'real' ? soak(copy, options) : tests(suite === 'model' ? 'model.test.ts' : suite, copy, options)
+  const verdict = suite === 'real' ? soak(copy, options) : tests(suite, titles, copy, options)
   return { ...verdict, seconds: Math.round((Date.now() - began) / 1000) }
 }
 
@@ -21,16 +25,21 @@ function node(copy, env, ...args) {
   return { failed: status !== 0, output: stdout + stderr }
 }
 
-/** A test file of `fuzz/`. What found it is the checker that an error names, or else the title of the test. */
-function tests(file, copy, { runs, seed }) {
+/** A test file. What found it is the checker that an error names, or else the title of the test. */
+function tests(suite, titles, copy, { runs, seed }) {
   const env = { FUZZ_RUNS: runs, FUZZ_SEED: seed }
-  const { failed, output } = node(copy, env, 'node_modules/vitest/vitest.mjs', 'run', `fuzz/${file}`, '--bail', '1')
+  const file = fileOf(suite)
+  const only = titles.length === 0 ? [] : ['-t', titles.map(literally).join('|')]
+  const { failed, output } = node(copy, env, 'node_modules/vitest/vitest.mjs', 'run', file, '--bail', '1', ...only)
   if (!failed) return { failed, output }
   // Without a title nothing was tested at all: the copy cannot be run.
   const title = /FAIL {2}\S+ > (.*)/.exec(output)?.[1]
-  if (title === undefined) throw new Error(`fuzz/${file} could not be run:\n${output}`)
-  return { failed, output, found: file === 'model.test.ts' ? checker(output) : title.split(' > ').at(-1) }
+  if (title === undefined) throw new Error(`${file} could not be run:\n${output}`)
+  return { failed, output, found: suite === 'model' ? checker(output) : title.split(' > ').at(-1) }
 }
+
+/** A regular expression that matches this text alone. */
+const literally = (text) => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&')
 
 /** The first line of what was found: `<checker>: <when>: <what>`. Without one it is the trace that is not the same twice. */
 function checker(output) {
