@@ -350,6 +350,14 @@ const attacks = {
     const filters = range(258, (i) => `${'+/'.repeat(32_400)}${i}`)
     return { world, attack: () => world.subscribe(client, filters) }
   },
+  'a message QoS 1 for a queue that is full of 100,000 of QoS 0': () => {
+    const world = new World({ maxQueuedMessages: 100_000, maxQueuedBytes: 1e9, queueQos0Messages: true })
+    world.subscribe(world.connect('c', PERSISTENT), ['a'], 1)
+    world.input({ kind: 'closed', connection: 1, reason: 'test' })
+    const publisher = world.connect('p')
+    for (let i = 0; i < 100_000; i++) world.publish(publisher, 'a')
+    return { world, attack: () => world.publish(publisher, 'a', 1) }
+  },
   'the end of a session with 10,000 filters': () => {
     const world = new World()
     const client = world.connect('c')

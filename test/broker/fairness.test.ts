@@ -198,6 +198,15 @@ describe('what a full queue drops', () => {
     expect(queued({ maxQueuedMessages: 3, queueFull: 'drop_oldest' }, mixed)).toEqual(['one', 'two', 'three'])
   })
 
+  test('QoS 0 goes in steps of 4,096, the oldest first, and more only where that is not enough', () => {
+    const zeros = Array.from({ length: 5000 }, (): [string, QoS] => ['0', 0])
+    expect(queued({ maxQueuedMessages: 5000 }, [...zeros, ['one', 1]])).toEqual([...new Array(904).fill('0'), 'one'])
+    // Each has a byte of topic, too.
+    const large = 'x'.repeat(9001)
+    const got = queued({ maxQueuedMessages: 10_000, maxQueuedBytes: 10_000 }, [...zeros, [large, 1]])
+    expect(got).toEqual([...new Array(499).fill('0'), large])
+  })
+
   test('a message with QoS 0 never takes the place of another', () => {
     expect(queued({ maxQueuedMessages: 2, queueFull: 'drop_oldest' }, [...four.slice(0, 2), ['zero', 0]])).toEqual(['1', '2'])
   })
