@@ -1,7 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { resolve } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
-import { AccessFiles } from '../access/io/access-files.ts'
+import { AccessFiles, rereadClientIds } from '../access/io/access-files.ts'
 import { COST } from '../base/memory-costs.ts'
 import { seedNames } from '../base/name-map.ts'
 import type { Notice, NoticeSink } from '../base/notice.ts'
@@ -9,7 +9,7 @@ import { StartError } from '../base/start-error.ts'
 import { type Config, type ListenerConfig, sensorsAreOpen } from '../config/config.ts'
 import { FIXED } from '../config/fixed.ts'
 import { FileStamps } from '../config/io/file-stamps.ts'
-import { openSensorUsers, readSensorRules } from '../config/io/sensor-users.ts'
+import { openSensorUsers, rereadSensorRules } from '../config/io/sensor-users.ts'
 import type { SensorUsers } from '../gateway/gateway-options.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { Bans, ListenerLimits } from '../mqtt/connection-limits.ts'
@@ -180,11 +180,12 @@ async function reload(config: Config, parts: Parts): Promise<readonly string[] |
   const { loop, server, access, users, listeners } = parts
   try {
     const stamps = new FileStamps(config)
-    const rules = readSensorRules(config)
+    const rules = await rereadSensorRules(config)
+    const clientIds = await rereadClientIds(config)
     if (rules.length === 0 && users.count > 0)
       throw new StartError(`${config.snUsers}: contains no rule any more: all sensors would be excluded (sn_users)`)
     const inForce = [
-      access.prepareReload(),
+      access.prepareReload(clientIds),
       () => users.replace(rules),
       ...(await Promise.all(listeners.map(({ listener }) => listener.prepareReload()))),
     ]

@@ -58,7 +58,8 @@ export class AccessFiles implements Bans {
   /** @throws StartError for the first invalid file */
   constructor(config: Config, notice: NoticeSink = () => {}) {
     this.#config = config
-    const { listeners, global, clientIds, bans, contents, warnings } = load(config, 'start')
+    const { listeners, global, bans, contents, warnings } = load(config, 'start')
+    const clientIds = readClientIds(config)
     this.#contents = contents
     this.#loaded = listeners
     this.#global = global
@@ -101,10 +102,11 @@ export class AccessFiles implements Bans {
    * Reads all files again. The function it returns applies them. An invalid line of a password file, which does not
    * prevent a start, is an error here: the current users are better than fewer. So is a file that would exclude all
    * clients, such as one that is empty for a moment.
+   * @param clientIds as `rereadClientIds` has read them
    * @throws StartError for the first error; then nothing has changed
    */
-  prepareReload(): () => void {
-    const { listeners, global, clientIds, bans, contents, warnings } = load(this.#config, 'reload')
+  prepareReload(clientIds = readClientIds(this.#config)): () => void {
+    const { listeners, global, bans, contents, warnings } = load(this.#config, 'reload')
     refuseExcludingAll(this.#contents, contents)
     return () => {
       this.#contents = contents
@@ -138,7 +140,6 @@ interface Everything {
   readonly contents: Contents
   readonly listeners: ReadonlyMap<string, Loaded>
   readonly global: Loaded
-  readonly clientIds: ClientIdRules | undefined
   readonly bans: BanList
   readonly warnings: readonly string[]
 }
@@ -177,12 +178,11 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
   }
   const listeners = new Map(config.listeners.map((listener) => [listener.name, one(listener, certificateRole(listener))]))
   const global = one({ ...config, allowAnonymous: sensorsAreOpen(config) }, 'none')
-  const clientIds = config.clientidFile === undefined ? undefined : readClientIds(config.clientidFile)
   // An empty ban file is allowed: it lifts all bans, and excludes no client.
   const bans = config.banFile === undefined ? new BanList() : loadBans(config.banFile)
   const contents = { passwords, acls, emptySets }
   for (const warning of emptyFiles(contents)) warnings.add(warning)
-  return { listeners, global, clientIds, bans, contents, warnings: [...warnings] }
+  return { listeners, global, bans, contents, warnings: [...warnings] }
 }
 
 /** Returns warnings for empty files. They are no error in Mosquitto either, but hardly intended. */
@@ -260,7 +260,12 @@ function read(path: string, option: string): string {
 }
 
 /** Reads `clientid_file`. @throws StartError */
-const readClientIds = (path: string): ClientIdRules => parseClientIds(YamlFile.readRegular(path, 'clientid_file'))
+const readClientIds = ({ clientidFile: path }: Config): ClientIdRules | undefined =>
+  path === undefined ? undefined : parseClientIds(YamlFile.readRegular(path, 'clientid_file'))
+
+/** The same, in several turns of the event loop. @throws StartError */
+export const rereadClientIds = async ({ clientidFile: path }: Config): Promise<ClientIdRules | undefined> =>
+  path === undefined ? undefined : parseClientIds(await YamlFile.readInTurns(path, 'clientid_file'))
 
 /**
  * Parses users with their client ids, in which `*` matches any number of characters:

@@ -2,7 +2,7 @@ import { closeSync, constants, fstatSync, openSync, readFileSync, type Stats } f
 
 const MIB = 1024 * 1024
 
-/** Files that are read while clients are served are read and parsed in one turn of the event loop. */
+/** Most files that are read while clients are served are parsed in one turn of the event loop. */
 const FILE_BYTES_MAX = 32 * MIB
 /** YAML takes about a microsecond per byte, fifty times as long as lines of text. */
 export const YAML_BYTES_MAX = 4 * MIB

@@ -29,6 +29,11 @@ export function readSensorRules({ snUsers }: Config): readonly SensorRule[] {
   return snUsers === undefined ? [] : parseSensorRules(YamlFile.readRegular(snUsers, 'sn_users'))
 }
 
+/** Reads `sn_users` again, in several turns of the event loop. @throws StartError */
+export async function rereadSensorRules({ snUsers }: Config): Promise<readonly SensorRule[]> {
+  return snUsers === undefined ? [] : parseSensorRules(await YamlFile.readInTurns(snUsers, 'sn_users'))
+}
+
 /**
  * Parses rules, of which the first that matches applies:
  *

@@ -1,4 +1,5 @@
-import { type Document, isAlias, isMap, isScalar, isSeq, LineCounter, parseDocument } from 'yaml'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { Composer, type CST, type Document, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, Parser } from 'yaml'
 import { YAML_BYTES_MAX } from '../../base/io/regular-file.ts'
 import { StartError } from '../../base/start-error.ts'
 import { inWords } from '../config.ts'
@@ -18,19 +19,68 @@ export interface YamlValue {
   readonly node: unknown
 }
 
+/**
+ * Levels of maps and lists within each other. The library composes them by recursion, and where the stack ends while a regular
+ * expression is compiled, V8 ends the process.
+ */
+const DEPTH_MAX = 100
+
+/** About five milliseconds of work. */
+const LEXEMES_PER_TURN = 2000
+
+interface Tokens {
+  readonly lines: LineCounter
+  readonly tokens: CST.Token[]
+}
+
+/** Reads tokens, and yields now and then, so that a large file can be read in several turns. @throws StartError */
+function* tokensOf(path: string, text: string): Generator<void, Tokens> {
+  const lines = new LineCounter()
+  const parser = new Parser(lines.addNewLine)
+  const tokens: CST.Token[] = []
+  let lexemes = 0
+  lines.addNewLine(0)
+  for (const lexeme of new Lexer().lex(text)) {
+    tokens.push(...parser.next(lexeme))
+    if (parser.stack.length > DEPTH_MAX)
+      throw new StartError(`${placeIn(path, lines, parser.offset)}: more than ${DEPTH_MAX} levels within each other`)
+    if (++lexemes % LEXEMES_PER_TURN === 0) yield
+  }
+  tokens.push(...parser.end())
+  return { lines, tokens }
+}
+
+function tokensAtOnce(path: string, text: string): Tokens {
+  const reading = tokensOf(path, text)
+  for (;;) {
+    const { done, value } = reading.next()
+    if (done === true) return value
+  }
+}
+
+const placeIn = (path: string, lines: LineCounter, offset: number): string => {
+  const { line, col } = lines.linePos(offset)
+  return `${path}:${Math.max(1, line)}:${Math.max(1, col)}`
+}
+
 /** A YAML file (or a JSON file, which is valid YAML). Errors name file, line and column. */
 export class YamlFile {
   readonly path: string
-  readonly #lines = new LineCounter()
+  readonly #lines: LineCounter
   readonly #document: Document.Parsed
 
   /** @throws StartError for the first syntax error */
-  constructor(path: string, text: string) {
+  constructor(path: string, text: string, { lines, tokens } = tokensAtOnce(path, text)) {
     this.path = path
+    this.#lines = lines
     // The library compares each key with all before it, which takes seconds for 20,000 users; `pairs` looks them up.
-    this.#document = parseDocument(text, { lineCounter: this.#lines, prettyErrors: false, uniqueKeys: false })
-    const error = this.#document.errors[0] ?? this.#document.warnings[0]
+    const composer = new Composer({ prettyErrors: false, uniqueKeys: false })
+    // With `true` there is always a document, even without any text.
+    const [document, another] = [...composer.compose(tokens, true, text.length)] as [Document.Parsed, Document.Parsed?]
+    this.#document = document
+    const error = document.errors[0] ?? document.warnings[0]
     if (error !== undefined) throw new StartError(`${this.#at(error.pos[0])}: ${error.message.replaceAll(/\s+/g, ' ')}`)
+    if (another !== undefined) throw new StartError(`${this.#at(another.range[0])}: another document begins here`)
   }
 
   /**
@@ -44,6 +94,17 @@ export class YamlFile {
   /** Reads and parses a file that is read again at each reload. @throws StartError as `read` */
   static readRegular(path: string, origin: string): YamlFile {
     return new YamlFile(path, readRegularTextFile(path, origin, YAML_BYTES_MAX))
+  }
+
+  /** As `readRegular`, in several turns of the event loop. */
+  static async readInTurns(path: string, origin: string): Promise<YamlFile> {
+    const text = readRegularTextFile(path, origin, YAML_BYTES_MAX)
+    const reading = tokensOf(path, text)
+    for (;;) {
+      const { done, value } = reading.next()
+      await nextTurn()
+      if (done === true) return new YamlFile(path, text, value)
+    }
   }
 
   /** The root of the document. An empty file is an empty map. */
@@ -97,7 +158,6 @@ export class YamlFile {
   }
 
   #at(offset: number): string {
-    const { line, col } = this.#lines.linePos(offset)
-    return `${this.path}:${Math.max(1, line)}:${Math.max(1, col)}`
+    return placeIn(this.path, this.#lines, offset)
   }
 }
