@@ -67,7 +67,8 @@ class World {
     const gateway = GATEWAY
     this.server = new Server({
       gateway,
-      broker,
+      // One client retains 100,000.
+      broker: { maxRetainedMessages: 200_000, ...broker },
       ...(access !== undefined && { access }),
       store: new MemoryStore(),
       clock: { epoch: 0 },

@@ -30,6 +30,8 @@ const subscribe = (...filters: string[]): Packet => ({
   properties: {},
 })
 const pairs = (count: number): Properties => ({ userProperties: Array.from({ length: count }, (_, i) => [`k${i}`, 'v']) })
+/** Clients of different addresses. */
+const at = (id: number) => ({ peer: `192.0.2.${id}:1` })
 const lasting = { cleanStart: false, properties: { sessionExpiryInterval: 60 } }
 const will = (topic: string, size = 1) => ({ topic, payload: Buffer.alloc(size), qos: 0 as const, retain: false, properties: {} })
 
@@ -246,7 +248,7 @@ const BOUNDS: readonly Bound[] = [
   },
   {
     key: 'max_queued_bytes',
-    broker: { maxQueuedBytes: 1000, maxRetainedBytes: 1000 },
+    broker: { maxQueuedBytes: 100, maxRetainedBytes: 1900 },
     reach: (wire) => {
       wire.send(wire.connect(), publish('kept', 900, { retain: true }))
       const reader = wire.connect()
@@ -259,8 +261,7 @@ const BOUNDS: readonly Bound[] = [
     key: 'max_retained_messages',
     broker: { maxRetainedMessages: 2 },
     reach: (wire) => {
-      const connection = wire.connect()
-      for (const id of [1, 2, 3]) wire.send(connection, publish(`t${id}`, 1, { qos: 1, id, retain: true }))
+      for (const id of [1, 2, 3]) wire.send(wire.connect({}, at(id)), publish(`t${id}`, 1, { qos: 1, id, retain: true }))
     },
     told: 0x97,
   },
@@ -282,19 +283,19 @@ const BOUNDS: readonly Bound[] = [
   },
   {
     key: 'max_retained_bytes',
-    broker: { maxRetainedBytes: 1000 },
+    broker: { maxRetainedBytes: 1700 },
     reach: (wire) => {
       const properties = { correlationData: Buffer.alloc(400), responseTopic: 'r'.repeat(400) }
-      for (const id of [1, 2]) wire.send(wire.connect(), publish(`t${id}`, 1, { qos: 1, id, retain: true, properties }))
+      for (const id of [1, 2, 3])
+        wire.send(wire.connect({}, at(id)), publish(`t${id}`, 1, { qos: 1, id, retain: true, properties }))
     },
     told: 0x97,
   },
   {
     key: 'max_retained_bytes',
-    broker: { maxRetainedBytes: 100 },
+    broker: { maxRetainedBytes: 130 },
     reach: (wire) => {
-      const connection = wire.connect()
-      for (const id of [1, 2]) wire.send(connection, publish(`t${id}`, 60, { qos: 1, id, retain: true }))
+      for (const id of [1, 2, 3]) wire.send(wire.connect({}, at(id)), publish(`t${id}`, 60, { qos: 1, id, retain: true }))
     },
     told: 0x97,
   },

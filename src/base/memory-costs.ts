@@ -29,8 +29,8 @@ export const COST = {
   session: 680,
   /** An `Author` with its owner, without their names. */
   author: 130,
-  /** The share of retained messages of a client, and its entry. */
-  retainedShare: 120,
+  /** The share of retained messages of a client, and of its user, and their entries. */
+  retainedShare: 250,
   /** The link of a connected session: a `ClientLink` and its lanes. */
   link: 900,
   /** A pending login: its CONNECT, the authentication request, and its entry in the queue for a hash or a service. */

@@ -139,8 +139,9 @@ export class Intake {
 
   #refuse(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {
     const limit = this.#publisher.refusedBy(message, reasonCode)
-    const { over } = this.#publisher
-    const why = over?.limit === limit && over !== undefined ? `${over.reason}: ${message.topic}` : message.topic
+    const { over, full } = this.#publisher
+    const known = over ?? full
+    const why = known?.limit === limit && known !== undefined ? `${known.reason}: ${message.topic}` : message.topic
     const reason = `${why}: reason code 0x${reasonCode.toString(16)}`
     const what = { reason, ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })

@@ -11,7 +11,7 @@ import { mayPublish } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import { isTooLong, queueBound } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller, isWorthWaitingFor, waits } from './queue-room.ts'
-import { fitsRetained, overRetainedMemory } from './retained-room.ts'
+import { overRetainedMemory, type RetainedFull, retainedFull } from './retained-room.ts'
 import type { Route, Target } from './router.ts'
 import { messageOf, Queued, qosOf, type Session } from './session.ts'
 import type { Room } from './share-group.ts'
@@ -38,6 +38,8 @@ export class Publisher {
   pressed: Session | undefined = undefined
   /** The memory limit behind the last result of `refusal` or `accept`, if there is one. */
   over: OverMemory | undefined = undefined
+  /** The limit on retained messages behind the last result of `refusal`, if there is one. */
+  full: RetainedFull | undefined = undefined
   /** Whether the last accepted message had any receivers, for reason code 0x10. */
   reached = false
   /** Messages queued so far. */
@@ -98,15 +100,13 @@ export class Publisher {
 
   /** The limit behind a refusal of this message, by its configuration key; undefined if it was refused for another reason. */
   refusedBy(message: Publish, reasonCode: number): string | undefined {
-    const { limits, retained } = this.#context
+    const { limits } = this.#context
     if (reasonCode === ReasonCode.TOPIC_NAME_INVALID) {
       return exceedsLevels(message.topic, limits.maxTopicLevels) ? 'max_topic_levels' : undefined
     }
     if (reasonCode !== ReasonCode.QUOTA_EXCEEDED) return undefined
     if (message.payloadLength > limits.messageSizeLimit) return 'message_size_limit'
-    if (this.over !== undefined) return this.over.limit
-    const isNew = retained.get(message.topic) === undefined
-    return isNew && retained.count >= limits.maxRetainedMessages ? 'max_retained_messages' : 'max_retained_bytes'
+    return this.over?.limit ?? this.full?.limit
   }
 
   /**
@@ -329,9 +329,9 @@ export class Publisher {
   }
 
   #hasRoomToRetain(now: Instant, from: Session, message: Publish, freed: number): boolean {
-    const fits = fitsRetained(this.#context, now, message)
-    this.over = fits ? overRetainedMemory(this.#context, from, message, freed) : undefined
-    return fits && this.over === undefined
+    this.full = retainedFull(this.#context, now, from, message)
+    this.over = this.full === undefined ? overRetainedMemory(this.#context, from, message, freed) : undefined
+    return this.full === undefined && this.over === undefined
   }
 
   #deliver(

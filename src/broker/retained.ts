@@ -18,6 +18,8 @@ export class Retained {
   readonly #shares: Shares | undefined
   /** What each client has retained, for the shares. */
   readonly #byClient = new NameMap<RetainedShare>()
+  /** What each user has retained; without a user, each address or client. By `holderOf`. */
+  readonly #kept = new NameMap<Kept>()
   #count = 0
   #bytes = 0
   /** The number of the last retained message. */
@@ -42,6 +44,11 @@ export class Retained {
   /** Bytes that this client has retained, over all its sessions. */
   retainedBy(key: SessionKey): number {
     return this.#byClient.get(key)?.heldBytes ?? 0
+  }
+
+  /** What the user of this author has retained, or, without a user, its address or client. */
+  keptBy(author: Author): Kept | undefined {
+    return this.#kept.get(holderOf(author))
   }
 
   /** Bytes of memory for all retained messages, the levels of their topics and the names of their authors. */
@@ -194,7 +201,10 @@ export class Retained {
     if (this.#shares === undefined || author.owner === undefined) return undefined
     let share = this.#byClient.get(author.key)
     if (share === undefined) {
-      share = new RetainedShare(author)
+      const holder = holderOf(author)
+      const kept = this.#kept.get(holder) ?? { holder, count: 0, bytes: 0 }
+      this.#kept.set(holder, kept)
+      share = new RetainedShare(author, kept)
       this.#byClient.set(author.key, share)
       this.#holdings?.keep(author)
       this.#authorBytes += author.bytes
@@ -215,10 +225,19 @@ export class Retained {
     this.#authorBytes -= share.author.bytes
   }
 
+  #keep({ share }: Node, more: 1 | -1, bytes: number): void {
+    if (share === undefined) return
+    const { kept } = share
+    kept.count += more
+    kept.bytes += bytes
+    if (kept.count === 0) this.#kept.delete(kept.holder)
+  }
+
   #replace(node: Node, message: Publish | undefined): void {
     if (node.message !== undefined) {
       this.#count--
       this.#bytes -= node.message.weight
+      this.#keep(node, -1, -node.message.weight)
       this.#holdings?.release(node.message)
       this.#grow(node.share, -node.counted)
     }
@@ -234,6 +253,7 @@ export class Retained {
       this.#grow(share, node.counted)
       this.#count++
       this.#bytes += message.weight
+      this.#keep(node, 1, message.weight)
     }
     node.message = message
     node.sequence = ++this.#sequence
@@ -249,17 +269,33 @@ export class Retained {
 export const growthAtMost = (message: Publish, author: Author): number =>
   messageBytes(message) + author.bytes + (message.topic.length + 1) * (COST.level + COST.map + COST.string + 2)
 
+/** Retained messages of one user; without a user, of one address, or of one client if that has none. */
+interface Kept {
+  readonly holder: string
+  count: number
+  /** Their weight. */
+  bytes: number
+}
+
+function holderOf({ key, owner }: Author): string {
+  const user = owner === undefined ? undefined : verifiedUser(owner)
+  if (user !== undefined) return `user ${user}`
+  return owner?.address === undefined ? `client ${key}` : `address ${owner.address}`
+}
+
 /** What one client has retained. */
 class RetainedShare implements Holder {
   /** The author of its first message. */
   readonly author: Author
+  readonly kept: Kept
   heldBytes: number
   tallied = 0
   user: Tally | undefined = undefined
   address: Tally | undefined = undefined
 
-  constructor(author: Author) {
+  constructor(author: Author, kept: Kept) {
     this.author = author
+    this.kept = kept
     this.heldBytes = author.bytes
   }
 }

@@ -399,7 +399,7 @@ describe('they are rebuilt at every start', () => {
   })
 
   test('they take no room of what clients retain', () => {
-    const world = new World({ broker: { maxRetainedMessages: 1, maxRetainedBytes: 2 } })
+    const world = new World({ broker: { maxRetainedMessages: 1, maxRetainedBytes: 4 } })
     const client = world.connect('client')
     world.publish(client, 'a', '1', { qos: 1, retain: true })
     world.publish(client, 'b', '2', { qos: 1, retain: true })

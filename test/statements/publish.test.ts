@@ -204,7 +204,7 @@ describe('Message Expiry Interval', () => {
 })
 
 test('5.0 section 3.3.1.3: a retained message that has expired takes no place in what may be retained', () => {
-  const world = new World({ broker: { maxRetainedMessages: 2 } })
+  const world = new World({ broker: { maxRetainedMessages: 4 } })
   const publisher = world.peer('p')
   const retain = (topic: string, properties: Properties = {}): void =>
     publisher.publish(topic, 'x', { qos: 1, retain: true, properties })

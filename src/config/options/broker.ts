@@ -220,13 +220,15 @@ export const BROKER_OPTIONS = {
     group: 'MQTT broker',
     ...whole(1, 100_000_000),
     default: 100_000,
-    about: 'Maximum number of topics with a retained message.',
+    about:
+      'Maximum number of topics with a retained message. One user may have half of them; without a user, one IPv4 address or IPv6 /64.',
   },
   max_retained_bytes: {
     group: 'MQTT broker',
     ...whole(KIB, 1024 * KIB * MIB),
     default: 64 * MIB,
-    about: 'Maximum size in bytes of topics, payloads and properties of all retained messages.',
+    about:
+      'Maximum size in bytes of topics, payloads and properties of all retained messages. One user may have half of it, as for max_retained_messages.',
   },
   sys_interval: {
     group: 'MQTT broker',
