@@ -209,6 +209,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
   /** The turn is over, and everything that could be written has been written. */
   endTurn(): void {
     this.#requests.endTurn()
+    this.#ruleCheck.endTurn()
     this.#context.router.endTurn()
     this.#handover.endTurn()
   }
@@ -424,6 +425,11 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     // The wills of clients that are disconnected now must only reach those who may still read them.
     this.#context.router.invalidate()
     this.#ruleCheck.begin(now)
+  }
+
+  rightsChanged(now: Instant, session: Session): void {
+    this.#context.router.invalidateOf(session)
+    this.#ruleCheck.renewed(now, session)
   }
 
   #disconnect(now: Instant, link: ClientLink, session: Session, packet: Disconnect): void {

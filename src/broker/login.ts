@@ -9,7 +9,6 @@ import { Connector } from './connector.ts'
 import type { BrokerContext } from './context.ts'
 import type { Requests } from './requests.ts'
 import { type Session, sessionKey } from './session.ts'
-import { dropForbidden } from './session-rights.ts'
 import type { SessionWills } from './session-wills.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -17,6 +16,8 @@ import type { Sessions } from './sessions.ts'
 export interface LoginOwner {
   close(now: Instant, link: ClientLink, reasonCode: number, disconnect?: boolean): void
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string, detail?: string): void
+  /** The rights of a connected client have changed. */
+  rightsChanged(now: Instant, session: Session): void
 }
 
 /**
@@ -110,13 +111,15 @@ export class Login implements AuthenticationOwner {
   }
 
   renew(now: Instant, session: Session, who: Admitted): number {
+    const { access } = this.#context
     const { kind, clientId, username, listener, certified } = session
     const identity = { kind, clientId, username, listener, grant: who.grant, certified, verified: who.verified }
-    const standing = this.#context.access.remains(identity, session.link?.info.peer ?? '')
+    const standing = access.remains(identity, session.link?.info.peer ?? '')
     if (standing !== 0) return standing
+    // Each login brings a new grant object, usually with the same rights; the user and the listener are the same.
+    const isSame = session.grant === who.grant || access.stored(session.grant) === access.stored(who.grant)
     this.#sessions.granted(now, session, who)
-    this.#context.router.invalidateOf(session)
-    dropForbidden(this.#context, session)
+    if (!isSame) this.#owner.rightsChanged(now, session)
     return 0
   }
 

@@ -17,7 +17,10 @@ export interface RuleCheckOwner {
   markReady(link: ClientLink): void
 }
 
-/** After a change of the access rules: holds one session after the other against them, over as many turns as that takes. */
+/**
+ * After a change of the access rules, or of the rights of single clients: holds one session after the other against them, over as
+ * many turns as that takes.
+ */
 export class RuleCheck {
   readonly #context: BrokerContext
   readonly #sessions: Sessions
@@ -25,6 +28,10 @@ export class RuleCheck {
   readonly #owner: RuleCheckOwner
   /** Sessions that have not been held against the new rules. */
   #unchecked: Iterator<Session> | undefined
+  /** Sessions that have not been held against the rights that a re-authentication has brought. */
+  readonly #renewed = new Set<Session>()
+  /** Filters and messages that may still be checked in this turn. */
+  #left = CHECKED_PER_TURN
 
   constructor(context: BrokerContext, sessions: Sessions, pace: Pace, owner: RuleCheckOwner) {
     this.#context = context
@@ -34,7 +41,11 @@ export class RuleCheck {
   }
 
   get isOver(): boolean {
-    return this.#unchecked === undefined
+    return this.#unchecked === undefined && this.#renewed.size === 0
+  }
+
+  endTurn(): void {
+    this.#left = CHECKED_PER_TURN
   }
 
   begin(now: Instant): void {
@@ -43,18 +54,31 @@ export class RuleCheck {
     this.goOn(now)
   }
 
+  /** The rights of this client have changed: it is checked now, unless others have used this turn. */
+  renewed(now: Instant, session: Session): void {
+    session.unchecked = true
+    this.#renewed.add(session)
+    this.goOn(now)
+  }
+
   goOn(now: Instant): void {
-    const sessions = this.#unchecked
-    if (sessions === undefined) return
-    let left = CHECKED_PER_TURN
+    if (this.isOver) return
     const done = this.#pace.run(now, () => {
-      const session = left > 0 ? sessions.next().value : undefined
+      const session = this.#left > 0 ? this.#next() : undefined
       if (session === undefined) return false
-      left -= 1 + session.queueLength + (session.inflight?.size ?? 0) + (session.subscriptions?.size ?? 0)
+      this.#left -= 1 + session.queueLength + (session.inflight?.size ?? 0) + (session.subscriptions?.size ?? 0)
       this.#check(now, session)
       return true
     })
-    if (done && left > 0) this.#unchecked = undefined
+    if (done && this.#left > 0) this.#unchecked = undefined
+  }
+
+  #next(): Session | undefined {
+    for (const session of this.#renewed) {
+      this.#renewed.delete(session)
+      return session
+    }
+    return this.#unchecked?.next().value
   }
 
   #check(now: Instant, session: Session): void {

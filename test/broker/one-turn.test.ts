@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
 import { PacketType } from '../../src/mqtt/packets.ts'
-import { PERSISTENT, TestBroker, type TestClient } from './harness.ts'
+import { Publish } from '../../src/mqtt/publish.ts'
+import { bytes, connectPacket, PERSISTENT, TestBroker, type TestClient } from './harness.ts'
 
 const range = <T>(count: number, of: (i: number) => T): T[] => Array.from({ length: count }, (_, i) => of(i))
 
@@ -160,5 +161,83 @@ describe('what waits for those who are away', () => {
     world.advance(0)
     expect(world.connect('c0', PERSISTENT).poll()).toHaveLength(20)
     expect(reads()).toBe(0)
+  })
+})
+
+describe('a re-authentication', () => {
+  const CLIENTS = 30
+  const FILTERS = 400
+  const method = { authenticationMethod: 'M' }
+
+  /** Clients with many filters, whose grants are their rights; the checks of filters are counted. */
+  function site() {
+    let checks = 0
+    const access: Access = {
+      ...OPEN_ACCESS,
+      connect: (_info, { properties }) => (properties.authenticationMethod === undefined ? 0 : 'ask'),
+      subscribe: ({ grant }, filter) => ++checks > 0 && filter.startsWith((grant as { may: string }).may),
+      read: ({ grant }, topic) => topic.startsWith((grant as { may: string } | undefined)?.may ?? ''),
+      stored: (grant) => (grant as { may: string } | undefined)?.may,
+    }
+    const world = new TestBroker({ access })
+    const answer = (may: string): void => {
+      const { link, step } = world.broker.nextAuthRequest()!
+      world.broker.authenticated(world.now, link, step, { kind: 'accepted', username: 'u', grant: { may } })
+    }
+    const clients = range(CLIENTS, (i) => {
+      const client = world.open()
+      client.send(connectPacket(`c${i}`, { properties: method }))
+      answer('t/')
+      for (let k = 0; k < FILTERS; k++) client.subscribe(k === 0 ? 't/x' : `t/${i}/${k}`)
+      client.poll()
+      return client
+    })
+    const taken = (): number => {
+      const count = checks
+      checks = 0
+      return count
+    }
+    /** The answers to all clients come in one turn. */
+    const renew = (may: string): void => {
+      for (const client of clients) client.send({ type: PacketType.AUTH, reasonCode: 0x19, properties: method })
+      world.broker.endTurn()
+      taken()
+      for (const _ of clients) answer(may)
+    }
+    /** The checks of this turn, and of those that follow. */
+    const turns = (): number[] => {
+      const counts = [taken()]
+      while ((world.broker.nextTimeout() ?? Number.POSITIVE_INFINITY) <= world.now) {
+        world.turn()
+        counts.push(taken())
+      }
+      return counts
+    }
+    return { world, clients, renew, turns }
+  }
+
+  test('with the same rights checks nothing again', () => {
+    const { clients, renew, turns } = site()
+    renew('t/')
+    expect(turns()).toEqual([0])
+    expect(clients.map((client) => client.poll())).toEqual(range(CLIENTS, () => ['AUTH']))
+  })
+
+  test('with other rights checks everything, in several turns where many come together', () => {
+    const { world, clients, renew, turns } = site()
+    const publisher = world.connect('publisher')
+    // This finds the receivers under the old rights.
+    publisher.publish('t/29/1', 'x')
+    expect(clients[29]!.poll()).toEqual(['t/29/1=x q0'])
+    renew('t/x')
+    expect(world.broker.subscriptionCount).toBeGreaterThan((CLIENTS * FILTERS) / 2)
+    // Not checked yet, and already subject to the new rights.
+    publisher.link.send(world.now, Publish.of('t/29/1', bytes('x'), 0, false, 0))
+    const counts = turns()
+    expect(counts.reduce((sum, count) => sum + count)).toBe(CLIENTS * FILTERS)
+    expect(Math.max(...counts)).toBeLessThan(4096 + FILTERS)
+    expect(world.broker.subscriptionCount).toBe(CLIENTS)
+    publisher.publish('t/x', 'x')
+    for (const client of clients) expect(client.poll()).toEqual(['AUTH', 't/x=x q0'])
   })
 })
