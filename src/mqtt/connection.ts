@@ -55,6 +55,8 @@ export class Connection {
   /** The first byte has arrived. */
   started = false
   isConnected = false
+  /** The client id of a CONNECT that is not answered yet. */
+  joining: string | undefined = undefined
   /** Maximum Packet Size of the client. */
   maxPacketSize = Number.POSITIVE_INFINITY
   /** The broker accepts no packets for now. */
@@ -138,6 +140,7 @@ export class Connection {
   connecting(connect: Connect, { maxPacketSize, maxTopicAliasBytes }: ConnectionLimits): void {
     const { properties } = connect
     this.#connectSeen = true
+    if (!this.isConnected) this.joining = connect.clientId
     this.framer.maxPacketSize = maxPacketSize
     this.framer.sizeLimit = 'max_packet_size'
     this.framer.minimalLength = connect.protocolVersion === 5
@@ -152,6 +155,7 @@ export class Connection {
 
   /** The CONNACK of an accepted client, with the limits of this connection, which apply from now on. */
   accepted(connack: Connack, { maxPacketSize: maximumPacketSize, maxKeepAlive }: ConnectionLimits): Connack {
+    this.joining = undefined
     // CONNACK had no properties before.
     if (this.decoder.version !== 5) return connack
     const { topicAliasMaximum } = this.settings

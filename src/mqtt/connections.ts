@@ -7,7 +7,7 @@ import { STEPS_PER_TURN } from '../store/pace.ts'
 import { Connection, type ConnectionId, type StreamInfo } from './connection.ts'
 import { ConnectionAdmission } from './connection-admission.ts'
 import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, limitsOfListener } from './connection-limits.ts'
-import { Deadlines } from './deadlines.ts'
+import { Deadlines, whyLate } from './deadlines.ts'
 import { PACKET_MAX } from './encode.ts'
 import { writeDelivery } from './encode-delivery.ts'
 import { type Delivery, type LinkId, OutgoingType, type Uplink } from './link.ts'
@@ -290,8 +290,6 @@ export class Connections {
         if (this.#limits.maxPublishRate < Number.POSITIVE_INFINITY) throttled = this.#isTooFast(now, connection)
       } else if (packet.type === PacketType.CONNECT) {
         if (!this.#connecting(now, connection, packet)) return
-      } else if (packet.type === PacketType.AUTH && !connection.isConnected) {
-        this.#deadlines.awaitConnect(now, connection)
       }
       const before = work
       const goOn = link.send(now, packet) === 'go'
@@ -370,11 +368,7 @@ export class Connections {
         return false
       } else if (out.type === PacketType.CONNACK) {
         if (!this.#connack(now, connection, out)) return false
-      } else {
-        // The client has to answer now.
-        if (out.type === PacketType.AUTH && !connection.isConnected) this.#deadlines.awaitConnect(now, connection)
-        this.#output.write(out, connection)
-      }
+      } else this.#output.write(out, connection)
     }
     this.#turns.wrote(now, connection, deliveries, deliveries < most && forms.properties <= PROPERTIES_PER_TURN)
     return true
@@ -436,13 +430,11 @@ export class Connections {
       return
     }
     const { state, session } = connection.link
-    // The CONNACK waits for the store, or (held) for the end of the previous session.
-    const unrecorded = session === undefined ? 'no CONNECT in time' : 'not recorded in time'
-    const waits = session === undefined && state !== 'open'
-    const waitsFor = state === 'verifying' ? 'not verified in time' : 'the session before it has not ended in time'
-    const reason = waits ? waitsFor : unrecorded
-    const who = { ...(session !== undefined && { client: session }), peer: connection.peer }
+    const reason = whyLate(connection)
+    const client = session ?? (connection.joining === undefined ? undefined : `mqtt:${connection.joining}`)
+    const who = { ...(client !== undefined && { client }), peer: connection.peer }
     this.#notice({ code: 'client-refused', level: 'info', ...who, reason, limit: 'connect_timeout_seconds' })
+    const waits = session === undefined && state !== 'open'
     if (waits) {
       const reasonCode = ReasonCode.SERVER_BUSY
       this.#output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)

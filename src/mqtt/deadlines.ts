@@ -16,7 +16,7 @@ export class Deadlines {
     this.#connectTimeoutMs = connectTimeoutMs
   }
 
-  /** Starts the time for CONNECT, or for the next step of an authentication. */
+  /** Starts the time for CONNECT and everything up to CONNACK: an exchange of AUTH does not extend it. */
   awaitConnect(now: Instant, connection: Connection): void {
     this.#timers.arm(connection.timer, now + this.#connectTimeoutMs)
   }
@@ -65,4 +65,13 @@ export class Deadlines {
     this.#timers.arm(timer, due > now ? due : now + SILENCE_RETRY_MS)
     return false
   }
+}
+
+/** Why a client has no CONNACK yet: it waits for something, or has to send something. */
+export function whyLate({ link: { session, state }, joining }: Connection): string {
+  // The CONNACK waits for the store.
+  if (session !== undefined) return 'not recorded in time'
+  if (state === 'verifying') return 'not verified in time'
+  if (state === 'held') return 'the session before it has not ended in time'
+  return joining === undefined ? 'no CONNECT in time' : 'no AUTH in time'
 }

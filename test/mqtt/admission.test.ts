@@ -74,18 +74,37 @@ describe('what a client waits for counts into connect_timeout_seconds', () => {
     expect(wire.notices).toContainEqual(expect.objectContaining({ reason: 'the session before it has not ended in time' }))
   })
 
-  test('each step of enhanced authentication has that time, on either side', () => {
+  test('so do all steps of enhanced authentication, on either side', () => {
     const wire = new Wire(LIMITS, { access })
-    const client = wire.connect({ properties: withData('first') })
-    wire.advance(900)
+    const client = wire.open()
+    wire.advance(600)
+    wire.send(client, { ...connect, protocolVersion: 5, properties: withData('first') })
+    wire.advance(100)
     answerAuth(wire, CONTINUE)
-    wire.advance(900)
+    wire.advance(100)
+    expect(wire.out(client).slice(1)).toEqual([expect.stringMatching(/^f0..18/), 'resume'])
     wire.send(client, { type: 15, reasonCode: 0x18, properties: withData('second') })
-    wire.out(client)
-    wire.advance(999)
-    expect(wire.out(client)).toEqual([])
+    wire.advance(199)
+    expect(wire.out(client)).toEqual(['pause'])
     wire.advance(1)
     expect(wire.out(client)).toEqual(['2003008900', 'close'])
+    expect(wire.notices).toMatchObject([{ client: 'mqtt:c', reason: 'not verified in time' }])
+  })
+
+  test('a client that does not answer an AUTH is told apart from one that has sent nothing', () => {
+    const wire = new Wire(LIMITS, { access })
+    const client = wire.open()
+    wire.advance(900)
+    wire.send(client, { ...connect, protocolVersion: 5, properties: withData('first') })
+    answerAuth(wire, CONTINUE)
+    wire.out(client)
+    wire.advance(99)
+    expect(wire.out(client)).toEqual([])
+    wire.advance(1)
+    expect(wire.out(client)).toEqual(['close'])
+    expect(wire.notices).toMatchObject([
+      { code: 'client-refused', client: 'mqtt:c', reason: 'no AUTH in time', limit: 'connect_timeout_seconds' },
+    ])
   })
 })
 

@@ -132,7 +132,7 @@ export const BROKER_OPTIONS = {
     ...real(0.1, 3600),
     default: 10,
     about:
-      'Time in seconds within which a client has to send CONNECT and be authenticated, including the wait for its turn. A client that is still waiting then is refused with Server busy.',
+      'Time in seconds within which a client has to send CONNECT and be authenticated, including the wait for its turn and all exchanges of AUTH. A PROXY header, TLS handshake and WebSocket upgrade may take as long again before that. A client that is still waiting then is refused with Server busy.',
   },
   max_publish_rate: {
     group: 'MQTT broker',
