@@ -9,6 +9,14 @@ const earlySignals = new Set<NodeJS.Signals>()
 const caught: NodeJS.Signals[] = process.argv[2] === 'serve' ? ['SIGUSR1', 'SIGUSR2', 'SIGHUP'] : ['SIGUSR1', 'SIGUSR2']
 for (const signal of caught) process.on(signal, () => earlySignals.add(signal))
 
+// Loading everything else would fail, with an error that blames a module.
+const { openFilesLimit, tooFewOpenFiles } = await import('./process/open-files.ts')
+const tooFew = tooFewOpenFiles(openFilesLimit())
+if (tooFew !== undefined) {
+  process.stderr.write(`${tooFew}\n`)
+  process.exit(2)
+}
+
 const { run } = await import('./cli/cli.ts')
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { isIPv6 } from 'node:net'
 import { hostname } from 'node:os'
 import type { NoticeSink } from '../base/notice.ts'
@@ -8,6 +7,7 @@ import { FIXED } from '../config/fixed.ts'
 import { type Listener, type ListenOptions, listen } from '../mqtt/io/listen.ts'
 import type { TlsOptions } from '../mqtt/io/tls.ts'
 import type { Loop } from './loop.ts'
+import { openFilesLimit } from './open-files.ts'
 
 /** An open listener for MQTT clients. */
 export interface OpenListener {
@@ -110,19 +110,6 @@ export function cannotListen(error: unknown, host: string, port: number, where: 
  * that are reloaded, the HTTP service, and the store. If the process may have few descriptors, a quarter of them.
  */
 const SPARE_DESCRIPTORS = 32
-
-/**
- * Returns the number of files and sockets that this process may open (`ulimit -n`); undefined if it cannot be
- * determined.
- */
-export function openFilesLimit(): number | undefined {
-  try {
-    const [, soft] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
-    return soft === undefined ? undefined : Number(soft)
-  } catch {
-    return undefined
-  }
-}
 
 /**
  * Returns the highest descriptor up to which connections are accepted. The system assigns the lowest free descriptor,

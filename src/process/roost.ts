@@ -22,11 +22,12 @@ import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
 import { LagMonitor } from './lag.ts'
-import { type OpenListener, openFilesLimit, openFilesWarning, openListeners } from './listeners.ts'
+import { type OpenListener, openFilesWarning, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
 import { noticeLogger } from './log.ts'
 import { instant, Loop, readClocks, wallClock } from './loop.ts'
 import { memoryLimits, processBound } from './memory-limit.ts'
+import { openFilesLimit } from './open-files.ts'
 import { corePort, SnPorts } from './sn-ports.ts'
 
 /** Maximum range of `randomInt`. */

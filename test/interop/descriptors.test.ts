@@ -1,7 +1,12 @@
+import { spawnSync } from 'node:child_process'
 import { once } from 'node:events'
+import { mkdtempSync, rmSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { expect, test } from 'vitest'
-import { StartedProcess } from './started-process.ts'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { OPEN_FILES_MIN } from '../../src/process/open-files.ts'
+import { MAIN, StartedProcess } from './started-process.ts'
 
 const CONNECT = Buffer.from('100c00044d5154540402003c0000', 'hex')
 /** Enough for Node.js to load all modules. */
@@ -44,6 +49,32 @@ test.runIf(process.platform === 'linux')(
     }
   },
 )
+
+describe.runIf(process.platform === 'linux')('the number of files that a process may open', () => {
+  test.each([40, 100, OPEN_FILES_MIN - 1])('%i: it does not start, with one line and exit code 2', (openFiles) => {
+    const argv = ['-c', `ulimit -n ${openFiles} && exec "$@"`, 'sh', process.execPath, MAIN, 'serve', '--memory']
+    const { status, stdout, stderr } = spawnSync('sh', argv, { encoding: 'utf8' })
+    expect({ status, stdout, stderr }).toEqual({
+      status: 2,
+      stdout: '',
+      stderr: `this process may open only ${openFiles} files and sockets, and Roost needs ${OPEN_FILES_MIN}: raise that (ulimit -n, or LimitNOFILE= of systemd)\n`,
+    })
+  })
+
+  test('the least is enough to start and to serve, with a store', async () => {
+    const directory = mkdtempSync(join(tmpdir(), 'roost-descriptors-'))
+    const roost = await StartedProcess.startLimited(OPEN_FILES_MIN, '--data-dir', directory)
+    try {
+      const socket = connect(roost.mqttPort, '127.0.0.1')
+      socket.write(CONNECT)
+      expect(((await once(socket, 'data')) as [Buffer])[0].toString('hex')).toBe('20020000')
+      socket.destroy()
+    } finally {
+      expect(await roost.stop()).toBe(0)
+      rmSync(directory, { recursive: true })
+    }
+  })
+})
 
 test.each(['SIGUSR1', 'SIGUSR2'] as const)('%s neither ends the process nor opens a debugger', async (signal) => {
   const roost = await StartedProcess.start('--memory')

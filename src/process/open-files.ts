@@ -1,0 +1,26 @@
+import { readFileSync } from 'node:fs'
+
+/**
+ * The number of files that this process has to be able to open: Node.js opens all modules of an import at the same time, and with
+ * fewer than 168 it reports one of them as missing.
+ */
+export const OPEN_FILES_MIN = 192
+
+/**
+ * Returns the number of files and sockets that this process may open (`ulimit -n`); undefined if it cannot be
+ * determined, as on systems other than Linux.
+ */
+export function openFilesLimit(): number | undefined {
+  try {
+    const [, soft] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8')) ?? []
+    return soft === undefined ? undefined : Number(soft)
+  } catch {
+    return undefined
+  }
+}
+
+/** Returns why this process cannot start; undefined if it may open enough files. */
+export function tooFewOpenFiles(limit: number | undefined): string | undefined {
+  if (limit === undefined || limit >= OPEN_FILES_MIN) return undefined
+  return `this process may open only ${limit} files and sockets, and Roost needs ${OPEN_FILES_MIN}: raise that (ulimit -n, or LimitNOFILE= of systemd)`
+}
