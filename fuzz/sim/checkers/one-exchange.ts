@@ -17,6 +17,8 @@ interface Exchange {
   readonly topicName: string
   /** The sensor has asked for the id itself: the gateway may have ended the REGISTER by now. */
   needless: boolean
+  /** The sensor has acknowledged a message from before a crash, which may be the one that this REGISTER is for. */
+  mayBeOver?: boolean
   sentAt: number
   times: number
 }
@@ -34,6 +36,8 @@ export class OneExchange extends SiteChecker {
   readonly #heardAt = new Map<string, number>()
   /** PUBLISHes that each sensor has still to acknowledge, by message id. It may do so while the topic is being registered again. */
   readonly #published = new Map<string, Set<number>>()
+  /** Those from before a crash: the next process sends them again, under the same message id or another. */
+  readonly #before = new Map<string, Set<number>>()
   /** Those that it has acknowledged with PUBREC, which a crash may lose. */
   readonly #received = new Map<string, Set<number>>()
   /** PUBREL that PUBCOMP has still to answer, by sensor and message id. */
@@ -80,7 +84,9 @@ export class OneExchange extends SiteChecker {
   /** PUBACK or PUBREC. False if the sensor has said so before. */
   #acknowledged(id: string, { type, msgId }: { readonly type: number; readonly msgId: number }): boolean {
     const isFirst = this.#published.get(id)?.delete(msgId) === true
-    if (isFirst && type === MsgType.PUBREC) this.#received.set(id, (this.#received.get(id) ?? new Set()).add(msgId))
+    const wasBefore = this.#before.get(id)?.delete(msgId) === true
+    if (wasBefore) for (const each of this.#open.get(id) ?? []) each.mayBeOver = each.isRegister
+    if ((isFirst || wasBefore) && type === MsgType.PUBREC) this.#received.set(id, (this.#received.get(id) ?? new Set()).add(msgId))
     return isFirst
   }
 
@@ -135,7 +141,7 @@ export class OneExchange extends SiteChecker {
     // A sleeper asks again by PINGREQ, which is answered by the next attempt.
     const isLast = ({ times }: Exchange): boolean =>
       times > N_RETRY || this.site.world.server.gateway.client(id)?.state === 'awake'
-    this.#end(id, (each) => each.key !== key && isLast(each) && isGivenUp(each))
+    this.#end(id, (each) => each.key !== key && (each.mayBeOver === true || (isLast(each) && isGivenUp(each))))
     const open = this.#open.get(id) ?? []
     this.#open.set(id, open)
     const again = open.find((each) => each.key === key)
@@ -170,7 +176,9 @@ export class OneExchange extends SiteChecker {
   }
 
   crashed(): void {
-    for (const [id, received] of this.#received) for (const msgId of received) this.#published.get(id)?.add(msgId)
+    for (const ids of [this.#published, this.#received])
+      for (const [id, msgIds] of ids) this.#before.set(id, new Set([...(this.#before.get(id) ?? []), ...msgIds]))
+    this.#published.clear()
     this.#received.clear()
     this.#open.clear()
     this.#congested.clear()
