@@ -1,6 +1,7 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { didYouMean } from '../base/nearest.ts'
+import { quoted } from '../base/quoted.ts'
 import { StartError } from '../base/start-error.ts'
 import { DEFAULT_CONFIG } from '../config/config.ts'
 import { printable } from '../process/log.ts'
@@ -83,7 +84,7 @@ function withSessions({ cwd, version }: Host, dir: string, use: (stored: StoredS
 function* asJson(sessions: Iterable<SessionInfo>): Iterable<string> {
   let isFirst = true
   for (const session of sessions) {
-    yield `${isFirst ? '[' : ','}\n  ${JSON.stringify(session)}`
+    yield `${isFirst ? '[' : ','}\n  ${quoted(session)}`
     isFirst = false
   }
   yield isFirst ? '[]\n' : '\n]\n'

@@ -1,3 +1,4 @@
+import { quoted } from '../base/quoted.ts'
 import { decodeMessage, isMalformed } from './decode.ts'
 import { unwrap } from './forwarder.ts'
 import { type Message, MsgType, ReturnCode, type TopicIdType } from './messages.ts'
@@ -90,12 +91,12 @@ function fieldsOf(m: Message): string[] {
 const flags = (named: Readonly<Record<string, boolean>>): string[] => Object.keys(named).filter((name) => named[name])
 const id = (value: number): string => `0x${value.toString(16).padStart(4, '0')}`
 const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-const text = (name: string, value: string): string => `${name}=${JSON.stringify(value)}`
+const text = (name: string, value: string): string => `${name}=${quoted(value)}`
 const returnCode = (code: number): string => (code === ReturnCode.ACCEPTED ? 'accepted' : `rejected: ${returnCodeName(code)}`)
 
 function topic(type: TopicIdType, value: number): string {
   if (type === 'normal') return `topic=${id(value)}`
-  return type === 'predefined' ? `topic=predefined:${value}` : `topic=short:${JSON.stringify(shortName(value))}`
+  return type === 'predefined' ? `topic=predefined:${value}` : `topic=short:${quoted(shortName(value))}`
 }
 
 /** Returns the name that a short topic id stands for. */

@@ -1,6 +1,7 @@
 import { type Logger, pino } from 'pino'
 import pretty from 'pino-pretty'
 import type { Notice, NoticeCode, NoticeSink } from '../base/notice.ts'
+import { UNPRINTABLE } from '../base/quoted.ts'
 import type { Config } from '../config/config.ts'
 
 export type { Logger } from 'pino'
@@ -126,5 +127,5 @@ const unmapped = (peer: string): string => peer.replace(/^\[::ffff:(\d+\.\d+\.\d
 /** Escapes and truncates a text chosen by a peer: no line breaks, no terminal escapes, no megabytes. */
 export function printable(text: string): string {
   const short = text.length > TEXT_MAX ? `${text.slice(0, TEXT_MAX)}...` : text
-  return short.replaceAll(/[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
+  return short.replaceAll(UNPRINTABLE, (character) => `\\u{${character.codePointAt(0)?.toString(16)}}`)
 }

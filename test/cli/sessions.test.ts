@@ -133,6 +133,14 @@ describe('list', () => {
     ])
   })
 
+  test('as JSON, and as a table, without characters that a terminal obeys', async () => {
+    const id = 'mqtt:a\u202e\u009b\u007f\u2028\u{e0001}"'
+    await keep(session(id), detached(id))
+    expect((await listed())[0]?.id).toBe(id)
+    expect((await sessions('list', '--json')).out).toContain('{"id":"mqtt:a\\u202e\\u009b\\u007f\\u2028\\udb40\\udc01\\"",')
+    expect((await sessions('list')).out).toContain('mqtt:a\\u{202e}\\u{9b}\\u{7f}\\u{2028}\\u{e0001}" ')
+  })
+
   test('as JSON', async () => {
     await keep(...SITE)
     const [alice, , , house, lost] = await listed()

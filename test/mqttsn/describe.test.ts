@@ -20,6 +20,8 @@ test.each([
   ['04 fe 01 0a 03 05', 'FORWARDED node=0a radius=1 malformed: Length 3 in a datagram of 2 bytes (1.2 section 5.2.1)'],
   ['01 00', 'malformed: Length runs beyond the end (1.2 section 5.2.1)'],
   ['0a 0a 0000 0001 1b5b316d', 'REGISTER topic=0x0000 msgid=1 name="\\u001b[1m"'],
+  ['09 16 e280ae c29b 7f 61', 'PINGREQ client="\\u202e\\u009b\\u007fa"'],
+  ['09 0c f2 9b7f 0001 00ff', 'PUBLISH qos=-1 dup retain topic=short:"\\u009b\\u007f" msgid=1 data=00ff (2 octets)'],
 ])('%s: %s', (hex, line) => expect(describeDatagram(unhex(hex))).toBe(line))
 
 test('every message is one line that begins with its name', () => {
