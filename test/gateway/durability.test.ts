@@ -121,6 +121,26 @@ describe('nothing leaves before the records that it depends on are durable', () 
     expect(world.sent('r')).toEqual(['PUBREL #1'])
   })
 
+  test('MQTT-4.3.3-6: CONNECT again while PUBREC waits for the disk does not send PUBLISH again', () => {
+    const world = gated()
+    world.send('r', say.subscribeId('short', 0x6162, 2))
+    world.settle()
+    world.publish('ab', 'x', 2)
+    world.publish('ab', 'y', 2)
+    world.settle()
+    world.sent('r')
+    world.send('r', say.pubrec(1), say.connect('s', { clean: false }))
+    ;(world.store as DelayedStore).commit()
+    world.broker.handleDurable()
+    // The broker's PUBREL comes before CONNACK has left.
+    world.send('elsewhere', say.ping())
+    world.settle()
+    expect(world.sent('r')).toEqual(['CONNACK', 'PUBREL #1'])
+    world.send('r', say.pubcomp(1))
+    world.settle()
+    expect(world.sent('r')).toEqual(['PUBLISH short:6162=y #2 q2'])
+  })
+
   test('PINGRESP waits for messages that wait for the disk, but not for ever', () => {
     const world = gated()
     world.send('r', say.subscribe('a', 2), say.disconnect(600))

@@ -287,7 +287,9 @@ export class GatewayClient {
         this.inbound.responded(now, out)
         return
       case PacketType.PUBREL:
-        if (out.reasonCode === 0) this.outbound.release(now, out.packetId)
+        // With a reason code if the broker has withdrawn the message: the exchange ends with PUBCOMP all the same.
+        if (out.reasonCode === 0 || this.outbound.exchanges.ofQos2(out.packetId) !== undefined)
+          this.outbound.release(now, out.packetId)
         // The broker's answer to a PUBREC that matched no open exchange: forward it if the client is reachable.
         else if (this.isReachable) this.send({ type: MsgType.PUBREL, msgId: out.packetId })
         return

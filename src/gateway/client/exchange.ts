@@ -102,10 +102,14 @@ export class OpenExchanges {
     if (at >= 0) this.open.splice(at, 1)
   }
 
-  /** Marks every open exchange for a restart. A REGISTER without a delivery is dropped; it is sent again in any case. */
+  /**
+   * Marks open exchanges for a restart. One that waits for the broker's PUBREL goes on: a PUBLISH is not resent after its PUBREC
+   * (MQTT-4.3.3-6). A REGISTER without a delivery is dropped; it is sent again in any case.
+   */
   interrupt(): void {
-    this.again = [...this.open.filter((exchange) => !isOwnRegister(exchange)), ...this.again]
-    this.open = []
+    const restarted = this.open.filter((exchange) => exchange.answered !== true && !isOwnRegister(exchange))
+    this.again = [...restarted, ...this.again]
+    this.open = this.open.filter(({ answered }) => answered === true)
   }
 
   /** Queues a delivery of which nothing has been sent yet, to start before anything new. */

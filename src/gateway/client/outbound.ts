@@ -102,8 +102,8 @@ export class Outbound {
 
   /** The client is reachable again: restarts every open exchange, re-registering topic ids that it may have lost. */
   resume(now: Instant): void {
-    const first = this.exchanges.open[0]
-    if (first !== undefined && isOwnRegister(first)) this.registerAll(now)
+    const { register } = this.exchanges
+    if (register !== undefined && isOwnRegister(register)) this.registerAll(now)
     else if (this.busy) this.#interrupt()
   }
 

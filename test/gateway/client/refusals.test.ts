@@ -190,6 +190,22 @@ describe('what the broker does not do', () => {
     expect(world.sent('r')).toEqual(['DISCONNECT'])
   })
 
+  test('a QoS 2 message that the rules withdraw before its PUBREC ends with PUBCOMP, and what follows comes', () => {
+    let allowed = true
+    const read = (_who: unknown, topic: string): boolean => allowed || topic !== 'a'
+    const world = new TestGateway({}, undefined, { access: { ...OPEN_ACCESS, readsAll: () => false, read } })
+    world.send('r', say.connect('s', { clean: false }), say.subscribe('a', 2), say.subscribe('b', 2))
+    world.publish('a', 'x', 2)
+    world.publish('b', 'y', 2)
+    world.sent('r')
+    allowed = false
+    world.broker.accessChanged(world.now)
+    world.send('r', say.pubrec(1))
+    expect(world.sent('r')).toEqual(['PUBREL #1'])
+    world.send('r', say.pubcomp(1))
+    expect(world.sent('r')).toEqual(['PUBLISH 0402=y #2 q2'])
+  })
+
   test('a queue has a bound of its own for sensors (queue_limit), and what does not fit is told', () => {
     const world = new TestGateway({}, undefined, { limits: { queueLimit: 3 } })
     world.send('r', say.connect('s', { clean: false }), say.subscribe('a'), say.disconnect(600))
