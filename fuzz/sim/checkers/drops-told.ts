@@ -37,6 +37,9 @@ const REFUSES: ReadonlySet<string> = new Set([
   'malformed-packet',
 ])
 
+/** Reasons of `store-full` with which an MQTT connection ends. */
+const CLOSES = /^(PUBREC|PUBREL|SUBSCRIBE|UNSUBSCRIBE) refused$/
+
 /** For which what has arrived may wait to be read, while its publisher is held up. */
 const UNREAD_MS = 5000
 
@@ -151,7 +154,9 @@ export class DropsTold extends SiteChecker {
     // At debug level it is about what is ignored.
     const ends = ENDS.has(notice.code) && !(notice.code === 'protocol-error' && notice.level === 'debug')
     if (ends) this.#over(id, notice.code === 'session-expired')
-    if (ends && notice.code === 'protocol-error' && notice.client?.startsWith('mqtt:') === true) this.#ended.add(id)
+    // A store that is full refuses PUBLISH with a reason code where there is one, and ends the connection for anything else.
+    const isClosed = notice.code === 'protocol-error' || CLOSES.test(notice.reason ?? '')
+    if (ends && isClosed && notice.client?.startsWith('mqtt:') === true) this.#ended.add(id)
     // What it has said may be heard only when it is read again.
     // Of QoS 1 and 2 it is the one that has just arrived: its refusal may still wait for airtime, and be forgotten with what was said before CONNECT.
     const refused = ({ one: { publisher, qos }, at }: Owed): boolean =>
