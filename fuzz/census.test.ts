@@ -15,6 +15,7 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
     /^(Stats|Traffic|NoticeCounts)\.|^Looked\.sum$|^Publisher\.(work|#taken)$|^Retained\.#sequence$|^Sessions\.#mostConnected$/,
     'counts what has happened',
   ],
+  [/^Publisher\.full$/, 'why a message was last not retained'],
   [
     /\.#next(LinkId|MessageId)$|^ClientLink\.id$|^Timers\.#order$|^Turns\.#turn$/,
     'the next number of those that are never given twice',
