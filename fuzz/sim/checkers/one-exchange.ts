@@ -86,7 +86,8 @@ export class OneExchange extends SiteChecker {
     const isFirst = this.#published.get(id)?.delete(msgId) === true
     const wasBefore = this.#before.get(id)?.delete(msgId) === true
     if (wasBefore) for (const each of this.#open.get(id) ?? []) each.mayBeOver = each.isRegister
-    if ((isFirst || wasBefore) && type === MsgType.PUBREC) this.#received.set(id, (this.#received.get(id) ?? new Set()).add(msgId))
+    if ((isFirst || wasBefore) && type === MsgType.PUBREC)
+      this.#received.set(id, (this.#received.get(id) ?? new Set()).add(msgId))
     return isFirst
   }
 
