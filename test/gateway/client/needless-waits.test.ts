@@ -136,3 +136,27 @@ test('an acknowledgement of a message whose topic is being registered again ends
     expect(world.sent('r')).toEqual([expect.stringMatching(/^REGISTER 0401=a #\d$/)])
   }
 })
+
+test('with register: eager a topic name that does not fit into a frame holds nothing up', () => {
+  const world = new TestGateway({ register: 'eager', maxDatagram: 40 })
+  const long = 'a/'.repeat(30)
+  world.send('r', say.connect('s', { clean: false }), say.register(long), say.subscribe('b', 0))
+  world.sent('r')
+  world.send('r', say.connect('s', { clean: false }))
+  expect(world.sent('r')).toEqual(['CONNACK', 'REGISTER 0402=b #1'])
+  world.send('r', say.regack(0x402, 1))
+  world.publish('b', 'x', 0)
+  expect(world.sent('r')).toEqual(['PUBLISH 0402=x q0'])
+})
+
+test('several messages refused for one unknown topic id come after its REGACK in the order in which they were sent', () => {
+  const world = new TestGateway({ inflightMessages: 3 })
+  world.send('r', say.connect('s', { clean: false }), say.subscribe('a', 1))
+  for (const text of ['x', 'y', 'z']) world.publish('a', text, 1)
+  expect(world.sent('r').slice(2)).toEqual(['PUBLISH 0401=x #1 q1', 'PUBLISH 0401=y #2 q1', 'PUBLISH 0401=z #3 q1'])
+  world.send('r', say.puback(0x401, 1, 2), say.puback(0x401, 2, 2), say.puback(0x401, 3, 2))
+  const [register = ''] = world.sent('r')
+  expect(register).toMatch(/^REGISTER 0401=a #\d+$/)
+  world.send('r', say.regack(0x401, Number(register.split('#')[1])))
+  expect(world.sent('r').map((line) => line.slice(0, 14))).toEqual(['PUBLISH 0401=x', 'PUBLISH 0401=y', 'PUBLISH 0401=z'])
+})

@@ -212,6 +212,27 @@ describe('airtime', () => {
     for (const [i] of nodes.entries()) expect(gateway.gateway.client(`s${i}`)?.link?.backlog).toBe(1)
   })
 
+  test('with a window above 1 no message overtakes one that found no place at its port', () => {
+    const gateway = new TestGateway({ inflightMessages: 2, ports: [LAN, { ...RADIO, maxQueued: 1 }] })
+    const [first, second] = [nodeRoute(A, Uint8Array.of(1)), nodeRoute(A, Uint8Array.of(2))]
+    for (const [id, node] of [
+      ['s', first],
+      ['t', second],
+    ] as const) {
+      gateway.send(node, say.connect(id, { duration: 3000 }), say.subscribe('t', 1))
+      gateway.advance(5000)
+      gateway.sent(node)
+    }
+    // Its answer is under way.
+    gateway.send(first, say.ping())
+    gateway.publish('t', 'x', 1)
+    gateway.advance(5000)
+    expect([gateway.sent(first), gateway.sent(second)]).toEqual([['PINGRESP', 'PUBLISH 0401=x #1 q1'], []])
+    gateway.publish('t', 'y', 1)
+    gateway.advance(30_000)
+    expect(gateway.sent(second)).toEqual(['PUBLISH 0401=x #1 q1 dup', 'PUBLISH 0401=y #2 q1'])
+  })
+
   test('what fits no frame of the port is told, and the next message goes on', () => {
     const gateway = withRadio()
     subscribed(gateway, A)
