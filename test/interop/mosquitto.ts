@@ -56,7 +56,10 @@ export class MosquittoSub {
     if (this.child.exitCode !== null || this.child.signalCode !== null) return
     const exited = once(this.child, 'exit')
     this.child.kill(signal)
+    // Its signal handler disconnects, which may wait for a lock that the interrupted code holds.
+    const patience = setTimeout(() => this.child.kill('SIGKILL'), 5000)
     await exited
+    clearTimeout(patience)
   }
 }
 
