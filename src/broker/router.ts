@@ -295,7 +295,7 @@ export class Router {
       const known = bySession.get(session)
       if (known !== undefined) add(known, subscription)
       // The subscription may overlap denied topics, or have been made under earlier rules.
-      else if (!this.#gone.has(session) && this.#access.read(session, topic))
+      else if (!this.#gone.has(session) && session.reaches(topic) && this.#access.read(session, topic))
         bySession.set(session, targetOf(session, subscription))
     })
     return Array.from(bySession.values())
@@ -314,9 +314,10 @@ export class Router {
     for (const [session, subscription] of group.members) {
       this.#looked.sum += MEMBER_COST
       if (this.#gone.has(session)) continue
-      isEverybody &&= readsAll(this.#access, session)
+      isEverybody &&= session.mountPoint === '' && readsAll(this.#access, session)
       // [MQTT-3.3.4-5]
-      if (isEverybody || this.#access.read(session, topic)) members.push(targetOf(session, subscription, group.name))
+      if (isEverybody || (session.reaches(topic) && this.#access.read(session, topic)))
+        members.push(targetOf(session, subscription, group.name))
     }
     if (isEverybody) {
       this.#everybody.set(group, members)

@@ -8,20 +8,20 @@ import { messageOf, type Session } from './session.ts'
  * Applies changed rights, or those of another user: drops queued messages that may no longer be read, and ends forbidden
  * subscriptions. Where the rules filter subscriptions, these stay: deliveries stop, and resume when the right returns.
  */
-export function dropForbidden(context: BrokerContext, session: Session, mountPoint = ''): void {
+export function dropForbidden(context: BrokerContext, session: Session): void {
   const { access, router, store, stats, notice, memory } = context
   session.unchecked = false
   // The queue may hold many messages, and there may be ten thousand filters.
-  if (mountPoint === '' && readsAll(access, session)) return
+  if (session.mountPoint === '' && readsAll(access, session)) return
   const keeps = access.keepsSubscriptions?.(session) === true
   for (const filter of session.subscriptions?.keys() ?? []) {
     const real = realFilter(filter)
-    if (real.startsWith(mountPoint) && (keeps || access.subscribe(session, real))) continue
+    if (real.startsWith(session.mountPoint) && (keeps || access.subscribe(session, real))) continue
     router.unsubscribe(session, filter)
     if (session.persistent) store.append({ type: 'unsubscribe', key: session.key, filter })
     notice({ code: 'subscription-ended', level: 'warn', client: session.key, reason: `${filter} is not allowed any more` })
   }
-  const readable = ({ topic }: Publish): boolean => topic.startsWith(mountPoint) && access.read(session, topic)
+  const readable = ({ topic }: Publish): boolean => session.reaches(topic) && access.read(session, topic)
   let count = session.filterQueue((entry) => {
     const message = messageOf(entry)
     if (readable(message)) return true

@@ -101,6 +101,8 @@ export class Session implements Identity, Holder {
   listener = ''
   grant: object | undefined = undefined
   certified = false
+  /** Prefix of all topics of the connection; '' while unknown, as after a restart. */
+  mountPoint = ''
   /** Key, user and listener, as they are kept with messages that outlive the connection. */
   author: Author
   /** The link of the connected client. */
@@ -209,6 +211,11 @@ export class Session implements Identity, Holder {
     if (this.ended) return 0
     const waiting = this.queuedBytes + this.inflightBytes + (this.queueLength + (this.inflight?.size ?? 0)) * WAITING_BYTES
     return this.ownBytes + this.author.bytes + this.filterBytes + this.keptBytes + willBytes(this.#will) + waiting
+  }
+
+  /** Whether the topic has a name below the mount point. `prefix/#`, which is `#` there, matches `prefix` too. */
+  reaches(topic: string): boolean {
+    return topic.length > this.mountPoint.length && topic.startsWith(this.mountPoint)
   }
 
   get queueLength(): number {

@@ -221,18 +221,19 @@ export class Sessions {
     this.#shares.used(session)
     // Without a change of identity its rights are the same: no route depends on the connection.
     if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
-    if (present && (!isSameIdentity || session.unchecked)) dropForbidden(this.#context, session, request.mountPoint)
+    if (present && (!isSameIdentity || session.unchecked)) dropForbidden(this.#context, session)
     if (request.bridge) lsn = Math.max(lsn, this.#subscribeAsBridge(session))
     return { session, present, lsn }
   }
 
   /** Sets what this CONNECT says of the session. False if the user, the listener or the rights may have changed. */
-  #set(session: Session, { identity, owner, expirySeconds, will }: SessionRequest): boolean {
+  #set(session: Session, { identity, owner, mountPoint, expirySeconds, will }: SessionRequest): boolean {
     const { username, listener, grant, certified } = identity
     // Each login brings a new grant object, usually with the same rights.
     const isSameIdentity =
       session.username === username &&
       session.listener === listener &&
+      session.mountPoint === mountPoint &&
       session.certified === certified &&
       session.verified === owner.verified &&
       (session.grant === grant || this.#context.access.stored(session.grant) === owner.rights)
@@ -241,6 +242,7 @@ export class Sessions {
     session.will = will
     session.username = username
     session.listener = listener
+    session.mountPoint = mountPoint
     session.grant = grant
     session.certified = certified
     return isSameIdentity

@@ -258,7 +258,7 @@ export class Subscriber {
       }
       if (message === undefined || (message.expiresAt !== undefined && message.expiresAt <= now)) continue
       if (noLocal && message.from === session.key) continue
-      if (!access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
+      if (!session.reaches(message.topic) || !access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
       // The retained message is in memory already: it counts in the client's share only when it is queued.
       if (dropped === 0) over = this.#context.memory.refusal(undefined, WAITING_BYTES)
       if (dropped > 0 || over !== undefined || !this.#publisher.hasRoomForRetained(session)) {

@@ -1,9 +1,7 @@
 import type { Instant } from '../base/machine.ts'
 import { type Delivery, type Link, type LinkId, type Outgoing, OutgoingType } from './link.ts'
 import { type Packet, PacketType, type Will } from './packets.ts'
-import { NO_PROPERTIES } from './properties.ts'
 import type { Publish } from './publish.ts'
-import { ReasonCode } from './reason-codes.ts'
 import { sharedFilter } from './topics.ts'
 
 /**
@@ -52,25 +50,13 @@ export class MountedLink implements Link {
   }
 
   poll(now: Instant): Outgoing | undefined {
-    let out = this.#link.poll(now)
-    while (out?.type === OutgoingType.DELIVERY && !out.message.topic.startsWith(this.#mountPoint)) {
-      this.#refuse(now, out)
-      out = this.#link.poll(now)
-    }
+    const out = this.#link.poll(now)
     if (out?.type !== OutgoingType.DELIVERY) return out
     const { message } = out
     const unmounted: Publish = message.copy()
     unmounted.topic = message.topic.slice(this.#mountPoint.length)
     const { type, qos, packetId, retain, dup, subscriptionIdentifiers } = out
     return { type, message: unmounted, qos, packetId, retain, dup, subscriptionIdentifiers } satisfies Delivery
-  }
-
-  /** `#` means `prefix/#` here, which also matches `prefix`, a topic that has no name below the mount point. */
-  #refuse(now: Instant, { qos, packetId }: Delivery): void {
-    if (qos === 0) return
-    const type = qos === 1 ? PacketType.PUBACK : PacketType.PUBREC
-    const reasonCode = ReasonCode.TOPIC_NAME_INVALID
-    this.#link.send(now, { type, packetId, reasonCode, properties: NO_PROPERTIES })
   }
 
   setWill(now: Instant, will: Will | undefined): number {

@@ -41,17 +41,32 @@ test('wills, shared subscriptions, retained messages and No Local stay below the
   expect(outside.hears()).toEqual(['devices/kept=r q0', 'work=not theirs q0', 'devices/work=theirs q0', 'devices/gone=x q0'])
 })
 
-test('the topic above the mount point, which # would match, is not delivered, whatever its QoS', () => {
+test('a topic that has no name below the mount point is not delivered, whatever its QoS', () => {
   const world = wire()
   const outside = WireClient.connect(world)
-  outside.publish('devices', 'kept', 1, { retain: true })
+  for (const topic of ['devices', 'devices/']) outside.publish(topic, 'kept', 1, { retain: true })
   const lasting = { ...persistent(5), clientId: 'inside' }
   const inside = new WireClient(world, lasting, INSIDE)
-  inside.subscribed(['#'], 2)
-  for (const qos of [0, 1, 2] as const) outside.publish('devices', 'not theirs', qos)
+  inside.subscribed(['#', '$share/g/#'], 2)
+  const publishAll = (): void => {
+    for (const topic of ['devices', 'devices/']) for (const qos of [0, 1, 2] as const) outside.publish(topic, 'not theirs', qos)
+  }
+  publishAll()
   outside.publish('devices/d', 'theirs', 2)
-  expect(inside.hears()).toEqual(['d=theirs q2 #4'])
-  // It is not sent again, either.
+  expect(inside.hears()).toEqual(['d=theirs q2 #1', 'd=theirs q2 #2'])
+  // Nor does any wait for a client that is away.
   inside.lost()
-  expect(new WireClient(world, lasting, INSIDE).hears()).toEqual(['CONNACK present', 'd=theirs q2 #4 dup'])
+  publishAll()
+  expect(world.broker.sessions.get('mqtt', 'inside')?.queueLength).toBe(0)
+  expect(new WireClient(world, lasting, INSIDE).hears()).toEqual(['CONNACK present', 'd=theirs q2 #1 dup', 'd=theirs q2 #2 dup'])
+})
+
+test('what has waited in the store for a client that is mounted again is dropped, unless it has a name there', () => {
+  const before = Wire.stored({ listeners: new Map([['mounted', mounted]]) })
+  const lasting = { ...persistent(5), clientId: 'inside' }
+  new WireClient(before, lasting, INSIDE).subscribed(['#'], 1).lost()
+  const world = before.restarted()
+  const outside = WireClient.connect(world)
+  for (const topic of ['devices', 'devices/', 'devices/d']) outside.publish(topic, topic, 1)
+  expect(new WireClient(world, lasting, INSIDE).hears()).toEqual(['CONNACK present', 'd=devices/d q1 #1'])
 })
