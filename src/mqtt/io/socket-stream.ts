@@ -55,12 +55,13 @@ export function openStream(
   let emptying = false
   /** Node reports that everything has left only to a socket that asked for a pause. To others, an empty write does. */
   const emptyLater = (): void => {
-    if (emptying || socket.writableNeedDrain) return
+    // Once it is ended nothing more may be written, and `close` empties it.
+    if (emptying || socket.writableNeedDrain || !socket.writable) return
     emptying = true
     socket.write(NOTHING, () => {
       emptying = false
       if (socket.writableLength === 0) outputs.empty(socket)
-      else if (!socket.destroyed) emptyLater()
+      else emptyLater()
     })
   }
   const connection = host.opened(

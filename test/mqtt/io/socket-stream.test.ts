@@ -32,7 +32,7 @@ function full(socketBufferBytes: number, outputs = new OutputBuffers(Number.POSI
       await new Promise((resolve) => setImmediate(resolve))
     }
   }
-  return { told, chunks, drain, write: (size: number) => stream?.write(Buffer.alloc(size)), stream: stream! }
+  return { told, chunks, drain, socket, write: (size: number) => stream?.write(Buffer.alloc(size)), stream: stream! }
 }
 
 const congested = (on: boolean) => ({ kind: 'congested', connection: 1, on })
@@ -80,6 +80,16 @@ test('what waits is counted until it is written, also where it is so little that
     await drain()
     expect(outputs.total).toBe(0)
   }
+})
+
+test('an ended socket still sends what waits, and is not written to again to learn when that has left', async () => {
+  const { chunks, drain, socket, write } = full(100_000)
+  const errors: Error[] = []
+  socket.on('error', (error) => errors.push(error))
+  for (const size of [1000, 1001, 1002]) write(size)
+  socket.end()
+  await drain()
+  expect([errors, chunks.map(({ length }) => length), socket.writableFinished]).toEqual([[], [1000, 1001, 1002], true])
 })
 
 test('what waits is counted once, however many sockets wait for it, and makes all of them congested where it is much', async () => {
