@@ -19,6 +19,11 @@ export interface ExchangesOwner {
 export class Exchanges {
   readonly #context: BrokerContext
   readonly #owner: ExchangesOwner
+  /**
+   * The last record of a QoS 2 message that its receiver refused. A late PUBREC may say that the receiver has it after all, and must
+   * not be answered before that record is durable: after a crash the message would be sent again, and be a second one.
+   */
+  #refusedLsn: Lsn = 0
 
   constructor(context: BrokerContext, owner: ExchangesOwner) {
     this.#context = context
@@ -45,12 +50,19 @@ export class Exchanges {
     if (type === PacketType.PUBREC && reasonCode < 0x80) {
       // [MQTT-3.6.2-1]
       if (inflight !== undefined) this.#received(now, link, session, inflight)
-      else link.push(response(PacketType.PUBREL, packetId, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), 0)
+      else link.push(response(PacketType.PUBREL, packetId, ReasonCode.PACKET_IDENTIFIER_NOT_FOUND), this.#refusedLsn)
       return
     }
     if (inflight === undefined) return
+    const lsn = this.recordDone(session, inflight.queued.message)
+    if (type === PacketType.PUBREC) {
+      if (lsn === 'full') {
+        this.#owner.storeFull(now, link, 'PUBREC')
+        return
+      }
+      this.#refusedLsn = lsn
+    }
     session.complete(packetId)
-    this.recordDone(session, inflight.queued.message)
     link.wake()
   }
 
@@ -92,10 +104,11 @@ export class Exchanges {
 
   /**
    * If the store is full the record is missing, and the message is sent again after a restart: allowed for QoS 1, and like a late
-   * PUBCOMP for QoS 2.
+   * PUBCOMP for QoS 2 that was received.
    */
-  recordDone(session: Session, message: Publish): void {
-    if (session.persistent && message.id !== 0) this.#context.store.append({ type: 'done', key: session.key, id: message.id })
+  recordDone(session: Session, message: Publish): Lsn | 'full' {
+    if (!session.persistent || message.id === 0) return 0
+    return this.#context.store.append({ type: 'done', key: session.key, id: message.id })
   }
 
   #recordReceived(session: Session, message: Publish, packetId: number): Lsn | 'full' {

@@ -121,6 +121,21 @@ describe('nothing leaves before the records that it depends on are durable', () 
     expect(again.poll()).toEqual(['CONNACK present', 'PUBREL #1'])
   })
 
+  test('PUBREL for a late PUBREC of a message that was refused: until its end is recorded, a crash sends it again', () => {
+    const { world, p, s } = gated()
+    p.publish('a', 'x', 2, 5)
+    for (let i = 0; i < 2; i++) {
+      world.commit()
+      s.poll()
+    }
+    s.ack(5, 1, 0x83)
+    s.ack(5, 1)
+    expect(s.poll()).toEqual([])
+    world.commit()
+    expect(s.poll()).toEqual(['PUBREL #1 146'])
+    expect(TestBroker.restarted(world.store as DelayedStore, 0).broker.sessions.get('mqtt', 's')?.inflight?.size ?? 0).toBe(0)
+  })
+
   test('PUBCOMP', () => {
     const { world, p } = gated()
     p.publish('a', 'x', 2, 5)
@@ -165,6 +180,23 @@ describe('a store that takes nothing more', () => {
     expect(s.poll()).toEqual([])
     expect(world.codes()).toContain('store-full')
   })
+})
+
+test('a QoS 2 message that its receiver refuses stays in flight while that cannot be recorded', () => {
+  const { world, p, s } = gated()
+  p.publish('a', 'x', 2, 5)
+  for (let i = 0; i < 2; i++) {
+    world.commit()
+    s.poll()
+  }
+  ;(world.store as DelayedStore).refuse = true
+  s.ack(5, 1, 0x83)
+  expect([s.poll(), world.codes().includes('store-full')]).toEqual([['CLOSE 151'], true])
+  ;(world.store as DelayedStore).refuse = false
+  const again = world.open()
+  again.send(connectPacket('s', PERSISTENT))
+  world.commit()
+  expect(again.poll()).toEqual(['CONNACK present', 'a=x q2 #1 dup'])
 })
 
 test('the end of a session that a full store was not told of is told before the next one begins', () => {
