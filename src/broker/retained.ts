@@ -46,9 +46,9 @@ export class Retained {
     return this.#byClient.get(key)?.heldBytes ?? 0
   }
 
-  /** What the user of this author has retained, or, without a user, its address or client. */
+  /** What the user of this author has retained, or, without a user, the address (or client) of its first message. */
   keptBy(author: Author): Kept | undefined {
-    return this.#kept.get(holderOf(author))
+    return this.#byClient.get(author.key)?.kept ?? this.#kept.get(holderOf(author))
   }
 
   /** Bytes of memory for all retained messages, the levels of their topics and the names of their authors. */

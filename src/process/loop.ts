@@ -70,8 +70,7 @@ export class Loop implements StreamHost {
   /** Value of `#inputs` at the last check for new input. */
   #inputsSeen = 0
 
-  /** Turns of the event loop that have had input, to tell one from another. */
-  turns = 0
+  #turns = 0
   /** Output that waits for sockets. */
   readonly outputs: OutputBuffers
 
@@ -85,6 +84,11 @@ export class Loop implements StreamHost {
 
   get connectionCount(): number {
     return this.#streams.size
+  }
+
+  /** Number of the event loop's turns that have had input, to tell one from another. */
+  get turns(): number {
+    return this.#turns
   }
 
   sendDatagramsBy(send: (route: RouteKey, bytes: Uint8Array) => void): void {
@@ -172,7 +176,7 @@ export class Loop implements StreamHost {
 
   readonly #flushNow = (): void => {
     this.#flushing = undefined
-    this.turns++
+    this.#turns++
     this.flush()
   }
 

@@ -223,6 +223,7 @@ export class TopicRegistry {
     return this.#trusted?.has(id) === true
   }
 
+  /** The client has the id with this topic. `now`: when it acknowledged a REGISTER; not needed for an id that it requested. */
   markKnown(id: number, now?: Instant): void {
     const assigned = this.#byId?.get(id)
     if (assigned?.offered === 'again' && !assigned.acknowledged && now !== undefined) this.#renamedAt = now
