@@ -8,19 +8,19 @@ const MIB = 1024 * 1024
 const NONE = { memory: true, memoryLimit: 0, maxMemoryPerClient: 0, maxMemoryPerUser: 0, maxMemoryPerAddress: 0 }
 const heap = (mib: number) => ({ bytes: mib * MIB, name: "V8's heap" })
 
-test('by default it is 60 % of what is left beyond the first 64 MiB, and shares are a quarter and half of it', () => {
-  const { limits, told, warning } = memoryLimits(NONE, heap(4164))
+test('by default it is 60 % of what is left beyond the first 80 MiB, and shares are a quarter and half of it', () => {
+  const { limits, told, warning } = memoryLimits(NONE, heap(4180))
   expect(limits).toEqual({
     memoryLimit: 2460 * MIB,
     maxMemoryPerClient: 615 * MIB,
     maxMemoryPerUser: 1230 * MIB,
     maxMemoryPerAddress: 1230 * MIB,
   })
-  expect(told).toBe("Memory for clients: 2460 MiB, 60 % of 4100 MiB (V8's heap, less 64 MiB) (change with --memory-limit)")
+  expect(told).toBe("Memory for clients: 2460 MiB, 60 % of 4100 MiB (V8's heap, less 80 MiB) (change with --memory-limit)")
   expect(warning).toBe(undefined)
 })
 
-test('what is left is less by 96 MiB with a store on disk, which has a thread of its own', () => {
+test('what is left is less by 80 MiB with a store on disk, which has a thread of its own', () => {
   const stored = { ...NONE, memory: false }
   expect(memoryLimits(stored, heap(4260)).limits.memoryLimit).toBe(2460 * MIB)
   expect(memoryLimits({ ...stored, memoryLimit: 180 * MIB }, heap(300)).warning).toContain('raise that or lower memory_limit')
@@ -37,7 +37,7 @@ test('what is configured counts, and a limit above what there is is a warning', 
   expect(limits).toMatchObject({ memoryLimit: 1000 * MIB, maxMemoryPerClient: 250 * MIB, maxMemoryPerUser: 100 * MIB })
   expect(told).toContain('1000 MiB, as configured')
   expect(warning).toBe("memory_limit is 1000 MiB, but V8's heap allows 300 MiB in all: raise that or lower memory_limit")
-  expect(memoryLimits(config, heap(1064)).warning).toBe(undefined)
+  expect(memoryLimits(config, heap(1080)).warning).toBe(undefined)
 })
 
 test('this process is bounded by something', () => {
@@ -64,7 +64,7 @@ async function toldBy(limit: string): Promise<string> {
 }
 
 test.runIf(process.platform === 'linux')('ulimit -d bounds the process that is started with it', async () => {
-  const [, mib, , all, name] = /clients: (\d+) MiB, (60 %) of (\d+) MiB \((.+), less 64 MiB\)/.exec(
+  const [, mib, , all, name] = /clients: (\d+) MiB, (60 %) of (\d+) MiB \((.+), less 80 MiB\)/.exec(
     await toldBy('ulimit -d 700000'),
   )!
   expect(name).toBe('ulimit (max data size)')

@@ -10,7 +10,7 @@ export const MEMORY_OPTIONS = {
     ...wholeOrDerived(8 * MIB, MOST),
     default: 0,
     about:
-      "Memory in bytes that clients may make the process use. Above it, new sessions, subscriptions, topic ids and messages that would have to be queued are refused. 0 means 60 % of what is left of the memory that Node.js may use (V8's heap, the container, ulimit) after 160 MiB for the process itself, or 64 MiB with memory: true; the figure is logged at startup.",
+      "Memory in bytes that clients may make the process use. Above it, new sessions, subscriptions, topic ids and messages that would have to be queued are refused. 0 means 60 % of what is left of the memory that Node.js may use (V8's heap, the container, ulimit) after 160 MiB for the process itself, or 80 MiB with memory: true; the figure is logged at startup.",
   },
   max_memory_per_client: {
     group: 'Memory',

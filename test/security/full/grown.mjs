@@ -8,7 +8,7 @@ import { fuzz } from './memory-fuzz.mjs'
 import { passwordFile, transports } from './sites.mjs'
 import { Client, MIB, Started } from './started.mjs'
 
-/** A process that stays below 300 MB: V8 may use 198 MiB, of which memory_limit is 80 MiB. */
+/** A process that stays below 300 MB: V8 may use 198 MiB, of which memory_limit is 70 MiB. */
 export const SMALL_HEAP = ['--max-old-space-size=150']
 export const PROCESS_MAX = 300 * MIB
 const USERS = 4
