@@ -286,15 +286,9 @@ export class Outbound {
       return
     }
     const reference = topicReference(this.#client, topic, delivery.registeredAgain)
-    if (reference !== undefined) {
-      this.#publish(now, delivery, reference)
-      return
-    }
-    if (client.registry.ignores(topic)) {
-      this.#giveUp(now, delivery, `the client did not answer REGISTER for ${topic}`)
-      return
-    }
-    this.#register(now, delivery)
+    if (reference !== undefined) this.#publish(now, delivery, reference)
+    else if (client.registry.ignores(topic)) this.#giveUp(now, delivery, `the client did not answer REGISTER for ${topic}`)
+    else this.#register(now, delivery)
   }
 
   /** Registers the topic id of a message, which follows after REGACK. */
@@ -363,6 +357,7 @@ export class Outbound {
       this.rest(now)
       return
     }
+    const rested = this.halted === 'rests'
     this.halted = undefined
     const { delivery } = exchange
     const { registry } = this.#client
@@ -380,6 +375,10 @@ export class Outbound {
     }
     if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) this.#refused(now, topicName)
     else registry.markKnown(topicId, now)
+    if (rested) {
+      this.resume(now)
+      return
+    }
     // REGACK crossed our PINGRESP: the message, or the next REGISTER, follows when the client wakes.
     if (!this.#client.isReachable && (delivery === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
     this.exchanges.remove(exchange)
@@ -411,13 +410,10 @@ export class Outbound {
       this.rest(now)
       return
     }
-    this.halted = undefined
     if (returnCode !== ReturnCode.ACCEPTED) {
-      this.exchanges.remove(exchange)
+      this.#close(now, exchange)
       this.#giveUp(now, delivery!, `the client answered with return code ${returnCode}`)
-      return
-    }
-    if (awaiting === 'PUBACK') this.#done(now, PacketType.PUBACK, exchange)
+    } else if (awaiting === 'PUBACK') this.#done(now, PacketType.PUBACK, exchange)
   }
 
   /** Drops a message that the client will never accept: reports it, and acknowledges it to the broker. */
@@ -491,6 +487,8 @@ export class Outbound {
   #close(now: Instant, exchange: Exchange | undefined): void {
     if (exchange !== undefined) {
       this.exchanges.remove(exchange)
+      // It is not congested any more: what was retracted goes before anything new.
+      if (this.halted === 'rests') this.resume(now)
       this.halted = undefined
     }
     if (this.exchanges.open.length === 0) {
