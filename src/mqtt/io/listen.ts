@@ -5,7 +5,7 @@ import { forwardedPeer, type OriginPolicy } from '../../base/origins.ts'
 import type { StreamInfo } from '../connection.ts'
 import type { ProxyHeader } from '../proxy-protocol.ts'
 import { takeProxyHeader } from './proxy-header.ts'
-import { type Carrier, openSocketStream, type StreamOptions } from './socket-stream.ts'
+import { openSocketStream, type SocketStream, type StreamOptions } from './socket-stream.ts'
 import type { StreamHost } from './stream-host.ts'
 import { type TlsOptions, TlsTerminator } from './tls.ts'
 import { listenOnPath } from './unix-socket.ts'
@@ -90,8 +90,7 @@ interface Arrival {
   waitsFor: 'PROXY header' | 'TLS handshake' | 'WebSocket upgrade' | undefined
   /** Among the connections, while it is no stream yet. */
   counts: boolean
-  /** Once it is a stream. */
-  carrier: Carrier | undefined
+  isStream: boolean
   /** Ends it if it is no stream in time. */
   readonly timer: NodeJS.Timeout
 }
@@ -116,8 +115,7 @@ class StreamListener implements Listener {
   readonly #server: Server
   /** By the socket that was accepted, which what runs over it is made from. */
   readonly #arrivals = new Map<Socket, Arrival>()
-  /** Streams over sockets that needed no arrival. */
-  readonly #plain = new Set<Carrier>()
+  readonly #open = new Set<SocketStream>()
   /** Accepted sockets by what runs over them: themselves or TLS. */
   readonly #accepted = new WeakMap<Socket, Socket>()
   #tls: TlsTerminator | undefined
@@ -127,7 +125,7 @@ class StreamListener implements Listener {
     this.#options = options
     this.#notice = notice
     const { socketBufferBytes, writeTimeoutMs = WRITE_TIMEOUT_MS } = options
-    this.#streams = { host, socketBufferBytes, writeTimeoutMs }
+    this.#streams = { host, socketBufferBytes, writeTimeoutMs, open: this.#open }
     const { protocol, path, origins, maxPacketSize, noDelay, maxConnections } = options
     if (protocol === 'websockets') {
       this.#upgrade = new WebSocketUpgrade(
@@ -190,11 +188,8 @@ class StreamListener implements Listener {
   close(): Promise<void> {
     return new Promise((resolve) => {
       this.#server.close(() => resolve())
-      for (const carrier of this.#plain) carrier.end()
-      for (const [socket, { carrier }] of this.#arrivals) {
-        if (carrier === undefined) socket.destroy()
-        else carrier.end()
-      }
+      for (const [socket, { isStream }] of this.#arrivals) if (!isStream) socket.destroy()
+      for (const stream of this.#open) stream.end()
     })
   }
 
@@ -219,7 +214,8 @@ class StreamListener implements Listener {
       return
     }
     if (!proxyProtocol && this.#tls === undefined && this.#upgrade === undefined) {
-      this.#openPlain(socket, { peer, listener: this.#options.name })
+      // MQTT from the first byte on: there is nothing to wait for, which saves two timers and a map entry per connection.
+      openSocketStream(socket, { peer, listener: this.#options.name }, this.#streams)
       return
     }
     const timedOut = (): void => {
@@ -227,7 +223,7 @@ class StreamListener implements Listener {
       else this.#timedOut(socket)
     }
     const timer: NodeJS.Timeout = setTimeout(timedOut, connectTimeoutMs ?? CONNECT_TIMEOUT_MS)
-    const arrival: Arrival = { peer, identity: undefined, waitsFor: undefined, counts: false, carrier: undefined, timer }
+    const arrival: Arrival = { peer, identity: undefined, waitsFor: undefined, counts: false, isStream: false, timer }
     this.#arrivals.set(socket, arrival)
     // An error is always followed by the close.
     socket.on('error', () => {})
@@ -253,13 +249,6 @@ class StreamListener implements Listener {
         socket.destroy()
       },
     )
-  }
-
-  /** MQTT from the first byte on: there is nothing to wait for, which saves two timers and a map entry per connection. */
-  #openPlain(socket: Socket, from: StreamInfo): void {
-    const carrier = openSocketStream(socket, from, this.#streams)
-    this.#plain.add(carrier)
-    socket.once('close', () => this.#plain.delete(carrier))
   }
 
   #introduced(socket: Socket, arrival: Arrival, { peer, commonName }: ProxyHeader): void {
@@ -312,13 +301,14 @@ class StreamListener implements Listener {
     this.#upgrade.accept(socket)
   }
 
-  #opened(socket: Socket, open: (from: StreamInfo, refused: (reason: string, limit?: string) => void) => Carrier): void {
+  #opened(socket: Socket, open: (from: StreamInfo, refused: (reason: string, limit?: string) => void) => SocketStream): void {
     const arrival = this.#arrivals.get(this.#accepted.get(socket)!)!
     const { peer } = arrival
     clearTimeout(arrival.timer)
     arrival.waitsFor = undefined
     this.#arrived(arrival)
-    arrival.carrier = open(this.#streamOf(arrival), (reason, limit) => {
+    arrival.isStream = true
+    open(this.#streamOf(arrival), (reason, limit) => {
       if (limit === undefined) this.#notice({ code: 'protocol-error', level: 'info', peer, reason })
       else this.#notice({ code: 'packet-too-large', level: 'warn', peer, reason, limit })
     })

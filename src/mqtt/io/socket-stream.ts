@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
-import type { StreamInfo } from '../connection.ts'
-import type { StreamHost } from './stream-host.ts'
+import type { ConnectionId, StreamInfo } from '../connection.ts'
+import type { Stream, StreamHost } from './stream-host.ts'
 
 /** Milliseconds after which an ended socket is destroyed, whatever its peer does. */
 export const LINGER_MS = 1000
@@ -10,28 +10,10 @@ const NOTHING = new Uint8Array(0)
 /** A piece of a buffer that is smaller than one part in so many is not worth keeping it. */
 const SLAB_PARTS = 4
 
-/** The carrier of a stream's bytes: a plain socket, or WebSocket messages on it. */
-export interface Carrier {
-  send(bytes: Uint8Array): void
-  /**
-   * Sends what was written, then FIN, and discards input until the peer ends too: destroying a socket with unread bytes would
-   * reset it, and the peer would lose the packet with the reason. After DISCONNECT the input is not awaited. The socket is gone
-   * after `LINGER_MS` at the latest.
-   */
-  end(saidGoodbye?: boolean): void
-  pause(): void
-  resume(): void
-}
+const STREAM = Symbol('stream')
 
-/** Events of the carrier for an open stream. */
-export interface OpenStream {
-  chunk(bytes: Uint8Array): void
-  /** Bytes received that are no chunk yet. */
-  buffering(bytes: number): void
-  /** Why it is going to close. */
-  failed(reason: string): void
-  closed(): void
-}
+/** Listeners find the stream at its socket, so that all connections share them: closures of their own would be 1.5 kB for each. */
+type SocketOfStream<S> = Socket & { [STREAM]: S }
 
 export interface StreamOptions {
   readonly host: StreamHost
@@ -39,115 +21,197 @@ export interface StreamOptions {
   readonly socketBufferBytes: number
   /** Milliseconds for which a socket may accept nothing of what is queued. */
   readonly writeTimeoutMs: number
+  /** The streams that are open. */
+  readonly open: Set<SocketStream>
 }
 
-/** Opens a stream of MQTT in the host, over a socket of any kind. */
-export function openStream(
-  socket: Socket,
-  carrier: Carrier,
-  from: StreamInfo,
-  { host, socketBufferBytes, writeTimeoutMs }: StreamOptions,
-): OpenStream {
-  let reason = 'connection closed by the client'
-  const { outputs } = host
-  let congested = false
-  let draining = false
-  let emptying = false
+/** MQTT over a socket of any kind. Subclasses know what carries the bytes: the socket itself, or WebSocket messages on it. */
+export abstract class SocketStream implements Stream {
+  protected readonly socket: Socket
+  protected readonly from: StreamInfo
+  protected readonly options: StreamOptions
+  protected connection: ConnectionId = 0
+  /** Why it is going to close. */
+  protected reason = 'connection closed by the client'
+  #isCongested = false
+  #isDraining = false
+  #isEmptying = false
+
+  constructor(socket: Socket, from: StreamInfo, options: StreamOptions) {
+    this.socket = socket
+    this.from = from
+    this.options = options
+  }
+
+  protected get host(): StreamHost {
+    return this.options.host
+  }
+
+  /** Opens it in the host, and listens for what happens to the socket. */
+  open(): this {
+    const { socket, options } = this
+    options.open.add(this)
+    ;(socket as SocketOfStream<SocketStream>)[STREAM] = this
+    this.connection = options.host.opened(this, this.from)
+    socket.on('timeout', onTimeout)
+    socket.on('drain', onDrain)
+    socket.on('close', onClose)
+    return this
+  }
+
+  protected abstract send(bytes: Uint8Array): void
+
+  /**
+   * Sends what was written, then FIN, and discards input until the peer ends too: destroying a socket with unread bytes would
+   * reset it, and the peer would lose the packet with the reason. After DISCONNECT the input is not awaited. The socket is gone
+   * after `LINGER_MS` at the latest.
+   */
+  abstract end(saidGoodbye?: boolean): void
+  abstract pause(): void
+  abstract resume(): void
+
+  write(bytes: Uint8Array): void {
+    const { socket } = this
+    const { host, socketBufferBytes, writeTimeoutMs } = this.options
+    // Queued bytes are copied out of their slab: ten bytes for a slow reader would keep the output for all others in memory.
+    const waits = socket.writableLength > 0 && bytes.length * SLAB_PARTS < bytes.buffer.byteLength
+    const sent = waits ? Buffer.from(bytes) : bytes
+    this.send(sent)
+    if (socket.writableLength === 0) return
+    host.outputs.add(socket, sent)
+    if (!socket.writableNeedDrain) {
+      this.#emptyLater()
+      return
+    }
+    if (!this.#isDraining) {
+      this.#isDraining = true
+      // Node checks what the kernel has accepted: a slow reader does not time out, one that reads nothing does.
+      socket.setTimeout(writeTimeoutMs)
+    }
+    if (this.#isCongested || (socket.writableLength <= socketBufferBytes && !host.outputs.isTight)) return
+    this.#isCongested = true
+    host.handle({ kind: 'congested', connection: this.connection, on: true })
+  }
+
   /** Node reports that everything has left only to a socket that asked for a pause. To others, an empty write does. */
-  const emptyLater = (): void => {
+  #emptyLater(): void {
+    const { socket } = this
     // Once it is ended nothing more may be written, and `close` empties it.
-    if (emptying || socket.writableNeedDrain || !socket.writable) return
-    emptying = true
+    if (this.#isEmptying || socket.writableNeedDrain || !socket.writable) return
+    this.#isEmptying = true
     socket.write(NOTHING, () => {
-      emptying = false
-      if (socket.writableLength === 0) outputs.empty(socket)
-      else emptyLater()
+      this.#isEmptying = false
+      if (socket.writableLength === 0) this.host.outputs.empty(socket)
+      else this.#emptyLater()
     })
   }
-  const connection = host.opened(
-    {
-      write: (bytes) => {
-        // Queued bytes are copied out of their slab: ten bytes for a slow reader would keep the output for all others in memory.
-        const waits = socket.writableLength > 0 && bytes.length * SLAB_PARTS < bytes.buffer.byteLength
-        const sent = waits ? Buffer.from(bytes) : bytes
-        carrier.send(sent)
-        if (socket.writableLength === 0) return
-        outputs.add(socket, sent)
-        if (!socket.writableNeedDrain) {
-          emptyLater()
-          return
-        }
-        if (!draining) {
-          draining = true
-          // Node checks what the kernel has accepted: a slow reader does not time out, one that reads nothing does.
-          socket.setTimeout(writeTimeoutMs)
-        }
-        if (congested || (socket.writableLength <= socketBufferBytes && !outputs.isTight)) return
-        congested = true
-        host.handle({ kind: 'congested', connection, on: true })
-      },
-      end: (saidGoodbye) => carrier.end(saidGoodbye),
-      pause: () => carrier.pause(),
-      resume: () => carrier.resume(),
-    },
-    from,
-  )
-  socket.on('timeout', () => {
-    if (!draining) return
+
+  timedOut(): void {
+    if (!this.#isDraining) return
     // The kernel may have sent everything, which the process has not noticed yet.
-    if (host.wasPaused) socket.setTimeout(writeTimeoutMs)
-    else host.handle({ kind: 'stuck', connection })
-  })
-  socket.on('close', () => outputs.empty(socket))
-  socket.on('drain', () => {
-    outputs.empty(socket)
-    if (draining) {
-      draining = false
-      socket.setTimeout(0)
+    if (this.host.wasPaused) this.socket.setTimeout(this.options.writeTimeoutMs)
+    else this.host.handle({ kind: 'stuck', connection: this.connection })
+  }
+
+  drained(): void {
+    this.host.outputs.empty(this.socket)
+    if (this.#isDraining) {
+      this.#isDraining = false
+      this.socket.setTimeout(0)
     }
-    if (!congested) return
-    congested = false
-    host.handle({ kind: 'congested', connection, on: false })
-  })
-  return {
-    chunk: (bytes) => host.handle({ kind: 'chunk', connection, bytes }),
-    buffering: (bytes) => host.handle({ kind: 'buffering', connection, bytes }),
-    failed: (why) => {
-      reason = why
-    },
-    closed: () => host.closed(connection, reason),
+    if (!this.#isCongested) return
+    this.#isCongested = false
+    this.host.handle({ kind: 'congested', connection: this.connection, on: false })
+  }
+
+  /** The socket is closed. */
+  gone(): void {
+    this.options.open.delete(this)
+    this.host.outputs.empty(this.socket)
+  }
+
+  protected chunk(bytes: Uint8Array): void {
+    this.host.handle({ kind: 'chunk', connection: this.connection, bytes })
+  }
+
+  protected closed(): void {
+    this.host.closed(this.connection, this.reason)
   }
 }
 
 /** MQTT on a socket as it is: TCP, TLS or Unix. */
-export function openSocketStream(socket: Socket, from: StreamInfo, options: StreamOptions): Carrier {
-  const { host } = options
-  let lingering: NodeJS.Timeout | undefined
-  const carrier: Carrier = {
-    send: (bytes) => socket.write(bytes),
-    end: (saidGoodbye = false) => {
-      if (lingering !== undefined || socket.closed) return
-      lingering = setTimeout(() => socket.destroy(), LINGER_MS)
-      host.lingering(from)
-      socket.resume()
-      if (saidGoodbye) socket.destroySoon()
-      else socket.end()
-    },
-    pause: () => lingering === undefined && socket.pause(),
-    resume: () => socket.resume(),
+class PlainStream extends SocketStream {
+  #lingering: NodeJS.Timeout | undefined = undefined
+
+  override open(): this {
+    super.open()
+    this.socket.on('data', onData)
+    this.socket.on('error', onError)
+    return this
   }
-  const stream = openStream(socket, carrier, from, options)
-  socket.on('data', (bytes) => {
+
+  protected send(bytes: Uint8Array): void {
+    this.socket.write(bytes)
+  }
+
+  end(saidGoodbye = false): void {
+    const { socket } = this
+    if (this.#lingering !== undefined || socket.closed) return
+    this.#lingering = setTimeout(() => socket.destroy(), LINGER_MS)
+    this.host.lingering(this.from)
+    socket.resume()
+    if (saidGoodbye) socket.destroySoon()
+    else socket.end()
+  }
+
+  pause(): void {
+    if (this.#lingering === undefined) this.socket.pause()
+  }
+
+  resume(): void {
+    this.socket.resume()
+  }
+
+  received(bytes: Uint8Array): void {
     // [3.1.1 MQTT-7.1.1-1]
-    if (lingering === undefined) stream.chunk(bytes)
-  })
-  socket.on('error', (error) => stream.failed(`connection failed: ${error.message}`))
-  socket.on('close', () => {
-    if (lingering !== undefined) {
-      clearTimeout(lingering)
-      host.arrived(from)
+    if (this.#lingering === undefined) this.chunk(bytes)
+  }
+
+  failed(error: Error): void {
+    this.reason = `connection failed: ${error.message}`
+  }
+
+  override gone(): void {
+    super.gone()
+    if (this.#lingering !== undefined) {
+      clearTimeout(this.#lingering)
+      this.host.arrived(this.from)
     }
-    stream.closed()
-  })
-  return carrier
+    this.closed()
+  }
+}
+
+function onTimeout(this: Socket): void {
+  ;(this as SocketOfStream<SocketStream>)[STREAM].timedOut()
+}
+
+function onDrain(this: Socket): void {
+  ;(this as SocketOfStream<SocketStream>)[STREAM].drained()
+}
+
+function onClose(this: Socket): void {
+  ;(this as SocketOfStream<SocketStream>)[STREAM].gone()
+}
+
+function onData(this: Socket, bytes: Buffer): void {
+  ;(this as SocketOfStream<PlainStream>)[STREAM].received(bytes)
+}
+
+function onError(this: Socket, error: Error): void {
+  ;(this as SocketOfStream<PlainStream>)[STREAM].failed(error)
+}
+
+/** Opens a stream of MQTT in the host, on a socket as it is. */
+export function openSocketStream(socket: Socket, from: StreamInfo, options: StreamOptions): SocketStream {
+  return new PlainStream(socket, from, options).open()
 }

@@ -5,8 +5,7 @@ import { withoutMapping } from '../../base/networks.ts'
 import { type OriginPolicy, originRefusal } from '../../base/origins.ts'
 import type { StreamInfo } from '../connection.ts'
 import { FramePace } from './frame-pace.ts'
-import { type Carrier, LINGER_MS, openStream, type StreamOptions } from './socket-stream.ts'
-import type { StreamHost } from './stream-host.ts'
+import { LINGER_MS, SocketStream, type StreamOptions } from './socket-stream.ts'
 
 export interface WebSocketOptions {
   /** Only upgrades of this URL path, if given. */
@@ -133,66 +132,106 @@ const offered = ({ headers }: IncomingMessage): string[] =>
   headers['sec-websocket-protocol']?.split(',').map((name) => name.trim()) ?? []
 
 /** MQTT in the binary messages of a WebSocket that runs on this socket. */
+class WebSocketStream extends SocketStream {
+  readonly #webSocket: WebSocket
+  readonly #refused: (reason: string, limit?: string) => void
+  #isEnding = false
+  /** The bytes that ws keeps of an incomplete message. */
+  #held = 0
+  #reported = 0
+
+  constructor(
+    socket: Socket,
+    webSocket: WebSocket,
+    from: StreamInfo,
+    refused: (reason: string, limit?: string) => void,
+    options: StreamOptions,
+  ) {
+    super(socket, from, options)
+    this.#webSocket = webSocket
+    this.#refused = refused
+  }
+
+  override open(): this {
+    super.open()
+    this.socket.on('data', ({ length }: Buffer) => this.#buffered(length))
+    // One Buffer per message, because binaryType is 'nodebuffer'.
+    this.#webSocket.on('message', (data, isBinary) => this.#received(data as Buffer, isBinary))
+    this.#webSocket.on('error', (error) => this.#failed(error))
+    this.#webSocket.on('close', () => this.closed())
+    return this
+  }
+
+  protected send(bytes: Uint8Array): void {
+    this.#webSocket.send(bytes, { binary: true })
+  }
+
+  end(): void {
+    this.#end(CLOSE_NORMAL)
+  }
+
+  pause(): void {
+    if (!this.#isEnding) this.#webSocket.pause()
+  }
+
+  resume(): void {
+    this.#webSocket.resume()
+  }
+
+  #end(code: number): void {
+    if (!this.#isEnding) this.#linger()
+    this.#isEnding = true
+    // The answer to our close frame has to be read.
+    this.#webSocket.resume()
+    this.#webSocket.close(code)
+  }
+
+  /** A socket that has been ended counts as a connection of its peer until it is closed. */
+  #linger(): void {
+    const { socket, from, host } = this
+    if (socket.closed) return
+    host.lingering(from)
+    socket.once('close', () => host.arrived(from))
+  }
+
+  #buffered(length: number): void {
+    this.#held += length + CHUNK_BYTES
+    if (this.#held < this.#reported + REPORT_BYTES || this.#isEnding) return
+    this.#reported = this.#held
+    this.host.handle({ kind: 'buffering', connection: this.connection, bytes: this.#held })
+  }
+
+  #received(bytes: Buffer, isBinary: boolean): void {
+    this.#held = 0
+    this.#reported = 0
+    if (this.#isEnding) return
+    // [MQTT-6.0.0-1]
+    if (!isBinary) {
+      this.#refused(TEXT_FRAME)
+      this.#end(CLOSE_UNSUPPORTED_DATA)
+      this.reason = TEXT_FRAME
+      this.closed()
+      return
+    }
+    // An empty one is allowed, and has no effect.
+    if (bytes.length > 0) this.chunk(bytes)
+  }
+
+  #failed(error: Error): void {
+    if ((error as NodeJS.ErrnoException).code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') {
+      this.#refused('a WebSocket message is above the largest packet (MQTT-3.2.2-15)', 'max_packet_size')
+    }
+    this.reason = `connection failed: ${error.message}`
+  }
+}
+
+/** Opens a stream of MQTT in the host, over a WebSocket on this socket. `refused` is told why it does not go on. */
 export function openWebSocketStream(
   socket: Socket,
   webSocket: WebSocket,
   from: StreamInfo,
   refused: (reason: string, limit?: string) => void,
   options: StreamOptions,
-): Carrier {
-  let isEnding = false
-  const end = (code: number): void => {
-    if (!isEnding) linger(socket, from, options.host)
-    isEnding = true
-    // The answer to our close frame has to be read.
-    webSocket.resume()
-    webSocket.close(code)
-  }
-  const carrier: Carrier = {
-    send: (bytes) => webSocket.send(bytes, { binary: true }),
-    end: () => end(CLOSE_NORMAL),
-    pause: () => !isEnding && webSocket.pause(),
-    resume: () => webSocket.resume(),
-  }
-  const stream = openStream(socket, carrier, from, options)
-  // The bytes that ws keeps of an incomplete message.
-  let held = 0
-  let reported = 0
-  socket.on('data', ({ length }: Buffer) => {
-    held += length + CHUNK_BYTES
-    if (held < reported + REPORT_BYTES || isEnding) return
-    reported = held
-    stream.buffering(held)
-  })
-  webSocket.on('message', (data, isBinary) => {
-    held = 0
-    reported = 0
-    if (isEnding) return
-    // [MQTT-6.0.0-1]
-    if (!isBinary) {
-      refused(TEXT_FRAME)
-      end(CLOSE_UNSUPPORTED_DATA)
-      stream.failed(TEXT_FRAME)
-      stream.closed()
-      return
-    }
-    // One Buffer per message, because binaryType is 'nodebuffer'; an empty one is allowed, and has no effect.
-    const bytes = data as Buffer
-    if (bytes.length > 0) stream.chunk(bytes)
-  })
-  webSocket.on('error', (error) => {
-    if ((error as NodeJS.ErrnoException).code === 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH') {
-      refused('a WebSocket message is above the largest packet (MQTT-3.2.2-15)', 'max_packet_size')
-    }
-    stream.failed(`connection failed: ${error.message}`)
-  })
-  webSocket.on('close', () => stream.closed())
-  return carrier
-}
-
-/** A socket that has been ended counts as a connection of its peer until it is closed. */
-function linger(socket: Socket, from: StreamInfo, host: StreamHost): void {
-  if (socket.closed) return
-  host.lingering(from)
-  socket.once('close', () => host.arrived(from))
+): SocketStream {
+  return new WebSocketStream(socket, webSocket, from, refused, options).open()
 }
