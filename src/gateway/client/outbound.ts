@@ -357,7 +357,6 @@ export class Outbound {
       this.rest(now)
       return
     }
-    const rested = this.halted === 'rests'
     this.halted = undefined
     const { delivery } = exchange
     const { registry } = this.#client
@@ -375,8 +374,11 @@ export class Outbound {
     }
     if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) this.#refused(now, topicName)
     else registry.markKnown(topicId, now)
-    if (rested) {
-      this.resume(now)
+    if (delivery !== undefined && this.exchanges.hasRetracted) {
+      // Its message follows those that congestion has kept back.
+      this.exchanges.replace(exchange, { ...exchange, retracted: true })
+      this.exchanges.restartRetracted()
+      this.#retries.restart(now)
       return
     }
     // REGACK crossed our PINGRESP: the message, or the next REGISTER, follows when the client wakes.
@@ -438,8 +440,7 @@ export class Outbound {
   rest(now: Instant): void {
     const { host, state, replies, awakePeriod } = this.#client
     this.halted = 'rests'
-    for (const { msgId, message } of this.exchanges.open)
-      if (message.type !== MsgType.PUBREL) replies.retract(msgId, message.type)
+    this.exchanges.retract((msgId, type) => replies.retract(msgId, type))
     // It has answered: exchanges whose attempts were used up are not given up because of this answer.
     this.#retries.reset()
     if (state === 'active') this.#retries.armFor(now, host.options.tWaitMs)
@@ -488,7 +489,7 @@ export class Outbound {
     if (exchange !== undefined) {
       this.exchanges.remove(exchange)
       // It is not congested any more: what was retracted goes before anything new.
-      if (this.halted === 'rests') this.resume(now)
+      this.exchanges.restartRetracted()
       this.halted = undefined
     }
     if (this.exchanges.open.length === 0) {

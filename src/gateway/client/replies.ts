@@ -87,12 +87,12 @@ export class Replies {
 
   /**
    * The client has answered this message, or need not: copies still queued, here or at the port, must not follow that answer
-   * (MQTT-4.3.3-6).
+   * (MQTT-4.3.3-6). True if there was one.
    */
-  retract(msgId: number, type: MsgType): void {
-    this.#waiting?.filter(({ message }) => message.type !== type || !('msgId' in message) || message.msgId !== msgId)
+  retract(msgId: number, type: MsgType): boolean {
+    const gone = this.#waiting?.filter(({ message }) => message.type !== type || !('msgId' in message) || message.msgId !== msgId)
     const { host, route } = this.#client
-    host.ports.retract(route, msgId, type)
+    return host.ports.retract(route, msgId, type) || (gone ?? 0) > 0
   }
 
   /** The client has a new connection: drops the replies to requests of the old one. */

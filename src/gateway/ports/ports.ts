@@ -205,17 +205,18 @@ export class Ports {
   }
 
   /** See `Replies.retract`. */
-  retract(client: RouteKey, msgId: number, type: MsgType): void {
-    if (!this.isWaiting(client)) return
+  retract(client: RouteKey, msgId: number, type: MsgType): boolean {
+    if (!this.isWaiting(client)) return false
     const stays = (frame: Frame): boolean => {
       if (frame.client !== client || frame.type !== type || frame.once || frame.msgId !== msgId) return true
       this.#left(frame)
       return false
     }
-    this.#outletOf(client)?.messages.filter(stays)
+    const gone = this.#outletOf(client)?.messages.filter(stays) ?? 0
     const held = this.#held.get(client)
-    held?.filter(stays)
+    const goneHeld = held?.filter(stays) ?? 0
     if (held?.length === 0) this.#held.delete(client)
+    return gone + goneHeld > 0
   }
 
   /** Returns the next datagram that may be sent. */
