@@ -90,14 +90,13 @@ export class ClientLink implements Link {
   authMethod: string | undefined = undefined
   /** QoS 1 messages accepted whose PUBACK has not been sent. */
   unacknowledged = 0
-  /**
-   * QoS 2 packet ids of earlier connections: they count against our Receive Maximum when they are sent again [5.0 section 4.9].
-   */
-  carried: Set<number> | undefined = undefined
   /** Retained messages that its wildcards may still examine; created with the first SUBSCRIBE. */
   lookups: TokenBucket | undefined = undefined
   /** The session whose full queue pauses this client. */
   #pressed: Session | undefined = undefined
+  #pressedAt: Instant = 0
+  /** What is left of `PATIENCE_MS`: however many queues are full, they pause this client for so long. */
+  patienceMs = PATIENCE_MS
   listening = true
   /** Its CONNECT has the bridge bit, as Mosquitto's bridges set it. */
   bridge = false
@@ -157,17 +156,23 @@ export class ClientLink implements Link {
     this.#owner.markReady(this)
   }
 
-  /** Pauses this client until the queue of `session` is shorter, or no longer drains: its messages would be dropped. */
-  hold(now: Instant, session: Session): void {
-    if (this.#pressed !== undefined || session.link === this) return
+  /**
+   * Pauses this client until the queue of `session` is shorter, or no longer drains: its messages would be dropped. False if it
+   * does not wait for that.
+   */
+  hold(now: Instant, session: Session): boolean {
+    if (this.#pressed !== undefined || session.link === this) return false
     this.#pressed = session
+    this.#pressedAt = now
     session.pausedPublishers ??= { since: now, links: [] }
     session.pausedPublishers.links.push(this)
+    return true
   }
 
   /** The queue that this client is paused for is shorter, or gone. */
-  letGo(): void {
+  letGo(now: Instant): void {
     this.#pressed = undefined
+    this.patienceMs = Math.max(0, this.patienceMs - Math.ceil(now - this.#pressedAt))
     if (!this.closed) this.#owner.markReady(this)
   }
 
@@ -219,7 +224,7 @@ export class ClientLink implements Link {
 
   /** Resumes a session: everything unacknowledged is sent again first. */
   resume(session: Session): void {
-    if (session.received !== undefined && session.received.size > 0) this.carried = new Set(session.received.keys())
+    session.receipts?.carry()
     session.outstanding = 0
     for (const inflight of session.inflight?.values() ?? []) {
       inflight.counts = false

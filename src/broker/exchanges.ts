@@ -6,6 +6,7 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Lsn } from '../store/store.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
+import { LIGHT_BYTES } from './queue-room.ts'
 import type { Inflight, Session } from './session.ts'
 
 /** What the exchanges need of the broker. */
@@ -63,6 +64,7 @@ export class Exchanges {
       this.#refusedLsn = lsn
     }
     session.complete(packetId)
+    if (session.inflight?.size === 0 && session.tallied > LIGHT_BYTES) this.#context.memory.shares.recount(session)
     link.wake()
   }
 
@@ -84,7 +86,7 @@ export class Exchanges {
   released(now: Instant, link: ClientLink, session: Session, packet: PublishResponse): void {
     const { packetId } = packet
     let lsn: Lsn | 'full' = 0
-    const known = session.received?.has(packetId) === true
+    const known = session.receipts?.get(packetId) !== undefined
     if (known && session.persistent) {
       lsn = this.#context.store.append({ type: 'released', key: session.key, packetId })
       if (lsn === 'full') {
@@ -94,7 +96,6 @@ export class Exchanges {
     }
     // [MQTT-4.3.3-12]
     session.unreceive(packetId)
-    link.carried?.delete(packetId)
     // Not an error after a reconnect: the PUBCOMP was lost [5.0 section 3.7.2.1], and clients would report a delivered
     // message as failed.
     const isMismatch = !known && !link.resumed

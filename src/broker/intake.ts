@@ -1,5 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import { memoryWords, type OverMemory } from '../base/memory.ts'
+import { COST } from '../base/memory-costs.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
@@ -7,9 +8,14 @@ import type { Refusal } from './authentication.ts'
 import { type ClientLink, settingsOf } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { response } from './exchanges.ts'
+import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
 import { forwardedProperties, type Publisher } from './publisher.ts'
+import type { Receipts } from './receipts.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
+
+/** QoS 2 packet ids that a client may leave unreleased before each more is asked for: there is no limit on them in MQTT 3. */
+const FREE_RECEIPTS = 100
 
 /** What happens to the connection when a message cannot be accepted. */
 export interface IntakeOwner {
@@ -45,12 +51,17 @@ export class Intake {
       }
     }
     // [MQTT-4.3.2-5]
-    const receipt = qos === 2 ? session.received?.get(packetId) : undefined
+    const receipt = qos === 2 ? session.receipts?.get(packetId) : undefined
     // [MQTT-4.3.3-10]
     if (receipt !== undefined) {
       // A retransmission: acknowledged again, delivered once (MQTT-4.3.3-10).
-      link.carried?.delete(packetId)
+      session.receipts!.repeated(packetId, receipt)
       link.push(response(PacketType.PUBREC, packetId, 0), receipt)
+      return
+    }
+    const over = qos === 2 && session.receipts !== undefined ? this.#receiptRefusal(session, session.receipts) : undefined
+    if (over !== undefined) {
+      this.#overMemory(now, link, qos, packetId, over)
       return
     }
     forwardedProperties(message)
@@ -66,6 +77,7 @@ export class Intake {
     }
     const { pressed } = this.#publisher
     if (pressed !== undefined) this.#sessions.hold(now, pressed, link)
+    else if (link.patienceMs < PATIENCE_MS) link.patienceMs += PATIENCE_PER_MESSAGE_MS
     if (qos === 0) return
     const reasonCode = this.#publisher.reached ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
     // [MQTT-3.3.4-1]
@@ -80,6 +92,11 @@ export class Intake {
     link.push(response(PacketType.PUBREC, packetId, reasonCode), lsn)
   }
 
+  /** The client releases no packet ids, and there is no memory for more. */
+  #receiptRefusal(session: Session, { size }: Receipts): OverMemory | undefined {
+    return size < FREE_RECEIPTS ? undefined : this.#context.memory.refusal(session, COST.receipt)
+  }
+
   /** Refuses what CONNACK has excluded. */
   #unsupported(link: ClientLink, session: Session, { qos, retain, packetId }: Publish): Refusal | undefined {
     const { limits } = this.#context
@@ -92,8 +109,8 @@ export class Intake {
     // MQTT-3.3.4-7, -8: unacknowledged messages count, and a retransmission counts once. 3.x clients do not know the
     // limit.
     if (qos === 0 || link.version < 5) return undefined
-    if (qos === 2 && session.received?.has(packetId) === true && link.carried?.has(packetId) !== true) return undefined
-    const pending = link.unacknowledged + (session.received?.size ?? 0) - (link.carried?.size ?? 0)
+    if (qos === 2 && session.receipts?.isOpen(packetId) === true) return undefined
+    const pending = link.unacknowledged + (session.receipts?.open ?? 0)
     // [MQTT-3.3.4-7]
     if (pending < limits.receiveMaximum) return undefined
     return {

@@ -100,9 +100,12 @@ export const isTooLong = (topic: string, most: number): boolean => exceedsLevels
 export const STANDS_STILL_MS = 1000
 
 /**
- * Milliseconds for which the queue of one client may pause publishers, and what each message that leaves it adds again. For a
- * client that reads fast, publishers are paused as often as needed; one that reads slowly, or pretends to, delays them by this
- * much and no more.
+ * Milliseconds for which the queue of one client may pause publishers, and what each message that leaves it adds again; and for
+ * which one publisher may be paused by all queues, and what each message adds that it may send without a pause. For a client
+ * that reads fast, publishers are paused as often as needed; those that read slowly, or pretend to, delay a publisher by this
+ * much and no more, however many they are.
  */
 export const PATIENCE_MS = 1000
 export const PATIENCE_PER_MESSAGE_MS = 1
+/** With less patience left than this (ms), a pause would not help. */
+export const PATIENCE_LEAST_MS = 10

@@ -10,7 +10,7 @@ import type { Lsn, StoredDelivery } from '../store/store.ts'
 import { mayPublish } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import { isTooLong, queueBound } from './limits.ts'
-import { fits, fullOf, hasRoom, isFuller, isWorthWaitingFor, waits } from './queue-room.ts'
+import { fits, fullOf, hasRoom, isFuller, isHeavy, isWorthWaitingFor, waits } from './queue-room.ts'
 import { overRetainedMemory, type RetainedFull, retainedFull } from './retained-room.ts'
 import type { Route, Target } from './router.ts'
 import { messageOf, Queued, qosOf, type Session } from './session.ts'
@@ -123,7 +123,7 @@ export class Publisher {
     const route = this.#context.router.route(message.topic)
     if (message.qos > 0) this.reached = route.targets.length > 0 || route.shared.some(({ members }) => members.length > 0)
     const { targets, again } = this.#receivers(route, message)
-    const mayCrowd = message.qos > 0 && this.#anyWaits(now, targets)
+    const mayCrowd = message.qos > 0 && this.#anyWaits(now, targets, message)
     const crowded = mayCrowd ? this.#crowded(now, from, message, targets, isWill) : undefined
     if (crowded === 'all') return 'full'
     const isKept = message.qos > 0 || message.retain || isWill
@@ -161,7 +161,9 @@ export class Publisher {
         any ||= session.link !== undefined
         continue
       }
-      const over = waits(this.#context, now, session) ? memory.refusal(session, message.weight + WAITING_BYTES) : undefined
+      const over = waits(this.#context, now, session, message)
+        ? memory.refusal(session, message.weight + WAITING_BYTES)
+        : undefined
       if (over === undefined) any = true
       else {
         crowded ??= new Map()
@@ -172,8 +174,8 @@ export class Publisher {
     return crowded === undefined || any ? crowded : 'all'
   }
 
-  #anyWaits(now: Instant, targets: readonly Target[]): boolean {
-    for (let i = 0; i < targets.length; i++) if (waits(this.#context, now, targets[i]!.session)) return true
+  #anyWaits(now: Instant, targets: readonly Target[], message: Publish): boolean {
+    for (let i = 0; i < targets.length; i++) if (waits(this.#context, now, targets[i]!.session, message)) return true
     return false
   }
 
@@ -372,7 +374,7 @@ export class Publisher {
       if (qos > 0 || waits) message.own()
       const plain = qos === 0 && !retain && target.subscriptionIdentifiers === undefined
       session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share), waits)
-      if (waits) this.#keptWaiting(session, message)
+      if (waits || (qos > 0 && isHeavy(session, 0))) this.#keptWaiting(session, message)
       if (message.expiresAt !== undefined) this.#context.expiry.queued(session, message.expiresAt)
       this.work++
       if (qos > 0 && isFuller(limits, session, HIGH_WATER) && isWorthWaitingFor(this.#context, now, session))
@@ -381,7 +383,7 @@ export class Publisher {
     }
   }
 
-  /** Counts the message of a client that does not read towards the shares immediately. */
+  /** Counts the message of a client that does not read, or acknowledge, towards the shares immediately. */
   #keptWaiting(session: Session, message: Publish): void {
     session.waited = true
     this.#context.memory.shares.grow(session, message.weight + WAITING_BYTES)

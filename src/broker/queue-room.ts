@@ -1,7 +1,7 @@
 import type { Instant } from '../base/machine.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
-import { type BrokerLimits, queueBound, STANDS_STILL_MS } from './limits.ts'
+import { type BrokerLimits, PATIENCE_LEAST_MS, queueBound, STANDS_STILL_MS } from './limits.ts'
 import { messageOf, qosOf, type Session } from './session.ts'
 
 /** Part of a full queue above which a message that joins it will have to wait. */
@@ -9,14 +9,14 @@ const LATE = 0.125
 /** Queues that are not longer are not examined for whether a message would wait in them. */
 const SHORT_QUEUE = 8
 
+/** Bytes that a connected client may hold by not acknowledging them, of which the account is not asked each time. */
+export const LIGHT_BYTES = 16 * 1024
+
 /**
  * QoS 0 messages that make room in one step, unless it takes more: a queue may hold 100,000, and dropping all of them
  * takes 20 ms. With fewer, a long queue would be searched too often.
  */
 const EVICTED_AT_ONCE = 4096
-
-/** With less patience left than this (ms), pausing the publishers would not help. */
-const PATIENCE_LEAST_MS = 10
 
 /**
  * Whether one more message may be queued for this session, after making room as configured: expired messages are dropped first,
@@ -72,16 +72,23 @@ export function fullOf(limits: BrokerLimits, session: Session): string {
   return bound === limits.queueLimit ? 'queue_limit' : 'max_queued_messages'
 }
 
-/** Whether a message would stay in the queue of this session for longer than a moment. */
-export function waits(context: BrokerContext, now: Instant, session: Session): boolean {
+/**
+ * Whether a message would stay with this session for longer than a moment: in its queue, or in flight, which is up to the client.
+ * A client that acknowledges has little in flight, or is asked about more often.
+ */
+export function waits(context: BrokerContext, now: Instant, session: Session, { weight }: Publish): boolean {
   const { link } = session
-  if (link?.listening !== true) return true
+  if (link?.listening !== true || isHeavy(session, weight)) return true
   const { queueLength } = session
   if (queueLength <= SHORT_QUEUE) return false
   // With its window open some of the queue leaves at the end of the turn, even if nothing was queued, and nothing left, for a long time.
   if (queueLength > link.window && !link.windowOpen(session) && standsStill(context, now, session)) return true
   return isFuller(context.limits, session, LATE) || (queueLength > link.window && context.memory.isEmergency)
 }
+
+/** Whether so much is queued or in flight for it, with `more` bytes, that the account is asked. */
+export const isHeavy = ({ queuedBytes, inflightBytes }: Session, more: number): boolean =>
+  queuedBytes + inflightBytes + more > LIGHT_BYTES
 
 /** Nothing has left the queue for a while in which the client could be heard. */
 const standsStill = ({ pauses }: BrokerContext, now: Instant, { drainedAt }: Session): boolean =>

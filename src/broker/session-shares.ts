@@ -143,7 +143,7 @@ export const isUnused = (session: Session): boolean =>
   session.refused === undefined &&
   isEmpty(session.subscriptions) &&
   isEmpty(session.inflight) &&
-  isEmpty(session.received) &&
+  isEmpty(session.receipts) &&
   session.queueLength === 0
 
 const isEmpty = (map: { readonly size: number } | undefined): boolean => map === undefined || map.size === 0

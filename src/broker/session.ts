@@ -15,6 +15,7 @@ import type { ClientLink } from './client-link.ts'
 import type { SessionShapes } from './filter-shapes.ts'
 import type { Holdings } from './holdings.ts'
 import { PATIENCE_MS } from './limits.ts'
+import { Receipts } from './receipts.ts'
 import { NO_SHARES, type Share } from './session-shares.ts'
 
 export interface Subscription {
@@ -122,8 +123,7 @@ export class Session implements Identity, Holder {
   /** Their shapes, which limit how many may match one topic; created when there are enough to matter. */
   shapes: SessionShapes | undefined = undefined
   inflight: Map<number, Inflight> | undefined = undefined
-  /** QoS 2 packet ids received and not yet released by PUBREL, with the Lsn of each receipt. */
-  received: Map<number, Lsn> | undefined = undefined
+  receipts: Receipts | undefined = undefined
   /** Queued bytes, for max_queued_bytes. */
   queuedBytes = 0
   /** The number of queued QoS 0 messages, which are dropped first. */
@@ -152,7 +152,7 @@ export class Session implements Identity, Holder {
   /** Bytes that the gateway keeps for a sensor: its topic ids. */
   keptBytes = 0
   tallied = 0
-  /** A message was queued while the client did not read. */
+  /** A message was queued while the client did not read, or had much in flight. */
   waited = false
   user: Tally | undefined = undefined
   address: Tally | undefined = undefined
@@ -210,7 +210,8 @@ export class Session implements Identity, Holder {
   get heldBytes(): number {
     if (this.ended) return 0
     const waiting = this.queuedBytes + this.inflightBytes + (this.queueLength + (this.inflight?.size ?? 0)) * WAITING_BYTES
-    return this.ownBytes + this.author.bytes + this.filterBytes + this.keptBytes + willBytes(this.#will) + waiting
+    const receipts = this.receipts === undefined ? 0 : this.receipts.size * COST.receipt
+    return this.ownBytes + this.author.bytes + this.filterBytes + this.keptBytes + willBytes(this.#will) + waiting + receipts
   }
 
   /** Whether the topic has a name below the mount point. `prefix/#`, which is `#` there, matches `prefix` too. */
@@ -410,21 +411,21 @@ export class Session implements Identity, Holder {
 
   /** A QoS 2 message of the client has been accepted; `lsn` is that of its receipt. */
   receive(packetId: number, lsn: Lsn): void {
-    this.received ??= new Map()
-    if (!this.received.has(packetId)) this.#holdings.receipts++
-    this.received.set(packetId, lsn)
+    this.receipts ??= new Receipts()
+    if (this.receipts.get(packetId) === undefined) this.#holdings.receipts++
+    this.receipts.add(packetId, lsn)
   }
 
   /** PUBREL has arrived: the packet id is free again. */
   unreceive(packetId: number): void {
-    if (this.received?.delete(packetId) === true) this.#holdings.receipts--
+    if (this.receipts?.release(packetId) === true) this.#holdings.receipts--
   }
 
   /** The session has ended: clears everything, except queued messages, which were handed over before. */
   clear(): void {
     this.will = undefined
-    this.#holdings.receipts -= this.received?.size ?? 0
-    this.received = undefined
+    this.#holdings.receipts -= this.receipts?.size ?? 0
+    this.receipts = undefined
   }
 
   timer(about: SessionTimer['about']): Timer<SessionTimer> {

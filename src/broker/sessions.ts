@@ -9,7 +9,9 @@ import type { Identity } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
+import { PATIENCE_LEAST_MS } from './limits.ts'
 import type { Publisher } from './publisher.ts'
+import { fullOf } from './queue-room.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
 import { Session, type SessionClock, type Subscription, sessionKey } from './session.ts'
 import { postpone, retryLater, startClocks, stopTimers } from './session-clocks.ts'
@@ -402,9 +404,14 @@ export class Sessions {
 
   /** A publisher fills this session's queue faster than its client drains it: pauses the publisher. */
   hold(now: Instant, session: Session, publisher: ClientLink): void {
-    publisher.hold(now, session)
+    if (publisher.patienceMs < PATIENCE_LEAST_MS || !publisher.hold(now, session)) return
     const timer = session.timer('held')
-    if (session.pausedPublishers !== undefined && !timer.armed) this.#context.timers.arm(timer, now + session.patienceMs)
+    const until = now + Math.min(session.patienceMs, publisher.patienceMs)
+    if (!timer.armed || until < timer.deadline) this.#context.timers.arm(timer, until)
+    const { info, client } = publisher
+    const reason = `paused: ${session.queueLength} messages wait for ${session.key}`
+    const who = { ...(client !== undefined && { client: client.key }), peer: info.peer }
+    this.#context.notice({ code: 'limit-reached', level: 'debug', ...who, reason, limit: fullOf(this.#context.limits, session) })
   }
 
   /** Resumes the publishers that are paused for this session's queue. */
@@ -414,7 +421,7 @@ export class Sessions {
     session.pausedPublishers = undefined
     session.patienceMs = Math.max(0, session.patienceMs - Math.ceil(now - paused.since))
     this.#context.timers.disarm(session.timer('held'))
-    for (const link of paused.links) link.letGo()
+    for (const link of paused.links) link.letGo(now)
   }
 
   /** A clock of a session without a client has expired. */

@@ -128,6 +128,37 @@ describe('a reader that does not read delays nobody', () => {
     expect(site.dropped).toBeGreaterThan(0)
   })
 
+  test('many of them hold a publisher up no longer than one, and it is told in the log', () => {
+    const site = new Site()
+    const keeper = site.world.connect('keeper')
+    for (let i = 1; i <= 80; i++) keeper.publish(`r/${i}`, 'x', 1, i, { retain: true })
+    // What is retained fills their queues at once, and an acknowledgement now and then makes them drain.
+    const readers = Array.from({ length: 20 }, (_, i) => site.world.connect(`slow ${i}`))
+    for (const reader of readers) {
+      reader.subscribe('r/#', 1)
+      reader.subscribe('a', 1)
+      reader.poll()
+    }
+    let heldMs = 0
+    let published = 0
+    for (let turn = 0; turn < 300; turn++) {
+      if (turn % 5 === 0) for (const reader of readers) reader.ack(4, 1 + turn / 5)
+      for (const reader of readers) reader.poll()
+      published += site.publish(5)
+      for (let ms = 0; ms < 100; ms++) {
+        if (site.held) heldMs++
+        site.world.advance(1)
+      }
+    }
+    expect(heldMs).toBeLessThan(1000 + published)
+    expect(published).toBeGreaterThan(0.7 * 1500)
+    expect(site.world.notices.find(({ limit, level }) => limit === 'max_queued_messages' && level === 'debug')).toMatchObject({
+      code: 'limit-reached',
+      client: 'mqtt:publisher',
+      reason: expect.stringMatching(/^paused: \d+ messages wait for mqtt:/),
+    })
+  })
+
   test('a full socket holds nobody up: the others get everything at once', () => {
     const site = new Site()
     site.reader.link.listen(0, false)

@@ -105,6 +105,58 @@ describe('above memory_limit', () => {
     expect(reader.poll()).toEqual(['both/b=q0 q0'])
   })
 
+  test('what readers do not acknowledge is in the account, and in the share of each', () => {
+    const { world, memory } = site({ memoryLimit: 2000 * KIB, maxMemoryPerClient: 500 * KIB })
+    const publisher = world.connect('publisher')
+    const refused: number[] = []
+    for (let n = 0; n < 10; n++) {
+      const reader = world.connect(`reader ${n}`)
+      reader.subscribe(`r/${n}`, 1)
+      reader.poll()
+      for (let id = 1; id <= 20; id++) {
+        publisher.publish(`r/${n}`, 'x'.repeat(50_000), 1, id)
+        refused.push(...publisher.poll().map((answer) => Number(answer.endsWith(' 151'))))
+        // It reads everything, and acknowledges nothing.
+        reader.poll()
+      }
+    }
+    expect(refused.slice(0, 20)).toEqual([...Array(10).fill(0), ...Array(10).fill(1)])
+    expect(refused.slice(-20)).toEqual(Array(20).fill(1))
+    expect(memory.used).toBeLessThan(2000 * KIB)
+    expect([bounded(world, 'max_memory_per_client') > 0, bounded(world, 'memory_limit') > 0]).toEqual([true, true])
+  })
+
+  test('what has been acknowledged does not count in the shares any more', () => {
+    const { world } = site({ maxMemoryPerClient: 500 * KIB })
+    const publisher = world.connect('publisher')
+    const reader = world.connect('reader')
+    reader.subscribe('r', 1)
+    reader.poll()
+    for (let id = 1; id <= 100; id++) {
+      publisher.publish('r', 'x'.repeat(300_000), 1, id)
+      expect(publisher.poll()).toEqual([`PUBACK #${id}`])
+      reader.poll()
+      reader.ack(4, id)
+    }
+    expect(world.broker.sessions.get('mqtt', 'reader')!.tallied).toBeLessThan(2000)
+  })
+
+  test('QoS 2 packet ids that are never released are in the account: 5.0 is told 0x97, and 3.1.1 is disconnected', () => {
+    const { world } = site({ maxMemoryPerClient: 10 * KIB })
+    for (const [protocolVersion, last] of [
+      [5, 'PUBREC #200 151'],
+      [4, 'CLOSE 151'],
+    ] as const) {
+      const id = `version ${protocolVersion}`
+      const client = world.connect(id, { ...PERSISTENT, protocolVersion })
+      for (let packetId = 1; packetId <= 200; packetId++) client.publish('t', 'x', 2, packetId)
+      expect(client.poll().at(-1)).toBe(last)
+      const { size } = world.broker.sessions.get('mqtt', id)!.receipts!
+      expect(size).toBeGreaterThan(150)
+      expect(size).toBeLessThan(200)
+    }
+  })
+
   test('a burst for a reader that reads is not refused: after a while without messages, and after a pause of the process', () => {
     const { world } = site({ memoryLimit: 500 * KIB })
     const reader = world.connect('reader')

@@ -103,6 +103,11 @@ const ATTACKS: readonly Attack[] = [
   bounded('routes', (to) => attacks.routes(to, 20, 8000), atMost('routes', ROUTES_MAX)),
   bounded('wire forms', (to) => attacks.wireForms(to, 20), atMost('wire_forms', FORMS_MAX)),
   of('readers that do not read', (to) => attacks.outputs(to, 20, 20, MIB), 'max_memory_per_address', NOBODY),
+  of('readers that acknowledge nothing', (to) => attacks.unacknowledged(to, 10, 10, MIB), 'max_memory_per_address'),
+  {
+    ...of('QoS 2 packet ids that are not released', (to) => attacks.receipts(to, 40, 3000), 'max_memory_per_address'),
+    flags: ['--memory-limit', String(8 * MIB)],
+  },
   // With less of the heap, so that it takes seconds.
   { ...of('topic aliases', (to) => attacks.aliases(to, 150), 'memory_limit'), flags: ['--memory-limit', String(10 * MIB)] },
   of('user names of 60,000 octets', (to) => attacks.userNames(to, 1200), 'max_memory_per_address'),

@@ -30,7 +30,7 @@ describe('a flood of QoS 2', () => {
       wire.sendHex(writer, again)
       wire.out(writer)
     }
-    expect(wire.broker.sessions.get('mqtt', 'writer')?.received?.size).toBe(1)
+    expect(wire.broker.sessions.get('mqtt', 'writer')?.receipts?.size).toBe(1)
     expect(wire.packets(reader)).toHaveLength(1)
     expect(reachableBytes() - before).toBeLessThan(MIB)
   })
@@ -47,7 +47,7 @@ describe('a flood of QoS 2', () => {
       wire.out(four)
     }
     const session = wire.broker.sessions.get('mqtt', 'four')!
-    expect(session.received?.size).toBe(0xffff)
+    expect(session.receipts?.size).toBe(0xffff)
     expect(session.queueLength).toBe(0)
     wire.close(four)
     expect(wire.broker.sessions.size).toBe(0)

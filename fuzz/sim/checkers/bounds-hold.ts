@@ -63,7 +63,7 @@ export class BoundsHold extends SiteChecker {
     for (const { id, tcp } of stations) this.#atMost(tcp.unreadBytes, UNREAD_MAX, `bytes in the socket of ${id}`)
   }
 
-  #lookAt({ key, kind, clientId, queueLength, queuedQos0, queuedBytes, inflight, received, subscriptions, link }: Session): void {
+  #lookAt({ key, kind, clientId, queueLength, queuedQos0, queuedBytes, inflight, receipts, subscriptions, link }: Session): void {
     const { setup } = this.site
     // QoS 0 that came in one turn, while its receiver listened, is bounded by its bytes.
     const isFleeting = queuedQos0 === queueLength
@@ -81,7 +81,7 @@ export class BoundsHold extends SiteChecker {
     // Clients of MQTT 3, such as the bridge, know no such bound.
     if (this.site.claims.receivers.get(clientId)?.bridge === true) return
     // What an earlier connection has left does not count against the Receive Maximum of this one.
-    const fromClient = (received?.size ?? 0) - (link?.carried?.size ?? 0) + (link?.unacknowledged ?? 0)
+    const fromClient = (receipts?.open ?? 0) + (link?.unacknowledged ?? 0)
     this.#atMost(fromClient, setup.receiveMaximum, `messages are in flight from ${key}`)
   }
 

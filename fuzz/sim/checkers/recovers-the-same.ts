@@ -76,7 +76,7 @@ export class RecoversTheSame extends SiteChecker {
 
   /** The session without what belongs to its conversation. */
   #lineOf(session: Session): string {
-    const { subscriptions, inflight, received, expirySeconds } = session
+    const { subscriptions, inflight, receipts, expirySeconds } = session
     const filters = [...(subscriptions?.values() ?? [])].map(
       ({ filter, qos, noLocal, retainAsPublished }) => `${filter} ${qos} ${noLocal} ${retainAsPublished}`,
     )
@@ -93,7 +93,7 @@ export class RecoversTheSame extends SiteChecker {
       // The id of QoS 1 has no record.
       if (queued.qos === 2) exchanges.push(`${packetId}${released ? ' released' : ''}`)
     }
-    const parts = [filters, waiting, exchanges, [...(received?.keys() ?? [])]]
+    const parts = [filters, waiting, exchanges, receipts?.packetIds ?? []]
     return `expiry ${expirySeconds}, subscribed to, waiting, under way, received: ${parts.map((part) => `[${part.sort()}]`).join(' ')}`
   }
 

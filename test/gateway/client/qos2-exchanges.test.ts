@@ -60,7 +60,7 @@ class Exchanges {
   }
 
   get receipts(): number {
-    return this.world.broker.sessions.get('sn', 's')?.received?.size ?? 0
+    return this.world.broker.sessions.get('sn', 's')?.receipts?.size ?? 0
   }
 }
 
@@ -118,7 +118,7 @@ test('one that is left behind is recognised when its client comes back to it, af
   world.send('r', again('1', 1), say.pubrel(1))
   world.settle()
   expect(world.sent('r')).toEqual(['PUBREC #1', 'PUBCOMP #1'])
-  expect(world.broker.sessions.get('sn', 's')?.received?.size).toBe(0)
+  expect(world.broker.sessions.get('sn', 's')?.receipts?.size).toBe(0)
 })
 
 test('a late copy is not taken for a new message while another one has its id, and is not answered in its place', () => {

@@ -162,7 +162,11 @@ export class Clients {
   #publish = (client) => {
     const { dice } = this
     const properties = dice.messageProperties()
-    client.publish(dice.busyTopic(), dice.bytes(200_000), { qos: dice.below(3), packetId: this.#packetId(), properties })
+    client.publish(dice.busyTopic(), dice.bytes(dice.oneIn(100) ? 4_000_000 : 200_000), {
+      qos: dice.below(3),
+      packetId: this.#packetId(),
+      properties,
+    })
   }
 
   /** Packet ids that are taken in, and hardly ever released. */

@@ -40,6 +40,8 @@ export const halfPackets: Attack
 export const routes: Attack
 export const wireForms: Attack
 export const outputs: Attack
+export const unacknowledged: Attack
+export const receipts: Attack
 export const aliases: Attack
 export const manyFilters: Attack
 export const registers: Attack

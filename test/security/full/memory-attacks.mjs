@@ -337,6 +337,35 @@ export async function outputs({ port }, readers, messages, bytes = MIB) {
   return { taken: messages, refusals: new Map(), clients: [...clients, writer] }
 }
 
+/** Readers that take everything and acknowledge nothing, each of a topic of its own. */
+export async function unacknowledged({ port }, readers, messages, bytes = MIB) {
+  const clients = []
+  for (let i = 0; i < readers; i++) {
+    const client = await Client.connected(port, { clientId: `silent ${i}` })
+    client.subscribe(`silent/${i}`)
+    clients.push(client)
+  }
+  const writer = await Client.connected(port, { clientId: 'silent writer' })
+  const payload = Buffer.alloc(bytes, 'x')
+  const packetOf = (i) => Publish.of(`silent/${i % readers}`, payload, 1, false, 1 + (i % 60_000))
+  const result = await each(writer, readers * messages, packetOf, granted)
+  return { ...result, clients: [...clients, writer] }
+}
+
+/** QoS 2 messages of MQTT 3 clients that release none of their packet ids. Those that are refused are disconnected. */
+export async function receipts({ port }, count, messages = 65_535) {
+  const clients = []
+  let refused = 0
+  for (let i = 0; i < count; i++) {
+    const client = await Client.connected(port, { clientId: `receipts ${i}`, protocolVersion: 4 })
+    const packetOf = (n) => Publish.of('receipts', Buffer.of(), 2, false, n + 1)
+    const { taken } = await each(client, messages, packetOf, granted)
+    if (taken < messages) refused++
+    else clients.push(client)
+  }
+  return { taken: clients.length, refusals: new Map([[0x97, refused]]), clients }
+}
+
 /** Topic aliases and topic names that each connection makes the broker remember. */
 export async function aliases({ port }, count) {
   const clients = []

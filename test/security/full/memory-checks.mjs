@@ -124,6 +124,8 @@ const CHECKS = [
   ['memory: routes', () => grows((to) => attacks.routes(to, 500, 16_000), false)],
   ['memory: wire forms', () => grows((to) => attacks.wireForms(to, 100), true)],
   ['memory: readers that do not read', () => grows((to) => attacks.outputs(to, 200, 40), false)],
+  ['memory: readers that acknowledge nothing', () => grows((to) => attacks.unacknowledged(to, 100, 20), true)],
+  ['memory: packet ids that are not released', () => grows((to) => attacks.receipts(to, 100), true)],
   ['memory: topic aliases and names', () => grows((to) => attacks.aliases(to, 2000), true)],
   ['memory: user names of 60,000 octets', () => grows((to) => attacks.userNames(to, 10_000), true)],
   ['memory: client ids of 60,000 octets', () => grows((to) => attacks.retainers(to, 10_000), true)],
