@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { ANONYMOUS_SENSORS } from '../../src/gateway/gateway-options.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
+import type { StoreRecord } from '../../src/store/store.ts'
 import { say, TestGateway } from './harness.ts'
 import { RefusingStore } from './refusing-store.ts'
 
@@ -173,4 +174,26 @@ test('CONNECTs under ever new names while the store has no room leave nothing be
   world.advance(300 * SECOND)
   expect(records).not.toContain('sn-end')
   expect(world.gateway.client('s0')).toBeUndefined()
+})
+
+test('a will that was published is not published again after a restart for which the end of its sensor found no room', () => {
+  let isFull = false
+  const store = new (class extends DelayedStore {
+    override append(record: StoreRecord): number | 'full' {
+      return isFull && record.type === 'sn-client' ? 'full' : super.append(record)
+    }
+  })()
+  const world = new TestGateway({}, store)
+  world.send('r', say.connect('s', { clean: false, will: true }), say.willTopic('gone'), say.willMsg('w'))
+  world.settle()
+  isFull = true
+  world.advance(200 * SECOND)
+  world.settle()
+  expect(willOf(world)).toBe(1)
+  const next = world.restarted(210 * SECOND)
+  // The gateway takes it for connected, with its will.
+  expect(next.gateway.client('s')).toMatchObject({ state: 'active', will: { topic: 'gone' } })
+  pass(next, 200)
+  expect(next.gateway.client('s')?.state).toBe('lost')
+  expect(willOf(next)).toBe(0)
 })

@@ -101,3 +101,14 @@ test('time in which the process was paused is no silence of its clients', () => 
   world.advance(2000)
   expect(world.gateway.client('s')?.state).toBe('lost')
 })
+
+test.each([undefined, 60])(
+  'DISCONNECT in the will dialogue of a sensor that was being told its topic ids, duration %s',
+  (duration) => {
+    const world = new TestGateway({ register: 'eager' })
+    world.send('r', say.connect('s', { clean: false }), say.register('a'), say.connect('s', { clean: false }))
+    expect(world.sent('r').at(-1)).toBe('REGISTER 0401=a #1')
+    world.send('r', say.connect('s', { clean: false, will: true }), say.disconnect(duration))
+    expect(world.sent('r')).toEqual(['WILLTOPICREQ', 'DISCONNECT'])
+  },
+)

@@ -118,6 +118,20 @@ describe('a REGISTER for the sake of the address', () => {
     world.send(r, say.regack(0x401, 1))
     expect(world.sent(r)).toEqual([`PUBLISH 0401=${'x'.repeat(100)} q0`])
   })
+
+  test('goes on although the sensor says so much meanwhile that it may be sent the message: it has not answered', () => {
+    const world = new TestGateway({ trustedNetworks: [] })
+    const r = '192.0.2.1:1'
+    world.send(r, say.connect('s', { clean: false }), say.subscribe('em/cs', 2))
+    world.sent(r)
+    world.publish('em/cs', 'x'.repeat(100), 2)
+    const [register = ''] = world.sent(r)
+    expect(register).toMatch(/^REGISTER 0401=em\/cs #\d+$/)
+    world.send(r, say.publish(1, 'y'.repeat(500), 0, 0, 'predefined'))
+    expect(world.sent(r)).toEqual([])
+    world.send(r, say.regack(0x401, Number(register.split('#')[1])))
+    expect(world.sent(r)).toEqual([`PUBLISH 0401=${'x'.repeat(100)} #1 q2`])
+  })
 })
 
 test('an acknowledgement of a message whose topic is being registered again ends both', () => {

@@ -94,3 +94,38 @@ describe("a sensor's own message comes back behind its acknowledgement", () => {
     }
   })
 })
+
+test('its own message waits behind a retransmission that waits for airtime, where the queue of the port has room for one', () => {
+  const retry = { tRetryMs: 10_000, nRetry: 3, backoff: 1, jitter: 0 }
+  const airtime = { bytesPerSecond: 1, dutyCycle: 1 }
+  const ports = [{ name: 'sn', maxFrame: 100, retry, airtime, maxQueued: 1 }] as const
+  const world = new TestGateway({ inflightMessages: 2, ports }, new DelayedStore())
+  for (const message of [
+    say.connect('s', { clean: false, duration: 3000 }),
+    say.subscribeId('short', 0x6161, 0),
+    say.subscribeId('short', 0x6262, 1),
+  ]) {
+    world.send('r', message)
+    world.settle()
+    world.advance(60_000)
+  }
+  world.sent('r')
+  world.publish('bb', 'x')
+  world.settle()
+  expect(world.sent('r')).toEqual(['PUBLISH short:6262=x #1 q1'])
+  // What is retained has a record, for which PUBACK waits.
+  world.send('r', { ...say.publish(0x6161, 'own', 1, 5, 'short'), retain: true })
+  world.advance(9_500)
+  // PINGRESP takes two seconds: the retransmission waits for one and a half, and PUBACK is recorded meanwhile.
+  world.send('r', say.ping())
+  world.advance(1000)
+  world.settle()
+  world.advance(60_000)
+  expect(world.sent('r').slice(0, 4)).toEqual([
+    'PINGRESP',
+    'PUBACK 6161 #5',
+    'PUBLISH short:6262=x #1 q1 dup',
+    'PUBLISH short:6161=own q0',
+  ])
+  expect(world.codes()).not.toContain('message-dropped')
+})
