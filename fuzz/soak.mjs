@@ -47,6 +47,7 @@ const KINDS = [
   'maxRetainedBytes',
   'maxSubscriptions',
   'addresses',
+  'cleanWill',
   'choosy',
   'ignoresRegister',
   'hearsAfterMs',

@@ -31,6 +31,8 @@ export interface Setup {
   readonly strictSleep: boolean
   /** Whether addresses of sensors may be forged, so that they have to prove themselves (ruling A20). */
   readonly addresses: 'trusted' | 'unproven'
+  /** Whether the sensor with a clean session has a will: without one its CONNECT has no dialogue. */
+  readonly cleanWill: boolean
   /** A sensor that refuses the REGISTER of one topic. */
   readonly choosy: boolean
   /** A sensor that does not answer the REGISTER of one topic, because its table is full. */
@@ -84,6 +86,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   roam: ['asleep', 'never'],
   strictSleep: [false, true],
   addresses: ['trusted', 'unproven'],
+  cleanWill: [true, false],
   choosy: [false, true],
   ignoresRegister: [false, true],
   hearsAfterMs: [0, 12_000],
@@ -106,7 +109,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
 }
 
 /** Odds of the plain value, where others than four to one make for more to see. */
-const USUAL: { readonly [Name in keyof Setup]?: number } = { begins: 1, airtime: 2, bridge: 2 }
+const USUAL: { readonly [Name in keyof Setup]?: number } = { begins: 1, airtime: 2, bridge: 2, cleanWill: 1 }
 
 /** Nothing is scarce. */
 export const PLAIN = Object.fromEntries(Object.entries(CHOICES).map(([name, [plain]]) => [name, plain])) as unknown as Setup

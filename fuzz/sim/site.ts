@@ -64,7 +64,7 @@ export class Site {
     this.nodes = [
       new Node(this, 's0', true, 2, 1, { qos: 0, retain: false }),
       new Node(this, 's1', true, 1, 1.003),
-      new Node(this, 's2', false, 2, 0.997, { qos: 1, retain: false }),
+      new Node(this, 's2', false, 2, 0.997, this.setup.cleanWill ? { qos: 1, retain: false } : undefined),
     ]
     if (this.setup.ignoresRegister) this.nodes[0]!.sensor.ignores = (topicName) => topicName === TOPICS[1]
     this.nodes[2]!.sensor.hearsAfterMs = this.setup.hearsAfterMs

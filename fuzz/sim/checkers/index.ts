@@ -1,6 +1,7 @@
 import type { Site } from '../site.ts'
 import { AcknowledgedIsDurable } from './acknowledged-is-durable.ts'
 import { BacklogFirst } from './backlog-first.ts'
+import { BeginsAnew } from './begins-anew.ts'
 import { BoundsHold } from './bounds-hold.ts'
 import { BridgeHears } from './bridge-hears.ts'
 import { BridgeState } from './bridge-state.ts'
@@ -26,6 +27,7 @@ export const checkersFor = (site: Site): Checker[] => [
   new BacklogFirst(site),
   new SameTopicIds(site),
   new KnownIds(site),
+  new BeginsAnew(site),
   new WillOnce(site),
   new WillInTime(site),
   new SessionsLive(site),
