@@ -1,7 +1,9 @@
-import { type Message, MsgType } from '../../src/mqttsn/messages.ts'
+import { type Message, MsgType, type SnPublish } from '../../src/mqttsn/messages.ts'
 import type { Published, QoS, Receiver } from './claims.ts'
+import { KeptExchanges } from './kept-exchanges.ts'
+import { PLAIN } from './setup.ts'
 import type { Site } from './site.ts'
-import { WILL_TOPIC } from './step.ts'
+import { type Cut, WILL_TOPIC } from './step.ts'
 import { bytes, isWill, textOf, willText } from './texts.ts'
 import type { Sensor } from './world.ts'
 
@@ -23,6 +25,9 @@ export class Node {
   /** Of what was said in bursts, by message id. */
   readonly #burst = new Map<number, Published>()
   #lastBurstId = BURST_IDS
+  readonly #kept: KeptExchanges
+  /** Behind what it connects again, the next time. */
+  cut: Cut | undefined = undefined
 
   constructor(site: Site, id: string, lasting: boolean, qos: 0 | 1 | 2, rate: number, will?: NodeWill) {
     this.#site = site
@@ -35,6 +40,7 @@ export class Node {
       keepAliveSeconds: 120,
       ...(will !== undefined && { will: { topic: WILL_TOPIC, message: bytes(willText(id)), ...will } }),
     })
+    this.#kept = new KeptExchanges((message) => this.sensor.say(message))
     this.sensor.rate = rate
     this.sensor.onEvent = (event) => {
       if (event.event === 'published') {
@@ -49,6 +55,8 @@ export class Node {
         const text = textOf(event.message.data)
         const { got, kept } = this.receiver
         if (text !== '' && !isWill(text)) (event.message.retain ? kept : got).push(text)
+      } else if (event.event === 'connected') {
+        this.#kept.resume()
       } else if (event.event === 'disconnected' || event.event === 'timedOut' || event.event === 'refused') this.#giveUp()
     }
   }
@@ -62,6 +70,7 @@ export class Node {
     if (!receiver.lasting) {
       this.#site.claims.forfeit(receiver)
       this.#site.claims.forget(receiver)
+      this.#kept.forget()
     }
     this.#giveUp()
     this.sensor.act((sn, now) => sn.connect(now))
@@ -92,20 +101,35 @@ export class Node {
       one.inBurst = true
       const msgId = ++this.#lastBurstId
       this.#burst.set(msgId, one)
-      this.sensor.say({
-        type: MsgType.PUBLISH,
-        dup: false,
-        qos: 1,
-        retain: false,
-        ...(anonymous('xy') as { topicIdType: 'short'; topicId: number }),
-        msgId,
-        data: bytes(one.text),
-      })
+      this.sensor.say(publishOf(one.text, 1, msgId))
     }
   }
 
-  /** A datagram that answers a message of a burst, whatever its client makes of it. */
+  /** A QoS 2 message that it keeps over its connections. */
+  keep(): void {
+    if (this.sensor.client.state !== 'active') return
+    const one = this.#site.claims.publish(this.id, 'xy', 2)
+    // What is sent again later may be overtaken.
+    one.inBurst = true
+    this.#kept.begin(one, (msgId) => publishOf(one.text, 2, msgId))
+  }
+
+  /** It has sent this, or it arrives. Gives whether it connects again. */
+  passed(message: Message, way: Cut['way']): boolean {
+    // Where the broker takes no more, another message gets the place of one that was not released for T_retry (ruling A15).
+    const isScarce = this.#site.setup.receiveMaximum < PLAIN.receiveMaximum
+    if (isScarce && way === 'up' && message.type === MsgType.PUBLISH && message.qos > 0) this.#kept.forget(message.msgId)
+    if (way !== this.cut?.way || message.type !== MsgType[this.cut.behind]) return false
+    if (message.type === MsgType.PUBLISH && message.qos !== 2) return false
+    this.cut = undefined
+    this.#site.world.schedule.after(0, () => this.connect())
+    return true
+  }
+
+  /** A datagram that answers a message of a burst, or one that it keeps, whatever its client makes of it. */
   heard(message: Message): void {
+    // What comes before CONNACK belongs to the connection before.
+    if (this.sensor.client.state === 'active') this.#kept.heard(message)
     if (message.type !== MsgType.PUBACK) return
     const one = this.#burst.get(message.msgId)
     if (one !== undefined && message.returnCode === 0) one.acknowledged = true
@@ -133,6 +157,7 @@ export class Node {
   reboot(): void {
     this.#site.claims.forget(this.receiver)
     this.#giveUp()
+    this.#kept.forget()
     this.sensor.act((sn) => sn.reboot())
   }
 
@@ -143,6 +168,16 @@ export class Node {
 }
 
 const BURST_IDS = 0x8000
+
+const publishOf = (text: string, qos: 1 | 2, msgId: number): SnPublish => ({
+  type: MsgType.PUBLISH,
+  dup: false,
+  qos,
+  retain: false,
+  ...(anonymous('xy') as { topicIdType: 'short'; topicId: number }),
+  msgId,
+  data: bytes(text),
+})
 
 const anonymous = (topic: string): { topicIdType: 'predefined' | 'short'; topicId: number } =>
   topic === 'pre/one' ? { topicIdType: 'predefined', topicId: 1 } : { topicIdType: 'short', topicId: 0x7879 }

@@ -33,6 +33,8 @@ export interface Setup {
   readonly addresses: 'trusted' | 'unproven'
   /** Whether the sensor with a clean session has a will: without one its CONNECT has no dialogue. */
   readonly cleanWill: boolean
+  /** With which the lasting sensor without a will subscribes: with 2 its CONNECT may cut an exchange whose link to the broker goes on. */
+  readonly qosWithoutWill: 1 | 2
   /** A sensor that refuses the REGISTER of one topic. */
   readonly choosy: boolean
   /** A sensor that does not answer the REGISTER of one topic, because its table is full. */
@@ -87,6 +89,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   strictSleep: [false, true],
   addresses: ['trusted', 'unproven'],
   cleanWill: [true, false],
+  qosWithoutWill: [1, 2],
   choosy: [false, true],
   ignoresRegister: [false, true],
   hearsAfterMs: [0, 12_000],
@@ -109,7 +112,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
 }
 
 /** Odds of the plain value, where others than four to one make for more to see. */
-const USUAL: { readonly [Name in keyof Setup]?: number } = { begins: 1, airtime: 2, bridge: 2, cleanWill: 1 }
+const USUAL: { readonly [Name in keyof Setup]?: number } = { begins: 1, airtime: 2, bridge: 2, cleanWill: 1, qosWithoutWill: 1 }
 
 /** Nothing is scarce. */
 export const PLAIN = Object.fromEntries(Object.entries(CHOICES).map(([name, [plain]]) => [name, plain])) as unknown as Setup

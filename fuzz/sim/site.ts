@@ -7,7 +7,7 @@ import { Namesakes } from './namesakes.ts'
 import { Node } from './node.ts'
 import { brokerLimits, gatewayOptions, memoryLimits, PLAIN, type Scarce, type Setup } from './setup.ts'
 import { BRIDGE, SHORT_SECONDS, Station } from './station.ts'
-import { FILTERS, STATE_FILTER, type Step, stateTopic, TOPICS, WILL_TOPIC } from './step.ts'
+import { type Cut, FILTERS, STATE_FILTER, type Step, stateTopic, TOPICS, WILL_TOPIC } from './step.ts'
 import { TapeNetwork } from './tape-network.ts'
 import { Wire } from './wire.ts'
 import { COMMIT_MS, World } from './world.ts'
@@ -63,7 +63,7 @@ export class Site {
     })
     this.nodes = [
       new Node(this, 's0', true, 2, 1, { qos: 0, retain: false }),
-      new Node(this, 's1', true, 1, 1.003),
+      new Node(this, 's1', true, this.setup.qosWithoutWill, 1.003),
       new Node(this, 's2', false, 2, 0.997, this.setup.cleanWill ? { qos: 1, retain: false } : undefined),
     ]
     if (this.setup.ignoresRegister) this.nodes[0]!.sensor.ignores = (topicName) => topicName === TOPICS[1]
@@ -169,6 +169,7 @@ export class Site {
     else if (step.do === 'break') station.tcp.breakStream()
     else if (step.do === 'publish')
       station.publish(TOPICS[step.topic]!, Math.max(0, step.qos) as 0 | 1 | 2, step.retain, step.long === true, step.expires)
+    else if (step.do === 'cut') this.#cut(step, station)
     else if (step.do === 'forge') station.forge(step.packetId)
     else if (step.do === 'look-away') station.tcp.lookAway()
     else if (step.do === 'look-back') station.tcp.lookBack()
@@ -187,6 +188,8 @@ export class Site {
     else if (step.do === 'disconnect') node.disconnect()
     else if (step.do === 'publish') node.publish(TOPICS[step.topic]!, step.qos, step.retain, step.long === true)
     else if (step.do === 'burst') node.burst(step.times)
+    else if (step.do === 'keep') node.keep()
+    else if (step.do === 'cut') this.#cut(step, node)
     else if (step.do === 'subscribe') node.subscribe(FILTERS[step.filter]!)
     else if (step.do === 'unsubscribe') node.unsubscribe(FILTERS[step.filter]!)
     else if (step.do === 'reboot') node.reboot()
@@ -202,6 +205,15 @@ export class Site {
     else if (step.do === 'congest') sensor.congested = true
     else if (step.do === 'guess') sensor.forge(step)
     else if (step.do === 'namesake') this.namesakes.comeOrGo(id)
+  }
+
+  /** Begins the message: one from this client if it is its PUBLISH or PUBREL, or an answer to these, that is cut; otherwise one for whoever has subscribed. */
+  #cut(cut: Cut, whom: Node | Station): void {
+    whom.cut = cut
+    const wayOfSender = cut.behind === 'PUBLISH' || cut.behind === 'PUBREL' ? 'up' : 'down'
+    if (cut.way !== wayOfSender) this.collector.publish('xy', 2, false)
+    else if (whom instanceof Node) whom.keep()
+    else whom.publish('xy', 2, false)
   }
 
   #takeOfServer(step: Exclude<Step, { who: number }>): void {
@@ -250,6 +262,7 @@ export class Site {
     // Where airtime is scarce, what waits for it may wait for hours.
     const roundMs = (this.setup.airtime?.dutyCycle ?? 1) < 1 ? 31 * MINUTE : MINUTE
     for (const { sensor } of this.nodes) sensor.congested = false
+    for (const each of [...this.nodes, ...this.stations]) each.cut = undefined
     for (let round = 0; round < LAST_ROUNDS || (round < 1000 && this.#waits); round++) {
       for (const { tcp } of this.stations) tcp.lookBack()
       for (const station of this.stations) station.connect()
@@ -312,6 +325,7 @@ const SPOKEN_BY_STATIONS = new Set([
   'subscribe',
   'unsubscribe',
   'forge',
+  'cut',
   'look-away',
   'look-back',
 ])

@@ -1,12 +1,12 @@
 import { ByteWriter } from '../../src/base/bytes.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
-import { PacketType } from '../../src/mqtt/packets.ts'
+import { type Packet, PacketType } from '../../src/mqtt/packets.ts'
 import { ReasonCode } from '../../src/mqtt/reason-codes.ts'
 import { topicMatches } from '../topic-matches.ts'
 import type { Published, Receiver } from './claims.ts'
 import type { Setup } from './setup.ts'
 import type { Site } from './site.ts'
-import { STATE_FILTER, stateTopic, WILL_TOPIC } from './step.ts'
+import { type Cut, STATE_FILTER, stateTopic, WILL_TOPIC } from './step.ts'
 import type { TcpClient } from './tcp-client.ts'
 import { bytes, textOf, willText } from './texts.ts'
 
@@ -49,6 +49,8 @@ export class Station {
   readonly wills: string[] = []
   /** What it has heard of the state of the bridge. */
   readonly states: SaidState[] = []
+  /** Behind what it connects again, the next time. */
+  cut: Cut | undefined = undefined
   /** Its conversations say that they are a bridge's. */
   saysBridge: boolean
   /** It tells its state, as a bridge. */
@@ -130,6 +132,17 @@ export class Station {
 
   connect(): void {
     this.tcp.connect()
+  }
+
+  /** The server has read this, or written it. */
+  passed(packet: Packet, way: Cut['way']): void {
+    if (way !== this.cut?.way || packet.type !== PacketType[this.cut.behind]) return
+    if (packet.type === PacketType.PUBLISH && packet.qos !== 2) return
+    this.cut = undefined
+    this.#site.world.schedule.after(0, () => {
+      this.tcp.breakStream()
+      this.connect()
+    })
   }
 
   /** It comes with a subscription, beside the first time. RETAIN does not tell a bridge: live messages have it too. */

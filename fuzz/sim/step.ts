@@ -11,6 +11,12 @@ export const WILL_TOPIC = 'gone'
 export const STATE_FILTER = '$SYS/broker/connection/+/state'
 export const stateTopic = (id: string): string => STATE_FILTER.replace('+', id)
 
+/** Which packet a client connects again behind: one that it sends (`up`), or that it is sent. */
+export interface Cut {
+  readonly behind: 'PUBLISH' | 'PUBREC' | 'PUBREL' | 'PUBCOMP'
+  readonly way: 'up' | 'down'
+}
+
 /** One thing that happens, as plain data: a failing run is a list of these in a file. */
 export type Step =
   /** The first one, if anything is scarce at the site. */
@@ -48,6 +54,10 @@ export type Step =
     }
   /** A sensor sends so many QoS 1 messages at once, each with an id of its own, and none of them again. */
   | { readonly do: 'burst'; readonly who: number; readonly times: number }
+  /** A sensor sends a QoS 2 message that it keeps over its connections. */
+  | { readonly do: 'keep'; readonly who: number }
+  /** A QoS 2 message goes to a client, or comes from it: right behind the next packet of this kind, it connects again. */
+  | ({ readonly do: 'cut'; readonly who: number } & Cut)
   | { readonly do: 'subscribe' | 'unsubscribe'; readonly who: number; readonly filter: number }
   | { readonly do: 'tape'; readonly who: number; readonly up: boolean; readonly fates: readonly Fate[] }
   | { readonly do: 'heal' | 'stall' | 'unstall' | 'fill' | 'empty' | 'restart' }

@@ -43,6 +43,15 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
     }),
   },
   { weight: 2, arbitrary: of('burst', { who: node, times: fc.constantFrom(2, 5, 20) }) },
+  { weight: 1, arbitrary: of('keep', { who: node }) },
+  {
+    weight: 3,
+    arbitrary: of('cut', {
+      who: anybody,
+      behind: fc.constantFrom('PUBLISH', 'PUBREC', 'PUBREC', 'PUBREC', 'PUBREL', 'PUBCOMP'),
+      way: fc.constantFrom('up', 'down'),
+    }),
+  },
   { weight: 3, arbitrary: of('sleep', { who: node, seconds: fc.constantFrom(60, 300, 3600) }) },
   { weight: 3, arbitrary: of('wake', { who: node }) },
   { weight: 8, arbitrary: of('advance', { ms: fc.constantFrom(50, 1000, 15_000, 60_000, 600_000, 7_200_000) }) },

@@ -5,6 +5,7 @@ import { MsgType } from '../../src/mqttsn/messages.ts'
 import type { Published } from './claims.ts'
 import { PacketStreams } from './packet-streams.ts'
 import type { Site } from './site.ts'
+import type { Station } from './station.ts'
 import type { TcpClient } from './tcp-client.ts'
 import { textOf } from './texts.ts'
 import type { Observer, Sensor } from './world.ts'
@@ -42,7 +43,15 @@ export class Wire implements Observer {
 
   heard(sensor: Sensor, datagram: Uint8Array): void {
     const message = decodeMessage(datagram)
-    if (!isMalformed(message)) this.#site.nodes.find((node) => node.sensor === sensor)?.heard(message)
+    const node = this.#site.nodes.find((each) => each.sensor === sensor)
+    if (isMalformed(message)) return
+    // Instead of its next packet, if it is one of a message that it keeps.
+    if (node?.passed(message, 'down') !== true) node?.heard(message)
+  }
+
+  said(sensor: Sensor, datagram: Uint8Array): void {
+    const message = decodeMessage(datagram)
+    if (!isMalformed(message)) this.#site.nodes.find((node) => node.sensor === sensor)?.passed(message, 'up')
   }
 
   strayed(sensor: Sensor, datagram: Uint8Array): void {
@@ -52,6 +61,7 @@ export class Wire implements Observer {
   chunkIn(tcp: TcpClient, bytes: Uint8Array): void {
     if (!this.#knows(tcp)) return
     for (const packet of this.#up.read(tcp, bytes)) {
+      this.#stationOf(tcp)?.passed(packet, 'up')
       const one = packet.type === PacketType.PUBLISH ? this.#site.claims.published.get(textOf(packet.payload)) : undefined
       if (one === undefined) continue
       // Without its session a client says it anew, and not again.
@@ -64,6 +74,10 @@ export class Wire implements Observer {
   /** Of guests nothing is claimed. */
   #knows({ client }: TcpClient): boolean {
     return this.#site.claims.receivers.has(client.clientId)
+  }
+
+  #stationOf(tcp: TcpClient): Station | undefined {
+    return this.#site.stations.find((station) => station.tcp === tcp)
   }
 
   /** What is retained comes with a subscription, except to a bridge, which is told of RETAIN in any case. */
@@ -81,7 +95,10 @@ export class Wire implements Observer {
   written(tcp: TcpClient, bytes: Uint8Array): void {
     if (!this.#knows(tcp)) return
     const id = tcp.client.clientId
-    for (const packet of this.#down.read(tcp, bytes)) this.#written(id, packet)
+    for (const packet of this.#down.read(tcp, bytes)) {
+      this.#stationOf(tcp)?.passed(packet, 'down')
+      this.#written(id, packet)
+    }
   }
 
   #written(id: string, packet: Packet): void {

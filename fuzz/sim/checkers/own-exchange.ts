@@ -37,8 +37,8 @@ export class OwnExchange extends SiteChecker {
   said(sensor: Sensor, datagram: Uint8Array): void {
     const message = messageOf(datagram)
     if (message === undefined || !ANSWERS.has(message.type) || (message.type === MsgType.PUBLISH && message.qos <= 0)) return
-    // Of a burst.
-    if (message.type === MsgType.PUBLISH && message.msgId >= 0x8000) return
+    // Of a burst, or kept over its connections.
+    if (msgIdOf(message) >= 0x8000) return
     const { id } = this.nodeOf(sensor)
     const now = Math.ceil(this.site.world.schedule.now * sensor.rate)
     const key = JSON.stringify({ ...message, dup: false })
