@@ -17,6 +17,7 @@ import { RadioSilence } from './radio-silence.ts'
 import { RecoversTheSame } from './recovers-the-same.ts'
 import { SameTopicIds } from './same-topic-ids.ts'
 import { SessionsLive } from './sessions-live.ts'
+import { SetupAnswers } from './setup-answers.ts'
 import { WillInTime } from './will-in-time.ts'
 import { WillOnce } from './will-once.ts'
 
@@ -37,6 +38,7 @@ export const checkersFor = (site: Site): Checker[] => [
   new DropsTold(site),
   new PromisesKept(site),
   new RadioSilence(site.world),
+  new SetupAnswers(site),
   new RecoversTheSame(site),
   new NobodyKeptOut(site),
   new BridgeHears(site),

@@ -18,16 +18,13 @@ const nameOf = (type: MsgType): string => Object.entries(MsgType).find(([, value
 
 type Asked = typeof MsgType.PINGREQ | typeof MsgType.DISCONNECT | typeof MsgType.CONNECT
 
-/** What CONNECT brings until it is answered, or its prompts have been repeated in vain, however long they wait for airtime. */
+/** What answers CONNECT: see `SetupAnswers`. */
 const SETTING_UP: ReadonlySet<MsgType> = new Set([MsgType.CONNACK, MsgType.WILLTOPICREQ, MsgType.WILLMSGREQ])
-const SETTING_UP_MS = 600_000
 
 /** When a sensor listens, as far as the wire tells. */
 class Radio {
   /** From its CONNECT until its DISCONNECT, with a duration or without, is answered. */
   on = false
-  /** When its last CONNECT came. */
-  connectAt = Number.NEGATIVE_INFINITY
   /** A full store could not record that it is gone, or a slow one has not yet: a new process takes it for connected. */
   unrecorded = false
   /** It has said that it goes, and the store can remember that: nothing new is begun. */
@@ -86,7 +83,7 @@ export class RadioSilence implements Checker {
     if (message.type === MsgType.CONNECT) {
       // An answer to what it said before may still wait for airtime.
       const asked = radio.asked.includes(MsgType.DISCONNECT) ? [...radio.asked, message.type] : []
-      Object.assign(radio, { on: true, connectAt: this.#world.schedule.now, unrecorded: false, leaving: false, asked })
+      Object.assign(radio, { on: true, unrecorded: false, leaving: false, asked })
     } else if (message.type === MsgType.PINGREQ) {
       // Awake already, it is not answered again, unless the answer before waits for the store.
       if (store.durable < store.appended || radio.asked.at(-1) !== message.type) radio.asked.push(message.type)
@@ -105,9 +102,6 @@ export class RadioSilence implements Checker {
     const { type } = message
     const msgId = 'msgId' in message ? message.msgId : 0
     const isAnswer = radio.pay(`${type} ${msgId}`)
-    const { now } = this.#world.schedule
-    const listens =
-      radio.hears(type) || (SETTING_UP.has(type) && now - Math.max(radio.connectAt, this.#world.runsAt) < SETTING_UP_MS)
     if (type === MsgType.DISCONNECT) {
       // One that answers no DISCONNECT tells a stranger to connect, whatever else it asked.
       if (!radio.answered(type)) radio.asked = []
@@ -116,6 +110,7 @@ export class RadioSilence implements Checker {
     }
     if (type === MsgType.PINGRESP) radio.answered(MsgType.PINGREQ)
     if (type === MsgType.CONNACK) radio.answered(MsgType.CONNECT)
+    const listens = radio.hears(type) || SETTING_UP.has(type)
     if (!listens && !isAnswer) this.#tell(`${sensor.client.clientId} sleeps or is gone, and was sent ${nameOf(type)}`)
   }
 
