@@ -148,7 +148,7 @@ export class GatewayClient {
         this.setup.willMsg(now, message as WillMsg)
         break
       case 'connackAgain':
-        if (this.setup.wasCrossed) reportIgnored(this, `${typeName(message.type)} for a CONNECT that has come to nothing`)
+        if (this.setup.wasBrokenOff) reportIgnored(this, `${typeName(message.type)} for a CONNECT that has come to nothing`)
         else this.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED })
         break
       case 'register':

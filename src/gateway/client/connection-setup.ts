@@ -24,8 +24,8 @@ export class ConnectionSetup {
   /** The client's will before this CONNECT. */
   #willBefore: Will | undefined = undefined
   #dialogue: WillDialogue | undefined = undefined
-  /** The dialogue of the last CONNECT was abandoned: a delayed answer to one of its prompts must not connect the client. */
-  wasCrossed = false
+  /** The dialogue of the last CONNECT was broken off: a delayed answer to one of its prompts must not connect the client. */
+  wasBrokenOff = false
 
   constructor(client: GatewayClient) {
     this.#client = client
@@ -35,7 +35,7 @@ export class ConnectionSetup {
   connected(now: Instant, message: SnConnect): void {
     const client = this.#client
     this.#takeBackAnswers()
-    this.wasCrossed = false
+    this.wasBrokenOff = false
     const before = this.#dialogue?.before ?? settledState(client.state)
     this.#dialogue?.end()
     this.#dialogue = undefined
@@ -109,7 +109,6 @@ export class ConnectionSetup {
     if (client.link === undefined || this.#dialogue === undefined || this.isUnderWay) return
     reportIgnored(client, `${typeName(message.type)} ends the will dialogue that its CONNECT began`)
     this.breakOff(now)
-    this.wasCrossed = true
     client.react(now, message)
   }
 
@@ -119,6 +118,7 @@ export class ConnectionSetup {
     const dialogue = this.#dialogue!
     dialogue.end()
     this.#dialogue = undefined
+    this.wasBrokenOff = true
     client.state = dialogue.before
     if (client.state === 'active' && !leaves) client.outbound.resume(now)
     client.supervision.arm(now)

@@ -251,3 +251,17 @@ describe('a store that stalls', () => {
     expect(world.sent('r')).toEqual(['CONNACK', 'REGISTER 0401=a #2'])
   })
 })
+
+test('WILLMSG that comes when its dialogue was given up gets no CONNACK, for its CONNECT has come to nothing', () => {
+  const world = new TestGateway()
+  world.send('r', say.connect('s', { clean: false, duration: 600 }))
+  world.send('r', say.connect('s', { clean: false, duration: 600, will: true }), say.willTopic('gone'))
+  world.advance(40_000)
+  expect(world.codes()).toContain('retries-exhausted')
+  expect(world.gateway.client('s')?.state).toBe('active')
+  world.sent('r')
+  world.send('r', say.willMsg('bye'))
+  expect(world.sent('r')).toEqual([])
+  world.send('r', say.ping())
+  expect(world.sent('r')).toEqual(['PINGRESP'])
+})
