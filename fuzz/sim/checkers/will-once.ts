@@ -90,7 +90,7 @@ export class WillOnce extends SiteChecker {
     return !isState || collector.receiver.granted.has(STATE_FILTER)
   }
 
-  datagramIn(sensor: Sensor, datagram: Uint8Array): void {
+  datagramIn(sensor: Sensor, datagram: Uint8Array, route: string): void {
     const will = this.#wills.get(this.nodeOf(sensor).id)
     const message = messageOf(datagram)
     if (will === undefined || message === undefined) return
@@ -109,8 +109,8 @@ export class WillOnce extends SiteChecker {
         will.asked.push(textOf(message.message))
         return
       case MsgType.DISCONNECT: {
-        // Of an address that it has not connected from nobody knows who it is.
-        const known = this.site.world.server.gateway.client(sensor.client.clientId)?.route === sensor.route
+        // Of an address that it has not connected from, or has left, nobody knows who it is.
+        const known = this.site.world.server.gateway.client(sensor.client.clientId)?.route === route
         // A will that waits for room was due before.
         if (message.duration === undefined && known && !will.due) will.gone = 'said'
         return
