@@ -124,7 +124,8 @@ export class OneExchange extends SiteChecker {
     // Everything that was open begins anew, under other message ids.
     if (rested >= T_WAIT_MS && this.#congested.delete(id)) this.#open.delete(id)
     // A REGISTER of an id that the sensor knows was only to prove its address, which something else has done since.
-    if (message.type === MsgType.PUBLISH && message.topicIdType === 'normal' && setup.addresses === 'unproven')
+    const isProven = setup.addresses === 'unproven' && world.server.gateway.isProven(sensor.route)
+    if (message.type === MsgType.PUBLISH && message.topicIdType === 'normal' && isProven)
       this.#end(id, ({ isRegister, topicId }) => isRegister && topicId === message.topicId)
     if (message.type === MsgType.PUBLISH && message.qos <= 0) return
     const key = Buffer.from(datagram)
