@@ -214,6 +214,13 @@ export const NOTICES = {
       'A message was not delivered to one client. The reason says why: expired, larger than the client or its radio accepts, not acknowledged, no longer allowed, or a late duplicate.',
     action: 'Depends on the reason. Expired messages and duplicates need nothing.',
   },
+  'publisher-paused': {
+    levels: ['debug'],
+    fields: ['client', 'peer', 'reason'],
+    about:
+      'A publisher is not read for a moment, because the queue of a client that gets its messages is three quarters full and drains. In all that takes a second, and a millisecond more for each message that it may send without a pause.',
+    action: 'Nothing, unless messages are dropped as well (queue-full): then find out why that client reads slowly.',
+  },
   'limit-reached': {
     levels: ['debug', 'info', 'warn'],
     fields: ['client', 'user', 'peer', 'reason', 'limit'],

@@ -46,6 +46,11 @@ export class Shares {
     this.grow(holder, holder.heldBytes - holder.tallied)
   }
 
+  /** The holder may hold much less than the tallies include. */
+  shrunk(holder: Holder): void {
+    if (holder.tallied - holder.heldBytes > 1024) this.recount(holder)
+  }
+
   /** Adds `more` bytes to a holder whose tallies are up to date. */
   grow(holder: Holder, more: number): void {
     if (more === 0) return

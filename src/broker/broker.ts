@@ -184,7 +184,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
       const timer = this.#timers.expired(now)
       if (timer === undefined) break
       const { session, about } = timer.owner
-      if (about === 'held') this.sessions.letGo(now, session)
+      if (about === 'held') this.sessions.heldLongEnough(now, session)
       else if (session.link !== undefined) this.close(now, session.link, ReasonCode.MAXIMUM_CONNECT_TIME)
     }
     this.#pace.run(now, () => {

@@ -169,7 +169,12 @@ export class ClientLink implements Link {
     return true
   }
 
-  /** The queue that this client is paused for is shorter, or gone. */
+  /** When its patience with the queue that it is paused for ends. */
+  get pausedUntil(): Instant {
+    return this.#pressedAt + this.patienceMs
+  }
+
+  /** The queue that this client is paused for is shorter, or gone, or has paused it long enough. */
   letGo(now: Instant): void {
     this.#pressed = undefined
     this.patienceMs = Math.max(0, this.patienceMs - Math.ceil(now - this.#pressedAt))

@@ -6,7 +6,6 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Lsn } from '../store/store.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
-import { LIGHT_BYTES } from './queue-room.ts'
 import type { Inflight, Session } from './session.ts'
 
 /** What the exchanges need of the broker. */
@@ -61,10 +60,10 @@ export class Exchanges {
         this.#owner.storeFull(now, link, 'PUBREC')
         return
       }
-      this.#refusedLsn = lsn
+      this.#refusedLsn = Math.max(this.#refusedLsn, lsn)
     }
     session.complete(packetId)
-    if (session.inflight?.size === 0 && session.tallied > LIGHT_BYTES) this.#context.memory.shares.recount(session)
+    this.#context.memory.shares.shrunk(session)
     link.wake()
   }
 
@@ -96,6 +95,7 @@ export class Exchanges {
     }
     // [MQTT-4.3.3-12]
     session.unreceive(packetId)
+    this.#context.memory.shares.shrunk(session)
     // Not an error after a reconnect: the PUBCOMP was lost [5.0 section 3.7.2.1], and clients would report a delivered
     // message as failed.
     const isMismatch = !known && !link.resumed

@@ -100,10 +100,9 @@ export const isTooLong = (topic: string, most: number): boolean => exceedsLevels
 export const STANDS_STILL_MS = 1000
 
 /**
- * Milliseconds for which the queue of one client may pause publishers, and what each message that leaves it adds again; and for
- * which one publisher may be paused by all queues, and what each message adds that it may send without a pause. For a client
- * that reads fast, publishers are paused as often as needed; those that read slowly, or pretend to, delay a publisher by this
- * much and no more, however many they are.
+ * Patience with slow readers, in milliseconds. The queue of one client may pause publishers for so long in all; each message that
+ * leaves it adds `PATIENCE_PER_MESSAGE_MS`, so that publishers are paused as often as needed for a client that reads fast.
+ * One publisher may be paused for as long, by however many queues; each message that it may send without a pause adds as much.
  */
 export const PATIENCE_MS = 1000
 export const PATIENCE_PER_MESSAGE_MS = 1

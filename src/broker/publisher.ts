@@ -123,7 +123,7 @@ export class Publisher {
     const route = this.#context.router.route(message.topic)
     if (message.qos > 0) this.reached = route.targets.length > 0 || route.shared.some(({ members }) => members.length > 0)
     const { targets, again } = this.#receivers(route, message)
-    const mayCrowd = message.qos > 0 && this.#anyWaits(now, targets, message)
+    const mayCrowd = (message.qos > 0 || this.#context.limits.upgradeOutgoingQos) && this.#anyWaits(now, targets, message)
     const crowded = mayCrowd ? this.#crowded(now, from, message, targets, isWill) : undefined
     if (crowded === 'all') return 'full'
     const isKept = message.qos > 0 || message.retain || isWill
@@ -135,7 +135,7 @@ export class Publisher {
     if (message.retain) this.#retain(message)
     this.#deliver(now, from, message, targets, crowded)
     if (again === undefined) return lsn
-    return again.reduce((last, target) => Math.max(last, this.#deliverAgain(now, target, message)), lsn)
+    return again.reduce((last, target) => Math.max(last, this.#deliverAgain(now, target, message, crowded)), lsn)
   }
 
   /**
@@ -179,7 +179,12 @@ export class Publisher {
     return false
   }
 
-  #deliverAgain(now: Instant, target: Target, message: Publish): Lsn {
+  #deliverAgain(now: Instant, target: Target, message: Publish, crowded: Crowded | undefined): Lsn {
+    const over = crowded?.get(target.session)
+    if (over !== undefined) {
+      this.dropNewest(target.session, message, 1, over)
+      return 0
+    }
     const lsn = this.deliverCopy(now, target, message)
     if (lsn !== 'full') return lsn
     this.dropNewest(target.session, message)

@@ -87,8 +87,8 @@ export function waits(context: BrokerContext, now: Instant, session: Session, { 
 }
 
 /** Whether so much is queued or in flight for it, with `more` bytes, that the account is asked. */
-export const isHeavy = ({ queuedBytes, inflightBytes }: Session, more: number): boolean =>
-  queuedBytes + inflightBytes + more > LIGHT_BYTES
+export const isHeavy = ({ queuedBytes, inflightWeight }: Session, more: number): boolean =>
+  queuedBytes + inflightWeight + more > LIGHT_BYTES
 
 /** Nothing has left the queue for a while in which the client could be heard. */
 const standsStill = ({ pauses }: BrokerContext, now: Instant, { drainedAt }: Session): boolean =>
@@ -96,7 +96,7 @@ const standsStill = ({ pauses }: BrokerContext, now: Instant, { drainedAt }: Ses
 
 /** Whether the client still reads, and publishers have not waited for it too long already. */
 export const isWorthWaitingFor = (context: BrokerContext, now: Instant, session: Session): boolean =>
-  session.patienceMs >= PATIENCE_LEAST_MS && !standsStill(context, now, session)
+  session.link !== undefined && session.patienceMs >= PATIENCE_LEAST_MS && !standsStill(context, now, session)
 
 function dropped(context: BrokerContext, session: Session, count: number, why: string, limit: string): void {
   if (count === 0) return

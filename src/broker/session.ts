@@ -130,6 +130,8 @@ export class Session implements Identity, Holder {
   queuedQos0 = 0
   /** Payload bytes in flight, for `max_inflight_bytes`. */
   inflightBytes = 0
+  /** Weight of the messages in flight. */
+  inflightWeight = 0
   /** Messages in flight that count against the window of this connection. */
   outstanding = 0
   /** When a message last left the queue: tells a full queue that drains from one that does not. */
@@ -209,7 +211,7 @@ export class Session implements Identity, Holder {
    */
   get heldBytes(): number {
     if (this.ended) return 0
-    const waiting = this.queuedBytes + this.inflightBytes + (this.queueLength + (this.inflight?.size ?? 0)) * WAITING_BYTES
+    const waiting = this.queuedBytes + this.inflightWeight + (this.queueLength + (this.inflight?.size ?? 0)) * WAITING_BYTES
     const receipts = this.receipts === undefined ? 0 : this.receipts.size * COST.receipt
     return this.ownBytes + this.author.bytes + this.filterBytes + this.keptBytes + willBytes(this.#will) + waiting + receipts
   }
@@ -320,6 +322,7 @@ export class Session implements Identity, Holder {
     // [MQTT-4.6.0-5]
     this.inflight.set(inflight.packetId, inflight)
     this.inflightBytes += inflight.queued.message.payloadLength
+    this.inflightWeight += inflight.queued.message.weight
     this.#holdings.hold(inflight.queued.message)
     this.#holdings.inflight++
     this.takePlace(inflight)
@@ -347,6 +350,7 @@ export class Session implements Identity, Holder {
     if (inflight === undefined) return undefined
     this.inflight!.delete(packetId)
     this.inflightBytes -= inflight.queued.message.payloadLength
+    this.inflightWeight -= inflight.queued.message.weight
     this.#holdings.release(inflight.queued.message)
     this.#holdings.inflight--
     if (inflight.counts) this.outstanding--

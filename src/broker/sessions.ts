@@ -11,7 +11,6 @@ import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { PATIENCE_LEAST_MS } from './limits.ts'
 import type { Publisher } from './publisher.ts'
-import { fullOf } from './queue-room.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
 import { Session, type SessionClock, type Subscription, sessionKey } from './session.ts'
 import { postpone, retryLater, startClocks, stopTimers } from './session-clocks.ts'
@@ -409,9 +408,24 @@ export class Sessions {
     const until = now + Math.min(session.patienceMs, publisher.patienceMs)
     if (!timer.armed || until < timer.deadline) this.#context.timers.arm(timer, until)
     const { info, client } = publisher
-    const reason = `paused: ${session.queueLength} messages wait for ${session.key}`
     const who = { ...(client !== undefined && { client: client.key }), peer: info.peer }
-    this.#context.notice({ code: 'limit-reached', level: 'debug', ...who, reason, limit: fullOf(this.#context.limits, session) })
+    const reason = `${session.queueLength} messages, ${session.queuedBytes} bytes wait for ${session.key}`
+    this.#context.notice({ code: 'publisher-paused', level: 'debug', ...who, reason })
+  }
+
+  /** The patience of this session, or of some of the publishers that are paused for it, is used up. */
+  heldLongEnough(now: Instant, session: Session): void {
+    const { pausedPublishers: paused, patienceMs } = session
+    if (paused === undefined) return
+    const stay = paused.links.filter(({ pausedUntil }) => pausedUntil > now)
+    const until = Math.min(paused.since + patienceMs, ...stay.map(({ pausedUntil }) => pausedUntil))
+    if (stay.length === 0 || until <= now) {
+      this.letGo(now, session)
+      return
+    }
+    session.pausedPublishers = { since: paused.since, links: stay }
+    this.#context.timers.arm(session.timer('held'), until)
+    for (const link of paused.links) if (link.pausedUntil <= now) link.letGo(now)
   }
 
   /** Resumes the publishers that are paused for this session's queue. */

@@ -136,6 +136,25 @@ describe('nothing leaves before the records that it depends on are durable', () 
     expect(TestBroker.restarted(world.store as DelayedStore, 0).broker.sessions.get('mqtt', 's')?.inflight?.size ?? 0).toBe(0)
   })
 
+  test('the same, where a client whose session is not stored has refused another message meanwhile', () => {
+    const { world, p, s } = gated()
+    const fleeting = world.connect('fleeting')
+    fleeting.subscribe('b', 2)
+    p.publish('a', 'x', 2, 5)
+    p.publish('b', 'x', 2, 6)
+    for (let i = 0; i < 2; i++) {
+      world.commit()
+      s.poll()
+      fleeting.poll()
+    }
+    s.ack(5, 1, 0x83)
+    fleeting.ack(5, 1, 0x83)
+    s.ack(5, 1)
+    expect(s.poll()).toEqual([])
+    world.commit()
+    expect(s.poll()).toEqual(['PUBREL #1 146'])
+  })
+
   test('PUBCOMP', () => {
     const { world, p } = gated()
     p.publish('a', 'x', 2, 5)

@@ -152,10 +152,10 @@ describe('a reader that does not read delays nobody', () => {
     }
     expect(heldMs).toBeLessThan(1000 + published)
     expect(published).toBeGreaterThan(0.7 * 1500)
-    expect(site.world.notices.find(({ limit, level }) => limit === 'max_queued_messages' && level === 'debug')).toMatchObject({
-      code: 'limit-reached',
+    expect(site.world.notices.find(({ code }) => code === 'publisher-paused')).toMatchObject({
+      level: 'debug',
       client: 'mqtt:publisher',
-      reason: expect.stringMatching(/^paused: \d+ messages wait for mqtt:/),
+      reason: expect.stringMatching(/^\d+ messages, \d+ bytes wait for mqtt:/),
     })
   })
 
@@ -170,6 +170,48 @@ describe('a reader that does not read delays nobody', () => {
     }
     expect(got).toBe(500)
     expect(site.held).toBe(false)
+  })
+
+  test.each([
+    ['begins anew', { cleanStart: true }],
+    ['is resumed', PERSISTENT],
+  ])('a publisher is not held up for a session without a client, and goes on when that %s', (_, then) => {
+    const world = new TestBroker({ limits: { maxQueuedMessages: 20, maxInflightMessages: 20 } })
+    const away = world.connect('away', PERSISTENT)
+    away.subscribe('a', 1)
+    away.poll()
+    const publisher = world.connect('publisher')
+    for (let id = 1; id <= 20; id++) publisher.publish('a', 'x', 1, id)
+    away.poll()
+    world.advance(100)
+    away.lost()
+    for (let id = 21; id <= 60; id++) publisher.publish('a', 'x', 1, id)
+    expect(publisher.link.state).toBe('open')
+    world.connect('away', then).poll()
+    world.advance(600_000)
+    publisher.publish('a', 'x', 1, 61)
+    expect(publisher.link.state).toBe('open')
+  })
+
+  test('each publisher is let go when its own patience ends', () => {
+    const world = new TestBroker({ limits: { maxQueuedMessages: 100, maxInflightMessages: 5 } })
+    const reader = world.connect('reader')
+    reader.subscribe('a', 1)
+    reader.poll()
+    const [patient, other] = [world.connect('patient'), world.connect('other')]
+    for (let id = 1; patient.link.state === 'open'; id++) {
+      patient.publish('a', 'x', 1, id)
+      reader.poll()
+    }
+    other.link.patienceMs = 10
+    other.publish('a', 'x', 1, 1)
+    expect([patient.link.state, other.link.state]).toEqual(['held', 'held'])
+    world.advance(10)
+    expect([patient.link.state, other.link.state]).toEqual(['held', 'open'])
+    world.advance(989)
+    expect(patient.link.state).toBe('held')
+    world.advance(1)
+    expect(patient.link.state).toBe('open')
   })
 
   test('a publisher is let go when the reader that held it up is gone', () => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { Memory, type MemoryLimits } from '../../src/base/memory.ts'
 import type { Connect } from '../../src/mqtt/packets.ts'
+import type { Properties } from '../../src/mqtt/properties.ts'
 import { PERSISTENT, TestBroker, TestClient, will } from './harness.ts'
 
 const KIB = 1024
@@ -139,6 +140,61 @@ describe('above memory_limit', () => {
       reader.ack(4, id)
     }
     expect(world.broker.sessions.get('mqtt', 'reader')!.tallied).toBeLessThan(2000)
+  })
+
+  test('nor do packet ids that have been released', () => {
+    const { world } = site({ maxMemoryPerAddress: 500 * KIB })
+    const client = world.connect('c', { protocolVersion: 4 })
+    for (let id = 1; id <= 5000; id++) client.publish('t', 'x', 2, id)
+    for (let id = 1; id <= 5000; id++) client.ack(6, id)
+    expect(world.broker.sessions.get('mqtt', 'c')!.tallied).toBeLessThan(3000)
+  })
+
+  test('topics and properties count as well as payloads', () => {
+    const { world, memory } = site({ memoryLimit: 2000 * KIB, maxMemoryPerClient: 200 * KIB })
+    const publisher = world.connect('publisher')
+    const properties: Properties = { userProperties: [['a', 'x'.repeat(15_000)]] }
+    for (let n = 0; n < 20; n++) {
+      const reader = world.connect(`reader ${n}`)
+      reader.subscribe(`r/${n}`, 1)
+      for (let id = 1; id <= 20; id++) {
+        publisher.publish(`r/${n}`, '', 1, id, { properties })
+        publisher.poll()
+        reader.poll()
+      }
+    }
+    expect(memory.used).toBeLessThan(2100 * KIB)
+    expect(bounded(world, 'max_memory_per_client')).toBeGreaterThan(0)
+  })
+
+  test('with upgrade_outgoing_qos, QoS 0 that has to wait does', () => {
+    const { world, memory } = site({ memoryLimit: 500 * KIB, maxMemoryPerClient: 100 * KIB })
+    const upgrading = new TestBroker({ memory, limits: { upgradeOutgoingQos: true } })
+    const away = upgrading.connect('away', PERSISTENT)
+    away.subscribe('r', 1)
+    away.lost()
+    const publisher = upgrading.connect('publisher')
+    for (let i = 0; i < 100; i++) publisher.publish('r', 'x'.repeat(8000))
+    expect(upgrading.broker.sessions.get('mqtt', 'away')!.heldBytes).toBeLessThan(100 * KIB)
+    expect(world.broker.sessions.size).toBe(0)
+  })
+
+  test('a second copy through a shared subscription does', () => {
+    const { world } = site({ maxMemoryPerClient: 100 * KIB })
+    const away = world.connect('away', PERSISTENT)
+    away.subscribe('r', 1)
+    away.subscribe('$share/g/r', 1)
+    away.lost()
+    const reader = world.connect('reader')
+    reader.subscribe('r', 1)
+    reader.poll()
+    const publisher = world.connect('publisher')
+    for (let id = 1; id <= 50; id++) {
+      publisher.publish('r', 'x'.repeat(8000), 1, id)
+      reader.poll()
+      reader.ack(4, id)
+    }
+    expect(world.broker.sessions.get('mqtt', 'away')!.heldBytes).toBeLessThan(110 * KIB)
   })
 
   test('QoS 2 packet ids that are never released are in the account: 5.0 is told 0x97, and 3.1.1 is disconnected', () => {

@@ -141,11 +141,14 @@ export class WillOnce extends SiteChecker {
     }
   }
 
-  notice({ code, client }: Notice): void {
+  notice({ code, client, reason }: Notice): void {
     if (client === undefined) return
     const id = client.slice(client.indexOf(':') + 1)
     const will = client.startsWith('sn:') ? this.#wills.get(id) : undefined
     if (code === 'client-lost' && will?.refused === false) will.due = true
+    // The broker has broken it off: what the sensor says now changes nothing.
+    if (code === 'store-full' && reason === 'its will waits for room' && will?.gone === undefined && will !== undefined)
+      will.due = true
     // Refused at a bound, and told.
     if (code === 'will-refused' && will !== undefined) will.due = false
     if (code !== 'will-published') return

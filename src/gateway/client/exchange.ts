@@ -16,8 +16,6 @@ export interface Exchange {
   readonly forAddress?: true
   /** PUBREC was received; the broker has not recorded it yet. */
   readonly answered?: true
-  /** It had not left, and was taken back because the client is congested. */
-  readonly retracted?: true
 }
 
 /** The open exchanges of one client. */
@@ -112,26 +110,6 @@ export class OpenExchanges {
     const restarted = this.open.filter((exchange) => exchange.answered !== true && !isOwnRegister(exchange))
     this.again = [...restarted, ...this.again]
     this.open = this.open.filter(({ answered }) => answered === true)
-  }
-
-  /** Takes back what has not left yet. `take`: whether there was anything of this message to take back. */
-  retract(take: (msgId: number, type: MsgType) => boolean): void {
-    this.open = this.open.map((exchange) => {
-      const { msgId, message } = exchange
-      const isTaken = message.type !== MsgType.PUBREL && take(msgId, message.type)
-      return isTaken && !isOwnRegister(exchange) ? { ...exchange, retracted: true } : exchange
-    })
-  }
-
-  get hasRetracted(): boolean {
-    return this.open.some(({ retracted }) => retracted === true)
-  }
-
-  /** Marks for a restart what was taken back. */
-  restartRetracted(): void {
-    if (!this.hasRetracted) return
-    this.again = [...this.open.filter(({ retracted }) => retracted === true), ...this.again]
-    this.open = this.open.filter(({ retracted }) => retracted !== true)
   }
 
   /** Queues a delivery of which nothing has been sent yet, to start before anything new. */

@@ -27,6 +27,8 @@ export class Outbound {
   #own: OutboundMessage | undefined = undefined
   /** Why nothing starts. 'rests': a pause for the client or a full store; 'lacks id': one topic id has no record, others go on. */
   halted: 'rests' | 'lacks id' | undefined = undefined
+  /** A frame was taken back for the rest. It ends only with its time, or what follows that frame would leave before it. */
+  #keepsBack = false
   readonly #retries: Retries
 
   constructor(client: GatewayClient) {
@@ -111,6 +113,7 @@ export class Outbound {
   #interrupt(): void {
     this.exchanges.interrupt()
     this.halted = undefined
+    this.#keepsBack = false
     this.#retries.reset()
   }
 
@@ -122,6 +125,7 @@ export class Outbound {
     this.exchanges.clear()
     this.#own = undefined
     this.halted = undefined
+    this.#keepsBack = false
     this.#retries.reset()
     this.#retries.isIgnored = false
   }
@@ -357,7 +361,7 @@ export class Outbound {
       this.rest(now)
       return
     }
-    this.halted = undefined
+    if (!this.#keepsBack) this.halted = undefined
     const { delivery } = exchange
     const { registry } = this.#client
     const { topicName } = exchange.message as Register
@@ -367,20 +371,15 @@ export class Outbound {
     const known = delivery === undefined ? undefined : topicReference(this.#client, topicName, delivery.registeredAgain)
     if (delivery !== undefined && known !== undefined && returnCode !== ReturnCode.ACCEPTED) {
       // The REGISTER was only to validate the address, and the client does not need the id.
-      if (!this.#client.isReachable) return
+      if (!this.#client.isReachable || this.#keepsBack) return
       this.exchanges.remove(exchange)
       this.#publish(now, delivery, known)
       return
     }
     if (returnCode !== ReturnCode.ACCEPTED || topicId === undefined) this.#refused(now, topicName)
     else registry.markKnown(topicId, now)
-    if (delivery !== undefined && this.exchanges.hasRetracted) {
-      // Its message follows those that congestion has kept back.
-      this.exchanges.replace(exchange, { ...exchange, retracted: true })
-      this.exchanges.restartRetracted()
-      this.#retries.restart(now)
-      return
-    }
+    // Its message follows those that are kept back.
+    if (this.#keepsBack) return
     // REGACK crossed our PINGRESP: the message, or the next REGISTER, follows when the client wakes.
     if (!this.#client.isReachable && (delivery === undefined || (topicId !== undefined && !registry.refuses(topicName)))) return
     this.exchanges.remove(exchange)
@@ -399,7 +398,7 @@ export class Outbound {
     const { awaiting, delivery } = exchange
     if (awaiting !== 'PUBACK' && awaiting !== 'PUBREC') return
     if (returnCode === ReturnCode.INVALID_TOPIC_ID && delivery !== undefined && !delivery.registeredAgain) {
-      if (!this.#client.isReachable) return
+      if (!this.#client.isReachable || this.#keepsBack) return
       this.exchanges.remove(exchange)
       // One REGISTER at a time: the REGACK to the one that is open may tell the topic id of this message, too.
       const refused = { ...delivery, registeredAgain: true }
@@ -440,7 +439,8 @@ export class Outbound {
   rest(now: Instant): void {
     const { host, state, replies, awakePeriod } = this.#client
     this.halted = 'rests'
-    this.exchanges.retract((msgId, type) => replies.retract(msgId, type))
+    for (const { msgId, message } of this.exchanges.open)
+      if (message.type !== MsgType.PUBREL && replies.retract(msgId, message.type)) this.#keepsBack = true
     // It has answered: exchanges whose attempts were used up are not given up because of this answer.
     this.#retries.reset()
     if (state === 'active') this.#retries.armFor(now, host.options.tWaitMs)
@@ -488,12 +488,11 @@ export class Outbound {
   #close(now: Instant, exchange: Exchange | undefined): void {
     if (exchange !== undefined) {
       this.exchanges.remove(exchange)
-      // It is not congested any more: what was retracted goes before anything new.
-      this.exchanges.restartRetracted()
-      this.halted = undefined
+      if (this.exchanges.open.length === 0) this.#keepsBack = false
+      if (!this.#keepsBack) this.halted = undefined
     }
     if (this.exchanges.open.length === 0) {
       if (this.halted !== 'rests') this.#retries.disarm()
-    } else if (exchange !== undefined && this.#client.isReachable) this.#retries.restart(now)
+    } else if (exchange !== undefined && this.#client.isReachable && !this.#keepsBack) this.#retries.restart(now)
   }
 }
