@@ -82,6 +82,8 @@ export class Router {
   /** Filters that may still be removed in this turn. */
   #left = FILTERS_PER_TURN
   #groupBytes = 0
+  /** Members of all groups: there may be a million groups, and $SYS asks for their number every few seconds. */
+  #sharedCount = 0
   /** Bytes of the sessions' subscriptions. */
   #mapBytes = 0
 
@@ -115,9 +117,7 @@ export class Router {
 
   /** The number of shared subscriptions. */
   get sharedSubscriptionCount(): number {
-    let shared = 0
-    for (const { members } of this.#groups.values()) shared += members.size
-    return shared
+    return this.#sharedCount
   }
 
   group(name: string): ShareGroup | undefined {
@@ -264,7 +264,10 @@ export class Router {
       this.#groupTree.set(filter, group, group)
       this.#groupBytes += COST.shareGroup
     }
-    if (!group.members.has(session)) this.#groupBytes += COST.subscription + stringBytes(name)
+    if (!group.members.has(session)) {
+      this.#groupBytes += COST.subscription + stringBytes(name)
+      this.#sharedCount++
+    }
     group.members.set(session, subscription)
     this.#forgetEverybody(group)
   }
@@ -280,7 +283,7 @@ export class Router {
       this.#tree.delete(filter, session)
       return
     }
-    group.members.delete(session)
+    if (group.members.delete(session)) this.#sharedCount--
     this.#forgetEverybody(group)
     this.#groupBytes -= COST.subscription + stringBytes(filter)
     if (group.members.size > 0) return

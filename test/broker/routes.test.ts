@@ -1,4 +1,5 @@
-import { expect, test } from 'vitest'
+import { expect, test, vi } from 'vitest'
+import { NameMap } from '../../src/base/name-map.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { PERSISTENT, TestBroker } from './harness.ts'
 
@@ -75,4 +76,28 @@ test('another user of the same session is asked about again', () => {
   const again = connect('owner')
   publisher.publish('a', '3')
   expect(again.poll()).toEqual(['a=3 q0'])
+})
+
+test('counting shared subscriptions does not visit them, however they come and go', () => {
+  const { world } = counting()
+  const [a, b] = [world.connect('a'), world.connect('b', PERSISTENT)]
+  const { broker } = world
+  const counts = (): number[] => [broker.subscriptionCount, broker.sharedSubscriptionCount]
+  for (const client of [a, b]) client.subscribe('$share/g/x/#')
+  a.subscribe('$share/h/x', 1)
+  a.subscribe('$share/h/x', 2)
+  a.subscribe('x')
+  const visits = vi.spyOn(NameMap.prototype, 'values')
+  expect(counts()).toEqual([4, 3])
+  expect(visits).not.toHaveBeenCalled()
+  visits.mockRestore()
+  a.unsubscribe('$share/g/x/#')
+  a.unsubscribe('$share/g/x/#')
+  expect(counts()).toEqual([3, 2])
+  b.lost()
+  expect(counts()).toEqual([3, 2])
+  world.advance(3600_000)
+  expect(counts()).toEqual([2, 1])
+  a.disconnect()
+  expect(counts()).toEqual([0, 0])
 })
