@@ -15,6 +15,7 @@ import type { ClientLink } from './client-link.ts'
 import type { SessionShapes } from './filter-shapes.ts'
 import type { Holdings } from './holdings.ts'
 import { PATIENCE_MS } from './limits.ts'
+import { PacketIds } from './packet-ids.ts'
 import { Receipts } from './receipts.ts'
 import { NO_SHARES, type Share } from './session-shares.ts'
 
@@ -169,11 +170,7 @@ export class Session implements Identity, Holder {
   #timers: Timer<SessionTimer>[] | undefined = undefined
   #will: Will | undefined = undefined
   readonly #holdings: Holdings
-  #nextPacketId = 1
-  /** The last recorded packet id: after a restart, ids continue from it. */
-  #recordedId = 0
-  /** Lsn of a record of a packet id that may not be durable yet. */
-  #recording: { readonly packetId: number; readonly lsn: Lsn } | undefined = undefined
+  #packetIds: PacketIds | undefined = undefined
 
   constructor(kind: ClientKind, clientId: string, holdings: Holdings, owner = NO_OWNER, key = sessionKey(kind, clientId)) {
     this.kind = kind
@@ -357,43 +354,24 @@ export class Session implements Identity, Holder {
     return inflight
   }
 
-  /** A packet id that is not in flight, counting up and around (MQTT-2.2.1-4); the window is smaller than the id space. */
+  /** A packet id that is not in flight. */
   freePacketId(): number {
-    let id = this.#nextPacketId
-    // [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]
-    while (this.inflight?.has(id)) id = id === 0xffff ? 1 : id + 1
-    this.#nextPacketId = id === 0xffff ? 1 : id + 1
-    return id
+    return this.#ids().free(this.inflight)
   }
 
-  /**
-   * After a restart packet ids continue behind the last recorded one. A receiver remembers recently completed QoS 2 ids, and
-   * would take a new message under one of them for a late copy of the old. Most QoS 1 ids are not recorded; where a late PUBACK
-   * may still arrive, ids continue behind all that can have been used.
-   */
+  /** After a restart packet ids continue behind the last recorded one, if there is one. */
   resumePacketIds(last: number): void {
-    const next = last + (this.kind === 'sn' ? UNRECORDED_MAX : 1)
-    this.#nextPacketId = next > 0xffff ? next - 0xffff : next
-    this.#recordedId = last
+    if (last > 0 || this.kind === 'sn') this.#ids().resume(last, this.kind)
   }
 
-  /**
-   * Whether a QoS 1 message for a sensor may use the next packet id; not if the process after a crash would use it again. A
-   * sensor does not notice the restart, and its PUBACK from before must not acknowledge another message. `record` records an id,
-   * and returns its Lsn.
-   */
+  /** Whether a QoS 1 message for a sensor may use the next packet id (`PacketIds`). */
   mayTakePacketId(durable: Lsn, record: (packetId: number) => Lsn | 'full'): boolean {
-    if (this.#recording !== undefined && this.#recording.lsn <= durable) {
-      this.#recordedId = this.#recording.packetId
-      this.#recording = undefined
-    }
-    const ahead = (this.#nextPacketId - this.#recordedId + 0xffff) % 0xffff
-    if (ahead < UNRECORDED_MAX / 2) return true
-    if (this.#recording === undefined) {
-      const lsn = record(this.#nextPacketId)
-      if (lsn !== 'full') this.#recording = { packetId: this.#nextPacketId, lsn }
-    }
-    return ahead < UNRECORDED_MAX - WINDOW_MAX || (this.#recording !== undefined && this.#recording.lsn <= durable)
+    return this.#ids().mayTake(durable, record)
+  }
+
+  #ids(): PacketIds {
+    this.#packetIds ??= new PacketIds()
+    return this.#packetIds
   }
 
   #left(entry: Publish | Queued): void {
@@ -448,10 +426,6 @@ export class Session implements Identity, Holder {
   }
 }
 
-/** Packet ids of a sensor that may be used beyond the last recorded one. */
-const UNRECORDED_MAX = 64
-/** Packet ids that may be skipped because they are in flight: the largest window of a sensor (sn_inflight_messages). */
-const WINDOW_MAX = 16
 const NO_TIMERS: readonly Timer<SessionTimer>[] = []
 const NO_OWNER: StoredOwner = { username: undefined, listener: '', verified: false }
 
