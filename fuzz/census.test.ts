@@ -21,7 +21,10 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
     'the next number of those that are never given twice',
   ],
   [/^Gateway\.#now$|^TokenBucket\.#filledAt$|^Turns\.#since$|^Airtime\.(#newestBin|#freeAt)$/, 'a moment'],
-  [/^Fifo\.(#head|#first)$|^Slab\.(at|#start|#runStart|#runEnd|bytes)$|^ByteWriter\./, 'a place in a buffer that is used again'],
+  [
+    /^Fifo\.(#head|#first)$|^Session\.(#sweptTo|#qos0From)$|^Slab\.(at|#start|#runStart|#runEnd|bytes)$|^ByteWriter\./,
+    'a place in a buffer that is used again',
+  ],
   [/^TokenBucket\.#tokens$|^Airtime\.#used$/, 'an allowance, of which some is used up'],
   [/^UnknownSenders\.#answered$/, 'unknown senders that were answered last: at most 1,024'],
   [

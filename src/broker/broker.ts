@@ -23,6 +23,7 @@ import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { Login, type LoginOwner } from './login.ts'
 import { Publisher } from './publisher.ts'
 import { isFuller } from './queue-room.ts'
+import { QueueSweeps } from './queue-sweeps.ts'
 import { Recovery } from './recovery.ts'
 import { bytesOf, Requests, type Work } from './requests.ts'
 import { Retained } from './retained.ts'
@@ -82,10 +83,13 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     this.#pace = new Pace(store)
     const holdings = new Holdings()
     this.retained = new Retained(this.#looked, holdings, memory.shares)
-    const parts = { store, clock, notice, stats: this.stats, retained: this.retained, memory }
+    const limits = { ...DEFAULT_LIMITS, ...options.limits }
+    const access = options.access ?? OPEN_ACCESS
+    const parts = { limits, access, store, notice, stats: this.stats, memory, holdings }
+    const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
     this.#context = {
-      limits: { ...DEFAULT_LIMITS, ...options.limits },
-      access: options.access ?? OPEN_ACCESS,
+      limits,
+      access,
       store: options.store,
       clock: options.clock,
       notice: options.notice,
@@ -93,20 +97,21 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
       stats: this.stats,
       memory,
       holdings,
-      router: new Router(options.access ?? OPEN_ACCESS, this.#looked, memory.limits.memoryLimit * ROUTES_MAX),
+      router: new Router(access, this.#looked, memory.limits.memoryLimit * ROUTES_MAX),
       retained: this.retained,
       sysRetained: new Retained(this.#looked),
       timers: this.#timers,
       clocks: this.#clocks,
       pauses: this.pauses,
-      expiry: new Expiry(parts, () => this.#publisher.nextMessageId()),
+      expiry: new Expiry({ store, clock, retained: this.retained, sweeps }, () => this.#publisher.nextMessageId()),
+      sweeps,
     }
     this.#publisher = new Publisher(this.#context, this.#looked, (session) => {
       if (session.link !== undefined) this.markReady(session.link)
     })
     this.#wills = new SessionWills(this.#context, this.#publisher)
     this.#handover = new ShareHandover(this.#context, this.#publisher)
-    this.sessions = new Sessions(this.#context, this.#publisher, this.#wills, this.#handover)
+    this.sessions = new Sessions(this.#context, this.#wills, this.#handover)
     this.#subscriber = new Subscriber(this.#context, this.#publisher)
     this.#exchanges = new Exchanges(this.#context, this)
     this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
@@ -196,13 +201,15 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     })
     this.#ruleCheck.goOn(now)
     this.#context.expiry.handleTimeout(now)
+    this.#context.sweeps.handleTimeout(now)
     this.#requests.handleTimeout(now)
     this.#context.router.sweep()
   }
 
   nextTimeout(): Instant | undefined {
     const clocks = this.#ruleCheck.isOver ? this.#clocks.next() : OVERDUE
-    const requests = this.#context.router.isSweeping ? OVERDUE : this.#requests.next()
+    const { router, sweeps } = this.#context
+    const requests = router.isSweeping || !sweeps.isOver ? OVERDUE : this.#requests.next()
     return earliest(earliest(this.#timers.next(), this.#pace.after(clocks)), earliest(this.#context.expiry.next(), requests))
   }
 
@@ -211,6 +218,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     this.#requests.endTurn()
     this.#ruleCheck.endTurn()
     this.#context.router.endTurn()
+    this.#context.sweeps.endTurn()
     this.#handover.endTurn()
   }
 
@@ -277,13 +285,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     return session.mayTakePacketId(store.durable, (packetId) => store.append({ type: 'sent', key: session.key, id: 0, packetId }))
   }
 
-  dropIfExpired(now: Instant, session: Session, message: Publish): boolean {
-    // [MQTT-3.3.2-5]
-    if (message.expiresAt === undefined || message.expiresAt > now) return false
-    this.stats.publishDropped++
-    this.#exchanges.recordDone(session, message)
-    this.#context.notice({ code: 'message-dropped', level: 'debug', client: session.key, reason: `expired on ${message.topic}` })
-    return true
+  dropIfVoid(now: Instant, session: Session, message: Publish): 'valid' | 'dropped' | 'last' {
+    return this.#context.sweeps.dropIfVoid(now, session, message)
   }
 
   drained(now: Instant, session: Session): void {

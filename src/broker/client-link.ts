@@ -40,8 +40,8 @@ export interface LinkOwner {
   holds(session: Session): void
   /** The in-flight window is full, and messages are queued. */
   windowFull(link: ClientLink, session: Session): void
-  /** Drops and counts the message if it has expired; returns whether it has. */
-  dropIfExpired(now: Instant, session: Session, message: Publish): boolean
+  /** Drops and counts the message if it must not be sent any more. 'last': so, and nothing is sent before the link is woken. */
+  dropIfVoid(now: Instant, session: Session, message: Publish): 'valid' | 'dropped' | 'last'
 }
 
 /** Queued control packets above which the client is not read. */
@@ -294,7 +294,7 @@ export class ClientLink implements Link {
       // [MQTT-4.3.3-7]
       const answered = session.inflight?.get(inflight.packetId) !== inflight || inflight.released
       // It had a packet id, but was never sent.
-      if (!answered && !inflight.departed && this.#owner.dropIfExpired(now, session, inflight.queued.message)) {
+      if (!answered && !inflight.departed && this.#owner.dropIfVoid(now, session, inflight.queued.message) !== 'valid') {
         session.complete(inflight.packetId)
         continue
       }
@@ -330,7 +330,9 @@ export class ClientLink implements Link {
       if (!(entry instanceof Queued)) {
         if (entry.receiptLsn > this.#owner.durable()) return this.#wait()
         this.#dequeue(now, session)
-        if (entry.expiresAt !== undefined && this.#owner.dropIfExpired(now, session, entry)) continue
+        const fate = this.#owner.dropIfVoid(now, session, entry)
+        if (fate === 'last') return undefined
+        if (fate === 'dropped') continue
         return this.#deliverPlain(entry)
       }
       // [MQTT-4.9.0-2]
@@ -342,7 +344,9 @@ export class ClientLink implements Link {
       }
       if (entry.qos === 1 && !this.#owner.mayTakePacketId(session)) return this.#wait()
       this.#dequeue(now, session)
-      if (this.#owner.dropIfExpired(now, session, entry.message)) continue
+      const fate = this.#owner.dropIfVoid(now, session, entry.message)
+      if (fate === 'last') return undefined
+      if (fate === 'dropped') continue
       if (entry.qos === 0) return this.#deliver(entry, 0, false)
       const inflight = new Inflight(entry, session.freePacketId(), 0)
       session.depart(inflight)
@@ -352,13 +356,14 @@ export class ClientLink implements Link {
 
   /**
    * Assigns packet ids to the QoS 2 messages at the head of the queue, so that their records share a commit; false if the store
-   * is full.
+   * is full, or the queue has to be examined first.
    */
   #gateAhead(now: Instant, session: Session): boolean {
     while ((this.#gated?.length ?? 0) < GATED_MAX && this.windowOpen(session)) {
       const entry = session.peekQueue()
       if (!(entry instanceof Queued) || entry.qos !== 2) return true
-      if (!this.#owner.dropIfExpired(now, session, entry.message)) {
+      const fate = this.#owner.dropIfVoid(now, session, entry.message)
+      if (fate === 'valid') {
         const packetId = session.freePacketId()
         const lsn = this.#owner.recordSent(session, entry.message, packetId)
         if (lsn === 'full') return false
@@ -368,6 +373,7 @@ export class ClientLink implements Link {
         this.#gated.push(inflight)
       }
       this.#dequeue(now, session)
+      if (fate === 'last') return false
     }
     return true
   }

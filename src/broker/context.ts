@@ -7,6 +7,7 @@ import type { Access } from './access.ts'
 import type { Expiry } from './expiry.ts'
 import type { Holdings } from './holdings.ts'
 import type { BrokerLimits } from './limits.ts'
+import type { QueueSweeps } from './queue-sweeps.ts'
 import type { Retained } from './retained.ts'
 import type { Router } from './router.ts'
 import type { SessionTimer } from './session.ts'
@@ -46,4 +47,5 @@ export interface BrokerContext {
   /** Times in which no client could be heard. */
   readonly pauses: Pauses
   readonly expiry: Expiry
+  readonly sweeps: QueueSweeps
 }

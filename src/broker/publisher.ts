@@ -13,7 +13,7 @@ import { isTooLong, queueBound } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller, isHeavy, isWorthWaitingFor, waits } from './queue-room.ts'
 import { overRetainedMemory, type RetainedFull, retainedFull } from './retained-room.ts'
 import type { Route, Target } from './router.ts'
-import { messageOf, Queued, qosOf, type Session } from './session.ts'
+import { Queued, type Session } from './session.ts'
 import type { Room } from './share-group.ts'
 import { storedMessage } from './stored.ts'
 import type { Looked } from './topic-tree.ts'
@@ -413,22 +413,6 @@ export class Publisher {
       reason: `message on ${message.topic} dropped: ${over?.reason ?? `${session.queueLength} messages, ${session.queuedBytes} bytes wait`}`,
       count,
       limit: over?.limit ?? fullOf(this.#context.limits, session),
-    })
-  }
-
-  /**
-   * The client is disconnected: drops QoS 0 messages, unless they are to be queued, and copies the rest out of shared read
-   * buffers.
-   */
-  detach(session: Session): void {
-    const { queueQos0Messages } = this.#context.limits
-    this.#context.stats.publishDropped += session.filterQueue((entry) => {
-      if (qosOf(entry) === 0 && !queueQos0Messages) return false
-      const message = messageOf(entry)
-      if (message.owned) return true
-      message.own()
-      this.#context.holdings.recount(message)
-      return true
     })
   }
 }

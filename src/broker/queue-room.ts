@@ -2,7 +2,7 @@ import type { Instant } from '../base/machine.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
 import { type BrokerLimits, PATIENCE_LEAST_MS, queueBound, STANDS_STILL_MS } from './limits.ts'
-import { messageOf, qosOf, type Session } from './session.ts'
+import type { Session } from './session.ts'
 
 /** Part of a full queue above which a message that joins it will have to wait. */
 const LATE = 0.125
@@ -13,41 +13,27 @@ const SHORT_QUEUE = 8
 export const LIGHT_BYTES = 16 * 1024
 
 /**
- * QoS 0 messages that make room in one step, unless it takes more: a queue may hold 100,000, and dropping all of them
- * takes 20 ms. With fewer, a long queue would be searched too often.
- */
-const EVICTED_AT_ONCE = 4096
-
-/**
  * Whether one more message may be queued for this session, after making room as configured: expired messages are dropped first,
- * then QoS 0, then, with `queue_full: drop_oldest`, the oldest. Drops are counted and reported. Calling twice in a row gives the
- * same answer.
+ * then QoS 0, then, with `queue_full: drop_oldest`, the oldest; in all queues together as many as one turn allows
+ * (`QueueSweeps`). Drops are counted and reported. Calling twice in a row gives the same answer.
  */
 export function hasRoom(context: BrokerContext, now: Instant, session: Session, message: Publish, qos: QoS): boolean {
-  if (fits(context, session, message, qos)) return true
-  if (context.expiry.dropQueued(now, session) && fits(context, session, message, qos)) return true
+  return fits(context, session, message, qos) || makeRoom(context, now, session, message, qos)
+}
+
+function makeRoom(context: BrokerContext, now: Instant, session: Session, message: Publish, qos: QoS): boolean {
+  const isEnough = (): boolean => fits(context, session, message, qos)
+  const { sweeps, limits } = context
+  if (sweeps.dropExpired(now, session, isEnough)) return true
   if (qos === 0) return false
-  const limit = fullOf(context.limits, session)
+  const limit = fullOf(limits, session)
   if (session.queuedQos0 > 0) {
-    let left = EVICTED_AT_ONCE
-    let isEnough = false
-    const gone = session.filterQueue((entry) => {
-      if (isEnough || qosOf(entry) > 0) return true
-      isEnough = --left < 0 && fits(context, session, message, qos)
-      return isEnough
-    })
-    dropped(context, session, gone, 'QoS 0 goes first', limit)
-    if (fits(context, session, message, qos)) return true
+    dropped(context, session, sweeps.dropQos0(session, isEnough), 'QoS 0 goes first', limit)
+    if (isEnough()) return true
   }
-  if (context.limits.queueFull === 'drop_newest') return false
-  let count = 0
-  while (session.queueLength > 0 && !fits(context, session, message, qos)) {
-    const { id } = messageOf(session.dequeue()!)
-    if (session.persistent && id !== 0) context.store.append({ type: 'done', key: session.key, id })
-    count++
-  }
-  dropped(context, session, count, 'the oldest go first', limit)
-  return fits(context, session, message, qos)
+  if (limits.queueFull === 'drop_newest') return false
+  dropped(context, session, sweeps.dropOldest(session, isEnough), 'the oldest go first', limit)
+  return isEnough()
 }
 
 /**

@@ -7,8 +7,8 @@ import { dropForbidden } from './session-rights.ts'
 import type { Sessions } from './sessions.ts'
 
 /**
- * Filters and messages of sessions that are held against new rules in one turn, and one session: some milliseconds, where there
- * are many rules.
+ * Filters and messages in flight of sessions that are held against new rules in one turn, and one session: some milliseconds,
+ * where there are many rules. Queues have a limit of their own (`QueueSweeps`).
  */
 const CHECKED_PER_TURN = 4096
 
@@ -30,7 +30,7 @@ export class RuleCheck {
   #unchecked: Iterator<Session> | undefined
   /** Sessions that have not been held against the rights that a re-authentication has brought. */
   readonly #renewed = new Set<Session>()
-  /** Filters and messages that may still be checked in this turn. */
+  /** Filters and messages in flight that may still be checked in this turn. */
   #left = CHECKED_PER_TURN
 
   constructor(context: BrokerContext, sessions: Sessions, pace: Pace, owner: RuleCheckOwner) {
@@ -66,7 +66,7 @@ export class RuleCheck {
     const done = this.#pace.run(now, () => {
       const session = this.#left > 0 ? this.#next() : undefined
       if (session === undefined) return false
-      this.#left -= 1 + session.queueLength + (session.inflight?.size ?? 0) + (session.subscriptions?.size ?? 0)
+      this.#left -= 1 + (session.inflight?.size ?? 0) + (session.subscriptions?.size ?? 0)
       this.#check(now, session)
       return true
     })
@@ -90,7 +90,7 @@ export class RuleCheck {
       notice({ code: 'client-revoked', level: 'warn', client: key, peer: link.info.peer, reason })
       this.#owner.close(now, link, reasonCode, true, reason)
     }
-    if (!session.ended && session.unchecked) dropForbidden(this.#context, session)
+    if (!session.ended && session.unchecked) dropForbidden(this.#context, now, session)
     if (session.link !== undefined) this.#owner.markReady(session.link)
   }
 }

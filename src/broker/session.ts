@@ -167,6 +167,9 @@ export class Session implements Identity, Holder {
   #behind: Fifo<Publish | Queued> | undefined = undefined
   /** QoS 0 messages at the head of the queue of a client that reads: they leave by the end of the turn, and are not counted. */
   #passing = 0
+  /** Places of the queue at which `sweepQueue` and `dropQos0` continue. */
+  #sweptTo = 0
+  #qos0From = 0
   #timers: Timer<SessionTimer>[] | undefined = undefined
   #will: Will | undefined = undefined
   readonly #holdings: Holdings
@@ -244,8 +247,8 @@ export class Session implements Identity, Holder {
     const behind = this.#behind
     this.#behind = undefined
     if (behind === undefined || behind.length === 0) return
-    if (this.#queue === undefined || this.#queue.length === 0) this.#queue = behind
-    else for (const entry of behind) this.#queue.push(entry)
+    this.#queue ??= new Fifo()
+    for (const entry of behind) this.#queue.push(entry)
   }
 
   #push(entry: Publish | Queued, waits: boolean): void {
@@ -300,17 +303,53 @@ export class Session implements Identity, Holder {
     return entry
   }
 
-  /** Removes the entries that do not pass; returns their number. */
-  filterQueue(keep: (entry: Publish | Queued) => boolean): number {
+  /** Everything that is queued, in order. */
+  *queued(): Generator<Publish | Queued, void> {
+    if (this.#queue !== undefined) yield* this.#queue
+    if (this.#behind !== undefined) yield* this.#behind
+  }
+
+  /** The next `sweepQueue` begins with the first entry. */
+  restartSweep(): void {
+    this.#sweptTo = 0
+  }
+
+  /**
+   * Continues to examine the queue, up to `most` places, and removes the entries that do not pass. Returns the number of places;
+   * less than `most` at the end of the queue. Messages that are held back follow when they have joined it.
+   */
+  sweepQueue(most: number, keep: (entry: Publish | Queued) => boolean): number {
+    const begin = Math.max(this.#sweptTo, this.#queue?.first ?? 0)
+    this.#sweptTo = this.#sweep(begin, most, keep)
+    return this.#sweptTo - begin
+  }
+
+  /** Whether `sweepQueue` has examined everything. */
+  get isSwept(): boolean {
+    return this.#behind === undefined && (this.#queue === undefined || this.#sweptTo >= this.#queue.end)
+  }
+
+  /**
+   * Removes QoS 0, the oldest first, until there is enough room, from up to `most` places; returns the number of places. It
+   * continues where the last call found enough: no QoS 0 is left before that place.
+   */
+  dropQos0(most: number, isEnough: () => boolean): number {
+    const begin = Math.max(this.#qos0From, this.#queue?.first ?? 0)
+    this.#qos0From = this.#sweep(begin, most, (entry) => {
+      if (this.queuedQos0 === 0 || isEnough()) return undefined
+      return qosOf(entry) > 0
+    })
+    return this.#qos0From - begin
+  }
+
+  #sweep(from: number, most: number, keep: (entry: Publish | Queued) => boolean | undefined): number {
     this.stops()
-    const passes = (entry: Publish | Queued): boolean => {
-      if (keep(entry)) return true
-      this.#left(entry)
-      return false
-    }
-    const gone = (this.#queue?.filter(passes) ?? 0) + (this.#behind?.filter(passes) ?? 0)
-    if (this.#queue?.length === 0) this.#queue = undefined
-    return gone
+    if (this.#queue === undefined) return from
+    return this.#queue.sweep(from, most, (entry) => {
+      const passes = keep(entry)
+      if (passes === false) this.#left(entry)
+      return passes
+    })
   }
 
   /** A message is sent under a packet id. */

@@ -10,7 +10,6 @@ import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { PATIENCE_LEAST_MS } from './limits.ts'
-import type { Publisher } from './publisher.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
 import { Session, type SessionClock, type Subscription, sessionKey } from './session.ts'
 import { postpone, retryLater, startClocks, stopTimers } from './session-clocks.ts'
@@ -43,7 +42,6 @@ export interface SessionRequest {
 /** The sessions by key: how they begin and end, and what happens while no client is connected. */
 export class Sessions {
   readonly #context: BrokerContext
-  readonly #publisher: Publisher
   readonly #wills: SessionWills
   readonly #handover: ShareHandover
   readonly #byKey = new NameMap<Session>()
@@ -55,9 +53,8 @@ export class Sessions {
   #connected = 0
   #mostConnected = 0
 
-  constructor(context: BrokerContext, publisher: Publisher, wills: SessionWills, handover: ShareHandover) {
+  constructor(context: BrokerContext, wills: SessionWills, handover: ShareHandover) {
     this.#context = context
-    this.#publisher = publisher
     this.#wills = wills
     this.#handover = handover
     this.#shares = new SessionShares(context.limits)
@@ -222,7 +219,7 @@ export class Sessions {
     this.#shares.used(session)
     // Without a change of identity its rights are the same: no route depends on the connection.
     if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
-    if (present && (!isSameIdentity || session.unchecked)) dropForbidden(this.#context, session)
+    if (present && (!isSameIdentity || session.unchecked)) dropForbidden(this.#context, now, session)
     if (request.bridge) lsn = Math.max(lsn, this.#subscribeAsBridge(session))
     return { session, present, lsn }
   }
@@ -304,7 +301,7 @@ export class Sessions {
     this.#connected--
     stopTimers(this.#context, session)
     this.letGo(now, session)
-    this.#publisher.detach(session)
+    this.#dropQos0(now, session)
     // [MQTT-3.1.2-10]
     if (!will) session.will = undefined
     this.#context.memory.shares.recount(session)
@@ -316,6 +313,13 @@ export class Sessions {
       if (this.#context.store.hasRoom) this.#catchUp(now, session)
       this.#shares.detached(session)
     }
+  }
+
+  /** Unless QoS 0 is queued for absent clients, it is dropped: by the end of the session, if that is due, otherwise now. */
+  #dropQos0(now: Instant, session: Session): void {
+    const { limits, stats, sweeps } = this.#context
+    if (session.expirySeconds > 0) sweeps.left(now, session)
+    else if (!limits.queueQos0Messages) stats.publishDropped += session.queuedQos0
   }
 
   /** No client has resumed the session after a restart: it counts as disconnected from now on. */
@@ -363,7 +367,7 @@ export class Sessions {
       postpone(this.#context, now, session, 'end')
       return 'full'
     }
-    const { router, expiry, clocks } = this.#context
+    const { router, expiry, sweeps, clocks } = this.#context
     router.unsubscribeAll(session)
     const passed = this.#handover.passOn(now, session)
     if (passed === 'full') postpone(this.#context, now, session, 'end')
@@ -377,6 +381,7 @@ export class Sessions {
     this.#context.memory.shares.forget(session)
     stopTimers(this.#context, session)
     expiry.forget(session)
+    sweeps.forget(session)
     if (session.persistent) this.#recordEnd(session.key)
     this.#leave(session)
     this.#shares.release(session)

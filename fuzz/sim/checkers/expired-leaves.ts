@@ -19,12 +19,11 @@ export class ExpiredLeaves extends SiteChecker {
     if (world.store.refuse || world.store.refusals !== this.#refusals) this.#refusedAt = now
     this.#refusals = world.store.refusals
     for (const session of broker.sessions) {
-      session.filterQueue((entry) => {
+      for (const entry of session.queued()) {
         const { expiresAt, payload } = messageOf(entry)
         if (expiresAt !== undefined && expiresAt + EXPIRY_GRAIN_MS < now)
           this.tell(`"${textOf(payload)}" waits for ${session.key}, and expired at ${expiresAt} ms`)
-        return true
-      })
+      }
     }
     if (now < this.#refusedAt + RETRY_MS) return
     for (const { topic, expiresAt } of broker.retained) {

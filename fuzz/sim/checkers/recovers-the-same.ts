@@ -81,11 +81,10 @@ export class RecoversTheSame extends SiteChecker {
       ({ filter, qos, noLocal, retainAsPublished }) => `${filter} ${qos} ${noLocal} ${retainAsPublished}`,
     )
     const waiting: string[] = []
-    session.filterQueue((entry) => {
+    for (const entry of session.queued()) {
       const message = messageOf(entry)
       if (message.id !== 0 && qosOf(entry) > 0 && !this.#mayDiffer(message)) waiting.push(textOf(message.payload))
-      return true
-    })
+    }
     const exchanges: string[] = []
     for (const { queued, packetId, released } of inflight?.values() ?? []) {
       const counts = queued.message.id !== 0 && (queued.qos === 2 || !this.#mayDiffer(queued.message))
