@@ -314,7 +314,7 @@ export class ClientLink implements Link {
       // [MQTT-4.6.0-6]
       if (this.#gated !== undefined) {
         this.#gateAhead(now, session)
-        const gated = this.#pollGated(session)
+        const gated = this.#pollGated(now, session)
         if (gated !== undefined || this.#gated !== undefined) return gated
         continue
       }
@@ -400,17 +400,20 @@ export class ClientLink implements Link {
     if (session.pausedPublishers !== undefined) this.#owner.drained(now, session)
   }
 
-  #pollGated(session: Session): Outgoing | undefined {
+  #pollGated(now: Instant, session: Session): Outgoing | undefined {
     const gated = this.#gated!
     for (let inflight = gated.peek(); inflight !== undefined; inflight = gated.peek()) {
       // Removed in the meantime, because it may no longer be read.
       const gone = session.inflight?.get(inflight.packetId) !== inflight
       if (!gone && this.#blocked(inflight)) return undefined
       gated.shift()
-      if (!gone) {
-        if (gated.length === 0) this.#gated = undefined
-        return this.#deliverInflight(inflight)
+      if (gone) continue
+      if (this.#owner.dropIfVoid(now, session, inflight.queued.message) !== 'valid') {
+        session.complete(inflight.packetId)
+        continue
       }
+      if (gated.length === 0) this.#gated = undefined
+      return this.#deliverInflight(inflight)
     }
     this.#gated = undefined
     return undefined

@@ -260,4 +260,31 @@ describe('a long queue is held against new rules over several turns', () => {
     expect(Math.max(...turns(reads))).toBeLessThanOrEqual(4096 + 64)
     expect(sessions.map(({ queueLength }) => queueLength)).toEqual([MESSAGES / 2 - 20, MESSAGES / 2 - 20])
   })
+
+  test.each([0, 1, 2] as const)('and nothing is delivered before its session has had its turn, with QoS %i', (qos) => {
+    const store = new DelayedStore()
+    const may = { read: true }
+    const access = { ...OPEN_ACCESS, read: () => may.read, keepsSubscriptions: () => true }
+    const world = new TestBroker({ access }, store)
+    for (let i = 0; i < 300; i++) world.connect(`other${i}`)
+    const reader = world.connect('reader', PERSISTENT)
+    reader.subscribe('x', 2)
+    world.commit()
+    reader.poll()
+    const publisher = world.connect('publisher')
+    publisher.publish('x', 'secret', qos)
+    world.commit()
+    // With QoS 2 its packet id is recorded, and it waits for that.
+    if (qos === 2) expect(reader.poll()).toEqual([])
+    may.read = false
+    world.broker.accessChanged(world.now)
+    world.commit()
+    expect(reader.poll()).toEqual([])
+    world.turn()
+    may.read = true
+    world.broker.accessChanged(world.now)
+    world.turn()
+    expect(reader.poll()).toEqual([])
+    expect(reader.link.client!.inflight?.size ?? 0).toBe(0)
+  })
 })
