@@ -63,10 +63,11 @@ class World {
   turns = 0
   #next = 1
 
-  constructor(broker = {}, access = undefined) {
+  constructor(broker = {}, access = undefined, sysInterval = 0) {
     const gateway = GATEWAY
     this.server = new Server({
       gateway,
+      sysInterval,
       // One client retains 100,000.
       broker: { maxRetainedMessages: 200_000, ...broker },
       ...(access !== undefined && { access }),
@@ -174,6 +175,15 @@ const absent = (world, count, filters, qos = 1) => {
     world.subscribe(client, filters, qos)
     world.input({ kind: 'closed', connection: client, reason: 'test' })
   }
+}
+
+/** So many clients whose windows are full, with all retained messages behind that: none of them acknowledges anything. */
+const silent = (world, count, qos, publisher, more = {}) => {
+  const clients = range(count, (i) => world.connect(`s${i}`, { properties: { receiveMaximum: 20 }, ...more }))
+  for (const client of clients) world.subscribe(client, ['x'], 1)
+  for (let i = 0; i < 25; i++) world.publish(publisher, 'x', 1)
+  for (const client of clients) world.subscribe(client, ['r/#'], qos)
+  return clients
 }
 
 /** Each sets something up, and gives what is measured. */
@@ -547,6 +557,78 @@ const attacks = {
     world.subscribe(client, ['#'], 1)
     world.input({ kind: 'closed', connection: client, reason: 'test' })
     return { world, attack: () => world.connect('c', more) }
+  },
+  'the same, under another user name': () => {
+    const world = new World({ sessionOwnership: false }, ruled())
+    world.retain(100_000, (i) => `r/${i % 100}/${i}`, {}, 1)
+    const client = world.connect('c', PERSISTENT)
+    world.subscribe(client, ['#'], 1)
+    world.input({ kind: 'closed', connection: client, reason: 'test' })
+    return { world, attack: () => world.connect('c', { ...PERSISTENT, username: 'x' }) }
+  },
+  '20 clients close together, for each of whom 50,000 retained messages wait': () => {
+    const world = new World()
+    world.retain(50_000, (i) => `r/${i}`, {}, 1)
+    const clients = silent(world, 20, 1, world.connect('p'))
+    const attack = () => {
+      world.turn(() => {
+        for (const connection of clients) world.server.handle(world.now, { kind: 'closed', connection, reason: 'test' })
+      })
+      world.settle()
+    }
+    return { world, attack }
+  },
+  '14 messages QoS 1 for 20 full queues with 50,000 of QoS 0': () => {
+    const world = new World()
+    world.retain(50_000, (i) => `r/${i}`)
+    const publisher = world.connect('p')
+    silent(world, 20, 0, publisher)
+    const bytes = Buffer.concat(range(14, (i) => encode(Publish.of('x', Buffer.from('x'), 1, false, i + 1))))
+    return { world, attack: () => world.input({ kind: 'chunk', connection: publisher, bytes }) }
+  },
+  'a message QoS 1 for 20 full queues of 50,000, in which one has expired': () => {
+    const world = new World()
+    world.retain(50_000, (i) => `r/${i}`, { messageExpiryInterval: 100 }, 1)
+    const publisher = world.connect('p')
+    world.publish(publisher, 'r/0', 1, true, { messageExpiryInterval: 1 })
+    silent(world, 20, 1, publisher)
+    world.now += 1000
+    return { world, attack: () => world.publish(publisher, 'x', 1) }
+  },
+  'a queue of 100,000 expires': () => {
+    const world = new World()
+    world.retain(100_000, (i) => `r/${i}`, { messageExpiryInterval: 10 }, 1)
+    const [connection] = silent(world, 1, 1, world.connect('p'), PERSISTENT)
+    world.input({ kind: 'closed', connection, reason: 'test' })
+    return {
+      world,
+      attack: () => {
+        world.now = 20_000
+        world.settle()
+      },
+    }
+  },
+  'new rules for a session with 100,000 messages, 22 rules': () => {
+    const world = new World({}, ruled())
+    world.retain(100_000, (i) => `r/${i}`, {}, 1)
+    silent(world, 1, 1, world.connect('p'))
+    return { world, attack: () => world.input({ kind: 'access-changed' }) }
+  },
+  '$SYS with 200,000 shared subscriptions': () => {
+    const world = new World({}, undefined, 5)
+    for (let i = 0; i < 20; i++) {
+      const client = world.connect(`c${i}`)
+      for (let at = 0; at < 10_000; at += 500)
+        world.subscribe(
+          client,
+          range(500, (j) => `$share/${i}/${at + j}/x`),
+        )
+    }
+    const attack = () => {
+      world.now += 5000
+      world.settle()
+    }
+    return { world, attack }
   },
 }
 
