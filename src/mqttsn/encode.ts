@@ -1,4 +1,4 @@
-import { type ByteWriter, utf8Length, ByteWriter as Writer } from '../base/bytes.ts'
+import { type ByteWriter, pooledBytes, utf8Length, ByteWriter as Writer } from '../base/bytes.ts'
 import { type Message, MsgType, type SnQoS, type TopicIdType } from './messages.ts'
 
 /** Maximum size of a message in octets, as Length can express. */
@@ -25,10 +25,13 @@ export function encodeMessage(w: ByteWriter, message: Message): void {
 
 const shared = new Writer(1500)
 
+/** Returns the encoded message, with memory of the pool. */
 export function encodedMessage(message: Message): Uint8Array {
   shared.length = 0
   encodeMessage(shared, message)
-  return shared.toBytes()
+  const bytes = pooledBytes(shared.length)
+  bytes.set(shared.bytes.subarray(0, shared.length))
+  return bytes
 }
 
 /** Returns the size of the whole message in octets, with Length [1.2 section 5.2.1]. */

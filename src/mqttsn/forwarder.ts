@@ -1,3 +1,4 @@
+import { pooledBytes } from '../base/bytes.ts'
 import type { Malformed } from '../base/malformed.ts'
 import { FORWARDER_ENCAPSULATION } from './messages.ts'
 
@@ -25,7 +26,7 @@ export function unwrap(bytes: Uint8Array): Encapsulated | Malformed | undefined 
 }
 
 export function wrap(nodeId: Uint8Array, message: Uint8Array, radius = 0): Uint8Array {
-  const wrapped = new Uint8Array(3 + nodeId.length + message.length)
+  const wrapped = pooledBytes(3 + nodeId.length + message.length)
   wrapped[0] = 3 + nodeId.length
   wrapped[1] = FORWARDER_ENCAPSULATION
   wrapped[2] = radius

@@ -135,7 +135,8 @@ export class Ports {
       return true
     }
     const [type, msgId, topicId, once] = [message.type, msgIdOf(message), conveyedTopicId(message), isOnce(message)]
-    const frame: Frame = { route, bytes, client, type, msgId, provingId, topicId, once }
+    // It may wait, and would keep what is around it in memory.
+    const frame: Frame = { route, bytes: new Uint8Array(bytes), client, type, msgId, provingId, topicId, once }
     if (port === undefined) return this.#drop(frame, `there is no port ${portNameOf(route)} any more`)
     if (bytes.length > port.maxFrame)
       return this.#drop(frame, `${bytes.length} octets are too many for a frame at ${port.name}`, 'sn_max_frame')
