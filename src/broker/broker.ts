@@ -80,7 +80,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
 
   constructor(options: BrokerOptions) {
     const { store, clock, notice, memory = new Memory() } = options
-    this.#pace = new Pace(store)
+    this.#pace = new Pace(store, () => this.#wills.isSpent)
     const holdings = new Holdings()
     this.retained = new Retained(this.#looked, holdings, memory.shares)
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
@@ -220,6 +220,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     this.#context.router.endTurn()
     this.#context.sweeps.endTurn()
     this.#handover.endTurn()
+    this.#wills.endTurn()
   }
 
   /** More records are durable: links that waited for them may have something to send. */

@@ -16,14 +16,31 @@ import type { Session } from './session.ts'
 import { postpone } from './session-clocks.ts'
 import { storedWill } from './stored.ts'
 
+/** Deliveries, levels and subscriptions examined, that wills may lead to in one turn; one will may exceed it. */
+const WORK_PER_TURN = 4096
+/** What a will counts for without receivers. */
+const WILL_WORK = 16
+
 /** The wills of sessions: which are accepted, how they change, and their publication [5.0 section 3.1.2.5]. */
 export class SessionWills {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
+  /** Work that wills have led to in this turn. */
+  #work = 0
 
   constructor(context: BrokerContext, publisher: Publisher) {
     this.#context = context
     this.#publisher = publisher
+  }
+
+  /** Whether wills have led to as much work as a turn may take: further ones wait, unless a client waits for them. */
+  get isSpent(): boolean {
+    return this.#work >= WORK_PER_TURN
+  }
+
+  /** The turn is over. */
+  endTurn(): void {
+    this.#work = 0
   }
 
   /** Why no client of this listener may have this will. */
@@ -90,8 +107,11 @@ export class SessionWills {
     // [MQTT-3.1.2-14] [MQTT-3.1.2-15]
     const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
     const reasonCode = this.#refusal(now, session, message)
-    const { notice, stats, store } = this.#context
-    if (reasonCode === 0 && this.#publisher.accept(now, session, message, 0, true) === 'full') {
+    const { notice, stats, store, router } = this.#context
+    const before = this.#publisher.work + router.looked
+    const accepted = reasonCode === 0 ? this.#publisher.accept(now, session, message, 0, true) : 0
+    this.#work += WILL_WORK + this.#publisher.work + router.looked - before
+    if (accepted === 'full') {
       if (session.refused === undefined)
         notice({ code: 'store-full', level: 'error', client: session.key, reason: 'its will waits for room' })
       postpone(this.#context, now, session, 'will')

@@ -306,11 +306,12 @@ export class Sessions {
     if (!will) session.will = undefined
     this.#context.memory.shares.recount(session)
     this.#recordDetached(now, session)
+    const willWaits = session.will !== undefined && this.#wills.isSpent
     // [MQTT-3.1.2-23]
-    if (session.expirySeconds === 0 && (!session.persistent || this.#context.store.hasRoom)) this.end(now, session)
+    if (session.expirySeconds === 0 && (!session.persistent || this.#context.store.hasRoom) && !willWaits) this.end(now, session)
     else {
       startClocks(this.#context, now, session, 0)
-      if (this.#context.store.hasRoom) this.#catchUp(now, session)
+      if (this.#context.store.hasRoom && !willWaits) this.#catchUp(now, session)
       this.#shares.detached(session)
     }
   }

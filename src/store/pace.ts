@@ -8,15 +8,17 @@ export const NO_ROOM_RETRY_MS = 100
 
 /**
  * Spreads work over turns of the event loop that would otherwise append records for any number of clients in one: a limited
- * number of steps per turn, and none while the store has no room. The rest is due immediately, after everything else has had its
- * turn.
+ * number of steps per turn, and none while the store has no room, or once the steps have caused as much other work as a turn may
+ * take (`isSpent`). The rest is due immediately, after everything else has had its turn.
  */
 export class Pace {
   readonly #store: Pick<Store, 'hasRoom'>
+  readonly #isSpent: () => boolean
   #notBefore: Instant = Number.NEGATIVE_INFINITY
 
-  constructor(store: Pick<Store, 'hasRoom'>) {
+  constructor(store: Pick<Store, 'hasRoom'>, isSpent = (): boolean => false) {
     this.#store = store
+    this.#isSpent = isSpent
   }
 
   /** Runs steps until one returns false, because nothing is left to do. Returns false if there may be more. */
@@ -27,6 +29,7 @@ export class Pace {
         this.#notBefore = now + NO_ROOM_RETRY_MS
         return false
       }
+      if (this.#isSpent()) return false
       if (!step()) return true
     }
     return false

@@ -2,7 +2,8 @@ import { describe, expect, it } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import type { Access } from '../../src/broker/access.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
-import { PERSISTENT, TestBroker, type TestClient, will } from './harness.ts'
+import type { Properties } from '../../src/mqtt/properties.ts'
+import { connectPacket, PERSISTENT, TestBroker, type TestClient, will } from './harness.ts'
 
 const CLIENTS = 600
 const PAYLOAD = 'x'.repeat(1000)
@@ -23,7 +24,7 @@ function site(store = new DelayedStore(), access: Partial<Access> = {}) {
 /** Time passes, and the store becomes durable between the turns of the event loop. */
 function pass(world: TestBroker, ms: number): void {
   for (const until = world.now + ms; world.now < until; world.now += 10) {
-    world.broker.handleTimeout(world.now)
+    world.turn()
     world.commit()
   }
 }
@@ -50,6 +51,7 @@ describe('what one turn of the event loop appends is bounded', () => {
     for (; pieces < CLIENTS && !world.broker.shutdown.publishWills(world.now); pieces++) {
       expect(store.hasRoom || store.durable < store.appended).toBe(true)
       world.commit()
+      world.broker.endTurn()
       world.now += 100
     }
     expect(pieces).toBeGreaterThan(10)
@@ -175,5 +177,74 @@ describe("'full' gives nothing up", () => {
     world.advance(20_000)
     expect(world.broker.sessions.byKey('mqtt:b')!.queueLength).toBe(6)
     expect(world.codes()).not.toContain('queue-full')
+  })
+})
+
+describe('the wills of many clients for many receivers', () => {
+  const READERS = 300
+  const WILLS = 100
+  /** What wills may lead to in one turn, and one will more. */
+  const TURN = 4096 + 2 * READERS
+
+  /** Clients with a will that all readers get. */
+  function crowd(properties: Properties = {}, willProperties: Properties = {}) {
+    const world = new TestBroker()
+    for (let i = 0; i < READERS; i++) world.connect(`r${i}`).subscribe('w')
+    const clients = Array.from({ length: WILLS }, (_, i) =>
+      world.connect(`c${i}`, { will: will('w', 'x', 0, willProperties), properties }),
+    )
+    world.broker.takeQueued()
+    world.turn()
+    return { world, clients }
+  }
+
+  /** The deliveries of each turn until nothing is due. */
+  function turns(world: TestBroker): number[] {
+    const counts = [world.broker.takeQueued()]
+    while ((world.broker.nextTimeout() ?? Number.POSITIVE_INFINITY) <= world.now) {
+      world.turn()
+      counts.push(world.broker.takeQueued())
+    }
+    return counts
+  }
+
+  it.each([
+    ['whose sessions end with their connections', {}, {}, 0],
+    ['whose sessions stay', { sessionExpiryInterval: 3600 }, {}, 0],
+    ['at the end of the same delay', { sessionExpiryInterval: 3600 }, { willDelayInterval: 5 }, 5000],
+  ])('are published over several turns: of clients %s', (_title, properties, willProperties, delayMs) => {
+    const { world, clients } = crowd(properties, willProperties)
+    for (const { link } of clients) link.lost(world.now, 'reset')
+    const counts = turns(world)
+    world.broker.endTurn()
+    world.now += delayMs
+    world.broker.handleTimeout(world.now)
+    counts.push(...turns(world))
+    expect(counts.reduce((sum, count) => sum + count)).toBe(READERS * WILLS)
+    expect(Math.max(...counts)).toBeLessThanOrEqual(TURN)
+    expect(world.broker.stats.willsPublished).toBe(WILLS)
+  })
+
+  it('are published over several turns at the end of the process', () => {
+    const { world } = crowd()
+    const counts: number[] = []
+    for (let isOver = false; !isOver; ) {
+      isOver = world.broker.shutdown.publishWills(world.now)
+      counts.push(world.broker.takeQueued())
+      world.broker.endTurn()
+    }
+    expect(counts.reduce((sum, count) => sum + count)).toBe(READERS * WILLS)
+    expect(Math.max(...counts)).toBeLessThanOrEqual(TURN)
+  })
+
+  it('are published before their clients are connected again, in their turn or before', () => {
+    const { world, clients } = crowd({ sessionExpiryInterval: 3600 })
+    for (const { link } of clients) link.lost(world.now, 'reset')
+    const published = world.broker.stats.willsPublished
+    expect(published).toBeLessThan(WILLS)
+    world.open().send(connectPacket(`c${WILLS - 1}`, PERSISTENT))
+    expect(world.broker.stats.willsPublished).toBe(published + 1)
+    turns(world)
+    expect(world.broker.stats.willsPublished).toBe(WILLS)
   })
 })
