@@ -422,8 +422,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
 
   /**
    * The access rules have changed: clients that are no longer allowed are disconnected, and forbidden subscriptions end, those of
-   * absent clients too. Many sessions take several turns; until a session is checked, its messages are already subject to the new
-   * rules.
+   * absent clients too. Many sessions take several turns; until a session is checked, nothing that waits in it is delivered.
    */
   accessChanged(now: Instant): void {
     // The wills of clients that are disconnected now must only reach those who may still read them.
@@ -433,6 +432,10 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
 
   rightsChanged(now: Instant, session: Session): void {
     this.#context.router.invalidateOf(session)
+    this.checkRights(now, session)
+  }
+
+  checkRights(now: Instant, session: Session): void {
     this.#ruleCheck.renewed(now, session)
   }
 

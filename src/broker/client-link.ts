@@ -263,6 +263,10 @@ export class ClientLink implements Link {
     const session = this.client
     // Retained messages follow the SUBACK.
     if (session === undefined || !this.listening || this.busy) return undefined
+    if (session.unchecked) {
+      session.stops()
+      return undefined
+    }
     if (this.#resend !== undefined) {
       const again = this.#pollResend(now, session)
       if (again !== undefined) return again

@@ -18,6 +18,8 @@ export interface LoginOwner {
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string, detail?: string): void
   /** The rights of a connected client have changed. */
   rightsChanged(now: Instant, session: Session): void
+  /** The session has not been checked against the rules under which its client has connected. */
+  checkRights(now: Instant, session: Session): void
 }
 
 /**
@@ -92,6 +94,7 @@ export class Login implements AuthenticationOwner {
         this.#context.notice({ code: 'client-connected', level: 'info', client: admitted.key, peer: link.info.peer })
       // [MQTT-4.4.0-1]
       link.resume(admitted)
+      if (admitted.unchecked) this.#owner.checkRights(now, admitted)
     }
   }
 

@@ -47,10 +47,12 @@ export interface Route {
 const FILTERS_PER_TURN = 1024
 
 /**
- * Levels that are examined after a change of identity before all routes are dropped instead: rebuilding the ones in use costs no
- * more.
+ * Levels that are examined in one turn after changes of identity before all routes are dropped instead: rebuilding the ones in use
+ * costs no more.
  */
 const INVALIDATE_LOOKS = 2048
+/** What a filter counts for among them. */
+const FILTER_LOOKS = 1
 
 /** The limits on filters that may match the same topic. */
 export type CrowdedLimit = 'max_wildcard_shapes_per_session' | 'max_shared_copies_per_session' | 'max_deep_wildcard_levels'
@@ -81,6 +83,8 @@ export class Router {
   readonly #gone = new Set<Session>()
   /** Filters that may still be removed in this turn. */
   #left = FILTERS_PER_TURN
+  /** Levels that may still be examined in this turn after changes of identity. */
+  #looksLeft = INVALIDATE_LOOKS
   #groupBytes = 0
   /** Members of all groups: there may be a million groups, and $SYS asks for their number every few seconds. */
   #sharedCount = 0
@@ -141,15 +145,16 @@ export class Router {
    * too long, all routes are dropped.
    */
   invalidateOf(session: Session): void {
-    const before = this.#looked.sum
     for (const filter of session.subscriptions?.keys() ?? []) {
-      this.#routes.invalidate(realFilter(filter))
-      const group = this.#groups.get(filter)
-      if (group !== undefined) this.#forgetEverybody(group)
-      if (this.#looked.sum - before > INVALIDATE_LOOKS) {
+      if (this.#looksLeft <= 0) {
         this.#forgetRoutes()
         return
       }
+      const before = this.#looked.sum
+      this.#routes.invalidate(realFilter(filter))
+      const group = this.#groups.get(filter)
+      if (group !== undefined) this.#forgetEverybody(group)
+      this.#looksLeft -= FILTER_LOOKS + this.#looked.sum - before
     }
   }
 
@@ -243,6 +248,7 @@ export class Router {
 
   endTurn(): void {
     this.#left = FILTERS_PER_TURN
+    this.#looksLeft = INVALIDATE_LOOKS
   }
 
   route(topic: string): Route {

@@ -3,7 +3,7 @@ import type { Pace } from '../store/pace.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import type { Session } from './session.ts'
-import { dropForbidden } from './session-rights.ts'
+import { checksOf, dropForbidden, isUnrestricted } from './session-rights.ts'
 import type { Sessions } from './sessions.ts'
 
 /**
@@ -19,7 +19,7 @@ export interface RuleCheckOwner {
 
 /**
  * After a change of the access rules, or of the rights of single clients: holds one session after the other against them, over as
- * many turns as that takes.
+ * many turns as that takes. Until a session is checked, nothing that waits in it is delivered.
  */
 export class RuleCheck {
   readonly #context: BrokerContext
@@ -28,7 +28,7 @@ export class RuleCheck {
   readonly #owner: RuleCheckOwner
   /** Sessions that have not been held against the new rules. */
   #unchecked: Iterator<Session> | undefined
-  /** Sessions that have not been held against the rights that a re-authentication has brought. */
+  /** Sessions that have not been held against the rights that a re-authentication or another user has brought. */
   readonly #renewed = new Set<Session>()
   /** Filters and messages in flight that may still be checked in this turn. */
   #left = CHECKED_PER_TURN
@@ -54,31 +54,38 @@ export class RuleCheck {
     this.goOn(now)
   }
 
-  /** The rights of this client have changed: it is checked now, unless others have used this turn. */
+  /** The rights of this client may have changed: it is checked now, unless others have used this turn. */
   renewed(now: Instant, session: Session): void {
-    session.unchecked = true
+    session.unchecked = !isUnrestricted(this.#context, session)
+    if (!session.unchecked) return
     this.#renewed.add(session)
-    this.goOn(now)
+    this.#run(now, () => this.#nextRenewed())
   }
 
   goOn(now: Instant): void {
     if (this.isOver) return
+    const isOver = this.#run(now, () => this.#nextRenewed() ?? this.#unchecked?.next().value)
+    if (isOver) this.#unchecked = undefined
+  }
+
+  /** Checks one session after the other as long as the turn permits it. True if no more are left. */
+  #run(now: Instant, next: () => Session | undefined): boolean {
     const done = this.#pace.run(now, () => {
-      const session = this.#left > 0 ? this.#next() : undefined
+      const session = this.#left > 0 ? next() : undefined
       if (session === undefined) return false
-      this.#left -= 1 + (session.inflight?.size ?? 0) + (session.subscriptions?.size ?? 0)
+      this.#left--
       this.#check(now, session)
       return true
     })
-    if (done && this.#left > 0) this.#unchecked = undefined
+    return done && this.#left > 0
   }
 
-  #next(): Session | undefined {
+  #nextRenewed(): Session | undefined {
     for (const session of this.#renewed) {
       this.#renewed.delete(session)
       return session
     }
-    return this.#unchecked?.next().value
+    return undefined
   }
 
   #check(now: Instant, session: Session): void {
@@ -90,7 +97,13 @@ export class RuleCheck {
       notice({ code: 'client-revoked', level: 'warn', client: key, peer: link.info.peer, reason })
       this.#owner.close(now, link, reasonCode, true, reason)
     }
-    if (!session.ended && session.unchecked) dropForbidden(this.#context, now, session)
+    if (!session.ended && session.unchecked) {
+      session.unchecked = !isUnrestricted(this.#context, session)
+      if (session.unchecked) {
+        this.#left -= checksOf(session)
+        dropForbidden(this.#context, now, session)
+      }
+    }
     if (session.link !== undefined) this.#owner.markReady(session.link)
   }
 }

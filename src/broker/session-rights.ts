@@ -4,6 +4,13 @@ import { readsAll } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import type { Session } from './session.ts'
 
+/** Whether no rule restricts what the client reads. */
+export const isUnrestricted = ({ access }: BrokerContext, session: Session): boolean =>
+  session.mountPoint === '' && readsAll(access, session)
+
+/** Filters and messages in flight that are checked for this session. */
+export const checksOf = ({ inflight, subscriptions }: Session): number => (inflight?.size ?? 0) + (subscriptions?.size ?? 0)
+
 /**
  * Applies changed rights, or those of another user: drops messages that may no longer be read, those of a long queue over several
  * turns (`QueueSweeps`), and ends forbidden subscriptions. Where the rules filter subscriptions, these stay: deliveries stop, and resume when the right returns.
@@ -11,8 +18,6 @@ import type { Session } from './session.ts'
 export function dropForbidden(context: BrokerContext, now: Instant, session: Session): void {
   const { access, router, store, stats, notice, memory, sweeps } = context
   session.unchecked = false
-  // The queue may hold many messages, and there may be ten thousand filters.
-  if (session.mountPoint === '' && readsAll(access, session)) return
   const keeps = access.keepsSubscriptions?.(session) === true
   for (const filter of session.subscriptions?.keys() ?? []) {
     const real = realFilter(filter)

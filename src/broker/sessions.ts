@@ -13,7 +13,6 @@ import { PATIENCE_LEAST_MS } from './limits.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
 import { Session, type SessionClock, type Subscription, sessionKey } from './session.ts'
 import { postpone, retryLater, startClocks, stopTimers } from './session-clocks.ts'
-import { dropForbidden } from './session-rights.ts'
 import { isUnused, SessionShares, type ShareOwner } from './session-shares.ts'
 import type { SessionWills } from './session-wills.ts'
 import type { ShareHandover } from './share-handover.ts'
@@ -172,7 +171,7 @@ export class Sessions {
   /**
    * Begins or resumes the session of an accepted CONNECT [5.0 section 3.1.2.4]. 'full': the store cannot record it and nothing
    * changed, except that a clean start may have ended the previous session. 'more': ending that session takes more turns
-   * (`ending`), and nothing has changed yet.
+   * (`ending`), and nothing has changed yet. The session may be `unchecked`: then the caller has it checked.
    */
   begin(
     now: Instant,
@@ -218,8 +217,10 @@ export class Sessions {
     this.#share(session, owner)
     this.#shares.used(session)
     // Without a change of identity its rights are the same: no route depends on the connection.
-    if (present && !isSameIdentity) this.#context.router.invalidateOf(session)
-    if (present && (!isSameIdentity || session.unchecked)) dropForbidden(this.#context, now, session)
+    if (present && !isSameIdentity) {
+      this.#context.router.invalidateOf(session)
+      session.unchecked = true
+    }
     if (request.bridge) lsn = Math.max(lsn, this.#subscribeAsBridge(session))
     return { session, present, lsn }
   }

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
-import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
+import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
+import { type Access, type Identity, OPEN_ACCESS } from '../../src/broker/access.ts'
 import { PacketType } from '../../src/mqtt/packets.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
 import { bytes, connectPacket, PERSISTENT, TestBroker, type TestClient } from './harness.ts'
@@ -153,6 +154,55 @@ describe('what waits for those who are away', () => {
     late.lost()
     world.advance(0)
     expect(reads()).toBeLessThanOrEqual((SESSIONS - 2) * MESSAGES)
+  })
+
+  test('is held against the rules over several turns when many come back under another name together', () => {
+    const { world, reads } = waiting(true)
+    world.broker.endTurn()
+    const clients = range(SESSIONS, (i) => {
+      const client = world.open()
+      client.link.send(world.now, connectPacket(`c${i}`, { ...PERSISTENT, username: 'other' }))
+      return client
+    })
+    const counts = [reads()]
+    // Until a queue has been examined, each message is checked before it is sent.
+    expect(clients.map((client) => client.poll().length)).toEqual(range(SESSIONS, () => 21))
+    while ((world.broker.nextTimeout() ?? Number.POSITIVE_INFINITY) <= world.now) {
+      world.turn()
+      counts.push(reads())
+    }
+    expect(counts.reduce((sum, count) => sum + count)).toBeGreaterThanOrEqual(SESSIONS * MESSAGES)
+    expect(Math.max(...counts)).toBeLessThan(4096 + MESSAGES + SESSIONS * 20 + 10)
+  })
+
+  test('and may not be read any more is never delivered, before the session is checked or after', () => {
+    const store = new DelayedStore()
+    const options = { access: { ...OPEN_ACCESS, readsAll: () => false, read: ({ username }: Identity) => username !== 'other' } }
+    const world = new TestBroker(options, store)
+    for (let i = 0; i < SESSIONS; i++) {
+      const client = world.connect(`c${i}`, PERSISTENT)
+      client.subscribe('q', 1)
+      for (let k = 1; k < MESSAGES; k++) client.subscribe(`f/${k}`)
+      world.commit()
+      client.disconnect()
+    }
+    const publisher = world.connect('publisher')
+    for (let i = 0; i < MESSAGES; i++) publisher.publish('q', 'x', 1)
+    world.commit()
+    world.broker.endTurn()
+    const clients = range(SESSIONS, (i) => {
+      const client = world.open()
+      client.link.send(world.now, connectPacket(`c${i}`, { ...PERSISTENT, username: i % 2 === 0 ? 'other' : 'one' }))
+      return client
+    })
+    const lines = (): number[] => clients.map((client) => client.poll().length)
+    world.commit()
+    // CONNACK, and what waits where the session has been checked in this turn.
+    expect(lines()).toEqual(range(SESSIONS, (i) => (i % 2 === 1 && i < 9 ? 21 : 1)))
+    world.advance(0)
+    expect(lines()).toEqual(range(SESSIONS, (i) => (i % 2 === 1 && i >= 9 ? 20 : 0)))
+    const left = (i: number): number => world.broker.sessions.byKey(`mqtt:c${i}`)!.queueLength
+    expect(range(SESSIONS, left)).toEqual(range(SESSIONS, (i) => (i % 2 === 0 ? 0 : MESSAGES - 20)))
   })
 
   test('is not looked through where no rule restricts what its client reads', () => {
