@@ -32,9 +32,14 @@ export class SetupAnswers extends SiteChecker {
 
   datagramIn(sensor: Sensor, datagram: Uint8Array, route: string): void {
     const message = messageOf(datagram)
-    // What comes from where it was before is answered there.
-    if (message === undefined || route !== sensor.route) return
+    if (message === undefined) return
     const setup = this.#of(sensor)
+    if (route !== sensor.route) {
+      // What comes from where it was before is answered there, unless its next CONNECT comes before the broker's answer.
+      const isWhole = message.type === MsgType.WILLMSG || (message.type === MsgType.CONNECT && !message.will)
+      if (isWhole) setup.connacks = Math.max(1, setup.connacks)
+      return
+    }
     switch (message.type) {
       case MsgType.CONNECT: {
         // An answer that the broker has still to give stands, if the next CONNECT has a dialogue before it reaches the broker.
