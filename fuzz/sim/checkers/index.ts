@@ -37,7 +37,7 @@ export const checkersFor = (site: Site): Checker[] => [
   new ExpiredLeaves(site),
   new DropsTold(site),
   new PromisesKept(site),
-  new RadioSilence(site.world),
+  new RadioSilence(site.world, site.setup.strictSleep),
   new SetupAnswers(site),
   new RecoversTheSame(site),
   new NobodyKeptOut(site),

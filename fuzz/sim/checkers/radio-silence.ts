@@ -65,10 +65,13 @@ export class RadioSilence implements Checker {
   readonly name = 'radio silence'
   readonly found: string[] = []
   readonly #world: World
+  readonly #strictSleep: boolean
   readonly #radios = new Map<string, Radio>()
 
-  constructor(world: World) {
+  /** `strictSleep`: in an awake period DISCONNECT may answer a request that needs CONNECT, and the period goes on. */
+  constructor(world: World, strictSleep = false) {
     this.#world = world
+    this.#strictSleep = strictSleep
   }
 
   datagramIn(sensor: Sensor, datagram: Uint8Array, route: string): void {
@@ -103,6 +106,7 @@ export class RadioSilence implements Checker {
     const msgId = 'msgId' in message ? message.msgId : 0
     const isAnswer = radio.pay(`${type} ${msgId}`)
     if (type === MsgType.DISCONNECT) {
+      if (this.#strictSleep && radio.asked.includes(MsgType.PINGREQ) && !radio.asked.includes(type)) return
       // One that answers no DISCONNECT tells a stranger to connect, whatever else it asked.
       if (!radio.answered(type)) radio.asked = []
       if (!radio.asked.includes(MsgType.CONNECT)) this.#gone(radio)
