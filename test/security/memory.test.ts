@@ -10,7 +10,7 @@ import { passwordFile, transports } from './full/sites.mjs'
 import { Client, MIB, Started } from './full/started.mjs'
 
 // The started process with a small heap, of which memory_limit is derived: 28.8 MiB.
-const SMALL = ['--max-old-space-size=64']
+const SMALL = ['--max-old-space-size=80']
 const CONGESTION = 1
 const QUOTA_EXCEEDED = 0x97
 const WRONG_PASSWORD = 0x86
