@@ -72,6 +72,7 @@ class Device {
   /** The battery is empty; somebody changes it later. */
   fail(): void {
     this.sensor.act((sn) => sn.reboot())
+    this.#day.ledger.forgot(this.id)
     this.#outstanding.clear()
   }
 

@@ -15,6 +15,8 @@ export class Ledger {
   readonly sent = new Map<string, Sent>()
   /** Texts per receiver, in the order of arrival. */
   readonly #received = new Map<string, string[]>()
+  /** What came before its receiver lost its memory, and may come once more. */
+  readonly #forgotten = new Map<string, Set<string>>()
   #count = 0
   /** What was published before, of which copies may still arrive. */
   #before: Ledger | undefined
@@ -42,6 +44,12 @@ export class Ledger {
     const texts = this.#received.get(receiver)
     if (texts === undefined) this.#received.set(receiver, [text])
     else texts.push(text)
+  }
+
+  /** The receiver has lost its memory: a QoS 2 message whose PUBREC was lost is a new one to it. */
+  forgot(receiver: string): void {
+    this.#before?.forgot(receiver)
+    this.#forgotten.set(receiver, new Set([...(this.#forgotten.get(receiver) ?? []), ...this.received(receiver)]))
   }
 
   received(receiver: string): readonly string[] {
@@ -76,7 +84,7 @@ export class Ledger {
       for (const [text, count] of times) {
         const qos = this.sent.get(text)?.qos
         if (qos === undefined) problems.push(`${receiver} got "${text}", which nobody sent`)
-        else if (qos === 2 ? count > 1 : qos <= 0 && count > copies)
+        else if (qos === 2 ? count > (this.#forgotten.get(receiver)?.has(text) ? 2 : 1) : qos <= 0 && count > copies)
           problems.push(`${receiver} got "${text}" (QoS ${qos}) ${count} times`)
       }
     }
