@@ -286,8 +286,8 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     return session.mayTakePacketId(store.durable, (packetId) => store.append({ type: 'sent', key: session.key, id: 0, packetId }))
   }
 
-  dropIfVoid(now: Instant, session: Session, message: Publish): 'valid' | 'dropped' | 'last' {
-    return this.#context.sweeps.dropIfVoid(now, session, message)
+  dropIfVoid(now: Instant, session: Session, message: Publish, departed = false): 'valid' | 'dropped' | 'last' {
+    return this.#context.sweeps.dropIfVoid(now, session, message, departed)
   }
 
   drained(now: Instant, session: Session): void {
@@ -422,7 +422,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
 
   /**
    * The access rules have changed: clients that are no longer allowed are disconnected, and forbidden subscriptions end, those of
-   * absent clients too. Many sessions take several turns; until a session is checked, nothing that waits in it is delivered.
+   * absent clients too. Many sessions take several turns; until a session is checked, each of its messages is, before it is sent.
    */
   accessChanged(now: Instant): void {
     // The wills of clients that are disconnected now must only reach those who may still read them.

@@ -40,8 +40,11 @@ export interface LinkOwner {
   holds(session: Session): void
   /** The in-flight window is full, and messages are queued. */
   windowFull(link: ClientLink, session: Session): void
-  /** Drops and counts the message if it must not be sent any more. 'last': so, and nothing is sent before the link is woken. */
-  dropIfVoid(now: Instant, session: Session, message: Publish): 'valid' | 'dropped' | 'last'
+  /**
+   * Drops and counts the message if it must not be sent any more; `departed`: it was sent before, and does not expire. 'last': it
+   * was dropped, and nothing is sent before the link is woken.
+   */
+  dropIfVoid(now: Instant, session: Session, message: Publish, departed?: boolean): 'valid' | 'dropped' | 'last'
 }
 
 /** Queued control packets above which the client is not read. */
@@ -263,10 +266,6 @@ export class ClientLink implements Link {
     const session = this.client
     // Retained messages follow the SUBACK.
     if (session === undefined || !this.listening || this.busy) return undefined
-    if (session.unchecked) {
-      session.stops()
-      return undefined
-    }
     if (this.#resend !== undefined) {
       const again = this.#pollResend(now, session)
       if (again !== undefined) return again
@@ -297,8 +296,7 @@ export class ClientLink implements Link {
       // Acknowledged in the meantime, out of order.
       // [MQTT-4.3.3-7]
       const answered = session.inflight?.get(inflight.packetId) !== inflight || inflight.released
-      // It had a packet id, but was never sent.
-      if (!answered && !inflight.departed && this.#owner.dropIfVoid(now, session, inflight.queued.message) !== 'valid') {
+      if (!answered && this.#owner.dropIfVoid(now, session, inflight.queued.message, inflight.departed) !== 'valid') {
         session.complete(inflight.packetId)
         continue
       }

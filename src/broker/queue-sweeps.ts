@@ -143,12 +143,12 @@ export class QueueSweeps {
   }
 
   /**
-   * Drops a message that was about to be sent if it has expired or may no longer be read. 'last': it was dropped, and there may be
+   * Drops a message that was about to be sent if it has expired before it was ever sent, or may no longer be read. 'last': it was dropped, and there may be
    * many more of its kind, so nothing is sent before the queue has been examined; then the link is woken.
    */
-  dropIfVoid(now: Instant, session: Session, message: Publish): 'valid' | 'dropped' | 'last' {
+  dropIfVoid(now: Instant, session: Session, message: Publish, departed: boolean): 'valid' | 'dropped' | 'last' {
     // [MQTT-3.3.2-5]
-    const isExpired = message.expiresAt !== undefined && message.expiresAt <= now
+    const isExpired = !departed && message.expiresAt !== undefined && message.expiresAt <= now
     if (!isExpired && (!this.#isUnchecked(session) || this.#mayRead(session, message))) return 'valid'
     const { stats, notice } = this.#parts
     stats.publishDropped++

@@ -19,7 +19,7 @@ export interface RuleCheckOwner {
 
 /**
  * After a change of the access rules, or of the rights of single clients: holds one session after the other against them, over as
- * many turns as that takes. Until a session is checked, nothing that waits in it is delivered.
+ * many turns as that takes. Until a session is checked, each of its messages is checked before it is sent.
  */
 export class RuleCheck {
   readonly #context: BrokerContext

@@ -288,3 +288,27 @@ describe('a long queue is held against new rules over several turns', () => {
     expect(reader.link.client!.inflight?.size ?? 0).toBe(0)
   })
 })
+
+test('a full store, which stops the check against new rules, holds up no message that may be read', () => {
+  const store = new DelayedStore()
+  const access = {
+    ...OPEN_ACCESS,
+    readsAll: () => false,
+    read: (_: unknown, topic: string) => topic !== 'secret',
+    keepsSubscriptions: () => true,
+  }
+  const world = new TestBroker({ access }, store)
+  const reader = world.connect('reader')
+  reader.subscribe('#')
+  reader.poll()
+  const publisher = world.connect('publisher')
+  publisher.publish('kept', 'x', 0, 0, { retain: true })
+  store.maxBytes = 1
+  reader.poll()
+  expect(store.hasRoom).toBe(false)
+  world.broker.accessChanged(world.now)
+  world.advance(1000)
+  publisher.publish('secret', 'x')
+  publisher.publish('telemetry', 'x')
+  expect(reader.poll()).toEqual(['telemetry=x q0'])
+})

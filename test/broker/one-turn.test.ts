@@ -197,12 +197,38 @@ describe('what waits for those who are away', () => {
     })
     const lines = (): number[] => clients.map((client) => client.poll().length)
     world.commit()
-    // CONNACK, and what waits where the session has been checked in this turn.
-    expect(lines()).toEqual(range(SESSIONS, (i) => (i % 2 === 1 && i < 9 ? 21 : 1)))
+    // Not all sessions have been checked in this turn, but each message that is sent has.
+    expect(clients.some(({ link }) => link.client!.unchecked)).toBe(true)
+    expect(lines()).toEqual(range(SESSIONS, (i) => (i % 2 === 1 ? 21 : 1)))
     world.advance(0)
-    expect(lines()).toEqual(range(SESSIONS, (i) => (i % 2 === 1 && i >= 9 ? 20 : 0)))
+    expect(clients.some(({ link }) => link.client!.unchecked)).toBe(false)
+    expect(lines()).toEqual(range(SESSIONS, () => 0))
     const left = (i: number): number => world.broker.sessions.byKey(`mqtt:c${i}`)!.queueLength
     expect(range(SESSIONS, left)).toEqual(range(SESSIONS, (i) => (i % 2 === 0 ? 0 : MESSAGES - 20)))
+  })
+
+  test('and may not be read any more is not sent again either', () => {
+    const access = { ...OPEN_ACCESS, readsAll: () => false, read: ({ username }: Identity) => username !== 'other' }
+    const world = new TestBroker({ access })
+    const publisher = world.connect('publisher')
+    for (let i = 0; i < SESSIONS; i++) {
+      const client = world.connect(`c${i}`, PERSISTENT)
+      client.subscribe(`q/${i}`, 1)
+      for (let k = 1; k < MESSAGES; k++) client.subscribe(`f/${k}`)
+      publisher.publish(`q/${i}`, 'x', 1)
+      expect(client.poll().at(-1)).toBe(`q/${i}=x q1 #1`)
+      client.lost()
+    }
+    world.broker.endTurn()
+    const clients = range(SESSIONS, (i) => {
+      const client = world.open()
+      client.link.send(world.now, connectPacket(`c${i}`, { ...PERSISTENT, username: 'other' }))
+      return client
+    })
+    expect(clients.some(({ link }) => link.client!.unchecked)).toBe(true)
+    expect(clients.map((client) => client.poll())).toEqual(range(SESSIONS, () => ['CONNACK present']))
+    world.advance(0)
+    expect(clients.map((client) => client.poll())).toEqual(range(SESSIONS, () => []))
   })
 
   test('is not looked through where no rule restricts what its client reads', () => {

@@ -125,7 +125,7 @@ class StreamListener implements Listener {
     this.#options = options
     this.#notice = notice
     const { socketBufferBytes, writeTimeoutMs = WRITE_TIMEOUT_MS } = options
-    this.#streams = { host, socketBufferBytes, writeTimeoutMs, open: this.#open }
+    this.#streams = { host, socketBufferBytes, writeTimeoutMs, streams: this.#open }
     const { protocol, path, origins, maxPacketSize, noDelay, maxConnections } = options
     if (protocol === 'websockets') {
       this.#upgrade = new WebSocketUpgrade(

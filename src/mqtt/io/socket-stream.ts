@@ -12,7 +12,7 @@ const SLAB_PARTS = 4
 
 const STREAM = Symbol('stream')
 
-/** Listeners find the stream at its socket, so that all connections share them: closures of their own would be 1.5 kB for each. */
+/** The event listeners find the stream at its socket, so that all connections share them: closures would take 1 kB for each. */
 type SocketOfStream<S> = Socket & { [STREAM]: S }
 
 export interface StreamOptions {
@@ -21,11 +21,11 @@ export interface StreamOptions {
   readonly socketBufferBytes: number
   /** Milliseconds for which a socket may accept nothing of what is queued. */
   readonly writeTimeoutMs: number
-  /** The streams that are open. */
-  readonly open: Set<SocketStream>
+  /** The open streams of the listener: each adds itself, and removes itself when its socket is closed. */
+  readonly streams: Set<SocketStream>
 }
 
-/** MQTT over a socket of any kind. Subclasses know what carries the bytes: the socket itself, or WebSocket messages on it. */
+/** An MQTT stream over a socket. A subclass sends its bytes on the socket itself, or in WebSocket messages. */
 export abstract class SocketStream implements Stream {
   protected readonly socket: Socket
   protected readonly from: StreamInfo
@@ -47,10 +47,10 @@ export abstract class SocketStream implements Stream {
     return this.options.host
   }
 
-  /** Opens it in the host, and listens for what happens to the socket. */
+  /** Reports the stream to the host, and starts to listen to the socket's events. */
   open(): this {
     const { socket, options } = this
-    options.open.add(this)
+    options.streams.add(this)
     ;(socket as SocketOfStream<SocketStream>)[STREAM] = this
     this.connection = options.host.opened(this, this.from)
     socket.on('timeout', onTimeout)
@@ -126,7 +126,7 @@ export abstract class SocketStream implements Stream {
 
   /** The socket is closed. */
   gone(): void {
-    this.options.open.delete(this)
+    this.options.streams.delete(this)
     this.host.outputs.empty(this.socket)
   }
 
@@ -211,7 +211,7 @@ function onError(this: Socket, error: Error): void {
   ;(this as SocketOfStream<PlainStream>)[STREAM].failed(error)
 }
 
-/** Opens a stream of MQTT in the host, on a socket as it is. */
+/** Starts an MQTT stream on a TCP, TLS or Unix socket. */
 export function openSocketStream(socket: Socket, from: StreamInfo, options: StreamOptions): SocketStream {
   return new PlainStream(socket, from, options).open()
 }

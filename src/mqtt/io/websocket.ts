@@ -225,7 +225,7 @@ class WebSocketStream extends SocketStream {
   }
 }
 
-/** Opens a stream of MQTT in the host, over a WebSocket on this socket. `refused` is told why it does not go on. */
+/** Starts an MQTT stream over a WebSocket. `refused` receives the reason if the client violates the protocol. */
 export function openWebSocketStream(
   socket: Socket,
   webSocket: WebSocket,

@@ -24,7 +24,7 @@ function full(socketBufferBytes: number, outputs = new OutputBuffers(Number.POSI
   openSocketStream(
     Object.assign(socket, { setTimeout: () => {} }) as unknown as Socket,
     { peer: 'p', listener: 'l' },
-    { host, socketBufferBytes, writeTimeoutMs: 1000, open: new Set() },
+    { host, socketBufferBytes, writeTimeoutMs: 1000, streams: new Set() },
   )
   const drain = async (): Promise<void> => {
     for (let done = written.shift(); done !== undefined; done = written.shift()) {
