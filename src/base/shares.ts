@@ -1,5 +1,8 @@
 import { NameMap } from './name-map.ts'
 
+/** Bytes that a holder has released, and that are still counted until its next `recount`. */
+const STALE_BYTES = 1024
+
 /** What all clients of one user, or of one address, hold together. */
 export class Tally {
   readonly name: string
@@ -46,9 +49,9 @@ export class Shares {
     this.grow(holder, holder.heldBytes - holder.tallied)
   }
 
-  /** The holder may hold much less than the tallies include. */
+  /** The holder has released something. The tallies may include `STALE_BYTES` more than it holds. */
   shrunk(holder: Holder): void {
-    if (holder.tallied - holder.heldBytes > 1024) this.recount(holder)
+    if (holder.tallied - holder.heldBytes > STALE_BYTES) this.recount(holder)
   }
 
   /** Adds `more` bytes to a holder whose tallies are up to date. */

@@ -20,8 +20,8 @@ export class Exchanges {
   readonly #context: BrokerContext
   readonly #owner: ExchangesOwner
   /**
-   * The last record of a QoS 2 message that its receiver refused. A late PUBREC may say that the receiver has it after all, and must
-   * not be answered before that record is durable: after a crash the message would be sent again, and be a second one.
+   * Lsn of the last record, of all sessions, that a receiver has refused a QoS 2 message. A late PUBREC may say that the receiver
+   * has it after all, and must not be answered before that record is durable: after a crash the message would be delivered twice.
    */
   #refusedLsn: Lsn = 0
 

@@ -55,7 +55,7 @@ export class Intake {
     // [MQTT-4.3.3-10]
     if (receipt !== undefined) {
       // A retransmission: acknowledged again, delivered once (MQTT-4.3.3-10).
-      session.receipts!.repeated(packetId, receipt)
+      session.receipts!.repeated(packetId)
       link.push(response(PacketType.PUBREC, packetId, 0), receipt)
       return
     }

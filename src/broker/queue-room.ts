@@ -10,7 +10,7 @@ const LATE = 0.125
 const SHORT_QUEUE = 8
 
 /** Bytes that a connected client may hold by not acknowledging them, of which the account is not asked each time. */
-export const LIGHT_BYTES = 16 * 1024
+const LIGHT_BYTES = 16 * 1024
 
 /**
  * Whether one more message may be queued for this session, after making room as configured: expired messages are dropped first,

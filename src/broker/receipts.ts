@@ -36,8 +36,11 @@ export class Receipts {
   }
 
   /** The client sends the message again: from now on its id counts. */
-  repeated(packetId: number, lsn: Lsn): void {
-    if (this.#carried.delete(packetId)) this.#open.set(packetId, lsn)
+  repeated(packetId: number): void {
+    const lsn = this.#carried.get(packetId)
+    if (lsn === undefined) return
+    this.#carried.delete(packetId)
+    this.#open.set(packetId, lsn)
   }
 
   /** False if the id is not there. */

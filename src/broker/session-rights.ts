@@ -13,7 +13,8 @@ export const checksOf = ({ inflight, subscriptions }: Session): number => (infli
 
 /**
  * Applies changed rights, or those of another user: drops messages that may no longer be read, those of a long queue over several
- * turns (`QueueSweeps`), and ends forbidden subscriptions. Where the rules filter subscriptions, these stay: deliveries stop, and resume when the right returns.
+ * turns (`QueueSweeps`), and ends forbidden subscriptions. Where the rules filter subscriptions, these stay: deliveries stop,
+ * and resume when the right returns.
  */
 export function dropForbidden(context: BrokerContext, now: Instant, session: Session): void {
   const { access, router, store, stats, notice, memory, sweeps } = context

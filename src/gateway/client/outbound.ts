@@ -27,7 +27,7 @@ export class Outbound {
   #own: OutboundMessage | undefined = undefined
   /** Why nothing starts. 'rests': a pause for the client or a full store; 'lacks id': one topic id has no record, others go on. */
   halted: 'rests' | 'lacks id' | undefined = undefined
-  /** A frame was taken back for the rest. It ends only with its time, or what follows that frame would leave before it. */
+  /** A queued frame was retracted for the rest, which then lasts for T_WAIT: later messages would leave before that frame. */
   #keepsBack = false
   readonly #retries: Retries
 

@@ -135,7 +135,7 @@ export class Ports {
       return true
     }
     const [type, msgId, topicId, once] = [message.type, msgIdOf(message), conveyedTopicId(message), isOnce(message)]
-    // It may wait, and would keep what is around it in memory.
+    // The frame may wait: a part of the pool would keep all of it in memory.
     const frame: Frame = { route, bytes: new Uint8Array(bytes), client, type, msgId, provingId, topicId, once }
     if (port === undefined) return this.#drop(frame, `there is no port ${portNameOf(route)} any more`)
     if (bytes.length > port.maxFrame)
