@@ -101,7 +101,8 @@ const BACKLOG_MAX = 4096
  *
  * Any call may produce outputs and may move `nextTimeout` either way, so poll after every group of calls and read
  * `nextTimeout` after every poll. How many inputs make a turn is the caller's choice; fewer polls mean larger writes.
- * When `backlogged` is true, poll before the next input.
+ * When `backlogged` is true, poll before the next input, and say that the turn `continues`: a turn that takes long lets
+ * data that arrives wait for the next one.
  *
  * **Time.** `now` is a monotonic clock in milliseconds with an arbitrary origin; it never decreases from call to call.
  * Wall-clock time enters only through `ServerOptions.clock` and `clock` inputs, about one per second. `handleTimeout`
@@ -254,11 +255,11 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     return this.broker.queued > BACKLOG_MAX || this.connections.urgent
   }
 
-  poll(now: Instant): ServerOutput | undefined {
+  poll(now: Instant, continues = false): ServerOutput | undefined {
     this.#drain(now)
     // Once its message has left the port, a client can receive again.
     do {
-      const output = this.connections.poll()
+      const output = this.connections.poll(continues)
       if (output !== undefined) return output
       const datagram = this.gateway.poll(now)
       if (datagram !== undefined) return { kind: 'datagram', route: datagram.route, bytes: datagram.bytes }

@@ -136,7 +136,13 @@ export class Connections {
     }
     connection.bufferedInFront = 0
     connection.framer.push(bytes)
-    if (!connection.paused) this.#read(now, connection)
+    if (!connection.paused) {
+      if (this.#turns.admits(now, connection)) this.#read(now, connection)
+      else {
+        connection.paused = true
+        this.#output.pause(connection)
+      }
+    }
     this.#boundBuffers(now, connection)
   }
 
@@ -255,11 +261,11 @@ export class Connections {
     return this.#turns.next() ?? this.#deadlines.next()
   }
 
-  /** `undefined`: the turn is over. */
-  poll(): ConnectionOutput | undefined {
+  /** `undefined`: everything has been written, and the turn is over unless it `continues`. */
+  poll(continues = false): ConnectionOutput | undefined {
     const output = this.#output.poll()
     if (output !== undefined) return output
-    this.#turns.end()
+    this.#turns.end(continues)
     this.#output.endTurn()
     return undefined
   }

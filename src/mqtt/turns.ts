@@ -7,6 +7,8 @@ const TURN_COST = 4096
 /** What all connections that have ended share in one turn: more than a socket usually brings at once. */
 const LAST_COST = 4 * TURN_COST
 const SHARE_LEAST = 64
+/** Milliseconds of a turn in which data is read as it arrives; what arrives later in it is read in the next turns. */
+const ARRIVALS_MS = 10
 /** Deliveries written in one turn to all connections with long queues; to one of them at most, and at least. */
 const WRITES_PER_TURN = 8192
 const WRITES_MOST = 2048
@@ -32,6 +34,8 @@ export class Turns {
   #unwritten: Connection[] = []
   /** What is left for those who have ended. */
   #left = LAST_COST
+  /** When the first data of this turn of the event loop arrived. */
+  #began: Instant = Number.POSITIVE_INFINITY
 
   /**
    * When connections that have used their share, or have more to be written, continue: immediately, which is after all others.
@@ -52,12 +56,23 @@ export class Turns {
       this.#since = now
     }
     if (connection.spent < this.#share) return false
-    if (!connection.resting) {
-      connection.resting = true
-      this.#since = now
-      this.#resting.push(connection)
-    }
+    this.#rest(now, connection)
     return true
+  }
+
+  /** Data has arrived. False if this turn has taken so long that it has to wait. */
+  admits(now: Instant, connection: Connection): boolean {
+    if (now < this.#began) this.#began = now
+    if (now - this.#began < ARRIVALS_MS) return true
+    this.#rest(now, connection)
+    return false
+  }
+
+  #rest(now: Instant, connection: Connection): void {
+    if (connection.resting) return
+    connection.resting = true
+    this.#since = now
+    this.#resting.push(connection)
   }
 
   /** The stream of this connection is gone: its remaining packets are processed now, before the client may reconnect, unless many ended at once. */
@@ -87,16 +102,17 @@ export class Turns {
     return unwritten
   }
 
-  /** Connections that continue. */
+  /** Connections that continue: as many as have a share in one turn, in the order of arrival. */
   take(): readonly Connection[] {
     this.#left = LAST_COST
-    const rested = this.#resting
-    this.#resting = []
+    const rested = this.#resting.splice(0, TURN_COST / this.#share)
     for (const connection of rested) connection.resting = false
     return rested
   }
 
-  end(): void {
+  /** Everything has been written. `continues`: more input may follow in the same turn of the event loop. */
+  end(continues: boolean): void {
+    if (!continues) this.#began = Number.POSITIVE_INFINITY
     this.#turn++
     this.#written = 0
     this.#share = Math.max(SHARE_LEAST, TURN_COST / Math.max(1, this.#resting.length))

@@ -135,15 +135,15 @@ export class Loop implements StreamHost {
     this.#server.handle(this.#enter(), input)
     // Input that arises while `flush` writes is polled by that same loop.
     if (this.#writing) return
-    if (this.#server.backlogged) this.flush()
+    if (this.#server.backlogged) this.flush(true)
     else this.#flushing ??= setImmediate(this.#flushNow)
   }
 
-  /** Carries out all output of the server, and sets the timer for its next deadline. */
-  flush(): void {
+  /** Carries out all output of the server, and sets the timer for its next deadline. `continues`: there may be more input in this turn. */
+  flush(continues = false): void {
     const now = instant()
     this.#writing = true
-    for (let output = this.#server.poll(now); output !== undefined; output = this.#server.poll(now)) {
+    for (let output = this.#server.poll(now, continues); output !== undefined; output = this.#server.poll(now, continues)) {
       if (output.kind === 'datagram') this.#sendDatagram(output.route, output.bytes)
       else if (output.kind === 'auth') void this.#verify(output.request)
       else if (output.kind === 'auth-abandoned') this.#verifier?.abandon(output.link)

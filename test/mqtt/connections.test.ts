@@ -296,6 +296,39 @@ describe('who says a lot', () => {
     expect(wire.broker.stats.publishReceived).toBe(200_000)
   })
 
+  test('many that send together are read in several turns, in the order of arrival', () => {
+    const wire = new Wire()
+    const loud = Array.from({ length: 200 }, () => wire.connect())
+    for (const connection of loud) wire.out(connection)
+    const arrive = (at: number, connections: readonly number[]): void => {
+      for (const connection of connections) {
+        wire.connections.chunk(at, connection, Buffer.from('c000'.repeat(3), 'hex'))
+        // As the loop does when a stream has to pause.
+        wire.run(true)
+      }
+    }
+    const heard = (): number[] => loud.filter((connection) => answers(wire, connection) > 0)
+    // Reading the first 50 took ten milliseconds.
+    arrive(0, loud.slice(0, 50))
+    arrive(10, loud.slice(50))
+    wire.run()
+    expect(heard()).toEqual(loud.slice(0, 50))
+    for (const [from, to] of [
+      [50, 114],
+      [114, 178],
+      [178, 200],
+    ]) {
+      wire.connections.handleTimeout(10)
+      wire.run()
+      expect(heard()).toEqual(loud.slice(from, to))
+    }
+    // Those that were read late are read as before.
+    wire.now = 11
+    wire.sendHex(loud[199]!, 'c000')
+    expect(answers(wire, loud[199]!)).toBe(1)
+    expect(wire.connections.nextTimeout()).toBeUndefined()
+  })
+
   test('a message for many counts for more', () => {
     const wire = new Wire()
     for (let i = 0; i < 1000; i++) wire.send(wire.connect(), subscribe('a'))

@@ -159,9 +159,9 @@ export class Wire {
     return this.notices.map(({ code }) => code)
   }
 
-  /** Everything that can leave leaves. */
-  run(): void {
-    this.#leave()
+  /** Everything that can leave leaves. `continues`: more input may follow in the same turn. */
+  run(continues = false): void {
+    this.#leave(continues)
     if (this.commitsAtOnce) this.commit()
   }
 
@@ -175,10 +175,10 @@ export class Wire {
     }
   }
 
-  #leave(): void {
+  #leave(continues = false): void {
     for (let link = this.broker.nextReadyLink(); link !== undefined; link = this.broker.nextReadyLink())
       this.connections.linkReady(this.now, link)
-    for (let out = this.connections.poll(); out !== undefined; out = this.connections.poll()) {
+    for (let out = this.connections.poll(continues); out !== undefined; out = this.connections.poll(continues)) {
       const list = this.#out.get(out.connection) ?? []
       list.push(out.kind === 'write' ? Buffer.from(out.bytes).toString('hex') : out.kind)
       this.#out.set(out.connection, list)

@@ -202,6 +202,8 @@ export class ConnectionSetup {
         return
       }
       registry.clear()
+      // Registered after CONNECT, and lost with the session before it: the client must not use these ids.
+      client.replies.cancel(MsgType.REGACK)
       inbound.qos2.clear()
       client.reportKept()
     }
