@@ -111,7 +111,8 @@ export class OneExchange extends SiteChecker {
     // PINGRESP ends an awake period, with whatever was open.
     if ((message.type === MsgType.PINGRESP && !this.#isActive(id)) || message.type === MsgType.DISCONNECT) this.#open.delete(id)
     if ((message.type === MsgType.SUBACK || message.type === MsgType.REGACK) && message.returnCode === ReturnCode.ACCEPTED)
-      this.#end(id, ({ isRegister, topicId }) => isRegister && topicId === message.topicId)
+      // An id that the sensor may take for another topic is replaced by another when it asks.
+      this.#end(id, ({ isRegister, topicId, needless }) => isRegister && (topicId === message.topicId || needless))
     if (message.type === MsgType.PUBREL) this.#released.add(`${id} ${message.msgId}`)
     if (message.type !== MsgType.REGISTER && message.type !== MsgType.PUBLISH) return
     const { now } = this.site.world.schedule
