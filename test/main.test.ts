@@ -38,6 +38,20 @@ test('--version is that of the package', async () => {
   expect(await ended(roost('--version'))).toEqual({ out: `${version}\n`, err: '', code: 0 })
 })
 
+test('the command and `npm start` give Node.js the same options', async () => {
+  const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as {
+    scripts: { start: string }
+  }
+  const [first = ''] = readFileSync(MAIN, 'utf8').split('\n')
+  const interpreter = first.replace('#!/usr/bin/env -S ', '')
+  expect(scripts.start).toBe(`${interpreter} dist/main.js serve`)
+  const [, ...options] = interpreter.split(' ')
+  expect(await ended(spawn('/usr/bin/env', ['-S', `node ${options.join(' ')}`, MAIN, '--version']))).toMatchObject({
+    err: '',
+    code: 0,
+  })
+})
+
 test('no arguments: the help, exit code 0', async () => {
   expect(await ended(roost())).toMatchObject({ out: expect.stringContaining('serve'), err: '', code: 0 })
 })
