@@ -17,6 +17,13 @@ export type Assignment =
   | 'store full'
   | 'no memory'
 
+/** An id that another one has replaced. */
+interface Removed {
+  readonly id: number
+  readonly topicName: string
+  readonly offered: Offered
+}
+
 /** What the assignment of topic ids needs from a client. */
 export interface TopicHolder {
   readonly clientId: string
@@ -41,9 +48,8 @@ export class TopicAssignment {
   readonly #client: TopicHolder
   /** Record of the newest topic id. No id may be sent before it is durable. */
   lsn: Lsn = 0
-  /** The id that was removed to make room for the id that the client requested last, `to`. */
-  #gaveWay: { readonly to: number; readonly id: number; readonly topicName: string; readonly offered: Offered } | undefined =
-    undefined
+  /** What was removed for the id that the client requested last, `to`. */
+  #gaveWay: { readonly to: number; readonly removed: readonly Removed[] } = { to: 0, removed: [] }
 
   constructor(client: TopicHolder) {
     this.#client = client
@@ -78,14 +84,15 @@ export class TopicAssignment {
     const { registry, host, clientId } = this.#client
     if (!registry.undo(topicId)) return
     host.store.append({ type: 'sn-topic-end', clientId, topicId })
-    if (this.#gaveWay?.to !== topicId) return
-    // Restores the id that was removed for it; it is registered again before it is used. It may have been the highest id,
-    // whose row is needed.
-    const { id, topicName, offered } = this.#gaveWay
-    this.#gaveWay = undefined
-    const isFree = registry.nameOf(id) === undefined && registry.idOf(topicName) === undefined
-    if (isFree && registry.size < host.options.topicsPerClient && this.#record(id, topicName, offered) !== 'full')
-      registry.add(id, topicName, offered)
+    if (this.#gaveWay.to !== topicId) return
+    // Restores the ids that were removed for it; they are registered again before they are used, or their REGISTER is under way.
+    // It may have been the highest id, whose row is needed.
+    for (const { id, topicName, offered } of this.#gaveWay.removed) {
+      const isFree = registry.nameOf(id) === undefined && registry.idOf(topicName) === undefined
+      if (isFree && registry.size < host.options.topicsPerClient && this.#record(id, topicName, offered) !== 'full')
+        registry.add(id, topicName, offered)
+    }
+    this.#gaveWay = { to: 0, removed: [] }
   }
 
   /** The record of the id may not be durable yet, but it is older than any record appended from now on. */
@@ -112,20 +119,28 @@ export class TopicAssignment {
       if (oldest === undefined) return inUse.size > 0 ? 'in use' : 'too many'
     }
     const { id, offered } = free ?? { id: oldest!, offered: 'again' as const }
-    const before = registry.idOf(topicName)
+    const removed = this.#removedFor(id, [oldest, registry.idOf(topicName)])
     const lsn = this.#record(id, topicName, offered)
     if (lsn === 'full') return 'store full'
     registry.add(id, topicName, offered)
-    for (const gone of [oldest, before]) {
+    for (const gone of removed) {
       // The row of the highest id tells a restart which ids have been assigned.
-      if (gone === undefined || gone === id) continue
-      const name = registry.nameOf(gone)
-      if (asked && name !== undefined) this.#gaveWay = { to: id, id: gone, topicName: name, offered: registry.offeredAs(gone) }
-      if (gone !== registry.highest) host.store.append({ type: 'sn-topic-end', clientId, topicId: gone })
-      registry.remove(gone)
+      if (gone.id !== registry.highest) host.store.append({ type: 'sn-topic-end', clientId, topicId: gone.id })
+      registry.remove(gone.id)
     }
+    if (asked && removed.length > 0) this.#gaveWay = { to: id, removed }
     this.#client.reportKept()
     return { topicId: id, lsn, isNew: true }
+  }
+
+  #removedFor(id: number, gone: readonly (number | undefined)[]): Removed[] {
+    const { registry } = this.#client
+    const removed: Removed[] = []
+    for (const each of new Set(gone)) {
+      const topicName = each === undefined || each === id ? undefined : registry.nameOf(each)
+      if (topicName !== undefined) removed.push({ id: each!, topicName, offered: registry.offeredAs(each!) })
+    }
+    return removed
   }
 
   #record(topicId: number, topicName: string, offered: 'first' | 'again' | undefined): Lsn | 'full' {
