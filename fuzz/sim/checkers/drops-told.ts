@@ -16,6 +16,8 @@ interface Owed {
   readonly receiver: Receiver
   readonly forfeits: number
   readonly at: number
+  /** Its publisher had been told that it is taken: a late copy, which may have reached nobody when it is refused. */
+  readonly isCopy: boolean
 }
 
 /** What ends a conversation, and with it what is only for those who listen. */
@@ -74,7 +76,7 @@ export class DropsTold extends SiteChecker {
     // Answers that wait for airtime are forgotten then, refusals among them; what is not acknowledged may be lost.
     if (message?.type === MsgType.CONNECT) this.#forgetUnanswered(`${id} `)
     if (message?.type === MsgType.CONNECT)
-      this.#owed = this.#owed.filter(({ one }) => one.publisher !== id || one.qos <= 0 || one.acknowledged)
+      this.#owed = this.#owed.filter(({ one, isCopy }) => one.publisher !== id || one.qos <= 0 || (one.acknowledged && !isCopy))
     if (message?.type === MsgType.SUBSCRIBE) this.#subscribed()
     if (message?.type !== MsgType.PUBLISH) return
     const { server } = this.site.world
@@ -137,7 +139,7 @@ export class DropsTold extends SiteChecker {
       const session = sessions.get('sn', id) ?? sessions.get('mqtt', id)
       if (session === undefined && !lasting) continue
       if (one.qos <= 0 && session?.link === undefined && !setup.queueQos0Messages) continue
-      this.#owed.push({ one, receiver, forfeits, at: world.schedule.now })
+      this.#owed.push({ one, receiver, forfeits, at: world.schedule.now, isCopy: one.acknowledged })
     }
   }
 
