@@ -1,0 +1,272 @@
+// Sleeping sensors in one process: N sensors with a topic of their own connect behind forwarders and fall asleep, messages are buffered for one in a
+// hundred, and all are woken at a steady rate, whether or not it keeps up. `npm run bench:million -- --help`. Needs gcc, on Linux.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { cpus } from 'node:os'
+import { performance } from 'node:perf_hooks'
+import process from 'node:process'
+import { createInterface } from 'node:readline'
+import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
+import { getHeapStatistics } from 'node:v8'
+import { built } from './load/build.mjs'
+
+const HELP = `npm run bench:million -- [options]
+  --sensors N             sensors (default 1000000)
+  --rate N                wakes a second (default 5000)
+  --messages N            messages buffered for one sensor in a hundred (default 10); each other sensor gets one
+  --store DIR             with the durable store in DIR, which must be empty or new, and a restart at the end; otherwise in memory
+  --at-a-time N           sensors that are connecting at a time (default 256)
+  --heap-mib N            V8's heap limit for Roost (default: Node's own)
+  --max-rss-mib N         exit code 1 if the resident memory of all sleeping sensors is larger, after a collection
+  --max-wake-p99-ms N     exit code 1 if the p99 of a wake that drains one message is longer
+  --max-pause-ms N        exit code 1 if the event loop pauses for longer, at any time
+  --max-start-seconds N   exit code 1 if the restart takes longer (with --store)
+A lost message is always exit code 1.
+`
+const FORWARDERS = 16
+const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url))
+const PROBE = new URL('probe.mjs', import.meta.url).href
+const MIB = 2 ** 20
+
+class UsageError extends Error {}
+
+const NUMBERS = {
+  sensors: 1_000_000,
+  rate: 5000,
+  messages: 10,
+  'at-a-time': 256,
+  'heap-mib': undefined,
+  'max-rss-mib': undefined,
+  'max-wake-p99-ms': undefined,
+  'max-pause-ms': undefined,
+  'max-start-seconds': undefined,
+}
+
+function parseOptions() {
+  const numbers = Object.fromEntries(Object.keys(NUMBERS).map((name) => [name, { type: 'string' }]))
+  let values
+  try {
+    values = parseArgs({ options: { ...numbers, store: { type: 'string' }, help: { type: 'boolean' } } }).values
+  } catch (error) {
+    throw new UsageError(error.message.split('\n')[0])
+  }
+  for (const [name, otherwise] of Object.entries(NUMBERS)) {
+    const value = values[name] === undefined ? otherwise : Number(values[name])
+    if (value !== undefined && !(value > 0 && value <= 4e6))
+      throw new UsageError(`--${name} ${values[name]}: not a number from 1 to 4000000`)
+    values[name] = value
+  }
+  if (values.messages > 100) throw new UsageError('--messages: at most 100, which one wake may drain')
+  if (values['max-start-seconds'] !== undefined && values.store === undefined)
+    throw new UsageError('--max-start-seconds needs --store')
+  if (values.store !== undefined) {
+    mkdirSync(values.store, { recursive: true })
+    if (readdirSync(values.store).length > 0) throw new UsageError(`--store ${values.store}: not empty`)
+  }
+  return values
+}
+
+/** The process under test, asked through bench/probe.mjs. */
+class Roost {
+  constructor(options) {
+    const { store, sensors } = options
+    // What `npm start` passes to Node.js.
+    const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
+    const words = scripts.start.split(' ').slice(1)
+    const flags = words.slice(0, words.indexOf('dist/main.js'))
+    if (options['heap-mib'] !== undefined) flags.push(`--max-old-space-size=${options['heap-mib']}`)
+    const heapMib = options['heap-mib'] ?? getHeapStatistics().heap_size_limit / MIB
+    // All sensors have one address, and more memory than the default share is theirs.
+    const memory = Math.round(heapMib * MIB * 0.9)
+    const limits = ['--memory-limit', memory, '--max-memory-per-address', memory, '--max-sn-sessions', sensors + 1000]
+    const argv = [
+      'serve',
+      '--port',
+      0,
+      '--sn-port',
+      0,
+      '--log-format',
+      'json',
+      ...limits,
+      '--max-sessions-per-address',
+      sensors + 1000,
+    ]
+    const state = store === undefined ? ['--memory'] : ['--data-dir', store]
+    const node = [...flags, '--expose-gc', '--import', PROBE, MAIN, ...argv.map(String), ...state]
+    this.child = spawn(process.execPath, node, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
+    this.ended = once(this.child, 'exit')
+    this.began = performance.now()
+  }
+
+  /** Resolves when it listens, with the seconds that it took. */
+  async listening() {
+    const lines = createInterface({ input: this.child.stdout })
+    lines.on('line', (text) => {
+      const { level, msg, mqtt, sn } = JSON.parse(text)
+      this.port = mqtt?.port ?? this.port
+      this.snPort = sn?.port ?? this.snPort
+      if (level === 'error' || level === 'warn') process.stderr.write(`${msg}\n`)
+    })
+    while (this.port === undefined || this.snPort === undefined) {
+      await Promise.race([once(lines, 'line'), this.ended])
+      if (this.child.exitCode !== null || this.child.signalCode !== null) throw new Error('Roost ended while it started')
+    }
+    return (performance.now() - this.began) / 1000
+  }
+
+  async ask(question) {
+    this.child.send(question)
+    const answer = await Promise.race([
+      once(this.child, 'message'),
+      this.ended.then(([code, signal]) => `ended with ${code ?? signal}`),
+    ])
+    if (typeof answer === 'string') throw new Error(`Roost ${answer}`)
+    return answer[0]
+  }
+
+  /** Nanoseconds that its main thread ran, and waited for a CPU. */
+  scheduled() {
+    const [ran, waited] = readFileSync(`/proc/${this.child.pid}/schedstat`, 'utf8').split(' ').map(Number)
+    return { ran, waited }
+  }
+
+  async stop() {
+    this.child.kill()
+    await this.ended
+  }
+}
+
+class Sensors {
+  constructor({ sensors, rate, messages, 'at-a-time': atATime }, roost) {
+    const argv = [
+      '-n',
+      sensors,
+      '-p',
+      roost.snPort,
+      '-P',
+      roost.port,
+      '-F',
+      FORWARDERS,
+      '-C',
+      atATime,
+      '-r',
+      rate,
+      '-m',
+      messages,
+    ]
+    this.child = spawn(built('sleepers'), argv.map(String), { stdio: ['pipe', 'pipe', 'inherit'] })
+    this.ended = once(this.child, 'exit').then(([code, signal]) => {
+      throw new Error(`the generator ended with ${code ?? signal}`)
+    })
+    this.ended.catch(() => {})
+    this.lines = createInterface({ input: this.child.stdout })
+  }
+
+  async tell(command) {
+    this.child.stdin.write(`${command}\n`)
+    const [line] = await Promise.race([once(this.lines, 'line'), this.ended])
+    return JSON.parse(line)
+  }
+}
+
+const print = (text) => process.stdout.write(`${text}\n`)
+const count = (number) => Math.round(number).toLocaleString('en')
+const milliseconds = ({ p50, p99, p999, max }) =>
+  `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, p99.9 ${p999.toFixed(1)} ms, max ${max.toFixed(1)} ms`
+
+/** One phase of the generator, with what the process had of the CPU meanwhile, and its longest pause. */
+async function phase(command, roost, sensors) {
+  await roost.ask('pauses')
+  const before = roost.scheduled()
+  const answer = await sensors.tell(command)
+  const after = roost.scheduled()
+  const { longestPauseMs } = await roost.ask('pauses')
+  const ran = (after.ran - before.ran) / 1e9
+  const waited = (after.waited - before.waited) / 1e9
+  const use = `Roost ran ${ran.toFixed(1)} s and waited ${waited.toFixed(1)} s for a CPU; longest pause ${longestPauseMs.toFixed(0)} ms`
+  return { ...answer, ran, longestPauseMs, use: `${use}; the generator used ${(100 * (answer.loadUse ?? 0)).toFixed(0)} %` }
+}
+
+async function measure(options, failures) {
+  const expect = (holds, what) => {
+    if (!holds) failures.push(what)
+  }
+  const within = (name, value, what) =>
+    expect(options[name] === undefined || value <= options[name], `${what}, --${name} ${options[name]}`)
+  const { sensors: wanted, store } = options
+  print(
+    `${count(wanted)} sensors, ${store === undefined ? 'in memory' : `store in ${store}`}, ${cpus().length} cores, Node.js ${process.versions.node}`,
+  )
+  const roost = new Roost(options)
+  let sensors
+  try {
+    await roost.listening()
+    const empty = await roost.ask('collect')
+    sensors = new Sensors(options, roost)
+    const connected = await phase('connect', roost, sensors)
+    const { asleep, retried, refused } = connected
+    if (asleep < wanted) throw new Error(`${count(asleep)} of ${count(wanted)} sensors fell asleep, ${refused} were refused`)
+    print(
+      `connected, subscribed, asleep: ${connected.seconds.toFixed(1)} s, ${count(asleep / connected.seconds)} a second, ${count(
+        asleep / connected.ran,
+      )} a CPU second, ${retried} requests sent again; ${connected.use}`,
+    )
+
+    const buffered = await phase('buffer', roost, sensors)
+    expect(
+      buffered.acknowledged === buffered.buffered,
+      `${buffered.buffered - buffered.acknowledged} messages were not acknowledged`,
+    )
+    const resting = await roost.ask('collect')
+    const each = (part) => count((resting[part] - empty[part]) / wanted)
+    print(
+      `asleep with ${count(buffered.buffered)} buffered messages, after a collection: RSS ${count(resting.rss / MIB)} MiB, heap ${count(
+        resting.heapUsed / MIB,
+      )} MiB, buffers ${count(resting.external / MIB)} MiB; a sensor ${each('rss')} bytes of RSS, ${each('heapUsed')} of heap`,
+    )
+    within('max-rss-mib', resting.rss / MIB, `RSS ${count(resting.rss / MIB)} MiB`)
+
+    const woken = await phase('wake', roost, sensors)
+    const { lost, misplaced, repeated, expected, behindMs } = woken
+    print(
+      `woken: ${count(woken.woken)} in ${woken.seconds.toFixed(1)} s, ${woken.retried} requests sent again; ${woken.use}, at most ${behindMs.toFixed(0)} ms late`,
+    )
+    print(`  a wake that drains one message:  ${milliseconds(woken.single)}`)
+    if (woken.long.count > 0) print(`  a wake that drains ${options.messages} messages: ${milliseconds(woken.long)}`)
+    print(`messages: ${count(expected)} expected, ${lost} lost, ${misplaced} misplaced, ${repeated} received twice`)
+    expect(woken.woken === wanted, `${count(wanted - woken.woken)} sensors were not answered`)
+    expect(lost === 0 && misplaced === 0, `${lost} messages lost, ${misplaced} misplaced`)
+    within('max-wake-p99-ms', woken.single.p99, `p99 of a wake ${woken.single.p99.toFixed(1)} ms`)
+    const pause = Math.max(connected.longestPauseMs, buffered.longestPauseMs, woken.longestPauseMs)
+    within('max-pause-ms', pause, `pause of ${pause.toFixed(0)} ms`)
+  } finally {
+    sensors?.child.kill()
+    await roost.stop()
+  }
+  if (store === undefined) return
+  const again = new Roost(options)
+  try {
+    const seconds = await again.listening()
+    const { rss } = await again.ask('collect')
+    print(`started again with all of them: ${seconds.toFixed(1)} s, RSS ${count(rss / MIB)} MiB`)
+    within('max-start-seconds', seconds, `start ${seconds.toFixed(1)} s`)
+  } finally {
+    await again.stop()
+  }
+}
+
+try {
+  const options = parseOptions()
+  if (options.help) print(HELP)
+  else {
+    const failures = []
+    await measure(options, failures)
+    for (const failure of failures) process.stderr.write(`failed: ${failure}\n`)
+    process.exitCode = failures.length === 0 ? 0 : 1
+  }
+} catch (error) {
+  process.stderr.write(`bench:million: ${error.message}\n`)
+  process.exitCode = error instanceof UsageError ? 2 : 1
+}
