@@ -4,6 +4,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { cpus } from 'node:os'
+import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
 import process from 'node:process'
 import { createInterface } from 'node:readline'
@@ -11,6 +12,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { getHeapStatistics } from 'node:v8'
 import { built } from './load/build.mjs'
+import { startFlags } from './start-flags.mjs'
 
 const HELP = `npm run bench:million -- [options]
   --sensors N             sensors (default 1000000)
@@ -26,7 +28,8 @@ const HELP = `npm run bench:million -- [options]
 A lost message is always exit code 1.
 `
 const FORWARDERS = 16
-const MAIN = fileURLToPath(new URL('../dist/main.js', import.meta.url))
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
+const MAIN = join(ROOT, 'dist/main.js')
 const PROBE = new URL('probe.mjs', import.meta.url).href
 const MIB = 2 ** 20
 
@@ -72,29 +75,16 @@ function parseOptions() {
 class Roost {
   constructor(options) {
     const { store, sensors } = options
-    // What `npm start` passes to Node.js.
-    const { scripts } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8'))
-    const words = scripts.start.split(' ').slice(1)
-    const flags = words.slice(0, words.indexOf('dist/main.js'))
+    const flags = startFlags(ROOT)
     if (options['heap-mib'] !== undefined) flags.push(`--max-old-space-size=${options['heap-mib']}`)
     const heapMib = options['heap-mib'] ?? getHeapStatistics().heap_size_limit / MIB
     // All sensors have one address, and more memory than the default share is theirs.
     const memory = Math.round(heapMib * MIB * 0.9)
-    const limits = ['--memory-limit', memory, '--max-memory-per-address', memory, '--max-sn-sessions', sensors + 1000]
-    const argv = [
-      'serve',
-      '--port',
-      0,
-      '--sn-port',
-      0,
-      '--log-format',
-      'json',
-      ...limits,
-      '--max-sessions-per-address',
-      sensors + 1000,
-    ]
+    const shares = `--memory-limit ${memory} --max-memory-per-address ${memory}`
+    const limits = `--max-sn-sessions ${sensors + 1000} --max-sessions-per-address ${sensors + 1000}`
+    const serve = `serve --port 0 --sn-port 0 --log-format json ${shares} ${limits}`.split(' ')
     const state = store === undefined ? ['--memory'] : ['--data-dir', store]
-    const node = [...flags, '--expose-gc', '--import', PROBE, MAIN, ...argv.map(String), ...state]
+    const node = [...flags, '--expose-gc', '--import', PROBE, MAIN, ...serve, ...state]
     this.child = spawn(process.execPath, node, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })
     this.ended = once(this.child, 'exit')
     this.began = performance.now()
@@ -140,23 +130,9 @@ class Roost {
 
 class Sensors {
   constructor({ sensors, rate, messages, 'at-a-time': atATime }, roost) {
-    const argv = [
-      '-n',
-      sensors,
-      '-p',
-      roost.snPort,
-      '-P',
-      roost.port,
-      '-F',
-      FORWARDERS,
-      '-C',
-      atATime,
-      '-r',
-      rate,
-      '-m',
-      messages,
-    ]
-    this.child = spawn(built('sleepers'), argv.map(String), { stdio: ['pipe', 'pipe', 'inherit'] })
+    const ports = `-p ${roost.snPort} -P ${roost.port} -F ${FORWARDERS}`
+    const argv = `-n ${sensors} ${ports} -C ${atATime} -r ${rate} -m ${messages}`.split(' ')
+    this.child = spawn(built('sleepers'), argv, { stdio: ['pipe', 'pipe', 'inherit'] })
     this.ended = once(this.child, 'exit').then(([code, signal]) => {
       throw new Error(`the generator ended with ${code ?? signal}`)
     })
@@ -171,100 +147,118 @@ class Sensors {
   }
 }
 
-const print = (text) => process.stdout.write(`${text}\n`)
+const print = (phase, text) => process.stdout.write(`${phase.padEnd(10)}${text}\n`)
 const count = (number) => Math.round(number).toLocaleString('en')
+const mib = (bytes) => `${count(bytes / MIB)} MiB`
 const milliseconds = ({ p50, p99, p999, max }) =>
   `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, p99.9 ${p999.toFixed(1)} ms, max ${max.toFixed(1)} ms`
 
-/** One phase of the generator, with what the process had of the CPU meanwhile, and its longest pause. */
-async function phase(command, roost, sensors) {
+/** Has the generator run one phase. Prints what Roost's main thread had of a CPU meanwhile, and its longest pause. */
+async function run(command, roost, sensors, describe) {
   await roost.ask('pauses')
   const before = roost.scheduled()
   const answer = await sensors.tell(command)
   const after = roost.scheduled()
   const { longestPauseMs } = await roost.ask('pauses')
-  const ran = (after.ran - before.ran) / 1e9
-  const waited = (after.waited - before.waited) / 1e9
-  const use = `Roost ran ${ran.toFixed(1)} s and waited ${waited.toFixed(1)} s for a CPU; longest pause ${longestPauseMs.toFixed(0)} ms`
-  return { ...answer, ran, longestPauseMs, use: `${use}; the generator used ${(100 * (answer.loadUse ?? 0)).toFixed(0)} %` }
+  const [ran, waited] = [after.ran - before.ran, after.waited - before.waited].map((ns) => ns / 1e9)
+  print(command, `${answer.seconds.toFixed(1)} s; ${describe(answer, ran)}`)
+  print(
+    '',
+    `main thread ran ${ran.toFixed(1)} s, waited ${waited.toFixed(1)} s for a CPU, longest pause ${longestPauseMs.toFixed(0)} ms`,
+  )
+  return { ...answer, longestPauseMs }
 }
 
-async function measure(options, failures) {
-  const expect = (holds, what) => {
-    if (!holds) failures.push(what)
-  }
-  const within = (name, value, what) =>
-    expect(options[name] === undefined || value <= options[name], `${what}, --${name} ${options[name]}`)
-  const { sensors: wanted, store } = options
-  print(
-    `${count(wanted)} sensors, ${store === undefined ? 'in memory' : `store in ${store}`}, ${cpus().length} cores, Node.js ${process.versions.node}`,
-  )
+async function measure(options, expect) {
+  const { sensors: wanted, store, messages } = options
+  const state = store === undefined ? 'in memory' : `store in ${store}`
+  print('start', `${count(wanted)} sensors, ${state}; ${cpus().length} cores, Node.js ${process.versions.node}`)
   const roost = new Roost(options)
   let sensors
   try {
     await roost.listening()
     const empty = await roost.ask('collect')
     sensors = new Sensors(options, roost)
-    const connected = await phase('connect', roost, sensors)
-    const { asleep, retried, refused } = connected
-    if (asleep < wanted) throw new Error(`${count(asleep)} of ${count(wanted)} sensors fell asleep, ${refused} were refused`)
-    print(
-      `connected, subscribed, asleep: ${connected.seconds.toFixed(1)} s, ${count(asleep / connected.seconds)} a second, ${count(
-        asleep / connected.ran,
-      )} a CPU second, ${retried} requests sent again; ${connected.use}`,
+    const connected = await run('connect', roost, sensors, ({ asleep, retried, seconds }, ran) => {
+      const rates = `${count(asleep / seconds)} a second, ${count(asleep / ran)} a CPU second`
+      return `${count(asleep)} asleep, ${rates}, ${retried} requests sent again`
+    })
+    if (connected.asleep < wanted)
+      throw new Error(`only ${connected.asleep} sensors fell asleep, ${connected.refused} were refused`)
+    const buffered = await run('buffer', roost, sensors, (answer) => `${count(answer.buffered)} messages`)
+    expect.that(
+      buffered.acknowledged === buffered.buffered,
+      `${buffered.buffered - buffered.acknowledged} messages not acknowledged`,
     )
 
-    const buffered = await phase('buffer', roost, sensors)
-    expect(
-      buffered.acknowledged === buffered.buffered,
-      `${buffered.buffered - buffered.acknowledged} messages were not acknowledged`,
-    )
     const resting = await roost.ask('collect')
     const each = (part) => count((resting[part] - empty[part]) / wanted)
     print(
-      `asleep with ${count(buffered.buffered)} buffered messages, after a collection: RSS ${count(resting.rss / MIB)} MiB, heap ${count(
-        resting.heapUsed / MIB,
-      )} MiB, buffers ${count(resting.external / MIB)} MiB; a sensor ${each('rss')} bytes of RSS, ${each('heapUsed')} of heap`,
+      'memory',
+      `RSS ${mib(resting.rss)}, heap ${mib(resting.heapUsed)}, outside it ${mib(resting.external)}, after a collection`,
     )
-    within('max-rss-mib', resting.rss / MIB, `RSS ${count(resting.rss / MIB)} MiB`)
+    print('', `each sensor ${each('rss')} bytes of RSS, ${each('heapUsed')} of heap`)
+    expect.atMost('max-rss-mib', resting.rss / MIB, 'RSS in MiB')
 
-    const woken = await phase('wake', roost, sensors)
-    const { lost, misplaced, repeated, expected, behindMs } = woken
-    print(
-      `woken: ${count(woken.woken)} in ${woken.seconds.toFixed(1)} s, ${woken.retried} requests sent again; ${woken.use}, at most ${behindMs.toFixed(0)} ms late`,
-    )
-    print(`  a wake that drains one message:  ${milliseconds(woken.single)}`)
-    if (woken.long.count > 0) print(`  a wake that drains ${options.messages} messages: ${milliseconds(woken.long)}`)
-    print(`messages: ${count(expected)} expected, ${lost} lost, ${misplaced} misplaced, ${repeated} received twice`)
-    expect(woken.woken === wanted, `${count(wanted - woken.woken)} sensors were not answered`)
-    expect(lost === 0 && misplaced === 0, `${lost} messages lost, ${misplaced} misplaced`)
-    within('max-wake-p99-ms', woken.single.p99, `p99 of a wake ${woken.single.p99.toFixed(1)} ms`)
-    const pause = Math.max(connected.longestPauseMs, buffered.longestPauseMs, woken.longestPauseMs)
-    within('max-pause-ms', pause, `pause of ${pause.toFixed(0)} ms`)
+    const woken = await run('wake', roost, sensors, ({ woken, retried, behindMs, loadUse }) => {
+      const load = `the generator used ${(100 * loadUse).toFixed(0)} % of a core and was at most ${behindMs.toFixed(0)} ms late`
+      return `${count(woken)} woken, ${retried} requests sent again; ${load}`
+    })
+    print('', `one message: ${milliseconds(woken.single)}`)
+    if (woken.long.count > 0) print('', `${messages} messages: ${milliseconds(woken.long)}`)
+    const { expected, lost, misplaced, repeated } = woken
+    print('messages', `${count(expected)} expected, ${lost} lost, ${misplaced} misplaced, ${repeated} received twice`)
+    expect.that(woken.woken === wanted, `${wanted - woken.woken} sensors were not answered`)
+    expect.that(lost === 0 && misplaced === 0, `${lost} messages lost, ${misplaced} misplaced`)
+    expect.atMost('max-wake-p99-ms', woken.single.p99, 'p99 of a wake in ms')
+    const pauses = [connected, buffered, woken].map(({ longestPauseMs }) => longestPauseMs)
+    expect.atMost('max-pause-ms', Math.max(...pauses), 'longest pause in ms')
   } finally {
     sensors?.child.kill()
     await roost.stop()
   }
-  if (store === undefined) return
-  const again = new Roost(options)
+}
+
+async function restart(options, expect) {
+  const roost = new Roost(options)
   try {
-    const seconds = await again.listening()
-    const { rss } = await again.ask('collect')
-    print(`started again with all of them: ${seconds.toFixed(1)} s, RSS ${count(rss / MIB)} MiB`)
-    within('max-start-seconds', seconds, `start ${seconds.toFixed(1)} s`)
+    const seconds = await roost.listening()
+    const { rss } = await roost.ask('collect')
+    print('restart', `${seconds.toFixed(1)} s until it listened, RSS ${mib(rss)} after a collection`)
+    expect.atMost('max-start-seconds', seconds, 'start in seconds')
   } finally {
-    await again.stop()
+    await roost.stop()
+  }
+}
+
+/** Promises that are not kept. */
+class Expectations {
+  failures = []
+  #options
+
+  constructor(options) {
+    this.#options = options
+  }
+
+  that(holds, otherwise) {
+    if (!holds) this.failures.push(otherwise)
+  }
+
+  atMost(option, value, what) {
+    const limit = this.#options[option]
+    this.that(limit === undefined || value <= limit, `${what} ${value.toFixed(1)}, --${option} ${limit}`)
   }
 }
 
 try {
   const options = parseOptions()
-  if (options.help) print(HELP)
+  if (options.help) process.stdout.write(HELP)
   else {
-    const failures = []
-    await measure(options, failures)
-    for (const failure of failures) process.stderr.write(`failed: ${failure}\n`)
-    process.exitCode = failures.length === 0 ? 0 : 1
+    const expect = new Expectations(options)
+    await measure(options, expect)
+    if (options.store !== undefined) await restart(options, expect)
+    for (const failure of expect.failures) process.stderr.write(`failed: ${failure}\n`)
+    process.exitCode = expect.failures.length === 0 ? 0 : 1
   }
 } catch (error) {
   process.stderr.write(`bench:million: ${error.message}\n`)

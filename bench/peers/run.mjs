@@ -1,6 +1,6 @@
 // Roost beside other brokers and gateways: each is started fresh for every run, on one core, in turns (A B A B), and loaded from another core.
 // `npm run bench:peers` writes docs/performance.md and its charts; docs/performance.md says how to read them. Needs gcc and taskset, on Linux.
-import { spawn } from 'node:child_process'
+import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg, release } from 'node:os'
@@ -159,6 +159,7 @@ async function main() {
   if (cores.length !== 2 || !cores.every((core) => Number(core) < cpus().length))
     throw new UsageError(`--cores ${cores}: not two cores of this machine`)
   const systems = chosenSystems(values)
+  if (spawnSync('taskset', ['--version']).error !== undefined) throw new Error('needs taskset (util-linux)')
   const writes = !values.quick && (values.scenarios === undefined || values.add)
   const before = values.add && existsSync(RESULTS) ? JSON.parse(readFileSync(RESULTS, 'utf8')) : { systems: [], results: {} }
   const about = {

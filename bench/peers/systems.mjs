@@ -8,6 +8,7 @@ import { tmpdir } from 'node:os'
 import { delimiter, dirname, join, resolve } from 'node:path'
 import process from 'node:process'
 import { setTimeout as delay } from 'node:timers/promises'
+import { startFlags } from '../start-flags.mjs'
 
 const FIRST_PORT = 25_880
 const PORTS = 3
@@ -67,13 +68,19 @@ function paho(program, run) {
   run.spawn([program, '-f', run.file('gateway.conf', text.join(''))])
 }
 
-/** Starts Roost as `npm start` does, with the same flags for Node.js, in memory mode. */
+/** In memory mode, as the peers. */
 function roost(checkout, run) {
-  const { scripts } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8'))
-  const [, ...words] = scripts.start.split(' ')
-  const flags = words.slice(0, words.indexOf('dist/main.js'))
   const ports = ['--port', run.ports.mqtt, '--sn-port', run.ports.sn]
-  run.spawn([process.execPath, ...flags, join(checkout, 'dist/main.js'), 'serve', '--memory', '--log-level', 'error', ...ports])
+  run.spawn([
+    process.execPath,
+    ...startFlags(checkout),
+    join(checkout, 'dist/main.js'),
+    'serve',
+    '--memory',
+    '--log-level',
+    'error',
+    ...ports,
+  ])
 }
 const roostVersion = (checkout) => {
   const commit = spawnSync('git', ['-C', checkout, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).stdout.trim()
