@@ -116,10 +116,17 @@ class Roost {
     return answer[0]
   }
 
-  /** Nanoseconds that its main thread ran, and waited for a CPU. */
+  /** Seconds that its main thread and all its other threads ran, and waited for a CPU. */
   scheduled() {
-    const [ran, waited] = readFileSync(`/proc/${this.child.pid}/schedstat`, 'utf8').split(' ').map(Number)
-    return { ran, waited }
+    const main = { ran: 0, waited: 0 }
+    const others = { ran: 0, waited: 0 }
+    for (const thread of readdirSync(`/proc/${this.child.pid}/task`)) {
+      const [ran, waited] = readFileSync(`/proc/${this.child.pid}/task/${thread}/schedstat`, 'utf8').split(' ')
+      const sum = Number(thread) === this.child.pid ? main : others
+      sum.ran += ran / 1e9
+      sum.waited += waited / 1e9
+    }
+    return { main, others }
   }
 
   async stop() {
@@ -153,19 +160,19 @@ const mib = (bytes) => `${count(bytes / MIB)} MiB`
 const milliseconds = ({ p50, p99, p999, max }) =>
   `p50 ${p50.toFixed(1)} ms, p99 ${p99.toFixed(1)} ms, p99.9 ${p999.toFixed(1)} ms, max ${max.toFixed(1)} ms`
 
-/** Has the generator run one phase. Prints what Roost's main thread had of a CPU meanwhile, and its longest pause. */
+/** Has the generator run one phase. Prints what Roost's threads had of the CPUs meanwhile, and its longest pause. */
 async function run(command, roost, sensors, describe) {
   await roost.ask('pauses')
   const before = roost.scheduled()
   const answer = await sensors.tell(command)
   const after = roost.scheduled()
   const { longestPauseMs } = await roost.ask('pauses')
-  const [ran, waited] = [after.ran - before.ran, after.waited - before.waited].map((ns) => ns / 1e9)
-  print(command, `${answer.seconds.toFixed(1)} s; ${describe(answer, ran)}`)
-  print(
-    '',
-    `main thread ran ${ran.toFixed(1)} s, waited ${waited.toFixed(1)} s for a CPU, longest pause ${longestPauseMs.toFixed(0)} ms`,
-  )
+  const [main, others] = ['main', 'others'].map((threads) => {
+    const ran = after[threads].ran - before[threads].ran
+    return { ran, text: `ran ${ran.toFixed(1)} s, waited ${(after[threads].waited - before[threads].waited).toFixed(1)} s` }
+  })
+  print(command, `${answer.seconds.toFixed(1)} s; ${describe(answer, main.ran + others.ran)}`)
+  print('', `main thread ${main.text} for a CPU, longest pause ${longestPauseMs.toFixed(0)} ms; other threads ${others.text}`)
   return { ...answer, longestPauseMs }
 }
 
