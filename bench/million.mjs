@@ -213,8 +213,11 @@ async function measure(options, expect) {
     })
     print('', `one message: ${milliseconds(woken.single)}`)
     if (woken.long.count > 0) print('', `${messages} messages: ${milliseconds(woken.long)}`)
-    const { expected, lost, misplaced, repeated } = woken
-    print('messages', `${count(expected)} expected, ${lost} lost, ${misplaced} misplaced, ${repeated} received twice`)
+    const { expected, lost, misplaced, repeated, late } = woken
+    print(
+      'messages',
+      `${count(expected)} expected, ${lost} lost, ${misplaced} misplaced, ${repeated} received twice, ${late} late for their wake`,
+    )
     expect.that(woken.woken === wanted, `${wanted - woken.woken} sensors were not answered`)
     expect.that(lost === 0 && misplaced === 0, `${lost} messages lost, ${misplaced} misplaced`)
     expect.atMost('max-wake-p99-ms', woken.single.p99, 'p99 of a wake in ms')

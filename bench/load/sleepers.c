@@ -11,7 +11,7 @@
  *   connect   every sensor: CONNECT, SUBSCRIBE to a topic of its own, DISCONNECT with a sleep duration
  *   buffer    publishes -m QoS 1 messages to the topic of one sensor in a hundred, over MQTT
  *   wake      wakes all at -r a second, whether or not the ones before have been answered; each of the other sensors
- * gets one QoS 1 message published a second before. A wake takes from the instant it was due to PINGRESP.
+ * gets one QoS 1 message published two seconds before. A wake takes from the instant it was due to PINGRESP.
  *
  * Every sensor has to receive exactly the messages that were published to it, in their order. A message sent again
  * (DUP) after it was received is counted, not an error: at least once is what QoS 1 promises.
@@ -25,8 +25,9 @@
 #define PAYLOAD 32
 #define BUFFERED_EVERY 100
 #define PUBLISH_WINDOW 500
-#define PUBLISH_LEAD_NS NS_PER_S
+#define PUBLISH_LEAD_NS (2 * NS_PER_S)
 #define RETRY_NS (2 * NS_PER_S)
+#define WAKES_MAX 10
 #define GIVE_UP_NS (60 * NS_PER_S)
 #define SLEEP_SECONDS 65535
 /* Sensors are woken in an order that has nothing to do with the order in which they connected. */
@@ -40,7 +41,7 @@ struct sensor {
   uint64_t heard; /* when the gateway was last heard, or the request sent */
   uint64_t due;   /* when it had to wake */
   uint16_t expected, received;
-  uint8_t state;
+  uint8_t state, wakes;
 };
 
 static int sensor_count = 1000, forwarder_count = 16, at_a_time = 64, gateway_port = 1884, broker_port = 1883,
@@ -49,7 +50,7 @@ static double rate = 5000;
 
 static struct sensor *sensors;
 static int forwarders[MAX_FORWARDERS], poller, broker;
-static uint64_t finished, retried, repeated, misplaced, refused, last_progress;
+static uint64_t finished, retried, repeated, misplaced, refused, late, last_progress;
 static struct histogram single_wakes, long_wakes;
 
 /* ---- MQTT publisher ------------------------------------------------------------------------------------------------
@@ -163,8 +164,18 @@ static void received(uint32_t sensor, const uint8_t *payload) {
   else s->received++;
 }
 
-static void woken(struct sensor *s, uint64_t now) {
+/*
+ * PINGRESP. A message that the broker read too late to be there for this wake is not lost: the sensor is woken again,
+ * by `retry`, and the wake takes until then.
+ */
+static void woken(uint32_t sensor, uint64_t now) {
+  struct sensor *s = &sensors[sensor];
+  if (s->received < s->expected && ++s->wakes < WAKES_MAX) {
+    late++;
+    return;
+  }
   histogram_add(s->expected > 1 ? &long_wakes : &single_wakes, now - s->due);
+  enter(sensor, ASLEEP, now);
 }
 
 static void handle(uint32_t sensor, const uint8_t *m, int length, uint64_t now) {
@@ -195,9 +206,7 @@ static void handle(uint32_t sensor, const uint8_t *m, int length, uint64_t now) 
     sensor_send(sensor, (uint8_t[]){7, PUBACK, m[3], m[4], m[5], m[6], 0}, 7);
     return;
   case PINGRESP:
-    if (s->state != AWAKE) return;
-    woken(s, now);
-    enter(sensor, ASLEEP, now);
+    if (s->state == AWAKE) woken(sensor, now);
     return;
   }
 }
@@ -337,8 +346,8 @@ static void wake_all(void) {
     lost += sensors[i].expected - sensors[i].received;
   }
   printf("{\"woken\":%lu,\"refused\":%lu,\"retried\":%lu,\"expected\":%lu,\"lost\":%lu,\"repeated\":%lu,"
-         "\"misplaced\":%lu,\"seconds\":%.3f",
-         finished, refused, retried, expected, lost, repeated, misplaced, seconds);
+         "\"misplaced\":%lu,\"late\":%lu,\"seconds\":%.3f",
+         finished, refused, retried, expected, lost, repeated, misplaced, late, seconds);
   printf(",\"loadUse\":%.3f,\"behindMs\":%.3f", (own_cpu() - cpu) / seconds, behind / 1e6);
   print_histogram("single", &single_wakes);
   print_histogram("long", &long_wakes);
