@@ -153,7 +153,7 @@ async function main() {
         .join(''),
     )
   const scenarios = chosenScenarios(values.scenarios)
-  const reps = values.quick ? 1 : positive('reps', values.reps ?? '3')
+  const reps = values.quick ? 1 : Math.ceil(positive('reps', values.reps ?? '3'))
   const seconds = values.quick ? 0.5 : positive('seconds', values.seconds ?? '1.5')
   const cores = (values.cores ?? '0,1').split(',')
   if (cores.length !== 2 || !cores.every((core) => Number(core) < cpus().length))
