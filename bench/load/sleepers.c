@@ -26,7 +26,8 @@
 #define BUFFERED_EVERY 100
 #define PUBLISH_WINDOW 500
 #define PUBLISH_LEAD_NS (2 * NS_PER_S)
-#define RETRY_NS (2 * NS_PER_S)
+#define RETRY_NS (2 * NS_PER_S) /* doubled with each retry, or an overload would feed itself */
+#define RETRIES_DOUBLED 4
 #define WAKES_MAX 10
 #define GIVE_UP_NS (60 * NS_PER_S)
 #define SLEEP_SECONDS 65535
@@ -41,7 +42,7 @@ struct sensor {
   uint64_t heard; /* when the gateway was last heard, or the request sent */
   uint64_t due;   /* when it had to wake */
   uint16_t expected, received;
-  uint8_t state, wakes;
+  uint8_t state, wakes, retries;
 };
 
 static int sensor_count = 1000, forwarder_count = 16, at_a_time = 64, gateway_port = 1884, broker_port = 1883,
@@ -150,6 +151,7 @@ static void request(uint32_t sensor) {
 static void enter(uint32_t sensor, enum state state, uint64_t now) {
   sensors[sensor].state = state;
   sensors[sensor].heard = now;
+  sensors[sensor].retries = 0;
   if (state == ASLEEP) finished++;
   else request(sensor);
 }
@@ -275,8 +277,9 @@ static uint64_t retry(uint64_t first, uint64_t next, uint32_t (*sensor_at)(uint6
   while (first < next && sensors[sensor_at(first)].state == ASLEEP) first++;
   for (uint64_t place = first; place < next; place++) {
     struct sensor *s = &sensors[sensor_at(place)];
-    if (s->state == ASLEEP || now - s->heard < RETRY_NS) continue;
+    if (s->state == ASLEEP || now - s->heard < RETRY_NS << s->retries) continue;
     s->heard = now;
+    if (s->retries < RETRIES_DOUBLED) s->retries++;
     retried++;
     request(sensor_at(place));
   }

@@ -79,11 +79,8 @@ export function writeTables(all) {
 
 /** The lowest and the highest load average; what is above 2 is other work on the machine. */
 function loadOf({ results }) {
-  const loads = Object.values(results).flatMap((bySystem) =>
-    Object.values(bySystem)
-      .flat()
-      .map((run) => run.load ?? 0),
-  )
+  const runs = Object.values(results).flatMap((bySystem) => Object.values(bySystem).flat())
+  const loads = runs.map(({ load }) => load).filter((load) => load !== undefined)
   return `${Math.min(...loads).toFixed(1)} to ${Math.max(...loads).toFixed(1)}`
 }
 

@@ -28,18 +28,21 @@ export const FIGURES = {
 /** Name: arguments of bench/load/mqttload.c, description. `W`: messages of one publisher that may be outstanding. */
 export const MQTT = {
   '1to1-q0': ['flow -s 1to1 -q 0 -W 256', 'one publisher, one subscriber, QoS 0, W = 256'],
-  '1to1-q0-w16': ['flow -s 1to1 -q 0 -W 16', 'the same, W = 16'],
-  '1to1-q0-4k': ['flow -s 1to1 -q 0 -W 64 -l 4096', 'the same with payloads of 4 KiB, W = 64'],
+  '1to1-q0-w16': ['flow -s 1to1 -q 0 -W 16', 'one publisher, one subscriber, QoS 0, W = 16'],
+  '1to1-q0-4k': ['flow -s 1to1 -q 0 -W 64 -l 4096', 'one publisher, one subscriber, payloads of 4 KiB, QoS 0, W = 64'],
   '1to1-q1': ['flow -s 1to1 -q 1 -W 64', 'one publisher, one subscriber, QoS 1, W = 64'],
   '1to1-q2': ['flow -s 1to1 -q 2 -W 16', 'one publisher, one subscriber, QoS 2, W = 16'],
   'fanin50-q0': ['flow -s fanin -P 50 -S 1 -q 0 -W 8', '50 publishers, one subscriber with a wildcard filter, QoS 0, W = 8'],
   'fanout50-q0': ['flow -s fanout -S 50 -q 0 -W 16', 'one publisher, 50 subscribers, QoS 0, W = 16'],
   'fanout1000-q0': ['flow -s fanout -S 1000 -q 0 -W 4', 'one publisher, 1,000 subscribers, QoS 0, W = 4'],
   'mesh20-q0': ['flow -s mesh -P 20 -S 20 -q 0 -W 8', '20 publishers, 20 subscribers to all of them, QoS 0, W = 8'],
-  'mesh20-q1': ['flow -s mesh -P 20 -S 20 -q 1 -W 1', 'the same with QoS 1, W = 1'],
+  'mesh20-q1': ['flow -s mesh -P 20 -S 20 -q 1 -W 1', '20 publishers, 20 subscribers to all of them, QoS 1, W = 1'],
   'pairs100-q0-w16': ['flow -s pairs -P 100 -q 0 -W 16', '100 publishers with a subscriber each, QoS 0, W = 16'],
-  'pairs100-q0-w1': ['flow -s pairs -P 100 -q 0 -W 1', 'the same, W = 1: nothing can be batched'],
-  'pairs100-q1-w1': ['flow -s pairs -P 100 -q 1 -W 1', 'the same with QoS 1, W = 1'],
+  'pairs100-q0-w1': [
+    'flow -s pairs -P 100 -q 0 -W 1',
+    '100 publishers with a subscriber each, QoS 0, W = 1: nothing can be batched',
+  ],
+  'pairs100-q1-w1': ['flow -s pairs -P 100 -q 1 -W 1', '100 publishers with a subscriber each, QoS 1, W = 1'],
   'topics1k-filters5k': [
     'flow -s 1to1 -q 0 -W 256 -M 1000 -F 5000',
     'one publisher, one subscriber, 1,000 topics in turn beside 5,000 filters that match none of them, QoS 0, W = 256',
@@ -57,7 +60,7 @@ export const MQTT = {
 export const MQTT_MORE = {
   '1to1-q0-w1': ['flow -s 1to1 -q 0 -W 1', 'one publisher, one subscriber, QoS 0, W = 1'],
   'fanin50-q0-w1': ['flow -s fanin -P 50 -S 1 -q 0 -W 1', '50 publishers, one subscriber with a wildcard filter, QoS 0, W = 1'],
-  'fanin50-q1-w1': ['flow -s fanin -P 50 -S 1 -q 1 -W 1', 'the same with QoS 1'],
+  'fanin50-q1-w1': ['flow -s fanin -P 50 -S 1 -q 1 -W 1', '50 publishers, one subscriber with a wildcard filter, QoS 1, W = 1'],
   'fanout50-q1': ['flow -s fanout -S 50 -q 1 -W 8', 'one publisher, 50 subscribers, QoS 1, W = 8'],
   'lat-2k': ['flow -s 1to1 -q 0 -r 2000', 'one publisher, one subscriber, 2,000 messages a second, QoS 0'],
   'idle9k-sub': ['idle -K 9000 -C 200 -u', '9,000 connections with a subscription each, without traffic'],
@@ -67,10 +70,13 @@ export const MQTT_MORE = {
 export const SN = {
   'sn-qm1': ['pub -N 20 -q -1 -W 1 -A 23000', '20 sensors publish with QoS -1 to an MQTT subscriber, W = 1'],
   'sn-q0': ['pub -N 50 -q 0 -W 1', '50 sensors publish with QoS 0 to an MQTT subscriber, W = 1'],
-  'sn-q1': ['pub -N 50 -q 1 -W 1', 'the same with QoS 1'],
-  'sn-q2': ['pub -N 50 -q 2 -W 1', 'the same with QoS 2'],
+  'sn-q1': ['pub -N 50 -q 1 -W 1', '50 sensors publish with QoS 1 to an MQTT subscriber, W = 1'],
+  'sn-q2': ['pub -N 50 -q 2 -W 1', '50 sensors publish with QoS 2 to an MQTT subscriber, W = 1'],
   'sn-sub-q0': ['sub -N 50 -q 0 -W 64', 'an MQTT publisher to 50 sensors with a topic each, QoS 0, W = 64'],
-  'sn-sub-q1-w1': ['sub -N 50 -q 1 -W 25', 'the same with QoS 1, at most one message outstanding for a sensor'],
+  'sn-sub-q1-w1': [
+    'sub -N 50 -q 1 -W 25',
+    'an MQTT publisher to 50 sensors with a topic each, QoS 1, W = 25: at most one outstanding for a sensor',
+  ],
   'sn-sn2sn-q1': ['sn2sn -N 50 -q 1 -W 1', '50 sensors publish to 50 others, in pairs, QoS 1, W = 1'],
   'sn-lat-2k': ['pub -N 20 -q 0 -r 2000', '20 sensors, 2,000 messages a second in total, QoS 0, to an MQTT subscriber'],
   'sn-storm': ['storm -n 50000 -C 20', '50,000 times: new UDP port, CONNECT, CONNACK, DISCONNECT; 20 at a time'],
@@ -88,7 +94,10 @@ export const SN_MORE = {
     'sleep -N 1000 -m 10 -q 1 -C 20 -i 300',
     '1,000 sensors fall asleep, 10 QoS 1 messages are buffered for each, then each is woken and drained, 20 at a time',
   ],
-  'sn-sleep-q0': ['sleep -N 1000 -m 10 -q 0 -C 20 -i 300', 'the same with QoS 0'],
+  'sn-sleep-q0': [
+    'sleep -N 1000 -m 10 -q 0 -C 20 -i 300',
+    '1,000 sensors fall asleep, 10 QoS 0 messages are buffered for each, then each is woken and drained',
+  ],
 }
 
 export const ALL = { ...MQTT, ...MQTT_MORE, ...SN, ...SN_MORE }
