@@ -9,6 +9,7 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
     'test/store/power-cut.test.ts',
     'test/store/faults/*.test.ts',
     'test/interop/full-disk.test.ts',
+    'test/interop/benchmarks.test.ts',
   ],
   sqlite3: ['test/interop/store-copies.test.ts', 'test/interop/store-strangers.test.ts'],
   prlimit: ['test/interop/access.test.ts', 'test/interop/full-disk.test.ts'],
