@@ -49,8 +49,8 @@ export const COST = {
   receipt: 50,
   /** A topic id of an MQTT-SN client: `Assigned`, and its entries by name, by id and among the known ids. */
   topicId: 150,
-  /** A QoS 2 message id of an MQTT-SN client: its slot, and its entry among the open ids. */
-  qos2Id: 120,
+  /** The QoS 2 message ids of an MQTT-SN client, without the slots. */
+  qos2Ids: 1000,
   /** A topic name that an MQTT-SN client has refused or not answered. */
   refusedName: 60,
   /**
