@@ -3,8 +3,11 @@ import { WireForms } from './wire-forms.ts'
 /** A slab is passed on in pieces and never reused: it is collected when its last piece has been written to a socket. */
 const SLAB_BYTES = 256 * 1024
 
-/** Below this a loop is faster than making the view that `set` needs. */
-const COPY_BY_HAND_MAX = 48
+/** Up to this a loop is as fast as a call. */
+const COPY_BY_HAND_MAX = 24
+
+/** Works on any Uint8Array, and makes no view of the source: 20 ns for 84 bytes, where `set` of a subarray takes 70. */
+const copyBytes = Buffer.prototype.copy
 
 /**
  * The buffer into which packets for sockets are written, for one connection after the other. Everything for one connection in one
@@ -44,10 +47,7 @@ export class Slab {
     const { bytes } = this
     let at = this.at
     if (end - start <= COPY_BY_HAND_MAX) for (let i = start; i < end; i++) bytes[at++] = buffer[i]!
-    else {
-      bytes.set(buffer.subarray(start, end), at)
-      at += end - start
-    }
+    else at += copyBytes.call(buffer, bytes, at, start, end)
     this.at = at
   }
 
