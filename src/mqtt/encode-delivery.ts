@@ -1,4 +1,4 @@
-import { ByteWriter } from '../base/bytes.ts'
+import { ByteWriter, PACKED_MAX, packBytes } from '../base/bytes.ts'
 import type { Instant } from '../base/machine.ts'
 import { encodePacket, publishLength, writePublishHead } from './encode.ts'
 import type { Delivery } from './link.ts'
@@ -36,19 +36,24 @@ export function writeDelivery(
     message.properties === NO_PROPERTIES &&
     delivery.subscriptionIdentifiers === undefined
   if (asReceived) {
-    if (message.payloadEnd - message.frameStart > limit) return false
-    if (qos === 0 && message.retain === delivery.retain) {
+    const length = message.payloadEnd - message.frameStart
+    if (length > limit) return false
+    if (qos === 0 && message.retain === delivery.retain && message.packed === undefined) {
       slab.append(message.buffer, message.frameStart, message.payloadEnd)
       return true
     }
+    slab.reserve(length)
+    const { at } = slab
+    if (message.packed === undefined) slab.copy(message.buffer, message.frameStart, message.payloadEnd)
+    else slab.copyAll(message.packed)
     const idAt = version === 5 ? message.payloadStart - 3 : message.payloadStart - 2
-    writePatched(slab, delivery, message.buffer, message.frameStart, message.payloadEnd, idAt - message.frameStart)
+    patch(slab.bytes, at, delivery, idAt - message.frameStart)
     return true
   }
   const own = delivery.subscriptionIdentifiers !== undefined || (version === 5 && message.expiresAt !== undefined)
   const encoded = own ? encode(delivery, version, now, limit) : shared(slab, delivery, version, now, limit)
   if (encoded === undefined) return false
-  writePatched(slab, delivery, encoded, 0, encoded.length, idOffset(encoded))
+  writePatched(slab, delivery, encoded)
   return true
 }
 
@@ -102,13 +107,13 @@ const COMMON = 4
 function commonProperties(slab: Slab, message: Publish): Uint8Array {
   message.encoded ??= []
   const known = message.encoded[COMMON]
-  if (known !== undefined) return known
+  if (known !== undefined) return known as Uint8Array
   const { messageExpiryInterval: _left, ...common } = message.properties
   scratch.length = 0
   writePropertyFields(scratch, message.expiresAt === undefined ? message.properties : common)
   const encoded = takeScratch()
   message.encoded[COMMON] = encoded
-  slab.forms.add(message, encoded.length)
+  slab.forms.add(message, encoded)
   slab.forms.properties += encoded.length
   return encoded
 }
@@ -127,14 +132,19 @@ function writeAliased(slab: Slab, delivery: Delivery, now: Instant, limit: numbe
     if (known === 0) aliases.withdraw(message.topic)
     return false
   }
-  writePatched(slab, delivery, encoded, 0, encoded.length, idOffset(encoded))
+  writePatched(slab, delivery, encoded)
   return true
 }
 
-function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array, start: number, end: number, idOffset: number): void {
-  slab.reserve(end - start)
+function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array | string): void {
+  slab.reserve(packet.length)
   const { bytes, at } = slab
-  slab.copy(packet, start, end)
+  slab.copyAll(packet)
+  patch(bytes, at, delivery, delivery.qos === 0 ? 0 : idOffset(bytes, at))
+}
+
+/** Sets what differs between the receivers of the packet at `at`. */
+function patch(bytes: Uint8Array, at: number, delivery: Delivery, idOffset: number): void {
   // [MQTT-3.3.1-3]
   bytes[at] = 0x30 | (delivery.dup ? 8 : 0) | (delivery.qos << 1) | (delivery.retain ? 1 : 0)
   if (delivery.qos === 0) return
@@ -143,7 +153,13 @@ function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array, start:
 }
 
 /** The variant of this message for all receivers of the kind, encoded when first needed; `undefined` above `limit` bytes. */
-function shared(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): Uint8Array | undefined {
+function shared(
+  slab: Slab,
+  delivery: Delivery,
+  version: ProtocolVersion,
+  now: Instant,
+  limit: number,
+): Uint8Array | string | undefined {
   const { message, qos } = delivery
   const variant = (version === 5 ? 2 : 0) + (qos > 0 ? 1 : 0)
   message.encoded ??= []
@@ -152,7 +168,7 @@ function shared(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: I
   const encoded = encode(delivery, version, now, limit)
   if (encoded === undefined) return undefined
   message.encoded[variant] = encoded
-  slab.forms.add(message, encoded.length)
+  slab.forms.add(message, encoded)
   return encoded
 }
 
@@ -168,14 +184,14 @@ function encode(
   limit: number,
   topic: string = delivery.message.topic,
   topicAlias = 0,
-): Uint8Array | undefined {
+): Uint8Array | string | undefined {
   const packet = packetOf(delivery, version, now, topic, topicAlias)
   const length = publishLength(packet, version)
   // [MQTT-3.1.2-24]
   if (length > limit || length === Number.POSITIVE_INFINITY) return undefined
   scratch.length = 0
   encodePacket(scratch, packet, version)
-  return takeScratch()
+  return scratch.length <= PACKED_MAX ? packBytes(scratch.bytes, 0, scratch.length) : takeScratch()
 }
 
 function takeScratch(): Uint8Array {
@@ -210,9 +226,9 @@ function packetOf(
     false,
     qos > 0 ? 1 : 0,
     properties,
-    message.buffer,
-    message.payloadStart,
-    message.payloadEnd,
+    message.payload,
+    0,
+    message.payloadLength,
     -1,
     version,
   )
@@ -228,9 +244,9 @@ function secondsLeft({ properties, expiresAt }: Publish, now: Instant): number {
 }
 
 /** Offset of the packet id in an encoded PUBLISH with QoS above 0: after fixed header and topic. */
-function idOffset(packet: Uint8Array): number {
-  let at = 1
-  while (packet[at]! >= 0x80) at++
+function idOffset(bytes: Uint8Array, start: number): number {
+  let at = start + 1
+  while (bytes[at]! >= 0x80) at++
   at++
-  return at + 2 + ((packet[at]! << 8) | packet[at + 1]!)
+  return at - start + 2 + ((bytes[at]! << 8) | bytes[at + 1]!)
 }

@@ -1,3 +1,4 @@
+import { writePacked } from '../base/bytes.ts'
 import { WireForms } from './wire-forms.ts'
 
 /** A slab is passed on in pieces and never reused: it is collected when its last piece has been written to a socket. */
@@ -49,6 +50,15 @@ export class Slab {
     if (end - start <= COPY_BY_HAND_MAX) for (let i = start; i < end; i++) bytes[at++] = buffer[i]!
     else at += copyBytes.call(buffer, bytes, at, start, end)
     this.at = at
+  }
+
+  /** Copies all of a packet, packed or not. */
+  copyAll(packet: Uint8Array | string): void {
+    if (typeof packet !== 'string') this.copy(packet, 0, packet.length)
+    else {
+      writePacked(this.bytes, this.at, packet)
+      this.at += packet.length
+    }
   }
 
   /** Adds bytes that are too many to be copied for each receiver: they are passed on as they are, so they must never change. */
