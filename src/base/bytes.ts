@@ -1,8 +1,19 @@
 // These methods of Buffer work on any Uint8Array, and are several times faster than TextDecoder on short strings.
-const { latin1Slice, latin1Write, utf8Slice } = Buffer.prototype as unknown as {
+const {
+  copy: bufferCopy,
+  latin1Slice,
+  latin1Write,
+  utf8Slice,
+} = Buffer.prototype as unknown as {
+  copy(this: Uint8Array, target: Uint8Array, at: number, start: number, end: number): number
   latin1Slice(this: Uint8Array, start: number, end: number): string
   latin1Write(this: Uint8Array, text: string, at: number, length: number): number
   utf8Slice(this: Uint8Array, start: number, end: number): string
+}
+
+/** Copies a range without a view of it: 20 ns for 84 bytes, where `set` of a subarray takes 70. `target` must have the room. */
+export function copyBytes(target: Uint8Array, at: number, source: Uint8Array, start: number, end: number): void {
+  bufferCopy.call(source, target, at, start, end)
 }
 
 /** Up to this many bytes are packed: V8's heap then holds hardly more than with the objects of an array buffer. */
@@ -243,6 +254,18 @@ export class ByteWriter {
     this.reserve(bytes.length)
     this.bytes.set(bytes, this.length)
     this.length += bytes.length
+  }
+
+  range(bytes: Uint8Array, start: number, end: number): void {
+    this.reserve(end - start)
+    copyBytes(this.bytes, this.length, bytes, start, end)
+    this.length += end - start
+  }
+
+  packed(packed: string): void {
+    this.reserve(packed.length)
+    writePacked(this.bytes, this.length, packed)
+    this.length += packed.length
   }
 
   /** Writes UTF-8 without a length prefix; returns the number of bytes. */

@@ -381,16 +381,13 @@ export class Session implements Identity, Holder {
   }
 
   /** The exchange is complete; its packet id and its place in the window are free again. */
-  complete(packetId: number): Inflight | undefined {
-    const inflight = this.inflight?.get(packetId)
-    if (inflight === undefined) return undefined
-    this.inflight!.delete(packetId)
+  complete(inflight: Inflight): void {
+    this.inflight!.delete(inflight.packetId)
     this.inflightBytes -= inflight.queued.message.payloadLength
     this.inflightWeight -= inflight.queued.message.weight
     this.#holdings.release(inflight.queued.message)
     this.#holdings.inflight--
     if (inflight.counts) this.outstanding--
-    return inflight
   }
 
   /** A packet id that is not in flight. */

@@ -1,4 +1,4 @@
-import { writePacked } from '../base/bytes.ts'
+import { copyBytes, writePacked } from '../base/bytes.ts'
 import { WireForms } from './wire-forms.ts'
 
 /** A slab is passed on in pieces and never reused: it is collected when its last piece has been written to a socket. */
@@ -6,9 +6,6 @@ const SLAB_BYTES = 256 * 1024
 
 /** Up to this a loop is as fast as a call. */
 const COPY_BY_HAND_MAX = 24
-
-/** Works on any Uint8Array, and makes no view of the source: 20 ns for 84 bytes, where `set` of a subarray takes 70. */
-const copyBytes = Buffer.prototype.copy
 
 /**
  * The buffer into which packets for sockets are written, for one connection after the other. Everything for one connection in one
@@ -48,7 +45,10 @@ export class Slab {
     const { bytes } = this
     let at = this.at
     if (end - start <= COPY_BY_HAND_MAX) for (let i = start; i < end; i++) bytes[at++] = buffer[i]!
-    else at += copyBytes.call(buffer, bytes, at, start, end)
+    else {
+      copyBytes(bytes, at, buffer, start, end)
+      at += end - start
+    }
     this.at = at
   }
 
@@ -59,6 +59,17 @@ export class Slab {
       writePacked(this.bytes, this.at, packet)
       this.at += packet.length
     }
+  }
+
+  /** Writes a packet that has nothing but a packet id. */
+  response(first: number, packetId: number): void {
+    this.reserve(4)
+    const { bytes, at } = this
+    bytes[at] = first
+    bytes[at + 1] = 2
+    bytes[at + 2] = packetId >>> 8
+    bytes[at + 3] = packetId
+    this.at = at + 4
   }
 
   /** Adds bytes that are too many to be copied for each receiver: they are passed on as they are, so they must never change. */
