@@ -1,6 +1,6 @@
 import { ByteWriter, PACKED_MAX, packBytes } from '../base/bytes.ts'
 import type { Instant } from '../base/machine.ts'
-import { encodePacket, publishLength, writePublishHead } from './encode.ts'
+import { publishLength, writePublishHead } from './encode.ts'
 import type { Delivery } from './link.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import { writePropertyFields } from './properties-codec.ts'
@@ -51,11 +51,14 @@ export function writeDelivery(
     return true
   }
   const own = delivery.subscriptionIdentifiers !== undefined || (version === 5 && message.expiresAt !== undefined)
-  const encoded = own ? encode(delivery, version, now, limit) : shared(slab, delivery, version, now, limit)
-  if (encoded === undefined) return false
-  writePatched(slab, delivery, encoded)
-  return true
+  if (!own && message.encoded !== undefined) return writeForm(slab, delivery, version, now, limit)
+  // Most messages have one receiver. For it no form is made that others could use.
+  if (!own) message.encoded = NO_FORMS
+  return writeEncoded(slab, delivery, version, now, limit)
 }
+
+/** Stands for a message that was encoded once, without keeping the form. */
+const NO_FORMS: (Uint8Array | string)[] = []
 
 /**
  * Payloads and properties of at least this many bytes are handed to all sockets without a copy: copies for a thousand readers
@@ -105,7 +108,7 @@ const COMMON = 4
 
 /** The properties that all 5.0 receivers get, encoded when first needed. */
 function commonProperties(slab: Slab, message: Publish): Uint8Array {
-  message.encoded ??= []
+  if (message.encoded === undefined || message.encoded === NO_FORMS) message.encoded = []
   const known = message.encoded[COMMON]
   if (known !== undefined) return known as Uint8Array
   const { messageExpiryInterval: _left, ...common } = message.properties
@@ -127,20 +130,9 @@ function writeAliased(slab: Slab, delivery: Delivery, now: Instant, limit: numbe
   const known = aliases.alias(message.topic)
   const topicAlias = known || aliases.assign(message.topic)
   if (topicAlias === 0) return false
-  const encoded = encode(delivery, 5, now, limit, known === 0 ? message.topic : '', topicAlias)
-  if (encoded === undefined) {
-    if (known === 0) aliases.withdraw(message.topic)
-    return false
-  }
-  writePatched(slab, delivery, encoded)
-  return true
-}
-
-function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array | string): void {
-  slab.reserve(packet.length)
-  const { bytes, at } = slab
-  slab.copyAll(packet)
-  patch(bytes, at, delivery, delivery.qos === 0 ? 0 : idOffset(bytes, at))
+  if (writeEncoded(slab, delivery, 5, now, limit, known === 0 ? message.topic : '', topicAlias)) return true
+  if (known === 0) aliases.withdraw(message.topic)
+  return false
 }
 
 /** Sets what differs between the receivers of the packet at `at`. */
@@ -152,31 +144,50 @@ function patch(bytes: Uint8Array, at: number, delivery: Delivery, idOffset: numb
   bytes[at + idOffset + 1] = delivery.packetId
 }
 
-/** The variant of this message for all receivers of the kind, encoded when first needed; `undefined` above `limit` bytes. */
-function shared(
+/** Writes the variant of this message for all receivers of the kind, encoded when first needed. */
+function writeForm(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): boolean {
+  const { message, qos } = delivery
+  const variant = (version === 5 ? 2 : 0) + (qos > 0 ? 1 : 0)
+  let form = message.encoded![variant]
+  if (form === undefined) {
+    if (!encode(delivery, version, now, limit)) return false
+    form = scratch.length <= PACKED_MAX ? packBytes(scratch.bytes, 0, scratch.length) : takeScratch()
+    if (message.encoded === NO_FORMS) message.encoded = []
+    message.encoded![variant] = form
+    slab.forms.add(message, form)
+  }
+  if (form.length > limit) return false
+  slab.reserve(form.length)
+  const { at } = slab
+  slab.copyAll(form)
+  patch(slab.bytes, at, delivery, delivery.qos === 0 ? 0 : idOffset(slab.bytes, at))
+  return true
+}
+
+/** Encodes the delivery into the slab. */
+function writeEncoded(
   slab: Slab,
   delivery: Delivery,
   version: ProtocolVersion,
   now: Instant,
   limit: number,
-): Uint8Array | string | undefined {
-  const { message, qos } = delivery
-  const variant = (version === 5 ? 2 : 0) + (qos > 0 ? 1 : 0)
-  message.encoded ??= []
-  const known = message.encoded[variant]
-  if (known !== undefined) return known.length > limit ? undefined : known
-  const encoded = encode(delivery, version, now, limit)
-  if (encoded === undefined) return undefined
-  message.encoded[variant] = encoded
-  slab.forms.add(message, encoded)
-  return encoded
+  topic?: string,
+  topicAlias?: number,
+): boolean {
+  if (!encode(delivery, version, now, limit, topic, topicAlias)) return false
+  slab.reserve(scratch.length)
+  const { at } = slab
+  slab.copy(scratch.bytes, 0, scratch.length)
+  patch(slab.bytes, at, delivery, delivery.qos === 0 ? 0 : idOffset(slab.bytes, at))
+  if (scratch.bytes.length > SCRATCH_MAX) scratch = new ByteWriter(1024)
+  return true
 }
 
 /** The scratch buffer is replaced after a packet that made it larger than this. */
 const SCRATCH_MAX = 1024 * 1024
 let scratch = new ByteWriter(1024)
 
-/** Encodes a packet; returns `undefined`, without work, if it would exceed `limit` bytes or the maximum of MQTT. */
+/** Encodes a packet into `scratch`; false, and nothing done, if it would exceed `limit` bytes or the maximum of MQTT. */
 function encode(
   delivery: Delivery,
   version: ProtocolVersion,
@@ -184,14 +195,17 @@ function encode(
   limit: number,
   topic: string = delivery.message.topic,
   topicAlias = 0,
-): Uint8Array | string | undefined {
+): boolean {
   const packet = packetOf(delivery, version, now, topic, topicAlias)
   const length = publishLength(packet, version)
   // [MQTT-3.1.2-24]
-  if (length > limit || length === Number.POSITIVE_INFINITY) return undefined
+  if (length > limit || length === Number.POSITIVE_INFINITY) return false
   scratch.length = 0
-  encodePacket(scratch, packet, version)
-  return scratch.length <= PACKED_MAX ? packBytes(scratch.bytes, 0, scratch.length) : takeScratch()
+  writePublishHead(scratch, packet, version)
+  const { packed, buffer, payloadStart, payloadEnd } = delivery.message
+  if (packed === undefined) scratch.range(buffer, payloadStart, payloadEnd)
+  else scratch.packed(packed.slice(payloadStart, payloadEnd))
+  return true
 }
 
 function takeScratch(): Uint8Array {
@@ -226,9 +240,9 @@ function packetOf(
     false,
     qos > 0 ? 1 : 0,
     properties,
-    message.payload,
-    0,
-    message.payloadLength,
+    message.buffer,
+    message.payloadStart,
+    message.payloadEnd,
     -1,
     version,
   )
