@@ -50,7 +50,7 @@ export function writeDelivery(
     patch(slab.bytes, at, delivery, idAt - message.frameStart)
     return true
   }
-  const own = delivery.subscriptionIdentifiers !== undefined || (version === 5 && message.expiresAt !== undefined)
+  const own = delivery.subscriptionIdentifiers !== undefined || hasOwnProperties(delivery, version)
   if (!own && message.encoded !== undefined) return writeForm(slab, delivery, version, now, limit)
   // Most messages have one receiver. For it no form is made that others could use.
   if (!own) message.encoded = NO_FORMS
@@ -67,6 +67,10 @@ const NO_FORMS: (Uint8Array | string)[] = []
 const SHARED_MIN = 16 * 1024
 /** Properties of at least this many bytes are encoded separately from those that differ between receivers. */
 const APART_MIN = 1024
+
+/** Whether the packet has properties of its receiver, or of the moment. */
+const hasOwnProperties = ({ message, subscriptionIdentifiers }: Delivery, version: ProtocolVersion): boolean =>
+  version === 5 && (subscriptionIdentifiers !== undefined || message.expiresAt !== undefined)
 
 function hasLargeProperties({ message, subscriptionIdentifiers }: Delivery): boolean {
   if (message.properties === NO_PROPERTIES) return false
@@ -196,13 +200,15 @@ function encode(
   topic: string = delivery.message.topic,
   topicAlias = 0,
 ): boolean {
-  const packet = packetOf(delivery, version, now, topic, topicAlias)
+  const { message } = delivery
+  const isChanged = topicAlias > 0 || message.qos > 0 !== delivery.qos > 0 || hasOwnProperties(delivery, version)
+  const packet = isChanged ? packetOf(delivery, version, now, topic, topicAlias) : message
   const length = publishLength(packet, version)
   // [MQTT-3.1.2-24]
   if (length > limit || length === Number.POSITIVE_INFINITY) return false
   scratch.length = 0
   writePublishHead(scratch, packet, version)
-  const { packed, buffer, payloadStart, payloadEnd } = delivery.message
+  const { packed, buffer, payloadStart, payloadEnd } = message
   if (packed === undefined) scratch.range(buffer, payloadStart, payloadEnd)
   else scratch.packed(packed.slice(payloadStart, payloadEnd))
   return true
@@ -225,7 +231,7 @@ function packetOf(
 ): Publish {
   const { message, qos, subscriptionIdentifiers } = delivery
   let properties = given
-  if (version === 5 && (topicAlias > 0 || subscriptionIdentifiers !== undefined || message.expiresAt !== undefined)) {
+  if ((version === 5 && topicAlias > 0) || hasOwnProperties(delivery, version)) {
     const changed: Properties = { ...properties }
     if (topicAlias > 0) changed.topicAlias = topicAlias
     if (subscriptionIdentifiers !== undefined) changed.subscriptionIdentifiers = subscriptionIdentifiers
