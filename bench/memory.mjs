@@ -279,6 +279,8 @@ const FILLS = {
   'wire forms': (site) => {
     const writer = site.connect('writer')
     many(100, (i) => site.publish(writer, `form/${i}`, Buffer.alloc(10_000), { retain: true, properties: { contentType: 'x' } }))
+    const first = site.connect('first')
+    site.subscribe(first, 'form/#', 0)
     return () => {
       const client = site.connect('reader')
       site.subscribe(client, 'form/#', 0)

@@ -1,7 +1,40 @@
 // These methods of Buffer work on any Uint8Array, and are several times faster than TextDecoder on short strings.
-const { latin1Slice, utf8Slice } = Buffer.prototype as unknown as {
+const {
+  copy: bufferCopy,
+  latin1Slice,
+  latin1Write,
+  utf8Slice,
+} = Buffer.prototype as unknown as {
+  copy(this: Uint8Array, target: Uint8Array, at: number, start: number, end: number): number
   latin1Slice(this: Uint8Array, start: number, end: number): string
+  latin1Write(this: Uint8Array, text: string, at: number, length: number): number
   utf8Slice(this: Uint8Array, start: number, end: number): string
+}
+
+/** Copies a range without a view of it: 20 ns for 84 bytes, where `set` of a subarray takes 70. `target` must have the room. */
+export function copyBytes(target: Uint8Array, at: number, source: Uint8Array, start: number, end: number): void {
+  bufferCopy.call(source, target, at, start, end)
+}
+
+/** Up to this many bytes are packed: V8's heap then holds hardly more than with the objects of an array buffer. */
+export const PACKED_MAX = 256
+
+/**
+ * Returns a copy of the bytes as text, a character for each. A string is allocated in V8's heap, in 60 ns for 84 bytes. An array
+ * buffer is allocated outside it and tracked by the garbage collector, which takes 450 ns and 180 bytes more.
+ */
+export const packBytes = (bytes: Uint8Array, start: number, end: number): string => latin1Slice.call(bytes, start, end)
+
+/** Writes packed bytes to `target` at `at`. */
+export function writePacked(target: Uint8Array, at: number, packed: string): void {
+  latin1Write.call(target, packed, at, packed.length)
+}
+
+/** Returns packed bytes, in a piece of Node's pool (`pooledBytes`). */
+export function unpackBytes(packed: string, start: number, end: number): Uint8Array {
+  const bytes = pooledBytes(end - start)
+  writePacked(bytes, 0, packed.slice(start, end))
+  return bytes
 }
 
 /** Result of `utf8Error` for valid text. */
@@ -221,6 +254,18 @@ export class ByteWriter {
     this.reserve(bytes.length)
     this.bytes.set(bytes, this.length)
     this.length += bytes.length
+  }
+
+  range(bytes: Uint8Array, start: number, end: number): void {
+    this.reserve(end - start)
+    copyBytes(this.bytes, this.length, bytes, start, end)
+    this.length += end - start
+  }
+
+  packed(packed: string): void {
+    this.reserve(packed.length)
+    writePacked(this.bytes, this.length, packed)
+    this.length += packed.length
   }
 
   /** Writes UTF-8 without a length prefix; returns the number of bytes. */

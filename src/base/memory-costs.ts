@@ -37,8 +37,8 @@ export const COST = {
   login: 4500,
   /** A will, without its topic and payload. */
   will: 400,
-  /** A `Publish` with its buffer object, without topic, packet and properties. */
-  message: 390,
+  /** A `Publish`, without topic, packet and properties. */
+  message: 245,
   /** A queue entry that is the message itself (QoS 0). */
   place: 16,
   /** A queue entry with its `Queued`. */
@@ -49,8 +49,8 @@ export const COST = {
   receipt: 50,
   /** A topic id of an MQTT-SN client: `Assigned`, and its entries by name, by id and among the known ids. */
   topicId: 150,
-  /** A QoS 2 message id of an MQTT-SN client: its slot, and its entry among the open ids. */
-  qos2Id: 120,
+  /** The QoS 2 message ids of an MQTT-SN client, without the slots. */
+  qos2Ids: 1000,
   /** A topic name that an MQTT-SN client has refused or not answered. */
   refusedName: 60,
   /**
@@ -72,8 +72,8 @@ export const COST = {
   buffer: 190,
 } as const
 
-/** What a queued message counts in the shares, without its topic, payload and properties. */
-export const WAITING_BYTES = COST.message + COST.queued
+/** What a queued message counts in the shares, without its topic, payload and properties: between one that is packed and others. */
+export const WAITING_BYTES = 470
 
 const TWO_BYTES = /[\u0100-\uffff]/
 

@@ -297,7 +297,7 @@ export class ClientLink implements Link {
       // [MQTT-4.3.3-7]
       const answered = session.inflight?.get(inflight.packetId) !== inflight || inflight.released
       if (!answered && this.#owner.dropIfVoid(now, session, inflight.queued.message, inflight.departed) !== 'valid') {
-        session.complete(inflight.packetId)
+        session.complete(inflight)
         continue
       }
       if (!answered && (session.outstanding >= this.window || this.#blocked(inflight))) return undefined
@@ -411,7 +411,7 @@ export class ClientLink implements Link {
       gated.shift()
       if (gone) continue
       if (this.#owner.dropIfVoid(now, session, inflight.queued.message) !== 'valid') {
-        session.complete(inflight.packetId)
+        session.complete(inflight)
         continue
       }
       if (gated.length === 0) this.#gated = undefined

@@ -62,9 +62,9 @@ export class Exchanges {
       }
       this.#refusedLsn = Math.max(this.#refusedLsn, lsn)
     }
-    session.complete(packetId)
+    session.complete(inflight)
     this.#context.memory.shares.shrunk(session)
-    link.wake()
+    if (link.backlog > 0) link.wake()
   }
 
   #received(now: Instant, link: ClientLink, session: Session, inflight: Inflight): void {

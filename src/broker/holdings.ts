@@ -73,8 +73,8 @@ export class Holdings {
 
 /** What a message takes, without the places where it waits. */
 export function messageBytes(message: Publish): number {
-  const { topic, owned, buffer, properties, payloadLength } = message
-  return COST.message + stringBytes(topic) + (owned ? buffer.length : payloadLength) + propertyMemory(properties)
+  const { topic, owned, contentBytes, properties, payloadLength } = message
+  return COST.message + stringBytes(topic) + (owned ? contentBytes : COST.buffer + payloadLength) + propertyMemory(properties)
 }
 
 /** What a will takes with the levels that its topic would take if it were retained now. */

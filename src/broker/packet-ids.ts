@@ -15,7 +15,7 @@ export class PacketIds {
   #recording: { readonly packetId: number; readonly lsn: Lsn } | undefined = undefined
 
   /** A packet id that is not in flight, counting up and around (MQTT-2.2.1-4); the window is smaller than the id space. */
-  free(inflight: ReadonlyMap<number, unknown> | undefined): number {
+  free(inflight: { has(packetId: number): boolean } | undefined): number {
     let id = this.#next
     // [MQTT-2.2.1-4] [MQTT-4.3.2-1] [MQTT-4.3.3-1]
     while (inflight?.has(id)) id = id === 0xffff ? 1 : id + 1

@@ -198,16 +198,14 @@ export class Recovery {
   #withoutTwin(message: Publish): Publish {
     const key = `${message.payloadLength} ${message.topic}`
     const twin = this.#twins.get(key)
-    if (twin?.author !== message.author || twin.payload.some((byte, i) => byte !== message.buffer[message.payloadStart + i])) {
+    if (twin?.author !== message.author || !twin.hasContentOf(message)) {
       this.#twins.set(key, message)
       return message
     }
     twin.held ??= new MessageMemory()
     message.held = twin.held
     message.topic = twin.topic
-    message.buffer = twin.buffer
-    message.payloadStart = twin.payloadStart
-    message.payloadEnd = twin.payloadEnd
+    message.shareContent(twin)
     return message
   }
 

@@ -29,11 +29,12 @@ export function dropForbidden(context: BrokerContext, now: Instant, session: Ses
   }
   sweeps.check(now, session)
   let count = 0
-  for (const { queued, packetId, released } of session.inflight?.values() ?? []) {
+  for (const inflight of session.inflight?.values() ?? []) {
+    const { queued, released } = inflight
     // After PUBREC the client has the message; only the rest of the exchange is left.
     const { topic } = queued.message
     if (released || (session.reaches(topic) && access.read(session, topic))) continue
-    session.complete(packetId)
+    session.complete(inflight)
     if (session.persistent && queued.message.id !== 0) store.append({ type: 'done', key: session.key, id: queued.message.id })
     count++
   }

@@ -15,6 +15,7 @@ import type { ClientLink } from './client-link.ts'
 import type { SessionShapes } from './filter-shapes.ts'
 import type { Holdings } from './holdings.ts'
 import { PATIENCE_MS } from './limits.ts'
+import { PacketIdMap } from './packet-id-map.ts'
 import { PacketIds } from './packet-ids.ts'
 import { Receipts } from './receipts.ts'
 import { NO_SHARES, type Share } from './session-shares.ts'
@@ -123,7 +124,7 @@ export class Session implements Identity, Holder {
   subscriptions: SmallMap<string, Subscription> | undefined = undefined
   /** Their shapes, which limit how many may match one topic; created when there are enough to matter. */
   shapes: SessionShapes | undefined = undefined
-  inflight: Map<number, Inflight> | undefined = undefined
+  inflight: PacketIdMap<Inflight> | undefined = undefined
   receipts: Receipts | undefined = undefined
   /** Queued bytes, for max_queued_bytes. */
   queuedBytes = 0
@@ -354,9 +355,9 @@ export class Session implements Identity, Holder {
 
   /** A message is sent under a packet id. */
   depart(inflight: Inflight): void {
-    this.inflight ??= new Map()
+    this.inflight ??= new PacketIdMap()
     // [MQTT-4.6.0-5]
-    this.inflight.set(inflight.packetId, inflight)
+    this.inflight.add(inflight)
     this.inflightBytes += inflight.queued.message.payloadLength
     this.inflightWeight += inflight.queued.message.weight
     this.#holdings.hold(inflight.queued.message)
@@ -375,22 +376,18 @@ export class Session implements Identity, Holder {
     // [MQTT-4.3.3-6]
     inflight.released = true
     inflight.lsn = lsn
-    this.inflight!.delete(inflight.packetId)
     // [3.1.1 MQTT-4.6.0-6]
-    this.inflight!.set(inflight.packetId, inflight)
+    this.inflight!.moveToEnd(inflight)
   }
 
   /** The exchange is complete; its packet id and its place in the window are free again. */
-  complete(packetId: number): Inflight | undefined {
-    const inflight = this.inflight?.get(packetId)
-    if (inflight === undefined) return undefined
-    this.inflight!.delete(packetId)
+  complete(inflight: Inflight): void {
+    this.inflight!.delete(inflight.packetId)
     this.inflightBytes -= inflight.queued.message.payloadLength
     this.inflightWeight -= inflight.queued.message.weight
     this.#holdings.release(inflight.queued.message)
     this.#holdings.inflight--
     if (inflight.counts) this.outstanding--
-    return inflight
   }
 
   /** A packet id that is not in flight. */

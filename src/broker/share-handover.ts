@@ -27,11 +27,12 @@ export class ShareHandover {
    * turn has had its share. Then the rest is still in the session, and is passed on by another call.
    */
   passOn(now: Instant, session: Session): 'done' | 'more' | 'full' {
-    for (const { queued, packetId, departed } of session.inflight?.values() ?? []) {
+    for (const inflight of session.inflight?.values() ?? []) {
+      const { queued, departed } = inflight
       if (this.#passed >= PASSED_PER_TURN) return 'more'
       // [MQTT-4.8.2-5]
       if ((queued.qos === 1 || !departed) && !this.#passOn(now, session, queued)) return 'full'
-      session.complete(packetId)
+      session.complete(inflight)
     }
     for (let entry = session.peekQueue(); entry !== undefined; entry = session.peekQueue()) {
       if (this.#passed >= PASSED_PER_TURN) return 'more'

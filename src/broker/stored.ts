@@ -25,7 +25,7 @@ export function storedMessage(clock: WallClock, message: Publish): StoredMessage
 export function restoredMessage(stored: StoredMessage, author: Author): Publish {
   const properties = (stored.properties ?? {}) as Properties
   const message = Publish.of(stored.topic, stored.payload, stored.qos, stored.retain, 0, properties)
-  message.owned = true
+  message.own()
   message.author = author
   if (stored.expiresAt !== undefined) message.expiresAt = stored.expiresAt
   return message

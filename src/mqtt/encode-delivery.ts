@@ -1,6 +1,6 @@
-import { ByteWriter } from '../base/bytes.ts'
+import { ByteWriter, PACKED_MAX, packBytes } from '../base/bytes.ts'
 import type { Instant } from '../base/machine.ts'
-import { encodePacket, publishLength, writePublishHead } from './encode.ts'
+import { publishLength, writePublishHead } from './encode.ts'
 import type { Delivery } from './link.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
 import { writePropertyFields } from './properties-codec.ts'
@@ -36,21 +36,29 @@ export function writeDelivery(
     message.properties === NO_PROPERTIES &&
     delivery.subscriptionIdentifiers === undefined
   if (asReceived) {
-    if (message.payloadEnd - message.frameStart > limit) return false
-    if (qos === 0 && message.retain === delivery.retain) {
+    const length = message.payloadEnd - message.frameStart
+    if (length > limit) return false
+    if (qos === 0 && message.retain === delivery.retain && message.packed === undefined) {
       slab.append(message.buffer, message.frameStart, message.payloadEnd)
       return true
     }
+    slab.reserve(length)
+    const { at } = slab
+    if (message.packed === undefined) slab.copy(message.buffer, message.frameStart, message.payloadEnd)
+    else slab.copyAll(message.packed)
     const idAt = version === 5 ? message.payloadStart - 3 : message.payloadStart - 2
-    writePatched(slab, delivery, message.buffer, message.frameStart, message.payloadEnd, idAt - message.frameStart)
+    patch(slab.bytes, at, delivery, idAt - message.frameStart)
     return true
   }
-  const own = delivery.subscriptionIdentifiers !== undefined || (version === 5 && message.expiresAt !== undefined)
-  const encoded = own ? encode(delivery, version, now, limit) : shared(slab, delivery, version, now, limit)
-  if (encoded === undefined) return false
-  writePatched(slab, delivery, encoded, 0, encoded.length, idOffset(encoded))
-  return true
+  const own = delivery.subscriptionIdentifiers !== undefined || hasOwnProperties(delivery, version)
+  if (!own && message.encoded !== undefined) return writeForm(slab, delivery, version, now, limit)
+  // Most messages have one receiver. For it no form is made that others could use.
+  if (!own) message.encoded = NO_FORMS
+  return writeEncoded(slab, delivery, version, now, limit)
 }
+
+/** Stands for a message that was encoded once, without keeping the form. */
+const NO_FORMS: (Uint8Array | string)[] = []
 
 /**
  * Payloads and properties of at least this many bytes are handed to all sockets without a copy: copies for a thousand readers
@@ -59,6 +67,10 @@ export function writeDelivery(
 const SHARED_MIN = 16 * 1024
 /** Properties of at least this many bytes are encoded separately from those that differ between receivers. */
 const APART_MIN = 1024
+
+/** Whether the packet has properties of its receiver, or of the moment. */
+const hasOwnProperties = ({ message, subscriptionIdentifiers }: Delivery, version: ProtocolVersion): boolean =>
+  version === 5 && (subscriptionIdentifiers !== undefined || message.expiresAt !== undefined)
 
 function hasLargeProperties({ message, subscriptionIdentifiers }: Delivery): boolean {
   if (message.properties === NO_PROPERTIES) return false
@@ -100,15 +112,15 @@ const COMMON = 4
 
 /** The properties that all 5.0 receivers get, encoded when first needed. */
 function commonProperties(slab: Slab, message: Publish): Uint8Array {
-  message.encoded ??= []
+  if (message.encoded === undefined || message.encoded === NO_FORMS) message.encoded = []
   const known = message.encoded[COMMON]
-  if (known !== undefined) return known
+  if (known !== undefined) return known as Uint8Array
   const { messageExpiryInterval: _left, ...common } = message.properties
   scratch.length = 0
   writePropertyFields(scratch, message.expiresAt === undefined ? message.properties : common)
   const encoded = takeScratch()
   message.encoded[COMMON] = encoded
-  slab.forms.add(message, encoded.length)
+  slab.forms.add(message, encoded)
   slab.forms.properties += encoded.length
   return encoded
 }
@@ -122,19 +134,13 @@ function writeAliased(slab: Slab, delivery: Delivery, now: Instant, limit: numbe
   const known = aliases.alias(message.topic)
   const topicAlias = known || aliases.assign(message.topic)
   if (topicAlias === 0) return false
-  const encoded = encode(delivery, 5, now, limit, known === 0 ? message.topic : '', topicAlias)
-  if (encoded === undefined) {
-    if (known === 0) aliases.withdraw(message.topic)
-    return false
-  }
-  writePatched(slab, delivery, encoded, 0, encoded.length, idOffset(encoded))
-  return true
+  if (writeEncoded(slab, delivery, 5, now, limit, known === 0 ? message.topic : '', topicAlias)) return true
+  if (known === 0) aliases.withdraw(message.topic)
+  return false
 }
 
-function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array, start: number, end: number, idOffset: number): void {
-  slab.reserve(end - start)
-  const { bytes, at } = slab
-  slab.copy(packet, start, end)
+/** Sets what differs between the receivers of the packet at `at`. */
+function patch(bytes: Uint8Array, at: number, delivery: Delivery, idOffset: number): void {
   // [MQTT-3.3.1-3]
   bytes[at] = 0x30 | (delivery.dup ? 8 : 0) | (delivery.qos << 1) | (delivery.retain ? 1 : 0)
   if (delivery.qos === 0) return
@@ -142,25 +148,50 @@ function writePatched(slab: Slab, delivery: Delivery, packet: Uint8Array, start:
   bytes[at + idOffset + 1] = delivery.packetId
 }
 
-/** The variant of this message for all receivers of the kind, encoded when first needed; `undefined` above `limit` bytes. */
-function shared(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): Uint8Array | undefined {
+/** Writes the variant of this message for all receivers of the kind, encoded when first needed. */
+function writeForm(slab: Slab, delivery: Delivery, version: ProtocolVersion, now: Instant, limit: number): boolean {
   const { message, qos } = delivery
   const variant = (version === 5 ? 2 : 0) + (qos > 0 ? 1 : 0)
-  message.encoded ??= []
-  const known = message.encoded[variant]
-  if (known !== undefined) return known.length > limit ? undefined : known
-  const encoded = encode(delivery, version, now, limit)
-  if (encoded === undefined) return undefined
-  message.encoded[variant] = encoded
-  slab.forms.add(message, encoded.length)
-  return encoded
+  let form = message.encoded![variant]
+  if (form === undefined) {
+    if (!encode(delivery, version, now, limit)) return false
+    form = scratch.length <= PACKED_MAX ? packBytes(scratch.bytes, 0, scratch.length) : takeScratch()
+    if (message.encoded === NO_FORMS) message.encoded = []
+    message.encoded![variant] = form
+    slab.forms.add(message, form)
+  }
+  if (form.length > limit) return false
+  slab.reserve(form.length)
+  const { at } = slab
+  slab.copyAll(form)
+  patch(slab.bytes, at, delivery, delivery.qos === 0 ? 0 : idOffset(slab.bytes, at))
+  return true
+}
+
+/** Encodes the delivery into the slab. */
+function writeEncoded(
+  slab: Slab,
+  delivery: Delivery,
+  version: ProtocolVersion,
+  now: Instant,
+  limit: number,
+  topic?: string,
+  topicAlias?: number,
+): boolean {
+  if (!encode(delivery, version, now, limit, topic, topicAlias)) return false
+  slab.reserve(scratch.length)
+  const { at } = slab
+  slab.copy(scratch.bytes, 0, scratch.length)
+  patch(slab.bytes, at, delivery, delivery.qos === 0 ? 0 : idOffset(slab.bytes, at))
+  if (scratch.bytes.length > SCRATCH_MAX) scratch = new ByteWriter(1024)
+  return true
 }
 
 /** The scratch buffer is replaced after a packet that made it larger than this. */
 const SCRATCH_MAX = 1024 * 1024
 let scratch = new ByteWriter(1024)
 
-/** Encodes a packet; returns `undefined`, without work, if it would exceed `limit` bytes or the maximum of MQTT. */
+/** Encodes a packet into `scratch`; false, and nothing done, if it would exceed `limit` bytes or the maximum of MQTT. */
 function encode(
   delivery: Delivery,
   version: ProtocolVersion,
@@ -168,14 +199,19 @@ function encode(
   limit: number,
   topic: string = delivery.message.topic,
   topicAlias = 0,
-): Uint8Array | undefined {
-  const packet = packetOf(delivery, version, now, topic, topicAlias)
+): boolean {
+  const { message } = delivery
+  const isChanged = topicAlias > 0 || message.qos > 0 !== delivery.qos > 0 || hasOwnProperties(delivery, version)
+  const packet = isChanged ? packetOf(delivery, version, now, topic, topicAlias) : message
   const length = publishLength(packet, version)
   // [MQTT-3.1.2-24]
-  if (length > limit || length === Number.POSITIVE_INFINITY) return undefined
+  if (length > limit || length === Number.POSITIVE_INFINITY) return false
   scratch.length = 0
-  encodePacket(scratch, packet, version)
-  return takeScratch()
+  writePublishHead(scratch, packet, version)
+  const { packed, buffer, payloadStart, payloadEnd } = message
+  if (packed === undefined) scratch.range(buffer, payloadStart, payloadEnd)
+  else scratch.packed(packed.slice(payloadStart, payloadEnd))
+  return true
 }
 
 function takeScratch(): Uint8Array {
@@ -195,7 +231,7 @@ function packetOf(
 ): Publish {
   const { message, qos, subscriptionIdentifiers } = delivery
   let properties = given
-  if (version === 5 && (topicAlias > 0 || subscriptionIdentifiers !== undefined || message.expiresAt !== undefined)) {
+  if ((version === 5 && topicAlias > 0) || hasOwnProperties(delivery, version)) {
     const changed: Properties = { ...properties }
     if (topicAlias > 0) changed.topicAlias = topicAlias
     if (subscriptionIdentifiers !== undefined) changed.subscriptionIdentifiers = subscriptionIdentifiers
@@ -228,9 +264,9 @@ function secondsLeft({ properties, expiresAt }: Publish, now: Instant): number {
 }
 
 /** Offset of the packet id in an encoded PUBLISH with QoS above 0: after fixed header and topic. */
-function idOffset(packet: Uint8Array): number {
-  let at = 1
-  while (packet[at]! >= 0x80) at++
+function idOffset(bytes: Uint8Array, start: number): number {
+  let at = start + 1
+  while (bytes[at]! >= 0x80) at++
   at++
-  return at + 2 + ((packet[at]! << 8) | packet[at + 1]!)
+  return at - start + 2 + ((bytes[at]! << 8) | bytes[at + 1]!)
 }

@@ -1,5 +1,6 @@
+import { PACKED_MAX, packBytes, unpackBytes } from '../base/bytes.ts'
 import type { Instant } from '../base/machine.ts'
-import { stringBytes } from '../base/memory-costs.ts'
+import { COST, stringBytes } from '../base/memory-costs.ts'
 import type { Lsn, SessionKey, StoredOwner } from '../store/store.ts'
 import { type Author, NOBODY } from './author.ts'
 import { NO_PROPERTIES, type Properties } from './properties.ts'
@@ -8,6 +9,8 @@ export type QoS = 0 | 1 | 2
 
 /** Protocol level byte of CONNECT: 3 is MQTT 3.1 (`MQIsdp`), 4 is 3.1.1, 5 is 5.0. */
 export type ProtocolVersion = 3 | 4 | 5
+
+const NO_BYTES = new Uint8Array(0)
 
 /**
  * A PUBLISH packet as received, and the one object that all its receivers share.
@@ -28,8 +31,13 @@ export class Publish {
   /** As received; without topicAlias once the broker has accepted the message. */
   properties: Properties
 
-  /** Holds the payload in [payloadStart, payloadEnd), and the whole packet as received in [frameStart, payloadEnd). */
+  /**
+   * Holds the payload in [payloadStart, payloadEnd), and the whole packet as received in [frameStart, payloadEnd); empty once
+   * that is packed.
+   */
   buffer: Uint8Array
+  /** The same in place of the buffer, packed. */
+  packed: string | undefined = undefined
   payloadStart: number
   payloadEnd: number
   /** -1 if there is no received packet. */
@@ -50,7 +58,7 @@ export class Publish {
   held: MessageMemory | undefined = undefined
   #weight = -1
   /** Wire forms already written for this message, by variant, and its properties alone; see encode-delivery.ts. */
-  encoded: Uint8Array[] | undefined = undefined
+  encoded: (Uint8Array | string)[] | undefined = undefined
 
   constructor(
     topic: string,
@@ -92,12 +100,28 @@ export class Publish {
 
   /** A copy that shares the content, without the broker's notes. */
   copy(): Publish {
-    const copy = Publish.of(this.topic, this.payload, this.qos, this.retain, 0, this.properties)
+    const copy = Publish.of(this.topic, NO_BYTES, this.qos, this.retain, 0, this.properties)
+    copy.shareContent(this)
     copy.author = this.author
     copy.expiresAt = this.expiresAt
     copy.owned = this.owned
     copy.held = this.held
     return copy
+  }
+
+  /** Whether another message, owned and without a received packet like this one, has the same payload; both have its length. */
+  hasContentOf({ packed, buffer, payloadStart }: Publish): boolean {
+    if (this.packed !== undefined || packed !== undefined) return this.packed === packed
+    return this.payload.every((byte, i) => byte === buffer[payloadStart + i])
+  }
+
+  /** Takes over the content of another message with the same payload. */
+  shareContent({ buffer, packed, payloadStart, payloadEnd }: Publish): void {
+    this.buffer = buffer
+    this.packed = packed
+    this.payloadStart = payloadStart
+    this.payloadEnd = payloadEnd
+    this.frameStart = -1
   }
 
   get from(): SessionKey {
@@ -130,9 +154,20 @@ export class Publish {
     return this.payloadEnd - this.payloadStart
   }
 
-  /** A view, not a copy: valid as long as the message is. */
+  /** A view of the buffer, or of a pool: what outlives the message and the turn should be copied. */
   get payload(): Uint8Array {
-    return this.buffer.subarray(this.payloadStart, this.payloadEnd)
+    const { packed, payloadStart, payloadEnd } = this
+    return packed === undefined ? this.buffer.subarray(payloadStart, payloadEnd) : unpackBytes(packed, payloadStart, payloadEnd)
+  }
+
+  /** The bytes of payload and packet, in the one form or the other. */
+  get content(): Uint8Array | string {
+    return this.packed ?? this.buffer
+  }
+
+  /** Bytes of memory for them, once they are owned. */
+  get contentBytes(): number {
+    return this.packed === undefined ? COST.buffer + this.buffer.length : COST.string + this.packed.length
   }
 
   /** Copies the packet out of a shared buffer. Idempotent. */
@@ -142,8 +177,11 @@ export class Publish {
     // A packet with properties is never forwarded as received: their bytes, perhaps most of it, need not be kept twice.
     if (this.properties !== NO_PROPERTIES) this.frameStart = -1
     const start = this.frameStart < 0 ? this.payloadStart : this.frameStart
-    // Not `this.buffer.slice`: on a Node Buffer that is a view.
-    this.buffer = Uint8Array.prototype.slice.call(this.buffer, start, this.payloadEnd)
+    if (this.payloadEnd - start <= PACKED_MAX) {
+      this.packed = packBytes(this.buffer, start, this.payloadEnd)
+      this.buffer = NO_BYTES
+      // Not `this.buffer.slice`: on a Node Buffer that is a view.
+    } else this.buffer = Uint8Array.prototype.slice.call(this.buffer, start, this.payloadEnd)
     this.payloadStart -= start
     this.payloadEnd -= start
     if (this.frameStart > 0) this.frameStart = 0

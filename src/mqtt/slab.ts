@@ -1,10 +1,11 @@
+import { copyBytes, writePacked } from '../base/bytes.ts'
 import { WireForms } from './wire-forms.ts'
 
 /** A slab is passed on in pieces and never reused: it is collected when its last piece has been written to a socket. */
 const SLAB_BYTES = 256 * 1024
 
-/** Below this a loop is faster than making the view that `set` needs. */
-const COPY_BY_HAND_MAX = 48
+/** Up to this a loop is as fast as a call. */
+const COPY_BY_HAND_MAX = 24
 
 /**
  * The buffer into which packets for sockets are written, for one connection after the other. Everything for one connection in one
@@ -45,10 +46,30 @@ export class Slab {
     let at = this.at
     if (end - start <= COPY_BY_HAND_MAX) for (let i = start; i < end; i++) bytes[at++] = buffer[i]!
     else {
-      bytes.set(buffer.subarray(start, end), at)
+      copyBytes(bytes, at, buffer, start, end)
       at += end - start
     }
     this.at = at
+  }
+
+  /** Copies all of a packet, packed or not. */
+  copyAll(packet: Uint8Array | string): void {
+    if (typeof packet !== 'string') this.copy(packet, 0, packet.length)
+    else {
+      writePacked(this.bytes, this.at, packet)
+      this.at += packet.length
+    }
+  }
+
+  /** Writes a packet that has nothing but a packet id. */
+  response(first: number, packetId: number): void {
+    this.reserve(4)
+    const { bytes, at } = this
+    bytes[at] = first
+    bytes[at + 1] = 2
+    bytes[at + 2] = packetId >>> 8
+    bytes[at + 3] = packetId
+    this.at = at + 4
   }
 
   /** Adds bytes that are too many to be copied for each receiver: they are passed on as they are, so they must never change. */

@@ -3,7 +3,8 @@ import { Fifo } from '../base/fifo.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import type { Connection, ConnectionId } from './connection.ts'
 import { encodePacket } from './encode.ts'
-import { type Packet, PacketType, withoutProblem } from './packets.ts'
+import { type Packet, PacketType, type PublishResponse, withoutProblem } from './packets.ts'
+import { NO_PROPERTIES } from './properties.ts'
 import { Slab } from './slab.ts'
 import type { Traffic } from './traffic.ts'
 
@@ -45,6 +46,7 @@ export class StreamOutput {
 
   /** Encodes a packet other than PUBLISH. False if it exceeds the client's Maximum Packet Size, and was not sent. */
   write(packet: Packet, connection: Connection): boolean {
+    if (this.#writeShort(packet, connection)) return true
     const writer = this.#writer
     // [MQTT-3.1.2-29]
     const told = connection.wantsProblemInformation || packet.type === PacketType.CONNACK || packet.type === PacketType.DISCONNECT
@@ -65,6 +67,17 @@ export class StreamOutput {
     this.#traffic.packetsSent++
     this.slab.reserve(writer.length)
     this.slab.copy(writer.bytes, 0, writer.length)
+    return true
+  }
+
+  /** Writes the usual acknowledgement, four bytes, without the encoder: 60 ns less. */
+  #writeShort(packet: Packet, { decoder, maxPacketSize }: Connection): boolean {
+    const { type } = packet
+    if (type < PacketType.PUBACK || type > PacketType.PUBCOMP || maxPacketSize < 4) return false
+    const { packetId, reasonCode, properties } = packet as PublishResponse
+    if (decoder.version === 5 && (reasonCode !== 0 || properties !== NO_PROPERTIES)) return false
+    this.#traffic.packetsSent++
+    this.slab.response((type << 4) | (type === PacketType.PUBREL ? 2 : 0), packetId)
     return true
   }
 

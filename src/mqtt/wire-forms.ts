@@ -24,9 +24,9 @@ export class WireForms {
     return this.#bytes
   }
 
-  /** A form of so many bytes was created for this message. */
-  add(message: Publish, bytes: number): void {
-    this.#bytes += bytes + COST.buffer
+  /** A form was created for this message. */
+  add(message: Publish, form: Uint8Array | string): void {
+    this.#bytes += bytesOf(form)
     if (!message.owned) {
       this.#ofTurn.push(message)
       return
@@ -56,7 +56,9 @@ export class WireForms {
 
   #forget(message: Publish): void {
     // All forms of the message at once.
-    for (const form of message.encoded ?? []) if (form !== undefined) this.#bytes -= form.length + COST.buffer
+    for (const form of message.encoded ?? []) if (form !== undefined) this.#bytes -= bytesOf(form)
     message.encoded = undefined
   }
 }
+
+const bytesOf = (form: Uint8Array | string): number => form.length + (typeof form === 'string' ? COST.string : COST.buffer)

@@ -107,7 +107,7 @@ describe('above memory_limit', () => {
   })
 
   test('what readers do not acknowledge is in the account, and in the share of each', () => {
-    const { world, memory } = site({ memoryLimit: 2000 * KIB, maxMemoryPerClient: 500 * KIB })
+    const { world, memory } = site({ memoryLimit: 2020 * KIB, maxMemoryPerClient: 500 * KIB })
     const publisher = world.connect('publisher')
     const refused: number[] = []
     for (let n = 0; n < 10; n++) {
@@ -123,7 +123,7 @@ describe('above memory_limit', () => {
     }
     expect(refused.slice(0, 20)).toEqual([...Array(10).fill(0), ...Array(10).fill(1)])
     expect(refused.slice(-20)).toEqual(Array(20).fill(1))
-    expect(memory.used).toBeLessThan(2000 * KIB)
+    expect(memory.used).toBeLessThan(2020 * KIB)
     expect([bounded(world, 'max_memory_per_client') > 0, bounded(world, 'memory_limit') > 0]).toEqual([true, true])
   })
 

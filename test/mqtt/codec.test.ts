@@ -1,9 +1,11 @@
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { ByteWriter } from '../../src/base/bytes.ts'
 import { PacketDecoder } from '../../src/mqtt/decode.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import { Framer } from '../../src/mqtt/framer.ts'
 import type { Packet } from '../../src/mqtt/packets.ts'
+import { NO_PROPERTIES } from '../../src/mqtt/properties.ts'
 import type { ProtocolVersion } from '../../src/mqtt/publish.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
 import { MALFORMED_CONNECTS, MQTT_MALFORMED, MQTT_VECTORS } from '../vectors/mqtt.ts'
@@ -132,9 +134,9 @@ describe('PUBLISH', () => {
   test('own() leaves nothing in the chunk, correlation data included', () => {
     const chunk = Buffer.alloc(64 * 1024)
     const properties = { correlationData: chunk.subarray(100, 103) }
-    const publish = new Publish('a', 1, false, false, 1, properties, chunk, 10, 20, -1, 5)
+    const publish = new Publish('a', 1, false, false, 1, properties, chunk, 10, 1010, -1, 5)
     publish.own()
-    expect(publish.buffer.buffer.byteLength).toBe(10)
+    expect(publish.buffer.buffer.byteLength).toBe(1000)
     expect(publish.properties.correlationData).toEqual(new Uint8Array(3))
     expect(publish.properties.correlationData!.buffer.byteLength).toBe(3)
   })
@@ -147,5 +149,45 @@ describe('PUBLISH', () => {
     publish.own()
     expect(publish.buffer).not.toBe(buffer)
     expect(Buffer.from(publish.payload).toString()).toBe('hi')
+  })
+
+  test('own() changes nothing in the content, whether it is packed or not', () => {
+    fc.assert(
+      fc.property(
+        fc.uint8Array({ maxLength: 400 }),
+        fc.nat(9),
+        fc.boolean(),
+        fc.boolean(),
+        (payload, before, hasFrame, hasAll) => {
+          const chunk = Buffer.concat([Buffer.alloc(before + 5, 1), payload, Buffer.alloc(3, 2)])
+          const start = before + 5
+          const properties = hasAll ? NO_PROPERTIES : { contentType: 'text' }
+          const frame = hasFrame ? before : -1
+          const publish = new Publish('a', 1, false, false, 1, properties, chunk, start, start + payload.length, frame, 5)
+          publish.own()
+          chunk.fill(3)
+          const copy = publish.copy()
+          expect(publish.packed === undefined).toBe(payload.length + (hasFrame && hasAll ? 5 : 0) > 256)
+          expect(Buffer.from(publish.payload)).toEqual(Buffer.from(payload))
+          expect(Buffer.from(copy.payload)).toEqual(Buffer.from(payload))
+          expect(copy.payloadLength).toBe(payload.length)
+        },
+      ),
+    )
+  })
+
+  test('payloads are compared, packed or not', () => {
+    const size = fc.constantFrom(1, 20, 256, 257, 400)
+    fc.assert(
+      fc.property(size, fc.nat(400), fc.boolean(), (length, changed, isCopy) => {
+        const [one, other] = [isCopy, true].map((isOwned) => {
+          const message = Publish.of('a', new Uint8Array(length).fill(200))
+          if (!isOwned && changed < length) message.buffer[changed] = 1
+          message.own()
+          return message
+        })
+        expect(one!.hasContentOf(other!)).toBe(isCopy || changed >= length)
+      }),
+    )
   })
 })

@@ -164,7 +164,7 @@ describe('properties that are large', () => {
     framer.next()
     const message = new PacketDecoder('client', 5).decode(framer.bytes, framer.start, framer.bodyStart, framer.end) as Publish
     message.own()
-    expect(message.buffer.length).toBe('payload'.length)
+    expect(message.packed).toBe('payload')
     expect(message.properties).toEqual(properties)
   })
 })

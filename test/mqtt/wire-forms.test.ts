@@ -24,13 +24,26 @@ function messageOf(bytes: number, owned = true): Publish {
   return message
 }
 
+/** To a first receiver, for which no form is kept, and to one of each kind. */
 const write = (slab: Slab, message: Publish): void => {
+  writeDelivery(slab, deliveryOf(message, 0), 4, 0, Number.POSITIVE_INFINITY)
   for (const version of [4, 5] as const)
     for (const qos of [0, 1] as const) writeDelivery(slab, deliveryOf(message, qos), version, 0, Number.POSITIVE_INFINITY)
   slab.take()
 }
 
 describe('wire forms', () => {
+  test('are made for the second receiver', () => {
+    const slab = new Slab()
+    const message = messageOf(100)
+    const packets = [1, 2, 3].map(() => {
+      writeDelivery(slab, deliveryOf(message, 1), 5, 0, Number.POSITIVE_INFINITY)
+      return [Buffer.concat(slab.take()).toString('hex'), slab.forms.bytes > 0]
+    })
+    expect(packets.map(([packet]) => packet === packets[0]![0])).toEqual([true, true, true])
+    expect(packets.map(([, isKept]) => isKept)).toEqual([false, true, true])
+  })
+
   test('count each, and are given up with those that were made first, all at once, or when nobody waits for the message', () => {
     const slab = new Slab()
     const messages = Array.from({ length: 200 }, () => messageOf(15_000))

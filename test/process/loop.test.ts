@@ -1,4 +1,5 @@
-import { afterEach, expect, test } from 'vitest'
+import { performance } from 'node:perf_hooks'
+import { afterEach, expect, test, vi } from 'vitest'
 import { ByteWriter } from '../../src/base/bytes.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import type { Packet } from '../../src/mqtt/packets.ts'
@@ -76,4 +77,38 @@ test('thousands of sockets that are full at once are told one after the other', 
   const { publish, counts } = crowd(3000)
   publish()
   expect(counts()).toEqual({ written: 3000, paused: 3000 })
+})
+
+test('a deadline that moves to a later time keeps its timeout, and is met', async () => {
+  let deadline: number | undefined
+  const expired: number[] = []
+  const fake = {
+    memory: { limits: { memoryLimit: 1e9 }, count: () => {} },
+    handle: () => {},
+    poll: () => undefined,
+    backlogged: true,
+    nextTimeout: () => deadline,
+    handleTimeout: (now: number) => {
+      expired.push(now - deadline!)
+      deadline = undefined
+    },
+  }
+  const loop = new Loop(fake as unknown as Server)
+  loops.push(loop)
+  const set = vi.spyOn(globalThis, 'setTimeout')
+  const start = performance.now()
+  for (let ms = 20; ms <= 60; ms++) {
+    deadline = start + ms
+    loop.handle({ kind: 'durable' })
+  }
+  expect(set).toHaveBeenCalledTimes(1)
+  await vi.waitFor(() => expect(expired).toHaveLength(1))
+  expect(expired[0]).toBeGreaterThanOrEqual(0)
+  // An earlier one does not wait for the timeout of a later one.
+  deadline = performance.now() + 10_000
+  loop.handle({ kind: 'durable' })
+  deadline = performance.now() + 5
+  loop.handle({ kind: 'durable' })
+  await vi.waitFor(() => expect(expired).toHaveLength(2))
+  set.mockRestore()
 })

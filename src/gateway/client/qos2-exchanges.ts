@@ -1,5 +1,4 @@
 import type { Instant } from '../../base/machine.ts'
-import { COST } from '../../base/memory-costs.ts'
 import { Timer } from '../../base/timers.ts'
 import { type GatewayRecord, wallTime } from '../../store/store.ts'
 import type { GatewayClient } from './client.ts'
@@ -48,7 +47,7 @@ export class Qos2Exchanges {
 
   /** Bytes of memory taken by the ids. */
   get bytes(): number {
-    return this.size * COST.qos2Id
+    return this.#ids?.bytes ?? 0
   }
 
   /** Ids that wait for PUBREL. */
@@ -93,12 +92,13 @@ export class Qos2Exchanges {
   open(now: Instant, msgId: number, fingerprint: number): string {
     const { host, link, key, route: peer } = this.#client
     const arrived = this.#arrived(now)
-    this.#ids ??= new Qos2Ids()
-    const over = this.#ids.isFull(arrived) ? host.memory.refusal(link?.holder, COST.qos2Id) : undefined
+    const growth = this.#ids === undefined ? Qos2Ids.leastBytes : this.#ids.growth(arrived)
+    const over = growth > 0 ? host.memory.refusal(link?.holder, growth) : undefined
     if (over !== undefined) {
       host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, ...over })
       return `for which there is no memory (${over.limit})`
     }
+    this.#ids ??= new Qos2Ids()
     const slot = this.#ids.open(arrived, msgId, fingerprint)
     this.#count()
     if (slot === undefined || this.#record({ slot, msgId, fingerprint, until: 0 })) return ''
@@ -146,6 +146,7 @@ export class Qos2Exchanges {
       if (slot === undefined || host.store.append({ type: 'sn-qos2-end', clientId, slot }) === 'full') break
       this.#ids!.remove(slot)
     }
+    if (this.#ids?.size === 0) this.#ids = undefined
     this.#count()
     if (left === 0) this.#armAt(now)
     else this.#arm(now)
