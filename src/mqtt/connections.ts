@@ -29,6 +29,8 @@ const CONNECT_HEADER = PacketType.CONNECT << 4
  */
 export class Connections {
   readonly traffic = new Traffic()
+  /** Is told what has been written. */
+  readonly slab: StreamOutput['slab']
   readonly #uplink: Uplink
   readonly #limits: ConnectionLimits
   readonly #notice: NoticeSink
@@ -50,7 +52,8 @@ export class Connections {
     this.#deadlines = new Deadlines(this.#limits.connectTimeoutMs)
     this.#output = new StreamOutput(this.traffic, notice)
     this.#buffers = new ReceiveBuffers(this.#limits.maxReceiveBufferBytes, memory.limits.memoryLimit)
-    const { forms } = this.#output.slab
+    this.slab = this.#output.slab
+    const { forms } = this.slab
     memory.count('connections', () => this.#admission.bytes + this.#remembered.sum)
     memory.count('receive_buffers', () => this.#buffers.total)
     memory.count('wire_forms', () => forms.bytes)
@@ -356,8 +359,7 @@ export class Connections {
   /** Writes everything that the link has to send; false if that ended the connection. */
   #writeAll(now: Instant, connection: Connection): boolean {
     const { version } = connection.decoder
-    const { traffic } = this
-    const { slab } = this.#output
+    const { traffic, slab } = this
     const { forms } = slab
     const most = this.#turns.writable
     let deliveries = 0
