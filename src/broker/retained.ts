@@ -174,8 +174,8 @@ export class Retained {
         const level = levels[depth]
         // `a/#` matches `a` too [5.0 section 4.7.1.2].
         const matches = level === undefined || level === '#'
-        if (level !== undefined)
-          stack.push({ nodes: childrenOf(node, level, depth === 0), depth: level === '#' ? depth : depth + 1 })
+        if (level !== undefined && node.children !== undefined)
+          stack.push({ nodes: childrenOf(node.children, level, depth === 0), depth: level === '#' ? depth : depth + 1 })
         this.#looked.sum++
         yield matches && node.sequence <= until ? node.message : undefined
       }
@@ -321,8 +321,7 @@ const newNode = (): Node => ({
 })
 
 /** The children that this level of a filter matches. Children added during the iteration are included, removed ones are not. */
-function childrenOf({ children }: Node, level: string, isFirst: boolean): Iterator<Node> {
-  if (children === undefined) return NONE.values()
+function childrenOf(children: Map<string, Node>, level: string, isFirst: boolean): Iterator<Node> {
   if (level !== '+' && level !== '#') {
     const child = children.get(level)
     return (child === undefined ? NONE : [child]).values()
