@@ -35,6 +35,7 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   [/^Pauses\.#|^StoreClock\.|^(Pace\.#notBefore|Expiry\.#retryAt)$/, 'a moment, or a length of time'],
   [/^Memory\.#(measured|granted|asked)$/, 'what was in use when it was last asked'],
   [/^Memory\.limits\./, 'bounds, which a site whose faults have ended has no more'],
+  [/^(Remembered|TopicTable)\./, 'topics of PUBLISH packets that came twice: at most 4,096'],
   [/^(RouteCache|TopicsMet)\./, 'topics without receivers that were published on last: at most 16,384 of each'],
 ]
 

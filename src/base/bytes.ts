@@ -76,6 +76,9 @@ function sequenceSize(bytes: Uint8Array, at: number, end: number): number {
   return size
 }
 
+/** Decodes a range in which every byte is an ASCII character. */
+export const decodeAscii = (bytes: Uint8Array, start: number, end: number): string => latin1Slice.call(bytes, start, end)
+
 /** Decodes a range that `utf8Error` found valid. */
 export function decodeUtf8(bytes: Uint8Array, start: number, end: number): string {
   // [MQTT-1.5.4-3]

@@ -15,6 +15,8 @@ export const COST = {
   entry: 40,
   /** A topic level in a tree, without its name and the map that contains it. */
   level: 56,
+  /** The same for a retained topic. */
+  retainedLevel: 72,
   /** A `Subscription` and its entry in the session's map. */
   subscription: 100,
   /** A filter of a SUBSCRIBE in progress, without its text. */

@@ -243,7 +243,7 @@ export class Publisher {
   ): Lsn | 'full' {
     let own = message
     let lsn: Lsn | 'full' = 0
-    if (qos > 0 && session.persistent) {
+    if (qos > 0 && session.persistent && this.#context.store.isMemory !== true) {
       // The copy shares the buffer of the original.
       message.held ??= new MessageMemory()
       own = message.copy()
@@ -296,6 +296,7 @@ export class Publisher {
     isWill: boolean,
   ): Lsn | 'full' {
     const { store, clock } = this.#context
+    if (store.isMemory === true) return 0
     const deliveries: StoredDelivery[] = []
     for (const all of targets) {
       const target = all.session === from ? all.own : all

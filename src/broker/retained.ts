@@ -3,6 +3,7 @@ import type { Instant } from '../base/machine.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import { NameMap } from '../base/name-map.ts'
 import type { Holder, Shares, Tally } from '../base/shares.ts'
+import { SmallMap } from '../base/small-map.ts'
 import { Timer, Timers } from '../base/timers.ts'
 import { type Author, isSameOwner, verifiedUser } from '../mqtt/author.ts'
 import type { Publish } from '../mqtt/publish.ts'
@@ -27,6 +28,8 @@ export class Retained {
   #levels = 0
   /** Of them, those that have others below. */
   #branches = 0
+  /** Of these, those that have had more than one. */
+  #maps = 0
   #levelBytes = 0
   #messageBytes = 0
   /** Bytes of their authors. */
@@ -69,15 +72,21 @@ export class Retained {
     let node: Node | undefined = this.#root
     let more = 0
     for (const level of topic.split('/')) {
-      node = node?.children?.get(level)
-      if (node === undefined) more += COST.level + COST.map + stringBytes(level)
+      const children: Node['children'] = node?.children
+      const isSecond = children !== undefined && !children.isMap
+      node = children?.get(level)
+      if (node !== undefined) continue
+      more += COST.retainedLevel + stringBytes(level)
+      if (children === undefined) more += COST.smallMap
+      else if (isSecond) more += COST.map
     }
     return more
   }
 
   /** Bytes of the levels of the topics, and of the table of clients that have retained something. */
   get levelBytes(): number {
-    return this.#levels * COST.level + this.#branches * COST.map + this.#levelBytes + this.#byClient.size * COST.retainedShare
+    const maps = this.#branches * COST.smallMap + this.#maps * COST.map
+    return this.#levels * COST.retainedLevel + maps + this.#levelBytes + this.#byClient.size * COST.retainedShare
   }
 
   get count(): number {
@@ -105,13 +114,15 @@ export class Retained {
     let node = this.#root
     for (const level of topic.split('/')) {
       if (node.children === undefined) {
-        node.children = new NameMap()
+        node.children = new SmallMap()
         this.#branches++
       }
       let child = node.children.get(level)
       if (child === undefined) {
         child = newNode()
+        const wasMap = node.children.isMap
         node.children.set(ownText(level), child)
+        if (node.children.isMap !== wasMap) this.#maps++
         this.#levels++
         this.#levelBytes += stringBytes(level)
       }
@@ -148,6 +159,7 @@ export class Retained {
       this.#levels--
       this.#levelBytes -= stringBytes(level)
       if (parent.children!.size === 0) {
+        if (parent.children!.isMap) this.#maps--
         parent.children = undefined
         this.#branches--
       }
@@ -174,8 +186,8 @@ export class Retained {
         const level = levels[depth]
         // `a/#` matches `a` too [5.0 section 4.7.1.2].
         const matches = level === undefined || level === '#'
-        if (level !== undefined)
-          stack.push({ nodes: childrenOf(node, level, depth === 0), depth: level === '#' ? depth : depth + 1 })
+        if (level !== undefined && node.children !== undefined)
+          stack.push({ nodes: childrenOf(node.children, level, depth === 0), depth: level === '#' ? depth : depth + 1 })
         this.#looked.sum++
         yield matches && node.sequence <= until ? node.message : undefined
       }
@@ -267,7 +279,7 @@ export class Retained {
 
 /** An upper bound of `growth`, as if each character were a level: enough to tell that there is plenty of room. */
 export const growthAtMost = (message: Publish, author: Author): number =>
-  messageBytes(message) + author.bytes + (message.topic.length + 1) * (COST.level + COST.map + COST.string + 2)
+  messageBytes(message) + author.bytes + (message.topic.length + 1) * (COST.retainedLevel + COST.map + COST.string + 2)
 
 /** Retained messages of one user; without a user, of one address, or of one client if that has none. */
 interface Kept {
@@ -301,7 +313,7 @@ class RetainedShare implements Holder {
 }
 
 interface Node {
-  children: Map<string, Node> | undefined
+  children: SmallMap<string, Node> | undefined
   message: Publish | undefined
   /** Its place in the order in which messages were retained. */
   sequence: number
@@ -320,18 +332,17 @@ const newNode = (): Node => ({
   share: undefined,
 })
 
-/** The children that this level of a filter matches. Children added during the iteration are included, removed ones are not. */
-function childrenOf({ children }: Node, level: string, isFirst: boolean): Iterator<Node> {
-  if (children === undefined) return NONE.values()
+/** The children that this level of a filter matches. Those that are added during the iteration may be left out. */
+function childrenOf(children: SmallMap<string, Node>, level: string, isFirst: boolean): Iterator<Node> {
   if (level !== '+' && level !== '#') {
     const child = children.get(level)
     return (child === undefined ? NONE : [child]).values()
   }
-  return isFirst ? visible(children) : children.values()
+  return isFirst ? visible(children) : children.values()[Symbol.iterator]()
 }
 
 /** Filters that start with a wildcard do not see topics that start with $ (MQTT-4.7.2-1). */
-function* visible(children: ReadonlyMap<string, Node>): Iterator<Node> {
+function* visible(children: SmallMap<string, Node>): Iterator<Node> {
   for (const [name, child] of children) if (!name.startsWith('$')) yield child
 }
 

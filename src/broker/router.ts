@@ -59,6 +59,7 @@ export type CrowdedLimit = 'max_wildcard_shapes_per_session' | 'max_shared_copie
 
 type CrowdLimits = Pick<BrokerLimits, 'maxWildcardShapesPerSession' | 'maxSharedCopiesPerSession' | 'maxDeepWildcardLevels'>
 
+const NO_TARGETS: readonly Target[] = []
 const NOT_SHARED: readonly SharedTargets[] = []
 
 /**
@@ -299,7 +300,8 @@ export class Router {
   }
 
   #targets(topic: string): readonly Target[] {
-    const bySession = new Map<Session, MutableTarget>()
+    // Most topics that have no route yet have no or one subscriber: a Map is created for the second.
+    const bySession = new SmallMap<Session, MutableTarget>()
     this.#tree.match(topic, (subscription, session) => {
       const known = bySession.get(session)
       if (known !== undefined) add(known, subscription)
@@ -307,7 +309,7 @@ export class Router {
       else if (!this.#gone.has(session) && session.reaches(topic) && this.#access.read(session, topic))
         bySession.set(session, targetOf(session, subscription))
     })
-    return Array.from(bySession.values())
+    return bySession.size === 0 ? NO_TARGETS : [...bySession.values()]
   }
 
   #shared(topic: string): readonly SharedTargets[] {

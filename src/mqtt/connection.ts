@@ -10,7 +10,7 @@ import type { Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
 import { ReasonCode } from './reason-codes.ts'
 import { TopicAliases } from './topic-aliases.ts'
-import type { ByteCount } from './topic-names.ts'
+import type { Remembered } from './topic-names.ts'
 
 /** Bytes of WebSocket framing around a CONNECT in many parts. */
 const FRAMES_MAX = 16 * 1024
@@ -80,7 +80,7 @@ export class Connection {
   wantsProblemInformation = true
   aliases: TopicAliases | undefined = undefined
   outgoingAliases: TopicAliases | undefined = undefined
-  readonly #remembered: ByteCount
+  readonly #remembered: Remembered
   #connectSeen = false
 
   constructor(
@@ -89,7 +89,7 @@ export class Connection {
     link: Link,
     settings: ListenerLimits,
     limits: ConnectionLimits,
-    remembered: ByteCount,
+    remembered: Remembered,
   ) {
     this.#remembered = remembered
     this.settings = settings
@@ -102,9 +102,8 @@ export class Connection {
     this.framer.maxSubscribeSize = limits.maxSubscribePacketSize
   }
 
-  /** Releases the topics and aliases that were remembered for it. */
+  /** Releases the aliases that were remembered for it. */
   forget(): void {
-    this.decoder.forget()
     this.aliases?.forget()
     this.outgoingAliases?.forget()
   }

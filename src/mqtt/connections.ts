@@ -18,6 +18,7 @@ import type { Publish } from './publish.ts'
 import { disconnectCode, hasReturnCode, ReasonCode } from './reason-codes.ts'
 import { ReceiveBuffers } from './receive-buffers.ts'
 import { type ConnectionOutput, StreamOutput } from './stream-output.ts'
+import { Remembered, SHARED_SLOTS } from './topic-names.ts'
 import { Traffic } from './traffic.ts'
 import { costOf, PROPERTIES_PER_TURN, Turns } from './turns.ts'
 
@@ -29,6 +30,8 @@ const CONNECT_HEADER = PacketType.CONNECT << 4
  */
 export class Connections {
   readonly traffic = new Traffic()
+  /** Is told what has been written. */
+  readonly slab: StreamOutput['slab']
   readonly #uplink: Uplink
   readonly #limits: ConnectionLimits
   readonly #notice: NoticeSink
@@ -40,7 +43,7 @@ export class Connections {
   readonly #turns = new Turns()
   readonly #buffers: ReceiveBuffers
   /** Bytes of topics and aliases that the connections remember. */
-  readonly #remembered = { sum: 0 }
+  readonly #remembered = new Remembered(SHARED_SLOTS)
 
   constructor(uplink: Uplink, limits: Partial<ConnectionLimits>, notice: NoticeSink, memory = new Memory()) {
     this.#uplink = uplink
@@ -50,11 +53,12 @@ export class Connections {
     this.#deadlines = new Deadlines(this.#limits.connectTimeoutMs)
     this.#output = new StreamOutput(this.traffic, notice)
     this.#buffers = new ReceiveBuffers(this.#limits.maxReceiveBufferBytes, memory.limits.memoryLimit)
-    const { forms } = this.#output.slab
+    this.slab = this.#output.slab
     memory.count('connections', () => this.#admission.bytes + this.#remembered.sum)
     memory.count('receive_buffers', () => this.#buffers.total)
-    memory.count('wire_forms', () => forms.bytes)
-    memory.cache(() => forms.clear())
+    memory.count('wire_forms', () => this.slab.forms.bytes)
+    memory.cache(() => this.slab.forms.clear())
+    memory.cache(() => this.#remembered.clear())
   }
 
   get size(): number {
@@ -356,9 +360,7 @@ export class Connections {
   /** Writes everything that the link has to send; false if that ended the connection. */
   #writeAll(now: Instant, connection: Connection): boolean {
     const { version } = connection.decoder
-    const { traffic } = this
-    const { slab } = this.#output
-    const { forms } = slab
+    const { traffic, slab } = this
     const most = this.#turns.writable
     let deliveries = 0
     for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
@@ -368,7 +370,7 @@ export class Connections {
           traffic.publishSent++
           traffic.publishBytesSent += out.message.payloadEnd - out.message.payloadStart
         } else this.#tooLarge(now, connection, out)
-        if (++deliveries === most || forms.properties > PROPERTIES_PER_TURN) break
+        if (++deliveries === most || slab.forms.properties > PROPERTIES_PER_TURN) break
       } else if (out.type === OutgoingType.CLOSE) {
         this.#end(connection, out.disconnect ? out.reasonCode : undefined, out.reason, out.reasonCode === ReasonCode.SUCCESS)
         return false
@@ -376,7 +378,7 @@ export class Connections {
         if (!this.#connack(now, connection, out)) return false
       } else this.#output.write(out, connection)
     }
-    this.#turns.wrote(now, connection, deliveries, deliveries < most && forms.properties <= PROPERTIES_PER_TURN)
+    this.#turns.wrote(now, connection, deliveries, deliveries < most && slab.forms.properties <= PROPERTIES_PER_TURN)
     return true
   }
 

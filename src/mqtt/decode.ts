@@ -7,7 +7,7 @@ import { type PropertyError, type PropertyLimits, readProperties, varintLength }
 import type { ProtocolVersion, QoS } from './publish.ts'
 import { Publish } from './publish.ts'
 import { mayCarry, ReasonCode, reasonCodeOf } from './reason-codes.ts'
-import { type ByteCount, TopicNames } from './topic-names.ts'
+import { type Remembered, TopicNames } from './topic-names.ts'
 import { topicFilterError } from './topics.ts'
 
 /** Maximum user properties of one packet: each costs far more memory than it costs to send. */
@@ -41,18 +41,13 @@ export class PacketDecoder {
     version: ProtocolVersion = 4,
     propertyLimits = PROPERTY_LIMITS,
     maxFilters = FILTERS_MAX,
-    remembered?: ByteCount,
+    remembered?: Remembered,
   ) {
     this.#topics = new TopicNames(remembered)
     this.version = version
     this.#propertyLimits = propertyLimits
     this.#maxFilters = maxFilters
     this.#types = sender === 'client' ? FROM_CLIENT : FROM_SERVER
-  }
-
-  /** The connection is gone. */
-  forget(): void {
-    this.#topics.forget()
   }
 
   /** Releases the bytes that were read last. */

@@ -1,7 +1,10 @@
 import { copyBytes, writePacked } from '../base/bytes.ts'
 import { WireForms } from './wire-forms.ts'
 
-/** A slab is passed on in pieces and never reused: it is collected when its last piece has been written to a socket. */
+/**
+ * A slab is passed on in pieces, and used again once they are written; one that a socket still refers to is left to the garbage
+ * collector. A new one for every 256 KiB was memory that is never in the CPU's cache, and full collections for it: XXX.
+ */
 const SLAB_BYTES = 256 * 1024
 
 /** Up to this a loop is as fast as a call. */
@@ -16,6 +19,8 @@ export class Slab {
   bytes: Uint8Array = Buffer.allocUnsafeSlow(SLAB_BYTES)
   at = 0
   #start = 0
+  /** A socket still refers to the buffer. */
+  #isInUse = false
   #full: Uint8Array[] = []
   /** The wire forms of the messages that are written to it. */
   readonly forms = new WireForms()
@@ -97,6 +102,17 @@ export class Slab {
     return pieces
   }
 
+  /**
+   * All that was taken has been written to sockets, so the buffer is used again from its start. `isInUse`: a socket still refers
+   * to some of it. A caller that never reports this is only slower.
+   */
+  written(isInUse: boolean): void {
+    if (isInUse) this.#isInUse = true
+    if (this.#isInUse || this.pending > 0 || this.bytes.length > SLAB_BYTES) return
+    this.at = 0
+    this.#start = 0
+  }
+
   #copyRun(): void {
     const run = this.#run!
     this.#run = undefined
@@ -108,6 +124,7 @@ export class Slab {
     if (this.at + count <= this.bytes.length) return
     if (this.at > this.#start) this.#full.push(this.bytes.subarray(this.#start, this.at))
     this.bytes = Buffer.allocUnsafeSlow(Math.max(SLAB_BYTES, count))
+    this.#isInUse = false
     this.#start = 0
     this.at = 0
   }

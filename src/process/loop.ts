@@ -142,6 +142,7 @@ export class Loop implements StreamHost {
   /** Carries out all output of the server, and sets the timer for its next deadline. `continues`: there may be more input in this turn. */
   flush(continues = false): void {
     const now = instant()
+    let isFree: boolean | undefined
     this.#writing = true
     for (let output = this.#server.poll(now, continues); output !== undefined; output = this.#server.poll(now, continues)) {
       if (output.kind === 'datagram') this.#sendDatagram(output.route, output.bytes)
@@ -149,7 +150,7 @@ export class Loop implements StreamHost {
       else if (output.kind === 'auth-abandoned') this.#verifier?.abandon(output.link)
       else {
         const stream = this.#streams.get(output.connection)
-        if (output.kind === 'write') stream?.write(output.bytes)
+        if (output.kind === 'write') isFree = stream?.write(output.bytes) === true && isFree !== false
         else if (output.kind === 'pause') stream?.pause()
         else if (output.kind === 'resume') stream?.resume()
         else if (output.kind === 'close') {
@@ -159,6 +160,7 @@ export class Loop implements StreamHost {
       }
     }
     this.#writing = false
+    if (isFree !== undefined) this.#server.connections.slab.written(!isFree)
     this.#setTimer(now)
   }
 

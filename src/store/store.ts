@@ -187,6 +187,8 @@ export interface Store {
    * so that room is left for records that a client waits for.
    */
   readonly hasRoom: boolean
+  /** Nothing is stored: messages need no records, nor ids. */
+  readonly isMemory?: boolean
   /** Bytes of records that are not durable yet; absent: none. */
   readonly waitingBytes?: number
   /** All records in the order of their appends; read once, before anything else is called. */
@@ -197,6 +199,7 @@ export interface Store {
 export class MemoryStore implements Store {
   readonly durable: Lsn = Number.POSITIVE_INFINITY
   readonly hasRoom = true
+  readonly isMemory: boolean = true
   append(_record: StoreRecord): Lsn {
     return 0
   }

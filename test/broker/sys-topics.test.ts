@@ -14,6 +14,7 @@ const MOSQUITTO = readFileSync(new URL('../vectors/mosquitto-sys-topics.txt', im
   .filter((line) => line.startsWith('$SYS'))
 
 class RecordingStore extends MemoryStore {
+  override readonly isMemory = false
   readonly records: StoreRecord[] = []
   override append(record: StoreRecord): Lsn {
     this.records.push(record)

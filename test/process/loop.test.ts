@@ -44,9 +44,10 @@ function crowd(size: number) {
   const open = (name: string): number => {
     const stream = {
       write: () => {
-        if (!full) return
+        if (!full) return true
         written++
         loop.handle({ kind: 'congested', connection, on: true })
+        return false
       },
       end: () => {},
       pause: () => paused++,
@@ -111,4 +112,45 @@ test('a deadline that moves to a later time keeps its timeout, and is met', asyn
   loop.handle({ kind: 'durable' })
   await vi.waitFor(() => expect(expired).toHaveLength(2))
   set.mockRestore()
+})
+
+test('the buffer of the output is used again once it is written, and never while a socket still refers to it', () => {
+  const server = new Server({
+    store: new MemoryStore(),
+    clock: wallClock(),
+    notice: () => {},
+    random: Math.random,
+    gateway: OPTIONS,
+  })
+  const loop = new Loop(server)
+  loops.push(loop)
+  let isWritten = true
+  const kept: { bytes: Uint8Array; copy: Uint8Array }[] = []
+  const write = (bytes: Uint8Array): boolean => {
+    kept.push({ bytes, copy: bytes.slice() })
+    return isWritten
+  }
+  const connection = loop.opened({ write, end: () => {}, pause: () => {}, resume: () => {} }, { peer: 'p:1', listener: 'test' })
+  const say = (packet: Packet): { readonly buffer: ArrayBufferLike; readonly byteOffset: number } => {
+    loop.handle({ kind: 'chunk', connection, bytes: encoded(packet) })
+    loop.flush()
+    return kept.at(-1)!.bytes
+  }
+  say(connectPacket('c'))
+  const request = { filter: '#', qos: 0 as const, noLocal: false, retainAsPublished: false, retainHandling: 0 as const }
+  const first = say({ type: 8, packetId: 1, subscriptions: [request], properties: {} })
+  const publish = (i: number) => say(Publish.of(`topic/${i}`, Buffer.alloc(1000, i)))
+  expect(publish(1).byteOffset).toBe(first.byteOffset)
+  kept.length = 0
+  isWritten = false
+  const { buffer } = publish(2)
+  isWritten = true
+  // Until the buffer is full: from then on there is another, which nothing refers to.
+  for (let i = 3; i < 600; i++) publish(i)
+  expect(kept[0]!.bytes).toEqual(kept[0]!.copy)
+  expect(kept.filter(({ bytes }) => bytes.buffer === buffer).length).toBeGreaterThan(200)
+  const last = publish(600)
+  expect(last.buffer).not.toBe(buffer)
+  const again = publish(601)
+  expect([again.buffer === last.buffer, again.byteOffset]).toEqual([true, 0])
 })

@@ -61,6 +61,9 @@ export abstract class SocketStream implements Stream {
 
   protected abstract send(bytes: Uint8Array): void
 
+  /** Whether the kernel reads the bytes that are sent, and nothing in between keeps them for later. */
+  protected abstract get isDirect(): boolean
+
   /**
    * Sends what was written, then FIN, and discards input until the peer ends too: destroying a socket with unread bytes would
    * reset it, and the peer would lose the packet with the reason. After DISCONNECT the input is not awaited. The socket is gone
@@ -70,27 +73,28 @@ export abstract class SocketStream implements Stream {
   abstract pause(): void
   abstract resume(): void
 
-  write(bytes: Uint8Array): void {
+  write(bytes: Uint8Array): boolean {
     const { socket } = this
     const { host, socketBufferBytes, writeTimeoutMs } = this.options
     // Queued bytes are copied out of their slab: ten bytes for a slow reader would keep the output for all others in memory.
     const waits = socket.writableLength > 0 && bytes.length * SLAB_PARTS < bytes.buffer.byteLength
     const sent = waits ? Buffer.from(bytes) : bytes
     this.send(sent)
-    if (socket.writableLength === 0) return
+    if (socket.writableLength === 0) return this.isDirect
     host.outputs.add(socket, sent)
     if (!socket.writableNeedDrain) {
       this.#emptyLater()
-      return
+      return waits
     }
     if (!this.#isDraining) {
       this.#isDraining = true
       // Node checks what the kernel has accepted: a slow reader does not time out, one that reads nothing does.
       socket.setTimeout(writeTimeoutMs)
     }
-    if (this.#isCongested || (socket.writableLength <= socketBufferBytes && !host.outputs.isTight)) return
+    if (this.#isCongested || (socket.writableLength <= socketBufferBytes && !host.outputs.isTight)) return waits
     this.#isCongested = true
     host.handle({ kind: 'congested', connection: this.connection, on: true })
+    return waits
   }
 
   /** Node reports that everything has left only to a socket that asked for a pause. To others, an empty write does. */
@@ -152,6 +156,10 @@ class PlainStream extends SocketStream {
 
   protected send(bytes: Uint8Array): void {
     this.socket.write(bytes)
+  }
+
+  protected get isDirect(): boolean {
+    return !('encrypted' in this.socket)
   }
 
   end(saidGoodbye = false): void {

@@ -3,7 +3,8 @@ import type { OutputBuffers } from './output-buffers.ts'
 
 /** The output of a connection. */
 export interface Stream {
-  write(bytes: Uint8Array): void
+  /** Returns true if nothing refers to the bytes any more: the kernel has them all, and their buffer may be reused. */
+  write(bytes: Uint8Array): boolean
   /** Sends what was written, then ends, even if the peer does not read. `saidGoodbye` as in `ConnectionOutput`. */
   end(saidGoodbye: boolean): void
   pause(): void

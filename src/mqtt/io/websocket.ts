@@ -166,6 +166,10 @@ class WebSocketStream extends SocketStream {
     this.#webSocket.send(bytes, { binary: true })
   }
 
+  protected get isDirect(): boolean {
+    return false
+  }
+
   end(): void {
     this.#end(CLOSE_NORMAL)
   }

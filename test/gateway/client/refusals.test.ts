@@ -152,6 +152,7 @@ test('a message whose topic id the store cannot record waits for it, and is not 
 
 test('a will update that the store took only in part changes nothing', () => {
   class FullForSensors extends MemoryStore {
+    override readonly isMemory = false
     full = false
     override append(record: StoreRecord): Lsn {
       return this.full && record.type === 'sn-client' ? ('full' as never) : super.append(record)
@@ -173,6 +174,7 @@ test('a will update that the store took only in part changes nothing', () => {
 
 test('the clock of a client that was refused does not forget the one that comes after it', () => {
   class FullAtFirst extends MemoryStore {
+    override readonly isMemory = false
     full = true
     override append(record: StoreRecord): Lsn {
       return this.full ? ('full' as never) : super.append(record)

@@ -111,3 +111,17 @@ test('what waits is counted once, however many sockets wait for it, and makes al
   await b.drain()
   expect(outputs.total).toBe(0)
 })
+
+test('bytes are free for another use once the kernel has them, or if they were copied, and never behind TLS', async () => {
+  const slab = new Uint8Array(256 * 1024)
+  const { drain, stream, socket } = full(100_000)
+  // The kernel takes nothing yet: the first is kept as it is, the second copied.
+  expect([stream.write(slab.subarray(0, 10)), stream.write(slab.subarray(10, 20))]).toEqual([false, true])
+  // Large parts of a buffer are not copied.
+  expect(stream.write(slab)).toBe(false)
+  await drain()
+  socket._write = (_chunk: Buffer, _encoding: string, done: () => void): void => done()
+  expect(stream.write(slab.subarray(20, 30))).toBe(true)
+  Object.assign(socket, { encrypted: true })
+  expect(stream.write(slab.subarray(30, 40))).toBe(false)
+})
