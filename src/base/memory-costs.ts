@@ -47,16 +47,13 @@ export const COST = {
   inflight: 200,
   /** The packet id of a QoS 2 message that was received and not released. */
   receipt: 50,
-  /** A topic id of an MQTT-SN client: `Assigned`, and its entries by name, by id and among the known ids. */
+  /** A topic id of an MQTT-SN client: `Assigned`, and its entries by name and by id, or two `SmallMap`s for the first. */
   topicId: 150,
   /** A QoS 2 message id of an MQTT-SN client: its slot, and its entry among the open ids. */
   qos2Id: 120,
   /** A topic name that an MQTT-SN client has refused or not answered. */
   refusedName: 60,
-  /**
-   * An MQTT-SN client in the gateway: `GatewayClient`, its parts and its route, and half of what its tables take once it
-   * has topic ids.
-   */
+  /** An MQTT-SN client in the gateway: `GatewayClient`, its parts and its route. */
   sensor: 1400,
   /** A byte stream: Node's socket, what libuv keeps for it, `Connection`, `Framer` and decoder. */
   connection: 6000,
