@@ -32,7 +32,7 @@ export const COST = {
   /** The share of retained messages of a client, and of its user, and their entries. */
   retainedShare: 250,
   /** The link of a connected session: a `ClientLink` and its lanes. */
-  link: 900,
+  link: 480,
   /** A pending login: its CONNECT, the authentication request, and its entry in the queue for a hash or a service. */
   login: 4500,
   /** A will, without its topic and payload. */
