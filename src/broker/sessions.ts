@@ -78,16 +78,9 @@ export class Sessions {
     return this.#mostConnected
   }
 
-  /** Messages that are queued or in flight in all sessions; each receiver's copy counts. Visits every session. */
+  /** As in `Holdings`: $SYS asks every few seconds, and a million sessions are too many to visit. */
   waiting(): { messages: number; bytes: number } {
-    let messages = 0
-    let bytes = 0
-    for (const session of this.#byKey.values()) {
-      messages += session.queueLength + (session.inflight?.size ?? 0)
-      bytes += session.queuedBytes
-      for (const { queued } of session.inflight?.values() ?? []) bytes += queued.message.weight
-    }
-    return { messages, bytes }
+    return this.#context.holdings.waiting
   }
 
   get(kind: ClientKind, clientId: string): Session | undefined {
