@@ -121,6 +121,11 @@ export class Sessions {
     holdings.drop(session.author)
   }
 
+  /** As `SessionShares.sharedOwner`. */
+  sharedOwner(kind: ClientKind, owner: StoredOwner): StoredOwner {
+    return this.#shares.sharedOwner(kind, owner)
+  }
+
   /** Changes the owner of a session. */
   own(session: Session, author: Author): void {
     const { holdings } = this.#context
@@ -390,11 +395,12 @@ export class Sessions {
   }
 
   #recordEnd(key: SessionKey): void {
-    this.#untold.add(key)
     this.#tellEnds()
+    if (this.#untold.size > 0 || this.#context.store.append({ type: 'session-end', key }) === 'full') this.#untold.add(key)
   }
 
   #tellEnds(): void {
+    if (this.#untold.size === 0) return
     for (const key of this.#untold) {
       if (this.#context.store.append({ type: 'session-end', key }) === 'full') return
       this.#untold.delete(key)
