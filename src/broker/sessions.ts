@@ -1,5 +1,5 @@
+import { LargeMap } from '../base/large-map.ts'
 import type { Instant } from '../base/machine.ts'
-import { NameMap } from '../base/name-map.ts'
 import { Author, isSameOwner, verifiedUser } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
@@ -43,7 +43,7 @@ export class Sessions {
   readonly #context: BrokerContext
   readonly #wills: SessionWills
   readonly #handover: ShareHandover
-  readonly #byKey = new NameMap<Session>()
+  readonly #byKey = new LargeMap<Session>()
   /** Sessions whose end the store had no room to record: a new session under the same key must not inherit their records. */
   readonly #untold = new Set<SessionKey>()
   /** Subscriptions with the options of a bridge that the store had no room to record as such. */
