@@ -34,7 +34,7 @@ export const COST = {
   /** The share of retained messages of a client, and of its user, and their entries. */
   retainedShare: 250,
   /** The link of a connected session: a `ClientLink` and its lanes. */
-  link: 900,
+  link: 480,
   /** A pending login: its CONNECT, the authentication request, and its entry in the queue for a hash or a service. */
   login: 4500,
   /** A will, without its topic and payload. */
@@ -49,16 +49,13 @@ export const COST = {
   inflight: 200,
   /** The packet id of a QoS 2 message that was received and not released. */
   receipt: 50,
-  /** A topic id of an MQTT-SN client: `Assigned`, and its entries by name, by id and among the known ids. */
+  /** A topic id of an MQTT-SN client: `Assigned`, and its entries by name and by id, or two `SmallMap`s for the first. */
   topicId: 150,
   /** The QoS 2 message ids of an MQTT-SN client, without the slots. */
   qos2Ids: 1000,
   /** A topic name that an MQTT-SN client has refused or not answered. */
   refusedName: 60,
-  /**
-   * An MQTT-SN client in the gateway: `GatewayClient`, its parts and its route, and half of what its tables take once it
-   * has topic ids.
-   */
+  /** An MQTT-SN client in the gateway: `GatewayClient`, its parts and its route. */
   sensor: 1400,
   /** A byte stream: Node's socket, what libuv keeps for it, `Connection`, `Framer` and decoder. */
   connection: 6000,

@@ -69,14 +69,15 @@ export class Shares {
   }
 
   #move(tallies: Map<string, Tally>, { tallied }: Holder, old: Tally | undefined, name: string | undefined): Tally | undefined {
-    const next = name === undefined ? undefined : (tallies.get(name) ?? new Tally(name))
-    if (next === old) return old
+    const known = name === undefined ? undefined : tallies.get(name)
+    if (known === old && (known !== undefined || name === undefined)) return old
     if (old !== undefined) {
       old.bytes -= tallied
       if (--old.holders === 0) tallies.delete(old.name)
     }
-    if (next === undefined) return undefined
-    tallies.set(next.name, next)
+    if (name === undefined) return undefined
+    const next = known ?? new Tally(name)
+    if (known === undefined) tallies.set(name, next)
     next.bytes += tallied
     next.holders++
     return next

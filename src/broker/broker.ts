@@ -4,7 +4,6 @@ import { Memory, memoryWords } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timers } from '../base/timers.ts'
-import { TokenBucket } from '../base/token-bucket.ts'
 import type { LinkId, LinkInfo, Uplink } from '../mqtt/link.ts'
 import { type Disconnect, type Packet, PacketType, type Subscribe, type Unsubscribe, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
@@ -345,9 +344,7 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
         return
       case PacketType.SUBSCRIBE: {
         const { maximumQos } = settingsOf(link)
-        link.lookups ??= new TokenBucket(this.#context.limits.maxRetainedLookupsPerSecond)
-        const terms = { maximumQos, version: link.version, bridge: link.bridge, lookups: link.lookups }
-        this.#request(now, link, packet, this.#subscriber.subscribe(now, session, packet, terms))
+        this.#request(now, link, packet, this.#subscriber.subscribe(now, session, packet, { maximumQos, link }))
         return
       }
       case PacketType.UNSUBSCRIBE:

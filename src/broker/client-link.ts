@@ -17,6 +17,7 @@ import type { ProtocolVersion, Publish, QoS } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Lsn, SessionKey } from '../store/store.ts'
 import type { Authenticating } from './authentication.ts'
+import { ControlLane } from './control-lane.ts'
 import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
 import { Inflight, Queued, type Session } from './session.ts'
 
@@ -63,6 +64,9 @@ class LinkDelivery implements Delivery {
   subscriptionIdentifiers: readonly number[] | undefined = undefined
 }
 
+/** The delivery that was polled last: one for all links, because each idle one would take 88 bytes for its own. */
+const delivery = new LinkDelivery()
+
 /**
  * The broker's side of one connection. It has two lanes: control packets, each waiting for the Lsn it depends on, and deliveries
  * from the session's queue. Each lane is in order of arrival. A control packet that waits for the disk does not delay deliveries
@@ -84,7 +88,7 @@ export class ClientLink implements Link {
   /** In-flight window: the lower of the client's Receive Maximum and max_inflight_messages. */
   window = 1
   /** In-flight payload bytes above which nothing more is sent. */
-  windowBytes = Number.POSITIVE_INFINITY
+  windowBytes = 0
   /** The authentication in progress. */
   authenticating: Authenticating | undefined = undefined
   /** The session existed before this connection. */
@@ -93,7 +97,7 @@ export class ClientLink implements Link {
   authMethod: string | undefined = undefined
   /** QoS 1 messages accepted whose PUBACK has not been sent. */
   unacknowledged = 0
-  /** Retained messages that its wildcards may still examine; created with the first SUBSCRIBE. */
+  /** Retained messages that its wildcards may still examine; created with the first of them. */
   lookups: TokenBucket | undefined = undefined
   /** The session whose full queue pauses this client. */
   #pressed: Session | undefined = undefined
@@ -106,15 +110,13 @@ export class ClientLink implements Link {
   /** Protocol version of the accepted CONNECT. */
   version: ProtocolVersion = 5
   readonly #owner: LinkOwner
-  readonly #control = new Fifo<Outgoing>()
-  readonly #gates = new Fifo<Lsn>()
+  readonly #control = new ControlLane()
   /** QoS 2 deliveries that have a packet id and wait for its record. */
   #gated: Fifo<Inflight> | undefined = undefined
   /** Messages that were in flight when the session was resumed, in order (MQTT-4.4.0-1, MQTT-4.6.0-1). */
   #resend: Fifo<Inflight> | undefined = undefined
   /** Those that await PUBCOMP: a full window does not delay PUBREL (MQTT-3.3.4-10). */
   #releases: Fifo<Inflight> | undefined = undefined
-  readonly #delivery = new LinkDelivery()
   #windowTold = false
 
   constructor(id: LinkId, info: LinkInfo, owner: LinkOwner) {
@@ -201,8 +203,7 @@ export class ClientLink implements Link {
 
   /** Queues a control packet that may leave once `lsn` is durable. */
   push(packet: Outgoing, lsn: Lsn): void {
-    this.#control.push(packet)
-    this.#gates.push(lsn)
+    this.#control.push(packet, lsn)
     this.#owner.markReady(this)
   }
 
@@ -212,11 +213,10 @@ export class ClientLink implements Link {
     this.closed = true
     const durable = this.#owner.durable()
     const sendable: Outgoing[] = []
-    for (let gate = this.#gates.shift(); gate !== undefined && gate <= durable; gate = this.#gates.shift()) {
+    for (let { gate } = this.#control; gate !== undefined && gate <= durable; gate = this.#control.gate) {
       sendable.push(this.#control.shift()!)
     }
     this.#control.clear()
-    this.#gates.clear()
     for (const packet of sendable) this.push(packet, 0)
     // [MQTT-4.13.2-1]
     this.push({ type: OutgoingType.CLOSE, reasonCode, disconnect, reason }, 0)
@@ -249,17 +249,16 @@ export class ClientLink implements Link {
   }
 
   poll(now: Instant): Outgoing | undefined {
-    const gate = this.#gates.peek()
+    const { gate } = this.#control
     // [MQTT-3.3.4-10] [MQTT-4.9.0-3]
     if (gate !== undefined) {
       if (gate <= this.#owner.durable()) {
-        this.#gates.shift()
         const packet = this.#control.shift()!
         if (packet.type === PacketType.PUBACK) this.unacknowledged--
         return packet
       }
       this.#owner.awaitDurable(this)
-      const { type } = this.#control.peek()!
+      const { type } = this.#control.first!
       // [MQTT-3.2.0-1]
       if (type === PacketType.CONNACK || type === PacketType.SUBACK) return undefined
     }
@@ -444,7 +443,6 @@ export class ClientLink implements Link {
   }
 
   #deliver(queued: Queued, packetId: number, dup: boolean): Delivery {
-    const delivery = this.#delivery
     delivery.message = queued.message
     delivery.qos = queued.qos
     delivery.packetId = packetId
@@ -455,7 +453,6 @@ export class ClientLink implements Link {
   }
 
   #deliverPlain(message: Publish): Delivery {
-    const delivery = this.#delivery
     delivery.message = message
     delivery.qos = 0
     delivery.packetId = 0

@@ -180,12 +180,12 @@ export class Connector {
     return isSameWill(known, will) ? will : known
   }
 
-  #ownerOf({ username, listener, grant, verified }: Identity, peer: string): StoredOwner {
+  #ownerOf({ kind, username, listener, grant, verified }: Identity, peer: string): StoredOwner {
     const rights = this.#context.access.stored(grant)
     const address = networkOf(peer)
     const named: StoredOwner =
       address === undefined ? { username, listener, verified } : { username, listener, verified, address }
-    return rights === undefined ? named : { ...named, rights }
+    return this.#sessions.sharedOwner(kind, rights === undefined ? named : { ...named, rights })
   }
 
   /** A client may resume its session, even with a will and names that are a little longer. */

@@ -24,12 +24,30 @@ export class Holdings {
   queued = 0
   /** Places in flight. */
   inflight = 0
+  /** Bytes of all messages in these places; a message counts once for each place. */
+  waitingBytes = 0
   /** QoS 2 packet ids that are taken in and not released. */
   receipts = 0
+
+  /** Messages that are queued or in flight in all sessions; each receiver's copy counts. */
+  get waiting(): { messages: number; bytes: number } {
+    return { messages: this.plain + this.queued + this.inflight, bytes: this.waitingBytes }
+  }
 
   /** Bytes of the places in which messages wait. */
   get places(): number {
     return this.plain * COST.place + this.queued * COST.queued + this.inflight * COST.inflight + this.receipts * COST.receipt
+  }
+
+  /** One more place of a queue, or in flight, holds this message. */
+  holdWaiting(message: Publish): void {
+    this.waitingBytes += message.weight
+    this.hold(message)
+  }
+
+  releaseWaiting(message: Publish): void {
+    this.waitingBytes -= message.weight
+    this.release(message)
   }
 
   /** One more place holds this message. */

@@ -1,5 +1,7 @@
 import { NameMap } from '../base/name-map.ts'
+import { isSameOwner } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
+import type { StoredOwner } from '../store/store.ts'
 import { type BrokerLimits, sessionBound, shareBound } from './limits.ts'
 import type { Session } from './session.ts'
 
@@ -14,8 +16,10 @@ export class Share {
   readonly limit: string
   readonly bound: number
   count = 0
+  /** An owner in the share of an address: anonymous clients of one address have the same, and share the object. */
+  owner: StoredOwner | undefined = undefined
   /** Sessions that were unused when their connection ended, oldest first. Some may have been used since. */
-  readonly unused = new Set<Session>()
+  #unused: Set<Session> | undefined = undefined
   /** The shares of a session that counts in this one and in the pot only; one array for all of them. */
   readonly alone: readonly Share[]
 
@@ -33,12 +37,21 @@ export class Share {
 
   /** The session that may be ended to make room: unused, and disconnected before all others. */
   oldestUnused(): Session | undefined {
-    for (const session of this.unused) {
+    for (const session of this.#unused ?? []) {
       if (isUnused(session)) return session
       // Once used, a session never becomes unused again.
-      this.unused.delete(session)
+      this.#unused!.delete(session)
     }
     return undefined
+  }
+
+  addUnused(session: Session): void {
+    this.#unused ??= new Set()
+    this.#unused.add(session)
+  }
+
+  deleteUnused(session: Session): void {
+    this.#unused?.delete(session)
   }
 }
 
@@ -91,6 +104,14 @@ export class SessionShares {
     return (ofAddress ?? ofUser ?? pot).alone
   }
 
+  /** Returns the same owner: the object that another session of its address has, if there is one. */
+  sharedOwner(kind: ClientKind, owner: StoredOwner): StoredOwner {
+    const share = owner.address === undefined ? undefined : this.#byAddress[kind].get(owner.address)
+    if (share === undefined) return owner
+    if (!isSameOwner(share.owner, owner)) share.owner = owner
+    return share.owner!
+  }
+
   /** Counts a session that is new, or has changed its owner. */
   hold(session: Session, holder: ShareOwner): void {
     const shares = this.of(holder)
@@ -117,11 +138,11 @@ export class SessionShares {
    */
   detached(session: Session): void {
     if (session.kind === 'sn' || !isUnused(session)) return
-    for (const share of session.shares) share.unused.add(session)
+    for (const share of session.shares) share.addUnused(session)
   }
 
   used(session: Session): void {
-    for (const share of session.shares) share.unused.delete(session)
+    for (const share of session.shares) share.deleteUnused(session)
   }
 }
 

@@ -270,7 +270,7 @@ export class Session implements Identity, Holder {
       this.queuedBytes += entry.message.weight
       if (entry.qos === 0) this.queuedQos0++
       this.#holdings.queued++
-      this.#holdings.hold(entry.message)
+      this.#holdings.holdWaiting(entry.message)
     } else {
       this.queuedBytes += entry.weight
       this.queuedQos0++
@@ -290,7 +290,7 @@ export class Session implements Identity, Holder {
   }
 
   #hold(message: Publish): void {
-    this.#holdings.hold(message)
+    this.#holdings.holdWaiting(message)
     this.#holdings.plain++
   }
 
@@ -360,7 +360,7 @@ export class Session implements Identity, Holder {
     this.inflight.add(inflight)
     this.inflightBytes += inflight.queued.message.payloadLength
     this.inflightWeight += inflight.queued.message.weight
-    this.#holdings.hold(inflight.queued.message)
+    this.#holdings.holdWaiting(inflight.queued.message)
     this.#holdings.inflight++
     this.takePlace(inflight)
   }
@@ -385,7 +385,7 @@ export class Session implements Identity, Holder {
     this.inflight!.delete(inflight.packetId)
     this.inflightBytes -= inflight.queued.message.payloadLength
     this.inflightWeight -= inflight.queued.message.weight
-    this.#holdings.release(inflight.queued.message)
+    this.#holdings.releaseWaiting(inflight.queued.message)
     this.#holdings.inflight--
     if (inflight.counts) this.outstanding--
   }
@@ -415,7 +415,7 @@ export class Session implements Identity, Holder {
       this.queuedBytes -= entry.message.weight
       if (entry.qos === 0) this.queuedQos0--
       this.#holdings.queued--
-      this.#holdings.release(entry.message)
+      this.#holdings.releaseWaiting(entry.message)
       return
     }
     this.queuedBytes -= entry.weight
@@ -423,7 +423,7 @@ export class Session implements Identity, Holder {
     if (this.#passing > 0) this.#passing--
     else {
       this.#holdings.plain--
-      this.#holdings.release(entry)
+      this.#holdings.releaseWaiting(entry)
     }
   }
 

@@ -1,5 +1,5 @@
+import { LargeMap } from '../base/large-map.ts'
 import type { Instant } from '../base/machine.ts'
-import { NameMap } from '../base/name-map.ts'
 import { Author, isSameOwner, verifiedUser } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
@@ -43,7 +43,7 @@ export class Sessions {
   readonly #context: BrokerContext
   readonly #wills: SessionWills
   readonly #handover: ShareHandover
-  readonly #byKey = new NameMap<Session>()
+  readonly #byKey = new LargeMap<Session>()
   /** Sessions whose end the store had no room to record: a new session under the same key must not inherit their records. */
   readonly #untold = new Set<SessionKey>()
   /** Subscriptions with the options of a bridge that the store had no room to record as such. */
@@ -78,16 +78,9 @@ export class Sessions {
     return this.#mostConnected
   }
 
-  /** Messages that are queued or in flight in all sessions; each receiver's copy counts. Visits every session. */
+  /** As in `Holdings`: $SYS asks every few seconds, and a million sessions are too many to visit. */
   waiting(): { messages: number; bytes: number } {
-    let messages = 0
-    let bytes = 0
-    for (const session of this.#byKey.values()) {
-      messages += session.queueLength + (session.inflight?.size ?? 0)
-      bytes += session.queuedBytes
-      for (const { queued } of session.inflight?.values() ?? []) bytes += queued.message.weight
-    }
-    return { messages, bytes }
+    return this.#context.holdings.waiting
   }
 
   get(kind: ClientKind, clientId: string): Session | undefined {
@@ -126,6 +119,11 @@ export class Sessions {
     this.#byKey.delete(session.key)
     holdings.sessions -= session.ownBytes
     holdings.drop(session.author)
+  }
+
+  /** As `SessionShares.sharedOwner`. */
+  sharedOwner(kind: ClientKind, owner: StoredOwner): StoredOwner {
+    return this.#shares.sharedOwner(kind, owner)
   }
 
   /** Changes the owner of a session. */
@@ -397,11 +395,12 @@ export class Sessions {
   }
 
   #recordEnd(key: SessionKey): void {
-    this.#untold.add(key)
     this.#tellEnds()
+    if (this.#untold.size > 0 || this.#context.store.append({ type: 'session-end', key }) === 'full') this.#untold.add(key)
   }
 
   #tellEnds(): void {
+    if (this.#untold.size === 0) return
     for (const key of this.#untold) {
       if (this.#context.store.append({ type: 'session-end', key }) === 'full') return
       this.#untold.delete(key)

@@ -1,7 +1,7 @@
 import type { Instant } from '../base/machine.ts'
 import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { WAITING_BYTES } from '../base/memory-costs.ts'
-import type { TokenBucket } from '../base/token-bucket.ts'
+import { TokenBucket } from '../base/token-bucket.ts'
 import type { Author } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Subscribe, SubscriptionRequest, Unsubscribe } from '../mqtt/packets.ts'
@@ -30,11 +30,15 @@ export interface RequestResult {
 export interface SubscribeTerms {
   /** Highest QoS that is granted. */
   readonly maximumQos: QoS
+  readonly link: SubscribingLink
+}
+
+interface SubscribingLink {
   readonly version: ProtocolVersion
   /** The client is a bridge of Mosquitto's kind. */
   readonly bridge: boolean
-  /** Limits what its wildcards may examine among the retained messages. */
-  readonly lookups: TokenBucket
+  /** Limits what its wildcards may examine among the retained messages; created when needed. */
+  lookups: TokenBucket | undefined
 }
 
 /** Cost of a filter, and of a retained message that is queued, in levels examined. */
@@ -100,7 +104,8 @@ export class Subscriber {
   /** 'full': the store has no room for what the acknowledgement would confirm. */
   *subscribe(began: Instant, session: Session, packet: Subscribe, terms: SubscribeTerms): Work<RequestResult | 'full'> {
     let now = began
-    const { maximumQos, version, bridge } = terms
+    const { maximumQos, link } = terms
+    const { version, bridge } = link
     const identifier = packet.properties.subscriptionIdentifiers?.[0]
     const reasonCodes: number[] = []
     let lsn = 0
@@ -111,7 +116,7 @@ export class Subscriber {
       // [MQTT-3.2.2-10] [MQTT-3.8.4-7]
       const request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
       now = yield FILTER_LOOKS
-      const refused = this.#refused(now, session, request, terms)
+      const refused = this.#refused(now, session, request, link)
       if (refused !== undefined) {
         // 3.1 has no way to refuse: a forbidden filter is acknowledged as granted, and never matches [3.1 section 3.8].
         // [MQTT-3.9.3-1]
@@ -126,7 +131,7 @@ export class Subscriber {
         })
         continue
       }
-      const done = yield* this.#subscribe(now, session, request, identifier, terms)
+      const done = yield* this.#subscribe(now, session, request, identifier, link)
       if (done === 'unrecorded' && version > 3) {
         reasonCodes.push(ReasonCode.QUOTA_EXCEEDED)
         reason ??= 'the store is full'
@@ -168,7 +173,7 @@ export class Subscriber {
     return { reasonCodes, lsn }
   }
 
-  #refused(now: Instant, session: Session, request: SubscriptionRequest, { lookups }: SubscribeTerms): Refused | undefined {
+  #refused(now: Instant, session: Session, request: SubscriptionRequest, link: SubscribingLink): Refused | undefined {
     const { limits, access, router, memory } = this.#context
     const { filter } = request
     if (exceedsLevels(filter, limits.maxTopicLevels)) return TOO_DEEP
@@ -188,7 +193,13 @@ export class Subscriber {
       return { reasonCode: ReasonCode.QUOTA_EXCEEDED, reason: memoryWords(over), detail, limit }
     }
     const isSearch = request.retainHandling !== 2 && hasWildcard(filter) && sharedFilter(filter) === undefined
-    return isSearch && !lookups.has(now) ? TOO_COSTLY : undefined
+    return isSearch && !this.#lookupsOf(link).has(now) ? TOO_COSTLY : undefined
+  }
+
+  /** Made for the first search: a client with filters of single topics needs none. */
+  #lookupsOf(link: SubscribingLink): TokenBucket {
+    link.lookups ??= new TokenBucket(this.#context.limits.maxRetainedLookupsPerSecond)
+    return link.lookups
   }
 
   /** 'unrecorded': nothing has happened; 'full': subscribed, but not all retained messages could be recorded. */
@@ -197,7 +208,7 @@ export class Subscriber {
     session: Session,
     request: SubscriptionRequest,
     identifier: number | undefined,
-    { lookups }: SubscribeTerms,
+    link: SubscribingLink,
   ): Work<Lsn | 'unrecorded' | 'full'> {
     const { router } = this.#context
     const { filter, qos, noLocal, retainAsPublished, retainHandling } = request
@@ -224,7 +235,7 @@ export class Subscriber {
       return lsn
     session.beginRetained()
     try {
-      const last = yield* this.#queueRetained(now, session, subscription, lookups, looked)
+      const last = yield* this.#queueRetained(now, session, subscription, link, looked)
       return last === 'full' ? 'full' : Math.max(lsn, last)
     } finally {
       session.endRetained()
@@ -236,7 +247,7 @@ export class Subscriber {
     began: Instant,
     session: Session,
     subscription: Subscription,
-    lookups: TokenBucket,
+    link: SubscribingLink,
     looked: number,
   ): Work<Lsn | 'full'> {
     const { access, retained, sysRetained } = this.#context
@@ -251,7 +262,7 @@ export class Subscriber {
     let over: OverMemory | undefined
     let dropped = 0
     for (const message of found) {
-      lookups.spend(1)
+      this.#lookupsOf(link).spend(1)
       if (++cost >= STEP_LOOKS) {
         now = yield cost
         cost = 0

@@ -1,6 +1,6 @@
 import { ownText } from '../base/bytes.ts'
+import { LargeMap } from '../base/large-map.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
-import { NameMap } from '../base/name-map.ts'
 import { SmallMap } from '../base/small-map.ts'
 import { hasWildcard } from '../mqtt/topics.ts'
 
@@ -17,7 +17,7 @@ export class Looked {
  * choice can exhaust the stack; the number of levels is bounded by who calls (`max_topic_levels`).
  */
 export class TopicTree<K, V> {
-  readonly #exact = new NameMap<SmallMap<K, V>>()
+  readonly #exact = new LargeMap<SmallMap<K, V>>()
   readonly #root: Node<K, V> = newNode()
   #size = 0
   #levels = 0

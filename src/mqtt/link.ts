@@ -45,7 +45,7 @@ export const DEFAULT_LINK_SETTINGS: LinkSettings = {
   mountPoint: '',
 }
 
-/** One message for one receiver. The object is reused: it is valid until the next `poll` of the same link. */
+/** One message for one receiver. The object is reused: it is valid until the next `poll` of any link. */
 export interface Delivery {
   readonly type: typeof OutgoingType.DELIVERY
   readonly message: Publish

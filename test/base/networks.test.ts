@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { isWithin, NetworkSet, networkOf, parseNetwork } from '../../src/base/networks.ts'
+import { isWithin, NetworkSet, networkOf, PeerNetworks, parseNetwork } from '../../src/base/networks.ts'
 
 describe('what counts as one address', () => {
   test.each([
@@ -56,5 +56,21 @@ test('a set of networks finds the same as looking at each', () => {
       const set = new NetworkSet(some)
       for (const ip of ips.split(' ')) expect([ip, set.has(ip)]).toEqual([ip, isWithin(ip, some)])
     }
+  }
+})
+
+test('peers with IPv4 addresses are found in the same networks as their addresses', () => {
+  const networks =
+    '10.0.0.0/8 192.0.2.128/25 198.51.100.7 0.0.0.0/0 128.0.0.0/1 ::/0 ::/96 ::ffff:0:0/96 ::ffff:10.1.0.0/112 2001:db8::/33'
+  const ips =
+    '0.0.0.0 10.1.1.1 10.2.0.0 11.0.0.1 127.255.255.255 128.0.0.1 192.0.2.127 192.0.2.128 198.51.100.7 198.51.100.6 255.255.255.255'
+  for (const text of networks.split(' ')) {
+    const network = parseNetwork(text)!
+    const peers = new PeerNetworks([parseNetwork('203.0.113.9')!, network])
+    for (const ip of ips.split(' '))
+      expect([text, ip, peers.hasPlain(`${ip}:5@field/node:0a`)]).toEqual([text, ip, isWithin(ip, [network])])
+    for (const peer of ['[::1]:5', '/dev/ttyUSB0', '1.2.3.4', '1.2.3.4:', '192.0.02.1:5', '*'])
+      expect(peers.hasPlain(peer)).toBeUndefined()
+    expect(peers.has('2001:db8::5')).toBe(isWithin('2001:db8::5', [network]))
   }
 })

@@ -34,13 +34,13 @@ const bounded = (world: TestBroker, limit: string): number => world.notices.filt
 
 describe('above memory_limit', () => {
   test('subscriptions are refused with 0x97 and figures, and those that there are stay', () => {
-    const { world, memory } = site({ memoryLimit: 500 * KIB })
+    const { world, memory } = site({ memoryLimit: 499 * KIB })
     const client = world.connect('c')
     const { granted, last } = fill(client)
     expect(granted).toBeGreaterThan(20)
     expect(granted).toBeLessThan(50)
     expect(last).toContain('151')
-    expect(memory.used).toBeLessThanOrEqual(500 * KIB)
+    expect(memory.used).toBeLessThanOrEqual(499 * KIB)
     expect(bounded(world, 'memory_limit')).toBe(1)
     expect(world.notices.at(-1)?.reason).toMatch(/^reason code 0x97, 0\.5 MiB of 0\.5 MiB in use, subscriptions 0\.5 MiB/)
     // The same filter again, with another QoS, takes nothing more.

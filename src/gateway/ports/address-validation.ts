@@ -1,5 +1,5 @@
 import type { Instant } from '../../base/machine.ts'
-import { isWithin, type Network } from '../../base/networks.ts'
+import { type Network, PeerNetworks } from '../../base/networks.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
 import type { RouteKey } from './route.ts'
@@ -76,11 +76,15 @@ export class AddressProof {
   readonly #unproven = new Map<RouteKey, Account>()
   /** Kept separately, so that a flood of new addresses cannot displace validated ones. */
   readonly #proven = new Map<RouteKey, Account>()
+  /** Undefined: all addresses. */
+  readonly #networks: PeerNetworks | undefined
+  /** Results for addresses other than plain IPv4. */
   readonly #isTrusted = new Map<RouteKey, boolean>()
 
   /** `chance`: random number in [0, 1), not predictable by peers. */
   constructor(options: AddressProofOptions, notice: NoticeSink, chance: () => number) {
     this.#options = options
+    this.#networks = options.trusted === undefined ? undefined : new PeerNetworks(options.trusted)
     this.#notice = notice
     this.#chance = chance
     this.#large = new TokenBucket(options.largePerSecond)
@@ -230,12 +234,11 @@ export class AddressProof {
   }
 
   #trusts(carrier: RouteKey): boolean {
-    const { trusted: networks } = this.#options
-    if (networks === undefined) return true
-    const known = this.#isTrusted.get(carrier)
+    if (this.#networks === undefined) return true
+    const known = this.#networks.hasPlain(carrier) ?? this.#isTrusted.get(carrier)
     if (known !== undefined) return known
     const ip = ipOf(carrier)
-    const trusted = ip === undefined || isWithin(ip, networks)
+    const trusted = ip === undefined || this.#networks.has(ip)
     if (this.#isTrusted.size >= LOOKED_UP_MAX) this.#isTrusted.clear()
     this.#isTrusted.set(carrier, trusted)
     return trusted
