@@ -16,6 +16,7 @@ export class RowIndex {
   readonly #shards: (Uint32Array | undefined)[] = []
   readonly #sizes = new Uint32Array(SHARDS)
   #size = 0
+  #bytes = 0
 
   /** `has`: whether the row contains the text. */
   constructor(has: (row: number, text: string) => boolean) {
@@ -28,9 +29,7 @@ export class RowIndex {
 
   /** Bytes of memory. */
   get bytes(): number {
-    let bytes = 0
-    for (const table of this.#shards) bytes += table?.byteLength ?? 0
-    return bytes
+    return this.#bytes
   }
 
   /** Returns the row with this text, whose hash is given, or -1. */
@@ -45,12 +44,16 @@ export class RowIndex {
   /** Adds a row. Its text must not be there. */
   add(hash: number, row: number): void {
     const shard = hash >>> SHARD_SHIFT
-    let table = this.#shards[shard] ?? new Uint32Array(LEAST * WIDTH)
-    // Three quarters full at most.
-    if ((this.#sizes[shard]! + 1) * WIDTH * 4 > table.length * 3) table = grown(table)
     // A sparse array would be slow.
     while (this.#shards.length <= shard) this.#shards.push(undefined)
-    this.#shards[shard] = table
+    let table = this.#shards[shard]
+    // Three quarters full at most.
+    if (table === undefined || (this.#sizes[shard]! + 1) * WIDTH * 4 > table.length * 3) {
+      const larger = table === undefined ? new Uint32Array(LEAST * WIDTH) : grown(table)
+      this.#bytes += larger.byteLength - (table?.byteLength ?? 0)
+      this.#shards[shard] = larger
+      table = larger
+    }
     put(table, hash, row)
     this.#sizes[shard]!++
     this.#size++
@@ -65,7 +68,10 @@ export class RowIndex {
     closeGap(table, at)
     this.#size--
     this.#sizes[shard]!--
-    if (this.#sizes[shard] === 0) this.#shards[shard] = undefined
+    if (this.#sizes[shard] === 0) {
+      this.#bytes -= table.byteLength
+      this.#shards[shard] = undefined
+    }
     if (this.#size === 0) this.#shards.length = 0
   }
 }

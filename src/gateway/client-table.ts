@@ -1,40 +1,133 @@
+import { ByteReader, ByteWriter, decodeUtf8 } from '../base/bytes.ts'
+import { COST } from '../base/memory-costs.ts'
+import { hashOf, secretOfNames } from '../base/name-map.ts'
+import { RowIndex } from '../base/row-index.ts'
+import { RowTimers } from '../base/row-timers.ts'
+import { ROW_MAX, SlabRows } from '../base/slab-rows.ts'
+import type { LinkId, RestingLinks } from '../mqtt/link.ts'
+import type { SessionKey } from '../store/store.ts'
 import type { GatewayClient } from './client/client.ts'
+import type { ClientHost } from './client/client-host.ts'
+import { canRest, idAt, lengthAt, pack, routeAt, wake } from './client/resting.ts'
 import type { RouteKey } from './ports/route.ts'
 
 /** Maximum number of clients examined for each new client that finds no room. */
 const SEARCHED_MAX = 100
+/** Bytes of a seat: its entries in `#live` and `#rows`. */
+const SEAT_BYTES = 12
 
-/** All clients of the gateway, by client id and by the route at which they were last heard. */
+/**
+ * All clients of the gateway, by client id and by the route at which they were last heard. A client is either an object, or, while
+ * it sleeps and nothing is under way for it, a row (`resting.ts`): a million clients at rest take 170 bytes each here instead of
+ * 1,600. Whoever asks for a client gets the object, which is made from its row if necessary, and becomes a row again at the end of
+ * the input (`rest`). Each client has a seat, a small number, as long as it is in the table: its timer is by seat, and all clients
+ * are visited in the order of their seats, so that it makes no difference who rests.
+ */
 export class ClientTable {
+  readonly silences = new RowTimers()
+  /** The clients with an open link. */
+  readonly byLink = new Map<LinkId, GatewayClient>()
+  /** False in tests that compare clients that rest with clients that do not. */
+  rests = true
+  readonly #host: ClientHost
+  readonly #links: RestingLinks
+  /** Clients that do not rest. */
   readonly #byId = new Map<string, GatewayClient>()
   readonly #byRoute = new Map<RouteKey, GatewayClient>()
-  /** Position of the search for unused clients. */
-  #searched: Iterator<GatewayClient> = [].values()
+  /** By seat: the client, unless it rests. */
+  readonly #live: (GatewayClient | undefined)[] = []
+  /** By seat: the row of a client that rests, otherwise 0. */
+  #rows = new Uint32Array(16)
+  #vacant: number[] = []
+  readonly #slab = new SlabRows()
+  readonly #idsAtRest = new RowIndex((seat, id) => this.#hasId(seat, id))
+  readonly #routesAtRest = new RowIndex((seat, route) => this.#hasRoute(seat, route))
+  readonly #secret = secretOfNames()
+  readonly #writer = new ByteWriter(512)
+  readonly #reader = new ByteReader(new Uint8Array(0))
+  /** Clients that may rest at the end of the current input. */
+  readonly #settling: GatewayClient[] = []
+  /** Seat at which the search for unused clients continues. */
+  #searched = 0
+
+  constructor(host: ClientHost, links: RestingLinks) {
+    this.#host = host
+    this.#links = links
+  }
 
   get size(): number {
-    return this.#byId.size
+    return this.#byId.size + this.#idsAtRest.size
+  }
+
+  /** The number of clients that rest. */
+  get atRest(): number {
+    return this.#idsAtRest.size
+  }
+
+  /** Bytes of memory, without the topic ids of clients that do not rest. */
+  get bytes(): number {
+    const rows = this.#slab.bytes + this.#idsAtRest.bytes + this.#routesAtRest.bytes
+    return this.#byId.size * COST.sensor + rows + this.silences.bytes + this.#live.length * SEAT_BYTES
   }
 
   get(clientId: string): GatewayClient | undefined {
-    return this.#byId.get(clientId)
+    const live = this.#byId.get(clientId)
+    if (live !== undefined || this.#idsAtRest.size === 0) return live
+    const seat = this.#idsAtRest.find(hashOf(clientId, this.#secret), clientId)
+    return seat < 0 ? undefined : this.#wake(seat)
+  }
+
+  /** Returns the client of a session of the broker. */
+  byKey(key: SessionKey): GatewayClient | undefined {
+    return this.get(key.slice('sn:'.length))
   }
 
   /** Returns the client that was last heard at this route. */
   at(route: RouteKey): GatewayClient | undefined {
+    const live = this.#byRoute.get(route)
+    if (live !== undefined || this.#routesAtRest.size === 0) return live
+    const seat = this.#routesAtRest.find(hashOf(route, this.#secret), route)
+    return seat < 0 ? undefined : this.#wake(seat)
+  }
+
+  /** As `at`, but only if the client does not rest. */
+  liveAt(route: RouteKey): GatewayClient | undefined {
     return this.#byRoute.get(route)
   }
 
-  values(): IterableIterator<GatewayClient> {
-    return this.#byId.values()
+  /** True for a client that rests. */
+  isAtRest(clientId: string): boolean {
+    return this.#idsAtRest.find(hashOf(clientId, this.#secret), clientId) >= 0
+  }
+
+  seated(seat: number): GatewayClient {
+    return this.#live[seat] ?? this.#wake(seat)
+  }
+
+  *values(): Generator<GatewayClient, void> {
+    for (let seat = 0; seat < this.#live.length; seat++) {
+      const client = this.#live[seat] ?? ((this.#rows[seat] ?? 0) > 0 ? this.#wake(seat) : undefined)
+      if (client !== undefined) yield client
+    }
   }
 
   add(client: GatewayClient): void {
+    const seat = this.#vacant.pop() ?? this.#live.length
+    this.#live[seat] = client
+    client.seat = seat
     this.#byId.set(client.clientId, client)
   }
 
   delete(client: GatewayClient): void {
     this.#byId.delete(client.clientId)
     this.leave(client)
+    this.#live[client.seat] = undefined
+    this.#vacant.push(client.seat)
+    client.seat = -1
+    if (this.size > 0) return
+    this.#live.length = 0
+    this.#vacant = []
+    this.#searched = 0
   }
 
   /** Removes the client from its route. */
@@ -61,15 +154,96 @@ export class ClientTable {
     }
   }
 
-  /** Yields the unused clients among the next hundred. */
+  /** Yields the unused clients among the next hundred. A client that rests is in use. */
   *unused(): Iterable<GatewayClient> {
-    for (let left = Math.min(SEARCHED_MAX, this.#byId.size); left > 0; left--) {
-      let next = this.#searched.next()
-      if (next.done === true) {
-        this.#searched = this.#byId.values()
-        next = this.#searched.next()
-      }
-      if (next.value?.isUnused === true) yield next.value
+    for (let left = Math.min(SEARCHED_MAX, this.#live.length); left > 0; left--) {
+      if (this.#searched >= this.#live.length) this.#searched = 0
+      const client = this.#live[this.#searched++]
+      if (client?.isUnused === true) yield client
     }
   }
+
+  /** The client may rest at the end of the current input. */
+  settle(client: GatewayClient): void {
+    if (client.maySettle) return
+    client.maySettle = true
+    this.#settling.push(client)
+  }
+
+  /** The end of an input, when nobody has a reference to a client any more: those that can rest become rows. */
+  rest(): void {
+    if (this.#settling.length === 0) return
+    for (const client of this.#settling) {
+      client.maySettle = false
+      if (client.seat >= 0 && this.rests && canRest(client)) this.#rest(client)
+    }
+    this.#settling.length = 0
+  }
+
+  #rest(client: GatewayClient): void {
+    const { seat, clientId, route, link } = client
+    const isAtRoute = this.#byRoute.get(route) === client
+    if (!pack(client, this.#writer, isAtRoute, this.#links, ROW_MAX)) return
+    const row = this.#slab.add(this.#writer.bytes, this.#writer.length)
+    if (seat >= this.#rows.length) this.#growRows(seat)
+    this.#rows[seat] = row
+    this.#live[seat] = undefined
+    this.byLink.delete(link!.id)
+    this.#byId.delete(clientId)
+    this.#idsAtRest.add(hashOf(clientId, this.#secret), seat)
+    client.registry.uncount()
+    if (!isAtRoute) return
+    this.#byRoute.delete(route)
+    this.#routesAtRest.add(hashOf(route, this.#secret), seat)
+  }
+
+  #growRows(seat: number): void {
+    let length = this.#rows.length
+    while (length <= seat) length *= 2
+    const rows = new Uint32Array(length)
+    rows.set(this.#rows)
+    this.#rows = rows
+  }
+
+  #wake(seat: number): GatewayClient {
+    const row = this.#rows[seat]!
+    const page = this.#slab.page(row)
+    const start = this.#slab.start(row)
+    this.#reader.reset(page, start, page.length)
+    const { client, isAtRoute } = wake(this.#reader, this.#host, this.#links)
+    const { clientId, route, link } = client
+    this.#slab.delete(row)
+    this.#rows[seat] = 0
+    client.seat = seat
+    this.#live[seat] = client
+    this.byLink.set(link!.id, client)
+    this.#idsAtRest.delete(hashOf(clientId, this.#secret), seat)
+    this.#byId.set(clientId, client)
+    if (isAtRoute) {
+      this.#routesAtRest.delete(hashOf(route, this.#secret), seat)
+      this.#byRoute.set(route, client)
+    }
+    this.settle(client)
+    return client
+  }
+
+  #hasId(seat: number, id: string): boolean {
+    const row = this.#rows[seat]!
+    return isText(this.#slab.page(row), idAt(this.#slab.start(row)), id)
+  }
+
+  #hasRoute(seat: number, route: RouteKey): boolean {
+    const row = this.#rows[seat]!
+    const page = this.#slab.page(row)
+    return isText(page, routeAt(page, this.#slab.start(row)), route)
+  }
+}
+
+/** Whether the row has this text at `at`. */
+function isText(bytes: Uint8Array, at: number, text: string): boolean {
+  const length = lengthAt(bytes, at)
+  // UTF-8 that is not ASCII is longer than its text.
+  if (length !== text.length) return length > text.length && decodeUtf8(bytes, at, at + length) === text
+  for (let i = 0; i < length; i++) if (bytes[at + i] !== text.charCodeAt(i)) return false
+  return true
 }

@@ -73,6 +73,12 @@ export class TopicAssignment {
     return known === undefined ? this.#assign(topicName, false) : this.#known(known)
   }
 
+  /** True if no record of an id waits for the store, and no id would be restored by `takeBack`. */
+  get isSettled(): boolean {
+    const { host, registry } = this.#client
+    return this.lsn <= host.store.durable && (this.#gaveWay === undefined || registry.isReceived(this.#gaveWay.to))
+  }
+
   /** Withdraws a requested id that the client never received, because its subscription was refused. */
   takeBack(topicId: number): void {
     const { registry, host, clientId } = this.#client
