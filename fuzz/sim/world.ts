@@ -214,6 +214,7 @@ export class World {
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   #memory: Partial<MemoryLimits>
+  #restsClients = true
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
   readonly #unobservedKeys = new Set<string>()
@@ -250,6 +251,12 @@ export class World {
         this.input({ kind: 'durable' })
       },
     )
+  }
+
+  /** False: sleeping sensors never become rows, in this process and in those that follow. */
+  set restsClients(rests: boolean) {
+    this.#restsClients = rests
+    this.server.gateway.restsClients = rests
   }
 
   /** There is as much memory as anybody wants, from now on. */
@@ -413,7 +420,7 @@ export class World {
   }
 
   #newServer(): Server {
-    return new Server({
+    const server = new Server({
       gateway: {
         gatewayId: 1,
         tRetryMs: 10_000,
@@ -453,6 +460,8 @@ export class World {
       },
       random: this.random.next,
     })
+    server.gateway.restsClients = this.#restsClients
+    return server
   }
 
   #drive(what: () => void): void {

@@ -3,7 +3,7 @@ import { COST } from '../base/memory-costs.ts'
 import { hashOf, secretOfNames } from '../base/name-map.ts'
 import { RowIndex } from '../base/row-index.ts'
 import { RowTimers } from '../base/row-timers.ts'
-import { ROW_MAX, SlabRows } from '../base/slab-rows.ts'
+import { SlabRows } from '../base/slab-rows.ts'
 import type { LinkId, RestingLinks } from '../mqtt/link.ts'
 import type { SessionKey } from '../store/store.ts'
 import type { GatewayClient } from './client/client.ts'
@@ -15,6 +15,7 @@ import type { RouteKey } from './ports/route.ts'
 const SEARCHED_MAX = 100
 /** Bytes of a seat: its entries in `#live` and `#rows`. */
 const SEAT_BYTES = 12
+const EMPTY = new Uint8Array(0)
 
 /**
  * All clients of the gateway, by client id and by the route at which they were last heard. A client is either an object, or, while
@@ -44,7 +45,7 @@ export class ClientTable {
   readonly #routesAtRest = new RowIndex((seat, route) => this.#hasRoute(seat, route))
   readonly #secret = secretOfNames()
   readonly #writer = new ByteWriter(512)
-  readonly #reader = new ByteReader(new Uint8Array(0))
+  readonly #reader = new ByteReader(EMPTY)
   /** Clients that may rest at the end of the current input. */
   readonly #settling: GatewayClient[] = []
   /** Seat at which the search for unused clients continues. */
@@ -183,7 +184,7 @@ export class ClientTable {
   #rest(client: GatewayClient): void {
     const { seat, clientId, route, link } = client
     const isAtRoute = this.#byRoute.get(route) === client
-    if (!pack(client, this.#writer, isAtRoute, this.#links, ROW_MAX)) return
+    if (!pack(client, this.#writer, isAtRoute, this.#links)) return
     const row = this.#slab.add(this.#writer.bytes, this.#writer.length)
     if (seat >= this.#rows.length) this.#growRows(seat)
     this.#rows[seat] = row
@@ -212,6 +213,7 @@ export class ClientTable {
     this.#reader.reset(page, start, page.length)
     const { client, isAtRoute } = wake(this.#reader, this.#host, this.#links)
     const { clientId, route, link } = client
+    this.#reader.reset(EMPTY, 0, 0)
     this.#slab.delete(row)
     this.#rows[seat] = 0
     client.seat = seat

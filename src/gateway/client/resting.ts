@@ -1,4 +1,5 @@
 import { type ByteReader, type ByteWriter, decodeUtf8 } from '../../base/bytes.ts'
+import { ROW_MAX } from '../../base/slab-rows.ts'
 import type { RestingLink, RestingLinks } from '../../mqtt/link.ts'
 import { readInteger, readNumber, readText, writeInteger, writeNumber, writeText } from '../../store/record-fields.ts'
 import { GatewayClient } from './client.ts'
@@ -48,6 +49,8 @@ const HEAD_BYTES = 4
 export function canRest(client: GatewayClient): boolean {
   const { state, link, route, host, outbound, inbound, replies, setup, topicIds } = client
   if (state !== 'asleep' || link === undefined || client.awaitsDurable || client.awaitsRecord) return false
+  // A row would be too long. Such a client is told from others before anything is written.
+  if (client.registry.packedBytes > ROW_MAX) return false
   const isIdle = outbound.isIdle && inbound.isIdle && replies.isIdle && setup.isIdle
   return isIdle && topicIds.isSettled && outbound.poison.memory !== undefined && host.ports.isQuiet(route)
 }
@@ -56,7 +59,7 @@ export function canRest(client: GatewayClient): boolean {
  * Writes a client that can rest, and has its link rest. `atRoute`: the client is known by its route. Returns false if it has to
  * stay as it is.
  */
-export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, links: RestingLinks, most: number): boolean {
+export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, links: RestingLinks): boolean {
   w.length = 0
   w.string(client.clientId)
   w.string(client.route)
@@ -84,7 +87,7 @@ export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, lin
     writeInteger(w, poison.count)
   }
   client.registry.pack(w)
-  if (w.length + LINK_BYTES + 3 * client.route.length > most) return false
+  if (w.length + LINK_BYTES + 3 * client.route.length > ROW_MAX) return false
   const link = links.rest(client.link!.id, client.will)
   if (link === undefined) return false
   packLink(link, w, client.route)

@@ -318,6 +318,11 @@ export class TopicRegistry {
     this.#asked = 0
   }
 
+  /** Bytes that `pack` writes, roughly. */
+  get packedBytes(): number {
+    return this.#bytes - this.size * (COST.topicId + COST.string - PACKED_ID)
+  }
+
   /** True if the client has received this id, in whatever connection. */
   isReceived(id: number): boolean {
     return this.#byId?.get(id)?.acknowledged === true
@@ -429,6 +434,8 @@ export class TopicRegistry {
   }
 }
 
+/** Bytes of a topic id in `pack`, without its name. */
+const PACKED_ID = 7
 /** Bits of a topic id in `pack`. */
 const OFFERED: readonly Offered[] = [undefined, 'first', 'again']
 const OFFERED_BITS = 3

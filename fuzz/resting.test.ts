@@ -1,0 +1,46 @@
+import fc from 'fast-check'
+import { expect, test } from 'vitest'
+import { runs } from './runs.ts'
+import { type Life, live } from './sim/life.ts'
+import { setups } from './sim/setup.ts'
+import type { Step } from './sim/step.ts'
+import { steps } from './sim/steps.ts'
+
+/** What a life looks like from outside: all bytes, and what was reported. `atRest`: the most sensors that were rows at a time. */
+interface Seen {
+  readonly trace: readonly string[]
+  readonly notices: readonly [string, number][]
+  readonly found: readonly string[]
+  readonly atRest: number
+}
+
+function seen(taken: readonly Step[], rests: boolean): Seen {
+  let atRest = 0
+  let ended: Life | undefined
+  const { trace, found } = live(taken, (life) => {
+    life.site.world.restsClients = rests
+    ended = life
+    life.site.world.observers.push({
+      datagramIn: () => {
+        atRest = Math.max(atRest, life.site.world.server.gateway.clientsAtRest)
+      },
+    })
+  })
+  return { trace, notices: [...ended!.site.world.notices], found, atRest }
+}
+
+test('it makes no difference to anybody outside whether sleeping sensors are rows', { timeout: 600_000 }, () => {
+  let mostAtRest = 0
+  const lives = fc.property(setups(), steps(60), (scarce, taken) => {
+    // A row takes less memory than an object: with a small limit, what is refused differs.
+    const { memoryLimit: _, ...setup } = scarce
+    const life: Step[] = [{ do: 'build', ...setup }, ...taken]
+    const { atRest, ...rested } = seen(life, true)
+    const { atRest: none, ...awake } = seen(life, false)
+    expect(none).toBe(0)
+    expect(rested).toEqual(awake)
+    mostAtRest = Math.max(mostAtRest, atRest)
+  })
+  fc.assert(lives, runs(40))
+  expect(mostAtRest).toBeGreaterThan(0)
+})
