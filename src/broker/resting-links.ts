@@ -1,8 +1,7 @@
 import { assert } from '../base/assert.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
-import type { Link, LinkId, RestingLink, RestingLinks } from '../mqtt/link.ts'
+import type { Link, LinkId, RestingLink, RestingLinks, RestingSession } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
-import type { SessionKey } from '../store/store.ts'
 import { ClientLink, type LinkOwner } from './client-link.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Session } from './session.ts'
@@ -14,7 +13,7 @@ import type { Sessions } from './sessions.ts'
  * whatever needs the link itself asks `linkOf`.
  */
 export class RestingClients implements RestingLinks {
-  needed: (key: SessionKey) => void = () => {}
+  needed: (session: RestingSession) => void = () => {}
   readonly #owner: LinkOwner
   readonly #limits: BrokerLimits
   readonly #sessions: Sessions
@@ -38,20 +37,26 @@ export class RestingClients implements RestingLinks {
     return this.#sessions.connected - this.#count
   }
 
-  rest(id: LinkId, will: Will | undefined): RestingLink | undefined {
+  stateOf(id: LinkId, will: Will | undefined): RestingLink | undefined {
+    const link = this.#links.get(id)
+    return link?.isIdle === true && link.client !== undefined && link.client.will === will ? link : undefined
+  }
+
+  rest(id: LinkId): RestingSession {
     const link = this.#links.get(id)
     const session = link?.client
-    if (link === undefined || session === undefined || !link.isIdle || session.will !== will) return undefined
+    assert(link?.isIdle === true && session !== undefined, 'a link that rests is idle')
     session.link = this.#mark
     link.client = undefined
     this.#links.delete(id)
     this.#count++
-    return link
+    return session
   }
 
-  resume(key: SessionKey, { id, info, window, resumed, windowTold, patienceMs, lookups }: RestingLink): Link {
-    const session = this.#sessions.byKey(key)
-    assert(session?.link === this.#mark, 'a link that is resumed rests')
+  resume(resting: RestingSession, { id, info, window, resumed, windowTold, patienceMs, lookups }: RestingLink): Link {
+    // The owner has it from `rest`, and must not know more of it: a look-up by key would take 1 us of a wake.
+    const session = resting as Session
+    assert(session.link === this.#mark, 'a link that is resumed rests')
     const link = new ClientLink(id, info, this.#owner)
     link.client = session
     link.listening = false
@@ -68,13 +73,9 @@ export class RestingClients implements RestingLinks {
     return link
   }
 
-  willOf(key: SessionKey): Will | undefined {
-    return this.#sessions.byKey(key)?.will
-  }
-
   /** The link of a session, which is resumed first if it rests. */
   linkOf(session: Session): ClientLink | undefined {
-    if (session.link === this.#mark) this.needed(session.key)
+    if (session.link === this.#mark) this.needed(session)
     assert(session.link !== this.#mark, 'a link that is needed is resumed')
     return session.link
   }

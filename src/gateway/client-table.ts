@@ -1,19 +1,18 @@
-import { ByteReader, ByteWriter, decodeUtf8 } from '../base/bytes.ts'
+import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { COST } from '../base/memory-costs.ts'
 import { hashOf, secretOfNames } from '../base/name-map.ts'
 import { RowIndex } from '../base/row-index.ts'
 import { RowTimers } from '../base/row-timers.ts'
 import { SlabRows } from '../base/slab-rows.ts'
-import type { LinkId, RestingLinks } from '../mqtt/link.ts'
-import type { SessionKey } from '../store/store.ts'
+import type { LinkId, RestingLinks, RestingSession } from '../mqtt/link.ts'
 import type { GatewayClient } from './client/client.ts'
 import type { ClientHost } from './client/client-host.ts'
-import { canRest, idAt, lengthAt, pack, routeAt, wake } from './client/resting.ts'
+import { canRest, hasRoute, pack, wake } from './client/resting.ts'
 import type { RouteKey } from './ports/route.ts'
 
 /** Maximum number of clients examined for each new client that finds no room. */
 const SEARCHED_MAX = 100
-/** Bytes of a seat: its entries in `#live` and `#rows`. */
+/** Bytes of a seat: its entries in `#seats` and `#rows`. */
 const SEAT_BYTES = 12
 const EMPTY = new Uint8Array(0)
 
@@ -35,14 +34,17 @@ export class ClientTable {
   /** Clients that do not rest. */
   readonly #byId = new Map<string, GatewayClient>()
   readonly #byRoute = new Map<RouteKey, GatewayClient>()
-  /** By seat: the client, unless it rests. */
-  readonly #live: (GatewayClient | undefined)[] = []
+  /** By seat: the client, or, while it rests, its session at the broker. */
+  readonly #seats: (GatewayClient | RestingSession | undefined)[] = []
   /** By seat: the row of a client that rests, otherwise 0. */
   #rows = new Uint32Array(16)
   #vacant: number[] = []
   readonly #slab = new SlabRows()
-  readonly #idsAtRest = new RowIndex((seat, id) => this.#hasId(seat, id))
-  readonly #routesAtRest = new RowIndex((seat, route) => this.#hasRoute(seat, route))
+  readonly #idsAtRest = new RowIndex((seat, id) => this.#seats[seat]!.clientId === id)
+  readonly #routesAtRest = new RowIndex((seat, route) => {
+    const row = this.#rows[seat]!
+    return hasRoute(this.#slab.page(row), this.#slab.start(row), route)
+  })
   readonly #secret = secretOfNames()
   readonly #writer = new ByteWriter(512)
   readonly #reader = new ByteReader(EMPTY)
@@ -68,7 +70,7 @@ export class ClientTable {
   /** Bytes of memory, without the topic ids of clients that do not rest. */
   get bytes(): number {
     const rows = this.#slab.bytes + this.#idsAtRest.bytes + this.#routesAtRest.bytes
-    return this.#byId.size * COST.sensor + rows + this.silences.bytes + this.#live.length * SEAT_BYTES
+    return this.#byId.size * COST.sensor + rows + this.silences.bytes + this.#seats.length * SEAT_BYTES
   }
 
   get(clientId: string): GatewayClient | undefined {
@@ -76,11 +78,6 @@ export class ClientTable {
     if (live !== undefined || this.#idsAtRest.size === 0) return live
     const seat = this.#idsAtRest.find(hashOf(clientId, this.#secret), clientId)
     return seat < 0 ? undefined : this.#wake(seat)
-  }
-
-  /** Returns the client of a session of the broker. */
-  byKey(key: SessionKey): GatewayClient | undefined {
-    return this.get(key.slice('sn:'.length))
   }
 
   /** Returns the client that was last heard at this route. */
@@ -102,19 +99,18 @@ export class ClientTable {
   }
 
   seated(seat: number): GatewayClient {
-    return this.#live[seat] ?? this.#wake(seat)
+    return this.#isAtRest(seat) ? this.#wake(seat) : (this.#seats[seat] as GatewayClient)
   }
 
   *values(): Generator<GatewayClient, void> {
-    for (let seat = 0; seat < this.#live.length; seat++) {
-      const client = this.#live[seat] ?? ((this.#rows[seat] ?? 0) > 0 ? this.#wake(seat) : undefined)
-      if (client !== undefined) yield client
+    for (let seat = 0; seat < this.#seats.length; seat++) {
+      if (this.#seats[seat] !== undefined) yield this.seated(seat)
     }
   }
 
   add(client: GatewayClient): void {
-    const seat = this.#vacant.pop() ?? this.#live.length
-    this.#live[seat] = client
+    const seat = this.#vacant.pop() ?? this.#seats.length
+    this.#seats[seat] = client
     client.seat = seat
     this.#byId.set(client.clientId, client)
   }
@@ -122,11 +118,11 @@ export class ClientTable {
   delete(client: GatewayClient): void {
     this.#byId.delete(client.clientId)
     this.leave(client)
-    this.#live[client.seat] = undefined
+    this.#seats[client.seat] = undefined
     this.#vacant.push(client.seat)
     client.seat = -1
     if (this.size > 0) return
-    this.#live.length = 0
+    this.#seats.length = 0
     this.#vacant = []
     this.#searched = 0
   }
@@ -157,9 +153,10 @@ export class ClientTable {
 
   /** Yields the unused clients among the next hundred. A client that rests is in use. */
   *unused(): Iterable<GatewayClient> {
-    for (let left = Math.min(SEARCHED_MAX, this.#live.length); left > 0; left--) {
-      if (this.#searched >= this.#live.length) this.#searched = 0
-      const client = this.#live[this.#searched++]
+    for (let left = Math.min(SEARCHED_MAX, this.#seats.length); left > 0; left--) {
+      if (this.#searched >= this.#seats.length) this.#searched = 0
+      const seat = this.#searched++
+      const client = this.#isAtRest(seat) ? undefined : (this.#seats[seat] as GatewayClient | undefined)
       if (client?.isUnused === true) yield client
     }
   }
@@ -188,7 +185,7 @@ export class ClientTable {
     const row = this.#slab.add(this.#writer.bytes, this.#writer.length)
     if (seat >= this.#rows.length) this.#growRows(seat)
     this.#rows[seat] = row
-    this.#live[seat] = undefined
+    this.#seats[seat] = this.#links.rest(link!.id)
     this.byLink.delete(link!.id)
     this.#byId.delete(clientId)
     this.#idsAtRest.add(hashOf(clientId, this.#secret), seat)
@@ -196,6 +193,10 @@ export class ClientTable {
     if (!isAtRoute) return
     this.#byRoute.delete(route)
     this.#routesAtRest.add(hashOf(route, this.#secret), seat)
+  }
+
+  #isAtRest(seat: number): boolean {
+    return (this.#rows[seat] ?? 0) > 0
   }
 
   #growRows(seat: number): void {
@@ -211,13 +212,14 @@ export class ClientTable {
     const page = this.#slab.page(row)
     const start = this.#slab.start(row)
     this.#reader.reset(page, start, page.length)
-    const { client, isAtRoute } = wake(this.#reader, this.#host, this.#links)
+    const session = this.#seats[seat] as RestingSession
+    const { client, isAtRoute } = wake(this.#reader, session, this.#host, this.#links)
     const { clientId, route, link } = client
     this.#reader.reset(EMPTY, 0, 0)
     this.#slab.delete(row)
     this.#rows[seat] = 0
     client.seat = seat
-    this.#live[seat] = client
+    this.#seats[seat] = client
     this.byLink.set(link!.id, client)
     this.#idsAtRest.delete(hashOf(clientId, this.#secret), seat)
     this.#byId.set(clientId, client)
@@ -228,24 +230,4 @@ export class ClientTable {
     this.settle(client)
     return client
   }
-
-  #hasId(seat: number, id: string): boolean {
-    const row = this.#rows[seat]!
-    return isText(this.#slab.page(row), idAt(this.#slab.start(row)), id)
-  }
-
-  #hasRoute(seat: number, route: RouteKey): boolean {
-    const row = this.#rows[seat]!
-    const page = this.#slab.page(row)
-    return isText(page, routeAt(page, this.#slab.start(row)), route)
-  }
-}
-
-/** Whether the row has this text at `at`. */
-function isText(bytes: Uint8Array, at: number, text: string): boolean {
-  const length = lengthAt(bytes, at)
-  // UTF-8 that is not ASCII is longer than its text.
-  if (length !== text.length) return length > text.length && decodeUtf8(bytes, at, at + length) === text
-  for (let i = 0; i < length; i++) if (bytes[at + i] !== text.charCodeAt(i)) return false
-  return true
 }

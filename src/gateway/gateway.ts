@@ -86,7 +86,7 @@ export class Gateway implements ClientHost {
     this.predefined = new PredefinedTopics(options.predefinedTopics)
     this.#uplink = uplink
     this.#clients = new ClientTable(this, uplink.resting)
-    uplink.resting.needed = (key) => this.#clients.byKey(key)
+    uplink.resting.needed = ({ clientId }) => this.#clients.get(clientId)
     this.silences = this.#clients.silences
     this.store = store
     this.clock = clock

@@ -126,6 +126,13 @@ export interface Uplink {
   nextReadyLink(): LinkId | undefined
 }
 
+/** The session of a link that rests, as its owner refers to it. */
+export interface RestingSession {
+  readonly key: SessionKey
+  readonly clientId: string
+  readonly will: Will | undefined
+}
+
 /** The state that a link has while nothing is under way. Its owner keeps it while the link rests. */
 export interface RestingLink {
   readonly id: LinkId
@@ -148,16 +155,19 @@ export interface RestingLink {
  */
 export interface RestingLinks {
   /** Called when the broker needs the link of this session: the owner resumes it before it returns. */
-  needed: (key: SessionKey) => void
+  needed: (session: RestingSession) => void
   /**
-   * Drops the link if nothing is under way on it, it does not listen, and the will of its session is this one. Neither this nor
-   * `resume` has any effect beyond that: no record, no timer, no notice.
+   * Returns the state of the link if nothing is under way on it, it does not listen, and the will of its session is this one.
+   * Otherwise it cannot rest now.
    */
-  rest(id: LinkId, will: Will | undefined): RestingLink | undefined
-  /** Restores a link that rests. */
-  resume(key: SessionKey, link: RestingLink): Link
-  /** The will of a session whose link rests. */
-  willOf(key: SessionKey): Will | undefined
+  stateOf(id: LinkId, will: Will | undefined): RestingLink | undefined
+  /**
+   * Drops a link whose state the owner keeps. Neither this nor `resume` has any effect beyond that: no record, no timer, no
+   * notice.
+   */
+  rest(id: LinkId): RestingSession
+  /** Restores the link of a session. */
+  resume(session: RestingSession, link: RestingLink): Link
 }
 
 export interface SensorUplink extends Uplink {

@@ -238,9 +238,9 @@ function spied(broker: Broker, tell: (line: string) => void): SensorUplink {
       set needed(wake) {
         broker.resting.needed = wake
       },
-      rest: (id, will) => broker.resting.rest(id, will),
-      resume: (key, link) => spiedLink(broker.resting.resume(key, link), tell),
-      willOf: (key) => broker.resting.willOf(key),
+      stateOf: (id, will) => broker.resting.stateOf(id, will),
+      rest: (id) => broker.resting.rest(id),
+      resume: (session, link) => spiedLink(broker.resting.resume(session, link), tell),
     },
     get work() {
       return broker.work

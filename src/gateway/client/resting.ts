@@ -1,6 +1,6 @@
 import { type ByteReader, type ByteWriter, decodeUtf8 } from '../../base/bytes.ts'
 import { ROW_MAX } from '../../base/slab-rows.ts'
-import type { RestingLink, RestingLinks } from '../../mqtt/link.ts'
+import type { RestingLink, RestingLinks, RestingSession } from '../../mqtt/link.ts'
 import { readInteger, readNumber, readText, writeInteger, writeNumber, writeText } from '../../store/record-fields.ts'
 import { GatewayClient } from './client.ts'
 import type { ClientHost } from './client-host.ts'
@@ -10,13 +10,13 @@ import type { ClientHost } from './client-host.ts'
  * link (about 1,600 bytes in 20 objects), is some hundred bytes and no object. Unlike recovery from the store this loses nothing:
  * the client that `wake` returns behaves as the one that was packed would have. The row:
  *
- *     id, route                   text, each after its length in two bytes, so that an index can compare them in place
+ *     route                       text after its length in two bytes, so that an index can compare it in place
  *     flags                       FLAGS
  *     durations, times, link      see `pack`
  *     username, formerRoute, ...  if their flags are set
  *     topic ids                   TopicRegistry.pack
  *
- * The will is in the broker's session. The timer of `Supervision` is by seat, and not touched by rest and wake.
+ * Client id and will are those of the broker's session. The timer of `Supervision` is by seat, and not touched by rest and wake.
  */
 const FLAGS = {
   atRoute: 1,
@@ -40,7 +40,7 @@ const FLAGS = {
 
 /** Bytes that `pack` writes at most after the topic ids, without the peer. */
 const LINK_BYTES = 64
-const HEAD_BYTES = 4
+const HEAD_BYTES = 2
 
 /**
  * True if nothing is under way for a sleeping client, so that its state is what `pack` writes: no exchange, no request, no reply
@@ -56,13 +56,15 @@ export function canRest(client: GatewayClient): boolean {
 }
 
 /**
- * Writes a client that can rest, and has its link rest. `atRoute`: the client is known by its route. Returns false if it has to
- * stay as it is.
+ * Writes a client that can rest. `atRoute`: the client is known by its route. Returns false if it has to stay as it is: its link
+ * cannot rest.
  */
 export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, links: RestingLinks): boolean {
   w.length = 0
-  w.string(client.clientId)
-  w.string(client.route)
+  w.u16(0)
+  const routeLength = w.text(client.route)
+  w.bytes[0] = routeLength >>> 8
+  w.bytes[1] = routeLength & 0xff
   const flagsAt = w.length
   w.u16(0)
   writeInteger(w, client.durationSeconds)
@@ -88,7 +90,7 @@ export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, lin
   }
   client.registry.pack(w)
   if (w.length + LINK_BYTES + 3 * client.route.length > ROW_MAX) return false
-  const link = links.rest(client.link!.id, client.will)
+  const link = links.stateOf(client.link!.id, client.will)
   if (link === undefined) return false
   packLink(link, w, client.route)
   const flags =
@@ -116,7 +118,7 @@ export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, lin
 function packLink({ id, info, window, patienceMs, lookups }: RestingLink, w: ByteWriter, route: string): void {
   writeInteger(w, id)
   writeInteger(w, window)
-  writeNumber(w, patienceMs)
+  writeInteger(w, patienceMs)
   if (info.peer !== route) writeText(w, info.peer)
   if (lookups === undefined) return
   writeNumber(w, lookups.tokens)
@@ -124,9 +126,15 @@ function packLink({ id, info, window, patienceMs, lookups }: RestingLink, w: Byt
 }
 
 /** Makes the client again whose row the reader is at. `isAtRoute`: the client is known by its route. */
-export function wake(r: ByteReader, host: ClientHost, links: RestingLinks): { client: GatewayClient; isAtRoute: boolean } {
-  const clientId = headText(r)
-  const client = new GatewayClient(clientId, headText(r), host)
+export function wake(
+  r: ByteReader,
+  session: RestingSession,
+  host: ClientHost,
+  links: RestingLinks,
+): { readonly client: GatewayClient; readonly isAtRoute: boolean } {
+  const length = r.u16('length')
+  const start = r.skip(length, 'route')
+  const client = new GatewayClient(session.clientId, decodeUtf8(r.bytes, start, start + length), host)
   const flags = r.u16('flags')
   const has = (flag: number): boolean => (flags & flag) !== 0
   client.state = 'asleep'
@@ -147,9 +155,9 @@ export function wake(r: ByteReader, host: ClientHost, links: RestingLinks): { cl
   if (has(FLAGS.isRestricted)) client.inbound.allow(r.u8('retain') === 1, r.u8('qos'), r.u16('receive maximum'))
   if (has(FLAGS.hasPoison)) client.outbound.poison.restore(readText(r, 'subject'), readInteger(r, 'count'))
   client.registry.unpack(r)
-  client.link = links.resume(client.key, unpackLink(r, client, flags))
+  client.link = links.resume(session, unpackLink(r, client, flags))
   // Behind the link, with which the broker counts the will.
-  if (has(FLAGS.hasWill)) client.will = links.willOf(client.key)
+  if (has(FLAGS.hasWill)) client.will = session.will
   return { client, isAtRoute: has(FLAGS.atRoute) }
 }
 
@@ -157,7 +165,7 @@ function unpackLink(r: ByteReader, { route, username }: GatewayClient, flags: nu
   const has = (flag: number): boolean => (flags & flag) !== 0
   const id = readInteger(r, 'link')
   const window = readInteger(r, 'window')
-  const patienceMs = readNumber(r, 'patience')
+  const patienceMs = readInteger(r, 'patience')
   const peer = has(FLAGS.hasPeer) ? readText(r, 'peer') : route
   const lookups = has(FLAGS.hasLookups) ? { tokens: readNumber(r, 'lookups'), filledAt: readNumber(r, 'lookups') } : undefined
   const info = {
@@ -170,16 +178,12 @@ function unpackLink(r: ByteReader, { route, username }: GatewayClient, flags: nu
   return { id, info, window, resumed: has(FLAGS.resumed), windowTold: has(FLAGS.windowTold), patienceMs, lookups }
 }
 
-/** Reads a text of the head. */
-function headText(r: ByteReader): string {
-  const length = r.u16('length')
-  const start = r.skip(length, 'text')
-  return decodeUtf8(r.bytes, start, start + length)
+/** Whether the row at `start` has this route. */
+export function hasRoute(bytes: Uint8Array, start: number, route: string): boolean {
+  const length = (bytes[start]! << 8) | bytes[start + 1]!
+  const at = start + HEAD_BYTES
+  // UTF-8 that is not ASCII is longer than its text.
+  if (length !== route.length) return length > route.length && decodeUtf8(bytes, at, at + length) === route
+  for (let i = 0; i < length; i++) if (bytes[at + i] !== route.charCodeAt(i)) return false
+  return true
 }
-
-/** Where the client id of the row at `start` is. */
-export const idAt = (start: number): number => start + 2
-/** Where the route of the row at `start` is. */
-export const routeAt = (bytes: Uint8Array, start: number): number => start + HEAD_BYTES + lengthAt(bytes, start + 2)
-/** Length of the text at `at`. */
-export const lengthAt = (bytes: Uint8Array, at: number): number => (bytes[at - 2]! << 8) | bytes[at - 1]!
