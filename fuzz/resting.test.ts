@@ -4,13 +4,15 @@ import { runs } from './runs.ts'
 import { type Life, live } from './sim/life.ts'
 import { setups } from './sim/setup.ts'
 import type { Step } from './sim/step.ts'
-import { steps } from './sim/steps.ts'
+import { NIGHT_STEP } from './sim/steps.ts'
 
 /** What a life looks like from outside: all bytes, and what was reported. `atRest`: the most sensors that were rows at a time. */
 interface Seen {
   readonly trace: readonly string[]
   readonly notices: readonly [string, number][]
   readonly found: readonly string[]
+  /** Records in the store. */
+  readonly appended: number
   readonly atRest: number
 }
 
@@ -26,12 +28,14 @@ function seen(taken: readonly Step[], rests: boolean): Seen {
       },
     })
   })
-  return { trace, notices: [...ended!.site.world.notices], found, atRest }
+  const { notices, store } = ended!.site.world
+  return { trace, notices: [...notices], found, appended: store.appended, atRest }
 }
 
 test('it makes no difference to anybody outside whether sleeping sensors are rows', { timeout: 600_000 }, () => {
   let mostAtRest = 0
-  const lives = fc.property(setups(), steps(60), (scarce, taken) => {
+  const nights = fc.array(NIGHT_STEP, { minLength: 1, maxLength: 80, size: 'max' })
+  const lives = fc.property(setups(), nights, (scarce, taken) => {
     // A row takes less memory than an object: with a small limit, what is refused differs.
     const { memoryLimit: _, ...setup } = scarce
     const life: Step[] = [{ do: 'build', ...setup }, ...taken]
