@@ -7,7 +7,7 @@ import { SlabRows } from '../base/slab-rows.ts'
 import type { LinkId, RestingLinks, RestingSession } from '../mqtt/link.ts'
 import type { GatewayClient } from './client/client.ts'
 import type { ClientHost } from './client/client-host.ts'
-import { canRest, hasRoute, pack, wake } from './client/resting.ts'
+import { canRest, canRestReplayed, hasRoute, pack, type ReplayedClient, wake } from './client/resting.ts'
 import type { RouteKey } from './ports/route.ts'
 
 /** Maximum number of clients examined for each new client that finds no room. */
@@ -35,7 +35,7 @@ export class ClientTable {
   readonly #byId = new Map<string, GatewayClient>()
   readonly #byRoute = new Map<RouteKey, GatewayClient>()
   /** By seat: the client, or, while it rests, its session at the broker. */
-  readonly #seats: (GatewayClient | RestingSession | undefined)[] = []
+  readonly #seats: (GatewayClient | RestingSession | ReplayedClient | undefined)[] = []
   /** By seat: the row of a client that rests, otherwise 0. */
   #rows = new Uint32Array(16)
   #vacant: number[] = []
@@ -50,6 +50,8 @@ export class ClientTable {
   readonly #reader = new ByteReader(EMPTY)
   /** Clients that may rest at the end of the current input. */
   readonly #settling: GatewayClient[] = []
+  /** The client whose records are being replayed. */
+  #replayed: GatewayClient | undefined = undefined
   /** Seat at which the search for unused clients continues. */
   #searched = 0
 
@@ -142,7 +144,7 @@ export class ClientTable {
    * recently recorded client has the route.
    */
   restoreRoute(client: GatewayClient): void {
-    const other = this.#byRoute.get(client.route)
+    const other = this.at(client.route)
     if (client.route === '' || other === client) return
     if (other !== undefined && other.recordedAt > client.recordedAt) client.route = ''
     else {
@@ -159,6 +161,14 @@ export class ClientTable {
       const client = this.#isAtRest(seat) ? undefined : (this.#seats[seat] as GatewayClient | undefined)
       if (client?.isUnused === true) yield client
     }
+  }
+
+  /** A record of this client was replayed. Those of another client usually follow its last one: then it rests until `recover`. */
+  replayed(client: GatewayClient | undefined): void {
+    const before = this.#replayed
+    if (before === client) return
+    this.#replayed = client
+    if (before !== undefined && before.seat >= 0 && this.rests && canRestReplayed(before)) this.#rest(before)
   }
 
   /** The client may rest at the end of the current input. */
@@ -185,8 +195,8 @@ export class ClientTable {
     const row = this.#slab.add(this.#writer.bytes, this.#writer.length)
     if (seat >= this.#rows.length) this.#growRows(seat)
     this.#rows[seat] = row
-    this.#seats[seat] = this.#links.rest(link!.id)
-    this.byLink.delete(link!.id)
+    this.#seats[seat] = link === undefined ? { clientId } : this.#links.rest(link.id)
+    if (link !== undefined) this.byLink.delete(link.id)
     this.#byId.delete(clientId)
     this.#idsAtRest.add(hashOf(clientId, this.#secret), seat)
     client.registry.uncount()
@@ -212,7 +222,7 @@ export class ClientTable {
     const page = this.#slab.page(row)
     const start = this.#slab.start(row)
     this.#reader.reset(page, start, page.length)
-    const session = this.#seats[seat] as RestingSession
+    const session = this.#seats[seat] as RestingSession | ReplayedClient
     const { client, isAtRoute } = wake(this.#reader, session, this.#host, this.#links)
     const { clientId, route, link } = client
     this.#reader.reset(EMPTY, 0, 0)
@@ -220,7 +230,7 @@ export class ClientTable {
     this.#rows[seat] = 0
     client.seat = seat
     this.#seats[seat] = client
-    this.byLink.set(link!.id, client)
+    if (link !== undefined) this.byLink.set(link.id, client)
     this.#idsAtRest.delete(hashOf(clientId, this.#secret), seat)
     this.#byId.set(clientId, client)
     if (isAtRoute) {

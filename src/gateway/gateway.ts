@@ -26,7 +26,7 @@ import { type Datagram, Ports, plainPort } from './ports/ports.ts'
 import type { RouteKey } from './ports/route.ts'
 import { carrierOf, isSameHost, isWithinAny, nodeIdOf, nodeRoute } from './ports/route.ts'
 import { QosM1 } from './qos-m1.ts'
-import { applyRecord } from './replay.ts'
+import { applyRecord, resumeAll } from './replay.ts'
 import { PredefinedTopics } from './topics/registry.ts'
 import { UnknownSenders } from './unknown-senders.ts'
 import { Unrecorded } from './unrecorded.ts'
@@ -392,9 +392,10 @@ export class Gateway implements ClientHost {
   /** Called after the replay: clients continue in the state that they had, without noticing the restart. */
   recover(now: Instant): void {
     const wall = wallTime(this.clock, now)
-    const shutOut: GatewayClient[] = []
-    for (const client of this.#clients.values())
-      if (!client.setup.resume(now, Math.max(0, wall - client.recordedAt))) shutOut.push(client)
+    const shutOut = resumeAll(this.#clients, now, wall, () => {
+      const link = this.#uplink.nextReadyLink()
+      if (link !== undefined) this.linkReady(now, link)
+    })
     // The access rules changed while the process was not running.
     this.#unchecked = shutOut.values()
     this.#checkAccess(now)

@@ -1,4 +1,5 @@
-import type { GatewayRecord } from '../store/store.ts'
+import type { Instant } from '../base/machine.ts'
+import type { GatewayRecord, WallTime } from '../store/store.ts'
 import { GatewayClient } from './client/client.ts'
 import type { ClientHost } from './client/client-host.ts'
 import { restore } from './client/client-record.ts'
@@ -27,4 +28,28 @@ export function applyRecord(clients: ClientTable, host: ClientHost, record: Gate
     restore(client, record)
     clients.restoreRoute(client)
   }
+  clients.replayed(client)
+}
+
+/**
+ * After the replay: the clients resume their sessions, and those that the access rules no longer admit are returned. `answered`
+ * takes the broker's answer to a sleeping client, so that it rests before the next one is made from its row. The others follow:
+ * once they have their answer they listen, and no message may be sent before all clients have resumed their sessions.
+ */
+export function resumeAll(clients: ClientTable, now: Instant, wall: WallTime, answered: () => void): GatewayClient[] {
+  const shutOut: GatewayClient[] = []
+  const others: GatewayClient[] = []
+  const resume = (client: GatewayClient): void => {
+    if (!client.setup.resume(now, Math.max(0, wall - client.recordedAt))) shutOut.push(client)
+  }
+  clients.replayed(undefined)
+  for (const client of clients.values()) {
+    if (client.state !== 'asleep') others.push(client)
+    else {
+      resume(client)
+      answered()
+    }
+  }
+  for (const client of others) resume(client)
+  return shutOut
 }

@@ -4,6 +4,7 @@ import type { RestingLink, RestingLinks, RestingSession } from '../../mqtt/link.
 import { readInteger, readNumber, readText, writeInteger, writeNumber, writeText } from '../../store/record-fields.ts'
 import { GatewayClient } from './client.ts'
 import type { ClientHost } from './client-host.ts'
+import { STATES } from './state-table.ts'
 
 /**
  * A sleeping client as a row of bytes: what a client takes while it is at rest, in place of `GatewayClient`, its parts and its
@@ -36,7 +37,14 @@ const FLAGS = {
   hasLookups: 0x2000,
   isRestricted: 0x4000,
   hasPoison: 0x8000,
+  /** Restored from the store and not resumed yet: any state, and no link. */
+  isReplayed: 0x10000,
 } as const
+
+/** What stands for a client that was packed during the replay, before it has a session. */
+export interface ReplayedClient {
+  readonly clientId: string
+}
 
 /** Bytes that `pack` writes at most after the topic ids, without the peer. */
 const LINK_BYTES = 64
@@ -55,6 +63,10 @@ export function canRest(client: GatewayClient): boolean {
   return isIdle && topicIds.isSettled && outbound.poison.memory !== undefined && host.ports.isQuiet(route)
 }
 
+/** True during the replay if the client's state is what `pack` writes: a million clients restored as objects are 2 GB. */
+export const canRestReplayed = ({ link, will, inbound, registry }: GatewayClient): boolean =>
+  link === undefined && will === undefined && inbound.isIdle && registry.packedBytes <= ROW_MAX
+
 /**
  * Writes a client that can rest. `atRoute`: the client is known by its route. Returns false if it has to stay as it is: its link
  * cannot rest.
@@ -66,6 +78,7 @@ export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, lin
   w.bytes[0] = routeLength >>> 8
   w.bytes[1] = routeLength & 0xff
   const flagsAt = w.length
+  w.u8(0)
   w.u16(0)
   writeInteger(w, client.durationSeconds)
   writeInteger(w, client.sleepSeconds)
@@ -90,9 +103,11 @@ export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, lin
   }
   client.registry.pack(w)
   if (w.length + LINK_BYTES + 3 * client.route.length > ROW_MAX) return false
-  const link = links.stateOf(client.link!.id, client.will)
-  if (link === undefined) return false
-  packLink(link, w, client.route)
+  const isReplayed = client.link === undefined
+  const link = client.link === undefined ? undefined : links.stateOf(client.link.id, client.will)
+  if (link !== undefined) packLink(link, w, client.route)
+  else if (isReplayed) w.u8(STATES.indexOf(client.state))
+  else return false
   const flags =
     (atRoute ? FLAGS.atRoute : 0) |
     (client.cleanSession ? FLAGS.cleanSession : 0) |
@@ -101,17 +116,19 @@ export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, lin
     (client.will !== undefined ? FLAGS.hasWill : 0) |
     (client.setup.wasBrokenOff ? FLAGS.wasBrokenOff : 0) |
     (client.outbound.retries.isIgnored ? FLAGS.isIgnored : 0) |
-    (link.resumed ? FLAGS.resumed : 0) |
-    (link.windowTold ? FLAGS.windowTold : 0) |
-    (link.info.isRestored === true ? FLAGS.isRestored : 0) |
+    (isReplayed ? FLAGS.isReplayed : 0) |
+    (link?.resumed === true ? FLAGS.resumed : 0) |
+    (link?.windowTold === true ? FLAGS.windowTold : 0) |
+    (link?.info.isRestored === true ? FLAGS.isRestored : 0) |
     (username !== undefined ? FLAGS.hasUsername : 0) |
     (formerRoute !== '' ? FLAGS.hasFormerRoute : 0) |
-    (link.info.peer !== client.route ? FLAGS.hasPeer : 0) |
-    (link.lookups !== undefined ? FLAGS.hasLookups : 0) |
+    (link !== undefined && link.info.peer !== client.route ? FLAGS.hasPeer : 0) |
+    (link?.lookups !== undefined ? FLAGS.hasLookups : 0) |
     (restricted !== undefined ? FLAGS.isRestricted : 0) |
     (poison.count > 0 ? FLAGS.hasPoison : 0)
-  w.bytes[flagsAt] = flags >>> 8
-  w.bytes[flagsAt + 1] = flags & 0xff
+  w.bytes[flagsAt] = flags >>> 16
+  w.bytes[flagsAt + 1] = (flags >>> 8) & 0xff
+  w.bytes[flagsAt + 2] = flags & 0xff
   return true
 }
 
@@ -128,14 +145,14 @@ function packLink({ id, info, window, patienceMs, lookups }: RestingLink, w: Byt
 /** Makes the client again whose row the reader is at. `isAtRoute`: the client is known by its route. */
 export function wake(
   r: ByteReader,
-  session: RestingSession,
+  session: RestingSession | ReplayedClient,
   host: ClientHost,
   links: RestingLinks,
 ): { readonly client: GatewayClient; readonly isAtRoute: boolean } {
   const length = r.u16('length')
   const start = r.skip(length, 'route')
   const client = new GatewayClient(session.clientId, decodeUtf8(r.bytes, start, start + length), host)
-  const flags = r.u16('flags')
+  const flags = r.u8('flags') * 0x10000 + r.u16('flags')
   const has = (flag: number): boolean => (flags & flag) !== 0
   client.state = 'asleep'
   client.cleanSession = has(FLAGS.cleanSession)
@@ -155,10 +172,15 @@ export function wake(
   if (has(FLAGS.isRestricted)) client.inbound.allow(r.u8('retain') === 1, r.u8('qos'), r.u16('receive maximum'))
   if (has(FLAGS.hasPoison)) client.outbound.poison.restore(readText(r, 'subject'), readInteger(r, 'count'))
   client.registry.unpack(r)
+  if (has(FLAGS.isReplayed)) client.state = STATES[r.u8('state')]!
+  else resume(client, r, flags, session as RestingSession, links)
+  return { client, isAtRoute: has(FLAGS.atRoute) }
+}
+
+function resume(client: GatewayClient, r: ByteReader, flags: number, session: RestingSession, links: RestingLinks): void {
   client.link = links.resume(session, unpackLink(r, client, flags))
   // Behind the link, with which the broker counts the will.
-  if (has(FLAGS.hasWill)) client.will = session.will
-  return { client, isAtRoute: has(FLAGS.atRoute) }
+  if ((flags & FLAGS.hasWill) !== 0) client.will = session.will
 }
 
 function unpackLink(r: ByteReader, { route, username }: GatewayClient, flags: number): RestingLink {
