@@ -20,7 +20,7 @@ function seen(taken: readonly Step[], rests: boolean): Seen {
   let atRest = 0
   let ended: Life | undefined
   const { trace, found } = live(taken, (life) => {
-    life.site.world.restsClients = rests
+    life.site.world.mostIdle = rests ? 0 : Number.POSITIVE_INFINITY
     ended = life
     life.site.world.observers.push({
       datagramIn: () => {

@@ -214,7 +214,7 @@ export class World {
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   #memory: Partial<MemoryLimits>
-  #restsClients = true
+  #mostIdle = 0
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
   readonly #unobservedKeys = new Set<string>()
@@ -253,10 +253,10 @@ export class World {
     )
   }
 
-  /** False: sleeping sensors never become rows, in this process and in those that follow. */
-  set restsClients(rests: boolean) {
-    this.#restsClients = rests
-    this.server.gateway.restsClients = rests
+  /** Infinity: sleeping sensors never become rows, in this process and in those that follow. They all do at every chance otherwise. */
+  set mostIdle(most: number) {
+    this.#mostIdle = most
+    this.server.gateway.mostIdle = most
   }
 
   /** There is as much memory as anybody wants, from now on. */
@@ -460,7 +460,7 @@ export class World {
       },
       random: this.random.next,
     })
-    server.gateway.restsClients = this.#restsClients
+    server.gateway.mostIdle = this.#mostIdle
     return server
   }
 

@@ -123,9 +123,9 @@ export class Gateway implements ClientHost {
     return this.#clients.atRest
   }
 
-  /** For tests: whether clients rest at all. */
-  set restsClients(rests: boolean) {
-    this.#clients.rests = rests
+  /** For tests: see `ClientTable.mostIdle`. */
+  set mostIdle(most: number) {
+    this.#clients.mostIdle = most
   }
 
   /** Number of remembered addresses outside the trusted networks. */

@@ -81,6 +81,8 @@ export class TestGateway {
     this.broker = new Broker({ access, limits, memory, store, clock, notice, random: () => 0.5 })
     const uplink = spies ? spied(this.broker, (line) => this.#up.push(line)) : this.broker
     this.gateway = new Gateway({ ...OPTIONS, ...options }, uplink, store, clock, notice, () => this.draw(), memory)
+    // Clients rest at every chance.
+    this.gateway.mostIdle = 0
     for (const record of store.replay()) {
       if (isGatewayRecord(record)) this.gateway.apply(record)
       else if (record.type !== 'clock') this.broker.apply(record)

@@ -63,13 +63,13 @@ export class GatewayClient {
   awaitsRecord = false
   /** The client's number in the table of clients; -1 while it is not there. */
   seat = -1
-  /** True while the client is on the table's list of clients that may rest. */
+  /** For the table: the client is on its list of those that may rest; it is one of the few that never rest. */
   maySettle = false
+  staysObject = false
   /** True while the client is on the gateway's list of clients that wait for durable records. */
   awaitsDurable = false
   /** The user as whom the link was opened. */
   username: string | undefined = undefined
-  /** A full window was reported, and the backlog has not been empty since. */
   windowReported = false
   #link: Link | undefined = undefined
   #will: Will | undefined = undefined

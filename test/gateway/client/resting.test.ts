@@ -99,7 +99,7 @@ describe('a client rests', () => {
   test('with what is left of the retained messages that its subscriptions may examine', () => {
     const refused = (rests: boolean): number => {
       const world = sleeping({}, undefined, { limits: { maxRetainedLookupsPerSecond: 20 } })
-      world.gateway.restsClients = rests
+      if (!rests) world.gateway.mostIdle = Number.POSITIVE_INFINITY
       const keeper = world.client('k')
       for (let i = 0; i < 8; i++) keeper.publish(`kept/${i}`, 'x', 0, 0, { retain: true })
       let count = 0
@@ -247,6 +247,20 @@ describe('a client does not rest', () => {
     world.send('r', say.connect('s', { clean: true }), say.register('a'), say.disconnect(60))
     expect(atRest(world)).toBe(1)
   })
+})
+
+test('the first clients that sleep stay objects, so that a small site never makes rows', () => {
+  const world = new TestGateway({ maxSessions: 10_000 })
+  world.gateway.mostIdle = 10
+  for (let i = 0; i < 30; i++) world.send(`r${i}`, say.connect(`s${i}`, { clean: false }), say.disconnect(60))
+  expect(atRest(world)).toBe(20)
+  for (let i = 0; i < 30; i++) world.send(`r${i}`, say.ping(`s${i}`))
+  expect([world.sent('r0').at(-1), world.sent('r29').at(-1), atRest(world)]).toEqual(['PINGRESP', 'PINGRESP', 20])
+  // A clean session ends with its client, which makes room for one that sleeps later.
+  world.send('r0', say.connect('s0', { clean: true }), say.disconnect())
+  world.advance(45_000)
+  for (let i = 1; i < 30; i++) world.send(`r${i}`, say.ping(`s${i}`))
+  expect([world.gateway.clientCount, atRest(world)]).toEqual([29, 19])
 })
 
 test('rows are counted in the memory account as what they take, and topic ids of clients at rest with them', () => {
