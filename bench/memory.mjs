@@ -108,6 +108,10 @@ class Site {
     return `10.1.0.1:${this.#next - 1}`
   }
 
+  sleep(route) {
+    this.datagram(route, Buffer.from([4, 0x18, 0x0e, 0x10]))
+  }
+
   register(route, name) {
     const register = Buffer.alloc(name.length + 8)
     register[0] = 1
@@ -180,6 +184,13 @@ const FILLS = {
     return () => many(10_000, (i) => site.connect(`device ${i}`, { will: will(i) }))
   },
   sensors: (site) => () => many(10_000, (i) => site.sensor(`sensor ${i}`)),
+  'sensors at rest': (site) => () => many(20_000, (i) => site.sleep(site.sensor(`sensor ${i}`))),
+  'sensors at rest, with a topic id': (site) => () =>
+    many(20_000, (i) => {
+      const route = site.sensor(`sensor ${i}`)
+      site.register(route, `site/sensor/${i}/temperature`)
+      site.sleep(route)
+    }),
   'topic ids, short': (site) => {
     const sensors = Array.from({ length: 50 }, (_, i) => site.sensor(`sensor ${i}`))
     return () => many(25_000, (i) => site.register(sensors[i % 50], `site/sensor/${i}/temperature`))

@@ -54,10 +54,11 @@ export class Life {
   }
 }
 
-/** Lives through the steps, up to the first at which something is wrong, and to the end if nothing is. */
-export function live([first, ...others]: readonly Step[]): Lived {
+/** Lives through the steps, up to the first at which something is wrong, and to the end if nothing is. `prepare`: before the first. */
+export function live([first, ...others]: readonly Step[], prepare: (life: Life) => void = () => {}): Lived {
   const { do: built, ...scarce } = first?.do === 'build' ? first : { do: 'build' }
   const life = new Life(scarce)
+  prepare(life)
   for (const step of first?.do === 'build' || first === undefined ? others : [first, ...others]) {
     if (!life.site.allows(step)) continue
     const found = life.take(step)

@@ -96,6 +96,19 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
 
 export const STEP: fc.Arbitrary<Step> = fc.oneof(...ALL).filter((step) => !WITHOUT.includes(step.do))
 
+/** Sensors sleep, and send and are sent messages in their sleep; now and then anything else happens. */
+export const NIGHT_STEP: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 6, arbitrary: of('sleep', { who: node, seconds: fc.constantFrom(60, 300) }) },
+  { weight: 5, arbitrary: of('wake', { who: node }) },
+  { weight: 8, arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.boolean(), long, times, expires }) },
+  { weight: 6, arbitrary: of('advance', { ms: fc.constantFrom(50, 1000, 15_000, 60_000, 150_000, 600_000) }) },
+  { weight: 3, arbitrary: of('tape', { who: node, up: fc.boolean(), fates }) },
+  { weight: 2, arbitrary: of('subscribe', { who: node, filter }) },
+  { weight: 1, arbitrary: of('roam', { who: node }) },
+  { weight: 1, arbitrary: of('partition', { who: node }) },
+  { weight: 10, arbitrary: STEP },
+)
+
 /** What happens to a site, in order: it is built first. */
 export const steps = (most: number): fc.Arbitrary<Step[]> =>
   fc

@@ -214,6 +214,7 @@ export class World {
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   #memory: Partial<MemoryLimits>
+  #mostIdle = 0
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
   readonly #unobservedKeys = new Set<string>()
@@ -250,6 +251,12 @@ export class World {
         this.input({ kind: 'durable' })
       },
     )
+  }
+
+  /** Infinity: sleeping sensors never become rows, in this process and in those that follow. They all do at every chance otherwise. */
+  set mostIdle(most: number) {
+    this.#mostIdle = most
+    this.server.gateway.mostIdle = most
   }
 
   /** There is as much memory as anybody wants, from now on. */
@@ -413,7 +420,7 @@ export class World {
   }
 
   #newServer(): Server {
-    return new Server({
+    const server = new Server({
       gateway: {
         gatewayId: 1,
         tRetryMs: 10_000,
@@ -453,6 +460,8 @@ export class World {
       },
       random: this.random.next,
     })
+    server.gateway.mostIdle = this.#mostIdle
+    return server
   }
 
   #drive(what: () => void): void {

@@ -2,7 +2,7 @@
 const HASHED_MAX = 16_383
 
 /** Kept from peers, who could choose names that collide. */
-interface Secret {
+export interface Secret {
   readonly seed: number
   /** Odd. */
   readonly factor: number
@@ -23,7 +23,10 @@ let lastName = ''
 let lastSecret = current
 let lastHash = current.seed
 
-function hashOf(name: string, secret: Secret): number {
+/** The secret for a table of names that is created now. */
+export const secretOfNames = (): Secret => current
+
+export function hashOf(name: string, secret: Secret): number {
   if (name === lastName && secret === lastSecret) return lastHash
   let hash = secret.seed
   for (let i = 0; i < name.length; i++) {

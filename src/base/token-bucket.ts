@@ -4,11 +4,21 @@ import type { Instant } from './machine.ts'
 export class TokenBucket {
   readonly #perSecond: number
   #tokens: number
-  #filledAt: Instant = 0
+  #filledAt: Instant
 
-  constructor(perSecond: number) {
+  /** `tokens` and `filledAt`: the state of the bucket that this one continues. */
+  constructor(perSecond: number, tokens = perSecond, filledAt: Instant = 0) {
     this.#perSecond = perSecond
-    this.#tokens = perSecond
+    this.#tokens = tokens
+    this.#filledAt = filledAt
+  }
+
+  get tokens(): number {
+    return this.#tokens
+  }
+
+  get filledAt(): Instant {
+    return this.#filledAt
   }
 
   /** Takes a token if there is one. */

@@ -4,7 +4,7 @@ import { Memory, memoryWords } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timers } from '../base/timers.ts'
-import type { LinkId, LinkInfo, Uplink } from '../mqtt/link.ts'
+import type { LinkId, LinkInfo, SensorUplink } from '../mqtt/link.ts'
 import { type Disconnect, type Packet, PacketType, type Subscribe, type Unsubscribe, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
@@ -25,6 +25,7 @@ import { isFuller } from './queue-room.ts'
 import { QueueSweeps } from './queue-sweeps.ts'
 import { Recovery } from './recovery.ts'
 import { bytesOf, Requests, type Work } from './requests.ts'
+import { RestingClients } from './resting-links.ts'
 import { Retained } from './retained.ts'
 import { Router } from './router.ts'
 import { RuleCheck } from './rule-check.ts'
@@ -51,11 +52,12 @@ export interface BrokerOptions {
  * The broker: sessions, subscriptions, retained messages and wills, behind the `Uplink` interface. It handles packets and links,
  * neither bytes nor sockets, and never times out a connection: keep alive is up to whatever opened the link.
  */
-export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
+export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner {
   readonly stats = new Stats()
   readonly sessions: Sessions
   readonly retained: Retained
   readonly shutdown: Shutdown
+  readonly resting: RestingClients
   readonly pauses = new Pauses()
   readonly #context: BrokerContext
   readonly #publisher: Publisher
@@ -116,9 +118,10 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
     this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
     this.#requests = new Requests(memory)
     this.#login = new Login(this.#context, this.sessions, this.#wills, this.#requests, this)
+    this.resting = new RestingClients(this, limits, this.sessions, this.#links)
     this.#ruleCheck = new RuleCheck(this.#context, this.sessions, this.#pace, this)
     this.shutdown = new Shutdown(this.#links, this.#pace, this.#wills, this)
-    countMemory(this.#context, this.sessions, this.#login.authentication)
+    countMemory(this.#context, this.resting, this.#login.authentication)
   }
 
   // --- Uplink
@@ -188,8 +191,9 @@ export class Broker implements Uplink, LinkOwner, IntakeOwner, LoginOwner {
       const timer = this.#timers.expired(now)
       if (timer === undefined) break
       const { session, about } = timer.owner
+      const link = about === 'held' ? undefined : this.resting.linkOf(session)
       if (about === 'held') this.sessions.heldLongEnough(now, session)
-      else if (session.link !== undefined) this.close(now, session.link, ReasonCode.MAXIMUM_CONNECT_TIME)
+      else if (link !== undefined) this.close(now, link, ReasonCode.MAXIMUM_CONNECT_TIME)
     }
     this.#pace.run(now, () => {
       const timer = this.#clocks.expired(now)

@@ -117,7 +117,8 @@ export class ClientLink implements Link {
   #resend: Fifo<Inflight> | undefined = undefined
   /** Those that await PUBCOMP: a full window does not delay PUBREL (MQTT-3.3.4-10). */
   #releases: Fifo<Inflight> | undefined = undefined
-  #windowTold = false
+  /** A full window was reported, and not everything queued has been sent since. */
+  windowTold = false
 
   constructor(id: LinkId, info: LinkInfo, owner: LinkOwner) {
     this.id = id
@@ -138,6 +139,15 @@ export class ClientLink implements Link {
   get backlog(): number {
     const again = (this.#resend?.length ?? 0) + (this.#releases?.length ?? 0)
     return (this.client?.queueLength ?? 0) + (this.#gated?.length ?? 0) + again
+  }
+
+  /** True if nothing is under way and the client does not listen: what the link still knows is in `RestingLink`. */
+  get isIdle(): boolean {
+    const isQuiet = !this.listening && !this.ready && !this.waiting && !this.closed && !this.busy
+    const isPlain = this.authenticating === undefined && this.authMethod === undefined && !this.bridge && this.version === 5
+    const isDone = this.unacknowledged === 0 && this.#control.length === 0 && this.#gated === undefined
+    const isSent = this.#resend === undefined && this.#releases === undefined && (this.client?.inflight?.size ?? 0) === 0
+    return isQuiet && isPlain && isDone && isSent && this.#pressed === undefined
   }
 
   get holder(): Session | undefined {
@@ -321,7 +331,7 @@ export class ClientLink implements Link {
       }
       const entry = session.peekQueue()
       if (entry === undefined) {
-        this.#windowTold = false
+        this.windowTold = false
         if (session.waited) {
           session.waited = false
           this.#owner.holds(session)
@@ -388,8 +398,8 @@ export class ClientLink implements Link {
 
   /** Reported once, until everything queued has been sent. */
   #windowFull(session: Session): undefined {
-    if (this.#windowTold) return
-    this.#windowTold = true
+    if (this.windowTold) return
+    this.windowTold = true
     this.#owner.windowFull(this, session)
   }
 

@@ -15,6 +15,7 @@ const CHECKED_PER_TURN = 4096
 export interface RuleCheckOwner {
   close(now: Instant, link: ClientLink, reasonCode: number, disconnect?: boolean, reason?: string): void
   markReady(link: ClientLink): void
+  readonly resting: { linkOf(session: Session): ClientLink | undefined }
 }
 
 /**
@@ -90,7 +91,8 @@ export class RuleCheck {
 
   #check(now: Instant, session: Session): void {
     const { access, notice } = this.#context
-    const { link, key } = session
+    const { key } = session
+    const link = this.#owner.resting.linkOf(session)
     const reasonCode = link === undefined ? 0 : access.remains(session, link.info.peer)
     if (link !== undefined && reasonCode !== 0) {
       const reason = 'the rules have changed'

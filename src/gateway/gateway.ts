@@ -4,8 +4,9 @@ import { COST } from '../base/memory-costs.ts'
 import type { Network } from '../base/networks.ts'
 import type { Notice, NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
+import type { RowTimers } from '../base/row-timers.ts'
 import { Timers } from '../base/timers.ts'
-import type { Link, LinkId, Uplink } from '../mqtt/link.ts'
+import type { Link, LinkId, SensorUplink } from '../mqtt/link.ts'
 import { Traffic } from '../mqtt/traffic.ts'
 import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
 import { encodedMessage } from '../mqttsn/encode.ts'
@@ -16,7 +17,6 @@ import { type GatewayRecord, type Store, type WallClock, wallTime } from '../sto
 import { connectRefusal, lastRoute, reportMalformed, reportTakeover, roamRefusal, withClientId } from './admission.ts'
 import { GatewayClient } from './client/client.ts'
 import type { ClientHost, ClientTimer } from './client/client-host.ts'
-import { restore } from './client/client-record.ts'
 import { accessChanged } from './client/leaving.ts'
 import { ClientTable } from './client-table.ts'
 import { Discovery } from './discovery.ts'
@@ -26,6 +26,7 @@ import { type Datagram, Ports, plainPort } from './ports/ports.ts'
 import type { RouteKey } from './ports/route.ts'
 import { carrierOf, isSameHost, isWithinAny, nodeIdOf, nodeRoute } from './ports/route.ts'
 import { QosM1 } from './qos-m1.ts'
+import { applyRecord, resumeAll } from './replay.ts'
 import { PredefinedTopics } from './topics/registry.ts'
 import { UnknownSenders } from './unknown-senders.ts'
 import { Unrecorded } from './unrecorded.ts'
@@ -44,7 +45,7 @@ export class Gateway implements ClientHost {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly timers = new Timers<ClientTimer>()
-  readonly silences = new Timers<GatewayClient>()
+  readonly silences: RowTimers
   readonly pauses = new Pauses()
   readonly traffic = new Traffic()
   readonly memory: Memory
@@ -52,9 +53,8 @@ export class Gateway implements ClientHost {
   readonly wills = { kept: 0, asked: 0 }
   readonly ports: Ports
   readonly chance: () => number
-  readonly #uplink: Uplink
-  readonly #clients = new ClientTable()
-  readonly #byLink = new Map<LinkId, GatewayClient>()
+  readonly #uplink: SensorUplink
+  readonly #clients: ClientTable
   readonly #proof: AddressProof
   readonly #discovery: Discovery
   readonly #gatewayNetworks: readonly Network[] | undefined
@@ -71,7 +71,7 @@ export class Gateway implements ClientHost {
 
   constructor(
     options: GatewayOptions,
-    uplink: Uplink,
+    uplink: SensorUplink,
     store: Store,
     clock: WallClock,
     notice: NoticeSink,
@@ -80,11 +80,14 @@ export class Gateway implements ClientHost {
   ) {
     this.options = options
     this.memory = memory
-    memory.count('sessions', () => this.#clients.size * COST.sensor)
+    memory.count('sessions', () => this.#clients.bytes)
     memory.count('topic_ids', () => this.topicIdBytes.sum)
     memory.count('wills', () => this.wills.kept + this.wills.asked)
     this.predefined = new PredefinedTopics(options.predefinedTopics)
     this.#uplink = uplink
+    this.#clients = new ClientTable(this, uplink.resting)
+    uplink.resting.needed = ({ clientId }) => this.#clients.get(clientId)
+    this.silences = this.#clients.silences
     this.store = store
     this.clock = clock
     this.notice = notice
@@ -113,6 +116,16 @@ export class Gateway implements ClientHost {
 
   get clientCount(): number {
     return this.#clients.size
+  }
+
+  /** Number of clients that take a row of bytes instead of objects, because they sleep and nothing is under way for them. */
+  get clientsAtRest(): number {
+    return this.#clients.atRest
+  }
+
+  /** For tests: see `ClientTable.mostIdle`. */
+  set mostIdle(most: number) {
+    this.#clients.mostIdle = most
   }
 
   /** Number of remembered addresses outside the trusted networks. */
@@ -151,6 +164,7 @@ export class Gateway implements ClientHost {
     this.#take(now, route, message)
     // Must come last: a queued copy must not leave because of the answer to an earlier copy.
     this.ports.heard(now, route)
+    this.#clients.rest()
   }
 
   #take(now: Instant, route: RouteKey, message: Message): void {
@@ -284,17 +298,15 @@ export class Gateway implements ClientHost {
   }
 
   owns(link: LinkId): boolean {
-    return this.#byLink.has(link) || this.#qosM1.owns(link)
+    return this.#clients.byLink.has(link) || this.#qosM1.owns(link)
   }
 
   linkReady(now: Instant, link: LinkId): void {
     this.#now = now
-    const client = this.#byLink.get(link)
-    if (client !== undefined) {
-      client.linkReady(now)
-      return
-    }
-    this.#qosM1.linkReady(now, link)
+    const client = this.#clients.byLink.get(link)
+    if (client === undefined) this.#qosM1.linkReady(now, link)
+    else client.linkReady(now)
+    this.#clients.rest()
   }
 
   /** `store.durable` has advanced. */
@@ -306,6 +318,7 @@ export class Gateway implements ClientHost {
       client.awaitsDurable = false
       client.durable(now)
     }
+    this.#clients.rest()
   }
 
   handleTimeout(now: Instant): void {
@@ -317,13 +330,14 @@ export class Gateway implements ClientHost {
       client.timedOut(now, about)
     }
     this.#pace.run(now, () => {
-      const timer = this.silences.expired(now)
-      timer?.owner.supervision.timedOut(now)
-      return timer !== undefined
+      const seat = this.silences.expired(now)
+      if (seat >= 0) this.#clients.seated(seat).supervision.timedOut(now)
+      return seat >= 0
     })
     this.#checkAccess(now)
     this.#unrecorded.handleTimeout(now)
     this.#discovery.handleTimeout(now)
+    this.#clients.rest()
   }
 
   /** The process was suspended for `ms` milliseconds. */
@@ -336,6 +350,7 @@ export class Gateway implements ClientHost {
     this.#unchecked = this.#clients.values()
     this.#checkAccess(now)
     this.#qosM1.accessChanged(now)
+    this.#clients.rest()
   }
 
   #checkAccess(now: Instant): void {
@@ -360,7 +375,8 @@ export class Gateway implements ClientHost {
     for (;;) {
       const datagram = this.ports.poll(now)
       const first = this.ports.nextChanged()
-      for (let route = first; route !== undefined; route = this.ports.nextChanged()) this.#clients.at(route)?.portChanged(now)
+      for (let route = first; route !== undefined; route = this.ports.nextChanged()) this.#clients.liveAt(route)?.portChanged(now)
+      this.#clients.rest()
       // A client whose last message has left may have more to send now: poll again.
       if (datagram !== undefined || first === undefined) return datagram
     }
@@ -370,35 +386,16 @@ export class Gateway implements ClientHost {
 
   /** Applies one record of the replay; call before `recover`. */
   apply(record: GatewayRecord): void {
-    if (record.type === 'sn-end') {
-      const ended = this.#clients.get(record.clientId)
-      if (ended === undefined) return
-      this.#clients.delete(ended)
-      ended.clear()
-      return
-    }
-    let client = this.#clients.get(record.clientId)
-    if (client === undefined) {
-      client = new GatewayClient(record.clientId, '', this)
-      this.#clients.add(client)
-    }
-    if (record.type === 'sn-topic') client.registry.restore(record.topicId, record.topicName, record.offered)
-    else if (record.type === 'sn-qos2') client.inbound.qos2.restore(record)
-    else if (record.type === 'sn-qos2-end') client.inbound.qos2.remove(record.slot)
-    else if (record.type === 'sn-topic-end') client.registry.remove(record.topicId)
-    else {
-      this.#clients.leave(client)
-      restore(client, record)
-      this.#clients.restoreRoute(client)
-    }
+    applyRecord(this.#clients, this, record)
   }
 
   /** Called after the replay: clients continue in the state that they had, without noticing the restart. */
   recover(now: Instant): void {
     const wall = wallTime(this.clock, now)
-    const shutOut: GatewayClient[] = []
-    for (const client of this.#clients.values())
-      if (!client.setup.resume(now, Math.max(0, wall - client.recordedAt))) shutOut.push(client)
+    const shutOut = resumeAll(this.#clients, now, wall, () => {
+      const link = this.#uplink.nextReadyLink()
+      if (link !== undefined) this.linkReady(now, link)
+    })
     // The access rules changed while the process was not running.
     this.#unchecked = shutOut.values()
     this.#checkAccess(now)
@@ -455,6 +452,10 @@ export class Gateway implements ClientHost {
     this.#waiting.push(client)
   }
 
+  settle(client: GatewayClient): void {
+    this.#clients.settle(client)
+  }
+
   openLink(now: Instant, client: GatewayClient, isRestored = false): Link {
     this.closeLink(client)
     const { route: peer, username } = client
@@ -465,12 +466,12 @@ export class Gateway implements ClientHost {
       ...(username !== undefined && { identity: username }),
       ...(isRestored && { isRestored: true as const }),
     })
-    this.#byLink.set(link.id, client)
+    this.#clients.byLink.set(link.id, client)
     return link
   }
 
   closeLink(client: GatewayClient): void {
-    if (client.link !== undefined) this.#byLink.delete(client.link.id)
+    if (client.link !== undefined) this.#clients.byLink.delete(client.link.id)
   }
 
   forget(client: GatewayClient): void {
@@ -486,7 +487,7 @@ export class Gateway implements ClientHost {
 
   /** True for a client without a link that has not sent DISCONNECT: its link has ended, or was not restored after a restart. */
   isLost(clientId: string): boolean {
-    const client = this.#clients.get(clientId)
+    const client = this.#clients.isAtRest(clientId) ? undefined : this.#clients.get(clientId)
     return client !== undefined && client.link === undefined && client.state !== 'disconnected'
   }
 

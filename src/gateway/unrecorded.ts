@@ -26,6 +26,7 @@ export class Unrecorded {
   add(now: Instant, client: GatewayClient): void {
     this.#begin(now)
     this.#clients.add(client)
+    client.awaitsRecord = true
   }
 
   /** Removes a forgotten client from the store, if it has a record there. */
@@ -68,6 +69,8 @@ export class Unrecorded {
     for (const client of this.#clients) {
       if (left-- === 0 || client.record(now) === 'full') return
       this.#clients.delete(client)
+      client.awaitsRecord = false
+      client.host.settle(client)
     }
   }
 

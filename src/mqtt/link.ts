@@ -125,3 +125,51 @@ export interface Uplink {
   /** The next link with something to poll. Poll it until it is empty; it is not returned again before. */
   nextReadyLink(): LinkId | undefined
 }
+
+/** The session of a link that rests, as its owner refers to it. */
+export interface RestingSession {
+  readonly key: SessionKey
+  readonly clientId: string
+  readonly will: Will | undefined
+}
+
+/** The state that a link has while nothing is under way. Its owner keeps it while the link rests. */
+export interface RestingLink {
+  readonly id: LinkId
+  readonly info: LinkInfo
+  /** In-flight window. */
+  readonly window: number
+  /** The session existed before this connection. */
+  readonly resumed: boolean
+  /** A full window was reported, and not everything queued has been sent since. */
+  readonly windowTold: boolean
+  /** What is left of the time for which slower receivers may pause this client. */
+  readonly patienceMs: number
+  /** What is left of the retained messages that its subscriptions may examine. */
+  readonly lookups: { readonly tokens: number; readonly filledAt: Instant } | undefined
+}
+
+/**
+ * Links at rest. A million sleeping clients are connected, but nothing is under way for them: the broker keeps the session alone,
+ * and its client counts as connected.
+ */
+export interface RestingLinks {
+  /** Called when the broker needs the link of this session: the owner resumes it before it returns. */
+  needed: (session: RestingSession) => void
+  /**
+   * Returns the state of the link if nothing is under way on it, it does not listen, and the will of its session is this one.
+   * Otherwise it cannot rest now.
+   */
+  stateOf(id: LinkId, will: Will | undefined): RestingLink | undefined
+  /**
+   * Drops a link whose state the owner keeps. Neither this nor `resume` has any effect beyond that: no record, no timer, no
+   * notice.
+   */
+  rest(id: LinkId): RestingSession
+  /** Restores the link of a session. */
+  resume(session: RestingSession, link: RestingLink): Link
+}
+
+export interface SensorUplink extends Uplink {
+  readonly resting: RestingLinks
+}

@@ -8,7 +8,7 @@ import { Gateway } from '../../src/gateway/gateway.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import { carrierOf, nodeIdOf, nodeRoute } from '../../src/gateway/ports/route.ts'
 import { OWN_REQUEST } from '../../src/gateway/translate.ts'
-import type { Uplink } from '../../src/mqtt/link.ts'
+import type { Link, SensorUplink } from '../../src/mqtt/link.ts'
 import { type Packet, PacketType, type Will } from '../../src/mqtt/packets.ts'
 import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
@@ -81,6 +81,8 @@ export class TestGateway {
     this.broker = new Broker({ access, limits, memory, store, clock, notice, random: () => 0.5 })
     const uplink = spies ? spied(this.broker, (line) => this.#up.push(line)) : this.broker
     this.gateway = new Gateway({ ...OPTIONS, ...options }, uplink, store, clock, notice, () => this.draw(), memory)
+    // Clients rest at every chance.
+    this.gateway.mostIdle = 0
     for (const record of store.replay()) {
       if (isGatewayRecord(record)) this.gateway.apply(record)
       else if (record.type !== 'clock') this.broker.apply(record)
@@ -229,8 +231,19 @@ export class TestGateway {
 }
 
 /** Tells all that is said to the broker. */
-function spied(broker: Broker, tell: (line: string) => void): Uplink {
+function spied(broker: Broker, tell: (line: string) => void): SensorUplink {
   return {
+    resting: {
+      get needed() {
+        return broker.resting.needed
+      },
+      set needed(wake) {
+        broker.resting.needed = wake
+      },
+      stateOf: (id, will) => broker.resting.stateOf(id, will),
+      rest: (id) => broker.resting.rest(id),
+      resume: (session, link) => spiedLink(broker.resting.resume(session, link), tell),
+    },
     get work() {
       return broker.work
     },
@@ -239,28 +252,28 @@ function spied(broker: Broker, tell: (line: string) => void): Uplink {
     },
     nextReadyLink: () => broker.nextReadyLink(),
     endUnused: (now, key) => broker.endUnused(now, key),
-    open: (now, info) => {
-      const link = broker.open(now, info)
-      const who = info.peer === 'QoS -1' ? 'QoS -1: ' : ''
-      let over = false
-      const { send, setWill, lost } = link
-      link.send = (at, packet) => {
-        tell(who + packetLine(packet))
-        over ||= packet.type === PacketType.DISCONNECT
-        return send.call(link, at, packet)
-      }
-      link.setWill = (at, will) => {
-        tell(`${who}will ${willLine(will)}`)
-        return setWill.call(link, at, will)
-      }
-      link.lost = (at, reason) => {
-        if (!over) tell(`${who}lost`)
-        over = true
-        lost.call(link, at, reason)
-      }
-      return link
-    },
+    open: (now, info) => spiedLink(broker.open(now, info), tell, info.peer === 'QoS -1' ? 'QoS -1: ' : ''),
   }
+}
+
+function spiedLink(link: Link, tell: (line: string) => void, who = ''): Link {
+  let over = false
+  const { send, setWill, lost } = link
+  link.send = (at, packet) => {
+    tell(who + packetLine(packet))
+    over ||= packet.type === PacketType.DISCONNECT
+    return send.call(link, at, packet)
+  }
+  link.setWill = (at, will) => {
+    tell(`${who}will ${willLine(will)}`)
+    return setWill.call(link, at, will)
+  }
+  link.lost = (at, reason) => {
+    if (!over) tell(`${who}lost`)
+    over = true
+    lost.call(link, at, reason)
+  }
+  return link
 }
 
 const PACKETS = new Map(Object.entries(PacketType).map(([name, type]) => [type as number, name]))

@@ -2,6 +2,7 @@ import type { Instant } from '../../base/machine.ts'
 import type { Memory } from '../../base/memory.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import type { Pauses } from '../../base/pauses.ts'
+import type { RowTimers } from '../../base/row-timers.ts'
 import type { Timers } from '../../base/timers.ts'
 import type { Link } from '../../mqtt/link.ts'
 import type { Traffic } from '../../mqtt/traffic.ts'
@@ -27,8 +28,8 @@ export interface ClientHost {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly timers: Timers<ClientTimer>
-  /** Keep-alive and sleep timers of the clients. Handling a timeout appends a record, so it waits for room in the store. */
-  readonly silences: Timers<GatewayClient>
+  /** Keep-alive and sleep timers of the clients, by seat. Handling a timeout appends a record, so it waits for room in the store. */
+  readonly silences: RowTimers
   readonly pauses: Pauses
   readonly traffic: Traffic
   readonly ports: Ports
@@ -63,6 +64,8 @@ export interface ClientHost {
    * after a restart.
    */
   openLink(now: Instant, client: GatewayClient, isRestored?: boolean): Link
+  /** The client sleeps: it rests at the end of the current input, if nothing is under way for it then. */
+  settle(client: GatewayClient): void
   /** The client's link to the broker has ended. */
   closeLink(client: GatewayClient): void
   /** The client's session is over: removes the client with everything the gateway keeps for it. */

@@ -58,12 +58,19 @@ export class GatewayClient {
   /** Time of the last record. */
   recordedAt: WallTime = 0
   /** The result of the last attempt to record the client. */
-  #recordedAs: Recorded = 0
+  recordedAs: Recorded = 0
+  /** True while the gateway has still to record the client's current state, because the store was full. */
+  awaitsRecord = false
+  /** The client's number in the table of clients; -1 while it is not there. */
+  seat = -1
+  /** For the table: the client is on its list of those that may rest; it is one of the few that never rest. */
+  maySettle = false
+  staysObject = false
   /** True while the client is on the gateway's list of clients that wait for durable records. */
   awaitsDurable = false
   /** The user as whom the link was opened. */
   username: string | undefined = undefined
-  #windowReported = false
+  windowReported = false
   #link: Link | undefined = undefined
   #will: Will | undefined = undefined
   /** Bytes of the will that are included in `host.wills.kept`. */
@@ -224,7 +231,7 @@ export class GatewayClient {
     }
     if (reaction !== 'confirm' && reaction !== 'reject') return reaction
     // The reply to DISCONNECT waits for the store: it promises that the client may sleep, or that its will never fires.
-    const recordedAs = state === 'disconnected' ? this.#recordedAs : 0
+    const recordedAs = state === 'disconnected' ? this.recordedAs : 0
     if (recordedAs === 'full' && reaction === 'confirm') return 'disconnect'
     const isUnrecorded = recordedAs === 'full' || recordedAs > host.store.durable
     return isUnrecorded || this.awaitsStore ? 'ignore' : reaction
@@ -322,10 +329,12 @@ export class GatewayClient {
   #reconsider(now: Instant): void {
     this.outbound.advance(now)
     this.link?.listen(now, this.#listens)
-    if (this.state !== 'awake') return
-    // The client listens only for a moment: send what the broker has queued for it now.
-    this.#takeFromBroker(now)
-    this.#endAwakePeriod(now)
+    if (this.state === 'awake') {
+      // The client listens only for a moment: send what the broker has queued for it now.
+      this.#takeFromBroker(now)
+      this.#endAwakePeriod(now)
+    }
+    if (this.state === 'asleep') this.host.settle(this)
   }
 
   /**
@@ -343,8 +352,8 @@ export class GatewayClient {
   /** Reports a full window once, and again only after the backlog has been empty. */
   #reportWindowFull(): void {
     const isFull = (this.link?.backlog ?? 0) > 0
-    if (isFull && !this.#windowReported) reportWindowFull(this)
-    this.#windowReported = isFull
+    if (isFull && !this.windowReported) reportWindowFull(this)
+    this.windowReported = isFull
   }
 
   /** Sends PINGRESP after the last message of this awake period, or because the period was closed early (ruling A4). */
@@ -380,7 +389,7 @@ export class GatewayClient {
   }
 
   timedOut(now: Instant, about: ClientTimer['about']): void {
-    if (about === 'retry') this.outbound.timedOut(now)
+    if (about === 'retry') this.outbound.retries.timedOut(now)
     else if (about === 'ids') this.inbound.qos2.timedOut(now)
     else this.setup.timedOut(now)
     this.#reconsider(now)
@@ -475,7 +484,7 @@ export class GatewayClient {
   record(now: Instant): Recorded {
     const at = wallTime(this.host.clock, now)
     const lsn = this.host.store.append(recordOf(this, at))
-    this.#recordedAs = lsn
+    this.recordedAs = lsn
     if (lsn === 'full') this.host.recordLater(this)
     else {
       this.recorded = true

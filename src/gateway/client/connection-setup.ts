@@ -290,6 +290,11 @@ export class ConnectionSetup {
     return this.#client.host.options.inflightMessages
   }
 
+  /** True if no CONNECT is being processed, the gateway's own included, and no will dialogue is under way. */
+  get isIdle(): boolean {
+    return this.#connecting === undefined && this.#replaced === undefined && this.#dialogue === undefined
+  }
+
   /** True while the broker is processing the client's CONNECT. */
   get isUnderWay(): boolean {
     return this.#connecting === 'client'

@@ -24,7 +24,8 @@ export class OpenExchanges {
   open: Exchange[] = []
   /** To be restarted before anything new is sent. */
   again: Exchange[] = []
-  #lastRegisterId: number | undefined = undefined
+  /** The last message id of a REGISTER that was not chosen to validate an address. */
+  lastRegisterId: number | undefined = undefined
 
   get busy(): boolean {
     return this.open.length > 0 || this.again.length > 0
@@ -134,10 +135,10 @@ export class OpenExchanges {
    * counter starts at a random value (`chance` in [0, 1)), because answers to REGISTERs of a previous process may still arrive.
    */
   nextRegisterId(packetId: number, chance: () => number): number {
-    let id = this.#lastRegisterId ?? Math.floor(chance() * 0xffff)
+    let id = this.lastRegisterId ?? Math.floor(chance() * 0xffff)
     do id = id === 0xffff ? 1 : id + 1
     while (id === packetId || this.isTaken(id))
-    this.#lastRegisterId = id
+    this.lastRegisterId = id
     return id
   }
 }

@@ -22,7 +22,7 @@ const UPLINK_MESSAGES = 16
 const EVERYTHING: Allowed = { retain: true, qos: 2, receiveMaximum: 0xffff }
 
 /** What the broker supports. */
-interface Allowed {
+export interface Allowed {
   readonly retain: boolean
   readonly qos: number
   readonly receiveMaximum: number
@@ -68,6 +68,17 @@ export class Inbound {
   constructor(client: GatewayClient) {
     this.#client = client
     this.qos2 = new Qos2Exchanges(client)
+  }
+
+  /** True if no request is under way, and no QoS 2 message id is remembered. */
+  get isIdle(): boolean {
+    const isAnswered = this.#publishing.length === 0 && this.#subscribing.length === 0 && (this.#left?.size ?? 0) === 0
+    return isAnswered && (this.#open?.size ?? 0) === 0 && this.qos2.isIdle
+  }
+
+  /** What the broker supports, unless it is everything. */
+  get restrictions(): Allowed | undefined {
+    return this.#allowed === EVERYTHING ? undefined : this.#allowed
   }
 
   /** Sets what the broker supports, as its CONNACK reports. Usually that is everything, so clients share one object. */

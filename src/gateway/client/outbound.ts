@@ -29,16 +29,21 @@ export class Outbound {
   halted: 'rests' | 'lacks id' | undefined = undefined
   /** A queued frame was retracted for the rest, which then lasts for T_WAIT: later messages would leave before that frame. */
   #keepsBack = false
-  readonly #retries: Retries
+  readonly retries: Retries
 
   constructor(client: GatewayClient) {
     this.#client = client
-    this.#retries = new Retries(client, this)
+    this.retries = new Retries(client, this)
   }
 
   /** True while an exchange is open or waits to be restarted. */
   get busy(): boolean {
     return this.exchanges.busy || this.#own !== undefined
+  }
+
+  /** True if nothing is in flight or held back. What is left is `poison`, `retries.isIgnored` and `exchanges.lastRegisterId`. */
+  get isIdle(): boolean {
+    return !this.busy && this.halted === undefined && !this.#keepsBack && !this.retries.isArmed
   }
 
   /** True while nothing more may be started: the window is full, a REGISTER is open, or the client must not be sent anything. */
@@ -66,7 +71,7 @@ export class Outbound {
     const delivery = outboundMessage(from)
     if (this.#client.inbound.isUnanswered(delivery.message)) {
       this.#own = delivery
-      this.#retries.watch(now)
+      this.retries.watch(now)
     } else this.#start(now, delivery)
   }
 
@@ -99,7 +104,7 @@ export class Outbound {
 
   /** The client sleeps: open exchanges wait for it to wake. */
   suspend(): void {
-    this.#retries.disarm()
+    this.retries.disarm()
   }
 
   /** The client is reachable again: restarts every open exchange, re-registering topic ids that it may have lost. */
@@ -114,7 +119,7 @@ export class Outbound {
     this.exchanges.interrupt()
     this.halted = undefined
     this.#keepsBack = false
-    this.#retries.reset()
+    this.retries.reset()
   }
 
   /** The connection has ended. The broker resends what was open, except QoS 0, which it no longer has. */
@@ -126,8 +131,8 @@ export class Outbound {
     this.#own = undefined
     this.halted = undefined
     this.#keepsBack = false
-    this.#retries.reset()
-    this.#retries.isIgnored = false
+    this.retries.reset()
+    this.retries.isIgnored = false
   }
 
   /** Forwards the broker's PUBREL, which is recorded by now, and retransmits it until PUBCOMP arrives. */
@@ -145,7 +150,7 @@ export class Outbound {
     else this.exchanges.open.push(exchange)
     // If PUBREC crossed our PINGRESP, the sleeping client receives the answer when it wakes.
     if (!this.#client.isReachable) return
-    this.#retries.restart(now)
+    this.retries.restart(now)
     this.send(message)
   }
 
@@ -173,7 +178,7 @@ export class Outbound {
       if (type === MsgType.PUBREC && !this.busy) this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
       return
     }
-    this.#retries.isIgnored = false
+    this.retries.isIgnored = false
     this.poison.answered(exchange)
     if (type === MsgType.REGACK) {
       this.#registered(now, exchange, message.returnCode)
@@ -224,23 +229,19 @@ export class Outbound {
     this.#publish(now, delivery, reference)
   }
 
-  timedOut(now: Instant): void {
-    this.#retries.timedOut(now)
-  }
-
   /** The client has sent something. Exchanges that this answered must be closed already. */
   heard(now: Instant): void {
-    this.#retries.heard(now)
+    this.retries.heard(now)
   }
 
   /** Starts the timer although no exchange is open: an awake period that waits for the store must end, too. */
   watch(now: Instant): void {
-    this.#retries.watch(now)
+    this.retries.watch(now)
   }
 
   /** Frames that waited for the port or the store have left: T_retry counts from now. */
   left(now: Instant): void {
-    if (this.exchanges.open.length > 0 && this.halted !== 'rests') this.#retries.left(now)
+    if (this.exchanges.open.length > 0 && this.halted !== 'rests') this.retries.left(now)
   }
 
   /** Gives up one exchange, because the client is reachable but does not answer it (ruling A28). */
@@ -404,7 +405,7 @@ export class Outbound {
       const refused = { ...delivery, registeredAgain: true }
       if (this.exchanges.register === undefined) this.#start(now, refused)
       else this.exchanges.postpone(refused, 'first')
-      if (this.exchanges.open.length > 0) this.#retries.restart(now)
+      if (this.exchanges.open.length > 0) this.retries.restart(now)
       return
     }
     if (returnCode === ReturnCode.CONGESTION) {
@@ -442,8 +443,8 @@ export class Outbound {
     for (const { msgId, message } of this.exchanges.open)
       if (message.type !== MsgType.PUBREL && replies.retract(msgId, message.type)) this.#keepsBack = true
     // It has answered: exchanges whose attempts were used up are not given up because of this answer.
-    this.#retries.reset()
-    if (state === 'active') this.#retries.armFor(now, host.options.tWaitMs)
+    this.retries.reset()
+    if (state === 'active') this.retries.armFor(now, host.options.tWaitMs)
     else awakePeriod.close()
   }
 
@@ -455,7 +456,7 @@ export class Outbound {
     client.host.notice({ code: 'store-full', level: 'error', client: client.key, peer: client.route, reason })
     this.exchanges.postpone(delivery, 'first')
     this.halted = this.exchanges.open.length > 0 ? 'lacks id' : 'rests'
-    if (this.halted === 'rests') this.#retries.restart(now)
+    if (this.halted === 'rests') this.retries.restart(now)
     client.awakePeriod.close()
   }
 
@@ -481,7 +482,7 @@ export class Outbound {
   #open(now: Instant, exchange: Exchange): void {
     this.exchanges.open.push(exchange)
     this.halted = undefined
-    this.#retries.restart(now)
+    this.retries.restart(now)
   }
 
   /** Ends an exchange, or a message that needed none. The remaining exchanges get a full set of attempts. */
@@ -492,7 +493,7 @@ export class Outbound {
       if (!this.#keepsBack) this.halted = undefined
     }
     if (this.exchanges.open.length === 0) {
-      if (this.halted !== 'rests') this.#retries.disarm()
-    } else if (exchange !== undefined && this.#client.isReachable && !this.#keepsBack) this.#retries.restart(now)
+      if (this.halted !== 'rests') this.retries.disarm()
+    } else if (exchange !== undefined && this.#client.isReachable && !this.#keepsBack) this.retries.restart(now)
   }
 }

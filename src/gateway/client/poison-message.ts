@@ -12,6 +12,17 @@ export class PoisonMessage {
   /** The message over which the client was lost, until it is known whether the client was connected. */
   #lostOver = ''
 
+  /** What is remembered; `undefined` while it is not known whether the client was connected when it was lost. */
+  get memory(): { readonly subject: string; readonly count: number } | undefined {
+    return this.#lostOver === '' ? { subject: this.#subject, count: this.#count } : undefined
+  }
+
+  /** Continues with what was remembered. */
+  restore(subject: string, count: number): void {
+    this.#subject = subject
+    this.#count = count
+  }
+
   /** Number of consecutive connections or awake periods that ended over this message. */
   count(exchange: Exchange): number {
     return subjectOf(exchange) === this.#subject ? this.#count : 0

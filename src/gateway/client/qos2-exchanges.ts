@@ -50,6 +50,11 @@ export class Qos2Exchanges {
     return this.#ids?.bytes ?? 0
   }
 
+  /** True if no id is remembered. */
+  get isIdle(): boolean {
+    return this.size === 0 && (this.#unconfirmed?.size ?? 0) === 0 && this.#timer?.armed !== true
+  }
+
   /** Ids that wait for PUBREL. */
   get opened(): Iterable<number> {
     return this.#ids?.opened ?? []

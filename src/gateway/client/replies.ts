@@ -30,6 +30,11 @@ export class Replies {
     return this.#waiting !== undefined && this.#waiting.length > 0
   }
 
+  /** True if nothing is queued, and no message has to be restarted. */
+  get isIdle(): boolean {
+    return !this.blocked && !this.#orphaned
+  }
+
   send(message: Message, lsn: Lsn): void {
     const { host, route, key } = this.#client
     if (lsn <= host.store.durable && !this.blocked) {

@@ -201,6 +201,10 @@ export class Retries {
     this.disarm()
   }
 
+  get isArmed(): boolean {
+    return this.#timer?.armed === true
+  }
+
   disarm(): void {
     this.exhausted = false
     if (this.#timer !== undefined) this.#client.host.timers.disarm(this.#timer)

@@ -1,5 +1,4 @@
 import type { Instant } from '../../base/machine.ts'
-import { Timer } from '../../base/timers.ts'
 import type { GatewayOptions } from '../gateway-options.ts'
 import { allTriesMs, type RetryProfile } from '../ports/retry-profile.ts'
 import type { GatewayClient } from './client.ts'
@@ -64,7 +63,6 @@ export function silentBefore(client: Supervised, elapsedMs: number, silence: num
 /** The timer of a silent client. A message only notes the time; the deadline is moved when the timer fires. */
 export class Supervision {
   readonly #client: GatewayClient
-  #timer: Timer<GatewayClient> | undefined = undefined
 
   constructor(client: GatewayClient) {
     this.#client = client
@@ -72,19 +70,16 @@ export class Supervision {
 
   /** Call when the state has changed. */
   arm(now: Instant): void {
-    const { silences } = this.#client.host
+    const { host, seat } = this.#client
     const deadline = this.#deadline()
-    if (deadline === undefined) {
-      this.stop()
-      return
-    }
-    this.#timer ??= new Timer(this.#client)
-    silences.arm(this.#timer, Math.max(deadline, now))
+    if (deadline === undefined) this.stop()
+    else if (seat >= 0) host.silences.arm(seat, Math.max(deadline, now))
   }
 
   /** Stops the timer: the client is forgotten, and the next one with its id is a new client. */
   stop(): void {
-    if (this.#timer !== undefined) this.#client.host.silences.disarm(this.#timer)
+    const { host, seat } = this.#client
+    if (seat >= 0) host.silences.disarm(seat)
   }
 
   /** Resumes supervision after a restart. `elapsedMs` is the time since the client's last record. */

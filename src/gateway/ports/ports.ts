@@ -120,6 +120,11 @@ export class Ports {
     return this.#held.size > 0 && this.#held.has(client)
   }
 
+  /** True if no message for this client waits or was refused. Replies may wait: they are sent whatever its state is. */
+  isQuiet(client: RouteKey): boolean {
+    return !this.isWaiting(client) && !this.hasRefused(client) && !this.isHeld(client)
+  }
+
   /** True if a message of `octets` octets would wait for address validation. */
   needsProof(now: Instant, client: RouteKey, octets: number): boolean {
     return this.#proof.needsProof(now, client, octets + envelopeOf(client))

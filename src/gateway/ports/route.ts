@@ -19,8 +19,14 @@ export const routeAt = (address: string, port: string): RouteKey => (port === DE
 export const broadcastRoute = (port: string): RouteKey => routeAt('*', port)
 
 /** The route of a node behind a forwarder. */
-export const nodeRoute = (forwarder: RouteKey, nodeId: Uint8Array): RouteKey =>
-  `${forwarder}${NODE}${Array.from(nodeId, (byte) => byte.toString(16).padStart(2, '0')).join('')}`
+export function nodeRoute(forwarder: RouteKey, nodeId: Uint8Array): RouteKey {
+  let digits = ''
+  for (let i = 0; i < nodeId.length; i++) digits += OCTETS[nodeId[i]!]!
+  return forwarder + NODE + digits
+}
+
+/** `00` to `ff`. */
+const OCTETS = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, '0'))
 
 /** Where datagrams for the route are sent: the forwarder's route, or the route itself. */
 export function carrierOf(route: RouteKey): RouteKey {
@@ -28,12 +34,19 @@ export function carrierOf(route: RouteKey): RouteKey {
   return node < 0 ? route : route.slice(0, node)
 }
 
+/** Digit by digit: with a regular expression this was a fifth of the time that it takes to drain a client behind a forwarder. */
 export function nodeIdOf(route: RouteKey): Uint8Array | undefined {
   const node = route.indexOf(NODE)
   if (node < 0) return undefined
-  const digits = route.slice(node + NODE.length)
-  return Uint8Array.from(digits.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16))
+  const from = node + NODE.length
+  const nodeId = new Uint8Array((route.length - from) >> 1)
+  for (let i = 0; i < nodeId.length; i++)
+    nodeId[i] = digitOf(route.charCodeAt(from + 2 * i)) * 16 + digitOf(route.charCodeAt(from + 2 * i + 1))
+  return nodeId
 }
+
+/** `0` to `9` and `a` to `f`, as `nodeRoute` writes them. */
+const digitOf = (code: number): number => (code <= 0x39 ? code - 0x30 : code - 0x57)
 
 export function portNameOf(route: RouteKey): string {
   const carrier = carrierOf(route)

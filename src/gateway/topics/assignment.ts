@@ -49,7 +49,7 @@ export class TopicAssignment {
   /** Record of the newest topic id. No id may be sent before it is durable. */
   lsn: Lsn = 0
   /** What was removed for the id that the client requested last, `to`. */
-  #gaveWay: { readonly to: number; readonly removed: readonly Removed[] } = { to: 0, removed: [] }
+  #gaveWay: { readonly to: number; readonly removed: readonly Removed[] } | undefined = undefined
 
   constructor(client: TopicHolder) {
     this.#client = client
@@ -79,12 +79,18 @@ export class TopicAssignment {
     return known === undefined ? this.#assign(topicName, false) : this.#known(known)
   }
 
+  /** True if no record of an id waits for the store, and no id would be restored by `takeBack`. */
+  get isSettled(): boolean {
+    const { host, registry } = this.#client
+    return this.lsn <= host.store.durable && (this.#gaveWay === undefined || registry.isReceived(this.#gaveWay.to))
+  }
+
   /** Withdraws a requested id that the client never received, because its subscription was refused. */
   takeBack(topicId: number): void {
     const { registry, host, clientId } = this.#client
     if (!registry.undo(topicId)) return
     host.store.append({ type: 'sn-topic-end', clientId, topicId })
-    if (this.#gaveWay.to !== topicId) return
+    if (this.#gaveWay?.to !== topicId) return
     // Restores the ids that were removed for it; they are registered again before they are used, or their REGISTER is under way.
     // It may have been the highest id, whose row is needed.
     for (const { id, topicName, offered } of this.#gaveWay.removed) {
@@ -92,7 +98,7 @@ export class TopicAssignment {
       if (isFree && registry.size < host.options.topicsPerClient && this.#record(id, topicName, offered) !== 'full')
         registry.add(id, topicName, offered)
     }
-    this.#gaveWay = { to: 0, removed: [] }
+    this.#gaveWay = undefined
   }
 
   /** The record of the id may not be durable yet, but it is older than any record appended from now on. */

@@ -1,8 +1,10 @@
+import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
 import { ClientPattern } from '../../base/client-pattern.ts'
 import type { Instant } from '../../base/machine.ts'
 import { COST, stringBytes } from '../../base/memory-costs.ts'
 import { NameMap } from '../../base/name-map.ts'
 import { SmallMap } from '../../base/small-map.ts'
+import { readInteger, readNumber, readText, writeInteger, writeNumber, writeText } from '../../store/record-fields.ts'
 import type { PredefinedTopicTable } from '../gateway-options.ts'
 
 /** Some implementations use lower numbers as predefined ids, so normal ids start here (ruling A11). */
@@ -323,6 +325,84 @@ export class TopicRegistry {
     this.#asked = 0
   }
 
+  /** Bytes that `pack` writes, roughly. */
+  get packedBytes(): number {
+    return this.#bytes - this.size * (COST.topicId + COST.string - PACKED_ID)
+  }
+
+  /** True if the client has received this id, in whatever connection. */
+  isReceived(id: number): boolean {
+    return this.#byId?.get(id)?.acknowledged === true
+  }
+
+  /**
+   * Writes everything there is, for a client at rest: unlike the records of the store, it includes which ids the client knows,
+   * and in which order they were used.
+   */
+  pack(w: ByteWriter): void {
+    writeInteger(w, this.size)
+    for (const { id, name, offered, acknowledged, used, knownIn, trustedIn } of this.#byId?.values() ?? []) {
+      w.u16(id)
+      const known = (knownIn === this.#connection ? KNOWN : 0) | (trustedIn === this.#connection ? TRUSTED : 0)
+      w.u8(OFFERED.indexOf(offered) | (acknowledged ? ACKNOWLEDGED : 0) | known)
+      writeInteger(w, used)
+      writeText(w, name)
+    }
+    w.u16(this.#nextId)
+    w.u16(this.#cursor)
+    writeInteger(w, this.#uses)
+    const isRare = this.#refused !== undefined || this.#unanswered !== undefined || this.#notPredefined !== undefined
+    w.u8(isRare || this.#renamedAt !== undefined ? 1 : 0)
+    if (w.bytes[w.length - 1] === 1) this.#packRare(w)
+  }
+
+  #packRare(w: ByteWriter): void {
+    writeNumber(w, this.#renamedAt ?? Number.NEGATIVE_INFINITY)
+    writeInteger(w, this.#refused?.size ?? 0)
+    for (const name of this.#refused ?? []) writeText(w, name)
+    writeInteger(w, this.#unanswered?.size ?? 0)
+    for (const [name, { topicId, msgId }] of this.#unanswered ?? []) {
+      writeText(w, name)
+      w.u16(topicId)
+      w.u16(msgId)
+    }
+    writeInteger(w, this.#notPredefined?.size ?? 0)
+    for (const id of this.#notPredefined ?? []) w.u16(id)
+  }
+
+  /** Restores what `pack` has written, in a registry that is empty. */
+  unpack(r: ByteReader): void {
+    for (let left = readInteger(r, 'topic ids'); left > 0; left--) {
+      const id = r.u16('topic id')
+      const bits = r.u8('topic id')
+      const used = readInteger(r, 'topic id')
+      this.add(id, readText(r, 'topic name'), OFFERED[bits & OFFERED_BITS])
+      const assigned = this.#byId!.get(id)!
+      assigned.used = used
+      assigned.acknowledged = (bits & ACKNOWLEDGED) !== 0
+      if ((bits & KNOWN) !== 0) assigned.knownIn = this.#connection
+      if ((bits & TRUSTED) !== 0) assigned.trustedIn = this.#connection
+    }
+    this.#nextId = r.u16('next topic id')
+    this.#cursor = r.u16('next topic id')
+    this.#uses = readInteger(r, 'topic ids')
+    if (r.u8('topic ids') === 1) this.#unpackRare(r)
+  }
+
+  #unpackRare(r: ByteReader): void {
+    const renamedAt = readNumber(r, 'topic ids')
+    if (renamedAt !== Number.NEGATIVE_INFINITY) this.#renamedAt = renamedAt
+    for (let left = readInteger(r, 'refused'); left > 0; left--) this.markRefused(readText(r, 'refused'))
+    for (let left = readInteger(r, 'unanswered'); left > 0; left--)
+      this.markUnanswered(readText(r, 'unanswered'), r.u16('unanswered'), r.u16('unanswered'))
+    for (let left = readInteger(r, 'predefined'); left > 0; left--) this.markNotPredefined(r.u16('predefined'))
+  }
+
+  /** The client is at rest: its row is counted instead. */
+  uncount(): void {
+    this.#count(-this.#bytes)
+  }
+
   /** Without -0, which V8 stores in a number of its own in each client, 16 bytes. */
   #count(bytes: number): void {
     if (bytes === 0) return
@@ -355,6 +435,15 @@ export class TopicRegistry {
     this.#countRefused(-this.#refusedBytes)
   }
 }
+
+/** Bytes of a topic id in `pack`, without its name. */
+const PACKED_ID = 7
+/** Bits of a topic id in `pack`. */
+const OFFERED: readonly Offered[] = [undefined, 'first', 'again']
+const OFFERED_BITS = 3
+const ACKNOWLEDGED = 4
+const KNOWN = 8
+const TRUSTED = 16
 
 type Names = Set<string> | Map<string, unknown>
 
