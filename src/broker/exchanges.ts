@@ -36,7 +36,9 @@ export class Exchanges {
    */
   acknowledged(now: Instant, link: ClientLink, session: Session, packet: PublishResponse): void {
     const { type, packetId, reasonCode } = packet
-    const inflight = session.inflight?.get(packetId)
+    const known = session.inflight?.get(packetId)
+    // One that still waits for its record has not been sent: this is a guess, or a late copy from an earlier exchange.
+    const inflight = known?.departed === true ? known : undefined
     const qos = inflight?.queued.qos
     if (inflight !== undefined && isWrongKind(inflight, type)) {
       const reason = `${nameOf(type)} for packet id ${packetId}, in flight with QoS ${qos}${inflight.released ? ' and released' : ''}`

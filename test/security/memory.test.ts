@@ -109,7 +109,7 @@ const ATTACKS: readonly Attack[] = [
     flags: ['--memory-limit', String(8 * MIB)],
   },
   // With less of the heap, so that it takes seconds.
-  { ...of('topic aliases', (to) => attacks.aliases(to, 150), 'memory_limit'), flags: ['--memory-limit', String(10 * MIB)] },
+  { ...of('topic aliases', (to) => attacks.aliases(to, 150), 'memory_limit'), flags: ['--memory-limit', String(8 * MIB)] },
   of('user names of 60,000 octets', (to) => attacks.userNames(to, 1200), 'max_memory_per_address'),
   of('client ids of 60,000 octets, in what they retained', (to) => attacks.retainers(to, 1200), 'memory_limit'),
   {
