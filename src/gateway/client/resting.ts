@@ -8,7 +8,7 @@ import { STATES } from './state-table.ts'
 
 /**
  * A sleeping client as a row of bytes: what a client takes while it is at rest, in place of `GatewayClient`, its parts and its
- * link (about 1,600 bytes in 20 objects), is some hundred bytes and no object. Unlike recovery from the store this loses nothing:
+ * link (about 1,600 bytes in 20 objects), is about a hundred bytes and no object. Unlike recovery from the store this loses nothing:
  * the client that `wake` returns behaves as the one that was packed would have. The row:
  *
  *     route                       text after its length in two bytes, so that an index can compare it in place
@@ -46,8 +46,7 @@ export interface ReplayedClient {
   readonly clientId: string
 }
 
-/** Bytes that `pack` writes at most after the topic ids, without the peer. */
-const LINK_BYTES = 64
+/** Bytes of the length of the route. */
 const HEAD_BYTES = 2
 
 /**
@@ -68,8 +67,8 @@ export const canRestReplayed = ({ link, will, inbound, registry }: GatewayClient
   link === undefined && will === undefined && inbound.isIdle && registry.packedBytes <= ROW_MAX
 
 /**
- * Writes a client that can rest. `atRoute`: the client is known by its route. Returns false if it has to stay as it is: its link
- * cannot rest.
+ * Writes a client that can rest. `atRoute`: the client is known by its route. Returns false if it has to stay as it is, because its
+ * link cannot rest, or the row is too long.
  */
 export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, links: RestingLinks): boolean {
   w.length = 0
@@ -83,7 +82,6 @@ export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, lin
   writeInteger(w, client.durationSeconds)
   writeInteger(w, client.sleepSeconds)
   writeNumber(w, client.lastHeard)
-  // The end of an awake period is the usual last event, and everything in it has happened at one time.
   writeNumber(w, client.sleepsSince)
   writeNumber(w, client.recordedAt)
   writeInteger(w, client.outbound.exchanges.lastRegisterId ?? 0)
@@ -102,12 +100,12 @@ export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, lin
     writeInteger(w, poison.count)
   }
   client.registry.pack(w)
-  if (w.length + LINK_BYTES + 3 * client.route.length > ROW_MAX) return false
   const isReplayed = client.link === undefined
   const link = client.link === undefined ? undefined : links.stateOf(client.link.id, client.will)
   if (link !== undefined) packLink(link, w, client.route)
   else if (isReplayed) w.u8(STATES.indexOf(client.state))
   else return false
+  if (w.length > ROW_MAX) return false
   const flags =
     (atRoute ? FLAGS.atRoute : 0) |
     (client.cleanSession ? FLAGS.cleanSession : 0) |

@@ -249,6 +249,22 @@ describe('a client does not rest', () => {
   })
 })
 
+test('a row that is just too long, whatever it is that makes it so, is none', () => {
+  const long = 'r'.repeat(150)
+  const rested = [0, 0]
+  for (let size = 3500; size < 4100; size += 7) {
+    const world = new TestGateway()
+    world.send(long, say.connect('s', { clean: false }), say.register('x'.repeat(size)), say.disconnect(60))
+    // At another address the row has both; without an address it has the former one.
+    if (size % 2 === 0) world.send('q', say.ping('s'))
+    else world.send(long, say.connect('t'))
+    rested[atRest(world)]!++
+    world.send('q', say.ping('s'))
+    expect(world.sent('q').at(-1)).toBe('PINGRESP')
+  }
+  expect(Math.min(...rested)).toBeGreaterThan(10)
+})
+
 test('the first clients that sleep stay objects, so that a small site never makes rows', () => {
   const world = new TestGateway({ maxSessions: 10_000 })
   world.gateway.mostIdle = 10
