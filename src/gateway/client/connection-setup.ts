@@ -202,6 +202,7 @@ export class ConnectionSetup {
         return
       }
       registry.clear()
+      client.topicIds.sessionEnded()
       // Registered after CONNECT, and lost with the session before it: the client must not use these ids.
       client.replies.cancel(MsgType.REGACK)
       inbound.qos2.clear()

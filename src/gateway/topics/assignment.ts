@@ -139,6 +139,11 @@ export class TopicAssignment {
     return { topicId: id, lsn, isNew: true }
   }
 
+  /** The session has ended, and all its ids with it. */
+  sessionEnded(): void {
+    this.#gaveWay = undefined
+  }
+
   #removedFor(id: number, gone: readonly (number | undefined)[]): Removed[] {
     const { registry } = this.#client
     const removed: Removed[] = []

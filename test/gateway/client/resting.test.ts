@@ -129,6 +129,16 @@ describe('a client rests', () => {
 })
 
 describe('a client at rest is found', () => {
+  test('in a new session, although an id gave way in the session before', () => {
+    const world = new TestGateway({ topicsPerClient: 1 })
+    world.send('r', say.connect('s', { clean: false }), say.subscribe('+', 0, 1))
+    world.publish('x', '1')
+    world.send('r', say.regack(0x401, 1), say.subscribe('y', 0, 2))
+    expect(world.sent('r')).toContain('SUBACK 0402 #2 q0')
+    world.send('r', say.connect('s'), say.disconnect(60))
+    expect(atRest(world)).toBe(1)
+  })
+
   test('at another address of its network, from where it wakes', () => {
     const world = sleeping()
     world.send('q', say.ping('s'))
