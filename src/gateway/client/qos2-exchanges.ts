@@ -52,7 +52,7 @@ export class Qos2Exchanges {
 
   /** True if no id is remembered. */
   get isIdle(): boolean {
-    return this.size === 0 && (this.#unconfirmed?.size ?? 0) === 0 && this.#timer?.armed !== true
+    return this.#ids === undefined && (this.#unconfirmed?.size ?? 0) === 0 && this.#timer?.armed !== true
   }
 
   /** Ids that wait for PUBREL. */
@@ -108,6 +108,7 @@ export class Qos2Exchanges {
     this.#count()
     if (slot === undefined || this.#record({ slot, msgId, fingerprint, until: 0 })) return ''
     this.#ids.refused(msgId)
+    this.#freeIfEmpty()
     this.#arm(now)
     return 'the store is full'
   }
@@ -138,6 +139,7 @@ export class Qos2Exchanges {
   refused(now: Instant, msgId: number): void {
     if (this.#ids === undefined) return
     this.#ids.refused(msgId)
+    this.#freeIfEmpty()
     this.#arm(now)
   }
 
@@ -151,8 +153,7 @@ export class Qos2Exchanges {
       if (slot === undefined || host.store.append({ type: 'sn-qos2-end', clientId, slot }) === 'full') break
       this.#ids!.remove(slot)
     }
-    if (this.#ids?.size === 0) this.#ids = undefined
-    this.#count()
+    this.#freeIfEmpty()
     if (left === 0) this.#armAt(now)
     else this.#arm(now)
   }
@@ -166,6 +167,7 @@ export class Qos2Exchanges {
   /** Used by the replay of the store. */
   remove(slot: number): void {
     this.#ids?.remove(slot)
+    this.#freeIfEmpty()
   }
 
   /** Called after the replay of the store. */
@@ -180,6 +182,12 @@ export class Qos2Exchanges {
   /** The earliest time at which what is received now may have arrived: it may have waited while the process was paused. */
   #arrived(now: Instant): Instant {
     return this.#client.host.pauses.earliestArrival(now)
+  }
+
+  /** A table without ids has bytes, and would be lost with them when its client rests. */
+  #freeIfEmpty(): void {
+    if (this.#ids?.size === 0) this.#ids = undefined
+    this.#count()
   }
 
   /** Updates the gateway's memory accounting. */
