@@ -85,11 +85,22 @@ function differences(counts: Census, wanted: Census): string[] {
     .map((at) => `${at}: ${counts.get(at) ?? 0} instead of ${wanted.get(at) ?? 0}`)
 }
 
+/** All QoS 2 ids of a sensor have ended before a restart. Their empty table was counted, and then lost when the sensor rested. */
+const QOS2_IDS_ENDED: Step[] = [
+  { do: 'connect', who: 0 },
+  { do: 'advance', ms: 15_000 },
+  { do: 'cut', who: 0, behind: 'PUBCOMP', way: 'down' },
+  { do: 'advance', ms: 7_200_000 },
+  { do: 'restart' },
+  { do: 'sleep', who: 0, seconds: 60 },
+  { do: 'publish', who: 0, topic: 0, qos: -1, retain: false, long: false, times: 1, expires: 0 },
+]
+
 test('after all sessions have expired every map and tree is empty', { timeout: 600_000 }, () => {
   const steps = fc.array(STEP, { minLength: 1, maxLength: 60, size: 'max' })
   const lives = fc.property(setups(), steps, fc.constantFrom(...FAREWELLS), (scarce, taken, farewell) => {
     const site = new Site(scarce)
     expect(differences(left(site, taken, farewell), untouched(site.setup))).toEqual([])
   })
-  fc.assert(lives, runs(50))
+  fc.assert(lives, { ...runs(50), examples: [[{}, QOS2_IDS_ENDED, 'settled']] })
 })

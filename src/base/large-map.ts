@@ -48,7 +48,7 @@ export class LargeMap<V> {
   *values(): Generator<V, void> {
     const all = this.#all
     if (all !== undefined) {
-      // It may be divided meanwhile, and no longer be told of deletions.
+      // If the map is divided during the iteration, later deletions do not reach `all`.
       for (const [name, value] of all) if (this.#all === all || this.get(name) === value) yield value
       return
     }

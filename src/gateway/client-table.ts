@@ -25,8 +25,8 @@ const EMPTY = new Uint8Array(0)
 /**
  * All clients of the gateway, by client id and by the route at which they were last heard. A client is either an object, or, while
  * it sleeps and nothing is under way for it, a row (`resting.ts`): at rest it takes about 200 bytes here instead of 1,600 and a
- * link. Whoever asks for a client gets the object, which is made from its row if necessary, and becomes a row again at the end of
- * the input (`rest`). Each client has a seat, a small number, as long as it is in the table: its timer is by seat, and all clients
+ * link. `get` and the like return the object, and make it from the row if necessary; at the end of the input, `rest` packs it into
+ * a row again. Each client has a seat, a small number, as long as it is in the table: its timer is by seat, and all clients
  * are visited in the order of their seats, so that it makes no difference who rests.
  */
 export class ClientTable {
@@ -188,7 +188,7 @@ export class ClientTable {
     this.#settling.push(client)
   }
 
-  /** The end of an input, when nobody has a reference to a client any more: those that can rest become rows. */
+  /** Packs the clients that can rest into rows. Called at the end of an input, when no other code holds a reference to a client. */
   rest(): void {
     if (this.#settling.length === 0) return
     for (const client of this.#settling) {

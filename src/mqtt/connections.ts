@@ -30,7 +30,7 @@ const CONNECT_HEADER = PacketType.CONNECT << 4
  */
 export class Connections {
   readonly traffic = new Traffic()
-  /** Is told what has been written. */
+  /** The buffer of the output. The caller of `poll` reports with `slab.written` when the sockets have taken it. */
   readonly slab: StreamOutput['slab']
   readonly #uplink: Uplink
   readonly #limits: ConnectionLimits

@@ -139,7 +139,10 @@ export class Loop implements StreamHost {
     else this.#flushing ??= setImmediate(this.#flushNow)
   }
 
-  /** Carries out all output of the server, and sets the timer for its next deadline. `continues`: there may be more input in this turn. */
+  /**
+   * Carries out all output of the server, and sets the timer for its next deadline. `continues`: more input may follow in this turn
+   * of the event loop.
+   */
   flush(continues = false): void {
     const now = instant()
     let isFree: boolean | undefined

@@ -21,8 +21,8 @@ function encoded(packet: Packet): Uint8Array {
   return writer.toBytes()
 }
 
-/** A loop with a real server, and streams that say while they are written to that they take no more. */
-function crowd(size: number) {
+/** A loop with a real server. */
+function realLoop(): Loop {
   const server = new Server({
     store: new MemoryStore(),
     clock: wallClock(),
@@ -32,6 +32,12 @@ function crowd(size: number) {
   })
   const loop = new Loop(server)
   loops.push(loop)
+  return loop
+}
+
+/** A loop with a real server, and streams that say while they are written to that they take no more. */
+function crowd(size: number) {
+  const loop = realLoop()
   let full = false
   let written = 0
   let paused = 0
@@ -115,15 +121,7 @@ test('a deadline that moves to a later time keeps its timeout, and is met', asyn
 })
 
 test('the buffer of the output is used again once it is written, and never while a socket still refers to it', () => {
-  const server = new Server({
-    store: new MemoryStore(),
-    clock: wallClock(),
-    notice: () => {},
-    random: Math.random,
-    gateway: OPTIONS,
-  })
-  const loop = new Loop(server)
-  loops.push(loop)
+  const loop = realLoop()
   let isWritten = true
   const kept: { bytes: Uint8Array; copy: Uint8Array }[] = []
   const write = (bytes: Uint8Array): boolean => {

@@ -56,7 +56,7 @@ const HEAD_BYTES = 2
 export function canRest(client: GatewayClient): boolean {
   const { state, link, route, host, outbound, inbound, replies, setup, topicIds } = client
   if (state !== 'asleep' || link === undefined || client.awaitsDurable || client.awaitsRecord) return false
-  // A row would be too long. Such a client is told from others before anything is written.
+  // The row would be too long: checked here, so that nothing is written in vain.
   if (client.registry.packedBytes > ROW_MAX) return false
   const isIdle = outbound.isIdle && inbound.isIdle && replies.isIdle && setup.isIdle
   return isIdle && topicIds.isSettled && outbound.poison.memory !== undefined && host.ports.isQuiet(route)
