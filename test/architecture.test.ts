@@ -55,8 +55,9 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   config: ['base', 'gateway'],
   access: ['base', 'store', 'mqtt', 'broker', 'config'],
   'server.ts': ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway'],
-  process: ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'config', 'access', 'server.ts'],
-  cli: ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'config', 'access', 'server.ts', 'process'],
+  http: ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'config', 'access', 'server.ts'],
+  process: ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'config', 'access', 'http', 'server.ts'],
+  cli: ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'config', 'access', 'http', 'server.ts', 'process'],
   'index.ts': ['base', 'config', 'server.ts', 'process'],
   'main.ts': ['cli', 'process'],
 }

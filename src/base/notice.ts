@@ -284,6 +284,13 @@ export const NOTICES = {
     about: 'SIGHUP: a file is wrong. All rules from before stay in force.',
     action: 'Correct the file in the line and send SIGHUP again.',
   },
+  'http-refused': {
+    levels: ['info'],
+    fields: ['user', 'peer', 'reason'],
+    about:
+      'The HTTP service did not answer a request: a wrong password or token, an unknown Host, or a page of another site. Counts towards ban_after if it was a login.',
+    action: 'Correct the password or token of that program, or add the name in the line to http_hosts.',
+  },
   'authentication-failed': {
     levels: ['warn'],
     fields: ['reason'],

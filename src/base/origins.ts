@@ -64,9 +64,15 @@ export function originRefusal({ origin, host, localAddress }: UpgradeOrigin, pol
   if (!isOwn && !allowed.some((each) => matches(page, each))) return `a page of ${page.origin} (websockets_origin)`
   if (!anonymous) return ''
   const name = urlOf(`http://${host ?? ''}`)?.hostname ?? ''
-  const isKnown = isLocal(name) || own.includes(bare(name)) || isAddress(name) || allowed.some((each) => each.host === name)
+  const isKnown = isKnownHost(name, own) || allowed.some((each) => each.host === name)
   return isKnown ? '' : `a page that calls this machine by another name, ${name.slice(0, NAME_MAX)} (websockets_origin)`
 }
+
+/**
+ * Whether this machine can be meant by the name in a Host header: a name of its own, or an address, which no site can redirect.
+ */
+export const isKnownHost = (name: string, own: readonly string[]): boolean =>
+  isLocal(name) || own.includes(bare(name)) || isAddress(name)
 
 /**
  * Returns the client behind trusted proxies, according to X-Forwarded-For: the last address that is not a trusted

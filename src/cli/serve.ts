@@ -137,7 +137,7 @@ function listenForSignals({ events, exit }: Host): { first: Promise<Signal>; sto
  * Logs the listeners, which clients may connect, where the state is kept, and the options that change each of these.
  */
 function logStart(log: Logger, config: Config, running: Running): void {
-  const { mqtt, sn, store, storeEngine, memory } = running
+  const { mqtt, sn, http, store, storeEngine, memory } = running
   for (const [i, listening] of mqtt.entries()) {
     const listener = config.listeners[i]!
     const level = isClosed(listener) || (listener.allowAnonymous && !isLocal(listener)) ? 'warn' : 'info'
@@ -147,6 +147,7 @@ function logStart(log: Logger, config: Config, running: Running): void {
     )
   }
   for (const [i, listening] of sn.entries()) logSensorPort(log, config, config.snListeners[i]!, listening)
+  if (http !== undefined) log.info({ http }, `HTTP on ${http.url}: metrics and health (change with --http-port, --http false)`)
   if (
     mqtt.length === 1 &&
     config.listeners[0]!.allowAnonymous &&

@@ -106,6 +106,7 @@ export function resolveConfig(
   const { config: _, testConfig: __, predefinedTopics: ___, ...settings } = valuesOf(options, merged) as unknown as Settings
   const listeners = resolveListeners(merged, entries)
   refuseIdle(merged, entries, listeners)
+  refuseOpenHttp(merged)
   const snListeners = resolveSnListeners(merged, snEntries, settings)
   return { ...settings, listeners, snListeners }
 }
@@ -257,6 +258,29 @@ function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners:
     if (timeout !== undefined && !listeners.some(({ httpAuthUrl }) => httpAuthUrl !== undefined))
       refuseWithout(timeout, 'http_auth_url')
   }
+}
+
+/** Options of the HTTP service that require another one. */
+const HTTP_NEEDS = [
+  ['http_certfile', 'http_keyfile'],
+  ['http_keyfile', 'http_certfile'],
+  ['http_managers', 'http_password_file'],
+] as const
+
+/** Refuses an HTTP service that anyone on a network could use without a login. */
+function refuseOpenHttp(merged: Layer): void {
+  if (merged.get('http')?.value === false) return
+  for (const [key, needed] of HTTP_NEEDS) {
+    const found = merged.get(key)
+    if (found !== undefined && !merged.has(needed)) refuseWithout(found, needed)
+  }
+  const host = merged.get('http_host')
+  if (host === undefined || isLoopback(String(host.value))) return
+  if (merged.has('http_password_file') || merged.has('http_token_file')) return
+  const file = nameLike(host.origin, 'http_password_file')
+  throw new StartError(
+    `${host.origin}: ${host.value} is not loopback, so anyone who can reach it could see clients and their messages: add ${file}`,
+  )
 }
 
 const snOptions = options.filter(({ snListener }) => snListener !== undefined)

@@ -1,6 +1,7 @@
 import { ACCESS_OPTIONS } from './options/access.ts'
 import { BROKER_OPTIONS } from './options/broker.ts'
 import { GATEWAY_OPTIONS } from './options/gateway.ts'
+import { HTTP_OPTIONS } from './options/http.ts'
 import type { Kind, OptionDefinition } from './options/kinds.ts'
 import { LISTENER_OPTIONS } from './options/listeners.ts'
 import { MEMORY_OPTIONS } from './options/memory.ts'
@@ -16,6 +17,7 @@ import { SN_PORT_OPTIONS } from './options/sn-ports.ts'
 export const OPTIONS = {
   ...LISTENER_OPTIONS,
   ...ACCESS_OPTIONS,
+  ...HTTP_OPTIONS,
   ...PROCESS_OPTIONS,
   ...MEMORY_OPTIONS,
   ...BROKER_OPTIONS,

@@ -5,6 +5,8 @@ import { StartError } from '../base/start-error.ts'
 import type { Config } from '../config/config.ts'
 import { openSensorUsers } from '../config/io/sensor-users.ts'
 import { reasonOf } from '../config/io/text-file.ts'
+import { HttpUsers } from '../http/io/http-users.ts'
+import { readTls } from '../http/io/tls.ts'
 import { readTlsContext } from '../mqtt/io/tls.ts'
 import { tlsOptions } from './listeners.ts'
 
@@ -17,7 +19,7 @@ const LMDB_FILE = 'data.mdb'
  * @throws StartError for the first error
  */
 export async function checkFiles(config: Config): Promise<readonly string[]> {
-  const { warnings } = new AccessFiles(config)
+  const warnings = [...new AccessFiles(config).warnings, ...checkHttp(config)]
   openSensorUsers(config)
   if (!config.memory) checkDataDirectory(config.dataDir)
   for (const listener of config.listeners) {
@@ -29,6 +31,14 @@ export async function checkFiles(config: Config): Promise<readonly string[]> {
     })
   }
   return warnings
+}
+
+/** Files of the HTTP service. */
+function checkHttp(config: Config): readonly string[] {
+  if (!config.http) return []
+  const { httpCertfile: certfile, httpKeyfile: keyfile } = config
+  if (certfile !== undefined && keyfile !== undefined) readTls({ certfile, keyfile })
+  return new HttpUsers(config, 'view').warnings
 }
 
 function checkDataDirectory(dir: string): void {

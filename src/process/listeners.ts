@@ -62,7 +62,7 @@ function listenOptions(config: Config, listener: ListenerConfig): ListenOptions 
 }
 
 /** Returns names by which pages from this machine may address the listener; those of loopback are always accepted. */
-function ownNames({ host }: ListenerConfig): readonly string[] {
+export function ownNames({ host }: Pick<ListenerConfig, 'host'>): readonly string[] {
   const own = hostname().toLowerCase()
   return [host.toLowerCase(), own, `${own.replace(/\..*/, '')}.local`].filter((name) => name !== '' && name !== '.local')
 }

@@ -21,6 +21,7 @@ import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
+import { type OpenHttp, openHttp, processStatus } from './http.ts'
 import { LagMonitor } from './lag.ts'
 import { type OpenListener, openFilesWarning, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
@@ -57,6 +58,8 @@ export interface ListeningMqtt {
 export interface Running {
   readonly mqtt: readonly ListeningMqtt[]
   readonly sn: readonly ListeningSn[]
+  /** Undefined if it is switched off, or its port is taken and was not configured. */
+  readonly http: { readonly url: string; readonly port: number } | undefined
   /** Directory of the state, or 'memory'. */
   readonly store: string
   /** Storage engine: `SQLite 3.51.3`; undefined for memory. */
@@ -116,7 +119,16 @@ export async function startProcess(config: Config, log: Logger, version?: string
     version: version === undefined ? 'roost' : `roost version ${version}`,
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
   })
+  const phase: { reason: string | undefined } = { reason: 'the state is being restored' }
+  let ports: SnPorts | undefined
+  let http: OpenHttp | undefined
   try {
+    // It answers while the state is restored, to say that Roost is not ready.
+    const status = processStatus({ version, store, maxDataBytes: config.maxDataBytes, lag, phase, snPorts: () => ports })
+    const opened = await openHttp(config, server, status, server.notice)
+    if (typeof opened === 'string') log.warn(opened)
+    else http = opened
+    for (const warning of http?.warnings ?? []) log.warn(warning)
     await recover(server, store)
     loop = new Loop(server)
     loop.authenticateBy(access.authenticator)
@@ -132,11 +144,14 @@ export async function startProcess(config: Config, log: Logger, version?: string
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })
+    ports = snPorts
     server.memory.count('receive_buffers', () => snPorts.waitingBytes)
-    lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }))
+    lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }), http !== undefined)
     loop.flush()
-    return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory })
+    phase.reason = undefined
+    return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, http, phase, lag, memory })
   } catch (error) {
+    await http?.close()
     await closeStore(store)
     throw error instanceof StartError ? error : new StartError((error as Error).message)
   }
@@ -169,6 +184,9 @@ interface Parts {
   readonly users: SensorRules
   readonly listeners: readonly OpenListener[]
   readonly snPorts: SnPorts
+  readonly http: OpenHttp | undefined
+  /** Why Roost is not ready, for the HTTP service. */
+  readonly phase: { reason: string | undefined }
   readonly lag: LagMonitor
   readonly memory: ReturnType<typeof memoryLimits>
 }
@@ -178,7 +196,7 @@ const QUIET_MS = 50
 
 /** Reloads all files. Everything is read before anything takes effect. */
 async function reload(config: Config, parts: Parts): Promise<readonly string[] | 'failed'> {
-  const { loop, server, access, users, listeners } = parts
+  const { loop, server, access, users, listeners, http } = parts
   try {
     const stamps = new FileStamps(config)
     const rules = await rereadSensorRules(config)
@@ -189,6 +207,7 @@ async function reload(config: Config, parts: Parts): Promise<readonly string[] |
       access.prepareReload(clientIds),
       () => users.replace(rules),
       ...(await Promise.all(listeners.map(({ listener }) => listener.prepareReload()))),
+      ...(http === undefined ? [] : [http.prepareReload()]),
     ]
     // A program that is still writing a file writes again within this time.
     await new Promise((resolve) => setTimeout(resolve, QUIET_MS))
@@ -206,16 +225,17 @@ async function reload(config: Config, parts: Parts): Promise<readonly string[] |
 }
 
 function running(config: Config, parts: Parts): Running {
-  const { loop, server, store, notice, listeners, snPorts, lag } = parts
+  const { loop, server, store, notice, listeners, snPorts, http, phase, lag } = parts
   let reloading: Promise<unknown> = Promise.resolve()
   const stop = async (): Promise<void> => {
     // Applying new rules requires an open store.
     await reloading
+    phase.reason = 'Roost is stopping'
     lag.stop()
     await inPieces(parts, () => server.publishWills(instant()))
     await inPieces(parts, () => server.shutDown(instant()))
     loop.stop()
-    await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close()])
+    await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close(), http?.close()])
     await closeStore(store)
     notice.flush()
   }
@@ -223,6 +243,7 @@ function running(config: Config, parts: Parts): Running {
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
+    http: http && { url: http.url, port: http.port },
     store: config.memory ? 'memory' : resolve(config.dataDir),
     storeEngine: config.memory ? undefined : SqliteStore.engine,
     memory: { limit: parts.memory.limits.memoryLimit, told: parts.memory.told },

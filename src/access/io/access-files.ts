@@ -122,7 +122,7 @@ export class AccessFiles implements Bans {
 const policiesOf = (loaded: ReadonlyMap<string, Loaded>): ReadonlyMap<string, ListenerPolicy> =>
   new Map(Array.from(loaded, ([name, { policy }]) => [name, policy]))
 
-const loginOptions = ({ banAfter, banSeconds, trustedNetworks, maxLoginAddresses }: Config): LoginOptions => ({
+export const loginOptions = ({ banAfter, banSeconds, trustedNetworks, maxLoginAddresses }: Config): LoginOptions => ({
   banAfter,
   banMs: banSeconds * 1000,
   trusted: trustedNetworks,
@@ -153,7 +153,7 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
   const one = (access: AccessConfig, certificate: ListenerPolicy['certificate']): Loaded => {
     const { allowAnonymous, passwordFile, aclFile, httpAuthUrl } = access
     if (passwordFile !== undefined && !passwords.has(passwordFile))
-      passwords.set(passwordFile, loadPasswords(passwordFile, when, warnings))
+      passwords.set(passwordFile, loadPasswords('password_file', passwordFile, when, warnings))
     if (aclFile !== undefined && !acls.has(aclFile)) acls.set(aclFile, loadAcl(aclFile))
     const table = passwordFile === undefined ? undefined : passwords.get(passwordFile)
     const acl = aclFile === undefined ? undefined : acls.get(aclFile)
@@ -220,30 +220,35 @@ function refuseExcludingAll(before: Contents, after: Contents): void {
 /** Maximum number of invalid lines of one file that are listed in warnings. */
 const BROKEN_LINES_MAX = 10
 
-function loadPasswords(path: string, when: 'start' | 'reload', warnings: Set<string>): ReadonlyMap<string, PasswordEntry> {
-  const { users, broken } = parsePasswordLines(read(path, 'password_file'))
-  if (broken[0] !== undefined && when === 'reload') throw wrong('password_file', path, broken[0])
-  for (const each of broken.slice(0, BROKEN_LINES_MAX))
-    warnings.add(`${wrong('password_file', path, each).message}: this user is refused`)
+/** Reads a password file; `option` names it. An invalid line is an error at a reload, and a warning at the start. @throws StartError */
+export function loadPasswords(
+  option: string,
+  path: string,
+  when: 'start' | 'reload',
+  warnings: Set<string>,
+): ReadonlyMap<string, PasswordEntry> {
+  const { users, broken } = parsePasswordLines(readText(path, option))
+  if (broken[0] !== undefined && when === 'reload') throw wrong(option, path, broken[0])
+  for (const each of broken.slice(0, BROKEN_LINES_MAX)) warnings.add(`${wrong(option, path, each).message}: this user is refused`)
   if (broken.length > BROKEN_LINES_MAX)
-    warnings.add(`${path}: ${broken.length - BROKEN_LINES_MAX} more broken lines, whose users are refused (password_file)`)
-  warnIfOpen('password_file', path, warnings)
+    warnings.add(`${path}: ${broken.length - BROKEN_LINES_MAX} more broken lines, whose users are refused (${option})`)
+  warnIfOpen(option, path, warnings)
   return users
 }
 
-function warnIfOpen(option: string, path: string, warnings: Set<string>): void {
+export function warnIfOpen(option: string, path: string, warnings: Set<string>): void {
   if ((statSync(path).mode & 0o077) !== 0) warnings.add(`${option} ${path} is open to other users of this machine: chmod 600`)
 }
 
 /** Reads an `acl_file`. @throws StartError */
 export function loadAcl(path: string): Acl {
-  const parsed = parseAcl(read(path, 'acl_file'))
+  const parsed = parseAcl(readText(path, 'acl_file'))
   if ('reason' in parsed) throw wrong('acl_file', path, parsed)
   return parsed
 }
 
 function loadBans(path: string): BanList {
-  const parsed = parseBans(read(path, 'ban_file'))
+  const parsed = parseBans(readText(path, 'ban_file'))
   if ('reason' in parsed) throw wrong('ban_file', path, parsed)
   return parsed
 }
@@ -251,7 +256,8 @@ function loadBans(path: string): BanList {
 const wrong = (option: string, path: string, { line, reason }: AclError): StartError =>
   new StartError(`${path}:${line}: ${reason} (${option})`)
 
-function read(path: string, option: string): string {
+/** @throws StartError */
+export function readText(path: string, option: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(readRegularFile(path))
   } catch (error) {

@@ -8,6 +8,7 @@ import { type OptionKey, options } from '../options.ts'
 export const RELOADED: readonly OptionKey[] = [
   ...(['password_file', 'acl_file', 'clientid_file', 'ban_file', 'sn_users'] as const),
   ...(['jwt_secret_file', 'jwt_public_key_file', 'jwt_jwks'] as const),
+  ...(['http_password_file', 'http_token_file', 'http_certfile', 'http_keyfile'] as const),
   ...(['certfile', 'keyfile', 'cafile', 'capath', 'crlfile'] as const),
 ]
 

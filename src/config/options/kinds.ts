@@ -18,6 +18,7 @@ export interface Kind<T> {
 export const OPTION_GROUPS = [
   'Listeners',
   'Access',
+  'HTTP',
   'State',
   'Log',
   'Memory',
@@ -53,6 +54,11 @@ export const whole = (min: number, max: number): Kind<number> => ({
   schema: z.int().min(min).max(max),
   expected: `a whole number from ${min} to ${max}`,
   placeholder: 'number',
+})
+
+export const optionalWhole = (min: number, max: number): Kind<number | undefined> => ({
+  ...whole(min, max),
+  schema: z.int().min(min).max(max).optional(),
 })
 
 export const real = (min: number, max: number): Kind<number> => ({

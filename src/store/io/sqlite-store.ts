@@ -3,6 +3,7 @@ import { performance } from 'node:perf_hooks'
 import { MessageChannel, type MessagePort, Worker } from 'node:worker_threads'
 import { assert } from '../../base/assert.ts'
 import { ByteReader } from '../../base/bytes.ts'
+import { Histogram } from '../../base/histogram.ts'
 import { readRecord } from '../records.ts'
 import { rowName } from '../rows.ts'
 import type { Lsn, SessionKey, Store, StoreRecord } from '../store.ts'
@@ -31,6 +32,8 @@ export interface SqliteStoreOptions extends GroupCommitOptions {
 
 /** Full at the byte bound, a store looks for room that often (ms). */
 const HURRY_MS = 1000
+
+const COMMIT_BOUNDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10] as const
 
 /** Starts the store's thread; its replies come to the port that is returned. */
 export type StartThread = (options: ThreadOptions) => MessagePort | Worker
@@ -63,6 +66,8 @@ export class SqliteStore implements Store {
    * is refused. Nothing that `replay` returned may be used before.
    */
   readonly opened: Promise<void>
+  /** Seconds from handing commits to the thread until they were durable. */
+  readonly commitSeconds = new Histogram(COMMIT_BOUNDS)
   #isOpen = false
   #settle!: { opened(): void; refused(error: Error): void }
   #room: Room = { usedBytes: 0, isTight: false }
@@ -130,6 +135,18 @@ export class SqliteStore implements Store {
     return this.#commits.durable
   }
 
+  /** Bytes of the files in use, as of the last commit. */
+  get usedBytes(): number {
+    return this.#room.usedBytes
+  }
+
+  /** Why messages are refused; undefined if the store works and has room. */
+  get trouble(): string | undefined {
+    if (this.#isDamaged) return 'the store is damaged'
+    if (this.#commits.failing) return 'the store cannot be written'
+    return this.#isFull ? 'the store is full' : undefined
+  }
+
   get hasRoom(): boolean {
     return this.#commits.hasRoom
   }
@@ -180,8 +197,12 @@ export class SqliteStore implements Store {
   }
 
   #put(commits: readonly Commit[]): Promise<Answer> {
+    const began = performance.now()
     return new Promise((answered) => {
-      this.#answered = answered
+      this.#answered = (answer) => {
+        this.commitSeconds.observe((performance.now() - began) / 1000)
+        answered(answer)
+      }
       this.#send(
         { kind: 'commit', commits },
         commits.map(({ bytes }) => bytes.buffer as ArrayBuffer),

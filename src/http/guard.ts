@@ -1,0 +1,39 @@
+import { isKnownHost } from '../base/origins.ts'
+
+/** Which names this service has, and whether it needs a login. */
+export interface GuardPolicy {
+  /** Nobody has to log in. */
+  readonly isOpen: boolean
+  /** Names of this machine, and those of `http_hosts`, in lower case. */
+  readonly names: readonly string[]
+}
+
+export interface Heads {
+  readonly host: string | undefined
+  readonly origin: string | undefined
+}
+
+/**
+ * Returns why a request is not answered, whoever sends it; '' if it is. A page of another site can send requests in the name of
+ * its visitor: its Origin is not this service. And a site can let its own name resolve to the address of this machine, so that its
+ * pages count as ours: the Host header has that name. Where there is a login, such a page does not have it.
+ */
+export function requestRefusal({ host, origin }: Heads, { isOpen, names }: GuardPolicy): string {
+  const own = urlOf(`http://${host ?? ''}`)
+  if (own === undefined) return 'the Host header is missing or is no host'
+  if (isOpen && !isKnownHost(own.hostname, names))
+    return `this service has no name ${own.hostname.slice(0, NAME_MAX)} (http_hosts)`
+  if (origin === undefined) return ''
+  const page = urlOf(origin)
+  return page !== undefined && page.host === own.host ? '' : 'requests of pages of other sites are not answered'
+}
+
+const NAME_MAX = 100
+
+function urlOf(text: string): URL | undefined {
+  try {
+    return new URL(text)
+  } catch {
+    return undefined
+  }
+}

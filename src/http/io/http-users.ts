@@ -1,0 +1,150 @@
+import { createHash } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
+import { loadPasswords, loginOptions, readText, warnIfOpen } from '../../access/io/access-files.ts'
+import { decoyHash, PasswordChecker } from '../../access/io/password-hash.ts'
+import { Logins } from '../../access/logins.ts'
+import type { PasswordEntry } from '../../access/password-file.ts'
+import type { NoticeSink } from '../../base/notice.ts'
+import { StartError } from '../../base/start-error.ts'
+import type { Config } from '../../config/config.ts'
+import type { Role } from '../exchange.ts'
+import { parseTokens } from '../token-file.ts'
+
+/** Passwords that are being hashed, or wait for it, at most: hashing takes a tenth of a second of a thread. */
+const HASHING_MAX = 8
+
+/** Who sends a request, or why it is refused: by the status 401 or 429. */
+export type Caller =
+  | { readonly kind: 'known'; readonly role: Role; readonly user: string | undefined }
+  | { readonly kind: 'refused'; readonly status: 401 | 429; readonly reason: string }
+
+interface Contents {
+  readonly passwords: ReadonlyMap<string, PasswordEntry> | undefined
+  readonly tokens: ReadonlyMap<string, Role> | undefined
+}
+
+/** The users of the HTTP service: passwords, tokens, and what each of them may do. */
+export class HttpUsers {
+  readonly #config: Config
+  readonly #notice: NoticeSink
+  readonly #logins: Logins
+  readonly #checker = new PasswordChecker()
+  readonly #managers: ReadonlySet<string>
+  /** What anyone may do where there are no users. */
+  readonly #openRole: Role
+  #contents: Contents
+  #hashing = 0
+  #turn: Promise<unknown> = Promise.resolve()
+  warnings: readonly string[] = []
+
+  /** `openRole`: what anyone may do where no users are configured. @throws StartError for the first invalid file */
+  constructor(config: Config, openRole: Role, notice: NoticeSink = () => {}) {
+    this.#config = config
+    this.#openRole = openRole
+    this.#notice = notice
+    this.#logins = new Logins(loginOptions(config), notice)
+    this.#managers = new Set(config.httpManagers)
+    this.#contents = this.#load('start')
+  }
+
+  /** No login is needed. */
+  get isOpen(): boolean {
+    const { passwords, tokens } = this.#contents
+    return passwords === undefined && tokens === undefined
+  }
+
+  /** Reads the files again; the function it returns applies them. @throws StartError for the first error */
+  prepareReload(): () => void {
+    const contents = this.#load('reload')
+    return () => {
+      this.#contents = contents
+      this.#checker.forget()
+    }
+  }
+
+  /** `authorization`: the header of that name. `peer`: `127.0.0.1:51234`. Never rejects. */
+  async callerOf(authorization: string | undefined, peer: string): Promise<Caller> {
+    if (this.isOpen) return { kind: 'known', role: this.#openRole, user: undefined }
+    if (this.#logins.isBanned(performance.now(), peer)) return refused(429, 'too many failed logins (ban_after)')
+    const [scheme = '', credentials = ''] = authorization?.split(' ') ?? []
+    if (scheme.toLowerCase() === 'bearer') return this.#byToken(credentials, peer)
+    if (scheme.toLowerCase() === 'basic') return this.#byPassword(credentials, peer)
+    return refused(401, 'a user name and password, or a bearer token, is needed')
+  }
+
+  #byToken(token: string, peer: string): Caller {
+    // Comparing hashes takes the same time however much of the token is right.
+    const wanted = hashOf(token)
+    for (const [known, role] of this.#contents.tokens ?? []) {
+      if (hashOf(known) === wanted) return { kind: 'known', role, user: undefined }
+    }
+    return this.#wrong(peer, undefined)
+  }
+
+  async #byPassword(credentials: string, peer: string): Promise<Caller> {
+    const text = Buffer.from(credentials, 'base64').toString()
+    const colon = text.indexOf(':')
+    const user = text.slice(0, Math.max(0, colon))
+    const { passwords } = this.#contents
+    const hash = passwords?.get(user)?.password
+    const decoy = decoyHash(passwords)
+    const verdict = await this.#checker.check(
+      hash ?? decoy,
+      Buffer.from(text.slice(colon + 1)),
+      (work) => this.#inTurn(work),
+      decoy,
+    )
+    if (verdict === 'busy') return refused(429, 'too many logins at the same time')
+    if (verdict === 'wrong' || hash === undefined || this.#contents.passwords?.get(user)?.password !== hash)
+      return this.#wrong(peer, user)
+    return { kind: 'known', role: this.#managers.has(user) ? 'manage' : 'view', user }
+  }
+
+  async #inTurn<R>(work: () => Promise<R>): Promise<R | 'busy'> {
+    if (this.#hashing >= HASHING_MAX) return 'busy'
+    this.#hashing++
+    const done = this.#turn.then(work)
+    this.#turn = done.catch(() => {})
+    try {
+      return await done
+    } finally {
+      this.#hashing--
+    }
+  }
+
+  #wrong(peer: string, user: string | undefined): Caller {
+    this.#logins.failed(performance.now(), peer)
+    const who = user === undefined ? {} : { user }
+    this.#notice({
+      code: 'http-refused',
+      level: 'info',
+      peer,
+      ...who,
+      reason: user === undefined ? 'wrong token' : 'wrong password',
+    })
+    return refused(401, 'wrong user name, password or token')
+  }
+
+  #load(when: 'start' | 'reload'): Contents {
+    const warnings = new Set<string>()
+    const { httpPasswordFile, httpTokenFile } = this.#config
+    const passwords =
+      httpPasswordFile === undefined ? undefined : loadPasswords('http_password_file', httpPasswordFile, when, warnings)
+    for (const manager of this.#managers)
+      if (passwords?.has(manager) === false) warnings.add(`${httpPasswordFile} has no user ${manager} (http_managers)`)
+    const tokens = httpTokenFile === undefined ? undefined : loadTokens(httpTokenFile, warnings)
+    this.warnings = [...warnings]
+    return { passwords, tokens }
+  }
+}
+
+function loadTokens(path: string, warnings: Set<string>): ReadonlyMap<string, Role> {
+  const tokens = parseTokens(readText(path, 'http_token_file'))
+  if ('reason' in tokens) throw new StartError(`${path}:${tokens.line}: ${tokens.reason} (http_token_file)`)
+  warnIfOpen('http_token_file', path, warnings)
+  return tokens
+}
+
+const hashOf = (token: string): string => createHash('sha256').update(token).digest('base64')
+
+const refused = (status: 401 | 429, reason: string): Caller => ({ kind: 'refused', status, reason })

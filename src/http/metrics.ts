@@ -1,0 +1,156 @@
+import type { Traffic } from '../mqtt/traffic.ts'
+import type { Server } from '../server.ts'
+import type { Family, Labels, Sample } from './exposition.ts'
+import type { ProcessStatus, StoreStatus } from './status.ts'
+
+const counter = (name: string, help: string, samples: readonly Sample[]): Family => ({ name, help, type: 'counter', samples })
+const gauge = (name: string, help: string, samples: readonly Sample[]): Family => ({ name, help, type: 'gauge', samples })
+const one = (value: number): readonly Sample[] => [[{}, value]]
+
+/** All metrics, read from the counters of the core at this moment: nothing is kept for them. docs/monitoring.md explains them. */
+export function* metricsOf(server: Server, status: ProcessStatus): Iterable<Family> {
+  yield gauge('roost_info', 'Always 1; the labels say which version runs.', [[{ version: status.version }, 1]])
+  yield* trafficFamilies(server)
+  yield* brokerFamilies(server)
+  yield* noticeFamilies(server)
+  yield* memoryFamilies(server)
+  yield* processFamilies(status)
+  const store = status.store()
+  if (store !== undefined) yield* storeFamilies(store)
+}
+
+/** Samples for each protocol and direction. */
+function byDirection(server: Server, of: (traffic: Traffic) => readonly [received: number, sent: number]): Sample[] {
+  const protocols: readonly [string, Traffic][] = [
+    ['mqtt', server.connections.traffic],
+    ['mqtt-sn', server.gateway.traffic],
+  ]
+  return protocols.flatMap(([protocol, traffic]) => {
+    const [received, sent] = of(traffic)
+    const labels = (direction: string): Labels => ({ protocol, direction })
+    return [
+      [labels('received'), received],
+      [labels('sent'), sent],
+    ] satisfies Sample[]
+  })
+}
+
+function* trafficFamilies(server: Server): Iterable<Family> {
+  const { stats } = server.broker
+  const { connections, gateway } = server
+  yield counter(
+    'roost_packets_total',
+    'Packets of all types.',
+    byDirection(server, (of) => [of.packetsReceived, of.packetsSent]),
+  )
+  yield counter(
+    'roost_bytes_total',
+    'Bytes of packets, without the headers of TCP, UDP and TLS.',
+    byDirection(server, (of) => [of.bytesReceived, of.bytesSent]),
+  )
+  yield counter(
+    'roost_payload_bytes_total',
+    'Bytes of payload in PUBLISH.',
+    byDirection(server, (of) => [of.publishBytesReceived, of.publishBytesSent]),
+  )
+  yield counter('roost_messages_received_total', 'Messages that clients and sensors published.', one(stats.publishReceived))
+  yield counter('roost_messages_sent_total', 'Deliveries that were sent, each copy and retransmission counted.', [
+    [{ protocol: 'mqtt' }, connections.traffic.publishSent],
+    [{ protocol: 'mqtt-sn' }, gateway.traffic.publishSent],
+  ])
+  yield counter(
+    'roost_messages_dropped_total',
+    'Deliveries that were dropped; roost_notices_total says why.',
+    one(stats.publishDropped + connections.traffic.publishDropped + gateway.traffic.publishDropped),
+  )
+  yield counter(
+    'roost_connections_opened_total',
+    'TCP, TLS, WebSocket and Unix connections opened.',
+    one(connections.traffic.opened),
+  )
+  yield counter('roost_logins_total', 'CONNECT packets, by their outcome.', [
+    [{ outcome: 'accepted' }, stats.connected],
+    [{ outcome: 'refused' }, stats.refused],
+  ])
+}
+
+function* brokerFamilies({ broker, gateway }: Server): Iterable<Family> {
+  const { sessions, retained } = broker
+  const waiting = sessions.waiting()
+  const shared = broker.sharedSubscriptionCount
+  yield gauge('roost_sessions', 'Sessions, with a connected client (which may sleep) or without.', [
+    [{ state: 'connected' }, sessions.connected],
+    [{ state: 'disconnected' }, sessions.size - sessions.connected],
+  ])
+  yield gauge('roost_sensors', 'MQTT-SN clients that the gateway knows, in any state.', one(gateway.clientCount))
+  yield counter('roost_sessions_expired_total', 'Sessions that expired.', one(broker.stats.sessionsExpired))
+  yield gauge('roost_subscriptions', 'Subscriptions.', [
+    [{ kind: 'plain' }, broker.subscriptionCount - shared],
+    [{ kind: 'shared' }, shared],
+  ])
+  yield gauge('roost_retained_messages', 'Retained messages.', one(retained.count))
+  yield gauge('roost_retained_bytes', 'Bytes of retained messages with their topics.', one(retained.bytes))
+  yield gauge('roost_waiting_messages', 'Messages queued or in flight, each receiver counted.', one(waiting.messages))
+  yield gauge('roost_waiting_bytes', 'Bytes of these messages, each receiver counted.', one(waiting.bytes))
+}
+
+function* noticeFamilies({ notices }: Server): Iterable<Family> {
+  yield counter(
+    'roost_notices_total',
+    'Events, by the code that the log has (docs/notices.md).',
+    Array.from(notices.byCode, ([code, count]) => [{ code }, count]),
+  )
+  yield counter(
+    'roost_limits_reached_total',
+    'How often something was refused, delayed or dropped because of a limit, by its option.',
+    Array.from(notices.byLimit, ([limit, count]) => [{ limit }, count]),
+  )
+}
+
+function* memoryFamilies({ memory }: Server): Iterable<Family> {
+  yield gauge(
+    'roost_client_memory_bytes',
+    'Memory that clients make Roost hold, by its kind.',
+    Array.from(memory.byCategory(), ([kind, bytes]) => [{ kind }, Math.round(bytes)]),
+  )
+  const { memoryLimit } = memory.limits
+  if (Number.isFinite(memoryLimit)) yield gauge('roost_client_memory_limit_bytes', 'memory_limit.', one(memoryLimit))
+}
+
+function* processFamilies(status: ProcessStatus): Iterable<Family> {
+  const { heap, resident } = status.memory()
+  yield gauge('process_start_time_seconds', 'When the process started, in seconds since 1970.', one(status.startedAt))
+  yield counter('process_cpu_seconds_total', 'CPU time used.', one(status.cpuSeconds()))
+  yield gauge('process_resident_memory_bytes', 'Memory that the system has given to the process.', one(resident))
+  yield gauge('roost_heap_bytes', 'Memory in use by objects and buffers.', one(heap))
+  const files = status.openFiles()
+  if (files !== undefined) {
+    yield gauge('process_open_fds', 'Files and sockets that are open.', one(files.used))
+    yield gauge('process_max_fds', 'Files and sockets that may be open (ulimit -n).', one(files.limit))
+  }
+  yield {
+    name: 'roost_event_loop_delay_seconds',
+    help: 'How late the event loop was, sampled.',
+    type: 'histogram',
+    samples: [],
+    histogram: status.eventLoopDelay,
+  }
+  yield counter(
+    'roost_datagrams_dropped_total',
+    'Datagrams that the kernel dropped, because the receive buffer of the socket was full.',
+    Array.from(status.droppedDatagrams(), ([port, count]) => [{ port }, count]),
+  )
+}
+
+function* storeFamilies({ commitSeconds, usedBytes, maxBytes, waitingBytes }: StoreStatus): Iterable<Family> {
+  yield {
+    name: 'roost_store_commit_seconds',
+    help: 'Time until commits were durable, with the sync of the disk.',
+    type: 'histogram',
+    samples: [],
+    histogram: commitSeconds,
+  }
+  yield gauge('roost_store_bytes', 'Bytes of the data directory in use.', one(usedBytes))
+  if (Number.isFinite(maxBytes)) yield gauge('roost_store_max_bytes', 'max_data_bytes.', one(maxBytes))
+  yield gauge('roost_store_waiting_bytes', 'Bytes of records that are not durable yet.', one(waitingBytes))
+}

@@ -1,0 +1,141 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import process from 'node:process'
+import { getHeapStatistics } from 'node:v8'
+import type { NoticeSink } from '../base/notice.ts'
+import { StartError } from '../base/start-error.ts'
+import { type Config, isLoopback } from '../config/config.ts'
+import type { Role } from '../http/exchange.ts'
+import { HttpUsers } from '../http/io/http-users.ts'
+import { routesOf } from '../http/routes.ts'
+import type { ProcessStatus } from '../http/status.ts'
+import type { Server } from '../server.ts'
+import { SqliteStore } from '../store/io/sqlite-store.ts'
+import type { Store } from '../store/store.ts'
+import type { LagMonitor } from './lag.ts'
+import { cannotListen, ownNames } from './listeners.ts'
+import { openFilesLimit } from './open-files.ts'
+import type { SnPorts } from './sn-ports.ts'
+
+/** The port where none is configured: beside 1883 and 1884. */
+const HTTP_PORT = 1885
+
+/** The open HTTP service. */
+export interface OpenHttp {
+  readonly url: string
+  readonly port: number
+  readonly warnings: readonly string[]
+  prepareReload(): () => void
+  close(): Promise<void>
+}
+
+/**
+ * Opens the HTTP service. Returns a line that says why it runs without it, if the port is taken that nobody asked for by name, and
+ * undefined if it is switched off. @throws StartError
+ */
+export async function openHttp(
+  config: Config,
+  server: Server,
+  status: ProcessStatus,
+  notice: NoticeSink,
+): Promise<OpenHttp | string | undefined> {
+  if (!config.http) return undefined
+  // Only where it is used, because it takes a fifth of a second and 10 MB.
+  const { HttpServer } = await import('../http/io/http-server.ts')
+  const { httpHost: host, httpPort, httpCertfile: certfile, httpKeyfile: keyfile } = config
+  const users = new HttpUsers(config, openRole(config), notice)
+  const port = httpPort ?? HTTP_PORT
+  try {
+    const listener = await HttpServer.listen({
+      host,
+      port,
+      ...(certfile !== undefined && keyfile !== undefined && { tls: { certfile, keyfile } }),
+      names: [...ownNames({ host }), ...config.httpHosts],
+      users,
+      routes: routesOf({ server, status }),
+      notice,
+    })
+    return {
+      url: `${listener.scheme}://${host.includes(':') ? `[${host}]` : host}:${listener.port}`,
+      port: listener.port,
+      warnings: users.warnings,
+      prepareReload: () => listener.prepareReload(),
+      close: () => listener.close(),
+    }
+  } catch (error) {
+    if (error instanceof StartError) throw error
+    const failure = cannotListen(error, host, port, '--http-host, --http-port')
+    if (httpPort !== undefined || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw failure
+    return `${failure.message}: Roost runs without its HTTP service`
+  }
+}
+
+/** Where no user is configured, what anyone on this machine may do: everything that they may do by MQTT without a login. */
+const openRole = ({ listeners }: Config): Role =>
+  listeners.every(({ allowAnonymous, host, socketPath }) => allowAnonymous && (socketPath !== undefined || isLoopback(host)))
+    ? 'manage'
+    : 'view'
+
+/** What the process can say of itself. */
+export interface StatusSources {
+  readonly version: string | undefined
+  readonly store: Store
+  readonly maxDataBytes: number
+  readonly lag: LagMonitor
+  /** Why the process is not ready, apart from the store. */
+  readonly phase: { reason: string | undefined }
+  snPorts(): SnPorts | undefined
+}
+
+export function processStatus({ version, store, maxDataBytes, lag, phase, snPorts }: StatusSources): ProcessStatus {
+  const startedAt = Date.now() / 1000 - process.uptime()
+  return {
+    version: version ?? '',
+    startedAt,
+    notReady: () => phase.reason ?? (store instanceof SqliteStore ? store.trouble : undefined),
+    memory: () => {
+      const { used_heap_size: objects, external_memory: buffers } = getHeapStatistics()
+      return { heap: objects + buffers, resident: process.memoryUsage.rss() }
+    },
+    cpuSeconds: () => {
+      const { user, system } = process.cpuUsage()
+      return (user + system) / 1e6
+    },
+    openFiles,
+    eventLoopDelay: lag.delays,
+    droppedDatagrams: () => droppedBy(snPorts()),
+    store: () =>
+      store instanceof SqliteStore
+        ? {
+            commitSeconds: store.commitSeconds,
+            usedBytes: store.usedBytes,
+            maxBytes: maxDataBytes,
+            waitingBytes: store.waitingBytes,
+          }
+        : undefined,
+  }
+}
+
+function openFiles(): { used: number; limit: number } | undefined {
+  const limit = openFilesLimit()
+  if (limit === undefined) return undefined
+  // Not counting the one that lists them.
+  return { used: readdirSync('/proc/self/fd').length - 1, limit }
+}
+
+/** Reads the kernel's counts of the UDP sockets on these ports [proc_net(5), the last column of net/udp]. */
+function droppedBy(ports: SnPorts | undefined): ReadonlyMap<string, number> {
+  const lines = ['udp', 'udp6'].flatMap((name) => {
+    try {
+      return readFileSync(`/proc/self/net/${name}`, 'utf8').split('\n').slice(1)
+    } catch {
+      return []
+    }
+  })
+  const drops = new Map<number, number>()
+  for (const line of lines) {
+    const fields = line.trim().split(/\s+/)
+    const port = Number.parseInt(fields[1]?.split(':')[1] ?? '', 16)
+    if (Number.isInteger(port)) drops.set(port, (drops.get(port) ?? 0) + Number(fields.at(-1)))
+  }
+  return new Map((ports?.all ?? []).filter(({ port }) => drops.has(port)).map(({ name, port }) => [name, drops.get(port)!]))
+}
