@@ -88,6 +88,7 @@ async function start(args, dir, checkout) {
     '0',
     '--sn-port',
     '0',
+    ...(existsSync(join(checkout, 'dist/http')) ? ['--http-port', '0'] : []),
     '--log-format',
     'json',
     ...args,

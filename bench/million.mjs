@@ -82,7 +82,7 @@ class Roost {
     const memory = Math.round(heapMib * MIB * 0.9)
     const shares = `--memory-limit ${memory} --max-memory-per-address ${memory}`
     const limits = `--max-sn-sessions ${sensors + 1000} --max-sessions-per-address ${sensors + 1000}`
-    const serve = `serve --port 0 --sn-port 0 --log-format json ${shares} ${limits}`.split(' ')
+    const serve = `serve --port 0 --sn-port 0 --http-port 0 --log-format json ${shares} ${limits}`.split(' ')
     const state = store === undefined ? ['--memory'] : ['--data-dir', store]
     const node = [...flags, '--expose-gc', '--import', PROBE, MAIN, ...serve, ...state]
     this.child = spawn(process.execPath, node, { stdio: ['ignore', 'pipe', 'inherit', 'ipc'] })

@@ -46,9 +46,13 @@ async function generate() {
 
 async function start() {
   const began = performance.now()
-  const child = spawn(process.execPath, ['dist/main.js', 'serve', '--data-dir', dir, '--port', '0', '--sn-port', '0'], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    process.execPath,
+    ['dist/main.js', 'serve', '--data-dir', dir, '--port', '0', '--sn-port', '0', '--http-port', '0'],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   let text = ''
   for await (const chunk of child.stdout) {
     text += chunk

@@ -71,7 +71,7 @@ test('a port that is taken: one line that names the flag, exit code 2', async ()
 })
 
 test.runIf(process.platform === 'linux')('SIGUSR1 and SIGUSR2 are caught before the command line is loaded', async () => {
-  const child = roost('serve', '--memory', '--port', '0', '--sn-port', '0', '--log-format', 'json')
+  const child = roost('serve', '--memory', '--port', '0', '--sn-port', '0', '--http', 'false', '--log-format', 'json')
   // Node.js itself has started as soon as it holds no default action for them.
   const caught = (): boolean => {
     const [, mask] = /^SigCgt:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8')) ?? []
@@ -92,7 +92,19 @@ test.runIf(process.platform === 'linux')('SIGUSR1 and SIGUSR2 are caught before 
 
 describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
   test('ends it cleanly with exit code 0, and the state is in --data-dir', async () => {
-    const child = roost('serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', '--data-dir', signal)
+    const child = roost(
+      'serve',
+      '--port',
+      '0',
+      '--sn-port',
+      '0',
+      '--http-port',
+      '0',
+      '--log-format',
+      'json',
+      '--data-dir',
+      signal,
+    )
     const messages: string[] = []
     createInterface({ input: child.stdout! }).on('line', (line) => {
       const { msg } = JSON.parse(line) as { msg: string }
@@ -104,6 +116,7 @@ describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
     expect(messages.filter((message) => !message.includes('multicast'))).toEqual([
       expect.stringMatching(/^MQTT broker on tcp:\/\/127\.0\.0\.1:[1-9]\d*: any client on this machine/),
       expect.stringMatching(/^MQTT-SN gateway 1 on udp:\/\/127\.0\.0\.1:[1-9]\d*: sensors/),
+      expect.stringMatching(/^HTTP on http:\/\/127\.0\.0\.1:[1-9]\d*: /),
       expect.stringMatching(/^To open it to others/),
       expect.stringMatching(/^Memory for clients: \d+ MiB, 60 % of \d+ MiB \(.+, less 160 MiB\) \(change with --memory-limit\)$/),
       expect.stringMatching(

@@ -70,7 +70,7 @@ function paho(program, run) {
 
 /** In memory mode, as the peers. */
 function roost(checkout, run) {
-  const ports = ['--port', run.ports.mqtt, '--sn-port', run.ports.sn]
+  const ports = ['--port', run.ports.mqtt, '--sn-port', run.ports.sn, ...httpFlags(checkout)]
   run.spawn([
     process.execPath,
     ...startFlags(checkout),
@@ -82,6 +82,8 @@ function roost(checkout, run) {
     ...ports,
   ])
 }
+/** Its HTTP service on a free port; an older checkout has none. */
+const httpFlags = (checkout) => (existsSync(join(checkout, 'dist/http')) ? ['--http-port', '0'] : [])
 const roostVersion = (checkout) => {
   const commit = spawnSync('git', ['-C', checkout, 'rev-parse', '--short', 'HEAD'], { encoding: 'utf8' }).stdout.trim()
   const { version } = JSON.parse(readFileSync(join(checkout, 'package.json'), 'utf8'))

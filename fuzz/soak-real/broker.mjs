@@ -52,7 +52,19 @@ export class Broker {
   }
 
   async #start() {
-    const serve = ['serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', '--data-dir', join(this.#directory, 'data')]
+    const serve = [
+      'serve',
+      '--port',
+      '0',
+      '--sn-port',
+      '0',
+      '--http-port',
+      '0',
+      '--log-format',
+      'json',
+      '--data-dir',
+      join(this.#directory, 'data'),
+    ]
     const limits = [
       '--sys-interval',
       '1',

@@ -17,6 +17,12 @@ const SECTIONS: readonly (readonly [heading: string, ...Line[]])[] = [
     ['predefined_topics', 'topics.yaml', 'off'],
   ],
   ['State', ['data_dir', '/var/lib/roost'], ['durability', 'fsync']],
+  [
+    'Metrics, health and API (HTTP)',
+    ['http_port', '1885'],
+    ['http_host', '0.0.0.0', 'off'],
+    ['http_password_file', 'http-passwords', 'off'],
+  ],
   ['Limits', ['memory_limit', '0'], ['max_queued_messages', '1000']],
   ['Log', ['log_level', 'info']],
 ]

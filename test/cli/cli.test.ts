@@ -52,7 +52,7 @@ test('config example prints a file that a site can start with', async () => {
   expect({ code, err: host.err }).toEqual({ code: 0, err: '' })
   const dir = mkdtempSync(join(tmpdir(), 'roost-cli-'))
   try {
-    for (const name of ['passwords', 'acl', 'sensors.yaml', 'topics.yaml', 'tls/chain.pem', 'tls/key.pem']) {
+    for (const name of ['passwords', 'http-passwords', 'acl', 'sensors.yaml', 'topics.yaml', 'tls/chain.pem', 'tls/key.pem']) {
       mkdirSync(join(dir, name, '..'), { recursive: true })
       writeFileSync(join(dir, name), '')
     }
@@ -218,6 +218,8 @@ const SAMPLES: Record<string, string> = {
   interface: 'eth0',
   networks: '::1',
   origins: '*',
+  users: 'alice',
+  names: 'roost.example.org',
   'file|url': 'https://x.example/keys',
 }
 
@@ -242,6 +244,9 @@ const NEEDS: Record<string, string[]> = {
   '--sn-baud-rate': ['--sn-device', '/x'],
   '--sn-framing': ['--sn-device', '/x'],
   '--sn-duty-cycle': ['--sn-bytes-per-second', '100'],
+  '--http-certfile': ['--http-keyfile', FILE],
+  '--http-keyfile': ['--http-certfile', FILE],
+  '--http-managers': ['--http-password-file', FILE],
   '--http-auth-timeout-seconds': ['--http-auth-url', 'http://localhost'],
 }
 const served = (flag: string, ...values: string[]) => ran('serve', flag, ...values, ...(NEEDS[flag] ?? []))
@@ -261,7 +266,15 @@ describe('every flag reaches the configuration', () => {
   })
   test.each(words)('$flag', async ({ flag, name, placeholder }) => {
     const text = SAMPLES[placeholder ?? ''] ?? placeholder?.split('|')[0] ?? ''
-    const value = { true: true, '0600': 0o600, '::1': [{ prefixLength: 128 }], '*': [{ host: '*' }] }[text] ?? text
+    const value =
+      {
+        true: true,
+        '0600': 0o600,
+        '::1': [{ prefixLength: 128 }],
+        '*': [{ host: '*' }],
+        alice: ['alice'],
+        'roost.example.org': ['roost.example.org'],
+      }[text] ?? text
     expect(await served(flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: value } } })
   })
   test.each(files)('$flag', async ({ flag }) => {

@@ -36,6 +36,7 @@ test('the start says what listens, who may connect, where the state is, and how 
   expect(await told({})).toEqual([
     'info MQTT broker on tcp://127.0.0.1:1883: any client on this machine may connect without a password (allow_anonymous) (change with --host, --port)',
     'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: sensors on this machine may connect (change with --sn-host, --sn-port)',
+    'info HTTP on http://127.0.0.1:1885: metrics and health (change with --http-port, --http false)',
     'info To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
     'info Memory for clients: 1 B',
     'info State is kept in /srv/roost-data, SQLite 3.50.0 (change with --data-dir, or --memory to keep nothing)',
@@ -46,9 +47,10 @@ test('the start says what listens, who may connect, where the state is, and how 
 
 test('ports that were picked, IPv6, an open door and memory', async () => {
   const flags = { host: '::', port: 0, sn_host: '0.0.0.0', sn_port: 0, gateway_id: 7, allow_anonymous: true, memory: true }
-  expect((await told(settled(flags))).slice(0, 4)).toEqual([
+  expect((await told(settled(flags))).slice(0, 5)).toEqual([
     'warn MQTT broker on tcp://:::40001: any client that can reach it may connect without a password (allow_anonymous) (change with --host, --port)',
     'warn MQTT-SN gateway 7 on udp://0.0.0.0:40002: sensors that can reach it may connect (change with --sn-host, --sn-port)',
+    'info HTTP on http://127.0.0.1:1885: metrics and health (change with --http-port, --http false)',
     'info Memory for clients: 1 B',
     'info State is kept in memory only and lost at the end (change with --data-dir instead of --memory)',
   ])
@@ -173,7 +175,7 @@ test('SIGHUP reads files anew: what is worth a warning is told, and a failure is
   expect(
     lines(host)
       .map(({ level, msg }) => `${level} ${msg}`)
-      .slice(5, -2),
+      .slice(6, -2),
   ).toEqual([
     'warn the file is open to others',
     'info SIGHUP: passwords, access lists and certificates were reloaded',

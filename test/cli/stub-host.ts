@@ -41,6 +41,7 @@ export class StubHost implements Host {
         const port = asked === 0 ? 40_002 : asked
         return { name, url: `udp://${host}:${port}`, port, broadcasts: undefined }
       }),
+      http: config.http ? { url: `http://${config.httpHost}:1885`, port: 1885 } : undefined,
       store: config.memory ? 'memory' : config.dataDir,
       storeEngine: config.memory ? undefined : 'SQLite 3.50.0',
       memory: { limit: 1, told: 'Memory for clients: 1 B' },

@@ -11,7 +11,12 @@ interface Line {
   readonly msg: string
   readonly mqtt?: { readonly name: string; readonly port: number }
   readonly sn?: { readonly name: string; readonly port: number }
+  readonly http?: { readonly port: number }
 }
+
+/** Without the HTTP service, whose port is the same for all, unless the flags say where it is. */
+const httpOf = (flags: readonly string[]): readonly string[] =>
+  flags.some((flag) => flag.startsWith('--http-')) ? [] : ['--http', 'false']
 
 /** `roost serve` as a user starts it, on free ports. Ends only what it started. */
 export class StartedProcess {
@@ -24,6 +29,8 @@ export class StartedProcess {
   readonly ports = new Map<string, number>()
   /** Of ports for sensors, by name. */
   readonly snPorts = new Map<string, number>()
+  /** 0 without an HTTP service. */
+  httpPort = 0
   #read = 0
 
   private constructor(child: ChildProcess) {
@@ -41,12 +48,12 @@ export class StartedProcess {
 
   /** Without any port for sensors but those of the flags. */
   static startWithoutUdp(...flags: string[]): Promise<StartedProcess> {
-    return StartedProcess.#of(process.execPath, [MAIN, 'serve', '--log-format', 'json', ...flags])
+    return StartedProcess.#of(process.execPath, [MAIN, 'serve', '--log-format', 'json', ...httpOf(flags), ...flags])
   }
 
   /** With so many files and sockets that it may have open. */
   static startLimited(openFiles: number, ...flags: string[]): Promise<StartedProcess> {
-    const argv = [MAIN, 'serve', '--log-format', 'json', '--port', '0', '--sn-port', '0', ...flags]
+    const argv = [MAIN, 'serve', '--log-format', 'json', '--port', '0', '--sn-port', '0', ...httpOf(flags), ...flags]
     return StartedProcess.#of('sh', ['-c', `ulimit -n ${openFiles} && exec "$@"`, 'sh', process.execPath, ...argv])
   }
 
@@ -60,6 +67,7 @@ export class StartedProcess {
         started.#wake?.()
         if (line.mqtt !== undefined) started.ports.set(line.mqtt.name, line.mqtt.port)
         if (line.sn !== undefined) started.snPorts.set(line.sn.name, line.sn.port)
+        if (line.http !== undefined) started.httpPort = line.http.port
         if (line.msg.startsWith('State is kept')) resolve()
       })
       started.child.once('exit', (code) => reject(new Error(`ended with ${code} before it listened`)))

@@ -36,7 +36,21 @@ export class ServedStore {
   #hasEnded = false
 
   constructor(dir: string, ...flags: string[]) {
-    const argv = [MAIN, 'serve', '--log-format', 'json', '--port', '0', '--sn-port', '0', '--data-dir', dir, ...flags]
+    const argv = [
+      MAIN,
+      'serve',
+      '--log-format',
+      'json',
+      '--port',
+      '0',
+      '--sn-port',
+      '0',
+      '--http',
+      'false',
+      '--data-dir',
+      dir,
+      ...flags,
+    ]
     this.child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] })
     createInterface({ input: this.child.stdout! }).on('line', (text) => this.#read(text))
     this.child.stderr!.setEncoding('utf8').on('data', (text: string) => {

@@ -7,7 +7,6 @@ const userOf = (text: string): string => text
 export const HTTP_OPTIONS = {
   http: {
     group: 'HTTP',
-    common: true,
     ...trueFalse,
     default: true,
     about: 'Whether metrics, health checks and the API are served over HTTP (docs/monitoring.md).',

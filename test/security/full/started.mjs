@@ -32,7 +32,7 @@ export class Started {
   /** With options for Node.js in front: `--max-old-space-size=200`. */
   static async startWith(nodeFlags, ...flags) {
     const started = new Started()
-    const serve = ['serve', '--port', '0', '--sn-port', '0', '--log-format', 'json', ...flags]
+    const serve = ['serve', '--port', '0', '--sn-port', '0', '--http-port', '0', '--log-format', 'json', ...flags]
     const argv = ['--inspect=127.0.0.1:0', ...nodeFlags, MAIN, ...serve]
     started.child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'pipe'] })
     started.child.once('exit', (code, signal) => {
