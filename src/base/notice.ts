@@ -291,6 +291,12 @@ export const NOTICES = {
       'The HTTP service did not answer a request: a wrong password or token, an unknown Host, or a page of another site. Counts towards ban_after if it was a login.',
     action: 'Correct the password or token of that program, or add the name in the line to http_hosts.',
   },
+  'http-failed': {
+    levels: ['error'],
+    fields: ['peer', 'reason'],
+    about: 'The HTTP service answered a request with 500 Internal Server Error, because of a fault in Roost.',
+    action: 'Report it, with the line.',
+  },
   'authentication-failed': {
     levels: ['warn'],
     fields: ['reason'],

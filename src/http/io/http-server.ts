@@ -82,7 +82,7 @@ export class HttpServer {
 }
 
 function createApp(options: HttpServerOptions): FastifyInstance {
-  const { tls, routes } = options
+  const { tls, routes, notice } = options
   const limits = {
     bodyLimit: BODY_BYTES_MAX,
     requestTimeout: REQUEST_MS,
@@ -96,15 +96,18 @@ function createApp(options: HttpServerOptions): FastifyInstance {
       : fastify({ ...limits, https: { ...readTls(tls), maxHeaderSize: HEADER_BYTES_MAX, minVersion: 'TLSv1.2' } })
   ) as FastifyInstance
   app.server.maxConnections = CONNECTIONS_MAX
-  app.setErrorHandler((error: { statusCode?: number; message: string }, _request, reply) => {
-    const { statusCode: status = 500, message } = error
-    // An error of ours is no peer's business.
-    return send(reply, problem(status, status < 500 ? message : 'an error in this service, which the log has'))
+  app.setErrorHandler((error: Error & { statusCode?: number }, request, reply) => {
+    const { statusCode: status = 500, message, stack } = error
+    if (status < 500) return send(reply, problem(status, message))
+    const reason = `${request.method} ${pathOf(request)}: ${stack ?? message}`
+    notice({ code: 'http-failed', level: 'error', peer: peerOf(request), reason })
+    return send(reply, problem(status, 'a fault in Roost, which its log describes'))
   })
   app.setNotFoundHandler((request, reply) => send(reply, problem(404, `there is no ${request.method} ${pathOf(request)}`)))
   const guard = guardOf(options)
   app.addHook('onRequest', guard)
   for (const route of routes) addRoute(app, route, options)
+  refuseOtherMethods(app, routes)
   return app
 }
 
@@ -147,6 +150,23 @@ function addRoute(app: FastifyInstance, route: Route, { users }: HttpServerOptio
     },
   })
 }
+
+/** 405 for a path that exists, with the methods that it has. */
+function refuseOtherMethods(app: FastifyInstance, routes: readonly Route[]): void {
+  const methods = new Map<string, Route['method'][]>()
+  for (const { path, method } of routes) methods.set(path, [...(methods.get(path) ?? []), method])
+  for (const [url, known] of methods) {
+    const allowed = known.includes('GET') ? [...known, 'HEAD'] : known
+    app.route({
+      method: METHODS.filter((method) => !allowed.includes(method)),
+      url,
+      handler: (request, reply) =>
+        send(reply.header('allow', allowed.join(', ')), problem(405, `${request.method} is not for ${pathOf(request)}`)),
+    })
+  }
+}
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 const lastValues = (query: Readonly<Record<string, string | string[]>>): Record<string, string> =>
   Object.fromEntries(Object.entries(query).map(([name, value]) => [name, Array.isArray(value) ? (value.at(-1) ?? '') : value]))

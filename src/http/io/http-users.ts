@@ -113,15 +113,9 @@ export class HttpUsers {
   }
 
   #wrong(peer: string, user: string | undefined): Caller {
+    const reason = user === undefined ? 'wrong token' : 'wrong password'
+    this.#notice({ code: 'http-refused', level: 'info', peer, ...(user !== undefined && { user }), reason })
     this.#logins.failed(performance.now(), peer)
-    const who = user === undefined ? {} : { user }
-    this.#notice({
-      code: 'http-refused',
-      level: 'info',
-      peer,
-      ...who,
-      reason: user === undefined ? 'wrong token' : 'wrong password',
-    })
     return refused(401, 'wrong user name, password or token')
   }
 

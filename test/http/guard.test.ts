@@ -1,0 +1,47 @@
+import { describe, expect, test } from 'vitest'
+import { requestRefusal } from '../../src/http/guard.ts'
+
+const names = ['roost', 'roost.local', 'gateway.example.org']
+const refusal = (host: string | undefined, origin?: string, isOpen = true): string =>
+  requestRefusal({ host, origin }, { isOpen, names })
+
+describe('where no login is needed', () => {
+  test.each([
+    'localhost:1885',
+    '127.0.0.1:1885',
+    '[::1]:1885',
+    '192.168.1.7:1885',
+    'roost:1885',
+    'ROOST.local',
+    'gateway.example.org',
+  ])('%s is this service', (host) => {
+    expect(refusal(host)).toBe('')
+  })
+
+  test.each(['evil.example:1885', 'roost.evil.example', '127.0.0.1.evil.example'])(
+    '%s may be a name that was made to resolve to this machine',
+    (host) => {
+      expect(refusal(host)).toContain('(http_hosts)')
+    },
+  )
+
+  test.each([undefined, '', 'a b', 'a:b:c'])('a Host header of %j is refused', (host) => {
+    expect(refusal(host)).not.toBe('')
+  })
+})
+
+test('where a login is needed, any name may be used, because a page of another site has no login', () => {
+  expect(refusal('behind.a.proxy', undefined, false)).toBe('')
+})
+
+describe('a page', () => {
+  test.each([true, false])('of this service may send requests (open: %s)', (isOpen) => {
+    expect(refusal('roost:1885', 'http://roost:1885', isOpen)).toBe('')
+    expect(refusal('roost', 'https://roost', isOpen)).toBe('')
+  })
+
+  test.each([true, false])('of another site may not (open: %s)', (isOpen) => {
+    for (const origin of ['http://evil.example', 'http://roost:1886', 'null', 'http://roost.evil.example', 'x'])
+      expect(refusal('roost:1885', origin, isOpen)).toContain('other sites')
+  })
+})

@@ -1,0 +1,203 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { connect } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { hashPassword } from '../../../src/access/io/password-hash.ts'
+import type { Notice } from '../../../src/base/notice.ts'
+import { DEFAULT_CONFIG } from '../../../src/config/config.ts'
+import { json, type Role, type Route } from '../../../src/http/exchange.ts'
+import { HttpServer } from '../../../src/http/io/http-server.ts'
+import { HttpUsers } from '../../../src/http/io/http-users.ts'
+
+const VIEW_TOKEN = 'v'.repeat(32)
+const MANAGE_TOKEN = 'm'.repeat(32)
+
+let dir: string
+let server: HttpServer | undefined
+let notices: Notice[]
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'roost-http-'))
+  notices = []
+})
+afterEach(async () => {
+  await server?.close()
+  server = undefined
+  rmSync(dir, { recursive: true })
+})
+
+const echo = (method: Route['method'], path: string, needs: Role | undefined): Route => ({
+  method,
+  path,
+  needs,
+  answer: ({ params, query, body, role, user }) => json({ params, query, body, role, user }),
+})
+const ROUTES: readonly Route[] = [
+  echo('GET', '/open', undefined),
+  echo('GET', '/view/:id', 'view'),
+  echo('POST', '/manage', 'manage'),
+  {
+    method: 'GET',
+    path: '/broken',
+    needs: 'view',
+    answer: () => {
+      throw new Error('secret detail')
+    },
+  },
+]
+
+async function listen(files: Partial<typeof DEFAULT_CONFIG> = {}, openRole: Role = 'manage'): Promise<string> {
+  const notice = (each: Notice): void => void notices.push(each)
+  const users = new HttpUsers({ ...DEFAULT_CONFIG, banAfter: 3, trustedNetworks: [], ...files }, openRole, notice)
+  server = await HttpServer.listen({ host: '127.0.0.1', port: 0, names: [], users, routes: ROUTES, notice })
+  return `http://127.0.0.1:${server.port}`
+}
+
+async function withUsers(): Promise<string> {
+  const [passwords, tokens] = [join(dir, 'passwords'), join(dir, 'tokens')]
+  const line = async (user: string): Promise<string> => `${user}:${await hashPassword(Buffer.from(`${user}-secret`), 10)}\n`
+  writeFileSync(passwords, (await line('eva')) + (await line('adam')), { mode: 0o600 })
+  writeFileSync(tokens, `view ${VIEW_TOKEN}\nmanage ${MANAGE_TOKEN}\n`, { mode: 0o600 })
+  return listen({ httpPasswordFile: passwords, httpManagers: ['adam'], httpTokenFile: tokens })
+}
+
+const basic = (user: string, password: string): Record<string, string> => ({
+  authorization: `Basic ${Buffer.from(`${user}:${password}`).toString('base64')}`,
+})
+const bearer = (token: string): Record<string, string> => ({ authorization: `Bearer ${token}` })
+
+async function ask(url: string, init: RequestInit = {}): Promise<{ status: number; body: unknown }> {
+  const response = await fetch(url, init)
+  const body = await response.text()
+  return { status: response.status, body: body.startsWith('{') ? JSON.parse(body) : body }
+}
+
+describe('without users', () => {
+  test('everybody on this machine has the role that MQTT gives them', async () => {
+    const url = await listen({}, 'view')
+    expect(await ask(`${url}/view/a%2Fb%20c?x=1&x=2`)).toEqual({
+      status: 200,
+      body: { params: { id: 'a/b c' }, query: { x: '2' }, role: 'view' },
+    })
+    expect(await ask(`${url}/manage`, { method: 'POST' })).toMatchObject({ status: 403 })
+  })
+
+  test('an answer may neither be kept, nor framed, nor taken for a page', async () => {
+    const { headers } = await fetch(`${await listen()}/open`)
+    expect(Object.fromEntries(headers)).toMatchObject({
+      'cache-control': 'no-store',
+      'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
+      'x-content-type-options': 'nosniff',
+    })
+    expect(headers.get('access-control-allow-origin')).toBeNull()
+  })
+
+  test('requests by another name, and from pages of other sites, are refused and noted', async () => {
+    const url = await listen()
+    expect(await raw(`GET /open HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n`)).toContain(' 403 ')
+    expect(await ask(`${url}/open`, { headers: { origin: 'http://evil.example' } })).toMatchObject({ status: 403 })
+    expect(notices.map(({ code }) => code)).toEqual(['http-refused', 'http-refused'])
+  })
+})
+
+describe('with users', () => {
+  test('what each of them may do', async () => {
+    const url = await withUsers()
+    const statuses = async (headers: Record<string, string>): Promise<number[]> => {
+      const open = await ask(`${url}/open`, { headers })
+      const view = await ask(`${url}/view/1`, { headers })
+      const manage = await ask(`${url}/manage`, { method: 'POST', headers })
+      return [open.status, view.status, manage.status]
+    }
+    expect(await statuses({})).toEqual([200, 401, 401])
+    expect(await statuses(basic('eva', 'eva-secret'))).toEqual([200, 200, 403])
+    expect(await statuses(basic('adam', 'adam-secret'))).toEqual([200, 200, 200])
+    expect(await statuses(bearer(VIEW_TOKEN))).toEqual([200, 200, 403])
+    expect(await statuses(bearer(MANAGE_TOKEN))).toEqual([200, 200, 200])
+    expect(notices).toEqual([])
+  })
+
+  test('a route gets the user', async () => {
+    const url = await withUsers()
+    expect((await ask(`${url}/view/1`, { headers: basic('eva', 'eva-secret') })).body).toMatchObject({
+      role: 'view',
+      user: 'eva',
+    })
+  })
+
+  test.each([
+    ['a wrong password', basic('eva', 'adam-secret')],
+    ['no password', basic('eva', '')],
+    ['an unknown user', basic('cain', 'x')],
+    ['a wrong token', bearer('w'.repeat(32))],
+    ['an empty token', bearer('')],
+  ])('%s is refused with the same words, noted, and bans its address in the end', async (_, headers) => {
+    const url = await withUsers()
+    const first = await ask(`${url}/view/1`, { headers })
+    expect(first).toMatchObject({ status: 401, body: { detail: 'wrong user name, password or token' } })
+    expect(notices).toMatchObject([{ code: 'http-refused', level: 'info', peer: expect.stringMatching(/^127\.0\.0\.1:\d+$/) }])
+    await ask(`${url}/view/1`, { headers })
+    await ask(`${url}/view/1`, { headers })
+    expect(notices.at(-1)).toMatchObject({ code: 'address-banned' })
+    expect(await ask(`${url}/view/1`, { headers: bearer(VIEW_TOKEN) })).toMatchObject({ status: 429 })
+    expect(await ask(`${url}/open`)).toMatchObject({ status: 200 })
+  })
+
+  test('a reload changes passwords and tokens, and a broken file changes nothing', async () => {
+    const url = await withUsers()
+    writeFileSync(join(dir, 'tokens'), `view ${'n'.repeat(32)}\n`)
+    server!.prepareReload()()
+    expect(await ask(`${url}/view/1`, { headers: bearer(VIEW_TOKEN) })).toMatchObject({ status: 401 })
+    expect(await ask(`${url}/view/1`, { headers: bearer('n'.repeat(32)) })).toMatchObject({ status: 200 })
+    writeFileSync(join(dir, 'passwords'), 'eva:plain\n')
+    expect(() => server!.prepareReload()).toThrow(/passwords:1: .* \(http_password_file\)$/)
+    expect(await ask(`${url}/view/1`, { headers: basic('eva', 'eva-secret') })).toMatchObject({ status: 200 })
+  })
+
+  test.each([
+    ['tokens', 'view short\n', /tokens:1: expected a token of at least 32 characters \(http_token_file\)$/],
+    ['passwords', undefined, /passwords: no such file or directory$/],
+  ])('a broken %s file is an error of one line', (name, content, error) => {
+    if (content !== undefined) writeFileSync(join(dir, name), content)
+    const option = name === 'tokens' ? 'httpTokenFile' : 'httpPasswordFile'
+    expect(() => new HttpUsers({ ...DEFAULT_CONFIG, [option]: join(dir, name) }, 'view')).toThrow(error)
+  })
+})
+
+describe('bad requests', () => {
+  test.each([
+    ['an unknown path', 'GET /nothing HTTP/1.1', '', 404],
+    ['another method', 'PUT /manage HTTP/1.1', '{}', 405],
+    ['a body that is no JSON', 'POST /manage HTTP/1.1', '{"a":', 400],
+    ['no HTTP', 'HELLO', '', 400],
+  ])('%s', async (_, line, body, status) => {
+    await listen()
+    const head = `${line}\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`
+    expect(await raw(head + body)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+  })
+
+  test('too long a body or head', async () => {
+    const url = await listen()
+    const headers = { 'content-type': 'application/json' }
+    expect(await ask(`${url}/manage`, { method: 'POST', headers, body: JSON.stringify('x'.repeat(2 ** 21)) })).toMatchObject({
+      status: 413,
+    })
+    expect(await raw(`GET /open HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 431 /)
+  })
+
+  test('a bug of ours is a 500 that tells strangers nothing', async () => {
+    const url = await listen()
+    const { status, body } = await ask(`${url}/broken`)
+    expect(status).toBe(500)
+    expect(JSON.stringify(body)).not.toContain('secret')
+    expect(notices).toMatchObject([{ code: 'http-failed', level: 'error', reason: expect.stringContaining('secret detail') }])
+  })
+})
+
+/** Sends these bytes, and returns all that is answered. */
+async function raw(request: string): Promise<string> {
+  const socket = connect(server!.port, '127.0.0.1')
+  socket.write(request)
+  return text(socket)
+}
