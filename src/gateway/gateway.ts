@@ -7,7 +7,6 @@ import { Pauses } from '../base/pauses.ts'
 import type { RowTimers } from '../base/row-timers.ts'
 import { Timers } from '../base/timers.ts'
 import type { Link, LinkId, SensorUplink } from '../mqtt/link.ts'
-import { Traffic } from '../mqtt/traffic.ts'
 import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
 import { encodedMessage } from '../mqttsn/encode.ts'
 import { unwrap, wrap } from '../mqttsn/forwarder.ts'
@@ -18,6 +17,7 @@ import { connectRefusal, lastRoute, reportMalformed, reportTakeover, roamRefusal
 import { GatewayClient } from './client/client.ts'
 import type { ClientHost, ClientTimer } from './client/client-host.ts'
 import { accessChanged } from './client/leaving.ts'
+import { SensorTraffic } from './client/sensor-traffic.ts'
 import { ClientTable } from './client-table.ts'
 import { Discovery } from './discovery.ts'
 import type { GatewayOptions } from './gateway-options.ts'
@@ -47,7 +47,7 @@ export class Gateway implements ClientHost {
   readonly timers = new Timers<ClientTimer>()
   readonly silences: RowTimers
   readonly pauses = new Pauses()
-  readonly traffic = new Traffic()
+  readonly traffic = new SensorTraffic()
   readonly memory: Memory
   readonly topicIdBytes = { sum: 0 }
   readonly wills = { kept: 0, asked: 0 }
@@ -160,7 +160,7 @@ export class Gateway implements ClientHost {
       reportMalformed(this.notice, route, bytes, message)
       return
     }
-    this.traffic.packetsReceived++
+    this.traffic.received[message.type]!++
     this.#take(now, route, message)
     // Must come last: a queued copy must not leave because of the answer to an earlier copy.
     this.ports.heard(now, route)
@@ -415,12 +415,9 @@ export class Gateway implements ClientHost {
     const bytes = encodedMessage(message)
     const nodeId = nodeIdOf(route)
     const frame = nodeId === undefined ? bytes : wrap(nodeId, bytes, radius)
-    this.traffic.packetsSent++
+    this.traffic.sent[message.type]!++
     this.traffic.bytesSent += frame.length
-    if (message.type === MsgType.PUBLISH) {
-      this.traffic.publishSent++
-      this.traffic.publishBytesSent += message.data.length
-    }
+    if (message.type === MsgType.PUBLISH) this.traffic.publishBytesSent += message.data.length
     return this.ports.send(this.#now, carrierOf(route), route, frame, message)
   }
 

@@ -29,7 +29,7 @@ const CONNECT_HEADER = PacketType.CONNECT << 4
  * turn. Owns what belongs to a connection and not to a session: framing, version, keep alive, topic aliases.
  */
 export class Connections {
-  readonly traffic = new Traffic()
+  readonly traffic = new Traffic(PacketType.PUBLISH)
   /** The buffer of the output. The caller of `poll` reports with `slab.written` when the sockets have taken it. */
   readonly slab: StreamOutput['slab']
   readonly #uplink: Uplink
@@ -291,7 +291,7 @@ export class Connections {
         return
       }
       connection.lastReceived = now
-      traffic.packetsReceived++
+      traffic.received[packet.type]!++
       connection.packets++
       let throttled = false
       if (packet.type === PacketType.PUBLISH) {
@@ -366,8 +366,7 @@ export class Connections {
     for (let out = connection.link.poll(now); out !== undefined; out = connection.link.poll(now)) {
       if (out.type === OutgoingType.DELIVERY) {
         if (writeDelivery(slab, out, version, now, connection.maxPacketSize, connection.outgoingAliases)) {
-          traffic.packetsSent++
-          traffic.publishSent++
+          traffic.sent[PacketType.PUBLISH]!++
           traffic.publishBytesSent += out.message.payloadEnd - out.message.payloadStart
         } else this.#tooLarge(now, connection, out)
         if (++deliveries === most || slab.forms.properties > PROPERTIES_PER_TURN) break

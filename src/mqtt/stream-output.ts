@@ -64,7 +64,7 @@ export class StreamOutput {
         return false
       }
     }
-    this.#traffic.packetsSent++
+    this.#traffic.sent[packet.type]!++
     this.slab.reserve(writer.length)
     this.slab.copy(writer.bytes, 0, writer.length)
     return true
@@ -76,7 +76,7 @@ export class StreamOutput {
     if (type < PacketType.PUBACK || type > PacketType.PUBCOMP || maxPacketSize < 4) return false
     const { packetId, reasonCode, properties } = packet as PublishResponse
     if (decoder.version === 5 && (reasonCode !== 0 || properties !== NO_PROPERTIES)) return false
-    this.#traffic.packetsSent++
+    this.#traffic.sent[type]!++
     this.slab.response((type << 4) | (type === PacketType.PUBREL ? 2 : 0), packetId)
     return true
   }

@@ -1,3 +1,4 @@
+import type { Instant } from '../../base/machine.ts'
 import type { GatewayClient } from './client.ts'
 
 /**
@@ -8,6 +9,7 @@ export class AwakePeriod {
   readonly #client: GatewayClient
   #deliveries = 0
   #octets = 0
+  #since: Instant = 0
   /** True if the period ends now, even if messages are still to be delivered. */
   isClosed = false
 
@@ -15,15 +17,21 @@ export class AwakePeriod {
     this.#client = client
   }
 
-  /** Starts a new awake period. */
-  begin(): void {
-    this.isClosed = false
+  /** Starts a new awake period. For a client that the broker does not know there is nothing to deliver. */
+  begin(now: Instant): void {
+    this.isClosed = this.#client.link === undefined
+    this.#since = now
     this.#deliveries = 0
     this.#octets = 0
   }
 
   close(): void {
     this.isClosed = true
+  }
+
+  /** PINGRESP is being sent. */
+  end(now: Instant): void {
+    this.#client.host.traffic.wakeSeconds.observe((now - this.#since) / 1000)
   }
 
   /** Counts a delivery that was started. */

@@ -5,7 +5,6 @@ import type { Pauses } from '../../base/pauses.ts'
 import type { RowTimers } from '../../base/row-timers.ts'
 import type { Timers } from '../../base/timers.ts'
 import type { Link } from '../../mqtt/link.ts'
-import type { Traffic } from '../../mqtt/traffic.ts'
 import type { Message } from '../../mqttsn/messages.ts'
 import type { Lsn, Store, WallClock } from '../../store/store.ts'
 import type { GatewayOptions } from '../gateway-options.ts'
@@ -13,6 +12,7 @@ import type { Ports } from '../ports/ports.ts'
 import type { RouteKey } from '../ports/route.ts'
 import type { PredefinedTopics } from '../topics/registry.ts'
 import type { GatewayClient } from './client.ts'
+import type { SensorTraffic } from './sensor-traffic.ts'
 
 /** The purpose of a client's timer. */
 export interface ClientTimer {
@@ -31,7 +31,7 @@ export interface ClientHost {
   /** Keep-alive and sleep timers of the clients, by seat. Handling a timeout appends a record, so it waits for room in the store. */
   readonly silences: RowTimers
   readonly pauses: Pauses
-  readonly traffic: Traffic
+  readonly traffic: SensorTraffic
   readonly ports: Ports
   readonly memory: Memory
   /** Bytes of memory taken by the topic ids and QoS 2 message ids of all clients. */

@@ -252,8 +252,7 @@ export class GatewayClient {
       this.replies.cancel(MsgType.PINGRESP)
     }
     this.state = 'awake'
-    this.awakePeriod.begin()
-    if (this.link === undefined) this.awakePeriod.close()
+    this.awakePeriod.begin(now)
     this.supervision.arm(now)
     this.outbound.resume(now)
   }
@@ -370,6 +369,7 @@ export class GatewayClient {
     }
     this.state = 'asleep'
     this.sleepsSince = now
+    awakePeriod.end(now)
     outbound.suspend()
     link?.listen(now, false)
     this.withdraw()
