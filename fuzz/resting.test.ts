@@ -11,6 +11,8 @@ interface Seen {
   readonly trace: readonly string[]
   readonly notices: readonly [string, number][]
   readonly found: readonly string[]
+  /** What is reported of all sensors, at each datagram. */
+  readonly sensors: readonly string[]
   /** Records in the store. */
   readonly appended: number
   readonly atRest: number
@@ -18,18 +20,26 @@ interface Seen {
 
 function seen(taken: readonly Step[], rests: boolean): Seen {
   let atRest = 0
+  const sensors: string[] = []
   let ended: Life | undefined
   const { trace, found } = live(taken, (life) => {
     life.site.world.mostIdle = rests ? 0 : Number.POSITIVE_INFINITY
     ended = life
     life.site.world.observers.push({
       datagramIn: () => {
-        atRest = Math.max(atRest, life.site.world.server.gateway.clientsAtRest)
+        const { gateway } = life.site.world.server
+        atRest = Math.max(atRest, gateway.clientsAtRest)
+        const reported = gateway.sensors.page(0, 1000).sensors
+        const states = Object.entries(gateway.sensors.counts)
+        expect(states.map(([state]) => reported.filter((each) => each.state === state).length)).toEqual(
+          states.map(([, count]) => count),
+        )
+        sensors.push(JSON.stringify(reported))
       },
     })
   })
   const { notices, store } = ended!.site.world
-  return { trace, notices: [...notices], found, appended: store.appended, atRest }
+  return { trace, notices: [...notices], found, sensors, appended: store.appended, atRest }
 }
 
 test('it makes no difference to anybody outside whether sleeping sensors are rows', { timeout: 600_000 }, () => {

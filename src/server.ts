@@ -185,7 +185,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.broker.recover(now)
     // Sensors resume their sessions first; only then does the expiry of all other sessions start.
     this.gateway.recover(now)
-    this.broker.runDownRecovered(now, (clientId) => this.gateway.isLost(clientId))
+    this.broker.runDownRecovered(now, (clientId) => this.gateway.sensors.isLost(clientId))
     this.#publishSys(now)
   }
 
@@ -232,6 +232,11 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       case 'closed':
         this.connections.closed(now, input.connection, input.reason)
     }
+  }
+
+  /** The wall clock at instant 0, in milliseconds since 1970: makes a date of an `Instant`, for people. */
+  get wallEpoch(): number {
+    return this.#clock.wallEpoch
   }
 
   handleTimeout(now: Instant): void {

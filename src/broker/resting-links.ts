@@ -1,7 +1,8 @@
 import { assert } from '../base/assert.ts'
 import { TokenBucket } from '../base/token-bucket.ts'
-import type { Link, LinkId, RestingLink, RestingLinks, RestingSession } from '../mqtt/link.ts'
+import type { Link, LinkId, RestingLink, RestingLinks, RestingSession, Waiting } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
+import type { SessionKey } from '../store/store.ts'
 import { ClientLink, type LinkOwner } from './client-link.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { Session } from './session.ts'
@@ -71,6 +72,13 @@ export class RestingClients implements RestingLinks {
     this.#links.set(id, link)
     this.#count--
     return link
+  }
+
+  waiting(of: SessionKey | RestingSession): Waiting | undefined {
+    const session = typeof of === 'string' ? this.#sessions.byKey(of) : (of as Session)
+    if (session === undefined) return undefined
+    const { queueLength, queuedBytes, inflight, inflightWeight } = session
+    return { messages: queueLength + (inflight?.size ?? 0), bytes: queuedBytes + inflightWeight }
   }
 
   /** The link of a session, which is resumed first if it rests. */

@@ -7,7 +7,7 @@ import { SlabRows } from '../base/slab-rows.ts'
 import type { LinkId, RestingLinks, RestingSession } from '../mqtt/link.ts'
 import type { GatewayClient } from './client/client.ts'
 import type { ClientHost } from './client/client-host.ts'
-import { canRest, canRestReplayed, hasRoute, pack, type ReplayedClient, wake } from './client/resting.ts'
+import { canRest, canRestReplayed, hasRoute, pack, peek, type ReplayedClient, type RowView, wake } from './client/resting.ts'
 import type { RouteKey } from './ports/route.ts'
 
 /** Maximum number of clients examined for each new client that finds no room. */
@@ -110,6 +110,29 @@ export class ClientTable {
 
   seated(seat: number): GatewayClient {
     return this.#isAtRest(seat) ? this.#wake(seat) : (this.#seats[seat] as GatewayClient)
+  }
+
+  /** Number of seats, of which some may be vacant. */
+  get seatCount(): number {
+    return this.#seats.length
+  }
+
+  /** The seat of a client, or -1. */
+  seatOf(clientId: string): number {
+    const live = this.#byId.get(clientId)
+    return live === undefined ? this.#idsAtRest.find(hashOf(clientId, this.#secret), clientId) : live.seat
+  }
+
+  /** Returns the client of a seat, or, if it rests, what its row says; the client is not made from it. */
+  look(seat: number): { readonly session: RestingSession; readonly row: RowView } | GatewayClient | undefined {
+    const client = this.#seats[seat]
+    if (client === undefined || !this.#isAtRest(seat)) return client as GatewayClient | undefined
+    const row = this.#rows[seat]!
+    const page = this.#slab.page(row)
+    this.#reader.reset(page, this.#slab.start(row), page.length)
+    const view = peek(this.#reader, this.#host.clock.epoch)
+    this.#reader.reset(EMPTY, 0, 0)
+    return { session: client as RestingSession, row: view }
   }
 
   *values(): Generator<GatewayClient, void> {

@@ -17,6 +17,7 @@ import { connectRefusal, lastRoute, reportMalformed, reportTakeover, roamRefusal
 import { GatewayClient } from './client/client.ts'
 import type { ClientHost, ClientTimer } from './client/client-host.ts'
 import { accessChanged } from './client/leaving.ts'
+import { SensorStates } from './client/sensor-states.ts'
 import { SensorTraffic } from './client/sensor-traffic.ts'
 import { ClientTable } from './client-table.ts'
 import { Discovery } from './discovery.ts'
@@ -27,6 +28,7 @@ import type { RouteKey } from './ports/route.ts'
 import { carrierOf, isSameHost, isWithinAny, nodeIdOf, nodeRoute } from './ports/route.ts'
 import { QosM1 } from './qos-m1.ts'
 import { applyRecord, resumeAll } from './replay.ts'
+import { Sensors } from './sensors.ts'
 import { PredefinedTopics } from './topics/registry.ts'
 import { UnknownSenders } from './unknown-senders.ts'
 import { Unrecorded } from './unrecorded.ts'
@@ -46,6 +48,8 @@ export class Gateway implements ClientHost {
   readonly notice: NoticeSink
   readonly timers = new Timers<ClientTimer>()
   readonly silences: RowTimers
+  readonly sensorStates = new SensorStates()
+  readonly sensors: Sensors
   readonly pauses = new Pauses()
   readonly traffic = new SensorTraffic()
   readonly memory: Memory
@@ -88,6 +92,7 @@ export class Gateway implements ClientHost {
     this.#clients = new ClientTable(this, uplink.resting)
     uplink.resting.needed = ({ clientId }) => this.#clients.get(clientId)
     this.silences = this.#clients.silences
+    this.sensors = new Sensors(this.#clients, this, uplink.resting)
     this.store = store
     this.clock = clock
     this.notice = notice
@@ -391,6 +396,7 @@ export class Gateway implements ClientHost {
 
   /** Called after the replay: clients continue in the state that they had, without noticing the restart. */
   recover(now: Instant): void {
+    this.sensors.recoveredAt = now
     const wall = wallTime(this.clock, now)
     const shutOut = resumeAll(this.#clients, now, wall, () => {
       const link = this.#uplink.nextReadyLink()
@@ -474,18 +480,13 @@ export class Gateway implements ClientHost {
   forget(client: GatewayClient): void {
     client.supervision.stop()
     this.#clients.delete(client)
+    this.sensorStates.removed(this.#now, client)
     client.clear()
     this.#unrecorded.end(this.#now, client)
   }
 
   recordLater(client: GatewayClient): void {
     this.#unrecorded.add(this.#now, client)
-  }
-
-  /** True for a client without a link that has not sent DISCONNECT: its link has ended, or was not restored after a restart. */
-  isLost(clientId: string): boolean {
-    const client = this.#clients.isAtRest(clientId) ? undefined : this.#clients.get(clientId)
-    return client !== undefined && client.link === undefined && client.state !== 'disconnected'
   }
 
   answerUnknownSender(now: Instant, route: RouteKey, why: string): void {

@@ -11,6 +11,7 @@ export function applyRecord(clients: ClientTable, host: ClientHost, record: Gate
     const ended = clients.get(record.clientId)
     if (ended === undefined) return
     clients.delete(ended)
+    host.sensorStates.removed(0, ended)
     ended.clear()
     return
   }

@@ -133,6 +133,12 @@ export interface RestingSession {
   readonly will: Will | undefined
 }
 
+export interface Waiting {
+  readonly messages: number
+  /** Of topics, payloads and properties. */
+  readonly bytes: number
+}
+
 /** The state that a link has while nothing is under way. Its owner keeps it while the link rests. */
 export interface RestingLink {
   readonly id: LinkId
@@ -166,6 +172,11 @@ export interface RestingLinks {
    * notice.
    */
   rest(id: LinkId): RestingSession
+  /**
+   * What waits for a client, with what was delivered and is not acknowledged yet; `undefined` if there is no such session. A session
+   * that rests needs no look-up by its key.
+   */
+  waiting(session: SessionKey | RestingSession): Waiting | undefined
   /** Restores the link of a session. */
   resume(session: RestingSession, link: RestingLink): Link
 }

@@ -25,6 +25,8 @@ export const JUMP_MS = 5_000
  */
 export class StoreClock implements WallClock {
   epoch: WallTime
+  /** The wall clock at instant 0, in milliseconds since 1970, by its last reading: for times that people read, never for the store. */
+  wallEpoch: number
   readonly #store: Store
   readonly #notice: NoticeSink
   #mark: ClockRecord | undefined
@@ -37,6 +39,7 @@ export class StoreClock implements WallClock {
 
   constructor(epoch: WallTime, store: Store, notice: NoticeSink) {
     this.epoch = epoch
+    this.wallEpoch = epoch
     this.#store = store
     this.#notice = notice
   }
@@ -68,6 +71,7 @@ export class StoreClock implements WallClock {
       at = this.#latest
     }
     this.epoch = at - now
+    this.wallEpoch = wall - now
     this.#ahead = wall - at
     const isKnown = isSameBoot && Math.abs(wall - at - (mark.wall - mark.at)) < JUMP_MS
     if (!isKnown) this.#record({ type: 'clock', at, ...reading })
@@ -77,6 +81,7 @@ export class StoreClock implements WallClock {
   look(now: Instant, reading: ClockReading): void {
     const at = this.epoch + now
     const jump = reading.wall - at - this.#ahead
+    this.wallEpoch = reading.wall - now
     if (Math.abs(jump) < JUMP_MS && !this.#isUnrecorded) return
     this.#tell(jump, 'while running')
     if (Math.abs(jump) >= JUMP_MS) this.#ahead += jump

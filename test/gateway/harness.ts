@@ -89,7 +89,7 @@ export class TestGateway {
     }
     this.broker.recover(0)
     this.gateway.recover(0)
-    this.broker.runDownRecovered(0, (clientId) => this.gateway.isLost(clientId))
+    this.broker.runDownRecovered(0, (clientId) => this.gateway.sensors.isLost(clientId))
     this.#run()
   }
 
@@ -242,6 +242,7 @@ function spied(broker: Broker, tell: (line: string) => void): SensorUplink {
       },
       stateOf: (id, will) => broker.resting.stateOf(id, will),
       rest: (id) => broker.resting.rest(id),
+      waiting: (key) => broker.resting.waiting(key),
       resume: (session, link) => spiedLink(broker.resting.resume(session, link), tell),
     },
     get work() {

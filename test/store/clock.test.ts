@@ -78,6 +78,15 @@ class Machine {
 }
 
 describe("the store's time counts what has passed, and no jump", () => {
+  it('makes dates by the last reading of the wall clock, although the time of the store does not follow it', () => {
+    const machine = new Machine()
+    expect(machine.clock.wallEpoch).toBe(START)
+    machine.pass(HOUR).set(-10).look()
+    expect([machine.clock.wallEpoch, machine.storeTime]).toEqual([START - 10, START + HOUR])
+    machine.restart(HOUR)
+    expect(machine.clock.wallEpoch + machine.time - machine.began).toBe(START + 2 * HOUR - 10)
+  })
+
   for (const by of [30 * DAY, -30 * DAY, 10_000, -10_000]) {
     it(`set by ${by / 1000} s while running, then a restart, a crash before it was noticed, or a reboot`, () => {
       const noticed = new Machine().pass(HOUR).set(by).look().pass(MINUTE)

@@ -12,6 +12,7 @@ import type { Ports } from '../ports/ports.ts'
 import type { RouteKey } from '../ports/route.ts'
 import type { PredefinedTopics } from '../topics/registry.ts'
 import type { GatewayClient } from './client.ts'
+import type { SensorStates } from './sensor-states.ts'
 import type { SensorTraffic } from './sensor-traffic.ts'
 
 /** The purpose of a client's timer. */
@@ -30,6 +31,7 @@ export interface ClientHost {
   readonly timers: Timers<ClientTimer>
   /** Keep-alive and sleep timers of the clients, by seat. Handling a timeout appends a record, so it waits for room in the store. */
   readonly silences: RowTimers
+  readonly sensorStates: SensorStates
   readonly pauses: Pauses
   readonly traffic: SensorTraffic
   readonly ports: Ports

@@ -21,7 +21,7 @@ export function restore(client: GatewayClient, record: ClientRecord): void {
   client.recorded = true
   client.recordedAt = record.at
   client.route = record.route
-  client.state = record.state
+  client.host.sensorStates.restored(client, record.state)
   client.durationSeconds = record.durationSeconds
   client.sleepSeconds = record.sleepSeconds
   client.cleanSession = record.cleanSession

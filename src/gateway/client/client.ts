@@ -24,11 +24,11 @@ import type { ClientHost, ClientTimer, Recorded } from './client-host.ts'
 import { reportIgnored, reportRefusal, reportWakeFull, reportWindowFull } from './client-notices.ts'
 import { recordOf } from './client-record.ts'
 import { ConnectionSetup } from './connection-setup.ts'
-import type { Awaiting } from './exchange.ts'
 import { Inbound } from './inbound.ts'
-import { disconnected, lost } from './leaving.ts'
+import { disconnected } from './leaving.ts'
 import { Outbound } from './outbound.ts'
 import { Replies } from './replies.ts'
+import type { SensorState } from './sensor-states.ts'
 import { ACTIVE_ONLY, type Reaction, STATE_TABLE, type State } from './state-table.ts'
 import { Supervision, sleepGraceMs } from './supervision.ts'
 import { updateWillMessage, updateWillTopic } from './will-update.ts'
@@ -45,7 +45,11 @@ export class GatewayClient {
   route: RouteKey
   /** The route at which the client was last heard, if another client has that route now. */
   formerRoute: RouteKey = ''
+  /** Written by `SensorStates`. */
   state: State = 'disconnected'
+  /** The state as it is reported, and when the client entered it; `undefined` before its first accepted CONNECT. */
+  reported: SensorState | undefined = undefined
+  since: Instant = 0
   /** Keep alive in seconds; 0 disables supervision. */
   durationSeconds = 0
   sleepSeconds = 0
@@ -251,7 +255,7 @@ export class GatewayClient {
       if (!this.outbound.busy && (this.link?.backlog ?? 0) === 0) return
       this.replies.cancel(MsgType.PINGRESP)
     }
-    this.state = 'awake'
+    this.host.sensorStates.enter(now, this, 'awake')
     this.awakePeriod.begin(now)
     this.supervision.arm(now)
     this.outbound.resume(now)
@@ -367,7 +371,7 @@ export class GatewayClient {
       }
       reportWakeFull(this)
     }
-    this.state = 'asleep'
+    host.sensorStates.enter(now, this, 'asleep')
     this.sleepsSince = now
     awakePeriod.end(now)
     outbound.suspend()
@@ -402,17 +406,9 @@ export class GatewayClient {
     this.#reconsider(now)
   }
 
-  /** N_retry is exhausted. An active client is lost; an awake one goes back to sleep and its message waits (ruling A28). */
-  retriesExhausted(now: Instant, awaiting: Awaiting): void {
-    const reason = `no ${awaiting} after ${this.retryProfile.nRetry} retries`
-    this.host.notice({ code: 'retries-exhausted', level: 'info', client: this.key, peer: this.route, reason })
-    if (this.state === 'awake') this.awakePeriod.close()
-    else lost(this, now, reason)
-  }
-
   /** Ends the link to the broker and everything in progress on it. */
   end(now: Instant, state: 'disconnected' | 'lost'): void {
-    this.state = state
+    this.host.sensorStates.enter(now, this, state)
     this.setup.abandon(now)
     this.outbound.abandon()
     this.inbound.abandon()

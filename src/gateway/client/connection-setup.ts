@@ -45,7 +45,7 @@ export class ConnectionSetup {
       return
     }
     this.#dialogue = new WillDialogue(client, message, before)
-    client.state = 'willTopic'
+    client.host.sensorStates.enter(now, client, 'willTopic')
     client.outbound.suspend()
     client.supervision.arm(now)
     this.#dialogue.prompt(now)
@@ -73,7 +73,7 @@ export class ConnectionSetup {
       return
     }
     dialogue.answered(message)
-    client.state = 'willMsg'
+    client.host.sensorStates.enter(now, client, 'willMsg')
     dialogue.prompt(now)
   }
 
@@ -119,7 +119,7 @@ export class ConnectionSetup {
     dialogue.end()
     this.#dialogue = undefined
     this.wasBrokenOff = true
-    client.state = dialogue.before
+    client.host.sensorStates.enter(now, client, dialogue.before)
     if (client.state === 'active' && !leaves) client.outbound.resume(now)
     client.supervision.arm(now)
   }
@@ -227,6 +227,7 @@ export class ConnectionSetup {
       this.#refuseAdmitted(now, before)
       return
     }
+    client.host.sensorStates.enter(now, client, 'active')
     client.send({ type: MsgType.CONNACK, returnCode: ReturnCode.ACCEPTED }, lsn)
     client.supervision.arm(now)
     if (client.host.options.register === 'eager') client.outbound.registerAll(now)

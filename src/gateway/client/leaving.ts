@@ -7,6 +7,7 @@ import { MsgType, type SnDisconnect } from '../../mqttsn/messages.ts'
 import type { GatewayClient } from './client.ts'
 import type { Recorded } from './client-host.ts'
 import { reportIgnored } from './client-notices.ts'
+import type { Awaiting } from './exchange.ts'
 
 /** How a client disconnects or goes to sleep: by DISCONNECT, by silence, or because the access rules no longer admit it. */
 
@@ -42,6 +43,9 @@ export function disconnected(client: GatewayClient, now: Instant, { duration = 0
     if (dialogueBefore !== undefined && state === 'active') outbound.resume(now)
     return
   }
+  // Supervision counts from `lastHeard`, which is no earlier. At rest this is also `since`, which then takes no bytes of its own.
+  client.sleepsSince = now
+  client.host.sensorStates.enter(now, client, 'asleep')
   outbound.suspend()
   client.withdraw()
   answer(client, lsn)
@@ -66,6 +70,14 @@ export function lost(client: GatewayClient, now: Instant, reason: string): void 
   client.link?.lost(now, reason)
   client.end(now, 'lost')
   client.record(now)
+}
+
+/** N_retry is exhausted. An active client is lost; an awake one goes back to sleep and its message waits (ruling A28). */
+export function retriesExhausted(client: GatewayClient, now: Instant, awaiting: Awaiting): void {
+  const reason = `no ${awaiting} after ${client.retryProfile.nRetry} retries`
+  client.host.notice({ code: 'retries-exhausted', level: 'info', client: client.key, peer: client.route, reason })
+  if (client.state === 'awake') client.awakePeriod.close()
+  else lost(client, now, reason)
 }
 
 /** Counts the will, which the gateway keeps, in the memory of the session, which may outlive the link. */

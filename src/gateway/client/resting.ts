@@ -1,10 +1,13 @@
 import { type ByteReader, type ByteWriter, decodeUtf8 } from '../../base/bytes.ts'
+import type { Instant } from '../../base/machine.ts'
 import { ROW_MAX } from '../../base/slab-rows.ts'
 import type { RestingLink, RestingLinks, RestingSession } from '../../mqtt/link.ts'
 import { readInteger, readNumber, readText, writeInteger, writeNumber, writeText } from '../../store/record-fields.ts'
+import type { WallTime } from '../../store/store.ts'
 import { GatewayClient } from './client.ts'
 import type { ClientHost } from './client-host.ts'
-import { STATES } from './state-table.ts'
+import { STATES, type State } from './state-table.ts'
+import { sinceRecord } from './supervision.ts'
 
 /**
  * A sleeping client as a row of bytes: what a client takes while it is at rest, in place of `GatewayClient`, its parts and its
@@ -39,6 +42,9 @@ const FLAGS = {
   hasPoison: 0x8000,
   /** Restored from the store and not resumed yet: any state, and no link. */
   isReplayed: 0x10000,
+  /** `since` is not when it fell asleep, but `sinceRecord`, as after a restart, or another time. */
+  sinceRecord: 0x20000,
+  hasSince: 0x40000,
 } as const
 
 /** What stands for a client that was packed during the replay, before it has a session. */
@@ -85,6 +91,8 @@ export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, lin
   writeNumber(w, client.sleepsSince)
   writeNumber(w, client.recordedAt)
   writeInteger(w, client.outbound.exchanges.lastRegisterId ?? 0)
+  const sinceFlag = sinceFlagOf(client)
+  if (sinceFlag === FLAGS.hasSince) writeNumber(w, client.since)
   const { username, formerRoute } = client
   if (username !== undefined) writeText(w, username)
   if (formerRoute !== '') writeText(w, formerRoute)
@@ -123,11 +131,18 @@ export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, lin
     (link !== undefined && link.info.peer !== client.route ? FLAGS.hasPeer : 0) |
     (link?.lookups !== undefined ? FLAGS.hasLookups : 0) |
     (restricted !== undefined ? FLAGS.isRestricted : 0) |
-    (poison.count > 0 ? FLAGS.hasPoison : 0)
+    (poison.count > 0 ? FLAGS.hasPoison : 0) |
+    sinceFlag
   w.bytes[flagsAt] = flags >>> 16
   w.bytes[flagsAt + 1] = (flags >>> 8) & 0xff
   w.bytes[flagsAt + 2] = flags & 0xff
   return true
+}
+
+/** How `since` is written: only for a few clients as a number of its own. */
+function sinceFlagOf(client: GatewayClient): number {
+  if (client.since === client.sleepsSince) return 0
+  return client.since === sinceRecord(client) ? FLAGS.sinceRecord : FLAGS.hasSince
 }
 
 function packLink({ id, info, window, patienceMs, lookups }: RestingLink, w: ByteWriter, route: string): void {
@@ -153,6 +168,7 @@ export function wake(
   const flags = r.u8('flags') * 0x10000 + r.u16('flags')
   const has = (flag: number): boolean => (flags & flag) !== 0
   client.state = 'asleep'
+  client.reported = 'asleep'
   client.cleanSession = has(FLAGS.cleanSession)
   client.recorded = has(FLAGS.recorded)
   client.windowReported = has(FLAGS.windowReported)
@@ -165,14 +181,50 @@ export function wake(
   client.recordedAt = readNumber(r, 'time')
   const registerId = readInteger(r, 'message id')
   if (registerId !== 0) client.outbound.exchanges.lastRegisterId = registerId
+  client.since = has(FLAGS.sinceRecord) ? sinceRecord(client) : has(FLAGS.hasSince) ? readNumber(r, 'time') : client.sleepsSince
   if (has(FLAGS.hasUsername)) client.username = readText(r, 'user')
   if (has(FLAGS.hasFormerRoute)) client.formerRoute = readText(r, 'route')
   if (has(FLAGS.isRestricted)) client.inbound.allow(r.u8('retain') === 1, r.u8('qos'), r.u16('receive maximum'))
   if (has(FLAGS.hasPoison)) client.outbound.poison.restore(readText(r, 'subject'), readInteger(r, 'count'))
   client.registry.unpack(r)
-  if (has(FLAGS.isReplayed)) client.state = STATES[r.u8('state')]!
+  if (has(FLAGS.isReplayed)) unpackState(client, STATES[r.u8('state')]!)
   else resume(client, r, flags, session as RestingSession, links)
   return { client, isAtRoute: has(FLAGS.atRoute) }
+}
+
+function unpackState(client: GatewayClient, state: State): void {
+  client.state = state
+  if (client.recorded && state !== 'willTopic' && state !== 'willMsg') client.reported = state
+}
+
+/** What a row says of its client, without making the client. */
+export interface RowView {
+  readonly route: string
+  readonly username: string | undefined
+  readonly since: Instant
+  readonly lastHeard: Instant
+  readonly recordedAt: WallTime
+  readonly durationSeconds: number
+  readonly sleepSeconds: number
+}
+
+/** Reads from the row that the reader is at what others may know of its client. */
+export function peek(r: ByteReader, epoch: WallTime): RowView {
+  const length = r.u16('length')
+  const start = r.skip(length, 'route')
+  let route = decodeUtf8(r.bytes, start, start + length)
+  const flags = r.u8('flags') * 0x10000 + r.u16('flags')
+  const has = (flag: number): boolean => (flags & flag) !== 0
+  const durationSeconds = readInteger(r, 'duration')
+  const sleepSeconds = readInteger(r, 'duration')
+  const lastHeard = readNumber(r, 'time')
+  const sleepsSince = readNumber(r, 'time')
+  const recordedAt = readNumber(r, 'time')
+  readInteger(r, 'message id')
+  const since = has(FLAGS.sinceRecord) ? recordedAt - epoch : has(FLAGS.hasSince) ? readNumber(r, 'time') : sleepsSince
+  const username = has(FLAGS.hasUsername) ? readText(r, 'user') : undefined
+  if (has(FLAGS.hasFormerRoute)) route = readText(r, 'route')
+  return { route, username, since, lastHeard, recordedAt, durationSeconds, sleepSeconds }
 }
 
 function resume(client: GatewayClient, r: ByteReader, flags: number, session: RestingSession, links: RestingLinks): void {

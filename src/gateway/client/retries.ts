@@ -5,6 +5,7 @@ import { allTriesMs, retryDelayMs } from '../ports/retry-profile.ts'
 import type { GatewayClient } from './client.ts'
 import type { ClientTimer } from './client-host.ts'
 import type { Awaiting, Exchange } from './exchange.ts'
+import { retriesExhausted } from './leaving.ts'
 import type { Outbound } from './outbound.ts'
 
 /**
@@ -95,7 +96,7 @@ export class Retries {
     } else {
       if (state === 'awake') this.#outbound.poison.add(first)
       else this.#outbound.poison.lost(first)
-      this.#client.retriesExhausted(now, first.awaiting)
+      retriesExhausted(this.#client, now, first.awaiting)
     }
   }
 

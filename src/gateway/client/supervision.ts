@@ -60,6 +60,9 @@ export function silentBefore(client: Supervised, elapsedMs: number, silence: num
   return Math.max(0, Math.min(elapsedMs, silence) - graceMs)
 }
 
+/** Time of the client's last record: after a restart, it has been in its state at least since then. */
+export const sinceRecord = ({ recordedAt, host }: GatewayClient): Instant => recordedAt - host.clock.epoch
+
 /** The timer of a silent client. A message only notes the time; the deadline is moved when the timer fires. */
 export class Supervision {
   readonly #client: GatewayClient
@@ -88,6 +91,7 @@ export class Supervision {
     const silence = silenceMs(client, client.host.options, client.retryProfile)
     client.lastHeard = now - (silence === undefined ? 0 : silentBefore(client, elapsedMs, silence))
     client.sleepsSince = client.lastHeard
+    client.since = Math.min(now, sinceRecord(client))
     this.arm(now)
   }
 

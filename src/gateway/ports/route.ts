@@ -45,6 +45,12 @@ export function nodeIdOf(route: RouteKey): Uint8Array | undefined {
   return nodeId
 }
 
+/** The node id as `nodeRoute` writes it: hexadecimal digits. */
+export function nodeTextOf(route: RouteKey): string | undefined {
+  const node = route.indexOf(NODE)
+  return node < 0 ? undefined : route.slice(node + NODE.length)
+}
+
 /** `0` to `9` and `a` to `f`, as `nodeRoute` writes them. */
 const digitOf = (code: number): number => (code <= 0x39 ? code - 0x30 : code - 0x57)
 

@@ -1,0 +1,54 @@
+import type { Instant } from '../../base/machine.ts'
+import type { GatewayClient } from './client.ts'
+import type { State } from './state-table.ts'
+
+/** State of a sensor as it is reported: a will dialogue does not change it. */
+export type SensorState = 'active' | 'asleep' | 'awake' | 'lost' | 'disconnected'
+
+/**
+ * The reported states of all clients, counted, and the one place at which a change is noticed. A client is reported from its first
+ * accepted CONNECT until it is forgotten.
+ */
+export class SensorStates {
+  /** Number of sensors in each state. */
+  readonly counts: Record<SensorState, number> = { active: 0, asleep: 0, awake: 0, lost: 0, disconnected: 0 }
+  /**
+   * Called when a sensor has entered a state, perhaps the one that it was in, or has been forgotten. Undefined while nobody wants to
+   * know, so that a change costs one comparison.
+   */
+  changed: ((now: Instant, clientId: string) => void) | undefined = undefined
+
+  /** The client enters this state, or, if it is in it already, begins it again. */
+  enter(now: Instant, client: GatewayClient, state: State): void {
+    client.state = state
+    if (state === 'willTopic' || state === 'willMsg') return
+    const { reported } = client
+    if (reported === undefined && state !== 'active') return
+    if (reported !== state) {
+      this.#count(reported, state)
+      client.reported = state
+      client.since = now
+    }
+    this.changed?.(now, client.clientId)
+  }
+
+  /** The client has this state from the store. `Supervision.resume` sets the time since when. */
+  restored(client: GatewayClient, state: State): void {
+    client.state = state
+    if (state === 'willTopic' || state === 'willMsg') return
+    this.#count(client.reported, state)
+    client.reported = state
+  }
+
+  /** The client has been removed from the table. */
+  removed(now: Instant, { clientId, reported }: GatewayClient): void {
+    if (reported === undefined) return
+    this.counts[reported]--
+    this.changed?.(now, clientId)
+  }
+
+  #count(before: SensorState | undefined, state: SensorState): void {
+    if (before !== undefined) this.counts[before]--
+    this.counts[state]++
+  }
+}

@@ -1,0 +1,136 @@
+import type { Instant } from '../base/machine.ts'
+import type { RestingLinks, RestingSession, Waiting } from '../mqtt/link.ts'
+import type { SessionKey } from '../store/store.ts'
+import { lastRoute } from './admission.ts'
+import type { ClientHost } from './client/client-host.ts'
+import type { RowView } from './client/resting.ts'
+import type { SensorState } from './client/sensor-states.ts'
+import type { ClientTable } from './client-table.ts'
+import { addressOfRoute, nodeTextOf, portNameOf, type RouteKey } from './ports/route.ts'
+
+/** What is known of a sensor. Times are instants of this process; those before it started are as exact as the store's records. */
+export interface Sensor {
+  /** Its place in the list of all sensors, the cursor of `Sensors.page`. */
+  readonly seat: number
+  readonly clientId: string
+  readonly state: SensorState
+  /** When it entered that state; after a restart, the earliest time for which that is known. */
+  readonly since: Instant
+  readonly lastHeard: Instant
+  /** Keep alive of its CONNECT; 0 for none. */
+  readonly keepAliveSeconds: number
+  /** While it is asleep or awake, otherwise 0. */
+  readonly sleepSeconds: number
+  /** While it is asleep: when its sleep duration ends. In the past if it is overdue, but not lost yet. */
+  readonly nextWake: Instant | undefined
+  /** Name of the port at which it was last heard, and its address there, or that of its forwarder; '' if that is not known. */
+  readonly port: string
+  readonly address: string
+  /** Its node id behind a forwarder, in hexadecimal digits. */
+  readonly node: string | undefined
+  readonly username: string | undefined
+  readonly waiting: Waiting
+}
+
+/** A part of the list of all sensors. `next`: where the next part begins; `undefined` after the last one. */
+export interface SensorPage {
+  readonly sensors: Sensor[]
+  readonly next: number | undefined
+}
+
+/** What both a client and a row have. */
+type Known = Omit<RowView, 'route'>
+
+const NOTHING: Waiting = { messages: 0, bytes: 0 }
+
+/**
+ * The sensors as others may see them. Nothing here has any effect: a sensor at rest stays a row, and no record is appended. A
+ * client is a sensor from its first accepted CONNECT until its session ends.
+ */
+export class Sensors {
+  /** When the process started. A sensor that has not been heard since then was last heard when it was last recorded. */
+  recoveredAt: Instant = 0
+  readonly #clients: ClientTable
+  readonly #host: ClientHost
+  readonly #links: RestingLinks
+
+  constructor(clients: ClientTable, host: ClientHost, links: RestingLinks) {
+    this.#clients = clients
+    this.#host = host
+    this.#links = links
+  }
+
+  /** Number of sensors in each state. */
+  get counts(): Readonly<Record<SensorState, number>> {
+    return this.#host.sensorStates.counts
+  }
+
+  /** Takes a call for each sensor whose state has changed, or that is no longer there; `undefined` for none. */
+  set changed(changed: ((now: Instant, clientId: string) => void) | undefined) {
+    this.#host.sensorStates.changed = changed
+  }
+
+  get(clientId: string): Sensor | undefined {
+    const seat = this.#clients.seatOf(clientId)
+    return seat < 0 ? undefined : this.#at(seat)
+  }
+
+  /** The sensors of the seats from `seat` on, `most` of them at most. 0.5 us each. */
+  page(seat: number, most: number): SensorPage {
+    const end = Math.min(seat + most, this.#clients.seatCount)
+    const sensors: Sensor[] = []
+    for (let at = seat; at < end; at++) {
+      const sensor = this.#at(at)
+      if (sensor !== undefined) sensors.push(sensor)
+    }
+    return { sensors, next: end < this.#clients.seatCount ? end : undefined }
+  }
+
+  /** True for a client without a link that has not sent DISCONNECT: its link has ended, or was not restored after a restart. */
+  isLost(clientId: string): boolean {
+    const client = this.#clients.isAtRest(clientId) ? undefined : this.#clients.get(clientId)
+    return client !== undefined && client.link === undefined && client.state !== 'disconnected'
+  }
+
+  #at(seat: number): Sensor | undefined {
+    const found = this.#clients.look(seat)
+    if (found === undefined) return undefined
+    if ('row' in found) return this.#sensor(seat, found.session.clientId, 'asleep', found.row, found.row.route, found.session)
+    if (found.reported === undefined) return undefined
+    return this.#sensor(seat, found.clientId, found.reported, found, lastRoute(found), found.key)
+  }
+
+  /** With every property in place: an object that is put together by spreading takes ten times as long. */
+  #sensor(
+    seat: number,
+    clientId: string,
+    state: SensorState,
+    known: Known,
+    route: RouteKey,
+    session: SessionKey | RestingSession,
+  ): Sensor {
+    const { since } = known
+    const lastHeard = this.#lastHeard(known)
+    const sleepSeconds = state === 'asleep' || state === 'awake' ? known.sleepSeconds : 0
+    return {
+      seat,
+      clientId,
+      state,
+      since,
+      lastHeard,
+      keepAliveSeconds: known.durationSeconds,
+      sleepSeconds,
+      nextWake: state === 'asleep' ? Math.max(lastHeard, since) + sleepSeconds * 1000 : undefined,
+      port: route === '' ? '' : portNameOf(route),
+      address: addressOfRoute(route),
+      node: nodeTextOf(route),
+      username: known.username,
+      waiting: this.#links.waiting(session) ?? NOTHING,
+    }
+  }
+
+  /** For supervision, a restart counts as a sign of life; here it does not. */
+  #lastHeard({ lastHeard, recordedAt }: Known): Instant {
+    return lastHeard > this.recoveredAt ? lastHeard : Math.min(lastHeard, recordedAt - this.#host.clock.epoch)
+  }
+}
