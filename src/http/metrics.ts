@@ -1,17 +1,25 @@
+import type { Histogram } from '../base/histogram.ts'
+import type { Instant } from '../base/machine.ts'
+import { PacketType } from '../mqtt/packets.ts'
 import type { Traffic } from '../mqtt/traffic.ts'
+import { MsgType } from '../mqttsn/messages.ts'
 import type { Server } from '../server.ts'
 import type { Family, Labels, Sample } from './exposition.ts'
 import type { ProcessStatus, StoreStatus } from './status.ts'
 
 const counter = (name: string, help: string, samples: readonly Sample[]): Family => ({ name, help, type: 'counter', samples })
 const gauge = (name: string, help: string, samples: readonly Sample[]): Family => ({ name, help, type: 'gauge', samples })
+const histogramOf = (name: string, help: string, histogram: Histogram): Family => {
+  return { name, help, type: 'histogram', samples: [], histogram }
+}
 const one = (value: number): readonly Sample[] => [[{}, value]]
 
 /** All metrics, read from the counters of the core at this moment: nothing is kept for them. docs/monitoring.md explains them. */
-export function* metricsOf(server: Server, status: ProcessStatus): Iterable<Family> {
+export function* metricsOf(now: Instant, server: Server, status: ProcessStatus): Iterable<Family> {
   yield gauge('roost_info', 'Always 1; the labels say which version runs.', [[{ version: status.version }, 1]])
   yield* trafficFamilies(server)
   yield* brokerFamilies(server)
+  yield* gatewayFamilies(now, server)
   yield* noticeFamilies(server)
   yield* memoryFamilies(server)
   yield* processFamilies(status)
@@ -35,14 +43,19 @@ function byDirection(server: Server, of: (traffic: Traffic) => readonly [receive
   })
 }
 
+const byType = (protocol: string, types: Readonly<Record<string, number>>, { received, sent }: Traffic): Sample[] =>
+  Object.entries(types).flatMap(([type, at]) => [
+    [{ protocol, direction: 'received', type }, received[at]!],
+    [{ protocol, direction: 'sent', type }, sent[at]!],
+  ])
+
 function* trafficFamilies(server: Server): Iterable<Family> {
   const { stats } = server.broker
   const { connections, gateway } = server
-  yield counter(
-    'roost_packets_total',
-    'Packets of all types.',
-    byDirection(server, (of) => [of.packetsReceived, of.packetsSent]),
-  )
+  yield counter('roost_packets_total', 'Packets, by their type.', [
+    ...byType('mqtt', PacketType, connections.traffic),
+    ...byType('mqtt-sn', MsgType, gateway.traffic),
+  ])
   yield counter(
     'roost_bytes_total',
     'Bytes of packets, without the headers of TCP, UDP and TLS.',
@@ -74,7 +87,7 @@ function* trafficFamilies(server: Server): Iterable<Family> {
   ])
 }
 
-function* brokerFamilies({ broker, gateway }: Server): Iterable<Family> {
+function* brokerFamilies({ broker }: Server): Iterable<Family> {
   const { sessions, retained } = broker
   const waiting = sessions.waiting()
   const shared = broker.sharedSubscriptionCount
@@ -82,7 +95,6 @@ function* brokerFamilies({ broker, gateway }: Server): Iterable<Family> {
     [{ state: 'connected' }, sessions.connected],
     [{ state: 'disconnected' }, sessions.size - sessions.connected],
   ])
-  yield gauge('roost_sensors', 'MQTT-SN clients that the gateway knows, in any state.', one(gateway.clientCount))
   yield counter('roost_sessions_expired_total', 'Sessions that expired.', one(broker.stats.sessionsExpired))
   yield gauge('roost_subscriptions', 'Subscriptions.', [
     [{ kind: 'plain' }, broker.subscriptionCount - shared],
@@ -92,6 +104,33 @@ function* brokerFamilies({ broker, gateway }: Server): Iterable<Family> {
   yield gauge('roost_retained_bytes', 'Bytes of retained messages with their topics.', one(retained.bytes))
   yield gauge('roost_waiting_messages', 'Messages queued or in flight, each receiver counted.', one(waiting.messages))
   yield gauge('roost_waiting_bytes', 'Bytes of these messages, each receiver counted.', one(waiting.bytes))
+}
+
+function* gatewayFamilies(now: Instant, { gateway }: Server): Iterable<Family> {
+  const { ports, sensors, traffic } = gateway
+  yield gauge(
+    'roost_sensors',
+    'Sensors (MQTT-SN clients), by their state.',
+    Object.entries(sensors.counts).map(([state, count]) => [{ state }, count]),
+  )
+  yield counter(
+    'roost_sensor_retransmissions_total',
+    'Messages sent to sensors again, for want of an acknowledgement.',
+    one(traffic.retransmissions),
+  )
+  yield histogramOf('roost_sensor_wake_seconds', 'Length of the wakes of sleeping sensors: PINGREQ to PINGRESP.', traffic.wakeSeconds)
+  yield gauge('roost_port_queued_frames', 'Frames that wait for airtime.', one(ports.queuedFrames))
+  const airtime = [...ports.airtime(now)]
+  yield gauge(
+    'roost_port_airtime_used_seconds',
+    'Airtime used within the last hour.',
+    airtime.map(([port, { used }]) => [{ port }, used / 1000]),
+  )
+  yield gauge(
+    'roost_port_airtime_left_seconds',
+    "Airtime left of the last hour's (duty_cycle).",
+    airtime.filter(([, { left }]) => Number.isFinite(left)).map(([port, { left }]) => [{ port }, left / 1000]),
+  )
 }
 
 function* noticeFamilies({ notices }: Server): Iterable<Family> {
@@ -128,13 +167,7 @@ function* processFamilies(status: ProcessStatus): Iterable<Family> {
     yield gauge('process_open_fds', 'Files and sockets that are open.', one(files.used))
     yield gauge('process_max_fds', 'Files and sockets that may be open (ulimit -n).', one(files.limit))
   }
-  yield {
-    name: 'roost_event_loop_delay_seconds',
-    help: 'How late the event loop was, sampled.',
-    type: 'histogram',
-    samples: [],
-    histogram: status.eventLoopDelay,
-  }
+  yield histogramOf('roost_event_loop_delay_seconds', 'How late the event loop was, sampled.', status.eventLoopDelay)
   yield counter(
     'roost_datagrams_dropped_total',
     'Datagrams that the kernel dropped, because the receive buffer of the socket was full.',
@@ -143,13 +176,7 @@ function* processFamilies(status: ProcessStatus): Iterable<Family> {
 }
 
 function* storeFamilies({ commitSeconds, usedBytes, maxBytes, waitingBytes }: StoreStatus): Iterable<Family> {
-  yield {
-    name: 'roost_store_commit_seconds',
-    help: 'Time until commits were durable, with the sync of the disk.',
-    type: 'histogram',
-    samples: [],
-    histogram: commitSeconds,
-  }
+  yield histogramOf('roost_store_commit_seconds', 'Time until commits were durable, with the sync of the disk.', commitSeconds)
   yield gauge('roost_store_bytes', 'Bytes of the data directory in use.', one(usedBytes))
   if (Number.isFinite(maxBytes)) yield gauge('roost_store_max_bytes', 'max_data_bytes.', one(maxBytes))
   yield gauge('roost_store_waiting_bytes', 'Bytes of records that are not durable yet.', one(waitingBytes))

@@ -18,6 +18,6 @@ export const routesOf = (context: HttpContext): readonly Route[] => [
     method: 'GET',
     path: '/metrics',
     needs: 'view',
-    answer: () => ({ status: 200, type: TEXT_TYPE, body: exposition(metricsOf(context.server, context.status)) }),
+    answer: ({ now }) => ({ status: 200, type: TEXT_TYPE, body: exposition(metricsOf(now, context.server, context.status)) }),
   },
 ]

@@ -58,6 +58,14 @@ export class Airtime {
     return at
   }
 
+  /** The last hour's airtime in milliseconds; `left` is Infinity where any may be used. */
+  usage(now: Instant): { readonly used: number; readonly left: number } {
+    const first = Math.floor(now / BIN_MS) - BINS + 1
+    let used = 0
+    for (let bin = Math.max(first, this.#newestBin - BINS + 1); bin <= this.#newestBin; bin++) used += this.#used[index(bin)]!
+    return { used, left: Math.max(0, this.#budgetMs - used) }
+  }
+
   /** Counts a frame that is sent. */
   spend(now: Instant, octets: number): void {
     const bin = Math.floor(now / BIN_MS)

@@ -95,6 +95,11 @@ export class Ports {
     return count
   }
 
+  /** The airtime in milliseconds of each port that has a data rate: of the last hour, what it used, and what is left to it. */
+  airtime(now: Instant): Map<string, { readonly used: number; readonly left: number }> {
+    return new Map(Array.from(this.#outlets, ([name, { airtime }]) => [name, airtime.usage(now)]))
+  }
+
   /** Returns the port of a route; the first port if that one is no longer configured. */
   of(route: RouteKey): PortSettings {
     return this.#byName.get(portNameOf(route)) ?? this.#default
