@@ -118,7 +118,11 @@ function* gatewayFamilies(now: Instant, { gateway }: Server): Iterable<Family> {
     'Messages sent to sensors again, for want of an acknowledgement.',
     one(traffic.retransmissions),
   )
-  yield histogramOf('roost_sensor_wake_seconds', 'Length of the wakes of sleeping sensors: PINGREQ to PINGRESP.', traffic.wakeSeconds)
+  yield histogramOf(
+    'roost_sensor_wake_seconds',
+    'Length of the wakes of sleeping sensors: PINGREQ to PINGRESP.',
+    traffic.wakeSeconds,
+  )
   yield gauge('roost_port_queued_frames', 'Frames that wait for airtime.', one(ports.queuedFrames))
   const airtime = [...ports.airtime(now)]
   yield gauge(
