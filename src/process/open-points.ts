@@ -22,6 +22,7 @@ export function openPoints(config: Config, bound: Bound = processBound()): reado
     ...config.listeners.flatMap((listener) => ofListener(config, listener).map((what) => `${listener.name}: ${what}`)),
     ...config.snListeners.flatMap((listener) => ofSensors(config, listener).map((what) => `${listener.name}: ${what}`)),
     ...ofAll(config),
+    ...ofHttp(config).map((what) => `http: ${what}`),
     ...(warning === undefined ? [] : [warning]),
   ]
 }
@@ -100,6 +101,14 @@ function ofAll(config: Config): string[] {
     points.push(`requests to ${new URL(url).host} can be read and changed on the way (https: in http_auth_url and jwt_jwks)`)
   }
   return points
+}
+
+function ofHttp({ http, httpHost, httpPasswordFile, httpTokenFile, httpCertfile }: Config): string[] {
+  if (!http) return []
+  if ((httpPasswordFile ?? httpTokenFile) === undefined)
+    return ['every user of this machine may see clients and figures (http_password_file, or http: false)']
+  if (isLoopback(httpHost) || httpCertfile !== undefined) return []
+  return ['passwords and tokens can be read on the way, because it does not use TLS (http_certfile, http_keyfile)']
 }
 
 /** Mode bit for others. Connecting to a Unix socket requires write permission for its file. */

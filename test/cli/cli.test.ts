@@ -140,7 +140,7 @@ test('a scheme in capitals is that of a URL, not the name of a file', async () =
 })
 
 test('--test-config checks everything, and starts nothing', async () => {
-  const { host, code } = await ran('serve', '--test-config', '--memory', '--port', '2883')
+  const { host, code } = await ran('serve', '--test-config', '--memory', '--port', '2883', '--http', 'false')
   expect({ code, out: host.out, err: host.err, config: host.config }).toEqual({
     code: 0,
     out: 'The configuration is valid.\n',
@@ -164,7 +164,7 @@ test('--test-config reads the files as a start would: access list, passwords, ce
     expect((await ran('serve', '--test-config', '--acl-file', acl)).host.err).toMatch(`${acl}:2: `)
     const tls = await ran('serve', '--test-config', '--memory', '--certfile', pem, '--keyfile', pem)
     expect(tls).toMatchObject({ code: 2, host: { out: '', err: expect.stringMatching(`certfile ${pem}: `) } })
-    const lax = await ran('serve', '--test-config', '--memory', '--password-file', passwords)
+    const lax = await ran('serve', '--test-config', '--memory', '--password-file', passwords, '--http', 'false')
     expect(lax).toMatchObject({ code: 0, host: { err: expect.stringMatching(/^warning: password_file .*: chmod 600\n$/) } })
   } finally {
     rmSync(folder, { recursive: true })

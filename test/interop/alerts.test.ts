@@ -1,9 +1,9 @@
-import { spawnSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
+import { describeWithPromtool, promtool } from './promtool.ts'
 
 const DEPLOY = fileURLToPath(new URL('../../deploy/prometheus/', import.meta.url))
 const LABELS = 'instance="one", job="roost"'
@@ -71,25 +71,26 @@ function check(alert: string, series: readonly (readonly [string, string])[], is
     // JSON is YAML.
     const file = { rule_files: [join(DEPLOY, 'alerts.yml')], evaluation_interval: '1m', tests }
     writeFileSync(join(dir, 'test.yml'), JSON.stringify(file))
-    const { status, stdout, stderr } = spawnSync('promtool', ['test', 'rules', join(dir, 'test.yml')], { encoding: 'utf8' })
-    return status === 0 ? '' : stdout + stderr
+    const { status, output } = promtool(['test', 'rules', join(dir, 'test.yml')])
+    return status === 0 ? '' : output
   } finally {
     rmSync(dir, { recursive: true })
   }
 }
 
-test('promtool accepts the rules, and the configuration that names them', () => {
-  const { status, stdout } = spawnSync('promtool', ['check', 'config', join(DEPLOY, 'prometheus.yml')], { encoding: 'utf8' })
-  expect({ status, stdout }).toMatchObject({
-    status: 0,
-    stdout: expect.stringContaining(`${Object.keys(FIRING).length} rules found`),
+describeWithPromtool('alerts', () => {
+  test('promtool accepts the rules, and the configuration that names them', () => {
+    expect(promtool(['check', 'config', join(DEPLOY, 'prometheus.yml')])).toMatchObject({
+      status: 0,
+      output: expect.stringContaining(`${Object.keys(FIRING).length} rules found`),
+    })
   })
-})
 
-test.each(Object.entries(FIRING))('%s fires', (alert, series) => {
-  expect(check(alert, series, true)).toBe('')
-})
+  test.each(Object.entries(FIRING))('%s fires', (alert, series) => {
+    expect(check(alert, series, true)).toBe('')
+  })
 
-test.each(Object.keys(FIRING))('%s does not fire where nothing is wrong', (alert) => {
-  expect(check(alert, QUIET, false)).toBe('')
+  test.each(Object.keys(FIRING))('%s does not fire where nothing is wrong', (alert) => {
+    expect(check(alert, QUIET, false)).toBe('')
+  })
 })

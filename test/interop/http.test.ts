@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connectAsync } from 'mqtt'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { describeWithPromtool, promtool } from './promtool.ts'
 import { MAIN, StartedProcess } from './started-process.ts'
 
 let dir: string
@@ -31,13 +32,12 @@ function valueOf(metrics: string, name: string): number | undefined {
   return line === undefined ? undefined : Number(line.slice(name.length + 1))
 }
 
-describe('metrics', () => {
+describeWithPromtool('metrics', () => {
   test('are what promtool accepts without a word, on disk and in memory', async () => {
     for (const state of [['--memory'], ['--data-dir', join(dir, 'data')]]) {
       const url = await start(...state)
       const metrics = await get(`${url}/metrics`)
-      const { status, stdout, stderr } = spawnSync('promtool', ['check', 'metrics'], { input: metrics, encoding: 'utf8' })
-      expect({ status, stdout, stderr }).toEqual({ status: 0, stdout: '', stderr: '' })
+      expect(promtool(['check', 'metrics'], metrics)).toEqual({ status: 0, output: '' })
       await roost!.stop()
     }
   })

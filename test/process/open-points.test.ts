@@ -29,12 +29,21 @@ async function configOf(yaml: string): Promise<readonly string[]> {
   return openPoints(host.config!)
 }
 
-const PASSWORDS = 'memory: true\npassword_file: FOLDER/passwords\nacl_file: FOLDER/acl\n'
+const PASSWORDS = 'http: false\nmemory: true\npassword_file: FOLDER/passwords\nacl_file: FOLDER/acl\n'
 
 describe('what a configuration leaves open', () => {
   test('nobody but the users of this machine', () => {
     expect(openPoints(DEFAULT_CONFIG)).toEqual([
       'mqtt-1883: every user of this machine may connect without a password (password_file, or socket_path with socket_mode)',
+      'http: every user of this machine may see clients and figures (http_password_file, or http: false)',
+    ])
+  })
+
+  test('HTTP with users, without TLS', async () => {
+    const lines = [PASSWORDS.replace('http: false', 'http: true'), 'http_password_file: FOLDER/passwords', 'http_host: ADDRESS']
+    expect(await configOf(lines.join('\n').replace('ADDRESS', '127.0.0.1'))).toEqual([])
+    expect(await configOf(lines.join('\n').replace('ADDRESS', '0.0.0.0'))).toEqual([
+      'http: passwords and tokens can be read on the way, because it does not use TLS (http_certfile, http_keyfile)',
     ])
   })
 
@@ -96,7 +105,7 @@ describe('what a configuration leaves open', () => {
 
   test('everything, where anybody is let in from anywhere', async () => {
     const yaml =
-      'memory: true\nallow_anonymous: true\nhost: 0.0.0.0\nprotocol: websockets\nwebsockets_origin: "*"\nsn_host: 0.0.0.0\n'
+      'http: false\nmemory: true\nallow_anonymous: true\nhost: 0.0.0.0\nprotocol: websockets\nwebsockets_origin: "*"\nsn_host: 0.0.0.0\n'
     expect(await configOf(yaml)).toEqual(
       [
         'may connect without a password (allow_anonymous)',
