@@ -284,6 +284,12 @@ export const NOTICES = {
     about: 'SIGHUP: a file is wrong. All rules from before stay in force.',
     action: 'Correct the file in the line and send SIGHUP again.',
   },
+  'certificate-expires': {
+    levels: ['warn'],
+    fields: ['reason'],
+    about: 'A certificate that the configuration names has expired, or will within 30 days. Said at the start and once a day.',
+    action: 'Renew it, and send SIGHUP.',
+  },
   'http-refused': {
     levels: ['info'],
     fields: ['user', 'peer', 'reason'],

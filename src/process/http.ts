@@ -11,6 +11,7 @@ import type { ProcessStatus } from '../http/status.ts'
 import type { Server } from '../server.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import type { Store } from '../store/store.ts'
+import type { CertificateWatch } from './certificates.ts'
 import type { LagMonitor } from './lag.ts'
 import { cannotListen, ownNames } from './listeners.ts'
 import { openFilesLimit } from './open-files.ts'
@@ -81,12 +82,13 @@ export interface StatusSources {
   readonly store: Store
   readonly maxDataBytes: number
   readonly lag: LagMonitor
+  readonly certificates: CertificateWatch
   /** Why the process is not ready, apart from the store. */
   readonly phase: { reason: string | undefined }
   snPorts(): SnPorts | undefined
 }
 
-export function processStatus({ version, store, maxDataBytes, lag, phase, snPorts }: StatusSources): ProcessStatus {
+export function processStatus({ version, store, maxDataBytes, lag, phase, certificates, snPorts }: StatusSources): ProcessStatus {
   const startedAt = Date.now() / 1000 - process.uptime()
   return {
     version: version ?? '',
@@ -102,6 +104,7 @@ export function processStatus({ version, store, maxDataBytes, lag, phase, snPort
     },
     openFiles,
     eventLoopDelay: lag.delays,
+    certificates: () => certificates.expiries,
     droppedDatagrams: () => droppedBy(snPorts()),
     store: () =>
       store instanceof SqliteStore

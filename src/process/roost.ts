@@ -21,6 +21,7 @@ import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
+import { CertificateWatch } from './certificates.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
 import { LagMonitor } from './lag.ts'
 import { type OpenListener, openFilesWarning, openListeners } from './listeners.ts'
@@ -119,12 +120,21 @@ export async function startProcess(config: Config, log: Logger, version?: string
     version: version === undefined ? 'roost' : `roost version ${version}`,
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
   })
+  const certificates = new CertificateWatch(config)
   const phase: { reason: string | undefined } = { reason: 'the state is being restored' }
   let ports: SnPorts | undefined
   let http: OpenHttp | undefined
   try {
     // It answers while the state is restored, to say that Roost is not ready.
-    const status = processStatus({ version, store, maxDataBytes: config.maxDataBytes, lag, phase, snPorts: () => ports })
+    const status = processStatus({
+      version,
+      store,
+      maxDataBytes: config.maxDataBytes,
+      lag,
+      phase,
+      certificates,
+      snPorts: () => ports,
+    })
     const opened = await openHttp(config, server, status, server.notice)
     if (typeof opened === 'string') log.warn(opened)
     else http = opened
@@ -147,9 +157,24 @@ export async function startProcess(config: Config, log: Logger, version?: string
     ports = snPorts
     server.memory.count('receive_buffers', () => snPorts.waitingBytes)
     lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }), http !== undefined)
+    certificates.start(server.notice)
     loop.flush()
     phase.reason = undefined
-    return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, http, phase, lag, memory })
+    return running(config, {
+      loop,
+      server,
+      store,
+      notice: logged,
+      access,
+      users,
+      listeners,
+      snPorts,
+      http,
+      phase,
+      certificates,
+      lag,
+      memory,
+    })
   } catch (error) {
     await http?.close()
     await closeStore(store)
@@ -187,6 +212,7 @@ interface Parts {
   readonly http: OpenHttp | undefined
   /** Why Roost is not ready, for the HTTP service. */
   readonly phase: { reason: string | undefined }
+  readonly certificates: CertificateWatch
   readonly lag: LagMonitor
   readonly memory: ReturnType<typeof memoryLimits>
 }
@@ -220,6 +246,7 @@ async function reload(config: Config, parts: Parts): Promise<readonly string[] |
     return 'failed'
   }
   loop.handle({ kind: 'access-changed' })
+  parts.certificates.reload()
   const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
   return weak === undefined ? access.warnings : [...access.warnings, weak]
 }
@@ -232,6 +259,7 @@ function running(config: Config, parts: Parts): Running {
     await reloading
     phase.reason = 'Roost is stopping'
     lag.stop()
+    parts.certificates.stop()
     await inPieces(parts, () => server.publishWills(instant()))
     await inPieces(parts, () => server.shutDown(instant()))
     loop.stop()
