@@ -37,6 +37,8 @@ export class World {
   turns = 0
   /** Routes of sensors that acknowledge whatever they are sent. */
   readonly answering = new Set<string>()
+  /** When they last did. */
+  readonly answered = new Map<string, number>()
   readonly #connected = new Map<number, Connected>()
   #next = 1
 
@@ -117,7 +119,9 @@ export class World {
     let answer: Message | undefined
     if (message.type === MsgType.REGISTER) answer = say.regack(message.topicId, message.msgId)
     else if (message.type === MsgType.PUBLISH && message.qos === 1) answer = say.puback(message.topicId, message.msgId)
-    if (answer !== undefined) this.server.handle(this.now, { kind: 'datagram', route, bytes: encodedMessage(answer) })
+    if (answer === undefined) return
+    this.answered.set(route, this.now)
+    this.server.handle(this.now, { kind: 'datagram', route, bytes: encodedMessage(answer) })
   }
 
   /** Everything appended so far becomes durable, and what is appended because of that. */
