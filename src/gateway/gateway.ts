@@ -480,7 +480,7 @@ export class Gateway implements ClientHost {
   forget(client: GatewayClient): void {
     client.supervision.stop()
     this.#clients.delete(client)
-    this.sensorStates.removed(this.#now, client)
+    this.sensorStates.removed(client)
     client.clear()
     this.#unrecorded.end(this.#now, client)
   }

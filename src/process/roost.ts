@@ -399,14 +399,21 @@ function listenerLimits(listener: ListenerConfig): ListenerLimits {
   }
 }
 
+/** Where presence is published for Home Assistant, unless `presence_topic` says otherwise. */
+const PRESENCE_TOPIC = 'roost/sensors/%c'
+
 /** Converts the configuration to the units and the structure of the core. */
 export function serverOptions(
   config: Config,
   users: SensorUsers = openSensorUsers(config),
   bans?: Bans,
-): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval'> {
+): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval' | 'presence'> {
   return {
     sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
+    presence: {
+      topic: config.presenceTopic ?? (config.homeAssistantDiscovery === undefined ? undefined : PRESENCE_TOPIC),
+      discoveryPrefix: config.homeAssistantDiscovery,
+    },
     broker: {
       ...config,
       receiveMaximum: FIXED.receive_maximum.value,
