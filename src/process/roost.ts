@@ -21,6 +21,7 @@ import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
+import { Tracer } from '../trace/tracer.ts'
 import { LagMonitor } from './lag.ts'
 import { type OpenListener, openFilesWarning, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
@@ -29,6 +30,7 @@ import { instant, Loop, readClocks, wallClock } from './loop.ts'
 import { memoryLimits, processBound } from './memory-limit.ts'
 import { openFilesLimit } from './open-files.ts'
 import { corePort, SnPorts } from './sn-ports.ts'
+import { startTraces } from './trace.ts'
 
 /** Maximum range of `randomInt`. */
 const RANDOM_STEPS = 2 ** 48 - 1
@@ -127,8 +129,8 @@ export async function startProcess(config: Config, log: Logger, version?: string
     if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; start again when it is complete`)
     // The listeners are opened only after the state has been restored.
     const listeners = await openListeners(config, loop, notice)
-    const trace = log.isLevelEnabled('trace') ? (line: string): void => log.trace(line) : undefined
-    const snPorts = await SnPorts.open(config, loop, notice, trace).catch(async (error: unknown) => {
+    startTraces(config, log, new Tracer(server))
+    const snPorts = await SnPorts.open(config, loop, notice).catch(async (error: unknown) => {
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })

@@ -213,6 +213,7 @@ const SAMPLES: Record<string, string> = {
   mode: '0600',
   prefix: 'a/',
   list: 'AES256',
+  ids: 'ids',
   url: 'https://x.example/auth',
   group: '225.1.1.9',
   interface: 'eth0',
@@ -261,7 +262,7 @@ describe('every flag reaches the configuration', () => {
   })
   test.each(words)('$flag', async ({ flag, name, placeholder }) => {
     const text = SAMPLES[placeholder ?? ''] ?? placeholder?.split('|')[0] ?? ''
-    const value = { true: true, '0600': 0o600, '::1': [{ prefixLength: 128 }], '*': [{ host: '*' }] }[text] ?? text
+    const value = { true: true, '0600': 0o600, '::1': [{ prefixLength: 128 }], '*': [{ host: '*' }], ids: ['ids'] }[text] ?? text
     expect(await served(flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: value } } })
   })
   test.each(files)('$flag', async ({ flag }) => {

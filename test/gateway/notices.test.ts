@@ -41,12 +41,12 @@ describe('a request that is refused is told, with what it was about', () => {
     [
       'a filter that is none',
       say.subscribe('b/#/c', 1, 7),
-      'SUBACK qos=0 topic=0x0000 msgid=7 rejected: not supported: SUBSCRIBE to b/#/c, # is not the last level',
+      'SUBACK topic=0x0000 qos=0 msgid=7 rejected: not supported: SUBSCRIBE to b/#/c, # is not the last level',
     ],
     [
       'a subscription to an id that nobody gave',
       say.subscribeId('predefined', 9, 1, 7),
-      'SUBACK qos=0 topic=0x0000 msgid=7 rejected: invalid topic id: SUBSCRIBE to a predefined topic id 9, which stands for no topic here',
+      'SUBACK topic=0x0000 qos=0 msgid=7 rejected: invalid topic id: SUBSCRIBE to a predefined topic id 9, which stands for no topic here',
     ],
     [
       'a will message without a will',

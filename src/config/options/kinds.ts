@@ -159,6 +159,9 @@ export const listOf = <T>(expected: string, placeholder: string, parse: (text: s
   placeholder,
 })
 
+/** Client ids in which `*` matches any number of characters. */
+export const clientPatterns: Kind<readonly string[]> = listOf('client ids such as sensor-*', 'ids', (text) => text)
+
 /** File permissions: octal digits in quotes, because YAML reads 0660 as six hundred and sixty. Resolves to a number. */
 export const permissions: Kind<number> = {
   schema: z

@@ -1,4 +1,4 @@
-import { choice, directory, MIB, type OptionDefinition, onOff, optionalFile, wholeOrOff } from './kinds.ts'
+import { choice, clientPatterns, directory, MIB, type OptionDefinition, onOff, optionalFile, wholeOrOff } from './kinds.ts'
 
 /** State on disk, and the log. */
 export const PROCESS_OPTIONS = {
@@ -39,13 +39,27 @@ export const PROCESS_OPTIONS = {
     placeholder: 'level',
     default: 'info',
     about:
-      'Lowest level that is logged: trace, debug, info, warn, error, fatal or silent. trace also logs each datagram from and to sensors, decoded.',
+      'Lowest level that is logged: trace, debug, info, warn, error, fatal or silent. trace also logs each packet from and to clients of both protocols, decoded.',
   },
   log_format: {
     group: 'Log',
     ...choice('json', 'pretty'),
     default: 'pretty',
     about: 'Format of the log on standard output: lines for people, or one JSON object per line for programs.',
+  },
+  trace_clients: {
+    group: 'Log',
+    ...clientPatterns,
+    default: '',
+    about:
+      'Client ids whose packets are traced, in the log at log_level trace and in trace_file; * in an id matches any characters. Empty: all clients, and packets before the client is known.',
+  },
+  trace_payloads: {
+    group: 'Log',
+    ...onOff,
+    default: false,
+    about:
+      'Traces also show payloads, wills, correlation data and user properties. Passwords and authentication data are never shown.',
   },
 } as const satisfies Record<string, OptionDefinition>
 
