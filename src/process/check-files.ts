@@ -20,6 +20,7 @@ export async function checkFiles(config: Config): Promise<readonly string[]> {
   const { warnings } = new AccessFiles(config)
   openSensorUsers(config)
   if (!config.memory) checkDataDirectory(config.dataDir)
+  if (config.traceFile !== undefined) checkWritable(dirname(resolve(config.traceFile)), '--trace-file')
   for (const listener of config.listeners) {
     if (listener.socketPath !== undefined) checkWritable(dirname(resolve(listener.socketPath)), listener.origin)
     const tls = tlsOptions(listener)

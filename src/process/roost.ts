@@ -30,7 +30,7 @@ import { instant, Loop, readClocks, wallClock } from './loop.ts'
 import { memoryLimits, processBound } from './memory-limit.ts'
 import { openFilesLimit } from './open-files.ts'
 import { corePort, SnPorts } from './sn-ports.ts'
-import { startTraces } from './trace.ts'
+import { startTraces, type Traces } from './trace.ts'
 
 /** Maximum range of `randomInt`. */
 const RANDOM_STEPS = 2 ** 48 - 1
@@ -127,9 +127,10 @@ export async function startProcess(config: Config, log: Logger, version?: string
     // A partial access list may look complete, and allow what its missing part denies.
     const changed = stamps.changed()
     if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; start again when it is complete`)
+    const traces = startTraces(config, log, new Tracer(server))
+    server.memory.count('output_buffers', () => traces.bytes)
     // The listeners are opened only after the state has been restored.
     const listeners = await openListeners(config, loop, notice)
-    startTraces(config, log, new Tracer(server))
     const snPorts = await SnPorts.open(config, loop, notice).catch(async (error: unknown) => {
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
@@ -137,7 +138,9 @@ export async function startProcess(config: Config, log: Logger, version?: string
     server.memory.count('receive_buffers', () => snPorts.waitingBytes)
     lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }))
     loop.flush()
-    return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory })
+    return running(config, {
+      ...{ loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory, traces },
+    })
   } catch (error) {
     await closeStore(store)
     throw error instanceof StartError ? error : new StartError((error as Error).message)
@@ -173,6 +176,7 @@ interface Parts {
   readonly snPorts: SnPorts
   readonly lag: LagMonitor
   readonly memory: ReturnType<typeof memoryLimits>
+  readonly traces: Traces
 }
 
 /** Time in milliseconds for which files must stay unchanged after they were read. */
@@ -219,6 +223,7 @@ function running(config: Config, parts: Parts): Running {
     loop.stop()
     await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close()])
     await closeStore(store)
+    parts.traces.stop()
     notice.flush()
   }
   let stopped: Promise<void> | undefined

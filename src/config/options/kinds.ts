@@ -136,6 +136,9 @@ export const optionalFile: Kind<string | undefined> = {
   path: true,
 }
 
+/** A file that is written. */
+export const outputFile: Kind<string | undefined> = { ...optionalFile, placeholder: 'path' }
+
 export const text = (pattern: RegExp, expected: string, placeholder: string): Kind<string> => ({
   schema: z.string().regex(pattern),
   expected,

@@ -1,4 +1,15 @@
-import { choice, clientPatterns, directory, MIB, type OptionDefinition, onOff, optionalFile, wholeOrOff } from './kinds.ts'
+import {
+  choice,
+  clientPatterns,
+  directory,
+  MIB,
+  type OptionDefinition,
+  onOff,
+  optionalFile,
+  outputFile,
+  whole,
+  wholeOrOff,
+} from './kinds.ts'
 
 /** State on disk, and the log. */
 export const PROCESS_OPTIONS = {
@@ -60,6 +71,19 @@ export const PROCESS_OPTIONS = {
     default: false,
     about:
       'Traces also show payloads, wills, correlation data and user properties. Passwords and authentication data are never shown.',
+  },
+  trace_file: {
+    group: 'Log',
+    ...outputFile,
+    default: undefined,
+    about:
+      'File to which all packets are written, in the pcap format that Wireshark and tshark read (docs/troubleshooting.md). It is replaced at the start. Without trace_payloads, zeros stand for payloads.',
+  },
+  trace_file_max_mib: {
+    group: 'Log',
+    ...whole(1, 65_536),
+    default: 64,
+    about: 'Maximum size of trace_file in MiB. Once it is reached, a warning is logged, and nothing more is written to the file.',
   },
 } as const satisfies Record<string, OptionDefinition>
 
