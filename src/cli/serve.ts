@@ -10,6 +10,7 @@ import {
   sensorsAreOpen,
 } from '../config/config.ts'
 import { createLog, type Logger } from '../process/log.ts'
+import { LogFile } from '../process/log-file.ts'
 import type { ListeningSn, Running } from '../process/roost.ts'
 import { StopError } from '../process/roost.ts'
 
@@ -20,6 +21,8 @@ export interface Host {
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean; setRawMode?(on: boolean): unknown }
   /** Whether standard output supports colours. */
   readonly color: boolean
+  /** Whether systemd-journald reads standard output. */
+  readonly journal?: boolean
   readonly cwd: string
   readonly version: string
   /** Signals and crashes: `process` itself. */
@@ -43,7 +46,8 @@ export const START_PATIENCE_MS = 5000
 
 /** Runs Roost until a signal ends it, and returns the exit code. A second signal ends the process immediately. */
 export async function serve(config: Config, host: Host): Promise<number> {
-  const log = createLog(config, host.stdout, host.color)
+  const file = config.logFile === undefined ? undefined : new LogFile(config.logFile)
+  const log = file === undefined ? createLog(config, host.stdout, host.color, host.journal) : createLog(config, file, false)
   const crashed = (error: unknown): void => {
     log.fatal({ err: error }, 'unexpected error')
     host.exit(1)
@@ -52,7 +56,14 @@ export async function serve(config: Config, host: Host): Promise<number> {
   const signals = listenForSignals(host)
   const ignored = ignoreSignals(host, log)
   // Until there is something to reload.
-  let hangUp = (): void => log.warn('SIGHUP: still starting')
+  const reopen = (): void => {
+    const warning = file?.reopen()
+    if (warning !== undefined) log.warn(warning)
+  }
+  let hangUp = (): void => {
+    reopen()
+    log.warn('SIGHUP: still starting')
+  }
   host.events.on('SIGHUP', hangUp)
   if (host.earlySignals?.has('SIGHUP')) hangUp()
   try {
@@ -64,7 +75,10 @@ export async function serve(config: Config, host: Host): Promise<number> {
     }
     logStart(log, config, running)
     host.events.off('SIGHUP', hangUp)
-    hangUp = () => void reload(log, running)
+    hangUp = () => {
+      reopen()
+      void reload(log, running)
+    }
     host.events.on('SIGHUP', hangUp)
     log.info(`${await signals.first}: stopping`)
     await running.stop()
@@ -83,6 +97,7 @@ export async function serve(config: Config, host: Host): Promise<number> {
     ignored.stopListening()
     host.events.off('SIGHUP', hangUp)
     host.events.off('uncaughtException', crashed).off('unhandledRejection', crashed)
+    file?.close()
   }
 }
 

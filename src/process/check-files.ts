@@ -21,6 +21,7 @@ export async function checkFiles(config: Config): Promise<readonly string[]> {
   openSensorUsers(config)
   if (!config.memory) checkDataDirectory(config.dataDir)
   if (config.traceFile !== undefined) checkWritable(dirname(resolve(config.traceFile)), '--trace-file')
+  if (config.logFile !== undefined) checkWritable(dirname(resolve(config.logFile)), '--log-file')
   for (const listener of config.listeners) {
     if (listener.socketPath !== undefined) checkWritable(dirname(resolve(listener.socketPath)), listener.origin)
     const tls = tlsOptions(listener)

@@ -83,7 +83,7 @@ export interface Running {
  * @throws StartError with one line for the user, which names the flag
  */
 export async function startProcess(config: Config, log: Logger, version?: string): Promise<Running> {
-  const logged = noticeLogger(log)
+  const logged = noticeLogger(log, config.logRate)
   seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
   // The store and the access rules report to a loop and a server that are created after them.
   let loop: Loop | undefined

@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { StartError } from '../../src/base/start-error.ts'
 import { START_PATIENCE_MS, serve } from '../../src/cli/serve.ts'
@@ -179,6 +182,23 @@ test('SIGHUP reads files anew: what is worth a warning is told, and a failure is
     'info SIGHUP: passwords, access lists and certificates were reloaded',
     'info SIGHUP: passwords, access lists and certificates were reloaded',
   ])
+})
+
+test('log_file: the log goes there instead of standard output, and SIGHUP opens it again', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'roost-serve-'))
+  const logFile = join(dir, 'roost.log')
+  const host = new StubHost()
+  host.started = () => {
+    renameSync(logFile, `${logFile}.1`)
+    host.events.emit('SIGHUP')
+    setImmediate(() => host.events.emit('SIGTERM'))
+  }
+  expect(await serve({ ...config, logFile }, host)).toBe(0)
+  const [before, after] = [`${logFile}.1`, logFile].map((path) => readFileSync(path, 'utf8'))
+  rmSync(dir, { recursive: true })
+  expect(host.out).toBe('')
+  expect(before).toContain('State is kept in /srv/roost-data')
+  expect(after).toMatch(/SIGHUP: passwords.*stopped/s)
 })
 
 test('SIGUSR1 and SIGUSR2 have no effect, before there is a log and after', async () => {

@@ -56,7 +56,21 @@ export const PROCESS_OPTIONS = {
     group: 'Log',
     ...choice('json', 'pretty'),
     default: 'pretty',
-    about: 'Format of the log on standard output: lines for people, or one JSON object per line for programs.',
+    about: 'Format of the log: lines for people, or one JSON object per line for programs.',
+  },
+  log_file: {
+    group: 'Log',
+    ...outputFile,
+    default: undefined,
+    about:
+      'File to which the log is appended, instead of standard output. SIGHUP opens it again, so that logrotate can rename it.',
+  },
+  log_rate: {
+    group: 'Log',
+    ...wholeOrOff(1, 1_000_000, 'no limit'),
+    default: 100,
+    about:
+      'Maximum number of log lines with one code (docs/notices.md) in 10 seconds. Further ones are counted, and a line says how many there were. Bans have a limit of at least 1000.',
   },
   trace_clients: {
     group: 'Log',
