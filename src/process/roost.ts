@@ -22,6 +22,7 @@ import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
 import { Tracer } from '../trace/tracer.ts'
+import { clientReport } from './client-report.ts'
 import { LagMonitor } from './lag.ts'
 import { type OpenListener, openFilesWarning, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
@@ -71,6 +72,13 @@ export interface Running {
    * calls run one after the other.
    */
   reload(): Promise<readonly string[] | 'failed'>
+  /**
+   * Writes everything that the store has accepted into the rows of the database file. Nothing depends on it: what was acknowledged
+   * is on the disk already. Resolves when it is done, in memory mode at once.
+   */
+  checkpoint(): Promise<void>
+  /** Yields a line for each client, and at last one with the totals; a step is short, so take a few in each turn of the event loop. */
+  clientReport(): Iterable<string>
   /**
    * Shuts down cleanly and keeps the state. Rejects if pending data could not be stored. Further calls return the same
    * promise.
@@ -239,6 +247,10 @@ function running(config: Config, parts: Parts): Running {
       reloading = next
       return next
     },
+    checkpoint: async () => {
+      if (store instanceof SqliteStore) await store.checkpoint()
+    },
+    clientReport: () => clientReport(server),
     stop: () => {
       stopped ??= stop()
       return stopped
