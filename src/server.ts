@@ -5,6 +5,7 @@ import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
 import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
+import type { DatagramTap } from './gateway/datagram-tap.ts'
 import { Gateway } from './gateway/gateway.ts'
 import type { GatewayOptions } from './gateway/gateway-options.ts'
 import type { Datagram } from './gateway/ports/ports.ts'
@@ -15,6 +16,7 @@ import { Connections } from './mqtt/connections.ts'
 import type { LinkId } from './mqtt/link.ts'
 import { ReasonCode } from './mqtt/reason-codes.ts'
 import type { ConnectionOutput } from './mqtt/stream-output.ts'
+import type { StreamTap } from './mqtt/stream-tap.ts'
 import type { Traffic } from './mqtt/traffic.ts'
 import { Presence, type PresenceOptions } from './presence/presence.ts'
 import { type ClockReading, StoreClock } from './store/clock.ts'
@@ -41,6 +43,9 @@ export interface ServerOptions {
   /** Called at every update of the topics under `$SYS`. */
   readonly processFigures?: () => ProcessFigures
 }
+
+/** Sees every packet, in the order in which they are read and written. */
+export type Tap = StreamTap & DatagramTap
 
 export type ServerInput =
   | { readonly kind: 'opened'; readonly connection: ConnectionId; readonly from: StreamInfo }
@@ -135,6 +140,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly #sys: SysTopics | undefined
   readonly #sysIntervalMs: number
   readonly #processFigures: () => ProcessFigures
+  #tap: Tap | undefined = undefined
   /** When the topics under `$SYS` are next updated; undefined before `recover`. */
   #sysDue: Instant | undefined = undefined
 
@@ -174,6 +180,17 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       sys: sysInterval > 0,
       version: version.slice(version.lastIndexOf(' ') + 1),
     })
+  }
+
+  /** Sees every packet and datagram; undefined, the default, while no trace is on. See `Tracer` (src/trace/tracer.ts). */
+  get tap(): Tap | undefined {
+    return this.#tap
+  }
+
+  set tap(tap: Tap | undefined) {
+    this.#tap = tap
+    this.connections.tap = tap
+    this.gateway.tap = tap
   }
 
   /** Restores the state in the store. Called once, before any input and before anything listens. */

@@ -33,8 +33,9 @@ interface NoticeText {
 export const NOTICES = {
   'client-connected': {
     levels: ['info'],
-    fields: ['client', 'peer'],
-    about: 'A client has connected: CONNACK with success.',
+    fields: ['client', 'user', 'peer', 'reason'],
+    about:
+      'A client has connected: CONNACK with success. The reason says what it asked for: protocol version, keep alive, clean session or session expiry.',
     action: 'Nothing.',
   },
   'client-disconnected': {

@@ -21,7 +21,9 @@ import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
+import { Tracer } from '../trace/tracer.ts'
 import { CertificateWatch } from './certificates.ts'
+import { clientReport } from './client-report.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
 import { LagMonitor } from './lag.ts'
 import { type OpenListener, openFilesWarning, openListeners } from './listeners.ts'
@@ -31,6 +33,7 @@ import { instant, Loop, readClocks, wallClock } from './loop.ts'
 import { memoryLimits, processBound } from './memory-limit.ts'
 import { openFilesLimit } from './open-files.ts'
 import { corePort, SnPorts } from './sn-ports.ts'
+import { startTraces, type Traces } from './trace.ts'
 
 /** Maximum range of `randomInt`. */
 const RANDOM_STEPS = 2 ** 48 - 1
@@ -74,6 +77,13 @@ export interface Running {
    */
   reload(): Promise<readonly string[] | 'failed'>
   /**
+   * Writes everything that the store has accepted into the rows of the database file. Nothing depends on it: what was acknowledged
+   * is on the disk already. Resolves when it is done, in memory mode at once.
+   */
+  checkpoint(): Promise<void>
+  /** Yields a line for each client, and at last one with the totals; a step is short, so take a few in each turn of the event loop. */
+  clientReport(): Iterable<string>
+  /**
    * Shuts down cleanly and keeps the state. Rejects if pending data could not be stored. Further calls return the same
    * promise.
    */
@@ -85,7 +95,7 @@ export interface Running {
  * @throws StartError with one line for the user, which names the flag
  */
 export async function startProcess(config: Config, log: Logger, version?: string): Promise<Running> {
-  const logged = noticeLogger(log)
+  const logged = noticeLogger(log, config.logRate)
   seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
   // The store and the access rules report to a loop and a server that are created after them.
   let loop: Loop | undefined
@@ -147,10 +157,11 @@ export async function startProcess(config: Config, log: Logger, version?: string
     // A partial access list may look complete, and allow what its missing part denies.
     const changed = stamps.changed()
     if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; start again when it is complete`)
+    const traces = startTraces(config, log, new Tracer(server))
+    server.memory.count('output_buffers', () => traces.bytes)
     // The listeners are opened only after the state has been restored.
     const listeners = await openListeners(config, loop, notice)
-    const trace = log.isLevelEnabled('trace') ? (line: string): void => log.trace(line) : undefined
-    const snPorts = await SnPorts.open(config, loop, notice, trace).catch(async (error: unknown) => {
+    const snPorts = await SnPorts.open(config, loop, notice).catch(async (error: unknown) => {
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })
@@ -161,19 +172,8 @@ export async function startProcess(config: Config, log: Logger, version?: string
     loop.flush()
     phase.reason = undefined
     return running(config, {
-      loop,
-      server,
-      store,
-      notice: logged,
-      access,
-      users,
-      listeners,
-      snPorts,
-      http,
-      phase,
-      certificates,
-      lag,
-      memory,
+      ...{ loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory, traces },
+      ...{ http, phase, certificates },
     })
   } catch (error) {
     await http?.close()
@@ -215,6 +215,7 @@ interface Parts {
   readonly certificates: CertificateWatch
   readonly lag: LagMonitor
   readonly memory: ReturnType<typeof memoryLimits>
+  readonly traces: Traces
 }
 
 /** Time in milliseconds for which files must stay unchanged after they were read. */
@@ -265,6 +266,7 @@ function running(config: Config, parts: Parts): Running {
     loop.stop()
     await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close(), http?.close()])
     await closeStore(store)
+    parts.traces.stop()
     notice.flush()
   }
   let stopped: Promise<void> | undefined
@@ -281,6 +283,10 @@ function running(config: Config, parts: Parts): Running {
       reloading = next
       return next
     },
+    checkpoint: async () => {
+      if (store instanceof SqliteStore) await store.checkpoint()
+    },
+    clientReport: () => clientReport(server),
     stop: () => {
       stopped ??= stop()
       return stopped
