@@ -10,6 +10,7 @@ import { DEFAULT_CONFIG } from '../../../src/config/config.ts'
 import { json, type Role, type Route } from '../../../src/http/exchange.ts'
 import { HttpServer } from '../../../src/http/io/http-server.ts'
 import { HttpUsers } from '../../../src/http/io/http-users.ts'
+import { testHost } from '../harness.ts'
 
 const VIEW_TOKEN = 'v'.repeat(32)
 const MANAGE_TOKEN = 'm'.repeat(32)
@@ -50,7 +51,7 @@ const ROUTES: readonly Route[] = [
 async function listen(files: Partial<typeof DEFAULT_CONFIG> = {}, openRole: Role = 'manage'): Promise<string> {
   const notice = (each: Notice): void => void notices.push(each)
   const users = new HttpUsers({ ...DEFAULT_CONFIG, banAfter: 3, trustedNetworks: [], ...files }, openRole, notice)
-  server = await HttpServer.listen({ host: '127.0.0.1', port: 0, names: [], users, routes: ROUTES, notice })
+  server = await HttpServer.listen({ host: '127.0.0.1', port: 0, names: [], users, routes: ROUTES, host: testHost(), notice })
   return `http://127.0.0.1:${server.port}`
 }
 

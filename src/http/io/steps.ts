@@ -1,0 +1,73 @@
+import { Fifo } from '../../base/fifo.ts'
+import type { Instant } from '../../base/machine.ts'
+import { type HttpResponse, type HttpWork, type Pause, problem } from '../exchange.ts'
+import type { HttpHost } from './http-host.ts'
+
+/** Milliseconds that a request waits for a record to become durable. Longer, the store has failed. */
+export const DURABLE_MS = 10_000
+
+/**
+ * Requests that take several turns of the event loop. However many there are, one of them has a step in each turn, so that they
+ * share its time among themselves and leave the rest to clients.
+ */
+export class Steps {
+  readonly #host: HttpHost
+  readonly #waiting = new Fifo<() => void>()
+  #next: NodeJS.Immediate | undefined
+
+  constructor(host: HttpHost) {
+    this.#host = host
+  }
+
+  /** Number of requests whose next step is due. */
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  /** Carries out a request. `isGone`: nobody waits for the answer any more; then it ends early, and `undefined` is returned. */
+  async run(work: HttpWork, isGone: () => boolean): Promise<HttpResponse | undefined> {
+    for (;;) {
+      await this.#turn()
+      if (isGone()) {
+        work.return(problem(503, 'given up'))
+        return undefined
+      }
+      const step = this.#host.run((now: Instant) => work.next(now))
+      if (step.done === true) return step.value
+      const late = await this.#pause(step.value)
+      if (late === undefined) continue
+      work.return(late)
+      return late
+    }
+  }
+
+  /** Returns the answer instead if it takes too long. */
+  async #pause(pause: Pause): Promise<HttpResponse | undefined> {
+    if (pause.kind === 'reload') pause.result = await this.#host.reload()
+    else if (pause.kind === 'durable' && !(await this.#isDurable(pause.lsn)))
+      return problem(503, 'it is done, but the store cannot keep it yet: after a crash it may have to be done again')
+    return undefined
+  }
+
+  async #isDurable(lsn: number): Promise<boolean> {
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<boolean>((resolve) => {
+      timer = setTimeout(resolve, DURABLE_MS, false)
+    })
+    const isDurable = await Promise.race([this.#host.durable(lsn).then(() => true), late])
+    clearTimeout(timer)
+    return isDurable
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+      this.#next ??= setImmediate(this.#step)
+    })
+  }
+
+  readonly #step = (): void => {
+    this.#waiting.shift()?.()
+    this.#next = this.#waiting.length === 0 ? undefined : setImmediate(this.#step)
+  }
+}
