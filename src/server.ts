@@ -351,7 +351,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     let any = false
     for (let link = broker.nextReadyLink(); link !== undefined; link = broker.nextReadyLink()) {
       any = true
-      if (connections.owns(link)) connections.linkReady(now, link)
+      if (connections.of(link) !== undefined) connections.linkReady(now, link)
       else if (gateway.owns(link)) gateway.linkReady(now, link)
     }
     broker.takeQueued()

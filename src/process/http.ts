@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import process from 'node:process'
 import { getHeapStatistics } from 'node:v8'
-import type { NoticeSink } from '../base/notice.ts'
 import { StartError } from '../base/start-error.ts'
 import { type Config, isLoopback } from '../config/config.ts'
 import type { Role } from '../http/exchange.ts'
+import type { HttpHost } from '../http/io/http-host.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
 import { routesOf } from '../http/routes.ts'
 import type { ProcessStatus } from '../http/status.ts'
@@ -36,12 +36,13 @@ export async function openHttp(
   config: Config,
   server: Server,
   status: ProcessStatus,
-  notice: NoticeSink,
+  running: HttpHost,
 ): Promise<OpenHttp | string | undefined> {
   if (!config.http) return undefined
   // Only where it is used, because it takes a fifth of a second and 10 MB.
   const { HttpServer } = await import('../http/io/http-server.ts')
   const { httpHost: host, httpPort, httpCertfile: certfile, httpKeyfile: keyfile } = config
+  const { notice } = server
   const users = new HttpUsers(config, openRole(config), notice)
   const port = httpPort ?? HTTP_PORT
   try {
@@ -52,6 +53,7 @@ export async function openHttp(
       names: [...ownNames({ host }), ...config.httpHosts],
       users,
       routes: routesOf({ server, status }),
+      running,
       notice,
     })
     return {

@@ -12,6 +12,7 @@ import { FileStamps } from '../config/io/file-stamps.ts'
 import { openSensorUsers, rereadSensorRules } from '../config/io/sensor-users.ts'
 import type { SensorUsers } from '../gateway/gateway-options.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
+import type { ReloadResult } from '../http/exchange.ts'
 import type { Bans, ListenerLimits } from '../mqtt/connection-limits.ts'
 import { FILTERS_MAX } from '../mqtt/decode.ts'
 import type { QoS } from '../mqtt/publish.ts'
@@ -22,6 +23,7 @@ import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
+import { HttpRunning } from './http-running.ts'
 import { LagMonitor } from './lag.ts'
 import { type OpenListener, openFilesWarning, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
@@ -89,6 +91,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
   // The store and the access rules report to a loop and a server that are created after them.
   let loop: Loop | undefined
   let server: Server | undefined
+  let api: HttpRunning | undefined
   const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
   const stamps = new FileStamps(config)
   const access = new AccessFiles(config, notice)
@@ -105,7 +108,10 @@ export async function startProcess(config: Config, log: Logger, version?: string
     notice,
     maxBufferedBytes: Math.max(BUFFERED_LEAST, Math.min(MAX_BUFFERED_BYTES, memory.limits.memoryLimit * STORE_PART)),
     version,
-    onDurable: () => loop?.handle({ kind: 'durable' }),
+    onDurable: () => {
+      loop?.handle({ kind: 'durable' })
+      api?.advanced()
+    },
     hasSession: (key) => server?.broker.sessions.byKey(key)?.persistent === true,
   })
   server = new Server({
@@ -125,12 +131,14 @@ export async function startProcess(config: Config, log: Logger, version?: string
   try {
     // It answers while the state is restored, to say that Roost is not ready.
     const status = processStatus({ version, store, maxDataBytes: config.maxDataBytes, lag, phase, snPorts: () => ports })
-    const opened = await openHttp(config, server, status, server.notice)
+    api = new HttpRunning(store, phase)
+    const opened = await openHttp(config, server, status, api)
     if (typeof opened === 'string') log.warn(opened)
     else http = opened
     for (const warning of http?.warnings ?? []) log.warn(warning)
     await recover(server, store)
     loop = new Loop(server)
+    api.loop = loop
     loop.authenticateBy(access.authenticator)
     const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
     if (weak !== undefined) log.warn(weak)
@@ -149,7 +157,21 @@ export async function startProcess(config: Config, log: Logger, version?: string
     lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }), http !== undefined)
     loop.flush()
     phase.reason = undefined
-    return running(config, { loop, server, store, notice: logged, access, users, listeners, snPorts, http, phase, lag, memory })
+    return running(config, {
+      loop,
+      server,
+      store,
+      notice: logged,
+      access,
+      users,
+      listeners,
+      snPorts,
+      http,
+      api,
+      phase,
+      lag,
+      memory,
+    })
   } catch (error) {
     await http?.close()
     await closeStore(store)
@@ -185,6 +207,7 @@ interface Parts {
   readonly listeners: readonly OpenListener[]
   readonly snPorts: SnPorts
   readonly http: OpenHttp | undefined
+  readonly api: HttpRunning
   /** Why Roost is not ready, for the HTTP service. */
   readonly phase: { reason: string | undefined }
   readonly lag: LagMonitor
@@ -195,7 +218,7 @@ interface Parts {
 const QUIET_MS = 50
 
 /** Reloads all files. Everything is read before anything takes effect. */
-async function reload(config: Config, parts: Parts): Promise<readonly string[] | 'failed'> {
+async function reload(config: Config, parts: Parts): Promise<ReloadResult> {
   const { loop, server, access, users, listeners, http } = parts
   try {
     const stamps = new FileStamps(config)
@@ -217,11 +240,11 @@ async function reload(config: Config, parts: Parts): Promise<readonly string[] |
   } catch (error) {
     const reason = `nothing has changed, and the rules from before stay in force: ${(error as Error).message}`
     server.notice({ code: 'reload-failed', level: 'error', reason })
-    return 'failed'
+    return { error: reason }
   }
   loop.handle({ kind: 'access-changed' })
   const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
-  return weak === undefined ? access.warnings : [...access.warnings, weak]
+  return { warnings: weak === undefined ? access.warnings : [...access.warnings, weak] }
 }
 
 function running(config: Config, parts: Parts): Running {
@@ -240,6 +263,13 @@ function running(config: Config, parts: Parts): Running {
     notice.flush()
   }
   let stopped: Promise<void> | undefined
+  const reloadInTurn = (): Promise<ReloadResult> => {
+    // Reloads take effect in the order in which they were read.
+    const next = reloading.then(() => reload(config, parts))
+    reloading = next
+    return next
+  }
+  parts.api.reload = reloadInTurn
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
@@ -247,11 +277,9 @@ function running(config: Config, parts: Parts): Running {
     store: config.memory ? 'memory' : resolve(config.dataDir),
     storeEngine: config.memory ? undefined : SqliteStore.engine,
     memory: { limit: parts.memory.limits.memoryLimit, told: parts.memory.told },
-    reload: () => {
-      // Reloads take effect in the order in which they were read.
-      const next = reloading.then(() => reload(config, parts))
-      reloading = next
-      return next
+    reload: async () => {
+      const result = await reloadInTurn()
+      return 'error' in result ? 'failed' : result.warnings
     },
     stop: () => {
       stopped ??= stop()

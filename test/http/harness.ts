@@ -5,7 +5,7 @@ import type { HttpHost } from '../../src/http/io/http-host.ts'
 export const testHost = (more: Partial<HttpHost> = {}): HttpHost => ({
   notReady: undefined,
   run: (step) => step(performance.now()),
-  durable: async () => {},
+  durable: async () => true,
   reload: async () => ({ warnings: [] }),
   ...more,
 })

@@ -8,7 +8,7 @@ export interface HttpHost {
   readonly notReady: string | undefined
   /** Runs a step of a request as the event loop runs its inputs; what it leads to is written at the end of the turn. */
   run<T>(step: (now: Instant) => T): T
-  /** Resolves once this record is durable. */
-  durable(lsn: Lsn): Promise<void>
+  /** Resolves to true once this record is durable, and to false after some seconds in which it has not become so. */
+  durable(lsn: Lsn): Promise<boolean>
   reload(): Promise<ReloadResult>
 }

@@ -29,7 +29,7 @@ export interface HttpServerOptions {
   readonly names: readonly string[]
   readonly users: HttpUsers
   readonly routes: readonly Route[]
-  readonly host: HttpHost
+  readonly running: HttpHost
   readonly notice: NoticeSink
 }
 
@@ -131,7 +131,7 @@ function createApp(options: HttpServerOptions, streams: Streams): FastifyInstanc
   })
   app.setNotFoundHandler((request, reply) => send(reply, problem(404, `there is no ${request.method} ${pathOf(request)}`)))
   app.addHook('onRequest', guardOf(options))
-  const steps = new Steps(options.host)
+  const steps = new Steps(options.running)
   for (const route of routes) addRoute(app, route, options, steps, streams)
   refuseOtherMethods(app, routes)
   return app
@@ -156,7 +156,7 @@ interface ApiRequest {
 }
 
 function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions, steps: Steps, streams: Streams): void {
-  const { users, host } = options
+  const { users, running } = options
   app.route<ApiRequest>({
     method: route.method,
     url: route.path,
@@ -168,7 +168,7 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
         if (refusal.status === 401) void reply.header('www-authenticate', 'Basic realm="Roost"')
         return send(reply, refusal)
       }
-      const { notReady } = host
+      const { notReady } = running
       if (notReady !== undefined && route.always !== true) return send(reply, problem(503, notReady))
       const known = caller.kind === 'known' ? caller : undefined
       const asked = (now: number): HttpRequest => ({
@@ -181,7 +181,7 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
         csrfToken: known?.csrfToken ?? '',
         lastEventId: one(request.headers['last-event-id']),
       })
-      const answer = host.run((now) => route.answer(asked(now)))
+      const answer = running.run((now) => route.answer(asked(now)))
       if (!isWork(answer)) return isStream(answer) ? startStream(reply, answer, streams) : send(reply, answer)
       const response = await steps.run(answer, () => request.raw.socket.destroyed)
       return response === undefined ? reply.hijack() : send(reply, response)

@@ -3,9 +3,6 @@ import type { Instant } from '../../base/machine.ts'
 import { type HttpResponse, type HttpWork, type Pause, problem } from '../exchange.ts'
 import type { HttpHost } from './http-host.ts'
 
-/** Milliseconds that a request waits for a record to become durable. Longer, the store has failed. */
-export const DURABLE_MS = 10_000
-
 /**
  * Requests that take several turns of the event loop. However many there are, one of them has a step in each turn, so that they
  * share its time among themselves and leave the rest to clients.
@@ -44,19 +41,9 @@ export class Steps {
   /** Returns the answer instead if it takes too long. */
   async #pause(pause: Pause): Promise<HttpResponse | undefined> {
     if (pause.kind === 'reload') pause.result = await this.#host.reload()
-    else if (pause.kind === 'durable' && !(await this.#isDurable(pause.lsn)))
+    else if (pause.kind === 'durable' && !(await this.#host.durable(pause.lsn)))
       return problem(503, 'it is done, but the store cannot keep it yet: after a crash it may have to be done again')
     return undefined
-  }
-
-  async #isDurable(lsn: number): Promise<boolean> {
-    let timer: NodeJS.Timeout | undefined
-    const late = new Promise<boolean>((resolve) => {
-      timer = setTimeout(resolve, DURABLE_MS, false)
-    })
-    const isDurable = await Promise.race([this.#host.durable(lsn).then(() => true), late])
-    clearTimeout(timer)
-    return isDurable
   }
 
   #turn(): Promise<void> {
