@@ -45,7 +45,8 @@ export type ReloadResult = { readonly warnings: readonly string[] } | { readonly
 
 /**
  * A route that takes several turns of the event loop: yields at the end of each, and receives the current time. A step may take a
- * few milliseconds, so it examines at most `ENTRIES_PER_TURN` entries. Of all requests one has a step in each turn.
+ * few milliseconds, so it examines at most `ENTRIES_PER_TURN` entries. Of all requests one has a step in each turn. What it does must
+ * use the time that it has received last.
  */
 export type HttpWork = Generator<Pause, HttpResponse, Instant>
 
@@ -76,10 +77,12 @@ export interface Route {
   /** Answered while Roost starts and stops, too. */
   readonly always?: true
   /** Generators are recognised by `isWork`, streams by their `kind`. */
-  readonly answer: (request: HttpRequest) => HttpResponse | HttpWork | EventStream
+  readonly answer: (request: HttpRequest) => Answer
 }
 
-export const isWork = (answer: HttpResponse | HttpWork | EventStream): answer is HttpWork => 'next' in answer && 'throw' in answer
+export type Answer = HttpResponse | HttpWork | EventStream
+
+export const isWork = (answer: Answer): answer is HttpWork => 'next' in answer && 'throw' in answer
 export const isStream = (answer: HttpResponse | EventStream): answer is EventStream => 'kind' in answer
 
 export const json = (value: unknown, status = 200): HttpResponse => ({

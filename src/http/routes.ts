@@ -1,23 +1,26 @@
-import type { Server } from '../server.ts'
+import { administrationRoutes } from './api/administration.ts'
+import { clientRoutes } from './api/clients.ts'
+import { noticeRoutes } from './api/notices.ts'
+import type { HttpContext } from './context.ts'
 import type { Route } from './exchange.ts'
 import { exposition, TEXT_TYPE } from './exposition.ts'
 import { healthRoutes } from './health.ts'
 import { metricsOf } from './metrics.ts'
-import type { ProcessStatus } from './status.ts'
-
-/** What the HTTP service shows. */
-export interface HttpContext {
-  readonly server: Server
-  readonly status: ProcessStatus
-}
 
 /** Everything that can be asked for. */
-export const routesOf = (context: HttpContext): readonly Route[] => [
-  ...healthRoutes(context.status),
-  {
-    method: 'GET',
-    path: '/metrics',
-    needs: 'view',
-    answer: ({ now }) => ({ status: 200, type: TEXT_TYPE, body: exposition(metricsOf(now, context.server, context.status)) }),
-  },
-]
+export function routesOf(context: HttpContext): readonly Route[] {
+  const { server, status } = context
+  return [
+    ...healthRoutes(status),
+    {
+      method: 'GET',
+      path: '/metrics',
+      needs: 'view',
+      always: true,
+      answer: ({ now }) => ({ status: 200, type: TEXT_TYPE, body: exposition(metricsOf(now, server, status)) }),
+    },
+    ...clientRoutes(context),
+    ...noticeRoutes(context),
+    ...administrationRoutes(context),
+  ]
+}

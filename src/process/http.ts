@@ -3,9 +3,11 @@ import process from 'node:process'
 import { getHeapStatistics } from 'node:v8'
 import { StartError } from '../base/start-error.ts'
 import { type Config, isLoopback } from '../config/config.ts'
+import { effectiveConfig } from '../http/effective-config.ts'
 import type { Role } from '../http/exchange.ts'
 import type { HttpHost } from '../http/io/http-host.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
+import type { NoticeRing } from '../http/notice-ring.ts'
 import { routesOf } from '../http/routes.ts'
 import type { ProcessStatus } from '../http/status.ts'
 import type { Server } from '../server.ts'
@@ -37,8 +39,9 @@ export async function openHttp(
   server: Server,
   status: ProcessStatus,
   running: HttpHost,
+  notices: NoticeRing | undefined,
 ): Promise<OpenHttp | string | undefined> {
-  if (!config.http) return undefined
+  if (notices === undefined) return undefined
   // Only where it is used, because it takes a fifth of a second and 10 MB.
   const { HttpServer } = await import('../http/io/http-server.ts')
   const { httpHost: host, httpPort, httpCertfile: certfile, httpKeyfile: keyfile } = config
@@ -52,7 +55,7 @@ export async function openHttp(
       ...(certfile !== undefined && keyfile !== undefined && { tls: { certfile, keyfile } }),
       names: [...ownNames({ host }), ...config.httpHosts],
       users,
-      routes: routesOf({ server, status }),
+      routes: routesOf({ server, status, notices, config: effectiveConfig(config) }),
       running,
       notice,
     })

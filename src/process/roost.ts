@@ -13,6 +13,7 @@ import { openSensorUsers, rereadSensorRules } from '../config/io/sensor-users.ts
 import type { SensorUsers } from '../gateway/gateway-options.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { ReloadResult } from '../http/exchange.ts'
+import { NoticeRing } from '../http/notice-ring.ts'
 import type { Bans, ListenerLimits } from '../mqtt/connection-limits.ts'
 import { FILTERS_MAX } from '../mqtt/decode.ts'
 import type { QoS } from '../mqtt/publish.ts'
@@ -87,12 +88,17 @@ export interface Running {
  */
 export async function startProcess(config: Config, log: Logger, version?: string): Promise<Running> {
   const logged = noticeLogger(log)
+  let notices = config.http ? new NoticeRing(Date.now) : undefined
+  const reported: NoticeSink = (each) => {
+    logged(each)
+    notices?.add(each)
+  }
   seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
   // The store and the access rules report to a loop and a server that are created after them.
   let loop: Loop | undefined
   let server: Server | undefined
   let api: HttpRunning | undefined
-  const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
+  const notice: NoticeSink = (each) => (server?.notice ?? reported)(each)
   const stamps = new FileStamps(config)
   const access = new AccessFiles(config, notice)
   const openFiles = openFilesWarning(config, openFilesLimit())
@@ -120,7 +126,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
     memory: memory.limits,
     store,
     clock: wallClock(),
-    notice: logged,
+    notice: reported,
     random: () => randomInt(RANDOM_STEPS) / RANDOM_STEPS,
     version: version === undefined ? 'roost' : `roost version ${version}`,
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
@@ -132,9 +138,11 @@ export async function startProcess(config: Config, log: Logger, version?: string
     // It answers while the state is restored, to say that Roost is not ready.
     const status = processStatus({ version, store, maxDataBytes: config.maxDataBytes, lag, phase, snPorts: () => ports })
     api = new HttpRunning(store, phase)
-    const opened = await openHttp(config, server, status, api)
-    if (typeof opened === 'string') log.warn(opened)
-    else http = opened
+    const opened = await openHttp(config, server, status, api, notices)
+    if (typeof opened === 'string') {
+      log.warn(opened)
+      notices = undefined
+    } else http = opened
     for (const warning of http?.warnings ?? []) log.warn(warning)
     await recover(server, store)
     loop = new Loop(server)
@@ -154,6 +162,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
     })
     ports = snPorts
     server.memory.count('receive_buffers', () => snPorts.waitingBytes)
+    server.memory.count('notices', () => notices?.bytes ?? 0)
     lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }), http !== undefined)
     loop.flush()
     phase.reason = undefined

@@ -2,16 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { NoticeSink } from '../../base/notice.ts'
-import {
-  type EventStream,
-  type HttpRequest,
-  type HttpResponse,
-  isStream,
-  isWork,
-  problem,
-  type Role,
-  type Route,
-} from '../exchange.ts'
+import { type EventStream, type HttpRequest, type HttpResponse, isStream, problem, type Role, type Route } from '../exchange.ts'
 import { type GuardPolicy, requestRefusal } from '../guard.ts'
 import type { HttpHost } from './http-host.ts'
 import type { Caller, HttpUsers } from './http-users.ts'
@@ -181,10 +172,12 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
         csrfToken: known?.csrfToken ?? '',
         lastEventId: one(request.headers['last-event-id']),
       })
-      const answer = running.run((now) => route.answer(asked(now)))
-      if (!isWork(answer)) return isStream(answer) ? startStream(reply, answer, streams) : send(reply, answer)
-      const response = await steps.run(answer, () => request.raw.socket.destroyed)
-      return response === undefined ? reply.hijack() : send(reply, response)
+      const answer = await steps.run(
+        (now) => route.answer(asked(now)),
+        () => request.raw.socket.destroyed,
+      )
+      if (answer === undefined) return reply.hijack()
+      return isStream(answer) ? startStream(reply, answer, streams) : send(reply, answer)
     },
   })
 }

@@ -1,6 +1,6 @@
 import { Fifo } from '../../base/fifo.ts'
 import type { Instant } from '../../base/machine.ts'
-import { type HttpResponse, type HttpWork, type Pause, problem } from '../exchange.ts'
+import { type Answer, type EventStream, type HttpResponse, type HttpWork, isWork, type Pause, problem } from '../exchange.ts'
 import type { HttpHost } from './http-host.ts'
 
 /**
@@ -21,20 +21,37 @@ export class Steps {
     return this.#waiting.length
   }
 
-  /** Carries out a request. `isGone`: nobody waits for the answer any more; then it ends early, and `undefined` is returned. */
-  async run(work: HttpWork, isGone: () => boolean): Promise<HttpResponse | undefined> {
-    for (;;) {
-      await this.#turn()
-      if (isGone()) {
-        work.return(problem(503, 'given up'))
-        return undefined
-      }
-      const step = this.#host.run((now: Instant) => work.next(now))
+  /**
+   * Carries out a request, of which `begin` returns the answer or the work. `isGone`: nobody waits for the answer any more; then it
+   * ends early, and `undefined` is returned.
+   */
+  async run(begin: (now: Instant) => Answer, isGone: () => boolean): Promise<HttpResponse | EventStream | undefined> {
+    await this.#turn()
+    let work: HttpWork | undefined
+    const answer = this.#host.run((now) => {
+      const begun = begin(now)
+      if (!isWork(begun)) return begun
+      work = begun
+      return begun.next(now)
+    })
+    if (work === undefined) return answer as HttpResponse | EventStream
+    return this.#goOn(work, answer as IteratorResult<Pause, HttpResponse>, isGone)
+  }
+
+  async #goOn(
+    work: HttpWork,
+    first: IteratorResult<Pause, HttpResponse>,
+    isGone: () => boolean,
+  ): Promise<HttpResponse | undefined> {
+    for (let step = first; ; step = this.#host.run((now) => work.next(now))) {
       if (step.done === true) return step.value
       const late = await this.#pause(step.value)
-      if (late === undefined) continue
-      work.return(late)
-      return late
+      if (late === undefined) await this.#turn()
+      const { notReady } = this.#host
+      const answer = notReady === undefined ? late : problem(503, notReady)
+      if (answer === undefined && !isGone()) continue
+      work.return(NOTHING)
+      return answer
     }
   }
 
@@ -58,3 +75,6 @@ export class Steps {
     this.#next = this.#waiting.length === 0 ? undefined : setImmediate(this.#step)
   }
 }
+
+/** Nobody reads it. */
+const NOTHING = problem(503, 'given up')
