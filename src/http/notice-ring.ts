@@ -67,7 +67,7 @@ class Ring {
   }
 }
 
-const GONE: KeptNotice = { id: 0, at: 0, notice: { code: 'client-connected', level: 'debug' }, bytes: 0 }
+const GONE: KeptNotice = { id: 0, at: 0, notice: { code: 'client-connected', level: 'info' }, bytes: 0 }
 
 /** The last notices, for `GET /api/v1/notices` and event streams. Kept only where there is an HTTP service. */
 export class NoticeRing {
