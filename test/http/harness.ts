@@ -1,5 +1,7 @@
 import { performance } from 'node:perf_hooks'
-import { World } from '../../fuzz/sim/world.ts'
+import { PERFECT } from '../../fuzz/sim/network.ts'
+import type { TcpClient } from '../../fuzz/sim/tcp-client.ts'
+import { type Sensor, World } from '../../fuzz/sim/world.ts'
 import { Histogram } from '../../src/base/histogram.ts'
 import { DEFAULT_CONFIG } from '../../src/config/config.ts'
 import { effectiveConfig } from '../../src/http/effective-config.ts'
@@ -19,6 +21,8 @@ import type { HttpHost } from '../../src/http/io/http-host.ts'
 import { NoticeRing } from '../../src/http/notice-ring.ts'
 import { routesOf } from '../../src/http/routes.ts'
 import type { ProcessStatus } from '../../src/http/status.ts'
+import type { MqttClientOptions } from '../../src/mqtt/client.ts'
+import type { SnClientOptions } from '../../src/mqttsn/client.ts'
 import type { Server } from '../../src/server.ts'
 
 /** A process in which everything is durable immediately. */
@@ -55,9 +59,15 @@ export class TestApi {
 
   constructor(world = new World(1)) {
     this.world = world
+    world.network.faults = PERFECT
     this.notices = new NoticeRing(() => 1_800_000_000_000 + world.schedule.now)
     world.observers.push({ notice: (notice) => this.notices.add(notice) })
-    this.routes = routesOf({ server: world.server, status: STATUS, notices: this.notices, config: effectiveConfig(DEFAULT_CONFIG) })
+    this.routes = routesOf({
+      server: world.server,
+      status: STATUS,
+      notices: this.notices,
+      config: effectiveConfig(DEFAULT_CONFIG),
+    })
   }
 
   get server(): Server {
@@ -96,7 +106,11 @@ export class TestApi {
     return () => ({ done: true, value: answer })
   }
 
-  answer(method: Route['method'], url: string, { role = 'manage', user, lastEventId }: Asked & { lastEventId?: string } = {}): Answer {
+  answer(
+    method: Route['method'],
+    url: string,
+    { role = 'manage', user, lastEventId }: Asked & { lastEventId?: string } = {},
+  ): Answer {
     const { pathname, searchParams } = new URL(url, 'http://roost')
     for (const route of this.routes) {
       const params = route.method === method ? paramsOf(route.path, pathname) : undefined
@@ -138,3 +152,27 @@ const STATUS: ProcessStatus = {
   droppedDatagrams: () => new Map(),
   store: () => undefined,
 }
+
+/** An MQTT client that is connected. */
+export function connectClient(api: TestApi, clientId: string, more: Partial<MqttClientOptions> = {}): TcpClient {
+  const client = api.world.addTcpClient({
+    clientId,
+    cleanStart: false,
+    properties: { sessionExpiryInterval: 3600 },
+    ...more,
+  })
+  client.connect()
+  pass(api, 100)
+  return client
+}
+
+/** A sensor that is active. */
+export function connectSensor(api: TestApi, clientId: string, more: Partial<SnClientOptions> = {}): Sensor {
+  const sensor = api.world.addSensor({ clientId, cleanSession: false, ...more })
+  sensor.act((client, now) => client.connect(now))
+  pass(api, 1000)
+  return sensor
+}
+
+/** Lets so many milliseconds of virtual time pass. */
+export const pass = ({ world: { schedule } }: TestApi, ms: number): void => schedule.runUntil(schedule.now + ms)
