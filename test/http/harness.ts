@@ -24,6 +24,7 @@ import type { ProcessStatus } from '../../src/http/status.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
 import type { SnClientOptions } from '../../src/mqttsn/client.ts'
 import type { Server } from '../../src/server.ts'
+import { expectDescribed } from './api/harness.ts'
 
 /** A process in which everything is durable immediately. */
 export const testHost = (more: Partial<HttpHost> = {}): HttpHost => ({
@@ -81,11 +82,17 @@ export class TestApi {
     for (let step = work(); ; step = work(), turns++) {
       if (step.done === true) {
         const { body, status } = step.value
+        expectDescribed(this.#routeOf(method, url), step.value)
         return { status, body: body.startsWith('{') ? JSON.parse(body) : body, turns }
       }
       this.betweenTurns()
       this.#after(step.value)
     }
+  }
+
+  #routeOf(method: Route['method'], url: string): Route {
+    const { pathname } = new URL(url, 'http://roost')
+    return this.routes.find((route) => route.method === method && paramsOf(route.path, pathname) !== undefined)!
   }
 
   #after(pause: Pause): void {
