@@ -28,7 +28,7 @@ export const COST = {
   /** A `Target` of a route. */
   target: 84,
   /** A `Session` and its entry among the sessions, without its client id and author. */
-  session: 680,
+  session: 700,
   /** An `Author` with its owner, without their names. */
   author: 130,
   /** The share of retained messages of a client, and of its user, and their entries. */

@@ -33,6 +33,7 @@ export type MemoryCategory =
   | 'retained'
   | 'wire_forms'
   | 'store'
+  | 'notices'
 
 /** Why no more memory is granted. */
 export interface OverMemory {

@@ -23,6 +23,16 @@ export function parseNetwork(text: string): Network | undefined {
   return length > width ? undefined : { words, prefixLength: isV4 ? 96 + length : length }
 }
 
+/** A network as `parseNetwork` reads it: `192.168.0.0/16`, `fe80::/10`. */
+export function networkText({ words, prefixLength }: Network): string {
+  if (words[5] === 0xffff && prefixLength >= IPV4.prefixLength && words.slice(0, 5).every((word) => word === 0)) {
+    const [high = 0, low = 0] = words.slice(6)
+    return `${high >>> 8}.${high & 0xff}.${low >>> 8}.${low & 0xff}/${prefixLength - IPV4.prefixLength}`
+  }
+  const text = words.map((word) => word.toString(16)).join(':')
+  return `${text.replace(/(^|:)0(:0)+(:|$)/, '::')}/${prefixLength}`
+}
+
 /**
  * True if the address is in one of the networks. An IPv4-mapped address (`::ffff:192.0.2.1`) is treated as IPv4; a zone
  * (`%eth0`) is ignored.

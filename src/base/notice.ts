@@ -298,6 +298,13 @@ export const NOTICES = {
       'The HTTP service did not answer a request: a wrong password or token, an unknown Host, or a page of another site. Counts towards ban_after if it was a login.',
     action: 'Correct the password or token of that program, or add the name in the line to http_hosts.',
   },
+  'operator-action': {
+    levels: ['info'],
+    fields: ['client', 'user', 'reason'],
+    about:
+      'Somebody who may manage has changed something over HTTP: disconnected the client of the line, ended its session, deleted retained messages, or reloaded. The user is missing where no login is needed, and for tokens.',
+    action: 'Nothing, if it was you.',
+  },
   'http-failed': {
     levels: ['error'],
     fields: ['peer', 'reason'],

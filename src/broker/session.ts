@@ -139,6 +139,8 @@ export class Session implements Identity, Holder {
   /** When a message last left the queue: tells a full queue that drains from one that does not. */
   drainedAt: Instant | undefined = undefined
   ended = false
+  /** Its place in the list of all sessions. */
+  seat = -1
   /** Its subscriptions and messages have not been checked against the current rules: each message is, before it is sent. */
   unchecked = false
   /** A client has resumed it, in this process. */

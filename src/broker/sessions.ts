@@ -1,5 +1,6 @@
 import { LargeMap } from '../base/large-map.ts'
 import type { Instant } from '../base/machine.ts'
+import { Seats } from '../base/seats.ts'
 import { Author, isSameOwner, verifiedUser } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
@@ -13,6 +14,7 @@ import { PATIENCE_LEAST_MS } from './limits.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
 import { Session, type SessionClock, type Subscription, sessionKey } from './session.ts'
 import { postpone, retryLater, startClocks, stopTimers } from './session-clocks.ts'
+import { SessionEnds } from './session-ends.ts'
 import { isUnused, SessionShares, type ShareOwner } from './session-shares.ts'
 import type { SessionWills } from './session-wills.ts'
 import type { ShareHandover } from './share-handover.ts'
@@ -44,8 +46,9 @@ export class Sessions {
   readonly #wills: SessionWills
   readonly #handover: ShareHandover
   readonly #byKey = new LargeMap<Session>()
-  /** Sessions whose end the store had no room to record: a new session under the same key must not inherit their records. */
-  readonly #untold = new Set<SessionKey>()
+  /** For lists: 16 bytes a session. */
+  readonly #seats = new Seats<Session>()
+  readonly #ends: SessionEnds
   /** Subscriptions with the options of a bridge that the store had no room to record as such. */
   readonly #unrecorded = new WeakSet<Subscription>()
   readonly #shares: SessionShares
@@ -57,6 +60,7 @@ export class Sessions {
     this.#wills = wills
     this.#handover = handover
     this.#shares = new SessionShares(context.limits)
+    this.#ends = new SessionEnds(context.store)
   }
 
   get size(): number {
@@ -96,6 +100,16 @@ export class Sessions {
     return this.#byKey.values()
   }
 
+  /** To list all sessions in parts. */
+  get seats(): Pick<Seats<Session>, 'at' | 'end'> {
+    return this.#seats
+  }
+
+  /** The last record of the end of a session; 'full' while ends wait for room in the store. */
+  get lastEnd(): Lsn | 'full' {
+    return this.#ends.last
+  }
+
   /** During the replay: adds a session of the store. */
   restore(session: Session): void {
     session.unchecked = true
@@ -110,6 +124,7 @@ export class Sessions {
   #enter(session: Session): void {
     const { holdings } = this.#context
     this.#byKey.set(session.key, session)
+    session.seat = this.#seats.add(session)
     holdings.sessions += session.ownBytes
     holdings.keep(session.author)
   }
@@ -117,6 +132,7 @@ export class Sessions {
   #leave(session: Session): void {
     const { holdings } = this.#context
     this.#byKey.delete(session.key)
+    this.#seats.delete(session.seat)
     holdings.sessions -= session.ownBytes
     holdings.drop(session.author)
   }
@@ -195,14 +211,13 @@ export class Sessions {
     const session = present ? old : new Session(kind, clientId, this.#context.holdings, owner)
     // A sleeping sensor stays connected across a restart, and a will must be published even if the process dies.
     const persistent = kind === 'sn' || request.expirySeconds > 0 || request.will !== undefined
-    this.#tellEnds()
-    if (this.#untold.has(session.key) && (persistent || !present)) return 'full'
+    if (this.#ends.isUnrecorded(session.key) && (persistent || !present)) return 'full'
     let lsn: Lsn | 'full' = 0
     if (persistent && !(present && isRecorded(session, request, owner))) {
       const will = request.will === undefined ? null : storedWill(request.will)
       lsn = this.#context.store.append({ type: 'session', key: session.key, expirySeconds: request.expirySeconds, will, owner })
       if (lsn === 'full') return 'full'
-    } else if (!persistent && session.persistent) this.#recordEnd(session.key)
+    } else if (!persistent && session.persistent) this.#ends.record(session.key)
     session.recordedAs = undefined
     session.persistent = persistent
     const isSameIdentity = this.#set(session, request)
@@ -382,7 +397,7 @@ export class Sessions {
     stopTimers(this.#context, session)
     expiry.forget(session)
     sweeps.forget(session)
-    if (session.persistent) this.#recordEnd(session.key)
+    if (session.persistent) this.#ends.record(session.key)
     this.#leave(session)
     this.#shares.release(session)
     return 'done'
@@ -392,19 +407,6 @@ export class Sessions {
   *ending(session: Session): Work<void> {
     let now = yield TURN_LOOKS
     while (this.end(now, session) === 'more') now = yield TURN_LOOKS
-  }
-
-  #recordEnd(key: SessionKey): void {
-    this.#tellEnds()
-    if (this.#untold.size > 0 || this.#context.store.append({ type: 'session-end', key }) === 'full') this.#untold.add(key)
-  }
-
-  #tellEnds(): void {
-    if (this.#untold.size === 0) return
-    for (const key of this.#untold) {
-      if (this.#context.store.append({ type: 'session-end', key }) === 'full') return
-      this.#untold.delete(key)
-    }
   }
 
   /** A publisher fills this session's queue faster than its client drains it: pauses the publisher. */

@@ -12,7 +12,7 @@ import { encodedMessage } from '../mqttsn/encode.ts'
 import { unwrap, wrap } from '../mqttsn/forwarder.ts'
 import { EXPECTS_ANSWER, type Message, MsgType, ReturnCode, type SnConnect } from '../mqttsn/messages.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
-import { type GatewayRecord, type Store, type WallClock, wallTime } from '../store/store.ts'
+import { type GatewayRecord, type Lsn, type Store, type WallClock, wallTime } from '../store/store.ts'
 import { connectRefusal, lastRoute, reportMalformed, reportTakeover, roamRefusal, withClientId } from './admission.ts'
 import { GatewayClient } from './client/client.ts'
 import type { ClientHost, ClientTimer } from './client/client-host.ts'
@@ -477,12 +477,12 @@ export class Gateway implements ClientHost {
     if (client.link !== undefined) this.#clients.byLink.delete(client.link.id)
   }
 
-  forget(client: GatewayClient): void {
+  forget(client: GatewayClient): Lsn | 'full' {
     client.supervision.stop()
     this.#clients.delete(client)
     this.sensorStates.removed(client)
     client.clear()
-    this.#unrecorded.end(this.#now, client)
+    return this.#unrecorded.end(this.#now, client)
   }
 
   recordLater(client: GatewayClient): void {

@@ -1,5 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import type { Store } from '../store/store.ts'
+import type { Lsn, Store } from '../store/store.ts'
 import type { GatewayClient } from './client/client.ts'
 
 /** Milliseconds between two attempts to append a record that the store had no room for. */
@@ -17,6 +17,8 @@ export class Unrecorded {
   /** Forgotten clients: a new client with the same id must not inherit what they left in the store. */
   readonly #ended = new Set<string>()
   #due: Instant | undefined = undefined
+  /** The last record of the end of a client. */
+  #lastEnd: Lsn = 0
 
   constructor(store: Store) {
     this.#store = store
@@ -29,12 +31,16 @@ export class Unrecorded {
     client.awaitsRecord = true
   }
 
-  /** Removes a forgotten client from the store, if it has a record there. */
-  end(now: Instant, client: GatewayClient): void {
+  /**
+   * Removes a forgotten client from the store, if it has a record there. Returns a record with which that is durable, or 'full' if
+   * it follows later.
+   */
+  end(now: Instant, client: GatewayClient): Lsn | 'full' {
     this.#clients.delete(client)
-    if (!client.recorded || this.#append(client.clientId)) return
+    if (!client.recorded || this.#append(client.clientId)) return this.#lastEnd
     this.#begin(now)
     this.#ended.add(client.clientId)
+    return 'full'
   }
 
   /** Returns false if the store still contains something of a forgotten client with this id. */
@@ -75,6 +81,8 @@ export class Unrecorded {
   }
 
   #append(clientId: string): boolean {
-    return this.#store.append({ type: 'sn-end', clientId }) !== 'full'
+    const lsn = this.#store.append({ type: 'sn-end', clientId })
+    if (lsn !== 'full') this.#lastEnd = lsn
+    return lsn !== 'full'
   }
 }

@@ -1,4 +1,6 @@
 import type { Instant } from '../base/machine.ts'
+import type { Lsn } from '../store/store.ts'
+import type { RouteSpec } from './schema.ts'
 
 /** What a user of the HTTP service may do: `manage` includes `view`. */
 export type Role = 'view' | 'manage'
@@ -13,8 +15,12 @@ export interface HttpRequest {
   /** Parsed JSON; undefined if there is none. */
   readonly body: unknown
   readonly role: Role | undefined
-  /** Undefined where no login is needed. */
+  /** Undefined where no login is needed, and for tokens. */
   readonly user: string | undefined
+  /** What writes of this user must carry as `X-CSRF-Token`; io/ has compared it already. */
+  readonly csrfToken: string
+  /** Of an event stream that is opened again: the id of the last event that has arrived. */
+  readonly lastEventId: string | undefined
 }
 
 export interface HttpResponse {
@@ -25,20 +31,71 @@ export interface HttpResponse {
   readonly headers?: Readonly<Record<string, string>>
 }
 
+/**
+ * Why a route continues later: after everything else has had its turn, once a record is durable (with 503 if that takes too long),
+ * or after a reload, whose result is then in `result`.
+ */
+export type Pause = { readonly kind: 'turn' } | { readonly kind: 'durable'; readonly lsn: Lsn } | ReloadPause
+
+export interface ReloadPause {
+  readonly kind: 'reload'
+  result: ReloadResult | undefined
+}
+
+export type ReloadResult = { readonly warnings: readonly string[] } | { readonly error: string }
+
+/**
+ * A route that takes several turns of the event loop: yields at the end of each, and receives the current time. A step may take a
+ * few milliseconds, so it examines at most `ENTRIES_PER_TURN` entries. Of all requests one has a step in each turn. What it does must
+ * use the time that it has received last.
+ */
+export type HttpWork = Generator<Pause, HttpResponse, Instant>
+
+export const NEXT_TURN: Pause = { kind: 'turn' }
+/** Sessions, retained messages and the like that one step looks at: 1 to 3 ms. */
+export const ENTRIES_PER_TURN = 1000
+
+/** Server-sent events [WHATWG HTML section 9.2]. Pulled when the socket can be written, so that a slow reader holds no memory. */
+export interface EventStream {
+  readonly kind: 'stream'
+  /** Events that there are by now, up to about `STREAM_CHUNK` characters; '' if none. */
+  next(): string
+  /** Called when `next` may return something again. It must not call `next` itself. */
+  wake: () => void
+  /** The reader is gone. */
+  close(): void
+}
+
+/** Characters that a stream hands out at a time. */
+export const STREAM_CHUNK = 64 * 1024
+
 export interface Route {
   readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE'
   /** `/api/v1/clients/:id` */
   readonly path: string
   /** The role that is needed; undefined: none, not even a login. */
   readonly needs: Role | undefined
-  readonly answer: (request: HttpRequest) => HttpResponse
+  /** Answered while Roost starts and stops, too. */
+  readonly always?: true
+  /** What it takes and returns; requests are checked by it. Absent for routes that are not part of the API. */
+  readonly spec?: RouteSpec
+  /** Generators are recognised by `isWork`, streams by their `kind`. */
+  readonly answer: (request: HttpRequest) => Answer
 }
+
+export type Answer = HttpResponse | HttpWork | EventStream
+
+export const isWork = (answer: Answer): answer is HttpWork => 'next' in answer && 'throw' in answer
+export const isStream = (answer: HttpResponse | EventStream): answer is EventStream => 'kind' in answer
 
 export const json = (value: unknown, status = 200): HttpResponse => ({
   status,
   type: 'application/json; charset=utf-8',
   body: JSON.stringify(value),
 })
+
+/** Success without content. */
+export const done: HttpResponse = { status: 204, type: 'text/plain; charset=utf-8', body: '' }
 
 export const plain = (text: string, status = 200): HttpResponse => ({
   status,
@@ -66,4 +123,5 @@ const TITLES: Readonly<Record<number, string>> = {
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   503: 'Service Unavailable',
+  507: 'Insufficient Storage',
 }

@@ -1,23 +1,37 @@
-import type { Server } from '../server.ts'
+import { administrationRoutes } from './api/administration.ts'
+import { clientRoutes } from './api/clients.ts'
+import { noticeRoutes } from './api/notices.ts'
+import { overviewRoutes } from './api/overview.ts'
+import { publishRoutes } from './api/publish.ts'
+import { retainedRoutes } from './api/retained.ts'
+import type { HttpContext } from './context.ts'
 import type { Route } from './exchange.ts'
 import { exposition, TEXT_TYPE } from './exposition.ts'
 import { healthRoutes } from './health.ts'
 import { metricsOf } from './metrics.ts'
-import type { ProcessStatus } from './status.ts'
-
-/** What the HTTP service shows. */
-export interface HttpContext {
-  readonly server: Server
-  readonly status: ProcessStatus
-}
+import { openApiRoute } from './openapi.ts'
 
 /** Everything that can be asked for. */
-export const routesOf = (context: HttpContext): readonly Route[] => [
-  ...healthRoutes(context.status),
-  {
-    method: 'GET',
-    path: '/metrics',
-    needs: 'view',
-    answer: ({ now }) => ({ status: 200, type: TEXT_TYPE, body: exposition(metricsOf(now, context.server, context.status)) }),
-  },
-]
+export function routesOf(context: HttpContext): readonly Route[] {
+  const { server, status } = context
+  const api = [
+    ...overviewRoutes(context),
+    ...clientRoutes(context),
+    ...retainedRoutes(server.broker, server.notice),
+    ...publishRoutes(server.broker),
+    ...noticeRoutes(context),
+    ...administrationRoutes(context),
+  ]
+  return [
+    ...healthRoutes(status),
+    {
+      method: 'GET',
+      path: '/metrics',
+      needs: 'view',
+      always: true,
+      answer: ({ now }) => ({ status: 200, type: TEXT_TYPE, body: exposition(metricsOf(now, server, status)) }),
+    },
+    ...api,
+    openApiRoute(api, status.version),
+  ]
+}

@@ -43,6 +43,8 @@ export class Connection {
   /** Ends a pause for max_publish_rate; created with the first. */
   rateTimer: Timer<ConnectionTimer> | undefined = undefined
   lastReceived: Instant = 0
+  /** When CONNACK was sent. */
+  connectedAt: Instant = 0
   /** Packets read so far. */
   packets = 0
   /** Bytes of an incomplete packet, as counted by `ReceiveBuffers`. */
@@ -160,8 +162,9 @@ export class Connection {
   }
 
   /** The CONNACK of an accepted client, with the limits of this connection, which apply from now on. */
-  accepted(connack: Connack, { maxPacketSize: maximumPacketSize, maxKeepAlive }: ConnectionLimits): Connack {
+  accepted(now: Instant, connack: Connack, { maxPacketSize: maximumPacketSize, maxKeepAlive }: ConnectionLimits): Connack {
     this.joining = undefined
+    this.connectedAt = now
     // CONNACK had no properties before.
     if (this.decoder.version !== 5) return connack
     const { topicAliasMaximum } = this.settings

@@ -81,8 +81,8 @@ export class Connections {
     return this.#output.urgent
   }
 
-  owns(link: LinkId): boolean {
-    return this.#byLink.has(link)
+  of(link: LinkId): Connection | undefined {
+    return this.#byLink.get(link)
   }
 
   /**
@@ -408,7 +408,7 @@ export class Connections {
       if (connection.decoder.version === 5 || hasReturnCode(connack.reasonCode)) this.#output.write(connack, connection)
       return true
     }
-    const answer = connection.accepted(connack, this.#limits)
+    const answer = connection.accepted(now, connack, this.#limits)
     this.#deadlines.keepAlive(now, connection)
     connection.isConnected = this.#output.write(answer, connection)
     if (connection.isConnected) return true

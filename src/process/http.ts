@@ -1,24 +1,24 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import process from 'node:process'
 import { getHeapStatistics } from 'node:v8'
-import type { NoticeSink } from '../base/notice.ts'
 import { StartError } from '../base/start-error.ts'
 import { type Config, isLoopback } from '../config/config.ts'
+import { effectiveConfig } from '../http/effective-config.ts'
 import type { Role } from '../http/exchange.ts'
+import type { HttpHost } from '../http/io/http-host.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
+import type { NoticeRing } from '../http/notice-ring.ts'
 import { routesOf } from '../http/routes.ts'
 import type { ProcessStatus } from '../http/status.ts'
 import type { Server } from '../server.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import type { Store } from '../store/store.ts'
 import type { CertificateWatch } from './certificates.ts'
+import { HTTP_PORT } from './http-port.ts'
 import type { LagMonitor } from './lag.ts'
 import { cannotListen, ownNames } from './listeners.ts'
 import { openFilesLimit } from './open-files.ts'
 import type { SnPorts } from './sn-ports.ts'
-
-/** The port where none is configured: beside 1883 and 1884. */
-const HTTP_PORT = 1885
 
 /** The open HTTP service. */
 export interface OpenHttp {
@@ -37,12 +37,14 @@ export async function openHttp(
   config: Config,
   server: Server,
   status: ProcessStatus,
-  notice: NoticeSink,
+  running: HttpHost,
+  notices: NoticeRing | undefined,
 ): Promise<OpenHttp | string | undefined> {
-  if (!config.http) return undefined
+  if (notices === undefined) return undefined
   // Only where it is used, because it takes a fifth of a second and 10 MB.
   const { HttpServer } = await import('../http/io/http-server.ts')
   const { httpHost: host, httpPort, httpCertfile: certfile, httpKeyfile: keyfile } = config
+  const { notice } = server
   const users = new HttpUsers(config, openRole(config), notice)
   const port = httpPort ?? HTTP_PORT
   try {
@@ -52,7 +54,8 @@ export async function openHttp(
       ...(certfile !== undefined && keyfile !== undefined && { tls: { certfile, keyfile } }),
       names: [...ownNames({ host }), ...config.httpHosts],
       users,
-      routes: routesOf({ server, status }),
+      routes: routesOf({ server, status, notices, config: effectiveConfig(config) }),
+      running,
       notice,
     })
     return {

@@ -139,6 +139,16 @@ export class Loop implements StreamHost {
     else this.#flushing ??= setImmediate(this.#flushNow)
   }
 
+  /** Runs what is no input, such as a request over HTTP. What it leads to is written at the end of the turn, as after an input. */
+  run<T>(step: (now: Instant) => T): T {
+    this.#inputs++
+    try {
+      return step(this.#enter())
+    } finally {
+      this.#flushing ??= setImmediate(this.#flushNow)
+    }
+  }
+
   /**
    * Carries out all output of the server, and sets the timer for its next deadline. `continues`: more input may follow in this turn
    * of the event loop.

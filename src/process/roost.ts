@@ -2,21 +2,17 @@ import { randomInt } from 'node:crypto'
 import { resolve } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
 import { AccessFiles, rereadClientIds } from '../access/io/access-files.ts'
-import { COST } from '../base/memory-costs.ts'
 import { seedNames } from '../base/name-map.ts'
 import type { Notice, NoticeSink } from '../base/notice.ts'
 import { StartError } from '../base/start-error.ts'
-import { type Config, type ListenerConfig, sensorsAreOpen } from '../config/config.ts'
+import type { Config } from '../config/config.ts'
 import { FIXED } from '../config/fixed.ts'
 import { FileStamps } from '../config/io/file-stamps.ts'
 import { openSensorUsers, rereadSensorRules } from '../config/io/sensor-users.ts'
-import type { SensorUsers } from '../gateway/gateway-options.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
-import type { Bans, ListenerLimits } from '../mqtt/connection-limits.ts'
-import { FILTERS_MAX } from '../mqtt/decode.ts'
-import type { QoS } from '../mqtt/publish.ts'
-import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
-import { Server, type ServerOptions } from '../server.ts'
+import type { ReloadResult } from '../http/exchange.ts'
+import { NoticeRing } from '../http/notice-ring.ts'
+import { Server } from '../server.ts'
 import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
@@ -25,6 +21,7 @@ import { Tracer } from '../trace/tracer.ts'
 import { CertificateWatch } from './certificates.ts'
 import { clientReport } from './client-report.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
+import { HttpRunning } from './http-running.ts'
 import { LagMonitor } from './lag.ts'
 import { type OpenListener, openFilesWarning, openListeners } from './listeners.ts'
 import type { Logger } from './log.ts'
@@ -32,7 +29,8 @@ import { noticeLogger } from './log.ts'
 import { instant, Loop, readClocks, wallClock } from './loop.ts'
 import { memoryLimits, processBound } from './memory-limit.ts'
 import { openFilesLimit } from './open-files.ts'
-import { corePort, SnPorts } from './sn-ports.ts'
+import { serverOptions } from './server-options.ts'
+import { SnPorts } from './sn-ports.ts'
 import { startTraces, type Traces } from './trace.ts'
 
 /** Maximum range of `randomInt`. */
@@ -96,11 +94,17 @@ export interface Running {
  */
 export async function startProcess(config: Config, log: Logger, version?: string): Promise<Running> {
   const logged = noticeLogger(log, config.logRate)
+  let notices = config.http ? new NoticeRing(Date.now) : undefined
+  const reported: NoticeSink = (each) => {
+    logged(each)
+    notices?.add(each)
+  }
   seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
   // The store and the access rules report to a loop and a server that are created after them.
   let loop: Loop | undefined
   let server: Server | undefined
-  const notice: NoticeSink = (each) => (server?.notice ?? logged)(each)
+  let api: HttpRunning | undefined
+  const notice: NoticeSink = (each) => (server?.notice ?? reported)(each)
   const stamps = new FileStamps(config)
   const access = new AccessFiles(config, notice)
   const openFiles = openFilesWarning(config, openFilesLimit())
@@ -116,7 +120,10 @@ export async function startProcess(config: Config, log: Logger, version?: string
     notice,
     maxBufferedBytes: Math.max(BUFFERED_LEAST, Math.min(MAX_BUFFERED_BYTES, memory.limits.memoryLimit * STORE_PART)),
     version,
-    onDurable: () => loop?.handle({ kind: 'durable' }),
+    onDurable: () => {
+      loop?.handle({ kind: 'durable' })
+      api?.advanced()
+    },
     hasSession: (key) => server?.broker.sessions.byKey(key)?.persistent === true,
   })
   server = new Server({
@@ -125,7 +132,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
     memory: memory.limits,
     store,
     clock: wallClock(),
-    notice: logged,
+    notice: reported,
     random: () => randomInt(RANDOM_STEPS) / RANDOM_STEPS,
     version: version === undefined ? 'roost' : `roost version ${version}`,
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
@@ -145,12 +152,16 @@ export async function startProcess(config: Config, log: Logger, version?: string
       certificates,
       snPorts: () => ports,
     })
-    const opened = await openHttp(config, server, status, server.notice)
-    if (typeof opened === 'string') log.warn(opened)
-    else http = opened
+    api = new HttpRunning(store, phase)
+    const opened = await openHttp(config, server, status, api, notices)
+    if (typeof opened === 'string') {
+      log.warn(opened)
+      notices = undefined
+    } else http = opened
     for (const warning of http?.warnings ?? []) log.warn(warning)
     await recover(server, store)
     loop = new Loop(server)
+    api.loop = loop
     loop.authenticateBy(access.authenticator)
     const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
     if (weak !== undefined) log.warn(weak)
@@ -167,13 +178,14 @@ export async function startProcess(config: Config, log: Logger, version?: string
     })
     ports = snPorts
     server.memory.count('receive_buffers', () => snPorts.waitingBytes)
+    server.memory.count('notices', () => notices?.bytes ?? 0)
     lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }), http !== undefined)
     certificates.start(server.notice)
     loop.flush()
     phase.reason = undefined
     return running(config, {
       ...{ loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory, traces },
-      ...{ http, phase, certificates },
+      ...{ http, api, phase, certificates },
     })
   } catch (error) {
     await http?.close()
@@ -210,6 +222,7 @@ interface Parts {
   readonly listeners: readonly OpenListener[]
   readonly snPorts: SnPorts
   readonly http: OpenHttp | undefined
+  readonly api: HttpRunning
   /** Why Roost is not ready, for the HTTP service. */
   readonly phase: { reason: string | undefined }
   readonly certificates: CertificateWatch
@@ -222,7 +235,7 @@ interface Parts {
 const QUIET_MS = 50
 
 /** Reloads all files. Everything is read before anything takes effect. */
-async function reload(config: Config, parts: Parts): Promise<readonly string[] | 'failed'> {
+async function reload(config: Config, parts: Parts): Promise<ReloadResult> {
   const { loop, server, access, users, listeners, http } = parts
   try {
     const stamps = new FileStamps(config)
@@ -244,12 +257,12 @@ async function reload(config: Config, parts: Parts): Promise<readonly string[] |
   } catch (error) {
     const reason = `nothing has changed, and the rules from before stay in force: ${(error as Error).message}`
     server.notice({ code: 'reload-failed', level: 'error', reason })
-    return 'failed'
+    return { error: reason }
   }
   loop.handle({ kind: 'access-changed' })
   parts.certificates.reload()
   const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
-  return weak === undefined ? access.warnings : [...access.warnings, weak]
+  return { warnings: weak === undefined ? access.warnings : [...access.warnings, weak] }
 }
 
 function running(config: Config, parts: Parts): Running {
@@ -270,6 +283,13 @@ function running(config: Config, parts: Parts): Running {
     notice.flush()
   }
   let stopped: Promise<void> | undefined
+  const reloadInTurn = (): Promise<ReloadResult> => {
+    // Reloads take effect in the order in which they were read.
+    const next = reloading.then(() => reload(config, parts))
+    reloading = next
+    return next
+  }
+  parts.api.reload = reloadInTurn
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
@@ -277,11 +297,9 @@ function running(config: Config, parts: Parts): Running {
     store: config.memory ? 'memory' : resolve(config.dataDir),
     storeEngine: config.memory ? undefined : SqliteStore.engine,
     memory: { limit: parts.memory.limits.memoryLimit, told: parts.memory.told },
-    reload: () => {
-      // Reloads take effect in the order in which they were read.
-      const next = reloading.then(() => reload(config, parts))
-      reloading = next
-      return next
+    reload: async () => {
+      const result = await reloadInTurn()
+      return 'error' in result ? 'failed' : result.warnings
     },
     checkpoint: async () => {
       if (store instanceof SqliteStore) await store.checkpoint()
@@ -388,94 +406,5 @@ async function closeStore(store: Store): Promise<void> {
     if (store instanceof SqliteStore) await store.close()
   } catch (error) {
     throw new StopError((error as Error).message)
-  }
-}
-
-function listenerLimits(listener: ListenerConfig): ListenerLimits {
-  const { maximumQos, clientidPrefixes, autoIdPrefix, allowZeroLengthClientid, maxTopicAlias, mountPoint, certfile, protocol } =
-    listener
-  return {
-    maximumQos: maximumQos as QoS,
-    clientIdPrefix: clientidPrefixes ?? '',
-    autoIdPrefix,
-    allowZeroLengthClientid,
-    topicAliasMaximum: maxTopicAlias,
-    streamBytes: COST.connection + (certfile === undefined ? 0 : COST.tls) + (protocol === 'websockets' ? COST.webSocket : 0),
-    mountPoint: mountPoint ?? '',
-  }
-}
-
-/** Where presence is published for Home Assistant, unless `presence_topic` says otherwise. */
-const PRESENCE_TOPIC = 'roost/sensors/%c'
-
-/** Converts the configuration to the units and the structure of the core. */
-export function serverOptions(
-  config: Config,
-  users: SensorUsers = openSensorUsers(config),
-  bans?: Bans,
-): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval' | 'presence'> {
-  return {
-    sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
-    presence: {
-      topic: config.presenceTopic ?? (config.homeAssistantDiscovery === undefined ? undefined : PRESENCE_TOPIC),
-      discoveryPrefix: config.homeAssistantDiscovery,
-    },
-    broker: {
-      ...config,
-      receiveMaximum: FIXED.receive_maximum.value,
-      maxRetainedLookupsPerSecond: FIXED.max_retained_lookups_per_second.value,
-    },
-    connections: {
-      maxPacketSize: config.maxPacketSize,
-      maxSubscribePacketSize: FIXED.max_subscribe_packet_size.value,
-      maxReceiveBufferBytes: config.maxReceiveBufferBytes,
-      maxConnectPacketSize: config.maxConnectPacketSize,
-      connectTimeoutMs: config.connectTimeoutSeconds * 1000,
-      maxConnections: config.maxConnections,
-      maxConnectionsPerAddress: config.maxConnectionsPerAddress,
-      maxKeepAlive: config.maxKeepalive,
-      maxTopicAliasBytes: FIXED.max_topic_alias_bytes.value,
-      maxUserProperties: config.maxUserProperties,
-      maxPropertyBytes: config.maxPropertyBytes,
-      maxFilters: Math.max(FILTERS_MAX, config.maxSubscriptionsPerSession),
-      maxPublishRate: config.maxPublishRate,
-      ...(bans !== undefined && { bans }),
-      listeners: new Map(config.listeners.map((listener) => [listener.name, listenerLimits(listener)])),
-    },
-    gateway: {
-      gatewayId: config.gatewayId,
-      tRetryMs: config.tRetry * 1000,
-      nRetry: config.nRetry,
-      sessionExpirySeconds: config.persistentClientExpiration,
-      maxSessions: Number.isFinite(config.maxSnSessions) ? config.maxSnSessions : config.maxSessions,
-      maxSessionsKey: Number.isFinite(config.maxSnSessions) ? 'max_sn_sessions' : 'max_sessions',
-      maxIdleMs: Number.isFinite(config.maxSnIdleSeconds) ? config.maxSnIdleSeconds * 1000 : 0,
-      topicsPerClient: config.maxSnTopicsPerClient,
-      maxTopicLevels: config.maxTopicLevels,
-      tWaitMs: FIXED.t_wait.value * 1000,
-      maxClientIdLength: config.maxSnClientIdLength,
-      inflightMessages: config.snInflightMessages,
-      uplinkMessages: config.snUplinkMessages,
-      sleepMargin: config.sleepMargin,
-      wakeMessages: config.wakeMessages,
-      wakeBytes: config.wakeBytes,
-      roam: config.roam,
-      register: config.register,
-      strictSleep: config.strictSleep,
-      unanswered: config.snUnanswered,
-      qosM1InlineTopic: config.qosM1InlineTopic,
-      forwarders: config.forwarders ?? sensorsAreOpen(config),
-      users,
-      qos2HoldDownMs: FIXED.qos2_hold_down_seconds.value * 1000,
-      unknownSenderPerSecond: FIXED.unknown_sender_replies_per_second.value,
-      predefinedTopics: config.predefinedTopics,
-      maxDatagram: MESSAGE_BYTES_MAX,
-      ports: config.snListeners.map(corePort),
-      trustedNetworks: config.trustedNetworks,
-      gatewayNetworks: config.gatewayNetworks,
-      maxUnprovenAddresses: config.maxSnUnprovenAddresses,
-      maxUnprovenSessions: config.maxSnUnprovenSessions,
-      unprovenPerSecond: FIXED.unproven_messages_per_second.value,
-    },
   }
 }

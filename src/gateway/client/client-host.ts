@@ -70,8 +70,11 @@ export interface ClientHost {
   settle(client: GatewayClient): void
   /** The client's link to the broker has ended. */
   closeLink(client: GatewayClient): void
-  /** The client's session is over: removes the client with everything the gateway keeps for it. */
-  forget(client: GatewayClient): void
+  /**
+   * The client's session is over: removes the client with everything the gateway keeps for it. Returns a record with which that is
+   * durable, or 'full' if it follows later.
+   */
+  forget(client: GatewayClient): Lsn | 'full'
   /** Sends DISCONNECT to a sender that is not connected, within the rate limit for such replies. */
   answerUnknownSender(now: Instant, route: RouteKey, why: string): void
 }

@@ -104,6 +104,11 @@ export class TopicRegistry {
     return assigned?.id
   }
 
+  /** The ids, for people to look at: at most so many, oldest first. */
+  list(most: number): Pick<Assigned, 'id' | 'name' | 'offered'>[] {
+    return [...(this.#byId?.values() ?? [])].slice(0, most)
+  }
+
   /** Returns the topic that the client means by an id, or `undefined` if that is unknown or in doubt. */
   topicOf(id: number): string | undefined {
     const assigned = this.#byId?.get(id)

@@ -1,10 +1,15 @@
+import { timingSafeEqual } from 'node:crypto'
 import type { AddressInfo } from 'node:net'
-import { performance } from 'node:perf_hooks'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { NoticeSink } from '../../base/notice.ts'
-import { type HttpResponse, problem, type Role, type Route } from '../exchange.ts'
+import { type EventStream, type HttpRequest, type HttpResponse, isStream, problem, type Role, type Route } from '../exchange.ts'
 import { type GuardPolicy, requestRefusal } from '../guard.ts'
-import type { HttpUsers } from './http-users.ts'
+import { requestSchema, type SchemaError, schemaErrorWords, typedQuery } from '../request-check.ts'
+import type { RouteSpec } from '../schema.ts'
+import type { HttpHost } from './http-host.ts'
+import type { Caller, HttpUsers } from './http-users.ts'
+import { Steps } from './steps.ts'
+import { STREAMS_MAX, Streams } from './streams.ts'
 import { type HttpTls, readTls } from './tls.ts'
 
 export interface HttpServerOptions {
@@ -17,6 +22,7 @@ export interface HttpServerOptions {
   readonly names: readonly string[]
   readonly users: HttpUsers
   readonly routes: readonly Route[]
+  readonly running: HttpHost
   readonly notice: NoticeSink
 }
 
@@ -40,24 +46,32 @@ const HEADERS = {
 export class HttpServer {
   readonly #app: FastifyInstance
   readonly #options: HttpServerOptions
+  readonly #streams: Streams
   readonly port: number
 
-  private constructor(app: FastifyInstance, options: HttpServerOptions) {
+  private constructor(app: FastifyInstance, options: HttpServerOptions, streams: Streams) {
     this.#app = app
     this.#options = options
+    this.#streams = streams
     this.port = (app.server.address() as AddressInfo).port
   }
 
   /** @throws StartError for the files, and the system's error if it cannot listen */
   static async listen(options: HttpServerOptions): Promise<HttpServer> {
-    const app = createApp(options)
+    const streams = new Streams()
+    const app = createApp(options, streams)
     try {
       await app.listen({ host: options.host, port: options.port })
     } catch (error) {
       await app.close()
       throw error
     }
-    return new HttpServer(app, options)
+    return new HttpServer(app, options, streams)
+  }
+
+  /** Number of open event streams. */
+  get streamCount(): number {
+    return this.#streams.size
   }
 
   get scheme(): 'http' | 'https' {
@@ -77,11 +91,12 @@ export class HttpServer {
 
   /** Ends all connections. */
   async close(): Promise<void> {
+    this.#streams.close()
     await this.#app.close()
   }
 }
 
-function createApp(options: HttpServerOptions): FastifyInstance {
+function createApp(options: HttpServerOptions, streams: Streams): FastifyInstance {
   const { tls, routes, notice } = options
   const limits = {
     bodyLimit: BODY_BYTES_MAX,
@@ -89,6 +104,12 @@ function createApp(options: HttpServerOptions): FastifyInstance {
     connectionTimeout: SILENT_MS,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: HEADER_BYTES_MAX },
+    // What a request has is neither changed nor left out, but refused if it is wrong.
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
+    // What is wrong with the URL itself, such as `%zz`.
+    frameworkErrors: (error: { statusCode?: number; message: string }, _request: FastifyRequest, reply: FastifyReply) => {
+      void send(reply, problem(error.statusCode ?? 400, error.message))
+    },
   } as const
   const app = (
     tls === undefined
@@ -104,9 +125,9 @@ function createApp(options: HttpServerOptions): FastifyInstance {
     return send(reply, problem(status, 'a fault in Roost, which its log describes'))
   })
   app.setNotFoundHandler((request, reply) => send(reply, problem(404, `there is no ${request.method} ${pathOf(request)}`)))
-  const guard = guardOf(options)
-  app.addHook('onRequest', guard)
-  for (const route of routes) addRoute(app, route, options)
+  app.addHook('onRequest', guardOf(options))
+  const steps = new Steps(options.running)
+  for (const route of routes) addRoute(app, route, options, steps, streams)
   refuseOtherMethods(app, routes)
   return app
 }
@@ -124,32 +145,61 @@ function guardOf({ users, names, notice }: HttpServerOptions) {
 
 const RANK: Readonly<Record<Role, number>> = { view: 1, manage: 2 }
 
-function addRoute(app: FastifyInstance, route: Route, { users }: HttpServerOptions): void {
-  app.route<{ Params: Record<string, string>; Querystring: Record<string, string | string[]> }>({
+interface ApiRequest {
+  Params: Record<string, string>
+  Querystring: Readonly<Record<string, string | string[] | number | boolean>>
+}
+
+function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions, steps: Steps, streams: Streams): void {
+  const { users, running } = options
+  app.route<ApiRequest>({
     method: route.method,
     url: route.path,
+    ...(route.spec !== undefined && checkedBy(route.spec)),
     handler: async (request, reply) => {
-      const caller = await users.callerOf(request.headers.authorization, peerOf(request))
-      if (route.needs !== undefined) {
-        if (caller.kind === 'refused')
-          return send(reply.header('www-authenticate', 'Basic realm="Roost"'), problem(caller.status, caller.reason))
-        if (RANK[caller.role] < RANK[route.needs])
-          return send(reply, problem(403, `this needs a user who may ${route.needs} (http_managers)`))
+      const { authorization, 'x-csrf-token': csrf } = request.headers
+      const caller = await users.callerOf(authorization, peerOf(request))
+      const refusal = callerRefusal(caller, route, one(csrf))
+      if (refusal !== undefined) {
+        if (refusal.status === 401) void reply.header('www-authenticate', 'Basic realm="Roost"')
+        return send(reply, refusal)
       }
+      const { notReady } = running
+      if (notReady !== undefined && route.always !== true) return send(reply, problem(503, notReady))
+      // A stranger is not told how the API works.
+      const { validationError } = request
+      if (validationError !== undefined) return send(reply, problem(400, validationError.message))
       const known = caller.kind === 'known' ? caller : undefined
-      const { params, query, body } = request
-      const answer = route.answer({
-        now: performance.now(),
-        params,
-        query: lastValues(query),
-        body,
+      const asked = (now: number): HttpRequest => ({
+        now,
+        params: request.params,
+        query: lastValues(request.query),
+        body: request.body,
         role: known?.role,
         user: known?.user,
+        csrfToken: known?.csrfToken ?? '',
+        lastEventId: one(request.headers['last-event-id']),
       })
-      return send(reply, answer)
+      const answer = await steps.run(
+        (now) => route.answer(asked(now)),
+        () => request.raw.socket.destroyed,
+      )
+      if (answer === undefined) return reply.hijack()
+      return isStream(answer) ? startStream(reply, answer, streams) : send(reply, answer)
     },
   })
 }
+
+/** Requests are checked before the handler, which answers: the caller must be known first. */
+const checkedBy = (spec: RouteSpec) => ({
+  schema: requestSchema(spec),
+  attachValidation: true,
+  preValidation: async (request: FastifyRequest): Promise<void> => {
+    request.query = typedQuery(lastValues(request.query as ApiRequest['Querystring']), spec.query ?? {})
+  },
+  schemaErrorFormatter: ([error]: readonly SchemaError[]): Error =>
+    new Error(error === undefined ? 'the request is wrong' : schemaErrorWords(error, Object.keys(spec.query ?? {}))),
+})
 
 /** 405 for a path that exists, with the methods that it has. */
 function refuseOtherMethods(app: FastifyInstance, routes: readonly Route[]): void {
@@ -168,8 +218,43 @@ function refuseOtherMethods(app: FastifyInstance, routes: readonly Route[]): voi
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
-const lastValues = (query: Readonly<Record<string, string | string[]>>): Record<string, string> =>
-  Object.fromEntries(Object.entries(query).map(([name, value]) => [name, Array.isArray(value) ? (value.at(-1) ?? '') : value]))
+/** Why the caller may not use this route; `csrf` is what the request carries. */
+function callerRefusal(caller: Caller, { method, needs }: Route, csrf: string | undefined): HttpResponse | undefined {
+  if (needs === undefined) return undefined
+  if (caller.kind === 'refused') return problem(caller.status, caller.reason)
+  if (RANK[caller.role] < RANK[needs]) return problem(403, `this needs a user who may ${needs} (http_managers)`)
+  // A page of another site cannot read the token, and a program that has a bearer token is no browser.
+  if (method === 'GET' || caller.byToken || isEqual(csrf ?? '', caller.csrfToken)) return undefined
+  return problem(403, 'this needs the header X-CSRF-Token with the csrf_token of GET /api/v1/session')
+}
+
+function isEqual(a: string, b: string): boolean {
+  const [one, other] = [Buffer.from(a), Buffer.from(b)]
+  return one.length === other.length && timingSafeEqual(one, other)
+}
+
+const one = (header: string | string[] | undefined): string | undefined => (Array.isArray(header) ? header.at(-1) : header)
+
+function startStream(reply: FastifyReply, stream: EventStream, streams: Streams): FastifyReply {
+  if (streams.isFull) {
+    stream.close()
+    return send(reply, problem(503, `there are ${STREAMS_MAX} event streams already`))
+  }
+  const { raw } = reply.hijack()
+  raw.writeHead(200, { ...HEADERS, 'content-type': 'text/event-stream; charset=utf-8' })
+  raw.flushHeaders()
+  if (reply.request.method === 'HEAD') {
+    stream.close()
+    raw.end()
+  } else streams.add(stream, raw)
+  return reply
+}
+
+/** As text, also after they were checked as numbers. */
+const lastValues = (query: ApiRequest['Querystring']): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(query).map(([name, value]) => [name, String(Array.isArray(value) ? (value.at(-1) ?? '') : value)]),
+  )
 
 const send = (reply: FastifyReply, { status, type, body, headers = {} }: HttpResponse): FastifyReply =>
   reply

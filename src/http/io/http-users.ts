@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { loadPasswords, loginOptions, readText, warnIfOpen } from '../../access/io/access-files.ts'
 import { decoyHash, PasswordChecker } from '../../access/io/password-hash.ts'
@@ -15,7 +15,15 @@ const HASHING_MAX = 8
 
 /** Who sends a request, or why it is refused: by the status 401 or 429. */
 export type Caller =
-  | { readonly kind: 'known'; readonly role: Role; readonly user: string | undefined }
+  | {
+      readonly kind: 'known'
+      readonly role: Role
+      /** Undefined for a token, and where no login is needed. */
+      readonly user: string | undefined
+      readonly byToken: boolean
+      /** For this user, as long as the process runs. */
+      readonly csrfToken: string
+    }
   | { readonly kind: 'refused'; readonly status: 401 | 429; readonly reason: string }
 
 interface Contents {
@@ -32,6 +40,7 @@ export class HttpUsers {
   readonly #managers: ReadonlySet<string>
   /** What anyone may do where there are no users. */
   readonly #openRole: Role
+  readonly #csrfSecret = randomBytes(32)
   #contents: Contents
   #hashing = 0
   #turn: Promise<unknown> = Promise.resolve()
@@ -64,7 +73,7 @@ export class HttpUsers {
 
   /** `authorization`: the header of that name. `peer`: `127.0.0.1:51234`. Never rejects. */
   async callerOf(authorization: string | undefined, peer: string): Promise<Caller> {
-    if (this.isOpen) return { kind: 'known', role: this.#openRole, user: undefined }
+    if (this.isOpen) return this.#known(this.#openRole, undefined)
     if (this.#logins.isBanned(performance.now(), peer)) return refused(429, 'too many failed logins (ban_after)')
     const [scheme = '', credentials = ''] = authorization?.split(' ') ?? []
     if (scheme.toLowerCase() === 'bearer') return this.#byToken(credentials, peer)
@@ -76,7 +85,7 @@ export class HttpUsers {
     // Comparing hashes takes the same time however much of the token is right.
     const wanted = hashOf(token)
     for (const [known, role] of this.#contents.tokens ?? []) {
-      if (hashOf(known) === wanted) return { kind: 'known', role, user: undefined }
+      if (hashOf(known) === wanted) return this.#known(role, undefined, true)
     }
     return this.#wrong(peer, undefined)
   }
@@ -97,7 +106,14 @@ export class HttpUsers {
     if (verdict === 'busy') return refused(429, 'too many logins at the same time')
     if (verdict === 'wrong' || hash === undefined || this.#contents.passwords?.get(user)?.password !== hash)
       return this.#wrong(peer, user)
-    return { kind: 'known', role: this.#managers.has(user) ? 'manage' : 'view', user }
+    return this.#known(this.#managers.has(user) ? 'manage' : 'view', user)
+  }
+
+  #known(role: Role, user: string | undefined, byToken = false): Caller {
+    const csrfToken = createHmac('sha256', this.#csrfSecret)
+      .update(user ?? '')
+      .digest('base64url')
+    return { kind: 'known', role, user, byToken, csrfToken }
   }
 
   async #inTurn<R>(work: () => Promise<R>): Promise<R | 'busy'> {

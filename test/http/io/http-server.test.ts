@@ -10,6 +10,7 @@ import { DEFAULT_CONFIG } from '../../../src/config/config.ts'
 import { json, type Role, type Route } from '../../../src/http/exchange.ts'
 import { HttpServer } from '../../../src/http/io/http-server.ts'
 import { HttpUsers } from '../../../src/http/io/http-users.ts'
+import { testHost } from '../harness.ts'
 
 const VIEW_TOKEN = 'v'.repeat(32)
 const MANAGE_TOKEN = 'm'.repeat(32)
@@ -31,11 +32,13 @@ const echo = (method: Route['method'], path: string, needs: Role | undefined): R
   method,
   path,
   needs,
-  answer: ({ params, query, body, role, user }) => json({ params, query, body, role, user }),
+  answer: ({ params, query, body, role, user, csrfToken }) =>
+    json(path === '/token' ? { csrfToken } : { params, query, body, role, user }),
 })
 const ROUTES: readonly Route[] = [
   echo('GET', '/open', undefined),
   echo('GET', '/view/:id', 'view'),
+  echo('GET', '/token', 'view'),
   echo('POST', '/manage', 'manage'),
   {
     method: 'GET',
@@ -50,7 +53,7 @@ const ROUTES: readonly Route[] = [
 async function listen(files: Partial<typeof DEFAULT_CONFIG> = {}, openRole: Role = 'manage'): Promise<string> {
   const notice = (each: Notice): void => void notices.push(each)
   const users = new HttpUsers({ ...DEFAULT_CONFIG, banAfter: 3, trustedNetworks: [], ...files }, openRole, notice)
-  server = await HttpServer.listen({ host: '127.0.0.1', port: 0, names: [], users, routes: ROUTES, notice })
+  server = await HttpServer.listen({ host: '127.0.0.1', port: 0, names: [], users, routes: ROUTES, running: testHost(), notice })
   return `http://127.0.0.1:${server.port}`
 }
 
@@ -107,7 +110,8 @@ describe('with users', () => {
     const statuses = async (headers: Record<string, string>): Promise<number[]> => {
       const open = await ask(`${url}/open`, { headers })
       const view = await ask(`${url}/view/1`, { headers })
-      const manage = await ask(`${url}/manage`, { method: 'POST', headers })
+      const { csrfToken = '' } = (await ask(`${url}/token`, { headers })).body as { csrfToken?: string }
+      const manage = await ask(`${url}/manage`, { method: 'POST', headers: { ...headers, 'x-csrf-token': csrfToken } })
       return [open.status, view.status, manage.status]
     }
     expect(await statuses({})).toEqual([200, 401, 401])
@@ -116,6 +120,19 @@ describe('with users', () => {
     expect(await statuses(bearer(VIEW_TOKEN))).toEqual([200, 200, 403])
     expect(await statuses(bearer(MANAGE_TOKEN))).toEqual([200, 200, 200])
     expect(notices).toEqual([])
+  })
+
+  test('a write needs the token that only pages of this service can read, unless a program has a bearer token', async () => {
+    const url = await withUsers()
+    const write = (headers: Record<string, string>) => ask(`${url}/manage`, { method: 'POST', headers })
+    const tokenOf = async (headers: Record<string, string>): Promise<string> =>
+      ((await ask(`${url}/token`, { headers })).body as { csrfToken: string }).csrfToken
+    const adam = basic('adam', 'adam-secret')
+    expect(await write(adam)).toMatchObject({ status: 403, body: { detail: expect.stringContaining('X-CSRF-Token') } })
+    const ofEva = await tokenOf(basic('eva', 'eva-secret'))
+    expect(await write({ ...adam, 'x-csrf-token': ofEva })).toMatchObject({ status: 403 })
+    expect(await write({ ...adam, 'x-csrf-token': await tokenOf(adam) })).toMatchObject({ status: 200 })
+    expect(await write(bearer(MANAGE_TOKEN))).toMatchObject({ status: 200 })
   })
 
   test('a route gets the user', async () => {

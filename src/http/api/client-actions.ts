@@ -1,0 +1,89 @@
+import type { Instant } from '../../base/machine.ts'
+import type { Session } from '../../broker/session.ts'
+import { ReasonCode } from '../../mqtt/reason-codes.ts'
+import type { Server } from '../../server.ts'
+import type { SessionKey } from '../../store/store.ts'
+import { done, type HttpRequest, type HttpResponse, type HttpWork, NEXT_TURN, problem } from '../exchange.ts'
+import { type ClientEntry, sensorEntry, sessionEntry } from './client-json.ts'
+
+/** Finds a client by `mqtt:` or `sn:` and its client id, or by the client id alone if only one has it. */
+export function findClient(server: Server, id: string): ClientEntry | HttpResponse {
+  const key = /^(mqtt|sn):(.*)$/s.exec(id)
+  if (key !== null) return entryOf(server, key[1] as 'mqtt' | 'sn', key[2]!) ?? problem(404, `there is no client ${short(id)}`)
+  const [mqtt, sn] = [entryOf(server, 'mqtt', id), entryOf(server, 'sn', id)]
+  if (mqtt !== undefined && sn !== undefined) return problem(409, `there are two: mqtt:${short(id)} and sn:${short(id)}`)
+  return mqtt ?? sn ?? problem(404, `there is no client ${short(id)}`)
+}
+
+export const isEntry = (found: ClientEntry | HttpResponse): found is ClientEntry => 'clientId' in found
+
+function entryOf(server: Server, kind: 'mqtt' | 'sn', clientId: string): ClientEntry | undefined {
+  const session = server.broker.sessions.get(kind, clientId)
+  if (session !== undefined) return sessionEntry(server, session)
+  const sensor = kind === 'sn' ? server.gateway.sensors.get(clientId) : undefined
+  return sensor === undefined ? undefined : sensorEntry(sensor, undefined)
+}
+
+const short = (id: string): string => (id.length > 100 ? `${id.slice(0, 100)}...` : id)
+
+/**
+ * Disconnects a client as a server may: 5.0 gets DISCONNECT with Administrative action, a sensor that listens gets DISCONNECT. The
+ * will is published by its rules, and the session stays.
+ */
+export function disconnectClient(server: Server, { key, session }: ClientEntry, { now, user }: HttpRequest): HttpResponse {
+  if (session === undefined || !isConnected(server, session)) return problem(409, `${short(key)} is not connected`)
+  report(server, key, user, 'disconnected')
+  close(server, now, session)
+  return done
+}
+
+function isConnected({ broker }: Server, session: Session): boolean {
+  return session.link !== undefined && broker.resting.linkOf(session) !== undefined
+}
+
+function close({ broker }: Server, now: Instant, session: Session): void {
+  const link = broker.resting.linkOf(session)
+  if (link !== undefined) broker.close(now, link, ReasonCode.ADMINISTRATIVE_ACTION, true, 'an operator has disconnected it')
+}
+
+/** How often a client that comes back is disconnected before its session can be ended. */
+const TRIES_MAX = 3
+
+/**
+ * Ends a session as its expiry does: its client is disconnected, a will is published even if its delay has not passed, and what was
+ * queued is dropped. Answered when that is durable.
+ */
+export function* endClient(server: Server, { key, clientId, session, protocol }: ClientEntry, request: HttpRequest): HttpWork {
+  let { now } = request
+  const { broker } = server
+  report(server, key, request.user, 'its session is ended')
+  if (session !== undefined) {
+    // The client, and for a sensor the gateway, learn of it before the session is gone.
+    for (let left = TRIES_MAX; session.link !== undefined && left > 0; left--) {
+      close(server, now, session)
+      now = yield NEXT_TURN
+    }
+    if (session.link !== undefined) return problem(409, 'its client connects again each time: refuse it first (ban_file)')
+    for (let ended = broker.sessions.end(now, session); ended !== 'done'; ended = broker.sessions.end(now, session)) {
+      if (ended === 'full') return NO_ROOM
+      now = yield NEXT_TURN
+    }
+  }
+  const forgotten = protocol === 'mqtt-sn' ? forgetSensor(server, clientId) : 0
+  const { lastEnd } = broker.sessions
+  if (forgotten === 'full' || lastEnd === 'full') return NO_ROOM
+  yield { kind: 'durable', lsn: Math.max(forgotten, lastEnd) }
+  return done
+}
+
+const NO_ROOM = problem(503, 'the store has no room to record it: it follows when there is room')
+
+/** Unless the sensor has connected again in the meantime, removes it from the gateway, with its topic ids. */
+function forgetSensor({ gateway }: Server, clientId: string): number | 'full' {
+  const client = gateway.client(clientId)
+  return client === undefined || client.link !== undefined || client.setup.isUnderWay ? 0 : gateway.forget(client)
+}
+
+function report({ notice }: Server, key: SessionKey, user: string | undefined, reason: string): void {
+  notice({ code: 'operator-action', level: 'info', client: key, ...(user !== undefined && { user }), reason })
+}

@@ -1,0 +1,134 @@
+import type { Server } from '../../server.ts'
+import { ENTRIES_PER_TURN, type HttpRequest, type HttpResponse, type HttpWork, json, NEXT_TURN, problem } from '../exchange.ts'
+import {
+  CLIENT_STATES,
+  type ClientEntry,
+  type ClientState,
+  type ClientSummary,
+  PROTOCOLS,
+  type Protocol,
+  sensorEntry,
+  sessionEntry,
+  summaryOf,
+} from './client-json.ts'
+
+const LIMIT = 100
+const LIMIT_MAX = 1000
+/** Entries that one request examines; then it answers with what it has found, and a cursor. */
+const EXAMINED_MAX = 250_000
+/** Characters of names that count as much as an entry. */
+const NAME_COST = 256
+/** Characters of the names in a page, because peers choose them. */
+const PAGE_CHARACTERS = 1024 * 1024
+
+interface Filter {
+  /** In lower case. */
+  readonly q: string | undefined
+  readonly state: ClientState | undefined
+  readonly port: string | undefined
+  readonly protocol: Protocol | undefined
+}
+
+/**
+ * Where a list continues: at a seat among the sessions, or behind them among the sensors without a session. Seats do not change, so
+ * a client that exists all the time is listed once, whatever comes and goes.
+ */
+interface Place {
+  readonly among: 'sessions' | 'sensors'
+  readonly seat: number
+}
+
+const START: Place = { among: 'sessions', seat: 0 }
+
+/** `GET /api/v1/clients`. `run` tells this process from others, whose cursors mean nothing here. */
+export function listClients(server: Server, run: string, { query }: HttpRequest): HttpResponse | HttpWork {
+  const wrong = queryError(query)
+  if (wrong !== undefined) return problem(400, wrong)
+  const { q, state, port, protocol, cursor, limit } = query
+  const place = cursor === undefined ? START : placeOf(cursor, run)
+  if (place === undefined) return problem(400, 'cursor: is not one that this list has returned since Roost started')
+  const filter: Filter = {
+    q: q?.toLowerCase(),
+    state: state as ClientState | undefined,
+    port,
+    protocol: protocol as Protocol | undefined,
+  }
+  return page(server, filter, place, limit === undefined ? LIMIT : Number(limit), (next) => cursorOf(next, run))
+}
+
+const PARAMETERS = ['q', 'state', 'port', 'protocol', 'cursor', 'limit']
+
+function queryError(query: HttpRequest['query']): string | undefined {
+  const { state, protocol, limit } = query
+  const unknown = Object.keys(query).find((name) => !PARAMETERS.includes(name))
+  if (unknown !== undefined) return `${unknown.slice(0, 100)}: is not known here; there are ${PARAMETERS.join(', ')}`
+  if (state !== undefined && !CLIENT_STATES.includes(state as never)) return `state: expected one of ${CLIENT_STATES.join(', ')}`
+  if (protocol !== undefined && !PROTOCOLS.includes(protocol as never)) return `protocol: expected one of ${PROTOCOLS.join(', ')}`
+  return limitError(limit, LIMIT_MAX)
+}
+
+/** Says what is wrong with a `limit`. */
+export const limitError = (limit: string | undefined, most: number): string | undefined =>
+  limit === undefined || (/^\d{1,6}$/.test(limit) && Number(limit) >= 1 && Number(limit) <= most)
+    ? undefined
+    : `limit: expected a whole number from 1 to ${most}`
+
+const cursorOf = ({ among, seat }: Place, run: string): string => `${among === 'sessions' ? 'c' : 's'}${seat}-${run}`
+
+function placeOf(cursor: string, run: string): Place | undefined {
+  const [, among, seat] = /^([cs])(\d{1,9})-/.exec(cursor) ?? []
+  const place: Place = { among: among === 'c' ? 'sessions' : 'sensors', seat: Number(seat) }
+  return cursorOf(place, run) === cursor ? place : undefined
+}
+
+function* page(server: Server, filter: Filter, from: Place, limit: number, cursorOf: (next: Place) => string): HttpWork {
+  const clients: ClientSummary[] = []
+  let characters = 0
+  let place: Place | undefined = from
+  let examined = 0
+  while (place !== undefined && clients.length < limit && characters < PAGE_CHARACTERS && examined < EXAMINED_MAX) {
+    if (examined > 0) yield NEXT_TURN
+    let left = ENTRIES_PER_TURN
+    while (place !== undefined && clients.length < limit && characters < PAGE_CHARACTERS && left > 0) {
+      const entry = entryAt(server, place)
+      place = next(server, place)
+      left--
+      examined++
+      if (entry === undefined) continue
+      left -= Math.floor((entry.clientId.length + (entry.user?.length ?? 0)) / NAME_COST)
+      if (!matches(entry, filter)) continue
+      clients.push(summaryOf(server, entry))
+      characters += entry.clientId.length * 2 + (entry.user?.length ?? 0)
+    }
+  }
+  return json({ clients, ...(place !== undefined && { cursor: cursorOf(place) }) })
+}
+
+function entryAt(server: Server, { among, seat }: Place): ClientEntry | undefined {
+  const { broker, gateway } = server
+  if (among === 'sessions') {
+    const session = broker.sessions.seats.at(seat)
+    return session === undefined ? undefined : sessionEntry(server, session)
+  }
+  const sensor = gateway.sensors.page(seat, 1).sensors[0]
+  // Listed with its session.
+  return sensor === undefined || broker.sessions.get('sn', sensor.clientId) !== undefined
+    ? undefined
+    : sensorEntry(sensor, undefined)
+}
+
+function next({ broker, gateway }: Server, { among, seat }: Place): Place | undefined {
+  if (among === 'sessions') {
+    if (seat + 1 < broker.sessions.seats.end) return { among, seat: seat + 1 }
+    return gateway.clientCount === 0 ? undefined : { among: 'sensors', seat: 0 }
+  }
+  return gateway.sensors.page(seat, 1).next === undefined ? undefined : { among, seat: seat + 1 }
+}
+
+function matches({ clientId, user, protocol, state, port }: ClientEntry, filter: Filter): boolean {
+  if (filter.protocol !== undefined && protocol !== filter.protocol) return false
+  if (filter.state !== undefined && state !== filter.state) return false
+  if (filter.port !== undefined && port !== filter.port) return false
+  const { q } = filter
+  return q === undefined || clientId.toLowerCase().includes(q) || user?.toLowerCase().includes(q) === true
+}

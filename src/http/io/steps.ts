@@ -1,0 +1,80 @@
+import { Fifo } from '../../base/fifo.ts'
+import type { Instant } from '../../base/machine.ts'
+import { type Answer, type EventStream, type HttpResponse, type HttpWork, isWork, type Pause, problem } from '../exchange.ts'
+import type { HttpHost } from './http-host.ts'
+
+/**
+ * Requests that take several turns of the event loop. However many there are, one of them has a step in each turn, so that they
+ * share its time among themselves and leave the rest to clients.
+ */
+export class Steps {
+  readonly #host: HttpHost
+  readonly #waiting = new Fifo<() => void>()
+  #next: NodeJS.Immediate | undefined
+
+  constructor(host: HttpHost) {
+    this.#host = host
+  }
+
+  /** Number of requests whose next step is due. */
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  /**
+   * Carries out a request, of which `begin` returns the answer or the work. `isGone`: nobody waits for the answer any more; then it
+   * ends early, and `undefined` is returned.
+   */
+  async run(begin: (now: Instant) => Answer, isGone: () => boolean): Promise<HttpResponse | EventStream | undefined> {
+    await this.#turn()
+    let work: HttpWork | undefined
+    const answer = this.#host.run((now) => {
+      const begun = begin(now)
+      if (!isWork(begun)) return begun
+      work = begun
+      return begun.next(now)
+    })
+    if (work === undefined) return answer as HttpResponse | EventStream
+    return this.#goOn(work, answer as IteratorResult<Pause, HttpResponse>, isGone)
+  }
+
+  async #goOn(
+    work: HttpWork,
+    first: IteratorResult<Pause, HttpResponse>,
+    isGone: () => boolean,
+  ): Promise<HttpResponse | undefined> {
+    for (let step = first; ; step = this.#host.run((now) => work.next(now))) {
+      if (step.done === true) return step.value
+      const late = await this.#pause(step.value)
+      if (late === undefined) await this.#turn()
+      const { notReady } = this.#host
+      const answer = notReady === undefined ? late : problem(503, notReady)
+      if (answer === undefined && !isGone()) continue
+      work.return(NOTHING)
+      return answer
+    }
+  }
+
+  /** Returns the answer instead if it takes too long. */
+  async #pause(pause: Pause): Promise<HttpResponse | undefined> {
+    if (pause.kind === 'reload') pause.result = await this.#host.reload()
+    else if (pause.kind === 'durable' && !(await this.#host.durable(pause.lsn)))
+      return problem(503, 'it is done, but the store cannot keep it yet: after a crash it may have to be done again')
+    return undefined
+  }
+
+  #turn(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#waiting.push(resolve)
+      this.#next ??= setImmediate(this.#step)
+    })
+  }
+
+  readonly #step = (): void => {
+    this.#waiting.shift()?.()
+    this.#next = this.#waiting.length === 0 ? undefined : setImmediate(this.#step)
+  }
+}
+
+/** Nobody reads it. */
+const NOTHING = problem(503, 'given up')

@@ -1,0 +1,186 @@
+import { performance } from 'node:perf_hooks'
+import { PERFECT } from '../../fuzz/sim/network.ts'
+import type { TcpClient } from '../../fuzz/sim/tcp-client.ts'
+import { type Sensor, World } from '../../fuzz/sim/world.ts'
+import { Histogram } from '../../src/base/histogram.ts'
+import { DEFAULT_CONFIG } from '../../src/config/config.ts'
+import { effectiveConfig } from '../../src/http/effective-config.ts'
+import {
+  type Answer,
+  type EventStream,
+  type HttpResponse,
+  isStream,
+  isWork,
+  type Pause,
+  problem,
+  type ReloadResult,
+  type Role,
+  type Route,
+} from '../../src/http/exchange.ts'
+import type { HttpHost } from '../../src/http/io/http-host.ts'
+import { NoticeRing } from '../../src/http/notice-ring.ts'
+import { routesOf } from '../../src/http/routes.ts'
+import type { ProcessStatus } from '../../src/http/status.ts'
+import type { MqttClientOptions } from '../../src/mqtt/client.ts'
+import type { SnClientOptions } from '../../src/mqttsn/client.ts'
+import type { Server } from '../../src/server.ts'
+import { expectDescribed } from './api/harness.ts'
+
+/** A process in which everything is durable immediately. */
+export const testHost = (more: Partial<HttpHost> = {}): HttpHost => ({
+  notReady: undefined,
+  run: (step) => step(performance.now()),
+  durable: async () => true,
+  reload: async () => ({ warnings: [] }),
+  ...more,
+})
+
+/** An answer, with its JSON parsed. */
+export interface Answered {
+  readonly status: number
+  // biome-ignore lint/suspicious/noExplicitAny: the tests look into it.
+  readonly body: any
+  /** Turns of the event loop that it took. */
+  readonly turns: number
+}
+
+export interface Asked {
+  readonly role?: Role
+  readonly user?: string
+}
+
+/** The routes around the simulated world: virtual time, and a store of which the test decides when it commits. */
+export class TestApi {
+  readonly world: World
+  readonly notices: NoticeRing
+  readonly routes: readonly Route[]
+  /** Called between two turns of a request. */
+  betweenTurns: () => void = () => {}
+  reloads: ReloadResult = { warnings: [] }
+
+  constructor(world = new World(1)) {
+    this.world = world
+    world.network.faults = PERFECT
+    this.notices = new NoticeRing(() => 1_800_000_000_000 + world.schedule.now)
+    world.observers.push({ notice: (notice) => this.notices.add(notice) })
+    this.routes = routesOf({
+      server: world.server,
+      status: STATUS,
+      notices: this.notices,
+      config: effectiveConfig(DEFAULT_CONFIG),
+    })
+  }
+
+  get server(): Server {
+    return this.world.server
+  }
+
+  /** Asks, and lets virtual time pass until there is an answer. `more` is who asks: somebody who may manage, by default. */
+  ask(method: Route['method'], url: string, more: Asked = {}): Answered {
+    const work = this.begin(method, url, more)
+    let turns = 1
+    for (let step = work(); ; step = work(), turns++) {
+      if (step.done === true) {
+        const { body, status } = step.value
+        expectDescribed(this.#routeOf(method, url), step.value)
+        return { status, body: body.startsWith('{') ? JSON.parse(body) : body, turns }
+      }
+      this.betweenTurns()
+      this.#after(step.value)
+    }
+  }
+
+  #routeOf(method: Route['method'], url: string): Route {
+    const { pathname } = new URL(url, 'http://roost')
+    return this.routes.find((route) => route.method === method && paramsOf(route.path, pathname) !== undefined)!
+  }
+
+  #after(pause: Pause): void {
+    const { world } = this
+    // Output leaves, and time passes.
+    world.input({ kind: 'durable' })
+    world.schedule.runUntil(world.schedule.now + 1)
+    if (pause.kind === 'reload') pause.result = this.reloads
+    if (pause.kind === 'durable') world.schedule.runUntil(world.schedule.now + 10_000)
+    if (pause.kind === 'durable' && world.store.durable < pause.lsn) throw new Error('it never becomes durable')
+  }
+
+  /** Returns a function that does the next step. */
+  begin(method: Route['method'], url: string, more: Asked = {}): () => IteratorResult<Pause, HttpResponse> {
+    const answer = this.answer(method, url, more)
+    if (isWork(answer)) return () => answer.next(this.world.schedule.now)
+    if (isStream(answer)) throw new Error(`${url} is a stream`)
+    return () => ({ done: true, value: answer })
+  }
+
+  answer(
+    method: Route['method'],
+    url: string,
+    { role = 'manage', user, lastEventId }: Asked & { lastEventId?: string } = {},
+  ): Answer {
+    const { pathname, searchParams } = new URL(url, 'http://roost')
+    for (const route of this.routes) {
+      const params = route.method === method ? paramsOf(route.path, pathname) : undefined
+      if (params === undefined) continue
+      if (route.needs === 'manage' && role === 'view') return problem(403, 'in io/')
+      const query = Object.fromEntries(searchParams)
+      const { now } = this.world.schedule
+      return route.answer({ now, params, query, body: undefined, role, user, csrfToken: 'csrf', lastEventId })
+    }
+    throw new Error(`no route for ${method} ${pathname}`)
+  }
+
+  stream(url: string, lastEventId?: string): EventStream {
+    const answer = this.answer('GET', url, lastEventId === undefined ? {} : { lastEventId })
+    if (!('kind' in answer)) throw new Error(`${url} is no stream: ${JSON.stringify(answer)}`)
+    return answer
+  }
+}
+
+function paramsOf(path: string, asked: string): Record<string, string> | undefined {
+  const [wanted, given] = [path.split('/'), asked.split('/')]
+  if (wanted.length !== given.length) return undefined
+  const params: Record<string, string> = {}
+  for (const [i, part] of wanted.entries()) {
+    if (part.startsWith(':')) params[part.slice(1)] = decodeURIComponent(given[i]!)
+    else if (part !== given[i]) return undefined
+  }
+  return params
+}
+
+const STATUS: ProcessStatus = {
+  version: '1.2.3',
+  startedAt: 1_800_000_000,
+  notReady: () => undefined,
+  memory: () => ({ heap: 1, resident: 2 }),
+  cpuSeconds: () => 1,
+  openFiles: () => undefined,
+  eventLoopDelay: new Histogram([1]),
+  droppedDatagrams: () => new Map(),
+  certificates: () => [],
+  store: () => undefined,
+}
+
+/** An MQTT client that is connected. */
+export function connectClient(api: TestApi, clientId: string, more: Partial<MqttClientOptions> = {}): TcpClient {
+  const client = api.world.addTcpClient({
+    clientId,
+    cleanStart: false,
+    properties: { sessionExpiryInterval: 3600 },
+    ...more,
+  })
+  client.connect()
+  pass(api, 100)
+  return client
+}
+
+/** A sensor that is active. */
+export function connectSensor(api: TestApi, clientId: string, more: Partial<SnClientOptions> = {}): Sensor {
+  const sensor = api.world.addSensor({ clientId, cleanSession: false, ...more })
+  sensor.act((client, now) => client.connect(now))
+  pass(api, 1000)
+  return sensor
+}
+
+/** Lets so many milliseconds of virtual time pass. */
+export const pass = ({ world: { schedule } }: TestApi, ms: number): void => schedule.runUntil(schedule.now + ms)

@@ -1,0 +1,119 @@
+import { describe, expect, test } from 'vitest'
+import { type HttpWork, json, NEXT_TURN, type Pause, type ReloadPause } from '../../../src/http/exchange.ts'
+import { Steps } from '../../../src/http/io/steps.ts'
+import { testHost } from '../harness.ts'
+
+const here = (): boolean => false
+
+function* turns(count: number, step: () => void = () => {}): HttpWork {
+  for (let i = 0; i < count; i++) {
+    step()
+    yield NEXT_TURN
+  }
+  return json({ turns: count })
+}
+
+describe('requests that take several turns', () => {
+  test('of all of them, one has a step in each turn', async () => {
+    const steps = new Steps(testHost())
+    const order: string[] = []
+    let turn = 0
+    let isOver = false
+    const count = (): void => {
+      turn++
+      if (!isOver) setImmediate(count)
+    }
+    const work = (name: string) => turns(3, () => order.push(`${name} in turn ${turn}`))
+    setImmediate(count)
+    await Promise.all([steps.run(() => work('a'), here), steps.run(() => work('b'), here)])
+    isOver = true
+    expect(order.map((each) => each[0]).join('')).toBe('ababab')
+    expect(new Set(order.map((each) => each.split(' ').at(-1))).size).toBe(6)
+  })
+
+  test('time goes on between their steps', async () => {
+    let now = 0
+    const steps = new Steps(testHost({ run: (step) => step(++now) }))
+    const times: number[] = []
+    function* work(began: number): HttpWork {
+      times.push(began)
+      times.push(yield NEXT_TURN)
+      times.push(yield NEXT_TURN)
+      return json({})
+    }
+    await steps.run(work, here)
+    expect(times).toEqual([1, 2, 3])
+  })
+
+  test('nobody waits for the answer any more: it ends early', async () => {
+    const steps = new Steps(testHost())
+    let done = 0
+    let isOver = false
+    function* work(): HttpWork {
+      try {
+        yield* turns(1000, () => done++)
+        return json({})
+      } finally {
+        isOver = true
+      }
+    }
+    expect(await steps.run(work, () => done === 5)).toBeUndefined()
+    expect([done, isOver]).toEqual([5, true])
+  })
+
+  test('Roost stops in the meantime: 503', async () => {
+    let notReady: string | undefined
+    const host = testHost()
+    const steps = new Steps({
+      ...host,
+      run: host.run,
+      get notReady() {
+        return notReady
+      },
+    })
+    const answer = await steps.run(
+      () =>
+        turns(10, () => {
+          notReady = 'Roost is stopping'
+        }),
+      here,
+    )
+    expect(answer).toMatchObject({ status: 503, body: expect.stringContaining('stopping') })
+  })
+
+  test('a fault in it reaches the caller', async () => {
+    const steps = new Steps(testHost())
+    // biome-ignore lint/correctness/useYield: it fails before.
+    function* work(): HttpWork {
+      throw new Error('fault')
+    }
+    await expect(steps.run(work, here)).rejects.toThrow('fault')
+    expect(await steps.run(() => json({}), here)).toMatchObject({ status: 200 })
+  })
+})
+
+describe('what a request waits for', () => {
+  function* waits(pause: Pause): HttpWork {
+    yield pause
+    return json(pause)
+  }
+
+  test('a record that becomes durable', async () => {
+    const asked: number[] = []
+    const steps = new Steps(testHost({ durable: async (lsn) => asked.push(lsn) > 0 }))
+    expect(await steps.run(() => waits({ kind: 'durable', lsn: 7 }), here)).toMatchObject({ status: 200 })
+    expect(asked).toEqual([7])
+  })
+
+  test('a record that does not: 503', async () => {
+    const steps = new Steps(testHost({ durable: async () => false }))
+    expect(await steps.run(() => waits({ kind: 'durable', lsn: 7 }), here)).toMatchObject({ status: 503 })
+  })
+
+  test('a reload', async () => {
+    const steps = new Steps(testHost({ reload: async () => ({ warnings: ['a file is open to all'] }) }))
+    const pause: ReloadPause = { kind: 'reload', result: undefined }
+    await steps.run(() => waits(pause), here)
+    expect(pause.result).toEqual({ warnings: ['a file is open to all'] })
+  })
+})

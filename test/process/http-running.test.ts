@@ -1,0 +1,43 @@
+import { afterEach, beforeEach, expect, test, vi } from 'vitest'
+import { HttpRunning } from '../../src/process/http-running.ts'
+import { MemoryStore } from '../../src/store/store.ts'
+
+class TestStore extends MemoryStore {
+  override durable = 0
+}
+
+beforeEach(() => {
+  vi.useFakeTimers()
+})
+afterEach(() => {
+  vi.useRealTimers()
+})
+
+test('a request waits until its record is durable', async () => {
+  const store = new TestStore()
+  const running = new HttpRunning(store, { reason: undefined })
+  const [one, other] = [running.durable(1), running.durable(3)]
+  expect(await running.durable(0)).toBe(true)
+  store.durable = 2
+  running.advanced()
+  expect(await one).toBe(true)
+  store.durable = 3
+  running.advanced()
+  expect(await other).toBe(true)
+  expect(vi.getTimerCount()).toBe(0)
+})
+
+test('not for ever', async () => {
+  const running = new HttpRunning(new TestStore(), { reason: undefined })
+  const late = running.durable(1)
+  await vi.advanceTimersByTimeAsync(10_000)
+  expect(await late).toBe(false)
+  running.advanced()
+})
+
+test('before there is an event loop', async () => {
+  const running = new HttpRunning(new TestStore(), { reason: 'the state is being restored' })
+  expect(running.notReady).toBe('the state is being restored')
+  expect(running.run((now) => typeof now)).toBe('number')
+  expect(await running.reload()).toEqual({ error: 'Roost is starting' })
+})
