@@ -20,6 +20,7 @@ import { countMemory, Holdings, ROUTES_MAX } from './holdings.ts'
 import { Intake, type IntakeOwner } from './intake.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { Login, type LoginOwner } from './login.ts'
+import { OperatorActions } from './operator-actions.ts'
 import { Publisher } from './publisher.ts'
 import { isFuller } from './queue-room.ts'
 import { QueueSweeps } from './queue-sweeps.ts'
@@ -58,6 +59,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly retained: Retained
   readonly shutdown: Shutdown
   readonly resting: RestingClients
+  readonly operator: OperatorActions
   readonly pauses = new Pauses()
   readonly #context: BrokerContext
   readonly #publisher: Publisher
@@ -110,6 +112,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.#publisher = new Publisher(this.#context, this.#looked, (session) => {
       if (session.link !== undefined) this.markReady(session.link)
     })
+    this.operator = new OperatorActions(this.#context, this.#publisher)
     this.#wills = new SessionWills(this.#context, this.#publisher)
     this.#handover = new ShareHandover(this.#context, this.#publisher)
     this.sessions = new Sessions(this.#context, this.#wills, this.#handover)
