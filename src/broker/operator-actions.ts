@@ -67,7 +67,7 @@ export class OperatorActions {
       const limit = this.#publisher.refusedBy(message, reasonCode)
       const reason =
         limit !== undefined
-          ? `beyond ${limit}`
+          ? 'beyond a limit'
           : reasonCode === ReasonCode.NOT_AUTHORIZED
             ? 'only the broker publishes there'
             : 'the topic name is too long'

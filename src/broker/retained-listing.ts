@@ -9,7 +9,7 @@ const FOUND_COST = 2
 export interface RetainedQuery {
   /** A valid topic filter; all messages if absent. As for subscribers, wildcards do not match a first level with `$`. */
   readonly filter?: string | undefined
-  /** A part of the topic. */
+  /** A part of the topic, in small letters; letters of either case are the same. */
   readonly contains?: string | undefined
   /** Only topics after this one, in the order of `compareTopics`. */
   readonly after?: string | undefined
@@ -47,7 +47,8 @@ export function* listRetained(root: RetainedLevel, query: RetainedQuery): Work<L
   const seesMessage = ({ message }: RetainedLevel): number => {
     if (message === undefined) return 1
     const { topic } = message
-    if ((after !== undefined && compareTopics(topic, after) <= 0) || !topic.includes(contains)) return 1
+    if ((after !== undefined && compareTopics(topic, after) <= 0) || (contains !== '' && !topic.toLowerCase().includes(contains)))
+      return 1
     found.add(message)
     return 1 + FOUND_COST
   }

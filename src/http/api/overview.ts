@@ -85,7 +85,7 @@ function overview({ server, status }: HttpContext): object {
   const used = [...memory.used.values()].reduce((sum, each) => sum + each, 0)
   return {
     version: status.version,
-    started_at: isoTime(status.startedAt),
+    started_at: isoTime(status.startedAt * 1000),
     ready: notReady === undefined,
     ...(notReady !== undefined && { not_ready: notReady }),
     clients,
@@ -100,7 +100,7 @@ function overview({ server, status }: HttpContext): object {
     subscriptions,
     memory: { resident, heap, clients: Math.round(used), ...finite('limit', memory.limit) },
     cpu_seconds: status.cpuSeconds(),
-    ...(process.eventLoopLagMs !== undefined && { event_loop_lag_ms: process.eventLoopLagMs }),
+    ...(process.eventLoopLagMs !== undefined && { event_loop_lag_ms: Math.round(process.eventLoopLagMs * 1000) / 1000 }),
     ...(files !== undefined && { open_files: files }),
     ...(store !== undefined && {
       store: { bytes: store.usedBytes, waiting_bytes: store.waitingBytes, ...finite('max_bytes', store.maxBytes) },

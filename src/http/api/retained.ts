@@ -39,7 +39,7 @@ const LIST: RouteSpec = {
     'In the order of topics, level by level, without payloads. With `level`, lists what is below a topic instead. A page has fewer entries than `limit` if some went away while it was made.',
   query: {
     filter: text('topic filter with the wildcards + and #; as for subscribers, # does not match topics that begin with $'),
-    q: text('part of the topic'),
+    q: text('part of the topic; letters of either case are the same'),
     level: text('list the levels below this topic; `/` may follow it; empty: the first levels. Excludes filter and q.'),
     ...PAGE_QUERY,
   },
@@ -136,7 +136,7 @@ function list({ retained }: Broker, request: HttpRequest): HttpResponse | HttpWo
   if (level === undefined) {
     const wrong = filter === undefined ? '' : topicFilterError(filter)
     return wrong === ''
-      ? paged(now, listRetained(retained.root, { filter, contains: q, ...page }), 'messages', messageJson)
+      ? paged(now, listRetained(retained.root, { filter, contains: q?.toLowerCase(), ...page }), 'messages', messageJson)
       : problem(400, `filter: ${wrong}`)
   }
   if (filter !== undefined || q !== undefined) return problem(400, 'level: excludes filter and q')
