@@ -34,6 +34,7 @@ process.exit(
     stdin: process.stdin,
     color: process.stdout.isTTY === true && !process.env.NO_COLOR,
     cwd: process.cwd(),
+    env: process.env,
     version,
     events: process,
     earlySignals,
