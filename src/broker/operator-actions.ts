@@ -12,7 +12,7 @@ import { Session } from './session.ts'
 import { storedMessage } from './stored.ts'
 
 /** `client` of notices about an operator, and the sender of the messages, which no session can have. */
-const keyOf = (user: string | undefined): string => `http:${user ?? ''}`
+const keyOf = (user: string | undefined): string => (user === undefined ? 'http' : `http:${user}`)
 
 /** Deletions in one step: each is a record. */
 const STEP_DELETIONS = 32

@@ -39,8 +39,12 @@ export function schemaErrorWords(
     const name = String(params.additionalProperty).slice(0, FIELD_MAX)
     return `${field(name)}: is not known here${path === '' ? didYouMean(name, known) : ''}`
   }
-  const allowed = keyword === 'enum' ? `: ${(params.allowedValues as readonly unknown[]).join(', ')}` : ''
-  return `${path === '' ? 'the body' : path.slice(0, FIELD_MAX)}: ${keyword === 'pattern' ? 'is malformed' : message}${allowed}`
+  return `${path === '' ? 'the body' : path.slice(0, FIELD_MAX)}: ${rule(keyword, message, params)}`
+}
+
+function rule(keyword: string, message: string, { allowedValues }: SchemaError['params']): string {
+  if (keyword === 'enum') return `must be one of ${(allowedValues as readonly unknown[]).join(', ')}`
+  return keyword === 'pattern' ? 'is malformed' : message
 }
 
 const FIELD_MAX = 100

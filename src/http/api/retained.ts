@@ -21,7 +21,9 @@ const MESSAGE = {
   qos: whole('QoS of its publisher', 0, 2),
 } as const
 const MESSAGE_OPTIONAL = {
-  publisher: text('client that published it, `mqtt:` or `sn:` before its client id, or `http:` before a user of this service'),
+  publisher: text(
+    'client that published it, `mqtt:` or `sn:` before its client id, or `http`, and `http:` before a user, of this service',
+  ),
   user: text("the publisher's user name, which need not be verified"),
   expires_in: whole('seconds until it expires; absent: never'),
 } as const
