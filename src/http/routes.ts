@@ -17,7 +17,7 @@ export function routesOf(context: HttpContext): readonly Route[] {
   const api = [
     ...overviewRoutes(context),
     ...clientRoutes(context),
-    ...retainedRoutes(server.broker),
+    ...retainedRoutes(server.broker, server.notice),
     ...publishRoutes(server.broker),
     ...noticeRoutes(context),
     ...administrationRoutes(context),

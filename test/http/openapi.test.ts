@@ -125,6 +125,18 @@ describe('every answer is as the document has it', () => {
     ['POST', '/api/v1/publish', '/api/v1/publish', { topic: 'a', payload_base64: 'A' }, 400],
     ['POST', '/api/v1/publish', '/api/v1/publish', { topic: 'a', properties: { x: 1 } }, 400],
     ['POST', '/api/v1/publish', '/api/v1/publish', '{', 400],
+    ['GET', '/api/v1/clients', '/api/v1/clients', undefined, 200],
+    ['GET', '/api/v1/clients', '/api/v1/clients?state=x', undefined, 400],
+    ['GET', '/api/v1/clients', '/api/v1/clients?cursor=x', undefined, 400],
+    ['GET', '/api/v1/clients/{id}', '/api/v1/clients/sensor-1', undefined, 404],
+    ['POST', '/api/v1/clients/{id}/disconnect', '/api/v1/clients/sensor-1/disconnect', undefined, 404],
+    ['DELETE', '/api/v1/clients/{id}', '/api/v1/clients/sn%3Asensor-1', undefined, 404],
+    ['GET', '/api/v1/notices', '/api/v1/notices?limit=5', undefined, 200],
+    ['GET', '/api/v1/notices', '/api/v1/notices?code=x', undefined, 400],
+    ['GET', '/api/v1/events', '/api/v1/events?code=x', undefined, 400],
+    ['GET', '/api/v1/session', '/api/v1/session', undefined, 200],
+    ['GET', '/api/v1/config', '/api/v1/config', undefined, 200],
+    ['POST', '/api/v1/reload', '/api/v1/reload', undefined, 200],
   ]
   const asText = (body: unknown): string => (typeof body === 'string' ? body : JSON.stringify(body))
 

@@ -1,4 +1,5 @@
 import type { Instant } from '../../base/machine.ts'
+import type { NoticeSink } from '../../base/notice.ts'
 import type { Broker } from '../../broker/broker.ts'
 import type { Deletion } from '../../broker/operator-actions.ts'
 import type { Work } from '../../broker/requests.ts'
@@ -111,7 +112,7 @@ const DELETE_MANY: RouteSpec = {
 }
 
 /** Browsing, reading and deleting retained messages. */
-export const retainedRoutes = (broker: Broker): readonly Route[] => [
+export const retainedRoutes = (broker: Broker, notice: NoticeSink): readonly Route[] => [
   { method: 'GET', path: '/api/v1/retained', needs: 'view', spec: LIST, answer: (request) => list(broker, request) },
   { method: 'GET', path: '/api/v1/retained/:topic', needs: 'view', spec: READ, answer: (request) => read(broker, request) },
   {
@@ -119,14 +120,14 @@ export const retainedRoutes = (broker: Broker): readonly Route[] => [
     path: '/api/v1/retained/:topic',
     needs: 'manage',
     spec: DELETE_ONE,
-    answer: (request) => deleteOne(broker, request),
+    answer: (request) => deleteOne(broker, notice, request),
   },
   {
     method: 'DELETE',
     path: '/api/v1/retained',
     needs: 'manage',
     spec: DELETE_MANY,
-    answer: (request) => deleteMany(broker, request),
+    answer: (request) => deleteMany(broker, notice, request),
   },
 ]
 
@@ -195,27 +196,44 @@ function contentJson({ payload, properties }: Publish, role: Role | undefined): 
 
 const FULL = 'the store is full'
 
-function* deleteOne({ retained, operator }: Broker, { params }: HttpRequest): HttpWork {
+function* deleteOne({ retained, operator }: Broker, notice: NoticeSink, { params, user }: HttpRequest): HttpWork {
   const topic = params.topic!
   const bytes = retained.get(topic)?.weight ?? 0
   const lsn = operator.deleteRetained(topic)
   if (lsn === undefined) return noMessage(topic)
   if (lsn === 'full') return problem(507, FULL)
+  report(notice, user, `the retained message on ${topic} is deleted`)
   yield { kind: 'durable', lsn }
   return json({ messages: 1, bytes, dry_run: false })
 }
 
-function deleteMany({ operator }: Broker, { now, query }: HttpRequest): HttpResponse | HttpWork {
+function deleteMany({ operator }: Broker, notice: NoticeSink, { now, query, user }: HttpRequest): HttpResponse | HttpWork {
   const { filter = '', dry_run: dryRun } = query
   const wrong = topicFilterError(filter)
   if (wrong !== '') return problem(400, `filter: ${wrong}`)
   const deletion: Deletion = { filter, isDryRun: dryRun === 'true', messages: 0, bytes: 0, lsn: 0, isFull: false }
-  return deleting(operator, deletion, now)
+  return deleting(operator, notice, deletion, now, user)
 }
 
-function* deleting(operator: Broker['operator'], deletion: Deletion, began: Instant): HttpWork {
-  yield* inTurns(operator.deleteMatching(deletion), began, () => deletion.lsn)
+function* deleting(
+  operator: Broker['operator'],
+  notice: NoticeSink,
+  deletion: Deletion,
+  began: Instant,
+  user: string | undefined,
+): HttpWork {
+  try {
+    yield* inTurns(operator.deleteMatching(deletion), began, () => deletion.lsn)
+  } finally {
+    // Also if it is given up half way.
+    const { messages, filter, isDryRun } = deletion
+    if (!isDryRun && messages > 0) report(notice, user, `${messages} retained messages on ${filter} are deleted`)
+  }
   const { messages, bytes, lsn, isDryRun, isFull } = deletion
   if (lsn > 0) yield { kind: 'durable', lsn }
   return isFull ? problem(507, `${FULL}; ${messages} messages are deleted`) : json({ messages, bytes, dry_run: isDryRun })
+}
+
+function report(notice: NoticeSink, user: string | undefined, reason: string): void {
+  notice({ code: 'operator-action', level: 'info', ...(user !== undefined && { user }), reason })
 }

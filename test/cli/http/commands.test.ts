@@ -10,8 +10,10 @@ import { run } from '../../../src/cli/cli.ts'
 import { DEFAULT_CONFIG } from '../../../src/config/config.ts'
 import { HttpServer } from '../../../src/http/io/http-server.ts'
 import { HttpUsers } from '../../../src/http/io/http-users.ts'
+import type { HttpTls } from '../../../src/http/io/tls.ts'
 import { Publish } from '../../../src/mqtt/publish.ts'
 import { TestApi, testHost } from '../../http/harness.ts'
+import { Certificates } from '../../mqtt/io/certificates.ts'
 import { StubHost } from '../stub-host.ts'
 
 const TOKEN = 'v'.repeat(32)
@@ -32,11 +34,20 @@ afterEach(async () => {
   rmSync(dir, { recursive: true })
 })
 
-async function listen(files: Partial<typeof DEFAULT_CONFIG> = {}): Promise<string> {
+async function listen(files: Partial<typeof DEFAULT_CONFIG> = {}, tls?: HttpTls): Promise<string> {
   const users = new HttpUsers({ ...DEFAULT_CONFIG, ...files }, 'view')
   const { routes } = api
   const running = testHost({ run: (step) => step(api.world.schedule.now) })
-  http = await HttpServer.listen({ host: '127.0.0.1', port: 0, names: [], users, routes, running, notice: () => {} })
+  http = await HttpServer.listen({
+    host: '127.0.0.1',
+    port: 0,
+    names: [],
+    users,
+    routes,
+    running,
+    notice: () => {},
+    ...(tls && { tls }),
+  })
   return String(http.port)
 }
 
@@ -172,6 +183,27 @@ describe('who asks', () => {
     stdin.write('secret\r')
     expect(await roost(argv, { stdin })).toMatchObject({ code: 0, err: 'Password: \n' })
     expect(await roost(argv, { stdin: Readable.from(['wrong\n']) })).toMatchObject({ code: 2, out: '' })
+  })
+})
+
+describe('HTTPS', () => {
+  test('with the authority, the certificate of the configuration, or neither', async () => {
+    const certificates = new Certificates()
+    const tls = certificates.issue('server', '/CN=localhost', 'server')
+    const port = await listen({}, tls)
+    const argv = ['clients', '--http-port', port]
+    expect(await roost([...argv, '--http-cafile', certificates.path('ca.pem')])).toMatchObject({ code: 0, err: '' })
+    expect((await roost([...argv, '--http-tls'])).err).toMatch(
+      /^https:.*: nothing answers: unable to verify the first certificate/,
+    )
+    expect((await roost(argv)).err).toMatch(/^http:.*: nothing answers: /)
+    await http!.close()
+    certificates.selfSigned('self', '/CN=localhost')
+    const own = { certfile: certificates.path('self.pem'), keyfile: certificates.path('self.key') }
+    const file = join(dir, 'roost.yaml')
+    writeFileSync(file, `http_port: ${await listen({}, own)}\nhttp_host: localhost\nhttp_certfile: ${own.certfile}\n`)
+    expect(await roost(['clients', '--config', file])).toMatchObject({ code: 0, err: '' })
+    certificates.remove()
   })
 })
 

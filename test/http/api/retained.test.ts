@@ -23,7 +23,7 @@ function retain({ broker }: TestBroker, topic: string, payload = 'x'): void {
   broker.retained.set(topic, message)
 }
 const asker = (world: TestBroker) => {
-  const routes = retainedRoutes(world.broker)
+  const routes = retainedRoutes(world.broker, (notice) => world.notices.push(notice))
   return {
     get: (query = '') => ask(routes, 'GET', `/api/v1/retained${query}`, { now: world.now }),
     remove: (query: string, between?: () => void) =>
@@ -122,7 +122,12 @@ describe('a list of levels', () => {
 
 describe('one message', () => {
   const read = (broker: TestBroker, topic: string, role: 'view' | 'manage') =>
-    ask(retainedRoutes(broker.broker), 'GET', `/api/v1/retained/${encodeURIComponent(topic)}`, { role }).json
+    ask(
+      retainedRoutes(broker.broker, () => {}),
+      'GET',
+      `/api/v1/retained/${encodeURIComponent(topic)}`,
+      { role },
+    ).json
 
   test('has its payload and properties, for those who may manage', () => {
     const broker = new TestBroker()
@@ -173,6 +178,8 @@ describe('one message', () => {
 })
 
 describe('deletion', () => {
+  const reported = (reason: string) => ({ code: 'operator-action', level: 'info', reason })
+
   test('of one: recorded, answered when that is durable, and subscribers are not told', () => {
     const store = new DelayedStore()
     const broker = new TestBroker({}, store)
@@ -188,6 +195,7 @@ describe('deletion', () => {
     expect(subscriber.poll()).toEqual([])
     expect(TestBroker.restarted(store, 0).broker.retained.count).toBe(0)
     expect(asker(broker).remove('/a%2Fb').status).toBe(404)
+    expect(broker.notices.at(-1)).toEqual(reported('the retained message on a/b is deleted'))
   })
 
   test('by filter, after a dry run', () => {
@@ -202,6 +210,7 @@ describe('deletion', () => {
     expect(json).toEqual({ messages: 2, bytes: 8, dry_run: false })
     expect(pauses).toEqual([{ kind: 'durable', lsn: store.appended }])
     expect(topics()).toEqual(['$dev/x', 'b'])
+    expect(broker.notices.at(-1)).toEqual(reported('2 retained messages on a/# are deleted'))
     expect(remove('?filter=%23').json).toMatchObject({ messages: 1 })
     broker.commit()
     expect([...TestBroker.restarted(store, 0).broker.retained].map(({ topic }) => topic)).toEqual(['$dev/x'])
