@@ -24,7 +24,13 @@ const SPEC: RouteSpec = {
             maximum: whole('most clients at the same time since the start'),
             expired: whole('sessions that expired since the start'),
           }),
-          sensors: whole('MQTT-SN clients that the gateway knows, in any state'),
+          sensors: object({
+            active: whole('MQTT-SN clients that are awake all the time'),
+            asleep: whole('that sleep'),
+            awake: whole('that fetch their messages, and sleep again'),
+            lost: whole('that were silent for too long'),
+            disconnected: whole('that have left, and have a session'),
+          }),
           connects: whole('CONNECT packets since the start'),
           packets: inAndOut('packets of all types'),
           messages: object({
@@ -89,7 +95,7 @@ function overview({ server, status }: HttpContext): object {
     ready: notReady === undefined,
     ...(notReady !== undefined && { not_ready: notReady }),
     clients,
-    sensors: server.gateway.clientCount,
+    sensors: server.gateway.sensors.counts,
     connects,
     packets: messages,
     messages: publishes,
