@@ -130,8 +130,6 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     countMemory(this.#context, this.resting, this.#login.authentication)
   }
 
-  // --- Uplink
-
   open(_now: Instant, info: LinkInfo): ClientLink {
     const link = new ClientLink(this.#nextLinkId++, info, this)
     this.#links.set(link.id, link)

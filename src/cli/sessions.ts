@@ -10,8 +10,8 @@ import type { Host } from './serve.ts'
 import { refusing } from './store.ts'
 
 const STOPPED =
-  '\nRoost has to be stopped: while it runs it holds the store, and the command\nprints its process id and exits with code 2. An API for the' +
-  ' sessions of a running Roost is planned. Run this as the user that Roost runs as.'
+  '\nRoost has to be stopped: while it runs it holds the store, and the command\nprints its process id and exits with code 2. For a running Roost there are\nroost clients' +
+  ' and its API (docs/api.md). Run this as the user that Roost runs as.'
 
 /** Adds `roost sessions`, which lists and removes sessions in a data directory. */
 export function addSessionsCommand(program: Command, host: Host): void {

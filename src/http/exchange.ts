@@ -88,11 +88,9 @@ export type Answer = HttpResponse | HttpWork | EventStream
 export const isWork = (answer: Answer): answer is HttpWork => 'next' in answer && 'throw' in answer
 export const isStream = (answer: HttpResponse | EventStream): answer is EventStream => 'kind' in answer
 
-export const json = (value: unknown, status = 200): HttpResponse => ({
-  status,
-  type: 'application/json; charset=utf-8',
-  body: JSON.stringify(value),
-})
+export const json = (value: unknown, status = 200): HttpResponse => jsonText(JSON.stringify(value), status)
+
+export const jsonText = (body: string, status = 200): HttpResponse => ({ status, type: 'application/json; charset=utf-8', body })
 
 /** Success without content. */
 export const done: HttpResponse = { status: 204, type: 'text/plain; charset=utf-8', body: '' }

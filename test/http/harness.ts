@@ -77,14 +77,16 @@ export class TestApi {
 
   /** Asks, and lets virtual time pass until there is an answer. `more` is who asks: somebody who may manage, by default. */
   ask(method: Route['method'], url: string, more: Asked = {}): Answered {
-    const work = this.begin(method, url, more)
-    let turns = 1
-    for (let step = work(); ; step = work(), turns++) {
-      if (step.done === true) {
-        const { body, status } = step.value
-        expectDescribed(this.#routeOf(method, url), step.value)
-        return { status, body: body.startsWith('{') ? JSON.parse(body) : body, turns }
-      }
+    const { response, turns } = this.finish(this.begin(method, url, more))
+    expectDescribed(this.#routeOf(method, url), response)
+    const { body, status } = response
+    return { status, body: body.startsWith('{') ? JSON.parse(body) : body, turns }
+  }
+
+  /** Carries out all steps, and lets virtual time pass between them. */
+  finish(next: () => IteratorResult<Pause, HttpResponse>): { readonly response: HttpResponse; readonly turns: number } {
+    for (let turns = 1, step = next(); ; step = next(), turns++) {
+      if (step.done === true) return { response: step.value, turns }
       this.betweenTurns()
       this.#after(step.value)
     }

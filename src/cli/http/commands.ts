@@ -6,7 +6,7 @@ import type { Host } from '../serve.ts'
 import { ApiClient, type ApiFlags, apiFlags } from './api-client.ts'
 import { type ClientSummary, clientTable, sensorTable } from './client-table.ts'
 import { timeText } from './figures.ts'
-import { type Overview, overviewLines } from './overview.ts'
+import { type Overview, overviewLines, sensorCount } from './overview.ts'
 
 /** Adds the commands that ask a running Roost: `roost status`, `roost clients` and `roost retained`. */
 export function addHttpCommands(program: Command, host: Host): void {
@@ -117,7 +117,7 @@ interface Seen {
 async function look(api: ApiClient, sensorsMax: number): Promise<Seen> {
   const overview = await api.get<Overview>('/api/v1/overview')
   const sensors: ClientSummary[] = []
-  if (overview.sensors > 0) {
+  if (sensorCount(overview) > 0) {
     for await (const sensor of api.list<ClientSummary>(
       '/api/v1/clients',
       { protocol: 'mqtt-sn', limit: String(sensorsMax) },
@@ -131,7 +131,7 @@ async function look(api: ApiClient, sensorsMax: number): Promise<Seen> {
 }
 
 function linesOf({ url }: ApiClient, { overview, sensors }: Seen): readonly string[] {
-  const left = overview.sensors - sensors.length
+  const left = sensorCount(overview) - sensors.length
   return [
     ...overviewLines(overview, url, Date.now()),
     ...(sensors.length === 0 ? [] : ['\n', ...sensorTable(sensors, Date.now())]),

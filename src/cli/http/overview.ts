@@ -12,7 +12,8 @@ export interface Overview {
   readonly started_at: string
   readonly not_ready?: string
   readonly clients: { readonly connected: number; readonly disconnected: number; readonly maximum: number }
-  readonly sensors: number
+  /** By state. */
+  readonly sensors: Readonly<Record<string, number>>
   readonly messages: InAndOut & { readonly dropped: number }
   readonly bytes: InAndOut
   readonly retained: { readonly messages: number; readonly bytes: number }
@@ -33,7 +34,12 @@ export function overviewLines(overview: Overview, url: string, now: number): rea
       'clients',
       `${clients.connected} connected, ${clients.disconnected} disconnected, at most ${clients.maximum} at the same time`,
     ],
-    ['sensors', `${sensors}`],
+    [
+      'sensors',
+      `${sensorCount(overview)}: ${Object.entries(sensors)
+        .map(([state, count]) => `${count} ${state}`)
+        .join(', ')}`,
+    ],
     ['subscriptions', `${subscriptions.plain}, and ${subscriptions.shared} shared`],
     ['messages', `${messages.received} received, ${messages.sent} sent, ${messages.dropped} dropped`],
     ['bytes', `${bytesText(bytes.received)} received, ${bytesText(bytes.sent)} sent`],
@@ -48,3 +54,6 @@ export function overviewLines(overview: Overview, url: string, now: number): rea
     ...rows.map(([name, text]) => `  ${name.padEnd(14)}${text}\n`),
   ]
 }
+
+/** Sensors in any state. */
+export const sensorCount = ({ sensors }: Overview): number => Object.values(sensors).reduce((sum, count) => sum + count, 0)

@@ -24,7 +24,13 @@ const SPEC: RouteSpec = {
             maximum: whole('most clients at the same time since the start'),
             expired: whole('sessions that expired since the start'),
           }),
-          sensors: whole('MQTT-SN clients that the gateway knows, in any state'),
+          sensors: object({
+            active: whole('MQTT-SN clients that are awake all the time'),
+            asleep: whole('that sleep'),
+            awake: whole('that fetch their messages, and sleep again'),
+            lost: whole('that were silent for too long'),
+            disconnected: whole('that have left, and have a session'),
+          }),
           connects: whole('CONNECT packets since the start'),
           packets: inAndOut('packets of all types'),
           messages: object({
@@ -75,8 +81,19 @@ export const overviewRoutes = (context: HttpContext): readonly Route[] => [
 ]
 
 function overview({ server, status }: HttpContext): object {
-  const { clients, connects, messages, publishes, publishBytes, bytes, stored, subscriptions, notices, memory, process } =
-    server.figures()
+  const {
+    clients,
+    connects,
+    messages,
+    publishes,
+    publishBytes,
+    bytes,
+    stored,
+    subscriptions,
+    notices,
+    memory,
+    process: { eventLoopLagMs },
+  } = server.figures()
   const { retained } = server.broker
   const notReady = status.notReady()
   const { heap, resident } = status.memory()
@@ -89,7 +106,7 @@ function overview({ server, status }: HttpContext): object {
     ready: notReady === undefined,
     ...(notReady !== undefined && { not_ready: notReady }),
     clients,
-    sensors: server.gateway.clientCount,
+    sensors: server.gateway.sensors.counts,
     connects,
     packets: messages,
     messages: publishes,
@@ -100,7 +117,7 @@ function overview({ server, status }: HttpContext): object {
     subscriptions,
     memory: { resident, heap, clients: Math.round(used), ...finite('limit', memory.limit) },
     cpu_seconds: status.cpuSeconds(),
-    ...(process.eventLoopLagMs !== undefined && { event_loop_lag_ms: Math.round(process.eventLoopLagMs * 1000) / 1000 }),
+    ...(eventLoopLagMs !== undefined && { event_loop_lag_ms: Math.round(eventLoopLagMs * 1000) / 1000 }),
     ...(files !== undefined && { open_files: files }),
     ...(store !== undefined && {
       store: { bytes: store.usedBytes, waiting_bytes: store.waitingBytes, ...finite('max_bytes', store.maxBytes) },

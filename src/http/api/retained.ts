@@ -191,7 +191,7 @@ function contentJson({ payload, properties }: Publish, role: Role | undefined): 
   const bytes = Buffer.from(payload.buffer, payload.byteOffset, payload.length)
   const decoded = bytes.toString()
   const isText = Buffer.from(decoded).equals(bytes)
-  return { ...shown, payload_base64: bytes.toString('base64'), ...(isText && { payload: decoded }) }
+  return { ...(isText && { payload: decoded }), payload_base64: bytes.toString('base64'), ...shown }
 }
 
 const FULL = 'the store is full'
