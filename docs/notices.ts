@@ -15,7 +15,7 @@ Each is a line in the log that begins with its code; with \`--log-format json\` 
 \`$SYS/broker/roost/notices/<code>\` counts them, and \`$SYS/broker/roost/limits/<limit>\` counts how often each limit
 was reached.
 
-In any 10 seconds at most 20 lines of one code are written (1000 of \`address-banned\`), followed by one line that
+In any 10 seconds at most \`log_rate\` lines of one code are written (at least 1000 of \`address-banned\`), followed by one line that
 counts the rest.
 
 Fields: \`client\` is \`mqtt:<client id>\` or \`sn:<client id>\`; \`user\` is the user name that the client gave,

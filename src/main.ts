@@ -21,6 +21,7 @@ if (tooFew !== undefined) {
 }
 
 const { run } = await import('./cli/cli.ts')
+const { isJournal } = await import('./process/log-file.ts')
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -33,6 +34,7 @@ process.exit(
     stderr: process.stderr,
     stdin: process.stdin,
     color: process.stdout.isTTY === true && !process.env.NO_COLOR,
+    journal: isJournal(process.env.JOURNAL_STREAM, 1),
     cwd: process.cwd(),
     version,
     events: process,

@@ -5,6 +5,7 @@ import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
 import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
+import type { DatagramTap } from './gateway/datagram-tap.ts'
 import { Gateway } from './gateway/gateway.ts'
 import type { GatewayOptions } from './gateway/gateway-options.ts'
 import type { Datagram } from './gateway/ports/ports.ts'
@@ -15,7 +16,9 @@ import { Connections } from './mqtt/connections.ts'
 import type { LinkId } from './mqtt/link.ts'
 import { ReasonCode } from './mqtt/reason-codes.ts'
 import type { ConnectionOutput } from './mqtt/stream-output.ts'
+import type { StreamTap } from './mqtt/stream-tap.ts'
 import type { Traffic } from './mqtt/traffic.ts'
+import { Presence, type PresenceOptions } from './presence/presence.ts'
 import { type ClockReading, StoreClock } from './store/clock.ts'
 import type { GatewayRecord, Store, StoreRecord, WallClock } from './store/store.ts'
 
@@ -34,11 +37,15 @@ export interface ServerOptions {
   readonly random: () => number
   /** Seconds between two updates of the topics under `$SYS`; never if 0 or absent. */
   readonly sysInterval?: number
-  /** Published as `$SYS/broker/version`. */
+  /** Published as `$SYS/broker/version`: `roost version 1.2.3`. */
   readonly version?: string
+  readonly presence?: PresenceOptions
   /** Called at every update of the topics under `$SYS`. */
   readonly processFigures?: () => ProcessFigures
 }
+
+/** Sees every packet, in the order in which they are read and written. */
+export type Tap = StreamTap & DatagramTap
 
 export type ServerInput =
   | { readonly kind: 'opened'; readonly connection: ConnectionId; readonly from: StreamInfo }
@@ -129,9 +136,11 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly notice: NoticeSink
   readonly #store: Store
   readonly #clock: StoreClock
+  readonly #presence: Presence
   readonly #sys: SysTopics | undefined
   readonly #sysIntervalMs: number
   readonly #processFigures: () => ProcessFigures
+  #tap: Tap | undefined = undefined
   /** When the topics under `$SYS` are next updated; undefined before `recover`. */
   #sysDue: Instant | undefined = undefined
 
@@ -145,7 +154,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.#store = store
     const clock = new StoreClock(options.clock.epoch, store, notice)
     this.#clock = clock
-    this.#sys = sysInterval > 0 ? new SysTopics(options.version ?? 'roost') : undefined
+    const { version = 'roost' } = options
+    this.#sys = sysInterval > 0 ? new SysTopics(version) : undefined
     this.#sysIntervalMs = sysInterval * 1000
     this.#processFigures = options.processFigures ?? (() => ({}))
     const memory = new Memory(options.memory)
@@ -162,6 +172,25 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random, memory)
+    this.#presence = new Presence(options.presence ?? {}, {
+      sensors: this.gateway.sensors,
+      live: this.broker.live,
+      memory,
+      wallEpoch: () => clock.wallEpoch,
+      sys: sysInterval > 0,
+      version: version.slice(version.lastIndexOf(' ') + 1),
+    })
+  }
+
+  /** Sees every packet and datagram; undefined, the default, while no trace is on. See `Tracer` (src/trace/tracer.ts). */
+  get tap(): Tap | undefined {
+    return this.#tap
+  }
+
+  set tap(tap: Tap | undefined) {
+    this.#tap = tap
+    this.connections.tap = tap
+    this.gateway.tap = tap
   }
 
   /** Restores the state in the store. Called once, before any input and before anything listens. */
@@ -243,13 +272,15 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.connections.handleTimeout(now)
     this.gateway.handleTimeout(now)
     this.broker.handleTimeout(now)
+    this.#presence.handleTimeout(now)
     if (this.#sysDue !== undefined && this.#sysDue <= now) this.#publishSys(now)
   }
 
   nextTimeout(): Instant | undefined {
     const { connections, gateway, broker } = this
     const streams = earliest(connections.nextTimeout(), gateway.nextTimeout())
-    return earliest(earliest(streams, broker.nextTimeout()), this.#sysDue)
+    const own = earliest(this.#presence.nextTimeout(), this.#sysDue)
+    return earliest(earliest(streams, broker.nextTimeout()), own)
   }
 
   /**
@@ -341,6 +372,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       subscriptions: { plain: broker.subscriptionCount - shared, shared },
       notices: this.notices,
       memory: { limit: this.memory.limits.memoryLimit, used: this.memory.byCategory() },
+      sensors: this.gateway.sensors.counts,
       process: this.#processFigures(),
     }
   }

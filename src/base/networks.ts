@@ -97,7 +97,7 @@ function matches(words: readonly number[], { words: base, prefixLength }: Networ
 }
 
 /** Returns eight 16-bit words; IPv4 as IPv4-mapped IPv6. */
-function parseIp(text: string): number[] | undefined {
+export function parseIp(text: string): number[] | undefined {
   // Checked before the regular expressions below, which take quadratic time on text that is no address. Host and Origin
   // headers of unauthenticated peers are parsed here.
   if (text.length > TEXT_MAX) return undefined

@@ -33,8 +33,9 @@ interface NoticeText {
 export const NOTICES = {
   'client-connected': {
     levels: ['info'],
-    fields: ['client', 'peer'],
-    about: 'A client has connected: CONNACK with success.',
+    fields: ['client', 'user', 'peer', 'reason'],
+    about:
+      'A client has connected: CONNACK with success. The reason says what it asked for: protocol version, keep alive, clean session or session expiry.',
     action: 'Nothing.',
   },
   'client-disconnected': {
@@ -283,6 +284,12 @@ export const NOTICES = {
     fields: ['reason'],
     about: 'SIGHUP: a file is wrong. All rules from before stay in force.',
     action: 'Correct the file in the line and send SIGHUP again.',
+  },
+  'certificate-expires': {
+    levels: ['warn'],
+    fields: ['reason'],
+    about: 'A certificate that the configuration names has expired, or will within 30 days. Said at the start and once a day.',
+    action: 'Renew it, and send SIGHUP.',
   },
   'http-refused': {
     levels: ['info'],

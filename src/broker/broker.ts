@@ -19,6 +19,7 @@ import { Expiry } from './expiry.ts'
 import { countMemory, Holdings, ROUTES_MAX } from './holdings.ts'
 import { Intake, type IntakeOwner } from './intake.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
+import { LiveTopics } from './live-topics.ts'
 import { Login, type LoginOwner } from './login.ts'
 import { Publisher } from './publisher.ts'
 import { isFuller } from './queue-room.ts'
@@ -59,6 +60,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly shutdown: Shutdown
   readonly resting: RestingClients
   readonly pauses = new Pauses()
+  readonly live = new LiveTopics((now, message) => this.#publisher.sendOwn(now, message))
   readonly #context: BrokerContext
   readonly #publisher: Publisher
   readonly #subscriber: Subscriber
@@ -98,12 +100,13 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
       stats: this.stats,
       memory,
       holdings,
-      router: new Router(access, this.#looked, memory.limits.memoryLimit * ROUTES_MAX),
+      router: new Router(access, this.#looked, memory.limits.memoryLimit * ROUTES_MAX, this.live),
       retained: this.retained,
       sysRetained: new Retained(this.#looked),
       timers: this.#timers,
       clocks: this.#clocks,
       pauses: this.pauses,
+      live: this.live,
       expiry: new Expiry({ store, clock, retained: this.retained, sweeps }, () => this.#publisher.nextMessageId()),
       sweeps,
     }

@@ -7,6 +7,7 @@ import type { Access } from './access.ts'
 import type { Expiry } from './expiry.ts'
 import type { Holdings } from './holdings.ts'
 import type { BrokerLimits } from './limits.ts'
+import type { LiveTopics } from './live-topics.ts'
 import type { QueueSweeps } from './queue-sweeps.ts'
 import type { Retained } from './retained.ts'
 import type { Router } from './router.ts'
@@ -46,6 +47,8 @@ export interface BrokerContext {
   readonly clocks: Timers<SessionTimer>
   /** Times in which no client could be heard. */
   readonly pauses: Pauses
+  /** Retained messages that are made when they are asked for. */
+  readonly live: LiveTopics
   readonly expiry: Expiry
   readonly sweeps: QueueSweeps
 }

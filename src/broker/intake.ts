@@ -17,6 +17,8 @@ import type { Sessions } from './sessions.ts'
 /** QoS 2 packet ids that a client may leave unreleased before each more is asked for: there is no limit on them in MQTT 3. */
 const FREE_RECEIPTS = 100
 
+const OWN_TOPIC = 'only the broker publishes here'
+
 /** What happens to the connection when a message cannot be accepted. */
 export interface IntakeOwner {
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string, limit?: string): void
@@ -158,11 +160,13 @@ export class Intake {
     const limit = this.#publisher.refusedBy(message, reasonCode)
     const { over, full } = this.#publisher
     const known = over ?? full
-    const why = known?.limit === limit && known !== undefined ? `${known.reason}: ${message.topic}` : message.topic
+    const isOwn = this.#context.live.owns(message.topic)
+    const detail = known?.limit === limit && known !== undefined ? known.reason : isOwn ? OWN_TOPIC : undefined
+    const why = detail === undefined ? message.topic : `${detail}: ${message.topic}`
     const reason = `${why}: reason code 0x${reasonCode.toString(16)}`
     const what = { reason, ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
-    const told = { reasonString: limit === undefined ? 'not allowed' : `beyond ${limit}` }
+    const told = { reasonString: limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : `beyond ${limit}` }
     // [MQTT-3.5.2-1] [MQTT-4.3.3-9]
     if (message.qos === 1) {
       link.unacknowledged++

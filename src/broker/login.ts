@@ -1,6 +1,8 @@
 import type { Instant } from '../base/machine.ts'
 import { NameMap } from '../base/name-map.ts'
+import type { ClientKind } from '../mqtt/link.ts'
 import { type Connect, type Packet, PacketType } from '../mqtt/packets.ts'
+import type { ProtocolVersion } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { refusalWords } from './access.ts'
 import { type Admitted, Authentication, type AuthenticationOwner, type Refusal } from './authentication.ts'
@@ -90,12 +92,17 @@ export class Login implements AuthenticationOwner {
     } else if ('reasonCode' in admitted) this.refuse(link, packet, admitted)
     else {
       this.#context.stats.connected++
-      if (link.info.isRestored !== true)
-        this.#context.notice({ code: 'client-connected', level: 'info', client: admitted.key, peer: link.info.peer })
+      if (link.info.isRestored !== true) this.#reportConnected(link, packet, admitted)
       // [MQTT-4.4.0-1]
       link.resume(admitted)
       if (admitted.unchecked) this.#owner.checkRights(now, admitted)
     }
+  }
+
+  #reportConnected(link: ClientLink, packet: Connect, { key, username }: Session): void {
+    const { kind, peer } = link.info
+    const user = username === undefined ? {} : { user: username }
+    this.#context.notice({ code: 'client-connected', level: 'info', client: key, ...user, peer, reason: requested(packet, kind) })
   }
 
   refuse(link: ClientLink, packet: Connect, { reasonCode, reason, detail = reason, limit }: Refusal, username?: string): void {
@@ -135,3 +142,18 @@ export class Login implements AuthenticationOwner {
     for (const [key, waiting] of this.#awaitingEnd) if (waiting === link) this.#awaitingEnd.delete(key)
   }
 }
+
+const VERSIONS: Readonly<Record<ProtocolVersion, string>> = { 3: 'MQTT 3.1', 4: 'MQTT 3.1.1', 5: 'MQTT 5.0' }
+
+/** What a client has asked for in CONNECT, for people: `MQTT 3.1.1, keep alive 60 s, clean session`. */
+function requested({ protocolVersion, keepAlive, cleanStart, properties }: Connect, kind: ClientKind): string {
+  const version = kind === 'sn' ? 'MQTT-SN 1.2' : VERSIONS[protocolVersion]
+  const alive = keepAlive === 0 ? 'no keep alive' : `keep alive ${keepAlive} s`
+  if (kind === 'sn' || protocolVersion < 5) return `${version}, ${alive}, ${cleanStart ? 'clean' : 'persistent'} session`
+  const { sessionExpiryInterval: expiry = 0 } = properties
+  const lasts = expiry === NEVER ? 'session without expiry' : `session expiry ${expiry} s`
+  return `${version}, ${alive}, ${cleanStart ? 'clean start, ' : ''}${lasts}`
+}
+
+/** The Session Expiry Interval of a session that does not expire [5.0 section 3.1.2.11.2]. */
+const NEVER = 0xffff_ffff

@@ -89,6 +89,7 @@ export class Publisher {
   refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, freed = 0): number {
     const { limits, access } = this.#context
     const { topic } = message
+    if (this.#context.live.owns(topic)) return ReasonCode.NOT_AUTHORIZED
     const isReserved = isReservedTopic(topic)
     if (isReserved && !mayPublish(access, from, topic, isBridge)) return ReasonCode.NOT_AUTHORIZED
     if (isTooLong(topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
@@ -196,13 +197,17 @@ export class Publisher {
    * not stored; absent clients miss it.
    */
   publishSys(now: Instant, topic: string, value: string): void {
-    const { router, sysRetained } = this.#context
     const message = Publish.of(topic, ENCODER.encode(value), 0, true)
     message.owned = true
-    sysRetained.set(topic, message)
-    const route = router.route(topic)
-    const { targets } = this.#receivers(route, message)
+    this.#context.sysRetained.set(topic, message)
+    this.sendOwn(now, message)
+  }
+
+  /** Sends a message of the broker itself to those who are connected. Returns the number of recipients. */
+  sendOwn(now: Instant, message: Publish): number {
+    const { targets } = this.#receivers(this.#context.router.route(message.topic), message)
     this.#deliver(now, undefined, message, targets)
+    return targets.length
   }
 
   /** A queue may exceed its limit by all retained messages once, but not repeatedly for a client that does not read. */
@@ -392,6 +397,7 @@ export class Publisher {
   /** Counts the message of a client that does not read, or acknowledge, towards the shares immediately. */
   #keptWaiting(session: Session, message: Publish): void {
     session.waited = true
+    if (session.kind === 'sn') this.#context.live.waits?.(session.clientId)
     this.#context.memory.shares.grow(session, message.weight + WAITING_BYTES)
   }
 

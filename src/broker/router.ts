@@ -7,6 +7,7 @@ import { hasWildcard, realFilter, sharedFilter } from '../mqtt/topics.ts'
 import { type Access, readsAll } from './access.ts'
 import { deepLevelsOf, filterShape, SessionShapes, ShapeCounts } from './filter-shapes.ts'
 import type { BrokerLimits } from './limits.ts'
+import type { LiveTopics } from './live-topics.ts'
 import { RouteCache, TopicsMet } from './route-cache.ts'
 import type { Session, Subscription } from './session.ts'
 import { MEMBER_COST, ShareGroup } from './share-group.ts'
@@ -77,6 +78,7 @@ export class Router {
   readonly #everybody = new Map<ShareGroup, readonly Target[]>()
   #everybodyBytes = 0
   readonly #looked: Looked
+  readonly #live: LiveTopics | undefined
   /** The shapes of all filters, which limit the cost of comparing a topic with them. */
   readonly #shapes = new ShapeCounts()
   /** Ended sessions, with those of their filters that are still in the tree. */
@@ -92,9 +94,10 @@ export class Router {
   /** Bytes of the sessions' subscriptions. */
   #mapBytes = 0
 
-  /** `routeBytes`: memory for cached routes; a default if absent. */
-  constructor(access: Access, looked: Looked, routeBytes?: number) {
+  /** `routeBytes`: memory for cached routes; a default if absent. `live` is told of subscriptions. */
+  constructor(access: Access, looked: Looked, routeBytes?: number, live?: LiveTopics) {
     this.#access = access
+    this.#live = live
     this.#looked = looked
     this.#tree = new TopicTree(looked)
     this.#groupTree = new TopicTree(looked)
@@ -176,6 +179,7 @@ export class Router {
       session.filterBytes += filterBytes(filter)
       session.shapes?.add(filter)
       this.#shapes.add(filterShape(realFilter(filter)))
+      this.#live?.subscribed(realFilter(filter))
     }
     const shared = sharedFilter(filter)
     // [MQTT-3.8.4-3]
@@ -283,6 +287,7 @@ export class Router {
   #forget(session: Session, filter: string): void {
     const real = realFilter(filter)
     this.#shapes.delete(filterShape(real))
+    this.#live?.unsubscribed(real)
     this.#routes.invalidate(real)
     const group = this.#groups.get(filter)
     if (group === undefined) {

@@ -53,7 +53,8 @@ export class SessionWills {
     if (exceedsLevels(will.topic, limits.maxTopicLevels)) {
       return refusal(ReasonCode.TOPIC_NAME_INVALID, 'the will topic has too many levels', 'max_topic_levels')
     }
-    if (isReservedTopic(will.topic) && bridgeOfStateTopic(will.topic) === undefined)
+    const isReserved = isReservedTopic(will.topic) && bridgeOfStateTopic(will.topic) === undefined
+    if (isReserved || this.#context.live.owns(will.topic))
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will is on a topic of the broker')
     // [MQTT-3.2.2-12]
     if (will.qos > maximumQos) return refusal(ReasonCode.QOS_NOT_SUPPORTED, 'the will has a QoS above the maximum (maximum_qos)')

@@ -250,11 +250,12 @@ export class Subscriber {
     link: SubscribingLink,
     looked: number,
   ): Work<Lsn | 'full'> {
-    const { access, retained, sysRetained } = this.#context
+    const { access, retained, sysRetained, live } = this.#context
     const { subscriptionIdentifier: identifier, noLocal, filter } = subscription
     const identifiers = identifier === undefined ? undefined : [identifier]
     // [MQTT-3.3.1-9] [3.1.1 MQTT-3.3.1-6]
-    const found = isSysTopic(filter) ? both(retained.search(filter), sysRetained.search(filter)) : retained.search(filter)
+    const stored = isSysTopic(filter) ? both(retained.search(filter), sysRetained.search(filter)) : retained.search(filter)
+    const found = live.search(filter, stored)
     let now = began
     let cost = looked
     let lsn: Lsn = 0
@@ -270,8 +271,9 @@ export class Subscriber {
       if (message === undefined || (message.expiresAt !== undefined && message.expiresAt <= now)) continue
       if (noLocal && message.from === session.key) continue
       if (!session.reaches(message.topic) || !access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
-      // The retained message is in memory already: it counts in the client's share only when it is queued.
-      if (dropped === 0) over = this.#context.memory.refusal(undefined, WAITING_BYTES)
+      // A retained message is in memory already, and counts in the client's share only when it is queued; one made now is not.
+      const more = message.held === undefined ? message.weight : 0
+      if (dropped === 0) over = this.#context.memory.refusal(undefined, WAITING_BYTES + more)
       if (dropped > 0 || over !== undefined || !this.#publisher.hasRoomForRetained(session)) {
         first ??= message
         dropped++

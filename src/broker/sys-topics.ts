@@ -35,6 +35,8 @@ export interface SysFigures {
   readonly notices: NoticeCounts
   /** Bytes of memory by kind, and the limit (Infinity: none). */
   readonly memory: { readonly limit: number; readonly used: ReadonlyMap<string, number> }
+  /** Number of sensors by state. */
+  readonly sensors: Readonly<Record<string, number>>
   readonly process: ProcessFigures
 }
 
@@ -86,6 +88,8 @@ export class SysTopics {
     const seconds = (now - this.#last) / 1000
     for (const [name, counter] of loadTopics(figures)) this.#load(name).update(counter, seconds, name, tell)
     this.#tellProcess(figures.process, tell)
+    // Not under `roost/sensors/`, where each sensor has a topic: one may have the client id `asleep`.
+    for (const [state, count] of Object.entries(figures.sensors)) tell(`roost/sensor_states/${state}`, count)
     if (figures.memory.limit < Number.POSITIVE_INFINITY) this.#tellMemory(figures.memory, tell)
     for (const [limit, count] of figures.notices.byLimit) tell(`roost/limits/${limit}`, count)
     for (const [code, count] of figures.notices.byCode) tell(`roost/notices/${code}`, count)

@@ -10,6 +10,7 @@ import {
   sensorsAreOpen,
 } from '../config/config.ts'
 import { createLog, type Logger } from '../process/log.ts'
+import { LogFile } from '../process/log-file.ts'
 import type { ListeningSn, Running } from '../process/roost.ts'
 import { StopError } from '../process/roost.ts'
 
@@ -20,6 +21,8 @@ export interface Host {
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean; setRawMode?(on: boolean): unknown }
   /** Whether standard output supports colours. */
   readonly color: boolean
+  /** Whether systemd-journald reads standard output. */
+  readonly journal?: boolean
   readonly cwd: string
   readonly version: string
   /** Signals and crashes: `process` itself. */
@@ -43,16 +46,24 @@ export const START_PATIENCE_MS = 5000
 
 /** Runs Roost until a signal ends it, and returns the exit code. A second signal ends the process immediately. */
 export async function serve(config: Config, host: Host): Promise<number> {
-  const log = createLog(config, host.stdout, host.color)
+  const file = config.logFile === undefined ? undefined : new LogFile(config.logFile)
+  const log = file === undefined ? createLog(config, host.stdout, host.color, host.journal) : createLog(config, file, false)
   const crashed = (error: unknown): void => {
     log.fatal({ err: error }, 'unexpected error')
     host.exit(1)
   }
   host.events.on('uncaughtException', crashed).on('unhandledRejection', crashed)
   const signals = listenForSignals(host)
-  const ignored = ignoreSignals(host, log)
+  const onRequest = listenForRequests(host, log)
   // Until there is something to reload.
-  let hangUp = (): void => log.warn('SIGHUP: still starting')
+  const reopen = (): void => {
+    const warning = file?.reopen()
+    if (warning !== undefined) log.warn(warning)
+  }
+  let hangUp = (): void => {
+    reopen()
+    log.warn('SIGHUP: still starting')
+  }
   host.events.on('SIGHUP', hangUp)
   if (host.earlySignals?.has('SIGHUP')) hangUp()
   try {
@@ -64,7 +75,11 @@ export async function serve(config: Config, host: Host): Promise<number> {
     }
     logStart(log, config, running)
     host.events.off('SIGHUP', hangUp)
-    hangUp = () => void reload(log, running)
+    onRequest.started(config, running)
+    hangUp = () => {
+      reopen()
+      void reload(log, running)
+    }
     host.events.on('SIGHUP', hangUp)
     log.info(`${await signals.first}: stopping`)
     await running.stop()
@@ -80,9 +95,10 @@ export async function serve(config: Config, host: Host): Promise<number> {
     return 1
   } finally {
     signals.stopListening()
-    ignored.stopListening()
+    onRequest.stopListening()
     host.events.off('SIGHUP', hangUp)
     host.events.off('uncaughtException', crashed).off('unhandledRejection', crashed)
+    file?.close()
   }
 }
 
@@ -96,20 +112,60 @@ async function reload(log: Logger, running: Running): Promise<void> {
   log.info('SIGHUP: passwords, access lists and certificates were reloaded')
 }
 
-/** Ignored, because Node.js would open its debugger at the first, and end the process at the second. */
-const IGNORED = ['SIGUSR1', 'SIGUSR2'] as const
+/** Number of lines about clients that are logged in one turn of the event loop: about 2 ms. */
+const LINES_PER_TURN = 50
 
-function ignoreSignals({ events, earlySignals }: Host, log: Logger): { stopListening: () => void } {
-  const on = IGNORED.map((signal) => {
-    const listener = (): void => log.info(`${signal}: has no effect`)
+/**
+ * SIGUSR1 and SIGUSR2, with their meanings in Mosquitto. They are caught from the beginning, because Node.js would open its
+ * debugger at the first, and end the process at the second.
+ */
+function listenForRequests(
+  { events, earlySignals }: Host,
+  log: Logger,
+): { started: (config: Config, running: Running) => void; stopListening: () => void } {
+  const requests = { SIGUSR1: writeCheckpoint, SIGUSR2: logClients } as const
+  let about: readonly [Config, Running] | undefined
+  const on = Object.entries(requests).map(([signal, act]) => {
+    let isBusy = false
+    const listener = (): void => {
+      if (about === undefined) log.warn(`${signal}: still starting`)
+      else if (isBusy) log.info(`${signal}: still at the one before`)
+      else {
+        isBusy = true
+        void act(log, ...about).finally(() => {
+          isBusy = false
+        })
+      }
+    }
     if (earlySignals?.has(signal)) listener()
     events.on(signal, listener)
     return { signal, listener }
   })
   return {
+    started: (...running) => {
+      about = running
+    },
     stopListening: () => {
       for (const { signal, listener } of on) events.off(signal, listener)
     },
+  }
+}
+
+async function writeCheckpoint(log: Logger, config: Config, running: Running): Promise<void> {
+  if (config.memory) {
+    log.info('SIGUSR1: state is kept in memory only, there is nothing to write')
+    return
+  }
+  log.info('SIGUSR1: writing a checkpoint of the store')
+  await running.checkpoint()
+  log.info(`SIGUSR1: everything is written to ${config.dataDir}`)
+}
+
+async function logClients(log: Logger, _config: Config, running: Running): Promise<void> {
+  let count = 0
+  for (const line of running.clientReport()) {
+    log.info(`SIGUSR2: ${line}`)
+    if (++count % LINES_PER_TURN === 0) await new Promise((next) => setImmediate(next))
   }
 }
 

@@ -20,9 +20,10 @@ import { accessChanged } from './client/leaving.ts'
 import { SensorStates } from './client/sensor-states.ts'
 import { SensorTraffic } from './client/sensor-traffic.ts'
 import { ClientTable } from './client-table.ts'
+import type { DatagramTap } from './datagram-tap.ts'
 import { Discovery } from './discovery.ts'
 import type { GatewayOptions } from './gateway-options.ts'
-import { AddressProof } from './ports/address-validation.ts'
+import { AddressProof, addressProofOptions } from './ports/address-validation.ts'
 import { type Datagram, Ports, plainPort } from './ports/ports.ts'
 import type { RouteKey } from './ports/route.ts'
 import { carrierOf, isSameHost, isWithinAny, nodeIdOf, nodeRoute } from './ports/route.ts'
@@ -35,9 +36,6 @@ import { Unrecorded } from './unrecorded.ts'
 
 /** A deadline before any instant, for work that continues as soon as other work has had its turn. */
 const OVERDUE = 0
-/** Defaults: addresses remembered without validation, and large messages to such addresses per second. */
-const MAX_UNPROVEN = 10_000
-const UNPROVEN_PER_SECOND = 10
 
 /** The MQTT-SN 1.2 gateway: passes each datagram to its client. Clients are identified by client id; their routes may change. */
 export class Gateway implements ClientHost {
@@ -57,6 +55,8 @@ export class Gateway implements ClientHost {
   readonly wills = { kept: 0, asked: 0 }
   readonly ports: Ports
   readonly chance: () => number
+  /** Sees every datagram; undefined while no trace is on. */
+  tap: DatagramTap | undefined = undefined
   readonly #uplink: SensorUplink
   readonly #clients: ClientTable
   readonly #proof: AddressProof
@@ -100,13 +100,7 @@ export class Gateway implements ClientHost {
     this.#unknownSenders = new UnknownSenders(options.unknownSenderPerSecond, notice)
     const { gatewayNetworks = [] } = options
     this.#gatewayNetworks = gatewayNetworks.length === 0 ? undefined : gatewayNetworks
-    const proof = {
-      trusted: options.trustedNetworks,
-      maxUnproven: options.maxUnprovenAddresses ?? MAX_UNPROVEN,
-      maxProven: options.maxSessions,
-      largePerSecond: options.unprovenPerSecond ?? UNPROVEN_PER_SECOND,
-    }
-    this.#proof = new AddressProof(proof, notice, chance)
+    this.#proof = new AddressProof(addressProofOptions(options), notice, chance)
     const [first = plainPort(options), ...others] = options.ports ?? []
     this.ports = new Ports([first, ...others], this.#proof, this.traffic, notice)
     this.#discovery = new Discovery(this.ports, this, notice)
@@ -142,10 +136,15 @@ export class Gateway implements ClientHost {
     return this.#clients.get(clientId)
   }
 
+  clientAt(route: RouteKey): GatewayClient | undefined {
+    return this.#clients.at(route)
+  }
+
   // --- Inputs
 
   handleDatagram(now: Instant, route: RouteKey, bytes: Uint8Array): void {
     this.#now = now
+    if (this.tap !== undefined) this.tap.datagramReceived(route, bytes)
     this.traffic.bytesReceived += bytes.length
     this.#proof.received(route, bytes.length)
     const wrapped = unwrap(bytes)
@@ -379,6 +378,7 @@ export class Gateway implements ClientHost {
     this.#now = now
     for (;;) {
       const datagram = this.ports.poll(now)
+      if (datagram !== undefined && this.tap !== undefined) this.tap.datagramSent(datagram.route, datagram.bytes)
       const first = this.ports.nextChanged()
       for (let route = first; route !== undefined; route = this.ports.nextChanged()) this.#clients.liveAt(route)?.portChanged(now)
       this.#clients.rest()
@@ -480,7 +480,7 @@ export class Gateway implements ClientHost {
   forget(client: GatewayClient): Lsn | 'full' {
     client.supervision.stop()
     this.#clients.delete(client)
-    this.sensorStates.removed(this.#now, client)
+    this.sensorStates.removed(client)
     client.clear()
     return this.#unrecorded.end(this.#now, client)
   }

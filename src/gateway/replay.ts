@@ -11,7 +11,7 @@ export function applyRecord(clients: ClientTable, host: ClientHost, record: Gate
     const ended = clients.get(record.clientId)
     if (ended === undefined) return
     clients.delete(ended)
-    host.sensorStates.removed(0, ended)
+    host.sensorStates.removed(ended)
     ended.clear()
     return
   }

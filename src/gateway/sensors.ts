@@ -65,8 +65,8 @@ export class Sensors {
     return this.#host.sensorStates.counts
   }
 
-  /** Takes a call for each sensor whose state has changed, or that is no longer there; `undefined` for none. */
-  set changed(changed: ((now: Instant, clientId: string) => void) | undefined) {
+  /** Called for each sensor whose state has changed, or that is new or gone; `undefined` while nobody wants to know. */
+  set changed(changed: ((clientId: string, isNewOrGone: boolean) => void) | undefined) {
     this.#host.sensorStates.changed = changed
   }
 

@@ -14,20 +14,21 @@ const NEVER = 0xffffffff
 /** Packet id of requests that the gateway makes itself; no client can use it. */
 export const OWN_REQUEST = 0x10000
 
-/** The CONNECT that the broker receives. Keep alive is 0, because the gateway supervises its clients itself. */
+/** The CONNECT that the broker receives. Keep alive is for its log only: the gateway supervises its clients itself. */
 export const connectPacket = (
   clientId: string,
   cleanStart: boolean,
   expirySeconds: number,
   will: Will | undefined,
   window = 1,
+  keepAlive = 0,
 ): Connect => ({
   type: PacketType.CONNECT,
   protocolVersion: 5,
   bridge: false,
   clientId,
   cleanStart,
-  keepAlive: 0,
+  keepAlive,
   will,
   username: undefined,
   password: undefined,

@@ -171,6 +171,11 @@ function* processFamilies(status: ProcessStatus): Iterable<Family> {
     yield gauge('process_open_fds', 'Files and sockets that are open.', one(files.used))
     yield gauge('process_max_fds', 'Files and sockets that may be open (ulimit -n).', one(files.limit))
   }
+  yield gauge(
+    'roost_certificate_expiry_timestamp_seconds',
+    'When the first certificate of a file expires, in seconds since 1970.',
+    status.certificates().map(({ listener, option, notAfter }) => [{ listener, option }, notAfter / 1000]),
+  )
   yield histogramOf('roost_event_loop_delay_seconds', 'How late the event loop was, sampled.', status.eventLoopDelay)
   yield counter(
     'roost_datagrams_dropped_total',

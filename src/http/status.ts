@@ -16,6 +16,8 @@ export interface ProcessStatus {
   readonly eventLoopDelay: Histogram
   /** Datagrams that the kernel dropped because Roost did not read fast enough, by the name of the port; empty where it does not say. */
   droppedDatagrams(): ReadonlyMap<string, number>
+  /** When certificates expire: milliseconds since 1970. */
+  certificates(): readonly { readonly listener: string; readonly option: string; readonly notAfter: number }[]
   /** Undefined in memory mode. */
   store(): StoreStatus | undefined
 }

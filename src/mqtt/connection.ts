@@ -1,6 +1,7 @@
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
 import { Timer } from '../base/timers.ts'
+import type { SessionKey } from '../store/store.ts'
 import type { ConnectionLimits, ListenerLimits } from './connection-limits.ts'
 import { PacketDecoder } from './decode.ts'
 import { Framer } from './framer.ts'
@@ -102,6 +103,12 @@ export class Connection {
     this.framer = new Framer(limits.maxConnectPacketSize)
     this.framer.sizeLimit = 'max_connect_packet_size'
     this.framer.maxSubscribeSize = limits.maxSubscribePacketSize
+  }
+
+  /** The client, once CONNECT is accepted, and its address, for Notices. */
+  get who(): { readonly client?: SessionKey; readonly peer: string } {
+    const { session } = this.link
+    return { ...(session !== undefined && { client: session }), peer: this.peer }
   }
 
   /** Releases the aliases that were remembered for it. */

@@ -18,6 +18,7 @@ import type { Publish } from './publish.ts'
 import { disconnectCode, hasReturnCode, ReasonCode } from './reason-codes.ts'
 import { ReceiveBuffers } from './receive-buffers.ts'
 import { type ConnectionOutput, StreamOutput } from './stream-output.ts'
+import type { StreamTap } from './stream-tap.ts'
 import { Remembered, SHARED_SLOTS } from './topic-names.ts'
 import { Traffic } from './traffic.ts'
 import { costOf, PROPERTIES_PER_TURN, Turns } from './turns.ts'
@@ -63,6 +64,11 @@ export class Connections {
 
   get size(): number {
     return this.#connections.size
+  }
+
+  /** Sees every packet; undefined while no trace is on. */
+  set tap(tap: StreamTap | undefined) {
+    this.#output.tap = tap
   }
 
   /** The process cannot keep up: no new connections for now. */
@@ -165,15 +171,7 @@ export class Connections {
     for (let oldest = this.#buffers.excess(); oldest !== undefined; oldest = this.#buffers.excess()) {
       const limit = 'max_receive_buffer_bytes'
       const reason = `a packet of which ${oldest.buffered} bytes have arrived is given up`
-      const { session } = oldest.link
-      this.#notice({
-        code: 'limit-reached',
-        level: 'warn',
-        ...(session !== undefined && { client: session }),
-        peer: oldest.peer,
-        reason,
-        limit,
-      })
+      this.#notice({ code: 'limit-reached', level: 'warn', ...oldest.who, reason, limit })
       this.#end(oldest, ReasonCode.QUOTA_EXCEEDED, `packets that are not whole take too much (${limit})`)
       oldest.link.lost(now, reason)
     }
@@ -198,10 +196,8 @@ export class Connections {
   stuck(now: Instant, id: ConnectionId): void {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
-    const { session } = connection.link
-    const who = session === undefined ? {} : { client: session }
     const reason = 'the socket takes nothing'
-    this.#notice({ code: 'limit-reached', level: 'warn', ...who, peer: connection.peer, reason, limit: 'write_timeout_seconds' })
+    this.#notice({ code: 'limit-reached', level: 'warn', ...connection.who, reason, limit: 'write_timeout_seconds' })
     this.#end(connection, undefined)
     connection.link.lost(now, reason)
   }
@@ -286,6 +282,7 @@ export class Connections {
     let { work } = this.#uplink
     while (framer.next()) {
       const packet = decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end)
+      if (this.#output.tap !== undefined) this.#output.tap.packetReceived(connection, packet ?? decoder.error!)
       if (packet === undefined) {
         this.#malformed(now, connection, decoder.error!)
         return
@@ -344,16 +341,8 @@ export class Connections {
     if (wait === 0) return false
     connection.throttled = true
     this.#deadlines.throttle(now, connection, wait)
-    const { session } = connection.link
-    const who = session === undefined ? {} : { client: session }
-    this.#notice({
-      code: 'limit-reached',
-      level: 'info',
-      ...who,
-      peer: connection.peer,
-      reason: 'not read for a moment',
-      limit: 'max_publish_rate',
-    })
+    const reason = 'not read for a moment'
+    this.#notice({ code: 'limit-reached', level: 'info', ...connection.who, reason, limit: 'max_publish_rate' })
     return true
   }
 
@@ -451,14 +440,13 @@ export class Connections {
   }
 
   #malformed(now: Instant, connection: Connection, { reason, rule, reasonCode, limit }: Malformed): void {
-    const { session } = connection.link
-    const who = { ...(session !== undefined && { client: session }), ...(limit !== undefined && { limit }) }
+    const who = { ...connection.who, ...(limit !== undefined && { limit }) }
     const told = rule === undefined ? reason : `${reason} (${rule})`
     const isTooLarge = reasonCode === ReasonCode.PACKET_TOO_LARGE
     // Before CONNECT no message is lost.
     const level = isTooLarge && limit !== 'max_connect_packet_size' ? 'warn' : 'info'
     const code = isTooLarge ? 'packet-too-large' : 'malformed-packet'
-    this.#notice({ code, level, ...who, peer: connection.peer, reason: told })
+    this.#notice({ code, level, ...who, reason: told })
     // First the answers to earlier packets of the same chunk, CONNACK above all.
     if (!this.#writeAll(now, connection)) return
     // [MQTT-3.2.0-2]
@@ -492,6 +480,7 @@ export class Connections {
     this.#buffers.update(connection)
     this.#deadlines.forget(connection)
     this.#connections.delete(connection.id)
+    this.#output.tap?.streamClosed(connection.id)
     connection.forget()
     this.#byLink.delete(connection.link.id)
     this.#admission.count(connection.peer, connection.settings.streamBytes, -1)

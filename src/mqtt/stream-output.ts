@@ -6,6 +6,7 @@ import { encodePacket } from './encode.ts'
 import { type Packet, PacketType, type PublishResponse, withoutProblem } from './packets.ts'
 import { NO_PROPERTIES } from './properties.ts'
 import { Slab } from './slab.ts'
+import type { StreamTap } from './stream-tap.ts'
 import type { Traffic } from './traffic.ts'
 
 export type ConnectionOutput =
@@ -22,6 +23,8 @@ export type ConnectionOutput =
 export class StreamOutput {
   /** A pause has yet to be passed on to a socket. */
   urgent = false
+  /** Sees every packet; undefined while no trace is on. */
+  tap: StreamTap | undefined = undefined
   /** Deliveries are written to it directly (`writeDelivery`). */
   readonly slab = new Slab()
   readonly #outputs = new Fifo<ConnectionOutput>()
@@ -82,8 +85,11 @@ export class StreamOutput {
   }
 
   /** Queues everything in the slab, which is for this connection, as one write. */
-  flush({ id }: Connection): void {
-    for (const bytes of this.slab.take()) {
+  flush(connection: Connection): void {
+    const { id } = connection
+    const pieces = this.slab.take()
+    if (this.tap !== undefined && pieces.length > 0) this.tap.packetsSent(connection, pieces)
+    for (const bytes of pieces) {
       this.#traffic.bytesSent += bytes.length
       this.#outputs.push({ kind: 'write', connection: id, bytes })
     }

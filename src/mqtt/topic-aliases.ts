@@ -59,6 +59,12 @@ export class TopicAliases {
     return this.#aliases.get(topic) ?? 0
   }
 
+  /** The topic of an assigned alias, for traces: it is searched for. */
+  assigned(alias: number): string | undefined {
+    for (const [topic, one] of this.#aliases) if (one === alias) return topic
+    return undefined
+  }
+
   /**
    * Assigns the next free alias to a topic, first come, first served: sites repeat their topics. 0 if there is none, or it is not
    * worth one.

@@ -1,10 +1,7 @@
-import { quoted } from '../base/quoted.ts'
+import { field, flags, hex, name, payload, plainName, type Shown } from '../base/describe.ts'
 import { decodeMessage, isMalformed } from './decode.ts'
 import { unwrap } from './forwarder.ts'
 import { type Message, MsgType, ReturnCode, type TopicIdType } from './messages.ts'
-
-/** Maximum number of payload octets shown. */
-const SHOWN_MAX = 64
 
 const TYPE_NAMES = new Map(Object.entries(MsgType).map(([name, type]) => [type as number, name]))
 const RETURN_NAMES = ['accepted', 'congestion', 'invalid topic id', 'not supported']
@@ -15,20 +12,20 @@ export const typeName = (type: number): string => TYPE_NAMES.get(type) ?? `0x${t
 export const returnCodeName = (code: number): string => RETURN_NAMES[code] ?? `reserved return code ${code}`
 
 /** Describes a datagram in one line: its encapsulation and its message, or what is malformed. */
-export function describeDatagram(bytes: Uint8Array): string {
+export function describeDatagram(bytes: Uint8Array, shown: Shown = {}): string {
   const inner = unwrap(bytes)
   if (inner !== undefined && 'kind' in inner) return `malformed: ${inner.reason} (${inner.rule})`
   const message = decodeMessage(bytes, inner?.start, inner?.end)
-  const text = isMalformed(message) ? `malformed: ${message.reason} (${message.rule})` : describeMessage(message)
+  const text = isMalformed(message) ? `malformed: ${message.reason} (${message.rule})` : describeMessage(message, shown)
   return inner === undefined ? text : `FORWARDED node=${hex(inner.nodeId)} radius=${inner.radius} ${text}`
 }
 
-/** Describes a message: `PUBLISH qos=1 topic=0x0401 msgid=7 data="21.5" (4 octets)` */
-export function describeMessage(message: Message): string {
-  return [typeName(message.type), ...fieldsOf(message)].join(' ')
+/** Describes a message: `PUBLISH topic=0x0401 (site/temp) qos=1 msgid=7 4 bytes`, with payloads `4 bytes "21.5"` */
+export function describeMessage(message: Message, shown: Shown = {}): string {
+  return [typeName(message.type), ...fieldsOf(message, shown)].join(' ')
 }
 
-function fieldsOf(m: Message): string[] {
+function fieldsOf(m: Message, shown: Shown): string[] {
   switch (m.type) {
     case MsgType.ADVERTISE:
       return [`gateway=${m.gwId}`, `duration=${m.duration}`]
@@ -38,10 +35,10 @@ function fieldsOf(m: Message): string[] {
       return [`gateway=${m.gwId}`, ...(m.gwAddr === undefined ? [] : [`address=${hex(m.gwAddr)}`])]
     case MsgType.CONNECT:
       return [
+        field('client', m.clientId),
         ...flags({ will: m.will, clean: m.cleanSession }),
         `protocol=${m.protocolId}`,
         `duration=${m.duration}`,
-        text('client', m.clientId),
       ]
     case MsgType.CONNACK:
     case MsgType.WILLTOPICRESP:
@@ -49,37 +46,37 @@ function fieldsOf(m: Message): string[] {
       return [returnCode(m.returnCode)]
     case MsgType.WILLTOPIC:
     case MsgType.WILLTOPICUPD:
-      return m.topic === undefined ? ['(no will)'] : [`qos=${m.qos}`, ...flags({ retain: m.retain }), text('topic', m.topic)]
+      return m.topic === undefined ? ['(no will)'] : [field('topic', m.topic), `qos=${m.qos}`, ...flags({ retain: m.retain })]
     case MsgType.WILLMSG:
     case MsgType.WILLMSGUPD:
-      return [data(m.message)]
+      return [payload(m.message, shown)]
     case MsgType.REGISTER:
-      return [`topic=${id(m.topicId)}`, `msgid=${m.msgId}`, text('name', m.topicName)]
+      return [`topic=${id(m.topicId)}`, field('name', m.topicName), `msgid=${m.msgId}`]
     case MsgType.REGACK:
     case MsgType.PUBACK:
-      return [`topic=${id(m.topicId)}`, `msgid=${m.msgId}`, returnCode(m.returnCode)]
+      return [topic('normal', m.topicId, shown), `msgid=${m.msgId}`, returnCode(m.returnCode)]
     case MsgType.PUBLISH:
       return [
+        topic(m.topicIdType, m.topicId, shown),
         `qos=${m.qos}`,
         ...flags({ dup: m.dup, retain: m.retain }),
-        topic(m.topicIdType, m.topicId),
         `msgid=${m.msgId}`,
-        data(m.data),
+        payload(m.data, shown),
       ]
     case MsgType.SUBSCRIBE:
     case MsgType.UNSUBSCRIBE: {
-      const what = m.topicIdType === 'normal' ? text('topic', m.topicName) : topic(m.topicIdType, m.topicId)
-      return [...(m.type === MsgType.SUBSCRIBE ? [`qos=${m.qos}`, ...flags({ dup: m.dup })] : []), `msgid=${m.msgId}`, what]
+      const what = m.topicIdType === 'normal' ? field('topic', m.topicName) : topic(m.topicIdType, m.topicId, shown)
+      return [what, ...(m.type === MsgType.SUBSCRIBE ? [`qos=${m.qos}`, ...flags({ dup: m.dup })] : []), `msgid=${m.msgId}`]
     }
     case MsgType.SUBACK:
-      return [`qos=${m.qos}`, `topic=${id(m.topicId)}`, `msgid=${m.msgId}`, returnCode(m.returnCode)]
+      return [topic('normal', m.topicId, shown), `qos=${m.qos}`, `msgid=${m.msgId}`, returnCode(m.returnCode)]
     case MsgType.PUBREC:
     case MsgType.PUBREL:
     case MsgType.PUBCOMP:
     case MsgType.UNSUBACK:
       return [`msgid=${m.msgId}`]
     case MsgType.PINGREQ:
-      return m.clientId === undefined ? [] : [text('client', m.clientId)]
+      return m.clientId === undefined ? [] : [field('client', m.clientId)]
     case MsgType.DISCONNECT:
       return m.duration === undefined ? [] : [`duration=${m.duration}`]
     default:
@@ -87,25 +84,14 @@ function fieldsOf(m: Message): string[] {
   }
 }
 
-/** Returns the names of the flags that are set. */
-const flags = (named: Readonly<Record<string, boolean>>): string[] => Object.keys(named).filter((name) => named[name])
 const id = (value: number): string => `0x${value.toString(16).padStart(4, '0')}`
-const hex = (bytes: Uint8Array): string => Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('')
-const text = (name: string, value: string): string => `${name}=${quoted(value)}`
 const returnCode = (code: number): string => (code === ReturnCode.ACCEPTED ? 'accepted' : `rejected: ${returnCodeName(code)}`)
 
-function topic(type: TopicIdType, value: number): string {
-  if (type === 'normal') return `topic=${id(value)}`
-  return type === 'predefined' ? `topic=predefined:${value}` : `topic=short:${quoted(shortName(value))}`
+function topic(type: TopicIdType, value: number, { topic: named }: Shown): string {
+  if (type === 'short') return `topic=short:${name(shortName(value))}`
+  const what = type === 'normal' ? id(value) : `predefined:${value}`
+  return `topic=${what}${named === undefined ? '' : ` (${plainName(named)})`}`
 }
 
 /** Returns the name that a short topic id stands for. */
 export const shortName = (topicId: number): string => String.fromCharCode(topicId >> 8, topicId & 0xff)
-
-/** Returns a payload as text if it is printable, otherwise as hex; truncated if it is long. */
-function data(bytes: Uint8Array): string {
-  const shown = bytes.subarray(0, SHOWN_MAX)
-  const printable = shown.every((byte) => byte >= 0x20 && byte < 0x7f)
-  const more = bytes.length > SHOWN_MAX ? '...' : ''
-  return `data=${printable ? JSON.stringify(String.fromCharCode(...shown)) : hex(shown)}${more} (${bytes.length} octets)`
-}

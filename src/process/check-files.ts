@@ -22,6 +22,8 @@ export async function checkFiles(config: Config): Promise<readonly string[]> {
   const warnings = [...new AccessFiles(config).warnings, ...checkHttp(config)]
   openSensorUsers(config)
   if (!config.memory) checkDataDirectory(config.dataDir)
+  if (config.traceFile !== undefined) checkWritable(dirname(resolve(config.traceFile)), '--trace-file')
+  if (config.logFile !== undefined) checkWritable(dirname(resolve(config.logFile)), '--log-file')
   for (const listener of config.listeners) {
     if (listener.socketPath !== undefined) checkWritable(dirname(resolve(listener.socketPath)), listener.origin)
     const tls = tlsOptions(listener)

@@ -8,43 +8,73 @@ export type { Logger } from 'pino'
 
 export interface LogOutput {
   write(text: string): unknown
+  /** Returns a warning about lines that could not be written since the last call. */
+  takeLost?(): string | undefined
 }
 
 /** Fields of JSON lines that pretty lines omit, because their text contains the values already. */
 const FIELDS = 'code,client,user,peer,reason,count,limit,mqtt,sn,store'
 
-/** Returns a log in the configured format. Lines are written synchronously, so that a crash loses none. */
-export function createLog(config: Pick<Config, 'logLevel' | 'logFormat'>, output: LogOutput, color: boolean): Logger {
-  const format =
+/** ISO 8601 with the time zone: `2026-11-24T12:00:00.005+01:00`. */
+const TIME = "SYS:yyyy-mm-dd'T'HH:MM:ss.lp"
+
+/**
+ * Returns a log in the configured format. Lines are written synchronously, so that a crash loses none. `journal`: the output is
+ * read by systemd-journald, so each line begins with its priority.
+ */
+export function createLog(
+  config: Pick<Config, 'logLevel' | 'logFormat'>,
+  output: LogOutput,
+  color: boolean,
+  journal = false,
+): Logger {
+  const formatted =
     config.logFormat === 'json'
       ? (line: string): string => line
-      : pretty.prettyFactory({ colorize: color, ignore: FIELDS, singleLine: true, translateTime: 'SYS:yyyy-mm-dd HH:MM:ss.l' })
-  return pino(
+      : pretty.prettyFactory({ colorize: color, ignore: FIELDS, singleLine: true, translateTime: TIME })
+  const format = journal ? (line: string): string => withPriority(line, formatted(line)) : formatted
+  const log: Logger = pino(
     {
       level: config.logLevel,
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (level) => ({ level }) },
     },
-    { write: (line: string) => writeOrLose(output, format(line)) },
+    {
+      write: (line: string) => {
+        const lost = writeOrLose(output, format(line)) ? output.takeLost?.() : undefined
+        if (lost !== undefined) log.warn(lost)
+      },
+    },
   )
+  return log
 }
 
-/** Writes a line. A full disk or a closed pipe must not end the broker, so errors are ignored. */
-function writeOrLose(output: LogOutput, line: string): void {
+/** Priorities of syslog, as sd-daemon(3) has them. */
+const PRIORITIES: Readonly<Record<string, number>> = { trace: 7, debug: 7, info: 6, warn: 4, error: 3, fatal: 2 }
+
+/** Prefixes each line of a text with the priority of the JSON line that it was made from, in which the level comes first. */
+function withPriority(json: string, text: string): string {
+  const [, level = 'info'] = /^\{"level":"(\w+)"/.exec(json) ?? []
+  return text.replaceAll(/^(?=.)/gm, `<${PRIORITIES[level] ?? PRIORITIES.info}>`)
+}
+
+/** Writes a line. A full disk or a closed pipe must not end the broker: then it returns false. */
+function writeOrLose(output: LogOutput, line: string): boolean {
   try {
     output.write(line)
-  } catch {}
+    return true
+  } catch {
+    return false
+  }
 }
 
-/** Maximum number of lines of one code per window; further ones are counted and reported when the window ends. */
-const LINES_PER_WINDOW = 20
 const WINDOW_MS = 10_000
 /**
- * Exceptions: bans have a higher limit, because other programs act on each. One address is banned at most once in
+ * Exceptions: at least so many lines per window. Other programs act on each ban, and one address is banned at most once in
  * ban_seconds.
  */
-const MORE_LINES: Partial<Record<NoticeCode, number>> = { 'address-banned': 1000 }
+const LEAST_LINES: Partial<Record<NoticeCode, number>> = { 'address-banned': 1000 }
 
 /** Maximum length of a text chosen by a peer, in characters. */
 const TEXT_MAX = 256
@@ -63,10 +93,10 @@ export interface NoticeLogger extends NoticeSink {
 }
 
 /**
- * Returns a sink that logs Notices: at most 20 of one code in 10 s (1000 for bans), then one line with the number of
- * the others. A flood of malformed datagrams neither fills the disk nor remains unnoticed.
+ * Returns a sink that logs Notices: at most `rate` of one code in 10 s (log_rate; more for bans), then one line with the number
+ * of the others. A flood of malformed datagrams neither fills the disk nor remains unnoticed.
  */
-export function noticeLogger(log: Logger): NoticeLogger {
+export function noticeLogger(log: Logger, rate: number): NoticeLogger {
   const windows = new Map<NoticeCode, Window>()
 
   const endWindow = (code: NoticeCode): void => {
@@ -75,7 +105,10 @@ export function noticeLogger(log: Logger): NoticeLogger {
     clearTimeout(window.timer)
     windows.delete(code)
     if (window.suppressed === 0) return
-    log[window.level]({ code, count: window.suppressed }, `${code}: ${window.suppressed} more in the last ${WINDOW_MS / 1000} s`)
+    log[window.level](
+      { code, count: window.suppressed },
+      `${code}: ${window.suppressed} more in the last ${WINDOW_MS / 1000} s (log_rate)`,
+    )
   }
 
   const sink = (notice: Notice): void => {
@@ -85,7 +118,7 @@ export function noticeLogger(log: Logger): NoticeLogger {
       window = { lines: 0, suppressed: 0, level: notice.level, timer: setTimeout(endWindow, WINDOW_MS, notice.code).unref() }
       windows.set(notice.code, window)
     }
-    if (window.lines === (MORE_LINES[notice.code] ?? LINES_PER_WINDOW)) {
+    if (window.lines >= Math.max(rate, LEAST_LINES[notice.code] ?? 0)) {
       window.suppressed += notice.count ?? 1
       window.level = notice.level
       return

@@ -13,7 +13,6 @@ import { openSensorUsers, rereadSensorRules } from '../config/io/sensor-users.ts
 import type { SensorUsers } from '../gateway/gateway-options.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { ReloadResult } from '../http/exchange.ts'
-import { NoticeRing } from '../http/notice-ring.ts'
 import type { Bans, ListenerLimits } from '../mqtt/connection-limits.ts'
 import { FILTERS_MAX } from '../mqtt/decode.ts'
 import type { QoS } from '../mqtt/publish.ts'
@@ -23,6 +22,9 @@ import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
+import { Tracer } from '../trace/tracer.ts'
+import { CertificateWatch } from './certificates.ts'
+import { clientReport } from './client-report.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
 import { HttpRunning } from './http-running.ts'
 import { LagMonitor } from './lag.ts'
@@ -33,6 +35,7 @@ import { instant, Loop, readClocks, wallClock } from './loop.ts'
 import { memoryLimits, processBound } from './memory-limit.ts'
 import { openFilesLimit } from './open-files.ts'
 import { corePort, SnPorts } from './sn-ports.ts'
+import { startTraces, type Traces } from './trace.ts'
 
 /** Maximum range of `randomInt`. */
 const RANDOM_STEPS = 2 ** 48 - 1
@@ -76,6 +79,13 @@ export interface Running {
    */
   reload(): Promise<readonly string[] | 'failed'>
   /**
+   * Writes everything that the store has accepted into the rows of the database file. Nothing depends on it: what was acknowledged
+   * is on the disk already. Resolves when it is done, in memory mode at once.
+   */
+  checkpoint(): Promise<void>
+  /** Yields a line for each client, and at last one with the totals; a step is short, so take a few in each turn of the event loop. */
+  clientReport(): Iterable<string>
+  /**
    * Shuts down cleanly and keeps the state. Rejects if pending data could not be stored. Further calls return the same
    * promise.
    */
@@ -87,17 +97,13 @@ export interface Running {
  * @throws StartError with one line for the user, which names the flag
  */
 export async function startProcess(config: Config, log: Logger, version?: string): Promise<Running> {
-  const logged = noticeLogger(log)
-  let notices = config.http ? new NoticeRing(Date.now) : undefined
-  const reported: NoticeSink = (each) => {
-    logged(each)
-    notices?.add(each)
-  }
+  const api = new HttpRunning(config.http)
+  const logged = noticeLogger(log, config.logRate)
+  const reported = api.reporting(logged)
   seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
   // The store and the access rules report to a loop and a server that are created after them.
   let loop: Loop | undefined
   let server: Server | undefined
-  let api: HttpRunning | undefined
   const notice: NoticeSink = (each) => (server?.notice ?? reported)(each)
   const stamps = new FileStamps(config)
   const access = new AccessFiles(config, notice)
@@ -116,7 +122,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
     version,
     onDurable: () => {
       loop?.handle({ kind: 'durable' })
-      api?.advanced()
+      api.advanced()
     },
     hasSession: (key) => server?.broker.sessions.byKey(key)?.persistent === true,
   })
@@ -131,18 +137,24 @@ export async function startProcess(config: Config, log: Logger, version?: string
     version: version === undefined ? 'roost' : `roost version ${version}`,
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
   })
-  const phase: { reason: string | undefined } = { reason: 'the state is being restored' }
+  const certificates = new CertificateWatch(config)
+  api.store = store
   let ports: SnPorts | undefined
   let http: OpenHttp | undefined
   try {
     // It answers while the state is restored, to say that Roost is not ready.
-    const status = processStatus({ version, store, maxDataBytes: config.maxDataBytes, lag, phase, snPorts: () => ports })
-    api = new HttpRunning(store, phase)
-    const opened = await openHttp(config, server, status, api, notices)
-    if (typeof opened === 'string') {
-      log.warn(opened)
-      notices = undefined
-    } else http = opened
+    const status = processStatus({
+      version,
+      store,
+      maxDataBytes: config.maxDataBytes,
+      lag,
+      phase: api,
+      certificates,
+      snPorts: () => ports,
+    })
+    const opened = await openHttp(config, server, status, api)
+    if (typeof opened === 'string') log.warn(opened)
+    else http = opened
     for (const warning of http?.warnings ?? []) log.warn(warning)
     await recover(server, store)
     loop = new Loop(server)
@@ -153,33 +165,23 @@ export async function startProcess(config: Config, log: Logger, version?: string
     // A partial access list may look complete, and allow what its missing part denies.
     const changed = stamps.changed()
     if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; start again when it is complete`)
+    const traces = startTraces(config, log, new Tracer(server))
+    server.memory.count('output_buffers', () => traces.bytes)
     // The listeners are opened only after the state has been restored.
     const listeners = await openListeners(config, loop, notice)
-    const trace = log.isLevelEnabled('trace') ? (line: string): void => log.trace(line) : undefined
-    const snPorts = await SnPorts.open(config, loop, notice, trace).catch(async (error: unknown) => {
+    const snPorts = await SnPorts.open(config, loop, notice).catch(async (error: unknown) => {
       await Promise.all(listeners.map(({ listener }) => listener.close()))
       throw error
     })
     ports = snPorts
     server.memory.count('receive_buffers', () => snPorts.waitingBytes)
-    server.memory.count('notices', () => notices?.bytes ?? 0)
     lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }), http !== undefined)
+    certificates.start(server.notice)
     loop.flush()
-    phase.reason = undefined
+    api.notReady = undefined
     return running(config, {
-      loop,
-      server,
-      store,
-      notice: logged,
-      access,
-      users,
-      listeners,
-      snPorts,
-      http,
-      api,
-      phase,
-      lag,
-      memory,
+      ...{ loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory, traces },
+      ...{ http, api, certificates },
     })
   } catch (error) {
     await http?.close()
@@ -217,10 +219,10 @@ interface Parts {
   readonly snPorts: SnPorts
   readonly http: OpenHttp | undefined
   readonly api: HttpRunning
-  /** Why Roost is not ready, for the HTTP service. */
-  readonly phase: { reason: string | undefined }
+  readonly certificates: CertificateWatch
   readonly lag: LagMonitor
   readonly memory: ReturnType<typeof memoryLimits>
+  readonly traces: Traces
 }
 
 /** Time in milliseconds for which files must stay unchanged after they were read. */
@@ -252,23 +254,26 @@ async function reload(config: Config, parts: Parts): Promise<ReloadResult> {
     return { error: reason }
   }
   loop.handle({ kind: 'access-changed' })
+  parts.certificates.reload()
   const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
   return { warnings: weak === undefined ? access.warnings : [...access.warnings, weak] }
 }
 
 function running(config: Config, parts: Parts): Running {
-  const { loop, server, store, notice, listeners, snPorts, http, phase, lag } = parts
+  const { loop, server, store, notice, listeners, snPorts, http, api, lag } = parts
   let reloading: Promise<unknown> = Promise.resolve()
   const stop = async (): Promise<void> => {
     // Applying new rules requires an open store.
     await reloading
-    phase.reason = 'Roost is stopping'
+    api.notReady = 'Roost is stopping'
     lag.stop()
+    parts.certificates.stop()
     await inPieces(parts, () => server.publishWills(instant()))
     await inPieces(parts, () => server.shutDown(instant()))
     loop.stop()
     await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close(), http?.close()])
     await closeStore(store)
+    parts.traces.stop()
     notice.flush()
   }
   let stopped: Promise<void> | undefined
@@ -278,7 +283,7 @@ function running(config: Config, parts: Parts): Running {
     reloading = next
     return next
   }
-  parts.api.reload = reloadInTurn
+  api.reload = reloadInTurn
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
@@ -290,6 +295,10 @@ function running(config: Config, parts: Parts): Running {
       const result = await reloadInTurn()
       return 'error' in result ? 'failed' : result.warnings
     },
+    checkpoint: async () => {
+      if (store instanceof SqliteStore) await store.checkpoint()
+    },
+    clientReport: () => clientReport(server),
     stop: () => {
       stopped ??= stop()
       return stopped
@@ -408,14 +417,21 @@ function listenerLimits(listener: ListenerConfig): ListenerLimits {
   }
 }
 
+/** Where presence is published for Home Assistant, unless `presence_topic` says otherwise. */
+const PRESENCE_TOPIC = 'roost/sensors/%c'
+
 /** Converts the configuration to the units and the structure of the core. */
 export function serverOptions(
   config: Config,
   users: SensorUsers = openSensorUsers(config),
   bans?: Bans,
-): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval'> {
+): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval' | 'presence'> {
   return {
     sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
+    presence: {
+      topic: config.presenceTopic ?? (config.homeAssistantDiscovery === undefined ? undefined : PRESENCE_TOPIC),
+      discoveryPrefix: config.homeAssistantDiscovery,
+    },
     broker: {
       ...config,
       receiveMaximum: FIXED.receive_maximum.value,

@@ -10,10 +10,8 @@ import { LengthFraming, SlipFraming } from '../gateway/ports/framing.ts'
 import type { PortSettings } from '../gateway/ports/port-settings.ts'
 import type { RouteKey } from '../gateway/ports/route.ts'
 import { portNameOf } from '../gateway/ports/route.ts'
-import { describeDatagram } from '../mqttsn/describe.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import { cannotListen } from './listeners.ts'
-import { printable } from './log.ts'
 import type { Loop } from './loop.ts'
 
 /** The open ports for sensors. Sends each datagram through the port of its route. */
@@ -29,14 +27,13 @@ export class SnPorts {
   }
 
   /**
-   * Opens all ports, or none. `trace` receives a line for each datagram.
+   * Opens all ports, or none.
    * @throws StartError that names the option, or the place in the file
    */
-  static async open(config: Config, loop: Loop, notice: NoticeSink, trace?: (line: string) => void): Promise<SnPorts> {
+  static async open(config: Config, loop: Loop, notice: NoticeSink): Promise<SnPorts> {
     const open: DatagramPort[] = []
     const receive = (route: RouteKey, bytes: Uint8Array): void => loop.handle({ kind: 'datagram', route, bytes })
-    const traced = trace === undefined ? receive : tracing('from', receive, trace)
-    const pace = new DatagramPace(traced, notice, FIXED.sn_receive_queue_bytes.value, () => loop.turns)
+    const pace = new DatagramPace(receive, notice, FIXED.sn_receive_queue_bytes.value, () => loop.turns)
     try {
       for (const one of config.snListeners) open.push(await openPort(one, pace.receive, notice))
     } catch (error) {
@@ -45,8 +42,7 @@ export class SnPorts {
       throw error
     }
     const ports = new SnPorts(open, pace)
-    const send = (route: RouteKey, bytes: Uint8Array): void => ports.#send(route, bytes)
-    loop.sendDatagramsBy(trace === undefined ? send : tracing('to', send, trace))
+    loop.sendDatagramsBy((route, bytes) => ports.#send(route, bytes))
     return ports
   }
 
@@ -66,13 +62,6 @@ export class SnPorts {
    */
   #send(route: RouteKey, bytes: Uint8Array): void {
     this.#byName.get(portNameOf(route))?.send(route, bytes)
-  }
-}
-
-function tracing(way: 'from' | 'to', pass: Receive, trace: (line: string) => void): Receive {
-  return (route, bytes) => {
-    trace(`${way} ${printable(route)}: ${describeDatagram(bytes)}`)
-    pass(route, bytes)
   }
 }
 

@@ -139,7 +139,10 @@ describe('the names', () => {
     world.subscribe(monitor, '$SYS/#')
     const names = monitor.got.map((line) => line.replace(/^(\$SYS\/broker\/(retained messages\/)?[^ ]*).*$/, '$1')).sort()
     expect(names.filter((name) => !name.startsWith('$SYS/broker/roost/'))).toEqual(MOSQUITTO)
-    expect(names.filter((name) => name.startsWith('$SYS/broker/roost/'))).toEqual(['$SYS/broker/roost/event_loop_lag_ms'])
+    expect(names.filter((name) => name.startsWith('$SYS/broker/roost/'))).toEqual([
+      '$SYS/broker/roost/event_loop_lag_ms',
+      ...['active', 'asleep', 'awake', 'disconnected', 'lost'].map((state) => `$SYS/broker/roost/sensor_states/${state}`),
+    ])
   })
 
   test('of what the process does not tell there is no topic', () => {
@@ -424,5 +427,6 @@ const NOTHING: SysFigures = {
   subscriptions: { plain: 0, shared: 0 },
   notices: new NoticeCounts(),
   memory: { limit: Number.POSITIVE_INFINITY, used: new Map() },
+  sensors: {},
   process: {},
 }

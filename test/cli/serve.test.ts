@@ -1,3 +1,6 @@
+import { mkdtempSync, readFileSync, renameSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { expect, test, vi } from 'vitest'
 import { StartError } from '../../src/base/start-error.ts'
 import { START_PATIENCE_MS, serve } from '../../src/cli/serve.ts'
@@ -183,21 +186,73 @@ test('SIGHUP reads files anew: what is worth a warning is told, and a failure is
   ])
 })
 
-test('SIGUSR1 and SIGUSR2 have no effect, before there is a log and after', async () => {
-  const host = Object.assign(new StubHost(), { earlySignals: new Set(['SIGUSR2', 'SIGHUP']) })
+test('log_file: the log goes there instead of standard output, and SIGHUP opens it again', async () => {
+  const dir = mkdtempSync(join(tmpdir(), 'roost-serve-'))
+  const logFile = join(dir, 'roost.log')
+  const host = new StubHost()
   host.started = () => {
-    for (const signal of ['SIGUSR1', 'SIGUSR2', 'SIGTERM']) host.events.emit(signal)
+    renameSync(logFile, `${logFile}.1`)
+    host.events.emit('SIGHUP')
+    setImmediate(() => host.events.emit('SIGTERM'))
+  }
+  expect(await serve({ ...config, logFile }, host)).toBe(0)
+  const [before, after] = [`${logFile}.1`, logFile].map((path) => readFileSync(path, 'utf8'))
+  rmSync(dir, { recursive: true })
+  expect(host.out).toBe('')
+  expect(before).toContain('State is kept in /srv/roost-data')
+  expect(after).toMatch(/SIGHUP: passwords.*stopped/s)
+})
+
+test('SIGUSR1 writes a checkpoint, and SIGUSR2 logs the clients, once both can be done', async () => {
+  const host = Object.assign(new StubHost(), { earlySignals: new Set(['SIGUSR2', 'SIGHUP']) })
+  host.clients = ['mqtt:a: connected', '1 client']
+  host.started = () => {
+    for (const signal of ['SIGUSR1', 'SIGUSR1', 'SIGUSR2']) host.events.emit(signal)
+    setImmediate(() => host.events.emit('SIGTERM'))
   }
   expect(await serve(config, host)).toBe(0)
   const messages = lines(host).map(({ level, msg }) => `${level} ${msg}`)
-  expect(messages.slice(0, 2)).toEqual(['info SIGUSR2: has no effect', 'warn SIGHUP: still starting'])
-  expect(messages.slice(-4)).toEqual([
-    'info SIGUSR1: has no effect',
-    'info SIGUSR2: has no effect',
+  expect(messages.slice(0, 2)).toEqual(['warn SIGUSR2: still starting', 'warn SIGHUP: still starting'])
+  expect(messages.slice(-7)).toEqual([
+    'info SIGUSR1: writing a checkpoint of the store',
+    'info SIGUSR1: still at the one before',
+    'info SIGUSR2: mqtt:a: connected',
+    'info SIGUSR2: 1 client',
+    'info SIGUSR1: everything is written to /srv/roost-data',
     'info SIGTERM: stopping',
     'info stopped',
   ])
   expect(host.events.eventNames()).toEqual([])
+})
+
+test('many clients are logged in several turns of the event loop', async () => {
+  const host = new StubHost()
+  host.clients = Array.from({ length: 1000 }, (_, i) => `client ${i}`)
+  let between = 0
+  host.started = () => {
+    host.events.emit('SIGUSR2')
+    const next = (): void => {
+      between = lines(host).filter(({ msg }) => msg.startsWith('SIGUSR2')).length
+      if (between < 1000) setImmediate(next)
+      else host.events.emit('SIGTERM')
+      if (between > 0 && between < 1000) turns++
+    }
+    let turns = 0
+    next()
+    host.stop = async () => expect(turns).toBeGreaterThan(10)
+  }
+  expect(await serve(config, host)).toBe(0)
+  expect(between).toBe(1000)
+})
+
+test('in memory there is nothing to write at SIGUSR1', async () => {
+  const host = new StubHost()
+  host.started = () => {
+    host.events.emit('SIGUSR1')
+    host.events.emit('SIGTERM')
+  }
+  expect(await serve({ ...config, memory: true }, host)).toBe(0)
+  expect(lines(host).at(-3)).toMatchObject({ msg: 'SIGUSR1: state is kept in memory only, there is nothing to write' })
 })
 
 test('SIGHUP while it starts changes nothing and ends nothing', async () => {

@@ -29,7 +29,7 @@ test.each<[string[], string]>([
 })
 
 test('decode', async () => {
-  const out = 'PUBLISH qos=0 topic=0x0401 msgid=0 data="21.5" (4 octets)\n'
+  const out = 'PUBLISH topic=0x0401 qos=0 msgid=0 4 bytes "21.5"\n'
   for (const words of [['0b0c000401000032312e35'], ['0x0b', '0c:00', '04 01', '0000', '32312e35']])
     expect(await ran('decode', ...words)).toEqual({ code: 0, out, err: '' })
 })

@@ -25,6 +25,8 @@ export class StubHost implements Host {
   stops = 0
   stop: () => Promise<void> = async () => {}
   reload: Running['reload'] = async () => []
+  checkpoint: Running['checkpoint'] = async () => {}
+  clients: Iterable<string> = []
   /** What happens once everything listens. */
   started: () => void = () => this.events.emit('SIGTERM')
 
@@ -46,6 +48,8 @@ export class StubHost implements Host {
       storeEngine: config.memory ? undefined : 'SQLite 3.50.0',
       memory: { limit: 1, told: 'Memory for clients: 1 B' },
       reload: () => this.reload(),
+      checkpoint: () => this.checkpoint(),
+      clientReport: () => this.clients,
       stop: () => {
         this.stops++
         return this.stop()

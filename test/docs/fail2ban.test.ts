@@ -12,13 +12,13 @@ const failregex = new RegExp(
 
 function lines(tell: (sink: (notice: Notice) => void) => void): string[] {
   let text = ''
-  const sink = noticeLogger(createLog({ logLevel: 'info', logFormat: 'pretty' }, { write: (more) => (text += more) }, false))
+  const sink = noticeLogger(createLog({ logLevel: 'info', logFormat: 'pretty' }, { write: (more) => (text += more) }, false), 100)
   tell(sink)
   sink.flush()
   return text
     .trimEnd()
     .split('\n')
-    .map((line) => line.replace(/\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}/, ''))
+    .map((line) => line.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}[+-]\d\d:\d\d/, ''))
 }
 
 test.each(['192.0.2.7', '2001:db8::7'])('the filter in docs/security.md finds the ban of %s', (ip) => {

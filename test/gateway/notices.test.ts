@@ -41,12 +41,12 @@ describe('a request that is refused is told, with what it was about', () => {
     [
       'a filter that is none',
       say.subscribe('b/#/c', 1, 7),
-      'SUBACK qos=0 topic=0x0000 msgid=7 rejected: not supported: SUBSCRIBE to b/#/c, # is not the last level',
+      'SUBACK topic=0x0000 qos=0 msgid=7 rejected: not supported: SUBSCRIBE to b/#/c, # is not the last level',
     ],
     [
       'a subscription to an id that nobody gave',
       say.subscribeId('predefined', 9, 1, 7),
-      'SUBACK qos=0 topic=0x0000 msgid=7 rejected: invalid topic id: SUBSCRIBE to a predefined topic id 9, which stands for no topic here',
+      'SUBACK topic=0x0000 qos=0 msgid=7 rejected: invalid topic id: SUBSCRIBE to a predefined topic id 9, which stands for no topic here',
     ],
     [
       'a will message without a will',
@@ -123,11 +123,14 @@ describe('who is where', () => {
   test('an address whose sensor is connected goes to another, and one whose sensor has said goodbye does so without a word', () => {
     const world = connected()
     world.send('r', say.connect('t'))
-    expect(lines(world)).toEqual(["info client-takeover sn:s at r its address is sn:t's", 'info client-connected sn:t at r '])
+    expect(lines(world)).toEqual([
+      "info client-takeover sn:s at r its address is sn:t's",
+      'info client-connected sn:t at r MQTT-SN 1.2, keep alive 60 s, clean session',
+    ])
     world.send('r', say.disconnect())
     world.notices.length = 0
     world.send('r', say.connect('u'))
-    expect(lines(world)).toEqual(['info client-connected sn:u at r '])
+    expect(lines(world)).toEqual(['info client-connected sn:u at r MQTT-SN 1.2, keep alive 60 s, clean session'])
   })
 
   test('sensors that go on after a restart are not connected anew', () => {

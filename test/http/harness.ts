@@ -152,6 +152,7 @@ const STATUS: ProcessStatus = {
   openFiles: () => undefined,
   eventLoopDelay: new Histogram([1]),
   droppedDatagrams: () => new Map(),
+  certificates: () => [],
   store: () => undefined,
 }
 

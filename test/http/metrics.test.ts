@@ -18,6 +18,7 @@ const STATUS: ProcessStatus = {
   openFiles: () => ({ used: 4, limit: 5 }),
   eventLoopDelay: new Histogram([1]),
   droppedDatagrams: () => new Map([['sn', 6]]),
+  certificates: () => [{ listener: 'mqtt-8883', option: 'certfile', notAfter: 1000 }],
   store: () => ({ commitSeconds: new Histogram([1]), usedBytes: 7, maxBytes: 8, waitingBytes: 9 }),
 }
 

@@ -12,14 +12,17 @@ const LABELS = 'instance="one", job="roost"'
 const FIRING: Readonly<Record<string, readonly (readonly [metric: string, values: string])[]>> = {
   RoostDown: [['up{LABELS}', '1x30 0x30']],
   RoostStoreFailing: [['roost_notices_total{LABELS, code="store-full"}', '0x56 1x4']],
-  RoostStoreAlmostFull: [
-    ['roost_store_bytes{LABELS}', '95x60'],
-    ['roost_store_max_bytes{LABELS}', '100x60'],
-  ],
-  RoostMemoryAlmostFull: [
+  RoostLimitNear: [
     ['roost_client_memory_bytes{LABELS, kind="sessions"}', '45x60'],
     ['roost_client_memory_bytes{LABELS, kind="messages"}', '50x60'],
     ['roost_client_memory_limit_bytes{LABELS}', '100x60'],
+    ['roost_store_bytes{LABELS}', '85x60'],
+    ['roost_store_max_bytes{LABELS}', '100x60'],
+  ],
+  RoostEventLoopLate: [
+    ['roost_event_loop_delay_seconds_bucket{LABELS, le="0.1"}', '0+90x60'],
+    ['roost_event_loop_delay_seconds_bucket{LABELS, le="0.5"}', '0+95x60'],
+    ['roost_event_loop_delay_seconds_bucket{LABELS, le="+Inf"}', '0+100x60'],
   ],
   RoostSensorsLost: [
     ['roost_sensors{LABELS, state="lost"}', '5x60'],
@@ -27,7 +30,16 @@ const FIRING: Readonly<Record<string, readonly (readonly [metric: string, values
   ],
   RoostMessagesDropped: [['roost_notices_total{LABELS, code="queue-full"}', '3x50 4x10']],
   RoostDatagramsDropped: [['roost_datagrams_dropped_total{LABELS, port="sn"}', '0x55 7x5']],
-  RoostOpenFilesAlmostUsedUp: [
+  RoostCertificateExpires: [['roost_certificate_expiry_timestamp_seconds{LABELS, listener="http"}', `${20 * 86_400}x60`]],
+}
+
+/** Each limit alone. */
+const LIMITS: Readonly<Record<string, readonly (readonly [metric: string, values: string])[]>> = {
+  max_data_bytes: [
+    ['roost_store_bytes{LABELS}', '95x60'],
+    ['roost_store_max_bytes{LABELS}', '100x60'],
+  ],
+  open_files: [
     ['process_open_fds{LABELS}', '950x60'],
     ['process_max_fds{LABELS}', '1000x60'],
   ],
@@ -46,6 +58,9 @@ const QUIET: readonly (readonly [metric: string, values: string])[] = [
   ['roost_sensors{LABELS, state="lost"}', '3x60'],
   ['roost_sensors{LABELS, state="asleep"}', '1x60'],
   ['roost_datagrams_dropped_total{LABELS, port="sn"}', '7x60'],
+  ['roost_event_loop_delay_seconds_bucket{LABELS, le="0.1"}', '0+100x60'],
+  ['roost_event_loop_delay_seconds_bucket{LABELS, le="+Inf"}', '0+100x60'],
+  ['roost_certificate_expiry_timestamp_seconds{LABELS, listener="http"}', `${40 * 86_400}x60`],
   ['process_open_fds{LABELS}', '850x60'],
   ['process_max_fds{LABELS}', '1000x60'],
 ]
@@ -88,6 +103,10 @@ describeWithPromtool('alerts', () => {
 
   test.each(Object.entries(FIRING))('%s fires', (alert, series) => {
     expect(check(alert, series, true)).toBe('')
+  })
+
+  test.each(Object.entries(LIMITS))('RoostLimitNear fires for %s alone', (_, series) => {
+    expect(check('RoostLimitNear', series, true)).toBe('')
   })
 
   test.each(Object.keys(FIRING))('%s does not fire where nothing is wrong', (alert) => {

@@ -76,10 +76,23 @@ describe.runIf(process.platform === 'linux')('the number of files that a process
   })
 })
 
-test.each(['SIGUSR1', 'SIGUSR2'] as const)('%s neither ends the process nor opens a debugger', async (signal) => {
-  const roost = await StartedProcess.start('--memory')
-  roost.child.kill(signal)
-  await roost.logged(new RegExp(`^info ${signal}: has no effect$`))
-  expect(roost.isRunning).toBe(true)
-  expect(await roost.stop()).toBe(0)
+test('SIGUSR1 writes a checkpoint and SIGUSR2 logs clients; neither ends the process nor opens a debugger', async () => {
+  const directory = mkdtempSync(join(tmpdir(), 'roost-signals-'))
+  const roost = await StartedProcess.start('--data-dir', directory)
+  try {
+    const socket = connect(roost.mqttPort, '127.0.0.1')
+    socket.write(CONNECT)
+    await once(socket, 'data')
+    roost.child.kill('SIGUSR1')
+    await roost.logged(/^info SIGUSR1: writing a checkpoint of the store$/)
+    await roost.logged(/^info SIGUSR1: everything is written to /)
+    roost.child.kill('SIGUSR2')
+    await roost.logged(/^info SIGUSR2: mqtt:\S+ at 127\.0\.0\.1:\d+: connected, 0 subscriptions, 0 messages$/)
+    await roost.logged(/^info SIGUSR2: 1 client, 1 connected, 0 subscriptions, 0 messages, 0 retained$/)
+    expect(roost.isRunning).toBe(true)
+    socket.destroy()
+  } finally {
+    expect(await roost.stop()).toBe(0)
+    rmSync(directory, { recursive: true })
+  }
 })

@@ -27,7 +27,7 @@ async function start(...flags: string[]): Promise<string> {
 const get = async (url: string): Promise<string> => (await fetch(url)).text()
 
 /** The value of a metric, with its labels as they stand in the text. */
-function valueOf(metrics: string, name: string): number | undefined {
+function metricOf(metrics: string, name: string): number | undefined {
   const line = metrics.split('\n').find((each) => each.startsWith(`${name} `))
   return line === undefined ? undefined : Number(line.slice(name.length + 1))
 }
@@ -54,15 +54,15 @@ describeWithPromtool('metrics', () => {
     const metrics = await get(`${url}/metrics`)
     await other.endAsync()
     expect({
-      received: valueOf(metrics, 'roost_messages_received_total'),
-      sent: valueOf(metrics, 'roost_messages_sent_total{protocol="mqtt"}'),
-      payload: valueOf(metrics, 'roost_payload_bytes_total{protocol="mqtt",direction="received"}'),
-      connected: valueOf(metrics, 'roost_sessions{state="connected"}'),
-      disconnected: valueOf(metrics, 'roost_sessions{state="disconnected"}'),
-      retained: valueOf(metrics, 'roost_retained_messages'),
-      waiting: valueOf(metrics, 'roost_waiting_messages'),
-      subscriptions: valueOf(metrics, 'roost_subscriptions{kind="plain"}'),
-      logins: valueOf(metrics, 'roost_logins_total{outcome="accepted"}'),
+      received: metricOf(metrics, 'roost_messages_received_total'),
+      sent: metricOf(metrics, 'roost_messages_sent_total{protocol="mqtt"}'),
+      payload: metricOf(metrics, 'roost_payload_bytes_total{protocol="mqtt",direction="received"}'),
+      connected: metricOf(metrics, 'roost_sessions{state="connected"}'),
+      disconnected: metricOf(metrics, 'roost_sessions{state="disconnected"}'),
+      retained: metricOf(metrics, 'roost_retained_messages'),
+      waiting: metricOf(metrics, 'roost_waiting_messages'),
+      subscriptions: metricOf(metrics, 'roost_subscriptions{kind="plain"}'),
+      logins: metricOf(metrics, 'roost_logins_total{outcome="accepted"}'),
     }).toEqual({
       received: 2,
       sent: 0,
@@ -74,10 +74,10 @@ describeWithPromtool('metrics', () => {
       subscriptions: 1,
       logins: 2,
     })
-    expect(valueOf(metrics, 'roost_store_commit_seconds_count')).toBeGreaterThan(0)
-    expect(valueOf(metrics, 'roost_store_bytes')).toBeGreaterThan(0)
-    expect(valueOf(metrics, 'process_open_fds')).toBeGreaterThan(3)
-    expect(valueOf(metrics, 'process_resident_memory_bytes')).toBeGreaterThan(2 ** 24)
+    expect(metricOf(metrics, 'roost_store_commit_seconds_count')).toBeGreaterThan(0)
+    expect(metricOf(metrics, 'roost_store_bytes')).toBeGreaterThan(0)
+    expect(metricOf(metrics, 'process_open_fds')).toBeGreaterThan(3)
+    expect(metricOf(metrics, 'process_resident_memory_bytes')).toBeGreaterThan(2 ** 24)
     expect(metrics).toMatch(/^roost_datagrams_dropped_total\{port="sn"\} 0$/m)
   })
 })

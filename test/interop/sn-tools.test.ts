@@ -104,12 +104,12 @@ describeWithMosquitto('roost sn pub, with mosquitto_sub on the other side', () =
     const { err, out } = await tool('pub', '-t', 'sn/t', '-m', 'x', '-i', 'tracer', '-d', '--trace').end()
     expect(out).toBe('')
     expect(err.trim().split('\n')).toEqual([
-      '-> 0c040401000a747261636572 CONNECT clean protocol=1 duration=10 client="tracer"',
+      '-> 0c040401000a747261636572 CONNECT client="tracer" clean protocol=1 duration=10',
       '<- 030500 CONNACK accepted',
       'connected',
-      '-> 0a0a00000001736e2f74 REGISTER topic=0x0000 msgid=1 name="sn/t"',
+      '-> 0a0a00000001736e2f74 REGISTER topic=0x0000 name="sn/t" msgid=1',
       '<- 070b0401000100 REGACK topic=0x0401 msgid=1 accepted',
-      '-> 080c000401000078 PUBLISH qos=0 topic=0x0401 msgid=0 data="x" (1 octets)',
+      '-> 080c000401000078 PUBLISH topic=0x0401 qos=0 msgid=0 1 byte "x"',
       'registered topicName=sn/t topicId=1025',
       '-> 0218 DISCONNECT',
       '<- 0218 DISCONNECT',

@@ -33,7 +33,7 @@ function decode(text: string, { stdout }: Host): void {
   const digits = text.replaceAll(/0x|[\s:,-]/gi, '')
   if (digits === '' || digits.length % 2 === 1 || !/^[\da-f]*$/i.test(digits))
     throw new StartError(`expected bytes of two hex digits each, got ${JSON.stringify(text.slice(0, 60))}`)
-  const said = describeDatagram(Buffer.from(digits, 'hex'))
+  const said = describeDatagram(Buffer.from(digits, 'hex'), { payloads: true })
   if (/^(FORWARDED node=\S+ radius=\d )?malformed: /.test(said)) throw new StartError(said)
   stdout.write(`${said}\n`)
 }

@@ -151,7 +151,7 @@ export class Sensor {
   }
 
   #trace(way: string, bytes: Uint8Array): void {
-    this.#options.trace?.(`${way} ${Buffer.from(bytes).toString('hex')} ${describeDatagram(bytes)}`)
+    this.#options.trace?.(`${way} ${Buffer.from(bytes).toString('hex')} ${describeDatagram(bytes, { payloads: true })}`)
   }
 
   #setTimer(): void {

@@ -154,4 +154,22 @@ export const GATEWAY_OPTIONS = {
     about:
       'Accepts QoS -1 messages with the topic name in the payload and its length as topic id, as RSMB and some Paho clients send them. The specification forbids them.',
   },
+  presence_topic: {
+    group: 'MQTT-SN gateway',
+    ...optionalText(
+      /^(?!\$)[^#+%\0]*\/%c(\/[^#+%\0]*)?$/,
+      'a topic in which %c is a level of its own, but not the first, like roost/sensors/%c',
+      'topic',
+    ),
+    default: undefined,
+    about:
+      'Topic of the retained message that says in which state a sensor is, in addition to the one under $SYS (sys_interval); %c stands for the client id. Only the broker publishes there. If not set: roost/sensors/%c with home_assistant_discovery, otherwise none. SIGHUP does not reload it.',
+  },
+  home_assistant_discovery: {
+    group: 'MQTT-SN gateway',
+    ...optionalText(/^(?![$/])[^#+%\0]*[^#+%\0/]$/, 'a topic prefix like homeassistant', 'prefix'),
+    default: undefined,
+    about:
+      "Home Assistant's discovery prefix, homeassistant unless you changed it there: each sensor becomes a device in Home Assistant. If not set: none does. SIGHUP does not reload it.",
+  },
 } as const satisfies Record<string, OptionDefinition>

@@ -142,6 +142,9 @@ export const optionalFile: Kind<string | undefined> = {
   path: true,
 }
 
+/** A file that is written. */
+export const outputFile: Kind<string | undefined> = { ...optionalFile, placeholder: 'path' }
+
 export const text = (pattern: RegExp, expected: string, placeholder: string): Kind<string> => ({
   schema: z.string().regex(pattern),
   expected,
@@ -164,6 +167,9 @@ export const listOf = <T>(expected: string, placeholder: string, parse: (text: s
   expected: `${expected}, separated by commas`,
   placeholder,
 })
+
+/** Client ids in which `*` matches any number of characters. */
+export const clientPatterns: Kind<readonly string[]> = listOf('client ids such as sensor-*', 'ids', (text) => text)
 
 /** File permissions: octal digits in quotes, because YAML reads 0660 as six hundred and sixty. Resolves to a number. */
 export const permissions: Kind<number> = {

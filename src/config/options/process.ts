@@ -1,4 +1,15 @@
-import { choice, directory, MIB, type OptionDefinition, onOff, optionalFile, wholeOrOff } from './kinds.ts'
+import {
+  choice,
+  clientPatterns,
+  directory,
+  MIB,
+  type OptionDefinition,
+  onOff,
+  optionalFile,
+  outputFile,
+  whole,
+  wholeOrOff,
+} from './kinds.ts'
 
 /** State on disk, and the log. */
 export const PROCESS_OPTIONS = {
@@ -39,13 +50,54 @@ export const PROCESS_OPTIONS = {
     placeholder: 'level',
     default: 'info',
     about:
-      'Lowest level that is logged: trace, debug, info, warn, error, fatal or silent. trace also logs each datagram from and to sensors, decoded.',
+      'Lowest level that is logged: trace, debug, info, warn, error, fatal or silent. trace also logs each packet from and to clients of both protocols, decoded.',
   },
   log_format: {
     group: 'Log',
     ...choice('json', 'pretty'),
     default: 'pretty',
-    about: 'Format of the log on standard output: lines for people, or one JSON object per line for programs.',
+    about: 'Format of the log: lines for people, or one JSON object per line for programs.',
+  },
+  log_file: {
+    group: 'Log',
+    ...outputFile,
+    default: undefined,
+    about:
+      'File to which the log is appended, instead of standard output. SIGHUP opens it again, so that logrotate can rename it.',
+  },
+  log_rate: {
+    group: 'Log',
+    ...wholeOrOff(1, 1_000_000, 'no limit'),
+    default: 100,
+    about:
+      'Maximum number of log lines with one code (docs/notices.md) in 10 seconds. Further ones are counted, and a line says how many there were. Bans have a limit of at least 1000.',
+  },
+  trace_clients: {
+    group: 'Log',
+    ...clientPatterns,
+    default: '',
+    about:
+      'Client ids whose packets are traced, in the log at log_level trace and in trace_file; * in an id matches any characters. Empty: all clients, and packets before the client is known.',
+  },
+  trace_payloads: {
+    group: 'Log',
+    ...onOff,
+    default: false,
+    about:
+      'Traces also show payloads, wills, correlation data and user properties. Passwords and authentication data are never shown.',
+  },
+  trace_file: {
+    group: 'Log',
+    ...outputFile,
+    default: undefined,
+    about:
+      'File to which all packets are written, in the pcap format that Wireshark and tshark read (docs/troubleshooting.md). It is replaced at the start. Without trace_payloads, zeros stand for payloads.',
+  },
+  trace_file_max_mib: {
+    group: 'Log',
+    ...whole(1, 65_536),
+    default: 64,
+    about: 'Maximum size of trace_file in MiB. Once it is reached, a warning is logged, and nothing more is written to the file.',
   },
 } as const satisfies Record<string, OptionDefinition>
 

@@ -159,7 +159,8 @@ export class ConnectionSetup {
     client.username = username
     this.#replaced = client.link
     client.link = client.host.openLink(now, client)
-    client.toBroker(now, connectPacket(client.clientId, connect.cleanSession, client.expirySeconds, will, this.#window))
+    const { cleanSession, duration } = connect
+    client.toBroker(now, connectPacket(client.clientId, cleanSession, client.expirySeconds, will, this.#window, duration))
   }
 
   /** Handles the broker's answer. */

@@ -16,7 +16,7 @@ export class SensorStates {
    * Called when a sensor has entered a state, perhaps the one that it was in, or has been forgotten. Undefined while nobody wants to
    * know, so that a change costs one comparison.
    */
-  changed: ((now: Instant, clientId: string) => void) | undefined = undefined
+  changed: ((clientId: string, isNewOrGone: boolean) => void) | undefined = undefined
 
   /** The client enters this state, or, if it is in it already, begins it again. */
   enter(now: Instant, client: GatewayClient, state: State): void {
@@ -29,7 +29,7 @@ export class SensorStates {
       client.reported = state
       client.since = now
     }
-    this.changed?.(now, client.clientId)
+    this.changed?.(client.clientId, reported === undefined)
   }
 
   /** The client has this state from the store. `Supervision.resume` sets the time since when. */
@@ -41,10 +41,10 @@ export class SensorStates {
   }
 
   /** The client has been removed from the table. */
-  removed(now: Instant, { clientId, reported }: GatewayClient): void {
+  removed({ clientId, reported }: GatewayClient): void {
     if (reported === undefined) return
     this.counts[reported]--
-    this.changed?.(now, clientId)
+    this.changed?.(clientId, true)
   }
 
   #count(before: SensorState | undefined, state: SensorState): void {

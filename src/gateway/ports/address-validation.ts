@@ -2,6 +2,7 @@ import type { Instant } from '../../base/machine.ts'
 import { type Network, PeerNetworks } from '../../base/networks.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { TokenBucket } from '../../base/token-bucket.ts'
+import type { GatewayOptions } from '../gateway-options.ts'
 import type { RouteKey } from './route.ts'
 import { carrierOf, ipOf } from './route.ts'
 
@@ -21,6 +22,17 @@ export interface AddressProofOptions {
    */
   readonly largePerSecond: number
 }
+
+/** Defaults: addresses remembered without validation, and large messages to such addresses per second. */
+const MAX_UNPROVEN = 10_000
+const UNPROVEN_PER_SECOND = 10
+
+export const addressProofOptions = (options: GatewayOptions): AddressProofOptions => ({
+  trusted: options.trustedNetworks,
+  maxUnproven: options.maxUnprovenAddresses ?? MAX_UNPROVEN,
+  maxProven: options.maxSessions,
+  largePerSecond: options.unprovenPerSecond ?? UNPROVEN_PER_SECOND,
+})
 
 /** Octets that may be sent for each octet received. */
 const FACTOR = 3

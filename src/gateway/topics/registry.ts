@@ -93,6 +93,11 @@ export class TopicRegistry {
     return assigned?.name
   }
 
+  /** As `nameOf`, but for traces: it does not count as a use. */
+  peek(id: number): string | undefined {
+    return this.#byId?.get(id)?.name
+  }
+
   idOf(name: string): number | undefined {
     const assigned = this.#byName?.get(name)
     if (assigned !== undefined) assigned.used = ++this.#uses

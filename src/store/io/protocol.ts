@@ -25,6 +25,8 @@ export type Request =
   | { readonly kind: 'commit'; readonly commits: readonly Commit[] }
   /** The store is full: look for room. */
   | { readonly kind: 'make-room' }
+  /** Fold the whole log, and copy the WAL into the database; answered by `checkpointed`. */
+  | { readonly kind: 'checkpoint' }
   /** From here on commits that another process keeps waiting fail instead. */
   | { readonly kind: 'stop-waiting' }
   | { readonly kind: 'close' }
@@ -47,6 +49,7 @@ export type Reply =
   /** The answer to `commit`; without `error` it is durable. */
   | ({ readonly kind: 'answer'; readonly commits: readonly Commit[]; readonly error: string | undefined } & Room)
   | ({ readonly kind: 'room' } & Room)
+  | { readonly kind: 'checkpointed' }
   /** Not before `opened`. */
   | { readonly kind: 'news'; readonly news: StoreNews }
   | { readonly kind: 'closed' }

@@ -75,6 +75,8 @@ export class SqliteStore implements Store {
   #isDamaged = false
   #answered: ((answer: Answer) => void) | undefined
   #closed: (() => void) | undefined
+  /** Those who wait for a checkpoint. */
+  readonly #checkpoints: (() => void)[] = []
 
   private constructor(dir: string, thread: MessagePort | Worker, lsn: Lsn, options: SqliteStoreOptions) {
     this.#dir = dir
@@ -189,6 +191,14 @@ export class SqliteStore implements Store {
     }
   }
 
+  /** Resolves when everything that is durable now stands in rows in the database file; not while the disk does not allow it. */
+  checkpoint(): Promise<void> {
+    return new Promise((done) => {
+      this.#checkpoints.push(done)
+      this.#send({ kind: 'checkpoint' })
+    })
+  }
+
   #hurry(): void {
     const now = performance.now()
     if (now - this.#hurriedAt < HURRY_MS || this.#commits.failing) return
@@ -217,6 +227,7 @@ export class SqliteStore implements Store {
   #handle(reply: Reply): void {
     if (reply.kind === 'news') this.#tell(reply.news)
     else if (reply.kind === 'closed') this.#closed?.()
+    else if (reply.kind === 'checkpointed') for (const done of this.#checkpoints.splice(0)) done()
     else if (reply.kind !== 'refused' && reply.kind !== 'readable') {
       const { usedBytes, isTight } = reply
       this.#room = { usedBytes, isTight }

@@ -64,6 +64,8 @@ class StoreThread {
   #timer: NodeJS.Timeout | undefined
   #immediate: NodeJS.Immediate | undefined
   #room = ''
+  /** Somebody waits for a checkpoint. */
+  #isCheckpointing = false
 
   constructor(port: MessagePort, send: Send, writer: StoreWriter, lock: DirectoryLock) {
     this.#port = port
@@ -79,7 +81,10 @@ class StoreThread {
     }
     if (request.kind === 'commit') this.#commit(request.commits)
     else if (request.kind === 'make-room') this.#writer.makeRoom()
-    else {
+    else if (request.kind === 'checkpoint') {
+      this.#writer.checkpointAll()
+      this.#isCheckpointing = true
+    } else {
       this.#mayWait = false
       this.#writer.stopWaiting()
     }
@@ -126,6 +131,10 @@ class StoreThread {
     const now = Date.now()
     const due = this.#writer.work(now)
     if (due > now) this.#tellRoom()
+    if (this.#isCheckpointing && !this.#writer.isCheckpointing) {
+      this.#isCheckpointing = false
+      this.#send({ kind: 'checkpointed' })
+    }
     this.#schedule(due)
   }
 

@@ -75,6 +75,8 @@ export class StoreWriter {
   #reserveAt = 0
   /** When to copy the WAL once more of which not all could be copied. */
   #checkpointAt = Number.POSITIVE_INFINITY
+  /** The Lsn up to which the log is to be folded before the WAL is copied, because somebody asked for it. */
+  #checkpointUpTo: Lsn | undefined
   /** When the last commit, or other work, began. */
   #now = 0
   /** Since when the WAL has been larger than `WAL_HELD_BYTES`. */
@@ -219,6 +221,15 @@ export class StoreWriter {
     if (this.#files.walBytes > walBytesOf(this.#options)) this.#pages = this.#walPages
   }
 
+  /** Folds the log as it is now, and copies the WAL, a little at a time in `work`; `isCheckpointing` until that is done. */
+  checkpointAll(): void {
+    this.#checkpointUpTo = this.#durable
+  }
+
+  get isCheckpointing(): boolean {
+    return this.#checkpointUpTo !== undefined
+  }
+
   /** From here on commits that another process's lock keeps waiting fail at once. */
   stopWaiting(): void {
     this.#database?.stopWaiting()
@@ -253,6 +264,14 @@ export class StoreWriter {
       this.#checkpoint()
       return
     }
+    if (this.#checkpointUpTo !== undefined) {
+      if (database.meta.folded >= this.#checkpointUpTo && !this.#folding.isBusy) {
+        this.#checkpoint()
+        this.#checkpointUpTo = undefined
+        return
+      }
+      this.#hurried = true
+    }
     const isDue = this.#hurried || this.#logBytes >= this.#foldBytes || this.#isOld(now)
     if (!this.#folding.isBusy && !isDue) return
     if (!this.#folding.isBusy) this.#hurried = false
@@ -275,7 +294,14 @@ export class StoreWriter {
   }
 
   #due(now: number): number {
-    if (this.#folding.isBusy || this.#hurried || this.#logBytes >= this.#foldBytes || this.#pages >= this.#walLimit) return now
+    if (
+      this.#folding.isBusy ||
+      this.#hurried ||
+      this.isCheckpointing ||
+      this.#logBytes >= this.#foldBytes ||
+      this.#pages >= this.#walLimit
+    )
+      return now
     const fold = this.#logBytes > 0 ? this.#logSince + FOLD_AFTER_MS : Number.POSITIVE_INFINITY
     const soonest = Math.min(fold, this.#checkpointAt)
     return this.#reserve.isThere ? soonest : Math.min(soonest, this.#reserveAt)

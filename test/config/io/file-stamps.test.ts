@@ -50,8 +50,8 @@ test.each<[string, () => void, string]>([
   expect(stamps.changed()).toBe(path(what))
 })
 
-/** Read at the start alone. */
-const ONCE = ['config', 'data_dir', 'socket_path', 'predefined_topics']
+/** Read at the start alone, or written. */
+const ONCE = ['config', 'data_dir', 'socket_path', 'predefined_topics', 'trace_file', 'log_file']
 
 test('every option that names a file is read anew, or known not to be', () => {
   const named = options.filter(({ path: isPath }) => isPath === true).map(({ key }) => key as string)

@@ -38,6 +38,20 @@ describe('SqliteStore', () => {
     expect(await stores.replayed()).toEqual(rows(1, 302))
   })
 
+  it('writes a checkpoint when asked: the log is folded, and the WAL copied; with nothing to write as well', async () => {
+    const store = await stores.open()
+    await commitEach(store, 1, 301)
+    expect(stores.counts.log).toBeGreaterThan(0)
+    const before = readFileSync(stores.path).length
+    await Promise.all([store.checkpoint(), store.checkpoint()])
+    expect(stores.counts.log).toBe(0)
+    expect(readFileSync(stores.path).length).toBeGreaterThan(before)
+    await store.checkpoint()
+    await commitEach(store, 301, 302)
+    await stores.close(store)
+    expect(await stores.replayed()).toEqual(rows(1, 302))
+  })
+
   it('commits 100 appends of one turn at once', async () => {
     const store = await stores.open()
     for (const each of messages(1, 101)) expect(store.append(each)).toBe(1)

@@ -1,0 +1,13 @@
+import type { Malformed } from '../base/malformed.ts'
+import type { Connection, ConnectionId } from './connection.ts'
+import type { Packet } from './packets.ts'
+
+/** Sees every packet of every MQTT stream, while a trace is on. Must not keep what it is given, nor change it. */
+export interface StreamTap {
+  /** A packet has been read, and nothing done with it yet: in the connection's framer are its bytes. */
+  packetReceived(from: Connection, packet: Packet | Malformed): void
+  /** Bytes of whole packets, which are about to be written to the stream. */
+  packetsSent(to: Connection, pieces: readonly Uint8Array[]): void
+  /** The stream has ended. */
+  streamClosed(id: ConnectionId): void
+}

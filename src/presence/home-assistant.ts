@@ -1,0 +1,63 @@
+import { objectIdOf } from './names.ts'
+
+/** Entities of the device, by key. Each takes its value from the presence message, to which `state_topic` points. */
+const COMPONENTS = {
+  state: {
+    platform: 'sensor',
+    name: 'State',
+    device_class: 'enum',
+    options: ['active', 'asleep', 'awake', 'lost', 'disconnected'],
+    value_template: '{{ value_json.state }}',
+  },
+  connected: {
+    platform: 'binary_sensor',
+    name: 'Connected',
+    device_class: 'connectivity',
+    value_template: "{{ 'OFF' if value_json.state in ['lost', 'disconnected'] else 'ON' }}",
+  },
+  last_heard: {
+    platform: 'sensor',
+    name: 'Last heard',
+    device_class: 'timestamp',
+    value_template: '{{ value_json.last_heard }}',
+  },
+  next_wake: {
+    platform: 'sensor',
+    name: 'Next wake',
+    device_class: 'timestamp',
+    // 'None' is what Home Assistant takes for unknown.
+    value_template: "{{ value_json.next_wake | default('None') }}",
+  },
+  waiting: {
+    platform: 'sensor',
+    name: 'Waiting messages',
+    state_class: 'measurement',
+    value_template: '{{ value_json.waiting_messages }}',
+  },
+} as const
+
+/** A sensor that is gone has no next wake; its other entities tell that, and since when. */
+const NEEDS_SENSOR: ReadonlySet<string> = new Set(['next_wake'])
+const AVAILABILITY = "{{ 'offline' if value_json.state in ['lost', 'disconnected'] else 'online' }}"
+
+/**
+ * The discovery message of a sensor: one device with an entity for each figure, in Home Assistant's format for the discovery of
+ * whole devices (https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload), which it has had since 2024.12.
+ */
+export function discoveryText(clientId: string, presenceTopic: string, version: string): string {
+  const id = objectIdOf(clientId)
+  const components: Record<string, object> = {}
+  for (const [key, component] of Object.entries(COMPONENTS))
+    components[key] = {
+      ...component,
+      unique_id: `${id}_${key}`,
+      entity_category: 'diagnostic',
+      ...(NEEDS_SENSOR.has(key) && { availability_topic: presenceTopic, availability_template: AVAILABILITY }),
+    }
+  return JSON.stringify({
+    device: { identifiers: [id], name: clientId, model: 'MQTT-SN sensor' },
+    origin: { name: 'Roost', sw_version: version },
+    components,
+    state_topic: presenceTopic,
+  })
+}

@@ -1,0 +1,145 @@
+import type { Malformed } from '../base/malformed.ts'
+import type { GatewayClient } from '../gateway/client/client.ts'
+import type { DatagramTap } from '../gateway/datagram-tap.ts'
+import { nodeRoute, type RouteKey } from '../gateway/ports/route.ts'
+import type { PredefinedTopics } from '../gateway/topics/registry.ts'
+import type { Connection, ConnectionId } from '../mqtt/connection.ts'
+import { PacketDecoder } from '../mqtt/decode.ts'
+import { Framer } from '../mqtt/framer.ts'
+import { type Packet, PacketType } from '../mqtt/packets.ts'
+import type { StreamTap } from '../mqtt/stream-tap.ts'
+import { decodeMessage } from '../mqttsn/decode.ts'
+import { unwrap } from '../mqttsn/forwarder.ts'
+import { type Message, MsgType } from '../mqttsn/messages.ts'
+import type { TraceEvent } from './event.ts'
+
+/** What a trace sees. Called during an input or a poll of the server: it must not call back. */
+export interface Watcher {
+  seen(event: TraceEvent): void
+  streamClosed?(connection: ConnectionId): void
+}
+
+/** What is traced: the server. */
+export interface Traced {
+  tap: (StreamTap & DatagramTap) | undefined
+  readonly gateway: { clientAt(route: RouteKey): GatewayClient | undefined; readonly predefined: PredefinedTopics }
+}
+
+/** Limits do not apply to what was accepted, or made by ourselves. */
+const UNLIMITED = { maxUserProperties: Number.POSITIVE_INFINITY, maxPropertyBytes: Number.POSITIVE_INFINITY }
+
+/**
+ * Makes events of what the taps of the server see, for any number of watchers. Taps are set only while there is a watcher, so a
+ * server that is not traced pays for an `undefined`. Written packets are decoded once more: only encoders know what they
+ * write, and runs of messages are copied from one stream to another without being encoded.
+ */
+export class Tracer implements StreamTap, DatagramTap {
+  readonly #traced: Traced
+  readonly #watchers = new Set<Watcher>()
+  /** The client ids of streams that are traced. */
+  readonly #clients = new Map<ConnectionId, string>()
+
+  constructor(traced: Traced) {
+    this.#traced = traced
+  }
+
+  /** Adds a watcher; returns how to remove it. */
+  watch(watcher: Watcher): () => void {
+    this.#watchers.add(watcher)
+    this.#traced.tap = this
+    return () => {
+      this.#watchers.delete(watcher)
+      if (this.#watchers.size > 0) return
+      this.#traced.tap = undefined
+      this.#clients.clear()
+    }
+  }
+
+  packetReceived(from: Connection, packet: Packet | Malformed): void {
+    const { bytes, start, end } = from.framer
+    const client = 'clientId' in packet && packet.clientId !== '' ? packet.clientId : this.#clientOf(from)
+    const topic = topicOf(packet, (alias) => from.aliases?.topic(alias))
+    const { id: connection, peer } = from
+    this.#see({ protocol: 'mqtt', way: '->', connection, peer, client, topic, packet, bytes: bytes.subarray(start, end) })
+  }
+
+  packetsSent(to: Connection, pieces: readonly Uint8Array[]): void {
+    const { id: connection, peer } = to
+    const client = this.#clientOf(to)
+    const framer = new Framer(Number.POSITIVE_INFINITY)
+    const decoder = new PacketDecoder('server', to.decoder.version, UNLIMITED, Number.POSITIVE_INFINITY)
+    for (const piece of pieces) {
+      framer.push(piece)
+      while (framer.next()) {
+        const { start, bodyStart, end } = framer
+        const packet = decoder.decode(framer.bytes, start, bodyStart, end) ?? decoder.error!
+        const topic = topicOf(packet, (alias) => to.outgoingAliases?.assigned(alias))
+        const bytes = framer.bytes.subarray(start, end)
+        this.#see({ protocol: 'mqtt', way: '<-', connection, peer, client, topic, packet, bytes })
+      }
+    }
+  }
+
+  streamClosed(id: ConnectionId): void {
+    this.#clients.delete(id)
+    for (const watcher of this.#watchers) watcher.streamClosed?.(id)
+  }
+
+  datagramReceived(route: RouteKey, bytes: Uint8Array): void {
+    this.#datagram('->', route, bytes)
+  }
+
+  datagramSent(route: RouteKey, bytes: Uint8Array): void {
+    this.#datagram('<-', route, bytes)
+  }
+
+  #datagram(way: '->' | '<-', carrier: RouteKey, bytes: Uint8Array): void {
+    const inner = unwrap(bytes)
+    const isMalformed = inner !== undefined && 'kind' in inner
+    const packet = isMalformed ? inner : decodeMessage(bytes, inner?.start, inner?.end)
+    const peer = inner === undefined || isMalformed ? carrier : nodeRoute(carrier, inner.nodeId)
+    const known = this.#traced.gateway.clientAt(peer)
+    const client = (way === '->' && idIn(packet)) || known?.clientId
+    const topic = 'kind' in packet ? undefined : this.#topicOf(packet, client, known)
+    this.#see({ protocol: 'mqtt-sn', way, peer, carrier, client, topic, packet, bytes })
+  }
+
+  #topicOf(message: Message, client: string | undefined, known: GatewayClient | undefined): string | undefined {
+    if ('topicIdType' in message) {
+      const { topicIdType, topicId } = message
+      if (topicIdType === 'predefined') return this.#traced.gateway.predefined.nameOf(client ?? '', topicId)
+      if (topicIdType === 'short') return String.fromCharCode(topicId >> 8, topicId & 0xff)
+      return message.type === MsgType.PUBLISH ? known?.registry.peek(topicId) : message.topicName
+    }
+    if (message.type === MsgType.REGISTER) return message.topicName
+    return 'topicId' in message ? known?.registry.peek(message.topicId) : undefined
+  }
+
+  /**
+   * The client of a stream: the one that has connected, otherwise the one whose CONNECT has not been answered, or that has lost
+   * its session to another connection.
+   */
+  #clientOf({ id, link, joining }: Connection): string | undefined {
+    const key = link.session
+    const client = key === undefined ? joining || undefined : key.slice(key.indexOf(':') + 1)
+    const before = this.#clients.get(id)
+    if (client === undefined) return before
+    if (client !== before) this.#clients.set(id, client)
+    return client
+  }
+
+  #see(event: TraceEvent): void {
+    for (const watcher of this.#watchers) watcher.seen(event)
+  }
+}
+
+/** The client id in a message of a client, by which it says who it is. */
+const idIn = (packet: Message | Malformed): string | undefined =>
+  'clientId' in packet && packet.clientId !== '' ? packet.clientId : undefined
+
+function topicOf(packet: Packet | Malformed, behind: (alias: number) => string | undefined): string | undefined {
+  if ('kind' in packet || packet.type !== PacketType.PUBLISH) return undefined
+  if (packet.topic !== '') return packet.topic
+  const { topicAlias } = packet.properties
+  return topicAlias === undefined ? undefined : behind(topicAlias)
+}
