@@ -1,6 +1,8 @@
 import type { Instant } from '../base/machine.ts'
+import type { NoticeSink } from '../base/notice.ts'
 import type { ReloadResult } from '../http/exchange.ts'
 import type { HttpHost } from '../http/io/http-host.ts'
+import { NoticeRing } from '../http/notice-ring.ts'
 import type { Lsn, Store } from '../store/store.ts'
 import { instant, type Loop } from './loop.ts'
 
@@ -12,21 +14,26 @@ interface Waiting {
   readonly resolve: () => void
 }
 
-/** The process as its HTTP service sees it, from before the event loop exists until it has stopped. */
+/** The process as its HTTP service sees it, from before the store is open until everything has stopped. */
 export class HttpRunning implements HttpHost {
+  notReady: string | undefined = 'the state is being restored'
+  store: Store | undefined
   loop: Loop | undefined
+  /** The last notices; kept only if there is an HTTP service. */
+  notices: NoticeRing | undefined
   reload: () => Promise<ReloadResult> = async () => ({ error: 'Roost is starting' })
-  readonly #store: Store
-  readonly #phase: { readonly reason: string | undefined }
   #waiting: Waiting[] = []
 
-  constructor(store: Store, phase: { readonly reason: string | undefined }) {
-    this.#store = store
-    this.#phase = phase
+  constructor(isOn: boolean) {
+    this.notices = isOn ? new NoticeRing(Date.now) : undefined
   }
 
-  get notReady(): string | undefined {
-    return this.#phase.reason
+  /** Returns a sink that keeps notices for the HTTP service, too. */
+  reporting(sink: NoticeSink): NoticeSink {
+    return (notice) => {
+      sink(notice)
+      this.notices?.add(notice)
+    }
   }
 
   run<T>(step: (now: Instant) => T): T {
@@ -34,7 +41,7 @@ export class HttpRunning implements HttpHost {
   }
 
   async durable(lsn: Lsn): Promise<boolean> {
-    if (lsn <= this.#store.durable) return true
+    if (lsn <= this.#durable) return true
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         this.#waiting = this.#waiting.filter((each) => each !== waiting)
@@ -54,10 +61,14 @@ export class HttpRunning implements HttpHost {
   /** More records are durable. */
   advanced(): void {
     if (this.#waiting.length === 0) return
-    const { durable } = this.#store
+    const durable = this.#durable
     this.#waiting = this.#waiting.filter(({ lsn, resolve }) => {
       if (lsn <= durable) resolve()
       return lsn > durable
     })
+  }
+
+  get #durable(): Lsn {
+    return this.store?.durable ?? 0
   }
 }

@@ -5,9 +5,7 @@ import { StartError } from '../base/start-error.ts'
 import { type Config, isLoopback } from '../config/config.ts'
 import { effectiveConfig } from '../http/effective-config.ts'
 import type { Role } from '../http/exchange.ts'
-import type { HttpHost } from '../http/io/http-host.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
-import type { NoticeRing } from '../http/notice-ring.ts'
 import { routesOf } from '../http/routes.ts'
 import type { ProcessStatus } from '../http/status.ts'
 import type { Server } from '../server.ts'
@@ -15,6 +13,7 @@ import { SqliteStore } from '../store/io/sqlite-store.ts'
 import type { Store } from '../store/store.ts'
 import type { CertificateWatch } from './certificates.ts'
 import { HTTP_PORT } from './http-port.ts'
+import type { HttpRunning } from './http-running.ts'
 import type { LagMonitor } from './lag.ts'
 import { cannotListen, ownNames } from './listeners.ts'
 import { openFilesLimit } from './open-files.ts'
@@ -37,10 +36,11 @@ export async function openHttp(
   config: Config,
   server: Server,
   status: ProcessStatus,
-  running: HttpHost,
-  notices: NoticeRing | undefined,
+  running: HttpRunning,
 ): Promise<OpenHttp | string | undefined> {
+  const { notices } = running
   if (notices === undefined) return undefined
+  server.memory.count('notices', () => running.notices?.bytes ?? 0)
   // Only where it is used, because it takes a fifth of a second and 10 MB.
   const { HttpServer } = await import('../http/io/http-server.ts')
   const { httpHost: host, httpPort, httpCertfile: certfile, httpKeyfile: keyfile } = config
@@ -69,6 +69,7 @@ export async function openHttp(
     if (error instanceof StartError) throw error
     const failure = cannotListen(error, host, port, '--http-host, --http-port')
     if (httpPort !== undefined || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw failure
+    running.notices = undefined
     return `${failure.message}: Roost runs without its HTTP service`
   }
 }
@@ -87,7 +88,7 @@ export interface StatusSources {
   readonly lag: LagMonitor
   readonly certificates: CertificateWatch
   /** Why the process is not ready, apart from the store. */
-  readonly phase: { reason: string | undefined }
+  readonly phase: { readonly notReady: string | undefined }
   snPorts(): SnPorts | undefined
 }
 
@@ -96,7 +97,7 @@ export function processStatus({ version, store, maxDataBytes, lag, phase, certif
   return {
     version: version ?? '',
     startedAt,
-    notReady: () => phase.reason ?? (store instanceof SqliteStore ? store.trouble : undefined),
+    notReady: () => phase.notReady ?? (store instanceof SqliteStore ? store.trouble : undefined),
     memory: () => {
       const { used_heap_size: objects, external_memory: buffers } = getHeapStatistics()
       return { heap: objects + buffers, resident: process.memoryUsage.rss() }

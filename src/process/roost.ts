@@ -11,7 +11,6 @@ import { FileStamps } from '../config/io/file-stamps.ts'
 import { openSensorUsers, rereadSensorRules } from '../config/io/sensor-users.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { ReloadResult } from '../http/exchange.ts'
-import { NoticeRing } from '../http/notice-ring.ts'
 import { Server } from '../server.ts'
 import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
@@ -93,17 +92,13 @@ export interface Running {
  * @throws StartError with one line for the user, which names the flag
  */
 export async function startProcess(config: Config, log: Logger, version?: string): Promise<Running> {
+  const api = new HttpRunning(config.http)
   const logged = noticeLogger(log, config.logRate)
-  let notices = config.http ? new NoticeRing(Date.now) : undefined
-  const reported: NoticeSink = (each) => {
-    logged(each)
-    notices?.add(each)
-  }
+  const reported = api.reporting(logged)
   seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
   // The store and the access rules report to a loop and a server that are created after them.
   let loop: Loop | undefined
   let server: Server | undefined
-  let api: HttpRunning | undefined
   const notice: NoticeSink = (each) => (server?.notice ?? reported)(each)
   const stamps = new FileStamps(config)
   const access = new AccessFiles(config, notice)
@@ -122,7 +117,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
     version,
     onDurable: () => {
       loop?.handle({ kind: 'durable' })
-      api?.advanced()
+      api.advanced()
     },
     hasSession: (key) => server?.broker.sessions.byKey(key)?.persistent === true,
   })
@@ -138,7 +133,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
   })
   const certificates = new CertificateWatch(config)
-  const phase: { reason: string | undefined } = { reason: 'the state is being restored' }
+  api.store = store
   let ports: SnPorts | undefined
   let http: OpenHttp | undefined
   try {
@@ -148,16 +143,13 @@ export async function startProcess(config: Config, log: Logger, version?: string
       store,
       maxDataBytes: config.maxDataBytes,
       lag,
-      phase,
+      phase: api,
       certificates,
       snPorts: () => ports,
     })
-    api = new HttpRunning(store, phase)
-    const opened = await openHttp(config, server, status, api, notices)
-    if (typeof opened === 'string') {
-      log.warn(opened)
-      notices = undefined
-    } else http = opened
+    const opened = await openHttp(config, server, status, api)
+    if (typeof opened === 'string') log.warn(opened)
+    else http = opened
     for (const warning of http?.warnings ?? []) log.warn(warning)
     await recover(server, store)
     loop = new Loop(server)
@@ -178,14 +170,13 @@ export async function startProcess(config: Config, log: Logger, version?: string
     })
     ports = snPorts
     server.memory.count('receive_buffers', () => snPorts.waitingBytes)
-    server.memory.count('notices', () => notices?.bytes ?? 0)
     lag.start(FIXED.max_event_loop_lag_ms.value, (on) => loop?.handle({ kind: 'overloaded', on }), http !== undefined)
     certificates.start(server.notice)
     loop.flush()
-    phase.reason = undefined
+    api.notReady = undefined
     return running(config, {
       ...{ loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory, traces },
-      ...{ http, api, phase, certificates },
+      ...{ http, api, certificates },
     })
   } catch (error) {
     await http?.close()
@@ -223,8 +214,6 @@ interface Parts {
   readonly snPorts: SnPorts
   readonly http: OpenHttp | undefined
   readonly api: HttpRunning
-  /** Why Roost is not ready, for the HTTP service. */
-  readonly phase: { reason: string | undefined }
   readonly certificates: CertificateWatch
   readonly lag: LagMonitor
   readonly memory: ReturnType<typeof memoryLimits>
@@ -266,12 +255,12 @@ async function reload(config: Config, parts: Parts): Promise<ReloadResult> {
 }
 
 function running(config: Config, parts: Parts): Running {
-  const { loop, server, store, notice, listeners, snPorts, http, phase, lag } = parts
+  const { loop, server, store, notice, listeners, snPorts, http, api, lag } = parts
   let reloading: Promise<unknown> = Promise.resolve()
   const stop = async (): Promise<void> => {
     // Applying new rules requires an open store.
     await reloading
-    phase.reason = 'Roost is stopping'
+    api.notReady = 'Roost is stopping'
     lag.stop()
     parts.certificates.stop()
     await inPieces(parts, () => server.publishWills(instant()))
@@ -289,7 +278,7 @@ function running(config: Config, parts: Parts): Running {
     reloading = next
     return next
   }
-  parts.api.reload = reloadInTurn
+  api.reload = reloadInTurn
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
