@@ -4,6 +4,7 @@ import { noticeRoutes } from './api/notices.ts'
 import { overviewRoutes } from './api/overview.ts'
 import { publishRoutes } from './api/publish.ts'
 import { retainedRoutes } from './api/retained.ts'
+import { traceRoutes } from './api/trace.ts'
 import type { HttpContext } from './context.ts'
 import type { Route } from './exchange.ts'
 import { exposition, TEXT_TYPE } from './exposition.ts'
@@ -20,6 +21,7 @@ export function routesOf(context: HttpContext): readonly Route[] {
     ...retainedRoutes(server.broker, server.notice),
     ...publishRoutes(server.broker),
     ...noticeRoutes(context),
+    ...traceRoutes(context),
     ...administrationRoutes(context),
   ]
   return [

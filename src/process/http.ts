@@ -11,6 +11,7 @@ import type { ProcessStatus } from '../http/status.ts'
 import type { Server } from '../server.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import type { Store } from '../store/store.ts'
+import type { Tracer } from '../trace/tracer.ts'
 import type { CertificateWatch } from './certificates.ts'
 import { HTTP_PORT } from './http-port.ts'
 import type { HttpRunning } from './http-running.ts'
@@ -37,6 +38,7 @@ export async function openHttp(
   server: Server,
   status: ProcessStatus,
   running: HttpRunning,
+  tracer: Tracer,
 ): Promise<OpenHttp | string | undefined> {
   const { notices } = running
   if (notices === undefined) return undefined
@@ -54,7 +56,7 @@ export async function openHttp(
       ...(certfile !== undefined && keyfile !== undefined && { tls: { certfile, keyfile } }),
       names: [...ownNames({ host }), ...config.httpHosts],
       users,
-      routes: routesOf({ server, status, notices, config: effectiveConfig(config) }),
+      routes: routesOf({ server, status, notices, tracer, wallNow: Date.now, config: effectiveConfig(config) }),
       running,
       notice,
     })

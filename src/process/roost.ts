@@ -132,6 +132,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
     version: version === undefined ? 'roost' : `roost version ${version}`,
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
   })
+  const tracer = new Tracer(server)
   const certificates = new CertificateWatch(config)
   api.store = store
   let ports: SnPorts | undefined
@@ -147,7 +148,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
       certificates,
       snPorts: () => ports,
     })
-    const opened = await openHttp(config, server, status, api)
+    const opened = await openHttp(config, server, status, api, tracer)
     if (typeof opened === 'string') log.warn(opened)
     else http = opened
     for (const warning of http?.warnings ?? []) log.warn(warning)
@@ -160,7 +161,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
     // A partial access list may look complete, and allow what its missing part denies.
     const changed = stamps.changed()
     if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; start again when it is complete`)
-    const traces = startTraces(config, log, new Tracer(server))
+    const traces = startTraces(config, log, tracer)
     server.memory.count('output_buffers', () => traces.bytes)
     // The listeners are opened only after the state has been restored.
     const listeners = await openListeners(config, loop, notice)

@@ -24,6 +24,7 @@ import type { ProcessStatus } from '../../src/http/status.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
 import type { SnClientOptions } from '../../src/mqttsn/client.ts'
 import type { Server } from '../../src/server.ts'
+import { Tracer } from '../../src/trace/tracer.ts'
 import { expectDescribed } from './api/harness.ts'
 
 /** A process in which everything is durable immediately. */
@@ -67,6 +68,8 @@ export class TestApi {
       server: world.server,
       status: STATUS,
       notices: this.notices,
+      tracer: new Tracer(world.server),
+      wallNow: () => 1_800_000_000_000 + world.schedule.now,
       config: effectiveConfig(DEFAULT_CONFIG),
     })
   }

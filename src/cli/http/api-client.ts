@@ -36,6 +36,8 @@ export const apiFlags = (): readonly Option[] => [
 
 /** Milliseconds without a byte of the answer. */
 const PATIENCE_MS = 15_000
+/** The same for a stream, in which there is a comment every 15 s. */
+const STREAM_PATIENCE_MS = 40_000
 
 /** The HTTP service of a running Roost. */
 export class ApiClient {
@@ -76,19 +78,44 @@ export class ApiClient {
 
   /** The JSON at a path. @throws StartError of one line if there is none */
   async get<T>(path: string): Promise<T> {
-    const response = await this.#request(path).catch((error: unknown) => {
+    const response = await this.#answer(path, PATIENCE_MS)
+    const json = parsed(await text(response))
+    if (json === undefined) throw this.#stranger()
+    return json as T
+  }
+
+  /** The answer, whose status is 200. @throws StartError of one line for any other */
+  async #answer(path: string, patienceMs: number, stop?: AbortSignal): Promise<IncomingMessage> {
+    const response = await this.#request(path, patienceMs, stop).catch((error: unknown) => {
       throw new StartError(
         `${this.#url}: nothing answers: ${reasonOf(error)} (is Roost running, with http: true? see --http-port)`,
       )
     })
-    const body = await text(response)
-    const json = parsed(body)
-    if (response.statusCode === 200 && json !== undefined) return json as T
+    if (response.statusCode === 200) return response
+    const json = parsed(await text(response))
     const { detail } = (json ?? {}) as { readonly detail?: unknown }
-    if (typeof detail !== 'string')
-      throw new StartError(`${this.#url}: this is not the HTTP service of Roost, or one of another version`)
+    if (typeof detail !== 'string') throw this.#stranger()
     const hint = response.statusCode === 401 ? ' (--http-user, --http-token-file)' : ''
     throw new StartError(`${this.#url}: ${detail}${hint}`)
+  }
+
+  /** The events of a stream, as they come: their names and their JSON. @throws StartError if there is none, or it ends */
+  async *events(path: string, stop: AbortSignal): AsyncGenerator<{ readonly name: string; readonly data: unknown }, undefined> {
+    const response = await this.#answer(path, STREAM_PATIENCE_MS, stop)
+    let rest = ''
+    try {
+      for await (const chunk of response.setEncoding('utf8')) {
+        const blocks = (rest + (chunk as string)).split('\n\n')
+        rest = blocks.pop()!
+        for (const block of blocks) {
+          const [, name = '', data = ''] = /^event: (.*)\n(?:id: .*\n)?data: (.*)$/.exec(block) ?? []
+          if (name !== '') yield { name, data: parsed(data) }
+        }
+      }
+    } catch (error) {
+      if (!stop.aborted) throw new StartError(`${this.#url}: the stream has broken off: ${reasonOf(error)}`)
+    }
+    if (!stop.aborted) throw new StartError(`${this.#url}: Roost has ended the stream`)
   }
 
   /** All entries of a list, page by page. @throws StartError as `get` */
@@ -104,10 +131,15 @@ export class ApiClient {
     } while (cursor !== undefined)
   }
 
-  #request(path: string): Promise<IncomingMessage> {
+  #stranger(): StartError {
+    return new StartError(`${this.#url}: this is not the HTTP service of Roost, or one of another version`)
+  }
+
+  #request(path: string, timeout: number, signal: AbortSignal | undefined): Promise<IncomingMessage> {
     return new Promise((done, failed) => {
       const options = {
-        timeout: PATIENCE_MS,
+        timeout,
+        ...(signal !== undefined && { signal }),
         headers: { accept: 'application/json', ...(this.#authorization !== undefined && { authorization: this.#authorization }) },
         ...(this.#ca !== undefined && { ca: [...this.#ca] }),
       }

@@ -7,8 +7,9 @@ import { ApiClient, type ApiFlags, apiFlags } from './api-client.ts'
 import { type ClientSummary, clientTable, sensorTable } from './client-table.ts'
 import { timeText } from './figures.ts'
 import { type Overview, overviewLines, sensorCount } from './overview.ts'
+import { type TraceFlags, trace } from './trace.ts'
 
-/** Adds the commands that ask a running Roost: `roost status`, `roost clients` and `roost retained`. */
+/** Adds the commands that ask a running Roost: `roost status`, `clients`, `trace` and `retained`. */
 export function addHttpCommands(program: Command, host: Host): void {
   withApi(program.command('status'))
     .description('show totals and sensors of a running Roost')
@@ -23,6 +24,13 @@ export function addHttpCommands(program: Command, host: Host): void {
     .option('--port <name>', 'only those of the listener or port with this name')
     .option('--json', 'print JSON')
     .action((flags: ClientsFlags) => clients(flags, host))
+  withApi(program.command('trace'))
+    .description('show the packets of clients and sensors as they come and go, until Ctrl-C')
+    .option('--client <pattern>', 'only those of clients whose id matches; * stands for any characters')
+    .option('--topic <filter>', 'only those with a topic that this topic filter matches')
+    .option('--payloads', 'show payloads, too; needs a user who may manage')
+    .option('--pcap <file>', 'write a capture file for Wireshark instead')
+    .action((flags: TraceFlags) => trace(flags, host))
   withApi(program.command('retained'))
     .description('list retained messages of a running Roost')
     .argument('[filter]', 'only topics that this topic filter matches')
