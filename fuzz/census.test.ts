@@ -33,7 +33,7 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
     'addresses that were heard last: at most max_sn_unproven_addresses, max_sessions and 10,000',
   ],
   [/^stored\.clock$/, 'what the clocks of the machine said, in one row'],
-  [/^Pauses\.#|^StoreClock\.|^(Pace\.#notBefore|Expiry\.#retryAt)$/, 'a moment, or a length of time'],
+  [/^Pauses\.#|^StoreClock\.|^Sensors\.recoveredAt$|^(Pace\.#notBefore|Expiry\.#retryAt)$/, 'a moment, or a length of time'],
   [/^Memory\.#(measured|granted|asked)$/, 'what was in use when it was last asked'],
   [/^Memory\.limits\./, 'bounds, which a site whose faults have ended has no more'],
   [/^(Remembered|TopicTable)\./, 'topics of PUBLISH packets that came twice: at most 4,096'],

@@ -59,6 +59,8 @@ export interface SensorPage {
 /** What both a client and a row have. */
 type Known = Omit<RowView, 'route'>
 
+export type SensorObserver = (clientId: string, isNewOrGone: boolean) => void
+
 const NOTHING: Waiting = { messages: 0, bytes: 0 }
 
 /**
@@ -71,6 +73,7 @@ export class Sensors {
   readonly #clients: ClientTable
   readonly #host: ClientHost
   readonly #links: RestingLinks
+  readonly #observers = new Set<SensorObserver>()
 
   constructor(clients: ClientTable, host: ClientHost, links: RestingLinks) {
     this.#clients = clients
@@ -83,9 +86,20 @@ export class Sensors {
     return this.#host.sensorStates.counts
   }
 
-  /** Called for each sensor whose state has changed, or that is new or gone; `undefined` while nobody wants to know. */
-  set changed(changed: ((clientId: string, isNewOrGone: boolean) => void) | undefined) {
-    this.#host.sensorStates.changed = changed
+  /**
+   * The observer is called for each sensor that enters a state, perhaps the one it was in, and each that is new or gone, in the
+   * middle of what changes it: it may only take note, and look at the sensor later.
+   */
+  observe(observer: SensorObserver): void {
+    this.#observers.add(observer)
+    this.#host.sensorStates.changed = (clientId, isNewOrGone) => {
+      for (const each of this.#observers) each(clientId, isNewOrGone)
+    }
+  }
+
+  unobserve(observer: SensorObserver): void {
+    this.#observers.delete(observer)
+    if (this.#observers.size === 0) this.#host.sensorStates.changed = undefined
   }
 
   /** From here on figures of each sensor are kept: 64 bytes each. `wallEpoch`: the wall clock at instant 0, in milliseconds. */

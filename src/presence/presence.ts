@@ -113,14 +113,17 @@ export class Presence {
   #wanted(): void {
     const { sensors, live } = this.#around
     const isWanted = this.#discovery?.isWanted === true || this.#presence.some((space) => space.isWanted)
-    sensors.changed = isWanted ? (clientId, announce) => this.#changed(clientId, announce) : undefined
     live.waits = isWanted ? (clientId) => this.#changed(clientId, false) : undefined
-    if (isWanted) return
+    if (isWanted) {
+      sensors.observe(this.#changed)
+      return
+    }
+    sensors.unobserve(this.#changed)
     this.#due.clear()
     this.#sent.clear()
   }
 
-  #changed(clientId: string, announce: boolean): void {
+  readonly #changed = (clientId: string, announce: boolean): void => {
     const sent = this.#sent.get(clientId)
     if (sent === undefined) this.#due.set(clientId, announce || this.#due.get(clientId) === true)
     else {

@@ -212,6 +212,7 @@ const SAMPLES: Record<string, string> = {
   path: '/x/y',
   mode: '0600',
   prefix: 'a/',
+  topic: 'roost/sensors/%c',
   list: 'AES256',
   ids: 'ids',
   url: 'https://x.example/auth',

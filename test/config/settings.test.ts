@@ -220,6 +220,23 @@ describe('for all listeners', () => {
     expect(present('persistent_client_expiration: 0', 100_000)).toEqual([true, true])
   })
 
+  test.each([
+    ['sn_port: 1', undefined, undefined],
+    ['home_assistant_discovery: homeassistant', 'roost/sensors/%c', 'homeassistant'],
+    ['presence_topic: site/%c/presence', 'site/%c/presence', undefined],
+    ['presence_topic: a/%c\nhome_assistant_discovery: home/assistant', 'a/%c', 'home/assistant'],
+  ])('presence with %s', (text, topic, discoveryPrefix) => {
+    expect(serverOptions(configOf(text)).presence).toEqual({ topic, discoveryPrefix })
+  })
+
+  test.each(['%c', 'a', 'a/%c/%c', 'a/x%c', '%c/a', '$SYS/%c', 'a/+/%c', 'a/%c/#'])('presence_topic may not be %s', (topic) => {
+    expect(() => configOf(`presence_topic: '${topic}'`)).toThrow(/presence_topic: expected a topic in which %c/)
+  })
+
+  test.each(['/a', 'a/', '$a', 'a/+', '#'])('home_assistant_discovery may not be %s', (prefix) => {
+    expect(() => configOf(`home_assistant_discovery: '${prefix}'`)).toThrow(/expected a topic prefix like homeassistant/)
+  })
+
   test('sys_interval: seconds between two updates of $SYS; 0 is never', () => {
     const updates = (value: number): number => {
       const server = new Server({

@@ -224,18 +224,23 @@ describe('a change', () => {
     ])
   })
 
-  test('nobody is told, and nothing is due, when the last subscriber has gone', () => {
-    const { world, watcher } = watched()
-    world.send('r', say.connect('s'))
-    world.advance(5000)
-    taken(watcher)
-    watcher.client.unsubscribe(world.now, [ALL])
-    world.run()
-    world.send('r', say.disconnect(60))
-    expect(world.server.nextTimeout()).toBeGreaterThan(world.now)
-    world.advance(5000)
-    expect(taken(watcher)).toEqual([])
-  })
+  test.each(['unsubscribes', 'disconnects', 'breaks off'])(
+    'nobody is told, and nothing is due, when the last subscriber %s',
+    (how) => {
+      const { world, watcher } = watched()
+      world.send('r', say.connect('s'))
+      world.advance(5000)
+      taken(watcher)
+      if (how === 'unsubscribes') watcher.client.unsubscribe(world.now, [ALL])
+      else if (how === 'disconnects') watcher.client.disconnect(world.now)
+      else world.breakOff(watcher)
+      world.run()
+      world.send('r', say.disconnect(60))
+      expect(world.server.nextTimeout()).toBeGreaterThan(world.now)
+      world.advance(5000)
+      expect(taken(watcher)).toEqual([])
+    },
+  )
 
   test('one member of a shared subscription gets it', () => {
     const world = new World()

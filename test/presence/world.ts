@@ -70,6 +70,16 @@ export class World {
     return connected
   }
 
+  /** The stream of the client is over. */
+  breakOff(connected: Connected): void {
+    for (const [connection, each] of this.#connected) {
+      if (each !== connected) continue
+      this.#connected.delete(connection)
+      this.server.handle(this.now, { kind: 'closed', connection, reason: 'test' })
+    }
+    this.run()
+  }
+
   subscribe({ client }: Connected, filter: string, more: Omit<SubscriptionRequest, 'filter'> | object = {}): void {
     client.subscribe(this.now, [{ filter, ...more }])
     this.run()
