@@ -43,7 +43,7 @@ export function createLog(
     {
       write: (line: string) => {
         const lost = writeOrLose(output, format(line)) ? output.takeLost?.() : undefined
-        if (lost !== undefined) log.warn(lost)
+        if (lost !== undefined) log.error(lost)
       },
     },
   )
