@@ -16,7 +16,7 @@ Each is a line in the log that begins with its code; with \`--log-format json\` 
 was reached.
 
 In any 10 seconds at most \`log_rate\` lines of one code are written (at least 1000 of \`address-banned\`), followed by one line that
-counts the rest.
+counts the rest, in all and for up to eight clients.
 
 Fields: \`client\` is \`mqtt:<client id>\` or \`sn:<client id>\`; \`user\` is the user name that the client gave,
 which may be unverified; \`peer\` is its network address; \`reason\` says what happened in plain words; \`limit\` is

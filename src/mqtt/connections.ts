@@ -309,7 +309,9 @@ export class Connections {
       }
       if (connection.gone) return
     }
-    if (framer.error !== undefined) this.#malformed(now, connection, framer.error)
+    if (framer.error === undefined) return
+    this.#output.tap?.packetReceived(connection, framer.error)
+    this.#malformed(now, connection, framer.error)
   }
 
   /** False if the client was refused. */

@@ -4,7 +4,10 @@ import type { Packet } from './packets.ts'
 
 /** Sees every packet of every MQTT stream, while a trace is on. Must not keep what it is given, nor change it. */
 export interface StreamTap {
-  /** A packet has been read, and nothing done with it yet: in the connection's framer are its bytes. */
+  /**
+   * A packet has been read, and nothing done with it yet: in the connection's framer are its bytes. If the framer could not find its
+   * end, it is the framer's error, and there are none.
+   */
   packetReceived(from: Connection, packet: Packet | Malformed): void
   /** Bytes of whole packets, which are about to be written to the stream. */
   packetsSent(to: Connection, pieces: readonly Uint8Array[]): void

@@ -43,7 +43,7 @@ export function createLog(
     {
       write: (line: string) => {
         const lost = writeOrLose(output, format(line)) ? output.takeLost?.() : undefined
-        if (lost !== undefined) log.warn(lost)
+        if (lost !== undefined) log.error(lost)
       },
     },
   )
@@ -76,6 +76,9 @@ const WINDOW_MS = 10_000
  */
 const LEAST_LINES: Partial<Record<NoticeCode, number>> = { 'address-banned': 1000 }
 
+/** Maximum number of clients that are named with the number of lines left out. */
+const NAMED_MAX = 8
+
 /** Maximum length of a text chosen by a peer, in characters. */
 const TEXT_MAX = 256
 
@@ -84,6 +87,8 @@ interface Window {
   suppressed: number
   /** Level of the last Notice that was suppressed. */
   level: Notice['level']
+  /** Number of suppressed occurrences by client, for the first `NAMED_MAX` clients. */
+  readonly clients: Map<string, number>
   readonly timer: NodeJS.Timeout
 }
 
@@ -104,23 +109,32 @@ export function noticeLogger(log: Logger, rate: number): NoticeLogger {
     if (window === undefined) return
     clearTimeout(window.timer)
     windows.delete(code)
-    if (window.suppressed === 0) return
-    log[window.level](
-      { code, count: window.suppressed },
-      `${code}: ${window.suppressed} more in the last ${WINDOW_MS / 1000} s (log_rate)`,
-    )
+    const { suppressed: count, clients } = window
+    if (count === 0) return
+    const text = `${code}: ${count} more in the last ${WINDOW_MS / 1000} s (log_rate)`
+    log[window.level]({ code, count }, clients.size === 0 ? text : `${text}: ${byClient(clients, count)}`)
   }
 
   const sink = (notice: Notice): void => {
     if (!log.isLevelEnabled(notice.level)) return
     let window = windows.get(notice.code)
     if (window === undefined) {
-      window = { lines: 0, suppressed: 0, level: notice.level, timer: setTimeout(endWindow, WINDOW_MS, notice.code).unref() }
+      window = {
+        lines: 0,
+        suppressed: 0,
+        level: notice.level,
+        clients: new Map(),
+        timer: setTimeout(endWindow, WINDOW_MS, notice.code).unref(),
+      }
       windows.set(notice.code, window)
     }
     if (window.lines >= Math.max(rate, LEAST_LINES[notice.code] ?? 0)) {
-      window.suppressed += notice.count ?? 1
+      const { count = 1, client } = notice
+      window.suppressed += count
       window.level = notice.level
+      const before = client === undefined ? undefined : window.clients.get(client)
+      if (client !== undefined && client.length <= TEXT_MAX && (before !== undefined || window.clients.size < NAMED_MAX))
+        window.clients.set(client, (before ?? 0) + count)
       return
     }
     window.lines++
@@ -132,6 +146,17 @@ export function noticeLogger(log: Logger, rate: number): NoticeLogger {
       for (const code of [...windows.keys()]) endWindow(code)
     },
   })
+}
+
+/** `sn:a 12, sn:b 3, others 40` */
+function byClient(clients: ReadonlyMap<string, number>, total: number): string {
+  let others = total
+  const parts: string[] = []
+  for (const [client, count] of clients) {
+    parts.push(`${printable(client)} ${count}`)
+    others -= count
+  }
+  return [...parts, ...(others > 0 ? [`others ${others}`] : [])].join(', ')
 }
 
 function writeNotice(log: Logger, notice: Notice): void {

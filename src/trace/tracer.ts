@@ -25,6 +25,8 @@ export interface Traced {
   readonly gateway: { clientAt(route: RouteKey): GatewayClient | undefined; readonly predefined: PredefinedTopics }
 }
 
+const NOTHING = new Uint8Array(0)
+
 /** Limits do not apply to what was accepted, or made by ourselves. */
 const UNLIMITED = { maxUserProperties: Number.POSITIVE_INFINITY, maxPropertyBytes: Number.POSITIVE_INFINITY }
 
@@ -56,11 +58,20 @@ export class Tracer implements StreamTap, DatagramTap {
   }
 
   packetReceived(from: Connection, packet: Packet | Malformed): void {
-    const { bytes, start, end } = from.framer
+    const { bytes, start, end, error } = from.framer
     const client = 'clientId' in packet && packet.clientId !== '' ? packet.clientId : this.#clientOf(from)
     const topic = topicOf(packet, (alias) => from.aliases?.topic(alias))
     const { id: connection, peer } = from
-    this.#see({ protocol: 'mqtt', way: '->', connection, peer, client, topic, packet, bytes: bytes.subarray(start, end) })
+    this.#see({
+      protocol: 'mqtt',
+      way: '->',
+      connection,
+      peer,
+      client,
+      topic,
+      packet,
+      bytes: packet === error ? NOTHING : bytes.subarray(start, end),
+    })
   }
 
   packetsSent(to: Connection, pieces: readonly Uint8Array[]): void {

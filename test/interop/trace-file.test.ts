@@ -1,8 +1,13 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { PacketType } from '../../src/mqtt/packets.ts'
+import { encodedMessage } from '../../src/mqttsn/encode.ts'
+import { MsgType } from '../../src/mqttsn/messages.ts'
+import type { StreamEvent } from '../../src/trace/event.ts'
+import { PcapWriter } from '../../src/trace/pcap.ts'
 import { MqttJs } from './mqttjs.ts'
 import { RawSensor } from './raw-sensor.ts'
 import { StartedProcess } from './started-process.ts'
@@ -30,6 +35,10 @@ function tshark(file: string, filter: string, ...fields: string[]): string[] {
   return stdout.split('\n').filter((line) => line !== '')
 }
 
+/** What must not be in a capture. */
+const WRONG =
+  '_ws.malformed || tcp.analysis.flags || (ip && !(ip.checksum.status == 1)) || !(tcp.checksum.status == 1 || udp.checksum.status == 1)'
+
 /** A client of MQTT 5 and a sensor talk to each other while everything is traced. */
 async function traced(file: string, ...flags: string[]): Promise<void> {
   const roost = await StartedProcess.start('--memory', '--trace-file', file, ...flags)
@@ -56,7 +65,7 @@ async function traced(file: string, ...flags: string[]): Promise<void> {
   await roost.stop()
 }
 
-describeWithTshark('trace_file', () => {
+describeWithTshark('trace_file', { timeout: 60_000 }, () => {
   test('tshark reads both protocols, and finds nothing wrong', async () => {
     const file = join(dir, 'all.pcap')
     await traced(file, '--trace-payloads')
@@ -74,16 +83,46 @@ describeWithTshark('trace_file', () => {
     // ADVERTISE.
     expect(tshark(file, 'mqttsn.msg.type == 0', 'ip.dst')[0]).toBe('255.255.255.255')
     expect(tshark(file, 'mqtt.msgtype == 3', 'mqtt.len')).toContain('100015')
-    expect(
-      tshark(
-        file,
-        '_ws.malformed || tcp.analysis.flags || !(ip.checksum.status == 1 && (tcp.checksum.status == 1 || udp.checksum.status == 1))',
-        'frame.number',
-      ),
-    ).toEqual([])
+    expect(tshark(file, WRONG, 'frame.number')).toEqual([])
     expect(tshark(file, 'tcp.flags.syn == 1 || tcp.flags.fin == 1', 'tcp.flags.str').length).toBe(4)
     expect(readFileSync(file).includes('hush-hush')).toBe(false)
     expect(statSync(file).mode & 0o777).toBe(0o600)
+  })
+
+  test('IPv6, loopback, Unix sockets, serial lines, and a stream that is traced from its middle to its end', () => {
+    const file = join(dir, 'peers.pcap')
+    const pcap = new PcapWriter(true)
+    const at = Date.UTC(2026, 11, 1, 4, 0, 0, 5)
+    const bytes = Buffer.from('c000', 'hex')
+    const seen = { way: '->', client: undefined, topic: undefined } as const
+    const peers = ['[2001:db8::7]:5000', '[::1]:5001', '[::ffff:192.0.2.7]:5002', '192.0.2.8:5003', 'unix:/run/roost.sock']
+    const streams = peers.map((peer, connection) => ({
+      ...{ protocol: 'mqtt', ...seen, connection, peer, packet: { type: PacketType.PINGREQ }, bytes },
+    })) as StreamEvent[]
+    const pingresp = { type: MsgType.PINGRESP } as const
+    const datagram = { protocol: 'mqtt-sn', ...seen, way: '<-', packet: pingresp, bytes: encodedMessage(pingresp) } as const
+    const records = [
+      pcap.header(),
+      ...streams.flatMap((event) => pcap.records(at, event)),
+      ...['/dev/ttyUSB0@line', '[fe80::1%eth0]:7@field'].flatMap((carrier) =>
+        pcap.records(at, { ...datagram, peer: carrier, carrier }),
+      ),
+      ...pcap.closed(at, 0),
+      ...pcap.closed(at, 99),
+    ]
+    expect(pcap.bytes).toBeGreaterThan(0)
+    writeFileSync(file, Buffer.concat(records))
+    expect(tshark(file, WRONG, 'frame.number')).toEqual([])
+    expect(tshark(file, 'mqtt', 'ip.src', 'ip.dst', 'ipv6.src', 'ipv6.dst', 'tcp.srcport')).toEqual([
+      '\t\t2001:db8::7\t2001:db8::1\t5000',
+      '\t\t::1\t::1\t5001',
+      '192.0.2.7\t192.0.2.1\t\t\t5002',
+      '192.0.2.8\t192.0.2.1\t\t\t5003',
+      expect.stringMatching(/^198\.1[89]\.\d+\.\d+\t192\.0\.2\.1\t\t\t\d+$/),
+    ])
+    expect(tshark(file, 'mqttsn', 'ip.dst', 'ipv6.dst')).toEqual([expect.stringMatching(/^198\.1[89]\.\d+\.\d+\t$/), '\tfe80::1'])
+    expect(tshark(file, 'tcp.flags.fin == 1', 'ipv6.src')).toEqual(['2001:db8::1', '2001:db8::7'])
+    expect(tshark(file, 'frame.number == 1', 'frame.time_epoch')[0]).toContain(`${at / 1000}`)
   })
 
   test('without trace_payloads payloads are zeros; trace_clients chooses', async () => {

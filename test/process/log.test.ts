@@ -197,9 +197,24 @@ describe('notices', () => {
         time: '2026-11-24T11:00:10.005Z',
         code: 'malformed-datagram',
         count: 980 * 3,
-        msg: 'malformed-datagram: 2940 more in the last 10 s (log_rate)',
+        msg: 'malformed-datagram: 2940 more in the last 10 s (log_rate): sn:a 2940',
       },
     ])
+  })
+
+  test('what is left out is counted by client, for a few of them', () => {
+    const { lines, log } = written('json')
+    const sink = noticeLogger(log, 1)
+    sink({ code: 'client-connected', level: 'info', client: 'sn:first' })
+    for (let i = 0; i < 12; i++) sink({ code: 'client-connected', level: 'info', client: `sn:${i}\n` })
+    for (let i = 0; i < 12; i++) sink({ code: 'client-connected', level: 'info', client: `sn:${i}\n` })
+    sink({ code: 'client-connected', level: 'info' })
+    sink.flush()
+    const named = Array.from({ length: 8 }, (_, i) => `sn:${i}\\u{a} 2`).join(', ')
+    expect(parsed(lines)[1]).toMatchObject({
+      count: 25,
+      msg: `client-connected: 25 more in the last 10 s (log_rate): ${named}, others 9`,
+    })
   })
 
   test('the next window has 20 again, and a quiet one ends without a line', () => {
@@ -218,7 +233,7 @@ describe('notices', () => {
     const sink = noticeLogger(log, 20)
     for (let i = 0; i < 22; i++) sink(notice)
     sink.flush()
-    expect(parsed(lines)[20]).toMatchObject({ count: 6, msg: 'malformed-datagram: 6 more in the last 10 s (log_rate)' })
+    expect(parsed(lines)[20]).toMatchObject({ count: 6, msg: 'malformed-datagram: 6 more in the last 10 s (log_rate): sn:a 6' })
     vi.advanceTimersByTime(9_000)
     for (let i = 0; i < 22; i++) sink(notice)
     vi.advanceTimersByTime(9_000)

@@ -153,6 +153,17 @@ describe('MQTT-SN', () => {
   })
 })
 
+test('a packet whose length is wrong has no bytes', () => {
+  const traced = new TracedServer()
+  const bytes: Uint8Array[] = []
+  traced.watch({ seen: (event) => bytes.push(Uint8Array.from(event.bytes)) })
+  traced.open(1)
+  traced.say(1, connect('c1', { protocolVersion: 4 }))
+  traced.bytes(1, Buffer.from('30ffffffffff', 'hex'))
+  expect(traced.traced().at(-1)).toBe('c1 -> malformed: remaining length has more than four bytes (5.0 section 1.5.5)')
+  expect(bytes.at(-1)).toEqual(new Uint8Array(0))
+})
+
 test('with the last watcher the taps go', () => {
   const traced = new TracedServer()
   const second: unknown[] = []
