@@ -7,7 +7,7 @@ import { OPEN_ACCESS } from '../dist/broker/access.js'
 import { resolveConfig } from '../dist/config/config.js'
 import { encodePacket } from '../dist/mqtt/encode.js'
 import { Publish } from '../dist/mqtt/publish.js'
-import { serverOptions } from '../dist/process/roost.js'
+import { serverOptions } from '../dist/process/server-options.js'
 import { Server } from '../dist/server.js'
 import { MemoryStore } from '../dist/store/store.js'
 

@@ -36,6 +36,7 @@ process.exit(
     color: process.stdout.isTTY === true && !process.env.NO_COLOR,
     journal: isJournal(process.env.JOURNAL_STREAM, 1),
     cwd: process.cwd(),
+    env: process.env,
     version,
     events: process,
     earlySignals,

@@ -339,10 +339,11 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   #publishSys(now: Instant): void {
     if (this.#sys === undefined) return
     this.#sysDue = now + this.#sysIntervalMs
-    for (const { topic, value } of this.#sys.update(now, this.#sysFigures())) this.broker.publishSys(now, topic, value)
+    for (const { topic, value } of this.#sys.update(now, this.figures())) this.broker.publishSys(now, topic, value)
   }
 
-  #sysFigures(): SysFigures {
+  /** The totals of this moment, as the topics under `$SYS` have them. */
+  figures(): SysFigures {
     const { broker } = this
     const { stats, sessions, retained } = broker
     const streams = this.connections.traffic

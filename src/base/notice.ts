@@ -302,7 +302,7 @@ export const NOTICES = {
     levels: ['info'],
     fields: ['client', 'user', 'reason'],
     about:
-      'Somebody who may manage has changed something over HTTP: disconnected the client of the line, ended its session, or reloaded. The user is missing where no login is needed, and for tokens.',
+      'Somebody who may manage has changed something over HTTP: disconnected the client of the line, ended its session, deleted retained messages, or reloaded. The user is missing where no login is needed, and for tokens.',
     action: 'Nothing, if it was you.',
   },
   'http-failed': {

@@ -21,6 +21,7 @@ import { Intake, type IntakeOwner } from './intake.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { LiveTopics } from './live-topics.ts'
 import { Login, type LoginOwner } from './login.ts'
+import { OperatorActions } from './operator-actions.ts'
 import { Publisher } from './publisher.ts'
 import { isFuller } from './queue-room.ts'
 import { QueueSweeps } from './queue-sweeps.ts'
@@ -59,6 +60,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly retained: Retained
   readonly shutdown: Shutdown
   readonly resting: RestingClients
+  readonly operator: OperatorActions
   readonly pauses = new Pauses()
   readonly live = new LiveTopics((now, message) => this.#publisher.sendOwn(now, message))
   readonly #context: BrokerContext
@@ -113,6 +115,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.#publisher = new Publisher(this.#context, this.#looked, (session) => {
       if (session.link !== undefined) this.markReady(session.link)
     })
+    this.operator = new OperatorActions(this.#context, this.#publisher)
     this.#wills = new SessionWills(this.#context, this.#publisher)
     this.#handover = new ShareHandover(this.#context, this.#publisher)
     this.sessions = new Sessions(this.#context, this.#wills, this.#handover)
@@ -126,8 +129,6 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.shutdown = new Shutdown(this.#links, this.#pace, this.#wills, this)
     countMemory(this.#context, this.resting, this.#login.authentication)
   }
-
-  // --- Uplink
 
   open(_now: Instant, info: LinkInfo): ClientLink {
     const link = new ClientLink(this.#nextLinkId++, info, this)

@@ -87,16 +87,23 @@ export class Publisher {
    * bit. `freed`: bytes of the will that this message replaces, if it is one.
    */
   refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, freed = 0): number {
-    const { limits, access } = this.#context
+    const { access } = this.#context
     const { topic } = message
     if (this.#context.live.owns(topic)) return ReasonCode.NOT_AUTHORIZED
     const isReserved = isReservedTopic(topic)
     if (isReserved && !mayPublish(access, from, topic, isBridge)) return ReasonCode.NOT_AUTHORIZED
-    if (isTooLong(topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
-    if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
-    if (message.retain && message.payloadLength > 0 && !this.#hasRoomToRetain(now, from, message, freed))
-      return ReasonCode.QUOTA_EXCEEDED
+    const beyond = this.limitRefusal(now, from, message, freed)
+    if (beyond !== 0) return beyond
     return isReserved || access.publish(from, topic) ? 0 : ReasonCode.NOT_AUTHORIZED
+  }
+
+  /** The part of `refusal` that does not depend on access rules. */
+  limitRefusal(now: Instant, from: Session, message: Publish, freed = 0): number {
+    const { limits } = this.#context
+    if (isTooLong(message.topic, limits.maxTopicLevels)) return ReasonCode.TOPIC_NAME_INVALID
+    if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
+    const isKept = message.retain && message.payloadLength > 0
+    return isKept && !this.#hasRoomToRetain(now, from, message, freed) ? ReasonCode.QUOTA_EXCEEDED : 0
   }
 
   /** The limit behind a refusal of this message, by its configuration key; undefined if it was refused for another reason. */

@@ -101,6 +101,11 @@ export class Retained {
     return this.#find(topic)?.message
   }
 
+  /** The levels of all topics, from their root: for listings. */
+  get root(): RetainedLevel {
+    return this.#root
+  }
+
   #find(topic: string): Node | undefined {
     let node: Node | undefined = this.#root
     for (const level of topic.split('/')) {
@@ -310,6 +315,14 @@ class RetainedShare implements Holder {
     this.kept = kept
     this.heldBytes = author.bytes
   }
+}
+
+/** A level of the topics of retained messages; may be gone at the next turn. */
+export interface RetainedLevel {
+  /** The message on the topic that ends here. */
+  readonly message: Publish | undefined
+  /** By their names. They may be added and deleted during an iteration. */
+  readonly children: Pick<SmallMap<string, RetainedLevel>, 'get' | 'size' | typeof Symbol.iterator> | undefined
 }
 
 interface Node {

@@ -7,6 +7,7 @@ import { FIXED, fixedKeys, goneOption } from '../config/fixed.ts'
 import { loadConfig } from '../config/io/config-file.ts'
 import { flagOf, nameOf as nameInside, type Option, type OptionKey, options } from '../config/options.ts'
 import { addConfigCommand } from './config.ts'
+import { addHttpCommands } from './http/commands.ts'
 import { addPasswdCommand } from './passwd.ts'
 import { type Host, serve } from './serve.ts'
 import { addSessionsCommand } from './sessions.ts'
@@ -63,6 +64,7 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
   })
   addPasswdCommand(program, host)
   addSessionsCommand(program, host)
+  addHttpCommands(program, host)
   addSnCommand(program, host)
   addStoreCommand(program, host, (code) => {
     exitCode = code

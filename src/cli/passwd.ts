@@ -12,13 +12,13 @@ import {
   writeSync,
 } from 'node:fs'
 import { resolve } from 'node:path'
-import { createInterface } from 'node:readline'
 import type { Command } from 'commander'
 import { DEFAULT_ITERATIONS, hashPassword } from '../access/io/password-hash.ts'
 import { SCRAM_ITERATIONS, scramLine } from '../access/io/scram.ts'
 import { parsePasswords } from '../access/password-file.ts'
 import { StartError } from '../base/start-error.ts'
 import { readTextFile, reasonOf } from '../config/io/text-file.ts'
+import { readPassword } from './password-prompt.ts'
 import type { Host } from './serve.ts'
 
 interface Flags {
@@ -71,7 +71,7 @@ async function passwd(
     write(path, left)
     return
   }
-  const password = given ?? (await ask(host))
+  const password = given ?? (await readPassword(host, 'twice'))
   if (password === '') throw new StartError('the password is empty')
   const line = `${name}:${await hashOf(password, flags)}`
   const isScram = (old: string): boolean => old.slice(name.length + 1).startsWith('$scram-')
@@ -150,55 +150,5 @@ function write(path: string, lines: readonly string[]): void {
   } catch (error) {
     rmSync(temporary, { force: true })
     throw new StartError(`cannot write ${path}: ${reasonOf(error)}`)
-  }
-}
-
-/** Reads a password: twice and without echo from a terminal, otherwise one line. */
-async function ask({ stdin, stderr }: Host): Promise<string> {
-  if (stdin.isTTY !== true) return firstLine(stdin)
-  const typed = typedLines(stdin)
-  stdin.setRawMode?.(true)
-  try {
-    stderr.write('Password: ')
-    const first = await nextLine(typed)
-    stderr.write('\nOnce more: ')
-    const second = await nextLine(typed)
-    if (first !== second) throw new StartError('the two passwords differ; nothing was written')
-    return first
-  } finally {
-    stderr.write('\n')
-    stdin.setRawMode?.(false)
-    await typed.return(undefined)
-  }
-}
-
-async function firstLine(stdin: NodeJS.ReadableStream): Promise<string> {
-  for await (const line of createInterface({ input: stdin })) return line
-  return ''
-}
-
-async function nextLine(typed: AsyncGenerator<string>): Promise<string> {
-  const { value, done } = await typed.next()
-  if (done === true) throw new StartError('nothing was written')
-  return value
-}
-
-/**
- * Reads lines from a terminal in raw mode, however they are split into chunks. Backspace deletes a character; Ctrl-C
- * and Ctrl-D end the input.
- */
-async function* typedLines(stdin: NodeJS.ReadableStream): AsyncGenerator<string, undefined> {
-  const decoder = new TextDecoder()
-  let typed: string[] = []
-  for await (const chunk of stdin) {
-    for (const character of typeof chunk === 'string' ? chunk : decoder.decode(chunk, { stream: true })) {
-      if (character === '\x03' || character === '\x04') return
-      if (character === '\r' || character === '\n') {
-        const line = typed.join('')
-        typed = []
-        yield line
-      } else if (character === '\x7f' || character === '\b') typed.pop()
-      else typed.push(character)
-    }
   }
 }

@@ -16,7 +16,8 @@ import { StopError } from '../process/roost.ts'
 
 /** The environment of the commands: the process, or a substitute in tests. */
 export interface Host {
-  readonly stdout: { write(text: string | Uint8Array): unknown }
+  /** `rows`: of a terminal. `destroyed`: nobody reads it any more. */
+  readonly stdout: { write(text: string | Uint8Array): unknown; readonly rows?: number; readonly destroyed?: boolean }
   readonly stderr: { write(text: string): unknown }
   readonly stdin: NodeJS.ReadableStream & { readonly isTTY?: boolean; setRawMode?(on: boolean): unknown }
   /** Whether standard output supports colours. */
@@ -24,6 +25,8 @@ export interface Host {
   /** Whether systemd-journald reads standard output. */
   readonly journal?: boolean
   readonly cwd: string
+  /** Environment variables; none if absent. */
+  readonly env?: Readonly<Record<string, string | undefined>>
   readonly version: string
   /** Signals and crashes: `process` itself. */
   readonly events: EventEmitter

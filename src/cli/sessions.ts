@@ -1,17 +1,17 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { didYouMean } from '../base/nearest.ts'
-import { quoted } from '../base/quoted.ts'
 import { StartError } from '../base/start-error.ts'
 import { DEFAULT_CONFIG } from '../config/config.ts'
 import { printable } from '../process/log.ts'
 import type { SessionInfo, StoredSessions } from '../process/stored-sessions.ts'
+import { jsonArray, table } from './listing.ts'
 import type { Host } from './serve.ts'
 import { refusing } from './store.ts'
 
 const STOPPED =
-  '\nRoost has to be stopped: while it runs it holds the store, and the command\nprints its process id and exits with code 2. An API for the' +
-  ' sessions of a running Roost is planned. Run this as the user that Roost runs as.'
+  '\nRoost has to be stopped: while it runs it holds the store, and the command\nprints its process id and exits with code 2. For a running Roost there are\nroost clients' +
+  ' and its API (docs/api.md). Run this as the user that Roost runs as.'
 
 /** Adds `roost sessions`, which lists and removes sessions in a data directory. */
 export function addSessionsCommand(program: Command, host: Host): void {
@@ -39,7 +39,7 @@ function addList(sessions: Command, host: Host): void {
     .option('--json', 'print JSON')
     .action(({ dataDir: dir, json }: { dataDir: string; json?: true }) =>
       withSessions(host, dir, async (stored) => {
-        const lines = json === true ? asJson(stored.list()) : asTable(stored.list())
+        const lines = json === true ? jsonArray(stored.list()) : asTable(stored.list())
         for (const line of lines) host.stdout.write(line)
       }),
     )
@@ -80,16 +80,6 @@ function withSessions({ cwd, version }: Host, dir: string, use: (stored: StoredS
   })
 }
 
-/** Formats the sessions as one JSON array with one session per line. */
-function* asJson(sessions: Iterable<SessionInfo>): Iterable<string> {
-  let isFirst = true
-  for (const session of sessions) {
-    yield `${isFirst ? '[' : ','}\n  ${quoted(session)}`
-    isFirst = false
-  }
-  yield isFirst ? '[]\n' : '\n]\n'
-}
-
 const HEAD = ['ID', 'USER', 'ADDRESS', 'STATE', 'SINCE', 'EXPIRES', 'SUBSCRIPTIONS', 'MESSAGES', 'WILL']
 /** Columns of numbers, which are right-aligned. */
 const NUMBERS = new Set([6, 7])
@@ -101,7 +91,5 @@ function asTable(sessions: Iterable<SessionInfo>): readonly string[] {
     const cells = [id, username ?? '-', address ?? '-', state, since ?? '-', end, `${subscriptions}`, `${messages}`]
     rows.push([...cells, will ?? '-'].map(printable))
   }
-  const widths = HEAD.map((_, i) => rows.reduce((most, row) => Math.max(most, row[i]!.length), 0))
-  const aligned = (cell: string, i: number): string => (NUMBERS.has(i) ? cell.padStart(widths[i]!) : cell.padEnd(widths[i]!))
-  return rows.map((row) => `${row.map(aligned).join('  ').trimEnd()}\n`)
+  return table(rows, NUMBERS)
 }

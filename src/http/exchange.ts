@@ -1,5 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Lsn } from '../store/store.ts'
+import type { RouteSpec } from './schema.ts'
 
 /** What a user of the HTTP service may do: `manage` includes `view`. */
 export type Role = 'view' | 'manage'
@@ -76,6 +77,8 @@ export interface Route {
   readonly needs: Role | undefined
   /** Answered while Roost starts and stops, too. */
   readonly always?: true
+  /** What it takes and returns; requests are checked by it. Absent for routes that are not part of the API. */
+  readonly spec?: RouteSpec
   /** Generators are recognised by `isWork`, streams by their `kind`. */
   readonly answer: (request: HttpRequest) => Answer
 }
@@ -118,4 +121,5 @@ const TITLES: Readonly<Record<number, string>> = {
   431: 'Request Header Fields Too Large',
   500: 'Internal Server Error',
   503: 'Service Unavailable',
+  507: 'Insufficient Storage',
 }

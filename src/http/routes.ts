@@ -1,15 +1,27 @@
 import { administrationRoutes } from './api/administration.ts'
 import { clientRoutes } from './api/clients.ts'
 import { noticeRoutes } from './api/notices.ts'
+import { overviewRoutes } from './api/overview.ts'
+import { publishRoutes } from './api/publish.ts'
+import { retainedRoutes } from './api/retained.ts'
 import type { HttpContext } from './context.ts'
 import type { Route } from './exchange.ts'
 import { exposition, TEXT_TYPE } from './exposition.ts'
 import { healthRoutes } from './health.ts'
 import { metricsOf } from './metrics.ts'
+import { openApiRoute } from './openapi.ts'
 
 /** Everything that can be asked for. */
 export function routesOf(context: HttpContext): readonly Route[] {
   const { server, status } = context
+  const api = [
+    ...overviewRoutes(context),
+    ...clientRoutes(context),
+    ...retainedRoutes(server.broker, server.notice),
+    ...publishRoutes(server.broker),
+    ...noticeRoutes(context),
+    ...administrationRoutes(context),
+  ]
   return [
     ...healthRoutes(status),
     {
@@ -19,8 +31,7 @@ export function routesOf(context: HttpContext): readonly Route[] {
       always: true,
       answer: ({ now }) => ({ status: 200, type: TEXT_TYPE, body: exposition(metricsOf(now, server, status)) }),
     },
-    ...clientRoutes(context),
-    ...noticeRoutes(context),
-    ...administrationRoutes(context),
+    ...api,
+    openApiRoute(api, status.version),
   ]
 }

@@ -12,14 +12,12 @@ import type { Server } from '../server.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import type { Store } from '../store/store.ts'
 import type { CertificateWatch } from './certificates.ts'
+import { HTTP_PORT } from './http-port.ts'
 import type { HttpRunning } from './http-running.ts'
 import type { LagMonitor } from './lag.ts'
 import { cannotListen, ownNames } from './listeners.ts'
 import { openFilesLimit } from './open-files.ts'
 import type { SnPorts } from './sn-ports.ts'
-
-/** The port where none is configured: beside 1883 and 1884. */
-const HTTP_PORT = 1885
 
 /** The open HTTP service. */
 export interface OpenHttp {

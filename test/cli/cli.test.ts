@@ -219,6 +219,8 @@ const SAMPLES: Record<string, string> = {
   interface: 'eth0',
   networks: '::1',
   origins: '*',
+  topic: 'roost/sensors/%c',
+  'topic-prefix': 'homeassistant',
   users: 'alice',
   names: 'roost.example.org',
   'file|url': 'https://x.example/keys',

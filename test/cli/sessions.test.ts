@@ -252,7 +252,7 @@ test('a directory without a store is an error, and none is made there', async ()
 test('help, and words that are no command', async () => {
   const host = new StubHost()
   expect(await run(['sessions', 'list', '--help'], host)).toBe(0)
-  expect(host.out).toContain('An API for the sessions of a running Roost is planned.')
+  expect(host.out).toContain('roost clients and its API (docs/api.md).')
   const wrong = new StubHost()
   expect(await run(['sessions', 'lsit'], wrong)).toBe(2)
   expect(wrong.err).toBe('lsit: unknown command (did you mean list?); see roost sessions --help\n')

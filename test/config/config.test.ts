@@ -12,7 +12,7 @@ import {
 } from '../../src/config/config.ts'
 import { type OptionKey, options } from '../../src/config/options.ts'
 import { DEFAULT_CONNECTION_LIMITS } from '../../src/mqtt/connection-limits.ts'
-import { serverOptions } from '../../src/process/roost.ts'
+import { serverOptions } from '../../src/process/server-options.ts'
 
 const layer = (values: Partial<Record<OptionKey, unknown>>, place = '--'): Layer =>
   new Map(

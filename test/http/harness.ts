@@ -24,6 +24,7 @@ import type { ProcessStatus } from '../../src/http/status.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
 import type { SnClientOptions } from '../../src/mqttsn/client.ts'
 import type { Server } from '../../src/server.ts'
+import { expectDescribed } from './api/harness.ts'
 
 /** A process in which everything is durable immediately. */
 export const testHost = (more: Partial<HttpHost> = {}): HttpHost => ({
@@ -77,6 +78,7 @@ export class TestApi {
   /** Asks, and lets virtual time pass until there is an answer. `more` is who asks: somebody who may manage, by default. */
   ask(method: Route['method'], url: string, more: Asked = {}): Answered {
     const { response, turns } = this.finish(this.begin(method, url, more))
+    expectDescribed(this.#routeOf(method, url), response)
     const { body, status } = response
     return { status, body: body.startsWith('{') ? JSON.parse(body) : body, turns }
   }
@@ -88,6 +90,11 @@ export class TestApi {
       this.betweenTurns()
       this.#after(step.value)
     }
+  }
+
+  #routeOf(method: Route['method'], url: string): Route {
+    const { pathname } = new URL(url, 'http://roost')
+    return this.routes.find((route) => route.method === method && paramsOf(route.path, pathname) !== undefined)!
   }
 
   #after(pause: Pause): void {

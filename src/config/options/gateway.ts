@@ -167,7 +167,7 @@ export const GATEWAY_OPTIONS = {
   },
   home_assistant_discovery: {
     group: 'MQTT-SN gateway',
-    ...optionalText(/^(?![$/])[^#+%\0]*[^#+%\0/]$/, 'a topic prefix like homeassistant', 'prefix'),
+    ...optionalText(/^(?![$/])[^#+%\0]*[^#+%\0/]$/, 'a topic prefix like homeassistant', 'topic-prefix'),
     default: undefined,
     about:
       "Home Assistant's discovery prefix, homeassistant unless you changed it there: each sensor becomes a device in Home Assistant. If not set: none does. SIGHUP does not reload it.",

@@ -1,5 +1,6 @@
 import type { HttpContext } from '../context.ts'
 import { type HttpRequest, type HttpWork, json, problem, type ReloadPause, type Route } from '../exchange.ts'
+import { READ_CONFIG, READ_SESSION, RELOAD } from './administration-specs.ts'
 
 /** Who the user is, the configuration, and its reload. */
 export const administrationRoutes = ({ server, config }: HttpContext): readonly Route[] => [
@@ -7,13 +8,15 @@ export const administrationRoutes = ({ server, config }: HttpContext): readonly 
     method: 'GET',
     path: '/api/v1/session',
     needs: 'view',
+    spec: READ_SESSION,
     answer: ({ user, role, csrfToken }) => json({ user, role, csrf_token: csrfToken }),
   },
-  { method: 'GET', path: '/api/v1/config', needs: 'view', answer: () => json(config) },
+  { method: 'GET', path: '/api/v1/config', needs: 'view', spec: READ_CONFIG, answer: () => json(config) },
   {
     method: 'POST',
     path: '/api/v1/reload',
     needs: 'manage',
+    spec: RELOAD,
     answer: (request) => reload(server.notice, request),
   },
 ]

@@ -2,6 +2,7 @@ import { NOTICES, type NoticeCode } from '../../base/notice.ts'
 import type { HttpContext } from '../context.ts'
 import { type HttpRequest, json, problem, type Route } from '../exchange.ts'
 import { type NoticeFilter, noticeJson } from '../notice-ring.ts'
+import { LIST_NOTICES, STREAM_EVENTS } from './administration-specs.ts'
 import { limitError } from './client-list.ts'
 
 const LIMIT = 100
@@ -13,6 +14,7 @@ export const noticeRoutes = ({ notices }: HttpContext): readonly Route[] => [
     method: 'GET',
     path: '/api/v1/notices',
     needs: 'view',
+    spec: LIST_NOTICES,
     answer: ({ query }) => {
       const filter = filterOf(query, ['code', 'client', 'limit'])
       if (typeof filter === 'string') return problem(400, filter)
@@ -26,6 +28,7 @@ export const noticeRoutes = ({ notices }: HttpContext): readonly Route[] => [
     method: 'GET',
     path: '/api/v1/events',
     needs: 'view',
+    spec: STREAM_EVENTS,
     answer: ({ query, lastEventId }) => {
       const filter = filterOf(query, ['code', 'client'])
       return typeof filter === 'string' ? problem(400, filter) : notices.stream(filter, lastEventId)

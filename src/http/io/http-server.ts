@@ -4,6 +4,8 @@ import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { NoticeSink } from '../../base/notice.ts'
 import { type EventStream, type HttpRequest, type HttpResponse, isStream, problem, type Role, type Route } from '../exchange.ts'
 import { type GuardPolicy, requestRefusal } from '../guard.ts'
+import { requestSchema, type SchemaError, schemaErrorWords, typedQuery } from '../request-check.ts'
+import type { RouteSpec } from '../schema.ts'
 import type { HttpHost } from './http-host.ts'
 import type { Caller, HttpUsers } from './http-users.ts'
 import { Steps } from './steps.ts'
@@ -102,6 +104,8 @@ function createApp(options: HttpServerOptions, streams: Streams): FastifyInstanc
     connectionTimeout: SILENT_MS,
     forceCloseConnections: true,
     routerOptions: { maxParamLength: HEADER_BYTES_MAX },
+    // What a request has is neither changed nor left out, but refused if it is wrong.
+    ajv: { customOptions: { coerceTypes: false, removeAdditional: false, useDefaults: false } },
     // What is wrong with the URL itself, such as `%zz`.
     frameworkErrors: (error: { statusCode?: number; message: string }, _request: FastifyRequest, reply: FastifyReply) => {
       void send(reply, problem(error.statusCode ?? 400, error.message))
@@ -143,7 +147,7 @@ const RANK: Readonly<Record<Role, number>> = { view: 1, manage: 2 }
 
 interface ApiRequest {
   Params: Record<string, string>
-  Querystring: Record<string, string | string[]>
+  Querystring: Readonly<Record<string, string | string[] | number | boolean>>
 }
 
 function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions, steps: Steps, streams: Streams): void {
@@ -151,6 +155,7 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
   app.route<ApiRequest>({
     method: route.method,
     url: route.path,
+    ...(route.spec !== undefined && checkedBy(route.spec)),
     handler: async (request, reply) => {
       const { authorization, 'x-csrf-token': csrf } = request.headers
       const caller = await users.callerOf(authorization, peerOf(request))
@@ -161,6 +166,9 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
       }
       const { notReady } = running
       if (notReady !== undefined && route.always !== true) return send(reply, problem(503, notReady))
+      // A stranger is not told how the API works.
+      const { validationError } = request
+      if (validationError !== undefined) return send(reply, problem(400, validationError.message))
       const known = caller.kind === 'known' ? caller : undefined
       const asked = (now: number): HttpRequest => ({
         now,
@@ -181,6 +189,17 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
     },
   })
 }
+
+/** Requests are checked before the handler, which answers: the caller must be known first. */
+const checkedBy = (spec: RouteSpec) => ({
+  schema: requestSchema(spec),
+  attachValidation: true,
+  preValidation: async (request: FastifyRequest): Promise<void> => {
+    request.query = typedQuery(lastValues(request.query as ApiRequest['Querystring']), spec.query ?? {})
+  },
+  schemaErrorFormatter: ([error]: readonly SchemaError[]): Error =>
+    new Error(error === undefined ? 'the request is wrong' : schemaErrorWords(error, Object.keys(spec.query ?? {}))),
+})
 
 /** 405 for a path that exists, with the methods that it has. */
 function refuseOtherMethods(app: FastifyInstance, routes: readonly Route[]): void {
@@ -231,8 +250,11 @@ function startStream(reply: FastifyReply, stream: EventStream, streams: Streams)
   return reply
 }
 
-const lastValues = (query: Readonly<Record<string, string | string[]>>): Record<string, string> =>
-  Object.fromEntries(Object.entries(query).map(([name, value]) => [name, Array.isArray(value) ? (value.at(-1) ?? '') : value]))
+/** As text, also after they were checked as numbers. */
+const lastValues = (query: ApiRequest['Querystring']): Record<string, string> =>
+  Object.fromEntries(
+    Object.entries(query).map(([name, value]) => [name, String(Array.isArray(value) ? (value.at(-1) ?? '') : value)]),
+  )
 
 const send = (reply: FastifyReply, { status, type, body, headers = {} }: HttpResponse): FastifyReply =>
   reply

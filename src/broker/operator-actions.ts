@@ -1,0 +1,135 @@
+import type { Instant } from '../base/machine.ts'
+import { memoryWords } from '../base/memory.ts'
+import { Author } from '../mqtt/author.ts'
+import { Publish } from '../mqtt/publish.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { isReservedTopic } from '../mqtt/topics.ts'
+import type { Lsn } from '../store/store.ts'
+import type { BrokerContext } from './context.ts'
+import { forwardedProperties, type Publisher } from './publisher.ts'
+import type { Work } from './requests.ts'
+import { Session } from './session.ts'
+import { storedMessage } from './stored.ts'
+
+/** `client` of notices about an operator, and the sender of the messages, which no session can have. */
+const keyOf = (user: string | undefined): string => (user === undefined ? 'http' : `http:${user}`)
+
+/** Deletions in one step: each is a record. */
+const STEP_DELETIONS = 32
+/** Cost of a deletion, in levels examined. */
+const DELETION_COST = 8
+
+export type Published =
+  /** `receivers`: sessions for which it was queued or to which it was sent. */
+  | { readonly kind: 'accepted'; readonly lsn: Lsn; readonly receivers: number }
+  /** `limit`: the configuration key of the limit, if that is why. */
+  | { readonly kind: 'refused'; readonly reasonCode: number; readonly reason: string; readonly limit?: string | undefined }
+
+/** A deletion in progress. */
+export interface Deletion {
+  readonly filter: string
+  /** Only count what would be deleted. */
+  readonly isDryRun: boolean
+  messages: number
+  bytes: number
+  /** What was deleted so far is durable once the store has reached this. */
+  lsn: Lsn
+  /** The store has no room for the rest. */
+  isFull: boolean
+}
+
+/**
+ * What people do who manage the broker, and are no MQTT clients: access lists do not apply to them, limits do. They own no
+ * session, and what they retain counts in no client's share.
+ */
+export class OperatorActions {
+  readonly #context: BrokerContext
+  readonly #publisher: Publisher
+
+  constructor(context: BrokerContext, publisher: Publisher) {
+    this.#context = context
+    this.#publisher = publisher
+  }
+
+  /** Publishes a message, as PUBLISH of a client does; its topic name is valid. `user`: who does it, for notices. */
+  publish(now: Instant, user: string | undefined, message: Publish): Published {
+    const { limits, stats, holdings } = this.#context
+    stats.publishReceived++
+    const from = new Session('mqtt', '', holdings, undefined, keyOf(user))
+    // Without an owner: the message has no rights that could be revoked later.
+    from.author = new Author(from.key, undefined)
+    if (message.retain && !limits.retainAvailable)
+      return this.#refused(from, message, ReasonCode.RETAIN_NOT_SUPPORTED, 'nothing is retained here', 'retain_available')
+    const reasonCode = isReservedTopic(message.topic)
+      ? ReasonCode.NOT_AUTHORIZED
+      : this.#publisher.limitRefusal(now, from, message)
+    if (reasonCode !== 0) {
+      const limit = this.#publisher.refusedBy(message, reasonCode)
+      const reason =
+        limit !== undefined
+          ? 'beyond a limit'
+          : reasonCode === ReasonCode.NOT_AUTHORIZED
+            ? 'only the broker publishes there'
+            : 'the topic name is too long'
+      return this.#refused(from, message, reasonCode, reason, limit)
+    }
+    forwardedProperties(message)
+    const before = this.#publisher.work
+    const lsn = this.#publisher.accept(now, from, message, 0)
+    if (lsn !== 'full') return { kind: 'accepted', lsn, receivers: this.#publisher.work - before }
+    const { over } = this.#publisher
+    const why = over === undefined ? 'the store is full' : memoryWords(over)
+    return this.#refused(from, message, ReasonCode.QUOTA_EXCEEDED, why, over?.limit)
+  }
+
+  #refused(from: Session, { topic }: Publish, reasonCode: number, reason: string, limit: string | undefined): Published {
+    const what = `${reason}: ${topic}: reason code 0x${reasonCode.toString(16)}`
+    const more = limit === undefined ? {} : { limit }
+    this.#context.notice({ code: 'publish-refused', level: 'info', client: from.key, reason: what, ...more })
+    return { kind: 'refused', reasonCode, reason, limit }
+  }
+
+  /**
+   * Deletes the retained message of a topic. Subscribers are not told, as when it expires: whoever wants that publishes an empty one.
+   * Returns the Lsn that the answer must wait for, 'full' if the store has no room, and undefined if there is no such message.
+   */
+  deleteRetained(topic: string): Lsn | 'full' | undefined {
+    const { retained, store, clock } = this.#context
+    if (retained.get(topic) === undefined) return undefined
+    const cleared = Publish.of(topic, EMPTY, 0, true)
+    const id = this.#publisher.nextMessageId()
+    const lsn = store.append({ type: 'message', id, message: storedMessage(clock, cleared), deliveries: [], retains: true })
+    if (lsn !== 'full') retained.delete(topic)
+    return lsn
+  }
+
+  /**
+   * Deletes all retained messages that a valid filter matches, or only counts them. Yields what each step cost, in levels examined,
+   * and Infinity while the store has no room for the moment.
+   */
+  *deleteMatching(deletion: Deletion): Work<void> {
+    const { retained, store } = this.#context
+    const { filter, isDryRun } = deletion
+    let steps = 0
+    for (const message of retained.search(filter)) {
+      if (message === undefined) {
+        yield 1
+        continue
+      }
+      if (!isDryRun) {
+        if (++steps % STEP_DELETIONS === 0) while (!store.hasRoom) yield Number.POSITIVE_INFINITY
+        // Another request may have deleted or replaced it meanwhile.
+        if (retained.get(message.topic) !== message) continue
+        const lsn = this.deleteRetained(message.topic)
+        deletion.isFull = lsn === 'full'
+        if (lsn === 'full') return
+        deletion.lsn = lsn ?? deletion.lsn
+      }
+      deletion.messages++
+      deletion.bytes += message.weight
+      yield isDryRun ? 1 : DELETION_COST
+    }
+  }
+}
+
+const EMPTY = new Uint8Array(0)

@@ -1,0 +1,65 @@
+import { printable } from '../../process/log.ts'
+import { table } from '../listing.ts'
+import { momentText } from './figures.ts'
+
+/** What `GET /api/v1/clients` returns of each, as far as it is shown. */
+export interface ClientSummary {
+  readonly id: string
+  readonly client_id: string
+  readonly state: string
+  readonly since?: string
+  readonly last_heard?: string
+  readonly next_wake?: string
+  readonly user?: string
+  readonly port?: string
+  readonly address?: string
+  readonly node?: string
+  readonly subscription_count: number
+  readonly waiting_messages: number
+}
+
+/** A column of such a table. `now`: milliseconds since 1970. */
+type Column = readonly [head: string, cell: (client: ClientSummary, now: number) => string]
+
+const STATE: Column = ['STATE', ({ state }) => state]
+const SINCE: Column = ['SINCE', ({ since }, now) => momentText(since, now)]
+const HEARD: Column = ['HEARD', ({ last_heard: heard }, now) => momentText(heard, now)]
+const WAITING: Column = ['WAITING', ({ waiting_messages: waiting }) => `${waiting}`]
+const PORT: Column = ['PORT', ({ port }) => port ?? '-']
+const ADDRESS: Column = [
+  'ADDRESS',
+  ({ address, node }) => [address ?? '-', ...(node === undefined ? [] : [`node ${node}`])].join(' '),
+]
+
+const SENSOR_COLUMNS: readonly Column[] = [
+  ['SENSOR', ({ client_id: id }) => id],
+  STATE,
+  SINCE,
+  HEARD,
+  ['NEXT WAKE', ({ next_wake: wake }, now) => momentText(wake, now)],
+  WAITING,
+  PORT,
+  ADDRESS,
+]
+const CLIENT_COLUMNS: readonly Column[] = [
+  ['ID', ({ id }) => id],
+  ['USER', ({ user }) => user ?? '-'],
+  STATE,
+  SINCE,
+  HEARD,
+  ['SUBSCRIPTIONS', ({ subscription_count: count }) => `${count}`],
+  WAITING,
+  PORT,
+  ADDRESS,
+]
+
+const tableOf = (columns: readonly Column[], clients: readonly ClientSummary[], now: number): readonly string[] =>
+  table(
+    [columns.map(([head]) => head), ...clients.map((client) => columns.map(([, cell]) => printable(cell(client, now))))],
+    new Set(columns.flatMap(([head], i) => (head === 'WAITING' || head === 'SUBSCRIPTIONS' ? [i] : []))),
+  )
+
+export const sensorTable = (sensors: readonly ClientSummary[], now: number): readonly string[] =>
+  tableOf(SENSOR_COLUMNS, sensors, now)
+export const clientTable = (clients: readonly ClientSummary[], now: number): readonly string[] =>
+  tableOf(CLIENT_COLUMNS, clients, now)

@@ -1,0 +1,59 @@
+import { printable } from '../../process/log.ts'
+import { bytesText, timeText } from './figures.ts'
+
+interface InAndOut {
+  readonly received: number
+  readonly sent: number
+}
+
+/** What `GET /api/v1/overview` returns, as far as it is shown. */
+export interface Overview {
+  readonly version: string
+  readonly started_at: string
+  readonly not_ready?: string
+  readonly clients: { readonly connected: number; readonly disconnected: number; readonly maximum: number }
+  /** By state. */
+  readonly sensors: Readonly<Record<string, number>>
+  readonly messages: InAndOut & { readonly dropped: number }
+  readonly bytes: InAndOut
+  readonly retained: { readonly messages: number; readonly bytes: number }
+  readonly waiting: { readonly messages: number; readonly bytes: number }
+  readonly subscriptions: { readonly plain: number; readonly shared: number }
+  readonly memory: { readonly resident: number; readonly clients: number; readonly limit?: number }
+  readonly store?: { readonly bytes: number; readonly max_bytes?: number }
+}
+
+/** The totals for a terminal. `now`: milliseconds since 1970. */
+export function overviewLines(overview: Overview, url: string, now: number): readonly string[] {
+  const { version, started_at: startedAt, not_ready: notReady, clients, sensors, messages, bytes, retained } = overview
+  const { waiting, subscriptions, memory, store } = overview
+  const sized = ({ messages: count, bytes: size }: Overview['waiting']): string => `${count} messages, ${bytesText(size)}`
+  const of = (limit: number | undefined): string => (limit === undefined ? '' : ` of ${bytesText(limit)}`)
+  const rows: readonly (readonly [string, string])[] = [
+    [
+      'clients',
+      `${clients.connected} connected, ${clients.disconnected} disconnected, at most ${clients.maximum} at the same time`,
+    ],
+    [
+      'sensors',
+      `${sensorCount(overview)}: ${Object.entries(sensors)
+        .map(([state, count]) => `${count} ${state}`)
+        .join(', ')}`,
+    ],
+    ['subscriptions', `${subscriptions.plain}, and ${subscriptions.shared} shared`],
+    ['messages', `${messages.received} received, ${messages.sent} sent, ${messages.dropped} dropped`],
+    ['bytes', `${bytesText(bytes.received)} received, ${bytesText(bytes.sent)} sent`],
+    ['waiting', sized(waiting)],
+    ['retained', sized(retained)],
+    ['memory', `${bytesText(memory.resident)}, of them for clients ${bytesText(memory.clients)}${of(memory.limit)}`],
+    ['store', store === undefined ? 'none: memory only' : `${bytesText(store.bytes)}${of(store.max_bytes)}`],
+  ]
+  const age = timeText((now - Date.parse(startedAt)) / 1000)
+  return [
+    `Roost ${printable(version)} at ${url}, ${notReady === undefined ? 'ready' : `not ready: ${printable(notReady)}`}, up ${age}\n`,
+    ...rows.map(([name, text]) => `  ${name.padEnd(14)}${text}\n`),
+  ]
+}
+
+/** Sensors in any state. */
+export const sensorCount = ({ sensors }: Overview): number => Object.values(sensors).reduce((sum, count) => sum + count, 0)
