@@ -16,8 +16,9 @@ const keyOf = (user: string | undefined): string => (user === undefined ? 'http'
 
 /** Deletions in one step: each is a record. */
 const STEP_DELETIONS = 32
-/** Cost of a deletion, in levels examined. */
+/** Cost of a deletion, in levels examined, and characters of a topic that cost as much as a level. */
 const DELETION_COST = 8
+const READ_CHARACTERS = 256
 
 export type Published =
   /** `receivers`: sessions for which it was queued or to which it was sent. */
@@ -127,7 +128,7 @@ export class OperatorActions {
       }
       deletion.messages++
       deletion.bytes += message.weight
-      yield isDryRun ? 1 : DELETION_COST
+      yield isDryRun ? 1 : DELETION_COST + Math.floor(message.topic.length / READ_CHARACTERS)
     }
   }
 }

@@ -2,8 +2,14 @@ import type { Publish } from '../mqtt/publish.ts'
 import type { Work } from './requests.ts'
 import type { RetainedLevel } from './retained.ts'
 
-/** Cost of comparing one message with those found so far, beyond that of examining its level. */
+/** Cost of comparing one topic with those found so far, beyond that of examining its level. */
 const FOUND_COST = 2
+/** Characters that cost as much as a level, where a topic is read once, and where it is compared with those found so far. */
+const READ_CHARACTERS = 1024
+const COMPARED_CHARACTERS = 32
+
+const readCost = (topic: string): number => 1 + Math.floor(topic.length / READ_CHARACTERS)
+const foundCost = (topic: string): number => FOUND_COST + Math.floor(topic.length / COMPARED_CHARACTERS)
 
 /** Which retained messages to list. */
 export interface RetainedQuery {
@@ -47,10 +53,11 @@ export function* listRetained(root: RetainedLevel, query: RetainedQuery): Work<L
   const seesMessage = ({ message }: RetainedLevel): number => {
     if (message === undefined) return 1
     const { topic } = message
-    if ((after !== undefined && compareTopics(topic, after) <= 0) || (contains !== '' && !topic.toLowerCase().includes(contains)))
-      return 1
+    const cost = readCost(topic)
+    if (after !== undefined && compareTopics(topic, after) <= 0) return cost
+    if (contains !== '' && !topic.toLowerCase().includes(contains)) return cost
     found.add(message)
-    return 1 + FOUND_COST
+    return cost + foundCost(topic)
   }
   const open = (level: RetainedLevel, path: string, depth: number): void => {
     if (level.children === undefined || isOutside(path, depth, after, found.last)) return
@@ -67,7 +74,10 @@ export function* listRetained(root: RetainedLevel, query: RetainedQuery): Work<L
     const [name, level] = next.value
     const depth = top.depth + 1
     yield isMatch(wanted, depth) ? seesMessage(level) : 1
-    if (level.children !== undefined) open(level, top.depth === 0 ? name : `${top.path}/${name}`, depth)
+    if (level.children === undefined) continue
+    const path = top.depth === 0 ? name : `${top.path}/${name}`
+    open(level, path, depth)
+    if (path.length >= READ_CHARACTERS) yield readCost(path)
   }
   return pageOf(found.all, limit, ({ topic }) => topic)
 }
@@ -130,7 +140,7 @@ export function* listLevels(
   const found = new Smallest<readonly [string, RetainedLevel]>(limit + 1, ([name]) => name)
   for (const child of level?.children ?? []) {
     if (after === undefined || child[0] > after) found.add(child)
-    yield 1 + FOUND_COST
+    yield 1 + foundCost(child[0])
   }
   const page = pageOf(found.all, limit, ([name]) => name)
   const entries: ListedLevel[] = []

@@ -4,21 +4,40 @@ import type { Lsn } from '../store/store.ts'
 import { ENTRIES_PER_TURN, type HttpRequest, NEXT_TURN, type Pause } from './exchange.ts'
 import { PAGE_LIMIT } from './schema.ts'
 
-/** A name at which a list continues, as a word that needs no quoting in URLs. */
-export const cursorOf = (name: string): string => Buffer.from(name).toString('base64url')
+/** Characters of a name in a cursor: an URL has room for it, and for the rest of a request. */
+const NAME_MAX = 2048
 
+/** A part of a list whose names are in order: the `limit` entries after the first `skip` ones that come after `after`. */
 export interface Page {
   readonly after: string | undefined
+  readonly skip: number
   readonly limit: number
 }
 
 /** Which page a request is for; undefined if its cursor is none of ours. `limit` was checked already. */
 export function pageOf({ query: { cursor, limit } }: Pick<HttpRequest, 'query'>): Page | undefined {
-  const page = { after: undefined, limit: limit === undefined ? PAGE_LIMIT : Number(limit) }
-  if (cursor === undefined) return page
-  const after = Buffer.from(cursor, 'base64url').toString()
-  return cursorOf(after) === cursor ? { ...page, after } : undefined
+  const most = limit === undefined ? PAGE_LIMIT : Number(limit)
+  if (cursor === undefined) return { after: undefined, skip: 0, limit: most }
+  const [encoded = '', skip = '0'] = cursor.split('.', 2)
+  const page = { after: Buffer.from(encoded, 'base64url').toString(), skip: Number(skip), limit: most }
+  return page.skip <= SKIP_MAX && encodedOf(page.after, page.skip) === cursor ? page : undefined
 }
+
+/** More entries than can be there. */
+const SKIP_MAX = 1_000_000
+
+/**
+ * The cursor behind `last`, the last name of a page with these names: the name, or, if that is long, its beginning and how many
+ * entries follow that until there.
+ */
+export function cursorAfter(page: Page, names: readonly string[], last: string): string {
+  if (last.length <= NAME_MAX) return encodedOf(last, 0)
+  const start = last.slice(0, NAME_MAX).replace(/[\ud800-\udbff]$/, '')
+  const before = start === page.after ? page.skip : 0
+  return encodedOf(start, before + names.filter((name) => name.length > start.length && name.startsWith(start)).length)
+}
+
+const encodedOf = (name: string, skip: number): string => Buffer.from(name).toString('base64url') + (skip === 0 ? '' : `.${skip}`)
 
 export const BAD_CURSOR = 'cursor: is not one that this list has returned'
 

@@ -47,6 +47,7 @@ export async function startRoost(config: Config, log: EmbeddedLog = {}, version?
 /** Returns the configuration with every changed key in effect. @throws StartError */
 export function embeddedConfig(config: Config): Config {
   refuseUnknown(config, DEFAULT_CONFIG, '')
+  if (config.logFile !== undefined) throw new StartError('logFile: has no effect here: pass a log that writes to it')
   const layer = new Map<OptionKey, Given>()
   for (const option of options) {
     const value = (config as Record<string, unknown>)[option.name]

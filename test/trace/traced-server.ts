@@ -20,6 +20,8 @@ export class TracedServer {
   readonly stop: () => void
   readonly #versions = new Map<number, ProtocolVersion>()
   readonly #heard = new Map<number, Uint8Array[]>()
+  /** Datagrams that have left, in hex. */
+  readonly datagrams: string[] = []
 
   constructor({ payloads = false }: { payloads?: boolean } = {}) {
     this.server = new Server({
@@ -61,11 +63,17 @@ export class TracedServer {
 
   drain(): void {
     for (let out = this.server.poll(this.now); out !== undefined; out = this.server.poll(this.now)) {
+      if (out.kind === 'datagram') this.datagrams.push(Buffer.from(out.bytes).toString('hex'))
       if (out.kind !== 'write') continue
       const heard = this.#heard.get(out.connection) ?? []
       heard.push(Uint8Array.from(out.bytes))
       this.#heard.set(out.connection, heard)
     }
+  }
+
+  /** What was written to a client, in hex. */
+  written(connection: number): string {
+    return Buffer.concat(this.#heard.get(connection) ?? []).toString('hex')
   }
 
   /** What a client has read, decoded. */

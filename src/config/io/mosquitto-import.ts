@@ -101,6 +101,8 @@ class Translation {
   #losesProtection = false
   #logTypes: Setting[] = []
   #logNowhere = false
+  /** `log_dest stdout`. */
+  #logStdout: Setting | undefined
   #location: Setting | undefined
 
   constructor(settings: readonly Setting[], path: string) {
@@ -206,10 +208,7 @@ class Translation {
         this.#logTypes = value === 'none' ? [setting] : [...this.#logTypes.filter((one) => one.value !== 'none'), setting]
         break
       case 'log_dest':
-        // Destinations accumulate in the same way.
-        this.#logNowhere = value === 'none'
-        if (value !== 'stdout' && value !== 'none')
-          this.#lose(this.#broker, setting, 'no counterpart: Roost logs to standard output')
+        this.#takeLogDestination(setting)
         break
       case 'enable_proxy_protocol':
         if (value === '1' || value === '2') this.#put(listener, setting, 'proxy_protocol', true)
@@ -270,12 +269,27 @@ class Translation {
     else this.#put(broker, this.#location, 'data_dir')
   }
 
+  /** Destinations accumulate; `none` discards the preceding ones. */
+  #takeLogDestination(setting: Setting): void {
+    const { value } = setting
+    const [, path] = /^file\s+(.+)$/.exec(value) ?? []
+    this.#logNowhere = value === 'none'
+    if (path !== undefined) this.#put(this.#broker, setting, 'log_file', path)
+    else if (value === 'stdout') this.#logStdout = setting
+    else if (value === 'none') {
+      this.#broker.delete('log_file')
+      this.#logStdout = undefined
+    } else this.#lose(this.#broker, setting, 'no counterpart: Roost logs to standard output, or to log_file')
+  }
+
   /** Translates the log types: our log levels are ordered, whereas Mosquitto's types are a set. */
   #finishLog(): void {
     const types = this.#logTypes.map(({ value }) => value)
     for (const setting of this.#logTypes) {
       if (!LOG_LEVELS.has(setting.value)) this.#lose(this.#broker, setting, 'no counterpart: see log_level')
     }
+    if (this.#logStdout !== undefined && this.#broker.get('log_file') !== undefined)
+      this.#lose(this.#broker, this.#logStdout, 'not taken: with log_file the log goes there alone')
     const level = this.#logNowhere ? 'silent' : [...LOG_LEVELS].find(([type]) => types.includes(type))?.[1]
     const note = this.#logNowhere ? 'log_dest none' : `log_type ${types.join(', ')}`
     if (level !== undefined) this.#broker.set('log_level', level, { note })

@@ -7,8 +7,18 @@ import { type Listed, type ListedLevel, listLevels, listRetained } from '../../b
 import { NO_PROPERTIES } from '../../mqtt/properties.ts'
 import type { Publish } from '../../mqtt/publish.ts'
 import { topicFilterError } from '../../mqtt/topics.ts'
-import { type HttpRequest, type HttpResponse, type HttpWork, json, problem, type Role, type Route } from '../exchange.ts'
-import { BAD_CURSOR, cursorOf, inTurns, pageOf } from '../pages.ts'
+import {
+  type HttpRequest,
+  type HttpResponse,
+  type HttpWork,
+  json,
+  jsonText,
+  NEXT_TURN,
+  problem,
+  type Role,
+  type Route,
+} from '../exchange.ts'
+import { BAD_CURSOR, cursorAfter, inTurns, type Page, pageOf } from '../pages.ts'
 import { base64, flag, listOf, NEXT_CURSOR, object, PAGE_QUERY, PROBLEM, type RouteSpec, text, whole } from '../schema.ts'
 import { PROPERTIES, propertiesJson } from './properties.ts'
 
@@ -131,31 +141,64 @@ export const retainedRoutes = (broker: Broker, notice: NoticeSink): readonly Rou
   },
 ]
 
-function list({ retained }: Broker, request: HttpRequest): HttpResponse | HttpWork {
+function list({ retained: { root } }: Broker, request: HttpRequest): HttpResponse | HttpWork {
   const { now, query } = request
   const { filter, q, level } = query
   const page = pageOf(request)
   if (page === undefined) return problem(400, BAD_CURSOR)
+  const { after, skip, limit } = page
+  const wanted = { after, limit: skip + limit }
   if (level === undefined) {
     const wrong = filter === undefined ? '' : topicFilterError(filter)
-    return wrong === ''
-      ? paged(now, listRetained(retained.root, { filter, contains: q?.toLowerCase(), ...page }), 'messages', messageJson)
-      : problem(400, `filter: ${wrong}`)
+    if (wrong !== '') return problem(400, `filter: ${wrong}`)
+    return paged(now, page, listRetained(root, { filter, contains: q?.toLowerCase(), ...wanted }), MESSAGES)
   }
   if (filter !== undefined || q !== undefined) return problem(400, 'level: excludes filter and q')
   const prefix = level === '' || level.endsWith('/') ? level : `${level}/`
-  return paged(now, listLevels(retained.root, prefix, page), 'levels', (found: ListedLevel) => levelJson(prefix, found))
+  return paged(now, page, listLevels(root, prefix, wanted), levelsBelow(prefix))
 }
 
-function* paged<T>(
-  began: Instant,
-  work: Work<Listed<T>>,
-  name: 'messages' | 'levels',
-  of: (entry: T, now: Instant) => object,
-): HttpWork {
-  const { entries, next } = yield* inTurns(work, began)
-  return json({ [name]: entries.map((entry) => of(entry, began)), ...(next !== undefined && { cursor: cursorOf(next) }) })
+/** How the entries of a list are written. */
+interface Form<T> {
+  readonly name: 'messages' | 'levels'
+  readonly of: (entry: T, now: Instant) => object
+  readonly nameOf: (entry: T) => string
 }
+
+/** Characters of a page, because peers choose the names in it, and of a part of it that is written in one turn. */
+const PAGE_CHARACTERS = 1024 * 1024
+const STEP_CHARACTERS = 64 * 1024
+/** Characters that an entry counts beyond its own. */
+const ENTRY_COST = 150
+
+/** Writes a page part by part. */
+function* paged<T>(began: Instant, page: Page, work: Work<Listed<T>>, { name, of, nameOf }: Form<T>): HttpWork {
+  const { entries: found, next } = yield* inTurns(work, began)
+  const entries = found.slice(page.skip)
+  const texts: string[] = []
+  let characters = 0
+  let written = 0
+  for (const entry of entries) {
+    const text = JSON.stringify(of(entry, began))
+    texts.push(text)
+    characters += text.length
+    if (characters > PAGE_CHARACTERS) break
+    written += text.length + ENTRY_COST
+    if (written < STEP_CHARACTERS) continue
+    written = 0
+    yield NEXT_TURN
+  }
+  const names = entries.slice(0, texts.length).map(nameOf)
+  const last = names.length < entries.length ? names.at(-1) : next
+  const cursor = last === undefined ? '' : `,"cursor":${JSON.stringify(cursorAfter(page, names, last))}`
+  return jsonText(`{"${name}":[${texts.join(',')}]${cursor}}`)
+}
+
+const levelsBelow = (prefix: string): Form<ListedLevel> => ({
+  name: 'levels',
+  of: (found) => levelJson(prefix, found),
+  nameOf: (found) => found.name,
+})
 
 const levelJson = (prefix: string, { name, retained, below }: ListedLevel): object => ({
   level: name,
@@ -175,6 +218,8 @@ function messageJson({ topic, payloadLength, qos, author, expiresAt }: Publish, 
     ...(expiresAt !== undefined && { expires_in: Math.max(0, Math.ceil((expiresAt - now) / 1000)) }),
   }
 }
+
+const MESSAGES: Form<Publish> = { name: 'messages', of: messageJson, nameOf: ({ topic }) => topic }
 
 const noMessage = (topic: string): HttpResponse => problem(404, `no message is retained on ${topic.slice(0, 200)}`)
 

@@ -62,6 +62,14 @@ describe('the broker', () => {
     expect(imported(text)).toMatchObject({ config, findings: [] })
   })
 
+  test('log_dest file is log_file; with standard output as well, that is said', () => {
+    expect(imported('log_dest file /var/log/m q.log').config.logFile).toBe('/var/log/m q.log')
+    expect(imported('log_dest file /var/log/m.log\nlog_dest none\nlog_dest stdout').config.logFile).toBeUndefined()
+    expect(imported('log_dest stdout\nlog_dest file /var/log/m.log').findings).toContain(
+      'm.conf:1: log_dest stdout: not taken: with log_file the log goes there alone',
+    )
+  })
+
   test('log_dest none before a file is not silence', () => {
     expect(imported('log_dest none\nlog_dest file /var/log/m.log').config.logLevel).toBe('info')
     expect(imported('log_dest file /var/log/m.log\nlog_dest none').config.logLevel).toBe('silent')
@@ -70,7 +78,7 @@ describe('the broker', () => {
   test.each([
     ['user mosquitto', 'm.conf:1: user mosquitto: no counterpart: left to what starts the process, such as systemd'],
     ['frobnicate', 'm.conf:1: frobnicate: unknown: Mosquitto 2.0 has no such option'],
-    ['log_dest syslog', 'm.conf:1: log_dest syslog: no counterpart: Roost logs to standard output'],
+    ['log_dest syslog', 'm.conf:1: log_dest syslog: no counterpart: Roost logs to standard output, or to log_file'],
     ['log_type subscribe', 'm.conf:1: log_type subscribe: no counterpart: see log_level'],
     ['persistence_location x', 'm.conf:1: persistence_location x: not taken: persistence is off'],
     ['acl_file acl', 'm.conf:1: acl_file acl: relative path: taken as /etc/m/acl'],

@@ -1,6 +1,7 @@
 import { Ajv2020 } from 'ajv/dist/2020.js'
 import { expect } from 'vitest'
 import { type HttpRequest, type HttpResponse, isStream, isWork, type Pause, type Route } from '../../../src/http/exchange.ts'
+import { requestSchema, typedQuery } from '../../../src/http/request-check.ts'
 import { PROBLEM, type Schema } from '../../../src/http/schema.ts'
 
 const ajv = new Ajv2020({ allErrors: true })
@@ -28,6 +29,25 @@ export function expectDescribed(
   expect(schema, `${what} is not described`).toBeDefined()
   expect(type).toMatch(schema === PROBLEM ? /^application\/problem\+json/ : /^application\/json/)
   expectValid(schema!, JSON.parse(body), what)
+}
+
+const strict = new Ajv2020({ coerceTypes: false, strictTypes: false })
+const checks = new Map<object, ReturnType<typeof strict.compile>>()
+
+/** Whether io/ passes a request on to its route. */
+export function isPassedOn({ spec }: Route, query: Readonly<Record<string, string>>, body: unknown): boolean {
+  if (spec === undefined) return true
+  let check = checks.get(spec)
+  if (check === undefined) {
+    const { querystring, body: whole = {} } = requestSchema(spec)
+    check = strict.compile({
+      type: 'object',
+      properties: { query: querystring, body: whole },
+      required: ['query', ...(spec.body ? ['body'] : [])],
+    })
+    checks.set(spec, check)
+  }
+  return check({ query: typedQuery(query, spec.query ?? {}), body }) === true
 }
 
 export interface Asked {

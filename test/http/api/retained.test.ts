@@ -89,10 +89,31 @@ describe('a list of messages', () => {
     expect(new Set(seen).size).toBe(seen.length)
   })
 
+  test('pages of long topics have cursors that fit into a request, and are no longer than a megabyte', () => {
+    const long = 'ä'.repeat(30_000)
+    const topics = Array.from({ length: 60 }, (_, i) => `${i < 50 ? long : ''}${String(i).padStart(2, '0')}`)
+    const broker = world(topics)
+    const seen: string[] = []
+    const cursors: string[] = []
+    for (let query = '?limit=1000'; query !== ''; ) {
+      const { messages, cursor } = asker(broker).get(query).json as Page
+      expect(JSON.stringify(messages).length).toBeLessThan(1_100_000)
+      seen.push(...messages.map(({ topic }) => topic))
+      if (cursor !== undefined) cursors.push(cursor)
+      query = cursor === undefined ? '' : `?limit=7&cursor=${cursor}`
+    }
+    expect(seen).toEqual([...topics.slice(50), ...topics.slice(0, 50)])
+    expect(cursors.length).toBeGreaterThan(2)
+    for (const cursor of cursors) expect(cursor.length).toBeLessThan(6000)
+  })
+
   test.each([
     ['filter=a%23', 'filter: # is not a whole level'],
     ['filter=', 'filter: empty topic filter'],
     ['cursor=%C3%A4', 'cursor: is not one that this list has returned'],
+    ['cursor=YQ.x', 'cursor: is not one that this list has returned'],
+    ['cursor=YQ.1e9', 'cursor: is not one that this list has returned'],
+    ['cursor=YQ.99999999', 'cursor: is not one that this list has returned'],
     ['level=a&filter=a', 'level: excludes filter and q'],
   ])('%s is wrong', (query, detail) => expect(asker(world([])).get(`?${query}`)).toMatchObject({ status: 400, json: { detail } }))
 })
