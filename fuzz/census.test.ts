@@ -12,7 +12,7 @@ import { STEP } from './sim/steps.ts'
 /** What may differ between a server that has lived and one to which nothing has happened. */
 const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   [
-    /^(Stats|Traffic|SensorTraffic|NoticeCounts)\.|^Looked\.sum$|^Publisher\.(work|#taken)$|^Retained\.#sequence$|^Sessions\.#mostConnected$|^Sensors\.recoveredAt$|^Unrecorded\.#lastEnd$|^SessionEnds\.#last$/,
+    /^(Stats|Traffic|SensorTraffic|Histogram|NoticeCounts)\.|^Looked\.sum$|^Publisher\.(work|#taken)$|^Retained\.#sequence$|^Sessions\.#mostConnected$|^Sensors\.recoveredAt$|^SensorFigures\.#(since|epoch)$|^Unrecorded\.#lastEnd$|^SessionEnds\.#last$/,
     'counts what has happened',
   ],
   [/^Publisher\.full$/, 'why a message was last not retained'],

@@ -40,6 +40,8 @@ export interface ServerOptions {
   /** Published as `$SYS/broker/version`: `roost version 1.2.3`. */
   readonly version?: string
   readonly presence?: PresenceOptions
+  /** Keeps figures of each sensor, 64 bytes each: `Sensors.figuresOf`. */
+  readonly sensorFigures?: boolean
   /** Called at every update of the topics under `$SYS`. */
   readonly processFigures?: () => ProcessFigures
 }
@@ -140,6 +142,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly #sys: SysTopics | undefined
   readonly #sysIntervalMs: number
   readonly #processFigures: () => ProcessFigures
+  readonly #sensorFigures: boolean
+  #keepsFigures = false
   #tap: Tap | undefined = undefined
   /** When the topics under `$SYS` are next updated; undefined before `recover`. */
   #sysDue: Instant | undefined = undefined
@@ -148,6 +152,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const { store, random, sysInterval = 0 } = options
     const notice: NoticeSink = (each) => {
       this.notices.add(each)
+      if (this.#keepsFigures) this.gateway.sensors.noticed(each)
       options.notice(each)
     }
     this.notice = notice
@@ -158,6 +163,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.#sys = sysInterval > 0 ? new SysTopics(version) : undefined
     this.#sysIntervalMs = sysInterval * 1000
     this.#processFigures = options.processFigures ?? (() => ({}))
+    this.#sensorFigures = options.sensorFigures ?? false
     const memory = new Memory(options.memory)
     this.memory = memory
     memory.count('store', () => store.waitingBytes ?? 0)
@@ -211,6 +217,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   /** Second half of `recover`: starts the clocks of sessions and sensors. */
   resume(now: Instant, reading: ClockReading = { wall: this.#clock.epoch + now, bootId: '', uptime: 0 }): void {
     this.#clock.recover(now, reading)
+    this.#keepsFigures = this.#sensorFigures
+    if (this.#keepsFigures) this.gateway.sensors.keepFigures(now, this.wallEpoch)
     this.broker.recover(now)
     // Sensors resume their sessions first; only then does the expiry of all other sessions start.
     this.gateway.recover(now)

@@ -421,6 +421,7 @@ export class World {
 
   #newServer(): Server {
     const server = new Server({
+      sensorFigures: true,
       gateway: {
         gatewayId: 1,
         tRetryMs: 10_000,

@@ -146,6 +146,7 @@ export class ClientTable {
     this.#seats[seat] = client
     client.seat = seat
     this.#byId.set(client.clientId, client)
+    this.#host.sensorStates.figures?.clear(seat)
   }
 
   delete(client: GatewayClient): void {
@@ -156,6 +157,7 @@ export class ClientTable {
     this.#vacant.push(client.seat)
     client.seat = -1
     if (this.size > 0) return
+    this.#host.sensorStates.figures?.free()
     this.#seats.length = 0
     this.#vacant = []
     this.#searched = 0

@@ -1,10 +1,12 @@
 import type { Instant } from '../base/machine.ts'
+import type { Notice, NoticeCode } from '../base/notice.ts'
 import type { RestingLinks, RestingSession, Waiting } from '../mqtt/link.ts'
 import type { SessionKey } from '../store/store.ts'
 import { lastRoute } from './admission.ts'
 import type { ClientHost } from './client/client-host.ts'
 import type { RowView } from './client/resting.ts'
-import type { SensorState } from './client/sensor-states.ts'
+import { type Counter, type DayState, SensorFigures } from './client/sensor-figures.ts'
+import type { SensorState } from './client/state-table.ts'
 import type { ClientTable } from './client-table.ts'
 import { addressOfRoute, nodeTextOf, portNameOf, type RouteKey } from './ports/route.ts'
 
@@ -30,6 +32,22 @@ export interface Sensor {
   readonly node: string | undefined
   readonly username: string | undefined
   readonly waiting: Waiting
+}
+
+/** Since the process started, and in the last day. */
+export interface FiguresOfSensor {
+  readonly counters: Readonly<Record<Counter, number>>
+  /** By quarters of an hour, the current one last. */
+  readonly day: readonly DayState[]
+}
+
+const COUNTED: Partial<Record<NoticeCode, Counter>> = {
+  'message-dropped': 'dropped',
+  'queue-full': 'dropped',
+  'request-refused': 'refused',
+  'client-refused': 'refused',
+  'publish-refused': 'refused',
+  'subscribe-refused': 'refused',
 }
 
 /** A part of the list of all sensors. `next`: where the next part begins; `undefined` after the last one. */
@@ -68,6 +86,27 @@ export class Sensors {
   /** Called for each sensor whose state has changed, or that is new or gone; `undefined` while nobody wants to know. */
   set changed(changed: ((clientId: string, isNewOrGone: boolean) => void) | undefined) {
     this.#host.sensorStates.changed = changed
+  }
+
+  /** From here on figures of each sensor are kept: 64 bytes each. `wallEpoch`: the wall clock at instant 0, in milliseconds. */
+  keepFigures(now: Instant, wallEpoch: number): void {
+    const figures = new SensorFigures(now, wallEpoch)
+    this.#host.sensorStates.figures = figures
+    this.#host.memory.count('sessions', () => figures.bytes)
+  }
+
+  /** Figures of a sensor; undefined where none are kept. */
+  figuresOf(now: Instant, { seat, state }: Sensor): FiguresOfSensor | undefined {
+    const { figures } = this.#host.sensorStates
+    return figures && { counters: figures.counters(seat), day: figures.day(now, seat, state) }
+  }
+
+  /** Counts what a notice says of a sensor: something for it was dropped, or it was refused something. */
+  noticed({ code, client = '', count = 1 }: Notice): void {
+    const counter = COUNTED[code]
+    if (counter === undefined || !client.startsWith('sn:')) return
+    const seat = this.#clients.seatOf(client.slice('sn:'.length))
+    if (seat >= 0) this.#host.sensorStates.figures?.count(seat, counter, count)
   }
 
   get(clientId: string): Sensor | undefined {

@@ -32,8 +32,9 @@ export function serverOptions(
   config: Config,
   users: SensorUsers = openSensorUsers(config),
   bans?: Bans,
-): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval' | 'presence'> {
+): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval' | 'presence' | 'sensorFigures'> {
   return {
+    sensorFigures: config.http,
     sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
     presence: {
       topic: config.presenceTopic ?? (config.homeAssistantDiscovery === undefined ? undefined : PRESENCE_TOPIC),

@@ -31,7 +31,9 @@ export class AwakePeriod {
 
   /** PINGRESP is being sent. */
   end(now: Instant): void {
-    this.#client.host.traffic.wakeSeconds.observe((now - this.#since) / 1000)
+    const { host, seat } = this.#client
+    host.traffic.wakeSeconds.observe((now - this.#since) / 1000)
+    host.sensorStates.figures?.count(seat, 'wakes')
   }
 
   /** Counts a delivery that was started. */

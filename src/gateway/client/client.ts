@@ -28,8 +28,7 @@ import { Inbound } from './inbound.ts'
 import { disconnected } from './leaving.ts'
 import { Outbound } from './outbound.ts'
 import { Replies } from './replies.ts'
-import type { SensorState } from './sensor-states.ts'
-import { ACTIVE_ONLY, type Reaction, STATE_TABLE, type State } from './state-table.ts'
+import { ACTIVE_ONLY, type Reaction, type SensorState, STATE_TABLE, type State } from './state-table.ts'
 import { Supervision, sleepGraceMs } from './supervision.ts'
 import { updateWillMessage, updateWillTopic } from './will-update.ts'
 
@@ -138,6 +137,7 @@ export class GatewayClient {
   // --- From the client
 
   handle(now: Instant, message: Message): void {
+    this.host.sensorStates.figures?.received(this.seat, message)
     this.react(now, message)
     if (this.outbound.busy) this.outbound.heard(now)
     this.#reconsider(now)

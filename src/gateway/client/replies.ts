@@ -116,7 +116,10 @@ export class Replies {
 
   #transmit(message: Message): void {
     const { host, route } = this.#client
-    if (host.transmit(route, message)) return
+    if (host.transmit(route, message)) {
+      host.sensorStates.figures?.sent(this.#client.seat, message)
+      return
+    }
     this.#markUnsent(message)
     const id = conveyedTopicId(message)
     if (id !== 0) this.#takeBack(id)

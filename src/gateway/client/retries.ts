@@ -69,7 +69,9 @@ export class Retries {
     for (const { message, answered } of this.#outbound.exchanges.open) {
       // A PUBLISH is not resent after its PUBREC (MQTT-4.3.3-6), which the broker may still have to record.
       if (answered === true) continue
-      this.#client.host.traffic.retransmissions++
+      const { host, seat } = this.#client
+      host.traffic.retransmissions++
+      host.sensorStates.figures?.count(seat, 'retransmissions')
       if (message.type === MsgType.PUBLISH) this.#outbound.send({ ...message, dup: true })
       // The first REGISTER may have been retracted, because of congestion, while it waited for the store to record its topic id.
       else this.#outbound.send(message, message.type === MsgType.REGISTER ? this.#client.topicIds.lsn : 0)

@@ -1,4 +1,7 @@
-import type { SensorState } from './sensor-states.ts'
+import type { Instant } from '../../base/machine.ts'
+import { messageLength } from '../../mqttsn/encode.ts'
+import { type Message, MsgType } from '../../mqttsn/messages.ts'
+import type { SensorState } from './state-table.ts'
 
 /** Counters of one sensor, since the process started; they begin again at 2^32. */
 export const COUNTERS = [
@@ -12,6 +15,8 @@ export const COUNTERS = [
   'wakes',
 ] as const
 export type Counter = (typeof COUNTERS)[number]
+
+const AT = Object.fromEntries(COUNTERS.map((name, i) => [name, i])) as Readonly<Record<Counter, number>>
 
 /** What a sensor mostly did in a quarter of an hour. Active counts as awake; disconnected, or not known yet, as unknown. */
 export const DAY_STATES = ['unknown', 'asleep', 'awake', 'lost'] as const
@@ -40,14 +45,35 @@ const CHUNK_SENSORS = 1024
  */
 export class SensorFigures {
   readonly #chunks: Uint32Array[] = []
+  readonly #epoch: number
+  /** Since when all states are known, seconds since 1970. */
+  readonly #since: number
+
+  /** `epoch`: the wall clock at instant 0, in milliseconds. */
+  constructor(now: Instant, epoch: number) {
+    this.#epoch = epoch
+    this.#since = this.#wall(now)
+  }
 
   /** Bytes of memory. */
   get bytes(): number {
     return this.#chunks.length * CHUNK_SENSORS * WORDS * 4
   }
 
-  count(seat: number, counter: number, by = 1): void {
-    this.#chunk(seat)[at(seat) + counter]! += by
+  count(seat: number, counter: Counter, by = 1): void {
+    this.#chunk(seat)[at(seat) + AT[counter]]! += by
+  }
+
+  received(seat: number, message: Message): void {
+    const [chunk, start] = [this.#chunk(seat), at(seat)]
+    chunk[start + AT.bytesReceived]! += messageLength(message)
+    if (message.type === MsgType.PUBLISH) chunk[start + AT.messagesReceived]!++
+  }
+
+  sent(seat: number, message: Message): void {
+    const [chunk, start] = [this.#chunk(seat), at(seat)]
+    chunk[start + AT.bytesSent]! += messageLength(message)
+    if (message.type === MsgType.PUBLISH) chunk[start + AT.messagesSent]!++
   }
 
   counters(seat: number): Readonly<Record<Counter, number>> {
@@ -55,16 +81,20 @@ export class SensorFigures {
     return Object.fromEntries(COUNTERS.map((name, i) => [name, chunk[start + i]!])) as Record<Counter, number>
   }
 
-  /** The sensor is in this state from now on. `wall`: seconds since 1970. */
-  entered(seat: number, wall: number, state: SensorState): void {
+  /** The sensor is in this state from now on. `before`: the one that it was in, undefined for a new sensor. */
+  entered(now: Instant, seat: number, before: SensorState | undefined, state: SensorState): void {
     const [chunk, start] = [this.#chunk(seat), at(seat)]
+    const wall = this.#wall(now)
+    if (before !== undefined) this.#begin(chunk, start, before)
     advance(chunk, start, wall)
     chunk[start + NOW] = (chunk[start + NOW]! & ~0xff) | CODES[state]
   }
 
-  /** The last 96 quarters of an hour, the current one last. */
-  day(seat: number, wall: number): readonly DayState[] {
+  /** The last 96 quarters of an hour, the current one last. `state`: the one that the sensor is in. */
+  day(now: Instant, seat: number, state: SensorState): readonly DayState[] {
     const [chunk, start] = [this.#chunk(seat), at(seat)]
+    const wall = this.#wall(now)
+    this.#begin(chunk, start, state)
     advance(chunk, start, wall)
     const current = quarterOf(chunk[start + SINCE]!)
     return Array.from({ length: QUARTERS }, (_, i) => {
@@ -76,6 +106,22 @@ export class SensorFigures {
   /** The sensor has gone: its place is for another one. */
   clear(seat: number): void {
     this.#chunk(seat).fill(0, at(seat), at(seat) + WORDS)
+  }
+
+  /** No sensor is left. */
+  free(): void {
+    this.#chunks.length = 0
+  }
+
+  /** A sensor that was there at the start, and has been in this state since. */
+  #begin(chunk: Uint32Array, start: number, state: SensorState): void {
+    if (chunk[start + SINCE] !== 0) return
+    chunk[start + SINCE] = this.#since
+    chunk[start + NOW] = CODES[state]
+  }
+
+  #wall(now: Instant): number {
+    return Math.floor((this.#epoch + now) / 1000)
   }
 
   #chunk(seat: number): Uint32Array {
@@ -91,25 +137,24 @@ const quarterOf = (wall: number): number => Math.floor(wall / QUARTER_SECONDS)
 
 /** Accounts for the time up to now. What is less than a unit is left for the next state. */
 function advance(chunk: Uint32Array, start: number, wall: number): void {
-  const until = Math.floor(wall)
   let since = chunk[start + SINCE]!
   if (since === 0) {
-    chunk[start + SINCE] = until
+    chunk[start + SINCE] = wall
     return
   }
   const now = chunk[start + NOW]!
   const code = now & 0xff
-  for (let quarter = quarterOf(since); quarter < quarterOf(until); quarter = quarterOf(since)) {
+  for (let quarter = quarterOf(since); quarter < quarterOf(wall); quarter = quarterOf(since)) {
     const end = (quarter + 1) * QUARTER_SECONDS
     spend(chunk, start, code, Math.round((end - since) / UNIT_SECONDS))
     setBits(chunk, start, quarter, mostly(chunk, start, QUARTER_SECONDS))
     chunk[start + NOW] = code
     since = end
     // Of a state that has lasted for days only the last one shows.
-    const first = quarterOf(until) - QUARTERS
+    const first = quarterOf(wall) - QUARTERS
     if (quarterOf(since) < first) since = first * QUARTER_SECONDS
   }
-  const units = Math.floor(Math.max(0, until - since) / UNIT_SECONDS)
+  const units = Math.floor(Math.max(0, wall - since) / UNIT_SECONDS)
   spend(chunk, start, code, units)
   chunk[start + SINCE] = since + units * UNIT_SECONDS
 }

@@ -1,9 +1,7 @@
 import type { Instant } from '../../base/machine.ts'
 import type { GatewayClient } from './client.ts'
-import type { State } from './state-table.ts'
-
-/** State of a sensor as it is reported: a will dialogue does not change it. */
-export type SensorState = 'active' | 'asleep' | 'awake' | 'lost' | 'disconnected'
+import type { SensorFigures } from './sensor-figures.ts'
+import type { SensorState, State } from './state-table.ts'
 
 /**
  * The reported states of all clients, counted, and the one place at which a change is noticed. A client is reported from its first
@@ -17,6 +15,8 @@ export class SensorStates {
    * know, so that a change costs one comparison.
    */
   changed: ((clientId: string, isNewOrGone: boolean) => void) | undefined = undefined
+  /** Undefined where nobody asks for them. */
+  figures: SensorFigures | undefined = undefined
 
   /** The client enters this state, or, if it is in it already, begins it again. */
   enter(now: Instant, client: GatewayClient, state: State): void {
@@ -26,6 +26,7 @@ export class SensorStates {
     if (reported === undefined && state !== 'active') return
     if (reported !== state) {
       this.#count(reported, state)
+      this.figures?.entered(now, client.seat, reported, state)
       client.reported = state
       client.since = now
     }

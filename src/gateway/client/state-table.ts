@@ -5,6 +5,9 @@ import { MsgType } from '../../mqttsn/messages.ts'
  * An unknown client has no state; the gateway handles it.
  */
 export type State = 'willTopic' | 'willMsg' | 'active' | 'asleep' | 'awake' | 'disconnected' | 'lost'
+
+/** State of a sensor as it is reported: a will dialogue does not change it. */
+export type SensorState = 'active' | 'asleep' | 'awake' | 'lost' | 'disconnected'
 export const STATES: readonly State[] = ['willTopic', 'willMsg', 'active', 'asleep', 'awake', 'disconnected', 'lost']
 
 /**

@@ -1,7 +1,7 @@
 import { isoTime } from '../../base/iso-time.ts'
 import type { Instant } from '../../base/machine.ts'
 import { messageOf, qosOf, type Session } from '../../broker/session.ts'
-import type { Sensor } from '../../gateway/sensors.ts'
+import type { FiguresOfSensor, Sensor } from '../../gateway/sensors.ts'
 import type { Server } from '../../server.ts'
 import type { SessionKey } from '../../store/store.ts'
 
@@ -138,7 +138,7 @@ export function clientDetail(server: Server, now: Instant, entry: ClientEntry, p
   const { session } = entry
   return {
     ...summaryOf(server, entry),
-    ...(entry.protocol === 'mqtt' ? connectionJson(server, session) : sensorJson(server, entry)),
+    ...(entry.protocol === 'mqtt' ? connectionJson(server, session) : sensorJson(server, now, entry)),
     ...(session !== undefined && sessionJson(server, now, session)),
     will: willJson(server, entry, payloads),
   }
@@ -165,12 +165,13 @@ function connectionJson({ connections }: Server, session: Session | undefined): 
   }
 }
 
-function sensorJson({ gateway }: Server, { clientId, sensor }: ClientEntry): object {
+function sensorJson({ gateway }: Server, now: Instant, { clientId, sensor }: ClientEntry): object {
   // A sensor at rest becomes an object for this, and rests again with the next input: nothing else can tell.
   const client = gateway.client(clientId)
   if (client === undefined || sensor === undefined) return { protocol_version: '1.2' }
   const { registry, route, cleanSession, outbound } = client
   const { open } = outbound.exchanges
+  const figures = gateway.sensors.figuresOf(now, sensor)
   return {
     protocol_version: '1.2',
     keep_alive_seconds: sensor.keepAliveSeconds,
@@ -178,6 +179,7 @@ function sensorJson({ gateway }: Server, { clientId, sensor }: ClientEntry): obj
     address_validated: gateway.isProven(route),
     waits_for_port: gateway.ports.isWaiting(route) || undefined,
     exchanges: open.slice(0, LISTED_MESSAGES).map(({ awaiting, msgId }) => ({ awaiting, msg_id: msgId })),
+    ...(figures !== undefined && { counters: countersJson(figures.counters), last_day: figures.day }),
     topic_id_count: registry.size,
     topic_ids: first(registry.list(LISTED), LISTED, ({ name }) => name.length).map(({ id, name, offered }) => ({
       id,
@@ -188,6 +190,17 @@ function sensorJson({ gateway }: Server, { clientId, sensor }: ClientEntry): obj
     })),
   }
 }
+
+const countersJson = (counters: FiguresOfSensor['counters']): object => ({
+  messages_received: counters.messagesReceived,
+  messages_sent: counters.messagesSent,
+  bytes_received: counters.bytesReceived,
+  bytes_sent: counters.bytesSent,
+  retransmissions: counters.retransmissions,
+  dropped: counters.dropped,
+  refused: counters.refused,
+  wakes: counters.wakes,
+})
 
 function sessionJson(server: Server, now: Instant, session: Session): object {
   const { persistent, expirySeconds, mountPoint, subscriptions, inflight, receipts, owner } = session

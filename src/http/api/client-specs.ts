@@ -133,6 +133,20 @@ const OF_SENSOR = {
     object({ awaiting: text('message that the gateway waits for'), msg_id: whole('message id', 0, 65_535) }),
     'messages to it that are not acknowledged, the first 100',
   ),
+  counters: object({
+    messages_received: whole('messages that it published'),
+    messages_sent: whole('messages that it was sent, retransmissions included'),
+    bytes_received: whole('bytes of all packets that it sent'),
+    bytes_sent: whole('bytes of all packets that it was sent'),
+    retransmissions: whole('messages that it was sent again'),
+    dropped: whole('messages for it that were dropped; notices say why'),
+    refused: whole('CONNECTs, messages and requests that it was refused; notices say why'),
+    wakes: whole('how often it woke and went to sleep again'),
+  }),
+  last_day: listOf(
+    oneOfWords('what it mostly did', ['unknown', 'asleep', 'awake', 'lost']),
+    'the last 96 quarters of an hour, the current one last; since the process started',
+  ),
   topic_id_count: whole('its topic ids'),
   topic_ids: listOf(
     object({

@@ -111,6 +111,32 @@ describe('one client', () => {
     expect(api.server.gateway.clientsAtRest).toBe(1)
   })
 
+  test('a sensor: what it has sent and was sent, its wakes, and its day', () => {
+    const sensor = connectSensor(api, 'sensor-7')
+    sensor.act((client, now) => client.subscribe(now, 'site/valve', 1))
+    pass(api, 1000)
+    const counters = () => api.ask('GET', path('sn:sensor-7')).body.counters
+    const before = counters()
+    expect(before).toMatchObject({ messages_received: 0, messages_sent: 0, wakes: 0, retransmissions: 0, dropped: 0, refused: 0 })
+    sensor.act((client, now) => client.publish(now, 'site/temperature', bytes('21.5'), 1))
+    pass(api, 1000)
+    sensor.act((client, now) => client.sleep(now, 600))
+    pass(api, 1000)
+    const from = connectClient(api, 'from')
+    for (const text of ['open', 'shut']) publish(from, 'site/valve', text)
+    sensor.act((client, now) => client.wake(now))
+    pass(api, 1000)
+    const after = counters()
+    expect(after).toMatchObject({ messages_received: 1, messages_sent: 2, wakes: 1, retransmissions: 0 })
+    expect(after.bytes_received - before.bytes_received).toBeGreaterThan(20)
+    expect(after.bytes_sent - before.bytes_sent).toBeGreaterThan(20)
+    pass(api, 3_600_000)
+    const { last_day: day } = api.ask('GET', path('sn:sensor-7')).body
+    expect(day).toHaveLength(96)
+    expect(day.slice(-4, -1)).toEqual(['lost', 'lost', 'lost'])
+    expect(day.slice(0, 90)).toEqual(Array.from({ length: 90 }, () => 'unknown'))
+  })
+
   test.each(['mqtt:none', 'sn:none', 'none', 'sn:archive', ' ', '__proto__', 'mqtt:', 'x'.repeat(10_000)])('%s: 404', (id) => {
     connectClient(api, 'archive')
     const { status, body } = api.ask('GET', path(id))
