@@ -25,6 +25,7 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
     /^Fifo\.(#head|#first)$|^Session\.(#sweptTo|#qos0From)$|^Slab\.(at|#start|#runStart|#runEnd|bytes)$|^ByteWriter\./,
     'a place in a buffer that is used again',
   ],
+  [/^Seats\.#|^Session\.seat$/, 'seats, at most as many as there were sessions at a time, which the next ones take'],
   [/^Exchanges\.#refusedLsn$/, 'the latest record of a kind'],
   [/^TokenBucket\.#tokens$|^Airtime\.#used$/, 'an allowance, of which some is used up'],
   [/^UnknownSenders\.#answered$/, 'unknown senders that were answered last: at most 1,024'],
