@@ -7,9 +7,12 @@ const FOUND_COST = 2
 /** Characters that cost as much as a level, where a topic is read once, and where it is compared with those found so far. */
 const READ_CHARACTERS = 1024
 const COMPARED_CHARACTERS = 32
+const MOVED_ENTRIES = 2048
 
 const readCost = (topic: string): number => 1 + Math.floor(topic.length / READ_CHARACTERS)
-const foundCost = (topic: string): number => FOUND_COST + Math.floor(topic.length / COMPARED_CHARACTERS)
+/** `beside`: entries found so far, some of which have to be moved. */
+const foundCost = (topic: string, beside: number): number =>
+  FOUND_COST + Math.floor(topic.length / COMPARED_CHARACTERS) + Math.floor(beside / MOVED_ENTRIES)
 
 /** Which retained messages to list. */
 export interface RetainedQuery {
@@ -57,7 +60,7 @@ export function* listRetained(root: RetainedLevel, query: RetainedQuery): Work<L
     if (after !== undefined && compareTopics(topic, after) <= 0) return cost
     if (contains !== '' && !topic.toLowerCase().includes(contains)) return cost
     found.add(message)
-    return cost + foundCost(topic)
+    return cost + foundCost(topic, found.all.length)
   }
   const open = (level: RetainedLevel, path: string, depth: number): void => {
     if (level.children === undefined || isOutside(path, depth, after, found.last)) return
@@ -140,7 +143,7 @@ export function* listLevels(
   const found = new Smallest<readonly [string, RetainedLevel]>(limit + 1, ([name]) => name)
   for (const child of level?.children ?? []) {
     if (after === undefined || child[0] > after) found.add(child)
-    yield 1 + foundCost(child[0])
+    yield 1 + foundCost(child[0], found.all.length)
   }
   const page = pageOf(found.all, limit, ([name]) => name)
   const entries: ListedLevel[] = []

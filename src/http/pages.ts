@@ -23,8 +23,8 @@ export function pageOf({ query: { cursor, limit } }: Pick<HttpRequest, 'query'>)
   return page.skip <= SKIP_MAX && encodedOf(page.after, page.skip) === cursor ? page : undefined
 }
 
-/** More entries than can be there. */
-const SKIP_MAX = 1_000_000
+/** Entries with the same long beginning. */
+const SKIP_MAX = 65_536
 
 /**
  * The cursor behind `last`, the last name of a page with these names: the name, or, if that is long, its beginning and how many

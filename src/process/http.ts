@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import process from 'node:process'
 import { getHeapStatistics } from 'node:v8'
 import { StartError } from '../base/start-error.ts'
@@ -17,7 +17,7 @@ import { HTTP_PORT } from './http-port.ts'
 import type { HttpRunning } from './http-running.ts'
 import type { LagMonitor } from './lag.ts'
 import { cannotListen, ownNames } from './listeners.ts'
-import { openFilesLimit } from './open-files.ts'
+import { openFilesCount, openFilesLimit } from './open-files.ts'
 import type { SnPorts } from './sn-ports.ts'
 
 /** The open HTTP service. */
@@ -126,9 +126,7 @@ export function processStatus({ version, store, maxDataBytes, lag, phase, certif
 
 function openFiles(): { used: number; limit: number } | undefined {
   const limit = openFilesLimit()
-  if (limit === undefined) return undefined
-  // Not counting the one that lists them.
-  return { used: readdirSync('/proc/self/fd').length - 1, limit }
+  return limit === undefined ? undefined : { used: openFilesCount(), limit }
 }
 
 /** Reads the kernel's counts of the UDP sockets on these ports [proc_net(5), the last column of net/udp]. */

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, statSync } from 'node:fs'
 
 /**
  * The number of files that this process has to be able to open: Node.js opens all modules of an import at the same time, and with
@@ -17,6 +17,18 @@ export function openFilesLimit(): number | undefined {
   } catch {
     return undefined
   }
+}
+
+const OPEN_FILES = '/proc/self/fd'
+
+/**
+ * Number of files and sockets that this process has open. Linux 6.2 and later say it as the size of the directory, in 0.5 ms; to
+ * list the directory takes 50 ms with 19,000 of them, in which no client is served.
+ */
+export function openFilesCount(): number {
+  const { size } = statSync(OPEN_FILES)
+  // Not counting the one that lists them.
+  return size > 0 ? size : readdirSync(OPEN_FILES).length - 1
 }
 
 /** Returns why this process cannot start; undefined if it may open enough files. */

@@ -53,7 +53,8 @@ export function propertiesOf(given: PropertiesJson, expiry: number | undefined):
   if (wrongTopic !== '') return `properties.response_topic: ${wrongTopic}`
   const wrongPair = pairs.map(({ name, value }) => mqttStringError(name) || mqttStringError(value)).find((wrong) => wrong !== '')
   if (wrongPair !== undefined) return `properties.user_properties: ${wrongPair}`
-  const correlation = given.correlation_data === undefined ? undefined : Buffer.from(given.correlation_data, 'base64')
+  const correlation = given.correlation_data === undefined ? undefined : bytesOf(given.correlation_data)
+  if (correlation === 'malformed') return 'properties.correlation_data: is no base64'
   if (correlation !== undefined && correlation.length > STRING_BYTES_MAX)
     return `properties.correlation_data: longer than ${STRING_BYTES_MAX} bytes`
   const properties: Properties = {
@@ -68,6 +69,14 @@ export function propertiesOf(given: PropertiesJson, expiry: number | undefined):
 }
 
 const STRING_BYTES_MAX = 0xffff
+
+/** Decodes base64, with or without its padding. The decoder skips what is none, and so returns fewer bytes. */
+export function bytesOf(text: string): Buffer | 'malformed' {
+  const bytes = Buffer.from(text, 'base64')
+  const digits = text.replace(/={1,2}$/, '').length
+  const isPadded = digits === text.length || text.length % 4 === 0
+  return isPadded && digits % 4 !== 1 && bytes.length === Math.floor((digits * 3) / 4) ? bytes : 'malformed'
+}
 
 /** The error in a string that MQTT is to carry [5.0 section 1.5.4], '' if there is none. */
 export function mqttStringError(value: string): string {

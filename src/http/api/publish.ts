@@ -4,7 +4,7 @@ import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import { topicNameError } from '../../mqtt/topics.ts'
 import { type HttpRequest, type HttpResponse, type HttpWork, json, problem, type Route } from '../exchange.ts'
 import { base64, flag, object, PROBLEM, type RouteSpec, text, whole } from '../schema.ts'
-import { mqttStringError, PROPERTIES, type PropertiesJson, propertiesOf } from './properties.ts'
+import { bytesOf, mqttStringError, PROPERTIES, type PropertiesJson, propertiesOf } from './properties.ts'
 
 /** A value that the body's schema describes. */
 interface Message {
@@ -70,7 +70,8 @@ function messageOf(body: Message): Publish | string {
   if (wrong !== '') return `topic: ${wrong}`
   const properties = propertiesOf(body.properties ?? {}, expiry)
   if (typeof properties === 'string') return properties
-  const bytes = encoded === undefined ? Buffer.from(payload ?? '') : Buffer.from(encoded, 'base64')
+  const bytes = encoded === undefined ? Buffer.from(payload ?? '') : bytesOf(encoded)
+  if (bytes === 'malformed') return 'payload_base64: is no base64'
   return Publish.of(topic, bytes, qos, retain, 0, properties)
 }
 

@@ -152,11 +152,13 @@ interface ApiRequest {
 
 function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions, steps: Steps, streams: Streams): void {
   const { users, running } = options
+  const callers = new WeakMap<FastifyRequest, Caller>()
   app.route<ApiRequest>({
     method: route.method,
     url: route.path,
     ...(route.spec !== undefined && checkedBy(route.spec)),
-    handler: async (request, reply) => {
+    // Before the body is read: a stranger has no megabyte parsed, and is not told how the API works.
+    onRequest: async (request, reply) => {
       const { authorization, 'x-csrf-token': csrf } = request.headers
       const caller = await users.callerOf(authorization, peerOf(request))
       const refusal = callerRefusal(caller, route, one(csrf))
@@ -166,10 +168,12 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
       }
       const { notReady } = running
       if (notReady !== undefined && route.always !== true) return send(reply, problem(503, notReady))
-      // A stranger is not told how the API works.
-      const { validationError } = request
-      if (validationError !== undefined) return send(reply, problem(400, validationError.message))
-      const known = caller.kind === 'known' ? caller : undefined
+      callers.set(request as FastifyRequest, caller)
+      return undefined
+    },
+    handler: async (request, reply) => {
+      const caller = callers.get(request as FastifyRequest)
+      const known = caller?.kind === 'known' ? caller : undefined
       const asked = (now: number): HttpRequest => ({
         now,
         params: request.params,
@@ -190,10 +194,9 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
   })
 }
 
-/** Requests are checked before the handler, which answers: the caller must be known first. */
+/** How requests are checked, between `onRequest` and the handler. */
 const checkedBy = (spec: RouteSpec) => ({
   schema: requestSchema(spec),
-  attachValidation: true,
   preValidation: async (request: FastifyRequest): Promise<void> => {
     request.query = typedQuery(lastValues(request.query as ApiRequest['Querystring']), spec.query ?? {})
   },

@@ -140,6 +140,12 @@ describe('refused:', () => {
     ],
   ])('%s', (_, body, status, detail) => expect(refused({}, body)).toEqual([status, detail]))
 
+  test.each(['A', 'AAAAA', 'e A=', 'eA==\n', 'eA==eA==', 'AA=A', 'eAAA=', '!', '=', '=='])('%j is no base64', (encoded) => {
+    expect(refused({}, { topic: 'a', payload_base64: encoded })).toEqual([400, 'payload_base64: is no base64'])
+    const body = { topic: 'a', properties: { correlation_data: encoded } }
+    expect(refused({}, body)).toEqual([400, 'properties.correlation_data: is no base64'])
+  })
+
   test('what is beyond a limit', () => {
     const retained = { topic: 'a', payload: 'xx', retain: true }
     expect(refused({ messageSizeLimit: 1 }, retained)).toEqual([413, 'beyond a limit (message_size_limit)'])

@@ -180,6 +180,7 @@ describe('one message', () => {
     const broker = world([])
     for (const [topic, payload] of [
       ['bytes', Buffer.from([0xff, 0x00])],
+      ['long', Buffer.alloc(128 * 1024 + 1)],
       ['large', Buffer.alloc(1024 * 1024 + 1)],
     ] as const) {
       const message = Publish.of(topic, payload, 0, true)
@@ -187,6 +188,7 @@ describe('one message', () => {
       broker.broker.retained.set(topic, message)
     }
     expect(read(broker, 'bytes', 'manage')).toEqual({ topic: 'bytes', payload_bytes: 2, qos: 0, payload_base64: '/wA=' })
+    expect(Object.keys(read(broker, 'long', 'manage'))).toEqual(['topic', 'payload_bytes', 'qos', 'payload_base64'])
     expect(read(broker, 'large', 'manage')).toEqual({ topic: 'large', payload_bytes: 1024 * 1024 + 1, qos: 0 })
   })
 

@@ -182,6 +182,9 @@ describe('with users', () => {
   })
 })
 
+const csrfOf = async (url: string): Promise<string> =>
+  ((await ask(`${url}/token`)).body as { readonly csrfToken: string }).csrfToken
+
 describe('bad requests', () => {
   test.each([
     ['an unknown path', 'GET /nothing HTTP/1.1', '', 404],
@@ -189,17 +192,19 @@ describe('bad requests', () => {
     ['a body that is no JSON', 'POST /manage HTTP/1.1', '{"a":', 400],
     ['no HTTP', 'HELLO', '', 400],
   ])('%s', async (_, line, body, status) => {
-    await listen()
-    const head = `${line}\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`
+    const csrf = await csrfOf(await listen())
+    const head = `${line}\r\nHost: localhost\r\nX-CSRF-Token: ${csrf}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`
     expect(await raw(head + body)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
   })
 
   test('too long a body or head', async () => {
     const url = await listen()
     const headers = { 'content-type': 'application/json' }
-    expect(await ask(`${url}/manage`, { method: 'POST', headers, body: JSON.stringify('x'.repeat(2 ** 21)) })).toMatchObject({
-      status: 413,
-    })
+    const long = { method: 'POST', body: JSON.stringify('x'.repeat(2 ** 21)) }
+    const known = { ...headers, 'x-csrf-token': await csrfOf(url) }
+    expect(await ask(`${url}/manage`, { ...long, headers: known })).toMatchObject({ status: 413 })
+    // Nothing of a stranger is read, nor looked at.
+    expect(await ask(`${url}/manage`, { ...long, headers })).toMatchObject({ status: 403 })
     expect(await raw(`GET /open HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 431 /)
   })
 
