@@ -220,7 +220,6 @@ const SAMPLES: Record<string, string> = {
   interface: 'eth0',
   networks: '::1',
   origins: '*',
-  topic: 'roost/sensors/%c',
   'topic-prefix': 'homeassistant',
   users: 'alice',
   names: 'roost.example.org',
