@@ -5,10 +5,13 @@ import { RowIndex } from '../base/row-index.ts'
 import { RowTimers } from '../base/row-timers.ts'
 import { SlabRows } from '../base/slab-rows.ts'
 import type { LinkId, RestingLinks, RestingSession } from '../mqtt/link.ts'
+import type { Will } from '../mqtt/packets.ts'
 import type { GatewayClient } from './client/client.ts'
 import type { ClientHost } from './client/client-host.ts'
-import { canRest, canRestReplayed, hasRoute, pack, type ReplayedClient, wake } from './client/resting.ts'
+import { type ClientRecord, packReplayed, ReplayedClient, ReplayedRow, wakeReplayed } from './client/replayed-row.ts'
+import { canRest, hasRoute, pack, type RestingState, wake, writeRow } from './client/resting.ts'
 import type { RouteKey } from './ports/route.ts'
+import type { TopicRegistry } from './topics/registry.ts'
 
 /** Maximum number of clients examined for each new client that finds no room. */
 const SEARCHED_MAX = 100
@@ -58,8 +61,6 @@ export class ClientTable {
   readonly #settling: GatewayClient[] = []
   /** Number of clients that stay objects. */
   #staying = 0
-  /** The client whose records are being replayed. */
-  #replayed: GatewayClient | undefined = undefined
   /** Seat at which the search for unused clients continues. */
   #searched = 0
 
@@ -103,6 +104,15 @@ export class ClientTable {
     return this.#byRoute.get(route)
   }
 
+  /** True if a client was last heard at this route. */
+  isTaken(route: RouteKey): boolean {
+    return this.#byRoute.has(route) || this.#routesAtRest.find(hashOf(route, this.#secret), route) >= 0
+  }
+
+  has(clientId: string): boolean {
+    return this.#byId.has(clientId) || this.isAtRest(clientId)
+  }
+
   /** True for a client that rests. */
   isAtRest(clientId: string): boolean {
     return this.#idsAtRest.find(hashOf(clientId, this.#secret), clientId) >= 0
@@ -113,9 +123,11 @@ export class ClientTable {
   }
 
   *values(): Generator<GatewayClient, void> {
-    for (let seat = 0; seat < this.#seats.length; seat++) {
-      if (this.#seats[seat] !== undefined) yield this.seated(seat)
-    }
+    for (const seat of this.seats()) yield this.seated(seat)
+  }
+
+  *seats(): Generator<number, void> {
+    for (let seat = 0; seat < this.#seats.length; seat++) if (this.#seats[seat] !== undefined) yield seat
   }
 
   add(client: GatewayClient): void {
@@ -172,13 +184,34 @@ export class ClientTable {
     }
   }
 
-  /** A record of this client was replayed. Those of another client usually follow its last one: then it rests until `recover`. */
-  replayed(client: GatewayClient | undefined): void {
-    const before = this.#replayed
-    if (before === client) return
-    this.#replayed = client
-    const mayRest = before !== undefined && before.seat >= 0 && this.mostIdle < Number.POSITIVE_INFINITY
-    if (mayRest && canRestReplayed(before)) this.#rest(before)
+  /**
+   * Adds a client of the store as a row. Returns false if it has to become an object: its row would be too long, or all clients
+   * are to stay objects. Neither its client id nor its route may be in the table.
+   */
+  addReplayed(record: ClientRecord, will: Will | undefined, topicIds: TopicRegistry): boolean {
+    if (this.mostIdle === Number.POSITIVE_INFINITY || !packReplayed(this.#writer, record, topicIds)) return false
+    const { clientId, route } = record
+    const seat = this.#vacant.pop() ?? this.#seats.length
+    this.#setRow(seat, new ReplayedClient(clientId, will))
+    this.#idsAtRest.add(hashOf(clientId, this.#secret), seat)
+    if (route !== '') this.#routesAtRest.add(hashOf(route, this.#secret), seat)
+    return true
+  }
+
+  /** The client at a seat, if it is still as the replay left it, and may get the row of a sleeping client without becoming an object. */
+  replayedAt(seat: number): { readonly client: ReplayedClient; readonly row: ReplayedRow } | undefined {
+    const client = this.#seats[seat]
+    if (!(client instanceof ReplayedClient) || this.#staying < this.mostIdle) return undefined
+    const row = new ReplayedRow(this.#readerAt(seat))
+    return row.state === 'asleep' ? { client, row } : undefined
+  }
+
+  /** A client that `replayedAt` returned has resumed its session. Returns false if its row would be too long. */
+  resumed(seat: number, state: RestingState): boolean {
+    if (!writeRow(this.#writer, state)) return false
+    this.#slab.delete(this.#rows[seat]!)
+    this.#setRow(seat, this.#links.rest(state.link.id))
+    return true
   }
 
   /** The client may rest at the end of the current input. */
@@ -206,18 +239,23 @@ export class ClientTable {
   #rest(client: GatewayClient): void {
     const { seat, clientId, route, link } = client
     const isAtRoute = this.#byRoute.get(route) === client
-    if (!pack(client, this.#writer, isAtRoute, this.#links)) return
-    const row = this.#slab.add(this.#writer.bytes, this.#writer.length)
-    if (seat >= this.#rows.length) this.#growRows(seat)
-    this.#rows[seat] = row
-    this.#seats[seat] = link === undefined ? { clientId } : this.#links.rest(link.id)
-    if (link !== undefined) this.byLink.delete(link.id)
+    if (link === undefined || !pack(client, this.#writer, isAtRoute, this.#links)) return
+    this.#setRow(seat, this.#links.rest(link.id))
+    this.byLink.delete(link.id)
     this.#byId.delete(clientId)
     this.#idsAtRest.add(hashOf(clientId, this.#secret), seat)
     client.registry.uncount()
     if (!isAtRoute) return
     this.#byRoute.delete(route)
     this.#routesAtRest.add(hashOf(route, this.#secret), seat)
+  }
+
+  /** Stores what is in the writer as the row of a seat. */
+  #setRow(seat: number, session: RestingSession | ReplayedClient): void {
+    const row = this.#slab.add(this.#writer.bytes, this.#writer.length)
+    if (seat >= this.#rows.length) this.#growRows(seat)
+    this.#rows[seat] = row
+    this.#seats[seat] = session
   }
 
   #isAtRest(seat: number): boolean {
@@ -233,26 +271,32 @@ export class ClientTable {
   }
 
   #wake(seat: number): GatewayClient {
-    const row = this.#rows[seat]!
-    const page = this.#slab.page(row)
-    const start = this.#slab.start(row)
-    this.#reader.reset(page, start, page.length)
+    const reader = this.#readerAt(seat)
     const session = this.#seats[seat] as RestingSession | ReplayedClient
-    const { client, isAtRoute } = wake(this.#reader, session, this.#host, this.#links)
+    const { client, isAtRoute } =
+      session instanceof ReplayedClient
+        ? { client: wakeReplayed(reader, session, this.#host), isAtRoute: true }
+        : wake(reader, session, this.#host, this.#links)
+    this.#slab.delete(this.#rows[seat]!)
     const { clientId, route, link } = client
-    this.#reader.reset(EMPTY, 0, 0)
-    this.#slab.delete(row)
+    reader.reset(EMPTY, 0, 0)
     this.#rows[seat] = 0
     client.seat = seat
     this.#seats[seat] = client
     if (link !== undefined) this.byLink.set(link.id, client)
     this.#idsAtRest.delete(hashOf(clientId, this.#secret), seat)
     this.#byId.set(clientId, client)
-    if (isAtRoute) {
+    if (isAtRoute && route !== '') {
       this.#routesAtRest.delete(hashOf(route, this.#secret), seat)
       this.#byRoute.set(route, client)
     }
     this.settle(client)
     return client
+  }
+  #readerAt(seat: number): ByteReader {
+    const row = this.#rows[seat]!
+    const page = this.#slab.page(row)
+    this.#reader.reset(page, this.#slab.start(row), page.length)
+    return this.#reader
   }
 }
