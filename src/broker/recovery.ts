@@ -38,6 +38,8 @@ export class Recovery {
   readonly #restored = new NameMap<Restored>()
   /** The session of the previous record. */
   #last: Session | undefined = undefined
+  /** The highest key of a session that a row of the queue did not make. */
+  #highest = ''
   /** Messages that came without deliveries, for the `delivery` records that follow. */
   readonly #payloads = new Map<number, Publish>()
   /** The last message of each topic and length. */
@@ -144,6 +146,7 @@ export class Recovery {
    */
   runDown(now: Instant, isLost: (clientId: string) => boolean): void {
     const sessions = this.#sessions
+    sessions.resumed()
     const wall = wallTime(this.#context.clock, now)
     for (const session of sessions) {
       const { recordedAs } = session
@@ -212,16 +215,22 @@ export class Recovery {
   #queue({ key, qos, retain, subscriptionIdentifiers, share }: StoredDelivery, message: Publish): void {
     let restored = this.#restored.get(key)
     if (restored === undefined) {
-      restored = new Restored(this.#session(key))
+      restored = new Restored(this.#session(key, true))
       this.#restored.set(key, restored)
     }
     const queued = new Queued(message, qos, retain, subscriptionIdentifiers, share)
     restored.waiting.set(message.id, { queued, packetId: 0, released: false })
   }
 
-  #session(key: SessionKey): Session {
+  /**
+   * `isQueued`: it is the session of a row of the queue. The rows of sessions come in the order of their keys, so that most are
+   * known to be new without a look-up, which takes 1 us.
+   */
+  #session(key: SessionKey, isQueued = false): Session {
     if (this.#last?.key === key) return this.#last
-    let session = this.#sessions.byKey(key)
+    const isNew = key > this.#highest && !(this.#restored.size > 0 && this.#restored.has(key))
+    if (!isQueued && isNew) this.#highest = key
+    let session = isNew ? undefined : this.#sessions.byKey(key)
     if (session === undefined) {
       session = sessionOf(key, this.#context.holdings)
       session.persistent = true

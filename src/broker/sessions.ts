@@ -11,6 +11,7 @@ import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { PATIENCE_LEAST_MS } from './limits.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
+import { RestoredOrder } from './restored-order.ts'
 import { Session, type SessionClock, type Subscription, sessionKey } from './session.ts'
 import { postpone, retryLater, startClocks, stopTimers } from './session-clocks.ts'
 import { isUnused, SessionShares, type ShareOwner } from './session-shares.ts'
@@ -44,6 +45,7 @@ export class Sessions {
   readonly #wills: SessionWills
   readonly #handover: ShareHandover
   readonly #byKey = new LargeMap<Session>()
+  readonly #order = new RestoredOrder()
   /** Sessions whose end the store had no room to record: a new session under the same key must not inherit their records. */
   readonly #untold = new Set<SessionKey>()
   /** Subscriptions with the options of a bridge that the store had no room to record as such. */
@@ -84,8 +86,9 @@ export class Sessions {
   }
 
   get(kind: ClientKind, clientId: string): Session | undefined {
+    const expected = kind === 'sn' ? this.#order.find(clientId) : undefined
     // [MQTT-3.1.3-2]
-    return this.#byKey.get(sessionKey(kind, clientId))
+    return expected ?? this.#byKey.get(sessionKey(kind, clientId))
   }
 
   byKey(key: SessionKey): Session | undefined {
@@ -100,11 +103,18 @@ export class Sessions {
   restore(session: Session): void {
     session.unchecked = true
     this.#enter(session)
+    if (session.kind === 'sn') this.#order.add(session)
   }
 
   /** During the replay: removes a session that ended later. */
   unrestore(session: Session): void {
+    session.ended = true
     this.#leave(session)
+  }
+
+  /** After the restart: all clients of the store have resumed their sessions. */
+  resumed(): void {
+    this.#order.clear()
   }
 
   #enter(session: Session): void {
