@@ -38,8 +38,7 @@ export class Recovery {
   readonly #restored = new NameMap<Restored>()
   /** The session of the previous record. */
   #last: Session | undefined = undefined
-  /** The highest key of a session that a row of the queue did not make. */
-  #highest = ''
+  readonly #keys = new KeyOrder()
   /** Messages that came without deliveries, for the `delivery` records that follow. */
   readonly #payloads = new Map<number, Publish>()
   /** The last message of each topic and length. */
@@ -215,6 +214,7 @@ export class Recovery {
   #queue({ key, qos, retain, subscriptionIdentifiers, share }: StoredDelivery, message: Publish): void {
     let restored = this.#restored.get(key)
     if (restored === undefined) {
+      this.#keys.queued(key)
       restored = new Restored(this.#session(key, true))
       this.#restored.set(key, restored)
     }
@@ -222,14 +222,10 @@ export class Recovery {
     restored.waiting.set(message.id, { queued, packetId: 0, released: false })
   }
 
-  /**
-   * `isQueued`: it is the session of a row of the queue. The rows of sessions come in the order of their keys, so that most are
-   * known to be new without a look-up, which takes 1 us.
-   */
+  /** `isQueued`: it is the session of a row of the queue. */
   #session(key: SessionKey, isQueued = false): Session {
     if (this.#last?.key === key) return this.#last
-    const isNew = key > this.#highest && !(this.#restored.size > 0 && this.#restored.has(key))
-    if (!isQueued && isNew) this.#highest = key
+    const isNew = !isQueued && this.#keys.isNew(key)
     let session = isNew ? undefined : this.#sessions.byKey(key)
     if (session === undefined) {
       session = sessionOf(key, this.#context.holdings)
@@ -240,6 +236,33 @@ export class Recovery {
     }
     this.#last = session
     return session
+  }
+}
+
+/**
+ * The keys of the sessions that were made. The rows of the queue come in the order of these keys, and then those of sessions, so that
+ * nearly all of these are known to be new without a look-up among a million, which takes 1 us.
+ */
+class KeyOrder {
+  /** The highest key so far that is not one of `#queued`. */
+  #highest = ''
+  /** Keys of sessions that rows of the queue have made. */
+  readonly #queued: SessionKey[] = []
+  /** Of these, the first that is not lower than `#highest`. */
+  #at = 0
+  #isAscending = true
+
+  queued(key: SessionKey): void {
+    this.#isAscending &&= key > (this.#queued.at(-1) ?? '')
+    this.#queued.push(key)
+  }
+
+  /** True for a key that no session can have. It may be asked once for each key. */
+  isNew(key: SessionKey): boolean {
+    if (key <= this.#highest || !this.#isAscending) return false
+    this.#highest = key
+    while (this.#at < this.#queued.length && this.#queued[this.#at]! < key) this.#at++
+    return this.#queued[this.#at] !== key
   }
 }
 

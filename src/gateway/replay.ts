@@ -29,6 +29,8 @@ export class Replay {
   readonly #uplink: SensorUplink
   /** The client whose records are being replayed, as long as a row can hold them. */
   #client: ClientRecord | undefined = undefined
+  /** The highest client id so far. */
+  #highest = ''
   /** Its topic ids. */
   readonly #topicIds: TopicRegistry
 
@@ -46,9 +48,16 @@ export class Replay {
       return
     }
     this.#settle()
-    if (record.type === 'sn-client' && !this.#clients.has(record.clientId) && !this.#clients.isTaken(record.route))
-      this.#client = record
+    const isNew = this.#isNew(record.clientId)
+    if (isNew && record.type === 'sn-client' && !this.#clients.isTaken(record.route)) this.#client = record
     else applyRecord(this.#clients, this.#host, record)
+  }
+
+  /** The rows of clients come in the order of their ids, so that nearly all are known to be new without a look-up. */
+  #isNew(clientId: string): boolean {
+    if (clientId <= this.#highest) return !this.#clients.has(clientId)
+    this.#highest = clientId
+    return true
   }
 
   /** All records of the client have been seen, or one that a row does not hold. */
