@@ -264,6 +264,48 @@ describe('SqliteStore.openToRead', () => {
     expect(requests).toMatchObject([{ kind: 'make-room' }, { kind: 'commit', commits: [{ lsn: 5 }] }])
   })
 
+  it('gets the rows from the thread, of any length', async () => {
+    const long = Array.from({ length: 700 }, (_, i) => message(i + 1, i % 100 === 7 ? 10_000 : i % 50))
+    stores.leave([[SESSION, subscribe('a/filter')], ...long.map((each) => [each])])
+    await stores.reopen()
+    const expected = await stores.replayed()
+    const store = await SqliteStore.openToRead(stores.dir, { ...LISTENER, passesOn: true }, startHere)
+    const found: StoreRecord[] = []
+    let parts = 0
+    for await (const part of store.replayAlong()) {
+      parts++
+      found.push(...part)
+    }
+    await store.opened
+    await store.close()
+    expect(found).toEqual(expected)
+    expect(found.length).toBeGreaterThan(1400)
+    expect(parts).toBeGreaterThan(6)
+  })
+
+  it('reads the rows itself where the thread has to fold first', async () => {
+    const expected = await prepare()
+    const store = await stores.open()
+    await commit(store, message(50))
+    await stores.close(store)
+    const again = await SqliteStore.openToRead(stores.dir, { ...LISTENER, passesOn: true }, startHere)
+    const found: StoreRecord[] = []
+    for await (const part of again.replayAlong()) found.push(...part)
+    await again.close()
+    expect(found.length).toBe(expected.length + 2)
+  })
+
+  it('has no more rows once the thread has refused the store', async () => {
+    await prepare()
+    stores.query("UPDATE queue SET records = x'00' WHERE message = 3")
+    const store = await SqliteStore.openToRead(stores.dir, { ...LISTENER, passesOn: true }, startHere)
+    let parts = 0
+    for await (const _ of store.replayAlong()) parts++
+    expect(parts).toBe(1)
+    await expect(store.opened).rejects.toThrow('row queue mqtt:s 3: checksum does not match')
+    await store.close()
+  })
+
   it('is over where the thread refuses the store, or fails', async () => {
     const reason = 'row sessions mqtt:s: checksum does not match'
     const late = openWith({ kind: 'readable', lsn: 4 })
