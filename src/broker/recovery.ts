@@ -2,7 +2,14 @@ import type { Instant } from '../base/machine.ts'
 import { NameMap } from '../base/name-map.ts'
 import { Author, isSameOwner } from '../mqtt/author.ts'
 import { MessageMemory, type Publish } from '../mqtt/publish.ts'
-import { type BrokerRecord, type SessionKey, type StoredDelivery, type StoredMessage, wallTime } from '../store/store.ts'
+import {
+  type BrokerRecord,
+  type SessionKey,
+  type StoredDelivery,
+  type StoredMessage,
+  type StoredOwner,
+  wallTime,
+} from '../store/store.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { Inflight, Queued, type Session, sessionOf } from './session.ts'
@@ -75,7 +82,7 @@ export class Recovery {
         return
       }
     }
-    const session = this.#session(record.key)
+    const session = this.#session(record.key, record.type === 'session' ? record.owner : undefined)
     switch (record.type) {
       case 'session':
         session.expirySeconds = record.expirySeconds
@@ -215,20 +222,20 @@ export class Recovery {
     let restored = this.#restored.get(key)
     if (restored === undefined) {
       this.#keys.queued(key)
-      restored = new Restored(this.#session(key, true))
+      restored = new Restored(this.#session(key, undefined, true))
       this.#restored.set(key, restored)
     }
     const queued = new Queued(message, qos, retain, subscriptionIdentifiers, share)
     restored.waiting.set(message.id, { queued, packetId: 0, released: false })
   }
 
-  /** `isQueued`: it is the session of a row of the queue. */
-  #session(key: SessionKey, isQueued = false): Session {
+  /** `owner`: that of a new session, if it is known. `isQueued`: it is the session of a row of the queue. */
+  #session(key: SessionKey, owner?: StoredOwner, isQueued = false): Session {
     if (this.#last?.key === key) return this.#last
     const isNew = !isQueued && this.#keys.isNew(key)
     let session = isNew ? undefined : this.#sessions.byKey(key)
     if (session === undefined) {
-      session = sessionOf(key, this.#context.holdings)
+      session = sessionOf(key, this.#context.holdings, owner)
       session.persistent = true
       session.recordedAs = 'connected'
       session.resumePacketIds(0)

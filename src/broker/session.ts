@@ -468,9 +468,9 @@ const NO_OWNER: StoredOwner = { username: undefined, listener: '', verified: fal
 export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `${kind}:${clientId}`
 
 /** The session that a stored key names. */
-export function sessionOf(key: SessionKey, holdings: Holdings): Session {
+export function sessionOf(key: SessionKey, holdings: Holdings, owner = NO_OWNER): Session {
   const kind: ClientKind = key.startsWith('sn:') ? 'sn' : 'mqtt'
-  return new Session(kind, key.slice(kind.length + 1), holdings, NO_OWNER, key)
+  return new Session(kind, key.slice(kind.length + 1), holdings, owner, key)
 }
 
 export const messageOf = (entry: Publish | Queued): Publish => (entry instanceof Queued ? entry.message : entry)

@@ -21,6 +21,8 @@ const SEARCHED_MAX = 100
  * not those that slept last: objects that live that long are copied to the old generation, which takes 20 us a wake.
  */
 const IDLE_MAX = 2048
+/** Bytes by which the row of a client grows when it resumes its session, without a user: then most are extended where they are. */
+const RESUMED_BYTES = 19
 /** Bytes of a seat: its entries in `#seats` and `#rows`. */
 const SEAT_BYTES = 12
 const EMPTY = new Uint8Array(0)
@@ -192,7 +194,7 @@ export class ClientTable {
     if (this.mostIdle === Number.POSITIVE_INFINITY || !packReplayed(this.#writer, record, topicIds)) return false
     const { clientId, route } = record
     const seat = this.#vacant.pop() ?? this.#seats.length
-    this.#setRow(seat, new ReplayedClient(clientId, will))
+    this.#setRow(seat, new ReplayedClient(clientId, will), RESUMED_BYTES)
     this.#idsAtRest.add(hashOf(clientId, this.#secret), seat)
     if (route !== '') this.#routesAtRest.add(hashOf(route, this.#secret), seat)
     return true
@@ -209,8 +211,8 @@ export class ClientTable {
   /** A client that `replayedAt` returned has resumed its session. Returns false if its row would be too long. */
   resumed(seat: number, state: RestingState): boolean {
     if (!writeRow(this.#writer, state)) return false
-    this.#slab.delete(this.#rows[seat]!)
-    this.#setRow(seat, this.#links.rest(state.link.id))
+    this.#rows[seat] = this.#slab.replace(this.#rows[seat]!, this.#writer.bytes, this.#writer.length)
+    this.#seats[seat] = this.#links.rest(state.link.id)
     return true
   }
 
@@ -251,8 +253,8 @@ export class ClientTable {
   }
 
   /** Stores what is in the writer as the row of a seat. */
-  #setRow(seat: number, session: RestingSession | ReplayedClient): void {
-    const row = this.#slab.add(this.#writer.bytes, this.#writer.length)
+  #setRow(seat: number, session: RestingSession | ReplayedClient, growth = 0): void {
+    const row = this.#slab.add(this.#writer.bytes, this.#writer.length, this.#writer.length + growth)
     if (seat >= this.#rows.length) this.#growRows(seat)
     this.#rows[seat] = row
     this.#seats[seat] = session
