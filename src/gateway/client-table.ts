@@ -22,7 +22,7 @@ const SEARCHED_MAX = 100
  */
 const IDLE_MAX = 2048
 /** Bytes by which the row of a client grows when it resumes its session, without a user: then most are extended where they are. */
-const RESUMED_BYTES = 19
+const RESUMED_BYTES = 23
 /** Bytes of a seat: its entries in `#seats` and `#rows`. */
 const SEAT_BYTES = 12
 const EMPTY = new Uint8Array(0)

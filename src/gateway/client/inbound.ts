@@ -21,6 +21,7 @@ const UPLINK_MESSAGES = 16
 
 /** Assumed until CONNACK says otherwise. */
 const EVERYTHING: Allowed = { retain: true, qos: 2, receiveMaximum: 0xffff }
+let last = EVERYTHING
 
 /** What the broker supports. */
 export interface Allowed {
@@ -29,11 +30,18 @@ export interface Allowed {
   readonly receiveMaximum: number
 }
 
-/** What a CONNACK with these properties says that the broker supports; undefined for everything, so that clients need no object. */
+/** What a CONNACK with these properties says that the broker supports; undefined for everything. */
 export function allowedBy(properties: Properties): Allowed | undefined {
   const { retainAvailable: retain = true, maximumQoS: qos = 2, receiveMaximum = 0xffff } = properties
   const isAll = retain && qos === EVERYTHING.qos && receiveMaximum === EVERYTHING.receiveMaximum
-  return isAll ? undefined : { retain, qos, receiveMaximum }
+  return isAll ? undefined : allowed(retain, qos, receiveMaximum)
+}
+
+/** The broker says the same to all clients: they share one object. */
+export function allowed(retain: boolean, qos: number, receiveMaximum: number): Allowed {
+  const isSame = last.retain === retain && last.qos === qos && last.receiveMaximum === receiveMaximum
+  if (!isSame) last = { retain, qos, receiveMaximum }
+  return last
 }
 
 /** A SUBSCRIBE that waits for the broker's answer: the topic id for its SUBACK, and the record of that id. */

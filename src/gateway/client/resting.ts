@@ -7,7 +7,7 @@ import type { WallTime } from '../../store/store.ts'
 import type { RouteKey } from '../ports/route.ts'
 import { GatewayClient } from './client.ts'
 import type { ClientHost } from './client-host.ts'
-import type { Allowed } from './inbound.ts'
+import { type Allowed, allowed } from './inbound.ts'
 
 /**
  * A sleeping client as a row of bytes: what a client takes while it is at rest, in place of `GatewayClient`, its parts and its
@@ -188,7 +188,7 @@ function packLink({ id, info, window, patienceMs, lookups }: RestingLink, w: Byt
 function readAllowed(r: ByteReader): Allowed {
   const retain = r.u8('retain') === 1
   const qos = r.u8('qos')
-  return { retain, qos, receiveMaximum: r.u16('receive maximum') }
+  return allowed(retain, qos, r.u16('receive maximum'))
 }
 
 /** Makes the client again whose row the reader is at. `isAtRoute`: the client is known by its route. */
