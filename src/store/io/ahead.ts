@@ -4,6 +4,9 @@ import { type ScannedRow, unpacked } from './scan.ts'
 /** Bytes that the store's thread may have passed on before the event loop has used them. */
 const AHEAD_BYTES = 8 * 2 ** 20
 
+/** Values of rows, of about 1 ms each, after which the event loop turns. */
+const TURN_PAGES = 16
+
 /** How far one thread is ahead of another, in bytes, in memory that both share. */
 export type Ahead = Int32Array<SharedArrayBuffer>
 
@@ -27,6 +30,8 @@ export class RowsAhead {
   readonly #ahead: Ahead
   #waiting: { readonly table: RowTable; readonly bytes: Uint8Array }[] = []
   #isOver = false
+  /** Nobody asks for them any more: the thread must not wait for that. */
+  #isDropped = false
   #wake: () => void = () => {}
 
   constructor(ahead: Ahead) {
@@ -34,7 +39,8 @@ export class RowsAhead {
   }
 
   push(table: RowTable, bytes: Uint8Array): void {
-    this.#waiting.push({ table, bytes })
+    if (this.#isDropped) catchUp(this.#ahead, bytes.length)
+    else this.#waiting.push({ table, bytes })
     this.#wake()
   }
 
@@ -44,19 +50,30 @@ export class RowsAhead {
     this.#wake()
   }
 
-  /** Can be called once. */
+  drop(): void {
+    this.#isDropped = true
+    for (const { bytes } of this.#waiting) catchUp(this.#ahead, bytes.length)
+    this.#waiting = []
+  }
+
+  /** Can be called once. In between the event loop can turn: signals are heard. */
   async *rows(): AsyncIterable<readonly ScannedRow[]> {
-    while (this.#waiting.length > 0 || !this.#isOver) {
-      const waiting = this.#waiting
-      this.#waiting = []
-      for (const { table, bytes } of waiting) {
-        yield unpacked(table, bytes)
-        catchUp(this.#ahead, bytes.length)
+    let pages = 0
+    try {
+      while (this.#waiting.length > 0 || !this.#isOver) {
+        const page = this.#waiting.shift()
+        if (page !== undefined) {
+          catchUp(this.#ahead, page.bytes.length)
+          yield unpacked(page.table, page.bytes)
+          if (++pages % TURN_PAGES === 0) await new Promise(setImmediate)
+        } else {
+          await new Promise<void>((wake) => {
+            this.#wake = wake
+          })
+        }
       }
-      if (this.#waiting.length > 0 || this.#isOver) continue
-      await new Promise<void>((wake) => {
-        this.#wake = wake
-      })
+    } finally {
+      this.drop()
     }
   }
 }

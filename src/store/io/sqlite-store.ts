@@ -270,6 +270,7 @@ export class SqliteStore implements Store {
 
   /** Commits what is left; rejects if that could not be stored. The directory is free for others in either case. */
   async close(): Promise<void> {
+    this.#ahead?.drop()
     try {
       await this.opened
     } catch {

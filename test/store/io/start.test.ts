@@ -4,6 +4,7 @@ import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MessageChannel } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { getAhead, newAhead, RowsAhead } from '../../../src/store/io/ahead.ts'
 import { Database } from '../../../src/store/io/database.ts'
 import type { Reply } from '../../../src/store/io/protocol.ts'
 import { SqliteStore, startHere } from '../../../src/store/io/sqlite-store.ts'
@@ -293,6 +294,22 @@ describe('SqliteStore.openToRead', () => {
     for await (const part of again.replayAlong()) found.push(...part)
     await again.close()
     expect(found.length).toBe(expected.length + 2)
+  })
+
+  it('does not keep the thread waiting where nobody reads on', async () => {
+    const ahead = newAhead()
+    const rows = new RowsAhead(ahead)
+    const pass = (bytes: number): void => {
+      getAhead(ahead, bytes)
+      rows.push('sessions', new Uint8Array(bytes))
+    }
+    pass(2 ** 23)
+    pass(1)
+    rows.drop()
+    // It would wait, in this thread, for ever.
+    pass(2 ** 24)
+    pass(2 ** 24)
+    expect(ahead[0]).toBe(0)
   })
 
   it('has no more rows once the thread has refused the store', async () => {
