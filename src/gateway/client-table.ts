@@ -8,7 +8,8 @@ import type { LinkId, RestingLinks, RestingSession } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
 import type { GatewayClient } from './client/client.ts'
 import type { ClientHost } from './client/client-host.ts'
-import { type ClientRecord, packReplayed, ReplayedClient, ReplayedRow, wakeReplayed } from './client/replayed-row.ts'
+import type { ClientRecord } from './client/client-record.ts'
+import { packReplayed, ReplayedClient, ReplayedRow, wakeReplayed } from './client/replayed-row.ts'
 import { canRest, hasRoute, pack, type RestingState, wake, writeRow } from './client/resting.ts'
 import type { RouteKey } from './ports/route.ts'
 import type { TopicRegistry } from './topics/registry.ts'
@@ -31,7 +32,7 @@ const EMPTY = new Uint8Array(0)
  * All clients of the gateway, by client id and by the route at which they were last heard. A client is either an object, or, while
  * it sleeps and nothing is under way for it, a row (`resting.ts`): at rest it takes about 200 bytes here instead of 1,600 and a
  * link. `get` and the like return the object, and make it from the row if necessary; at the end of the input, `rest` packs it into
- * a row again. Each client has a seat, a small number, as long as it is in the table: its timer is by seat, and all clients
+ * a row again. During a restart a client of the store is a row, too (`replayed-row.ts`). Each client has a seat, a small number, as long as it is in the table: its timer is by seat, and all clients
  * are visited in the order of their seats, so that it makes no difference who rests.
  */
 export class ClientTable {
@@ -45,7 +46,7 @@ export class ClientTable {
   /** Clients that do not rest. */
   readonly #byId = new Map<string, GatewayClient>()
   readonly #byRoute = new Map<RouteKey, GatewayClient>()
-  /** By seat: the client, or, while it rests, its session at the broker. */
+  /** By seat: the client, or, while it rests, its session at the broker; during a restart what it has instead of one. */
   readonly #seats: (GatewayClient | RestingSession | ReplayedClient | undefined)[] = []
   /** By seat: the row of a client that rests, otherwise 0. */
   #rows = new Uint32Array(16)

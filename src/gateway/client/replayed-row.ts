@@ -2,15 +2,14 @@ import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
 import { ROW_MAX } from '../../base/slab-rows.ts'
 import type { Will } from '../../mqtt/packets.ts'
 import { readInteger, readNumber, writeInteger, writeNumber } from '../../store/record-fields.ts'
-import type { GatewayRecord, WallTime } from '../../store/store.ts'
+import type { WallTime } from '../../store/store.ts'
 import type { RouteKey } from '../ports/route.ts'
 import type { TopicRegistry } from '../topics/registry.ts'
 import { GatewayClient } from './client.ts'
 import type { ClientHost } from './client-host.ts'
+import type { ClientRecord } from './client-record.ts'
 import { readRoute, writeRoute } from './resting.ts'
 import { STATES, type State } from './state-table.ts'
-
-export type ClientRecord = Extract<GatewayRecord, { type: 'sn-client' }>
 
 /**
  * A client of the store between the replay and its resumption, as a row of bytes: a million of them as objects would be 2 GB. It
