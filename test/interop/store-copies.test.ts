@@ -243,7 +243,7 @@ describe('copies of a store in use', () => {
     }
     expect(held, order).toMatch(refusal(dir))
     if (!started.refused) expect(await site.refused(dir)).toBe(`${held} (--data-dir)`)
-    expect(hashesOf(dir), order).toEqual(before)
+    expect(hashesOf(dir), `${order}: ${held}`).toEqual(before)
     return 'refused'
   }
 

@@ -62,8 +62,8 @@ class Check implements Checked {
     })
     const owner = ownerIn(meta, database)
     if (owner !== undefined && isRunning(owner)) return
-    const { damage } = readWal(this.#paths)
-    if (damage !== undefined) this.#report(damage)
+    const { damage, shortfall } = readWal(this.#paths)
+    for (const problem of [damage, shortfall]) if (problem !== undefined) this.#report(problem)
   }
 
   #readAll(reader: StoreReader): Meta | undefined {

@@ -61,7 +61,7 @@ export function openStore(options: ThreadOptions, onReadable: (lsn: Lsn) => void
     lock?.release()
     const { kind, reason } = failureOf(error)
     if (error instanceof DamageError || kind === 'damaged') {
-      throw new Error(adviceOnDamage(reason, dir))
+      throw new Error(adviceOnDamage(`${reason}. Nothing was changed`, dir))
     }
     throw new Error(systemFailure(error)?.reason ?? (kind === 'io' ? (probe(dir)?.reason ?? reason) : reason))
   }
@@ -69,7 +69,7 @@ export function openStore(options: ThreadOptions, onReadable: (lsn: Lsn) => void
 
 /** What a person can do about damage. */
 export const adviceOnDamage = (reason: string, dir: string): string =>
-  `${reason}. Nothing was changed; see roost store check ${dir}, and roost store recover ${dir} NEW`
+  `${reason}; see roost store check ${dir}, and roost store recover ${dir} NEW`
 
 /** Runs `open`; on a full disk once more, with the room that the reserve takes. */
 function withReserve<T>(dir: string, open: () => T): T {
@@ -97,6 +97,7 @@ function openLocked({ dir, writtenBy }: ThreadOptions, isInUse: (before: Owner) 
   // While no connection is open: a file that this process closes takes the locks along that SQLite holds on it.
   const wal = readWal({ database: path, wal: `${path}-wal` })
   if (wal.damage !== undefined && isOrdered(wal)) throw new DamageError(wal.damage)
+  if (wal.shortfall !== undefined) throw new DamageError(wal.shortfall)
   // With a connection that writes nothing: not even the WAL goes into the database.
   return new Database(path, true)
 }

@@ -40,6 +40,8 @@ export interface Wal {
   readonly isOutdated: boolean
   /** A line about damage that makes SQLite ignore durable transactions. */
   readonly damage: string | undefined
+  /** A line about a database so short that SQLite will not copy the WAL into it, even if nothing is missing but free pages. */
+  readonly shortfall: string | undefined
   /** The newest `meta` up to the first damaged frame; undefined if it is damaged, or of another format. */
   readonly meta: Meta | undefined
   /** The version in the header of the database; undefined if that is damaged. */
@@ -54,9 +56,10 @@ export interface StorePaths {
 
 /** Reads the WAL without SQLite. @throws the system's error if a file is there and cannot be opened */
 export function readWal({ database, wal }: StorePaths): Wal {
-  const { pageSize, meta, format } = databaseHeader(database)
+  const { pageSize, meta, format, bytes } = databaseHeader(database)
   const file = openIfThere(wal)
-  if (file === undefined) return { pageSize, sound: [], rest: [], isOutdated: false, damage: undefined, meta, format }
+  const nothing = { sound: [], rest: [], isOutdated: false, damage: undefined, shortfall: undefined }
+  if (file === undefined) return { ...nothing, pageSize, meta, format }
   try {
     const reader = new FrameReader(file, pageSize)
     const frames = [...reader.frames()]
@@ -77,6 +80,7 @@ export function readWal({ database, wal }: StorePaths): Wal {
       rest,
       isOutdated: isBehind && !isDamaged,
       damage: isBehind || isDamaged ? `${basename(wal)}: ${reason}` : undefined,
+      shortfall: shortfallOf(basename(database), bytes, sound, reader.pageSize),
       meta: newest,
       format,
     }
@@ -89,6 +93,16 @@ const isLast = ({ databasePages }: Frame): boolean => databasePages > 0
 
 function isOlder(a: Meta, b: Meta): boolean {
   return a.epoch !== b.epoch ? a.epoch < b.epoch : a.lsn !== b.lsn ? a.lsn < b.lsn : a.folded < b.folded
+}
+
+/** SQLite expects no gap between the end of the database and the pages of the WAL that is longer than this. */
+const GAP_BYTES = 65536
+
+/** What SQLite asks before it copies a WAL into its database, and says only then. */
+function shortfallOf(name: string, bytes: number, sound: readonly Frame[], pageSize: number): string | undefined {
+  const needed = (sound.at(-1)?.databasePages ?? 0) * pageSize
+  if (bytes + GAP_BYTES + sound.length * pageSize >= needed) return undefined
+  return `${name}: it has ${bytes} of ${needed} bytes`
 }
 
 /**
@@ -164,9 +178,9 @@ class FrameReader {
 }
 
 /** What a database says of itself without its WAL. */
-function databaseHeader(path: string): Pick<Wal, 'pageSize' | 'meta' | 'format'> {
+function databaseHeader(path: string): Pick<Wal, 'pageSize' | 'meta' | 'format'> & { readonly bytes: number } {
   const file = openIfThere(path)
-  if (file === undefined) return { pageSize: 4096, meta: undefined, format: undefined }
+  if (file === undefined) return { pageSize: 4096, meta: undefined, format: undefined, bytes: 0 }
   try {
     const header = Buffer.alloc(100)
     readAt(file, header, 0)
@@ -175,7 +189,7 @@ function databaseHeader(path: string): Pick<Wal, 'pageSize' | 'meta' | 'format'>
     const page = Buffer.alloc(pageSize)
     readAt(file, page, (META_PAGE - 1) * pageSize)
     const format = header.readUInt32BE(68) === APPLICATION_ID ? header.readUInt32BE(60) : undefined
-    return { pageSize, meta: metaOnPage(page), format }
+    return { pageSize, meta: metaOnPage(page), format, bytes: fstatSync(file).size }
   } finally {
     closeSync(file)
   }

@@ -1,10 +1,11 @@
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
-import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { MessageChannel } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { getAhead, newAhead, RowsAhead } from '../../../src/store/io/ahead.ts'
+import { checkStore } from '../../../src/store/io/check.ts'
 import { Database } from '../../../src/store/io/database.ts'
 import type { Reply } from '../../../src/store/io/protocol.ts'
 import { SqliteStore, startHere } from '../../../src/store/io/sqlite-store.ts'
@@ -27,9 +28,10 @@ async function prepare(): Promise<StoreRecord[]> {
   return stores.replayed()
 }
 
-/** The same, of a process that was killed: its WAL is there. */
-async function prepareWal(): Promise<void> {
+/** The same, of a process that was killed: its WAL is there. `before` runs before that process starts. */
+async function prepareWal(before = (): void => {}): Promise<void> {
   await prepare()
+  before()
   const store = await stores.open()
   for (let id = 4; id < 10; id++) await commit(store, message(id))
   for (let id = 1; id < 10; id++) await commit(store, done(id))
@@ -229,6 +231,51 @@ describe('a store that was said to be readable, and is refused', () => {
       ])
     }
     expect(contents()).toEqual(earlier)
+  })
+})
+
+describe('a copy of the database that is older than its WAL, and shorter', () => {
+  const FREE_BYTES = 2 ** 21
+  /** All that it lacks is free pages. */
+  const prepareShort = async (missing: number): Promise<void> => {
+    await prepareWal(() => {
+      // The list of free pages is on the first that became free, which has to be there.
+      const long = `CREATE TABLE long AS SELECT zeroblob(${FREE_BYTES})`
+      for (const sql of ['CREATE TABLE first (x)', long, 'DROP TABLE first', 'DROP TABLE long']) stores.query(sql)
+    })
+    truncateSync(stores.path, statSync(stores.path).size - missing)
+  }
+
+  it('is refused where SQLite would not copy the WAL into it, and nothing has changed', async () => {
+    await prepareShort(FREE_BYTES)
+    const earlier = contents()
+    for (let i = 0; i < 2; i++) {
+      const reason = expect.stringMatching(/^roost\.db: it has \d+ of \d+ bytes\. Nothing was changed; see roost store check/)
+      expect(await replies()).toEqual([{ kind: 'refused', reason }])
+    }
+    expect(contents()).toEqual(earlier)
+    // A copy has no owner, of whose WAL nothing could be said.
+    execFileSync('cp', ['-r', stores.dir, `${stores.dir}-copy`])
+    const problems: string[] = []
+    checkStore(`${stores.dir}-copy`, (problem) => problems.push(problem))
+    expect(problems).toEqual([expect.stringMatching(/^roost\.db: it has \d+ of \d+ bytes$/)])
+  })
+
+  it('is opened otherwise', async () => {
+    await prepareShort(65536)
+    expect(await kinds()).toContain('opened')
+    expect(statSync(stores.path).size).toBeGreaterThan(FREE_BYTES)
+  })
+})
+
+describe('damage that is found after a process has begun to write', () => {
+  it('is not said to have left all as it was', async () => {
+    await prepareWal()
+    vi.spyOn(Database.prototype, 'putFolded').mockImplementationOnce(() => {
+      throw Object.assign(new Error('malformed'), { code: 'SQLITE_CORRUPT' })
+    })
+    const reason = `the database file is damaged (SQLITE_CORRUPT); see roost store check ${stores.dir}, and roost store recover ${stores.dir} NEW`
+    expect((await replies()).at(-1)).toEqual({ kind: 'refused', reason })
   })
 })
 
