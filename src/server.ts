@@ -205,9 +205,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.resume(now, reading)
   }
 
-  /** First half of `recover`: reads the store and appends nothing to it. */
-  replay(): void {
-    for (const record of this.#store.replay()) {
+  /** First half of `recover`: reads the store and appends nothing to it. The records may come in several parts. */
+  replay(records: Iterable<StoreRecord> = this.#store.replay()): void {
+    for (const record of records) {
       this.#clock.apply(record)
       if (isGatewayRecord(record)) this.gateway.apply(record)
       else if (record.type !== 'clock') this.broker.apply(record)

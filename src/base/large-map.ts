@@ -33,8 +33,9 @@ export class LargeMap<V> {
 
   set(name: string, value: V): void {
     const part = this.#partOf(name)
-    if (this.#all === undefined && !part.has(name)) this.#size++
+    const before = part.size
     part.set(name, value)
+    if (this.#all === undefined) this.#size += part.size - before
     if (this.#all !== undefined && this.#all.size >= this.#shardedFrom) this.#divide(this.#all)
   }
 

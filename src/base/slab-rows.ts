@@ -39,16 +39,28 @@ export class SlabRows {
     return this.#bytes
   }
 
-  /** Stores a copy of the first `length` bytes, at most `ROW_MAX`. Returns the number of the row, which is never 0. */
-  add(bytes: Uint8Array, length: number): number {
-    const size = sizeFor(length)
+  /**
+   * Stores a copy of the first `length` bytes, at most `ROW_MAX`. Returns the number of the row, which is never 0. `room`: bytes to
+   * which `replace` can extend it where it is.
+   */
+  add(bytes: Uint8Array, length: number, room = length): number {
+    const size = sizeFor(Math.max(length, Math.min(room, ROW_MAX)))
     const page = this.#open.get(size)?.at(-1) ?? this.#newPage(size)
     const place = this.#take(page)
     const row = page.number * PLACES + place
-    const start = place * size
     this.#rows++
-    // Faster than `set` with a view for rows of some hundred bytes.
-    for (let i = 0; i < length; i++) page.bytes[start + i] = bytes[i]!
+    copy(page.bytes, place * size, bytes, length)
+    return row
+  }
+
+  /** Replaces what a row holds. Returns its number, which is another one unless the length rounds up to the same size. */
+  replace(row: number, bytes: Uint8Array, length: number): number {
+    const page = this.#pageOf(row)
+    if (sizeFor(length) !== page.size) {
+      this.delete(row)
+      return this.add(bytes, length)
+    }
+    copy(page.bytes, this.start(row), bytes, length)
     return row
   }
 
@@ -137,6 +149,11 @@ export class SlabRows {
     page.open = -1
     if (open.length === 0) this.#open.delete(page.size)
   }
+}
+
+/** Faster than `set` with a view for rows of some hundred bytes. */
+function copy(to: Uint8Array, at: number, bytes: Uint8Array, length: number): void {
+  for (let i = 0; i < length; i++) to[at + i] = bytes[i]!
 }
 
 /** Sizes in steps of 16 bytes, later of 64 and 512: at most 34 sizes, each with a page that is partly used. */

@@ -65,7 +65,8 @@ export class Connector {
     const { info } = link
     const { kind, listener } = info
     // After a restart the session has its current will; the gateway's copy may have been published since.
-    const packet = info.isRestored === true ? { ...connect, will: this.#restoredWill(connect) } : connect
+    const will = info.isRestored === true ? this.#restoredWill(connect) : connect.will
+    const packet = will === connect.will ? connect : { ...connect, will }
     const clientId = packet.clientId === '' ? this.#assignedId(info.settings ?? DEFAULT_LINK_SETTINGS, who) : packet.clientId
     const use = this.#useOf(link, clientId, who)
     if (use === 'foreign')

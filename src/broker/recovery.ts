@@ -2,7 +2,14 @@ import type { Instant } from '../base/machine.ts'
 import { NameMap } from '../base/name-map.ts'
 import { Author, isSameOwner } from '../mqtt/author.ts'
 import { MessageMemory, type Publish } from '../mqtt/publish.ts'
-import { type BrokerRecord, type SessionKey, type StoredDelivery, type StoredMessage, wallTime } from '../store/store.ts'
+import {
+  type BrokerRecord,
+  type SessionKey,
+  type StoredDelivery,
+  type StoredMessage,
+  type StoredOwner,
+  wallTime,
+} from '../store/store.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { Inflight, Queued, type Session, sessionOf } from './session.ts'
@@ -38,6 +45,7 @@ export class Recovery {
   readonly #restored = new NameMap<Restored>()
   /** The session of the previous record. */
   #last: Session | undefined = undefined
+  readonly #keys = new KeyOrder()
   /** Messages that came without deliveries, for the `delivery` records that follow. */
   readonly #payloads = new Map<number, Publish>()
   /** The last message of each topic and length. */
@@ -74,7 +82,7 @@ export class Recovery {
         return
       }
     }
-    const session = this.#session(record.key)
+    const session = this.#session(record.key, record.type === 'session' ? record.owner : undefined)
     switch (record.type) {
       case 'session':
         session.expirySeconds = record.expirySeconds
@@ -144,6 +152,7 @@ export class Recovery {
    */
   runDown(now: Instant, isLost: (clientId: string) => boolean): void {
     const sessions = this.#sessions
+    sessions.resumed()
     const wall = wallTime(this.#context.clock, now)
     for (const session of sessions) {
       const { recordedAs } = session
@@ -212,18 +221,21 @@ export class Recovery {
   #queue({ key, qos, retain, subscriptionIdentifiers, share }: StoredDelivery, message: Publish): void {
     let restored = this.#restored.get(key)
     if (restored === undefined) {
-      restored = new Restored(this.#session(key))
+      this.#keys.queued(key)
+      restored = new Restored(this.#session(key, undefined, true))
       this.#restored.set(key, restored)
     }
     const queued = new Queued(message, qos, retain, subscriptionIdentifiers, share)
     restored.waiting.set(message.id, { queued, packetId: 0, released: false })
   }
 
-  #session(key: SessionKey): Session {
+  /** `owner`: that of a new session, if it is known. `isQueued`: it is the session of a row of the queue. */
+  #session(key: SessionKey, owner?: StoredOwner, isQueued = false): Session {
     if (this.#last?.key === key) return this.#last
-    let session = this.#sessions.byKey(key)
+    const isNew = !isQueued && this.#keys.isNew(key)
+    let session = isNew ? undefined : this.#sessions.byKey(key)
     if (session === undefined) {
-      session = sessionOf(key, this.#context.holdings)
+      session = sessionOf(key, this.#context.holdings, owner)
       session.persistent = true
       session.recordedAs = 'connected'
       session.resumePacketIds(0)
@@ -231,6 +243,33 @@ export class Recovery {
     }
     this.#last = session
     return session
+  }
+}
+
+/**
+ * The keys of the sessions that were made. The rows of the queue come in the order of these keys, and then those of sessions, so that
+ * nearly all of these are known to be new without a look-up among a million, which takes 1 us.
+ */
+class KeyOrder {
+  /** The highest key so far that is not one of `#queued`. */
+  #highest = ''
+  /** Keys of sessions that rows of the queue have made. */
+  readonly #queued: SessionKey[] = []
+  /** Of these, the first that is not lower than `#highest`. */
+  #at = 0
+  #isAscending = true
+
+  queued(key: SessionKey): void {
+    this.#isAscending &&= key > (this.#queued.at(-1) ?? '')
+    this.#queued.push(key)
+  }
+
+  /** True for a key that no session can have. It may be asked once for each key. */
+  isNew(key: SessionKey): boolean {
+    if (key <= this.#highest || !this.#isAscending) return false
+    this.#highest = key
+    while (this.#at < this.#queued.length && this.#queued[this.#at]! < key) this.#at++
+    return this.#queued[this.#at] !== key
   }
 }
 

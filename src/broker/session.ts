@@ -177,6 +177,8 @@ export class Session implements Identity, Holder {
   #will: Will | undefined = undefined
   readonly #holdings: Holdings
   #packetIds: PacketIds | undefined = undefined
+  /** A sensor of a previous process, none of whose packet ids was recorded. */
+  #mayHaveUsedIds = false
 
   constructor(kind: ClientKind, clientId: string, holdings: Holdings, owner = NO_OWNER, key = sessionKey(kind, clientId)) {
     this.kind = kind
@@ -399,7 +401,8 @@ export class Session implements Identity, Holder {
 
   /** After a restart packet ids continue behind the last recorded one, if there is one. */
   resumePacketIds(last: number): void {
-    if (last > 0 || this.kind === 'sn') this.#ids().resume(last, this.kind)
+    if (last > 0) this.#ids().resume(last, this.kind)
+    else this.#mayHaveUsedIds = this.kind === 'sn'
   }
 
   /** Whether a QoS 1 message for a sensor may use the next packet id (`PacketIds`). */
@@ -408,7 +411,10 @@ export class Session implements Identity, Holder {
   }
 
   #ids(): PacketIds {
-    this.#packetIds ??= new PacketIds()
+    if (this.#packetIds === undefined) {
+      this.#packetIds = new PacketIds()
+      if (this.#mayHaveUsedIds) this.#packetIds.resume(0, this.kind)
+    }
     return this.#packetIds
   }
 
@@ -470,9 +476,9 @@ const NO_OWNER: StoredOwner = { username: undefined, listener: '', verified: fal
 export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `${kind}:${clientId}`
 
 /** The session that a stored key names. */
-export function sessionOf(key: SessionKey, holdings: Holdings): Session {
+export function sessionOf(key: SessionKey, holdings: Holdings, owner = NO_OWNER): Session {
   const kind: ClientKind = key.startsWith('sn:') ? 'sn' : 'mqtt'
-  return new Session(kind, key.slice(kind.length + 1), holdings, NO_OWNER, key)
+  return new Session(kind, key.slice(kind.length + 1), holdings, owner, key)
 }
 
 export const messageOf = (entry: Publish | Queued): Publish => (entry instanceof Queued ? entry.message : entry)

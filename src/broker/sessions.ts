@@ -12,6 +12,7 @@ import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { PATIENCE_LEAST_MS } from './limits.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
+import { RestoredOrder } from './restored-order.ts'
 import { Session, type SessionClock, type Subscription, sessionKey } from './session.ts'
 import { postpone, retryLater, startClocks, stopTimers } from './session-clocks.ts'
 import { SessionEnds } from './session-ends.ts'
@@ -49,6 +50,7 @@ export class Sessions {
   /** For lists: 16 bytes a session. */
   readonly #seats = new Seats<Session>()
   readonly #ends: SessionEnds
+  readonly #order = new RestoredOrder()
   /** Subscriptions with the options of a bridge that the store had no room to record as such. */
   readonly #unrecorded = new WeakSet<Subscription>()
   readonly #shares: SessionShares
@@ -88,8 +90,9 @@ export class Sessions {
   }
 
   get(kind: ClientKind, clientId: string): Session | undefined {
+    const expected = kind === 'sn' ? this.#order.find(clientId) : undefined
     // [MQTT-3.1.3-2]
-    return this.#byKey.get(sessionKey(kind, clientId))
+    return expected ?? this.#byKey.get(sessionKey(kind, clientId))
   }
 
   byKey(key: SessionKey): Session | undefined {
@@ -114,11 +117,18 @@ export class Sessions {
   restore(session: Session): void {
     session.unchecked = true
     this.#enter(session)
+    if (session.kind === 'sn') this.#order.add(session)
   }
 
   /** During the replay: removes a session that ended later. */
   unrestore(session: Session): void {
+    session.ended = true
     this.#leave(session)
+  }
+
+  /** After the restart: all clients of the store have resumed their sessions. */
+  resumed(): void {
+    this.#order.clear()
   }
 
   #enter(session: Session): void {

@@ -5,10 +5,14 @@ import { RowIndex } from '../base/row-index.ts'
 import { RowTimers } from '../base/row-timers.ts'
 import { SlabRows } from '../base/slab-rows.ts'
 import type { LinkId, RestingLinks, RestingSession } from '../mqtt/link.ts'
+import type { Will } from '../mqtt/packets.ts'
 import type { GatewayClient } from './client/client.ts'
 import type { ClientHost } from './client/client-host.ts'
-import { canRest, canRestReplayed, hasRoute, pack, peek, type ReplayedClient, type RowView, wake } from './client/resting.ts'
+import type { ClientRecord } from './client/client-record.ts'
+import { packReplayed, ReplayedClient, ReplayedRow, wakeReplayed } from './client/replayed-row.ts'
+import { canRest, hasRoute, pack, peek, type RestingState, type RowView, wake, writeRow } from './client/resting.ts'
 import type { RouteKey } from './ports/route.ts'
+import type { TopicRegistry } from './topics/registry.ts'
 
 /** Maximum number of clients examined for each new client that finds no room. */
 const SEARCHED_MAX = 100
@@ -18,6 +22,8 @@ const SEARCHED_MAX = 100
  * not those that slept last: objects that live that long are copied to the old generation, which takes 20 us a wake.
  */
 const IDLE_MAX = 2048
+/** Bytes by which the row of a client grows when it resumes its session, without a user: then most are extended where they are. */
+const RESUMED_BYTES = 23
 /** Bytes of a seat: its entries in `#seats` and `#rows`. */
 const SEAT_BYTES = 12
 const EMPTY = new Uint8Array(0)
@@ -26,7 +32,7 @@ const EMPTY = new Uint8Array(0)
  * All clients of the gateway, by client id and by the route at which they were last heard. A client is either an object, or, while
  * it sleeps and nothing is under way for it, a row (`resting.ts`): at rest it takes about 200 bytes here instead of 1,600 and a
  * link. `get` and the like return the object, and make it from the row if necessary; at the end of the input, `rest` packs it into
- * a row again. Each client has a seat, a small number, as long as it is in the table: its timer is by seat, and all clients
+ * a row again. During a restart a client of the store is a row, too (`replayed-row.ts`). Each client has a seat, a small number, as long as it is in the table: its timer is by seat, and all clients
  * are visited in the order of their seats, so that it makes no difference who rests.
  */
 export class ClientTable {
@@ -40,7 +46,7 @@ export class ClientTable {
   /** Clients that do not rest. */
   readonly #byId = new Map<string, GatewayClient>()
   readonly #byRoute = new Map<RouteKey, GatewayClient>()
-  /** By seat: the client, or, while it rests, its session at the broker. */
+  /** By seat: the client, or, while it rests, its session at the broker; during a restart what it has instead of one. */
   readonly #seats: (GatewayClient | RestingSession | ReplayedClient | undefined)[] = []
   /** By seat: the row of a client that rests, otherwise 0. */
   #rows = new Uint32Array(16)
@@ -58,8 +64,6 @@ export class ClientTable {
   readonly #settling: GatewayClient[] = []
   /** Number of clients that stay objects. */
   #staying = 0
-  /** The client whose records are being replayed. */
-  #replayed: GatewayClient | undefined = undefined
   /** Seat at which the search for unused clients continues. */
   #searched = 0
 
@@ -103,6 +107,15 @@ export class ClientTable {
     return this.#byRoute.get(route)
   }
 
+  /** True if a client was last heard at this route. */
+  isTaken(route: RouteKey): boolean {
+    return this.#byRoute.has(route) || this.#routesAtRest.find(hashOf(route, this.#secret), route) >= 0
+  }
+
+  has(clientId: string): boolean {
+    return this.#byId.has(clientId) || this.isAtRest(clientId)
+  }
+
   /** True for a client that rests. */
   isAtRest(clientId: string): boolean {
     return this.#idsAtRest.find(hashOf(clientId, this.#secret), clientId) >= 0
@@ -127,6 +140,7 @@ export class ClientTable {
   look(seat: number): { readonly session: RestingSession; readonly row: RowView } | GatewayClient | undefined {
     const client = this.#seats[seat]
     if (client === undefined || !this.#isAtRest(seat)) return client as GatewayClient | undefined
+    if (client instanceof ReplayedClient) return this.seated(seat)
     const row = this.#rows[seat]!
     const page = this.#slab.page(row)
     this.#reader.reset(page, this.#slab.start(row), page.length)
@@ -136,9 +150,11 @@ export class ClientTable {
   }
 
   *values(): Generator<GatewayClient, void> {
-    for (let seat = 0; seat < this.#seats.length; seat++) {
-      if (this.#seats[seat] !== undefined) yield this.seated(seat)
-    }
+    for (const seat of this.seats()) yield this.seated(seat)
+  }
+
+  *seats(): Generator<number, void> {
+    for (let seat = 0; seat < this.#seats.length; seat++) if (this.#seats[seat] !== undefined) yield seat
   }
 
   add(client: GatewayClient): void {
@@ -197,13 +213,35 @@ export class ClientTable {
     }
   }
 
-  /** A record of this client was replayed. Those of another client usually follow its last one: then it rests until `recover`. */
-  replayed(client: GatewayClient | undefined): void {
-    const before = this.#replayed
-    if (before === client) return
-    this.#replayed = client
-    const mayRest = before !== undefined && before.seat >= 0 && this.mostIdle < Number.POSITIVE_INFINITY
-    if (mayRest && canRestReplayed(before)) this.#rest(before)
+  /**
+   * Adds a client of the store as a row. Returns false if it has to become an object: its row would be too long, or all clients
+   * are to stay objects. Neither its client id nor its route may be in the table.
+   */
+  addReplayed(record: ClientRecord, will: Will | undefined, topicIds: TopicRegistry): boolean {
+    if (this.mostIdle === Number.POSITIVE_INFINITY || !packReplayed(this.#writer, record, topicIds)) return false
+    const { clientId, route } = record
+    const seat = this.#vacant.pop() ?? this.#seats.length
+    this.#setRow(seat, new ReplayedClient(clientId, will), RESUMED_BYTES)
+    this.#idsAtRest.add(hashOf(clientId, this.#secret), seat)
+    if (route !== '') this.#routesAtRest.add(hashOf(route, this.#secret), seat)
+    this.#host.sensorStates.restoredRow(record.state)
+    return true
+  }
+
+  /** The client at a seat, if it is still as the replay left it, and may get the row of a sleeping client without becoming an object. */
+  replayedAt(seat: number): { readonly client: ReplayedClient; readonly row: ReplayedRow } | undefined {
+    const client = this.#seats[seat]
+    if (!(client instanceof ReplayedClient) || this.#staying < this.mostIdle) return undefined
+    const row = new ReplayedRow(this.#readerAt(seat))
+    return row.state === 'asleep' ? { client, row } : undefined
+  }
+
+  /** A client that `replayedAt` returned has resumed its session. Returns false if its row would be too long. */
+  resumed(seat: number, state: RestingState): boolean {
+    if (!writeRow(this.#writer, this.#host.clock.epoch, state)) return false
+    this.#rows[seat] = this.#slab.replace(this.#rows[seat]!, this.#writer.bytes, this.#writer.length)
+    this.#seats[seat] = this.#links.rest(state.link.id)
+    return true
   }
 
   /** The client may rest at the end of the current input. */
@@ -231,18 +269,23 @@ export class ClientTable {
   #rest(client: GatewayClient): void {
     const { seat, clientId, route, link } = client
     const isAtRoute = this.#byRoute.get(route) === client
-    if (!pack(client, this.#writer, isAtRoute, this.#links)) return
-    const row = this.#slab.add(this.#writer.bytes, this.#writer.length)
-    if (seat >= this.#rows.length) this.#growRows(seat)
-    this.#rows[seat] = row
-    this.#seats[seat] = link === undefined ? { clientId } : this.#links.rest(link.id)
-    if (link !== undefined) this.byLink.delete(link.id)
+    if (link === undefined || !pack(client, this.#writer, isAtRoute, this.#links)) return
+    this.#setRow(seat, this.#links.rest(link.id))
+    this.byLink.delete(link.id)
     this.#byId.delete(clientId)
     this.#idsAtRest.add(hashOf(clientId, this.#secret), seat)
     client.registry.uncount()
     if (!isAtRoute) return
     this.#byRoute.delete(route)
     this.#routesAtRest.add(hashOf(route, this.#secret), seat)
+  }
+
+  /** Stores what is in the writer as the row of a seat. */
+  #setRow(seat: number, session: RestingSession | ReplayedClient, growth = 0): void {
+    const row = this.#slab.add(this.#writer.bytes, this.#writer.length, this.#writer.length + growth)
+    if (seat >= this.#rows.length) this.#growRows(seat)
+    this.#rows[seat] = row
+    this.#seats[seat] = session
   }
 
   #isAtRest(seat: number): boolean {
@@ -258,26 +301,32 @@ export class ClientTable {
   }
 
   #wake(seat: number): GatewayClient {
-    const row = this.#rows[seat]!
-    const page = this.#slab.page(row)
-    const start = this.#slab.start(row)
-    this.#reader.reset(page, start, page.length)
+    const reader = this.#readerAt(seat)
     const session = this.#seats[seat] as RestingSession | ReplayedClient
-    const { client, isAtRoute } = wake(this.#reader, session, this.#host, this.#links)
+    const { client, isAtRoute } =
+      session instanceof ReplayedClient
+        ? { client: wakeReplayed(reader, session, this.#host), isAtRoute: true }
+        : wake(reader, session, this.#host, this.#links)
+    this.#slab.delete(this.#rows[seat]!)
     const { clientId, route, link } = client
-    this.#reader.reset(EMPTY, 0, 0)
-    this.#slab.delete(row)
+    reader.reset(EMPTY, 0, 0)
     this.#rows[seat] = 0
     client.seat = seat
     this.#seats[seat] = client
     if (link !== undefined) this.byLink.set(link.id, client)
     this.#idsAtRest.delete(hashOf(clientId, this.#secret), seat)
     this.#byId.set(clientId, client)
-    if (isAtRoute) {
+    if (isAtRoute && route !== '') {
       this.#routesAtRest.delete(hashOf(route, this.#secret), seat)
       this.#byRoute.set(route, client)
     }
     this.settle(client)
     return client
+  }
+  #readerAt(seat: number): ByteReader {
+    const row = this.#rows[seat]!
+    const page = this.#slab.page(row)
+    this.#reader.reset(page, this.#slab.start(row), page.length)
+    return this.#reader
   }
 }

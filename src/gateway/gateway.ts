@@ -28,9 +28,10 @@ import { type Datagram, Ports, plainPort } from './ports/ports.ts'
 import type { RouteKey } from './ports/route.ts'
 import { carrierOf, isSameHost, isWithinAny, nodeIdOf, nodeRoute } from './ports/route.ts'
 import { QosM1 } from './qos-m1.ts'
-import { applyRecord, resumeAll } from './replay.ts'
+import { Replay } from './replay.ts'
 import { Sensors } from './sensors.ts'
 import { PredefinedTopics } from './topics/registry.ts'
+import { linkInfo } from './translate.ts'
 import { UnknownSenders } from './unknown-senders.ts'
 import { Unrecorded } from './unrecorded.ts'
 
@@ -69,6 +70,7 @@ export class Gateway implements ClientHost {
   /** Clients that have not been checked against the new access rules yet. */
   #unchecked: Iterator<GatewayClient> | undefined
   readonly #unrecorded: Unrecorded
+  #replay: Replay | undefined = undefined
 
   /** Time of the current input, for what is sent because of it. */
   #now: Instant = 0
@@ -391,17 +393,16 @@ export class Gateway implements ClientHost {
 
   /** Applies one record of the replay; call before `recover`. */
   apply(record: GatewayRecord): void {
-    applyRecord(this.#clients, this, record)
+    this.#replay ??= new Replay(this.#clients, this, this.#uplink)
+    this.#replay.apply(record)
   }
 
   /** Called after the replay: clients continue in the state that they had, without noticing the restart. */
   recover(now: Instant): void {
     this.sensors.recoveredAt = now
     const wall = wallTime(this.clock, now)
-    const shutOut = resumeAll(this.#clients, now, wall, () => {
-      const link = this.#uplink.nextReadyLink()
-      if (link !== undefined) this.linkReady(now, link)
-    })
+    const shutOut = this.#replay?.resumeAll(now, wall) ?? []
+    this.#replay = undefined
     // The access rules changed while the process was not running.
     this.#unchecked = shutOut.values()
     this.#checkAccess(now)
@@ -461,14 +462,7 @@ export class Gateway implements ClientHost {
 
   openLink(now: Instant, client: GatewayClient, isRestored = false): Link {
     this.closeLink(client)
-    const { route: peer, username } = client
-    const link = this.#uplink.open(now, {
-      kind: 'sn',
-      peer,
-      listener: 'sn',
-      ...(username !== undefined && { identity: username }),
-      ...(isRestored && { isRestored: true as const }),
-    })
+    const link = this.#uplink.open(now, linkInfo(client.route, client.username, isRestored))
     this.#clients.byLink.set(link.id, client)
     return link
   }

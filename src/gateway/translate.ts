@@ -1,10 +1,12 @@
 import { decodeUtf8, utf8Error } from '../base/bytes.ts'
+import type { LinkInfo } from '../mqtt/link.ts'
 import { type Connect, PacketType, type PublishResponse, type Subscribe, type Unsubscribe, type Will } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { QoS } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { ReturnCode } from '../mqttsn/messages.ts'
 import type { StoredWill } from '../store/store.ts'
+import type { RouteKey } from './ports/route.ts'
 
 // Conversions between MQTT-SN 1.2 and MQTT 5 packets.
 
@@ -13,6 +15,15 @@ const NEVER = 0xffffffff
 
 /** Packet id of requests that the gateway makes itself; no client can use it. */
 export const OWN_REQUEST = 0x10000
+
+/** How the broker sees the link of a client. `isRestored`: it continues a session after a restart. */
+export const linkInfo = (peer: RouteKey, username: string | undefined, isRestored: boolean): LinkInfo => ({
+  kind: 'sn',
+  peer,
+  listener: 'sn',
+  ...(username !== undefined && { identity: username }),
+  ...(isRestored && { isRestored: true as const }),
+})
 
 /** The CONNECT that the broker receives. Keep alive is for its log only: the gateway supervises its clients itself. */
 export const connectPacket = (

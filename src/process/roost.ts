@@ -192,7 +192,8 @@ export async function startProcess(config: Config, log: Logger, version?: string
  */
 async function recover(server: Server, store: Store): Promise<void> {
   try {
-    server.replay()
+    if (store instanceof SqliteStore) for await (const records of store.replayAlong()) server.replay(records)
+    else server.replay()
   } finally {
     // The reason for which a store is refused is more helpful than errors that occurred while reading it.
     if (store instanceof SqliteStore) await store.opened.catch(refusedStart)
@@ -347,6 +348,7 @@ async function openStore(config: Config, listener: StoreListener): Promise<Store
     return await SqliteStore.openToRead(config.dataDir, {
       durability: config.durability,
       maxBytes: config.maxDataBytes,
+      passesOn: true,
       maxBufferedBytes,
       writtenBy: version === undefined ? 'roost' : `roost ${version}`,
       onDurable,

@@ -235,31 +235,31 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
     case TAG.snClient:
       return readSnClient(r)
     case TAG.snTopic: {
-      const clientId = readText(r, 'client id')
+      const clientId = readClientId(r)
       return { type: 'sn-topic', clientId, topicId: readInteger(r, 'topic id'), topicName: readText(r, 'topic name') }
     }
     case TAG.snTopicOffered: {
-      const [clientId, topicId] = [readText(r, 'client id'), readInteger(r, 'topic id')]
+      const [clientId, topicId] = [readClientId(r), readInteger(r, 'topic id')]
       const topicName = readText(r, 'topic name')
       return { type: 'sn-topic', clientId, topicId, topicName, offered: readBoolean(r, 'again') ? 'again' : 'first' }
     }
     case TAG.snQos2Narrow:
     case TAG.snQos2: {
-      const clientId = readText(r, 'client id')
+      const clientId = readClientId(r)
       const slot = tag === TAG.snQos2 ? readInteger(r, 'slot') : r.u8('slot')
       const msgId = readInteger(r, 'message id')
       return { type: 'sn-qos2', clientId, slot, msgId, fingerprint: r.u32('fingerprint'), until: readNumber(r, 'time') }
     }
     case TAG.snQos2End: {
-      const clientId = readText(r, 'client id')
+      const clientId = readClientId(r)
       return { type: 'sn-qos2-end', clientId, slot: readInteger(r, 'slot') }
     }
     case TAG.snTopicEnd: {
-      const clientId = readText(r, 'client id')
+      const clientId = readClientId(r)
       return { type: 'sn-topic-end', clientId, topicId: readInteger(r, 'topic id') }
     }
     case TAG.snEnd:
-      return { type: 'sn-end', clientId: readText(r, 'client id') }
+      return { type: 'sn-end', clientId: readClientId(r) }
     case TAG.clock: {
       const [at, wall] = [readNumber(r, 'time'), readNumber(r, 'wall clock')]
       return { type: 'clock', at, wall, bootId: readText(r, 'boot id'), uptime: readNumber(r, 'uptime') }
@@ -461,7 +461,7 @@ function writeSnClient(w: ByteWriter, record: SnClient): void {
 }
 
 function readSnClient(r: ByteReader): SnClient {
-  const clientId = readText(r, 'client id')
+  const clientId = readClientId(r)
   const state = SN_STATES[r.u8('state')]
   if (state === undefined) r.fail('unknown sensor state')
   return {
@@ -482,8 +482,14 @@ function writePacket(w: ByteWriter, key: string, packetId: number): void {
   w.u16(packetId)
 }
 
-/** All records of a row have the same session key. */
+/** All records of a row have the same session key, or client id. */
 let lastKey = ''
+let lastClientId = ''
+
+function readClientId(r: ByteReader): string {
+  lastClientId = readText(r, 'client id', lastClientId)
+  return lastClientId
+}
 
 function readKey(r: ByteReader): string {
   lastKey = readText(r, 'session key', lastKey)

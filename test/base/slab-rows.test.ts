@@ -33,6 +33,19 @@ describe('SlabRows', () => {
     expect(slab.bytes).toBe(bytes)
   })
 
+  test('replaces a row where it is, if it has the room', () => {
+    const slab = new SlabRows()
+    const row = slab.add(Buffer.from('short'), 5, 30)
+    const next = slab.add(Buffer.alloc(30, 'y'), 30)
+    expect(slab.replace(row, Buffer.alloc(32, 'x'), 32)).toBe(row)
+    expect([textOf(slab, row, 32), textOf(slab, next, 30), slab.bytes]).toEqual(['x'.repeat(32), 'y'.repeat(30), 64])
+    const longer = slab.replace(row, Buffer.alloc(33, 'z'), 33)
+    expect([textOf(slab, longer, 33), textOf(slab, next, 30)]).toEqual(['z'.repeat(33), 'y'.repeat(30)])
+    // What it had is free again.
+    expect(slab.add(Buffer.from('new'), 3, 30)).toBe(row)
+    expect(slab.add(Buffer.from('new'), 3, 2 * ROW_MAX)).not.toBe(row)
+  })
+
   test('any sequence of additions and deletions keeps what a Map keeps', () => {
     const step = fc.oneof(
       fc.record({ add: fc.integer({ min: 0, max: 1200 }) }),

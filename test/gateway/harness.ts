@@ -51,6 +51,8 @@ export interface Surroundings {
   readonly access?: Access
   readonly limits?: Partial<BrokerLimits>
   readonly memory?: Memory
+  /** The number of clients that sleep and stay objects: none by default. */
+  readonly mostIdle?: number
   /** Notes what the broker is told, for `up`. */
   readonly spies?: boolean
 }
@@ -73,7 +75,7 @@ export class TestGateway {
 
   constructor(options: Partial<GatewayOptions> = {}, store: Store = new MemoryStore(), around: Surroundings = {}) {
     this.store = store
-    const { epoch = 0, access = OPEN_ACCESS, limits = {}, memory = new Memory(), spies = false } = around
+    const { epoch = 0, access = OPEN_ACCESS, limits = {}, memory = new Memory(), spies = false, mostIdle = 0 } = around
     const clock = { epoch }
     const notice = (entry: Notice): void => {
       this.notices.push(entry)
@@ -82,7 +84,7 @@ export class TestGateway {
     const uplink = spies ? spied(this.broker, (line) => this.#up.push(line)) : this.broker
     this.gateway = new Gateway({ ...OPTIONS, ...options }, uplink, store, clock, notice, () => this.draw(), memory)
     // Clients rest at every chance.
-    this.gateway.mostIdle = 0
+    this.gateway.mostIdle = mostIdle
     for (const record of store.replay()) {
       if (isGatewayRecord(record)) this.gateway.apply(record)
       else if (record.type !== 'clock') this.broker.apply(record)

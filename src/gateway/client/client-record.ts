@@ -2,7 +2,7 @@ import type { GatewayRecord, WallTime } from '../../store/store.ts'
 import { restoredSensorWill, storedSensorWill } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
 
-type ClientRecord = Extract<GatewayRecord, { type: 'sn-client' }>
+export type ClientRecord = Extract<GatewayRecord, { type: 'sn-client' }>
 
 /**
  * Returns the client's record for the store as of `at`. Awake periods and will dialogues do not survive a restart: the record

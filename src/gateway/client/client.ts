@@ -276,14 +276,14 @@ export class GatewayClient {
   #takeFromBroker(now: Instant): void {
     const link = this.link
     for (let out = link?.poll(now); out !== undefined; out = link?.poll(now)) {
-      this.#fromBroker(now, out)
+      this.fromBroker(now, out)
       if (this.link !== link) return
       // This delivery may have filled the window: leave the next one in the session's queue.
       link?.listen(now, this.#listens)
     }
   }
 
-  #fromBroker(now: Instant, out: Outgoing): void {
+  fromBroker(now: Instant, out: Outgoing): void {
     switch (out.type) {
       case OutgoingType.DELIVERY:
         this.outbound.begin(now, out)

@@ -9,6 +9,7 @@ import { type Message, MsgType, ReturnCode, type SnConnect, type WillMsg, type W
 import { connectPacket, returnCodeOf } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
 import { reportIgnored } from './client-notices.ts'
+import { allowedBy } from './inbound.ts'
 import type { State } from './state-table.ts'
 import { topicBytes, WillDialogue } from './will-dialogue.ts'
 
@@ -171,9 +172,8 @@ export class ConnectionSetup {
     this.#connect = undefined
     const before = this.#willBefore
     this.#willBefore = undefined
-    const { retainAvailable, maximumQoS: qos = 2, receiveMaximum = 0xffff } = properties
     client.reportKept()
-    client.inbound.allow(retainAvailable !== false, qos, receiveMaximum)
+    client.inbound.allow(allowedBy(properties))
     if (reasonCode >= 0x80) this.#replaced?.lost(now, 'refused')
     this.#replaced = undefined
     if (reasonCode >= 0x80) {
@@ -269,6 +269,13 @@ export class ConnectionSetup {
     client.link.listen(now, false)
     client.toBroker(now, connectPacket(client.clientId, false, client.expirySeconds, client.will, this.#window))
     return true
+  }
+
+  /** As `resume`, with a link to which CONNECT has been sent. */
+  resumeOn(link: Link, username: string | undefined): void {
+    this.#connecting = 'restart'
+    this.#client.username = username
+    this.#client.link = link
   }
 
   /** Drops replies that are still queued: they belong to the previous connection. */

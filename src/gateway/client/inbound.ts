@@ -1,5 +1,6 @@
 import type { Instant } from '../../base/machine.ts'
 import { PacketType, type PublishResponse, type Suback } from '../../mqtt/packets.ts'
+import type { Properties } from '../../mqtt/properties.ts'
 import type { QoS } from '../../mqtt/publish.ts'
 import { Publish } from '../../mqtt/publish.ts'
 import { exceedsLevels, realFilter, topicFilterError, topicNameError } from '../../mqtt/topics.ts'
@@ -20,12 +21,27 @@ const UPLINK_MESSAGES = 16
 
 /** Assumed until CONNACK says otherwise. */
 const EVERYTHING: Allowed = { retain: true, qos: 2, receiveMaximum: 0xffff }
+let last = EVERYTHING
 
 /** What the broker supports. */
 export interface Allowed {
   readonly retain: boolean
   readonly qos: number
   readonly receiveMaximum: number
+}
+
+/** What a CONNACK with these properties says that the broker supports; undefined for everything. */
+export function allowedBy(properties: Properties): Allowed | undefined {
+  const { retainAvailable: retain = true, maximumQoS: qos = 2, receiveMaximum = 0xffff } = properties
+  const isAll = retain && qos === EVERYTHING.qos && receiveMaximum === EVERYTHING.receiveMaximum
+  return isAll ? undefined : allowed(retain, qos, receiveMaximum)
+}
+
+/** The broker says the same to all clients: they share one object. */
+export function allowed(retain: boolean, qos: number, receiveMaximum: number): Allowed {
+  const isSame = last.retain === retain && last.qos === qos && last.receiveMaximum === receiveMaximum
+  if (!isSame) last = { retain, qos, receiveMaximum }
+  return last
 }
 
 /** A SUBSCRIBE that waits for the broker's answer: the topic id for its SUBACK, and the record of that id. */
@@ -81,10 +97,9 @@ export class Inbound {
     return this.#allowed === EVERYTHING ? undefined : this.#allowed
   }
 
-  /** Sets what the broker supports, as its CONNACK reports. Usually that is everything, so clients share one object. */
-  allow(retain: boolean, qos: number, receiveMaximum: number): void {
-    const isAll = retain && qos === EVERYTHING.qos && receiveMaximum === EVERYTHING.receiveMaximum
-    this.#allowed = isAll ? EVERYTHING : { retain, qos, receiveMaximum }
+  /** Sets what the broker supports; undefined for everything. */
+  allow(allowed: Allowed | undefined): void {
+    this.#allowed = allowed ?? EVERYTHING
   }
 
   /** The session continues on a new link: the broker still counts the messages that the client has not released. */

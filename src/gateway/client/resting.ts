@@ -4,9 +4,10 @@ import { ROW_MAX } from '../../base/slab-rows.ts'
 import type { RestingLink, RestingLinks, RestingSession } from '../../mqtt/link.ts'
 import { readInteger, readNumber, readText, writeInteger, writeNumber, writeText } from '../../store/record-fields.ts'
 import type { WallTime } from '../../store/store.ts'
+import type { RouteKey } from '../ports/route.ts'
 import { GatewayClient } from './client.ts'
 import type { ClientHost } from './client-host.ts'
-import { STATES, type State } from './state-table.ts'
+import { type Allowed, allowed } from './inbound.ts'
 import { sinceRecord } from './supervision.ts'
 
 /**
@@ -16,7 +17,7 @@ import { sinceRecord } from './supervision.ts'
  *
  *     route                       text after its length in two bytes, so that an index can compare it in place
  *     flags                       FLAGS
- *     durations, times, link      see `pack`
+ *     durations, times, link      see `writeRow`
  *     username, formerRoute, ...  if their flags are set
  *     topic ids                   TopicRegistry.pack
  *
@@ -40,17 +41,10 @@ const FLAGS = {
   hasLookups: 0x2000,
   isRestricted: 0x4000,
   hasPoison: 0x8000,
-  /** Restored from the store and not resumed yet: any state, and no link. */
-  isReplayed: 0x10000,
-  /** `since` is not when it fell asleep, but `sinceRecord`, as after a restart, or another time. */
-  sinceRecord: 0x20000,
-  hasSince: 0x40000,
+  /** `since` is not when it fell asleep, but when it was recorded, as after a restart, or another time. */
+  sinceRecord: 0x10000,
+  hasSince: 0x20000,
 } as const
-
-/** What stands for a client that was packed during the replay, before it has a session. */
-export interface ReplayedClient {
-  readonly clientId: string
-}
 
 /** Bytes of the length of the route. */
 const HEAD_BYTES = 2
@@ -68,81 +62,134 @@ export function canRest(client: GatewayClient): boolean {
   return isIdle && topicIds.isSettled && outbound.poison.memory !== undefined && host.ports.isQuiet(route)
 }
 
-/** True during the replay if the client's state is what `pack` writes: a million clients restored as objects are 2 GB. */
-export const canRestReplayed = ({ link, will, inbound, registry }: GatewayClient): boolean =>
-  link === undefined && will === undefined && inbound.isIdle && registry.packedBytes <= ROW_MAX
+/** What the row of a sleeping client says, apart from its session's part. */
+export interface RestingState {
+  readonly route: RouteKey
+  /** The client is known by its route. */
+  readonly isAtRoute: boolean
+  readonly durationSeconds: number
+  readonly sleepSeconds: number
+  readonly lastHeard: Instant
+  readonly sleepsSince: Instant
+  /** Since when it is asleep, as it is reported. */
+  readonly since: Instant
+  readonly recordedAt: WallTime
+  readonly lastRegisterId: number
+  readonly cleanSession: boolean
+  readonly recorded: boolean
+  readonly windowReported: boolean
+  readonly hasWill: boolean
+  readonly wasBrokenOff: boolean
+  readonly isIgnored: boolean
+  readonly username: string | undefined
+  readonly formerRoute: RouteKey
+  readonly restrictions: Allowed | undefined
+  readonly poison: { readonly subject: string; readonly count: number }
+  readonly topicIds: { pack(w: ByteWriter): void }
+  readonly link: RestingLink
+}
 
 /**
- * Writes a client that can rest. `atRoute`: the client is known by its route. Returns false if it has to stay as it is, because its
+ * Writes a client that can rest. `isAtRoute`: the client is known by its route. Returns false if it has to stay as it is, because its
  * link cannot rest, or the row is too long.
  */
-export function pack(client: GatewayClient, w: ByteWriter, atRoute: boolean, links: RestingLinks): boolean {
-  w.length = 0
-  w.u16(0)
-  const routeLength = w.text(client.route)
-  w.bytes[0] = routeLength >>> 8
-  w.bytes[1] = routeLength & 0xff
-  const flagsAt = w.length
-  w.u8(0)
-  w.u16(0)
-  writeInteger(w, client.durationSeconds)
-  writeInteger(w, client.sleepSeconds)
-  writeNumber(w, client.lastHeard)
-  writeNumber(w, client.sleepsSince)
-  writeNumber(w, client.recordedAt)
-  writeInteger(w, client.outbound.exchanges.lastRegisterId ?? 0)
-  const sinceFlag = sinceFlagOf(client)
-  if (sinceFlag === FLAGS.hasSince) writeNumber(w, client.since)
-  const { username, formerRoute } = client
+export function pack(client: GatewayClient, w: ByteWriter, isAtRoute: boolean, links: RestingLinks): boolean {
+  const link = client.link === undefined ? undefined : links.stateOf(client.link.id, client.will)
+  if (link === undefined) return false
+  const { inbound, outbound } = client
+  return writeRow(w, client.host.clock.epoch, {
+    route: client.route,
+    isAtRoute,
+    durationSeconds: client.durationSeconds,
+    sleepSeconds: client.sleepSeconds,
+    lastHeard: client.lastHeard,
+    sleepsSince: client.sleepsSince,
+    since: client.since,
+    recordedAt: client.recordedAt,
+    lastRegisterId: outbound.exchanges.lastRegisterId ?? 0,
+    cleanSession: client.cleanSession,
+    recorded: client.recorded,
+    windowReported: client.windowReported,
+    hasWill: client.will !== undefined,
+    wasBrokenOff: client.setup.wasBrokenOff,
+    isIgnored: outbound.retries.isIgnored,
+    username: client.username,
+    formerRoute: client.formerRoute,
+    restrictions: inbound.restrictions,
+    poison: outbound.poison.memory!,
+    topicIds: client.registry,
+    link,
+  })
+}
+
+/** Writes a row. Returns false if it is too long. `epoch`: the store's time at instant 0. */
+export function writeRow(w: ByteWriter, epoch: WallTime, state: RestingState): boolean {
+  const { route, username, formerRoute, restrictions, poison, link } = state
+  writeRoute(w, route)
+  const sinceFlag = sinceFlagOf(state, epoch)
+  const flags =
+    (state.isAtRoute ? FLAGS.atRoute : 0) |
+    (state.cleanSession ? FLAGS.cleanSession : 0) |
+    (state.recorded ? FLAGS.recorded : 0) |
+    (state.windowReported ? FLAGS.windowReported : 0) |
+    (state.hasWill ? FLAGS.hasWill : 0) |
+    (state.wasBrokenOff ? FLAGS.wasBrokenOff : 0) |
+    (state.isIgnored ? FLAGS.isIgnored : 0) |
+    (link.resumed ? FLAGS.resumed : 0) |
+    (link.windowTold ? FLAGS.windowTold : 0) |
+    (link.info.isRestored === true ? FLAGS.isRestored : 0) |
+    (username !== undefined ? FLAGS.hasUsername : 0) |
+    (formerRoute !== '' ? FLAGS.hasFormerRoute : 0) |
+    (link.info.peer !== route ? FLAGS.hasPeer : 0) |
+    (link.lookups !== undefined ? FLAGS.hasLookups : 0) |
+    (restrictions !== undefined ? FLAGS.isRestricted : 0) |
+    (poison.count > 0 ? FLAGS.hasPoison : 0) |
+    sinceFlag
+  w.u8(flags >>> 16)
+  w.u16(flags & 0xffff)
+  writeInteger(w, state.durationSeconds)
+  writeInteger(w, state.sleepSeconds)
+  writeNumber(w, state.lastHeard)
+  writeNumber(w, state.sleepsSince)
+  writeNumber(w, state.recordedAt)
+  writeInteger(w, state.lastRegisterId)
+  if (sinceFlag === FLAGS.hasSince) writeNumber(w, state.since)
   if (username !== undefined) writeText(w, username)
   if (formerRoute !== '') writeText(w, formerRoute)
-  const restricted = client.inbound.restrictions
-  if (restricted !== undefined) {
-    w.u8(restricted.retain ? 1 : 0)
-    w.u8(restricted.qos)
-    w.u16(restricted.receiveMaximum)
+  if (restrictions !== undefined) {
+    w.u8(restrictions.retain ? 1 : 0)
+    w.u8(restrictions.qos)
+    w.u16(restrictions.receiveMaximum)
   }
-  const poison = client.outbound.poison.memory!
   if (poison.count > 0) {
     writeText(w, poison.subject)
     writeInteger(w, poison.count)
   }
-  client.registry.pack(w)
-  const isReplayed = client.link === undefined
-  const link = client.link === undefined ? undefined : links.stateOf(client.link.id, client.will)
-  if (link !== undefined) packLink(link, w, client.route)
-  else if (isReplayed) w.u8(STATES.indexOf(client.state))
-  else return false
-  if (w.length > ROW_MAX) return false
-  const flags =
-    (atRoute ? FLAGS.atRoute : 0) |
-    (client.cleanSession ? FLAGS.cleanSession : 0) |
-    (client.recorded ? FLAGS.recorded : 0) |
-    (client.windowReported ? FLAGS.windowReported : 0) |
-    (client.will !== undefined ? FLAGS.hasWill : 0) |
-    (client.setup.wasBrokenOff ? FLAGS.wasBrokenOff : 0) |
-    (client.outbound.retries.isIgnored ? FLAGS.isIgnored : 0) |
-    (isReplayed ? FLAGS.isReplayed : 0) |
-    (link?.resumed === true ? FLAGS.resumed : 0) |
-    (link?.windowTold === true ? FLAGS.windowTold : 0) |
-    (link?.info.isRestored === true ? FLAGS.isRestored : 0) |
-    (username !== undefined ? FLAGS.hasUsername : 0) |
-    (formerRoute !== '' ? FLAGS.hasFormerRoute : 0) |
-    (link !== undefined && link.info.peer !== client.route ? FLAGS.hasPeer : 0) |
-    (link?.lookups !== undefined ? FLAGS.hasLookups : 0) |
-    (restricted !== undefined ? FLAGS.isRestricted : 0) |
-    (poison.count > 0 ? FLAGS.hasPoison : 0) |
-    sinceFlag
-  w.bytes[flagsAt] = flags >>> 16
-  w.bytes[flagsAt + 1] = (flags >>> 8) & 0xff
-  w.bytes[flagsAt + 2] = flags & 0xff
-  return true
+  state.topicIds.pack(w)
+  packLink(link, w, route)
+  return w.length <= ROW_MAX
+}
+
+/** Begins a row with the client's route, at which `hasRoute` looks. */
+export function writeRoute(w: ByteWriter, route: RouteKey): void {
+  w.length = 0
+  w.u16(0)
+  const length = w.text(route)
+  w.bytes[0] = length >>> 8
+  w.bytes[1] = length & 0xff
+}
+
+/** Reads the beginning of a row. */
+export function readRoute(r: ByteReader): RouteKey {
+  const length = r.u16('length')
+  const start = r.skip(length, 'route')
+  return decodeUtf8(r.bytes, start, start + length)
 }
 
 /** How `since` is written: only for a few clients as a number of its own. */
-function sinceFlagOf(client: GatewayClient): number {
-  if (client.since === client.sleepsSince) return 0
-  return client.since === sinceRecord(client) ? FLAGS.sinceRecord : FLAGS.hasSince
+function sinceFlagOf({ since, sleepsSince, recordedAt }: RestingState, epoch: WallTime): number {
+  if (since === sleepsSince) return 0
+  return since === sinceRecord(recordedAt, epoch) ? FLAGS.sinceRecord : FLAGS.hasSince
 }
 
 function packLink({ id, info, window, patienceMs, lookups }: RestingLink, w: ByteWriter, route: string): void {
@@ -155,17 +202,21 @@ function packLink({ id, info, window, patienceMs, lookups }: RestingLink, w: Byt
   writeNumber(w, lookups.filledAt)
 }
 
+function readAllowed(r: ByteReader): Allowed {
+  const retain = r.u8('retain') === 1
+  const qos = r.u8('qos')
+  return allowed(retain, qos, r.u16('receive maximum'))
+}
+
 /** Makes the client again whose row the reader is at. `isAtRoute`: the client is known by its route. */
 export function wake(
   r: ByteReader,
-  session: RestingSession | ReplayedClient,
+  session: RestingSession,
   host: ClientHost,
   links: RestingLinks,
 ): { readonly client: GatewayClient; readonly isAtRoute: boolean } {
-  const length = r.u16('length')
-  const start = r.skip(length, 'route')
-  const client = new GatewayClient(session.clientId, decodeUtf8(r.bytes, start, start + length), host)
-  const flags = r.u8('flags') * 0x10000 + r.u16('flags')
+  const client = new GatewayClient(session.clientId, readRoute(r), host)
+  const flags = readFlags(r)
   const has = (flag: number): boolean => (flags & flag) !== 0
   client.state = 'asleep'
   client.reported = 'asleep'
@@ -181,21 +232,23 @@ export function wake(
   client.recordedAt = readNumber(r, 'time')
   const registerId = readInteger(r, 'message id')
   if (registerId !== 0) client.outbound.exchanges.lastRegisterId = registerId
-  client.since = has(FLAGS.sinceRecord) ? sinceRecord(client) : has(FLAGS.hasSince) ? readNumber(r, 'time') : client.sleepsSince
+  client.since = has(FLAGS.sinceRecord)
+    ? sinceRecord(client.recordedAt, host.clock.epoch)
+    : has(FLAGS.hasSince)
+      ? readNumber(r, 'time')
+      : client.sleepsSince
   if (has(FLAGS.hasUsername)) client.username = readText(r, 'user')
   if (has(FLAGS.hasFormerRoute)) client.formerRoute = readText(r, 'route')
-  if (has(FLAGS.isRestricted)) client.inbound.allow(r.u8('retain') === 1, r.u8('qos'), r.u16('receive maximum'))
+  if (has(FLAGS.isRestricted)) client.inbound.allow(readAllowed(r))
   if (has(FLAGS.hasPoison)) client.outbound.poison.restore(readText(r, 'subject'), readInteger(r, 'count'))
   client.registry.unpack(r)
-  if (has(FLAGS.isReplayed)) unpackState(client, STATES[r.u8('state')]!)
-  else resume(client, r, flags, session as RestingSession, links)
+  client.link = links.resume(session, unpackLink(r, client, flags))
+  // Behind the link, with which the broker counts the will.
+  if (has(FLAGS.hasWill)) client.will = session.will
   return { client, isAtRoute: has(FLAGS.atRoute) }
 }
 
-function unpackState(client: GatewayClient, state: State): void {
-  client.state = state
-  if (client.recorded && state !== 'willTopic' && state !== 'willMsg') client.reported = state
-}
+const readFlags = (r: ByteReader): number => r.u8('flags') * 0x10000 + r.u16('flags')
 
 /** What a row says of its client, without making the client. */
 export interface RowView {
@@ -210,10 +263,8 @@ export interface RowView {
 
 /** Reads from the row that the reader is at what others may know of its client. */
 export function peek(r: ByteReader, epoch: WallTime): RowView {
-  const length = r.u16('length')
-  const start = r.skip(length, 'route')
-  let route = decodeUtf8(r.bytes, start, start + length)
-  const flags = r.u8('flags') * 0x10000 + r.u16('flags')
+  let route = readRoute(r)
+  const flags = readFlags(r)
   const has = (flag: number): boolean => (flags & flag) !== 0
   const durationSeconds = readInteger(r, 'duration')
   const sleepSeconds = readInteger(r, 'duration')
@@ -221,16 +272,14 @@ export function peek(r: ByteReader, epoch: WallTime): RowView {
   const sleepsSince = readNumber(r, 'time')
   const recordedAt = readNumber(r, 'time')
   readInteger(r, 'message id')
-  const since = has(FLAGS.sinceRecord) ? recordedAt - epoch : has(FLAGS.hasSince) ? readNumber(r, 'time') : sleepsSince
+  const since = has(FLAGS.sinceRecord)
+    ? sinceRecord(recordedAt, epoch)
+    : has(FLAGS.hasSince)
+      ? readNumber(r, 'time')
+      : sleepsSince
   const username = has(FLAGS.hasUsername) ? readText(r, 'user') : undefined
   if (has(FLAGS.hasFormerRoute)) route = readText(r, 'route')
   return { route, username, since, lastHeard, recordedAt, durationSeconds, sleepSeconds }
-}
-
-function resume(client: GatewayClient, r: ByteReader, flags: number, session: RestingSession, links: RestingLinks): void {
-  client.link = links.resume(session, unpackLink(r, client, flags))
-  // Behind the link, with which the broker counts the will.
-  if ((flags & FLAGS.hasWill) !== 0) client.will = session.will
 }
 
 function unpackLink(r: ByteReader, { route, username }: GatewayClient, flags: number): RestingLink {

@@ -41,6 +41,12 @@ export class SensorStates {
     client.reported = state
   }
 
+  /** As `restored`, for a client that is a row. */
+  restoredRow(state: State): void {
+    const reported = reportedAs(state)
+    if (reported !== undefined) this.#count(undefined, reported)
+  }
+
   /** The client has been removed from the table. */
   removed({ clientId, reported }: GatewayClient): void {
     if (reported === undefined) return
@@ -53,3 +59,7 @@ export class SensorStates {
     this.counts[state]++
   }
 }
+
+/** What is reported of a client that the store has in this state; undefined for a will dialogue. */
+export const reportedAs = (state: State): SensorState | undefined =>
+  state === 'willTopic' || state === 'willMsg' ? undefined : state

@@ -1,7 +1,9 @@
 import type { Instant } from '../../base/machine.ts'
+import type { WallTime } from '../../store/store.ts'
 import type { GatewayOptions } from '../gateway-options.ts'
 import { allTriesMs, type RetryProfile } from '../ports/retry-profile.ts'
 import type { GatewayClient } from './client.ts'
+import type { ClientHost } from './client-host.ts'
 import { lost } from './leaving.ts'
 import type { State } from './state-table.ts'
 
@@ -61,7 +63,24 @@ export function silentBefore(client: Supervised, elapsedMs: number, silence: num
 }
 
 /** Time of the client's last record: after a restart, it has been in its state at least since then. */
-export const sinceRecord = ({ recordedAt, host }: GatewayClient): Instant => recordedAt - host.clock.epoch
+export const sinceRecord = (recordedAt: WallTime, epoch: WallTime): Instant => recordedAt - epoch
+
+/** When a client counts as last heard, if the process starts now. */
+const resumedAt = (client: Supervised, now: Instant, elapsedMs: number, silence: number | undefined): Instant =>
+  now - (silence === undefined ? 0 : silentBefore(client, elapsedMs, silence))
+
+/** What `Supervision.resume` sets, for a sleeping client that is no object. */
+export function resumedSleep(
+  client: Supervised,
+  now: Instant,
+  elapsedMs: number,
+  retry: RetryProfile,
+  { options, pauses }: Pick<ClientHost, 'options' | 'pauses'>,
+): { readonly heardAt: Instant; readonly deadline: Instant } {
+  const silence = silenceMs(client, options, retry)!
+  const heardAt = resumedAt(client, now, elapsedMs, silence)
+  return { heardAt, deadline: Math.max(now, pauses.extend(heardAt + silence, silence)) }
+}
 
 /** The timer of a silent client. A message only notes the time; the deadline is moved when the timer fires. */
 export class Supervision {
@@ -89,9 +108,9 @@ export class Supervision {
   resume(now: Instant, elapsedMs: number): void {
     const client = this.#client
     const silence = silenceMs(client, client.host.options, client.retryProfile)
-    client.lastHeard = now - (silence === undefined ? 0 : silentBefore(client, elapsedMs, silence))
+    client.lastHeard = resumedAt(client, now, elapsedMs, silence)
     client.sleepsSince = client.lastHeard
-    client.since = Math.min(now, sinceRecord(client))
+    client.since = Math.min(now, sinceRecord(client.recordedAt, client.host.clock.epoch))
     this.arm(now)
   }
 

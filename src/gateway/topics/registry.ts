@@ -333,6 +333,7 @@ export class TopicRegistry {
     this.#nextId = FIRST_ID
     this.#cursor = FIRST_ID
     this.#asked = 0
+    this.#uses = 0
   }
 
   /** Bytes that `pack` writes, roughly. */

@@ -18,7 +18,7 @@ import {
   type Table,
 } from './schema.ts'
 import { type Connection, failureOf, openDatabase, type Statement, type Value } from './sqlite.ts'
-import { checkSchema, DamageError, structureProblems, verify } from './verify.ts'
+import { checkSchema, DamageError, type RowsSink, structureProblems, verify } from './verify.ts'
 
 /** Another process has taken the store over. */
 export class FencedError extends Error {}
@@ -403,8 +403,8 @@ export class Database implements Rows {
   }
 
   /** Compares every row with its checksum, and all of them with the digest: `verify`. */
-  verify(onProblem: (problem: string) => void, onRow?: (key: RowKey) => void): void {
-    verify(this.#connection, onProblem, onRow)
+  verify(onProblem: (problem: string) => void, onRows?: RowsSink): void {
+    verify(this.#connection, onProblem, onRows)
   }
 
   /** From here on all reads see the store as it is now. */

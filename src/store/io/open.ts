@@ -10,7 +10,7 @@ import type { ThreadOptions } from './protocol.ts'
 import { DATABASE_FILE, LOCK_FILE, RESERVE_FILE } from './schema.ts'
 import { failureOf } from './sqlite.ts'
 import { probe, systemFailure } from './system-failure.ts'
-import { DamageError } from './verify.ts'
+import { DamageError, type RowsSink } from './verify.ts'
 import { readWal, type Wal } from './wal.ts'
 import { openForWriting } from './writer.ts'
 
@@ -26,10 +26,10 @@ export interface OpenStore {
 /**
  * Opens the store in `options.dir` for writing, and creates it if there is none. Everything in it is verified before anything is
  * written, so that a damaged store stays as it is. If nothing has to be folded, `onReadable` is called with the number of the
- * last commit before the rows are verified: another thread may read them meanwhile, and must not use what it has read before this
- * function has returned. @throws an error of one line
+ * last commit before the rows are verified, and `onRows` with those that have been: another thread may read them meanwhile, and must
+ * not use what it has read before this function has returned. @throws an error of one line
  */
-export function openStore(options: ThreadOptions, onReadable: (lsn: Lsn) => void): OpenStore {
+export function openStore(options: ThreadOptions, onReadable: (lsn: Lsn) => void, onRows?: RowsSink): OpenStore {
   const { dir } = options
   if (existsSync(join(dir, LMDB_FILE))) {
     throw new Error(`${LMDB_FILE} is a store of an older version (lmdb), which this version cannot read: move it away`)
@@ -50,8 +50,9 @@ export function openStore(options: ThreadOptions, onReadable: (lsn: Lsn) => void
     const inspected = withReserve(dir, () => openLocked(options, isInUse, made))
     try {
       const { lsn, folded } = inspected.meta
-      if (folded === lsn) onReadable(lsn)
-      inspect(inspected)
+      const isReadable = folded === lsn
+      if (isReadable) onReadable(lsn)
+      inspect(inspected, isReadable ? onRows : undefined)
       return { database: withReserve(dir, () => takeOver(options, owner, inspected)), owner, lock }
     } finally {
       inspected.close()
@@ -128,13 +129,22 @@ function create(path: string, writtenBy: string): void {
   renameSync(temporary, path)
 }
 
-/** Verifies everything in a store. @throws DamageError */
-function inspect(database: Database): void {
+/**
+ * Verifies everything in a store. The rows come first, so that another thread can begin with them; but where the structure is
+ * damaged, that is what explains what is wrong with them. @throws DamageError
+ */
+function inspect(database: Database, onRows: RowsSink | undefined): void {
   database.snapshot(() => {
+    let failure: unknown
+    try {
+      database.verify((problem) => {
+        throw new DamageError(problem)
+      }, onRows)
+    } catch (error) {
+      failure = error
+    }
     for (const problem of database.structureProblems()) throw new DamageError(problem)
-    database.verify((problem) => {
-      throw new DamageError(problem)
-    })
+    if (failure !== undefined) throw failure
   })
 }
 

@@ -1,4 +1,6 @@
+import type { RowTable } from '../rows.ts'
 import type { Lsn } from '../store.ts'
+import type { Ahead } from './ahead.ts'
 
 // What the event loop and the store's thread say to each other.
 
@@ -18,6 +20,8 @@ export interface ThreadOptions {
   readonly foldBytes: number
   /** Name of the program, for `meta`. */
   readonly writtenBy: string
+  /** The rows are passed on to the event loop while they are verified; only for a thread of its own, which waits for it. */
+  readonly ahead?: Ahead | undefined
 }
 
 export type Request =
@@ -44,6 +48,8 @@ export type Reply =
    * `opened` or `refused` follows.
    */
   | { readonly kind: 'readable'; readonly lsn: Lsn }
+  /** Rows of a table as one value (`scan.ts`), whose checksums match: after `readable`, with `ThreadOptions.ahead`. */
+  | { readonly kind: 'rows'; readonly table: RowTable; readonly bytes: Uint8Array }
   | ({ readonly kind: 'opened'; readonly lsn: Lsn } & Room)
   | { readonly kind: 'refused'; readonly reason: string }
   /** The answer to `commit`; without `error` it is durable. */

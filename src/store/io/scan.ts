@@ -1,6 +1,6 @@
 import { crc32 } from 'node:zlib'
 import type { RowKey, RowTable } from '../rows.ts'
-import { KEY_COLUMNS, rowChecksum } from './schema.ts'
+import { KEY_COLUMNS, keyText, rowChecksum } from './schema.ts'
 import type { Connection, Row, Statement, Value } from './sqlite.ts'
 
 /** A row as it was found. */
@@ -127,7 +127,20 @@ function keyTextOf(table: RowTable): string {
 /** Digits of each of the three numbers in front of a row. */
 const DIGITS = 8
 
-function unpacked(table: RowTable, bytes: Uint8Array): ScannedRow[] {
+/** What `scan` has yielded as one value, in which SQLite gave it if it could: for `unpacked`, in another thread. */
+export function packed(rows: readonly ScannedRow[]): Uint8Array<ArrayBuffer> {
+  const [first] = rows
+  if (first instanceof PackedRow) return first.bytes as Uint8Array<ArrayBuffer>
+  const parts = rows.flatMap(({ key, bytes, start, end, checksum }) => {
+    const text = Buffer.from(keyText(key))
+    const lengths = [checksum, text.length, end - start].map((number) => number.toString(16).padStart(DIGITS, '0'))
+    return [Buffer.from(lengths.join('')), text, bytes.subarray(start, end)]
+  })
+  return Buffer.concat(parts)
+}
+
+/** The rows of a table in one value. */
+export function unpacked(table: RowTable, bytes: Uint8Array): ScannedRow[] {
   const rows: ScannedRow[] = []
   for (let at = 0; at < bytes.length; ) {
     const text = at + 3 * DIGITS
@@ -152,19 +165,27 @@ class PackedRow implements ScannedRow {
   readonly bytes: Uint8Array
   readonly start: number
   readonly end: number
-  readonly checksum: number
-  readonly isSound: boolean
   readonly #table: RowTable
   readonly #text: number
+  readonly #stored: number
+  #checksum: number | undefined = undefined
 
-  constructor(table: RowTable, bytes: Uint8Array, text: number, start: number, end: number, checksum: number) {
+  constructor(table: RowTable, bytes: Uint8Array, text: number, start: number, end: number, stored: number) {
     this.#table = table
     this.bytes = bytes
     this.#text = text
     this.start = start
     this.end = end
-    this.checksum = crc32(bytes.subarray(text, end))
-    this.isSound = this.checksum === checksum
+    this.#stored = stored
+  }
+
+  get checksum(): number {
+    this.#checksum ??= crc32(this.bytes.subarray(this.#text, this.end))
+    return this.#checksum
+  }
+
+  get isSound(): boolean {
+    return this.checksum === this.#stored
   }
 
   get key(): RowKey {

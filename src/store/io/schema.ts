@@ -55,9 +55,12 @@ function named(table: string, columns: string): string {
 }
 
 /** CRC-32 of a row's table, key and value, because SQLite's pages have no checksums. */
-export function rowChecksum({ table, name, id }: RowKey, value: Uint8Array): number {
-  return checksum(value, `${table} ${id} ${name}`)
+export function rowChecksum(key: RowKey, value: Uint8Array): number {
+  return checksum(value, keyText(key))
 }
+
+/** What the checksum of a row begins with. */
+export const keyText = ({ table, name, id }: RowKey): string => `${table} ${id} ${name}`
 
 export function commitChecksum(lsn: number, value: Uint8Array): number {
   return checksum(value, `log ${lsn}`)

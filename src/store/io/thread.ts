@@ -1,7 +1,11 @@
 import type { MessagePort } from 'node:worker_threads'
+import type { RowTable } from '../rows.ts'
+import type { Lsn } from '../store.ts'
+import { getAhead } from './ahead.ts'
 import { adviceOnDamage, openStore } from './open.ts'
 import type { DirectoryLock } from './owner.ts'
 import type { Commit, Reply, Request, StoreNews, ThreadOptions } from './protocol.ts'
+import { packed, type ScannedRow } from './scan.ts'
 import { failureOf } from './sqlite.ts'
 import { StoreWriter } from './writer.ts'
 
@@ -15,7 +19,14 @@ const BLOCKED_MS = 1000
 export function serveStore(port: MessagePort, options: ThreadOptions): void {
   const send = (reply: Reply, transfer: readonly ArrayBuffer[] = []): void => port.postMessage(reply, [...transfer])
   try {
-    const { database, owner, lock } = openStore(options, (lsn) => send({ kind: 'readable', lsn }))
+    const { ahead } = options
+    const passOn = (table: RowTable, rows: readonly ScannedRow[]): void => {
+      const bytes = packed(rows)
+      getAhead(ahead!, bytes.length)
+      send({ kind: 'rows', table, bytes }, [bytes.buffer])
+    }
+    const readable = (lsn: Lsn): void => send({ kind: 'readable', lsn })
+    const { database, owner, lock } = openStore(options, readable, ahead === undefined ? undefined : passOn)
     let writer: StoreWriter | undefined
     // A store that is refused has no news.
     let early: StoreNews[] | undefined = []

@@ -1,12 +1,14 @@
-import { ROW_TABLES, type RowKey, rowName } from '../rows.ts'
+import { ROW_TABLES, type RowTable, rowName } from '../rows.ts'
 import type { Lsn } from '../store.ts'
 import { metaOf } from './meta.ts'
-import { isBlob, scan } from './scan.ts'
+import { isBlob, type ScannedRow, scan } from './scan.ts'
 import { APPLICATION_ID, commitChecksum, Digest, FORMAT, SCHEMA } from './schema.ts'
 import type { Connection, Value } from './sqlite.ts'
 
 /** The store differs from what was written to it. The message is one line that says where. */
 export class DamageError extends Error {}
+
+export type RowsSink = (table: RowTable, rows: readonly ScannedRow[]) => void
 
 /** Throws if this is no store, its format is unknown, or a table differs from `SCHEMA`. @throws DamageError */
 export function checkSchema(connection: Connection, path: string): void {
@@ -28,9 +30,10 @@ export function checkSchema(connection: Connection, path: string): void {
 
 /**
  * Reads everything, and compares each row with its checksum and all of them with the digest. `onProblem` gets one line for each
- * difference; `onRow` sees the keys. In a transaction or a snapshot the rows are those of one moment.
+ * difference; `onRows` gets the rows once their checksums have been compared. In a transaction or a snapshot the rows are those of
+ * one moment.
  */
-export function verify(connection: Connection, onProblem: (problem: string) => void, onRow?: (key: RowKey) => void): void {
+export function verify(connection: Connection, onProblem: (problem: string) => void, onRows?: RowsSink): void {
   const meta = metaOf(connection.prepare('SELECT * FROM meta').get() ?? {})
   const digest = new Digest()
   for (const row of connection.prepare('SELECT lsn, checksum, records FROM log ORDER BY lsn').iterate()) {
@@ -44,8 +47,8 @@ export function verify(connection: Connection, onProblem: (problem: string) => v
       for (const row of rows) {
         if (!row.isSound) onProblem(`row ${rowName(row.key)}: checksum does not match`)
         digest.add(row.checksum)
-        onRow?.(row.key)
       }
+      onRows?.(table, rows)
     }
   }
   if (digest.rows !== meta.rows) onProblem(`${digest.rows} rows are there, and ${meta.rows} should be`)

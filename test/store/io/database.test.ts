@@ -349,7 +349,7 @@ describe('Database', () => {
       const seen: RowKey[] = []
       read().verify(
         (problem) => expect.unreachable(problem),
-        (key) => seen.push(key),
+        (_, rows) => seen.push(...rows.map(({ key }) => key)),
       )
       expect(seen).toEqual(keys)
     })

@@ -4,6 +4,7 @@ import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'nod
 import { join } from 'node:path'
 import { MessageChannel } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { getAhead, newAhead, RowsAhead } from '../../../src/store/io/ahead.ts'
 import { checkStore } from '../../../src/store/io/check.ts'
 import { Database } from '../../../src/store/io/database.ts'
 import type { Reply } from '../../../src/store/io/protocol.ts'
@@ -309,6 +310,64 @@ describe('SqliteStore.openToRead', () => {
     expect([store.append(message(9)), store.append(done(1))]).toEqual(['full', 5])
     await turns()
     expect(requests).toMatchObject([{ kind: 'make-room' }, { kind: 'commit', commits: [{ lsn: 5 }] }])
+  })
+
+  it('gets the rows from the thread, of any length', async () => {
+    const long = Array.from({ length: 700 }, (_, i) => message(i + 1, i % 100 === 7 ? 10_000 : i % 50))
+    stores.leave([[SESSION, subscribe('a/filter')], ...long.map((each) => [each])])
+    await stores.reopen()
+    const expected = await stores.replayed()
+    const store = await SqliteStore.openToRead(stores.dir, { ...LISTENER, passesOn: true }, startHere)
+    const found: StoreRecord[] = []
+    let parts = 0
+    for await (const part of store.replayAlong()) {
+      parts++
+      found.push(...part)
+    }
+    await store.opened
+    await store.close()
+    expect(found).toEqual(expected)
+    expect(found.length).toBeGreaterThan(1400)
+    expect(parts).toBeGreaterThan(6)
+  })
+
+  it('reads the rows itself where the thread has to fold first', async () => {
+    const expected = await prepare()
+    const store = await stores.open()
+    await commit(store, message(50))
+    await stores.close(store)
+    const again = await SqliteStore.openToRead(stores.dir, { ...LISTENER, passesOn: true }, startHere)
+    const found: StoreRecord[] = []
+    for await (const part of again.replayAlong()) found.push(...part)
+    await again.close()
+    expect(found.length).toBe(expected.length + 2)
+  })
+
+  it('does not keep the thread waiting where nobody reads on', async () => {
+    const ahead = newAhead()
+    const rows = new RowsAhead(ahead)
+    const pass = (bytes: number): void => {
+      getAhead(ahead, bytes)
+      rows.push('sessions', new Uint8Array(bytes))
+    }
+    pass(2 ** 23)
+    pass(1)
+    rows.drop()
+    // It would wait, in this thread, for ever.
+    pass(2 ** 24)
+    pass(2 ** 24)
+    expect(ahead[0]).toBe(0)
+  })
+
+  it('has no more rows once the thread has refused the store', async () => {
+    await prepare()
+    stores.query("UPDATE queue SET records = x'00' WHERE message = 3")
+    const store = await SqliteStore.openToRead(stores.dir, { ...LISTENER, passesOn: true }, startHere)
+    let parts = 0
+    for await (const _ of store.replayAlong()) parts++
+    expect(parts).toBe(1)
+    await expect(store.opened).rejects.toThrow('row queue mqtt:s 3: checksum does not match')
+    await store.close()
   })
 
   it('is over where the thread refuses the store, or fails', async () => {
