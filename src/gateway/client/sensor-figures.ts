@@ -71,6 +71,8 @@ export class SensorFigures {
   }
 
   sent(seat: number, message: Message): void {
+    // The last answer to a client that is forgotten leaves after it.
+    if (seat < 0) return
     const [chunk, start] = [this.#chunk(seat), at(seat)]
     chunk[start + AT.bytesSent]! += messageLength(message)
     if (message.type === MsgType.PUBLISH) chunk[start + AT.messagesSent]!++
