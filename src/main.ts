@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --max-semi-space-size=4 --no-allocation-site-pretenuring --no-parallel-scavenge
+#!/usr/bin/env -S node --max-semi-space-size=4 --no-allocation-site-pretenuring
 // As in `npm start`. Options of the garbage collector, which cannot all be changed once the process runs:
 // - max-semi-space-size=4: objects that live for a moment, one datagram or packet each, have 3 times 4 MiB instead of 16.
 //   Sets of 16 MiB do not fit the caches, and one pass over them takes up to 10 ms instead of 1. Beside the default:
@@ -6,8 +6,6 @@
 // - no-allocation-site-pretenuring: V8 allocates what an object literal makes among the old objects once most of them have
 //   survived, as when many clients connect, and never unlearns it. One such literal in a sensor that wakes for a millisecond
 //   kept all its objects until the next full collection: 3 kB a wake, 17 MB a second at 5,000 wakes, where 1 kB remains.
-// - no-parallel-scavenge: a collection of 4 MiB takes 1 to 3 ms in one thread. Shared with helpers, it waits until the system
-//   has run them: up to 95 ms on a machine with other work, without using the CPU.
 import { readFileSync } from 'node:fs'
 
 /**
