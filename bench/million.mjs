@@ -129,6 +129,14 @@ class Roost {
     return { main, others }
   }
 
+  /** Datagrams that the kernel has dropped, because the socket's buffer was full. */
+  dropped() {
+    const port = `:${this.snPort.toString(16).toUpperCase().padStart(4, '0')}`
+    const sockets = ['udp', 'udp6'].flatMap((table) => readFileSync(`/proc/net/${table}`, 'utf8').split('\n'))
+    const own = sockets.map((line) => line.trim()).filter((line) => line.split(': ')[1]?.split(' ')[0].endsWith(port))
+    return own.reduce((sum, line) => sum + Number(line.split(/\s+/).at(-1)), 0)
+  }
+
   async stop() {
     this.child.kill()
     await this.ended
@@ -163,16 +171,19 @@ const milliseconds = ({ p50, p99, p999, max }) =>
 /** Has the generator run one phase. Prints what Roost's threads had of the CPUs meanwhile, and its longest pause. */
 async function run(command, roost, sensors, describe) {
   await roost.ask('pauses')
-  const before = roost.scheduled()
+  const before = { ...roost.scheduled(), dropped: roost.dropped() }
   const answer = await sensors.tell(command)
-  const after = roost.scheduled()
-  const { longestPauseMs } = await roost.ask('pauses')
+  const after = { ...roost.scheduled(), dropped: roost.dropped() }
+  const { longestPauseMs, longestRunMs } = await roost.ask('pauses')
   const [main, others] = ['main', 'others'].map((threads) => {
     const ran = after[threads].ran - before[threads].ran
     return { ran, text: `ran ${ran.toFixed(1)} s, waited ${(after[threads].waited - before[threads].waited).toFixed(1)} s` }
   })
   print(command, `${answer.seconds.toFixed(1)} s; ${describe(answer, main.ran + others.ran)}`)
-  print('', `main thread ${main.text} for a CPU, longest pause ${longestPauseMs.toFixed(0)} ms; other threads ${others.text}`)
+  print('', `main thread ${main.text} for a CPU; other threads ${others.text}`)
+  const dropped = after.dropped - before.dropped
+  const pauses = `longest pause ${longestPauseMs.toFixed(0)} ms, longest CPU time in a pause ${longestRunMs.toFixed(0)} ms`
+  print('', `${pauses}; ${dropped} datagrams dropped by the kernel`)
   return { ...answer, longestPauseMs }
 }
 

@@ -31,8 +31,6 @@
 #define WAKES_MAX 10
 #define GIVE_UP_NS (60 * NS_PER_S)
 #define SLEEP_SECONDS 65535
-/* Sensors are woken in an order that has nothing to do with the order in which they connected. */
-#define STRIDE 1000003ull
 
 enum { ADVERTISE = 0x00, CONNECT = 0x04, CONNACK, REGISTER = 0x0a, REGACK, PUBLISH, PUBACK };
 enum { SUBSCRIBE = 0x12, SUBACK, PINGREQ = 0x16, PINGRESP, DISCONNECT, FORWARDED = 0xfe };
@@ -263,8 +261,20 @@ static int has_stalled(void) {
 /* ---- Phases --------------------------------------------------------------------------------------------------------
  */
 
+static uint64_t wake_stride;
+
+static uint64_t common_divisor(uint64_t a, uint64_t b) {
+  return b == 0 ? a : common_divisor(b, a % b);
+}
+
+/* Each sensor is 0.618 of all away from the one woken before it: an order that has nothing to do with that of connecting. */
+static void choose_wake_order(void) {
+  wake_stride = sensor_count * 0.6180339887;
+  while (common_divisor(++wake_stride, sensor_count) > 1) continue;
+}
+
 static uint32_t in_wake_order(uint64_t place) {
-  return place * STRIDE % sensor_count;
+  return place * wake_stride % sensor_count;
 }
 
 /* Sends requests again that were not answered. `first`, `next`: places in the order of `sensor_at`. Returns the first
@@ -368,10 +378,11 @@ int main(int argc, char **argv) {
     case 'm': messages = atoi(optarg); break;
     default: die("sleepers: see the head of sleepers.c");
     }
-  if (sensor_count < 1 || sensor_count % STRIDE == 0 || forwarder_count < 1 || forwarder_count > MAX_FORWARDERS ||
+  if (sensor_count < 1 || forwarder_count < 1 || forwarder_count > MAX_FORWARDERS ||
       at_a_time < 1 || rate <= 0 || messages < 0 || messages > 65535)
     die("sleepers: option out of range");
   setlinebuf(stdout);
+  choose_wake_order();
   sensors = allocate(sensor_count, sizeof *sensors);
   poller = epoll_create1(0);
   open_forwarders();

@@ -48,6 +48,7 @@ export class RestingClients implements RestingLinks {
     const session = link?.client
     assert(link?.isIdle === true && session !== undefined, 'a link that rests is idle')
     session.link = this.#mark
+    session.rest()
     link.client = undefined
     this.#links.delete(id)
     this.#count++

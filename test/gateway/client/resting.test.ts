@@ -48,6 +48,24 @@ describe('a client rests', () => {
     expect(atRest(world)).toBe(1)
   })
 
+  test('without its empty queue and window, which begin again with the next message', () => {
+    const world = sleeping()
+    const session = world.broker.sessions.get('sn', 's')!
+    for (const [text, id] of [
+      ['x', 1],
+      ['y', 2],
+    ] as const) {
+      world.publish('a', text, 1)
+      world.publish('a', `${text}${text}`, 0)
+      world.send('r', say.ping('s'))
+      expect(world.sent('r')).toEqual([`PUBLISH 0401=${text} #${id} q1`])
+      expect(session.inflight?.size).toBe(1)
+      world.send('r', say.puback(0x401, id))
+      expect(world.sent('r')).toEqual([`PUBLISH 0401=${text}${text} q0`, 'PINGRESP'])
+      expect([atRest(world), session.inflight, session.queueLength]).toEqual([1, undefined, 0])
+    }
+  })
+
   test('between messages that it sends in its sleep', () => {
     const world = sleeping()
     const watcher = world.client('w')
