@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import { SEED } from './runs.ts'
 import { Ledger } from './sim/ledger.ts'
+import { PERFECT } from './sim/network.ts'
 import { bytes, textOf } from './sim/texts.ts'
 import { World } from './sim/world.ts'
 
@@ -53,6 +54,9 @@ test(`${YEARS} years of a sensor that sleeps, on a bad network: every command on
     else if (event.event === 'published') ledger.sent.get(commands.get(event.packetId) ?? '')!.acknowledged = true
     else if (event.event === 'disconnected') schedule.after(1000, () => station.connect())
   }
+  // The network is bad from when both have subscribed on: neither does so again.
+  const { faults } = world.network
+  world.network.faults = PERFECT
   station.connect()
   schedule.runUntil(1000)
   station.act((mqtt, now) => mqtt.subscribe(now, [{ filter: 'meter/report', qos: 2 }]))
@@ -61,6 +65,7 @@ test(`${YEARS} years of a sensor that sleeps, on a bad network: every command on
     sn.subscribe(now, 'meter/command', 2)
   })
   schedule.runUntil(10 * MINUTE)
+  world.network.faults = faults
   sensor.act((sn, now) => sn.sleep(now, SLEEP_SECONDS))
 
   every(7 * HOUR, () => {
