@@ -66,6 +66,12 @@ class Member {
       if (found === undefined) throw new Error(`${this.id}: no ${event}`)
       if (found.event === 'message') this.commands.push(Buffer.from(found.message.data).toString())
       if (found.event === event) return
+      // A late copy of an answer looks like the end of its session: it begins again where it was.
+      if (found.event === 'disconnected') {
+        await this.until('connected', (client, now) => client.connect(now))
+        if (event === 'wakeEnded' || event === 'asleep') await this.until('asleep', (client, now) => client.sleep(now, 600))
+        this.sensor.act(act)
+      }
       if (found.event === 'timedOut') throw new Error(`${this.id}: no ${found.awaiting}`)
     }
   }
@@ -120,7 +126,7 @@ class Trace {
 
   count(direction: string, type: string): number {
     const arrow = direction === 'received' ? '->' : '<-'
-    return this.lines.filter(({ protocol, line }) => protocol === 'mqtt-sn' && line.includes(` ${arrow} ${type} `)).length
+    return this.lines.filter(({ protocol, line }) => protocol === 'mqtt-sn' && `${line} `.includes(` ${arrow} ${type} `)).length
   }
 }
 
