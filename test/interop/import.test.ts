@@ -80,9 +80,8 @@ Not imported: sessions, queued and retained messages, which remain in ${join(dir
   })
 
   test('--test-config takes it', () => {
-    const checked = spawnSync(process.execPath, [MAIN, 'serve', '--test-config', '--config', join(dir, 'roost.yaml')], {
-      encoding: 'utf8',
-    })
+    const argv = ['serve', '--test-config', '--http', 'false', '--config', join(dir, 'roost.yaml')]
+    const checked = spawnSync(process.execPath, [MAIN, ...argv], { encoding: 'utf8' })
     expect(checked.status).toBe(0)
     const warnings = checked.stderr.split('\n').filter((line) => line !== '')
     // mosquitto_passwd of some versions leaves its file open to everybody.
