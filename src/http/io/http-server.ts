@@ -9,7 +9,7 @@ import type { RouteSpec } from '../schema.ts'
 import type { HttpHost } from './http-host.ts'
 import type { Caller, HttpUsers } from './http-users.ts'
 import { Steps } from './steps.ts'
-import { STREAMS_MAX, Streams } from './streams.ts'
+import { Streams } from './streams.ts'
 import { type HttpTls, readTls } from './tls.ts'
 
 export interface HttpServerOptions {
@@ -239,17 +239,20 @@ function isEqual(a: string, b: string): boolean {
 const one = (header: string | string[] | undefined): string | undefined => (Array.isArray(header) ? header.at(-1) : header)
 
 function startStream(reply: FastifyReply, stream: EventStream, streams: Streams): FastifyReply {
-  if (streams.isFull) {
+  const { socket } = reply.request.raw
+  const refusal = streams.refusal(socket)
+  if (refusal !== '') {
     stream.close()
-    return send(reply, problem(503, `there are ${STREAMS_MAX} event streams already`))
+    return send(reply, problem(503, refusal))
   }
   const { raw } = reply.hijack()
-  raw.writeHead(200, { ...HEADERS, 'content-type': 'text/event-stream; charset=utf-8' })
+  // Nothing can follow it on this connection.
+  raw.writeHead(200, { ...HEADERS, 'content-type': 'text/event-stream; charset=utf-8', connection: 'close' })
   raw.flushHeaders()
   if (reply.request.method === 'HEAD') {
     stream.close()
     raw.end()
-  } else streams.add(stream, raw)
+  } else streams.add(stream, raw, socket)
   return reply
 }
 
