@@ -40,7 +40,10 @@ export class Streams {
    * a response that waits for the one before it, or whose socket has closed already, emits no 'close'.
    */
   add(stream: EventStream, response: ServerResponse, socket: Socket): void {
-    if (socket.destroyed) return stream.close()
+    if (socket.destroyed) {
+      stream.close()
+      return
+    }
     const open: Open = { stream, response, socket, isFull: false }
     this.#open.add(open)
     stream.wake = () => this.#wake(open)
