@@ -78,13 +78,17 @@ export class HttpServer {
     return this.#options.tls === undefined ? 'http' : 'https'
   }
 
-  /** Reads users and certificates again; the function it returns applies them. @throws StartError for the first error */
+  /**
+   * Reads users and certificates again; the function it returns applies them, and ends event streams: those who may still read them
+   * come back. @throws StartError for the first error
+   */
   prepareReload(): () => void {
     const { users, tls } = this.#options
     const usersInForce = users.prepareReload()
     const context = tls === undefined ? undefined : readTls(tls)
     return () => {
       usersInForce()
+      this.#streams.close()
       if (context !== undefined) (this.#app.server as unknown as { setSecureContext(to: object): void }).setSecureContext(context)
     }
   }

@@ -155,6 +155,20 @@ describe('event streams', () => {
     expect(server.streamCount).toBe(0)
   })
 
+  test('they end when users are read again, and continue where they were', async () => {
+    const reader = new Reader()
+    await reader.reads(' 200 ')
+    add('mqtt:a')
+    await reader.reads('"client":"mqtt:a"')
+    const closed = once(reader.socket, 'close')
+    server.prepareReload()()
+    await closed
+    add('mqtt:b')
+    const again = new Reader(`Last-Event-ID: 1-${ring.run}\r\n`)
+    await again.reads('"client":"mqtt:b"')
+    expect(again.text).not.toContain('mqtt:a')
+  })
+
   test('they end when the service does', async () => {
     const reader = new Reader()
     await reader.reads(' 200 ')
