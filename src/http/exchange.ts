@@ -77,6 +77,8 @@ export interface Route {
   readonly needs: Role | undefined
   /** Answered while Roost starts and stops, too. */
   readonly always?: true
+  /** Bytes of its body at most; 16 KiB if absent. */
+  readonly bodyBytesMax?: number
   /** What it takes and returns; requests are checked by it. Absent for routes that are not part of the API. */
   readonly spec?: RouteSpec
   /** Generators are recognised by `isWork`, streams by their `kind`. */

@@ -28,7 +28,8 @@ export interface HttpServerOptions {
 
 /** Connections at most: a few browsers, programs that scrape, and streams. */
 const CONNECTIONS_MAX = 64
-const BODY_BYTES_MAX = 1024 * 1024
+/** Of a body, unless a route takes more. */
+const BODY_BYTES_MAX = 16 * 1024
 const HEADER_BYTES_MAX = 16 * 1024
 /** Milliseconds for a whole request, and without any byte on a connection. */
 const REQUEST_MS = 10_000
@@ -128,8 +129,8 @@ function createApp(options: HttpServerOptions, streams: Streams): FastifyInstanc
     notice({ code: 'http-failed', level: 'error', peer: peerOf(request), reason })
     return send(reply, problem(status, 'a fault in Roost, which its log describes'))
   })
-  app.setNotFoundHandler((request, reply) => send(reply, problem(404, `there is no ${request.method} ${pathOf(request)}`)))
   app.addHook('onRequest', guardOf(options))
+  refuseOtherPaths(app)
   const steps = new Steps(options.running)
   for (const route of routes) addRoute(app, route, options, steps, streams)
   refuseOtherMethods(app, routes)
@@ -160,6 +161,7 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
   app.route<ApiRequest>({
     method: route.method,
     url: route.path,
+    bodyLimit: route.bodyBytesMax ?? BODY_BYTES_MAX,
     ...(route.spec !== undefined && checkedBy(route.spec)),
     // Before the body is read: a stranger has no megabyte parsed, and is not told how the API works.
     onRequest: async (request, reply) => {
@@ -208,17 +210,29 @@ const checkedBy = (spec: RouteSpec) => ({
     new Error(error === undefined ? 'the request is wrong' : schemaErrorWords(error, Object.keys(spec.query ?? {}))),
 })
 
-/** 405 for a path that exists, with the methods that it has. */
+/** 404, before a body is read. */
+function refuseOtherPaths(app: FastifyInstance): void {
+  const refuse = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
+    send(reply, problem(404, `there is no ${request.method} ${pathOf(request)}`))
+  // Without a handler, the hook is not run for such paths.
+  app.setNotFoundHandler(refuse)
+  app.addHook('onRequest', async (request, reply) => (request.is404 ? refuse(request, reply) : undefined))
+}
+
+/** 405 for a path that exists, with the methods that it has, before a body is read. */
 function refuseOtherMethods(app: FastifyInstance, routes: readonly Route[]): void {
   const methods = new Map<string, Route['method'][]>()
   for (const { path, method } of routes) methods.set(path, [...(methods.get(path) ?? []), method])
   for (const [url, known] of methods) {
     const allowed = known.includes('GET') ? [...known, 'HEAD'] : known
+    const refuse = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
+      send(reply.header('allow', allowed.join(', ')), problem(405, `${request.method} is not for ${pathOf(request)}`))
     app.route({
       method: METHODS.filter((method) => !allowed.includes(method)),
       url,
-      handler: (request, reply) =>
-        send(reply.header('allow', allowed.join(', ')), problem(405, `${request.method} is not for ${pathOf(request)}`)),
+      onRequest: async (request, reply) => refuse(request, reply),
+      // Never reached.
+      handler: refuse,
     })
   }
 }

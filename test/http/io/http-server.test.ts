@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -40,6 +41,7 @@ const ROUTES: readonly Route[] = [
   echo('GET', '/view/:id', 'view'),
   echo('GET', '/token', 'view'),
   echo('POST', '/manage', 'manage'),
+  { ...echo('POST', '/large', 'manage'), bodyBytesMax: 100_000 },
   {
     method: 'GET',
     path: '/broken',
@@ -195,6 +197,28 @@ describe('bad requests', () => {
     const csrf = await csrfOf(await listen())
     const head = `${line}\r\nHost: localhost\r\nX-CSRF-Token: ${csrf}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`
     expect(await raw(head + body)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+  })
+
+  test.each([
+    ['an unknown path', 'POST /nothing', 404],
+    ['another method', 'PUT /manage', 405],
+  ])('%s is refused before a body comes', async (_, line, status) => {
+    await listen()
+    const head = `${line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n`
+    const socket = connect(server!.port, '127.0.0.1')
+    socket.write(head)
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    socket.destroy()
+    expect(answer.toString()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+  })
+
+  test('a body has 16 KiB, unless its route takes more', async () => {
+    const url = await listen()
+    const headers = { 'content-type': 'application/json', 'x-csrf-token': await csrfOf(url) }
+    const statusOf = async (path: string, length: number): Promise<number> =>
+      (await ask(url + path, { method: 'POST', headers, body: JSON.stringify('x'.repeat(length)) })).status
+    expect([await statusOf('/manage', 16_000), await statusOf('/manage', 17_000)]).toEqual([200, 413])
+    expect([await statusOf('/large', 99_000), await statusOf('/large', 101_000)]).toEqual([200, 413])
   })
 
   test('too long a body or head', async () => {
