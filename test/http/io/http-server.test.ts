@@ -54,7 +54,7 @@ const ROUTES: readonly Route[] = [
 
 async function listen(files: Partial<typeof DEFAULT_CONFIG> = {}, openRole: Role = 'manage'): Promise<string> {
   const notice = (each: Notice): void => void notices.push(each)
-  const users = new HttpUsers({ ...DEFAULT_CONFIG, banAfter: 3, trustedNetworks: [], ...files }, openRole, notice)
+  const users = new HttpUsers({ ...DEFAULT_CONFIG, banAfter: 3, trustedNetworks: [], ...files }, openRole, notice, async () => {})
   server = await HttpServer.listen({ host: '127.0.0.1', port: 0, names: [], users, routes: ROUTES, running: testHost(), notice })
   return `http://127.0.0.1:${server.port}`
 }
