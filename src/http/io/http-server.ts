@@ -141,7 +141,8 @@ function createApp(options: HttpServerOptions, streams: Streams): FastifyInstanc
 function guardOf({ users, names, notice }: HttpServerOptions) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
     const policy: GuardPolicy = { isOpen: users.isOpen, names }
-    const reason = requestRefusal({ host: request.headers.host, origin: request.headers.origin }, policy)
+    const { host, origin, 'sec-fetch-site': fetchSite } = request.headers
+    const reason = requestRefusal({ host, origin, fetchSite: one(fetchSite) }, policy)
     if (reason === '') return undefined
     notice({ code: 'http-refused', level: 'info', peer: peerOf(request), reason })
     return send(reply, problem(403, reason))

@@ -102,7 +102,9 @@ describe('without users', () => {
     const url = await listen()
     expect(await raw(`GET /open HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n`)).toContain(' 403 ')
     expect(await ask(`${url}/open`, { headers: { origin: 'http://evil.example' } })).toMatchObject({ status: 403 })
-    expect(notices.map(({ code }) => code)).toEqual(['http-refused', 'http-refused'])
+    const image = 'GET /open HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n'
+    expect(await raw(image)).toContain(' 403 ')
+    expect(notices.map(({ code }) => code)).toEqual(['http-refused', 'http-refused', 'http-refused'])
   })
 })
 
