@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
+import { lookup } from 'node:dns/promises'
 import type { AddressInfo } from 'node:net'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { NoticeSink } from '../../base/notice.ts'
@@ -62,7 +63,9 @@ export class HttpServer {
     const streams = new Streams()
     const app = createApp(options, streams)
     try {
-      await app.listen({ host: options.host, port: options.port })
+      // By name, Fastify would listen on each of its addresses, and with port 0 on ports of which only one is known.
+      const { address } = await lookup(options.host)
+      await app.listen({ host: address, port: options.port })
     } catch (error) {
       await app.close()
       throw error

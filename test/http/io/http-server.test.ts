@@ -1,10 +1,10 @@
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { hashPassword } from '../../../src/access/io/password-hash.ts'
 import type { Notice } from '../../../src/base/notice.ts'
 import { DEFAULT_CONFIG } from '../../../src/config/config.ts'
@@ -188,6 +188,17 @@ describe('with users', () => {
 
 const csrfOf = async (url: string): Promise<string> =>
   ((await ask(`${url}/token`)).body as { readonly csrfToken: string }).csrfToken
+
+test('a name is listened on at one of its addresses', async () => {
+  const listening = vi.spyOn(Server.prototype, 'listen')
+  const users = new HttpUsers(DEFAULT_CONFIG, 'view')
+  const common = { port: 0, names: [], users, routes: ROUTES, running: testHost(), notice: () => {} }
+  server = await HttpServer.listen({ ...common, host: 'localhost' })
+  const hosts = listening.mock.calls.map(([options]) => (options as { host: string }).host)
+  listening.mockRestore()
+  expect(hosts).toEqual([expect.stringMatching(/^(127\.0\.0\.1|::1)$/)])
+  expect(await ask(`http://localhost:${server.port}/open`)).toMatchObject({ status: 200 })
+})
 
 describe('bad requests', () => {
   test.each([
