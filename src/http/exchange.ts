@@ -32,10 +32,14 @@ export interface HttpResponse {
 }
 
 /**
- * Why a route continues later: after everything else has had its turn, once a record is durable (with 503 if that takes too long),
- * or after a reload, whose result is then in `result`.
+ * Why a route continues later: after everything else has had its turn, after some milliseconds in which the store may get room, once
+ * a record is durable (with 503 and `late` if that takes too long), or after a reload, whose result is then in `result`.
  */
-export type Pause = { readonly kind: 'turn' } | { readonly kind: 'durable'; readonly lsn: Lsn } | ReloadPause
+export type Pause =
+  | { readonly kind: 'turn' }
+  | { readonly kind: 'room' }
+  | { readonly kind: 'durable'; readonly lsn: Lsn; readonly late?: string }
+  | ReloadPause
 
 export interface ReloadPause {
   readonly kind: 'reload'
@@ -52,6 +56,8 @@ export type ReloadResult = { readonly warnings: readonly string[] } | { readonly
 export type HttpWork = Generator<Pause, HttpResponse, Instant>
 
 export const NEXT_TURN: Pause = { kind: 'turn' }
+/** Milliseconds of a pause in which the store may get room. */
+export const ROOM_MS = 20
 /** Sessions, retained messages and the like that one step looks at: 1 to 3 ms. */
 export const ENTRIES_PER_TURN = 1000
 
