@@ -64,6 +64,8 @@ export const ENTRIES_PER_TURN = 1000
 /** Server-sent events [WHATWG HTML section 9.2]. Pulled when the socket can be written, so that a slow reader holds no memory. */
 export interface EventStream {
   readonly kind: 'stream'
+  /** Bytes of memory that wait for the reader; none if absent. */
+  readonly bytes?: number
   /** Events that there are by now, up to about `STREAM_CHUNK` characters; '' if none. */
   next(): string
   /** Called when `next` may return something again. It must not call `next` itself. */

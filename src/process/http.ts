@@ -60,6 +60,7 @@ export async function openHttp(
       running,
       notice,
     })
+    server.memory.count('output_buffers', () => listener.streamBytes)
     return {
       url: `${listener.scheme}://${host.includes(':') ? `[${host}]` : host}:${listener.port}`,
       port: listener.port,

@@ -78,6 +78,11 @@ export class HttpServer {
     return this.#streams.size
   }
 
+  /** Bytes of memory that wait for the readers of event streams. */
+  get streamBytes(): number {
+    return this.#streams.bytes
+  }
+
   get scheme(): 'http' | 'https' {
     return this.#options.tls === undefined ? 'http' : 'https'
   }

@@ -29,6 +29,13 @@ export class Streams {
     return this.#open.size
   }
 
+  /** Bytes of memory that wait for their readers. */
+  get bytes(): number {
+    let bytes = 0
+    for (const { stream, response } of this.#open) bytes += (stream.bytes ?? 0) + response.writableLength
+    return bytes
+  }
+
   /** Why there is no room for another stream; '' if there is. */
   refusal(socket: Socket): string {
     for (const open of this.#open) if (open.socket === socket) return 'this connection has an event stream already'

@@ -116,6 +116,20 @@ describe('event streams', () => {
     for (const one of all) await one.reads(' 200 ')
   })
 
+  test('what waits for slow readers is counted', () => {
+    const streams = new Streams()
+    const on = (): void => {}
+    const add = (waiting: number, writableLength: number): void => {
+      const stream: EventStream = { kind: 'stream', bytes: waiting, next: () => '', wake: on, close: on }
+      streams.add(stream, { on, writableLength, end: on } as never, { destroyed: false, once: on } as never)
+    }
+    add(100, 20)
+    add(3, 4)
+    expect(streams.bytes).toBe(127)
+    streams.close()
+    expect(streams.bytes).toBe(0)
+  })
+
   test('one whose reader has left before it begins is closed', () => {
     const streams = new Streams()
     streams.add(events(undefined), {} as never, { destroyed: true } as never)
