@@ -24,6 +24,7 @@ import type { SnPorts } from './sn-ports.ts'
 export interface OpenHttp {
   readonly url: string
   readonly port: number
+  /** About its users; they change with a reload. */
   readonly warnings: readonly string[]
   prepareReload(): () => void
   close(): Promise<void>
@@ -64,7 +65,9 @@ export async function openHttp(
     return {
       url: `${listener.scheme}://${host.includes(':') ? `[${host}]` : host}:${listener.port}`,
       port: listener.port,
-      warnings: users.warnings,
+      get warnings() {
+        return users.warnings
+      },
       prepareReload: () => listener.prepareReload(),
       close: () => listener.close(),
     }

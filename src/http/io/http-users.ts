@@ -60,6 +60,7 @@ export class HttpUsers {
   readonly #places = new Map<string, number>()
   #hashing = 0
   #turn: Promise<unknown> = Promise.resolve()
+  /** About the files that are in force. */
   warnings: readonly string[] = []
 
   /**
@@ -78,7 +79,9 @@ export class HttpUsers {
     this.#notice = notice
     this.#logins = new Logins(loginOptions(config), notice)
     this.#managers = new Set(config.httpManagers)
-    this.#contents = this.#load('start')
+    const { contents, warnings } = this.#load('start')
+    this.#contents = contents
+    this.warnings = warnings
   }
 
   /** No login is needed. */
@@ -89,9 +92,11 @@ export class HttpUsers {
 
   /** Reads the files again; the function it returns applies them. @throws StartError for the first error */
   prepareReload(): () => void {
-    const contents = this.#load('reload')
+    const { contents, warnings } = this.#load('reload')
+    this.#refuseExcludingAll(contents)
     return () => {
       this.#contents = contents
+      this.warnings = warnings
       this.#checker.forget()
     }
   }
@@ -189,7 +194,16 @@ export class HttpUsers {
     return refused(401, 'wrong user name, password or token')
   }
 
-  #load(when: 'start' | 'reload'): Contents {
+  /** A file without entries is more likely being written than meant. */
+  #refuseExcludingAll({ passwords, tokens }: Contents): void {
+    const { httpPasswordFile, httpTokenFile } = this.#config
+    if (passwords?.size === 0 && this.#contents.passwords?.size !== 0)
+      throw new StartError(`${httpPasswordFile}: contains no user any more: all would be excluded (http_password_file)`)
+    if (tokens?.size === 0 && this.#contents.tokens?.size !== 0)
+      throw new StartError(`${httpTokenFile}: contains no token any more: all programs would be excluded (http_token_file)`)
+  }
+
+  #load(when: 'start' | 'reload'): { readonly contents: Contents; readonly warnings: readonly string[] } {
     const warnings = new Set<string>()
     const { httpPasswordFile, httpTokenFile } = this.#config
     const passwords =
@@ -197,8 +211,7 @@ export class HttpUsers {
     for (const manager of this.#managers)
       if (passwords?.has(manager) === false) warnings.add(`${httpPasswordFile} has no user ${manager} (http_managers)`)
     const tokens = httpTokenFile === undefined ? undefined : loadTokens(httpTokenFile, warnings)
-    this.warnings = [...warnings]
-    return { passwords, tokens }
+    return { contents: { passwords, tokens }, warnings: [...warnings] }
   }
 }
 

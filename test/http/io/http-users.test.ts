@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -24,6 +24,22 @@ beforeEach(async () => {
   users = new HttpUsers({ ...DEFAULT_CONFIG, httpPasswordFile, banAfter: 100 }, 'view', () => {}, delay)
 })
 afterEach(() => rmSync(dir, { recursive: true }))
+
+test('a reload refuses files without entries, and changes the warnings when it is in force', () => {
+  const [passwords, tokens] = [join(dir, 'passwords'), join(dir, 'tokens')]
+  writeFileSync(tokens, `view ${'v'.repeat(32)}\n`, { mode: 0o600 })
+  const both = new HttpUsers({ ...DEFAULT_CONFIG, httpPasswordFile: passwords, httpTokenFile: tokens }, 'view')
+  writeFileSync(tokens, '# none\n')
+  expect(() => both.prepareReload()).toThrow(/tokens: contains no token any more: .* \(http_token_file\)$/)
+  writeFileSync(tokens, `view ${'w'.repeat(32)}\n`)
+  chmodSync(tokens, 0o644)
+  const inForce = both.prepareReload()
+  expect(both.warnings).toEqual([])
+  inForce()
+  expect(both.warnings).toEqual([expect.stringContaining('chmod 600')])
+  writeFileSync(passwords, '')
+  expect(() => both.prepareReload()).toThrow(/passwords: contains no user any more: .* \(http_password_file\)$/)
+})
 
 const login = async (password: string, address = '192.0.2.1'): Promise<number | string> => {
   const caller = await users.callerOf(`Basic ${Buffer.from(`eva:${password}`).toString('base64')}`, `${address}:5000`)
