@@ -4,6 +4,7 @@ import { PacketDecoder } from '../src/mqtt/decode.ts'
 import { Framer } from '../src/mqtt/framer.ts'
 import type { Packet } from '../src/mqtt/packets.ts'
 import { PacketType } from '../src/mqtt/packets.ts'
+import type { Properties } from '../src/mqtt/properties.ts'
 import type { ProtocolVersion } from '../src/mqtt/publish.ts'
 import { decodeMessage } from '../src/mqttsn/decode.ts'
 import { encodedMessage } from '../src/mqttsn/encode.ts'
@@ -30,6 +31,22 @@ function eventOf(packet: Packet, v: ProtocolVersion, sender: Sender): StreamEven
 
 const zeros = (bytes: Uint8Array | undefined) => bytes && new Uint8Array(bytes.length)
 
+const zeroText = (text: string): string => '0'.repeat(Buffer.byteLength(text))
+
+/** The properties of a message, without what its publisher says of the payload. */
+function withoutWords(properties: Properties): Properties {
+  const { contentType, responseTopic, correlationData, userProperties } = properties
+  return {
+    ...properties,
+    ...(contentType !== undefined && { contentType: zeroText(contentType) }),
+    ...(responseTopic !== undefined && { responseTopic: zeroText(responseTopic) }),
+    ...(correlationData !== undefined && { correlationData: zeros(correlationData)! }),
+    ...(userProperties !== undefined && {
+      userProperties: userProperties.map(([key, value]) => [zeroText(key), zeroText(value)] as const),
+    }),
+  }
+}
+
 /** What a packet says without its secrets. */
 function withoutSecrets(packet: Packet, payloads: boolean): unknown {
   const plain = structuredClone(said(packet)) as Record<string, unknown> & { properties?: Record<string, unknown> }
@@ -37,9 +54,15 @@ function withoutSecrets(packet: Packet, payloads: boolean): unknown {
   if (authenticationData !== undefined) plain.properties!.authenticationData = zeros(authenticationData as Uint8Array)
   if (packet.type === PacketType.CONNECT) {
     plain.password = zeros(packet.password)
-    if (packet.will !== undefined && !payloads) plain.will = { ...packet.will, payload: zeros(packet.will.payload) }
+    if (packet.will !== undefined && !payloads) {
+      const { will } = packet
+      plain.will = { ...will, payload: zeros(will.payload), properties: withoutWords(will.properties) }
+    }
   }
-  if (packet.type === PacketType.PUBLISH && !payloads) plain.payload = zeros(packet.payload)
+  if (packet.type === PacketType.PUBLISH && !payloads) {
+    plain.payload = zeros(packet.payload)
+    plain.properties = withoutWords(packet.properties) as Record<string, unknown>
+  }
   return plain
 }
 

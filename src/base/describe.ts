@@ -4,7 +4,7 @@ import { quoted } from './quoted.ts'
 export interface Shown {
   /** Name of the topic that the packet's topic id or topic alias stands for. */
   readonly topic?: string | undefined
-  /** Also shows payloads, messages of wills, correlation data and user properties. Passwords and authentication data never. */
+  /** Also shows payloads, messages of wills, their properties and user properties. Passwords and authentication data never. */
   readonly payloads?: boolean
 }
 

@@ -1,6 +1,7 @@
 import { masked } from '../base/masked.ts'
 import { StartError } from '../base/start-error.ts'
 import type { PredefinedTopicTable } from '../gateway/gateway-options.ts'
+import { HTTP_OPTIONS } from './options/http.ts'
 import type { Kind } from './options/kinds.ts'
 import {
   type ListenerSettings,
@@ -106,6 +107,7 @@ export function resolveConfig(
   const { config: _, testConfig: __, predefinedTopics: ___, ...settings } = valuesOf(options, merged) as unknown as Settings
   const listeners = resolveListeners(merged, entries)
   refuseIdle(merged, entries, listeners)
+  refuseIdleHttp(merged)
   refuseOpenHttp(merged)
   const snListeners = resolveSnListeners(merged, snEntries, settings)
   return { ...settings, listeners, snListeners }
@@ -259,6 +261,22 @@ function refuseIdle(merged: Layer, entries: readonly ListenerLayer[], listeners:
       refuseWithout(timeout, 'http_auth_url')
   }
 }
+
+/** Options of the HTTP service, but the one that switches it off. */
+const HTTP_KEYS = (Object.keys(HTTP_OPTIONS) as (keyof typeof HTTP_OPTIONS)[]).filter((key) => key !== 'http')
+
+/** Refuses options of an HTTP service that is switched off. A flag switches off what the file configures, too. */
+function refuseIdleHttp(merged: Layer): void {
+  const http = merged.get('http')
+  if (http?.value !== false) return
+  for (const key of HTTP_KEYS) {
+    const found = merged.get(key)
+    if (found === undefined || (isFlag(http) && !isFlag(found))) continue
+    throw new StartError(`${found.origin}: has no effect, because ${http.origin} is false; leave one of them out`)
+  }
+}
+
+const isFlag = ({ origin }: Given): boolean => origin.startsWith('--')
 
 /** Options of the HTTP service that require another one. */
 const HTTP_NEEDS = [

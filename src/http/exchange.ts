@@ -32,10 +32,14 @@ export interface HttpResponse {
 }
 
 /**
- * Why a route continues later: after everything else has had its turn, once a record is durable (with 503 if that takes too long),
- * or after a reload, whose result is then in `result`.
+ * Why a route continues later: after everything else has had its turn, after some milliseconds in which the store may get room, once
+ * a record is durable (with 503 and `late` if that takes too long), or after a reload, whose result is then in `result`.
  */
-export type Pause = { readonly kind: 'turn' } | { readonly kind: 'durable'; readonly lsn: Lsn } | ReloadPause
+export type Pause =
+  | { readonly kind: 'turn' }
+  | { readonly kind: 'room' }
+  | { readonly kind: 'durable'; readonly lsn: Lsn; readonly late?: string }
+  | ReloadPause
 
 export interface ReloadPause {
   readonly kind: 'reload'
@@ -52,12 +56,16 @@ export type ReloadResult = { readonly warnings: readonly string[] } | { readonly
 export type HttpWork = Generator<Pause, HttpResponse, Instant>
 
 export const NEXT_TURN: Pause = { kind: 'turn' }
+/** Milliseconds of a pause in which the store may get room. */
+export const ROOM_MS = 20
 /** Sessions, retained messages and the like that one step looks at: 1 to 3 ms. */
 export const ENTRIES_PER_TURN = 1000
 
 /** Server-sent events [WHATWG HTML section 9.2]. Pulled when the socket can be written, so that a slow reader holds no memory. */
 export interface EventStream {
   readonly kind: 'stream'
+  /** Bytes of memory that wait for the reader; none if absent. */
+  readonly bytes?: number
   /** Events that there are by now, up to about `STREAM_CHUNK` characters; '' if none. */
   next(): string
   /** Called when `next` may return something again. It must not call `next` itself. */
@@ -77,6 +85,8 @@ export interface Route {
   readonly needs: Role | undefined
   /** Answered while Roost starts and stops, too. */
   readonly always?: true
+  /** Bytes of its body at most; 16 KiB if absent. */
+  readonly bodyBytesMax?: number
   /** What it takes and returns; requests are checked by it. Absent for routes that are not part of the API. */
   readonly spec?: RouteSpec
   /** Generators are recognised by `isWork`, streams by their `kind`. */

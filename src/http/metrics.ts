@@ -1,5 +1,6 @@
 import type { Histogram } from '../base/histogram.ts'
 import type { Instant } from '../base/machine.ts'
+import { NOTICES, type NoticeCode } from '../base/notice.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import type { Traffic } from '../mqtt/traffic.ts'
 import { MsgType } from '../mqttsn/messages.ts'
@@ -17,6 +18,11 @@ const one = (value: number): readonly Sample[] => [[{}, value]]
 /** All metrics, read from the counters of the core at this moment: nothing is kept for them. docs/monitoring.md explains them. */
 export function* metricsOf(now: Instant, server: Server, status: ProcessStatus): Iterable<Family> {
   yield gauge('roost_info', 'Always 1; the labels say which version runs.', [[{ version: status.version }, 1]])
+  yield gauge(
+    'roost_ready',
+    '1 if clients are served, 0 while /readyz says why not.',
+    one(status.notReady() === undefined ? 1 : 0),
+  )
   yield* trafficFamilies(server)
   yield* brokerFamilies(server)
   yield* gatewayFamilies(now, server)
@@ -137,11 +143,14 @@ function* gatewayFamilies(now: Instant, { gateway }: Server): Iterable<Family> {
   )
 }
 
+const CODES = Object.keys(NOTICES) as NoticeCode[]
+
 function* noticeFamilies({ notices }: Server): Iterable<Family> {
   yield counter(
     'roost_notices_total',
     'Events, by the code that the log has (docs/notices.md).',
-    Array.from(notices.byCode, ([code, count]) => [{ code }, count]),
+    // Also those that have not happened: the first one would be no increase() of a series that begins with it.
+    CODES.map((code) => [{ code }, notices.byCode.get(code) ?? 0]),
   )
   yield counter(
     'roost_limits_reached_total',

@@ -1,6 +1,5 @@
 import type { Instant } from '../base/machine.ts'
 import type { Work } from '../broker/requests.ts'
-import type { Lsn } from '../store/store.ts'
 import { ENTRIES_PER_TURN, type HttpRequest, NEXT_TURN, type Pause } from './exchange.ts'
 import { PAGE_LIMIT } from './schema.ts'
 
@@ -41,20 +40,35 @@ const encodedOf = (name: string, skip: number): string => Buffer.from(name).toSt
 
 export const BAD_CURSOR = 'cursor: is not one that this list has returned'
 
+/** Pauses in which the store gets no room, after which work gives up: 10 seconds. */
+export const ROOM_PAUSES_MAX = 500
+const WAIT_FOR_ROOM: Pause = { kind: 'room' }
+
 /**
- * Spreads work over turns of the event loop. Where it has no room in the store, it waits until what it has written is durable:
- * `written` says up to where.
+ * Spreads work over turns of the event loop. Work that yields Infinity waits for room in the store. If there is none for
+ * `ROOM_PAUSES_MAX` pauses, it is given up: `gaveUp` is called, and nothing returned.
  */
-export function* inTurns<T>(work: Work<T>, began: Instant, written: () => Lsn = () => 0): Generator<Pause, T, Instant> {
+export function* inTurns<T>(work: Work<T>, began: Instant, gaveUp: () => void = () => {}): Generator<Pause, T, Instant> {
   let now = began
   let left = ENTRIES_PER_TURN
+  let waits = 0
   try {
     for (;;) {
       const step = work.next(now)
       if (step.done === true) return step.value
+      if (step.value === Number.POSITIVE_INFINITY) {
+        if (++waits > ROOM_PAUSES_MAX) {
+          gaveUp()
+          return undefined as T
+        }
+        now = yield WAIT_FOR_ROOM
+        left = ENTRIES_PER_TURN
+        continue
+      }
+      waits = 0
       left -= step.value
       if (left > 0) continue
-      now = yield step.value === Number.POSITIVE_INFINITY ? { kind: 'durable', lsn: written() } : NEXT_TURN
+      now = yield NEXT_TURN
       left = ENTRIES_PER_TURN
     }
   } finally {

@@ -50,6 +50,11 @@ export class TraceStream implements EventStream, Watcher {
 
   seen(event: TraceEvent): void {
     if (!this.#fits(event)) return
+    // Before the packet is described and copied for nothing.
+    if (this.#isFull) {
+      this.#missed++
+      return
+    }
     const { protocol, way, client, peer, topic } = event
     const at = this.#now()
     this.#add('packet', {
@@ -85,7 +90,7 @@ export class TraceStream implements EventStream, Watcher {
   }
 
   #add(name: string, data: object): void {
-    if (this.#length > WAITING_MAX) {
+    if (this.#isFull) {
       this.#missed++
       return
     }
@@ -93,6 +98,10 @@ export class TraceStream implements EventStream, Watcher {
     this.#waiting.push(text)
     this.#length += text.length
     this.wake()
+  }
+
+  get #isFull(): boolean {
+    return this.#length > WAITING_MAX
   }
 
   #fits({ client, topic }: TraceEvent): boolean {

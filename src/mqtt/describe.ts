@@ -1,3 +1,4 @@
+import { utf8Length } from '../base/bytes.ts'
 import { field, flags, hex, list, name, payload, plainName, type Shown } from '../base/describe.ts'
 import { type Connect, type Packet, PacketType, type Will } from './packets.ts'
 import type { Properties } from './properties.ts'
@@ -25,7 +26,7 @@ export const reasonCodeName = (code: number): string => {
 
 /**
  * Describes a packet in one line: `PUBLISH topic="site/temp" qos=1 msgid=12 4 bytes`. Never contains a password or
- * authentication data; payloads and user properties only if `shown` asks for them.
+ * authentication data; payloads, what is said of them, and user properties only if `shown` asks for them.
  */
 export function describePacket(packet: Packet, shown: Shown = {}): string {
   const { type } = packet
@@ -103,11 +104,15 @@ const outcome = (code: number, success: string): string => {
   return code >= FIRST_ERROR ? `rejected: ${reasonCodeName(code)}` : reasonCodeName(code)
 }
 
+/** Texts by which a publisher says what its payload is. */
+const OF_PAYLOADS: ReadonlySet<keyof Properties> = new Set(['contentType', 'responseTopic'])
+
 function describeProperties(properties: Properties, shown: Shown): string[] {
   const described: string[] = []
   for (const [key, value] of Object.entries(properties) as [keyof Properties, unknown][]) {
     if (value === undefined || key === 'authenticationData') continue
     if (key === 'userProperties') described.push(userProperties(value as NonNullable<Properties['userProperties']>, shown))
+    else if (OF_PAYLOADS.has(key) && shown.payloads !== true) described.push(`${key}=(${utf8Length(value as string)} bytes)`)
     else if (value instanceof Uint8Array)
       described.push(`${key}=${shown.payloads === true ? hex(value.subarray(0, 64)) : ''}(${value.length} bytes)`)
     else described.push(`${key}=${typeof value === 'string' ? name(value) : String(value)}`)

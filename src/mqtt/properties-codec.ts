@@ -171,6 +171,44 @@ function valueError(name: string, value: unknown): PropertyError | undefined {
   return undefined
 }
 
+/** Where a text or binary value of a property stands. */
+export interface PropertySpan {
+  readonly name: keyof Properties
+  readonly form: 'string' | 'binary'
+  readonly start: number
+  readonly end: number
+}
+
+const FIXED_LENGTHS = { byte: 1, flag: 1, u16: 2, u32: 4 } as const
+
+/** Returns where the texts and binary data of valid properties stand, whose length is at `at`, and where the properties end. */
+export function propertySpans(bytes: Uint8Array, at: number): { readonly spans: PropertySpan[]; readonly end: number } {
+  const spans: PropertySpan[] = []
+  let next = at
+  const varint = (): number => {
+    let value = 0
+    for (let shift = 0; ; shift += 7) {
+      const byte = bytes[next++]!
+      value += (byte & 0x7f) * 2 ** shift
+      if (byte < 0x80) return value
+    }
+  }
+  const length = varint()
+  const end = next + length
+  while (next < end) {
+    const [, name, form] = BY_ID[varint()]!
+    if (form === 'varint') varint()
+    else if (form === 'string' || form === 'binary' || form === 'pair') {
+      for (let count = form === 'pair' ? 2 : 1; count > 0; count--) {
+        const start = next + 2
+        next = start + bytes[next]! * 256 + bytes[next + 1]!
+        spans.push({ name, form: form === 'binary' ? form : 'string', start, end: next })
+      }
+    } else next += FIXED_LENGTHS[form]
+  }
+  return { spans, end }
+}
+
 export const varintLength = (value: number): number => (value < 0x80 ? 1 : value < 0x4000 ? 2 : value < 0x200000 ? 3 : 4)
 
 export function writeVarint(writer: ByteWriter, value: number): void {

@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import process from 'node:process'
 import { getHeapStatistics } from 'node:v8'
 import { StartError } from '../base/start-error.ts'
-import { type Config, isLoopback } from '../config/config.ts'
+import { type Config, certificateRole, isLoopback, type ListenerConfig } from '../config/config.ts'
 import { effectiveConfig } from '../http/effective-config.ts'
 import type { Role } from '../http/exchange.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
@@ -24,6 +24,7 @@ import type { SnPorts } from './sn-ports.ts'
 export interface OpenHttp {
   readonly url: string
   readonly port: number
+  /** About its users; they change with a reload. */
   readonly warnings: readonly string[]
   prepareReload(): () => void
   close(): Promise<void>
@@ -60,10 +61,13 @@ export async function openHttp(
       running,
       notice,
     })
+    server.memory.count('output_buffers', () => listener.streamBytes)
     return {
       url: `${listener.scheme}://${host.includes(':') ? `[${host}]` : host}:${listener.port}`,
       port: listener.port,
-      warnings: users.warnings,
+      get warnings() {
+        return users.warnings
+      },
       prepareReload: () => listener.prepareReload(),
       close: () => listener.close(),
     }
@@ -76,11 +80,21 @@ export async function openHttp(
   }
 }
 
-/** Where no user is configured, what anyone on this machine may do: everything that they may do by MQTT without a login. */
-const openRole = ({ listeners }: Config): Role =>
-  listeners.every(({ allowAnonymous, host, socketPath }) => allowAnonymous && (socketPath !== undefined || isLoopback(host)))
-    ? 'manage'
-    : 'view'
+/**
+ * Where no user is configured, what anyone on this machine may do: everything, if by MQTT anyone on it may do everything without a
+ * login. The permissions of a Unix socket, an access list or a certificate keep users of this machine apart, of which HTTP knows
+ * nothing.
+ */
+export const openRole = ({ aclFile, listeners }: Pick<Config, 'aclFile' | 'listeners'>): Role =>
+  aclFile === undefined && listeners.every(isForAll) ? 'manage' : 'view'
+
+const isForAll = (listener: ListenerConfig): boolean =>
+  listener.allowAnonymous &&
+  listener.socketPath === undefined &&
+  isLoopback(listener.host) &&
+  listener.aclFile === undefined &&
+  listener.requireCertificate !== 'required' &&
+  certificateRole(listener) !== 'needed'
 
 /** What the process can say of itself. */
 export interface StatusSources {

@@ -253,7 +253,7 @@ async function reload(config: Config, parts: Parts): Promise<ReloadResult> {
   loop.handle({ kind: 'access-changed' })
   parts.certificates.reload()
   const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
-  return { warnings: weak === undefined ? access.warnings : [...access.warnings, weak] }
+  return { warnings: [...access.warnings, ...(http?.warnings ?? []), ...(weak === undefined ? [] : [weak])] }
 }
 
 function running(config: Config, parts: Parts): Running {

@@ -121,6 +121,23 @@ describe('only loopback without a password', () => {
   })
 })
 
+describe('an HTTP service that is switched off', () => {
+  const off = (flags: Layer, file: Layer) => () => resolveConfig(flags, file)
+  const error = (origin: string, http: string) => `${origin}: has no effect, because ${http} is false; leave one of them out`
+
+  test('has no other options', () => {
+    expect(off(layer({ http: false, http_port: 80 }), none)).toThrow(error('--http_port', '--http'))
+    expect(off(none, layer({ http: false, http_hosts: 'a' }, ''))).toThrow(error('http_hosts', 'http'))
+    expect(off(layer({ http_host: '::1' }), layer({ http: false }, ''))).toThrow(error('--http_host', 'http'))
+    expect(off(layer({ http: false, http_managers: 'eva' }), none)).toThrow(error('--http_managers', '--http'))
+  })
+
+  test('a flag switches it off for once, and what MQTT asks over HTTP is another matter', () => {
+    expect(off(layer({ http: false }), layer({ http_port: 80 }, ''))).not.toThrow()
+    expect(off(layer({ http: false, http_auth_url: 'http://127.0.0.1/' }), none)).not.toThrow()
+  })
+})
+
 describe('listeners', () => {
   const entry = (values: Partial<Record<OptionKey, unknown>>, name?: string, at = 0): ListenerLayer => ({
     origin: `r:1:1: listeners[${at}]`,

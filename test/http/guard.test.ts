@@ -2,8 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { requestRefusal } from '../../src/http/guard.ts'
 
 const names = ['roost', 'roost.local', 'gateway.example.org']
-const refusal = (host: string | undefined, origin?: string, isOpen = true): string =>
-  requestRefusal({ host, origin }, { isOpen, names })
+const refusal = (host: string | undefined, origin?: string, isOpen = true, fetchSite?: string): string =>
+  requestRefusal({ host, origin, fetchSite }, { isOpen, names })
 
 describe('where no login is needed', () => {
   test.each([
@@ -44,4 +44,14 @@ describe('a page', () => {
     for (const origin of ['http://evil.example', 'http://roost:1886', 'null', 'http://roost.evil.example', 'x'])
       expect(refusal('roost:1885', origin, isOpen)).toContain('other sites')
   })
+
+  test.each([true, false])(
+    'of another site may not load images or follow links without an Origin either (open: %s)',
+    (isOpen) => {
+      for (const site of ['cross-site', 'same-site'])
+        expect(refusal('roost:1885', undefined, isOpen, site)).toContain('other sites')
+      for (const site of ['same-origin', 'none']) expect(refusal('roost:1885', undefined, isOpen, site)).toBe('')
+      expect(refusal('roost:1885', 'http://roost:1885', isOpen, 'same-origin')).toBe('')
+    },
+  )
 })

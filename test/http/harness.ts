@@ -14,6 +14,7 @@ import {
   type Pause,
   problem,
   type ReloadResult,
+  ROOM_MS,
   type Role,
   type Route,
 } from '../../src/http/exchange.ts'
@@ -105,6 +106,7 @@ export class TestApi {
     // Output leaves, and time passes.
     world.input({ kind: 'durable' })
     world.schedule.runUntil(world.schedule.now + 1)
+    if (pause.kind === 'room') world.schedule.runUntil(world.schedule.now + ROOM_MS)
     if (pause.kind === 'reload') pause.result = this.reloads
     if (pause.kind === 'durable') world.schedule.runUntil(world.schedule.now + 10_000)
     if (pause.kind === 'durable' && world.store.durable < pause.lsn) throw new Error('it never becomes durable')

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { Histogram } from '../../src/base/histogram.ts'
+import { NOTICES } from '../../src/base/notice.ts'
 import { metricsOf } from '../../src/http/metrics.ts'
 import type { ProcessStatus } from '../../src/http/status.ts'
 import { Server } from '../../src/server.ts'
@@ -35,6 +36,17 @@ const families = [...metricsOf(0, server, STATUS)]
 test('docs/monitoring.md has a line for each metric, and no other', () => {
   const lines = read('docs/monitoring.md').matchAll(/^\| `(\w+)` \| [\w, ]*\| (.+) \|$/gm)
   expect(Array.from(lines, ([, name, help]) => `${name}: ${help}`)).toEqual(families.map(({ name, help }) => `${name}: ${help}`))
+})
+
+test('each notice has a counter before its first event', () => {
+  const { samples } = families.find(({ name }) => name === 'roost_notices_total')!
+  expect(samples).toEqual(Object.keys(NOTICES).map((code) => [{ code }, 0]))
+})
+
+test('whether clients are served', () => {
+  const readyOf = (reason: string | undefined) =>
+    [...metricsOf(0, server, { ...STATUS, notReady: () => reason })].find(({ name }) => name === 'roost_ready')?.samples
+  expect([readyOf(undefined), readyOf('the store fails')]).toEqual([[[{}, 1]], [[{}, 0]]])
 })
 
 test('names follow the conventions of Prometheus', () => {

@@ -1,5 +1,6 @@
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { EventStream } from '../../src/http/exchange.ts'
+import { PcapWriter } from '../../src/trace/pcap.ts'
 import { bytes } from '../broker/harness.ts'
 import { connectClient, connectSensor, pass, TestApi } from './harness.ts'
 
@@ -103,6 +104,23 @@ describe('a trace', () => {
     sensor.act((client, now) => client.publish(now, 'site/x', bytes('again'), 0))
     pass(api, 5000)
     expect(linesOf(from).join('\n')).toContain('again')
+  })
+
+  test('copies nothing that it has no room for', () => {
+    const from = watch('?pcap=true')
+    const sensor = connectSensor(api, 'sensor-8')
+    const flood = (): void => {
+      for (let i = 0; i < 600; i++) {
+        sensor.act((client, now) => client.publish(now, 'site/x', bytes('x'.repeat(200)), 0))
+        pass(api, 10)
+      }
+    }
+    flood()
+    const copied = vi.spyOn(PcapWriter.prototype, 'records')
+    flood()
+    expect(copied).not.toHaveBeenCalled()
+    copied.mockRestore()
+    expect(from.bytes).toBeGreaterThan(256 * 1024)
   })
 
   test('costs nothing once nobody watches', () => {

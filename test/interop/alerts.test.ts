@@ -45,9 +45,17 @@ const LIMITS: Readonly<Record<string, readonly (readonly [metric: string, values
   ],
 }
 
+/** A failure is reported once, and lasts. */
+const LASTING: readonly (readonly [metric: string, values: string])[] = [
+  ['roost_notices_total{LABELS, code="store-failed"}', '0x30 1x30'],
+  ['roost_ready{LABELS}', '1x30 0x30'],
+]
+
 /** The same where nothing is wrong. */
 const QUIET: readonly (readonly [metric: string, values: string])[] = [
   ['up{LABELS}', '1x60'],
+  // It has been restarted, and restores its state.
+  ['roost_ready{LABELS}', '1x54 _ 0x3'],
   ['roost_notices_total{LABELS, code="store-full"}', '4x60'],
   ['roost_notices_total{LABELS, code="client-lost"}', '0+1x60'],
   ['roost_notices_total{LABELS, code="queue-full"}', '3x60'],
@@ -107,6 +115,10 @@ describeWithPromtool('alerts', () => {
 
   test.each(Object.entries(LIMITS))('RoostLimitNear fires for %s alone', (_, series) => {
     expect(check('RoostLimitNear', series, true)).toBe('')
+  })
+
+  test('RoostStoreFailing fires as long as a failure lasts', () => {
+    expect(check('RoostStoreFailing', LASTING, true)).toBe('')
   })
 
   test.each(Object.keys(FIRING))('%s does not fire where nothing is wrong', (alert) => {

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { connectAsync, type MqttClient } from 'mqtt'
@@ -73,6 +73,8 @@ test('events, notices and a reload that fails, and one that does not', async () 
   )
   expect(await ask('/reload', 'POST')).toMatchObject({ status: 200, body: { warnings: [] } })
   await vi.waitFor(() => expect(events).toContain('"code":"operator-action"'))
+  chmodSync(join(dir, 'tokens'), 0o644)
+  expect((await ask('/reload', 'POST')).body.warnings).toEqual([expect.stringContaining('tokens is open to other users')])
   writeFileSync(join(dir, 'tokens'), 'manage short\n', { mode: 0o600 })
   const failed = await ask('/reload', 'POST')
   expect(failed).toMatchObject({ status: 409, body: { detail: expect.stringContaining('tokens:1') } })

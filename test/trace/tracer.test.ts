@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import type { Connect, Packet } from '../../src/mqtt/packets.ts'
 import { Publish, type QoS } from '../../src/mqtt/publish.ts'
 import { type Message, MsgType } from '../../src/mqttsn/messages.ts'
+import { redacted } from '../../src/trace/redact.ts'
 import { connectPacket } from '../broker/harness.ts'
 import { TracedServer } from './traced-server.ts'
 
@@ -66,6 +67,28 @@ describe('MQTT', () => {
     ])
     traced.say(1, Publish.of('a', Buffer.alloc(20_000, 'x')))
     expect(traced.traced().at(-1)).toBe(`c1 <- PUBLISH topic="a" qos=0 20000 bytes "${'x'.repeat(64)}"...`)
+  })
+
+  test('without payloads nothing that a publisher says of them, neither in lines nor in captures', () => {
+    const traced = new TracedServer()
+    const captured: Buffer[] = []
+    traced.watch({ seen: (event) => captured.push(Buffer.from(redacted(event, false))) })
+    const properties = {
+      contentType: 'hidden-type',
+      responseTopic: 'hidden/answers',
+      correlationData: Buffer.from('hidden-data'),
+      userProperties: [['hidden-name', 'hidden-value']] as const,
+    }
+    const will = { topic: 'gone', payload: Buffer.from('hidden'), qos: 0, retain: false, properties } as const
+    traced.open(1, 5)
+    traced.say(1, connect('c1', { will }), subscribe('a', 1))
+    traced.say(1, Publish.of('a', Buffer.from('hidden'), 1, false, 7, properties))
+    const words = 'contentType=(11 bytes) responseTopic=(14 bytes) correlationData=(11 bytes) userProperties=1'
+    const lines = traced.traced()
+    expect(lines).toContain(`c1 -> PUBLISH topic="a" qos=1 msgid=7 6 bytes ${words}`)
+    expect(lines.join('\n')).not.toContain('hidden')
+    expect(captured).toHaveLength(lines.length)
+    expect(Buffer.concat(captured).includes('hidden')).toBe(false)
   })
 
   test('the topic behind an alias, in both directions', () => {

@@ -12,6 +12,7 @@ import { parseTokens } from '../../http/token-file.ts'
 import { HTTP_PORT } from '../../process/http-port.ts'
 import { readPassword } from '../password-prompt.ts'
 import type { Host } from '../serve.ts'
+import { fits, type Shape } from './shape.ts'
 
 /** Flags of all commands that ask a running Roost. */
 export interface ApiFlags {
@@ -76,12 +77,19 @@ export class ApiClient {
     return this.#url
   }
 
-  /** The JSON at a path. @throws StartError of one line if there is none */
-  async get<T>(path: string): Promise<T> {
-    const response = await this.#answer(path, PATIENCE_MS)
-    const json = parsed(await text(response))
-    if (json === undefined) throw this.#stranger()
+  /** The JSON at a path, which has this shape. @throws StartError of one line if there is none */
+  async get<T>(path: string, shape: Shape): Promise<T> {
+    const json = parsed(await this.#textOf(await this.#answer(path, PATIENCE_MS)))
+    if (!fits(json, shape)) throw this.#stranger()
     return json as T
+  }
+
+  async #textOf(response: IncomingMessage): Promise<string> {
+    try {
+      return await text(response)
+    } catch (error) {
+      throw new StartError(`${this.#url}: the answer has broken off: ${reasonOf(error)}`)
+    }
   }
 
   /** The answer, whose status is 200. @throws StartError of one line for any other */
@@ -92,7 +100,7 @@ export class ApiClient {
       )
     })
     if (response.statusCode === 200) return response
-    const json = parsed(await text(response))
+    const json = parsed(await this.#textOf(response))
     const { detail } = (json ?? {}) as { readonly detail?: unknown }
     if (typeof detail !== 'string') throw this.#stranger()
     const hint = response.statusCode === 401 ? ' (--http-user, --http-token-file)' : ''
@@ -100,7 +108,11 @@ export class ApiClient {
   }
 
   /** The events of a stream, as they come: their names and their JSON. @throws StartError if there is none, or it ends */
-  async *events(path: string, stop: AbortSignal): AsyncGenerator<{ readonly name: string; readonly data: unknown }, undefined> {
+  async *events(
+    path: string,
+    shape: Shape,
+    stop: AbortSignal,
+  ): AsyncGenerator<{ readonly name: string; readonly data: unknown }, undefined> {
     const response = await this.#answer(path, STREAM_PATIENCE_MS, stop)
     let rest = ''
     try {
@@ -109,24 +121,35 @@ export class ApiClient {
         rest = blocks.pop()!
         for (const block of blocks) {
           const [, name = '', data = ''] = /^event: (.*)\n(?:id: .*\n)?data: (.*)$/.exec(block) ?? []
-          if (name !== '') yield { name, data: parsed(data) }
+          if (name === '') continue
+          const json = parsed(data)
+          if (!fits(json, shape)) throw this.#stranger()
+          yield { name, data: json }
         }
       }
     } catch (error) {
+      if (error instanceof StartError) throw error
       if (!stop.aborted) throw new StartError(`${this.#url}: the stream has broken off: ${reasonOf(error)}`)
     }
-    if (!stop.aborted) throw new StartError(`${this.#url}: Roost has ended the stream`)
+    if (!stop.aborted) throw new StartError(`${this.#url}: Roost has ended the stream: it stops, or has read its users again`)
   }
 
-  /** All entries of a list, page by page. @throws StartError as `get` */
-  async *list<T>(path: string, query: Readonly<Record<string, string | undefined>>, name: string): AsyncGenerator<T, undefined> {
+  /** All entries of a list, page by page; each has this shape. @throws StartError as `get` */
+  async *list<T>(
+    path: string,
+    query: Readonly<Record<string, string | undefined>>,
+    name: string,
+    shape: Shape,
+  ): AsyncGenerator<T, undefined> {
     let cursor: string | undefined
     do {
       const given = Object.entries({ limit: '1000', ...query, cursor }).filter(
         (each): each is [string, string] => each[1] !== undefined,
       )
-      const page = await this.get<Readonly<Record<string, unknown>>>(`${path}?${new URLSearchParams(given)}`)
-      yield* page[name] as readonly T[]
+      const page = await this.get<Readonly<Record<string, unknown>>>(`${path}?${new URLSearchParams(given)}`, PAGE)
+      const entries = page[name]
+      if (!Array.isArray(entries) || !entries.every((entry) => fits(entry, shape))) throw this.#stranger()
+      yield* entries as T[]
       cursor = page.cursor as string | undefined
     } while (cursor !== undefined)
   }
@@ -150,6 +173,8 @@ export class ApiClient {
     })
   }
 }
+
+const PAGE: Shape = { 'cursor?': 'string' }
 
 function parsed(body: string): unknown {
   try {

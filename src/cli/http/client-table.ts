@@ -1,6 +1,7 @@
 import { printable } from '../../process/log.ts'
 import { table } from '../listing.ts'
 import { momentText } from './figures.ts'
+import type { Shape } from './shape.ts'
 
 /** What `GET /api/v1/clients` returns of each, as far as it is shown. */
 export interface ClientSummary {
@@ -16,6 +17,22 @@ export interface ClientSummary {
   readonly node?: string
   readonly subscription_count: number
   readonly waiting_messages: number
+}
+
+/** `ClientSummary` */
+export const CLIENT: Shape = {
+  id: 'string',
+  client_id: 'string',
+  state: 'string',
+  'since?': 'string',
+  'last_heard?': 'string',
+  'next_wake?': 'string',
+  'user?': 'string',
+  'port?': 'string',
+  'address?': 'string',
+  'node?': 'string',
+  subscription_count: 'number',
+  waiting_messages: 'number',
 }
 
 /** A column of such a table. `now`: milliseconds since 1970. */

@@ -4,9 +4,10 @@ import { printable } from '../../process/log.ts'
 import { jsonArray, table } from '../listing.ts'
 import type { Host } from '../serve.ts'
 import { ApiClient, type ApiFlags, apiFlags } from './api-client.ts'
-import { type ClientSummary, clientTable, sensorTable } from './client-table.ts'
+import { CLIENT, type ClientSummary, clientTable, sensorTable } from './client-table.ts'
 import { timeText } from './figures.ts'
-import { type Overview, overviewLines, sensorCount } from './overview.ts'
+import { OVERVIEW, type Overview, overviewLines, sensorCount } from './overview.ts'
+import type { Shape } from './shape.ts'
 import { type TraceFlags, trace } from './trace.ts'
 
 /** Adds the commands that ask a running Roost: `roost status`, `clients`, `trace` and `retained`. */
@@ -123,13 +124,14 @@ interface Seen {
 }
 
 async function look(api: ApiClient, sensorsMax: number): Promise<Seen> {
-  const overview = await api.get<Overview>('/api/v1/overview')
+  const overview = await api.get<Overview>('/api/v1/overview', OVERVIEW)
   const sensors: ClientSummary[] = []
   if (sensorCount(overview) > 0) {
     for await (const sensor of api.list<ClientSummary>(
       '/api/v1/clients',
       { protocol: 'mqtt-sn', limit: String(sensorsMax) },
       'clients',
+      CLIENT,
     )) {
       sensors.push(sensor)
       if (sensors.length >= sensorsMax) break
@@ -150,7 +152,7 @@ function linesOf({ url }: ApiClient, { overview, sensors }: Seen): readonly stri
 async function clients(flags: ClientsFlags, host: Host): Promise<void> {
   const api = await ApiClient.from(flags, host)
   const { query: q, state, protocol, port } = flags
-  const all = await collected(api.list<ClientSummary>('/api/v1/clients', { q, state, protocol, port }, 'clients'))
+  const all = await collected(api.list<ClientSummary>('/api/v1/clients', { q, state, protocol, port }, 'clients', CLIENT))
   for (const line of flags.json === true ? jsonArray(all) : clientTable(all, Date.now())) host.stdout.write(line)
 }
 
@@ -162,6 +164,16 @@ interface RetainedMessage {
   readonly user?: string
   readonly expires_in?: number
 }
+
+const MESSAGE: Shape = {
+  topic: 'string',
+  payload_bytes: 'number',
+  qos: 'number',
+  'publisher?': 'string',
+  'user?': 'string',
+  'expires_in?': 'number',
+}
+const LEVEL: Shape = { topic: 'string', retained: 'boolean', below: 'number' }
 
 interface RetainedLevel {
   readonly topic: string
@@ -177,8 +189,8 @@ async function retained(filter: string | undefined, flags: RetainedFlags, host: 
   const path = '/api/v1/retained'
   const lines =
     level === undefined
-      ? output(await collected(api.list<RetainedMessage>(path, { filter, q }, 'messages')), json, messageTable)
-      : output(await collected(api.list<RetainedLevel>(path, { level }, 'levels')), json, levelTable)
+      ? output(await collected(api.list<RetainedMessage>(path, { filter, q }, 'messages', MESSAGE)), json, messageTable)
+      : output(await collected(api.list<RetainedLevel>(path, { level }, 'levels', LEVEL)), json, levelTable)
   for (const line of lines) host.stdout.write(line)
 }
 

@@ -1,5 +1,6 @@
 import { printable } from '../../process/log.ts'
 import { bytesText, timeText } from './figures.ts'
+import type { Shape } from './shape.ts'
 
 interface InAndOut {
   readonly received: number
@@ -21,6 +22,25 @@ export interface Overview {
   readonly subscriptions: { readonly plain: number; readonly shared: number }
   readonly memory: { readonly resident: number; readonly clients: number; readonly limit?: number }
   readonly store?: { readonly bytes: number; readonly max_bytes?: number }
+}
+
+const IN_AND_OUT = { received: 'number', sent: 'number' } as const
+const MESSAGES_AND_BYTES = { messages: 'number', bytes: 'number' } as const
+
+/** `Overview` */
+export const OVERVIEW: Shape = {
+  version: 'string',
+  started_at: 'string',
+  'not_ready?': 'string',
+  clients: { connected: 'number', disconnected: 'number', maximum: 'number' },
+  sensors: {},
+  messages: { ...IN_AND_OUT, dropped: 'number' },
+  bytes: IN_AND_OUT,
+  retained: MESSAGES_AND_BYTES,
+  waiting: MESSAGES_AND_BYTES,
+  subscriptions: { plain: 'number', shared: 'number' },
+  memory: { resident: 'number', clients: 'number', 'limit?': 'number' },
+  'store?': { bytes: 'number', 'max_bytes?': 'number' },
 }
 
 /** The totals for a terminal. `now`: milliseconds since 1970. */

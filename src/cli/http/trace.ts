@@ -6,6 +6,7 @@ import { printable } from '../../process/log.ts'
 import { PcapWriter } from '../../trace/pcap.ts'
 import type { Host } from '../serve.ts'
 import { ApiClient, type ApiFlags } from './api-client.ts'
+import type { Shape } from './shape.ts'
 
 export interface TraceFlags extends ApiFlags {
   readonly client?: string
@@ -21,6 +22,8 @@ interface PacketEvent {
   readonly packets?: number
 }
 
+const PACKET_EVENT: Shape = { 'time?': 'string', 'line?': 'string', 'pcap?': 'string', 'packets?': 'number' }
+
 /** Prints packets, or writes them to a capture file, until a signal. */
 export async function trace(flags: TraceFlags, host: Host): Promise<void> {
   const { client, topic, payloads, pcap } = flags
@@ -35,7 +38,7 @@ export async function trace(flags: TraceFlags, host: Host): Promise<void> {
   const end = (): void => stop.abort()
   host.events.once('SIGINT', end).once('SIGTERM', end)
   try {
-    const events = api.events(`/api/v1/trace?${query}`, stop.signal)
+    const events = api.events(`/api/v1/trace?${query}`, PACKET_EVENT, stop.signal)
     await (pcap === undefined ? print(events, host) : write(events, resolve(host.cwd, pcap), host))
   } finally {
     host.events.off('SIGINT', end).off('SIGTERM', end)

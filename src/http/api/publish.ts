@@ -44,9 +44,18 @@ const SPEC: RouteSpec = {
   },
 }
 
+const BODY_BYTES_MAX = 1024 * 1024
+
 /** Publishing in the name of a user of this service. */
 export const publishRoutes = (broker: Broker): readonly Route[] => [
-  { method: 'POST', path: '/api/v1/publish', needs: 'manage', spec: SPEC, answer: (request) => publish(broker, request) },
+  {
+    method: 'POST',
+    path: '/api/v1/publish',
+    needs: 'manage',
+    bodyBytesMax: BODY_BYTES_MAX,
+    spec: SPEC,
+    answer: (request) => publish(broker, request),
+  },
 ]
 
 function publish({ operator }: Broker, { now, body, user }: HttpRequest): HttpResponse | HttpWork {

@@ -246,6 +246,7 @@ function textOf(bytes: Buffer): string | undefined {
 }
 
 const FULL = 'the store is full'
+const NO_ROOM = 'the store is too slow, and has no room for more'
 
 function* deleteOne({ retained, operator }: Broker, notice: NoticeSink, { params, user }: HttpRequest): HttpWork {
   const topic = params.topic!
@@ -273,16 +274,21 @@ function* deleting(
   began: Instant,
   user: string | undefined,
 ): HttpWork {
+  let isWaiting = false
   try {
-    yield* inTurns(operator.deleteMatching(deletion), began, () => deletion.lsn)
+    yield* inTurns(operator.deleteMatching(deletion), began, () => {
+      isWaiting = true
+    })
   } finally {
     // Also if it is given up half way.
     const { messages, filter, isDryRun } = deletion
     if (!isDryRun && messages > 0) report(notice, user, `${messages} retained messages on ${filter} are deleted`)
   }
   const { messages, bytes, lsn, isDryRun, isFull } = deletion
-  if (lsn > 0) yield { kind: 'durable', lsn }
-  return isFull ? problem(507, `${FULL}; ${messages} messages are deleted`) : json({ messages, bytes, dry_run: isDryRun })
+  const far = `${messages} messages are deleted`
+  if (isWaiting) return problem(503, `${NO_ROOM}; ${far}, but after a crash some of them may be back`)
+  if (lsn > 0) yield { kind: 'durable', lsn, late: isFull ? `${FULL}; ${far}` : far }
+  return isFull ? problem(507, `${FULL}; ${far}`) : json({ messages, bytes, dry_run: isDryRun })
 }
 
 function report(notice: NoticeSink, user: string | undefined, reason: string): void {

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto'
+import { lookup } from 'node:dns/promises'
 import type { AddressInfo } from 'node:net'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { NoticeSink } from '../../base/notice.ts'
@@ -9,7 +10,7 @@ import type { RouteSpec } from '../schema.ts'
 import type { HttpHost } from './http-host.ts'
 import type { Caller, HttpUsers } from './http-users.ts'
 import { Steps } from './steps.ts'
-import { STREAMS_MAX, Streams } from './streams.ts'
+import { Streams } from './streams.ts'
 import { type HttpTls, readTls } from './tls.ts'
 
 export interface HttpServerOptions {
@@ -28,7 +29,8 @@ export interface HttpServerOptions {
 
 /** Connections at most: a few browsers, programs that scrape, and streams. */
 const CONNECTIONS_MAX = 64
-const BODY_BYTES_MAX = 1024 * 1024
+/** Of a body, unless a route takes more. */
+const BODY_BYTES_MAX = 16 * 1024
 const HEADER_BYTES_MAX = 16 * 1024
 /** Milliseconds for a whole request, and without any byte on a connection. */
 const REQUEST_MS = 10_000
@@ -61,7 +63,9 @@ export class HttpServer {
     const streams = new Streams()
     const app = createApp(options, streams)
     try {
-      await app.listen({ host: options.host, port: options.port })
+      // By name, Fastify would listen on each of its addresses, and with port 0 on ports of which only one is known.
+      const { address } = await lookup(options.host)
+      await app.listen({ host: address, port: options.port })
     } catch (error) {
       await app.close()
       throw error
@@ -74,17 +78,26 @@ export class HttpServer {
     return this.#streams.size
   }
 
+  /** Bytes of memory that wait for the readers of event streams. */
+  get streamBytes(): number {
+    return this.#streams.bytes
+  }
+
   get scheme(): 'http' | 'https' {
     return this.#options.tls === undefined ? 'http' : 'https'
   }
 
-  /** Reads users and certificates again; the function it returns applies them. @throws StartError for the first error */
+  /**
+   * Reads users and certificates again; the function it returns applies them, and ends event streams: those who may still read them
+   * come back. @throws StartError for the first error
+   */
   prepareReload(): () => void {
     const { users, tls } = this.#options
     const usersInForce = users.prepareReload()
     const context = tls === undefined ? undefined : readTls(tls)
     return () => {
       usersInForce()
+      this.#streams.close()
       if (context !== undefined) (this.#app.server as unknown as { setSecureContext(to: object): void }).setSecureContext(context)
     }
   }
@@ -124,8 +137,8 @@ function createApp(options: HttpServerOptions, streams: Streams): FastifyInstanc
     notice({ code: 'http-failed', level: 'error', peer: peerOf(request), reason })
     return send(reply, problem(status, 'a fault in Roost, which its log describes'))
   })
-  app.setNotFoundHandler((request, reply) => send(reply, problem(404, `there is no ${request.method} ${pathOf(request)}`)))
   app.addHook('onRequest', guardOf(options))
+  refuseOtherPaths(app)
   const steps = new Steps(options.running)
   for (const route of routes) addRoute(app, route, options, steps, streams)
   refuseOtherMethods(app, routes)
@@ -136,7 +149,8 @@ function createApp(options: HttpServerOptions, streams: Streams): FastifyInstanc
 function guardOf({ users, names, notice }: HttpServerOptions) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
     const policy: GuardPolicy = { isOpen: users.isOpen, names }
-    const reason = requestRefusal({ host: request.headers.host, origin: request.headers.origin }, policy)
+    const { host, origin, 'sec-fetch-site': fetchSite } = request.headers
+    const reason = requestRefusal({ host, origin, fetchSite: one(fetchSite) }, policy)
     if (reason === '') return undefined
     notice({ code: 'http-refused', level: 'info', peer: peerOf(request), reason })
     return send(reply, problem(403, reason))
@@ -156,6 +170,7 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
   app.route<ApiRequest>({
     method: route.method,
     url: route.path,
+    bodyLimit: route.bodyBytesMax ?? BODY_BYTES_MAX,
     ...(route.spec !== undefined && checkedBy(route.spec)),
     // Before the body is read: a stranger has no megabyte parsed, and is not told how the API works.
     onRequest: async (request, reply) => {
@@ -204,17 +219,29 @@ const checkedBy = (spec: RouteSpec) => ({
     new Error(error === undefined ? 'the request is wrong' : schemaErrorWords(error, Object.keys(spec.query ?? {}))),
 })
 
-/** 405 for a path that exists, with the methods that it has. */
+/** 404, before a body is read. */
+function refuseOtherPaths(app: FastifyInstance): void {
+  const refuse = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
+    send(reply, problem(404, `there is no ${request.method} ${pathOf(request)}`))
+  // Without a handler, the hook is not run for such paths.
+  app.setNotFoundHandler(refuse)
+  app.addHook('onRequest', async (request, reply) => (request.is404 ? refuse(request, reply) : undefined))
+}
+
+/** 405 for a path that exists, with the methods that it has, before a body is read. */
 function refuseOtherMethods(app: FastifyInstance, routes: readonly Route[]): void {
   const methods = new Map<string, Route['method'][]>()
   for (const { path, method } of routes) methods.set(path, [...(methods.get(path) ?? []), method])
   for (const [url, known] of methods) {
     const allowed = known.includes('GET') ? [...known, 'HEAD'] : known
+    const refuse = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
+      send(reply.header('allow', allowed.join(', ')), problem(405, `${request.method} is not for ${pathOf(request)}`))
     app.route({
       method: METHODS.filter((method) => !allowed.includes(method)),
       url,
-      handler: (request, reply) =>
-        send(reply.header('allow', allowed.join(', ')), problem(405, `${request.method} is not for ${pathOf(request)}`)),
+      onRequest: async (request, reply) => refuse(request, reply),
+      // Never reached.
+      handler: refuse,
     })
   }
 }
@@ -239,17 +266,20 @@ function isEqual(a: string, b: string): boolean {
 const one = (header: string | string[] | undefined): string | undefined => (Array.isArray(header) ? header.at(-1) : header)
 
 function startStream(reply: FastifyReply, stream: EventStream, streams: Streams): FastifyReply {
-  if (streams.isFull) {
+  const { socket } = reply.request.raw
+  const refusal = streams.refusal(socket)
+  if (refusal !== '') {
     stream.close()
-    return send(reply, problem(503, `there are ${STREAMS_MAX} event streams already`))
+    return send(reply, problem(503, refusal))
   }
   const { raw } = reply.hijack()
-  raw.writeHead(200, { ...HEADERS, 'content-type': 'text/event-stream; charset=utf-8' })
+  // Nothing can follow it on this connection.
+  raw.writeHead(200, { ...HEADERS, 'content-type': 'text/event-stream; charset=utf-8', connection: 'close' })
   raw.flushHeaders()
   if (reply.request.method === 'HEAD') {
     stream.close()
     raw.end()
-  } else streams.add(stream, raw)
+  } else streams.add(stream, raw, socket)
   return reply
 }
 

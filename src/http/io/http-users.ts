@@ -1,8 +1,9 @@
 import { createHash, createHmac, randomBytes } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { loadPasswords, loginOptions, readText, warnIfOpen } from '../../access/io/access-files.ts'
-import { decoyHash, PasswordChecker } from '../../access/io/password-hash.ts'
-import { Logins } from '../../access/logins.ts'
+import { decoyHash, PasswordChecker, type Verdict } from '../../access/io/password-hash.ts'
+import { keyOf, Logins } from '../../access/logins.ts'
 import type { PasswordEntry } from '../../access/password-file.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { StartError } from '../../base/start-error.ts'
@@ -12,6 +13,10 @@ import { parseTokens } from '../token-file.ts'
 
 /** Passwords that are being hashed, or wait for it, at most: hashing takes a tenth of a second of a thread. */
 const HASHING_MAX = 8
+/** Logins of one address at most that are being checked, or whose refusal is delayed. */
+const PLACES_MAX = 2
+/** Requests at most that wait for the same check, as those do that a browser sends at once for a page. */
+const SHARED_MAX = 16
 
 /** Who sends a request, or why it is refused: by the status 401 or 429. */
 export type Caller =
@@ -25,6 +30,12 @@ export type Caller =
       readonly csrfToken: string
     }
   | { readonly kind: 'refused'; readonly status: 401 | 429; readonly reason: string }
+
+/** A login that is being checked, or whose refusal is delayed. */
+interface Check {
+  readonly caller: Promise<Caller>
+  waiting: number
+}
 
 interface Contents {
   readonly passwords: ReadonlyMap<string, PasswordEntry> | undefined
@@ -42,18 +53,35 @@ export class HttpUsers {
   readonly #openRole: Role
   readonly #csrfSecret = randomBytes(32)
   #contents: Contents
+  readonly #delay: (ms: number) => Promise<unknown>
+  /** By address and credentials. */
+  readonly #checks = new Map<string, Check>()
+  /** Number of checks by address. */
+  readonly #places = new Map<string, number>()
   #hashing = 0
   #turn: Promise<unknown> = Promise.resolve()
+  /** About the files that are in force. */
   warnings: readonly string[] = []
 
-  /** `openRole`: what anyone may do where no users are configured. @throws StartError for the first invalid file */
-  constructor(config: Config, openRole: Role, notice: NoticeSink = () => {}) {
+  /**
+   * `openRole`: what anyone may do where no users are configured. `delay` resolves after so many milliseconds.
+   * @throws StartError for the first invalid file
+   */
+  constructor(
+    config: Config,
+    openRole: Role,
+    notice: NoticeSink = () => {},
+    delay: (ms: number) => Promise<unknown> = (ms) => sleep(ms, undefined, { ref: false }),
+  ) {
+    this.#delay = delay
     this.#config = config
     this.#openRole = openRole
     this.#notice = notice
     this.#logins = new Logins(loginOptions(config), notice)
     this.#managers = new Set(config.httpManagers)
-    this.#contents = this.#load('start')
+    const { contents, warnings } = this.#load('start')
+    this.#contents = contents
+    this.warnings = warnings
   }
 
   /** No login is needed. */
@@ -64,9 +92,11 @@ export class HttpUsers {
 
   /** Reads the files again; the function it returns applies them. @throws StartError for the first error */
   prepareReload(): () => void {
-    const contents = this.#load('reload')
+    const { contents, warnings } = this.#load('reload')
+    this.#refuseExcludingAll(contents)
     return () => {
       this.#contents = contents
+      this.warnings = warnings
       this.#checker.forget()
     }
   }
@@ -76,37 +106,61 @@ export class HttpUsers {
     if (this.isOpen) return this.#known(this.#openRole, undefined)
     if (this.#logins.isBanned(performance.now(), peer)) return refused(429, 'too many failed logins (ban_after)')
     const [scheme = '', credentials = ''] = authorization?.split(' ') ?? []
-    if (scheme.toLowerCase() === 'bearer') return this.#byToken(credentials, peer)
+    if (scheme.toLowerCase() === 'bearer')
+      return this.#byToken(credentials) ?? this.#inPlace(credentials, peer, () => this.#wrong(peer, undefined))
     if (scheme.toLowerCase() === 'basic') return this.#byPassword(credentials, peer)
     return refused(401, 'a user name and password, or a bearer token, is needed')
   }
 
-  #byToken(token: string, peer: string): Caller {
+  #byToken(token: string): Caller | undefined {
     // Comparing hashes takes the same time however much of the token is right.
     const wanted = hashOf(token)
     for (const [known, role] of this.#contents.tokens ?? []) {
       if (hashOf(known) === wanted) return this.#known(role, undefined, true)
     }
-    return this.#wrong(peer, undefined)
+    return undefined
   }
 
   async #byPassword(credentials: string, peer: string): Promise<Caller> {
     const text = Buffer.from(credentials, 'base64').toString()
     const colon = text.indexOf(':')
     const user = text.slice(0, Math.max(0, colon))
+    const password = Buffer.from(text.slice(colon + 1))
     const { passwords } = this.#contents
     const hash = passwords?.get(user)?.password
     const decoy = decoyHash(passwords)
-    const verdict = await this.#checker.check(
-      hash ?? decoy,
-      Buffer.from(text.slice(colon + 1)),
-      (work) => this.#inTurn(work),
-      decoy,
-    )
-    if (verdict === 'busy') return refused(429, 'too many logins at the same time')
-    if (verdict === 'wrong' || hash === undefined || this.#contents.passwords?.get(user)?.password !== hash)
-      return this.#wrong(peer, user)
-    return this.#known(this.#managers.has(user) ? 'manage' : 'view', user)
+    const check = <R>(inTurn: (work: () => Promise<Verdict>) => Promise<Verdict | R>) =>
+      this.#checker.check(hash ?? decoy, password, inTurn, decoy)
+    const callerBy = async (verdict: Verdict): Promise<Caller> => {
+      if (verdict === 'wrong' || hash === undefined || this.#contents.passwords?.get(user)?.password !== hash)
+        return this.#wrong(peer, user)
+      return this.#known(this.#managers.has(user) ? 'manage' : 'view', user)
+    }
+    // One that was right a moment ago waits for nobody.
+    if ((await check(async () => 'unknown' as const)) === 'right' && hash !== undefined) return callerBy('right')
+    return this.#inPlace(credentials, peer, async () => {
+      const verdict = await check((work) => this.#inTurn(work))
+      return verdict === 'busy' ? BUSY : callerBy(verdict)
+    })
+  }
+
+  /** Runs a check if its address has a place for it; a check of the same credentials is shared. */
+  async #inPlace(credentials: string, peer: string, check: () => Promise<Caller>): Promise<Caller> {
+    const address = keyOf(peer)
+    const key = `${address} ${hashOf(credentials)}`
+    const same = this.#checks.get(key)
+    if (same !== undefined) return same.waiting++ < SHARED_MAX ? same.caller : BUSY
+    const places = this.#places.get(address) ?? 0
+    if (places >= PLACES_MAX) return BUSY
+    this.#places.set(address, places + 1)
+    const caller = check().finally(() => {
+      this.#checks.delete(key)
+      const left = this.#places.get(address)! - 1
+      if (left > 0) this.#places.set(address, left)
+      else this.#places.delete(address)
+    })
+    this.#checks.set(key, { caller, waiting: 1 })
+    return caller
   }
 
   #known(role: Role, user: string | undefined, byToken = false): Caller {
@@ -128,14 +182,28 @@ export class HttpUsers {
     }
   }
 
-  #wrong(peer: string, user: string | undefined): Caller {
+  /** Refuses as MQTT logins are refused: the more often an address has failed lately, the later. */
+  async #wrong(peer: string, user: string | undefined): Promise<Caller> {
     const reason = user === undefined ? 'wrong token' : 'wrong password'
     this.#notice({ code: 'http-refused', level: 'info', peer, ...(user !== undefined && { user }), reason })
-    this.#logins.failed(performance.now(), peer)
+    const now = performance.now()
+    this.#logins.asked(now, peer)
+    const ms = this.#logins.delayMs(now, peer)
+    this.#logins.failed(now, peer)
+    if (ms > 0) await this.#delay(ms)
     return refused(401, 'wrong user name, password or token')
   }
 
-  #load(when: 'start' | 'reload'): Contents {
+  /** A file without entries is more likely being written than meant. */
+  #refuseExcludingAll({ passwords, tokens }: Contents): void {
+    const { httpPasswordFile, httpTokenFile } = this.#config
+    if (passwords?.size === 0 && this.#contents.passwords?.size !== 0)
+      throw new StartError(`${httpPasswordFile}: contains no user any more: all would be excluded (http_password_file)`)
+    if (tokens?.size === 0 && this.#contents.tokens?.size !== 0)
+      throw new StartError(`${httpTokenFile}: contains no token any more: all programs would be excluded (http_token_file)`)
+  }
+
+  #load(when: 'start' | 'reload'): { readonly contents: Contents; readonly warnings: readonly string[] } {
     const warnings = new Set<string>()
     const { httpPasswordFile, httpTokenFile } = this.#config
     const passwords =
@@ -143,8 +211,7 @@ export class HttpUsers {
     for (const manager of this.#managers)
       if (passwords?.has(manager) === false) warnings.add(`${httpPasswordFile} has no user ${manager} (http_managers)`)
     const tokens = httpTokenFile === undefined ? undefined : loadTokens(httpTokenFile, warnings)
-    this.warnings = [...warnings]
-    return { passwords, tokens }
+    return { contents: { passwords, tokens }, warnings: [...warnings] }
   }
 }
 
@@ -158,3 +225,5 @@ function loadTokens(path: string, warnings: Set<string>): ReadonlyMap<string, Ro
 const hashOf = (token: string): string => createHash('sha256').update(token).digest('base64')
 
 const refused = (status: 401 | 429, reason: string): Caller => ({ kind: 'refused', status, reason })
+
+const BUSY = refused(429, 'too many logins at the same time')

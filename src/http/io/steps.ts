@@ -1,6 +1,15 @@
 import { Fifo } from '../../base/fifo.ts'
 import type { Instant } from '../../base/machine.ts'
-import { type Answer, type EventStream, type HttpResponse, type HttpWork, isWork, type Pause, problem } from '../exchange.ts'
+import {
+  type Answer,
+  type EventStream,
+  type HttpResponse,
+  type HttpWork,
+  isWork,
+  type Pause,
+  problem,
+  ROOM_MS,
+} from '../exchange.ts'
 import type { HttpHost } from './http-host.ts'
 
 /**
@@ -58,8 +67,12 @@ export class Steps {
   /** Returns the answer instead if it takes too long. */
   async #pause(pause: Pause): Promise<HttpResponse | undefined> {
     if (pause.kind === 'reload') pause.result = await this.#host.reload()
+    else if (pause.kind === 'room') await new Promise((resolve) => setTimeout(resolve, ROOM_MS))
     else if (pause.kind === 'durable' && !(await this.#host.durable(pause.lsn)))
-      return problem(503, 'it is done, but the store cannot keep it yet: after a crash it may have to be done again')
+      return problem(
+        503,
+        `${pause.late ?? 'it is done'}, but the store cannot keep it yet: after a crash it may have to be done again`,
+      )
     return undefined
   }
 

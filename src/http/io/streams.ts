@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
 import type { EventStream } from '../exchange.ts'
 
 /** Event streams at a time. */
@@ -9,6 +10,7 @@ const HEARTBEAT_MS = 15_000
 interface Open {
   readonly stream: EventStream
   readonly response: ServerResponse
+  readonly socket: Socket
   /** Written, and not taken by the socket yet. */
   isFull: boolean
 }
@@ -23,20 +25,36 @@ export class Streams {
   #pump: NodeJS.Immediate | undefined
   readonly #ready = new Set<Open>()
 
-  get isFull(): boolean {
-    return this.#open.size >= STREAMS_MAX
-  }
-
   get size(): number {
     return this.#open.size
   }
 
-  /** Takes over a response whose head has been written. */
-  add(stream: EventStream, response: ServerResponse): void {
-    const open: Open = { stream, response, isFull: false }
+  /** Bytes of memory that wait for their readers. */
+  get bytes(): number {
+    let bytes = 0
+    for (const { stream, response } of this.#open) bytes += (stream.bytes ?? 0) + response.writableLength
+    return bytes
+  }
+
+  /** Why there is no room for another stream; '' if there is. */
+  refusal(socket: Socket): string {
+    for (const open of this.#open) if (open.socket === socket) return 'this connection has an event stream already'
+    return this.#open.size >= STREAMS_MAX ? `there are ${STREAMS_MAX} event streams already` : ''
+  }
+
+  /**
+   * Takes over a response whose head has been written, on a socket that has no other stream. The end is seen at the socket, because
+   * a response that waits for the one before it, or whose socket has closed already, emits no 'close'.
+   */
+  add(stream: EventStream, response: ServerResponse, socket: Socket): void {
+    if (socket.destroyed) {
+      stream.close()
+      return
+    }
+    const open: Open = { stream, response, socket, isFull: false }
     this.#open.add(open)
     stream.wake = () => this.#wake(open)
-    response.on('close', () => this.#end(open))
+    socket.once('close', () => this.#end(open))
     response.on('error', () => this.#end(open))
     response.on('drain', () => {
       open.isFull = false

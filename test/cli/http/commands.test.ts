@@ -1,5 +1,5 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer, type Server } from 'node:http'
+import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -223,6 +223,39 @@ describe('no service', () => {
     expect(await roost(['status', '--config', file])).toEqual({ code: 2, out: '', err: off })
     writeFileSync(file, `http_port: ${await listen()}\nhttp_host: 0.0.0.0\n`)
     expect(await roost(['status', '-c', file])).toMatchObject({ code: 0, err: '' })
+  })
+
+  const answering = async (answer: (path: string, response: ServerResponse) => void): Promise<string> => {
+    other = createServer(({ url = '' }, response) => answer(url, response)).listen(0, '127.0.0.1')
+    await new Promise((listening) => other!.once('listening', listening))
+    return String((other.address() as AddressInfo).port)
+  }
+
+  test.each(['{}', 'null', '[]', '{"version":1}', '{"clients":[{}],"messages":[null],"levels":{}}'])(
+    'JSON of something else, %s: one line, exit code 2',
+    async (body) => {
+      const port = await answering((_, response) => response.end(body))
+      const err = `http://127.0.0.1:${port}: this is not the HTTP service of Roost, or one of another version\n`
+      for (const command of [['status'], ['status', '--watch'], ['clients'], ['retained'], ['retained', '--level', '']])
+        expect(await roost([...command, '--http-port', port])).toEqual({ code: 2, out: '', err })
+    },
+  )
+
+  test.each([200, 503])('an answer of status %i that breaks off: one line, exit code 2', async (status) => {
+    const port = await answering((_, response) => {
+      response.writeHead(status, { 'content-length': '100' })
+      response.write('{"version":', () => response.destroy())
+    })
+    for (const command of [['status'], ['status', '--watch'], ['clients']]) {
+      const { code, out, err } = await roost([...command, '--http-port', port])
+      expect([code, out, err]).toEqual([2, '', expect.stringMatching(/^http:\S+: the answer has broken off: [^\n]+\n$/)])
+    }
+  })
+
+  test('a stream of something else: one line, exit code 2', async () => {
+    const port = await answering((_, response) => response.end('event: packet\ndata: 7\n\n'))
+    const err = `http://127.0.0.1:${port}: this is not the HTTP service of Roost, or one of another version\n`
+    expect(await roost(['trace', '--http-port', port])).toEqual({ code: 2, out: '', err })
   })
 
   test('something else answers', async () => {

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../../fuzz/sim/delayed-store.ts'
 import { retainedRoutes } from '../../../src/http/api/retained.ts'
 import { ENTRIES_PER_TURN } from '../../../src/http/exchange.ts'
+import { ROOM_PAUSES_MAX } from '../../../src/http/pages.ts'
 import { Publish } from '../../../src/mqtt/publish.ts'
 import { PERSISTENT, TestBroker } from '../../broker/harness.ts'
 import { ask } from './harness.ts'
@@ -213,7 +214,7 @@ describe('deletion', () => {
     subscriber.poll()
     const { json, pauses } = asker(broker).remove('/a%2Fb')
     expect(json).toEqual({ messages: 1, bytes: 4, dry_run: false })
-    expect(pauses).toEqual([{ kind: 'durable', lsn: store.appended }])
+    expect(pauses).toMatchObject([{ kind: 'durable', lsn: store.appended }])
     broker.commit()
     expect(subscriber.poll()).toEqual([])
     expect(TestBroker.restarted(store, 0).broker.retained.count).toBe(0)
@@ -231,7 +232,7 @@ describe('deletion', () => {
     expect(topics()).toHaveLength(4)
     const { json, pauses } = remove('?filter=a/%23')
     expect(json).toEqual({ messages: 2, bytes: 8, dry_run: false })
-    expect(pauses).toEqual([{ kind: 'durable', lsn: store.appended }])
+    expect(pauses).toMatchObject([{ kind: 'durable', lsn: store.appended }])
     expect(topics()).toEqual(['$dev/x', 'b'])
     expect(broker.notices.at(-1)).toEqual(reported('2 retained messages on a/# are deleted'))
     expect(remove('?filter=%23').json).toMatchObject({ messages: 1 })
@@ -252,11 +253,28 @@ describe('deletion', () => {
     })
     expect(done.json).toMatchObject({ messages: 400 })
     expect(commits).toBeGreaterThan(3)
+    expect(done.pauses).toContainEqual({ kind: 'room' })
     for (let i = 0; i < 10; i++) retain(broker, `t/${i}`)
     store.refuse = true
     expect(remove('?filter=t/%23').json).toMatchObject({ status: 507, detail: 'the store is full; 0 messages are deleted' })
     expect(remove('/t%2F1').status).toBe(507)
     expect(broker.broker.retained.count).toBe(10)
+  })
+
+  test('gives up where the store gets no room, and says how far it came', () => {
+    const store = new DelayedStore()
+    store.maxBytes = 4000
+    const broker = new TestBroker({}, store)
+    for (let i = 0; i < 400; i++) retain(broker, `t/${i}`)
+    const { json, status, pauses } = asker(broker).remove('?filter=t/%23')
+    const deleted = 400 - broker.broker.retained.count
+    expect(deleted).toBeGreaterThan(0)
+    expect([status, (json as { detail: string }).detail]).toEqual([
+      503,
+      `the store is too slow, and has no room for more; ${deleted} messages are deleted, but after a crash some of them may be back`,
+    ])
+    expect(pauses.filter(({ kind }) => kind === 'room')).toHaveLength(ROOM_PAUSES_MAX)
+    expect(broker.notices.at(-1)).toMatchObject({ reason: `${deleted} retained messages on t/# are deleted` })
   })
 
   test('leaves alone what is retained meanwhile', () => {

@@ -1,9 +1,10 @@
+import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { connect } from 'node:net'
+import { connect, Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { text } from 'node:stream/consumers'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { hashPassword } from '../../../src/access/io/password-hash.ts'
 import type { Notice } from '../../../src/base/notice.ts'
 import { DEFAULT_CONFIG } from '../../../src/config/config.ts'
@@ -40,6 +41,7 @@ const ROUTES: readonly Route[] = [
   echo('GET', '/view/:id', 'view'),
   echo('GET', '/token', 'view'),
   echo('POST', '/manage', 'manage'),
+  { ...echo('POST', '/large', 'manage'), bodyBytesMax: 100_000 },
   {
     method: 'GET',
     path: '/broken',
@@ -52,7 +54,7 @@ const ROUTES: readonly Route[] = [
 
 async function listen(files: Partial<typeof DEFAULT_CONFIG> = {}, openRole: Role = 'manage'): Promise<string> {
   const notice = (each: Notice): void => void notices.push(each)
-  const users = new HttpUsers({ ...DEFAULT_CONFIG, banAfter: 3, trustedNetworks: [], ...files }, openRole, notice)
+  const users = new HttpUsers({ ...DEFAULT_CONFIG, banAfter: 3, trustedNetworks: [], ...files }, openRole, notice, async () => {})
   server = await HttpServer.listen({ host: '127.0.0.1', port: 0, names: [], users, routes: ROUTES, running: testHost(), notice })
   return `http://127.0.0.1:${server.port}`
 }
@@ -100,7 +102,9 @@ describe('without users', () => {
     const url = await listen()
     expect(await raw(`GET /open HTTP/1.1\r\nHost: evil.example\r\nConnection: close\r\n\r\n`)).toContain(' 403 ')
     expect(await ask(`${url}/open`, { headers: { origin: 'http://evil.example' } })).toMatchObject({ status: 403 })
-    expect(notices.map(({ code }) => code)).toEqual(['http-refused', 'http-refused'])
+    const image = 'GET /open HTTP/1.1\r\nHost: localhost\r\nSec-Fetch-Site: cross-site\r\nConnection: close\r\n\r\n'
+    expect(await raw(image)).toContain(' 403 ')
+    expect(notices.map(({ code }) => code)).toEqual(['http-refused', 'http-refused', 'http-refused'])
   })
 })
 
@@ -185,6 +189,17 @@ describe('with users', () => {
 const csrfOf = async (url: string): Promise<string> =>
   ((await ask(`${url}/token`)).body as { readonly csrfToken: string }).csrfToken
 
+test('a name is listened on at one of its addresses', async () => {
+  const listening = vi.spyOn(Server.prototype, 'listen')
+  const users = new HttpUsers(DEFAULT_CONFIG, 'view')
+  const common = { port: 0, names: [], users, routes: ROUTES, running: testHost(), notice: () => {} }
+  server = await HttpServer.listen({ ...common, host: 'localhost' })
+  const hosts = listening.mock.calls.map(([options]) => (options as { host: string }).host)
+  listening.mockRestore()
+  expect(hosts).toEqual([expect.stringMatching(/^(127\.0\.0\.1|::1)$/)])
+  expect(await ask(`http://localhost:${server.port}/open`)).toMatchObject({ status: 200 })
+})
+
 describe('bad requests', () => {
   test.each([
     ['an unknown path', 'GET /nothing HTTP/1.1', '', 404],
@@ -195,6 +210,28 @@ describe('bad requests', () => {
     const csrf = await csrfOf(await listen())
     const head = `${line}\r\nHost: localhost\r\nX-CSRF-Token: ${csrf}\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: ${body.length}\r\n\r\n`
     expect(await raw(head + body)).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+  })
+
+  test.each([
+    ['an unknown path', 'POST /nothing', 404],
+    ['another method', 'PUT /manage', 405],
+  ])('%s is refused before a body comes', async (_, line, status) => {
+    await listen()
+    const head = `${line} HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 1000\r\n\r\n`
+    const socket = connect(server!.port, '127.0.0.1')
+    socket.write(head)
+    const [answer] = (await once(socket, 'data')) as [Buffer]
+    socket.destroy()
+    expect(answer.toString()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+  })
+
+  test('a body has 16 KiB, unless its route takes more', async () => {
+    const url = await listen()
+    const headers = { 'content-type': 'application/json', 'x-csrf-token': await csrfOf(url) }
+    const statusOf = async (path: string, length: number): Promise<number> =>
+      (await ask(url + path, { method: 'POST', headers, body: JSON.stringify('x'.repeat(length)) })).status
+    expect([await statusOf('/manage', 16_000), await statusOf('/manage', 17_000)]).toEqual([200, 413])
+    expect([await statusOf('/large', 99_000), await statusOf('/large', 101_000)]).toEqual([200, 413])
   })
 
   test('too long a body or head', async () => {

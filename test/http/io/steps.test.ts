@@ -1,5 +1,5 @@
-import { describe, expect, test } from 'vitest'
-import { type HttpWork, json, NEXT_TURN, type Pause, type ReloadPause } from '../../../src/http/exchange.ts'
+import { describe, expect, test, vi } from 'vitest'
+import { type HttpResponse, type HttpWork, json, NEXT_TURN, type Pause, type ReloadPause } from '../../../src/http/exchange.ts'
 import { Steps } from '../../../src/http/io/steps.ts'
 import { testHost } from '../harness.ts'
 
@@ -103,6 +103,32 @@ describe('what a request waits for', () => {
     const steps = new Steps(testHost({ durable: async (lsn) => asked.push(lsn) > 0 }))
     expect(await steps.run(() => waits({ kind: 'durable', lsn: 7 }), here)).toMatchObject({ status: 200 })
     expect(asked).toEqual([7])
+  })
+
+  test('room in the store: 20 ms, not the next turn', async () => {
+    vi.useFakeTimers({ toFake: ['setTimeout'] })
+    try {
+      let isOver = false
+      const ran = new Steps(testHost())
+        .run(() => waits({ kind: 'room' }), here)
+        .then(() => {
+          isOver = true
+        })
+      for (let i = 0; i < 10; i++) await new Promise(setImmediate)
+      vi.advanceTimersByTime(19)
+      for (let i = 0; i < 10; i++) await new Promise(setImmediate)
+      expect(isOver).toBe(false)
+      vi.advanceTimersByTime(1)
+      await ran
+    } finally {
+      vi.useRealTimers()
+    }
+  })
+
+  test('a record that does not: 503, with what was done', async () => {
+    const steps = new Steps(testHost({ durable: async () => false }))
+    const { body } = (await steps.run(() => waits({ kind: 'durable', lsn: 7, late: '3 are deleted' }), here)) as HttpResponse
+    expect(body).toContain('"3 are deleted, but the store cannot keep it yet:')
   })
 
   test('a record that does not: 503', async () => {

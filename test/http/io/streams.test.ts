@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Notice } from '../../../src/base/notice.ts'
 import { DEFAULT_CONFIG } from '../../../src/config/config.ts'
+import type { EventStream } from '../../../src/http/exchange.ts'
 import { HttpServer } from '../../../src/http/io/http-server.ts'
 import { HttpUsers } from '../../../src/http/io/http-users.ts'
 import { STREAMS_MAX, Streams } from '../../../src/http/io/streams.ts'
@@ -14,14 +15,32 @@ let ring: NoticeRing
 let server: HttpServer
 const readers: Socket[] = []
 
+/** Streams that were asked for, and that are not closed. */
+let asked = 0
+let held = 0
+
+function events(lastEventId: string | undefined): EventStream {
+  const stream = ring.stream(ALL, lastEventId)
+  asked++
+  held++
+  const { close } = stream
+  return Object.assign(stream, {
+    close: () => {
+      held--
+      close()
+    },
+  })
+}
+
 beforeEach(async () => {
+  asked = held = 0
   ring = new NoticeRing(Date.now)
   server = await HttpServer.listen({
     host: '127.0.0.1',
     port: 0,
     names: [],
     users: new HttpUsers(DEFAULT_CONFIG, 'view'),
-    routes: [{ method: 'GET', path: '/events', needs: 'view', answer: ({ lastEventId }) => ring.stream(ALL, lastEventId) }],
+    routes: [{ method: 'GET', path: '/events', needs: 'view', answer: ({ lastEventId }) => events(lastEventId) }],
     running: testHost(),
     notice: () => {},
   })
@@ -86,6 +105,37 @@ describe('event streams', () => {
     await new Reader().reads(' 200 ')
   })
 
+  test('many that were asked for at once on one connection leave with it', async () => {
+    const reader = new Reader()
+    reader.socket.write('GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n'.repeat(19))
+    await vi.waitFor(() => expect(asked).toBe(20))
+    await reader.reads('\r\nconnection: close\r\n')
+    reader.socket.destroy()
+    await vi.waitFor(() => expect([server.streamCount, held]).toEqual([0, 0]))
+    const all = Array.from({ length: STREAMS_MAX }, () => new Reader())
+    for (const one of all) await one.reads(' 200 ')
+  })
+
+  test('what waits for slow readers is counted', () => {
+    const streams = new Streams()
+    const on = (): void => {}
+    const add = (waiting: number, writableLength: number): void => {
+      const stream: EventStream = { kind: 'stream', bytes: waiting, next: () => '', wake: on, close: on }
+      streams.add(stream, { on, writableLength, end: on } as never, { destroyed: false, once: on } as never)
+    }
+    add(100, 20)
+    add(3, 4)
+    expect(streams.bytes).toBe(127)
+    streams.close()
+    expect(streams.bytes).toBe(0)
+  })
+
+  test('one whose reader has left before it begins is closed', () => {
+    const streams = new Streams()
+    streams.add(events(undefined), {} as never, { destroyed: true } as never)
+    expect([streams.size, held]).toEqual([0, 0])
+  })
+
   test('one that does not read holds little, and learns how many it has missed', async () => {
     const reader = new Reader()
     await reader.reads(' 200 ')
@@ -119,6 +169,20 @@ describe('event streams', () => {
     expect(server.streamCount).toBe(0)
   })
 
+  test('they end when users are read again, and continue where they were', async () => {
+    const reader = new Reader()
+    await reader.reads(' 200 ')
+    add('mqtt:a')
+    await reader.reads('"client":"mqtt:a"')
+    const closed = once(reader.socket, 'close')
+    server.prepareReload()()
+    await closed
+    add('mqtt:b')
+    const again = new Reader(`Last-Event-ID: 1-${ring.run}\r\n`)
+    await again.reads('"client":"mqtt:b"')
+    expect(again.text).not.toContain('mqtt:a')
+  })
+
   test('they end when the service does', async () => {
     const reader = new Reader()
     await reader.reads(' 200 ')
@@ -136,6 +200,7 @@ test('a comment every 15 s, but not to a socket that is full', async () => {
     const written: string[] = []
     const handlers = new Map<string, () => void>()
     let takes = true
+    const socket = { destroyed: false, once: (event: string, handler: () => void) => handlers.set(event, handler) }
     const response = {
       on: (event: string, handler: () => void) => handlers.set(event, handler),
       write: (text: string) => {
@@ -144,7 +209,7 @@ test('a comment every 15 s, but not to a socket that is full', async () => {
       },
       end: () => {},
     }
-    streams.add(ring.stream(ALL, undefined), response as never)
+    streams.add(ring.stream(ALL, undefined), response as never, socket as never)
     vi.advanceTimersByTime(15_000)
     expect(written).toEqual([': still here\n\n'])
     takes = false
