@@ -10,6 +10,7 @@ import { Database } from '../../../src/store/io/database.ts'
 import type { Reply } from '../../../src/store/io/protocol.ts'
 import { SqliteStore, startHere } from '../../../src/store/io/sqlite-store.ts'
 import { serveStore } from '../../../src/store/io/thread.ts'
+import { sessionKey } from '../../../src/store/rows.ts'
 import type { StoreRecord } from '../../../src/store/store.ts'
 import { commit, done, message, messages, SESSION, Stores, subscribe } from './stores.ts'
 
@@ -373,6 +374,17 @@ describe('SqliteStore.openToRead', () => {
     getAhead(ahead, 2 ** 24)
     expect(wait).toHaveBeenCalledTimes(3)
     expect(ahead[0]).toBeLessThanOrEqual(2 ** 22 + 2 ** 24)
+  })
+
+  it.each([true, false])('names the store whose rows are sound, and no records; passed on: %s', async (passesOn) => {
+    stores.leave([], (database) => database.putRow(sessionKey('mqtt:s'), Uint8Array.of(255)))
+    const store = await SqliteStore.openToRead(stores.dir, { ...LISTENER, passesOn }, startHere)
+    const line = `store ${stores.dir}: row sessions mqtt:s: `
+    const read = async (): Promise<void> => {
+      for await (const part of store.replayAlong()) expect([...part]).toEqual([])
+    }
+    await expect(read()).rejects.toThrow(new RegExp(`^${line}[^:]+; see roost store check ${stores.dir}$`))
+    await store.close()
   })
 
   it('has no more rows once the thread has refused the store', async () => {
