@@ -207,7 +207,10 @@ export class SqliteStore implements Store {
     }
   }
 
-  /** Resolves when everything that is durable now stands in rows in the database file; not while the disk does not allow it. */
+  /**
+   * Resolves when everything that is durable now stands in rows in the database file; not while the disk does not allow it, nor
+   * while another process reads an older state.
+   */
   checkpoint(): Promise<void> {
     return new Promise((done) => {
       this.#checkpoints.push(done)
