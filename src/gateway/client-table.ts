@@ -1,3 +1,4 @@
+import { assert } from '../base/assert.ts'
 import { ByteReader, ByteWriter } from '../base/bytes.ts'
 import { COST } from '../base/memory-costs.ts'
 import { hashOf, secretOfNames } from '../base/name-map.ts'
@@ -166,6 +167,7 @@ export class ClientTable {
   }
 
   delete(client: GatewayClient): void {
+    assert(client.seat >= 0, 'a client is removed once')
     this.#byId.delete(client.clientId)
     this.leave(client)
     if (client.staysObject) this.#staying--

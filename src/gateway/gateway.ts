@@ -472,6 +472,9 @@ export class Gateway implements ClientHost {
   }
 
   forget(client: GatewayClient): Lsn | 'full' {
+    // What is forgotten already has nothing to say, and its seat may be another's.
+    if (client.seat < 0) return 0
+    client.setup.abandon(this.#now)
     client.supervision.stop()
     this.#clients.delete(client)
     this.sensorStates.removed(client)

@@ -1,4 +1,4 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { closeSync, fchmodSync, fstatSync, openSync, writeSync } from 'node:fs'
 import { StartError } from '../base/start-error.ts'
 import { reasonOf } from '../config/io/text-file.ts'
 import type { ConnectionId } from '../mqtt/connection.ts'
@@ -14,6 +14,23 @@ export interface TraceFileOptions {
   readonly path: string
   readonly maxBytes: number
   readonly payloads: boolean
+}
+
+/**
+ * Empties a capture file, or makes it. It is only for its owner, one that was there before as well: it shows who publishes what.
+ * @throws an error of the system
+ */
+export function openCapture(path: string): number {
+  const file = openSync(path, 'w', 0o600)
+  try {
+    const stat = fstatSync(file)
+    // Not /dev/null, nor a pipe.
+    if (stat.isFile() && (stat.mode & 0o077) !== 0) fchmodSync(file, 0o600)
+  } catch (error) {
+    closeSync(file)
+    throw error
+  }
+  return file
 }
 
 /** A capture file. It ends when it is full or cannot be written: the log says so, and Roost runs on. */
@@ -35,8 +52,7 @@ export class TraceFile implements Watcher {
     this.#log = log
     this.#pcap = new PcapWriter(options.payloads)
     try {
-      // Only for its owner: it shows who publishes what.
-      this.#file = openSync(options.path, 'w', 0o600)
+      this.#file = openCapture(options.path)
     } catch (error) {
       throw new StartError(`trace_file: cannot write ${options.path}: ${reasonOf(error)}`)
     }

@@ -1,8 +1,9 @@
-import { closeSync, openSync, writeSync } from 'node:fs'
+import { closeSync, writeSync } from 'node:fs'
 import { resolve } from 'node:path'
 import { StartError } from '../../base/start-error.ts'
 import { reasonOf } from '../../config/io/text-file.ts'
 import { printable } from '../../process/log.ts'
+import { openCapture } from '../../process/trace-file.ts'
 import { PcapWriter } from '../../trace/pcap.ts'
 import type { Host } from '../serve.ts'
 import { ApiClient, type ApiFlags } from './api-client.ts'
@@ -59,8 +60,7 @@ async function print(events: Events, { stdout, stderr }: Host): Promise<void> {
 async function write(events: Events, path: string, { stderr }: Host): Promise<void> {
   let file: number
   try {
-    // Only for its owner: it shows who publishes what.
-    file = openSync(path, 'w', 0o600)
+    file = openCapture(path)
   } catch (error) {
     throw new StartError(`--pcap: cannot write ${path}: ${reasonOf(error)}`)
   }

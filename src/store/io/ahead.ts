@@ -1,7 +1,10 @@
 import type { RowTable } from '../rows.ts'
 import { type ScannedRow, unpacked } from './scan.ts'
 
-/** Bytes that the store's thread may have passed on before the event loop has used them. */
+/**
+ * Bytes that the store's thread may have passed on before the event loop has used them; with one value of more than half of it,
+ * more.
+ */
 const AHEAD_BYTES = 8 * 2 ** 20
 
 /** Values of rows, of about 1 ms each, after which the event loop turns. */
@@ -12,10 +15,10 @@ export type Ahead = Int32Array<SharedArrayBuffer>
 
 export const newAhead = (): Ahead => new Int32Array(new SharedArrayBuffer(4))
 
-/** Adds bytes that are passed on. If there are too many, it waits until half of them have been used. */
+/** Adds bytes that are passed on. If they would be too many, it waits first until no more than half of them are left. */
 export function getAhead(ahead: Ahead, bytes: number): void {
   let now = Atomics.load(ahead, 0)
-  if (now > AHEAD_BYTES) for (; now > AHEAD_BYTES / 2; now = Atomics.load(ahead, 0)) Atomics.wait(ahead, 0, now)
+  if (now + bytes > AHEAD_BYTES) for (; now > AHEAD_BYTES / 2; now = Atomics.load(ahead, 0)) Atomics.wait(ahead, 0, now)
   Atomics.add(ahead, 0, bytes)
 }
 

@@ -22,6 +22,8 @@ export interface ScannedRow {
  */
 const PAGE_ROWS = 256
 const PACKED_MAX = 4096
+/** Bytes of rows, read one by one, after which they are yielded: as many as the longest values of a page have. */
+const PART_BYTES = PAGE_ROWS * PACKED_MAX
 
 /**
  * All rows of a table, in the order in which they lie in the file. SQLite gives many of them as one value: an object, a string
@@ -36,10 +38,26 @@ export function* scan(connection: Connection, table: RowTable): Iterable<readonl
     // Rows that are missing are noticed by who counts them.
     if (upTo === 'astray') return
     const page = statements.packed(after, upTo)
-    if (page.plain === 0) for (const row of statements.rows(after, upTo)) yield [scanned(table, row)]
+    if (page.plain === 0) yield* partsOf(table, statements.rows(after, upTo))
     else if (page.packed !== null) yield unpacked(table, page.packed as Uint8Array)
     after = upTo
   } while (after.length > 0)
+}
+
+/** Rows that are read one by one, in parts: what is done with a part, such as a message to another thread, is not done for each. */
+function* partsOf(table: RowTable, rows: Iterable<Row>): Iterable<readonly ScannedRow[]> {
+  let part: ScannedRow[] = []
+  let bytes = 0
+  for (const each of rows) {
+    const row = scanned(table, each)
+    part.push(row)
+    bytes += row.key.name.length + row.end - row.start
+    if (bytes < PART_BYTES) continue
+    yield part
+    part = []
+    bytes = 0
+  }
+  if (part.length > 0) yield part
 }
 
 /** The statements that read a page: rows after one key and up to another one, either of which may be none. */
@@ -127,16 +145,27 @@ function keyTextOf(table: RowTable): string {
 /** Digits of each of the three numbers in front of a row. */
 const DIGITS = 8
 
-/** What `scan` has yielded as one value, in which SQLite gave it if it could: for `unpacked`, in another thread. */
+/**
+ * What `scan` has yielded as one value, in which SQLite gave it if it could: for `unpacked`, in another thread. The value has an
+ * ArrayBuffer of its own, which can be transferred; that of a short Buffer is often a pool which others use as well.
+ */
 export function packed(rows: readonly ScannedRow[]): Uint8Array<ArrayBuffer> {
   const [first] = rows
   if (first instanceof PackedRow) return first.bytes as Uint8Array<ArrayBuffer>
+  let total = 0
   const parts = rows.flatMap(({ key, bytes, start, end, checksum }) => {
     const text = Buffer.from(keyText(key))
     const lengths = [checksum, text.length, end - start].map((number) => number.toString(16).padStart(DIGITS, '0'))
+    total += 3 * DIGITS + text.length + end - start
     return [Buffer.from(lengths.join('')), text, bytes.subarray(start, end)]
   })
-  return Buffer.concat(parts)
+  const whole = new Uint8Array(total)
+  let at = 0
+  for (const part of parts) {
+    whole.set(part, at)
+    at += part.length
+  }
+  return whole
 }
 
 /** The rows of a table in one value. */

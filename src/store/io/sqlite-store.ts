@@ -207,7 +207,10 @@ export class SqliteStore implements Store {
     }
   }
 
-  /** Resolves when everything that is durable now stands in rows in the database file; not while the disk does not allow it. */
+  /**
+   * Resolves when everything that is durable now stands in rows in the database file; not while the disk does not allow it, nor
+   * while another process reads an older state.
+   */
   checkpoint(): Promise<void> {
     return new Promise((done) => {
       this.#checkpoints.push(done)
@@ -290,7 +293,7 @@ export class SqliteStore implements Store {
       return
     }
     try {
-      for await (const rows of this.#ahead.rows()) yield recordsOf(rows)
+      for await (const rows of this.#ahead.rows()) yield recordsOf(rows, (error) => this.#unreadable(error))
     } catch (error) {
       throw this.#unreadable(error)
     }
@@ -324,8 +327,8 @@ export class SqliteStore implements Store {
   }
 }
 
-/** The records in these rows. @throws DamageError */
-function* recordsOf(rows: readonly ScannedRow[]): Iterable<StoreRecord> {
+/** The records in these rows, which are read as they are used. Throws what `failed` makes of a DamageError. */
+function* recordsOf(rows: readonly ScannedRow[], failed = (error: DamageError): Error => error): Iterable<StoreRecord> {
   const reader = new ByteReader(new Uint8Array(0))
   for (const row of rows) {
     reader.reset(row.bytes, row.start, row.end)
@@ -333,7 +336,7 @@ function* recordsOf(rows: readonly ScannedRow[]): Iterable<StoreRecord> {
       const record = readRecord(reader)
       if (record !== undefined) yield record
     }
-    if (reader.error !== '') throw new DamageError(`row ${rowName(row.key)}: ${reader.error}`)
+    if (reader.error !== '') throw failed(new DamageError(`row ${rowName(row.key)}: ${reader.error}`))
   }
 }
 

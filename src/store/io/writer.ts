@@ -221,9 +221,13 @@ export class StoreWriter {
     if (this.#files.walBytes > walBytesOf(this.#options)) this.#pages = this.#walPages
   }
 
-  /** Folds the log as it is now, and copies the WAL, a little at a time in `work`; `isCheckpointing` until that is done. */
+  /**
+   * Folds the log as it is now, and copies the WAL, a little at a time in `work`; `isCheckpointing` until that is done. Another
+   * process that reads may stand in the way.
+   */
   checkpointAll(): void {
     this.#checkpointUpTo = this.#durable
+    this.#checkpointAt = Number.POSITIVE_INFINITY
   }
 
   get isCheckpointing(): boolean {
@@ -265,12 +269,11 @@ export class StoreWriter {
       return
     }
     if (this.#checkpointUpTo !== undefined) {
-      if (database.meta.folded >= this.#checkpointUpTo && !this.#folding.isBusy) {
+      if (!this.#isFoldedFor(this.#checkpointUpTo)) this.#hurried = true
+      else if (!this.#isHeld) {
         this.#checkpoint()
-        this.#checkpointUpTo = undefined
         return
       }
-      this.#hurried = true
     }
     const isDue = this.#hurried || this.#logBytes >= this.#foldBytes || this.#isOld(now)
     if (!this.#folding.isBusy && !isDue) return
@@ -281,6 +284,16 @@ export class StoreWriter {
     if (database.meta.folded === folded) return
     this.#logBytes = database.unfoldedBytes
     this.#logSince = now
+  }
+
+  /** Whether what a checkpoint was asked for stands in rows, so that only the WAL is left to be copied. */
+  #isFoldedFor(upTo: Lsn): boolean {
+    return !this.#folding.isBusy && this.#database !== undefined && this.#database.meta.folded >= upTo
+  }
+
+  /** Not all of the WAL could be copied, which is tried again at a time. */
+  get #isHeld(): boolean {
+    return this.#checkpointAt < Number.POSITIVE_INFINITY
   }
 
   #makeReserve(now: number): void {
@@ -297,7 +310,7 @@ export class StoreWriter {
     if (
       this.#folding.isBusy ||
       this.#hurried ||
-      this.isCheckpointing ||
+      (this.#checkpointUpTo !== undefined && !(this.#isHeld && this.#isFoldedFor(this.#checkpointUpTo))) ||
       this.#logBytes >= this.#foldBytes ||
       this.#pages >= this.#walLimit
     )
@@ -315,10 +328,14 @@ export class StoreWriter {
     const { pages, copied } = database.checkpoint()
     this.#files.noteWrites()
     this.#pages = 0
+    // -1 and -1 while another process copies it.
+    const isCopied = copied === pages && pages >= 0
     // A reader stands in the way; when it is gone, nothing else may happen that would look.
-    this.#checkpointAt = copied < pages ? this.#now + RETRY_MS : Number.POSITIVE_INFINITY
+    this.#checkpointAt = isCopied ? Number.POSITIVE_INFINITY : this.#now + RETRY_MS
+    if (isCopied && this.#checkpointUpTo !== undefined && this.#isFoldedFor(this.#checkpointUpTo))
+      this.#checkpointUpTo = undefined
     const bytes = pages * PAGE_BYTES
-    if (copied === pages && this.#files.walBytes > walBytesOf(this.#options)) {
+    if (isCopied && this.#files.walBytes > walBytesOf(this.#options)) {
       // Otherwise it would be cut with the next transaction, which may not come while the store is full.
       database.emptyWal()
       this.#files.noteWrites()
@@ -329,7 +346,7 @@ export class StoreWriter {
       this.#heldSince = new Date()
       const reason = `another process reads ${this.#files.database} since before ${this.#heldSince.toISOString()}, so that its WAL cannot be reset: ${Math.round(bytes / 2 ** 20)} MiB, and growing`
       this.#onNews({ kind: 'wal-held', reason })
-    } else if (this.#heldSince !== undefined && copied === pages) {
+    } else if (this.#heldSince !== undefined && isCopied) {
       this.#heldSince = undefined
       this.#onNews({ kind: 'recovered', reason: 'the WAL can be reset again' })
     }

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -264,6 +264,20 @@ describe('no service', () => {
     const { port } = other.address() as AddressInfo
     const err = `http://127.0.0.1:${port}: this is not the HTTP service of Roost, or one of another version\n`
     expect(await roost(['status', '--http-port', String(port)])).toEqual({ code: 2, out: '', err })
+  })
+
+  test('--pcap: a file that was there with another mode is only for its owner', async () => {
+    const file = join(dir, 'all.pcap')
+    writeFileSync(file, '')
+    chmodSync(file, 0o644)
+    expect((await roost(['trace', '--http-port', await listen(), '--pcap', '.'])).err).toMatch(
+      /^--pcap: cannot write .*directory/,
+    )
+    other = createServer((_, response) => response.end('<html>')).listen(0, '127.0.0.1')
+    await new Promise((listening) => other!.once('listening', listening))
+    const { port } = other.address() as AddressInfo
+    expect((await roost(['trace', '--http-port', String(port), '--pcap', 'all.pcap'])).code).toBe(2)
+    expect(statSync(file).mode & 0o777).toBe(0o600)
   })
 
   test.each(['0', '65536', 'x'])('--http-port %s is none', async (port) =>

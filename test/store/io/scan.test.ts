@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Database } from '../../../src/store/io/database.ts'
 import { thisProcess } from '../../../src/store/io/owner.ts'
-import { type ScannedRow, scan } from '../../../src/store/io/scan.ts'
+import { packed, type ScannedRow, scan, unpacked } from '../../../src/store/io/scan.ts'
 import { openDatabase } from '../../../src/store/io/sqlite.ts'
 import { messageKey, queueKey, ROW_TABLES, type RowKey, retainedKey, sensorKey, sessionKey } from '../../../src/store/rows.ts'
 import { Stores } from './stores.ts'
@@ -61,6 +61,29 @@ describe('scan', () => {
       const one = ({ key, bytes, start, end, isSound }: ScannedRow): string =>
         `${nameOf(key)}: ${end - start} of ${end > start ? bytes[start] : undefined}${isSound ? '' : ' damaged'}`
       expect(found(table, one).sort()).toEqual(all)
+    })
+  }
+
+  for (const [what, lengths, expected] of [
+    ['a page with a long row', [100_000, ...Array<number>(199).fill(5)], [200]],
+    ['rows of a few bytes and one that is just too long', [4097, 0, 1], [3]],
+    ['long rows, up to about 1 MiB', Array<number>(40).fill(100_000), [11, 11, 11, 7]],
+  ] as const) {
+    it(`yields ${what} as few parts, each of which can be passed to another thread`, () => {
+      write(new Map(lengths.map((length, i) => [messageKey(i), new Uint8Array(length).fill(i)])))
+      const connection = openDatabase(stores.path, true)
+      const parts = [...scan(connection, 'messages')]
+      connection.close()
+      expect(parts.map((rows) => rows.length)).toEqual(expected)
+      const passed = parts.flatMap((rows) => {
+        const whole = packed(rows)
+        // Nothing else may be in there: it goes to the other thread as well, or, in a pool of Node.js, must not.
+        expect(whole.buffer.byteLength).toBe(whole.length)
+        return unpacked('messages', structuredClone(whole, { transfer: [whole.buffer] }))
+      })
+      expect(passed.map(({ key, start, end, isSound }) => [key.id, end - start, isSound])).toEqual(
+        lengths.map((length, i) => [i, length, true]),
+      )
     })
   }
 

@@ -4,12 +4,13 @@ import { readFileSync, rmSync, statSync, truncateSync, writeFileSync } from 'nod
 import { join } from 'node:path'
 import { MessageChannel } from 'node:worker_threads'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { getAhead, newAhead, RowsAhead } from '../../../src/store/io/ahead.ts'
+import { catchUp, getAhead, newAhead, RowsAhead } from '../../../src/store/io/ahead.ts'
 import { checkStore } from '../../../src/store/io/check.ts'
 import { Database } from '../../../src/store/io/database.ts'
 import type { Reply } from '../../../src/store/io/protocol.ts'
 import { SqliteStore, startHere } from '../../../src/store/io/sqlite-store.ts'
 import { serveStore } from '../../../src/store/io/thread.ts'
+import { sessionKey } from '../../../src/store/rows.ts'
 import type { StoreRecord } from '../../../src/store/store.ts'
 import { commit, done, message, messages, SESSION, Stores, subscribe } from './stores.ts'
 
@@ -328,7 +329,8 @@ describe('SqliteStore.openToRead', () => {
     await store.close()
     expect(found).toEqual(expected)
     expect(found.length).toBeGreaterThan(1400)
-    expect(parts).toBeGreaterThan(6)
+    // Three pages of messages, three of the queue, and one session: those of the messages have long rows.
+    expect(parts).toBe(7)
   })
 
   it('reads the rows itself where the thread has to fold first', async () => {
@@ -350,13 +352,39 @@ describe('SqliteStore.openToRead', () => {
       getAhead(ahead, bytes)
       rows.push('sessions', new Uint8Array(bytes))
     }
-    pass(2 ** 23)
+    pass(2 ** 23 - 1)
     pass(1)
     rows.drop()
     // It would wait, in this thread, for ever.
     pass(2 ** 24)
     pass(2 ** 24)
     expect(ahead[0]).toBe(0)
+  })
+
+  it('lets the thread be 8 MiB ahead, whatever the length of the next value', () => {
+    const ahead = newAhead()
+    const waited: number[] = []
+    const wait = vi.spyOn(Atomics, 'wait').mockImplementation((_, __, now) => {
+      waited.push(Number(now))
+      catchUp(ahead, 2 ** 21)
+      return 'ok'
+    })
+    for (let i = 0; i < 10; i++) getAhead(ahead, 2 ** 20 - 1)
+    expect(waited).toEqual([8 * 2 ** 20 - 8, 6 * 2 ** 20 - 8])
+    getAhead(ahead, 2 ** 24)
+    expect(wait).toHaveBeenCalledTimes(3)
+    expect(ahead[0]).toBeLessThanOrEqual(2 ** 22 + 2 ** 24)
+  })
+
+  it.each([true, false])('names the store whose rows are sound, and no records; passed on: %s', async (passesOn) => {
+    stores.leave([], (database) => database.putRow(sessionKey('mqtt:s'), Uint8Array.of(255)))
+    const store = await SqliteStore.openToRead(stores.dir, { ...LISTENER, passesOn }, startHere)
+    const line = `store ${stores.dir}: row sessions mqtt:s: `
+    const read = async (): Promise<void> => {
+      for await (const part of store.replayAlong()) expect([...part]).toEqual([])
+    }
+    await expect(read()).rejects.toThrow(new RegExp(`^${line}[^:]+; see roost store check ${stores.dir}$`))
+    await store.close()
   })
 
   it('has no more rows once the thread has refused the store', async () => {
