@@ -62,7 +62,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly resting: RestingClients
   readonly operator: OperatorActions
   readonly pauses = new Pauses()
-  readonly live = new LiveTopics((now, message) => this.#publisher.sendOwn(now, message))
+  readonly live = new LiveTopics((now, message) => this.#publisher.sendLatest(now, message))
   readonly #context: BrokerContext
   readonly #publisher: Publisher
   readonly #subscriber: Subscriber
