@@ -427,7 +427,7 @@ export class Publisher {
   }
 
   /** Counts and reports `count` messages that found no room in a queue. */
-  dropNewest(session: Session, message: Publish, count = 1, over?: OverMemory): void {
+  dropNewest(session: Session, message: Pick<Publish, 'topic'>, count = 1, over?: OverMemory): void {
     this.#context.stats.publishDropped += count
     this.#context.notice({
       code: 'queue-full',
