@@ -47,7 +47,7 @@ const FILTER_LOOKS = 16
 const DELIVERY_LOOKS = 4
 /** The same of a retained message that is found in the state of something else, and of making it: 2 us and 20 us at most. */
 const LIVE_LOOKS = 2
-const MAKE_LOOKS = 12
+const MAKE_LOOKS = 16
 /** Retained messages examined between two checks of what is left of the turn. */
 const STEP_LOOKS = 64
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
+import { Publish } from '../../src/mqtt/publish.ts'
 import { OPTIONS, say } from '../gateway/harness.ts'
 import { type Connected, states, taken, World } from './world.ts'
 
@@ -273,6 +274,15 @@ describe('the topics of presence', () => {
       expect(taken(publisher)).toEqual([])
     },
   )
+
+  test.each(['roost/sensors/s', 'homeassistant/device/roost_x/config'])('an operator publishes nothing on %s either', (topic) => {
+    const { world, watcher } = watched()
+    const { broker } = world.server
+    const published = broker.operator.publish(world.now, 'u', Publish.of(topic, Buffer.from('forged'), 1, true))
+    world.run()
+    expect(published).toMatchObject({ kind: 'refused', reasonCode: 0x87, reason: 'only the broker publishes there' })
+    expect([broker.retained.count, taken(watcher)]).toEqual([0, []])
+  })
 
   test("what lies beside them is anybody's", () => {
     const world = new World()
