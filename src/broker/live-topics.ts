@@ -59,7 +59,7 @@ interface Known {
  * itself: nothing is stored, and the next message replaces the last one.
  */
 export class LiveTopics {
-  /** Called with the client id of a sensor for which one more message waits; `undefined` while nobody wants to know. */
+  /** Called with the client id of a sensor for which more or fewer messages wait; `undefined` while nobody wants to know. */
   waits: ((clientId: string) => void) | undefined = undefined
   readonly #spaces: Known[] = []
   readonly #send: (now: Instant, message: Publish) => number

@@ -102,8 +102,9 @@ export const isWorthWaitingFor = (context: BrokerContext, now: Instant, session:
 
 function dropped(context: BrokerContext, session: Session, count: number, why: string, limit: string): void {
   if (count === 0) return
-  const { stats, notice, memory } = context
+  const { stats, notice, memory, live } = context
   memory.shares.recount(session)
+  if (session.kind === 'sn') live.waits?.(session.clientId)
   stats.publishDropped += count
   const reason = `${count} messages dropped: ${why} (queue_full)`
   notice({ code: 'queue-full', level: 'warn', client: session.key, reason, count, limit })

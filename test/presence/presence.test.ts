@@ -213,6 +213,37 @@ describe('a change', () => {
     expect(waiting()).toEqual([])
   })
 
+  test('what waited for a sleeper and has expired is told', () => {
+    const { world, watcher } = watched()
+    const publisher = world.connect('publisher')
+    world.send('r', say.connect('s', { clean: false }), say.subscribe('a', 1), say.disconnect(60_000))
+    const waiting = (): unknown[] => taken(watcher).map(({ text }) => JSON.parse(text).waiting_messages)
+    world.advance(5000)
+    waiting()
+    const properties = { messageExpiryInterval: 5 }
+    publisher.client.publish(world.now, { topic: 'a', payload: Buffer.from('x'), qos: 1, properties })
+    world.run()
+    world.advance(2000)
+    expect(waiting()).toEqual([1])
+    world.advance(20_000)
+    expect(waiting()).toEqual([0])
+  })
+
+  test('what waited for a sleeper and may not be read any more is told', () => {
+    let mayRead = true
+    const access = { ...OPEN_ACCESS, read: (_: unknown, topic: string) => mayRead || topic !== 'a', readsAll: () => false }
+    const { world, watcher } = watched(ALL, new World({ access }))
+    const publisher = world.connect('publisher')
+    world.send('r', say.connect('s', { clean: false }), say.subscribe('a', 1), say.disconnect(60_000))
+    world.publish(publisher, 'a', 'x', { qos: 1 })
+    world.advance(5000)
+    expect(JSON.parse(taken(watcher).at(-1)!.text).waiting_messages).toBe(1)
+    mayRead = false
+    world.server.broker.accessChanged(world.now)
+    world.advance(2000)
+    expect(taken(watcher).map(({ text }) => JSON.parse(text).waiting_messages)).toEqual([0])
+  })
+
   test('has Retain only for who asked for Retain As Published, and QoS 0', () => {
     const { world, watcher } = watched()
     const other = world.connect('other')
