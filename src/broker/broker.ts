@@ -62,7 +62,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly resting: RestingClients
   readonly operator: OperatorActions
   readonly pauses = new Pauses()
-  readonly live = new LiveTopics((now, message) => this.#publisher.sendOwn(now, message))
+  readonly live = new LiveTopics((now, message) => this.#publisher.sendLatest(now, message))
   readonly #context: BrokerContext
   readonly #publisher: Publisher
   readonly #subscriber: Subscriber
@@ -90,7 +90,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.retained = new Retained(this.#looked, holdings, memory.shares)
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     const access = options.access ?? OPEN_ACCESS
-    const parts = { limits, access, store, notice, stats: this.stats, memory, holdings }
+    const parts = { limits, access, store, notice, stats: this.stats, memory, holdings, live: this.live }
     const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
     this.#context = {
       limits,

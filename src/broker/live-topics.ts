@@ -12,12 +12,36 @@ export interface LiveSpace {
   readonly suffix: string
   /** Whether a topic with this level is one of these, if only later: clients may not publish there. */
   owns(level: string): boolean
-  /** The retained message of this level; `undefined` if there is none. */
-  payload(level: string): Uint8Array | undefined
-  /** All levels that have a message, and `undefined` for others that were examined: the caller may stop after any of them. */
-  all(): Iterable<{ readonly level: string; readonly payload: Uint8Array } | undefined>
+  /** Whether this level can only be found by a look at many. */
+  isSearch(level: string): boolean
+  /**
+   * The levels that have a message, or only this one, and `undefined` for others that were examined: the caller may stop after any
+   * of them.
+   */
+  find(level: string | undefined): Iterable<LiveLevel | undefined>
   /** Somebody has subscribed to at least one of the topics (`on`), or nobody has any more. */
   wanted(on: boolean): void
+}
+
+export interface LiveLevel {
+  readonly level: string
+  /** Makes its message. */
+  payload(): Uint8Array
+}
+
+/** A retained message that was found. To make it takes much longer, so that is left until it is sent. */
+export class FoundLive {
+  readonly topic: string
+  readonly #found: LiveLevel
+
+  constructor(topic: string, found: LiveLevel) {
+    this.topic = topic
+    this.#found = found
+  }
+
+  make(): Publish {
+    return messageOf(this.topic, this.#found.payload())
+  }
 }
 
 interface Known {
@@ -35,7 +59,7 @@ interface Known {
  * itself: nothing is stored, and the next message replaces the last one.
  */
 export class LiveTopics {
-  /** Called with the client id of a sensor for which one more message waits; `undefined` while nobody wants to know. */
+  /** Called with the client id of a sensor for which more or fewer messages wait; `undefined` while nobody wants to know. */
   waits: ((clientId: string) => void) | undefined = undefined
   readonly #spaces: Known[] = []
   readonly #send: (now: Instant, message: Publish) => number
@@ -80,27 +104,30 @@ export class LiveTopics {
    * The retained messages that a filter matches: those in `stored`, and those made now. What is stored on a topic that only the
    * broker publishes on, from before it did, is not found.
    */
-  search(filter: string, stored: Iterable<Publish | undefined>): Iterable<Publish | undefined> {
+  search(filter: string, stored: Iterable<Publish | undefined>): Iterable<Publish | FoundLive | undefined> {
     return this.#spaces.some((known) => meets(filter, known)) ? this.#search(filter, stored) : stored
   }
 
-  *#search(filter: string, stored: Iterable<Publish | undefined>): Generator<Publish | undefined, void> {
+  /** Whether a search for this filter looks at many messages, although it has no wildcard. */
+  isSearch(filter: string): boolean {
+    return this.#spaces.some((known) => meets(filter, known) && known.space.isSearch(levelOf(filter, known)))
+  }
+
+  *#search(filter: string, stored: Iterable<Publish | undefined>): Generator<Publish | FoundLive | undefined, void> {
     for (const message of stored) yield message !== undefined && this.owns(message.topic) ? undefined : message
-    for (const known of this.#spaces) if (meets(filter, known)) yield* made(filter, known)
+    for (const known of this.#spaces) if (meets(filter, known)) yield* found(filter, known)
   }
 }
 
-function* made(filter: string, { space, filter: all, depth }: Known): Generator<Publish | undefined, void> {
-  const { prefix, suffix } = space
-  const level = intersection(filter, all)!.split('/')[depth]!
-  if (hasWildcard(level))
-    for (const found of space.all())
-      yield found === undefined ? undefined : messageOf(prefix + found.level + suffix, found.payload)
-  else {
-    const payload = space.payload(level)
-    if (payload !== undefined) yield messageOf(prefix + level + suffix, payload)
-  }
+function* found(filter: string, known: Known): Generator<FoundLive | undefined, void> {
+  const { prefix, suffix } = known.space
+  const level = levelOf(filter, known)
+  for (const each of known.space.find(hasWildcard(level) ? undefined : level))
+    yield each && new FoundLive(prefix + each.level + suffix, each)
 }
+
+/** The level that differs, in a filter that may match one of these topics: a name or a wildcard. */
+const levelOf = (filter: string, { filter: all, depth }: Known): string => intersection(filter, all)!.split('/')[depth]!
 
 function messageOf(topic: string, payload: Uint8Array): Publish {
   const message = Publish.of(topic, payload, 0, true)

@@ -54,16 +54,15 @@ export class OperatorActions {
 
   /** Publishes a message, as PUBLISH of a client does; its topic name is valid. `user`: who does it, for notices. */
   publish(now: Instant, user: string | undefined, message: Publish): Published {
-    const { limits, stats, holdings } = this.#context
+    const { limits, stats, holdings, live } = this.#context
     stats.publishReceived++
     const from = new Session('mqtt', '', holdings, undefined, keyOf(user))
     // Without an owner: the message has no rights that could be revoked later.
     from.author = new Author(from.key, undefined)
     if (message.retain && !limits.retainAvailable)
       return this.#refused(from, message, ReasonCode.RETAIN_NOT_SUPPORTED, 'nothing is retained here', 'retain_available')
-    const reasonCode = isReservedTopic(message.topic)
-      ? ReasonCode.NOT_AUTHORIZED
-      : this.#publisher.limitRefusal(now, from, message)
+    const isOwn = isReservedTopic(message.topic) || live.owns(message.topic)
+    const reasonCode = isOwn ? ReasonCode.NOT_AUTHORIZED : this.#publisher.limitRefusal(now, from, message)
     if (reasonCode !== 0) {
       const limit = this.#publisher.refusedBy(message, reasonCode)
       const reason =

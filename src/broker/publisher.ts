@@ -10,7 +10,7 @@ import type { Lsn, StoredDelivery } from '../store/store.ts'
 import { mayPublish } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import { isTooLong, queueBound } from './limits.ts'
-import { fits, fullOf, hasRoom, isFuller, isHeavy, isWorthWaitingFor, waits } from './queue-room.ts'
+import { fits, fullOf, hasRoom, isFuller, isHeavy, isWorthWaitingFor, replacesLast, waits } from './queue-room.ts'
 import { overRetainedMemory, type RetainedFull, retainedFull } from './retained-room.ts'
 import type { Route, Target } from './router.ts'
 import { Queued, type Session } from './session.ts'
@@ -210,10 +210,16 @@ export class Publisher {
     this.sendOwn(now, message)
   }
 
-  /** Sends a message of the broker itself to those who are connected. Returns the number of recipients. */
-  sendOwn(now: Instant, message: Publish): number {
+  /** Sends a message of the broker itself to those who are connected. */
+  sendOwn(now: Instant, message: Publish): void {
+    this.#deliver(now, undefined, message, this.#receivers(this.#context.router.route(message.topic), message).targets)
+  }
+
+  /** The same for a message that replaces the last one on its topic, also where that still waits. Returns the number of recipients. */
+  sendLatest(now: Instant, message: Publish): number {
     const { targets } = this.#receivers(this.#context.router.route(message.topic), message)
-    this.#deliver(now, undefined, message, targets)
+    const open = targets.filter(({ session }) => replacesLast(this.#context, session, message))
+    this.#deliver(now, undefined, message, open)
     return targets.length
   }
 
@@ -401,10 +407,13 @@ export class Publisher {
     }
   }
 
-  /** Counts the message of a client that does not read, or acknowledge, towards the shares immediately. */
+  /**
+   * Counts the message of a client that does not read, or acknowledge, towards the shares immediately. A message of the broker is
+   * no news about a sensor: presence that waits for a sleeper would lead to more presence, without end.
+   */
   #keptWaiting(session: Session, message: Publish): void {
     session.waited = true
-    if (session.kind === 'sn') this.#context.live.waits?.(session.clientId)
+    if (session.kind === 'sn' && message.from !== '') this.#context.live.waits?.(session.clientId)
     this.#context.memory.shares.grow(session, message.weight + WAITING_BYTES)
   }
 
@@ -418,7 +427,7 @@ export class Publisher {
   }
 
   /** Counts and reports `count` messages that found no room in a queue. */
-  dropNewest(session: Session, message: Publish, count = 1, over?: OverMemory): void {
+  dropNewest(session: Session, message: Pick<Publish, 'topic'>, count = 1, over?: OverMemory): void {
     this.#context.stats.publishDropped += count
     this.#context.notice({
       code: 'queue-full',

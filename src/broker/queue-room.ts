@@ -2,7 +2,7 @@ import type { Instant } from '../base/machine.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
 import { type BrokerLimits, PATIENCE_LEAST_MS, queueBound, STANDS_STILL_MS } from './limits.ts'
-import type { Session } from './session.ts'
+import { messageOf, qosOf, type Session } from './session.ts'
 
 /** Part of a full queue above which a message that joins it will have to wait. */
 const LATE = 0.125
@@ -11,6 +11,9 @@ const SHORT_QUEUE = 8
 
 /** Bytes that a connected client may hold by not acknowledging them, of which the account is not asked each time. */
 const LIGHT_BYTES = 16 * 1024
+
+/** Places of a sensor's queue in which messages that are replaced may wait: 4 us to look through. */
+const LATEST_PLACES = 256
 
 /**
  * Whether one more message may be queued for this session, after making room as configured: expired messages are dropped first,
@@ -45,6 +48,19 @@ export function fits({ limits }: BrokerContext, session: Session, message: Publi
   if (session.queuedBytes + message.weight > limits.maxQueuedBytes && queueLength > 0) return false
   if (qos === 0 && queuedQos0 === queueLength && link?.listening === true) return true
   return queueLength < queueBound(limits, session.kind)
+}
+
+/**
+ * Makes way in the queue of a sensor for a message that replaces the last one on its topic: removes the last one. False if the
+ * queue is too long for that; then the sensor misses it, as if it were absent. Other clients read all of them.
+ */
+export function replacesLast({ memory }: BrokerContext, session: Session, { topic }: Publish): boolean {
+  if (session.kind !== 'sn' || session.queueLength === 0) return true
+  if (session.queueLength > LATEST_PLACES) return false
+  const before = session.queueLength
+  session.filterQueue((entry) => qosOf(entry) > 0 || messageOf(entry).topic !== topic)
+  if (session.queueLength < before) memory.shares.recount(session)
+  return true
 }
 
 /** Whether the queue holds more than this part of its limit. */
@@ -86,8 +102,9 @@ export const isWorthWaitingFor = (context: BrokerContext, now: Instant, session:
 
 function dropped(context: BrokerContext, session: Session, count: number, why: string, limit: string): void {
   if (count === 0) return
-  const { stats, notice, memory } = context
+  const { stats, notice, memory, live } = context
   memory.shares.recount(session)
+  if (session.kind === 'sn') live.waits?.(session.clientId)
   stats.publishDropped += count
   const reason = `${count} messages dropped: ${why} (queue_full)`
   notice({ code: 'queue-full', level: 'warn', client: session.key, reason, count, limit })

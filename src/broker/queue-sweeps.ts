@@ -19,7 +19,7 @@ const STEP_PLACES = 64
 /** What earlier sweeps may examine in a turn although new ones have used all of it. */
 const LEAST_PLACES = 1024
 
-type Parts = Pick<BrokerContext, 'limits' | 'access' | 'store' | 'notice' | 'stats' | 'memory' | 'holdings'>
+type Parts = Pick<BrokerContext, 'limits' | 'access' | 'store' | 'notice' | 'stats' | 'memory' | 'holdings' | 'live'>
 
 /** The examination of one queue, from the first entry to the last. */
 interface Sweep {
@@ -36,6 +36,8 @@ interface Sweep {
   expired: number
   firstExpired: Publish | undefined
   forbidden: number
+  /** QoS 0 of a client that has left. */
+  left: number
 }
 
 /**
@@ -185,6 +187,7 @@ export class QueueSweeps {
         expired: 0,
         firstExpired: undefined,
         forbidden: 0,
+        left: 0,
       }
       this.#sweeps.set(session, sweep)
     }
@@ -231,6 +234,7 @@ export class QueueSweeps {
     if (sweep.isLeft && session.link === undefined && qosOf(entry) === 0) {
       if (!this.#parts.limits.queueQos0Messages) {
         this.#parts.stats.publishDropped++
+        sweep.left++
         return false
       }
       if (!message.owned) {
@@ -249,8 +253,8 @@ export class QueueSweeps {
 
   /** Reports and counts what was dropped. */
   #tell(sweep: Sweep): void {
-    const { session, expired, forbidden, firstExpired } = sweep
-    const { stats, notice, memory } = this.#parts
+    const { session, expired, forbidden, firstExpired, left } = sweep
+    const { stats, notice, memory, live } = this.#parts
     memory.shares.recount(session)
     stats.publishDropped += expired + forbidden
     const dropped = { code: 'message-dropped', client: session.key } as const
@@ -260,6 +264,8 @@ export class QueueSweeps {
       notice({ ...dropped, level: 'debug', reason, count: expired })
     }
     if (forbidden > 0) notice({ ...dropped, level: 'info', reason: NOT_ALLOWED, count: forbidden })
+    if (session.kind === 'sn' && expired + forbidden + left > 0) live.waits?.(session.clientId)
+    sweep.left = 0
     sweep.expired = 0
     sweep.firstExpired = undefined
     sweep.forbidden = 0

@@ -329,6 +329,11 @@ export class Session implements Identity, Holder {
     return this.#sweptTo - begin
   }
 
+  /** Removes the entries that do not pass, except those that are held back. */
+  filterQueue(keep: (entry: Publish | Queued) => boolean): void {
+    this.#sweep(0, Number.POSITIVE_INFINITY, keep)
+  }
+
   /** Whether `sweepQueue` has examined everything. */
   get isSwept(): boolean {
     return this.#behind === undefined && (this.#queue === undefined || this.#sweptTo >= this.#queue.end)

@@ -5,13 +5,14 @@ import { TokenBucket } from '../base/token-bucket.ts'
 import type { Author } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Subscribe, SubscriptionRequest, Unsubscribe } from '../mqtt/packets.ts'
-import type { ProtocolVersion, Publish, QoS } from '../mqtt/publish.ts'
+import { type ProtocolVersion, Publish, type QoS } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsLevels, hasWildcard, isSysTopic, realFilter, sharedFilter, topicFilterError } from '../mqtt/topics.ts'
 import type { Lsn, SessionKey, StoredOwner } from '../store/store.ts'
 import { type Identity, mayPublish } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import { isTooLong } from './limits.ts'
+import { FoundLive } from './live-topics.ts'
 import type { Publisher } from './publisher.ts'
 import type { Work } from './requests.ts'
 import { type CrowdedLimit, filterBytes } from './router.ts'
@@ -44,6 +45,9 @@ interface SubscribingLink {
 /** Cost of a filter, and of a retained message that is queued, in levels examined. */
 const FILTER_LOOKS = 16
 const DELIVERY_LOOKS = 4
+/** The same of a retained message that is found in the state of something else, and of making it: 2 us and 20 us at most. */
+const LIVE_LOOKS = 2
+const MAKE_LOOKS = 16
 /** Retained messages examined between two checks of what is left of the turn. */
 const STEP_LOOKS = 64
 
@@ -192,7 +196,8 @@ export class Subscriber {
       const { reason: detail, limit } = over
       return { reasonCode: ReasonCode.QUOTA_EXCEEDED, reason: memoryWords(over), detail, limit }
     }
-    const isSearch = request.retainHandling !== 2 && hasWildcard(filter) && sharedFilter(filter) === undefined
+    const mayFind = request.retainHandling !== 2 && sharedFilter(filter) === undefined
+    const isSearch = mayFind && (hasWildcard(filter) || this.#context.live.isSearch(filter))
     return isSearch && !this.#lookupsOf(link).has(now) ? TOO_COSTLY : undefined
   }
 
@@ -250,7 +255,7 @@ export class Subscriber {
     link: SubscribingLink,
     looked: number,
   ): Work<Lsn | 'full'> {
-    const { access, retained, sysRetained, live } = this.#context
+    const { retained, sysRetained, live } = this.#context
     const { subscriptionIdentifier: identifier, noLocal, filter } = subscription
     const identifiers = identifier === undefined ? undefined : [identifier]
     // [MQTT-3.3.1-9] [3.1.1 MQTT-3.3.1-6]
@@ -259,23 +264,28 @@ export class Subscriber {
     let now = began
     let cost = looked
     let lsn: Lsn = 0
-    let first: Publish | undefined
+    let first: string | undefined
     let over: OverMemory | undefined
     let dropped = 0
-    for (const message of found) {
+    for (const each of found) {
       this.#lookupsOf(link).spend(1)
-      if (++cost >= STEP_LOOKS) {
+      cost += each instanceof FoundLive ? LIVE_LOOKS : 1
+      if (cost >= STEP_LOOKS) {
         now = yield cost
         cost = 0
       }
-      if (message === undefined || (message.expiresAt !== undefined && message.expiresAt <= now)) continue
-      if (noLocal && message.from === session.key) continue
-      if (!session.reaches(message.topic) || !access.read(session, message.topic) || !this.#mayStillRetain(message)) continue
+      if (each === undefined || !this.#isFor(now, session, noLocal, each)) continue
+      if (dropped > 0 || !this.#publisher.hasRoomForRetained(session)) {
+        first ??= each.topic
+        dropped++
+        continue
+      }
+      const message = each instanceof FoundLive ? each.make() : each
       // A retained message is in memory already, and counts in the client's share only when it is queued; one made now is not.
       const more = message.held === undefined ? message.weight : 0
-      if (dropped === 0) over = this.#context.memory.refusal(undefined, WAITING_BYTES + more)
-      if (dropped > 0 || over !== undefined || !this.#publisher.hasRoomForRetained(session)) {
-        first ??= message
+      over = this.#context.memory.refusal(undefined, WAITING_BYTES + more)
+      if (over !== undefined) {
+        first = message.topic
         dropped++
         continue
       }
@@ -283,10 +293,21 @@ export class Subscriber {
       const delivered = this.#publisher.deliverRetained(session, message, qos, identifiers)
       if (delivered === 'full') return 'full'
       lsn = Math.max(lsn, delivered)
-      cost += DELIVERY_LOOKS
+      cost += DELIVERY_LOOKS + (message === each ? 0 : MAKE_LOOKS)
     }
-    if (first !== undefined) this.#publisher.dropNewest(session, first, dropped, over)
+    if (first !== undefined) this.#publisher.dropNewest(session, { topic: first }, dropped, over)
     return lsn
+  }
+
+  /** Whether a retained message is for this subscriber. What is made from the state of something else has neither publisher nor expiry. */
+  #isFor(now: Instant, session: Session, noLocal: boolean, message: Publish | FoundLive): boolean {
+    if (message instanceof Publish) {
+      if (message.expiresAt !== undefined && message.expiresAt <= now) return false
+      if (noLocal && message.from === session.key) return false
+    }
+    const { topic } = message
+    if (!session.reaches(topic) || !this.#context.access.read(session, topic)) return false
+    return message instanceof FoundLive || this.#mayStillRetain(message)
   }
 
   /** A retained message may outlive its publisher's right to publish it (`check_retain_source`). */

@@ -35,6 +35,15 @@ export const OBJECT_ID_PREFIX = 'roost_'
 export const objectIdOf = (clientId: string): string =>
   `${OBJECT_ID_PREFIX}${clientId.replaceAll(/[^a-zA-Z0-9_-]/g, '_')}_${hash(clientId).toString(16).padStart(8, '0')}`
 
+const HASH_LENGTH = '_00000000'.length
+
+/** The client id as it stands in an object id; another may stand there in the same way if this has a `_`. */
+export const plainIdOf = (objectId: string): string => objectId.slice(OBJECT_ID_PREFIX.length, -HASH_LENGTH)
+
+/** Whether `objectIdOf` makes this object id of the client id: at once for an id of another length. */
+export const hasObjectId = (clientId: string, objectId: string): boolean =>
+  objectId.length === OBJECT_ID_PREFIX.length + clientId.length + HASH_LENGTH && objectIdOf(clientId) === objectId
+
 /** FNV-1a of the UTF-8 bytes, 32 bits. */
 function hash(text: string): number {
   let value = 0x811c9dc5

@@ -139,12 +139,13 @@ export class Presence {
   /** Returns the number of deliveries. */
   #send(now: Instant, clientId: string, announce: boolean): number {
     const sensor = this.#around.sensors.get(clientId)
+    const waiting = sensor?.state === 'active' && sensor.waiting.messages > 0 ? sensor.waiting.messages : undefined
+    // Before it is published, because what changes during that has not been told.
+    this.#sent.set(clientId, { until: now + INTERVAL_MS, again: false, announce: false, waiting })
     let deliveries = 0
     // Home Assistant drops an entity before its state disappears.
     if (announce) deliveries += this.#publish(now, this.#discovery, clientId, sensor)
     for (const space of this.#presence) deliveries += this.#publish(now, space, clientId, sensor)
-    const waiting = sensor?.state === 'active' && sensor.waiting.messages > 0 ? sensor.waiting.messages : undefined
-    this.#sent.set(clientId, { until: now + INTERVAL_MS, again: false, announce: false, waiting })
     return deliveries
   }
 

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
+import { Publish } from '../../src/mqtt/publish.ts'
 import { OPTIONS, say } from '../gateway/harness.ts'
 import { type Connected, states, taken, World } from './world.ts'
 
@@ -212,6 +213,37 @@ describe('a change', () => {
     expect(waiting()).toEqual([])
   })
 
+  test('what waited for a sleeper and has expired is told', () => {
+    const { world, watcher } = watched()
+    const publisher = world.connect('publisher')
+    world.send('r', say.connect('s', { clean: false }), say.subscribe('a', 1), say.disconnect(60_000))
+    const waiting = (): unknown[] => taken(watcher).map(({ text }) => JSON.parse(text).waiting_messages)
+    world.advance(5000)
+    waiting()
+    const properties = { messageExpiryInterval: 5 }
+    publisher.client.publish(world.now, { topic: 'a', payload: Buffer.from('x'), qos: 1, properties })
+    world.run()
+    world.advance(2000)
+    expect(waiting()).toEqual([1])
+    world.advance(20_000)
+    expect(waiting()).toEqual([0])
+  })
+
+  test('what waited for a sleeper and may not be read any more is told', () => {
+    let mayRead = true
+    const access = { ...OPEN_ACCESS, read: (_: unknown, topic: string) => mayRead || topic !== 'a', readsAll: () => false }
+    const { world, watcher } = watched(ALL, new World({ access }))
+    const publisher = world.connect('publisher')
+    world.send('r', say.connect('s', { clean: false }), say.subscribe('a', 1), say.disconnect(60_000))
+    world.publish(publisher, 'a', 'x', { qos: 1 })
+    world.advance(5000)
+    expect(JSON.parse(taken(watcher).at(-1)!.text).waiting_messages).toBe(1)
+    mayRead = false
+    world.server.broker.accessChanged(world.now)
+    world.advance(2000)
+    expect(taken(watcher).map(({ text }) => JSON.parse(text).waiting_messages)).toEqual([0])
+  })
+
   test('has Retain only for who asked for Retain As Published, and QoS 0', () => {
     const { world, watcher } = watched()
     const other = world.connect('other')
@@ -273,6 +305,15 @@ describe('the topics of presence', () => {
       expect(taken(publisher)).toEqual([])
     },
   )
+
+  test.each(['roost/sensors/s', 'homeassistant/device/roost_x/config'])('an operator publishes nothing on %s either', (topic) => {
+    const { world, watcher } = watched()
+    const { broker } = world.server
+    const published = broker.operator.publish(world.now, 'u', Publish.of(topic, Buffer.from('forged'), 1, true))
+    world.run()
+    expect(published).toMatchObject({ kind: 'refused', reasonCode: 0x87, reason: 'only the broker publishes there' })
+    expect([broker.retained.count, taken(watcher)]).toEqual([0, []])
+  })
 
   test("what lies beside them is anybody's", () => {
     const world = new World()
