@@ -302,7 +302,7 @@ export const NOTICES = {
     levels: ['info'],
     fields: ['client', 'user', 'reason'],
     about:
-      'Somebody who may manage has changed something over HTTP: disconnected the client of the line, ended its session, deleted retained messages, or reloaded. The user is missing where no login is needed, and for tokens.',
+      'A user with the role manage has disconnected a client, ended its session, deleted retained messages or reloaded the files, over HTTP. There is no user name if no login is needed, or if the request had a token.',
     action: 'Nothing, if it was you.',
   },
   'http-failed': {

@@ -3,8 +3,8 @@ import { Publish } from '../mqtt/publish.ts'
 import { hasWildcard, intersection } from '../mqtt/topics.ts'
 
 /**
- * Topics that differ in one level, with retained messages that nobody keeps: they are made from the state of something else when
- * a client subscribes, and sent to subscribers when that state changes.
+ * Topics that differ in one level, whose retained messages are not stored: the broker generates them from the state of something
+ * else when a client subscribes, and sends them to subscribers when that state changes.
  */
 export interface LiveSpace {
   /** The topic before the level, with its slash, and after it: `roost/sensors/` and ``. The prefix is not empty. */
@@ -19,7 +19,7 @@ export interface LiveSpace {
    * of them.
    */
   find(level: string | undefined): Iterable<LiveLevel | undefined>
-  /** Somebody has subscribed to at least one of the topics (`on`), or nobody has any more. */
+  /** The first subscription that matches one of the topics was added (`on`), or the last one was removed. */
   wanted(on: boolean): void
 }
 
