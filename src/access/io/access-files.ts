@@ -171,6 +171,7 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
         passwords: table,
         tokenKeys: new Set(tokens?.keys),
         acl,
+        aclFile,
         subscriptionAccess: access.subscriptionAccess,
       },
       verifiers: { passwords: table, tokens, callout },
