@@ -25,6 +25,8 @@ export interface ListenerPolicy {
   readonly acl: Acl | undefined
   /** The file that it comes from. */
   readonly aclFile?: string | undefined
+  /** Prefix of the topics of its clients, which the rules see with it. */
+  readonly mountPoint?: string | undefined
   /** How much of a subscription must be allowed; 'filtered' by default. */
   readonly subscriptionAccess?: 'filtered' | 'whole'
 }
@@ -193,8 +195,13 @@ export class AccessPolicy implements Access {
     return { kind: 'acl', file: aclFile, username, rules: acl.linesFor({ clientId: who.clientId, username }) }
   }
 
-  hasListener(name: string): boolean {
-    return this.#listeners.has(name)
+  /** Names of the MQTT listeners. */
+  get listeners(): readonly string[] {
+    return [...this.#listeners.keys()]
+  }
+
+  mountPointOf(listener: string): string {
+    return this.#listeners.get(listener)?.mountPoint ?? ''
   }
 
   stored(grant: object | undefined): string | undefined {

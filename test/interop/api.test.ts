@@ -57,6 +57,12 @@ test('what was published and deleted over HTTP survives kill -9, and reaches MQT
   expect(await (await fetch(`${url}/retained`)).json()).toEqual({ messages: [] })
 })
 
+test('the configuration in effect has the memory limits that follow from this machine', async () => {
+  const { options } = (await (await fetch(`${await start()}/config`)).json()) as { options: Record<string, number> }
+  expect(options.memory_limit).toBeGreaterThan(1_000_000)
+  expect(options.max_memory_per_client).toBe(Math.floor(options.memory_limit! / 4))
+})
+
 test('the commands ask the started process', async () => {
   const url = await start()
   await change(url, 'POST', '/publish', { topic: 'a', payload: 'x', retain: true })
