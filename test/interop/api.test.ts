@@ -69,6 +69,12 @@ test('the commands ask the started process', async () => {
   const client = await connectAsync(`mqtt://127.0.0.1:${roost!.mqttPort}`, { clientId: 'one' })
   expect(command('status')).toMatchObject({ status: 0, stdout: expect.stringContaining('1 connected'), stderr: '' })
   expect(command('clients')).toMatchObject({ status: 0, stdout: expect.stringContaining('mqtt:one'), stderr: '' })
+  expect(command('clients', 'one')).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/^mqtt:one is connected/),
+    stderr: '',
+  })
+  expect(command('access', 'one')).toMatchObject({ status: 0, stdout: expect.stringContaining('none: everything is allowed') })
   expect(command('retained', '--json')).toMatchObject({
     status: 0,
     stdout: '[\n  {"topic":"a","payload_bytes":1,"qos":0,"publisher":"http"}\n]\n',
