@@ -12,6 +12,8 @@ import { LISTED_REASONS, waitingOf } from './session-reasons.ts'
 /** Octets of a PUBLISH besides its payload; 2 more if its length takes three octets. */
 const PUBLISH_OCTETS = 7
 const LONG_FROM = 256
+/** Different topics that are looked at: predefined ids are searched for each. */
+const TOPICS_EXAMINED = 32
 
 /** Reasons that follow from the state of a sensor. */
 export function* stateReasons(client: GatewayClient, sensor: Sensor, now: Instant): Iterable<Reason> {
@@ -108,8 +110,8 @@ export function* topicReasons(client: GatewayClient, session: Session, topic: st
   }
   const ids = new Map(registry.list(registry.size).map(({ id, name }) => [name, id]))
   const isUsedUp = registry.size >= topicsPerClient && registry.list(registry.size).every(({ offered }) => offered === undefined)
-  const topics = new Set(waiting.map((each) => each.topic))
-  if (topic !== undefined) topics.add(topic)
+  const topics = new Set(topic === undefined ? [] : [topic])
+  for (const each of waiting) if (topics.size < TOPICS_EXAMINED) topics.add(each.topic)
   let left = LISTED_REASONS
   for (const each of topics) {
     const reason = topicReason(client, each, ids.get(each), isUsedUp)

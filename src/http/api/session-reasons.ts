@@ -10,7 +10,7 @@ import { type Reason, short, wait } from './reason.ts'
 /** Reasons of one kind: filters, topics. */
 export const LISTED_REASONS = 5
 /** Waiting messages and subscriptions that are looked at. */
-export const EXAMINED = 1000
+const EXAMINED = 1000
 
 /** Reasons that follow from what the client has subscribed to, and may read. `topic`: the one that is asked about. */
 export function* subscriptionReasons(broker: Broker, session: Session, topic: string | undefined): Iterable<Reason> {
