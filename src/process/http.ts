@@ -3,6 +3,7 @@ import process from 'node:process'
 import { getHeapStatistics } from 'node:v8'
 import { StartError } from '../base/start-error.ts'
 import { type Config, certificateRole, isLoopback, type ListenerConfig } from '../config/config.ts'
+import { consoleRoutes } from '../http/console.ts'
 import { effectiveConfig } from '../http/effective-config.ts'
 import type { Role } from '../http/exchange.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
@@ -46,6 +47,7 @@ export async function openHttp(
   server.memory.count('notices', () => running.notices?.bytes ?? 0)
   // Only where it is used, because it takes a fifth of a second and 10 MB.
   const { HttpServer } = await import('../http/io/http-server.ts')
+  const { readConsole } = await import('../http/io/console-files.ts')
   const { httpHost: host, httpPort, httpCertfile: certfile, httpKeyfile: keyfile } = config
   const { notice } = server
   const users = new HttpUsers(config, openRole(config), notice)
@@ -57,7 +59,10 @@ export async function openHttp(
       ...(certfile !== undefined && keyfile !== undefined && { tls: { certfile, keyfile } }),
       names: [...ownNames({ host }), ...config.httpHosts],
       users,
-      routes: routesOf({ server, status, notices, tracer, wallNow: Date.now, config: effectiveConfig(config) }),
+      routes: [
+        ...routesOf({ server, status, notices, tracer, wallNow: Date.now, config: effectiveConfig(config) }),
+        ...consoleRoutes(readConsole()),
+      ],
       running,
       notice,
     })
