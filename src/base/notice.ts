@@ -15,7 +15,7 @@ export interface Notice {
   readonly reason?: string
   /** Number of occurrences that this Notice stands for; 1 if absent. */
   readonly count?: number
-  /** The limit that was reached: the key of an option or of a fixed value (src/config/fixed.ts). */
+  /** The limit that was reached, one of `LIMIT_NAMES`. */
   readonly limit?: string
 }
 

@@ -1,4 +1,5 @@
 import type { Histogram } from '../base/histogram.ts'
+import { LIMIT_NAMES } from '../base/limit-names.ts'
 import type { Instant } from '../base/machine.ts'
 import { NOTICES, type NoticeCode } from '../base/notice.ts'
 import { PacketType } from '../mqtt/packets.ts'
@@ -119,6 +120,7 @@ function* gatewayFamilies(now: Instant, { gateway }: Server): Iterable<Family> {
     'Sensors (MQTT-SN clients), by their state.',
     Object.entries(sensors.counts).map(([state, count]) => [{ state }, count]),
   )
+  yield gauge('roost_sensor_topic_ids', 'Topic ids of all sensors.', one(gateway.topicIdTotals.count))
   yield counter(
     'roost_sensor_retransmissions_total',
     'Messages sent to sensors again, for want of an acknowledgement.',
@@ -155,7 +157,7 @@ function* noticeFamilies({ notices }: Server): Iterable<Family> {
   yield counter(
     'roost_limits_reached_total',
     'How often something was refused, delayed or dropped because of a limit, by its option.',
-    Array.from(notices.byLimit, ([limit, count]) => [{ limit }, count]),
+    [...new Set([...LIMIT_NAMES, ...notices.byLimit.keys()])].map((limit) => [{ limit }, notices.byLimit.get(limit) ?? 0]),
   )
 }
 

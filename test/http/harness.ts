@@ -59,6 +59,8 @@ export class TestApi {
   /** Called between two turns of a request. */
   betweenTurns: () => void = () => {}
   reloads: ReloadResult = { warnings: [] }
+  /** Why the process is not ready. */
+  notReady: string | undefined
 
   constructor(world = new World(1)) {
     this.world = world
@@ -67,7 +69,7 @@ export class TestApi {
     world.observers.push({ notice: (notice) => this.notices.add(notice) })
     this.routes = routesOf({
       server: world.server,
-      status: STATUS,
+      status: { ...STATUS, notReady: () => this.notReady },
       notices: this.notices,
       tracer: new Tracer(world.server),
       wallNow: () => 1_800_000_000_000 + world.schedule.now,

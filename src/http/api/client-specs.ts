@@ -13,6 +13,7 @@ import {
   whole,
 } from '../schema.ts'
 import { CLIENT_STATES, PROTOCOLS } from './client-json.ts'
+import { REASONS } from './reason.ts'
 
 const TAG = 'clients'
 const TIME = 'ISO 8601, UTC'
@@ -170,15 +171,48 @@ const WILL = object(
   { payload_base64: base64('the payload, if it is not longer than 1 MiB; only for users who may manage') },
 )
 
+const REASON = object(
+  { code: oneOfWords('docs/troubleshooting.md explains each', REASONS), text: text('the same in words, without times') },
+  {
+    since: text(`since when; ${TIME}`),
+    until: text(`when it is expected to end, or was due to; ${TIME}`),
+    messages: whole('messages that it holds back'),
+    bytes: whole('their topics, payloads and properties'),
+    limit: whole('of messages or topic ids'),
+    bytes_limit: whole('of bytes'),
+    dropped: whole('messages for this client that were dropped so far, for any reason'),
+    option: text('option behind the limit'),
+    topic: text('topic that it is about'),
+    filter: text('topic filter of the subscription that it is about'),
+    awaiting: text('type of the packet that is awaited'),
+    msg_id: whole('message id, or packet id, of that packet', 0, 65_535),
+    retransmissions: whole('how often the message was sent again'),
+    retransmissions_limit: whole(
+      'how often it is sent again at most, before the client counts as lost or the message is given up',
+    ),
+    port: text('name of the port'),
+  },
+)
+
 export const READ_CLIENT: RouteSpec = {
   tag: TAG,
   summary: 'Returns everything that is known of a client',
   description: 'What is not known is left out.',
   params: { id: ID },
+  query: { topic: text('`reasons` also say why it gets no messages on this topic', { minLength: 1 }) },
   answers: {
     200: {
       description: 'the client',
-      schema: object(SUMMARY, { ...SUMMARY_OPTIONAL, ...OF_CONNECTION, ...OF_SENSOR, ...OF_SESSION, will: WILL }),
+      schema: object(
+        {
+          ...SUMMARY,
+          reasons: listOf(
+            REASON,
+            'why it does not get its messages at the moment, the most important first; empty: nothing holds them back',
+          ),
+        },
+        { ...SUMMARY_OPTIONAL, ...OF_CONNECTION, ...OF_SENSOR, ...OF_SESSION, will: WILL },
+      ),
     },
     ...NONE,
   },
