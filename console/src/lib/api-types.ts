@@ -33,6 +33,19 @@ export interface Operations {
         /** that have left, and have a session */
         readonly disconnected: number
       }
+      /** messages sent to sensors again since the start */
+      readonly retransmissions: number
+      /** of each port for sensors that has a data rate */
+      readonly airtime: readonly ({
+        /** name of the port for sensors */
+        readonly port: string
+        /** airtime used within the last hour */
+        readonly used_seconds: number
+        /** airtime left of the last hour's (duty_cycle); absent: no limit */
+        readonly left_seconds?: number
+      })[]
+      /** frames to sensors that wait for airtime */
+      readonly queued_frames: number
       /** CONNECT packets since the start */
       readonly connects: number
       readonly packets: {
@@ -163,7 +176,9 @@ export interface Operations {
     }
   }
   'GET /api/v1/clients/{id}': {
-    query: undefined
+    query: {
+      readonly topic?: string
+    }
     body: undefined
     answer: {
       /** `mqtt:` or `sn:` and the client id */
@@ -180,6 +195,43 @@ export interface Operations {
       readonly waiting_messages: number
       /** their topics, payloads and properties */
       readonly waiting_bytes: number
+      /** why it does not get its messages at the moment, the most important first; empty: nothing holds them back */
+      readonly reasons: readonly ({
+        /** docs/troubleshooting.md explains each */
+        readonly code: 'session-ended' | 'lost' | 'disconnected' | 'asleep' | 'overdue' | 'connecting' | 'address-taken' | 'no-subscriptions' | 'no-match' | 'read-denied' | 'qos0-while-away' | 'shared' | 'queue-full' | 'no-memory' | 'expired' | 'not-acknowledged' | 'window-full' | 'congested' | 'not-reading' | 'wake-limit' | 'address-not-validated' | 'airtime' | 'port-missing' | 'too-large' | 'topic-not-registered' | 'topic-refused' | 'topic-ids-used-up' | 'store-waits' | 'store-full'
+        /** the same in words, without times */
+        readonly text: string
+        /** since when; ISO 8601, UTC */
+        readonly since?: string
+        /** when it is expected to end, or was due to; ISO 8601, UTC */
+        readonly until?: string
+        /** messages that it holds back */
+        readonly messages?: number
+        /** their topics, payloads and properties */
+        readonly bytes?: number
+        /** of messages or topic ids */
+        readonly limit?: number
+        /** of bytes */
+        readonly bytes_limit?: number
+        /** messages for this client that were dropped so far, for any reason */
+        readonly dropped?: number
+        /** option behind the limit */
+        readonly option?: string
+        /** topic that it is about */
+        readonly topic?: string
+        /** topic filter of the subscription that it is about */
+        readonly filter?: string
+        /** type of the packet that is awaited */
+        readonly awaiting?: string
+        /** message id, or packet id, of that packet */
+        readonly msg_id?: number
+        /** how often the message was sent again */
+        readonly retransmissions?: number
+        /** how often it is sent again at most, before the client counts as lost or the message is given up */
+        readonly retransmissions_limit?: number
+        /** name of the port */
+        readonly port?: string
+      })[]
       /** when that state began; ISO 8601, UTC */
       readonly since?: string
       /** when something last came from it; ISO 8601, UTC */
