@@ -5,7 +5,7 @@ import type { SessionKey } from '../store/store.ts'
 import { lastRoute } from './admission.ts'
 import type { ClientHost } from './client/client-host.ts'
 import type { RowView } from './client/resting.ts'
-import { type Counter, type DayState, SensorFigures } from './client/sensor-figures.ts'
+import { type Counter, SensorFigures } from './client/sensor-figures.ts'
 import type { SensorState } from './client/state-table.ts'
 import type { ClientTable } from './client-table.ts'
 import { addressOfRoute, nodeTextOf, portNameOf, type RouteKey } from './ports/route.ts'
@@ -37,8 +37,8 @@ export interface Sensor {
 /** Since the process started, and in the last day. */
 export interface FiguresOfSensor {
   readonly counters: Readonly<Record<Counter, number>>
-  /** By quarters of an hour, the current one last. */
-  readonly day: readonly DayState[]
+  /** By quarters of an hour, the current one last: a letter for each (`DAY_LETTERS`). */
+  readonly day: string
 }
 
 const COUNTED: Partial<Record<NoticeCode, Counter>> = {

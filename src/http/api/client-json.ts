@@ -1,6 +1,7 @@
 import { isoTime } from '../../base/iso-time.ts'
 import type { Instant } from '../../base/machine.ts'
 import { messageOf, qosOf, type Session } from '../../broker/session.ts'
+import { DAY_LETTERS, DAY_STATES } from '../../gateway/client/sensor-figures.ts'
 import type { FiguresOfSensor, Sensor } from '../../gateway/sensors.ts'
 import type { Server } from '../../server.ts'
 import type { SessionKey } from '../../store/store.ts'
@@ -179,7 +180,7 @@ function sensorJson({ gateway }: Server, now: Instant, { clientId, sensor }: Cli
     address_validated: gateway.isProven(route),
     waits_for_port: gateway.ports.isWaiting(route) || undefined,
     exchanges: open.slice(0, LISTED_MESSAGES).map(({ awaiting, msgId }) => ({ awaiting, msg_id: msgId })),
-    ...(figures !== undefined && { counters: countersJson(figures.counters), last_day: figures.day }),
+    ...(figures !== undefined && { counters: countersJson(figures.counters), last_day: dayStates(figures.day) }),
     topic_id_count: registry.size,
     topic_ids: first(registry.list(LISTED), LISTED, ({ name }) => name.length).map(({ id, name, offered }) => ({
       id,
@@ -189,6 +190,14 @@ function sensorJson({ gateway }: Server, now: Instant, { clientId, sensor }: Cli
       known: registry.knows(id),
     })),
   }
+}
+
+const dayStates = (day: string): string[] => Array.from(day, (letter) => DAY_STATES[DAY_LETTERS.indexOf(letter)]!)
+
+/** Figures of a client for a list: `counters`, and `day` as letters. */
+export function figuresJson({ gateway }: Server, now: Instant, { sensor }: ClientEntry): object {
+  const figures = sensor === undefined ? undefined : gateway.sensors.figuresOf(now, sensor)
+  return figures === undefined ? {} : { counters: countersJson(figures.counters), day: figures.day }
 }
 
 const countersJson = (counters: FiguresOfSensor['counters']): object => ({

@@ -46,6 +46,21 @@ const SUMMARY_OPTIONAL = {
   node: text('node id behind a forwarder, in hexadecimal digits'),
 } as const
 
+const COUNTERS = object({
+  messages_received: whole('messages that it published'),
+  messages_sent: whole('messages that it was sent, retransmissions included'),
+  bytes_received: whole('bytes of all packets that it sent'),
+  bytes_sent: whole('bytes of all packets that it was sent'),
+  retransmissions: whole('messages that it was sent again'),
+  dropped: whole('messages for it that were dropped; notices say why'),
+  refused: whole('CONNECTs, messages and requests that it was refused; notices say why'),
+  wakes: whole('how often it woke and went to sleep again'),
+})
+const DAY = text(
+  'what a sensor mostly did in the last 96 quarters of an hour, the current one last, a letter for each: `s` asleep, `w` awake, `l` lost, `-` unknown; since the process started',
+  { minLength: 96, maxLength: 96 },
+)
+
 export const LIST_CLIENTS: RouteSpec = {
   tag: TAG,
   summary: 'Lists sessions and sensors',
@@ -56,12 +71,16 @@ export const LIST_CLIENTS: RouteSpec = {
     state: oneOfWords('only those in this state', CLIENT_STATES),
     port: text('only those of the listener or port with this name'),
     protocol: oneOfWords('only those of this protocol', PROTOCOLS),
+    figures: flag('`true`: with the figures of each, `counters` and `day`'),
     ...PAGE_QUERY,
   },
   answers: {
     200: {
       description: 'a page',
-      schema: object({ clients: listOf(object(SUMMARY, SUMMARY_OPTIONAL)) }, { cursor: NEXT_CURSOR }),
+      schema: object(
+        { clients: listOf(object(SUMMARY, { ...SUMMARY_OPTIONAL, counters: COUNTERS, day: DAY })) },
+        { cursor: NEXT_CURSOR },
+      ),
     },
   },
 }
@@ -134,16 +153,7 @@ const OF_SENSOR = {
     object({ awaiting: text('message that the gateway waits for'), msg_id: whole('message id', 0, 65_535) }),
     'messages to it that are not acknowledged, the first 100',
   ),
-  counters: object({
-    messages_received: whole('messages that it published'),
-    messages_sent: whole('messages that it was sent, retransmissions included'),
-    bytes_received: whole('bytes of all packets that it sent'),
-    bytes_sent: whole('bytes of all packets that it was sent'),
-    retransmissions: whole('messages that it was sent again'),
-    dropped: whole('messages for it that were dropped; notices say why'),
-    refused: whole('CONNECTs, messages and requests that it was refused; notices say why'),
-    wakes: whole('how often it woke and went to sleep again'),
-  }),
+  counters: COUNTERS,
   last_day: listOf(
     oneOfWords('what it mostly did', ['unknown', 'asleep', 'awake', 'lost']),
     'the last 96 quarters of an hour, the current one last; since the process started',
