@@ -1,0 +1,3 @@
+export function SensorPage({ id }: { readonly id: string }) {
+  return <p>{id}</p>
+}
