@@ -87,7 +87,7 @@ export function Table<Row>({ caption, columns, rows, keyOf, sorting, onSort }: T
           </tr>
         </thead>
         <tbody ref={body}>
-          {above > 0 && <Spacer height={above} columns={columns.length} />}
+          {above > 0 && <Spacer height={above} />}
           {rows.slice(first, last).map((row, i) => (
             <tr key={keyOf(row)} data-row aria-rowindex={first + i + 2}>
               {columns.map(({ id, cell, ...column }) => (
@@ -97,16 +97,17 @@ export function Table<Row>({ caption, columns, rows, keyOf, sorting, onSort }: T
               ))}
             </tr>
           ))}
-          {below > 0 && <Spacer height={below} columns={columns.length} />}
+          {below > 0 && <Spacer height={below} />}
         </tbody>
       </table>
     </div>
   )
 }
 
-const Spacer = ({ height, columns }: { readonly height: number; readonly columns: number }) => (
+/** One cell: more would make columns of those that are hidden. */
+const Spacer = ({ height }: { readonly height: number }) => (
   <tr class="spacer">
-    <td colSpan={columns} style={{ height: `${height}px` }} />
+    <td style={{ height: `${height}px` }} />
   </tr>
 )
 
