@@ -10,6 +10,7 @@ import { requestSchema, type SchemaError, schemaErrorWords, typedQuery } from '.
 import type { RouteSpec } from '../schema.ts'
 import type { HttpHost } from './http-host.ts'
 import type { Caller, HttpUsers } from './http-users.ts'
+import { changeSession, sessionIdIn } from './session-cookie.ts'
 import { Steps } from './steps.ts'
 import { Streams } from './streams.ts'
 import { type HttpTls, readTls } from './tls.ts'
@@ -181,11 +182,12 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
     ...(route.spec !== undefined && checkedBy(route.spec)),
     // Before the body is read: a stranger has no megabyte parsed, and is not told how the API works.
     onRequest: async (request, reply) => {
-      const { authorization, 'x-csrf-token': csrf } = request.headers
-      const caller = await users.callerOf(authorization, peerOf(request))
+      const { authorization, cookie, 'x-csrf-token': csrf, 'x-requested-with': script } = request.headers
+      const caller = await users.callerOf(authorization, peerOf(request), sessionIdIn(cookie, request.socket.localPort))
       const refusal = callerRefusal(caller, route, one(csrf))
       if (refusal !== undefined) {
-        if (refusal.status === 401) void reply.header('www-authenticate', 'Basic realm="Roost"')
+        // The console has a form of its own: for it, the browser must not ask.
+        if (refusal.status === 401 && script === undefined) void reply.header('www-authenticate', 'Basic realm="Roost"')
         return send(reply, refusal)
       }
       const { notReady } = running
@@ -203,14 +205,18 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
         body: request.body,
         role: known?.role,
         user: known?.user,
+        login: known?.proof === undefined ? undefined : known.user === undefined ? 'token' : 'password',
         csrfToken: known?.csrfToken ?? '',
         lastEventId: one(request.headers['last-event-id']),
+        ifNoneMatch: request.headers['if-none-match'],
+        acceptEncoding: one(request.headers['accept-encoding']),
       })
       const answer = await steps.run(
         (now) => route.answer(asked(now)),
         () => request.raw.socket.destroyed,
       )
       if (answer === undefined) return reply.hijack()
+      if (!isStream(answer) && answer.session !== undefined) changeSession(reply, answer.session, known, options)
       return isStream(answer) ? startStream(reply, answer, streams) : send(reply, answer)
     },
   })
@@ -256,12 +262,16 @@ function refuseOtherMethods(app: FastifyInstance, routes: readonly Route[]): voi
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 /** Why the caller may not use this route; `csrf` is what the request carries. */
-function callerRefusal(caller: Caller, { method, needs }: Route, csrf: string | undefined): HttpResponse | undefined {
+function callerRefusal(
+  caller: Caller,
+  { method, needs, withoutToken }: Route,
+  csrf: string | undefined,
+): HttpResponse | undefined {
   if (needs === undefined) return undefined
   if (caller.kind === 'refused') return problem(caller.status, caller.reason)
   if (RANK[caller.role] < RANK[needs]) return problem(403, `this needs a user who may ${needs} (http_managers)`)
   // A page of another site cannot read the token, and a program that has a bearer token is no browser.
-  if (method === 'GET' || caller.byToken || isEqual(csrf ?? '', caller.csrfToken)) return undefined
+  if (method === 'GET' || withoutToken === true || caller.byToken || isEqual(csrf ?? '', caller.csrfToken)) return undefined
   return problem(403, 'this needs the header X-CSRF-Token with the csrf_token of GET /api/v1/session')
 }
 
@@ -296,12 +306,12 @@ const lastValues = (query: ApiRequest['Querystring']): Record<string, string> =>
     Object.entries(query).map(([name, value]) => [name, String(Array.isArray(value) ? (value.at(-1) ?? '') : value)]),
   )
 
-const send = (reply: FastifyReply, { status, type, body, headers = {} }: HttpResponse): FastifyReply =>
+const send = (reply: FastifyReply, { status, type, body, bytes, headers = {} }: HttpResponse): FastifyReply =>
   reply
     .code(status)
     .type(type)
     .headers({ ...HEADERS, ...headers })
-    .send(body)
+    .send(bytes ?? body)
 
 /** As notices name peers: `127.0.0.1:51234`, `[::1]:51234`. */
 function peerOf({ ip, socket }: FastifyRequest): string {
