@@ -90,7 +90,7 @@ export async function openHttp(
       running,
       notice,
     })
-    server.memory.count('output_buffers', () => listener.streamBytes)
+    server.memory.count('output_buffers', () => listener.outputBytes)
     return {
       url: `${listener.scheme}://${host.includes(':') ? `[${host}]` : host}:${listener.port}`,
       port: listener.port,
