@@ -7,6 +7,7 @@ import { StartError } from '../base/start-error.ts'
 import { type Config, certificateRole, isLoopback, type ListenerConfig } from '../config/config.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { Accounts } from '../http/accounts.ts'
+import { consoleRoutes } from '../http/console.ts'
 import { effectiveConfig } from '../http/effective-config.ts'
 import type { Role } from '../http/exchange.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
@@ -59,6 +60,7 @@ export async function openHttp(
   server.memory.count('notices', () => running.notices?.bytes ?? 0)
   // Only where it is used, because it takes a fifth of a second and 10 MB.
   const { HttpServer } = await import('../http/io/http-server.ts')
+  const { readConsole } = await import('../http/io/console-files.ts')
   const { httpHost: host, httpPort, httpCertfile: certfile, httpKeyfile: keyfile } = config
   const { notice } = server
   const users = new HttpUsers(config, openRole(config), notice)
@@ -70,22 +72,25 @@ export async function openHttp(
       ...(certfile !== undefined && keyfile !== undefined && { tls: { certfile, keyfile } }),
       names: [...ownNames({ host }), ...config.httpHosts],
       users,
-      routes: routesOf({
-        server,
-        status,
-        notices,
-        tracer,
-        wallNow: Date.now,
-        // Limits that follow from the memory of this machine are 0 in the files.
-        config: effectiveConfig({ ...config, ...server.memory.limits }),
-        access: access.policy,
-        sensors: { rules: sensorUsers, file: config.snUsers, username: config.snUsername },
-        accounts: accountsOf(config, access, users),
-      }),
+      routes: [
+        ...routesOf({
+          server,
+          status,
+          notices,
+          tracer,
+          wallNow: Date.now,
+          // Limits that follow from the memory of this machine are 0 in the files.
+          config: effectiveConfig({ ...config, ...server.memory.limits }),
+          access: access.policy,
+          sensors: { rules: sensorUsers, file: config.snUsers, username: config.snUsername },
+          accounts: accountsOf(config, access, users),
+        }),
+        ...consoleRoutes(readConsole()),
+      ],
       running,
       notice,
     })
-    server.memory.count('output_buffers', () => listener.streamBytes)
+    server.memory.count('output_buffers', () => listener.outputBytes)
     return {
       url: `${listener.scheme}://${host.includes(':') ? `[${host}]` : host}:${listener.port}`,
       port: listener.port,

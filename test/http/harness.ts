@@ -85,6 +85,8 @@ export class TestApi {
   /** Changes of users that were asked for, and their result. */
   readonly changes: AccountChange[] = []
   changed: AccountResult = { outcome: 'set' }
+  /** Why the process is not ready. */
+  notReady: string | undefined
 
   constructor(world = new World(1), site: Site = {}) {
     this.world = world
@@ -93,7 +95,7 @@ export class TestApi {
     world.observers.push({ notice: (notice) => this.notices.add(notice) })
     this.routes = routesOf({
       server: world.server,
-      status: STATUS,
+      status: { ...STATUS, notReady: () => this.notReady },
       notices: this.notices,
       tracer: new Tracer(world.server),
       wallNow: () => 1_800_000_000_000 + world.schedule.now,
