@@ -6,7 +6,8 @@ import { mayManage } from '../lib/session.ts'
 import { Card } from './basics.tsx'
 import { confirm } from './confirm.tsx'
 import { Icon } from './icons.tsx'
-import { type Column, Table } from './table.tsx'
+import { ShortTable } from './short-table.tsx'
+import type { Column } from './table.tsx'
 import { Time } from './time.tsx'
 
 /** What the pages of a sensor and of an MQTT client have in common. */
@@ -44,7 +45,7 @@ export function Reasons({ client }: { readonly client: ClientDetail }) {
 
 const sentence = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`
 
-function ReasonMore({ since, until, bytes: held, option, dropped }: ClientDetail['reasons'][number]) {
+function ReasonMore({ since, until, bytes: held, option }: ClientDetail['reasons'][number]) {
   const parts = [
     since !== undefined && (
       <>
@@ -57,7 +58,6 @@ function ReasonMore({ since, until, bytes: held, option, dropped }: ClientDetail
       </>
     ),
     held !== undefined && held > 0 && bytes(held),
-    dropped !== undefined && dropped > 0 && `${plural(dropped, 'message')} dropped so far`,
     option !== undefined && (
       <>
         option <code>{option}</code>
@@ -197,7 +197,7 @@ export function Queue({ queue }: { readonly queue: NonNullable<ClientDetail['que
       {messages === 0 ? (
         <p class="soft">No message waits.</p>
       ) : (
-        <Table
+        <ShortTable
           caption="Waiting messages"
           columns={[TOPIC, ...MESSAGE_COLUMNS]}
           rows={numbered(first)}
@@ -240,7 +240,7 @@ export function InFlight({ client }: { readonly client: ClientDetail }) {
         </p>
       )}
       {flight.messages > 0 && (
-        <Table caption="Messages in flight" columns={FLIGHT} rows={numbered(flight.first)} keyOf={({ at }) => `${at}`} />
+        <ShortTable caption="Messages in flight" columns={FLIGHT} rows={numbered(flight.first)} keyOf={({ at }) => `${at}`} />
       )}
     </Card>
   )
@@ -274,7 +274,7 @@ export function Subscriptions({ client }: { readonly client: ClientDetail }) {
       {subscriptions.length === 0 ? (
         <p class="soft">It has not subscribed to anything, and gets no messages.</p>
       ) : (
-        <Table caption="Subscriptions" columns={SUBSCRIPTION_COLUMNS} rows={subscriptions} keyOf={({ filter }) => filter} />
+        <ShortTable caption="Subscriptions" columns={SUBSCRIPTION_COLUMNS} rows={subscriptions} keyOf={({ filter }) => filter} />
       )}
       {total > subscriptions.length && <p class="faint more">The first {count(subscriptions.length)} are listed.</p>}
     </Card>

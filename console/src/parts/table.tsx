@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import type { Sorting } from '../lib/sorted.ts'
 import { Icon } from './icons.tsx'
 
 export interface Column<Row> {
@@ -14,11 +15,6 @@ export interface Column<Row> {
   readonly hideBelow?: 'tablet' | 'desktop'
   /** Class of the cells, for their width. */
   readonly class?: string
-}
-
-export interface Sorting {
-  readonly by: string
-  readonly down: boolean
 }
 
 interface TableProps<Row> {
@@ -140,21 +136,3 @@ function HeadCell<Row>({
 
 const classOf = ({ isNumber, hideBelow, class: own }: Pick<Column<never>, 'isNumber' | 'hideBelow' | 'class'>): string =>
   [isNumber === true && 'number', hideBelow !== undefined && `from-${hideBelow}`, own].filter(Boolean).join(' ')
-
-/** Texts in the order that people expect: `sensor-2` before `sensor-10`. Compared as they are, which is quicker than a collator. */
-const orderOf = (value: string | number | undefined): string | number | undefined =>
-  typeof value === 'string' ? value.toLowerCase().replaceAll(/\d+/g, (digits) => digits.padStart(12, '0')) : value
-
-/** Sorted by a column; what has no value comes last either way. */
-export function sorted<Row>(rows: readonly Row[], columns: readonly Column<Row>[], { by, down }: Sorting): readonly Row[] {
-  const sort = columns.find(({ id }) => id === by)?.sort
-  if (sort === undefined) return rows
-  const sign = down ? -1 : 1
-  return rows
-    .map((row) => ({ row, value: orderOf(sort(row)) }))
-    .sort(({ value: a }, { value: b }) => {
-      if (a === undefined || b === undefined) return Number(a === undefined) - Number(b === undefined)
-      return a === b ? 0 : sign * (a < b ? -1 : 1)
-    })
-    .map(({ row }) => row)
-}

@@ -1,12 +1,14 @@
 import { useMemo } from 'preact/hooks'
 import { type Client, LISTED_MAX, useClients } from '../../lib/clients.ts'
+import { now } from '../../lib/clock.ts'
 import { count, plural } from '../../lib/numbers.ts'
 import { clientHref, setQuery, where } from '../../lib/route.ts'
-import { now, relative } from '../../lib/time.ts'
+import { type Sorting, sorted } from '../../lib/sorted.ts'
+import { relative } from '../../lib/time.ts'
 import { Empty, Failed, Loading, PageHead, Search, Select } from '../../parts/basics.tsx'
 import { StateMark } from '../../parts/state.tsx'
 import { quartersOf, Strip } from '../../parts/strip.tsx'
-import { type Column, type Sorting, sorted, Table } from '../../parts/table.tsx'
+import { type Column, Table } from '../../parts/table.tsx'
 import { Time } from '../../parts/time.tsx'
 
 const STATES = ['lost', 'awake', 'active', 'asleep', 'disconnected'] as const
@@ -30,7 +32,7 @@ const COLUMNS: readonly Column<Client>[] = [
           {sensor.client_id}
         </a>
         <span class="row-sub">
-          <Heard {...sensor} />
+          <Time at={sensor.last_heard} none="not heard yet" />
         </span>
       </>
     ),
@@ -40,7 +42,17 @@ const COLUMNS: readonly Column<Client>[] = [
     title: 'State',
     class: 'col-state',
     sort: ({ state }) => STATES.indexOf(state as SensorState),
-    cell: ({ state }) => <StateMark state={state} />,
+    cell: (sensor) => (
+      <>
+        <StateMark state={sensor.state} />
+        {sensor.state === 'asleep' && (
+          <span class="row-sub">
+            {!isOverdue(sensor, now.value) && 'wakes '}
+            <NextWake {...sensor} />
+          </span>
+        )}
+      </>
+    ),
   },
   {
     id: 'day',
@@ -112,22 +124,6 @@ function NextWake(sensor: Client) {
   if (next_wake === undefined || state === 'lost' || state === 'disconnected') return <span class="faint">–</span>
   if (!isOverdue(sensor, now.value)) return <Time at={next_wake} />
   return <span class="is-overdue">due {relative(Date.parse(next_wake), now.value)}</span>
-}
-
-/** On a phone, what the other columns say. */
-function Heard(sensor: Client) {
-  const { last_heard, next_wake, state } = sensor
-  return (
-    <>
-      heard <Time at={last_heard} />
-      {state === 'asleep' && next_wake !== undefined && (
-        <>
-          , {isOverdue(sensor, now.value) ? '' : 'wakes '}
-          <NextWake {...sensor} />
-        </>
-      )}
-    </>
-  )
 }
 
 /** Lost sensors first, then by name, so that rows do not move whenever one wakes. */
