@@ -134,6 +134,7 @@ export interface Operations {
       readonly state?: 'connected' | 'disconnected' | 'active' | 'asleep' | 'awake' | 'lost'
       readonly port?: string
       readonly protocol?: 'mqtt' | 'mqtt-sn'
+      readonly figures?: boolean
       readonly cursor?: string
       readonly limit?: number
     }
@@ -170,6 +171,26 @@ export interface Operations {
         readonly address?: string
         /** node id behind a forwarder, in hexadecimal digits */
         readonly node?: string
+        readonly counters?: {
+          /** messages that it published */
+          readonly messages_received: number
+          /** messages that it was sent, retransmissions included */
+          readonly messages_sent: number
+          /** bytes of all packets that it sent */
+          readonly bytes_received: number
+          /** bytes of all packets that it was sent */
+          readonly bytes_sent: number
+          /** messages that it was sent again */
+          readonly retransmissions: number
+          /** messages for it that were dropped; notices say why */
+          readonly dropped: number
+          /** CONNECTs, messages and requests that it was refused; notices say why */
+          readonly refused: number
+          /** how often it woke and went to sleep again */
+          readonly wakes: number
+        }
+        /** what a sensor mostly did in the last 96 quarters of an hour, the current one last, a letter for each: `s` asleep, `w` awake, `l` lost, `-` unknown; since the process started */
+        readonly day?: string
       })[]
       /** for the next page; absent on the last one */
       readonly cursor?: string

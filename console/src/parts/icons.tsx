@@ -24,6 +24,8 @@ const PATHS = {
   download: 'M10 3v9M6.5 9 10 12.5 13.5 9M4 16.5h12',
   copy: 'M7 7h9v10H7zM4 13V3h9',
   pause: 'M7 5v10M13 5v10',
+  reload: 'M15.5 8A6 6 0 1 0 16 11M16 4v4h-4',
+  undo: 'M4 8h8a4 4 0 0 1 0 8H8M7 5 4 8l3 3',
   play: 'M7 4.5v11l8-5.5z',
 } as const
 
