@@ -5,7 +5,7 @@ import { NoticesPage } from '../pages/notices.tsx'
 import { OverviewPage } from '../pages/overview.tsx'
 import { PublishPage } from '../pages/publish/index.tsx'
 import { SensorsPage } from '../pages/sensors.tsx'
-import { TopicsPage } from '../pages/topics.tsx'
+import { TopicsPage } from '../pages/topics/index.tsx'
 import { TracePage } from '../pages/trace.tsx'
 import type { IconName } from '../parts/icons.tsx'
 
