@@ -86,6 +86,14 @@ export function useClients(query: Omit<Query<'GET /api/v1/clients'>, 'cursor' | 
   return { clients, isKnown: rows !== undefined, isCut, error, reload: () => setAsked((count) => count + 1) }
 }
 
+const LETTERS = { unknown: '-', asleep: 's', awake: 'w', lost: 'l' } as const
+
+/** What a list has of a client, from everything that is known of it. */
+const rowOf = (detail: ClientDetail): Client => ({
+  ...detail,
+  ...(detail.last_day !== undefined && { day: detail.last_day.map((state) => LETTERS[state]).join('') }),
+})
+
 interface Fetched {
   readonly rows: Map<string, Client>
   readonly isCut: boolean
@@ -130,7 +138,7 @@ function watchSingles(
     const ids = [...named].slice(0, SINGLE_MAX)
     named.clear()
     const found = await Promise.all(ids.map((id) => call('GET /api/v1/clients/{id}', { params: { id }, signal })))
-    const changed = found.flatMap((result) => (result.ok ? [result.value] : []))
+    const changed = found.flatMap((result) => (result.ok ? [rowOf(result.value)] : []))
     if (!signal.aborted && changed.length > 0) onChanged(changed)
   }
   const stop = onNotice(({ client }) => {

@@ -7,7 +7,7 @@ import { NOTICES } from '../lib/reference.ts'
 import { setQuery, where } from '../lib/route.ts'
 import { Card, Empty, Failed, Loading, PageHead, Search, Select } from '../parts/basics.tsx'
 import { Icon } from '../parts/icons.tsx'
-import { isAtLeast, type Level, NoticeLine } from '../parts/notices.tsx'
+import { grouped, isAtLeast, type Level, NoticeLine } from '../parts/notices.tsx'
 
 /** Notices that the page keeps, and those of them that are shown at first. */
 const KEPT = 3000
@@ -49,17 +49,6 @@ function useNotices(code: string): { readonly all: readonly Notice[]; readonly l
   return { all, loaded }
 }
 
-/** One line for what happens to one client again and again: the newest one, and how many they are. */
-function joined(notices: readonly Notice[]): Notice[] {
-  const lines: Notice[] = []
-  for (const notice of notices) {
-    const last = lines.at(-1)
-    if (last?.code !== notice.code || last.client !== notice.client || last.level !== notice.level) lines.push(notice)
-    else lines[lines.length - 1] = { ...last, count: (last.count ?? 1) + (notice.count ?? 1) }
-  }
-  return lines
-}
-
 type Code = Notice['code']
 
 const load = (code: string) =>
@@ -80,7 +69,7 @@ export function NoticesPage() {
     isAtLeast(notice, least) &&
     (known === '' || notice.code === known) &&
     (part === '' || [notice.client, notice.user, notice.peer].some((each) => each?.toLowerCase().includes(part)))
-  const found = joined((frozen ?? all).filter(fits))
+  const found = grouped((frozen ?? all).filter(fits))
   const later = isPaused ? all.indexOf(frozen[0]!) : 0
   return (
     <>

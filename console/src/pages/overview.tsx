@@ -1,13 +1,13 @@
 import { type Answer, call } from '../lib/api.ts'
+import { now } from '../lib/clock.ts'
 import { useLoaded } from '../lib/loaded.ts'
 import { bytes, count, figures, percent, plural, short } from '../lib/numbers.ts'
 import { type Overview, ratesOf, type Sample, samples } from '../lib/overview.ts'
 import { clientHref, href } from '../lib/route.ts'
-import { duration, now } from '../lib/time.ts'
+import { duration } from '../lib/time.ts'
 import { Card, Empty, Failed, Fields, Figure, Loading, PageHead } from '../parts/basics.tsx'
 import { Chart } from '../parts/chart.tsx'
 import { RecentNotices } from '../parts/notices.tsx'
-import { StateMark } from '../parts/state.tsx'
 import { Time } from '../parts/time.tsx'
 
 export function OverviewPage() {
@@ -50,8 +50,8 @@ function Totals({ totals, all }: { readonly totals: Overview; readonly all: read
       <Figure label="Lost sensors" value={count(sensors.lost)} tone={sensors.lost > 0 ? 'is-bad' : ''}>
         {sensors.lost > 0 ? <a href={href(['sensors'], { state: 'lost' })}>Show them</a> : 'All have been heard in time'}
       </Figure>
-      <Figure label="Clients connected" value={count(clients.connected)}>
-        sensors included; {count(clients.disconnected)} away
+      <Figure label="Connected clients" value={count(clients.connected)}>
+        sensors included, {count(clients.disconnected)} away
       </Figure>
       <Figure label="Messages in" value={lastRate(all, (each) => each.messages.received)} unit="/s">
         {short(messages.received)} since the start
@@ -71,7 +71,7 @@ function Totals({ totals, all }: { readonly totals: Overview; readonly all: read
 
 const ATTENTION_MAX = 6
 
-/** Sensors that are lost: who has been longest out of hearing is not at the top by chance. */
+/** Sensors that are lost, the last one first. */
 function Attention() {
   const { value, error } = useLoaded(
     'lost',
@@ -96,7 +96,6 @@ function Attention() {
               heard <Time at={last_heard} />
               {waiting_messages > 0 && `, ${plural(waiting_messages, 'message')} waiting`}
             </span>
-            <StateMark state="lost" />
           </li>
         ))}
       </ul>

@@ -1,13 +1,14 @@
 import { useEffect, useState } from 'preact/hooks'
 import { download } from '../lib/download.ts'
 import { count, plural } from '../lib/numbers.ts'
+import { type Entry, KEPT_MAX, type Packet } from '../lib/packets.ts'
+import { bytesOf } from '../lib/payload.ts'
 import { setQuery, where } from '../lib/route.ts'
 import { mayManage } from '../lib/session.ts'
-import { type Entry, KEPT_MAX, type Packet, useTrace } from '../lib/trace.ts'
+import { useTrace } from '../lib/trace.ts'
 import { Empty, PageHead, Search } from '../parts/basics.tsx'
 import { Icon } from '../parts/icons.tsx'
 import { Packets } from '../parts/packets.tsx'
-import { bytesOf } from '../parts/payload.tsx'
 
 /** Milliseconds after the last key until a filter is applied. */
 const TYPING_MS = 500
@@ -23,13 +24,13 @@ function useCalm<T>(value: T): T {
 }
 
 export function TracePage() {
-  const { client = '', topic = '', find = '' } = where.value.query
+  const { id, client = '', topic = '', find = '' } = where.value.query
   const [payloads, setPayloads] = useState(true)
   const [frozen, setFrozen] = useState<readonly Entry[] | undefined>(undefined)
   const [follows, setFollows] = useState(true)
-  const calm = { client: useCalm(client.trim()), topic: useCalm(topic.trim()) }
+  const calm = { client: useCalm(id ?? patternOf(client.trim())), topic: useCalm(topic.trim()) }
   const trace = useTrace({
-    client: calm.client === '' ? undefined : patternOf(calm.client),
+    client: calm.client === '' ? undefined : calm.client,
     topic: calm.topic === '' ? undefined : calm.topic,
     payloads: mayManage.value && payloads,
     pcap: true,
@@ -40,7 +41,7 @@ export function TracePage() {
   return (
     <>
       <PageHead title="Trace" about="Packets as they come and go." />
-      <Filters client={client} topic={topic} find={find} />
+      <Filters client={id ?? client} topic={topic} find={find} />
       <div class="trace-bar">
         <button type="button" aria-pressed={isPaused} onClick={() => setFrozen(isPaused ? undefined : trace.entries)}>
           <Icon name={isPaused ? 'play' : 'pause'} />
@@ -78,7 +79,7 @@ export function TracePage() {
       </div>
       <Said trace={trace} shown={shown} isPaused={isPaused} />
       <Packets entries={shown} follows={follows && !isPaused} onFollow={(at) => !isPaused && setFollows(at)}>
-        <Nothing isFiltered={client !== '' || topic !== '' || find !== ''} isOpen={trace.state === 'open'} />
+        <Nothing isFiltered={calm.client !== '' || topic !== '' || find !== ''} isOpen={trace.state === 'open'} />
       </Packets>
       {!mayManage.value && (
         <p class="faint">Payloads are shown to users who may manage only; the capture has zeros in their place.</p>
@@ -88,7 +89,7 @@ export function TracePage() {
 }
 
 /** A pattern of client ids with `*`; a part of the id is enough, as elsewhere in the console. */
-const patternOf = (text: string): string => (text.includes('*') ? text : `*${text}*`)
+const patternOf = (text: string): string => (text === '' || text.includes('*') ? text : `*${text}*`)
 
 function Filters({ client, topic, find }: { readonly client: string; readonly topic: string; readonly find: string }) {
   return (
@@ -97,7 +98,7 @@ function Filters({ client, topic, find }: { readonly client: string; readonly to
         label="Client"
         value={client}
         placeholder="sensor-7, or sensor-*"
-        onInput={(value) => setQuery({ client: value })}
+        onInput={(value) => setQuery({ client: value, id: undefined })}
       />
       <Search
         label="Topic filter"

@@ -24,10 +24,11 @@ interface ChartProps {
 }
 
 const HEIGHT = 150
-/** Seconds that the chart spans. */
-const SPAN = 600
+/** Seconds that the chart spans: as many as there are, within these. */
+const SPAN_MIN = 60
+const SPAN_MAX = 600
 
-/** Lines over the last ten minutes, with the current values as text. */
+/** Lines over the last minutes, ten at most, with the current values as text. */
 export function Chart({ title, times, series, format, atLeast = 1 }: ChartProps) {
   const host = useRef<HTMLDivElement>(null)
   const plot = useRef<uPlot | undefined>(undefined)
@@ -89,7 +90,7 @@ export function Chart({ title, times, series, format, atLeast = 1 }: ChartProps)
         ref={host}
         class="plot"
         role="img"
-        aria-label={`${title}, the last ten minutes; now ${current.map(({ label, text }) => `${label} ${text}`).join(', ')}`}
+        aria-label={`${title}, the last minutes; now ${current.map(({ label, text }) => `${label} ${text}`).join(', ')}`}
       />
     </figure>
   )
@@ -121,12 +122,17 @@ function optionsOf(
     cursor: { y: false, points: { size: 6 } },
     padding: [8, 8, 0, 0],
     scales: {
-      x: { time: true, range: (_plot, _min, max) => [(max ?? Date.now() / 1000) - SPAN, max ?? Date.now() / 1000] },
+      x: { time: true, range: (_plot, min, max) => spanOf(min, max) },
       y: { range: (_plot, _min, max) => [0, Math.max(atLeast, (max ?? 0) * 1.1)] },
     },
     axes: [
-      { ...axis, space: 70, values: (_plot, ticks) => ticks.map((at) => clock(at * 1000).slice(0, 5)) },
-      { ...axis, size: 62, space: 34, values: (_plot, ticks) => ticks.map((value) => format(value)) },
+      {
+        ...axis,
+        size: 26,
+        space: 70,
+        values: (_plot, ticks) => ticks.map((at) => clock(at * 1000).slice(0, at % 60 === 0 ? 5 : 8)),
+      },
+      { ...axis, size: 54, space: 34, values: (_plot, ticks) => ticks.map((value) => format(value)) },
     ],
     series: [
       {},
@@ -139,6 +145,11 @@ function optionsOf(
       })),
     ],
   }
+}
+
+function spanOf(min: number | null, max: number | null): [number, number] {
+  const last = max ?? Date.now() / 1000
+  return [last - Math.min(SPAN_MAX, Math.max(SPAN_MIN, last - (min ?? last))), last]
 }
 
 /** A custom property as a colour that a canvas understands: `light-dark()` is resolved by the style sheet only. */

@@ -67,6 +67,18 @@ function Explained({ code }: { readonly code: string }) {
 const ClientName = ({ client }: { readonly client: string }) =>
   /^(sn|mqtt):/.test(client) ? <a href={clientHref(client)}>{client.replace(/^\w+:/, '')}</a> : <span>{client}</span>
 
+/** Notices of the same kind about the same client, one after the other, as one: the last, with their number. */
+export function grouped(notices: readonly Notice[]): readonly Notice[] {
+  const groups: Notice[] = []
+  for (const notice of notices) {
+    const last = groups.at(-1)
+    if (last !== undefined && last.code === notice.code && last.client === notice.client && last.level === notice.level)
+      groups[groups.length - 1] = { ...last, count: (last.count ?? 1) + (notice.count ?? 1) }
+    else groups.push(notice)
+  }
+  return groups
+}
+
 interface RecentProps {
   readonly limit: number
   /** Only those about this client, with `mqtt:` or `sn:`. */
@@ -89,20 +101,19 @@ export function RecentNotices({ limit, client, least = client === undefined ? 'i
     [client, limit],
   )
   const known = new Set(came.map(({ id }) => id))
-  const all = [...came, ...(value?.notices ?? []).filter(({ id }) => !known.has(id))]
-    .filter((notice) => isAtLeast(notice, least))
-    .slice(0, limit)
+  const all = [...came, ...(value?.notices ?? []).filter(({ id }) => !known.has(id))].filter((notice) => isAtLeast(notice, least))
+  const groups = grouped(all).slice(0, limit)
   if (value === undefined && error === undefined) return <Loading />
   return (
     <>
       <Failed error={error} />
-      {value !== undefined && all.length === 0 && (
+      {value !== undefined && groups.length === 0 && (
         <Empty title="Nothing has happened yet">
           {client === undefined ? 'Connects, losses and errors appear here as they come.' : 'What happens to it appears here.'}
         </Empty>
       )}
       <ul class="lines">
-        {all.map((notice) => (
+        {groups.map((notice) => (
           <NoticeLine key={notice.id} notice={notice} isOfClient={client !== undefined} />
         ))}
       </ul>

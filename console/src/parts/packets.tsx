@@ -1,9 +1,9 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
 import { plural } from '../lib/numbers.ts'
+import { clockOf, type Entry, type Packet } from '../lib/packets.ts'
 import { clientHref, topicHref } from '../lib/route.ts'
 import { absolute } from '../lib/time.ts'
-import { clockOf, type Entry, type Packet } from '../lib/trace.ts'
 import { Fields } from './basics.tsx'
 import { Icon } from './icons.tsx'
 

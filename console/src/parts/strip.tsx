@@ -2,6 +2,11 @@ import { duration } from '../lib/time.ts'
 
 export type Quarter = 'unknown' | 'asleep' | 'awake' | 'lost'
 
+const BY_LETTER: Readonly<Record<string, Quarter>> = { s: 'asleep', w: 'awake', l: 'lost' }
+
+/** The day of a list, in which a letter stands for each quarter. */
+export const quartersOf = (letters: string): Quarter[] => Array.from(letters, (letter) => BY_LETTER[letter] ?? 'unknown')
+
 /** Height and distance from the top of each state's bar, so that it is told apart without colours, too. */
 const BARS: Readonly<Record<Quarter, readonly [y: number, height: number]>> = {
   unknown: [17, 1],

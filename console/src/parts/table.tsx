@@ -1,5 +1,6 @@
 import type { ComponentChildren } from 'preact'
 import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import type { Sorting } from '../lib/sorted.ts'
 import { Icon } from './icons.tsx'
 
 export interface Column<Row> {
@@ -14,11 +15,6 @@ export interface Column<Row> {
   readonly hideBelow?: 'tablet' | 'desktop'
   /** Class of the cells, for their width. */
   readonly class?: string
-}
-
-export interface Sorting {
-  readonly by: string
-  readonly down: boolean
 }
 
 interface TableProps<Row> {
@@ -87,7 +83,7 @@ export function Table<Row>({ caption, columns, rows, keyOf, sorting, onSort }: T
           </tr>
         </thead>
         <tbody ref={body}>
-          {above > 0 && <Spacer height={above} columns={columns.length} />}
+          {above > 0 && <Spacer height={above} />}
           {rows.slice(first, last).map((row, i) => (
             <tr key={keyOf(row)} data-row aria-rowindex={first + i + 2}>
               {columns.map(({ id, cell, ...column }) => (
@@ -97,16 +93,17 @@ export function Table<Row>({ caption, columns, rows, keyOf, sorting, onSort }: T
               ))}
             </tr>
           ))}
-          {below > 0 && <Spacer height={below} columns={columns.length} />}
+          {below > 0 && <Spacer height={below} />}
         </tbody>
       </table>
     </div>
   )
 }
 
-const Spacer = ({ height, columns }: { readonly height: number; readonly columns: number }) => (
+/** One cell: more would make columns of those that are hidden. */
+const Spacer = ({ height }: { readonly height: number }) => (
   <tr class="spacer">
-    <td colSpan={columns} style={{ height: `${height}px` }} />
+    <td style={{ height: `${height}px` }} />
   </tr>
 )
 
@@ -139,20 +136,3 @@ function HeadCell<Row>({
 
 const classOf = ({ isNumber, hideBelow, class: own }: Pick<Column<never>, 'isNumber' | 'hideBelow' | 'class'>): string =>
   [isNumber === true && 'number', hideBelow !== undefined && `from-${hideBelow}`, own].filter(Boolean).join(' ')
-
-const COLLATOR = new Intl.Collator('en', { numeric: true, sensitivity: 'base' })
-
-/** Sorted by a column: `sensor-2` before `sensor-10`; what has no value comes last either way. */
-export function sorted<Row>(rows: readonly Row[], columns: readonly Column<Row>[], { by, down }: Sorting): readonly Row[] {
-  const sort = columns.find(({ id }) => id === by)?.sort
-  if (sort === undefined) return rows
-  const sign = down ? -1 : 1
-  return rows
-    .map((row) => ({ row, value: sort(row) }))
-    .sort(({ value: a }, { value: b }) => {
-      if (a === undefined || b === undefined) return Number(a === undefined) - Number(b === undefined)
-      if (typeof a === 'number' && typeof b === 'number') return sign * (a - b)
-      return sign * COLLATOR.compare(String(a), String(b))
-    })
-    .map(({ row }) => row)
-}

@@ -1,4 +1,5 @@
-import { absolute, now, relative } from '../lib/time.ts'
+import { now } from '../lib/clock.ts'
+import { absolute, relative } from '../lib/time.ts'
 
 /** How long ago, or until when; exactly on hovering, and for machines. `at`: ISO 8601. */
 export function Time({ at, none = 'unknown' }: { readonly at: string | undefined; readonly none?: string }) {
