@@ -135,10 +135,10 @@ function Connection(client: ClientDetail) {
     <Card title={state === 'connected' ? 'Connection' : 'Last connection'}>
       <Fields>
         {[
-          ['Listener', port ?? 'unknown'],
-          ['Address', address ?? 'unknown'],
+          port !== undefined && ['Listener', port],
+          address !== undefined && ['Address', address],
           ['User', user === undefined ? 'none' : `${user}${user_verified === true ? '' : ', not verified'}`],
-          ['Protocol', `MQTT ${version ?? ''}${bridge === true ? ', a bridge' : ''}`],
+          version !== undefined && ['Protocol', `MQTT ${version}${bridge === true ? ', a bridge' : ''}`],
           alive !== undefined && ['Keep alive', alive === 0 ? 'none' : duration(alive)],
           client.last_heard !== undefined && ['Last heard', <Time key="heard" at={client.last_heard} />],
           paused === true && ['Paused', 'it publishes faster than its receivers read, and waits for a moment'],
@@ -166,7 +166,7 @@ function Session(client: ClientDetail) {
           expires !== undefined && ['Expires', <Time key="expires" at={expires} />],
           clean !== undefined && ['Began', clean ? 'as a clean session' : 'where an earlier one was, if there was one'],
           mount_point !== undefined && ['Mount point', <code key="mount">{mount_point}</code>],
-          ['Messages to be released', `${count(unreleased)} of QoS 2 wait for its PUBREL`],
+          unreleased > 0 && ['Messages to be released', `${count(unreleased)} of QoS 2 wait for its PUBREL`],
           unanswered > 0 && ['Not acknowledged to it', `${count(unanswered)} of QoS 1 wait for the store`],
         ]}
       </Fields>

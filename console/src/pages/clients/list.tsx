@@ -31,13 +31,11 @@ const COLUMNS: readonly Column<Client>[] = [
     id: 'state',
     title: 'State',
     class: 'col-client-state',
-    sort: ({ state }) => STATES.findIndex((each) => each === state),
-    cell: ({ state, since }) => (
+    sort: ({ state }) => (state === 'connected' ? 0 : 1),
+    cell: ({ state, since, waiting_messages: waiting }) => (
       <>
         <StateMark state={state} />
-        <span class="row-sub">
-          <Time at={since} none="" />
-        </span>
+        <span class="row-sub">{waiting > 0 ? `${count(waiting)} waiting` : <Time at={since} none="" />}</span>
       </>
     ),
   },
@@ -88,6 +86,7 @@ const COLUMNS: readonly Column<Client>[] = [
     id: 'waiting',
     title: 'Waiting',
     isNumber: true,
+    hideBelow: 'tablet',
     class: 'col-number',
     sort: ({ waiting_messages }) => waiting_messages,
     cell: ({ waiting_messages: waiting }) =>

@@ -18,6 +18,8 @@ interface Deleted {
   readonly at: string
 }
 
+/** Counts deletions and their undoing: lists fetch again then. */
+export const changes = signal(0)
 const deleted = signal<Deleted | undefined>(undefined)
 
 /** Messages of which a copy is kept before they are deleted, and their bytes in all. */
@@ -78,7 +80,10 @@ export async function askToDelete(filter: string, what: string, onDone: () => vo
     ),
     action: `Delete ${plural(messages, 'message')}`,
     done: `${plural(messages, 'message')} deleted`,
-    after: onDone,
+    after: () => {
+      changes.value++
+      onDone()
+    },
     run: async () => {
       const kept = canUndo ? await copies(filter) : undefined
       if (kept?.ok === false) return kept
@@ -125,6 +130,7 @@ export function Undo({ onDone }: { readonly onDone: () => void }) {
     setState({ isRunning: true })
     const undone = await undo(last)
     setState({ isRunning: false, undone })
+    changes.value++
     onDone()
     if (undone.error !== undefined) return
     deleted.value = undefined

@@ -6,7 +6,7 @@ import { href } from '../../lib/route.ts'
 import { mayManage } from '../../lib/session.ts'
 import { topicFilterError } from '../../lib/topics.ts'
 import { Empty, Failed, Loading } from '../../parts/basics.tsx'
-import { askToDelete } from './deletion.tsx'
+import { askToDelete, changes } from './deletion.tsx'
 
 type Listed = Extract<Answer<'GET /api/v1/retained'>, { readonly messages: unknown }>
 
@@ -31,7 +31,11 @@ export function Found({ q, selected, onChanged }: FoundProps) {
   )
   const [further, setFurther] = useState<Listed>({ messages: [] })
   const [failed, setFailed] = useState<ApiError | undefined>(undefined)
-  useEffect(() => setFurther({ messages: [] }), [q])
+  const changed = changes.value
+  useEffect(() => {
+    setFurther({ messages: [] })
+    if (changed > 0) reload()
+  }, [q, changed])
   const first = value !== undefined && 'messages' in value ? value : undefined
   const cursor = further.messages.length > 0 ? further.cursor : first?.cursor
   const more = async (): Promise<void> => {
@@ -44,14 +48,7 @@ export function Found({ q, selected, onChanged }: FoundProps) {
       setFurther({ messages: [...further.messages, ...messages], ...(next !== undefined && { cursor: next }) })
     }
   }
-  const remove = async (): Promise<void> =>
-    setFailed(
-      await askToDelete(q, `on topics that match ${q}`, () => {
-        setFurther({ messages: [] })
-        reload()
-        onChanged()
-      }),
-    )
+  const remove = async (): Promise<void> => setFailed(await askToDelete(q, `on topics that match ${q}`, onChanged))
   const all = [...(first?.messages ?? []), ...further.messages]
   return (
     <>

@@ -46,11 +46,16 @@ export function TopicsPage() {
             <Empty title="Choose a topic">Its retained message is shown here: payload, size, and who published it.</Empty>
           </Card>
         ) : (
-          <MessageCard key={topic} topic={topic} onChanged={tree.reload} />
+          <MessageCard key={topic} topic={topic} below={belowOf(tree, topic)} onChanged={tree.reload} />
         )}
       </div>
     </>
   )
+}
+
+function belowOf({ rows }: ReturnType<typeof useTree>, topic: string): number | undefined {
+  const row = rows.find((each) => each.kind === 'level' && each.level.topic === topic)
+  return row?.kind === 'level' ? row.level.below : undefined
 }
 
 function Tree({ tree, topic }: { readonly tree: ReturnType<typeof useTree>; readonly topic: string | undefined }) {

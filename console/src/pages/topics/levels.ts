@@ -111,6 +111,11 @@ export function useTree(selected: string | undefined): Tree {
     setOpen(next)
   }
   const root = branches.get(ROOT)
+  const only = root?.levels.length === 1 ? root.levels[0] : undefined
+  // One line alone says nothing.
+  useEffect(() => {
+    if (only !== undefined && !only.retained) toggle(only.topic, true)
+  }, [only?.topic])
   return {
     rows: rowsBelow(ROOT, 1, branches, open),
     isKnown: root !== undefined,

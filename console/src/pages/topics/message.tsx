@@ -1,7 +1,7 @@
 import { useState } from 'preact/hooks'
 import { type Answer, type ApiError, call } from '../../lib/api.ts'
 import { useLoaded } from '../../lib/loaded.ts'
-import { bytes } from '../../lib/numbers.ts'
+import { bytes, plural } from '../../lib/numbers.ts'
 import { clientHref, href } from '../../lib/route.ts'
 import { mayManage } from '../../lib/session.ts'
 import { duration } from '../../lib/time.ts'
@@ -15,11 +15,13 @@ type Retained = Answer<'GET /api/v1/retained/{topic}'>
 
 interface MessageCardProps {
   readonly topic: string
+  /** Messages on topics below, as far as the tree knows. */
+  readonly below: number | undefined
   readonly onChanged: () => void
 }
 
 /** What is retained on a topic, who published it, and what can be done. */
-export function MessageCard({ topic, onChanged }: MessageCardProps) {
+export function MessageCard({ topic, below, onChanged }: MessageCardProps) {
   const { value, error, reload } = useLoaded(
     `retained ${topic}`,
     (signal) => call('GET /api/v1/retained/{topic}', { params: { topic }, signal }),
@@ -33,19 +35,21 @@ export function MessageCard({ topic, onChanged }: MessageCardProps) {
   return (
     <Card class="message">
       <a class="back" href={href(['topics'])}>
-        ‹ All topics
+        All topics
       </a>
       <h2 class="topic-name">{topic}</h2>
       {!isMissing && <Failed error={error} retry={reload} />}
       {value === undefined && error === undefined && <Loading />}
       {isMissing ? (
         <Empty title="Nothing is retained on this topic">
-          A message stays here when it is published with Retain. The topics below it are in the tree.
+          {below === undefined || below === 0
+            ? 'A message stays here when it is published with Retain.'
+            : `${plural(below, 'message is', 'messages are')} retained below it.`}
         </Empty>
       ) : (
         value !== undefined && <Content message={value} />
       )}
-      <Actions topic={topic} hasMessage={value !== undefined && !isMissing} onChanged={changed} />
+      <Actions topic={topic} below={below} hasMessage={value !== undefined && !isMissing} onChanged={changed} />
     </Card>
   )
 }
@@ -98,7 +102,7 @@ interface ActionsProps extends MessageCardProps {
   readonly hasMessage: boolean
 }
 
-function Actions({ topic, hasMessage, onChanged }: ActionsProps) {
+function Actions({ topic, below, hasMessage, onChanged }: ActionsProps) {
   const [error, setError] = useState<ApiError | undefined>(undefined)
   const ask = async (filter: string, what: string): Promise<void> => setError(await askToDelete(filter, what, onChanged))
   return (
@@ -120,9 +124,11 @@ function Actions({ topic, hasMessage, onChanged }: ActionsProps) {
                 Delete
               </button>
             )}
-            <button type="button" class="danger" onClick={() => void ask(belowFilter(topic), `on ${topic} and below it`)}>
-              Delete with all below
-            </button>
+            {below !== 0 && (
+              <button type="button" class="danger" onClick={() => void ask(belowFilter(topic), `on ${topic} and below it`)}>
+                {hasMessage ? 'Delete with all below' : 'Delete all below'}
+              </button>
+            )}
           </>
         )}
       </div>
