@@ -129,8 +129,8 @@ export function expiryOf({ link, refused, timers }: Session): Instant | undefine
 
 /** Messages of a queue that are listed one by one. */
 const LISTED_MESSAGES = 100
-/** Subscriptions and topic ids that are listed. */
-const LISTED = 1000
+/** Subscriptions, topic ids and access rules that are listed. */
+export const LISTED = 1000
 /** Characters of the names in one such list, because peers choose them. */
 const CHARACTERS_MAX = 128 * 1024
 /** Larger wills are left out. */
@@ -300,7 +300,7 @@ function willJson({ gateway }: Server, { clientId, protocol, session }: ClientEn
 }
 
 /** The first entries, without exceeding so many characters by more than one entry. */
-function first<T>(all: Iterable<T>, most: number, lengthOf: (each: T) => number): T[] {
+export function first<T>(all: Iterable<T>, most: number, lengthOf: (each: T) => number): T[] {
   const some: T[] = []
   let left = CHARACTERS_MAX
   for (const each of all) {

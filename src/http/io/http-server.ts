@@ -2,6 +2,7 @@ import { timingSafeEqual } from 'node:crypto'
 import { lookup } from 'node:dns/promises'
 import type { AddressInfo } from 'node:net'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { PasswordEntry } from '../../access/password-file.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { type EventStream, type HttpRequest, type HttpResponse, isStream, problem, type Role, type Route } from '../exchange.ts'
 import { type GuardPolicy, requestRefusal } from '../guard.ts'
@@ -101,6 +102,12 @@ export class HttpServer {
       this.#streams.close()
       if (context !== undefined) (this.#app.server as unknown as { setSecureContext(to: object): void }).setSecureContext(context)
     }
+  }
+
+  /** Puts new users into force, and ends event streams, as a reload does. */
+  replacePasswords(passwords: ReadonlyMap<string, PasswordEntry>): void {
+    this.#options.users.replacePasswords(passwords)
+    this.#streams.close()
   }
 
   /** Ends all connections. */
