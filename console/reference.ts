@@ -10,7 +10,7 @@ import { effectiveConfig } from '../src/http/effective-config.ts'
 export function reference(): string {
   const { options: own, listeners, sn_listeners: ports } = effectiveConfig(DEFAULT_CONFIG) as Effective
   const defaultOf = (key: (typeof options)[number]['key']): unknown =>
-    own[key] ?? listeners[0]?.[key] ?? ports[0]?.[snEntryKey(key)]
+    DERIVED.has(key) ? 'depends on the machine' : (own[key] ?? listeners[0]?.[key] ?? ports[0]?.[snEntryKey(key)])
   const notices = Object.entries(NOTICES).map(([code, { about, action }]) => `  '${code}': ${JSON.stringify([about, action])},`)
   const known = options
     .filter(({ flagOnly }) => flagOnly !== true)
@@ -37,3 +37,6 @@ interface Effective {
   readonly listeners: readonly Readonly<Record<string, unknown>>[]
   readonly sn_listeners: readonly Readonly<Record<string, unknown>>[]
 }
+
+/** 0, and then a figure that follows from the memory of the machine. */
+const DERIVED: ReadonlySet<string> = new Set(options.filter(({ group }) => group === 'Memory').map(({ key }) => key))

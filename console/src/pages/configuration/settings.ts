@@ -78,8 +78,9 @@ const textOf = (value: unknown): string => {
   return Array.isArray(value) ? value.join(', ') : String(value)
 }
 
-/** The path of a file is absolute, and its default is not. */
+/** The path of a file is absolute, and its default is not. Whether a limit that depends on the machine was set, the API does not say. */
 const isSame = (value: unknown, standard: unknown): boolean =>
+  standard === 'depends on the machine' ||
   textOf(value) === textOf(standard) ||
   (typeof standard === 'string' && typeof value === 'string' && value.endsWith(`/${standard}`))
 
