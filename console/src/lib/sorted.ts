@@ -10,8 +10,19 @@ export interface Sortable<Row> {
 }
 
 /** Texts in the order that people expect: `sensor-2` before `sensor-10`. Compared as they are, which is quicker than a collator. */
-const orderOf = (value: string | number | undefined): string | number | undefined =>
-  typeof value === 'string' ? value.toLowerCase().replaceAll(/\d+/g, (digits) => digits.padStart(12, '0')) : value
+function orderOf(value: string | number | undefined): string | number | undefined {
+  if (typeof value !== 'string') return value
+  const known = orders.get(value)
+  if (known !== undefined) return known
+  const order = value.toLowerCase().replaceAll(/\d+/g, (digits) => digits.padStart(12, '0'))
+  if (orders.size >= ORDERS_MAX) orders.clear()
+  orders.set(value, order)
+  return order
+}
+
+/** The same names are sorted again and again. */
+const orders = new Map<string, string>()
+const ORDERS_MAX = 50_000
 
 /** Sorted by a column; what has no value comes last either way. */
 export function sorted<Row>(rows: readonly Row[], columns: readonly Sortable<Row>[], { by, down }: Sorting): readonly Row[] {

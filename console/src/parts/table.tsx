@@ -1,5 +1,5 @@
-import type { ComponentChildren } from 'preact'
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { Component, type ComponentChildren } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
 import type { Sorting } from '../lib/sorted.ts'
 import { Icon } from './icons.tsx'
 
@@ -28,7 +28,7 @@ interface TableProps<Row> {
 }
 
 /** Rows that are in the page beyond the visible ones, above and below. */
-const BEYOND = 12
+const BEYOND = 8
 const FALLBACK_HEIGHT = 48
 
 /**
@@ -40,15 +40,13 @@ export function Table<Row>({ caption, columns, rows, keyOf, sorting, onSort }: T
   const [height, setHeight] = useState(FALLBACK_HEIGHT)
   const [[from, to], setRange] = useState<readonly [number, number]>([0, 40])
 
-  useLayoutEffect(() => {
-    const row = body.current?.querySelector('tr[data-row]')
-    const measured = row?.getBoundingClientRect().height ?? 0
-    if (measured > 0 && Math.abs(measured - height) > 0.5) setHeight(measured)
-  })
   useEffect(() => {
     let frame = 0
     const look = (): void => {
       frame = 0
+      // Another one on a phone. Read together with the rest, when nothing has changed that would have to be laid out first.
+      const measured = body.current?.querySelector('tr[data-row]')?.getBoundingClientRect().height ?? 0
+      if (measured > 0 && Math.abs(measured - height) > 0.5) setHeight(measured)
       const top = body.current?.getBoundingClientRect().top ?? 0
       const first = Math.max(0, Math.floor(-top / height) - BEYOND)
       const count = Math.ceil(innerHeight / height) + 2 * BEYOND
@@ -85,19 +83,41 @@ export function Table<Row>({ caption, columns, rows, keyOf, sorting, onSort }: T
         <tbody ref={body}>
           {above > 0 && <Spacer height={above} />}
           {rows.slice(first, last).map((row, i) => (
-            <tr key={keyOf(row)} data-row aria-rowindex={first + i + 2}>
-              {columns.map(({ id, cell, ...column }) => (
-                <td key={id} class={classOf(column)}>
-                  {cell(row)}
-                </td>
-              ))}
-            </tr>
+            <TableRow key={keyOf(row)} row={row} columns={columns} index={first + i + 2} />
           ))}
           {below > 0 && <Spacer height={below} />}
         </tbody>
       </table>
     </div>
   )
+}
+
+interface RowProps {
+  // biome-ignore lint/suspicious/noExplicitAny: a class cannot have the type of its table's rows.
+  readonly row: any
+  // biome-ignore lint/suspicious/noExplicitAny: the same.
+  readonly columns: readonly Column<any>[]
+  readonly index: number
+}
+
+/** Drawn again only if it has changed: scrolling leaves most rows as they are. */
+class TableRow extends Component<RowProps> {
+  override shouldComponentUpdate({ row, columns, index }: RowProps): boolean {
+    const { props } = this
+    return row !== props.row || columns !== props.columns || index !== props.index
+  }
+
+  override render({ row, columns, index }: RowProps) {
+    return (
+      <tr data-row aria-rowindex={index}>
+        {columns.map(({ id, cell, ...column }) => (
+          <td key={id} class={classOf(column)}>
+            {cell(row)}
+          </td>
+        ))}
+      </tr>
+    )
+  }
 }
 
 /** One cell: more would make columns of those that are hidden. */

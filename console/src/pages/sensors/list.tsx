@@ -138,7 +138,10 @@ export function SensorList() {
   const { q = '', state = '', port = '', sort = 'lost', down = '' } = where.value.query
   const { clients, isKnown, isCut, error, reload } = useClients({ protocol: 'mqtt-sn', figures: true })
   const counts = useMemo(() => countsOf(clients), [clients])
-  const ports = useMemo(() => [...new Set(clients.flatMap((each) => each.port ?? []))].sort(), [clients])
+  const ports = useMemo(
+    () => [...new Set(clients.map((each) => each.port ?? ''))].filter((each) => each !== '').sort(),
+    [clients],
+  )
   const sorting: Sorting = { by: sort, down: down === '1' }
   const rows = useMemo(() => {
     const text = q.toLowerCase()

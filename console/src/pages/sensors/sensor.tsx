@@ -14,7 +14,7 @@ import { ShortTable } from '../../parts/short-table.tsx'
 import { ABOUT_STATE, StateMark } from '../../parts/state.tsx'
 import { dayInWords, Strip } from '../../parts/strip.tsx'
 import type { Column } from '../../parts/table.tsx'
-import { Time } from '../../parts/time.tsx'
+import { For, Time } from '../../parts/time.tsx'
 
 /** Everything about one sensor: does it hear us, when did it sleep, what waits for it, why does it not get it? */
 export function SensorPage({ id }: { readonly id: string }) {
@@ -59,7 +59,7 @@ function Heading({ sensor: { state, since, reasons } }: { readonly sensor: Clien
       <StateMark state={state} />{' '}
       {since !== undefined && (
         <>
-          since <Time at={since} />:{' '}
+          <For at={since} />:{' '}
         </>
       )}
       {reasons.some(({ code }) => code === 'overdue') ? 'should have woken by now' : ABOUT_STATE[state]}
@@ -112,7 +112,9 @@ function Figures({ sensor }: { readonly sensor: ClientDetail }) {
       </Figure>
       {counters !== undefined && (
         <Figure label="Sent again" value={count(counters.retransmissions)}>
-          {percent(counters.retransmissions, counters.messages_sent)} of what it was sent
+          {counters.messages_sent === 0
+            ? 'nothing was sent to it yet'
+            : `${percent(counters.retransmissions, counters.messages_sent)} of what it was sent`}
         </Figure>
       )}
       {counters !== undefined && (
@@ -198,9 +200,8 @@ function TopicIds({ sensor: { topic_ids: ids = [], topic_id_count: total = 0 } }
       {ids.length === 0 ? (
         <p class="soft">None: it uses short topics or predefined topic ids, or has to register its topics again.</p>
       ) : (
-        <ShortTable caption="Topic ids" columns={TOPIC_ID_COLUMNS} rows={ids} keyOf={({ id }) => `${id}`} />
+        <ShortTable caption="Topic ids" columns={TOPIC_ID_COLUMNS} rows={ids} total={total} keyOf={({ id }) => `${id}`} />
       )}
-      {total > ids.length && <p class="faint more">The first {count(ids.length)} are listed.</p>}
     </Card>
   )
 }
