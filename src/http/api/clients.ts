@@ -6,7 +6,7 @@ import { listClients } from './client-list.ts'
 import { DISCONNECT_CLIENT, END_CLIENT, LIST_CLIENTS, READ_CLIENT } from './client-specs.ts'
 
 /** Clients and sensors: list, look at, disconnect, and end their sessions. */
-export function clientRoutes({ server, notices: { run } }: HttpContext): readonly Route[] {
+export function clientRoutes({ server, notices: { run } }: Pick<HttpContext, 'server' | 'notices'>): readonly Route[] {
   return [
     {
       method: 'GET',
