@@ -1,5 +1,6 @@
 import type { HttpContext } from '../context.ts'
 import { json, type Route } from '../exchange.ts'
+import type { ProcessStatus } from '../status.ts'
 import { disconnectClient, endClient, findClient, isEntry } from './client-actions.ts'
 import { clientDetail } from './client-json.ts'
 import { listClients } from './client-list.ts'
@@ -7,7 +8,11 @@ import { DISCONNECT_CLIENT, END_CLIENT, LIST_CLIENTS, READ_CLIENT } from './clie
 import { reasonJson, reasonsOf } from './reasons.ts'
 
 /** Clients and sensors: list, look at, disconnect, and end their sessions. */
-export function clientRoutes({ server, status, notices: { run } }: HttpContext): readonly Route[] {
+export function clientRoutes({
+  server,
+  status,
+  notices: { run },
+}: Pick<HttpContext, 'server' | 'notices'> & { readonly status: Pick<ProcessStatus, 'notReady'> }): readonly Route[] {
   return [
     {
       method: 'GET',
