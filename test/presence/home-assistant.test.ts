@@ -4,7 +4,7 @@ import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { objectIdOf } from '../../src/presence/names.ts'
 import { say } from '../gateway/harness.ts'
-import { type Connected, taken, World } from './world.ts'
+import { type Connected, taken, World } from '../server-world.ts'
 
 // What Home Assistant accepts, from its documentation: integrations/mqtt (device discovery), sensor.mqtt, binary_sensor.mqtt.
 // Strict, so that a misspelt option is noticed, of which Home Assistant would say something in its log only.
