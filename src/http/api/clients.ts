@@ -1,12 +1,19 @@
 import type { HttpContext } from '../context.ts'
-import { json, type Route } from '../exchange.ts'
+import { type Answer, type HttpRequest, json, type Route } from '../exchange.ts'
 import { disconnectClient, endClient, findClient, isEntry } from './client-actions.ts'
-import { clientDetail } from './client-json.ts'
+import { type ClientEntry, clientDetail } from './client-json.ts'
 import { listClients } from './client-list.ts'
 import { DISCONNECT_CLIENT, END_CLIENT, LIST_CLIENTS, READ_CLIENT } from './client-specs.ts'
 
 /** Clients and sensors: list, look at, disconnect, and end their sessions. */
 export function clientRoutes({ server, notices: { run } }: HttpContext): readonly Route[] {
+  /** Answers what `act` returns for the client in the path, or why there is none. */
+  const withClient =
+    (act: (client: ClientEntry, request: HttpRequest) => Answer): Route['answer'] =>
+    (request) => {
+      const found = findClient(server, request.params.id!)
+      return isEntry(found) ? act(found, request) : found
+    }
   return [
     {
       method: 'GET',
@@ -20,30 +27,21 @@ export function clientRoutes({ server, notices: { run } }: HttpContext): readonl
       path: '/api/v1/clients/:id',
       needs: 'view',
       spec: READ_CLIENT,
-      answer: ({ now, params, role }) => {
-        const found = findClient(server, params.id!)
-        return isEntry(found) ? json(clientDetail(server, now, found, role === 'manage')) : found
-      },
+      answer: withClient((client, { now, role }) => json(clientDetail(server, now, client, role === 'manage'))),
     },
     {
       method: 'POST',
       path: '/api/v1/clients/:id/disconnect',
       needs: 'manage',
       spec: DISCONNECT_CLIENT,
-      answer: (request) => {
-        const found = findClient(server, request.params.id!)
-        return isEntry(found) ? disconnectClient(server, found, request) : found
-      },
+      answer: withClient((client, request) => disconnectClient(server, client, request)),
     },
     {
       method: 'DELETE',
       path: '/api/v1/clients/:id',
       needs: 'manage',
       spec: END_CLIENT,
-      answer: (request) => {
-        const found = findClient(server, request.params.id!)
-        return isEntry(found) ? endClient(server, found, request) : found
-      },
+      answer: withClient((client, request) => endClient(server, client, request)),
     },
   ]
 }
