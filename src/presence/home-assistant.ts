@@ -43,6 +43,7 @@ const AVAILABILITY = "{{ 'offline' if value_json.state in ['lost', 'disconnected
 /**
  * The discovery message of a sensor: one device with an entity for each figure, in Home Assistant's format for the discovery of
  * whole devices (https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload), which it has had since 2024.12.
+ * There is no `expire_after`: nothing is sent while a sensor sleeps, and Roost reports when it is lost.
  */
 export function discoveryText(clientId: string, presenceTopic: string, version: string): string {
   const id = objectIdOf(clientId)
