@@ -4,9 +4,10 @@ import { disconnectClient, endClient, findClient, isEntry } from './client-actio
 import { type ClientEntry, clientDetail } from './client-json.ts'
 import { listClients } from './client-list.ts'
 import { DISCONNECT_CLIENT, END_CLIENT, LIST_CLIENTS, READ_CLIENT } from './client-specs.ts'
+import { reasonJson, reasonsOf } from './reasons.ts'
 
 /** Clients and sensors: list, look at, disconnect, and end their sessions. */
-export function clientRoutes({ server, notices: { run } }: HttpContext): readonly Route[] {
+export function clientRoutes({ server, status, notices: { run } }: HttpContext): readonly Route[] {
   /** Answers what `act` returns for the client in the path, or why there is none. */
   const withClient =
     (act: (client: ClientEntry, request: HttpRequest) => Answer): Route['answer'] =>
@@ -27,7 +28,10 @@ export function clientRoutes({ server, notices: { run } }: HttpContext): readonl
       path: '/api/v1/clients/:id',
       needs: 'view',
       spec: READ_CLIENT,
-      answer: withClient((client, { now, role }) => json(clientDetail(server, now, client, role === 'manage'))),
+      answer: withClient((client, { now, query: { topic }, role }) => {
+        const reasons = Array.from(reasonsOf(server, client, { now, status, topic }), (reason) => reasonJson(server, reason))
+        return json({ ...clientDetail(server, now, client, role === 'manage'), reasons })
+      }),
     },
     {
       method: 'POST',
