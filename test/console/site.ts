@@ -225,6 +225,23 @@ export class Site {
       await Promise.all(Array.from({ length: Math.min(200, count - at) }, (_, i) => forwarder.sleeper(at + i)))
   }
 
+  /** Lets the active sensors report every 200 ms, until the returned function is called. */
+  live(): () => void {
+    const active = [...this.sensors.values()].filter(({ sensor }) => sensor.client.state === 'active')
+    let isOn = true
+    const go = async (): Promise<void> => {
+      for (let n = 0; isOn; n++) {
+        const member = active[n % active.length]!
+        await member.report((20 + (n % 50) / 10).toFixed(1)).catch(() => {})
+        await new Promise((resolve) => setTimeout(resolve, 200))
+      }
+    }
+    void go()
+    return () => {
+      isOn = false
+    }
+  }
+
   /** How often each state is among the sensors. */
   async states(): Promise<Record<string, number>> {
     const { sensors } = (await (await fetch(`${this.url}/api/v1/overview`)).json()) as { sensors: Record<string, number> }

@@ -1,0 +1,215 @@
+import { request } from 'node:http'
+import type { Page } from 'playwright-core'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { axe, PHONE, TestBrowser } from './browser.ts'
+import { MARKUP, MARKUP_ID, Site } from './site.ts'
+
+const PAGES = ['overview', 'sensors', 'clients', 'topics', 'trace', 'publish', 'notices', 'users', 'configuration'] as const
+const DETAILS = [
+  'sensors/sn%3Asensor-07',
+  `sensors/${encodeURIComponent(`sn:${MARKUP_ID}`)}`,
+  `clients/${encodeURIComponent(`mqtt:${MARKUP}`)}`,
+  'clients/mqtt%3Ahome-assistant',
+  'topics?topic=site%2Fplan',
+  'topics?topic=site%2Fimage',
+]
+
+let site: Site
+let browser: TestBrowser
+beforeAll(async () => {
+  site = await Site.open()
+  browser = await TestBrowser.launch()
+}, 120_000)
+afterAll(async () => {
+  await browser?.close()
+  await site?.close()
+})
+
+/** Goes to a page of the console, and waits until it shows more than its frame. */
+async function visit(page: Page, hash: string): Promise<void> {
+  await page.goto(`${site.url}/#/${hash}`)
+  await page.locator('main h1').waitFor()
+  await page.locator('main .loading').waitFor({ state: 'detached' })
+}
+
+describe.each([
+  ['light', { theme: 'light' }],
+  ['dark', { theme: 'dark' }],
+  ['on a phone', { theme: 'light', size: PHONE }],
+] as const)('every page, %s', (_, view) => {
+  test('shows what it has, without a finding of axe-core, a fault, or a row that is too wide', { timeout: 180_000 }, async () => {
+    const page = await browser.open(`${site.url}/`, view)
+    for (const hash of [...PAGES, ...DETAILS]) {
+      await visit(page, hash)
+      expect({ hash, found: await axe(page) }).toEqual({ hash, found: [] })
+      const { scrollWidth, innerWidth } = await page.evaluate(() => ({
+        scrollWidth: document.documentElement.scrollWidth,
+        innerWidth: window.innerWidth,
+      }))
+      expect({ hash, tooWide: scrollWidth > innerWidth }).toEqual({ hash, tooWide: false })
+    }
+    const { broken, refused } = await page.evaluate(() => {
+      const { broken, refused } = window as unknown as { broken: unknown; refused: string[] }
+      return { broken, refused }
+    })
+    expect({ broken, refused }).toEqual({ broken: undefined, refused: [] })
+    expect(browser.faults).toEqual([])
+    await page.close()
+  })
+})
+
+describe('five questions', () => {
+  let page: Page
+  beforeAll(async () => {
+    page = await browser.open(`${site.url}/`)
+  })
+  afterAll(() => page.close())
+
+  test('which sensors are lost', async () => {
+    await visit(page, 'sensors')
+    await page
+      .getByRole('link', { name: /^lost/ })
+      .or(page.getByRole('button', { name: /^lost/ }))
+      .first()
+      .click()
+    const names = page.locator('tbody tr[data-row] a.row-link')
+    const lost = ['sensor-04', 'sensor-09', 'sensor-14', 'sensor-19', 'sensor-24', 'sensor-29', 'sensor-34', 'sensor-39']
+    await expect.poll(async () => (await names.allTextContents()).toSorted(), { timeout: 10_000 }).toEqual(lost)
+  })
+
+  test('what waits for sensor 7, and why it does not get it', async () => {
+    await visit(page, 'sensors/sn%3Asensor-07')
+    const text = page.locator('main')
+    await expect.poll(() => text.textContent()).toContain('asleep: 20 messages wait until it wakes')
+    expect(await text.textContent()).toContain('queue is full')
+    expect(await page.getByRole('link', { name: 'site/sensor-07/command' }).count()).toBeGreaterThan(5)
+  })
+
+  test('is the radio full', async () => {
+    await visit(page, 'overview')
+    await expect.poll(() => page.locator('main').textContent()).toMatch(/field.*full.*% used/)
+    await visit(page, 'sensors/sn%3Afar-01')
+    await expect.poll(() => page.locator('main').textContent()).toMatch(/airtime/)
+  })
+
+  test('who changed that retained message', async () => {
+    await visit(page, 'topics')
+    const tree = page.getByRole('tree')
+    await tree.getByRole('treeitem').first().focus()
+    // By keyboard alone: open `site`, and go to `valve` and its first message.
+    await page.keyboard.press('ArrowRight')
+    await tree.getByRole('treeitem', { name: /valve/ }).waitFor()
+    await page.keyboard.press('End')
+    await page.keyboard.press('ArrowRight')
+    await expect.poll(() => tree.getByRole('treeitem').count()).toBe(7)
+    await page.keyboard.press('ArrowDown')
+    await page.keyboard.press('Enter')
+    await expect.poll(() => page.locator('main').textContent()).toMatch(/open/)
+    expect(await page.locator('main').textContent()).toContain('home-assistant')
+  })
+})
+
+describe('what one can do', () => {
+  let page: Page
+  beforeAll(async () => {
+    page = await browser.open(`${site.url}/`)
+  })
+  afterAll(() => page.close())
+
+  test('/ goes to the search field, and a search leaves what matches', async () => {
+    await visit(page, 'sensors')
+    await page.keyboard.press('/')
+    await page.keyboard.type('sensor-3')
+    await expect.poll(() => page.locator('tbody tr[data-row]').count()).toBe(10)
+  })
+
+  test('publish, read it in the tree, delete it, and undo that', async () => {
+    await visit(page, 'publish')
+    await page.getByLabel('Topic', { exact: true }).fill('site/lamp')
+    await page.locator('textarea').first().fill('on')
+    await page.getByLabel('Retain').check()
+    await page.getByRole('button', { name: 'Publish', exact: true }).click()
+    await page.locator('.done').waitFor()
+    await visit(page, 'topics?topic=site%2Flamp')
+    await expect.poll(() => page.locator('main').textContent()).toContain('on')
+    await page
+      .getByRole('button', { name: /^Delete/ })
+      .first()
+      .click()
+    await page
+      .getByRole('dialog')
+      .getByRole('button', { name: /^Delete/ })
+      .click()
+    await expect.poll(async () => (await fetch(`${site.url}/api/v1/retained/site%2Flamp`)).status).toBe(404)
+    await page.getByRole('button', { name: /^Undo/ }).click()
+    await expect.poll(async () => (await fetch(`${site.url}/api/v1/retained/site%2Flamp`)).status).toBe(200)
+  })
+
+  test('disconnect a client: it says first what that does', async () => {
+    await site.client('to-be-disconnected')
+    await visit(page, 'clients/mqtt%3Ato-be-disconnected')
+    await page.getByRole('button', { name: 'Disconnect' }).click()
+    const dialog = page.getByRole('dialog')
+    expect(await dialog.textContent()).toMatch(/will/)
+    await dialog.getByRole('button', { name: 'Cancel' }).click()
+    expect((await fetch(`${site.url}/api/v1/clients/to-be-disconnected`)).status).toBe(200)
+    await page.getByRole('button', { name: 'Disconnect' }).click()
+    await dialog.getByRole('button', { name: /^Disconnect/ }).click()
+    await expect.poll(async () => (await fetch(`${site.url}/api/v1/clients/to-be-disconnected`)).status).toBe(404)
+  })
+
+  test('a sensor is seen as it reports, falls asleep and wakes, without a reload', async () => {
+    await visit(page, 'sensors/sn%3Asensor-05')
+    await page.getByRole('button', { name: 'Show packets as they come' }).click()
+    const member = site.sensors.get('sensor-05')!
+    await member.report('25.5')
+    await expect.poll(() => page.locator('main').textContent(), { timeout: 10_000 }).toMatch(/PUBLISH.*PUBACK/)
+    await member.sleep(600)
+    await expect.poll(() => page.locator('main').textContent(), { timeout: 10_000 }).toMatch(/sensor-05\s*asleep/)
+  })
+
+  test('a trace of all clients is filtered, paused, and saved as pcap', async () => {
+    await visit(page, 'trace?id=sensor-10')
+    const member = site.sensors.get('sensor-10')!
+    await expect
+      .poll(
+        async () => {
+          await member.report('21.0')
+          return page.locator('main').textContent()
+        },
+        { timeout: 10_000 },
+      )
+      .toMatch(/sensor-10.*PUBLISH/)
+    await page.getByRole('button', { name: 'Pause' }).click()
+    const download = page.waitForEvent('download')
+    await page.getByRole('button', { name: 'Save pcap' }).click()
+    expect((await download).suggestedFilename()).toMatch(/\.pcap$/)
+  })
+})
+
+test('one event stream for each page', async () => {
+  const page = await browser.open('about:blank')
+  const streams: string[] = []
+  page.on('request', (request) => {
+    if (new URL(request.url()).pathname === '/api/v1/events') streams.push(request.url())
+  })
+  await visit(page, 'overview')
+  for (const hash of ['sensors', 'notices', 'sensors/sn%3Asensor-07', 'overview']) await visit(page, hash)
+  expect(streams).toHaveLength(1)
+  await page.close()
+})
+
+test('a foreign Host or Origin gets nothing', async () => {
+  const statusOf = (headers: Record<string, string>): Promise<number> =>
+    new Promise((resolve, reject) => {
+      request(`${site.url}/`, { headers }, (answer) => {
+        answer.resume()
+        resolve(answer.statusCode!)
+      })
+        .on('error', reject)
+        .end()
+    })
+  expect(await statusOf({})).toBe(200)
+  expect(await statusOf({ host: 'evil.example' })).toBeGreaterThanOrEqual(400)
+  expect(await statusOf({ origin: 'https://evil.example' })).toBeGreaterThanOrEqual(400)
+})
