@@ -16,7 +16,7 @@ interface NavigationProps {
 export function Navigation({ pages, current, onClose }: NavigationProps) {
   const lost = samples.value.at(-1)?.totals.sensors.lost ?? 0
   return (
-    <div class="side">
+    <header class="side">
       <div class="brand">
         <svg viewBox="0 0 32 32" aria-hidden="true">
           <path d="M6 21h20M16 21v6M9 17a7 7 0 0 1 14 0M12.5 17a3.5 3.5 0 0 1 7 0" />
@@ -45,7 +45,7 @@ export function Navigation({ pages, current, onClose }: NavigationProps) {
           Theme: {theme.value}
         </button>
       </div>
-    </div>
+    </header>
   )
 }
 
