@@ -45,7 +45,7 @@ function Totals({ totals, all }: { readonly totals: Overview; readonly all: read
   return (
     <div class="figures">
       <Figure label="Sensors" value={count(known)}>
-        {plural(sensors.asleep, 'asleep', 'asleep')}, {count(sensors.active + sensors.awake)} awake
+        {count(sensors.asleep)} asleep, {count(sensors.active + sensors.awake)} awake
       </Figure>
       <Figure label="Lost sensors" value={count(sensors.lost)} tone={sensors.lost > 0 ? 'is-bad' : ''}>
         {sensors.lost > 0 ? <a href={href(['sensors'], { state: 'lost' })}>Show them</a> : 'All have been heard in time'}

@@ -103,7 +103,8 @@ export class SensorFigures {
     let letters = ''
     for (let quarter = current - QUARTERS + 1; quarter < current; quarter++)
       letters += DAY_LETTERS[bitsOf(chunk, start, quarter)]!
-    return letters + DAY_LETTERS[mostly(chunk, start, wall % QUARTER_SECONDS)]!
+    // What was before the process knew the sensor does not hide what it has done since.
+    return letters + DAY_LETTERS[mostly(chunk, start, 0)]!
   }
 
   /** The sensor has gone: its place is for another one. */
