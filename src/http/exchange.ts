@@ -1,5 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Lsn } from '../store/store.ts'
+import type { AccountChange, AccountResult } from './accounts.ts'
 import type { RouteSpec } from './schema.ts'
 
 /** What a user of the HTTP service may do: `manage` includes `view`. */
@@ -42,17 +43,25 @@ export interface HttpResponse {
 
 /**
  * Why a route continues later: after everything else has had its turn, after some milliseconds in which the store may get room, once
- * a record is durable (with 503 and `late` if that takes too long), or after a reload, whose result is then in `result`.
+ * a record is durable (with 503 and `late` if that takes too long), or after a reload or a change of a user, whose result is then in
+ * `result`.
  */
 export type Pause =
   | { readonly kind: 'turn' }
   | { readonly kind: 'room' }
   | { readonly kind: 'durable'; readonly lsn: Lsn; readonly late?: string }
   | ReloadPause
+  | AccountPause
 
 export interface ReloadPause {
   readonly kind: 'reload'
   result: ReloadResult | undefined
+}
+
+export interface AccountPause {
+  readonly kind: 'account'
+  readonly change: AccountChange
+  result: AccountResult | undefined
 }
 
 export type ReloadResult = { readonly warnings: readonly string[] } | { readonly error: string }

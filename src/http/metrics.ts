@@ -25,7 +25,7 @@ export function* metricsOf(now: Instant, server: Server, status: ProcessStatus):
     one(status.notReady() === undefined ? 1 : 0),
   )
   yield* trafficFamilies(server)
-  yield* brokerFamilies(server)
+  yield* brokerFamilies(now, server)
   yield* gatewayFamilies(now, server)
   yield* noticeFamilies(server)
   yield* memoryFamilies(server)
@@ -94,7 +94,7 @@ function* trafficFamilies(server: Server): Iterable<Family> {
   ])
 }
 
-function* brokerFamilies({ broker }: Server): Iterable<Family> {
+function* brokerFamilies(now: Instant, { broker }: Server): Iterable<Family> {
   const { sessions, retained } = broker
   const waiting = sessions.waiting()
   const shared = broker.sharedSubscriptionCount
@@ -111,6 +111,12 @@ function* brokerFamilies({ broker }: Server): Iterable<Family> {
   yield gauge('roost_retained_bytes', 'Bytes of retained messages with their topics.', one(retained.bytes))
   yield gauge('roost_waiting_messages', 'Messages queued or in flight, each receiver counted.', one(waiting.messages))
   yield gauge('roost_waiting_bytes', 'Bytes of these messages, each receiver counted.', one(waiting.bytes))
+  const oldest = broker.oldestWaiting.look()
+  yield gauge(
+    'roost_oldest_waiting_message_age_seconds',
+    'Age of the message that has waited longest; 0 if none waits.',
+    one(oldest === undefined ? 0 : Math.max(0, Math.floor(now / 1000) - oldest)),
+  )
 }
 
 function* gatewayFamilies(now: Instant, { gateway }: Server): Iterable<Family> {

@@ -46,16 +46,18 @@ const SUMMARY_OPTIONAL = {
   node: text('node id behind a forwarder, in hexadecimal digits'),
 } as const
 
-const COUNTERS = object({
-  messages_received: whole('messages that it published'),
-  messages_sent: whole('messages that it was sent, retransmissions included'),
-  bytes_received: whole('bytes of all packets that it sent'),
-  bytes_sent: whole('bytes of all packets that it was sent'),
-  retransmissions: whole('messages that it was sent again'),
-  dropped: whole('messages for it that were dropped; notices say why'),
-  refused: whole('CONNECTs, messages and requests that it was refused; notices say why'),
-  wakes: whole('how often it woke and went to sleep again'),
-})
+const COUNTERS = object(
+  {
+    messages_received: whole('messages that it published'),
+    messages_sent: whole('messages that it was sent, retransmissions included'),
+    bytes_received: whole('bytes of all packets that it sent'),
+    bytes_sent: whole('bytes of all packets that it was sent'),
+    retransmissions: whole('messages that it was sent again'),
+    dropped: whole('messages for it that were dropped; notices say why'),
+    refused: whole('CONNECTs, messages and requests that it was refused; notices say why'),
+  },
+  { wakes: whole('how often a sensor woke and went to sleep again') },
+)
 const DAY = text(
   'what a sensor mostly did in the last 96 quarters of an hour, the current one last, a letter for each: `s` asleep, `w` awake, `l` lost, `-` unknown; since the process started',
   { minLength: 96, maxLength: 96 },
@@ -92,17 +94,22 @@ const MESSAGE = {
 }
 const MESSAGE_OPTIONAL = {
   publisher: text('session that published it'),
+  accepted: text(`when Roost accepted it; ${TIME}; absent if that was before it started`),
   expires: text(`when it expires; ${TIME}`),
   expired: flag('it has expired, and is dropped instead of sent'),
 }
-const totals = (first: Schema): Schema =>
-  object({
-    messages: whole('how many'),
-    bytes: whole('their topics, payloads and properties'),
-    first: listOf(first, 'the first 100'),
-  })
+const totals = (first: Schema, optional: Readonly<Record<string, Schema>> = {}): Schema =>
+  object(
+    {
+      messages: whole('how many'),
+      bytes: whole('their topics, payloads and properties'),
+      first: listOf(first, 'the first 100'),
+    },
+    optional,
+  )
 
 const OF_SESSION = {
+  created: text(`when the session began; ${TIME}; absent if that was before Roost started`),
   user_verified: flag('the user name was verified'),
   persistent: flag('the session outlives its connection, and the process'),
   expiry_seconds: { type: 'number', minimum: 0, description: 'how long it outlives its connection; absent: for ever' },
@@ -121,7 +128,9 @@ const OF_SESSION = {
     ),
     'the first 1,000',
   ),
-  queue: totals(object(MESSAGE, MESSAGE_OPTIONAL)),
+  queue: totals(object(MESSAGE, MESSAGE_OPTIONAL), {
+    oldest: text(`when Roost accepted the message that has waited longest, queued or in flight, without retained ones; ${TIME}`),
+  }),
   in_flight: totals(
     object(
       {

@@ -2,7 +2,7 @@ import { isoTime } from '../../base/iso-time.ts'
 import type { Instant } from '../../base/machine.ts'
 import type { Server } from '../../server.ts'
 import type { ProcessStatus } from '../status.ts'
-import { type ClientEntry, expiryOf } from './client-json.ts'
+import { type ClientEntry, clientCounters, expiryOf } from './client-json.ts'
 import { type Reason, wait } from './reason.ts'
 import { exchangeReasons, stateReasons, topicReasons } from './sensor-reasons.ts'
 import { connectionReasons, queueReasons, subscriptionReasons } from './session-reasons.ts'
@@ -33,8 +33,8 @@ export function* reasonsOf(server: Server, entry: ClientEntry, query: ReasonQuer
   if (notReady !== undefined) yield { code: 'store-full', text: `Roost accepts no messages that must be stored: ${notReady}` }
   if (session === undefined) return
   yield* subscriptionReasons(broker, session, topic)
-  const dropped = sensor === undefined ? undefined : gateway.sensors.figuresOf(now, sensor)?.counters.dropped
-  yield* queueReasons(broker, now, session, dropped)
+  const counters = sensor === undefined ? clientCounters(server, session) : gateway.sensors.figuresOf(now, sensor)?.counters
+  yield* queueReasons(broker, now, session, counters?.dropped)
   if (client === undefined) {
     yield* connectionReasons(session, session.link === undefined ? undefined : connections.of(session.link.id))
     if (session.link?.waiting === true)

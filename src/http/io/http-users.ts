@@ -108,6 +108,17 @@ export class HttpUsers {
     }
   }
 
+  /** Users of `http_password_file`, if it is configured. */
+  get passwords(): ReadonlyMap<string, PasswordEntry> | undefined {
+    return this.#contents.passwords
+  }
+
+  /** Puts new users of `http_password_file` into force. */
+  replacePasswords(passwords: ReadonlyMap<string, PasswordEntry>): void {
+    this.#contents = { ...this.#contents, passwords }
+    this.#checker.forget()
+  }
+
   /**
    * `authorization`: the header of that name; it counts before `sessionId`, the id of a browser session. `peer`: `127.0.0.1:51234`.
    * Never rejects.

@@ -167,7 +167,7 @@ function Counters({ sensor: { counters } }: { readonly sensor: ClientDetail }) {
           ['Sent again', count(counters.retransmissions)],
           ['Dropped', count(counters.dropped)],
           ['Refused', `${count(counters.refused)} connects, messages and requests`],
-          ['Wakes', count(counters.wakes)],
+          counters.wakes !== undefined && ['Wakes', count(counters.wakes)],
         ]}
       </Fields>
     </Card>
