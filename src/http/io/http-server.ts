@@ -203,7 +203,7 @@ function guardOf({ users, names, notice }: HttpServerOptions, connections: Conne
     }
     const policy: GuardPolicy = { isOpen: users.isOpen, names }
     const { origin, 'sec-fetch-site': fetchSite } = request.headers
-    const reason = requestRefusal({ host, origin, fetchSite: one(fetchSite) }, policy)
+    const reason = requestRefusal({ host, origin, fetchSite: one(fetchSite), isVisit: isVisit(request) }, policy)
     if (reason === '') {
       const coding = request.headers['content-encoding']
       if (coding === undefined || coding === 'identity') return undefined
@@ -212,6 +212,12 @@ function guardOf({ users, names, notice }: HttpServerOptions, connections: Conne
     refused(notice, raw.socket, reason)
     return send(reply, problem(403, reason))
   }
+}
+
+/** A link to the console on another page is followed [Fetch Metadata, sections 2.1 and 2.2]. */
+const isVisit = (request: FastifyRequest): boolean => {
+  const { 'sec-fetch-mode': mode, 'sec-fetch-dest': destination } = request.headers
+  return request.method === 'GET' && pathOf(request) === '/' && mode === 'navigate' && destination === 'document'
 }
 
 const refused = (notice: NoticeSink, socket: Socket, reason: string): void =>
