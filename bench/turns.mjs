@@ -63,11 +63,11 @@ class World {
   turns = 0
   #next = 1
 
-  constructor(broker = {}, access = undefined, sysInterval = 0) {
-    const gateway = GATEWAY
+  constructor(broker = {}, access = undefined, sysInterval = 0, more = {}) {
     this.server = new Server({
-      gateway,
+      gateway: GATEWAY,
       sysInterval,
+      ...more,
       // One client retains 100,000.
       broker: { maxRetainedMessages: 200_000, ...broker },
       ...(access !== undefined && { access }),
@@ -143,10 +143,37 @@ class World {
   }
 
   datagram(route, message) {
+    this.turn(() => this.say(route, message))
+    this.settle()
+  }
+
+  /** What it leads to is left for the turn that it is a part of. */
+  say(route, message) {
     const writer = new ByteWriter()
     encodeMessage(writer, message)
-    this.input({ kind: 'datagram', route, bytes: Buffer.from(writer.toBytes()) })
+    this.server.handle(this.now, { kind: 'datagram', route, bytes: Buffer.from(writer.toBytes()) })
   }
+}
+
+/** So many sensors that sleep, of which clients are told. */
+const sleepers = (count) => {
+  const gateway = { ...GATEWAY, maxSessions: count, maxSessionsPerAddress: count }
+  const world = new World({}, undefined, 10, {
+    gateway,
+    presence: { topic: 'roost/sensors/%c', discoveryPrefix: 'homeassistant' },
+  })
+  for (let i = 0; i < count; i++) {
+    world.datagram(`10.0.${i >> 8}.${i & 255}:1`, {
+      type: 4,
+      cleanSession: true,
+      will: false,
+      protocolId: 1,
+      duration: 0,
+      clientId: `sensor-${i}`,
+    })
+    world.datagram(`10.0.${i >> 8}.${i & 255}:1`, { type: 24, duration: 3600 })
+  }
+  return world
 }
 
 const PERSISTENT = { cleanStart: false, properties: { sessionExpiryInterval: 0xffffffff, receiveMaximum: 65_535 } }
@@ -613,6 +640,33 @@ const attacks = {
     world.retain(100_000, (i) => `r/${i}`, {}, 1)
     silent(world, 1, 1, world.connect('p'))
     return { world, attack: () => world.input({ kind: 'access-changed' }) }
+  },
+  'presence of 20,000 sleeping sensors': () => {
+    const world = sleepers(20_000)
+    const client = world.connect('c')
+    return { world, attack: () => world.subscribe(client, ['roost/sensors/+']) }
+  },
+  'their discovery messages for Home Assistant, and presence': () => {
+    const world = sleepers(20_000)
+    const client = world.connect('c')
+    return { world, attack: () => world.subscribe(client, ['homeassistant/#', 'roost/sensors/+']) }
+  },
+  'the same for one that does not read': () => {
+    const world = sleepers(20_000)
+    const client = world.connect('c')
+    world.input({ kind: 'congested', connection: client, on: true })
+    return { world, attack: () => world.subscribe(client, ['homeassistant/#', 'roost/sensors/+']) }
+  },
+  'as many wake one after the other, and presence is told': () => {
+    const world = sleepers(20_000)
+    world.subscribe(world.connect('c'), ['#', '$SYS/#'])
+    const attack = () => {
+      world.now += 60_000
+      for (let i = 0; i < 20_000; i++)
+        world.turn(() => world.say(`10.0.${i >> 8}.${i & 255}:1`, { type: 22, clientId: `sensor-${i}` }))
+      world.settle()
+    }
+    return { world, attack }
   },
   '$SYS with 200,000 shared subscriptions': () => {
     const world = new World({}, undefined, 5)

@@ -214,6 +214,7 @@ export class World {
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   #memory: Partial<MemoryLimits>
+  readonly #access: Access
   #mostIdle = 0
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
@@ -229,7 +230,9 @@ export class World {
     options: Partial<GatewayOptions> = {},
     limits: Partial<BrokerLimits> = {},
     memory: Partial<MemoryLimits> = {},
+    access = ACCESS,
   ) {
+    this.#access = access
     this.#options = options
     this.#limits = limits
     this.#memory = memory
@@ -450,7 +453,7 @@ export class World {
       },
       broker: this.#limits,
       memory: this.#memory,
-      access: ACCESS,
+      access: this.#access,
       store: this.store,
       clock: { epoch: EPOCH },
       notice: (notice: Notice) => {

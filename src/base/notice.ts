@@ -15,7 +15,7 @@ export interface Notice {
   readonly reason?: string
   /** Number of occurrences that this Notice stands for; 1 if absent. */
   readonly count?: number
-  /** The limit that was reached: the key of an option or of a fixed value (src/config/fixed.ts). */
+  /** The limit that was reached, one of `LIMIT_NAMES`. */
   readonly limit?: string
 }
 
@@ -295,14 +295,14 @@ export const NOTICES = {
     levels: ['info'],
     fields: ['user', 'peer', 'reason'],
     about:
-      'The HTTP service did not answer a request: a wrong password or token, an unknown Host, or a page of another site. Counts towards ban_after if it was a login.',
+      'The HTTP service did not answer a request: a wrong password or token, an unknown Host, a page of another site, or too many connections or requests. Counts towards ban_after if it was a login.',
     action: 'Correct the password or token of that program, or add the name in the line to http_hosts.',
   },
   'operator-action': {
     levels: ['info'],
     fields: ['client', 'user', 'reason'],
     about:
-      'A user with the role manage has disconnected a client, ended its session, deleted retained messages or reloaded the files, over HTTP. There is no user name if no login is needed, or if the request had a token.',
+      'A user with the role manage has disconnected a client, ended its session, deleted retained messages, set the password of a user, created or deleted a user, or reloaded the files, over HTTP. There is no user name if no login is needed, or if the request had a token.',
     action: 'Nothing, if it was you.',
   },
   'http-failed': {

@@ -6,9 +6,13 @@ const PROBLEMS: Readonly<Record<number, string>> = {
   400: 'a parameter, a field of the body, or the request itself is wrong',
   401: 'a user name and password, or a bearer token, is needed, or is wrong',
   403: 'this user may not do that, or the request comes from a page of another site, or its X-CSRF-Token is missing',
+  408: 'the request took more than 10 seconds to arrive',
+  413: 'the body is too large',
+  415: 'the body is not JSON, or has a Content-Encoding',
   429: 'too many failed logins, or too many logins at the same time',
+  431: 'the head of the request is too large',
   500: 'a fault in Roost, which its log describes',
-  503: 'Roost is starting or stopping, or cannot do it now',
+  503: 'Roost is starting or stopping, or cannot do it now, or too many answers wait for their readers',
 }
 
 const NEEDS: Readonly<Record<Role, string>> = {

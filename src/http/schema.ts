@@ -33,7 +33,7 @@ export interface RouteSpec {
   readonly requiredQuery?: readonly string[]
   /** Of the JSON body, which must be there; none if absent. */
   readonly body?: Schema
-  /** By status. Problems of all routes (400, 401, 403, 429, 500, 503) need no mention. */
+  /** By status. Problems of all routes (`PROBLEMS` in openapi.ts) need no mention. */
   readonly answers: Readonly<Record<number, Answer>>
 }
 

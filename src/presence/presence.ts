@@ -2,7 +2,7 @@ import type { Instant } from '../base/machine.ts'
 import type { Memory } from '../base/memory.ts'
 import type { LiveTopics } from '../broker/live-topics.ts'
 import type { Sensor, Sensors } from '../gateway/sensors.ts'
-import { discoveryText } from './home-assistant.ts'
+import { discovery } from './home-assistant.ts'
 import { presenceText } from './message.ts'
 import { BY_CLIENT_ID, BY_OBJECT_ID, SensorSpace } from './sensor-space.ts'
 
@@ -77,8 +77,8 @@ export class Presence {
       const [before = '', after = ''] = topic.split('%c')
       const space = new SensorSpace([before, after], BY_CLIENT_ID, sensors, present, wanted)
       this.#presence.push(space)
-      const announce = ({ clientId }: Sensor): Uint8Array =>
-        ENCODER.encode(discoveryText(clientId, space.topicOf(clientId), version))
+      const textOf = discovery(version)
+      const announce = ({ clientId }: Sensor): Uint8Array => ENCODER.encode(textOf(clientId, space.topicOf(clientId)))
       if (discoveryPrefix !== undefined)
         this.#discovery = new SensorSpace([`${discoveryPrefix}/device/`, '/config'], BY_OBJECT_ID, sensors, announce, wanted)
     }

@@ -1,9 +1,11 @@
 import { describe, expect, test } from 'vitest'
-import { requestRefusal } from '../../src/http/guard.ts'
+import { requestRefusal, targetHost } from '../../src/http/guard.ts'
 
 const names = ['roost', 'roost.local', 'gateway.example.org']
-const refusal = (host: string | undefined, origin?: string, isOpen = true, fetchSite?: string): string =>
-  requestRefusal({ host, origin, fetchSite }, { isOpen, names })
+const refusal = (host: string, origin?: string, isOpen = true, fetchSite?: string): string => {
+  const url = targetHost('/x', [host])
+  return typeof url === 'string' ? url : requestRefusal({ host: url, origin, fetchSite }, { isOpen, names })
+}
 
 describe('where no login is needed', () => {
   test.each([
@@ -25,8 +27,33 @@ describe('where no login is needed', () => {
     },
   )
 
-  test.each([undefined, '', 'a b', 'a:b:c'])('a Host header of %j is refused', (host) => {
-    expect(refusal(host)).not.toBe('')
+  test('a request to a proxy is for the host in its URL, whatever its Host header is [RFC 9112 section 3.2.2]', () => {
+    const host = targetHost('http://evil.example/x', ['localhost']) as URL
+    expect(requestRefusal({ host, origin: undefined, fetchSite: undefined }, { isOpen: true, names })).toContain('(http_hosts)')
+  })
+})
+
+describe('the host of a request [RFC 9112 section 3.2]', () => {
+  test.each([
+    '',
+    'a b',
+    'a:b:c',
+    'localhost/',
+    'localhost/evil',
+    'localhost?',
+    'localhost#',
+    'localhost\\evil',
+    'user@localhost',
+    'evil.example:80@localhost',
+  ])('%j is no Host header', (host) => {
+    expect(targetHost('/x', [host])).toContain('no host')
+  })
+
+  test('one Host header is needed', () => {
+    expect(targetHost('/x', [])).toContain('missing')
+    expect(targetHost('/x', ['localhost', 'localhost'])).toContain('more than one')
+    expect(targetHost('*', ['localhost'])).toMatchObject({ hostname: 'localhost' })
+    expect(targetHost('http://user@localhost/x', ['localhost'])).toContain('no host')
   })
 })
 

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
+import { discovery } from '../../src/presence/home-assistant.ts'
 import { objectIdOf } from '../../src/presence/names.ts'
 import { say } from '../gateway/harness.ts'
 import { type Connected, taken, World } from './world.ts'
@@ -47,6 +48,19 @@ function homeAssistant(world: World): Connected {
 const lines = (client: Connected): string[] => taken(client).map(({ topic, text }) => `${topic} ${text === '' ? '-' : '...'}`)
 
 describe('Home Assistant', () => {
+  test('is told of client ids and topics of any kind', () => {
+    for (const clientId of ['a"b\\c', 'ü/😀', '\ue000n', 'i', '$&'])
+      expect(JSON.parse(discovery('1.2.3')(clientId, `roost/${clientId}`))).toMatchObject({
+        device: { identifiers: [objectIdOf(clientId)], name: clientId },
+        origin: { sw_version: '1.2.3' },
+        components: {
+          state: { unique_id: `${objectIdOf(clientId)}_state` },
+          next_wake: { availability_topic: `roost/${clientId}` },
+        },
+        state_topic: `roost/${clientId}`,
+      })
+  })
+
   test('is told of each sensor as a device, in its format', () => {
     const world = new World()
     world.send('r', say.connect('site/7'), say.disconnect(60))

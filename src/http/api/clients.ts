@@ -4,9 +4,10 @@ import { disconnectClient, endClient, findClient, isEntry } from './client-actio
 import { clientDetail } from './client-json.ts'
 import { listClients } from './client-list.ts'
 import { DISCONNECT_CLIENT, END_CLIENT, LIST_CLIENTS, READ_CLIENT } from './client-specs.ts'
+import { reasonJson, reasonsOf } from './reasons.ts'
 
 /** Clients and sensors: list, look at, disconnect, and end their sessions. */
-export function clientRoutes({ server, notices: { run } }: HttpContext): readonly Route[] {
+export function clientRoutes({ server, status, notices: { run } }: HttpContext): readonly Route[] {
   return [
     {
       method: 'GET',
@@ -20,9 +21,11 @@ export function clientRoutes({ server, notices: { run } }: HttpContext): readonl
       path: '/api/v1/clients/:id',
       needs: 'view',
       spec: READ_CLIENT,
-      answer: ({ now, params, role }) => {
+      answer: ({ now, params, query: { topic }, role }) => {
         const found = findClient(server, params.id!)
-        return isEntry(found) ? json(clientDetail(server, now, found, role === 'manage')) : found
+        if (!isEntry(found)) return found
+        const reasons = Array.from(reasonsOf(server, found, { now, status, topic }), (reason) => reasonJson(server, reason))
+        return json({ ...clientDetail(server, now, found, role === 'manage'), reasons })
       },
     },
     {

@@ -12,6 +12,9 @@ import {
 } from '../exchange.ts'
 import type { HttpHost } from './http-host.ts'
 
+/** Long answers at most that are made at the same time, because each holds what it has found so far: a megabyte or two. */
+export const LONG_MAX = 16
+
 /**
  * Requests that take several turns of the event loop. However many there are, one of them has a step in each turn, so that they
  * share its time among themselves and leave the rest to clients.
@@ -20,6 +23,8 @@ export class Steps {
   readonly #host: HttpHost
   readonly #waiting = new Fifo<() => void>()
   #next: NodeJS.Immediate | undefined
+  #long = 0
+  readonly #later = new Fifo<() => void>()
 
   constructor(host: HttpHost) {
     this.#host = host
@@ -44,7 +49,24 @@ export class Steps {
       return begun.next(now)
     })
     if (work === undefined) return answer as HttpResponse | EventStream
-    return this.#goOn(work, answer as IteratorResult<Pause, HttpResponse>, isGone)
+    const first = answer as IteratorResult<Pause, HttpResponse>
+    return first.done !== true && first.value.kind === 'turn'
+      ? this.#inPlace(() => this.#goOn(work!, first, isGone))
+      : this.#goOn(work, first, isGone)
+  }
+
+  /** Runs a long request when there are fewer than `LONG_MAX` others. */
+  async #inPlace<T>(run: () => Promise<T>): Promise<T> {
+    // A request that ends passes its place on.
+    if (this.#long < LONG_MAX) this.#long++
+    else await new Promise<void>((resolve) => this.#later.push(resolve))
+    try {
+      return await run()
+    } finally {
+      const next = this.#later.shift()
+      if (next === undefined) this.#long--
+      else next()
+    }
   }
 
   async #goOn(
@@ -67,6 +89,7 @@ export class Steps {
   /** Returns the answer instead if it takes too long. */
   async #pause(pause: Pause): Promise<HttpResponse | undefined> {
     if (pause.kind === 'reload') pause.result = await this.#host.reload()
+    else if (pause.kind === 'account') pause.result = await this.#host.changeAccount(pause.change)
     else if (pause.kind === 'room') await new Promise((resolve) => setTimeout(resolve, ROOM_MS))
     else if (pause.kind === 'durable' && !(await this.#host.durable(pause.lsn)))
       return problem(

@@ -29,16 +29,15 @@ export class Streams {
     return this.#open.size
   }
 
-  /** Bytes of memory that wait for their readers. */
+  /** Bytes of memory that wait for their readers, besides what has been written. */
   get bytes(): number {
     let bytes = 0
-    for (const { stream, response } of this.#open) bytes += (stream.bytes ?? 0) + response.writableLength
+    for (const { stream } of this.#open) bytes += stream.bytes ?? 0
     return bytes
   }
 
   /** Why there is no room for another stream; '' if there is. */
-  refusal(socket: Socket): string {
-    for (const open of this.#open) if (open.socket === socket) return 'this connection has an event stream already'
+  get refusal(): string {
     return this.#open.size >= STREAMS_MAX ? `there are ${STREAMS_MAX} event streams already` : ''
   }
 

@@ -245,6 +245,41 @@ describe('bad requests', () => {
     expect(await raw(`GET /open HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`)).toMatch(/^HTTP\/1\.1 431 /)
   })
 
+  test('what is no HTTP is answered as all errors are', async () => {
+    await listen()
+    for (const [request, status] of [
+      ['HELLO\r\n\r\n', 400],
+      [`GET /open HTTP/1.1\r\nHost: localhost\r\nX: ${'x'.repeat(20_000)}\r\n\r\n`, 431],
+      ['GET /open HTTP/1.1\r\nConnection: close\r\n\r\n', 400],
+      ['GET /open HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\nConnection: close\r\n\r\n', 400],
+      ['GET /open HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n', 400],
+    ] as const) {
+      const [head = '', body = ''] = (await raw(request)).split('\r\n\r\n')
+      expect(head).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `))
+      expect(head).toContain('content-type: application/problem+json')
+      expect(head).toContain('x-content-type-options: nosniff')
+      expect(JSON.parse(body)).toMatchObject({ status })
+    }
+  })
+
+  test('a body is JSON, and one that is empty is none', async () => {
+    const url = await listen()
+    const csrf = { 'x-csrf-token': await csrfOf(url) }
+    const post = (body: string, headers: Record<string, string>) =>
+      ask(`${url}/manage`, { method: 'POST', body, headers: { ...csrf, ...headers } })
+    const plainText = { 'content-type': 'text/plain' }
+    const form = { 'content-type': 'application/x-www-form-urlencoded' }
+    const jsonType = { 'content-type': 'application/json' }
+    expect(await post('{}', jsonType)).toMatchObject({ status: 200, body: { body: {} } })
+    for (const type of [plainText, form, { 'content-type': '' }]) expect(await post('{}', type)).toMatchObject({ status: 415 })
+    for (const type of [plainText, form, jsonType]) expect(await post('', type)).toMatchObject({ status: 200 })
+    expect(await post('{}', { ...jsonType, 'content-encoding': 'gzip' })).toMatchObject({ status: 415 })
+    expect(await post('['.repeat(100), jsonType)).toMatchObject({
+      status: 400,
+      body: { detail: expect.stringContaining('deep') },
+    })
+  })
+
   test('a bug of ours is a 500 that tells strangers nothing', async () => {
     const url = await listen()
     const { status, body } = await ask(`${url}/broken`)

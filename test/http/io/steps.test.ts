@@ -1,6 +1,6 @@
 import { describe, expect, test, vi } from 'vitest'
 import { type HttpResponse, type HttpWork, json, NEXT_TURN, type Pause, type ReloadPause } from '../../../src/http/exchange.ts'
-import { Steps } from '../../../src/http/io/steps.ts'
+import { LONG_MAX, Steps } from '../../../src/http/io/steps.ts'
 import { testHost } from '../harness.ts'
 
 const here = (): boolean => false
@@ -29,6 +29,25 @@ describe('requests that take several turns', () => {
     isOver = true
     expect(order.map((each) => each[0]).join('')).toBe('ababab')
     expect(new Set(order.map((each) => each.split(' ').at(-1))).size).toBe(6)
+  })
+
+  test('only so many long answers are made at the same time, and short ones do not wait for them', async () => {
+    const steps = new Steps(testHost())
+    let [under, most] = [0, 0]
+    function* long(): HttpWork {
+      yield NEXT_TURN
+      most = Math.max(most, ++under)
+      yield* turns(20)
+      under--
+      return json({})
+    }
+    const answers = Array.from({ length: 3 * LONG_MAX }, () => steps.run(long, here))
+    while (under < LONG_MAX) await new Promise(setImmediate)
+    await steps.run(() => json({}), here)
+    expect(under).toBeGreaterThan(0)
+    await Promise.all(answers)
+    expect([under, most]).toEqual([0, LONG_MAX])
+    expect((await steps.run(() => turns(2), here)) as HttpResponse).toMatchObject({ status: 200 })
   })
 
   test('time goes on between their steps', async () => {
