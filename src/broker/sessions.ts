@@ -286,10 +286,7 @@ export class Sessions {
     shares.recount(session)
   }
 
-  /**
-   * Gives subscriptions made before the client identified itself as a bridge, or by a version of Roost that did not know the
-   * bridge bit, the options of a bridge. Returns the last record.
-   */
+  /** Gives subscriptions made before the client said that it is a bridge the options of a bridge. Returns the last record. */
   #subscribeAsBridge(session: Session): Lsn {
     const { router, store } = this.#context
     let last: Lsn = 0
