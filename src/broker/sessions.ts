@@ -239,10 +239,8 @@ export class Sessions {
     // [MQTT-4.1.0-1]
     stopTimers(this.#context, session)
     // [MQTT-3.1.2-6]
-    if (!present) {
-      session.createdAt = Math.floor(now / 1000)
-      this.#enter(session)
-    }
+    if (!present) session.createdAt = Math.floor(now / 1000)
+    if (!present) this.#enter(session)
     if (!isSameOwner(session.owner, owner)) this.own(session, new Author(session.key, owner))
     session.resumed ||= present
     this.#share(session, owner)

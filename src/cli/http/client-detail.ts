@@ -47,6 +47,7 @@ const CONNECTION: readonly Row[] = [
   ['waits_for_port', 'waits', only('until its port may send')],
 ]
 const SESSION: readonly Row[] = [
+  ['created', 'created', moment],
   ['user', 'user', plain],
   ['user_verified', 'verified', plain],
   ['persistent', 'persistent', plain],
@@ -65,6 +66,7 @@ const MESSAGE: readonly Row[] = [
   ['qos', 'QOS', plain],
   ['payload_bytes', 'BYTES', plain],
   ['publisher', 'PUBLISHER', plain],
+  ['accepted', 'ACCEPTED', moment],
   ['expires', 'EXPIRES', moment],
 ]
 const FIGURES = new Set(['QOS', 'BYTES', 'ID', 'MSG ID', 'PACKET ID'])
@@ -127,8 +129,9 @@ const messagesSection =
     if (typeof messages !== 'number' || messages === 0) return []
     const first = entriesOf(totals.first)
     const left = messages - first.length
+    const oldest = moment(totals.oldest, now)
     return [
-      `${title} (${messages} messages, ${bytes(totals.bytes, now) ?? '-'})`,
+      `${title} (${messages} messages, ${bytes(totals.bytes, now) ?? '-'}${oldest === undefined ? '' : `, the oldest ${oldest}`})`,
       ...tableLines(first, columns, now),
       ...(left > 0 ? [`  and ${left} more`] : []),
     ]
@@ -145,7 +148,7 @@ const fieldsOf = (value: unknown): Fields => (typeof value === 'object' && value
 const entriesOf = (value: unknown): readonly Fields[] => (Array.isArray(value) ? value.map(fieldsOf) : [])
 
 /** One letter for each quarter of an hour, in four rows of six hours. */
-const DAY: Readonly<Record<string, string>> = { unknown: '.', asleep: 'z', awake: 'A', lost: '!' }
+const DAY: Readonly<Record<string, string>> = { unknown: '-', asleep: 's', awake: 'w', lost: 'l' }
 
 const daySection: Section = ({ last_day: day }, _now, shown) => {
   shown.add('last_day')
@@ -153,9 +156,25 @@ const daySection: Section = ({ last_day: day }, _now, shown) => {
   const letters = day.map((each) => DAY[String(each)] ?? '?').join('')
   const rows = letters.match(/.{1,24}/g) ?? []
   return [
-    'Last day (z asleep, A awake, ! lost, . unknown; a letter is a quarter of an hour, the last one is now)',
+    'Last day (s asleep, w awake, l lost, - unknown; a letter is a quarter of an hour, the last one is now)',
     ...rows.map((row) => `  ${row.replace(/(.{4})/g, '$1 ').trimEnd()}`),
   ]
+}
+
+/** Why it does not get its messages, and the options behind that. */
+const reasonSection: Section = ({ reasons }, now, shown) => {
+  shown.add('reasons')
+  const lines = entriesOf(reasons).flatMap(({ text, since, until, option }) => {
+    if (typeof text !== 'string') return []
+    const [began, ends] = [moment(since, now), moment(until, now)]
+    const more = [
+      ...(began === undefined ? [] : [`since ${began}`]),
+      ...(ends === undefined ? [] : [`until ${ends}`]),
+      ...(typeof option === 'string' ? [option] : []),
+    ]
+    return [`  ${text}${more.length === 0 ? '' : ` (${more.join(', ')})`}`]
+  })
+  return lines.length === 0 ? [] : ['Why it does not get all its messages', ...lines]
 }
 
 const objectSection =
@@ -185,6 +204,7 @@ function genericLines(field: string, value: unknown, now: number): readonly stri
 const cellOf = (field: string): Cell => (/bytes(_|$)/.test(field) ? bytes : /seconds$/.test(field) ? seconds : plain)
 
 const SECTIONS: readonly Section[] = [
+  reasonSection,
   rowsSection('Connection', CONNECTION),
   rowsSection('Session', SESSION),
   listSection(

@@ -10,17 +10,20 @@ export interface ClientsFlags extends ApiFlags {
   readonly state?: string
   readonly protocol?: string
   readonly port?: string
+  readonly topic?: string
   readonly json?: true
 }
 
 /** Lists clients, or shows one. */
 export async function clients(flags: ClientsFlags, host: Host, id: string | undefined): Promise<void> {
-  const { query: q, state, protocol, port, json } = flags
+  const { query: q, state, protocol, port, topic, json } = flags
   const chosen = Object.entries({ query: q, state, protocol, port }).find(([, value]) => value !== undefined)
   if (id !== undefined && chosen !== undefined) throw new StartError(`--${chosen[0]}: not with a client id`)
+  if (id === undefined && topic !== undefined) throw new StartError('--topic: only with a client id')
   const api = await ApiClient.from(flags, host)
   if (id !== undefined) {
-    const detail = await api.get<ClientDetail>(`/api/v1/clients/${encodeURIComponent(id)}`, CLIENT)
+    const query = topic === undefined ? '' : `?${new URLSearchParams({ topic })}`
+    const detail = await api.get<ClientDetail>(`/api/v1/clients/${encodeURIComponent(id)}${query}`, CLIENT)
     for (const line of json === true ? [`${JSON.stringify(detail, undefined, 2)}\n`] : detailLines(detail, Date.now()))
       host.stdout.write(line)
     return

@@ -36,6 +36,7 @@ const COMMANDS: readonly ApiCommand[] = [
       ['--state <state>', 'only those in this state: connected, disconnected, active, asleep, awake, lost'],
       ['--protocol <name>', 'only those of this protocol: mqtt, mqtt-sn'],
       ['--port <name>', 'only those of the listener or port with this name'],
+      ['--topic <topic>', 'with a client id: also why this client gets no messages on this topic'],
       JSON_OPTION,
     ],
     run: clients,

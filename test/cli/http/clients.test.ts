@@ -71,11 +71,15 @@ describe('roost clients ID', () => {
     expect([code, err]).toEqual([0, ''])
     expect(out).toMatch(/^mqtt:archive is disconnected since /)
     expect(out).toMatch(/\nConnection\n {2}port +mqtt\n/)
-    expect(out).toMatch(/\nSession\n {2}user +eva\n {2}persistent +yes\n {2}expiry +1 h\n/)
+    expect(out).toMatch(/\nSession\n {2}created +\S.*\n {2}user +eva\n {2}persistent +yes\n {2}expiry +1 h\n/)
     expect(out).toMatch(/\nSubscriptions \(1\)\n {2}FILTER +QOS +NO LOCAL\n {2}site\/# +1 +yes\n/)
-    expect(out).toMatch(/\nQueue \(101 messages, .*B\)\n {2}TOPIC +QOS +BYTES +PUBLISHER\n {2}site\/0 +1 +4 +mqtt:from\n/)
+    expect(out).toMatch(
+      /\nQueue \(101 messages, \S+ kB, the oldest .*\)\n {2}TOPIC +QOS +BYTES +PUBLISHER +ACCEPTED\n {2}site\/0 +1 +4 +mqtt:from +\S/,
+    )
+    expect(out).toMatch(/\n\nWhy it does not get all its messages\n {2}it is not connected: 101 messages wait .*\(until .*\)\n/)
+    expect((await roost('clients', 'archive', '--topic', 'none')).out).toMatch(/ no subscription /)
     expect(out).toMatch(/\n {2}and 1 more\n/)
-    expect(out).not.toMatch(/In flight|Counters|More/)
+    expect(out).not.toMatch(/In flight|More/)
     const of = await roost('clients', 'mqtt:archive', '--json')
     expect(JSON.parse(of.out)).toMatchObject({ id: 'mqtt:archive', queue: { messages: 101 } })
   })
@@ -118,35 +122,41 @@ describe('roost clients ID', () => {
       exchanges: 7,
       queue: null,
       oldest_seconds: 3600,
-      reasons: [{ code: 'asleep', text: 'it sleeps' }, 'plain', null],
+      reasons: [{ code: 'asleep', text: 'it sleeps', until: '1970-01-01T00:01:00Z', option: 'sleep_margin' }, 'plain', null],
+      notes: [{ code: 'asleep', text: 'it sleeps' }, 'plain', null],
       nothing: undefined,
     } as unknown as ClientDetail
     expect(detailLines(detail, 0).join('')).toBe(
       [
         'sn:a is active',
         '',
+        'Why it does not get all its messages',
+        '  it sleeps (until in 1 min, sleep_margin)',
+        '',
         'Counters',
         '  messages received   3',
         '  bytes sent          2.0 kB',
         '',
-        'Last day (z asleep, A awake, ! lost, . unknown; a letter is a quarter of an hour, the last one is now)',
-        '  .... .... .... .... .... ....',
-        '  .... .... .... .... .... ....',
-        '  .... .... .... .... .... ....',
-        '  .... .... .... .... .... ..z!',
+        'Last day (s asleep, w awake, l lost, - unknown; a letter is a quarter of an hour, the last one is now)',
+        '  ---- ---- ---- ---- ---- ----',
+        '  ---- ---- ---- ---- ---- ----',
+        '  ---- ---- ---- ---- ---- ----',
+        '  ---- ---- ---- ---- ---- --sl',
         '',
         'More',
         '  oldest seconds      1 h',
-        '  reasons             code asleep, text it sleeps',
-        '  reasons             plain',
+        '  notes               code asleep, text it sleeps',
+        '  notes               plain',
         '',
       ].join('\n'),
     )
   })
 
   test('none of this name, and a filter beside an id: one line, exit code 2', async () => {
-    const err = `http://127.0.0.1:${http.port}: there is no client none\n`
-    expect(await roost('clients', 'none')).toEqual({ code: 2, out: '', err })
+    const err = `http://127.0.0.1:${http.port}: there is no client none`
+    expect(await roost('clients', 'none')).toEqual({ code: 2, out: '', err: expect.stringMatching(/^[^\n]+\n$/) })
+    expect((await roost('clients', 'none')).err).toContain(err)
+    expect((await roost('clients', '--topic', 'a')).err).toBe('--topic: only with a client id\n')
     expect(await roost('clients', 'a', '--state', 'lost')).toEqual({ code: 2, out: '', err: '--state: not with a client id\n' })
   })
 })
