@@ -125,7 +125,6 @@ export class Publisher {
     this.pressed = undefined
     this.over = undefined
     message.author = from.author
-    message.acceptedAt = Math.floor(now / 1000)
     const expiry = message.properties.messageExpiryInterval
     // An interval of 0 counts as one second, so that connected subscribers still get the message.
     if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000
@@ -243,6 +242,7 @@ export class Publisher {
     const qos = this.effectiveQos(target, message)
     if (hasRoom(this.#context, now, session, message, qos)) {
       message.own()
+      message.acceptedAt = Math.floor(now / 1000)
       const retain = message.retain && retainAsPublished
       return this.#queueAlone(session, message, qos, retain, subscriptionIdentifiers, share)
     }
@@ -396,7 +396,10 @@ export class Publisher {
           continue
         }
       }
-      if (qos > 0 || waits) message.own()
+      if (qos > 0 || waits) {
+        message.own()
+        message.acceptedAt = Math.floor(now / 1000)
+      }
       const plain = qos === 0 && !retain && target.subscriptionIdentifiers === undefined
       session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share), waits)
       if (waits || (qos > 0 && isHeavy(session, 0))) this.#keptWaiting(session, message)

@@ -363,25 +363,27 @@ export class Connections {
       if (out.type === OutgoingType.DELIVERY) {
         if (writeDelivery(slab, out, version, now, connection.maxPacketSize, connection.outgoingAliases)) {
           traffic.sent[PacketType.PUBLISH]!++
-          connection.counted.messagesSent++
           if (out.dup) connection.counted.retransmissions++
           traffic.publishBytesSent += out.message.payloadEnd - out.message.payloadStart
         } else this.#tooLarge(now, connection, out)
         if (++deliveries === most || slab.forms.properties > PROPERTIES_PER_TURN) break
       } else if (out.type === OutgoingType.CLOSE) {
+        connection.counted.messagesSent += deliveries
         this.#end(connection, out.disconnect ? out.reasonCode : undefined, out.reason, out.reasonCode === ReasonCode.SUCCESS)
         return false
       } else if (out.type === PacketType.CONNACK) {
         if (!this.#connack(now, connection, out)) return false
       } else this.#output.write(out, connection)
     }
+    connection.counted.messagesSent += deliveries
     this.#turns.wrote(now, connection, deliveries, deliveries < most && slab.forms.properties <= PROPERTIES_PER_TURN)
     return true
   }
 
   /** The packet exceeds the client's Maximum Packet Size: treated as sent and acknowledged (MQTT-3.1.2-25), and reported. */
-  #tooLarge(now: Instant, { link, peer, maxPacketSize }: Connection, { message, qos, packetId }: Delivery): void {
+  #tooLarge(now: Instant, { link, peer, maxPacketSize, counted }: Connection, { message, qos, packetId }: Delivery): void {
     this.traffic.publishDropped++
+    counted.messagesSent--
     const most =
       maxPacketSize > PACKET_MAX
         ? `in the form for this client above ${PACKET_MAX} bytes, the largest packet of MQTT`
@@ -400,8 +402,7 @@ export class Connections {
     connection.lastReceived = now
     this.#read(now, connection)
     this.#boundBuffers(now, connection)
-    if (connection.gone) return
-    if (!connection.paused && !connection.congested) this.#output.resume(connection)
+    if (!connection.gone && !connection.paused && !connection.congested) this.#output.resume(connection)
   }
 
   #resolveAlias(now: Instant, connection: Connection, packet: Publish): boolean {
