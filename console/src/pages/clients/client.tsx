@@ -86,11 +86,17 @@ function Parts({ client }: { readonly client: ClientDetail }) {
   )
 }
 
-function Figures({ waiting_messages: waiting, waiting_bytes: size, in_flight: flight, window, counters, reads }: ClientDetail) {
+function Figures(client: ClientDetail) {
+  const { waiting_messages: waiting, waiting_bytes: size, queue, in_flight: flight, window, counters, reads } = client
   return (
     <div class="figures">
       <Figure label="Waiting for it" value={count(waiting)}>
         {bytes(size)}
+        {queue?.oldest !== undefined && (
+          <>
+            , the oldest came <Time at={queue.oldest} />
+          </>
+        )}
       </Figure>
       {flight !== undefined && (
         <Figure label="Not acknowledged" value={count(flight.messages)}>
@@ -150,6 +156,7 @@ function Connection(client: ClientDetail) {
 
 function Session(client: ClientDetail) {
   const {
+    created,
     persistent,
     clean,
     expiry_seconds: expiry,
@@ -162,9 +169,10 @@ function Session(client: ClientDetail) {
     <Card title="Session">
       <Fields>
         {[
+          created !== undefined && ['Began', <Time key="created" at={created} />],
           ['Ends', persistent === false ? 'with its connection' : endText(expiry)],
           expires !== undefined && ['Expires', <Time key="expires" at={expires} />],
-          clean !== undefined && ['Began', clean ? 'as a clean session' : 'where an earlier one was, if there was one'],
+          clean !== undefined && ['Clean session', clean ? 'yes: it began anew' : 'no: it goes on where it was'],
           mount_point !== undefined && ['Mount point', <code key="mount">{mount_point}</code>],
           unreleased > 0 && ['Messages to be released', `${count(unreleased)} of QoS 2 wait for its PUBREL`],
           unanswered > 0 && ['Not acknowledged to it', `${count(unanswered)} of QoS 1 wait for the store`],
