@@ -54,4 +54,11 @@ describe('a page', () => {
       expect(refusal('roost:1885', 'http://roost:1885', isOpen, 'same-origin')).toBe('')
     },
   )
+
+  test('of another site may have a link to the console', () => {
+    const visit = { host: 'localhost:1885', origin: undefined, fetchSite: 'cross-site', isVisit: true }
+    expect(requestRefusal(visit, { isOpen: true, names })).toBe('')
+    expect(requestRefusal({ ...visit, host: 'evil.example' }, { isOpen: true, names })).toContain('(http_hosts)')
+    expect(requestRefusal({ ...visit, origin: 'http://evil.example' }, { isOpen: true, names })).toContain('other sites')
+  })
 })

@@ -43,7 +43,7 @@ function Shell() {
   const page = pageOf(path)
   const key = path.join('/')
   useEffect(() => {
-    const ends = [startLive(), startOverview(), startKeys()]
+    const ends = [startLive(), startOverview(), startKeys(() => (isOpen.value = false))]
     return () => {
       for (const end of ends) end()
     }
@@ -59,8 +59,8 @@ function Shell() {
       <button type="button" class="skip" onClick={() => document.getElementById('main')?.focus()}>
         Skip to the content
       </button>
-      <Navigation pages={PAGES} current={page} onClose={() => (isOpen.value = false)} />
-      <div class="column">
+      <Navigation pages={PAGES} current={page} isOpen={isOpen.value} onClose={() => (isOpen.value = false)} />
+      <div class="column" inert={isOpen.value}>
         <Banner />
         <main id="main" tabIndex={-1}>
           <page.render key={key} path={path.slice(1)} />
@@ -73,10 +73,11 @@ function Shell() {
   )
 }
 
-/** `/` goes to the search field of the page. */
-function startKeys(): () => void {
+/** `/` goes to the search field of the page, Escape closes the menu of a phone. */
+function startKeys(onEscape: () => void): () => void {
   const onKey = (event: KeyboardEvent): void => {
     const { key, ctrlKey, metaKey, altKey, target } = event
+    if (key === 'Escape') onEscape()
     if (key !== '/' || ctrlKey || metaKey || altKey || (target as HTMLElement).closest('input, textarea, select, dialog')) return
     const search = document.querySelector<HTMLInputElement>('[data-search]')
     if (search === null) return

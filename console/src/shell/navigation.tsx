@@ -1,3 +1,4 @@
+import { useEffect, useRef } from 'preact/hooks'
 import { connection } from '../lib/live.ts'
 import { samples } from '../lib/overview.ts'
 import { href } from '../lib/route.ts'
@@ -9,14 +10,20 @@ import type { Page } from './pages.tsx'
 interface NavigationProps {
   readonly pages: readonly Page[]
   readonly current: Page
+  /** On a phone, it covers the page. */
+  readonly isOpen: boolean
   readonly onClose: () => void
 }
 
 /** At the side; on a phone, over the page when the user asks for it. */
-export function Navigation({ pages, current, onClose }: NavigationProps) {
+export function Navigation({ pages, current, isOpen, onClose }: NavigationProps) {
+  const close = useRef<HTMLButtonElement>(null)
+  useEffect(() => {
+    if (isOpen) close.current?.focus()
+  }, [isOpen])
   const lost = samples.value.at(-1)?.totals.sensors.lost ?? 0
   return (
-    <div class="side">
+    <header class="side">
       <div class="brand">
         <svg viewBox="0 0 32 32" aria-hidden="true">
           <path d="M6 21h20M16 21v6M9 17a7 7 0 0 1 14 0M12.5 17a3.5 3.5 0 0 1 7 0" />
@@ -24,7 +31,7 @@ export function Navigation({ pages, current, onClose }: NavigationProps) {
         <span>
           Roost <small>{samples.value.at(-1)?.totals.version}</small>
         </span>
-        <button type="button" class="plain close" aria-label="Close the menu" onClick={onClose}>
+        <button ref={close} type="button" class="plain close" aria-label="Close the menu" onClick={onClose}>
           <Icon name="close" />
         </button>
       </div>
@@ -45,7 +52,7 @@ export function Navigation({ pages, current, onClose }: NavigationProps) {
           Theme: {theme.value}
         </button>
       </div>
-    </div>
+    </header>
   )
 }
 

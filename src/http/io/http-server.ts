@@ -158,11 +158,17 @@ function guardOf({ users, names, notice }: HttpServerOptions) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply | undefined> => {
     const policy: GuardPolicy = { isOpen: users.isOpen, names }
     const { host, origin, 'sec-fetch-site': fetchSite } = request.headers
-    const reason = requestRefusal({ host, origin, fetchSite: one(fetchSite) }, policy)
+    const reason = requestRefusal({ host, origin, fetchSite: one(fetchSite), isVisit: isVisit(request) }, policy)
     if (reason === '') return undefined
     notice({ code: 'http-refused', level: 'info', peer: peerOf(request), reason })
     return send(reply, problem(403, reason))
   }
+}
+
+/** A link to the console on another page is followed [Fetch Metadata, sections 2.1 and 2.2]. */
+const isVisit = (request: FastifyRequest): boolean => {
+  const { 'sec-fetch-mode': mode, 'sec-fetch-dest': destination } = request.headers
+  return request.method === 'GET' && pathOf(request) === '/' && mode === 'navigate' && destination === 'document'
 }
 
 const RANK: Readonly<Record<Role, number>> = { view: 1, manage: 2 }
