@@ -11,7 +11,7 @@ import { LiveTrace } from '../../parts/live-trace.tsx'
 import { RecentNotices } from '../../parts/notices.tsx'
 import { Payload } from '../../parts/payload.tsx'
 import { ABOUT_STATE, StateMark } from '../../parts/state.tsx'
-import { Time } from '../../parts/time.tsx'
+import { For, Time } from '../../parts/time.tsx'
 
 /** Everything about one MQTT client. */
 export function ClientPage({ id }: { readonly id: string }) {
@@ -51,13 +51,8 @@ export function ClientPage({ id }: { readonly id: string }) {
 function Heading({ state, since }: ClientDetail) {
   return (
     <>
-      <StateMark state={state} />{' '}
-      {since !== undefined && (
-        <>
-          since <Time at={since} />:{' '}
-        </>
-      )}
-      {ABOUT_STATE[state]}
+      <StateMark state={state} /> {since !== undefined && <For at={since} />}
+      {state === 'disconnected' && `: ${ABOUT_STATE.disconnected}`}
     </>
   )
 }
@@ -127,6 +122,7 @@ function Figures(client: ClientDetail) {
 
 function Connection(client: ClientDetail) {
   const {
+    id,
     state,
     port,
     address,
@@ -138,7 +134,10 @@ function Connection(client: ClientDetail) {
     paused,
   } = client
   return (
-    <Card title={state === 'connected' ? 'Connection' : 'Last connection'}>
+    <Card
+      title={state === 'connected' ? 'Connection' : 'Last connection'}
+      aside={<a href={href(['users'], { client: id })}>What may it do?</a>}
+    >
       <Fields>
         {[
           port !== undefined && ['Listener', port],
