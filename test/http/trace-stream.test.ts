@@ -55,6 +55,14 @@ describe('a trace', () => {
     expect(lines.join('\n')).not.toContain('21.5')
   })
 
+  test('has times in milliseconds', () => {
+    const from = watch()
+    talk('site/temperature', '21.5')
+    const times = eventsOf(from).map(({ time }) => String(time))
+    for (const time of times) expect(new Date(time).toISOString()).toBe(time)
+    expect(new Set(times.map((time) => time.slice(0, 19))).size).toBeLessThan(new Set(times).size)
+  })
+
   test('of one client, or of one topic', () => {
     const ofClient = api.stream('/api/v1/trace?client=sensor-*')
     const ofTopic = api.stream('/api/v1/trace?topic=site/%2B')

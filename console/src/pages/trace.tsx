@@ -26,6 +26,7 @@ function useCalm<T>(value: T): T {
 export function TracePage() {
   const { id, client = '', topic = '', find = '' } = where.value.query
   const [payloads, setPayloads] = useState(true)
+  const [showsSys, setShowsSys] = useState(false)
   const [frozen, setFrozen] = useState<readonly Entry[] | undefined>(undefined)
   const [follows, setFollows] = useState(true)
   const calm = { client: useCalm(id ?? patternOf(client.trim())), topic: useCalm(topic.trim()) }
@@ -36,7 +37,9 @@ export function TracePage() {
     pcap: true,
   })
   const all = frozen ?? trace.entries
-  const shown = find === '' ? all : all.filter((entry) => has(entry, find.toLowerCase()))
+  const hidesSys = !showsSys && !calm.topic.startsWith('$SYS')
+  const chosen = hidesSys ? all.filter((entry) => !isSys(entry)) : all
+  const shown = find === '' ? chosen : chosen.filter((entry) => has(entry, find.toLowerCase()))
   const isPaused = frozen !== undefined
   return (
     <>
@@ -70,6 +73,10 @@ export function TracePage() {
           <input type="checkbox" checked={follows} onChange={(event) => setFollows(event.currentTarget.checked)} />
           <span>Follow</span>
         </label>
+        <label class="field is-check">
+          <input type="checkbox" checked={showsSys} onChange={(event) => setShowsSys(event.currentTarget.checked)} />
+          <span>$SYS</span>
+        </label>
         {mayManage.value && (
           <label class="field is-check">
             <input type="checkbox" checked={payloads} onChange={(event) => setPayloads(event.currentTarget.checked)} />
@@ -77,7 +84,7 @@ export function TracePage() {
           </label>
         )}
       </div>
-      <Said trace={trace} shown={shown} isPaused={isPaused} />
+      <Said trace={trace} shown={shown} hidden={all.length - chosen.length} isPaused={isPaused} />
       <Packets entries={shown} follows={follows && !isPaused} onFollow={(at) => !isPaused && setFollows(at)}>
         <Nothing isFiltered={calm.client !== '' || topic !== '' || find !== ''} isOpen={trace.state === 'open'} />
       </Packets>
@@ -111,16 +118,21 @@ function Filters({ client, topic, find }: { readonly client: string; readonly to
   )
 }
 
+/** Every ten seconds there is a hundred of them. */
+const isSys = (entry: Entry): boolean => entry.kind === 'packet' && entry.topic?.startsWith('$SYS/') === true
+
 const has = (entry: Entry, text: string): boolean =>
   entry.kind === 'gap' || [entry.type, entry.rest, entry.client, entry.peer].some((each) => each?.toLowerCase().includes(text))
 
 interface SaidProps {
   readonly trace: ReturnType<typeof useTrace>
   readonly shown: readonly Entry[]
+  /** Packets of $SYS that are not shown. */
+  readonly hidden: number
   readonly isPaused: boolean
 }
 
-function Said({ trace, shown, isPaused }: SaidProps) {
+function Said({ trace, shown, hidden, isPaused }: SaidProps) {
   const packets = shown.filter(({ kind }) => kind === 'packet').length
   if (trace.state === 'lost')
     return (
@@ -134,7 +146,7 @@ function Said({ trace, shown, isPaused }: SaidProps) {
   return (
     <p class="trace-said faint">
       {isPaused ? `Paused; ${plural(Math.max(0, came - last), 'packet')} since then. ` : ''}
-      {plural(packets, 'packet')} shown.{' '}
+      {plural(packets, 'packet')} shown{hidden > 0 && `, ${count(hidden)} of $SYS hidden`}.{' '}
       {trace.dropped > 0
         ? `The oldest ${count(trace.dropped)} have made room: the last ${count(KEPT_MAX)} are kept.`
         : `The last ${count(KEPT_MAX)} are kept.`}

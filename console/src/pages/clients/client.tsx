@@ -11,7 +11,7 @@ import { LiveTrace } from '../../parts/live-trace.tsx'
 import { RecentNotices } from '../../parts/notices.tsx'
 import { Payload } from '../../parts/payload.tsx'
 import { ABOUT_STATE, StateMark } from '../../parts/state.tsx'
-import { Time } from '../../parts/time.tsx'
+import { For, Time } from '../../parts/time.tsx'
 
 /** Everything about one MQTT client. */
 export function ClientPage({ id }: { readonly id: string }) {
@@ -51,13 +51,8 @@ export function ClientPage({ id }: { readonly id: string }) {
 function Heading({ state, since }: ClientDetail) {
   return (
     <>
-      <StateMark state={state} />{' '}
-      {since !== undefined && (
-        <>
-          since <Time at={since} />:{' '}
-        </>
-      )}
-      {ABOUT_STATE[state]}
+      <StateMark state={state} /> {since !== undefined && <For at={since} />}
+      {state === 'disconnected' && `: ${ABOUT_STATE.disconnected}`}
     </>
   )
 }
@@ -86,11 +81,17 @@ function Parts({ client }: { readonly client: ClientDetail }) {
   )
 }
 
-function Figures({ waiting_messages: waiting, waiting_bytes: size, in_flight: flight, window, counters, reads }: ClientDetail) {
+function Figures(client: ClientDetail) {
+  const { waiting_messages: waiting, waiting_bytes: size, queue, in_flight: flight, window, counters, reads } = client
   return (
     <div class="figures">
       <Figure label="Waiting for it" value={count(waiting)}>
         {bytes(size)}
+        {queue?.oldest !== undefined && (
+          <>
+            , the oldest came <Time at={queue.oldest} />
+          </>
+        )}
       </Figure>
       {flight !== undefined && (
         <Figure label="Not acknowledged" value={count(flight.messages)}>
@@ -121,6 +122,7 @@ function Figures({ waiting_messages: waiting, waiting_bytes: size, in_flight: fl
 
 function Connection(client: ClientDetail) {
   const {
+    id,
     state,
     port,
     address,
@@ -132,7 +134,10 @@ function Connection(client: ClientDetail) {
     paused,
   } = client
   return (
-    <Card title={state === 'connected' ? 'Connection' : 'Last connection'}>
+    <Card
+      title={state === 'connected' ? 'Connection' : 'Last connection'}
+      aside={<a href={href(['users'], { client: id })}>What may it do?</a>}
+    >
       <Fields>
         {[
           port !== undefined && ['Listener', port],
@@ -150,6 +155,7 @@ function Connection(client: ClientDetail) {
 
 function Session(client: ClientDetail) {
   const {
+    created,
     persistent,
     clean,
     expiry_seconds: expiry,
@@ -162,9 +168,10 @@ function Session(client: ClientDetail) {
     <Card title="Session">
       <Fields>
         {[
+          created !== undefined && ['Began', <Time key="created" at={created} />],
           ['Ends', persistent === false ? 'with its connection' : endText(expiry)],
           expires !== undefined && ['Expires', <Time key="expires" at={expires} />],
-          clean !== undefined && ['Began', clean ? 'as a clean session' : 'where an earlier one was, if there was one'],
+          clean !== undefined && ['Clean session', clean ? 'yes: it began anew' : 'no: it goes on where it was'],
           mount_point !== undefined && ['Mount point', <code key="mount">{mount_point}</code>],
           unreleased > 0 && ['Messages to be released', `${count(unreleased)} of QoS 2 wait for its PUBREL`],
           unanswered > 0 && ['Not acknowledged to it', `${count(unanswered)} of QoS 1 wait for the store`],

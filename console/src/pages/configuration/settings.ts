@@ -28,9 +28,8 @@ export function sectionsOf({ options, listeners, sn_listeners: ports, predefined
   const groups = OPTION_GROUPS.map((title, group) => ({
     title,
     settings: Object.keys(OPTIONS).flatMap((key) => {
-      // Of listeners only, and so listed there.
-      const isElsewhere =
-        !(key in options) && [...listeners, ...ports].some((each) => key in each || key.replace(/^sn_/, '') in each)
+      // Set by listeners or ports only, and so listed there.
+      const isElsewhere = options[key] === undefined && [...listeners, ...ports].some((each) => hasOwn(each, key))
       return OPTIONS[key]![0] === group && !isElsewhere ? [settingOf(key, options[key], key)] : []
     }),
   }))
@@ -41,6 +40,9 @@ export function sectionsOf({ options, listeners, sn_listeners: ports, predefined
     ...groups.filter(({ settings }) => settings.length > 0),
   ]
 }
+
+const hasOwn = (values: Values, key: string): boolean =>
+  values[key] !== undefined || values[key.replace(/^sn_/, '')] !== undefined
 
 const tableOf = ({ clients, topic_ids: ids }: Config['predefined_topics'][number]): Setting => ({
   key: clients,
@@ -54,7 +56,7 @@ const tableOf = ({ clients, topic_ids: ids }: Config['predefined_topics'][number
 /** What a listener or a port has set: what is the same as for all is left out. */
 function ownOf(values: Values, options: Values, prefix: string): Setting[] {
   return Object.keys(values).flatMap((key) => {
-    if (key === 'name') return []
+    if (key === 'name' || values[key] === undefined) return []
     const known = `${prefix}${key}` in OPTIONS ? `${prefix}${key}` : key
     const isInherited = known in options && textOf(options[known]) === textOf(values[key])
     return isInherited ? [] : [settingOf(known, values[key], key)]

@@ -1,4 +1,4 @@
-import { useState } from 'preact/hooks'
+import { useEffect, useState } from 'preact/hooks'
 import { type Answer, type ApiError, call } from '../../lib/api.ts'
 import { useLoaded } from '../../lib/loaded.ts'
 import { bytes, plural } from '../../lib/numbers.ts'
@@ -9,7 +9,7 @@ import { belowFilter } from '../../lib/topics.ts'
 import { Card, Empty, Failed, Fields, Loading } from '../../parts/basics.tsx'
 import { Icon } from '../../parts/icons.tsx'
 import { Payload } from '../../parts/payload.tsx'
-import { askToDelete } from './deletion.tsx'
+import { askToDelete, changes } from './deletion.tsx'
 
 type Retained = Answer<'GET /api/v1/retained/{topic}'>
 
@@ -28,10 +28,10 @@ export function MessageCard({ topic, below, onChanged }: MessageCardProps) {
     3,
   )
   const isMissing = error?.status === 404
-  const changed = (): void => {
-    reload()
-    onChanged()
-  }
+  const changed = changes.value
+  useEffect(() => {
+    if (changed > 0) reload()
+  }, [changed])
   return (
     <Card class="message">
       <a class="back" href={href(['topics'])}>
@@ -49,7 +49,7 @@ export function MessageCard({ topic, below, onChanged }: MessageCardProps) {
       ) : (
         value !== undefined && <Content message={value} />
       )}
-      <Actions topic={topic} below={below} hasMessage={value !== undefined && !isMissing} onChanged={changed} />
+      <Actions topic={topic} below={below} hasMessage={value !== undefined && !isMissing} onChanged={onChanged} />
     </Card>
   )
 }

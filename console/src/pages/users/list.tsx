@@ -3,7 +3,7 @@ import { type Answer, call } from '../../lib/api.ts'
 import { useLoaded } from '../../lib/loaded.ts'
 import { plural } from '../../lib/numbers.ts'
 import { setQuery, where } from '../../lib/route.ts'
-import { mayManage } from '../../lib/session.ts'
+import { mayManage, session } from '../../lib/session.ts'
 import { Card, Empty, Failed, Loading, Search, Select } from '../../parts/basics.tsx'
 import { confirm } from '../../parts/confirm.tsx'
 import type { Target } from './password.tsx'
@@ -19,6 +19,9 @@ const KINDS = [
 ] as const
 type Kind = (typeof KINDS)[number][0]
 const KIND_NAMES = { mqtt: 'MQTT', http: 'console', sn: 'sensors' } as const
+
+/** Where no login is needed, Roost refuses it: a password would outlast that. */
+const maySetPasswords = (): boolean => mayManage.value && session.value.login !== undefined
 
 interface ListProps {
   /** Counts changes made elsewhere on the page. */
@@ -42,7 +45,7 @@ export function UserList({ changes, onPassword }: ListProps) {
       <div class="toolbar">
         <Search label="Search users" value={q} placeholder="Part of the name" onInput={(text) => setQuery({ q: text })} />
         <Select<Kind> label="Of" value={chosen} options={KINDS} onChange={(text) => setQuery({ kind: text })} />
-        {mayManage.value && (
+        {maySetPasswords() && (
           <button type="button" onClick={() => onPassword({ name: '', kind: 'mqtt', file: undefined, isNew: true })}>
             Add a user
           </button>
@@ -109,7 +112,7 @@ function UserLine({ user, onPassword, onDone }: LineProps) {
         {option}
         {line !== undefined && `, line ${line}`}
       </span>
-      {mayManage.value && kind !== 'sn' && (
+      {maySetPasswords() && kind !== 'sn' && (
         <span class="line-actions">
           <button
             type="button"
