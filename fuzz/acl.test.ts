@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { Acl, type AclSubject, type Permission, parseAcl } from '../src/access/acl.ts'
+import { type Action, decidingRule, isPartial } from '../src/access/explanation.ts'
 import { intersection } from '../src/mqtt/topics.ts'
 import { runs } from './runs.ts'
 import { topicMatches } from './topic-matches.ts'
@@ -142,6 +143,29 @@ test('a filter is granted in part if and only if it matches a topic that may be 
         const parts = set.rules.map((rule) => intersection(rule.filter, filter)).filter((part) => part !== undefined)
         expect(parts.flatMap(instancesOf).some(readable)).toBe(true)
       }
+    }),
+    runs(1000),
+  )
+})
+
+test('the rule that an explanation names decides as the rules do, and stands in its line', () => {
+  fc.assert(
+    fc.property(rules, who, topic, filter, (rules, who, topic, filter) => {
+      const acl = aclOf(rules)
+      const set = acl.rulesFor(who)
+      const explained = acl.linesFor(who)
+      const decides = (action: Action, about: string, filtered = true): boolean => {
+        const rule = decidingRule(explained, action, about, filtered)
+        return rule !== undefined && rule.permission !== 'deny'
+      }
+      expect(decides('publish', topic)).toBe(set.mayPublish(topic))
+      expect(decides('receive', topic)).toBe(set.mayRead(topic))
+      expect(decides('subscribe', filter)).toBe(set.mayReadSome(filter))
+      expect(decides('subscribe', filter, false)).toBe(set.maySubscribe(filter))
+      if (!isPartial(explained, filter)) expect(set.maySubscribe(filter)).toBe(true)
+      expect(explained.flatMap((each) => (each.filter === undefined ? [] : [each.filter]))).toEqual(
+        set.rules.map((each) => each.filter),
+      )
     }),
     runs(1000),
   )

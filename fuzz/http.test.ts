@@ -184,6 +184,7 @@ test('nor is anything that is sent to its port', async () => {
       run: (step) => step(api.world.schedule.now),
       durable: async () => true,
       reload: async () => ({ warnings: [] }),
+      changeAccount: async () => ({ outcome: 'set' }),
     },
     notice: ({ code, reason }) => code === 'http-failed' && faults.push(reason ?? ''),
   })

@@ -1,6 +1,7 @@
+import { ClientFigures, COUNTED_NOTICES } from './base/client-figures.ts'
 import { earliest, type Instant, type Machine } from './base/machine.ts'
 import { Memory, type MemoryLimits } from './base/memory.ts'
-import { NoticeCounts, type NoticeSink } from './base/notice.ts'
+import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
@@ -142,6 +143,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly #sys: SysTopics | undefined
   readonly #sysIntervalMs: number
   readonly #processFigures: () => ProcessFigures
+  /** Figures of each MQTT client; undefined where nobody asks for them. */
+  readonly clientFigures: ClientFigures | undefined
   readonly #sensorFigures: boolean
   #keepsFigures = false
   #tap: Tap | undefined = undefined
@@ -152,7 +155,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const { store, random, sysInterval = 0 } = options
     const notice: NoticeSink = (each) => {
       this.notices.add(each)
-      if (this.#keepsFigures) this.gateway.sensors.noticed(each)
+      if (this.#keepsFigures) this.#count(each)
       options.notice(each)
     }
     this.notice = notice
@@ -164,6 +167,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.#sysIntervalMs = sysInterval * 1000
     this.#processFigures = options.processFigures ?? (() => ({}))
     this.#sensorFigures = options.sensorFigures ?? false
+    this.clientFigures = this.#sensorFigures ? new ClientFigures() : undefined
     const memory = new Memory(options.memory)
     this.memory = memory
     memory.count('store', () => store.waitingBytes ?? 0)
@@ -173,10 +177,12 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       notice,
       random,
       memory,
+      figures: this.clientFigures,
       ...(options.broker && { limits: options.broker }),
       ...(options.access && { access: options.access }),
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
+    this.connections.figures = this.clientFigures
     this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random, memory)
     this.#presence = new Presence(options.presence ?? {}, {
       sensors: this.gateway.sensors,
@@ -384,6 +390,16 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       sensors: this.gateway.sensors.counts,
       process: this.#processFigures(),
     }
+  }
+
+  /** Counts what a notice says of a client. */
+  #count(notice: Notice): void {
+    const { code, client, count } = notice
+    this.gateway.sensors.noticed(notice)
+    const counter = COUNTED_NOTICES[code]
+    if (counter === undefined || client?.startsWith('mqtt:') !== true) return
+    const session = this.broker.sessions.byKey(client)
+    if (session !== undefined) this.clientFigures?.count(session.figuresAt, counter, count)
   }
 
   /** Lets every ready link produce output. Returns whether any link was ready. */

@@ -185,7 +185,11 @@ export class Operator {
       this.#routes = [
         ...publishRoutes(server.broker),
         ...retainedRoutes(server.broker, server.notice),
-        ...clientRoutes({ server, notices: new NoticeRing(() => this.#site.world.schedule.now) }),
+        ...clientRoutes({
+          server,
+          status: { notReady: () => undefined },
+          notices: new NoticeRing(() => this.#site.world.schedule.now),
+        }),
       ]
     this.#server = server
     return this.#routes

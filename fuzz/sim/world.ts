@@ -216,6 +216,7 @@ export class World {
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   #memory: Partial<MemoryLimits>
+  readonly #access: Access
   #mostIdle = 0
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
@@ -231,7 +232,9 @@ export class World {
     options: Partial<GatewayOptions> = {},
     limits: Partial<BrokerLimits> = {},
     memory: Partial<MemoryLimits> = {},
+    access = ACCESS,
   ) {
+    this.#access = access
     this.#options = options
     this.#limits = limits
     this.#memory = memory
@@ -457,7 +460,7 @@ export class World {
       },
       broker: this.#limits,
       memory: this.#memory,
-      access: ACCESS,
+      access: this.#access,
       store: this.store,
       clock: { epoch: EPOCH },
       notice: (notice: Notice) => {

@@ -8,6 +8,8 @@ export interface AclRule {
   readonly permission: Permission
   /** In a pattern, %c and %u may stand as whole levels. */
   readonly filter: string
+  /** Where it stands in its file; absent for rules that a login has brought, and for those with names inserted. */
+  readonly line?: number
 }
 
 /** The client to which rules are applied. */
@@ -58,6 +60,28 @@ export class Acl {
     })
     return new RuleSet([...own, ...patterns], own.length)
   }
+
+  /** Returns the rules of this client as `rulesFor` does, each with its line, and the patterns that do not apply to it. */
+  linesFor({ clientId, username }: AclSubject): readonly ExplainedRule[] {
+    const own = username === undefined ? this.#anonymous : (this.#users.get(username) ?? [])
+    return [
+      ...own.map((rule) => ({ permission: rule.permission, line: rule.line, filter: rule.filter, pattern: undefined })),
+      ...this.#patterns.map((rule) => {
+        const filter = withNames(rule, clientId, username)
+        return { permission: rule.permission, line: rule.line, filter, pattern: rule.filter }
+      }),
+    ]
+  }
+}
+
+/** A rule as it applies to one client. */
+export interface ExplainedRule {
+  readonly permission: Permission
+  /** With the names of the client inserted; `undefined` for a pattern that does not apply to it. */
+  readonly filter: string | undefined
+  /** The pattern as written, if it is one. */
+  readonly pattern: string | undefined
+  readonly line: number | undefined
 }
 
 const hasEverything = (rules: readonly AclRule[]): boolean =>
@@ -180,7 +204,7 @@ export function parseAcl(text: string): Acl | AclError {
     } else if (keyword === 'topic' || keyword === 'pattern') {
       const rule = ruleOf(rest!, keyword === 'pattern')
       if (typeof rule === 'string') return wrong(rule)
-      ;(keyword === 'pattern' ? patterns : own).push(rule)
+      ;(keyword === 'pattern' ? patterns : own).push({ ...rule, line: i + 1 })
     } else return wrong(`expected user, topic or pattern, got ${keyword}`)
   }
   return new Acl(anonymous, users, patterns)

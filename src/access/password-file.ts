@@ -1,3 +1,8 @@
+/** Number of iterations that OWASP recommends for PBKDF2 with SHA-512. */
+export const DEFAULT_ITERATIONS = 210_000
+/** Minimum number of iterations of SCRAM-SHA-256 according to RFC 7677. */
+export const SCRAM_ITERATIONS = 4096
+
 /** A salted hash in the format of mosquitto_passwd: `$7$` is PBKDF2 with SHA-512, `$6$` one round of SHA-512. */
 export interface PasswordHash {
   readonly kind: 'pbkdf2' | 'sha512'
@@ -45,6 +50,14 @@ export interface PasswordLines {
  * True for a user whose line in the file is invalid: no password matches, and no other way to authenticate is tried.
  */
 export const isRefused = ({ password, scram }: PasswordEntry): boolean => password === undefined && scram === undefined
+
+/**
+ * True if a copy of the file would give away an ordinary password in less time than one with a hash of `roost passwd`:
+ * one round of SHA-512, or few rounds, as by mosquitto_passwd.
+ */
+export const isWeak = ({ password, scram }: PasswordEntry): boolean =>
+  (password !== undefined && (password.kind === 'sha512' || password.iterations < DEFAULT_ITERATIONS)) ||
+  (scram !== undefined && scram.iterations < SCRAM_ITERATIONS)
 
 /** Returns the users of a `password_file`, or its first invalid line. */
 export function parsePasswords(text: string): ReadonlyMap<string, PasswordEntry> | PasswordError {

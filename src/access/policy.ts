@@ -3,7 +3,7 @@ import type { Access, ClientIdUse, Identity } from '../broker/access.ts'
 import type { ClientKind, LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
-import { type Acl, type AclRule, RuleSet } from './acl.ts'
+import { type Acl, type AclRule, type ExplainedRule, RuleSet } from './acl.ts'
 import { BanList } from './ban-list.ts'
 import type { ClientIdRules } from './client-ids.ts'
 import type { PasswordEntry } from './password-file.ts'
@@ -23,6 +23,10 @@ export interface ListenerPolicy {
   readonly tokenKeys: ReadonlySet<string>
   /** If undefined, clients are allowed everything. */
   readonly acl: Acl | undefined
+  /** The file that it comes from. */
+  readonly aclFile?: string | undefined
+  /** Prefix of the topics of its clients, which the rules see with it. */
+  readonly mountPoint?: string | undefined
   /** How much of a subscription must be allowed; 'filtered' by default. */
   readonly subscriptionAccess?: 'filtered' | 'whole'
 }
@@ -34,6 +38,20 @@ export type Proof =
   | { readonly kind: 'token'; readonly key: string }
   /** Accepted by the HTTP service, which is not queried again before `expires_in`. */
   | { readonly kind: 'service' }
+
+/** Where the rules of a client come from. */
+export type RuleSource =
+  /** There are none: everything is allowed. */
+  | { readonly kind: 'none' }
+  /** `username`: the user whose rules these are; `undefined` for a client without a user name, or with one that is not verified. */
+  | {
+      readonly kind: 'acl'
+      readonly file: string | undefined
+      readonly username: string | undefined
+      readonly rules: readonly ExplainedRule[]
+    }
+  /** They came with its login. `proof`: `undefined` after a restart. */
+  | { readonly kind: 'login'; readonly proof: Proof['kind'] | undefined; readonly rules: readonly ExplainedRule[] }
 
 /** The authentication of a client while it is connected. */
 export class Grant {
@@ -159,6 +177,33 @@ export class AccessPolicy implements Access {
     return this.#rules(who) === undefined
   }
 
+  /** Returns where the rules of a client come from, and the lines of a file. For people: it takes longer than a decision. */
+  sourceOf(who: Identity): RuleSource {
+    const { grant } = who
+    if (grant instanceof Grant && grant.rules !== undefined) {
+      const rules = grant.rules.rules.map(({ permission, filter }) => ({
+        permission,
+        filter,
+        pattern: undefined,
+        line: undefined,
+      }))
+      return { kind: 'login', proof: grant.proof?.kind, rules }
+    }
+    const { acl, aclFile } = this.#policy(who.kind, who.listener)
+    if (acl === undefined) return { kind: 'none' }
+    const username = this.#aclUser(who)
+    return { kind: 'acl', file: aclFile, username, rules: acl.linesFor({ clientId: who.clientId, username }) }
+  }
+
+  /** Names of the MQTT listeners. */
+  get listeners(): readonly string[] {
+    return [...this.#listeners.keys()]
+  }
+
+  mountPointOf(listener: string): string {
+    return this.#listeners.get(listener)?.mountPoint ?? ''
+  }
+
   stored(grant: object | undefined): string | undefined {
     return grant instanceof Grant && grant.rules !== undefined ? JSON.stringify(grant.rules.rules) : undefined
   }
@@ -195,12 +240,15 @@ export class AccessPolicy implements Access {
     const known = this.#compiled.get(who)
     if (known !== undefined && known.username === username && known.listener === listener && known.verified === verified)
       return known.rules
-    // An unverified user name does not make the client that user if the user has a password.
-    const isClaimed = username !== undefined && !verified && this.hasPassword(username)
-    const rules = acl.rulesFor({ clientId, username: isClaimed ? undefined : username })
+    const rules = acl.rulesFor({ clientId, username: this.#aclUser(who) })
     this.remembered.count(rules.bytes)
     this.#compiled.set(who, { username, listener, verified, rules })
     return rules
+  }
+
+  /** An unverified user name does not make the client that user if the user has a password. */
+  #aclUser({ username, verified }: Identity): string | undefined {
+    return username !== undefined && !verified && this.hasPassword(username) ? undefined : username
   }
 }
 

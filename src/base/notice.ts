@@ -15,7 +15,7 @@ export interface Notice {
   readonly reason?: string
   /** Number of occurrences that this Notice stands for; 1 if absent. */
   readonly count?: number
-  /** The limit that was reached: the key of an option or of a fixed value (src/config/fixed.ts). */
+  /** The limit that was reached, one of `LIMIT_NAMES`. */
   readonly limit?: string
 }
 
@@ -302,7 +302,7 @@ export const NOTICES = {
     levels: ['info'],
     fields: ['client', 'user', 'reason'],
     about:
-      'A user with the role manage has disconnected a client, ended its session, deleted retained messages or reloaded the files, over HTTP. There is no user name if no login is needed, or if the request had a token.',
+      'A user with the role manage has disconnected a client, ended its session, deleted retained messages, set the password of a user, created or deleted a user, or reloaded the files, over HTTP. There is no user name if no login is needed, or if the request had a token.',
     action: 'Nothing, if it was you.',
   },
   'http-failed': {

@@ -21,6 +21,11 @@ export class SmallMap<K, V> {
     return this.#all !== undefined
   }
 
+  /** The value of the entry that it stores in itself, if it has one. */
+  get only(): V | undefined {
+    return this.#value
+  }
+
   get(key: K): V | undefined {
     if (this.#all !== undefined) return this.#all.get(key)
     return this.#key === key ? this.#value : undefined

@@ -1,3 +1,4 @@
+import type { ClientFigures } from '../base/client-figures.ts'
 import { Fifo } from '../base/fifo.ts'
 import { earliest, type Instant } from '../base/machine.ts'
 import { Memory, memoryWords } from '../base/memory.ts'
@@ -21,6 +22,7 @@ import { Intake, type IntakeOwner } from './intake.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { LiveTopics } from './live-topics.ts'
 import { Login, type LoginOwner } from './login.ts'
+import { OldestWaiting } from './oldest-waiting.ts'
 import { OperatorActions } from './operator-actions.ts'
 import { Publisher } from './publisher.ts'
 import { isFuller } from './queue-room.ts'
@@ -31,7 +33,8 @@ import { RestingClients } from './resting-links.ts'
 import { Retained } from './retained.ts'
 import { Router } from './router.ts'
 import { RuleCheck } from './rule-check.ts'
-import type { Session, SessionClock, SessionTimer } from './session.ts'
+import type { Session } from './session.ts'
+import type { SessionClock, SessionTimer } from './session-clocks.ts'
 import { SessionWills } from './session-wills.ts'
 import { Sessions } from './sessions.ts'
 import { ShareHandover } from './share-handover.ts'
@@ -48,6 +51,8 @@ export interface BrokerOptions {
   readonly random: () => number
   /** The memory account; unbounded if absent. */
   readonly memory?: Memory
+  /** Where each MQTT client is counted; nowhere if absent. */
+  readonly figures?: ClientFigures | undefined
 }
 
 /**
@@ -61,6 +66,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly shutdown: Shutdown
   readonly resting: RestingClients
   readonly operator: OperatorActions
+  readonly oldestWaiting: OldestWaiting
   readonly pauses = new Pauses()
   readonly live = new LiveTopics((now, message) => this.#publisher.sendLatest(now, message))
   readonly #context: BrokerContext
@@ -86,29 +92,22 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   constructor(options: BrokerOptions) {
     const { store, clock, notice, memory = new Memory() } = options
     this.#pace = new Pace(store, () => this.#wills.isSpent)
-    const holdings = new Holdings()
+    const holdings = new Holdings(options.figures)
     this.retained = new Retained(this.#looked, holdings, memory.shares)
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     const access = options.access ?? OPEN_ACCESS
     const parts = { limits, access, store, notice, stats: this.stats, memory, holdings, live: this.live }
     const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
     this.#context = {
-      limits,
-      access,
-      store: options.store,
+      ...parts,
       clock: options.clock,
-      notice: options.notice,
       random: options.random,
-      stats: this.stats,
-      memory,
-      holdings,
       router: new Router(access, this.#looked, memory.limits.memoryLimit * ROUTES_MAX, this.live),
       retained: this.retained,
       sysRetained: new Retained(this.#looked),
       timers: this.#timers,
       clocks: this.#clocks,
       pauses: this.pauses,
-      live: this.live,
       expiry: new Expiry({ store, clock, retained: this.retained, sweeps }, () => this.#publisher.nextMessageId()),
       sweeps,
     }
@@ -119,6 +118,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.#wills = new SessionWills(this.#context, this.#publisher)
     this.#handover = new ShareHandover(this.#context, this.#publisher)
     this.sessions = new Sessions(this.#context, this.#wills, this.#handover)
+    this.oldestWaiting = new OldestWaiting(this.sessions.seats)
     this.#subscriber = new Subscriber(this.#context, this.#publisher)
     this.#exchanges = new Exchanges(this.#context, this)
     this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)

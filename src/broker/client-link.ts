@@ -154,6 +154,10 @@ export class ClientLink implements Link {
     return this.client
   }
 
+  get figuresAt(): number {
+    return this.client?.figuresAt ?? -1
+  }
+
   keeps(bytes: number): void {
     if (this.client === undefined || this.client.keptBytes === bytes) return
     this.client.keptBytes = bytes

@@ -11,7 +11,7 @@ import type { LiveTopics } from './live-topics.ts'
 import type { QueueSweeps } from './queue-sweeps.ts'
 import type { Retained } from './retained.ts'
 import type { Router } from './router.ts'
-import type { SessionTimer } from './session.ts'
+import type { SessionTimer } from './session-clocks.ts'
 
 /** Counters that never decrease; rates are differences between two readings. */
 export class Stats {

@@ -1,3 +1,4 @@
+import type { ClientFigures } from '../base/client-figures.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import type { Author } from '../mqtt/author.ts'
 import type { Will } from '../mqtt/packets.ts'
@@ -28,6 +29,12 @@ export class Holdings {
   waitingBytes = 0
   /** QoS 2 packet ids that are taken in and not released. */
   receipts = 0
+  /** Figures of each MQTT client; undefined where nobody asks for them. */
+  readonly figures: ClientFigures | undefined
+
+  constructor(figures?: ClientFigures) {
+    this.figures = figures
+  }
 
   /** Messages that are queued or in flight in all sessions; each receiver's copy counts. */
   get waiting(): { messages: number; bytes: number } {
@@ -110,7 +117,8 @@ export function countMemory(
   sessions: { readonly connected: number },
   handshakes: { readonly bytes: number },
 ): void {
-  memory.count('sessions', () => holdings.sessions + holdings.authors + sessions.connected * COST.link)
+  const figures = (): number => holdings.figures?.bytes ?? 0
+  memory.count('sessions', () => holdings.sessions + holdings.authors + sessions.connected * COST.link + figures())
   memory.count('handshakes', () => handshakes.bytes)
   memory.count('wills', () => holdings.wills)
   memory.count('subscriptions', () => router.bytes)

@@ -52,6 +52,16 @@ export class OperatorActions {
     this.#publisher = publisher
   }
 
+  /** By which the broker decides who gets what. */
+  get rules(): Pick<BrokerContext, 'limits' | 'access' | 'memory'> {
+    return this.#context
+  }
+
+  /** The number of members of a shared subscription, by `$share/<group>/<filter>`. */
+  membersOf(name: string): number {
+    return this.#context.router.membersOf(name)
+  }
+
   /** Publishes a message, as PUBLISH of a client does; its topic name is valid. `user`: who does it, for notices. */
   publish(now: Instant, user: string | undefined, message: Publish): Published {
     const { limits, stats, holdings, live } = this.#context

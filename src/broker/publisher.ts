@@ -125,6 +125,7 @@ export class Publisher {
     this.pressed = undefined
     this.over = undefined
     message.author = from.author
+    message.acceptedAt = Math.floor(now / 1000)
     const expiry = message.properties.messageExpiryInterval
     // An interval of 0 counts as one second, so that connected subscribers still get the message.
     if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000

@@ -267,6 +267,11 @@ export class Router {
     return route
   }
 
+  /** The number of members of a shared subscription, by `$share/<group>/<filter>`. */
+  membersOf(name: string): number {
+    return this.#groups.get(name)?.members.size ?? 0
+  }
+
   #join(name: string, filter: string, session: Session, subscription: Subscription): void {
     let group = this.#groups.get(name)
     if (group === undefined) {

@@ -2,7 +2,19 @@ import type { Instant } from '../base/machine.ts'
 import type { Timers } from '../base/timers.ts'
 import { NO_ROOM_RETRY_MS } from '../store/pace.ts'
 import type { BrokerContext } from './context.ts'
-import type { Session, SessionClock, SessionTimer } from './session.ts'
+import type { Session } from './session.ts'
+
+/** What a timer of a session is for. */
+export interface SessionTimer {
+  readonly session: Session
+  readonly about: SessionClock | 'grant' | 'held'
+}
+
+/**
+ * Clocks of a session without a client; their results are recorded, and wait for room in the store. `detached`: the disconnection
+ * has yet to be recorded. The other timers: `grant`: the authentication expires; `held`: publishers are paused for the queue.
+ */
+export type SessionClock = 'detached' | 'will' | 'expiry'
 
 /** Milliseconds until a will or an end that the store had no room for is tried again. */
 const FULL_RETRY_MS = 10_000

@@ -1,3 +1,4 @@
+import { NO_FIGURES } from '../base/client-figures.ts'
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import { COST, stringBytes, WAITING_BYTES } from '../base/memory-costs.ts'
@@ -18,6 +19,7 @@ import { PATIENCE_MS } from './limits.ts'
 import { PacketIdMap } from './packet-id-map.ts'
 import { PacketIds } from './packet-ids.ts'
 import { Receipts } from './receipts.ts'
+import type { SessionTimer } from './session-clocks.ts'
 import { NO_SHARES, type Share } from './session-shares.ts'
 
 export interface Subscription {
@@ -80,18 +82,6 @@ export interface PausedPublishers {
   readonly links: ClientLink[]
 }
 
-/** What a timer of a session is for. */
-export interface SessionTimer {
-  readonly session: Session
-  readonly about: SessionClock | 'grant' | 'held'
-}
-
-/**
- * Clocks of a session without a client; their results are recorded, and wait for room in the store. `detached`: the disconnection
- * has yet to be recorded. The other timers: `grant`: the authentication expires; `held`: publishers are paused for the queue.
- */
-export type SessionClock = 'detached' | 'will' | 'expiry'
-
 /**
  * Everything that outlives a connection [5.0 section 4.1]. Its parts are created when needed, because a million idle sessions
  * must fit in memory.
@@ -141,6 +131,10 @@ export class Session implements Identity, Holder {
   ended = false
   /** Its place in the list of all sessions. */
   seat = -1
+  /** When it began, in whole seconds of this process; -1 if that was an earlier one. */
+  createdAt = -1
+  /** Its place among the figures of MQTT clients. */
+  figuresAt = NO_FIGURES
   /** Its subscriptions and messages have not been checked against the current rules: each message is, before it is sent. */
   unchecked = false
   /** A client has resumed it, in this process. */

@@ -1,3 +1,4 @@
+import { NO_FIGURES } from '../base/client-figures.ts'
 import { LargeMap } from '../base/large-map.ts'
 import type { Instant } from '../base/machine.ts'
 import { Seats } from '../base/seats.ts'
@@ -13,8 +14,8 @@ import type { BrokerContext } from './context.ts'
 import { PATIENCE_LEAST_MS } from './limits.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
 import { RestoredOrder } from './restored-order.ts'
-import { Session, type SessionClock, type Subscription, sessionKey } from './session.ts'
-import { postpone, retryLater, startClocks, stopTimers } from './session-clocks.ts'
+import { Session, type Subscription, sessionKey } from './session.ts'
+import { postpone, retryLater, type SessionClock, startClocks, stopTimers } from './session-clocks.ts'
 import { SessionEnds } from './session-ends.ts'
 import { isUnused, SessionShares, type ShareOwner } from './session-shares.ts'
 import type { SessionWills } from './session-wills.ts'
@@ -135,6 +136,7 @@ export class Sessions {
     const { holdings } = this.#context
     this.#byKey.set(session.key, session)
     session.seat = this.#seats.add(session)
+    if (session.kind === 'mqtt') session.figuresAt = holdings.figures?.add() ?? NO_FIGURES
     holdings.sessions += session.ownBytes
     holdings.keep(session.author)
   }
@@ -143,6 +145,8 @@ export class Sessions {
     const { holdings } = this.#context
     this.#byKey.delete(session.key)
     this.#seats.delete(session.seat)
+    holdings.figures?.remove(session.figuresAt)
+    session.figuresAt = NO_FIGURES
     holdings.sessions -= session.ownBytes
     holdings.drop(session.author)
   }
@@ -234,7 +238,10 @@ export class Sessions {
     // [MQTT-4.1.0-1]
     stopTimers(this.#context, session)
     // [MQTT-3.1.2-6]
-    if (!present) this.#enter(session)
+    if (!present) {
+      session.createdAt = Math.floor(now / 1000)
+      this.#enter(session)
+    }
     if (!isSameOwner(session.owner, owner)) this.own(session, new Author(session.key, owner))
     session.resumed ||= present
     this.#share(session, owner)

@@ -1,23 +1,13 @@
-import {
-  closeSync,
-  existsSync,
-  fchmodSync,
-  fchownSync,
-  fsyncSync,
-  openSync,
-  realpathSync,
-  renameSync,
-  rmSync,
-  statSync,
-  writeSync,
-} from 'node:fs'
+import { existsSync } from 'node:fs'
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
-import { DEFAULT_ITERATIONS, hashPassword } from '../access/io/password-hash.ts'
-import { SCRAM_ITERATIONS, scramLine } from '../access/io/scram.ts'
-import { parsePasswords } from '../access/password-file.ts'
+import { hashPassword } from '../access/io/password-hash.ts'
+import { editPasswordFile } from '../access/io/password-writer.ts'
+import { scramLine } from '../access/io/scram.ts'
+import { userNameError, withHash, withoutUser } from '../access/password-edit.ts'
+import { DEFAULT_ITERATIONS, parsePasswords, SCRAM_ITERATIONS } from '../access/password-file.ts'
 import { StartError } from '../base/start-error.ts'
-import { readTextFile, reasonOf } from '../config/io/text-file.ts'
+import { readTextFile } from '../config/io/text-file.ts'
 import { readPassword } from './password-prompt.ts'
 import type { Host } from './serve.ts'
 
@@ -63,20 +53,29 @@ async function passwd(
   const name = checkedUser(user)
   if (flags.batch === true && given === undefined) throw new StartError('-b: expected a user and a password')
   if (flags.batch !== true && given !== undefined) throw new StartError('a password on the command line needs -b')
-  const isNew = flags.create === true || (flags.delete !== true && !existsSync(path))
-  const lines = isNew ? [] : linesOf(path)
   if (flags.delete === true) {
-    const left = lines.filter((line) => !isOf(line, name))
-    if (left.length === lines.length) throw new StartError(`${path}: no user ${name}`)
-    write(path, left)
+    check(path, read(path))
+    await editPasswordFile(path, (text) => edited(without(path, check(path, text), name)), { origin: ORIGIN })
     return
   }
+  const isNew = flags.create === true || !existsSync(path)
+  // Before anyone types a password for it.
+  if (!isNew) check(path, read(path))
   const password = given ?? (await readPassword(host, 'twice'))
   if (password === '') throw new StartError('the password is empty')
-  const line = `${name}:${await hashOf(password, flags)}`
-  const isScram = (old: string): boolean => old.slice(name.length + 1).startsWith('$scram-')
-  const others = lines.filter((old) => !isOf(old, name) || isScram(old) !== (flags.scram === true))
-  write(path, [...others, line])
+  const hash = await hashOf(password, flags)
+  const file = flags.create === true ? 'is-replaced' : 'may-be-missing'
+  await editPasswordFile(path, (text) => edited(withHash(check(path, text), name, hash)), { origin: ORIGIN, file })
+}
+
+const ORIGIN = 'roost passwd'
+const read = (path: string): string => readTextFile(path, '/', ORIGIN)
+const edited = (text: string): { text: string; value: undefined } => ({ text, value: undefined })
+
+function without(path: string, text: string, name: string): string {
+  const left = withoutUser(text, name)
+  if (left === text) throw new StartError(`${path}: no user ${name}`)
+  return left
 }
 
 const hashOf = (password: string, { scram, iterations }: Flags): Promise<string> =>
@@ -93,62 +92,38 @@ function rounds(given: string | undefined, byDefault: number): number {
 
 function checkedUser(user: string | undefined): string {
   if (user === undefined || user === '') throw new StartError('expected a user; see roost passwd --help')
-  if (/[:\p{Cc}]/u.test(user))
-    throw new StartError(`user ${JSON.stringify(user)}: a name contains no colon and no control character`)
-  if (user.startsWith('#')) throw new StartError(`user ${user}: a line that starts with # is a comment`)
-  if (Buffer.byteLength(user) > 65_535) throw new StartError('user: longer than MQTT allows')
+  const wrong = userNameError(user)
+  if (wrong !== '') throw new StartError(wrong)
   return user
 }
 
-const isOf = (line: string, user: string): boolean => line.startsWith(`${user}:`)
-
-/** Returns the lines of a file. An invalid line is an error, so that no password is lost. */
-function linesOf(path: string): string[] {
-  const text = readTextFile(path, '/', 'roost passwd')
+/** Returns the text. An invalid line is an error, so that no password is lost. */
+function check(path: string, text: string): string {
   const parsed = parsePasswords(text)
   if ('reason' in parsed) throw new StartError(`${path}:${String(parsed.line)}: ${String(parsed.reason)}`)
-  return text.split('\n').filter((line) => line !== '')
+  return text
 }
 
 async function upgrade(path: string, flags: Flags): Promise<void> {
-  const lines: string[] = []
-  for (const [i, line] of readTextFile(path, '/', 'roost passwd').split('\n').entries()) {
-    if (line.trim() === '' || line.startsWith('#')) {
-      if (line !== '') lines.push(line)
-      continue
-    }
+  const hashed = new Map<string, string>()
+  for (const [i, line] of read(path).split('\n').entries()) {
+    if (!isPlain(line)) continue
     const colon = line.indexOf(':')
     const password = line.slice(colon + 1).replace(/\r$/, '')
     if (colon < 1 || password === '') throw new StartError(`${path}:${i + 1}: expected <user>:<password>`)
-    if (/^\$(6|7|scram-sha-256)\$/.test(password)) lines.push(line)
-    else lines.push(`${line.slice(0, colon)}:${await hashOf(password, flags)}`)
+    hashed.set(line, `${line.slice(0, colon)}:${await hashOf(password, flags)}`)
   }
-  write(path, lines)
+  await editPasswordFile(
+    path,
+    (text) => {
+      const lines = text.split('\n').map((line) => hashed.get(line) ?? line)
+      if (lines.some(isPlain)) throw new StartError(`${path}: changed meanwhile; nothing was written`)
+      return edited(lines.join('\n'))
+    },
+    { origin: ORIGIN },
+  )
 }
 
-/**
- * Replaces the file atomically, with read permission for its owner only. The owner stays the same, so that setting a
- * password as root does not lock out the broker.
- */
-function write(path: string, lines: readonly string[]): void {
-  const target = existsSync(path) ? realpathSync(path) : path
-  const temporary = `${target}.new-${process.pid}`
-  try {
-    const file = openSync(temporary, 'wx', 0o600)
-    try {
-      if (existsSync(target)) {
-        const { uid, gid } = statSync(target)
-        fchownSync(file, uid, gid)
-      }
-      writeSync(file, lines.map((line) => `${line}\n`).join(''))
-      fchmodSync(file, 0o600)
-      fsyncSync(file)
-    } finally {
-      closeSync(file)
-    }
-    renameSync(temporary, target)
-  } catch (error) {
-    rmSync(temporary, { force: true })
-    throw new StartError(`cannot write ${path}: ${reasonOf(error)}`)
-  }
-}
+/** Whether a line has something else than a hash. */
+const isPlain = (line: string): boolean =>
+  line.trim() !== '' && !line.startsWith('#') && !/^[^:]+:\$(6|7|scram-sha-256)\$/.test(line)

@@ -209,7 +209,7 @@ function logStart(log: Logger, config: Config, running: Running): void {
   }
   for (const [i, listening] of sn.entries()) logSensorPort(log, config, config.snListeners[i]!, listening)
   if (http !== undefined)
-    log.info({ http }, `HTTP on ${http.url}: metrics, health and API (change with --http-port, --http false)`)
+    log.info({ http }, `HTTP on ${http.url}: console, metrics, health and API (change with --http-port, --http false)`)
   if (
     mqtt.length === 1 &&
     config.listeners[0]!.allowAnonymous &&

@@ -222,6 +222,7 @@ export class ClientTable {
   addReplayed(record: ClientRecord, will: Will | undefined, topicIds: TopicRegistry): boolean {
     if (this.mostIdle === Number.POSITIVE_INFINITY || !packReplayed(this.#writer, record, topicIds)) return false
     const { clientId, route } = record
+    this.#host.topicIdTotals.count += topicIds.size
     const seat = this.#vacant.pop() ?? this.#seats.length
     this.#setRow(seat, new ReplayedClient(clientId, will), RESUMED_BYTES)
     this.#idsAtRest.add(hashOf(clientId, this.#secret), seat)

@@ -30,7 +30,7 @@ import { carrierOf, isSameHost, isWithinAny, nodeIdOf, nodeRoute } from './ports
 import { QosM1 } from './qos-m1.ts'
 import { Replay } from './replay.ts'
 import { Sensors } from './sensors.ts'
-import { PredefinedTopics } from './topics/registry.ts'
+import { PredefinedTopics } from './topics/predefined.ts'
 import { linkInfo } from './translate.ts'
 import { UnknownSenders } from './unknown-senders.ts'
 import { Unrecorded } from './unrecorded.ts'
@@ -52,7 +52,7 @@ export class Gateway implements ClientHost {
   readonly pauses = new Pauses()
   readonly traffic = new SensorTraffic()
   readonly memory: Memory
-  readonly topicIdBytes = { sum: 0 }
+  readonly topicIdTotals = { bytes: 0, count: 0 }
   readonly wills = { kept: 0, asked: 0 }
   readonly ports: Ports
   readonly chance: () => number
@@ -87,7 +87,7 @@ export class Gateway implements ClientHost {
     this.options = options
     this.memory = memory
     memory.count('sessions', () => this.#clients.bytes)
-    memory.count('topic_ids', () => this.topicIdBytes.sum)
+    memory.count('topic_ids', () => this.topicIdTotals.bytes)
     memory.count('wills', () => this.wills.kept + this.wills.asked)
     this.predefined = new PredefinedTopics(options.predefinedTopics)
     this.#uplink = uplink

@@ -15,6 +15,17 @@ export interface SensorRule {
   readonly networks: readonly Network[] | undefined
   /** `deny`: the client may not connect. `%c` in a user name stands for the client id. */
   readonly user: { readonly name: string } | 'deny'
+  /** Where it stands in `sn_users`. */
+  readonly line?: number
+}
+
+/** Which user a client becomes, and why. */
+export interface SensorDecision {
+  /** The rule that matches; `undefined` if none does, so that the user is `sn_username`. */
+  readonly rule: SensorRule | undefined
+  /** `taken`: its client id would make it a user who has a password. */
+  readonly outcome: 'user' | 'anonymous' | 'denied' | 'banned' | 'taken'
+  readonly username: string | undefined
 }
 
 /** Settings beside the rules. */
@@ -57,13 +68,30 @@ export class SensorRules implements SensorUsers {
   }
 
   userOf(clientId: string, route: RouteKey): { readonly username: string | undefined } | undefined {
-    if (this.isBanned(route, clientId)) return undefined
+    const { outcome, username } = this.decide(clientId, route)
+    return outcome === 'user' || outcome === 'anonymous' ? { username } : undefined
+  }
+
+  decide(clientId: string, route: RouteKey): SensorDecision {
+    if (this.isBanned(route, clientId)) return { rule: undefined, outcome: 'banned', username: undefined }
     const rule = this.#ruleOf(clientId, route)
-    if (rule?.user === 'deny') return undefined
+    if (rule?.user === 'deny') return { rule, outcome: 'denied', username: undefined }
     const name = rule?.user.name ?? this.#username
-    const username = name?.replaceAll('%c', () => clientId)
+    if (name === undefined) return { rule, outcome: 'anonymous', username: undefined }
+    const username = name.replaceAll('%c', () => clientId)
     // A client id can be chosen freely: it must not turn a client into a user that has a password.
-    return username !== undefined && username !== name && this.#isTaken(username) ? undefined : { username }
+    const isTaken = username !== name && this.#isTaken(username)
+    return { rule, outcome: isTaken ? 'taken' : 'user', username }
+  }
+
+  /** The rules, in their order. */
+  get rules(): readonly SensorRule[] {
+    return this.#rules
+  }
+
+  /** The user of QoS -1 messages; `undefined` if there is none, or they are not accepted. */
+  get qosM1Username(): string | undefined {
+    return this.#qosM1User?.username
   }
 
   networksOf(clientId: string, route: RouteKey): readonly Network[] | undefined {

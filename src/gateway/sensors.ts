@@ -1,11 +1,12 @@
+import { COUNTED_NOTICES } from '../base/client-figures.ts'
 import type { Instant } from '../base/machine.ts'
-import type { Notice, NoticeCode } from '../base/notice.ts'
+import type { Notice } from '../base/notice.ts'
 import type { RestingLinks, RestingSession, Waiting } from '../mqtt/link.ts'
 import type { SessionKey } from '../store/store.ts'
 import { lastRoute } from './admission.ts'
 import type { ClientHost } from './client/client-host.ts'
 import type { RowView } from './client/resting.ts'
-import { type Counter, type DayState, SensorFigures } from './client/sensor-figures.ts'
+import { type Counter, SensorFigures } from './client/sensor-figures.ts'
 import type { SensorState } from './client/state-table.ts'
 import type { ClientTable } from './client-table.ts'
 import { addressOfRoute, nodeTextOf, portNameOf, type RouteKey } from './ports/route.ts'
@@ -37,17 +38,8 @@ export interface Sensor {
 /** Since the process started, and in the last day. */
 export interface FiguresOfSensor {
   readonly counters: Readonly<Record<Counter, number>>
-  /** By quarters of an hour, the current one last. */
-  readonly day: readonly DayState[]
-}
-
-const COUNTED: Partial<Record<NoticeCode, Counter>> = {
-  'message-dropped': 'dropped',
-  'queue-full': 'dropped',
-  'request-refused': 'refused',
-  'client-refused': 'refused',
-  'publish-refused': 'refused',
-  'subscribe-refused': 'refused',
+  /** By quarters of an hour, the current one last: a letter for each (`DAY_LETTERS`). */
+  readonly day: string
 }
 
 /** A part of the list of all sensors. `next`: where the next part begins; `undefined` after the last one. */
@@ -117,7 +109,7 @@ export class Sensors {
 
   /** Counts what a notice says of a sensor: something for it was dropped, or it was refused something. */
   noticed({ code, client = '', count = 1 }: Notice): void {
-    const counter = COUNTED[code]
+    const counter = COUNTED_NOTICES[code]
     if (counter === undefined || !client.startsWith('sn:')) return
     const seat = this.#clients.seatOf(client.slice('sn:'.length))
     if (seat >= 0) this.#host.sensorStates.figures?.count(seat, counter, count)

@@ -1,5 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Lsn } from '../store/store.ts'
+import type { AccountChange, AccountResult } from './accounts.ts'
 import type { RouteSpec } from './schema.ts'
 
 /** What a user of the HTTP service may do: `manage` includes `view`. */
@@ -17,10 +18,15 @@ export interface HttpRequest {
   readonly role: Role | undefined
   /** Undefined where no login is needed, and for tokens. */
   readonly user: string | undefined
+  /** How the user has logged in; undefined where no login is needed. */
+  readonly login?: 'password' | 'token' | undefined
   /** What writes of this user must carry as `X-CSRF-Token`; io/ has compared it already. */
   readonly csrfToken: string
   /** Of an event stream that is opened again: the id of the last event that has arrived. */
   readonly lastEventId: string | undefined
+  /** If-None-Match: the versions of a file that a browser has. */
+  readonly ifNoneMatch?: string | undefined
+  readonly acceptEncoding?: string | undefined
 }
 
 export interface HttpResponse {
@@ -28,22 +34,34 @@ export interface HttpResponse {
   /** Content-Type. */
   readonly type: string
   readonly body: string
+  /** Sent instead of `body`. */
+  readonly bytes?: Uint8Array
   readonly headers?: Readonly<Record<string, string>>
+  /** Sets the cookie of a browser session of this user, or ends the session and deletes the cookie. */
+  readonly session?: 'begin' | 'end'
 }
 
 /**
  * Why a route continues later: after everything else has had its turn, after some milliseconds in which the store may get room, once
- * a record is durable (with 503 and `late` if that takes too long), or after a reload, whose result is then in `result`.
+ * a record is durable (with 503 and `late` if that takes too long), or after a reload or a change of a user, whose result is then in
+ * `result`.
  */
 export type Pause =
   | { readonly kind: 'turn' }
   | { readonly kind: 'room' }
   | { readonly kind: 'durable'; readonly lsn: Lsn; readonly late?: string }
   | ReloadPause
+  | AccountPause
 
 export interface ReloadPause {
   readonly kind: 'reload'
   result: ReloadResult | undefined
+}
+
+export interface AccountPause {
+  readonly kind: 'account'
+  readonly change: AccountChange
+  result: AccountResult | undefined
 }
 
 export type ReloadResult = { readonly warnings: readonly string[] } | { readonly error: string }
@@ -85,6 +103,8 @@ export interface Route {
   readonly needs: Role | undefined
   /** Answered while Roost starts and stops, too. */
   readonly always?: true
+  /** A write that needs no X-CSRF-Token, because it does nothing that another site could want. */
+  readonly withoutToken?: true
   /** Bytes of its body at most; 16 KiB if absent. */
   readonly bodyBytesMax?: number
   /** What it takes and returns; requests are checked by it. Absent for routes that are not part of the API. */

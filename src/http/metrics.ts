@@ -1,4 +1,5 @@
 import type { Histogram } from '../base/histogram.ts'
+import { LIMIT_NAMES } from '../base/limit-names.ts'
 import type { Instant } from '../base/machine.ts'
 import { NOTICES, type NoticeCode } from '../base/notice.ts'
 import { PacketType } from '../mqtt/packets.ts'
@@ -24,7 +25,7 @@ export function* metricsOf(now: Instant, server: Server, status: ProcessStatus):
     one(status.notReady() === undefined ? 1 : 0),
   )
   yield* trafficFamilies(server)
-  yield* brokerFamilies(server)
+  yield* brokerFamilies(now, server)
   yield* gatewayFamilies(now, server)
   yield* noticeFamilies(server)
   yield* memoryFamilies(server)
@@ -93,7 +94,7 @@ function* trafficFamilies(server: Server): Iterable<Family> {
   ])
 }
 
-function* brokerFamilies({ broker }: Server): Iterable<Family> {
+function* brokerFamilies(now: Instant, { broker }: Server): Iterable<Family> {
   const { sessions, retained } = broker
   const waiting = sessions.waiting()
   const shared = broker.sharedSubscriptionCount
@@ -110,6 +111,12 @@ function* brokerFamilies({ broker }: Server): Iterable<Family> {
   yield gauge('roost_retained_bytes', 'Bytes of retained messages with their topics.', one(retained.bytes))
   yield gauge('roost_waiting_messages', 'Messages queued or in flight, each receiver counted.', one(waiting.messages))
   yield gauge('roost_waiting_bytes', 'Bytes of these messages, each receiver counted.', one(waiting.bytes))
+  const oldest = broker.oldestWaiting.look()
+  yield gauge(
+    'roost_oldest_waiting_message_age_seconds',
+    'Age of the message that has waited longest; 0 if none waits.',
+    one(oldest === undefined ? 0 : Math.max(0, Math.floor(now / 1000) - oldest)),
+  )
 }
 
 function* gatewayFamilies(now: Instant, { gateway }: Server): Iterable<Family> {
@@ -119,6 +126,7 @@ function* gatewayFamilies(now: Instant, { gateway }: Server): Iterable<Family> {
     'Sensors (MQTT-SN clients), by their state.',
     Object.entries(sensors.counts).map(([state, count]) => [{ state }, count]),
   )
+  yield gauge('roost_sensor_topic_ids', 'Topic ids of all sensors.', one(gateway.topicIdTotals.count))
   yield counter(
     'roost_sensor_retransmissions_total',
     'Messages sent to sensors again, for want of an acknowledgement.',
@@ -155,7 +163,7 @@ function* noticeFamilies({ notices }: Server): Iterable<Family> {
   yield counter(
     'roost_limits_reached_total',
     'How often something was refused, delayed or dropped because of a limit, by its option.',
-    Array.from(notices.byLimit, ([limit, count]) => [{ limit }, count]),
+    [...new Set([...LIMIT_NAMES, ...notices.byLimit.keys()])].map((limit) => [{ limit }, notices.byLimit.get(limit) ?? 0]),
   )
 }
 

@@ -1,6 +1,7 @@
 import { isoTime } from '../base/iso-time.ts'
 import type { Notice, NoticeCode } from '../base/notice.ts'
 import { type EventStream, STREAM_CHUNK } from './exchange.ts'
+import { type KeptNotice, KeptNotices } from './kept-notices.ts'
 
 /** Notices that are kept, those at level debug and all others counted apart, so that many of the former displace none of the latter. */
 const KEPT = 1000
@@ -8,18 +9,6 @@ const KEPT = 1000
 const KEPT_BYTES = 1024 * 1024
 /** Longer texts are cut: they are for people. Client ids are never cut, because they are searched for. */
 const TEXT_MAX = 512
-/** Estimated bytes of a notice without its texts. */
-const NOTICE_BYTES = 200
-
-/** A notice as it is kept. */
-export interface KeptNotice {
-  /** Counts up from 1; gaps are notices that were dropped. */
-  readonly id: number
-  /** Milliseconds since 1970. */
-  readonly at: number
-  readonly notice: Notice
-  readonly bytes: number
-}
 
 export interface NoticeFilter {
   readonly code: NoticeCode | undefined
@@ -27,53 +16,11 @@ export interface NoticeFilter {
   readonly client: string | undefined
 }
 
-/** A ring of notices within `KEPT` and half of `KEPT_BYTES`. */
-class Ring {
-  readonly #entries: KeptNotice[] = []
-  #start = 0
-  bytes = 0
-
-  push(entry: KeptNotice): void {
-    this.bytes += entry.bytes
-    this.#entries.push(entry)
-    while (this.#entries.length - this.#start > KEPT || this.bytes > KEPT_BYTES / 2) {
-      this.bytes -= this.#entries[this.#start]!.bytes
-      // Replaced, so that it is released before the array is.
-      this.#entries[this.#start++] = GONE
-    }
-    if (this.#start < KEPT) return
-    this.#entries.splice(0, this.#start)
-    this.#start = 0
-  }
-
-  get end(): number {
-    return this.#entries.length - this.#start
-  }
-
-  /** The oldest is 0. */
-  at(place: number): KeptNotice | undefined {
-    return this.#entries[this.#start + place]
-  }
-
-  /** The place of the first entry with a higher id. */
-  after(id: number): number {
-    let [low, high] = [0, this.end]
-    while (low < high) {
-      const middle = (low + high) >>> 1
-      if (this.at(middle)!.id > id) high = middle
-      else low = middle + 1
-    }
-    return low
-  }
-}
-
-const GONE: KeptNotice = { id: 0, at: 0, notice: { code: 'client-connected', level: 'info' }, bytes: 0 }
-
 /** The last notices, for `GET /api/v1/notices` and event streams. Kept only where there is an HTTP service. */
 export class NoticeRing {
   readonly #now: () => number
-  readonly #important = new Ring()
-  readonly #debug = new Ring()
+  readonly #important = new KeptNotices(KEPT, KEPT_BYTES / 2)
+  readonly #debug = new KeptNotices(KEPT, KEPT_BYTES / 2)
   readonly #streams = new Set<NoticeStream>()
   #lastId = 0
 
@@ -86,7 +33,7 @@ export class NoticeRing {
     this.run = Math.round(now()).toString(36)
   }
 
-  /** Estimated bytes in memory. */
+  /** Bytes of memory. */
   get bytes(): number {
     return this.#important.bytes + this.#debug.bytes
   }
@@ -96,10 +43,8 @@ export class NoticeRing {
   }
 
   add(notice: Notice): void {
-    const kept = withShortTexts(notice)
-    const bytes = NOTICE_BYTES + 2 * ((kept.client?.length ?? 0) + (kept.reason?.length ?? 0) + (kept.user?.length ?? 0))
     const ring = notice.level === 'debug' ? this.#debug : this.#important
-    ring.push({ id: ++this.#lastId, at: this.#now(), notice: kept, bytes })
+    ring.add(++this.#lastId, this.#now(), withShortTexts(notice))
     for (const stream of this.#streams) stream.wake()
   }
 
@@ -107,9 +52,9 @@ export class NoticeRing {
   last(filter: NoticeFilter, most: number): KeptNotice[] {
     const found: KeptNotice[] = []
     const [one, other] = [this.#important, this.#debug]
-    let [i, k] = [one.end, other.end]
+    let [i, k] = [one.length, other.length]
     while (found.length < most && i + k > 0) {
-      const kept = (one.at(i - 1)?.id ?? 0) > (other.at(k - 1)?.id ?? 0) ? one.at(--i)! : other.at(--k)!
+      const kept = one.idAt(i - 1) > other.idAt(k - 1) ? one.at(--i)! : other.at(--k)!
       if (matches(kept.notice, filter)) found.push(kept)
     }
     return found
@@ -195,5 +140,4 @@ function withShortTexts(notice: Notice): Notice {
 
 const isShort = (text: string | undefined): boolean => text === undefined || text.length <= TEXT_MAX
 
-/** A copy, because a slice would keep the whole text in memory. */
-const cut = (text: string): string => (isShort(text) ? text : `${JSON.parse(JSON.stringify(text.slice(0, TEXT_MAX)))}...`)
+const cut = (text: string): string => (isShort(text) ? text : `${text.slice(0, TEXT_MAX)}...`)

@@ -1,3 +1,4 @@
+import { accessRoutes } from './api/access.ts'
 import { administrationRoutes } from './api/administration.ts'
 import { clientRoutes } from './api/clients.ts'
 import { noticeRoutes } from './api/notices.ts'
@@ -5,6 +6,7 @@ import { overviewRoutes } from './api/overview.ts'
 import { publishRoutes } from './api/publish.ts'
 import { retainedRoutes } from './api/retained.ts'
 import { traceRoutes } from './api/trace.ts'
+import { userRoutes } from './api/users.ts'
 import type { HttpContext } from './context.ts'
 import type { Route } from './exchange.ts'
 import { exposition, TEXT_TYPE } from './exposition.ts'
@@ -22,6 +24,8 @@ export function routesOf(context: HttpContext): readonly Route[] {
     ...publishRoutes(server.broker),
     ...noticeRoutes(context),
     ...traceRoutes(context),
+    ...userRoutes(context),
+    ...accessRoutes(context),
     ...administrationRoutes(context),
   ]
   return [

@@ -1,3 +1,4 @@
+import type { FiguresPlace } from '../base/client-figures.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
 import { Timer } from '../base/timers.ts'
@@ -53,6 +54,10 @@ export class Connection {
   packetsWhenBuffered = 0
   /** Of those bytes, the ones that have not reached the framer: an incomplete WebSocket message. */
   bufferedInFront = 0
+  /** What it has counted, which its session is told when it ends. */
+  readonly counted = { messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0, retransmissions: 0 }
+  /** Where: that of its session; undefined before CONNACK, or if clients are not counted. */
+  figures: FiguresPlace | undefined = undefined
   /** 0: off. */
   keepAliveMs = 0
   /** The first byte has arrived. */

@@ -1,3 +1,4 @@
+import type { ClientFigures } from '../base/client-figures.ts'
 import { foreignProtocol } from '../base/foreign-protocol.ts'
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
@@ -33,6 +34,8 @@ export class Connections {
   readonly traffic = new Traffic(PacketType.PUBLISH)
   /** The buffer of the output. The caller of `poll` reports with `slab.written` when the sockets have taken it. */
   readonly slab: StreamOutput['slab']
+  /** Where each client is counted. */
+  figures: ClientFigures | undefined = undefined
   readonly #uplink: Uplink
   readonly #limits: ConnectionLimits
   readonly #notice: NoticeSink
@@ -130,6 +133,7 @@ export class Connections {
     const connection = this.#connections.get(id)
     if (connection === undefined) return
     this.traffic.bytesReceived += bytes.length
+    connection.counted.bytesReceived += bytes.length
     if (!connection.started) {
       connection.started = true
       // Rejected by its first bytes, so that nothing is buffered. A TLS handshake begins like CONNECT with reserved flags.
@@ -293,6 +297,7 @@ export class Connections {
       let throttled = false
       if (packet.type === PacketType.PUBLISH) {
         traffic.publishBytesReceived += packet.payloadEnd - packet.payloadStart
+        connection.counted.messagesReceived++
         if (packet.properties !== NO_PROPERTIES && !this.#resolveAlias(now, connection, packet)) return
         if (this.#limits.maxPublishRate < Number.POSITIVE_INFINITY) throttled = this.#isTooFast(now, connection)
       } else if (packet.type === PacketType.CONNECT) {
@@ -358,6 +363,8 @@ export class Connections {
       if (out.type === OutgoingType.DELIVERY) {
         if (writeDelivery(slab, out, version, now, connection.maxPacketSize, connection.outgoingAliases)) {
           traffic.sent[PacketType.PUBLISH]!++
+          connection.counted.messagesSent++
+          if (out.dup) connection.counted.retransmissions++
           traffic.publishBytesSent += out.message.payloadEnd - out.message.payloadStart
         } else this.#tooLarge(now, connection, out)
         if (++deliveries === most || slab.forms.properties > PROPERTIES_PER_TURN) break
@@ -411,6 +418,7 @@ export class Connections {
       return true
     }
     const answer = connection.accepted(now, connack, this.#limits)
+    connection.figures = this.figures?.placeOf(connection.link.figuresAt)
     this.#deadlines.keepAlive(now, connection)
     connection.isConnected = this.#output.write(answer, connection)
     if (connection.isConnected) return true
@@ -479,6 +487,7 @@ export class Connections {
 
   #forget(connection: Connection): void {
     connection.gone = true
+    if (connection.figures !== undefined) this.figures?.addAll(connection.figures, connection.counted)
     this.#buffers.update(connection)
     this.#deadlines.forget(connection)
     this.#connections.delete(connection.id)

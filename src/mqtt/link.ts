@@ -93,6 +93,8 @@ export interface Link {
   readonly state: 'open' | 'held' | 'verifying'
   /** The holder in whose memory shares the client counts; `undefined` until CONNECT is accepted. */
   readonly holder: Holder | undefined
+  /** Place of its session among the figures of clients; -1 if it has none. */
+  readonly figuresAt: number
   /** Sets the number of bytes that the owner of the link keeps for its client. */
   keeps(bytes: number): void
   /** A packet from client to broker. 'pause': send nothing more until the link is ready again. */

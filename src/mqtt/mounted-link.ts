@@ -37,6 +37,10 @@ export class MountedLink implements Link {
     return this.#link.holder
   }
 
+  get figuresAt(): number {
+    return this.#link.figuresAt
+  }
+
   keeps(bytes: number): void {
     this.#link.keeps(bytes)
   }

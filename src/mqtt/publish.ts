@@ -54,6 +54,8 @@ export class Publish {
   id = 0
   author: Author = NOBODY
   expiresAt: Instant | undefined = undefined
+  /** When the broker accepted it, in whole seconds of this process, a small integer; -1 for what an earlier process accepted. */
+  acceptedAt = -1
   /** Counts its memory, together with that of its copies, which share its buffer; created when it is first queued. */
   held: MessageMemory | undefined = undefined
   #weight = -1
@@ -104,6 +106,7 @@ export class Publish {
     copy.shareContent(this)
     copy.author = this.author
     copy.expiresAt = this.expiresAt
+    copy.acceptedAt = this.acceptedAt
     copy.owned = this.owned
     copy.held = this.held
     return copy

@@ -91,6 +91,7 @@ export class StreamOutput {
     if (this.tap !== undefined && pieces.length > 0) this.tap.packetsSent(connection, pieces)
     for (const bytes of pieces) {
       this.#traffic.bytesSent += bytes.length
+      connection.counted.bytesSent += bytes.length
       this.#outputs.push({ kind: 'write', connection: id, bytes })
     }
   }

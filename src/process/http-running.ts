@@ -1,5 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
+import type { AccountChange, AccountResult } from '../http/accounts.ts'
 import type { ReloadResult } from '../http/exchange.ts'
 import type { HttpHost } from '../http/io/http-host.ts'
 import { NoticeRing } from '../http/notice-ring.ts'
@@ -22,6 +23,7 @@ export class HttpRunning implements HttpHost {
   /** The last notices; kept only if there is an HTTP service. */
   notices: NoticeRing | undefined
   reload: () => Promise<ReloadResult> = async () => ({ error: 'Roost is starting' })
+  changeAccount: (change: AccountChange) => Promise<AccountResult> = async () => ({ status: 503, error: 'Roost is starting' })
   #waiting: Waiting[] = []
 
   constructor(isOn: boolean) {

@@ -1,8 +1,13 @@
 import { readFileSync } from 'node:fs'
 import process from 'node:process'
 import { getHeapStatistics } from 'node:v8'
+import type { AccessFiles } from '../access/io/access-files.ts'
+import type { PasswordEntry } from '../access/password-file.ts'
 import { StartError } from '../base/start-error.ts'
 import { type Config, certificateRole, isLoopback, type ListenerConfig } from '../config/config.ts'
+import type { SensorRules } from '../gateway/sensor-rules.ts'
+import type { Accounts } from '../http/accounts.ts'
+import { consoleRoutes } from '../http/console.ts'
 import { effectiveConfig } from '../http/effective-config.ts'
 import type { Role } from '../http/exchange.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
@@ -27,7 +32,18 @@ export interface OpenHttp {
   /** About its users; they change with a reload. */
   readonly warnings: readonly string[]
   prepareReload(): () => void
+  /** If this is `http_password_file`, puts its new users into force. */
+  replacePasswords(path: string, users: ReadonlyMap<string, PasswordEntry>): void
   close(): Promise<void>
+}
+
+/** What the HTTP service shows besides the server. */
+export interface HttpParts {
+  readonly status: ProcessStatus
+  readonly running: HttpRunning
+  readonly tracer: Tracer
+  readonly access: AccessFiles
+  readonly sensorUsers: SensorRules
 }
 
 /**
@@ -37,15 +53,14 @@ export interface OpenHttp {
 export async function openHttp(
   config: Config,
   server: Server,
-  status: ProcessStatus,
-  running: HttpRunning,
-  tracer: Tracer,
+  { status, running, tracer, access, sensorUsers }: HttpParts,
 ): Promise<OpenHttp | string | undefined> {
   const { notices } = running
   if (notices === undefined) return undefined
   server.memory.count('notices', () => running.notices?.bytes ?? 0)
   // Only where it is used, because it takes a fifth of a second and 10 MB.
   const { HttpServer } = await import('../http/io/http-server.ts')
+  const { readConsole } = await import('../http/io/console-files.ts')
   const { httpHost: host, httpPort, httpCertfile: certfile, httpKeyfile: keyfile } = config
   const { notice } = server
   const users = new HttpUsers(config, openRole(config), notice)
@@ -57,7 +72,21 @@ export async function openHttp(
       ...(certfile !== undefined && keyfile !== undefined && { tls: { certfile, keyfile } }),
       names: [...ownNames({ host }), ...config.httpHosts],
       users,
-      routes: routesOf({ server, status, notices, tracer, wallNow: Date.now, config: effectiveConfig(config) }),
+      routes: [
+        ...routesOf({
+          server,
+          status,
+          notices,
+          tracer,
+          wallNow: Date.now,
+          // Limits that follow from the memory of this machine are 0 in the files.
+          config: effectiveConfig({ ...config, ...server.memory.limits }),
+          access: access.policy,
+          sensors: { rules: sensorUsers, file: config.snUsers, username: config.snUsername },
+          accounts: accountsOf(config, access, users),
+        }),
+        ...consoleRoutes(readConsole()),
+      ],
       running,
       notice,
     })
@@ -69,6 +98,9 @@ export async function openHttp(
         return users.warnings
       },
       prepareReload: () => listener.prepareReload(),
+      replacePasswords: (path, passwords) => {
+        if (path === config.httpPasswordFile) listener.replacePasswords(passwords)
+      },
       close: () => listener.close(),
     }
   } catch (error) {
@@ -77,6 +109,29 @@ export async function openHttp(
     if (httpPort !== undefined || (error as NodeJS.ErrnoException).code !== 'EADDRINUSE') throw failure
     running.notices = undefined
     return `${failure.message}: Roost runs without its HTTP service`
+  }
+}
+
+/** The users who have a password. */
+function accountsOf({ listeners, httpPasswordFile, httpManagers }: Config, access: AccessFiles, users: HttpUsers): Accounts {
+  const namesOf = (path: string): string[] =>
+    listeners.filter(({ passwordFile }) => passwordFile === path).map(({ name }) => name)
+  return {
+    get files() {
+      const mqtt = Array.from(access.passwordFiles, ([path, passwords]) => ({
+        kind: 'mqtt' as const,
+        path,
+        listeners: namesOf(path),
+        users: passwords,
+      }))
+      const { passwords } = users
+      if (httpPasswordFile === undefined || passwords === undefined) return mqtt
+      return [...mqtt, { kind: 'http' as const, path: httpPasswordFile, listeners: [], users: passwords }]
+    },
+    managers: new Set(httpManagers),
+    get isOpen() {
+      return users.isOpen
+    },
   }
 }
 

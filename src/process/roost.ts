@@ -17,6 +17,7 @@ import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
 import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
 import { Tracer } from '../trace/tracer.ts'
+import { AccountChanges } from './account-changes.ts'
 import { CertificateWatch } from './certificates.ts'
 import { clientReport } from './client-report.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
@@ -148,7 +149,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
       certificates,
       snPorts: () => ports,
     })
-    const opened = await openHttp(config, server, status, api, tracer)
+    const opened = await openHttp(config, server, { status, running: api, tracer, access, sensorUsers: users })
     if (typeof opened === 'string') log.warn(opened)
     else http = opened
     for (const warning of http?.warnings ?? []) log.warn(warning)
@@ -274,13 +275,16 @@ function running(config: Config, parts: Parts): Running {
     notice.flush()
   }
   let stopped: Promise<void> | undefined
-  const reloadInTurn = (): Promise<ReloadResult> => {
-    // Reloads take effect in the order in which they were read.
-    const next = reloading.then(() => reload(config, parts))
-    reloading = next
+  // What reads files takes effect in the order in which it has read them.
+  const inTurn = <T>(work: () => Promise<T>): Promise<T> => {
+    const next = reloading.then(work)
+    reloading = next.catch(() => {})
     return next
   }
+  const reloadInTurn = (): Promise<ReloadResult> => inTurn(() => reload(config, parts))
+  const accounts = new AccountChanges({ ...parts, inTurn, isStopping: () => api.notReady !== undefined })
   api.reload = reloadInTurn
+  api.changeAccount = (change) => accounts.change(change)
   return {
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),

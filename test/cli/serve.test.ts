@@ -39,7 +39,7 @@ test('the start says what listens, who may connect, where the state is, and how 
   expect(await told({})).toEqual([
     'info MQTT broker on tcp://127.0.0.1:1883: any client on this machine may connect without a password (allow_anonymous) (change with --host, --port)',
     'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: sensors on this machine may connect (change with --sn-host, --sn-port)',
-    'info HTTP on http://127.0.0.1:1885: metrics, health and API (change with --http-port, --http false)',
+    'info HTTP on http://127.0.0.1:1885: console, metrics, health and API (change with --http-port, --http false)',
     'info To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
     'info Memory for clients: 1 B',
     'info State is kept in /srv/roost-data, SQLite 3.50.0 (change with --data-dir, or --memory to keep nothing)',
@@ -53,7 +53,7 @@ test('ports that were picked, IPv6, an open door and memory', async () => {
   expect((await told(settled(flags))).slice(0, 5)).toEqual([
     'warn MQTT broker on tcp://:::40001: any client that can reach it may connect without a password (allow_anonymous) (change with --host, --port)',
     'warn MQTT-SN gateway 7 on udp://0.0.0.0:40002: sensors that can reach it may connect (change with --sn-host, --sn-port)',
-    'info HTTP on http://127.0.0.1:1885: metrics, health and API (change with --http-port, --http false)',
+    'info HTTP on http://127.0.0.1:1885: console, metrics, health and API (change with --http-port, --http false)',
     'info Memory for clients: 1 B',
     'info State is kept in memory only and lost at the end (change with --data-dir instead of --memory)',
   ])

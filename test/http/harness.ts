@@ -2,8 +2,12 @@ import { performance } from 'node:perf_hooks'
 import { PERFECT } from '../../fuzz/sim/network.ts'
 import type { TcpClient } from '../../fuzz/sim/tcp-client.ts'
 import { type Sensor, World } from '../../fuzz/sim/world.ts'
+import { AccessPolicy, type ListenerPolicy } from '../../src/access/policy.ts'
 import { Histogram } from '../../src/base/histogram.ts'
 import { DEFAULT_CONFIG } from '../../src/config/config.ts'
+import { SensorRules } from '../../src/gateway/sensor-rules.ts'
+import type { AccountChange, AccountResult, Accounts } from '../../src/http/accounts.ts'
+import type { HttpContext } from '../../src/http/context.ts'
 import { effectiveConfig } from '../../src/http/effective-config.ts'
 import {
   type Answer,
@@ -34,6 +38,7 @@ export const testHost = (more: Partial<HttpHost> = {}): HttpHost => ({
   run: (step) => step(performance.now()),
   durable: async () => true,
   reload: async () => ({ warnings: [] }),
+  changeAccount: async () => ({ outcome: 'set' }),
   ...more,
 })
 
@@ -49,7 +54,25 @@ export interface Answered {
 export interface Asked {
   readonly role?: Role
   readonly user?: string
+  readonly body?: unknown
 }
+
+/** Who may log in and do what; by default everybody may do everything, and nobody has a password. */
+export interface Site {
+  readonly access?: AccessPolicy
+  readonly sensors?: HttpContext['sensors']
+  readonly accounts?: Accounts
+}
+
+const OPEN: ListenerPolicy = {
+  allowAnonymous: true,
+  verifies: false,
+  methods: [],
+  passwords: undefined,
+  tokenKeys: new Set(),
+  acl: undefined,
+}
+const NO_RULES = new SensorRules([], { username: undefined, qosM1: false, qosM1Username: undefined })
 
 /** The routes around the simulated world: virtual time, and a store of which the test decides when it commits. */
 export class TestApi {
@@ -59,19 +82,27 @@ export class TestApi {
   /** Called between two turns of a request. */
   betweenTurns: () => void = () => {}
   reloads: ReloadResult = { warnings: [] }
+  /** Changes of users that were asked for, and their result. */
+  readonly changes: AccountChange[] = []
+  changed: AccountResult = { outcome: 'set' }
+  /** Why the process is not ready. */
+  notReady: string | undefined
 
-  constructor(world = new World(1)) {
+  constructor(world = new World(1), site: Site = {}) {
     this.world = world
     world.network.faults = PERFECT
     this.notices = new NoticeRing(() => 1_800_000_000_000 + world.schedule.now)
     world.observers.push({ notice: (notice) => this.notices.add(notice) })
     this.routes = routesOf({
       server: world.server,
-      status: STATUS,
+      status: { ...STATUS, notReady: () => this.notReady },
       notices: this.notices,
       tracer: new Tracer(world.server),
       wallNow: () => 1_800_000_000_000 + world.schedule.now,
       config: effectiveConfig(DEFAULT_CONFIG),
+      access: site.access ?? new AccessPolicy(new Map([['mqtt', OPEN]]), OPEN),
+      sensors: site.sensors ?? { rules: NO_RULES, file: undefined, username: undefined },
+      accounts: site.accounts ?? { files: [], managers: new Set(), isOpen: true },
     })
   }
 
@@ -108,6 +139,10 @@ export class TestApi {
     world.schedule.runUntil(world.schedule.now + 1)
     if (pause.kind === 'room') world.schedule.runUntil(world.schedule.now + ROOM_MS)
     if (pause.kind === 'reload') pause.result = this.reloads
+    if (pause.kind === 'account') {
+      this.changes.push(pause.change)
+      pause.result = this.changed
+    }
     if (pause.kind === 'durable') world.schedule.runUntil(world.schedule.now + 10_000)
     if (pause.kind === 'durable' && world.store.durable < pause.lsn) throw new Error('it never becomes durable')
   }
@@ -123,7 +158,7 @@ export class TestApi {
   answer(
     method: Route['method'],
     url: string,
-    { role = 'manage', user, lastEventId }: Asked & { lastEventId?: string } = {},
+    { role = 'manage', user, body, lastEventId }: Asked & { lastEventId?: string } = {},
   ): Answer {
     const { pathname, searchParams } = new URL(url, 'http://roost')
     for (const route of this.routes) {
@@ -132,7 +167,7 @@ export class TestApi {
       if (route.needs === 'manage' && role === 'view') return problem(403, 'in io/')
       const query = Object.fromEntries(searchParams)
       const { now } = this.world.schedule
-      return route.answer({ now, params, query, body: undefined, role, user, csrfToken: 'csrf', lastEventId })
+      return route.answer({ now, params, query, body, role, user, csrfToken: 'csrf', lastEventId })
     }
     throw new Error(`no route for ${method} ${pathname}`)
   }

@@ -1,7 +1,10 @@
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { Histogram } from '../../src/base/histogram.ts'
+import { LIMIT_NAMES } from '../../src/base/limit-names.ts'
 import { NOTICES } from '../../src/base/notice.ts'
+import { FIXED } from '../../src/config/fixed.ts'
+import { OPTIONS as OPTIONS_OF_SITES } from '../../src/config/options.ts'
 import { metricsOf } from '../../src/http/metrics.ts'
 import type { ProcessStatus } from '../../src/http/status.ts'
 import { Server } from '../../src/server.ts'
@@ -65,4 +68,29 @@ test.each(['deploy/grafana/roost.json', 'deploy/prometheus/alerts.yml'])('%s sho
   const named = read(path).match(/\b(?:roost|process)_[a-z_]+[a-z]\b/g) ?? []
   expect(named.length).toBeGreaterThan(8)
   expect(named.filter((name) => !known.has(name))).toEqual([])
+})
+
+/** Keys of options that the core names for another reason than a limit that is reached. */
+const NO_LIMITS = ['acl_file', 'clientid_file', 'jwt_jwks', 'jwt_public_key_file', 'jwt_secret_file', 'password_file']
+
+test('each limit has a counter before it is reached, and LIMIT_NAMES has each that the core names', () => {
+  const { samples } = families.find(({ name }) => name === 'roost_limits_reached_total')!
+  expect(samples).toEqual(LIMIT_NAMES.map((limit) => [{ limit }, 0]))
+  const keys = new Set([...Object.keys(OPTIONS_OF_SITES), ...Object.keys(FIXED), 'open_files'])
+  for (const limit of LIMIT_NAMES) expect(keys, limit).toContain(limit)
+  const core = ['access', 'base', 'broker', 'gateway', 'mqtt', 'mqttsn', 'presence', 'store']
+  const named = core.flatMap((folder) =>
+    readdirSync(new URL(`../../src/${folder}`, import.meta.url), { recursive: true, encoding: 'utf8' })
+      .filter((path) => path.endsWith('.ts') && !path.endsWith('limit-names.ts'))
+      .flatMap((path) => Array.from(read(`src/${folder}/${path}`).matchAll(/'([a-z]+(?:_[a-z]+)+)'/g), ([, name]) => name!)),
+  )
+  const missing = named.filter((name) => keys.has(name) && !LIMIT_NAMES.includes(name as never))
+  expect(new Set(missing)).toEqual(new Set(NO_LIMITS))
+  expect(LIMIT_NAMES.filter((limit) => !named.includes(limit))).toEqual([])
+})
+
+test('a limit that the list lacks is counted all the same', () => {
+  server.notice({ code: 'limit-reached', level: 'warn', limit: 'something_new' })
+  const [limits] = [...metricsOf(0, server, STATUS)].filter(({ name }) => name === 'roost_limits_reached_total')
+  expect(limits?.samples).toContainEqual([{ limit: 'something_new' }, 1])
 })

@@ -136,9 +136,31 @@ describe('every answer is as the document has it', () => {
     ['GET', '/api/v1/events', '/api/v1/events?code=x', undefined, 400],
     ['GET', '/api/v1/session', '/api/v1/session', undefined, 200],
     ['GET', '/api/v1/config', '/api/v1/config', undefined, 200],
+    ['GET', '/api/v1/users', '/api/v1/users', undefined, 200],
+    ['GET', '/api/v1/users', '/api/v1/users?kind=x', undefined, 400],
+    ['PUT', '/api/v1/users/{id}/password', '/api/v1/users/mqtt%3Aeva/password', { password: 'secret' }, 403],
+    ['PUT', '/api/v1/users/{id}/password', '/api/v1/users/mqtt%3Aeva/password', { password: '' }, 400],
+    ['PUT', '/api/v1/users/{id}/password', '/api/v1/users/mqtt%3Aeva/password', undefined, 400],
+    ['DELETE', '/api/v1/users/{id}', '/api/v1/users/mqtt%3Aeva', undefined, 403],
+    ['GET', '/api/v1/access', '/api/v1/access?client=mqtt%3Aa&action=publish&topic=b', undefined, 200],
+    ['GET', '/api/v1/access', '/api/v1/access', undefined, 400],
+    ['GET', '/api/v1/access', '/api/v1/access?client=a', undefined, 404],
     ['POST', '/api/v1/reload', '/api/v1/reload', undefined, 200],
   ]
   const asText = (body: unknown): string => (typeof body === 'string' ? body : JSON.stringify(body))
+
+  test.each(['{"password": secret-1}', '{"password":"secret-1"', 'secret-1', '"secret-1"', '{"password":["secret-1"]}'])(
+    'a body that is wrong is not repeated: %s',
+    async (body) => {
+      const response = await fetch(`${url}/api/v1/users/mqtt%3Aeva/password`, {
+        method: 'PUT',
+        headers: { 'content-type': 'application/json', 'x-csrf-token': csrfToken },
+        body,
+      })
+      expect(response.status).toBe(400)
+      expect(await response.text()).not.toContain('secret')
+    },
+  )
 
   test.each(REQUESTS)('%s %s: %s %j: %d', async (method, known, path, body, status) => {
     const response = await fetch(url + path, {

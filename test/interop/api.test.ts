@@ -57,12 +57,24 @@ test('what was published and deleted over HTTP survives kill -9, and reaches MQT
   expect(await (await fetch(`${url}/retained`)).json()).toEqual({ messages: [] })
 })
 
+test('the configuration in effect has the memory limits that follow from this machine', async () => {
+  const { options } = (await (await fetch(`${await start()}/config`)).json()) as { options: Record<string, number> }
+  expect(options.memory_limit).toBeGreaterThan(1_000_000)
+  expect(options.max_memory_per_client).toBe(Math.floor(options.memory_limit! / 4))
+})
+
 test('the commands ask the started process', async () => {
   const url = await start()
   await change(url, 'POST', '/publish', { topic: 'a', payload: 'x', retain: true })
   const client = await connectAsync(`mqtt://127.0.0.1:${roost!.mqttPort}`, { clientId: 'one' })
   expect(command('status')).toMatchObject({ status: 0, stdout: expect.stringContaining('1 connected'), stderr: '' })
   expect(command('clients')).toMatchObject({ status: 0, stdout: expect.stringContaining('mqtt:one'), stderr: '' })
+  expect(command('clients', 'one')).toMatchObject({
+    status: 0,
+    stdout: expect.stringMatching(/^mqtt:one is connected/),
+    stderr: '',
+  })
+  expect(command('access', 'one')).toMatchObject({ status: 0, stdout: expect.stringContaining('none: everything is allowed') })
   expect(command('retained', '--json')).toMatchObject({
     status: 0,
     stdout: '[\n  {"topic":"a","payload_bytes":1,"qos":0,"publisher":"http"}\n]\n',

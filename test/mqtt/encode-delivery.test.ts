@@ -168,3 +168,56 @@ describe('properties that are large', () => {
     expect(message.properties).toEqual(properties)
   })
 })
+
+describe('a packet as it was received', () => {
+  /** The message of a packet among others in a buffer. */
+  function received(payload: number, version: ProtocolVersion, qos: QoS, isOwned: boolean): Publish {
+    const bytes = new ByteWriter()
+    bytes.raw(Buffer.alloc(7, 0xff))
+    const sent = Publish.of('topic/ü', Buffer.alloc(payload, 'p'), qos, true, qos > 0 ? 0x1234 : 0)
+    encodePacket(bytes, sent, version)
+    const framer = new Framer(PACKET_MAX)
+    framer.push(bytes.toBytes().subarray(7))
+    framer.next()
+    const decoder = new PacketDecoder('client', version)
+    const message = decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end) as Publish
+    if (isOwned) message.own()
+    return message
+  }
+
+  const versions = [3, 4, 5] as const
+  const kinds = versions.flatMap((from) => versions.flatMap((to) => [0, 1, 2].flatMap((qos) => [{ from, to, qos: qos as QoS }])))
+
+  test.each(kinds)(
+    'of version $from and QoS $qos becomes what version $to writes, whatever its length takes',
+    ({ from, to, qos }) => {
+      for (const granted of [0, 1, 2].filter((each) => each <= qos) as QoS[]) {
+        for (const length of [0, 1, 50, 112, 113, 114, 115, 116, 117, 118, 119, 120, 200, 5000]) {
+          for (const isOwned of [false, true]) {
+            const slab = new Slab()
+            const delivery = { ...delivered(received(length, from, qos, isOwned), granted), retain: true, dup: granted > 0 }
+            const wanted = new ByteWriter()
+            const packet = Publish.of('topic/ü', Buffer.alloc(length, 'p'), granted, true, granted > 0 ? 7 : 0)
+            packet.dup = delivery.dup
+            encodePacket(wanted, packet, to)
+            const { length: size } = wanted.toBytes()
+            expect(writeDelivery(slab, delivery, to, 0, size - 1)).toBe(false)
+            expect(slab.pending).toBe(0)
+            for (let i = 0; i < 3; i++) expect(writeDelivery(slab, delivery, to, 0, size)).toBe(true)
+            expect(Buffer.concat(slab.take()).toString('hex')).toBe(Buffer.from(wanted.toBytes()).toString('hex').repeat(3))
+          }
+        }
+      }
+    },
+  )
+
+  test('leaves without its packet id, for any number of receivers, without a form of its own', () => {
+    for (const isOwned of [false, true]) {
+      const slab = new Slab()
+      const message = received(64, 4, 1, isOwned)
+      for (let i = 0; i < 3; i++) writeDelivery(slab, delivered(message, 0), 4, 0, Number.POSITIVE_INFINITY)
+      expect(slab.forms.bytes).toBe(0)
+      expect(message.encoded).toBe(undefined)
+    }
+  })
+})

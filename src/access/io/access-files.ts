@@ -26,6 +26,7 @@ type AccessConfig = Pick<
   | 'allowAnonymous'
   | 'passwordFile'
   | 'aclFile'
+  | 'mountPoint'
   | 'subscriptionAccess'
   | 'jwtSecretFile'
   | 'jwtPublicKeyFile'
@@ -51,6 +52,7 @@ export class AccessFiles implements Bans {
   warnings: readonly string[] = []
   readonly #config: Config
   readonly #checker = new PasswordChecker()
+  #clientIds: ClientIdRules | undefined
   #contents: Contents
   #loaded: ReadonlyMap<string, Loaded>
   #global: Loaded
@@ -60,6 +62,7 @@ export class AccessFiles implements Bans {
     this.#config = config
     const { listeners, global, bans, contents, warnings } = load(config, 'start')
     const clientIds = readClientIds(config)
+    this.#clientIds = clientIds
     this.#contents = contents
     this.#loaded = listeners
     this.#global = global
@@ -109,6 +112,7 @@ export class AccessFiles implements Bans {
     const { listeners, global, bans, contents, warnings } = load(this.#config, 'reload')
     refuseExcludingAll(this.#contents, contents)
     return () => {
+      this.#clientIds = clientIds
       this.#contents = contents
       this.#loaded = listeners
       this.#global = global
@@ -116,6 +120,27 @@ export class AccessFiles implements Bans {
       this.#checker.forget()
       this.policy.replace(policiesOf(listeners), global.policy, clientIds, bans)
     }
+  }
+
+  /** Paths of the password files, with their users. */
+  get passwordFiles(): Contents['passwords'] {
+    return this.#contents.passwords
+  }
+
+  /** Puts new users of one password file into force, as a reload does with all files. */
+  replacePasswords(path: string, users: ReadonlyMap<string, PasswordEntry>): void {
+    const before = this.#contents.passwords.get(path)
+    if (before === undefined) return
+    const renewed = (loaded: Loaded): Loaded => {
+      const { policy, verifiers } = loaded
+      if (policy.passwords !== before) return loaded
+      return { policy: { ...policy, passwords: users }, verifiers: { ...verifiers, passwords: users } }
+    }
+    this.#contents = { ...this.#contents, passwords: new Map(this.#contents.passwords).set(path, users) }
+    this.#loaded = new Map(Array.from(this.#loaded, ([name, loaded]) => [name, renewed(loaded)]))
+    this.#global = renewed(this.#global)
+    this.#checker.forget()
+    this.policy.replace(policiesOf(this.#loaded), this.#global.policy, this.#clientIds, this.policy.bans)
   }
 }
 
@@ -171,13 +196,15 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
         passwords: table,
         tokenKeys: new Set(tokens?.keys),
         acl,
+        aclFile,
+        mountPoint: access.mountPoint,
         subscriptionAccess: access.subscriptionAccess,
       },
       verifiers: { passwords: table, tokens, callout },
     }
   }
   const listeners = new Map(config.listeners.map((listener) => [listener.name, one(listener, certificateRole(listener))]))
-  const global = one({ ...config, allowAnonymous: sensorsAreOpen(config) }, 'none')
+  const global = one({ ...config, allowAnonymous: sensorsAreOpen(config), mountPoint: undefined }, 'none')
   // An empty ban file is allowed: it lifts all bans, and excludes no client.
   const bans = config.banFile === undefined ? new BanList() : loadBans(config.banFile)
   const contents = { passwords, acls, emptySets }
@@ -202,19 +229,25 @@ function emptyFiles({ passwords, acls, emptySets }: Contents): string[] {
  * @throws StartError for the first one
  */
 function refuseExcludingAll(before: Contents, after: Contents): void {
-  for (const [path, users] of after.passwords) {
-    const known = [...(before.passwords.get(path) ?? [])].filter(([, entry]) => !isRefused(entry))
-    if (known.length === 0 || known.some(([user]) => users.has(user))) continue
-    if (users.size === 0)
-      throw new StartError(`${path}: contains no user any more: all clients would be excluded (password_file)`)
-    const what = `contains none of the ${known.length} users from before, who would all be excluded`
-    throw new StartError(`${path}: ${what}: add the new ones first, and remove the old ones by another reload (password_file)`)
-  }
+  for (const [path, users] of after.passwords) refuseExcludingUsers(path, before.passwords.get(path), users)
   for (const [path, acl] of after.acls)
     if (acl.isEmpty && before.acls.get(path)?.isEmpty === false)
       throw new StartError(`${path}: contains no rule any more: clients could do nothing (acl_file)`)
   for (const path of after.emptySets)
     if (!before.emptySets.has(path)) throw new StartError(`${path}: contains no key any more: no token would be valid (jwt_jwks)`)
+}
+
+/** The same for one password file. @throws StartError */
+export function refuseExcludingUsers(
+  path: string,
+  before: ReadonlyMap<string, PasswordEntry> | undefined,
+  users: ReadonlyMap<string, PasswordEntry>,
+): void {
+  const known = [...(before ?? [])].filter(([, entry]) => !isRefused(entry))
+  if (known.length === 0 || known.some(([user]) => users.has(user))) return
+  if (users.size === 0) throw new StartError(`${path}: contains no user any more: all clients would be excluded (password_file)`)
+  const what = `contains none of the ${known.length} users from before, who would all be excluded`
+  throw new StartError(`${path}: ${what}: add the new ones first, and remove the old ones by another reload (password_file)`)
 }
 
 /** Maximum number of invalid lines of one file that are listed in warnings. */

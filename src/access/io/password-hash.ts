@@ -1,12 +1,10 @@
 import { createHash, createHmac, pbkdf2, randomBytes, timingSafeEqual } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { promisify } from 'node:util'
-import type { PasswordEntry, PasswordHash } from '../password-file.ts'
+import { DEFAULT_ITERATIONS, type PasswordEntry, type PasswordHash } from '../password-file.ts'
 
 const derive = promisify(pbkdf2)
 
-/** Number of iterations that OWASP recommends for PBKDF2 with SHA-512. */
-export const DEFAULT_ITERATIONS = 210_000
 /** Salt length in bytes, the only one that Mosquitto 2.0 accepts. */
 const SALT_BYTES = 12
 const HASH_BYTES = 64

@@ -5,14 +5,12 @@ import { promisify } from 'node:util'
 import { readRegularFile } from '../../base/io/regular-file.ts'
 import { StartError } from '../../base/start-error.ts'
 import { reasonOf } from '../../config/io/text-file.ts'
-import type { PasswordEntry, ScramCredential } from '../password-file.ts'
+import { type PasswordEntry, SCRAM_ITERATIONS, type ScramCredential } from '../password-file.ts'
 
 const derive = promisify(pbkdf2)
 
 export const SCRAM_SHA_256 = 'SCRAM-SHA-256'
 
-/** Minimum number of iterations according to RFC 7677. */
-export const SCRAM_ITERATIONS = 4096
 const SALT_BYTES = 16
 const KEY_BYTES = 32
 const MESSAGE_MAX = 4096

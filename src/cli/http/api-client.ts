@@ -174,6 +174,13 @@ export class ApiClient {
   }
 }
 
+/** All entries of a list. */
+export async function collected<T>(entries: AsyncIterable<T>): Promise<readonly T[]> {
+  const all: T[] = []
+  for await (const entry of entries) all.push(entry)
+  return all
+}
+
 const PAGE: Shape = { 'cursor?': 'string' }
 
 function parsed(body: string): unknown {

@@ -37,9 +37,10 @@ export class FileStamps {
 }
 
 /**
- * Returns '' for anything that is not a file, such as a pipe or a missing file. Errors are reported when it is read.
+ * Returns what changes with every change of a file; '' for anything that is not a file, such as a pipe or a missing file. Errors are
+ * reported when it is read.
  */
-function stampOf(path: string): string {
+export function stampOf(path: string): string {
   try {
     const found = statSync(path, { bigint: true })
     if (found.isDirectory())

@@ -61,8 +61,12 @@ function parseRule(file: YamlFile, item: YamlValue): SensorRule {
     clients: clients && file.texts(clients, 'a client id or a list of them').map((pattern) => new ClientPattern(pattern)),
     networks: networks && file.texts(networks, 'a network or a list of them').map((text) => networkOf(text, networks)),
     user: userOf(item, values),
+    line: lineOf(item),
   }
 }
+
+/** `at` is file, line and column. */
+const lineOf = ({ at }: YamlValue): number => Number(/:(\d+):\d+$/.exec(at)![1])
 
 function userOf({ at }: YamlValue, values: ReadonlyMap<string, YamlValue>): SensorRule['user'] {
   const username = values.get('username')

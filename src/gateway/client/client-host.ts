@@ -10,7 +10,8 @@ import type { Lsn, Store, WallClock } from '../../store/store.ts'
 import type { GatewayOptions } from '../gateway-options.ts'
 import type { Ports } from '../ports/ports.ts'
 import type { RouteKey } from '../ports/route.ts'
-import type { PredefinedTopics } from '../topics/registry.ts'
+import type { PredefinedTopics } from '../topics/predefined.ts'
+import type { TopicIdTotals } from '../topics/registry.ts'
 import type { GatewayClient } from './client.ts'
 import type { SensorStates } from './sensor-states.ts'
 import type { SensorTraffic } from './sensor-traffic.ts'
@@ -36,8 +37,8 @@ export interface ClientHost {
   readonly traffic: SensorTraffic
   readonly ports: Ports
   readonly memory: Memory
-  /** Bytes of memory taken by the topic ids and QoS 2 message ids of all clients. */
-  readonly topicIdBytes: { sum: number }
+  /** Bytes of memory taken by the topic ids and QoS 2 message ids of all clients, and the number of topic ids, also of clients at rest. */
+  readonly topicIdTotals: TopicIdTotals
   /**
    * Bytes of memory taken by wills. `kept`: wills of clients without a link. `asked`: will topics of dialogues that still wait
    * for WILLMSG.

@@ -86,7 +86,7 @@ export class GatewayClient {
     this.clientId = clientId
     this.route = route
     this.host = host
-    this.registry = new TopicRegistry(host.options.lastTopicId, host.topicIdBytes)
+    this.registry = new TopicRegistry(host.options.lastTopicId, host.topicIdTotals)
   }
 
   get key(): SessionKey {

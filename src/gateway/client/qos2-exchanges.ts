@@ -33,7 +33,7 @@ export class Qos2Exchanges {
    * one.
    */
   #unconfirmed: Set<number> | undefined = undefined
-  /** Bytes that are included in `host.topicIdBytes`. */
+  /** Bytes that are included in `host.topicIdTotals`. */
   #counted = 0
 
   constructor(client: GatewayClient) {
@@ -194,7 +194,7 @@ export class Qos2Exchanges {
   #count(): void {
     const { bytes } = this
     if (bytes === this.#counted) return
-    this.#client.host.topicIdBytes.sum += bytes - this.#counted
+    this.#client.host.topicIdTotals.bytes += bytes - this.#counted
     this.#counted = bytes
     this.#client.reportKept()
   }

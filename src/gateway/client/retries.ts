@@ -128,6 +128,16 @@ export class Retries {
     else if (this.#outbound.exchanges.open.length > 0 && this.#outbound.halted !== 'rests') this.restart(now)
   }
 
+  /** How often the open messages were sent again, in this round. */
+  get count(): number {
+    return this.#count
+  }
+
+  /** When they are sent again, or given up. */
+  get due(): Instant | undefined {
+    return this.#timer?.armed === true ? this.#timer.deadline : undefined
+  }
+
   /** True if N_retry is used up. */
   get usedUp(): boolean {
     return this.#count >= this.#client.retryProfile.nRetry

@@ -20,7 +20,8 @@ const AT = Object.fromEntries(COUNTERS.map((name, i) => [name, i])) as Readonly<
 
 /** What a sensor mostly did in a quarter of an hour. Active counts as awake; disconnected, or not known yet, as unknown. */
 export const DAY_STATES = ['unknown', 'asleep', 'awake', 'lost'] as const
-export type DayState = (typeof DAY_STATES)[number]
+/** A letter for each: sleeps, wakes. */
+export const DAY_LETTERS = '-swl'
 
 const CODES: Readonly<Record<SensorState, number>> = { disconnected: 0, asleep: 1, active: 2, awake: 2, lost: 3 }
 export const QUARTERS = 96
@@ -92,17 +93,17 @@ export class SensorFigures {
     chunk[start + NOW] = (chunk[start + NOW]! & ~0xff) | CODES[state]
   }
 
-  /** The last 96 quarters of an hour, the current one last. `state`: the one that the sensor is in. */
-  day(now: Instant, seat: number, state: SensorState): readonly DayState[] {
+  /** The last 96 quarters of an hour, the current one last: a letter for each. `state`: the one that the sensor is in. */
+  day(now: Instant, seat: number, state: SensorState): string {
     const [chunk, start] = [this.#chunk(seat), at(seat)]
     const wall = this.#wall(now)
     this.#begin(chunk, start, state)
     advance(chunk, start, wall)
     const current = quarterOf(chunk[start + SINCE]!)
-    return Array.from({ length: QUARTERS }, (_, i) => {
-      const quarter = current - QUARTERS + 1 + i
-      return DAY_STATES[quarter === current ? mostly(chunk, start, wall % QUARTER_SECONDS) : bitsOf(chunk, start, quarter)]!
-    })
+    let letters = ''
+    for (let quarter = current - QUARTERS + 1; quarter < current; quarter++)
+      letters += DAY_LETTERS[bitsOf(chunk, start, quarter)]!
+    return letters + DAY_LETTERS[mostly(chunk, start, wall % QUARTER_SECONDS)]!
   }
 
   /** The sensor has gone: its place is for another one. */

@@ -93,7 +93,7 @@ export class Supervision {
   /** Call when the state has changed. */
   arm(now: Instant): void {
     const { host, seat } = this.#client
-    const deadline = this.#deadline()
+    const { deadline } = this
     if (deadline === undefined) this.stop()
     else if (seat >= 0) host.silences.arm(seat, Math.max(deadline, now))
   }
@@ -115,7 +115,7 @@ export class Supervision {
   }
 
   timedOut(now: Instant): void {
-    const deadline = this.#deadline()
+    const { deadline } = this
     if (deadline === undefined) return
     const { state, host } = this.#client
     if (deadline > now) this.arm(now)
@@ -123,7 +123,8 @@ export class Supervision {
     else lost(this.#client, now, state === 'active' ? 'keep alive' : 'sleep duration')
   }
 
-  #deadline(): Instant | undefined {
+  /** When the client is lost, or forgotten, unless it is heard before; undefined: never. */
+  get deadline(): Instant | undefined {
     const client = this.#client
     // No expiry while CONNECT is pending: CONNACK would have no client to go to.
     if (client.setup.isUnderWay && (client.state === 'disconnected' || client.state === 'lost')) return undefined

@@ -100,6 +100,23 @@ export class Ports {
     return new Map(Array.from(this.#outlets, ([name, { airtime }]) => [name, airtime.usage(now)]))
   }
 
+  /** False for a route of a port that is no longer configured. */
+  has(route: RouteKey): boolean {
+    return this.#byName.has(portNameOf(route))
+  }
+
+  /** When the message that waits for this client may be sent at the earliest, behind those before it; undefined if none does. */
+  earliestTo(client: RouteKey): Instant | undefined {
+    const outlet = this.#outletOf(client)
+    let octets = 0
+    for (const { bytes } of outlet?.urgent ?? []) octets += bytes.length
+    for (const frame of outlet?.messages ?? []) {
+      octets += frame.bytes.length
+      if (frame.client === client) return outlet!.airtime.earliest(octets, MESSAGE_SHARE)
+    }
+    return undefined
+  }
+
   /** Returns the port of a route; the first port if that one is no longer configured. */
   of(route: RouteKey): PortSettings {
     return this.#byName.get(portNameOf(route)) ?? this.#default

@@ -1,6 +1,7 @@
 import { type Message, MsgType, type TopicIdType } from '../../mqttsn/messages.ts'
 import { shortTopicId } from '../translate.ts'
-import type { PredefinedTopics, TopicRegistry } from './registry.ts'
+import type { PredefinedTopics } from './predefined.ts'
+import type { TopicRegistry } from './registry.ts'
 
 /** A topic as a PUBLISH refers to it [1.2 section 5.4.12]. */
 export interface TopicReference {

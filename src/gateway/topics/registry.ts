@@ -1,11 +1,9 @@
 import type { ByteReader, ByteWriter } from '../../base/bytes.ts'
-import { ClientPattern } from '../../base/client-pattern.ts'
 import type { Instant } from '../../base/machine.ts'
 import { COST, stringBytes } from '../../base/memory-costs.ts'
 import { NameMap } from '../../base/name-map.ts'
 import { SmallMap } from '../../base/small-map.ts'
 import { readInteger, readNumber, readText, writeInteger, writeNumber, writeText } from '../../store/record-fields.ts'
-import type { PredefinedTopicTable } from '../gateway-options.ts'
 
 /** Some implementations use lower numbers as predefined ids, so normal ids start here (ruling A11). */
 const FIRST_ID = 0x0401
@@ -34,6 +32,12 @@ interface Assigned {
   knownIn: number
   /** The connection in which the record of a previous process counts: the client received the id, but may have lost it since. */
   trustedIn: number
+}
+
+/** Totals of all clients. */
+export interface TopicIdTotals {
+  bytes: number
+  count: number
 }
 
 /** No connection. */
@@ -70,10 +74,10 @@ export class TopicRegistry {
   #uses = 0
   #bytes = 0
   #refusedBytes = 0
-  readonly #all: { sum: number }
+  readonly #all: TopicIdTotals
 
-  /** `all`: running total of the bytes taken by all registries. */
-  constructor(lastId = LAST_ID, all = { sum: 0 }) {
+  /** `all`: totals of all registries. */
+  constructor(lastId = LAST_ID, all: TopicIdTotals = { bytes: 0, count: 0 }) {
     this.#lastId = lastId
     this.#all = all
   }
@@ -177,7 +181,7 @@ export class TopicRegistry {
     this.#byId ??= new SmallMap()
     this.#byName.set(name, assigned)
     this.#byId.set(id, assigned)
-    this.#count(topicIdBytes(name))
+    this.#count(topicIdBytes(name), 1)
     if (offered === undefined) this.#asked++
     this.#nextId = Math.max(this.#nextId, id + 1)
   }
@@ -206,7 +210,7 @@ export class TopicRegistry {
     if (assigned === undefined) return
     this.#byId!.delete(id)
     this.#byName!.delete(assigned.name)
-    this.#count(-topicIdBytes(assigned.name))
+    this.#count(-topicIdBytes(assigned.name), -1)
     if (assigned.offered === undefined) this.#asked--
   }
 
@@ -325,10 +329,10 @@ export class TopicRegistry {
   }
 
   clear(): void {
+    this.#forgetRefused()
+    this.#count(-this.#bytes, -this.size)
     this.#byName = undefined
     this.#byId = undefined
-    this.#forgetRefused()
-    this.#count(-this.#bytes)
     this.#notPredefined = undefined
     this.#nextId = FIRST_ID
     this.#cursor = FIRST_ID
@@ -381,7 +385,7 @@ export class TopicRegistry {
     for (const id of this.#notPredefined ?? []) w.u16(id)
   }
 
-  /** Restores what `pack` has written, in a registry that is empty. */
+  /** Restores what `pack` has written, in a registry that is empty. Its ids have been counted all the time. */
   unpack(r: ByteReader): void {
     for (let left = readInteger(r, 'topic ids'); left > 0; left--) {
       const id = r.u16('topic id')
@@ -394,6 +398,7 @@ export class TopicRegistry {
       if ((bits & KNOWN) !== 0) assigned.knownIn = this.#connection
       if ((bits & TRUSTED) !== 0) assigned.trustedIn = this.#connection
     }
+    this.#all.count -= this.size
     this.#nextId = r.u16('next topic id')
     this.#cursor = r.u16('next topic id')
     this.#uses = readInteger(r, 'topic ids')
@@ -409,16 +414,17 @@ export class TopicRegistry {
     for (let left = readInteger(r, 'predefined'); left > 0; left--) this.markNotPredefined(r.u16('predefined'))
   }
 
-  /** The client is at rest: its row is counted instead. */
+  /** The client is at rest: the bytes of its row are counted instead. Its ids still count. */
   uncount(): void {
     this.#count(-this.#bytes)
   }
 
   /** Without -0, which V8 stores in a number of its own in each client, 16 bytes. */
-  #count(bytes: number): void {
+  #count(bytes: number, ids = 0): void {
     if (bytes === 0) return
     this.#bytes += bytes
-    this.#all.sum += bytes
+    this.#all.bytes += bytes
+    this.#all.count += ids
   }
 
   /** Removes the oldest names at the limit: what the client refuses now matters more than what it refused long ago. */
@@ -465,34 +471,4 @@ export const topicIdBytes = (name: string): number => COST.topicId + stringBytes
 
 function makeRoom(refused: Set<number>): void {
   if (refused.size >= REFUSED_MAX) refused.delete(refused.keys().next().value!)
-}
-
-/**
- * The predefined topic ids of a client [1.2 section 6.7]: all tables whose pattern matches its id. A later table
- * overrides an earlier one.
- */
-export class PredefinedTopics {
-  readonly #tables: readonly { readonly clients: ClientPattern; readonly topics: ReadonlyMap<number, string> }[]
-
-  constructor(tables: readonly PredefinedTopicTable[]) {
-    this.#tables = tables.map(({ pattern, topics }) => ({ clients: new ClientPattern(pattern), topics }))
-  }
-
-  nameOf(clientId: string, id: number): string | undefined {
-    for (let i = this.#tables.length - 1; i >= 0; i--) {
-      const { clients, topics } = this.#tables[i]!
-      const name = topics.get(id)
-      if (name !== undefined && clients.fits(clientId)) return name
-    }
-    return undefined
-  }
-
-  idOf(clientId: string, name: string): number | undefined {
-    for (let i = this.#tables.length - 1; i >= 0; i--) {
-      const { clients, topics } = this.#tables[i]!
-      if (!clients.fits(clientId)) continue
-      for (const [id, topic] of topics) if (topic === name && this.nameOf(clientId, id) === name) return id
-    }
-    return undefined
-  }
 }

@@ -63,21 +63,35 @@ export const STREAM_EVENTS: RouteSpec = {
   answers: { 200: { description: 'the stream', type: 'text/event-stream' } },
 }
 
+const SESSION = object(
+  {
+    role: oneOfWords('what the user may do', ['view', 'manage']),
+    csrf_token: text('for the header X-CSRF-Token; valid until Roost ends'),
+  },
+  {
+    user: text('user name; absent where no login is needed, and for tokens'),
+    login: oneOfWords('how the user has logged in; absent where no login is needed', ['password', 'token']),
+  },
+)
+
 export const READ_SESSION: RouteSpec = {
   tag: 'administration',
   summary: 'Returns who asks, and the token that changes need',
-  answers: {
-    200: {
-      description: 'the user',
-      schema: object(
-        {
-          role: oneOfWords('what the user may do', ['view', 'manage']),
-          csrf_token: text('for the header X-CSRF-Token; valid until Roost ends'),
-        },
-        { user: text('user name; absent where no login is needed, and for tokens') },
-      ),
-    },
-  },
+  answers: { 200: { description: 'the user', schema: SESSION } },
+}
+
+export const BEGIN_SESSION: RouteSpec = {
+  tag: 'administration',
+  summary: 'Logs a browser in: with a cookie, later requests need no password or token',
+  description:
+    'The request itself carries the password or token, in the header Authorization. The session ends after 12 hours without a request, when the password changes, and when Roost ends.',
+  answers: { 200: { description: 'the user, with Set-Cookie where a login is needed', schema: SESSION } },
+}
+
+export const END_SESSION: RouteSpec = {
+  tag: 'administration',
+  summary: 'Logs a browser out',
+  answers: { 204: { description: 'the session of the cookie is over' } },
 }
 
 export const READ_CONFIG: RouteSpec = {

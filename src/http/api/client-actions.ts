@@ -9,11 +9,14 @@ import { type ClientEntry, sensorEntry, sessionEntry } from './client-json.ts'
 /** Finds a client by `mqtt:` or `sn:` and its client id, or by the client id alone if only one has it. */
 export function findClient(server: Server, id: string): ClientEntry | HttpResponse {
   const key = /^(mqtt|sn):(.*)$/s.exec(id)
-  if (key !== null) return entryOf(server, key[1] as 'mqtt' | 'sn', key[2]!) ?? problem(404, `there is no client ${short(id)}`)
+  if (key !== null) return entryOf(server, key[1] as 'mqtt' | 'sn', key[2]!) ?? problem(404, unknown(id))
   const [mqtt, sn] = [entryOf(server, 'mqtt', id), entryOf(server, 'sn', id)]
   if (mqtt !== undefined && sn !== undefined) return problem(409, `there are two: mqtt:${short(id)} and sn:${short(id)}`)
-  return mqtt ?? sn ?? problem(404, `there is no client ${short(id)}`)
+  return mqtt ?? sn ?? problem(404, unknown(id))
 }
+
+const unknown = (id: string): string =>
+  `there is no client ${short(id)}: it has never connected, was refused each time, or its session has ended`
 
 export const isEntry = (found: ClientEntry | HttpResponse): found is ClientEntry => 'clientId' in found
 

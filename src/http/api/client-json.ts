@@ -1,7 +1,10 @@
+import type { ClientCounters } from '../../base/client-figures.ts'
 import { isoTime } from '../../base/iso-time.ts'
 import type { Instant } from '../../base/machine.ts'
+import { waitingSince } from '../../broker/oldest-waiting.ts'
 import { messageOf, qosOf, type Session } from '../../broker/session.ts'
-import type { FiguresOfSensor, Sensor } from '../../gateway/sensors.ts'
+import { DAY_LETTERS, DAY_STATES } from '../../gateway/client/sensor-figures.ts'
+import type { Sensor } from '../../gateway/sensors.ts'
 import type { Server } from '../../server.ts'
 import type { SessionKey } from '../../store/store.ts'
 
@@ -126,8 +129,8 @@ export function expiryOf({ link, refused, timers }: Session): Instant | undefine
 
 /** Messages of a queue that are listed one by one. */
 const LISTED_MESSAGES = 100
-/** Subscriptions and topic ids that are listed. */
-const LISTED = 1000
+/** Subscriptions, topic ids and access rules that are listed. */
+export const LISTED = 1000
 /** Characters of the names in one such list, because peers choose them. */
 const CHARACTERS_MAX = 128 * 1024
 /** Larger wills are left out. */
@@ -136,9 +139,11 @@ const PAYLOAD_MAX = 1024 * 1024
 /** Everything that is known of one client. `payloads`: the user may see them. */
 export function clientDetail(server: Server, now: Instant, entry: ClientEntry, payloads: boolean): object {
   const { session } = entry
+  const counters = session === undefined ? undefined : clientCounters(server, session)
   return {
     ...summaryOf(server, entry),
     ...(entry.protocol === 'mqtt' ? connectionJson(server, session) : sensorJson(server, now, entry)),
+    ...(counters !== undefined && { counters: countersJson(counters) }),
     ...(session !== undefined && sessionJson(server, now, session)),
     will: willJson(server, entry, payloads),
   }
@@ -165,6 +170,14 @@ function connectionJson({ connections }: Server, session: Session | undefined): 
   }
 }
 
+/** What an MQTT client has sent and was sent, as long as its session lasts; undefined where that is not counted. */
+export function clientCounters({ connections, clientFigures }: Server, session: Session): ClientCounters | undefined {
+  const { figuresAt, link } = session
+  if (clientFigures === undefined || figuresAt < 0) return undefined
+  const connection = link === undefined ? undefined : connections.of(link.id)
+  return clientFigures.counters(figuresAt, connection?.counted)
+}
+
 function sensorJson({ gateway }: Server, now: Instant, { clientId, sensor }: ClientEntry): object {
   // A sensor at rest becomes an object for this, and rests again with the next input: nothing else can tell.
   const client = gateway.client(clientId)
@@ -179,7 +192,7 @@ function sensorJson({ gateway }: Server, now: Instant, { clientId, sensor }: Cli
     address_validated: gateway.isProven(route),
     waits_for_port: gateway.ports.isWaiting(route) || undefined,
     exchanges: open.slice(0, LISTED_MESSAGES).map(({ awaiting, msgId }) => ({ awaiting, msg_id: msgId })),
-    ...(figures !== undefined && { counters: countersJson(figures.counters), last_day: figures.day }),
+    ...(figures !== undefined && { counters: countersJson(figures.counters), last_day: dayStates(figures.day) }),
     topic_id_count: registry.size,
     topic_ids: first(registry.list(LISTED), LISTED, ({ name }) => name.length).map(({ id, name, offered }) => ({
       id,
@@ -191,7 +204,17 @@ function sensorJson({ gateway }: Server, now: Instant, { clientId, sensor }: Cli
   }
 }
 
-const countersJson = (counters: FiguresOfSensor['counters']): object => ({
+const dayStates = (day: string): string[] => Array.from(day, (letter) => DAY_STATES[DAY_LETTERS.indexOf(letter)]!)
+
+/** Figures of a client for a list: `counters`, and `day` as letters. */
+export function figuresJson(server: Server, now: Instant, { sensor, session }: ClientEntry): object {
+  const figures = sensor === undefined ? undefined : server.gateway.sensors.figuresOf(now, sensor)
+  if (figures !== undefined) return { counters: countersJson(figures.counters), day: figures.day }
+  const counters = session === undefined ? undefined : clientCounters(server, session)
+  return counters === undefined ? {} : { counters: countersJson(counters) }
+}
+
+const countersJson = (counters: ClientCounters & { readonly wakes?: number }): object => ({
   messages_received: counters.messagesReceived,
   messages_sent: counters.messagesSent,
   bytes_received: counters.bytesReceived,
@@ -206,6 +229,7 @@ function sessionJson(server: Server, now: Instant, session: Session): object {
   const { persistent, expirySeconds, mountPoint, subscriptions, inflight, receipts, owner } = session
   const expiry = expiryOf(session)
   return {
+    created: sinceSecond(server, session.createdAt),
     user_verified: owner.verified || undefined,
     persistent,
     expiry_seconds: orNone(expirySeconds, Number.POSITIVE_INFINITY),
@@ -222,6 +246,7 @@ function sessionJson(server: Server, now: Instant, session: Session): object {
     queue: {
       messages: session.queueLength,
       bytes: session.queuedBytes,
+      oldest: sinceSecond(server, waitingSince(session)),
       first: first(session.queued(), LISTED_MESSAGES, (each) => messageOf(each).topic.length).map((each) =>
         messageJson(server, now, messageOf(each), qosOf(each)),
       ),
@@ -242,13 +267,19 @@ function sessionJson(server: Server, now: Instant, session: Session): object {
   }
 }
 
-function messageJson({ wallEpoch }: Server, now: Instant, message: ReturnType<typeof messageOf>, qos: number): object {
+/** A time of which only the second is kept; undefined if it is not known. */
+const sinceSecond = ({ wallEpoch }: Server, second: number | undefined): string | undefined =>
+  second === undefined || second < 0 ? undefined : isoTime(wallEpoch + second * 1000)
+
+function messageJson(server: Server, now: Instant, message: ReturnType<typeof messageOf>, qos: number): object {
+  const { wallEpoch } = server
   const { topic, payloadLength, from, expiresAt } = message
   return {
     topic,
     qos,
     payload_bytes: payloadLength,
     publisher: orNone(from, ''),
+    accepted: sinceSecond(server, message.acceptedAt),
     expires: expiresAt === undefined ? undefined : isoTime(wallEpoch + expiresAt),
     expired: (expiresAt !== undefined && expiresAt <= now) || undefined,
   }
@@ -269,7 +300,7 @@ function willJson({ gateway }: Server, { clientId, protocol, session }: ClientEn
 }
 
 /** The first entries, without exceeding so many characters by more than one entry. */
-function first<T>(all: Iterable<T>, most: number, lengthOf: (each: T) => number): T[] {
+export function first<T>(all: Iterable<T>, most: number, lengthOf: (each: T) => number): T[] {
   const some: T[] = []
   let left = CHARACTERS_MAX
   for (const each of all) {

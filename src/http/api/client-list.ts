@@ -1,3 +1,4 @@
+import type { Instant } from '../../base/machine.ts'
 import type { Server } from '../../server.ts'
 import {
   ENTRIES_PER_TURN,
@@ -12,6 +13,7 @@ import {
   CLIENT_STATES,
   type ClientEntry,
   type ClientState,
+  figuresJson,
   PROTOCOLS,
   type Protocol,
   sensorEntry,
@@ -25,6 +27,8 @@ const LIMIT_MAX = 1000
 const EXAMINED_MAX = 250_000
 /** What an entry that is found counts more than one that is not: it takes up to 6 us rather than 1. */
 const FOUND_COST = 4
+/** The same with its figures. */
+const FIGURES_COST = 12
 /** Characters of names that count as much as an entry. */
 const NAME_COST = 256
 /** Characters of a page, because peers choose the names in it. */
@@ -36,6 +40,8 @@ interface Filter {
   readonly state: ClientState | undefined
   readonly port: string | undefined
   readonly protocol: Protocol | undefined
+  /** With the figures of each. */
+  readonly figures: boolean
 }
 
 /**
@@ -50,10 +56,10 @@ interface Place {
 const START: Place = { among: 'sessions', seat: 0 }
 
 /** `GET /api/v1/clients`. `run` tells this process from others, whose cursors mean nothing here. */
-export function listClients(server: Server, run: string, { query }: HttpRequest): HttpResponse | HttpWork {
+export function listClients(server: Server, run: string, { now, query }: HttpRequest): HttpResponse | HttpWork {
   const wrong = queryError(query)
   if (wrong !== undefined) return problem(400, wrong)
-  const { q, state, port, protocol, cursor, limit } = query
+  const { q, state, port, protocol, figures, cursor, limit } = query
   const place = cursor === undefined ? START : placeOf(cursor, run)
   if (place === undefined) return problem(400, 'cursor: is not one that this list has returned since Roost started')
   const filter: Filter = {
@@ -61,18 +67,20 @@ export function listClients(server: Server, run: string, { query }: HttpRequest)
     state: state as ClientState | undefined,
     port,
     protocol: protocol as Protocol | undefined,
+    figures: figures === 'true',
   }
-  return page(server, filter, place, limit === undefined ? LIMIT : Number(limit), (next) => cursorOf(next, run))
+  return page(server, now, filter, place, limit === undefined ? LIMIT : Number(limit), (next) => cursorOf(next, run))
 }
 
-const PARAMETERS = ['q', 'state', 'port', 'protocol', 'cursor', 'limit']
+const PARAMETERS = ['q', 'state', 'port', 'protocol', 'figures', 'cursor', 'limit']
 
 function queryError(query: HttpRequest['query']): string | undefined {
-  const { state, protocol, limit } = query
+  const { state, protocol, figures, limit } = query
   const unknown = Object.keys(query).find((name) => !PARAMETERS.includes(name))
   if (unknown !== undefined) return `${unknown.slice(0, 100)}: is not known here; there are ${PARAMETERS.join(', ')}`
   if (state !== undefined && !CLIENT_STATES.includes(state as never)) return `state: expected one of ${CLIENT_STATES.join(', ')}`
   if (protocol !== undefined && !PROTOCOLS.includes(protocol as never)) return `protocol: expected one of ${PROTOCOLS.join(', ')}`
+  if (figures !== undefined && figures !== 'true' && figures !== 'false') return 'figures: expected true or false'
   return limitError(limit, LIMIT_MAX)
 }
 
@@ -90,14 +98,22 @@ function placeOf(cursor: string, run: string): Place | undefined {
   return cursorOf(place, run) === cursor ? place : undefined
 }
 
-function* page(server: Server, filter: Filter, from: Place, limit: number, cursorOf: (next: Place) => string): HttpWork {
+function* page(
+  server: Server,
+  asked: Instant,
+  filter: Filter,
+  from: Place,
+  limit: number,
+  cursorOf: (next: Place) => string,
+): HttpWork {
   const clients: string[] = []
   let characters = 0
   let place: Place | undefined = from
   let examined = 0
+  let now = asked
   const isFull = (): boolean => clients.length >= limit || characters > PAGE_CHARACTERS
   while (place !== undefined && !isFull() && examined < EXAMINED_MAX) {
-    if (examined > 0) yield NEXT_TURN
+    if (examined > 0) now = yield NEXT_TURN
     for (let left = ENTRIES_PER_TURN; place !== undefined && !isFull() && left > 0; left--) {
       const entry = entryAt(server, place)
       place = next(server, place)
@@ -105,10 +121,11 @@ function* page(server: Server, filter: Filter, from: Place, limit: number, curso
       if (entry === undefined) continue
       left -= Math.floor((entry.clientId.length + (entry.user?.length ?? 0)) / NAME_COST)
       if (!matches(entry, filter)) continue
-      const text = JSON.stringify(summaryOf(server, entry))
+      const summary = summaryOf(server, entry)
+      const text = JSON.stringify(filter.figures ? { ...summary, ...figuresJson(server, now, entry) } : summary)
       clients.push(text)
       characters += text.length
-      left -= FOUND_COST
+      left -= filter.figures ? FIGURES_COST : FOUND_COST
     }
   }
   const cursor = place === undefined ? '' : `,"cursor":${JSON.stringify(cursorOf(place))}`

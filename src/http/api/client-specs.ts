@@ -13,6 +13,7 @@ import {
   whole,
 } from '../schema.ts'
 import { CLIENT_STATES, PROTOCOLS } from './client-json.ts'
+import { REASONS } from './reason.ts'
 
 const TAG = 'clients'
 const TIME = 'ISO 8601, UTC'
@@ -45,6 +46,23 @@ const SUMMARY_OPTIONAL = {
   node: text('node id behind a forwarder, in hexadecimal digits'),
 } as const
 
+const COUNTERS = object(
+  {
+    messages_received: whole('messages that it published'),
+    messages_sent: whole('messages that it was sent, retransmissions included'),
+    bytes_received: whole('bytes of all packets that it sent'),
+    bytes_sent: whole('bytes of all packets that it was sent'),
+    retransmissions: whole('messages that it was sent again'),
+    dropped: whole('messages for it that were dropped; notices say why'),
+    refused: whole('CONNECTs, messages and requests that it was refused; notices say why'),
+  },
+  { wakes: whole('how often a sensor woke and went to sleep again') },
+)
+const DAY = text(
+  'what a sensor mostly did in the last 96 quarters of an hour, the current one last, a letter for each: `s` asleep, `w` awake, `l` lost, `-` unknown; since the process started',
+  { minLength: 96, maxLength: 96 },
+)
+
 export const LIST_CLIENTS: RouteSpec = {
   tag: TAG,
   summary: 'Lists sessions and sensors',
@@ -55,12 +73,16 @@ export const LIST_CLIENTS: RouteSpec = {
     state: oneOfWords('only those in this state', CLIENT_STATES),
     port: text('only those of the listener or port with this name'),
     protocol: oneOfWords('only those of this protocol', PROTOCOLS),
+    figures: flag('`true`: with the figures of each, `counters` and `day`'),
     ...PAGE_QUERY,
   },
   answers: {
     200: {
       description: 'a page',
-      schema: object({ clients: listOf(object(SUMMARY, SUMMARY_OPTIONAL)) }, { cursor: NEXT_CURSOR }),
+      schema: object(
+        { clients: listOf(object(SUMMARY, { ...SUMMARY_OPTIONAL, counters: COUNTERS, day: DAY })) },
+        { cursor: NEXT_CURSOR },
+      ),
     },
   },
 }
@@ -72,17 +94,22 @@ const MESSAGE = {
 }
 const MESSAGE_OPTIONAL = {
   publisher: text('session that published it'),
+  accepted: text(`when Roost accepted it; ${TIME}; absent if that was before it started`),
   expires: text(`when it expires; ${TIME}`),
   expired: flag('it has expired, and is dropped instead of sent'),
 }
-const totals = (first: Schema): Schema =>
-  object({
-    messages: whole('how many'),
-    bytes: whole('their topics, payloads and properties'),
-    first: listOf(first, 'the first 100'),
-  })
+const totals = (first: Schema, optional: Readonly<Record<string, Schema>> = {}): Schema =>
+  object(
+    {
+      messages: whole('how many'),
+      bytes: whole('their topics, payloads and properties'),
+      first: listOf(first, 'the first 100'),
+    },
+    optional,
+  )
 
 const OF_SESSION = {
+  created: text(`when the session began; ${TIME}; absent if that was before Roost started`),
   user_verified: flag('the user name was verified'),
   persistent: flag('the session outlives its connection, and the process'),
   expiry_seconds: { type: 'number', minimum: 0, description: 'how long it outlives its connection; absent: for ever' },
@@ -101,7 +128,9 @@ const OF_SESSION = {
     ),
     'the first 1,000',
   ),
-  queue: totals(object(MESSAGE, MESSAGE_OPTIONAL)),
+  queue: totals(object(MESSAGE, MESSAGE_OPTIONAL), {
+    oldest: text(`when Roost accepted the message that has waited longest, queued or in flight, without retained ones; ${TIME}`),
+  }),
   in_flight: totals(
     object(
       {
@@ -133,16 +162,7 @@ const OF_SENSOR = {
     object({ awaiting: text('message that the gateway waits for'), msg_id: whole('message id', 0, 65_535) }),
     'messages to it that are not acknowledged, the first 100',
   ),
-  counters: object({
-    messages_received: whole('messages that it published'),
-    messages_sent: whole('messages that it was sent, retransmissions included'),
-    bytes_received: whole('bytes of all packets that it sent'),
-    bytes_sent: whole('bytes of all packets that it was sent'),
-    retransmissions: whole('messages that it was sent again'),
-    dropped: whole('messages for it that were dropped; notices say why'),
-    refused: whole('CONNECTs, messages and requests that it was refused; notices say why'),
-    wakes: whole('how often it woke and went to sleep again'),
-  }),
+  counters: COUNTERS,
   last_day: listOf(
     oneOfWords('what it mostly did', ['unknown', 'asleep', 'awake', 'lost']),
     'the last 96 quarters of an hour, the current one last; since the process started',
@@ -170,15 +190,48 @@ const WILL = object(
   { payload_base64: base64('the payload, if it is not longer than 1 MiB; only for users who may manage') },
 )
 
+const REASON = object(
+  { code: oneOfWords('docs/troubleshooting.md explains each', REASONS), text: text('the same in words, without times') },
+  {
+    since: text(`since when; ${TIME}`),
+    until: text(`when it is expected to end, or was due to; ${TIME}`),
+    messages: whole('messages that it holds back'),
+    bytes: whole('their topics, payloads and properties'),
+    limit: whole('of messages or topic ids'),
+    bytes_limit: whole('of bytes'),
+    dropped: whole('messages for this client that were dropped so far, for any reason'),
+    option: text('option behind the limit'),
+    topic: text('topic that it is about'),
+    filter: text('topic filter of the subscription that it is about'),
+    awaiting: text('type of the packet that is awaited'),
+    msg_id: whole('message id, or packet id, of that packet', 0, 65_535),
+    retransmissions: whole('how often the message was sent again'),
+    retransmissions_limit: whole(
+      'how often it is sent again at most, before the client counts as lost or the message is given up',
+    ),
+    port: text('name of the port'),
+  },
+)
+
 export const READ_CLIENT: RouteSpec = {
   tag: TAG,
   summary: 'Returns everything that is known of a client',
   description: 'What is not known is left out.',
   params: { id: ID },
+  query: { topic: text('`reasons` also say why it gets no messages on this topic', { minLength: 1 }) },
   answers: {
     200: {
       description: 'the client',
-      schema: object(SUMMARY, { ...SUMMARY_OPTIONAL, ...OF_CONNECTION, ...OF_SENSOR, ...OF_SESSION, will: WILL }),
+      schema: object(
+        {
+          ...SUMMARY,
+          reasons: listOf(
+            REASON,
+            'why it does not get its messages at the moment, the most important first; empty: nothing holds them back',
+          ),
+        },
+        { ...SUMMARY_OPTIONAL, ...OF_CONNECTION, ...OF_SENSOR, ...OF_SESSION, will: WILL },
+      ),
     },
     ...NONE,
   },

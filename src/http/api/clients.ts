@@ -4,9 +4,12 @@ import { disconnectClient, endClient, findClient, isEntry } from './client-actio
 import { clientDetail } from './client-json.ts'
 import { listClients } from './client-list.ts'
 import { DISCONNECT_CLIENT, END_CLIENT, LIST_CLIENTS, READ_CLIENT } from './client-specs.ts'
+import { reasonJson, reasonsOf } from './reasons.ts'
+
+type Context = Pick<HttpContext, 'server' | 'notices'> & { readonly status: Pick<HttpContext['status'], 'notReady'> }
 
 /** Clients and sensors: list, look at, disconnect, and end their sessions. */
-export function clientRoutes({ server, notices: { run } }: Pick<HttpContext, 'server' | 'notices'>): readonly Route[] {
+export function clientRoutes({ server, status, notices: { run } }: Context): readonly Route[] {
   return [
     {
       method: 'GET',
@@ -20,9 +23,11 @@ export function clientRoutes({ server, notices: { run } }: Pick<HttpContext, 'se
       path: '/api/v1/clients/:id',
       needs: 'view',
       spec: READ_CLIENT,
-      answer: ({ now, params, role }) => {
+      answer: ({ now, params, query: { topic }, role }) => {
         const found = findClient(server, params.id!)
-        return isEntry(found) ? json(clientDetail(server, now, found, role === 'manage')) : found
+        if (!isEntry(found)) return found
+        const reasons = Array.from(reasonsOf(server, found, { now, status, topic }), (reason) => reasonJson(server, reason))
+        return json({ ...clientDetail(server, now, found, role === 'manage'), reasons })
       },
     },
     {

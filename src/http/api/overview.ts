@@ -1,7 +1,8 @@
 import { isoTime } from '../../base/iso-time.ts'
+import type { Instant } from '../../base/machine.ts'
 import type { HttpContext } from '../context.ts'
 import { json, type Route } from '../exchange.ts'
-import { decimal, flag, mapOf, object, type RouteSpec, text, whole } from '../schema.ts'
+import { decimal, flag, listOf, mapOf, object, type RouteSpec, text, whole } from '../schema.ts'
 
 const inAndOut = (what: string) =>
   object({ received: whole(`${what} received since the start`), sent: whole(`${what} sent since the start`) })
@@ -31,6 +32,15 @@ const SPEC: RouteSpec = {
             lost: whole('that were silent for too long'),
             disconnected: whole('that have left, and have a session'),
           }),
+          retransmissions: whole('messages sent to sensors again since the start'),
+          airtime: listOf(
+            object(
+              { port: text('name of the port for sensors'), used_seconds: decimal('airtime used within the last hour') },
+              { left_seconds: decimal("airtime left of the last hour's (duty_cycle); absent: no limit") },
+            ),
+            'of each port for sensors that has a data rate',
+          ),
+          queued_frames: whole('frames to sensors that wait for airtime'),
           connects: whole('CONNECT packets since the start'),
           packets: inAndOut('packets of all types'),
           messages: object({
@@ -77,10 +87,17 @@ const SPEC: RouteSpec = {
 
 /** The totals, for people and for `roost status`. */
 export const overviewRoutes = (context: HttpContext): readonly Route[] => [
-  { method: 'GET', path: '/api/v1/overview', needs: 'view', always: true, spec: SPEC, answer: () => json(overview(context)) },
+  {
+    method: 'GET',
+    path: '/api/v1/overview',
+    needs: 'view',
+    always: true,
+    spec: SPEC,
+    answer: ({ now }) => json(overview(now, context)),
+  },
 ]
 
-function overview({ server, status }: HttpContext): object {
+function overview(now: Instant, { server, status }: HttpContext): object {
   const {
     clients,
     connects,
@@ -95,6 +112,7 @@ function overview({ server, status }: HttpContext): object {
     process: { eventLoopLagMs },
   } = server.figures()
   const { retained } = server.broker
+  const { sensors, traffic, ports } = server.gateway
   const notReady = status.notReady()
   const { heap, resident } = status.memory()
   const files = status.openFiles()
@@ -106,7 +124,14 @@ function overview({ server, status }: HttpContext): object {
     ready: notReady === undefined,
     ...(notReady !== undefined && { not_ready: notReady }),
     clients,
-    sensors: server.gateway.sensors.counts,
+    sensors: sensors.counts,
+    retransmissions: traffic.retransmissions,
+    airtime: Array.from(ports.airtime(now), ([port, { used, left }]) => ({
+      port,
+      used_seconds: used / 1000,
+      ...finite('left_seconds', left / 1000),
+    })),
+    queued_frames: ports.queuedFrames,
     connects,
     packets: messages,
     messages: publishes,

@@ -1,5 +1,6 @@
 import type { Instant } from '../../base/machine.ts'
 import type { Lsn } from '../../store/store.ts'
+import type { AccountChange, AccountResult } from '../accounts.ts'
 import type { ReloadResult } from '../exchange.ts'
 
 /** What the HTTP service needs of the running process. */
@@ -11,4 +12,6 @@ export interface HttpHost {
   /** Resolves to true once this record is durable, and to false after some seconds in which it has not become so. */
   durable(lsn: Lsn): Promise<boolean>
   reload(): Promise<ReloadResult>
+  /** Writes a password file, and puts it into force. Never rejects. */
+  changeAccount(change: AccountChange): Promise<AccountResult>
 }

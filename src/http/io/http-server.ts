@@ -3,6 +3,7 @@ import { lookup } from 'node:dns/promises'
 import { STATUS_CODES } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { PasswordEntry } from '../../access/password-file.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { type EventStream, type HttpRequest, type HttpResponse, isStream, problem, type Role, type Route } from '../exchange.ts'
 import { type GuardPolicy, requestRefusal, targetHost } from '../guard.ts'
@@ -12,6 +13,7 @@ import type { RouteSpec } from '../schema.ts'
 import { Connections, peerOf } from './connections.ts'
 import type { HttpHost } from './http-host.ts'
 import type { Caller, HttpUsers } from './http-users.ts'
+import { changeSession, sessionIdIn } from './session-cookie.ts'
 import { Steps } from './steps.ts'
 import { Streams } from './streams.ts'
 import { type HttpTls, readTls } from './tls.ts'
@@ -107,6 +109,12 @@ export class HttpServer {
       this.#streams.close()
       if (context !== undefined) (this.#app.server as unknown as { setSecureContext(to: object): void }).setSecureContext(context)
     }
+  }
+
+  /** Puts new users into force, and ends event streams, as a reload does. */
+  replacePasswords(passwords: ReadonlyMap<string, PasswordEntry>): void {
+    this.#options.users.replacePasswords(passwords)
+    this.#streams.close()
   }
 
   /** Ends all connections. */
@@ -247,11 +255,16 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
     ...(route.spec !== undefined && checkedBy(route.spec)),
     // Before the body is read: a stranger has no megabyte parsed, and is not told how the API works.
     onRequest: async (request, reply) => {
-      const { authorization, 'x-csrf-token': csrf } = request.headers
-      const caller = await users.callerOf(authorization, peerOf(request.raw.socket))
+      const { authorization, cookie, 'x-csrf-token': csrf, 'x-requested-with': script } = request.headers
+      const caller = await users.callerOf(
+        authorization,
+        peerOf(request.raw.socket),
+        sessionIdIn(cookie, request.socket.localPort),
+      )
       const refusal = callerRefusal(caller, route, one(csrf))
       if (refusal !== undefined) {
-        if (refusal.status === 401) void reply.header('www-authenticate', 'Basic realm="Roost"')
+        // The console has a form of its own: for it, the browser must not ask.
+        if (refusal.status === 401 && script === undefined) void reply.header('www-authenticate', 'Basic realm="Roost"')
         return send(reply, refusal)
       }
       const { notReady } = running
@@ -270,8 +283,11 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
         body: request.body,
         role: known?.role,
         user: known?.user,
+        login: known?.proof === undefined ? undefined : known.user === undefined ? 'token' : 'password',
         csrfToken: known?.csrfToken ?? '',
         lastEventId: one(request.headers['last-event-id']),
+        ifNoneMatch: request.headers['if-none-match'],
+        acceptEncoding: one(request.headers['accept-encoding']),
       })
       await connections.turn(reply.raw)
       const answer = await steps.run(
@@ -279,6 +295,7 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
         () => request.raw.socket.destroyed,
       )
       if (answer === undefined) return reply.hijack()
+      if (!isStream(answer) && answer.session !== undefined) changeSession(reply, answer.session, known, options)
       return isStream(answer) ? startStream(reply, answer, streams) : send(reply, answer)
     },
   })
@@ -326,12 +343,16 @@ function refuseOtherMethods(app: FastifyInstance, routes: readonly Route[]): voi
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']
 
 /** Why the caller may not use this route; `csrf` is what the request carries. */
-function callerRefusal(caller: Caller, { method, needs }: Route, csrf: string | undefined): HttpResponse | undefined {
+function callerRefusal(
+  caller: Caller,
+  { method, needs, withoutToken }: Route,
+  csrf: string | undefined,
+): HttpResponse | undefined {
   if (needs === undefined) return undefined
   if (caller.kind === 'refused') return problem(caller.status, caller.reason)
   if (RANK[caller.role] < RANK[needs]) return problem(403, `this needs a user who may ${needs} (http_managers)`)
   // A page of another site cannot read the token, and a program that has a bearer token is no browser.
-  if (method === 'GET' || caller.byToken || isEqual(csrf ?? '', caller.csrfToken)) return undefined
+  if (method === 'GET' || withoutToken === true || caller.byToken || isEqual(csrf ?? '', caller.csrfToken)) return undefined
   return problem(403, 'this needs the header X-CSRF-Token with the csrf_token of GET /api/v1/session')
 }
 
@@ -366,11 +387,11 @@ const lastValues = (query: ApiRequest['Querystring']): Record<string, string> =>
     Object.entries(query).map(([name, value]) => [name, String(Array.isArray(value) ? (value.at(-1) ?? '') : value)]),
   )
 
-const send = (reply: FastifyReply, { status, type, body, headers = {} }: HttpResponse): FastifyReply =>
+const send = (reply: FastifyReply, { status, type, body, bytes, headers = {} }: HttpResponse): FastifyReply =>
   reply
     .code(status)
     .type(type)
     .headers({ ...HEADERS, ...headers })
-    .send(body)
+    .send(bytes ?? body)
 
 const pathOf = ({ url }: FastifyRequest): string => url.replace(/\?.*/s, '').slice(0, 200)

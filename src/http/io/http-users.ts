@@ -10,6 +10,7 @@ import { StartError } from '../../base/start-error.ts'
 import type { Config } from '../../config/config.ts'
 import type { Role } from '../exchange.ts'
 import { parseTokens } from '../token-file.ts'
+import { BrowserSessions } from './browser-sessions.ts'
 
 /** Passwords that are being hashed, or wait for it, at most: hashing takes a tenth of a second of a thread. */
 const HASHING_MAX = 8
@@ -19,17 +20,22 @@ const PLACES_MAX = 2
 const SHARED_MAX = 16
 
 /** Who sends a request, or why it is refused: by the status 401 or 429. */
-export type Caller =
-  | {
-      readonly kind: 'known'
-      readonly role: Role
-      /** Undefined for a token, and where no login is needed. */
-      readonly user: string | undefined
-      readonly byToken: boolean
-      /** For this user, as long as the process runs. */
-      readonly csrfToken: string
-    }
-  | { readonly kind: 'refused'; readonly status: 401 | 429; readonly reason: string }
+export type Caller = KnownCaller | { readonly kind: 'refused'; readonly status: 401 | 429; readonly reason: string }
+
+export interface KnownCaller {
+  readonly kind: 'known'
+  readonly role: Role
+  /** Undefined for a token, and where no login is needed. */
+  readonly user: string | undefined
+  /** The request itself carries a bearer token. */
+  readonly byToken: boolean
+  /** For this user, as long as the process runs. */
+  readonly csrfToken: string
+  /** The token, or the user's lines of the password file; undefined where no login is needed. */
+  readonly proof: string | undefined
+  /** The browser session that the request belongs to. */
+  readonly sessionId: string | undefined
+}
 
 /** A login that is being checked, or whose refusal is delayed. */
 interface Check {
@@ -52,6 +58,7 @@ export class HttpUsers {
   /** What anyone may do where there are no users. */
   readonly #openRole: Role
   readonly #csrfSecret = randomBytes(32)
+  readonly #sessions = new BrowserSessions()
   #contents: Contents
   readonly #delay: (ms: number) => Promise<unknown>
   /** By address and credentials. */
@@ -101,9 +108,25 @@ export class HttpUsers {
     }
   }
 
-  /** `authorization`: the header of that name. `peer`: `127.0.0.1:51234`. Never rejects. */
-  async callerOf(authorization: string | undefined, peer: string): Promise<Caller> {
+  /** Users of `http_password_file`, if it is configured. */
+  get passwords(): ReadonlyMap<string, PasswordEntry> | undefined {
+    return this.#contents.passwords
+  }
+
+  /** Puts new users of `http_password_file` into force. */
+  replacePasswords(passwords: ReadonlyMap<string, PasswordEntry>): void {
+    this.#contents = { ...this.#contents, passwords }
+    this.#checker.forget()
+  }
+
+  /**
+   * `authorization`: the header of that name; it counts before `sessionId`, the id of a browser session. `peer`: `127.0.0.1:51234`.
+   * Never rejects.
+   */
+  async callerOf(authorization: string | undefined, peer: string, sessionId?: string): Promise<Caller> {
     if (this.isOpen) return this.#known(this.#openRole, undefined)
+    const inSession = authorization === undefined && sessionId !== undefined ? this.#bySession(sessionId) : undefined
+    if (inSession !== undefined) return inSession
     if (this.#logins.isBanned(performance.now(), peer)) return refused(429, 'too many failed logins (ban_after)')
     const [scheme = '', credentials = ''] = authorization?.split(' ') ?? []
     if (scheme.toLowerCase() === 'bearer')
@@ -112,11 +135,36 @@ export class HttpUsers {
     return refused(401, 'a user name and password, or a bearer token, is needed')
   }
 
+  /** Begins a browser session of this caller, and returns its id; undefined where no login is needed. */
+  beginSession({ user, proof }: KnownCaller): string | undefined {
+    return this.isOpen || proof === undefined ? undefined : this.#sessions.begin(performance.now(), { user, proof })
+  }
+
+  endSession(sessionId: string): void {
+    this.#sessions.end(sessionId)
+  }
+
+  /** A session ends when its password is changed, or its user or token removed. */
+  #bySession(sessionId: string): Caller | undefined {
+    const login = this.#sessions.find(performance.now(), sessionId)
+    if (login === undefined) return undefined
+    const { user, proof } = login
+    const { passwords, tokens } = this.#contents
+    if (user !== undefined)
+      return passwords?.get(user)?.text === proof ? this.#known(this.#roleOf(user), user, { proof, sessionId }) : undefined
+    const role = tokens?.get(proof)
+    return role === undefined ? undefined : this.#known(role, undefined, { proof, sessionId })
+  }
+
+  #roleOf(user: string): Role {
+    return this.#managers.has(user) ? 'manage' : 'view'
+  }
+
   #byToken(token: string): Caller | undefined {
     // Comparing hashes takes the same time however much of the token is right.
     const wanted = hashOf(token)
     for (const [known, role] of this.#contents.tokens ?? []) {
-      if (hashOf(known) === wanted) return this.#known(role, undefined, true)
+      if (hashOf(known) === wanted) return this.#known(role, undefined, { proof: known, byToken: true })
     }
     return undefined
   }
@@ -132,9 +180,9 @@ export class HttpUsers {
     const check = <R>(inTurn: (work: () => Promise<Verdict>) => Promise<Verdict | R>) =>
       this.#checker.check(hash ?? decoy, password, inTurn, decoy)
     const callerBy = async (verdict: Verdict): Promise<Caller> => {
-      if (verdict === 'wrong' || hash === undefined || this.#contents.passwords?.get(user)?.password !== hash)
-        return this.#wrong(peer, user)
-      return this.#known(this.#managers.has(user) ? 'manage' : 'view', user)
+      const entry = this.#contents.passwords?.get(user)
+      if (verdict === 'wrong' || hash === undefined || entry?.password !== hash) return this.#wrong(peer, user)
+      return this.#known(this.#roleOf(user), user, { proof: entry.text })
     }
     // One that was right a moment ago waits for nobody.
     if ((await check(async () => 'unknown' as const)) === 'right' && hash !== undefined) return callerBy('right')
@@ -163,11 +211,12 @@ export class HttpUsers {
     return caller
   }
 
-  #known(role: Role, user: string | undefined, byToken = false): Caller {
+  #known(role: Role, user: string | undefined, how: Partial<Pick<KnownCaller, 'byToken' | 'proof' | 'sessionId'>> = {}): Caller {
+    const { byToken = false, proof, sessionId } = how
     const csrfToken = createHmac('sha256', this.#csrfSecret)
       .update(user ?? '')
       .digest('base64url')
-    return { kind: 'known', role, user, byToken, csrfToken }
+    return { kind: 'known', role, user, byToken, csrfToken, proof, sessionId }
   }
 
   async #inTurn<R>(work: () => Promise<R>): Promise<R | 'busy'> {

@@ -89,6 +89,7 @@ export class Steps {
   /** Returns the answer instead if it takes too long. */
   async #pause(pause: Pause): Promise<HttpResponse | undefined> {
     if (pause.kind === 'reload') pause.result = await this.#host.reload()
+    else if (pause.kind === 'account') pause.result = await this.#host.changeAccount(pause.change)
     else if (pause.kind === 'room') await new Promise((resolve) => setTimeout(resolve, ROOM_MS))
     else if (pause.kind === 'durable' && !(await this.#host.durable(pause.lsn)))
       return problem(

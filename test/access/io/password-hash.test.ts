@@ -3,9 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { Authenticator } from '../../../src/access/io/authenticator.ts'
 import type { HttpCallout } from '../../../src/access/io/http-callout.ts'
 import { defaultAdmissionOptions } from '../../../src/access/io/login-admission.ts'
-import { DEFAULT_ITERATIONS, decoyHash, hashPassword, PasswordChecker } from '../../../src/access/io/password-hash.ts'
+import { decoyHash, hashPassword, PasswordChecker } from '../../../src/access/io/password-hash.ts'
 import type { TokenVerifier } from '../../../src/access/io/token-verifier.ts'
-import { type PasswordEntry, type PasswordHash, parsePasswords } from '../../../src/access/password-file.ts'
+import { DEFAULT_ITERATIONS, type PasswordEntry, type PasswordHash, parsePasswords } from '../../../src/access/password-file.ts'
 
 const bytes = (text: string): Uint8Array => Buffer.from(text)
 const atOnce = <R>(work: () => Promise<R>): Promise<R> => work()

@@ -236,7 +236,8 @@ describe('no service', () => {
     async (body) => {
       const port = await answering((_, response) => response.end(body))
       const err = `http://127.0.0.1:${port}: this is not the HTTP service of Roost, or one of another version\n`
-      for (const command of [['status'], ['status', '--watch'], ['clients'], ['retained'], ['retained', '--level', '']])
+      const lists = [['clients'], ['clients', 'a'], ['retained'], ['retained', '--level', ''], ['users']]
+      for (const command of [['status'], ['status', '--watch'], ...lists, ['access', 'a']])
         expect(await roost([...command, '--http-port', port])).toEqual({ code: 2, out: '', err })
     },
   )

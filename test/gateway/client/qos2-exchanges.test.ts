@@ -153,16 +153,16 @@ test('QoS 1 and QoS 2 may have the same id', () => {
 test('ids that are over leave memory and store', () => {
   const store = new DelayedStore()
   const s = new Exchanges({}, store)
-  const before = s.world.gateway.topicIdBytes.sum
+  const before = s.world.gateway.topicIdTotals.bytes
   for (let id = 1; id <= 600; id++) {
     s.world.now += 1
     s.say(said('x', id), say.pubrel(id))
     if (id % 20 === 0) s.world.settle()
   }
-  expect(s.world.gateway.topicIdBytes.sum - before).toBe(COST.qos2Ids + 1024 * 20)
+  expect(s.world.gateway.topicIdTotals.bytes - before).toBe(COST.qos2Ids + 1024 * 20)
   s.world.advance(HOUR)
   s.world.settle()
-  expect(s.world.gateway.topicIdBytes.sum).toBe(before)
+  expect(s.world.gateway.topicIdTotals.bytes).toBe(before)
   expect(s.world.gateway.client('s')!.inbound.qos2.size).toBe(0)
   const rows = [...store.crash({ folded: store.durable }).replay()].filter(({ type }) => type === 'sn-qos2')
   expect(rows).toEqual([])

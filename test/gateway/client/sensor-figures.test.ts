@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { type DayState, QUARTERS, SensorFigures } from '../../../src/gateway/client/sensor-figures.ts'
+import { DAY_LETTERS, DAY_STATES, QUARTERS, SensorFigures } from '../../../src/gateway/client/sensor-figures.ts'
 import type { SensorState } from '../../../src/gateway/client/state-table.ts'
 
 const QUARTER = 900
@@ -13,12 +13,8 @@ const at = (wall: number): number => wall * 1000 - EPOCH
 /** As a new sensor, if it is the first time. */
 const enter = (figures: SensorFigures, wall: number, state: SensorState): void => figures.entered(at(wall), 0, undefined, state)
 
-/** The last quarters, shortened: `unknown` as `-`. */
-const text = (day: readonly DayState[], last: number): string =>
-  day
-    .slice(-last)
-    .map((state) => (state === 'unknown' ? '-' : state[0]))
-    .join('')
+/** The last quarters. */
+const text = (day: string, last: number): string => day.slice(-last)
 
 test('counters are of one sensor, and begin again for the next one in its place', () => {
   const figures = new SensorFigures(0, EPOCH)
@@ -48,7 +44,7 @@ test('what a sensor did most in each quarter', () => {
   enter(figures, START + QUARTER + 100, 'asleep')
   enter(figures, START + 4 * QUARTER, 'lost')
   enter(figures, START + 6 * QUARTER, 'disconnected')
-  expect(text(figures.day(at(START + 8 * QUARTER + 10), 0, 'disconnected'), 10)).toBe('--aaall---')
+  expect(text(figures.day(at(START + 8 * QUARTER + 10), 0, 'disconnected'), 10)).toBe('--sssll---')
 })
 
 test('a sensor that wakes every minute for a second is asleep', () => {
@@ -57,13 +53,13 @@ test('a sensor that wakes every minute for a second is asleep', () => {
     enter(figures, at, 'awake')
     enter(figures, at + 1, 'asleep')
   }
-  expect(text(figures.day(at(START + 3 * QUARTER), 0, 'disconnected'), 5)).toBe('-aaaa')
+  expect(text(figures.day(at(START + 3 * QUARTER), 0, 'disconnected'), 5)).toBe('-ssss')
 })
 
 test('a state that lasts for days fills the day', () => {
   const figures = new SensorFigures(0, EPOCH)
   enter(figures, START, 'asleep')
-  expect(text(figures.day(at(START + 10 * 86_400 + 7), 0, 'disconnected'), QUARTERS)).toBe('a'.repeat(QUARTERS))
+  expect(text(figures.day(at(START + 10 * 86_400 + 7), 0, 'disconnected'), QUARTERS)).toBe('s'.repeat(QUARTERS))
 })
 
 test('as a model that keeps every second says', () => {
@@ -73,8 +69,8 @@ test('as a model that keeps every second says', () => {
     fc.property(fc.integer({ min: 0, max: 5000 }), fc.array(step, { maxLength: 60 }), (offset, steps) => {
       const figures = new SensorFigures(0, EPOCH)
       const begin = START + offset
-      const spent = new Map<number, Record<DayState, number>>()
-      const ofQuarter = (quarter: number): Record<DayState, number> => {
+      const spent = new Map<number, Record<(typeof DAY_STATES)[number], number>>()
+      const ofQuarter = (quarter: number): Record<(typeof DAY_STATES)[number], number> => {
         if (!spent.has(quarter)) spent.set(quarter, { unknown: 0, asleep: 0, awake: 0, lost: 0 })
         return spent.get(quarter)!
       }
@@ -85,7 +81,8 @@ test('as a model that keeps every second says', () => {
         for (let i = 0; i < seconds; i++, now++) ofQuarter(Math.floor(now / QUARTER))[day]++
       }
       const quarter = Math.floor(now / QUARTER)
-      for (const [i, found] of figures.day(at(now), 0, 'disconnected').entries()) {
+      for (const [i, letter] of [...figures.day(at(now), 0, 'disconnected')].entries()) {
+        const found = DAY_STATES[DAY_LETTERS.indexOf(letter)]!
         const at = quarter - QUARTERS + 1 + i
         const known = spent.get(at)
         // Seconds before the first state, and ends of states that are shorter than a unit, may tip the scales.

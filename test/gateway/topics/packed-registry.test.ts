@@ -53,14 +53,14 @@ test('a registry that was packed and unpacked goes on like one that was not', ()
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
       const kept = new TopicRegistry(LAST_ID)
-      const all = { sum: 0 }
+      const all = { bytes: 0, count: 0 }
       let packed = new TopicRegistry(LAST_ID, all)
       for (const [now, { deed, id, name, packs }] of steps.entries()) {
         if (packs) {
           const w = new ByteWriter()
           packed.pack(w)
           packed.uncount()
-          expect([packed.bytes, all.sum]).toEqual([0, 0])
+          expect([packed.bytes, all.bytes]).toEqual([0, 0])
           packed = new TopicRegistry(LAST_ID, all)
           const r = new ByteReader(w.toBytes())
           packed.unpack(r)
@@ -68,7 +68,7 @@ test('a registry that was packed and unpacked goes on like one that was not', ()
         }
         expect(DEEDS[deed]!(packed, id, name, now)).toEqual(DEEDS[deed]!(kept, id, name, now))
         expect(look(packed)).toEqual(look(kept))
-        expect(all.sum).toBe(packed.bytes)
+        expect(all.bytes).toBe(packed.bytes)
       }
     }),
     { numRuns: 500 },

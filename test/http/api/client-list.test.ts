@@ -219,3 +219,19 @@ test('100,000 sessions: a turn examines a thousand of them, and pages are found 
   }
   expect(new Set(pages(api, 'limit=1000')).size).toBe(COUNT)
 })
+
+test('figures, for those who want them: the day of a sensor is 96 letters', () => {
+  const api = new TestApi()
+  connectSensor(api, 'sensor-7').act((client, now) => client.sleep(now, 36_000))
+  pass(api, 2 * 3_600_000)
+  connectClient(api, 'archive')
+  const list = (query: string) => api.ask('GET', `/api/v1/clients?${query}`).body.clients
+  for (const each of list('figures=false')) expect(each).not.toHaveProperty('counters')
+  const sensor = list('figures=true').find(({ id }: { id: string }) => id === 'sn:sensor-7')
+  expect(sensor.day).toBe(`${'-'.repeat(87)}${'s'.repeat(9)}`)
+  expect(sensor.counters).toMatchObject({ messages_received: 0, wakes: 0, retransmissions: 0 })
+  const words = { s: 'asleep', '-': 'unknown' } as const
+  const { last_day: day } = api.ask('GET', '/api/v1/clients/sensor-7').body
+  expect(Array.from(sensor.day as string, (letter) => words[letter as 's'])).toEqual(day)
+  expect(api.ask('GET', '/api/v1/clients?figures=yes').status).toBe(400)
+})

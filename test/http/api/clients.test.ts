@@ -63,6 +63,7 @@ describe('one client', () => {
       qos: 1,
       payload_bytes: 4,
       publisher: 'mqtt:from',
+      accepted: '2027-01-15T08:00:00Z',
       expires: '2027-01-15T08:01:00Z',
     })
   })

@@ -3,7 +3,8 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { DEFAULT_ITERATIONS, hashPassword } from '../../../dist/access/io/password-hash.js'
+import { hashPassword } from '../../../dist/access/io/password-hash.js'
+import { DEFAULT_ITERATIONS } from '../../../dist/access/password-file.js'
 
 /** A password file with `honest 0`, `honest 1`, ..., whose passwords take as long to check as they do by default. */
 export async function passwordFile(users) {

@@ -1,0 +1,47 @@
+// Builds the console into dist/console, unless what is there was built from the same sources.
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fileURLToPath } from 'node:url'
+import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
+
+const HERE = fileURLToPath(new URL('.', import.meta.url))
+const OUT = fileURLToPath(new URL('../dist/console/', import.meta.url))
+const STAMP = join(OUT, '.sources')
+
+const filesIn = (folder) =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map(({ parentPath, name }) => join(parentPath, name))
+    .sort()
+
+function sourcesHash() {
+  const hash = createHash('sha256')
+  for (const path of [...filesIn(HERE), join(HERE, '..', 'package.json')]) {
+    const bytes = readFileSync(path)
+    hash.update(`${path.slice(HERE.length)} ${bytes.length}\n`).update(bytes)
+  }
+  return hash.digest('hex')
+}
+
+/** Of the packages whose code is in the console. */
+const licenses = () =>
+  ['preact', '@preact/signals', '@preact/signals-core', 'uplot']
+    .map((name) => `${name}\n\n${readFileSync(join(HERE, '../node_modules', name, 'LICENSE'), 'utf8').trim()}\n`)
+    .join('\n\n')
+
+const sources = sourcesHash()
+const built = existsSync(STAMP) ? readFileSync(STAMP, 'utf8') : ''
+if (built !== sources) {
+  const { build } = await import('vite')
+  await build({ configFile: join(HERE, 'vite.config.mjs'), logLevel: 'warn' })
+  writeFileSync(join(OUT, 'licenses.txt'), licenses())
+  // Once here, rather than at each start.
+  for (const path of filesIn(OUT)) {
+    const bytes = readFileSync(path)
+    writeFileSync(`${path}.gz`, gzipSync(bytes, { level: 9 }))
+    writeFileSync(`${path}.br`, brotliCompressSync(bytes, { params: { [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length } }))
+  }
+  mkdirSync(OUT, { recursive: true })
+  writeFileSync(STAMP, sources)
+}

@@ -1,0 +1,690 @@
+// Written by `npm run docs` from the OpenAPI document of Roost.
+
+export interface Operations {
+  'GET /api/v1/overview': {
+    query: undefined
+    body: undefined
+    answer: {
+      /** version of Roost */
+      readonly version: string
+      /** when the process started, by the wall clock (ISO 8601) */
+      readonly started_at: string
+      /** whether Roost should get traffic */
+      readonly ready: boolean
+      readonly clients: {
+        /** clients that are connected; sleeping sensors are among them */
+        readonly connected: number
+        /** sessions without a connected client */
+        readonly disconnected: number
+        /** most clients at the same time since the start */
+        readonly maximum: number
+        /** sessions that expired since the start */
+        readonly expired: number
+      }
+      readonly sensors: {
+        /** MQTT-SN clients that are awake all the time */
+        readonly active: number
+        /** that sleep */
+        readonly asleep: number
+        /** that fetch their messages, and sleep again */
+        readonly awake: number
+        /** that were silent for too long */
+        readonly lost: number
+        /** that have left, and have a session */
+        readonly disconnected: number
+      }
+      /** messages sent to sensors again since the start */
+      readonly retransmissions: number
+      /** of each port for sensors that has a data rate */
+      readonly airtime: readonly ({
+        /** name of the port for sensors */
+        readonly port: string
+        /** airtime used within the last hour */
+        readonly used_seconds: number
+        /** airtime left of the last hour's (duty_cycle); absent: no limit */
+        readonly left_seconds?: number
+      })[]
+      /** frames to sensors that wait for airtime */
+      readonly queued_frames: number
+      /** CONNECT packets since the start */
+      readonly connects: number
+      readonly packets: {
+        /** packets of all types received since the start */
+        readonly received: number
+        /** packets of all types sent since the start */
+        readonly sent: number
+      }
+      readonly messages: {
+        /** messages received since the start */
+        readonly received: number
+        /** deliveries sent since the start */
+        readonly sent: number
+        /** deliveries dropped since the start */
+        readonly dropped: number
+      }
+      readonly payload_bytes: {
+        /** bytes of payload received since the start */
+        readonly received: number
+        /** bytes of payload sent since the start */
+        readonly sent: number
+      }
+      readonly bytes: {
+        /** bytes received since the start */
+        readonly received: number
+        /** bytes sent since the start */
+        readonly sent: number
+      }
+      readonly retained: {
+        /** retained messages */
+        readonly messages: number
+        /** their topics, payloads and properties */
+        readonly bytes: number
+      }
+      readonly waiting: {
+        /** messages queued or in flight, each receiver counted */
+        readonly messages: number
+        /** bytes of these messages */
+        readonly bytes: number
+      }
+      readonly subscriptions: {
+        /** subscriptions */
+        readonly plain: number
+        /** shared subscriptions */
+        readonly shared: number
+      }
+      readonly memory: {
+        /** bytes that the system has given to the process */
+        readonly resident: number
+        /** bytes in use by objects and buffers */
+        readonly heap: number
+        /** bytes that clients make Roost hold */
+        readonly clients: number
+        /** memory_limit */
+        readonly limit?: number
+      }
+      /** CPU time since the start */
+      readonly cpu_seconds: number
+      /** notices by their code */
+      readonly notices: Readonly<Record<string, number>>
+      /** how often a limit was reached, by its option */
+      readonly limits: Readonly<Record<string, number>>
+      /** why Roost is not ready */
+      readonly not_ready?: string
+      /** lag of the event loop at the last sample */
+      readonly event_loop_lag_ms?: number
+      readonly open_files?: {
+        /** files and sockets that are open */
+        readonly used: number
+        /** how many may be */
+        readonly limit: number
+      }
+      readonly store?: {
+        /** bytes of the data directory in use */
+        readonly bytes: number
+        /** bytes of records that are not durable yet */
+        readonly waiting_bytes: number
+        /** max_data_bytes */
+        readonly max_bytes?: number
+      }
+    }
+  }
+  'GET /api/v1/clients': {
+    query: {
+      readonly q?: string
+      readonly state?: 'connected' | 'disconnected' | 'active' | 'asleep' | 'awake' | 'lost'
+      readonly port?: string
+      readonly protocol?: 'mqtt' | 'mqtt-sn'
+      readonly figures?: boolean
+      readonly cursor?: string
+      readonly limit?: number
+    }
+    body: undefined
+    answer: {
+      readonly clients: readonly ({
+        /** `mqtt:` or `sn:` and the client id */
+        readonly id: string
+        /** client id */
+        readonly client_id: string
+        /** its protocol */
+        readonly protocol: 'mqtt' | 'mqtt-sn'
+        /** of an MQTT client: connected, disconnected; of a sensor: active, asleep, awake, lost, disconnected */
+        readonly state: 'connected' | 'disconnected' | 'active' | 'asleep' | 'awake' | 'lost'
+        /** its subscriptions */
+        readonly subscription_count: number
+        /** messages that are queued, or delivered and not acknowledged */
+        readonly waiting_messages: number
+        /** their topics, payloads and properties */
+        readonly waiting_bytes: number
+        /** when that state began; ISO 8601, UTC */
+        readonly since?: string
+        /** when something last came from it; ISO 8601, UTC */
+        readonly last_heard?: string
+        /** how long a sensor said that it sleeps */
+        readonly sleep_seconds?: number
+        /** when its sleep ends; ISO 8601, UTC */
+        readonly next_wake?: string
+        /** user name */
+        readonly user?: string
+        /** name of the listener, or of the port for sensors */
+        readonly port?: string
+        /** network address, for sensors behind a forwarder that of the forwarder */
+        readonly address?: string
+        /** node id behind a forwarder, in hexadecimal digits */
+        readonly node?: string
+        readonly counters?: {
+          /** messages that it published */
+          readonly messages_received: number
+          /** messages that it was sent, retransmissions included */
+          readonly messages_sent: number
+          /** bytes of all packets that it sent */
+          readonly bytes_received: number
+          /** bytes of all packets that it was sent */
+          readonly bytes_sent: number
+          /** messages that it was sent again */
+          readonly retransmissions: number
+          /** messages for it that were dropped; notices say why */
+          readonly dropped: number
+          /** CONNECTs, messages and requests that it was refused; notices say why */
+          readonly refused: number
+          /** how often it woke and went to sleep again */
+          readonly wakes: number
+        }
+        /** what a sensor mostly did in the last 96 quarters of an hour, the current one last, a letter for each: `s` asleep, `w` awake, `l` lost, `-` unknown; since the process started */
+        readonly day?: string
+      })[]
+      /** for the next page; absent on the last one */
+      readonly cursor?: string
+    }
+  }
+  'GET /api/v1/clients/{id}': {
+    query: {
+      readonly topic?: string
+    }
+    body: undefined
+    answer: {
+      /** `mqtt:` or `sn:` and the client id */
+      readonly id: string
+      /** client id */
+      readonly client_id: string
+      /** its protocol */
+      readonly protocol: 'mqtt' | 'mqtt-sn'
+      /** of an MQTT client: connected, disconnected; of a sensor: active, asleep, awake, lost, disconnected */
+      readonly state: 'connected' | 'disconnected' | 'active' | 'asleep' | 'awake' | 'lost'
+      /** its subscriptions */
+      readonly subscription_count: number
+      /** messages that are queued, or delivered and not acknowledged */
+      readonly waiting_messages: number
+      /** their topics, payloads and properties */
+      readonly waiting_bytes: number
+      /** why it does not get its messages at the moment, the most important first; empty: nothing holds them back */
+      readonly reasons: readonly ({
+        /** docs/troubleshooting.md explains each */
+        readonly code: 'session-ended' | 'lost' | 'disconnected' | 'asleep' | 'overdue' | 'connecting' | 'address-taken' | 'no-subscriptions' | 'no-match' | 'read-denied' | 'qos0-while-away' | 'shared' | 'queue-full' | 'no-memory' | 'expired' | 'not-acknowledged' | 'window-full' | 'congested' | 'not-reading' | 'wake-limit' | 'address-not-validated' | 'airtime' | 'port-missing' | 'too-large' | 'topic-not-registered' | 'topic-refused' | 'topic-ids-used-up' | 'store-waits' | 'store-full'
+        /** the same in words, without times */
+        readonly text: string
+        /** since when; ISO 8601, UTC */
+        readonly since?: string
+        /** when it is expected to end, or was due to; ISO 8601, UTC */
+        readonly until?: string
+        /** messages that it holds back */
+        readonly messages?: number
+        /** their topics, payloads and properties */
+        readonly bytes?: number
+        /** of messages or topic ids */
+        readonly limit?: number
+        /** of bytes */
+        readonly bytes_limit?: number
+        /** messages for this client that were dropped so far, for any reason */
+        readonly dropped?: number
+        /** option behind the limit */
+        readonly option?: string
+        /** topic that it is about */
+        readonly topic?: string
+        /** topic filter of the subscription that it is about */
+        readonly filter?: string
+        /** type of the packet that is awaited */
+        readonly awaiting?: string
+        /** message id, or packet id, of that packet */
+        readonly msg_id?: number
+        /** how often the message was sent again */
+        readonly retransmissions?: number
+        /** how often it is sent again at most, before the client counts as lost or the message is given up */
+        readonly retransmissions_limit?: number
+        /** name of the port */
+        readonly port?: string
+      })[]
+      /** when that state began; ISO 8601, UTC */
+      readonly since?: string
+      /** when something last came from it; ISO 8601, UTC */
+      readonly last_heard?: string
+      /** how long a sensor said that it sleeps */
+      readonly sleep_seconds?: number
+      /** when its sleep ends; ISO 8601, UTC */
+      readonly next_wake?: string
+      /** user name */
+      readonly user?: string
+      /** name of the listener, or of the port for sensors */
+      readonly port?: string
+      /** network address, for sensors behind a forwarder that of the forwarder */
+      readonly address?: string
+      /** node id behind a forwarder, in hexadecimal digits */
+      readonly node?: string
+      /** version of the protocol */
+      readonly protocol_version?: '3.1' | '3.1.1' | '5.0' | '1.2'
+      /** keep alive; 0: none */
+      readonly keep_alive_seconds?: number
+      /** its CONNECT has the bridge bit */
+      readonly bridge?: boolean
+      /** messages that it may be sent before it acknowledges one */
+      readonly window?: number
+      /** its messages with QoS 1 whose PUBACK waits for the store */
+      readonly unanswered_publishes?: number
+      /** false: its socket takes nothing at the moment */
+      readonly reads?: boolean
+      /** it is not read at the moment */
+      readonly paused?: boolean
+      /** CleanSession of its CONNECT */
+      readonly clean?: boolean
+      /** its address is trusted, or has acknowledged a message */
+      readonly address_validated?: boolean
+      /** datagrams to it wait for airtime */
+      readonly waits_for_port?: boolean
+      /** messages to it that are not acknowledged, the first 100 */
+      readonly exchanges?: readonly ({
+        /** message that the gateway waits for */
+        readonly awaiting: string
+        /** message id */
+        readonly msg_id: number
+      })[]
+      readonly counters?: {
+        /** messages that it published */
+        readonly messages_received: number
+        /** messages that it was sent, retransmissions included */
+        readonly messages_sent: number
+        /** bytes of all packets that it sent */
+        readonly bytes_received: number
+        /** bytes of all packets that it was sent */
+        readonly bytes_sent: number
+        /** messages that it was sent again */
+        readonly retransmissions: number
+        /** messages for it that were dropped; notices say why */
+        readonly dropped: number
+        /** CONNECTs, messages and requests that it was refused; notices say why */
+        readonly refused: number
+        /** how often it woke and went to sleep again */
+        readonly wakes: number
+      }
+      /** the last 96 quarters of an hour, the current one last; since the process started */
+      readonly last_day?: readonly ('unknown' | 'asleep' | 'awake' | 'lost')[]
+      /** its topic ids */
+      readonly topic_id_count?: number
+      /** the first 1,000 */
+      readonly topic_ids?: readonly ({
+        /** topic id */
+        readonly id: number
+        /** topic name */
+        readonly topic: string
+        /** who registered it */
+        readonly requested_by: 'sensor' | 'gateway'
+        /** false: registered again before it is used, because the sensor may have forgotten it */
+        readonly known: boolean
+      })[]
+      /** the user name was verified */
+      readonly user_verified?: boolean
+      /** the session outlives its connection, and the process */
+      readonly persistent?: boolean
+      /** how long it outlives its connection; absent: for ever */
+      readonly expiry_seconds?: number
+      /** when it expires if its client does not return; ISO 8601, UTC */
+      readonly expires?: string
+      /** prefix of all its topics */
+      readonly mount_point?: string
+      /** the first 1,000 */
+      readonly subscriptions?: readonly ({
+        /** topic filter, with `$share/` and its group if it is shared */
+        readonly filter: string
+        /** granted QoS */
+        readonly qos: number
+        /** No Local */
+        readonly no_local: boolean
+        /** Retain As Published */
+        readonly retain_as_published: boolean
+        /** Retain Handling */
+        readonly retain_handling: number
+        /** Subscription Identifier */
+        readonly identifier?: number
+      })[]
+      readonly queue?: {
+        /** how many */
+        readonly messages: number
+        /** their topics, payloads and properties */
+        readonly bytes: number
+        /** the first 100 */
+        readonly first: readonly ({
+          /** topic name */
+          readonly topic: string
+          /** QoS of the delivery */
+          readonly qos: number
+          /** length of the payload */
+          readonly payload_bytes: number
+          /** session that published it */
+          readonly publisher?: string
+          /** when it expires; ISO 8601, UTC */
+          readonly expires?: string
+          /** it has expired, and is dropped instead of sent */
+          readonly expired?: boolean
+        })[]
+      }
+      readonly in_flight?: {
+        /** how many */
+        readonly messages: number
+        /** their topics, payloads and properties */
+        readonly bytes: number
+        /** the first 100 */
+        readonly first: readonly ({
+          /** packet id */
+          readonly packet_id: number
+          /** `received`: PUBREC has come, and PUBREL is repeated */
+          readonly state: 'waiting' | 'sent' | 'received'
+          /** topic name */
+          readonly topic: string
+          /** QoS of the delivery */
+          readonly qos: number
+          /** length of the payload */
+          readonly payload_bytes: number
+          /** session that published it */
+          readonly publisher?: string
+          /** when it expires; ISO 8601, UTC */
+          readonly expires?: string
+          /** it has expired, and is dropped instead of sent */
+          readonly expired?: boolean
+        })[]
+      }
+      /** QoS 2 messages of the client that were accepted, and not released by PUBREL */
+      readonly unreleased?: number
+      readonly will?: {
+        /** topic name */
+        readonly topic: string
+        /** QoS */
+        readonly qos: number
+        /** whether it is retained */
+        readonly retain: boolean
+        /** length of the payload */
+        readonly payload_bytes: number
+        /** Will Delay Interval */
+        readonly delay_seconds: number
+        /** the payload, if it is not longer than 1 MiB; only for users who may manage */
+        readonly payload_base64?: string
+      }
+    }
+  }
+  'DELETE /api/v1/clients/{id}': {
+    query: undefined
+    body: undefined
+    answer: undefined
+  }
+  'POST /api/v1/clients/{id}/disconnect': {
+    query: undefined
+    body: undefined
+    answer: undefined
+  }
+  'GET /api/v1/retained': {
+    query: {
+      readonly filter?: string
+      readonly q?: string
+      readonly level?: string
+      readonly cursor?: string
+      readonly limit?: number
+    }
+    body: undefined
+    answer: {
+      readonly messages: readonly ({
+        /** topic name */
+        readonly topic: string
+        /** length of the payload */
+        readonly payload_bytes: number
+        /** QoS of its publisher */
+        readonly qos: number
+        /** client that published it, `mqtt:` or `sn:` before its client id, or `http`, and `http:` before a user, of this service */
+        readonly publisher?: string
+        /** the publisher's user name, which need not be verified */
+        readonly user?: string
+        /** seconds until it expires; absent: never */
+        readonly expires_in?: number
+      })[]
+      /** for the next page; absent on the last one */
+      readonly cursor?: string
+    } | {
+      readonly levels: readonly ({
+        /** its name; may be empty */
+        readonly level: string
+        /** topic of the level */
+        readonly topic: string
+        /** whether a message is retained on this topic */
+        readonly retained: boolean
+        /** messages retained on topics below */
+        readonly below: number
+      })[]
+      /** for the next page; absent on the last one */
+      readonly cursor?: string
+    }
+  }
+  'DELETE /api/v1/retained': {
+    query: {
+      readonly filter: string
+      readonly dry_run?: boolean
+    }
+    body: undefined
+    answer: {
+      /** deleted, or to be deleted */
+      readonly messages: number
+      /** their size: payload, topic and properties */
+      readonly bytes: number
+      /** whether they were only counted */
+      readonly dry_run: boolean
+    }
+  }
+  'GET /api/v1/retained/{topic}': {
+    query: undefined
+    body: undefined
+    answer: {
+      /** topic name */
+      readonly topic: string
+      /** length of the payload */
+      readonly payload_bytes: number
+      /** QoS of its publisher */
+      readonly qos: number
+      /** client that published it, `mqtt:` or `sn:` before its client id, or `http`, and `http:` before a user, of this service */
+      readonly publisher?: string
+      /** the publisher's user name, which need not be verified */
+      readonly user?: string
+      /** seconds until it expires; absent: never */
+      readonly expires_in?: number
+      /** the payload, if it is UTF-8 and not longer than 128 KiB */
+      readonly payload?: string
+      /** the payload, if it is not longer than 1 MiB */
+      readonly payload_base64?: string
+      readonly properties?: {
+        /** whether the payload is text (Payload Format Indicator) */
+        readonly payload_format?: 'bytes' | 'utf-8'
+        /** Content Type */
+        readonly content_type?: string
+        /** Response Topic */
+        readonly response_topic?: string
+        /** Correlation Data */
+        readonly correlation_data?: string
+        /** User Properties, in order */
+        readonly user_properties?: readonly ({
+          /** its name, which may repeat */
+          readonly name: string
+          /** its value */
+          readonly value: string
+        })[]
+      }
+    }
+  }
+  'DELETE /api/v1/retained/{topic}': {
+    query: undefined
+    body: undefined
+    answer: {
+      /** deleted, or to be deleted */
+      readonly messages: number
+      /** their size: payload, topic and properties */
+      readonly bytes: number
+      /** whether they were only counted */
+      readonly dry_run: boolean
+    }
+  }
+  'POST /api/v1/publish': {
+    query: undefined
+    body: {
+      /** topic name */
+      readonly topic: string
+      /** the payload as text; empty if neither this nor payload_base64 is there */
+      readonly payload?: string
+      /** the payload as bytes */
+      readonly payload_base64?: string
+      /** 0 if absent */
+      readonly qos?: number
+      /** whether it is retained; an empty payload deletes the retained message */
+      readonly retain?: boolean
+      /** seconds until it expires; absent: never */
+      readonly expiry?: number
+      readonly properties?: {
+        /** whether the payload is text (Payload Format Indicator) */
+        readonly payload_format?: 'bytes' | 'utf-8'
+        /** Content Type */
+        readonly content_type?: string
+        /** Response Topic */
+        readonly response_topic?: string
+        /** Correlation Data */
+        readonly correlation_data?: string
+        /** User Properties, in order */
+        readonly user_properties?: readonly ({
+          /** its name, which may repeat */
+          readonly name: string
+          /** its value */
+          readonly value: string
+        })[]
+      }
+    }
+    answer: {
+      /** sessions to which it is sent, or for which it waits */
+      readonly receivers: number
+    }
+  }
+  'GET /api/v1/notices': {
+    query: {
+      readonly code?: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'subscribe-refused' | 'request-refused' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed'
+      readonly client?: string
+      readonly limit?: number
+    }
+    body: undefined
+    answer: {
+      readonly notices: readonly ({
+        /** its number and a word for this process */
+        readonly id: string
+        /** ISO 8601, UTC */
+        readonly time: string
+        /** code of docs/notices.md */
+        readonly code: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'subscribe-refused' | 'request-refused' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed'
+        /** as in the log */
+        readonly level: 'debug' | 'info' | 'warn' | 'error'
+        /** session: `mqtt:` or `sn:` and the client id; `http:` and a user of this service */
+        readonly client?: string
+        /** user name, which may be unverified */
+        readonly user?: string
+        /** network address */
+        readonly peer?: string
+        /** in plain words */
+        readonly reason?: string
+        /** number of occurrences; 1 if absent */
+        readonly count?: number
+        /** option whose limit was reached */
+        readonly limit?: string
+      })[]
+    }
+  }
+  'GET /api/v1/events': {
+    query: {
+      readonly code?: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'subscribe-refused' | 'request-refused' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed'
+      readonly client?: string
+    }
+    body: undefined
+    answer: undefined
+  }
+  'GET /api/v1/trace': {
+    query: {
+      readonly client?: string
+      readonly topic?: string
+      readonly payloads?: boolean
+      readonly pcap?: boolean
+    }
+    body: undefined
+    answer: undefined
+  }
+  'GET /api/v1/session': {
+    query: undefined
+    body: undefined
+    answer: {
+      /** what the user may do */
+      readonly role: 'view' | 'manage'
+      /** for the header X-CSRF-Token; valid until Roost ends */
+      readonly csrf_token: string
+      /** user name; absent where no login is needed, and for tokens */
+      readonly user?: string
+      /** how the user has logged in; absent where no login is needed */
+      readonly login?: 'password' | 'token'
+    }
+  }
+  'POST /api/v1/session': {
+    query: undefined
+    body: undefined
+    answer: {
+      /** what the user may do */
+      readonly role: 'view' | 'manage'
+      /** for the header X-CSRF-Token; valid until Roost ends */
+      readonly csrf_token: string
+      /** user name; absent where no login is needed, and for tokens */
+      readonly user?: string
+      /** how the user has logged in; absent where no login is needed */
+      readonly login?: 'password' | 'token'
+    }
+  }
+  'DELETE /api/v1/session': {
+    query: undefined
+    body: undefined
+    answer: undefined
+  }
+  'GET /api/v1/config': {
+    query: undefined
+    body: undefined
+    answer: {
+      /** options of the process */
+      readonly options: Readonly<Record<string, unknown>>
+      readonly listeners: readonly (Readonly<Record<string, unknown>>)[]
+      readonly sn_listeners: readonly (Readonly<Record<string, unknown>>)[]
+      readonly predefined_topics: readonly ({
+        /** pattern of client ids */
+        readonly clients: string
+        /** how many there are */
+        readonly topic_ids: number
+      })[]
+    }
+  }
+  'POST /api/v1/reload': {
+    query: undefined
+    body: undefined
+    answer: {
+      readonly warnings: readonly (string)[]
+    }
+  }
+  'GET /api/v1/openapi.json': {
+    query: undefined
+    body: undefined
+    answer: {
+      /** 3.1.0 */
+      readonly openapi: string
+    }
+  }
+}

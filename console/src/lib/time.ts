@@ -1,0 +1,46 @@
+import { signal } from '@preact/signals'
+
+/** Milliseconds since 1970, every second while the page is visible. */
+export const now = signal(Date.now())
+
+setInterval(() => {
+  if (!document.hidden) now.value = Date.now()
+}, 1000)
+document.addEventListener('visibilitychange', () => {
+  now.value = Date.now()
+})
+
+const UNITS: readonly (readonly [seconds: number, name: string])[] = [
+  [86_400, 'd'],
+  [3600, 'h'],
+  [60, 'min'],
+]
+
+/** `3 min`, `2 h 5 min`, `4 d`: at most two units, and the second one only while it says something. */
+export function duration(seconds: number): string {
+  const whole = Math.round(seconds)
+  for (const [i, [size, name]] of UNITS.entries()) {
+    if (whole < size) continue
+    const count = Math.floor(whole / size)
+    const [smaller, smallerName] = UNITS[i + 1] ?? [1, 's']
+    const rest = Math.floor((whole % size) / smaller)
+    return count >= 10 || rest === 0 ? `${count} ${name}` : `${count} ${name} ${rest} ${smallerName}`
+  }
+  if (seconds > 0 && seconds < 1) return `${Math.max(1, Math.round(seconds * 1000))} ms`
+  return `${whole} s`
+}
+
+/** `3 min ago`, `in 2 h`, `just now`. */
+export function relative(at: number, from: number): string {
+  const seconds = (from - at) / 1000
+  if (Math.abs(seconds) < 2) return 'just now'
+  return seconds > 0 ? `${duration(seconds)} ago` : `in ${duration(-seconds)}`
+}
+
+const ABSOLUTE = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
+const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })
+
+/** By the clock of whoever looks: `1 Dec 2026, 04:10:24`. */
+export const absolute = (at: number): string => ABSOLUTE.format(at)
+/** `04:10:24` */
+export const clock = (at: number): string => CLOCK.format(at)

@@ -1,0 +1,9 @@
+import { render } from 'preact'
+import './lib/theme.ts'
+import { App } from './shell/app.tsx'
+import './style/base.css'
+import './style/shell.css'
+import './style/parts.css'
+import './style/pages.css'
+
+render(<App />, document.getElementById('app')!)

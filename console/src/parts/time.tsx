@@ -1,0 +1,12 @@
+import { absolute, now, relative } from '../lib/time.ts'
+
+/** How long ago, or until when; exactly on hovering, and for machines. `at`: ISO 8601. */
+export function Time({ at, none = 'unknown' }: { readonly at: string | undefined; readonly none?: string }) {
+  if (at === undefined) return <span class="faint">{none}</span>
+  const ms = Date.parse(at)
+  return (
+    <time dateTime={at} title={absolute(ms)}>
+      {relative(ms, now.value)}
+    </time>
+  )
+}
