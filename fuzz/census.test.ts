@@ -17,10 +17,10 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   ],
   [/^Publisher\.full$/, 'why a message was last not retained'],
   [
-    /\.#next(LinkId|MessageId)$|^ClientLink\.id$|^(Row)?Timers\.#order$|^Turns\.#turn$/,
+    /\.#next(LinkId|MessageId)$|^ClientLink\.id$|^ClientFigures\.#owners$|^(Row)?Timers\.#order$|^Turns\.#turn$/,
     'the next number of those that are never given twice',
   ],
-  [/^Gateway\.#now$|^TokenBucket\.#filledAt$|^Turns\.#since$|^Airtime\.(#newestBin|#freeAt)$/, 'a moment'],
+  [/^Gateway\.#now$|^Session\.createdAt$|^TokenBucket\.#filledAt$|^Turns\.#since$|^Airtime\.(#newestBin|#freeAt)$/, 'a moment'],
   [
     /^Fifo\.(#head|#first)$|^Session\.(#sweptTo|#qos0From)$|^Slab\.(at|#start|#runStart|#runEnd|bytes)$|^ByteWriter\./,
     'a place in a buffer that is used again',

@@ -86,6 +86,7 @@ export async function serve(config: Config, host: Host): Promise<number> {
     host.events.on('SIGHUP', hangUp)
     log.info(`${await signals.first}: stopping`)
     await running.stop()
+    onRequest.stopped()
     log.info('stopped')
     return 0
   } catch (error) {
@@ -125,19 +126,17 @@ const LINES_PER_TURN = 50
 function listenForRequests(
   { events, earlySignals }: Host,
   log: Logger,
-): { started: (config: Config, running: Running) => void; stopListening: () => void } {
+): { started: (config: Config, running: Running) => void; stopped: () => void; stopListening: () => void } {
   const requests = { SIGUSR1: writeCheckpoint, SIGUSR2: logClients } as const
   let about: readonly [Config, Running] | undefined
+  const busy = new Set<string>()
   const on = Object.entries(requests).map(([signal, act]) => {
-    let isBusy = false
     const listener = (): void => {
       if (about === undefined) log.warn(`${signal}: still starting`)
-      else if (isBusy) log.info(`${signal}: still at the one before`)
+      else if (busy.has(signal)) log.info(`${signal}: still at the one before`)
       else {
-        isBusy = true
-        void act(log, ...about).finally(() => {
-          isBusy = false
-        })
+        busy.add(signal)
+        void act(log, ...about).finally(() => busy.delete(signal))
       }
     }
     if (earlySignals?.has(signal)) listener()
@@ -147,6 +146,9 @@ function listenForRequests(
   return {
     started: (...running) => {
       about = running
+    },
+    stopped: () => {
+      for (const signal of busy) log.info(`${signal}: Roost has stopped before it was complete`)
     },
     stopListening: () => {
       for (const { signal, listener } of on) events.off(signal, listener)

@@ -48,6 +48,10 @@ export class TraceStream implements EventStream, Watcher {
     return 2 * this.#length + (this.#pcap?.bytes ?? 0)
   }
 
+  wants(client: string | undefined): boolean {
+    return this.#client === undefined || (client !== undefined && this.#client.fits(client))
+  }
+
   seen(event: TraceEvent): void {
     if (!this.#fits(event)) return
     // Before the packet is described and copied for nothing.
@@ -105,7 +109,7 @@ export class TraceStream implements EventStream, Watcher {
   }
 
   #fits({ client, topic }: TraceEvent): boolean {
-    if (this.#client !== undefined && (client === undefined || !this.#client.fits(client))) return false
+    if (!this.wants(client)) return false
     return this.#filter.topic === undefined || (topic !== undefined && topicFits(this.#filter.topic, topic))
   }
 }

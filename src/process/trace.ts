@@ -43,10 +43,11 @@ const logWatcher = (log: Logger, payloads: boolean): Watcher => ({
 function ofClients(patterns: readonly string[], watcher: Watcher): Watcher {
   if (patterns.length === 0) return watcher
   const clients = patterns.map((pattern) => new ClientPattern(pattern))
+  const wants = (client: string | undefined): boolean => client !== undefined && clients.some((pattern) => pattern.fits(client))
   return {
+    wants,
     seen: (event) => {
-      const { client } = event
-      if (client !== undefined && clients.some((pattern) => pattern.fits(client))) watcher.seen(event)
+      if (wants(event.client)) watcher.seen(event)
     },
     streamClosed: (connection) => watcher.streamClosed?.(connection),
   }

@@ -15,6 +15,11 @@ import type { TraceEvent } from './event.ts'
 
 /** What a trace sees. Called during an input or a poll of the server: it must not call back. */
 export interface Watcher {
+  /**
+   * Whether it may want a packet of this client; undefined: before the client has said who it is. Absent: those of all clients. What
+   * no watcher wants is not decoded. The answer never changes.
+   */
+  wants?(client: string | undefined): boolean
   seen(event: TraceEvent): void
   streamClosed?(connection: ConnectionId): void
 }
@@ -27,6 +32,16 @@ export interface Traced {
 
 const NOTHING = new Uint8Array(0)
 
+/** A stream that is traced. */
+interface Stream {
+  /** Of its session and of a CONNECT that has not been answered, as they were for the last packet. */
+  key: Connection['link']['session']
+  joining: string | undefined
+  /** The client that has connected, otherwise the one whose CONNECT has not been answered, or that has lost its session. */
+  client: string | undefined
+  isWanted: boolean
+}
+
 /** Limits do not apply to what was accepted, or made by ourselves. */
 const UNLIMITED = { maxUserProperties: Number.POSITIVE_INFINITY, maxPropertyBytes: Number.POSITIVE_INFINITY }
 
@@ -38,8 +53,7 @@ const UNLIMITED = { maxUserProperties: Number.POSITIVE_INFINITY, maxPropertyByte
 export class Tracer implements StreamTap, DatagramTap {
   readonly #traced: Traced
   readonly #watchers = new Set<Watcher>()
-  /** The client ids of streams that are traced. */
-  readonly #clients = new Map<ConnectionId, string>()
+  readonly #streams = new Map<ConnectionId, Stream>()
 
   constructor(traced: Traced) {
     this.#traced = traced
@@ -49,17 +63,22 @@ export class Tracer implements StreamTap, DatagramTap {
   watch(watcher: Watcher): () => void {
     this.#watchers.add(watcher)
     this.#traced.tap = this
+    this.#askAgain()
     return () => {
       this.#watchers.delete(watcher)
+      this.#askAgain()
       if (this.#watchers.size > 0) return
       this.#traced.tap = undefined
-      this.#clients.clear()
+      this.#streams.clear()
     }
   }
 
   packetReceived(from: Connection, packet: Packet | Malformed): void {
+    const stream = this.#streamOf(from)
+    const said = 'type' in packet && packet.type === PacketType.CONNECT ? packet.clientId || undefined : undefined
+    if (!stream.isWanted && said === undefined) return
     const { bytes, start, end, error } = from.framer
-    const client = 'clientId' in packet && packet.clientId !== '' ? packet.clientId : this.#clientOf(from)
+    const client = said ?? stream.client
     const topic = topicOf(packet, (alias) => from.aliases?.topic(alias))
     const { id: connection, peer } = from
     this.#see({
@@ -76,7 +95,8 @@ export class Tracer implements StreamTap, DatagramTap {
 
   packetsSent(to: Connection, pieces: readonly Uint8Array[]): void {
     const { id: connection, peer } = to
-    const client = this.#clientOf(to)
+    const { client, isWanted } = this.#streamOf(to)
+    if (!isWanted) return
     const framer = new Framer(Number.POSITIVE_INFINITY)
     const decoder = new PacketDecoder('server', to.decoder.version, UNLIMITED, Number.POSITIVE_INFINITY)
     for (const piece of pieces) {
@@ -92,7 +112,7 @@ export class Tracer implements StreamTap, DatagramTap {
   }
 
   streamClosed(id: ConnectionId): void {
-    this.#clients.delete(id)
+    this.#streams.delete(id)
     for (const watcher of this.#watchers) watcher.streamClosed?.(id)
   }
 
@@ -107,9 +127,11 @@ export class Tracer implements StreamTap, DatagramTap {
   #datagram(way: '->' | '<-', carrier: RouteKey, bytes: Uint8Array): void {
     const inner = unwrap(bytes)
     const isMalformed = inner !== undefined && 'kind' in inner
-    const packet = isMalformed ? inner : decodeMessage(bytes, inner?.start, inner?.end)
     const peer = inner === undefined || isMalformed ? carrier : nodeRoute(carrier, inner.nodeId)
     const known = this.#traced.gateway.clientAt(peer)
+    const maySayId = way === '->' && SAYS_ID.has(typeOf(bytes, isMalformed ? undefined : inner?.start))
+    if (!maySayId && !this.#isWanted(known?.clientId)) return
+    const packet = isMalformed ? inner : decodeMessage(bytes, inner?.start, inner?.end)
     const client = (way === '->' && idIn(packet)) || known?.clientId
     const topic = 'kind' in packet ? undefined : this.#topicOf(packet, client, known)
     this.#see({ protocol: 'mqtt-sn', way, peer, carrier, client, topic, packet, bytes })
@@ -126,23 +148,36 @@ export class Tracer implements StreamTap, DatagramTap {
     return 'topicId' in message ? known?.registry.peek(message.topicId) : undefined
   }
 
-  /**
-   * The client of a stream: the one that has connected, otherwise the one whose CONNECT has not been answered, or that has lost
-   * its session to another connection.
-   */
-  #clientOf({ id, link, joining }: Connection): string | undefined {
+  #streamOf({ id, link, joining }: Connection): Stream {
     const key = link.session
-    const client = key === undefined ? joining || undefined : key.slice(key.indexOf(':') + 1)
-    const before = this.#clients.get(id)
-    if (client === undefined) return before
-    if (client !== before) this.#clients.set(id, client)
-    return client
+    const known = this.#streams.get(id)
+    if (known !== undefined && known.key === key && known.joining === joining) return known
+    const client = key === undefined ? joining || known?.client : key.slice(key.indexOf(':') + 1)
+    const stream = { key, joining, client, isWanted: this.#isWanted(client) }
+    this.#streams.set(id, stream)
+    return stream
+  }
+
+  #isWanted(client: string | undefined): boolean {
+    for (const watcher of this.#watchers) if (watcher.wants?.(client) !== false) return true
+    return false
+  }
+
+  /** There are other watchers. */
+  #askAgain(): void {
+    for (const stream of this.#streams.values()) stream.isWanted = this.#isWanted(stream.client)
   }
 
   #see(event: TraceEvent): void {
     for (const watcher of this.#watchers) watcher.seen(event)
   }
 }
+
+/** Messages in which a sensor may say who it is. */
+const SAYS_ID: ReadonlySet<number | undefined> = new Set([MsgType.CONNECT, MsgType.PINGREQ])
+
+/** Type of the message that begins here, behind a length of one byte or three [1.2 section 5.2.1]. */
+const typeOf = (bytes: Uint8Array, start = 0): number | undefined => bytes[start + (bytes[start] === 1 ? 3 : 1)]
 
 /** The client id in a message of a client, by which it says who it is. */
 const idIn = (packet: Message | Malformed): string | undefined =>

@@ -225,6 +225,25 @@ test('SIGUSR1 writes a checkpoint, and SIGUSR2 logs the clients, once both can b
   expect(host.events.eventNames()).toEqual([])
 })
 
+test('a checkpoint that is not complete when Roost stops is not forgotten in the log', async () => {
+  const host = new StubHost()
+  host.checkpoint = () => new Promise(() => {})
+  host.started = () => {
+    for (const signal of ['SIGUSR1', 'SIGTERM']) host.events.emit(signal)
+  }
+  expect(await serve(config, host)).toBe(0)
+  expect(
+    lines(host)
+      .map(({ msg }) => msg)
+      .slice(-4),
+  ).toEqual([
+    'SIGUSR1: writing a checkpoint of the store',
+    'SIGTERM: stopping',
+    'SIGUSR1: Roost has stopped before it was complete',
+    'stopped',
+  ])
+})
+
 test('many clients are logged in several turns of the event loop', async () => {
   const host = new StubHost()
   host.clients = Array.from({ length: 1000 }, (_, i) => `client ${i}`)

@@ -1,7 +1,9 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, test, vi } from 'vitest'
+import { Framer } from '../../src/mqtt/framer.ts'
 import type { Connect, Packet } from '../../src/mqtt/packets.ts'
 import { Publish, type QoS } from '../../src/mqtt/publish.ts'
 import { type Message, MsgType } from '../../src/mqttsn/messages.ts'
+import { traceLine } from '../../src/trace/event.ts'
 import { redacted } from '../../src/trace/redact.ts'
 import { connectPacket } from '../broker/harness.ts'
 import { TracedServer } from './traced-server.ts'
@@ -200,4 +202,53 @@ test('with the last watcher the taps go', () => {
   expect(traced.server.tap).toBeUndefined()
   traced.say(1, subscribe('a'))
   expect([second.length, traced.lines.length]).toEqual([2, 2])
+})
+
+describe('packets of clients that no watcher wants', () => {
+  const clients = (traced: TracedServer): void => {
+    for (const id of [1, 2]) {
+      traced.open(id)
+      traced.say(id, connect(`c${id}`, { protocolVersion: 4 }), subscribe('site/#', 1))
+    }
+    traced.sn('10.0.0.9:1000', snConnect('c1'))
+    traced.sn('10.0.0.9:1001', snConnect('s2'))
+    traced.sn('10.0.0.9:1001', { type: MsgType.REGISTER, topicId: 0, msgId: 1, topicName: 'site/temp' })
+    traced.sn('10.0.0.9:1001', { ...snPublish, topicId: 0x401, qos: 1, msgId: 2 })
+    traced.sn('10.0.0.9:1002', { type: MsgType.PINGREQ, clientId: 'c1' })
+    // Another client on the same address.
+    traced.sn('10.0.0.9:1001', snConnect('c1'))
+    traced.say(2, Publish.of('site/x', Buffer.from('one')))
+  }
+
+  test('are left out, and others are shown as they are without', () => {
+    const traced = new TracedServer()
+    clients(traced)
+    const all = traced.traced()
+    const few = new TracedServer()
+    few.stop()
+    const wants = (client: string | undefined): boolean => client === 'c1'
+    few.watch({ wants, seen: (event) => wants(event.client) && few.lines.push(traceLine(event, false)) })
+    clients(few)
+    expect(few.traced()).toEqual(all.filter((line) => line.startsWith('c1 ')))
+    expect(all.length).toBeGreaterThan(15)
+  })
+
+  test('are not decoded again', () => {
+    const traced = new TracedServer()
+    traced.stop()
+    const seen: string[] = []
+    const stop = traced.watch({ wants: (client) => client === 'c1', seen: ({ client = '?' }) => seen.push(client) })
+    clients(traced)
+    expect([...new Set(seen)].sort()).toEqual(['c1', 'c2', 's2'])
+    seen.length = 0
+    const framers = vi.spyOn(Framer.prototype, 'push')
+    traced.say(2, Publish.of('a', Buffer.from('x')), subscribe('b'))
+    expect([seen, framers.mock.calls.length]).toEqual([[], 2])
+    const others: string[] = []
+    traced.watch({ seen: ({ client = '?' }) => others.push(client) })
+    traced.say(2, subscribe('c'))
+    expect(others).toEqual(['c2', 'c2'])
+    stop()
+    framers.mockRestore()
+  })
 })
