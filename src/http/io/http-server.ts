@@ -256,7 +256,11 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
     // Before the body is read: a stranger has no megabyte parsed, and is not told how the API works.
     onRequest: async (request, reply) => {
       const { authorization, cookie, 'x-csrf-token': csrf, 'x-requested-with': script } = request.headers
-      const caller = await users.callerOf(authorization, peerOf(request.raw.socket), sessionIdIn(cookie, request.socket.localPort))
+      const caller = await users.callerOf(
+        authorization,
+        peerOf(request.raw.socket),
+        sessionIdIn(cookie, request.socket.localPort),
+      )
       const refusal = callerRefusal(caller, route, one(csrf))
       if (refusal !== undefined) {
         // The console has a form of its own: for it, the browser must not ask.
