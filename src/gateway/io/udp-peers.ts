@@ -12,8 +12,8 @@ export interface UdpPeer {
 const PEERS_MAX = 1024
 
 /**
- * The last peers of a UDP port. A forwarder's route is made, hashed and taken apart once, and not for each datagram, which takes
- * 0.5 us to receive and to send one. With more peers than fit it is as without.
+ * The last peers of a UDP port. A forwarder's route is made, hashed and taken apart once, and not for each datagram: 60 ns of one
+ * that is received, and 50 of one that is sent. With more peers than fit it is as without.
  */
 export class UdpPeers {
   /** Name of the port. */
