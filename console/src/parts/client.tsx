@@ -173,6 +173,13 @@ const MESSAGE_COLUMNS: readonly Column<Listed<Queued>>[] = [
   { id: 'size', title: 'Payload', isNumber: true, class: 'col-number', cell: ({ payload_bytes }) => bytes(payload_bytes) },
   { id: 'publisher', title: 'From', hideBelow: 'tablet', cell: ({ publisher }) => <Publisher id={publisher} /> },
   {
+    id: 'accepted',
+    title: 'Accepted',
+    hideBelow: 'tablet',
+    class: 'col-time',
+    cell: ({ accepted }) => <Time at={accepted} none="before the start" />,
+  },
+  {
     id: 'expires',
     title: 'Expires',
     hideBelow: 'desktop',
@@ -188,9 +195,23 @@ const Publisher = ({ id }: { readonly id: string | undefined }) => {
 
 /** What waits for the client, first things first. */
 export function Queue({ queue }: { readonly queue: NonNullable<ClientDetail['queue']> }) {
-  const { messages, bytes: size, first } = queue
+  const { messages, bytes: size, first, oldest } = queue
   return (
-    <Card title="Waiting" aside={messages > 0 && `${plural(messages, 'message')}, ${bytes(size)}`}>
+    <Card
+      title="Waiting"
+      aside={
+        messages > 0 && (
+          <>
+            {plural(messages, 'message')}, {bytes(size)}
+            {oldest !== undefined && (
+              <>
+                , the oldest from <Time at={oldest} />
+              </>
+            )}
+          </>
+        )
+      }
+    >
       {messages === 0 ? (
         <p class="soft">No message waits.</p>
       ) : (

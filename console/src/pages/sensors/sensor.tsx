@@ -140,6 +140,7 @@ function Facts({ sensor }: { readonly sensor: ClientDetail }) {
           ['Protocol', `MQTT-SN ${protocol_version ?? ''}`],
           keep_alive_seconds !== undefined && ['Keep alive', keep_alive_seconds === 0 ? 'none' : duration(keep_alive_seconds)],
           clean !== undefined && ['Session', clean ? 'clean: ends with its connection' : sessionText(expiry_seconds)],
+          sensor.created !== undefined && ['Session began', <Time key="created" at={sensor.created} />],
           expires !== undefined && ['Session expires', <Time key="expires" at={expires} />],
           sensor.address_validated === false && ['Address', 'not validated yet'],
           sensor.waits_for_port === true && ['Airtime', 'a message waits until the port may send'],
