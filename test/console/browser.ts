@@ -8,6 +8,15 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-ru
 const QUIET = ['--disable-background-networking', '--disable-component-update']
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
+/** Runs in each page before its own scripts: keeps long tasks in milliseconds, and what the Content Security Policy has refused. */
+const WATCH = `
+  window.longTasks = []
+  window.refused = []
+  new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map((task) => task.duration)))
+    .observe({ entryTypes: ['longtask'] })
+  addEventListener('securitypolicyviolation', (event) => window.refused.push(event.violatedDirective + ' ' + event.blockedURI))
+`
+
 export const DESKTOP = { width: 1280, height: 800 }
 export const PHONE = { width: 375, height: 740 }
 
@@ -35,15 +44,7 @@ export class TestBrowser {
   async open(url: string, { theme = 'light', size = DESKTOP }: View = {}): Promise<Page> {
     const context = await this.#browser.newContext({ colorScheme: theme, viewport: size, reducedMotion: 'reduce' })
     this.#contexts.push(context)
-    // Long tasks, and what the policy has kept from happening.
-    await context.addInitScript(() => {
-      Object.assign(window, { longTasks: [] as number[], refused: [] as string[] })
-      const { longTasks, refused } = window as unknown as { longTasks: number[]; refused: string[] }
-      new PerformanceObserver((list) => longTasks.push(...list.getEntries().map((task) => task.duration))).observe({
-        entryTypes: ['longtask'],
-      })
-      addEventListener('securitypolicyviolation', (event) => refused.push(`${event.violatedDirective} ${event.blockedURI}`))
-    })
+    await context.addInitScript(WATCH)
     const page = await context.newPage()
     const { origin } = new URL(url)
     page.on('pageerror', (error) => this.faults.push(`${page.url()}: ${error.message}`))
@@ -63,16 +64,14 @@ export class TestBrowser {
   }
 }
 
-/** What axe-core finds on the page: its rule, and the elements. */
+interface Found {
+  readonly id: string
+  readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[]
+}
+
+/** What axe-core finds on the page: its rule, and the element. */
 export async function axe(page: Page): Promise<string[]> {
   await page.evaluate(AXE)
-  return page.evaluate(async () => {
-    interface Found {
-      readonly id: string
-      readonly nodes: readonly { readonly html: string; readonly failureSummary: string }[]
-    }
-    const { axe } = window as unknown as { axe: { run(): Promise<{ readonly violations: readonly Found[] }> } }
-    const { violations } = await axe.run()
-    return violations.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`))
-  })
+  const found = await page.evaluate<readonly Found[]>('axe.run().then(({ violations }) => violations)')
+  return found.flatMap(({ id, nodes }) => nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`))
 }
