@@ -186,8 +186,8 @@ export interface Operations {
           readonly dropped: number
           /** CONNECTs, messages and requests that it was refused; notices say why */
           readonly refused: number
-          /** how often it woke and went to sleep again */
-          readonly wakes: number
+          /** how often a sensor woke and went to sleep again */
+          readonly wakes?: number
         }
         /** what a sensor mostly did in the last 96 quarters of an hour, the current one last, a letter for each: `s` asleep, `w` awake, `l` lost, `-` unknown; since the process started */
         readonly day?: string
@@ -311,8 +311,8 @@ export interface Operations {
         readonly dropped: number
         /** CONNECTs, messages and requests that it was refused; notices say why */
         readonly refused: number
-        /** how often it woke and went to sleep again */
-        readonly wakes: number
+        /** how often a sensor woke and went to sleep again */
+        readonly wakes?: number
       }
       /** the last 96 quarters of an hour, the current one last; since the process started */
       readonly last_day?: readonly ('unknown' | 'asleep' | 'awake' | 'lost')[]
@@ -329,6 +329,8 @@ export interface Operations {
         /** false: registered again before it is used, because the sensor may have forgotten it */
         readonly known: boolean
       })[]
+      /** when the session began; ISO 8601, UTC; absent if that was before Roost started */
+      readonly created?: string
       /** the user name was verified */
       readonly user_verified?: boolean
       /** the session outlives its connection, and the process */
@@ -369,11 +371,15 @@ export interface Operations {
           readonly payload_bytes: number
           /** session that published it */
           readonly publisher?: string
+          /** when Roost accepted it; ISO 8601, UTC; absent if that was before it started */
+          readonly accepted?: string
           /** when it expires; ISO 8601, UTC */
           readonly expires?: string
           /** it has expired, and is dropped instead of sent */
           readonly expired?: boolean
         })[]
+        /** when Roost accepted the message that has waited longest, queued or in flight, without retained ones; ISO 8601, UTC */
+        readonly oldest?: string
       }
       readonly in_flight?: {
         /** how many */
@@ -394,6 +400,8 @@ export interface Operations {
           readonly payload_bytes: number
           /** session that published it */
           readonly publisher?: string
+          /** when Roost accepted it; ISO 8601, UTC; absent if that was before it started */
+          readonly accepted?: string
           /** when it expires; ISO 8601, UTC */
           readonly expires?: string
           /** it has expired, and is dropped instead of sent */
@@ -622,6 +630,169 @@ export interface Operations {
     }
     body: undefined
     answer: undefined
+  }
+  'GET /api/v1/users': {
+    query: {
+      readonly q?: string
+      readonly kind?: 'mqtt' | 'http' | 'sn'
+      readonly cursor?: string
+      readonly limit?: number
+    }
+    body: undefined
+    answer: {
+      readonly users: readonly ({
+        /** `mqtt:`, `http:` or `sn:` and the user name */
+        readonly id: string
+        /** user name; for sensors, %c in it stands for the client id */
+        readonly name: string
+        /** whose user it is */
+        readonly kind: 'mqtt' | 'http' | 'sn'
+        /** the option that names it, or its file */
+        readonly option: 'password_file' | 'http_password_file' | 'sn_users' | 'sn_username' | 'qos_m1_username'
+        /** the file that it stands in */
+        readonly file?: string
+        /** line of its first rule in sn_users */
+        readonly line?: number
+        /** MQTT listeners that verify passwords by this file */
+        readonly listeners?: readonly (string)[]
+        /** what a user of this service may do */
+        readonly role?: 'view' | 'manage'
+        /** its line in the file cannot be read, so it cannot log in */
+        readonly refused?: boolean
+        readonly password?: {
+          readonly methods: readonly ('password' | 'scram-sha-256')[]
+          /** its hash has fewer rounds than one of roost passwd */
+          readonly weak: boolean
+          /** rounds of the hash */
+          readonly rounds?: number
+        }
+      })[]
+      /** for the next page; absent on the last one */
+      readonly cursor?: string
+    }
+  }
+  'PUT /api/v1/users/{id}/password': {
+    query: {
+      readonly file?: string
+    }
+    body: {
+      /** the new password */
+      readonly password: string
+      /** create the user if there is none of this name */
+      readonly create?: boolean
+    }
+    answer: {
+      /** `mqtt:` or `http:` and the user name */
+      readonly id: string
+      /** the file that was written */
+      readonly file: string
+      /** the user is new */
+      readonly created: boolean
+    }
+  }
+  'DELETE /api/v1/users/{id}': {
+    query: {
+      readonly file?: string
+    }
+    body: undefined
+    answer: undefined
+  }
+  'GET /api/v1/access': {
+    query: {
+      readonly client: string
+      readonly user?: string
+      readonly listener?: string
+      readonly topic?: string
+      readonly action?: 'publish' | 'subscribe' | 'receive'
+    }
+    body: undefined
+    answer: {
+      /** `mqtt:` or `sn:` and the client id */
+      readonly id: string
+      /** client id */
+      readonly client_id: string
+      /** its protocol */
+      readonly protocol: 'mqtt' | 'mqtt-sn'
+      /** it is connected; a sensor may be asleep */
+      readonly connected: boolean
+      /** its user name was verified, or follows from sn_users */
+      readonly user_verified: boolean
+      /** where its rules come from; token, service, login: they came with its login, and replace those of acl_file */
+      readonly rules_from: 'acl_file' | 'token' | 'service' | 'login' | 'none'
+      /** what holds where no rule applies */
+      readonly default: 'allow' | 'deny'
+      /** filtered: a filter may be wider than what may be read; whole: all that it matches must be allowed */
+      readonly subscriptions: 'filtered' | 'whole'
+      /** rules that are about it, patterns that do not apply included */
+      readonly rule_count: number
+      /** the first 1,000 */
+      readonly rules: readonly ({
+        /** as in acl_file */
+        readonly permission: 'read' | 'write' | 'readwrite' | 'deny'
+        /** false: it denies what it is about, whatever other rules allow */
+        readonly allow: boolean
+        /** what it is about */
+        readonly actions: readonly ('publish' | 'subscribe' | 'receive')[]
+        /** acl_file that it stands in */
+        readonly file?: string
+        /** its line there */
+        readonly line?: number
+        /** as written, if it is a pattern */
+        readonly pattern?: string
+        /** topic filter with the names of the client in it */
+        readonly filter?: string
+        /** why this pattern does not apply to the client */
+        readonly ignored?: string
+      })[]
+      /** what is not known, and how it was read */
+      readonly unknown: readonly (string)[]
+      /** user name; absent: none */
+      readonly user?: string
+      /** user whose rules of acl_file apply; absent: those for clients without a user name */
+      readonly rules_of_user?: string
+      /** name of the listener */
+      readonly listener?: string
+      /** prefix of all its topics; rules are about topics with it */
+      readonly mount_point?: string
+      /** ban_file lists its client id or its address */
+      readonly banned?: boolean
+      readonly sensor_user?: {
+        /** as whom it may connect now; taken: its client id would make it a user who has a password */
+        readonly outcome: 'user' | 'anonymous' | 'denied' | 'banned' | 'taken'
+        /** whether it may connect */
+        readonly may_connect: boolean
+        /** user name */
+        readonly user?: string
+        /** what names this user */
+        readonly option?: 'sn_users' | 'sn_username'
+        /** sn_users */
+        readonly file?: string
+        /** line of the rule in it */
+        readonly line?: number
+      }
+      readonly answer?: {
+        /** what was asked for */
+        readonly action: 'publish' | 'subscribe' | 'receive'
+        /** what was asked for */
+        readonly topic: string
+        /** it may */
+        readonly allowed: boolean
+        /** in one sentence */
+        readonly why?: string
+        /** topic filter of the rule that decides */
+        readonly filter?: string
+        /** acl_file that it stands in */
+        readonly file?: string
+        /** its line there */
+        readonly line?: number
+        /** as written, if it is a pattern */
+        readonly pattern?: string
+        /** as in acl_file */
+        readonly permission?: 'read' | 'write' | 'readwrite' | 'deny'
+        /** the subscription is granted, and not everything that it matches is delivered */
+        readonly partial?: boolean
+      }
+    }
   }
   'GET /api/v1/session': {
     query: undefined

@@ -5,8 +5,8 @@ import { onNotice, returns } from './live.ts'
 export type Client = Answer<'GET /api/v1/clients'>['clients'][number]
 export type ClientDetail = Answer<'GET /api/v1/clients/{id}'>
 
-/** Clients of a request. */
-const PAGE = 1000
+/** Clients of a request: so many are parsed within a frame or two. */
+const PAGE = 500
 /** Clients that a list holds at most; those beyond are found by searching. */
 export const LISTED_MAX = 20_000
 /** Milliseconds between two updates of what is shown while the list is fetched. */

@@ -1,15 +1,3 @@
-import { signal } from '@preact/signals'
-
-/** Milliseconds since 1970, every second while the page is visible. */
-export const now = signal(Date.now())
-
-setInterval(() => {
-  if (!document.hidden) now.value = Date.now()
-}, 1000)
-document.addEventListener('visibilitychange', () => {
-  now.value = Date.now()
-})
-
 const UNITS: readonly (readonly [seconds: number, name: string])[] = [
   [86_400, 'd'],
   [3600, 'h'],
@@ -30,11 +18,13 @@ export function duration(seconds: number): string {
   return `${whole} s`
 }
 
-/** `3 min ago`, `in 2 h`, `just now`. */
+/** `3 min ago`, `in 2 h 5 min`, `just now`. What is minutes away changes once a minute, so that a list does not flicker. */
 export function relative(at: number, from: number): string {
   const seconds = (from - at) / 1000
   if (Math.abs(seconds) < 2) return 'just now'
-  return seconds > 0 ? `${duration(seconds)} ago` : `in ${duration(-seconds)}`
+  const away = Math.abs(seconds)
+  const text = duration(away >= 60 && away < 3600 ? 60 * Math.floor(away / 60) : away)
+  return seconds > 0 ? `${text} ago` : `in ${text}`
 }
 
 const ABSOLUTE = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })

@@ -1,13 +1,15 @@
 import { call } from '../lib/api.ts'
 import type { ClientDetail } from '../lib/clients.ts'
+import { now } from '../lib/clock.ts'
 import { bytes, count, plural } from '../lib/numbers.ts'
 import { clientHref, topicHref } from '../lib/route.ts'
 import { mayManage } from '../lib/session.ts'
 import { Card } from './basics.tsx'
 import { confirm } from './confirm.tsx'
 import { Icon } from './icons.tsx'
-import { type Column, Table } from './table.tsx'
-import { Time } from './time.tsx'
+import { ShortTable } from './short-table.tsx'
+import type { Column } from './table.tsx'
+import { For, Time } from './time.tsx'
 
 /** What the pages of a sensor and of an MQTT client have in common. */
 
@@ -44,20 +46,15 @@ export function Reasons({ client }: { readonly client: ClientDetail }) {
 
 const sentence = (text: string): string => `${text.slice(0, 1).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? '' : '.'}`
 
-function ReasonMore({ since, until, bytes: held, option, dropped }: ClientDetail['reasons'][number]) {
+function ReasonMore({ since, until, bytes: held, option }: ClientDetail['reasons'][number]) {
   const parts = [
-    since !== undefined && (
-      <>
-        since <Time at={since} />
-      </>
-    ),
+    since !== undefined && <For at={since} />,
     until !== undefined && (
       <>
-        until <Time at={until} />
+        {Date.parse(until) < now.value ? 'was due' : 'ends'} <Time at={until} />
       </>
     ),
     held !== undefined && held > 0 && bytes(held),
-    dropped !== undefined && dropped > 0 && `${plural(dropped, 'message')} dropped so far`,
     option !== undefined && (
       <>
         option <code>{option}</code>
@@ -172,7 +169,7 @@ const TOPIC: Column<Listed<Queued>> = {
 }
 
 const MESSAGE_COLUMNS: readonly Column<Listed<Queued>>[] = [
-  { id: 'qos', title: 'QoS', isNumber: true, class: 'col-small', hideBelow: 'tablet', cell: ({ qos }) => qos },
+  { id: 'qos', title: 'QoS', class: 'col-small', hideBelow: 'tablet', cell: ({ qos }) => qos },
   { id: 'size', title: 'Payload', isNumber: true, class: 'col-number', cell: ({ payload_bytes }) => bytes(payload_bytes) },
   { id: 'publisher', title: 'From', hideBelow: 'tablet', cell: ({ publisher }) => <Publisher id={publisher} /> },
   {
@@ -197,14 +194,14 @@ export function Queue({ queue }: { readonly queue: NonNullable<ClientDetail['que
       {messages === 0 ? (
         <p class="soft">No message waits.</p>
       ) : (
-        <Table
+        <ShortTable
           caption="Waiting messages"
           columns={[TOPIC, ...MESSAGE_COLUMNS]}
           rows={numbered(first)}
+          total={messages}
           keyOf={({ at }) => `${at}`}
         />
       )}
-      {messages > first.length && <p class="faint more">The first {count(first.length)} are listed.</p>}
     </Card>
   )
 }
@@ -240,7 +237,13 @@ export function InFlight({ client }: { readonly client: ClientDetail }) {
         </p>
       )}
       {flight.messages > 0 && (
-        <Table caption="Messages in flight" columns={FLIGHT} rows={numbered(flight.first)} keyOf={({ at }) => `${at}`} />
+        <ShortTable
+          caption="Messages in flight"
+          columns={FLIGHT}
+          rows={numbered(flight.first)}
+          total={flight.messages}
+          keyOf={({ at }) => `${at}`}
+        />
       )}
     </Card>
   )
@@ -250,7 +253,7 @@ type Subscription = NonNullable<ClientDetail['subscriptions']>[number]
 
 const SUBSCRIPTION_COLUMNS: readonly Column<Subscription>[] = [
   { id: 'filter', title: 'Topic filter', cell: ({ filter }) => <code>{filter}</code> },
-  { id: 'qos', title: 'QoS', isNumber: true, class: 'col-small', cell: ({ qos }) => qos },
+  { id: 'qos', title: 'QoS', class: 'col-small', cell: ({ qos }) => qos },
   {
     id: 'options',
     title: 'Options',
@@ -274,9 +277,14 @@ export function Subscriptions({ client }: { readonly client: ClientDetail }) {
       {subscriptions.length === 0 ? (
         <p class="soft">It has not subscribed to anything, and gets no messages.</p>
       ) : (
-        <Table caption="Subscriptions" columns={SUBSCRIPTION_COLUMNS} rows={subscriptions} keyOf={({ filter }) => filter} />
+        <ShortTable
+          caption="Subscriptions"
+          columns={SUBSCRIPTION_COLUMNS}
+          rows={subscriptions}
+          total={total}
+          keyOf={({ filter }) => filter}
+        />
       )}
-      {total > subscriptions.length && <p class="faint more">The first {count(subscriptions.length)} are listed.</p>}
     </Card>
   )
 }

@@ -1,5 +1,6 @@
-import type { ComponentChildren } from 'preact'
-import { useEffect, useLayoutEffect, useRef, useState } from 'preact/hooks'
+import { Component, type ComponentChildren } from 'preact'
+import { useEffect, useRef, useState } from 'preact/hooks'
+import type { Sorting } from '../lib/sorted.ts'
 import { Icon } from './icons.tsx'
 
 export interface Column<Row> {
@@ -16,11 +17,6 @@ export interface Column<Row> {
   readonly class?: string
 }
 
-export interface Sorting {
-  readonly by: string
-  readonly down: boolean
-}
-
 interface TableProps<Row> {
   /** What the table lists, for screen readers. */
   readonly caption: string
@@ -32,7 +28,7 @@ interface TableProps<Row> {
 }
 
 /** Rows that are in the page beyond the visible ones, above and below. */
-const BEYOND = 12
+const BEYOND = 8
 const FALLBACK_HEIGHT = 48
 
 /**
@@ -44,15 +40,13 @@ export function Table<Row>({ caption, columns, rows, keyOf, sorting, onSort }: T
   const [height, setHeight] = useState(FALLBACK_HEIGHT)
   const [[from, to], setRange] = useState<readonly [number, number]>([0, 40])
 
-  useLayoutEffect(() => {
-    const row = body.current?.querySelector('tr[data-row]')
-    const measured = row?.getBoundingClientRect().height ?? 0
-    if (measured > 0 && Math.abs(measured - height) > 0.5) setHeight(measured)
-  })
   useEffect(() => {
     let frame = 0
     const look = (): void => {
       frame = 0
+      // Another one on a phone. Read together with the rest, when nothing has changed that would have to be laid out first.
+      const measured = body.current?.querySelector('tr[data-row]')?.getBoundingClientRect().height ?? 0
+      if (measured > 0 && Math.abs(measured - height) > 0.5) setHeight(measured)
       const top = body.current?.getBoundingClientRect().top ?? 0
       const first = Math.max(0, Math.floor(-top / height) - BEYOND)
       const count = Math.ceil(innerHeight / height) + 2 * BEYOND
@@ -89,19 +83,41 @@ export function Table<Row>({ caption, columns, rows, keyOf, sorting, onSort }: T
         <tbody ref={body}>
           {above > 0 && <Spacer height={above} />}
           {rows.slice(first, last).map((row, i) => (
-            <tr key={keyOf(row)} data-row aria-rowindex={first + i + 2}>
-              {columns.map(({ id, cell, ...column }) => (
-                <td key={id} class={classOf(column)}>
-                  {cell(row)}
-                </td>
-              ))}
-            </tr>
+            <TableRow key={keyOf(row)} row={row} columns={columns} index={first + i + 2} />
           ))}
           {below > 0 && <Spacer height={below} />}
         </tbody>
       </table>
     </div>
   )
+}
+
+interface RowProps {
+  // biome-ignore lint/suspicious/noExplicitAny: a class cannot have the type of its table's rows.
+  readonly row: any
+  // biome-ignore lint/suspicious/noExplicitAny: the same.
+  readonly columns: readonly Column<any>[]
+  readonly index: number
+}
+
+/** Drawn again only if it has changed: scrolling leaves most rows as they are. */
+class TableRow extends Component<RowProps> {
+  override shouldComponentUpdate({ row, columns, index }: RowProps): boolean {
+    const { props } = this
+    return row !== props.row || columns !== props.columns || index !== props.index
+  }
+
+  override render({ row, columns, index }: RowProps) {
+    return (
+      <tr data-row aria-rowindex={index}>
+        {columns.map(({ id, cell, ...column }) => (
+          <td key={id} class={classOf(column)}>
+            {cell(row)}
+          </td>
+        ))}
+      </tr>
+    )
+  }
 }
 
 /** One cell: more would make columns of those that are hidden. */
@@ -140,21 +156,3 @@ function HeadCell<Row>({
 
 const classOf = ({ isNumber, hideBelow, class: own }: Pick<Column<never>, 'isNumber' | 'hideBelow' | 'class'>): string =>
   [isNumber === true && 'number', hideBelow !== undefined && `from-${hideBelow}`, own].filter(Boolean).join(' ')
-
-/** Texts in the order that people expect: `sensor-2` before `sensor-10`. Compared as they are, which is quicker than a collator. */
-const orderOf = (value: string | number | undefined): string | number | undefined =>
-  typeof value === 'string' ? value.toLowerCase().replaceAll(/\d+/g, (digits) => digits.padStart(12, '0')) : value
-
-/** Sorted by a column; what has no value comes last either way. */
-export function sorted<Row>(rows: readonly Row[], columns: readonly Column<Row>[], { by, down }: Sorting): readonly Row[] {
-  const sort = columns.find(({ id }) => id === by)?.sort
-  if (sort === undefined) return rows
-  const sign = down ? -1 : 1
-  return rows
-    .map((row) => ({ row, value: orderOf(sort(row)) }))
-    .sort(({ value: a }, { value: b }) => {
-      if (a === undefined || b === undefined) return Number(a === undefined) - Number(b === undefined)
-      return a === b ? 0 : sign * (a < b ? -1 : 1)
-    })
-    .map(({ row }) => row)
-}

@@ -1,9 +1,10 @@
 import { useSignal } from '@preact/signals'
 import { useEffect } from 'preact/hooks'
 import { connection, startLive } from '../lib/live.ts'
-import { overviewError, samples, startOverview } from '../lib/overview.ts'
+import { samples, startOverview } from '../lib/overview.ts'
 import { where } from '../lib/route.ts'
 import { renewSession, session } from '../lib/session.ts'
+import { clock } from '../lib/time.ts'
 import { ConfirmDialog } from '../parts/confirm.tsx'
 import { Icon } from '../parts/icons.tsx'
 import { Said } from '../parts/said.tsx'
@@ -89,14 +90,15 @@ function startKeys(): () => void {
 
 /** What the user has to know on every page: no connection, or Roost is not ready. */
 function Banner() {
-  const { state, reason } = connection.value
-  const notReady = samples.value.at(-1)?.totals.not_ready
+  const { state } = connection.value
+  const last = samples.value.at(-1)
+  const notReady = last?.totals.not_ready
   if (state === 'lost')
     return (
       <div class="banner is-bad" role="alert">
         <Icon name="warning" />
         <p>
-          <b>Connection lost, retrying.</b> What is shown is from before. {overviewError.value?.detail ?? reason}
+          <b>Connection lost, retrying.</b> {last !== undefined && `What is shown is from ${clock(last.at)}.`}
         </p>
       </div>
     )

@@ -1,12 +1,14 @@
 import { useMemo } from 'preact/hooks'
 import { type Client, LISTED_MAX, useClients } from '../../lib/clients.ts'
+import { now } from '../../lib/clock.ts'
 import { count, plural } from '../../lib/numbers.ts'
 import { clientHref, setQuery, where } from '../../lib/route.ts'
-import { now, relative } from '../../lib/time.ts'
+import { type Sorting, sorted } from '../../lib/sorted.ts'
+import { relative } from '../../lib/time.ts'
 import { Empty, Failed, Loading, PageHead, Search, Select } from '../../parts/basics.tsx'
 import { StateMark } from '../../parts/state.tsx'
 import { quartersOf, Strip } from '../../parts/strip.tsx'
-import { type Column, type Sorting, sorted, Table } from '../../parts/table.tsx'
+import { type Column, Table } from '../../parts/table.tsx'
 import { Time } from '../../parts/time.tsx'
 
 const STATES = ['lost', 'awake', 'active', 'asleep', 'disconnected'] as const
@@ -30,7 +32,7 @@ const COLUMNS: readonly Column<Client>[] = [
           {sensor.client_id}
         </a>
         <span class="row-sub">
-          <Heard {...sensor} />
+          <Time at={sensor.last_heard} none="not heard yet" />
         </span>
       </>
     ),
@@ -40,7 +42,17 @@ const COLUMNS: readonly Column<Client>[] = [
     title: 'State',
     class: 'col-state',
     sort: ({ state }) => STATES.indexOf(state as SensorState),
-    cell: ({ state }) => <StateMark state={state} />,
+    cell: (sensor) => (
+      <>
+        <StateMark state={sensor.state} />
+        {sensor.state === 'asleep' && (
+          <span class="row-sub">
+            {!isOverdue(sensor, now.value) && 'wakes '}
+            <NextWake {...sensor} />
+          </span>
+        )}
+      </>
+    ),
   },
   {
     id: 'day',
@@ -114,22 +126,6 @@ function NextWake(sensor: Client) {
   return <span class="is-overdue">due {relative(Date.parse(next_wake), now.value)}</span>
 }
 
-/** On a phone, what the other columns say. */
-function Heard(sensor: Client) {
-  const { last_heard, next_wake, state } = sensor
-  return (
-    <>
-      heard <Time at={last_heard} />
-      {state === 'asleep' && next_wake !== undefined && (
-        <>
-          , {isOverdue(sensor, now.value) ? '' : 'wakes '}
-          <NextWake {...sensor} />
-        </>
-      )}
-    </>
-  )
-}
-
 /** Lost sensors first, then by name, so that rows do not move whenever one wakes. */
 const FIRST_LOST: Column<Client> = {
   id: 'lost',
@@ -142,7 +138,10 @@ export function SensorList() {
   const { q = '', state = '', port = '', sort = 'lost', down = '' } = where.value.query
   const { clients, isKnown, isCut, error, reload } = useClients({ protocol: 'mqtt-sn', figures: true })
   const counts = useMemo(() => countsOf(clients), [clients])
-  const ports = useMemo(() => [...new Set(clients.flatMap((each) => each.port ?? []))].sort(), [clients])
+  const ports = useMemo(
+    () => [...new Set(clients.map((each) => each.port ?? ''))].filter((each) => each !== '').sort(),
+    [clients],
+  )
   const sorting: Sorting = { by: sort, down: down === '1' }
   const rows = useMemo(() => {
     const text = q.toLowerCase()

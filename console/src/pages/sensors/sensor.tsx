@@ -1,18 +1,20 @@
 import { call } from '../../lib/api.ts'
 import type { ClientDetail } from '../../lib/clients.ts'
+import { now } from '../../lib/clock.ts'
 import { useLoaded } from '../../lib/loaded.ts'
 import { bytes, count, percent } from '../../lib/numbers.ts'
 import { go, href, topicHref } from '../../lib/route.ts'
 import { mayManage } from '../../lib/session.ts'
-import { duration, now } from '../../lib/time.ts'
+import { duration } from '../../lib/time.ts'
 import { Card, Empty, Failed, Fields, Figure, Loading, PageHead } from '../../parts/basics.tsx'
 import { ClientActions, InFlight, Queue, Reasons, Subscriptions } from '../../parts/client.tsx'
 import { LiveTrace } from '../../parts/live-trace.tsx'
 import { RecentNotices } from '../../parts/notices.tsx'
+import { ShortTable } from '../../parts/short-table.tsx'
 import { ABOUT_STATE, StateMark } from '../../parts/state.tsx'
 import { dayInWords, Strip } from '../../parts/strip.tsx'
-import { type Column, Table } from '../../parts/table.tsx'
-import { Time } from '../../parts/time.tsx'
+import type { Column } from '../../parts/table.tsx'
+import { For, Time } from '../../parts/time.tsx'
 
 /** Everything about one sensor: does it hear us, when did it sleep, what waits for it, why does it not get it? */
 export function SensorPage({ id }: { readonly id: string }) {
@@ -57,7 +59,7 @@ function Heading({ sensor: { state, since, reasons } }: { readonly sensor: Clien
       <StateMark state={state} />{' '}
       {since !== undefined && (
         <>
-          since <Time at={since} />:{' '}
+          <For at={since} />:{' '}
         </>
       )}
       {reasons.some(({ code }) => code === 'overdue') ? 'should have woken by now' : ABOUT_STATE[state]}
@@ -110,7 +112,9 @@ function Figures({ sensor }: { readonly sensor: ClientDetail }) {
       </Figure>
       {counters !== undefined && (
         <Figure label="Sent again" value={count(counters.retransmissions)}>
-          {percent(counters.retransmissions, counters.messages_sent)} of what it was sent
+          {counters.messages_sent === 0
+            ? 'nothing was sent to it yet'
+            : `${percent(counters.retransmissions, counters.messages_sent)} of what it was sent`}
         </Figure>
       )}
       {counters !== undefined && (
@@ -163,7 +167,7 @@ function Counters({ sensor: { counters } }: { readonly sensor: ClientDetail }) {
           ['Sent again', count(counters.retransmissions)],
           ['Dropped', count(counters.dropped)],
           ['Refused', `${count(counters.refused)} connects, messages and requests`],
-          ['Wakes', count(counters.wakes)],
+          counters.wakes !== undefined && ['Wakes', count(counters.wakes)],
         ]}
       </Fields>
     </Card>
@@ -196,9 +200,8 @@ function TopicIds({ sensor: { topic_ids: ids = [], topic_id_count: total = 0 } }
       {ids.length === 0 ? (
         <p class="soft">None: it uses short topics or predefined topic ids, or has to register its topics again.</p>
       ) : (
-        <Table caption="Topic ids" columns={TOPIC_ID_COLUMNS} rows={ids} keyOf={({ id }) => `${id}`} />
+        <ShortTable caption="Topic ids" columns={TOPIC_ID_COLUMNS} rows={ids} total={total} keyOf={({ id }) => `${id}`} />
       )}
-      {total > ids.length && <p class="faint more">The first {count(ids.length)} are listed.</p>}
     </Card>
   )
 }
