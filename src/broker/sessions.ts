@@ -133,8 +133,9 @@ export class Sessions {
     this.#order.clear()
   }
 
-  #enter(session: Session): void {
+  #enter(session: Session, createdAt = -1): void {
     const { holdings } = this.#context
+    session.createdAt = createdAt
     this.#byKey.set(session.key, session)
     session.seat = this.#seats.add(session)
     if (session.kind === 'mqtt') session.figuresAt = holdings.figures?.add() ?? NO_FIGURES
@@ -239,10 +240,7 @@ export class Sessions {
     // [MQTT-4.1.0-1]
     stopTimers(this.#context, session)
     // [MQTT-3.1.2-6]
-    if (!present) {
-      session.createdAt = Math.floor(now / 1000)
-      this.#enter(session)
-    }
+    if (!present) this.#enter(session, Math.floor(now / 1000))
     if (!isSameOwner(session.owner, owner)) this.own(session, new Author(session.key, owner))
     session.resumed ||= present
     this.#share(session, owner)
