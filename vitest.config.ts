@@ -20,10 +20,13 @@ const left = missing.flatMap((program) => NEEDED[program]!)
 if (missing.length > 0 && process.env.CI === 'true') throw new Error(`${missing.join(' and ')} missing, and CI skips nothing`)
 if (missing.length > 0) process.stderr.write(`skipped, because ${missing.join(' and ')} cannot be found: ${left.join(', ')}\n`)
 
+/** Of test/full.config.ts alone. */
+const FULL_ONLY = ['test/interop/zigbee2mqtt.test.ts']
+
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts', 'fuzz/**/*.test.ts', 'crash/**/*.test.ts'],
-    exclude: ['dist/**', 'node_modules/**', ...left],
+    exclude: ['dist/**', 'node_modules/**', ...FULL_ONLY, ...left],
     testTimeout: 20_000,
   },
 })

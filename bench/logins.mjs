@@ -62,22 +62,10 @@ async function start(directory) {
   const lines = await Promise.all([...names, ...steady].map(passwordLine))
   writeFileSync(passwords, lines.join(''), { mode: 0o600 })
   const main = new URL('../dist/main.js', import.meta.url).pathname
-  const argv = [
-    'serve',
-    '--port',
-    '0',
-    '--sn-port',
-    '0',
-    '--http-port',
-    '0',
-    '--log-format',
-    'json',
-    '--connect-timeout-seconds',
-    '600',
-  ]
-  const child = spawn(process.execPath, [main, ...argv, '--data-dir', join(directory, 'data'), '--password-file', passwords], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const serve = ['serve', '--port', '0', '--sn-port', '0', '--http-port', '0', '--log-format', 'json']
+  const files = ['--data-dir', join(directory, 'data'), '--password-file', passwords]
+  const argv = [main, ...serve, '--connect-timeout-seconds', '600', ...files]
+  const child = spawn(process.execPath, argv, { stdio: ['ignore', 'pipe', 'inherit'] })
   let port = 0
   for await (const text of createInterface({ input: child.stdout })) {
     const line = JSON.parse(text)

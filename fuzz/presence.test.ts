@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { silenceMs } from '../src/gateway/client/supervision.ts'
 import { OPTIONS, say } from '../test/gateway/harness.ts'
-import { type Connected, type Got, taken, World } from '../test/presence/world.ts'
+import { type Connected, type Got, taken, World } from '../test/server-world.ts'
 import { runs } from './runs.ts'
 
 const ALL = 'roost/sensors/#'

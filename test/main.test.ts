@@ -95,19 +95,8 @@ test.runIf(process.platform === 'linux')('SIGUSR1 and SIGUSR2 are caught before 
 
 describe.each(['SIGINT', 'SIGTERM'] as const)('%s', (signal) => {
   test('ends it cleanly with exit code 0, and the state is in --data-dir', async () => {
-    const child = roost(
-      'serve',
-      '--port',
-      '0',
-      '--sn-port',
-      '0',
-      '--http-port',
-      '0',
-      '--log-format',
-      'json',
-      '--data-dir',
-      signal,
-    )
+    const serve = ['serve', '--port', '0', '--sn-port', '0', '--http-port', '0', '--log-format', 'json']
+    const child = roost(...serve, '--data-dir', signal)
     const messages: string[] = []
     createInterface({ input: child.stdout! }).on('line', (line) => {
       const { msg } = JSON.parse(line) as { msg: string }

@@ -5,9 +5,20 @@ import { Claims, type Published } from './claims.ts'
 import { dropsTold } from './drops-told.ts'
 import { Namesakes } from './namesakes.ts'
 import { Node } from './node.ts'
+import { Operator } from './operator.ts'
 import { brokerLimits, gatewayOptions, memoryLimits, PLAIN, type Scarce, type Setup } from './setup.ts'
 import { BRIDGE, SHORT_SECONDS, Station } from './station.ts'
-import { type Cut, FILTERS, STATE_FILTER, type Step, stateTopic, TOPICS, WILL_TOPIC } from './step.ts'
+import {
+  type Cut,
+  FILTERS,
+  isOperatorStep,
+  type OperatorStep,
+  STATE_FILTER,
+  type Step,
+  stateTopic,
+  TOPICS,
+  WILL_TOPIC,
+} from './step.ts'
 import { TapeNetwork } from './tape-network.ts'
 import { Wire } from './wire.ts'
 import { COMMIT_MS, World } from './world.ts'
@@ -35,6 +46,7 @@ export class Site {
   /** Subscribes to everything with QoS 2 and never goes away for long: sees the wills. */
   readonly collector: Station
   readonly namesakes = new Namesakes(this)
+  readonly operator = new Operator(this)
 
   constructor(scarce: Scarce = {}) {
     this.setup = { ...PLAIN, ...scarce }
@@ -133,20 +145,21 @@ export class Site {
 
   /** Whether the step means anything now. */
   allows(step: Step): boolean {
-    return !('who' in step) || step.who < this.nodes.length || SPOKEN_BY_STATIONS.has(step.do)
+    return !('who' in step) || isOperatorStep(step) || step.who < this.nodes.length || SPOKEN_BY_STATIONS.has(step.do)
   }
 
   take(step: Step): void {
     const times = step.do === 'publish' || step.do === 'guess' ? (step.times ?? 1) : 1
     for (let time = 0; time < times; time++) {
-      if (step.do === 'join') this.#join(step.who, FILTERS[step.filter]!)
+      if (isOperatorStep(step)) this.operator.take(step)
+      else if (step.do === 'join') this.#join(step.who, FILTERS[step.filter]!)
       else if ('who' in step) this.#takeOf(step)
       else this.#takeOfServer(step)
     }
     this.run(step.do === 'advance' ? step.ms : STEP_MS)
   }
 
-  #takeOf(step: Extract<Step, { who: number }>): void {
+  #takeOf(step: Exclude<Extract<Step, { who: number }>, OperatorStep>): void {
     const node = this.nodes[step.who]
     if (node === undefined) this.#takeOfStation(step, this.stations[step.who - this.nodes.length]!)
     else this.#takeOfNode(step, node)
@@ -164,7 +177,7 @@ export class Site {
     this.run(SECOND)
   }
 
-  #takeOfStation(step: Extract<Step, { who: number }>, station: Station): void {
+  #takeOfStation(step: Exclude<Extract<Step, { who: number }>, OperatorStep>, station: Station): void {
     if (step.do === 'connect') station.connect()
     else if (step.do === 'break') station.tcp.breakStream()
     else if (step.do === 'publish')
@@ -180,7 +193,7 @@ export class Site {
     else if (step.do === 'unsubscribe') station.unsubscribe(FILTERS[step.filter]!)
   }
 
-  #takeOfNode(step: Extract<Step, { who: number }>, node: Node): void {
+  #takeOfNode(step: Exclude<Extract<Step, { who: number }>, OperatorStep>, node: Node): void {
     const { sensor, id } = node
     const { state } = sensor.client
     const active = state === 'active'
@@ -216,7 +229,7 @@ export class Site {
     else whom.publish('xy', 2, false)
   }
 
-  #takeOfServer(step: Exclude<Step, { who: number }>): void {
+  #takeOfServer(step: Exclude<Step, { who: number } | OperatorStep>): void {
     const { world } = this
     if (step.do === 'heal') this.network.heal()
     else if (step.do === 'set-clock') world.setClock(step.by)

@@ -17,6 +17,15 @@ export interface Cut {
   readonly way: 'up' | 'down'
 }
 
+/** Somebody asks for this over HTTP. */
+export type OperatorStep =
+  | { readonly do: 'http-publish'; readonly topic: number; readonly qos: 0 | 1 | 2; readonly retain: boolean }
+  | { readonly do: 'http-delete'; readonly topic: number }
+  | { readonly do: 'http-delete-many'; readonly filter: number }
+  /** All clients, page by page. */
+  | { readonly do: 'http-list' }
+  | { readonly do: 'http-disconnect' | 'http-end'; readonly who: number }
+
 /** One thing that happens, as plain data: a failing run is a list of these in a file. */
 export type Step =
   /** The first one, if anything is scarce at the site. */
@@ -71,3 +80,6 @@ export type Step =
   | { readonly do: 'slow'; readonly ms: number }
   | { readonly do: 'crash'; readonly survivors: number; readonly torn: boolean }
   | { readonly do: 'advance'; readonly ms: number }
+  | OperatorStep
+
+export const isOperatorStep = (step: Step): step is OperatorStep => step.do.startsWith('http-')

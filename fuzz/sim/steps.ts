@@ -91,6 +91,15 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('fill') },
   { weight: 1, arbitrary: of('empty') },
   { weight: 1, arbitrary: of('restart') },
+  {
+    weight: 2,
+    arbitrary: of('http-publish', { topic, qos: fc.constantFrom(0, 1, 2), retain: fc.constantFrom(false, true) }),
+  },
+  { weight: 1, arbitrary: of('http-delete', { topic }) },
+  { weight: 1, arbitrary: of('http-delete-many', { filter }) },
+  { weight: 1, arbitrary: of('http-list') },
+  { weight: 1, arbitrary: of('http-disconnect', { who: anybody }) },
+  { weight: 1, arbitrary: of('http-end', { who: anybody }) },
   { weight: 2, arbitrary: of('crash', { survivors: fc.nat(3), torn: fc.boolean() }) },
 ]
 

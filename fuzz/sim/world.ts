@@ -39,6 +39,8 @@ export interface Observer {
   chunkIn?(client: TcpClient, bytes: Uint8Array): void
   written?(client: TcpClient, bytes: Uint8Array): void
   notice?(notice: Notice): void
+  /** Somebody publishes this over HTTP. */
+  requested?(text: string): void
   /** A stream is over, because its client broke it off, or because the server ends it. */
   closed?(client: TcpClient, by: 'client' | 'server'): void
   /** The server is about to stop, and publishes the wills that have no delay. */
@@ -362,6 +364,11 @@ export class World {
 
   input(input: ServerInput): void {
     this.read(() => this.#drive(() => this.server.handle(this.schedule.now, input)))
+  }
+
+  /** A turn of the event loop with something that is no input of the server. */
+  run(what: () => void): void {
+    this.read(() => this.#drive(what))
   }
 
   /** What reaches the process: at once, or when it runs again. */

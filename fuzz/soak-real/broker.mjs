@@ -52,19 +52,7 @@ export class Broker {
   }
 
   async #start() {
-    const serve = [
-      'serve',
-      '--port',
-      '0',
-      '--sn-port',
-      '0',
-      '--http-port',
-      '0',
-      '--log-format',
-      'json',
-      '--data-dir',
-      join(this.#directory, 'data'),
-    ]
+    const serve = ['serve', '--port', '0', '--sn-port', '0', '--http-port', '0', '--log-format', 'json']
     const limits = [
       '--sys-interval',
       '1',
@@ -78,7 +66,8 @@ export class Broker {
       '--max-data-bytes',
       String(4 * 2 ** 20),
     ]
-    this.#child = spawn(process.execPath, ['--inspect=127.0.0.1:0', MAIN, ...serve, ...limits], {
+    const argv = [...serve, '--data-dir', join(this.#directory, 'data'), ...limits]
+    this.#child = spawn(process.execPath, ['--inspect=127.0.0.1:0', MAIN, ...argv], {
       stdio: ['ignore', 'pipe', 'pipe'],
       // Ctrl-C is for the soak, which ends the broker when it has counted once more.
       detached: true,

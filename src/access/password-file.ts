@@ -41,7 +41,7 @@ const KEY_BYTES = 32
 /** The contents of a password file. */
 export interface PasswordLines {
   /** Includes the users of invalid lines, who are refused (`isRefused`). */
-  readonly users: ReadonlyMap<string, PasswordEntry>
+  readonly users: Map<string, PasswordEntry>
   /** Invalid lines, in the order of the file. */
   readonly broken: readonly PasswordError[]
 }
@@ -70,9 +70,22 @@ export function parsePasswords(text: string): ReadonlyMap<string, PasswordEntry>
  * user of an invalid line is refused; it never becomes a user without a password.
  */
 export function parsePasswordLines(text: string): PasswordLines {
+  const parsing = passwordLines(text)
+  for (;;) {
+    const { done, value } = parsing.next()
+    if (done === true) return value
+  }
+}
+
+/** About five milliseconds of work. */
+const LINES_PER_TURN = 1000
+
+/** The same in steps, so that a large file can be parsed in several turns of the event loop. */
+export function* passwordLines(text: string): Generator<void, PasswordLines> {
   const users = new Map<string, PasswordEntry>()
   const broken: PasswordError[] = []
   for (const [i, raw] of text.split('\n').entries()) {
+    if (i % LINES_PER_TURN === LINES_PER_TURN - 1) yield
     const line = raw.replace(/\r$/, '')
     if (line.trim() === '' || line.startsWith('#')) continue
     const colon = line.indexOf(':')

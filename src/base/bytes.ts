@@ -30,7 +30,7 @@ export function writePacked(target: Uint8Array, at: number, packed: string): voi
   latin1Write.call(target, packed, at, packed.length)
 }
 
-/** Returns packed bytes, in a piece of Node's pool (`pooledBytes`). */
+/** Returns packed bytes, in a piece of a pool (`pooledBytes`). */
 export function unpackBytes(packed: string, start: number, end: number): Uint8Array {
   const bytes = pooledBytes(end - start)
   writePacked(bytes, 0, packed.slice(start, end))
@@ -208,14 +208,25 @@ export class ByteReader {
 
 const EMPTY = new Uint8Array(0)
 
+/** Bytes of a pool; of each, at most an eighth is taken for one datagram. */
+const POOL_BYTES = 16_384
+let pool = new ArrayBuffer(0)
+let pooled = 0
+
 /**
- * Returns bytes of Node's pool, with any content, for a datagram that leaves soon. An array buffer of its own for each
- * would be allocated outside V8's heap and freed again, which is 6 % of a QoS 1 delivery to a sleeping client. What waits
- * should be copied: it would keep the pool's 8 KiB around it.
+ * Returns bytes of a pool, with any content, for a datagram that leaves soon. An array buffer of its own for each would be
+ * allocated outside V8's heap and freed again, which is 6 % of a QoS 1 delivery to a sleeping client, and `Buffer.allocUnsafe`,
+ * of which this would be a view, makes two objects. What waits should be copied: it would keep the pool around it.
  */
 export function pooledBytes(size: number): Uint8Array {
-  const { buffer, byteOffset } = Buffer.allocUnsafe(size)
-  return new Uint8Array(buffer, byteOffset, size)
+  if (size > POOL_BYTES / 8) return new Uint8Array(size)
+  if (pooled + size > pool.byteLength) {
+    pool = new ArrayBuffer(POOL_BYTES)
+    pooled = 0
+  }
+  const bytes = new Uint8Array(pool, pooled, size)
+  pooled += size
+  return bytes
 }
 
 /** Appends big-endian fields to a buffer that grows by doubling. */

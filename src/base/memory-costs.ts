@@ -28,7 +28,7 @@ export const COST = {
   /** A `Target` of a route. */
   target: 84,
   /** A `Session` and its entry among the sessions, without its client id and author. */
-  session: 700,
+  session: 716,
   /** An `Author` with its owner, without their names. */
   author: 130,
   /** The share of retained messages of a client, and of its user, and their entries. */
@@ -40,7 +40,7 @@ export const COST = {
   /** A will, without its topic and payload. */
   will: 400,
   /** A `Publish`, without topic, packet and properties. */
-  message: 245,
+  message: 253,
   /** A queue entry that is the message itself (QoS 0). */
   place: 16,
   /** A queue entry with its `Queued`. */

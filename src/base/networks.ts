@@ -49,6 +49,9 @@ export function isWithin(ip: string, networks: readonly Network[]): boolean {
 export class PeerNetworks {
   readonly #networks: readonly Network[]
   readonly #plain: readonly { readonly base: number; readonly mask: number }[]
+  /** The last question and its answer: a datagram asks when it is read and when it is answered, 100 ns each. */
+  #asked = ''
+  #answer: boolean | undefined = undefined
 
   constructor(networks: readonly Network[]) {
     this.#networks = networks
@@ -64,6 +67,14 @@ export class PeerNetworks {
 
   /** `undefined`: the peer does not start with an IPv4 address and a port, as `192.0.2.1:51234`, and has to be parsed for `has`. */
   hasPlain(peer: string): boolean | undefined {
+    if (peer !== this.#asked) {
+      this.#answer = this.#hasPlain(peer)
+      this.#asked = peer
+    }
+    return this.#answer
+  }
+
+  #hasPlain(peer: string): boolean | undefined {
     const colon = peer.indexOf(':')
     const ip = plainIpv4(peer, colon)
     if (ip < 0 || !isDigit(peer.charCodeAt(colon + 1))) return undefined

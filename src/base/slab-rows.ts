@@ -1,4 +1,5 @@
 import { assert } from './assert.ts'
+import { copyBytes } from './bytes.ts'
 
 /** Bytes of a page. All rows of a page have one size. */
 const PAGE_BYTES = 0x10000
@@ -49,7 +50,7 @@ export class SlabRows {
     const place = this.#take(page)
     const row = page.number * PLACES + place
     this.#rows++
-    copy(page.bytes, place * size, bytes, length)
+    copyBytes(page.bytes, place * size, bytes, 0, length)
     return row
   }
 
@@ -60,7 +61,7 @@ export class SlabRows {
       this.delete(row)
       return this.add(bytes, length)
     }
-    copy(page.bytes, this.start(row), bytes, length)
+    copyBytes(page.bytes, this.start(row), bytes, 0, length)
     return row
   }
 
@@ -149,11 +150,6 @@ export class SlabRows {
     page.open = -1
     if (open.length === 0) this.#open.delete(page.size)
   }
-}
-
-/** Faster than `set` with a view for rows of some hundred bytes. */
-function copy(to: Uint8Array, at: number, bytes: Uint8Array, length: number): void {
-  for (let i = 0; i < length; i++) to[at + i] = bytes[i]!
 }
 
 /** Sizes in steps of 16 bytes, later of 64 and 512: at most 34 sizes, each with a page that is partly used. */

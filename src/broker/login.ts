@@ -10,7 +10,8 @@ import type { ClientLink } from './client-link.ts'
 import { Connector } from './connector.ts'
 import type { BrokerContext } from './context.ts'
 import type { Requests } from './requests.ts'
-import { type Session, sessionKey } from './session.ts'
+import type { Session } from './session.ts'
+import { sessionKey } from './session-key.ts'
 import type { SessionWills } from './session-wills.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -82,7 +83,7 @@ export class Login implements AuthenticationOwner {
     const admitted = this.#connector.admit(now, link, packet, who, takeOver, hasWaited)
     // A link that already waits for this session is taken over.
     const key = sessionKey(link.info.kind, packet.clientId)
-    const earlier = this.#awaitingEnd.get(key)
+    const earlier = this.#awaitingEnd.size === 0 ? undefined : this.#awaitingEnd.get(key)
     if (earlier !== undefined) this.#awaitingEnd.delete(key)
     if (earlier !== undefined && earlier !== link) this.#owner.close(now, earlier, ReasonCode.SESSION_TAKEN_OVER, false)
     if (admitted === 'ending') {
@@ -101,8 +102,8 @@ export class Login implements AuthenticationOwner {
 
   #reportConnected(link: ClientLink, packet: Connect, { key, username }: Session): void {
     const { kind, peer } = link.info
-    const user = username === undefined ? {} : { user: username }
-    this.#context.notice({ code: 'client-connected', level: 'info', client: key, ...user, peer, reason: requested(packet, kind) })
+    const notice = { code: 'client-connected', level: 'info', client: key, peer, reason: requested(packet, kind) } as const
+    this.#context.notice(username === undefined ? notice : { ...notice, user: username })
   }
 
   refuse(link: ClientLink, packet: Connect, { reasonCode, reason, detail = reason, limit }: Refusal, username?: string): void {

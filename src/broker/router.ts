@@ -323,6 +323,7 @@ export class Router {
   }
 
   #shared(topic: string): readonly SharedTargets[] {
+    if (this.#groups.size === 0) return NOT_SHARED
     const matching: ShareGroup[] = []
     this.#groupTree.match(topic, (group) => matching.push(group))
     if (matching.length === 0) return NOT_SHARED

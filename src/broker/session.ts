@@ -20,6 +20,7 @@ import { PacketIdMap } from './packet-id-map.ts'
 import { PacketIds } from './packet-ids.ts'
 import { Receipts } from './receipts.ts'
 import type { SessionTimer } from './session-clocks.ts'
+import { sessionKey } from './session-key.ts'
 import { NO_SHARES, type Share } from './session-shares.ts'
 
 export interface Subscription {
@@ -480,8 +481,6 @@ export class Session implements Identity, Holder {
 
 const NO_TIMERS: readonly Timer<SessionTimer>[] = []
 const NO_OWNER: StoredOwner = { username: undefined, listener: '', verified: false }
-
-export const sessionKey = (kind: ClientKind, clientId: string): SessionKey => `${kind}:${clientId}`
 
 /** The session that a stored key names. */
 export function sessionOf(key: SessionKey, holdings: Holdings, owner = NO_OWNER): Session {

@@ -51,6 +51,21 @@ const MAKE_LOOKS = 16
 /** Retained messages examined between two checks of what is left of the turn. */
 const STEP_LOOKS = 64
 
+/** A search for retained messages in progress. */
+interface Search {
+  readonly found: Iterator<Publish | FoundLive | undefined>
+  readonly session: Session
+  readonly subscription: Subscription
+  /** What its connection may still examine. */
+  readonly lookups: TokenBucket
+  /** Of the current step. */
+  cost: number
+  /** The last record of what was queued; 'full': the store has no room for more. */
+  lsn: Lsn | 'full'
+  /** The first message that found no room, how many there were, and the limit of memory behind it. */
+  lost: { readonly topic: string; count: number; readonly over: OverMemory | undefined } | undefined
+}
+
 /** Why a filter is refused, with the limit that it has reached. */
 interface Refused {
   readonly reasonCode: number
@@ -256,47 +271,55 @@ export class Subscriber {
     looked: number,
   ): Work<Lsn | 'full'> {
     const { retained, sysRetained, live } = this.#context
-    const { subscriptionIdentifier: identifier, noLocal, filter } = subscription
-    const identifiers = identifier === undefined ? undefined : [identifier]
+    const { filter } = subscription
     // [MQTT-3.3.1-9] [3.1.1 MQTT-3.3.1-6]
     const stored = isSysTopic(filter) ? both(retained.search(filter), sysRetained.search(filter)) : retained.search(filter)
-    const found = live.search(filter, stored)
-    let now = began
-    let cost = looked
-    let lsn: Lsn = 0
-    let first: string | undefined
-    let over: OverMemory | undefined
-    let dropped = 0
-    for (const each of found) {
-      this.#lookupsOf(link).spend(1)
-      cost += each instanceof FoundLive ? LIVE_LOOKS : 1
-      if (cost >= STEP_LOOKS) {
-        now = yield cost
-        cost = 0
-      }
-      if (each === undefined || !this.#isFor(now, session, noLocal, each)) continue
-      if (dropped > 0 || !this.#publisher.hasRoomForRetained(session)) {
-        first ??= each.topic
-        dropped++
-        continue
-      }
-      const message = each instanceof FoundLive ? each.make() : each
-      // A retained message is in memory already, and counts in the client's share only when it is queued; one made now is not.
-      const more = message.held === undefined ? message.weight : 0
-      over = this.#context.memory.refusal(undefined, WAITING_BYTES + more)
-      if (over !== undefined) {
-        first = message.topic
-        dropped++
-        continue
-      }
-      const qos = this.#publisher.effectiveQos(subscription, message)
-      const delivered = this.#publisher.deliverRetained(session, message, qos, identifiers)
-      if (delivered === 'full') return 'full'
-      lsn = Math.max(lsn, delivered)
-      cost += DELIVERY_LOOKS + (message === each ? 0 : MAKE_LOOKS)
-    }
-    if (first !== undefined) this.#publisher.dropNewest(session, { topic: first }, dropped, over)
+    const found = live.search(filter, stored)[Symbol.iterator]()
+    const search: Search = { found, session, subscription, lookups: this.#lookupsOf(link), cost: looked, lsn: 0, lost: undefined }
+    for (let now = began; this.#queueSome(now, search); search.cost = 0) now = yield search.cost
+    const { lsn, lost } = search
+    if (lost !== undefined) this.#publisher.dropNewest(session, { topic: lost.topic }, lost.count, lost.over)
     return lsn
+  }
+
+  /**
+   * One step of a search; false at its end. Not part of the generator, whose loop took V8's optimizing compiler so long that five
+   * readers of 10,000 messages took 8.1 us a message in a new process, and 7.4 now.
+   */
+  #queueSome(now: Instant, search: Search): boolean {
+    const { found, session, subscription, lookups } = search
+    const { subscriptionIdentifier: identifier, noLocal } = subscription
+    const identifiers = identifier === undefined ? undefined : [identifier]
+    for (let next = found.next(); next.done !== true; next = found.next()) {
+      const each = next.value
+      lookups.spend(1)
+      search.cost += each instanceof FoundLive ? LIVE_LOOKS : 1
+      if (each !== undefined && this.#isFor(now, session, noLocal, each)) this.#queueFound(search, each, identifiers)
+      if (search.lsn === 'full') return false
+      if (search.cost >= STEP_LOOKS) return true
+    }
+    return false
+  }
+
+  #queueFound(search: Search, each: Publish | FoundLive, identifiers: readonly number[] | undefined): void {
+    const { session, subscription, lost } = search
+    if (lost !== undefined || !this.#publisher.hasRoomForRetained(session)) {
+      if (lost === undefined) search.lost = { topic: each.topic, count: 1, over: undefined }
+      else lost.count++
+      return
+    }
+    const message = each instanceof FoundLive ? each.make() : each
+    // A retained message is in memory already, and counts in the client's share only when it is queued; one made now is not.
+    const more = message.held === undefined ? message.weight : 0
+    const over = this.#context.memory.refusal(undefined, WAITING_BYTES + more)
+    if (over !== undefined) {
+      search.lost = { topic: message.topic, count: 1, over }
+      return
+    }
+    const qos = this.#publisher.effectiveQos(subscription, message)
+    const delivered = this.#publisher.deliverRetained(session, message, qos, identifiers)
+    search.lsn = delivered === 'full' || search.lsn === 'full' ? 'full' : Math.max(search.lsn, delivered)
+    search.cost += DELIVERY_LOOKS + (message === each ? 0 : MAKE_LOOKS)
   }
 
   /** Whether a retained message is for this subscriber. What is made from the state of something else has neither publisher nor expiry. */

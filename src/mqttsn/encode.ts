@@ -1,4 +1,5 @@
-import { type ByteWriter, pooledBytes, utf8Length, ByteWriter as Writer } from '../base/bytes.ts'
+import { type ByteWriter, copyBytes, pooledBytes, utf8Length, ByteWriter as Writer } from '../base/bytes.ts'
+import { writeEnvelope } from './forwarder.ts'
 import { type Message, MsgType, type SnQoS, type TopicIdType } from './messages.ts'
 
 /** Maximum size of a message in octets, as Length can express. */
@@ -25,12 +26,16 @@ export function encodeMessage(w: ByteWriter, message: Message): void {
 
 const shared = new Writer(1500)
 
-/** Returns the encoded message, with memory of the pool. */
-export function encodedMessage(message: Message): Uint8Array {
+/**
+ * Returns the encoded message, with memory of the pool; for a node behind a forwarder with the encapsulation in front of it. Written
+ * together, because each array of bytes on the way takes 100 to 200 ns.
+ */
+export function encodedMessage(message: Message, nodeId?: Uint8Array, radius = 0): Uint8Array {
   shared.length = 0
+  if (nodeId !== undefined) writeEnvelope(shared, nodeId, radius)
   encodeMessage(shared, message)
   const bytes = pooledBytes(shared.length)
-  bytes.set(shared.bytes.subarray(0, shared.length))
+  copyBytes(bytes, 0, shared.bytes, 0, shared.length)
   return bytes
 }
 

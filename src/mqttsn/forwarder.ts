@@ -1,4 +1,4 @@
-import { pooledBytes } from '../base/bytes.ts'
+import { type ByteWriter, ByteWriter as Writer } from '../base/bytes.ts'
 import type { Malformed } from '../base/malformed.ts'
 import { FORWARDER_ENCAPSULATION } from './messages.ts'
 
@@ -25,14 +25,19 @@ export function unwrap(bytes: Uint8Array): Encapsulated | Malformed | undefined 
   return { nodeId: bytes.subarray(3, header), radius: bytes[2]! & 3, start: header, end: bytes.length }
 }
 
+/** Begins a datagram for a node behind a forwarder; the message follows. */
+export function writeEnvelope(w: ByteWriter, nodeId: Uint8Array, radius: number): void {
+  w.u8(3 + nodeId.length)
+  w.u8(FORWARDER_ENCAPSULATION)
+  w.u8(radius)
+  for (let i = 0; i < nodeId.length; i++) w.u8(nodeId[i]!)
+}
+
 export function wrap(nodeId: Uint8Array, message: Uint8Array, radius = 0): Uint8Array {
-  const wrapped = pooledBytes(3 + nodeId.length + message.length)
-  wrapped[0] = 3 + nodeId.length
-  wrapped[1] = FORWARDER_ENCAPSULATION
-  wrapped[2] = radius
-  wrapped.set(nodeId, 3)
-  wrapped.set(message, 3 + nodeId.length)
-  return wrapped
+  const w = new Writer(3 + nodeId.length + message.length)
+  writeEnvelope(w, nodeId, radius)
+  w.raw(message)
+  return w.toBytes()
 }
 
 const malformed = (reason: string): Malformed => ({ kind: 'malformed', reason, rule: '1.2 section 5.5', reasonCode: 0x81 })

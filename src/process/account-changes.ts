@@ -1,13 +1,15 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { type AccessFiles, refuseExcludingUsers } from '../access/io/access-files.ts'
 import { hashPassword } from '../access/io/password-hash.ts'
 import { editPasswordFile, NotWritten } from '../access/io/password-writer.ts'
 import { scramLine } from '../access/io/scram.ts'
-import { withHash, withoutUser } from '../access/password-edit.ts'
+import { linesOf, withHash, withoutUser } from '../access/password-edit.ts'
 import {
   DEFAULT_ITERATIONS,
   type PasswordEntry,
+  type PasswordLines,
   parsePasswordLines,
-  parsePasswords,
+  passwordLines,
   SCRAM_ITERATIONS,
 } from '../access/password-file.ts'
 import { StartError } from '../base/start-error.ts'
@@ -70,7 +72,7 @@ export class AccountChanges {
     const origin = isMqtt ? 'password_file' : 'http_password_file'
     let edited: { readonly users: Users; readonly outcome: 'set' | 'created' | 'deleted' }
     try {
-      const edit = (text: string) => editOf(text, change, hashes, access.passwordFiles.get(path))
+      const edit = (text: string): ReturnType<typeof editOf> => editOf(text, change, hashes, access.passwordFiles.get(path))
       edited = (await editPasswordFile(path, edit, { origin })).value
     } catch (error) {
       if (error instanceof NoUser) return { status: 404, error: error.message }
@@ -104,31 +106,40 @@ async function hashesOf({ password }: AccountChange): Promise<Hashes | undefined
 }
 
 /** `inForce`: users of MQTT clients, not all of whom may be excluded. @throws StartError for what makes the change impossible */
-function editOf(text: string, { path, name, create }: AccountChange, hashes: Hashes | undefined, inForce: Users | undefined) {
-  const users = parsePasswords(text)
-  if (!isUsers(users)) throw new StartError(`${path}:${users.line}: ${users.reason}`)
+async function editOf(
+  text: string,
+  { path, name, create }: AccountChange,
+  hashes: Hashes | undefined,
+  inForce: Users | undefined,
+) {
+  const {
+    users,
+    broken: [wrong],
+  } = await parsed(text)
+  if (wrong !== undefined) throw new StartError(`${path}:${wrong.line}: ${wrong.reason}`)
   const known = users.get(name)
   if (known === undefined && (hashes === undefined || !create)) throw new NoUser(`${path}: there is no user ${name}`)
   const edited = hashes === undefined ? withoutUser(text, name) : withNewPassword(text, name, known, hashes)
-  const after = new Map(users)
-  if (hashes === undefined) after.delete(name)
-  else after.set(name, entryIn(edited, name))
-  if (after.size === 0) throw new StartError(`${path}: the last user cannot be deleted: nobody could log in`)
-  refuseExcludingUsers(path, inForce, after)
+  if (hashes === undefined) users.delete(name)
+  else users.set(name, parsePasswordLines(linesOf(edited, name)).users.get(name)!)
+  if (users.size === 0) throw new StartError(`${path}: the last user cannot be deleted: nobody could log in`)
+  refuseExcludingUsers(path, inForce, users)
   const outcome: 'set' | 'created' | 'deleted' = hashes === undefined ? 'deleted' : known === undefined ? 'created' : 'set'
-  return { text: edited, value: { users: after as Users, outcome } }
+  return { text: edited, value: { users, outcome } }
 }
 
-const isUsers = (parsed: ReturnType<typeof parsePasswords>): parsed is Users => !('reason' in parsed)
+/** In several turns of the event loop: 100,000 users take half a second. */
+async function parsed(text: string): Promise<PasswordLines> {
+  const parsing = passwordLines(text)
+  for (;;) {
+    const { done, value } = parsing.next()
+    if (done === true) return value
+    await nextTurn()
+  }
+}
 
 /** In the lines that the user has: with the old keys for SCRAM, the old password would still do. */
 function withNewPassword(text: string, name: string, known: PasswordEntry | undefined, { password, scram }: Hashes): string {
   const withKeys = known?.scram === undefined ? text : withHash(text, name, scram)
   return known !== undefined && known.password === undefined ? withKeys : withHash(withKeys, name, password)
-}
-
-/** The user's entry in a valid text, without looking at all others. */
-function entryIn(text: string, name: string): PasswordEntry {
-  const lines = text.split('\n').filter((line) => line.startsWith(`${name}:`))
-  return parsePasswordLines(lines.join('\n')).users.get(name)!
 }

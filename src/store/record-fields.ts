@@ -144,7 +144,8 @@ const floatBytes = new Uint8Array(float.buffer)
 /** Any number, Infinity included. */
 export function writeNumber(w: ByteWriter, value: number): void {
   float.setFloat64(0, value)
-  w.raw(floatBytes)
+  // Not with `raw`, whose call takes 150 ns.
+  for (let i = 0; i < 8; i++) w.u8(floatBytes[i]!)
 }
 
 export function readNumber(r: ByteReader, field: string): number {

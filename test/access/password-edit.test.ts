@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { userNameError, withHash, withoutUser } from '../../src/access/password-edit.ts'
+import { linesOf, userNameError, withHash, withoutUser } from '../../src/access/password-edit.ts'
 
 const FILE = '# pumps\nalice:$7$1$a$b\n\nbob:$6$a$b\r\nalice:$scram-sha-256$4096$a$b$c\n# end\n'
 
@@ -17,9 +17,16 @@ test('a new user comes last, also after a line without an end', () => {
   expect(withHash('', 'ali', '$7$2$x$y')).toBe('ali:$7$2$x$y\n')
 })
 
+test('the lines of a user', () => {
+  expect(linesOf(FILE, 'alice')).toBe('alice:$7$1$a$b\nalice:$scram-sha-256$4096$a$b$c\n')
+  expect(linesOf('bob:x', 'bob')).toBe('bob:x\n')
+  expect(linesOf(FILE, 'ice')).toBe('')
+})
+
 test('a user is deleted with all lines, and nobody whose name begins alike', () => {
   expect(withoutUser(FILE, 'alice')).toBe('# pumps\n\nbob:$6$a$b\r\n# end\n')
   expect(withoutUser(FILE, 'ali')).toBe(FILE)
+  expect(withoutUser('a:x\nb:y', 'b')).toBe('a:x\n')
 })
 
 test.each(['', 'a:b', 'a\nb', '#a', 'x'.repeat(65_536)])('%#: a name that no line can have', (name) =>

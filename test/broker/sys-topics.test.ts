@@ -1,13 +1,12 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
-import { type Notice, NoticeCounts } from '../../src/base/notice.ts'
+import { NoticeCounts } from '../../src/base/notice.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { type SysFigures, SysTopics } from '../../src/broker/sys-topics.ts'
-import { MqttClient, type MqttClientOptions } from '../../src/mqtt/client.ts'
-import { Server, type ServerOptions } from '../../src/server.ts'
-import { type Lsn, MemoryStore, type StoreRecord } from '../../src/store/store.ts'
-import { OPTIONS } from '../gateway/harness.ts'
-import { bytes, text, will } from './harness.ts'
+import type { ServerOptions } from '../../src/server.ts'
+import { type Lsn, MemoryStore, type Store, type StoreRecord } from '../../src/store/store.ts'
+import { type Connected, taken, World } from '../server-world.ts'
+import { will } from './harness.ts'
 
 const MOSQUITTO = readFileSync(new URL('../vectors/mosquitto-sys-topics.txt', import.meta.url), 'utf8')
   .split('\n')
@@ -22,60 +21,13 @@ class RecordingStore extends MemoryStore {
   }
 }
 
-interface Connected {
-  readonly client: MqttClient
-  /** `topic value`, in the order of arrival. */
-  readonly got: string[]
-  /** Reason codes of what was subscribed, published or refused. */
-  readonly codes: number[]
-}
+/** `topic value`, `topic value retain`: what has come since this was asked last. */
+const lines = (connected: Connected): string[] =>
+  taken(connected).map(({ topic, text, retain }) => `${topic} ${text}${retain ? ' retain' : ''}`)
 
-/** The whole server, in virtual time, with clients that are streams of bytes. */
-class World {
-  now = 0
-  readonly store = new RecordingStore()
-  readonly notices: Notice[] = []
-  readonly server: Server
-  readonly #connected = new Map<number, Connected>()
-  #next = 1
-
-  constructor(options: Partial<ServerOptions> = {}) {
-    this.server = new Server({
-      gateway: OPTIONS,
-      store: this.store,
-      clock: { epoch: 0 },
-      notice: (notice) => this.notices.push(notice),
-      random: () => 0.5,
-      sysInterval: 10,
-      version: 'roost version 1.2.3',
-      ...options,
-    })
-    this.server.recover(this.now)
-  }
-
-  connect(clientId: string, options: Partial<MqttClientOptions> = {}): Connected {
-    const connected = { client: new MqttClient({ clientId, keepAliveSeconds: 0, ...options }), got: [], codes: [] }
-    const connection = this.#next++
-    this.#connected.set(connection, connected)
-    this.server.handle(this.now, { kind: 'opened', connection, from: { peer: '127.0.0.1:1', listener: 'mqtt' } })
-    connected.client.connect(this.now)
-    this.run()
-    return connected
-  }
-
-  subscribe({ client }: Connected, filter: string, more: { qos?: 0 | 1 | 2; retainAsPublished?: boolean } = {}): void {
-    client.subscribe(this.now, [{ filter, ...more }])
-    this.run()
-  }
-
-  publish({ client }: Connected, topic: string, payload: string, more: { qos?: 0 | 1 | 2; retain?: boolean } = {}): void {
-    client.publish(this.now, { topic, payload: bytes(payload), ...more })
-    this.run()
-  }
-
-  disconnect({ client }: Connected): void {
-    client.disconnect(this.now)
-    this.run()
+class SysWorld extends World {
+  constructor(options: Partial<ServerOptions> = {}, store: Store = new MemoryStore()) {
+    super({ presence: {}, clock: { epoch: 0 }, ...options }, store)
   }
 
   datagram(hex: string): void {
@@ -83,50 +35,12 @@ class World {
     this.run()
   }
 
-  advance(ms: number): void {
-    const until = this.now + ms
-    for (let at = this.server.nextTimeout(); at !== undefined && at <= until; at = this.server.nextTimeout()) {
-      this.now = Math.max(this.now, at)
-      this.server.handleTimeout(this.now)
-      this.run()
-    }
-    this.now = until
-  }
-
-  /** Until nobody has anything to say. */
-  run(): void {
-    for (let again = true; again; ) {
-      again = false
-      for (const [connection, connected] of this.#connected) if (this.#runClient(connection, connected)) again = true
-      for (let out = this.server.poll(this.now); out !== undefined; out = this.server.poll(this.now)) {
-        if (out.kind === 'write') this.#connected.get(out.connection)?.client.handleChunk(this.now, Uint8Array.from(out.bytes))
-        if (out.kind === 'close') this.#connected.get(out.connection)?.client.handleClosed()
-        again = true
-      }
-    }
-  }
-
-  #runClient(connection: number, { client, got, codes }: Connected): boolean {
-    let any = false
-    for (let out = client.poll(); out !== undefined; out = client.poll()) {
-      any = true
-      if (out.kind === 'bytes') this.server.handle(this.now, { kind: 'chunk', connection, bytes: out.bytes })
-      else if (out.kind === 'close') this.server.handle(this.now, { kind: 'closed', connection, reason: 'test' })
-      else if (out.event === 'message') {
-        const { topic, payload, qos, retain } = out.message
-        got.push(`${topic} ${text(payload)}${qos === 0 ? '' : ` q${qos}`}${retain ? ' retain' : ''}`)
-      } else if (out.event === 'refused' || out.event === 'published') codes.push(out.reasonCode)
-      else if (out.event === 'subscribed') codes.push(...out.reasonCodes)
-    }
-    return any
-  }
-
   /** What the broker has under this name, as a new subscriber finds it. */
   value(name: string): string | undefined {
     const reader = this.connect('reader', { version: 4 })
     this.subscribe(reader, `$SYS/broker/${name}`)
     this.disconnect(reader)
-    return reader.got[0]?.slice(`$SYS/broker/${name} `.length, -' retain'.length)
+    return reader.got[0]?.text
   }
 }
 
@@ -134,10 +48,12 @@ const topicsOf = (lines: readonly string[]): string[] => lines.map((line) => lin
 
 describe('the names', () => {
   test('are those of Mosquitto, and ours are apart', () => {
-    const world = new World({ processFigures: () => ({ heapBytes: 1000, eventLoopLagMs: 2 }) })
+    const world = new SysWorld({ processFigures: () => ({ heapBytes: 1000, eventLoopLagMs: 2 }) })
     const monitor = world.connect('monitor')
     world.subscribe(monitor, '$SYS/#')
-    const names = monitor.got.map((line) => line.replace(/^(\$SYS\/broker\/(retained messages\/)?[^ ]*).*$/, '$1')).sort()
+    const names = lines(monitor)
+      .map((line) => line.replace(/^(\$SYS\/broker\/(retained messages\/)?[^ ]*).*$/, '$1'))
+      .sort()
     expect(names.filter((name) => !name.startsWith('$SYS/broker/roost/'))).toEqual(MOSQUITTO)
     expect(names.filter((name) => name.startsWith('$SYS/broker/roost/'))).toEqual([
       '$SYS/broker/roost/event_loop_lag_ms',
@@ -146,56 +62,56 @@ describe('the names', () => {
   })
 
   test('of what the process does not tell there is no topic', () => {
-    const world = new World()
+    const world = new SysWorld()
     const monitor = world.connect('monitor')
     world.subscribe(monitor, '$SYS/broker/heap/#')
-    expect(monitor.got).toEqual([])
+    expect(lines(monitor)).toEqual([])
   })
 })
 
 describe('who sees them, and how', () => {
   test('# and +/# do not see them, $SYS/# does, and so does a shared subscription from the next update on', () => {
-    const world = new World()
+    const world = new SysWorld()
     const all = world.connect('all')
     for (const filter of ['#', '+/#', '+/broker/uptime']) world.subscribe(all, filter)
     const shared = world.connect('shared')
     world.subscribe(shared, '$share/g/$SYS/broker/uptime')
     world.advance(10_000)
-    expect(all.got).toEqual([])
-    expect(shared.got).toEqual(['$SYS/broker/uptime 10 seconds'])
+    expect(lines(all)).toEqual([])
+    expect(lines(shared)).toEqual(['$SYS/broker/uptime 10 seconds'])
   })
 
   test('they are retained, and QoS 0 whatever is asked for', () => {
-    const world = new World({ broker: { upgradeOutgoingQos: true } })
+    const world = new SysWorld({ broker: { upgradeOutgoingQos: true } })
     const monitor = world.connect('monitor')
     world.subscribe(monitor, '$SYS/broker/uptime', { qos: 2, retainAsPublished: true })
     world.advance(10_000)
-    expect(monitor.got).toEqual(['$SYS/broker/uptime 0 seconds retain', '$SYS/broker/uptime 10 seconds retain'])
+    expect(lines(monitor)).toEqual(['$SYS/broker/uptime 0 seconds retain', '$SYS/broker/uptime 10 seconds retain'])
   })
 
   test('rules decide who may read them', () => {
     const access = { ...OPEN_ACCESS, read: (_who: unknown, topic: string) => !topic.startsWith('$SYS/broker/clients/') }
-    const world = new World({ access })
+    const world = new SysWorld({ access })
     const monitor = world.connect('monitor')
     world.subscribe(monitor, '$SYS/broker/clients/#')
     world.subscribe(monitor, '$SYS/broker/version')
     world.advance(10_000)
-    expect(monitor.got).toEqual(['$SYS/broker/version roost version 1.2.3 retain'])
+    expect(lines(monitor)).toEqual(['$SYS/broker/version roost version 1.2.3 retain'])
   })
 })
 
 describe('when they are published', () => {
   test('every interval, and only what has changed', () => {
-    const world = new World()
+    const world = new SysWorld()
     world.advance(10_000)
     const monitor = world.connect('monitor')
     world.subscribe(monitor, '$SYS/#')
     world.advance(10_000)
-    monitor.got.length = 0
+    taken(monitor)
     world.advance(9999)
-    expect(monitor.got).toEqual([])
+    expect(lines(monitor)).toEqual([])
     world.advance(1)
-    const changed = topicsOf(monitor.got)
+    const changed = topicsOf(lines(monitor))
     expect(changed).toContain('$SYS/broker/uptime')
     expect(changed).toContain('$SYS/broker/bytes/sent')
     // Nothing but the broker's own telling went on.
@@ -205,18 +121,18 @@ describe('when they are published', () => {
   })
 
   test('an interval of 0 is off', () => {
-    const world = new World({ sysInterval: 0 })
+    const world = new SysWorld({ sysInterval: 0 })
     const monitor = world.connect('monitor')
     world.subscribe(monitor, '$SYS/#')
     expect(world.server.nextTimeout()).toBeUndefined()
     world.advance(100_000)
-    expect(monitor.got).toEqual([])
+    expect(lines(monitor)).toEqual([])
   })
 })
 
 describe('what they tell', () => {
   test('clients', () => {
-    const world = new World()
+    const world = new SysWorld()
     const gone = world.connect('gone', { cleanStart: false, properties: { sessionExpiryInterval: 15 } })
     world.connect('stays')
     world.disconnect(gone)
@@ -233,7 +149,7 @@ describe('what they tell', () => {
   })
 
   test('a take-over is no second client', () => {
-    const world = new World()
+    const world = new SysWorld()
     world.connect('same')
     world.connect('same')
     world.advance(10_000)
@@ -242,7 +158,7 @@ describe('what they tell', () => {
   })
 
   test('traffic: 2 messages of 3 bytes to 2 subscribers, 1 of them kept', () => {
-    const world = new World()
+    const world = new SysWorld()
     const publisher = world.connect('publisher', { version: 4 })
     for (const id of ['one', 'two']) world.subscribe(world.connect(id, { version: 4 }), 'a')
     world.publish(publisher, 'a', 'abc')
@@ -267,7 +183,7 @@ describe('what they tell', () => {
   })
 
   test('what waits for who is away, and what is dropped; shared subscriptions', () => {
-    const world = new World({ broker: { maxQueuedMessages: 2 } })
+    const world = new SysWorld({ broker: { maxQueuedMessages: 2 } })
     const away = world.connect('away', { cleanStart: false, properties: { sessionExpiryInterval: 1000 } })
     world.subscribe(away, '$share/g/a', { qos: 1 })
     world.disconnect(away)
@@ -283,7 +199,7 @@ describe('what they tell', () => {
   })
 
   test('a message too large for its client is dropped, not sent', () => {
-    const world = new World()
+    const world = new SysWorld()
     const small = world.connect('small', { properties: { maximumPacketSize: 100 } })
     world.subscribe(small, 'a')
     world.publish(world.connect('publisher'), 'a', 'x'.repeat(200))
@@ -294,7 +210,7 @@ describe('what they tell', () => {
   })
 
   test('sensors count like everybody', () => {
-    const world = new World()
+    const world = new SysWorld()
     world.datagram('0a0404010e1073656e73')
     world.datagram('090c02616200006869')
     world.advance(10_000)
@@ -308,7 +224,10 @@ describe('what they tell', () => {
   })
 
   test('every bound that was reached, by its key', () => {
-    const world = new World({ connections: { maxConnections: 3 }, broker: { maxTopicLevels: 5, maxSubscriptionsPerSession: 1 } })
+    const world = new SysWorld({
+      connections: { maxConnections: 3 },
+      broker: { maxTopicLevels: 5, maxSubscriptionsPerSession: 1 },
+    })
     const one = world.connect('one')
     world.publish(one, 'a/b/c/d/e/f', '', { qos: 1 })
     world.subscribe(one, 'a')
@@ -353,22 +272,22 @@ describe('what they tell', () => {
 
 describe('nobody else publishes there', () => {
   test.each(['$SYS', '$SYS/broker/uptime', '$SYS/mine'])('%s is refused', (topic) => {
-    const world = new World()
+    const world = new SysWorld()
     const monitor = world.connect('monitor')
     world.subscribe(monitor, '$SYS/#')
-    monitor.got.length = 0
+    taken(monitor)
     const client = world.connect('client')
     world.publish(client, topic, 'mine', { qos: 1, retain: true })
     world.publish(client, topic, 'mine', { qos: 2 })
     world.publish(client, topic, 'mine')
     expect(client.codes).toEqual([0x87, 0x87])
     expect(client.client.state).toBe('connected')
-    expect(monitor.got).toEqual([])
+    expect(lines(monitor)).toEqual([])
     expect(world.server.broker.retained.count).toBe(0)
   })
 
   test('3.1.1 has no words for that: acknowledged, and gone', () => {
-    const world = new World()
+    const world = new SysWorld()
     const client = world.connect('client', { version: 4 })
     world.publish(client, '$SYS/broker/uptime', 'mine', { qos: 1, retain: true })
     expect(client.codes).toEqual([0])
@@ -376,34 +295,35 @@ describe('nobody else publishes there', () => {
   })
 
   test('topics that only begin alike are like all others', () => {
-    const world = new World()
+    const world = new SysWorld()
     const client = world.connect('client')
     world.subscribe(client, '$SYSTEM/#')
     world.publish(client, '$SYSTEM/a', 'x', { retain: true })
-    expect(client.got).toEqual(['$SYSTEM/a x'])
+    expect(lines(client)).toEqual(['$SYSTEM/a x'])
     expect(world.server.broker.retained.count).toBe(1)
   })
 
   test('nor does a will', () => {
-    const client = new World().connect('client', { will: will('$SYS/broker/uptime', 'mine') })
+    const client = new SysWorld().connect('client', { will: will('$SYS/broker/uptime', 'mine') })
     expect(client.codes).toEqual([0x87])
   })
 })
 
 describe('they are rebuilt at every start', () => {
   test('nothing of them is stored, whoever waits for them', () => {
-    const world = new World({ broker: { upgradeOutgoingQos: true, queueQos0Messages: true } })
+    const store = new RecordingStore()
+    const world = new SysWorld({ broker: { upgradeOutgoingQos: true, queueQos0Messages: true } }, store)
     const away = world.connect('away', { cleanStart: false, properties: { sessionExpiryInterval: 1000 } })
     world.subscribe(away, '$SYS/#', { qos: 2 })
     world.disconnect(away)
     world.advance(100_000)
-    expect(world.store.records.map(({ type }) => type)).toEqual(['clock', 'session', 'subscribe', 'detached'])
+    expect(store.records.map(({ type }) => type)).toEqual(['clock', 'session', 'subscribe', 'detached'])
     expect(world.server.broker.sessions.waiting()).toEqual({ messages: 0, bytes: 0 })
     expect(world.value('publish/messages/dropped')).toBe('0')
   })
 
   test('they take no room of what clients retain', () => {
-    const world = new World({ broker: { maxRetainedMessages: 1, maxRetainedBytes: 4 } })
+    const world = new SysWorld({ broker: { maxRetainedMessages: 1, maxRetainedBytes: 4 } })
     const client = world.connect('client')
     world.publish(client, 'a', '1', { qos: 1, retain: true })
     world.publish(client, 'b', '2', { qos: 1, retain: true })

@@ -5,7 +5,7 @@ import { endClient, findClient } from '../../src/http/api/client-actions.ts'
 import type { ClientEntry } from '../../src/http/api/client-json.ts'
 import type { HttpRequest } from '../../src/http/exchange.ts'
 import { MsgType } from '../../src/mqttsn/messages.ts'
-import { World } from '../presence/world.ts'
+import { World } from '../server-world.ts'
 import { say } from './harness.ts'
 
 /** Where the sensor is. */

@@ -2,7 +2,6 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { encodedMessage } from '../../src/mqttsn/encode.ts'
 import type { Message } from '../../src/mqttsn/messages.ts'
 import { say } from '../gateway/harness.ts'
 import { MqttJs } from './mqttjs.ts'
@@ -29,7 +28,7 @@ async function sensorAt(roost: StartedProcess): Promise<(message: Message) => Pr
   const sensor = await RawSensor.open(roost.snPort)
   cleanUp.push(() => sensor.close())
   return (message) => {
-    sensor.sendHex(Buffer.from(encodedMessage(message)).toString('hex'))
+    sensor.send(message)
     return sensor.next()
   }
 }

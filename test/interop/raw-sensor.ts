@@ -1,6 +1,9 @@
 import { createSocket, type Socket } from 'node:dgram'
 import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { decodeMessage } from '../../src/mqttsn/decode.ts'
+import { encodedMessage } from '../../src/mqttsn/encode.ts'
+import type { Message } from '../../src/mqttsn/messages.ts'
 
 const DATAGRAMS = JSON.parse(readFileSync(new URL('../vectors/mqttsn-udp.json', import.meta.url), 'utf8')) as Record<
   string,
@@ -39,6 +42,15 @@ export class RawSensor {
 
   sendHex(hex: string): void {
     this.#socket.send(Buffer.from(hex.replaceAll(' ', ''), 'hex'), this.#port, '127.0.0.1')
+  }
+
+  send(message: Message): void {
+    this.sendHex(Buffer.from(encodedMessage(message)).toString('hex'))
+  }
+
+  /** The next message that came or comes. */
+  async hear(): Promise<ReturnType<typeof decodeMessage>> {
+    return decodeMessage(Buffer.from(await this.next(), 'hex'))
   }
 
   /** The next datagram that came or comes. */

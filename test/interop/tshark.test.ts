@@ -145,7 +145,7 @@ describeWithTshark('tshark reads what we write', () => {
   let plain: (Dissected | undefined)[] = []
   let wrapped: (Dissected | undefined)[] = []
   beforeAll(() => {
-    const datagrams = MESSAGES.map(encodedMessage)
+    const datagrams = MESSAGES.map((message) => encodedMessage(message))
     const read = dissect([...datagrams, ...datagrams.map((datagram) => wrap(Uint8Array.of(0x12, 0x34), datagram, 1))])
     plain = read.slice(0, datagrams.length)
     wrapped = read.slice(datagrams.length)
@@ -173,7 +173,7 @@ describeWithTshark('tshark reads what we write', () => {
 
   test('any message, with any value in any field', () => {
     const some = fc.sample(message, runs(400))
-    const read = dissect(some.map(encodedMessage))
+    const read = dissect(some.map((message) => encodedMessage(message)))
     for (const [i, each] of some.entries()) expect({ each, ...found(read[i]) }).toEqual({ each, ...expected(each) })
     expect(new Set(some.map(({ type }) => type)).size).toBe(Object.values(MsgType).length)
   })

@@ -5,7 +5,7 @@ import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { discovery } from '../../src/presence/home-assistant.ts'
 import { objectIdOf } from '../../src/presence/names.ts'
 import { say } from '../gateway/harness.ts'
-import { type Connected, taken, World } from './world.ts'
+import { type Connected, taken, World } from '../server-world.ts'
 
 // What Home Assistant accepts, from its documentation: integrations/mqtt (device discovery), sensor.mqtt, binary_sensor.mqtt.
 // Strict, so that a misspelt option is noticed, of which Home Assistant would say something in its log only.
@@ -144,6 +144,28 @@ describe('Home Assistant', () => {
     world.subscribe(client, 'homeassistant/device/roost_b_00000000/config')
     world.subscribe(client, 'homeassistant/device/kitchen/config')
     expect(taken(client)).toEqual([])
+  })
+
+  test('tells sensors apart whose client ids differ only in what an object id cannot contain', () => {
+    const world = new World()
+    const client = homeAssistant(world)
+    const ids = ['a_b', 'a/b', 'a b', 'a.b', 'a:b', 'aüb']
+    for (const id of ids) world.send(`r ${id}`, say.connect(id, { duration: 3600 }))
+    world.advance(0)
+    const configs = taken(client)
+    expect(configs.map(({ topic }) => topic.replace(/_[0-9a-f]{8}\/config$/, ''))).toEqual(
+      ids.map(() => 'homeassistant/device/roost_a_b'),
+    )
+    expect(new Set(configs.map(({ topic }) => topic)).size).toBe(ids.length)
+    const devices = configs.map(({ text }) => DEVICE_DISCOVERY.parse(JSON.parse(text)))
+    expect(devices.map(({ device }) => device.name)).toEqual(ids)
+    const uniqueIds = devices.flatMap(({ components }) => Object.values(components).map(({ unique_id }) => unique_id))
+    expect(new Set(uniqueIds).size).toBe(ids.length * 5)
+    // One of them ends, and nothing but its own device is taken away.
+    world.send('r a/b', say.disconnect())
+    world.advance(100_000)
+    expect(taken(client)).toEqual([{ ...configs[1], text: '' }])
+    expect(lines(homeAssistant(world)).length).toBe(ids.length - 1)
   })
 
   test("its other devices are nobody's business", () => {

@@ -3,7 +3,7 @@ import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { Publish } from '../../src/mqtt/publish.ts'
 import { OPTIONS, say } from '../gateway/harness.ts'
-import { type Connected, states, taken, World } from './world.ts'
+import { type Connected, states, taken, World } from '../server-world.ts'
 
 const ALL = 'roost/sensors/#'
 

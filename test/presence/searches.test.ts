@@ -3,7 +3,7 @@ import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import { objectIdOf } from '../../src/presence/names.ts'
 import type { ServerOptions } from '../../src/server.ts'
 import { OPTIONS, say } from '../gateway/harness.ts'
-import { taken, World } from './world.ts'
+import { taken, World } from '../server-world.ts'
 
 const COUNT = 2000
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { say } from '../gateway/harness.ts'
-import { taken, World } from './world.ts'
+import { taken, World } from '../server-world.ts'
 
 /** Sleepers that subscribe to presence themselves. */
 function sleepers(count: number, filter: string): World {

@@ -1,53 +1,76 @@
+import { useEffect, useRef, useState } from 'preact/hooks'
 import { queryText } from './api.ts'
+import { type Entry, TraceBuffer } from './packets.ts'
 import { openStream } from './stream.ts'
 
-/** A packet that came or went. */
-export interface TraceLine {
-  /** Of this page. */
-  readonly id: number
-  /** ISO 8601. */
-  readonly time: string
-  readonly protocol: 'mqtt' | 'mqtt-sn'
-  readonly direction: 'received' | 'sent'
-  readonly client?: string
-  readonly peer?: string
-  readonly topic?: string
-  readonly line: string
+export interface TraceQuery {
+  readonly client?: string | undefined
+  readonly topic?: string | undefined
+  readonly payloads?: boolean | undefined
+  readonly pcap?: boolean | undefined
 }
 
-export interface TraceFilter {
-  /** Pattern of client ids, with `*`. */
-  readonly client?: string
-  /** Topic filter. */
-  readonly topic?: string
-  /** Needs a user who may manage. */
-  readonly payloads?: boolean
-  /** Adds the records of a capture file. */
-  readonly pcap?: boolean
+/** Milliseconds between two updates of the page. */
+const SHOWN_EVERY_MS = 120
+
+export interface Trace {
+  readonly entries: readonly Entry[]
+  readonly dropped: number
+  /** `lost` with a reason, and then it is tried again. */
+  readonly state: 'connecting' | 'open' | 'lost' | 'off'
+  readonly reason: string
+  readonly clear: () => void
 }
 
-export interface TraceListener {
-  readonly onLine: (line: TraceLine) => void
-  /** Packets that were left out because the page was too slow. */
-  readonly onMissed: (packets: number) => void
-  readonly onState: (state: 'open' | 'lost', reason: string) => void
-  /** Records of a capture file in base64, also those that end a connection. */
-  readonly onRecords?: (base64: string) => void
-}
-
-let lastId = 0
-
-/** Follows packets until the returned function is called. */
-export function openTrace(filter: TraceFilter, { onLine, onMissed, onState, onRecords }: TraceListener): () => void {
-  const { payloads = false, pcap = false, ...rest } = filter
-  const query = { ...rest, ...(payloads && { payloads }), ...(pcap && { pcap }) }
-  return openStream(`/api/v1/trace${queryText(query)}`, {
-    onState,
-    onEvent: ({ name, data }) => {
-      const event = JSON.parse(data) as TraceLine & { readonly pcap?: string; readonly packets?: number }
-      if (event.pcap !== undefined) onRecords?.(event.pcap)
-      if (name === 'packet') onLine({ ...event, id: ++lastId })
-      else if (name === 'missed') onMissed(event.packets ?? 0)
+/** Streams packets while `isOn`. What came before another filter stays, with a line between. */
+export function useTrace({ client, topic, payloads, pcap }: TraceQuery, isOn = true): Trace {
+  const buffer = useRef(new TraceBuffer())
+  const [shown, setShown] = useState<{ readonly entries: readonly Entry[]; readonly dropped: number }>(NOTHING)
+  const [{ state, reason }, setState] = useState<Pick<Trace, 'state' | 'reason'>>({ state: 'connecting', reason: '' })
+  const timer = useRef<ReturnType<typeof setTimeout> | undefined>(undefined)
+  const show = (): void => {
+    timer.current ??= setTimeout(() => {
+      timer.current = undefined
+      setShown({ entries: [...buffer.current.entries], dropped: buffer.current.dropped })
+    }, SHOWN_EVERY_MS)
+  }
+  useEffect(() => {
+    if (!isOn) {
+      setState({ state: 'off', reason: '' })
+      return
+    }
+    let wasLost = false
+    const query = queryText({ client, topic, payloads: payloads || undefined, pcap: pcap || undefined })
+    const close = openStream(`/api/v1/trace${query}`, {
+      onState: (now, why) => {
+        if (now === 'open' && wasLost) buffer.current.gap('The connection was lost. Packets are missing here.')
+        wasLost = now === 'lost'
+        setState({ state: now, reason: why })
+        show()
+      },
+      onEvent: ({ name, data }) => {
+        const event = JSON.parse(data)
+        if (name === 'packet') buffer.current.packet(event)
+        else if (name === 'missed')
+          buffer.current.gap(`${event.packets} packets are missing here: they came faster than they were read.`)
+        show()
+      },
+    })
+    return () => {
+      close()
+      clearTimeout(timer.current)
+      timer.current = undefined
+    }
+  }, [client, topic, payloads, pcap, isOn])
+  return {
+    ...shown,
+    state,
+    reason,
+    clear: () => {
+      buffer.current.clear()
+      setShown(NOTHING)
     },
-  })
+  }
 }
+
+const NOTHING = { entries: [], dropped: 0 }

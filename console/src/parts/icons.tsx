@@ -8,6 +8,7 @@ const PATHS = {
   publish: 'M17 3 3 9l5 2.5L10.5 17zM8 11.5 17 3',
   notices: 'M10 3a4.5 4.5 0 0 0-4.5 4.5c0 4-1.5 5-1.5 6h12c0-1-1.5-2-1.5-6A4.5 4.5 0 0 0 10 3zM8.5 16.5a1.6 1.6 0 0 0 3 0',
   configuration: 'M4 6h6M14 6h2M4 14h2M10 14h6M12 4v4M8 12v4',
+  users: 'M7.5 4a3 3 0 1 0 0 6 3 3 0 0 0 0-6zM2.5 16.5a5 5 0 0 1 10 0M13 4.5a3 3 0 0 1 0 5.4M15 12.5a5 5 0 0 1 2.5 4',
   more: 'M4 6h12M4 10h12M4 14h12',
   close: 'M5 5l10 10M15 5L5 15',
   search: 'M9 4a5 5 0 1 0 0 10A5 5 0 0 0 9 4zM13 13l4 4',
@@ -24,6 +25,8 @@ const PATHS = {
   download: 'M10 3v9M6.5 9 10 12.5 13.5 9M4 16.5h12',
   copy: 'M7 7h9v10H7zM4 13V3h9',
   pause: 'M7 5v10M13 5v10',
+  reload: 'M15.5 8A6 6 0 1 0 16 11M16 4v4h-4',
+  undo: 'M4 8h8a4 4 0 0 1 0 8H8M7 5 4 8l3 3',
   play: 'M7 4.5v11l8-5.5z',
 } as const
 

@@ -3,6 +3,7 @@ import { call } from '../lib/api.ts'
 import { type Notice, onNotice } from '../lib/live.ts'
 import { useLoaded } from '../lib/loaded.ts'
 import { count } from '../lib/numbers.ts'
+import { NOTICES } from '../lib/reference.ts'
 import { clientHref } from '../lib/route.ts'
 import { Empty, Failed, Loading } from './basics.tsx'
 import { Time } from './time.tsx'
@@ -11,9 +12,18 @@ const LEVELS = ['debug', 'info', 'warn', 'error'] as const
 export type Level = (typeof LEVELS)[number]
 
 const rank = (level: Level): number => LEVELS.indexOf(level)
+export const isAtLeast = (notice: Notice, least: Level): boolean => rank(notice.level) >= rank(least)
+
+interface LineProps {
+  readonly notice: Notice
+  /** The client is known from the page. */
+  readonly isOfClient?: boolean
+  /** The meaning of the code can be unfolded. */
+  readonly isExplained?: boolean
+}
 
 /** One notice: what, about which client, why, when. */
-export function NoticeLine({ notice, isOfClient = false }: { readonly notice: Notice; readonly isOfClient?: boolean }) {
+export function NoticeLine({ notice, isOfClient = false, isExplained = false }: LineProps) {
   const { code, level, client, user, peer, reason, limit, time, count: times = 1 } = notice
   return (
     <li class={`notice is-${level}`}>
@@ -33,7 +43,24 @@ export function NoticeLine({ notice, isOfClient = false }: { readonly notice: No
             .join('; ')}
         </span>
       )}
+      {isExplained && <Explained code={code} />}
     </li>
+  )
+}
+
+function Explained({ code }: { readonly code: string }) {
+  const [about, action] = NOTICES[code] ?? []
+  if (about === undefined) return null
+  return (
+    <details>
+      <summary>What does this mean?</summary>
+      <p>{about}</p>
+      {action !== 'Nothing.' && (
+        <p>
+          <b>What to do:</b> {action}
+        </p>
+      )}
+    </details>
   )
 }
 
@@ -74,9 +101,7 @@ export function RecentNotices({ limit, client, least = client === undefined ? 'i
     [client, limit],
   )
   const known = new Set(came.map(({ id }) => id))
-  const all = [...came, ...(value?.notices ?? []).filter(({ id }) => !known.has(id))].filter(
-    ({ level }) => rank(level) >= rank(least),
-  )
+  const all = [...came, ...(value?.notices ?? []).filter(({ id }) => !known.has(id))].filter((notice) => isAtLeast(notice, least))
   const groups = grouped(all).slice(0, limit)
   if (value === undefined && error === undefined) return <Loading />
   return (

@@ -1,12 +1,13 @@
 import type { ComponentType } from 'preact'
 import { ClientsPage } from '../pages/clients.tsx'
-import { ConfigurationPage } from '../pages/configuration.tsx'
+import { ConfigurationPage } from '../pages/configuration/index.tsx'
 import { NoticesPage } from '../pages/notices.tsx'
 import { OverviewPage } from '../pages/overview.tsx'
-import { PublishPage } from '../pages/publish.tsx'
+import { PublishPage } from '../pages/publish/index.tsx'
 import { SensorsPage } from '../pages/sensors.tsx'
-import { TopicsPage } from '../pages/topics.tsx'
+import { TopicsPage } from '../pages/topics/index.tsx'
 import { TracePage } from '../pages/trace.tsx'
+import { UsersPage } from '../pages/users/index.tsx'
 import type { IconName } from '../parts/icons.tsx'
 
 export interface PageProps {
@@ -30,6 +31,7 @@ export const PAGES: readonly Page[] = [
   { name: 'trace', title: 'Trace', icon: 'trace', render: TracePage },
   { name: 'publish', title: 'Publish', icon: 'publish', render: PublishPage },
   { name: 'notices', title: 'Notices', icon: 'notices', render: NoticesPage },
+  { name: 'users', title: 'Users and access', icon: 'users', render: UsersPage },
   { name: 'configuration', title: 'Configuration', icon: 'configuration', render: ConfigurationPage },
 ]
 

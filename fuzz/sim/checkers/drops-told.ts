@@ -114,6 +114,10 @@ export class DropsTold extends SiteChecker {
     }
   }
 
+  requested(text: string): void {
+    this.#arrived(text)
+  }
+
   /** What is retained with QoS 0 may be queued for the subscriber, who may go away before it leaves. */
   #subscribed(): void {
     for (const { qos, retain } of this.site.claims.published.values()) if (retain && qos <= 0) this.#unheard++

@@ -11,6 +11,7 @@ import { ExpiredLeaves } from './expired-leaves.ts'
 import { KnownIds } from './known-ids.ts'
 import { NobodyKeptOut } from './nobody-kept-out.ts'
 import { OneExchange } from './one-exchange.ts'
+import { OperatorIsAnswered } from './operator-is-answered.ts'
 import { OwnExchange } from './own-exchange.ts'
 import { PromisesKept } from './promises-kept.ts'
 import { RadioSilence } from './radio-silence.ts'
@@ -43,4 +44,5 @@ export const checkersFor = (site: Site): Checker[] => [
   new NobodyKeptOut(site),
   new BridgeHears(site),
   new BridgeState(site),
+  new OperatorIsAnswered(site),
 ]

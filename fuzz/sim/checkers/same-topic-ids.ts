@@ -35,6 +35,8 @@ export class SameTopicIds extends SiteChecker {
   look(): void {
     const { gateway } = this.site.world.server
     for (const { id, sensor } of this.site.nodes) {
+      // CONNACK does not say that the session is another one: the sensor learns it when it uses an id.
+      if (this.site.operator.ended.has(`sn:${id}`)) continue
       const { client } = sensor
       const ours = gateway.client(id)
       if (ours === undefined || this.#beyond.has(id) || !client.idle || (client.state !== 'active' && client.state !== 'asleep'))

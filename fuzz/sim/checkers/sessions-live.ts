@@ -22,7 +22,8 @@ export class SessionsLive extends SiteChecker {
         const seen = this.#seen.get(id)
         // CONNACK of 3.1 does not say.
         if (tcp.version > 3 && !packet.sessionPresent && seen !== undefined && now - seen < lastsSeconds * 1000)
-          this.tell(`${id} comes back after ${now - seen} ms, and its session is gone`)
+          if (!this.site.operator.ended.delete(`mqtt:${id}`))
+            this.tell(`${id} comes back after ${now - seen} ms, and its session is gone`)
       }
       this.#seen.set(id, now)
     }

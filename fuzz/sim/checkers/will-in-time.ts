@@ -113,6 +113,8 @@ export class WillInTime extends SiteChecker {
     if (will.over === 'published') this.tell(`the will of ${id} was published again`)
     else if (will.over === 'goodbye') this.tell(`the will of ${id} was published although it had said goodbye`)
     else if (will.from === undefined && was !== 'no' && this.#isAtOnce(id)) will.ahead = true
+    // At the end of its session, when that has come sooner than its time.
+    else if (this.site.operator.ended.has(client)) will.due = undefined
     else if (will.from === undefined) this.tell(`the will of ${id} was published, and it is not lost`)
     else if (schedule.now < will.from) this.tell(`the will of ${id} was published ${will.from - schedule.now} ms early`)
     if (will.before) will.before = false

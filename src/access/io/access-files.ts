@@ -243,10 +243,15 @@ export function refuseExcludingUsers(
   before: ReadonlyMap<string, PasswordEntry> | undefined,
   users: ReadonlyMap<string, PasswordEntry>,
 ): void {
-  const known = [...(before ?? [])].filter(([, entry]) => !isRefused(entry))
-  if (known.length === 0 || known.some(([user]) => users.has(user))) return
+  let known = 0
+  for (const [user, entry] of before ?? []) {
+    if (isRefused(entry)) continue
+    if (users.has(user)) return
+    known++
+  }
+  if (known === 0) return
   if (users.size === 0) throw new StartError(`${path}: contains no user any more: all clients would be excluded (password_file)`)
-  const what = `contains none of the ${known.length} users from before, who would all be excluded`
+  const what = `contains none of the ${known} users from before, who would all be excluded`
   throw new StartError(`${path}: ${what}: add the new ones first, and remove the old ones by another reload (password_file)`)
 }
 

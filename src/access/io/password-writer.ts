@@ -55,7 +55,7 @@ export interface Edited<T> {
  */
 export async function editPasswordFile<T>(
   path: string,
-  edit: (text: string) => Edited<T>,
+  edit: (text: string) => Edited<T> | Promise<Edited<T>>,
   options: EditOptions,
 ): Promise<Edited<T>> {
   try {
@@ -73,7 +73,7 @@ export async function editPasswordFile<T>(
 /** Returns `undefined` if the file has changed since it was read. */
 async function tryEdit<T>(
   path: string,
-  edit: (text: string) => Edited<T>,
+  edit: (text: string) => Edited<T> | Promise<Edited<T>>,
   { origin, file: how, patienceMs = LOCKED_MS }: EditOptions,
 ): Promise<Edited<T> | undefined> {
   const target = targetOf(path)
@@ -87,7 +87,7 @@ async function tryEdit<T>(
     if (!isNew) await sleep(QUIET_MS)
     const isChanged = (): boolean => how !== 'is-replaced' && stampOf(target) !== before
     if (isChanged()) return undefined
-    const edited = edit(text)
+    const edited = await edit(text)
     await write(file, target, edited.text)
     // Nothing comes between these, so that no change of an editor is overwritten.
     if (isChanged()) return undefined

@@ -3,9 +3,10 @@ import { isIPv6 } from 'node:net'
 import { DgramAsPromised, type SocketAsPromised } from 'dgram-as-promised'
 import type { NoticeSink } from '../../base/notice.ts'
 import type { RouteKey } from '../ports/route.ts'
-import { addressOfRoute, routeAt } from '../ports/route.ts'
+import { broadcastRoute } from '../ports/route.ts'
 import type { DatagramPort, Receive } from './datagram-port.ts'
 import { groupFor, isWildcard, type MulticastOptions } from './multicast.ts'
+import { UdpPeers } from './udp-peers.ts'
 
 export interface UdpOptions {
   readonly name: string
@@ -35,6 +36,8 @@ export class UdpPort implements DatagramPort {
   readonly #receive: Receive
   readonly #notice: NoticeSink
   readonly #socket: SocketAsPromised
+  readonly #peers: UdpPeers
+  readonly #broadcasts: RouteKey
   /** Receives multicast if the main socket is bound to a single address, and so receives unicast only. */
   #groupSocket: SocketAsPromised | undefined
   #group: { readonly address: string; readonly name: string } | undefined
@@ -44,6 +47,8 @@ export class UdpPort implements DatagramPort {
     this.#options = options
     this.#receive = receive
     this.#notice = notice
+    this.#peers = new UdpPeers(options.name)
+    this.#broadcasts = broadcastRoute(options.name)
     this.#socket = this.#open(false)
     this.mtu = mtuAt(options.host)
   }
@@ -76,15 +81,13 @@ export class UdpPort implements DatagramPort {
   }
 
   send(route: RouteKey, bytes: Uint8Array): void {
-    const address = addressOfRoute(route)
-    if (address === '*') {
+    if (route === this.#broadcasts) {
       if (this.#group !== undefined) this.#socket.socket.send(bytes, this.#groupPort, this.#group.address)
       return
     }
-    const colon = address.lastIndexOf(':')
-    const host = address.startsWith('[') ? address.slice(1, colon - 1) : address.slice(0, colon)
+    const { host, port } = this.#peers.at(route)
     try {
-      this.#socket.socket.send(bytes, Number(address.slice(colon + 1)), host)
+      this.#socket.socket.send(bytes, port, host)
     } catch (error) {
       // Node throws for an address that cannot be sent to: a defect of one peer must not end the process.
       this.#report((error as Error).message)
@@ -100,7 +103,7 @@ export class UdpPort implements DatagramPort {
     // between.
     return DgramAsPromised.createSocket(
       { type: isIPv6(this.#options.host) ? 'udp6' : 'udp4', reuseAddr: shared },
-      (bytes: Buffer, from: RemoteInfo) => this.#received(routeAt(addressText(from), this.name), from.port, bytes),
+      (bytes: Buffer, from: RemoteInfo) => this.#received(this.#peers.routeOf(from), from.port, bytes),
     )
   }
 
@@ -152,6 +155,3 @@ export class UdpPort implements DatagramPort {
     this.#notice({ code: 'port-failed', level: 'warn', reason: `UDP port ${this.name}: ${reason}` })
   }
 }
-
-const addressText = ({ address, port, family }: RemoteInfo): string =>
-  family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`

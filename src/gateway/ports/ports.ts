@@ -8,7 +8,7 @@ import type { AddressProof } from './address-validation.ts'
 import { Airtime } from './airtime.ts'
 import type { PortSettings } from './port-settings.ts'
 import type { RouteKey } from './route.ts'
-import { DEFAULT_PORT, nodeIdOf, portNameOf } from './route.ts'
+import { DEFAULT_PORT, nodeIdLength, portNameOf } from './route.ts'
 
 export interface Datagram {
   readonly route: RouteKey
@@ -361,8 +361,8 @@ const shareOf = ({ type }: Frame): number => (isUrgent(type) ? 1 : MESSAGE_SHARE
 const earliestFor = (airtime: Airtime, frame: Frame): Instant => airtime.earliest(frame.bytes.length, shareOf(frame))
 /** Octets of the forwarder encapsulation on this route. */
 function envelopeOf(route: RouteKey): number {
-  const nodeId = nodeIdOf(route)
-  return nodeId === undefined ? 0 : ENVELOPE + nodeId.length
+  const length = nodeIdLength(route)
+  return length === 0 ? 0 : ENVELOPE + length
 }
 
 const msgIdOf = (message: Message): number => ('msgId' in message ? message.msgId : 0)

@@ -22,23 +22,58 @@ export const broadcastRoute = (port: string): RouteKey => routeAt('*', port)
 export function nodeRoute(forwarder: RouteKey, nodeId: Uint8Array): RouteKey {
   let digits = ''
   for (let i = 0; i < nodeId.length; i++) digits += OCTETS[nodeId[i]!]!
-  return forwarder + NODE + digits
+  node.route = forwarder + NODE + digits
+  node.carrier = forwarder
+  node.at = forwarder.length + NODE.length
+  return node.route
 }
 
 /** `00` to `ff`. */
 const OCTETS = Array.from({ length: 256 }, (_, octet) => octet.toString(16).padStart(2, '0'))
 
+/**
+ * The parts of the route that was asked for last, and of its carrier. A route is asked for some ten times for each datagram, and
+ * these searches were 6 % of what connecting takes; `lastIndexOf` alone takes 150 ns. A carrier is the same string as long as one
+ * forwarder is asked for, so that comparing it and looking it up do not read it again.
+ */
+const node = { route: '', carrier: '', at: 0 }
+const carrier = { route: '', at: -1 }
+
 /** Where datagrams for the route are sent: the forwarder's route, or the route itself. */
 export function carrierOf(route: RouteKey): RouteKey {
-  const node = route.indexOf(NODE)
-  return node < 0 ? route : route.slice(0, node)
+  if (route === node.route) return node.carrier
+  if (route === carrier.route) return route
+  const at = route.indexOf(NODE)
+  if (at < 0) return route
+  const forwarder = route.slice(0, at)
+  node.route = route
+  node.carrier = forwarder === node.carrier ? node.carrier : forwarder
+  node.at = at + NODE.length
+  return node.carrier
+}
+
+/** Place of `PORT` in a carrier; -1 at the default port. */
+function portAt(route: RouteKey): number {
+  if (route !== carrier.route) {
+    carrier.at = route.lastIndexOf(PORT)
+    carrier.route = route
+  }
+  return carrier.at
+}
+
+/** Place of the node id in a route; -1 if it is not behind a forwarder. */
+const nodeAt = (route: RouteKey): number => (carrierOf(route) === route ? -1 : node.at)
+
+/** Number of octets of the node id; 0 for a client that is not behind a forwarder. */
+export function nodeIdLength(route: RouteKey): number {
+  const at = nodeAt(route)
+  return at < 0 ? 0 : (route.length - at) >> 1
 }
 
 /** Digit by digit: with a regular expression this was a fifth of the time that it takes to drain a client behind a forwarder. */
 export function nodeIdOf(route: RouteKey): Uint8Array | undefined {
-  const node = route.indexOf(NODE)
-  if (node < 0) return undefined
-  const from = node + NODE.length
+  const from = nodeAt(route)
+  if (from < 0) return undefined
   const nodeId = new Uint8Array((route.length - from) >> 1)
   for (let i = 0; i < nodeId.length; i++)
     nodeId[i] = digitOf(route.charCodeAt(from + 2 * i)) * 16 + digitOf(route.charCodeAt(from + 2 * i + 1))
@@ -47,24 +82,24 @@ export function nodeIdOf(route: RouteKey): Uint8Array | undefined {
 
 /** The node id as `nodeRoute` writes it: hexadecimal digits. */
 export function nodeTextOf(route: RouteKey): string | undefined {
-  const node = route.indexOf(NODE)
-  return node < 0 ? undefined : route.slice(node + NODE.length)
+  const from = nodeAt(route)
+  return from < 0 ? undefined : route.slice(from)
 }
 
 /** `0` to `9` and `a` to `f`, as `nodeRoute` writes them. */
 const digitOf = (code: number): number => (code <= 0x39 ? code - 0x30 : code - 0x57)
 
 export function portNameOf(route: RouteKey): string {
-  const carrier = carrierOf(route)
-  const at = carrier.lastIndexOf(PORT)
-  return at < 0 ? DEFAULT_PORT : carrier.slice(at + 1)
+  const forwarder = carrierOf(route)
+  const at = portAt(forwarder)
+  return at < 0 ? DEFAULT_PORT : forwarder.slice(at + 1)
 }
 
 /** The peer's address in the notation of its port: `192.0.2.7:51234`, `[::1]:51234`. */
 export function addressOfRoute(route: RouteKey): string {
-  const carrier = carrierOf(route)
-  const at = carrier.lastIndexOf(PORT)
-  return at < 0 ? carrier : carrier.slice(0, at)
+  const forwarder = carrierOf(route)
+  const at = portAt(forwarder)
+  return at < 0 ? forwarder : forwarder.slice(0, at)
 }
 
 /** The IP address of the route; undefined for a serial line. */

@@ -5,7 +5,7 @@ import type { ProcessStatus } from '../status.ts'
 import { type ClientEntry, clientCounters, expiryOf } from './client-json.ts'
 import { type Reason, wait } from './reason.ts'
 import { exchangeReasons, stateReasons, topicReasons } from './sensor-reasons.ts'
-import { connectionReasons, queueReasons, subscriptionReasons } from './session-reasons.ts'
+import { connectionReasons, matchesAny, queueReasons, subscriptionReasons } from './session-reasons.ts'
 
 /** Who asks why, and about what. */
 export interface ReasonQuery {
@@ -42,7 +42,9 @@ export function* reasonsOf(server: Server, entry: ClientEntry, query: ReasonQuer
     return
   }
   yield* exchangeReasons(client, session)
-  yield* topicReasons(client, session, topic)
+  // What it has not subscribed to is not registered either.
+  const isWanted = topic !== undefined && matchesAny(session, topic)
+  yield* topicReasons(client, session, isWanted ? topic : undefined)
 }
 
 /** In the names of the API. */

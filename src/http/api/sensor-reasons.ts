@@ -39,13 +39,19 @@ export function* stateReasons(client: GatewayClient, sensor: Sensor, now: Instan
 
 /** Reasons that follow from what is under way between gateway and sensor. */
 export function* exchangeReasons(client: GatewayClient, session: Session | undefined): Iterable<Reason> {
-  const { outbound, host, awakePeriod, state } = client
+  const { outbound, host, route, awakePeriod, state } = client
   const { exchanges, retries, halted } = outbound
   const queued = session?.queueLength ?? 0
-  if (client.isReachable) for (const exchange of exchanges.open.slice(0, LISTED_REASONS)) yield unanswered(client, exchange)
+  yield* portReasons(client)
+  if (client.awaitsStore)
+    yield { code: 'store-waits', text: 'answers and messages to it wait until the store has written its records' }
+  // What waits for the port or the store has not been sent yet.
+  const isSent = retries.count > 0 || !(host.ports.isWaiting(route) || client.awaitsStore)
+  if (client.isReachable && isSent)
+    for (const exchange of exchanges.open.slice(0, LISTED_REASONS)) yield unanswered(client, exchange)
   if (client.isReachable && outbound.windowFull && queued > 0) {
     const limit = host.options.inflightMessages
-    const text = `${exchanges.open.length} of ${limit} messages are not acknowledged: ${wait(queued)} for that`
+    const text = `${exchanges.open.length} of ${limit} messages are under way: ${wait(queued)} behind them`
     yield { code: 'window-full', text, messages: queued, limit, option: 'sn_inflight_messages' }
   }
   const lacksRecord = halted === 'lacks id' || (halted === 'rests' && exchanges.open.length === 0 && exchanges.again.length > 0)
@@ -58,9 +64,6 @@ export function* exchangeReasons(client: GatewayClient, session: Session | undef
     const text = `this awake period has delivered as much as it may: ${wait(queued)} for the next one`
     yield { code: 'wake-limit', text, messages: queued, option: awakePeriod.limit ?? 'wake_messages' }
   }
-  yield* portReasons(client)
-  if (client.awaitsStore)
-    yield { code: 'store-waits', text: 'answers and messages to it wait until the store has written its records' }
 }
 
 function unanswered({ outbound: { retries }, retryProfile, host, route }: GatewayClient, exchange: Exchange): Reason {

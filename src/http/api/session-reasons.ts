@@ -20,7 +20,7 @@ export function* subscriptionReasons(broker: Broker, session: Session, topic: st
     yield { code: 'no-subscriptions', text: 'it has no subscriptions' }
     return
   }
-  if (topic !== undefined && !subscriptions.some(({ filter }) => covers(realFilter(filter), topic))) {
+  if (topic !== undefined && !matchesAny(session, topic)) {
     const filters = subscriptions.slice(0, LISTED_REASONS).map(({ filter }) => short(filter))
     const more = subscriptions.length > filters.length ? `, and ${subscriptions.length - filters.length} more` : ''
     yield { code: 'no-match', text: `no subscription matches ${short(topic)}: it has ${filters.join(', ')}${more}`, topic }
@@ -34,6 +34,12 @@ export function* subscriptionReasons(broker: Broker, session: Session, topic: st
   const whose = plain === 0 ? '' : `, nor any for its ${plain} subscriptions with QoS 0`
   const text = `while it is away, no QoS 0 messages are kept for it${whose}`
   yield { code: 'qos0-while-away', text, option: 'queue_qos0_messages' }
+}
+
+/** Whether one of its subscriptions matches the topic. */
+export function matchesAny({ subscriptions }: Session, topic: string): boolean {
+  for (const { filter } of subscriptions?.values() ?? []) if (covers(realFilter(filter), topic)) return true
+  return false
 }
 
 function* deniedFilters({ operator }: Broker, session: Session, subscriptions: readonly Subscription[]): Iterable<Reason> {
@@ -73,7 +79,7 @@ export function* queueReasons(
     const text = `its queue is full (${size}): ${which} (queue_full)${far}`
     yield { code: 'queue-full', text, messages, limit, bytes, bytesLimit, dropped, option: fullOf(limits, session) }
   }
-  const over = memory.refusal(session, WAITING_BYTES)
+  const over = memory.refusal(session, WAITING_BYTES + (messages === 0 ? 0 : bytes / messages))
   if (over !== undefined) {
     const text = `no memory is left for messages that would have to wait for it: ${over.reason}`
     yield { code: 'no-memory', text, option: over.limit, dropped }
@@ -124,7 +130,7 @@ export function* connectionReasons(
     }
   }
   if (queueLength > 0 && unanswered > 0 && !link.windowOpen(session)) {
-    const text = `${unanswered} of ${link.window} messages are not acknowledged: ${wait(queueLength)} for that`
+    const text = `${unanswered} of ${link.window} messages are under way: ${wait(queueLength)} behind them`
     yield { code: 'window-full', text, messages: queueLength, limit: link.window, option: 'max_inflight_messages' }
   }
   const most = connection.maxPacketSize

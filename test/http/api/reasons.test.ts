@@ -1,8 +1,20 @@
+import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { type Access, OPEN_ACCESS } from '../../../src/broker/access.ts'
+import { REASONS } from '../../../src/http/api/reason.ts'
 import { covers } from '../../../src/mqtt/topics.ts'
 import { connectClient, connectSensor, pass } from '../harness.ts'
 import { apiOf, codes, listens, publisher, type Reason, reason, reasons, sleep, subscribed } from './reason-harness.ts'
+
+test('every reason is in docs/troubleshooting.md, and has a test', () => {
+  const read = (path: string): string => readFileSync(new URL(path, import.meta.url), 'utf8')
+  const tests = read('./reasons.test.ts') + read('./sensor-reasons.test.ts')
+  const docs = read('../../../docs/troubleshooting.md')
+  for (const code of REASONS) {
+    expect(tests, code).toContain(`'${code}'`)
+    expect(docs, code).toContain(`\`${code}\``)
+  }
+})
 
 describe('the state of a client', () => {
   test('nothing holds back the messages of a sensor and of a client that are there', () => {

@@ -1,13 +1,13 @@
-import type { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
-import type { Notice } from '../../src/base/notice.ts'
-import { MqttClient, type MqttClientOptions } from '../../src/mqtt/client.ts'
-import type { SubscriptionRequest } from '../../src/mqtt/packets.ts'
-import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
-import { encodedMessage } from '../../src/mqttsn/encode.ts'
-import { type Message, MsgType } from '../../src/mqttsn/messages.ts'
-import { Server, type ServerOptions } from '../../src/server.ts'
-import { MemoryStore, type Store } from '../../src/store/store.ts'
-import { OPTIONS, say } from '../gateway/harness.ts'
+import type { DelayedStore } from '../fuzz/sim/delayed-store.ts'
+import type { Notice } from '../src/base/notice.ts'
+import { MqttClient, type MqttClientOptions } from '../src/mqtt/client.ts'
+import type { SubscriptionRequest } from '../src/mqtt/packets.ts'
+import { decodeMessage, isMalformed } from '../src/mqttsn/decode.ts'
+import { encodedMessage } from '../src/mqttsn/encode.ts'
+import { type Message, MsgType } from '../src/mqttsn/messages.ts'
+import { Server, type ServerOptions } from '../src/server.ts'
+import { MemoryStore, type Store } from '../src/store/store.ts'
+import { OPTIONS, say } from './gateway/harness.ts'
 
 export const TOPIC = 'roost/sensors/%c'
 /** 2027-01-15T08:00:00Z. */
@@ -68,6 +68,11 @@ export class World {
     connected.client.connect(this.now)
     this.run()
     return connected
+  }
+
+  disconnect({ client }: Connected): void {
+    client.disconnect(this.now)
+    this.run()
   }
 
   /** The stream of the client is over. */

@@ -1,0 +1,95 @@
+import type { Answer } from '../../lib/api.ts'
+import { bytes } from '../../lib/numbers.ts'
+import { OPTION_GROUPS, OPTIONS } from '../../lib/reference.ts'
+import { duration } from '../../lib/time.ts'
+
+export interface Setting {
+  readonly key: string
+  readonly about: string
+  /** As text, with `none` for no value. */
+  readonly value: string
+  /** The same in a larger unit; '' if there is nothing to add. */
+  readonly inUnits: string
+  readonly isStandard: boolean
+  /** As text. */
+  readonly standard: string
+}
+
+export interface Section {
+  readonly title: string
+  readonly settings: readonly Setting[]
+}
+
+type Config = Answer<'GET /api/v1/config'>
+type Values = Readonly<Record<string, unknown>>
+
+/** Each listener and each port has a section of its own; the other options come in the groups of docs/configuration.md. */
+export function sectionsOf({ options, listeners, sn_listeners: ports, predefined_topics: tables }: Config): readonly Section[] {
+  const groups = OPTION_GROUPS.map((title, group) => ({
+    title,
+    settings: Object.keys(OPTIONS).flatMap((key) => {
+      // Of listeners only, and so listed there.
+      const isElsewhere =
+        !(key in options) && [...listeners, ...ports].some((each) => key in each || key.replace(/^sn_/, '') in each)
+      return OPTIONS[key]![0] === group && !isElsewhere ? [settingOf(key, options[key], key)] : []
+    }),
+  }))
+  return [
+    ...listeners.map((each) => ({ title: `Listener ${each.name}`, settings: ownOf(each, options, '') })),
+    ...ports.map((each) => ({ title: `Port for sensors ${each.name}`, settings: ownOf(each, options, 'sn_') })),
+    ...(tables.length === 0 ? [] : [{ title: 'Predefined topics', settings: tables.map(tableOf) }]),
+    ...groups.filter(({ settings }) => settings.length > 0),
+  ]
+}
+
+const tableOf = ({ clients, topic_ids: ids }: Config['predefined_topics'][number]): Setting => ({
+  key: clients,
+  about: 'Sensors whose client id matches this pattern know these topic ids.',
+  value: `${ids} topic ids`,
+  inUnits: '',
+  isStandard: false,
+  standard: 'none',
+})
+
+/** What a listener or a port has set: what is the same as for all is left out. */
+function ownOf(values: Values, options: Values, prefix: string): Setting[] {
+  return Object.keys(values).flatMap((key) => {
+    if (key === 'name') return []
+    const known = `${prefix}${key}` in OPTIONS ? `${prefix}${key}` : key
+    const isInherited = known in options && textOf(options[known]) === textOf(values[key])
+    return isInherited ? [] : [settingOf(known, values[key], key)]
+  })
+}
+
+function settingOf(known: string, value: unknown, key: string): Setting {
+  const [, about = '', standard] = OPTIONS[known] ?? []
+  return {
+    key,
+    about,
+    value: textOf(value),
+    inUnits: inUnits(known, value),
+    isStandard: isSame(value, standard),
+    standard: textOf(standard),
+  }
+}
+
+const textOf = (value: unknown): string => {
+  if (value === undefined || value === null || (Array.isArray(value) && value.length === 0)) return 'none'
+  return Array.isArray(value) ? value.join(', ') : String(value)
+}
+
+/** The path of a file is absolute, and its default is not. Whether a limit that depends on the machine was set, the API does not say. */
+const isSame = (value: unknown, standard: unknown): boolean =>
+  standard === 'depends on the machine' ||
+  textOf(value) === textOf(standard) ||
+  (typeof standard === 'string' && typeof value === 'string' && value.endsWith(`/${standard}`))
+
+/** The name of an option ends with its unit where it has one that is not plain. */
+function inUnits(key: string, value: unknown): string {
+  if (typeof value !== 'number') return ''
+  if (/(_bytes|_packet_size|size_limit|^memory_limit|^max_memory_\w+)$/.test(key)) return value >= 1024 ? bytes(value) : ''
+  return /(_seconds|_expiration|keepalive)$/.test(key) && value >= 60 ? duration(value) : ''
+}
+
+export const matches = ({ key, about, value }: Setting, text: string): boolean =>
+  [key, about, value].some((each) => each.toLowerCase().includes(text))

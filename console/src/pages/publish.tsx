@@ -1,5 +1,0 @@
-import { PageHead } from '../parts/basics.tsx'
-
-export function PublishPage() {
-  return <PageHead title="Publish" />
-}
