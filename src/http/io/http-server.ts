@@ -301,8 +301,12 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
         () => request.raw.socket.destroyed,
       )
       if (answer === undefined) return reply.hijack()
-      if (!isStream(answer) && answer.session !== undefined) changeSession(reply, answer.session, known, options)
-      return isStream(answer) ? startStream(reply, answer, streams) : send(reply, answer)
+      if (isStream(answer)) return startStream(reply, answer, streams, known?.sessionId)
+      if (answer.session !== undefined) {
+        const former = changeSession(reply, answer.session, known, options)
+        if (former !== undefined) streams.closeOf(former)
+      }
+      return send(reply, answer)
     },
   })
 }
@@ -369,7 +373,7 @@ function isEqual(a: string, b: string): boolean {
 
 const one = (header: string | string[] | undefined): string | undefined => (Array.isArray(header) ? header.at(-1) : header)
 
-function startStream(reply: FastifyReply, stream: EventStream, streams: Streams): FastifyReply {
+function startStream(reply: FastifyReply, stream: EventStream, streams: Streams, sessionId: string | undefined): FastifyReply {
   const { socket } = reply.request.raw
   const { refusal } = streams
   if (refusal !== '') {
@@ -383,7 +387,7 @@ function startStream(reply: FastifyReply, stream: EventStream, streams: Streams)
   if (reply.request.method === 'HEAD') {
     stream.close()
     raw.end()
-  } else streams.add(stream, raw, socket)
+  } else streams.add(stream, raw, socket, sessionId)
   return reply
 }
 
