@@ -226,7 +226,7 @@ const refused = (notice: NoticeSink, socket: Socket, reason: string): void =>
 /** What is no HTTP at all, or takes too long to arrive. */
 function refuseMalformed({ code }: Error & { readonly code?: string }, socket: Socket): void {
   if (code === 'ECONNRESET' || socket.destroyed) return
-  const { status, type, body } = MALFORMED[code ?? ''] ?? problem(400, 'this is no HTTP request')
+  const { status, type, body } = MALFORMED[code ?? ''] ?? problem(400, 'this is not an HTTP request')
   const head = { ...HEADERS, 'content-type': type, 'content-length': `${Buffer.byteLength(body)}`, connection: 'close' }
   const lines = Object.entries(head).map(([name, value]) => `${name}: ${value}\r\n`)
   if (socket.writable) socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
@@ -339,7 +339,7 @@ function refuseOtherMethods(app: FastifyInstance, routes: readonly Route[]): voi
   for (const [url, known] of methods) {
     const allowed = known.includes('GET') ? [...known, 'HEAD'] : known
     const refuse = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
-      send(reply.header('allow', allowed.join(', ')), problem(405, `${request.method} is not for ${pathOf(request)}`))
+      send(reply.header('allow', allowed.join(', ')), problem(405, `${request.method} is not allowed for ${pathOf(request)}`))
     app.route({
       method: METHODS.filter((method) => !allowed.includes(method)),
       url,
