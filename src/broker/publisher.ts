@@ -1,3 +1,4 @@
+import { plainName } from '../base/describe.ts'
 import type { Instant } from '../base/machine.ts'
 import type { OverMemory } from '../base/memory.ts'
 import { WAITING_BYTES } from '../base/memory-costs.ts'
@@ -176,10 +177,11 @@ export class Publisher {
       else {
         crowded ??= new Map()
         crowded.set(session, over)
-        this.over = over
       }
     }
-    return crowded === undefined || any ? crowded : 'all'
+    if (crowded === undefined || any) return crowded
+    this.over = refusalFor(crowded)
+    return 'all'
   }
 
   #anyWaits(now: Instant, targets: readonly Target[], message: Publish): boolean {
@@ -442,6 +444,14 @@ export class Publisher {
       limit: over?.limit ?? fullOf(this.#context.limits, session),
     })
   }
+}
+
+/** Why a message is refused for want of memory of its receivers. The notice is about the publisher, so the first receiver is named. */
+function refusalFor(crowded: Crowded): OverMemory {
+  const [{ key }, over] = crowded.entries().next().value!
+  if (over.limit === 'memory_limit') return over
+  const others = crowded.size === 1 ? '' : ` and ${crowded.size - 1} more`
+  return { ...over, reason: `receiver ${plainName(key)}${others}: ${over.reason}` }
 }
 
 function storedDelivery(

@@ -55,7 +55,7 @@ export class Sessions {
   /** Subscriptions with the options of a bridge that the store had no room to record as such. */
   readonly #unrecorded = new WeakSet<Subscription>()
   readonly #shares: SessionShares
-  #connected = 0
+  readonly #connected: Record<ClientKind, number> = { mqtt: 0, sn: 0 }
   #mostConnected = 0
 
   constructor(context: BrokerContext, wills: SessionWills, handover: ShareHandover) {
@@ -77,7 +77,11 @@ export class Sessions {
 
   /** The number of sessions whose client is connected. */
   get connected(): number {
-    return this.#connected
+    return this.#connected.mqtt + this.#connected.sn
+  }
+
+  connectedOf(kind: ClientKind): number {
+    return this.#connected[kind]
   }
 
   /** The largest number of clients that were connected at the same time. */
@@ -317,14 +321,14 @@ export class Sessions {
   /** A client connects to a session that has none connected. */
   attach(session: Session, link: ClientLink): void {
     session.link = link
-    this.#connected++
-    this.#mostConnected = Math.max(this.#mostConnected, this.#connected)
+    this.#connected[session.kind]++
+    this.#mostConnected = Math.max(this.#mostConnected, this.connected)
   }
 
   /** The client of a session is disconnected; `will` says whether its will has to be published [5.0 section 3.1.2.5]. */
   detach(now: Instant, session: Session, will: boolean): void {
     session.link = undefined
-    this.#connected--
+    this.#connected[session.kind]--
     stopTimers(this.#context, session)
     this.letGo(now, session)
     this.#dropQos0(now, session)

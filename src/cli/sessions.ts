@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { counted } from '../base/counted.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
 import { DEFAULT_CONFIG } from '../config/config.ts'
@@ -60,8 +61,6 @@ function addRemove(sessions: Command, host: Host): void {
       }),
     )
 }
-
-const counted = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`
 
 /** @throws StartError */
 function withSessions({ cwd, version }: Host, dir: string, use: (stored: StoredSessions) => Promise<void>): Promise<void> {

@@ -1,5 +1,6 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
+import { counted } from '../base/counted.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
 import type { Host } from './serve.ts'
@@ -68,10 +69,10 @@ function addCheck(store: Command, { cwd, stdout }: Host, exit: Exit): void {
         const lines = new BoundedLines(stdout)
         const { rows, commits, problems } = checkStore(path, (problem) => lines.add(problem))
         lines.end()
-        const read = `${count(rows, 'row')} and ${count(commits, 'commit')} were read`
+        const read = `${counted(rows, 'row')} and ${counted(commits, 'commit')} were read`
         if (problems === 0) stdout.write(`The store is sound: ${read}.\n`)
         else {
-          stdout.write(`${count(problems, 'problem')}: ${read}. To save what can be read: roost store recover ${dir} NEW\n`)
+          stdout.write(`${counted(problems, 'problem')}: ${read}. To save what can be read: roost store recover ${dir} NEW\n`)
           exit(DAMAGED)
         }
       }),
@@ -108,8 +109,6 @@ function addRecover(store: Command, { cwd, stdout, version }: Host, exit: Exit):
       }),
     )
 }
-
-const count = (number: number, what: string): string => `${number} ${what}${number === 1 ? '' : 's'}`
 
 /** Prints the first lines, and the number of those not printed. */
 class BoundedLines {

@@ -94,13 +94,18 @@ function* trafficFamilies(server: Server): Iterable<Family> {
   ])
 }
 
+const sessionSamples = (protocol: string, all: number, connected: number): readonly Sample[] => [
+  [{ protocol, state: 'connected' }, connected],
+  [{ protocol, state: 'disconnected' }, all - connected],
+]
+
 function* brokerFamilies(now: Instant, { broker }: Server): Iterable<Family> {
   const { sessions, retained } = broker
   const waiting = sessions.waiting()
   const shared = broker.sharedSubscriptionCount
   yield gauge('roost_sessions', 'Sessions, with a connected client (which may sleep) or without.', [
-    [{ state: 'connected' }, sessions.connected],
-    [{ state: 'disconnected' }, sessions.size - sessions.connected],
+    ...sessionSamples('mqtt', sessions.count('mqtt'), sessions.connectedOf('mqtt')),
+    ...sessionSamples('mqtt-sn', sessions.count('sn'), sessions.connectedOf('sn')),
   ])
   yield counter('roost_sessions_expired_total', 'Sessions that expired.', one(broker.stats.sessionsExpired))
   yield gauge('roost_subscriptions', 'Subscriptions.', [

@@ -42,8 +42,11 @@ export function schemaErrorWords(
   return `${path === '' ? 'the body' : path.slice(0, FIELD_MAX)}: ${rule(keyword, message, params)}`
 }
 
-function rule(keyword: string, message: string, { allowedValues }: SchemaError['params']): string {
+function rule(keyword: string, message: string, { allowedValues, limit, type }: SchemaError['params']): string {
   if (keyword === 'enum') return `must be one of ${(allowedValues as readonly unknown[]).join(', ')}`
+  if (keyword === 'minLength') return limit === 1 ? 'must not be empty' : `must have at least ${limit} characters`
+  if (keyword === 'maxLength') return `must have at most ${limit} characters`
+  if (keyword === 'type' && typeof type === 'string') return `must be ${/^[aio]/.test(type) ? 'an' : 'a'} ${type}`
   return keyword === 'pattern' ? 'is malformed' : message
 }
 

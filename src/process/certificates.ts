@@ -1,5 +1,6 @@
 import { X509Certificate } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { NoticeSink } from '../base/notice.ts'
 import type { Config } from '../config/config.ts'
 
@@ -11,7 +12,7 @@ const SOON_MS = 30 * DAY_MS
 export interface Expiry {
   /** Name of the listener; `http` for the HTTP service. */
   readonly listener: string
-  readonly option: 'certfile' | 'cafile' | 'http_certfile'
+  readonly option: 'certfile' | 'cafile' | 'capath' | 'http_certfile'
   readonly path: string
   /** Wall clock, milliseconds since 1970. */
   readonly notAfter: number
@@ -62,9 +63,10 @@ export const expiring = (expiries: readonly Expiry[], now: number): string[] =>
     })
 
 function read({ listeners, http, httpCertfile }: Config): Expiry[] {
-  const found = listeners.flatMap(({ name, certfile, cafile }) => [
+  const found = listeners.flatMap(({ name, certfile, cafile, capath }) => [
     ...ofFile(name, 'certfile', certfile),
     ...ofFile(name, 'cafile', cafile),
+    ...ofDirectory(name, capath),
   ])
   return [...found, ...(http ? ofFile('http', 'http_certfile', httpCertfile) : [])]
 }
@@ -76,6 +78,18 @@ function ofFile(listener: string, option: Expiry['option'], path: string | undef
     const pems = readFileSync(path, 'utf8').match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? []
     const ends = pems.map((pem) => Date.parse(new X509Certificate(pem).validTo))
     return ends.length === 0 ? [] : [{ listener, option, path, notAfter: Math.min(...ends) }]
+  } catch {
+    return []
+  }
+}
+
+/** The first of a directory whose files are named by `openssl rehash`. */
+function ofDirectory(listener: string, path: string | undefined): Expiry[] {
+  if (path === undefined) return []
+  try {
+    const names = readdirSync(path).filter((name) => /^[0-9a-f]{8}\.\d+$/.test(name))
+    const found = names.flatMap((name) => ofFile(listener, 'capath', join(path, name)))
+    return found.sort((one, other) => one.notAfter - other.notAfter).slice(0, 1)
   } catch {
     return []
   }

@@ -1,3 +1,4 @@
+import { counted } from '../base/counted.ts'
 import { plainName } from '../base/describe.ts'
 import type { Session } from '../broker/session.ts'
 import type { Server } from '../server.ts'
@@ -41,5 +42,3 @@ function describeSession({ key, username, link, subscriptions, queueLength, infl
     counted(messages, 'message'),
   ].join(', ')
 }
-
-const counted = (count: number, what: string): string => `${count} ${what}${count === 1 ? '' : 's'}`

@@ -299,6 +299,12 @@ describe('shares', () => {
     const publisher = world.connect('publisher')
     publisher.publish('greedy', LONG, 1)
     expect(publisher.poll()[0]).toContain('151')
+    expect(world.notices.at(-1)).toMatchObject({
+      code: 'publish-refused',
+      client: 'mqtt:publisher',
+      reason: 'receiver mqtt:greedy: the client holds 0.2 MiB of 0.2 MiB',
+      limit: 'max_memory_per_client',
+    })
     publisher.publish('other', LONG, 1)
     expect(publisher.poll()).toEqual(['PUBACK #1'])
   })

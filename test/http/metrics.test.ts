@@ -10,6 +10,7 @@ import type { ProcessStatus } from '../../src/http/status.ts'
 import { Server } from '../../src/server.ts'
 import { MemoryStore } from '../../src/store/store.ts'
 import { OPTIONS } from '../gateway/harness.ts'
+import { connectClient, connectSensor, pass, TestApi } from './harness.ts'
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
 
@@ -50,6 +51,21 @@ test('whether clients are served', () => {
   const readyOf = (reason: string | undefined) =>
     [...metricsOf(0, server, { ...STATUS, notReady: () => reason })].find(({ name }) => name === 'roost_ready')?.samples
   expect([readyOf(undefined), readyOf('the store fails')]).toEqual([[[{}, 1]], [[{}, 0]]])
+})
+
+test('sessions by protocol and state', () => {
+  const api = new TestApi()
+  connectSensor(api, 'sensor-7')
+  connectClient(api, 'here')
+  connectClient(api, 'gone').act((client, now) => client.disconnect(now))
+  pass(api, 100)
+  const sessions = [...metricsOf(0, api.server, STATUS)].find(({ name }) => name === 'roost_sessions')!
+  expect(sessions.samples).toEqual([
+    [{ protocol: 'mqtt', state: 'connected' }, 1],
+    [{ protocol: 'mqtt', state: 'disconnected' }, 1],
+    [{ protocol: 'mqtt-sn', state: 'connected' }, 1],
+    [{ protocol: 'mqtt-sn', state: 'disconnected' }, 0],
+  ])
 })
 
 test('names follow the conventions of Prometheus', () => {

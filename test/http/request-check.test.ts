@@ -34,7 +34,10 @@ test.each([
   ['/limit', 'maximum', {}, 'limit: must be <= 1000'],
   ['/payload_base64', 'pattern', {}, 'payload_base64: is malformed'],
   ['/state', 'enum', { allowedValues: ['a', 'b'] }, 'state: must be one of a, b'],
-  ['', 'type', {}, 'the body: must be <= 1000'],
+  ['', 'type', { type: 'object' }, 'the body: must be an object'],
+  ['/retain', 'type', { type: 'boolean' }, 'retain: must be a boolean'],
+  ['/password', 'minLength', { limit: 1 }, 'password: must not be empty'],
+  ['/password', 'maxLength', { limit: 1024 }, 'password: must have at most 1024 characters'],
   ['', 'additionalProperties', { additionalProperty: 'z'.repeat(1000) }, `${'z'.repeat(100)}: is not known here`],
 ])('an error at %j by %s', (instancePath, keyword, params, words) =>
   expect(schemaErrorWords({ instancePath, keyword, params, message: 'must be <= 1000' }, ['limit', 'q'])).toBe(words),

@@ -203,6 +203,13 @@ test(`forty sensors on a lossy network: every figure is what they know of themse
   }
 
   const metrics = await (await fetch(`${url}/metrics`)).text()
+  for (const [state, count] of Object.entries(expected)) expect(metrics).toContain(`\nroost_sensors{state="${state}"} ${count}\n`)
+  // A lost sensor, and one that has disconnected, leave their sessions.
+  const connected = SIZE - expected.lost! - expected.disconnected!
+  expect(metrics).toContain(`\nroost_sessions{protocol="mqtt-sn",state="connected"} ${connected}\n`)
+  expect(metrics).toContain(`\nroost_sessions{protocol="mqtt-sn",state="disconnected"} ${SIZE - connected}\n`)
+  expect(metrics).toContain('\nroost_waiting_messages 0\n')
+  expect(metrics).toContain('\nroost_oldest_waiting_message_age_seconds 0\n')
   for (const [type, number] of Object.entries(MsgType)) {
     if (type === 'ADVERTISE' || type === 'SEARCHGW' || type === 'GWINFO') continue
     for (const direction of ['received', 'sent'] as const) {

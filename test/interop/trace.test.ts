@@ -45,7 +45,7 @@ test('roost trace shows packets of both protocols until Ctrl-C, and no password'
   child.kill('SIGINT')
   expect(await ended).toEqual([0, null])
   expect(lines.join('\n')).not.toContain('secret')
-  expect(lines[0]).toMatch(/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ /)
+  expect(lines[0]).toMatch(/^20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z /)
 })
 
 test('nothing that answers: one line, exit code 2', () => {

@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test, vi } from 'vitest'
@@ -30,6 +30,17 @@ test('of a chain, the certificate that expires first counts', () => {
   const [expiry] = watchOf('chain.pem').expiries
   expect(expiry).toMatchObject({ listener: 'mqtt-1883', option: 'certfile' })
   expect((expiry!.notAfter - now) / DAY).toBeCloseTo(10, 1)
+})
+
+test('of a directory, the file that expires first counts', () => {
+  mkdirSync(join(dir, 'cas'))
+  for (const [i, days] of [100, 10].entries()) copyFileSync(join(dir, `${days}.pem`), join(dir, 'cas', `0123abcd.${i}`))
+  writeFileSync(join(dir, 'cas', 'README'), 'no certificate')
+  const capath = join(dir, 'cas')
+  const listeners = [{ ...DEFAULT_CONFIG.listeners[0]!, certfile: join(dir, '100.pem'), capath }]
+  const [, expiry, ...more] = new CertificateWatch({ ...DEFAULT_CONFIG, listeners }).expiries
+  expect(expiry).toMatchObject({ listener: 'mqtt-1883', option: 'capath', path: join(capath, '0123abcd.1') })
+  expect(more).toEqual([])
 })
 
 test.each([

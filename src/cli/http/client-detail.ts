@@ -1,7 +1,8 @@
+import { counted } from '../../base/counted.ts'
 import { printable } from '../../process/log.ts'
 import { table } from '../listing.ts'
 import type { ClientSummary } from './client-table.ts'
-import { bytesText, momentText, timeText } from './figures.ts'
+import { ageText, bytesText, momentText, timeText } from './figures.ts'
 
 /** What `GET /api/v1/clients/{id}` returns: the fields of a list, and others of which any may be missing. */
 export type ClientDetail = ClientSummary & { readonly [field: string]: unknown }
@@ -81,7 +82,7 @@ export function detailLines(detail: ClientDetail, now: number): readonly string[
   const more = others.flatMap(([field, value]) => genericLines(field, value, now))
   const all = more.length === 0 ? sections : [...sections, ['More', ...more]]
   return [
-    `${id} is ${state}${since === undefined ? '' : ` since ${momentText(since, now).replace(/ ago$/, '')}`}`,
+    since === undefined ? `${id} is ${state}` : `${id} has been ${state} for ${ageText(since, now)}`,
     ...all.flatMap((lines) => ['', ...lines]),
   ].map((line) => `${printable(line)}\n`)
 }
@@ -131,7 +132,7 @@ const messagesSection =
     const left = messages - first.length
     const oldest = moment(totals.oldest, now)
     return [
-      `${title} (${messages} messages, ${bytes(totals.bytes, now) ?? '-'}${oldest === undefined ? '' : `, the oldest ${oldest}`})`,
+      `${title} (${counted(messages, 'message')}, ${bytes(totals.bytes, now) ?? '-'}${oldest === undefined ? '' : `, the oldest ${oldest}`})`,
       ...tableLines(first, columns, now),
       ...(left > 0 ? [`  and ${left} more`] : []),
     ]
@@ -166,10 +167,10 @@ const reasonSection: Section = ({ reasons }, now, shown) => {
   shown.add('reasons')
   const lines = entriesOf(reasons).flatMap(({ text, since, until, option }) => {
     if (typeof text !== 'string') return []
-    const [began, ends] = [moment(since, now), moment(until, now)]
+    const ends = moment(until, now)
     const more = [
-      ...(began === undefined ? [] : [`since ${began}`]),
-      ...(ends === undefined ? [] : [`until ${ends}`]),
+      ...(typeof since === 'string' ? [`for ${ageText(since, now)}`] : []),
+      ...(ends === undefined ? [] : [ends.startsWith('in ') ? `ends ${ends}` : `was to end ${ends}`]),
       ...(typeof option === 'string' ? [option] : []),
     ]
     return [`  ${text}${more.length === 0 ? '' : ` (${more.join(', ')})`}`]

@@ -25,6 +25,9 @@ export function timeText(seconds: number): string {
     .join(' ')
 }
 
+/** How long ago a time of the API is: `3 min`. `now`: milliseconds since 1970. */
+export const ageText = (time: string, now: number): string => timeText((now - Date.parse(time)) / 1000)
+
 /** A time of the API beside the present: `3 min ago`, `in 20 s`; '-' if it is not known. `now`: milliseconds since 1970. */
 export function momentText(time: string | undefined, now: number): string {
   if (time === undefined) return '-'

@@ -1,3 +1,4 @@
+import { counted } from '../../base/counted.ts'
 import { printable } from '../../process/log.ts'
 import { bytesText, timeText } from './figures.ts'
 import type { Shape } from './shape.ts'
@@ -47,7 +48,8 @@ export const OVERVIEW: Shape = {
 export function overviewLines(overview: Overview, url: string, now: number): readonly string[] {
   const { version, started_at: startedAt, not_ready: notReady, clients, sensors, messages, bytes, retained } = overview
   const { waiting, subscriptions, memory, store } = overview
-  const sized = ({ messages: count, bytes: size }: Overview['waiting']): string => `${count} messages, ${bytesText(size)}`
+  const sized = ({ messages: count, bytes: size }: Overview['waiting']): string =>
+    `${counted(count, 'message')}, ${bytesText(size)}`
   const of = (limit: number | undefined): string => (limit === undefined ? '' : ` of ${bytesText(limit)}`)
   const rows: readonly (readonly [string, string])[] = [
     [

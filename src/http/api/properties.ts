@@ -54,7 +54,7 @@ export function propertiesOf(given: PropertiesJson, expiry: number | undefined):
   const wrongPair = pairs.map(({ name, value }) => mqttStringError(name) || mqttStringError(value)).find((wrong) => wrong !== '')
   if (wrongPair !== undefined) return `properties.user_properties: ${wrongPair}`
   const correlation = given.correlation_data === undefined ? undefined : bytesOf(given.correlation_data)
-  if (correlation === 'malformed') return 'properties.correlation_data: is no base64'
+  if (correlation === 'malformed') return 'properties.correlation_data: is not valid base64'
   if (correlation !== undefined && correlation.length > STRING_BYTES_MAX)
     return `properties.correlation_data: longer than ${STRING_BYTES_MAX} bytes`
   const properties: Properties = {

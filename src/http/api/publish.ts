@@ -74,13 +74,13 @@ function* accepted({ lsn, receivers }: { readonly lsn: number; readonly receiver
 
 function messageOf(body: Message): Publish | string {
   const { topic, payload, payload_base64: encoded, qos = 0, retain = false, expiry } = body
-  if (payload !== undefined && encoded !== undefined) return 'payload: there is payload_base64 too'
+  if (payload !== undefined && encoded !== undefined) return 'payload: excludes payload_base64'
   const wrong = mqttStringError(topic) || topicNameError(topic)
   if (wrong !== '') return `topic: ${wrong}`
   const properties = propertiesOf(body.properties ?? {}, expiry)
   if (typeof properties === 'string') return properties
   const bytes = encoded === undefined ? Buffer.from(payload ?? '') : bytesOf(encoded)
-  if (bytes === 'malformed') return 'payload_base64: is no base64'
+  if (bytes === 'malformed') return 'payload_base64: is not valid base64'
   return Publish.of(topic, bytes, qos, retain, 0, properties)
 }
 

@@ -1,3 +1,4 @@
+import { counted } from '../../base/counted.ts'
 import type { Instant } from '../../base/machine.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import type { Broker } from '../../broker/broker.ts'
@@ -282,10 +283,10 @@ function* deleting(
   } finally {
     // Also if it is given up half way.
     const { messages, filter, isDryRun } = deletion
-    if (!isDryRun && messages > 0) report(notice, user, `${messages} retained messages on ${filter} are deleted`)
+    if (!isDryRun && messages > 0) report(notice, user, `deleted ${counted(messages, 'retained message')} on ${filter}`)
   }
   const { messages, bytes, lsn, isDryRun, isFull } = deletion
-  const far = `${messages} messages are deleted`
+  const far = `${counted(messages, 'message')} deleted`
   if (isWaiting) return problem(503, `${NO_ROOM}; ${far}, but after a crash some of them may be back`)
   if (lsn > 0) yield { kind: 'durable', lsn, late: isFull ? `${FULL}; ${far}` : far }
   return isFull ? problem(507, `${FULL}; ${far}`) : json({ messages, bytes, dry_run: isDryRun })

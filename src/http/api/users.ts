@@ -79,7 +79,10 @@ function accountOf({ accounts }: HttpContext, { params, query }: HttpRequest): A
   const [file, another] = having.length > 0 ? having : named
   if (another === undefined) return { name, file: file! }
   const which = (having.length > 0 ? having : named).map((each) => `${each.kind}:${name} in ${each.path}`).join(', ')
-  return problem(409, `which one is meant: ${which}`)
+  return problem(
+    409,
+    having.length > 0 ? `which one is meant: ${which}` : `there is no user ${name}; which one is meant: ${which}`,
+  )
 }
 
 export const optionOf = (kind: AccountKind): 'password_file' | 'http_password_file' =>

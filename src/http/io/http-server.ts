@@ -226,7 +226,7 @@ const refused = (notice: NoticeSink, socket: Socket, reason: string): void =>
 /** What is no HTTP at all, or takes too long to arrive. */
 function refuseMalformed({ code }: Error & { readonly code?: string }, socket: Socket): void {
   if (code === 'ECONNRESET' || socket.destroyed) return
-  const { status, type, body } = MALFORMED[code ?? ''] ?? problem(400, 'this is no HTTP request')
+  const { status, type, body } = MALFORMED[code ?? ''] ?? problem(400, 'this is not an HTTP request')
   const head = { ...HEADERS, 'content-type': type, 'content-length': `${Buffer.byteLength(body)}`, connection: 'close' }
   const lines = Object.entries(head).map(([name, value]) => `${name}: ${value}\r\n`)
   if (socket.writable) socket.write(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('')}\r\n${body}`)
@@ -301,8 +301,12 @@ function addRoute(app: FastifyInstance, route: Route, options: HttpServerOptions
         () => request.raw.socket.destroyed,
       )
       if (answer === undefined) return reply.hijack()
-      if (!isStream(answer) && answer.session !== undefined) changeSession(reply, answer.session, known, options)
-      return isStream(answer) ? startStream(reply, answer, streams) : send(reply, answer)
+      if (isStream(answer)) return startStream(reply, answer, streams, known?.sessionId)
+      if (answer.session !== undefined) {
+        const former = changeSession(reply, answer.session, known, options)
+        if (former !== undefined) streams.closeOf(former)
+      }
+      return send(reply, answer)
     },
   })
 }
@@ -335,7 +339,7 @@ function refuseOtherMethods(app: FastifyInstance, routes: readonly Route[]): voi
   for (const [url, known] of methods) {
     const allowed = known.includes('GET') ? [...known, 'HEAD'] : known
     const refuse = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
-      send(reply.header('allow', allowed.join(', ')), problem(405, `${request.method} is not for ${pathOf(request)}`))
+      send(reply.header('allow', allowed.join(', ')), problem(405, `${request.method} is not allowed for ${pathOf(request)}`))
     app.route({
       method: METHODS.filter((method) => !allowed.includes(method)),
       url,
@@ -369,7 +373,7 @@ function isEqual(a: string, b: string): boolean {
 
 const one = (header: string | string[] | undefined): string | undefined => (Array.isArray(header) ? header.at(-1) : header)
 
-function startStream(reply: FastifyReply, stream: EventStream, streams: Streams): FastifyReply {
+function startStream(reply: FastifyReply, stream: EventStream, streams: Streams, sessionId: string | undefined): FastifyReply {
   const { socket } = reply.request.raw
   const { refusal } = streams
   if (refusal !== '') {
@@ -383,7 +387,7 @@ function startStream(reply: FastifyReply, stream: EventStream, streams: Streams)
   if (reply.request.method === 'HEAD') {
     stream.close()
     raw.end()
-  } else streams.add(stream, raw, socket)
+  } else streams.add(stream, raw, socket, sessionId)
   return reply
 }
 

@@ -16,18 +16,22 @@ export function sessionIdIn(cookie: string | undefined, port: number | undefined
 
 /**
  * Begins or ends the browser session of this caller. The cookie cannot be read by scripts, is sent with requests of our own pages
- * only, and is forgotten with the browser.
+ * only, and is forgotten with the browser. The session that the request has named, whether or not it also carried credentials, is
+ * over: returns its id.
  */
 export function changeSession(
   reply: FastifyReply,
   change: 'begin' | 'end',
   caller: KnownCaller | undefined,
   { users, tls }: { readonly users: HttpUsers; readonly tls?: object },
-): void {
-  const { localPort } = reply.request.socket
+): string | undefined {
+  const { socket, headers } = reply.request
+  const { localPort } = socket
   const attributes = `Path=/; HttpOnly; SameSite=Strict${tls === undefined ? '' : '; Secure'}`
-  if (caller?.sessionId !== undefined) users.endSession(caller.sessionId)
+  const former = sessionIdIn(headers.cookie, localPort)
+  if (former !== undefined) users.endSession(former)
   const id = change === 'begin' && caller !== undefined ? users.beginSession(caller) : undefined
   if (id !== undefined) void reply.header('set-cookie', `${nameOf(localPort)}=${id}; ${attributes}`)
   else if (change === 'end') void reply.header('set-cookie', `${nameOf(localPort)}=; Max-Age=0; ${attributes}`)
+  return former
 }

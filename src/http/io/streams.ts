@@ -11,6 +11,8 @@ interface Open {
   readonly stream: EventStream
   readonly response: ServerResponse
   readonly socket: Socket
+  /** The browser session that asked for it. */
+  readonly sessionId: string | undefined
   /** Written, and not taken by the socket yet. */
   isFull: boolean
 }
@@ -45,12 +47,12 @@ export class Streams {
    * Takes over a response whose head has been written, on a socket that has no other stream. The end is seen at the socket, because
    * a response that waits for the one before it, or whose socket has closed already, emits no 'close'.
    */
-  add(stream: EventStream, response: ServerResponse, socket: Socket): void {
+  add(stream: EventStream, response: ServerResponse, socket: Socket, sessionId?: string): void {
     if (socket.destroyed) {
       stream.close()
       return
     }
-    const open: Open = { stream, response, socket, isFull: false }
+    const open: Open = { stream, response, socket, sessionId, isFull: false }
     this.#open.add(open)
     stream.wake = () => this.#wake(open)
     socket.once('close', () => this.#end(open))
@@ -65,10 +67,17 @@ export class Streams {
 
   /** Ends all streams. */
   close(): void {
-    for (const open of [...this.#open]) {
-      open.response.end()
-      this.#end(open)
-    }
+    for (const open of [...this.#open]) this.#finish(open)
+  }
+
+  /** Ends the streams of a browser session, which is over. */
+  closeOf(sessionId: string): void {
+    for (const open of [...this.#open]) if (open.sessionId === sessionId) this.#finish(open)
+  }
+
+  #finish(open: Open): void {
+    open.response.end()
+    this.#end(open)
   }
 
   /** Events may come by the thousand within a turn: what they lead to is written once, after it. */

@@ -83,7 +83,7 @@ describe('roost status', () => {
     expect([code, err]).toEqual([0, ''])
     expect(out).toContain(`Roost 1.2.3 at http://127.0.0.1:${port}, ready, up `)
     expect(out).toContain('  clients       0 connected, 0 disconnected, at most 0 at the same time\n')
-    expect(out).toContain('  retained      1 messages, 2.0 kB\n')
+    expect(out).toContain('  retained      1 message, 2.0 kB\n')
   })
 
   test('as JSON', async () => {

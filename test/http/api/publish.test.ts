@@ -119,7 +119,7 @@ describe('refused:', () => {
     ['half a surrogate pair', { topic: 'a\ud800' }, 400, 'topic: contains U+0000 or half a surrogate pair'],
     ['a long topic', { topic: 'ä'.repeat(32_768) }, 400, 'topic: longer than 65535 bytes'],
     ['a deep topic', { topic: '/'.repeat(200) }, 400, 'beyond a limit (max_topic_levels)'],
-    ['two payloads', { topic: 'a', ...BOTH }, 400, 'payload: there is payload_base64 too'],
+    ['two payloads', { topic: 'a', ...BOTH }, 400, 'payload: excludes payload_base64'],
     [
       'a wildcard in a response topic',
       { topic: 'a', properties: { response_topic: '#' } },
@@ -140,11 +140,14 @@ describe('refused:', () => {
     ],
   ])('%s', (_, body, status, detail) => expect(refused({}, body)).toEqual([status, detail]))
 
-  test.each(['A', 'AAAAA', 'e A=', 'eA==\n', 'eA==eA==', 'AA=A', 'eAAA=', '!', '=', '=='])('%j is no base64', (encoded) => {
-    expect(refused({}, { topic: 'a', payload_base64: encoded })).toEqual([400, 'payload_base64: is no base64'])
-    const body = { topic: 'a', properties: { correlation_data: encoded } }
-    expect(refused({}, body)).toEqual([400, 'properties.correlation_data: is no base64'])
-  })
+  test.each(['A', 'AAAAA', 'e A=', 'eA==\n', 'eA==eA==', 'AA=A', 'eAAA=', '!', '=', '=='])(
+    '%j is not valid base64',
+    (encoded) => {
+      expect(refused({}, { topic: 'a', payload_base64: encoded })).toEqual([400, 'payload_base64: is not valid base64'])
+      const body = { topic: 'a', properties: { correlation_data: encoded } }
+      expect(refused({}, body)).toEqual([400, 'properties.correlation_data: is not valid base64'])
+    },
+  )
 
   test('what is beyond a limit', () => {
     const retained = { topic: 'a', payload: 'xx', retain: true }

@@ -234,7 +234,7 @@ describe('deletion', () => {
     expect(json).toEqual({ messages: 2, bytes: 8, dry_run: false })
     expect(pauses).toMatchObject([{ kind: 'durable', lsn: store.appended }])
     expect(topics()).toEqual(['$dev/x', 'b'])
-    expect(broker.notices.at(-1)).toEqual(reported('2 retained messages on a/# are deleted'))
+    expect(broker.notices.at(-1)).toEqual(reported('deleted 2 retained messages on a/#'))
     expect(remove('?filter=%23').json).toMatchObject({ messages: 1 })
     broker.commit()
     expect([...TestBroker.restarted(store, 0).broker.retained].map(({ topic }) => topic)).toEqual(['$dev/x'])
@@ -256,7 +256,7 @@ describe('deletion', () => {
     expect(done.pauses).toContainEqual({ kind: 'room' })
     for (let i = 0; i < 10; i++) retain(broker, `t/${i}`)
     store.refuse = true
-    expect(remove('?filter=t/%23').json).toMatchObject({ status: 507, detail: 'the store is full; 0 messages are deleted' })
+    expect(remove('?filter=t/%23').json).toMatchObject({ status: 507, detail: 'the store is full; 0 messages deleted' })
     expect(remove('/t%2F1').status).toBe(507)
     expect(broker.broker.retained.count).toBe(10)
   })
@@ -271,10 +271,10 @@ describe('deletion', () => {
     expect(deleted).toBeGreaterThan(0)
     expect([status, (json as { detail: string }).detail]).toEqual([
       503,
-      `the store is too slow, and has no room for more; ${deleted} messages are deleted, but after a crash some of them may be back`,
+      `the store is too slow, and has no room for more; ${deleted} messages deleted, but after a crash some of them may be back`,
     ])
     expect(pauses.filter(({ kind }) => kind === 'room')).toHaveLength(ROOM_PAUSES_MAX)
-    expect(broker.notices.at(-1)).toMatchObject({ reason: `${deleted} retained messages on t/# are deleted` })
+    expect(broker.notices.at(-1)).toMatchObject({ reason: `deleted ${deleted} retained messages on t/#` })
   })
 
   test('leaves alone what is retained meanwhile', () => {

@@ -167,6 +167,9 @@ describe('a change', () => {
       status: 409,
       detail: 'which one is meant: mqtt:pump in /etc/mqtt, mqtt:pump in /etc/other',
     })
+    expect(set('pmup').body).toMatchObject({
+      detail: expect.stringMatching(/^there is no user pmup; which one is meant: mqtt:pmup in /),
+    })
     expect(set('pump', undefined, '?file=/etc/other').body).toMatchObject({ file: '/etc/other' })
     expect(remove('pump', '?file=/none').body).toMatchObject({ status: 400 })
     expect(set('new', { password: 'x', create: true }).status).toBe(409)

@@ -106,6 +106,27 @@ describe('over HTTP', () => {
     expect(await statusOf('/overview', { cookie })).toBe(401)
   })
 
+  test('logging out ends the event streams of the session, and no others', async () => {
+    const [one, other] = [await logIn(basic('secret')), await logIn(basic('secret'))]
+    const open = ({ cookie }: { cookie: string }) => fetch(`${url}/events`, { headers: { cookie } })
+    const [ending, staying] = [await open(one), await open(other)]
+    expect(server.streamCount).toBe(2)
+    await fetch(`${url}/session`, { method: 'DELETE', headers: { cookie: one.cookie, 'x-csrf-token': one.csrf } })
+    expect(await ending.text()).toBe('')
+    expect(server.streamCount).toBe(1)
+    await staying.body!.cancel()
+  })
+
+  test('a request that has credentials besides ends the session of its cookie, too', async () => {
+    const { cookie, csrf } = await logIn(basic('secret'))
+    const authorization = basic('secret')
+    expect(await statusOf('/session', { cookie, authorization }, 'POST')).toBe(200)
+    expect(await statusOf('/overview', { cookie })).toBe(401)
+    const again = await logIn(authorization)
+    expect(await statusOf('/session', { cookie: again.cookie, authorization, 'x-csrf-token': csrf }, 'DELETE')).toBe(204)
+    expect(await statusOf('/overview', { cookie: again.cookie })).toBe(401)
+  })
+
   test('a new password ends the sessions of the old one', async () => {
     const { cookie } = await logIn(basic('secret'))
     users.prepareReload()()
