@@ -24,7 +24,7 @@ export function Reasons({ client }: { readonly client: ClientDetail }) {
           <Icon name="check" />
           {waiting === 0
             ? 'Nothing waits for it, and nothing would hold a message back.'
-            : 'Nothing holds them back: they are on their way.'}
+            : 'Nothing holds its messages back: they are on their way.'}
         </p>
       </Card>
     )
@@ -122,15 +122,15 @@ export function ClientActions({
       body: (
         <>
           <p>
-            Gone are then: {plural(waiting, 'waiting message')}, {plural(subscriptions, 'subscription')}
+            This deletes {plural(waiting, 'waiting message')}, {plural(subscriptions, 'subscription')}
             {isSensor && `, ${plural(topicIds, 'topic id')}`}. {will}
           </p>
-          <p>This cannot be undone. It may connect again, and begins anew.</p>
+          <p>This cannot be undone. It may connect again, with a new session.</p>
         </>
       ),
       action: 'End the session',
       run: () => call('DELETE /api/v1/clients/{id}', { params: { id } }),
-      done: `The session of ${name} is ended`,
+      done: `The session of ${name} has ended`,
       after: onEnded,
     })
   return (
@@ -162,7 +162,7 @@ const TOPIC: Column<Listed<Queued>> = {
       <a href={topicHref(topic)}>{topic}</a>
       <span class="row-sub">
         QoS {qos}
-        {publisher !== undefined && `, from ${publisher}`}
+        {publisher !== undefined && `, from ${publisher.replace(/^(sn|mqtt):/, '')}`}
       </span>
     </>
   ),
@@ -205,7 +205,7 @@ export function Queue({ queue }: { readonly queue: NonNullable<ClientDetail['que
             {plural(messages, 'message')}, {bytes(size)}
             {oldest !== undefined && (
               <>
-                , the oldest from <Time at={oldest} />
+                , the oldest came <Time at={oldest} isExact />
               </>
             )}
           </>
