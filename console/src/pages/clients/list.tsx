@@ -23,7 +23,7 @@ const COLUMNS: readonly Column<Client>[] = [
         <a class="row-link" href={clientHref(id)}>
           {client_id}
         </a>
-        <span class="row-sub">{[user, address].filter(Boolean).join(', ') || 'away'}</span>
+        <span class="row-sub">{[user, address].filter(Boolean).join(', ') || 'not connected'}</span>
       </>
     ),
   },
@@ -52,6 +52,7 @@ const COLUMNS: readonly Column<Client>[] = [
     id: 'address',
     title: 'Address',
     hideBelow: 'tablet',
+    class: 'col-address',
     sort: ({ address }) => address,
     cell: ({ address }) => address ?? NONE,
   },
@@ -60,7 +61,7 @@ const COLUMNS: readonly Column<Client>[] = [
     title: 'Subs.',
     isNumber: true,
     hideBelow: 'desktop',
-    class: 'col-small',
+    class: 'col-tiny',
     sort: ({ subscription_count }) => subscription_count,
     cell: ({ subscription_count: total }) => <span title={plural(total, 'subscription')}>{count(total)}</span>,
   },
@@ -69,7 +70,7 @@ const COLUMNS: readonly Column<Client>[] = [
     title: 'In',
     isNumber: true,
     hideBelow: 'desktop',
-    class: 'col-small',
+    class: 'col-tiny',
     sort: ({ counters }) => counters?.messages_received,
     cell: ({ counters }) => <Messages value={counters?.messages_received} text="from it" />,
   },
@@ -78,7 +79,7 @@ const COLUMNS: readonly Column<Client>[] = [
     title: 'Out',
     isNumber: true,
     hideBelow: 'desktop',
-    class: 'col-small',
+    class: 'col-tiny',
     sort: ({ counters }) => counters?.messages_sent,
     cell: ({ counters }) => <Messages value={counters?.messages_sent} text="to it" />,
   },
@@ -130,12 +131,7 @@ export function ClientList() {
         ))}
       </div>
       <div class="toolbar">
-        <Search
-          label="Search"
-          placeholder="Part of the client id, user or address"
-          value={q}
-          onInput={(value) => setQuery({ q: value })}
-        />
+        <Search label="Search" placeholder="Client id, user or address" value={q} onInput={(value) => setQuery({ q: value })} />
         {listeners.length > 1 && (
           <Select
             label="Listener"
