@@ -40,18 +40,18 @@ const lastRate = (all: readonly Sample[], counter: (totals: Overview) => number)
 }
 
 function Totals({ totals, all }: { readonly totals: Overview; readonly all: readonly Sample[] }) {
-  const { sensors, clients, waiting, retained, messages } = totals
+  const { sensors, clients, waiting, retained, messages, retransmissions } = totals
   const known = sensors.active + sensors.asleep + sensors.awake + sensors.lost
   return (
-    <div class="figures">
+    <div class="figures is-four">
       <Figure label="Sensors" value={count(known)}>
-        {count(sensors.asleep)} asleep, {count(sensors.active + sensors.awake)} awake
+        {count(sensors.active)} active, {count(sensors.asleep)} asleep, {count(sensors.awake)} awake
       </Figure>
       <Figure label="Lost sensors" value={count(sensors.lost)} tone={sensors.lost > 0 ? 'is-bad' : ''}>
         {sensors.lost > 0 ? <a href={href(['sensors'], { state: 'lost' })}>Show them</a> : 'All have been heard in time'}
       </Figure>
-      <Figure label="Connected clients" value={count(clients.connected)}>
-        sensors included, {count(clients.disconnected)} away
+      <Figure label="Connected" value={count(clients.connected)}>
+        MQTT clients and sensors; {count(clients.disconnected)} are not
       </Figure>
       <Figure label="Messages in" value={lastRate(all, (each) => each.messages.received)} unit="/s">
         {short(messages.received)} since the start
@@ -61,6 +61,9 @@ function Totals({ totals, all }: { readonly totals: Overview; readonly all: read
       </Figure>
       <Figure label="Waiting" value={count(waiting.messages)}>
         {bytes(waiting.bytes)}, each receiver counted
+      </Figure>
+      <Figure label="Sent again" value={lastRate(all, (each) => each.retransmissions)} unit="/s">
+        {short(retransmissions)} to sensors since the start
       </Figure>
       <Figure label="Retained" value={count(retained.messages)}>
         <a href={href(['topics'])}>Browse topics</a>
@@ -93,7 +96,7 @@ function Attention() {
               {client_id}
             </a>
             <span class="soft">
-              heard <Time at={last_heard} />
+              heard <Time at={last_heard} isExact />
               {waiting_messages > 0 && `, ${plural(waiting_messages, 'message')} waiting`}
             </span>
           </li>
@@ -192,7 +195,12 @@ function Charts({ all }: { readonly all: readonly Sample[] }) {
           atLeast={4}
           series={[
             { label: 'asleep', color: '--series-3', values: gauge(({ sensors }) => sensors.asleep) },
-            { label: 'awake', color: '--series-2', values: gauge(({ sensors }) => sensors.active + sensors.awake), dash: [6, 3] },
+            {
+              label: 'active or awake',
+              color: '--series-2',
+              values: gauge(({ sensors }) => sensors.active + sensors.awake),
+              dash: [6, 3],
+            },
             { label: 'lost', color: '--series-4', values: gauge(({ sensors }) => sensors.lost), dash: [2, 3] },
           ]}
         />
@@ -208,10 +216,10 @@ function Charts({ all }: { readonly all: readonly Sample[] }) {
       </Card>
       <Card>
         <Chart
-          title="Sent to sensors again"
+          title="Messages sent to sensors again"
           times={times}
           format={(value) => `${figures(value)}/s`}
-          series={[{ label: 'retransmissions', color: '--series-4', values: rate(({ retransmissions }) => retransmissions) }]}
+          series={[{ label: 'sent again', color: '--series-4', values: rate(({ retransmissions }) => retransmissions) }]}
         />
       </Card>
       <Card>
