@@ -72,12 +72,12 @@ function Parts({ sensor }: { readonly sensor: ClientDetail }) {
   return (
     <>
       <Figures sensor={sensor} />
+      <Reasons client={sensor} />
       {day !== undefined && (
         <Card title="Last 24 hours" aside={dayInWords(day)}>
           <Strip day={day} isLarge />
         </Card>
       )}
-      <Reasons client={sensor} />
       {queue !== undefined && <Queue queue={queue} />}
       <InFlight client={sensor} />
       <div class="grid">
