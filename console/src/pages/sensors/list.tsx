@@ -97,7 +97,7 @@ const COLUMNS: readonly Column<Client>[] = [
     title: 'Sent again',
     isNumber: true,
     hideBelow: 'desktop',
-    class: 'col-number',
+    class: 'col-again',
     sort: ({ counters }) => counters?.retransmissions,
     cell: ({ counters }) => <Again {...counters} />,
   },
