@@ -87,6 +87,17 @@ describe('five questions', () => {
     expect(await page.getByRole('link', { name: 'site/sensor-07/command' }).count()).toBeGreaterThan(5)
   })
 
+  test('why would a sensor not get a message on a topic', async () => {
+    await visit(page, 'sensors/sn%3Asensor-05')
+    const field = page.getByLabel('Why not those on this topic?')
+    await field.fill('site/valve/1')
+    await field.press('Enter')
+    await expect.poll(() => page.locator('.reasons').textContent()).toContain('No subscription matches site/valve/1')
+    await page.getByRole('button', { name: 'All topics' }).click()
+    await expect.poll(() => page.locator('.reasons').textContent()).not.toContain('site/valve/1')
+    expect(await axe(page)).toEqual([])
+  })
+
   test('is the radio full', async () => {
     await visit(page, 'overview')
     await expect.poll(() => page.locator('main').textContent()).toMatch(/field.*full.*% used/)
