@@ -174,6 +174,7 @@ describe('what one can do', () => {
   test('a sensor is seen as it reports, falls asleep and wakes, without a reload', async () => {
     await visit(page, 'sensors/sn%3Asensor-05')
     await page.getByRole('button', { name: 'Show packets as they come' }).click()
+    await page.getByText('Waiting for a packet').waitFor()
     const member = site.sensors.get('sensor-05')!
     await member.report('25.5')
     await expect.poll(() => page.locator('main').textContent(), { timeout: 10_000 }).toMatch(/PUBLISH.*PUBACK/)
