@@ -55,7 +55,7 @@ function Totals({ totals, all }: { readonly totals: Overview; readonly all: read
         )}
       </Figure>
       <Figure label="Connected" value={count(clients.connected)}>
-        clients and sensors; {count(clients.disconnected)} not
+        sensors included; {count(clients.disconnected)} not connected
       </Figure>
       <Figure label="Messages in" value={lastRate(all, (each) => each.messages.received)} unit="/s">
         {short(messages.received)} since the start
