@@ -184,7 +184,7 @@ export class Operator {
     if (server !== this.#server)
       this.#routes = [
         ...publishRoutes(server.broker),
-        ...retainedRoutes(server.broker, server.notice),
+        ...retainedRoutes(server),
         ...clientRoutes({
           server,
           status: { notReady: () => undefined },

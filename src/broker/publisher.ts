@@ -141,7 +141,7 @@ export class Publisher {
     // If a crash loses the receipt, the publisher sends the message again: no subscriber may have seen it before.
     if (message.qos === 2) message.receiptLsn = lsn
     // [MQTT-3.3.1-8] [3.1.1 MQTT-3.3.1-7]
-    if (message.retain) this.#retain(message)
+    if (message.retain) this.#retain(now, message)
     this.#deliver(now, from, message, targets, crowded)
     if (again === undefined) return lsn
     return again.reduce((last, target) => Math.max(last, this.#deliverAgain(now, target, message, crowded)), lsn)
@@ -343,7 +343,7 @@ export class Publisher {
     })
   }
 
-  #retain(message: Publish): void {
+  #retain(now: Instant, message: Publish): void {
     const { retained } = this.#context
     // An empty payload deletes the retained message, and is not retained itself (MQTT-3.3.1-6, -7).
     // [MQTT-3.3.1-7]
@@ -353,6 +353,7 @@ export class Publisher {
       return
     }
     message.own()
+    message.acceptedAt = Math.floor(now / 1000)
     // [MQTT-3.3.1-5] [3.1.1 MQTT-3.3.1-5]
     retained.set(message.topic, message)
   }

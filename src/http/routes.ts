@@ -20,7 +20,7 @@ export function routesOf(context: HttpContext): readonly Route[] {
   const api = [
     ...overviewRoutes(context),
     ...clientRoutes(context),
-    ...retainedRoutes(server.broker, server.notice),
+    ...retainedRoutes(server),
     ...publishRoutes(server.broker),
     ...noticeRoutes(context),
     ...traceRoutes(context),

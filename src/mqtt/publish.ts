@@ -54,7 +54,7 @@ export class Publish {
   id = 0
   author: Author = NOBODY
   expiresAt: Instant | undefined = undefined
-  /** When the broker accepted it, in whole seconds of this process; -1 if that is not known, or it never has to wait. */
+  /** When the broker accepted it, in whole seconds of this process; -1 if that is not known, or it neither waits nor is retained. */
   acceptedAt = -1
   /** Counts its memory, together with that of its copies, which share its buffer; created when it is first queued. */
   held: MessageMemory | undefined = undefined

@@ -14,6 +14,7 @@ const PAGES = {
   clients: '#/clients',
   client: '#/clients/mqtt%3Ahome-assistant',
   topics: '#/topics',
+  message: '#/topics?topic=site%2Fvalve%2F1',
   trace: '#/trace',
   publish: '#/publish',
   notices: '#/notices',

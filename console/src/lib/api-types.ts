@@ -457,6 +457,8 @@ export interface Operations {
         readonly publisher?: string
         /** the publisher's user name, which need not be verified */
         readonly user?: string
+        /** when; ISO 8601, UTC; absent if that was before Roost started */
+        readonly published?: string
         /** seconds until it expires; absent: never */
         readonly expires_in?: number
       })[]
@@ -506,6 +508,8 @@ export interface Operations {
       readonly publisher?: string
       /** the publisher's user name, which need not be verified */
       readonly user?: string
+      /** when; ISO 8601, UTC; absent if that was before Roost started */
+      readonly published?: string
       /** seconds until it expires; absent: never */
       readonly expires_in?: number
       /** the payload, if it is UTF-8 and not longer than 128 KiB */

@@ -34,3 +34,6 @@ const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-d
 export const absolute = (at: number): string => ABSOLUTE.format(at)
 /** `04:10:24` */
 export const clock = (at: number): string => CLOCK.format(at)
+/** By the clock alone on the same day. */
+export const moment = (at: number, from: number): string =>
+  new Date(at).toDateString() === new Date(from).toDateString() ? clock(at) : absolute(at)

@@ -14,10 +14,10 @@ const KEPT = 3000
 const SHOWN = 100
 
 const LEVEL_TEXTS: readonly (readonly [Level, string])[] = [
-  ['debug', 'debug and above'],
-  ['info', 'info and above'],
-  ['warn', 'warn and error'],
-  ['error', 'error'],
+  ['debug', 'from debug'],
+  ['info', 'from info'],
+  ['warn', 'from warn'],
+  ['error', 'error only'],
 ]
 
 /** Newest first; those that were fetched, and those that came since. */

@@ -19,7 +19,7 @@ export function OverviewPage() {
       <PageHead title="Overview" />
       <Totals totals={totals} all={all} />
       <div class="grid">
-        <Attention />
+        <Attention hasSensors={Object.values(totals.sensors).some((total) => total > 0)} />
         <Airtime totals={totals} />
       </div>
       <Charts all={all} />
@@ -40,18 +40,22 @@ const lastRate = (all: readonly Sample[], counter: (totals: Overview) => number)
 }
 
 function Totals({ totals, all }: { readonly totals: Overview; readonly all: readonly Sample[] }) {
-  const { sensors, clients, waiting, retained, messages } = totals
+  const { sensors, clients, waiting, retained, messages, retransmissions } = totals
   const known = sensors.active + sensors.asleep + sensors.awake + sensors.lost
   return (
-    <div class="figures">
+    <div class="figures is-four">
       <Figure label="Sensors" value={count(known)}>
-        {count(sensors.asleep)} asleep, {count(sensors.active + sensors.awake)} awake
+        {count(sensors.active)} active, {count(sensors.asleep)} asleep, {count(sensors.awake)} awake
       </Figure>
       <Figure label="Lost sensors" value={count(sensors.lost)} tone={sensors.lost > 0 ? 'is-bad' : ''}>
-        {sensors.lost > 0 ? <a href={href(['sensors'], { state: 'lost' })}>Show them</a> : 'All have been heard in time'}
+        {sensors.lost > 0 ? (
+          <a href={href(['sensors'], { state: 'lost' })}>Show them</a>
+        ) : (
+          known > 0 && 'all have been heard in time'
+        )}
       </Figure>
-      <Figure label="Connected clients" value={count(clients.connected)}>
-        sensors included, {count(clients.disconnected)} away
+      <Figure label="Connected" value={count(clients.connected)}>
+        sensors included; {count(clients.disconnected)} not connected
       </Figure>
       <Figure label="Messages in" value={lastRate(all, (each) => each.messages.received)} unit="/s">
         {short(messages.received)} since the start
@@ -61,6 +65,9 @@ function Totals({ totals, all }: { readonly totals: Overview; readonly all: read
       </Figure>
       <Figure label="Waiting" value={count(waiting.messages)}>
         {bytes(waiting.bytes)}, each receiver counted
+      </Figure>
+      <Figure label="Sent again" value={lastRate(all, (each) => each.retransmissions)} unit="/s">
+        {short(retransmissions)} to sensors since the start
       </Figure>
       <Figure label="Retained" value={count(retained.messages)}>
         <a href={href(['topics'])}>Browse topics</a>
@@ -72,7 +79,7 @@ function Totals({ totals, all }: { readonly totals: Overview; readonly all: read
 const ATTENTION_MAX = 6
 
 /** Sensors that are lost, the last one first. */
-function Attention() {
+function Attention({ hasSensors }: { readonly hasSensors: boolean }) {
   const { value, error } = useLoaded(
     'lost',
     (signal) => call('GET /api/v1/clients', { query: { protocol: 'mqtt-sn', state: 'lost', limit: 1000 }, signal }),
@@ -83,7 +90,13 @@ function Attention() {
     <Card title="Lost sensors" aside={value !== undefined && lost.length > 0 && plural(lost.length, 'sensor')}>
       <Failed error={error} />
       {value === undefined && error === undefined && <Loading />}
-      {value !== undefined && lost.length === 0 && (
+      {value !== undefined && !hasSensors && (
+        <Empty title="No sensor has connected yet">
+          Point an MQTT-SN client at the UDP port of Roost, or try one from a terminal on this machine:{' '}
+          <code>roost sn pub -t site/temperature -m 21.5</code>
+        </Empty>
+      )}
+      {value !== undefined && hasSensors && lost.length === 0 && (
         <Empty title="No sensor is lost">Each of them was heard within its keep alive or its sleep.</Empty>
       )}
       <ul class="lines">
@@ -93,7 +106,7 @@ function Attention() {
               {client_id}
             </a>
             <span class="soft">
-              heard <Time at={last_heard} />
+              heard <Time at={last_heard} isExact />
               {waiting_messages > 0 && `, ${plural(waiting_messages, 'message')} waiting`}
             </span>
           </li>
@@ -122,7 +135,7 @@ function Airtime({ totals: { airtime, queued_frames: queued } }: { readonly tota
       ) : (
         <ul class="lines">
           {airtime.map((port) => (
-            <PortLine key={port.port} {...port} />
+            <PortLine key={port.port} {...port} isWaitedFor={queued > 0} />
           ))}
         </ul>
       )}
@@ -130,7 +143,17 @@ function Airtime({ totals: { airtime, queued_frames: queued } }: { readonly tota
   )
 }
 
-function PortLine({ port, used_seconds: used, left_seconds: left }: PortAirtime) {
+/** Of the airtime: nothing is sent beyond the first; what waits beyond the second is too long for the rest. */
+const FULL = 0.98
+const FULL_FOR_FRAMES = 0.9
+const NEARLY_FULL = 0.8
+
+interface PortLineProps extends PortAirtime {
+  /** Frames wait for airtime. */
+  readonly isWaitedFor: boolean
+}
+
+function PortLine({ port, used_seconds: used, left_seconds: left, isWaitedFor }: PortLineProps) {
   if (left === undefined)
     return (
       <li>
@@ -138,9 +161,10 @@ function PortLine({ port, used_seconds: used, left_seconds: left }: PortAirtime)
       </li>
     )
   const share = used / Math.max(used + left, 0.001)
-  const word = share >= 0.98 ? 'full' : share >= 0.8 ? 'nearly full' : 'has room'
+  const isFull = share >= (isWaitedFor ? FULL_FOR_FRAMES : FULL)
+  const word = isFull ? 'full' : share >= NEARLY_FULL ? 'nearly full' : 'has room'
   return (
-    <li class={`meter-line ${share >= 0.98 ? 'is-bad' : share >= 0.8 ? 'is-near' : ''}`}>
+    <li class={`meter-line ${isFull ? 'is-bad' : share >= NEARLY_FULL ? 'is-near' : ''}`}>
       <span class="meter-head">
         <b>{port}</b>
         <span>
@@ -150,8 +174,8 @@ function PortLine({ port, used_seconds: used, left_seconds: left }: PortAirtime)
       <meter
         min={0}
         max={1}
-        low={0.8}
-        high={0.98}
+        low={NEARLY_FULL}
+        high={isWaitedFor ? FULL_FOR_FRAMES : FULL}
         optimum={0}
         value={share}
         aria-label={`Airtime of ${port}: ${percent(used, used + left)} used`}
@@ -192,7 +216,12 @@ function Charts({ all }: { readonly all: readonly Sample[] }) {
           atLeast={4}
           series={[
             { label: 'asleep', color: '--series-3', values: gauge(({ sensors }) => sensors.asleep) },
-            { label: 'awake', color: '--series-2', values: gauge(({ sensors }) => sensors.active + sensors.awake), dash: [6, 3] },
+            {
+              label: 'active or awake',
+              color: '--series-2',
+              values: gauge(({ sensors }) => sensors.active + sensors.awake),
+              dash: [6, 3],
+            },
             { label: 'lost', color: '--series-4', values: gauge(({ sensors }) => sensors.lost), dash: [2, 3] },
           ]}
         />
@@ -208,10 +237,10 @@ function Charts({ all }: { readonly all: readonly Sample[] }) {
       </Card>
       <Card>
         <Chart
-          title="Sent to sensors again"
+          title="Messages sent to sensors again"
           times={times}
           format={(value) => `${figures(value)}/s`}
-          series={[{ label: 'retransmissions', color: '--series-4', values: rate(({ retransmissions }) => retransmissions) }]}
+          series={[{ label: 'sent again', color: '--series-4', values: rate(({ retransmissions }) => retransmissions) }]}
         />
       </Card>
       <Card>

@@ -158,7 +158,8 @@ function Nothing({ isFiltered, isOpen }: { readonly isFiltered: boolean; readonl
   if (!isOpen) return <Empty title="Connecting …" />
   return isFiltered ? (
     <Empty title="No packet matches yet">
-      Packets appear here as they come. A client without an entry in its client id, and packets without a topic, match no filter.
+      Packets appear here as they come. One without a topic matches no topic filter, and one of a client that is not known yet
+      matches no client.
     </Empty>
   ) : (
     <Empty title="Waiting for the first packet">

@@ -1,10 +1,11 @@
 import { call } from '../lib/api.ts'
 import type { ClientDetail } from '../lib/clients.ts'
 import { now } from '../lib/clock.ts'
+import { useLoaded } from '../lib/loaded.ts'
 import { bytes, count, plural } from '../lib/numbers.ts'
-import { clientHref, topicHref } from '../lib/route.ts'
+import { clientHref, setQuery, topicHref, where } from '../lib/route.ts'
 import { mayManage } from '../lib/session.ts'
-import { Card } from './basics.tsx'
+import { Card, Failed, Loading } from './basics.tsx'
 import { confirm } from './confirm.tsx'
 import { Icon } from './icons.tsx'
 import { ShortTable } from './short-table.tsx'
@@ -13,34 +14,74 @@ import { For, Time } from './time.tsx'
 
 /** What the pages of a sensor and of an MQTT client have in common. */
 
-/** Why the client does not get its messages at the moment, the most important reason first. */
+/** Why the client does not get its messages at the moment, or those on a topic that is asked about. */
 export function Reasons({ client }: { readonly client: ClientDetail }) {
-  const { reasons, waiting_messages: waiting } = client
-  const title = 'Why does it not get its messages?'
+  const { about = '' } = where.value.query
+  const none =
+    client.waiting_messages === 0
+      ? 'Nothing waits for it, and nothing would hold a message back.'
+      : 'Nothing holds its messages back: they are on their way.'
+  return (
+    <Card title="Why does it not get its messages?" class="reasons">
+      {about === '' ? <ReasonList reasons={client.reasons} none={none} /> : <AboutTopic id={client.id} topic={about} />}
+      <form
+        class="toolbar"
+        onSubmit={(event) => {
+          event.preventDefault()
+          setQuery({ about: String(new FormData(event.currentTarget).get('about') ?? '').trim() })
+        }}
+      >
+        <label class="field grows">
+          <span>Why not those on this topic?</span>
+          <input key={about} name="about" defaultValue={about} placeholder="site/valve" autocomplete="off" spellcheck={false} />
+        </label>
+        <button type="submit">Ask</button>
+        {about !== '' && (
+          <button type="button" onClick={() => setQuery({ about: undefined })}>
+            All topics
+          </button>
+        )}
+      </form>
+    </Card>
+  )
+}
+
+/** Also what only shows when a topic is known: no subscription matches it, or the access rules do not let it be read. */
+function AboutTopic({ id, topic }: { readonly id: string; readonly topic: string }) {
+  const { value, error } = useLoaded(
+    `${id} ${topic}`,
+    (signal) => call('GET /api/v1/clients/{id}', { params: { id }, query: { topic }, signal }),
+    2,
+  )
+  return (
+    <>
+      <Failed error={error} />
+      {value === undefined && error === undefined && <Loading />}
+      {value !== undefined && <ReasonList reasons={value.reasons} none={`Nothing would hold back a message on ${topic}.`} />}
+    </>
+  )
+}
+
+/** The most important reason first. `none`: said without any. */
+function ReasonList({ reasons, none }: { readonly reasons: ClientDetail['reasons']; readonly none: string }) {
   if (reasons.length === 0)
     return (
-      <Card title={title} class="reasons">
-        <p class="reason-none">
-          <Icon name="check" />
-          {waiting === 0
-            ? 'Nothing waits for it, and nothing would hold a message back.'
-            : 'Nothing holds them back: they are on their way.'}
-        </p>
-      </Card>
+      <p class="reason-none">
+        <Icon name="check" />
+        {none}
+      </p>
     )
   return (
-    <Card title={title} class="reasons">
-      <ol>
-        {reasons.map((reason) => (
-          <li key={`${reason.code} ${reason.topic ?? ''} ${reason.filter ?? ''}`}>
-            <p>{sentence(reason.text)}</p>
-            <p class="soft">
-              <ReasonMore {...reason} />
-            </p>
-          </li>
-        ))}
-      </ol>
-    </Card>
+    <ol>
+      {reasons.map((reason) => (
+        <li key={`${reason.code} ${reason.topic ?? ''} ${reason.filter ?? ''}`}>
+          <p>{sentence(reason.text)}</p>
+          <p class="soft">
+            <ReasonMore {...reason} />
+          </p>
+        </li>
+      ))}
+    </ol>
   )
 }
 
@@ -122,15 +163,15 @@ export function ClientActions({
       body: (
         <>
           <p>
-            Gone are then: {plural(waiting, 'waiting message')}, {plural(subscriptions, 'subscription')}
+            This deletes {plural(waiting, 'waiting message')}, {plural(subscriptions, 'subscription')}
             {isSensor && `, ${plural(topicIds, 'topic id')}`}. {will}
           </p>
-          <p>This cannot be undone. It may connect again, and begins anew.</p>
+          <p>This cannot be undone. It may connect again, with a new session.</p>
         </>
       ),
       action: 'End the session',
       run: () => call('DELETE /api/v1/clients/{id}', { params: { id } }),
-      done: `The session of ${name} is ended`,
+      done: `The session of ${name} has ended`,
       after: onEnded,
     })
   return (
@@ -162,7 +203,7 @@ const TOPIC: Column<Listed<Queued>> = {
       <a href={topicHref(topic)}>{topic}</a>
       <span class="row-sub">
         QoS {qos}
-        {publisher !== undefined && `, from ${publisher}`}
+        {publisher !== undefined && `, from ${publisher.replace(/^(sn|mqtt):/, '')}`}
       </span>
     </>
   ),
@@ -205,7 +246,7 @@ export function Queue({ queue }: { readonly queue: NonNullable<ClientDetail['que
             {plural(messages, 'message')}, {bytes(size)}
             {oldest !== undefined && (
               <>
-                , the oldest from <Time at={oldest} />
+                , the oldest came <Time at={oldest} isExact />
               </>
             )}
           </>

@@ -34,7 +34,13 @@ export function LiveTrace({ client, payloads }: { readonly client: string; reado
       {dropped > 0 && <p class="soft">The last {count(KEPT_MAX)} packets are kept.</p>}
       {hasBegun && (
         <Packets entries={entries} follows={follows && isOn} onFollow={setFollows} isOfClient>
-          <Empty title="Waiting for a packet">A sensor that sleeps sends nothing until it wakes.</Empty>
+          {state === 'open' ? (
+            <Empty title="Waiting for a packet">
+              Packets appear here as they come. A sensor that sleeps sends nothing until it wakes.
+            </Empty>
+          ) : (
+            <Empty title={isOn ? 'Connecting …' : 'No packet came'} />
+          )}
         </Packets>
       )}
     </>

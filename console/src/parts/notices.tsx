@@ -33,7 +33,7 @@ export function NoticeLine({ notice, isOfClient = false, isExplained = false }: 
         {times > 1 && <span class="soft">{count(times)} times</span>}
         {!isOfClient && client !== undefined && <ClientName client={client} />}
         <span class="faint">
-          <Time at={time} />
+          <Time at={time} isExact />
         </span>
       </span>
       {(reason !== undefined || user !== undefined || limit !== undefined || (client === undefined && peer !== undefined)) && (

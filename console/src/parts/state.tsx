@@ -3,9 +3,9 @@ export type State = 'connected' | 'disconnected' | 'active' | 'asleep' | 'awake'
 
 export const ABOUT_STATE: Readonly<Record<State, string>> = {
   connected: 'connected now',
-  active: 'awake all the time',
-  asleep: 'sleeps; its messages wait until it wakes',
-  awake: 'fetches its messages, and sleeps again',
+  active: 'does not sleep',
+  asleep: 'its messages wait until it wakes',
+  awake: 'is fetching its messages, and then sleeps again',
   lost: 'silent for longer than its keep alive or its sleep allows',
   disconnected: 'has left; its session is kept',
 }

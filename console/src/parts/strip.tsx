@@ -34,11 +34,14 @@ function runsOf(day: readonly Quarter[]): Run[] {
   return runs
 }
 
-/** `asleep 20 h, awake 1 h 30 min, lost 45 min` */
+/** Sensors that never sleep count as awake here. */
+const WORDS = { awake: 'active or awake', asleep: 'asleep', lost: 'lost' } as const
+
+/** `active or awake 1 h 30 min, asleep 20 h, lost 45 min` */
 export function dayInWords(day: readonly Quarter[]): string {
   const words = (['awake', 'asleep', 'lost'] as const).flatMap((state) => {
     const quarters = day.filter((each) => each === state).length
-    return quarters === 0 ? [] : [`${state} ${duration(quarters * QUARTER_SECONDS)}`]
+    return quarters === 0 ? [] : [`${WORDS[state]} ${duration(quarters * QUARTER_SECONDS)}`]
   })
   return words.length === 0 ? 'nothing is known yet' : words.join(', ')
 }
@@ -70,7 +73,7 @@ export function Strip({ day, isLarge = false }: { readonly day: readonly Quarter
       )}
       {isLarge && (
         <span class="strip-key">
-          <span class="is-awake">awake</span>
+          <span class="is-awake">{WORDS.awake}</span>
           <span class="is-asleep">asleep</span>
           <span class="is-lost">lost</span>
           <span class="is-unknown">not known</span>

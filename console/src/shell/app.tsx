@@ -52,7 +52,7 @@ function Shell() {
   useEffect(() => {
     isOpen.value = false
     scrollTo(0, 0)
-    document.title = `${path[1] ?? page.title} · Roost`
+    document.title = `${path[1]?.replace(/^(sn|mqtt):/, '') ?? page.title} · Roost`
   }, [key])
   return (
     <div class={isOpen.value ? 'shell is-open' : 'shell'}>

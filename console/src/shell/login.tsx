@@ -22,7 +22,9 @@ export function Login() {
       >
         <h1>Roost</h1>
         <p class="about">
-          {by === 'password' ? 'Log in as a user of http_password_file.' : 'Log in with a token of http_token_file.'}
+          {by === 'password'
+            ? 'Log in as a user of this console (http_password_file).'
+            : 'Log in with a token (http_token_file).'}
         </p>
         {by === 'password' ? (
           <>

@@ -68,12 +68,12 @@ function Live() {
 
 function Who() {
   const { user, login, role } = session.value
-  const may = role === 'manage' ? 'may manage' : 'may view'
-  if (login === undefined) return <p class="who">No login needed, {may}</p>
+  const may = role === 'manage' ? 'may manage' : 'may only view'
+  if (login === undefined) return <p class="who">No login is needed: anyone here {may}.</p>
   return (
     <p class="who">
       <span>
-        <b>{user ?? 'By token'}</b>, {may}
+        <b>{user ?? 'Logged in with a token'}</b>, {may}
       </span>
       <button type="button" class="plain" onClick={() => void logOut()}>
         <Icon name="logout" />

@@ -7,6 +7,10 @@ import type { ClientHost } from './client-host.ts'
 import { lost } from './leaving.ts'
 import type { State } from './state-table.ts'
 
+/** Why a client is lost, as notices and logs say it. */
+const SILENT = 'silent for longer than its keep alive allows'
+const OVERSLEPT = 'it did not wake when its sleep duration ended'
+
 /** The properties of a client that supervision depends on. */
 export interface Supervised {
   readonly state: State
@@ -120,7 +124,7 @@ export class Supervision {
     const { state, host } = this.#client
     if (deadline > now) this.arm(now)
     else if (state === 'disconnected' || state === 'lost') host.forget(this.#client)
-    else lost(this.#client, now, state === 'active' ? 'keep alive' : 'sleep duration')
+    else lost(this.#client, now, state === 'active' ? SILENT : OVERSLEPT)
   }
 
   /** When the client is lost, or forgotten, unless it is heard before; undefined: never. */

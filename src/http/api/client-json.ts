@@ -268,7 +268,7 @@ function sessionJson(server: Server, now: Instant, session: Session): object {
 }
 
 /** A time of which only the second is kept; undefined if it is not known. */
-const sinceSecond = ({ wallEpoch }: Server, second: number | undefined): string | undefined =>
+export const sinceSecond = ({ wallEpoch }: Pick<Server, 'wallEpoch'>, second: number | undefined): string | undefined =>
   second === undefined || second < 0 ? undefined : isoTime(wallEpoch + second * 1000)
 
 function messageJson(server: Server, now: Instant, message: ReturnType<typeof messageOf>, qos: number): object {

@@ -8,6 +8,7 @@ import { type Listed, type ListedLevel, listLevels, listRetained } from '../../b
 import { NO_PROPERTIES } from '../../mqtt/properties.ts'
 import type { Publish } from '../../mqtt/publish.ts'
 import { topicFilterError } from '../../mqtt/topics.ts'
+import type { Server } from '../../server.ts'
 import {
   type HttpRequest,
   type HttpResponse,
@@ -21,6 +22,7 @@ import {
 } from '../exchange.ts'
 import { BAD_CURSOR, cursorAfter, inTurns, type Page, pageOf } from '../pages.ts'
 import { base64, flag, listOf, NEXT_CURSOR, object, PAGE_QUERY, PROBLEM, type RouteSpec, text, whole } from '../schema.ts'
+import { sinceSecond } from './client-json.ts'
 import { PROPERTIES, propertiesJson } from './properties.ts'
 
 /** Larger payloads are left out: a subscription reads them without holding anything up. */
@@ -39,6 +41,7 @@ const MESSAGE_OPTIONAL = {
     'client that published it, `mqtt:` or `sn:` before its client id, or `http`, and `http:` before a user, of this service',
   ),
   user: text("the publisher's user name, which need not be verified"),
+  published: text('when; ISO 8601, UTC; absent if that was before Roost started'),
   expires_in: whole('seconds until it expires; absent: never'),
 } as const
 const LEVEL = object({
@@ -124,27 +127,31 @@ const DELETE_MANY: RouteSpec = {
   },
 }
 
+/** What retained messages are read from. */
+type Context = Pick<Server, 'broker' | 'notice' | 'wallEpoch'>
+
 /** Browsing, reading and deleting retained messages. */
-export const retainedRoutes = (broker: Broker, notice: NoticeSink): readonly Route[] => [
-  { method: 'GET', path: '/api/v1/retained', needs: 'view', spec: LIST, answer: (request) => list(broker, request) },
-  { method: 'GET', path: '/api/v1/retained/:topic', needs: 'view', spec: READ, answer: (request) => read(broker, request) },
+export const retainedRoutes = (server: Context): readonly Route[] => [
+  { method: 'GET', path: '/api/v1/retained', needs: 'view', spec: LIST, answer: (request) => list(server, request) },
+  { method: 'GET', path: '/api/v1/retained/:topic', needs: 'view', spec: READ, answer: (request) => read(server, request) },
   {
     method: 'DELETE',
     path: '/api/v1/retained/:topic',
     needs: 'manage',
     spec: DELETE_ONE,
-    answer: (request) => deleteOne(broker, notice, request),
+    answer: (request) => deleteOne(server, request),
   },
   {
     method: 'DELETE',
     path: '/api/v1/retained',
     needs: 'manage',
     spec: DELETE_MANY,
-    answer: (request) => deleteMany(broker, notice, request),
+    answer: (request) => deleteMany(server, request),
   },
 ]
 
-function list({ retained: { root } }: Broker, request: HttpRequest): HttpResponse | HttpWork {
+function list(server: Context, request: HttpRequest): HttpResponse | HttpWork {
+  const { root } = server.broker.retained
   const { now, query } = request
   const { filter, q, level } = query
   const page = pageOf(request)
@@ -154,7 +161,7 @@ function list({ retained: { root } }: Broker, request: HttpRequest): HttpRespons
   if (level === undefined) {
     const wrong = filter === undefined ? '' : topicFilterError(filter)
     if (wrong !== '') return problem(400, `filter: ${wrong}`)
-    return paged(now, page, listRetained(root, { filter, contains: q?.toLowerCase(), ...wanted }), MESSAGES)
+    return paged(now, page, listRetained(root, { filter, contains: q?.toLowerCase(), ...wanted }), messagesOf(server))
   }
   if (filter !== undefined || q !== undefined) return problem(400, 'level: excludes filter and q')
   const prefix = level === '' || level.endsWith('/') ? level : `${level}/`
@@ -210,7 +217,9 @@ const levelJson = (prefix: string, { name, retained, below }: ListedLevel): obje
   below,
 })
 
-function messageJson({ topic, payloadLength, qos, author, expiresAt }: Publish, now: Instant): object {
+function messageJson(server: Context, message: Publish, now: Instant): object {
+  const { topic, payloadLength, qos, author, expiresAt } = message
+  const published = sinceSecond(server, message.acceptedAt)
   const user = author.owner?.username
   return {
     topic,
@@ -218,18 +227,23 @@ function messageJson({ topic, payloadLength, qos, author, expiresAt }: Publish, 
     qos,
     ...(author.key !== '' && { publisher: author.key }),
     ...(user !== undefined && { user }),
+    ...(published !== undefined && { published }),
     ...(expiresAt !== undefined && { expires_in: Math.max(0, Math.ceil((expiresAt - now) / 1000)) }),
   }
 }
 
-const MESSAGES: Form<Publish> = { name: 'messages', of: messageJson, nameOf: ({ topic }) => topic }
+const messagesOf = (server: Context): Form<Publish> => ({
+  name: 'messages',
+  of: (message, now) => messageJson(server, message, now),
+  nameOf: ({ topic }) => topic,
+})
 
 const noMessage = (topic: string): HttpResponse => problem(404, `no message is retained on ${topic.slice(0, 200)}`)
 
-function read({ retained }: Broker, { now, params, role }: HttpRequest): HttpResponse {
+function read(server: Context, { now, params, role }: HttpRequest): HttpResponse {
   const topic = params.topic!
-  const message = retained.get(topic)
-  return message === undefined ? noMessage(topic) : json({ ...messageJson(message, now), ...contentJson(message, role) })
+  const message = server.broker.retained.get(topic)
+  return message === undefined ? noMessage(topic) : json({ ...messageJson(server, message, now), ...contentJson(message, role) })
 }
 
 function contentJson({ payload, properties }: Publish, role: Role | undefined): object {
@@ -249,7 +263,8 @@ function textOf(bytes: Buffer): string | undefined {
 const FULL = 'the store is full'
 const NO_ROOM = 'the store is too slow, and has no room for more'
 
-function* deleteOne({ retained, operator }: Broker, notice: NoticeSink, { params, user }: HttpRequest): HttpWork {
+function* deleteOne({ broker, notice }: Context, { params, user }: HttpRequest): HttpWork {
+  const { retained, operator } = broker
   const topic = params.topic!
   const bytes = retained.get(topic)?.weight ?? 0
   const lsn = operator.deleteRetained(topic)
@@ -260,12 +275,12 @@ function* deleteOne({ retained, operator }: Broker, notice: NoticeSink, { params
   return json({ messages: 1, bytes, dry_run: false })
 }
 
-function deleteMany({ operator }: Broker, notice: NoticeSink, { now, query, user }: HttpRequest): HttpResponse | HttpWork {
+function deleteMany({ broker, notice }: Context, { now, query, user }: HttpRequest): HttpResponse | HttpWork {
   const { filter = '', dry_run: dryRun } = query
   const wrong = topicFilterError(filter)
   if (wrong !== '') return problem(400, `filter: ${wrong}`)
   const deletion: Deletion = { filter, isDryRun: dryRun === 'true', messages: 0, bytes: 0, lsn: 0, isFull: false }
-  return deleting(operator, notice, deletion, now, user)
+  return deleting(broker.operator, notice, deletion, now, user)
 }
 
 function* deleting(

@@ -91,7 +91,7 @@ function* portReasons({ host: { ports }, route }: GatewayClient): Iterable<Reaso
   const { name: port } = ports.of(route)
   if (!ports.has(route)) yield { code: 'port-missing', text: 'its port is not configured any more' }
   else if (ports.isHeld(route)) {
-    const text = 'its address is not validated: messages above three times of what it sent wait until it acknowledges one'
+    const text = 'its address is not validated: more than three times the bytes that it sent wait until it acknowledges a message'
     yield { code: 'address-not-validated', text, option: 'trusted_networks' }
   } else if (ports.isWaiting(route) || ports.hasRefused(route)) {
     const text = `port ${port} may not send yet: airtime is used up, or others are before it`

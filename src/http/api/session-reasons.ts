@@ -31,7 +31,7 @@ export function* subscriptionReasons(broker: Broker, session: Session, topic: st
   yield* sharedWith(broker, subscriptions, topic)
   if (session.link !== undefined || limits.queueQos0Messages) return
   const plain = subscriptions.filter(({ qos }) => qos === 0).length
-  const whose = plain === 0 ? '' : `, nor any for its ${plain} subscriptions with QoS 0`
+  const whose = plain === 0 ? '' : `, nor any for its ${plain} ${plain === 1 ? 'subscription' : 'subscriptions'} with QoS 0`
   const text = `while it is away, no QoS 0 messages are kept for it${whose}`
   yield { code: 'qos0-while-away', text, option: 'queue_qos0_messages' }
 }

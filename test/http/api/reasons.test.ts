@@ -71,7 +71,7 @@ describe('the state of a client', () => {
     expect(reason(api, 's', 'disconnected')).toMatchObject({ messages: 0 })
     expect(reason(api, 'c', 'disconnected')).toMatchObject({ until: '2027-01-15T09:00:02Z', messages: 0 })
     expect(reason(api, 'c', 'qos0-while-away').text).toBe(
-      'while it is away, no QoS 0 messages are kept for it, nor any for its 1 subscriptions with QoS 0',
+      'while it is away, no QoS 0 messages are kept for it, nor any for its 1 subscription with QoS 0',
     )
   })
 

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../../fuzz/sim/delayed-store.ts'
+import { isoTime } from '../../../src/base/iso-time.ts'
 import { retainedRoutes } from '../../../src/http/api/retained.ts'
 import { ENTRIES_PER_TURN } from '../../../src/http/exchange.ts'
 import { ROOM_PAUSES_MAX } from '../../../src/http/pages.ts'
@@ -24,7 +25,7 @@ function retain({ broker }: TestBroker, topic: string, payload = 'x'): void {
   broker.retained.set(topic, message)
 }
 const asker = (world: TestBroker) => {
-  const routes = retainedRoutes(world.broker, (notice) => world.notices.push(notice))
+  const routes = retainedRoutes({ broker: world.broker, notice: (notice) => world.notices.push(notice), wallEpoch: 0 })
   return {
     get: (query = '') => ask(routes, 'GET', `/api/v1/retained${query}`, { now: world.now }),
     remove: (query: string, between?: () => void) =>
@@ -63,11 +64,20 @@ describe('a list of messages', () => {
     ['q=x&filter=site/%23', ['site/a/x']],
   ])('%s', (query, topics) => expect(asker(world(TOPICS)).topics(`?${query}`)).toEqual(topics))
 
-  test('has who published it, and when it expires, but no payload', () => {
+  test('has who published it and when, and when it expires, but no payload', () => {
     const broker = new TestBroker()
+    broker.advance(3000)
+    const began = broker.now
     broker.connect('pub').publish('a', 'secret', 1, 1, { retain: true, properties: { messageExpiryInterval: 60 } })
     broker.advance(10_500)
-    const expected = { topic: 'a', payload_bytes: 6, qos: 1, publisher: 'mqtt:pub', expires_in: 50 }
+    const expected = {
+      topic: 'a',
+      payload_bytes: 6,
+      qos: 1,
+      publisher: 'mqtt:pub',
+      expires_in: 50,
+      published: isoTime(1000 * Math.floor(began / 1000)),
+    }
     expect(asker(broker).get().json).toEqual({ messages: [expected] })
   })
 
@@ -145,7 +155,7 @@ describe('a list of levels', () => {
 describe('one message', () => {
   const read = (broker: TestBroker, topic: string, role: 'view' | 'manage') =>
     ask(
-      retainedRoutes(broker.broker, () => {}),
+      retainedRoutes({ broker: broker.broker, notice: () => {}, wallEpoch: 0 }),
       'GET',
       `/api/v1/retained/${encodeURIComponent(topic)}`,
       { role },
@@ -160,8 +170,9 @@ describe('one message', () => {
       correlationData: Buffer.from('c'),
       userProperties: [['a', '1']],
     } as const
+    const published = isoTime(1000 * Math.floor(broker.now / 1000))
     broker.connect('pub').publish('a/b', 'grün', 0, 0, { retain: true, properties })
-    const known = { topic: 'a/b', payload_bytes: 5, qos: 0, publisher: 'mqtt:pub' }
+    const known = { topic: 'a/b', payload_bytes: 5, qos: 0, publisher: 'mqtt:pub', published }
     expect(read(broker, 'a/b', 'view')).toEqual(known)
     expect(read(broker, 'a/b', 'manage')).toEqual({
       ...known,

@@ -11,7 +11,7 @@ import { LiveTrace } from '../../parts/live-trace.tsx'
 import { RecentNotices } from '../../parts/notices.tsx'
 import { Payload } from '../../parts/payload.tsx'
 import { ABOUT_STATE, StateMark } from '../../parts/state.tsx'
-import { For, Time } from '../../parts/time.tsx'
+import { For, Time, When } from '../../parts/time.tsx'
 
 /** Everything about one MQTT client. */
 export function ClientPage({ id }: { readonly id: string }) {
@@ -85,6 +85,9 @@ function Figures(client: ClientDetail) {
   const { waiting_messages: waiting, waiting_bytes: size, queue, in_flight: flight, window, counters, reads } = client
   return (
     <div class="figures">
+      <Figure label="Last heard" value={<Time at={client.last_heard} />}>
+        <When at={client.last_heard} />
+      </Figure>
       <Figure label="Waiting for it" value={count(waiting)}>
         {bytes(size)}
         {queue?.oldest !== undefined && (
@@ -145,7 +148,6 @@ function Connection(client: ClientDetail) {
           ['User', user === undefined ? 'none' : `${user}${user_verified === true ? '' : ', not verified'}`],
           version !== undefined && ['Protocol', `MQTT ${version}${bridge === true ? ', a bridge' : ''}`],
           alive !== undefined && ['Keep alive', alive === 0 ? 'none' : duration(alive)],
-          client.last_heard !== undefined && ['Last heard', <Time key="heard" at={client.last_heard} />],
           paused === true && ['Paused', 'it publishes faster than its receivers read, and waits for a moment'],
         ]}
       </Fields>
@@ -168,9 +170,9 @@ function Session(client: ClientDetail) {
     <Card title="Session">
       <Fields>
         {[
-          created !== undefined && ['Began', <Time key="created" at={created} />],
+          created !== undefined && ['Began', <Time key="created" at={created} isExact />],
           ['Ends', persistent === false ? 'with its connection' : endText(expiry)],
-          expires !== undefined && ['Expires', <Time key="expires" at={expires} />],
+          expires !== undefined && ['Expires', <Time key="expires" at={expires} isExact />],
           clean !== undefined && ['Clean session', clean ? 'yes: it began anew' : 'no: it goes on where it was'],
           mount_point !== undefined && ['Mount point', <code key="mount">{mount_point}</code>],
           unreleased > 0 && ['Messages to be released', `${count(unreleased)} of QoS 2 wait for its PUBREL`],

@@ -23,7 +23,7 @@ const COLUMNS: readonly Column<Client>[] = [
         <a class="row-link" href={clientHref(id)}>
           {client_id}
         </a>
-        <span class="row-sub">{[user, address].filter(Boolean).join(', ') || 'away'}</span>
+        <span class="row-sub">{[user, address].filter(Boolean).join(', ') || 'not connected'}</span>
       </>
     ),
   },
@@ -43,15 +43,23 @@ const COLUMNS: readonly Column<Client>[] = [
     id: 'since',
     title: 'Since',
     hideBelow: 'tablet',
-    class: 'col-time',
+    class: 'col-since',
     sort: ({ since }) => (since === undefined ? undefined : -Date.parse(since)),
     cell: ({ since }) => <Time at={since} />,
   },
-  { id: 'user', title: 'User', hideBelow: 'desktop', sort: ({ user }) => user, cell: ({ user }) => user ?? NONE },
+  {
+    id: 'user',
+    title: 'User',
+    hideBelow: 'desktop',
+    class: 'col-user',
+    sort: ({ user }) => user,
+    cell: ({ user }) => user ?? NONE,
+  },
   {
     id: 'address',
     title: 'Address',
     hideBelow: 'tablet',
+    class: 'col-address',
     sort: ({ address }) => address,
     cell: ({ address }) => address ?? NONE,
   },
@@ -60,7 +68,7 @@ const COLUMNS: readonly Column<Client>[] = [
     title: 'Subs.',
     isNumber: true,
     hideBelow: 'desktop',
-    class: 'col-small',
+    class: 'col-tiny',
     sort: ({ subscription_count }) => subscription_count,
     cell: ({ subscription_count: total }) => <span title={plural(total, 'subscription')}>{count(total)}</span>,
   },
@@ -69,7 +77,7 @@ const COLUMNS: readonly Column<Client>[] = [
     title: 'In',
     isNumber: true,
     hideBelow: 'desktop',
-    class: 'col-small',
+    class: 'col-tiny',
     sort: ({ counters }) => counters?.messages_received,
     cell: ({ counters }) => <Messages value={counters?.messages_received} text="from it" />,
   },
@@ -78,7 +86,7 @@ const COLUMNS: readonly Column<Client>[] = [
     title: 'Out',
     isNumber: true,
     hideBelow: 'desktop',
-    class: 'col-small',
+    class: 'col-tiny',
     sort: ({ counters }) => counters?.messages_sent,
     cell: ({ counters }) => <Messages value={counters?.messages_sent} text="to it" />,
   },
@@ -130,12 +138,7 @@ export function ClientList() {
         ))}
       </div>
       <div class="toolbar">
-        <Search
-          label="Search"
-          placeholder="Part of the client id, user or address"
-          value={q}
-          onInput={(value) => setQuery({ q: value })}
-        />
+        <Search label="Search" placeholder="Client id, user or address" value={q} onInput={(value) => setQuery({ q: value })} />
         {listeners.length > 1 && (
           <Select
             label="Listener"

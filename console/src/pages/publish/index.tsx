@@ -136,7 +136,7 @@ function Form() {
               setOutcome(undefined)
             }}
           >
-            Empty the form
+            Clear the form
           </button>
         </div>
       </form>

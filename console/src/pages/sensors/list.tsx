@@ -32,8 +32,14 @@ const COLUMNS: readonly Column<Client>[] = [
           {sensor.client_id}
         </a>
         <span class="row-sub">
+          {sensor.last_heard !== undefined && 'heard '}
           <Time at={sensor.last_heard} none="not heard yet" />
         </span>
+        {sensor.day !== undefined && (
+          <span class="row-sub row-strip">
+            <Strip day={quartersOf(sensor.day)} />
+          </span>
+        )}
       </>
     ),
   },
@@ -91,7 +97,7 @@ const COLUMNS: readonly Column<Client>[] = [
     title: 'Sent again',
     isNumber: true,
     hideBelow: 'desktop',
-    class: 'col-number',
+    class: 'col-again',
     sort: ({ counters }) => counters?.retransmissions,
     cell: ({ counters }) => <Again {...counters} />,
   },
@@ -120,7 +126,12 @@ function Again({
 
 function NextWake(sensor: Client) {
   const { next_wake, state } = sensor
-  if (state === 'active') return <span class="faint">never asleep</span>
+  if (state === 'active')
+    return (
+      <span class="faint" title="It does not sleep">
+        –
+      </span>
+    )
   if (next_wake === undefined || state === 'lost' || state === 'disconnected') return <span class="faint">–</span>
   if (!isOverdue(sensor, now.value)) return <Time at={next_wake} />
   return <span class="is-overdue">due {relative(Date.parse(next_wake), now.value)}</span>
@@ -157,7 +168,7 @@ export function SensorList() {
     <>
       <PageHead
         title="Sensors"
-        about={isCut && `The first ${count(LISTED_MAX)} are listed. roost clients -q finds the others.`}
+        about={isCut && `The first ${count(LISTED_MAX)} are listed here; roost clients -q finds the others.`}
       />
       <Failed error={error} retry={reload} />
       <div class="chips" role="group" aria-label="Show sensors by state">
@@ -167,7 +178,7 @@ export function SensorList() {
         ))}
       </div>
       <div class="toolbar">
-        <Search label="Search" placeholder="Part of the name or user" value={q} onInput={(value) => setQuery({ q: value })} />
+        <Search label="Search" placeholder="Name or user" value={q} onInput={(value) => setQuery({ q: value })} />
         {ports.length > 1 && (
           <Select
             label="Port"

@@ -14,7 +14,7 @@ import { ShortTable } from '../../parts/short-table.tsx'
 import { ABOUT_STATE, StateMark } from '../../parts/state.tsx'
 import { dayInWords, Strip } from '../../parts/strip.tsx'
 import type { Column } from '../../parts/table.tsx'
-import { For, Time } from '../../parts/time.tsx'
+import { For, Time, When } from '../../parts/time.tsx'
 
 /** Everything about one sensor: does it hear us, when did it sleep, what waits for it, why does it not get it? */
 export function SensorPage({ id }: { readonly id: string }) {
@@ -72,12 +72,12 @@ function Parts({ sensor }: { readonly sensor: ClientDetail }) {
   return (
     <>
       <Figures sensor={sensor} />
+      <Reasons client={sensor} />
       {day !== undefined && (
         <Card title="Last 24 hours" aside={dayInWords(day)}>
           <Strip day={day} isLarge />
         </Card>
       )}
-      <Reasons client={sensor} />
       {queue !== undefined && <Queue queue={queue} />}
       <InFlight client={sensor} />
       <div class="grid">
@@ -96,15 +96,36 @@ function Parts({ sensor }: { readonly sensor: ClientDetail }) {
   )
 }
 
+const ABOUT_WAKE: Readonly<Record<ClientDetail['state'], string>> = {
+  active: 'it does not sleep',
+  awake: 'awake now',
+  lost: 'unknown: it is lost',
+  disconnected: 'unknown: it has left',
+  asleep: '',
+  connected: '',
+}
+
 function Figures({ sensor }: { readonly sensor: ClientDetail }) {
   const { last_heard, next_wake, state, waiting_messages: waiting, waiting_bytes, sleep_seconds, counters } = sensor
   const isLate = next_wake !== undefined && state === 'asleep' && Date.parse(next_wake) < now.value
   return (
     <div class="figures">
-      <Figure label="Last heard" value={<Time at={last_heard} />} tone={state === 'lost' ? 'is-bad' : ''} />
-      {state === 'asleep' && (
-        <Figure label={isLate ? 'Was to wake' : 'Next wake'} value={<Time at={next_wake} />} tone={isLate ? 'is-bad' : ''}>
-          {sleep_seconds !== undefined && `sleeps for ${duration(sleep_seconds)}`}
+      <Figure label="Last heard" value={<Time at={last_heard} />} tone={state === 'lost' ? 'is-bad' : ''}>
+        <When at={last_heard} />
+      </Figure>
+      {state === 'asleep' ? (
+        <Figure label={isLate ? 'Was due to wake' : 'Next wake'} value={<Time at={next_wake} />} tone={isLate ? 'is-bad' : ''}>
+          <When at={next_wake} />
+          {sleep_seconds !== undefined && `, sleeps for ${duration(sleep_seconds)}`}
+        </Figure>
+      ) : (
+        <Figure label="Next wake" value="–">
+          {ABOUT_WAKE[state]}
+        </Figure>
+      )}
+      {counters !== undefined && (
+        <Figure label="Messages from it" value={count(counters.messages_received)}>
+          since Roost started
         </Figure>
       )}
       <Figure label="Waiting for it" value={count(waiting)}>
@@ -119,7 +140,7 @@ function Figures({ sensor }: { readonly sensor: ClientDetail }) {
       )}
       {counters !== undefined && (
         <Figure label="Dropped" value={count(counters.dropped)} tone={counters.dropped > 0 ? 'is-bad' : ''}>
-          messages for it
+          messages for it, since Roost started
         </Figure>
       )}
     </div>
@@ -140,9 +161,9 @@ function Facts({ sensor }: { readonly sensor: ClientDetail }) {
           ['Protocol', `MQTT-SN ${protocol_version ?? ''}`],
           keep_alive_seconds !== undefined && ['Keep alive', keep_alive_seconds === 0 ? 'none' : duration(keep_alive_seconds)],
           clean !== undefined && ['Session', clean ? 'clean: ends with its connection' : sessionText(expiry_seconds)],
-          sensor.created !== undefined && ['Session began', <Time key="created" at={sensor.created} />],
-          expires !== undefined && ['Session expires', <Time key="expires" at={expires} />],
-          sensor.address_validated === false && ['Address', 'not validated yet'],
+          sensor.created !== undefined && ['Session began', <Time key="created" at={sensor.created} isExact />],
+          expires !== undefined && ['Session expires', <Time key="expires" at={expires} isExact />],
+          sensor.address_validated === false && ['Address validation', 'under way: it has to answer first'],
           sensor.waits_for_port === true && ['Airtime', 'a message waits until the port may send'],
           will !== undefined && [
             'Will',

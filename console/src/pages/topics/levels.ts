@@ -98,6 +98,15 @@ export function useTree(selected: string | undefined): Tree {
     }
   }, [asked, came, load])
 
+  // Chosen in a search or by a link: the tree shows where it is.
+  useEffect(() => {
+    if (selected === undefined) return
+    const folded = prefixesAbove(selected).filter((prefix) => !current.current.open.has(prefix))
+    if (folded.length === 0) return
+    setOpen(new Set([...current.current.open, ...folded]))
+    for (const prefix of folded) void load(prefix, PAGE)
+  }, [selected, load])
+
   const toggle = (topic: string, wanted?: boolean): void => {
     const prefix = prefixOf(topic)
     const isOpen = open.has(prefix)

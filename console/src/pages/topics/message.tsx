@@ -9,6 +9,7 @@ import { belowFilter } from '../../lib/topics.ts'
 import { Card, Empty, Failed, Fields, Loading } from '../../parts/basics.tsx'
 import { Icon } from '../../parts/icons.tsx'
 import { Payload } from '../../parts/payload.tsx'
+import { Time } from '../../parts/time.tsx'
 import { askToDelete, changes } from './deletion.tsx'
 
 type Retained = Answer<'GET /api/v1/retained/{topic}'>
@@ -55,7 +56,7 @@ export function MessageCard({ topic, below, onChanged }: MessageCardProps) {
 }
 
 function Content({ message }: { readonly message: Retained }) {
-  const { payload_bytes: length, payload_base64: payload, qos, user, expires_in: expiry, properties = {} } = message
+  const { payload_bytes: length, payload_base64: payload, qos, user, published, expires_in: expiry, properties = {} } = message
   const { payload_format: format, content_type: type, response_topic: response, correlation_data: correlation } = properties
   return (
     <>
@@ -72,6 +73,7 @@ function Content({ message }: { readonly message: Retained }) {
         {[
           ['Published by', <Publisher key="publisher" of={message} />],
           user !== undefined && ['As user', user],
+          ['Published', <Time key="published" at={published} none="before Roost started" isExact />],
           ['Size', `${bytes(length)} of payload`],
           ['QoS', qos],
           ['Expires', expiry === undefined ? 'never' : `in ${duration(expiry)}`],

@@ -41,10 +41,10 @@ export function UserList({ changes, onPassword }: ListProps) {
   }, [changes])
   const users = value?.users ?? []
   return (
-    <Card title="Users" aside={value !== undefined && plural(users.length, 'user')}>
+    <Card title="Users" aside={users.length > 0 && plural(users.length, 'user')}>
       <div class="toolbar">
         <Search label="Search users" value={q} placeholder="Part of the name" onInput={(text) => setQuery({ q: text })} />
-        <Select<Kind> label="Of" value={chosen} options={KINDS} onChange={(text) => setQuery({ kind: text })} />
+        <Select<Kind> label="Users of" value={chosen} options={KINDS} onChange={(text) => setQuery({ kind: text })} />
         {maySetPasswords() && (
           <button type="button" onClick={() => onPassword({ name: '', kind: 'mqtt', file: undefined, isNew: true })}>
             Add a user
@@ -55,8 +55,8 @@ export function UserList({ changes, onPassword }: ListProps) {
       {value === undefined && error === undefined && <Loading />}
       {value !== undefined && users.length === 0 && (
         <Empty title={q === '' && chosen === '' ? 'There are no users yet' : 'No user matches'}>
-          Users stand in the files of <code>password_file</code> and <code>http_password_file</code>; <code>roost passwd</code>{' '}
-          writes them. Without one, any program on this machine may connect.
+          Users are kept in the files that <code>password_file</code> and <code>http_password_file</code> name;{' '}
+          <code>roost passwd</code> writes them. Without <code>password_file</code>, nobody needs a password to connect.
         </Empty>
       )}
       <ul class="lines">
