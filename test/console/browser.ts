@@ -8,12 +8,17 @@ const FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-ru
 const QUIET = ['--disable-background-networking', '--disable-component-update']
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
-/** Runs in each page before its own scripts: keeps long tasks in milliseconds, and what the Content Security Policy has refused. */
+/** Runs in each page before its own scripts: keeps long tasks and the time of the first figures in milliseconds, and what the Content Security Policy has refused. */
 const WATCH = `
   window.longTasks = []
   window.refused = []
-  new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map((task) => task.duration)))
+  new PerformanceObserver((list) => window.longTasks.push(...list.getEntries().map(({ startTime, duration }) => ({ startTime, duration }))))
     .observe({ entryTypes: ['longtask'] })
+  new MutationObserver((_, observer) => {
+    if (document.querySelector('.figure-value') === null) return
+    window.firstFigures = performance.now()
+    observer.disconnect()
+  }).observe(document, { childList: true, subtree: true })
   addEventListener('securitypolicyviolation', (event) => window.refused.push(event.violatedDirective + ' ' + event.blockedURI))
 `
 
