@@ -71,7 +71,7 @@ test('the commands ask the started process', async () => {
   expect(command('clients')).toMatchObject({ status: 0, stdout: expect.stringContaining('mqtt:one'), stderr: '' })
   expect(command('clients', 'one')).toMatchObject({
     status: 0,
-    stdout: expect.stringMatching(/^mqtt:one is connected/),
+    stdout: expect.stringMatching(/^mqtt:one has been connected for /),
     stderr: '',
   })
   expect(command('access', 'one')).toMatchObject({ status: 0, stdout: expect.stringContaining('none: everything is allowed') })
