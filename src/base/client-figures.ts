@@ -26,7 +26,8 @@ export type ClientCounters = Readonly<Record<ClientCounter, number>>
 /** Words of 32 bits for each client: 32 bytes. The last one is the number of its place. */
 const WORDS = 8
 const OWNER = WORDS - 1
-const CHUNK_CLIENTS = 1024
+/** Clients of a piece, 4 KiB: the first client does not take much of a small memory_limit. */
+const CHUNK_CLIENTS = 128
 
 /** A place among the figures, and whose it is: another client may have the place later. */
 export interface FiguresPlace {

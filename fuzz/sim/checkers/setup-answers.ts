@@ -14,13 +14,15 @@ interface Setup {
   askedAt: number
   /** CONNACKs that have still to come. */
   connacks: number
+  /** Messages of which each may have been refused, by a CONNACK that waits for airtime. */
+  refusable: number
   /** CONNACK has come since the last CONNECT, or may have come in the process before. */
   answered: boolean
   /** It has sent DISCONNECT, whose answer ends all that. */
   leaves: boolean
 }
 
-const NOTHING: Setup = { prompt: undefined, times: 0, askedAt: 0, connacks: 0, answered: false, leaves: false }
+const NOTHING: Setup = { prompt: undefined, times: 0, askedAt: 0, connacks: 0, refusable: 0, answered: false, leaves: false }
 
 /**
  * CONNACK, WILLTOPICREQ and WILLMSGREQ come only in answer to CONNECT or to a part of its will dialogue [1.2 sections 6.2, 6.3]: one CONNACK for each, and
@@ -44,11 +46,13 @@ export class SetupAnswers extends SiteChecker {
       case MsgType.CONNECT: {
         // An answer that the broker has still to give stands, if the next CONNECT has a dialogue before it reaches the broker.
         const connacks = message.will ? Math.min(1, setup.connacks) : 1
-        Object.assign(setup, NOTHING, { connacks, prompt: message.will ? MsgType.WILLTOPICREQ : undefined })
+        const refusable = setup.refusable + 1
+        Object.assign(setup, NOTHING, { connacks, refusable, prompt: message.will ? MsgType.WILLTOPICREQ : undefined })
         return
       }
       case MsgType.WILLTOPIC:
-        if (setup.prompt !== undefined) Object.assign(setup, { prompt: MsgType.WILLMSGREQ, times: 0 })
+        if (setup.prompt !== undefined)
+          Object.assign(setup, { prompt: MsgType.WILLMSGREQ, times: 0, refusable: setup.refusable + 1 })
         return
       case MsgType.WILLMSG:
         if (this.#isActive(sensor)) {
@@ -73,10 +77,12 @@ export class SetupAnswers extends SiteChecker {
         return
       case MsgType.CONNACK: {
         const isRefused = message.returnCode !== 0
-        const isDue = setup.connacks > 0 || (isRefused && setup.prompt !== undefined)
+        const mayWait = this.site.setup.airtime !== null && setup.refusable > 0
+        const isDue = setup.connacks > 0 || (isRefused && (setup.prompt !== undefined || mayWait))
         if (!isDue) this.#say(sensor, 'CONNACK')
         const connacks = isRefused ? 0 : Math.max(0, setup.connacks - 1)
-        Object.assign(setup, { prompt: undefined, connacks, answered: setup.answered || !isRefused })
+        const refusable = Math.max(0, setup.refusable - 1)
+        Object.assign(setup, { prompt: undefined, connacks, refusable, answered: setup.answered || !isRefused })
         return
       }
       case MsgType.DISCONNECT:

@@ -38,7 +38,8 @@ const DAY = 10
 /** Time is accounted for in units of so many seconds, of which a quarter has 225. */
 const UNIT_SECONDS = 4
 
-const CHUNK_SENSORS = 1024
+/** Sensors of a piece, 8 KiB: the first sensor does not take much of a small memory_limit. */
+const CHUNK_SENSORS = 128
 
 /**
  * Figures of each sensor by its seat, outside of the heap and of the rows: counters, and what it did in the last day. They cost 64
