@@ -29,5 +29,7 @@ export default defineConfig({
     include: ['test/**/*.test.ts', 'fuzz/**/*.test.ts', 'crash/**/*.test.ts'],
     exclude: ['dist/**', 'node_modules/**', ...FULL_ONLY, ...left],
     testTimeout: 20_000,
+    // A browser on a busy machine takes more than the second that is usual.
+    expect: { poll: { timeout: 10_000 } },
   },
 })
