@@ -143,7 +143,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly #sys: SysTopics | undefined
   readonly #sysIntervalMs: number
   readonly #processFigures: () => ProcessFigures
-  /** Figures of each MQTT client; undefined where nobody asks for them. */
+  /** Counters of each MQTT client; undefined if the HTTP service, which shows them, is off. */
   readonly clientFigures: ClientFigures | undefined
   readonly #sensorFigures: boolean
   #keepsFigures = false

@@ -29,7 +29,7 @@ export class Holdings {
   waitingBytes = 0
   /** QoS 2 packet ids that are taken in and not released. */
   receipts = 0
-  /** Figures of each MQTT client; undefined where nobody asks for them. */
+  /** Counters of each MQTT client; undefined if the HTTP service, which shows them, is off. */
   readonly figures: ClientFigures | undefined
 
   constructor(figures?: ClientFigures) {

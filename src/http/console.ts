@@ -12,8 +12,8 @@ export interface ConsoleFile {
 }
 
 /**
- * Scripts and styles come from files of ours only: a script that somebody smuggles into the page by a topic or a payload would not
- * run. `data:` is for the small images that the build puts into the style sheet.
+ * The browser runs scripts and applies styles only from files that Roost serves, so a script injected through a topic or a payload
+ * does not run. `data:` is for the small images that the build puts into the style sheet.
  */
 const PAGE_POLICY = [
   "default-src 'none'",

@@ -1,4 +1,4 @@
-import { ByteReader, ByteWriter } from '../base/bytes.ts'
+import { ByteReader, ByteWriter, copyBytes } from '../base/bytes.ts'
 import { NOTICES, type Notice, type NoticeCode } from '../base/notice.ts'
 import { readInteger, readNumber, readText, writeInteger, writeNumber, writeText } from '../store/record-fields.ts'
 
@@ -69,7 +69,7 @@ export class KeptNotices {
     if (length > this.#maxBytes) return
     if (this.length === this.#most) this.#first++
     while (!this.#makeRoom(length)) this.#first++
-    for (let i = 0; i < length; i++) this.#bytes[this.#place + i] = bytes[i]!
+    copyBytes(this.#bytes, this.#place, bytes, 0, length)
     const entry = this.#next++ % this.#most
     this.#starts[entry] = this.#place
     this.#lengths[entry] = length

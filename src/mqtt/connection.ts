@@ -54,9 +54,9 @@ export class Connection {
   packetsWhenBuffered = 0
   /** Of those bytes, the ones that have not reached the framer: an incomplete WebSocket message. */
   bufferedInFront = 0
-  /** What it has counted, which its session is told when it ends. */
+  /** Counters of this connection; they are added to those of the session when the connection ends. */
   readonly counted = { messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0, retransmissions: 0 }
-  /** Where: that of its session; undefined before CONNACK, or if clients are not counted. */
+  /** Place of the session's counters; undefined before CONNACK, or if clients are not counted. */
   figures: FiguresPlace | undefined = undefined
   /** 0: off. */
   keepAliveMs = 0

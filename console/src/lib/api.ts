@@ -34,7 +34,7 @@ export const OWN = { 'x-requested-with': 'roost-console' } as const
 /** `call('GET /api/v1/clients/{id}', { params: { id } })` */
 export async function call<Name extends Operation>(name: Name, request: Request<Name> = {}): Promise<Result<Answer<Name>>> {
   const first = await attempt(name, request)
-  // Roost has started anew, and with it the tokens.
+  // Roost has restarted, and its CSRF tokens have changed.
   if (first.ok || first.error.status !== 403 || name.startsWith('GET ') || !(await renewSession())) return first
   return attempt(name, request)
 }

@@ -5,7 +5,7 @@ import { onNotice, returns } from './live.ts'
 export type Client = Answer<'GET /api/v1/clients'>['clients'][number]
 export type ClientDetail = Answer<'GET /api/v1/clients/{id}'>
 
-/** Clients of a request: so many are parsed within a frame or two. */
+/** Clients in one request; 500 are parsed within a frame or two. */
 const PAGE = 500
 /** Clients that a list holds at most; those beyond are found by searching. */
 export const LISTED_MAX = 20_000

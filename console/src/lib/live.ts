@@ -21,10 +21,10 @@ export function onNotice(listener: (notice: Notice) => void): () => void {
   return () => listeners.delete(listener)
 }
 
-/** Milliseconds after which a page that nobody sees gives up its stream: a browser has six connections for all its pages together. */
+/** Milliseconds after which a hidden page closes its stream: a browser has six connections to Roost for all its pages together. */
 const HIDDEN_MS = 10_000
 
-/** Connects, and stays connected while somebody sees the page. Returns how to end that. */
+/** Connects, and stays connected while the page is visible. Returns a function that ends it. */
 export function startLive(): () => void {
   let close: (() => void) | undefined
   let hiding: ReturnType<typeof setTimeout> | undefined

@@ -85,7 +85,7 @@ export class TraceBuffer {
   }
 }
 
-/** `04:10:24.120` by the clock of whoever looks. */
+/** `04:10:24.120` in the time zone of the browser. */
 export function clockOf(time: string): string {
   const at = new Date(time)
   const two = (value: number): string => String(value).padStart(2, '0')

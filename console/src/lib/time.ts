@@ -30,7 +30,7 @@ export function relative(at: number, from: number): string {
 const ABSOLUTE = new Intl.DateTimeFormat(undefined, { dateStyle: 'medium', timeStyle: 'medium' })
 const CLOCK = new Intl.DateTimeFormat(undefined, { hour: '2-digit', minute: '2-digit', second: '2-digit', hour12: false })
 
-/** By the clock of whoever looks: `1 Dec 2026, 04:10:24`. */
+/** In the time zone of the browser: `1 Dec 2026, 04:10:24`. */
 export const absolute = (at: number): string => ABSOLUTE.format(at)
 /** `04:10:24` */
 export const clock = (at: number): string => CLOCK.format(at)

@@ -14,7 +14,7 @@ interface Setup {
   askedAt: number
   /** CONNACKs that have still to come. */
   connacks: number
-  /** Messages of which each may have been refused, by a CONNACK that waits for airtime. */
+  /** CONNECTs without a CONNACK so far: each may have been refused, by a CONNACK that waits for airtime. */
   refusable: number
   /** CONNACK has come since the last CONNECT, or may have come in the process before. */
   answered: boolean
@@ -51,8 +51,7 @@ export class SetupAnswers extends SiteChecker {
         return
       }
       case MsgType.WILLTOPIC:
-        if (setup.prompt !== undefined)
-          Object.assign(setup, { prompt: MsgType.WILLMSGREQ, times: 0, refusable: setup.refusable + 1 })
+        if (setup.prompt !== undefined) Object.assign(setup, { prompt: MsgType.WILLMSGREQ, times: 0 })
         return
       case MsgType.WILLMSG:
         if (this.#isActive(sensor)) {

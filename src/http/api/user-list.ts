@@ -135,7 +135,7 @@ function accountJson(
     listeners: kind === 'mqtt' ? listeners : undefined,
     role,
     refused: isRefused(entry) || undefined,
-    // How hard it is to guess a password is no matter of those who may only look.
+    // `view` users do not see how hard a password is to guess.
     password: passwords
       ? {
           methods: [...(password === undefined ? [] : ['password']), ...(scram === undefined ? [] : ['scram-sha-256'])],

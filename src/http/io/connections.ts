@@ -15,13 +15,13 @@ interface Connection {
   readonly address: string
   /** Responses that have not left completely, in order. */
   readonly responses: Set<ServerResponse>
-  /** Its last request comes from a known caller. */
+  /** Its last request comes from an authenticated caller. */
   isKnown: boolean
 }
 
 /**
- * The connections of the HTTP service. When there are too many, one that does nothing for a known caller gives way to the next, so
- * that those who only hold connections, without a login, with half a request or a TLS handshake that stalls, keep nobody out.
+ * The connections of the HTTP service. When all are in use, a new one replaces a connection that has no request of an authenticated
+ * caller in progress. An attacker that holds connections open, idle, with half a request or in a TLS handshake, cannot lock out others.
  */
 export class Connections {
   readonly #notice: NoticeSink
@@ -45,7 +45,7 @@ export class Connections {
 
   watch(server: Server): void {
     server.on('connection', (socket: Socket) => this.#opened(socket))
-    // Before those who answer it.
+    // Before the listeners that answer the request.
     server.prependListener('request', (request, response) => this.#began(request, response))
   }
 

@@ -173,7 +173,7 @@ function Session(client: ClientDetail) {
           created !== undefined && ['Began', <Time key="created" at={created} isExact />],
           ['Ends', persistent === false ? 'with its connection' : endText(expiry)],
           expires !== undefined && ['Expires', <Time key="expires" at={expires} isExact />],
-          clean !== undefined && ['Clean session', clean ? 'yes: it began anew' : 'no: it goes on where it was'],
+          clean !== undefined && ['Clean session', clean ? 'yes: a new session began' : 'no: an earlier session is resumed'],
           mount_point !== undefined && ['Mount point', <code key="mount">{mount_point}</code>],
           unreleased > 0 && ['Messages to be released', `${count(unreleased)} of QoS 2 wait for its PUBREL`],
           unanswered > 0 && ['Not acknowledged to it', `${count(unanswered)} of QoS 1 wait for the store`],

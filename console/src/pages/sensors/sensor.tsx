@@ -176,7 +176,7 @@ function Facts({ sensor }: { readonly sensor: ClientDetail }) {
 }
 
 const sessionText = (expiry: number | undefined): string =>
-  expiry === undefined ? 'is kept for ever' : `is kept for ${duration(expiry)} after it has left`
+  expiry === undefined ? 'never expires' : `is kept for ${duration(expiry)} after it has left`
 
 function Counters({ sensor: { counters } }: { readonly sensor: ClientDetail }) {
   if (counters === undefined) return null
