@@ -1,6 +1,10 @@
-/** Roost as a library: `Server` without sockets, and the whole process with them. */
+/** Roost as a library: `start` runs broker and gateway in this process; `Server` is the state machine without sockets. */
 export { StartError } from './base/start-error.ts'
-export { type Config, DEFAULT_CONFIG } from './config/config.ts'
-export { type EmbeddedLog, startRoost } from './process/embed.ts'
-export type { Running } from './process/roost.ts'
+export { RoostError } from './library/error.ts'
+export type { Log } from './library/log.ts'
+export type { StartOptions } from './library/options.ts'
+export type { PortNumbers, PublishIdentity, PublishOptions, Roost, SubscribeOptions, Urls } from './library/roost.ts'
+export { start } from './library/start.ts'
+export type { MessageHandler, MessageIterator, Subscription } from './library/subscription.ts'
+export type { Message, MessageProperties } from './process/messages.ts'
 export { Server, type ServerInput, type ServerOptions, type ServerOutput } from './server.ts'

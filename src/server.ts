@@ -5,6 +5,7 @@ import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
 import type { BrokerLimits } from './broker/limits.ts'
+import { LocalLinks } from './broker/local-links.ts'
 import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
 import type { DatagramTap } from './gateway/datagram-tap.ts'
 import { Gateway } from './gateway/gateway.ts'
@@ -131,6 +132,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly broker: Broker
   readonly gateway: Gateway
   readonly connections: Connections
+  /** Clients that are part of this process. */
+  readonly local: LocalLinks
   /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
   /** Memory used on behalf of peers. */
@@ -181,6 +184,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       ...(options.broker && { limits: options.broker }),
       ...(options.access && { access: options.access }),
     })
+    this.local = new LocalLinks(this.broker)
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures
     this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random, memory)
@@ -404,12 +408,13 @@ export class Server implements Machine<ServerInput, ServerOutput> {
 
   /** Lets every ready link produce output. Returns whether any link was ready. */
   #drain(now: Instant): boolean {
-    const { broker, connections, gateway } = this
+    const { broker, connections, gateway, local } = this
     let any = false
     for (let link = broker.nextReadyLink(); link !== undefined; link = broker.nextReadyLink()) {
       any = true
       if (connections.of(link) !== undefined) connections.linkReady(now, link)
       else if (gateway.owns(link)) gateway.linkReady(now, link)
+      else local.linkReady(link)
     }
     broker.takeQueued()
     return any

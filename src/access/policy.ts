@@ -1,6 +1,6 @@
 import { stringBytes } from '../base/memory-costs.ts'
 import type { Access, ClientIdUse, Identity } from '../broker/access.ts'
-import type { ClientKind, LinkInfo } from '../mqtt/link.ts'
+import { type ClientKind, type LinkInfo, LOCAL_LISTENER } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type Acl, type AclRule, type ExplainedRule, RuleSet } from './acl.ts'
@@ -228,7 +228,8 @@ export class AccessPolicy implements Access {
    * Returns the policy of a client. Sensors connect to ports, never to an MQTT listener, even one with the same name.
    */
   #policy(kind: ClientKind, listener: string): ListenerPolicy {
-    return (kind === 'mqtt' ? this.#listeners.get(listener) : undefined) ?? this.#global
+    const own = kind === 'mqtt' ? this.#listeners.get(listener) : undefined
+    return own ?? (listener === LOCAL_LISTENER ? UNRESTRICTED : this.#global)
   }
 
   /** Returns the rules of a client; `undefined` if everything is allowed. */
@@ -253,6 +254,16 @@ export class AccessPolicy implements Access {
 }
 
 const RESTORED_MAX = 256
+
+/** Of the process itself. */
+const UNRESTRICTED: ListenerPolicy = {
+  allowAnonymous: true,
+  verifies: false,
+  methods: [],
+  passwords: undefined,
+  tokenKeys: new Set(),
+  acl: undefined,
+}
 
 function isInForce(proof: Proof | undefined, username: string | undefined, { passwords, tokenKeys }: ListenerPolicy): boolean {
   if (proof?.kind === 'password') return passwords?.get(username ?? '')?.text === proof.lines

@@ -226,10 +226,11 @@ export class Publisher {
   }
 
   /** A queue may exceed its limit by all retained messages once, but not repeatedly for a client that does not read. */
-  hasRoomForRetained({ kind, queueLength, queuedBytes }: Session): boolean {
+  hasRoomForRetained(session: Session): boolean {
+    const { queueLength, queuedBytes } = session
     const { limits } = this.#context
     const { maxRetainedMessages, maxQueuedBytes, maxRetainedBytes } = limits
-    return queueLength < queueBound(limits, kind) + maxRetainedMessages && queuedBytes <= maxQueuedBytes + maxRetainedBytes
+    return queueLength < queueBound(limits, session) + maxRetainedMessages && queuedBytes <= maxQueuedBytes + maxRetainedBytes
   }
 
   /** Queues a retained message for a new subscription, recorded as a message of its own, on which SUBACK waits. */

@@ -4,7 +4,9 @@ import type { PredefinedTopicTable } from '../gateway/gateway-options.ts'
 import { HTTP_OPTIONS } from './options/http.ts'
 import type { Kind } from './options/kinds.ts'
 import {
+  flagOf,
   type ListenerSettings,
+  nameOf,
   type Option,
   type OptionKey,
   options,
@@ -218,9 +220,15 @@ function refuseWithout({ origin }: Given, ...keys: OptionKey[]): never {
   throw new StartError(`${origin}: needs ${keys.map((key) => nameLike(origin, key)).join(' or ')} too`)
 }
 
-/** Returns the name of `key` in the notation of `origin`: a flag, a key, or a key of an entry of `sn_listeners`. */
-const nameLike = (origin: string, key: OptionKey): string =>
-  origin.startsWith('--') ? `--${key.replaceAll('_', '-')}` : origin.includes('sn_listeners[') ? snEntryKey(key) : key
+/**
+ * Returns the name of `key` in the notation of `origin`: a flag, a key of the file, or one of a program, in an entry of its
+ * `listeners` or `snListeners`.
+ */
+function nameLike(origin: string, key: OptionKey): string {
+  if (origin.startsWith('--')) return flagOf(key)
+  const inEntry = /(sn_l|snL)isteners\[/.test(origin) ? snEntryKey(key) : key
+  return origin.includes(': ') ? inEntry : nameOf(inEntry)
+}
 
 /**
  * Returns the role of client certificates on a listener that takes user names from them (`use_identity_as_username`,
@@ -398,9 +406,8 @@ function refuseSamePlace(listeners: readonly SnListenerConfig[]): void {
  * exposed to a network by accident.
  */
 function refuseUnprotected({ value, origin }: Given): never {
-  const [anonymous, file] = origin.includes('listeners[')
-    ? ['allow_anonymous: true', 'password_file']
-    : ['--allow-anonymous', '--password-file']
+  const file = nameLike(origin, 'password_file')
+  const anonymous = `${nameLike(origin, 'allow_anonymous')}${origin.startsWith('--') ? '' : ': true'}`
   throw new StartError(
     `${origin}: ${value} is not loopback, so anyone who can reach it could connect without a password: to allow that, add ${anonymous}; to prevent it, add ${file}`,
   )

@@ -42,13 +42,13 @@ export class HttpRunning implements HttpHost {
     return this.loop === undefined ? step(instant()) : this.loop.run(step)
   }
 
-  async durable(lsn: Lsn): Promise<boolean> {
+  async durable(lsn: Lsn, ms = DURABLE_MS): Promise<boolean> {
     if (lsn <= this.#durable) return true
     return new Promise((resolve) => {
       const timer = setTimeout(() => {
         this.#waiting = this.#waiting.filter((each) => each !== waiting)
         resolve(false)
-      }, DURABLE_MS)
+      }, ms)
       const waiting: Waiting = {
         lsn,
         resolve: () => {

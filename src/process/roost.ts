@@ -15,7 +15,7 @@ import { Server } from '../server.ts'
 import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
-import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
+import { type Lsn, MemoryStore, type SessionKey, type Store } from '../store/store.ts'
 import { Tracer } from '../trace/tracer.ts'
 import { AccountChanges } from './account-changes.ts'
 import { CertificateWatch } from './certificates.ts'
@@ -88,14 +88,45 @@ export interface Running {
   stop(): Promise<void>
 }
 
+/** What the caller of `startProcess` adds to the configuration. */
+export interface StartProcessOptions {
+  /** Published as `$SYS/broker/version`. */
+  readonly version?: string | undefined
+  /** Called with each Notice, within a turn of the server: it must only note it. */
+  readonly onNotice?: NoticeSink | undefined
+}
+
+/** The parts of the running process, for a program that the broker is part of. */
+export interface Inside {
+  readonly server: Server
+  readonly loop: Loop
+  readonly access: AccessFiles
+  readonly store: Store
+  /** Resolves to true once the record is durable; false: the store has not managed it for `ms` milliseconds, or at all. */
+  durable(lsn: Lsn, ms?: number): Promise<boolean>
+}
+
+/** With its parts, for a program that uses it from inside. */
+export interface RunningInside extends Running {
+  readonly inside: Inside
+}
+
 /**
- * Starts broker and gateway as configured. `version` is published as `$SYS/broker/version`.
+ * Starts broker and gateway as configured.
  * @throws StartError with one line for the user, which names the flag
  */
-export async function startProcess(config: Config, log: Logger, version?: string): Promise<Running> {
+export async function startProcess(config: Config, log: Logger, options: StartProcessOptions = {}): Promise<RunningInside> {
+  const { version, onNotice } = options
   const api = new HttpRunning(config.http)
   const logged = noticeLogger(log, config.logRate)
-  const reported = api.reporting(logged)
+  const toApi = api.reporting(logged)
+  const reported: NoticeSink =
+    onNotice === undefined
+      ? toApi
+      : (each) => {
+          toApi(each)
+          onNotice(each)
+        }
   seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
   // The store and the access rules report to a loop and a server that are created after them.
   let loop: Loop | undefined
@@ -257,7 +288,7 @@ async function reload(config: Config, parts: Parts): Promise<ReloadResult> {
   return { warnings: [...access.warnings, ...(http?.warnings ?? []), ...(weak === undefined ? [] : [weak])] }
 }
 
-function running(config: Config, parts: Parts): Running {
+function running(config: Config, parts: Parts): RunningInside {
   const { loop, server, store, notice, listeners, snPorts, http, api, lag } = parts
   let reloading: Promise<unknown> = Promise.resolve()
   const stop = async (): Promise<void> => {
@@ -300,6 +331,7 @@ function running(config: Config, parts: Parts): Running {
       if (store instanceof SqliteStore) await store.checkpoint()
     },
     clientReport: () => clientReport(server),
+    inside: { server, loop, access: parts.access, store, durable: (lsn, ms) => api.durable(lsn, ms) },
     stop: () => {
       stopped ??= stop()
       return stopped

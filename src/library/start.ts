@@ -1,0 +1,28 @@
+import { readFileSync } from 'node:fs'
+import { cwd } from 'node:process'
+import { StartError } from '../base/start-error.ts'
+import { startProcess } from '../process/roost.ts'
+import { loggerOf } from './log.ts'
+import { inKeys, resolveOptions, type StartOptions } from './options.ts'
+import { Roost } from './roost.ts'
+
+const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
+
+/** Keys of `start` that are not options of the configuration. */
+const OWN_KEYS = ['log'] as const
+
+/**
+ * Starts a broker and gateway in this process.
+ * @throws StartError: one line that names the key, or the place in the configuration file
+ */
+export async function start(options: StartOptions = {}): Promise<Roost> {
+  const { config, warnings } = resolveOptions(options, OWN_KEYS, cwd())
+  const log = loggerOf(options.log, config.logLevel)
+  for (const warning of warnings) log.warn(warning)
+  try {
+    const running = await startProcess(config, log, { version })
+    return new Roost(running, log)
+  } catch (error) {
+    throw error instanceof StartError ? new StartError(inKeys(error.message)) : error
+  }
+}
