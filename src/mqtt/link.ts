@@ -24,6 +24,8 @@ export interface LinkInfo {
   readonly isRestored?: true
   /** Messages that may wait for this client, in place of max_queued_messages; only of local links. */
   readonly maxQueued?: number
+  /** The link of the gateway itself, for senders that have no connection: nobody is behind it who could be verified. */
+  readonly isShared?: true
   /** Settings of the listener; defaults if absent. */
   readonly settings?: LinkSettings
 }
