@@ -59,7 +59,7 @@ export interface Access {
   /** A grant with the rights of such a text: for absent clients, and for messages that outlive the connection. */
   restored(rights: string): object
   /** The cache of the rules, if they have one. */
-  readonly remembered?: AccessCache
+  readonly remembered?: AccessCache | undefined
 }
 
 export interface AccessCache {

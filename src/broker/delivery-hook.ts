@@ -1,3 +1,4 @@
+import { isOwnListener } from '../mqtt/link.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
 import type { DeliveryFacts, Hooks } from './hooks.ts'
@@ -51,6 +52,7 @@ export class DeliveryHook {
 
   #changed(session: Session, message: Publish, qos: Queued['qos'], retain: boolean): Publish | undefined {
     const { kind, clientId, username, listener } = session
+    if (isOwnListener(listener)) return message
     const { topic, payload, properties, from } = message
     const facts: DeliveryFacts = { kind, clientId, username, listener, topic, payload, qos, retain, properties, from }
     const answer = this.#hook(facts)

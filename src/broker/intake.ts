@@ -1,6 +1,7 @@
 import type { Instant } from '../base/machine.ts'
 import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { COST } from '../base/memory-costs.ts'
+import { isOwnListener } from '../mqtt/link.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
@@ -77,7 +78,7 @@ export class Intake {
       this.#refuse(now, link, session, message, refusal)
       return
     }
-    if (this.#asked === undefined) {
+    if (this.#asked === undefined || isOwnListener(link.info.listener)) {
       this.#accept(now, link, session, message)
       return
     }
@@ -111,13 +112,16 @@ export class Intake {
       const { topic = message.topic, payload = message.payload, properties = message.properties } = change
       message.change(topic, payload, properties)
     }
-    const { topic } = message
-    const isInvalid = change?.topic !== undefined && (topicNameError(topic) !== '' || exceedsBytes(topic))
-    // The rules may have changed, too.
-    const refusal = isInvalid ? ReasonCode.TOPIC_NAME_INVALID : this.#publisher.refusal(now, session, message, link.bridge)
-    if (refusal !== 0)
-      this.#refuse(now, link, session, message, refusal, change === undefined ? undefined : 'changed by the hook onPublish')
-    else this.#accept(now, link, session, message)
+    const refusal = this.#refusalOfChanged(now, link, session, message, change?.topic !== undefined)
+    if (refusal === 0) this.#accept(now, link, session, message)
+    else this.#refuse(now, link, session, message, refusal, change && 'changed by the hook onPublish')
+  }
+
+  /** The message was allowed when it came; a topic that the hook has put in place of its own has to be, too. */
+  #refusalOfChanged(now: Instant, link: ClientLink, session: Session, message: Publish, isMoved: boolean): number {
+    if (!isMoved) return this.#publisher.limitRefusal(now, session, message)
+    const isValid = topicNameError(message.topic) === '' && !exceedsBytes(message.topic)
+    return isValid ? this.#publisher.refusal(now, session, message, link.bridge) : ReasonCode.TOPIC_NAME_INVALID
   }
 
   #accept(now: Instant, link: ClientLink, session: Session, message: Publish): void {

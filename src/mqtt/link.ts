@@ -12,6 +12,9 @@ export type ClientKind = 'mqtt' | 'sn'
 /** Listener of links that the process opens for itself. No configured listener can have this name, and no access rule applies. */
 export const LOCAL_LISTENER = '(local)'
 
+/** Whether a listener stands for links of the process itself: no configured listener has such a name. */
+export const isOwnListener = (listener: string): boolean => listener.startsWith('(')
+
 export interface LinkInfo {
   readonly kind: ClientKind
   /** For Notices: `127.0.0.1:51234`. */

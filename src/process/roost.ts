@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { resolve } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
+import { HookedAccess } from '../access/hooked-access.ts'
 import { AccessFiles, rereadClientIds } from '../access/io/access-files.ts'
 import { seedNames } from '../base/name-map.ts'
 import type { Notice, NoticeSink } from '../base/notice.ts'
@@ -20,6 +21,9 @@ import { Tracer } from '../trace/tracer.ts'
 import { AccountChanges } from './account-changes.ts'
 import { CertificateWatch } from './certificates.ts'
 import { clientReport } from './client-report.ts'
+import { hookedConfig } from './hook-file.ts'
+import { HookRunner } from './hook-runner.ts'
+import type { Hooks } from './hooks.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
 import { HttpRunning } from './http-running.ts'
 import { LagMonitor } from './lag.ts'
@@ -58,6 +62,8 @@ export interface ListeningMqtt {
 }
 
 export interface Running {
+  /** The configuration in effect, with what hooks change in it. */
+  readonly config: Config
   readonly mqtt: readonly ListeningMqtt[]
   readonly sn: readonly ListeningSn[]
   /** Undefined if it is switched off, or its port is taken and was not configured. */
@@ -94,6 +100,8 @@ export interface StartProcessOptions {
   readonly version?: string | undefined
   /** Called with each Notice, within a turn of the server: it must only note it. */
   readonly onNotice?: NoticeSink | undefined
+  /** Functions of the program, in place of a file (`hooks`). */
+  readonly hooks?: Hooks | undefined
 }
 
 /** The parts of the running process, for a program that the broker is part of. */
@@ -115,8 +123,9 @@ export interface RunningInside extends Running {
  * Starts broker and gateway as configured.
  * @throws StartError with one line for the user, which names the flag
  */
-export async function startProcess(config: Config, log: Logger, options: StartProcessOptions = {}): Promise<RunningInside> {
+export async function startProcess(given: Config, log: Logger, options: StartProcessOptions = {}): Promise<RunningInside> {
   const { version, onNotice } = options
+  const { config, hooks: functions } = await hookedConfig(given, options.hooks)
   const api = new HttpRunning(config.http)
   const logged = noticeLogger(log, config.logRate)
   const toApi = api.reporting(logged)
@@ -133,7 +142,8 @@ export async function startProcess(config: Config, log: Logger, options: StartPr
   let server: Server | undefined
   const notice: NoticeSink = (each) => (server?.notice ?? reported)(each)
   const stamps = new FileStamps(config)
-  const access = new AccessFiles(config, notice)
+  const hooks = functions && new HookRunner(functions, notice)
+  const access = new AccessFiles(config, notice, hooks?.authenticates === true ? (login) => hooks.login(login) : undefined)
   const openFiles = openFilesWarning(config, openFilesLimit())
   const memory = memoryLimits(config, processBound())
   for (const warning of [...access.warnings, openFiles, memory.warning]) if (warning !== undefined) log.warn(warning)
@@ -155,7 +165,8 @@ export async function startProcess(config: Config, log: Logger, options: StartPr
   })
   server = new Server({
     ...serverOptions(config, users, access),
-    access: access.policy,
+    access: hooks?.core.authorize === undefined ? policy : new HookedAccess(policy, hooks.core.authorize),
+    hooks: hooks?.core,
     memory: memory.limits,
     store,
     clock: wallClock(),
@@ -188,6 +199,7 @@ export async function startProcess(config: Config, log: Logger, options: StartPr
     loop = new Loop(server)
     api.loop = loop
     loop.authenticateBy(access.authenticator)
+    if (hooks !== undefined) loop.askBy(hooks)
     const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
     if (weak !== undefined) log.warn(weak)
     // A partial access list may look complete, and allow what its missing part denies.
@@ -209,7 +221,7 @@ export async function startProcess(config: Config, log: Logger, options: StartPr
     api.notReady = undefined
     return running(config, {
       ...{ loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory, traces },
-      ...{ http, api, certificates },
+      ...{ http, api, certificates, hooks },
     })
   } catch (error) {
     await http?.close()
@@ -252,6 +264,7 @@ interface Parts {
   readonly lag: LagMonitor
   readonly memory: ReturnType<typeof memoryLimits>
   readonly traces: Traces
+  readonly hooks: HookRunner | undefined
 }
 
 /** Time in milliseconds for which files must stay unchanged after they were read. */
@@ -300,6 +313,7 @@ function running(config: Config, parts: Parts): RunningInside {
     await inPieces(parts, () => server.publishWills(instant()))
     await inPieces(parts, () => server.shutDown(instant()))
     loop.stop()
+    parts.hooks?.stop()
     await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close(), http?.close()])
     await closeStore(store)
     parts.traces.stop()
@@ -317,6 +331,7 @@ function running(config: Config, parts: Parts): RunningInside {
   api.reload = reloadInTurn
   api.changeAccount = (change) => accounts.change(change)
   return {
+    config,
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
     http: http && { url: http.url, port: http.port },
