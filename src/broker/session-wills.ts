@@ -144,9 +144,9 @@ export class SessionWills {
   #dropAsked({ key }: Session): void {
     const count = this.#asked?.drop(key) ?? 0
     if (count === 0) return
-    this.#context.stats.publishDropped += count
-    const reason = 'the will of the client was published before the hook onPublish had answered'
-    this.#context.notice({ code: 'message-dropped', level: 'info', client: key, reason, count })
+    const messages = count === 1 ? 'a message' : `${count} messages`
+    const reason = `${messages}: the will of the client was published before the hook onPublish had answered`
+    this.#context.notice({ code: 'publish-refused', level: 'info', client: key, reason })
   }
 
   /** A will that memory has no room to retain goes to those who have subscribed to it. */
