@@ -41,6 +41,8 @@ export interface Observer {
   chunkIn?(client: TcpClient, bytes: Uint8Array): void
   written?(client: TcpClient, bytes: Uint8Array): void
   notice?(notice: Notice): void
+  /** The hook does not want this message, and the server is about to hear of it. */
+  unwanted?(text: string): void
   /** Somebody publishes this over HTTP. */
   requested?(text: string): void
   /** A stream is over, because its client broke it off, or because the server ends it. */
@@ -501,12 +503,15 @@ export class World {
   #ask(question: PublishQuestion): void {
     const { ms, answer } = answerOf(this.#hook, question)
     const { server } = this
-    const tell = (): void => {
-      if (server === this.server) this.input({ kind: 'hooked', id: question.id, answer })
+    const text = Buffer.from(question.payload).toString()
+    const tell = (handle: (input: ServerInput) => void): void => {
+      if (server !== this.server) return
+      if (answer.kind === 'refused') for (const observer of this.observers) observer.unwanted?.(text)
+      handle({ kind: 'hooked', id: question.id, answer })
     }
     // An answer within the turn comes between two polls.
-    if (ms === 0) server.handle(this.schedule.now, { kind: 'hooked', id: question.id, answer })
-    else this.schedule.after(ms, tell)
+    if (ms === 0) tell((input) => server.handle(this.schedule.now, input))
+    else this.schedule.after(ms, () => tell((input) => this.input(input)))
   }
 
   #transmit(route: string, bytes: Uint8Array): void {

@@ -59,8 +59,7 @@ export class AskedMessages {
     const asked: Asked = { id: this.#nextId++, link, session, message, bytes }
     this.#bytes += bytes
     if (link.info.kind === 'mqtt') link.busy = 'hook'
-    // Datagrams without a connection have no order, and one sender must not wait for another.
-    const key = link.info.isShared === true ? `${session.key}/${asked.id}` : session.key
+    const key = keyOf(asked)
     const queue = this.#waiting.get(key)
     if (queue !== undefined) queue.push(asked)
     else {
@@ -88,10 +87,10 @@ export class AskedMessages {
   answered(now: Instant, id: number, answer: PublishAnswer): void {
     const asked = this.#open.get(id)
     if (asked === undefined) return
-    const { link, session, bytes } = asked
+    const { link, bytes } = asked
     this.#open.delete(id)
     this.#bytes -= bytes
-    const key = link.info.isShared === true ? `${session.key}/${id}` : session.key
+    const key = keyOf(asked)
     const queue = this.#waiting.get(key)!
     queue.shift()
     const next = queue.peek()
@@ -124,3 +123,6 @@ export class AskedMessages {
     this.#questions.push(asked)
   }
 }
+
+/** Whose messages it is in order with: datagrams without a connection have none, and one sender must not wait for another. */
+const keyOf = ({ id, link, session }: Asked): string => (link.info.isShared === true ? `${session.key}/${id}` : session.key)
