@@ -194,6 +194,32 @@ export class HookRunner {
   }
 }
 
+/** Hooks, and others who are told of the life of clients. */
+export function withEvents(hooks: CoreHooks | undefined, events: ClientEvents | undefined): CoreHooks | undefined {
+  if (hooks?.events === undefined || events === undefined) return events === undefined ? hooks : { ...hooks, events }
+  const { events: first } = hooks
+  return {
+    ...hooks,
+    events: {
+      onConnect: both(first.onConnect, events.onConnect),
+      onDisconnect: both(first.onDisconnect, events.onDisconnect),
+      onSleep: both(first.onSleep, events.onSleep),
+      onWake: both(first.onWake, events.onWake),
+      onRegister: both(first.onRegister, events.onRegister),
+    },
+  }
+}
+
+type Listener<E> = ((event: E) => void) | undefined
+
+const both = <E>(one: Listener<E>, other: Listener<E>): Listener<E> =>
+  one === undefined || other === undefined
+    ? (one ?? other)
+    : (event) => {
+        one(event)
+        other(event)
+      }
+
 /** `TypeError: x is not a function (hooks.mjs:3:5)`: the place is that of the first line of the stack that is not ours. */
 function describe(error: unknown): string {
   if (!(error instanceof Error))

@@ -28,6 +28,8 @@ export interface Verifier {
 
 /** Decides about messages of clients. Neither throws nor rejects. */
 export interface PublishHook {
+  /** True while a function runs on which the server waits. */
+  readonly isInside: boolean
   ask(question: PublishQuestion): PublishAnswer | Promise<PublishAnswer>
 }
 
@@ -155,6 +157,9 @@ export class Loop implements StreamHost {
 
   /** Runs what is no input, such as a request over HTTP. What it leads to is written at the end of the turn, as after an input. */
   run<T>(step: (now: Instant) => T): T {
+    // The server is not reentrant.
+    if (this.#hooks?.isInside === true)
+      throw new Error('not from within authorize or onDeliver: the broker waits for their answer')
     this.#inputs++
     try {
       return step(this.#enter())

@@ -12,6 +12,7 @@ import { FileStamps } from '../config/io/file-stamps.ts'
 import { openSensorUsers, rereadSensorRules } from '../config/io/sensor-users.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { ReloadResult } from '../http/exchange.ts'
+import type { ClientEvents } from '../mqtt/client-events.ts'
 import { Server } from '../server.ts'
 import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
@@ -22,7 +23,7 @@ import { AccountChanges } from './account-changes.ts'
 import { CertificateWatch } from './certificates.ts'
 import { clientReport } from './client-report.ts'
 import { hookedConfig } from './hook-file.ts'
-import { HookRunner } from './hook-runner.ts'
+import { HookRunner, withEvents } from './hook-runner.ts'
 import type { Hooks } from './hooks.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
 import { HttpRunning } from './http-running.ts'
@@ -102,6 +103,8 @@ export interface StartProcessOptions {
   readonly onNotice?: NoticeSink | undefined
   /** Functions of the program, in place of a file (`hooks`). */
   readonly hooks?: Hooks | undefined
+  /** Told about the life of clients, within a turn of the server: it must only note it. */
+  readonly events?: ClientEvents | undefined
 }
 
 /** The parts of the running process, for a program that the broker is part of. */
@@ -124,7 +127,7 @@ export interface RunningInside extends Running {
  * @throws StartError with one line for the user, which names the flag
  */
 export async function startProcess(given: Config, log: Logger, options: StartProcessOptions = {}): Promise<RunningInside> {
-  const { version, onNotice } = options
+  const { version, onNotice, events } = options
   const { config, hooks: functions } = await hookedConfig(given, options.hooks)
   const api = new HttpRunning(config.http)
   const logged = noticeLogger(log, config.logRate)
@@ -166,7 +169,7 @@ export async function startProcess(given: Config, log: Logger, options: StartPro
   server = new Server({
     ...serverOptions(config, users, access),
     access: hooks?.core.authorize === undefined ? policy : new HookedAccess(policy, hooks.core.authorize),
-    hooks: hooks?.core,
+    hooks: withEvents(hooks?.core, events),
     memory: memory.limits,
     store,
     clock: wallClock(),

@@ -5,7 +5,7 @@ import { Memory } from '../../src/base/memory.ts'
 import type { BrokerOptions } from '../../src/broker/broker.ts'
 import type { DeliveryAnswer, DeliveryFacts, PublishAnswer, PublishQuestion } from '../../src/broker/hooks.ts'
 import { PacketType } from '../../src/mqtt/packets.ts'
-import { bytes, PERSISTENT, TestBroker, text, will } from './harness.ts'
+import { bytes, PERSISTENT, TestBroker, type TestClient, text, will } from './harness.ts'
 
 const YES: PublishAnswer = { kind: 'accepted' }
 const NO: PublishAnswer = { kind: 'refused', reasonCode: 0x99, reason: 'not JSON' }
