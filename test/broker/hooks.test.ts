@@ -43,8 +43,8 @@ class AskingBroker extends TestBroker {
 
 function siteOf(world: AskingBroker): {
   world: AskingBroker
-  publisher: ReturnType<TestBroker['connect']>
-  reader: typeof publisher
+  publisher: TestClient
+  reader: TestClient
 } {
   const reader = world.connect('reader')
   reader.subscribe('#', 2)
