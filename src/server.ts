@@ -139,7 +139,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly gateway: Gateway
   readonly connections: Connections
   /** Clients that are part of this process. */
-  readonly local: LocalLinks
+  readonly local = new LocalLinks()
   /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
   /** Memory used on behalf of peers. */
@@ -191,7 +191,6 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       ...(options.access && { access: options.access }),
       hooks,
     })
-    this.local = new LocalLinks(this.broker)
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures
     const gateway = { ...options.gateway, events: hooks?.events }

@@ -302,7 +302,7 @@ export const NOTICES = {
     levels: ['info'],
     fields: ['client', 'user', 'reason'],
     about:
-      'A user with the role manage has disconnected a client, ended its session, deleted retained messages, set the password of a user, created or deleted a user, or reloaded the files, over HTTP. There is no user name if no login is needed, or if the request had a token.',
+      'A user with the role manage has disconnected a client, ended its session, deleted retained messages, set the password of a user, created or deleted a user, or reloaded the files, over HTTP, or the program that Roost is part of has disconnected a client. There is no user name in that case, if no login is needed, or if the request had a token.',
     action: 'Nothing, if it was you.',
   },
   'http-failed': {

@@ -12,8 +12,8 @@ import { type ClientLink, settingsOf } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { response } from './exchanges.ts'
 import type { PublishAnswer } from './hooks.ts'
-import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
 import { forwardedProperties, type Publisher } from './publisher.ts'
+import { pacePublisher } from './publisher-pace.ts'
 import type { Receipts } from './receipts.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
@@ -135,9 +135,7 @@ export class Intake {
       if (qos === 2 && !session.ended) session.receive(packetId, lsn)
       return
     }
-    const { pressed } = this.#publisher
-    if (pressed !== undefined) this.#sessions.hold(now, pressed, link)
-    else if (link.patienceMs < PATIENCE_MS) link.patienceMs += PATIENCE_PER_MESSAGE_MS
+    pacePublisher(now, this.#publisher, this.#sessions, link)
     if (qos === 0) return
     const reasonCode = this.#publisher.reached ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
     // [MQTT-3.3.4-1]

@@ -5,10 +5,13 @@ import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn } from '../store/store.ts'
+import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { forwardedProperties, type Publisher } from './publisher.ts'
+import { pacePublisher } from './publisher-pace.ts'
 import type { Work } from './requests.ts'
 import { Session } from './session.ts'
+import type { Sessions } from './sessions.ts'
 import { storedMessage } from './stored.ts'
 
 /** `client` of notices about an operator, and the sender of the messages, which no session can have. */
@@ -97,9 +100,9 @@ export class OperatorActions {
     return this.#publish(now, from, message, false)
   }
 
-  /** Whether publishers should wait for the queue of a receiver, after a message was accepted. */
-  get pressed(): Session | undefined {
-    return this.#publisher.pressed
+  /** After a message was accepted: pauses its publisher, who has this link, as that of a client. */
+  pace(now: Instant, sessions: Sessions, link: ClientLink): void {
+    pacePublisher(now, this.#publisher, sessions, link)
   }
 
   #publish(now: Instant, from: Session, message: Publish, isOperator: boolean): Published {

@@ -351,9 +351,7 @@ function resolveSnListeners(
   const orphan = snOptions.find(({ key, snListener }) => snListener === 'own' && merged.has(key))
   if (!wanted && orphan !== undefined) {
     const { origin } = merged.get(orphan.key)!
-    throw new StartError(
-      `${origin}: applies to the port of the flags, which sn_listeners replaces: move it there, or set sn_port too`,
-    )
+    throw new StartError(`${origin}: applies to the default port, which sn_listeners replaces: move it there, or set sn_port too`)
   }
   const names = new Set<string>(wanted ? ['sn'] : [])
   const listeners = entries.map((entry) => resolveSnListener(entry, merged, names))

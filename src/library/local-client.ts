@@ -1,5 +1,5 @@
 import type { Instant } from '../base/machine.ts'
-import { type Delivery, type Link, type Outgoing, OutgoingType } from '../mqtt/link.ts'
+import { type Delivery, type Link, type LinkInfo, LOCAL_LISTENER, type Outgoing, OutgoingType } from '../mqtt/link.ts'
 import { type Packet, PacketType, type PublishResponse } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { QoS } from '../mqtt/publish.ts'
@@ -7,9 +7,14 @@ import { type Message, messageOf } from '../process/messages.ts'
 import type { Inside } from '../process/roost.ts'
 import { RoostError } from './error.ts'
 
-/** Messages at most that are on their way to the program: more wait in the session's queue, where its limits apply. */
-const WINDOW = 64
-const WINDOW_BYTES = 64 * 1024
+/**
+ * Messages that the program may have taken and not dealt with: of QoS 1 and 2, and of all. More wait in the session's queue, where its
+ * limits apply. Fewer than `max_inflight_messages`, which is therefore not reported as reached.
+ */
+const WINDOW = 16
+const BATCH = 64
+/** Bytes of payload in a batch, from which on no more is taken. */
+const BATCH_BYTES = 64 * 1024
 
 /** What `notices` name as the address of a client that is part of this program. */
 export const LOCAL_PEER = 'this process'
@@ -51,14 +56,16 @@ export class LocalClient {
     this.#inside = inside
     this.#options = options
     this.#window = Math.min(WINDOW, options.maxQueued ?? WINDOW)
-    this.#link = inside.loop.run((now) =>
-      inside.server.local.open(now, LOCAL_PEER, options.maxQueued, () => {
-        if (this.#noted) return
-        this.#noted = true
-        // The server is not reentrant, and this is called within a poll.
-        queueMicrotask(this.#ready)
-      }),
-    )
+    const { server } = inside
+    const { maxQueued } = options
+    const info: LinkInfo = { kind: 'mqtt', peer: LOCAL_PEER, listener: LOCAL_LISTENER }
+    this.#link = this.#run((now) => server.broker.open(now, maxQueued === undefined ? info : { ...info, maxQueued }))
+    server.local.own(this.#link.id, () => {
+      if (this.#noted) return
+      this.#noted = true
+      // The server is not reentrant, and this is called within a poll.
+      queueMicrotask(this.#ready)
+    })
   }
 
   /** Connects and subscribes. @throws RoostError if either is refused */
@@ -109,13 +116,14 @@ export class LocalClient {
     if (this.closed === undefined) this.#run((now) => this.#link.listen(now, on))
   }
 
-  /** Takes the messages that there are, up to a window, or a little more than `WINDOW_BYTES`. */
+  /** Takes the messages that there are, up to a batch. */
   take(): Taken[] {
     const taken: Taken[] = []
     if (this.closed !== undefined) return taken
+    const most = Math.min(BATCH, this.#options.maxQueued ?? BATCH)
     let bytes = 0
     this.#run((now) => {
-      while (taken.length < this.#window && this.#taken < this.#window && bytes < WINDOW_BYTES) {
+      while (taken.length < most && this.#taken < this.#window && bytes < BATCH_BYTES) {
         const next = this.#link.poll(now)
         if (next === undefined) break
         if (next.type === OutgoingType.DELIVERY) {
@@ -153,7 +161,7 @@ export class LocalClient {
 
   #fail(why: string, reasonCode: number): RoostError {
     this.closed ??= new RoostError(`subscribe ${this.#options.filter}: ${why}`, reasonCode)
-    this.#inside.server.local.closed(this.#link)
+    this.#inside.server.local.disown(this.#link.id)
     this.#answer?.reject(this.closed)
     this.#answer = undefined
     return this.closed

@@ -71,10 +71,23 @@ export function resolveOptions(all: StartOptions, others: readonly string[], cwd
   }
 }
 
-/** Replaces flags by the keys of `start`: the rooms below name options as `roost serve` does. */
-export const inKeys = (message: string): string => message.replaceAll(/--[a-z][a-z0-9-]*/g, (flag) => byFlag.get(flag) ?? flag)
+/**
+ * Replaces flags by the keys of `start`, and keys of the file too unless the error is about a line of the file: the rooms below name
+ * options as `roost serve` does.
+ */
+export function inKeys(message: string): string {
+  const isAboutKeys = /^(--|listeners\[|snListeners\[)/.test(message)
+  const names = isAboutKeys ? /--[a-z][a-z0-9-]*|\b[a-z]+(_[a-z]+)+\b/g : /--[a-z][a-z0-9-]*/g
+  return message.replaceAll(names, (name) => byName.get(name) ?? name)
+}
 
-const byFlag = new Map<string, string>(options.map(({ flag, name }) => [flag, name]))
+const byName = new Map<string, string>([
+  ...options.flatMap(({ flag, key, name }): [string, string][] => [
+    [flag, name],
+    [key, name],
+  ]),
+  ['sn_listeners', 'snListeners'],
+])
 
 function resolve(all: StartOptions, others: readonly string[], cwd: string): Resolved {
   if (typeof all !== 'object' || all === null || Array.isArray(all))

@@ -2,6 +2,7 @@ import { readFileSync } from 'node:fs'
 import { cwd } from 'node:process'
 import { StartError } from '../base/start-error.ts'
 import { startProcess } from '../process/roost.ts'
+import { EventQueue } from './events.ts'
 import { loggerOf } from './log.ts'
 import { inKeys, resolveOptions, type StartOptions } from './options.ts'
 import { Roost } from './roost.ts'
@@ -20,8 +21,9 @@ export async function start(options: StartOptions = {}): Promise<Roost> {
   const log = loggerOf(options.log, config.logLevel)
   for (const warning of warnings) log.warn(warning)
   try {
-    const running = await startProcess(config, log, { version })
-    return new Roost(running, log)
+    const events = new EventQueue((line) => log.error(line))
+    const running = await startProcess(config, log, { version, events, onNotice: events.onNotice })
+    return new Roost(running, log, events)
   } catch (error) {
     throw error instanceof StartError ? new StartError(inKeys(error.message)) : error
   }

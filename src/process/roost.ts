@@ -113,8 +113,8 @@ export interface Inside {
   readonly loop: Loop
   readonly access: AccessFiles
   readonly store: Store
-  /** Resolves to true once the record is durable; false: the store has not managed it for `ms` milliseconds, or at all. */
-  durable(lsn: Lsn, ms?: number): Promise<boolean>
+  /** Resolves to true once the record is durable; false: the store was closed before. */
+  durable(lsn: Lsn): Promise<boolean>
 }
 
 /** With its parts, for a program that uses it from inside. */
@@ -162,7 +162,7 @@ export async function startProcess(given: Config, log: Logger, options: StartPro
     version,
     onDurable: () => {
       loop?.handle({ kind: 'durable' })
-      api.advanced()
+      api.waits.advanced()
     },
     hasSession: (key) => server?.broker.sessions.byKey(key)?.persistent === true,
   })
@@ -180,9 +180,10 @@ export async function startProcess(given: Config, log: Logger, options: StartPro
   })
   const tracer = new Tracer(server)
   const certificates = new CertificateWatch(config)
-  api.store = store
+  api.waits.store = store
   let ports: SnPorts | undefined
   let http: OpenHttp | undefined
+  let traces: Traces | undefined
   try {
     // It answers while the state is restored, to say that Roost is not ready.
     const status = processStatus({
@@ -208,8 +209,9 @@ export async function startProcess(given: Config, log: Logger, options: StartPro
     // A partial access list may look complete, and allow what its missing part denies.
     const changed = stamps.changed()
     if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; start again when it is complete`)
-    const traces = startTraces(config, log, tracer)
-    server.memory.count('output_buffers', () => traces.bytes)
+    const started = startTraces(config, log, tracer)
+    traces = started
+    server.memory.count('output_buffers', () => started.bytes)
     // The listeners are opened only after the state has been restored.
     const listeners = await openListeners(config, loop, notice)
     const snPorts = await SnPorts.open(config, loop, notice).catch(async (error: unknown) => {
@@ -223,12 +225,16 @@ export async function startProcess(given: Config, log: Logger, options: StartPro
     loop.flush()
     api.notReady = undefined
     return running(config, {
-      ...{ loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory, traces },
+      ...{ loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory, traces: started },
       ...{ http, api, certificates, hooks },
     })
   } catch (error) {
+    lag.stop()
+    certificates.stop()
+    traces?.stop()
+    hooks?.stop()
     await http?.close()
-    await closeStore(store)
+    await closeStore(store).finally(() => loop?.stop())
     throw error instanceof StartError ? error : new StartError((error as Error).message)
   }
 }
@@ -318,7 +324,11 @@ function running(config: Config, parts: Parts): RunningInside {
     loop.stop()
     parts.hooks?.stop()
     await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close(), http?.close()])
-    await closeStore(store)
+    await closeStore(store).finally(() => {
+      // What became durable in the end has set its timers again.
+      loop.stop()
+      api.waits.closed()
+    })
     parts.traces.stop()
     notice.flush()
   }
@@ -349,7 +359,7 @@ function running(config: Config, parts: Parts): RunningInside {
       if (store instanceof SqliteStore) await store.checkpoint()
     },
     clientReport: () => clientReport(server),
-    inside: { server, loop, access: parts.access, store, durable: (lsn, ms) => api.durable(lsn, ms) },
+    inside: { server, loop, access: parts.access, store, durable: (lsn) => api.waits.until(lsn) },
     stop: () => {
       stopped ??= stop()
       return stopped
