@@ -11,6 +11,20 @@ export type { PublishIdentity, PublishOptions } from './library/publish.ts'
 export type { Ports, Roost, SubscribeOptions, Urls } from './library/roost.ts'
 export { start } from './library/start.ts'
 export type { MessageHandler, MessageIterator, Subscription } from './library/subscription.ts'
-export type { Connected, Disconnected, Slept, Woken } from './mqtt/client-events.ts'
+export type {
+  AccessEvent,
+  ConnectEvent,
+  DeliverEvent,
+  DeliverResult,
+  DisconnectEvent,
+  Hooks,
+  LoginEvent,
+  LoginResult,
+  PublishEvent,
+  PublishResult,
+  RegisterEvent,
+  SleepEvent,
+  WakeEvent,
+} from './process/hooks.ts'
 export type { Message, MessageProperties } from './process/messages.ts'
 export { Server, type ServerInput, type ServerOptions, type ServerOutput } from './server.ts'

@@ -2,6 +2,7 @@ import type { EventEmitter } from 'node:events'
 import type { Notice, NoticeCode } from '../base/notice.ts'
 import type { ClientEvents, ClientFacts, Connected, Disconnected, Slept, Woken } from '../mqtt/client-events.ts'
 import { LOCAL_LISTENER } from '../mqtt/link.ts'
+import type { ConnectEvent, DisconnectEvent, SleepEvent, WakeEvent } from '../process/hooks.ts'
 import { stackOf } from './stack-of.ts'
 
 /**
@@ -10,15 +11,15 @@ import { stackOf } from './stack-of.ts'
  */
 export interface RoostEvents {
   /** A client has connected: CONNACK with success. */
-  connected: [client: Connected]
+  connected: [client: ConnectEvent]
   /** A client has sent DISCONNECT. */
-  disconnected: [client: Disconnected]
+  disconnected: [client: DisconnectEvent]
   /** A connection has ended without DISCONNECT: broken, silent for too long, or closed by the broker. */
-  lost: [client: Disconnected]
+  lost: [client: DisconnectEvent]
   /** A sensor has gone to sleep, or sleeps again after it has fetched its messages. */
-  asleep: [sensor: Slept]
+  asleep: [sensor: SleepEvent]
   /** A sensor has woken to fetch its messages. */
-  awake: [sensor: Woken]
+  awake: [sensor: WakeEvent]
   /** One or more messages for a client were dropped: `queue-full` or `message-dropped` (docs/notices.md). */
   dropped: [notice: Notice]
   /** `store-failed`, `store-full` or `store-damaged`: nothing that needs the disk is acknowledged until `store-recovered`. */

@@ -14,6 +14,8 @@ import {
   options,
   snEntryKey,
 } from '../config/options.ts'
+import { checkedHooks } from '../process/hook-file.ts'
+import { HOOK_NAMES, type Hooks } from '../process/hooks.ts'
 import type { Log } from './log.ts'
 
 /** Options of the library alone: not keys of the configuration file. */
@@ -36,6 +38,7 @@ export interface OwnOptions {
  * it is set, and nothing is sent to or received from a multicast group unless `multicastGroup` or another key about it is.
  */
 export type StartOptions = GivenSettings &
+  Hooks &
   OwnOptions & {
     /** Listeners for MQTT clients, in place of the one that host, port and the like describe. */
     readonly listeners?: readonly GivenListener[] | undefined
@@ -55,17 +58,19 @@ const snEntryOptions = new Map(
 /** What `start` was given, with its keys checked. */
 export interface Resolved {
   readonly config: Config
+  /** undefined if there is none. */
+  readonly hooks: Hooks | undefined
   /** About former options in the file. */
   readonly warnings: readonly string[]
 }
 
 /**
- * Returns the configuration that options and file describe. Keys of the library are not looked at; `others` are their names.
+ * Returns the configuration that options and file describe, and the hooks among them.
  * @throws StartError that names the key, or the place in the file
  */
-export function resolveOptions(all: StartOptions, others: readonly string[], cwd: string): Resolved {
+export function resolveOptions(all: StartOptions, cwd: string): Resolved {
   try {
-    return resolve(all, others, cwd)
+    return resolve(all, cwd)
   } catch (error) {
     throw error instanceof StartError ? new StartError(inKeys(error.message)) : error
   }
@@ -76,7 +81,7 @@ export function resolveOptions(all: StartOptions, others: readonly string[], cwd
  * options as `roost serve` does.
  */
 export function inKeys(message: string): string {
-  const isAboutKeys = /^(--|listeners\[|snListeners\[)/.test(message)
+  const isAboutKeys = /^(--|listeners\[|snListeners\[|[a-z_]+: )/.test(message)
   const names = isAboutKeys ? /--[a-z][a-z0-9-]*|\b[a-z]+(_[a-z]+)+\b/g : /--[a-z][a-z0-9-]*/g
   return message.replaceAll(names, (name) => byName.get(name) ?? name)
 }
@@ -89,11 +94,12 @@ const byName = new Map<string, string>([
   ['sn_listeners', 'snListeners'],
 ])
 
-function resolve(all: StartOptions, others: readonly string[], cwd: string): Resolved {
+function resolve(all: StartOptions, cwd: string): Resolved {
   if (typeof all !== 'object' || all === null || Array.isArray(all))
     throw new StartError(`start: expected an object of options, got ${inWords(all)}`)
   const { listeners, snListeners } = all
-  const given = givenLayer(all, others)
+  const given = givenLayer(all)
+  const hooks = hooksOf(all)
   const warnings: string[] = []
   const file = readConfigFile(given, cwd, (line) => warnings.push(line))
   const own = listeners === undefined ? file.listeners : entriesOf('listeners', listeners, entryOptions, ['port', 'socketPath'])
@@ -103,14 +109,19 @@ function resolve(all: StartOptions, others: readonly string[], cwd: string): Res
   const global = new Map([...file.global, ...quietDefaults(given, merged, sn.length > 0)])
   if (!given.has('config')) for (const [key, value] of libraryDefaults(merged)) global.set(key, value)
   const quiet = sn.map((entry) => ({ ...entry, own: new Map([...entry.own, ...quietEntry(entry.own, merged)]) }))
-  const config = resolveFiles(given, { global, listeners: own, snListeners: quiet, warnings }, cwd)
-  return { config, warnings }
+  const config = resolveFiles(given, { global, listeners: own, snListeners: quiet, warnings }, cwd, hooks !== undefined)
+  return { config, hooks, warnings }
+}
+
+function hooksOf(all: StartOptions): Hooks | undefined {
+  const given = HOOK_NAMES.flatMap((name) => (all[name] === undefined ? [] : [[name, all[name]] as const]))
+  return given.length === 0 ? undefined : checkedHooks(Object.fromEntries(given), '', 'no such hook')
 }
 
 /** Validates the global keys. They have the origins of flags: they override the file in the same way. */
-function givenLayer(all: StartOptions, others: readonly string[]): Layer {
+function givenLayer(all: StartOptions): Layer {
   const layer = new Map<OptionKey, Given>()
-  const names = [...known.keys(), 'listeners', 'snListeners', 'config', ...others]
+  const names = [...known.keys(), 'listeners', 'snListeners', 'config', 'log', ...HOOK_NAMES]
   for (const [name, value] of Object.entries(all)) {
     const option = name === 'config' ? CONFIG : known.get(name)
     if (option === undefined && !names.includes(name))

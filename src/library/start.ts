@@ -9,20 +9,17 @@ import { Roost } from './roost.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
-/** Keys of `start` that are not options of the configuration. */
-const OWN_KEYS = ['log'] as const
-
 /**
  * Starts a broker and gateway in this process.
  * @throws StartError: one line that names the key, or the place in the configuration file
  */
 export async function start(options: StartOptions = {}): Promise<Roost> {
-  const { config, warnings } = resolveOptions(options, OWN_KEYS, cwd())
+  const { config, hooks, warnings } = resolveOptions(options, cwd())
   const log = loggerOf(options.log, config.logLevel)
   for (const warning of warnings) log.warn(warning)
   try {
     const events = new EventQueue((line) => log.error(line))
-    const running = await startProcess(config, log, { version, events, onNotice: events.onNotice })
+    const running = await startProcess(config, log, { version, hooks, events, onNotice: events.onNotice })
     return new Roost(running, log, events)
   } catch (error) {
     throw error instanceof StartError ? new StartError(inKeys(error.message)) : error

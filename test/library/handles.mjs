@@ -63,7 +63,12 @@ async function failed() {
   const errors = []
   for (const options of wrong) {
     const more = options.listeners === undefined ? { port: 0 } : {}
-    errors.push(await start({ ...more, snPort: 0, ...options }).then(() => 'started', (error) => `${error.name}: ${error.message}`))
+    errors.push(
+      await start({ ...more, snPort: 0, ...options }).then(
+        () => 'started',
+        (error) => `${error.name}: ${error.message}`,
+      ),
+    )
   }
   const open = handles().length
   await holder.stop()

@@ -15,7 +15,7 @@ beforeAll(() => {
 afterAll(() => rmSync(dir, { recursive: true }))
 
 /** The configuration that the options describe, from the directory of this test. */
-const configOf = (options: StartOptions | object) => resolveOptions(options, ['log'], dir).config
+const configOf = (options: StartOptions | object) => resolveOptions(options, dir).config
 
 const fileOf = (text: string): string => {
   writeFileSync(join(dir, 'roost.yaml'), text)
@@ -113,7 +113,7 @@ test('values are those of the file: 0 switches off, lists are texts or arrays', 
 })
 
 test('a former option in the file is a warning', () => {
-  const { warnings } = resolveOptions({ config: fileOf('n_adv: 3\n') }, [], dir)
+  const { warnings } = resolveOptions({ config: fileOf('n_adv: 3\n') }, dir)
   expect(warnings).toMatchObject([expect.stringContaining('roost.yaml:1:1: n_adv')])
 })
 

@@ -34,11 +34,14 @@ function handlesOf(mode: 'memory' | 'durable' | 'failed') {
   return JSON.parse(stdout) as { open: number; before: string[]; after: string[]; errors: string[]; port: number; snPort: number }
 }
 
-test.each(['memory', 'durable'] as const)('twenty brokers in one process, %s: each has its own state, none leaves a handle', (mode) => {
-  const { open, before, after } = handlesOf(mode)
-  expect(open).toBeGreaterThan(before.length + 40)
-  expect(after).toEqual(before)
-})
+test.each(['memory', 'durable'] as const)(
+  'twenty brokers in one process, %s: each has its own state, none leaves a handle',
+  (mode) => {
+    const { open, before, after } = handlesOf(mode)
+    expect(open).toBeGreaterThan(before.length + 40)
+    expect(after).toEqual(before)
+  },
+)
 
 test('what cannot start says so in one line that names the key, and leaves nothing behind', () => {
   const { before, after, errors, port, snPort } = handlesOf('failed')

@@ -42,10 +42,14 @@ export function readConfigFile(flags: Layer, cwd: string, warn: (line: string) =
   return file
 }
 
-/** Returns the configuration of flags and file, with the files that these name. @throws StartError */
-export function resolveFiles(flags: Layer, file: FileOptions, cwd: string): Config {
+/**
+ * Returns the configuration of flags and file, with the files that these name. `hasHooks`: a program has given hooks.
+ * @throws StartError
+ */
+export function resolveFiles(flags: Layer, file: FileOptions, cwd: string, hasHooks = false): Config {
   const entries = file.listeners.map((entry) => ({ ...entry, own: absolute(entry.own, cwd) }))
-  const settings = resolveConfig(absolute(flags, cwd), absolute(file.global, cwd), entries, file.snListeners)
+  const global = absolute(file.global, cwd)
+  const settings = resolveConfig(absolute(flags, cwd), global, entries, file.snListeners, hasHooks || undefined)
   const merged = new Map([...file.global, ...flags])
   for (const layer of [merged, ...file.listeners.map(({ own }) => own)]) checkFiles(layer, cwd)
   const topics = merged.get('predefined_topics')
