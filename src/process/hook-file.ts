@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { statSync } from 'node:fs'
 import { basename } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -47,9 +48,14 @@ export function checkedHooks(given: Readonly<Record<string, unknown>>, where: st
 function whatIsWrong(error: unknown, path: string): string {
   if (!(error instanceof Error)) return `: it throws ${String(error)}`
   const message = `${error.name}: ${error.message}`.split('\n', 1)[0]!
-  const line = new RegExp(`${escaped(basename(path))}:(\\d+)`).exec(error.stack ?? '')?.[1]
+  const line = new RegExp(`${escaped(basename(path))}:(\\d+)`).exec(
+    error instanceof SyntaxError ? checked(path) : (error.stack ?? ''),
+  )?.[1]
   return line === undefined ? `: ${message}` : `:${line}: ${message}`
 }
+
+/** What Node.js says of the syntax of a file: the stack of a SyntaxError does not name the line. */
+const checked = (path: string): string => spawnSync(process.execPath, ['--check', path], { encoding: 'utf8' }).stderr
 
 const escaped = (text: string): string => text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
 
