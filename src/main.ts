@@ -50,6 +50,6 @@ process.exit(
     terminalIsGone: terminalWatch(),
     exit: (code) => process.exit(code),
     // Loaded lazily, so that help and errors do not wait for the store.
-    start: async (config, log) => (await import('./process/roost.ts')).startProcess(config, log, version),
+    start: async (config, log) => (await import('./process/roost.ts')).startProcess(config, log, { version }),
   }),
 )

@@ -1,5 +1,6 @@
 import { type Message, MsgType, type SnPublish } from '../../src/mqttsn/messages.ts'
 import type { Published, QoS, Receiver } from './claims.ts'
+import { movedTo } from './hook.ts'
 import { KeptExchanges } from './kept-exchanges.ts'
 import { PLAIN } from './setup.ts'
 import type { Site } from './site.ts'
@@ -86,7 +87,7 @@ export class Node {
     const { state } = this.sensor.client
     if (qos >= 0 && state !== 'active') return
     if (qos === -1 && topic !== 'pre/one' && topic !== 'xy') return
-    const one = this.#site.claims.publish(this.id, topic, qos, long, retain)
+    const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, topic), qos, long, retain)
     this.sensor.act((sn, now) => {
       const msgId = sn.publish(now, qos === -1 ? anonymous(topic) : topic, bytes(one.text), qos, retain)
       if (qos > 0) this.#waiting.set(msgId, one)
@@ -97,7 +98,7 @@ export class Node {
   burst(times: number): void {
     if (this.sensor.client.state !== 'active') return
     for (let i = 0; i < times; i++) {
-      const one = this.#site.claims.publish(this.id, 'xy', 1)
+      const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, 'xy'), 1)
       one.inBurst = true
       const msgId = ++this.#lastBurstId
       this.#burst.set(msgId, one)
@@ -108,7 +109,7 @@ export class Node {
   /** A QoS 2 message that it keeps over its connections. */
   keep(): void {
     if (this.sensor.client.state !== 'active') return
-    const one = this.#site.claims.publish(this.id, 'xy', 2)
+    const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, 'xy'), 2)
     // What is sent again later may be overtaken.
     one.inBurst = true
     this.#kept.begin(one, (msgId) => publishOf(one.text, 2, msgId))

@@ -4,6 +4,7 @@ import type { BrokerLimits } from '../../src/broker/limits.ts'
 import type { GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { AirtimeLimits } from '../../src/gateway/ports/airtime.ts'
 import { WITHOUT } from '../runs.ts'
+import type { HookKind } from './hook.ts'
 
 /**
  * How a site is built: the bounds that its server has, and what its radio can do. Each has a name of its own here, a plain value in which nothing is
@@ -60,6 +61,8 @@ export interface Setup {
   readonly memoryLimit: number
   /** Bytes of records that may wait to become durable. */
   readonly storeBytes: number
+  /** What the program around the broker does with messages. */
+  readonly hook: HookKind
 }
 
 /** More than anybody here ever needs. */
@@ -109,6 +112,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   // Of which a sensor and its session take some 3300, and a TCP client 8000.
   memoryLimit: [Number.POSITIVE_INFINITY, 60_000, 35_000],
   storeBytes: [PLENTY, 2000],
+  hook: ['none', 'asks', 'late', 'late', 'refuses', 'moves'],
 }
 
 /** Odds of the plain value, where others than four to one make for more to see. */

@@ -67,6 +67,10 @@ export class Site {
         receiver.overflowed ||= notice.limit === 'sn_max_queued_frames'
         receiver.revives ||= dropsTold(notice) > 0 && this.world.store.refusals > 0
       },
+      unwanted: (text) => {
+        const one = this.claims.published.get(text)
+        if (one !== undefined) one.refused = true
+      },
       datagramIn: (sensor, datagram) => {
         // What the sensor has subscribed to since it sent this, a late copy ends too.
         const node = this.nodes.find((each) => each.sensor === sensor)
@@ -324,7 +328,7 @@ export class Site {
 export function worldOf(setup: Setup): World {
   const always = { sessionExpirySeconds: SESSION_SECONDS, maxIdleMs: HOUR, predefinedTopics: [PREDEFINED] }
   const limits = { persistentClientExpiration: SESSION_SECONDS, ...brokerLimits(setup) }
-  return new World(1, { ...always, ...gatewayOptions(setup) }, limits, memoryLimits(setup))
+  return new World(1, { ...always, ...gatewayOptions(setup) }, limits, memoryLimits(setup), undefined, setup.hook)
 }
 
 const PREDEFINED = { pattern: '*', topics: new Map([[1, 'pre/one']]) }

@@ -4,6 +4,7 @@ import { type Packet, PacketType } from '../../src/mqtt/packets.ts'
 import { ReasonCode } from '../../src/mqtt/reason-codes.ts'
 import { topicMatches } from '../topic-matches.ts'
 import type { Published, Receiver } from './claims.ts'
+import { movedTo } from './hook.ts'
 import type { Setup } from './setup.ts'
 import type { Site } from './site.ts'
 import { type Cut, STATE_FILTER, stateTopic, WILL_TOPIC } from './step.ts'
@@ -186,7 +187,7 @@ export class Station {
   /** `expiresSeconds`: 0 is never. */
   publish(topic: string, qos: 0 | 1 | 2, retain: boolean, long = false, expiresSeconds = 0): void {
     if (this.tcp.client.state !== 'connected') return
-    const one = this.#site.claims.publish(this.id, topic, qos, long, retain)
+    const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, topic), qos, long, retain)
     // A stream loses nothing while it lasts, and repeats nothing.
     one.arrived = 1
     this.tcp.act((mqtt, now) => {

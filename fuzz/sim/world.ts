@@ -1,6 +1,7 @@
 import { type MemoryLimits, NO_MEMORY_LIMITS } from '../../src/base/memory.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
+import type { PublishQuestion } from '../../src/broker/hooks.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
@@ -13,6 +14,7 @@ import type { ClockReading } from '../../src/store/clock.ts'
 import { NO_ROOM_RETRY_MS } from '../../src/store/pace.ts'
 import type { Lsn } from '../../src/store/store.ts'
 import { type Crash, DelayedStore } from './delayed-store.ts'
+import { answerOf, type HookKind } from './hook.ts'
 import { type Carrier, Network } from './network.ts'
 import { Random } from './random.ts'
 import { Alarm, Schedule } from './schedule.ts'
@@ -39,6 +41,8 @@ export interface Observer {
   chunkIn?(client: TcpClient, bytes: Uint8Array): void
   written?(client: TcpClient, bytes: Uint8Array): void
   notice?(notice: Notice): void
+  /** The hook does not want this message, and the server is about to hear of it. */
+  unwanted?(text: string): void
   /** Somebody publishes this over HTTP. */
   requested?(text: string): void
   /** A stream is over, because its client broke it off, or because the server ends it. */
@@ -217,6 +221,7 @@ export class World {
   readonly #limits: Partial<BrokerLimits>
   #memory: Partial<MemoryLimits>
   readonly #access: Access
+  readonly #hook: HookKind
   #mostIdle = 0
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
@@ -233,8 +238,10 @@ export class World {
     limits: Partial<BrokerLimits> = {},
     memory: Partial<MemoryLimits> = {},
     access = ACCESS,
+    hook: HookKind = 'none',
   ) {
     this.#access = access
+    this.#hook = hook
     this.#options = options
     this.#limits = limits
     this.#memory = memory
@@ -461,6 +468,7 @@ export class World {
       broker: this.#limits,
       memory: this.#memory,
       access: this.#access,
+      ...(this.#hook !== 'none' && { hooks: { asksAboutMessages: true } }),
       store: this.store,
       clock: { epoch: EPOCH },
       notice: (notice: Notice) => {
@@ -485,9 +493,25 @@ export class World {
       else if (out.kind === 'close') this.#close(out.connection)
       else if (out.kind === 'pause') this.#streams.get(out.connection)?.pause()
       else if (out.kind === 'resume') this.#streams.get(out.connection)?.resume()
+      else if (out.kind === 'hook') this.#ask(out.question)
     }
     this.#serverAlarm.update()
     this.#storeAlarm.update()
+  }
+
+  /** The program answers, unless this process has ended by then. */
+  #ask(question: PublishQuestion): void {
+    const { ms, answer } = answerOf(this.#hook, question)
+    const { server } = this
+    const text = Buffer.from(question.payload).toString()
+    const tell = (handle: (input: ServerInput) => void): void => {
+      if (server !== this.server) return
+      if (answer.kind === 'refused') for (const observer of this.observers) observer.unwanted?.(text)
+      handle({ kind: 'hooked', id: question.id, answer })
+    }
+    // An answer within the turn comes between two polls.
+    if (ms === 0) tell((input) => server.handle(this.schedule.now, input))
+    else this.schedule.after(ms, () => tell((input) => this.input(input)))
   }
 
   #transmit(route: string, bytes: Uint8Array): void {

@@ -302,7 +302,7 @@ export const NOTICES = {
     levels: ['info'],
     fields: ['client', 'user', 'reason'],
     about:
-      'A user with the role manage has disconnected a client, ended its session, deleted retained messages, set the password of a user, created or deleted a user, or reloaded the files, over HTTP. There is no user name if no login is needed, or if the request had a token.',
+      'A user with the role manage has disconnected a client, ended its session, deleted retained messages, set the password of a user, created or deleted a user, or reloaded the files, over HTTP, or the program that Roost is part of has disconnected a client. There is no user name in that case, if no login is needed, or if the request had a token.',
     action: 'Nothing, if it was you.',
   },
   'http-failed': {
@@ -315,8 +315,15 @@ export const NOTICES = {
     levels: ['warn'],
     fields: ['reason'],
     about:
-      'A login could not be checked: the HTTP service or a key set is not available or answered with an error. The client was refused with Server unavailable.',
-    action: 'Check that service.',
+      'A login could not be checked: the HTTP service or a key set is not available or answered with an error, or the hook authenticate failed. The client was refused with Server unavailable.',
+    action: 'Check that service, or the hook.',
+  },
+  'hook-failed': {
+    levels: ['error'],
+    fields: ['reason', 'count'],
+    about:
+      'A hook of the program threw an exception, returned what it may not, or did not answer in time. What it was asked about was refused (docs/hooks.md). Each hook is reported once a minute, with the number of failures since.',
+    action: 'Correct the hook that the line names.',
   },
 } as const satisfies Record<string, NoticeText>
 

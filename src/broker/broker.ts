@@ -13,11 +13,15 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import type { BrokerRecord, Lsn, SessionKey, Store, WallClock } from '../store/store.ts'
 import { type Access, type AuthAnswer, type AuthRequest, OPEN_ACCESS } from './access.ts'
+import { AskedMessages } from './asked-messages.ts'
+import { tellDisconnected } from './client-facts.ts'
 import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
 import { type BrokerContext, Stats } from './context.ts'
+import { DeliveryHook } from './delivery-hook.ts'
 import { Exchanges } from './exchanges.ts'
 import { Expiry } from './expiry.ts'
 import { countMemory, Holdings, ROUTES_MAX } from './holdings.ts'
+import type { Hooks } from './hooks.ts'
 import { Intake, type IntakeOwner } from './intake.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
 import { LiveTopics } from './live-topics.ts'
@@ -34,7 +38,7 @@ import { Retained } from './retained.ts'
 import { Router } from './router.ts'
 import { RuleCheck } from './rule-check.ts'
 import type { Session } from './session.ts'
-import type { SessionClock, SessionTimer } from './session-clocks.ts'
+import { applyExpiry, type SessionClock, type SessionTimer } from './session-clocks.ts'
 import { SessionWills } from './session-wills.ts'
 import { Sessions } from './sessions.ts'
 import { ShareHandover } from './share-handover.ts'
@@ -45,6 +49,7 @@ import { Looked } from './topic-tree.ts'
 export interface BrokerOptions {
   readonly limits?: Partial<BrokerLimits>
   readonly access?: Access
+  readonly hooks?: Hooks | undefined
   readonly store: Store
   readonly clock: WallClock
   readonly notice: NoticeSink
@@ -68,6 +73,9 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly operator: OperatorActions
   readonly oldestWaiting: OldestWaiting
   readonly pauses = new Pauses()
+  /** Messages that wait for the hook `onPublish`; undefined if there is none. */
+  readonly asked: AskedMessages | undefined
+  readonly deliveryHook: DeliveryHook | undefined
   readonly live = new LiveTopics((now, message) => this.#publisher.sendLatest(now, message))
   readonly #context: BrokerContext
   readonly #publisher: Publisher
@@ -90,13 +98,13 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   #nextLinkId = 1
 
   constructor(options: BrokerOptions) {
-    const { store, clock, notice, memory = new Memory() } = options
+    const { store, clock, notice, memory = new Memory(), hooks = {} } = options
     this.#pace = new Pace(store, () => this.#wills.isSpent)
     const holdings = new Holdings(options.figures)
     this.retained = new Retained(this.#looked, holdings, memory.shares)
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     const access = options.access ?? OPEN_ACCESS
-    const parts = { limits, access, store, notice, stats: this.stats, memory, holdings, live: this.live }
+    const parts = { limits, access, hooks, store, notice, stats: this.stats, memory, holdings, live: this.live }
     const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
     this.#context = {
       ...parts,
@@ -111,17 +119,19 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
       expiry: new Expiry({ store, clock, retained: this.retained, sweeps }, () => this.#publisher.nextMessageId()),
       sweeps,
     }
+    this.asked = hooks.asksAboutMessages === true ? new AskedMessages(memory) : undefined
+    this.deliveryHook = hooks.onDeliver === undefined ? undefined : new DeliveryHook(parts, hooks.onDeliver)
     this.#publisher = new Publisher(this.#context, this.#looked, (session) => {
       if (session.link !== undefined) this.markReady(session.link)
     })
     this.operator = new OperatorActions(this.#context, this.#publisher)
-    this.#wills = new SessionWills(this.#context, this.#publisher)
+    this.#wills = new SessionWills(this.#context, this.#publisher, this.asked)
     this.#handover = new ShareHandover(this.#context, this.#publisher)
     this.sessions = new Sessions(this.#context, this.#wills, this.#handover)
     this.oldestWaiting = new OldestWaiting(this.sessions.seats)
     this.#subscriber = new Subscriber(this.#context, this.#publisher)
     this.#exchanges = new Exchanges(this.#context, this)
-    this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
+    this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this.asked, this)
     this.#requests = new Requests(memory)
     this.#login = new Login(this.#context, this.sessions, this.#wills, this.#requests, this)
     this.resting = new RestingClients(this, limits, this.sessions, this.#links)
@@ -283,14 +293,11 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full' {
-    if (!session.persistent || message.id === 0) return 0
-    return this.#context.store.append({ type: 'sent', key: session.key, id: message.id, packetId })
+    return this.#exchanges.recordSent(session, message, packetId)
   }
 
   mayTakePacketId(session: Session): boolean {
-    if (session.kind !== 'sn' || !session.persistent) return true
-    const { store } = this.#context
-    return session.mayTakePacketId(store.durable, (packetId) => store.append({ type: 'sent', key: session.key, id: 0, packetId }))
+    return this.#exchanges.mayTakePacketId(session)
   }
 
   dropIfVoid(now: Instant, session: Session, message: Publish, departed = false): 'valid' | 'dropped' | 'last' {
@@ -307,13 +314,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   windowFull(link: ClientLink, session: Session): void {
-    const { maxInflightMessages } = this.#context.limits
-    const isCount = (session.inflight?.size ?? 0) >= link.window
-    // A Receive Maximum that the client chose is not a limit of this server.
-    if (isCount && link.window < maxInflightMessages) return
-    const limit = isCount ? 'max_inflight_messages' : 'max_inflight_bytes'
-    const reason = 'the rest waits for acknowledgements'
-    this.#context.notice({ code: 'limit-reached', level: 'debug', client: session.key, peer: link.info.peer, reason, limit })
+    this.#exchanges.windowFull(link, session)
   }
 
   setWill(link: ClientLink, session: Session, will: Will | undefined): number {
@@ -329,6 +330,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     link.client = undefined
     if (session === undefined) return
     this.#context.notice({ code: 'client-lost', level: 'info', client: session.key, peer: link.info.peer, reason })
+    tellDisconnected(this.#context, session, link, reason)
     this.sessions.detach(now, session, true)
   }
 
@@ -445,17 +447,12 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   #disconnect(now: Instant, link: ClientLink, session: Session, packet: Disconnect): void {
-    const expiry = packet.properties.sessionExpiryInterval
-    if (expiry !== undefined) {
-      // An expiry of 0 in CONNECT cannot be raised here [5.0 section 3.14.2.2.2].
-      if (session.expirySeconds === 0 && expiry > 0) {
-        this.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'DISCONNECT raises Session Expiry Interval from 0')
-        return
-      }
-      const asked = expiry === 0xffffffff ? Number.POSITIVE_INFINITY : expiry
-      session.expirySeconds = Math.min(asked, this.#context.limits.persistentClientExpiration)
+    if (!applyExpiry(session, packet, this.#context.limits.persistentClientExpiration)) {
+      this.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'DISCONNECT raises Session Expiry Interval from 0')
+      return
     }
     this.#context.notice({ code: 'client-disconnected', level: 'info', client: session.key, peer: link.info.peer })
+    tellDisconnected(this.#context, session, link)
     this.#requests.abandon(link)
     link.client = undefined
     link.close(0, false)
@@ -482,12 +479,14 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.#abandonRequests(link)
     link.client = undefined
     link.close(reasonCode, disconnect, reason)
-    if (session !== undefined) this.sessions.detach(now, session, true)
+    if (session === undefined) return
+    tellDisconnected(this.#context, session, link, reason ?? `closed with reason code 0x${reasonCode.toString(16)}`)
+    this.sessions.detach(now, session, true)
   }
 
   #abandonRequests(link: ClientLink): void {
     this.#requests.abandon(link)
-    if (link.busy) this.#login.abandon(link)
+    if (link.busy !== '') this.#login.abandon(link)
   }
 }
 

@@ -6,6 +6,7 @@ import type { Store, WallClock } from '../store/store.ts'
 import type { Access } from './access.ts'
 import type { Expiry } from './expiry.ts'
 import type { Holdings } from './holdings.ts'
+import type { Hooks } from './hooks.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { LiveTopics } from './live-topics.ts'
 import type { QueueSweeps } from './queue-sweeps.ts'
@@ -32,6 +33,8 @@ export interface BrokerContext {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly access: Access
+  /** Empty if the program has none. */
+  readonly hooks: Hooks
   /** In [0, 1); injected once, so that a run can be repeated. */
   readonly random: () => number
   readonly stats: Stats

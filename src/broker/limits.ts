@@ -1,5 +1,6 @@
-import type { ClientKind } from '../mqtt/link.ts'
+import { type ClientKind, LOCAL_LISTENER } from '../mqtt/link.ts'
 import { exceedsBytes, exceedsLevels } from '../mqtt/topics.ts'
+import type { Session } from './session.ts'
 
 /** All limits of the broker, by their configuration names. Reaching one raises a notice. */
 export interface BrokerLimits {
@@ -82,9 +83,14 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxRetainedLookupsPerSecond: 2_000_000,
 }
 
-/** Messages that may be queued in a session of this kind. */
-export const queueBound = ({ queueLimit, maxQueuedMessages }: BrokerLimits, kind: ClientKind): number =>
-  kind === 'sn' && queueLimit !== Number.POSITIVE_INFINITY ? queueLimit : maxQueuedMessages
+/** Messages that may be queued in this session. */
+export function queueBound({ queueLimit, maxQueuedMessages }: BrokerLimits, session: Queueing): number {
+  if (session.kind === 'sn' && queueLimit !== Number.POSITIVE_INFINITY) return queueLimit
+  return session.listener === LOCAL_LISTENER ? (session.link?.info.maxQueued ?? maxQueuedMessages) : maxQueuedMessages
+}
+
+/** What the bound of a session depends on. */
+type Queueing = Pick<Session, 'kind' | 'listener' | 'link'>
 
 /** Sessions of this kind. */
 export const sessionBound = ({ maxSessions, maxSnSessions }: BrokerLimits, kind: ClientKind): number =>

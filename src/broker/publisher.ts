@@ -8,7 +8,7 @@ import { MessageMemory, Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsLevels, isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn, StoredDelivery } from '../store/store.ts'
-import { mayPublish } from './access.ts'
+import { mayHaveWill, mayPublish } from './access.ts'
 import type { BrokerContext } from './context.ts'
 import { isTooLong, queueBound } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller, isHeavy, isWorthWaitingFor, replacesLast, waits } from './queue-room.ts'
@@ -87,15 +87,16 @@ export class Publisher {
    * Why this client may not publish this message, as an MQTT 5 reason code; 0 if it may. `isBridge`: its CONNECT has the bridge
    * bit. `freed`: bytes of the will that this message replaces, if it is one.
    */
-  refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, freed = 0): number {
+  refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, freed?: number): number {
     const { access } = this.#context
     const { topic } = message
     if (this.#context.live.owns(topic)) return ReasonCode.NOT_AUTHORIZED
+    const may = freed === undefined ? mayPublish : mayHaveWill
     const isReserved = isReservedTopic(topic)
-    if (isReserved && !mayPublish(access, from, topic, isBridge)) return ReasonCode.NOT_AUTHORIZED
+    if (isReserved && !may(access, from, topic, isBridge, message)) return ReasonCode.NOT_AUTHORIZED
     const beyond = this.limitRefusal(now, from, message, freed)
     if (beyond !== 0) return beyond
-    return isReserved || access.publish(from, topic) ? 0 : ReasonCode.NOT_AUTHORIZED
+    return isReserved || may(access, from, topic, isBridge, message) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
   /** The part of `refusal` that does not depend on access rules. */
@@ -226,10 +227,11 @@ export class Publisher {
   }
 
   /** A queue may exceed its limit by all retained messages once, but not repeatedly for a client that does not read. */
-  hasRoomForRetained({ kind, queueLength, queuedBytes }: Session): boolean {
+  hasRoomForRetained(session: Session): boolean {
+    const { queueLength, queuedBytes } = session
     const { limits } = this.#context
     const { maxRetainedMessages, maxQueuedBytes, maxRetainedBytes } = limits
-    return queueLength < queueBound(limits, kind) + maxRetainedMessages && queuedBytes <= maxQueuedBytes + maxRetainedBytes
+    return queueLength < queueBound(limits, session) + maxRetainedMessages && queuedBytes <= maxQueuedBytes + maxRetainedBytes
   }
 
   /** Queues a retained message for a new subscription, recorded as a message of its own, on which SUBACK waits. */

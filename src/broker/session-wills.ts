@@ -6,7 +6,8 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { bridgeOfStateTopic, exceedsBytes, exceedsLevels, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
 import { willBytes } from '../mqtt/wills.ts'
 import type { Lsn } from '../store/store.ts'
-import { mayPublish } from './access.ts'
+import { mayHaveWill } from './access.ts'
+import type { AskedMessages } from './asked-messages.ts'
 import { type Refusal, refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
@@ -25,12 +26,14 @@ const WILL_WORK = 16
 export class SessionWills {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
+  readonly #asked: AskedMessages | undefined
   /** Work that wills have led to in this turn. */
   #work = 0
 
-  constructor(context: BrokerContext, publisher: Publisher) {
+  constructor(context: BrokerContext, publisher: Publisher, asked: AskedMessages | undefined) {
     this.#context = context
     this.#publisher = publisher
+    this.#asked = asked
   }
 
   /** Whether wills have led to as much work as a turn may take: further ones wait, unless a client waits for them. */
@@ -73,7 +76,7 @@ export class SessionWills {
     const wrong = will === undefined ? undefined : this.unsupported(link, will)
     if (wrong !== undefined) return wrong.reasonCode
     // It is asked again when the will fires.
-    if (will !== undefined && !mayPublish(this.#context.access, session, will.topic, link.bridge))
+    if (will !== undefined && !mayHaveWill(this.#context.access, session, will.topic, link.bridge, will))
       return ReasonCode.NOT_AUTHORIZED
     const { retained, memory } = this.#context
     const more = willGrowth(will, retained) - willGrowth(session.will, retained)
@@ -104,6 +107,7 @@ export class SessionWills {
     const { will } = session
     // [3.1.1 MQTT-3.1.2-12]
     if (will === undefined) return true
+    this.#dropAsked(session)
     const { willDelayInterval: _delay, ...properties } = will.properties
     // [MQTT-3.1.2-14] [MQTT-3.1.2-15]
     const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
@@ -133,6 +137,18 @@ export class SessionWills {
     return true
   }
 
+  /**
+   * What the client has sent and a hook has still to be asked about must not follow its will: an `online` would replace the
+   * `offline`. QoS 1 and 2 is not acknowledged, and sent again.
+   */
+  #dropAsked({ key }: Session): void {
+    const count = this.#asked?.drop(key) ?? 0
+    if (count === 0) return
+    const messages = count === 1 ? 'a message' : `${count} messages`
+    const reason = `${messages}: the will of the client was published before the hook onPublish had answered`
+    this.#context.notice({ code: 'publish-refused', level: 'info', client: key, reason })
+  }
+
   /** A will that memory has no room to retain goes to those who have subscribed to it. */
   #refusal(now: Instant, session: Session, message: Publish): number {
     // That a bridge may have its will there was asked when it connected.
@@ -144,6 +160,6 @@ export class SessionWills {
       const reason = `it is not retained on ${message.topic}: ${over.reason}`
       this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, reason, limit: over.limit })
     }
-    return this.#publisher.refusal(now, session, message, true)
+    return this.#publisher.refusal(now, session, message, true, 0)
   }
 }

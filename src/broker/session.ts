@@ -358,6 +358,12 @@ export class Session implements Identity, Holder {
 
   /** A message is sent under a packet id. */
   depart(inflight: Inflight): void {
+    this.join(inflight)
+    this.takePlace(inflight)
+  }
+
+  /** It is in flight, and does not count against the window yet. */
+  join(inflight: Inflight): void {
     this.inflight ??= new PacketIdMap()
     // [MQTT-4.6.0-5]
     this.inflight.add(inflight)
@@ -365,7 +371,6 @@ export class Session implements Identity, Holder {
     this.inflightWeight += inflight.queued.message.weight
     this.#holdings.holdWaiting(inflight.queued.message)
     this.#holdings.inflight++
-    this.takePlace(inflight)
   }
 
   /** Its PUBLISH is sent, or sent again on another connection. */

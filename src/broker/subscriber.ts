@@ -203,7 +203,7 @@ export class Subscriber {
     if (subscriptions !== undefined && subscriptions.size >= limits.maxSubscriptionsPerSession && !subscriptions.has(filter)) {
       return TOO_MANY
     }
-    if (!access.subscribe(session, realFilter(filter))) return FORBIDDEN
+    if (!access.subscribe(session, realFilter(filter), request.qos)) return FORBIDDEN
     const crowded = router.crowded(session, filter, limits)
     if (crowded !== undefined) return refusedBy(crowded)
     const over = subscriptions?.has(filter) === true ? undefined : memory.refusal(session, filterBytes(filter))

@@ -81,7 +81,7 @@ export async function serve(config: Config, host: Host): Promise<number> {
       host.exit(running.code)
       return running.code
     }
-    logStart(log, config, running)
+    logStart(log, running)
     manager?.ready(running.mqtt.map(({ url }) => url).join(', '))
     host.events.off('SIGHUP', hangUp)
     onRequest.started(config, running)
@@ -228,8 +228,8 @@ function listenForSignals({ events, exit, parent }: Host): Signals {
 /**
  * Logs the listeners, which clients may connect, where the state is kept, and the options that change each of these.
  */
-function logStart(log: Logger, config: Config, running: Running): void {
-  const { mqtt, sn, http, store, storeEngine, memory } = running
+function logStart(log: Logger, running: Running): void {
+  const { config, mqtt, sn, http, store, storeEngine, memory } = running
   for (const [i, listening] of mqtt.entries()) {
     const listener = config.listeners[i]!
     const level = isClosed(listener) || (listener.allowAnonymous && !isLocal(listener)) ? 'warn' : 'info'
@@ -279,6 +279,7 @@ function whoMayConnect(listener: ListenerConfig): string {
     listener.passwordFile !== undefined && 'a password (password_file)',
     (listener.jwtSecretFile ?? listener.jwtPublicKeyFile ?? listener.jwtJwks) !== undefined && 'a token (jwt)',
     listener.httpAuthUrl !== undefined && 'the approval of the HTTP service (http_auth_url)',
+    listener.loginHook === true && 'the approval of the hook authenticate (hooks)',
     listener.useIdentityAsUsername && 'a client certificate (use_identity_as_username)',
     listener.useSubjectAsUsername && 'a client certificate (use_subject_as_username)',
   ].filter((proof) => proof !== false)
@@ -305,8 +306,9 @@ function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): str
     return `sensors ${reach} may connect${but.length === 0 ? '' : ` (${but.join(', ')})`}`
   }
   // Ruling A31: sensors cannot authenticate.
-  const sensors =
-    (snUsers ?? snUsername) === undefined
+  const sensors = config.loginHook
+    ? 'sensors that the hook authenticate lets in may connect (hooks)'
+    : (snUsers ?? snUsername) === undefined
       ? 'no sensor may connect, because no user is configured for any (sn_users, sn_username)'
       : `sensors ${reach} with a user may connect (sn_users, sn_username)`
   const anybody = qosM1 !== false && qosM1Username !== undefined ? `as ${qosM1Username}` : 'no'

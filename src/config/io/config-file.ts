@@ -11,7 +11,7 @@ import { checkReadable } from './text-file.ts'
 import { YamlFile, type YamlPair, type YamlValue } from './yaml-file.ts'
 
 /** The contents of a configuration file. */
-interface FileOptions {
+export interface FileOptions {
   readonly global: Layer
   readonly listeners: readonly ListenerLayer[]
   readonly snListeners: readonly ListenerLayer[]
@@ -30,12 +30,26 @@ const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map((
  * @throws StartError
  */
 export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): Config {
+  return resolveFiles(flags, readConfigFile(flags, cwd, warn), cwd)
+}
+
+/** Returns the contents of the file named by `--config`; nothing if there is none. @throws StartError */
+export function readConfigFile(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): FileOptions {
   const path = flags.get('config')
-  const none: FileOptions = { global: new Map(), listeners: [], snListeners: [], warnings: [] }
-  const file = path === undefined ? none : parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
+  if (path === undefined) return { global: new Map(), listeners: [], snListeners: [], warnings: [] }
+  const file = parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
   for (const line of file.warnings) warn(line)
+  return file
+}
+
+/**
+ * Returns the configuration of flags and file, with the files that these name. `hasHooks`: a program has given hooks.
+ * @throws StartError
+ */
+export function resolveFiles(flags: Layer, file: FileOptions, cwd: string, hasHooks = false): Config {
   const entries = file.listeners.map((entry) => ({ ...entry, own: absolute(entry.own, cwd) }))
-  const settings = resolveConfig(absolute(flags, cwd), absolute(file.global, cwd), entries, file.snListeners)
+  const global = absolute(file.global, cwd)
+  const settings = resolveConfig(absolute(flags, cwd), global, entries, file.snListeners, hasHooks || undefined)
   const merged = new Map([...file.global, ...flags])
   for (const layer of [merged, ...file.listeners.map(({ own }) => own)]) checkFiles(layer, cwd)
   const topics = merged.get('predefined_topics')

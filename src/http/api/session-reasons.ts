@@ -68,8 +68,8 @@ export function* queueReasons(
   dropped: number | undefined,
 ): Iterable<Reason> {
   const { limits, memory } = operator.rules
-  const { queueLength: messages, queuedBytes: bytes, kind } = session
-  const limit = queueBound(limits, kind)
+  const { queueLength: messages, queuedBytes: bytes } = session
+  const limit = queueBound(limits, session)
   const bytesLimit = limits.maxQueuedBytes
   const isFull = messages > 0 && (messages >= limit || bytes + bytes / messages > bytesLimit)
   if (isFull) {
