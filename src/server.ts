@@ -4,6 +4,7 @@ import { Memory, type MemoryLimits } from './base/memory.ts'
 import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
+import type { ContentCheck } from './broker/content-check.ts'
 import type { BrokerLimits } from './broker/limits.ts'
 import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
 import type { DatagramTap } from './gateway/datagram-tap.ts'
@@ -30,6 +31,7 @@ export interface ServerOptions {
   readonly memory?: Partial<MemoryLimits>
   readonly gateway: GatewayOptions
   readonly access?: Access
+  readonly content?: ContentCheck | undefined
   readonly store: Store
   /** The wall clock, until the first `clock` input. */
   readonly clock: WallClock
@@ -131,6 +133,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly broker: Broker
   readonly gateway: Gateway
   readonly connections: Connections
+  /** Undefined if no topic has a type. */
+  readonly content: ContentCheck | undefined
   /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
   /** Memory used on behalf of peers. */
@@ -170,6 +174,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.clientFigures = this.#sensorFigures ? new ClientFigures() : undefined
     const memory = new Memory(options.memory)
     this.memory = memory
+    this.content = options.content
     memory.count('store', () => store.waitingBytes ?? 0)
     this.broker = new Broker({
       store,
@@ -180,6 +185,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       figures: this.clientFigures,
       ...(options.broker && { limits: options.broker }),
       ...(options.access && { access: options.access }),
+      content: options.content,
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures

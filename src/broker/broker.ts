@@ -45,6 +45,7 @@ import { Looked } from './topic-tree.ts'
 export interface BrokerOptions {
   readonly limits?: Partial<BrokerLimits>
   readonly access?: Access
+  readonly content?: BrokerContext['content']
   readonly store: Store
   readonly clock: WallClock
   readonly notice: NoticeSink
@@ -90,13 +91,12 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   #nextLinkId = 1
 
   constructor(options: BrokerOptions) {
-    const { store, clock, notice, memory = new Memory() } = options
+    const { store, clock, notice, memory = new Memory(), access = OPEN_ACCESS, content } = options
     this.#pace = new Pace(store, () => this.#wills.isSpent)
     const holdings = new Holdings(options.figures)
     this.retained = new Retained(this.#looked, holdings, memory.shares)
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
-    const access = options.access ?? OPEN_ACCESS
-    const parts = { limits, access, store, notice, stats: this.stats, memory, holdings, live: this.live }
+    const parts = { limits, access, content, store, notice, stats: this.stats, memory, holdings, live: this.live }
     const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
     this.#context = {
       ...parts,

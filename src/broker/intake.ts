@@ -6,6 +6,7 @@ import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Refusal } from './authentication.ts'
 import { type ClientLink, settingsOf } from './client-link.ts'
+import { contentRefusal, type Misfit, misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { response } from './exchanges.ts'
 import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
@@ -70,6 +71,11 @@ export class Intake {
     const refusal = this.#publisher.refusal(now, session, message, link.bridge)
     if (refusal !== 0) {
       this.#refuse(now, link, session, message, refusal)
+      return
+    }
+    const misfit = this.#context.content === undefined ? undefined : contentRefusal(this.#context, message, session.key)
+    if (misfit !== undefined) {
+      this.#refuseContent(now, link, session, message, misfit)
       return
     }
     const lsn = this.#publisher.accept(now, session, message, qos === 2 ? packetId : 0)
@@ -154,6 +160,26 @@ export class Intake {
     if (qos === 1) link.unacknowledged++
     const type = qos === 1 ? PacketType.PUBACK : PacketType.PUBREC
     link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: memoryWords(over) }), 0)
+  }
+
+  /**
+   * The payload is not what its topic is for. MQTT 3 has no code for that: its client is told that the message has arrived, as with
+   * one that is not allowed, or is disconnected, and sends the message again when it comes back.
+   */
+  #refuseContent(now: Instant, link: ClientLink, session: Session, message: Publish, misfit: Misfit): void {
+    const { qos, packetId, topic } = message
+    const reasonCode = ReasonCode.PAYLOAD_FORMAT_INVALID
+    const reasonString = misfitWords(misfit)
+    const reason = `${reasonString}: ${topic}: reason code 0x${reasonCode.toString(16)}`
+    this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, reason })
+    if (qos === 0) return
+    if (link.version < 5 && misfit.closes) {
+      this.#owner.close(now, link, reasonCode)
+      return
+    }
+    if (qos === 1) link.unacknowledged++
+    const type = qos === 1 ? PacketType.PUBACK : PacketType.PUBREC
+    link.push(response(type, packetId, reasonCode, { reasonString }), 0)
   }
 
   #refuse(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {

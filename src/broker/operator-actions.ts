@@ -5,6 +5,7 @@ import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn } from '../store/store.ts'
+import { contentRefusal, misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { forwardedProperties, type Publisher } from './publisher.ts'
 import type { Work } from './requests.ts'
@@ -84,6 +85,9 @@ export class OperatorActions {
       return this.#refused(from, message, reasonCode, reason, limit)
     }
     forwardedProperties(message)
+    const misfit = contentRefusal(this.#context, message, from.key)
+    if (misfit !== undefined)
+      return this.#refused(from, message, ReasonCode.PAYLOAD_FORMAT_INVALID, misfitWords(misfit), undefined)
     const before = this.#publisher.work
     const lsn = this.#publisher.accept(now, from, message, 0)
     if (lsn !== 'full') return { kind: 'accepted', lsn, receivers: this.#publisher.work - before }

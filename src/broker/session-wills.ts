@@ -9,6 +9,7 @@ import type { Lsn } from '../store/store.ts'
 import { mayPublish } from './access.ts'
 import { type Refusal, refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
+import { contentRefusal, misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { willGrowth } from './holdings.ts'
 import type { Publisher } from './publisher.ts'
@@ -68,6 +69,16 @@ export class SessionWills {
     return undefined
   }
 
+  /**
+   * Why a client may not have a will with this payload. A client of MQTT 3 may have it if it would not be disconnected for such a
+   * message: it is dropped when it is due.
+   */
+  contentRefusal(version: number, will: Will): Refusal | undefined {
+    const misfit = this.#context.content?.foresee(messageOf(will))
+    if (misfit === undefined || (version < 5 && !misfit.closes)) return undefined
+    return refusal(ReasonCode.PAYLOAD_FORMAT_INVALID, `the will is ${misfitWords(misfit)}`)
+  }
+
   /** Sets the will of a client that is connected, as MQTT-SN does. Returns 0, or the reason code of a refusal. */
   update(link: ClientLink, session: Session, will: Will | undefined): number {
     const wrong = will === undefined ? undefined : this.unsupported(link, will)
@@ -75,6 +86,14 @@ export class SessionWills {
     // It is asked again when the will fires.
     if (will !== undefined && !mayPublish(this.#context.access, session, will.topic, link.bridge))
       return ReasonCode.NOT_AUTHORIZED
+    // Topic and message are updated one after the other, and the last message may not fit the new topic.
+    const isNew = will !== undefined && will.payload !== session.will?.payload
+    const misfit = isNew ? this.contentRefusal(link.version, will) : undefined
+    if (misfit !== undefined) {
+      const { reasonCode, reason } = misfit
+      this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, peer: link.info.peer, reason })
+      return reasonCode
+    }
     const { retained, memory } = this.#context
     const more = willGrowth(will, retained) - willGrowth(session.will, retained)
     const over = more > 0 ? memory.refusal(session, more) : undefined
@@ -104,13 +123,13 @@ export class SessionWills {
     const { will } = session
     // [3.1.1 MQTT-3.1.2-12]
     if (will === undefined) return true
-    const { willDelayInterval: _delay, ...properties } = will.properties
-    // [MQTT-3.1.2-14] [MQTT-3.1.2-15]
-    const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
+    const message = messageOf(will)
     const reasonCode = this.#refusal(now, session, message)
+    const misfit = reasonCode === 0 ? contentRefusal(this.#context, message, session.key) : undefined
     const { notice, stats, store, router } = this.#context
     const before = this.#publisher.work + router.looked
-    const accepted = reasonCode === 0 ? this.#publisher.accept(now, session, message, 0, true) : 0
+    const isFit = reasonCode === 0 && misfit === undefined
+    const accepted = isFit ? this.#publisher.accept(now, session, message, 0, true) : 0
     this.#work += WILL_WORK + this.#publisher.work + router.looked - before
     if (accepted === 'full') {
       if (session.refused === undefined)
@@ -121,10 +140,11 @@ export class SessionWills {
     session.will = undefined
     if (session.refused === 'will') session.refused = undefined
     this.#context.memory.shares.recount(session)
-    if (reasonCode !== 0) {
+    if (!isFit) {
       if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
       const limit = this.#publisher.refusedBy(message, reasonCode)
-      const reason = limit === undefined ? `not allowed on ${will.topic}` : `a bound is reached on ${will.topic}`
+      const why = misfit !== undefined ? misfitWords(misfit) : limit === undefined ? 'not allowed' : 'a bound is reached'
+      const reason = `${why} on ${will.topic}`
       notice({ code: 'will-refused', level: 'warn', client: session.key, reason, ...(limit !== undefined && { limit }) })
       return true
     }
@@ -146,4 +166,11 @@ export class SessionWills {
     }
     return this.#publisher.refusal(now, session, message, true)
   }
+}
+
+/** The message that a will leads to. */
+function messageOf({ topic, payload, qos, retain, properties: all }: Will): Publish {
+  const { willDelayInterval: _delay, ...properties } = all
+  // [MQTT-3.1.2-14] [MQTT-3.1.2-15]
+  return Publish.of(topic, payload, qos, retain, 0, properties)
 }

@@ -26,6 +26,7 @@ export function* metricsOf(now: Instant, server: Server, status: ProcessStatus):
   )
   yield* trafficFamilies(server)
   yield* brokerFamilies(now, server)
+  yield* contentFamilies(server)
   yield* gatewayFamilies(now, server)
   yield* noticeFamilies(server)
   yield* memoryFamilies(server)
@@ -121,6 +122,23 @@ function* brokerFamilies(now: Instant, { broker }: Server): Iterable<Family> {
     'roost_oldest_waiting_message_age_seconds',
     'Age of the message that has waited longest; 0 if none waits.',
     one(oldest === undefined ? 0 : Math.max(0, Math.floor(now / 1000) - oldest)),
+  )
+}
+
+/** None if no topic has a type with a schema or a layout. */
+function* contentFamilies({ content }: Server): Iterable<Family> {
+  if (content === undefined) return
+  yield counter(
+    'roost_typed_messages_total',
+    'Messages that were held against the type of their topic (types), by what became of them.',
+    content.figures().flatMap(
+      ({ type, valid, refused, marked }) =>
+        [
+          [{ type, outcome: 'valid' }, valid],
+          [{ type, outcome: 'refused' }, refused],
+          [{ type, outcome: 'marked' }, marked],
+        ] satisfies Sample[],
+    ),
   )
 }
 

@@ -20,6 +20,7 @@ import { Tracer } from '../trace/tracer.ts'
 import { AccountChanges } from './account-changes.ts'
 import { CertificateWatch } from './certificates.ts'
 import { clientReport } from './client-report.ts'
+import { countContent, openContent } from './content.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
 import { HttpRunning } from './http-running.ts'
 import { LagMonitor } from './lag.ts'
@@ -107,6 +108,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
   const memory = memoryLimits(config, processBound())
   for (const warning of [...access.warnings, openFiles, memory.warning]) if (warning !== undefined) log.warn(warning)
   const { policy } = access
+  const content = await openContent(config)
   const users = openSensorUsers(config, {
     isTaken: (username) => policy.hasPassword(username),
     isBanned: (route, clientId) => policy.bans.hasPeer(route) || (clientId !== undefined && policy.bans.hasId(clientId)),
@@ -125,6 +127,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
   server = new Server({
     ...serverOptions(config, users, access),
     access: access.policy,
+    content: content.check,
     memory: memory.limits,
     store,
     clock: wallClock(),
@@ -133,6 +136,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
     version: version === undefined ? 'roost' : `roost version ${version}`,
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
   })
+  countContent(content, server.memory)
   const tracer = new Tracer(server)
   const certificates = new CertificateWatch(config)
   api.store = store
