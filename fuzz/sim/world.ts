@@ -1,6 +1,7 @@
 import { type MemoryLimits, NO_MEMORY_LIMITS } from '../../src/base/memory.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
+import type { ContentCheck } from '../../src/broker/content-check.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
@@ -217,6 +218,7 @@ export class World {
   readonly #limits: Partial<BrokerLimits>
   #memory: Partial<MemoryLimits>
   readonly #access: Access
+  readonly #content: ContentCheck | undefined
   #mostIdle = 0
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
@@ -233,8 +235,10 @@ export class World {
     limits: Partial<BrokerLimits> = {},
     memory: Partial<MemoryLimits> = {},
     access = ACCESS,
+    content?: ContentCheck,
   ) {
     this.#access = access
+    this.#content = content
     this.#options = options
     this.#limits = limits
     this.#memory = memory
@@ -461,6 +465,7 @@ export class World {
       broker: this.#limits,
       memory: this.#memory,
       access: this.#access,
+      content: this.#content,
       store: this.store,
       clock: { epoch: EPOCH },
       notice: (notice: Notice) => {

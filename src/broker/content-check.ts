@@ -34,8 +34,8 @@ export interface ContentFigures {
 
 export const misfitWords = ({ type, problem }: Misfit): string => `not of type ${type}: ${problem}`
 
-/** Returns why the payload of a message is refused; reports it if it is marked instead. `client`: the session key of its publisher. */
-export function contentRefusal(
+/** Returns what is wrong with a message if it is refused for that; reports it if it is marked instead. `client`: its publisher's session key. */
+export function refusedMisfit(
   { content, notice }: Pick<BrokerContext, 'content' | 'notice'>,
   message: Publish,
   client: string,

@@ -6,7 +6,7 @@ import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Refusal } from './authentication.ts'
 import { type ClientLink, settingsOf } from './client-link.ts'
-import { contentRefusal, type Misfit, misfitWords } from './content-check.ts'
+import { misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { response } from './exchanges.ts'
 import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
@@ -68,14 +68,10 @@ export class Intake {
       return
     }
     forwardedProperties(message)
-    const refusal = this.#publisher.refusal(now, session, message, link.bridge)
+    const refusal =
+      this.#publisher.refusal(now, session, message, link.bridge) || this.#publisher.contentRefusal(now, session, message)
     if (refusal !== 0) {
       this.#refuse(now, link, session, message, refusal)
-      return
-    }
-    const misfit = this.#context.content === undefined ? undefined : contentRefusal(this.#context, message, session.key)
-    if (misfit !== undefined) {
-      this.#refuseContent(now, link, session, message, misfit)
       return
     }
     const lsn = this.#publisher.accept(now, session, message, qos === 2 ? packetId : 0)
@@ -162,37 +158,23 @@ export class Intake {
     link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: memoryWords(over) }), 0)
   }
 
-  /**
-   * The payload is not what its topic is for. MQTT 3 has no code for that: its client is told that the message has arrived, as with
-   * one that is not allowed, or is disconnected, and sends the message again when it comes back.
-   */
-  #refuseContent(now: Instant, link: ClientLink, session: Session, message: Publish, misfit: Misfit): void {
-    const { qos, packetId, topic } = message
-    const reasonCode = ReasonCode.PAYLOAD_FORMAT_INVALID
-    const reasonString = misfitWords(misfit)
-    const reason = `${reasonString}: ${topic}: reason code 0x${reasonCode.toString(16)}`
-    this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, reason })
-    if (qos === 0) return
-    if (link.version < 5 && misfit.closes) {
-      this.#owner.close(now, link, reasonCode)
-      return
-    }
-    if (qos === 1) link.unacknowledged++
-    const type = qos === 1 ? PacketType.PUBACK : PacketType.PUBREC
-    link.push(response(type, packetId, reasonCode, { reasonString }), 0)
-  }
-
   #refuse(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {
     const limit = this.#publisher.refusedBy(message, reasonCode)
-    const { over, full } = this.#publisher
+    const { over, full, misfit } = this.#publisher
     const known = over ?? full
     const isOwn = this.#context.live.owns(message.topic)
-    const detail = known?.limit === limit && known !== undefined ? known.reason : isOwn ? OWN_TOPIC : undefined
+    const content = reasonCode === ReasonCode.PAYLOAD_FORMAT_INVALID && misfit !== undefined ? misfitWords(misfit) : undefined
+    const detail = content ?? (known?.limit === limit && known !== undefined ? known.reason : isOwn ? OWN_TOPIC : undefined)
     const why = detail === undefined ? message.topic : `${detail}: ${message.topic}`
     const reason = `${why}: reason code 0x${reasonCode.toString(16)}`
     const what = { reason, ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
-    const told = { reasonString: limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : `beyond ${limit}` }
+    const told = { reasonString: content ?? (limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : `beyond ${limit}`) }
+    // No acknowledgement of MQTT 3 says that a message was refused. By default it is told that it arrived, as with access rules.
+    if (content !== undefined && misfit?.closes === true && link.version < 5 && message.qos > 0) {
+      this.#owner.close(now, link, reasonCode)
+      return
+    }
     // [MQTT-3.5.2-1] [MQTT-4.3.3-9]
     if (message.qos === 1) {
       link.unacknowledged++

@@ -5,7 +5,7 @@ import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn } from '../store/store.ts'
-import { contentRefusal, misfitWords } from './content-check.ts'
+import { misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { forwardedProperties, type Publisher } from './publisher.ts'
 import type { Work } from './requests.ts'
@@ -73,7 +73,7 @@ export class OperatorActions {
     if (message.retain && !limits.retainAvailable)
       return this.#refused(from, message, ReasonCode.RETAIN_NOT_SUPPORTED, 'nothing is retained here', 'retain_available')
     const isOwn = isReservedTopic(message.topic) || live.owns(message.topic)
-    const reasonCode = isOwn ? ReasonCode.NOT_AUTHORIZED : this.#publisher.limitRefusal(now, from, message)
+    const reasonCode = isOwn ? ReasonCode.NOT_AUTHORIZED : this.#refusal(now, from, message)
     if (reasonCode !== 0) {
       const limit = this.#publisher.refusedBy(message, reasonCode)
       const reason =
@@ -81,19 +81,22 @@ export class OperatorActions {
           ? 'beyond a limit'
           : reasonCode === ReasonCode.NOT_AUTHORIZED
             ? 'only the broker publishes there'
-            : 'the topic name is too long'
+            : reasonCode === ReasonCode.PAYLOAD_FORMAT_INVALID
+              ? misfitWords(this.#publisher.misfit!)
+              : 'the topic name is too long'
       return this.#refused(from, message, reasonCode, reason, limit)
     }
     forwardedProperties(message)
-    const misfit = contentRefusal(this.#context, message, from.key)
-    if (misfit !== undefined)
-      return this.#refused(from, message, ReasonCode.PAYLOAD_FORMAT_INVALID, misfitWords(misfit), undefined)
     const before = this.#publisher.work
     const lsn = this.#publisher.accept(now, from, message, 0)
     if (lsn !== 'full') return { kind: 'accepted', lsn, receivers: this.#publisher.work - before }
     const { over } = this.#publisher
     const why = over === undefined ? 'the store is full' : memoryWords(over)
     return this.#refused(from, message, ReasonCode.QUOTA_EXCEEDED, why, over?.limit)
+  }
+
+  #refusal(now: Instant, from: Session, message: Publish): number {
+    return this.#publisher.limitRefusal(now, from, message) || this.#publisher.contentRefusal(now, from, message)
   }
 
   #refused(from: Session, { topic }: Publish, reasonCode: number, reason: string, limit: string | undefined): Published {

@@ -9,7 +9,7 @@ import type { Lsn } from '../store/store.ts'
 import { mayPublish } from './access.ts'
 import { type Refusal, refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
-import { contentRefusal, misfitWords } from './content-check.ts'
+import { misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { willGrowth } from './holdings.ts'
 import type { Publisher } from './publisher.ts'
@@ -125,11 +125,9 @@ export class SessionWills {
     if (will === undefined) return true
     const message = messageOf(will)
     const reasonCode = this.#refusal(now, session, message)
-    const misfit = reasonCode === 0 ? contentRefusal(this.#context, message, session.key) : undefined
     const { notice, stats, store, router } = this.#context
     const before = this.#publisher.work + router.looked
-    const isFit = reasonCode === 0 && misfit === undefined
-    const accepted = isFit ? this.#publisher.accept(now, session, message, 0, true) : 0
+    const accepted = reasonCode === 0 ? this.#publisher.accept(now, session, message, 0, true) : 0
     this.#work += WILL_WORK + this.#publisher.work + router.looked - before
     if (accepted === 'full') {
       if (session.refused === undefined)
@@ -140,10 +138,12 @@ export class SessionWills {
     session.will = undefined
     if (session.refused === 'will') session.refused = undefined
     this.#context.memory.shares.recount(session)
-    if (!isFit) {
+    if (reasonCode !== 0) {
       if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
       const limit = this.#publisher.refusedBy(message, reasonCode)
-      const why = misfit !== undefined ? misfitWords(misfit) : limit === undefined ? 'not allowed' : 'a bound is reached'
+      const { misfit } = this.#publisher
+      const isMisfit = reasonCode === ReasonCode.PAYLOAD_FORMAT_INVALID && misfit !== undefined
+      const why = isMisfit ? misfitWords(misfit) : limit === undefined ? 'not allowed' : 'a bound is reached'
       const reason = `${why} on ${will.topic}`
       notice({ code: 'will-refused', level: 'warn', client: session.key, reason, ...(limit !== undefined && { limit }) })
       return true
@@ -156,15 +156,18 @@ export class SessionWills {
   /** A will that memory has no room to retain goes to those who have subscribed to it. */
   #refusal(now: Instant, session: Session, message: Publish): number {
     // That a bridge may have its will there was asked when it connected.
-    const reasonCode = this.#publisher.refusal(now, session, message, true, willBytes(session.will))
-    const { over } = this.#publisher
+    const freed = willBytes(session.will)
+    const publisher = this.#publisher
+    const reasonCode =
+      publisher.refusal(now, session, message, true, freed) || publisher.contentRefusal(now, session, message, freed)
+    const { over } = publisher
     if (reasonCode !== ReasonCode.QUOTA_EXCEEDED || !message.retain || over === undefined) return reasonCode
     message.retain = false
     if (session.refused === undefined) {
       const reason = `it is not retained on ${message.topic}: ${over.reason}`
       this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, reason, limit: over.limit })
     }
-    return this.#publisher.refusal(now, session, message, true)
+    return publisher.refusal(now, session, message, true) || publisher.contentRefusal(now, session, message)
   }
 }
 

@@ -1,7 +1,7 @@
 import { ownText } from '../base/bytes.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import { TopicTree } from '../broker/topic-tree.ts'
-import type { Layout } from './layout.ts'
+import type { Layout } from './binary-layout.ts'
 
 /** A type of messages, as configured. */
 export interface TypeDefinition {
