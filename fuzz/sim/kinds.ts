@@ -1,6 +1,6 @@
 import type { ContentCheck } from '../../src/broker/content-check.ts'
-import { Contents } from '../../src/filters/contents.ts'
 import { type Layout, LayoutBuilder } from '../../src/filters/binary-layout.ts'
+import { Contents } from '../../src/filters/contents.ts'
 import { TopicTypes } from '../../src/filters/topic-types.ts'
 import { TypeCheck } from '../../src/filters/type-check.ts'
 import type { Setup } from './setup.ts'
@@ -24,5 +24,5 @@ export function contentCheck({ types }: Setup): ContentCheck | undefined {
     invalidMqtt3: 'acknowledge',
   } as const
   const validate = (value: unknown): string => (isUnfit((value as { text: string }).text) ? '/text is unfit' : '')
-  return new TypeCheck(new Contents(new TopicTypes([definition])), [definition], new Map([['said', validate]]))
+  return new TypeCheck(new Contents(new TopicTypes([definition])), new Map([['said', validate]]))
 }

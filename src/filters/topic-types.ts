@@ -31,12 +31,14 @@ const TOPIC_CHARACTERS_MAX = 1024
 
 /** Finds the type of a topic: of the definitions with a filter that matches, the first. */
 export class TopicTypes {
+  readonly definitions: readonly TypeDefinition[]
   readonly #byFilter = new TopicTree<number, TypeDefinition>()
   /** Answers of before: a match takes ten times as long as a look here. */
   readonly #known = new Map<string, TypeDefinition | null>()
   #knownBytes = 0
 
   constructor(definitions: readonly TypeDefinition[]) {
+    this.definitions = definitions
     for (const [order, definition] of definitions.entries())
       for (const filter of definition.topics) this.#byFilter.set(filter, order, definition)
   }

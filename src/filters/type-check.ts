@@ -27,10 +27,10 @@ export class TypeCheck implements ContentCheck {
   readonly #known: ReadonlyMap<TypeDefinition, Known>
 
   /** `validators`: of the types with a schema, by the name of the type. */
-  constructor(contents: Contents, definitions: readonly TypeDefinition[], validators: ReadonlyMap<string, Validate>) {
+  constructor(contents: Contents, validators: ReadonlyMap<string, Validate>) {
     this.#contents = contents
     this.#known = new Map(
-      definitions.map((definition) => {
+      contents.types.definitions.map((definition) => {
         const { name: type, contentType } = definition
         const properties = contentType === undefined ? NO_PROPERTIES : Object.freeze({ contentType })
         const figures = { type, valid: 0, refused: 0, marked: 0 }

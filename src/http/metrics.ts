@@ -26,7 +26,7 @@ export function* metricsOf(now: Instant, server: Server, status: ProcessStatus):
   )
   yield* trafficFamilies(server)
   yield* brokerFamilies(now, server)
-  yield* contentFamilies(server)
+  yield contentFamily(server)
   yield* gatewayFamilies(now, server)
   yield* noticeFamilies(server)
   yield* memoryFamilies(server)
@@ -125,20 +125,13 @@ function* brokerFamilies(now: Instant, { broker }: Server): Iterable<Family> {
   )
 }
 
-/** None if no topic has a type with a schema or a layout. */
-function* contentFamilies({ content }: Server): Iterable<Family> {
-  if (content === undefined) return
-  yield counter(
+function contentFamily({ content }: Server): Family {
+  const figures = content?.figures() ?? []
+  const outcomes = ['valid', 'refused', 'marked'] as const
+  return counter(
     'roost_typed_messages_total',
-    'Messages that were held against the type of their topic (types), by what became of them.',
-    content.figures().flatMap(
-      ({ type, valid, refused, marked }) =>
-        [
-          [{ type, outcome: 'valid' }, valid],
-          [{ type, outcome: 'refused' }, refused],
-          [{ type, outcome: 'marked' }, marked],
-        ] satisfies Sample[],
-    ),
+    'Messages on topics of a type with a schema or a layout, by what became of them.',
+    figures.flatMap((each) => outcomes.map((outcome): Sample => [{ type: each.type, outcome }, each[outcome]])),
   )
 }
 

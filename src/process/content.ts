@@ -16,7 +16,7 @@ export interface Content {
 export async function openContent({ types }: Config): Promise<Content> {
   const contents = new Contents(new TopicTypes(types))
   if (types.length === 0) return { contents, check: undefined }
-  return { contents, check: new TypeCheck(contents, types, await compileSchemas(types)) }
+  return { contents, check: new TypeCheck(contents, await compileSchemas(types)) }
 }
 
 export function countContent({ contents, check }: Content, memory: Memory): void {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { type ByteOrder, type Field, type FieldKind, Layout, LayoutBuilder } from '../../src/filters/binary-layout.ts'
 import { FACTOR, SEED } from '../../fuzz/runs.ts'
+import { type ByteOrder, type Field, type FieldKind, Layout, LayoutBuilder } from '../../src/filters/binary-layout.ts'
 
 function layoutOf(fields: readonly Field[], order: ByteOrder = 'big'): Layout {
   const builder = new LayoutBuilder()
@@ -60,15 +60,57 @@ describe('the decoded object', () => {
     ],
     ['32 bits', [{ kind: 'bits', size: 32, name: 'a' }], 'big', 'ffffffff', { a: 2 ** 32 - 1 }],
     ['text without its filling', [{ kind: 'string', size: 6, name: 's' }], 'big', 'c3a962000000', { s: 'éb' }],
-    ['skipped bytes', [{ kind: 'skip', size: 2 }, { kind: 'uint8', name: 'a' }], 'big', 'ffff07', { a: 7 }],
-    ['the rest as text', [{ kind: 'uint8', name: 'a' }, { kind: 'string', name: 's' }], 'big', '01 6f6b', { a: 1, s: 'ok' }],
-    ['no rest', [{ kind: 'uint8', name: 'a' }, { kind: 'string', name: 's' }], 'big', '01', { a: 1, s: '' }],
+    [
+      'skipped bytes',
+      [
+        { kind: 'skip', size: 2 },
+        { kind: 'uint8', name: 'a' },
+      ],
+      'big',
+      'ffff07',
+      { a: 7 },
+    ],
+    [
+      'the rest as text',
+      [
+        { kind: 'uint8', name: 'a' },
+        { kind: 'string', name: 's' },
+      ],
+      'big',
+      '01 6f6b',
+      { a: 1, s: 'ok' },
+    ],
+    [
+      'no rest',
+      [
+        { kind: 'uint8', name: 'a' },
+        { kind: 'string', name: 's' },
+      ],
+      'big',
+      '01',
+      { a: 1, s: '' },
+    ],
     ['a word', [{ kind: 'uint8', name: 'v', values: new Map([[1, 'open']]) }], 'big', '01', { v: 'open' }],
-    ['no word', [{ kind: 'uint8', name: 'v', values: new Map([[1, 'open']]) }], 'big', '02', 'v: is 2, which is none of its values'],
+    [
+      'no word',
+      [{ kind: 'uint8', name: 'v', values: new Map([[1, 'open']]) }],
+      'big',
+      '02',
+      'v: is 2, which is none of its values',
+    ],
     ['too short', [{ kind: 'uint16', name: 'a' }], 'big', '01', 'has 1 bytes instead of 2'],
     ['too long', [{ kind: 'uint16', name: 'a' }], 'big', '010203', 'has 3 bytes instead of 2'],
     ['empty', [{ kind: 'uint16', name: 'a' }], 'big', '', 'has 0 bytes instead of 2'],
-    ['short of its rest', [{ kind: 'uint16', name: 'a' }, { kind: 'string', name: 's' }], 'big', '01', 'has 1 bytes instead of at least 2'],
+    [
+      'short of its rest',
+      [
+        { kind: 'uint16', name: 'a' },
+        { kind: 'string', name: 's' },
+      ],
+      'big',
+      '01',
+      'has 1 bytes instead of at least 2',
+    ],
     ['no UTF-8', [{ kind: 'string', size: 2, name: 's' }], 'big', 'ff00', 's: is not UTF-8 text'],
     ['a zero inside text', [{ kind: 'string', size: 3, name: 's' }], 'big', '610062', 's: is not UTF-8 text'],
   ])('%s', (_, fields, order, payload, expected) => {
@@ -133,12 +175,27 @@ describe('what is wrong with a layout', () => {
   })
 })
 
-type Written = { readonly field: Field; readonly value: unknown; write(view: DataView, at: number, little: boolean): void; size: number }
+type Written = {
+  readonly field: Field
+  readonly value: unknown
+  write(view: DataView, at: number, little: boolean): void
+  size: number
+}
 
 /** What DataView writes, and Layout has to read. */
 const numbers = (name: string): fc.Arbitrary<Written> => {
-  const of = <T>(kind: FieldKind, size: number, value: fc.Arbitrary<T>, write: (view: DataView, at: number, value: T, little: boolean) => void) =>
-    value.map((v) => ({ field: { kind, name }, value: v, size, write: (view: DataView, at: number, little: boolean) => write(view, at, v, little) }))
+  const of = <T>(
+    kind: FieldKind,
+    size: number,
+    value: fc.Arbitrary<T>,
+    write: (view: DataView, at: number, value: T, little: boolean) => void,
+  ) =>
+    value.map((v) => ({
+      field: { kind, name },
+      value: v,
+      size,
+      write: (view: DataView, at: number, little: boolean) => write(view, at, v, little),
+    }))
   const int = (bits: number, signed: boolean): fc.Arbitrary<number> =>
     fc.integer(signed ? { min: -(2 ** (bits - 1)), max: 2 ** (bits - 1) - 1 } : { min: 0, max: 2 ** bits - 1 })
   const long = (signed: boolean): fc.Arbitrary<bigint> =>
@@ -169,7 +226,10 @@ test('reads what DataView has written, whatever the fields and the byte order', 
         part.write(view, at, little)
         at += part.size
       }
-      const layout = layoutOf(parts.map(({ field }) => field), little ? 'little' : 'big')
+      const layout = layoutOf(
+        parts.map(({ field }) => field),
+        little ? 'little' : 'big',
+      )
       expect(layout.size).toBe(size)
       const decoded = layout.decode(buffer.subarray(before)) as Record<string, unknown>
       for (const { field, value } of parts) {

@@ -28,7 +28,7 @@ describe('parseJson', () => {
     const nested = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth)
     expect(of(nested(JSON_DEPTH_MAX))).toHaveProperty('value')
     expect(of(nested(JSON_DEPTH_MAX + 1))).toHaveProperty('problem')
-    expect(of('{"a":'.repeat(JSON_DEPTH_MAX + 1) + '1' + '}'.repeat(JSON_DEPTH_MAX + 1))).toHaveProperty('problem')
+    expect(of(`${'{"a":'.repeat(JSON_DEPTH_MAX + 1)}1${'}'.repeat(JSON_DEPTH_MAX + 1)}`)).toHaveProperty('problem')
   })
 
   test('brackets beside each other, and in text, are no depth', () => {

@@ -2,7 +2,14 @@ import { dirname, resolve } from 'node:path'
 import { didYouMean } from '../../base/nearest.ts'
 import { UNPRINTABLE } from '../../base/quoted.ts'
 import { StartError } from '../../base/start-error.ts'
-import { type ByteOrder, FIELD_KINDS, type Field, type FieldKind, type Layout, LayoutBuilder } from '../../filters/binary-layout.ts'
+import {
+  type ByteOrder,
+  FIELD_KINDS,
+  type Field,
+  type FieldKind,
+  type Layout,
+  LayoutBuilder,
+} from '../../filters/binary-layout.ts'
 import type { SchemaText, TypeDefinition } from '../../filters/topic-types.ts'
 import { topicFilterError } from '../../mqtt/topics.ts'
 import { inWords } from '../config.ts'

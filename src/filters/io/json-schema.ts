@@ -20,7 +20,6 @@ const OPTIONS: Options = {
   strictTuples: false,
   strictRequired: false,
   logger: false,
-  addUsedSchema: false,
 }
 
 /** Keywords whose value is a map of names to schemas: a name in there is no keyword. */
@@ -67,6 +66,9 @@ function compile({ value, placeOf }: SchemaText, ajv: InstanceType<typeof import
   } catch (error) {
     const { message } = error as Error
     throw new StartError(`${placeOf(pointerIn(message, value))}: ${message.replace(/^can't resolve.*/s, NOT_THERE)}`)
+  } finally {
+    // No schema may refer to that of another type, and two may have the same $id.
+    ajv.removeSchema(value)
   }
 }
 

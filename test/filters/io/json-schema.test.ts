@@ -58,6 +58,20 @@ describe('what is wrong with a value', () => {
     expect(validators.get('b')!('x')).toBe('')
   })
 
+  test('a schema may refer to itself', async () => {
+    const validate = await compiled({ properties: { value: { type: 'number' }, next: { $ref: '#' } } })
+    expect(validate({ next: { next: { value: 1 } } })).toBe('')
+    expect(validate({ next: { next: { value: 'x' } } })).toBe('/next/next/value must be number')
+  })
+
+  test('but not to that of another type', async () => {
+    const others = [
+      definition({ $id: 'https://example.org/a', type: 'number' }),
+      definition({ $ref: 'https://example.org/a' }, 'b'),
+    ]
+    await expect(compileSchemas(others)).rejects.toThrow('at /$ref: refers to nothing in this schema')
+  })
+
   test('a schema that refers to itself without end makes every value invalid, and ends nothing', async () => {
     expect((await compiled({ $ref: '#' }))(1)).toBe('cannot be checked, because its schema refers to itself without end')
   })
@@ -65,7 +79,10 @@ describe('what is wrong with a value', () => {
 
 describe('what is wrong with a schema, and where', () => {
   test.each<[object, string]>([
-    [{ type: 'strng' }, 'at /type: must be equal to one of the allowed values: array, boolean, integer, null, number, object, string'],
+    [
+      { type: 'strng' },
+      'at /type: must be equal to one of the allowed values: array, boolean, integer, null, number, object, string',
+    ],
     [{ properties: { a: { minumum: 3 } } }, 'at /properties/a/minumum: strict mode: unknown keyword: "minumum"'],
     [{ properties: 3 }, 'at /properties: must be object'],
     [{ items: [{}] }, 'at /items: must be object,boolean'],
@@ -74,13 +91,19 @@ describe('what is wrong with a schema, and where', () => {
       'at /properties/a/$ref: refers to nothing in this schema, and no other schema is fetched',
     ],
     [{ $ref: '#/$defs/a' }, 'at /$ref: refers to nothing in this schema, and no other schema is fetched'],
-    [{ $schema: 'http://json-schema.org/draft-04/schema#' }, 'at /$schema: expected https://json-schema.org/draft/2020-12/schema or http://json-schema.org/draft-07/schema#'],
+    [
+      { $schema: 'http://json-schema.org/draft-04/schema#' },
+      'at /$schema: expected https://json-schema.org/draft/2020-12/schema or http://json-schema.org/draft-07/schema#',
+    ],
     [{ pattern: '(' }, 'at /pattern: Invalid regular expression: /(/u: Unterminated group'],
     [{ format: 'colour' }, 'at /format: unknown format "colour" ignored in schema at path "#"'],
     [{ properties: { a: { uniqueItems: true } } }, 'at /properties/a/uniqueItems: needs maxItems of at most 1000 beside it'],
     [{ uniqueItems: true, maxItems: 1001 }, 'at /uniqueItems: needs maxItems of at most 1000 beside it'],
     [{ $async: true }, 'at /$async: a payload is checked at once or not at all'],
-    [{ $defs: { 'a/b': { minumum: 1 } } }, 'at /$defs/a~1b/minumum: strict mode: unknown keyword: "minumum"'],
+    [
+      { $ref: '#/$defs/a~1b', $defs: { 'a/b': { minumum: 1 } } },
+      'at /$defs/a~1b/minumum: strict mode: unknown keyword: "minumum"',
+    ],
   ])('%j: %s', async (schema, expected) => {
     await expect(compiled(schema)).rejects.toThrow(new Error(expected))
   })
