@@ -4,6 +4,7 @@ import { Memory, type MemoryLimits } from './base/memory.ts'
 import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
+import type { ContentCheck } from './broker/content-check.ts'
 import type { Hooks, PublishAnswer, PublishQuestion } from './broker/hooks.ts'
 import type { BrokerLimits } from './broker/limits.ts'
 import { LocalLinks } from './broker/local-links.ts'
@@ -33,6 +34,7 @@ export interface ServerOptions {
   readonly gateway: GatewayOptions
   readonly access?: Access
   readonly hooks?: Hooks | undefined
+  readonly content?: ContentCheck | undefined
   readonly store: Store
   /** The wall clock, until the first `clock` input. */
   readonly clock: WallClock
@@ -140,6 +142,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly connections: Connections
   /** Clients that are part of this process. */
   readonly local = new LocalLinks()
+  /** Undefined if no topic has a type. */
+  readonly content: ContentCheck | undefined
   /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
   /** Memory used on behalf of peers. */
@@ -179,6 +183,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.clientFigures = this.#sensorFigures ? new ClientFigures() : undefined
     const memory = new Memory(options.memory)
     this.memory = memory
+    this.content = options.content
     memory.count('store', () => store.waitingBytes ?? 0)
     this.broker = new Broker({
       store,
@@ -190,6 +195,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       ...(options.broker && { limits: options.broker }),
       ...(options.access && { access: options.access }),
       hooks,
+      content: options.content,
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures

@@ -1,4 +1,5 @@
 import { topicMatches } from '../topic-matches.ts'
+import { unfit } from './texts.ts'
 
 export type QoS = -1 | 0 | 1 | 2
 
@@ -103,16 +104,17 @@ export class Claims {
     return receiver
   }
 
-  publish(publisher: string, topic: string, qos: QoS, long = false, retain = false): Published {
+  publish(publisher: string, topic: string, qos: QoS, long = false, retain = false, isUnfit = false): Published {
     const owed = new Map<string, number>()
     for (const { id, lasting, qos: most, granted, forfeits, bridge } of this.receivers.values()) {
       if (bridge && id === publisher) continue
       if (lasting && most > 0 && [...granted].some((filter) => topicMatches(filter, topic))) owed.set(id, forfeits)
     }
     const number = this.#count++
+    const text = `${publisher} ${number}${long ? ` ${LONG}` : ''}`
     const one: Published = {
       number,
-      text: `${publisher} ${number}${long ? ` ${LONG}` : ''}`,
+      text: isUnfit ? unfit(text) : text,
       publisher,
       topic,
       qos,

@@ -83,11 +83,11 @@ export class Node {
     this.sensor.act((sn, now) => sn.disconnect(now))
   }
 
-  publish(topic: string, qos: QoS, retain: boolean, long = false): void {
+  publish(topic: string, qos: QoS, retain: boolean, long = false, isUnfit = false): void {
     const { state } = this.sensor.client
     if (qos >= 0 && state !== 'active') return
     if (qos === -1 && topic !== 'pre/one' && topic !== 'xy') return
-    const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, topic), qos, long, retain)
+    const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, topic), qos, long, retain, isUnfit)
     this.sensor.act((sn, now) => {
       const msgId = sn.publish(now, qos === -1 ? anonymous(topic) : topic, bytes(one.text), qos, retain)
       if (qos > 0) this.#waiting.set(msgId, one)

@@ -57,6 +57,8 @@ export interface Setup {
   readonly maxRetainedMessages: number
   readonly maxRetainedBytes: number
   readonly maxSubscriptions: number
+  /** Whether topics have a type, and what becomes of what does not fit. */
+  readonly types: 'none' | 'refuse' | 'mark'
   /** Bytes of all that peers make the process hold; Infinity is no bound. */
   readonly memoryLimit: number
   /** Bytes of records that may wait to become durable. */
@@ -109,6 +111,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   maxRetainedMessages: [100, 1],
   maxRetainedBytes: [PLENTY, 30],
   maxSubscriptions: [100, 1],
+  types: ['none', 'refuse', 'mark'],
   // Of which a sensor and its session take some 3300, and a TCP client 8000.
   memoryLimit: [Number.POSITIVE_INFINITY, 60_000, 35_000],
   storeBytes: [PLENTY, 2000],
@@ -116,7 +119,14 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
 }
 
 /** Odds of the plain value, where others than four to one make for more to see. */
-const USUAL: { readonly [Name in keyof Setup]?: number } = { begins: 1, airtime: 2, bridge: 2, cleanWill: 1, qosWithoutWill: 1 }
+const USUAL: { readonly [Name in keyof Setup]?: number } = {
+  begins: 1,
+  airtime: 2,
+  bridge: 2,
+  cleanWill: 1,
+  qosWithoutWill: 1,
+  types: 1,
+}
 
 /** Nothing is scarce. */
 export const PLAIN = Object.fromEntries(Object.entries(CHOICES).map(([name, [plain]]) => [name, plain])) as unknown as Setup

@@ -3,6 +3,7 @@ import { MsgType } from '../../src/mqttsn/messages.ts'
 import { messageOf } from './checkers/checker.ts'
 import { Claims, type Published } from './claims.ts'
 import { dropsTold } from './drops-told.ts'
+import { contentCheck } from './kinds.ts'
 import { Namesakes } from './namesakes.ts'
 import { Node } from './node.ts'
 import { Operator } from './operator.ts'
@@ -185,7 +186,7 @@ export class Site {
     if (step.do === 'connect') station.connect()
     else if (step.do === 'break') station.tcp.breakStream()
     else if (step.do === 'publish')
-      station.publish(TOPICS[step.topic]!, Math.max(0, step.qos) as 0 | 1 | 2, step.retain, step.long === true, step.expires)
+      station.publish(TOPICS[step.topic]!, Math.max(0, step.qos) as 0 | 1 | 2, step.retain, step.long, step.expires, step.unfit)
     else if (step.do === 'cut') this.#cut(step, station)
     else if (step.do === 'forge') station.forge(step.packetId)
     else if (step.do === 'look-away') station.tcp.lookAway()
@@ -203,7 +204,7 @@ export class Site {
     const active = state === 'active'
     if (step.do === 'connect') node.connect()
     else if (step.do === 'disconnect') node.disconnect()
-    else if (step.do === 'publish') node.publish(TOPICS[step.topic]!, step.qos, step.retain, step.long === true)
+    else if (step.do === 'publish') node.publish(TOPICS[step.topic]!, step.qos, step.retain, step.long, step.unfit)
     else if (step.do === 'burst') node.burst(step.times)
     else if (step.do === 'keep') node.keep()
     else if (step.do === 'cut') this.#cut(step, node)
@@ -328,7 +329,7 @@ export class Site {
 export function worldOf(setup: Setup): World {
   const always = { sessionExpirySeconds: SESSION_SECONDS, maxIdleMs: HOUR, predefinedTopics: [PREDEFINED] }
   const limits = { persistentClientExpiration: SESSION_SECONDS, ...brokerLimits(setup) }
-  return new World(1, { ...always, ...gatewayOptions(setup) }, limits, memoryLimits(setup), undefined, setup.hook)
+  return new World(1, { ...always, ...gatewayOptions(setup) }, limits, memoryLimits(setup), undefined, setup.hook, contentCheck(setup))
 }
 
 const PREDEFINED = { pattern: '*', topics: new Map([[1, 'pre/one']]) }

@@ -1,6 +1,8 @@
 import { ByteWriter } from '../../src/base/bytes.ts'
+import { TYPE_ERROR } from '../../src/filters/type-check.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import { type Packet, PacketType } from '../../src/mqtt/packets.ts'
+import type { Properties } from '../../src/mqtt/properties.ts'
 import { ReasonCode } from '../../src/mqtt/reason-codes.ts'
 import { topicMatches } from '../topic-matches.ts'
 import type { Published, Receiver } from './claims.ts'
@@ -30,6 +32,19 @@ export interface SaidState {
   readonly retain: boolean
 }
 
+/** The description of a message that came. */
+export interface Described {
+  readonly text: string
+  readonly contentType: string | undefined
+  readonly isMarked: boolean
+}
+
+const describedAs = (text: string, { contentType, userProperties = [] }: Properties): Described => ({
+  text,
+  contentType,
+  isMarked: userProperties.some(([name]) => name === TYPE_ERROR),
+})
+
 /** An application on a TCP connection. */
 export class Station {
   readonly id: string
@@ -48,6 +63,8 @@ export class Station {
   readonly #unsubscribing = new Map<number, string>()
   /** Wills that it has heard of. */
   readonly wills: string[] = []
+  /** How what it got was described, where its version can do that; until it was judged. */
+  readonly described: Described[] = []
   /** What it has heard of the state of the bridge. */
   readonly states: SaidState[] = []
   /** Behind what it connects again, the next time. */
@@ -120,7 +137,10 @@ export class Station {
         const text = textOf(event.message.payload)
         if (topicMatches(STATE_FILTER, topic)) this.#heardState(text, retain)
         else if (topic === WILL_TOPIC) this.wills.push(text)
-        else if (text !== '') (this.#comesAgain(text, retain) ? this.receiver.kept : this.receiver.got).push(text)
+        else if (text !== '') {
+          ;(this.#comesAgain(text, retain) ? this.receiver.kept : this.receiver.got).push(text)
+          if (this.tcp.version === 5) this.described.push(describedAs(text, event.message.properties))
+        }
       } else if (event.event === 'unsubscribed') this.#unsubscribing.delete(event.packetId)
       else if (event.event === 'disconnected') {
         this.#subscribing.clear()
@@ -185,9 +205,9 @@ export class Station {
   }
 
   /** `expiresSeconds`: 0 is never. */
-  publish(topic: string, qos: 0 | 1 | 2, retain: boolean, long = false, expiresSeconds = 0): void {
+  publish(topic: string, qos: 0 | 1 | 2, retain: boolean, long = false, expiresSeconds = 0, isUnfit = false): void {
     if (this.tcp.client.state !== 'connected') return
-    const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, topic), qos, long, retain)
+    const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, topic), qos, long, retain, isUnfit)
     // A stream loses nothing while it lasts, and repeats nothing.
     one.arrived = 1
     this.tcp.act((mqtt, now) => {

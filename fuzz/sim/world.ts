@@ -2,6 +2,7 @@ import { type MemoryLimits, NO_MEMORY_LIMITS } from '../../src/base/memory.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
 import type { PublishQuestion } from '../../src/broker/hooks.ts'
+import type { ContentCheck } from '../../src/broker/content-check.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
@@ -222,6 +223,7 @@ export class World {
   #memory: Partial<MemoryLimits>
   readonly #access: Access
   readonly #hook: HookKind
+  readonly #content: ContentCheck | undefined
   #mostIdle = 0
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
@@ -239,9 +241,11 @@ export class World {
     memory: Partial<MemoryLimits> = {},
     access = ACCESS,
     hook: HookKind = 'none',
+    content?: ContentCheck,
   ) {
     this.#access = access
     this.#hook = hook
+    this.#content = content
     this.#options = options
     this.#limits = limits
     this.#memory = memory
@@ -469,6 +473,7 @@ export class World {
       memory: this.#memory,
       access: this.#access,
       ...(this.#hook !== 'none' && { hooks: { asksAboutMessages: true } }),
+      content: this.#content,
       store: this.store,
       clock: { epoch: EPOCH },
       notice: (notice: Notice) => {

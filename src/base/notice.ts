@@ -105,15 +105,23 @@ export const NOTICES = {
     levels: ['warn'],
     fields: ['client', 'peer', 'reason', 'limit'],
     about:
-      'A will was not accepted, was not published, or was published without being retained: access rules or a limit forbid it.',
-    action: "Give the client's user write access to the topic, or raise the limit in the line.",
+      'A will was not accepted, was not published, or was published without being retained: access rules or a limit forbid it, or its payload does not fit the type of its topic.',
+    action: "Give the client's user write access to the topic, raise the limit in the line, or correct the will.",
   },
   'publish-refused': {
     levels: ['debug', 'info', 'warn'],
     fields: ['client', 'peer', 'reason', 'limit'],
     about:
-      'A message was not accepted. The reason contains the topic and the reason code. Level warn: refused because of memory_limit; level debug: a message with QoS -1.',
-    action: 'Give the user write access to the topic, or raise the limit in the line.',
+      'A message was not accepted: access rules or a limit forbid it, or its payload does not fit the type of its topic (types). The reason contains the topic and the reason code. Level warn: refused because of memory_limit; level debug: a message with QoS -1.',
+    action:
+      'Give the user write access to the topic, raise the limit in the line, or correct the client or the type (docs/types.md).',
+  },
+  'publish-marked': {
+    levels: ['info'],
+    fields: ['client', 'reason'],
+    about:
+      'The payload of a message does not fit the type of its topic, which says `invalid: mark`: the message was delivered with the user property type-error. The reason contains topic and type.',
+    action: 'Correct the client, or the type (docs/types.md).',
   },
   'subscribe-refused': {
     levels: ['info'],

@@ -50,6 +50,7 @@ export interface BrokerOptions {
   readonly limits?: Partial<BrokerLimits>
   readonly access?: Access
   readonly hooks?: Hooks | undefined
+  readonly content?: BrokerContext['content']
   readonly store: Store
   readonly clock: WallClock
   readonly notice: NoticeSink
@@ -98,13 +99,12 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   #nextLinkId = 1
 
   constructor(options: BrokerOptions) {
-    const { store, clock, notice, memory = new Memory(), hooks = {} } = options
+    const { store, clock, notice, memory = new Memory(), access = OPEN_ACCESS, hooks = {}, content } = options
     this.#pace = new Pace(store, () => this.#wills.isSpent)
     const holdings = new Holdings(options.figures)
     this.retained = new Retained(this.#looked, holdings, memory.shares)
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
-    const access = options.access ?? OPEN_ACCESS
-    const parts = { limits, access, hooks, store, notice, stats: this.stats, memory, holdings, live: this.live }
+    const parts = { limits, access, hooks, content, store, notice, stats: this.stats, memory, holdings, live: this.live }
     const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
     this.#context = {
       ...parts,

@@ -89,6 +89,10 @@ export class Connector {
     if (packet.will !== undefined && !mayHaveWill(access, identity, packet.will.topic, packet.bridge, packet.will)) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
     }
+    // That of a session from before a restart was accepted.
+    const isNew = packet.will !== undefined && info.isRestored !== true
+    const misfit = isNew ? this.#wills.contentRefusal(packet.protocolVersion, packet.will) : undefined
+    if (misfit !== undefined) return misfit
     return this.#enter(now, link, packet, who, identity, use, takeOver, hasWaited)
   }
 

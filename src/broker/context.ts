@@ -4,6 +4,7 @@ import type { Pauses } from '../base/pauses.ts'
 import type { Timers } from '../base/timers.ts'
 import type { Store, WallClock } from '../store/store.ts'
 import type { Access } from './access.ts'
+import type { ContentCheck } from './content-check.ts'
 import type { Expiry } from './expiry.ts'
 import type { Holdings } from './holdings.ts'
 import type { Hooks } from './hooks.ts'
@@ -54,4 +55,6 @@ export interface BrokerContext {
   readonly live: LiveTopics
   readonly expiry: Expiry
   readonly sweeps: QueueSweeps
+  /** Undefined if no topic has a type. */
+  readonly content: ContentCheck | undefined
 }

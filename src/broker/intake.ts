@@ -9,6 +9,7 @@ import { exceedsBytes, topicNameError } from '../mqtt/topics.ts'
 import type { Asked, AskedMessages } from './asked-messages.ts'
 import type { Refusal } from './authentication.ts'
 import { type ClientLink, settingsOf } from './client-link.ts'
+import { misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { response } from './exchanges.ts'
 import type { PublishAnswer } from './hooks.ts'
@@ -73,12 +74,16 @@ export class Intake {
       return
     }
     forwardedProperties(message)
-    const refusal = this.#publisher.refusal(now, session, message, link.bridge)
+    const isAsked = this.#asked !== undefined && !isOwnListener(link.info.listener)
+    // A hook may make of a message what its type asks for.
+    const refusal =
+      this.#publisher.refusal(now, session, message, link.bridge) ||
+      (isAsked ? 0 : this.#publisher.contentRefusal(now, session, message))
     if (refusal !== 0) {
       this.#refuse(now, link, session, message, refusal)
       return
     }
-    if (this.#asked === undefined || isOwnListener(link.info.listener)) {
+    if (this.#asked === undefined || !isAsked) {
       this.#accept(now, link, session, message)
       return
     }
@@ -112,7 +117,9 @@ export class Intake {
       const { topic = message.topic, payload = message.payload, properties = message.properties } = change
       message.change(topic, payload, properties)
     }
-    const refusal = this.#refusalOfChanged(now, link, session, message, change?.topic !== undefined)
+    const refusal =
+      this.#refusalOfChanged(now, link, session, message, change?.topic !== undefined) ||
+      this.#publisher.contentRefusal(now, session, message)
     if (refusal === 0) this.#accept(now, link, session, message)
     else this.#refuse(now, link, session, message, refusal, change && 'changed by the hook onPublish')
   }
@@ -216,16 +223,23 @@ export class Intake {
   /** `byHook`: why, in place of what is known of the reason code. */
   #refuse(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number, byHook?: string): void {
     const limit = this.#publisher.refusedBy(message, reasonCode)
-    const { over, full } = this.#publisher
+    const { over, full, misfit } = this.#publisher
     const known = over ?? full
     const isOwn = this.#context.live.owns(message.topic)
-    const detail = byHook ?? (known?.limit === limit && known !== undefined ? known.reason : isOwn ? OWN_TOPIC : undefined)
+    const content = reasonCode === ReasonCode.PAYLOAD_FORMAT_INVALID && misfit !== undefined ? misfitWords(misfit) : undefined
+    const byLimit = known?.limit === limit && known !== undefined ? known.reason : undefined
+    const detail = content ?? byHook ?? byLimit ?? (isOwn ? OWN_TOPIC : undefined)
     const why = detail === undefined ? message.topic : `${detail}: ${message.topic}`
     const reason = `${why}: reason code 0x${reasonCode.toString(16)}`
     const what = { reason, ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
-    const told = { reasonString: limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : `beyond ${limit}` }
+    const told = { reasonString: content ?? (limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : `beyond ${limit}`) }
     if (!isHere(link)) return
+    // No acknowledgement of MQTT 3 says that a message was refused. By default it is told that it arrived, as with access rules.
+    if (content !== undefined && misfit?.closes === true && link.version < 5 && message.qos > 0) {
+      this.#owner.close(now, link, reasonCode)
+      return
+    }
     // [MQTT-3.5.2-1] [MQTT-4.3.3-9]
     if (message.qos === 1) {
       link.unacknowledged++

@@ -6,6 +6,7 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn } from '../store/store.ts'
 import type { ClientLink } from './client-link.ts'
+import { misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { forwardedProperties, type Publisher } from './publisher.ts'
 import { pacePublisher } from './publisher-pace.ts'
@@ -112,17 +113,19 @@ export class OperatorActions {
       return this.#refused(from, message, ReasonCode.RETAIN_NOT_SUPPORTED, 'nothing is retained here', 'retain_available')
     const isOwn = isReservedTopic(message.topic) || live.owns(message.topic)
     const isForbidden = isOwn || !(isOperator || access.publish(from, message.topic))
-    const reasonCode = isForbidden ? ReasonCode.NOT_AUTHORIZED : this.#publisher.limitRefusal(now, from, message)
+    const reasonCode = isForbidden ? ReasonCode.NOT_AUTHORIZED : this.#refusal(now, from, message)
     if (reasonCode !== 0) {
       const limit = this.#publisher.refusedBy(message, reasonCode)
       const reason =
         limit !== undefined
           ? 'beyond a limit'
-          : reasonCode !== ReasonCode.NOT_AUTHORIZED
-            ? 'the topic name is too long'
-            : isOwn
-              ? 'only the broker publishes there'
-              : 'not allowed'
+          : reasonCode === ReasonCode.PAYLOAD_FORMAT_INVALID
+            ? misfitWords(this.#publisher.misfit!)
+            : reasonCode !== ReasonCode.NOT_AUTHORIZED
+              ? 'the topic name is too long'
+              : isOwn
+                ? 'only the broker publishes there'
+                : 'not allowed'
       return this.#refused(from, message, reasonCode, reason, limit)
     }
     forwardedProperties(message)
@@ -132,6 +135,10 @@ export class OperatorActions {
     const { over } = this.#publisher
     const why = over === undefined ? 'the store is full' : memoryWords(over)
     return this.#refused(from, message, ReasonCode.QUOTA_EXCEEDED, why, over?.limit)
+  }
+
+  #refusal(now: Instant, from: Session, message: Publish): number {
+    return this.#publisher.limitRefusal(now, from, message) || this.#publisher.contentRefusal(now, from, message)
   }
 
   #refused(from: Session, { topic }: Publish, reasonCode: number, reason: string, limit: string | undefined): Published {

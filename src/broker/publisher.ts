@@ -9,6 +9,7 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsLevels, isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn, StoredDelivery } from '../store/store.ts'
 import { mayHaveWill, mayPublish } from './access.ts'
+import { type Misfit, refusedMisfit } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { isTooLong, queueBound } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller, isHeavy, isWorthWaitingFor, replacesLast, waits } from './queue-room.ts'
@@ -41,6 +42,8 @@ export class Publisher {
   over: OverMemory | undefined = undefined
   /** The limit on retained messages behind the last result of `refusal`, if there is one. */
   full: RetainedFull | undefined = undefined
+  /** What is wrong with the content of the message that `contentRefusal` has refused last. */
+  misfit: Misfit | undefined = undefined
   /** Whether the last accepted message had any receivers, for reason code 0x10. */
   reached = false
   /** Messages queued so far. */
@@ -106,6 +109,18 @@ export class Publisher {
     if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
     const isKept = message.retain && message.payloadLength > 0
     return isKept && !this.#hasRoomToRetain(now, from, message, freed) ? ReasonCode.QUOTA_EXCEEDED : 0
+  }
+
+  /**
+   * The last question before `accept`: why the content of this message is refused, as an MQTT 5 reason code; 0 if it is not. Content
+   * type and mark count towards the limits.
+   */
+  contentRefusal(now: Instant, from: Session, message: Publish, freed = 0): number {
+    if (this.#context.content === undefined) return 0
+    const { properties } = message
+    this.misfit = refusedMisfit(this.#context, message, from.key)
+    if (this.misfit !== undefined) return ReasonCode.PAYLOAD_FORMAT_INVALID
+    return message.properties === properties ? 0 : this.limitRefusal(now, from, message, freed)
   }
 
   /** The limit behind a refusal of this message, by its configuration key; undefined if it was refused for another reason. */

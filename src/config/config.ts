@@ -1,5 +1,6 @@
 import { masked } from '../base/masked.ts'
 import { StartError } from '../base/start-error.ts'
+import type { TypeDefinition } from '../filters/topic-types.ts'
 import type { PredefinedTopicTable } from '../gateway/gateway-options.ts'
 import { HTTP_OPTIONS } from './options/http.ts'
 import type { Kind } from './options/kinds.ts'
@@ -22,6 +23,8 @@ import {
 export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'> & {
   /** In the order of the file. If several tables match a client and define the same id, the last one wins. */
   readonly predefinedTopics: readonly PredefinedTopicTable[]
+  /** In the order of the file: of those that match a topic, the first applies. */
+  readonly types: readonly TypeDefinition[]
   /** At least one. */
   readonly listeners: readonly ListenerConfig[]
   /** At least one. */
@@ -95,6 +98,8 @@ export function inWords(raw: unknown): string {
  * other, so a flag for one also overrides the other in the file. The same applies to host and port on the one hand and
  * `socket_path` on the other.
  *
+ * What only the file can say about (`types`) is empty here.
+ *
  * @throws StartError for options that contradict each other.
  */
 export function resolveConfig(
@@ -121,7 +126,7 @@ export function resolveConfig(
   refuseIdleHttp(merged)
   refuseOpenHttp(merged)
   const snListeners = resolveSnListeners(merged, snEntries, settings, hasHooks)
-  return { ...settings, listeners, snListeners }
+  return { ...settings, listeners, snListeners, types: [] }
 }
 
 const ADDRESS_KEYS = ['host', 'port'] as const

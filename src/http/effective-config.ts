@@ -11,7 +11,7 @@ import { nameOf, type Option, options, snEntryKey } from '../config/options.ts'
  * are in files of their own.
  */
 export function effectiveConfig(config: Config): object {
-  const { listeners, snListeners, predefinedTopics } = config
+  const { listeners, snListeners, predefinedTopics, types } = config
   return {
     options: valuesOf(
       config,
@@ -31,6 +31,14 @@ export function effectiveConfig(config: Config): object {
         options.filter(({ snListener }) => snListener !== undefined),
         snEntryKey,
       ),
+    })),
+    types: types.map(({ name, topics, contentType, schema, layout, invalid, invalidMqtt3 }) => ({
+      name,
+      topics,
+      content_type: contentType,
+      form: layout !== undefined ? 'layout' : schema !== undefined ? 'schema' : undefined,
+      invalid,
+      invalid_mqtt3: invalidMqtt3,
     })),
     predefined_topics: predefinedTopics.map(({ pattern, topics }) => ({ clients: pattern, topic_ids: topics.size })),
   }

@@ -26,6 +26,7 @@ export function* metricsOf(now: Instant, server: Server, status: ProcessStatus):
   )
   yield* trafficFamilies(server)
   yield* brokerFamilies(now, server)
+  yield contentFamily(server)
   yield* gatewayFamilies(now, server)
   yield* noticeFamilies(server)
   yield* memoryFamilies(server)
@@ -121,6 +122,16 @@ function* brokerFamilies(now: Instant, { broker }: Server): Iterable<Family> {
     'roost_oldest_waiting_message_age_seconds',
     'Age of the message that has waited longest; 0 if none waits.',
     one(oldest === undefined ? 0 : Math.max(0, Math.floor(now / 1000) - oldest)),
+  )
+}
+
+function contentFamily({ content }: Server): Family {
+  const figures = content?.figures() ?? []
+  const outcomes = ['valid', 'refused', 'marked'] as const
+  return counter(
+    'roost_typed_messages_total',
+    'Messages on topics of a type with a schema or a layout, by what became of them.',
+    figures.flatMap((each) => outcomes.map((outcome): Sample => [{ type: each.type, outcome }, each[outcome]])),
   )
 }
 

@@ -109,7 +109,7 @@ function resolve(all: StartOptions, cwd: string): Resolved {
   const global = new Map([...file.global, ...quietDefaults(given, merged, sn.length > 0)])
   if (!given.has('config')) for (const [key, value] of libraryDefaults(merged)) global.set(key, value)
   const quiet = sn.map((entry) => ({ ...entry, own: new Map([...entry.own, ...quietEntry(entry.own, merged)]) }))
-  const config = resolveFiles(given, { global, listeners: own, snListeners: quiet, warnings }, cwd, hooks !== undefined)
+  const config = resolveFiles(given, { ...file, global, listeners: own, snListeners: quiet }, cwd, hooks !== undefined)
   return { config, hooks, warnings }
 }
 

@@ -187,6 +187,12 @@ export class Publish {
     this.own()
   }
 
+  /** Replaces the properties of a message that nobody has queued yet. */
+  describe(properties: Properties): void {
+    this.properties = properties
+    this.#weight = -1
+  }
+
   /** Copies the packet out of a shared buffer. Idempotent. */
   own(): void {
     if (this.owned) return

@@ -22,6 +22,7 @@ import { Tracer } from '../trace/tracer.ts'
 import { AccountChanges } from './account-changes.ts'
 import { CertificateWatch } from './certificates.ts'
 import { clientReport } from './client-report.ts'
+import { countContent, openContent } from './content.ts'
 import { hookedConfig } from './hook-file.ts'
 import { HookRunner, withEvents } from './hook-runner.ts'
 import type { Hooks } from './hooks.ts'
@@ -151,6 +152,7 @@ export async function startProcess(given: Config, log: Logger, options: StartPro
   const memory = memoryLimits(config, processBound())
   for (const warning of [...access.warnings, openFiles, memory.warning]) if (warning !== undefined) log.warn(warning)
   const { policy } = access
+  const content = await openContent(config)
   const users = openSensorUsers(config, {
     isTaken: (username) => policy.hasPassword(username),
     isBanned: (route, clientId) => policy.bans.hasPeer(route) || (clientId !== undefined && policy.bans.hasId(clientId)),
@@ -170,6 +172,7 @@ export async function startProcess(given: Config, log: Logger, options: StartPro
     ...serverOptions(config, users, access),
     access: hooks?.core.authorize === undefined ? policy : new HookedAccess(policy, hooks.core.authorize),
     hooks: withEvents(hooks?.core, events),
+    content: content.check,
     memory: memory.limits,
     store,
     clock: wallClock(),
@@ -178,6 +181,7 @@ export async function startProcess(given: Config, log: Logger, options: StartPro
     version: version === undefined ? 'roost' : `roost version ${version}`,
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
   })
+  countContent(content, server.memory)
   const tracer = new Tracer(server)
   const certificates = new CertificateWatch(config)
   api.waits.store = store

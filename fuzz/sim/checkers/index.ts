@@ -8,6 +8,7 @@ import { BridgeState } from './bridge-state.ts'
 import type { Checker } from './checker.ts'
 import { DropsTold } from './drops-told.ts'
 import { ExpiredLeaves } from './expired-leaves.ts'
+import { FitsItsType } from './fits-its-type.ts'
 import { KnownIds } from './known-ids.ts'
 import { NobodyKeptOut } from './nobody-kept-out.ts'
 import { OneExchange } from './one-exchange.ts'
@@ -45,4 +46,5 @@ export const checkersFor = (site: Site): Checker[] => [
   new BridgeHears(site),
   new BridgeState(site),
   new OperatorIsAnswered(site),
+  new FitsItsType(site),
 ]

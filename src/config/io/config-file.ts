@@ -1,11 +1,13 @@
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
+import type { TypeDefinition } from '../../filters/topic-types.ts'
 import { type Config, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
 import { fixedEntryKey, fixedKey, goneOption } from '../fixed.ts'
 import { isUrl } from '../options/kinds.ts'
 import { LISTENER_NAME } from '../options/listeners.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'
+import { parseTypes } from './content-types.ts'
 import { parsePredefinedTopics } from './predefined-topics.ts'
 import { checkReadable } from './text-file.ts'
 import { YamlFile, type YamlPair, type YamlValue } from './yaml-file.ts'
@@ -15,12 +17,18 @@ export interface FileOptions {
   readonly global: Layer
   readonly listeners: readonly ListenerLayer[]
   readonly snListeners: readonly ListenerLayer[]
+  readonly types: readonly TypeDefinition[]
   /** Warnings about former options. */
   readonly warnings: readonly string[]
 }
 
 const byKey = new Map(options.map((option) => [option.key as string, option]))
-const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key), 'listeners', 'sn_listeners']
+const globalKeys = [
+  ...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key),
+  'listeners',
+  'sn_listeners',
+  'types',
+]
 
 /**
  * Returns the configuration that results from the flags, the file named by `--config`, the defaults, and the files that
@@ -36,7 +44,7 @@ export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => vo
 /** Returns the contents of the file named by `--config`; nothing if there is none. @throws StartError */
 export function readConfigFile(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): FileOptions {
   const path = flags.get('config')
-  if (path === undefined) return { global: new Map(), listeners: [], snListeners: [], warnings: [] }
+  if (path === undefined) return { global: new Map(), listeners: [], snListeners: [], types: [], warnings: [] }
   const file = parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
   for (const line of file.warnings) warn(line)
   return file
@@ -55,7 +63,7 @@ export function resolveFiles(flags: Layer, file: FileOptions, cwd: string, hasHo
   const topics = merged.get('predefined_topics')
   const predefinedTopics =
     topics === undefined ? [] : parsePredefinedTopics(YamlFile.read(String(topics.value), cwd, topics.origin))
-  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics }
+  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, types: file.types }
 }
 
 /**
@@ -66,6 +74,7 @@ export function parseConfigFile(file: YamlFile): FileOptions {
   const global = new Map<OptionKey, Given>()
   let listeners: readonly ListenerLayer[] = []
   let snListeners: readonly ListenerLayer[] = []
+  let types: readonly TypeDefinition[] = []
   const warnings: string[] = []
   for (const pair of file.pairs(file.root, 'options, one `key: value` a line')) {
     const { key, keyAt, value } = pair
@@ -74,9 +83,10 @@ export function parseConfigFile(file: YamlFile): FileOptions {
     else if (!globalKeys.includes(key)) throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, globalKeys)}`)
     else if (key === 'listeners') listeners = parseListeners(file, key, value, MQTT_ENTRY, warnings)
     else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, SN_ENTRY, warnings)
+    else if (key === 'types') types = parseTypes(file, value)
     else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
   }
-  return { global, listeners, snListeners, warnings }
+  return { global, listeners, snListeners, types, warnings }
 }
 
 /** What the entries of `listeners` or `sn_listeners` may contain. */
