@@ -53,6 +53,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   broker: ['base', 'store', 'mqtt'],
   gateway: ['base', 'store', 'mqtt', 'mqttsn'],
   config: ['base', 'gateway'],
+  filters: ['base', 'mqtt', 'broker'],
   access: ['base', 'store', 'mqtt', 'broker', 'config'],
   presence: ['base', 'broker', 'gateway'],
   trace: ['base', 'mqtt', 'mqttsn', 'gateway'],

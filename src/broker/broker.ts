@@ -14,6 +14,7 @@ import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
 import type { BrokerRecord, Lsn, SessionKey, Store, WallClock } from '../store/store.ts'
 import { type Access, type AuthAnswer, type AuthRequest, OPEN_ACCESS } from './access.ts'
 import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
+import { type ConditionOptions, Conditions } from './conditions.ts'
 import { type BrokerContext, Stats } from './context.ts'
 import { Exchanges } from './exchanges.ts'
 import { Expiry } from './expiry.ts'
@@ -25,7 +26,7 @@ import { Login, type LoginOwner } from './login.ts'
 import { OldestWaiting } from './oldest-waiting.ts'
 import { OperatorActions } from './operator-actions.ts'
 import { Publisher } from './publisher.ts'
-import { isFuller } from './queue-room.ts'
+import { isFuller, reportFullWindow } from './queue-room.ts'
 import { QueueSweeps } from './queue-sweeps.ts'
 import { Recovery } from './recovery.ts'
 import { bytesOf, Requests, type Work } from './requests.ts'
@@ -53,6 +54,8 @@ export interface BrokerOptions {
   readonly memory?: Memory
   /** Where each MQTT client is counted; nowhere if absent. */
   readonly figures?: ClientFigures | undefined
+  /** Conditions of subscriptions; none is accepted if absent. */
+  readonly conditions?: ConditionOptions | undefined
 }
 
 /**
@@ -67,6 +70,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly resting: RestingClients
   readonly operator: OperatorActions
   readonly oldestWaiting: OldestWaiting
+  readonly conditions: Conditions
   readonly pauses = new Pauses()
   readonly live = new LiveTopics((now, message) => this.#publisher.sendLatest(now, message))
   readonly #context: BrokerContext
@@ -96,6 +100,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.retained = new Retained(this.#looked, holdings, memory.shares)
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     const access = options.access ?? OPEN_ACCESS
+    this.conditions = new Conditions(options.conditions, limits, clock, notice, this.#looked)
     const parts = { limits, access, store, notice, stats: this.stats, memory, holdings, live: this.live }
     const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
     this.#context = {
@@ -105,6 +110,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
       router: new Router(access, this.#looked, memory.limits.memoryLimit * ROUTES_MAX, this.live),
       retained: this.retained,
       sysRetained: new Retained(this.#looked),
+      conditions: this.conditions,
       timers: this.#timers,
       clocks: this.#clocks,
       pauses: this.pauses,
@@ -228,6 +234,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.#context.sweeps.endTurn()
     this.#handover.endTurn()
     this.#wills.endTurn()
+    this.conditions.endTurn()
   }
 
   /** More records are durable: links that waited for them may have something to send. */
@@ -298,8 +305,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   drained(now: Instant, session: Session): void {
-    if (isFuller(this.#context.limits, session, LOW_WATER)) return
-    this.sessions.letGo(now, session)
+    if (!isFuller(this.#context.limits, session, LOW_WATER)) this.sessions.letGo(now, session)
   }
 
   holds(session: Session): void {
@@ -307,13 +313,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   windowFull(link: ClientLink, session: Session): void {
-    const { maxInflightMessages } = this.#context.limits
-    const isCount = (session.inflight?.size ?? 0) >= link.window
-    // A Receive Maximum that the client chose is not a limit of this server.
-    if (isCount && link.window < maxInflightMessages) return
-    const limit = isCount ? 'max_inflight_messages' : 'max_inflight_bytes'
-    const reason = 'the rest waits for acknowledgements'
-    this.#context.notice({ code: 'limit-reached', level: 'debug', client: session.key, peer: link.info.peer, reason, limit })
+    reportFullWindow(this.#context, link, session)
   }
 
   setWill(link: ClientLink, session: Session, will: Will | undefined): number {

@@ -1,5 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
+import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
 import { type BrokerLimits, PATIENCE_LEAST_MS, queueBound, STANDS_STILL_MS } from './limits.ts'
 import { messageOf, qosOf, type Session } from './session.ts'
@@ -108,4 +109,15 @@ function dropped(context: BrokerContext, session: Session, count: number, why: s
   stats.publishDropped += count
   const reason = `${count} messages dropped: ${why} (queue_full)`
   notice({ code: 'queue-full', level: 'warn', client: session.key, reason, count, limit })
+}
+
+/** The in-flight window of a client is full. */
+export function reportFullWindow({ limits, notice }: BrokerContext, link: ClientLink, session: Session): void {
+  const { maxInflightMessages } = limits
+  const isCount = (session.inflight?.size ?? 0) >= link.window
+  // A Receive Maximum that the client chose is not a limit of this server.
+  if (isCount && link.window < maxInflightMessages) return
+  const limit = isCount ? 'max_inflight_messages' : 'max_inflight_bytes'
+  const reason = 'the rest waits for acknowledgements'
+  notice({ code: 'limit-reached', level: 'debug', client: session.key, peer: link.info.peer, reason, limit })
 }
