@@ -40,8 +40,8 @@ export class TestBroker {
   }
 
   /** A new process on what the store of the old one has kept, of which so many records were folded into rows. */
-  static restarted(store: DelayedStore, epoch: number, folded = store.durable): TestBroker {
-    const again = new TestBroker({}, store.crash({ folded }), epoch)
+  static restarted(store: DelayedStore, epoch: number, folded = store.durable, options: Partial<BrokerOptions> = {}): TestBroker {
+    const again = new TestBroker(options, store.crash({ folded }), epoch)
     for (const record of again.store.replay()) if (!record.type.startsWith('sn-')) again.broker.apply(record as never)
     again.broker.recover(0)
     again.broker.runDownRecovered(0)
