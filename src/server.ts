@@ -4,6 +4,7 @@ import { Memory, type MemoryLimits } from './base/memory.ts'
 import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
+import type { ConditionOptions } from './broker/conditions.ts'
 import type { BrokerLimits } from './broker/limits.ts'
 import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
 import type { DatagramTap } from './gateway/datagram-tap.ts'
@@ -30,6 +31,8 @@ export interface ServerOptions {
   readonly memory?: Partial<MemoryLimits>
   readonly gateway: GatewayOptions
   readonly access?: Access
+  /** Conditions of subscriptions; none is accepted if absent. */
+  readonly conditions?: ConditionOptions
   readonly store: Store
   /** The wall clock, until the first `clock` input. */
   readonly clock: WallClock
@@ -180,6 +183,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       figures: this.clientFigures,
       ...(options.broker && { limits: options.broker }),
       ...(options.access && { access: options.access }),
+      ...(options.conditions && { conditions: options.conditions }),
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures

@@ -11,6 +11,9 @@ import type { Looked } from './topic-tree.ts'
 /** Steps of an evaluation in the time that looking at a level of a topic takes. */
 const STEPS_PER_LOOK = 8
 
+/** Characters of the reason of a failure in a notice: it may quote the message. */
+const WHY_LENGTH = 120
+
 /** What a condition sees of one message: the variables of docs/filters.md. Each is computed when it is first asked for. */
 export interface MessageFacts {
   /** Different for every message: a condition is evaluated once for each. */
@@ -223,7 +226,7 @@ export class Conditions {
   }
 
   firstFailure(condition: Condition, why: string): void {
-    const reason = `${why}, which counts as false: ${condition.text}`
+    const reason = `${why.slice(0, WHY_LENGTH)}, which counts as false: ${condition.text}`
     this.#notice({ code: 'condition-failed', level: 'info', reason })
   }
 

@@ -50,8 +50,8 @@ const DELIVERY_LOOKS = 4
 /** The same of a retained message that is found in the state of something else, and of making it: 2 us and 20 us at most. */
 const LIVE_LOOKS = 2
 const MAKE_LOOKS = 16
-/** Of compiling a condition: half a millisecond. */
-const COMPILE_LOOKS = 512
+/** Of compiling a condition: 7 us for each character. */
+const COMPILE_LOOKS = 8
 /** Retained messages examined between two checks of what is left of the turn. */
 const STEP_LOOKS = 64
 
@@ -153,7 +153,7 @@ export class Subscriber {
     const condition = wantedCondition(this.#context.conditions, packet)
     if (condition === undefined) return yield* this.#subscribeAll(began, session, packet, terms, undefined)
     try {
-      const now = yield COMPILE_LOOKS
+      const now = yield condition instanceof Condition ? COMPILE_LOOKS * condition.text.length : COMPILE_LOOKS
       return yield* this.#subscribeAll(now, session, packet, terms, condition)
     } finally {
       if (condition instanceof Condition) condition.release()

@@ -13,7 +13,7 @@ export const PROGRAM_MAX = 200
  * Steps that one evaluation may take, of about 0.1 us: JavaScript cannot interrupt it, so whatever takes longer than its own node
  * of the expression is charged before it runs, and fails if not enough is left.
  */
-export const STEPS_MAX = 20_000
+export const STEPS_MAX = 10_000
 
 /** JSON of which a condition may ask: bytes of the payload, levels of lists and objects, and values in all of them. */
 export const JSON_BYTES_MAX = 65_536

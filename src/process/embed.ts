@@ -54,7 +54,7 @@ export function embeddedConfig(config: Config): Config {
     if (value === undefined || isDeepStrictEqual(value, (DEFAULT_CONFIG as Record<string, unknown>)[option.name])) continue
     layer.set(option.key, { value: checked(option, value), origin: option.name })
   }
-  const { predefinedTopics = [] } = config
+  const { predefinedTopics = [], filters = [] } = config
   const settled = resolveConfig(layer, new Map())
   const own = !isDeepStrictEqual(config.listeners, DEFAULT_CONFIG.listeners)
   const ownSn = !isDeepStrictEqual(config.snListeners, DEFAULT_CONFIG.snListeners)
@@ -70,6 +70,7 @@ export function embeddedConfig(config: Config): Config {
   return {
     ...settled,
     predefinedTopics,
+    filters,
     ...(own && { listeners: config.listeners }),
     ...(ownSn && { snListeners: config.snListeners }),
   }

@@ -20,6 +20,7 @@ import { Tracer } from '../trace/tracer.ts'
 import { AccountChanges } from './account-changes.ts'
 import { CertificateWatch } from './certificates.ts'
 import { clientReport } from './client-report.ts'
+import { conditionOptions } from './conditions.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
 import { HttpRunning } from './http-running.ts'
 import { LagMonitor } from './lag.ts'
@@ -125,6 +126,7 @@ export async function startProcess(config: Config, log: Logger, version?: string
   server = new Server({
     ...serverOptions(config, users, access),
     access: access.policy,
+    conditions: conditionOptions(config),
     memory: memory.limits,
     store,
     clock: wallClock(),

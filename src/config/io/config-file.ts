@@ -1,11 +1,12 @@
 import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
-import { type Config, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
+import { type Config, type FilterSetting, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
 import { fixedEntryKey, fixedKey, goneOption } from '../fixed.ts'
 import { isUrl } from '../options/kinds.ts'
 import { LISTENER_NAME } from '../options/listeners.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'
+import { parseFilters } from './filters.ts'
 import { parsePredefinedTopics } from './predefined-topics.ts'
 import { checkReadable } from './text-file.ts'
 import { YamlFile, type YamlPair, type YamlValue } from './yaml-file.ts'
@@ -15,12 +16,18 @@ interface FileOptions {
   readonly global: Layer
   readonly listeners: readonly ListenerLayer[]
   readonly snListeners: readonly ListenerLayer[]
+  readonly filters: readonly FilterSetting[]
   /** Warnings about former options. */
   readonly warnings: readonly string[]
 }
 
 const byKey = new Map(options.map((option) => [option.key as string, option]))
-const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key), 'listeners', 'sn_listeners']
+const globalKeys = [
+  ...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key),
+  'listeners',
+  'sn_listeners',
+  'filters',
+]
 
 /**
  * Returns the configuration that results from the flags, the file named by `--config`, the defaults, and the files that
@@ -31,7 +38,7 @@ const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map((
  */
 export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): Config {
   const path = flags.get('config')
-  const none: FileOptions = { global: new Map(), listeners: [], snListeners: [], warnings: [] }
+  const none: FileOptions = { global: new Map(), listeners: [], snListeners: [], filters: [], warnings: [] }
   const file = path === undefined ? none : parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
   for (const line of file.warnings) warn(line)
   const entries = file.listeners.map((entry) => ({ ...entry, own: absolute(entry.own, cwd) }))
@@ -41,7 +48,7 @@ export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => vo
   const topics = merged.get('predefined_topics')
   const predefinedTopics =
     topics === undefined ? [] : parsePredefinedTopics(YamlFile.read(String(topics.value), cwd, topics.origin))
-  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics }
+  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, filters: file.filters }
 }
 
 /**
@@ -52,6 +59,7 @@ export function parseConfigFile(file: YamlFile): FileOptions {
   const global = new Map<OptionKey, Given>()
   let listeners: readonly ListenerLayer[] = []
   let snListeners: readonly ListenerLayer[] = []
+  let filters: readonly FilterSetting[] = []
   const warnings: string[] = []
   for (const pair of file.pairs(file.root, 'options, one `key: value` a line')) {
     const { key, keyAt, value } = pair
@@ -60,9 +68,10 @@ export function parseConfigFile(file: YamlFile): FileOptions {
     else if (!globalKeys.includes(key)) throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, globalKeys)}`)
     else if (key === 'listeners') listeners = parseListeners(file, key, value, MQTT_ENTRY, warnings)
     else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, SN_ENTRY, warnings)
+    else if (key === 'filters') filters = parseFilters(file, value)
     else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
   }
-  return { global, listeners, snListeners, warnings }
+  return { global, listeners, snListeners, filters, warnings }
 }
 
 /** What the entries of `listeners` or `sn_listeners` may contain. */
