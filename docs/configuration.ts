@@ -4,7 +4,7 @@ import { type Option, options, snEntryKey } from '../src/config/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
-  return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), LISTENERS, MOSQUITTO, TOPICS, SENSORS].join('\n')
+  return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), LISTENERS, FILTERS, MOSQUITTO, TOPICS, SENSORS].join('\n')
 }
 
 const HEAD = `# Configuration
@@ -96,6 +96,21 @@ stored with that name, so after a port is renamed its sensors have to connect ag
 
 ${item(snKeys('own'))}
 ${item(`${snKeys('inherits')}; if not set, the global value applies, whose key begins with \`sn_\` if the flag begins with \`--sn-\`.`)}
+`
+
+const FILTERS = `## Filters by content
+
+\`filters\` in the file gives subscriptions a condition, for clients that cannot ask for one themselves:
+
+    filters:
+      - client: display-*
+        user: site
+        topic: site/+/climate
+        filter: json.temperature > 25
+
+\`filter\` is the condition, in CEL. At least one of \`client\` (a client id, in which \`*\` matches any number of
+characters), \`user\` and \`topic\` (a topic filter that covers that of the subscription) has to be there; the first
+entry that fits counts. [filters.md](filters.md) describes conditions. SIGHUP does not read it again.
 `
 
 const MOSQUITTO = `## From Mosquitto

@@ -4,6 +4,7 @@ import { Memory, type MemoryLimits } from './base/memory.ts'
 import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
+import type { ConditionOptions } from './broker/conditions.ts'
 import type { ContentCheck } from './broker/content-check.ts'
 import type { Hooks, PublishAnswer, PublishQuestion } from './broker/hooks.ts'
 import type { BrokerLimits } from './broker/limits.ts'
@@ -35,6 +36,8 @@ export interface ServerOptions {
   readonly access?: Access
   readonly hooks?: Hooks | undefined
   readonly content?: ContentCheck | undefined
+  /** Conditions of subscriptions; none is accepted if absent. */
+  readonly conditions?: ConditionOptions
   readonly store: Store
   /** The wall clock, until the first `clock` input. */
   readonly clock: WallClock
@@ -196,6 +199,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       ...(options.access && { access: options.access }),
       hooks,
       content: options.content,
+      ...(options.conditions && { conditions: options.conditions }),
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures

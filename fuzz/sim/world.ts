@@ -1,9 +1,10 @@
 import { type MemoryLimits, NO_MEMORY_LIMITS } from '../../src/base/memory.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
-import type { PublishQuestion } from '../../src/broker/hooks.ts'
 import type { ContentCheck } from '../../src/broker/content-check.ts'
+import type { PublishQuestion } from '../../src/broker/hooks.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
+import { CelLanguage } from '../../src/filters/io/cel.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../../src/mqttsn/client.ts'
@@ -195,6 +196,9 @@ export class Sensor {
     return { type: isRegister ? MsgType.REGACK : MsgType.PUBACK, topicId, msgId, returnCode: ReturnCode.CONGESTION }
   }
 }
+
+/** One for all worlds: it is loaded when the first condition is used. */
+const CONDITIONS = { language: new CelLanguage() }
 
 /**
  * The production `Server`, its store, sensors, TCP clients and the networks between them, in one synchronous loop on a virtual clock. Everything
@@ -443,6 +447,7 @@ export class World {
   #newServer(): Server {
     const server = new Server({
       sensorFigures: true,
+      conditions: CONDITIONS,
       gateway: {
         gatewayId: 1,
         tRetryMs: 10_000,

@@ -136,6 +136,13 @@ export const NOTICES = {
       'A message from a sensor was answered with a return code other than accepted. The reason names the message, the return code and the cause.',
     action: 'Congestion passes. For invalid topic ids, check that the sensor registers its topics after each CONNECT.',
   },
+  'condition-failed': {
+    levels: ['info', 'warn'],
+    fields: ['reason'],
+    about:
+      'The condition of a subscription could not be evaluated on a message, which counts as false; reported once for each condition. At level warn: a stored condition is no longer valid, and its subscriptions match nothing.',
+    action: 'Ask for the field first, `has(json.x) && json.x > 1`, or correct the condition (docs/filters.md).',
+  },
   'subscription-ended': {
     levels: ['warn'],
     fields: ['client', 'reason'],

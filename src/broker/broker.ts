@@ -1,8 +1,6 @@
-import type { ClientFigures } from '../base/client-figures.ts'
 import { Fifo } from '../base/fifo.ts'
 import { earliest, type Instant } from '../base/machine.ts'
 import { Memory, memoryWords } from '../base/memory.ts'
-import type { NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timers } from '../base/timers.ts'
 import type { LinkId, LinkInfo, SensorUplink } from '../mqtt/link.ts'
@@ -11,19 +9,20 @@ import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
-import type { BrokerRecord, Lsn, SessionKey, Store, WallClock } from '../store/store.ts'
-import { type Access, type AuthAnswer, type AuthRequest, OPEN_ACCESS } from './access.ts'
+import type { BrokerRecord, Lsn, SessionKey } from '../store/store.ts'
+import { type AuthAnswer, type AuthRequest, OPEN_ACCESS } from './access.ts'
 import { AskedMessages } from './asked-messages.ts'
+import type { BrokerOptions } from './broker-options.ts'
 import { tellDisconnected } from './client-facts.ts'
 import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
+import { Conditions } from './conditions.ts'
 import { type BrokerContext, Stats } from './context.ts'
 import { DeliveryHook } from './delivery-hook.ts'
 import { Exchanges } from './exchanges.ts'
 import { Expiry } from './expiry.ts'
 import { countMemory, Holdings, ROUTES_MAX } from './holdings.ts'
-import type { Hooks } from './hooks.ts'
 import { Intake, type IntakeOwner } from './intake.ts'
-import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
+import { DEFAULT_LIMITS } from './limits.ts'
 import { LiveTopics } from './live-topics.ts'
 import { Login, type LoginOwner } from './login.ts'
 import { OldestWaiting } from './oldest-waiting.ts'
@@ -46,21 +45,6 @@ import { Shutdown } from './shutdown.ts'
 import { type RequestResult, Subscriber } from './subscriber.ts'
 import { Looked } from './topic-tree.ts'
 
-export interface BrokerOptions {
-  readonly limits?: Partial<BrokerLimits>
-  readonly access?: Access
-  readonly hooks?: Hooks | undefined
-  readonly content?: BrokerContext['content']
-  readonly store: Store
-  readonly clock: WallClock
-  readonly notice: NoticeSink
-  readonly random: () => number
-  /** The memory account; unbounded if absent. */
-  readonly memory?: Memory
-  /** Where each MQTT client is counted; nowhere if absent. */
-  readonly figures?: ClientFigures | undefined
-}
-
 /**
  * The broker: sessions, subscriptions, retained messages and wills, behind the `Uplink` interface. It handles packets and links,
  * neither bytes nor sockets, and never times out a connection: keep alive is up to whatever opened the link.
@@ -73,6 +57,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly resting: RestingClients
   readonly operator: OperatorActions
   readonly oldestWaiting: OldestWaiting
+  readonly conditions: Conditions
   readonly pauses = new Pauses()
   /** Messages that wait for the hook `onPublish`; undefined if there is none. */
   readonly asked: AskedMessages | undefined
@@ -104,6 +89,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     const holdings = new Holdings(options.figures)
     this.retained = new Retained(this.#looked, holdings, memory.shares)
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
+    this.conditions = new Conditions(options.conditions, limits, clock, notice, this.#looked)
     const parts = { limits, access, hooks, content, store, notice, stats: this.stats, memory, holdings, live: this.live }
     const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
     this.#context = {
@@ -113,6 +99,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
       router: new Router(access, this.#looked, memory.limits.memoryLimit * ROUTES_MAX, this.live),
       retained: this.retained,
       sysRetained: new Retained(this.#looked),
+      conditions: this.conditions,
       timers: this.#timers,
       clocks: this.#clocks,
       pauses: this.pauses,
@@ -238,6 +225,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.#context.sweeps.endTurn()
     this.#handover.endTurn()
     this.#wills.endTurn()
+    this.conditions.endTurn()
   }
 
   /** More records are durable: links that waited for them may have something to send. */
@@ -305,8 +293,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   drained(now: Instant, session: Session): void {
-    if (isFuller(this.#context.limits, session, LOW_WATER)) return
-    this.sessions.letGo(now, session)
+    if (!isFuller(this.#context.limits, session, LOW_WATER)) this.sessions.letGo(now, session)
   }
 
   holds(session: Session): void {

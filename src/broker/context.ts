@@ -4,6 +4,7 @@ import type { Pauses } from '../base/pauses.ts'
 import type { Timers } from '../base/timers.ts'
 import type { Store, WallClock } from '../store/store.ts'
 import type { Access } from './access.ts'
+import type { Conditions } from './conditions.ts'
 import type { ContentCheck } from './content-check.ts'
 import type { Expiry } from './expiry.ts'
 import type { Holdings } from './holdings.ts'
@@ -53,6 +54,8 @@ export interface BrokerContext {
   readonly pauses: Pauses
   /** Retained messages that are made when they are asked for. */
   readonly live: LiveTopics
+  /** Those of subscriptions. */
+  readonly conditions: Conditions
   readonly expiry: Expiry
   readonly sweeps: QueueSweeps
   /** Undefined if no topic has a type. */

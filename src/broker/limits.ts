@@ -47,6 +47,10 @@ export interface BrokerLimits {
   readonly maxSharedCopiesPerSession: number
   /** Levels beyond the eighth that one topic may have to be compared with, over all filters with wildcards. */
   readonly maxDeepWildcardLevels: number
+  /** Different conditions of subscriptions (conditions.ts), in the whole broker; 0: none is accepted. */
+  readonly maxConditions: number
+  /** Subscriptions of one session that have a condition. */
+  readonly maxConditionsPerSession: number
   readonly maxTopicLevels: number
   readonly maxRetainedMessages: number
   readonly maxRetainedBytes: number
@@ -77,6 +81,8 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxWildcardShapesPerSession: 32,
   maxSharedCopiesPerSession: 16,
   maxDeepWildcardLevels: 32_768,
+  maxConditions: 1000,
+  maxConditionsPerSession: 64,
   maxTopicLevels: 128,
   maxRetainedMessages: 100_000,
   maxRetainedBytes: 64 * 1024 * 1024,

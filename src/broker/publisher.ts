@@ -13,11 +13,12 @@ import { type Misfit, refusedMisfit } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { isTooLong, queueBound } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller, isHeavy, isWorthWaitingFor, replacesLast, waits } from './queue-room.ts'
+import { type Receivers, receiversOf } from './receivers.ts'
 import { overRetainedMemory, type RetainedFull, retainedFull } from './retained-room.ts'
-import type { Route, Target } from './router.ts'
 import { Queued, type Session } from './session.ts'
 import type { Room } from './share-group.ts'
 import { storedMessage } from './stored.ts'
+import type { Target } from './targets.ts'
 import type { Looked } from './topic-tree.ts'
 
 /** Part of a full queue above which its publishers are paused, as long as its client keeps reading. */
@@ -27,12 +28,6 @@ const HIGH_WATER = 0.75
 type Crowded = ReadonlyMap<Session, OverMemory>
 
 const ENCODER = new TextEncoder()
-
-/** Recipients of one message. `again`: sessions that also receive it through a shared subscription. */
-interface Receivers {
-  readonly targets: readonly Target[]
-  readonly again?: readonly Target[]
-}
 
 /** Accepts a message from a client or a will, records it if necessary, and queues it for all subscribers. */
 export class Publisher {
@@ -145,9 +140,8 @@ export class Publisher {
     const expiry = message.properties.messageExpiryInterval
     // An interval of 0 counts as one second, so that connected subscribers still get the message.
     if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000
-    const route = this.#context.router.route(message.topic)
-    if (message.qos > 0) this.reached = route.targets.length > 0 || route.shared.some(({ members }) => members.length > 0)
-    const { targets, again } = this.#receivers(route, message)
+    const { targets, again } = this.#receivers(now, message)
+    this.reached = targets.length > 0
     const mayCrowd = (message.qos > 0 || this.#context.limits.upgradeOutgoingQos) && this.#anyWaits(now, targets, message)
     const crowded = mayCrowd ? this.#crowded(now, from, message, targets, isWill) : undefined
     if (crowded === 'all') return 'full'
@@ -230,12 +224,12 @@ export class Publisher {
 
   /** Sends a message of the broker itself to those who are connected. */
   sendOwn(now: Instant, message: Publish): void {
-    this.#deliver(now, undefined, message, this.#receivers(this.#context.router.route(message.topic), message).targets)
+    this.#deliver(now, undefined, message, this.#receivers(now, message).targets)
   }
 
   /** The same for a message that replaces the last one on its topic, also where that still waits. Returns the number of recipients. */
   sendLatest(now: Instant, message: Publish): number {
-    const { targets } = this.#receivers(this.#context.router.route(message.topic), message)
+    const { targets } = this.#receivers(now, message)
     const open = targets.filter(({ session }) => replacesLast(this.#context, session, message))
     this.#deliver(now, undefined, message, open)
     return targets.length
@@ -306,22 +300,8 @@ export class Publisher {
     return lsn
   }
 
-  /**
-   * All recipients of a topic, including the chosen member of each shared subscription. `again`: members that already get a copy
-   * through another subscription; the store tells the copies of one session apart by id, so each needs its own.
-   */
-  #receivers(route: Route, message: Publish): Receivers {
-    if (route.shared.length === 0) return route
-    const all = [...route.targets]
-    const again: Target[] = []
-    for (const { group, members } of route.shared) {
-      const member = group.pick(members, message, this.room)
-      if (member === undefined) continue
-      const recorded = member.session.persistent && this.effectiveQos(member, message) > 0
-      if (recorded && all.some(({ session }) => session === member.session)) again.push(member)
-      else all.push(member)
-    }
-    return { targets: all, again }
+  #receivers(now: Instant, message: Publish): Receivers {
+    return receiversOf(this.#context, this.room, now, message, (target) => this.effectiveQos(target, message) > 0)
   }
 
   #record(

@@ -21,16 +21,7 @@ import { PacketIds } from './packet-ids.ts'
 import { Receipts } from './receipts.ts'
 import type { SessionTimer } from './session-clocks.ts'
 import { NO_SHARES, type Share } from './session-shares.ts'
-
-export interface Subscription {
-  /** As the client wrote it, `$share/<group>/` included: what UNSUBSCRIBE has to repeat. */
-  readonly filter: string
-  readonly qos: QoS
-  readonly noLocal: boolean
-  readonly retainAsPublished: boolean
-  readonly retainHandling: 0 | 1 | 2
-  readonly subscriptionIdentifier: number | undefined
-}
+import type { Subscription } from './subscription.ts'
 
 /** A message queued for one client. */
 export class Queued {

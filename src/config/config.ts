@@ -25,12 +25,27 @@ export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'
   readonly predefinedTopics: readonly PredefinedTopicTable[]
   /** In the order of the file: of those that match a topic, the first applies. */
   readonly types: readonly TypeDefinition[]
+  /** Conditions of subscriptions, the first that fits counts; none if absent. */
+  readonly filters?: readonly FilterSetting[]
   /** At least one. */
   readonly listeners: readonly ListenerConfig[]
   /** At least one. */
   readonly snListeners: readonly SnListenerConfig[]
   /** As of an MQTT listener: sensors are asked about, too. */
   readonly loginHook?: true | undefined
+}
+
+/** An entry of `filters`: what fits it has this condition. What is not given fits everything. */
+export interface FilterSetting {
+  /** A client id, in which `*` matches any number of characters. */
+  readonly client?: string
+  readonly user?: string
+  /** Topic filter. */
+  readonly topic?: string
+  /** The condition, in CEL. */
+  readonly filter: string
+  /** Where it is configured, for errors: `roost.yaml:3:5: filters[0].filter`. */
+  readonly origin: string
 }
 
 /**
@@ -447,4 +462,4 @@ export function isLoopback(host: string): boolean {
 }
 
 /** The configuration that results if no flag is given and no file is read. */
-export const DEFAULT_CONFIG: Config = { ...resolveConfig(new Map(), new Map()), predefinedTopics: [] }
+export const DEFAULT_CONFIG: Config = { ...resolveConfig(new Map(), new Map()), predefinedTopics: [], filters: [] }

@@ -11,7 +11,7 @@ import { nameOf, type Option, options, snEntryKey } from '../config/options.ts'
  * are in files of their own.
  */
 export function effectiveConfig(config: Config): object {
-  const { listeners, snListeners, predefinedTopics, types } = config
+  const { listeners, snListeners, predefinedTopics, types, filters = [] } = config
   return {
     options: valuesOf(
       config,
@@ -40,6 +40,7 @@ export function effectiveConfig(config: Config): object {
       invalid,
       invalid_mqtt3: invalidMqtt3,
     })),
+    filters: filters.map(({ origin: _, ...entry }) => entry),
     predefined_topics: predefinedTopics.map(({ pattern, topics }) => ({ clients: pattern, topic_ids: topics.size })),
   }
 }

@@ -113,6 +113,13 @@ function* brokerFamilies(now: Instant, { broker }: Server): Iterable<Family> {
     [{ kind: 'plain' }, broker.subscriptionCount - shared],
     [{ kind: 'shared' }, shared],
   ])
+  const { evaluated, passed, failed } = broker.conditions.stats
+  yield gauge('roost_conditions', 'Different conditions of subscriptions.', one(broker.conditions.size))
+  yield counter('roost_condition_evaluations_total', 'Evaluations of conditions on messages, by their result.', [
+    [{ result: 'passed' }, passed],
+    [{ result: 'rejected' }, evaluated - passed - failed],
+    [{ result: 'failed' }, failed],
+  ])
   yield gauge('roost_retained_messages', 'Retained messages.', one(retained.count))
   yield gauge('roost_retained_bytes', 'Bytes of retained messages with their topics.', one(retained.bytes))
   yield gauge('roost_waiting_messages', 'Messages queued or in flight, each receiver counted.', one(waiting.messages))

@@ -22,6 +22,7 @@ import { Tracer } from '../trace/tracer.ts'
 import { AccountChanges } from './account-changes.ts'
 import { CertificateWatch } from './certificates.ts'
 import { clientReport } from './client-report.ts'
+import { conditionOptions } from './conditions.ts'
 import { countContent, openContent } from './content.ts'
 import { hookedConfig } from './hook-file.ts'
 import { HookRunner, withEvents } from './hook-runner.ts'
@@ -173,6 +174,7 @@ export async function startProcess(given: Config, log: Logger, options: StartPro
     access: hooks?.core.authorize === undefined ? policy : new HookedAccess(policy, hooks.core.authorize),
     hooks: withEvents(hooks?.core, events),
     content: content.check,
+    conditions: conditionOptions(config),
     memory: memory.limits,
     store,
     clock: wallClock(),

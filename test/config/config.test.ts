@@ -37,7 +37,9 @@ test('the defaults are those of the README, and of the rooms that have their own
     logFormat: 'pretty',
   })
   expect(DEFAULT_CONFIG).not.toHaveProperty('config')
-  expectTypeOf<Config>().toExtend<Omit<BrokerLimits, 'receiveMaximum' | 'maxRetainedLookupsPerSecond'>>()
+  expectTypeOf<Config>().toExtend<
+    Omit<BrokerLimits, 'receiveMaximum' | 'maxRetainedLookupsPerSecond' | 'maxConditionsPerSession'>
+  >()
   const { broker, connections } = serverOptions(DEFAULT_CONFIG)
   expect(broker).toMatchObject({ ...DEFAULT_LIMITS })
   expect(connections?.maxTopicAliasBytes).toBe(DEFAULT_CONNECTION_LIMITS.maxTopicAliasBytes)

@@ -2,12 +2,13 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
 import type { TypeDefinition } from '../../filters/topic-types.ts'
-import { type Config, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
+import { type Config, type FilterSetting, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
 import { fixedEntryKey, fixedKey, goneOption } from '../fixed.ts'
 import { isUrl } from '../options/kinds.ts'
 import { LISTENER_NAME } from '../options/listeners.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'
 import { parseTypes } from './content-types.ts'
+import { parseFilters } from './filters.ts'
 import { parsePredefinedTopics } from './predefined-topics.ts'
 import { checkReadable } from './text-file.ts'
 import { YamlFile, type YamlPair, type YamlValue } from './yaml-file.ts'
@@ -18,6 +19,7 @@ export interface FileOptions {
   readonly listeners: readonly ListenerLayer[]
   readonly snListeners: readonly ListenerLayer[]
   readonly types: readonly TypeDefinition[]
+  readonly filters: readonly FilterSetting[]
   /** Warnings about former options. */
   readonly warnings: readonly string[]
 }
@@ -28,6 +30,7 @@ const globalKeys = [
   'listeners',
   'sn_listeners',
   'types',
+  'filters',
 ]
 
 /**
@@ -44,7 +47,7 @@ export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => vo
 /** Returns the contents of the file named by `--config`; nothing if there is none. @throws StartError */
 export function readConfigFile(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): FileOptions {
   const path = flags.get('config')
-  if (path === undefined) return { global: new Map(), listeners: [], snListeners: [], types: [], warnings: [] }
+  if (path === undefined) return { global: new Map(), listeners: [], snListeners: [], types: [], filters: [], warnings: [] }
   const file = parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
   for (const line of file.warnings) warn(line)
   return file
@@ -63,7 +66,8 @@ export function resolveFiles(flags: Layer, file: FileOptions, cwd: string, hasHo
   const topics = merged.get('predefined_topics')
   const predefinedTopics =
     topics === undefined ? [] : parsePredefinedTopics(YamlFile.read(String(topics.value), cwd, topics.origin))
-  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, types: file.types }
+  const { types, filters } = file
+  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, types, filters }
 }
 
 /**
@@ -75,6 +79,7 @@ export function parseConfigFile(file: YamlFile): FileOptions {
   let listeners: readonly ListenerLayer[] = []
   let snListeners: readonly ListenerLayer[] = []
   let types: readonly TypeDefinition[] = []
+  let filters: readonly FilterSetting[] = []
   const warnings: string[] = []
   for (const pair of file.pairs(file.root, 'options, one `key: value` a line')) {
     const { key, keyAt, value } = pair
@@ -84,9 +89,10 @@ export function parseConfigFile(file: YamlFile): FileOptions {
     else if (key === 'listeners') listeners = parseListeners(file, key, value, MQTT_ENTRY, warnings)
     else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, SN_ENTRY, warnings)
     else if (key === 'types') types = parseTypes(file, value)
+    else if (key === 'filters') filters = parseFilters(file, value)
     else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
   }
-  return { global, listeners, snListeners, types, warnings }
+  return { global, listeners, snListeners, types, filters, warnings }
 }
 
 /** What the entries of `listeners` or `sn_listeners` may contain. */
