@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { StartError } from '../../../src/base/start-error.ts'
 import { loadConfig } from '../../../src/config/io/config-file.ts'
 import { parseTypes } from '../../../src/config/io/content-types.ts'
 import { YamlFile } from '../../../src/config/io/yaml-file.ts'
@@ -110,7 +111,7 @@ test.each([
     't.yaml:1:63: types.a.layout[0].values: 01 is there already',
   ],
 ])('%j', (text, error) => {
-  expect(() => parse(text)).toThrow(typeof error === 'string' ? new Error(error) : error)
+  expect(() => parse(text)).toThrow(typeof error === 'string' ? new StartError(error) : error)
 })
 
 describe('a configuration file', () => {

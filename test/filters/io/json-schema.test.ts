@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { StartError } from '../../../src/base/start-error.ts'
 import { compileSchemas } from '../../../src/filters/io/json-schema.ts'
 import type { TypeDefinition } from '../../../src/filters/topic-types.ts'
 import type { Validate } from '../../../src/filters/type-check.ts'
@@ -105,7 +106,7 @@ describe('what is wrong with a schema, and where', () => {
       'at /$defs/a~1b/minumum: strict mode: unknown keyword: "minumum"',
     ],
   ])('%j: %s', async (schema, expected) => {
-    await expect(compiled(schema)).rejects.toThrow(new Error(expected))
+    await expect(compiled(schema)).rejects.toThrow(new StartError(expected))
   })
 
   test('a property may have the name of a keyword', async () => {
