@@ -9,7 +9,7 @@ import { LOCAL_PEER } from './local-client.ts'
 import type { Publishing } from './publish.ts'
 
 /** Messages that the program may publish in one turn of the event loop, so that their receivers and all others have theirs. */
-const TURN_MESSAGES = 64
+const TURN_MESSAGES = 16
 
 interface Pending {
   readonly publishing: Publishing

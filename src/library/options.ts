@@ -81,7 +81,7 @@ export function resolveOptions(all: StartOptions, cwd: string): Resolved {
  * options as `roost serve` does.
  */
 export function inKeys(message: string): string {
-  const isAboutKeys = /^(--|listeners\[|snListeners\[|[a-z_]+: )/.test(message)
+  const isAboutKeys = /^(--|listeners\[|snListeners\[|[a-z_]+: has no effect)/.test(message)
   const names = isAboutKeys ? /--[a-z][a-z0-9-]*|\b[a-z]+(_[a-z]+)+\b/g : /--[a-z][a-z0-9-]*/g
   return message.replaceAll(names, (name) => byName.get(name) ?? name)
 }
