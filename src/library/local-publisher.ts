@@ -54,7 +54,7 @@ export class LocalPublisher {
     this.#left--
     this.#turn ??= setImmediate(this.#nextTurn)
     return loop.run((now) => {
-      const result = as === undefined ? operator.publishLocally(now, message) : operator.publishAs(now, as, message)
+      const result = as === undefined ? operator.publishLocally(now, message) : operator.publishAs(now, as, message, sessions)
       if (result.kind === 'accepted' && message.qos > 0) operator.pace(now, sessions, link)
       return result
     })
