@@ -118,9 +118,14 @@ function hooksOf(all: StartOptions): Hooks | undefined {
   return given.length === 0 ? undefined : checkedHooks(Object.fromEntries(given), '', 'no such hook')
 }
 
+/** Options of log lines, which mean nothing where there are none. */
+const LINE_KEYS = ['logLevel', 'logRate'] as const
+
 /** Validates the global keys. They have the origins of flags: they override the file in the same way. */
 function givenLayer(all: StartOptions): Layer {
   const layer = new Map<OptionKey, Given>()
+  const idle = all.log === undefined || all.log === false ? LINE_KEYS.find((key) => all[key] !== undefined) : undefined
+  if (idle !== undefined) throw new StartError(`${idle}: has no effect without log`)
   const names = [...known.keys(), 'listeners', 'snListeners', 'config', 'log', ...HOOK_NAMES]
   for (const [name, value] of Object.entries(all)) {
     const option = name === 'config' ? CONFIG : known.get(name)

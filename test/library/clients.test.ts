@@ -1,9 +1,11 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import mqtt from 'mqtt'
 import { afterEach, describe, expect, test, vi } from 'vitest'
-import type { RoostEvents } from '../../dist/index.js'
+import type { RoostEvents } from '../../src/index.ts'
 import { MsgType } from '../../src/mqttsn/messages.ts'
 import { RawSensor } from '../interop/raw-sensor.ts'
-import { broker, keepingLog, turns } from './broker.ts'
+import { broker, keepingLog, tempDir, turns } from './broker.ts'
 
 const clients: mqtt.MqttClient[] = []
 afterEach(() => {
@@ -90,6 +92,21 @@ describe('retained', () => {
     )
     expect(() => roost.retained(5 as never)).toThrow(TypeError)
   })
+})
+
+test('reload applies what has changed in the files, or says what is wrong and changes nothing', async () => {
+  const dir = tempDir()
+  const aclFile = join(dir, 'acl')
+  writeFileSync(aclFile, 'topic readwrite #\n')
+  const roost = await broker({ aclFile })
+  const as = { clientId: 'c' }
+  await roost.publish('a', 'x', { as })
+  writeFileSync(aclFile, 'topic read #\n')
+  expect(await roost.reload()).toEqual([])
+  await expect(roost.publish('a', 'x', { as })).rejects.toMatchObject({ reasonCode: 0x87 })
+  writeFileSync(aclFile, 'nonsense\n')
+  await expect(roost.reload()).rejects.toThrow(/^nothing has changed.*acl:1/)
+  await expect(roost.publish('a', 'x', { as })).rejects.toMatchObject({ reasonCode: 0x87 })
 })
 
 test('figures', async () => {

@@ -2,9 +2,8 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import mqtt from 'mqtt'
 import { describe, expect, test, vi } from 'vitest'
-import { start } from '../../dist/index.js'
 import { hashPassword } from '../../src/access/io/password-hash.ts'
-import { broker, tempDir } from './broker.ts'
+import { broker, start, tempDir } from './broker.ts'
 
 test('resolves when the message is durable: it is there after a restart without a stop', async () => {
   const dataDir = tempDir()

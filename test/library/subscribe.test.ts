@@ -1,7 +1,7 @@
 import { writeFileSync } from 'node:fs'
 import mqtt from 'mqtt'
 import { describe, expect, test, vi } from 'vitest'
-import type { Message, Notice } from '../../dist/index.js'
+import type { Message, Notice } from '../../src/index.ts'
 import { broker, keepingLog, tempDir, turns } from './broker.ts'
 
 const textOf = ({ topic, payload, qos, retain }: Message): string => `${topic} ${payload} ${qos}${retain ? ' retained' : ''}`
@@ -246,13 +246,30 @@ test('two subscriptions to one filter are two clients; a shared one has each mes
   await vi.waitFor(() => expect(got).toEqual({ plain: 20, shared: 10 }))
 })
 
-test('access lists do not apply to the program', async () => {
-  const aclFile = `${tempDir()}/acl`
-  writeFileSync(aclFile, 'topic deny #\n')
-  const roost = await broker({ aclFile })
-  const messages = await roost.subscribe('#', { qos: 1 })
-  await roost.publish('a/b', 'x', { qos: 1 })
-  expect(String((await messages.next()).value?.payload)).toBe('x')
+test('access lists, client id rules, bans and hooks do not apply to the program, before and after a reload', async () => {
+  const dir = tempDir()
+  const write = (name: string, text: string): string => {
+    writeFileSync(`${dir}/${name}`, text, { mode: 0o600 })
+    return `${dir}/${name}`
+  }
+  const options = {
+    aclFile: write('acl', 'topic deny #\n'),
+    clientidFile: write('ids', 'alice: "*"\n'),
+    banFile: write('bans', '0.0.0.0/0\n::/0\n'),
+  }
+  for (const hooks of [
+    {},
+    { authenticate: () => false, authorize: () => false, onPublish: () => false, onDeliver: () => false },
+  ]) {
+    const roost = await broker({ ...options, ...hooks })
+    const messages = await roost.subscribe('#', { qos: 1 })
+    await roost.publish('a/b', 'x', { qos: 1 })
+    expect(String((await messages.next()).value?.payload)).toBe('x')
+    await roost.reload()
+    await roost.publish('a/b', 'y', { qos: 1 })
+    expect(String((await messages.next()).value?.payload)).toBe('y')
+    await expect(roost.publish('a/b', 'x', { as: { username: 'alice' } })).rejects.toMatchObject({ reasonCode: 0x87 })
+  }
 })
 
 describe('what cannot be subscribed to', () => {

@@ -67,6 +67,7 @@ export async function wellTyped(): Promise<void> {
   expectTypeOf(roost.disconnect('a')).toBeBoolean()
   expectTypeOf([...roost.retained('a/#')]).toEqualTypeOf<Message[]>()
   expectTypeOf(roost.figures().clients.connected).toBeNumber()
+  expectTypeOf(roost.reload()).resolves.toEqualTypeOf<readonly string[]>()
   expectTypeOf(roost.stop()).resolves.toBeVoid()
   expectTypeOf(new RoostError('x', 0x87).reasonCode).toBeNumber()
   expectTypeOf(new StartError('x')).toExtend<Error>()
