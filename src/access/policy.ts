@@ -1,6 +1,6 @@
 import { stringBytes } from '../base/memory-costs.ts'
 import type { Access, ClientIdUse, Identity } from '../broker/access.ts'
-import { type ClientKind, type LinkInfo, LOCAL_LISTENER } from '../mqtt/link.ts'
+import { type ClientKind, isOwnListener, type LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type Acl, type AclRule, type ExplainedRule, RuleSet } from './acl.ts'
@@ -147,6 +147,7 @@ export class AccessPolicy implements Access {
   }
 
   remains(who: Identity, peer = ''): number {
+    if (isOwnListener(who.listener)) return 0
     if (this.#isBanned(who.clientId, peer)) return ReasonCode.BANNED
     const policy = this.#policy(who.kind, who.listener)
     const vouched = who.certified || who.grant instanceof Grant ? who.username : undefined
@@ -235,7 +236,7 @@ export class AccessPolicy implements Access {
    */
   #policy(kind: ClientKind, listener: string): ListenerPolicy {
     const own = kind === 'mqtt' ? this.#listeners.get(listener) : undefined
-    return own ?? (listener === LOCAL_LISTENER ? UNRESTRICTED : this.#global)
+    return own ?? (isOwnListener(listener) ? UNRESTRICTED : this.#global)
   }
 
   /** Returns the rules of a client; `undefined` if everything is allowed. */

@@ -3,7 +3,7 @@ import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import { networkOf } from '../base/networks.ts'
 import { ownerBytes, verifiedUser } from '../mqtt/author.ts'
-import { DEFAULT_LINK_SETTINGS, type LinkSettings, LOCAL_LISTENER } from '../mqtt/link.ts'
+import { DEFAULT_LINK_SETTINGS, isOwnListener, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
@@ -251,7 +251,7 @@ export class Connector {
   #useOf({ info }: ClientLink, clientId: string, { username, verified }: Pick<Admitted, 'username' | 'verified'>): ClientIdUse {
     const { clientIdPrefix } = info.settings ?? DEFAULT_LINK_SETTINGS
     const user = verified ? username : undefined
-    if (info.listener === LOCAL_LISTENER) return 'own'
+    if (isOwnListener(info.listener)) return 'own'
     const use = this.#context.access.clientIdUse?.(info.kind, clientId, user) ?? 'free'
     if (use === 'foreign' || !hasUserName(clientIdPrefix)) return use
     const prefix = prefixOf(clientIdPrefix, user)

@@ -92,8 +92,11 @@ export class OperatorActions {
     return this.#publish(now, from, message, true)
   }
 
-  /** Publishes a message as a client would, with its rights; it need not be connected. */
-  publishAs(now: Instant, { clientId, username, listener }: PublisherName, message: Publish): Published {
+  /** Publishes a message as a client would, with its rights; it need not be connected, or have a session. */
+  publishAs(now: Instant, { clientId, username, listener }: PublisherName, message: Publish, sessions: Sessions): Published {
+    const session = sessions.get('mqtt', clientId)
+    const isNamed = username !== undefined || listener !== ''
+    if (session !== undefined && !isNamed) return this.#publish(now, session, message, false)
     const owner = { username, listener, verified: username !== undefined }
     const from = new Session('mqtt', clientId, this.#context.holdings, owner)
     from.username = username

@@ -1,7 +1,6 @@
 import type { EventEmitter } from 'node:events'
 import type { Notice, NoticeCode } from '../base/notice.ts'
-import type { ClientEvents, ClientFacts, Connected, Disconnected, Slept, Woken } from '../mqtt/client-events.ts'
-import { LOCAL_LISTENER } from '../mqtt/link.ts'
+import type { ClientEvents, Connected, Disconnected, Slept, Woken } from '../mqtt/client-events.ts'
 import type { ConnectEvent, DisconnectEvent, SleepEvent, WakeEvent } from '../process/hooks.ts'
 import { stackOf } from './stack-of.ts'
 
@@ -65,19 +64,15 @@ export class EventQueue implements ClientEvents {
     this.#isStopped = true
   }
 
-  readonly onConnect = (about: Connected): void => this.#client({ name: 'connected', about })
-  readonly onDisconnect = (about: Disconnected): void => this.#client({ name: about.isLost ? 'lost' : 'disconnected', about })
-  readonly onSleep = (about: Slept): void => this.#client({ name: 'asleep', about })
-  readonly onWake = (about: Woken): void => this.#client({ name: 'awake', about })
+  readonly onConnect = (about: Connected): void => this.#note({ name: 'connected', about })
+  readonly onDisconnect = (about: Disconnected): void => this.#note({ name: about.isLost ? 'lost' : 'disconnected', about })
+  readonly onSleep = (about: Slept): void => this.#note({ name: 'asleep', about })
+  readonly onWake = (about: Woken): void => this.#note({ name: 'awake', about })
 
   readonly onNotice = (about: Notice): void => {
     const name = EVENT_OF[about.code]
     if (name !== undefined) this.#note({ name, about })
     this.#note({ name: 'notice', about })
-  }
-
-  #client(event: Event & { readonly about: ClientFacts }): void {
-    if (event.about.listener !== LOCAL_LISTENER) this.#note(event)
   }
 
   #note(event: Event): void {

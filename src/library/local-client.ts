@@ -50,6 +50,8 @@ export class LocalClient {
   #taken = 0
   /** Why it is closed. */
   closed: RoostError | undefined = undefined
+  /** The Reason String of the last answer. */
+  #reason: string | undefined
   #answer: { resolve: (reasonCode: number) => void; reject: (error: RoostError) => void } | undefined
 
   private constructor(inside: Inside, options: LocalClientOptions) {
@@ -83,7 +85,7 @@ export class LocalClient {
       password: undefined,
       properties: { receiveMaximum: client.#window },
     })
-    if (connacked !== 0) throw client.#fail(`refused: reason code 0x${connacked.toString(16)}`, connacked)
+    if (connacked !== 0) throw client.#fail(client.#refusal(connacked), connacked)
     const { filter, qos } = options
     const subscription = { filter, qos, noLocal: false, retainAsPublished: true, retainHandling: 0 } as const
     const granted = await client.#ask({
@@ -94,10 +96,12 @@ export class LocalClient {
     })
     if (granted < 0x80) return client
     client.close()
-    throw new RoostError(`subscribe ${filter}: ${client.#reason ?? `reason code 0x${granted.toString(16)}`}`, granted)
+    throw new RoostError(`subscribe ${filter}: ${client.#refusal(granted)}`, granted)
   }
 
-  #reason: string | undefined
+  #refusal(reasonCode: number): string {
+    return this.#reason ?? `refused with reason code 0x${reasonCode.toString(16)}`
+  }
 
   /** Sends a request; resolves to the reason code of its answer. */
   #ask(packet: Packet): Promise<number> {

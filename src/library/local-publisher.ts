@@ -9,7 +9,7 @@ import { LOCAL_PEER } from './local-client.ts'
 import type { Publishing } from './publish.ts'
 
 /** Messages that the program may publish in one turn of the event loop, so that their receivers and all others have theirs. */
-const TURN_MESSAGES = 64
+const TURN_MESSAGES = 16
 
 interface Pending {
   readonly publishing: Publishing
@@ -54,7 +54,7 @@ export class LocalPublisher {
     this.#left--
     this.#turn ??= setImmediate(this.#nextTurn)
     return loop.run((now) => {
-      const result = as === undefined ? operator.publishLocally(now, message) : operator.publishAs(now, as, message)
+      const result = as === undefined ? operator.publishLocally(now, message) : operator.publishAs(now, as, message, sessions)
       if (result.kind === 'accepted' && message.qos > 0) operator.pace(now, sessions, link)
       return result
     })

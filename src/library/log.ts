@@ -1,3 +1,5 @@
+import { StartError } from '../base/start-error.ts'
+import { inWords } from '../config/config.ts'
 import type { Logger } from '../process/log.ts'
 
 /** Log levels that Roost uses, with the most detail first. */
@@ -28,10 +30,12 @@ const SILENT: Log = { ...ERRORS_ONLY, error: () => {} }
 
 /**
  * Makes a logger for Roost of the one that a program has given, if any; false: none. Lines below `least` are left out. An exception
- * in one of its methods ends nothing.
+ * in one of its methods ends nothing. @throws StartError if it is no logger
  */
 export function loggerOf(log: Log | false | undefined, least: string): Logger {
   const target = log === undefined ? ERRORS_ONLY : log === false ? SILENT : log
+  if (['info', 'warn', 'error'].some((level) => typeof (target as Log | null)?.[level as 'info'] !== 'function'))
+    throw new StartError(`log: expected an object with the functions info, warn and error, got ${inWords(target)}`)
   // pino, and what behaves like it. Others would print the fields, which are in the text already.
   const takesFields = typeof (target as { bindings?: unknown }).bindings === 'function'
   const { isLevelEnabled: ask } = target as { isLevelEnabled?: (level: string) => unknown }

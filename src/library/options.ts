@@ -81,7 +81,7 @@ export function resolveOptions(all: StartOptions, cwd: string): Resolved {
  * options as `roost serve` does.
  */
 export function inKeys(message: string): string {
-  const isAboutKeys = /^(--|listeners\[|snListeners\[|[a-z_]+: )/.test(message)
+  const isAboutKeys = /^(--|listeners\[|snListeners\[|[a-z_]+: has no effect)/.test(message)
   const names = isAboutKeys ? /--[a-z][a-z0-9-]*|\b[a-z]+(_[a-z]+)+\b/g : /--[a-z][a-z0-9-]*/g
   return message.replaceAll(names, (name) => byName.get(name) ?? name)
 }
@@ -118,9 +118,14 @@ function hooksOf(all: StartOptions): Hooks | undefined {
   return given.length === 0 ? undefined : checkedHooks(Object.fromEntries(given), '', 'no such hook')
 }
 
+/** Options of log lines, which mean nothing where there are none. */
+const LINE_KEYS = ['logLevel', 'logRate'] as const
+
 /** Validates the global keys. They have the origins of flags: they override the file in the same way. */
 function givenLayer(all: StartOptions): Layer {
   const layer = new Map<OptionKey, Given>()
+  const idle = all.log === undefined || all.log === false ? LINE_KEYS.find((key) => all[key] !== undefined) : undefined
+  if (idle !== undefined) throw new StartError(`${idle}: has no effect without log`)
   const names = [...known.keys(), 'listeners', 'snListeners', 'config', 'log', ...HOOK_NAMES]
   for (const [name, value] of Object.entries(all)) {
     const option = name === 'config' ? CONFIG : known.get(name)

@@ -7,10 +7,11 @@ import { RoostError } from './error.ts'
 
 /** In whose name a message is published: at least a client id or a user name. */
 export interface PublishIdentity {
-  /** No client with this id has to be connected. '' if absent. */
+  /** Given alone, it is the client with this id, with its user, if it has a session; otherwise nobody in particular. */
   readonly clientId?: string | undefined
+  /** Counts as verified. */
   readonly username?: string | undefined
-  /** Name of the listener whose access rules apply; those of the whole configuration if absent. */
+  /** Name of the listener whose access rules apply; if absent, those of the whole configuration. */
   readonly listener?: string | undefined
 }
 

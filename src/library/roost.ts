@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto'
 import { EventEmitter } from 'node:events'
+import { StartError } from '../base/start-error.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { topicFilterError } from '../mqtt/topics.ts'
@@ -13,6 +14,7 @@ import type { EventQueue, RoostEvents } from './events.ts'
 import { type Figures, figuresOf } from './figures.ts'
 import { LocalClient } from './local-client.ts'
 import { LocalPublisher } from './local-publisher.ts'
+import { inKeys } from './options.ts'
 import { type PublishOptions, publishingOf } from './publish.ts'
 import { stackOf } from './stack-of.ts'
 import {
@@ -193,6 +195,17 @@ export class Roost extends EventEmitter<RoostEvents> {
   /** Totals of this moment. */
   figures(): Figures {
     return figuresOf(this.#running.inside.server)
+  }
+
+  /**
+   * Reads password files, access lists, keys and certificates again, and applies them to connected clients, as SIGHUP does for
+   * `roost serve`. Resolves to warnings about their contents. Rejects with a StartError, and changes nothing, if one is invalid.
+   */
+  async reload(): Promise<readonly string[]> {
+    this.#refuseStopped('reload')
+    const result = await this.#running.inside.reload()
+    if ('error' in result) throw new StartError(inKeys(result.error))
+    return result.warnings
   }
 
   /**

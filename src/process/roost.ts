@@ -113,8 +113,8 @@ export interface StartProcessOptions {
 export interface Inside {
   readonly server: Server
   readonly loop: Loop
-  readonly access: AccessFiles
-  readonly store: Store
+  /** As `Running.reload`, with the reason for which it has failed. */
+  reload(): Promise<ReloadResult>
   /** Resolves to true once the record is durable; false: the store was closed before. */
   durable(lsn: Lsn): Promise<boolean>
 }
@@ -365,7 +365,7 @@ function running(config: Config, parts: Parts): RunningInside {
       if (store instanceof SqliteStore) await store.checkpoint()
     },
     clientReport: () => clientReport(server),
-    inside: { server, loop, access: parts.access, store, durable: (lsn) => api.waits.until(lsn) },
+    inside: { server, loop, reload: reloadInTurn, durable: (lsn) => api.waits.until(lsn) },
     stop: () => {
       stopped ??= stop()
       return stopped

@@ -367,7 +367,7 @@ describe('ports for sensors', () => {
 
   test('what is asked of the port of the flags belongs into the list', () => {
     expect(() => ports(layer({ multicast_group: 'none' }, 'f: '), entry({ sn_port: 1 }))).toThrow(
-      'f: multicast_group: applies to the port of the flags, which sn_listeners replaces',
+      'f: multicast_group: applies to the default port, which sn_listeners replaces',
     )
     expect(() => resolveConfig(layer({ sn_device: '/x', sn_port: 1 }), none)).toThrow('--sn_device: excludes --sn_port')
   })

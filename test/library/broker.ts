@@ -2,8 +2,11 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach } from 'vitest'
-// What users get; the store's thread is a file of its own.
-import { type Roost, type StartOptions, start } from '../../dist/index.js'
+import type { Roost, StartOptions } from '../../src/index.ts'
+
+/** What users get, after `npm run build`: the store's thread is a file of its own. */
+const built = new URL('../../dist/index.js', import.meta.url).href
+export const { start } = (await import(built)) as typeof import('../../src/index.ts')
 
 /** Brokers and directories of the current test, which end with it. */
 const brokers: Roost[] = []

@@ -66,7 +66,7 @@ async function failed() {
     errors.push(
       await start({ ...more, snPort: 0, ...options }).then(
         () => 'started',
-        (error) => `${error.name}: ${error.message}`,
+        (error) => `${error.constructor.name}: ${error.message}`,
       ),
     )
   }

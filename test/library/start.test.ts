@@ -5,8 +5,8 @@ import { fileURLToPath } from 'node:url'
 import mqtt from 'mqtt'
 import { pino } from 'pino'
 import { describe, expect, test, vi } from 'vitest'
-import { type Log, type Roost, start } from '../../dist/index.js'
-import { broker, keepingLog, tempDir } from './broker.ts'
+import type { Log, Roost } from '../../src/index.ts'
+import { broker, keepingLog, start, tempDir } from './broker.ts'
 
 test('urls and ports: the first of each kind, and all', async () => {
   const socketPath = join(tempDir(), 's')
@@ -138,6 +138,15 @@ describe('log', () => {
     await connectOnce(log)
     expect(printed).not.toHaveBeenCalled()
     printed.mockRestore()
+  })
+
+  test.each<[unknown, string]>([
+    [5, 'got 5'],
+    [{ info: () => {}, warn: () => {} }, 'got a map'],
+    [null, 'got nothing'],
+  ])('%j is none', async (log, got) => {
+    const error = `log: expected an object with the functions info, warn and error, ${got}`
+    await expect(start({ log: log as never, port: 0, snPort: 0 })).rejects.toThrow(error)
   })
 
   function thrown(): never {
