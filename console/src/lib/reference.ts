@@ -13,8 +13,9 @@ export const NOTICES: Readonly<Record<string, readonly [about: string, action: s
   'client-revoked': ["A client was disconnected, or its session deleted, because rules that were reloaded no longer allow it.","Nothing, if the change was meant."],
   'session-expired': ["A session was deleted: it expired, or (warn) it had never been used and was deleted to make room for a new one.","At level warn: raise the limit in the line, or delete sessions with roost sessions rm."],
   'will-published': ["The will of a client was published.","Nothing."],
-  'will-refused': ["A will was not accepted, was not published, or was published without being retained: access rules or a limit forbid it.","Give the client's user write access to the topic, or raise the limit in the line."],
-  'publish-refused': ["A message was not accepted. The reason contains the topic and the reason code. Level warn: refused because of memory_limit; level debug: a message with QoS -1.","Give the user write access to the topic, or raise the limit in the line."],
+  'will-refused': ["A will was not accepted, was not published, or was published without being retained: access rules or a limit forbid it, or its payload does not fit the type of its topic.","Give the client's user write access to the topic, raise the limit in the line, or correct the will."],
+  'publish-refused': ["A message was not accepted: access rules or a limit forbid it, or its payload does not fit the type of its topic (types). The reason contains the topic and the reason code. Level warn: refused because of memory_limit; level debug: a message with QoS -1.","Give the user write access to the topic, raise the limit in the line, or correct the client or the type (docs/types.md)."],
+  'publish-marked': ["The payload of a message does not fit the type of its topic, which says `invalid: mark`: the message was delivered with the user property type-error. The reason contains topic and type.","Correct the client, or the type (docs/types.md)."],
   'subscribe-refused': ["A subscription was refused with a reason code in SUBACK.","Give the user read access to the topic, or raise the limit in the line."],
   'request-refused': ["A message from a sensor was answered with a return code other than accepted. The reason names the message, the return code and the cause.","Congestion passes. For invalid topic ids, check that the sensor registers its topics after each CONNECT."],
   'subscription-ended': ["A subscription was deleted because reloaded access rules no longer allow it (subscription_access: whole).","Nothing, if the change was meant."],
@@ -44,9 +45,10 @@ export const NOTICES: Readonly<Record<string, readonly [about: string, action: s
   'reload-failed': ["SIGHUP: a file is wrong. All rules from before stay in force.","Correct the file in the line and send SIGHUP again."],
   'certificate-expires': ["A certificate that the configuration names has expired, or will within 30 days. Said at the start and once a day.","Renew it, and send SIGHUP."],
   'http-refused': ["The HTTP service did not answer a request: a wrong password or token, an unknown Host, a page of another site, or too many connections or requests. Counts towards ban_after if it was a login.","Correct the password or token of that program, or add the name in the line to http_hosts."],
-  'operator-action': ["A user with the role manage has disconnected a client, ended its session, deleted retained messages, set the password of a user, created or deleted a user, or reloaded the files, over HTTP. There is no user name if no login is needed, or if the request had a token.","Nothing, if it was you."],
+  'operator-action': ["A user with the role manage has disconnected a client, ended its session, deleted retained messages, set the password of a user, created or deleted a user, or reloaded the files, over HTTP, or the program that Roost is part of has disconnected a client. There is no user name in that case, if no login is needed, or if the request had a token.","Nothing, if it was you."],
   'http-failed': ["The HTTP service answered a request with 500 Internal Server Error, because of a fault in Roost.","Report it, with the line."],
-  'authentication-failed': ["A login could not be checked: the HTTP service or a key set is not available or answered with an error. The client was refused with Server unavailable.","Check that service."],
+  'authentication-failed': ["A login could not be checked: the HTTP service or a key set is not available or answered with an error, or the hook authenticate failed. The client was refused with Server unavailable.","Check that service, or the hook."],
+  'hook-failed': ["A hook of the program threw an exception, returned what it may not, or did not answer in time. What it was asked about was refused (docs/hooks.md). Each hook is reported once a minute, with the number of failures since.","Correct the hook that the line names."],
 }
 
 /** Headings of docs/configuration.md. */
@@ -81,6 +83,7 @@ export const OPTIONS: Readonly<Record<string, readonly [group: number, about: st
   allow_anonymous: [1,"true: clients may connect without a password, from other machines too. false: never, so without any authentication no client is accepted. If not set, clients on this machine may connect without a password as long as no authentication is configured.",true],
   password_file: [1,"File of users and hashed passwords, as written by mosquitto_passwd or `roost passwd`.",null],
   acl_file: [1,"Access list in Mosquitto's format: which users may read and write which topics. It does not restrict who may connect.",null],
+  hooks: [1,"JavaScript module (hooks.mjs) whose exported functions decide who may connect, publish and subscribe, change messages, and are told about clients (docs/hooks.md). It is read at the start; a reload asks the functions again.",null],
   subscription_access: [1,"How subscriptions wider than the access list are handled. filtered: they are granted, and each message is checked before it is delivered, as in Mosquitto. whole: they are refused.","filtered"],
   jwt_secret_file: [1,"File with the shared secret (HS256, HS384, HS512) that verifies JSON Web Tokens, which clients send as their password.",null],
   jwt_public_key_file: [1,"PEM file of the public key or certificate that verifies JSON Web Tokens.",null],
