@@ -329,7 +329,15 @@ export class Site {
 export function worldOf(setup: Setup): World {
   const always = { sessionExpirySeconds: SESSION_SECONDS, maxIdleMs: HOUR, predefinedTopics: [PREDEFINED] }
   const limits = { persistentClientExpiration: SESSION_SECONDS, ...brokerLimits(setup) }
-  return new World(1, { ...always, ...gatewayOptions(setup) }, limits, memoryLimits(setup), undefined, setup.hook, contentCheck(setup))
+  return new World(
+    1,
+    { ...always, ...gatewayOptions(setup) },
+    limits,
+    memoryLimits(setup),
+    undefined,
+    setup.hook,
+    contentCheck(setup),
+  )
 }
 
 const PREDEFINED = { pattern: '*', topics: new Map([[1, 'pre/one']]) }

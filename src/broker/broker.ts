@@ -106,8 +106,10 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
     const parts = { limits, access, hooks, content, store, notice, stats: this.stats, memory, holdings, live: this.live }
     const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
+    this.deliveryHook = hooks.onDeliver === undefined ? undefined : new DeliveryHook(parts, hooks.onDeliver)
     this.#context = {
       ...parts,
+      deliveryHook: this.deliveryHook,
       clock: options.clock,
       random: options.random,
       router: new Router(access, this.#looked, memory.limits.memoryLimit * ROUTES_MAX, this.live),
@@ -120,7 +122,6 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
       sweeps,
     }
     this.asked = hooks.asksAboutMessages === true ? new AskedMessages(memory) : undefined
-    this.deliveryHook = hooks.onDeliver === undefined ? undefined : new DeliveryHook(parts, hooks.onDeliver)
     this.#publisher = new Publisher(this.#context, this.#looked, (session) => {
       if (session.link !== undefined) this.markReady(session.link)
     })
