@@ -92,8 +92,10 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.conditions = new Conditions(options.conditions, limits, clock, notice, this.#looked)
     const parts = { limits, access, hooks, content, store, notice, stats: this.stats, memory, holdings, live: this.live }
     const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
+    this.deliveryHook = hooks.onDeliver === undefined ? undefined : new DeliveryHook(parts, hooks.onDeliver)
     this.#context = {
       ...parts,
+      deliveryHook: this.deliveryHook,
       clock: options.clock,
       random: options.random,
       router: new Router(access, this.#looked, memory.limits.memoryLimit * ROUTES_MAX, this.live),
@@ -107,7 +109,6 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
       sweeps,
     }
     this.asked = hooks.asksAboutMessages === true ? new AskedMessages(memory) : undefined
-    this.deliveryHook = hooks.onDeliver === undefined ? undefined : new DeliveryHook(parts, hooks.onDeliver)
     this.#publisher = new Publisher(this.#context, this.#looked, (session) => {
       if (session.link !== undefined) this.markReady(session.link)
     })

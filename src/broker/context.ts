@@ -6,6 +6,7 @@ import type { Store, WallClock } from '../store/store.ts'
 import type { Access } from './access.ts'
 import type { Conditions } from './conditions.ts'
 import type { ContentCheck } from './content-check.ts'
+import type { DeliveryHook } from './delivery-hook.ts'
 import type { Expiry } from './expiry.ts'
 import type { Holdings } from './holdings.ts'
 import type { Hooks } from './hooks.ts'
@@ -37,6 +38,8 @@ export interface BrokerContext {
   readonly access: Access
   /** Empty if the program has none. */
   readonly hooks: Hooks
+  /** Undefined if there is none. */
+  readonly deliveryHook: DeliveryHook | undefined
   /** In [0, 1); injected once, so that a run can be repeated. */
   readonly random: () => number
   readonly stats: Stats

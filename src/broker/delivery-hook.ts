@@ -15,6 +15,8 @@ export class DeliveryHook {
   readonly #hook: NonNullable<Hooks['onDeliver']>
   /** What it has been asked about and is still in flight. */
   readonly #seen = new WeakSet<Queued>()
+  /** What was published, by what was sent in place of it. */
+  readonly #originals = new WeakMap<Publish, Publish>()
 
   constructor(parts: Parts, hook: NonNullable<Hooks['onDeliver']>) {
     this.#parts = parts
@@ -50,6 +52,11 @@ export class DeliveryHook {
     return changed
   }
 
+  /** The message as it was published: another client may be sent it. */
+  originalOf(sent: Publish): Publish {
+    return this.#originals.get(sent) ?? sent
+  }
+
   #changed(session: Session, message: Publish, qos: Queued['qos'], retain: boolean): Publish | undefined {
     const { kind, clientId, username, listener } = session
     if (isOwnListener(listener)) return message
@@ -67,6 +74,7 @@ export class DeliveryHook {
     changed.id = message.id
     changed.receiptLsn = message.receiptLsn
     changed.change(topic, answer.payload ?? payload, answer.properties ?? properties)
+    this.#originals.set(changed, message)
     return changed
   }
 

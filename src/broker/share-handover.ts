@@ -49,9 +49,10 @@ export class ShareHandover {
     this.#passed = 0
   }
 
-  #passOn(now: Instant, from: Session, { message, share }: Queued): boolean {
+  #passOn(now: Instant, from: Session, { message: sent, share }: Queued): boolean {
     if (share === undefined) return true
-    const { store, router } = this.#context
+    const { store, router, deliveryHook } = this.#context
+    const message = deliveryHook?.originalOf(sent) ?? sent
     if (!store.hasRoom) return false
     const before = router.looked
     const shared = router.route(message.topic).shared.find(({ group }) => group.name === share)

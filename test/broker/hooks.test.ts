@@ -354,6 +354,19 @@ describe('onDeliver', () => {
     expect(back.link.backlog).toBe(0)
   })
 
+  test('another member of a shared subscription gets the message as it was published', () => {
+    const world = deliveringTo(({ clientId, payload }) => ({ payload: bytes(`${text(payload)} for ${clientId}`) }))
+    const [a, b] = [world.connect('a'), world.connect('b')]
+    a.subscribe('$share/g/t', 1)
+    a.poll()
+    world.connect('publisher').publish('t', 'x', 1, 1)
+    expect(a.poll()).toEqual(['t=x for a q1 #1'])
+    b.subscribe('$share/g/t', 1)
+    b.poll()
+    a.lost()
+    expect(b.poll()).toEqual(['t=x for b q1 #1'])
+  })
+
   test('memory and windows count the message as it is sent', () => {
     const memory = new Memory()
     const long = bytes('x'.repeat(5000))
