@@ -5,8 +5,16 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
-const PACKAGE = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as Record<string, unknown>
-export const VERSION = PACKAGE.version as string
+const PACKAGE = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {
+  readonly version: string
+  readonly bin: object
+  readonly engines: object
+  readonly dependencies: object
+  readonly optionalDependencies: object
+}
+export const VERSION = PACKAGE.version
+/** Names of the packages that ours installs. */
+export const DEPENDENCIES = Object.keys({ ...PACKAGE.dependencies, ...PACKAGE.optionalDependencies })
 
 /** Without what `npm test` sets for its child processes: this folder and its settings. */
 const ENV = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^npm_/i.test(name)))
@@ -31,6 +39,11 @@ export class Consumer {
     this.write('package-lock.json', JSON.stringify(lockOf(packed.filename)))
     // The versions of package-lock.json, which npm has kept since it installed them here: nothing has to be asked or downloaded.
     this.#npm(['ci', '--ignore-scripts', '--omit=optional', '--prefer-offline', '--no-audit', '--no-fund'], this.dir)
+  }
+
+  /** Returns the text of a file of the installed package. */
+  read(path: string): string {
+    return readFileSync(join(this.dir, 'node_modules/roost-mqtt', path), 'utf8')
   }
 
   write(name: string, text: string): string {

@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Block, blocksOf, isForThisNode, runnerOf } from './code-blocks.ts'
-import { Consumer, VERSION } from './consumer.ts'
+import { Consumer, DEPENDENCIES, VERSION } from './consumer.ts'
 
 const exists = (path: string): boolean => existsSync(new URL(`../../${path}`, import.meta.url))
 
@@ -34,6 +34,19 @@ describe('the package', () => {
     const foreign = consumer.files.filter((path) => !/^(dist|docs|examples|deploy)\/|^[A-Z]+(\.md)?$|^package\.json$/.test(path))
     expect(foreign).toEqual([])
     expect(consumer.files.filter((path) => /(^|\/)\.|\.map$|^(?!examples\/).*\.test\.|(?<!\.d)\.ts$/.test(path))).toEqual([])
+  })
+
+  test('imports nothing that it does not install, in its declarations neither', () => {
+    const ours = new Set(consumer.files.filter((path) => /^dist\/(?!console\/).*\.(js|d\.ts)$/.test(path)))
+    const imported = Array.from(ours).flatMap((path) =>
+      Array.from(
+        consumer.read(path).matchAll(/^(?:import|export)\b[^'";]*?from '([^']+)'|\bimport\('([^']+)'\)/gm),
+        ([, from, lazily]) => (from ?? lazily)!,
+      ),
+    )
+    const packages = imported.filter((name) => !/^(\.|node:)/.test(name)).map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)![0])
+    expect(packages.length).toBeGreaterThan(10)
+    expect([...new Set(packages)].filter((name) => !DEPENDENCIES.includes(name))).toEqual([])
   })
 
   test('is at most 3 MB to download', () => expect(consumer.packedBytes).toBeLessThan(3_000_000))
@@ -82,7 +95,7 @@ describe('installed in an empty folder', () => {
         /SQLite is missing: use Node\.js 22\.13 or later, .* or install better-sqlite3 \(npm install without/,
       )
     else expect(stdout + stderr).toBe('')
-    expect(existsSync(join(consumer.dir, 'data', 'roost.sqlite'))).toBe(!process.versions.node.startsWith('20.'))
+    expect(existsSync(join(consumer.dir, 'data', 'roost.db'))).toBe(!process.versions.node.startsWith('20.'))
   })
 })
 
