@@ -1,10 +1,8 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Block, blocksOf, isForThisNode, runnerOf } from './code-blocks.ts'
 import { Consumer, DEPENDENCIES, VERSION } from './consumer.ts'
-
-const exists = (path: string): boolean => existsSync(new URL(`../../${path}`, import.meta.url))
 
 let consumer: Consumer
 beforeAll(() => {
@@ -100,7 +98,8 @@ describe('installed in an empty folder', () => {
 })
 
 /** What is run as it stands. */
-const blocks = ['README.md', 'docs/library.md', 'docs/hooks.md'].filter(exists).flatMap(blocksOf)
+const pages = readdirSync(new URL('../../docs/', import.meta.url)).filter((name) => name.endsWith('.md'))
+const blocks = ['README.md', ...pages.map((name) => `docs/${name}`)].flatMap(blocksOf)
 const runnable = blocks.filter(isForThisNode)
 const moduleOf = ({ place }: Block): string => `./${place.replaceAll(/[^a-z0-9]+/gi, '-')}.mjs`
 
