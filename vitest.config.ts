@@ -26,7 +26,7 @@ const FULL_ONLY = ['test/interop/zigbee2mqtt.test.ts', 'test/deploy/stage.test.t
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts', 'fuzz/**/*.test.ts', 'crash/**/*.test.ts'],
+    include: ['test/**/*.test.ts', 'fuzz/**/*.test.ts', 'crash/**/*.test.ts', 'examples/*.test.mjs'],
     exclude: ['dist/**', 'node_modules/**', ...FULL_ONLY, ...left],
     testTimeout: 20_000,
     // A browser on a busy machine takes more than the second that is usual.
