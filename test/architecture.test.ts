@@ -75,7 +75,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'server.ts',
   ],
   cli: ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'config', 'access', 'http', 'trace', 'server.ts', 'process'],
-  library: ['base', 'store', 'mqtt', 'broker', 'gateway', 'config', 'access', 'http', 'server.ts', 'process'],
+  library: ['base', 'store', 'mqtt', 'broker', 'gateway', 'config', 'access', 'filters', 'http', 'server.ts', 'process'],
   'index.ts': ['base', 'server.ts', 'process', 'library'],
   'main.ts': ['cli', 'process'],
 }

@@ -4,6 +4,7 @@ import type { BrokerContext } from './context.ts'
 
 /** What is wrong with the payload of a message. */
 export interface Misfit {
+  readonly message: Publish
   /** The name of the type that its topic has. */
   readonly type: string
   /** In plain words, without control characters, and short. */

@@ -226,7 +226,8 @@ export class Intake {
     const { over, full, misfit } = this.#publisher
     const known = over ?? full
     const isOwn = this.#context.live.owns(message.topic)
-    const content = reasonCode === ReasonCode.PAYLOAD_FORMAT_INVALID && misfit !== undefined ? misfitWords(misfit) : undefined
+    // A hook may refuse with the same reason code.
+    const content = misfit?.message === message ? misfitWords(misfit) : undefined
     const byLimit = known?.limit === limit && known !== undefined ? known.reason : undefined
     const detail = content ?? byHook ?? byLimit ?? (isOwn ? OWN_TOPIC : undefined)
     const why = detail === undefined ? message.topic : `${detail}: ${message.topic}`
@@ -236,7 +237,7 @@ export class Intake {
     const told = { reasonString: content ?? (limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : `beyond ${limit}`) }
     if (!isHere(link)) return
     // No acknowledgement of MQTT 3 says that a message was refused. By default it is told that it arrived, as with access rules.
-    if (content !== undefined && misfit?.closes === true && link.version < 5 && message.qos > 0) {
+    if (content !== undefined && misfit!.closes && link.version < 5 && message.qos > 0) {
       this.#owner.close(now, link, reasonCode)
       return
     }

@@ -146,8 +146,7 @@ export class SessionWills {
       if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
       const limit = this.#publisher.refusedBy(message, reasonCode)
       const { misfit } = this.#publisher
-      const isMisfit = reasonCode === ReasonCode.PAYLOAD_FORMAT_INVALID && misfit !== undefined
-      const why = isMisfit ? misfitWords(misfit) : limit === undefined ? 'not allowed' : 'a bound is reached'
+      const why = misfit?.message === message ? misfitWords(misfit) : limit === undefined ? 'not allowed' : 'a bound is reached'
       const reason = `${why} on ${will.topic}`
       notice({ code: 'will-refused', level: 'warn', client: session.key, reason, ...(limit !== undefined && { limit }) })
       return true

@@ -6,7 +6,7 @@ import { decodeUtf8, utf8Error } from '../base/bytes.ts'
  */
 export const JSON_BYTES_MAX = 64 * 1024
 /** Lists and objects within each other: whatever walks through the value by recursion must not reach the end of the stack. */
-export const JSON_DEPTH_MAX = 64
+export const JSON_DEPTH_MAX = 32
 
 /** What a payload says, or a line about why it says nothing. */
 export type Content = { readonly value: unknown } | { readonly problem: string }

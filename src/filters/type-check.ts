@@ -70,7 +70,7 @@ export class TypeCheck implements ContentCheck {
     const problem = 'problem' in content ? content.problem : (this.#known.get(type)!.validate?.(content.value) ?? '')
     if (problem === '') return undefined
     const action = type.invalid === 'mark' ? 'marked' : 'refused'
-    return { type: type.name, problem: plain(problem), action, closes: type.invalidMqtt3 === 'close' }
+    return { message, type: type.name, problem: plain(problem), action, closes: type.invalidMqtt3 === 'close' }
   }
 }
 

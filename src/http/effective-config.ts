@@ -36,7 +36,7 @@ export function effectiveConfig(config: Config): object {
       name,
       topics,
       content_type: contentType,
-      form: layout !== undefined ? 'layout' : schema !== undefined ? 'schema' : undefined,
+      form: [...(layout === undefined ? [] : ['layout']), ...(schema === undefined ? [] : ['schema'])],
       invalid,
       invalid_mqtt3: invalidMqtt3,
     })),

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
+import type { PublishAnswer } from '../../src/broker/hooks.ts'
 import { Contents } from '../../src/filters/contents.ts'
 import { TopicTypes, type TypeDefinition } from '../../src/filters/topic-types.ts'
 import { TYPE_ERROR, TypeCheck } from '../../src/filters/type-check.ts'
@@ -293,6 +294,43 @@ describe('a will that does not fit', () => {
     expect(world.broker.setWill(link, session, { ...session.will!, topic: 'n/a' })).toBe(0)
     expect(world.broker.setWill(link, session, { ...session.will!, payload: bytes('"y"') })).toBe(0x99)
     expect(world.broker.setWill(link, session, { ...session.will!, payload: bytes('1') })).toBe(0)
+  })
+})
+
+describe('beside the hook onPublish', () => {
+  const asking = (): { world: TestBroker; sub: TestClient; pub: TestClient; answer: (answer: PublishAnswer) => void } => {
+    const world = new TestBroker({ content: checkOf(definition()), hooks: { asksAboutMessages: true } })
+    const sub = world.connect('sub')
+    sub.subscribe('#', 1)
+    sub.poll()
+    const asked = world.broker.asked!
+    return { world, sub, pub: world.connect('pub'), answer: (it) => asked.answered(0, asked.nextQuestion()!.id, it) }
+  }
+
+  test('a hook may make of a payload what its type asks for, or the other way round', () => {
+    const { sub, pub, answer } = asking()
+    pub.publish('n/a', 'x', 1, 7)
+    answer({ kind: 'accepted', change: { payload: bytes('25') } })
+    expect(pub.poll()).toEqual(['PUBACK #7'])
+    expect(sub.poll()).toEqual(['n/a=25 q1 #1'])
+    pub.publish('other', 'x', 1, 8)
+    answer({ kind: 'accepted', change: { topic: 'n/b' } })
+    expect(pub.poll()).toEqual(['PUBACK #8 153'])
+    expect(sub.poll()).toEqual([])
+  })
+
+  test('a refusal of the hook is its own, also with the same reason code', () => {
+    const { world, pub, answer } = asking()
+    pub.publish('n/a', 'x', 1, 7)
+    answer({ kind: 'accepted' })
+    pub.publish('n/a', '1', 1, 8)
+    answer({ kind: 'refused', reasonCode: 0x99, reason: 'by the hook' })
+    expect(pub.poll()).toEqual(['PUBACK #7 153', 'PUBACK #8 153'])
+    const reasons = world.notices.filter(({ code }) => code === 'publish-refused').map(({ reason }) => reason)
+    expect(reasons).toEqual([
+      'not of type number: is not valid JSON: n/a: reason code 0x99',
+      'by the hook: n/a: reason code 0x99',
+    ])
   })
 })
 

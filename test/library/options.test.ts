@@ -191,3 +191,40 @@ describe('a key takes effect or is an error in one line that names it', () => {
       expect(() => configOf(options as never)).toThrow('start: expected an object of options')
   })
 })
+
+describe('types', () => {
+  const soil = { topics: 'soil', byteOrder: 'little', layout: [{ name: 'm', type: 'uint16' }], invalidMqtt3: 'close' } as const
+
+  test('as in the file, in camelCase, with schemas as objects or from files of the working directory', () => {
+    writeFileSync(join(dir, 'a.json'), '{ "type": "number" }')
+    const { types } = configOf({
+      types: {
+        soil,
+        a: { topics: ['a', 'b/#'], contentType: 'application/json', schema: 'a.json' },
+        c: { topics: 'c', schema: {} },
+      },
+    })
+    expect(types).toMatchObject([
+      { name: 'soil', topics: ['soil'], invalid: 'refuse', invalidMqtt3: 'close' },
+      { name: 'a', topics: ['a', 'b/#'], contentType: 'application/json', schema: { value: { type: 'number' } } },
+      { name: 'c', schema: { value: {} } },
+    ])
+    expect(types[0]?.layout?.decode(Uint8Array.of(1, 2))).toEqual({ m: 513 })
+    expect(types[2]?.schema?.placeOf('/type')).toBe('types.c.schema/type')
+  })
+
+  test('replace those of the file', () => {
+    const config = fileOf('types: { a: { topics: x } }')
+    expect(configOf({ config }).types.map(({ name }) => name)).toEqual(['a'])
+    expect(configOf({ config, types: { soil } }).types.map(({ name }) => name)).toEqual(['soil'])
+  })
+
+  test.each<[unknown, string]>([
+    [[], 'types: expected an object of types, got a list'],
+    [{ a: {} }, 'types.a: needs topics'],
+    [{ a: { topics: 'x', content_type: 'y' } }, 'types.a.content_type: unknown key (did you mean contentType?)'],
+    [{ a: { topics: 'x', contentType: 7 } }, 'types.a.contentType: expected a content type such as application/json, got 7'],
+    [{ a: { ...soil, invalidMqtt3: 'no' } }, 'types.a.invalidMqtt3: expected one of acknowledge, close, got "no"'],
+    [{ a: { ...soil, layout: [{ type: 'uint8' }] } }, 'types.a.layout[0]: needs a name'],
+  ])('%j: %s', (types, error) => expect(() => configOf({ types })).toThrow(new StartError(error)))
+})
