@@ -2,7 +2,7 @@ import { type Message, MsgType, type SnPublish } from '../../src/mqttsn/messages
 import type { Published, QoS, Receiver } from './claims.ts'
 import { movedTo } from './hook.ts'
 import { KeptExchanges } from './kept-exchanges.ts'
-import { PLAIN } from './setup.ts'
+import { isConditional, PLAIN } from './setup.ts'
 import type { Site } from './site.ts'
 import { type Cut, WILL_TOPIC } from './step.ts'
 import { bytes, isWill, textOf, willText } from './texts.ts'
@@ -34,7 +34,7 @@ export class Node {
     this.#site = site
     this.id = id
     this.will = will
-    this.receiver = site.claims.receiver(id, lasting, qos, site.setup.inflightMessages)
+    this.receiver = site.claims.receiver(id, lasting, qos, site.setup.inflightMessages, isConditional(site.setup, id))
     this.sensor = site.world.addSensor({
       clientId: id,
       cleanSession: !lasting,

@@ -15,6 +15,8 @@ export interface Setup {
   readonly begins: 'alone' | 'connected' | 'subscribed'
   /** Whether one of the TCP clients is a bridge, and of which version; `later`: its first conversation does not say so yet. */
   readonly bridge: 'none' | '3.1.1' | '3.1' | 'later'
+  /** Whose subscriptions have a condition: a TCP client asks for it, a sensor is given it by the configuration. */
+  readonly conditional: 'nobody' | 'station' | 'sensor'
   /** Octets of the largest frame: of what the gateway sends (sn_max_frame), and of what the radio carries. */
   readonly maxFrame: number
   /** Of the gateway's port; none is no bound. */
@@ -74,6 +76,7 @@ const PLENTY = 1_000_000
 const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup[Name][]] } = {
   begins: ['alone', 'connected', 'subscribed', 'subscribed', 'subscribed'],
   bridge: ['none', '3.1.1', '3.1', 'later', 'later'],
+  conditional: ['nobody', 'station', 'sensor'],
   maxFrame: [1024, 40, 24],
   airtime: [
     null,
@@ -201,3 +204,6 @@ export const memoryLimits = ({ memoryLimit }: Setup): Partial<MemoryLimits> => (
   memoryLimit,
   maxMemoryPerClient: memoryLimit / 4,
 })
+
+/** Whether it is the sensor that is given a condition. */
+export const isConditional = ({ conditional }: Setup, clientId: string): boolean => conditional === 'sensor' && clientId === 's1'

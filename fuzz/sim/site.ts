@@ -1,13 +1,13 @@
 import type { Notice } from '../../src/base/notice.ts'
 import { MsgType } from '../../src/mqttsn/messages.ts'
 import { messageOf } from './checkers/checker.ts'
-import { Claims, type Published } from './claims.ts'
+import { Claims, CONDITION, type Published } from './claims.ts'
 import { dropsTold } from './drops-told.ts'
 import { contentCheck } from './kinds.ts'
 import { Namesakes } from './namesakes.ts'
 import { Node } from './node.ts'
 import { Operator } from './operator.ts'
-import { brokerLimits, gatewayOptions, memoryLimits, PLAIN, type Scarce, type Setup } from './setup.ts'
+import { brokerLimits, gatewayOptions, isConditional, memoryLimits, PLAIN, type Scarce, type Setup } from './setup.ts'
 import { BRIDGE, SHORT_SECONDS, Station } from './station.ts'
 import {
   type Cut,
@@ -337,6 +337,7 @@ export function worldOf(setup: Setup): World {
     undefined,
     setup.hook,
     contentCheck(setup),
+    { conditionFor: (clientId) => (isConditional(setup, clientId) ? CONDITION : undefined) },
   )
 }
 

@@ -5,7 +5,7 @@ import { type Packet, PacketType } from '../../src/mqtt/packets.ts'
 import type { Properties } from '../../src/mqtt/properties.ts'
 import { ReasonCode } from '../../src/mqtt/reason-codes.ts'
 import { topicMatches } from '../topic-matches.ts'
-import type { Published, Receiver } from './claims.ts'
+import { CONDITION, type Published, type Receiver } from './claims.ts'
 import { movedTo } from './hook.ts'
 import type { Setup } from './setup.ts'
 import type { Site } from './site.ts'
@@ -15,6 +15,8 @@ import { bytes, textOf, willText } from './texts.ts'
 
 /** Id of the client that is a bridge where there is one. */
 export const BRIDGE = 'm1'
+/** Id of the client that asks for a condition where there is one. */
+const CONDITIONAL_STATION = 'm2'
 /** A session that ends so soon promises nothing. */
 export const SHORT_SECONDS = 30
 
@@ -92,7 +94,7 @@ export class Station {
     this.will = this.notifies ? STATE_WILL : isBridge ? undefined : will
     this.lastsSeconds = lastsSeconds
     this.willDelayMs = 1000 * Math.min(this.will?.delaySeconds ?? 0, lastsSeconds)
-    this.receiver = site.claims.receiver(id, lasting, qos)
+    this.receiver = site.claims.receiver(id, lasting, qos, 1, site.setup.conditional === 'station' && id === CONDITIONAL_STATION)
     this.receiver.bridge = isBridge
     const saysBridge = (): boolean => this.saysBridge
     this.tcp = site.world.addTcpClient({
@@ -229,7 +231,8 @@ export class Station {
   subscribe(filter: string): void {
     if (this.tcp.client.state !== 'connected') return
     this.tcp.act((mqtt, now) => {
-      const packetId = mqtt.subscribe(now, [{ filter, qos: this.receiver.qos }])
+      const properties = this.receiver.conditional ? { userProperties: [['filter', CONDITION] as const] } : {}
+      const packetId = mqtt.subscribe(now, [{ filter, qos: this.receiver.qos }], properties)
       this.#subscribing.set(packetId, filter)
     })
   }

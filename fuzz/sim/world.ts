@@ -1,6 +1,7 @@
 import { type MemoryLimits, NO_MEMORY_LIMITS } from '../../src/base/memory.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
+import type { ConditionOptions, ConfiguredConditions } from '../../src/broker/conditions.ts'
 import type { ContentCheck } from '../../src/broker/content-check.ts'
 import type { PublishQuestion } from '../../src/broker/hooks.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
@@ -198,7 +199,7 @@ export class Sensor {
 }
 
 /** One for all worlds: it is loaded when the first condition is used. */
-const CONDITIONS = { language: new CelLanguage() }
+export const LANGUAGE = new CelLanguage()
 
 /**
  * The production `Server`, its store, sensors, TCP clients and the networks between them, in one synchronous loop on a virtual clock. Everything
@@ -225,6 +226,7 @@ export class World {
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   #memory: Partial<MemoryLimits>
+  readonly #conditions: ConditionOptions
   readonly #access: Access
   readonly #hook: HookKind
   readonly #content: ContentCheck | undefined
@@ -246,7 +248,9 @@ export class World {
     access = ACCESS,
     hook: HookKind = 'none',
     content?: ContentCheck,
+    configured?: ConfiguredConditions,
   ) {
+    this.#conditions = { language: LANGUAGE, ...(configured && { configured }) }
     this.#access = access
     this.#hook = hook
     this.#content = content
@@ -447,7 +451,7 @@ export class World {
   #newServer(): Server {
     const server = new Server({
       sensorFigures: true,
-      conditions: CONDITIONS,
+      conditions: this.#conditions,
       gateway: {
         gatewayId: 1,
         tRetryMs: 10_000,

@@ -166,3 +166,27 @@ test('sn_listeners: keys without sn_, and errors that name the place', () => {
     'f.yaml:3:5: sn_listeners[0].t_rety: unknown key (did you mean t_retry?)',
   )
 })
+
+describe('filters', () => {
+  test('by client, user and topic', () => {
+    const { filters } = parse(
+      'filters:\n  - {client: d-*, user: 7, topic: a/#, filter: "json.a > 1"}\n  - topic: b\n    filter: "true"\n',
+    )
+    expect(filters).toEqual([
+      { client: 'd-*', user: '7', topic: 'a/#', filter: 'json.a > 1', origin: 'roost.yaml:2:48: filters[0].filter' },
+      { topic: 'b', filter: 'true', origin: 'roost.yaml:4:13: filters[1].filter' },
+    ])
+  })
+
+  test.each([
+    ['filters: 1', 'roost.yaml:1:10: expected a list of filters, got 1'],
+    ['filters:\n  - {client: a}', 'roost.yaml:2:5: filters[0]: has no filter'],
+    ['filters:\n  - {filter: "true"}', 'roost.yaml:2:5: filters[0]: needs client, user or topic'],
+    ['filters:\n  - {clint: a, filter: "true"}', 'roost.yaml:2:6: filters[0].clint: unknown key (did you mean client?)'],
+    ['filters:\n  - {client: a, filter: true}', 'roost.yaml:2:25: filters[0].filter: expected a condition in CEL, got true'],
+    [
+      'filters:\n  - {client: [a], filter: "true"}',
+      'roost.yaml:2:14: filters[0].client: expected a client id or a pattern such as display-*, got a list',
+    ],
+  ])('%j', (text, error) => expect(() => parse(text)).toThrow(new Error(error)))
+})
