@@ -16,6 +16,7 @@ import {
 } from '../config/options.ts'
 import { checkedHooks } from '../process/hook-file.ts'
 import { HOOK_NAMES, type Hooks } from '../process/hooks.ts'
+import { filtersOf, type GivenFilter } from './given-filters.ts'
 import { type GivenTypes, typesOf } from './given-types.ts'
 import type { Log } from './log.ts'
 
@@ -47,6 +48,8 @@ export type StartOptions = GivenSettings &
     readonly snListeners?: readonly GivenSnListener[] | undefined
     /** Types of topics, in place of those of the file. */
     readonly types?: GivenTypes | undefined
+    /** Conditions of subscriptions, in place of those of the file; the first that fits counts. */
+    readonly filters?: readonly GivenFilter[] | undefined
   }
 
 /** Options that a log of the program's own has instead. */
@@ -113,7 +116,13 @@ function resolve(all: StartOptions, cwd: string): Resolved {
   if (!given.has('config')) for (const [key, value] of libraryDefaults(merged)) global.set(key, value)
   const quiet = sn.map((entry) => ({ ...entry, own: new Map([...entry.own, ...quietEntry(entry.own, merged)]) }))
   const types = all.types === undefined ? file.types : typesOf(all.types, cwd)
-  const config = resolveFiles(given, { ...file, global, listeners: own, snListeners: quiet, types }, cwd, hooks !== undefined)
+  const filters = all.filters === undefined ? file.filters : filtersOf(all.filters, cwd)
+  const config = resolveFiles(
+    given,
+    { ...file, global, listeners: own, snListeners: quiet, types, filters },
+    cwd,
+    hooks !== undefined,
+  )
   return { config, hooks, warnings }
 }
 
@@ -130,7 +139,7 @@ function givenLayer(all: StartOptions): Layer {
   const layer = new Map<OptionKey, Given>()
   const idle = all.log === undefined || all.log === false ? LINE_KEYS.find((key) => all[key] !== undefined) : undefined
   if (idle !== undefined) throw new StartError(`${idle}: has no effect without log`)
-  const names = [...known.keys(), 'listeners', 'snListeners', 'types', 'config', 'log', ...HOOK_NAMES]
+  const names = [...known.keys(), 'listeners', 'snListeners', 'types', 'filters', 'config', 'log', ...HOOK_NAMES]
   for (const [name, value] of Object.entries(all)) {
     const option = name === 'config' ? CONFIG : known.get(name)
     if (option === undefined && !names.includes(name))
