@@ -22,6 +22,7 @@ import type { Traffic } from './mqtt/traffic.ts'
 import { Presence, type PresenceOptions } from './presence/presence.ts'
 import { type ClockReading, StoreClock } from './store/clock.ts'
 import type { GatewayRecord, Store, StoreRecord, WallClock } from './store/store.ts'
+import { type DialOutput, Upstream, type UpstreamOptions } from './upstream/upstream.ts'
 
 export interface ServerOptions {
   readonly broker?: Partial<BrokerLimits>
@@ -41,6 +42,8 @@ export interface ServerOptions {
   /** Published as `$SYS/broker/version`: `roost version 1.2.3`. */
   readonly version?: string
   readonly presence?: PresenceOptions
+  /** Links to far sides; none if absent. */
+  readonly upstream?: Partial<UpstreamOptions>
   /** Keeps figures of each sensor, 64 bytes each: `Sensors.figuresOf`. */
   readonly sensorFigures?: boolean
   /** Called at every update of the topics under `$SYS`. */
@@ -60,6 +63,8 @@ export type ServerInput =
   /** The socket has accepted none of the waiting bytes for longer than the write timeout. */
   | { readonly kind: 'stuck'; readonly connection: ConnectionId }
   | { readonly kind: 'closed'; readonly connection: ConnectionId; readonly reason: string }
+  /** A stream that was asked for with `dial` is open. */
+  | { readonly kind: 'dialled'; readonly connection: ConnectionId }
   | { readonly kind: 'datagram'; readonly route: RouteKey; readonly bytes: Uint8Array }
   /** The answer to an `auth` output. */
   | { readonly kind: 'authenticated'; readonly link: LinkId; readonly step: number; readonly answer: AuthAnswer }
@@ -80,6 +85,11 @@ export type ServerInput =
 export type ServerOutput =
   | ConnectionOutput
   | ({ readonly kind: 'datagram' } & Datagram)
+  /**
+   * Open a stream to this target. Answered by `dialled`, or by `closed` if that fails; the events and outputs of the stream are those
+   * of any other. Its connection id, chosen here, is negative.
+   */
+  | DialOutput
   /** Verify the identity of this client; answered by `authenticated` with the same link and step. */
   | { readonly kind: 'auth'; readonly request: AuthRequest }
   /** The client of this link has disconnected: the answer to its `auth` is no longer needed, and ignored. */
@@ -131,6 +141,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly broker: Broker
   readonly gateway: Gateway
   readonly connections: Connections
+  /** Undefined if nothing is configured that needs it. */
+  readonly upstream: Upstream | undefined
   /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
   /** Memory used on behalf of peers. */
@@ -183,6 +195,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures
+    const { output } = this.connections
+    this.upstream = options.upstream && new Upstream({ output, notice, random, memory }, options.upstream)
     this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random, memory)
     this.#presence = new Presence(options.presence ?? {}, {
       sensors: this.gateway.sensors,
@@ -235,7 +249,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   handle(now: Instant, input: ServerInput): void {
     switch (input.kind) {
       case 'chunk':
-        this.connections.chunk(now, input.connection, input.bytes)
+        if (input.connection < 0) this.upstream?.handle(now, input)
+        else this.connections.chunk(now, input.connection, input.bytes)
         return
       case 'datagram':
         this.gateway.handleDatagram(now, input.route, input.bytes)
@@ -267,13 +282,19 @@ export class Server implements Machine<ServerInput, ServerOutput> {
         this.connections.buffering(now, input.connection, input.bytes)
         return
       case 'congested':
-        this.connections.congested(now, input.connection, input.on)
+        if (input.connection < 0) this.upstream?.handle(now, input)
+        else this.connections.congested(now, input.connection, input.on)
         return
       case 'stuck':
-        this.connections.stuck(now, input.connection)
+        if (input.connection < 0) this.upstream?.handle(now, input)
+        else this.connections.stuck(now, input.connection)
         return
       case 'closed':
-        this.connections.closed(now, input.connection, input.reason)
+        if (input.connection < 0) this.upstream?.handle(now, input)
+        else this.connections.closed(now, input.connection, input.reason)
+        return
+      case 'dialled':
+        this.upstream?.handle(now, input)
     }
   }
 
@@ -286,6 +307,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.connections.handleTimeout(now)
     this.gateway.handleTimeout(now)
     this.broker.handleTimeout(now)
+    this.upstream?.handleTimeout(now)
     this.#presence.handleTimeout(now)
     if (this.#sysDue !== undefined && this.#sysDue <= now) this.#publishSys(now)
   }
@@ -294,7 +316,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const { connections, gateway, broker } = this
     const streams = earliest(connections.nextTimeout(), gateway.nextTimeout())
     const own = earliest(this.#presence.nextTimeout(), this.#sysDue)
-    return earliest(earliest(streams, broker.nextTimeout()), own)
+    const inside = earliest(broker.nextTimeout(), this.upstream?.nextTimeout())
+    return earliest(earliest(streams, inside), own)
   }
 
   /**
@@ -318,6 +341,11 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     if (request !== undefined) return { kind: 'auth', request }
     const link = this.broker.nextAbandonedAuth()
     if (link !== undefined) return { kind: 'auth-abandoned', link }
+    if (this.upstream !== undefined) {
+      const dial = this.upstream.poll()
+      if (dial !== undefined) return dial
+      this.upstream.endTurn()
+    }
     this.broker.endTurn()
     return undefined
   }
@@ -411,6 +439,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       if (connections.of(link) !== undefined) connections.linkReady(now, link)
       else if (gateway.owns(link)) gateway.linkReady(now, link)
     }
+    if (this.upstream?.drain(now) === true) any = true
     broker.takeQueued()
     return any
   }
