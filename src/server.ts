@@ -365,6 +365,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
    */
   shutDown(now: Instant): boolean {
     if (!this.broker.shutdown.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)) return false
+    this.upstream?.stop(now)
     this.gateway.stop(now)
     return true
   }
@@ -373,6 +374,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.connections.paused(now, ms)
     this.broker.pauses.ended(now, ms)
     this.gateway.paused(now, ms)
+    this.upstream?.paused(now)
     if (ms < NOTED_PAUSE_MS) return
     const reason = `for ${Math.round(ms / 1000)} s: what clients have sent meanwhile is read before any of them counts as lost`
     this.notice({ code: 'process-paused', level: 'warn', reason })

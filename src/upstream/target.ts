@@ -30,6 +30,8 @@ export interface Target {
   /** Of WebSocket; '' otherwise. */
   readonly path: string
   readonly tls: TlsClientOptions | undefined
+  /** Local address to connect from; the system's choice if absent. */
+  readonly localAddress?: string
 }
 
 const PORTS: Readonly<Record<Transport, number>> = { mqtt: 1883, mqtts: 8883, ws: 80, wss: 443 }

@@ -28,6 +28,8 @@ const OPEN_AFTER = 3
 
 /** Times that a target may close the stream before CONNACK before another version is tried. */
 const CLOSED_BEFORE_CONNACK = 2
+/** The same for one that has spoken this version before: perhaps another program is there now. */
+const CLOSED_THOUGH_CONFIRMED = 6
 
 /**
  * Milliseconds to wait after so many failures in a row before this one: evenly distributed between the base and a limit that begins
@@ -91,23 +93,22 @@ export class KnownTarget {
     return now >= this.retryAt && (!this.isOpen || this.dialling === 0)
   }
 
-  connected(): void {
+  /** It answers. `speaks`: the dialect, too. */
+  reached(speaks: boolean): void {
     this.failures = 0
     this.retryAt = Number.NEGATIVE_INFINITY
+    if (!speaks) return
     this.#isConfirmed = true
     this.#closedEarly = 0
   }
 
-  /** An attempt has failed; returns the milliseconds until the next. */
-  failed(now: Instant, random: () => number): number {
-    const wait = backoffMs(this.#backoff, this.failures++, random)
-    this.retryAt = now + wait
-    return wait
+  failed(now: Instant, random: () => number): void {
+    this.retryAt = now + backoffMs(this.#backoff, this.failures++, random)
   }
 
   /** It does not want this protocol version. False if there is no other to try. */
   refusedVersion(): boolean {
-    if (this.#isConfirmed || this.#dialects.length === 1) return false
+    this.#isConfirmed = false
     this.#closedEarly = 0
     this.#dialect = (this.#dialect + 1) % this.#dialects.length
     return this.#dialect > 0
@@ -115,8 +116,8 @@ export class KnownTarget {
 
   /** It has closed the stream instead of answering CONNECT. True if another version is tried next. */
   closedBeforeConnack(): boolean {
-    if (++this.#closedEarly < CLOSED_BEFORE_CONNACK) return false
-    return this.refusedVersion()
+    const most = this.#isConfirmed ? CLOSED_THOUGH_CONFIRMED : CLOSED_BEFORE_CONNACK
+    return ++this.#closedEarly >= most && this.refusedVersion()
   }
 }
 
@@ -146,7 +147,7 @@ export class Targets {
 
   /** Connected to this one. Without round robin the first address is the first choice again the next time. */
   connected(known: KnownTarget): void {
-    known.connected()
+    known.reached(true)
     this.#next = this.settings.roundRobin ? this.all.indexOf(known) : 0
   }
 
@@ -167,3 +168,5 @@ export class Targets {
     return this.all.every((known) => known.isOpen)
   }
 }
+
+export const versionName = (version: ProtocolVersion): string => (version === 5 ? '5.0' : version === 4 ? '3.1.1' : '3.1')

@@ -1,7 +1,8 @@
 import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import { Timer } from '../base/timers.ts'
-import { type Delivery, type Link, type LinkId, type Outgoing, OutgoingType } from '../mqtt/link.ts'
+import { packetTypeName, reasonCodeName } from '../mqtt/describe.ts'
+import type { Delivery, Link, LinkId, Outgoing } from '../mqtt/link.ts'
 import {
   type Connack,
   type Connect,
@@ -11,14 +12,15 @@ import {
   type PublishResponse,
   type Will,
 } from '../mqtt/packets.ts'
-import { NO_PROPERTIES } from '../mqtt/properties.ts'
-import type { Publish, QoS } from '../mqtt/publish.ts'
+import { NO_PROPERTIES, type Properties } from '../mqtt/properties.ts'
+import type { ProtocolVersion } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { StreamOutput } from '../mqtt/stream-output.ts'
 import type { SessionKey } from '../store/store.ts'
 import { Inbound } from './inbound.ts'
-import { Outbound, OutgoingMessage, responseOf } from './outbound.ts'
-import { Subscriptions } from './subscriptions.ts'
+import type { LinkHost, UpstreamStatus } from './link-host.ts'
+import { Outbound, type OutboundOwner, OutgoingMessage, responseOf } from './outbound.ts'
+import { type Answered, Subscriptions } from './subscriptions.ts'
 import type { Targets } from './targets.ts'
 import { TOPIC_ALIASES, type UpstreamStream } from './upstream-stream.ts'
 
@@ -31,53 +33,10 @@ export interface UpstreamLinkSettings {
   readonly maxPacketSize: number
 }
 
-/** What a link shows of itself. Times are of the machine's clock. */
-export interface UpstreamStatus {
-  /** 'off': no CONNECT yet, or ended by its owner. 'waiting': for the time of the next attempt, or for the dial budget. */
-  state: 'off' | 'waiting' | 'dialling' | 'connecting' | 'up'
-  since: Instant
-  /** URL of the target of the stream, or of the last one. */
-  target: string
-  version: number
-  /** Attempts to connect, and those that led to CONNACK with success. */
-  dials: number
-  connects: number
-  /** Why the last stream ended, or the last attempt failed; '' if there was none. */
-  lastError: string
-  /** Milliseconds of the last PINGREQ or PUBLISH until its answer; undefined before the first. */
-  roundTripMs: number | undefined
-  /** The far side had no session although there had been one. */
-  sessionsLost: number
-  sent: number
-  received: number
-  resent: number
-  /** Messages that the far side will not have. */
-  givenUp: number
-}
-
 /** Who has a link: a bridge. */
 export interface UpstreamLinkOwner {
   /** The link has something to poll, takes messages again, or its status has changed. Called between inputs, from `Server.poll`. */
   upstreamReady(now: Instant, link: UpstreamLink): void
-}
-
-/** What a link needs of `Upstream`. */
-export interface LinkHost {
-  /** The owner of the link has something to poll, or its status has changed. */
-  markReady(link: UpstreamLink): void
-  /** The stream has something to write. */
-  markDirty(link: UpstreamLink): void
-  /** Dial when it is time. */
-  wantStream(now: Instant, link: UpstreamLink): void
-  /** Ends the stream after what was written to it; `goodbye`: DISCONNECT, without which the far side publishes the will. */
-  end(now: Instant, link: UpstreamLink, goodbye: Disconnect | undefined): void
-  /** Says it once for the link while it is connected to this target. */
-  notice(
-    link: UpstreamLink,
-    code: 'upstream-refused' | 'upstream-limited' | 'message-dropped',
-    reason: string,
-    count?: number,
-  ): void
 }
 
 /**
@@ -95,10 +54,11 @@ export interface LinkHost {
  * - `send` SUBSCRIBE and UNSUBSCRIBE, with packet ids of the owner's own, at any time after CONNECT. The link keeps subscriptions, and
  *   makes them again when the far side has lost the session. `poll` gives SUBACK and UNSUBACK.
  * - `send` or (without a copy) `deliver` a message with the packet id that the owner has for it; the far side gets the same id. The
- *   link keeps it until it is answered, and sends it again over the next stream. `poll` gives PUBACK, PUBREC (error codes: the message
- *   is given up, and that was said) and PUBCOMP; the owner sends PUBREL, also after a restart of the process, when the link does not
+ *   link keeps it until it is answered, and sends it again over the next stream. `poll` gives PUBACK, PUBREC (with the error code 0x83: the
+ *   message is given up, and that was said) and PUBCOMP; the owner sends PUBREL, also after a restart of the process, when the link does not
  *   know the message any more. QoS 0 while no stream is up is dropped, with a notice: do not poll the other side while `state` is
- *   not 'open'.
+ *   not 'open'. A message that the far side refuses because of a quota waits, and those behind it with it; what it refuses otherwise,
+ *   what is too large for it, and what it closed the stream after twice is given up.
  * - 'pause', or a `state` other than 'open': send no more messages until the link is ready again. What was sent nevertheless is kept.
  * - `poll` gives a `Delivery` for each message of the far side, with its packet id, and PUBREL. Its message has no topic alias and no
  *   subscription identifiers; `send` it to the other side with another topic as a copy (`Publish.copy`). The owner answers with `send` of PUBACK,
@@ -107,6 +67,9 @@ export interface LinkHost {
  *   given, and the socket is not read once 1,000 wait.
  * - After a restart of the process, `restoreReceipts` before CONNECT: packet ids of QoS 2 messages that were answered with PUBREC and
  *   not released. They are released by PUBREL of the link itself if the far side has lost the session.
+ * - `decline` a `Delivery` instead of answering it, when it cannot be stored now: the stream ends, and the far side sends it again
+ *   over the next one.
+ * - `forget` everything before CONNECT, when the owner has lost what it knows: packet ids begin anew.
  * - `send` DISCONNECT to say goodbye: the session stays, and another CONNECT continues it. `lost` ends the stream without goodbye.
  */
 export class UpstreamLink implements Link {
@@ -114,7 +77,7 @@ export class UpstreamLink implements Link {
   readonly settings: UpstreamLinkSettings
   readonly targets: Targets
   readonly status: UpstreamStatus
-  readonly inbound = new Inbound()
+  readonly inbound: Inbound
   readonly outbound: Outbound
   readonly subscriptions = new Subscriptions()
   /** The stream, or the attempt to get one. */
@@ -130,10 +93,13 @@ export class UpstreamLink implements Link {
   wanting = false
   /** The next attempt; the end of the time for CONNACK; keep alive. */
   readonly timer: Timer<UpstreamLink> = new Timer<UpstreamLink>(this)
-  /** Attempts in a row after which the stream did not last. */
+  /** Attempts in a row that were refused, or after which the stream did not last. */
   failures = 0
-  /** Reasons of failures, and what the far side does not take, that were said. */
+  /** What was said once: of the far side, and of attempts that failed since the last stream. */
   readonly told = new Set<string>()
+  readonly failedWith = new Set<string>()
+  /** An attempt to reach the first address, while the stream goes to another. */
+  probe: UpstreamStream | undefined = undefined
   readonly owner: UpstreamLinkOwner
   readonly #host: LinkHost
   /** For the owner, besides what is in `inbound`. */
@@ -143,8 +109,10 @@ export class UpstreamLink implements Link {
   #listening = true
   /** The first CONNACK with success has come since the owner's CONNECT. */
   #isAccepted = false
-  /** The far side may have a session of ours. */
-  #hadSession = false
+  /** The far side has a session of ours, which the next stream continues. */
+  #keepsSession = false
+  /** Client id that the far side has assigned. */
+  #assignedId: string | undefined = undefined
   #refusedWith = 0
   #requestId = 0
   #isPausing = false
@@ -162,18 +130,24 @@ export class UpstreamLink implements Link {
     this.targets = targets
     this.owner = owner
     this.#host = host
-    this.outbound = new Outbound({
-      answer: (type, packetId, reasonCode) => this.#answer(responseOf(type, packetId, reasonCode)),
-      givenUp: ({ message, qos }, reason) => {
-        this.status.givenUp++
-        this.#host.notice(this, 'message-dropped', `message on ${message.topic} with QoS ${qos}: ${reason}`)
-      },
-      limited: (what) => this.#host.notice(this, 'upstream-limited', what),
-    })
     this.status = {
       ...{ state: 'off', since: now, target: targets.all[0]!.target.url, version: 0, dials: 0, connects: 0, lastError: '' },
       ...{ roundTripMs: undefined, sessionsLost: 0, sent: 0, received: 0, resent: 0, givenUp: 0 },
     }
+    this.inbound = new Inbound(host.held)
+    const outbound: OutboundOwner = {
+      answer: (type, packetId, reasonCode) => this.#answer(responseOf(type, packetId, reasonCode)),
+      givenUp: ({ message, givenQos }, reason) => {
+        this.#dropped(`message on ${message.topic} with QoS ${givenQos} is given up: ${reason}`)
+      },
+      limited: (what) => host.limited(this, 'upstream-limited', what),
+      holds: (refusals, reason) => {
+        this.status.lastError = `a message waits: ${reason}`
+        host.limited(this, 'upstream-limited', `messages wait, ${reason}`)
+        return host.backoff(this, refusals - 1)
+      },
+    }
+    this.outbound = new Outbound(outbound, this.status, host.held)
   }
 
   get isUp(): boolean {
@@ -195,7 +169,7 @@ export class UpstreamLink implements Link {
     return stream?.state === 'up' && !stream.congested && outbound.queued < settings.window ? 'open' : 'held'
   }
 
-  /** Messages of QoS 1 and 2 that the far side has not answered completely. */
+  /** Messages of QoS 1 and 2 that are not answered completely. */
   get inFlight(): number {
     return this.outbound.size
   }
@@ -211,6 +185,19 @@ export class UpstreamLink implements Link {
   /** Packet ids of QoS 2 messages that the owner has answered with PUBREC, and that are not released. */
   restoreReceipts(packetIds: Iterable<number>): void {
     this.inbound.restore(packetIds)
+  }
+
+  /** The owner cannot store this message now, and does not answer it: it comes again over another stream, with those behind it. */
+  decline(now: Instant, packetId: number, reason: string): void {
+    this.inbound.decline(packetId)
+    this.#host.reconnect(now, this, ReasonCode.QUOTA_EXCEEDED, reason)
+  }
+
+  /** The owner begins anew: nothing of what is unanswered counts any more, and packet ids are free. While no stream is wanted. */
+  forget(): void {
+    this.inbound.clear()
+    this.outbound.clear()
+    this.#answers.clear()
   }
 
   send(now: Instant, packet: Packet): 'go' | 'pause' {
@@ -243,7 +230,7 @@ export class UpstreamLink implements Link {
     return this.#flow()
   }
 
-  /** As `send` of a PUBLISH, of a message that others may share. It is referred to until it is answered. */
+  /** As `send` of a PUBLISH, for a message that others may share. It is referred to until it is answered. */
   deliver(
     _now: Instant,
     { message, qos, packetId, retain, dup }: Omit<Delivery, 'type' | 'subscriptionIdentifiers'>,
@@ -252,13 +239,20 @@ export class UpstreamLink implements Link {
   }
 
   #deliver(message: OutgoingMessage): 'go' | 'pause' {
-    if (message.qos === 0 && !this.isUp) {
-      this.status.givenUp++
-      this.#host.notice(this, 'message-dropped', 'messages with QoS 0 while it is not connected', 1)
-      return 'pause'
+    if (message.qos === 0 && (!this.isUp || this.outbound.queued >= QUEUED_MAX)) {
+      this.#dropped(`message on ${message.message.topic} with QoS 0: ${this.isUp ? 'too many wait' : 'not connected'}`)
+      return this.#flow()
     }
-    if (this.outbound.add(message)) this.#host.markDirty(this)
+    // It stays beyond the turn.
+    if (message.qos > 0 || this.state !== 'open') message.message.own()
+    this.outbound.add(message)
+    this.#host.markDirty(this)
     return this.#flow()
+  }
+
+  #dropped(reason: string, count = 1): void {
+    this.status.givenUp += count
+    this.#host.dropped(this, reason, count)
   }
 
   #flow(): 'go' | 'pause' {
@@ -270,16 +264,9 @@ export class UpstreamLink implements Link {
     const answer = this.#answers.shift()
     if (answer !== undefined) return answer as Outgoing
     if (!this.#listening) return undefined
-    const next = this.inbound.take()
-    if (next === undefined) return undefined
+    const next = this.inbound.poll()
     if (this.stream?.paused === true && this.inbound.isDrained) this.#host.markDirty(this)
-    if (next.type !== PacketType.PUBLISH) return next
-    polled.message = next
-    polled.qos = next.qos
-    polled.packetId = next.packetId
-    polled.retain = next.retain
-    polled.dup = next.dup
-    return polled
+    return next
   }
 
   /** The will of the next stream: MQTT can change it by a new CONNECT only, so the one that is up is replaced. */
@@ -331,38 +318,63 @@ export class UpstreamLink implements Link {
     const { settings } = this
     const connect = this.connect!
     const { sessionExpiryInterval, userProperties } = connect.properties
-    const isBrief = connect.cleanStart && (sessionExpiryInterval ?? 0) === 0
-    const own = {
+    const own: Properties = {
       receiveMaximum: settings.window,
       maximumPacketSize: settings.maxPacketSize,
       topicAliasMaximum: TOPIC_ALIASES,
-      ...(sessionExpiryInterval !== undefined && { sessionExpiryInterval }),
-      ...(userProperties !== undefined && { userProperties }),
     }
+    if (sessionExpiryInterval !== undefined) own.sessionExpiryInterval = sessionExpiryInterval
+    if (userProperties !== undefined) own.userProperties = userProperties
+    const { will } = connect
     return {
       ...connect,
+      clientId: connect.clientId || (this.#assignedId ?? ''),
       protocolVersion: version,
       bridge: connect.bridge && bridge,
-      cleanStart: isBrief || (connect.cleanStart && !this.#hadSession),
+      cleanStart: connect.cleanStart && !this.#keepsSession,
+      // A session that is only made clean first has no will.
+      will:
+        will === undefined || this.needsPurge(version)
+          ? undefined
+          : version === 5
+            ? will
+            : { ...will, properties: NO_PROPERTIES },
       properties: version === 5 ? own : NO_PROPERTIES,
-      will: connect.will && (version === 5 ? connect.will : { ...connect.will, properties: NO_PROPERTIES }),
     }
+  }
+
+  /** The session ends with each stream. */
+  get #isBrief(): boolean {
+    const { cleanStart, properties } = this.connect!
+    return cleanStart && (properties.sessionExpiryInterval ?? 0) === 0
+  }
+
+  /**
+   * Before 5.0 a session that begins clean also ends with its stream: where it should last, a first CONNECT makes it clean, and a
+   * second one continues it.
+   */
+  needsPurge(version: ProtocolVersion): boolean {
+    return version < 5 && this.connect!.cleanStart && !this.#isBrief && !this.#keepsSession
+  }
+
+  /** That first CONNECT was accepted. */
+  purged(): void {
+    this.#keepsSession = true
   }
 
   /** CONNACK with success. */
   accepted(now: Instant, connack: Connack): void {
     const { sessionPresent } = connack
-    if (!sessionPresent) {
-      if (this.#hadSession) this.status.sessionsLost++
-      this.inbound.sessionLost()
-    }
+    if (!sessionPresent && this.#keepsSession) this.status.sessionsLost++
+    this.#keepsSession = !this.#isBrief
     this.#control.clear()
+    this.inbound.resume(sessionPresent)
     this.subscriptions.resume(sessionPresent)
     for (const packetId of this.outbound.resume(sessionPresent)) this.#write(responseOf(PacketType.PUBREL, packetId))
-    this.#hadSession = true
     this.status.connects++
     this.status.version = this.stream!.version
     this.#refusedWith = 0
+    this.#assignedId = connack.properties.assignedClientIdentifier ?? this.#assignedId
     if (!this.#isAccepted) this.#answer(connack)
     this.#isAccepted = true
     this.changed(now, 'up')
@@ -370,20 +382,19 @@ export class UpstreamLink implements Link {
     this.#host.markDirty(this)
   }
 
-  /** CONNACK with an error. True if it is a new one. */
-  refused(connack: Connack): boolean {
-    if (this.#refusedWith === connack.reasonCode) return false
+  /** CONNACK with an error: the owner hears of each code once. */
+  refused(connack: Connack): void {
+    if (this.#refusedWith === connack.reasonCode) return
     this.#refusedWith = connack.reasonCode
     if (!this.#isAccepted) this.#answer(connack)
-    return true
   }
 
-  /** The stream is gone. */
-  streamLost(now: Instant, reason: string): void {
+  /** The stream is gone. `byFar`: the far side has closed it. */
+  streamLost(now: Instant, reason: string, byFar: boolean): void {
     this.stream = undefined
-    this.status.lastError = reason
-    const dropped = this.outbound.lost()
-    if (dropped > 0) this.#host.notice(this, 'message-dropped', 'messages with QoS 0 when the connection was lost', dropped)
+    if (reason !== '') this.status.lastError = reason
+    const dropped = this.outbound.lost(now, byFar)
+    if (dropped > 0) this.#dropped('messages with QoS 0: the connection was lost before they were sent', dropped)
     this.changed(now, this.connect === undefined ? 'off' : 'waiting')
   }
 
@@ -412,26 +423,31 @@ export class UpstreamLink implements Link {
       case PacketType.UNSUBACK: {
         const answered = this.subscriptions.answered(packet)
         if (answered === undefined) {
-          this.#host.notice(this, 'upstream-limited', `packet id ${packet.packetId} of an answer belongs to no request: ignored`)
+          const what = `${packetTypeName(packet.type)} for a packet id that no request has: ignored`
+          this.#host.limited(this, 'upstream-limited', what)
           return undefined
         }
-        for (const [filter, code] of answered.refused)
-          this.#host.notice(this, 'upstream-refused', `subscription to ${filter}: reason code 0x${code.toString(16)}`)
-        if (answered.forOwner !== undefined) this.#answer(answered.forOwner)
+        this.#subscribed(answered)
         return undefined
       }
+      case PacketType.AUTH:
+        return 'AUTH: enhanced authentication is not supported'
       default:
-        return `packet type ${packet.type} out of turn`
+        return `${packetTypeName(packet.type)} out of turn`
     }
   }
 
-  #responded(_now: Instant, packet: PublishResponse): void {
-    const wrong = this.outbound.answered(packet)
-    if (wrong !== undefined) {
-      const what = `answer of packet type ${packet.type} to packet id ${packet.packetId}, ${wrong}: ignored`
-      this.#host.notice(this, 'upstream-limited', what)
-    }
-    this.#host.markDirty(this)
+  #subscribed({ refused, forOwner }: Answered): void {
+    for (const [filter, code] of refused)
+      this.#host.limited(this, 'upstream-refused', `subscription to ${filter}: ${reasonCodeName(code)}`)
+    if (forOwner !== undefined) this.#answer(forOwner)
+  }
+
+  #responded(now: Instant, packet: PublishResponse): void {
+    const wrong = this.outbound.answered(now, packet)
+    if (wrong === undefined) this.#host.markDirty(this)
+    // Not with the packet id: each would be a reason of its own.
+    else this.#host.limited(this, 'upstream-limited', `${packetTypeName(packet.type)} for a packet id ${wrong}: ignored`)
   }
 
   /** Writes what there is for the far side. */
@@ -439,7 +455,11 @@ export class UpstreamLink implements Link {
     const { stream, outbound, subscriptions } = this
     if (stream?.state !== 'up') return
     for (let packet = this.#control.shift(); packet !== undefined; packet = this.#control.shift()) output.write(packet, stream)
-    for (const request of subscriptions.unsent(() => this.#freeId())) output.write(request, stream)
+    if (subscriptions.hasUnsent) {
+      const { send, done } = subscriptions.unsent(now, stream.features, () => this.#freeId())
+      for (const request of send) output.write(request, stream)
+      for (const answered of done) this.#subscribed(answered)
+    }
     if (!stream.congested) outbound.write(now, stream, output, this.settings.window)
     stream.lastSent = now
     output.flush(stream)
@@ -457,17 +477,7 @@ export class UpstreamLink implements Link {
   }
 }
 
-class Polled implements Delivery {
-  readonly type = OutgoingType.DELIVERY
-  message!: Publish
-  qos: QoS = 0
-  packetId = 0
-  retain = false
-  dup = false
-  readonly subscriptionIdentifiers = undefined
-}
-
-/** The message that was polled last: one for all links. */
-const polled = new Polled()
+/** Messages that may wait to be written before those with QoS 0 are dropped: the owner does not heed 'pause'. */
+const QUEUED_MAX = 1000
 
 const GOODBYE: Disconnect = { type: PacketType.DISCONNECT, reasonCode: 0, properties: NO_PROPERTIES }
