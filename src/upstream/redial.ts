@@ -18,13 +18,13 @@ export interface Redial {
 
 /** A stream that was up is gone. */
 export function afterLoss(now: Instant, stream: UpstreamStream, ending: Ending, random: () => number): Redial {
-  const { link, known, connectedAt, version } = stream
+  const { link, known, connectedAt } = stream
   const { targets, connect } = link
   const { backoff, roundRobin } = targets.settings
   link.failures = now - connectedAt < LASTING_MS ? link.failures + 1 : 0
   if (roundRobin || ending.elsewhere === true) targets.leave(known)
-  // Two clients of one id would take the session from each other without end; 3.1.1 has no word for that.
-  const isFight = version < 5 && ending.byFar === true && link.failures >= BRIEF_MAX
+  // Two clients of one id would take the session from each other without end. 3.1.1 has no word for that, Mosquitto 2.0 uses none.
+  const isFight = ending.byFar === true && link.failures >= BRIEF_MAX
   const wait = isFight || ending.takenOver === true ? backoff.maxMs : backoffMs(backoff, link.failures, random)
   if (!isFight) return { reason: ending.reason, wait }
   const times = `${link.failures} times in a row within ${LASTING_MS / 1000} s of CONNACK`
