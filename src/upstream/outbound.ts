@@ -99,7 +99,7 @@ export class Outbound {
   #isSilent = true
   /** Messages that are sent one by one, because the far side closed the stream after one of several. */
   #oneByOne = 0
-  /** Refusals in a row because of a quota, and when the next attempt is. */
+  /** Refusals in a row that may pass, and when the next attempt is, with one message. */
   #quotas = 0
   heldUntil: Instant | undefined = undefined
 
@@ -166,7 +166,8 @@ export class Outbound {
   write(now: Instant, stream: UpstreamStream, output: StreamOutput, window: number): void {
     if (this.heldUntil !== undefined && now < this.heldUntil) return
     this.heldUntil = undefined
-    const most = this.#oneByOne > 0 ? 1 : Math.min(window, stream.version === 5 ? stream.receiveMaximum : WINDOW_OF_311)
+    const isCareful = this.#oneByOne > 0 || this.#quotas > 0
+    const most = isCareful ? 1 : Math.min(window, stream.version === 5 ? stream.receiveMaximum : WINDOW_OF_311)
     for (let next = this.#queue.peek(); next !== undefined; next = this.#queue.peek()) {
       if (next.qos > 0 && (this.#unanswered >= most || stream.link.subscriptions.has(next.packetId))) return
       this.#queue.shift()
@@ -275,6 +276,7 @@ export class Outbound {
   #giveUp(message: OutgoingMessage, reason: string): void {
     const { givenQos } = message
     this.#owner.givenUp(message, reason)
+    this.#quotas = 0
     if (givenQos === 0) return
     const type = givenQos === 1 ? PacketType.PUBACK : PacketType.PUBREC
     this.#complete(message, type, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR)
@@ -356,6 +358,7 @@ export class Outbound {
     this.#queue.clear()
     this.#unanswered = 0
     this.#oneByOne = 0
+    this.#quotas = 0
     this.heldUntil = undefined
   }
 }
