@@ -428,6 +428,8 @@ export class UpstreamLink implements Link {
           return undefined
         }
         this.#subscribed(answered)
+        // A message may wait for the packet id.
+        this.#host.markDirty(this)
         return undefined
       }
       case PacketType.AUTH:

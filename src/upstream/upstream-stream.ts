@@ -1,5 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
+import { COST } from '../base/memory-costs.ts'
 import type { ConnectionId } from '../mqtt/connection.ts'
 import { PacketDecoder } from '../mqtt/decode.ts'
 import { Framer } from '../mqtt/framer.ts'
@@ -70,6 +71,12 @@ export class UpstreamStream {
     return this.known.target.url
   }
 
+  /** Bytes of memory. */
+  get bytes(): number {
+    const { tls, path } = this.known.target
+    return COST.connection + (tls === undefined ? 0 : COST.tls) + (path === '' ? 0 : COST.webSocket)
+  }
+
   get version(): ProtocolVersion {
     return this.dialect.version
   }
@@ -109,7 +116,7 @@ export class UpstreamStream {
     const { keepAliveMs } = this
     if (keepAliveMs === 0) return undefined
     if (this.awaitsPong) return this.pingedAt! + Math.min(patienceMs, keepAliveMs)
-    return Math.min(this.lastSent, this.lastReceived) + keepAliveMs
+    return (this.paused ? this.lastSent : Math.min(this.lastSent, this.lastReceived)) + keepAliveMs
   }
 
   forget(): void {

@@ -1,12 +1,11 @@
 import { Fifo } from '../base/fifo.ts'
+import { foreignProtocol } from '../base/foreign-protocol.ts'
 import { earliest, type Instant, type Machine } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
 import type { Memory } from '../base/memory.ts'
-import { COST } from '../base/memory-costs.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { Timers } from '../base/timers.ts'
 import type { ConnectionId } from '../mqtt/connection.ts'
-import { packetTypeName } from '../mqtt/describe.ts'
 import type { LinkId } from '../mqtt/link.ts'
 import { type Connack, type Disconnect, type Packet, PacketType } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
@@ -15,6 +14,7 @@ import type { StreamOutput } from '../mqtt/stream-output.ts'
 import { type ByteCount, Remembered } from '../mqtt/topic-names.ts'
 import { DialQueue } from './dial-queue.ts'
 import { type Ending, whyDisconnected, whyRefused } from './endings.ts'
+import type { Inbound } from './inbound.ts'
 import type { LinkHost } from './link-host.ts'
 import { afterLoss, afterMiss } from './redial.ts'
 import type { Target } from './target.ts'
@@ -72,6 +72,8 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   readonly #outputs = new Fifo<DialOutput>()
   readonly #ready = new Fifo<UpstreamLink>()
   readonly #dirty = new Fifo<UpstreamLink>()
+  /** What has received messages in this turn. */
+  readonly #heard: Inbound[] = []
   /** The next attempt of a link; the end of the time for CONNACK; what `#watch` has to do. */
   readonly #timers = new Timers<UpstreamLink>()
   readonly #dials: DialQueue
@@ -106,10 +108,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     if (stream === undefined) return
     switch (input.kind) {
       case 'chunk':
-        stream.lastReceived = now
-        stream.counted.bytesReceived += input.bytes.length
-        stream.framer.push(input.bytes)
-        this.#read(now, stream)
+        this.#chunk(now, stream, input.bytes)
         return
       case 'dialled':
         this.#dialled(now, stream)
@@ -166,7 +165,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   }
 
   endTurn(): void {
-    for (const { link } of this.#streams.values()) link.inbound.endTurn()
+    for (let inbound = this.#heard.pop(); inbound !== undefined; inbound = this.#heard.pop()) inbound.endTurn()
   }
 
   // --- For links
@@ -241,7 +240,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     const { target } = known
     const stream = new UpstreamStream(connection, link, known, now, link.settings.maxPacketSize, this.#remembered)
     this.#streams.set(connection, stream)
-    this.#streamBytes += streamBytes(target)
+    this.#streamBytes += stream.bytes
     known.dialling++
     this.#outputs.push({ kind: 'dial', connection, target })
     return stream
@@ -344,6 +343,21 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     return true
   }
 
+  #chunk(now: Instant, stream: UpstreamStream, bytes: Uint8Array): void {
+    const isFirst = stream.counted.bytesReceived === 0
+    stream.lastReceived = now
+    stream.counted.bytesReceived += bytes.length
+    if (isFirst && bytes[0]! >> 4 !== PacketType.CONNACK) {
+      const foreign = foreignProtocol(bytes)
+      this.#fail(now, stream, {
+        reason: foreign === undefined ? 'the answer is not CONNACK' : `this is ${foreign}, and not MQTT`,
+      })
+      return
+    }
+    stream.framer.push(bytes)
+    this.#read(now, stream)
+  }
+
   #read(now: Instant, stream: UpstreamStream): void {
     const { framer, decoder, link } = stream
     const { output } = this.#parts
@@ -358,8 +372,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
         return
       }
       if (stream.state === 'up') this.#packet(now, stream, packet)
-      else if (packet.type === PacketType.CONNACK) this.#connack(now, stream, packet)
-      else this.#fail(now, stream, { reason: `${packetTypeName(packet.type)} instead of CONNACK` })
+      else this.#connack(now, stream, packet as Connack)
     }
     if (!this.#streams.has(stream.id)) return
     if (framer.error !== undefined) {
@@ -391,6 +404,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
         return
       }
     }
+    if (packet.type === PacketType.PUBLISH && this.#heard.at(-1) !== link.inbound) this.#heard.push(link.inbound)
     const wrong = link.received(now, packet)
     if (wrong !== undefined) this.#fail(now, stream, { reason: wrong, goodbye: ReasonCode.PROTOCOL_ERROR })
   }
@@ -440,7 +454,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
 
   #forget(stream: UpstreamStream): void {
     this.#streams.delete(stream.id)
-    this.#streamBytes -= streamBytes(stream.known.target)
+    this.#streamBytes -= stream.bytes
     stream.forget()
     this.#parts.output.tap?.streamClosed(stream.id)
   }
@@ -484,6 +498,3 @@ function isNew(told: Set<string>, what: string): boolean {
   told.add(what)
   return true
 }
-
-const streamBytes = ({ tls, path }: Target): number =>
-  COST.connection + (tls === undefined ? 0 : COST.tls) + (path === '' ? 0 : COST.webSocket)

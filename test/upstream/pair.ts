@@ -2,7 +2,7 @@ import type { Notice } from '../../src/base/notice.ts'
 import type { ConnectionId } from '../../src/mqtt/connection.ts'
 import { type Outgoing, OutgoingType } from '../../src/mqtt/link.ts'
 import { type Connect, type Packet, PacketType, type SubscriptionRequest } from '../../src/mqtt/packets.ts'
-import { NO_PROPERTIES } from '../../src/mqtt/properties.ts'
+import { NO_PROPERTIES, type Properties } from '../../src/mqtt/properties.ts'
 import { Publish, type QoS } from '../../src/mqtt/publish.ts'
 import { Server, type ServerOptions, type ServerOutput } from '../../src/server.ts'
 import { MemoryStore } from '../../src/store/store.ts'
@@ -38,6 +38,7 @@ export const TARGETS: TargetsSettings = {
 export class Owner implements UpstreamLinkOwner {
   readonly got: Outgoing[] = []
   readonly messages: { topic: string; text: string; qos: QoS; packetId: number; retain: boolean; dup: boolean }[] = []
+  readonly properties: Properties[] = []
   readonly states: string[] = []
   acknowledges = true
   /** Sends PUBREL when it gets PUBREC. */
@@ -48,6 +49,7 @@ export class Owner implements UpstreamLinkOwner {
     for (let out = link.poll(now); out !== undefined; out = link.poll(now)) {
       if (out.type === OutgoingType.DELIVERY) {
         const { message, qos, packetId, retain, dup } = out
+        this.properties.push(message.properties)
         this.messages.push({ topic: message.topic, text: Buffer.from(message.payload).toString(), qos, packetId, retain, dup })
         if (this.acknowledges && qos > 0) link.send(now, response(qos === 1 ? PacketType.PUBACK : PacketType.PUBREC, packetId))
         continue
@@ -100,6 +102,10 @@ export class Dialling {
   readonly streams = new Set<ConnectionId>()
   readonly dialled: string[] = []
   far: Far | undefined
+  /** Sees each output. */
+  seen: (out: ServerOutput) => void = () => {}
+  /** Chunks that were handed over. */
+  readonly #chunks: Uint8Array[] = []
 
   constructor(options: Partial<ServerOptions> = {}) {
     this.server = new Server({
@@ -115,15 +121,20 @@ export class Dialling {
     this.upstream = this.server.upstream!
   }
 
+  /** The addresses of one far side, for several links. */
+  targets(more: Partial<TargetsSettings> = {}, bridge = false): Targets {
+    return new Targets({ ...TARGETS, ...more }, bridge)
+  }
+
   open(
     owner: Owner,
     settings: Partial<UpstreamLinkSettings> = {},
-    targets: Partial<TargetsSettings> = {},
+    targets: Targets | Partial<TargetsSettings> = {},
     bridge = false,
   ): UpstreamLink {
-    const { upstream, now } = this
     const all = { name: 'head-office', window: 20, maxPacketSize: 1024 * 1024, ...settings }
-    return upstream.open(now, all, new Targets({ ...TARGETS, ...targets }, bridge), owner)
+    const where = targets instanceof Targets ? targets : this.targets(targets, bridge)
+    return this.upstream.open(this.now, all, where, owner)
   }
 
   connect(link: UpstreamLink, more: Partial<Connect> = {}): void {
@@ -158,7 +169,15 @@ export class Dialling {
   }
 
   chunk(connection: ConnectionId, bytes: Uint8Array): void {
-    if (this.streams.has(connection)) this.server.handle(this.now, { kind: 'chunk', connection, bytes: Uint8Array.from(bytes) })
+    if (!this.streams.has(connection)) return
+    const copy = Uint8Array.from(bytes)
+    this.#chunks.push(copy)
+    this.server.handle(this.now, { kind: 'chunk', connection, bytes: copy })
+  }
+
+  /** Overwrites what was received: the buffer of a socket is used again. */
+  wipe(): void {
+    for (const chunk of this.#chunks.splice(0)) chunk.fill(0)
   }
 
   /** The far side closes the stream, or it breaks. */
@@ -189,6 +208,7 @@ export class Dialling {
 
   #carryOut(out: ServerOutput): void {
     const { far, server, now } = this
+    this.seen(out)
     if (out.kind === 'dial') {
       const { connection } = out
       this.dialled.push(out.target.url)
