@@ -50,6 +50,8 @@ export class OutgoingMessage implements Delivery {
   phase: 'waiting' | 'sent' | 'received' | 'released' = 'waiting'
   refusals = 0
   closes = 0
+  /** Its owner hears of it when the far side has released the packet id. */
+  isGivenUp = false
   /** Before it was sent: the earliest time there is. */
   sentAt: Instant = Number.NEGATIVE_INFINITY
 
@@ -68,6 +70,8 @@ export interface OutboundOwner {
   answer(type: PublishResponse['type'], packetId: number, reasonCode: number): void
   /** The far side will not have it: it is given up. */
   givenUp(message: OutgoingMessage, reason: string): void
+  /** PUBREL is to be written, if a stream is up; otherwise `resume` returns this packet id. */
+  releases(packetId: number): void
   /** It does not do something that MQTT has. Also said when it was said before. */
   limited(what: string): void
   /** A message is held after so many refusals in a row: returns for how many milliseconds. */
@@ -207,7 +211,7 @@ export class Outbound {
     if (type === PacketType.PUBCOMP) {
       if (phase !== 'released') return 'which is not released'
       this.#unanswered--
-      this.#complete(message, type, 0)
+      this.#released(message)
       return undefined
     }
     // PUBREC again, after the owner of this link was restarted: PUBREL is on its way.
@@ -252,7 +256,7 @@ export class Outbound {
     const reason = `refused: ${reasonCodeName(reasonCode)}`
     const isQuota = reasonCode === ReasonCode.QUOTA_EXCEEDED
     if (FOR_GOOD.has(reasonCode) || (!isQuota && ++message.refusals >= REFUSALS_MAX)) {
-      this.#giveUp(message, reason)
+      this.#giveUp(message, reason, true)
       return
     }
     this.#quotas++
@@ -273,13 +277,27 @@ export class Outbound {
     this.#queue = queue
   }
 
-  #giveUp(message: OutgoingMessage, reason: string): void {
-    const { givenQos } = message
+  /** `isRefused`: the far side has said so. */
+  #giveUp(message: OutgoingMessage, reason: string, isRefused = false): void {
+    const { givenQos, qos, sentAt } = message
     this.#owner.givenUp(message, reason)
     this.#quotas = 0
     if (givenQos === 0) return
-    const type = givenQos === 1 ? PacketType.PUBACK : PacketType.PUBREC
-    this.#complete(message, type, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR)
+    message.isGivenUp = true
+    if (qos === 2 && !isRefused && sentAt > Number.NEGATIVE_INFINITY) {
+      // The far side may have a receipt, and would take the next message with this packet id for this one: PUBREL goes first.
+      message.phase = 'released'
+      this.#forgetContent(message)
+      this.#unanswered++
+      this.#owner.releases(message.packetId)
+    } else this.#released(message)
+  }
+
+  /** The far side has no receipt of it. */
+  #released(message: OutgoingMessage): void {
+    const { isGivenUp, givenQos } = message
+    if (!isGivenUp) this.#complete(message, PacketType.PUBCOMP, 0)
+    else this.#complete(message, givenQos === 1 ? PacketType.PUBACK : PacketType.PUBREC, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR)
   }
 
   #complete(message: OutgoingMessage, type: PublishResponse['type'], reasonCode: number): void {
@@ -312,7 +330,7 @@ export class Outbound {
         this.#queue.push(message)
       } else if (phase === 'released' && !sessionPresent) {
         // Its receipt is lost with the session: sent again, it would come twice (MQTT-4.3.3-6).
-        this.#complete(message, PacketType.PUBCOMP, 0)
+        this.#released(message)
       } else if (phase === 'released') {
         releases.push(packetId)
         this.#unanswered++

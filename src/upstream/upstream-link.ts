@@ -140,6 +140,9 @@ export class UpstreamLink implements Link {
       givenUp: ({ message, givenQos }, reason) => {
         this.#dropped(`message on ${message.topic} with QoS ${givenQos} is given up: ${reason}`)
       },
+      releases: (packetId) => {
+        if (this.isUp) this.#write(responseOf(PacketType.PUBREL, packetId))
+      },
       limited: (what) => host.limited(this, 'upstream-limited', what),
       holds: (refusals, reason) => {
         this.status.lastError = `a message waits: ${reason}`

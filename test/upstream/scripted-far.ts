@@ -29,6 +29,8 @@ export class ScriptedFar implements Far {
   readonly got: Packet[] = []
   /** Targets that nobody listens on. */
   readonly away = new Set<string>()
+  /** What it has sent and has not arrived; undefined: everything arrives at once. */
+  onItsWay: (() => void)[] | undefined = undefined
   sessionPresent = false
   connack: Properties = NO_PROPERTIES
   /** The version that it speaks; others are refused, by 3.1.1 in its own words. */
@@ -121,7 +123,8 @@ export class ScriptedFar implements Far {
   }
 
   raw(bytes: Uint8Array, stream = this.stream): void {
-    this.#near.chunk(stream.connection, bytes)
+    if (this.onItsWay === undefined) this.#near.chunk(stream.connection, bytes)
+    else this.onItsWay.push(() => this.#near.chunk(stream.connection, bytes))
   }
 
   publish(topic: string, text: string, qos: QoS, packetId: number, properties: Properties = NO_PROPERTIES, dup = false): void {
