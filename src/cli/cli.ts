@@ -6,6 +6,7 @@ import { type Config, type Given, given, type Layer } from '../config/config.ts'
 import { FIXED, fixedKeys, goneOption } from '../config/fixed.ts'
 import { loadConfig } from '../config/io/config-file.ts'
 import { flagOf, nameOf as nameInside, type Option, type OptionKey, options } from '../config/options.ts'
+import { addBackupCommands } from './backup.ts'
 import { addConfigCommand } from './config.ts'
 import { addHttpCommands } from './http/commands.ts'
 import { addPasswdCommand } from './passwd.ts'
@@ -59,6 +60,7 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
       else exitCode = await serve(config, host)
     })
   addServeOptions(serveCommand)
+  addBackupCommands(program, host)
   addConfigCommand(program, host, (code) => {
     exitCode = code
   })
