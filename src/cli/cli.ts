@@ -12,6 +12,7 @@ import { addHttpCommands } from './http/commands.ts'
 import { addPasswdCommand } from './passwd.ts'
 import { type Host, serve } from './serve.ts'
 import { addSessionsCommand } from './sessions.ts'
+import { addSimulateCommand } from './simulate/command.ts'
 import { addSnCommand } from './sn/command.ts'
 import { addStoreCommand } from './store.ts'
 
@@ -67,6 +68,9 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
   addPasswdCommand(program, host)
   addSessionsCommand(program, host)
   addHttpCommands(program, host)
+  addSimulateCommand(program, host, (code) => {
+    exitCode = code
+  })
   addSnCommand(program, host)
   addStoreCommand(program, host, (code) => {
     exitCode = code
