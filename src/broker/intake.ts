@@ -3,7 +3,7 @@ import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { COST } from '../base/memory-costs.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
-import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { beyondLimit, ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Refusal } from './authentication.ts'
 import { type ClientLink, settingsOf } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
@@ -166,7 +166,7 @@ export class Intake {
     const reason = `${why}: reason code 0x${reasonCode.toString(16)}`
     const what = { reason, ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
-    const told = { reasonString: limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : `beyond ${limit}` }
+    const told = { reasonString: limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : beyondLimit(limit) }
     // [MQTT-3.5.2-1] [MQTT-4.3.3-9]
     if (message.qos === 1) {
       link.unacknowledged++

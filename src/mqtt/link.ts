@@ -9,6 +9,12 @@ export type LinkId = number
 /** The kind of client behind a link: sessions of different kinds are separate (ruling A32). */
 export type ClientKind = 'mqtt' | 'sn'
 
+/**
+ * Listener of the links of bridges, which no configured listener can be called: their sessions are the broker's own. Access rules do
+ * not apply to them, and no other client may use their client ids.
+ */
+export const BRIDGE_LISTENER = '(bridge)'
+
 export interface LinkInfo {
   readonly kind: ClientKind
   /** For Notices: `127.0.0.1:51234`. */
