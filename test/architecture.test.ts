@@ -53,7 +53,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   broker: ['base', 'store', 'mqtt'],
   gateway: ['base', 'store', 'mqtt', 'mqttsn'],
   upstream: ['base', 'store', 'mqtt'],
-  config: ['base', 'gateway'],
+  config: ['base', 'mqtt', 'gateway', 'upstream'],
   access: ['base', 'store', 'mqtt', 'broker', 'config'],
   presence: ['base', 'broker', 'gateway'],
   trace: ['base', 'mqtt', 'mqttsn', 'gateway'],

@@ -1,6 +1,6 @@
 import { stringBytes } from '../base/memory-costs.ts'
 import type { Access, ClientIdUse, Identity } from '../broker/access.ts'
-import type { ClientKind, LinkInfo } from '../mqtt/link.ts'
+import { BRIDGE_LISTENER, type ClientKind, type LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type Acl, type AclRule, type ExplainedRule, RuleSet } from './acl.ts'
@@ -118,6 +118,7 @@ export class AccessPolicy implements Access {
   }
 
   connect({ kind, listener, identity, peer }: LinkInfo, packet: Connect): number | 'ask' {
+    if (listener === BRIDGE_LISTENER) return 0
     if (this.#isBanned(packet.clientId, peer)) return ReasonCode.BANNED
     const policy = this.#policy(kind, listener)
     // Ruling A31: sensors cannot authenticate; the gateway's rules determine their users.
@@ -142,6 +143,7 @@ export class AccessPolicy implements Access {
   }
 
   remains(who: Identity, peer = ''): number {
+    if (who.listener === BRIDGE_LISTENER) return 0
     if (this.#isBanned(who.clientId, peer)) return ReasonCode.BANNED
     const policy = this.#policy(who.kind, who.listener)
     const vouched = who.certified || who.grant instanceof Grant ? who.username : undefined
@@ -228,6 +230,7 @@ export class AccessPolicy implements Access {
    * Returns the policy of a client. Sensors connect to ports, never to an MQTT listener, even one with the same name.
    */
   #policy(kind: ClientKind, listener: string): ListenerPolicy {
+    if (listener === BRIDGE_LISTENER) return OF_BRIDGES
     return (kind === 'mqtt' ? this.#listeners.get(listener) : undefined) ?? this.#global
   }
 
@@ -253,6 +256,16 @@ export class AccessPolicy implements Access {
 }
 
 const RESTORED_MAX = 256
+
+/** Bridges are part of the broker: they may do everything. */
+const OF_BRIDGES: ListenerPolicy = {
+  allowAnonymous: true,
+  verifies: false,
+  methods: [],
+  passwords: undefined,
+  tokenKeys: new Set(),
+  acl: undefined,
+}
 
 function isInForce(proof: Proof | undefined, username: string | undefined, { passwords, tokenKeys }: ListenerPolicy): boolean {
   if (proof?.kind === 'password') return passwords?.get(username ?? '')?.text === proof.lines

@@ -4,16 +4,16 @@ import { topicFilterError } from '../mqtt/topics.ts'
 import { parseTarget, type Target, type TlsClientOptions } from '../upstream/target.ts'
 import { type BridgeTopic, type Direction, localFilter, remoteFilter } from '../upstream/topic-map.ts'
 import { type Given, given, inWords } from './config.ts'
-import { BRIDGE_OPTIONS, type BridgeKey, type BridgeValues, bridgeKey, bridgeKeys, WITHOUT_COUNTERPART } from './options/bridges.ts'
+import {
+  BRIDGE_OPTIONS,
+  type BridgeConfig,
+  type BridgeKey,
+  type BridgeValues,
+  bridgeKey,
+  bridgeKeys,
+  WITHOUT_COUNTERPART,
+} from './options/bridges.ts'
 import { nameOf } from './options.ts'
-
-/** A bridge with its effective settings. */
-export interface BridgeConfig extends BridgeValues {
-  /** Where it is configured, for errors: `roost.yaml:3:5: bridges[0]`. */
-  readonly origin: string
-  /** At least one. */
-  readonly topics: readonly BridgeTopic[]
-}
 
 /** One value as written, and its place. */
 export interface Written {
@@ -34,8 +34,14 @@ export interface WrittenTopic extends Written {
   readonly pairs: readonly (Written & { readonly key: string; readonly keyAt: string })[] | undefined
 }
 
-/** Returns the bridges of the file, in order. @throws StartError */
-export function resolveBridges(entries: readonly { readonly at: string; readonly pairs: readonly WrittenPair[] }[]): BridgeConfig[] {
+/** An entry of `bridges` as written. */
+export interface WrittenBridge {
+  readonly at: string
+  readonly pairs: readonly WrittenPair[]
+}
+
+/** Returns the bridges of a file, in order. @throws StartError */
+export function resolveBridges(entries: readonly WrittenBridge[]): BridgeConfig[] {
   const found = entries.map(({ at, pairs }, i) => resolveBridge(at, `bridges[${i}]`, pairs))
   refuseDuplicates(found)
   return found
@@ -46,16 +52,18 @@ function resolveBridge(at: string, path: string, pairs: readonly WrittenPair[]):
   let topics: readonly BridgeTopic[] = []
   const written = new Map<string, string>()
   for (const pair of pairs) {
-    const key = bridgeKey(pair.key)
-    if (key === undefined) throw new StartError(`${pair.keyAt}: ${path}.${pair.key}: ${whyUnknown(pair.key)}`)
+    const key = bridgeKey(snake(pair.key))
+    if (key === undefined) throw new StartError(`${placed(pair.keyAt, `${path}.${pair.key}`)}: ${whyUnknown(snake(pair.key))}`)
     const before = written.get(key)
-    if (before !== undefined) throw new StartError(`${pair.keyAt}: ${path}.${pair.key}: is the same as ${before}; leave one of them out`)
+    if (before !== undefined)
+      throw new StartError(`${placed(pair.keyAt, `${path}.${pair.key}`)}: is the same as ${before}; leave one of them out`)
     written.set(key, pair.key)
     if (key === 'topics') topics = topicsOf(pair, path)
-    else values.set(key, valueOf(key, pair, path))
+    else values.set(key, bridgeValue(key, pair, path))
   }
-  const origin = `${at}: ${path}`
-  for (const key of ['name', 'addresses'] as const) if (!values.has(key)) throw new StartError(`${origin}: expected ${key}, got none`)
+  const origin = placed(at, path)
+  for (const key of ['name', 'addresses'] as const)
+    if (!values.has(key)) throw new StartError(`${origin}: expected ${key}, got none`)
   if (topics.length === 0) throw new StartError(`${origin}: expected topics, got none`)
   refuseContradictions(values, origin)
   const settings = Object.fromEntries(
@@ -72,9 +80,9 @@ function whyUnknown(key: string): string {
   return reason ?? `unknown key${didYouMean(plain, ['topics', ...bridgeKeys])}`
 }
 
-function valueOf(key: BridgeKey, { key: name, plain, at, items }: WrittenPair, path: string): Given {
+function bridgeValue(key: BridgeKey, { key: name, plain, at, items }: WrittenPair, path: string): Given {
   const value = key === 'addresses' && items !== undefined ? items.map((item) => item.plain) : plain
-  const origin = `${at}: ${path}.${name}`
+  const origin = placed(at, `${path}.${name}`)
   const isNumber = typeof value === 'number' && typeof BRIDGE_OPTIONS[key].default !== 'number'
   // Client ids, passwords and topics may look like numbers.
   return given(BRIDGE_OPTIONS[key], isNumber && key !== 'max_packet_size' ? String(value) : value, origin)
@@ -97,9 +105,13 @@ function refuseContradictions(values: ReadonlyMap<BridgeKey, Given>, origin: str
   const [password, file] = [values.get('remote_password'), values.get('password_file')]
   if (password !== undefined && file !== undefined)
     throw new StartError(`${password.origin}: excludes ${file.origin}; leave one of them out`)
-  const [base = 0, cap = base] = String(values.get('restart_timeout')?.value ?? '1 60').split(/ +/).map(Number)
+  const [base = 0, cap = base] = String(values.get('restart_timeout')?.value ?? '1 60')
+    .split(/ +/)
+    .map(Number)
   if (base < 1 || cap < base)
-    throw new StartError(`${values.get('restart_timeout')?.origin ?? origin}: expected at least 1, and a cap that is not below the base`)
+    throw new StartError(
+      `${values.get('restart_timeout')?.origin ?? origin}: expected at least 1, and a cap that is not below the base`,
+    )
 }
 
 /** TLS keys, one of which makes an address that is not a URL use TLS. */
@@ -144,9 +156,11 @@ const TOPICS_MAX = 1000
 function topicsOf({ key, plain, at, items }: WrittenPair, path: string): BridgeTopic[] {
   const written = items ?? (typeof plain === 'string' ? [{ plain, at, pairs: undefined }] : undefined)
   if (written === undefined || written.length === 0 || written.length > TOPICS_MAX)
-    throw new StartError(`${at}: ${path}.${key}: expected a list of 1 to ${TOPICS_MAX} ${TOPIC_FORM}, got ${inWords(plain)}`)
+    throw new StartError(
+      `${placed(at, `${path}.${key}`)}: expected a list of 1 to ${TOPICS_MAX} ${TOPIC_FORM}, got ${inWords(plain)}`,
+    )
   return written.map((topic, i) => {
-    const origin = `${topic.at}: ${path}.${key}[${i}]`
+    const origin = placed(topic.at, `${path}.${key}[${i}]`)
     const found = topic.pairs === undefined ? topicOfLine(topic.plain, origin) : topicOfMap(topic.pairs, origin)
     refuseInvalidTopic(found, origin)
     return found
@@ -168,8 +182,8 @@ const TOPIC_KEYS = ['pattern', 'direction', 'qos', 'local_prefix', 'remote_prefi
 function topicOfMap(pairs: NonNullable<WrittenTopic['pairs']>, origin: string): BridgeTopic {
   const values: Record<string, unknown> = {}
   for (const { key, keyAt, plain } of pairs) {
-    if (!TOPIC_KEYS.some((known) => known === key))
-      throw new StartError(`${keyAt}: ${key}: unknown key${didYouMean(key, TOPIC_KEYS)}`)
+    if (!TOPIC_KEYS.some((known) => known === snake(key)))
+      throw new StartError(`${placed(keyAt, key)}: unknown key${didYouMean(key, TOPIC_KEYS)}`)
     values[nameOf(key)] = plain ?? ''
   }
   const { pattern = '', direction = 'out', qos = 0, localPrefix = '', remotePrefix = '' } = values
@@ -196,11 +210,41 @@ function refuseInvalidTopic(topic: BridgeTopic, origin: string): void {
   for (const filter of [localFilter(topic), remoteFilter(topic)]) {
     const wrong = topicFilterError(filter)
     if (wrong !== '') throw new StartError(`${origin}: ${wrong}: ${inWords(filter)}`)
-    if (filter.startsWith('$share/')) throw new StartError(`${origin}: a bridge cannot have shared subscriptions, got ${inWords(filter)}`)
+    if (filter.startsWith('$share/'))
+      throw new StartError(`${origin}: a bridge cannot have shared subscriptions, got ${inWords(filter)}`)
   }
 }
 
 // --- All of them
+
+const placed = (at: string, path: string): string => (at === '' ? path : `${at}: ${path}`)
+
+/** `localClientid`, as a program writes it, is `local_clientid`. */
+const snake = (key: string): string => key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+
+/** Returns the bridges that a program describes by objects, whose keys may be written either way. @throws StartError */
+export function bridgesOfObjects(given: unknown): BridgeConfig[] {
+  if (!Array.isArray(given)) throw new StartError(`bridges: expected a list, got ${inWords(given)}`)
+  return resolveBridges(
+    given.map((entry: unknown, i) => {
+      if (typeof entry !== 'object' || entry === null)
+        throw new StartError(`bridges[${i}]: expected an object, got ${inWords(entry)}`)
+      const pairs = Object.entries(entry).filter(([key, value]) => value !== undefined && key !== 'origin')
+      return { at: '', pairs: pairs.map(([key, plain]) => ({ key, keyAt: '', plain, at: '', items: itemsOf(plain) })) }
+    }),
+  )
+}
+
+const itemsOf = (plain: unknown): WrittenTopic[] | undefined =>
+  Array.isArray(plain)
+    ? plain.map((item: unknown) => ({
+        ...{ plain: item, at: '' },
+        pairs:
+          typeof item === 'object' && item !== null
+            ? Object.entries(item).map(([key, value]) => ({ key, keyAt: '', plain: value as unknown, at: '' }))
+            : undefined,
+      }))
+    : undefined
 
 function refuseDuplicates(bridges: readonly BridgeConfig[]): void {
   const names = new Map<string, string>()

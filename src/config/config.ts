@@ -1,6 +1,7 @@
 import { masked } from '../base/masked.ts'
 import { StartError } from '../base/start-error.ts'
 import type { PredefinedTopicTable } from '../gateway/gateway-options.ts'
+import type { BridgeConfig } from './options/bridges.ts'
 import { HTTP_OPTIONS } from './options/http.ts'
 import type { Kind } from './options/kinds.ts'
 import {
@@ -24,6 +25,7 @@ export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'
   readonly listeners: readonly ListenerConfig[]
   /** At least one. */
   readonly snListeners: readonly SnListenerConfig[]
+  readonly bridges: readonly BridgeConfig[]
 }
 
 /**
@@ -110,7 +112,7 @@ export function resolveConfig(
   refuseIdleHttp(merged)
   refuseOpenHttp(merged)
   const snListeners = resolveSnListeners(merged, snEntries, settings)
-  return { ...settings, listeners, snListeners }
+  return { ...settings, listeners, snListeners, bridges: [] }
 }
 
 const ADDRESS_KEYS = ['host', 'port'] as const

@@ -1,6 +1,7 @@
 import { isDeepStrictEqual } from 'node:util'
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
+import { bridgesOfObjects } from '../config/bridges.ts'
 import {
   authenticates,
   type Config,
@@ -54,7 +55,7 @@ export function embeddedConfig(config: Config): Config {
     if (value === undefined || isDeepStrictEqual(value, (DEFAULT_CONFIG as Record<string, unknown>)[option.name])) continue
     layer.set(option.key, { value: checked(option, value), origin: option.name })
   }
-  const { predefinedTopics = [] } = config
+  const { predefinedTopics = [], bridges = [] } = config
   const settled = resolveConfig(layer, new Map())
   const own = !isDeepStrictEqual(config.listeners, DEFAULT_CONFIG.listeners)
   const ownSn = !isDeepStrictEqual(config.snListeners, DEFAULT_CONFIG.snListeners)
@@ -70,6 +71,7 @@ export function embeddedConfig(config: Config): Config {
   return {
     ...settled,
     predefinedTopics,
+    bridges: bridgesOfObjects(bridges),
     ...(own && { listeners: config.listeners }),
     ...(ownSn && { snListeners: config.snListeners }),
   }

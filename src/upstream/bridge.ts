@@ -1,7 +1,7 @@
 import { earliest, type Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { BRIDGE_LISTENER, type Delivery, type Link, type Outgoing, OutgoingType, type Uplink } from '../mqtt/link.ts'
-import { type Connack, type Connect, PacketType, type PublishResponse } from '../mqtt/packets.ts'
+import { type Connack, PacketType, type PublishResponse } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { Publish, type QoS } from '../mqtt/publish.ts'
 import { isLastingRefusal, ReasonCode } from '../mqtt/reason-codes.ts'
@@ -10,8 +10,8 @@ import type { SessionKey } from '../store/store.ts'
 import type { BridgeOptions } from './bridge-options.ts'
 import { markedBy, markOf, PendingRequests, refusedIn } from './bridge-subscriptions.ts'
 import { Deliveries } from './deliveries.ts'
-import { remoteFilter, TopicMap } from './topic-map.ts'
 import { Targets } from './targets.ts'
+import { remoteFilter, TopicMap } from './topic-map.ts'
 import type { Upstream } from './upstream.ts'
 import type { UpstreamLink, UpstreamLinkOwner } from './upstream-link.ts'
 
@@ -74,11 +74,11 @@ export class Bridge implements UpstreamLinkOwner {
   #movedAt: Instant = 0
   #stateTold: string | undefined = undefined
 
-  constructor(now: Instant, options: BridgeOptions, upstream: Upstream, host: BridgeHost) {
+  constructor(options: BridgeOptions, upstream: Upstream, host: BridgeHost) {
     this.options = options
     this.#host = host
     const { name, window, maxPacketSize, targets, connect } = options
-    this.remote = upstream.open(now, { name, window, maxPacketSize }, new Targets(targets, connect.bridge), this)
+    this.remote = upstream.open(0, { name, window, maxPacketSize }, new Targets(targets, connect.bridge), this)
     this.#topics = new TopicMap(options.topics)
     this.#deliveries = new Deliveries((now, packet) => {
       if (this.#local?.send(now, packet) === 'pause') this.remote.listen(now, false)
@@ -107,6 +107,7 @@ export class Bridge implements UpstreamLinkOwner {
 
   /** The process stops: says goodbye to the remote broker, which keeps the session. */
   stop(now: Instant): void {
+    if (this.#isStopping) return
     this.#isStopping = true
     this.#reopenAt = undefined
     this.#goodbye(now)
@@ -226,7 +227,7 @@ export class Bridge implements UpstreamLinkOwner {
 
   #beginAnew(now: Instant): void {
     this.#deliveries.forget()
-    this.remote.forget(now)
+    ;(this.remote as { forget?: (now: Instant) => void }).forget?.(now)
     if (this.#isWanted) this.#connect(now, true)
   }
 
@@ -368,7 +369,13 @@ export class Bridge implements UpstreamLinkOwner {
         : ({ topic, payload: ZERO, qos: 1, retain: true, properties: NO_PROPERTIES } as const)
     // The remote broker would take new messages with QoS 2 for copies of earlier ones with their packet ids.
     const mayCollide = isNew && this.#topics.local.some(({ qos }) => qos === 2)
-    remote.send(now, { type: PacketType.CONNECT, protocolVersion: 5, ...connect, will, cleanStart: connect.cleanStart || mayCollide })
+    remote.send(now, {
+      type: PacketType.CONNECT,
+      protocolVersion: 5,
+      ...connect,
+      will,
+      cleanStart: connect.cleanStart || mayCollide,
+    })
     if (isFirst) this.#subscribeThere(now)
   }
 
@@ -455,12 +462,12 @@ export class Bridge implements UpstreamLinkOwner {
   }
 
   #problem(reason: string): void {
-    this.#host.notice({ code: 'bridge-problem', level: 'warn', peer: this.options.name, reason })
+    this.#host.notice({ code: 'bridge-problem', level: 'warn', client: this.options.name, reason })
   }
 
   #refused(reason: string): void {
     this.counts.refused++
-    this.#host.notice({ code: 'bridge-refused', level: 'warn', peer: this.options.name, reason })
+    this.#host.notice({ code: 'bridge-refused', level: 'warn', client: this.options.name, reason })
   }
 }
 

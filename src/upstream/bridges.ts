@@ -8,8 +8,8 @@ import type { Upstream } from './upstream.ts'
 export class Bridges {
   readonly all: readonly Bridge[]
 
-  constructor(now: Instant, options: readonly BridgeOptions[], upstream: Upstream, host: BridgeHost) {
-    this.all = options.map((each) => new Bridge(now, each, upstream, host))
+  constructor(options: readonly BridgeOptions[], upstream: Upstream, host: BridgeHost) {
+    this.all = options.map((each) => new Bridge(each, upstream, host))
   }
 
   /** After the state has been restored. */
@@ -21,11 +21,9 @@ export class Bridges {
     for (const bridge of this.all) bridge.stop(now)
   }
 
-  /** The link of a local session is ready. False if it is not one of a bridge. */
-  linkReady(now: Instant, link: LinkId): boolean {
-    const bridge = this.all.find(({ localLink }) => localLink === link)
-    bridge?.linkReady(now)
-    return bridge !== undefined
+  /** The link of a local session is ready. */
+  linkReady(now: Instant, link: LinkId): void {
+    for (const bridge of this.all) if (bridge.localLink === link) bridge.linkReady(now)
   }
 
   handleTimeout(now: Instant): void {

@@ -1,8 +1,11 @@
 import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { isMap } from 'yaml'
 import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
+import { resolveBridges, type WrittenBridge, type WrittenPair } from '../bridges.ts'
 import { type Config, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
 import { fixedEntryKey, fixedKey, goneOption } from '../fixed.ts'
+import type { BridgeConfig } from '../options/bridges.ts'
 import { isUrl } from '../options/kinds.ts'
 import { LISTENER_NAME } from '../options/listeners.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'
@@ -15,12 +18,14 @@ interface FileOptions {
   readonly global: Layer
   readonly listeners: readonly ListenerLayer[]
   readonly snListeners: readonly ListenerLayer[]
+  readonly bridges: readonly BridgeConfig[]
   /** Warnings about former options. */
   readonly warnings: readonly string[]
 }
 
 const byKey = new Map(options.map((option) => [option.key as string, option]))
-const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key), 'listeners', 'sn_listeners']
+const LISTS = ['listeners', 'sn_listeners', 'bridges'] as const
+const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key as string), ...LISTS]
 
 /**
  * Returns the configuration that results from the flags, the file named by `--config`, the defaults, and the files that
@@ -31,7 +36,7 @@ const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map((
  */
 export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): Config {
   const path = flags.get('config')
-  const none: FileOptions = { global: new Map(), listeners: [], snListeners: [], warnings: [] }
+  const none: FileOptions = { global: new Map(), listeners: [], snListeners: [], bridges: [], warnings: [] }
   const file = path === undefined ? none : parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
   for (const line of file.warnings) warn(line)
   const entries = file.listeners.map((entry) => ({ ...entry, own: absolute(entry.own, cwd) }))
@@ -41,7 +46,8 @@ export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => vo
   const topics = merged.get('predefined_topics')
   const predefinedTopics =
     topics === undefined ? [] : parsePredefinedTopics(YamlFile.read(String(topics.value), cwd, topics.origin))
-  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics }
+  const bridges = file.bridges.map((bridge) => readableBridge(bridge, cwd))
+  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, bridges }
 }
 
 /**
@@ -52,6 +58,7 @@ export function parseConfigFile(file: YamlFile): FileOptions {
   const global = new Map<OptionKey, Given>()
   let listeners: readonly ListenerLayer[] = []
   let snListeners: readonly ListenerLayer[] = []
+  let bridges: readonly BridgeConfig[] = []
   const warnings: string[] = []
   for (const pair of file.pairs(file.root, 'options, one `key: value` a line')) {
     const { key, keyAt, value } = pair
@@ -60,9 +67,10 @@ export function parseConfigFile(file: YamlFile): FileOptions {
     else if (!globalKeys.includes(key)) throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, globalKeys)}`)
     else if (key === 'listeners') listeners = parseListeners(file, key, value, MQTT_ENTRY, warnings)
     else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, SN_ENTRY, warnings)
+    else if (key === 'bridges') bridges = parseBridges(file, value)
     else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
   }
-  return { global, listeners, snListeners, warnings }
+  return { global, listeners, snListeners, bridges, warnings }
 }
 
 /** What the entries of `listeners` or `sn_listeners` may contain. */
@@ -118,6 +126,54 @@ function parseListener(file: YamlFile, item: YamlValue, path: string, kind: Entr
     }
   }
   return { origin: `${item.at}: ${path}`, name, own }
+}
+
+function parseBridges(file: YamlFile, value: YamlValue): readonly BridgeConfig[] {
+  const entries: WrittenBridge[] = file.items(value, 'a list of bridges').map((item, i) => ({
+    at: item.at,
+    pairs: file.pairs(item, `options of bridges[${i}], one \`key: value\` a line`).map((pair) => writtenPair(file, pair)),
+  }))
+  return resolveBridges(entries).map((bridge) => ({
+    ...bridge,
+    ...Object.fromEntries(
+      BRIDGE_FILES.flatMap(([, name]) => (bridge[name] === undefined ? [] : [[name, besideFile(file.path, bridge[name])]])),
+    ),
+  }))
+}
+
+function writtenPair(file: YamlFile, { key, keyAt, value }: YamlPair): WrittenPair {
+  const { at, plain, node } = value
+  if (!Array.isArray(plain)) return { key, keyAt, at, plain, items: undefined }
+  const items = file.items(value, 'a list').map((item) => ({
+    at: item.at,
+    plain: item.plain,
+    pairs: isMap(item.node)
+      ? file
+          .pairs(item, 'a topic')
+          .map((pair) => ({ key: pair.key, keyAt: pair.keyAt, at: pair.value.at, plain: pair.value.plain }))
+      : undefined,
+  }))
+  return { key, keyAt, at, plain: node === undefined ? undefined : plain, items }
+}
+
+/** Keys of a bridge that name files or directories. */
+const BRIDGE_FILES = [
+  ['password_file', 'passwordFile'],
+  ['cafile', 'cafile'],
+  ['capath', 'capath'],
+  ['certfile', 'certfile'],
+  ['keyfile', 'keyfile'],
+] as const
+
+/** The bridge with absolute paths, whose files can be read. @throws StartError */
+function readableBridge(bridge: BridgeConfig, cwd: string): BridgeConfig {
+  const paths = BRIDGE_FILES.flatMap(([key, name]) => {
+    const path = bridge[name]
+    if (path === undefined) return []
+    if (key !== 'capath') checkReadable(path, cwd, `${bridge.origin}.${key}`)
+    return [[name, resolve(cwd, path)]]
+  })
+  return { ...bridge, ...Object.fromEntries(paths) }
 }
 
 function valueIn(file: YamlFile, { key, value }: YamlPair, option: Option, path: string): Given {

@@ -1,18 +1,22 @@
-import { z } from 'zod'
-import { choice, type Kind, onOff, optionalFile, optionalOnOff, optionalText, optionalWhole, text, trueFalse, whole } from './kinds.ts'
+import type { BridgeTopic } from '../../upstream/topic-map.ts'
+import {
+  addressList,
+  choice,
+  type Kind,
+  onOff,
+  optionalFile,
+  optionalOnOff,
+  optionalText,
+  optionalWhole,
+  text,
+  trueFalse,
+  whole,
+} from './kinds.ts'
 
 interface BridgeOption extends Kind<unknown> {
   readonly default: string | number | boolean | undefined
   /** One or two sentences, with the unit. */
   readonly about: string
-}
-
-/** A URL, or a host and perhaps a port as in mosquitto.conf; several with spaces or commas between them. */
-const addresses: Kind<readonly string[]> = {
-  schema: z
-    .union([z.string().transform((written) => written.split(/[\s,]+/).filter((each) => each !== '')), z.array(z.string().min(1))])
-    .refine((all) => all.length > 0 && all.length <= 100),
-  expected: 'addresses like broker.example.org:8883 or mqtts://broker.example.org',
 }
 
 const name = text(/^[\w.:-]{1,64}$/, 'a name of letters, digits and any of . : _ -', 'name')
@@ -22,7 +26,7 @@ const optionalString = (expected: string): Kind<string | undefined> => optionalT
 export const BRIDGE_OPTIONS = {
   name: { ...name, default: undefined, about: 'Name of the bridge, in the log, metrics and client ids. Required.' },
   addresses: {
-    ...addresses,
+    ...addressList,
     default: undefined,
     about:
       'Remote broker, or several that are tried in turn: a URL (`mqtt://`, `mqtts://`, `ws://`, `wss://`), or a host and a port (1883 if left out) as in mosquitto.conf, which TLS is used for if one of the TLS keys is set. `address` is the same. Required.',
@@ -30,8 +34,7 @@ export const BRIDGE_OPTIONS = {
   round_robin: {
     ...onOff,
     default: false,
-    about:
-      'After a lost connection the next address is tried first, instead of the first one.',
+    about: 'After a lost connection the next address is tried first, instead of the first one.',
   },
   protocol: {
     ...choice('mqtt', 'websockets'),
@@ -79,7 +82,8 @@ export const BRIDGE_OPTIONS = {
   remote_clientid: {
     ...optionalString('a client id'),
     default: undefined,
-    about: 'Client id at the remote broker; `<host name>.<name>` if not set. Set it where the host name changes, as in containers.',
+    about:
+      'Client id at the remote broker; `<host name>.<name>` if not set. Set it where the host name changes, as in containers.',
   },
   remote_username: { ...optionalString('a user name'), default: undefined, about: 'User name at the remote broker.' },
   remote_password: {
@@ -124,7 +128,8 @@ export const BRIDGE_OPTIONS = {
   attempt_unsubscribe: {
     ...trueFalse,
     default: true,
-    about: 'Unsubscribes at the start from topics that only go out, in case the remote session was used by another program before.',
+    about:
+      'Unsubscribes at the start from topics that only go out, in case the remote session was used by another program before.',
   },
   receive_maximum: {
     ...whole(1, 1000),
@@ -154,12 +159,17 @@ export const BRIDGE_OPTIONS = {
     default: undefined,
     about: 'Directory of such CA certificates.',
   },
-  certfile: { ...optionalFile, default: undefined, about: 'PEM file of the client certificate for the remote broker, with its chain.' },
+  certfile: {
+    ...optionalFile,
+    default: undefined,
+    about: 'PEM file of the client certificate for the remote broker, with its chain.',
+  },
   keyfile: { ...optionalFile, default: undefined, about: "PEM file of that certificate's private key." },
   insecure: {
     ...onOff,
     default: false,
-    about: "Accepts a certificate of the remote broker for another host name. That it comes from a known CA is verified all the same.",
+    about:
+      'Accepts a certificate of the remote broker for another host name. That it comes from a known CA is verified all the same.',
   },
   alpn: {
     ...optionalText(/^[\x21-\x7e]{1,255}$/, 'the name of a protocol', 'name'),
@@ -176,6 +186,14 @@ type ValueOf<E> = E extends Kind<infer T> ? T : never
 
 /** The values of an entry, by their names in the code. */
 export type BridgeValues = { readonly [K in BridgeKey as CamelCase<K>]: ValueOf<(typeof BRIDGE_OPTIONS)[K]> }
+
+/** A bridge with its effective settings. */
+export interface BridgeConfig extends BridgeValues {
+  /** Where it is configured, for errors: `roost.yaml:3:5: bridges[0]`. */
+  readonly origin: string
+  /** At least one. */
+  readonly topics: readonly BridgeTopic[]
+}
 
 export const bridgeKeys = Object.keys(BRIDGE_OPTIONS) as readonly BridgeKey[]
 
