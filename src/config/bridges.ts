@@ -161,18 +161,18 @@ function topicsOf({ key, plain, at, items }: WrittenPair, path: string): BridgeT
     )
   return written.map((topic, i) => {
     const origin = placed(topic.at, `${path}.${key}[${i}]`)
-    const found = topic.pairs === undefined ? topicOfLine(topic.plain, origin) : topicOfMap(topic.pairs, origin)
-    refuseInvalidTopic(found, origin)
-    return found
+    return topic.pairs === undefined ? topicOfLine(topic.plain, origin) : topicOfMap(topic.pairs, origin)
   })
 }
 
-/** `PATTERN [out|in|both [QOS [LOCAL_PREFIX [REMOTE_PREFIX]]]]` as in mosquitto.conf; `""` is an empty prefix. */
-function topicOfLine(plain: unknown, origin: string): BridgeTopic {
+/** `PATTERN [out|in|both [QOS [LOCAL_PREFIX [REMOTE_PREFIX]]]]` as in mosquitto.conf; `""` is an empty prefix. @throws StartError */
+export function topicOfLine(plain: unknown, origin: string): BridgeTopic {
   const words = typeof plain === 'string' ? plain.trim().split(/\s+/).map(unquoted) : []
   const [pattern, direction = 'out', qos = '0', localPrefix = '', remotePrefix = '', ...more] = words
   if (pattern === undefined || more.length > 0) throw new StartError(`${origin}: expected ${TOPIC_FORM}, got ${inWords(plain)}`)
-  return topicOf({ pattern, direction, qos, localPrefix, remotePrefix }, origin)
+  const found = topicOf({ pattern, direction, qos, localPrefix, remotePrefix }, origin)
+  refuseInvalidTopic(found, origin)
+  return found
 }
 
 const unquoted = (word: string): string => (word === '""' || word === "''" ? '' : word)
@@ -187,7 +187,9 @@ function topicOfMap(pairs: NonNullable<WrittenTopic['pairs']>, origin: string): 
     values[nameOf(key)] = plain ?? ''
   }
   const { pattern = '', direction = 'out', qos = 0, localPrefix = '', remotePrefix = '' } = values
-  return topicOf({ pattern, direction, qos, localPrefix, remotePrefix }, origin)
+  const found = topicOf({ pattern, direction, qos, localPrefix, remotePrefix }, origin)
+  refuseInvalidTopic(found, origin)
+  return found
 }
 
 function topicOf(written: Readonly<Record<keyof BridgeTopic, unknown>>, origin: string): BridgeTopic {
