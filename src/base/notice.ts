@@ -321,7 +321,8 @@ export const NOTICES = {
   'bridge-problem': {
     levels: ['warn'],
     fields: ['client', 'reason'],
-    about: 'A bridge (the client in the line is its name) cannot do all of its work. The reason says what, and what happens next.',
+    about:
+      'A bridge (the client in the line is its name) cannot do all of its work. The reason says what, and what happens next.',
     action: 'Depends on the reason; see docs/bridge.md.',
   },
   'bridge-refused': {

@@ -9,7 +9,7 @@ import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isSameWill } from '../mqtt/wills.ts'
 import type { StoredOwner } from '../store/store.ts'
-import { type ClientIdUse, type Identity, mayPublish } from './access.ts'
+import { type ClientIdUse, type Identity, mayBeBridge, mayPublish } from './access.ts'
 import { type Admitted, type Refusal, refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
@@ -86,7 +86,10 @@ export class Connector {
     // The rules may have changed during authentication.
     const standing = access.remains(identity, info.peer)
     if (standing !== 0) return refusal(standing, 'the rules have changed')
-    if (packet.will !== undefined && !mayPublish(access, identity, packet.will.topic, packet.bridge)) {
+    if (
+      packet.will !== undefined &&
+      !mayPublish(access, identity, packet.will.topic, mayBeBridge(packet.bridge, packet.protocolVersion))
+    ) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
     }
     return this.#enter(now, link, packet, who, identity, use, takeOver, hasWaited)

@@ -4,6 +4,7 @@ import { COST } from '../base/memory-costs.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { beyondLimit, ReasonCode } from '../mqtt/reason-codes.ts'
+import { mayBeBridge } from './access.ts'
 import type { Refusal } from './authentication.ts'
 import { type ClientLink, settingsOf } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
@@ -67,7 +68,7 @@ export class Intake {
       return
     }
     forwardedProperties(message)
-    const refusal = this.#publisher.refusal(now, session, message, link.bridge)
+    const refusal = this.#publisher.refusal(now, session, message, mayBeBridge(link.bridge, link.version))
     if (refusal !== 0) {
       this.#refuse(now, link, session, message, refusal)
       return

@@ -6,7 +6,7 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { bridgeOfStateTopic, exceedsBytes, exceedsLevels, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
 import { willBytes } from '../mqtt/wills.ts'
 import type { Lsn } from '../store/store.ts'
-import { mayPublish } from './access.ts'
+import { mayBeBridge, mayPublish } from './access.ts'
 import { type Refusal, refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
@@ -73,7 +73,7 @@ export class SessionWills {
     const wrong = will === undefined ? undefined : this.unsupported(link, will)
     if (wrong !== undefined) return wrong.reasonCode
     // It is asked again when the will fires.
-    if (will !== undefined && !mayPublish(this.#context.access, session, will.topic, link.bridge))
+    if (will !== undefined && !mayPublish(this.#context.access, session, will.topic, mayBeBridge(link.bridge, link.version)))
       return ReasonCode.NOT_AUTHORIZED
     const { retained, memory } = this.#context
     const more = willGrowth(will, retained) - willGrowth(session.will, retained)

@@ -128,7 +128,7 @@ export function bridgeTargets(bridge: BridgeValues, origin: string): Target[] {
   const targets = bridge.addresses.map((written) => {
     const target = parseTarget(asUrl(written, bridge.protocol, isSecure), tls)
     if (typeof target === 'string') throw new StartError(`${origin}: ${target}`)
-    return target
+    return bridge.bindAddress === undefined ? target : { ...target, localAddress: bridge.bindAddress }
   })
   const plain = targets.find((target) => target.tls === undefined)
   if (isSecure && plain !== undefined)

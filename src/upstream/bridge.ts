@@ -227,8 +227,10 @@ export class Bridge implements UpstreamLinkOwner {
 
   #beginAnew(now: Instant): void {
     this.#deliveries.forget()
-    ;(this.remote as { forget?: (now: Instant) => void }).forget?.(now)
-    if (this.#isWanted) this.#connect(now, true)
+    const wasWanted = this.#isWanted
+    if (wasWanted) this.#goodbye(now)
+    this.remote.forget()
+    if (wasWanted) this.#connect(now, true)
   }
 
   #filters(): readonly string[] {

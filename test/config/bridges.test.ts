@@ -70,16 +70,31 @@ describe('an entry of bridges', () => {
     ['{name: b, address: far, topics: [\'"" out\']}', 'topics[0]: empty topic filter: ""'],
     ['{name: b, address: far, topics: [$share/g/a in]}', 'topics[0]: a bridge cannot have shared subscriptions'],
     ['{name: b, address: far, topics: [{patern: a}]}', 'roost.yaml:2:39: patern: unknown key (did you mean pattern?)'],
-    ['{name: b, address: far, topics: [a], adress: x}', 'roost.yaml:2:42: bridges[0].adress: unknown key (did you mean addresses?)'],
+    [
+      '{name: b, address: far, topics: [a], adress: x}',
+      'roost.yaml:2:42: bridges[0].adress: unknown key (did you mean addresses?)',
+    ],
     ['{name: b, address: far, topics: [a], address: x}', 'Map keys must be unique'],
     ['{name: b, address: far, topics: [a], topic: x}', 'bridges[0].topic: is the same as topics; leave one of them out'],
-    ['{name: b, address: far, topics: [a], bridge_psk: x}', 'bridges[0].bridge_psk: TLS with pre-shared keys is not supported; use certificates'],
-    ['{name: b, address: far, topics: [a], local_username: x}', 'bridges[0].local_username: access rules do not apply to bridges'],
+    [
+      '{name: b, address: far, topics: [a], bridge_psk: x}',
+      'bridges[0].bridge_psk: TLS with pre-shared keys is not supported; use certificates',
+    ],
+    [
+      '{name: b, address: far, topics: [a], local_username: x}',
+      'bridges[0].local_username: access rules do not apply to bridges',
+    ],
     ['{name: b, address: far, topics: [a], password: x}', 'bridges[0].password: needs remote_username too'],
     ['{name: b, address: far, topics: [a], username: u, password: x, password_file: f}', 'password: excludes'],
     ['{name: b, address: far, topics: [a], certfile: x}', 'bridges[0].certfile: needs keyfile too'],
-    ['{name: b, address: far, topics: [a], restart_timeout: 60 1}', 'restart_timeout: expected at least 1, and a cap that is not below'],
-    ['{name: b, address: far, topics: [a], keepalive_interval: 1}', 'keepalive_interval: expected a whole number from 5 to 65535, got 1'],
+    [
+      '{name: b, address: far, topics: [a], restart_timeout: 60 1}',
+      'restart_timeout: expected at least 1, and a cap that is not below',
+    ],
+    [
+      '{name: b, address: far, topics: [a], keepalive_interval: 1}',
+      'keepalive_interval: expected a whole number from 5 to 65535, got 1',
+    ],
     ['{name: b, address: "mqtt://u:p@far", topics: [a]}', 'bridges[0].address: credentials do not belong in a URL'],
     ['{name: b, address: "mqtt://far", cafile: x, topics: [a]}', 'mqtt://far:1883 does not use TLS, but there are keys for TLS'],
     ['{name: b, address: "http://far", topics: [a]}', 'bridges[0].address: '],
@@ -98,7 +113,9 @@ describe('an entry of bridges', () => {
     const once = bridgesOfObjects(given)
     expect(once[0]).toMatchObject({ remoteUsername: 'u', topics: [{ pattern: 'a/#', qos: 1 }, { localPrefix: 'x/' }] })
     expect(bridgesOfObjects(once)).toEqual(once)
-    expect(() => bridgesOfObjects([{ ...given[0], remotePasword: 'x' }])).toThrow('bridges[0].remotePasword: unknown key (did you mean')
+    expect(() => bridgesOfObjects([{ ...given[0], remotePasword: 'x' }])).toThrow(
+      'bridges[0].remotePasword: unknown key (did you mean',
+    )
     expect(() => bridgesOfObjects({})).toThrow('bridges: expected a list, got a map')
   })
 })
@@ -268,7 +285,8 @@ describe('connection blocks as found in public configurations', () => {
   })
 
   test('TLS-PSK: the connection is not taken, and every line of it is reported', () => {
-    const text = 'connection b\naddress far\ntopic # out\nbridge_psk 12\nbridge_identity me\nconnection c\naddress far\ntopic a out\n'
+    const text =
+      'connection b\naddress far\ntopic # out\nbridge_psk 12\nbridge_identity me\nconnection c\naddress far\ntopic a out\n'
     const { yaml, findings } = importMosquitto(parseConf(text, 'm.conf'), '/m.conf')
     expect(findings).toContain(
       'm.conf:1: connection b: not taken: TLS with pre-shared keys is not supported; use certificates (cafile, certfile, keyfile)',

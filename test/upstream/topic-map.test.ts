@@ -3,7 +3,9 @@ import { describe, expect, test } from 'vitest'
 import { type BridgeTopic, type Direction, TopicMap } from '../../src/upstream/topic-map.ts'
 
 const topic = (line: string): BridgeTopic => {
-  const [pattern, direction, qos = '0', localPrefix = '', remotePrefix = ''] = line.split(' ').map((word) => (word === '""' ? '' : word))
+  const [pattern, direction, qos = '0', localPrefix = '', remotePrefix = ''] = line
+    .split(' ')
+    .map((word) => (word === '""' ? '' : word))
   return { pattern: pattern!, direction: direction as Direction, qos: Number(qos) as 0, localPrefix, remotePrefix }
 }
 
@@ -61,7 +63,10 @@ function naive(topics: readonly BridgeTopic[], direction: 'in' | 'out', name: st
 }
 
 const level = fc.constantFrom('a', 'b', 'c', '', '$SYS')
-const name = fc.array(level, { minLength: 1, maxLength: 4 }).map((levels) => levels.join('/')).filter((each) => each !== '')
+const name = fc
+  .array(level, { minLength: 1, maxLength: 4 })
+  .map((levels) => levels.join('/'))
+  .filter((each) => each !== '')
 const pattern = fc
   .tuple(fc.array(fc.oneof(level, fc.constant('+')), { maxLength: 3 }), fc.boolean())
   .map(([levels, isOpen]) => [...levels, ...(isOpen ? ['#'] : [])].join('/'))
@@ -78,7 +83,9 @@ const topics = fc.array(
 test('both directions are those of a naive implementation', () => {
   fc.assert(
     fc.property(topics, name, (all, each) => {
-      const valid = all.filter(({ pattern: of, localPrefix, remotePrefix }) => of !== '' || (localPrefix !== '' && remotePrefix !== ''))
+      const valid = all.filter(
+        ({ pattern: of, localPrefix, remotePrefix }) => of !== '' || (localPrefix !== '' && remotePrefix !== ''),
+      )
       const map = new TopicMap(valid)
       expect(map.toRemote(each)).toBe(naive(valid, 'out', each))
       expect(map.toLocal(each)).toBe(naive(valid, 'in', each))
