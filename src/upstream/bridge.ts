@@ -73,6 +73,8 @@ export class Bridge implements UpstreamLinkOwner {
   /** When something was last sent in either direction. */
   #movedAt: Instant = 0
   #stateTold: string | undefined = undefined
+  /** Problems that were reported, and when. */
+  readonly #told = new Map<string, Instant>()
 
   constructor(options: BridgeOptions, upstream: Upstream, host: BridgeHost) {
     this.options = options
@@ -185,7 +187,7 @@ export class Bridge implements UpstreamLinkOwner {
         return
       case PacketType.SUBACK:
         for (const [filter, code] of refusedIn(this.#localRequests.answered(out), out))
-          this.#problem(`cannot subscribe to ${filter} here: ${hex(code)}`)
+          this.#problem(now, `cannot subscribe to ${filter} here: ${hex(code)}`)
         this.#isReady ||= this.#localRequests.isOver
         return
       case PacketType.UNSUBACK:
@@ -222,7 +224,7 @@ export class Bridge implements UpstreamLinkOwner {
     this.#local = undefined
     if (this.#isStopping) return
     this.#reopenAt = now + AGAIN_MS
-    this.#problem(`the session at this broker was closed (${reason ?? hex(reasonCode)}); it is opened again`)
+    this.#problem(now, `the session at this broker was closed (${reason ?? hex(reasonCode)}); it is opened again`)
   }
 
   #beginAnew(now: Instant): void {
@@ -435,7 +437,7 @@ export class Bridge implements UpstreamLinkOwner {
     this.#hasEnded = true
     this.#isWanted = false
     this.#rest(now)
-    this.#problem(`it was to connect once (start_type): ${this.remote.status.lastError}`)
+    this.#problem(now, `it was to connect once (start_type): ${this.remote.status.lastError}`)
   }
 
   #rest(now: Instant): void {
@@ -463,7 +465,12 @@ export class Bridge implements UpstreamLinkOwner {
     this.#stateTold = value
   }
 
-  #problem(reason: string): void {
+  /** One line for an outage in which it happens again and again. */
+  #problem(now: Instant, reason: string): void {
+    const before = this.#told.get(reason)
+    if (before !== undefined && now < before + TOLD_AGAIN_MS) return
+    if (this.#told.size === TOLD_MAX) this.#told.clear()
+    this.#told.set(reason, now)
     this.#host.notice({ code: 'bridge-problem', level: 'warn', client: this.options.name, reason })
   }
 
@@ -480,6 +487,10 @@ const AS_BRIDGE = { noLocal: true, retainAsPublished: true } as const
 const NEVER = 0xffff_ffff
 const ZERO = Uint8Array.of(0x30)
 const ONE = Uint8Array.of(0x31)
+
+/** Milliseconds after which the same problem is reported again. */
+const TOLD_AGAIN_MS = 600_000
+const TOLD_MAX = 100
 
 const isDue = (at: Instant | undefined, now: Instant): boolean => at !== undefined && at <= now
 
