@@ -105,6 +105,7 @@ export const READ_CONFIG: RouteSpec = {
         options: anything('options of the process'),
         listeners: listOf(anything('options of one listener')),
         sn_listeners: listOf(anything('options of one port for sensors')),
+        bridges: listOf(anything('options of one bridge')),
         predefined_topics: listOf(object({ clients: text('pattern of client ids'), topic_ids: whole('how many there are') })),
       }),
     },

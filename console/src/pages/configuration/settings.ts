@@ -24,7 +24,13 @@ type Config = Answer<'GET /api/v1/config'>
 type Values = Readonly<Record<string, unknown>>
 
 /** Each listener and each port has a section of its own; the other options come in the groups of docs/configuration.md. */
-export function sectionsOf({ options, listeners, sn_listeners: ports, predefined_topics: tables }: Config): readonly Section[] {
+export function sectionsOf({
+  options,
+  listeners,
+  sn_listeners: ports,
+  bridges,
+  predefined_topics: tables,
+}: Config): readonly Section[] {
   const groups = OPTION_GROUPS.map((title, group) => ({
     title,
     settings: Object.keys(OPTIONS).flatMap((key) => {
@@ -36,6 +42,7 @@ export function sectionsOf({ options, listeners, sn_listeners: ports, predefined
   return [
     ...listeners.map((each) => ({ title: `Listener ${each.name}`, settings: ownOf(each, options, '') })),
     ...ports.map((each) => ({ title: `Port for sensors ${each.name}`, settings: ownOf(each, options, 'sn_') })),
+    ...bridges.map((each) => ({ title: `Bridge ${each.name}`, settings: bridgeOf(each) })),
     ...(tables.length === 0 ? [] : [{ title: 'Predefined topics', settings: tables.map(tableOf) }]),
     ...groups.filter(({ settings }) => settings.length > 0),
   ]
@@ -43,6 +50,23 @@ export function sectionsOf({ options, listeners, sn_listeners: ports, predefined
 
 const hasOwn = (values: Values, key: string): boolean =>
   values[key] !== undefined || values[key.replace(/^sn_/, '')] !== undefined
+
+/** All keys of a bridge that have a value; docs/bridge.md explains them. */
+const bridgeOf = (values: Values): Setting[] =>
+  Object.entries(values).flatMap(([key, value]) =>
+    key === 'name' || value === undefined || value === null
+      ? []
+      : [
+          {
+            key,
+            about: '',
+            value: Array.isArray(value) ? value.join('; ') : String(value),
+            inUnits: '',
+            isStandard: false,
+            standard: '',
+          },
+        ],
+  )
 
 const tableOf = ({ clients, topic_ids: ids }: Config['predefined_topics'][number]): Setting => ({
   key: clients,
