@@ -3,11 +3,13 @@ import type { NoticeSink } from '../base/notice.ts'
 import { BRIDGE_LISTENER, type Delivery, type Link, type Outgoing, OutgoingType, type Uplink } from '../mqtt/link.ts'
 import { type Connack, PacketType, type PublishResponse } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
-import { Publish, type QoS } from '../mqtt/publish.ts'
+import type { QoS } from '../mqtt/publish.ts'
 import { isLastingRefusal, ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsBytes, exceedsLevels } from '../mqtt/topics.ts'
 import type { SessionKey } from '../store/store.ts'
+import { BridgeNotifications, stateMessage } from './bridge-notifications.ts'
 import type { BridgeOptions } from './bridge-options.ts'
+import { answer, renamed } from './bridge-packets.ts'
 import { markedBy, markOf, PendingRequests, refusedIn } from './bridge-subscriptions.ts'
 import { Deliveries } from './deliveries.ts'
 import { Targets } from './targets.ts'
@@ -54,6 +56,7 @@ export class Bridge implements UpstreamLinkOwner {
   readonly #host: BridgeHost
   readonly #topics: TopicMap
   readonly #deliveries: Deliveries
+  readonly #news: BridgeNotifications
   readonly #localRequests = new PendingRequests()
   readonly #remoteRequests = new PendingRequests()
   #local: Link | undefined = undefined
@@ -72,9 +75,10 @@ export class Bridge implements UpstreamLinkOwner {
   #retryAt: Instant | undefined = undefined
   /** When something was last sent in either direction. */
   #movedAt: Instant = 0
-  #stateTold: string | undefined = undefined
-  /** Problems that were reported, and when. */
-  readonly #told = new Map<string, Instant>()
+  #stateTold: boolean | undefined = undefined
+  /** Attempts to connect that had failed, or led to a connection. */
+  #attempts = 0
+  #connects = 0
 
   constructor(options: BridgeOptions, upstream: Upstream, host: BridgeHost) {
     this.options = options
@@ -82,6 +86,7 @@ export class Bridge implements UpstreamLinkOwner {
     const { name, window, maxPacketSize, targets, connect } = options
     this.remote = upstream.open(0, { name, window, maxPacketSize }, new Targets(targets, connect.bridge), this)
     this.#topics = new TopicMap(options.topics)
+    this.#news = new BridgeNotifications(options, host.notice)
     this.#deliveries = new Deliveries((now, packet) => {
       if (this.#local?.send(now, packet) === 'pause') this.remote.listen(now, false)
     })
@@ -104,7 +109,7 @@ export class Bridge implements UpstreamLinkOwner {
   /** Opens the local session. The remote one follows once that is ready. */
   start(now: Instant): void {
     this.#open(now)
-    this.#tell(now, '0')
+    this.#tell(now, false)
   }
 
   /** The process stops: says goodbye to the remote broker, which keeps the session. */
@@ -187,7 +192,7 @@ export class Bridge implements UpstreamLinkOwner {
         return
       case PacketType.SUBACK:
         for (const [filter, code] of refusedIn(this.#localRequests.answered(out), out))
-          this.#problem(now, `cannot subscribe to ${filter} here: ${hex(code)}`)
+          this.#news.problem(now, `cannot subscribe to ${filter} here: ${hex(code)}`)
         this.#isReady ||= this.#localRequests.isOver
         return
       case PacketType.UNSUBACK:
@@ -224,7 +229,7 @@ export class Bridge implements UpstreamLinkOwner {
     this.#local = undefined
     if (this.#isStopping) return
     this.#reopenAt = now + AGAIN_MS
-    this.#problem(now, `the session at this broker was closed (${reason ?? hex(reasonCode)}); it is opened again`)
+    this.#news.problem(now, `the session at this broker was closed (${reason ?? hex(reasonCode)}); it is opened again`)
   }
 
   #beginAnew(now: Instant): void {
@@ -349,6 +354,12 @@ export class Bridge implements UpstreamLinkOwner {
   #reconsider(now: Instant): void {
     const { remote, options } = this
     if (remote.isUp !== this.#wasUp) this.#changed(now, remote.isUp)
+    const { dials, state } = remote.status
+    if (state === 'waiting' && dials > this.#attempts) {
+      if (remote.status.connects === this.#connects && this.#news.failed(remote.status)) remote.setWill(now, this.#news.will)
+      this.#attempts = dials
+    }
+    this.#connects = remote.status.connects
     if (options.startType === 'once' && remote.status.lastError !== '' && !remote.isUp && !this.#hasEnded) this.#end(now)
     const local = this.#local
     remote.listen(now, local?.session !== undefined && local.state === 'open' && this.#retryAt === undefined)
@@ -364,13 +375,10 @@ export class Bridge implements UpstreamLinkOwner {
     const { options, remote, session } = this
     this.#isWanted = true
     this.#movedAt = now
-    if (!isNew && session !== undefined) remote.restoreReceipts(this.#host.receiptsOf(session))
-    const { notificationTopic: topic, notifiesRemotely, connect } = options
     const isFirst = remote.status.dials === 0
-    const will =
-      topic === undefined || !notifiesRemotely
-        ? undefined
-        : ({ topic, payload: ZERO, qos: 1, retain: true, properties: NO_PROPERTIES } as const)
+    if (isFirst && !isNew && session !== undefined) remote.restoreReceipts(this.#host.receiptsOf(session))
+    const { connect } = options
+    const { will } = this.#news
     // The remote broker would take new messages with QoS 2 for copies of earlier ones with their packet ids.
     const mayCollide = isNew && this.#topics.local.some(({ qos }) => qos === 2)
     remote.send(now, {
@@ -406,15 +414,19 @@ export class Bridge implements UpstreamLinkOwner {
     const { remote, options } = this
     this.#wasUp = isUp
     this.#movedAt = now
-    this.#tell(now, isUp ? '1' : '0')
+    this.#tell(now, isUp)
     if (isUp) {
+      this.#news.connected(now)
       const { sessionsLost } = remote.status
       // What the remote broker had retained may be gone with its session.
       if (sessionsLost > this.#sessionsLost && !this.#isNew) this.#sendRetained(now)
       this.#sessionsLost = sessionsLost
       this.#isNew = false
-      this.#notify(now, ONE)
-    } else if (options.localCleanSession) {
+      this.#notify(now, true)
+      return
+    }
+    if (this.#news.lost(now)) remote.setWill(now, undefined)
+    if (options.localCleanSession) {
       this.#local?.lost(now, 'the remote broker is not connected (local_cleansession)')
       this.#local = undefined
       this.#open(now)
@@ -429,7 +441,7 @@ export class Bridge implements UpstreamLinkOwner {
   #goodbye(now: Instant): void {
     this.#isWanted = false
     // DISCONNECT deletes the will, which says the same.
-    if (this.remote.isUp) this.#notify(now, ZERO)
+    if (this.remote.isUp) this.#notify(now, false)
     this.#rest(now)
   }
 
@@ -437,46 +449,36 @@ export class Bridge implements UpstreamLinkOwner {
     this.#hasEnded = true
     this.#isWanted = false
     this.#rest(now)
-    this.#problem(now, `it was to connect once (start_type): ${this.remote.status.lastError}`)
+    this.#news.problem(now, `it was to connect once (start_type): ${this.remote.status.lastError}`)
   }
 
   #rest(now: Instant): void {
     this.remote.send(now, { type: PacketType.DISCONNECT, reasonCode: ReasonCode.SUCCESS, properties: NO_PROPERTIES })
     this.#wasUp = false
-    this.#tell(now, '0')
+    this.#tell(now, false)
   }
 
   // --- Notifications
 
   /** Tells the remote broker whether the bridge is connected. */
-  #notify(now: Instant, payload: Uint8Array): void {
-    const { notificationTopic: topic, notifiesRemotely } = this.options
-    if (topic === undefined || !notifiesRemotely) return
-    this.remote.send(now, Publish.of(topic, payload, 0, true))
+  #notify(now: Instant, isUp: boolean): void {
+    const message = this.#news.message(isUp)
+    if (message !== undefined) this.remote.send(now, message)
   }
 
   /** The same here. */
-  #tell(now: Instant, value: '0' | '1'): void {
+  #tell(now: Instant, isUp: boolean): void {
     const { notificationTopic: topic } = this.options
-    if (topic === undefined || this.#stateTold === value) return
-    if (topic.startsWith('$SYS/')) this.#host.publishSys(now, topic, value)
+    if (topic === undefined || this.#stateTold === isUp) return
+    if (topic.startsWith('$SYS/')) this.#host.publishSys(now, topic, isUp ? '1' : '0')
     else if (this.session === undefined) return
-    else this.#local?.send(now, Publish.of(topic, value === '1' ? ONE : ZERO, 0, this.#retainsHere))
-    this.#stateTold = value
-  }
-
-  /** One line for an outage in which it happens again and again. */
-  #problem(now: Instant, reason: string): void {
-    const before = this.#told.get(reason)
-    if (before !== undefined && now < before + TOLD_AGAIN_MS) return
-    if (this.#told.size === TOLD_MAX) this.#told.clear()
-    this.#told.set(reason, now)
-    this.#host.notice({ code: 'bridge-problem', level: 'warn', client: this.options.name, reason })
+    else this.#local?.send(now, stateMessage(topic, isUp, this.#retainsHere))
+    this.#stateTold = isUp
   }
 
   #refused(reason: string): void {
     this.counts.refused++
-    this.#host.notice({ code: 'bridge-refused', level: 'warn', client: this.options.name, reason })
+    this.#news.refused(reason)
   }
 }
 
@@ -485,26 +487,7 @@ const AS_BRIDGE = { noLocal: true, retainAsPublished: true } as const
 
 /** The Session Expiry Interval of a session that does not expire [5.0 section 3.1.2.11.2]. */
 const NEVER = 0xffff_ffff
-const ZERO = Uint8Array.of(0x30)
-const ONE = Uint8Array.of(0x31)
-
-/** Milliseconds after which the same problem is reported again. */
-const TOLD_AGAIN_MS = 600_000
-const TOLD_MAX = 100
 
 const isDue = (at: Instant | undefined, now: Instant): boolean => at !== undefined && at <= now
 
 const hex = (reasonCode: number): string => `reason code 0x${reasonCode.toString(16)}`
-
-const answer = (type: PublishResponse['type'], packetId: number, reasonCode = 0): PublishResponse => ({
-  type,
-  packetId,
-  reasonCode,
-  properties: NO_PROPERTIES,
-})
-
-function renamed(message: Publish, topic: string): Publish {
-  const copy = message.copy()
-  copy.topic = topic
-  return copy
-}
