@@ -1,10 +1,11 @@
 import { FIXED, fixedKeys } from '../src/config/fixed.ts'
+import { BRIDGE_OPTIONS, bridgeKeys } from '../src/config/options/bridges.ts'
 import { OPTION_GROUPS } from '../src/config/options/kinds.ts'
 import { type Option, options, snEntryKey } from '../src/config/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
-  return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), LISTENERS, MOSQUITTO, TOPICS, SENSORS].join('\n')
+  return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), LISTENERS, bridges(), MOSQUITTO, TOPICS, SENSORS].join('\n')
 }
 
 const HEAD = `# Configuration
@@ -98,6 +99,27 @@ ${item(snKeys('own'))}
 ${item(`${snKeys('inherits')}; if not set, the global value applies, whose key begins with \`sn_\` if the flag begins with \`--sn-\`.`)}
 `
 
+const BRIDGES = `## Bridges
+
+\`bridges\` in the file describes connections to other brokers, as the \`connection\` blocks of mosquitto.conf do;
+[bridge.md](bridge.md) explains them:
+
+    bridges:
+      - name: head-office
+        address: mqtts://broker.example.org
+        remote_username: site-7
+        password_file: head-office.password
+        topics:
+          - sensors/# out 1 "" sites/7/
+          - commands/# in 1 "" sites/7/
+
+Each needs \`name\`, \`addresses\` and \`topics\`. A topic is a text as in mosquitto.conf: topic filter, direction
+(\`in\`, \`out\`, which is the default, or \`both\`), QoS (default: 0), prefix here and prefix at the remote broker, with
+\`""\` for an empty one; or a map with the keys \`pattern\`, \`direction\`, \`qos\`, \`local_prefix\` and
+\`remote_prefix\`. Keys may begin with \`bridge_\`, and Mosquitto's other names for them are accepted, too
+(\`address\`, \`clientid\`, \`username\`, \`password\`, \`topic\`).
+`
+
 const MOSQUITTO = `## From Mosquitto
 
     roost config import /etc/mosquitto/mosquitto.conf -o roost.yaml
@@ -187,6 +209,14 @@ function snKeys(snListener: 'own' | 'inherits'): string {
 function section(group: Option['group']): string {
   const rows = options.filter((option) => option.group === group).map(row)
   return `## ${group}\n\n| key | flag | default | values | |\n|---|---|---|---|---|\n${rows.join('\n')}\n`
+}
+
+function bridges(): string {
+  const rows = bridgeKeys.map((key) => {
+    const { default: byDefault, expected, about } = BRIDGE_OPTIONS[key]
+    return `| \`${key}\` | ${byDefault === undefined ? 'none' : code(String(byDefault))} | ${expected} | ${about} |`
+  })
+  return `${BRIDGES}\n| key | default | values | |\n|---|---|---|---|\n${rows.join('\n')}\n`
 }
 
 function fixedValues(): string {

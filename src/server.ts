@@ -3,7 +3,7 @@ import { earliest, type Instant, type Machine } from './base/machine.ts'
 import { Memory, type MemoryLimits } from './base/memory.ts'
 import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
-import { bridgeView } from './broker/bridge-view.ts'
+import { bridgeView, leftSessions } from './broker/bridge-view.ts'
 import { Broker } from './broker/broker.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './broker/limits.ts'
 import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
@@ -256,6 +256,15 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.broker.runDownRecovered(now, (clientId) => this.gateway.sensors.isLost(clientId))
     this.#publishSys(now)
     this.bridges?.start(now)
+    this.#reportLeftSessions()
+  }
+
+  #reportLeftSessions(): void {
+    const configured = new Set(this.bridges?.all.map(({ options }) => options.localClientId))
+    for (const client of leftSessions(this.broker.sessions, configured)) {
+      const reason = 'its bridge is no longer configured, but messages are queued for it: see roost sessions rm'
+      this.notice({ code: 'bridge-problem', level: 'warn', client, reason })
+    }
   }
 
   handle(now: Instant, input: ServerInput): void {

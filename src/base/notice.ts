@@ -322,7 +322,7 @@ export const NOTICES = {
     levels: ['warn'],
     fields: ['client', 'reason'],
     about:
-      'A bridge (the client in the line is its name) cannot do all of its work. The reason says what, and what happens next.',
+      'A bridge (the client in the line is its name, or its session) cannot do all of its work. The reason says what, and what happens next.',
     action: 'Depends on the reason; see docs/bridge.md.',
   },
   'bridge-refused': {

@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { BRIDGE_LISTENER } from '../mqtt/link.ts'
 import type { SessionKey } from '../store/store.ts'
 import type { Session } from './session.ts'
 
@@ -14,6 +15,14 @@ export interface BridgeView {
 interface Parts {
   readonly sessions: { byKey(key: SessionKey): Session | undefined }
   publishSys(now: Instant, topic: string, value: string): void
+}
+
+/** Sessions of bridges that are not among those configured: they collect messages that nobody fetches. */
+export function leftSessions(sessions: Iterable<Session>, configured: ReadonlySet<string>): SessionKey[] {
+  const left: SessionKey[] = []
+  for (const { owner, clientId, key } of sessions)
+    if (owner.listener === BRIDGE_LISTENER && !configured.has(clientId)) left.push(key)
+  return left
 }
 
 export const bridgeView = (broker: Parts): BridgeView => ({

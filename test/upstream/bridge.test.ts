@@ -270,6 +270,12 @@ test('a far side that closes after the notification is connected without it', ()
   expect(pair.near.codes()).toContain('bridge-problem')
 })
 
+test('a session whose bridge is no longer configured is reported at the start', () => {
+  const pair = new Pair([bridge(['a out 1'])])
+  pair.near.crash({ bridges: [] })
+  expect(pair.near.notices.at(-1)).toMatchObject({ code: 'bridge-problem', client: 'mqtt:bridge:head' })
+})
+
 test('the process stops: the far side hears 0 and DISCONNECT, and keeps the session', () => {
   const pair = new Pair([bridge(['# both 1'])])
   const far = pair.far.client('f').subscribe('$SYS/broker/connection/#')
