@@ -28,7 +28,6 @@ export interface BridgeTotals {
   readonly refused: number
 }
 
-/** What the remote broker was sent counts when it leaves, so that a message that waits is not among them. */
 export function bridgeTotals({ counts, remote: { status } }: Bridge): BridgeTotals {
-  return { sent: status.sent, received: counts.in, resent: status.resent, refused: counts.refused }
+  return { sent: counts.out, received: counts.in, resent: status.resent, refused: counts.refused }
 }

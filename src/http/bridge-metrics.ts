@@ -39,7 +39,12 @@ export function* bridgeFamilies(now: Instant, server: Server): Iterable<Family> 
     'Round trip of the last PINGREQ or message; 0 if there was none.',
     ({ remote }) => (remote.status.roundTripMs ?? 0) / 1000,
   )
-  yield family('counter', 'roost_bridge_sent_total', 'Messages sent to the remote broker.', (each) => bridgeTotals(each).sent)
+  yield family(
+    'counter',
+    'roost_bridge_sent_total',
+    'Messages passed on to the remote broker.',
+    (each) => bridgeTotals(each).sent,
+  )
   yield family('counter', 'roost_bridge_received_total', 'Messages received from it.', (each) => bridgeTotals(each).received)
   yield family('counter', 'roost_bridge_resent_total', 'Messages sent to it again.', (each) => bridgeTotals(each).resent)
   yield family(

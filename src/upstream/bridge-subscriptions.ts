@@ -1,4 +1,14 @@
-import { type Packet, PacketType, type Suback, type SubscriptionRequest, type Unsuback } from '../mqtt/packets.ts'
+import { Fifo } from '../base/fifo.ts'
+import type { Instant } from '../base/machine.ts'
+import type { Link } from '../mqtt/link.ts'
+import {
+  PacketType,
+  type Suback,
+  type Subscribe,
+  type SubscriptionRequest,
+  type Unsuback,
+  type Unsubscribe,
+} from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { BridgeFilter } from './topic-map.ts'
@@ -10,7 +20,9 @@ type SubscribeOptions = Omit<SubscriptionRequest, 'filter' | 'qos'>
 
 /** Requests on one side of a bridge that are not answered yet. */
 export class PendingRequests {
+  /** Of those without an answer, by packet id. */
   readonly #filters = new Map<number, readonly string[]>()
+  readonly #unsent = new Fifo<Subscribe | Unsubscribe>()
   #last = 0
 
   get isOver(): boolean {
@@ -20,24 +32,36 @@ export class PendingRequests {
   /** The session is closed: nothing will be answered. */
   clear(): void {
     this.#filters.clear()
+    this.#unsent.clear()
   }
 
-  subscribe(filters: readonly BridgeFilter[], options: SubscribeOptions): Packet[] {
-    return parts(filters).map((part) => ({
-      type: PacketType.SUBSCRIBE,
-      packetId: this.#begin(part.map(({ filter }) => filter)),
-      subscriptions: part.map(({ filter, qos }) => ({ filter, qos, ...options })),
-      properties: NO_PROPERTIES,
-    }))
+  subscribe(filters: readonly BridgeFilter[], options: SubscribeOptions): void {
+    for (const part of parts(filters))
+      this.#unsent.push({
+        type: PacketType.SUBSCRIBE,
+        packetId: this.#begin(part.map(({ filter }) => filter)),
+        subscriptions: part.map(({ filter, qos }) => ({ filter, qos, ...options })),
+        properties: NO_PROPERTIES,
+      })
   }
 
-  unsubscribe(filters: readonly string[]): Packet[] {
-    return parts(filters).map((part) => ({
-      type: PacketType.UNSUBSCRIBE,
-      packetId: this.#begin(part),
-      filters: part,
-      properties: NO_PROPERTIES,
-    }))
+  unsubscribe(filters: readonly string[]): void {
+    for (const part of parts(filters))
+      this.#unsent.push({
+        type: PacketType.UNSUBSCRIBE,
+        packetId: this.#begin(part),
+        filters: part,
+        properties: NO_PROPERTIES,
+      })
+  }
+
+  /** Sends what the link takes: the broker has one request of a link under way at a time, and drops what comes meanwhile. */
+  send(now: Instant, link: Link, mayWait = true): void {
+    for (let next = this.#unsent.peek(); next !== undefined; next = this.#unsent.peek()) {
+      if (mayWait && (link.session === undefined || link.state !== 'open')) return
+      this.#unsent.shift()
+      link.send(now, next)
+    }
   }
 
   /** The filters of an answered request; empty for one that is not known. */

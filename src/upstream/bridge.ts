@@ -168,6 +168,9 @@ export class Bridge implements UpstreamLinkOwner {
       ...{ keepAlive: 0, will: undefined, username: undefined, password: undefined },
       properties: { sessionExpiryInterval, receiveMaximum: window },
     })
+    this.#localRequests.clear()
+    this.#subscribeHere()
+    this.#localRequests.send(now, this.#local)
   }
 
   #pollLocal(now: Instant): void {
@@ -209,19 +212,18 @@ export class Bridge implements UpstreamLinkOwner {
     this.#isNew = !sessionPresent
     // Packet ids that are in use at the remote broker belong to a session that is no more.
     if (this.#isNew && this.#isReady) this.#beginAnew(now)
+    this.#deliveries.again(now)
+  }
+
+  /** Right behind CONNECT, so that nothing is published in between. */
+  #subscribeHere(): void {
     const { local, remote } = this.#topics
     const marks = remote.map(({ filter }) => ({ filter: markOf(filter), qos: 0 as QoS }))
     const wanted = new Set(local.map(({ filter }) => filter))
     // Marks of topics that are no longer configured stay until the remote broker has answered UNSUBSCRIBE.
     const gone = this.#filters().filter((filter) => markedBy(filter) === undefined && !wanted.has(filter))
-    this.#localRequests.clear()
-    const requests = [
-      ...this.#localRequests.unsubscribe(gone),
-      ...this.#localRequests.subscribe([...local, ...marks], { ...AS_BRIDGE, retainHandling: 1 }),
-    ]
-    for (const packet of requests) this.#local!.send(now, packet)
-    this.#isReady ||= requests.length === 0
-    this.#deliveries.again(now)
+    this.#localRequests.unsubscribe(gone)
+    this.#localRequests.subscribe([...local, ...marks], { ...AS_BRIDGE, retainHandling: 1 })
   }
 
   /** The local session was closed: by an operator, or because the store is full. */
@@ -306,7 +308,7 @@ export class Bridge implements UpstreamLinkOwner {
         this.#remoteRequests.answered(out)
         return
       case PacketType.UNSUBACK:
-        this.#unsubscribed(now, this.#remoteRequests.answered(out))
+        this.#unsubscribed(this.#remoteRequests.answered(out))
     }
   }
 
@@ -362,6 +364,7 @@ export class Bridge implements UpstreamLinkOwner {
     this.#connects = remote.status.connects
     if (options.startType === 'once' && remote.status.lastError !== '' && !remote.isUp && !this.#hasEnded) this.#end(now)
     const local = this.#local
+    if (local !== undefined) this.#localRequests.send(now, local)
     remote.listen(now, local?.session !== undefined && local.state === 'open' && this.#retryAt === undefined)
     local?.listen(now, remote.isUp && remote.state === 'open' && this.#isReady)
     if (this.#isStopping || this.#hasEnded || !this.#isReady) return
@@ -397,17 +400,15 @@ export class Bridge implements UpstreamLinkOwner {
     const gone = new Set(this.#filters().flatMap((filter) => markedBy(filter) ?? []))
     const onlyOut = this.options.topics.filter(({ direction }) => direction === 'out')
     if (this.options.attemptUnsubscribe) for (const topic of onlyOut) gone.add(remoteFilter(topic))
-    const requests = [
-      ...this.#remoteRequests.unsubscribe([...gone].filter((filter) => !wanted.has(filter))),
-      ...this.#remoteRequests.subscribe(remote, { ...AS_BRIDGE, retainHandling: 1 }),
-    ]
-    for (const packet of requests) this.remote.send(now, packet)
+    this.#remoteRequests.unsubscribe([...gone].filter((filter) => !wanted.has(filter)))
+    this.#remoteRequests.subscribe(remote, { ...AS_BRIDGE, retainHandling: 1 })
+    this.#remoteRequests.send(now, this.remote, false)
   }
 
-  #unsubscribed(now: Instant, filters: readonly string[]): void {
+  #unsubscribed(filters: readonly string[]): void {
     const known = new Set(this.#filters())
     const marks = filters.map(markOf).filter((mark) => known.has(mark))
-    for (const packet of this.#localRequests.unsubscribe(marks)) this.#local?.send(now, packet)
+    this.#localRequests.unsubscribe(marks)
   }
 
   #changed(now: Instant, isUp: boolean): void {
@@ -419,7 +420,8 @@ export class Bridge implements UpstreamLinkOwner {
       this.#news.connected(now)
       const { sessionsLost } = remote.status
       // What the remote broker had retained may be gone with its session.
-      if (sessionsLost > this.#sessionsLost && !this.#isNew) this.#sendRetained(now)
+      if (sessionsLost > this.#sessionsLost && !this.#isNew)
+        this.#localRequests.subscribe(this.#topics.local, { ...AS_BRIDGE, retainHandling: 0 })
       this.#sessionsLost = sessionsLost
       this.#isNew = false
       this.#notify(now, true)
@@ -431,11 +433,6 @@ export class Bridge implements UpstreamLinkOwner {
       this.#local = undefined
       this.#open(now)
     }
-  }
-
-  #sendRetained(now: Instant): void {
-    const requests = this.#localRequests.subscribe(this.#topics.local, { ...AS_BRIDGE, retainHandling: 0 })
-    for (const packet of requests) this.#local?.send(now, packet)
   }
 
   #goodbye(now: Instant): void {

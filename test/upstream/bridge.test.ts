@@ -270,6 +270,34 @@ test('a far side that closes after the notification is connected without it', ()
   expect(pair.near.codes()).toContain('bridge-problem')
 })
 
+test('many topics, and many retained messages for them', () => {
+  const lines = Array.from({ length: 30 }, (_, i) => `t${i}/# both 1`)
+  const pair = new Pair([], {})
+  const near = pair.near.client('n')
+  for (let i = 0; i < 3000; i++)
+    near.mqtt.publish(pair.now, { topic: `t${i % 30}/${i}`, payload: Buffer.from('x'), retain: true })
+  pair.run()
+  pair.near.crash({ bridges: [bridge(lines)] })
+  expect(pair.near.server.bridges!.all[0]!.state).toBe('connected')
+  pair.advance(10_000)
+  // And the state of the bridge.
+  expect(pair.far.server.broker.retained.count).toBe(3001)
+  pair.far.client('f').publish('t29/back', '1', 1, { retain: true })
+  expect(pair.near.server.broker.retained.get('t29/back')).toBeDefined()
+})
+
+test('what is published right after the first start is bridged', () => {
+  const pair = new Pair([])
+  const far = pair.far.client('f').subscribe('#')
+  pair.commits = false
+  pair.near.start({ bridges: [bridge(['# out 1'])] })
+  const near = pair.near.client('n')
+  near.publish('a', '1', 1)
+  pair.commits = true
+  pair.advance(3000)
+  expect(far.heard()).toEqual(['a=1 q1'])
+})
+
 test('a session whose bridge is no longer configured is reported at the start', () => {
   const pair = new Pair([bridge(['a out 1'])])
   pair.near.crash({ bridges: [] })

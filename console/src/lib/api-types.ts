@@ -479,7 +479,7 @@ export interface Operations {
         }
         /** messages of QoS 1 and 2 that the remote broker has to acknowledge */
         readonly in_flight: number
-        /** messages sent to the remote broker since the start */
+        /** messages passed on to the remote broker since the start */
         readonly sent: number
         /** messages received from it since the start */
         readonly received: number

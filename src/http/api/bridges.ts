@@ -33,7 +33,7 @@ const BRIDGE = object(
       bytes: whole('bytes of these messages'),
     }),
     in_flight: whole('messages of QoS 1 and 2 that the remote broker has to acknowledge'),
-    sent: whole('messages sent to the remote broker since the start'),
+    sent: whole('messages passed on to the remote broker since the start'),
     received: whole('messages received from it since the start'),
     resent: whole('messages sent again since the start, after a lost connection'),
     refused: whole('messages that either side refused for good since the start; a notice says why'),
