@@ -424,6 +424,7 @@ export class Bridge implements UpstreamLinkOwner {
         this.#localRequests.subscribe(this.#topics.local, { ...AS_BRIDGE, retainHandling: 0 })
       this.#sessionsLost = sessionsLost
       this.#isNew = false
+      if (this.#mayEcho) this.#news.problem(now, ECHO)
       this.#notify(now, true)
       return
     }
@@ -433,6 +434,13 @@ export class Bridge implements UpstreamLinkOwner {
       this.#local = undefined
       this.#open(now)
     }
+  }
+
+  /** The remote broker knows neither No Local nor that this is a bridge. */
+  get #mayEcho(): boolean {
+    const dialect = this.remote.stream?.dialect
+    const isPlain = dialect !== undefined && dialect.version < 5 && !dialect.bridge
+    return isPlain && this.options.topics.some(({ direction }) => direction === 'both')
   }
 
   #goodbye(now: Instant): void {
@@ -481,6 +489,9 @@ export class Bridge implements UpstreamLinkOwner {
 
 /** What a bridge publishes does not come back to it, and what is retained stays so. */
 const AS_BRIDGE = { noLocal: true, retainAsPublished: true } as const
+
+const ECHO =
+  'the remote broker sends back what goes there on topics with the direction both (try_private, or MQTT 5): it arrives here once more'
 
 /** The Session Expiry Interval of a session that does not expire [5.0 section 3.1.2.11.2]. */
 const NEVER = 0xffff_ffff
