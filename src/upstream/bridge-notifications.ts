@@ -102,6 +102,11 @@ export class BridgeNotifications {
     this.#raise('bridge-problem', reason)
   }
 
+  echoes(now: Instant): void {
+    const what = 'what goes there on topics with the direction both'
+    this.problem(now, `the remote broker sends back ${what} (try_private, or MQTT 5): it arrives here once more`)
+  }
+
   /** A message is dropped. */
   refused(reason: string): void {
     this.#raise('bridge-refused', reason)

@@ -51,6 +51,8 @@ const AGAIN_MS = 1_000
 export class Bridge implements UpstreamLinkOwner {
   readonly options: BridgeOptions
   readonly remote: UpstreamLink
+  /** When it was connected, lost its connection, or began to rest. */
+  since: Instant = 0
   /** Messages so far. `refused`: by either side, for good. */
   readonly counts = { out: 0, in: 0, refused: 0 }
   readonly #host: BridgeHost
@@ -424,7 +426,7 @@ export class Bridge implements UpstreamLinkOwner {
         this.#localRequests.subscribe(this.#topics.local, { ...AS_BRIDGE, retainHandling: 0 })
       this.#sessionsLost = sessionsLost
       this.#isNew = false
-      if (this.#mayEcho) this.#news.problem(now, ECHO)
+      if (this.#mayEcho) this.#news.echoes(now)
       this.#notify(now, true)
       return
     }
@@ -473,6 +475,7 @@ export class Bridge implements UpstreamLinkOwner {
 
   /** The same here. */
   #tell(now: Instant, isUp: boolean): void {
+    this.since = now
     const { notificationTopic: topic } = this.options
     if (topic === undefined || this.#stateTold === isUp) return
     if (topic.startsWith('$SYS/')) this.#host.publishSys(now, topic, isUp ? '1' : '0')
@@ -489,9 +492,6 @@ export class Bridge implements UpstreamLinkOwner {
 
 /** What a bridge publishes does not come back to it, and what is retained stays so. */
 const AS_BRIDGE = { noLocal: true, retainAsPublished: true } as const
-
-const ECHO =
-  'the remote broker sends back what goes there on topics with the direction both (try_private, or MQTT 5): it arrives here once more'
 
 /** The Session Expiry Interval of a session that does not expire [5.0 section 3.1.2.11.2]. */
 const NEVER = 0xffff_ffff

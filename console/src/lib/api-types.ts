@@ -451,7 +451,7 @@ export interface Operations {
         readonly name: string
         /** connecting: tried again and again; idle: lazy, and too little waits; ended: it was to connect once (start_type) */
         readonly state: 'connected' | 'connecting' | 'idle' | 'ended'
-        /** when the connection to the remote broker was made, lost or last tried (ISO 8601) */
+        /** when it was connected or lost its connection (ISO 8601) */
         readonly since: string
         /** URL of the remote broker that is connected, or was tried last */
         readonly target: string

@@ -15,7 +15,7 @@ const BRIDGE = object(
       'connecting: tried again and again; idle: lazy, and too little waits; ended: it was to connect once (start_type)',
       STATES,
     ),
-    since: text('when the connection to the remote broker was made, lost or last tried (ISO 8601)'),
+    since: text('when it was connected or lost its connection (ISO 8601)'),
     target: text('URL of the remote broker that is connected, or was tried last'),
     client: text('id of the session at this broker, as in /api/v1/clients'),
     remote_client_id: text('client id at the remote broker'),
@@ -76,7 +76,7 @@ function bridgeJson(now: Instant, server: Server, bridge: Bridge): object {
   return {
     name: options.name,
     state,
-    since: isoTime(server.wallEpoch + status.since),
+    since: isoTime(server.wallEpoch + bridge.since),
     target: status.target,
     client: `mqtt:${options.localClientId}`,
     remote_client_id: options.connect.clientId,
