@@ -3,11 +3,12 @@ import { earliest, type Instant, type Machine } from './base/machine.ts'
 import { Memory, type MemoryLimits } from './base/memory.ts'
 import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
+import { bridgeView, leftSessions } from './broker/bridge-view.ts'
 import { Broker } from './broker/broker.ts'
 import type { ConditionOptions } from './broker/conditions.ts'
 import type { ContentCheck } from './broker/content-check.ts'
 import type { Hooks, PublishAnswer, PublishQuestion } from './broker/hooks.ts'
-import type { BrokerLimits } from './broker/limits.ts'
+import { type BrokerLimits, DEFAULT_LIMITS } from './broker/limits.ts'
 import { LocalLinks } from './broker/local-links.ts'
 import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
 import type { DatagramTap } from './gateway/datagram-tap.ts'
@@ -26,6 +27,9 @@ import type { Traffic } from './mqtt/traffic.ts'
 import { Presence, type PresenceOptions } from './presence/presence.ts'
 import { type ClockReading, StoreClock } from './store/clock.ts'
 import type { GatewayRecord, Store, StoreRecord, WallClock } from './store/store.ts'
+import type { BridgeOptions } from './upstream/bridge-options.ts'
+import { Bridges } from './upstream/bridges.ts'
+import { type DialOutput, Upstream, type UpstreamOptions } from './upstream/upstream.ts'
 
 export interface ServerOptions {
   readonly broker?: Partial<BrokerLimits>
@@ -49,6 +53,9 @@ export interface ServerOptions {
   /** Published as `$SYS/broker/version`: `roost version 1.2.3`. */
   readonly version?: string
   readonly presence?: PresenceOptions
+  /** Links to far sides; none if absent. */
+  readonly upstream?: Partial<UpstreamOptions>
+  readonly bridges?: readonly BridgeOptions[]
   /** Keeps figures of each sensor, 64 bytes each: `Sensors.figuresOf`. */
   readonly sensorFigures?: boolean
   /** Called at every update of the topics under `$SYS`. */
@@ -68,6 +75,8 @@ export type ServerInput =
   /** The socket has accepted none of the waiting bytes for longer than the write timeout. */
   | { readonly kind: 'stuck'; readonly connection: ConnectionId }
   | { readonly kind: 'closed'; readonly connection: ConnectionId; readonly reason: string }
+  /** A stream that was asked for with `dial` is open. */
+  | { readonly kind: 'dialled'; readonly connection: ConnectionId }
   | { readonly kind: 'datagram'; readonly route: RouteKey; readonly bytes: Uint8Array }
   /** The answer to an `auth` output. */
   | { readonly kind: 'authenticated'; readonly link: LinkId; readonly step: number; readonly answer: AuthAnswer }
@@ -90,6 +99,11 @@ export type ServerInput =
 export type ServerOutput =
   | ConnectionOutput
   | ({ readonly kind: 'datagram' } & Datagram)
+  /**
+   * Open a stream to this target. Answered by `dialled`, or by `closed` if that fails; the events and outputs of the stream are those
+   * of any other. Its connection id, chosen here, is negative.
+   */
+  | DialOutput
   /** Verify the identity of this client; answered by `authenticated` with the same link and step. */
   | { readonly kind: 'auth'; readonly request: AuthRequest }
   /** The client of this link has disconnected: the answer to its `auth` is no longer needed, and ignored. */
@@ -147,6 +161,10 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly local = new LocalLinks()
   /** Undefined if no topic has a type. */
   readonly content: ContentCheck | undefined
+  /** Undefined if nothing is configured that needs it. */
+  readonly upstream: Upstream | undefined
+  /** Undefined if none is configured. */
+  readonly bridges: Bridges | undefined
   /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
   /** Memory used on behalf of peers. */
@@ -203,6 +221,13 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures
+    const { output } = this.connections
+    const { bridges = [] } = options
+    const needsUpstream = bridges.length > 0 || options.upstream !== undefined
+    this.upstream = needsUpstream ? new Upstream({ output, notice, random, memory }, options.upstream) : undefined
+    const { maxTopicLevels = DEFAULT_LIMITS.maxTopicLevels } = options.broker ?? {}
+    const host = { uplink: this.broker, notice, maxTopicLevels, ...bridgeView(this.broker) }
+    this.bridges = this.upstream && new Bridges(bridges, this.upstream, host)
     const gateway = { ...options.gateway, events: hooks?.events }
     this.gateway = new Gateway(gateway, this.broker, store, clock, notice, random, memory)
     this.#presence = new Presence(options.presence ?? {}, {
@@ -251,12 +276,23 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.gateway.recover(now)
     this.broker.runDownRecovered(now, (clientId) => this.gateway.sensors.isLost(clientId))
     this.#publishSys(now)
+    this.bridges?.start(now)
+    this.#reportLeftSessions()
+  }
+
+  #reportLeftSessions(): void {
+    const configured = new Set(this.bridges?.all.map(({ options }) => options.localClientId))
+    for (const client of leftSessions(this.broker.sessions, configured)) {
+      const reason = 'its bridge is no longer configured, but messages are queued for it: see roost sessions rm'
+      this.notice({ code: 'bridge-problem', level: 'warn', client, reason })
+    }
   }
 
   handle(now: Instant, input: ServerInput): void {
     switch (input.kind) {
       case 'chunk':
-        this.connections.chunk(now, input.connection, input.bytes)
+        if (input.connection < 0) this.upstream?.handle(now, input)
+        else this.connections.chunk(now, input.connection, input.bytes)
         return
       case 'datagram':
         this.gateway.handleDatagram(now, input.route, input.bytes)
@@ -291,13 +327,19 @@ export class Server implements Machine<ServerInput, ServerOutput> {
         this.connections.buffering(now, input.connection, input.bytes)
         return
       case 'congested':
-        this.connections.congested(now, input.connection, input.on)
+        if (input.connection < 0) this.upstream?.handle(now, input)
+        else this.connections.congested(now, input.connection, input.on)
         return
       case 'stuck':
-        this.connections.stuck(now, input.connection)
+        if (input.connection < 0) this.upstream?.handle(now, input)
+        else this.connections.stuck(now, input.connection)
         return
       case 'closed':
-        this.connections.closed(now, input.connection, input.reason)
+        if (input.connection < 0) this.upstream?.handle(now, input)
+        else this.connections.closed(now, input.connection, input.reason)
+        return
+      case 'dialled':
+        this.upstream?.handle(now, input)
     }
   }
 
@@ -310,6 +352,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.connections.handleTimeout(now)
     this.gateway.handleTimeout(now)
     this.broker.handleTimeout(now)
+    this.upstream?.handleTimeout(now)
+    this.bridges?.handleTimeout(now)
     this.#presence.handleTimeout(now)
     if (this.#sysDue !== undefined && this.#sysDue <= now) this.#publishSys(now)
   }
@@ -318,7 +362,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const { connections, gateway, broker } = this
     const streams = earliest(connections.nextTimeout(), gateway.nextTimeout())
     const own = earliest(this.#presence.nextTimeout(), this.#sysDue)
-    return earliest(earliest(streams, broker.nextTimeout()), own)
+    const inside = earliest(broker.nextTimeout(), earliest(this.upstream?.nextTimeout(), this.bridges?.nextTimeout()))
+    return earliest(earliest(streams, inside), own)
   }
 
   /**
@@ -344,6 +389,11 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     if (link !== undefined) return { kind: 'auth-abandoned', link }
     const question = this.broker.asked?.nextQuestion()
     if (question !== undefined) return { kind: 'hook', question }
+    if (this.upstream !== undefined) {
+      const dial = this.upstream.poll()
+      if (dial !== undefined) return dial
+      this.upstream.endTurn()
+    }
     this.broker.endTurn()
     return undefined
   }
@@ -362,7 +412,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
    * `publishWills` does. Poll once more at the end.
    */
   shutDown(now: Instant): boolean {
+    this.bridges?.stop(now)
     if (!this.broker.shutdown.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)) return false
+    this.upstream?.stop(now)
     this.gateway.stop(now)
     return true
   }
@@ -371,6 +423,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.connections.paused(now, ms)
     this.broker.pauses.ended(now, ms)
     this.gateway.paused(now, ms)
+    this.upstream?.paused(now)
     if (ms < NOTED_PAUSE_MS) return
     const reason = `for ${Math.round(ms / 1000)} s: what clients have sent meanwhile is read before any of them counts as lost`
     this.notice({ code: 'process-paused', level: 'warn', reason })
@@ -436,8 +489,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       any = true
       if (connections.of(link) !== undefined) connections.linkReady(now, link)
       else if (gateway.owns(link)) gateway.linkReady(now, link)
-      else local.linkReady(link)
+      else if (!local.linkReady(link)) this.bridges?.linkReady(now, link)
     }
+    if (this.upstream?.drain(now) === true) any = true
     broker.takeQueued()
     return any
   }

@@ -53,12 +53,13 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   broker: ['base', 'store', 'mqtt'],
   gateway: ['base', 'store', 'mqtt', 'mqttsn'],
   filters: ['base', 'store', 'mqtt', 'broker'],
-  config: ['base', 'mqtt', 'gateway', 'filters'],
+  upstream: ['base', 'store', 'mqtt'],
+  config: ['base', 'mqtt', 'gateway', 'filters', 'upstream'],
   access: ['base', 'store', 'mqtt', 'broker', 'config'],
   presence: ['base', 'broker', 'gateway'],
   trace: ['base', 'mqtt', 'mqttsn', 'gateway'],
-  'server.ts': ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'presence'],
-  http: ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'config', 'access', 'trace', 'server.ts'],
+  'server.ts': ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'upstream', 'presence'],
+  http: ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'upstream', 'config', 'access', 'trace', 'server.ts'],
   process: [
     'base',
     'store',
@@ -66,6 +67,7 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
     'mqttsn',
     'broker',
     'gateway',
+    'upstream',
     'config',
     'access',
     'filters',
@@ -90,6 +92,7 @@ const PARENTS: ReadonlySet<string> = new Set([
   'src/broker/context.ts',
   'src/broker/client-link.ts',
   'src/broker/session.ts',
+  'src/upstream/upstream-link.ts',
 ])
 /** The options table is made of zod schemas, which are pure. */
 const PURE_PACKAGES: Readonly<Record<string, readonly string[]>> = { 'src/config/options/kinds.ts': ['zod'] }

@@ -306,6 +306,46 @@ export const NOTICES = {
     about: 'A certificate that the configuration names has expired, or will within 30 days. Said at the start and once a day.',
     action: 'Renew it, and send SIGHUP.',
   },
+  'upstream-up': {
+    levels: ['info'],
+    fields: ['client', 'peer', 'reason'],
+    about:
+      'A link to a far side (a bridge) is connected. The reason says with which protocol version, and whether its session was still there.',
+    action: 'Nothing.',
+  },
+  'upstream-down': {
+    levels: ['warn'],
+    fields: ['client', 'peer', 'reason'],
+    about:
+      'A link to a far side was lost, or could not be made. It is tried again, after one second at first and after a minute at last. An attempt that fails for the same reason is not reported again.',
+    action: 'Check that broker, the network and, if the reason names them, credentials or certificates.',
+  },
+  'upstream-refused': {
+    levels: ['warn'],
+    fields: ['client', 'peer', 'reason'],
+    about: 'The far side of a link refused a subscription. The others are not affected.',
+    action: "Allow it in that broker's access rules.",
+  },
+  'upstream-limited': {
+    levels: ['warn'],
+    fields: ['client', 'peer', 'reason'],
+    about:
+      'The far side of a link lacks something, such as QoS 2 or retained messages, or breaks a rule of the protocol. Said once.',
+    action: 'Depends on the reason.',
+  },
+  'bridge-problem': {
+    levels: ['warn'],
+    fields: ['client', 'reason'],
+    about:
+      'A bridge (the client in the line is its name, or its session) cannot do all of its work. The reason says what, and what happens next.',
+    action: 'Depends on the reason; see docs/bridge.md.',
+  },
+  'bridge-refused': {
+    levels: ['warn'],
+    fields: ['client', 'reason'],
+    about: 'A bridge could not pass on a message, which is dropped: its topic is not valid on the other side.',
+    action: 'Shorten the prefixes of the topic, or raise max_topic_levels.',
+  },
   'http-refused': {
     levels: ['info'],
     fields: ['user', 'peer', 'reason'],

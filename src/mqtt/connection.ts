@@ -11,7 +11,7 @@ import type { Connack, Connect } from './packets.ts'
 import type { Properties } from './properties.ts'
 import type { Publish } from './publish.ts'
 import { ReasonCode } from './reason-codes.ts'
-import { TopicAliases } from './topic-aliases.ts'
+import { resolveAlias, TopicAliases } from './topic-aliases.ts'
 import type { Remembered } from './topic-names.ts'
 
 /** Bytes of WebSocket framing around a CONNECT in many parts. */
@@ -127,26 +127,7 @@ export class Connection {
    * as the connection (MQTT-3.3.2-7).
    */
   resolveAlias(packet: Publish, maxBytes: number): Malformed | undefined {
-    const alias = packet.properties.topicAlias
-    if (alias === undefined) return undefined
-    const { topicAliasMaximum } = this.settings
-    // [MQTT-3.2.2-17] [MQTT-3.2.2-18] [MQTT-3.3.2-9] [MQTT-3.3.2-12]
-    if (alias > topicAliasMaximum) {
-      const reason = `topic alias ${alias} is above ${topicAliasMaximum}`
-      return wrongAlias(reason, 'MQTT-3.3.2-9', ReasonCode.TOPIC_ALIAS_INVALID, 'max_topic_alias')
-    }
-    // [MQTT-3.3.2-7]
-    this.aliases ??= new TopicAliases(topicAliasMaximum, maxBytes, this.#remembered)
-    if (packet.topic !== '') {
-      if (this.aliases.set(alias, packet.topic)) return undefined
-      const reason = `topic aliases hold more than ${maxBytes} bytes`
-      return wrongAlias(reason, '5.0 section 3.3.2.3.4', ReasonCode.QUOTA_EXCEEDED, 'max_topic_alias_bytes')
-    }
-    const topic = this.aliases.topic(alias)
-    if (topic === undefined)
-      return wrongAlias(`topic alias ${alias} was never set`, '5.0 section 3.3.4', ReasonCode.PROTOCOL_ERROR)
-    packet.topic = topic
-    return undefined
+    return resolveAlias(this, packet, this.settings.topicAliasMaximum, maxBytes, this.#remembered)
   }
 
   /** Applies a CONNECT: from here on packets may be larger, and lengths must be minimal in 5.0 (MQTT-1.5.5-1). */
@@ -222,11 +203,3 @@ export class Connection {
     return reasonCode === ReasonCode.UNSUPPORTED_PROTOCOL_VERSION || this.decoder.version === 5
   }
 }
-
-const wrongAlias = (reason: string, rule: string, reasonCode: number, limit?: string): Malformed => ({
-  kind: 'malformed',
-  reason,
-  rule,
-  reasonCode,
-  ...(limit !== undefined && { limit }),
-})

@@ -32,6 +32,7 @@ const CONNECT_HEADER = PacketType.CONNECT << 4
  */
 export class Connections {
   readonly traffic = new Traffic(PacketType.PUBLISH)
+  readonly output: StreamOutput
   /** The buffer of the output. The caller of `poll` reports with `slab.written` when the sockets have taken it. */
   readonly slab: StreamOutput['slab']
   /** Where each client is counted. */
@@ -43,7 +44,6 @@ export class Connections {
   readonly #byLink = new Map<LinkId, Connection>()
   readonly #admission: ConnectionAdmission
   readonly #deadlines: Deadlines
-  readonly #output: StreamOutput
   readonly #turns = new Turns()
   readonly #buffers: ReceiveBuffers
   /** Bytes of topics and aliases that the connections remember. */
@@ -55,9 +55,9 @@ export class Connections {
     this.#notice = notice
     this.#admission = new ConnectionAdmission(this.#limits, memory, notice)
     this.#deadlines = new Deadlines(this.#limits.connectTimeoutMs)
-    this.#output = new StreamOutput(this.traffic, notice)
+    this.output = new StreamOutput(this.traffic, notice)
     this.#buffers = new ReceiveBuffers(this.#limits.maxReceiveBufferBytes, memory.limits.memoryLimit)
-    this.slab = this.#output.slab
+    this.slab = this.output.slab
     memory.count('connections', () => this.#admission.bytes + this.#remembered.sum)
     memory.count('receive_buffers', () => this.#buffers.total)
     memory.count('wire_forms', () => this.slab.forms.bytes)
@@ -71,7 +71,7 @@ export class Connections {
 
   /** Sees every packet; undefined while no trace is on. */
   set tap(tap: StreamTap | undefined) {
-    this.#output.tap = tap
+    this.output.tap = tap
   }
 
   /** The process cannot keep up: no new connections for now. */
@@ -81,7 +81,7 @@ export class Connections {
 
   /** A pause has yet to be passed on to a socket. */
   get urgent(): boolean {
-    return this.#output.urgent
+    return this.output.urgent
   }
 
   of(link: LinkId): Connection | undefined {
@@ -115,7 +115,7 @@ export class Connections {
   open(now: Instant, id: ConnectionId, from: StreamInfo): void {
     const { peer, listener } = from
     if (this.#admission.refusal(now, peer) !== undefined) {
-      this.#output.close(id, false)
+      this.output.close(id, false)
       return
     }
     const settings = limitsOfListener(this.#limits, listener)
@@ -154,7 +154,7 @@ export class Connections {
       if (this.#turns.admits(now, connection)) this.#read(now, connection)
       else {
         connection.paused = true
-        this.#output.pause(connection)
+        this.output.pause(connection)
       }
     }
     this.#boundBuffers(now, connection)
@@ -189,10 +189,10 @@ export class Connections {
     connection.congested = on
     connection.link.listen(now, !on)
     // A client that does not read is not read either: its requests would pile up answers.
-    if (on) this.#output.pause(connection)
+    if (on) this.output.pause(connection)
     else {
       connection.lastReceived = now
-      if (!connection.paused) this.#output.resume(connection)
+      if (!connection.paused) this.output.resume(connection)
     }
   }
 
@@ -233,7 +233,7 @@ export class Connections {
   linkReady(now: Instant, link: LinkId): void {
     const connection = this.#byLink.get(link)
     if (connection === undefined || connection.ended !== undefined || !this.#writeAll(now, connection)) return
-    this.#output.flush(connection)
+    this.output.flush(connection)
     if (connection.paused && !connection.isWaiting) this.#resume(now, connection)
   }
 
@@ -267,10 +267,10 @@ export class Connections {
 
   /** `undefined`: everything has been written, and the turn is over unless it `continues`. */
   poll(continues = false): ConnectionOutput | undefined {
-    const output = this.#output.poll()
+    const output = this.output.poll()
     if (output !== undefined) return output
     this.#turns.end(continues)
-    this.#output.endTurn()
+    this.output.endTurn()
     return undefined
   }
 
@@ -286,7 +286,7 @@ export class Connections {
     let { work } = this.#uplink
     while (framer.next()) {
       const packet = decoder.decode(framer.bytes, framer.start, framer.bodyStart, framer.end)
-      if (this.#output.tap !== undefined) this.#output.tap.packetReceived(connection, packet ?? decoder.error!)
+      if (this.output.tap !== undefined) this.output.tap.packetReceived(connection, packet ?? decoder.error!)
       if (packet === undefined) {
         this.#malformed(now, connection, decoder.error!)
         return
@@ -309,13 +309,13 @@ export class Connections {
       const isOver = this.#turns.spend(now, connection, costOf(packet, work - before))
       if (!goOn || throttled || isOver) {
         connection.paused = true
-        if (!connection.gone) this.#output.pause(connection)
+        if (!connection.gone) this.output.pause(connection)
         return
       }
       if (connection.gone) return
     }
     if (framer.error === undefined) return
-    this.#output.tap?.packetReceived(connection, framer.error)
+    this.output.tap?.packetReceived(connection, framer.error)
     this.#malformed(now, connection, framer.error)
   }
 
@@ -336,7 +336,7 @@ export class Connections {
       limit: 'max_keepalive',
     })
     const reasonCode = ReasonCode.CLIENT_IDENTIFIER_NOT_VALID
-    this.#output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
+    this.output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
     this.#end(connection, undefined)
     connection.link.lost(now, 'refused')
     return false
@@ -373,7 +373,7 @@ export class Connections {
         return false
       } else if (out.type === PacketType.CONNACK) {
         if (!this.#connack(now, connection, out)) return false
-      } else this.#output.write(out, connection)
+      } else this.output.write(out, connection)
     }
     connection.counted.messagesSent += deliveries
     this.#turns.wrote(now, connection, deliveries, deliveries < most && slab.forms.properties <= PROPERTIES_PER_TURN)
@@ -402,7 +402,7 @@ export class Connections {
     connection.lastReceived = now
     this.#read(now, connection)
     this.#boundBuffers(now, connection)
-    if (!connection.gone && !connection.paused && !connection.congested) this.#output.resume(connection)
+    if (!connection.gone && !connection.paused && !connection.congested) this.output.resume(connection)
   }
 
   #resolveAlias(now: Instant, connection: Connection, packet: Publish): boolean {
@@ -415,13 +415,13 @@ export class Connections {
   #connack(now: Instant, connection: Connection, connack: Connack): boolean {
     if (connack.reasonCode !== 0) {
       // [3.1.1 MQTT-3.2.2-6]
-      if (connection.decoder.version === 5 || hasReturnCode(connack.reasonCode)) this.#output.write(connack, connection)
+      if (connection.decoder.version === 5 || hasReturnCode(connack.reasonCode)) this.output.write(connack, connection)
       return true
     }
     const answer = connection.accepted(now, connack, this.#limits)
     connection.figures = this.figures?.placeOf(connection.link.figuresAt)
     this.#deadlines.keepAlive(now, connection)
-    connection.isConnected = this.#output.write(answer, connection)
+    connection.isConnected = this.output.write(answer, connection)
     if (connection.isConnected) return true
     // Without CONNACK nothing else can be sent (MQTT-3.2.0-1).
     this.#end(connection, undefined)
@@ -444,7 +444,7 @@ export class Connections {
     const waits = session === undefined && state !== 'open'
     if (waits) {
       const reasonCode = ReasonCode.SERVER_BUSY
-      this.#output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
+      this.output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties: NO_PROPERTIES }, connection)
     }
     this.#end(connection, undefined)
     connection.link.lost(now, reason)
@@ -464,7 +464,7 @@ export class Connections {
     if (!connection.isConnected && connection.refusesWithConnack(reasonCode)) {
       // A client of another version may not know reason strings.
       const properties = reasonCode === ReasonCode.UNSUPPORTED_PROTOCOL_VERSION ? NO_PROPERTIES : { reasonString: told }
-      this.#output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties }, connection)
+      this.output.write({ type: PacketType.CONNACK, sessionPresent: false, reasonCode, properties }, connection)
     }
     // [MQTT-4.13.1-1]
     this.#end(connection, reasonCode, told)
@@ -477,11 +477,11 @@ export class Connections {
     if (reasonCode !== undefined && connection.isConnected && connection.decoder.version === 5) {
       // [MQTT-3.14.2-2]
       const properties = reasonString === undefined ? NO_PROPERTIES : { reasonString }
-      this.#output.write({ type: PacketType.DISCONNECT, reasonCode: disconnectCode(reasonCode), properties }, connection)
+      this.output.write({ type: PacketType.DISCONNECT, reasonCode: disconnectCode(reasonCode), properties }, connection)
     }
-    this.#output.flush(connection)
+    this.output.flush(connection)
     // [MQTT-3.14.4-2]
-    this.#output.close(connection.id, saidGoodbye)
+    this.output.close(connection.id, saidGoodbye)
     // [MQTT-3.14.4-1]
     this.#forget(connection)
   }
@@ -492,7 +492,7 @@ export class Connections {
     this.#buffers.update(connection)
     this.#deadlines.forget(connection)
     this.#connections.delete(connection.id)
-    this.#output.tap?.streamClosed(connection.id)
+    this.output.tap?.streamClosed(connection.id)
     connection.forget()
     this.#byLink.delete(connection.link.id)
     this.#admission.count(connection.peer, connection.settings.streamBytes, -1)

@@ -5,8 +5,9 @@ import type { Connection, ConnectionId } from './connection.ts'
 import { encodePacket } from './encode.ts'
 import { type Packet, PacketType, type PublishResponse, withoutProblem } from './packets.ts'
 import { NO_PROPERTIES } from './properties.ts'
+import type { Publish } from './publish.ts'
 import { Slab } from './slab.ts'
-import type { StreamTap } from './stream-tap.ts'
+import type { StreamTap, TappedStream } from './stream-tap.ts'
 import type { Traffic } from './traffic.ts'
 
 export type ConnectionOutput =
@@ -18,6 +19,9 @@ export type ConnectionOutput =
   | { readonly kind: 'close'; readonly connection: ConnectionId; readonly saidGoodbye: boolean }
   /** Read nothing more from this peer for now. */
   | { readonly kind: 'pause' | 'resume'; readonly connection: ConnectionId }
+
+/** A stream that is written to. */
+export type Destination = TappedStream & Pick<Connection, 'maxPacketSize' | 'wantsProblemInformation' | 'counted'>
 
 /** Output to the sockets: packets, encoded into one slab for one connection after the other, and pauses and ends of streams. */
 export class StreamOutput {
@@ -48,7 +52,7 @@ export class StreamOutput {
   }
 
   /** Encodes a packet other than PUBLISH. False if it exceeds the client's Maximum Packet Size, and was not sent. */
-  write(packet: Packet, connection: Connection): boolean {
+  write(packet: Packet, connection: Destination): boolean {
     if (this.#writeShort(packet, connection)) return true
     const writer = this.#writer
     // [MQTT-3.1.2-29]
@@ -74,7 +78,7 @@ export class StreamOutput {
   }
 
   /** Writes the usual acknowledgement, four bytes, without the encoder: 60 ns less. */
-  #writeShort(packet: Packet, { decoder, maxPacketSize }: Connection): boolean {
+  #writeShort(packet: Packet, { decoder, maxPacketSize }: Destination): boolean {
     const { type } = packet
     if (type < PacketType.PUBACK || type > PacketType.PUBCOMP || maxPacketSize < 4) return false
     const { packetId, reasonCode, properties } = packet as PublishResponse
@@ -84,8 +88,14 @@ export class StreamOutput {
     return true
   }
 
+  /** Counts a message that was written to the slab. */
+  delivered({ payloadLength }: Publish): void {
+    this.#traffic.sent[PacketType.PUBLISH]!++
+    this.#traffic.publishBytesSent += payloadLength
+  }
+
   /** Queues everything in the slab, which is for this connection, as one write. */
-  flush(connection: Connection): void {
+  flush(connection: Destination): void {
     const { id } = connection
     const pieces = this.slab.take()
     if (this.tap !== undefined && pieces.length > 0) this.tap.packetsSent(connection, pieces)
@@ -97,12 +107,12 @@ export class StreamOutput {
   }
 
   /** Passed on before the turn is over: further input would only pile up. */
-  pause({ id }: Connection): void {
+  pause({ id }: Destination): void {
     this.urgent = true
     this.#outputs.push({ kind: 'pause', connection: id })
   }
 
-  resume({ id }: Connection): void {
+  resume({ id }: Destination): void {
     this.#outputs.push({ kind: 'resume', connection: id })
   }
 

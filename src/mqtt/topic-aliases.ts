@@ -1,5 +1,8 @@
+import type { Malformed } from '../base/malformed.ts'
 import { COST } from '../base/memory-costs.ts'
 import { NameMap } from '../base/name-map.ts'
+import type { Publish } from './publish.ts'
+import { ReasonCode } from './reason-codes.ts'
 import type { ByteCount } from './topic-names.ts'
 
 /** Topics no longer than an alias are sent as they are. */
@@ -86,3 +89,42 @@ export class TopicAliases {
     this.#recount()
   }
 }
+
+/**
+ * Sets the topic of a received message from its alias, one of up to `max` with `maxBytes` of topics; returns what is wrong with the
+ * alias, if anything. They last as long as the stream (MQTT-3.3.2-7).
+ */
+export function resolveAlias(
+  stream: { aliases: TopicAliases | undefined },
+  packet: Publish,
+  max: number,
+  maxBytes: number,
+  count: ByteCount,
+): Malformed | undefined {
+  const alias = packet.properties.topicAlias
+  if (alias === undefined) return undefined
+  // [MQTT-3.2.2-17] [MQTT-3.2.2-18] [MQTT-3.3.2-9] [MQTT-3.3.2-12]
+  if (alias > max) {
+    const reason = `topic alias ${alias} is above ${max}`
+    return wrongAlias(reason, 'MQTT-3.3.2-9', ReasonCode.TOPIC_ALIAS_INVALID, 'max_topic_alias')
+  }
+  // [MQTT-3.3.2-7]
+  stream.aliases ??= new TopicAliases(max, maxBytes, count)
+  if (packet.topic !== '') {
+    if (stream.aliases.set(alias, packet.topic)) return undefined
+    const reason = `topic aliases hold more than ${maxBytes} bytes`
+    return wrongAlias(reason, '5.0 section 3.3.2.3.4', ReasonCode.QUOTA_EXCEEDED, 'max_topic_alias_bytes')
+  }
+  const topic = stream.aliases.topic(alias)
+  if (topic === undefined) return wrongAlias(`topic alias ${alias} was never set`, '5.0 section 3.3.4', ReasonCode.PROTOCOL_ERROR)
+  packet.topic = topic
+  return undefined
+}
+
+const wrongAlias = (reason: string, rule: string, reasonCode: number, limit?: string): Malformed => ({
+  kind: 'malformed',
+  reason,
+  rule,
+  reasonCode,
+  ...(limit !== undefined && { limit }),
+})

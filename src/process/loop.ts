@@ -12,6 +12,7 @@ import type { Server, ServerInput } from '../server.ts'
 import type { ClockReading } from '../store/clock.ts'
 import { bootId } from '../store/io/owner.ts'
 import type { WallClock } from '../store/store.ts'
+import { type DialHost, dial } from '../upstream/io/dial.ts'
 
 const NO_VERIFIER: AuthAnswer = {
   kind: 'refused',
@@ -61,7 +62,7 @@ const CATCH_UP_MS = 1000
  * Runs the server in real time. All inputs of one turn of the event loop are handled before the resulting output is
  * written, so that a socket gets one write per turn, however many packets that contains.
  */
-export class Loop implements StreamHost {
+export class Loop implements StreamHost, DialHost {
   readonly #server: Server
   readonly #streams = new Map<ConnectionId, Stream>()
   #sendDatagram: (route: RouteKey, bytes: Uint8Array) => void = () => {}
@@ -135,6 +136,11 @@ export class Loop implements StreamHost {
     return connection
   }
 
+  dialled(connection: ConnectionId, stream: Stream): void {
+    this.#streams.set(connection, stream)
+    this.handle({ kind: 'dialled', connection })
+  }
+
   closed(connection: ConnectionId, reason: string): void {
     if (this.#streams.delete(connection)) this.handle({ kind: 'closed', connection, reason })
   }
@@ -181,6 +187,7 @@ export class Loop implements StreamHost {
       else if (output.kind === 'auth') void this.#verify(output.request)
       else if (output.kind === 'auth-abandoned') this.#verifier?.abandon(output.link)
       else if (output.kind === 'hook') this.#ask(output.question)
+      else if (output.kind === 'dial') this.#streams.set(output.connection, dial(output.target, output.connection, this))
       else {
         const stream = this.#streams.get(output.connection)
         if (output.kind === 'write') isFree = stream?.write(output.bytes) === true && isFree !== false

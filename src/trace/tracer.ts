@@ -3,11 +3,11 @@ import type { GatewayClient } from '../gateway/client/client.ts'
 import type { DatagramTap } from '../gateway/datagram-tap.ts'
 import { nodeRoute, type RouteKey } from '../gateway/ports/route.ts'
 import type { PredefinedTopics } from '../gateway/topics/predefined.ts'
-import type { Connection, ConnectionId } from '../mqtt/connection.ts'
+import type { ConnectionId } from '../mqtt/connection.ts'
 import { PacketDecoder } from '../mqtt/decode.ts'
 import { Framer } from '../mqtt/framer.ts'
 import { type Packet, PacketType } from '../mqtt/packets.ts'
-import type { StreamTap } from '../mqtt/stream-tap.ts'
+import type { StreamTap, TappedStream } from '../mqtt/stream-tap.ts'
 import { decodeMessage } from '../mqttsn/decode.ts'
 import { unwrap } from '../mqttsn/forwarder.ts'
 import { type Message, MsgType } from '../mqttsn/messages.ts'
@@ -35,7 +35,7 @@ const NOTHING = new Uint8Array(0)
 /** A stream that is traced. */
 interface Stream {
   /** Of its session and of a CONNECT that has not been answered, as they were for the last packet. */
-  key: Connection['link']['session']
+  key: TappedStream['link']['session']
   joining: string | undefined
   /** The client that has connected, otherwise the one whose CONNECT has not been answered, or that has lost its session. */
   client: string | undefined
@@ -73,7 +73,7 @@ export class Tracer implements StreamTap, DatagramTap {
     }
   }
 
-  packetReceived(from: Connection, packet: Packet | Malformed): void {
+  packetReceived(from: TappedStream, packet: Packet | Malformed): void {
     const stream = this.#streamOf(from)
     const said = 'type' in packet && packet.type === PacketType.CONNECT ? packet.clientId || undefined : undefined
     if (!stream.isWanted && said === undefined) return
@@ -93,7 +93,7 @@ export class Tracer implements StreamTap, DatagramTap {
     })
   }
 
-  packetsSent(to: Connection, pieces: readonly Uint8Array[]): void {
+  packetsSent(to: TappedStream, pieces: readonly Uint8Array[]): void {
     const { id: connection, peer } = to
     const { client, isWanted } = this.#streamOf(to)
     if (!isWanted) return
@@ -148,7 +148,7 @@ export class Tracer implements StreamTap, DatagramTap {
     return 'topicId' in message ? known?.registry.peek(message.topicId) : undefined
   }
 
-  #streamOf({ id, link, joining }: Connection): Stream {
+  #streamOf({ id, link, joining }: TappedStream): Stream {
     const key = link.session
     const known = this.#streams.get(id)
     if (known !== undefined && known.key === key && known.joining === joining) return known

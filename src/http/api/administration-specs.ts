@@ -119,6 +119,7 @@ export const READ_CONFIG: RouteSpec = {
         listeners: listOf(anything('options of one listener')),
         sn_listeners: listOf(anything('options of one port for sensors')),
         types: listOf(TYPE),
+        bridges: listOf(anything('options of one bridge')),
         predefined_topics: listOf(object({ clients: text('pattern of client ids'), topic_ids: whole('how many there are') })),
       }),
     },

@@ -21,6 +21,8 @@ export interface StreamOptions {
   readonly socketBufferBytes: number
   /** Milliseconds for which a socket may accept nothing of what is queued. */
   readonly writeTimeoutMs: number
+  /** The reason for `closed` where the socket has none. */
+  readonly closedReason?: string
   /** The open streams of the listener: each adds itself, and removes itself when its socket is closed. */
   readonly streams: Set<SocketStream>
 }
@@ -32,7 +34,7 @@ export abstract class SocketStream implements Stream {
   protected readonly options: StreamOptions
   protected connection: ConnectionId = 0
   /** Why it is going to close. */
-  protected reason = 'connection closed by the client'
+  protected reason: string
   #isCongested = false
   #isDraining = false
   #isEmptying = false
@@ -41,6 +43,7 @@ export abstract class SocketStream implements Stream {
     this.socket = socket
     this.from = from
     this.options = options
+    this.reason = options.closedReason ?? 'connection closed by the client'
   }
 
   protected get host(): StreamHost {

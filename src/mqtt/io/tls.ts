@@ -149,15 +149,8 @@ export async function readTlsContext(options: TlsOptions): Promise<TlsFiles> {
     // Without this, Node would trust all public CAs of the web.
     throw new StartError('require_certificate needs cafile or capath: the CAs that client certificates are verified with')
   }
-  const cert = readPem('certfile', certfile)
-  const key = readPem('keyfile', keyfile)
-  attempt(`certfile ${certfile}`, { cert })
-  attempt(`keyfile ${keyfile}`, { key })
-  attempt(`keyfile ${keyfile}: does not match certfile ${certfile}`, { cert, key })
-  const ca = [
-    ...(cafile === undefined ? [] : certificatesIn(readPem('cafile', cafile), `cafile ${cafile}`)),
-    ...(capath === undefined ? [] : await readHashedDirectory(capath)),
-  ]
+  const { cert, key } = readCertificate(certfile, keyfile)
+  const ca = await readAuthorities(cafile, capath)
   const crl = crlfile === undefined ? [] : blocksIn(readPem('crlfile', crlfile), 'X509 CRL')
   if (crlfile !== undefined && crl.length === 0) throw new StartError(`crlfile ${crlfile}: holds no PEM revocation list`)
   if (crlfile !== undefined) attempt(`crlfile ${crlfile}`, { crl })
@@ -171,6 +164,24 @@ export async function readTlsContext(options: TlsOptions): Promise<TlsFiles> {
     ...(ciphers !== undefined && { ciphers }),
   }
   return { context, revoked: crlfile === undefined ? undefined : revocationLists(crl, ca, crlfile) }
+}
+
+/** @throws StartError that names the option and the one file that is wrong */
+export function readCertificate(certfile: string, keyfile: string): { readonly cert: string; readonly key: string } {
+  const cert = readPem('certfile', certfile)
+  const key = readPem('keyfile', keyfile)
+  attempt(`certfile ${certfile}`, { cert })
+  attempt(`keyfile ${keyfile}`, { key })
+  attempt(`keyfile ${keyfile}: does not match certfile ${certfile}`, { cert, key })
+  return { cert, key }
+}
+
+/** The CAs of a file and of a directory. @throws StartError that names the option and the one file that is wrong */
+export async function readAuthorities(cafile: string | undefined, capath: string | undefined): Promise<string[]> {
+  return [
+    ...(cafile === undefined ? [] : certificatesIn(readPem('cafile', cafile), `cafile ${cafile}`)),
+    ...(capath === undefined ? [] : await readHashedDirectory(capath)),
+  ]
 }
 
 function revocationLists(crl: readonly string[], ca: readonly string[], path: string): RevocationLists {

@@ -1,0 +1,213 @@
+import { Fifo } from '../base/fifo.ts'
+import { COST } from '../base/memory-costs.ts'
+import { type Delivery, OutgoingType } from '../mqtt/link.ts'
+import { PacketType, type PublishResponse } from '../mqtt/packets.ts'
+import type { Publish, QoS } from '../mqtt/publish.ts'
+import type { ByteCount } from '../mqtt/topic-names.ts'
+import { responseOf } from './outbound.ts'
+
+/** Messages, and bytes of them, that wait for the owner of the link; beyond, the socket is not read. */
+const WAITING_MAX = 1000
+const WAITING_BYTES = 1024 * 1024
+
+class Polled implements Delivery {
+  readonly type = OutgoingType.DELIVERY
+  message!: Publish
+  qos: QoS = 0
+  packetId = 0
+  retain = false
+  dup = false
+  readonly subscriptionIdentifiers = undefined
+}
+
+/** The message that was polled last: one for all links. */
+const polled = new Polled()
+
+/** What has come from the far side under one packet id, and is not completed. */
+interface Exchange {
+  /** 'held': the owner has the message. 'received': it has said PUBREC, and PUBREL is awaited. 'released': it has that. */
+  phase: 'held' | 'received' | 'released'
+  qos: QoS
+  /** The stream on which it came last. */
+  stream: number
+  /** The owner's answer, which no stream has carried. */
+  answer: PublishResponse | undefined
+}
+
+/**
+ * What comes from the far side: messages that wait for the owner of the link, and which packet ids it has. One that comes again
+ * while the owner has it is not handed out a second time; the answer goes out on the stream that is up.
+ */
+export class Inbound {
+  readonly #waiting = new Fifo<Publish | PublishResponse>()
+  readonly #exchanges = new Map<number, Exchange>()
+  /** Answers of the owner that belong to a session which the far side has lost, by packet id. */
+  readonly #stale = new Map<number, number>()
+  /** Messages of this turn, which refer to the buffer of the socket. */
+  #fresh: Publish[] = []
+  /** Bytes of the messages that wait. */
+  #bytes = 0
+  readonly #sum: ByteCount
+  /** Counts streams. */
+  #stream = 0
+
+  /** `sum`: what is held counts here too. */
+  constructor(sum: ByteCount) {
+    this.#sum = sum
+  }
+
+  get waiting(): number {
+    return this.#waiting.length
+  }
+
+  /** Unanswered messages of QoS 1 and 2: what Receive Maximum limits. */
+  get unanswered(): number {
+    return this.#exchanges.size
+  }
+
+  get isFull(): boolean {
+    return this.#waiting.length >= WAITING_MAX || this.#bytes >= WAITING_BYTES
+  }
+
+  get isDrained(): boolean {
+    return this.#waiting.length <= WAITING_MAX / 2 && this.#bytes <= WAITING_BYTES / 2
+  }
+
+  /** The next one for the owner. A `Delivery` is valid until the next call. */
+  poll(): Delivery | PublishResponse | undefined {
+    const next = this.#waiting.shift()
+    if (next?.type !== PacketType.PUBLISH) return next
+    this.#weigh(-next.weight)
+    polled.message = next
+    polled.qos = next.qos
+    polled.packetId = next.packetId
+    polled.retain = next.retain
+    polled.dup = next.dup
+    return polled
+  }
+
+  #weigh(bytes: number): void {
+    this.#bytes += bytes
+    this.#sum.sum += bytes
+  }
+
+  #set(packetId: number, exchange: Exchange): void {
+    if (!this.#exchanges.has(packetId)) this.#sum.sum += COST.receipt
+    this.#exchanges.set(packetId, exchange)
+  }
+
+  #delete(packetId: number): void {
+    if (this.#exchanges.delete(packetId)) this.#sum.sum -= COST.receipt
+  }
+
+  /** A PUBLISH from the far side; returns the answer, if it is known already. */
+  message(message: Publish): PublishResponse | undefined {
+    const { qos, packetId } = message
+    if (qos > 0) {
+      const known = this.#exchanges.get(packetId)
+      if (known?.phase === 'held' && known.qos === qos) return this.#answerOf(packetId, known)
+      this.#set(packetId, { phase: 'held', qos, stream: this.#stream, answer: undefined })
+    }
+    this.#waiting.push(message)
+    this.#fresh.push(message)
+    this.#weigh(message.weight)
+    return undefined
+  }
+
+  /** A PUBREL from the far side. */
+  release(packetId: number): PublishResponse | undefined {
+    const known = this.#exchanges.get(packetId)
+    if (known?.phase === 'released') return this.#answerOf(packetId, known)
+    this.#set(packetId, { phase: 'released', qos: 2, stream: this.#stream, answer: undefined })
+    this.#waiting.push(responseOf(PacketType.PUBREL, packetId))
+    return undefined
+  }
+
+  #answerOf(packetId: number, exchange: Exchange): PublishResponse | undefined {
+    const { answer } = exchange
+    exchange.answer = undefined
+    exchange.stream = this.#stream
+    if (answer !== undefined) this.#answered(packetId, exchange, answer)
+    return answer
+  }
+
+  /**
+   * An answer of the owner. True if it is to be written now. One for a message that came over an earlier stream waits until the far
+   * side sends it again over this one: the far side may have sent it already, and would take a second answer for that of the next
+   * message with the same packet id.
+   */
+  answer(answer: PublishResponse, isUp: boolean): boolean {
+    const { packetId } = answer
+    const stale = this.#stale.get(packetId)
+    if (stale !== undefined) {
+      if (stale === 1) this.#stale.delete(packetId)
+      else this.#stale.set(packetId, stale - 1)
+      return false
+    }
+    const exchange = this.#exchanges.get(packetId)
+    if (exchange === undefined) return isUp
+    if (isUp && exchange.stream === this.#stream) {
+      this.#answered(packetId, exchange, answer)
+      return true
+    }
+    exchange.answer = answer
+    return false
+  }
+
+  #answered(packetId: number, exchange: Exchange, { type, reasonCode }: PublishResponse): void {
+    if (type === PacketType.PUBREC && reasonCode < 0x80) exchange.phase = 'received'
+    else this.#delete(packetId)
+  }
+
+  /** The receipts of QoS 2 that the owner has from before a restart of this process. */
+  restore(packetIds: Iterable<number>): void {
+    for (const packetId of packetIds) this.#set(packetId, { phase: 'received', qos: 2, stream: 0, answer: undefined })
+  }
+
+  /** A stream is up. */
+  resume(sessionPresent: boolean): void {
+    this.#stream++
+    if (!sessionPresent) this.#sessionLost()
+  }
+
+  /**
+   * The far side has lost the session. What the owner has is not acknowledged any more, and its receipts are released, because new
+   * messages will have the same packet ids.
+   */
+  #sessionLost(): void {
+    for (const [packetId, { phase, qos, answer }] of this.#exchanges) {
+      let answers = phase === 'held' && answer === undefined ? 1 : 0
+      if (qos === 2 && phase !== 'released') {
+        this.#waiting.push(responseOf(PacketType.PUBREL, packetId))
+        answers++
+      } else if (phase === 'released' && answer === undefined) answers = 1
+      if (answers > 0) this.#stale.set(packetId, (this.#stale.get(packetId) ?? 0) + answers)
+    }
+    this.#clearExchanges()
+  }
+
+  #clearExchanges(): void {
+    this.#sum.sum -= this.#exchanges.size * COST.receipt
+    this.#exchanges.clear()
+  }
+
+  /** The owner cannot take this message now, and does not answer it: it is handed out when the far side sends it again. */
+  decline(packetId: number): void {
+    this.#delete(packetId)
+  }
+
+  /** Forgets everything: the owner begins anew. */
+  clear(): void {
+    this.#clearExchanges()
+    this.#stale.clear()
+    this.#waiting.clear()
+    this.#fresh = []
+    this.#weigh(-this.#bytes)
+  }
+
+  /** The turn is over: what still waits is copied out of the buffer of the socket. */
+  endTurn(): void {
+    if (this.#waiting.length > 0) for (const message of this.#fresh) message.own()
+    if (this.#fresh.length > 0) this.#fresh = []
+  }
+}

@@ -1,0 +1,217 @@
+import { connect, type Socket } from 'node:net'
+import { type ConnectionOptions, connect as connectTls } from 'node:tls'
+import { WebSocket } from 'ws'
+import type { ConnectionId } from '../../mqtt/connection.ts'
+import { openSocketStream, type SocketStream, type StreamOptions } from '../../mqtt/io/socket-stream.ts'
+import type { Stream, StreamEvent, StreamHost } from '../../mqtt/io/stream-host.ts'
+import { readAuthorities, readCertificate } from '../../mqtt/io/tls.ts'
+import { openWebSocketStream } from '../../mqtt/io/websocket.ts'
+import type { Target, TlsClientOptions } from '../target.ts'
+
+/** Bytes queued in one socket above which its link writes no messages. */
+const SOCKET_BUFFER_BYTES = 256 * 1024
+/** Milliseconds for which a socket may accept nothing of what is queued. */
+const WRITE_TIMEOUT_MS = 60_000
+/** Bytes of a WebSocket message: the largest packet of MQTT, because the framer has the limit of the link. */
+const WEBSOCKET_MESSAGE_MAX = 256 * 1024 * 1024
+
+/** What dialling needs of the event loop. */
+export interface DialHost extends Pick<StreamHost, 'outputs' | 'wasPaused' | 'closed'> {
+  handle(event: StreamEvent): void
+  /** The stream that was asked for under this id is open. */
+  dialled(connection: ConnectionId, stream: Stream): void
+}
+
+/** TLS sessions by target and options, so that a stream that was lost costs no full handshake. */
+const sessions = new Map<string, Buffer>()
+const SESSIONS_MAX = 1000
+
+/** Opens a stream to a target. The host hears `dialled`, or `closed` with the reason; until then the result ends the attempt. */
+export function dial(target: Target, connection: ConnectionId, host: DialHost): Stream {
+  return new Attempt(target, connection, host)
+}
+
+/** A stream that is not open yet: TCP, TLS and WebSocket handshake. */
+class Attempt implements Stream {
+  readonly #target: Target
+  readonly #connection: ConnectionId
+  readonly #host: DialHost
+  /** What has to be ended if the attempt is. */
+  #end: () => void = () => {}
+  #isOver = false
+
+  constructor(target: Target, connection: ConnectionId, host: DialHost) {
+    this.#target = target
+    this.#connection = connection
+    this.#host = host
+    void this.#dial()
+  }
+
+  write(): boolean {
+    return true
+  }
+
+  pause(): void {}
+
+  resume(): void {}
+
+  end(): void {
+    this.#isOver = true
+    this.#end()
+  }
+
+  async #dial(): Promise<void> {
+    const { tls } = this.#target
+    try {
+      const options = tls === undefined ? {} : await tlsOptions(tls, this.#target)
+      // Ended meanwhile.
+      if (this.#isOver) return
+      if (this.#target.path === '') this.#speak(this.#connect(options))
+      else this.#upgrade(options)
+    } catch (error) {
+      this.#failed(error as Error)
+    }
+  }
+
+  #connect(options: ConnectionOptions): Socket {
+    const { host, port, tls, localAddress } = this.#target
+    const to = { host, port, noDelay: true, ...(localAddress !== undefined && { localAddress }) }
+    if (tls === undefined) return connect(to)
+    const socket = connectTls({ ...to, ...options })
+    socket.on('session', (session) => keepSession(this.#target, session))
+    return socket
+  }
+
+  #speak(socket: Socket): void {
+    const failed = (error: Error): void => this.#failed(error)
+    this.#end = () => socket.destroy()
+    socket.once('error', failed)
+    socket.once('close', () => this.#failed(new Error('closed during the handshake')))
+    socket.once(this.#target.tls === undefined ? 'connect' : 'secureConnect', () => {
+      if (this.#isOver) return
+      this.#isOver = true
+      socket.off('error', failed)
+      openSocketStream(socket, this.#from, this.#streams())
+    })
+  }
+
+  #upgrade(options: ConnectionOptions): void {
+    const { transport, host, port, path } = this.#target
+    const authority = `${host.includes(':') ? `[${host}]` : host}:${port}`
+    const webSocket = new WebSocket(`${transport}://${authority}${path}`, ['mqtt'], {
+      ...options,
+      perMessageDeflate: false,
+      maxPayload: WEBSOCKET_MESSAGE_MAX,
+      // The types do not know that it may be given.
+      createConnection: () => this.#connect(options),
+    })
+    let socket: Socket | undefined
+    const failed = (error: Error): void => this.#failed(error)
+    this.#end = () => webSocket.terminate()
+    webSocket.once('upgrade', (response) => {
+      socket = response.socket
+    })
+    webSocket.on('error', failed)
+    webSocket.once('close', () => this.#failed(new Error('closed during the handshake')))
+    webSocket.once('open', () => {
+      if (this.#isOver) return
+      this.#isOver = true
+      webSocket.off('error', failed)
+      // What the far side does wrong is the reason for which the stream ends.
+      openWebSocketStream(socket!, webSocket, this.#from, () => {}, this.#streams())
+    })
+  }
+
+  get #from(): { peer: string; listener: string } {
+    return { peer: this.#target.url, listener: '' }
+  }
+
+  #streams(): StreamOptions {
+    return {
+      host: new DialledHost(this.#connection, this.#host),
+      socketBufferBytes: SOCKET_BUFFER_BYTES,
+      writeTimeoutMs: WRITE_TIMEOUT_MS,
+      closedReason: 'closed by the far side',
+      streams: new Set<SocketStream>(),
+    }
+  }
+
+  #failed(error: Error): void {
+    if (this.#isOver) return
+    this.#isOver = true
+    this.#end()
+    this.#host.closed(this.#connection, inWords(error))
+  }
+}
+
+/** Node gives one error with several inside if a name has several addresses, and lines for OpenSSL. */
+function inWords(error: Error): string {
+  if (error instanceof AggregateError) return [...new Set(error.errors.map((each) => (each as Error).message))].join(', ')
+  return error.message.split('\n')[0]!
+}
+
+/** @throws StartError that names the option and file */
+async function tlsOptions(tls: TlsClientOptions, target: Target): Promise<ConnectionOptions> {
+  const { cafile, capath, certfile, keyfile, serverName, alpn, insecure = false, tlsVersion, ciphers } = tls
+  const ca = await readAuthorities(cafile, capath)
+  const session = sessions.get(sessionKey(target))
+  const { host } = target
+  return {
+    // An address is no name for SNI.
+    servername: serverName ?? (/^[\d.]+$|:/.test(host) ? '' : host),
+    minVersion: tlsVersion === 'tlsv1.3' ? 'TLSv1.3' : 'TLSv1.2',
+    ...(ca.length > 0 && { ca }),
+    ...(certfile !== undefined && readCertificate(certfile, keyfile ?? certfile)),
+    ...(alpn !== undefined && { ALPNProtocols: [alpn] }),
+    ...(ciphers !== undefined && { ciphers }),
+    ...(session !== undefined && { session }),
+    ...(insecure && { checkServerIdentity: () => undefined }),
+  }
+}
+
+/** A session stands for what was verified when it began. */
+const sessionKey = ({ url, tls }: Target): string => JSON.stringify([url, tls])
+
+function keepSession(target: Target, session: Buffer): void {
+  const key = sessionKey(target)
+  if (sessions.size === SESSIONS_MAX && !sessions.has(key)) sessions.clear()
+  sessions.set(key, session)
+}
+
+/** The event loop, for a stream whose id is known already, and which no listener counts. */
+class DialledHost implements StreamHost {
+  readonly #connection: ConnectionId
+  readonly #host: DialHost
+
+  constructor(connection: ConnectionId, host: DialHost) {
+    this.#connection = connection
+    this.#host = host
+  }
+
+  get outputs(): StreamHost['outputs'] {
+    return this.#host.outputs
+  }
+
+  get wasPaused(): boolean {
+    return this.#host.wasPaused
+  }
+
+  arriving(): undefined {}
+
+  arrived(): void {}
+
+  lingering(): void {}
+
+  opened(stream: Stream): ConnectionId {
+    this.#host.dialled(this.#connection, stream)
+    return this.#connection
+  }
+
+  handle(event: StreamEvent): void {
+    this.#host.handle(event)
+  }
+
+  closed(connection: ConnectionId, reason: string): void {
+    this.#host.closed(connection, reason)
+  }
+}

@@ -1,0 +1,389 @@
+import { Fifo } from '../base/fifo.ts'
+import type { Instant } from '../base/machine.ts'
+import { COST } from '../base/memory-costs.ts'
+import { reasonCodeName } from '../mqtt/describe.ts'
+import { writeDelivery } from '../mqtt/encode-delivery.ts'
+import { type Delivery, OutgoingType } from '../mqtt/link.ts'
+import { PacketType, type PublishResponse } from '../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import type { QoS } from '../mqtt/publish.ts'
+import { Publish } from '../mqtt/publish.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
+import type { StreamOutput } from '../mqtt/stream-output.ts'
+import type { ByteCount } from '../mqtt/topic-names.ts'
+import type { UpstreamStream } from './upstream-stream.ts'
+
+/** MQTT 3.1.1 has no Receive Maximum; Mosquitto closed the stream of a publisher with some 200 messages of QoS 2 in flight. */
+const WINDOW_OF_311 = 20
+
+/** Codes of PUBACK and PUBREC by which the far side refuses a message for good: it is given up at once. */
+const FOR_GOOD: ReadonlySet<number> = new Set([
+  ReasonCode.NOT_AUTHORIZED,
+  ReasonCode.TOPIC_NAME_INVALID,
+  ReasonCode.PAYLOAD_FORMAT_INVALID,
+])
+/** Times that a message is refused with another code before it is given up. A quota passes, and has no such limit. */
+const REFUSALS_MAX = 5
+
+/** A far side that a message makes close the stream does that within so many milliseconds. */
+const CLOSES_WITHIN_MS = 1_000
+/** Times that it has to, after this message alone. */
+const CLOSES_MAX = 2
+
+/** In place of content that is not needed any more. */
+const NOTHING = Publish.of('', new Uint8Array(0))
+
+/** A message on its way to the far side. */
+export class OutgoingMessage implements Delivery {
+  readonly type = OutgoingType.DELIVERY
+  /** Let go of with PUBREC: it must not be sent again. */
+  message: Publish
+  /** As it is sent: the far side may take no more than a lower one. */
+  qos: QoS
+  /** As its owner has it. */
+  readonly givenQos: QoS
+  readonly packetId: number
+  retain: boolean
+  dup: boolean
+  readonly subscriptionIdentifiers = undefined
+  /** 'received': PUBREC has come, and the owner has not released it yet. */
+  phase: 'waiting' | 'sent' | 'received' | 'released' = 'waiting'
+  refusals = 0
+  closes = 0
+  /** Its owner hears of it when the far side has released the packet id. */
+  isGivenUp = false
+  /** Before it was sent: the earliest time there is. */
+  sentAt: Instant = Number.NEGATIVE_INFINITY
+
+  constructor(message: Publish, qos: QoS, packetId: number, retain: boolean, dup: boolean) {
+    this.message = message
+    this.qos = qos
+    this.givenQos = qos
+    this.packetId = packetId
+    this.retain = retain
+    this.dup = dup
+  }
+}
+
+export interface OutboundOwner {
+  /** For the owner of the link. */
+  answer(type: PublishResponse['type'], packetId: number, reasonCode: number): void
+  /** The far side will not have it: it is given up. */
+  givenUp(message: OutgoingMessage, reason: string): void
+  /** PUBREL is to be written, if a stream is up; otherwise `resume` returns this packet id. */
+  releases(packetId: number): void
+  /** It does not do something that MQTT has. Also said when it was said before. */
+  limited(what: string): void
+  /** A message is held after so many refusals in a row: returns for how many milliseconds. */
+  holds(refusals: number, reason: string): number
+}
+
+/** Counts of a link that never decrease. */
+export interface OutboundCounts {
+  sent: number
+  resent: number
+  roundTripMs: number | undefined
+}
+
+/**
+ * What goes to the far side: messages in order, at most a window of them unanswered, and again over the next stream in the order of
+ * the first time (MQTT-4.4.0-1, MQTT-4.6.0-1). While one is refused because of a quota, those behind it wait too.
+ */
+export class Outbound {
+  /** QoS 1 and 2, by packet id, until they are answered completely; in order of arrival. */
+  readonly #messages = new Map<number, OutgoingMessage>()
+  /** What is not written to the stream that is up. */
+  #queue = new Fifo<OutgoingMessage>()
+  readonly #owner: OutboundOwner
+  readonly #counts: OutboundCounts
+  readonly #bytes: ByteCount
+  /** Messages that the far side has to answer on this stream. */
+  #unanswered = 0
+  /** Nothing has been answered on this stream. */
+  #isSilent = true
+  /** Messages that are sent one by one, because the far side closed the stream after one of several. */
+  #oneByOne = 0
+  /** Refusals in a row that may pass, and when the next attempt is, with one message. */
+  #quotas = 0
+  heldUntil: Instant | undefined = undefined
+
+  /** `bytes`: what is held counts here too. */
+  constructor(owner: OutboundOwner, counts: OutboundCounts, bytes: ByteCount) {
+    this.#owner = owner
+    this.#counts = counts
+    this.#bytes = bytes
+  }
+
+  /** QoS 1 and 2 that are not answered completely. */
+  get size(): number {
+    return this.#messages.size
+  }
+
+  /** Not written yet. */
+  get queued(): number {
+    return this.#queue.length
+  }
+
+  has(packetId: number): boolean {
+    return this.#messages.has(packetId)
+  }
+
+  /** Takes over a message. One that it has already is not taken twice; its owner may have missed PUBREC. */
+  add(message: OutgoingMessage): void {
+    const { qos, packetId } = message
+    if (qos > 0) {
+      const known = this.#messages.get(packetId)
+      if (known?.phase === 'received') this.#owner.answer(PacketType.PUBREC, packetId, 0)
+      if (known !== undefined) return
+      this.#keep(message)
+    }
+    this.#queue.push(message)
+  }
+
+  #keep(message: OutgoingMessage): void {
+    this.#messages.set(message.packetId, message)
+    this.#bytes.sum += COST.inflight + message.message.weight
+  }
+
+  /** PUBREL of the owner. True if it is to be written now. */
+  release(packetId: number, isUp: boolean): boolean {
+    const message = this.#messages.get(packetId)
+    if (message === undefined) {
+      // Of a message from before a restart of this process.
+      const restored = new OutgoingMessage(NOTHING, 2, packetId, false, true)
+      restored.phase = 'released'
+      this.#keep(restored)
+      if (isUp) this.#unanswered++
+      return isUp
+    }
+    if (message.phase !== 'received') return false
+    if (message.qos < 2) {
+      // The far side has acknowledged it with a lower QoS.
+      this.#complete(message, PacketType.PUBCOMP, 0)
+      return false
+    }
+    message.phase = 'released'
+    return isUp
+  }
+
+  /** Writes what the window allows. */
+  write(now: Instant, stream: UpstreamStream, output: StreamOutput, window: number): void {
+    if (this.heldUntil !== undefined && now < this.heldUntil) return
+    this.heldUntil = undefined
+    const isCareful = this.#oneByOne > 0 || this.#quotas > 0
+    const most = isCareful ? 1 : Math.min(window, stream.version === 5 ? stream.receiveMaximum : WINDOW_OF_311)
+    for (let next = this.#queue.peek(); next !== undefined; next = this.#queue.peek()) {
+      if (next.qos > 0 && (this.#unanswered >= most || stream.link.subscriptions.has(next.packetId))) return
+      this.#queue.shift()
+      this.#write(now, stream, output, next)
+    }
+  }
+
+  #write(now: Instant, stream: UpstreamStream, output: StreamOutput, message: OutgoingMessage): void {
+    if (message.retain && !stream.retainAvailable) {
+      message.retain = false
+      this.#owner.limited('keeps no retained messages: they are passed on as others')
+    }
+    if (message.qos > stream.maximumQos) {
+      message.qos = stream.maximumQos
+      this.#owner.limited(`takes messages with QoS ${stream.maximumQos} at most`)
+    }
+    const { version, maxPacketSize, outgoingAliases } = stream
+    if (!writeDelivery(output.slab, message, version, now, maxPacketSize, outgoingAliases)) {
+      this.#giveUp(message, `above the largest packet that it takes, ${maxPacketSize} bytes`)
+      return
+    }
+    output.delivered(message.message)
+    this.#counts.sent++
+    if (message.dup) this.#counts.resent++
+    if (message.qos > 0) {
+      message.sentAt = now
+      message.phase = 'sent'
+      this.#unanswered++
+    } else if (message.givenQos > 0) this.#acknowledged(message)
+  }
+
+  /** An answer of the far side. Returns what is wrong with it, if anything; then it has no effect. */
+  answered(now: Instant, { type, packetId, reasonCode }: PublishResponse): string | undefined {
+    const message = this.#messages.get(packetId)
+    if (message === undefined || message.phase === 'waiting') return 'which is not in flight'
+    const { phase } = message
+    if (type === PacketType.PUBCOMP) {
+      if (phase !== 'released') return 'which is not released'
+      this.#unanswered--
+      this.#released(message)
+      return undefined
+    }
+    // PUBREC again, after the owner of this link was restarted: PUBREL is on its way.
+    if (phase !== 'sent') return undefined
+    if (type === PacketType.PUBREC && message.qos < 2) return 'which has QoS 1'
+    this.#counts.roundTripMs = now - message.sentAt
+    this.#isSilent = false
+    message.closes = 0
+    if (this.#oneByOne > 0) this.#oneByOne--
+    if (reasonCode < 0x80) this.#quotas = 0
+    if (type === PacketType.PUBREC && reasonCode < 0x80) {
+      message.phase = 'received'
+      this.#forgetContent(message)
+      this.#owner.answer(type, packetId, 0)
+      return undefined
+    }
+    this.#unanswered--
+    if (reasonCode >= 0x80) {
+      this.#refused(now, message, reasonCode)
+      return undefined
+    }
+    // RabbitMQ answers QoS 2 with PUBACK.
+    if (message.qos === 2) this.#owner.limited('takes messages with QoS 1 at most')
+    this.#acknowledged(message)
+    return undefined
+  }
+
+  /** The far side has the message, with a QoS below 2. If its owner sends it with QoS 2, the exchange ends here. */
+  #acknowledged(message: OutgoingMessage): void {
+    const { packetId, givenQos } = message
+    if (givenQos < 2) {
+      this.#complete(message, PacketType.PUBACK, 0)
+      return
+    }
+    message.qos = 1
+    message.phase = 'received'
+    this.#forgetContent(message)
+    this.#owner.answer(PacketType.PUBREC, packetId, 0)
+  }
+
+  #refused(now: Instant, message: OutgoingMessage, reasonCode: number): void {
+    const reason = `refused: ${reasonCodeName(reasonCode)}`
+    const isQuota = reasonCode === ReasonCode.QUOTA_EXCEEDED
+    if (FOR_GOOD.has(reasonCode) || (!isQuota && ++message.refusals >= REFUSALS_MAX)) {
+      this.#giveUp(message, reason, true)
+      return
+    }
+    this.#quotas++
+    this.heldUntil = now + this.#owner.holds(this.#quotas, reason)
+    message.phase = 'waiting'
+    message.dup = false
+    // Those before it in the queue were refused too.
+    const queue = new Fifo<OutgoingMessage>()
+    let isIn = false
+    for (const each of this.#queue) {
+      if (!isIn && (each.sentAt === Number.NEGATIVE_INFINITY || each.sentAt > message.sentAt)) {
+        queue.push(message)
+        isIn = true
+      }
+      queue.push(each)
+    }
+    if (!isIn) queue.push(message)
+    this.#queue = queue
+  }
+
+  /** `isRefused`: the far side has said so. */
+  #giveUp(message: OutgoingMessage, reason: string, isRefused = false): void {
+    const { givenQos, qos, sentAt } = message
+    this.#owner.givenUp(message, reason)
+    this.#quotas = 0
+    if (givenQos === 0) return
+    message.isGivenUp = true
+    if (qos === 2 && !isRefused && sentAt > Number.NEGATIVE_INFINITY) {
+      // The far side may have a receipt, and would take the next message with this packet id for this one: PUBREL goes first.
+      message.phase = 'released'
+      this.#forgetContent(message)
+      this.#unanswered++
+      this.#owner.releases(message.packetId)
+    } else this.#released(message)
+  }
+
+  /** The far side has no receipt of it. */
+  #released(message: OutgoingMessage): void {
+    const { isGivenUp, givenQos } = message
+    if (!isGivenUp) this.#complete(message, PacketType.PUBCOMP, 0)
+    else this.#complete(message, givenQos === 1 ? PacketType.PUBACK : PacketType.PUBREC, ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR)
+  }
+
+  #complete(message: OutgoingMessage, type: PublishResponse['type'], reasonCode: number): void {
+    this.#forgetContent(message)
+    this.#bytes.sum -= COST.inflight
+    this.#messages.delete(message.packetId)
+    this.#owner.answer(type, message.packetId, reasonCode)
+  }
+
+  #forgetContent(message: OutgoingMessage): void {
+    this.#bytes.sum -= message.message.weight
+    message.message = NOTHING
+  }
+
+  /**
+   * A stream is up: what is not answered is sent again, without a session at the far side as new. Returns the packet ids of those
+   * whose PUBREL is to be written at once.
+   */
+  resume(sessionPresent: boolean): number[] {
+    const releases: number[] = []
+    const unsent = this.#queue
+    this.#queue = new Fifo()
+    this.#unanswered = 0
+    this.#isSilent = true
+    for (const message of [...this.#messages.values()]) {
+      const { packetId, phase, qos } = message
+      if (phase === 'sent') {
+        message.dup = sessionPresent
+        message.phase = 'waiting'
+        this.#queue.push(message)
+      } else if (phase === 'released' && !sessionPresent) {
+        // Its receipt is lost with the session: sent again, it would come twice (MQTT-4.3.3-6).
+        this.#released(message)
+      } else if (phase === 'released') {
+        releases.push(packetId)
+        this.#unanswered++
+      } else if (phase === 'received' && qos === 2) {
+        if (sessionPresent) this.#unanswered++
+        // The owner's PUBREL is answered here.
+        else message.qos = 1
+      }
+    }
+    for (const message of unsent) this.#queue.push(message)
+    return releases
+  }
+
+  /** The stream is gone. Returns the number of QoS 0 messages that are lost with it. `byFar`: the far side has closed it. */
+  lost(now: Instant, byFar: boolean): number {
+    if (byFar && this.#isSilent) this.#suspect(now)
+    return this.#queue.filter(({ givenQos }) => givenQos > 0)
+  }
+
+  /** The far side could not be reached: it was away, and no message is to blame. */
+  unreachable(): void {
+    this.#oneByOne = 0
+    for (const message of this.#messages.values()) message.closes = 0
+  }
+
+  /** The far side has closed the stream and answered nothing: perhaps because of a message, which it would do again and again. */
+  #suspect(now: Instant): void {
+    const sent = [...this.#messages.values()].filter(({ phase, sentAt }) => phase === 'sent' && now - sentAt <= CLOSES_WITHIN_MS)
+    if (sent.length > 1) this.#oneByOne = sent.length
+    else if (sent.length === 1 && ++sent[0]!.closes === CLOSES_MAX) {
+      if (this.#oneByOne > 0) this.#oneByOne--
+      this.#giveUp(sent[0]!, `it closed the connection ${CLOSES_MAX} times after it`)
+    }
+  }
+
+  /** Forgets everything: the owner begins anew, with the same packet ids. */
+  clear(): void {
+    for (const message of this.#messages.values()) {
+      this.#forgetContent(message)
+      this.#bytes.sum -= COST.inflight
+    }
+    this.#messages.clear()
+    this.#queue.clear()
+    this.#unanswered = 0
+    this.#oneByOne = 0
+    this.#quotas = 0
+    this.heldUntil = undefined
+  }
+}
+
+export const responseOf = (type: PublishResponse['type'], packetId: number, reasonCode = 0): PublishResponse => ({
+  type,
+  packetId,
+  reasonCode,
+  properties: NO_PROPERTIES,
+})

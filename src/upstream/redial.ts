@@ -1,0 +1,51 @@
+import type { Instant } from '../base/machine.ts'
+import { type Ending, isOwnFault } from './endings.ts'
+import { backoffMs, versionName } from './targets.ts'
+import type { UpstreamStream } from './upstream-stream.ts'
+
+/** A stream that lasts less than this, in milliseconds, counts as a failure. */
+const LASTING_MS = 5_000
+/** After so many of them in a row another client probably has the same client id. */
+const BRIEF_MAX = 3
+
+/** What follows from an ending. */
+export interface Redial {
+  /** For people. */
+  readonly reason: string
+  /** Milliseconds until the link may dial again; its targets may want more. */
+  readonly wait: number
+}
+
+/** A stream that was up is gone. */
+export function afterLoss(now: Instant, stream: UpstreamStream, ending: Ending, random: () => number): Redial {
+  const { link, known, connectedAt } = stream
+  const { targets, connect } = link
+  const { backoff, roundRobin } = targets.settings
+  link.failures = now - connectedAt < LASTING_MS ? link.failures + 1 : 0
+  if (roundRobin || ending.elsewhere === true) targets.leave(known)
+  // Two clients of one id would take the session from each other without end. 3.1.1 has no word for that, Mosquitto 2.0 uses none.
+  const isFight = ending.byFar === true && link.failures >= BRIEF_MAX
+  const wait = isFight || ending.takenOver === true ? backoff.maxMs : backoffMs(backoff, link.failures, random)
+  if (!isFight) return { reason: ending.reason, wait }
+  const times = `${link.failures} times in a row within ${LASTING_MS / 1000} s of CONNACK`
+  return { reason: `${ending.reason}, ${times}: does another client have the client id '${connect?.clientId}'?`, wait }
+}
+
+/** An attempt has failed. */
+export function afterMiss(now: Instant, stream: UpstreamStream, ending: Ending, random: () => number): Redial {
+  const { link, known, state } = stream
+  const { targets } = link
+  known.dialling--
+  targets.leave(known)
+  if (ending.refusal !== undefined && isOwnFault(ending.refusal)) {
+    // The target is all right: other links may dial it.
+    known.reached(true)
+    return { reason: ending.reason, wait: backoffMs(targets.settings.backoff, link.failures++, random) }
+  }
+  const isUnanswered = state === 'connecting' && ending.byFar === true && stream.counted.bytesReceived === 0
+  const isOther = isUnanswered && known.closedBeforeConnack()
+  known.failed(now, random)
+  if (!isUnanswered) return { reason: ending.reason, wait: 0 }
+  const reason = `closed before CONNACK (MQTT ${versionName(stream.version)}): ${ending.reason}`
+  return { reason: isOther ? `${reason}; another version is tried` : reason, wait: 0 }
+}

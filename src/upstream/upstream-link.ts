@@ -1,0 +1,488 @@
+import { Fifo } from '../base/fifo.ts'
+import type { Instant } from '../base/machine.ts'
+import { Timer } from '../base/timers.ts'
+import { packetTypeName, reasonCodeName } from '../mqtt/describe.ts'
+import type { Delivery, Link, LinkId, Outgoing } from '../mqtt/link.ts'
+import {
+  type Connack,
+  type Connect,
+  type Disconnect,
+  type Packet,
+  PacketType,
+  type PublishResponse,
+  type Will,
+} from '../mqtt/packets.ts'
+import { NO_PROPERTIES, type Properties } from '../mqtt/properties.ts'
+import type { ProtocolVersion } from '../mqtt/publish.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
+import type { StreamOutput } from '../mqtt/stream-output.ts'
+import type { SessionKey } from '../store/store.ts'
+import { Inbound } from './inbound.ts'
+import type { LinkHost, UpstreamStatus } from './link-host.ts'
+import { Outbound, type OutboundOwner, OutgoingMessage, responseOf } from './outbound.ts'
+import { type Answered, Subscriptions } from './subscriptions.ts'
+import type { Targets } from './targets.ts'
+import { TOPIC_ALIASES, type UpstreamStream } from './upstream-stream.ts'
+
+export interface UpstreamLinkSettings {
+  /** For people, and unique: the name of the bridge. */
+  readonly name: string
+  /** Unanswered messages of QoS 1 and 2 to the far side at most, and as Receive Maximum from it. */
+  readonly window: number
+  /** Bytes of a packet from the far side at most. */
+  readonly maxPacketSize: number
+}
+
+/** Who has a link: a bridge. */
+export interface UpstreamLinkOwner {
+  /** The link has something to poll, takes messages again, or its status has changed. Called between inputs, from `Server.poll`. */
+  upstreamReady(now: Instant, link: UpstreamLink): void
+}
+
+/**
+ * One MQTT client session at a far side, which survives its streams.
+ *
+ * **For its owner** (a bridge; later the client of a gateway) it is a `Link`, as if the broker were behind it:
+ * - `Upstream.open` makes it. `send` a CONNECT once; it is the template of the CONNECT on every stream. Of it count client id, Clean
+ *   Start, keep alive, will, user name, password, the bridge bit (before 5.0) and, of the properties, Session Expiry Interval and
+ *   User Properties; version, Receive Maximum, Maximum Packet Size and Topic Alias Maximum are the link's own. Without Clean Start
+ *   on a first CONNECT, or with a Session Expiry Interval above 0, the session is continued on each stream. `poll` gives CONNACK:
+ *   once when the first stream is up, and before that one for each new reason for which the far side refused. The link goes on
+ *   trying until its owner ends it.
+ * - Whenever `UpstreamLinkOwner.upstreamReady` is called, `poll` the link until `undefined`, and look at `status.state` and
+ *   `status.connects`: they tell when a stream is up and lost.
+ * - `send` SUBSCRIBE and UNSUBSCRIBE, with packet ids of the owner's own, at any time after CONNECT. The link keeps subscriptions, and
+ *   makes them again when the far side has lost the session. `poll` gives SUBACK and UNSUBACK.
+ * - `send` or (without a copy) `deliver` a message with the packet id that the owner has for it; the far side gets the same id. The
+ *   link keeps it until it is answered, and sends it again over the next stream. `poll` gives PUBACK, PUBREC (with the error code 0x83: the
+ *   message is given up, and that was said) and PUBCOMP; the owner sends PUBREL, also after a restart of the process, when the link does not
+ *   know the message any more. QoS 0 while no stream is up is dropped, with a notice: do not poll the other side while `state` is
+ *   not 'open'. A message that the far side refuses because of a quota waits, and those behind it with it; what it refuses otherwise,
+ *   what is too large for it, and what it closed the stream after twice is given up.
+ * - 'pause', or a `state` other than 'open': send no more messages until the link is ready again. What was sent nevertheless is kept.
+ * - `poll` gives a `Delivery` for each message of the far side, with its packet id, and PUBREL. Its message has no topic alias and no
+ *   subscription identifiers; `send` it to the other side with another topic as a copy (`Publish.copy`). The owner answers with `send` of PUBACK,
+ *   PUBREC and PUBCOMP under this id, when it has stored them; each exactly once for each `Delivery` or PUBREL. It keeps
+ *   the receipts of QoS 2 (the local broker does). At most `window` messages are unanswered with 5.0. While `listen` is off none is
+ *   given, and the socket is not read once 1,000 wait.
+ * - After a restart of the process, `restoreReceipts` before CONNECT: packet ids of QoS 2 messages that were answered with PUBREC and
+ *   not released. They are released by PUBREL of the link itself if the far side has lost the session.
+ * - `decline` a `Delivery` instead of answering it, when it cannot be stored now: the stream ends, and the far side sends it again
+ *   over the next one.
+ * - `forget` everything before CONNECT, when the owner has lost what it knows: packet ids begin anew.
+ * - `send` DISCONNECT to say goodbye: the session stays, and another CONNECT continues it. `lost` ends the stream without goodbye.
+ */
+export class UpstreamLink implements Link {
+  readonly id: LinkId
+  readonly settings: UpstreamLinkSettings
+  readonly targets: Targets
+  readonly status: UpstreamStatus
+  readonly inbound: Inbound
+  readonly outbound: Outbound
+  readonly subscriptions = new Subscriptions()
+  /** The stream, or the attempt to get one. */
+  stream: UpstreamStream | undefined = undefined
+  /** The owner's CONNECT; undefined while it wants no stream. */
+  connect: Connect | undefined = undefined
+  readonly holder = undefined
+  readonly figuresAt = -1
+  /** On the list of links whose owner has something to do, and of those that have something to write. */
+  ready = false
+  dirty = false
+  /** On the list of links that wait for the dial budget. */
+  wanting = false
+  /** The next attempt; the end of the time for CONNACK; keep alive. */
+  readonly timer: Timer<UpstreamLink> = new Timer<UpstreamLink>(this)
+  /** Attempts in a row that were refused, or after which the stream did not last. */
+  failures = 0
+  /** What was said once: of the far side, and of attempts that failed since the last stream. */
+  readonly told = new Set<string>()
+  readonly failedWith = new Set<string>()
+  /** An attempt to reach the first address, while the stream goes to another. */
+  probe: UpstreamStream | undefined = undefined
+  readonly owner: UpstreamLinkOwner
+  readonly #host: LinkHost
+  /** For the owner, besides what is in `inbound`. */
+  readonly #answers = new Fifo<Packet>()
+  /** For the far side, besides messages. */
+  readonly #control = new Fifo<Packet>()
+  #listening = true
+  /** The first CONNACK with success has come since the owner's CONNECT. */
+  #isAccepted = false
+  /** The far side has a session of ours, which the next stream continues. */
+  #keepsSession = false
+  /** Client id that the far side has assigned. */
+  #assignedId: string | undefined = undefined
+  #refusedWith = 0
+  #requestId = 0
+  #isPausing = false
+
+  constructor(
+    id: LinkId,
+    settings: UpstreamLinkSettings,
+    targets: Targets,
+    owner: UpstreamLinkOwner,
+    now: Instant,
+    host: LinkHost,
+  ) {
+    this.id = id
+    this.settings = settings
+    this.targets = targets
+    this.owner = owner
+    this.#host = host
+    this.status = {
+      ...{ state: 'off', since: now, target: targets.all[0]!.target.url, version: 0, dials: 0, connects: 0, lastError: '' },
+      ...{ roundTripMs: undefined, sessionsLost: 0, sent: 0, received: 0, resent: 0, givenUp: 0 },
+    }
+    this.inbound = new Inbound(host.held)
+    const outbound: OutboundOwner = {
+      answer: (type, packetId, reasonCode) => this.#answer(responseOf(type, packetId, reasonCode)),
+      givenUp: ({ message, givenQos }, reason) => {
+        this.#dropped(`message on ${message.topic} with QoS ${givenQos} is given up: ${reason}`)
+      },
+      releases: (packetId) => {
+        if (this.isUp) this.#write(responseOf(PacketType.PUBREL, packetId))
+      },
+      limited: (what) => host.limited(this, 'upstream-limited', what),
+      holds: (refusals, reason) => {
+        this.status.lastError = `a message waits: ${reason}`
+        host.limited(this, 'upstream-limited', `messages wait, ${reason}`)
+        return host.backoff(this, refusals - 1)
+      },
+    }
+    this.outbound = new Outbound(outbound, this.status, host.held)
+  }
+
+  get isUp(): boolean {
+    return this.stream?.state === 'up'
+  }
+
+  get session(): SessionKey | undefined {
+    return this.#isAccepted ? `mqtt:${this.connect?.clientId}` : undefined
+  }
+
+  /** Messages for the owner; one more while that cannot be known, because no stream is up. */
+  get backlog(): number {
+    return this.inbound.waiting + (this.connect !== undefined && !this.isUp && !this.targets.isOpen ? 1 : 0)
+  }
+
+  get state(): 'open' | 'held' | 'verifying' {
+    if (!this.#isAccepted) return 'verifying'
+    const { stream, outbound, settings } = this
+    return stream?.state === 'up' && !stream.congested && outbound.queued < settings.window ? 'open' : 'held'
+  }
+
+  /** Messages of QoS 1 and 2 that are not answered completely. */
+  get inFlight(): number {
+    return this.outbound.size
+  }
+
+  keeps(): void {}
+
+  listen(_now: Instant, on: boolean): void {
+    if (this.#listening === on) return
+    this.#listening = on
+    if (on && this.inbound.waiting > 0) this.#host.markReady(this)
+  }
+
+  /** Packet ids of QoS 2 messages that the owner has answered with PUBREC, and that are not released. */
+  restoreReceipts(packetIds: Iterable<number>): void {
+    this.inbound.restore(packetIds)
+  }
+
+  /** The owner cannot store this message now, and does not answer it: it comes again over another stream, with those behind it. */
+  decline(now: Instant, packetId: number, reason: string): void {
+    this.inbound.decline(packetId)
+    this.#host.reconnect(now, this, ReasonCode.QUOTA_EXCEEDED, reason)
+  }
+
+  /** The owner begins anew: nothing of what is unanswered counts any more, and packet ids are free. While no stream is wanted. */
+  forget(): void {
+    this.inbound.clear()
+    this.outbound.clear()
+    this.#answers.clear()
+  }
+
+  send(now: Instant, packet: Packet): 'go' | 'pause' {
+    switch (packet.type) {
+      case PacketType.CONNECT:
+        this.#connecting(now, packet)
+        break
+      case PacketType.PUBLISH: {
+        const { qos, packetId, retain } = packet
+        return this.#deliver(new OutgoingMessage(packet, qos, packetId, retain, false))
+      }
+      case PacketType.PUBREL:
+        if (this.outbound.release(packet.packetId, this.isUp)) this.#write(responseOf(PacketType.PUBREL, packet.packetId))
+        break
+      case PacketType.PUBACK:
+      case PacketType.PUBREC:
+      case PacketType.PUBCOMP:
+        if (this.inbound.answer(packet, this.isUp)) this.#write(packet)
+        break
+      case PacketType.SUBSCRIBE:
+      case PacketType.UNSUBSCRIBE:
+        this.subscriptions.add(packet)
+        this.#host.markDirty(this)
+        break
+      case PacketType.DISCONNECT:
+        this.#off(now, packet)
+        break
+      default:
+    }
+    return this.#flow()
+  }
+
+  /** As `send` of a PUBLISH, for a message that others may share. It is referred to until it is answered. */
+  deliver(
+    _now: Instant,
+    { message, qos, packetId, retain, dup }: Omit<Delivery, 'type' | 'subscriptionIdentifiers'>,
+  ): 'go' | 'pause' {
+    return this.#deliver(new OutgoingMessage(message, qos, packetId, retain, dup))
+  }
+
+  #deliver(message: OutgoingMessage): 'go' | 'pause' {
+    if (message.qos === 0 && (!this.isUp || this.outbound.queued >= QUEUED_MAX)) {
+      this.#dropped(`message on ${message.message.topic} with QoS 0: ${this.isUp ? 'too many wait' : 'not connected'}`)
+      return this.#flow()
+    }
+    // It stays beyond the turn.
+    if (message.qos > 0 || this.state !== 'open') message.message.own()
+    this.outbound.add(message)
+    this.#host.markDirty(this)
+    return this.#flow()
+  }
+
+  #dropped(reason: string, count = 1): void {
+    this.status.givenUp += count
+    this.#host.dropped(this, reason, count)
+  }
+
+  #flow(): 'go' | 'pause' {
+    this.#isPausing = this.state !== 'open'
+    return this.#isPausing ? 'pause' : 'go'
+  }
+
+  poll(_now: Instant): Outgoing | undefined {
+    const answer = this.#answers.shift()
+    if (answer !== undefined) return answer as Outgoing
+    if (!this.#listening) return undefined
+    const next = this.inbound.poll()
+    if (this.stream?.paused === true && this.inbound.isDrained) this.#host.markDirty(this)
+    return next
+  }
+
+  /** The will of the next stream: MQTT can change it by a new CONNECT only, so the one that is up is replaced. */
+  setWill(now: Instant, will: Will | undefined): number {
+    if (this.connect === undefined) return ReasonCode.UNSPECIFIED_ERROR
+    this.connect = { ...this.connect, will }
+    if (this.stream !== undefined) this.#host.end(now, this, GOODBYE)
+    return 0
+  }
+
+  lost(now: Instant, _reason: string): void {
+    this.#off(now, undefined)
+  }
+
+  #connecting(now: Instant, packet: Connect): void {
+    this.connect = packet
+    this.#isAccepted = false
+    this.#refusedWith = 0
+    this.#host.wantStream(now, this)
+  }
+
+  #off(now: Instant, goodbye: Disconnect | undefined): void {
+    this.connect = undefined
+    this.#host.end(now, this, goodbye)
+    this.changed(now, 'off')
+  }
+
+  #write(packet: Packet): void {
+    this.#control.push(packet)
+    this.#host.markDirty(this)
+  }
+
+  #answer(packet: Packet): void {
+    this.#answers.push(packet)
+    this.#host.markReady(this)
+  }
+
+  // --- For Upstream
+
+  changed(now: Instant, state: UpstreamStatus['state']): void {
+    if (this.status.state === state) return
+    this.status.state = state
+    this.status.since = now
+    this.#host.markReady(this)
+  }
+
+  /** The CONNECT for a stream that has just been opened. */
+  connectFor({ dialect: { version, bridge } }: UpstreamStream): Connect {
+    const { settings } = this
+    const connect = this.connect!
+    const { sessionExpiryInterval, userProperties } = connect.properties
+    const own: Properties = {
+      receiveMaximum: settings.window,
+      maximumPacketSize: settings.maxPacketSize,
+      topicAliasMaximum: TOPIC_ALIASES,
+    }
+    if (sessionExpiryInterval !== undefined) own.sessionExpiryInterval = sessionExpiryInterval
+    if (userProperties !== undefined) own.userProperties = userProperties
+    const { will } = connect
+    return {
+      ...connect,
+      clientId: connect.clientId || (this.#assignedId ?? ''),
+      protocolVersion: version,
+      bridge: connect.bridge && bridge,
+      cleanStart: connect.cleanStart && !this.#keepsSession,
+      // A session that is only made clean first has no will.
+      will:
+        will === undefined || this.needsPurge(version)
+          ? undefined
+          : version === 5
+            ? will
+            : { ...will, properties: NO_PROPERTIES },
+      properties: version === 5 ? own : NO_PROPERTIES,
+    }
+  }
+
+  /** The session ends with each stream. */
+  get #isBrief(): boolean {
+    const { cleanStart, properties } = this.connect!
+    return cleanStart && (properties.sessionExpiryInterval ?? 0) === 0
+  }
+
+  /**
+   * Before 5.0 a session that begins clean also ends with its stream: where it should last, a first CONNECT makes it clean, and a
+   * second one continues it.
+   */
+  needsPurge(version: ProtocolVersion): boolean {
+    return version < 5 && this.connect!.cleanStart && !this.#isBrief && !this.#keepsSession
+  }
+
+  /** That first CONNECT was accepted. */
+  purged(): void {
+    this.#keepsSession = true
+  }
+
+  /** CONNACK with success. */
+  accepted(now: Instant, connack: Connack): void {
+    const { sessionPresent } = connack
+    if (!sessionPresent && this.#keepsSession) this.status.sessionsLost++
+    this.#keepsSession = !this.#isBrief
+    this.#control.clear()
+    this.inbound.resume(sessionPresent)
+    this.subscriptions.resume(sessionPresent)
+    for (const packetId of this.outbound.resume(sessionPresent)) this.#write(responseOf(PacketType.PUBREL, packetId))
+    this.status.connects++
+    this.status.version = this.stream!.version
+    this.#refusedWith = 0
+    this.#assignedId = connack.properties.assignedClientIdentifier ?? this.#assignedId
+    if (!this.#isAccepted) this.#answer(connack)
+    this.#isAccepted = true
+    this.changed(now, 'up')
+    this.#host.markReady(this)
+    this.#host.markDirty(this)
+  }
+
+  /** CONNACK with an error: the owner hears of each code once. */
+  refused(connack: Connack): void {
+    if (this.#refusedWith === connack.reasonCode) return
+    this.#refusedWith = connack.reasonCode
+    if (!this.#isAccepted) this.#answer(connack)
+  }
+
+  /** The stream is gone. `byFar`: the far side has closed it. */
+  streamLost(now: Instant, reason: string, byFar: boolean): void {
+    this.stream = undefined
+    if (reason !== '') this.status.lastError = reason
+    const dropped = this.outbound.lost(now, byFar)
+    if (dropped > 0) this.#dropped('messages with QoS 0: the connection was lost before they were sent', dropped)
+    this.changed(now, this.connect === undefined ? 'off' : 'waiting')
+  }
+
+  /** A packet of the far side after CONNACK. Returns what is wrong with it, if anything: then the stream must end. */
+  received(now: Instant, packet: Packet): string | undefined {
+    switch (packet.type) {
+      case PacketType.PUBLISH: {
+        this.status.received++
+        const answer = this.inbound.message(packet)
+        if (answer !== undefined) this.#write(answer)
+        else if (this.#listening) this.#host.markReady(this)
+        return undefined
+      }
+      case PacketType.PUBREL: {
+        const answer = this.inbound.release(packet.packetId)
+        if (answer !== undefined) this.#write(answer)
+        else if (this.#listening) this.#host.markReady(this)
+        return undefined
+      }
+      case PacketType.PUBACK:
+      case PacketType.PUBREC:
+      case PacketType.PUBCOMP:
+        this.#responded(now, packet)
+        return undefined
+      case PacketType.SUBACK:
+      case PacketType.UNSUBACK: {
+        const answered = this.subscriptions.answered(packet)
+        if (answered === undefined) {
+          const what = `${packetTypeName(packet.type)} for a packet id that no request has: ignored`
+          this.#host.limited(this, 'upstream-limited', what)
+          return undefined
+        }
+        this.#subscribed(answered)
+        // A message may wait for the packet id.
+        this.#host.markDirty(this)
+        return undefined
+      }
+      case PacketType.AUTH:
+        return 'AUTH: enhanced authentication is not supported'
+      default:
+        return `${packetTypeName(packet.type)} out of turn`
+    }
+  }
+
+  #subscribed({ refused, forOwner }: Answered): void {
+    for (const [filter, code] of refused)
+      this.#host.limited(this, 'upstream-refused', `subscription to ${filter}: ${reasonCodeName(code)}`)
+    if (forOwner !== undefined) this.#answer(forOwner)
+  }
+
+  #responded(now: Instant, packet: PublishResponse): void {
+    const wrong = this.outbound.answered(now, packet)
+    if (wrong === undefined) this.#host.markDirty(this)
+    // Not with the packet id: each would be a reason of its own.
+    else this.#host.limited(this, 'upstream-limited', `${packetTypeName(packet.type)} for a packet id ${wrong}: ignored`)
+  }
+
+  /** Writes what there is for the far side. */
+  writeAll(now: Instant, output: StreamOutput): void {
+    const { stream, outbound, subscriptions } = this
+    if (stream?.state !== 'up') return
+    for (let packet = this.#control.shift(); packet !== undefined; packet = this.#control.shift()) output.write(packet, stream)
+    if (subscriptions.hasUnsent) {
+      const { send, done } = subscriptions.unsent(now, stream.features, () => this.#freeId())
+      for (const request of send) output.write(request, stream)
+      for (const answered of done) this.#subscribed(answered)
+    }
+    if (!stream.congested) outbound.write(now, stream, output, this.settings.window)
+    stream.lastSent = now
+    output.flush(stream)
+    if (this.#isPausing && this.state === 'open') {
+      this.#isPausing = false
+      this.#host.markReady(this)
+    }
+  }
+
+  /** A packet id for a request: from the end, because owners count theirs from 1. */
+  #freeId(): number {
+    do this.#requestId = this.#requestId <= 1 ? 0xffff : this.#requestId - 1
+    while (this.outbound.has(this.#requestId) || this.subscriptions.has(this.#requestId))
+    return this.#requestId
+  }
+}
+
+/** Messages that may wait to be written before those with QoS 0 are dropped: the owner does not heed 'pause'. */
+const QUEUED_MAX = 1000
+
+const GOODBYE: Disconnect = { type: PacketType.DISCONNECT, reasonCode: 0, properties: NO_PROPERTIES }
