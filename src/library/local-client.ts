@@ -90,7 +90,7 @@ export class LocalClient {
     })
     if (connacked !== 0) throw client.#fail(client.#refusal(connacked), connacked)
     const { filter, qos, condition } = options
-    const subscription = { filter, qos, noLocal: false, retainAsPublished: true, retainHandling: 0 } as const
+    const subscription = { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const
     const granted = await client.#ask({
       type: PacketType.SUBSCRIBE,
       packetId: 1,

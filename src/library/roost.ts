@@ -124,6 +124,7 @@ export class Roost extends EventEmitter<RoostEvents> {
     const where = `subscribe ${filter}`
     const given = optionsOf(where, typeof second === 'object' ? second : third, ['qos', 'maxQueued', 'filter'])
     const { maxQueued, filter: condition } = given
+    if (typeof second === 'object' && third !== undefined) throw new TypeError(`${where}: options are given twice`)
     if (second !== undefined && handler === undefined && typeof second !== 'object')
       throw new TypeError(`${where}: expected a function as handler, got ${typeName(second)}`)
     if (maxQueued !== undefined && !(Number.isInteger(maxQueued) && maxQueued >= 1 && maxQueued <= MAX_QUEUED))
@@ -141,16 +142,14 @@ export class Roost extends EventEmitter<RoostEvents> {
       maxQueued,
       onReady: () => ready(),
     })
+    const onEnd = (): unknown => this.#subscriptions.delete(subscription)
     const subscription =
       handler === undefined
-        ? new IteratedSubscription(filter, client, () => this.#subscriptions.delete(subscription))
-        : new HandledSubscription(
-            filter,
-            client,
-            () => this.#subscriptions.delete(subscription),
-            handler,
-            (error) => this.#log.error(`the handler of ${filter} has failed: ${stackOf(error)}`),
-          )
+        ? new IteratedSubscription(filter, client, onEnd)
+        : new HandledSubscription(filter, client, onEnd, handler, {
+            failed: (error) => this.#log.error(`the handler of ${filter} has failed: ${stackOf(error)}`),
+            ended: ({ message }) => this.#log.error(message),
+          })
     ready = () => subscription.ready()
     this.#subscriptions.add(subscription)
     ready()
