@@ -48,7 +48,15 @@ const FIELDS = [
   { kind: 'uint16', name: 'moisture', scale: 0.01 },
   { kind: 'int16', name: 'temperature', scale: 0.1 },
   { kind: 'uint16', name: 'light' },
-  { kind: 'bits', name: 'valve', size: 2, values: new Map([[0, 'closed'], [1, 'open']]) },
+  {
+    kind: 'bits',
+    name: 'valve',
+    size: 2,
+    values: new Map([
+      [0, 'closed'],
+      [1, 'open'],
+    ]),
+  },
   { kind: 'bits', name: 'battery', size: 6, scale: 0.1 },
   { kind: 'uint8', name: 'flags' },
   { kind: 'uint64', name: 'sequence' },
@@ -63,9 +71,20 @@ async function site(dist, topic, payload, content, properties) {
   const { Publish } = await import(url(dist, 'mqtt/publish.js'))
   const { Server } = await import(url(dist, 'server.js'))
   const { MemoryStore } = await import(url(dist, 'store/store.js'))
-  const gateway = { gatewayId: 1, tRetryMs: 10_000, nRetry: 3, sessionExpirySeconds: Infinity, maxSessions: 10, predefinedTopics: [] }
+  const gateway = {
+    gatewayId: 1,
+    tRetryMs: 10_000,
+    nRetry: 3,
+    sessionExpirySeconds: Infinity,
+    maxSessions: 10,
+    predefinedTopics: [],
+  }
   const options = { store: new MemoryStore(), clock: { epoch: 0 }, notice: () => {}, random: () => 0.5 }
-  const server = new Server({ gateway: { ...gateway, maxDatagram: 65_535, maxIdleMs: 0, topicsPerClient: 10 }, ...options, content })
+  const server = new Server({
+    gateway: { ...gateway, maxDatagram: 65_535, maxIdleMs: 0, topicsPerClient: 10 },
+    ...options,
+    content,
+  })
   const encode = (packet) => {
     const writer = new ByteWriter()
     encodePacket(writer, packet, 5)
@@ -77,7 +96,10 @@ async function site(dist, topic, payload, content, properties) {
     for (let out = server.poll(0); out !== undefined; out = server.poll(0)) if (out.kind === 'write') bytes += out.bytes.length
     return bytes
   }
-  for (const [connection, clientId] of [[1, 'pub'], [2, 'sub']]) {
+  for (const [connection, clientId] of [
+    [1, 'pub'],
+    [2, 'sub'],
+  ]) {
     server.handle(0, { kind: 'opened', connection, from: { peer: 'bench', listener: 'mqtt' } })
     const connect = { type: 1, protocolVersion: 5, bridge: false, clientId, cleanStart: true, keepAlive: 0, properties: {} }
     feed(connection, encode(connect))
