@@ -3,6 +3,7 @@ import { PacketType } from '../../../src/mqtt/packets.ts'
 import { MsgType } from '../../../src/mqttsn/messages.ts'
 import { type Published, type Receiver, wants } from '../claims.ts'
 import { dropsTold } from '../drops-told.ts'
+import { movedTo } from '../hook.ts'
 import { PacketStreams } from '../packet-streams.ts'
 import type { TcpClient } from '../tcp-client.ts'
 import { textOf } from '../texts.ts'
@@ -86,8 +87,9 @@ export class DropsTold extends SiteChecker {
     const connected = open && client?.link !== undefined && client.route === route
     const text = textOf(message.data)
     // A copy from before its sensor began anew comes under an id that means another topic by now, and nothing in it says so.
-    const isMistaken =
-      message.topicIdType === 'normal' && client?.registry.nameOf(message.topicId) !== this.site.claims.published.get(text)?.topic
+    const name = message.topicIdType === 'normal' ? client?.registry.nameOf(message.topicId) : undefined
+    const means = name === undefined ? undefined : movedTo(this.site.setup.hook, name)
+    const isMistaken = message.topicIdType === 'normal' && means !== this.site.claims.published.get(text)?.topic
     if (message.qos !== -1 && (!connected || isMistaken)) return
     const exchange = `${id} ${message.msgId}`
     if (message.qos === 1 && message.dup && this.#unanswered.has(exchange)) return
