@@ -4,7 +4,11 @@ import { Memory, type MemoryLimits } from './base/memory.ts'
 import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { Broker } from './broker/broker.ts'
+import type { ConditionOptions } from './broker/conditions.ts'
+import type { ContentCheck } from './broker/content-check.ts'
+import type { Hooks, PublishAnswer, PublishQuestion } from './broker/hooks.ts'
 import type { BrokerLimits } from './broker/limits.ts'
+import { LocalLinks } from './broker/local-links.ts'
 import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
 import type { DatagramTap } from './gateway/datagram-tap.ts'
 import { Gateway } from './gateway/gateway.ts'
@@ -31,6 +35,10 @@ export interface ServerOptions {
   readonly memory?: Partial<MemoryLimits>
   readonly gateway: GatewayOptions
   readonly access?: Access
+  readonly hooks?: Hooks | undefined
+  readonly content?: ContentCheck | undefined
+  /** Conditions of subscriptions; none is accepted if absent. */
+  readonly conditions?: ConditionOptions
   readonly store: Store
   /** The wall clock, until the first `clock` input. */
   readonly clock: WallClock
@@ -68,6 +76,8 @@ export type ServerInput =
   | { readonly kind: 'datagram'; readonly route: RouteKey; readonly bytes: Uint8Array }
   /** The answer to an `auth` output. */
   | { readonly kind: 'authenticated'; readonly link: LinkId; readonly step: number; readonly answer: AuthAnswer }
+  /** The answer to a `hook` output. */
+  | { readonly kind: 'hooked'; readonly id: number; readonly answer: PublishAnswer }
   /** The access rules have changed. */
   | { readonly kind: 'access-changed' }
   /** The event loop lags (`on`), or has caught up. No new connections are accepted while it lags. */
@@ -94,6 +104,8 @@ export type ServerOutput =
   | { readonly kind: 'auth'; readonly request: AuthRequest }
   /** The client of this link has disconnected: the answer to its `auth` is no longer needed, and ignored. */
   | { readonly kind: 'auth-abandoned'; readonly link: LinkId }
+  /** Whether this message is published, and how; answered by `hooked` with the same id. Its payload is valid until the next call. */
+  | { readonly kind: 'hook'; readonly question: PublishQuestion }
 
 /** A pause of at least this many milliseconds raises a Notice. */
 const NOTED_PAUSE_MS = 5_000
@@ -112,10 +124,10 @@ const BACKLOG_MAX = 4096
  * **Start.** Call `recover` once, or `replay` and then `resume`, before anything else; then open listeners and ports.
  *
  * **Each turn.**
- * 1. `handle` each input: data from sockets, answers to `auth` outputs, `durable` after `store.durable` has advanced.
+ * 1. `handle` each input: data from sockets, answers to `auth` and `hook` outputs, `durable` after `store.durable` has advanced.
  * 2. `handleTimeout` if `nextTimeout` has been reached.
  * 3. `poll` until it returns `undefined`, and carry out each output in order: write, pause, resume or close the stream,
- *    send the datagram, verify the client. Outputs may be discarded only for a stream that has closed; datagrams may be
+ *    send the datagram, verify the client, ask the hook. Outputs may be discarded only for a stream that has closed; datagrams may be
  *    lost. Inputs that arise between two polls are handled immediately; the running loop polls the resulting outputs.
  * 4. Let the store commit, and set one timer for `nextTimeout`.
  *
@@ -143,6 +155,10 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly connections: Connections
   /** Undefined if nothing is configured that needs it. */
   readonly upstream: Upstream | undefined
+  /** Clients that are part of this process. */
+  readonly local = new LocalLinks()
+  /** Undefined if no topic has a type. */
+  readonly content: ContentCheck | undefined
   /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
   /** Memory used on behalf of peers. */
@@ -164,7 +180,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   #sysDue: Instant | undefined = undefined
 
   constructor(options: ServerOptions) {
-    const { store, random, sysInterval = 0 } = options
+    const { store, random, sysInterval = 0, hooks } = options
     const notice: NoticeSink = (each) => {
       this.notices.add(each)
       if (this.#keepsFigures) this.#count(each)
@@ -182,6 +198,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.clientFigures = this.#sensorFigures ? new ClientFigures() : undefined
     const memory = new Memory(options.memory)
     this.memory = memory
+    this.content = options.content
     memory.count('store', () => store.waitingBytes ?? 0)
     this.broker = new Broker({
       store,
@@ -192,12 +209,16 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       figures: this.clientFigures,
       ...(options.broker && { limits: options.broker }),
       ...(options.access && { access: options.access }),
+      hooks,
+      content: options.content,
+      ...(options.conditions && { conditions: options.conditions }),
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures
     const { output } = this.connections
     this.upstream = options.upstream && new Upstream({ output, notice, random, memory }, options.upstream)
-    this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random, memory)
+    const gateway = { ...options.gateway, events: hooks?.events }
+    this.gateway = new Gateway(gateway, this.broker, store, clock, notice, random, memory)
     this.#presence = new Presence(options.presence ?? {}, {
       sensors: this.gateway.sensors,
       live: this.broker.live,
@@ -257,6 +278,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
         return
       case 'authenticated':
         this.broker.authenticated(now, input.link, input.step, input.answer)
+        return
+      case 'hooked':
+        this.broker.asked?.answered(now, input.id, input.answer)
         return
       case 'access-changed':
         this.gateway.accessChanged(now)
@@ -346,6 +370,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       if (dial !== undefined) return dial
       this.upstream.endTurn()
     }
+    const question = this.broker.asked?.nextQuestion()
+    if (question !== undefined) return { kind: 'hook', question }
     this.broker.endTurn()
     return undefined
   }
@@ -434,12 +460,13 @@ export class Server implements Machine<ServerInput, ServerOutput> {
 
   /** Lets every ready link produce output. Returns whether any link was ready. */
   #drain(now: Instant): boolean {
-    const { broker, connections, gateway } = this
+    const { broker, connections, gateway, local } = this
     let any = false
     for (let link = broker.nextReadyLink(); link !== undefined; link = broker.nextReadyLink()) {
       any = true
       if (connections.of(link) !== undefined) connections.linkReady(now, link)
       else if (gateway.owns(link)) gateway.linkReady(now, link)
+      else local.linkReady(link)
     }
     if (this.upstream?.drain(now) === true) any = true
     broker.takeQueued()

@@ -6,11 +6,13 @@ import { type Config, type Given, given, type Layer } from '../config/config.ts'
 import { FIXED, fixedKeys, goneOption } from '../config/fixed.ts'
 import { loadConfig } from '../config/io/config-file.ts'
 import { flagOf, nameOf as nameInside, type Option, type OptionKey, options } from '../config/options.ts'
+import { addBackupCommands } from './backup.ts'
 import { addConfigCommand } from './config.ts'
 import { addHttpCommands } from './http/commands.ts'
 import { addPasswdCommand } from './passwd.ts'
 import { type Host, serve } from './serve.ts'
 import { addSessionsCommand } from './sessions.ts'
+import { addSimulateCommand } from './simulate/command.ts'
 import { addSnCommand } from './sn/command.ts'
 import { addStoreCommand } from './store.ts'
 
@@ -59,12 +61,16 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
       else exitCode = await serve(config, host)
     })
   addServeOptions(serveCommand)
+  addBackupCommands(program, host)
   addConfigCommand(program, host, (code) => {
     exitCode = code
   })
   addPasswdCommand(program, host)
   addSessionsCommand(program, host)
   addHttpCommands(program, host)
+  addSimulateCommand(program, host, (code) => {
+    exitCode = code
+  })
   addSnCommand(program, host)
   addStoreCommand(program, host, (code) => {
     exitCode = code
@@ -77,10 +83,12 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
   return exitCode
 }
 
-async function testConfig(config: Config, { stdout, stderr }: Host): Promise<void> {
+async function testConfig(given: Config, { stdout, stderr }: Host): Promise<void> {
   // Loaded lazily, so that help and errors do not wait for it.
   const { checkFiles } = await import('../process/check-files.ts')
   const { openPoints } = await import('../process/open-points.ts')
+  const { hookedConfig } = await import('../process/hook-file.ts')
+  const { config } = await hookedConfig(given)
   for (const warning of [...(await checkFiles(config)), ...openPoints(config)]) stderr.write(`warning: ${warning}\n`)
   stdout.write('The configuration is valid.\n')
 }

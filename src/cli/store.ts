@@ -1,8 +1,9 @@
 import { resolve } from 'node:path'
-import type { Command } from 'commander'
+import { type Command, Option } from 'commander'
 import { counted } from '../base/counted.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
+import { TABLES, type Table } from '../store/io/schema.ts'
 import type { Host } from './serve.ts'
 
 /** Exit code for a store with damaged or missing data. */
@@ -29,6 +30,7 @@ export function addStoreCommand(program: Command, host: Host, exit: Exit): void 
     })
   addInfo(store, host)
   addCheck(store, host, exit)
+  addDump(store, host, exit)
   addRecover(store, host, exit)
 }
 
@@ -79,6 +81,32 @@ function addCheck(store: Command, { cwd, stdout }: Host, exit: Exit): void {
     )
 }
 
+function addDump(store: Command, { cwd, stdout, stderr }: Host, exit: Exit): void {
+  store
+    .command('dump')
+    .description('print everything in a store as JSON, one line for each row')
+    .argument('<dir>', 'the data directory')
+    .allowExcessArguments(false)
+    .addOption(new Option('--table <name>', 'only this table').choices([...TABLES]))
+    .addHelpText(
+      'after',
+      '\nRoost may be running. The latest commits are in the table log, not in the others yet. Payloads are\nprinted, so the output is' +
+        ' as secret as the messages. Exit codes: 0 if everything was printed, 1 if\nsomething is damaged, 2 if there is no store.',
+    )
+    .action((dir: string, { table }: { table?: Table }) =>
+      refusing(resolve(cwd, dir), async (path) => {
+        const { dumpStore } = await import('../store/io/dump.ts')
+        const lines = new BoundedLines(stderr)
+        const onProblem = (problem: string): void => {
+          exit(DAMAGED)
+          lines.add(problem)
+        }
+        for (const line of dumpStore(path, onProblem, table)) stdout.write(`${line}\n`)
+        lines.end()
+      }),
+    )
+}
+
 function addRecover(store: Command, { cwd, stdout, version }: Host, exit: Exit): void {
   store
     .command('recover')
@@ -112,10 +140,10 @@ function addRecover(store: Command, { cwd, stdout, version }: Host, exit: Exit):
 
 /** Prints the first lines, and the number of those not printed. */
 class BoundedLines {
-  readonly #stdout: Host['stdout']
+  readonly #stdout: Host['stdout'] | Host['stderr']
   #count = 0
 
-  constructor(stdout: Host['stdout']) {
+  constructor(stdout: Host['stdout'] | Host['stderr']) {
     this.#stdout = stdout
   }
 
@@ -136,16 +164,16 @@ function oneLine(text: string): string {
 /** Runs `action`, and converts system errors, SQLite errors and refusals to errors of the user. @throws StartError */
 export async function refusing(path: string, action: (path: string) => Promise<void>): Promise<void> {
   const { RefusedError } = await import('../store/io/store-reader.ts')
-  const { failureOf, NO_BINDING } = await import('../store/io/sqlite.ts')
+  const { failureOf, NoBindingError } = await import('../store/io/sqlite.ts')
   const { systemFailure } = await import('../store/io/system-failure.ts')
   try {
     await action(path)
   } catch (error) {
     if (error instanceof RefusedError) throw new StartError(error.message)
-    const { message } = error as Error
     const failure = systemFailure(error)
     if (failure !== undefined) throw new StartError(`${(error as NodeJS.ErrnoException).path ?? path}: ${failure.reason}`)
-    if (message === NO_BINDING || 'code' in (error as object)) throw new StartError(`${path}: ${failureOf(error).reason}`)
+    if (error instanceof NoBindingError || 'code' in (error as object))
+      throw new StartError(`${path}: ${failureOf(error).reason}`)
     throw error
   }
 }

@@ -78,6 +78,8 @@ export class SnClient {
   readonly clientId: string
   state: SnClientState = 'disconnected'
   ignored = 0
+  /** Requests sent again because no answer came within T_retry. */
+  retransmissions = 0
   readonly #options: Required<Omit<SnClientOptions, 'will'>>
   #will: SnWill | undefined
   readonly #outputs = new Fifo<SnClientOutput>()
@@ -444,6 +446,7 @@ export class SnClient {
       return
     }
     this.#retries++
+    this.retransmissions++
     this.#retryAt = now + this.#options.tRetryMs
     const { message } = open
     const again = message.type === MsgType.PUBLISH || message.type === MsgType.SUBSCRIBE ? { ...message, dup: true } : message

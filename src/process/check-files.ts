@@ -8,6 +8,8 @@ import { reasonOf } from '../config/io/text-file.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
 import { readTls } from '../http/io/tls.ts'
 import { readTlsContext } from '../mqtt/io/tls.ts'
+import { conditionOptions } from './conditions.ts'
+import { openContent } from './content.ts'
 import { tlsOptions } from './listeners.ts'
 
 /** File of a store written by a version before SQLite. */
@@ -21,6 +23,8 @@ const LMDB_FILE = 'data.mdb'
 export async function checkFiles(config: Config): Promise<readonly string[]> {
   const warnings = [...new AccessFiles(config).warnings, ...checkHttp(config)]
   openSensorUsers(config)
+  conditionOptions(config)
+  await openContent(config)
   if (!config.memory) checkDataDirectory(config.dataDir)
   if (config.traceFile !== undefined) checkWritable(dirname(resolve(config.traceFile)), '--trace-file')
   if (config.logFile !== undefined) checkWritable(dirname(resolve(config.logFile)), '--log-file')

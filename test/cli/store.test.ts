@@ -56,7 +56,7 @@ describe('help', () => {
   test('roost store names its commands, each of which has help of its own', async () => {
     const { code, out, err } = await ran()
     expect({ code, err }).toEqual({ code: 0, err: '' })
-    for (const command of ['info', 'check', 'recover']) {
+    for (const command of ['info', 'check', 'dump', 'recover']) {
       expect(out).toContain(`  ${command} `)
       const help = await ran(command, '--help')
       expect(help).toMatchObject({ code: 0, err: '' })

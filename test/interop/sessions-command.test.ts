@@ -1,19 +1,10 @@
-import { execFile } from 'node:child_process'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { PacketClient } from './packet-client.ts'
+import { roost } from './roost-command.ts'
 import { StartedProcess } from './started-process.ts'
-
-const MAIN = fileURLToPath(new URL('../../dist/main.js', import.meta.url))
-
-/** `roost ...` as a user runs it. */
-const roost = (...argv: string[]): Promise<{ code: number; out: string; err: string }> =>
-  new Promise((resolve) => {
-    const child = execFile(process.execPath, [MAIN, ...argv], (_, out, err) => resolve({ code: child.exitCode ?? -1, out, err }))
-  })
 
 const LASTING = { cleanStart: false, properties: { sessionExpiryInterval: 3600 } }
 

@@ -17,6 +17,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { Random } from '../../fuzz/sim/random.ts'
 import { SqliteStore, startHere } from '../../src/store/io/sqlite-store.ts'
 import type { StoreRecord } from '../../src/store/store.ts'
+import { roost } from './roost-command.ts'
 import { sqlite3 } from './sqlite-shell.ts'
 import { NumberedPublisher, type ServedStore, StoreSite, topicOf } from './store-site.ts'
 
@@ -247,24 +248,34 @@ describe('copies of a store in use', () => {
     return 'refused'
   }
 
-  test.each(['.backup', 'VACUUM INTO'])('made with %s are whole', async (command) => {
-    const traffic = await Traffic.start('growing')
+  test.each(['.backup', 'VACUUM INTO', 'roost backup'])('made with %s are whole', async (command) => {
+    // Each start of the command takes so long that a queue would reach its limit.
+    const kind = command === 'roost backup' ? 'replacing' : 'growing'
+    const traffic = await Traffic.start(kind)
     const { publisher } = traffic
     const copies: (Copy & { acknowledged: number })[] = []
     for (let i = 0; i < 5; i++) {
       const dir = join(site.root, `copy-${i}`)
-      mkdirSync(dir)
       const acknowledged = publisher.acknowledged.size
-      await sqlite3(join(site.dir, 'roost.db'), `${command} '${join(dir, 'roost.db')}'`)
+      if (command === 'roost backup') {
+        const done = await roost('backup', dir, '--data-dir', site.dir)
+        expect(done.err).toBe('')
+        expect(done.out).toMatch(/^backed up \S+ to \S+: \d+ rows? and \d+ commits?, \d+ KiB\n$/)
+      } else {
+        mkdirSync(dir)
+        await sqlite3(join(site.dir, 'roost.db'), `${command} '${join(dir, 'roost.db')}'`)
+      }
       copies.push({ dir, order: command, acknowledged, published: publisher.count })
     }
     await traffic.stop()
     for (const { dir, acknowledged, published } of copies) {
       const held = await open(dir)
       expect(held).not.toBeTypeOf('string')
-      const n = expectPrefix('growing', held as Held)
+      const n = expectPrefix(kind, held as Held)
       expect(n).toBeGreaterThanOrEqual(acknowledged)
       expect(n).toBeLessThanOrEqual(published)
     }
+    if (command === 'roost backup') expect(await (await site.startIn(copies[0]!.dir, ...FLAGS)).stop()).toBe(0)
+    expect(traffic.roost.storeLines).toEqual([])
   })
 })

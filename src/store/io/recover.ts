@@ -1,5 +1,5 @@
 import { chownSync, existsSync, mkdirSync, readdirSync, realpathSync, renameSync, rmSync, statSync } from 'node:fs'
-import { basename, dirname, join, relative, resolve } from 'node:path'
+import { basename, dirname, join, relative } from 'node:path'
 import type { Lsn } from '../store.ts'
 import { entryOfCell, metaOfColumns } from './entries.ts'
 import { syncDirectories } from './files.ts'
@@ -8,6 +8,7 @@ import { copyMerged, type Merge } from './merged-copy.ts'
 import type { Meta } from './meta.ts'
 import { isRunning, type Owner } from './owner.ts'
 import { PageReader } from './page-reader.ts'
+import { realPath } from './real-path.ts'
 import { Rebuild } from './rebuild.ts'
 import { DATABASE_FILE, FORMAT, LOCK_FILE, TABLES, type Table } from './schema.ts'
 import { type Connection, failureOf, openDatabase } from './sqlite.ts'
@@ -65,12 +66,6 @@ function checkTarget(from: string, to: string): void {
   if (found !== undefined && readdirSync(to).length > 0) throw new RefusedError(`${to}: the directory is not empty`)
   const way = relative(realpathSync(from), realPath(to))
   if (!/^\.\.(\/|$)/.test(way)) throw new RefusedError(`${to}: it is inside ${from}, where nothing may be written`)
-}
-
-/** The path without symbolic links, of a file that may not be there yet. */
-function realPath(path: string): string {
-  const full = resolve(path)
-  return existsSync(full) ? realpathSync(full) : join(realPath(dirname(full)), relative(dirname(full), full))
 }
 
 /**
