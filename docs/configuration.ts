@@ -1,10 +1,12 @@
 import { FIXED, fixedKeys } from '../src/config/fixed.ts'
+import { BRIDGE_OPTIONS, bridgeKeys } from '../src/config/options/bridges.ts'
 import { OPTION_GROUPS } from '../src/config/options/kinds.ts'
 import { type Option, options, snEntryKey } from '../src/config/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
-  return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), LISTENERS, FILTERS, TYPES, MOSQUITTO, TOPICS, SENSORS].join('\n')
+  const parts = [fixedValues(), LISTENERS, bridges(), FILTERS, TYPES, MOSQUITTO, TOPICS, SENSORS]
+  return [HEAD, ...OPTION_GROUPS.map(section), ...parts].join('\n')
 }
 
 const HEAD = `# Configuration
@@ -111,6 +113,27 @@ const FILTERS = `## Filters by content
 \`filter\` is the condition, in CEL. At least one of \`client\` (a client id, in which \`*\` matches any number of
 characters), \`user\` and \`topic\` (a topic filter that covers that of the subscription) has to be there; the first
 entry that fits counts. [filters.md](filters.md) describes conditions. SIGHUP does not read it again.
+`
+
+const BRIDGES = `## Bridges
+
+\`bridges\` in the file describes connections to other brokers, as the \`connection\` blocks of mosquitto.conf do;
+[bridge.md](bridge.md) explains them:
+
+    bridges:
+      - name: head-office
+        address: mqtts://broker.example.org
+        remote_username: site-7
+        password_file: head-office.password
+        topics:
+          - sensors/# out 1 "" sites/7/
+          - commands/# in 1 "" sites/7/
+
+Each needs \`name\`, \`addresses\` and \`topics\`. A topic is a text as in mosquitto.conf: topic filter, direction
+(\`in\`, \`out\`, which is the default, or \`both\`), QoS (default: 0), prefix here and prefix at the remote broker, with
+\`""\` for an empty one; or a map with the keys \`pattern\`, \`direction\`, \`qos\`, \`local_prefix\` and
+\`remote_prefix\`. Keys may begin with \`bridge_\`, and Mosquitto's other names for them are accepted, too
+(\`address\`, \`clientid\`, \`username\`, \`password\`, \`topic\`).
 `
 
 const MOSQUITTO = `## From Mosquitto
@@ -220,6 +243,14 @@ function snKeys(snListener: 'own' | 'inherits'): string {
 function section(group: Option['group']): string {
   const rows = options.filter((option) => option.group === group).map(row)
   return `## ${group}\n\n| key | flag | default | values | |\n|---|---|---|---|---|\n${rows.join('\n')}\n`
+}
+
+function bridges(): string {
+  const rows = bridgeKeys.map((key) => {
+    const { default: byDefault, expected, about } = BRIDGE_OPTIONS[key]
+    return `| \`${key}\` | ${byDefault === undefined ? 'none' : code(String(byDefault))} | ${expected} | ${about} |`
+  })
+  return `${BRIDGES}\n| key | default | values | |\n|---|---|---|---|\n${rows.join('\n')}\n`
 }
 
 function fixedValues(): string {

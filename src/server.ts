@@ -3,11 +3,12 @@ import { earliest, type Instant, type Machine } from './base/machine.ts'
 import { Memory, type MemoryLimits } from './base/memory.ts'
 import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
+import { bridgeView, leftSessions } from './broker/bridge-view.ts'
 import { Broker } from './broker/broker.ts'
 import type { ConditionOptions } from './broker/conditions.ts'
 import type { ContentCheck } from './broker/content-check.ts'
 import type { Hooks, PublishAnswer, PublishQuestion } from './broker/hooks.ts'
-import type { BrokerLimits } from './broker/limits.ts'
+import { type BrokerLimits, DEFAULT_LIMITS } from './broker/limits.ts'
 import { LocalLinks } from './broker/local-links.ts'
 import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
 import type { DatagramTap } from './gateway/datagram-tap.ts'
@@ -26,6 +27,8 @@ import type { Traffic } from './mqtt/traffic.ts'
 import { Presence, type PresenceOptions } from './presence/presence.ts'
 import { type ClockReading, StoreClock } from './store/clock.ts'
 import type { GatewayRecord, Store, StoreRecord, WallClock } from './store/store.ts'
+import type { BridgeOptions } from './upstream/bridge-options.ts'
+import { Bridges } from './upstream/bridges.ts'
 import { type DialOutput, Upstream, type UpstreamOptions } from './upstream/upstream.ts'
 
 export interface ServerOptions {
@@ -52,6 +55,7 @@ export interface ServerOptions {
   readonly presence?: PresenceOptions
   /** Links to far sides; none if absent. */
   readonly upstream?: Partial<UpstreamOptions>
+  readonly bridges?: readonly BridgeOptions[]
   /** Keeps figures of each sensor, 64 bytes each: `Sensors.figuresOf`. */
   readonly sensorFigures?: boolean
   /** Called at every update of the topics under `$SYS`. */
@@ -153,12 +157,14 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly broker: Broker
   readonly gateway: Gateway
   readonly connections: Connections
-  /** Undefined if nothing is configured that needs it. */
-  readonly upstream: Upstream | undefined
   /** Clients that are part of this process. */
   readonly local = new LocalLinks()
   /** Undefined if no topic has a type. */
   readonly content: ContentCheck | undefined
+  /** Undefined if nothing is configured that needs it. */
+  readonly upstream: Upstream | undefined
+  /** Undefined if none is configured. */
+  readonly bridges: Bridges | undefined
   /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
   /** Memory used on behalf of peers. */
@@ -216,7 +222,12 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures
     const { output } = this.connections
-    this.upstream = options.upstream && new Upstream({ output, notice, random, memory }, options.upstream)
+    const { bridges = [] } = options
+    const needsUpstream = bridges.length > 0 || options.upstream !== undefined
+    this.upstream = needsUpstream ? new Upstream({ output, notice, random, memory }, options.upstream) : undefined
+    const { maxTopicLevels = DEFAULT_LIMITS.maxTopicLevels } = options.broker ?? {}
+    const host = { uplink: this.broker, notice, maxTopicLevels, ...bridgeView(this.broker) }
+    this.bridges = this.upstream && new Bridges(bridges, this.upstream, host)
     const gateway = { ...options.gateway, events: hooks?.events }
     this.gateway = new Gateway(gateway, this.broker, store, clock, notice, random, memory)
     this.#presence = new Presence(options.presence ?? {}, {
@@ -265,6 +276,16 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.gateway.recover(now)
     this.broker.runDownRecovered(now, (clientId) => this.gateway.sensors.isLost(clientId))
     this.#publishSys(now)
+    this.bridges?.start(now)
+    this.#reportLeftSessions()
+  }
+
+  #reportLeftSessions(): void {
+    const configured = new Set(this.bridges?.all.map(({ options }) => options.localClientId))
+    for (const client of leftSessions(this.broker.sessions, configured)) {
+      const reason = 'its bridge is no longer configured, but messages are queued for it: see roost sessions rm'
+      this.notice({ code: 'bridge-problem', level: 'warn', client, reason })
+    }
   }
 
   handle(now: Instant, input: ServerInput): void {
@@ -332,6 +353,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.gateway.handleTimeout(now)
     this.broker.handleTimeout(now)
     this.upstream?.handleTimeout(now)
+    this.bridges?.handleTimeout(now)
     this.#presence.handleTimeout(now)
     if (this.#sysDue !== undefined && this.#sysDue <= now) this.#publishSys(now)
   }
@@ -340,7 +362,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const { connections, gateway, broker } = this
     const streams = earliest(connections.nextTimeout(), gateway.nextTimeout())
     const own = earliest(this.#presence.nextTimeout(), this.#sysDue)
-    const inside = earliest(broker.nextTimeout(), this.upstream?.nextTimeout())
+    const inside = earliest(broker.nextTimeout(), earliest(this.upstream?.nextTimeout(), this.bridges?.nextTimeout()))
     return earliest(earliest(streams, inside), own)
   }
 
@@ -365,13 +387,13 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     if (request !== undefined) return { kind: 'auth', request }
     const link = this.broker.nextAbandonedAuth()
     if (link !== undefined) return { kind: 'auth-abandoned', link }
+    const question = this.broker.asked?.nextQuestion()
+    if (question !== undefined) return { kind: 'hook', question }
     if (this.upstream !== undefined) {
       const dial = this.upstream.poll()
       if (dial !== undefined) return dial
       this.upstream.endTurn()
     }
-    const question = this.broker.asked?.nextQuestion()
-    if (question !== undefined) return { kind: 'hook', question }
     this.broker.endTurn()
     return undefined
   }
@@ -390,6 +412,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
    * `publishWills` does. Poll once more at the end.
    */
   shutDown(now: Instant): boolean {
+    this.bridges?.stop(now)
     if (!this.broker.shutdown.closeAll(now, ReasonCode.SERVER_SHUTTING_DOWN)) return false
     this.upstream?.stop(now)
     this.gateway.stop(now)
@@ -466,7 +489,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       any = true
       if (connections.of(link) !== undefined) connections.linkReady(now, link)
       else if (gateway.owns(link)) gateway.linkReady(now, link)
-      else local.linkReady(link)
+      else if (!local.linkReady(link)) this.bridges?.linkReady(now, link)
     }
     if (this.upstream?.drain(now) === true) any = true
     broker.takeQueued()

@@ -3,6 +3,7 @@ import { NoticeCounts } from '../src/base/notice.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from '../src/broker/limits.ts'
 import { FIXED, type FixedKey } from '../src/config/fixed.ts'
 import { OPTIONS, type OptionKey } from '../src/config/options.ts'
+import { CelLanguage } from '../src/filters/io/cel.ts'
 import { connectPacket } from '../src/gateway/translate.ts'
 import { type ConnectionLimits, DEFAULT_CONNECTION_LIMITS, DEFAULT_LISTENER_LIMITS } from '../src/mqtt/connection-limits.ts'
 import type { Packet } from '../src/mqtt/packets.ts'
@@ -29,6 +30,8 @@ const subscribe = (...filters: string[]): Packet => ({
   subscriptions: filters.map((filter) => ({ filter, qos: 1, noLocal: false, retainAsPublished: false, retainHandling: 0 })),
   properties: {},
 })
+const conditional = (condition: string, ...filters: string[]): Packet =>
+  ({ ...subscribe(...filters), properties: { userProperties: [['filter', condition]] } }) as Packet
 const pairs = (count: number): Properties => ({ userProperties: Array.from({ length: count }, (_, i) => [`k${i}`, 'v']) })
 /** Clients of different addresses. */
 const at = (id: number) => ({ peer: `192.0.2.${id}:1` })
@@ -373,6 +376,21 @@ const BOUNDS: readonly Bound[] = [
     told: 0x97,
   },
   {
+    key: 'max_conditions',
+    broker: { maxConditions: 1 },
+    reach: (wire) => {
+      const client = wire.connect()
+      for (const condition of ['true', 'true', 'false']) wire.send(client, conditional(condition, condition))
+    },
+    told: 0x97,
+  },
+  {
+    key: 'max_conditions_per_session',
+    broker: { maxConditionsPerSession: 2 },
+    reach: (wire) => wire.send(wire.connect(), conditional('true', 'a', 'b', 'a', 'c')),
+    told: 0x97,
+  },
+  {
     key: 'max_deep_wildcard_levels',
     broker: { maxDeepWildcardLevels: 4 },
     reach: (wire) => {
@@ -428,7 +446,7 @@ function codes(wire: Wire, connection: number): number[] {
 describe('a bound that is reached', () => {
   test.each(BOUNDS.map((bound, i) => [bound.key, i] as const))('%s (%i)', (key, i) => {
     const { broker = {}, connections = {}, reach, told } = BOUNDS[i]!
-    const wire = new Wire(connections, { limits: broker })
+    const wire = new Wire(connections, { limits: broker, conditions: { language: new CelLanguage() } })
     const bystander = wire.connect({ clientId: 'bystander' })
     wire.send(bystander, subscribe('still/here'))
     wire.out(bystander)

@@ -333,6 +333,19 @@ export const NOTICES = {
       'The far side of a link lacks something, such as QoS 2 or retained messages, or breaks a rule of the protocol. Said once.',
     action: 'Depends on the reason.',
   },
+  'bridge-problem': {
+    levels: ['warn'],
+    fields: ['client', 'reason'],
+    about:
+      'A bridge (the client in the line is its name, or its session) cannot do all of its work. The reason says what, and what happens next.',
+    action: 'Depends on the reason; see docs/bridge.md.',
+  },
+  'bridge-refused': {
+    levels: ['warn'],
+    fields: ['client', 'reason'],
+    about: 'A bridge could not pass on a message, which is dropped: its topic is not valid on the other side.',
+    action: 'Shorten the prefixes of the topic, or raise max_topic_levels.',
+  },
   'http-refused': {
     levels: ['info'],
     fields: ['user', 'peer', 'reason'],

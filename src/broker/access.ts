@@ -1,6 +1,6 @@
 import type { ClientKind, LinkId, LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
-import type { Publish, QoS } from '../mqtt/publish.ts'
+import type { ProtocolVersion, Publish, QoS } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { bridgeOfStateTopic, isReservedTopic } from '../mqtt/topics.ts'
 
@@ -133,7 +133,7 @@ export function refusalWords(reasonCode: number): string {
 
 /**
  * Whether a client may publish on this topic, or have its will there. Of the broker's own topics only the state of bridges is
- * open to clients: its own to a bridge, unless a rule denies it, and to others where a rule allows it.
+ * open to clients: its own to what may be a bridge (`mayBeBridge`), unless a rule denies it, and to others where a rule allows it.
  */
 export function mayPublish(access: Access, who: Identity, topic: string, isBridge: boolean, message?: Published): boolean {
   return isReservedTopic(topic) ? mayPublishState(access, who, topic, isBridge) : access.publish(who, topic, message)
@@ -147,8 +147,13 @@ export function mayHaveWill(access: Access, who: Identity, topic: string, isBrid
 
 function mayPublishState(access: Access, who: Identity, topic: string, isBridge: boolean): boolean {
   const bridge = bridgeOfStateTopic(topic)
-  return bridge !== undefined && (access.publishRule?.(who, topic) ?? (isBridge && bridge === who.clientId))
+  return (
+    bridge !== undefined && (access.publishRule?.(who, topic) ?? (isBridge && who.kind === 'mqtt' && bridge === who.clientId))
+  )
 }
+
+/** Whether a client may be a bridge: before MQTT 5 it says so with a bit in CONNECT; 5.0 has none, so any client may be one. */
+export const mayBeBridge = (hasBit: boolean, version: ProtocolVersion): boolean => hasBit || version === 5
 
 /** Anonymous mode: every client may do everything. */
 export const OPEN_ACCESS: Access = {

@@ -3,13 +3,13 @@ import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import { networkOf } from '../base/networks.ts'
 import { ownerBytes, verifiedUser } from '../mqtt/author.ts'
-import { DEFAULT_LINK_SETTINGS, isOwnListener, type LinkSettings } from '../mqtt/link.ts'
+import { BRIDGE_LISTENER, DEFAULT_LINK_SETTINGS, isOwnListener, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isSameWill } from '../mqtt/wills.ts'
 import type { StoredOwner } from '../store/store.ts'
-import { type ClientIdUse, type Identity, mayHaveWill } from './access.ts'
+import { type ClientIdUse, type Identity, mayBeBridge, mayHaveWill } from './access.ts'
 import { type Admitted, type Refusal, refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
@@ -86,7 +86,8 @@ export class Connector {
     // The rules may have changed during authentication.
     const standing = access.remains(identity, info.peer)
     if (standing !== 0) return refusal(standing, 'the rules have changed')
-    if (packet.will !== undefined && !mayHaveWill(access, identity, packet.will.topic, packet.bridge, packet.will)) {
+    const isBridge = mayBeBridge(packet.bridge, packet.protocolVersion)
+    if (packet.will !== undefined && !mayHaveWill(access, identity, packet.will.topic, isBridge, packet.will)) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
     }
     // That of a session from before a restart was accepted.
@@ -116,11 +117,15 @@ export class Connector {
     const isOthers = old?.owner.verified === true && limits.sessionOwnership && !isOwners
     if (isOthers && use === 'free')
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')
+    const isBridge = info.listener === BRIDGE_LISTENER
+    if (old?.owner.listener === BRIDGE_LISTENER && !isBridge)
+      return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'the client id is that of a bridge')
     // The session is that of a user who may not use the id any more: it is not for the owner of the id.
     const isSquatted = isOthers && this.#useOf(link, clientId, { username: old.username, verified: true }) !== 'own'
     const owner = this.#ownerOf(identity, info.peer)
-    // A client that has waited for the end of its session had a place before.
-    const noRoom = old === undefined && hasWaited ? undefined : this.#noRoom(now, link, old, packet, identity, owner)
+    // A client that has waited for the end of its session had a place before. Bridges are part of the configuration.
+    const noRoom =
+      isBridge || (old === undefined && hasWaited) ? undefined : this.#noRoom(now, link, old, packet, identity, owner)
     if (noRoom !== undefined) return noRoom
     if (old?.link !== undefined) {
       stats.takeovers++
@@ -213,7 +218,9 @@ export class Connector {
     link.bridge = packet.bridge
     link.authMethod = packet.properties.authenticationMethod
     // [MQTT-4.9.0-1]
-    link.window = Math.min(packet.properties.receiveMaximum ?? 0xffff, limits.maxInflightMessages)
+    const { receiveMaximum = 0xffff } = packet.properties
+    // A bridge has a limit of its own (receive_maximum).
+    link.window = link.info.listener === BRIDGE_LISTENER ? receiveMaximum : Math.min(receiveMaximum, limits.maxInflightMessages)
     link.windowBytes = limits.maxInflightBytes
     this.#sessions.granted(now, session, who)
   }

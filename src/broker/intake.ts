@@ -4,8 +4,9 @@ import { COST } from '../base/memory-costs.ts'
 import { isOwnListener } from '../mqtt/link.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
-import { ReasonCode } from '../mqtt/reason-codes.ts'
+import { beyondLimit, ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsBytes, topicNameError } from '../mqtt/topics.ts'
+import { mayBeBridge } from './access.ts'
 import type { Asked, AskedMessages } from './asked-messages.ts'
 import type { Refusal } from './authentication.ts'
 import { type ClientLink, settingsOf } from './client-link.ts'
@@ -77,7 +78,7 @@ export class Intake {
     const isAsked = this.#asked !== undefined && !isOwnListener(link.info.listener)
     // A hook may make of a message what its type asks for.
     const refusal =
-      this.#publisher.refusal(now, session, message, link.bridge) ||
+      this.#publisher.refusal(now, session, message, mayBeBridge(link.bridge, link.version)) ||
       (isAsked ? 0 : this.#publisher.contentRefusal(now, session, message))
     if (refusal !== 0) {
       this.#refuse(now, link, session, message, refusal)
@@ -128,7 +129,9 @@ export class Intake {
   #refusalOfChanged(now: Instant, link: ClientLink, session: Session, message: Publish, isMoved: boolean): number {
     if (!isMoved) return this.#publisher.limitRefusal(now, session, message)
     const isValid = topicNameError(message.topic) === '' && !exceedsBytes(message.topic)
-    return isValid ? this.#publisher.refusal(now, session, message, link.bridge) : ReasonCode.TOPIC_NAME_INVALID
+    return isValid
+      ? this.#publisher.refusal(now, session, message, mayBeBridge(link.bridge, link.version))
+      : ReasonCode.TOPIC_NAME_INVALID
   }
 
   #accept(now: Instant, link: ClientLink, session: Session, message: Publish): void {
@@ -234,7 +237,7 @@ export class Intake {
     const reason = `${why}: reason code 0x${reasonCode.toString(16)}`
     const what = { reason, ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
-    const told = { reasonString: content ?? (limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : `beyond ${limit}`) }
+    const told = { reasonString: content ?? (limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : beyondLimit(limit)) }
     if (!isHere(link)) return
     // No acknowledgement of MQTT 3 says that a message was refused. By default it is told that it arrived, as with access rules.
     if (content !== undefined && misfit!.closes && link.version < 5 && message.qos > 0) {

@@ -16,7 +16,10 @@ export class LocalLinks {
     this.#ready.delete(id)
   }
 
-  linkReady(id: LinkId): void {
-    this.#ready.get(id)?.()
+  /** Returns whether it is one of them. */
+  linkReady(id: LinkId): boolean {
+    const ready = this.#ready.get(id)
+    ready?.()
+    return ready !== undefined
   }
 }

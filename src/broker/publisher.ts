@@ -301,7 +301,9 @@ export class Publisher {
   }
 
   #receivers(now: Instant, message: Publish): Receivers {
-    return receiversOf(this.#context, this.room, now, message, (target) => this.effectiveQos(target, message) > 0)
+    const route = this.#context.router.route(message.topic)
+    if (route.shared.length === 0 && route.conditional === undefined) return route
+    return receiversOf(this.#context, route, this.room, now, message, (target) => this.effectiveQos(target, message) > 0)
   }
 
   #record(

@@ -6,7 +6,7 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { bridgeOfStateTopic, exceedsBytes, exceedsLevels, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
 import { willBytes } from '../mqtt/wills.ts'
 import type { Lsn } from '../store/store.ts'
-import { mayHaveWill } from './access.ts'
+import { mayBeBridge, mayHaveWill } from './access.ts'
 import type { AskedMessages } from './asked-messages.ts'
 import { type Refusal, refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
@@ -87,7 +87,8 @@ export class SessionWills {
     const wrong = will === undefined ? undefined : this.unsupported(link, will)
     if (wrong !== undefined) return wrong.reasonCode
     // It is asked again when the will fires.
-    if (will !== undefined && !mayHaveWill(this.#context.access, session, will.topic, link.bridge, will))
+    const isBridge = mayBeBridge(link.bridge, link.version)
+    if (will !== undefined && !mayHaveWill(this.#context.access, session, will.topic, isBridge, will))
       return ReasonCode.NOT_AUTHORIZED
     // Topic and message are updated one after the other, and the last message may not fit the new topic.
     const isNew = will !== undefined && will.payload !== session.will?.payload

@@ -2,6 +2,7 @@ import { masked } from '../base/masked.ts'
 import { StartError } from '../base/start-error.ts'
 import type { TypeDefinition } from '../filters/topic-types.ts'
 import type { PredefinedTopicTable } from '../gateway/gateway-options.ts'
+import type { BridgeConfig } from './options/bridges.ts'
 import { HTTP_OPTIONS } from './options/http.ts'
 import type { Kind } from './options/kinds.ts'
 import {
@@ -31,6 +32,7 @@ export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'
   readonly listeners: readonly ListenerConfig[]
   /** At least one. */
   readonly snListeners: readonly SnListenerConfig[]
+  readonly bridges: readonly BridgeConfig[]
   /** As of an MQTT listener: sensors are asked about, too. */
   readonly loginHook?: true | undefined
 }
@@ -141,7 +143,7 @@ export function resolveConfig(
   refuseIdleHttp(merged)
   refuseOpenHttp(merged)
   const snListeners = resolveSnListeners(merged, snEntries, settings, hasHooks)
-  return { ...settings, listeners, snListeners, types: [] }
+  return { ...settings, listeners, snListeners, types: [], bridges: [] }
 }
 
 const ADDRESS_KEYS = ['host', 'port'] as const

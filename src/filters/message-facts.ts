@@ -2,12 +2,12 @@ import type { MessageFacts } from '../broker/conditions.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { JSON_VALUES_MAX } from './bounds.ts'
 import type { Contents } from './contents.ts'
-import { JSON_BYTES_MAX, JSON_DEPTH_MAX } from './json-text.ts'
+import { type Content, JSON_BYTES_MAX } from './json-text.ts'
 
 /** Bytes of JSON that are parsed in the time of a step. */
 const JSON_BYTES_PER_STEP = 8
 
-/** What the payload says, JSON or what a layout makes of it, with the number of its values; or why it says nothing. */
+/** What the payload says, with the number of its values; or why it says nothing. */
 export type Json = { readonly value: unknown; readonly values: number } | { readonly error: string }
 
 /** A user property whose name comes once, or several times. */
@@ -81,7 +81,7 @@ export class Facts implements MessageFacts {
 
   get json(): Json {
     if (this.#json === undefined) {
-      this.#json = counted(this.#contents.of(this.#message))
+      this.#json = jsonOf(this.#contents.of(this.#message))
       this.spent += Math.ceil(Math.min(JSON_BYTES_MAX, this.#message.payloadLength) / JSON_BYTES_PER_STEP)
     }
     return this.#json
@@ -93,20 +93,19 @@ export class Facts implements MessageFacts {
   }
 }
 
-function counted(content: ReturnType<Contents['of']>): Json {
+function jsonOf(content: Content): Json {
   if ('problem' in content) return { error: `the payload ${content.problem}` }
   const { value } = content
-  const values = countValues(value, 1)
+  const values = countValues(value)
   return values > JSON_VALUES_MAX ? { error: `the payload has more than ${JSON_VALUES_MAX} values` } : { value, values }
 }
 
-/** More than `JSON_VALUES_MAX` if it is too large or too deep. */
-function countValues(value: unknown, depth: number): number {
-  if (typeof value !== 'object' || value === null) return 1
-  if (depth > JSON_DEPTH_MAX) return JSON_VALUES_MAX + 1
+/** More than `JSON_VALUES_MAX` if it has more. Its depth is bounded (json-text.ts). */
+function countValues(value: unknown): number {
+  if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return 1
   let sum = 1
   for (const each of Array.isArray(value) ? value : Object.values(value)) {
-    sum += countValues(each, depth + 1)
+    sum += countValues(each)
     if (sum > JSON_VALUES_MAX) break
   }
   return sum

@@ -2,6 +2,7 @@ import { masked } from '../base/masked.ts'
 import { type Network, networkText } from '../base/networks.ts'
 import type { AllowedOrigin } from '../base/origins.ts'
 import type { Config } from '../config/config.ts'
+import { type BridgeConfig, bridgeKeys } from '../config/options/bridges.ts'
 import { isUrl } from '../config/options/kinds.ts'
 import { nameOf, type Option, options, snEntryKey } from '../config/options.ts'
 
@@ -11,7 +12,7 @@ import { nameOf, type Option, options, snEntryKey } from '../config/options.ts'
  * are in files of their own.
  */
 export function effectiveConfig(config: Config): object {
-  const { listeners, snListeners, predefinedTopics, types, filters = [] } = config
+  const { listeners, snListeners, bridges, predefinedTopics, types, filters = [] } = config
   return {
     options: valuesOf(
       config,
@@ -41,6 +42,7 @@ export function effectiveConfig(config: Config): object {
       invalid_mqtt3: invalidMqtt3,
     })),
     filters: filters.map(({ origin: _, ...entry }) => entry),
+    bridges: bridges.map(bridgeValues),
     predefined_topics: predefinedTopics.map(({ pattern, topics }) => ({ clients: pattern, topic_ids: topics.size })),
   }
 }
@@ -62,6 +64,16 @@ function plain(key: string, value: unknown): unknown {
 function numberOf(key: string, value: number): number | string {
   if (key === 'socket_mode') return value.toString(8).padStart(4, '0')
   return Number.isFinite(value) ? value : 0
+}
+
+/** A password in the file is masked; addresses have none. */
+function bridgeValues(bridge: BridgeConfig): Record<string, unknown> {
+  const values = Object.fromEntries(bridgeKeys.map((key) => [key, (bridge as unknown as Record<string, unknown>)[nameOf(key)]]))
+  const topics = bridge.topics.map(({ pattern, direction, qos, localPrefix, remotePrefix }) => {
+    const prefixes = localPrefix + remotePrefix === '' ? '' : ` "${localPrefix}" "${remotePrefix}"`
+    return `${pattern === '' ? '""' : pattern} ${direction} ${qos}${prefixes}`
+  })
+  return { ...values, ...(bridge.remotePassword !== undefined && { remote_password: '***' }), topics }
 }
 
 const withoutSecrets = (text: string): string => (isUrl(text) ? masked(text).replace(/\?.*$/s, '?***') : text)

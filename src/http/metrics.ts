@@ -6,6 +6,7 @@ import { PacketType } from '../mqtt/packets.ts'
 import type { Traffic } from '../mqtt/traffic.ts'
 import { MsgType } from '../mqttsn/messages.ts'
 import type { Server } from '../server.ts'
+import { bridgeFamilies } from './bridge-metrics.ts'
 import type { Family, Labels, Sample } from './exposition.ts'
 import type { ProcessStatus, StoreStatus } from './status.ts'
 
@@ -28,6 +29,7 @@ export function* metricsOf(now: Instant, server: Server, status: ProcessStatus):
   yield* brokerFamilies(now, server)
   yield contentFamily(server)
   yield* gatewayFamilies(now, server)
+  yield* bridgeFamilies(now, server)
   yield* noticeFamilies(server)
   yield* memoryFamilies(server)
   yield* processFamilies(status)

@@ -1,5 +1,6 @@
 import { accessRoutes } from './api/access.ts'
 import { administrationRoutes } from './api/administration.ts'
+import { bridgeRoutes } from './api/bridges.ts'
 import { clientRoutes } from './api/clients.ts'
 import { noticeRoutes } from './api/notices.ts'
 import { overviewRoutes } from './api/overview.ts'
@@ -20,6 +21,7 @@ export function routesOf(context: HttpContext): readonly Route[] {
   const api = [
     ...overviewRoutes(context),
     ...clientRoutes(context),
+    ...bridgeRoutes(server),
     ...retainedRoutes(server),
     ...publishRoutes(server.broker),
     ...noticeRoutes(context),

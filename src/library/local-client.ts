@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { FILTER_PROPERTY } from '../broker/subscriber.ts'
 import { type Delivery, type Link, type LinkInfo, LOCAL_LISTENER, type Outgoing, OutgoingType } from '../mqtt/link.ts'
 import { type Packet, PacketType, type PublishResponse } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
@@ -31,6 +32,8 @@ export interface LocalClientOptions {
   readonly clientId: string
   readonly filter: string
   readonly qos: QoS
+  /** A condition in CEL that messages have to meet. */
+  readonly condition: string | undefined
   /** Messages that wait for it at most; undefined: max_queued_messages. */
   readonly maxQueued: number | undefined
   /** There are messages to take, or the client is closed. Called outside of the server. */
@@ -86,13 +89,13 @@ export class LocalClient {
       properties: { receiveMaximum: client.#window },
     })
     if (connacked !== 0) throw client.#fail(client.#refusal(connacked), connacked)
-    const { filter, qos } = options
-    const subscription = { filter, qos, noLocal: false, retainAsPublished: true, retainHandling: 0 } as const
+    const { filter, qos, condition } = options
+    const subscription = { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const
     const granted = await client.#ask({
       type: PacketType.SUBSCRIBE,
       packetId: 1,
       subscriptions: [subscription],
-      properties: NO_PROPERTIES,
+      properties: condition === undefined ? NO_PROPERTIES : { userProperties: [[FILTER_PROPERTY, condition]] },
     })
     if (granted < 0x80) return client
     client.close()

@@ -33,6 +33,8 @@ export interface SubscribeOptions {
    * are dropped, with a notice (queue-full).
    */
   readonly maxQueued?: number | undefined
+  /** A condition in CEL that messages have to meet: `json.celsius > 25.0` (docs/filters.md). All of them if absent. */
+  readonly filter?: string | undefined
 }
 
 const MAX_QUEUED = 10_000_000
@@ -106,7 +108,7 @@ export class Roost extends EventEmitter<RoostEvents> {
    * With a handler: it is called with one message at a time. Without: returns an iterator of the messages. While the program takes
    * none, up to `maxQueued` messages wait, and publishers of QoS 1 and 2 are slowed down as for any client that reads slowly.
    *
-   * Rejects with a RoostError with `reasonCode`: 0x8f invalid filter, 0x97 beyond a limit, 0x8b the broker has stopped. Rejects with
+   * Rejects with a RoostError with `reasonCode`: 0x8f invalid topic filter, 0x83 invalid condition, 0x97 beyond a limit, 0x8b the broker has stopped. Rejects with
    * a TypeError if an argument is of the wrong type.
    */
   subscribe(filter: string, handler: MessageHandler, options?: SubscribeOptions): Promise<Subscription>
@@ -119,33 +121,35 @@ export class Roost extends EventEmitter<RoostEvents> {
   ): Promise<Subscription | MessageIterator> {
     if (typeof filter !== 'string') throw new TypeError(`subscribe: filter: expected a string, got ${typeName(filter)}`)
     const handler = typeof second === 'function' ? second : undefined
-    const { qos, maxQueued } = optionsOf(`subscribe ${filter}`, typeof second === 'object' ? second : third, ['qos', 'maxQueued'])
+    const where = `subscribe ${filter}`
+    const given = optionsOf(where, typeof second === 'object' ? second : third, ['qos', 'maxQueued', 'filter'])
+    const { maxQueued, filter: condition } = given
+    if (typeof second === 'object' && third !== undefined) throw new TypeError(`${where}: options are given twice`)
     if (second !== undefined && handler === undefined && typeof second !== 'object')
-      throw new TypeError(`subscribe ${filter}: expected a function as handler, got ${typeName(second)}`)
+      throw new TypeError(`${where}: expected a function as handler, got ${typeName(second)}`)
     if (maxQueued !== undefined && !(Number.isInteger(maxQueued) && maxQueued >= 1 && maxQueued <= MAX_QUEUED))
-      throw new TypeError(
-        `subscribe ${filter}: maxQueued: expected a whole number from 1 to ${MAX_QUEUED}, got ${String(maxQueued)}`,
-      )
+      throw new TypeError(`${where}: maxQueued: expected a whole number from 1 to ${MAX_QUEUED}, got ${String(maxQueued)}`)
+    if (condition !== undefined && typeof condition !== 'string')
+      throw new TypeError(`${where}: filter: expected a string, got ${typeName(condition)}`)
     this.#refuseStopped('subscribe')
     let ready = (): void => {}
     const client = await LocalClient.open(this.#running.inside, {
       // Whoever knows the id of a client can take its session over.
       clientId: `local-${randomBytes(12).toString('base64url')}`,
       filter,
-      qos: qosOf(`subscribe ${filter}`, qos),
+      qos: qosOf(where, given.qos),
+      condition,
       maxQueued,
       onReady: () => ready(),
     })
+    const onEnd = (): unknown => this.#subscriptions.delete(subscription)
     const subscription =
       handler === undefined
-        ? new IteratedSubscription(filter, client, () => this.#subscriptions.delete(subscription))
-        : new HandledSubscription(
-            filter,
-            client,
-            () => this.#subscriptions.delete(subscription),
-            handler,
-            (error) => this.#log.error(`the handler of ${filter} has failed: ${stackOf(error)}`),
-          )
+        ? new IteratedSubscription(filter, client, onEnd)
+        : new HandledSubscription(filter, client, onEnd, handler, {
+            failed: (error) => this.#log.error(`the handler of ${filter} has failed: ${stackOf(error)}`),
+            ended: ({ message }) => this.#log.error(message),
+          })
     ready = () => subscription.ready()
     this.#subscriptions.add(subscription)
     ready()

@@ -1,4 +1,5 @@
 import type { Message } from '../process/messages.ts'
+import type { RoostError } from './error.ts'
 import type { LocalClient, Taken } from './local-client.ts'
 
 /**
@@ -32,9 +33,9 @@ abstract class Base implements Subscription {
   protected readonly client: LocalClient
   /** The program does not take messages at the moment, and the broker has been told. */
   #isDeaf = false
-  readonly #onEnd: () => void
+  readonly #onEnd: () => unknown
 
-  constructor(filter: string, client: LocalClient, onEnd: () => void) {
+  constructor(filter: string, client: LocalClient, onEnd: () => unknown) {
     this.filter = filter
     this.client = client
     this.#onEnd = onEnd
@@ -60,17 +61,29 @@ abstract class Base implements Subscription {
   }
 }
 
+/** What the program learns only from the log, because nobody waits for it. */
+export interface HandlerReports {
+  /** The handler has thrown, or its promise was rejected. */
+  failed(error: unknown): void
+  /** The broker has ended the subscription. */
+  ended(error: RoostError): void
+}
+
 export class HandledSubscription extends Base {
   readonly #handler: MessageHandler
-  readonly #failed: (error: unknown) => void
+  readonly #failed: HandlerReports['failed']
+  readonly #ended: HandlerReports['ended']
   #isBusy = false
   /** The handler's promise is pending. */
   #isWaiting = false
+  /** The broker has ended it, and that has been reported. */
+  #isOver = false
 
-  constructor(filter: string, client: LocalClient, onEnd: () => void, handler: MessageHandler, failed: (error: unknown) => void) {
+  constructor(filter: string, client: LocalClient, onEnd: () => unknown, handler: MessageHandler, reports: HandlerReports) {
     super(filter, client, onEnd)
     this.#handler = handler
-    this.#failed = failed
+    this.#failed = reports.failed
+    this.#ended = reports.ended
   }
 
   ready(): void {
@@ -89,6 +102,11 @@ export class HandledSubscription extends Base {
       await new Promise((next) => setImmediate(next))
     }
     this.#isBusy = false
+    const { closed } = this.client
+    if (closed !== undefined && closed.reasonCode !== 0 && !this.#isOver) {
+      this.#isOver = true
+      this.#ended(closed)
+    }
   }
 
   async #handle(messages: readonly Taken[]): Promise<void> {
@@ -131,7 +149,7 @@ export class IteratedSubscription extends Base implements MessageIterator {
   #out: Taken[] = []
   #waiting: Waiting[] = []
 
-  constructor(filter: string, client: LocalClient, onEnd: () => void) {
+  constructor(filter: string, client: LocalClient, onEnd: () => unknown) {
     super(filter, client, onEnd)
     this.listen(false)
   }

@@ -118,3 +118,12 @@ export function mayCarry(type: number, reasonCode: number): boolean {
       return true
   }
 }
+
+/** Reason String of a message that exceeds a limit on single messages: the same message will be refused again. */
+export const beyondLimit = (limit: string): string => `${BEYOND}${limit}`
+
+const BEYOND = 'beyond '
+
+/** Whether a message that was refused would be refused again: any reason but a store or a memory that is full. */
+export const isLastingRefusal = (reasonCode: number, reasonString = ''): boolean =>
+  reasonCode !== ReasonCode.QUOTA_EXCEEDED || reasonString.startsWith(BEYOND)

@@ -5,9 +5,11 @@ import { StartError } from '../base/start-error.ts'
 import type { Config } from '../config/config.ts'
 import { openSensorUsers } from '../config/io/sensor-users.ts'
 import { reasonOf } from '../config/io/text-file.ts'
+import type { BridgeConfig } from '../config/options/bridges.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
 import { readTls } from '../http/io/tls.ts'
-import { readTlsContext } from '../mqtt/io/tls.ts'
+import { readAuthorities, readCertificate, readTlsContext } from '../mqtt/io/tls.ts'
+import { bridgeOptions } from './bridge-options.ts'
 import { conditionOptions } from './conditions.ts'
 import { openContent } from './content.ts'
 import { tlsOptions } from './listeners.ts'
@@ -28,6 +30,7 @@ export async function checkFiles(config: Config): Promise<readonly string[]> {
   if (!config.memory) checkDataDirectory(config.dataDir)
   if (config.traceFile !== undefined) checkWritable(dirname(resolve(config.traceFile)), '--trace-file')
   if (config.logFile !== undefined) checkWritable(dirname(resolve(config.logFile)), '--log-file')
+  for (const bridge of config.bridges) await checkBridge(config, bridge)
   for (const listener of config.listeners) {
     if (listener.socketPath !== undefined) checkWritable(dirname(resolve(listener.socketPath)), listener.origin)
     const tls = tlsOptions(listener)
@@ -37,6 +40,18 @@ export async function checkFiles(config: Config): Promise<readonly string[]> {
     })
   }
   return warnings
+}
+
+/** Reads what a bridge would read when it connects. */
+async function checkBridge(config: Config, bridge: BridgeConfig): Promise<void> {
+  const { cafile, capath, certfile, keyfile, origin } = bridge
+  bridgeOptions(config, bridge)
+  try {
+    await readAuthorities(cafile, capath)
+    if (certfile !== undefined && keyfile !== undefined) readCertificate(certfile, keyfile)
+  } catch (error) {
+    throw error instanceof StartError ? new StartError(`${origin}: ${error.message}`) : error
+  }
 }
 
 /** Files of the HTTP service. */

@@ -186,8 +186,8 @@ export class Loop implements StreamHost, DialHost {
       if (output.kind === 'datagram') this.#sendDatagram(output.route, output.bytes)
       else if (output.kind === 'auth') void this.#verify(output.request)
       else if (output.kind === 'auth-abandoned') this.#verifier?.abandon(output.link)
-      else if (output.kind === 'dial') this.#streams.set(output.connection, dial(output.target, output.connection, this))
       else if (output.kind === 'hook') this.#ask(output.question)
+      else if (output.kind === 'dial') this.#streams.set(output.connection, dial(output.target, output.connection, this))
       else {
         const stream = this.#streams.get(output.connection)
         if (output.kind === 'write') isFree = stream?.write(output.bytes) === true && isFree !== false

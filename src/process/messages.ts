@@ -22,6 +22,7 @@ export interface Message {
   /** A copy, which belongs to whoever gets it. */
   readonly payload: Buffer
   readonly qos: QoS
+  /** For a subscriber: whether it was retained before the subscription was made, or is in the list of retained messages. */
   readonly retain: boolean
   readonly properties: MessageProperties
 }

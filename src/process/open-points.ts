@@ -1,4 +1,5 @@
 import { loadAcl } from '../access/io/access-files.ts'
+import { bridgeTargets } from '../config/bridges.ts'
 import {
   authenticates,
   type Config,
@@ -8,6 +9,7 @@ import {
   sensorsAreOpen,
 } from '../config/config.ts'
 import { readSensorRules } from '../config/io/sensor-users.ts'
+import type { BridgeConfig } from '../config/options/bridges.ts'
 import { type Bound, memoryLimits, processBound } from './memory-limit.ts'
 
 /**
@@ -21,6 +23,7 @@ export function openPoints(config: Config, bound: Bound = processBound()): reado
   return [
     ...config.listeners.flatMap((listener) => ofListener(config, listener).map((what) => `${listener.name}: ${what}`)),
     ...config.snListeners.flatMap((listener) => ofSensors(config, listener).map((what) => `${listener.name}: ${what}`)),
+    ...config.bridges.flatMap((bridge) => ofBridge(bridge).map((what) => `bridge ${bridge.name}: ${what}`)),
     ...ofAll(config),
     ...ofHttp(config).map((what) => `http: ${what}`),
     ...(warning === undefined ? [] : [warning]),
@@ -84,6 +87,20 @@ function ofSensors(config: Config, { device, host, standby }: SnListenerConfig):
     points.push('forged addresses in trusted networks are answered without validation (trusted_networks, as small as possible)')
   if (standby && config.gatewayNetworks.length === 0)
     points.push('any address of trusted_networks can silence a gateway on standby (gateway_networks)')
+  return points
+}
+
+function ofBridge(bridge: BridgeConfig): string[] {
+  const points: string[] = []
+  const targets = bridgeTargets(bridge, bridge.origin)
+  const plain = targets.find(({ tls, host }) => tls === undefined && !isLoopback(host))
+  if (plain !== undefined) {
+    const secrets = bridge.remoteUsername === undefined ? 'messages' : 'password and messages'
+    points.push(`${secrets} can be read and changed on the way to ${plain.url}, which does not use TLS (mqtts://, cafile)`)
+  }
+  if (bridge.insecure && targets.some(({ tls }) => tls !== undefined))
+    points.push('any broker with a certificate of a known CA can pass for the remote one (insecure: false)')
+  if (bridge.remotePassword !== undefined) points.push('its password is in the configuration file (password_file)')
   return points
 }
 

@@ -8,6 +8,7 @@ import { FILTERS_MAX } from '../mqtt/decode.ts'
 import type { QoS } from '../mqtt/publish.ts'
 import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import type { ServerOptions } from '../server.ts'
+import { bridgeOptions } from './bridge-options.ts'
 import { corePort } from './sn-ports.ts'
 
 function listenerLimits(listener: ListenerConfig): ListenerLimits {
@@ -32,8 +33,9 @@ export function serverOptions(
   config: Config,
   users: SensorUsers = openSensorUsers(config),
   bans?: Bans,
-): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval' | 'presence' | 'sensorFigures'> {
+): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval' | 'presence' | 'sensorFigures' | 'bridges'> {
   return {
+    bridges: config.bridges.map((bridge) => bridgeOptions(config, bridge)),
     sensorFigures: config.http,
     sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
     presence: {

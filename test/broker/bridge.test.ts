@@ -138,8 +138,8 @@ describe("the state of a bridge, where Mosquitto's bridge says it", () => {
       const parsed = acl === undefined ? undefined : (parseAcl(acl) as Acl)
       return new Wire({}, { access: new AccessPolicy(new Map(), { ...policy, acl: parsed }) })
     }
-    const connack = (acl: string | undefined, isBridge: boolean, topic = STATE): string | undefined => {
-      const client = new WireClient(ruled(acl), { ...bridge(4, { will: state(topic) }), bridge: isBridge })
+    const connack = (acl: string | undefined, isBridge: boolean, topic = STATE, version: 4 | 5 = 4): string | undefined => {
+      const client = new WireClient(ruled(acl), { ...bridge(version, { will: state(topic) }), bridge: isBridge })
       return client.hears()[0]
     }
     expect(connack(undefined, false)).toBe('CONNACK 0x87')
@@ -148,5 +148,9 @@ describe("the state of a bridge, where Mosquitto's bridge says it", () => {
     expect(connack('topic write $SYS/#', false, '$SYS/broker/uptime')).toBe('CONNACK 0x87')
     expect(connack('topic readwrite #', true)).toBe('CONNACK')
     expect(connack('topic deny $SYS/#', true)).toBe('CONNACK 0x87')
+    // MQTT 5 has no bit for bridges.
+    expect(connack(undefined, false, STATE, 5)).toBe('CONNACK')
+    expect(connack('topic deny $SYS/#', false, STATE, 5)).toBe('CONNACK 0x87')
+    expect(connack(undefined, false, STATE.replace('house', 'other'), 5)).toBe('CONNACK 0x87')
   })
 })

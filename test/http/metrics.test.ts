@@ -10,6 +10,7 @@ import type { ProcessStatus } from '../../src/http/status.ts'
 import { Server } from '../../src/server.ts'
 import { MemoryStore } from '../../src/store/store.ts'
 import { OPTIONS } from '../gateway/harness.ts'
+import { bridge } from '../upstream/bridge-world.ts'
 import { connectClient, connectSensor, pass, TestApi } from './harness.ts'
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
@@ -28,6 +29,7 @@ const STATUS: ProcessStatus = {
 }
 
 const server = new Server({
+  bridges: [bridge(['a out'])],
   gateway: OPTIONS,
   memory: { memoryLimit: 2 ** 30 },
   store: new MemoryStore(),

@@ -28,6 +28,10 @@ const FIRING: Readonly<Record<string, readonly (readonly [metric: string, values
     ['roost_sensors{LABELS, state="lost"}', '5x60'],
     ['roost_sensors{LABELS, state="asleep"}', '35x60'],
   ],
+  RoostBridgeDown: [
+    ['roost_bridge_connected{LABELS, bridge="head"}', '1x30 0x30'],
+    ['roost_bridge_wanted{LABELS, bridge="head"}', '1x60'],
+  ],
   RoostMessagesDropped: [['roost_notices_total{LABELS, code="queue-full"}', '3x50 4x10']],
   RoostDatagramsDropped: [['roost_datagrams_dropped_total{LABELS, port="sn"}', '0x55 7x5']],
   RoostCertificateExpires: [['roost_certificate_expiry_timestamp_seconds{LABELS, listener="http"}', `${20 * 86_400}x60`]],

@@ -126,3 +126,21 @@ test('a sensor is refused with "not supported", and its payload in the layout ar
   expect(Buffer.from((await js.next()).text, 'latin1')).toEqual(Buffer.from('0a0001', 'hex'))
   expect(js.unread).toEqual([])
 })
+
+test('a condition of a subscriber looks into the binary payload of a sensor', async () => {
+  const roost = await start()
+  const js = await MqttJs.connect(roost.mqttPort, { clientId: 'js', protocolVersion: 5 })
+  cleanUp.push(() => js.client.endAsync(true))
+  const condition = 'type == "soil" && json.moisture > 25 && json.valve == "open"'
+  await js.client.subscribeAsync('so', { qos: 1, properties: { userProperties: { filter: condition } } })
+  const sensor = await RawSensor.open(roost.snPort)
+  cleanUp.push(() => sensor.close())
+  sensor.send(say.connect('s'))
+  await sensor.next()
+  for (const [msgId, hex] of ['090001', '0a0000', '0a0001'].entries()) {
+    sensor.send({ ...say.publish(0x736f, '', 1, msgId + 1, 'short'), data: Buffer.from(hex, 'hex') })
+    expect(await sensor.hear()).toMatchObject({ returnCode: 0, msgId: msgId + 1 })
+  }
+  expect((await js.next()).text).toBe('\n\u0000\u0001')
+  expect(js.unread).toEqual([])
+})

@@ -98,7 +98,7 @@ test('reload applies what has changed in the files, or says what is wrong and ch
   const dir = tempDir()
   const aclFile = join(dir, 'acl')
   writeFileSync(aclFile, 'topic readwrite #\n')
-  const roost = await broker({ aclFile })
+  const roost = await broker({ aclFile, log: false })
   const as = { clientId: 'c' }
   await roost.publish('a', 'x', { as })
   writeFileSync(aclFile, 'topic read #\n')

@@ -235,6 +235,30 @@ describe('backpressure', () => {
   })
 })
 
+test('a condition: only messages that meet it; one that is not valid is refused', async () => {
+  const roost = await broker()
+  const messages = await roost.subscribe('t', { qos: 1, filter: 'json.celsius > 25.0' })
+  for (const text of ['{"celsius":24.5}', '{"celsius":25.5}', 'nonsense', '{"celsius":26.5}'])
+    await roost.publish('t', text, { qos: 1 })
+  const got = [await messages.next(), await messages.next()].map(({ value }) => String(value?.payload))
+  expect(got).toEqual(['{"celsius":25.5}', '{"celsius":26.5}'])
+  const invalid = { reasonCode: 0x83, message: expect.stringMatching(/^subscribe t: .*filter is not valid/) }
+  await expect(roost.subscribe('t', { filter: 'json.celsius >' })).rejects.toMatchObject(invalid)
+})
+
+test('one that the broker ends is logged with a handler, and rejects next() without', async () => {
+  const { lines, log } = keepingLog()
+  const roost = await broker({ log, httpPort: 0 })
+  await roost.subscribe('a', () => {})
+  const messages = await roost.subscribe('b')
+  const next = messages.next()
+  const { clients } = (await (await fetch(`${roost.urls.http}/api/v1/clients`)).json()) as { clients: { id: string }[] }
+  for (const { id } of clients) expect(roost.disconnect(id)).toBe(true)
+  await expect(next).rejects.toMatchObject({ reasonCode: 0x98, message: 'subscribe b: an operator has disconnected it' })
+  await vi.waitFor(() => expect(lines).toContain('error subscribe a: an operator has disconnected it'))
+  expect(clients).toHaveLength(2)
+})
+
 test('two subscriptions to one filter are two clients; a shared one has each message once', async () => {
   const roost = await broker()
   const got = { plain: 0, shared: 0 }
@@ -292,7 +316,9 @@ describe('what cannot be subscribed to', () => {
     [['a', null], 'subscribe a: expected an object of options, got null'],
     [['a', { qos: 3 }], 'subscribe a: qos: expected 0, 1 or 2, got 3'],
     [['a', { maxQueued: 0 }], 'subscribe a: maxQueued: expected a whole number from 1 to 10000000, got 0'],
+    [['a', { filter: 5 }], 'subscribe a: filter: expected a string, got number'],
     [['a', { quos: 1 }], 'subscribe a: quos: unknown option (did you mean qos?)'],
+    [['a', { qos: 1 }, { qos: 1 }], 'subscribe a: options are given twice'],
     [['a', () => {}, 5], 'subscribe a: expected an object of options, got number'],
   ])('%j', async (given, message) => {
     const roost = await broker()

@@ -4,11 +4,19 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Block, blocksOf, isForThisNode, runnerOf } from './code-blocks.ts'
 import { Consumer, DEPENDENCIES, VERSION } from './consumer.ts'
 
+/** What is run as it stands. */
+const pages = readdirSync(new URL('../../docs/', import.meta.url)).filter((name) => name.endsWith('.md'))
+const blocks = ['README.md', ...pages.map((name) => `docs/${name}`)].flatMap(blocksOf)
+const runnable = blocks.filter(isForThisNode)
+const moduleOf = ({ place }: Block): string => `./${place.replaceAll(/[^a-z0-9]+/gi, '-')}.mjs`
+
 let consumer: Consumer
 beforeAll(() => {
   consumer = new Consumer()
+  for (const name of ['mqtt', '@types', 'undici-types']) consumer.borrow(name)
+  for (const block of blocks) consumer.write(moduleOf(block), block.code)
 }, 120_000)
-afterAll(() => consumer.remove())
+afterAll(() => consumer.remove(), 60_000)
 
 describe('the package', () => {
   test('has the program, its types, documents, examples and what operators need', () => {
@@ -97,12 +105,6 @@ describe('installed in an empty folder', () => {
   })
 })
 
-/** What is run as it stands. */
-const pages = readdirSync(new URL('../../docs/', import.meta.url)).filter((name) => name.endsWith('.md'))
-const blocks = ['README.md', ...pages.map((name) => `docs/${name}`)].flatMap(blocksOf)
-const runnable = blocks.filter(isForThisNode)
-const moduleOf = ({ place }: Block): string => `./${place.replaceAll(/[^a-z0-9]+/gi, '-')}.mjs`
-
 interface Result {
   readonly module: string
   readonly printed: readonly string[]
@@ -113,8 +115,6 @@ describe('the code in the documents', () => {
   let ended: ReturnType<Consumer['node']>
   const results = new Map<string, Result>()
   beforeAll(() => {
-    consumer.borrow('mqtt')
-    for (const block of blocks) consumer.write(moduleOf(block), block.code)
     ended = consumer.node(consumer.write('runner.mjs', runnerOf(runnable.map(moduleOf))))
     for (const line of ended.stdout.split('\n').filter(Boolean)) {
       const result = JSON.parse(line) as Result
@@ -143,8 +143,6 @@ export const run = async (): Promise<Message[]> => {
 export const wrong = start({ prot: 1 })
 `
   beforeAll(() => {
-    consumer.borrow('@types')
-    consumer.borrow('undici-types')
     for (const name of ['program.mts', 'program.cts', 'program.ts']) consumer.write(name, PROGRAM)
   })
 

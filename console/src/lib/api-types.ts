@@ -110,6 +110,12 @@ export interface Operations {
       readonly limits: Readonly<Record<string, number>>
       /** why Roost is not ready */
       readonly not_ready?: string
+      readonly bridges?: {
+        /** bridges that are connected */
+        readonly connected: number
+        /** all bridges */
+        readonly configured: number
+      }
       /** lag of the event loop at the last sample */
       readonly event_loop_lag_ms?: number
       readonly open_files?: {
@@ -448,6 +454,66 @@ export interface Operations {
     body: undefined
     answer: undefined
   }
+  'GET /api/v1/bridges': {
+    query: undefined
+    body: undefined
+    answer: {
+      readonly bridges: readonly ({
+        /** as configured */
+        readonly name: string
+        /** connecting: tried again and again; idle: lazy, and too little waits; ended: it was to connect once (start_type) */
+        readonly state: 'connected' | 'connecting' | 'idle' | 'ended'
+        /** when it was connected or lost its connection (ISO 8601) */
+        readonly since: string
+        /** URL of the remote broker that is connected, or was tried last */
+        readonly target: string
+        /** id of the session at this broker, as in /api/v1/clients */
+        readonly client: string
+        /** client id at the remote broker */
+        readonly remote_client_id: string
+        readonly topics: readonly ({
+          /** topic filter behind the prefixes */
+          readonly pattern: string
+          /** direction */
+          readonly direction: 'in' | 'out' | 'both'
+          /** maximum QoS */
+          readonly qos: number
+          /** prefix here */
+          readonly local_prefix: string
+          /** prefix at the remote broker */
+          readonly remote_prefix: string
+        })[]
+        readonly waiting: {
+          /** messages that wait here for the remote broker, queued or in flight */
+          readonly messages: number
+          /** bytes of these messages */
+          readonly bytes: number
+        }
+        /** messages of QoS 1 and 2 that the remote broker has to acknowledge */
+        readonly in_flight: number
+        /** messages passed on to the remote broker since the start */
+        readonly sent: number
+        /** messages received from it since the start */
+        readonly received: number
+        /** messages sent again since the start, after a lost connection */
+        readonly resent: number
+        /** messages that either side refused for good since the start; a notice says why */
+        readonly refused: number
+        /** attempts to connect since the start */
+        readonly dials: number
+        /** of these with success */
+        readonly connects: number
+        /** MQTT version of the connection: 5.0, 3.1.1 or 3.1 */
+        readonly version?: string
+        /** age of the message that has waited longest; absent if none waits */
+        readonly oldest_seconds?: number
+        /** round trip of the last PINGREQ or message */
+        readonly round_trip_ms?: number
+        /** why the last connection ended, or the last attempt failed */
+        readonly last_error?: string
+      })[]
+    }
+  }
   'GET /api/v1/retained': {
     query: {
       readonly filter?: string
@@ -599,7 +665,7 @@ export interface Operations {
   }
   'GET /api/v1/notices': {
     query: {
-      readonly code?: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'publish-marked' | 'subscribe-refused' | 'request-refused' | 'condition-failed' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed' | 'hook-failed'
+      readonly code?: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'publish-marked' | 'subscribe-refused' | 'request-refused' | 'condition-failed' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'bridge-problem' | 'bridge-refused' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed' | 'hook-failed'
       readonly client?: string
       readonly limit?: number
     }
@@ -611,7 +677,7 @@ export interface Operations {
         /** ISO 8601, UTC */
         readonly time: string
         /** code of docs/notices.md */
-        readonly code: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'publish-marked' | 'subscribe-refused' | 'request-refused' | 'condition-failed' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed' | 'hook-failed'
+        readonly code: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'publish-marked' | 'subscribe-refused' | 'request-refused' | 'condition-failed' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'bridge-problem' | 'bridge-refused' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed' | 'hook-failed'
         /** as in the log */
         readonly level: 'debug' | 'info' | 'warn' | 'error'
         /** session: `mqtt:` or `sn:` and the client id; `http:` and a user of this service */
@@ -631,7 +697,7 @@ export interface Operations {
   }
   'GET /api/v1/events': {
     query: {
-      readonly code?: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'publish-marked' | 'subscribe-refused' | 'request-refused' | 'condition-failed' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed' | 'hook-failed'
+      readonly code?: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'publish-marked' | 'subscribe-refused' | 'request-refused' | 'condition-failed' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'bridge-problem' | 'bridge-refused' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed' | 'hook-failed'
       readonly client?: string
     }
     body: undefined
@@ -862,6 +928,17 @@ export interface Operations {
         /** content type of messages whose publisher gives none */
         readonly content_type?: string
         readonly form?: readonly ('schema' | 'layout')[]
+      })[]
+      readonly bridges: readonly (Readonly<Record<string, unknown>>)[]
+      readonly filters: readonly ({
+        /** condition, in CEL */
+        readonly filter: string
+        /** pattern of client ids */
+        readonly client?: string
+        /** user name */
+        readonly user?: string
+        /** topic filter */
+        readonly topic?: string
       })[]
       readonly predefined_topics: readonly ({
         /** pattern of client ids */

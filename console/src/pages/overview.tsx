@@ -9,6 +9,7 @@ import { Card, Empty, Failed, Fields, Figure, Loading, PageHead } from '../parts
 import { Chart } from '../parts/chart.tsx'
 import { RecentNotices } from '../parts/notices.tsx'
 import { Time } from '../parts/time.tsx'
+import { Bridges } from './bridges.tsx'
 
 export function OverviewPage() {
   const all = samples.value
@@ -21,6 +22,7 @@ export function OverviewPage() {
       <div class="grid">
         <Attention hasSensors={Object.values(totals.sensors).some((total) => total > 0)} />
         <Airtime totals={totals} />
+        <Bridges totals={totals} />
       </div>
       <Charts all={all} />
       <div class="grid">

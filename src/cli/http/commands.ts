@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import type { Host } from '../serve.ts'
 import { access } from './access.ts'
 import { type ApiFlags, apiFlags } from './api-client.ts'
+import { bridges } from './bridges.ts'
 import { clients } from './clients.ts'
 import { retained } from './retained.ts'
 import { status } from './status.ts'
@@ -40,6 +41,12 @@ const COMMANDS: readonly ApiCommand[] = [
       JSON_OPTION,
     ],
     run: clients,
+  },
+  {
+    name: 'bridges',
+    about: 'list the bridges of a running Roost to other brokers',
+    options: [JSON_OPTION],
+    run: bridges,
   },
   {
     name: 'trace',

@@ -20,6 +20,7 @@ export interface Overview {
   readonly bytes: InAndOut
   readonly retained: { readonly messages: number; readonly bytes: number }
   readonly waiting: { readonly messages: number; readonly bytes: number }
+  readonly bridges?: { readonly connected: number; readonly configured: number }
   readonly subscriptions: { readonly plain: number; readonly shared: number }
   readonly memory: { readonly resident: number; readonly clients: number; readonly limit?: number }
   readonly store?: { readonly bytes: number; readonly max_bytes?: number }
@@ -39,6 +40,7 @@ export const OVERVIEW: Shape = {
   bytes: IN_AND_OUT,
   retained: MESSAGES_AND_BYTES,
   waiting: MESSAGES_AND_BYTES,
+  'bridges?': { connected: 'number', configured: 'number' },
   subscriptions: { plain: 'number', shared: 'number' },
   memory: { resident: 'number', clients: 'number', 'limit?': 'number' },
   'store?': { bytes: 'number', 'max_bytes?': 'number' },

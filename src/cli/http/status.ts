@@ -1,6 +1,7 @@
 import { StartError } from '../../base/start-error.ts'
 import type { Host } from '../serve.ts'
 import { ApiClient, type ApiFlags } from './api-client.ts'
+import { type BridgeSummary, bridgeLines, fetchBridges } from './bridges.ts'
 import { CLIENT, type ClientSummary, sensorTable } from './client-table.ts'
 import { OVERVIEW, type Overview, overviewLines, sensorCount } from './overview.ts'
 
@@ -65,6 +66,7 @@ const room = ({ stdout }: Host): number => Math.max(1, Math.min(1000, (stdout.ro
 interface Seen {
   readonly overview: Overview
   readonly sensors: readonly ClientSummary[]
+  readonly bridges: readonly BridgeSummary[]
 }
 
 async function look(api: ApiClient, sensorsMax: number): Promise<Seen> {
@@ -81,13 +83,14 @@ async function look(api: ApiClient, sensorsMax: number): Promise<Seen> {
       if (sensors.length >= sensorsMax) break
     }
   }
-  return { overview, sensors }
+  return { overview, sensors, bridges: overview.bridges === undefined ? [] : await fetchBridges(api) }
 }
 
-function linesOf({ url }: ApiClient, { overview, sensors }: Seen): readonly string[] {
+function linesOf({ url }: ApiClient, { overview, sensors, bridges }: Seen): readonly string[] {
   const left = sensorCount(overview) - sensors.length
   return [
     ...overviewLines(overview, url, Date.now()),
+    ...(bridges.length === 0 ? [] : ['\n', ...bridgeLines(bridges, Date.now())]),
     ...(sensors.length === 0 ? [] : ['\n', ...sensorTable(sensors, Date.now())]),
     ...(left > 0 && sensors.length > 0 ? [`and ${left} more: roost clients --protocol mqtt-sn\n`] : []),
   ]

@@ -1,9 +1,12 @@
 import { dirname, isAbsolute, join, resolve } from 'node:path'
+import { isMap } from 'yaml'
 import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
 import type { TypeDefinition } from '../../filters/topic-types.ts'
+import { resolveBridges, type WrittenBridge, type WrittenPair } from '../bridges.ts'
 import { type Config, type FilterSetting, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
 import { fixedEntryKey, fixedKey, goneOption } from '../fixed.ts'
+import type { BridgeConfig } from '../options/bridges.ts'
 import { isUrl } from '../options/kinds.ts'
 import { LISTENER_NAME } from '../options/listeners.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'
@@ -20,18 +23,14 @@ export interface FileOptions {
   readonly snListeners: readonly ListenerLayer[]
   readonly types: readonly TypeDefinition[]
   readonly filters: readonly FilterSetting[]
+  readonly bridges: readonly BridgeConfig[]
   /** Warnings about former options. */
   readonly warnings: readonly string[]
 }
 
 const byKey = new Map(options.map((option) => [option.key as string, option]))
-const globalKeys = [
-  ...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key),
-  'listeners',
-  'sn_listeners',
-  'types',
-  'filters',
-]
+const LISTS = ['listeners', 'sn_listeners', 'bridges', 'types', 'filters'] as const
+const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key as string), ...LISTS]
 
 /**
  * Returns the configuration that results from the flags, the file named by `--config`, the defaults, and the files that
@@ -44,10 +43,20 @@ export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => vo
   return resolveFiles(flags, readConfigFile(flags, cwd, warn), cwd)
 }
 
+const NO_FILE: FileOptions = {
+  global: new Map(),
+  listeners: [],
+  snListeners: [],
+  types: [],
+  filters: [],
+  bridges: [],
+  warnings: [],
+}
+
 /** Returns the contents of the file named by `--config`; nothing if there is none. @throws StartError */
 export function readConfigFile(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): FileOptions {
   const path = flags.get('config')
-  if (path === undefined) return { global: new Map(), listeners: [], snListeners: [], types: [], filters: [], warnings: [] }
+  if (path === undefined) return NO_FILE
   const file = parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
   for (const line of file.warnings) warn(line)
   return file
@@ -67,7 +76,8 @@ export function resolveFiles(flags: Layer, file: FileOptions, cwd: string, hasHo
   const predefinedTopics =
     topics === undefined ? [] : parsePredefinedTopics(YamlFile.read(String(topics.value), cwd, topics.origin))
   const { types, filters } = file
-  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, types, filters }
+  const bridges = file.bridges.map((bridge) => readableBridge(bridge, cwd))
+  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, types, filters, bridges }
 }
 
 /**
@@ -80,6 +90,7 @@ export function parseConfigFile(file: YamlFile): FileOptions {
   let snListeners: readonly ListenerLayer[] = []
   let types: readonly TypeDefinition[] = []
   let filters: readonly FilterSetting[] = []
+  let bridges: readonly BridgeConfig[] = []
   const warnings: string[] = []
   for (const pair of file.pairs(file.root, 'options, one `key: value` a line')) {
     const { key, keyAt, value } = pair
@@ -90,9 +101,10 @@ export function parseConfigFile(file: YamlFile): FileOptions {
     else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, SN_ENTRY, warnings)
     else if (key === 'types') types = parseTypes(file, value)
     else if (key === 'filters') filters = parseFilters(file, value)
+    else if (key === 'bridges') bridges = parseBridges(file, value)
     else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
   }
-  return { global, listeners, snListeners, types, filters, warnings }
+  return { global, listeners, snListeners, types, filters, bridges, warnings }
 }
 
 /** What the entries of `listeners` or `sn_listeners` may contain. */
@@ -148,6 +160,54 @@ function parseListener(file: YamlFile, item: YamlValue, path: string, kind: Entr
     }
   }
   return { origin: `${item.at}: ${path}`, name, own }
+}
+
+function parseBridges(file: YamlFile, value: YamlValue): readonly BridgeConfig[] {
+  const entries: WrittenBridge[] = file.items(value, 'a list of bridges').map((item, i) => ({
+    at: item.at,
+    pairs: file.pairs(item, `options of bridges[${i}], one \`key: value\` a line`).map((pair) => writtenPair(file, pair)),
+  }))
+  return resolveBridges(entries).map((bridge) => ({
+    ...bridge,
+    ...Object.fromEntries(
+      BRIDGE_FILES.flatMap(([, name]) => (bridge[name] === undefined ? [] : [[name, besideFile(file.path, bridge[name])]])),
+    ),
+  }))
+}
+
+function writtenPair(file: YamlFile, { key, keyAt, value }: YamlPair): WrittenPair {
+  const { at, plain, node } = value
+  if (!Array.isArray(plain)) return { key, keyAt, at, plain, items: undefined }
+  const items = file.items(value, 'a list').map((item) => ({
+    at: item.at,
+    plain: item.plain,
+    pairs: isMap(item.node)
+      ? file
+          .pairs(item, 'a topic')
+          .map((pair) => ({ key: pair.key, keyAt: pair.keyAt, at: pair.value.at, plain: pair.value.plain }))
+      : undefined,
+  }))
+  return { key, keyAt, at, plain: node === undefined ? undefined : plain, items }
+}
+
+/** Keys of a bridge that name files or directories. */
+const BRIDGE_FILES = [
+  ['password_file', 'passwordFile'],
+  ['cafile', 'cafile'],
+  ['capath', 'capath'],
+  ['certfile', 'certfile'],
+  ['keyfile', 'keyfile'],
+] as const
+
+/** The bridge with absolute paths, whose files can be read. @throws StartError */
+function readableBridge(bridge: BridgeConfig, cwd: string): BridgeConfig {
+  const paths = BRIDGE_FILES.flatMap(([key, name]) => {
+    const path = bridge[name]
+    if (path === undefined) return []
+    if (key !== 'capath') checkReadable(path, cwd, `${bridge.origin}.${key}`)
+    return [[name, resolve(cwd, path)]]
+  })
+  return { ...bridge, ...Object.fromEntries(paths) }
 }
 
 function valueIn(file: YamlFile, { key, value }: YamlPair, option: Option, path: string): Given {

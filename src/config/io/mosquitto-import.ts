@@ -2,6 +2,7 @@ import { dirname, isAbsolute, resolve } from 'node:path'
 import { masked } from '../../base/masked.ts'
 import { isLoopback, NEEDS } from '../config.ts'
 import { type Option, type OptionKey, options } from '../options.ts'
+import { isBridgeSetting, MosquittoBridges } from './mosquitto-bridges.ts'
 import { placeOf, type Setting } from './mosquitto-conf.ts'
 import { COUNTERPARTS, isSecret, isUnknown, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
 import { block, comment, withoutControls, type YamlLine } from './yaml-lines.ts'
@@ -95,6 +96,9 @@ class Translation {
   readonly #path: string
   readonly #startsDefault: boolean
   readonly #lost: string[] = []
+  readonly #bridges: MosquittoBridges
+  /** Findings about bridges, as comments above them. */
+  readonly #aboutBridges = new Section()
   /** Number of settings that were replaced by a later one. */
   #replaced = 0
   #attention = 0
@@ -109,6 +113,10 @@ class Translation {
     this.#settings = settings
     this.#path = path
     this.#dir = dirname(resolve(path))
+    this.#bridges = new MosquittoBridges(this.#dir, {
+      lost: (setting, what) => this.#lose(this.#aboutBridges, setting, what),
+      changed: (setting, what) => this.#report(this.#aboutBridges, setting, what),
+    })
     this.#perListener = settings.some(({ name, value }) => name === 'per_listener_settings' && isTrue(value))
     const above = new Set<string>()
     this.#startsDefault = settings.some(({ name, value, file }) => {
@@ -125,6 +133,7 @@ class Translation {
     const sections = this.#sections()
     for (const section of sections) this.#finishListener(section)
     this.#finishConnections(sections)
+    const bridges = this.#bridges.yaml()
     const summary = {
       carriedOver: this.#settings.length - this.#lost.length - this.#replaced,
       attention: this.#attention,
@@ -132,11 +141,16 @@ class Translation {
       losesProtection: this.#losesProtection,
       state: this.#savedState(),
     }
-    return { yaml: this.#yaml(sections), findings: this.#findings, summary }
+    const yaml = this.#yaml(sections) + block(this.#aboutBridges.lines, '') + bridges
+    return { yaml, findings: this.#findings, summary }
   }
 
   #take(setting: Setting): void {
     const { name, value, file } = setting
+    if (isBridgeSetting(name)) {
+      this.#bridges.take(setting)
+      return
+    }
     const listener = this.#current.get(file) ?? this.#byDefault
     const reason = noCounterpart(name)
     const counterpart = COUNTERPARTS.get(name)

@@ -1,4 +1,5 @@
 import type { OptionKey } from '../options.ts'
+import { isBridgeSetting } from './mosquitto-bridges.ts'
 
 /**
  * What a setting applies to: the broker; the preceding listener; or ('either') the broker, but with
@@ -58,7 +59,6 @@ const TRANSLATED: readonly string[] = [
 
 const because = (reason: string, ...names: string[]): (readonly [string, string])[] => names.map((name) => [name, reason])
 
-const BRIDGE = 'bridges are not supported'
 const PLUGIN = 'plugins of Mosquitto cannot be loaded; see the jwt_ and http_auth_ options'
 const SAVED = 'Roost has everything on disk before it acknowledges it'
 const SERVICE = 'left to what starts the process, such as systemd'
@@ -87,23 +87,11 @@ const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ...because('dates of client certificates are always checked', 'disable_client_cert_date_checks'),
   ...because('max_topic_alias counts for both directions', 'max_topic_alias_broker'),
   ...because('there is no control API', 'enable_control_api'),
-  ...because(
-    BRIDGE,
-    ...['address', 'addresses', 'cleansession', 'clientid', 'connection', 'idle_timeout', 'keepalive_interval'],
-    ...['local_cleansession', 'local_clientid', 'local_password', 'local_username', 'notification_topic', 'notifications'],
-    ...['notifications_local_only', 'password', 'remote_clientid', 'remote_password', 'remote_username', 'restart_timeout'],
-    ...['round_robin', 'start_type', 'threshold', 'topic', 'try_private', 'username', 'bridge_alpn'],
-    ...['bridge_attempt_unsubscribe', 'bridge_bind_address', 'bridge_cafile', 'bridge_capath', 'bridge_certfile'],
-    ...['bridge_identity', 'bridge_insecure', 'bridge_keyfile', 'bridge_max_packet_size', 'bridge_max_topic_alias'],
-    ...['bridge_outgoing_retain', 'bridge_protocol_version', 'bridge_psk', 'bridge_receive_maximum', 'bridge_reload_type'],
-    ...['bridge_require_ocsp', 'bridge_session_expiry_interval', 'bridge_tcp_keepalive', 'bridge_tcp_user_timeout'],
-    ...['bridge_tls_version'],
-  ),
 ])
 
 /** Returns why a setting cannot be imported; `undefined` if it can. */
 export function noCounterpart(name: string): string | undefined {
-  if (COUNTERPARTS.has(name) || TRANSLATED.includes(name)) return undefined
+  if (COUNTERPARTS.has(name) || TRANSLATED.includes(name) || isBridgeSetting(name)) return undefined
   const reason = /^(auth|plugin)_opt_./.test(name) ? PLUGIN : NO_COUNTERPART.get(name)
   return reason === undefined ? 'unknown: Mosquitto 2.0 has no such option' : `no counterpart: ${reason}`
 }

@@ -32,7 +32,7 @@ export const withoutControls = (text: string): string =>
   text.replaceAll(/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/g, '?')
 
 /** Formats a scalar: plain if that is unambiguous, otherwise as JSON, which is valid YAML. */
-function scalar(value: string | number | boolean): string {
+export function scalar(value: string | number | boolean): string {
   if (typeof value !== 'string') return String(value)
   const plain = /^[A-Za-z/][\w/.-]*$/.test(value) && !/^(true|false|null|yes|no|on|off|y|n)$/i.test(value)
   return plain ? value : JSON.stringify(value)

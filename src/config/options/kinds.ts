@@ -175,6 +175,14 @@ export const listOf = <T>(
   placeholder,
 })
 
+/** A list, or a text with spaces or commas between the items: URLs, or hosts with or without a port. */
+export const addressList: Kind<readonly string[], string | string[]> = {
+  schema: z
+    .union([z.string().transform((written) => written.split(/[\s,]+/).filter((each) => each !== '')), z.array(z.string().min(1))])
+    .refine((all) => all.length > 0 && all.length <= 100),
+  expected: 'addresses like broker.example.org:8883 or mqtts://broker.example.org',
+}
+
 /** Client ids in which `*` matches any number of characters. */
 export const clientPatterns: Kind<readonly string[], string> & { readonly list: true } = listOf(
   'client ids such as sensor-*',

@@ -85,7 +85,7 @@ class Variables implements Record<(typeof VARIABLES)[number], CelInput | CelErro
   #of(value: unknown): CelInput {
     const { celList, celMap } = this.#packages.cel
     if (Array.isArray(value)) return celList(value.map((each) => this.#of(each)))
-    if (typeof value !== 'object' || value === null) return value as CelInput
+    if (typeof value !== 'object' || value === null || value instanceof Uint8Array) return value as CelInput
     const byName = new Map<string, CelInput>()
     for (const [name, each] of Object.entries(value)) byName.set(name, this.#of(each))
     return celMap(byName)

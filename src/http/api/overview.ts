@@ -70,6 +70,7 @@ const SPEC: RouteSpec = {
         },
         {
           not_ready: text('why Roost is not ready'),
+          bridges: object({ connected: whole('bridges that are connected'), configured: whole('all bridges') }),
           event_loop_lag_ms: decimal('lag of the event loop at the last sample'),
           open_files: object({ used: whole('files and sockets that are open'), limit: whole('how many may be') }),
           store: object(
@@ -140,6 +141,7 @@ function overview(now: Instant, { server, status }: HttpContext): object {
     retained: { messages: retained.count, bytes: retained.bytes },
     waiting: { messages: stored.messages - retained.count, bytes: stored.bytes - retained.bytes },
     subscriptions,
+    ...bridgeCounts(server),
     memory: { resident, heap, clients: Math.round(used), ...finite('limit', memory.limit) },
     cpu_seconds: status.cpuSeconds(),
     ...(eventLoopLagMs !== undefined && { event_loop_lag_ms: Math.round(eventLoopLagMs * 1000) / 1000 }),
@@ -150,6 +152,12 @@ function overview(now: Instant, { server, status }: HttpContext): object {
     notices: Object.fromEntries(notices.byCode),
     limits: Object.fromEntries(notices.byLimit),
   }
+}
+
+function bridgeCounts({ bridges }: HttpContext['server']): object {
+  const { all = [] } = bridges ?? {}
+  const connected = all.filter(({ state }) => state === 'connected').length
+  return all.length === 0 ? {} : { bridges: { connected, configured: all.length } }
 }
 
 const finite = (name: string, value: number): object => (Number.isFinite(value) ? { [name]: value } : {})

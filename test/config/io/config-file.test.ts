@@ -188,5 +188,5 @@ describe('filters', () => {
       'filters:\n  - {client: [a], filter: "true"}',
       'roost.yaml:2:14: filters[0].client: expected a client id or a pattern such as display-*, got a list',
     ],
-  ])('%j', (text, error) => expect(() => parse(text)).toThrow(new Error(error)))
+  ])('%j', (text, error) => expect(() => parse(text)).toThrow(error))
 })

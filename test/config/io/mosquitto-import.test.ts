@@ -90,8 +90,8 @@ describe('the broker', () => {
     ['log_dest stderr', 'm.conf:1: log_dest stderr: no counterpart'],
     ['sys_interval', 'm.conf:1: sys_interval: not taken: it has no value'],
     ['sys_interval 1\nsys_interval 2', 'm.conf:2: sys_interval 2: given again: takes the place of 1'],
-    ['connection b', 'm.conf:1: connection b: no counterpart: bridges are not supported'],
-    ['remote_password hush', 'm.conf:1: remote_password ***: no counterpart: bridges are not supported'],
+    ['connection b', 'm.conf:1: connection b: not taken: expected addresses, got none'],
+    ['remote_password hush', 'm.conf:1: remote_password ***: not taken: there is no connection above it'],
     ['pid_file 1\u001b[2J', 'm.conf:1: pid_file 1?[2J: no counterpart'],
     ['include_dir x', 'm.conf:1: include_dir x: not taken: only the main file may include others'],
   ])('%j is told, and stands in the file', (text, finding) => {

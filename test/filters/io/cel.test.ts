@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { type Layout, LayoutBuilder } from '../../../src/filters/binary-layout.ts'
 import { DEPTH_MAX, JSON_VALUES_MAX, LENGTH_MAX, STEPS_MAX } from '../../../src/filters/bounds.ts'
 import { Contents } from '../../../src/filters/contents.ts'
 import { CelLanguage } from '../../../src/filters/io/cel.ts'
@@ -8,8 +9,15 @@ import type { Properties } from '../../../src/mqtt/properties.ts'
 import { Publish } from '../../../src/mqtt/publish.ts'
 import { bytes } from '../../broker/harness.ts'
 
-const TEMPERATURE = { name: 'temperature', topics: ['+/+/temp'], invalid: 'refuse', invalidMqtt3: 'acknowledge' } as const
-const language = new CelLanguage(new Contents(new TopicTypes([TEMPERATURE])))
+const fields = new LayoutBuilder()
+fields.add({ kind: 'int16', name: 'celsius', scale: 0.5 })
+fields.add({ kind: 'uint64', name: 'count' })
+const policy = { invalid: 'refuse', invalidMqtt3: 'acknowledge' } as const
+const types = new TopicTypes([
+  { name: 'temperature', topics: ['+/+/temp'], ...policy },
+  { name: 'probe', topics: ['probe'], layout: fields.finish('big') as Layout, ...policy },
+])
+const language = new CelLanguage(new Contents(types))
 const WALL = Date.parse('2026-12-01T07:30:00Z')
 
 const message = (payload: string | Uint8Array, properties: Properties = {}, topic = 'site/kitchen/temp'): Publish =>
@@ -89,6 +97,12 @@ describe('what is true', () => {
   ])('%s', (text) => expect(evaluated(text.replace(/ \/\/ a comment$/, ''), READING)).toBe(true))
 })
 
+test('what a binary payload says by the layout of its type', () => {
+  const probe = message(Buffer.from('003c0020000000000001', 'hex'), {}, 'probe')
+  expect(evaluated('type == "probe" && json.celsius == 30 && json.count == 9007199254740993', probe)).toBe(true)
+  expect(evaluated('json.celsius > 1', message(Buffer.from('00', 'hex'), {}, 'probe'))).toMatch(/^the payload /)
+})
+
 describe('what fails on a message is false, with the reason', () => {
   test.each([
     ['json.nosuch > 1', '{"a":1}', 'field not found: nosuch'],
@@ -98,13 +112,9 @@ describe('what fails on a message is false, with the reason', () => {
     ['json.a', '{"a":1}', 'the result is neither true nor false'],
     ['json.a.all(x, x == "b")', '{"a":{"b":1}}', 'macros are for lists only'],
     ['json.a + 1 > 2', '{"a":1}', '+ cannot be applied to these values'],
-    [
-      'json.a > 1',
-      `${'['.repeat(JSON_DEPTH_MAX + 1)}${']'.repeat(JSON_DEPTH_MAX + 1)}`,
-      `the payload has more than ${JSON_DEPTH_MAX} lists and objects`,
-    ],
-    ['json.a > 1', JSON.stringify(Array(JSON_VALUES_MAX).fill(0)), `the payload has more than ${JSON_VALUES_MAX} values`],
-    ['json.a > 1', `"${'x'.repeat(JSON_BYTES_MAX)}"`, `the payload has more than ${JSON_BYTES_MAX} bytes`],
+    ['json.a > 1', `${'['.repeat(JSON_DEPTH_MAX + 1)}${']'.repeat(JSON_DEPTH_MAX + 1)}`, 'the payload has more than'],
+    ['json.a > 1', JSON.stringify(Array(JSON_VALUES_MAX).fill(0)), 'the payload has more than'],
+    ['json.a > 1', `"${'x'.repeat(JSON_BYTES_MAX)}"`, 'the payload has more than'],
     ['json.s.matches("x")', JSON.stringify({ s: 'y'.repeat(20_000) }), 'evaluating it would take too long'],
     ['json.l.all(x, x == 1 || x == 2)', JSON.stringify({ l: Array(3000).fill(1) }), 'evaluating it would take too long'],
   ])('%s', (text, payload, why) => expect(evaluated(text, message(payload))).toContain(why))

@@ -25,7 +25,7 @@ type Values = Readonly<Record<string, unknown>>
 
 /** Each listener and each port has a section of its own; the other options come in the groups of docs/configuration.md. */
 export function sectionsOf(config: Config): readonly Section[] {
-  const { options, listeners, sn_listeners: ports, predefined_topics: tables, types } = config
+  const { options, listeners, sn_listeners: ports, predefined_topics: tables, types, bridges } = config
 
   const groups = OPTION_GROUPS.map((title, group) => ({
     title,
@@ -39,6 +39,7 @@ export function sectionsOf(config: Config): readonly Section[] {
     ...listeners.map((each) => ({ title: `Listener ${each.name}`, settings: ownOf(each, options, '') })),
     ...ports.map((each) => ({ title: `Port for sensors ${each.name}`, settings: ownOf(each, options, 'sn_') })),
     ...(types.length === 0 ? [] : [{ title: 'Types of topics', settings: types.map(typeOf) }]),
+    ...bridges.map((each) => ({ title: `Bridge ${each.name}`, settings: bridgeOf(each) })),
     ...(tables.length === 0 ? [] : [{ title: 'Predefined topics', settings: tables.map(tableOf) }]),
     ...groups.filter(({ settings }) => settings.length > 0),
   ]
@@ -46,6 +47,23 @@ export function sectionsOf(config: Config): readonly Section[] {
 
 const hasOwn = (values: Values, key: string): boolean =>
   values[key] !== undefined || values[key.replace(/^sn_/, '')] !== undefined
+
+/** All keys of a bridge that have a value; docs/bridge.md explains them. */
+const bridgeOf = (values: Values): Setting[] =>
+  Object.entries(values).flatMap(([key, value]) =>
+    key === 'name' || value === undefined || value === null
+      ? []
+      : [
+          {
+            key,
+            about: '',
+            value: Array.isArray(value) ? value.join('; ') : String(value),
+            inUnits: '',
+            isStandard: false,
+            standard: '',
+          },
+        ],
+  )
 
 const tableOf = ({ clients, topic_ids: ids }: Config['predefined_topics'][number]): Setting => ({
   key: clients,

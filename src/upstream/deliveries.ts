@@ -1,0 +1,98 @@
+import type { Instant } from '../base/machine.ts'
+import { type Packet, PacketType, type PublishResponse } from '../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import type { Publish } from '../mqtt/publish.ts'
+
+/**
+ * Messages of a remote broker that were handed to the local session and are not answered yet. Their number is limited by the window
+ * of the remote session.
+ */
+export class Deliveries {
+  readonly #send: (now: Instant, packet: Packet) => void
+  /** QoS 1 and 2, by packet id, in the order in which they came. */
+  readonly #open = new Map<number, Publish>()
+  /** Packet ids whose PUBREL was handed over. */
+  readonly #releasing = new Set<number>()
+  /** The local session had no room for them. */
+  #postponed: number[] = []
+  /** From a new session of the remote broker, with packet ids of the one before that are still open here. */
+  #behind: Publish[] = []
+
+  constructor(send: (now: Instant, packet: Packet) => void) {
+    this.#send = send
+  }
+
+  /** Nothing is under way. */
+  get isOver(): boolean {
+    return this.#open.size === 0 && this.#releasing.size === 0
+  }
+
+  deliver(now: Instant, message: Publish): void {
+    const { qos, packetId } = message
+    if (qos === 0) this.#send(now, message)
+    else if (this.#open.has(packetId) || this.#releasing.has(packetId)) {
+      message.own()
+      this.#behind.push(message)
+    } else {
+      this.#open.set(packetId, message)
+      this.#send(now, message)
+    }
+  }
+
+  /** PUBREL of the remote broker. */
+  released(now: Instant, packet: PublishResponse): void {
+    this.#releasing.add(packet.packetId)
+    this.#send(now, packet)
+  }
+
+  /** The local session has answered. */
+  answered(now: Instant, { type, packetId }: PublishResponse): void {
+    if (type === PacketType.PUBCOMP) this.#releasing.delete(packetId)
+    else this.#open.delete(packetId)
+    if (this.#behind.length === 0) return
+    const behind = this.#behind
+    this.#behind = []
+    for (const message of behind) this.deliver(now, message)
+  }
+
+  /** The local session cannot take the message now: it gets it again with `retry`. */
+  postpone(packetId: number): void {
+    this.#postponed.push(packetId)
+    // The chunk that it came in need not be kept.
+    this.#open.get(packetId)?.own()
+  }
+
+  retry(now: Instant): void {
+    const postponed = this.#postponed
+    this.#postponed = []
+    for (const packetId of postponed) {
+      const message = this.#open.get(packetId)
+      if (message !== undefined) this.#send(now, message)
+    }
+  }
+
+  /** The local session is open again: it gets everything that it has not answered. */
+  again(now: Instant): void {
+    this.#postponed = []
+    for (const message of this.#open.values()) {
+      message.dup = true
+      this.#send(now, message)
+    }
+    for (const packetId of this.#releasing) this.#send(now, release(packetId))
+  }
+
+  /** Both sessions are new. */
+  forget(): void {
+    this.#open.clear()
+    this.#releasing.clear()
+    this.#postponed = []
+    this.#behind = []
+  }
+}
+
+const release = (packetId: number): PublishResponse => ({
+  type: PacketType.PUBREL,
+  packetId,
+  reasonCode: 0,
+  properties: NO_PROPERTIES,
+})
