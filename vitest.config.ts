@@ -22,11 +22,11 @@ if (missing.length > 0 && process.env.CI === 'true') throw new Error(`${missing.
 if (missing.length > 0) process.stderr.write(`skipped, because ${missing.join(' and ')} cannot be found: ${left.join(', ')}\n`)
 
 /** Of test/full.config.ts alone. */
-const FULL_ONLY = ['test/interop/zigbee2mqtt.test.ts']
+const FULL_ONLY = ['test/interop/zigbee2mqtt.test.ts', 'test/deploy/stage.test.ts']
 
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts', 'fuzz/**/*.test.ts', 'crash/**/*.test.ts'],
+    include: ['test/**/*.test.ts', 'fuzz/**/*.test.ts', 'crash/**/*.test.ts', 'examples/*.test.mjs'],
     exclude: ['dist/**', 'node_modules/**', ...FULL_ONLY, ...left],
     testTimeout: 20_000,
     // A browser on a busy machine takes more than the second that is usual.

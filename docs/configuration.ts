@@ -5,7 +5,8 @@ import { type Option, options, snEntryKey } from '../src/config/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
-  return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), LISTENERS, bridges(), MOSQUITTO, TOPICS, SENSORS].join('\n')
+  const lists = [LISTENERS, bridges(), FILTERS, TYPES]
+  return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), ...lists, MOSQUITTO, TOPICS, SENSORS].join('\n')
 }
 
 const HEAD = `# Configuration
@@ -120,6 +121,21 @@ Each needs \`name\`, \`addresses\` and \`topics\`. A topic is a text as in mosqu
 (\`address\`, \`clientid\`, \`username\`, \`password\`, \`topic\`).
 `
 
+const FILTERS = `## Filters by content
+
+\`filters\` in the file gives subscriptions a condition, for clients that cannot ask for one themselves:
+
+    filters:
+      - client: display-*
+        user: site
+        topic: site/+/climate
+        filter: json.temperature > 25
+
+\`filter\` is the condition, in CEL. At least one of \`client\` (a client id, in which \`*\` matches any number of
+characters), \`user\` and \`topic\` (a topic filter that covers that of the subscription) has to be there; the first
+entry that fits counts. [filters.md](filters.md) describes conditions. SIGHUP does not read it again.
+`
+
 const MOSQUITTO = `## From Mosquitto
 
     roost config import /etc/mosquitto/mosquitto.conf -o roost.yaml
@@ -156,6 +172,24 @@ them:
 A key under \`clients\` is a client id, in which \`*\` matches any number of characters. If several match a client and
 define the same id, the last one wins, so put general ones first. Messages with QoS -1 have no client id: from the
 address of a connected sensor, the ids of that sensor apply, and from elsewhere those of \`*\`.
+`
+
+const TYPES = `## Types of topics
+
+\`types\` in the file says of which kind the messages of a topic are: their content type, and which payloads fit, by a
+JSON Schema or by a binary layout. What does not fit is refused or marked ([types.md](types.md)):
+
+    types:
+      temperature:
+        topics: site/+/temperature
+        content_type: application/json
+        schema: temperature.json
+      soil:
+        topics: field/+/soil
+        layout:
+          - { name: moisture, type: uint16, scale: 0.01 }
+          - { name: valve, type: uint8, values: { 0: closed, 1: open } }
+        invalid: mark
 `
 
 const SENSORS = `## Users of sensors

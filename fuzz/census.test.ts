@@ -8,6 +8,7 @@ import { type Setup, setups } from './sim/setup.ts'
 import { Site, worldOf } from './sim/site.ts'
 import type { Step } from './sim/step.ts'
 import { STEP } from './sim/steps.ts'
+import { LANGUAGE } from './sim/world.ts'
 
 /** What may differ between a server that has lived and one to which nothing has happened. */
 const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
@@ -49,7 +50,7 @@ const GATEWAY = 'sn:roost-gateway'
 function untouched(setup: Setup): Census {
   const world = worldOf(setup)
   openOwnSession(world)
-  return census(world.server, new Set([world.store]))
+  return census(world.server, new Set([world.store, LANGUAGE]))
 }
 
 /**
@@ -63,7 +64,7 @@ function left(site: Site, taken: readonly Step[], farewell: Farewell): Census {
     if (site.allows(step)) site.take(step)
   }
   bidFarewell(site, guests, farewell)
-  const counts = new Map(census(site.world.server, new Set([site.world.store])))
+  const counts = new Map(census(site.world.server, new Set([site.world.store, LANGUAGE])))
   if (taken.some((step) => step.do === 'fill')) {
     site.world.stopAndStart()
     // Wills that the full store did not take are published now.

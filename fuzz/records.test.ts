@@ -52,7 +52,14 @@ const delivery = record<RecordOf<'message'>['deliveries'][number]>(
   ['key', 'qos', 'retain'],
 )
 const options = record<RecordOf<'subscribe'>['options']>(
-  { qos, noLocal: fc.boolean(), retainAsPublished: fc.boolean(), retainHandling: qos, subscriptionIdentifier: id },
+  {
+    qos,
+    noLocal: fc.boolean(),
+    retainAsPublished: fc.boolean(),
+    retainHandling: qos,
+    subscriptionIdentifier: id,
+    condition: text,
+  },
   ['qos', 'noLocal', 'retainAsPublished', 'retainHandling'],
 )
 

@@ -26,6 +26,7 @@ if (tooFew !== undefined) {
 
 const { run } = await import('./cli/cli.ts')
 const { isJournal } = await import('./process/log-file.ts')
+const { terminalWatch, watchParent } = await import('./process/origin.ts')
 
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -44,8 +45,11 @@ process.exit(
     version,
     events: process,
     earlySignals,
+    // npm does not pass every signal on; a Roost that outlived it would keep the ports.
+    parent: process.env.npm_lifecycle_event === undefined ? undefined : watchParent,
+    terminalIsGone: terminalWatch(),
     exit: (code) => process.exit(code),
     // Loaded lazily, so that help and errors do not wait for the store.
-    start: async (config, log) => (await import('./process/roost.ts')).startProcess(config, log, version),
+    start: async (config, log) => (await import('./process/roost.ts')).startProcess(config, log, { version }),
   }),
 )

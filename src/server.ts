@@ -5,7 +5,11 @@ import { type Notice, NoticeCounts, type NoticeSink } from './base/notice.ts'
 import type { Access, AuthAnswer, AuthRequest } from './broker/access.ts'
 import { bridgeView, leftSessions } from './broker/bridge-view.ts'
 import { Broker } from './broker/broker.ts'
+import type { ConditionOptions } from './broker/conditions.ts'
+import type { ContentCheck } from './broker/content-check.ts'
+import type { Hooks, PublishAnswer, PublishQuestion } from './broker/hooks.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from './broker/limits.ts'
+import { LocalLinks } from './broker/local-links.ts'
 import { type ProcessFigures, type SysFigures, SysTopics } from './broker/sys-topics.ts'
 import type { DatagramTap } from './gateway/datagram-tap.ts'
 import { Gateway } from './gateway/gateway.ts'
@@ -34,6 +38,10 @@ export interface ServerOptions {
   readonly memory?: Partial<MemoryLimits>
   readonly gateway: GatewayOptions
   readonly access?: Access
+  readonly hooks?: Hooks | undefined
+  readonly content?: ContentCheck | undefined
+  /** Conditions of subscriptions; none is accepted if absent. */
+  readonly conditions?: ConditionOptions
   readonly store: Store
   /** The wall clock, until the first `clock` input. */
   readonly clock: WallClock
@@ -72,6 +80,8 @@ export type ServerInput =
   | { readonly kind: 'datagram'; readonly route: RouteKey; readonly bytes: Uint8Array }
   /** The answer to an `auth` output. */
   | { readonly kind: 'authenticated'; readonly link: LinkId; readonly step: number; readonly answer: AuthAnswer }
+  /** The answer to a `hook` output. */
+  | { readonly kind: 'hooked'; readonly id: number; readonly answer: PublishAnswer }
   /** The access rules have changed. */
   | { readonly kind: 'access-changed' }
   /** The event loop lags (`on`), or has caught up. No new connections are accepted while it lags. */
@@ -98,6 +108,8 @@ export type ServerOutput =
   | { readonly kind: 'auth'; readonly request: AuthRequest }
   /** The client of this link has disconnected: the answer to its `auth` is no longer needed, and ignored. */
   | { readonly kind: 'auth-abandoned'; readonly link: LinkId }
+  /** Whether this message is published, and how; answered by `hooked` with the same id. Its payload is valid until the next call. */
+  | { readonly kind: 'hook'; readonly question: PublishQuestion }
 
 /** A pause of at least this many milliseconds raises a Notice. */
 const NOTED_PAUSE_MS = 5_000
@@ -116,10 +128,10 @@ const BACKLOG_MAX = 4096
  * **Start.** Call `recover` once, or `replay` and then `resume`, before anything else; then open listeners and ports.
  *
  * **Each turn.**
- * 1. `handle` each input: data from sockets, answers to `auth` outputs, `durable` after `store.durable` has advanced.
+ * 1. `handle` each input: data from sockets, answers to `auth` and `hook` outputs, `durable` after `store.durable` has advanced.
  * 2. `handleTimeout` if `nextTimeout` has been reached.
  * 3. `poll` until it returns `undefined`, and carry out each output in order: write, pause, resume or close the stream,
- *    send the datagram, verify the client. Outputs may be discarded only for a stream that has closed; datagrams may be
+ *    send the datagram, verify the client, ask the hook. Outputs may be discarded only for a stream that has closed; datagrams may be
  *    lost. Inputs that arise between two polls are handled immediately; the running loop polls the resulting outputs.
  * 4. Let the store commit, and set one timer for `nextTimeout`.
  *
@@ -149,6 +161,10 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly upstream: Upstream | undefined
   /** Undefined if none is configured. */
   readonly bridges: Bridges | undefined
+  /** Clients that are part of this process. */
+  readonly local = new LocalLinks()
+  /** Undefined if no topic has a type. */
+  readonly content: ContentCheck | undefined
   /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
   /** Memory used on behalf of peers. */
@@ -170,7 +186,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   #sysDue: Instant | undefined = undefined
 
   constructor(options: ServerOptions) {
-    const { store, random, sysInterval = 0 } = options
+    const { store, random, sysInterval = 0, hooks } = options
     const notice: NoticeSink = (each) => {
       this.notices.add(each)
       if (this.#keepsFigures) this.#count(each)
@@ -188,6 +204,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.clientFigures = this.#sensorFigures ? new ClientFigures() : undefined
     const memory = new Memory(options.memory)
     this.memory = memory
+    this.content = options.content
     memory.count('store', () => store.waitingBytes ?? 0)
     this.broker = new Broker({
       store,
@@ -198,6 +215,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       figures: this.clientFigures,
       ...(options.broker && { limits: options.broker }),
       ...(options.access && { access: options.access }),
+      hooks,
+      content: options.content,
+      ...(options.conditions && { conditions: options.conditions }),
     })
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures
@@ -208,7 +228,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const { maxTopicLevels = DEFAULT_LIMITS.maxTopicLevels } = options.broker ?? {}
     const host = { uplink: this.broker, notice, maxTopicLevels, ...bridgeView(this.broker) }
     this.bridges = this.upstream && new Bridges(bridges, this.upstream, host)
-    this.gateway = new Gateway(options.gateway, this.broker, store, clock, notice, random, memory)
+    const gateway = { ...options.gateway, events: hooks?.events }
+    this.gateway = new Gateway(gateway, this.broker, store, clock, notice, random, memory)
     this.#presence = new Presence(options.presence ?? {}, {
       sensors: this.gateway.sensors,
       live: this.broker.live,
@@ -278,6 +299,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
         return
       case 'authenticated':
         this.broker.authenticated(now, input.link, input.step, input.answer)
+        return
+      case 'hooked':
+        this.broker.asked?.answered(now, input.id, input.answer)
         return
       case 'access-changed':
         this.gateway.accessChanged(now)
@@ -363,6 +387,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     if (request !== undefined) return { kind: 'auth', request }
     const link = this.broker.nextAbandonedAuth()
     if (link !== undefined) return { kind: 'auth-abandoned', link }
+    const question = this.broker.asked?.nextQuestion()
+    if (question !== undefined) return { kind: 'hook', question }
     if (this.upstream !== undefined) {
       const dial = this.upstream.poll()
       if (dial !== undefined) return dial
@@ -457,13 +483,13 @@ export class Server implements Machine<ServerInput, ServerOutput> {
 
   /** Lets every ready link produce output. Returns whether any link was ready. */
   #drain(now: Instant): boolean {
-    const { broker, connections, gateway } = this
+    const { broker, connections, gateway, local } = this
     let any = false
     for (let link = broker.nextReadyLink(); link !== undefined; link = broker.nextReadyLink()) {
       any = true
       if (connections.of(link) !== undefined) connections.linkReady(now, link)
       else if (gateway.owns(link)) gateway.linkReady(now, link)
-      else this.bridges?.linkReady(now, link)
+      else if (this.bridges?.linkReady(now, link) !== true) local.linkReady(link)
     }
     if (this.upstream?.drain(now) === true) any = true
     broker.takeQueued()

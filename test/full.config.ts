@@ -11,6 +11,7 @@ export default defineConfig({
       'test/interop/store-*.test.ts',
       'test/interop/fair-logins.test.ts',
       'test/interop/zigbee2mqtt.test.ts',
+      'test/deploy/stage.test.ts',
     ],
     testTimeout: 7_200_000,
     fileParallelism: false,

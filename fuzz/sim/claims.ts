@@ -1,4 +1,5 @@
 import { topicMatches } from '../topic-matches.ts'
+import { unfit } from './texts.ts'
 
 export type QoS = -1 | 0 | 1 | 2
 
@@ -30,6 +31,14 @@ export interface Published {
 
 const LONG = 'and what else there is to say'
 
+/** Lets messages with an even number through; `fulfils` says the same. */
+export const CONDITION = 'string(payload).matches("^[^ ]+ [0-9]*[02468]( |$)")'
+export const fulfils = (text: string): boolean => /^[^ ]+ \d*[02468]( |$)/.test(text)
+
+/** Whether a receiver has subscribed to such a message. */
+export const wants = ({ granted, conditional }: Receiver, topic: string, text: string): boolean =>
+  [...granted].some((filter) => topicMatches(filter, topic)) && (!conditional || fulfils(text))
+
 /** What one application may count on. */
 export interface Receiver {
   readonly id: string
@@ -41,6 +50,8 @@ export interface Receiver {
   bridge: boolean
   /** Number of the first message that was published when it had said so. */
   bridgeSince: number
+  /** All its subscriptions have `CONDITION`: it wants what fulfils it, and nothing else. */
+  readonly conditional: boolean
   /** Filters that it was told are granted. */
   readonly granted: Set<string>
   /** How often it gave up what it was owed: by unsubscribing, or by beginning anew. */
@@ -80,11 +91,12 @@ export class Claims {
   }
 
   /** `window`: messages that may be on their way to it at once, over a network that reorders. */
-  receiver(id: string, lasting: boolean, qos: 0 | 1 | 2, window = 1): Receiver {
+  receiver(id: string, lasting: boolean, qos: 0 | 1 | 2, window = 1, conditional = false): Receiver {
     const receiver: Receiver = {
       id,
       lasting,
       qos,
+      conditional,
       bridge: false,
       bridgeSince: Number.POSITIVE_INFINITY,
       granted: new Set<string>(),
@@ -103,16 +115,19 @@ export class Claims {
     return receiver
   }
 
-  publish(publisher: string, topic: string, qos: QoS, long = false, retain = false): Published {
-    const owed = new Map<string, number>()
-    for (const { id, lasting, qos: most, granted, forfeits, bridge } of this.receivers.values()) {
-      if (bridge && id === publisher) continue
-      if (lasting && most > 0 && [...granted].some((filter) => topicMatches(filter, topic))) owed.set(id, forfeits)
-    }
+  publish(publisher: string, topic: string, qos: QoS, long = false, retain = false, isUnfit = false): Published {
     const number = this.#count++
+    const said = `${publisher} ${number}${long ? ` ${LONG}` : ''}`
+    const text = isUnfit ? unfit(said) : said
+    const owed = new Map<string, number>()
+    for (const receiver of this.receivers.values()) {
+      const { id, lasting, qos: most, forfeits, bridge } = receiver
+      if (bridge && id === publisher) continue
+      if (lasting && most > 0 && wants(receiver, topic, text)) owed.set(id, forfeits)
+    }
     const one: Published = {
       number,
-      text: `${publisher} ${number}${long ? ` ${LONG}` : ''}`,
+      text,
       publisher,
       topic,
       qos,

@@ -97,6 +97,7 @@ function remains({ world }: Site): string[] {
     ...sessions.map((key) => `session ${key}`),
     ...(broker.subscriptionCount > 0 ? [`${broker.subscriptionCount} subscriptions`] : []),
     ...(broker.retained.count > 0 ? [`${broker.retained.count} retained messages`] : []),
+    ...((broker.asked?.size ?? 0) > 0 ? [`${broker.asked?.size} messages that wait for a hook`] : []),
     ...(gateway.clientCount > 0 ? [`${gateway.clientCount} sensors`] : []),
     ...(connections.size > 0 ? [`${connections.size} connections`] : []),
     ...(world.server.nextTimeout() === undefined ? [] : ['a timer']),

@@ -1,7 +1,8 @@
 import { type Message, MsgType, type SnPublish } from '../../src/mqttsn/messages.ts'
 import type { Published, QoS, Receiver } from './claims.ts'
+import { movedTo } from './hook.ts'
 import { KeptExchanges } from './kept-exchanges.ts'
-import { PLAIN } from './setup.ts'
+import { isConditional, PLAIN } from './setup.ts'
 import type { Site } from './site.ts'
 import { type Cut, WILL_TOPIC } from './step.ts'
 import { bytes, isWill, textOf, willText } from './texts.ts'
@@ -33,7 +34,7 @@ export class Node {
     this.#site = site
     this.id = id
     this.will = will
-    this.receiver = site.claims.receiver(id, lasting, qos, site.setup.inflightMessages)
+    this.receiver = site.claims.receiver(id, lasting, qos, site.setup.inflightMessages, isConditional(site.setup, id))
     this.sensor = site.world.addSensor({
       clientId: id,
       cleanSession: !lasting,
@@ -82,11 +83,11 @@ export class Node {
     this.sensor.act((sn, now) => sn.disconnect(now))
   }
 
-  publish(topic: string, qos: QoS, retain: boolean, long = false): void {
+  publish(topic: string, qos: QoS, retain: boolean, long = false, isUnfit = false): void {
     const { state } = this.sensor.client
     if (qos >= 0 && state !== 'active') return
     if (qos === -1 && topic !== 'pre/one' && topic !== 'xy') return
-    const one = this.#site.claims.publish(this.id, topic, qos, long, retain)
+    const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, topic), qos, long, retain, isUnfit)
     this.sensor.act((sn, now) => {
       const msgId = sn.publish(now, qos === -1 ? anonymous(topic) : topic, bytes(one.text), qos, retain)
       if (qos > 0) this.#waiting.set(msgId, one)
@@ -97,7 +98,7 @@ export class Node {
   burst(times: number): void {
     if (this.sensor.client.state !== 'active') return
     for (let i = 0; i < times; i++) {
-      const one = this.#site.claims.publish(this.id, 'xy', 1)
+      const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, 'xy'), 1)
       one.inBurst = true
       const msgId = ++this.#lastBurstId
       this.#burst.set(msgId, one)
@@ -108,7 +109,7 @@ export class Node {
   /** A QoS 2 message that it keeps over its connections. */
   keep(): void {
     if (this.sensor.client.state !== 'active') return
-    const one = this.#site.claims.publish(this.id, 'xy', 2)
+    const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, 'xy'), 2)
     // What is sent again later may be overtaken.
     one.inBurst = true
     this.#kept.begin(one, (msgId) => publishOf(one.text, 2, msgId))

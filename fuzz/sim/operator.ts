@@ -48,7 +48,7 @@ export class Operator {
 
   take(step: OperatorStep): void {
     const { nodes, stations } = this.#site
-    if (step.do === 'http-publish') this.#publish(TOPICS[step.topic]!, step.qos, step.retain)
+    if (step.do === 'http-publish') this.#publish(TOPICS[step.topic]!, step.qos, step.retain, step.unfit)
     else if (step.do === 'http-delete') this.#delete(TOPICS[step.topic]!)
     else if (step.do === 'http-delete-many') this.#deleteMany(FILTERS[step.filter]!)
     else if (step.do === 'http-list') this.#list(undefined, undefined)
@@ -62,8 +62,8 @@ export class Operator {
     }
   }
 
-  #publish(topic: string, qos: 0 | 1 | 2, retain: boolean): void {
-    const one = this.#site.claims.publish(OPERATOR, topic, qos, false, retain)
+  #publish(topic: string, qos: 0 | 1 | 2, retain: boolean, isUnfit = false): void {
+    const one = this.#site.claims.publish(OPERATOR, topic, qos, false, retain, isUnfit)
     one.arrived = 1
     const { world } = this.#site
     world.read(() => {

@@ -4,6 +4,7 @@ import type { BrokerLimits } from '../../src/broker/limits.ts'
 import type { GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { AirtimeLimits } from '../../src/gateway/ports/airtime.ts'
 import { WITHOUT } from '../runs.ts'
+import type { HookKind } from './hook.ts'
 
 /**
  * How a site is built: the bounds that its server has, and what its radio can do. Each has a name of its own here, a plain value in which nothing is
@@ -14,6 +15,8 @@ export interface Setup {
   readonly begins: 'alone' | 'connected' | 'subscribed'
   /** Whether one of the TCP clients is a bridge, and of which version; `later`: its first conversation does not say so yet. */
   readonly bridge: 'none' | '3.1.1' | '3.1' | 'later'
+  /** Whose subscriptions have a condition: a TCP client asks for it, a sensor is given it by the configuration. */
+  readonly conditional: 'nobody' | 'station' | 'sensor'
   /** Octets of the largest frame: of what the gateway sends (sn_max_frame), and of what the radio carries. */
   readonly maxFrame: number
   /** Of the gateway's port; none is no bound. */
@@ -56,10 +59,14 @@ export interface Setup {
   readonly maxRetainedMessages: number
   readonly maxRetainedBytes: number
   readonly maxSubscriptions: number
+  /** Whether topics have a type, and what becomes of what does not fit. */
+  readonly types: 'none' | 'refuse' | 'mark'
   /** Bytes of all that peers make the process hold; Infinity is no bound. */
   readonly memoryLimit: number
   /** Bytes of records that may wait to become durable. */
   readonly storeBytes: number
+  /** What the program around the broker does with messages. */
+  readonly hook: HookKind
 }
 
 /** More than anybody here ever needs. */
@@ -69,6 +76,7 @@ const PLENTY = 1_000_000
 const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup[Name][]] } = {
   begins: ['alone', 'connected', 'subscribed', 'subscribed', 'subscribed'],
   bridge: ['none', '3.1.1', '3.1', 'later', 'later'],
+  conditional: ['nobody', 'station', 'sensor'],
   maxFrame: [1024, 40, 24],
   airtime: [
     null,
@@ -106,13 +114,22 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   maxRetainedMessages: [100, 1],
   maxRetainedBytes: [PLENTY, 30],
   maxSubscriptions: [100, 1],
+  types: ['none', 'refuse', 'mark'],
   // Of which a sensor and its session take some 3300, and a TCP client 8000.
   memoryLimit: [Number.POSITIVE_INFINITY, 60_000, 35_000],
   storeBytes: [PLENTY, 2000],
+  hook: ['none', 'asks', 'late', 'late', 'refuses', 'moves'],
 }
 
 /** Odds of the plain value, where others than four to one make for more to see. */
-const USUAL: { readonly [Name in keyof Setup]?: number } = { begins: 1, airtime: 2, bridge: 2, cleanWill: 1, qosWithoutWill: 1 }
+const USUAL: { readonly [Name in keyof Setup]?: number } = {
+  begins: 1,
+  airtime: 2,
+  bridge: 2,
+  cleanWill: 1,
+  qosWithoutWill: 1,
+  types: 1,
+}
 
 /** Nothing is scarce. */
 export const PLAIN = Object.fromEntries(Object.entries(CHOICES).map(([name, [plain]]) => [name, plain])) as unknown as Setup
@@ -187,3 +204,6 @@ export const memoryLimits = ({ memoryLimit }: Setup): Partial<MemoryLimits> => (
   memoryLimit,
   maxMemoryPerClient: memoryLimit / 4,
 })
+
+/** Whether it is the sensor that is given a condition. */
+export const isConditional = ({ conditional }: Setup, clientId: string): boolean => conditional === 'sensor' && clientId === 's1'

@@ -1,12 +1,13 @@
 import type { Notice } from '../../src/base/notice.ts'
 import { MsgType } from '../../src/mqttsn/messages.ts'
 import { messageOf } from './checkers/checker.ts'
-import { Claims, type Published } from './claims.ts'
+import { Claims, CONDITION, type Published } from './claims.ts'
 import { dropsTold } from './drops-told.ts'
+import { contentCheck } from './kinds.ts'
 import { Namesakes } from './namesakes.ts'
 import { Node } from './node.ts'
 import { Operator } from './operator.ts'
-import { brokerLimits, gatewayOptions, memoryLimits, PLAIN, type Scarce, type Setup } from './setup.ts'
+import { brokerLimits, gatewayOptions, isConditional, memoryLimits, PLAIN, type Scarce, type Setup } from './setup.ts'
 import { BRIDGE, SHORT_SECONDS, Station } from './station.ts'
 import {
   type Cut,
@@ -66,6 +67,10 @@ export class Site {
         if (notice.code === 'client-takeover' && !receiver.lasting) this.claims.forfeit(receiver)
         receiver.overflowed ||= notice.limit === 'sn_max_queued_frames'
         receiver.revives ||= dropsTold(notice) > 0 && this.world.store.refusals > 0
+      },
+      unwanted: (text) => {
+        const one = this.claims.published.get(text)
+        if (one !== undefined) one.refused = true
       },
       datagramIn: (sensor, datagram) => {
         // What the sensor has subscribed to since it sent this, a late copy ends too.
@@ -181,7 +186,7 @@ export class Site {
     if (step.do === 'connect') station.connect()
     else if (step.do === 'break') station.tcp.breakStream()
     else if (step.do === 'publish')
-      station.publish(TOPICS[step.topic]!, Math.max(0, step.qos) as 0 | 1 | 2, step.retain, step.long === true, step.expires)
+      station.publish(TOPICS[step.topic]!, Math.max(0, step.qos) as 0 | 1 | 2, step.retain, step.long, step.expires, step.unfit)
     else if (step.do === 'cut') this.#cut(step, station)
     else if (step.do === 'forge') station.forge(step.packetId)
     else if (step.do === 'look-away') station.tcp.lookAway()
@@ -199,7 +204,7 @@ export class Site {
     const active = state === 'active'
     if (step.do === 'connect') node.connect()
     else if (step.do === 'disconnect') node.disconnect()
-    else if (step.do === 'publish') node.publish(TOPICS[step.topic]!, step.qos, step.retain, step.long === true)
+    else if (step.do === 'publish') node.publish(TOPICS[step.topic]!, step.qos, step.retain, step.long, step.unfit)
     else if (step.do === 'burst') node.burst(step.times)
     else if (step.do === 'keep') node.keep()
     else if (step.do === 'cut') this.#cut(step, node)
@@ -324,7 +329,16 @@ export class Site {
 export function worldOf(setup: Setup): World {
   const always = { sessionExpirySeconds: SESSION_SECONDS, maxIdleMs: HOUR, predefinedTopics: [PREDEFINED] }
   const limits = { persistentClientExpiration: SESSION_SECONDS, ...brokerLimits(setup) }
-  return new World(1, { ...always, ...gatewayOptions(setup) }, limits, memoryLimits(setup))
+  return new World(
+    1,
+    { ...always, ...gatewayOptions(setup) },
+    limits,
+    memoryLimits(setup),
+    undefined,
+    setup.hook,
+    contentCheck(setup),
+    { conditionFor: (clientId) => (isConditional(setup, clientId) ? CONDITION : undefined) },
+  )
 }
 
 const PREDEFINED = { pattern: '*', topics: new Map([[1, 'pre/one']]) }

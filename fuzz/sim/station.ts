@@ -1,9 +1,12 @@
 import { ByteWriter } from '../../src/base/bytes.ts'
+import { TYPE_ERROR } from '../../src/filters/type-check.ts'
 import { encodePacket } from '../../src/mqtt/encode.ts'
 import { type Packet, PacketType } from '../../src/mqtt/packets.ts'
+import type { Properties } from '../../src/mqtt/properties.ts'
 import { ReasonCode } from '../../src/mqtt/reason-codes.ts'
 import { topicMatches } from '../topic-matches.ts'
-import type { Published, Receiver } from './claims.ts'
+import { CONDITION, type Published, type Receiver } from './claims.ts'
+import { movedTo } from './hook.ts'
 import type { Setup } from './setup.ts'
 import type { Site } from './site.ts'
 import { type Cut, STATE_FILTER, stateTopic, WILL_TOPIC } from './step.ts'
@@ -12,6 +15,8 @@ import { bytes, textOf, willText } from './texts.ts'
 
 /** Id of the client that is a bridge where there is one. */
 export const BRIDGE = 'm1'
+/** Id of the client that asks for a condition where there is one. */
+const CONDITIONAL_STATION = 'm2'
 /** A session that ends so soon promises nothing. */
 export const SHORT_SECONDS = 30
 
@@ -28,6 +33,19 @@ export interface SaidState {
   readonly state: string
   readonly retain: boolean
 }
+
+/** The description of a message that came. */
+export interface Described {
+  readonly text: string
+  readonly contentType: string | undefined
+  readonly isMarked: boolean
+}
+
+const describedAs = (text: string, { contentType, userProperties = [] }: Properties): Described => ({
+  text,
+  contentType,
+  isMarked: userProperties.some(([name]) => name === TYPE_ERROR),
+})
 
 /** An application on a TCP connection. */
 export class Station {
@@ -47,6 +65,8 @@ export class Station {
   readonly #unsubscribing = new Map<number, string>()
   /** Wills that it has heard of. */
   readonly wills: string[] = []
+  /** How what it got was described, where its version can do that; until it was judged. */
+  readonly described: Described[] = []
   /** What it has heard of the state of the bridge. */
   readonly states: SaidState[] = []
   /** Behind what it connects again, the next time. */
@@ -74,7 +94,7 @@ export class Station {
     this.will = this.notifies ? STATE_WILL : isBridge ? undefined : will
     this.lastsSeconds = lastsSeconds
     this.willDelayMs = 1000 * Math.min(this.will?.delaySeconds ?? 0, lastsSeconds)
-    this.receiver = site.claims.receiver(id, lasting, qos)
+    this.receiver = site.claims.receiver(id, lasting, qos, 1, site.setup.conditional === 'station' && id === CONDITIONAL_STATION)
     this.receiver.bridge = isBridge
     const saysBridge = (): boolean => this.saysBridge
     this.tcp = site.world.addTcpClient({
@@ -119,7 +139,10 @@ export class Station {
         const text = textOf(event.message.payload)
         if (topicMatches(STATE_FILTER, topic)) this.#heardState(text, retain)
         else if (topic === WILL_TOPIC) this.wills.push(text)
-        else if (text !== '') (this.#comesAgain(text, retain) ? this.receiver.kept : this.receiver.got).push(text)
+        else if (text !== '') {
+          ;(this.#comesAgain(text, retain) ? this.receiver.kept : this.receiver.got).push(text)
+          if (this.tcp.version === 5) this.described.push(describedAs(text, event.message.properties))
+        }
       } else if (event.event === 'unsubscribed') this.#unsubscribing.delete(event.packetId)
       else if (event.event === 'disconnected') {
         this.#subscribing.clear()
@@ -184,9 +207,9 @@ export class Station {
   }
 
   /** `expiresSeconds`: 0 is never. */
-  publish(topic: string, qos: 0 | 1 | 2, retain: boolean, long = false, expiresSeconds = 0): void {
+  publish(topic: string, qos: 0 | 1 | 2, retain: boolean, long = false, expiresSeconds = 0, isUnfit = false): void {
     if (this.tcp.client.state !== 'connected') return
-    const one = this.#site.claims.publish(this.id, topic, qos, long, retain)
+    const one = this.#site.claims.publish(this.id, movedTo(this.#site.setup.hook, topic), qos, long, retain, isUnfit)
     // A stream loses nothing while it lasts, and repeats nothing.
     one.arrived = 1
     this.tcp.act((mqtt, now) => {
@@ -208,7 +231,8 @@ export class Station {
   subscribe(filter: string): void {
     if (this.tcp.client.state !== 'connected') return
     this.tcp.act((mqtt, now) => {
-      const packetId = mqtt.subscribe(now, [{ filter, qos: this.receiver.qos }])
+      const properties = this.receiver.conditional ? { userProperties: [['filter', CONDITION] as const] } : {}
+      const packetId = mqtt.subscribe(now, [{ filter, qos: this.receiver.qos }], properties)
       this.#subscribing.set(packetId, filter)
     })
   }

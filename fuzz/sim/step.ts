@@ -19,7 +19,13 @@ export interface Cut {
 
 /** Somebody asks for this over HTTP. */
 export type OperatorStep =
-  | { readonly do: 'http-publish'; readonly topic: number; readonly qos: 0 | 1 | 2; readonly retain: boolean }
+  | {
+      readonly do: 'http-publish'
+      readonly topic: number
+      readonly qos: 0 | 1 | 2
+      readonly retain: boolean
+      readonly unfit?: boolean
+    }
   | { readonly do: 'http-delete'; readonly topic: number }
   | { readonly do: 'http-delete-many'; readonly filter: number }
   /** All clients, page by page. */
@@ -58,6 +64,8 @@ export type Step =
       readonly long?: boolean
       /** Of a TCP client: Message Expiry Interval, seconds. */
       readonly expires?: number
+      /** It does not fit the type of its topic, if that has one. */
+      readonly unfit?: boolean
       /** So many in a row. */
       readonly times?: number
     }

@@ -19,6 +19,7 @@ const qos = fc.constantFrom(-1, 0, 1, 1, 2, 2)
 const long = fc.constantFrom(false, false, true)
 /** 0 is none. */
 const expires = fc.constantFrom(0, 0, 0, 0, 5, 60, 3600)
+const unfit = fc.constantFrom(false, false, false, true)
 const times = fc.constantFrom(1, 1, 1, 3, 12)
 const fates = fc.array(fc.constantFrom(...FATES), { minLength: 1, maxLength: 6 })
 
@@ -40,6 +41,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
       long,
       times,
       expires,
+      unfit,
     }),
   },
   { weight: 2, arbitrary: of('burst', { who: node, times: fc.constantFrom(2, 5, 20) }) },
@@ -93,7 +95,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('restart') },
   {
     weight: 2,
-    arbitrary: of('http-publish', { topic, qos: fc.constantFrom(0, 1, 2), retain: fc.constantFrom(false, true) }),
+    arbitrary: of('http-publish', { topic, qos: fc.constantFrom(0, 1, 2), retain: fc.constantFrom(false, true), unfit }),
   },
   { weight: 1, arbitrary: of('http-delete', { topic }) },
   { weight: 1, arbitrary: of('http-delete-many', { filter }) },
@@ -109,7 +111,7 @@ export const STEP: fc.Arbitrary<Step> = fc.oneof(...ALL).filter((step) => !WITHO
 export const NIGHT_STEP: fc.Arbitrary<Step> = fc.oneof(
   { weight: 6, arbitrary: of('sleep', { who: node, seconds: fc.constantFrom(60, 300) }) },
   { weight: 5, arbitrary: of('wake', { who: node }) },
-  { weight: 8, arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.boolean(), long, times, expires }) },
+  { weight: 8, arbitrary: of('publish', { who: anybody, topic, qos, retain: fc.boolean(), long, times, expires, unfit }) },
   { weight: 6, arbitrary: of('advance', { ms: fc.constantFrom(50, 1000, 15_000, 60_000, 150_000, 600_000) }) },
   { weight: 3, arbitrary: of('tape', { who: node, up: fc.boolean(), fates }) },
   { weight: 2, arbitrary: of('subscribe', { who: node, filter }) },

@@ -1,7 +1,11 @@
 import { type MemoryLimits, NO_MEMORY_LIMITS } from '../../src/base/memory.ts'
 import type { Notice } from '../../src/base/notice.ts'
 import { type Access, OPEN_ACCESS } from '../../src/broker/access.ts'
+import type { ConditionOptions, ConfiguredConditions } from '../../src/broker/conditions.ts'
+import type { ContentCheck } from '../../src/broker/content-check.ts'
+import type { PublishQuestion } from '../../src/broker/hooks.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
+import { CelLanguage } from '../../src/filters/io/cel.ts'
 import { ANONYMOUS_SENSORS, type GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { MqttClientOptions } from '../../src/mqtt/client.ts'
 import { SnClient, type SnClientOptions, type SnEvent } from '../../src/mqttsn/client.ts'
@@ -13,6 +17,7 @@ import type { ClockReading } from '../../src/store/clock.ts'
 import { NO_ROOM_RETRY_MS } from '../../src/store/pace.ts'
 import type { Lsn } from '../../src/store/store.ts'
 import { type Crash, DelayedStore } from './delayed-store.ts'
+import { answerOf, type HookKind } from './hook.ts'
 import { type Carrier, Network } from './network.ts'
 import { Random } from './random.ts'
 import { Alarm, Schedule } from './schedule.ts'
@@ -39,6 +44,8 @@ export interface Observer {
   chunkIn?(client: TcpClient, bytes: Uint8Array): void
   written?(client: TcpClient, bytes: Uint8Array): void
   notice?(notice: Notice): void
+  /** The hook does not want this message, and the server is about to hear of it. */
+  unwanted?(text: string): void
   /** Somebody publishes this over HTTP. */
   requested?(text: string): void
   /** A stream is over, because its client broke it off, or because the server ends it. */
@@ -191,6 +198,9 @@ export class Sensor {
   }
 }
 
+/** One for all worlds: it is loaded when the first condition is used. */
+export const LANGUAGE = new CelLanguage()
+
 /**
  * The production `Server`, its store, sensors, TCP clients and the networks between them, in one synchronous loop on a virtual clock. Everything
  * that happens follows from the seed.
@@ -216,7 +226,10 @@ export class World {
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   #memory: Partial<MemoryLimits>
+  readonly #conditions: ConditionOptions
   readonly #access: Access
+  readonly #hook: HookKind
+  readonly #content: ContentCheck | undefined
   #mostIdle = 0
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
@@ -233,8 +246,14 @@ export class World {
     limits: Partial<BrokerLimits> = {},
     memory: Partial<MemoryLimits> = {},
     access = ACCESS,
+    hook: HookKind = 'none',
+    content?: ContentCheck,
+    configured?: ConfiguredConditions,
   ) {
+    this.#conditions = { language: LANGUAGE, ...(configured && { configured }) }
     this.#access = access
+    this.#hook = hook
+    this.#content = content
     this.#options = options
     this.#limits = limits
     this.#memory = memory
@@ -432,6 +451,7 @@ export class World {
   #newServer(): Server {
     const server = new Server({
       sensorFigures: true,
+      conditions: this.#conditions,
       gateway: {
         gatewayId: 1,
         tRetryMs: 10_000,
@@ -461,6 +481,8 @@ export class World {
       broker: this.#limits,
       memory: this.#memory,
       access: this.#access,
+      ...(this.#hook !== 'none' && { hooks: { asksAboutMessages: true } }),
+      content: this.#content,
       store: this.store,
       clock: { epoch: EPOCH },
       notice: (notice: Notice) => {
@@ -485,9 +507,25 @@ export class World {
       else if (out.kind === 'close') this.#close(out.connection)
       else if (out.kind === 'pause') this.#streams.get(out.connection)?.pause()
       else if (out.kind === 'resume') this.#streams.get(out.connection)?.resume()
+      else if (out.kind === 'hook') this.#ask(out.question)
     }
     this.#serverAlarm.update()
     this.#storeAlarm.update()
+  }
+
+  /** The program answers, unless this process has ended by then. */
+  #ask(question: PublishQuestion): void {
+    const { ms, answer } = answerOf(this.#hook, question)
+    const { server } = this
+    const text = Buffer.from(question.payload).toString()
+    const tell = (handle: (input: ServerInput) => void): void => {
+      if (server !== this.server) return
+      if (answer.kind === 'refused') for (const observer of this.observers) observer.unwanted?.(text)
+      handle({ kind: 'hooked', id: question.id, answer })
+    }
+    // An answer within the turn comes between two polls.
+    if (ms === 0) tell((input) => server.handle(this.schedule.now, input))
+    else this.schedule.after(ms, () => tell((input) => this.input(input)))
   }
 
   #transmit(route: string, bytes: Uint8Array): void {

@@ -1,6 +1,6 @@
 import { stringBytes } from '../base/memory-costs.ts'
 import type { Access, ClientIdUse, Identity } from '../broker/access.ts'
-import { BRIDGE_LISTENER, type ClientKind, type LinkInfo } from '../mqtt/link.ts'
+import { type ClientKind, isOwnListener, type LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type Acl, type AclRule, type ExplainedRule, RuleSet } from './acl.ts'
@@ -16,6 +16,8 @@ export interface ListenerPolicy {
   readonly certificate?: 'none' | 'enough' | 'needed' | undefined
   /** True if a way to verify passwords or tokens is configured. */
   readonly verifies: boolean
+  /** The hook `authenticate` decides about every client, also about sensors. */
+  readonly asksAll?: boolean | undefined
   /** Methods of enhanced authentication. */
   readonly methods: readonly string[]
   readonly passwords: ReadonlyMap<string, PasswordEntry> | undefined
@@ -36,7 +38,7 @@ export type Proof =
   /** Its lines in the password file at that time (`PasswordEntry.text`). */
   | { readonly kind: 'password'; readonly lines: string }
   | { readonly kind: 'token'; readonly key: string }
-  /** Accepted by the HTTP service, which is not queried again before `expires_in`. */
+  /** Accepted by the HTTP service, which is not queried again before `expires_in`, or by the hook `authenticate`. */
   | { readonly kind: 'service' }
 
 /** Where the rules of a client come from. */
@@ -117,10 +119,11 @@ export class AccessPolicy implements Access {
     return [...this.#listeners.values(), this.#global].some(({ passwords }) => passwords?.has(username) === true)
   }
 
-  connect({ kind, listener, identity, peer }: LinkInfo, packet: Connect): number | 'ask' {
-    if (listener === BRIDGE_LISTENER) return 0
+  connect({ kind, listener, identity, peer, isRestored, isShared }: LinkInfo, packet: Connect): number | 'ask' {
     if (this.#isBanned(packet.clientId, peer)) return ReasonCode.BANNED
     const policy = this.#policy(kind, listener)
+    const isAsked = policy.asksAll === true
+    if (kind === 'sn' && isAsked && isShared !== true) return isRestored === true ? 0 : 'ask'
     // Ruling A31: sensors cannot authenticate; the gateway's rules determine their users.
     if (kind === 'sn') return policy.allowAnonymous || identity !== undefined ? 0 : ReasonCode.NOT_AUTHORIZED
     // As in Mosquitto: the user name comes from the certificate, so a missing certificate is a bad user name.
@@ -128,6 +131,7 @@ export class AccessPolicy implements Access {
     const { authenticationMethod: method } = packet.properties
     // [MQTT-4.12.0-1]
     if (method !== undefined) return policy.methods.includes(method) ? 'ask' : ReasonCode.BAD_AUTHENTICATION_METHOD
+    if (isAsked) return 'ask'
     // The client was identified by its certificate.
     if (identity !== undefined) return 0
     const isNamed = packet.username !== undefined || packet.password !== undefined
@@ -143,11 +147,12 @@ export class AccessPolicy implements Access {
   }
 
   remains(who: Identity, peer = ''): number {
-    if (who.listener === BRIDGE_LISTENER) return 0
+    if (isOwnListener(who.listener)) return 0
     if (this.#isBanned(who.clientId, peer)) return ReasonCode.BANNED
     const policy = this.#policy(who.kind, who.listener)
     const vouched = who.certified || who.grant instanceof Grant ? who.username : undefined
     if (this.clientIdUse(who.kind, who.clientId, vouched) === 'foreign') return ReasonCode.NOT_AUTHORIZED
+    if (policy.asksAll === true) return 0
     if (who.kind === 'sn') return policy.allowAnonymous || who.certified ? 0 : ReasonCode.NOT_AUTHORIZED
     if (who.grant instanceof Grant) return isInForce(who.grant.proof, who.username, policy) ? 0 : ReasonCode.NOT_AUTHORIZED
     return who.certified || policy.allowAnonymous ? 0 : ReasonCode.NOT_AUTHORIZED
@@ -230,8 +235,8 @@ export class AccessPolicy implements Access {
    * Returns the policy of a client. Sensors connect to ports, never to an MQTT listener, even one with the same name.
    */
   #policy(kind: ClientKind, listener: string): ListenerPolicy {
-    if (listener === BRIDGE_LISTENER) return OF_BRIDGES
-    return (kind === 'mqtt' ? this.#listeners.get(listener) : undefined) ?? this.#global
+    const own = kind === 'mqtt' ? this.#listeners.get(listener) : undefined
+    return own ?? (isOwnListener(listener) ? UNRESTRICTED : this.#global)
   }
 
   /** Returns the rules of a client; `undefined` if everything is allowed. */
@@ -257,8 +262,8 @@ export class AccessPolicy implements Access {
 
 const RESTORED_MAX = 256
 
-/** Bridges are part of the broker: they may do everything. */
-const OF_BRIDGES: ListenerPolicy = {
+/** Of the process itself. */
+const UNRESTRICTED: ListenerPolicy = {
   allowAnonymous: true,
   verifies: false,
   methods: [],

@@ -6,6 +6,8 @@ export const LIMIT_NAMES = [
   'ban_after',
   'ban_file',
   'connect_timeout_seconds',
+  'max_conditions',
+  'max_conditions_per_session',
   'max_connect_packet_size',
   'max_connections',
   'max_connections_per_address',

@@ -25,6 +25,8 @@ export const COST = {
   shareGroup: 240,
   /** A `Route` and its entry in the cache, without receivers. */
   route: 110,
+  /** A `Condition` and its entry in the table, without its text and its plan. */
+  condition: 400,
   /** A `Target` of a route. */
   target: 84,
   /** A `Session` and its entry among the sessions, without its client id and author. */

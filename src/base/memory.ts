@@ -25,6 +25,7 @@ export type MemoryCategory =
   | 'sessions'
   | 'wills'
   | 'subscriptions'
+  | 'conditions'
   | 'routes'
   | 'access_answers'
   | 'topic_ids'

@@ -105,15 +105,23 @@ export const NOTICES = {
     levels: ['warn'],
     fields: ['client', 'peer', 'reason', 'limit'],
     about:
-      'A will was not accepted, was not published, or was published without being retained: access rules or a limit forbid it.',
-    action: "Give the client's user write access to the topic, or raise the limit in the line.",
+      'A will was not accepted, was not published, or was published without being retained: access rules or a limit forbid it, or its payload does not fit the type of its topic.',
+    action: "Give the client's user write access to the topic, raise the limit in the line, or correct the will.",
   },
   'publish-refused': {
     levels: ['debug', 'info', 'warn'],
     fields: ['client', 'peer', 'reason', 'limit'],
     about:
-      'A message was not accepted. The reason contains the topic and the reason code. Level warn: refused because of memory_limit; level debug: a message with QoS -1.',
-    action: 'Give the user write access to the topic, or raise the limit in the line.',
+      'A message was not accepted: access rules or a limit forbid it, or its payload does not fit the type of its topic (types). The reason contains the topic and the reason code. Level warn: refused because of memory_limit; level debug: a message with QoS -1.',
+    action:
+      'Give the user write access to the topic, raise the limit in the line, or correct the client or the type (docs/types.md).',
+  },
+  'publish-marked': {
+    levels: ['info'],
+    fields: ['client', 'reason'],
+    about:
+      'The payload of a message does not fit the type of its topic, which says `invalid: mark`: the message was delivered with the user property type-error. The reason contains topic and type.',
+    action: 'Correct the client, or the type (docs/types.md).',
   },
   'subscribe-refused': {
     levels: ['info'],
@@ -127,6 +135,13 @@ export const NOTICES = {
     about:
       'A message from a sensor was answered with a return code other than accepted. The reason names the message, the return code and the cause.',
     action: 'Congestion passes. For invalid topic ids, check that the sensor registers its topics after each CONNECT.',
+  },
+  'condition-failed': {
+    levels: ['info', 'warn'],
+    fields: ['reason'],
+    about:
+      'The condition of a subscription could not be evaluated on a message, which counts as false; reported once for each condition. At level warn: a stored condition is no longer valid, and its subscriptions match nothing.',
+    action: 'Ask for the field first, `has(json.x) && json.x > 1`, or correct the condition (docs/filters.md).',
   },
   'subscription-ended': {
     levels: ['warn'],
@@ -342,7 +357,7 @@ export const NOTICES = {
     levels: ['info'],
     fields: ['client', 'user', 'reason'],
     about:
-      'A user with the role manage has disconnected a client, ended its session, deleted retained messages, set the password of a user, created or deleted a user, or reloaded the files, over HTTP. There is no user name if no login is needed, or if the request had a token.',
+      'A user with the role manage has disconnected a client, ended its session, deleted retained messages, set the password of a user, created or deleted a user, or reloaded the files, over HTTP, or the program that Roost is part of has disconnected a client. There is no user name in that case, if no login is needed, or if the request had a token.',
     action: 'Nothing, if it was you.',
   },
   'http-failed': {
@@ -355,8 +370,15 @@ export const NOTICES = {
     levels: ['warn'],
     fields: ['reason'],
     about:
-      'A login could not be checked: the HTTP service or a key set is not available or answered with an error. The client was refused with Server unavailable.',
-    action: 'Check that service.',
+      'A login could not be checked: the HTTP service or a key set is not available or answered with an error, or the hook authenticate failed. The client was refused with Server unavailable.',
+    action: 'Check that service, or the hook.',
+  },
+  'hook-failed': {
+    levels: ['error'],
+    fields: ['reason', 'count'],
+    about:
+      'A hook of the program threw an exception, returned what it may not, or did not answer in time. What it was asked about was refused (docs/hooks.md). Each hook is reported once a minute, with the number of failures since.',
+    action: 'Correct the hook that the line names.',
   },
 } as const satisfies Record<string, NoticeText>
 

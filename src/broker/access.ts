@@ -1,6 +1,6 @@
 import type { ClientKind, LinkId, LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
-import type { ProtocolVersion } from '../mqtt/publish.ts'
+import type { ProtocolVersion, Publish, QoS } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { bridgeOfStateTopic, isReservedTopic } from '../mqtt/topics.ts'
 
@@ -19,6 +19,8 @@ export interface Identity {
   readonly verified: boolean
 }
 
+export type Published = Pick<Publish, 'qos' | 'retain'>
+
 /** To whom a client id belongs: to the user who asks, to no one, or to another user. */
 export type ClientIdUse = 'own' | 'free' | 'foreign'
 
@@ -35,14 +37,17 @@ export interface Access {
    * After a change of the rules: 0 if a connected client may stay, or the reason code for its DISCONNECT. `peer`: its address.
    */
   remains(who: Identity, peer: string): number
-  publish(who: Identity, topic: string): boolean
+  /** Whether it may publish there; `message`: what is known of the message. */
+  publish(who: Identity, topic: string, message?: Published): boolean
+  /** The same for a will. Absent: as `publish`. */
+  will?(who: Identity, topic: string, message?: Published): boolean
   /** What the rules say about publishing on this topic; `undefined` if no rule names it, or there are none. */
   publishRule?(who: Identity, topic: string): boolean | undefined
   /**
    * Whether the filter may be subscribed to: because everything that it matches may be read (`#` is not granted by `a/#`), or,
    * where subscriptions are filtered, because some of it may.
    */
-  subscribe(who: Identity, filter: string): boolean
+  subscribe(who: Identity, filter: string, qos?: QoS): boolean
   /** Whether a subscription stays when the rules revoke its rights, because each delivery is checked. Absent: it does not. */
   keepsSubscriptions?(who: Identity): boolean
   /** Whether a message on this topic may be delivered. */
@@ -54,7 +59,7 @@ export interface Access {
   /** A grant with the rights of such a text: for absent clients, and for messages that outlive the connection. */
   restored(rights: string): object
   /** The cache of the rules, if they have one. */
-  readonly remembered?: AccessCache
+  readonly remembered?: AccessCache | undefined
 }
 
 export interface AccessCache {
@@ -130,8 +135,17 @@ export function refusalWords(reasonCode: number): string {
  * Whether a client may publish on this topic, or have its will there. Of the broker's own topics only the state of bridges is
  * open to clients: its own to what may be a bridge (`mayBeBridge`), unless a rule denies it, and to others where a rule allows it.
  */
-export function mayPublish(access: Access, who: Identity, topic: string, isBridge: boolean): boolean {
-  if (!isReservedTopic(topic)) return access.publish(who, topic)
+export function mayPublish(access: Access, who: Identity, topic: string, isBridge: boolean, message?: Published): boolean {
+  return isReservedTopic(topic) ? mayPublishState(access, who, topic, isBridge) : access.publish(who, topic, message)
+}
+
+/** The same for a will. */
+export function mayHaveWill(access: Access, who: Identity, topic: string, isBridge: boolean, message?: Published): boolean {
+  if (isReservedTopic(topic)) return mayPublishState(access, who, topic, isBridge)
+  return access.will === undefined ? access.publish(who, topic, message) : access.will(who, topic, message)
+}
+
+function mayPublishState(access: Access, who: Identity, topic: string, isBridge: boolean): boolean {
   const bridge = bridgeOfStateTopic(topic)
   return (
     bridge !== undefined && (access.publishRule?.(who, topic) ?? (isBridge && who.kind === 'mqtt' && bridge === who.clientId))

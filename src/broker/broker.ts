@@ -1,8 +1,6 @@
-import type { ClientFigures } from '../base/client-figures.ts'
 import { Fifo } from '../base/fifo.ts'
 import { earliest, type Instant } from '../base/machine.ts'
 import { Memory, memoryWords } from '../base/memory.ts'
-import type { NoticeSink } from '../base/notice.ts'
 import { Pauses } from '../base/pauses.ts'
 import { Timers } from '../base/timers.ts'
 import type { LinkId, LinkInfo, SensorUplink } from '../mqtt/link.ts'
@@ -11,15 +9,20 @@ import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { Pace, STEPS_PER_TURN } from '../store/pace.ts'
-import type { BrokerRecord, Lsn, SessionKey, Store, WallClock } from '../store/store.ts'
-import { type Access, type AuthAnswer, type AuthRequest, OPEN_ACCESS } from './access.ts'
+import type { BrokerRecord, Lsn, SessionKey } from '../store/store.ts'
+import { type AuthAnswer, type AuthRequest, OPEN_ACCESS } from './access.ts'
+import { AskedMessages } from './asked-messages.ts'
+import type { BrokerOptions } from './broker-options.ts'
+import { tellDisconnected } from './client-facts.ts'
 import { ClientLink, type LinkOwner, settingsOf } from './client-link.ts'
+import { Conditions } from './conditions.ts'
 import { type BrokerContext, Stats } from './context.ts'
+import { DeliveryHook } from './delivery-hook.ts'
 import { Exchanges } from './exchanges.ts'
 import { Expiry } from './expiry.ts'
 import { countMemory, Holdings, ROUTES_MAX } from './holdings.ts'
 import { Intake, type IntakeOwner } from './intake.ts'
-import { type BrokerLimits, DEFAULT_LIMITS } from './limits.ts'
+import { DEFAULT_LIMITS } from './limits.ts'
 import { LiveTopics } from './live-topics.ts'
 import { Login, type LoginOwner } from './login.ts'
 import { OldestWaiting } from './oldest-waiting.ts'
@@ -34,26 +37,13 @@ import { Retained } from './retained.ts'
 import { Router } from './router.ts'
 import { RuleCheck } from './rule-check.ts'
 import type { Session } from './session.ts'
-import type { SessionClock, SessionTimer } from './session-clocks.ts'
+import { applyExpiry, type SessionClock, type SessionTimer } from './session-clocks.ts'
 import { SessionWills } from './session-wills.ts'
 import { Sessions } from './sessions.ts'
 import { ShareHandover } from './share-handover.ts'
 import { Shutdown } from './shutdown.ts'
 import { type RequestResult, Subscriber } from './subscriber.ts'
 import { Looked } from './topic-tree.ts'
-
-export interface BrokerOptions {
-  readonly limits?: Partial<BrokerLimits>
-  readonly access?: Access
-  readonly store: Store
-  readonly clock: WallClock
-  readonly notice: NoticeSink
-  readonly random: () => number
-  /** The memory account; unbounded if absent. */
-  readonly memory?: Memory
-  /** Where each MQTT client is counted; nowhere if absent. */
-  readonly figures?: ClientFigures | undefined
-}
 
 /**
  * The broker: sessions, subscriptions, retained messages and wills, behind the `Uplink` interface. It handles packets and links,
@@ -67,7 +57,11 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly resting: RestingClients
   readonly operator: OperatorActions
   readonly oldestWaiting: OldestWaiting
+  readonly conditions: Conditions
   readonly pauses = new Pauses()
+  /** Messages that wait for the hook `onPublish`; undefined if there is none. */
+  readonly asked: AskedMessages | undefined
+  readonly deliveryHook: DeliveryHook | undefined
   readonly live = new LiveTopics((now, message) => this.#publisher.sendLatest(now, message))
   readonly #context: BrokerContext
   readonly #publisher: Publisher
@@ -90,38 +84,42 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   #nextLinkId = 1
 
   constructor(options: BrokerOptions) {
-    const { store, clock, notice, memory = new Memory() } = options
+    const { store, clock, notice, memory = new Memory(), access = OPEN_ACCESS, hooks = {}, content } = options
     this.#pace = new Pace(store, () => this.#wills.isSpent)
     const holdings = new Holdings(options.figures)
     this.retained = new Retained(this.#looked, holdings, memory.shares)
     const limits = { ...DEFAULT_LIMITS, ...options.limits }
-    const access = options.access ?? OPEN_ACCESS
-    const parts = { limits, access, store, notice, stats: this.stats, memory, holdings, live: this.live }
+    this.conditions = new Conditions(options.conditions, limits, clock, notice, this.#looked)
+    const parts = { limits, access, hooks, content, store, notice, stats: this.stats, memory, holdings, live: this.live }
     const sweeps = new QueueSweeps(parts, (session, expiresAt) => this.#context.expiry.queued(session, expiresAt))
+    this.deliveryHook = hooks.onDeliver === undefined ? undefined : new DeliveryHook(parts, hooks.onDeliver)
     this.#context = {
       ...parts,
+      deliveryHook: this.deliveryHook,
       clock: options.clock,
       random: options.random,
       router: new Router(access, this.#looked, memory.limits.memoryLimit * ROUTES_MAX, this.live),
       retained: this.retained,
       sysRetained: new Retained(this.#looked),
+      conditions: this.conditions,
       timers: this.#timers,
       clocks: this.#clocks,
       pauses: this.pauses,
       expiry: new Expiry({ store, clock, retained: this.retained, sweeps }, () => this.#publisher.nextMessageId()),
       sweeps,
     }
+    this.asked = hooks.asksAboutMessages === true ? new AskedMessages(memory) : undefined
     this.#publisher = new Publisher(this.#context, this.#looked, (session) => {
       if (session.link !== undefined) this.markReady(session.link)
     })
     this.operator = new OperatorActions(this.#context, this.#publisher)
-    this.#wills = new SessionWills(this.#context, this.#publisher)
+    this.#wills = new SessionWills(this.#context, this.#publisher, this.asked)
     this.#handover = new ShareHandover(this.#context, this.#publisher)
     this.sessions = new Sessions(this.#context, this.#wills, this.#handover)
     this.oldestWaiting = new OldestWaiting(this.sessions.seats)
     this.#subscriber = new Subscriber(this.#context, this.#publisher)
     this.#exchanges = new Exchanges(this.#context, this)
-    this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this)
+    this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this.asked, this)
     this.#requests = new Requests(memory)
     this.#login = new Login(this.#context, this.sessions, this.#wills, this.#requests, this)
     this.resting = new RestingClients(this, limits, this.sessions, this.#links)
@@ -228,6 +226,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.#context.sweeps.endTurn()
     this.#handover.endTurn()
     this.#wills.endTurn()
+    this.conditions.endTurn()
   }
 
   /** More records are durable: links that waited for them may have something to send. */
@@ -283,14 +282,11 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full' {
-    if (!session.persistent || message.id === 0) return 0
-    return this.#context.store.append({ type: 'sent', key: session.key, id: message.id, packetId })
+    return this.#exchanges.recordSent(session, message, packetId)
   }
 
   mayTakePacketId(session: Session): boolean {
-    if (session.kind !== 'sn' || !session.persistent) return true
-    const { store } = this.#context
-    return session.mayTakePacketId(store.durable, (packetId) => store.append({ type: 'sent', key: session.key, id: 0, packetId }))
+    return this.#exchanges.mayTakePacketId(session)
   }
 
   dropIfVoid(now: Instant, session: Session, message: Publish, departed = false): 'valid' | 'dropped' | 'last' {
@@ -298,8 +294,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   drained(now: Instant, session: Session): void {
-    if (isFuller(this.#context.limits, session, LOW_WATER)) return
-    this.sessions.letGo(now, session)
+    if (!isFuller(this.#context.limits, session, LOW_WATER)) this.sessions.letGo(now, session)
   }
 
   holds(session: Session): void {
@@ -307,13 +302,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   windowFull(link: ClientLink, session: Session): void {
-    const { maxInflightMessages } = this.#context.limits
-    const isCount = (session.inflight?.size ?? 0) >= link.window
-    // A Receive Maximum that the client chose is not a limit of this server.
-    if (isCount && link.window < maxInflightMessages) return
-    const limit = isCount ? 'max_inflight_messages' : 'max_inflight_bytes'
-    const reason = 'the rest waits for acknowledgements'
-    this.#context.notice({ code: 'limit-reached', level: 'debug', client: session.key, peer: link.info.peer, reason, limit })
+    this.#exchanges.windowFull(link, session)
   }
 
   setWill(link: ClientLink, session: Session, will: Will | undefined): number {
@@ -329,6 +318,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     link.client = undefined
     if (session === undefined) return
     this.#context.notice({ code: 'client-lost', level: 'info', client: session.key, peer: link.info.peer, reason })
+    tellDisconnected(this.#context, session, link, reason)
     this.sessions.detach(now, session, true)
   }
 
@@ -445,17 +435,12 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   #disconnect(now: Instant, link: ClientLink, session: Session, packet: Disconnect): void {
-    const expiry = packet.properties.sessionExpiryInterval
-    if (expiry !== undefined) {
-      // An expiry of 0 in CONNECT cannot be raised here [5.0 section 3.14.2.2.2].
-      if (session.expirySeconds === 0 && expiry > 0) {
-        this.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'DISCONNECT raises Session Expiry Interval from 0')
-        return
-      }
-      const asked = expiry === 0xffffffff ? Number.POSITIVE_INFINITY : expiry
-      session.expirySeconds = Math.min(asked, this.#context.limits.persistentClientExpiration)
+    if (!applyExpiry(session, packet, this.#context.limits.persistentClientExpiration)) {
+      this.fail(now, link, ReasonCode.PROTOCOL_ERROR, 'DISCONNECT raises Session Expiry Interval from 0')
+      return
     }
     this.#context.notice({ code: 'client-disconnected', level: 'info', client: session.key, peer: link.info.peer })
+    tellDisconnected(this.#context, session, link)
     this.#requests.abandon(link)
     link.client = undefined
     link.close(0, false)
@@ -482,12 +467,14 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.#abandonRequests(link)
     link.client = undefined
     link.close(reasonCode, disconnect, reason)
-    if (session !== undefined) this.sessions.detach(now, session, true)
+    if (session === undefined) return
+    tellDisconnected(this.#context, session, link, reason ?? `closed with reason code 0x${reasonCode.toString(16)}`)
+    this.sessions.detach(now, session, true)
   }
 
   #abandonRequests(link: ClientLink): void {
     this.#requests.abandon(link)
-    if (link.busy) this.#login.abandon(link)
+    if (link.busy !== '') this.#login.abandon(link)
   }
 }
 

@@ -18,11 +18,14 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Lsn, SessionKey } from '../store/store.ts'
 import type { Authenticating } from './authentication.ts'
 import { ControlLane } from './control-lane.ts'
+import type { DeliveryHook } from './delivery-hook.ts'
 import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
 import { Inflight, Queued, type Session } from './session.ts'
 
 /** What a link needs of the broker behind it. */
 export interface LinkOwner {
+  /** The hook `onDeliver`; undefined if there is none. */
+  readonly deliveryHook: DeliveryHook | undefined
   receive(now: Instant, link: ClientLink, packet: Packet): void
   lost(now: Instant, link: ClientLink, reason: string): void
   setWill(link: ClientLink, session: Session, will: Will | undefined): number
@@ -83,8 +86,11 @@ export class ClientLink implements Link {
   /** On the broker's list of links that wait for the store. */
   waiting = false
   closed = false
-  /** A SUBSCRIBE or UNSUBSCRIBE, or a CONNECT that ends the previous session, is taking several turns. */
-  busy = false
+  /**
+   * Why it is not read, if not '': a SUBSCRIBE or UNSUBSCRIBE, or a CONNECT that ends the previous session, is taking several
+   * turns, or a message waits for a hook.
+   */
+  busy: '' | 'request' | 'hook' = ''
   /** In-flight window: the lower of the client's Receive Maximum and max_inflight_messages. */
   window = 1
   /** In-flight payload bytes above which nothing more is sent. */
@@ -133,7 +139,7 @@ export class ClientLink implements Link {
   get state(): 'open' | 'held' | 'verifying' {
     // Only before CONNACK: during re-authentication the client continues.
     if (this.client === undefined && this.authenticating?.awaits === 'shell') return 'verifying'
-    return this.#pressed === undefined && !this.busy && this.#control.length < CONTROL_MAX ? 'open' : 'held'
+    return this.#pressed === undefined && this.busy === '' && this.#control.length < CONTROL_MAX ? 'open' : 'held'
   }
 
   get backlog(): number {
@@ -143,7 +149,7 @@ export class ClientLink implements Link {
 
   /** True if nothing is under way and the client does not listen: what the link still knows is in `RestingLink`. */
   get isIdle(): boolean {
-    const isQuiet = !this.listening && !this.ready && !this.waiting && !this.closed && !this.busy
+    const isQuiet = !this.listening && !this.ready && !this.waiting && !this.closed && this.busy === ''
     const isPlain = this.authenticating === undefined && this.authMethod === undefined && !this.bridge && this.version === 5
     const isDone = this.unacknowledged === 0 && this.#control.length === 0 && this.#gated === undefined
     const isSent = this.#resend === undefined && this.#releases === undefined && (this.client?.inflight?.size ?? 0) === 0
@@ -278,7 +284,7 @@ export class ClientLink implements Link {
     }
     const session = this.client
     // Retained messages follow the SUBACK.
-    if (session === undefined || !this.listening || this.busy) return undefined
+    if (session === undefined || !this.listening || this.busy === 'request') return undefined
     if (this.#resend !== undefined) {
       const again = this.#pollResend(now, session)
       if (again !== undefined) return again
@@ -317,14 +323,18 @@ export class ClientLink implements Link {
       resend.shift()
       if (answered) continue
       if (resend.length === 0) this.#resend = undefined
-      session.takePlace(inflight)
-      return this.#deliverInflight(inflight)
+      const hook = this.#owner.deliveryHook
+      const sent = hook === undefined ? inflight : hook.resent(session, inflight)
+      if (sent === undefined) continue
+      session.takePlace(sent)
+      return this.#deliverInflight(sent)
     }
     this.#resend = undefined
     return undefined
   }
 
   #pollQueue(now: Instant, session: Session): Outgoing | undefined {
+    const hook = this.#owner.deliveryHook
     for (;;) {
       // [MQTT-4.6.0-6]
       if (this.#gated !== undefined) {
@@ -348,7 +358,9 @@ export class ClientLink implements Link {
         const fate = this.#owner.dropIfVoid(now, session, entry)
         if (fate === 'last') return undefined
         if (fate === 'dropped') continue
-        return this.#deliverPlain(entry)
+        const message = hook === undefined ? entry : hook.plain(session, entry)
+        if (message === undefined) continue
+        return this.#deliverPlain(message)
       }
       // [MQTT-4.9.0-2]
       if (entry.qos > 0 && !this.windowOpen(session)) return this.#windowFull(session)
@@ -362,8 +374,10 @@ export class ClientLink implements Link {
       const fate = this.#owner.dropIfVoid(now, session, entry.message)
       if (fate === 'last') return undefined
       if (fate === 'dropped') continue
-      if (entry.qos === 0) return this.#deliver(entry, 0, false)
-      const inflight = new Inflight(entry, session.freePacketId(), 0)
+      const sent = hook === undefined ? entry : hook.queued(session, entry)
+      if (sent === undefined) continue
+      if (sent.qos === 0) return this.#deliver(sent, 0, false)
+      const inflight = new Inflight(sent, session.freePacketId(), 0)
       session.depart(inflight)
       return this.#deliverInflight(inflight)
     }
@@ -378,11 +392,13 @@ export class ClientLink implements Link {
       const entry = session.peekQueue()
       if (!(entry instanceof Queued) || entry.qos !== 2) return true
       const fate = this.#owner.dropIfVoid(now, session, entry.message)
-      if (fate === 'valid') {
+      const hook = this.#owner.deliveryHook
+      const sent = fate !== 'valid' || hook === undefined ? entry : hook.queued(session, entry)
+      if (fate === 'valid' && sent !== undefined) {
         const packetId = session.freePacketId()
-        const lsn = this.#owner.recordSent(session, entry.message, packetId)
+        const lsn = this.#owner.recordSent(session, sent.message, packetId)
         if (lsn === 'full') return false
-        const inflight = new Inflight(entry, packetId, lsn)
+        const inflight = new Inflight(sent, packetId, lsn)
         session.depart(inflight)
         this.#gated ??= new Fifo()
         this.#gated.push(inflight)

@@ -3,13 +3,13 @@ import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import { networkOf } from '../base/networks.ts'
 import { ownerBytes, verifiedUser } from '../mqtt/author.ts'
-import { BRIDGE_LISTENER, DEFAULT_LINK_SETTINGS, type LinkSettings } from '../mqtt/link.ts'
+import { BRIDGE_LISTENER, DEFAULT_LINK_SETTINGS, isOwnListener, type LinkSettings } from '../mqtt/link.ts'
 import { type Connect, PacketType, type Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isSameWill } from '../mqtt/wills.ts'
 import type { StoredOwner } from '../store/store.ts'
-import { type ClientIdUse, type Identity, mayBeBridge, mayPublish } from './access.ts'
+import { type ClientIdUse, type Identity, mayBeBridge, mayHaveWill } from './access.ts'
 import { type Admitted, type Refusal, refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
@@ -86,12 +86,14 @@ export class Connector {
     // The rules may have changed during authentication.
     const standing = access.remains(identity, info.peer)
     if (standing !== 0) return refusal(standing, 'the rules have changed')
-    if (
-      packet.will !== undefined &&
-      !mayPublish(access, identity, packet.will.topic, mayBeBridge(packet.bridge, packet.protocolVersion))
-    ) {
+    const mayTell = mayBeBridge(packet.bridge, packet.protocolVersion)
+    if (packet.will !== undefined && !mayHaveWill(access, identity, packet.will.topic, mayTell, packet.will)) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
     }
+    // That of a session from before a restart was accepted.
+    const isNew = packet.will !== undefined && info.isRestored !== true
+    const misfit = isNew ? this.#wills.contentRefusal(packet.protocolVersion, packet.will) : undefined
+    if (misfit !== undefined) return misfit
     return this.#enter(now, link, packet, who, identity, use, takeOver, hasWaited)
   }
 
@@ -255,8 +257,8 @@ export class Connector {
   /** To whom the id belongs, by the rules and by a prefix with the user name in it. */
   #useOf({ info }: ClientLink, clientId: string, { username, verified }: Pick<Admitted, 'username' | 'verified'>): ClientIdUse {
     const { clientIdPrefix } = info.settings ?? DEFAULT_LINK_SETTINGS
-    if (info.listener === BRIDGE_LISTENER) return 'own'
     const user = verified ? username : undefined
+    if (isOwnListener(info.listener)) return 'own'
     const use = this.#context.access.clientIdUse?.(info.kind, clientId, user) ?? 'free'
     if (use === 'foreign' || !hasUserName(clientIdPrefix)) return use
     const prefix = prefixOf(clientIdPrefix, user)

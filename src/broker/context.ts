@@ -4,8 +4,12 @@ import type { Pauses } from '../base/pauses.ts'
 import type { Timers } from '../base/timers.ts'
 import type { Store, WallClock } from '../store/store.ts'
 import type { Access } from './access.ts'
+import type { Conditions } from './conditions.ts'
+import type { ContentCheck } from './content-check.ts'
+import type { DeliveryHook } from './delivery-hook.ts'
 import type { Expiry } from './expiry.ts'
 import type { Holdings } from './holdings.ts'
+import type { Hooks } from './hooks.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { LiveTopics } from './live-topics.ts'
 import type { QueueSweeps } from './queue-sweeps.ts'
@@ -32,6 +36,10 @@ export interface BrokerContext {
   readonly clock: WallClock
   readonly notice: NoticeSink
   readonly access: Access
+  /** Empty if the program has none. */
+  readonly hooks: Hooks
+  /** Undefined if there is none. */
+  readonly deliveryHook: DeliveryHook | undefined
   /** In [0, 1); injected once, so that a run can be repeated. */
   readonly random: () => number
   readonly stats: Stats
@@ -49,6 +57,10 @@ export interface BrokerContext {
   readonly pauses: Pauses
   /** Retained messages that are made when they are asked for. */
   readonly live: LiveTopics
+  /** Those of subscriptions. */
+  readonly conditions: Conditions
   readonly expiry: Expiry
   readonly sweeps: QueueSweeps
+  /** Undefined if no topic has a type. */
+  readonly content: ContentCheck | undefined
 }

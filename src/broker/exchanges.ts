@@ -114,6 +114,30 @@ export class Exchanges {
     return this.#context.store.append({ type: 'done', key: session.key, id: message.id })
   }
 
+  /** Records the packet id under which a QoS 2 message is sent to a session. */
+  recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full' {
+    if (!session.persistent || message.id === 0) return 0
+    return this.#context.store.append({ type: 'sent', key: session.key, id: message.id, packetId })
+  }
+
+  /** Whether the next QoS 1 message of this session can have a packet id; if not, a record must become durable first. */
+  mayTakePacketId(session: Session): boolean {
+    if (session.kind !== 'sn' || !session.persistent) return true
+    const { store } = this.#context
+    return session.mayTakePacketId(store.durable, (packetId) => store.append({ type: 'sent', key: session.key, id: 0, packetId }))
+  }
+
+  /** The in-flight window is full, and messages are queued: reports it. */
+  windowFull(link: ClientLink, session: Session): void {
+    const { maxInflightMessages } = this.#context.limits
+    const isCount = (session.inflight?.size ?? 0) >= link.window
+    // A Receive Maximum that the client chose is not a limit of this server.
+    if (isCount && link.window < maxInflightMessages) return
+    const limit = isCount ? 'max_inflight_messages' : 'max_inflight_bytes'
+    const reason = 'the rest waits for acknowledgements'
+    this.#context.notice({ code: 'limit-reached', level: 'debug', client: session.key, peer: link.info.peer, reason, limit })
+  }
+
   #recordReceived(session: Session, message: Publish, packetId: number): Lsn | 'full' {
     if (!session.persistent || message.id === 0) return 0
     return this.#context.store.append({ type: 'received', key: session.key, id: message.id, packetId })

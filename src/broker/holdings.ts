@@ -113,7 +113,7 @@ const ANSWERS_MAX = 0.0625
 
 /** What the broker holds, for the account. */
 export function countMemory(
-  { memory, holdings, router, retained, access: { remembered } }: BrokerContext,
+  { memory, holdings, router, retained, conditions, access: { remembered } }: BrokerContext,
   sessions: { readonly connected: number },
   handshakes: { readonly bytes: number },
 ): void {
@@ -122,6 +122,7 @@ export function countMemory(
   memory.count('handshakes', () => handshakes.bytes)
   memory.count('wills', () => holdings.wills)
   memory.count('subscriptions', () => router.bytes)
+  memory.count('conditions', () => conditions.bytes)
   memory.count('routes', () => router.routeBytes)
   memory.count('messages', () => holdings.messages)
   memory.count('queues', () => holdings.places)

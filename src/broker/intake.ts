@@ -1,16 +1,21 @@
 import type { Instant } from '../base/machine.ts'
 import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { COST } from '../base/memory-costs.ts'
+import { isOwnListener } from '../mqtt/link.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { beyondLimit, ReasonCode } from '../mqtt/reason-codes.ts'
+import { exceedsBytes, topicNameError } from '../mqtt/topics.ts'
 import { mayBeBridge } from './access.ts'
+import type { Asked, AskedMessages } from './asked-messages.ts'
 import type { Refusal } from './authentication.ts'
 import { type ClientLink, settingsOf } from './client-link.ts'
+import { misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { response } from './exchanges.ts'
-import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
+import type { PublishAnswer } from './hooks.ts'
 import { forwardedProperties, type Publisher } from './publisher.ts'
+import { pacePublisher } from './publisher-pace.ts'
 import type { Receipts } from './receipts.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
@@ -35,9 +40,19 @@ export class Intake {
   readonly #publisher: Publisher
   readonly #sessions: Sessions
   readonly #owner: IntakeOwner
+  /** Messages that wait for the hook `onPublish`; undefined if there is none. */
+  readonly #asked: AskedMessages | undefined
 
-  constructor(context: BrokerContext, publisher: Publisher, sessions: Sessions, owner: IntakeOwner) {
+  constructor(
+    context: BrokerContext,
+    publisher: Publisher,
+    sessions: Sessions,
+    asked: AskedMessages | undefined,
+    owner: IntakeOwner,
+  ) {
     this.#context = context
+    this.#asked = asked
+    if (asked !== undefined) asked.answer = (now, message, answer) => this.#answered(now, message, answer)
     this.#publisher = publisher
     this.#sessions = sessions
     this.#owner = owner
@@ -53,34 +68,82 @@ export class Intake {
         return
       }
     }
-    // [MQTT-4.3.2-5]
-    const receipt = qos === 2 ? session.receipts?.get(packetId) : undefined
-    // [MQTT-4.3.3-10]
-    if (receipt !== undefined) {
-      // A retransmission: acknowledged again, delivered once (MQTT-4.3.3-10).
-      session.receipts!.repeated(packetId)
-      link.push(response(PacketType.PUBREC, packetId, 0), receipt)
-      return
-    }
+    if (this.#isRepeated(link, session, message)) return
     const over = qos === 2 && session.receipts !== undefined ? this.#receiptRefusal(session, session.receipts) : undefined
     if (over !== undefined) {
       this.#overMemory(now, link, qos, packetId, over)
       return
     }
     forwardedProperties(message)
-    const refusal = this.#publisher.refusal(now, session, message, mayBeBridge(link.bridge, link.version))
+    const isAsked = this.#asked !== undefined && !isOwnListener(link.info.listener)
+    // A hook may make of a message what its type asks for.
+    const refusal =
+      this.#publisher.refusal(now, session, message, mayBeBridge(link.bridge, link.version)) ||
+      (isAsked ? 0 : this.#publisher.contentRefusal(now, session, message))
     if (refusal !== 0) {
       this.#refuse(now, link, session, message, refusal)
       return
     }
-    const lsn = this.#publisher.accept(now, session, message, qos === 2 ? packetId : 0)
+    if (this.#asked === undefined || !isAsked) {
+      this.#accept(now, link, session, message)
+      return
+    }
+    const tooMuch = this.#asked.ask(link, session, message)
+    if (tooMuch !== undefined) this.#overMemory(now, link, qos, packetId, tooMuch)
+  }
+
+  /** A retransmission is acknowledged again, and delivered once (MQTT-4.3.3-10). */
+  #isRepeated(link: ClientLink, session: Session, { qos, packetId }: Publish): boolean {
+    // [MQTT-4.3.2-5]
+    const receipt = qos === 2 ? session.receipts?.get(packetId) : undefined
+    // [MQTT-4.3.3-10]
+    if (receipt === undefined) return false
+    session.receipts!.repeated(packetId)
+    if (isHere(link)) link.push(response(PacketType.PUBREC, packetId, 0), receipt)
+    return true
+  }
+
+  /**
+   * The hook `onPublish` has answered. What it has changed is checked like a message of the client. If that has left in the
+   * meantime, nobody is told: it sends again what was not acknowledged, and by then a QoS 2 message is known.
+   */
+  #answered(now: Instant, { link, session, message }: Asked, answer: PublishAnswer): void {
+    if (this.#isRepeated(link, session, message)) return
+    if (answer.kind === 'refused') {
+      this.#refuse(now, link, session, message, answer.reasonCode, answer.reason)
+      return
+    }
+    const { change } = answer
+    if (change !== undefined) {
+      const { topic = message.topic, payload = message.payload, properties = message.properties } = change
+      message.change(topic, payload, properties)
+    }
+    const refusal =
+      this.#refusalOfChanged(now, link, session, message, change?.topic !== undefined) ||
+      this.#publisher.contentRefusal(now, session, message)
+    if (refusal === 0) this.#accept(now, link, session, message)
+    else this.#refuse(now, link, session, message, refusal, change && 'changed by the hook onPublish')
+  }
+
+  /** The message was allowed when it came; a topic that the hook has put in place of its own has to be, too. */
+  #refusalOfChanged(now: Instant, link: ClientLink, session: Session, message: Publish, isMoved: boolean): number {
+    if (!isMoved) return this.#publisher.limitRefusal(now, session, message)
+    const isValid = topicNameError(message.topic) === '' && !exceedsBytes(message.topic)
+    return isValid ? this.#publisher.refusal(now, session, message, link.bridge) : ReasonCode.TOPIC_NAME_INVALID
+  }
+
+  #accept(now: Instant, link: ClientLink, session: Session, message: Publish): void {
+    const { packetId, qos } = message
+    const lsn = this.#publisher.accept(now, session, message, qos === 2 && !session.ended ? packetId : 0)
     if (lsn === 'full') {
       this.#full(now, link, qos, packetId)
       return
     }
-    const { pressed } = this.#publisher
-    if (pressed !== undefined) this.#sessions.hold(now, pressed, link)
-    else if (link.patienceMs < PATIENCE_MS) link.patienceMs += PATIENCE_PER_MESSAGE_MS
+    if (!isHere(link)) {
+      if (qos === 2 && !session.ended) session.receive(packetId, lsn)
+      return
+    }
+    pacePublisher(now, this.#publisher, this.#sessions, link)
     if (qos === 0) return
     const reasonCode = this.#publisher.reached ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
     // [MQTT-3.3.4-1]
@@ -133,8 +196,8 @@ export class Intake {
       this.#overMemory(now, link, qos, packetId, over)
       return
     }
-    if (qos === 0 || link.version < 5) {
-      if (qos > 0) this.#owner.storeFull(now, link, 'PUBLISH')
+    if (qos === 0 || link.version < 5 || !isHere(link)) {
+      if (qos > 0 && isHere(link)) this.#owner.storeFull(now, link, 'PUBLISH')
       else this.#owner.noticeFull(link, 'PUBLISH')
       return
     }
@@ -148,6 +211,7 @@ export class Intake {
     const { reason, limit } = over
     const who = { ...(link.client !== undefined && { client: link.client.key }), peer: link.info.peer }
     this.#context.notice({ code: 'publish-refused', level: 'warn', ...who, reason, limit })
+    if (qos === 0 || !isHere(link)) return
     if (link.version < 5) {
       this.#owner.close(now, link, ReasonCode.QUOTA_EXCEEDED)
       return
@@ -157,24 +221,37 @@ export class Intake {
     link.push(response(type, packetId, ReasonCode.QUOTA_EXCEEDED, { reasonString: memoryWords(over) }), 0)
   }
 
-  #refuse(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number): void {
+  /** `byHook`: why, in place of what is known of the reason code. */
+  #refuse(now: Instant, link: ClientLink, session: Session, message: Publish, reasonCode: number, byHook?: string): void {
     const limit = this.#publisher.refusedBy(message, reasonCode)
-    const { over, full } = this.#publisher
+    const { over, full, misfit } = this.#publisher
     const known = over ?? full
     const isOwn = this.#context.live.owns(message.topic)
-    const detail = known?.limit === limit && known !== undefined ? known.reason : isOwn ? OWN_TOPIC : undefined
+    // A hook may refuse with the same reason code.
+    const content = misfit?.message === message ? misfitWords(misfit) : undefined
+    const byLimit = known?.limit === limit && known !== undefined ? known.reason : undefined
+    const detail = content ?? byHook ?? byLimit ?? (isOwn ? OWN_TOPIC : undefined)
     const why = detail === undefined ? message.topic : `${detail}: ${message.topic}`
     const reason = `${why}: reason code 0x${reasonCode.toString(16)}`
     const what = { reason, ...(limit !== undefined && { limit }) }
     this.#context.notice({ code: 'publish-refused', level: 'info', client: session.key, peer: link.info.peer, ...what })
-    const told = { reasonString: limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : beyondLimit(limit) }
+    const told = { reasonString: content ?? (limit === undefined ? (isOwn ? OWN_TOPIC : 'not allowed') : beyondLimit(limit)) }
+    if (!isHere(link)) return
+    // No acknowledgement of MQTT 3 says that a message was refused. By default it is told that it arrived, as with access rules.
+    if (content !== undefined && misfit!.closes && link.version < 5 && message.qos > 0) {
+      this.#owner.close(now, link, reasonCode)
+      return
+    }
     // [MQTT-3.5.2-1] [MQTT-4.3.3-9]
     if (message.qos === 1) {
       link.unacknowledged++
       // [MQTT-3.4.2-1] [3.1.1 MQTT-3.3.5-2]
       link.push(response(PacketType.PUBACK, message.packetId, reasonCode, told), 0)
     } else if (message.qos === 2) link.push(response(PacketType.PUBREC, message.packetId, reasonCode, told), 0)
-    else if (reasonCode === ReasonCode.TOPIC_NAME_INVALID)
+    else if (reasonCode === ReasonCode.TOPIC_NAME_INVALID && byHook === undefined)
       this.#owner.fail(now, link, reasonCode, 'the topic name is too long (max_topic_levels)')
   }
 }
+
+/** Whether the client can be answered: it may have left while its message waited for a hook. */
+const isHere = (link: ClientLink): boolean => link.client !== undefined

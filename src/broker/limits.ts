@@ -1,5 +1,6 @@
-import type { ClientKind } from '../mqtt/link.ts'
+import { type ClientKind, LOCAL_LISTENER } from '../mqtt/link.ts'
 import { exceedsBytes, exceedsLevels } from '../mqtt/topics.ts'
+import type { Session } from './session.ts'
 
 /** All limits of the broker, by their configuration names. Reaching one raises a notice. */
 export interface BrokerLimits {
@@ -46,6 +47,10 @@ export interface BrokerLimits {
   readonly maxSharedCopiesPerSession: number
   /** Levels beyond the eighth that one topic may have to be compared with, over all filters with wildcards. */
   readonly maxDeepWildcardLevels: number
+  /** Different conditions of subscriptions (conditions.ts), in the whole broker; 0: none is accepted. */
+  readonly maxConditions: number
+  /** Subscriptions of one session that have a condition. */
+  readonly maxConditionsPerSession: number
   readonly maxTopicLevels: number
   readonly maxRetainedMessages: number
   readonly maxRetainedBytes: number
@@ -76,15 +81,22 @@ export const DEFAULT_LIMITS: BrokerLimits = {
   maxWildcardShapesPerSession: 32,
   maxSharedCopiesPerSession: 16,
   maxDeepWildcardLevels: 32_768,
+  maxConditions: 1000,
+  maxConditionsPerSession: 64,
   maxTopicLevels: 128,
   maxRetainedMessages: 100_000,
   maxRetainedBytes: 64 * 1024 * 1024,
   maxRetainedLookupsPerSecond: 2_000_000,
 }
 
-/** Messages that may be queued in a session of this kind. */
-export const queueBound = ({ queueLimit, maxQueuedMessages }: BrokerLimits, kind: ClientKind): number =>
-  kind === 'sn' && queueLimit !== Number.POSITIVE_INFINITY ? queueLimit : maxQueuedMessages
+/** Messages that may be queued in this session. */
+export function queueBound({ queueLimit, maxQueuedMessages }: BrokerLimits, session: Queueing): number {
+  if (session.kind === 'sn' && queueLimit !== Number.POSITIVE_INFINITY) return queueLimit
+  return session.listener === LOCAL_LISTENER ? (session.link?.info.maxQueued ?? maxQueuedMessages) : maxQueuedMessages
+}
+
+/** What the bound of a session depends on. */
+type Queueing = Pick<Session, 'kind' | 'listener' | 'link'>
 
 /** Sessions of this kind. */
 export const sessionBound = ({ maxSessions, maxSnSessions }: BrokerLimits, kind: ClientKind): number =>

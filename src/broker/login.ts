@@ -6,6 +6,7 @@ import type { ProtocolVersion } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { refusalWords } from './access.ts'
 import { type Admitted, Authentication, type AuthenticationOwner, type Refusal } from './authentication.ts'
+import { tellConnected } from './client-facts.ts'
 import type { ClientLink } from './client-link.ts'
 import { Connector } from './connector.ts'
 import type { BrokerContext } from './context.ts'
@@ -50,7 +51,7 @@ export class Login implements AuthenticationOwner {
   /** MQTT-3.1.0-1: nothing comes before CONNECT; MQTT-4.12.0-6: nothing but AUTH and DISCONNECT before authentication is over. */
   received(now: Instant, link: ClientLink, packet: Packet): void {
     // Only a stream that has ended still delivers packets now, and it needs no answer.
-    if (link.state === 'verifying' || link.busy) return
+    if (link.state === 'verifying' || link.busy !== '') return
     if (packet.type === PacketType.CONNECT && link.authenticating === undefined) this.#connect(now, link, packet)
     else if (packet.type === PacketType.AUTH) this.authentication.received(now, link, undefined, packet)
     else if (packet.type === PacketType.DISCONNECT) link.close(0, false)
@@ -99,8 +100,10 @@ export class Login implements AuthenticationOwner {
     }
   }
 
-  #reportConnected(link: ClientLink, packet: Connect, { key, username }: Session): void {
+  #reportConnected(link: ClientLink, packet: Connect, session: Session): void {
+    const { key, username } = session
     const { kind, peer } = link.info
+    tellConnected(this.#context, session, link, packet)
     const notice = { code: 'client-connected', level: 'info', client: key, peer, reason: requested(packet, kind) } as const
     this.#context.notice(username === undefined ? notice : { ...notice, user: username })
   }

@@ -5,14 +5,29 @@ import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn } from '../store/store.ts'
+import type { ClientLink } from './client-link.ts'
+import { misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { forwardedProperties, type Publisher } from './publisher.ts'
+import { pacePublisher } from './publisher-pace.ts'
 import type { Work } from './requests.ts'
 import { Session } from './session.ts'
+import type { Sessions } from './sessions.ts'
 import { storedMessage } from './stored.ts'
 
 /** `client` of notices about an operator, and the sender of the messages, which no session can have. */
 const keyOf = (user: string | undefined): string => (user === undefined ? 'http' : `http:${user}`)
+
+/** As `keyOf`, for the program in which the broker runs. */
+const LOCAL_KEY = 'local'
+
+/** Whose rights a message is published with. */
+export interface PublisherName {
+  readonly clientId: string
+  readonly username: string | undefined
+  /** Name of the listener whose rules apply; '' for those of all listeners. */
+  readonly listener: string
+}
 
 /** Deletions in one step: each is a record. */
 const STEP_DELETIONS = 32
@@ -64,23 +79,56 @@ export class OperatorActions {
 
   /** Publishes a message, as PUBLISH of a client does; its topic name is valid. `user`: who does it, for notices. */
   publish(now: Instant, user: string | undefined, message: Publish): Published {
-    const { limits, stats, holdings, live } = this.#context
-    stats.publishReceived++
-    const from = new Session('mqtt', '', holdings, undefined, keyOf(user))
+    const from = new Session('mqtt', '', this.#context.holdings, undefined, keyOf(user))
     // Without an owner: the message has no rights that could be revoked later.
     from.author = new Author(from.key, undefined)
+    return this.#publish(now, from, message, true)
+  }
+
+  /** The same for the program in which the broker runs. */
+  publishLocally(now: Instant, message: Publish): Published {
+    const from = new Session('mqtt', '', this.#context.holdings, undefined, LOCAL_KEY)
+    from.author = new Author(LOCAL_KEY, undefined)
+    return this.#publish(now, from, message, true)
+  }
+
+  /** Publishes a message as a client would, with its rights; it need not be connected, or have a session. */
+  publishAs(now: Instant, { clientId, username, listener }: PublisherName, message: Publish, sessions: Sessions): Published {
+    const session = sessions.get('mqtt', clientId)
+    const isNamed = username !== undefined || listener !== ''
+    if (session !== undefined && !isNamed) return this.#publish(now, session, message, false)
+    const owner = { username, listener, verified: username !== undefined }
+    const from = new Session('mqtt', clientId, this.#context.holdings, owner)
+    from.username = username
+    from.listener = listener
+    return this.#publish(now, from, message, false)
+  }
+
+  /** After a message was accepted: pauses its publisher, who has this link, as that of a client. */
+  pace(now: Instant, sessions: Sessions, link: ClientLink): void {
+    pacePublisher(now, this.#publisher, sessions, link)
+  }
+
+  #publish(now: Instant, from: Session, message: Publish, isOperator: boolean): Published {
+    const { limits, stats, live, access } = this.#context
+    stats.publishReceived++
     if (message.retain && !limits.retainAvailable)
       return this.#refused(from, message, ReasonCode.RETAIN_NOT_SUPPORTED, 'nothing is retained here', 'retain_available')
     const isOwn = isReservedTopic(message.topic) || live.owns(message.topic)
-    const reasonCode = isOwn ? ReasonCode.NOT_AUTHORIZED : this.#publisher.limitRefusal(now, from, message)
+    const isForbidden = isOwn || !(isOperator || access.publish(from, message.topic))
+    const reasonCode = isForbidden ? ReasonCode.NOT_AUTHORIZED : this.#refusal(now, from, message)
     if (reasonCode !== 0) {
       const limit = this.#publisher.refusedBy(message, reasonCode)
       const reason =
         limit !== undefined
           ? 'beyond a limit'
-          : reasonCode === ReasonCode.NOT_AUTHORIZED
-            ? 'only the broker publishes there'
-            : 'the topic name is too long'
+          : reasonCode === ReasonCode.PAYLOAD_FORMAT_INVALID
+            ? misfitWords(this.#publisher.misfit!)
+            : reasonCode !== ReasonCode.NOT_AUTHORIZED
+              ? 'the topic name is too long'
+              : isOwn
+                ? 'only the broker publishes there'
+                : 'not allowed'
       return this.#refused(from, message, reasonCode, reason, limit)
     }
     forwardedProperties(message)
@@ -90,6 +138,10 @@ export class OperatorActions {
     const { over } = this.#publisher
     const why = over === undefined ? 'the store is full' : memoryWords(over)
     return this.#refused(from, message, ReasonCode.QUOTA_EXCEEDED, why, over?.limit)
+  }
+
+  #refusal(now: Instant, from: Session, message: Publish): number {
+    return this.#publisher.limitRefusal(now, from, message) || this.#publisher.contentRefusal(now, from, message)
   }
 
   #refused(from: Session, { topic }: Publish, reasonCode: number, reason: string, limit: string | undefined): Published {

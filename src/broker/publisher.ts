@@ -8,15 +8,17 @@ import { MessageMemory, Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsLevels, isReservedTopic } from '../mqtt/topics.ts'
 import type { Lsn, StoredDelivery } from '../store/store.ts'
-import { mayPublish } from './access.ts'
+import { mayHaveWill, mayPublish } from './access.ts'
+import { type Misfit, refusedMisfit } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { isTooLong, queueBound } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller, isHeavy, isWorthWaitingFor, replacesLast, waits } from './queue-room.ts'
+import { type Receivers, receiversOf } from './receivers.ts'
 import { overRetainedMemory, type RetainedFull, retainedFull } from './retained-room.ts'
-import type { Route, Target } from './router.ts'
 import { Queued, type Session } from './session.ts'
 import type { Room } from './share-group.ts'
 import { storedMessage } from './stored.ts'
+import type { Target } from './targets.ts'
 import type { Looked } from './topic-tree.ts'
 
 /** Part of a full queue above which its publishers are paused, as long as its client keeps reading. */
@@ -27,12 +29,6 @@ type Crowded = ReadonlyMap<Session, OverMemory>
 
 const ENCODER = new TextEncoder()
 
-/** Recipients of one message. `again`: sessions that also receive it through a shared subscription. */
-interface Receivers {
-  readonly targets: readonly Target[]
-  readonly again?: readonly Target[]
-}
-
 /** Accepts a message from a client or a will, records it if necessary, and queues it for all subscribers. */
 export class Publisher {
   /** Set when a receiver's queue is above HIGH_WATER but draining; the publisher should be paused. */
@@ -41,6 +37,8 @@ export class Publisher {
   over: OverMemory | undefined = undefined
   /** The limit on retained messages behind the last result of `refusal`, if there is one. */
   full: RetainedFull | undefined = undefined
+  /** What is wrong with the content of the message that `contentRefusal` has refused last. */
+  misfit: Misfit | undefined = undefined
   /** Whether the last accepted message had any receivers, for reason code 0x10. */
   reached = false
   /** Messages queued so far. */
@@ -87,15 +85,16 @@ export class Publisher {
    * Why this client may not publish this message, as an MQTT 5 reason code; 0 if it may. `isBridge`: its CONNECT has the bridge
    * bit. `freed`: bytes of the will that this message replaces, if it is one.
    */
-  refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, freed = 0): number {
+  refusal(now: Instant, from: Session, message: Publish, isBridge: boolean, freed?: number): number {
     const { access } = this.#context
     const { topic } = message
     if (this.#context.live.owns(topic)) return ReasonCode.NOT_AUTHORIZED
+    const may = freed === undefined ? mayPublish : mayHaveWill
     const isReserved = isReservedTopic(topic)
-    if (isReserved && !mayPublish(access, from, topic, isBridge)) return ReasonCode.NOT_AUTHORIZED
+    if (isReserved && !may(access, from, topic, isBridge, message)) return ReasonCode.NOT_AUTHORIZED
     const beyond = this.limitRefusal(now, from, message, freed)
     if (beyond !== 0) return beyond
-    return isReserved || access.publish(from, topic) ? 0 : ReasonCode.NOT_AUTHORIZED
+    return isReserved || may(access, from, topic, isBridge, message) ? 0 : ReasonCode.NOT_AUTHORIZED
   }
 
   /** The part of `refusal` that does not depend on access rules. */
@@ -105,6 +104,18 @@ export class Publisher {
     if (message.payloadLength > limits.messageSizeLimit) return ReasonCode.QUOTA_EXCEEDED
     const isKept = message.retain && message.payloadLength > 0
     return isKept && !this.#hasRoomToRetain(now, from, message, freed) ? ReasonCode.QUOTA_EXCEEDED : 0
+  }
+
+  /**
+   * The last question before `accept`: why the content of this message is refused, as an MQTT 5 reason code; 0 if it is not. Content
+   * type and mark count towards the limits.
+   */
+  contentRefusal(now: Instant, from: Session, message: Publish, freed = 0): number {
+    if (this.#context.content === undefined) return 0
+    const { properties } = message
+    this.misfit = refusedMisfit(this.#context, message, from.key)
+    if (this.misfit !== undefined) return ReasonCode.PAYLOAD_FORMAT_INVALID
+    return message.properties === properties ? 0 : this.limitRefusal(now, from, message, freed)
   }
 
   /** The limit behind a refusal of this message, by its configuration key; undefined if it was refused for another reason. */
@@ -129,9 +140,8 @@ export class Publisher {
     const expiry = message.properties.messageExpiryInterval
     // An interval of 0 counts as one second, so that connected subscribers still get the message.
     if (expiry !== undefined) message.expiresAt = now + Math.max(1, expiry) * 1000
-    const route = this.#context.router.route(message.topic)
-    if (message.qos > 0) this.reached = route.targets.length > 0 || route.shared.some(({ members }) => members.length > 0)
-    const { targets, again } = this.#receivers(route, message)
+    const { targets, again } = this.#receivers(now, message)
+    this.reached = targets.length > 0
     const mayCrowd = (message.qos > 0 || this.#context.limits.upgradeOutgoingQos) && this.#anyWaits(now, targets, message)
     const crowded = mayCrowd ? this.#crowded(now, from, message, targets, isWill) : undefined
     if (crowded === 'all') return 'full'
@@ -214,22 +224,23 @@ export class Publisher {
 
   /** Sends a message of the broker itself to those who are connected. */
   sendOwn(now: Instant, message: Publish): void {
-    this.#deliver(now, undefined, message, this.#receivers(this.#context.router.route(message.topic), message).targets)
+    this.#deliver(now, undefined, message, this.#receivers(now, message).targets)
   }
 
   /** The same for a message that replaces the last one on its topic, also where that still waits. Returns the number of recipients. */
   sendLatest(now: Instant, message: Publish): number {
-    const { targets } = this.#receivers(this.#context.router.route(message.topic), message)
+    const { targets } = this.#receivers(now, message)
     const open = targets.filter(({ session }) => replacesLast(this.#context, session, message))
     this.#deliver(now, undefined, message, open)
     return targets.length
   }
 
   /** A queue may exceed its limit by all retained messages once, but not repeatedly for a client that does not read. */
-  hasRoomForRetained({ kind, queueLength, queuedBytes }: Session): boolean {
+  hasRoomForRetained(session: Session): boolean {
+    const { queueLength, queuedBytes } = session
     const { limits } = this.#context
     const { maxRetainedMessages, maxQueuedBytes, maxRetainedBytes } = limits
-    return queueLength < queueBound(limits, kind) + maxRetainedMessages && queuedBytes <= maxQueuedBytes + maxRetainedBytes
+    return queueLength < queueBound(limits, session) + maxRetainedMessages && queuedBytes <= maxQueuedBytes + maxRetainedBytes
   }
 
   /** Queues a retained message for a new subscription, recorded as a message of its own, on which SUBACK waits. */
@@ -289,22 +300,8 @@ export class Publisher {
     return lsn
   }
 
-  /**
-   * All recipients of a topic, including the chosen member of each shared subscription. `again`: members that already get a copy
-   * through another subscription; the store tells the copies of one session apart by id, so each needs its own.
-   */
-  #receivers(route: Route, message: Publish): Receivers {
-    if (route.shared.length === 0) return route
-    const all = [...route.targets]
-    const again: Target[] = []
-    for (const { group, members } of route.shared) {
-      const member = group.pick(members, message, this.room)
-      if (member === undefined) continue
-      const recorded = member.session.persistent && this.effectiveQos(member, message) > 0
-      if (recorded && all.some(({ session }) => session === member.session)) again.push(member)
-      else all.push(member)
-    }
-    return { targets: all, again }
+  #receivers(now: Instant, message: Publish): Receivers {
+    return receiversOf(this.#context, this.room, now, message, (target) => this.effectiveQos(target, message) > 0)
   }
 
   #record(

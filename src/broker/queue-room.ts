@@ -47,7 +47,7 @@ export function fits({ limits }: BrokerContext, session: Session, message: Publi
   const { queueLength, queuedQos0, link } = session
   if (session.queuedBytes + message.weight > limits.maxQueuedBytes && queueLength > 0) return false
   if (qos === 0 && queuedQos0 === queueLength && link?.listening === true) return true
-  return queueLength < queueBound(limits, session.kind)
+  return queueLength < queueBound(limits, session)
 }
 
 /**
@@ -65,11 +65,11 @@ export function replacesLast({ memory }: BrokerContext, session: Session, { topi
 
 /** Whether the queue holds more than this part of its limit. */
 export const isFuller = (limits: BrokerLimits, session: Session, part: number): boolean =>
-  session.queueLength > queueBound(limits, session.kind) * part || session.queuedBytes > limits.maxQueuedBytes * part
+  session.queueLength > queueBound(limits, session) * part || session.queuedBytes > limits.maxQueuedBytes * part
 
 /** The limit that a full queue has reached, by its configuration key. */
 export function fullOf(limits: BrokerLimits, session: Session): string {
-  const bound = queueBound(limits, session.kind)
+  const bound = queueBound(limits, session)
   if (session.queueLength < bound) return 'max_queued_bytes'
   return bound === limits.queueLimit ? 'queue_limit' : 'max_queued_messages'
 }

@@ -102,7 +102,7 @@ export class Recovery {
         if (!record.will) session.will = undefined
         break
       case 'subscribe':
-        this.#context.router.subscribe(session, restoredSubscription(record.filter, record.options))
+        this.#subscribe(session, record)
         break
       case 'unsubscribe':
         this.#context.router.unsubscribe(session, record.filter)
@@ -167,6 +167,14 @@ export class Recovery {
       if (detachedAt === undefined) sessions.abandoned(now, session)
       else startClocks(this.#context, now, session, Math.max(0, wall - detachedAt))
     }
+  }
+
+  #subscribe(session: Session, { filter, options }: Extract<BrokerRecord, { type: 'subscribe' }>): void {
+    const { router, conditions } = this.#context
+    const text = options.condition ?? conditions.configuredFor(session, filter)
+    const condition = text === undefined ? undefined : conditions.restore(text)
+    router.subscribe(session, restoredSubscription(filter, options, condition))
+    condition?.release()
   }
 
   #message(record: Extract<BrokerRecord, { type: 'message' }>): void {

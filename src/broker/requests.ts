@@ -67,10 +67,10 @@ export class Requests {
     const request: Request = { link, bytes, work, done: done as Request['done'] }
     // While its link is busy, only a stream that has ended delivers more packets: they need no answer, and the previous
     // request is not complete.
-    if (link.busy) return undefined
+    if (link.busy !== '') return undefined
     if (bytes > SMALL_BYTES && this.#bytes + bytes > this.#bytesMost)
       return { limit: 'memory_limit', reason: `${bytes} bytes of filters beside ${this.#bytes} bytes that are under way` }
-    link.busy = true
+    link.busy = 'request'
     if (this.#goOn(now, request, this.#left)) return undefined
     this.#waiting.push(request)
     this.#bytes += bytes
@@ -95,7 +95,7 @@ export class Requests {
 
   /** The connection has ended: drops its request; completed steps stay. */
   abandon(link: ClientLink): void {
-    if (!link.busy) return
+    if (link.busy !== 'request') return
     this.#waiting.filter((request) => {
       if (request.link !== link) return true
       request.work.return(undefined)
@@ -109,7 +109,7 @@ export class Requests {
     for (let left = share; left > 0; ) {
       const step = work.next(now)
       if (step.done === true) {
-        link.busy = false
+        link.busy = ''
         done(now, step.value as never)
         link.wake()
         return true

@@ -2,47 +2,27 @@ import { Fifo } from '../base/fifo.ts'
 import { COST, stringBytes } from '../base/memory-costs.ts'
 import { NameMap } from '../base/name-map.ts'
 import { SmallMap } from '../base/small-map.ts'
-import type { QoS } from '../mqtt/publish.ts'
 import { hasWildcard, realFilter, sharedFilter } from '../mqtt/topics.ts'
 import { type Access, readsAll } from './access.ts'
+import type { Condition } from './conditions.ts'
 import { deepLevelsOf, filterShape, SessionShapes, ShapeCounts } from './filter-shapes.ts'
 import type { BrokerLimits } from './limits.ts'
 import type { LiveTopics } from './live-topics.ts'
 import { RouteCache, TopicsMet } from './route-cache.ts'
-import type { Session, Subscription } from './session.ts'
+import type { Session } from './session.ts'
 import { MEMBER_COST, ShareGroup } from './share-group.ts'
+import type { ConditionalSubscription, Subscription } from './subscription.ts'
+import {
+  add,
+  type ConditionalTarget,
+  conditionalTarget,
+  type MutableTarget,
+  type Route,
+  type SharedTargets,
+  type Target,
+  targetOf,
+} from './targets.ts'
 import { type Looked, TopicTree } from './topic-tree.ts'
-
-/** One recipient of a topic; its overlapping subscriptions are combined, so that it gets one copy (MQTT-3.3.4-2). */
-export interface Target {
-  readonly session: Session
-  /** The highest granted QoS of the matching subscriptions. */
-  readonly qos: QoS
-  readonly retainAsPublished: boolean
-  /** The identifiers of all matching subscriptions that have one (MQTT-3.3.4-3, -4). */
-  readonly subscriptionIdentifiers: readonly number[] | undefined
-  /**
-   * What applies to messages that the session itself publishes: the same, or less where No Local (MQTT-3.8.3-3) excludes
-   * subscriptions.
-   */
-  readonly own: Target | undefined
-  /** The shared subscription whose member it is. */
-  readonly share: string | undefined
-}
-
-/** A shared subscription that matches a topic, with the members that may read it. */
-export interface SharedTargets {
-  readonly group: ShareGroup
-  readonly members: readonly Target[]
-}
-
-/** All recipients of a topic: every one of `targets`, and one member of each of `shared`. */
-export interface Route {
-  readonly targets: readonly Target[]
-  readonly shared: readonly SharedTargets[]
-  /** Bytes of memory for targets and shared. */
-  readonly bytes: number
-}
 
 /** Filters of ended sessions that are removed from the tree in one turn of the event loop: some milliseconds. */
 const FILTERS_PER_TURN = 1024
@@ -93,6 +73,8 @@ export class Router {
   #sharedCount = 0
   /** Bytes of the sessions' subscriptions. */
   #mapBytes = 0
+  /** Sessions that have subscriptions with a condition, and how many. */
+  readonly #conditional = new Map<Session, number>()
 
   /** `routeBytes`: memory for cached routes; a default if absent. `live` is told of subscriptions. */
   constructor(access: Access, looked: Looked, routeBytes?: number, live?: LiveTopics) {
@@ -174,6 +156,7 @@ export class Router {
     if (before !== undefined && isSame(before, subscription)) return false
     const wasMap = session.subscriptions.isMap
     session.subscriptions.set(filter, subscription)
+    this.#conditionChanged(session, before, subscription)
     if (session.subscriptions.isMap !== wasMap) this.#mapBytes += COST.map
     if (before === undefined) {
       session.filterBytes += filterBytes(filter)
@@ -208,7 +191,10 @@ export class Router {
   }
 
   unsubscribe(session: Session, filter: string): boolean {
-    if (!session.subscriptions?.delete(filter)) return false
+    const subscription = session.subscriptions?.get(filter)
+    if (subscription === undefined) return false
+    session.subscriptions!.delete(filter)
+    this.#conditionChanged(session, subscription, undefined)
     session.filterBytes -= filterBytes(filter)
     session.shapes?.delete(filter)
     this.#forget(session, filter)
@@ -222,6 +208,8 @@ export class Router {
     session.subscriptions = undefined
     session.shapes = undefined
     session.filterBytes = 0
+    if (this.#conditional.has(session))
+      for (const subscription of subscriptions.values()) this.#conditionChanged(session, subscription, undefined)
     this.#mapBytes -= COST.smallMap + (subscriptions.isMap ? COST.map : 0)
     if (subscriptions.size <= this.#left) {
       this.#left -= subscriptions.size
@@ -259,12 +247,17 @@ export class Router {
   route(topic: string): Route {
     let route = this.#routes.get(topic)
     if (route === undefined) {
-      const targets = this.#targets(topic)
+      const { targets, conditional } = this.#targets(topic)
       const shared = this.#shared(topic)
-      route = { targets, shared, bytes: this.#bytesOf(targets, shared) }
+      route = { targets, conditional, shared, bytes: this.#bytesOf(targets, conditional, shared) }
       if (this.#met.meet(topic)) this.#routes.set(topic, route)
     }
     return route
+  }
+
+  /** The number of subscriptions of a session that have a condition. */
+  conditionsOf(session: Session): number {
+    return this.#conditional.get(session) ?? 0
   }
 
   /** The number of members of a shared subscription, by `$share/<group>/<filter>`. */
@@ -284,8 +277,23 @@ export class Router {
       this.#groupBytes += COST.subscription + stringBytes(name)
       this.#sharedCount++
     }
+    if (group.members.get(session)?.condition !== undefined) group.conditional--
+    if (subscription.condition !== undefined) group.conditional++
     group.members.set(session, subscription)
     this.#forgetEverybody(group)
+  }
+
+  /** `undefined` for a subscription that did not exist before, or does not any more. */
+  #conditionChanged(session: Session, before: Subscription | undefined, after: Subscription | undefined): void {
+    const more = Number(after?.condition !== undefined) - Number(before?.condition !== undefined)
+    if (more !== 0) {
+      const count = this.conditionsOf(session) + more
+      if (count === 0) this.#conditional.delete(session)
+      else this.#conditional.set(session, count)
+    }
+    session.filterBytes += conditionBytes(after?.condition) - conditionBytes(before?.condition)
+    after?.condition?.hold()
+    before?.condition?.release()
   }
 
   /** Immediately, so that no route refers to a session that has ended. */
@@ -300,6 +308,7 @@ export class Router {
       this.#tree.delete(filter, session)
       return
     }
+    if (group.members.get(session)?.condition !== undefined) group.conditional--
     if (group.members.delete(session)) this.#sharedCount--
     this.#forgetEverybody(group)
     this.#groupBytes -= COST.subscription + stringBytes(filter)
@@ -309,17 +318,31 @@ export class Router {
     this.#groupTree.delete(group.filter, group)
   }
 
-  #targets(topic: string): readonly Target[] {
+  #targets(topic: string): Pick<Route, 'targets' | 'conditional'> {
     // Most topics that have no route yet have no or one subscriber: a Map is created for the second.
     const bySession = new SmallMap<Session, MutableTarget>()
+    let conditions: Map<Session, ConditionalSubscription[]> | undefined
     this.#tree.match(topic, (subscription, session) => {
       const known = bySession.get(session)
-      if (known !== undefined) add(known, subscription)
       // The subscription may overlap denied topics, or have been made under earlier rules.
-      else if (!this.#gone.has(session) && session.reaches(topic) && this.#access.read(session, topic))
-        bySession.set(session, targetOf(session, subscription))
+      if (known === undefined && (this.#gone.has(session) || !session.reaches(topic) || !this.#access.read(session, topic)))
+        return
+      if (isConditional(subscription)) {
+        conditions ??= new Map()
+        const others = conditions.get(session)
+        if (others === undefined) conditions.set(session, [subscription])
+        else others.push(subscription)
+      } else if (known !== undefined) add(known, subscription)
+      else bySession.set(session, targetOf(session, subscription))
     })
-    return bySession.size === 0 ? NO_TARGETS : [...bySession.values()]
+    if (conditions === undefined)
+      return { targets: bySession.size === 0 ? NO_TARGETS : [...bySession.values()], conditional: undefined }
+    const conditional: ConditionalTarget[] = []
+    for (const [session, subscriptions] of conditions) {
+      conditional.push(conditionalTarget(session, subscriptions, bySession.get(session)))
+      bySession.delete(session)
+    }
+    return { targets: [...bySession.values()], conditional }
   }
 
   #shared(topic: string): readonly SharedTargets[] {
@@ -355,8 +378,9 @@ export class Router {
     this.#everybody.delete(group)
   }
 
-  #bytesOf(targets: readonly Target[], shared: readonly SharedTargets[]): number {
+  #bytesOf(targets: readonly Target[], conditional: Route['conditional'], shared: readonly SharedTargets[]): number {
     let count = targets.length
+    for (const { subscriptions } of conditional ?? []) count += 2 + subscriptions.length
     for (const { group, members } of shared) count += 1 + (this.#everybody.get(group) === members ? 0 : members.length)
     return count * COST.target
   }
@@ -373,55 +397,20 @@ export function filterBytes(filter: string): number {
   return plain + levels * (COST.level + COST.smallMap + COST.string) + stringBytes(filter)
 }
 
+/** Bytes that a condition counts in the share of its client, in full, even if others have the same. */
+export const conditionBytes = (condition: Condition | undefined): number =>
+  condition === undefined ? 0 : COST.condition + stringBytes(condition.text)
+
+const isConditional = (subscription: Subscription): subscription is ConditionalSubscription =>
+  subscription.condition !== undefined
+
 function isSame(a: Subscription, b: Subscription): boolean {
   return (
     a.qos === b.qos &&
     a.noLocal === b.noLocal &&
     a.retainAsPublished === b.retainAsPublished &&
     a.retainHandling === b.retainHandling &&
-    a.subscriptionIdentifier === b.subscriptionIdentifier
+    a.subscriptionIdentifier === b.subscriptionIdentifier &&
+    a.condition === b.condition
   )
-}
-
-type MutableTarget = { -readonly [K in keyof Target]: Target[K] } & {
-  subscriptionIdentifiers: number[] | undefined
-  own: MutableTarget | undefined
-}
-
-function targetOf(session: Session, subscription: Subscription, share?: string | undefined): MutableTarget {
-  const { qos, retainAsPublished, subscriptionIdentifier: identifier } = subscription
-  const target: MutableTarget = {
-    session,
-    // [MQTT-4.8.2-3]
-    qos,
-    retainAsPublished,
-    // [MQTT-3.3.4-3]
-    subscriptionIdentifiers: identifier === undefined ? undefined : [identifier],
-    own: undefined,
-    share,
-  }
-  // [MQTT-3.8.3-3]
-  if (!subscription.noLocal || share !== undefined) target.own = target
-  return target
-}
-
-/** Adds another matching subscription of the same session. */
-function add(target: MutableTarget, subscription: Subscription): void {
-  const { own } = target
-  if (subscription.noLocal) {
-    // The subscriptions so far apply to its own messages; from here on these are combined separately.
-    if (own === target) target.own = { ...target, subscriptionIdentifiers: target.subscriptionIdentifiers?.slice() }
-  } else if (own === undefined) target.own = targetOf(target.session, subscription)
-  else if (own !== target) include(own, subscription)
-  include(target, subscription)
-}
-
-function include(target: MutableTarget, { qos, retainAsPublished, subscriptionIdentifier: identifier }: Subscription): void {
-  // [MQTT-3.3.4-2]
-  if (qos > target.qos) target.qos = qos
-  if (retainAsPublished) target.retainAsPublished = true
-  if (identifier === undefined) return
-  target.subscriptionIdentifiers ??= []
-  // [MQTT-3.3.4-4]
-  target.subscriptionIdentifiers.push(identifier)
 }

@@ -1,5 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Timers } from '../base/timers.ts'
+import type { Disconnect } from '../mqtt/packets.ts'
 import { NO_ROOM_RETRY_MS } from '../store/pace.ts'
 import type { BrokerContext } from './context.ts'
 import type { Session } from './session.ts'
@@ -49,6 +50,18 @@ export function retryLater({ clocks, store }: BrokerContext, now: Instant, sessi
 export function postpone(context: BrokerContext, now: Instant, session: Session, what: 'will' | 'end'): void {
   session.refused = what
   if (session.link === undefined) retryLater(context, now, session, what === 'will' ? 'will' : 'expiry')
+}
+
+/**
+ * Applies the Session Expiry Interval of a DISCONNECT, if it has one; `most`: the limit on it in seconds. False if it may not: an
+ * expiry of 0 in CONNECT cannot be raised here [5.0 section 3.14.2.2.2].
+ */
+export function applyExpiry(session: Session, { properties }: Disconnect, most: number): boolean {
+  const { sessionExpiryInterval: expiry } = properties
+  if (expiry === undefined) return true
+  if (session.expirySeconds === 0 && expiry > 0) return false
+  session.expirySeconds = Math.min(expiry === 0xffffffff ? Number.POSITIVE_INFINITY : expiry, most)
+  return true
 }
 
 export function stopTimers(context: BrokerContext, session: Session): void {

@@ -6,9 +6,11 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { bridgeOfStateTopic, exceedsBytes, exceedsLevels, isReservedTopic, topicNameError } from '../mqtt/topics.ts'
 import { willBytes } from '../mqtt/wills.ts'
 import type { Lsn } from '../store/store.ts'
-import { mayBeBridge, mayPublish } from './access.ts'
+import { mayBeBridge, mayHaveWill } from './access.ts'
+import type { AskedMessages } from './asked-messages.ts'
 import { type Refusal, refusal } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
+import { misfitWords } from './content-check.ts'
 import type { BrokerContext } from './context.ts'
 import { willGrowth } from './holdings.ts'
 import type { Publisher } from './publisher.ts'
@@ -25,12 +27,14 @@ const WILL_WORK = 16
 export class SessionWills {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
+  readonly #asked: AskedMessages | undefined
   /** Work that wills have led to in this turn. */
   #work = 0
 
-  constructor(context: BrokerContext, publisher: Publisher) {
+  constructor(context: BrokerContext, publisher: Publisher, asked: AskedMessages | undefined) {
     this.#context = context
     this.#publisher = publisher
+    this.#asked = asked
   }
 
   /** Whether wills have led to as much work as a turn may take: further ones wait, unless a client waits for them. */
@@ -68,13 +72,32 @@ export class SessionWills {
     return undefined
   }
 
+  /**
+   * Why a client may not have a will with this payload. A client of MQTT 3 may have it if it would not be disconnected for such a
+   * message: it is dropped when it is due.
+   */
+  contentRefusal(version: number, will: Will): Refusal | undefined {
+    const misfit = this.#context.content?.foresee(messageOf(will))
+    if (misfit === undefined || (version < 5 && !misfit.closes)) return undefined
+    return refusal(ReasonCode.PAYLOAD_FORMAT_INVALID, `the will is ${misfitWords(misfit)}`)
+  }
+
   /** Sets the will of a client that is connected, as MQTT-SN does. Returns 0, or the reason code of a refusal. */
   update(link: ClientLink, session: Session, will: Will | undefined): number {
     const wrong = will === undefined ? undefined : this.unsupported(link, will)
     if (wrong !== undefined) return wrong.reasonCode
     // It is asked again when the will fires.
-    if (will !== undefined && !mayPublish(this.#context.access, session, will.topic, mayBeBridge(link.bridge, link.version)))
+    const mayTell = mayBeBridge(link.bridge, link.version)
+    if (will !== undefined && !mayHaveWill(this.#context.access, session, will.topic, mayTell, will))
       return ReasonCode.NOT_AUTHORIZED
+    // Topic and message are updated one after the other, and the last message may not fit the new topic.
+    const isNew = will !== undefined && will.payload !== session.will?.payload
+    const misfit = isNew ? this.contentRefusal(link.version, will) : undefined
+    if (misfit !== undefined) {
+      const { reasonCode, reason } = misfit
+      this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, peer: link.info.peer, reason })
+      return reasonCode
+    }
     const { retained, memory } = this.#context
     const more = willGrowth(will, retained) - willGrowth(session.will, retained)
     const over = more > 0 ? memory.refusal(session, more) : undefined
@@ -104,9 +127,8 @@ export class SessionWills {
     const { will } = session
     // [3.1.1 MQTT-3.1.2-12]
     if (will === undefined) return true
-    const { willDelayInterval: _delay, ...properties } = will.properties
-    // [MQTT-3.1.2-14] [MQTT-3.1.2-15]
-    const message = Publish.of(will.topic, will.payload, will.qos, will.retain, 0, properties)
+    this.#dropAsked(session)
+    const message = messageOf(will)
     const reasonCode = this.#refusal(now, session, message)
     const { notice, stats, store, router } = this.#context
     const before = this.#publisher.work + router.looked
@@ -124,7 +146,9 @@ export class SessionWills {
     if (reasonCode !== 0) {
       if (session.persistent) store.append({ type: 'will', key: session.key, will: null })
       const limit = this.#publisher.refusedBy(message, reasonCode)
-      const reason = limit === undefined ? `not allowed on ${will.topic}` : `a bound is reached on ${will.topic}`
+      const { misfit } = this.#publisher
+      const why = misfit?.message === message ? misfitWords(misfit) : limit === undefined ? 'not allowed' : 'a bound is reached'
+      const reason = `${why} on ${will.topic}`
       notice({ code: 'will-refused', level: 'warn', client: session.key, reason, ...(limit !== undefined && { limit }) })
       return true
     }
@@ -133,17 +157,39 @@ export class SessionWills {
     return true
   }
 
+  /**
+   * What the client has sent and a hook has still to be asked about must not follow its will: an `online` would replace the
+   * `offline`. QoS 1 and 2 is not acknowledged, and sent again.
+   */
+  #dropAsked({ key }: Session): void {
+    const count = this.#asked?.drop(key) ?? 0
+    if (count === 0) return
+    const messages = count === 1 ? 'a message' : `${count} messages`
+    const reason = `${messages}: the will of the client was published before the hook onPublish had answered`
+    this.#context.notice({ code: 'publish-refused', level: 'info', client: key, reason })
+  }
+
   /** A will that memory has no room to retain goes to those who have subscribed to it. */
   #refusal(now: Instant, session: Session, message: Publish): number {
     // That a bridge may have its will there was asked when it connected.
-    const reasonCode = this.#publisher.refusal(now, session, message, true, willBytes(session.will))
-    const { over } = this.#publisher
+    const freed = willBytes(session.will)
+    const publisher = this.#publisher
+    const reasonCode =
+      publisher.refusal(now, session, message, true, freed) || publisher.contentRefusal(now, session, message, freed)
+    const { over } = publisher
     if (reasonCode !== ReasonCode.QUOTA_EXCEEDED || !message.retain || over === undefined) return reasonCode
     message.retain = false
     if (session.refused === undefined) {
       const reason = `it is not retained on ${message.topic}: ${over.reason}`
       this.#context.notice({ code: 'will-refused', level: 'warn', client: session.key, reason, limit: over.limit })
     }
-    return this.#publisher.refusal(now, session, message, true)
+    return publisher.refusal(now, session, message, true, 0) || publisher.contentRefusal(now, session, message)
   }
+}
+
+/** The message that a will leads to. */
+function messageOf({ topic, payload, qos, retain, properties: all }: Will): Publish {
+  const { willDelayInterval: _delay, ...properties } = all
+  // [MQTT-3.1.2-14] [MQTT-3.1.2-15]
+  return Publish.of(topic, payload, qos, retain, 0, properties)
 }

@@ -21,16 +21,7 @@ import { PacketIds } from './packet-ids.ts'
 import { Receipts } from './receipts.ts'
 import type { SessionTimer } from './session-clocks.ts'
 import { NO_SHARES, type Share } from './session-shares.ts'
-
-export interface Subscription {
-  /** As the client wrote it, `$share/<group>/` included: what UNSUBSCRIBE has to repeat. */
-  readonly filter: string
-  readonly qos: QoS
-  readonly noLocal: boolean
-  readonly retainAsPublished: boolean
-  readonly retainHandling: 0 | 1 | 2
-  readonly subscriptionIdentifier: number | undefined
-}
+import type { Subscription } from './subscription.ts'
 
 /** A message queued for one client. */
 export class Queued {
@@ -358,6 +349,12 @@ export class Session implements Identity, Holder {
 
   /** A message is sent under a packet id. */
   depart(inflight: Inflight): void {
+    this.join(inflight)
+    this.takePlace(inflight)
+  }
+
+  /** It is in flight, and does not count against the window yet. */
+  join(inflight: Inflight): void {
     this.inflight ??= new PacketIdMap()
     // [MQTT-4.6.0-5]
     this.inflight.add(inflight)
@@ -365,7 +362,6 @@ export class Session implements Identity, Holder {
     this.inflightWeight += inflight.queued.message.weight
     this.#holdings.holdWaiting(inflight.queued.message)
     this.#holdings.inflight++
-    this.takePlace(inflight)
   }
 
   /** Its PUBLISH is sent, or sent again on another connection. */

@@ -14,7 +14,7 @@ import type { BrokerContext } from './context.ts'
 import { PATIENCE_LEAST_MS } from './limits.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
 import { RestoredOrder } from './restored-order.ts'
-import { Session, type Subscription, sessionKey } from './session.ts'
+import { Session, sessionKey } from './session.ts'
 import { postpone, retryLater, type SessionClock, startClocks, stopTimers } from './session-clocks.ts'
 import { SessionEnds } from './session-ends.ts'
 import { isUnused, SessionShares, type ShareOwner } from './session-shares.ts'
@@ -22,6 +22,7 @@ import type { SessionWills } from './session-wills.ts'
 import type { ShareHandover } from './share-handover.ts'
 import { storedSubscription, storedWill } from './stored.ts'
 import { bridgeOptions } from './subscriber.ts'
+import type { Subscription } from './subscription.ts'
 
 /** When the end of a session takes more than a turn and no client waits for it: milliseconds until it continues. */
 const PASS_ON_MS = 1
@@ -289,7 +290,7 @@ export class Sessions {
 
   /** Gives subscriptions made before the client said that it is a bridge the options of a bridge. Returns the last record. */
   #subscribeAsBridge(session: Session): Lsn {
-    const { router, store } = this.#context
+    const { router, store, conditions } = this.#context
     let last: Lsn = 0
     for (const before of session.subscriptions?.values() ?? []) {
       const subscription: Subscription = { ...before, ...bridgeOptions(before.filter) }
@@ -297,8 +298,8 @@ export class Sessions {
       if (isSame && !this.#unrecorded.has(before)) continue
       router.subscribe(session, subscription)
       if (!session.persistent) continue
-      const { filter } = subscription
-      const lsn = store.append({ type: 'subscribe', key: session.key, filter, options: storedSubscription(subscription) })
+      const options = storedSubscription(subscription, conditions.ownOf(session, subscription))
+      const lsn = store.append({ type: 'subscribe', key: session.key, filter: subscription.filter, options })
       // Tried again when the bridge reconnects.
       if (lsn === 'full') this.#unrecorded.add(subscription)
       else {

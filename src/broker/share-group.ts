@@ -1,5 +1,6 @@
 import type { Publish, QoS } from '../mqtt/publish.ts'
-import type { Session, Subscription } from './session.ts'
+import type { Session } from './session.ts'
+import type { Subscription } from './subscription.ts'
 import type { Looked } from './topic-tree.ts'
 
 /** The members of one shared subscription [5.0 section 4.8.2]: each message goes to one of them. */
@@ -9,6 +10,8 @@ export class ShareGroup {
   /** What it subscribes to. */
   readonly filter: string
   readonly members = new Map<Session, Subscription>()
+  /** Number of members whose subscription has a condition. */
+  conditional = 0
   #turn = 0
 
   constructor(name: string, filter: string) {

@@ -2,6 +2,7 @@ import type { Instant } from '../base/machine.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
 import { Queued, type Session } from './session.ts'
+import { candidates } from './targets.ts'
 
 /** What passing messages on may cost in one turn, in levels and members looked at: a few milliseconds. */
 const PASSED_PER_TURN = 2048
@@ -48,17 +49,19 @@ export class ShareHandover {
     this.#passed = 0
   }
 
-  #passOn(now: Instant, from: Session, { message, share }: Queued): boolean {
+  #passOn(now: Instant, from: Session, { message: sent, share }: Queued): boolean {
     if (share === undefined) return true
-    const { store, router } = this.#context
+    const { store, router, deliveryHook } = this.#context
+    const message = deliveryHook?.originalOf(sent) ?? sent
     if (!store.hasRoom) return false
     const before = router.looked
     const shared = router.route(message.topic).shared.find(({ group }) => group.name === share)
-    const target = shared?.group.pick(shared.members, message, this.#publisher.room)
+    const members = shared === undefined ? [] : candidates(this.#context.conditions, shared, message, now)
+    const target = shared?.group.pick(members, message, this.#publisher.room)
     this.#passed += router.looked - before + PASSED_LOOKS
     if (target === undefined) {
       this.#context.stats.publishDropped++
-      const reason = `message on ${message.topic}: no member of ${share} is left`
+      const reason = `message on ${message.topic}: no member of ${share} is left that it is for`
       this.#context.notice({ code: 'message-dropped', level: 'info', reason })
       return true
     }

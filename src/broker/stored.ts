@@ -4,7 +4,8 @@ import type { Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { Publish } from '../mqtt/publish.ts'
 import { type StoredMessage, type StoredSubscription, type StoredWill, type WallClock, wallTime } from '../store/store.ts'
-import type { Subscription } from './session.ts'
+import type { Condition } from './conditions.ts'
+import type { Subscription } from './subscription.ts'
 
 // Between what the broker works with and what the store keeps: plain data, with wall time in place of instants.
 
@@ -63,7 +64,8 @@ export function restoredWill({ message, delaySeconds }: StoredWill): Will {
   return { topic: message.topic, payload: message.payload, qos: message.qos, retain: message.retain, properties }
 }
 
-export function storedSubscription(subscription: Subscription): StoredSubscription {
+/** `condition`: that which its client asked for. One of the configuration is found again by the next process, if it is still there. */
+export function storedSubscription(subscription: Subscription, condition: Condition | undefined): StoredSubscription {
   const { qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier } = subscription
   return {
     qos,
@@ -71,13 +73,15 @@ export function storedSubscription(subscription: Subscription): StoredSubscripti
     retainAsPublished,
     retainHandling,
     ...(subscriptionIdentifier !== undefined && { subscriptionIdentifier }),
+    ...(condition !== undefined && { condition: condition.text }),
   }
 }
 
-export function restoredSubscription(filter: string, stored: StoredSubscription): Subscription {
+export function restoredSubscription(filter: string, stored: StoredSubscription, condition: Condition | undefined): Subscription {
   // By name: a spread keeps some of them in an object of their own.
   const { qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier } = stored
-  return { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier }
+  if (condition === undefined) return { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier }
+  return { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier, condition }
 }
 
 function hasAny(properties: object): boolean {

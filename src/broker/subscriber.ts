@@ -10,14 +10,16 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsLevels, hasWildcard, isSysTopic, realFilter, sharedFilter, topicFilterError } from '../mqtt/topics.ts'
 import type { Lsn, SessionKey, StoredOwner } from '../store/store.ts'
 import { type Identity, mayPublish } from './access.ts'
+import { Condition, type Conditions } from './conditions.ts'
 import type { BrokerContext } from './context.ts'
 import { isTooLong } from './limits.ts'
 import { FoundLive } from './live-topics.ts'
 import type { Publisher } from './publisher.ts'
 import type { Work } from './requests.ts'
-import { type CrowdedLimit, filterBytes } from './router.ts'
-import type { Session, Subscription } from './session.ts'
+import { type CrowdedLimit, conditionBytes, filterBytes } from './router.ts'
+import type { Session } from './session.ts'
 import { storedSubscription } from './stored.ts'
+import type { Subscription } from './subscription.ts'
 
 /** The result of a SUBSCRIBE or UNSUBSCRIBE: a code per filter, in order, and the Lsn that the acknowledgement must wait for. */
 export interface RequestResult {
@@ -48,6 +50,8 @@ const DELIVERY_LOOKS = 4
 /** The same of a retained message that is found in the state of something else, and of making it: 2 us and 20 us at most. */
 const LIVE_LOOKS = 2
 const MAKE_LOOKS = 16
+/** Of compiling a condition: 7 us for each character. */
+const COMPILE_LOOKS = 8
 /** Retained messages examined between two checks of what is left of the turn. */
 const STEP_LOOKS = 64
 
@@ -91,6 +95,11 @@ const TOO_COSTLY: Refused = {
   reason: 'too many retained messages to look through (max_retained_lookups_per_second)',
   limit: 'max_retained_lookups_per_second',
 }
+const TOO_MANY_CONDITIONS: Refused = {
+  reasonCode: ReasonCode.QUOTA_EXCEEDED,
+  reason: 'too many subscriptions with a filter (max_conditions_per_session)',
+  limit: 'max_conditions_per_session',
+}
 const refusedBy = (limit: CrowdedLimit): Refused => ({
   reasonCode: ReasonCode.QUOTA_EXCEEDED,
   reason: `too many filters that may match the same topic (${limit})`,
@@ -108,6 +117,25 @@ export const bridgeOptions = (filter: string): { noLocal: boolean; retainAsPubli
   retainAsPublished: true,
 })
 
+/** The user property of SUBSCRIBE that carries a condition. */
+export const FILTER_PROPERTY = 'filter'
+
+/** The condition that a SUBSCRIBE asks for, held for the caller; or why every one of its filters is refused. */
+function wantedCondition(conditions: Conditions, { properties }: Subscribe): Condition | Refused | undefined {
+  const { userProperties } = properties
+  if (userProperties === undefined) return undefined
+  const texts = userProperties.filter(([name]) => name === FILTER_PROPERTY)
+  if (texts.length === 0) return undefined
+  if (texts.length > 1) return invalidCondition('a SUBSCRIBE can have one user property filter')
+  const [, text] = texts[0]!
+  const condition = conditions.acquire(text)
+  if (condition === 'full')
+    return { ...TOO_MANY_CONDITIONS, reason: 'too many different filters (max_conditions)', limit: 'max_conditions' }
+  return 'error' in condition ? invalidCondition(`the user property filter is not valid: ${condition.error}`) : condition
+}
+
+const invalidCondition = (reason: string): Refused => ({ reasonCode: ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, reason })
+
 /** SUBSCRIBE and UNSUBSCRIBE [5.0 sections 3.8, 3.10]. */
 export class Subscriber {
   readonly #context: BrokerContext
@@ -122,8 +150,25 @@ export class Subscriber {
 
   /** 'full': the store has no room for what the acknowledgement would confirm. */
   *subscribe(began: Instant, session: Session, packet: Subscribe, terms: SubscribeTerms): Work<RequestResult | 'full'> {
+    const condition = wantedCondition(this.#context.conditions, packet)
+    if (condition === undefined) return yield* this.#subscribeAll(began, session, packet, terms, undefined)
+    try {
+      const now = yield condition instanceof Condition ? COMPILE_LOOKS * condition.text.length : COMPILE_LOOKS
+      return yield* this.#subscribeAll(now, session, packet, terms, condition)
+    } finally {
+      if (condition instanceof Condition) condition.release()
+    }
+  }
+
+  /** `wanted`: the condition of all filters, or why there is none that is valid. */
+  *#subscribeAll(
+    began: Instant,
+    session: Session,
+    packet: Subscribe,
+    { maximumQos, link }: SubscribeTerms,
+    condition: Condition | Refused | undefined,
+  ): Work<RequestResult | 'full'> {
     let now = began
-    const { maximumQos, link } = terms
     const { version, bridge } = link
     const identifier = packet.properties.subscriptionIdentifiers?.[0]
     const reasonCodes: number[] = []
@@ -135,7 +180,7 @@ export class Subscriber {
       // [MQTT-3.2.2-10] [MQTT-3.8.4-7]
       const request = asked.qos > maximumQos ? { ...asked, qos: maximumQos } : asked
       now = yield FILTER_LOOKS
-      const refused = this.#refused(now, session, request, link)
+      const refused = this.#refused(now, session, request, link, condition)
       if (refused !== undefined) {
         // 3.1 has no way to refuse: a forbidden filter is acknowledged as granted, and never matches [3.1 section 3.8].
         // [MQTT-3.9.3-1]
@@ -150,7 +195,8 @@ export class Subscriber {
         })
         continue
       }
-      const done = yield* this.#subscribe(now, session, request, identifier, link)
+      const own = condition instanceof Condition ? condition : undefined
+      const done = yield* this.#subscribe(now, session, request, identifier, link, own)
       if (done === 'unrecorded' && version > 3) {
         reasonCodes.push(ReasonCode.QUOTA_EXCEEDED)
         reason ??= 'the store is full'
@@ -192,8 +238,15 @@ export class Subscriber {
     return { reasonCodes, lsn }
   }
 
-  #refused(now: Instant, session: Session, request: SubscriptionRequest, link: SubscribingLink): Refused | undefined {
+  #refused(
+    now: Instant,
+    session: Session,
+    request: SubscriptionRequest,
+    link: SubscribingLink,
+    condition: Condition | Refused | undefined,
+  ): Refused | undefined {
     const { limits, access, router, memory } = this.#context
+    if (condition !== undefined && !(condition instanceof Condition)) return condition
     const { filter } = request
     if (exceedsLevels(filter, limits.maxTopicLevels)) return TOO_DEEP
     // MQTT-4.8.2-1, -2
@@ -203,10 +256,18 @@ export class Subscriber {
     if (subscriptions !== undefined && subscriptions.size >= limits.maxSubscriptionsPerSession && !subscriptions.has(filter)) {
       return TOO_MANY
     }
-    if (!access.subscribe(session, realFilter(filter))) return FORBIDDEN
+    if (!access.subscribe(session, realFilter(filter), request.qos)) return FORBIDDEN
     const crowded = router.crowded(session, filter, limits)
     if (crowded !== undefined) return refusedBy(crowded)
-    const over = subscriptions?.has(filter) === true ? undefined : memory.refusal(session, filterBytes(filter))
+    const before = subscriptions?.get(filter)
+    if (
+      condition !== undefined &&
+      before?.condition === undefined &&
+      router.conditionsOf(session) >= limits.maxConditionsPerSession
+    )
+      return TOO_MANY_CONDITIONS
+    const more = (before === undefined ? filterBytes(filter) : 0) + conditionBytes(condition) - conditionBytes(before?.condition)
+    const over = more <= 0 ? undefined : memory.refusal(session, more)
     if (over !== undefined) {
       const { reason: detail, limit } = over
       return { reasonCode: ReasonCode.QUOTA_EXCEEDED, reason: memoryWords(over), detail, limit }
@@ -229,25 +290,23 @@ export class Subscriber {
     request: SubscriptionRequest,
     identifier: number | undefined,
     link: SubscribingLink,
+    own: Condition | undefined,
   ): Work<Lsn | 'unrecorded' | 'full'> {
-    const { router } = this.#context
+    const { router, conditions } = this.#context
     const { filter, qos, noLocal, retainAsPublished, retainHandling } = request
     // Not by spreading: V8 would give each object a hidden class of its own, six times as large.
-    const subscription: Subscription = {
-      filter,
-      qos,
-      noLocal,
-      retainAsPublished,
-      retainHandling,
-      subscriptionIdentifier: identifier,
-    }
+    const plain: Subscription = { filter, qos, noLocal, retainAsPublished, retainHandling, subscriptionIdentifier: identifier }
     let lsn: Lsn | 'full' = 0
     if (session.persistent) {
-      lsn = this.#context.store.append({ type: 'subscribe', key: session.key, filter, options: storedSubscription(subscription) })
+      lsn = this.#context.store.append({ type: 'subscribe', key: session.key, filter, options: storedSubscription(plain, own) })
       if (lsn === 'full') return 'unrecorded'
     }
+    const configured = own === undefined ? conditions.configuredFor(session, filter) : undefined
+    const condition = configured === undefined ? own : conditions.restore(configured)
+    const subscription = condition === undefined ? plain : { ...plain, condition }
     const before = router.looked
     const isNew = router.subscribe(session, subscription)
+    if (configured !== undefined) condition!.release()
     const looked = router.looked - before
     // Retained messages are not for shared subscriptions [5.0 section 4.8.2].
     // [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.8.4-4] [3.1.1 MQTT-3.8.4-3]
@@ -294,15 +353,17 @@ export class Subscriber {
       const each = next.value
       lookups.spend(1)
       search.cost += each instanceof FoundLive ? LIVE_LOOKS : 1
-      if (each !== undefined && this.#isFor(now, session, noLocal, each)) this.#queueFound(search, each, identifiers)
+      if (each !== undefined && this.#isFor(now, session, noLocal, each)) this.#queueFound(now, search, each, identifiers)
       if (search.lsn === 'full') return false
       if (search.cost >= STEP_LOOKS) return true
     }
     return false
   }
 
-  #queueFound(search: Search, each: Publish | FoundLive, identifiers: readonly number[] | undefined): void {
+  #queueFound(now: Instant, search: Search, found: Publish | FoundLive, identifiers: readonly number[] | undefined): void {
     const { session, subscription, lost } = search
+    const each = subscription.condition === undefined ? found : this.#wanted(now, search, subscription.condition, found)
+    if (each === undefined) return
     if (lost !== undefined || !this.#publisher.hasRoomForRetained(session)) {
       if (lost === undefined) search.lost = { topic: each.topic, count: 1, over: undefined }
       else lost.count++
@@ -320,6 +381,18 @@ export class Subscriber {
     const delivered = this.#publisher.deliverRetained(session, message, qos, identifiers)
     search.lsn = delivered === 'full' || search.lsn === 'full' ? 'full' : Math.max(search.lsn, delivered)
     search.cost += DELIVERY_LOOKS + (message === each ? 0 : MAKE_LOOKS)
+  }
+
+  /** The message, if the condition lets it through. */
+  #wanted(now: Instant, search: Search, condition: Condition, found: Publish | FoundLive): Publish | undefined {
+    const { conditions, router } = this.#context
+    const message = found instanceof FoundLive ? found.make() : found
+    const before = router.looked
+    const passes = condition.matches(conditions.factsOf(message, now))
+    const cost = router.looked - before + (message === found ? 0 : MAKE_LOOKS)
+    search.cost += cost
+    search.lookups.spend(cost)
+    return passes ? message : undefined
   }
 
   /** Whether a retained message is for this subscriber. What is made from the state of something else has neither publisher nor expiry. */

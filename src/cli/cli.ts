@@ -83,10 +83,12 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
   return exitCode
 }
 
-async function testConfig(config: Config, { stdout, stderr }: Host): Promise<void> {
+async function testConfig(given: Config, { stdout, stderr }: Host): Promise<void> {
   // Loaded lazily, so that help and errors do not wait for it.
   const { checkFiles } = await import('../process/check-files.ts')
   const { openPoints } = await import('../process/open-points.ts')
+  const { hookedConfig } = await import('../process/hook-file.ts')
+  const { config } = await hookedConfig(given)
   for (const warning of [...(await checkFiles(config)), ...openPoints(config)]) stderr.write(`warning: ${warning}\n`)
   stdout.write('The configuration is valid.\n')
 }

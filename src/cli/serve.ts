@@ -13,6 +13,7 @@ import { createLog, type Logger } from '../process/log.ts'
 import { LogFile } from '../process/log-file.ts'
 import type { ListeningSn, Running } from '../process/roost.ts'
 import { StopError } from '../process/roost.ts'
+import { ServiceManager } from '../process/service-manager.ts'
 
 /** The environment of the commands: the process, or a substitute in tests. */
 export interface Host {
@@ -32,6 +33,10 @@ export interface Host {
   readonly events: EventEmitter
   /** Signals received before the log was opened; none if absent. */
   readonly earlySignals?: ReadonlySet<string>
+  /** Calls `ended` if npm has started this process, and has ended; returns how to stop watching. */
+  readonly parent?: ((ended: () => void) => () => void) | undefined
+  /** Whether the process was started on a terminal that has been closed. */
+  readonly terminalIsGone?: () => boolean
   /** Ends the process immediately. */
   exit(code: number): void
   /** Starts Roost. Rejects with a StartError for errors that the user can correct. */
@@ -40,7 +45,6 @@ export interface Host {
 
 /** Exit codes that shells report for a process ended by a signal. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const
-type Signal = keyof typeof SIGNALS
 /**
  * Time in milliseconds that a signal waits for a start to complete. The start may wait for something that never comes,
  * for example room on the disk.
@@ -56,6 +60,7 @@ export async function serve(config: Config, host: Host): Promise<number> {
     host.exit(1)
   }
   host.events.on('uncaughtException', crashed).on('unhandledRejection', crashed)
+  const manager = ServiceManager.from(host.env ?? {}, (line) => log.warn(line))
   const signals = listenForSignals(host)
   const onRequest = listenForRequests(host, log)
   // Until there is something to reload.
@@ -71,20 +76,26 @@ export async function serve(config: Config, host: Host): Promise<number> {
   if (host.earlySignals?.has('SIGHUP')) hangUp()
   try {
     const running = await Promise.race([host.start(config, log), signals.first.then(patience)])
-    if (typeof running === 'string') {
-      log.warn(`${running}: stopped before the start was complete`)
-      host.exit(SIGNALS[running])
-      return SIGNALS[running]
+    if ('why' in running) {
+      log.warn(`${running.why}: stopped before the start was complete`)
+      host.exit(running.code)
+      return running.code
     }
-    logStart(log, config, running)
+    logStart(log, running)
+    manager?.ready(running.mqtt.map(({ url }) => url).join(', '))
     host.events.off('SIGHUP', hangUp)
     onRequest.started(config, running)
     hangUp = () => {
+      if (host.terminalIsGone?.() === true) {
+        signals.end('SIGHUP, and the terminal is closed')
+        return
+      }
       reopen()
       void reload(log, running)
     }
     host.events.on('SIGHUP', hangUp)
-    log.info(`${await signals.first}: stopping`)
+    log.info(`${(await signals.first).why}: stopping`)
+    manager?.stopping()
     await running.stop()
     onRequest.stopped()
     log.info('stopped')
@@ -103,11 +114,11 @@ export async function serve(config: Config, host: Host): Promise<number> {
     host.events.off('SIGHUP', hangUp)
     host.events.off('uncaughtException', crashed).off('unhandledRejection', crashed)
     file?.close()
+    manager?.end()
   }
 }
 
-const patience = (signal: Signal): Promise<Signal> =>
-  new Promise((resolve) => setTimeout(resolve, START_PATIENCE_MS, signal).unref())
+const patience = (end: End): Promise<End> => new Promise((resolve) => setTimeout(resolve, START_PATIENCE_MS, end).unref())
 
 async function reload(log: Logger, running: Running): Promise<void> {
   const warnings = await running.reload()
@@ -174,31 +185,51 @@ async function logClients(log: Logger, _config: Config, running: Running): Promi
   }
 }
 
-function listenForSignals({ events, exit }: Host): { first: Promise<Signal>; stopListening: () => void } {
+/** Why the process is to end, and the exit code if it has to end before it is ready. */
+interface End {
+  readonly why: string
+  readonly code: number
+}
+
+interface Signals {
+  readonly first: Promise<End>
+  /** Ends the process as SIGTERM does. */
+  end(why: string): void
+  stopListening(): void
+}
+
+function listenForSignals({ events, exit, parent }: Host): Signals {
   let stopListening = (): void => {}
-  const first = new Promise<Signal>((resolve) => {
+  let end: Signals['end'] = () => {}
+  const first = new Promise<End>((resolve) => {
     let stopping = false
+    end = (why) => {
+      stopping = true
+      resolve({ why, code: SIGNALS.SIGTERM })
+    }
     const on = Object.entries(SIGNALS).map(([signal, code]) => {
       const listener = (): void => {
         if (stopping) exit(code)
         stopping = true
-        resolve(signal as Signal)
+        resolve({ why: signal, code })
       }
       events.on(signal, listener)
       return { signal, listener }
     })
+    const forget = parent?.(() => end('npm has ended'))
     stopListening = () => {
       for (const { signal, listener } of on) events.off(signal, listener)
+      forget?.()
     }
   })
-  return { first, stopListening }
+  return { first, end, stopListening }
 }
 
 /**
  * Logs the listeners, which clients may connect, where the state is kept, and the options that change each of these.
  */
-function logStart(log: Logger, config: Config, running: Running): void {
-  const { mqtt, sn, http, store, storeEngine, memory } = running
+function logStart(log: Logger, running: Running): void {
+  const { config, mqtt, sn, http, store, storeEngine, memory } = running
   for (const [i, listening] of mqtt.entries()) {
     const listener = config.listeners[i]!
     const level = isClosed(listener) || (listener.allowAnonymous && !isLocal(listener)) ? 'warn' : 'info'
@@ -248,6 +279,7 @@ function whoMayConnect(listener: ListenerConfig): string {
     listener.passwordFile !== undefined && 'a password (password_file)',
     (listener.jwtSecretFile ?? listener.jwtPublicKeyFile ?? listener.jwtJwks) !== undefined && 'a token (jwt)',
     listener.httpAuthUrl !== undefined && 'the approval of the HTTP service (http_auth_url)',
+    listener.loginHook === true && 'the approval of the hook authenticate (hooks)',
     listener.useIdentityAsUsername && 'a client certificate (use_identity_as_username)',
     listener.useSubjectAsUsername && 'a client certificate (use_subject_as_username)',
   ].filter((proof) => proof !== false)
@@ -274,8 +306,9 @@ function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): str
     return `sensors ${reach} may connect${but.length === 0 ? '' : ` (${but.join(', ')})`}`
   }
   // Ruling A31: sensors cannot authenticate.
-  const sensors =
-    (snUsers ?? snUsername) === undefined
+  const sensors = config.loginHook
+    ? 'sensors that the hook authenticate lets in may connect (hooks)'
+    : (snUsers ?? snUsername) === undefined
       ? 'no sensor may connect, because no user is configured for any (sn_users, sn_username)'
       : `sensors ${reach} with a user may connect (sn_users, sn_username)`
   const anybody = qosM1 !== false && qosM1Username !== undefined ? `as ${qosM1Username}` : 'no'

@@ -164,16 +164,16 @@ function oneLine(text: string): string {
 /** Runs `action`, and converts system errors, SQLite errors and refusals to errors of the user. @throws StartError */
 export async function refusing(path: string, action: (path: string) => Promise<void>): Promise<void> {
   const { RefusedError } = await import('../store/io/store-reader.ts')
-  const { failureOf, NO_BINDING } = await import('../store/io/sqlite.ts')
+  const { failureOf, NoBindingError } = await import('../store/io/sqlite.ts')
   const { systemFailure } = await import('../store/io/system-failure.ts')
   try {
     await action(path)
   } catch (error) {
     if (error instanceof RefusedError) throw new StartError(error.message)
-    const { message } = error as Error
     const failure = systemFailure(error)
     if (failure !== undefined) throw new StartError(`${(error as NodeJS.ErrnoException).path ?? path}: ${failure.reason}`)
-    if (message === NO_BINDING || 'code' in (error as object)) throw new StartError(`${path}: ${failureOf(error).reason}`)
+    if (error instanceof NoBindingError || 'code' in (error as object))
+      throw new StartError(`${path}: ${failureOf(error).reason}`)
     throw error
   }
 }

@@ -1,11 +1,14 @@
 import { masked } from '../base/masked.ts'
 import { StartError } from '../base/start-error.ts'
+import type { TypeDefinition } from '../filters/topic-types.ts'
 import type { PredefinedTopicTable } from '../gateway/gateway-options.ts'
 import type { BridgeConfig } from './options/bridges.ts'
 import { HTTP_OPTIONS } from './options/http.ts'
 import type { Kind } from './options/kinds.ts'
 import {
+  flagOf,
   type ListenerSettings,
+  nameOf,
   type Option,
   type OptionKey,
   options,
@@ -21,11 +24,30 @@ import {
 export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'> & {
   /** In the order of the file. If several tables match a client and define the same id, the last one wins. */
   readonly predefinedTopics: readonly PredefinedTopicTable[]
+  /** In the order of the file: of those that match a topic, the first applies. */
+  readonly types: readonly TypeDefinition[]
+  /** Conditions of subscriptions, the first that fits counts; none if absent. */
+  readonly filters?: readonly FilterSetting[]
   /** At least one. */
   readonly listeners: readonly ListenerConfig[]
+  readonly bridges: readonly BridgeConfig[]
   /** At least one. */
   readonly snListeners: readonly SnListenerConfig[]
-  readonly bridges: readonly BridgeConfig[]
+  /** As of an MQTT listener: sensors are asked about, too. */
+  readonly loginHook?: true | undefined
+}
+
+/** An entry of `filters`: what fits it has this condition. What is not given fits everything. */
+export interface FilterSetting {
+  /** A client id, in which `*` matches any number of characters. */
+  readonly client?: string
+  readonly user?: string
+  /** Topic filter. */
+  readonly topic?: string
+  /** The condition, in CEL. */
+  readonly filter: string
+  /** Where it is configured, for errors: `roost.yaml:3:5: filters[0].filter`. */
+  readonly origin: string
 }
 
 /**
@@ -41,6 +63,10 @@ export interface ListenerConfig extends Omit<ListenerSettings, 'allowAnonymous'>
    * only if no authentication is configured, in which case the listener is on a loopback address.
    */
   readonly allowAnonymous: boolean
+  /** The hook `authenticate` decides who may connect: `withHooks` (src/process/hook-file.ts) sets it. */
+  readonly loginHook?: true | undefined
+  /** Its address, if that is not loopback and nothing but that hook could keep strangers out. */
+  readonly unprotected?: Given | undefined
 }
 
 /** A port for sensors: a serial device if `device` is set, otherwise a UDP socket. */
@@ -48,6 +74,8 @@ export interface SnListenerConfig extends SnListenerSettings {
   /** Unique. Part of a sensor's route, and therefore stored. `sn` is the port configured by flags. */
   readonly name: string
   readonly origin: string
+  /** As of an MQTT listener. */
+  readonly unprotected?: Given | undefined
 }
 
 /** The value of an option and its origin: `--port`, or `roost.yaml:3:7: port`. */
@@ -87,6 +115,8 @@ export function inWords(raw: unknown): string {
  * other, so a flag for one also overrides the other in the file. The same applies to host and port on the one hand and
  * `socket_path` on the other.
  *
+ * What only the file can say about (`types`) is empty here.
+ *
  * @throws StartError for options that contradict each other.
  */
 export function resolveConfig(
@@ -94,6 +124,7 @@ export function resolveConfig(
   file: Layer,
   entries: readonly ListenerLayer[] = [],
   snEntries: readonly ListenerLayer[] = [],
+  hasHooks = flags.has('hooks') || file.has('hooks'),
 ): Omit<Config, 'predefinedTopics'> {
   for (const layer of [flags, file]) {
     if (layer.get('memory')?.value === true) refuseBoth(layer.get('memory'), layer.get('data_dir'))
@@ -107,12 +138,12 @@ export function resolveConfig(
   if (flags.has('sn_device')) for (const key of SN_ADDRESS_KEYS) merged.delete(key)
   else if (flags.has('sn_host') || flags.has('sn_port')) merged.delete('sn_device')
   const { config: _, testConfig: __, predefinedTopics: ___, ...settings } = valuesOf(options, merged) as unknown as Settings
-  const listeners = resolveListeners(merged, entries)
+  const listeners = resolveListeners(merged, entries, hasHooks)
   refuseIdle(merged, entries, listeners)
   refuseIdleHttp(merged)
   refuseOpenHttp(merged)
-  const snListeners = resolveSnListeners(merged, snEntries, settings)
-  return { ...settings, listeners, snListeners, bridges: [] }
+  const snListeners = resolveSnListeners(merged, snEntries, settings, hasHooks)
+  return { ...settings, listeners, snListeners, types: [], bridges: [] }
 }
 
 const ADDRESS_KEYS = ['host', 'port'] as const
@@ -132,7 +163,7 @@ const valuesOf = (some: readonly Option[], layer: Layer): Record<string, unknown
  * Returns the MQTT listeners. Those in `listeners` replace the default listener, unless its address, port or socket
  * path is set.
  */
-function resolveListeners(merged: Layer, entries: readonly ListenerLayer[]): ListenerConfig[] {
+function resolveListeners(merged: Layer, entries: readonly ListenerLayer[], hasHooks: boolean): ListenerConfig[] {
   const byDefault: ListenerLayer = {
     origin: merged.has('socket_path') ? '--socket-path' : '--host, --port',
     name: undefined,
@@ -148,7 +179,7 @@ function resolveListeners(merged: Layer, entries: readonly ListenerLayer[]): Lis
   const places = new Map<string, string>()
   return (wanted ? [byDefault, ...entries] : entries).map((entry) => {
     refuseContradictions(entry.own)
-    const listener = resolveListener(entry, merged, names)
+    const listener = resolveListener(entry, merged, names, hasHooks)
     const { host, port, socketPath, name } = listener
     const place = socketPath ?? (port === 0 ? name : `${host.toLowerCase()} port ${port}`)
     if (places.has(place)) throw new StartError(`${entry.origin}: listens on ${place}, as ${places.get(place)} does`)
@@ -157,18 +188,24 @@ function resolveListeners(merged: Layer, entries: readonly ListenerLayer[]): Lis
   })
 }
 
-function resolveListener({ origin, name, own }: ListenerLayer, merged: Layer, names: Map<string, string>): ListenerConfig {
+function resolveListener(
+  { origin, name, own }: ListenerLayer,
+  merged: Layer,
+  names: Map<string, string>,
+  hasHooks: boolean,
+): ListenerConfig {
   const inherited = listenerOptions.flatMap(({ key, listener }) =>
     listener === 'inherits' && merged.has(key) ? [[key, merged.get(key)!] as const] : [],
   )
   const settings = valuesOf(listenerOptions, new Map([...inherited, ...own])) as unknown as ListenerSettings
   const verifies = authenticates(settings) || certificateRole(settings) === 'needed'
   const host = own.get('host')
-  if (host !== undefined && !isLoopback(String(host.value)) && !verifies && !settings.allowAnonymous) refuseUnprotected(host)
+  const isOpen = host !== undefined && !isLoopback(String(host.value)) && !verifies && !settings.allowAnonymous
+  if (isOpen && !hasHooks) refuseUnprotected(host)
   const isConfigured = authenticates(settings) || certificateRole(settings) !== 'none'
   // An explicit false is kept, even if no client can connect then.
   const listener = { ...settings, origin, allowAnonymous: settings.allowAnonymous ?? !isConfigured }
-  return { ...listener, name: uniqueName(name, settings, names) }
+  return { ...listener, name: uniqueName(name, settings, names), ...(isOpen && { unprotected: host }) }
 }
 
 function uniqueName(name: Given | undefined, { port, socketPath }: ListenerSettings, names: Map<string, string>): string {
@@ -220,9 +257,15 @@ function refuseWithout({ origin }: Given, ...keys: OptionKey[]): never {
   throw new StartError(`${origin}: needs ${keys.map((key) => nameLike(origin, key)).join(' or ')} too`)
 }
 
-/** Returns the name of `key` in the notation of `origin`: a flag, a key, or a key of an entry of `sn_listeners`. */
-const nameLike = (origin: string, key: OptionKey): string =>
-  origin.startsWith('--') ? `--${key.replaceAll('_', '-')}` : origin.includes('sn_listeners[') ? snEntryKey(key) : key
+/**
+ * Returns the name of `key` in the notation of `origin`: a flag, a key of the file, or one of a program, in an entry of its
+ * `listeners` or `snListeners`.
+ */
+function nameLike(origin: string, key: OptionKey): string {
+  if (origin.startsWith('--')) return flagOf(key)
+  const inEntry = /(sn_l|snL)isteners\[/.test(origin) ? snEntryKey(key) : key
+  return origin.includes(': ') ? inEntry : nameOf(inEntry)
+}
 
 /**
  * Returns the role of client certificates on a listener that takes user names from them (`use_identity_as_username`,
@@ -243,8 +286,10 @@ export type CertificateSettings = Pick<
 
 /** Returns whether a way to authenticate clients is configured. An `acl_file` alone is none. */
 export const authenticates = (
-  access: Pick<Settings, 'passwordFile' | 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks' | 'httpAuthUrl'>,
-): boolean => access.passwordFile !== undefined || access.httpAuthUrl !== undefined || verifiesTokens(access)
+  access: Pick<Settings, 'passwordFile' | 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks' | 'httpAuthUrl'> &
+    Pick<ListenerConfig, 'loginHook'>,
+): boolean =>
+  access.passwordFile !== undefined || access.httpAuthUrl !== undefined || access.loginHook === true || verifiesTokens(access)
 
 const verifiesTokens = (access: Pick<Settings, 'jwtSecretFile' | 'jwtPublicKeyFile' | 'jwtJwks'>): boolean =>
   (access.jwtSecretFile ?? access.jwtPublicKeyFile ?? access.jwtJwks) !== undefined
@@ -316,6 +361,7 @@ function resolveSnListeners(
   merged: Layer,
   entries: readonly ListenerLayer[],
   settings: Pick<Settings, 'allowAnonymous'> & Parameters<typeof authenticates>[0],
+  hasHooks: boolean,
 ): SnListenerConfig[] {
   const own = snOptions.flatMap(({ key }) => (merged.has(key) ? [[key, merged.get(key)!] as const] : []))
   const byDefault = {
@@ -327,9 +373,7 @@ function resolveSnListeners(
   const orphan = snOptions.find(({ key, snListener }) => snListener === 'own' && merged.has(key))
   if (!wanted && orphan !== undefined) {
     const { origin } = merged.get(orphan.key)!
-    throw new StartError(
-      `${origin}: applies to the port of the flags, which sn_listeners replaces: move it there, or set sn_port too`,
-    )
+    throw new StartError(`${origin}: applies to the default port, which sn_listeners replaces: move it there, or set sn_port too`)
   }
   const names = new Set<string>(wanted ? ['sn'] : [])
   const listeners = entries.map((entry) => resolveSnListener(entry, merged, names))
@@ -339,8 +383,9 @@ function resolveSnListeners(
     refuseWrongKind(layer, listener)
     refuseTooLittleAirtime(layer.get('sn_duty_cycle') ?? merged.get('sn_duty_cycle'), listener)
     const host = layer.get('sn_host')
-    if (host !== undefined && !isLoopback(String(host.value)) && !settings.allowAnonymous && !authenticates(settings))
-      refuseUnprotected(host)
+    if (host === undefined || isLoopback(String(host.value)) || settings.allowAnonymous || authenticates(settings)) continue
+    if (!hasHooks) refuseUnprotected(host)
+    listeners[i] = { ...listener, unprotected: host }
   }
   refuseSamePlace(listeners)
   return listeners
@@ -399,10 +444,9 @@ function refuseSamePlace(listeners: readonly SnListenerConfig[]): void {
  * Refuses an address that is not loopback if clients need not authenticate, so that a broker without passwords is not
  * exposed to a network by accident.
  */
-function refuseUnprotected({ value, origin }: Given): never {
-  const [anonymous, file] = origin.includes('listeners[')
-    ? ['allow_anonymous: true', 'password_file']
-    : ['--allow-anonymous', '--password-file']
+export function refuseUnprotected({ value, origin }: Given): never {
+  const file = nameLike(origin, 'password_file')
+  const anonymous = `${nameLike(origin, 'allow_anonymous')}${origin.startsWith('--') ? '' : ': true'}`
   throw new StartError(
     `${origin}: ${value} is not loopback, so anyone who can reach it could connect without a password: to allow that, add ${anonymous}; to prevent it, add ${file}`,
   )
@@ -420,4 +464,4 @@ export function isLoopback(host: string): boolean {
 }
 
 /** The configuration that results if no flag is given and no file is read. */
-export const DEFAULT_CONFIG: Config = { ...resolveConfig(new Map(), new Map()), predefinedTopics: [] }
+export const DEFAULT_CONFIG: Config = { ...resolveConfig(new Map(), new Map()), predefinedTopics: [], filters: [] }

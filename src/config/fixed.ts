@@ -22,6 +22,10 @@ export const FIXED = {
     value: 1000,
     about: 'QoS 1 and 2 messages that one MQTT 5 client may have in flight to the broker (Receive Maximum).',
   },
+  max_conditions_per_session: {
+    value: 64,
+    about: 'Subscriptions of one session that may have a condition (docs/filters.md).',
+  },
   max_subscribe_packet_size: {
     value: 1_048_576,
     about: 'Maximum size in bytes of a SUBSCRIBE or UNSUBSCRIBE packet; max_packet_size if that is less.',

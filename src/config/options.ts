@@ -30,7 +30,9 @@ export type OptionKey = keyof typeof OPTIONS
 
 type CamelCase<K extends string> = K extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<CamelCase<Tail>>}` : K
 
-type ValueOf<E> = E extends Kind<infer T> ? T : never
+type ValueOf<E> = E extends Kind<infer T, unknown> ? T : never
+/** What a program may give: a list of texts too, where the file has items separated by commas. */
+type GivenOf<E> = E extends { readonly list: true } ? string | readonly string[] : E extends Kind<unknown, infer G> ? G : never
 
 /** The values of all options, by their names in the code: `max_queued_messages` is `maxQueuedMessages`. */
 export type Settings = { readonly [K in OptionKey as CamelCase<K>]: ValueOf<(typeof OPTIONS)[K]> }
@@ -47,6 +49,21 @@ type SnListenerKey = { [K in OptionKey]: (typeof OPTIONS)[K] extends { readonly 
 export type SnListenerSettings = {
   readonly [K in SnListenerKey as CamelCase<WithoutSn<K>>]: ValueOf<(typeof OPTIONS)[K]>
 }
+
+type FileKey = { [K in OptionKey]: (typeof OPTIONS)[K] extends { readonly flagOnly: true } ? never : K }[OptionKey]
+
+/** The keys of the configuration file in camelCase, with values as written there: before defaults, and before parsing. */
+export type GivenSettings = { readonly [K in FileKey as CamelCase<K>]?: GivenOf<(typeof OPTIONS)[K]> | undefined }
+
+/** The same for an entry of `listeners`. */
+export type GivenListener = {
+  readonly [K in ListenerKey as CamelCase<K>]?: GivenOf<(typeof OPTIONS)[K]> | undefined
+} & { readonly name?: string | undefined }
+
+/** The same for an entry of `sn_listeners`. */
+export type GivenSnListener = {
+  readonly [K in SnListenerKey as CamelCase<WithoutSn<K>>]?: GivenOf<(typeof OPTIONS)[K]> | undefined
+} & { readonly name?: string | undefined }
 
 /** Returns the key of an option in an entry of `sn_listeners`: `port` for `sn_port`. */
 export const snEntryKey = (key: OptionKey): string => key.replace(/^sn_/, '')

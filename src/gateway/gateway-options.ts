@@ -1,4 +1,5 @@
 import type { Network } from '../base/networks.ts'
+import type { ClientEvents } from '../mqtt/client-events.ts'
 import type { PortSettings } from './ports/port-settings.ts'
 import type { RouteKey } from './ports/route.ts'
 
@@ -34,6 +35,8 @@ export const ANONYMOUS_SENSORS: SensorUsers = {
 
 /** Settings of the gateway, with the specification's names in parentheses. */
 export interface GatewayOptions {
+  /** Told when sensors sleep, wake and register topics. */
+  readonly events?: ClientEvents | undefined
   readonly gatewayId: number
   /** Time before a message is first retransmitted, in milliseconds (T_retry). */
   readonly tRetryMs: number

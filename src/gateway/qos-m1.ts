@@ -85,7 +85,7 @@ export class QosM1 {
     this.#link?.lost(now, 'another user')
     this.#username = username
     const identity = username === undefined ? {} : { identity: username }
-    this.#link = this.#uplink.open(now, { kind: 'sn', peer: 'QoS -1', listener: 'sn', ...identity })
+    this.#link = this.#uplink.open(now, { kind: 'sn', peer: 'QoS -1', listener: 'sn', isShared: true, ...identity })
     this.#link.send(now, connectPacket(`roost-gateway-${this.#host.options.gatewayId}-qos-1`, true, 0, undefined))
   }
 

@@ -12,7 +12,7 @@ import { nameOf, type Option, options, snEntryKey } from '../config/options.ts'
  * are in files of their own.
  */
 export function effectiveConfig(config: Config): object {
-  const { listeners, snListeners, bridges, predefinedTopics } = config
+  const { listeners, snListeners, bridges, predefinedTopics, types, filters = [] } = config
   return {
     options: valuesOf(
       config,
@@ -34,6 +34,15 @@ export function effectiveConfig(config: Config): object {
       ),
     })),
     bridges: bridges.map(bridgeValues),
+    types: types.map(({ name, topics, contentType, schema, layout, invalid, invalidMqtt3 }) => ({
+      name,
+      topics,
+      content_type: contentType,
+      form: [...(layout === undefined ? [] : ['layout']), ...(schema === undefined ? [] : ['schema'])],
+      invalid,
+      invalid_mqtt3: invalidMqtt3,
+    })),
+    filters: filters.map(({ origin: _, ...entry }) => entry),
     predefined_topics: predefinedTopics.map(({ pattern, topics }) => ({ clients: pattern, topic_ids: topics.size })),
   }
 }

@@ -27,6 +27,7 @@ export function* metricsOf(now: Instant, server: Server, status: ProcessStatus):
   )
   yield* trafficFamilies(server)
   yield* brokerFamilies(now, server)
+  yield contentFamily(server)
   yield* gatewayFamilies(now, server)
   yield* bridgeFamilies(now, server)
   yield* noticeFamilies(server)
@@ -114,6 +115,13 @@ function* brokerFamilies(now: Instant, { broker }: Server): Iterable<Family> {
     [{ kind: 'plain' }, broker.subscriptionCount - shared],
     [{ kind: 'shared' }, shared],
   ])
+  const { evaluated, passed, failed } = broker.conditions.stats
+  yield gauge('roost_conditions', 'Different conditions of subscriptions.', one(broker.conditions.size))
+  yield counter('roost_condition_evaluations_total', 'Evaluations of conditions on messages, by their result.', [
+    [{ result: 'passed' }, passed],
+    [{ result: 'rejected' }, evaluated - passed - failed],
+    [{ result: 'failed' }, failed],
+  ])
   yield gauge('roost_retained_messages', 'Retained messages.', one(retained.count))
   yield gauge('roost_retained_bytes', 'Bytes of retained messages with their topics.', one(retained.bytes))
   yield gauge('roost_waiting_messages', 'Messages queued or in flight, each receiver counted.', one(waiting.messages))
@@ -123,6 +131,16 @@ function* brokerFamilies(now: Instant, { broker }: Server): Iterable<Family> {
     'roost_oldest_waiting_message_age_seconds',
     'Age of the message that has waited longest; 0 if none waits.',
     one(oldest === undefined ? 0 : Math.max(0, Math.floor(now / 1000) - oldest)),
+  )
+}
+
+function contentFamily({ content }: Server): Family {
+  const figures = content?.figures() ?? []
+  const outcomes = ['valid', 'refused', 'marked'] as const
+  return counter(
+    'roost_typed_messages_total',
+    'Messages on topics of a type with a schema or a layout, by what became of them.',
+    figures.flatMap((each) => outcomes.map((outcome): Sample => [{ type: each.type, outcome }, each[outcome]])),
   )
 }
 

@@ -9,11 +9,14 @@ export type LinkId = number
 /** The kind of client behind a link: sessions of different kinds are separate (ruling A32). */
 export type ClientKind = 'mqtt' | 'sn'
 
-/**
- * Listener of the links of bridges, which no configured listener can be called: their sessions are the broker's own. Access rules do
- * not apply to them, and no other client may use their client ids.
- */
+/** Listener of links that the process opens for itself. No configured listener can have this name, and no access rule applies. */
+export const LOCAL_LISTENER = '(local)'
+
+/** As `LOCAL_LISTENER`, of the local sessions of bridges, whose client ids no other client may use. */
 export const BRIDGE_LISTENER = '(bridge)'
+
+/** Whether a listener stands for links of the process itself: no configured listener has such a name. */
+export const isOwnListener = (listener: string): boolean => listener.startsWith('(')
 
 export interface LinkInfo {
   readonly kind: ClientKind
@@ -25,6 +28,10 @@ export interface LinkInfo {
   readonly identity?: string
   /** The client was connected when the last process ended, and does not know that it has. */
   readonly isRestored?: true
+  /** Messages that may wait for this client, in place of max_queued_messages; only of local links. */
+  readonly maxQueued?: number
+  /** The link of the gateway itself, for senders that have no connection: nobody is behind it who could be verified. */
+  readonly isShared?: true
   /** Settings of the listener; defaults if absent. */
   readonly settings?: LinkSettings
 }

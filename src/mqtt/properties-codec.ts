@@ -49,6 +49,8 @@ const BY_ID: readonly ((typeof TABLE)[number] | undefined)[] = Array.from({ leng
   TABLE.find((row) => row[0] === id),
 )
 
+const BY_NAME: ReadonlyMap<string, (typeof TABLE)[number]> = new Map(TABLE.map((row) => [row[1], row]))
+
 /** A broken rule, reported by the decoder of the packet. */
 export interface PropertyError {
   readonly reason: string
@@ -223,9 +225,10 @@ export function writeVarint(writer: ByteWriter, value: number): void {
 export function propertiesLength(properties: Properties): number {
   if (properties === NO_PROPERTIES) return 0
   let length = 0
-  for (const [, name, form] of TABLE) {
-    const value = properties[name]
-    if (value !== undefined) length += valueLength(form, value)
+  // There are one or two of 27.
+  for (const name in properties) {
+    const value = properties[name as Name]
+    if (value !== undefined) length += valueLength(BY_NAME.get(name)![2], value)
   }
   return length
 }
@@ -259,10 +262,19 @@ export function writeProperties(writer: ByteWriter, properties: Properties, leng
 
 /** Writes properties without their length. */
 export function writePropertyFields(writer: ByteWriter, properties: Properties): void {
-  for (const [id, name, form] of TABLE) {
-    const value = properties[name]
-    if (value !== undefined) writeValue(writer, id, form, value)
+  let only: string | undefined
+  let count = 0
+  for (const name in properties) {
+    only = name
+    count++
   }
+  if (count === 1) writeRow(writer, properties, BY_NAME.get(only!)!)
+  else for (const row of TABLE) writeRow(writer, properties, row)
+}
+
+function writeRow(writer: ByteWriter, properties: Properties, [id, name, form]: (typeof TABLE)[number]): void {
+  const value = properties[name]
+  if (value !== undefined) writeValue(writer, id, form, value)
 }
 
 function writeValue(writer: ByteWriter, id: number, form: Form, value: unknown): void {

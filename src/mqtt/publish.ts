@@ -173,6 +173,26 @@ export class Publish {
     return this.packed === undefined ? COST.buffer + this.buffer.length : COST.string + this.packed.length
   }
 
+  /** Replaces its content, before the broker has accepted it; the payload is copied. */
+  change(topic: string, payload: Uint8Array, properties: Properties): void {
+    this.topic = topic
+    this.properties = properties
+    this.buffer = payload
+    this.packed = undefined
+    this.payloadStart = 0
+    this.payloadEnd = payload.length
+    this.frameStart = -1
+    this.owned = false
+    this.#weight = -1
+    this.own()
+  }
+
+  /** Replaces the properties of a message that nobody has queued yet. */
+  describe(properties: Properties): void {
+    this.properties = properties
+    this.#weight = -1
+  }
+
   /** Copies the packet out of a shared buffer. Idempotent. */
   own(): void {
     if (this.owned) return

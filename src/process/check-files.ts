@@ -10,6 +10,8 @@ import { HttpUsers } from '../http/io/http-users.ts'
 import { readTls } from '../http/io/tls.ts'
 import { readAuthorities, readCertificate, readTlsContext } from '../mqtt/io/tls.ts'
 import { bridgeOptions } from './bridge-options.ts'
+import { conditionOptions } from './conditions.ts'
+import { openContent } from './content.ts'
 import { tlsOptions } from './listeners.ts'
 
 /** File of a store written by a version before SQLite. */
@@ -23,6 +25,8 @@ const LMDB_FILE = 'data.mdb'
 export async function checkFiles(config: Config): Promise<readonly string[]> {
   const warnings = [...new AccessFiles(config).warnings, ...checkHttp(config)]
   openSensorUsers(config)
+  conditionOptions(config)
+  await openContent(config)
   if (!config.memory) checkDataDirectory(config.dataDir)
   if (config.traceFile !== undefined) checkWritable(dirname(resolve(config.traceFile)), '--trace-file')
   if (config.logFile !== undefined) checkWritable(dirname(resolve(config.logFile)), '--log-file')

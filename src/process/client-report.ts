@@ -30,9 +30,9 @@ function describeSession({ key, username, link, subscriptions, queueLength, infl
   const at = link === undefined || link.info.peer === '' ? '' : ` at ${printable(link.info.peer)}`
   const count = subscriptions?.size ?? 0
   const filters: string[] = []
-  for (const [filter, { qos }] of subscriptions ?? []) {
+  for (const [filter, { qos, condition }] of subscriptions ?? []) {
     if (filters.length === FILTERS_MAX) break
-    filters.push(`${plainName(filter)} QoS ${qos}`)
+    filters.push(`${plainName(filter)} QoS ${qos}${condition === undefined ? '' : ` if ${printable(condition.text)}`}`)
   }
   if (count > filters.length) filters.push(`and ${count - filters.length} more`)
   const messages = queueLength + (inflight?.size ?? 0)

@@ -4,27 +4,22 @@ import type { AccountChange, AccountResult } from '../http/accounts.ts'
 import type { ReloadResult } from '../http/exchange.ts'
 import type { HttpHost } from '../http/io/http-host.ts'
 import { NoticeRing } from '../http/notice-ring.ts'
-import type { Lsn, Store } from '../store/store.ts'
+import type { Lsn } from '../store/store.ts'
+import { DurableWaits } from './durable-waits.ts'
 import { instant, type Loop } from './loop.ts'
 
 /** Milliseconds that a request waits for a record to become durable. Longer, and the store has failed. */
 const DURABLE_MS = 10_000
 
-interface Waiting {
-  readonly lsn: Lsn
-  readonly resolve: () => void
-}
-
 /** The process as its HTTP service sees it, from before the store is open until everything has stopped. */
 export class HttpRunning implements HttpHost {
   notReady: string | undefined = 'the state is being restored'
-  store: Store | undefined
+  readonly waits = new DurableWaits()
   loop: Loop | undefined
   /** The last notices; kept only if there is an HTTP service. */
   notices: NoticeRing | undefined
   reload: () => Promise<ReloadResult> = async () => ({ error: 'Roost is starting' })
   changeAccount: (change: AccountChange) => Promise<AccountResult> = async () => ({ status: 503, error: 'Roost is starting' })
-  #waiting: Waiting[] = []
 
   constructor(isOn: boolean) {
     this.notices = isOn ? new NoticeRing(Date.now) : undefined
@@ -42,35 +37,7 @@ export class HttpRunning implements HttpHost {
     return this.loop === undefined ? step(instant()) : this.loop.run(step)
   }
 
-  async durable(lsn: Lsn): Promise<boolean> {
-    if (lsn <= this.#durable) return true
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => {
-        this.#waiting = this.#waiting.filter((each) => each !== waiting)
-        resolve(false)
-      }, DURABLE_MS)
-      const waiting: Waiting = {
-        lsn,
-        resolve: () => {
-          clearTimeout(timer)
-          resolve(true)
-        },
-      }
-      this.#waiting.push(waiting)
-    })
-  }
-
-  /** More records are durable. */
-  advanced(): void {
-    if (this.#waiting.length === 0) return
-    const durable = this.#durable
-    this.#waiting = this.#waiting.filter(({ lsn, resolve }) => {
-      if (lsn <= durable) resolve()
-      return lsn > durable
-    })
-  }
-
-  get #durable(): Lsn {
-    return this.store?.durable ?? 0
+  durable(lsn: Lsn): Promise<boolean> {
+    return this.waits.until(lsn, DURABLE_MS)
   }
 }

@@ -137,11 +137,11 @@ function accountsOf({ listeners, httpPasswordFile, httpManagers }: Config, acces
 
 /**
  * Where no user is configured, what anyone on this machine may do: everything, if by MQTT anyone on it may do everything without a
- * login. The permissions of a Unix socket, an access list or a certificate keep users of this machine apart, of which HTTP knows
- * nothing.
+ * login. The permissions of a Unix socket, an access list, a certificate or hooks keep users of this machine apart, of which HTTP
+ * knows nothing.
  */
-export const openRole = ({ aclFile, listeners }: Pick<Config, 'aclFile' | 'listeners'>): Role =>
-  aclFile === undefined && listeners.every(isForAll) ? 'manage' : 'view'
+export const openRole = ({ aclFile, hooks, listeners }: Pick<Config, 'aclFile' | 'hooks' | 'listeners'>): Role =>
+  aclFile === undefined && hooks === undefined && listeners.every(isForAll) ? 'manage' : 'view'
 
 const isForAll = (listener: ListenerConfig): boolean =>
   listener.allowAnonymous &&

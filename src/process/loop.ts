@@ -2,6 +2,7 @@ import { uptime } from 'node:os'
 import { performance } from 'node:perf_hooks'
 import type { Instant } from '../base/machine.ts'
 import type { AuthAnswer, AuthRequest } from '../broker/access.ts'
+import type { PublishAnswer, PublishQuestion } from '../broker/hooks.ts'
 import type { RouteKey } from '../gateway/ports/route.ts'
 import type { ConnectionId, StreamInfo } from '../mqtt/connection.ts'
 import { OutputBuffers } from '../mqtt/io/output-buffers.ts'
@@ -25,6 +26,16 @@ export interface Verifier {
   /** The client of this link disconnected before it was answered. */
   abandon(link: LinkId): void
 }
+
+/** Decides about messages of clients. Neither throws nor rejects. */
+export interface PublishHook {
+  /** True while a function runs on which the server waits. */
+  readonly isInside: boolean
+  ask(question: PublishQuestion): PublishAnswer | Promise<PublishAnswer>
+}
+
+/** Without a hook the server does not ask. */
+const NO_HOOK: PublishAnswer = { kind: 'refused', reasonCode: 0x80, reason: 'no hook is there' }
 
 /** Maximum delay of setTimeout in milliseconds. For a later deadline the timer is set again. */
 const TIMEOUT_MAX = 2 ** 31 - 1
@@ -56,6 +67,7 @@ export class Loop implements StreamHost, DialHost {
   readonly #streams = new Map<ConnectionId, Stream>()
   #sendDatagram: (route: RouteKey, bytes: Uint8Array) => void = () => {}
   #verifier: Verifier | undefined
+  #hooks: PublishHook | undefined
   #nextConnection = 1
   #flushing: NodeJS.Immediate | undefined
   #timeout: NodeJS.Timeout | undefined
@@ -98,6 +110,10 @@ export class Loop implements StreamHost, DialHost {
 
   authenticateBy(verifier: Verifier): void {
     this.#verifier = verifier
+  }
+
+  askBy(hooks: PublishHook): void {
+    this.#hooks = hooks
   }
 
   /** As `Connections.arriving`. */
@@ -147,6 +163,9 @@ export class Loop implements StreamHost, DialHost {
 
   /** Runs what is no input, such as a request over HTTP. What it leads to is written at the end of the turn, as after an input. */
   run<T>(step: (now: Instant) => T): T {
+    // The server is not reentrant.
+    if (this.#hooks?.isInside === true)
+      throw new Error('not from within authorize or onDeliver: the broker waits for their answer')
     this.#inputs++
     try {
       return step(this.#enter())
@@ -168,6 +187,7 @@ export class Loop implements StreamHost, DialHost {
       else if (output.kind === 'auth') void this.#verify(output.request)
       else if (output.kind === 'auth-abandoned') this.#verifier?.abandon(output.link)
       else if (output.kind === 'dial') this.#streams.set(output.connection, dial(output.target, output.connection, this))
+      else if (output.kind === 'hook') this.#ask(output.question)
       else {
         const stream = this.#streams.get(output.connection)
         if (output.kind === 'write') isFree = stream?.write(output.bytes) === true && isFree !== false
@@ -189,6 +209,13 @@ export class Loop implements StreamHost, DialHost {
     if (this.#flushing !== undefined) clearImmediate(this.#flushing)
     if (this.#timeout !== undefined) clearTimeout(this.#timeout)
     if (this.#due !== undefined) clearImmediate(this.#due)
+  }
+
+  #ask(question: PublishQuestion): void {
+    const { id } = question
+    const answer = this.#hooks?.ask(question) ?? NO_HOOK
+    if (answer instanceof Promise) void answer.then((later) => this.handle({ kind: 'hooked', id, answer: later }))
+    else this.handle({ kind: 'hooked', id, answer })
   }
 
   async #verify(request: AuthRequest): Promise<void> {

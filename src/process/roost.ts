@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { resolve } from 'node:path'
 import { getHeapStatistics } from 'node:v8'
+import { HookedAccess } from '../access/hooked-access.ts'
 import { AccessFiles, rereadClientIds } from '../access/io/access-files.ts'
 import { seedNames } from '../base/name-map.ts'
 import type { Notice, NoticeSink } from '../base/notice.ts'
@@ -11,15 +12,21 @@ import { FileStamps } from '../config/io/file-stamps.ts'
 import { openSensorUsers, rereadSensorRules } from '../config/io/sensor-users.ts'
 import type { SensorRules } from '../gateway/sensor-rules.ts'
 import type { ReloadResult } from '../http/exchange.ts'
+import type { ClientEvents } from '../mqtt/client-events.ts'
 import { Server } from '../server.ts'
 import { MAX_BUFFERED_BYTES } from '../store/io/group-commit.ts'
 import type { StoreNews } from '../store/io/protocol.ts'
 import { SqliteStore } from '../store/io/sqlite-store.ts'
-import { MemoryStore, type SessionKey, type Store } from '../store/store.ts'
+import { type Lsn, MemoryStore, type SessionKey, type Store } from '../store/store.ts'
 import { Tracer } from '../trace/tracer.ts'
 import { AccountChanges } from './account-changes.ts'
 import { CertificateWatch } from './certificates.ts'
 import { clientReport } from './client-report.ts'
+import { conditionOptions } from './conditions.ts'
+import { countContent, openContent } from './content.ts'
+import { hookedConfig } from './hook-file.ts'
+import { HookRunner, withEvents } from './hook-runner.ts'
+import type { Hooks } from './hooks.ts'
 import { type OpenHttp, openHttp, processStatus } from './http.ts'
 import { HttpRunning } from './http-running.ts'
 import { LagMonitor } from './lag.ts'
@@ -58,6 +65,8 @@ export interface ListeningMqtt {
 }
 
 export interface Running {
+  /** The configuration in effect, with what hooks change in it. */
+  readonly config: Config
   readonly mqtt: readonly ListeningMqtt[]
   readonly sn: readonly ListeningSn[]
   /** Undefined if it is switched off, or its port is taken and was not configured. */
@@ -88,25 +97,63 @@ export interface Running {
   stop(): Promise<void>
 }
 
+/** What the caller of `startProcess` adds to the configuration. */
+export interface StartProcessOptions {
+  /** Published as `$SYS/broker/version`. */
+  readonly version?: string | undefined
+  /** Called with each Notice, within a turn of the server: it must only note it. */
+  readonly onNotice?: NoticeSink | undefined
+  /** Functions of the program, in place of a file (`hooks`). */
+  readonly hooks?: Hooks | undefined
+  /** Told about the life of clients, within a turn of the server: it must only note it. */
+  readonly events?: ClientEvents | undefined
+}
+
+/** The parts of the running process, for a program that the broker is part of. */
+export interface Inside {
+  readonly server: Server
+  readonly loop: Loop
+  /** As `Running.reload`, with the reason for which it has failed. */
+  reload(): Promise<ReloadResult>
+  /** Resolves to true once the record is durable; false: the store was closed before. */
+  durable(lsn: Lsn): Promise<boolean>
+}
+
+/** With its parts, for a program that uses it from inside. */
+export interface RunningInside extends Running {
+  readonly inside: Inside
+}
+
 /**
- * Starts broker and gateway as configured. `version` is published as `$SYS/broker/version`.
+ * Starts broker and gateway as configured.
  * @throws StartError with one line for the user, which names the flag
  */
-export async function startProcess(config: Config, log: Logger, version?: string): Promise<Running> {
+export async function startProcess(given: Config, log: Logger, options: StartProcessOptions = {}): Promise<RunningInside> {
+  const { version, onNotice, events } = options
+  const { config, hooks: functions } = await hookedConfig(given, options.hooks)
   const api = new HttpRunning(config.http)
   const logged = noticeLogger(log, config.logRate)
-  const reported = api.reporting(logged)
+  const toApi = api.reporting(logged)
+  const reported: NoticeSink =
+    onNotice === undefined
+      ? toApi
+      : (each) => {
+          toApi(each)
+          onNotice(each)
+        }
   seedNames(randomInt(2 ** 32), randomInt(2 ** 32))
   // The store and the access rules report to a loop and a server that are created after them.
   let loop: Loop | undefined
   let server: Server | undefined
   const notice: NoticeSink = (each) => (server?.notice ?? reported)(each)
   const stamps = new FileStamps(config)
-  const access = new AccessFiles(config, notice)
+  const hooks = functions && new HookRunner(functions, notice)
+  const access = new AccessFiles(config, notice, hooks?.authenticates === true ? (login) => hooks.login(login) : undefined)
   const openFiles = openFilesWarning(config, openFilesLimit())
   const memory = memoryLimits(config, processBound())
   for (const warning of [...access.warnings, openFiles, memory.warning]) if (warning !== undefined) log.warn(warning)
   const { policy } = access
+  const content = await openContent(config)
   const users = openSensorUsers(config, {
     isTaken: (username) => policy.hasPassword(username),
     isBanned: (route, clientId) => policy.bans.hasPeer(route) || (clientId !== undefined && policy.bans.hasId(clientId)),
@@ -118,13 +165,16 @@ export async function startProcess(config: Config, log: Logger, version?: string
     version,
     onDurable: () => {
       loop?.handle({ kind: 'durable' })
-      api.advanced()
+      api.waits.advanced()
     },
     hasSession: (key) => server?.broker.sessions.byKey(key)?.persistent === true,
   })
   server = new Server({
     ...serverOptions(config, users, access),
-    access: access.policy,
+    access: hooks?.core.authorize === undefined ? policy : new HookedAccess(policy, hooks.core.authorize),
+    hooks: withEvents(hooks?.core, events),
+    content: content.check,
+    conditions: conditionOptions(config),
     memory: memory.limits,
     store,
     clock: wallClock(),
@@ -133,11 +183,13 @@ export async function startProcess(config: Config, log: Logger, version?: string
     version: version === undefined ? 'roost' : `roost version ${version}`,
     processFigures: () => ({ heapBytes: heapBytes(), eventLoopLagMs: lag.lag }),
   })
+  countContent(content, server.memory)
   const tracer = new Tracer(server)
   const certificates = new CertificateWatch(config)
-  api.store = store
+  api.waits.store = store
   let ports: SnPorts | undefined
   let http: OpenHttp | undefined
+  let traces: Traces | undefined
   try {
     // It answers while the state is restored, to say that Roost is not ready.
     const status = processStatus({
@@ -157,13 +209,15 @@ export async function startProcess(config: Config, log: Logger, version?: string
     loop = new Loop(server)
     api.loop = loop
     loop.authenticateBy(access.authenticator)
+    if (hooks !== undefined) loop.askBy(hooks)
     const weak = config.memory ? undefined : access.keepSecretIn(config.dataDir)
     if (weak !== undefined) log.warn(weak)
     // A partial access list may look complete, and allow what its missing part denies.
     const changed = stamps.changed()
     if (changed !== undefined) throw new StartError(`${changed}: changed while it was read; start again when it is complete`)
-    const traces = startTraces(config, log, tracer)
-    server.memory.count('output_buffers', () => traces.bytes)
+    const started = startTraces(config, log, tracer)
+    traces = started
+    server.memory.count('output_buffers', () => started.bytes)
     // The listeners are opened only after the state has been restored.
     const listeners = await openListeners(config, loop, notice)
     const snPorts = await SnPorts.open(config, loop, notice).catch(async (error: unknown) => {
@@ -177,12 +231,16 @@ export async function startProcess(config: Config, log: Logger, version?: string
     loop.flush()
     api.notReady = undefined
     return running(config, {
-      ...{ loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory, traces },
-      ...{ http, api, certificates },
+      ...{ loop, server, store, notice: logged, access, users, listeners, snPorts, lag, memory, traces: started },
+      ...{ http, api, certificates, hooks },
     })
   } catch (error) {
+    lag.stop()
+    certificates.stop()
+    traces?.stop()
+    hooks?.stop()
     await http?.close()
-    await closeStore(store)
+    await closeStore(store).finally(() => loop?.stop())
     throw error instanceof StartError ? error : new StartError((error as Error).message)
   }
 }
@@ -221,6 +279,7 @@ interface Parts {
   readonly lag: LagMonitor
   readonly memory: ReturnType<typeof memoryLimits>
   readonly traces: Traces
+  readonly hooks: HookRunner | undefined
 }
 
 /** Time in milliseconds for which files must stay unchanged after they were read. */
@@ -257,7 +316,7 @@ async function reload(config: Config, parts: Parts): Promise<ReloadResult> {
   return { warnings: [...access.warnings, ...(http?.warnings ?? []), ...(weak === undefined ? [] : [weak])] }
 }
 
-function running(config: Config, parts: Parts): Running {
+function running(config: Config, parts: Parts): RunningInside {
   const { loop, server, store, notice, listeners, snPorts, http, api, lag } = parts
   let reloading: Promise<unknown> = Promise.resolve()
   const stop = async (): Promise<void> => {
@@ -269,8 +328,13 @@ function running(config: Config, parts: Parts): Running {
     await inPieces(parts, () => server.publishWills(instant()))
     await inPieces(parts, () => server.shutDown(instant()))
     loop.stop()
+    parts.hooks?.stop()
     await Promise.all([...listeners.map(({ listener }) => listener.close()), snPorts.close(), http?.close()])
-    await closeStore(store)
+    await closeStore(store).finally(() => {
+      // What became durable in the end has set its timers again.
+      loop.stop()
+      api.waits.closed()
+    })
     parts.traces.stop()
     notice.flush()
   }
@@ -286,6 +350,7 @@ function running(config: Config, parts: Parts): Running {
   api.reload = reloadInTurn
   api.changeAccount = (change) => accounts.change(change)
   return {
+    config,
     mqtt: listeners.map(({ config: { name }, url, listener: { address } }) => ({ name, url, port: address.port })),
     sn: snPorts.all.map(({ name, url, port, broadcasts }) => ({ name, url, port, broadcasts })),
     http: http && { url: http.url, port: http.port },
@@ -300,6 +365,7 @@ function running(config: Config, parts: Parts): Running {
       if (store instanceof SqliteStore) await store.checkpoint()
     },
     clientReport: () => clientReport(server),
+    inside: { server, loop, reload: reloadInTurn, durable: (lsn) => api.waits.until(lsn) },
     stop: () => {
       stopped ??= stop()
       return stopped

@@ -45,6 +45,7 @@ export function serverOptions(
     broker: {
       ...config,
       receiveMaximum: FIXED.receive_maximum.value,
+      maxConditionsPerSession: FIXED.max_conditions_per_session.value,
       maxRetainedLookupsPerSecond: FIXED.max_retained_lookups_per_second.value,
     },
     connections: {

@@ -1,5 +1,6 @@
 import { assert } from '../base/assert.ts'
 import { type ByteReader, type ByteWriter, decodeUtf8, utf8Error, utf8Length } from '../base/bytes.ts'
+import type { StoredSubscription } from './store.ts'
 
 // The fields that stored records consist of; see records.ts for how long a layout has to be kept.
 
@@ -192,4 +193,39 @@ export function writeBytes(w: ByteWriter, bytes: Uint8Array): void {
 
 export function readBytes(r: ByteReader, field: string): Uint8Array {
   return new Uint8Array(r.take(readInteger(r, field), field))
+}
+
+const NO_LOCAL = 0x04
+const RETAIN_AS_PUBLISHED = 0x08
+const RETAIN_HANDLING_SHIFT = 4
+const HAS_IDENTIFIER = 0x40
+const HAS_CONDITION = 0x80
+
+export function writeSubscription(w: ByteWriter, options: StoredSubscription): void {
+  let flags = options.qos | (options.retainHandling << RETAIN_HANDLING_SHIFT)
+  if (options.noLocal) flags |= NO_LOCAL
+  if (options.retainAsPublished) flags |= RETAIN_AS_PUBLISHED
+  if (options.subscriptionIdentifier !== undefined) flags |= HAS_IDENTIFIER
+  if (options.condition !== undefined) flags |= HAS_CONDITION
+  w.u8(flags)
+  if (options.subscriptionIdentifier !== undefined) writeInteger(w, options.subscriptionIdentifier)
+  if (options.condition !== undefined) writeText(w, options.condition)
+}
+
+export function readSubscription(r: ByteReader): StoredSubscription {
+  const flags = readFlags(r, 'subscription flags', 0xff)
+  const retainHandling = (flags >> RETAIN_HANDLING_SHIFT) & 3
+  if (retainHandling === 3) r.fail('retain handling 3')
+  const options = {
+    qos: qosOf(r, flags),
+    noLocal: (flags & NO_LOCAL) !== 0,
+    retainAsPublished: (flags & RETAIN_AS_PUBLISHED) !== 0,
+    retainHandling: retainHandling as 0 | 1 | 2,
+  }
+  const identifier = (flags & HAS_IDENTIFIER) === 0 ? undefined : readInteger(r, 'subscription identifier')
+  return {
+    ...options,
+    ...(identifier !== undefined && { subscriptionIdentifier: identifier }),
+    ...((flags & HAS_CONDITION) !== 0 && { condition: readText(r, 'condition') }),
+  }
 }

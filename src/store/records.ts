@@ -7,25 +7,18 @@ import {
   readInteger,
   readList,
   readNumber,
+  readSubscription,
   readText,
   readValue,
   writeBoolean,
   writeBytes,
   writeInteger,
   writeNumber,
+  writeSubscription,
   writeText,
   writeValue,
 } from './record-fields.ts'
-import type {
-  BrokerRecord,
-  GatewayRecord,
-  StoredDelivery,
-  StoredMessage,
-  StoredOwner,
-  StoredSubscription,
-  StoredWill,
-  StoreRecord,
-} from './store.ts'
+import type { BrokerRecord, GatewayRecord, StoredDelivery, StoredMessage, StoredOwner, StoredWill, StoreRecord } from './store.ts'
 
 /**
  * First byte of every stored record. What is on disk outlives the program that wrote it: a number is never reused for another
@@ -400,34 +393,6 @@ function readDelivery(r: ByteReader): StoredDelivery {
   if ((flags & HAS_IDENTIFIERS) !== 0) delivery.subscriptionIdentifiers = readList(r, 'subscription identifier', readInteger)
   if ((flags & HAS_SHARE) !== 0) delivery.share = readText(r, 'shared subscription')
   return delivery
-}
-
-const NO_LOCAL = 0x04
-const RETAIN_AS_PUBLISHED = 0x08
-const RETAIN_HANDLING_SHIFT = 4
-const HAS_IDENTIFIER = 0x40
-
-function writeSubscription(w: ByteWriter, options: StoredSubscription): void {
-  let flags = options.qos | (options.retainHandling << RETAIN_HANDLING_SHIFT)
-  if (options.noLocal) flags |= NO_LOCAL
-  if (options.retainAsPublished) flags |= RETAIN_AS_PUBLISHED
-  if (options.subscriptionIdentifier !== undefined) flags |= HAS_IDENTIFIER
-  w.u8(flags)
-  if (options.subscriptionIdentifier !== undefined) writeInteger(w, options.subscriptionIdentifier)
-}
-
-function readSubscription(r: ByteReader): StoredSubscription {
-  const flags = readFlags(r, 'subscription flags', 0x7f)
-  const retainHandling = (flags >> RETAIN_HANDLING_SHIFT) & 3
-  if (retainHandling === 3) r.fail('retain handling 3')
-  const options = {
-    qos: qosOf(r, flags),
-    noLocal: (flags & NO_LOCAL) !== 0,
-    retainAsPublished: (flags & RETAIN_AS_PUBLISHED) !== 0,
-    retainHandling: retainHandling as 0 | 1 | 2,
-  }
-  if ((flags & HAS_IDENTIFIER) === 0) return options
-  return { ...options, subscriptionIdentifier: readInteger(r, 'subscription identifier') }
 }
 
 function writeWill(w: ByteWriter, will: StoredWill | null): void {

@@ -111,6 +111,8 @@ export interface StoredSubscription {
   readonly retainAsPublished: boolean
   readonly retainHandling: 0 | 1 | 2
   readonly subscriptionIdentifier?: number
+  /** What a message must fulfil, as its client wrote it. */
+  readonly condition?: string
 }
 
 /** The records of the gateway. */
@@ -212,6 +214,8 @@ export class MemoryStore implements Store {
 export interface WallClock {
   /** The store's time at instant 0. */
   readonly epoch: WallTime
+  /** The wall clock at instant 0, where it is known to differ. */
+  readonly wallEpoch?: number
 }
 
 export const wallTime = (clock: WallClock, now: Instant): WallTime => clock.epoch + now

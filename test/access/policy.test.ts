@@ -40,6 +40,31 @@ test('rules for a user who has a password are not for whoever says that name whe
   expect(mayRead({ username: 'bob', verified: false })).toEqual(['shed/a'])
 })
 
+describe('a hook that decides about every client', () => {
+  const hooked: ListenerPolicy = { ...CLOSED, methods: [], asksAll: true }
+  const sensor = { kind: 'sn' as const, listener: 'sn' }
+
+  test.each<[string, ListenerPolicy, object, object, number | 'ask']>([
+    ['without a name', hooked, {}, {}, 'ask'],
+    ['with a name', hooked, {}, named, 'ask'],
+    ['named by a certificate', hooked, { identity: 'alice' }, {}, 'ask'],
+    ['without the certificate that it needs', { ...hooked, certificate: 'needed' }, {}, named, 0x86],
+    ['a sensor', hooked, sensor, {}, 'ask'],
+    ['a sensor with a user', hooked, { ...sensor, identity: 'alice' }, {}, 'ask'],
+    ['a sensor that was connected before a restart', hooked, { ...sensor, isRestored: true }, {}, 0],
+    ['messages with QoS -1, of a user', hooked, { ...sensor, isShared: true, identity: 'alice' }, {}, 0],
+    ['messages with QoS -1, of nobody', hooked, { ...sensor, isShared: true }, {}, 0x87],
+    ['an authentication method', hooked, {}, { properties: { authenticationMethod: 'SCRAM-SHA-256' } }, 0x8c],
+  ])('%s', (_what, policy, more, connect, answer) => {
+    expect(only(policy).connect(info(more), connectPacket('c', connect))).toBe(answer)
+  })
+
+  test('whom it has let in may stay, unless banned', () => {
+    const policy = only(hooked)
+    expect([policy.remains(who()), policy.remains(who({ kind: 'sn' }))]).toEqual([0, 0])
+  })
+})
+
 describe('CONNECT', () => {
   test.each<[string, ListenerPolicy, object, object, number | 'ask']>([
     ['open: without a name', OPEN, {}, {}, 0],

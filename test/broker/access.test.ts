@@ -3,7 +3,7 @@ import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { Acl, parseAcl, RuleSet } from '../../src/access/acl.ts'
 import { AccessPolicy, Grant, type ListenerPolicy } from '../../src/access/policy.ts'
 import type { AuthAnswer, AuthRequest } from '../../src/broker/access.ts'
-import type { BrokerOptions } from '../../src/broker/broker.ts'
+import type { BrokerOptions } from '../../src/broker/broker-options.ts'
 import { PacketType } from '../../src/mqtt/packets.ts'
 import { bytes, connectPacket, PERSISTENT, TestBroker, type TestClient, will } from './harness.ts'
 

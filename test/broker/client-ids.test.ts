@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { type Acl, parseAcl } from '../../src/access/acl.ts'
 import { parseClientIds } from '../../src/access/io/access-files.ts'
 import { AccessPolicy, Grant, type ListenerPolicy } from '../../src/access/policy.ts'
+import { StartError } from '../../src/base/start-error.ts'
 import { YamlFile } from '../../src/config/io/yaml-file.ts'
 import { DEFAULT_LINK_SETTINGS } from '../../src/mqtt/link.ts'
 import type { Connack, Connect } from '../../src/mqtt/packets.ts'
@@ -176,7 +177,7 @@ test.each([
   ['alice: [a, ""]', 'ids.yaml:1:12: expected a client id or a list of them, got ""'],
   ['alice: {a: b}', 'ids.yaml:1:8: expected a client id or a list of them, got a map'],
   ['alice: a\nalice: b', 'ids.yaml:2:1: Map keys must be unique'],
-])('%j', (text, error) => expect(() => rules(text)).toThrow(new Error(error)))
+])('%j', (text, error) => expect(() => rules(text)).toThrow(new StartError(error)))
 
 test('numbers are client ids too, and users', () => {
   expect(rules('17: [4711]\n').use('4711', '17')).toBe('own')

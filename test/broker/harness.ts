@@ -1,7 +1,8 @@
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { assert } from '../../src/base/assert.ts'
 import type { Notice } from '../../src/base/notice.ts'
-import { Broker, type BrokerOptions } from '../../src/broker/broker.ts'
+import { Broker } from '../../src/broker/broker.ts'
+import type { BrokerOptions } from '../../src/broker/broker-options.ts'
 import type { ClientLink } from '../../src/broker/client-link.ts'
 import type { ClientKind, LinkInfo } from '../../src/mqtt/link.ts'
 import { type Connect, type Packet, PacketType, type SubscriptionRequest, type Will } from '../../src/mqtt/packets.ts'
@@ -40,8 +41,8 @@ export class TestBroker {
   }
 
   /** A new process on what the store of the old one has kept, of which so many records were folded into rows. */
-  static restarted(store: DelayedStore, epoch: number, folded = store.durable): TestBroker {
-    const again = new TestBroker({}, store.crash({ folded }), epoch)
+  static restarted(store: DelayedStore, epoch: number, folded = store.durable, options: Partial<BrokerOptions> = {}): TestBroker {
+    const again = new TestBroker(options, store.crash({ folded }), epoch)
     for (const record of again.store.replay()) if (!record.type.startsWith('sn-')) again.broker.apply(record as never)
     again.broker.recover(0)
     again.broker.runDownRecovered(0)

@@ -314,7 +314,7 @@ test.each<[string[], string]>([
   [['serve', '--memory', '--data-dir', 'x'], '--memory: excludes --data-dir; leave one of them out'],
   [
     ['serve', '--host', '::'],
-    '--host: :: is not loopback, so anyone who can reach it could connect without a password: to allow that, add --allow-anonymous; to prevent it, add --password-file',
+    '--host: :: is not loopback, so anyone who can reach it could connect without a password: to allow that, add allow_anonymous: true; to prevent it, add password_file',
   ],
   [['serve', '--config', '/nowhere/roost.yaml'], '--config: cannot read /nowhere/roost.yaml: no such file or directory'],
 ])('%j: one line and exit code 2', async (argv, line) => {
@@ -354,7 +354,7 @@ describe('with a file', () => {
   test('the refusal to listen names the place that asked for it', async () => {
     const path = file('open.yaml', 'sn_host: 10.0.0.1\n')
     expect((await ran('serve', '--config', path)).host.err).toBe(
-      `${path}:1:10: sn_host: 10.0.0.1 is not loopback, so anyone who can reach it could connect without a password: to allow that, add --allow-anonymous; to prevent it, add --password-file\n`,
+      `${path}:1:10: sn_host: 10.0.0.1 is not loopback, so anyone who can reach it could connect without a password: to allow that, add allow_anonymous: true; to prevent it, add password_file\n`,
     )
   })
 

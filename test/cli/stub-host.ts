@@ -35,6 +35,7 @@ export class StubHost implements Host {
     this.log = log
     setImmediate(() => this.started())
     return {
+      config,
       mqtt: config.listeners.map(({ name, host, port: asked }) => {
         const port = asked === 0 ? 40_001 : asked
         return { name, url: `tcp://${host}:${port}`, port }

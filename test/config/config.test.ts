@@ -1,4 +1,5 @@
 import { describe, expect, expectTypeOf, test } from 'vitest'
+import { StartError } from '../../src/base/start-error.ts'
 import { type BrokerLimits, DEFAULT_LIMITS } from '../../src/broker/limits.ts'
 import {
   type Config,
@@ -37,7 +38,9 @@ test('the defaults are those of the README, and of the rooms that have their own
     logFormat: 'pretty',
   })
   expect(DEFAULT_CONFIG).not.toHaveProperty('config')
-  expectTypeOf<Config>().toExtend<Omit<BrokerLimits, 'receiveMaximum' | 'maxRetainedLookupsPerSecond'>>()
+  expectTypeOf<Config>().toExtend<
+    Omit<BrokerLimits, 'receiveMaximum' | 'maxRetainedLookupsPerSecond' | 'maxConditionsPerSession'>
+  >()
   const { broker, connections } = serverOptions(DEFAULT_CONFIG)
   expect(broker).toMatchObject({ ...DEFAULT_LIMITS })
   expect(connections?.maxTopicAliasBytes).toBe(DEFAULT_CONNECTION_LIMITS.maxTopicAliasBytes)
@@ -70,18 +73,18 @@ describe('values', () => {
     ['predefined_topics', null, 'expected the path of a file, got nothing'],
     ['log_format', 'a\nb'.repeat(99), `expected one of json, pretty, got "${'a\\nb'.repeat(99).slice(0, 59)}...`],
   ])('%s: %j', (key, raw, error) => {
-    expect(tell(key, raw)).toThrow(new Error(`--${key}: ${error}`))
+    expect(tell(key, raw)).toThrow(new StartError(`--${key}: ${error}`))
   })
 })
 
 describe('memory and data_dir are one choice', () => {
   test('both flags', () => {
     const error = '--memory: excludes --data_dir; leave one of them out'
-    expect(() => resolveConfig(layer({ memory: true, data_dir: 'x' }), none)).toThrow(new Error(error))
+    expect(() => resolveConfig(layer({ memory: true, data_dir: 'x' }), none)).toThrow(new StartError(error))
   })
   test('both keys', () => {
     const error = 'a:1:2: memory: excludes a:1:2: data_dir; leave one of them out'
-    expect(() => resolveConfig(none, layer({ memory: true, data_dir: 'x' }, 'a:1:2: '))).toThrow(new Error(error))
+    expect(() => resolveConfig(none, layer({ memory: true, data_dir: 'x' }, 'a:1:2: '))).toThrow(new StartError(error))
   })
   test('a flag for the one wins over the key of the other', () => {
     expect(resolveConfig(layer({ memory: true }), layer({ data_dir: 'x' }))).toMatchObject({ memory: true })
@@ -95,9 +98,9 @@ describe('memory and data_dir are one choice', () => {
 describe('only loopback without a password', () => {
   test.each<OptionKey>(['host', 'sn_host'])('%s', (key) => {
     const error = `--${key}: 0.0.0.0 is not loopback, so anyone who can reach it could connect without a password: to allow that, add --allow-anonymous; to prevent it, add --password-file`
-    expect(() => resolveConfig(layer({ [key]: '0.0.0.0' }), none)).toThrow(new Error(error))
-    expect(() => resolveConfig(none, layer({ [key]: '0.0.0.0' }))).toThrow(new Error(error))
-    expect(() => resolveConfig(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: false }))).toThrow(new Error(error))
+    expect(() => resolveConfig(layer({ [key]: '0.0.0.0' }), none)).toThrow(new StartError(error))
+    expect(() => resolveConfig(none, layer({ [key]: '0.0.0.0' }))).toThrow(new StartError(error))
+    expect(() => resolveConfig(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: false }))).toThrow(new StartError(error))
     expect(resolveConfig(layer({ [key]: '0.0.0.0' }), layer({ allow_anonymous: true }))).toMatchObject({ allowAnonymous: true })
     expect(resolveConfig(layer({ [key]: '127.0.0.2' }), layer({ [key]: '0.0.0.0' }))).toMatchObject({ allowAnonymous: undefined })
   })
@@ -163,7 +166,7 @@ describe('listeners', () => {
     expect(ports(layer({ host: '::1' }), none)).toEqual([1883, 8883])
     const error = 'certfile: applies to the default listener, which listeners replaces: move it there, or set port too'
     const file = layer({ certfile: 'c', keyfile: 'k' }, '')
-    expect(() => resolveConfig(none, file, [entry({ port: 1 })])).toThrow(new Error(error))
+    expect(() => resolveConfig(none, file, [entry({ port: 1 })])).toThrow(new StartError(error))
   })
 
   test('its own settings, else the global ones, else the defaults; nobody inherits a certificate', () => {
@@ -180,10 +183,10 @@ describe('listeners', () => {
     const same = [entry({ port: 1 }), entry({ port: 1, host: '::1' }), entry({ port: 0 }), entry({ port: 0 })]
     expect(listeners(...same).map(({ name }) => name)).toEqual(['mqtt-1', 'mqtt-1-2', 'mqtt-0', 'mqtt-0-2'])
     expect(() => listeners(entry({ port: 1 }, 'a'), entry({ port: 2 }, 'a', 1))).toThrow(
-      new Error('r:1:1: listeners[1].name: a is already the name of another listener'),
+      new StartError('r:1:1: listeners[1].name: a is already the name of another listener'),
     )
     expect(() => listeners(entry({ port: 1 }), entry({ port: 1, host: '127.0.0.1' }, 'b', 1))).toThrow(
-      new Error('r:1:1: listeners[1]: listens on 127.0.0.1 port 1, as r:1:1: listeners[0] does'),
+      new StartError('r:1:1: listeners[1]: listens on 127.0.0.1 port 1, as r:1:1: listeners[0] does'),
     )
   })
 
@@ -206,7 +209,7 @@ describe('listeners', () => {
     [{ port: 1, jwt_issuer: 'a' }, 'jwt_issuer: needs jwt_secret_file or jwt_public_key_file or jwt_jwks too'],
     [{ port: 1, http_auth_timeout_seconds: 1 }, 'http_auth_timeout_seconds: needs http_auth_url too'],
   ])('%j', (values, error) => {
-    expect(() => listeners(entry(values))).toThrow(new Error(`r:1:1: listeners[0].${error}`))
+    expect(() => listeners(entry(values))).toThrow(new StartError(`r:1:1: listeners[0].${error}`))
   })
 
   test('what is off needs nothing', () => {
@@ -251,7 +254,7 @@ describe('listeners', () => {
       const error =
         'r:1:1: listeners[1].host: 0.0.0.0 is not loopback, so anyone who can reach it could connect without a password: to allow that, add allow_anonymous: true; to prevent it, add password_file'
       const first = entry({ host: '0.0.0.0', port: 2, password_file: 'p' })
-      expect(() => listeners(first, entry({ ...open, acl_file: 'a' }, undefined, 1))).toThrow(new Error(error))
+      expect(() => listeners(first, entry({ ...open, acl_file: 'a' }, undefined, 1))).toThrow(new StartError(error))
       expect(() => resolveConfig(none, layer({ allow_anonymous: true }), [entry({ ...open, allow_anonymous: false })])).toThrow()
       expect(resolveConfig(none, layer({ allow_anonymous: true }), [entry(open)]).listeners).toMatchObject([
         { allowAnonymous: true },
@@ -364,7 +367,7 @@ describe('ports for sensors', () => {
 
   test('what is asked of the port of the flags belongs into the list', () => {
     expect(() => ports(layer({ multicast_group: 'none' }, 'f: '), entry({ sn_port: 1 }))).toThrow(
-      'f: multicast_group: applies to the port of the flags, which sn_listeners replaces',
+      'f: multicast_group: applies to the default port, which sn_listeners replaces',
     )
     expect(() => resolveConfig(layer({ sn_device: '/x', sn_port: 1 }), none)).toThrow('--sn_device: excludes --sn_port')
   })

@@ -128,6 +128,22 @@ describe('the configuration', () => {
     ])
   })
 
+  test('shows types of topics, and what becomes of what does not fit', () => {
+    const type = { name: 'soil', topics: ['a', 'b/+'], invalid: 'mark', invalidMqtt3: 'acknowledge' } as const
+    const schema = { value: {}, placeOf: (pointer: string) => pointer }
+    const sections = shown({
+      ...DEFAULT_CONFIG,
+      types: [
+        { ...type, contentType: 'text/plain', schema },
+        { ...type, name: 'named' },
+      ],
+    })
+    expect(sections.find(({ title }) => title === 'Types of topics')?.settings).toMatchObject([
+      { key: 'soil', about: 'Type of messages on a, b/+.', value: 'text/plain; schema: mark what does not fit' },
+      { key: 'named', value: 'a name only' },
+    ])
+  })
+
   test('is searched by names, meanings and values', () => {
     const all = shown().flatMap(({ settings }) => settings)
     expect(all.filter((each) => matches(each, 'drop_newest')).map(({ key }) => key)).toContain('queue_full')

@@ -1,4 +1,4 @@
-import type { BrokerOptions } from '../../src/broker/broker.ts'
+import type { BrokerOptions } from '../../src/broker/broker-options.ts'
 import type { StreamInfo } from '../../src/mqtt/connection.ts'
 import { type Connect, type Packet, PacketType, type SubscriptionRequest } from '../../src/mqtt/packets.ts'
 import type { Properties } from '../../src/mqtt/properties.ts'

@@ -16,7 +16,7 @@ afterEach(() => {
 
 function runningOn(store: MemoryStore): HttpRunning {
   const running = new HttpRunning(true)
-  running.store = store
+  running.waits.store = store
   return running
 }
 
@@ -26,10 +26,10 @@ test('a request waits until its record is durable', async () => {
   const [one, other] = [running.durable(1), running.durable(3)]
   expect(await running.durable(0)).toBe(true)
   store.durable = 2
-  running.advanced()
+  running.waits.advanced()
   expect(await one).toBe(true)
   store.durable = 3
-  running.advanced()
+  running.waits.advanced()
   expect(await other).toBe(true)
   expect(vi.getTimerCount()).toBe(0)
 })
@@ -39,7 +39,7 @@ test('not for ever', async () => {
   const late = running.durable(1)
   await vi.advanceTimersByTimeAsync(10_000)
   expect(await late).toBe(false)
-  running.advanced()
+  running.waits.advanced()
 })
 
 test('before there is an event loop', async () => {

@@ -4,7 +4,7 @@ import { openRole } from '../../src/process/http.ts'
 
 const [BY_DEFAULT] = DEFAULT_CONFIG.listeners as readonly [ListenerConfig]
 const roleOf = (...more: readonly Partial<ListenerConfig>[]): string =>
-  openRole({ aclFile: undefined, listeners: more.map((each) => ({ ...BY_DEFAULT, ...each })) })
+  openRole({ aclFile: undefined, hooks: undefined, listeners: more.map((each) => ({ ...BY_DEFAULT, ...each })) })
 
 test('without users, anyone on this machine may manage if MQTT lets them do everything', () => {
   expect(roleOf({})).toBe('manage')
@@ -24,4 +24,5 @@ test.each<readonly [string, Partial<ListenerConfig>]>([
 
 test('nor if an access list is for all', () => {
   expect(openRole({ ...DEFAULT_CONFIG, aclFile: 'acl' })).toBe('view')
+  expect(openRole({ ...DEFAULT_CONFIG, hooks: 'hooks.mjs' })).toBe('view')
 })

@@ -225,7 +225,7 @@ export interface Operations {
       /** why it does not get its messages at the moment, the most important first; empty: nothing holds them back */
       readonly reasons: readonly ({
         /** docs/troubleshooting.md explains each */
-        readonly code: 'session-ended' | 'lost' | 'disconnected' | 'asleep' | 'overdue' | 'connecting' | 'address-taken' | 'no-subscriptions' | 'no-match' | 'read-denied' | 'qos0-while-away' | 'shared' | 'queue-full' | 'no-memory' | 'expired' | 'not-acknowledged' | 'window-full' | 'congested' | 'not-reading' | 'wake-limit' | 'address-not-validated' | 'airtime' | 'port-missing' | 'too-large' | 'topic-not-registered' | 'topic-refused' | 'topic-ids-used-up' | 'store-waits' | 'store-full'
+        readonly code: 'session-ended' | 'lost' | 'disconnected' | 'asleep' | 'overdue' | 'connecting' | 'address-taken' | 'no-subscriptions' | 'no-match' | 'read-denied' | 'condition' | 'qos0-while-away' | 'shared' | 'queue-full' | 'no-memory' | 'expired' | 'not-acknowledged' | 'window-full' | 'congested' | 'not-reading' | 'wake-limit' | 'address-not-validated' | 'airtime' | 'port-missing' | 'too-large' | 'topic-not-registered' | 'topic-refused' | 'topic-ids-used-up' | 'store-waits' | 'store-full'
         /** the same in words, without times */
         readonly text: string
         /** since when; ISO 8601, UTC */
@@ -361,6 +361,18 @@ export interface Operations {
         readonly retain_handling: number
         /** Subscription Identifier */
         readonly identifier?: number
+        readonly condition?: {
+          /** what a message must fulfil, in CEL (docs/filters.md) */
+          readonly text: string
+          /** it can be evaluated; if not, nothing passes */
+          readonly valid: boolean
+          /** messages that it was evaluated on, for all subscriptions that have it, since Roost started */
+          readonly evaluated: number
+          /** of these, those that it let through */
+          readonly passed: number
+          /** of these, those on which it could not be evaluated, which counts as false */
+          readonly failed: number
+        }
       })[]
       readonly queue?: {
         /** how many */
@@ -653,7 +665,7 @@ export interface Operations {
   }
   'GET /api/v1/notices': {
     query: {
-      readonly code?: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'subscribe-refused' | 'request-refused' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'bridge-problem' | 'bridge-refused' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed'
+      readonly code?: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'publish-marked' | 'subscribe-refused' | 'request-refused' | 'condition-failed' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'bridge-problem' | 'bridge-refused' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed' | 'hook-failed'
       readonly client?: string
       readonly limit?: number
     }
@@ -665,7 +677,7 @@ export interface Operations {
         /** ISO 8601, UTC */
         readonly time: string
         /** code of docs/notices.md */
-        readonly code: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'subscribe-refused' | 'request-refused' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'bridge-problem' | 'bridge-refused' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed'
+        readonly code: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'publish-marked' | 'subscribe-refused' | 'request-refused' | 'condition-failed' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'bridge-problem' | 'bridge-refused' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed' | 'hook-failed'
         /** as in the log */
         readonly level: 'debug' | 'info' | 'warn' | 'error'
         /** session: `mqtt:` or `sn:` and the client id; `http:` and a user of this service */
@@ -685,7 +697,7 @@ export interface Operations {
   }
   'GET /api/v1/events': {
     query: {
-      readonly code?: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'subscribe-refused' | 'request-refused' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'bridge-problem' | 'bridge-refused' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed'
+      readonly code?: 'client-connected' | 'client-disconnected' | 'client-lost' | 'client-refused' | 'address-banned' | 'client-asleep' | 'client-takeover' | 'client-moved' | 'client-revoked' | 'session-expired' | 'will-published' | 'will-refused' | 'publish-refused' | 'publish-marked' | 'subscribe-refused' | 'request-refused' | 'condition-failed' | 'subscription-ended' | 'protocol-error' | 'malformed-packet' | 'packet-too-large' | 'malformed-datagram' | 'forwarder-refused' | 'unknown-sender' | 'retries-exhausted' | 'gateway-heard' | 'gateway-gone' | 'port-failed' | 'port-recovered' | 'queue-full' | 'message-dropped' | 'publisher-paused' | 'limit-reached' | 'store-failed' | 'store-full' | 'store-blocked' | 'store-recovered' | 'store-damaged' | 'clock-backwards' | 'clock-jumped' | 'process-paused' | 'reload-failed' | 'certificate-expires' | 'upstream-up' | 'upstream-down' | 'upstream-refused' | 'upstream-limited' | 'bridge-problem' | 'bridge-refused' | 'http-refused' | 'operator-action' | 'http-failed' | 'authentication-failed' | 'hook-failed'
       readonly client?: string
     }
     body: undefined
@@ -906,6 +918,18 @@ export interface Operations {
       readonly listeners: readonly (Readonly<Record<string, unknown>>)[]
       readonly sn_listeners: readonly (Readonly<Record<string, unknown>>)[]
       readonly bridges: readonly (Readonly<Record<string, unknown>>)[]
+      readonly types: readonly ({
+        /** name of the type */
+        readonly name: string
+        readonly topics: readonly (string)[]
+        /** what happens to messages that do not fit */
+        readonly invalid: 'refuse' | 'mark'
+        /** how messages of MQTT 3 clients are refused */
+        readonly invalid_mqtt3: 'acknowledge' | 'close'
+        /** content type of messages whose publisher gives none */
+        readonly content_type?: string
+        readonly form?: readonly ('schema' | 'layout')[]
+      })[]
       readonly predefined_topics: readonly ({
         /** pattern of client ids */
         readonly clients: string

@@ -320,8 +320,9 @@ const SUBSCRIPTION_COLUMNS: readonly Column<Subscription>[] = [
     id: 'options',
     title: 'Options',
     hideBelow: 'tablet',
-    cell: ({ no_local, retain_as_published, retain_handling, identifier }) =>
+    cell: ({ no_local, retain_as_published, retain_handling, identifier, condition }) =>
       [
+        condition !== undefined && `if ${condition.text} (${condition.passed} of ${condition.evaluated} messages)`,
         no_local && 'no local',
         retain_as_published && 'retain as published',
         retain_handling > 0 && `retain handling ${retain_handling}`,

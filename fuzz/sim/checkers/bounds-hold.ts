@@ -4,8 +4,9 @@ import type { Sensor } from '../world.ts'
 import { SiteChecker } from './checker.ts'
 
 const HOUR_MS = 3_600_000
-/** Octets that the largest message here weighs, topic included. */
+/** Octets that the largest message here weighs, topic included; and what a content type and a mark add. */
 const MESSAGE_MAX = 100
+const DESCRIPTION_MAX = { none: 0, refuse: 20, mark: 180 }
 /** Bytes for somebody who does not read: what a socket takes, and what was said in the turn in which it was full. */
 const UNREAD_MAX = 2000
 
@@ -73,7 +74,7 @@ export class BoundsHold extends SiteChecker {
     const again = this.#crashed ? setup.maxInflightMessages : 0
     // What is retained comes with every subscription.
     this.#atMost(isFleeting ? 0 : queueLength, most + 2 * this.#mostRetained + again, `messages wait for ${key}`)
-    const bytes = maxQueuedBytes + (this.#mostRetained + again + 1) * MESSAGE_MAX
+    const bytes = maxQueuedBytes + (this.#mostRetained + again + 1) * (MESSAGE_MAX + DESCRIPTION_MAX[setup.types])
     this.#atMost(queuedBytes, bytes, `bytes wait for ${key}`)
     // What a full store was not told of is in flight again.
     this.#atMost(inflight?.size ?? 0, window + again, `messages are in flight to ${key}`)

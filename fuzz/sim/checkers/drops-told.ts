@@ -1,8 +1,7 @@
 import type { Notice } from '../../../src/base/notice.ts'
 import { PacketType } from '../../../src/mqtt/packets.ts'
 import { MsgType } from '../../../src/mqttsn/messages.ts'
-import { topicMatches } from '../../topic-matches.ts'
-import type { Published, Receiver } from '../claims.ts'
+import { type Published, type Receiver, wants } from '../claims.ts'
 import { dropsTold } from '../drops-told.ts'
 import { PacketStreams } from '../packet-streams.ts'
 import type { TcpClient } from '../tcp-client.ts'
@@ -134,9 +133,9 @@ export class DropsTold extends SiteChecker {
     if (one.qos === 2 && this.#known.has(one)) return
     this.#known.add(one)
     for (const receiver of claims.receivers.values()) {
-      const { id, forfeits, granted, lasting, bridge } = receiver
+      const { id, forfeits, lasting, bridge } = receiver
       if (bridge && id === one.publisher) continue
-      if (![...granted].some((filter) => topicMatches(filter, one.topic))) continue
+      if (!wants(receiver, one.topic, one.text)) continue
       // A copy of it may be recognised as one.
       if (this.#owed.some((other) => other.one === one && other.receiver === receiver) || one.handed.has(id)) continue
       const { sessions } = world.server.broker

@@ -6,8 +6,10 @@ import { BoundsHold } from './bounds-hold.ts'
 import { BridgeHears } from './bridge-hears.ts'
 import { BridgeState } from './bridge-state.ts'
 import type { Checker } from './checker.ts'
+import { ConditionsHold } from './conditions-hold.ts'
 import { DropsTold } from './drops-told.ts'
 import { ExpiredLeaves } from './expired-leaves.ts'
+import { FitsItsType } from './fits-its-type.ts'
 import { KnownIds } from './known-ids.ts'
 import { NobodyKeptOut } from './nobody-kept-out.ts'
 import { OneExchange } from './one-exchange.ts'
@@ -38,6 +40,7 @@ export const checkersFor = (site: Site): Checker[] => [
   new ExpiredLeaves(site),
   new DropsTold(site),
   new PromisesKept(site),
+  new ConditionsHold(site),
   new RadioSilence(site.world, site.setup.strictSleep),
   new SetupAnswers(site),
   new RecoversTheSame(site),
@@ -45,4 +48,5 @@ export const checkersFor = (site: Site): Checker[] => [
   new BridgeHears(site),
   new BridgeState(site),
   new OperatorIsAnswered(site),
+  new FitsItsType(site),
 ]

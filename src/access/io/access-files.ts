@@ -14,7 +14,7 @@ import { ClientIdRules } from '../client-ids.ts'
 import { type LoginOptions, Logins } from '../logins.ts'
 import { isRefused, type PasswordEntry, parsePasswordLines } from '../password-file.ts'
 import { AccessPolicy, type ListenerPolicy } from '../policy.ts'
-import { Authenticator, type Verifiers } from './authenticator.ts'
+import { Authenticator, type LoginHook, type Verifiers } from './authenticator.ts'
 import { HttpCallout } from './http-callout.ts'
 import { defaultAdmissionOptions } from './login-admission.ts'
 import { PasswordChecker } from './password-hash.ts'
@@ -57,8 +57,11 @@ export class AccessFiles implements Bans {
   #loaded: ReadonlyMap<string, Loaded>
   #global: Loaded
 
-  /** @throws StartError for the first invalid file */
-  constructor(config: Config, notice: NoticeSink = () => {}) {
+  /**
+   * @param login asks the program about each client, in place of what the files say about users
+   * @throws StartError for the first invalid file
+   */
+  constructor(config: Config, notice: NoticeSink = () => {}, login?: LoginHook | undefined) {
     this.#config = config
     const { listeners, global, bans, contents, warnings } = load(config, 'start')
     const clientIds = readClientIds(config)
@@ -70,13 +73,14 @@ export class AccessFiles implements Bans {
     this.policy = new AccessPolicy(policiesOf(listeners), global.policy, clientIds, bans)
     this.#logins = new Logins(loginOptions(config), notice)
     const verifiersOf = (listener: string): Verifiers => (this.#loaded.get(listener) ?? this.#global).verifiers
-    this.authenticator = new Authenticator(this.#checker, verifiersOf, {
+    const admission = {
       ...defaultAdmissionOptions(),
       logins: this.#logins,
       pending: config.maxPendingLogins,
       pendingPerAddress: config.maxPendingLoginsPerAddress,
       notice,
-    })
+    }
+    this.authenticator = new Authenticator(this.#checker, verifiersOf, admission, login)
   }
 
   /** Returns why an address is refused before authentication; undefined if it is not. */
@@ -175,7 +179,7 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
   const passwords = new Map<string, ReadonlyMap<string, PasswordEntry>>()
   const acls = new Map<string, Acl>()
   const emptySets = new Set<string>()
-  const one = (access: AccessConfig, certificate: ListenerPolicy['certificate']): Loaded => {
+  const one = (access: AccessConfig & { loginHook?: true | undefined }, certificate: ListenerPolicy['certificate']): Loaded => {
     const { allowAnonymous, passwordFile, aclFile, httpAuthUrl } = access
     if (passwordFile !== undefined && !passwords.has(passwordFile))
       passwords.set(passwordFile, loadPasswords('password_file', passwordFile, when, warnings))
@@ -192,6 +196,7 @@ function load(config: Config, when: 'start' | 'reload'): Everything {
         allowAnonymous,
         certificate,
         verifies: authenticates(access),
+        asksAll: access.loginHook === true,
         methods,
         passwords: table,
         tokenKeys: new Set(tokens?.keys),

@@ -11,6 +11,12 @@ import { decoyHash, type PasswordChecker, type Verdict } from './password-hash.t
 import { SCRAM_SHA_256, ScramExchange } from './scram.ts'
 import type { TokenVerifier } from './token-verifier.ts'
 
+/**
+ * Asks the program that Roost is part of whether a client may connect: with reason code 0, as `username` or as the user it has named.
+ * Rejects if that is not known.
+ */
+export type LoginHook = (request: AuthRequest) => Promise<{ readonly reasonCode: number; readonly username: string | undefined }>
+
 /** The ways to verify the clients of one listener. */
 export interface Verifiers {
   readonly passwords: Passwords | undefined
@@ -40,7 +46,7 @@ interface Pending {
 }
 
 /**
- * Verifies the identity of clients: by the password file if it contains the user, then by token, then by the HTTP
+ * Verifies the identity of clients: by a hook if there is one, otherwise by the password file if it contains the user, then by token, then by the HTTP
  * service; or in several steps by SCRAM-SHA-256. Never rejects, and never accepts a client because something failed.
  */
 export class Authenticator {
@@ -52,6 +58,8 @@ export class Authenticator {
   readonly #options: AdmissionOptions
   readonly #hashes: LoginAdmission
   readonly #tokens: LoginAdmission
+  readonly #asked: LoginAdmission
+  readonly #hook: LoginHook | undefined
   /** By URL; at most as many as the configuration contains. */
   readonly #services = new Map<string, LoginAdmission>()
 
@@ -59,7 +67,10 @@ export class Authenticator {
     checker: PasswordChecker,
     verifiersOf: (listener: string) => Verifiers,
     options: AdmissionOptions = defaultAdmissionOptions(),
+    hook?: LoginHook | undefined,
   ) {
+    this.#hook = hook
+    this.#asked = new LoginAdmission(options, SERVICE)
     this.#checker = checker
     this.#verifiersOf = verifiersOf
     this.#options = options
@@ -117,6 +128,7 @@ export class Authenticator {
   async #verify(request: AuthRequest, pending: Pending): Promise<AuthAnswer> {
     const { signal } = pending.gone
     const { username, password, info } = request
+    if (this.#hook !== undefined) return this.#byHook(request, this.#hook, signal)
     const { passwords, tokens, callout } = this.#verifiersOf(info.listener)
     const entry = username === undefined ? undefined : passwords?.get(username)
     if (isOurs(entry) || (passwords !== undefined && tokens === undefined && callout === undefined)) {
@@ -150,6 +162,20 @@ export class Authenticator {
     // A client that disconnects before the answer has made a guess too.
     pending.hasGuessed = true
     return notAdmitted(verdict)
+  }
+
+  async #byHook(request: AuthRequest, hook: LoginHook, signal: AbortSignal): Promise<AuthAnswer> {
+    const answer = await this.#inTurn(
+      this.#asked,
+      request,
+      signal,
+      () => hook(request),
+      ({ reasonCode }) => reasonCode === 0,
+    )
+    if (isNotAdmitted(answer)) return notAdmitted(answer)
+    const { reasonCode, username = request.info.identity ?? request.username } = answer
+    if (reasonCode !== 0) return refused(reasonCode, 'by the hook authenticate')
+    return { kind: 'accepted', username, grant: new Grant({ kind: 'service' }, undefined) }
   }
 
   /** Verifies a user who is not in the password file, by token or by the HTTP service. */

@@ -2,29 +2,34 @@ import { dirname, isAbsolute, join, resolve } from 'node:path'
 import { isMap } from 'yaml'
 import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
+import type { TypeDefinition } from '../../filters/topic-types.ts'
 import { resolveBridges, type WrittenBridge, type WrittenPair } from '../bridges.ts'
-import { type Config, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
+import { type Config, type FilterSetting, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
 import { fixedEntryKey, fixedKey, goneOption } from '../fixed.ts'
 import type { BridgeConfig } from '../options/bridges.ts'
 import { isUrl } from '../options/kinds.ts'
 import { LISTENER_NAME } from '../options/listeners.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'
+import { parseTypes } from './content-types.ts'
+import { parseFilters } from './filters.ts'
 import { parsePredefinedTopics } from './predefined-topics.ts'
 import { checkReadable } from './text-file.ts'
 import { YamlFile, type YamlPair, type YamlValue } from './yaml-file.ts'
 
 /** The contents of a configuration file. */
-interface FileOptions {
+export interface FileOptions {
   readonly global: Layer
   readonly listeners: readonly ListenerLayer[]
   readonly snListeners: readonly ListenerLayer[]
   readonly bridges: readonly BridgeConfig[]
+  readonly types: readonly TypeDefinition[]
+  readonly filters: readonly FilterSetting[]
   /** Warnings about former options. */
   readonly warnings: readonly string[]
 }
 
 const byKey = new Map(options.map((option) => [option.key as string, option]))
-const LISTS = ['listeners', 'sn_listeners', 'bridges'] as const
+const LISTS = ['listeners', 'sn_listeners', 'types', 'filters', 'bridges'] as const
 const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key as string), ...LISTS]
 
 /**
@@ -35,19 +40,35 @@ const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map((
  * @throws StartError
  */
 export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): Config {
+  return resolveFiles(flags, readConfigFile(flags, cwd, warn), cwd)
+}
+
+/** Returns the contents of the file named by `--config`; nothing if there is none. @throws StartError */
+export function readConfigFile(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): FileOptions {
   const path = flags.get('config')
-  const none: FileOptions = { global: new Map(), listeners: [], snListeners: [], bridges: [], warnings: [] }
-  const file = path === undefined ? none : parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
+  const none = { global: new Map(), listeners: [], snListeners: [], types: [], filters: [], bridges: [], warnings: [] }
+  if (path === undefined) return none
+  const file = parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
   for (const line of file.warnings) warn(line)
+  return file
+}
+
+/**
+ * Returns the configuration of flags and file, with the files that these name. `hasHooks`: a program has given hooks.
+ * @throws StartError
+ */
+export function resolveFiles(flags: Layer, file: FileOptions, cwd: string, hasHooks = false): Config {
   const entries = file.listeners.map((entry) => ({ ...entry, own: absolute(entry.own, cwd) }))
-  const settings = resolveConfig(absolute(flags, cwd), absolute(file.global, cwd), entries, file.snListeners)
+  const global = absolute(file.global, cwd)
+  const settings = resolveConfig(absolute(flags, cwd), global, entries, file.snListeners, hasHooks || undefined)
   const merged = new Map([...file.global, ...flags])
   for (const layer of [merged, ...file.listeners.map(({ own }) => own)]) checkFiles(layer, cwd)
   const topics = merged.get('predefined_topics')
   const predefinedTopics =
     topics === undefined ? [] : parsePredefinedTopics(YamlFile.read(String(topics.value), cwd, topics.origin))
+  const { types, filters } = file
   const bridges = file.bridges.map((bridge) => readableBridge(bridge, cwd))
-  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, bridges }
+  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, types, filters, bridges }
 }
 
 /**
@@ -59,6 +80,8 @@ export function parseConfigFile(file: YamlFile): FileOptions {
   let listeners: readonly ListenerLayer[] = []
   let snListeners: readonly ListenerLayer[] = []
   let bridges: readonly BridgeConfig[] = []
+  let types: readonly TypeDefinition[] = []
+  let filters: readonly FilterSetting[] = []
   const warnings: string[] = []
   for (const pair of file.pairs(file.root, 'options, one `key: value` a line')) {
     const { key, keyAt, value } = pair
@@ -68,9 +91,11 @@ export function parseConfigFile(file: YamlFile): FileOptions {
     else if (key === 'listeners') listeners = parseListeners(file, key, value, MQTT_ENTRY, warnings)
     else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, SN_ENTRY, warnings)
     else if (key === 'bridges') bridges = parseBridges(file, value)
+    else if (key === 'types') types = parseTypes(file, value)
+    else if (key === 'filters') filters = parseFilters(file, value)
     else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
   }
-  return { global, listeners, snListeners, bridges, warnings }
+  return { global, listeners, snListeners, types, filters, bridges, warnings }
 }
 
 /** What the entries of `listeners` or `sn_listeners` may contain. */

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { Composer, type CST, type Document, isAlias, isMap, isScalar, isSeq, Lexer, LineCounter, Parser } from 'yaml'
+import { Composer, type CST, type Document, isAlias, isMap, isNode, isScalar, isSeq, Lexer, LineCounter, Parser } from 'yaml'
 import { YAML_BYTES_MAX } from '../../base/io/regular-file.ts'
 import { StartError } from '../../base/start-error.ts'
 import { inWords } from '../config.ts'
@@ -147,6 +147,39 @@ export class YamlFile {
         throw new StartError(`${at}: expected ${expected}, got ${inWords(plain)}`)
       return String(plain)
     })
+  }
+
+  /** Returns a value with all that is in it as plain data. @throws StartError if a key comes twice, or aliases expand without bound */
+  dataOf(value: YamlValue): unknown {
+    if (!isNode(value.node)) return value.plain
+    this.#refuseTwins(value)
+    try {
+      return value.node.toJS(this.#document, { maxAliasCount: 100 })
+    } catch (error) {
+      throw new StartError(`${value.at}: ${(error as Error).message}`)
+    }
+  }
+
+  /** `pairs` looks for keys that come twice. */
+  #refuseTwins(value: YamlValue): void {
+    if (isMap(value.node)) for (const pair of this.pairs(value, 'a map')) this.#refuseTwins(pair.value)
+    else if (isSeq(value.node)) for (const item of this.items(value, 'a list')) this.#refuseTwins(item)
+  }
+
+  /** Returns the value that a JSON pointer names within another, or the one around it that is there. */
+  find(value: YamlValue, pointer: string): YamlValue {
+    let found = value
+    for (const token of pointer.split('/').slice(1)) {
+      const key = token.replaceAll('~1', '/').replaceAll('~0', '~')
+      const next = isMap(found.node)
+        ? this.pairs(found, 'a map').find((pair) => pair.key === key)?.value
+        : isSeq(found.node)
+          ? this.items(found, 'a list')[Number(key)]
+          : undefined
+      if (next === undefined) break
+      found = next
+    }
+    return found
   }
 
   #value(given: unknown, parentAt: string): YamlValue {

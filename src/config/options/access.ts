@@ -41,6 +41,13 @@ export const ACCESS_OPTIONS = {
     about:
       "Access list in Mosquitto's format: which users may read and write which topics. It does not restrict who may connect.",
   },
+  hooks: {
+    group: 'Access',
+    ...optionalFile,
+    default: undefined,
+    about:
+      'JavaScript module (hooks.mjs) whose exported functions decide who may connect, publish and subscribe, change messages, and are told about clients (docs/hooks.md). It is read at the start; a reload asks the functions again.',
+  },
   subscription_access: {
     group: 'Access',
     ...choice('filtered', 'whole'),

@@ -203,6 +203,13 @@ export const BROKER_OPTIONS = {
     about:
       'Maximum number of copies of one message that a session may get through shared subscriptions: one for each group, and within a group one for each arrangement of wildcards.',
   },
+  max_conditions: {
+    ...whole(0, 100_000),
+    group: 'MQTT broker',
+    default: 1000,
+    about:
+      'Maximum number of different conditions that subscriptions may have (docs/filters.md). Each message is evaluated against those of its subscribers, once each. 0 refuses all that clients ask for.',
+  },
   max_deep_wildcard_levels: {
     group: 'MQTT broker',
     ...whole(128, 10_000_000),

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
-/** A kind of values that options accept. */
-export interface Kind<T> {
-  readonly schema: z.ZodType<T>
+/** A kind of values that options accept: `Given` as written, `T` as resolved. */
+export interface Kind<T, Given = T> {
+  readonly schema: z.ZodType<T, Given>
   /** Completes "expected ..." in an error message. */
   readonly expected: string
   /** Placeholder of the value in the help. Undefined for a switch, which has no value. */
@@ -12,6 +12,8 @@ export interface Kind<T> {
    * that file. A URL is left unchanged.
    */
   readonly path?: true
+  /** The value is a text of items separated by commas. */
+  readonly list?: true
 }
 
 /** Headings in the help and in the documentation, in order. */
@@ -28,7 +30,7 @@ export const OPTION_GROUPS = [
   'Configuration',
 ] as const
 
-export interface OptionDefinition extends Kind<unknown> {
+export interface OptionDefinition extends Kind<unknown, unknown> {
   readonly group: (typeof OPTION_GROUPS)[number]
   /** As written in the configuration file. */
   readonly default: string | number | boolean | undefined
@@ -105,7 +107,7 @@ export const wholeOrDerived = (min: number, max: number): Kind<number> => ({
 export const secondsOrNever = (max: number): Kind<number> => wholeOrOff(1, max, 'never')
 
 export const choice = <const T extends string>(...names: T[]): Kind<T> => ({
-  schema: z.enum(names) as unknown as z.ZodType<T>,
+  schema: z.enum(names) as unknown as z.ZodType<T, T>,
   expected: `one of ${names.join(', ')}`,
   placeholder: names.join('|'),
 })
@@ -157,19 +159,24 @@ export const optionalText = (pattern: RegExp, expected: string, placeholder: str
 })
 
 /** Items separated by commas. `parse` returns `undefined` for an invalid item. */
-export const listOf = <T>(expected: string, placeholder: string, parse: (text: string) => T | undefined): Kind<readonly T[]> => ({
+export const listOf = <T>(
+  expected: string,
+  placeholder: string,
+  parse: (text: string) => T | undefined,
+): Kind<readonly T[], string> & { readonly list: true } => ({
   schema: z
     .string()
     .transform((text) => text.split(/[\s,]+/).filter((part) => part !== ''))
     .transform((parts) => parts.map(parse))
     .refine((parsed) => !parsed.includes(undefined))
-    .transform((parsed) => parsed.filter((each) => each !== undefined)) as z.ZodType<readonly T[]>,
+    .transform((parsed) => parsed.filter((each) => each !== undefined)) as unknown as z.ZodType<readonly T[], string>,
+  list: true,
   expected: `${expected}, separated by commas`,
   placeholder,
 })
 
 /** A list, or a text with spaces or commas between the items: URLs, or hosts with or without a port. */
-export const addressList: Kind<readonly string[]> = {
+export const addressList: Kind<readonly string[], string | readonly string[]> = {
   schema: z
     .union([z.string().transform((written) => written.split(/[\s,]+/).filter((each) => each !== '')), z.array(z.string().min(1))])
     .refine((all) => all.length > 0 && all.length <= 100),
@@ -177,10 +184,14 @@ export const addressList: Kind<readonly string[]> = {
 }
 
 /** Client ids in which `*` matches any number of characters. */
-export const clientPatterns: Kind<readonly string[]> = listOf('client ids such as sensor-*', 'ids', (text) => text)
+export const clientPatterns: Kind<readonly string[], string> & { readonly list: true } = listOf(
+  'client ids such as sensor-*',
+  'ids',
+  (text) => text,
+)
 
 /** File permissions: octal digits in quotes, because YAML reads 0660 as six hundred and sixty. Resolves to a number. */
-export const permissions: Kind<number> = {
+export const permissions: Kind<number, string> = {
   schema: z
     .string()
     .regex(/^0?[0-7]{3}$/)
@@ -212,13 +223,16 @@ export const optionalFileOrUrl: Kind<string | undefined> = {
 }
 
 /** Whether a client needs a certificate. Mosquitto's values true and false are accepted too. */
-export const certificates: Kind<'no' | 'optional' | 'required'> = {
+export const certificates: Kind<'no' | 'optional' | 'required', 'no' | 'optional' | 'required' | boolean> = {
   schema: z
     .preprocess(
       (raw) => (String(raw) === 'true' ? 'required' : String(raw) === 'false' ? 'no' : raw),
       z.enum(['no', 'optional', 'required']),
     )
-    .pipe(z.enum(['no', 'optional', 'required'])),
+    .pipe(z.enum(['no', 'optional', 'required'])) as unknown as Kind<
+    'no' | 'optional' | 'required',
+    'no' | 'optional' | 'required' | boolean
+  >['schema'],
   expected: 'one of no, optional, required, true, false',
   placeholder: 'no|optional|required',
 }

@@ -8,6 +8,7 @@ import { MsgType, type Register, ReturnCode, type SnPublish, type TopicIdType, t
 import type { Lsn } from '../../store/store.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
+import { tellRegistered } from './client-events.ts'
 import { reportIgnored, reportTooDeep } from './client-notices.ts'
 import { Qos2Exchanges } from './qos2-exchanges.ts'
 import { fingerprint } from './qos2-ids.ts'
@@ -147,6 +148,7 @@ export class Inbound {
       registry.markKnown(assigned.topicId)
       registry.markWanted(topicName)
       answer(assigned.topicId, ReturnCode.ACCEPTED, assigned.lsn)
+      if (this.#client.host.options.events !== undefined) tellRegistered(this.#client, topicName, assigned.topicId)
     }
   }
 

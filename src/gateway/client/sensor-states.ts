@@ -1,5 +1,6 @@
 import type { Instant } from '../../base/machine.ts'
 import type { GatewayClient } from './client.ts'
+import { tellState } from './client-events.ts'
 import type { SensorFigures } from './sensor-figures.ts'
 import type { SensorState, State } from './state-table.ts'
 
@@ -29,6 +30,7 @@ export class SensorStates {
       this.figures?.entered(now, client.seat, reported, state)
       client.reported = state
       client.since = now
+      if (client.host.options.events !== undefined) tellState(client, state)
     }
     this.changed?.(client.clientId, reported === undefined)
   }

@@ -59,8 +59,9 @@ export class SerialDevice implements DatagramPort {
   /** @throws Error with a one-line message if the device cannot be opened, or the package serialport is missing */
   static async open(options: SerialOptions, receive: Receive, notice: NoticeSink): Promise<SerialDevice> {
     // An optional package with a native binary: installations without a serial line do not need it.
-    const { SerialPort } = await import('serialport').catch(() => {
-      throw new Error('needs the package serialport: npm install serialport')
+    const { SerialPort } = await import('serialport').catch(({ code }: NodeJS.ErrnoException) => {
+      if (code === 'ERR_MODULE_NOT_FOUND') throw new Error('needs the package serialport: npm install serialport')
+      throw new Error('the binary of the package serialport is missing: npm rebuild @serialport/bindings-cpp')
     })
     const device = new SerialDevice(options, SerialPort, receive, notice)
     await device.#open()

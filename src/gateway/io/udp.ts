@@ -57,10 +57,15 @@ export class UdpPort implements DatagramPort {
   static async bind(options: UdpOptions, receive: Receive, notice: NoticeSink): Promise<UdpPort> {
     const group = groupFor(options.host, options.multicast)
     const port = new UdpPort(options, receive, notice)
-    await port.#socket.bind({ address: options.host, port: options.port })
-    port.#prepare(port.#socket.socket)
-    if (group !== undefined) await port.#join(group.group, group.via)
-    return port
+    try {
+      await port.#socket.bind({ address: options.host, port: options.port })
+      port.#prepare(port.#socket.socket)
+      if (group !== undefined) await port.#join(group.group, group.via)
+      return port
+    } catch (error) {
+      await port.close().catch(() => {})
+      throw error
+    }
   }
 
   get port(): number {

@@ -94,6 +94,19 @@ export const END_SESSION: RouteSpec = {
   answers: { 204: { description: 'the session of the cookie is over' } },
 }
 
+const TYPE = object(
+  {
+    name: text('name of the type'),
+    topics: listOf(text('topic filter')),
+    invalid: oneOfWords('what happens to messages that do not fit', ['refuse', 'mark']),
+    invalid_mqtt3: oneOfWords('how messages of MQTT 3 clients are refused', ['acknowledge', 'close']),
+  },
+  {
+    content_type: text('content type of messages whose publisher gives none'),
+    form: listOf(oneOfWords('by what payloads are checked', ['schema', 'layout'])),
+  },
+)
+
 export const READ_CONFIG: RouteSpec = {
   tag: 'administration',
   summary: 'Returns the configuration in effect',
@@ -106,6 +119,7 @@ export const READ_CONFIG: RouteSpec = {
         listeners: listOf(anything('options of one listener')),
         sn_listeners: listOf(anything('options of one port for sensors')),
         bridges: listOf(anything('options of one bridge')),
+        types: listOf(TYPE),
         predefined_topics: listOf(object({ clients: text('pattern of client ids'), topic_ids: whole('how many there are') })),
       }),
     },

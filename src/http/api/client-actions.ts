@@ -8,12 +8,20 @@ import { type ClientEntry, sensorEntry, sessionEntry } from './client-json.ts'
 
 /** Finds a client by `mqtt:` or `sn:` and its client id, or by the client id alone if only one has it. */
 export function findClient(server: Server, id: string): ClientEntry | HttpResponse {
-  const key = /^(mqtt|sn):(.*)$/s.exec(id)
-  if (key !== null) return entryOf(server, key[1] as 'mqtt' | 'sn', key[2]!) ?? problem(404, unknown(id))
-  const [mqtt, sn] = [entryOf(server, 'mqtt', id), entryOf(server, 'sn', id)]
-  if (mqtt !== undefined && sn !== undefined) return problem(409, `there are two: mqtt:${short(id)} and sn:${short(id)}`)
-  return mqtt ?? sn ?? problem(404, unknown(id))
+  const [entry, another] = clientsOf(server, id)
+  if (another !== undefined) return problem(409, thereAreTwo(id))
+  return entry ?? problem(404, unknown(id))
 }
+
+/** The clients that an id may mean: at most one by `mqtt:` or `sn:` and its client id, at most two by the client id alone. */
+export function clientsOf(server: Server, id: string): ClientEntry[] {
+  const key = /^(mqtt|sn):(.*)$/s.exec(id)
+  const found =
+    key === null ? [entryOf(server, 'mqtt', id), entryOf(server, 'sn', id)] : [entryOf(server, key[1] as 'mqtt' | 'sn', key[2]!)]
+  return found.filter((each) => each !== undefined)
+}
+
+export const thereAreTwo = (id: string): string => `there are two: mqtt:${short(id)} and sn:${short(id)}`
 
 const unknown = (id: string): string =>
   `there is no client ${short(id)}: it has never connected, was refused each time, or its session has ended`
@@ -33,11 +41,16 @@ const short = (id: string): string => (id.length > 100 ? `${id.slice(0, 100)}...
  * Disconnects a client as a server may: 5.0 gets DISCONNECT with Administrative action, a sensor that listens gets DISCONNECT. The
  * will is published by its rules, and the session stays.
  */
-export function disconnectClient(server: Server, { key, session }: ClientEntry, { now, user }: HttpRequest): HttpResponse {
-  if (session === undefined || !isConnected(server, session)) return problem(409, `${short(key)} is not connected`)
+export function disconnectClient(server: Server, client: ClientEntry, { now, user }: HttpRequest): HttpResponse {
+  return disconnect(server, now, client, user) ? done : problem(409, `${short(client.key)} is not connected`)
+}
+
+/** The same; returns false if the client is not connected. */
+export function disconnect(server: Server, now: Instant, { key, session }: ClientEntry, user: string | undefined): boolean {
+  if (session === undefined || !isConnected(server, session)) return false
   report(server, key, user, 'disconnected')
   close(server, now, session)
-  return done
+  return true
 }
 
 function isConnected({ broker }: Server, session: Session): boolean {

@@ -1,6 +1,7 @@
 import type { ClientCounters } from '../../base/client-figures.ts'
 import { isoTime } from '../../base/iso-time.ts'
 import type { Instant } from '../../base/machine.ts'
+import type { Condition } from '../../broker/conditions.ts'
 import { waitingSince } from '../../broker/oldest-waiting.ts'
 import { messageOf, qosOf, type Session } from '../../broker/session.ts'
 import { DAY_LETTERS, DAY_STATES } from '../../gateway/client/sensor-figures.ts'
@@ -225,6 +226,10 @@ const countersJson = (counters: ClientCounters & { readonly wakes?: number }): o
   wakes: counters.wakes,
 })
 
+function conditionJson({ text, isValid, stats: { evaluated, passed, failed } }: Condition): object {
+  return { text, valid: isValid, evaluated, passed, failed }
+}
+
 function sessionJson(server: Server, now: Instant, session: Session): object {
   const { persistent, expirySeconds, mountPoint, subscriptions, inflight, receipts, owner } = session
   const expiry = expiryOf(session)
@@ -242,6 +247,7 @@ function sessionJson(server: Server, now: Instant, session: Session): object {
       retain_as_published: each.retainAsPublished,
       retain_handling: each.retainHandling,
       identifier: each.subscriptionIdentifier,
+      condition: each.condition && conditionJson(each.condition),
     })),
     queue: {
       messages: session.queueLength,

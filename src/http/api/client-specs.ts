@@ -124,7 +124,16 @@ const OF_SESSION = {
         retain_as_published: flag('Retain As Published'),
         retain_handling: whole('Retain Handling', 0, 2),
       },
-      { identifier: whole('Subscription Identifier', 1) },
+      {
+        identifier: whole('Subscription Identifier', 1),
+        condition: object({
+          text: text('what a message must fulfil, in CEL (docs/filters.md)'),
+          valid: flag('it can be evaluated; if not, nothing passes'),
+          evaluated: whole('messages that it was evaluated on, for all subscriptions that have it, since Roost started'),
+          passed: whole('of these, those that it let through'),
+          failed: whole('of these, those on which it could not be evaluated, which counts as false'),
+        }),
+      },
     ),
     'the first 1,000',
   ),

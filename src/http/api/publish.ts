@@ -40,6 +40,7 @@ const SPEC: RouteSpec = {
     },
     409: { description: 'nothing is retained here (retain_available)', schema: PROBLEM },
     413: { description: 'the payload is larger than message_size_limit', schema: PROBLEM },
+    422: { description: 'the payload does not fit the type of its topic (types)', schema: PROBLEM },
     507: { description: 'a limit on memory, retained messages or the store is reached', schema: PROBLEM },
   },
 }
@@ -92,6 +93,8 @@ function statusOf(reasonCode: number, limit: string | undefined): number {
       return 400
     case ReasonCode.RETAIN_NOT_SUPPORTED:
       return 409
+    case ReasonCode.PAYLOAD_FORMAT_INVALID:
+      return 422
     default:
       return limit === 'message_size_limit' ? 413 : 507
   }

@@ -12,6 +12,7 @@ export const REASONS = [
   'no-subscriptions',
   'no-match',
   'read-denied',
+  'condition',
   'qos0-while-away',
   'shared',
   'queue-full',

@@ -3,7 +3,8 @@ import { WAITING_BYTES } from '../../base/memory-costs.ts'
 import type { Broker } from '../../broker/broker.ts'
 import { queueBound } from '../../broker/limits.ts'
 import { fullOf } from '../../broker/queue-room.ts'
-import { type Inflight, messageOf, type Session, type Subscription } from '../../broker/session.ts'
+import { type Inflight, messageOf, type Session } from '../../broker/session.ts'
+import type { Subscription } from '../../broker/subscription.ts'
 import { covers, realFilter, sharedFilter } from '../../mqtt/topics.ts'
 import { type Reason, short, wait } from './reason.ts'
 
@@ -28,6 +29,7 @@ export function* subscriptionReasons(broker: Broker, session: Session, topic: st
   if (topic !== undefined && !(session.reaches(topic) && access.read(session, topic)))
     yield { code: 'read-denied', text: `the access rules do not let it read ${short(topic)}`, topic }
   yield* deniedFilters(broker, session, subscriptions)
+  yield* conditionsOf(subscriptions, topic)
   yield* sharedWith(broker, subscriptions, topic)
   if (session.link !== undefined || limits.queueQos0Messages) return
   const plain = subscriptions.filter(({ qos }) => qos === 0).length
@@ -49,6 +51,22 @@ function* deniedFilters({ operator }: Broker, session: Session, subscriptions: r
     yield { code: 'read-denied', text: `the access rules do not let it read what ${short(filter)} matches`, filter }
 }
 
+/** Subscriptions whose condition has held messages back: its figures are those of all subscriptions that have it. */
+function* conditionsOf(subscriptions: readonly Subscription[], topic: string | undefined): Iterable<Reason> {
+  let left = LISTED_REASONS
+  for (const { filter, condition } of subscriptions) {
+    if (condition === undefined || (topic !== undefined && !covers(realFilter(filter), topic))) continue
+    const { evaluated, passed, failed } = condition.stats
+    if ((condition.isValid && passed === evaluated) || left-- === 0) continue
+    const said = short(condition.text)
+    const failures = failed === 0 ? '' : `, ${failed} of them because it could not be evaluated (docs/filters.md)`
+    const text = condition.isValid
+      ? `the condition of ${short(filter)}, ${said}, did not let ${evaluated - passed} of ${evaluated} messages through${failures}`
+      : `the condition of ${short(filter)}, ${said}, is not valid any more: nothing matches it`
+    yield { code: 'condition', text, filter, messages: evaluated - passed }
+  }
+}
+
 function* sharedWith(broker: Broker, subscriptions: readonly Subscription[], topic: string | undefined): Iterable<Reason> {
   const groups = subscriptions.filter(({ filter }) => sharedFilter(filter) !== undefined)
   let left = LISTED_REASONS
@@ -68,8 +86,8 @@ export function* queueReasons(
   dropped: number | undefined,
 ): Iterable<Reason> {
   const { limits, memory } = operator.rules
-  const { queueLength: messages, queuedBytes: bytes, kind } = session
-  const limit = queueBound(limits, kind)
+  const { queueLength: messages, queuedBytes: bytes } = session
+  const limit = queueBound(limits, session)
   const bytesLimit = limits.maxQueuedBytes
   const isFull = messages > 0 && (messages >= limit || bytes + bytes / messages > bytesLimit)
   if (isFull) {

@@ -34,9 +34,12 @@ export interface Failure {
 
 type Open = (path: string, readOnly: boolean) => Connection
 
-/** Says what to do where no binding is there. */
-export const NO_BINDING =
-  'SQLite is missing: use Node.js 22.13 or later, which has it, or install better-sqlite3 (npm ci without --omit=optional)'
+/** No binding to SQLite can be loaded. The message is one line that says what to do. */
+export class NoBindingError extends Error {
+  constructor(remedy: string) {
+    super(`SQLite is missing: use Node.js 22.13 or later, which has it, or ${remedy}`)
+  }
+}
 
 interface NodeSqlite {
   DatabaseSync: new (path: string, options: { readOnly: boolean }) => Connection
@@ -44,13 +47,9 @@ interface NodeSqlite {
 
 type BetterSqlite3 = new (path: string, options: { readonly: boolean }) => Connection
 
-/**
- * Opens a database. @throws a one-line error if this Node.js has no SQLite and better-sqlite3 is not installed, and SQLite's own
- * errors.
- */
+/** Opens a database. @throws NoBindingError if neither this Node.js nor better-sqlite3 has SQLite, and SQLite's own errors */
 export function openDatabase(path: string, readOnly = false): Connection {
   open ??= fromNode() ?? fromPackage()
-  if (open === undefined) throw new Error(NO_BINDING)
   return open(path, readOnly)
 }
 
@@ -64,16 +63,22 @@ function fromNode(): Open | undefined {
   return sqlite && ((path, readOnly) => new sqlite.DatabaseSync(path, { readOnly }))
 }
 
-/** better-sqlite3, an optional dependency for Node.js 20. */
-function fromPackage(): Open | undefined {
+/** better-sqlite3, an optional dependency for Node.js 20. @throws NoBindingError */
+function fromPackage(): Open {
   try {
     const Database = createRequire(import.meta.url)('better-sqlite3') as BetterSqlite3
     // Loads the binary, which is what may be missing.
     new Database(':memory:', { readonly: false }).close()
     return (path, readonly) => new Database(path, { readonly })
-  } catch {
-    return undefined
+  } catch (error) {
+    throw new NoBindingError(remedy(error as { code?: string }))
   }
+}
+
+/** npm leaves the package out with --omit=optional or if it cannot be built, and its binary with --ignore-scripts. */
+function remedy({ code }: { code?: string }): string {
+  if (code === 'MODULE_NOT_FOUND') return 'install better-sqlite3 (npm install without --omit=optional)'
+  return 'build the binary of better-sqlite3 for this Node.js (npm rebuild better-sqlite3)'
 }
 
 /** Node.js 22 warns that its SQLite is experimental. That one warning is left out; all others pass. */

@@ -2,6 +2,7 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { StartError } from '../../../src/base/start-error.ts'
 import { given, type Layer } from '../../../src/config/config.ts'
 import { loadConfig, parseConfigFile } from '../../../src/config/io/config-file.ts'
 import { YamlFile } from '../../../src/config/io/yaml-file.ts'
@@ -42,7 +43,7 @@ test.each([
   ['port', 'roost.yaml:1:1: expected options, one `key: value` a line, got "port"'],
   ['? [port]\n: 1', 'roost.yaml:1:1: expected options, one `key: value` a line, got a map or a list in place of a key'],
 ])('%j', (text, error) => {
-  expect(() => parse(text)).toThrow(new Error(error))
+  expect(() => parse(text)).toThrow(new StartError(error))
 })
 
 test('options that are gone, set to what they are fixed at', () => {
@@ -91,7 +92,7 @@ test.each([
   ['sn_listeners:\n  - port: 1\n    t_wait: 300', '3:5: sn_listeners[0].t_wait: unknown key'],
   ['listeners:\n  - port: 1\n    n_adv: 3', '3:5: listeners[0].n_adv: unknown key'],
 ])('%j', (text, error) => {
-  expect(() => parse(text)).toThrow(new Error(`roost.yaml:${error}`))
+  expect(() => parse(text)).toThrow(new StartError(`roost.yaml:${error}`))
 })
 
 describe('files', () => {
@@ -126,7 +127,7 @@ describe('files', () => {
     [{ predefined_topics: 'nope' }, '--predefined-topics: cannot read nope: no such file or directory'],
     [{ predefined_topics: 'topics.json' }, 'topics.json:1:20: expected a topic id from 1 to 65534, got 65535'],
   ])('%j', (given_, error) => {
-    expect(() => loadConfig(flags(given_), dir)).toThrow(new Error(error))
+    expect(() => loadConfig(flags(given_), dir)).toThrow(new StartError(error))
   })
 
   test('the files of a listener are beside the configuration, and there', () => {
@@ -140,15 +141,15 @@ describe('files', () => {
     ])
     writeFileSync(join(dir, 'etc/b.yaml'), 'listeners:\n  - port: 1\n    password_file: gone\n')
     const error = 'etc/b.yaml:3:20: listeners[0].password_file: cannot read etc/gone: no such file or directory'
-    expect(() => loadConfig(flags({ config: 'etc/b.yaml' }), dir)).toThrow(new Error(error))
+    expect(() => loadConfig(flags({ config: 'etc/b.yaml' }), dir)).toThrow(new StartError(error))
     const folder = '--acl-file: cannot read etc: it is a directory'
-    expect(() => loadConfig(flags({ acl_file: 'etc' }), dir)).toThrow(new Error(folder))
+    expect(() => loadConfig(flags({ acl_file: 'etc' }), dir)).toThrow(new StartError(folder))
   })
 
   test('a file that the file names', () => {
     writeFileSync(join(dir, 'bad.yaml'), 'memory: true\npredefined_topics: gone/t.yaml')
     const error = 'bad.yaml:2:20: predefined_topics: cannot read gone/t.yaml: no such file or directory'
-    expect(() => loadConfig(flags({ config: 'bad.yaml' }), dir)).toThrow(new Error(error))
+    expect(() => loadConfig(flags({ config: 'bad.yaml' }), dir)).toThrow(new StartError(error))
   })
 })
 
@@ -164,4 +165,28 @@ test('sn_listeners: keys without sn_, and errors that name the place', () => {
   expect(() => parse('sn_listeners:\n  - port: 1\n    t_rety: 1')).toThrow(
     'f.yaml:3:5: sn_listeners[0].t_rety: unknown key (did you mean t_retry?)',
   )
+})
+
+describe('filters', () => {
+  test('by client, user and topic', () => {
+    const { filters } = parse(
+      'filters:\n  - {client: d-*, user: 7, topic: a/#, filter: "json.a > 1"}\n  - topic: b\n    filter: "true"\n',
+    )
+    expect(filters).toEqual([
+      { client: 'd-*', user: '7', topic: 'a/#', filter: 'json.a > 1', origin: 'roost.yaml:2:48: filters[0].filter' },
+      { topic: 'b', filter: 'true', origin: 'roost.yaml:4:13: filters[1].filter' },
+    ])
+  })
+
+  test.each([
+    ['filters: 1', 'roost.yaml:1:10: expected a list of filters, got 1'],
+    ['filters:\n  - {client: a}', 'roost.yaml:2:5: filters[0]: has no filter'],
+    ['filters:\n  - {filter: "true"}', 'roost.yaml:2:5: filters[0]: needs client, user or topic'],
+    ['filters:\n  - {clint: a, filter: "true"}', 'roost.yaml:2:6: filters[0].clint: unknown key (did you mean client?)'],
+    ['filters:\n  - {client: a, filter: true}', 'roost.yaml:2:25: filters[0].filter: expected a condition in CEL, got true'],
+    [
+      'filters:\n  - {client: [a], filter: "true"}',
+      'roost.yaml:2:14: filters[0].client: expected a client id or a pattern such as display-*, got a list',
+    ],
+  ])('%j', (text, error) => expect(() => parse(text)).toThrow(new Error(error)))
 })

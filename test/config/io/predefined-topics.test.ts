@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { StartError } from '../../../src/base/start-error.ts'
 import { parsePredefinedTopics } from '../../../src/config/io/predefined-topics.ts'
 import { YamlFile } from '../../../src/config/io/yaml-file.ts'
 
@@ -44,5 +45,5 @@ test.each([
     `t.yaml:1:18: topic 1: expected a topic name without + and #, got "${'x'.repeat(59)}...`,
   ],
 ])('%.80j', (text, error) => {
-  expect(() => parse(text)).toThrow(new Error(error))
+  expect(() => parse(text)).toThrow(new StartError(error))
 })

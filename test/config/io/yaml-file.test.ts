@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parseClientIds } from '../../../src/access/io/access-files.ts'
+import { StartError } from '../../../src/base/start-error.ts'
 import { YamlFile } from '../../../src/config/io/yaml-file.ts'
 
 /** In CPU time, because the machine may be busy. */
@@ -50,12 +51,12 @@ test.each([
   ['---\na: x\n---\nb: y', 'ids.yaml:3:1: another document begins here'],
   ['['.repeat(5000), 'ids.yaml:1:101: more than 100 levels within each other'],
   ['- '.repeat(5000), 'ids.yaml:1:200: more than 100 levels within each other'],
-])('%.20j: refused', (text, error) => expect(() => new YamlFile('ids.yaml', text)).toThrow(new Error(error)))
+])('%.20j: refused', (text, error) => expect(() => new YamlFile('ids.yaml', text)).toThrow(new StartError(error)))
 
 test.each([
   ['a: x\nb: y\na: z', 'ids.yaml:3:1: Map keys must be unique'],
   ['"a": x\na: z', 'ids.yaml:2:1: Map keys must be unique'],
   ['{"1": x, 1: z}', 'ids.yaml:1:10: Map keys must be unique'],
 ])('%j: a user who is named twice', (text, error) => {
-  expect(() => parseClientIds(new YamlFile('ids.yaml', text))).toThrow(new Error(error))
+  expect(() => parseClientIds(new YamlFile('ids.yaml', text))).toThrow(new StartError(error))
 })

@@ -3,6 +3,7 @@ import { describe, expect, test } from 'vitest'
 import { type Access, OPEN_ACCESS } from '../../../src/broker/access.ts'
 import { REASONS } from '../../../src/http/api/reason.ts'
 import { covers } from '../../../src/mqtt/topics.ts'
+import { bytes } from '../../broker/harness.ts'
 import { connectClient, connectSensor, pass } from '../harness.ts'
 import { apiOf, codes, listens, publisher, type Reason, reason, reasons, sleep, subscribed } from './reason-harness.ts'
 
@@ -122,6 +123,27 @@ describe('what it has subscribed to', () => {
       text: 'no subscription matches site/pump: it has site/valve',
       topic: 'site/pump',
     })
+  })
+
+  test('a condition holds messages back, or could not be evaluated', () => {
+    const api = apiOf()
+    const client = connectClient(api, 'c')
+    client.act((mqtt, now) =>
+      mqtt.subscribe(now, [{ filter: 'site/t', qos: 0 }], { userProperties: [['filter', 'json.t > 25']] }),
+    )
+    pass(api, 100)
+    expect(codes(api, 'c')).toEqual([])
+    for (const payload of ['{"t":30}', '{"t":20}', '{}'])
+      connectClient(api, 'p').act((mqtt, now) => mqtt.publish(now, { topic: 'site/t', payload: bytes(payload) }))
+    pass(api, 100)
+    expect(reason(api, 'c', 'condition')).toMatchObject({
+      text: 'the condition of site/t, json.t > 25, did not let 2 of 3 messages through, 1 of them because it could not be evaluated (docs/filters.md)',
+      filter: 'site/t',
+      messages: 2,
+    })
+    expect(codes(api, 'c', 'site/other')).not.toContain('condition')
+    const { body } = api.ask('GET', '/api/v1/clients/c')
+    expect(body.subscriptions[0].condition).toEqual({ text: 'json.t > 25', valid: true, evaluated: 3, passed: 1, failed: 1 })
   })
 
   test('the access rules deny it: a filter, and a topic', () => {

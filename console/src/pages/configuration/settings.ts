@@ -24,13 +24,8 @@ type Config = Answer<'GET /api/v1/config'>
 type Values = Readonly<Record<string, unknown>>
 
 /** Each listener and each port has a section of its own; the other options come in the groups of docs/configuration.md. */
-export function sectionsOf({
-  options,
-  listeners,
-  sn_listeners: ports,
-  bridges,
-  predefined_topics: tables,
-}: Config): readonly Section[] {
+export function sectionsOf(config: Config): readonly Section[] {
+  const { options, listeners, sn_listeners: ports, bridges, predefined_topics: tables, types } = config
   const groups = OPTION_GROUPS.map((title, group) => ({
     title,
     settings: Object.keys(OPTIONS).flatMap((key) => {
@@ -43,6 +38,7 @@ export function sectionsOf({
     ...listeners.map((each) => ({ title: `Listener ${each.name}`, settings: ownOf(each, options, '') })),
     ...ports.map((each) => ({ title: `Port for sensors ${each.name}`, settings: ownOf(each, options, 'sn_') })),
     ...bridges.map((each) => ({ title: `Bridge ${each.name}`, settings: bridgeOf(each) })),
+    ...(types.length === 0 ? [] : [{ title: 'Types of topics', settings: types.map(typeOf) }]),
     ...(tables.length === 0 ? [] : [{ title: 'Predefined topics', settings: tables.map(tableOf) }]),
     ...groups.filter(({ settings }) => settings.length > 0),
   ]
@@ -76,6 +72,18 @@ const tableOf = ({ clients, topic_ids: ids }: Config['predefined_topics'][number
   isStandard: false,
   standard: 'none',
 })
+
+function typeOf({ name, topics, content_type: contentType, form = [], invalid }: Config['types'][number]): Setting {
+  const checked = form.length === 0 ? [] : [`${form.join(' and ')}: ${invalid} what does not fit`]
+  return {
+    key: name,
+    about: `Type of messages on ${topics.join(', ')}.`,
+    value: [...(contentType === undefined ? [] : [contentType]), ...checked].join('; ') || 'a name only',
+    inUnits: '',
+    isStandard: false,
+    standard: 'none',
+  }
+}
 
 /** What a listener or a port has set: what is the same as for all is left out. */
 function ownOf(values: Values, options: Values, prefix: string): Setting[] {
