@@ -15,7 +15,5 @@ export const PROGRAM_MAX = 200
  */
 export const STEPS_MAX = 10_000
 
-/** JSON of which a condition may ask: bytes of the payload, levels of lists and objects, and values in all of them. */
-export const JSON_BYTES_MAX = 65_536
-export const JSON_DEPTH_MAX = 32
+/** Values in all lists and objects of JSON of which a condition may ask. Its bytes and levels: json-text.ts. */
 export const JSON_VALUES_MAX = 4096

@@ -1,19 +1,17 @@
-import { decodeUtf8, utf8Error } from '../base/bytes.ts'
 import type { MessageFacts } from '../broker/conditions.ts'
 import type { Publish } from '../mqtt/publish.ts'
-import { JSON_BYTES_MAX, JSON_DEPTH_MAX, JSON_VALUES_MAX } from './bounds.ts'
+import { JSON_VALUES_MAX } from './bounds.ts'
+import type { Contents } from './contents.ts'
+import { JSON_BYTES_MAX, JSON_DEPTH_MAX } from './json-text.ts'
 
 /** Bytes of JSON that are parsed in the time of a step. */
 const JSON_BYTES_PER_STEP = 8
 
-/** The payload as JSON, with the number of its values; or why it is none. */
+/** What the payload says, JSON or what a layout makes of it, with the number of its values; or why it says nothing. */
 export type Json = { readonly value: unknown; readonly values: number } | { readonly error: string }
 
 /** A user property whose name comes once, or several times. */
 export type PropertyValue = string | readonly string[]
-
-/** Says which type a topic has (`types` in the configuration); '' if it has none. */
-export type TypeOf = (topic: string) => string
 
 /** What conditions see of a message. The parts that take time are made when they are first asked for, once for all conditions. */
 export class Facts implements MessageFacts {
@@ -24,14 +22,14 @@ export class Facts implements MessageFacts {
   /** What the language of the conditions makes of these facts, once for each message. */
   view: object | undefined = undefined
   readonly #message: Publish
-  readonly #typeOf: TypeOf
+  readonly #contents: Contents
   #json: Json | undefined = undefined
 
-  constructor(serial: number, message: Publish, wall: number, typeOf: TypeOf) {
+  constructor(serial: number, message: Publish, wall: number, contents: Contents) {
     this.serial = serial
     this.wall = wall
     this.#message = message
-    this.#typeOf = typeOf
+    this.#contents = contents
   }
 
   get topic(): string {
@@ -78,12 +76,12 @@ export class Facts implements MessageFacts {
   }
 
   get type(): string {
-    return this.#typeOf(this.#message.topic)
+    return this.#contents.types.of(this.#message.topic)?.name ?? ''
   }
 
   get json(): Json {
     if (this.#json === undefined) {
-      this.#json = parsed(this.#message.payload)
+      this.#json = counted(this.#contents.of(this.#message))
       this.spent += Math.ceil(Math.min(JSON_BYTES_MAX, this.#message.payloadLength) / JSON_BYTES_PER_STEP)
     }
     return this.#json
@@ -95,20 +93,11 @@ export class Facts implements MessageFacts {
   }
 }
 
-/** Within the bounds of bounds.ts. */
-function parsed(payload: Uint8Array): Json {
-  if (payload.length > JSON_BYTES_MAX) return { error: `the payload is too long for json (${JSON_BYTES_MAX} bytes)` }
-  if (utf8Error(payload, 0, payload.length) !== '') return { error: 'the payload is not JSON' }
-  let value: unknown
-  try {
-    value = JSON.parse(decodeUtf8(payload, 0, payload.length))
-  } catch {
-    return { error: 'the payload is not JSON' }
-  }
+function counted(content: ReturnType<Contents['of']>): Json {
+  if ('problem' in content) return { error: `the payload ${content.problem}` }
+  const { value } = content
   const values = countValues(value, 1)
-  return values > JSON_VALUES_MAX
-    ? { error: `the JSON is too deep or has too many values (${JSON_DEPTH_MAX} levels, ${JSON_VALUES_MAX} values)` }
-    : { value, values }
+  return values > JSON_VALUES_MAX ? { error: `the payload has more than ${JSON_VALUES_MAX} values` } : { value, values }
 }
 
 /** More than `JSON_VALUES_MAX` if it is too large or too deep. */

@@ -174,7 +174,7 @@ export async function startProcess(given: Config, log: Logger, options: StartPro
     access: hooks?.core.authorize === undefined ? policy : new HookedAccess(policy, hooks.core.authorize),
     hooks: withEvents(hooks?.core, events),
     content: content.check,
-    conditions: conditionOptions(config),
+    conditions: conditionOptions(config, content.contents),
     memory: memory.limits,
     store,
     clock: wallClock(),

@@ -192,6 +192,27 @@ describe('a key takes effect or is an error in one line that names it', () => {
   })
 })
 
+describe('filters', () => {
+  const filters = [{ client: 'display-*', topic: 'a/#', filter: 'json.celsius > 25' }]
+
+  test('are those of the file, in place of which they can be given', () => {
+    expect(configOf({ filters }).filters).toEqual([{ ...filters[0], origin: 'filters[0].filter' }])
+    const config = fileOf('filters: [{ user: alice, filter: "true" }]')
+    expect(configOf({ config }).filters).toMatchObject([{ user: 'alice', filter: 'true' }])
+    expect(configOf({ config, filters }).filters).toHaveLength(1)
+  })
+
+  test.each([
+    [{}, 'filters: expected a list of filters, got a map'],
+    [[{ client: 'a' }], 'filters[0]: has no filter'],
+    [[{ filter: 'true' }], 'filters[0]: needs client, user or topic'],
+    [[{ clients: 'a', filter: 'true' }], 'filters[0].clients: unknown key (did you mean client?)'],
+    [[{ client: 'a', filter: true }], 'filters[0].filter: expected a condition in CEL, got true'],
+  ])('%j: an error that names the key', (given, error) => {
+    expect(() => configOf({ filters: given as never })).toThrow(new StartError(error))
+  })
+})
+
 describe('types', () => {
   const soil = { topics: 'soil', byteOrder: 'little', layout: [{ name: 'm', type: 'uint16' }], invalidMqtt3: 'close' } as const
 

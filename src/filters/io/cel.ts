@@ -4,9 +4,11 @@ import type { CompiledCondition, ConditionError, ConditionLanguage, MessageFacts
 import type { Publish } from '../../mqtt/publish.ts'
 import { PROGRAM_MAX, STEPS_MAX } from '../bounds.ts'
 import { APPEND_FUNCTION, Check, LIST_FUNCTION } from '../check.ts'
+import { Contents } from '../contents.ts'
 import { type Fault, layoutFault } from '../layout.ts'
-import { Facts, type TypeOf } from '../message-facts.ts'
+import { Facts } from '../message-facts.ts'
 import type { Expr } from '../syntax.ts'
+import { TopicTypes } from '../topic-types.ts'
 import { Meter } from './cel-meter.ts'
 import { celVariables } from './cel-variables.ts'
 import { loadPackages } from './packages.ts'
@@ -19,12 +21,13 @@ const PARSE_ERROR_LENGTH = 100
 
 /** Conditions in CEL, the Common Expression Language, by @bufbuild/cel. What it accepts: docs/filters.md. */
 export class CelLanguage implements ConditionLanguage {
-  readonly #typeOf: TypeOf
+  readonly #contents: Contents
   #evaluator: Evaluator | undefined = undefined
   #serial = 0
 
-  constructor(typeOf: TypeOf = () => '') {
-    this.#typeOf = typeOf
+  /** `contents`: what payloads say, and of which type topics are; JSON without any type if absent. */
+  constructor(contents = new Contents(new TopicTypes([]))) {
+    this.#contents = contents
   }
 
   compile(text: string): CompiledCondition | ConditionError {
@@ -36,7 +39,7 @@ export class CelLanguage implements ConditionLanguage {
   }
 
   factsOf(message: Publish, wall: number): Facts {
-    return new Facts(++this.#serial, message, wall, this.#typeOf)
+    return new Facts(++this.#serial, message, wall, this.#contents)
   }
 }
 

@@ -1,11 +1,15 @@
 import { describe, expect, test } from 'vitest'
-import { DEPTH_MAX, JSON_BYTES_MAX, JSON_DEPTH_MAX, JSON_VALUES_MAX, LENGTH_MAX, STEPS_MAX } from '../../../src/filters/bounds.ts'
+import { DEPTH_MAX, JSON_VALUES_MAX, LENGTH_MAX, STEPS_MAX } from '../../../src/filters/bounds.ts'
+import { Contents } from '../../../src/filters/contents.ts'
 import { CelLanguage } from '../../../src/filters/io/cel.ts'
+import { JSON_BYTES_MAX, JSON_DEPTH_MAX } from '../../../src/filters/json-text.ts'
+import { TopicTypes } from '../../../src/filters/topic-types.ts'
 import type { Properties } from '../../../src/mqtt/properties.ts'
 import { Publish } from '../../../src/mqtt/publish.ts'
 import { bytes } from '../../broker/harness.ts'
 
-const language = new CelLanguage((topic) => (topic.endsWith('/temp') ? 'temperature' : ''))
+const TEMPERATURE = { name: 'temperature', topics: ['+/+/temp'], invalid: 'refuse', invalidMqtt3: 'acknowledge' } as const
+const language = new CelLanguage(new Contents(new TopicTypes([TEMPERATURE])))
 const WALL = Date.parse('2026-12-01T07:30:00Z')
 
 const message = (payload: string | Uint8Array, properties: Properties = {}, topic = 'site/kitchen/temp'): Publish =>
@@ -88,22 +92,26 @@ describe('what is true', () => {
 describe('what fails on a message is false, with the reason', () => {
   test.each([
     ['json.nosuch > 1', '{"a":1}', 'field not found: nosuch'],
-    ['json.a > 1', 'not json', 'the payload is not JSON'],
-    ['json.a > 1', '', 'the payload is not JSON'],
+    ['json.a > 1', 'not json', 'the payload is not valid JSON'],
+    ['json.a > 1', '', 'the payload is not valid JSON'],
     ['json.a > 1', '{"a":"x"}', '> cannot be applied to these values'],
     ['json.a', '{"a":1}', 'the result is neither true nor false'],
     ['json.a.all(x, x == "b")', '{"a":{"b":1}}', 'macros are for lists only'],
     ['json.a + 1 > 2', '{"a":1}', '+ cannot be applied to these values'],
-    ['json.a > 1', `${'['.repeat(JSON_DEPTH_MAX + 1)}${']'.repeat(JSON_DEPTH_MAX + 1)}`, 'the JSON is too deep or has too many'],
-    ['json.a > 1', JSON.stringify(Array(JSON_VALUES_MAX).fill(0)), 'the JSON is too deep or has too many'],
-    ['json.a > 1', `"${'x'.repeat(JSON_BYTES_MAX)}"`, 'the payload is too long for json'],
+    [
+      'json.a > 1',
+      `${'['.repeat(JSON_DEPTH_MAX + 1)}${']'.repeat(JSON_DEPTH_MAX + 1)}`,
+      `the payload has more than ${JSON_DEPTH_MAX} lists and objects`,
+    ],
+    ['json.a > 1', JSON.stringify(Array(JSON_VALUES_MAX).fill(0)), `the payload has more than ${JSON_VALUES_MAX} values`],
+    ['json.a > 1', `"${'x'.repeat(JSON_BYTES_MAX)}"`, `the payload has more than ${JSON_BYTES_MAX} bytes`],
     ['json.s.matches("x")', JSON.stringify({ s: 'y'.repeat(20_000) }), 'evaluating it would take too long'],
     ['json.l.all(x, x == 1 || x == 2)', JSON.stringify({ l: Array(3000).fill(1) }), 'evaluating it would take too long'],
   ])('%s', (text, payload, why) => expect(evaluated(text, message(payload))).toContain(why))
 
   test('a payload that is not UTF-8 is no JSON, and one with U+0000 neither', () => {
-    expect(evaluated('json == "a"', message(Uint8Array.of(0x22, 0xff, 0x22)))).toBe('the payload is not JSON')
-    expect(evaluated('json == "a"', message(Uint8Array.of(0x22, 0, 0x22)))).toBe('the payload is not JSON')
+    expect(evaluated('json == "a"', message(Uint8Array.of(0x22, 0xff, 0x22)))).toBe('the payload is not valid JSON')
+    expect(evaluated('json == "a"', message(Uint8Array.of(0x22, 0, 0x22)))).toBe('the payload is not valid JSON')
   })
 
   test('what has the name of a method of JavaScript is only a name', () => {
