@@ -41,10 +41,10 @@ test('what is connected, and what waits while it is not', () => {
   expect(shown.last_error).toContain('ECONNREFUSED')
   expect(shown.since).toBe('2027-01-15T08:01:00Z')
   const families = [...bridgeFamilies(pair.now, pair.near.server)]
-  const valueOf = (name: string) => families.find((family) => family.name === name)!.samples
-  expect(valueOf('roost_bridge_connected')).toEqual([[{ bridge: 'head' }, 0]])
-  expect(valueOf('roost_bridge_waiting_messages')).toEqual([[{ bridge: 'head' }, 2]])
-  expect(valueOf('roost_bridge_oldest_waiting_seconds')).toEqual([[{ bridge: 'head' }, 30]])
+  const samplesOf = (name: string) => families.find((family) => family.name === name)!.samples
+  expect(samplesOf('roost_bridge_connected')).toEqual([[{ bridge: 'head' }, 0]])
+  expect(samplesOf('roost_bridge_waiting_messages')).toEqual([[{ bridge: 'head' }, 2]])
+  expect(samplesOf('roost_bridge_oldest_waiting_seconds')).toEqual([[{ bridge: 'head' }, 30]])
   expect(bridgeLines([shown], 1_800_000_000_000 + pair.now)).toEqual([
     expect.stringMatching(/^BRIDGE +STATE +SINCE +REMOTE BROKER/),
     expect.stringMatching(/^head +connecting .* mqtt:\/\/far:1883 .* 30 s /),
