@@ -98,7 +98,13 @@ export class Tracer implements StreamTap, DatagramTap {
     const { client, isWanted } = this.#streamOf(to)
     if (!isWanted) return
     const framer = new Framer(Number.POSITIVE_INFINITY)
-    const decoder = new PacketDecoder('server', to.decoder.version, UNLIMITED, Number.POSITIVE_INFINITY)
+    // Streams that were dialled have negative ids: there, this side is the client.
+    const decoder = new PacketDecoder(
+      connection < 0 ? 'client' : 'server',
+      to.decoder.version,
+      UNLIMITED,
+      Number.POSITIVE_INFINITY,
+    )
     for (const piece of pieces) {
       framer.push(piece)
       while (framer.next()) {
