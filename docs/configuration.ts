@@ -5,8 +5,8 @@ import { type Option, options, snEntryKey } from '../src/config/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
-  const parts = [fixedValues(), LISTENERS, bridges(), FILTERS, TYPES, MOSQUITTO, TOPICS, SENSORS]
-  return [HEAD, ...OPTION_GROUPS.map(section), ...parts].join('\n')
+  const lists = [LISTENERS, bridges(), FILTERS, TYPES]
+  return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), ...lists, MOSQUITTO, TOPICS, SENSORS].join('\n')
 }
 
 const HEAD = `# Configuration
@@ -100,21 +100,6 @@ ${item(snKeys('own'))}
 ${item(`${snKeys('inherits')}; if not set, the global value applies, whose key begins with \`sn_\` if the flag begins with \`--sn-\`.`)}
 `
 
-const FILTERS = `## Filters by content
-
-\`filters\` in the file gives subscriptions a condition, for clients that cannot ask for one themselves:
-
-    filters:
-      - client: display-*
-        user: site
-        topic: site/+/climate
-        filter: json.temperature > 25
-
-\`filter\` is the condition, in CEL. At least one of \`client\` (a client id, in which \`*\` matches any number of
-characters), \`user\` and \`topic\` (a topic filter that covers that of the subscription) has to be there; the first
-entry that fits counts. [filters.md](filters.md) describes conditions. SIGHUP does not read it again.
-`
-
 const BRIDGES = `## Bridges
 
 \`bridges\` in the file describes connections to other brokers, as the \`connection\` blocks of mosquitto.conf do;
@@ -134,6 +119,21 @@ Each needs \`name\`, \`addresses\` and \`topics\`. A topic is a text as in mosqu
 \`""\` for an empty one; or a map with the keys \`pattern\`, \`direction\`, \`qos\`, \`local_prefix\` and
 \`remote_prefix\`. Keys may begin with \`bridge_\`, and Mosquitto's other names for them are accepted, too
 (\`address\`, \`clientid\`, \`username\`, \`password\`, \`topic\`).
+`
+
+const FILTERS = `## Filters by content
+
+\`filters\` in the file gives subscriptions a condition, for clients that cannot ask for one themselves:
+
+    filters:
+      - client: display-*
+        user: site
+        topic: site/+/climate
+        filter: json.temperature > 25
+
+\`filter\` is the condition, in CEL. At least one of \`client\` (a client id, in which \`*\` matches any number of
+characters), \`user\` and \`topic\` (a topic filter that covers that of the subscription) has to be there; the first
+entry that fits counts. [filters.md](filters.md) describes conditions. SIGHUP does not read it again.
 `
 
 const MOSQUITTO = `## From Mosquitto

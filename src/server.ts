@@ -157,14 +157,14 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly broker: Broker
   readonly gateway: Gateway
   readonly connections: Connections
-  /** Clients that are part of this process. */
-  readonly local = new LocalLinks()
-  /** Undefined if no topic has a type. */
-  readonly content: ContentCheck | undefined
   /** Undefined if nothing is configured that needs it. */
   readonly upstream: Upstream | undefined
   /** Undefined if none is configured. */
   readonly bridges: Bridges | undefined
+  /** Clients that are part of this process. */
+  readonly local = new LocalLinks()
+  /** Undefined if no topic has a type. */
+  readonly content: ContentCheck | undefined
   /** Counts of each Notice. */
   readonly notices = new NoticeCounts()
   /** Memory used on behalf of peers. */
@@ -489,7 +489,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       any = true
       if (connections.of(link) !== undefined) connections.linkReady(now, link)
       else if (gateway.owns(link)) gateway.linkReady(now, link)
-      else if (!local.linkReady(link)) this.bridges?.linkReady(now, link)
+      else if (this.bridges?.linkReady(now, link) !== true) local.linkReady(link)
     }
     if (this.upstream?.drain(now) === true) any = true
     broker.takeQueued()

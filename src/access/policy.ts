@@ -1,6 +1,6 @@
 import { stringBytes } from '../base/memory-costs.ts'
 import type { Access, ClientIdUse, Identity } from '../broker/access.ts'
-import { BRIDGE_LISTENER, type ClientKind, isOwnListener, type LinkInfo } from '../mqtt/link.ts'
+import { type ClientKind, isOwnListener, type LinkInfo } from '../mqtt/link.ts'
 import type { Connect } from '../mqtt/packets.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type Acl, type AclRule, type ExplainedRule, RuleSet } from './acl.ts'
@@ -120,7 +120,6 @@ export class AccessPolicy implements Access {
   }
 
   connect({ kind, listener, identity, peer, isRestored, isShared }: LinkInfo, packet: Connect): number | 'ask' {
-    if (listener === BRIDGE_LISTENER) return 0
     if (this.#isBanned(packet.clientId, peer)) return ReasonCode.BANNED
     const policy = this.#policy(kind, listener)
     const isAsked = policy.asksAll === true

@@ -86,8 +86,8 @@ export class Connector {
     // The rules may have changed during authentication.
     const standing = access.remains(identity, info.peer)
     if (standing !== 0) return refusal(standing, 'the rules have changed')
-    const isBridge = mayBeBridge(packet.bridge, packet.protocolVersion)
-    if (packet.will !== undefined && !mayHaveWill(access, identity, packet.will.topic, isBridge, packet.will)) {
+    const mayTell = mayBeBridge(packet.bridge, packet.protocolVersion)
+    if (packet.will !== undefined && !mayHaveWill(access, identity, packet.will.topic, mayTell, packet.will)) {
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the will topic is not allowed')
     }
     // That of a session from before a restart was accepted.

@@ -87,8 +87,8 @@ export class SessionWills {
     const wrong = will === undefined ? undefined : this.unsupported(link, will)
     if (wrong !== undefined) return wrong.reasonCode
     // It is asked again when the will fires.
-    const isBridge = mayBeBridge(link.bridge, link.version)
-    if (will !== undefined && !mayHaveWill(this.#context.access, session, will.topic, isBridge, will))
+    const mayTell = mayBeBridge(link.bridge, link.version)
+    if (will !== undefined && !mayHaveWill(this.#context.access, session, will.topic, mayTell, will))
       return ReasonCode.NOT_AUTHORIZED
     // Topic and message are updated one after the other, and the last message may not fit the new topic.
     const isNew = will !== undefined && will.payload !== session.will?.payload

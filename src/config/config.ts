@@ -30,9 +30,9 @@ export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'
   readonly filters?: readonly FilterSetting[]
   /** At least one. */
   readonly listeners: readonly ListenerConfig[]
+  readonly bridges: readonly BridgeConfig[]
   /** At least one. */
   readonly snListeners: readonly SnListenerConfig[]
-  readonly bridges: readonly BridgeConfig[]
   /** As of an MQTT listener: sensors are asked about, too. */
   readonly loginHook?: true | undefined
 }

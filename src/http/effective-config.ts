@@ -33,6 +33,7 @@ export function effectiveConfig(config: Config): object {
         snEntryKey,
       ),
     })),
+    bridges: bridges.map(bridgeValues),
     types: types.map(({ name, topics, contentType, schema, layout, invalid, invalidMqtt3 }) => ({
       name,
       topics,
@@ -42,7 +43,6 @@ export function effectiveConfig(config: Config): object {
       invalid_mqtt3: invalidMqtt3,
     })),
     filters: filters.map(({ origin: _, ...entry }) => entry),
-    bridges: bridges.map(bridgeValues),
     predefined_topics: predefinedTopics.map(({ pattern, topics }) => ({ clients: pattern, topic_ids: topics.size })),
   }
 }

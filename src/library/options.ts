@@ -1,5 +1,6 @@
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
+import { bridgesOfObjects } from '../config/bridges.ts'
 import { type Config, type Given, given, inWords, type Layer, type ListenerLayer } from '../config/config.ts'
 import { readConfigFile, resolveFiles } from '../config/io/config-file.ts'
 import { HTTP_OPTIONS } from '../config/options/http.ts'
@@ -16,6 +17,7 @@ import {
 } from '../config/options.ts'
 import { checkedHooks } from '../process/hook-file.ts'
 import { HOOK_NAMES, type Hooks } from '../process/hooks.ts'
+import type { GivenBridge } from './given-bridge.ts'
 import { filtersOf, type GivenFilter } from './given-filters.ts'
 import { type GivenTypes, typesOf } from './given-types.ts'
 import type { Log } from './log.ts'
@@ -48,6 +50,8 @@ export type StartOptions = GivenSettings &
     readonly snListeners?: readonly GivenSnListener[] | undefined
     /** Types of topics, in place of those of the file. */
     readonly types?: GivenTypes | undefined
+    /** Bridges to other brokers, in place of those of the file (docs/bridge.md). */
+    readonly bridges?: readonly GivenBridge[] | undefined
     /** Conditions of subscriptions, in place of those of the file; the first that fits counts. */
     readonly filters?: readonly GivenFilter[] | undefined
   }
@@ -117,12 +121,9 @@ function resolve(all: StartOptions, cwd: string): Resolved {
   const quiet = sn.map((entry) => ({ ...entry, own: new Map([...entry.own, ...quietEntry(entry.own, merged)]) }))
   const types = all.types === undefined ? file.types : typesOf(all.types, cwd)
   const filters = all.filters === undefined ? file.filters : filtersOf(all.filters, cwd)
-  const config = resolveFiles(
-    given,
-    { ...file, global, listeners: own, snListeners: quiet, types, filters },
-    cwd,
-    hooks !== undefined,
-  )
+  const bridges = all.bridges === undefined ? file.bridges : bridgesOfObjects(all.bridges)
+  const entries = { listeners: own, snListeners: quiet, types, filters, bridges }
+  const config = resolveFiles(given, { ...file, global, ...entries }, cwd, hooks !== undefined)
   return { config, hooks, warnings }
 }
 
@@ -139,7 +140,8 @@ function givenLayer(all: StartOptions): Layer {
   const layer = new Map<OptionKey, Given>()
   const idle = all.log === undefined || all.log === false ? LINE_KEYS.find((key) => all[key] !== undefined) : undefined
   if (idle !== undefined) throw new StartError(`${idle}: has no effect without log`)
-  const names = [...known.keys(), 'listeners', 'snListeners', 'types', 'filters', 'config', 'log', ...HOOK_NAMES]
+  const lists = ['listeners', 'snListeners', 'types', 'filters', 'bridges']
+  const names = [...known.keys(), ...lists, 'config', 'log', ...HOOK_NAMES]
   for (const [name, value] of Object.entries(all)) {
     const option = name === 'config' ? CONFIG : known.get(name)
     if (option === undefined && !names.includes(name))

@@ -12,10 +12,7 @@ export type ClientKind = 'mqtt' | 'sn'
 /** Listener of links that the process opens for itself. No configured listener can have this name, and no access rule applies. */
 export const LOCAL_LISTENER = '(local)'
 
-/**
- * Listener of the links of bridges, which no configured listener can be called: their sessions are the broker's own. Access rules do
- * not apply to them, and no other client may use their client ids.
- */
+/** As `LOCAL_LISTENER`, of the local sessions of bridges, whose client ids no other client may use. */
 export const BRIDGE_LISTENER = '(bridge)'
 
 /** Whether a listener stands for links of the process itself: no configured listener has such a name. */

@@ -306,7 +306,6 @@ export class Bridge implements UpstreamLinkOwner {
         this.#deliveries.released(now, out)
         return
       case PacketType.SUBACK:
-        // `UpstreamLink` has said what was refused.
         this.#remoteRequests.answered(out)
         return
       case PacketType.UNSUBACK:

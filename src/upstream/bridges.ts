@@ -21,9 +21,11 @@ export class Bridges {
     for (const bridge of this.all) bridge.stop(now)
   }
 
-  /** The link of a local session is ready. */
-  linkReady(now: Instant, link: LinkId): void {
-    for (const bridge of this.all) if (bridge.localLink === link) bridge.linkReady(now)
+  /** The link of a local session is ready. False if it is not one of a bridge. */
+  linkReady(now: Instant, link: LinkId): boolean {
+    const bridge = this.all.find(({ localLink }) => localLink === link)
+    bridge?.linkReady(now)
+    return bridge !== undefined
   }
 
   handleTimeout(now: Instant): void {

@@ -917,6 +917,7 @@ export interface Operations {
       readonly options: Readonly<Record<string, unknown>>
       readonly listeners: readonly (Readonly<Record<string, unknown>>)[]
       readonly sn_listeners: readonly (Readonly<Record<string, unknown>>)[]
+      readonly bridges: readonly (Readonly<Record<string, unknown>>)[]
       readonly types: readonly ({
         /** name of the type */
         readonly name: string
@@ -928,17 +929,6 @@ export interface Operations {
         /** content type of messages whose publisher gives none */
         readonly content_type?: string
         readonly form?: readonly ('schema' | 'layout')[]
-      })[]
-      readonly bridges: readonly (Readonly<Record<string, unknown>>)[]
-      readonly filters: readonly ({
-        /** condition, in CEL */
-        readonly filter: string
-        /** pattern of client ids */
-        readonly client?: string
-        /** user name */
-        readonly user?: string
-        /** topic filter */
-        readonly topic?: string
       })[]
       readonly predefined_topics: readonly ({
         /** pattern of client ids */

@@ -6,10 +6,10 @@ import { type Overview, ratesOf, type Sample, samples } from '../lib/overview.ts
 import { clientHref, href } from '../lib/route.ts'
 import { duration } from '../lib/time.ts'
 import { Card, Empty, Failed, Fields, Figure, Loading, PageHead } from '../parts/basics.tsx'
+import { Bridges } from '../parts/bridges.tsx'
 import { Chart } from '../parts/chart.tsx'
 import { RecentNotices } from '../parts/notices.tsx'
 import { Time } from '../parts/time.tsx'
-import { Bridges } from './bridges.tsx'
 
 export function OverviewPage() {
   const all = samples.value

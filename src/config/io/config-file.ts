@@ -21,15 +21,15 @@ export interface FileOptions {
   readonly global: Layer
   readonly listeners: readonly ListenerLayer[]
   readonly snListeners: readonly ListenerLayer[]
+  readonly bridges: readonly BridgeConfig[]
   readonly types: readonly TypeDefinition[]
   readonly filters: readonly FilterSetting[]
-  readonly bridges: readonly BridgeConfig[]
   /** Warnings about former options. */
   readonly warnings: readonly string[]
 }
 
 const byKey = new Map(options.map((option) => [option.key as string, option]))
-const LISTS = ['listeners', 'sn_listeners', 'bridges', 'types', 'filters'] as const
+const LISTS = ['listeners', 'sn_listeners', 'types', 'filters', 'bridges'] as const
 const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key as string), ...LISTS]
 
 /**
@@ -43,20 +43,11 @@ export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => vo
   return resolveFiles(flags, readConfigFile(flags, cwd, warn), cwd)
 }
 
-const NO_FILE: FileOptions = {
-  global: new Map(),
-  listeners: [],
-  snListeners: [],
-  types: [],
-  filters: [],
-  bridges: [],
-  warnings: [],
-}
-
 /** Returns the contents of the file named by `--config`; nothing if there is none. @throws StartError */
 export function readConfigFile(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): FileOptions {
   const path = flags.get('config')
-  if (path === undefined) return NO_FILE
+  const none = { global: new Map(), listeners: [], snListeners: [], types: [], filters: [], bridges: [], warnings: [] }
+  if (path === undefined) return none
   const file = parseConfigFile(YamlFile.read(String(path.value), cwd, path.origin))
   for (const line of file.warnings) warn(line)
   return file
@@ -88,9 +79,9 @@ export function parseConfigFile(file: YamlFile): FileOptions {
   const global = new Map<OptionKey, Given>()
   let listeners: readonly ListenerLayer[] = []
   let snListeners: readonly ListenerLayer[] = []
+  let bridges: readonly BridgeConfig[] = []
   let types: readonly TypeDefinition[] = []
   let filters: readonly FilterSetting[] = []
-  let bridges: readonly BridgeConfig[] = []
   const warnings: string[] = []
   for (const pair of file.pairs(file.root, 'options, one `key: value` a line')) {
     const { key, keyAt, value } = pair
@@ -99,9 +90,9 @@ export function parseConfigFile(file: YamlFile): FileOptions {
     else if (!globalKeys.includes(key)) throw new StartError(`${keyAt}: unknown key ${key}${didYouMean(key, globalKeys)}`)
     else if (key === 'listeners') listeners = parseListeners(file, key, value, MQTT_ENTRY, warnings)
     else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, SN_ENTRY, warnings)
+    else if (key === 'bridges') bridges = parseBridges(file, value)
     else if (key === 'types') types = parseTypes(file, value)
     else if (key === 'filters') filters = parseFilters(file, value)
-    else if (key === 'bridges') bridges = parseBridges(file, value)
     else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
   }
   return { global, listeners, snListeners, types, filters, bridges, warnings }

@@ -13,7 +13,7 @@ import {
   whole,
 } from './kinds.ts'
 
-interface BridgeOption extends Kind<unknown> {
+interface BridgeOption extends Kind<unknown, unknown> {
   readonly default: string | number | boolean | undefined
   /** One or two sentences, with the unit. */
   readonly about: string
@@ -182,7 +182,7 @@ export const BRIDGE_OPTIONS = {
 export type BridgeKey = keyof typeof BRIDGE_OPTIONS
 
 type CamelCase<K extends string> = K extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<CamelCase<Tail>>}` : K
-type ValueOf<E> = E extends Kind<infer T, unknown> ? T : never
+type ValueOf<E> = E extends Kind<infer T, infer _Given> ? T : never
 
 /** The values of an entry, by their names in the code. */
 export type BridgeValues = { readonly [K in BridgeKey as CamelCase<K>]: ValueOf<(typeof BRIDGE_OPTIONS)[K]> }

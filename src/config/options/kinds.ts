@@ -176,7 +176,7 @@ export const listOf = <T>(
 })
 
 /** A list, or a text with spaces or commas between the items: URLs, or hosts with or without a port. */
-export const addressList: Kind<readonly string[], string | string[]> = {
+export const addressList: Kind<readonly string[], string | readonly string[]> = {
   schema: z
     .union([z.string().transform((written) => written.split(/[\s,]+/).filter((each) => each !== '')), z.array(z.string().min(1))])
     .refine((all) => all.length > 0 && all.length <= 100),

@@ -118,14 +118,8 @@ export const READ_CONFIG: RouteSpec = {
         options: anything('options of the process'),
         listeners: listOf(anything('options of one listener')),
         sn_listeners: listOf(anything('options of one port for sensors')),
-        types: listOf(TYPE),
         bridges: listOf(anything('options of one bridge')),
-        filters: listOf(
-          object(
-            { filter: text('condition, in CEL') },
-            { client: text('pattern of client ids'), user: text('user name'), topic: text('topic filter') },
-          ),
-        ),
+        types: listOf(TYPE),
         predefined_topics: listOf(object({ clients: text('pattern of client ids'), topic_ids: whole('how many there are') })),
       }),
     },

@@ -25,8 +25,7 @@ type Values = Readonly<Record<string, unknown>>
 
 /** Each listener and each port has a section of its own; the other options come in the groups of docs/configuration.md. */
 export function sectionsOf(config: Config): readonly Section[] {
-  const { options, listeners, sn_listeners: ports, predefined_topics: tables, types, bridges } = config
-
+  const { options, listeners, sn_listeners: ports, bridges, predefined_topics: tables, types } = config
   const groups = OPTION_GROUPS.map((title, group) => ({
     title,
     settings: Object.keys(OPTIONS).flatMap((key) => {
@@ -38,8 +37,8 @@ export function sectionsOf(config: Config): readonly Section[] {
   return [
     ...listeners.map((each) => ({ title: `Listener ${each.name}`, settings: ownOf(each, options, '') })),
     ...ports.map((each) => ({ title: `Port for sensors ${each.name}`, settings: ownOf(each, options, 'sn_') })),
-    ...(types.length === 0 ? [] : [{ title: 'Types of topics', settings: types.map(typeOf) }]),
     ...bridges.map((each) => ({ title: `Bridge ${each.name}`, settings: bridgeOf(each) })),
+    ...(types.length === 0 ? [] : [{ title: 'Types of topics', settings: types.map(typeOf) }]),
     ...(tables.length === 0 ? [] : [{ title: 'Predefined topics', settings: tables.map(tableOf) }]),
     ...groups.filter(({ settings }) => settings.length > 0),
   ]

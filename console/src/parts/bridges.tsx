@@ -4,8 +4,8 @@ import { bytes, count, figures, plural } from '../lib/numbers.ts'
 import type { Overview } from '../lib/overview.ts'
 import { clientHref } from '../lib/route.ts'
 import { duration } from '../lib/time.ts'
-import { Card, Failed, Loading } from '../parts/basics.tsx'
-import { Time } from '../parts/time.tsx'
+import { Card, Failed, Loading } from './basics.tsx'
+import { Time } from './time.tsx'
 
 type Bridge = Answer<'GET /api/v1/bridges'>['bridges'][number]
 
