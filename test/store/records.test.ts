@@ -21,7 +21,7 @@ describe('records', () => {
     ['boolean', '0200 02', 'unknown will'],
     ['QoS 3', '050000 03', 'QoS 3'],
     ['retain handling 3', '050000 30', 'retain handling 3'],
-    ['subscription flags', '050000 80', 'unknown subscription flags'],
+    ['subscription condition', '050000 80', 'condition runs beyond the end'],
     ['message record flags', '0701 08', 'unknown record flags'],
     ['message flags', '0701 00 40', 'unknown message flags'],
     ['sensor state', '2000 04', 'unknown sensor state'],
