@@ -2,7 +2,7 @@ import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { FACTOR, SEED } from './runs.ts'
 import type { HookKind } from './sim/hook.ts'
-import { Life } from './sim/life.ts'
+import { Life, live } from './sim/life.ts'
 import { report } from './sim/report.ts'
 import { setups } from './sim/setup.ts'
 import type { Step } from './sim/step.ts'
@@ -23,5 +23,5 @@ test.each(KINDS)('a site whose messages wait for a hook that %s keeps its promis
     }
   })
   const details = fc.check(lives, { numRuns: 12 * FACTOR, seed: SEED })
-  if (details.failed) expect.fail(report(details.seed, failing))
+  if (details.failed) expect.fail(report(details.seed, failing, live))
 })

@@ -24,7 +24,7 @@ describe('a site, with everything that can happen to it', () => {
       }
     })
     const details = fc.check(lives, { numRuns: 200 * FACTOR, seed: SEED })
-    if (details.failed) expect.fail(report(details.seed, failing))
+    if (details.failed) expect.fail(report(details.seed, failing, live))
   })
 
   test('is the same to the byte for the same steps', { timeout: 60_000 }, () => {

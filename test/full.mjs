@@ -1,6 +1,6 @@
 // `npm run test:full`: the checks of test/security/full/run.mjs, bench/turns.mjs and the tests of test/full.config.ts, one after the other, to the end
-// even if one fails. It takes about three hours on two processors: the fuzzer of memory is one of them, 1,000 kills and 500 power cuts are most of the rest.
-// -- --only <text>: of the checks those whose title has it; `--only turns` and `--only store` run the other parts alone.
+// even if one fails. It takes about five hours on two processors: the fuzzer of memory is one of them, bridges are two, 1,000 kills and 500 power cuts most of the rest.
+// -- --only <text>: of the checks those whose title has it; `--only turns`, `--only store` and `--only bridges` run the other parts alone.
 // -- --fuzz-minutes <n>, --rejected <n>: less of the fuzzer, and of rejected CONNECTs; --fuzz-seed <n>: the steps of a run before.
 import { spawnSync } from 'node:child_process'
 import process from 'node:process'
@@ -17,7 +17,8 @@ const VITEST = [path('node_modules/vitest/vitest.mjs'), 'run', '--config', path(
 const PARTS = [
   ['checks', [path('test/security/full/run.mjs'), ...given]],
   ['turns', ['--expose-gc', path('bench/turns.mjs'), '--check']],
-  ['store', VITEST],
+  ['store', [...VITEST, '--exclude', 'test/bridge/**']],
+  ['bridges', [...VITEST, 'test/bridge/']],
 ]
 const others = PARTS.slice(1).map(([name]) => name)
 const wanted = ([name]) =>

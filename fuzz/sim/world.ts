@@ -12,15 +12,17 @@ import { SnClient, type SnClientOptions, type SnEvent } from '../../src/mqttsn/c
 import { decodeMessage, isMalformed } from '../../src/mqttsn/decode.ts'
 import { encodedMessage } from '../../src/mqttsn/encode.ts'
 import { type Message, MsgType, ReturnCode } from '../../src/mqttsn/messages.ts'
-import { Server, type ServerInput } from '../../src/server.ts'
+import { Server, type ServerInput, type ServerOptions } from '../../src/server.ts'
 import type { ClockReading } from '../../src/store/clock.ts'
 import { NO_ROOM_RETRY_MS } from '../../src/store/pace.ts'
 import type { Lsn } from '../../src/store/store.ts'
+import type { Target } from '../../src/upstream/target.ts'
 import { type Crash, DelayedStore } from './delayed-store.ts'
 import { answerOf, type HookKind } from './hook.ts'
 import { type Carrier, Network } from './network.ts'
 import { Random } from './random.ts'
 import { Alarm, Schedule } from './schedule.ts'
+import type { StreamEnd } from './stream-end.ts'
 import { TcpClient } from './tcp-client.ts'
 
 export const COMMIT_MS = 3
@@ -30,6 +32,13 @@ const HALF_STOP_MS = 5000
 const ACCESS: Access = { ...OPEN_ACCESS, publishRule: ({ clientId }) => clientId === 'collector' || undefined }
 /** Wall time at which the world begins. */
 const EPOCH = 1_800_000_000_000
+
+/** One world among others, on the same clock. */
+export interface Neighbour {
+  readonly schedule?: Schedule
+  /** What its server has beyond that of other worlds. */
+  readonly server?: Partial<ServerOptions>
+}
 
 /** Sees everything that goes in and out of the server, at the moment when it does. */
 export interface Observer {
@@ -206,7 +215,7 @@ export const LANGUAGE = new CelLanguage()
  * that happens follows from the seed.
  */
 export class World {
-  readonly schedule = new Schedule()
+  readonly schedule: Schedule
   readonly random: Random
   /** The radio that is there unless another one carries. */
   readonly network: Network
@@ -223,6 +232,8 @@ export class World {
   runsAt = 0
   /** Input that waits in sockets, while the process is paused. */
   #unread: (() => void)[] | undefined
+  /** The server dials: a `dialled` or `closed` for this connection follows, or nothing if nobody answers. */
+  dial: (connection: number, target: Target) => void = () => {}
   readonly #options: Partial<GatewayOptions>
   readonly #limits: Partial<BrokerLimits>
   #memory: Partial<MemoryLimits>
@@ -234,7 +245,8 @@ export class World {
   readonly #sensors: Sensor[] = []
   readonly #unobserved = new Set<TcpClient>()
   readonly #unobservedKeys = new Set<string>()
-  readonly #streams = new Map<number, TcpClient>()
+  readonly #streams = new Map<number, StreamEnd>()
+  readonly #server: Partial<ServerOptions>
   readonly #serverAlarm: Alarm
   readonly #storeAlarm: Alarm
   #nextConnection = 1
@@ -249,7 +261,10 @@ export class World {
     hook: HookKind = 'none',
     content?: ContentCheck,
     configured?: ConfiguredConditions,
+    { schedule = new Schedule(), server = {} }: Neighbour = {},
   ) {
+    this.schedule = schedule
+    this.#server = server
     this.#conditions = { language: LANGUAGE, ...(configured && { configured }) }
     this.#access = access
     this.#hook = hook
@@ -316,21 +331,28 @@ export class World {
     return client
   }
 
-  #observersOf(client: TcpClient): readonly Observer[] {
-    return this.#unobserved.has(client) ? [] : this.observers
+  #tell(client: StreamEnd, what: (observer: Observer, client: TcpClient) => void): void {
+    // What goes from server to server is not the observers' business.
+    if (!(client instanceof TcpClient) || this.#unobserved.has(client)) return
+    for (const observer of this.observers) what(observer, client)
   }
 
-  openStream(client: TcpClient): number {
+  openStream(client: StreamEnd): number {
     const connection = this.#nextConnection++
     this.#streams.set(connection, client)
     this.input({ kind: 'opened', connection, from: { peer: `tcp:${connection}`, listener: 'mqtt' } })
     return connection
   }
 
+  /** A stream that the server dials is there from its side, whether anybody answers or not. */
+  adopt(connection: number, end: StreamEnd): void {
+    this.#streams.set(connection, end)
+  }
+
   streamClosed(connection: number): void {
     this.read(() => {
       const client = this.#streams.get(connection)
-      if (client !== undefined) for (const observer of this.#observersOf(client)) observer.closed?.(client, 'client')
+      if (client !== undefined) this.#tell(client, (observer, tcp) => observer.closed?.(tcp, 'client'))
       this.#streams.delete(connection)
     })
   }
@@ -344,7 +366,7 @@ export class World {
 
   chunk(client: TcpClient, connection: number, bytes: Uint8Array): void {
     this.read(() => {
-      for (const observer of this.#observersOf(client)) observer.chunkIn?.(client, bytes)
+      this.#tell(client, (observer) => observer.chunkIn?.(client, bytes))
       this.input({ kind: 'chunk', connection, bytes })
     })
   }
@@ -371,9 +393,10 @@ export class World {
     this.runsAt = this.schedule.now + ms
     const { server } = this
     this.schedule.after(ms, () => {
+      // The process that was paused is gone, and the next one may be paused in its turn.
+      if (server !== this.server) return
       const unread = this.#unread ?? []
       this.#unread = undefined
-      if (server !== this.server) return
       this.input({ kind: 'paused', ms })
       for (const read of unread) read()
       this.#look()
@@ -492,6 +515,7 @@ export class World {
         for (const observer of this.observers) observer.notice?.(notice)
       },
       random: this.random.next,
+      ...this.#server,
     })
     server.gateway.mostIdle = this.#mostIdle
     return server
@@ -505,6 +529,7 @@ export class World {
       if (out.kind === 'datagram') this.#transmit(out.route, out.bytes)
       else if (out.kind === 'write') this.#write(out.connection, out.bytes)
       else if (out.kind === 'close') this.#close(out.connection)
+      else if (out.kind === 'dial') this.dial(out.connection, out.target)
       else if (out.kind === 'pause') this.#streams.get(out.connection)?.pause()
       else if (out.kind === 'resume') this.#streams.get(out.connection)?.resume()
       else if (out.kind === 'hook') this.#ask(out.question)
@@ -547,7 +572,7 @@ export class World {
     const client = this.#streams.get(connection)
     if (client === undefined) return
     this.note('write', `tcp:${connection}`, bytes)
-    for (const observer of this.#observersOf(client)) observer.written?.(client, bytes)
+    this.#tell(client, (observer, tcp) => observer.written?.(tcp, bytes))
     // Its client has gone, and the server has still to read that.
     if (client.connection !== connection) return
     // Of a congested socket the server hears in the middle of its writing.
@@ -558,7 +583,7 @@ export class World {
   #close(connection: number): void {
     const client = this.#streams.get(connection)
     if (client === undefined) return
-    for (const observer of this.#observersOf(client)) observer.closed?.(client, 'server')
+    this.#tell(client, (observer, tcp) => observer.closed?.(tcp, 'server'))
     client.inOrder(() => {
       if (client.connection === connection) client.breakStream()
     })

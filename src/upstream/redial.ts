@@ -5,6 +5,8 @@ import type { UpstreamStream } from './upstream-stream.ts'
 
 /** A stream that lasts less than this, in milliseconds, counts as a failure. */
 const LASTING_MS = 5_000
+/** Within this, in milliseconds after CONNECT, a far side closes that does not understand it. */
+const AT_ONCE_MS = 2_000
 /** After so many of them in a row another client probably has the same client id. */
 const BRIEF_MAX = 3
 
@@ -43,7 +45,9 @@ export function afterMiss(now: Instant, stream: UpstreamStream, ending: Ending, 
     return { reason: ending.reason, wait: backoffMs(targets.settings.backoff, link.failures++, random) }
   }
   const isUnanswered = state === 'connecting' && ending.byFar === true && stream.counted.bytesReceived === 0
-  const isOther = isUnanswered && known.closedBeforeConnack()
+  // A broker whose disk stands still closes too, some seconds later.
+  const isAtOnce = now - link.status.since <= AT_ONCE_MS
+  const isOther = isUnanswered && isAtOnce && known.closedBeforeConnack()
   known.failed(now, random)
   if (!isUnanswered) return { reason: ending.reason, wait: 0 }
   const reason = `closed before CONNACK (MQTT ${versionName(stream.version)}): ${ending.reason}`

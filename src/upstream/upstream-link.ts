@@ -111,6 +111,8 @@ export class UpstreamLink implements Link {
   #isAccepted = false
   /** The far side has a session of ours, which the next stream continues. */
   #keepsSession = false
+  /** CONNECT packets since the last CONNACK with success. */
+  #asked = 0
   /** Client id that the far side has assigned. */
   #assignedId: string | undefined = undefined
   #refusedWith = 0
@@ -365,14 +367,23 @@ export class UpstreamLink implements Link {
     this.#keepsSession = true
   }
 
+  /** CONNECT is written. If its CONNACK does not arrive, that may have been the one to say that the far side has lost the session. */
+  connecting(stream: UpstreamStream): Connect {
+    this.#asked++
+    return this.connectFor(stream)
+  }
+
   /** CONNACK with success. */
   accepted(now: Instant, connack: Connack): void {
-    const { sessionPresent } = connack
+    // CONNACK of 3.1 does not say it: a session that was not to begin clean is taken to be present, and subscribed again.
+    const is31 = this.stream!.version === 3
+    const sessionPresent = connack.sessionPresent || (is31 && (this.#keepsSession || !this.connect!.cleanStart))
     if (!sessionPresent && this.#keepsSession) this.status.sessionsLost++
     this.#keepsSession = !this.#isBrief
     this.#control.clear()
     this.inbound.resume(sessionPresent)
-    this.subscriptions.resume(sessionPresent)
+    this.subscriptions.resume(sessionPresent && !is31 && this.#asked === 1)
+    this.#asked = 0
     for (const packetId of this.outbound.resume(sessionPresent)) this.#write(responseOf(PacketType.PUBREL, packetId))
     this.status.connects++
     this.status.version = this.stream!.version

@@ -257,7 +257,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     stream.state = 'connecting'
     link.changed(now, 'connecting')
     const { output } = this.#parts
-    output.write(link.connectFor(stream), stream)
+    output.write(link.connecting(stream), stream)
     output.flush(stream)
   }
 

@@ -31,11 +31,10 @@ async function freePort(): Promise<number> {
 /** The real `mosquitto`, on a port of its own. */
 export class MosquittoBroker {
   readonly port: number
-  readonly #child: ChildProcess
   readonly #directory: string
+  #child: ChildProcess | undefined
 
-  private constructor(child: ChildProcess, port: number, directory: string) {
-    this.#child = child
+  private constructor(port: number, directory: string) {
     this.port = port
     this.#directory = directory
   }
@@ -44,19 +43,36 @@ export class MosquittoBroker {
   static async start(...lines: string[]): Promise<MosquittoBroker> {
     const port = await freePort()
     const directory = mkdtempSync(join(tmpdir(), 'roost-mosquitto-'))
-    const conf = join(directory, 'mosquitto.conf')
-    writeFileSync(conf, ['user root', `listener ${port} 127.0.0.1`, ...lines, ''].join('\n'))
-    const child = spawn(PROGRAM, ['-c', conf], { stdio: ['ignore', 'ignore', 'pipe'] })
+    writeFileSync(join(directory, 'mosquitto.conf'), ['user root', `listener ${port} 127.0.0.1`, ...lines, ''].join('\n'))
+    const broker = new MosquittoBroker(port, directory)
+    await broker.restart()
+    return broker
+  }
+
+  /** With a database in its folder, saved after every change as far as Mosquitto can: what it has just acknowledged may be lost with `kill`. */
+  static startLasting(...lines: string[]): Promise<MosquittoBroker> {
+    return MosquittoBroker.start(
+      'persistence true',
+      'autosave_on_changes true',
+      'autosave_interval 1',
+      'max_queued_messages 0',
+      ...lines,
+    )
+  }
+
+  /** After `kill`: on the same port, with the same configuration and what it has saved. */
+  async restart(): Promise<void> {
+    const conf = join(this.#directory, 'mosquitto.conf')
+    const child = spawn(PROGRAM, ['-c', conf], { cwd: this.#directory, stdio: ['ignore', 'ignore', 'pipe'] })
     let said = ''
     child.stderr.on('data', (bytes) => {
       said += String(bytes)
     })
-    const broker = new MosquittoBroker(child, port, directory)
-    while (!(await reachable(port))) {
+    this.#child = child
+    while (!(await reachable(this.port))) {
       if (child.exitCode !== null) throw new Error(`mosquitto ended: ${said}`)
       await new Promise((resolve) => setTimeout(resolve, 20))
     }
-    return broker
   }
 
   /** Ends it without a word to anybody. */
@@ -70,9 +86,10 @@ export class MosquittoBroker {
   }
 
   async #end(signal: NodeJS.Signals): Promise<void> {
-    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
-    const exited = once(this.#child, 'exit')
-    this.#child.kill(signal)
+    const child = this.#child
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return
+    const exited = once(child, 'exit')
+    child.kill(signal)
     await exited
   }
 }

@@ -1,0 +1,251 @@
+import type { Notice } from '../../src/base/notice.ts'
+import type { ServerOptions } from '../../src/server.ts'
+import { dropsTold } from './drops-told.ts'
+import { type Kept, PairClaims, type PairMessage, type PairReceiver } from './pair-claims.ts'
+import { KEPT_TOPICS, PAIR_TOPICS, type PairSetup, type PairStep, PLAIN_PAIR, SIDES, type Side } from './pair-step.ts'
+import { Schedule } from './schedule.ts'
+import type { TcpClient } from './tcp-client.ts'
+import { bytes, textOf } from './texts.ts'
+import { Trunk } from './trunk.ts'
+import { TrunkChecker } from './trunk-checker.ts'
+import { COMMIT_MS, World } from './world.ts'
+
+const SECOND = 1000
+const MINUTE = 60 * SECOND
+const DAY_SECONDS = 24 * 3600
+/** For which sessions of applications outlive their streams. */
+export const SESSION_SECONDS = 7 * DAY_SECONDS
+/** Between two steps: less than an exchange takes, so that things happen in the middle of it. */
+const STEP_MS = 15
+const RECONNECT_MS = 500
+/** In which the bridge is back after the last fault: its longest backoff, the keep alive of a silent stream, and what that leads to. */
+const ROUND_MS = 5 * MINUTE
+const ROUNDS = 12
+/** Of `PAIR_TOPICS`: one that goes both ways. */
+const PROBED = 2
+/** Client ids of the bridge, here and there. */
+export const LOCAL_ID = 'bridge-local'
+export const REMOTE_ID = 'bridge-remote'
+
+/** An application with a lasting session, which comes back by itself. */
+class App {
+  readonly tcp: TcpClient
+  readonly receiver: PairReceiver
+  readonly #site: PairSite
+  readonly #side: Side
+  readonly #waiting = new Map<number, PairMessage | Kept>()
+  #leaving = false
+
+  constructor(site: PairSite, side: Side, index: number) {
+    this.#site = site
+    this.#side = side
+    const world = site.worlds[side]
+    const id = `${side}${index}`
+    this.receiver = site.claims.receiver(id, side, index === 0 ? 2 : 1)
+    this.tcp = world.addTcpClient({
+      clientId: id,
+      cleanStart: false,
+      keepAliveSeconds: 60,
+      properties: { sessionExpiryInterval: SESSION_SECONDS },
+    })
+    this.tcp.onEvent = (event) => {
+      if (event.event === 'disconnected') this.#lost()
+      else if (event.event === 'connected' && !event.sessionPresent)
+        this.tcp.act((mqtt, now) => mqtt.subscribe(now, [{ filter: '#', qos: this.receiver.qos }]))
+      else if (event.event === 'published') this.#published(event.packetId, event.reasonCode)
+      else if (event.event === 'message') this.#got(textOf(event.message.payload))
+    }
+  }
+
+  #lost(): void {
+    const { schedule } = this.#site
+    if (!this.#leaving) schedule.after(RECONNECT_MS, () => this.tcp.connect())
+  }
+
+  #published(packetId: number, reasonCode: number): void {
+    const one = this.#waiting.get(packetId)
+    this.#waiting.delete(packetId)
+    if (one === undefined) return
+    if ('refused' in one) one.refused = reasonCode >= 0x80
+    else one.acknowledged = reasonCode < 0x80
+  }
+
+  #got(text: string): void {
+    if (text !== '' && !text.startsWith('kept ')) this.receiver.got.push(text)
+  }
+
+  publish(topic: number, qos: 0 | 1 | 2): void {
+    if (this.tcp.client.state !== 'connected') return
+    const where = PAIR_TOPICS[topic]!
+    const one = this.#site.claims.publish(this.receiver.id, this.#side, where, qos)
+    this.#send(where[this.#side], one.text, qos, false, one)
+  }
+
+  retain(topic: (typeof KEPT_TOPICS)[number], text: string): void {
+    if (this.tcp.client.state !== 'connected') return
+    this.#send(topic[this.#side], text, topic.with, true, this.#site.claims.keep(topic, text))
+  }
+
+  #send(topic: string, text: string, qos: 0 | 1 | 2, retain: boolean, one: PairMessage | Kept): void {
+    this.tcp.act((mqtt, now) => {
+      const packetId = mqtt.publish(now, { topic, payload: bytes(text), qos, retain })
+      if (qos > 0 && packetId !== undefined) this.#waiting.set(packetId, one)
+    })
+  }
+
+  leave(): void {
+    this.#leaving = true
+    this.tcp.act((mqtt, now) => mqtt.disconnect(now, 0, { sessionExpiryInterval: 0 }))
+  }
+}
+
+/** Two servers on one clock, the near one of which has a bridge to the far one, with two applications each, to which steps happen. */
+export class PairSite {
+  readonly setup: PairSetup
+  readonly schedule = new Schedule()
+  readonly claims = new PairClaims()
+  readonly worlds: Readonly<Record<Side, World>>
+  readonly trunk: Trunk
+  readonly checker: TrunkChecker
+  readonly apps: Readonly<Record<Side, readonly App[]>>
+  #kept = 0
+
+  constructor(scarce: Partial<PairSetup>, nearOptions: (setup: PairSetup) => Partial<ServerOptions>) {
+    const setup = { ...PLAIN_PAIR, ...scarce }
+    this.setup = setup
+    const { schedule } = this
+    const { maxQueuedMessages, farReceives } = setup
+    const limits = { persistentClientExpiration: SESSION_SECONDS, maxQueuedMessages }
+    const gateway = { sessionExpirySeconds: SESSION_SECONDS }
+    const near = new World(1, gateway, limits, {}, undefined, 'none', undefined, undefined, {
+      schedule,
+      server: nearOptions(setup),
+    })
+    const far = new World(2, gateway, { ...limits, receiveMaximum: farReceives }, {}, undefined, 'none', undefined, undefined, {
+      schedule,
+    })
+    this.worlds = { near, far }
+    for (const side of SIDES) this.worlds[side].observers.push({ notice: (notice) => this.#noticed(side, notice) })
+    this.trunk = new Trunk(near, far)
+    this.checker = new TrunkChecker(this.claims, this.worlds)
+    this.trunk.observers.push(this.checker)
+    this.apps = { near: [0, 1].map((i) => new App(this, 'near', i)), far: [0, 1].map((i) => new App(this, 'far', i)) }
+    for (const app of this.#everybody) app.tcp.connect()
+    this.run(10 * SECOND)
+  }
+
+  get #everybody(): readonly App[] {
+    return [...this.apps.near, ...this.apps.far]
+  }
+
+  get trace(): readonly string[] {
+    return [...this.worlds.near.trace, ...this.worlds.far.trace]
+  }
+
+  #noticed(side: Side, notice: Notice): void {
+    this.claims.dropped[side] += dropsTold(notice)
+  }
+
+  run(ms: number): void {
+    this.schedule.runUntil(this.schedule.now + ms)
+  }
+
+  take(step: PairStep): void {
+    if ('side' in step) this.#takeAt(step, this.worlds[step.side])
+    else if (step.do === 'retain' || step.do === 'clear') {
+      const topic = KEPT_TOPICS[step.topic]!
+      const text = step.do === 'retain' ? `kept ${++this.#kept}` : ''
+      this.apps[topic.writer][0]!.retain(topic, text)
+    } else if (step.do === 'cut') this.trunk.cut()
+    else if (step.do === 'silence') this.trunk.silence()
+    else if (step.do === 'refuse') this.trunk.refuses = true
+    else if (step.do === 'heal') this.trunk.heal()
+    else if (step.do === 'forget') this.#forget()
+    this.run(step.do === 'advance' ? step.ms : STEP_MS)
+  }
+
+  #takeAt(step: Extract<PairStep, { side: Side }>, world: World): void {
+    const { side } = step
+    if (step.do === 'publish')
+      for (let time = 0; time < step.times; time++) this.apps[side][step.app]!.publish(step.topic, step.qos)
+    else if (step.do === 'break') this.apps[side][step.app]!.tcp.breakStream()
+    else if (step.do === 'crash') world.crash({ survivors: step.survivors, torn: step.torn })
+    else if (step.do === 'restart') world.stopAndStart()
+    else if (step.do === 'stall') world.store.stalled = true
+    else if (step.do === 'unstall') this.#unstall(world)
+    else if (step.do === 'fill') world.store.refuse = true
+    else if (step.do === 'empty') world.store.refuse = false
+    else if (step.do === 'slow') world.store.delayMs = step.ms
+    else if (step.do === 'pause') world.pause(step.ms)
+  }
+
+  #unstall(world: World): void {
+    if (!world.store.stalled) return
+    world.store.stalled = false
+    world.wakeStore()
+  }
+
+  /** A client that begins anew under the name of the bridge ends its session at the far server. */
+  #forget(): void {
+    // CONNACK of 3.1 cannot say that a session is lost, so nothing can be promised.
+    if (this.setup.version === 3) return
+    this.claims.forget()
+    const usurper = this.worlds.far.addTcpClient({ clientId: REMOTE_ID, version: 4, cleanStart: true })
+    usurper.onEvent = (event) => {
+      if (event.event !== 'connected') return
+      this.claims.forget()
+      this.checker.forget()
+      usurper.act((mqtt, now) => mqtt.disconnect(now))
+    }
+    usurper.connect()
+    this.run(SECOND)
+  }
+
+  /** Faults end, and everything that is owed gets the time that it may take. */
+  settle(): void {
+    this.trunk.heal()
+    for (const side of SIDES) {
+      const world = this.worlds[side]
+      world.store.refuse = false
+      world.store.delayMs = COMMIT_MS
+      this.#unstall(world)
+      world.store.commit()
+      world.wakeStore()
+    }
+    for (let round = 0; round < ROUNDS && (round === 0 || this.pending.length > 0 || this.claims.lost().length > 0); round++)
+      this.run(ROUND_MS)
+  }
+
+  /** Whatever has happened, the bridge is there again: a message of each side gets to the other. */
+  probe(): void {
+    this.claims.remember()
+    for (const side of SIDES) this.apps[side][0]!.publish(PROBED, 1)
+    this.run(MINUTE)
+  }
+
+  /** What is under way although nothing stands in its way any more. */
+  get pending(): string[] {
+    return [
+      ...this.#everybody.flatMap(({ tcp, receiver }) => (tcp.client.idle ? [] : [`${receiver.id} waits for an acknowledgement`])),
+      ...SIDES.flatMap((side) =>
+        [...this.worlds[side].server.broker.sessions].flatMap(({ key, inflight }) =>
+          inflight === undefined || inflight.size === 0 ? [] : [`${side} ${key} has ${inflight.size} messages in flight`],
+        ),
+      ),
+      ...this.checker.pending,
+    ]
+  }
+
+  retained(side: Side, topic: string): string {
+    const message = this.worlds[side].server.broker.retained.get(topic)
+    return message === undefined ? '' : textOf(message.payload)
+  }
+
+  /** Everybody goes for good but the bridge, and nothing stays retained. */
+  abandon(): void {
+    for (const topic of KEPT_TOPICS) this.apps[topic.writer][0]!.retain(topic, '')
+    this.run(ROUND_MS)
+    for (const app of this.#everybody) app.leave()
+    this.run(ROUND_MS)
+  }
+}

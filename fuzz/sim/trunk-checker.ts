@@ -1,0 +1,185 @@
+import { type Packet, PacketType, type PublishResponse } from '../../src/mqtt/packets.ts'
+import type { Publish } from '../../src/mqtt/publish.ts'
+import { DurableView } from './durable-view.ts'
+import type { PairClaims } from './pair-claims.ts'
+import type { Side } from './pair-step.ts'
+import { textOf } from './texts.ts'
+import type { TrunkObserver, Way } from './trunk.ts'
+import type { World } from './world.ts'
+
+/** What a client of 3.1.1 may have in flight, which has no word for it: Mosquitto breaks off with one that has 200. */
+const WINDOW_OF_311 = 20
+
+/** Of a trunk. */
+const senderOf = (way: Way): Side => (way === 'up' ? 'near' : 'far')
+const opposite = (way: Way): Way => (way === 'up' ? 'down' : 'up')
+
+/** A message with QoS 1 or 2 that was sent and not acknowledged in full. */
+interface Sent {
+  readonly text: string
+  /** Its name at the far side. */
+  readonly topic: string
+  readonly qos: 1 | 2
+  /** PUBREC has been written for it. */
+  received: boolean
+  /** Stream over which it was written last. */
+  stream: number
+}
+
+interface Direction {
+  readonly open: Map<number, Sent>
+  window: number
+}
+
+/**
+ * Reads along what goes over a trunk: nothing goes back to where it came from; packet ids stay those of their messages over all streams; what is
+ * repeated says so; no window is exceeded; and no server acknowledges what it has not stored.
+ */
+export class TrunkChecker implements TrunkObserver {
+  readonly found: string[] = []
+  readonly #claims: PairClaims
+  readonly #worlds: Readonly<Record<Side, World>>
+  readonly #views = { near: new DurableView(), far: new DurableView() }
+  readonly #ways: Readonly<Record<Way, Direction>> = {
+    up: { open: new Map(), window: Number.POSITIVE_INFINITY },
+    down: { open: new Map(), window: Number.POSITIVE_INFINITY },
+  }
+  readonly #aliases = new Map<string, string>()
+  /** Packet ids of messages of a session that the far server has lost, which the near one may still take new messages for copies of. */
+  readonly #receipts = new Set<number>()
+  #version = 5
+
+  constructor(claims: PairClaims, worlds: Readonly<Record<Side, World>>) {
+    this.#claims = claims
+    this.#worlds = worlds
+    for (const side of ['near', 'far'] as const)
+      worlds[side].observers.push({
+        crashed: () => {
+          this.#views[side].restart(worlds[side].store)
+          // The next process numbers messages with QoS 1 anew: nobody has to remember what came with it.
+          const { open } = this.#ways[side === 'near' ? 'up' : 'down']
+          for (const [id, { qos }] of open) if (qos === 1) open.delete(id)
+        },
+      })
+  }
+
+  /** The far server has lost the session. The bridge learns it from CONNACK; one that is cut off may be the only one to say so. */
+  forget(): void {
+    const { open } = this.#ways.down
+    for (const [id, { received }] of open) if (received) this.#receipts.add(id)
+    open.clear()
+  }
+
+  /** Exchanges that are not over, for each way. */
+  get pending(): string[] {
+    const of = (way: Way): string[] =>
+      Array.from(this.#ways[way].open, ([id, { text, qos }]) => `"${text}" with QoS ${qos} and packet id ${id} on its way ${way}`)
+    const up = of('up')
+    // A message that was given up, which is told, gets no answer any more.
+    return [...(up.length > this.#claims.dropped.near ? up : []), ...of('down')]
+  }
+
+  written(stream: number, way: Way, packet: Packet): void {
+    switch (packet.type) {
+      case PacketType.CONNECT:
+        this.#version = packet.protocolVersion
+        this.#ways.down.window = packet.properties.receiveMaximum ?? Number.POSITIVE_INFINITY
+        break
+      case PacketType.CONNACK:
+        this.#connected(packet.reasonCode, packet.sessionPresent, packet.properties.receiveMaximum)
+        break
+      case PacketType.PUBLISH:
+        this.#published(stream, way, packet)
+        break
+      case PacketType.PUBACK:
+      case PacketType.PUBREC:
+      case PacketType.PUBCOMP:
+        this.#answered(way, packet)
+        break
+      case PacketType.SUBACK:
+        this.#claims.remember()
+        break
+      case PacketType.PUBREL:
+        this.#released(way, packet.packetId)
+        break
+      default:
+    }
+  }
+
+  #tell(what: string): void {
+    this.found.push(`${this.#worlds.near.schedule.now} ms: ${what}`)
+  }
+
+  #connected(reasonCode: number, sessionPresent: boolean, receiveMaximum: number | undefined): void {
+    if (reasonCode !== 0) return
+    this.#ways.up.window = this.#version === 5 ? (receiveMaximum ?? Number.POSITIVE_INFINITY) : WINDOW_OF_311
+    if (sessionPresent || this.#version === 3) return
+    for (const { open } of Object.values(this.#ways)) open.clear()
+    this.#receipts.clear()
+  }
+
+  #published(stream: number, way: Way, message: Publish): void {
+    const { qos, packetId, dup } = message
+    const topic = this.#topicOf(stream, way, message)
+    const text = textOf(message.payload)
+    const one = this.#claims.published.get(text)
+    const sender = senderOf(way)
+    if (one !== undefined && one.side !== sender) this.#tell(`"${text}" goes back ${way}, to where it was published`)
+    if (qos === 0) return
+    if (one !== undefined && way === 'down' && qos === 2 && this.#receipts.has(packetId)) one.inDoubt = true
+    const { open, window } = this.#ways[way]
+    const before = open.get(packetId)
+    const name = `"${text}" with packet id ${packetId} going ${way}`
+    if (before === undefined) {
+      open.set(packetId, { text, topic, qos, received: false, stream })
+      if (open.size > window) this.#tell(`${name} is one more than the window of ${window}`)
+    } else if (before.text !== text) {
+      this.#tell(`${name} takes the packet id of "${before.text}", which is still in flight`)
+    } else {
+      if (before.stream === stream) this.#tell(`${name} is repeated over the same stream`)
+      if (!dup) this.#tell(`${name} is repeated without DUP`)
+      before.stream = stream
+    }
+    const view = this.#views[sender]
+    view.update(this.#worlds[sender].store)
+    if (one?.qos === 2 && !view.messages.has(text)) this.#tell(`${name} goes on before its receipt is recorded`)
+  }
+
+  #topicOf(stream: number, way: Way, { topic, properties }: Publish): string {
+    const { topicAlias } = properties
+    if (topicAlias === undefined) return topic
+    const alias = `${stream} ${way} ${topicAlias}`
+    if (topic !== '') this.#aliases.set(alias, topic)
+    return this.#aliases.get(alias) ?? ''
+  }
+
+  #released(way: Way, packetId: number): void {
+    if (way === 'down') this.#receipts.delete(packetId)
+    const sent = this.#ways[way].open.get(packetId)
+    if (sent !== undefined && !sent.received) this.#tell(`PUBREL for "${sent.text}", going ${way}, before its PUBREC`)
+  }
+
+  /** `way`: of the answer. */
+  #answered(way: Way, { type, packetId, reasonCode }: PublishResponse): void {
+    const { open } = this.#ways[opposite(way)]
+    const sent = open.get(packetId)
+    if (sent === undefined) return
+    const refused = type !== PacketType.PUBCOMP && reasonCode >= 0x80
+    if (refused) {
+      const one = this.#claims.published.get(sent.text)
+      if (one !== undefined) one.late = true
+      this.#claims.keptLate.add(sent.topic)
+    } else if (type !== PacketType.PUBCOMP) this.#stored(senderOf(way), sent)
+    if (type === PacketType.PUBREC && !refused) sent.received = true
+    else open.delete(packetId)
+  }
+
+  /** Both applications of the side have lasting sessions, so what arrives there has a record. */
+  #stored(side: Side, { text }: Sent): void {
+    const one = this.#claims.published.get(text)
+    const view = this.#views[side]
+    view.update(this.#worlds[side].store)
+    if (one !== undefined && this.#claims.dropped[side] === 0 && !view.messages.has(text))
+      this.#tell(`"${text}" is acknowledged by the ${side} server, and not stored there`)
+  }
+}

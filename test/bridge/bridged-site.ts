@@ -1,0 +1,214 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { LiveClient, type Run } from '../../crash/live-clients.ts'
+import { Ledger, type Sent } from '../../fuzz/sim/ledger.ts'
+import { Random } from '../../fuzz/sim/random.ts'
+import type { End } from './ends.ts'
+import type { Line, Way } from './line.ts'
+import type { Carried, LineLedger } from './line-ledger.ts'
+
+/** Messages of one publisher on their way at the same time. */
+const WINDOW = 8
+/** How long everything that is owed may take to arrive after a fault, ms. */
+const DRAIN_MS = 60_000
+/** In which nothing more comes before a round is judged, ms: what would come twice has a chance to. */
+const QUIET_MS = 150
+/** What is wrong with a round is told up to so many times. */
+const FOUND_MAX = 10
+
+/** One end of the bridge: its broker, two publishers and a subscriber with lasting sessions. */
+class Side implements Run {
+  readonly publishers: readonly LiveClient[]
+  readonly subscriber: LiveClient
+  readonly end: End
+  /** Killed in this round, and may have forgotten what it had acknowledged. */
+  mayForget = false
+  readonly #site: BridgedSite
+
+  constructor(site: BridgedSite, end: End, sends: Way) {
+    this.#site = site
+    this.end = end
+    const receives = sends === 'up' ? 'down' : 'up'
+    this.subscriber = new LiveClient(this, { clientId: `${receives}-receiver` }, [`${receives}/#`])
+    this.publishers = ([5, 4] as const).map((version) => new LiveClient(this, { clientId: `${sends}-${version}`, version }))
+  }
+
+  get ledger(): Ledger {
+    return this.#site.ledger
+  }
+
+  get ports(): { mqtt: number; sn: number } {
+    return { mqtt: this.end.port, sn: 0 }
+  }
+
+  violated(what: string): void {
+    if (!this.mayForget) this.#site.violations.push(what)
+  }
+
+  get clients(): readonly LiveClient[] {
+    return [this.subscriber, ...this.publishers]
+  }
+}
+
+export interface SiteOptions {
+  /** The one that dials, and has the bridge. */
+  readonly near: End
+  readonly far: End
+  readonly line: Line
+  readonly ledger: LineLedger
+  readonly seed: number
+}
+
+/**
+ * Two brokers with a bridge between them over a line that the test owns, and publishers and subscribers at both ends. `up/#` goes from the one that
+ * dials to the other, `down/#` back.
+ *
+ * What may be asked of a message depends on who could have forgotten it. An end that keeps its word, or was not killed, has either delivered what it
+ * has acknowledged, or the line has seen the other end take it over; what the line has seen taken reaches the subscriber of such an end.
+ */
+export class BridgedSite {
+  ledger = new Ledger()
+  readonly violations: string[] = []
+  readonly random: Random
+  readonly options: SiteOptions
+  readonly near: Side
+  readonly far: Side
+  /** Messages that were published in all rounds, and those that an end has lost that was killed: not ours. */
+  published = 0
+  lostByOthers = 0
+
+  constructor(options: SiteOptions) {
+    this.options = options
+    this.random = new Random(options.seed)
+    this.near = new Side(this, options.near, 'up')
+    this.far = new Side(this, options.far, 'down')
+  }
+
+  get #clients(): readonly LiveClient[] {
+    return [...this.near.clients, ...this.far.clients]
+  }
+
+  get openCount(): number {
+    return this.#clients.reduce((sum, { open }) => sum + open.size, 0)
+  }
+
+  /** Everybody is there, and the bridge has its subscription at the far end: what is published there before that is not its business. */
+  async ready(): Promise<void> {
+    const { ledger } = this.options
+    await until(() => ledger.counted('down', 'suback') > 0 && this.#clients.every(({ ready }) => ready))
+  }
+
+  /** Publishes at both ends until it is told to stop. */
+  async traffic(stop: AbortSignal): Promise<void> {
+    const { random } = this
+    for (; !stop.aborted; await sleep(random.between(1, 8)))
+      for (const way of ['up', 'down'] as const)
+        for (const [index, { open }] of this.#sender(way).publishers.entries())
+          if (open.size < WINDOW) this.publish(way, index, random.chance(0.5) ? 1 : 2)
+  }
+
+  #sender(way: Way): Side {
+    return way === 'up' ? this.near : this.far
+  }
+
+  publish(way: Way, index: number, qos: 1 | 2): void {
+    const publisher = this.#sender(way).publishers[index]!
+    publisher.publish(`${way}/${publisher.client.clientId}`, qos, [`${way}-receiver`])
+    this.published++
+  }
+
+  async kill(side: Side): Promise<void> {
+    side.mayForget ||= !side.end.keepsItsWord
+    await side.end.kill()
+  }
+
+  /** Waits until everything owed has arrived, and judges the round. */
+  async settle(): Promise<string[]> {
+    const arrived = await until(() => this.openCount === 0 && this.#missing().length === 0, DRAIN_MS)
+    await this.#quiet()
+    const { violations } = this
+    if (!arrived && this.openCount > 0) violations.push(`${this.openCount} messages were never acknowledged`)
+    const found = [...violations, ...this.#missing(), ...this.#doubled(), ...this.#disordered()]
+    this.lostByOthers += this.ledger.missing().length
+    // A message with QoS 1 of this round may come again in the next one.
+    this.ledger = new Ledger(this.ledger)
+    violations.length = 0
+    this.near.mayForget = false
+    this.far.mayForget = false
+    return found.slice(0, FOUND_MAX)
+  }
+
+  async stop(): Promise<void> {
+    for (const client of this.#clients) client.stop()
+    await this.options.line.close()
+    await this.near.end.stop()
+    await this.far.end.stop()
+  }
+
+  async #quiet(): Promise<void> {
+    for (let before = -1; before !== this.ledger.deliveries; await sleep(QUIET_MS)) before = this.ledger.deliveries
+  }
+
+  /** From where it was published, to where it goes, and what the line has seen of it. */
+  #wayOf({ topic, text }: Sent): { from: Side; to: Side; carried: Carried | undefined; way: Way } {
+    const way = topic.startsWith('up/') ? 'up' : 'down'
+    const [from, to] = way === 'up' ? [this.near, this.far] : [this.far, this.near]
+    return { from, to, carried: this.options.ledger[way].messages.get(text), way }
+  }
+
+  #missing(): string[] {
+    const problems: string[] = []
+    const got = { up: new Set(this.ledger.received('up-receiver')), down: new Set(this.ledger.received('down-receiver')) }
+    for (const one of this.ledger.sent.values()) {
+      const { from, to, carried, way } = this.#wayOf(one)
+      if (got[way].has(one.text)) continue
+      const taken = carried?.taken === true
+      if (one.acknowledged && !from.mayForget && !taken) problems.push(`${from.end.name} has lost "${one.text}" (${one.topic})`)
+      const isLost = carried?.collides === true && from.mayForget
+      if (taken && !to.mayForget && !isLost)
+        problems.push(`${to.end.name} took "${one.text}" (${one.topic}), and has not delivered it`)
+    }
+    return problems
+  }
+
+  #doubled(): string[] {
+    const times = new Map<string, number>()
+    for (const receiver of ['up-receiver', 'down-receiver'])
+      for (const text of this.ledger.received(receiver)) times.set(text, (times.get(text) ?? 0) + 1)
+    return [...this.ledger.sent.values()].flatMap((one) => {
+      if (one.qos !== 2) return []
+      const { from, to, carried } = this.#wayOf(one)
+      const count = times.get(one.text) ?? 0
+      const begun = carried?.begun ?? 0
+      // A far end without its session takes everything that is unanswered for new.
+      if (!from.mayForget && begun > 1 + this.options.ledger.sessionsLost)
+        return [`${from.end.name} has sent "${one.text}" with QoS 2 as ${begun} messages`]
+      const most = to.mayForget ? Number.POSITIVE_INFINITY : from.mayForget ? begun : 1
+      return count > most ? [`"${one.text}" with QoS 2 came ${count} times, and was sent as ${begun} messages`] : []
+    })
+  }
+
+  /** In order per publisher and topic: at the receiver, or on the line where an end has forgotten what it did. */
+  #disordered(): string[] {
+    if (!this.near.mayForget && !this.far.mayForget) return this.ledger.disordered()
+    const problems: string[] = []
+    for (const way of ['up', 'down'] as const) {
+      const from = way === 'up' ? this.near : this.far
+      if (from.mayForget) continue
+      const last = new Map<string, number>()
+      for (const { text, topic, qos } of this.options.ledger[way].messages.values()) {
+        const [publisher, number] = text.split(' ')
+        const line = `${publisher} ${topic} ${qos}`
+        if (Number(number) < (last.get(line) ?? -1))
+          problems.push(`${from.end.name} sent "${text}" behind a later one of ${line}`)
+        last.set(line, Number(number))
+      }
+    }
+    return problems
+  }
+}
+
+/** Waits for a condition; false if it does not come true in time. */
+export async function until(condition: () => boolean, ms = 20_000): Promise<boolean> {
+  for (const end = Date.now() + ms; !condition(); await sleep(10)) if (Date.now() > end) return false
+  return true
+}

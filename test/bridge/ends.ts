@@ -1,0 +1,91 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { MosquittoBroker } from '../interop/mosquitto-broker.ts'
+import { StartedProcess } from '../interop/started-process.ts'
+
+/** A broker at one end of a bridge, which can be killed and comes back on its port with what it has stored. */
+export interface End {
+  readonly name: string
+  readonly port: number
+  /** What it has acknowledged survives SIGKILL. Mosquitto saves a moment after it has acknowledged. */
+  readonly keepsItsWord: boolean
+  kill(): Promise<unknown>
+  restart(): Promise<void>
+  /** For good. */
+  stop(): Promise<unknown>
+}
+
+export class RoostEnd implements End {
+  readonly name = 'roost'
+  readonly keepsItsWord = true
+  port = 0
+  process: StartedProcess | undefined
+  readonly #dir = mkdtempSync(join(tmpdir(), 'roost-bridge-'))
+  #snPort = 0
+  readonly #flags: readonly string[]
+
+  /** `yaml`: its configuration file, with the default durability, which is fsync. */
+  private constructor(yaml: string, flags: readonly string[]) {
+    writeFileSync(join(this.#dir, 'roost.yaml'), yaml)
+    this.#flags = flags
+  }
+
+  static async start(yaml = '', ...flags: string[]): Promise<RoostEnd> {
+    const end = new RoostEnd(yaml, flags)
+    await end.restart()
+    return end
+  }
+
+  /** On the same ports every time. */
+  async restart(): Promise<void> {
+    const flags = ['--config', join(this.#dir, 'roost.yaml'), '--data-dir', join(this.#dir, 'data'), ...this.#flags]
+    this.process = await StartedProcess.startWithoutUdp('--port', `${this.port}`, '--sn-port', `${this.#snPort}`, ...flags)
+    this.port = this.process.mqttPort
+    this.#snPort = this.process.snPort
+  }
+
+  /** Another configuration, from the next start on. */
+  configure(yaml: string): void {
+    writeFileSync(join(this.#dir, 'roost.yaml'), yaml)
+  }
+
+  kill(): Promise<unknown> {
+    return this.process!.stop('SIGKILL')
+  }
+
+  async stop(): Promise<void> {
+    await this.process?.stop()
+    rmSync(this.#dir, { recursive: true, force: true })
+  }
+}
+
+export class MosquittoEnd implements End {
+  readonly name = 'mosquitto'
+  readonly keepsItsWord = false
+  readonly #broker: MosquittoBroker
+
+  private constructor(broker: MosquittoBroker) {
+    this.#broker = broker
+  }
+
+  static async start(...lines: string[]): Promise<MosquittoEnd> {
+    return new MosquittoEnd(await MosquittoBroker.startLasting('allow_anonymous true', ...lines))
+  }
+
+  get port(): number {
+    return this.#broker.port
+  }
+
+  kill(): Promise<void> {
+    return this.#broker.kill()
+  }
+
+  restart(): Promise<void> {
+    return this.#broker.restart()
+  }
+
+  stop(): Promise<void> {
+    return this.#broker.stop()
+  }
+}

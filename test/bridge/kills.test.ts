@@ -1,0 +1,85 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, describe, expect, test } from 'vitest'
+import { describeWithMosquittoBroker } from '../interop/mosquitto-broker.ts'
+import { bridgeYaml } from './bridge-yaml.ts'
+import { BridgedSite } from './bridged-site.ts'
+import { type End, MosquittoEnd, RoostEnd } from './ends.ts'
+import { Line } from './line.ts'
+import { LineLedger } from './line-ledger.ts'
+
+/** In each of the four arrangements: a few in `npm test`, and 100 in `npm run test:full`. */
+const KILLS = Number(process.env.BRIDGE_KILLS ?? 3)
+const SEED = Number(process.env.BRIDGE_SEED ?? Date.now() % 2 ** 31)
+/** For one kill, ms. */
+const KILL_MS = 90_000
+
+let site: BridgedSite | undefined
+afterEach(async () => {
+  await site?.stop()
+  site = undefined
+})
+
+async function built(far: End, near: (port: number) => Promise<End>): Promise<BridgedSite> {
+  const ledger = new LineLedger()
+  const line = await Line.open(far.port, ledger)
+  site = new BridgedSite({ near: await near(line.port), far, line, ledger, seed: SEED })
+  await site.ready()
+  return site
+}
+
+/** Kills the one end, the other or both under load, at random instants, and judges each round when all is quiet again. */
+async function survives(site: BridgedSite, kills: number): Promise<void> {
+  const { random, near, far } = site
+  for (let killed = 0; killed < kills; ) {
+    const stop = new AbortController()
+    const traffic = site.traffic(stop.signal)
+    await sleep(random.between(100, 600))
+    const victims = random.chance(0.2) ? [near, far] : [random.chance(0.5) ? near : far]
+    await Promise.all(victims.map((victim) => site.kill(victim)))
+    killed += victims.length
+    // Some go on publishing to a process that is gone.
+    await sleep(random.between(0, 200))
+    await Promise.all(victims.map(({ end }) => end.restart()))
+    await sleep(random.between(0, 500))
+    stop.abort()
+    await traffic
+    expect(await site.settle(), `${killed} kills, BRIDGE_SEED=${SEED}`).toEqual([])
+  }
+}
+
+const roostTo = (version: string) => (port: number) =>
+  RoostEnd.start(bridgeYaml(`mqtt://127.0.0.1:${port}`, ['up/# out 2', 'down/# in 2'], [`protocol_version: ${version}`, ...SOON]))
+/** As short as a bridge may be made to wait before it dials again. */
+const SOON = ['restart_timeout: 1 2']
+
+describeWithMosquittoBroker('a bridge to or from Mosquitto', () => {
+  test(`Mosquitto to Roost loses nothing in ${KILLS} kills of either end`, { timeout: KILLS * KILL_MS }, async () => {
+    const bridge = [
+      'connection b1',
+      'remote_clientid house.b1',
+      'cleansession false',
+      'restart_timeout 1',
+      'bridge_protocol_version mqttv311',
+      'topic up/# out 2',
+      'topic down/# in 2',
+    ]
+    await survives(
+      await built(await RoostEnd.start(), (port) => MosquittoEnd.start(...bridge, `address 127.0.0.1:${port}`)),
+      KILLS,
+    )
+  })
+
+  test.each(['mqttv50', 'mqttv311'])(
+    `Roost to Mosquitto, %s, loses nothing in ${KILLS} kills of either end`,
+    { timeout: KILLS * KILL_MS },
+    async (version) => {
+      await survives(await built(await MosquittoEnd.start(), roostTo(version)), KILLS)
+    },
+  )
+})
+
+describe('a bridge from Roost to Roost', () => {
+  test(`loses nothing in ${KILLS} kills of either end`, { timeout: KILLS * KILL_MS }, async () => {
+    await survives(await built(await RoostEnd.start(), roostTo('mqttv50')), KILLS)
+  })
+})

@@ -1,0 +1,67 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, expect, test } from 'vitest'
+import { describeWithMosquittoBroker } from '../interop/mosquitto-broker.ts'
+import { bridgeYaml } from './bridge-yaml.ts'
+import { BridgedSite, until } from './bridged-site.ts'
+import { MosquittoEnd, RoostEnd } from './ends.ts'
+import { Line } from './line.ts'
+import { LineLedger } from './line-ledger.ts'
+
+const SEED = Number(process.env.BRIDGE_SEED ?? Date.now() % 2 ** 31)
+const ROUNDS = Number(process.env.BRIDGE_PARTITIONS ?? 4)
+
+let site: BridgedSite | undefined
+afterEach(async () => {
+  await site?.stop()
+  site = undefined
+})
+
+describeWithMosquittoBroker('a bridge from Roost to Mosquitto over a bad line', () => {
+  test.each(['mqttv50', 'mqttv311'])('loses nothing, and doubles nothing (%s)', { timeout: ROUNDS * 90_000 }, async (version) => {
+    const far = await MosquittoEnd.start()
+    const ledger = new LineLedger()
+    const line = await Line.open(far.port, ledger)
+    const lines = [`protocol_version: ${version}`, 'restart_timeout: 1 2', 'keepalive_interval: 5']
+    const near = await RoostEnd.start(bridgeYaml(`mqtt://127.0.0.1:${line.port}`, ['up/# out 2', 'down/# in 2'], lines))
+    site = new BridgedSite({ near, far, line, ledger, seed: SEED })
+    await site.ready()
+    const { random } = site
+    /** In turn, so that few rounds have them all. */
+    const faults: (() => Promise<void> | void)[] = [
+      // In the middle of a packet.
+      () => line.cutAfter(random.between(1, 4000), random.chance(0.5) ? 'up' : 'down'),
+      // Half-open: only the keep alive can tell.
+      async () => {
+        line.silence()
+        await sleep(random.between(100, 1500))
+        const { dials } = line
+        line.healAround()
+        await until(() => line.dials > dials)
+      },
+      // Refused for a while.
+      async () => {
+        line.refuses = true
+        line.cut()
+        await sleep(random.between(100, 2500))
+        line.heal()
+      },
+      // Slow, and cut with much on its way.
+      async () => {
+        line.delayMs = 150
+        await sleep(600)
+        line.cut()
+        line.delayMs = 0
+      },
+    ]
+    for (let round = 0; round < ROUNDS; round++) {
+      const stop = new AbortController()
+      const traffic = site.traffic(stop.signal)
+      await sleep(random.between(50, 300))
+      await faults[round % faults.length]!()
+      await sleep(random.between(0, 300))
+      stop.abort()
+      await traffic
+      expect(await site.settle(), `round ${round}, BRIDGE_SEED=${SEED}`).toEqual([])
+    }
+  })
+})
