@@ -217,10 +217,11 @@ export class Connector {
     link.version = packet.protocolVersion
     link.bridge = packet.bridge
     link.authMethod = packet.properties.authenticationMethod
-    // [MQTT-4.9.0-1]
     const { receiveMaximum = 0xffff } = packet.properties
     // A bridge has a limit of its own (receive_maximum).
-    link.window = link.info.listener === BRIDGE_LISTENER ? receiveMaximum : Math.min(receiveMaximum, limits.maxInflightMessages)
+    const most = link.info.listener === BRIDGE_LISTENER ? receiveMaximum : limits.maxInflightMessages
+    // [MQTT-4.9.0-1]
+    link.window = Math.min(receiveMaximum, most)
     link.windowBytes = limits.maxInflightBytes
     this.#sessions.granted(now, session, who)
   }

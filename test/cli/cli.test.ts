@@ -314,7 +314,7 @@ test.each<[string[], string]>([
   [['serve', '--memory', '--data-dir', 'x'], '--memory: excludes --data-dir; leave one of them out'],
   [
     ['serve', '--host', '::'],
-    '--host: :: is not loopback, so anyone who can reach it could connect without a password: to allow that, add allow_anonymous: true; to prevent it, add password_file',
+    '--host: :: is not loopback, so anyone who can reach it could connect without a password: to allow that, add --allow-anonymous; to prevent it, add --password-file',
   ],
   [['serve', '--config', '/nowhere/roost.yaml'], '--config: cannot read /nowhere/roost.yaml: no such file or directory'],
 ])('%j: one line and exit code 2', async (argv, line) => {

@@ -930,6 +930,16 @@ export interface Operations {
         readonly content_type?: string
         readonly form?: readonly ('schema' | 'layout')[]
       })[]
+      readonly filters: readonly ({
+        /** condition, in CEL */
+        readonly filter: string
+        /** pattern of client ids */
+        readonly client?: string
+        /** user name */
+        readonly user?: string
+        /** topic filter */
+        readonly topic?: string
+      })[]
       readonly predefined_topics: readonly ({
         /** pattern of client ids */
         readonly clients: string

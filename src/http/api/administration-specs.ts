@@ -120,6 +120,12 @@ export const READ_CONFIG: RouteSpec = {
         sn_listeners: listOf(anything('options of one port for sensors')),
         bridges: listOf(anything('options of one bridge')),
         types: listOf(TYPE),
+        filters: listOf(
+          object(
+            { filter: text('condition, in CEL') },
+            { client: text('pattern of client ids'), user: text('user name'), topic: text('topic filter') },
+          ),
+        ),
         predefined_topics: listOf(object({ clients: text('pattern of client ids'), topic_ids: whole('how many there are') })),
       }),
     },

@@ -51,7 +51,7 @@ test.each<[string, () => void, string]>([
 })
 
 /** Read at the start alone, or written. */
-const ONCE = ['config', 'data_dir', 'socket_path', 'predefined_topics', 'trace_file', 'log_file']
+const ONCE = ['config', 'data_dir', 'socket_path', 'predefined_topics', 'trace_file', 'log_file', 'hooks']
 
 test('every option that names a file is read anew, or known not to be', () => {
   const named = options.filter(({ path: isPath }) => isPath === true).map(({ key }) => key as string)
