@@ -11,6 +11,17 @@ import type { Looked } from './topic-tree.ts'
 /** Steps of an evaluation in the time that looking at a level of a topic takes. */
 const STEPS_PER_LOOK = 8
 
+/**
+ * Steps that conditions may take on one message: those of one client, and all together. Beyond that a condition may only take the
+ * least, which is enough to compare a few fields: so nobody's simple condition fails because of what others ask for.
+ */
+const CLIENT_STEPS = 16_384
+const MESSAGE_STEPS = 65_536
+const LEAST_STEPS = 128
+
+/** Result of an evaluation that would take more steps than it may. */
+export const TOO_COSTLY = 'evaluating it would take too long'
+
 /** Characters of the reason of a failure in a notice: it may quote the message. */
 const WHY_LENGTH = 120
 
@@ -20,14 +31,21 @@ export interface MessageFacts {
   readonly serial: number
   /** What evaluating conditions on this message has cost so far, in steps of about 0.1 us. */
   spent: number
+  /** Up to which sum the conditions of the client at hand may go on; set by `beginClient`. */
+  until: number
+}
+
+/** The conditions of another client follow. */
+export function beginClient(facts: MessageFacts): void {
+  facts.until = Math.min(facts.spent + CLIENT_STEPS, MESSAGE_STEPS)
 }
 
 /** A condition that can be evaluated. */
 export interface CompiledCondition {
   /** Estimated bytes of memory. */
   readonly bytes: number
-  /** A text says why it failed: the message has no such field, for example. */
-  test(facts: MessageFacts): boolean | string
+  /** Takes `most` steps at most. A text says why it failed: the message has no such field, for example, or `TOO_COSTLY`. */
+  test(facts: MessageFacts, most: number): boolean | string
 }
 
 export interface ConditionError {
@@ -86,6 +104,10 @@ export class Condition {
   #uses = 0
   #serial = -1
   #passes = false
+  /** The steps that were not enough for the last evaluation, if it might have had more; otherwise 0. */
+  #cutAt = 0
+  #isTold = false
+  #isCutTold = false
 
   constructor(text: string, compiled: CompiledCondition | undefined, table: Conditions) {
     this.text = text
@@ -98,16 +120,18 @@ export class Condition {
     return this.#compiled !== undefined
   }
 
-  /** Evaluated once for each message. */
+  /** Evaluated once for each message; again only for a client that may go further than the one before. */
   matches(facts: MessageFacts): boolean {
-    if (facts.serial === this.#serial) return this.#passes
+    const { spent: before } = facts
+    const most = Math.max(LEAST_STEPS, facts.until - before)
+    if (facts.serial === this.#serial && (this.#cutAt === 0 || most <= this.#cutAt)) return this.#passes
     const { stats } = this
     const { stats: total } = this.#table
-    const before = facts.spent
-    const result = this.#compiled?.test(facts) ?? false
+    const result = this.#compiled?.test(facts, most) ?? false
     this.#table.looked.sum += (facts.spent - before) / STEPS_PER_LOOK
     this.#serial = facts.serial
     this.#passes = result === true
+    this.#cutAt = result === TOO_COSTLY && most < CLIENT_STEPS ? most : 0
     stats.evaluated++
     total.evaluated++
     if (result === true) {
@@ -115,9 +139,21 @@ export class Condition {
       total.passed++
     } else if (result !== false) {
       total.failed++
-      if (stats.failed++ === 0) this.#table.firstFailure(this, result)
+      stats.failed++
+      this.#tellFailure(result)
     }
     return this.#passes
+  }
+
+  /** Once, and once more if it is only because of other conditions. */
+  #tellFailure(why: string): void {
+    if (this.#cutAt === 0) {
+      if (!this.#isTold) this.#table.tellFailure(this, why)
+      this.#isTold = true
+    } else if (!this.#isCutTold) {
+      this.#isCutTold = true
+      this.#table.tellFailure(this, `${why} beside the other conditions on the same message`)
+    }
   }
 
   hold(): void {
@@ -215,7 +251,7 @@ export class Conditions {
     if (last?.message === message && last.now === now) return last.facts
     const { wallEpoch = this.#clock.epoch } = this.#clock
     // Conditions that can be evaluated exist only where there is a language.
-    const facts = this.#language?.factsOf(message, wallEpoch + now) ?? { serial: 0, spent: 0 }
+    const facts = this.#language?.factsOf(message, wallEpoch + now) ?? { serial: 0, spent: 0, until: 0 }
     this.#last = { message, now, facts }
     return facts
   }
@@ -225,7 +261,7 @@ export class Conditions {
     this.#last = undefined
   }
 
-  firstFailure(condition: Condition, why: string): void {
+  tellFailure(condition: Condition, why: string): void {
     const reason = `${why.slice(0, WHY_LENGTH)}, which counts as false: ${condition.text}`
     this.#notice({ code: 'condition-failed', level: 'info', reason })
   }

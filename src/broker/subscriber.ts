@@ -10,7 +10,7 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsLevels, hasWildcard, isSysTopic, realFilter, sharedFilter, topicFilterError } from '../mqtt/topics.ts'
 import type { Lsn, SessionKey, StoredOwner } from '../store/store.ts'
 import { type Identity, mayPublish } from './access.ts'
-import { Condition, type Conditions } from './conditions.ts'
+import { beginClient, Condition, type Conditions } from './conditions.ts'
 import type { BrokerContext } from './context.ts'
 import { isTooLong } from './limits.ts'
 import { FoundLive } from './live-topics.ts'
@@ -52,6 +52,8 @@ const LIVE_LOOKS = 2
 const MAKE_LOOKS = 16
 /** Of compiling a condition: 7 us for each character. */
 const COMPILE_LOOKS = 8
+/** Characters of the longest condition that is compiled. */
+const COMPILED_MOST = 1024
 /** Retained messages examined between two checks of what is left of the turn. */
 const STEP_LOOKS = 64
 
@@ -134,6 +136,10 @@ function wantedCondition(conditions: Conditions, { properties }: Subscribe): Con
   return 'error' in condition ? invalidCondition(`the user property filter is not valid: ${condition.error}`) : condition
 }
 
+/** Of compiling what a SUBSCRIBE asks for, also if it is refused: an error may be at the end. What is too long is not read. */
+const compilingLooks = ({ properties }: Subscribe): number =>
+  COMPILE_LOOKS * Math.min(COMPILED_MOST, properties.userProperties?.find(([name]) => name === FILTER_PROPERTY)?.[1].length ?? 0)
+
 const invalidCondition = (reason: string): Refused => ({ reasonCode: ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR, reason })
 
 /** SUBSCRIBE and UNSUBSCRIBE [5.0 sections 3.8, 3.10]. */
@@ -153,7 +159,7 @@ export class Subscriber {
     const condition = wantedCondition(this.#context.conditions, packet)
     if (condition === undefined) return yield* this.#subscribeAll(began, session, packet, terms, undefined)
     try {
-      const now = yield condition instanceof Condition ? COMPILE_LOOKS * condition.text.length : COMPILE_LOOKS
+      const now = yield compilingLooks(packet)
       return yield* this.#subscribeAll(now, session, packet, terms, condition)
     } finally {
       if (condition instanceof Condition) condition.release()
@@ -388,7 +394,9 @@ export class Subscriber {
     const { conditions, router } = this.#context
     const message = found instanceof FoundLive ? found.make() : found
     const before = router.looked
-    const passes = condition.matches(conditions.factsOf(message, now))
+    const facts = conditions.factsOf(message, now)
+    beginClient(facts)
+    const passes = condition.matches(facts)
     const cost = router.looked - before + (message === found ? 0 : MAKE_LOOKS)
     search.cost += cost
     search.lookups.spend(cost)

@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
-import type { Conditions, MessageFacts } from './conditions.ts'
+import { beginClient, type Conditions, type MessageFacts } from './conditions.ts'
 import type { Session } from './session.ts'
 import type { ShareGroup } from './share-group.ts'
 import type { ConditionalSubscription, Subscription } from './subscription.ts'
@@ -105,6 +105,7 @@ export function conditionalTarget(
 export function chosenTarget(target: ConditionalTarget, facts: MessageFacts): Target | undefined {
   const { session, always, subscriptions, alone } = target
   let chosen: MutableTarget | undefined
+  beginClient(facts)
   for (const subscription of subscriptions) {
     if (!subscription.condition.matches(facts)) continue
     if (alone !== undefined) return alone
@@ -134,5 +135,8 @@ export function candidates(
 ): readonly Target[] {
   if (group.conditional === 0) return members
   const facts = conditions.factsOf(message, now)
-  return members.filter(({ session }) => group.members.get(session)?.condition?.matches(facts) !== false)
+  return members.filter(({ session }) => {
+    beginClient(facts)
+    return group.members.get(session)?.condition?.matches(facts) !== false
+  })
 }

@@ -15,5 +15,8 @@ export const PROGRAM_MAX = 200
  */
 export const STEPS_MAX = 10_000
 
+/** User properties of a message of which a condition may ask. */
+export const PROPERTIES_MAX = 1024
+
 /** Values in all lists and objects of JSON of which a condition may ask. Its bytes and levels: json-text.ts. */
 export const JSON_VALUES_MAX = 4096

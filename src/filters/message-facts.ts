@@ -1,6 +1,6 @@
 import type { MessageFacts } from '../broker/conditions.ts'
 import type { Publish } from '../mqtt/publish.ts'
-import { JSON_VALUES_MAX } from './bounds.ts'
+import { JSON_VALUES_MAX, PROPERTIES_MAX } from './bounds.ts'
 import type { Contents } from './contents.ts'
 import { type Content, JSON_BYTES_MAX } from './json-text.ts'
 
@@ -17,6 +17,7 @@ export type PropertyValue = string | readonly string[]
 export class Facts implements MessageFacts {
   readonly serial: number
   spent = 0
+  until = 0
   /** Milliseconds since 1970. */
   readonly wall: number
   /** What the language of the conditions makes of these facts, once for each message. */
@@ -60,11 +61,17 @@ export class Facts implements MessageFacts {
     return this.#message.properties.payloadFormatIndicator ?? 0
   }
 
-  get properties(): ReadonlyMap<string, PropertyValue> {
-    const byName = new Map<string, PropertyValue>()
-    for (const [name, value] of this.#message.properties.userProperties ?? []) {
+  /** Undefined if there are more than `PROPERTIES_MAX`. */
+  get properties(): ReadonlyMap<string, PropertyValue> | undefined {
+    const { userProperties = [] } = this.#message.properties
+    if (userProperties.length > PROPERTIES_MAX) return undefined
+    this.spent += userProperties.length
+    const byName = new Map<string, string | string[]>()
+    for (const [name, value] of userProperties) {
       const before = byName.get(name)
-      byName.set(name, before === undefined ? value : typeof before === 'string' ? [before, value] : [...before, value])
+      if (before === undefined) byName.set(name, value)
+      else if (typeof before === 'string') byName.set(name, [before, value])
+      else before.push(value)
     }
     return byName
   }

@@ -121,6 +121,49 @@ describe('SUBSCRIBE', () => {
   })
 })
 
+describe('all conditions on one message', () => {
+  const costly = (i: number): string => `json.l.exists(x, x == ${i}.5)`
+  const LONG = JSON.stringify({ t: 30, l: Array.from({ length: 1000 }, (_, i) => i) })
+
+  test('are bounded together: a simple one is evaluated however much those of others cost', () => {
+    const here = world({ limits: { maxConditions: 1000 } })
+    for (let i = 0; i < 40; i++) here.connect(`greedy${i}`).subscribe('a', 0, {}, filter(costly(i)))
+    const reader = here.connect('reader')
+    reader.subscribe('a', 0, {}, HOT)
+    reader.poll()
+    const before = here.broker.conditions.looked.sum
+    here.connect('publisher').publish('a', LONG)
+    expect(reader.poll()).toEqual([`a=${LONG} q0`])
+    expect(here.broker.conditions.looked.sum - before).toBeLessThan(100_000 / 8)
+    const cut = here.notices.filter(({ reason }) => reason?.includes('beside the other conditions on the same message'))
+    expect(cut.length).toBeGreaterThan(20)
+    expect(cut[0]).toMatchObject({ code: 'condition-failed', level: 'info' })
+  })
+
+  test('of one client cost none of what those of others may', () => {
+    const here = world()
+    const greedy = here.connect('greedy')
+    const same = 'json.l.all(x, x >= 0)'
+    for (const [i, topic] of ['a', '+', '#', 'a/#'].entries()) greedy.subscribe(topic, 0, {}, filter(costly(i)))
+    greedy.subscribe('+/#', 0, {}, filter(same))
+    const reader = here.connect('reader')
+    reader.subscribe('a', 0, {}, filter(same))
+    reader.poll()
+    here.connect('publisher').publish('a', LONG)
+    expect(reader.poll()).toEqual([`a=${LONG} q0`])
+    expect(greedy.poll().filter((out) => out.startsWith('a='))).toEqual([])
+  })
+
+  test('is compiled at its cost, also if it is refused', () => {
+    const here = world()
+    const reader = here.connect('reader')
+    reader.subscribe('a', 0, {}, filter(`${'json.a == 1 && '.repeat(60)}$`))
+    expect(suback(reader)).toBeUndefined()
+    here.advance(1)
+    expect(suback(reader)?.codes).toEqual([0x83])
+  })
+})
+
 describe('retained messages', () => {
   test('are sent if they fulfil the condition, and by their own time', () => {
     const here = world()

@@ -1,6 +1,6 @@
 import type { CelFunc, CelList, CelType, CelValue } from '@bufbuild/cel'
 import type { RE2JS } from '@bufbuild/re2'
-import { STEPS_MAX } from '../bounds.ts'
+import { TOO_COSTLY } from '../../broker/conditions.ts'
 import { APPEND_FUNCTION, LIST_FUNCTION } from '../check.ts'
 import type { Facts } from '../message-facts.ts'
 import type { Packages } from './packages.ts'
@@ -13,11 +13,11 @@ const ZONE_STEPS = 1000
 const REMEMBERED = 4096
 
 /**
- * The functions of CEL, those whose time depends on their arguments with a charge before they run. What is left of `STEPS_MAX` is
+ * The functions of CEL, those whose time depends on their arguments with a charge before they run. What is left of the steps is
  * kept here, and not with the evaluation: the package has no place for it, and there is one evaluation at a time.
  */
 export class Meter {
-  left = STEPS_MAX
+  left = 0
   readonly #packages: Packages
   #patterns: ReadonlyMap<string, RE2JS> = new Map()
   #facts: Facts | undefined = undefined
@@ -30,12 +30,12 @@ export class Meter {
 
   constructor(packages: Packages) {
     this.#packages = packages
-    this.#tooCostly = packages.cel.celError('evaluating it would take too long')
+    this.#tooCostly = packages.cel.celError(TOO_COSTLY)
   }
 
-  /** An evaluation begins, of a condition with these regular expressions. */
-  begin(patterns: ReadonlyMap<string, RE2JS>, facts: Facts): void {
-    this.left = STEPS_MAX
+  /** An evaluation begins, of a condition with these regular expressions, which may take so many steps. */
+  begin(patterns: ReadonlyMap<string, RE2JS>, facts: Facts, steps: number): void {
+    this.left = steps
     this.#patterns = patterns
     this.#facts = facts
   }

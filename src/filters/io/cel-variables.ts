@@ -1,5 +1,6 @@
 import type { CelError, CelInput, CelList, CelMap } from '@bufbuild/cel'
 import type { Timestamp } from '@bufbuild/protobuf/wkt'
+import { PROPERTIES_MAX } from '../bounds.ts'
 import type { VARIABLES } from '../check.ts'
 import type { Facts, PropertyValue } from '../message-facts.ts'
 import type { Packages } from './packages.ts'
@@ -10,7 +11,7 @@ class Variables implements Record<(typeof VARIABLES)[number], CelInput | CelErro
   readonly #facts: Facts
   #json: CelInput | CelError | undefined = undefined
   #levels: CelList | undefined = undefined
-  #properties: CelMap | undefined = undefined
+  #properties: CelMap | CelError | undefined = undefined
   #time: Timestamp | undefined = undefined
 
   constructor(packages: Packages, facts: Facts) {
@@ -47,12 +48,8 @@ class Variables implements Record<(typeof VARIABLES)[number], CelInput | CelErro
     return BigInt(this.#facts.payloadFormat)
   }
 
-  get properties(): CelMap {
-    if (this.#properties === undefined) {
-      const byName = new Map<string, CelInput>()
-      for (const [name, value] of this.#facts.properties) byName.set(name, this.#ofProperty(value))
-      this.#properties = this.#packages.cel.celMap(byName)
-    }
+  get properties(): CelMap | CelError {
+    this.#properties ??= this.#ofProperties(this.#facts.properties)
     return this.#properties
   }
 
@@ -75,6 +72,14 @@ class Variables implements Record<(typeof VARIABLES)[number], CelInput | CelErro
 
   get type(): string {
     return this.#facts.type
+  }
+
+  #ofProperties(properties: Facts['properties']): CelMap | CelError {
+    const { celError, celMap } = this.#packages.cel
+    if (properties === undefined) return celError(`the message has more than ${PROPERTIES_MAX} user properties`)
+    const byName = new Map<string, CelInput>()
+    for (const [name, value] of properties) byName.set(name, this.#ofProperty(value))
+    return celMap(byName)
   }
 
   #ofProperty(value: PropertyValue): CelInput {

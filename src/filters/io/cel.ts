@@ -1,6 +1,12 @@
 import type * as Cel from '@bufbuild/cel'
 import type * as Re2 from '@bufbuild/re2'
-import type { CompiledCondition, ConditionError, ConditionLanguage, MessageFacts } from '../../broker/conditions.ts'
+import {
+  type CompiledCondition,
+  type ConditionError,
+  type ConditionLanguage,
+  type MessageFacts,
+  TOO_COSTLY,
+} from '../../broker/conditions.ts'
 import type { Publish } from '../../mqtt/publish.ts'
 import { PROGRAM_MAX, STEPS_MAX } from '../bounds.ts'
 import { APPEND_FUNCTION, Check, LIST_FUNCTION } from '../check.ts'
@@ -70,7 +76,7 @@ class Evaluator {
     const bytes = check.nodes * NODE_BYTES + check.patterns.length * PATTERN_BYTES
     const patterns = new Map(check.patterns.map((pattern) => [pattern, this.#packages.re2.RE2JS.compile(pattern)]))
     const { nodes } = check
-    return { bytes, test: (facts) => this.#test(plan, nodes, patterns, facts as Facts) }
+    return { bytes, test: (facts, most) => this.#test(plan, nodes, patterns, facts as Facts, most) }
   }
 
   #patternError(pattern: string): string | undefined {
@@ -87,10 +93,13 @@ class Evaluator {
     nodes: number,
     patterns: ReadonlyMap<string, Re2.RE2JS>,
     facts: MessageFacts,
+    most: number,
   ): boolean | string {
     const { cel } = this.#packages
-    this.#meter.begin(patterns, facts as Facts)
-    facts.spent += nodes
+    facts.spent += Math.min(nodes, most)
+    if (nodes > most) return TOO_COSTLY
+    const steps = Math.min(STEPS_MAX, most - nodes)
+    this.#meter.begin(patterns, facts as Facts, steps)
     // An error is a value here, and one for each message without the field: a stack trace would take ten times as long.
     const { stackTraceLimit } = Error
     Error.stackTraceLimit = 0
@@ -100,7 +109,7 @@ class Evaluator {
       return cel.isCelError(result) ? result.message : 'the result is neither true nor false'
     } finally {
       Error.stackTraceLimit = stackTraceLimit
-      facts.spent += STEPS_MAX - this.#meter.left
+      facts.spent += steps - this.#meter.left
     }
   }
 }

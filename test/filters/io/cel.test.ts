@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
+import { TOO_COSTLY } from '../../../src/broker/conditions.ts'
 import { type Layout, LayoutBuilder } from '../../../src/filters/binary-layout.ts'
-import { DEPTH_MAX, JSON_VALUES_MAX, LENGTH_MAX, STEPS_MAX } from '../../../src/filters/bounds.ts'
+import { DEPTH_MAX, JSON_VALUES_MAX, LENGTH_MAX, PROPERTIES_MAX, STEPS_MAX } from '../../../src/filters/bounds.ts'
 import { Contents } from '../../../src/filters/contents.ts'
 import { CelLanguage } from '../../../src/filters/io/cel.ts'
 import { JSON_BYTES_MAX, JSON_DEPTH_MAX } from '../../../src/filters/json-text.ts'
@@ -26,7 +27,7 @@ const message = (payload: string | Uint8Array, properties: Properties = {}, topi
 function evaluated(text: string, on: Publish): boolean | string {
   const compiled = language.compile(text)
   if ('error' in compiled) throw new Error(compiled.error)
-  return compiled.test(language.factsOf(on, WALL))
+  return compiled.test(language.factsOf(on, WALL), Number.POSITIVE_INFINITY)
 }
 
 const errorOf = (text: string): string => {
@@ -163,6 +164,27 @@ describe('what is refused, with the place', () => {
     expect(errorOf(`topic == "${'('.repeat(40)}" || topic == '''${'['.repeat(20)}'''`)).toBe('valid'))
 })
 
+test('user properties of the same name are collected in linear time, and only so many of them', () => {
+  const many = (count: number): Publish =>
+    message('{}', { userProperties: Array.from({ length: count }, () => ['a', 'b'] as const) })
+  expect(evaluated('size(properties.a) == 1024', many(PROPERTIES_MAX))).toBe(true)
+  expect(evaluated('"a" in properties', many(PROPERTIES_MAX + 1))).toBe('the message has more than 1024 user properties')
+  const facts = language.factsOf(many(PROPERTIES_MAX), WALL)
+  expect(facts.properties?.get('a')).toHaveLength(PROPERTIES_MAX)
+  expect(facts.spent).toBe(PROPERTIES_MAX)
+})
+
+test('an evaluation takes no more steps than it may', () => {
+  const compiled = language.compile('json.l.all(x, x > 0)')
+  if ('error' in compiled) throw new Error(compiled.error)
+  const facts = language.factsOf(message(JSON.stringify({ l: Array(500).fill(1) })), WALL)
+  expect(compiled.test(facts, 4000)).toBe(true)
+  const { spent } = facts
+  expect(compiled.test(facts, 1000)).toBe(TOO_COSTLY)
+  expect(compiled.test(facts, 2)).toBe(TOO_COSTLY)
+  expect(facts.spent - spent).toBe(1002)
+})
+
 /** Milliseconds that a machine under load may take for what takes 5 ms. */
 const GENEROUS_MS = 250
 
@@ -200,9 +222,9 @@ describe('the longest of what is accepted', () => {
       const compiled = language.compile(text)
       if ('error' in compiled) throw new Error(compiled.error)
       const facts = language.factsOf(on, WALL)
-      compiled.test(facts)
+      compiled.test(facts, Number.POSITIVE_INFINITY)
       const began = performance.now()
-      compiled.test(facts)
+      compiled.test(facts, Number.POSITIVE_INFINITY)
       expect(performance.now() - began).toBeLessThan(GENEROUS_MS)
       // Twice: those of the functions, and its own nodes once each; the JSON was charged when it was parsed.
       expect(facts.spent).toBeLessThan(2 * (STEPS_MAX + LENGTH_MAX) + JSON_BYTES_MAX / 8)
@@ -229,7 +251,7 @@ test('a regular expression keeps no more than its states for a few thousand char
   const before = process.memoryUsage().heapUsed
   for (let i = 0; i < 2000; i++) {
     const s = Array.from({ length: 100 }, (_, at) => ((i * 7919 + at * 104_729) % 97 < 48 ? 'a' : 'b')).join('')
-    compiled.test(language.factsOf(message(JSON.stringify({ s })), WALL))
+    compiled.test(language.factsOf(message(JSON.stringify({ s })), WALL), Number.POSITIVE_INFINITY)
   }
   expect(process.memoryUsage().heapUsed - before).toBeLessThan(64 * 1024 * 1024)
 })

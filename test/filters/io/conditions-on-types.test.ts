@@ -25,7 +25,7 @@ const language = new CelLanguage(new Contents(new TopicTypes(parseTypes(file, fi
 function evaluated(text: string, topic: string, ...payload: number[]): boolean | string {
   const compiled = language.compile(text)
   if ('error' in compiled) throw new Error(compiled.error)
-  return compiled.test(language.factsOf(Publish.of(topic, Uint8Array.from(payload), 0, false), 0))
+  return compiled.test(language.factsOf(Publish.of(topic, Uint8Array.from(payload), 0, false), 0), Number.POSITIVE_INFINITY)
 }
 
 const HOT = [0x0a, 0x8c, 1]
