@@ -11,6 +11,8 @@ import type { Session } from './session.ts'
 
 /** Part of the memory limit that messages may take while they wait for a hook. */
 const ASKED_PART = 1 / 8
+/** Part of that which those of one client may take, or all with QoS -1. */
+const CLIENT_PART = 1 / 4
 
 /** A message that was read, and is neither accepted nor refused. */
 export interface Asked {
@@ -36,6 +38,8 @@ export class AskedMessages {
   readonly #questions = new Fifo<Asked>()
   readonly #bytesMost: number
   #bytes = 0
+  /** Of those that wait, by session. */
+  readonly #bytesOf = new NameMap<number>()
   #nextId = 1
 
   constructor(memory: Memory) {
@@ -53,19 +57,26 @@ export class AskedMessages {
   /** Has the hook asked about a message. If too much waits already, does nothing and returns the limit. */
   ask(link: ClientLink, session: Session, message: Publish): OverMemory | undefined {
     const bytes = COST.message + stringBytes(message.topic) + message.payloadLength + propertyMemory(message.properties)
-    if (this.#bytes + bytes > this.#bytesMost)
-      return { limit: 'memory_limit', reason: `${bytes} bytes beside ${this.#bytes} bytes that wait for the hook onPublish` }
+    const own = this.#bytesOf.get(session.key) ?? 0
+    // One message of a client may be as large as all.
+    const isTooMuch = own > 0 && own + bytes > this.#bytesMost * CLIENT_PART
+    if (isTooMuch || this.#bytes + bytes > this.#bytesMost) {
+      const whose = isTooMuch ? `${own} bytes of this client` : `${this.#bytes} bytes`
+      return { limit: 'memory_limit', reason: `${bytes} bytes beside ${whose} that wait for the hook onPublish` }
+    }
     message.own()
     const asked: Asked = { id: this.#nextId++, link, session, message, bytes }
     this.#bytes += bytes
-    if (link.info.kind === 'mqtt') link.busy = 'hook'
+    this.#bytesOf.set(session.key, own + bytes)
+    // A stream that has ended is read on while a SUBSCRIBE takes several turns: that is what its end then abandons.
+    if (link.info.kind === 'mqtt' && link.busy === '') link.busy = 'hook'
     const key = keyOf(asked)
     const queue = this.#waiting.get(key)
     if (queue !== undefined) queue.push(asked)
     else {
-      const own = new Fifo<Asked>()
-      own.push(asked)
-      this.#waiting.set(key, own)
+      const first = new Fifo<Asked>()
+      first.push(asked)
+      this.#waiting.set(key, first)
       this.#question(asked)
     }
     return undefined
@@ -87,9 +98,9 @@ export class AskedMessages {
   answered(now: Instant, id: number, answer: PublishAnswer): void {
     const asked = this.#open.get(id)
     if (asked === undefined) return
-    const { link, bytes } = asked
+    const { link } = asked
     this.#open.delete(id)
-    this.#bytes -= bytes
+    this.#release(asked)
     const key = keyOf(asked)
     const queue = this.#waiting.get(key)!
     queue.shift()
@@ -101,21 +112,23 @@ export class AskedMessages {
     if (link.client !== undefined) link.wake()
   }
 
-  /** Whether messages of this session wait. */
-  has(key: SessionKey): boolean {
-    return this.#waiting.size > 0 && this.#waiting.get(key) !== undefined
-  }
-
   /** Drops the messages of a session that wait; returns their number. */
   drop(key: SessionKey): number {
     const queue = this.#waiting.size === 0 ? undefined : this.#waiting.get(key)
     if (queue === undefined) return 0
     this.#waiting.delete(key)
-    for (const { id, bytes } of queue) {
-      this.#open.delete(id)
-      this.#bytes -= bytes
+    for (const asked of queue) {
+      this.#open.delete(asked.id)
+      this.#release(asked)
     }
     return queue.length
+  }
+
+  #release({ session: { key }, bytes }: Asked): void {
+    this.#bytes -= bytes
+    const left = this.#bytesOf.get(key)! - bytes
+    if (left === 0) this.#bytesOf.delete(key)
+    else this.#bytesOf.set(key, left)
   }
 
   #question(asked: Asked): void {

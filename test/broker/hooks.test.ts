@@ -146,6 +146,38 @@ describe('a message waits for the hook onPublish', () => {
     expect(publisher.poll()).toEqual(['PUBACK #7 151', 'PUBACK #8 135'])
   })
 
+  test('the messages of one client leave room for those of others', () => {
+    const { world, publisher } = siteOf(new AskingBroker({ memory: new Memory({ memoryLimit: 800_000 }) }))
+    const other = world.connect('other')
+    // A sensor, or a stream that has ended, goes on while its messages wait.
+    for (let i = 1; i <= 200; i++) publisher.publish('a', 'x'.repeat(1000), 1, i)
+    expect(world.broker.asked!.size).toBeGreaterThan(5)
+    expect(world.broker.asked!.size).toBeLessThan(30)
+    expect(world.notices.at(-1)).toMatchObject({ code: 'publish-refused', limit: 'memory_limit' })
+    other.publish('a', 'x'.repeat(1000), 1, 1)
+    expect(other.poll()).toEqual([])
+    while (world.broker.asked!.size > 0) for (const question of world.asked()) world.answer(question)
+    expect(other.poll()).toEqual(['PUBACK #1'])
+  })
+
+  test('of a stream that has ended while it subscribes: what is left of that is abandoned', () => {
+    const { world, publisher } = siteOf(new AskingBroker())
+    const many = Array.from({ length: 2000 }, (_, i) => ({
+      filter: `f/${i}`,
+      qos: 0 as const,
+      noLocal: false,
+      retainAsPublished: false,
+      retainHandling: 0 as const,
+    }))
+    publisher.send({ type: PacketType.SUBSCRIBE, packetId: 1, subscriptions: many, properties: {} })
+    expect(publisher.link.busy).toBe('request')
+    publisher.publish('a', '1', 1, 2)
+    publisher.lost()
+    const before = world.broker.subscriptionCount
+    world.advance(100)
+    expect(world.broker.subscriptionCount).toBeLessThanOrEqual(before)
+  })
+
   test('too much that waits is refused, and counts in memory', () => {
     const memory = new Memory({ memoryLimit: 80_000 })
     const { world, publisher } = siteOf(new AskingBroker({ memory }))
