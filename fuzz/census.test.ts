@@ -13,7 +13,7 @@ import { LANGUAGE } from './sim/world.ts'
 /** What may differ between a server that has lived and one to which nothing has happened. */
 const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   [
-    /^(Stats|ConditionStats|Traffic|SensorTraffic|Histogram|NoticeCounts)\.|^Looked\.sum$|^Publisher\.(work|#taken)$|^Retained\.#sequence$|^Sessions\.#mostConnected$|^Sensors\.recoveredAt$|^SensorFigures\.#(since|epoch)$|^Unrecorded\.#lastEnd$|^SessionEnds\.#last$/,
+    /^(Stats|ConditionStats|TypeCheck\.#known\[\]\.figures|Traffic|SensorTraffic|Histogram|NoticeCounts)\.|^Looked\.sum$|^Publisher\.(work|#taken)$|^Retained\.#sequence$|^Sessions\.#mostConnected$|^Sensors\.recoveredAt$|^SensorFigures\.#(since|epoch)$|^Unrecorded\.#lastEnd$|^SessionEnds\.#last$/,
     'counts what has happened',
   ],
   [/^Publisher\.full$/, 'why a message was last not retained'],

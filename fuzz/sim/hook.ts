@@ -12,14 +12,18 @@ const DELAYS = [0, 4000, 1, 40, 5, 0, 700]
 /** Where `moves` publishes what is said on this topic. */
 export const movedTo = (kind: HookKind, topic: string): string => (kind === 'moves' && topic === 'xy' ? 'room/a' : topic)
 
+/** Whether it does not want this message. */
+export const refuses = (kind: HookKind, text: string): boolean =>
+  kind === 'refuses' && Number(/^\S+ (\d+)/.exec(text)?.[1] ?? 1) % 3 === 0
+
 /** How the program answers, and after how long. A message that is sent again is answered alike. */
 export function answerOf(
   kind: HookKind,
   { id, topic, payload, clientId }: PublishQuestion,
 ): { ms: number; answer: PublishAnswer } {
   const ms = kind === 'asks' ? 0 : DELAYS[(id + clientId.length) % DELAYS.length]!
-  const number = Number(/^\S+ (\d+)/.exec(Buffer.from(payload).toString())?.[1] ?? 1)
-  if (kind === 'refuses' && number % 3 === 0) return { ms, answer: { kind: 'refused', reasonCode: 0x87, reason: 'a third' } }
+  if (refuses(kind, Buffer.from(payload).toString()))
+    return { ms, answer: { kind: 'refused', reasonCode: 0x87, reason: 'a third' } }
   // What was retained is deleted where it is, by whomever it was published.
   const moved = payload.length === 0 ? topic : movedTo(kind, topic)
   return { ms, answer: moved === topic ? { kind: 'accepted' } : { kind: 'accepted', change: { topic: moved } } }

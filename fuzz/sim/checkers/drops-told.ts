@@ -3,10 +3,10 @@ import { PacketType } from '../../../src/mqtt/packets.ts'
 import { MsgType } from '../../../src/mqttsn/messages.ts'
 import { type Published, type Receiver, wants } from '../claims.ts'
 import { dropsTold } from '../drops-told.ts'
-import { movedTo } from '../hook.ts'
+import { movedTo, refuses } from '../hook.ts'
 import { PacketStreams } from '../packet-streams.ts'
 import type { TcpClient } from '../tcp-client.ts'
-import { textOf } from '../texts.ts'
+import { isUnfit, textOf } from '../texts.ts'
 import type { Sensor } from '../world.ts'
 import { messageOf, SiteChecker } from './checker.ts'
 
@@ -166,8 +166,11 @@ export class DropsTold extends SiteChecker {
     if (ends && isClosed && notice.client?.startsWith('mqtt:') === true) this.#ended.add(id)
     // What it has said may be heard only when it is read again.
     // Of QoS 1 and 2 it is the one that has just arrived: its refusal may still wait for airtime, and be forgotten with what was said before CONNECT.
-    const refused = ({ one: { publisher, qos }, at }: Owed): boolean =>
-      id === QOS_M1 ? qos === -1 : publisher === id && (qos <= 0 || at === now)
+    // A hook may have taken its time before it, or before the message was held against its type.
+    const { hook } = this.site.setup
+    const isRefusedLater = (text: string): boolean => refuses(hook, text) || (hook !== 'none' && isUnfit(text))
+    const refused = ({ one: { publisher, qos, text }, at }: Owed): boolean =>
+      id === QOS_M1 ? qos === -1 : publisher === id && (qos <= 0 || at === now || isRefusedLater(text))
     if (REFUSES.has(notice.code)) this.#owed = this.#owed.filter((owed) => !refused(owed))
   }
 
