@@ -18,7 +18,7 @@ const MAY_DIFFER: readonly (readonly [RegExp, string])[] = [
   ],
   [/^Publisher\.full$/, 'why a message was last not retained'],
   [
-    /\.#next(LinkId|MessageId)$|^ClientLink\.id$|^ClientFigures\.#owners$|^(Row)?Timers\.#order$|^Turns\.#turn$/,
+    /\.#next(LinkId|MessageId|Id)$|^ClientLink\.id$|^ClientFigures\.#owners$|^(Row)?Timers\.#order$|^Turns\.#turn$/,
     'the next number of those that are never given twice',
   ],
   [/^Gateway\.#now$|^Session\.createdAt$|^TokenBucket\.#filledAt$|^Turns\.#since$|^Airtime\.(#newestBin|#freeAt)$/, 'a moment'],
