@@ -58,6 +58,8 @@ export class AcknowledgedIsDurable extends SiteChecker {
       case MsgType.CONNACK: {
         // One that was lost while the disk stood still is told late, and that record is durable too.
         const { state } = this.site.world.server.gateway.client(id) ?? {}
+        // So is that of a session that the operator has ended since, whose client has still to be told.
+        if (this.site.operator.ended.has(`sn:${id}`)) return ''
         return message.returnCode === 0 && state === 'active' && view.sensors.get(id)?.state !== state
           ? 'CONNACK before its record'
           : ''

@@ -45,7 +45,9 @@ export class SetupAnswers extends SiteChecker {
     switch (message.type) {
       case MsgType.CONNECT: {
         // An answer that the broker has still to give stands, if the next CONNECT has a dialogue before it reaches the broker.
-        const connacks = message.will ? Math.min(1, setup.connacks) : 1
+        // The operator has ended its session, which it has not been told: what it had asked for is answered before that.
+        const isEnded = this.site.operator.ended.has(`sn:${sensor.client.clientId}`)
+        const connacks = (isEnded || message.will ? Math.min(1, setup.connacks) : 0) + (message.will ? 0 : 1)
         const refusable = setup.refusable + 1
         Object.assign(setup, NOTHING, { connacks, refusable, prompt: message.will ? MsgType.WILLTOPICREQ : undefined })
         return
